@@ -26,7 +26,8 @@ const (
 	liveMemory       = 192 << 20 // bytes, of the stages
 	settleFor        = 300 * time.Millisecond
 	againAfter       = time.Second // until a run that failed begins again
-	cutsOfLarge      = 30          // small sets whose rows are also in one large set
+	cutsOfLarge      = 30          // small sets whose rows are also in one large set, at most
+	partOfSmall      = 8           // of the bytes that are kept: a large set also ends when its small sets have this part
 	livePrefix       = "pcapsule-live-"
 )
 
@@ -43,8 +44,9 @@ type FollowOptions struct {
 	Release  string
 	OnError  func(error) // gets errors after which the run goes on; may be nil
 
-	repanic bool
-	cutAt   func(packets int64) bool
+	repanic    bool
+	cutAt      func(packets int64) bool
+	interfaces int
 }
 
 // Live is a run that follows a ring and keeps the last minutes as a bundle that grows.
@@ -110,7 +112,8 @@ func (l *Live) makeFolder() (err error) {
 	return err
 }
 
-// run runs until ctx ends. After an error the run begins again, with the rows that the ring still has.
+// run runs until ctx ends. After an error the run begins again, with the rows that the ring still has, or
+// a part of them if the ring has more interfaces than a run remembers.
 func (l *Live) run(ctx context.Context) {
 	from := cmp.Or(l.o.From, time.Now().Add(-l.o.Keep).UnixNano())
 	for {
@@ -119,7 +122,13 @@ func (l *Live) run(ctx context.Context) {
 			l.err = err
 			return
 		}
-		if !errors.Is(err, read.ErrFull) {
+		var full *read.FullError
+		if from = time.Now().Add(-l.o.Keep).UnixNano(); errors.As(err, &full) {
+			if full.From > from {
+				from = full.From
+				l.store.Forget(from, "a live run remembers no more interfaces")
+			}
+		} else {
 			l.o.OnError(fmt.Errorf("following ring %s: %w; the live bundle is built again", l.ring, err))
 		}
 		select {
@@ -127,7 +136,6 @@ func (l *Live) run(ctx context.Context) {
 			return
 		case <-time.After(againAfter):
 		}
-		from = time.Now().Add(-l.o.Keep).UnixNano()
 	}
 }
 
@@ -182,7 +190,7 @@ func (l *Live) View(last time.Duration) (*bundle.LiveView, error) {
 
 // Since makes a bundle of the rows that were finished after a cut, for those who saw the ones before.
 func (l *Live) Since(cut int64) (*bundle.LiveView, error) {
-	return l.view(live.Request{After: max(cut, 1)})
+	return l.view(live.Request{Finished: true, After: cut})
 }
 
 func (l *Live) view(r live.Request) (*bundle.LiveView, error) {

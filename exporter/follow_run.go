@@ -26,7 +26,7 @@ type following struct {
 	large, small       *write.Tables
 	largeSet, smallSet live.Set
 	cuts               int   // whose rows large has
-	rows               int64 // bytes of their small sets
+	bytes              int64 // of their small sets
 	last               *round.Cut
 	lastTook           atomic.Int64 // ns
 }
@@ -44,7 +44,7 @@ func (l *Live) follow(ctx context.Context, from int64) error {
 	defer f.abort()
 	protocols := o.protocols(f.keys)
 	reads := func(pool round.Pool) (*read.Reader, error) {
-		return read.Follow(read.Followed{Dir: l.ring, From: from, Every: l.o.Every, Took: f.took, Settle: settleFor, Keep: 2 * l.o.Keep, Once: l.o.Once, CutAt: l.o.cutAt}, f.keys, pool,
+		return read.Follow(read.Followed{Dir: l.ring, From: from, Every: l.o.Every, Took: f.took, Settle: settleFor, Keep: 2 * l.o.Keep, Once: l.o.Once, Shown: l.store.Shown(), CutAt: l.o.cutAt, Most: l.o.interfaces}, f.keys, pool,
 			read.Options{Limit: o.limit(), Explained: explained(protocols())})
 	}
 	if _, err := pipe(ctx, reads, false, protocols, o, f.round); err != nil {
@@ -85,7 +85,7 @@ func (f *following) next(kind string) live.Set {
 func (f *following) tables(s *live.Set) *write.Tables { return f.base.Again(f.store.Folder(s.Dir)) }
 
 func (f *following) nextLarge() {
-	f.largeSet, f.cuts, f.rows = f.next("l"), 0, 0
+	f.largeSet, f.cuts, f.bytes = f.next("l"), 0, 0
 	f.large = f.tables(&f.largeSet)
 	f.nextSmall()
 }
@@ -164,10 +164,8 @@ func (f *following) show(r *round.Round) error {
 		done.Open.Parts, err = open.FinishRows()
 	}
 	done.Small.Cut, done.Small.To = c.No, c.Now
-	// A set is removed as a whole, and small ones only once a large one has their rows. So no set may be a large part of
-	// what is kept.
-	f.rows += done.Small.Bytes()
-	if f.cuts++; err == nil && (f.cuts >= cutsOfLarge || f.rows > f.Live.o.Most/8) {
+	f.bytes += done.Small.Bytes()
+	if f.cuts++; err == nil && (f.cuts >= cutsOfLarge || f.bytes > f.o.Most/partOfSmall) {
 		err = f.finishLarge(r.Cut, &done, &c)
 	}
 	if err != nil {

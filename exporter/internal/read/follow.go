@@ -28,15 +28,19 @@ const (
 	heldMost       = time.Second           // that a round may wait for a proof, see lookahead
 	moreSoon       = 5 * time.Millisecond  // to wait for another series that has more
 	looksEvery     = 128                   // packets between looks at the clock
-	maxLinks       = 1 << 16               // interfaces of all segments: each is remembered while its flows may last
+	defaultMost    = 1 << 16               // interfaces of all segments
 	sidesFor       = 2 * time.Minute       // that the key log of an ended segment is read on
 	sidesEvery     = 50 * time.Millisecond // between looks for side files that did not exist
 	defaultEvery   = time.Second           // between cuts
 )
 
-// ErrFull means that a live run has met as many interfaces as it remembers. Another one begins with
-// none.
-var ErrFull = errors.New("the live run has met 65536 interfaces and begins anew")
+// FullError means that a live run has met as many interfaces as it remembers. Another one begins with
+// none; from the time From on it meets about half as many.
+type FullError struct{ From int64 }
+
+func (e *FullError) Error() string {
+	return "the segments have more interfaces than a live run remembers; make a bundle of the ring instead"
+}
 
 // Followed is a ring that is read while it is written.
 type Followed struct {
@@ -48,6 +52,8 @@ type Followed struct {
 	Keep   time.Duration            // of capture time that ended inputs are listed
 	Once   bool                     // end with what the ring has
 	CutAt  func(packets int64) bool // cuts also after this number of packets, for tests; may be nil
+	Shown  int64                    // what earlier runs have shown: a cut parts what is newer from it; 0: nothing
+	Most   int                      // interfaces of all segments; 0 means 65,536. Each is remembered while its flows may last
 }
 
 // live is the state of a run that follows a ring. Each series has a goroutine while it waits for
@@ -64,6 +70,8 @@ type live struct {
 	looks   int
 	since   []time.Time // when the rounds of Reader.ahead began to wait
 	sides   sideTails
+	seals   sealTail
+	half    int64 // first packet of the segment with which half of the interfaces were met, ns
 }
 
 // series is a series of segments that is followed.
@@ -90,7 +98,7 @@ func Follow(o Followed, store *secrets.Store, pool round.Pool, opt Options) (*Re
 	if err != nil {
 		return nil, err
 	}
-	o.Every = cmp.Or(o.Every, defaultEvery)
+	o.Every, o.Most = cmp.Or(o.Every, defaultEvery), cmp.Or(o.Most, defaultMost)
 	r.live = &live{o: o, keys: store, series: map[string]*series{}, filled: make(chan *series), cutAt: time.Now()}
 	r.live.sides = sideTails{live: r.live, list: map[string]*sideTail{}}
 	return r, nil
@@ -111,6 +119,12 @@ func (l *live) next(ctx context.Context, r *Reader) (*opened, *pcapng.Packet, er
 		}
 		best, behind, over := l.best(r)
 		if best != nil && !behind {
+			if l.o.Shown != 0 && best.o.now > l.o.Shown {
+				l.o.Shown = 0
+				if err := l.cut(ctx, r); err != nil {
+					return nil, nil, err
+				}
+			}
 			return best.o, &best.o.win.Packets[best.o.at], nil
 		}
 		if over {
@@ -173,7 +187,7 @@ func (s *series) ready() bool {
 // best is the series with the earliest packet. behind says that another one may have an earlier
 // packet soon, over that nothing will come.
 func (l *live) best(r *Reader) (best *series, behind, over bool) {
-	over = true
+	over = l.o.Once
 	for _, name := range slices.Sorted(maps.Keys(l.series)) {
 		s := l.series[name]
 		if !s.busy && !s.over && !s.ready() {
@@ -291,8 +305,11 @@ func (l *live) took(r *Reader, s *series) error {
 		r.adopt(s.o)
 		l.stateMissed(r, s)
 		r.cur.Hold(s.win)
-		if len(r.links) > maxLinks {
-			return ErrFull
+		if l.half == 0 && len(r.links) > l.o.Most/2 {
+			l.half = s.win.Packets[0].Time
+		}
+		if len(r.links) > l.o.Most {
+			return &FullError{l.half}
 		}
 		return nil
 	case s.o == nil:
@@ -375,6 +392,9 @@ func (l *live) cut(ctx context.Context, r *Reader) error {
 		return err
 	}
 	l.sides.read(r)
+	if err := l.seals.read(l.o.Dir, l.o.From, r); err != nil {
+		return err
+	}
 	r.sendPart(ctx)
 	c := &round.Cut{Inputs: slices.Clone(r.closed), Warnings: slices.Clone(r.warnings), Now: r.now, Idle: true}
 	for _, name := range slices.Sorted(maps.Keys(l.series)) {

@@ -8,9 +8,11 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	neturl "net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -146,7 +148,7 @@ func TestLiveGrows(t *testing.T) {
 	r := record(t, 20_000)
 	r.play("http1.pcapng", 0, half)
 	url := r.serve()
-	events := tailed(t, url+"/mcp/tail?kfl=http")
+	events, _ := tailed(t, url+"/mcp/tail?kfl=http")
 	calls := func(db string, want float64) {
 		t.Helper()
 		var total float64
@@ -192,8 +194,40 @@ func TestLiveGrows(t *testing.T) {
 	}
 }
 
-// tailed reads the ids of the calls of a stream.
-func tailed(t *testing.T, url string) <-chan string {
+// TestTwoTails: each gets the calls of its filter once, from a ring that was empty, also after another
+// client has left.
+func TestTwoTails(t *testing.T) {
+	r := record(t, 20_000)
+	url := r.serve() + "/mcp/tail?kfl="
+	const good, bad = "http && status_code < 400", "http && status_code >= 400"
+	first, _ := tailed(t, url+neturl.QueryEscape(good))
+	second, _ := tailed(t, url+neturl.QueryEscape(bad))
+	third, leave := tailed(t, url)
+	r.play("http1.pcapng", 0, 80)
+	<-third
+	leave()
+	r.play("http1.pcapng", 80, 1<<20)
+	for kfl, ids := range map[string]<-chan string{good: first, bad: second} {
+		got, want := map[string]bool{}, int(r.bundled(kfl))
+		for len(got) < want {
+			select {
+			case id := <-ids:
+				if got[id] {
+					t.Errorf("%s: call %s came twice", kfl, id)
+				}
+				got[id] = true
+			case <-time.After(20 * time.Second):
+				t.Fatalf("%s: the tail has %d calls, want %d", kfl, len(got), want)
+			}
+		}
+		if want == 0 {
+			t.Errorf("%s: no calls", kfl)
+		}
+	}
+}
+
+// tailed reads the ids of the calls of a stream. leave ends it.
+func tailed(t *testing.T, url string) (ids <-chan string, leave func()) {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
@@ -225,6 +259,7 @@ func tailed(t *testing.T, url string) <-chan string {
 			}
 		}
 	}()
-	t.Cleanup(func() { stop(); res.Body.Close(); <-done })
-	return out
+	leave = sync.OnceFunc(func() { stop(); res.Body.Close(); <-done })
+	t.Cleanup(leave)
+	return out, leave
 }

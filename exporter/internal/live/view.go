@@ -1,0 +1,251 @@
+package live
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/internal/write"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// View is a bundle of a part of the run.
+type View struct {
+	Path   string
+	Bundle *bundle.Bundle
+	Cut    int64
+
+	key  string
+	made time.Time
+}
+
+// Request says what a view has.
+type Request struct {
+	Last     time.Duration // before now; 0: everything that is kept
+	Finished bool          // only rows finished after the cut After, and nothing that is open
+	After    int64
+}
+
+// View makes a bundle. A view of the same cut and the same request is made once.
+func (s *Store) View(r Request, packets bundle.Packets, extra func(rows []table.Coverage, f write.Folder) ([]write.Part, error)) (*View, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, fs.ErrClosed
+	}
+	key := fmt.Sprint(s.cut.No, r)
+	for _, v := range s.views {
+		if v.key == key {
+			return v, nil
+		}
+	}
+	sets, from := s.choose(r)
+	m := s.manifest(sets)
+	if !r.Finished && r.Last > 0 && (m.Window.LastNs == nil && len(s.open.Parts) == 0 || s.cut.Now < from) {
+		return nil, bundle.ErrNothingLive
+	}
+	s.made++
+	dir := filepath.Join(s.dir, "views", fmt.Sprintf("%06d.pcapsule", s.made))
+	files, err := s.link(dir, sets, m)
+	if err == nil {
+		files, err = s.cover(dir, files, m, r, from, extra)
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	b, err := bundle.Assemble(dir, m, files, packets)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	v := &View{Path: dir, Bundle: b, Cut: s.cut.No, key: key, made: time.Now()}
+	s.views = append(s.views, v)
+	return v, nil
+}
+
+// Opened returns the view at a path, nil if there is none.
+func (s *Store) Opened(path string) *View {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, v := range s.views {
+		if v.Path == path {
+			return v
+		}
+	}
+	return nil
+}
+
+// chosen is a set of a view, with the tables that it gives to it.
+type chosen struct {
+	*Set
+	tables func(name string) bool // nil: all
+}
+
+// remembered are the tables that Known has completely.
+func remembered(name string) bool { return name == "endpoints" || name == "clocks" }
+
+// choose lists the sets of a view, and the capture time from which it has rows.
+func (s *Store) choose(r Request) (list []chosen, from int64) {
+	list = append(list, chosen{&s.empty, nil}, chosen{&s.known, nil})
+	if r.Last > 0 {
+		from = s.cut.At.UnixNano() - int64(r.Last)
+	}
+	others := func(name string) bool { return !remembered(name) }
+	short := r.Finished || r.Last > 0 && r.Last <= smallFor && from > s.gone
+	for i := range s.large {
+		if x := &s.large[i]; !short && x.To >= from {
+			list = append(list, chosen{x, others})
+		}
+	}
+	for i := range s.small {
+		x := &s.small[i]
+		rows := x.To >= from && (short || x.Cut > s.merged) && (!r.Finished || x.Cut > r.After && x.To > s.shown)
+		switch ends := x.Cut > s.merged; {
+		case rows && ends:
+			list = append(list, chosen{x, nil})
+		case rows:
+			list = append(list, chosen{x, others})
+		case ends:
+			list = append(list, chosen{x, remembered})
+		}
+	}
+	if !r.Finished {
+		list = append(list, chosen{&s.open, nil})
+	}
+	return list, from
+}
+
+// manifest describes a view.
+func (s *Store) manifest(sets []chosen) *bundle.Manifest {
+	m := &bundle.Manifest{SchemaVersion: bundle.SchemaVersion, Tool: bundle.Tool{Name: "pcapsule"}, Options: map[string]string{"live": fmt.Sprint(s.cut.No)}, Calls: map[string]int64{},
+		Inputs: s.cut.Inputs, SideInputs: []bundle.SideInput{}, Warnings: s.cut.Warnings}
+	m.Accounts.Counters = s.cut.Counters
+	first, last := int64(0), int64(0)
+	for _, x := range sets {
+		if x.Set == &s.empty || x.Set == &s.known || x.tables != nil && !x.tables("calls") {
+			continue
+		}
+		m.Accounts.Packets += x.Packets
+		for p, n := range x.Calls {
+			m.Calls[p] += n
+		}
+		if x.First != 0 && (first == 0 || x.First < first) {
+			first = x.First
+		}
+		last = max(last, x.Last)
+	}
+	if first != 0 {
+		m.Window = bundle.Window{FirstNs: bundle.At(first), LastNs: bundle.At(last)}
+	}
+	return m
+}
+
+// link fills the folder of a view.
+func (s *Store) link(dir string, sets []chosen, m *bundle.Manifest) (files []string, err error) {
+	tables := map[[2]string]*bundle.Table{}
+	for _, x := range sets {
+		for _, p := range x.Parts {
+			if x.tables != nil && !x.tables(p.Table) {
+				continue
+			}
+			rel := filepath.ToSlash(filepath.Dir(p.Rel)) + "/" + x.Dir + "-" + filepath.Base(p.Rel)
+			to := filepath.Join(dir, filepath.FromSlash(rel))
+			from := filepath.Join(s.dir, "sets", x.Dir, filepath.FromSlash(p.Rel))
+			err := os.Link(from, to)
+			if errors.Is(err, fs.ErrNotExist) {
+				if err = os.MkdirAll(filepath.Dir(to), 0o700); err == nil {
+					err = os.Link(from, to)
+				}
+			}
+			if err != nil {
+				return nil, err
+			}
+			files = append(files, rel)
+			count(tables, p)
+		}
+	}
+	for _, t := range tables {
+		m.Tables = append(m.Tables, *t)
+	}
+	slices.SortFunc(m.Tables, func(a, b bundle.Table) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Protocol, b.Protocol))
+	})
+	return files, nil
+}
+
+func count(tables map[[2]string]*bundle.Table, p write.Part) {
+	key := [2]string{p.Table, p.Protocol}
+	if tables[key] == nil {
+		tables[key] = &bundle.Table{Name: p.Table, Protocol: p.Protocol, Columns: columnsOf(p.Table)}
+	}
+	tables[key].Rows += p.Rows
+	tables[key].Parts++
+}
+
+// columnsOf lists the columns that a table has in any case.
+func columnsOf(name string) (list []bundle.Column) {
+	list = []bundle.Column{}
+	for _, t := range table.All() {
+		if t.Name != name {
+			continue
+		}
+		for i := range t.Columns {
+			list = append(list, bundle.Column{Name: t.Columns[i].Name, Type: t.Columns[i].Kind.String()})
+		}
+	}
+	return list
+}
+
+// lagging is how far the run may be behind the recorder before a view says so.
+const lagging = 3 * time.Second
+
+// cover adds what a view lacks to its coverage.
+func (s *Store) cover(dir string, files []string, m *bundle.Manifest, r Request, from int64, extra func([]table.Coverage, write.Folder) ([]write.Part, error)) ([]string, error) {
+	var rows []table.Coverage
+	hole := func(from, to int64, reason, detail string) {
+		rows = append(rows, table.Coverage{FileID: -1, Source: "live", FromNs: from, ToNs: max(from, to), Kind: "hole", Reason: reason, Detail: detail})
+	}
+	if n := s.lost(r); n > 0 {
+		hole(max(s.gone, s.shown), 0, "retention", fmt.Sprintf("calls of %d cuts were removed before they were asked for", n))
+	}
+	if !r.Finished && s.removed > from && m.Window.FirstNs != nil {
+		hole(max(from, s.removed-int64(s.keep)), s.removed, "retention", s.why+"; the ring may still have the packets: make a snapshot")
+	}
+	if now := time.Now().UnixNano(); !s.cut.Idle && now-s.cut.Now > int64(lagging) {
+		hole(s.cut.Now, now, "not_read", fmt.Sprintf("the live run is %s behind the recorder", time.Duration(now-s.cut.Now).Round(100*time.Millisecond)))
+	}
+	if len(rows) == 0 {
+		return files, nil
+	}
+	parts, err := extra(rows, Folder{dir})
+	for _, p := range parts {
+		files = append(files, p.Rel)
+	}
+	return files, err
+}
+
+// lost is the number of cuts whose calls were removed before they were asked for.
+func (s *Store) lost(r Request) int64 {
+	first := s.cut.No + 1
+	if len(s.small) > 0 {
+		first = s.small[0].Cut
+	}
+	if !r.Finished || r.After == 0 {
+		return 0
+	}
+	return first - r.After - 1
+}
+
+// dropViews removes views that are no longer kept, or all.
+func (s *Store) dropViews(all bool) (err error) {
+	for len(s.views) > 0 && (all || len(s.views) > viewsKept && time.Since(s.views[0].made) > viewFor) {
+		err = errors.Join(err, os.RemoveAll(s.views[0].Path))
+		s.views = s.views[1:]
+	}
+	return err
+}
