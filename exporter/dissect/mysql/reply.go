@@ -85,6 +85,8 @@ func (k *conn) result(c *call, b []byte, size int64) error {
 		k.emit(c, "")
 	case isPrepared(c, b, size):
 		k.preparedOK(c, b)
+	case c.command == comPrepare: // its OK was lost, and this is a later part of the reply
+		return fmt.Errorf("reading the reply to COM_STMT_PREPARE: it begins with %d, not with OK", b[0])
 	case b[0] == packetOK && !metadata:
 		if size < 7 && k.caps&cap41 != 0 {
 			return fmt.Errorf("reading a reply: OK of %d bytes", size)
