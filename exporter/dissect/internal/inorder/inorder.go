@@ -93,7 +93,7 @@ func (l *Line) Find(seq uint32, waiting iter.Seq2[int, *Request]) Match {
 	exact, odd := newest.Ack == seq, newest.After || newest.Late
 	several := l.overlaps && (all > 1 || odd)
 	switch {
-	case exact && newest.After && size > 1, !exact && (odd || size > 1), several && !(exact && newest.Quiet):
+	case exact && newest.After && size > 1, !exact && (odd || size > 1 || l.missing), several && !(exact && newest.Quiet):
 		l.late = true
 		return m
 	}

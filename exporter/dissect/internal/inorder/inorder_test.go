@@ -73,3 +73,17 @@ func TestSent(t *testing.T) {
 		t.Errorf("%+v, %+v", l, list)
 	}
 }
+
+// TestFindAfterMissing loses the response to a request and the request after it: what follows answers
+// one of both, unless it begins where the first response must.
+func TestFindAfterMissing(t *testing.T) {
+	for seq, want := range map[uint32]int{100: 0, 140: -1} {
+		var l Line
+		q := l.Sent(100, 5, nil)
+		l.Missing(nil)
+		m := l.Find(seq, func(yield func(int, *Request) bool) { yield(0, &q) })
+		if m.Place != want || m.End != 1 {
+			t.Errorf("response at %d: %+v, want place %d", seq, m, want)
+		}
+	}
+}
