@@ -134,7 +134,7 @@ func TestLookNamesWhatIsWrong(t *testing.T) {
 	}{
 		{"another's Job", "does not belong to the snapshot", func(j *batch.Job) { j.OwnerReferences[0].UID = "other" }},
 		{"a Job without an owner", "does not belong to the snapshot", func(j *batch.Job) { j.OwnerReferences = nil }},
-		{"another number of indexes", "does not have 2 indexes", func(j *batch.Job) { *j.Spec.Completions = 3 }},
+		{"another number of indexes", "without 2 indexes", func(j *batch.Job) { *j.Spec.Completions = 3 }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r, _ := runner(t)

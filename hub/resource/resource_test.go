@@ -128,7 +128,7 @@ func TestSchema(t *testing.T) {
 	if got, want := root.Properties["status"].Properties["phase"].Enum, []string{Pending, Collecting, Bundling, Ready, Failed}; !slices.Equal(got, want) {
 		t.Errorf("phases %v, want %v", got, want)
 	}
-	if got, want := root.Properties["status"].Properties["nodes"].Items.Properties["state"].Enum, []string{Waiting, Receiving, Received, Bundled, Missing}; !slices.Equal(got, want) {
+	if got, want := root.Properties["status"].Properties["nodes"].Items.Properties["state"].Enum, []string{Waiting, Receiving, Received, Bundled, Missing, Failed}; !slices.Equal(got, want) {
 		t.Errorf("states %v, want %v", got, want)
 	}
 }

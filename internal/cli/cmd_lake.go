@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,6 +16,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/cli/format"
+	"github.com/pcapsule/pcapsule/internal/cli/lakecmd"
 )
 
 // lakeProgram has the commands that change or list a lake. It is a program of its own, because Iceberg's
@@ -38,9 +38,7 @@ pcapsule or in PATH. docs/guide/lake.md tells more.`,
 			return c.Help()
 		},
 	}
-	for _, x := range lakeCommands {
-		c.AddCommand(e.cmdLakeRun(x))
-	}
+	c.AddCommand(lakecmd.Commands(new(lakecmd.Flags), e.runLake)...)
 	c.AddCommand(e.cmdLakeAsk("sql", "Run a SQL query over the bundles that may have selected calls", func(text string) forensics.Query {
 		return forensics.Query{SQL: text, Alone: true}
 	}), e.cmdLakeAsk("query", "List the calls that match a KFL filter, in the bundles that may have them", func(text string) forensics.Query {
@@ -49,60 +47,19 @@ pcapsule or in PATH. docs/guide/lake.md tells more.`,
 	return c
 }
 
-// lakeCommand is a command that pcapsule-lake runs. Flags are declared here too, so that help and completion
-// work without that program.
-type lakeCommand struct {
-	use, short string
-	flags      [][2]string // name and help; a help that begins with "!" is that of a switch
-}
-
-var (
-	lakeFlags = [][2]string{
-		{"catalog", "catalog, postgres://USER@HOST/DATABASE or sqlite:///FILE (default: PCAPSULE_LAKE)"},
-		{"warehouse", "where a new lake keeps its metadata, s3://BUCKET/PREFIX or file:///FOLDER"},
-		{"namespace", "namespace of the tables in the catalog (default: pcapsule)"}, {"json", "!print JSON"},
-	}
-	lakeSelects = [][2]string{
-		{"since", "rows from this time on, such as 2026-01-31 or 2026-01-31T12:00:00Z"}, {"until", "rows before this time"},
-		{"protocol", "rows of these protocols, with commas between them"}, {"cluster", "rows of these clusters"}, {"bundle", "rows of these bundles: names, or bundle_ids"},
-	}
-	lakeCommands = []lakeCommand{
-		{"add ADDRESS...", "Register bundles of a store", [][2]string{{"cluster", "name of the cluster that was recorded; a column of each table"}}},
-		{"ls", "List the bundles of the lake", nil},
-		{"files TABLE", "List a table's files that may have selected rows", lakeSelects},
-		{"bundles", "List the bundles that may have selected calls", lakeSelects},
-		{"expire [BUNDLE...]", "Take bundles out of the lake, except those with a legal hold", [][2]string{{"before", "those whose last packet is before this time"}}},
-		{"remove NAMESPACE", "Remove the rows of a Kubernetes namespace from all tables", [][2]string{{"reason", "why, for the record"}, {"by", "who removes them (default: this account)"}}},
-		{"check", "Compare the lake with the bundles in their stores", [][2]string{
-			{"repair", "!repair what can be repaired"}, {"deep", "!read each file and compare it with its hash"}, {"orphans", "age of metadata that no table names, such as 24h"},
-		}},
-	}
-)
-
-func (e *env) cmdLakeRun(x lakeCommand) *cobra.Command {
-	c := &cobra.Command{Use: x.use, Short: x.short, Args: cobra.ArbitraryArgs, RunE: func(c *cobra.Command, args []string) error {
-		list := []string{c.Name()}
-		c.Flags().Visit(func(f *pflag.Flag) {
-			if f.Annotations["lake"] != nil {
-				list = append(list, "--"+f.Name+"="+f.Value.String())
-			}
-		})
-		return e.runLake(c.Context(), append(append(list, "--"), args...))
-	}}
-	for _, f := range slices.Concat(x.flags, lakeFlags) {
-		if help, is := strings.CutPrefix(f[1], "!"); is {
-			c.Flags().Bool(f[0], false, help)
-		} else {
-			c.Flags().String(f[0], "", f[1])
+// runLake runs pcapsule-lake with the flags of a command and this program's output.
+func (e *env) runLake(c *cobra.Command, name string, args []string) error {
+	list := []string{name}
+	c.LocalNonPersistentFlags().Visit(func(f *pflag.Flag) {
+		values := []string{f.Value.String()}
+		if v, ok := f.Value.(pflag.SliceValue); ok {
+			values = v.GetSlice()
 		}
-		c.Flags().Lookup(f[0]).Annotations = map[string][]string{"lake": {}}
-	}
-	return c
-}
-
-// runLake runs pcapsule-lake with this program's output.
-func (e *env) runLake(ctx context.Context, args []string) error {
-	p, err := lakeProcess(ctx, args)
+		for _, v := range values {
+			list = append(list, "--"+f.Name+"="+v)
+		}
+	})
+	p, err := lakeProcess(c.Context(), append(append(list, "--"), args...))
 	if err != nil {
 		return err
 	}

@@ -96,6 +96,7 @@ func TestImportsPointToTheWire(t *testing.T) {
 		{"internal/cli/recorder", "the node's program has no part of the laptop's", []string{"internal/cli/agekey", "internal/cli/command", "internal/cli/console", "internal/cli/doctor", "internal/cli/exit", "internal/cli/policyflag", "internal/cli/ringcmd", "internal/version", "recorder", "recorder/agent", "recorder/filter", "recorder/keys", "recorder/ring", "recorder/ring/signingkey", "recorder/workload"}},
 		{"internal/cli/policyflag", "flags that both programs have", []string{"recorder/policy", "recorder/workload"}},
 		{"internal/cli/exit", "exit codes depend on nothing", nil},
+		{"internal/cli/lakecmd", "what two programs declare depends on nothing", nil},
 		{"internal/cli/console", "text for people depends on exit codes alone", []string{"internal/cli/exit"}},
 		{"internal/cli/page", "answers on paper need no case", []string{"internal/cli/console"}},
 		{"internal/cli/command", "a command that both programs have needs no bundle", []string{"internal/cli/console", "internal/cli/exit", "internal/version", "recorder/filter"}},

@@ -2,6 +2,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/cli/lakecmd"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/lake"
 	"github.com/pcapsule/pcapsule/store"
@@ -26,8 +28,7 @@ import (
 
 type env struct {
 	console.Streams
-	config lake.Config
-	asJSON bool
+	lakecmd.Flags
 }
 
 // Main runs the program and returns its exit code.
@@ -107,12 +108,7 @@ Credentials of the store are those of the AWS programs; AWS_ENDPOINT_URL names a
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	f := c.PersistentFlags()
-	f.StringVar(&e.config.Catalog, "catalog", os.Getenv("PCAPSULE_LAKE"), "catalog, postgres://USER@HOST/DATABASE or sqlite:///FILE (default: PCAPSULE_LAKE)")
-	f.StringVar(&e.config.Warehouse, "warehouse", "", "where a new lake keeps its metadata, s3://BUCKET/PREFIX or file:///FOLDER")
-	f.StringVar(&e.config.Namespace, "namespace", lake.CatalogName, "namespace of the tables in the catalog")
-	f.BoolVar(&e.asJSON, "json", false, "print JSON")
-	list := []*cobra.Command{e.add(), e.list(), e.files(), e.bundles(), e.expire(), e.remove(), e.check()}
+	list := lakecmd.Commands(&e.Flags, e.run)
 	for _, sub := range list {
 		sub.Args = command.CheckArgs(sub.Args)
 		c.AddCommand(sub)
@@ -120,78 +116,71 @@ Credentials of the store are those of the AWS programs; AWS_ENDPOINT_URL names a
 	return c
 }
 
-// open runs a command with the lake open.
-func (e *env) open(c *cobra.Command, run func(*lake.Lake) error) error {
-	if e.config.Catalog == "" {
+// run runs a command.
+func (e *env) run(c *cobra.Command, name string, args []string) error {
+	catalog := cmp.Or(e.Catalog, os.Getenv("PCAPSULE_LAKE"))
+	switch {
+	case name == "expire" && (e.Before == "") == (len(args) == 0):
+		return exit.Usagef("name bundles, or give --before with a time")
+	case name == "remove" && e.Reason == "":
+		return exit.Usagef("--reason is missing: say why the rows are removed")
+	case catalog == "":
 		return exit.With(errors.New("no catalog is given"), exit.Usage, "set PCAPSULE_LAKE or pass --catalog, such as sqlite:///home/me/lake.db")
 	}
-	l, err := lake.Open(c.Context(), e.config)
+	ctx := c.Context()
+	l, err := lake.Open(ctx, lake.Config{Catalog: catalog, Warehouse: e.Warehouse, Namespace: e.Namespace})
 	if err != nil {
 		return err
 	}
 	defer l.Close()
-	return run(l)
+	switch name {
+	case "add":
+		return e.add(ctx, l, args)
+	case "ls":
+		list, err := l.Bundles(ctx)
+		if err != nil {
+			return err
+		}
+		return e.show(list)
+	case "files":
+		return e.files(ctx, l, args[0])
+	case "bundles":
+		return e.bundles(ctx, l)
+	case "expire":
+		return e.expire(ctx, l, args)
+	case "remove":
+		return e.remove(ctx, l, args[0])
+	case "check":
+		return e.check(ctx, l)
+	}
+	panic("no command " + name)
 }
 
-func (e *env) add() *cobra.Command {
-	cluster := ""
-	c := &cobra.Command{
-		Use:   "add ADDRESS...",
-		Short: "Register bundles of a store",
-		Long: `Register the tables of bundles in a store. Each file is read and compared with its bundle's manifest
-first. A bundle is in the lake with all its tables or not at all, and adding one again changes nothing.`,
-		Example: "  pcapsule lake add s3://evidence/2026/incident.pcapsule --cluster prod-eu",
-		Args:    cobra.MinimumNArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			return e.open(c, func(l *lake.Lake) error {
-				for _, address := range args {
-					bar := e.Progress()
-					b, added, err := l.Add(c.Context(), address, cluster, bar.Bytes(console.Printable(address, 60)))
-					bar.Clear()
-					if err != nil {
-						return err
-					}
-					if e.asJSON {
-						if err := console.JSON(e.Out, b); err != nil {
-							return err
-						}
-						continue
-					}
-					if !added {
-						fmt.Fprintf(e.Out, "%s: there already, as %s\n", console.Line(b.Name), b.Address)
-						continue
-					}
-					fmt.Fprintf(e.Out, "%s: %s with %s, %s of calls; bundle_id %s\n", console.Line(b.Name), plural.Count(b.Files, "file", "files"), plural.Count(b.Rows, "row", "rows"), plural.Count(b.Calls, "row", "rows"), b.ID)
-				}
-				return nil
-			})
-		},
+func (e *env) add(ctx context.Context, l *lake.Lake, args []string) error {
+	for _, address := range args {
+		bar := e.Progress()
+		b, added, err := l.Add(ctx, address, e.Cluster, bar.Bytes(console.Printable(address, 60)))
+		bar.Clear()
+		switch {
+		case err != nil:
+			return err
+		case e.AsJSON:
+			err = console.JSON(e.Out, b)
+		case added:
+			_, err = fmt.Fprintf(e.Out, "%s: %s with %s, %s of calls; bundle_id %s\n", console.Line(b.Name), plural.Count(b.Files, "file", "files"), plural.Count(b.Rows, "row", "rows"), plural.Count(b.Calls, "row", "rows"), b.ID)
+		default:
+			_, err = fmt.Fprintf(e.Out, "%s: there already, as %s\n", console.Line(b.Name), b.Address)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	c.Flags().StringVar(&cluster, "cluster", "", "name of the cluster that was recorded; a column of each table")
-	return c
-}
-
-func (e *env) list() *cobra.Command {
-	return &cobra.Command{
-		Use:     "ls",
-		Short:   "List the bundles of the lake",
-		Example: "  pcapsule lake ls",
-		Args:    cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			return e.open(c, func(l *lake.Lake) error {
-				list, err := l.Bundles(c.Context())
-				if err != nil {
-					return err
-				}
-				return e.show(list)
-			})
-		},
-	}
+	return nil
 }
 
 // show prints bundles.
 func (e *env) show(list []lake.Bundle) error {
-	if e.asJSON {
+	if e.AsJSON {
 		return console.JSON(e.Out, list)
 	}
 	w := tabwriter.NewWriter(e.Out, 0, 0, 2, ' ', 0)
