@@ -271,7 +271,8 @@ at_rate "packets lost of bulk to a file (wanted: 0 at 8 Gbit/s)" bulk-8G pcapsul
 target "program, ns a small packet (at most 450)" "$(ns udp-200k "pcapsule, timed")" 450
 target "program, ns a small packet, no owners (at most 300)" "$(ns udp-200k "pcapsule, no owners, timed")" 300
 size=$(middle "bulk-8G/pcapsule, timed/bytes") runs=$(tr ' ' '\n' <<<"${kept[bulk-8G/pcapsule, timed/programs]:-}" | awk -F: '$1 {print int($1); exit}')
-target "program, ns a bulk packet of $([ -n "$size" ] && echo $((${size%.*} / runs / 1000))) KB (at most 2500 at 45 KB)" "$(ns bulk-8G "pcapsule, timed")" 2500
+each=$(ns bulk-8G "pcapsule, timed") # for packets of size / runs bytes
+target "program, ns for 45 KB of bulk (at most 2500)" "$([ -z "$size" ] || [ -z "$each" ] || calc "$each * 45000 * $runs / $size")" 2500
 target "reader, µs a small packet (at most 0.4)" "$(middle udp-200k/pcapsule/each)" 0.4
 gb=$(middle bulk-8G/pcapsule/bytes)
 target "reader, CPU s a GB (at most 0.4)" "$([ -z "$gb" ] || calc "$(middle bulk-8G/pcapsule/work) * 1000000000 / $gb")" 0.4
