@@ -3,6 +3,7 @@ package mcp
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -17,17 +18,25 @@ import (
 	"github.com/pcapsule/pcapsule/mcp/tools"
 )
 
-// countAgain is how long counting waits after an error.
-const countAgain = time.Second
+// countEvery is the time between counts if nobody scrapes. The live run keeps its cuts for a minute.
+const countEvery = 20 * time.Second
 
 // counting counts the calls of the live run for Prometheus, from the first scrape on.
 type counting struct {
 	mu      sync.Mutex
 	table   *pairs.Table // nil before the first scrape
+	cut     int64        // the last one whose calls were counted
 	handler http.Handler
+	begin   func() // counts from time to time until stop
 	stop    context.CancelFunc
 	running sync.WaitGroup
-	over    bool
+}
+
+// prepareCounting makes what the first scrape begins.
+func (s *Server) prepareCounting() {
+	ctx, stop := context.WithCancel(context.Background())
+	s.counting.begin = func() { s.counting.running.Go(func() { s.count(ctx) }) }
+	s.counting.stop = stop
 }
 
 // restMetrics answers a scrape.
@@ -45,12 +54,13 @@ func (s *Server) restMetrics(w http.ResponseWriter, r *http.Request) {
 	handler.ServeHTTP(w, r)
 }
 
-// counted returns the handler of scrapes. The first call begins to count.
+// counted counts the calls up to now, and returns the handler of scrapes. The first call begins to count.
 func (s *Server) counted(ctx context.Context) (http.Handler, error) {
 	c := &s.counting
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.table != nil {
+		s.countCuts(ctx)
 		return c.handler, nil
 	}
 	_, cut, release, err := s.cases.LiveAfter(ctx, 0)
@@ -58,70 +68,60 @@ func (s *Server) counted(ctx context.Context) (http.Handler, error) {
 		return nil, s.explain(nil, err)
 	}
 	release()
+	c.cut = cut
 	c.table = pairs.New()
 	all := prometheus.NewRegistry()
 	all.MustRegister(c.table, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	c.handler = promhttp.HandlerFor(all, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 20 * time.Second})
-	if ctx, c.stop = context.WithCancel(context.WithoutCancel(ctx)); c.over {
-		c.stop()
-	}
-	c.running.Go(func() { s.count(ctx, cut) })
+	c.begin()
 	return c.handler, nil
 }
 
 // end ends counting.
 func (c *counting) end() {
-	c.mu.Lock()
-	c.over = true
-	if c.stop != nil {
-		c.stop()
-	}
-	c.mu.Unlock()
+	c.stop()
 	c.running.Wait()
 }
 
-// count counts the calls of each cut after one. Those of a cut that failed are counted with the next one.
-func (s *Server) count(ctx context.Context, after int64) {
+// count counts from time to time.
+func (s *Server) count(ctx context.Context) {
 	for {
-		cut, err := s.countCut(ctx, after)
-		if ctx.Err() != nil {
-			return
-		}
-		if err == nil {
-			after = cut
-			continue
-		}
-		s.counting.table.Fail()
 		select {
-		case <-time.After(countAgain):
+		case <-time.After(countEvery):
 		case <-ctx.Done():
 			return
 		}
+		s.counting.mu.Lock()
+		s.countCuts(ctx)
+		s.counting.mu.Unlock()
 	}
 }
 
-func (s *Server) countCut(ctx context.Context, after int64) (int64, error) {
-	c, cut, release, err := s.cases.LiveAfter(ctx, after)
-	if err != nil {
-		return 0, err
+// countCuts counts the calls that were finished since it was called last. If it fails they are counted the
+// next time.
+func (s *Server) countCuts(ctx context.Context) {
+	n := &s.counting
+	ctx, cancel := context.WithTimeout(ctx, s.o.Deadline)
+	defer cancel()
+	c, cut, release, err := s.cases.LiveAfter(ctx, n.cut)
+	if err == nil {
+		defer release()
+		err = s.withSlot(ctx, caller{client: "metrics"}, "", short, c, func(ctx context.Context, _ *tools.Invocation) error {
+			rows, err := s.pairsOf(ctx, c)
+			if err != nil {
+				return err
+			}
+			coverage, err := c.Coverage(0, 0)
+			if err == nil {
+				n.table.Add(rows, reasons(coverage.Holes))
+				n.cut = cut
+			}
+			return err
+		})
 	}
-	defer release()
-	return cut, s.withSlot(ctx, caller{client: "metrics"}, "", short, c, func(ctx context.Context, _ *tools.Invocation) error {
-		rows, err := s.pairsOf(ctx, c)
-		if err != nil {
-			return err
-		}
-		coverage, err := c.Coverage(0, 0)
-		if err != nil {
-			return err
-		}
-		var gaps []string
-		for _, h := range coverage.Holes {
-			gaps = append(gaps, h.Reason)
-		}
-		s.counting.table.Add(rows, gaps)
-		return nil
-	})
+	if err != nil && !errors.Is(err, context.Canceled) {
+		n.table.Fail()
+	}
 }
 
 // pairsOf counts the calls of a case by pair, with masked names.
@@ -149,4 +149,11 @@ func (s *Server) pairsOf(ctx context.Context, c *forensics.Case) (rows []pairs.R
 		rows[i].Pair = names[i]
 	}
 	return rows, err
+}
+
+func reasons(holes []forensics.Hole) (list []string) {
+	for _, h := range holes {
+		list = append(list, h.Reason)
+	}
+	return list
 }

@@ -143,6 +143,7 @@ func New(c *forensics.Case, o Options) (*Server, error) {
 	}
 	s.addResources()
 	s.addPrompts()
+	s.prepareCounting()
 	s.learn()
 	return s, nil
 }

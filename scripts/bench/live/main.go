@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -102,6 +103,7 @@ func send(ctx context.Context, s *ring.Series, iface ring.InterfaceID, rate int)
 	var list [conns]conn
 	for i := range list {
 		list[i].port = uint16(20_000 + i)
+		list[i].seq, list[i].ack = rand.Uint32(), rand.Uint32() // equal ones would be one connection, translated
 	}
 	begin := time.Now()
 	for ctx.Err() == nil {
