@@ -74,7 +74,7 @@ func RowOf(values []any) (Row, error) {
 		numbers = append(numbers, &r.Within[i])
 	}
 	if len(values) != len(texts)+len(numbers) {
-		return r, fmt.Errorf("counting pairs: %d values in a row", len(values))
+		return r, fmt.Errorf("counting pairs: a row has %d columns instead of %d", len(values), len(texts)+len(numbers))
 	}
 	for i, v := range values {
 		ok := false
