@@ -31,12 +31,12 @@ func makeReplication(ctx context.Context, out string) error {
 // pgReplicated are the statements whose transactions are replicated.
 var pgReplicated = []string{
 	"insert into items select i, 'item ' || i from generate_series(1, 3) i",
-	"start transaction; update items set name = 'cup' where id = 2; delete from items where id = 3; insert into prices values (1, 4.50); commit",
+	"start transaction isolation level repeatable read; update items set name = 'cup' where id = 2; delete from items where id = 3; insert into prices values (1, 4.50); commit",
 	"insert into private values (1)", // not published
-	"start transaction; insert into items values (9, 'never'); rollback",
+	"start transaction isolation level repeatable read; insert into items values (9, 'never'); rollback",
 	"insert into items values (4, repeat('long ', 1000))",
 	"select pg_logical_emit_message(false, 'audit', 'a message of its own')",
-	"start transaction; select pg_logical_emit_message(true, 'audit', 'in a transaction'); insert into prices values (2, 3); commit",
+	"start transaction isolation level repeatable read; select pg_logical_emit_message(true, 'audit', 'in a transaction'); insert into prices values (2, 3); commit",
 	"insert into items select i, 'item ' || i from generate_series(10, 800) i", // more than the server keeps: it comes in parts
 	"truncate prices, items",
 }

@@ -133,10 +133,11 @@ func frontendSign(kind byte, body []byte) dissect.Verdict {
 	return dissect.More
 }
 
-// replicating is the verdict on data of a COPY: some messages of replication are distinctive.
+// replicating is the verdict on data of a COPY: messages of replication also show which side sent
+// them.
 func replicating(body []byte, kinds string) dissect.Verdict {
-	if is, _ := replicates(body); is && strings.IndexByte(kinds, body[0]) >= 0 {
-		return dissect.Yes
+	if is, _ := replicates(body); is {
+		return yes(strings.IndexByte(kinds, body[0]) >= 0)
 	}
 	return dissect.More
 }
