@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,8 +22,8 @@ import (
 // samplePassword is the password of every server; it protects nothing.
 const samplePassword = "sample-password"
 
-// postgres makes a cluster with SCRAM passwords and starts it as the user postgres.
-func (l *lab) postgres(ctx context.Context, on string) error {
+// postgres makes a cluster with SCRAM passwords and starts it with options as the user postgres.
+func (l *lab) postgres(ctx context.Context, on string, options ...string) error {
 	bins, err := filepath.Glob("/usr/lib/postgresql/*/bin")
 	if err != nil || len(bins) == 0 {
 		return errors.New("no PostgreSQL in /usr/lib/postgresql; hint: apt-get install postgresql")
@@ -64,8 +65,8 @@ func (l *lab) postgres(ctx context.Context, on string) error {
 	if err := os.WriteFile(hba, []byte("host all all 0.0.0.0/0 scram-sha-256\n"), 0o600); err != nil {
 		return err
 	}
-	_, err = l.start(on, "ready to accept connections", append(as, filepath.Join(bin, "postgres"), "-D", dir+"/data",
-		"-c", "listen_addresses=*", "-c", "unix_socket_directories="+dir, "-c", "fsync=off", "-c", "shared_buffers=16MB", "-c", "max_connections=30")...)
+	_, err = l.start(on, "ready to accept connections", slices.Concat(as, []string{filepath.Join(bin, "postgres"), "-D", dir + "/data",
+		"-c", "listen_addresses=*", "-c", "unix_socket_directories=" + dir, "-c", "fsync=off", "-c", "shared_buffers=16MB", "-c", "max_connections=30"}, options)...)
 	return err
 }
 

@@ -58,6 +58,8 @@ func TestConnections(t *testing.T) {
 		{"a wrong sequence number", append(login(baseCaps), client(query("select 1")), server(okPacket(2, 0, 0, 2, "")), client(query("select 2")), server(okPacket(1, 0, 0, 2, ""))),
 			[]string{loggedIn, "COM_QUERY | select 1 → gap | outcome unread", "COM_QUERY | select 2 → 0 rows affected | affected 0",
 				"anomaly malformed reading a packet to_client: sequence number 2 instead of 1"}},
+		{"a preparation with the result of another statement", append(login(baseCaps), client(com(comPrepare, "select 1")), server(result(1, 2, str("1")+str("a")))),
+			[]string{loggedIn, "COM_STMT_PREPARE | prepare select 1 → malformed | outcome unread", "anomaly malformed reading the reply to COM_STMT_PREPARE: it begins with 2, not with OK"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			compare(t, rows(t, dissecttest.Options{Roles: true, End: dissect.EndFin}, tc.parts), tc.want)

@@ -127,6 +127,17 @@ func frontendSign(kind byte, body []byte) dissect.Verdict {
 		return maybe(i >= 0 && i+5 == len(body))
 	case 'S', 'H', 'X', 'c':
 		return maybe(len(body) == 0)
+	case 'd':
+		return replicating(body, "r")
+	}
+	return dissect.More
+}
+
+// replicating is the verdict on data of a COPY: messages of replication also show which side sent
+// them.
+func replicating(body []byte, kinds string) dissect.Verdict {
+	if is, _ := replicates(body); is {
+		return yes(strings.IndexByte(kinds, body[0]) >= 0)
 	}
 	return dissect.More
 }
@@ -181,6 +192,8 @@ func backendSign(kind byte, body []byte) dissect.Verdict {
 		return yes(!r.Short() && r.Left() == 0 && len(name) > 2 && printable(name) && printable(value))
 	case '1', '2', '3', 'n', 's', 'I', 'c':
 		return maybe(len(body) == 0)
+	case 'd':
+		return replicating(body, "kw")
 	case 'K':
 		return maybe(len(body) >= 8 && len(body) <= 260)
 	}

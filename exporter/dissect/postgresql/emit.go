@@ -17,6 +17,14 @@ const maxSummaryQuery = 120 // bytes of a query in a summary
 // the current input, or nil.
 func (k *conn) emit(c *call, in *dissect.Input, why string) {
 	k.flush(in)
+	switch s := k.stream; {
+	case s == nil:
+	case s.start == c:
+		k.end(in, "cut")
+		k.stream = nil
+	case s.part == c:
+		s.part, s.block = nil, false
+	}
 	for _, p := range [...]**call{&k.open, &k.last, &k.orphan, &k.req.call, &k.rep.call} {
 		if *p == c {
 			*p = nil
@@ -35,7 +43,7 @@ func (k *conn) emit(c *call, in *dissect.Input, why string) {
 		why = "malformed"
 	case c.gap:
 		why = "gap"
-	case !hasRequest && !unsolicited:
+	case (!hasRequest || c.kind == kindReply) && !unsolicited:
 		why = "no_request"
 	case c.kind == kindPrepare || c.kind == kindClose:
 		c.answered = c.answered || why == ""
@@ -52,7 +60,9 @@ func (k *conn) emit(c *call, in *dissect.Input, why string) {
 		row.Outcome = outcome(row.ErrCode.V)
 	}
 	row.Summary = k.summary(c, row, why)
-	k.c.Emit(&c.x, row)
+	if c.stream == nil || hasRequest || c.x.HasResponse() { // else all bytes are those of transactions
+		k.c.Emit(&c.x, row)
+	}
 	if len(k.spare) < maxSpare {
 		*c = call{preview: c.preview[:0]}
 		k.spare = append(k.spare, c)
@@ -94,6 +104,7 @@ func (k *conn) fill(c *call, row *Row) {
 	if c.copied {
 		row.CopyBytes = table.Some(c.copyBytes)
 	}
+	k.replicated(c, row)
 	if e := c.err; e != nil {
 		row.Severity, row.ErrCode, row.ErrMessage, row.ErrDetail = some(e.severity), some(e.code), some(e.message), some(e.detail)
 		row.StatusText = some(e.code)
@@ -122,6 +133,9 @@ func (k *conn) verbs(c *call, row *Row) {
 		if row.Command = some(c.tag); c.tag == "" {
 			row.Command = some(verb)
 		}
+	case kindReplication:
+		row.Method = table.Some(c.changes.command)
+		row.Command = row.Method
 	case kindPrepare:
 		row.Method = table.Some("PREPARE")
 	case kindNotify:
@@ -155,6 +169,8 @@ func (k *conn) summary(c *call, row *Row, why string) string {
 		b = append(append(b, "notice "...), clip.Text(strings.Join(c.notices, " "), maxSummaryQuery)...)
 	case kindStatus:
 		b = append(append(b, "parameter "...), clip.Text(c.text, maxSummaryQuery)...)
+	case kindReplication:
+		b = c.replicated(b)
 	case kindSSL, kindGSS:
 		b = append(b, strings.ReplaceAll(c.kind, "_", " ")...)
 	case kindPrepare:
@@ -196,7 +212,7 @@ func (c *call) outcome(b []byte, row *Row, why string) []byte {
 		b = strconv.AppendInt(append(b, "suspended after "...), c.rows, 10)
 	case c.skipped:
 		return append(b, "skipped after an error"...)
-	case c.answered:
+	case c.answered && (c.stream == nil || why == ""):
 		return append(b, "ok"...)
 	}
 	if c.tag == "" && why != "" {

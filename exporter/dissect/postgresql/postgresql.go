@@ -40,32 +40,45 @@ const (
 // Row is one executed statement, or one message as postgresql_kind says.
 type Row struct {
 	table.Call
-	Kind        string            `col:"postgresql_kind" enc:"dict" doc:"what the row is: query (simple), execute (extended), prepare (parsed or described without being executed), close, function_call, startup, ssl_request, gssenc_request, cancel_request, notification, notice, parameter_status, reply (its request was not captured)"`
-	Command     table.Opt[string] `col:"postgresql_command" enc:"dict" doc:"command tag without its counts, such as SELECT or CREATE TABLE; without a tag, the first word of the statement"`
-	SQL         table.Opt[string] `col:"postgresql_query" doc:"the statement as sent, at most 64 KiB; null if its Parse was not captured"`
-	Index       table.Opt[int32]  `col:"postgresql_query_part" doc:"number of the statement in a simple query with several, from 0"`
-	Database    table.Opt[string] `col:"postgresql_database" enc:"dict" doc:"database of the connection, if its startup was captured"`
-	User        table.Opt[string] `col:"postgresql_user" enc:"dict" doc:"user of the connection, if its startup was captured"`
-	Application table.Opt[string] `col:"postgresql_application" enc:"dict" doc:"application_name of the connection"`
-	Statement   table.Opt[string] `col:"postgresql_statement" enc:"dict" doc:"name of the prepared statement; null for the unnamed one"`
-	Portal      table.Opt[string] `col:"postgresql_portal" enc:"dict" doc:"name of the portal; null for the unnamed one"`
-	Params      []string          `col:"postgresql_params" doc:"parameters as text, NULL for null; binary ones by type, or in hex if the type is unknown; at most 100 of 256 bytes"`
-	Columns     []string          `col:"postgresql_columns" doc:"names of the result's columns"`
-	Rows        table.Opt[int64]  `col:"postgresql_rows" doc:"number of rows in the command tag, else number of rows returned"`
-	Preview     table.Opt[string] `col:"postgresql_preview" doc:"first result rows in the text format of COPY, at most 4 KiB"`
-	CopyBytes   table.Opt[int64]  `col:"postgresql_copy_bytes" unit:"bytes" doc:"data of COPY or of replication, both directions"`
-	Success     bool              `col:"postgresql_success" doc:"the server answered and reported no error"`
-	Severity    table.Opt[string] `col:"postgresql_error_severity" enc:"dict" doc:"ERROR, FATAL or PANIC"`
-	ErrCode     table.Opt[string] `col:"postgresql_error_code" enc:"dict" doc:"SQLSTATE of the error"`
-	ErrMessage  table.Opt[string] `col:"postgresql_error_message" doc:"the error's text, at most 1 KiB"`
-	ErrDetail   table.Opt[string] `col:"postgresql_error_detail" doc:"the error's detail, at most 1 KiB"`
-	Notices     []string          `col:"postgresql_notices" doc:"notices during the call: SQLSTATE, severity and text; at most 8"`
-	Suspended   bool              `col:"postgresql_suspended" doc:"the portal has more rows: Execute ended at its row limit"`
-	Transaction table.Opt[string] `col:"postgresql_transaction" enc:"dict" doc:"state after the call: idle, transaction or failed; null if no ReadyForQuery followed"`
-	PID         table.Opt[int64]  `col:"postgresql_pid" doc:"process of the server: of the session, the one to cancel, or the one that notified"`
-	Version     table.Opt[string] `col:"postgresql_server_version" enc:"dict" doc:"server_version, at start-up"`
-	Channel     table.Opt[string] `col:"postgresql_channel" enc:"dict" doc:"channel of a notification"`
-	Ahead       int32             `col:"postgresql_ahead" doc:"number of earlier calls that were unanswered when this one was sent (pipelining)"`
+	Kind         string                  `col:"postgresql_kind" enc:"dict" doc:"what the row is: query (simple), execute (extended), prepare (parsed or described without being executed), close, function_call, startup, ssl_request, gssenc_request, cancel_request, notification, notice, parameter_status, replication (a transaction that the server streams), reply (its request was not captured)"`
+	Command      table.Opt[string]       `col:"postgresql_command" enc:"dict" doc:"command tag without its counts, such as SELECT or CREATE TABLE; without a tag, the first word of the statement"`
+	SQL          table.Opt[string]       `col:"postgresql_query" doc:"the statement as sent, at most 64 KiB; null if its Parse was not captured"`
+	Index        table.Opt[int32]        `col:"postgresql_query_part" doc:"number of the statement in a simple query with several, from 0"`
+	Database     table.Opt[string]       `col:"postgresql_database" enc:"dict" doc:"database of the connection, if its startup was captured"`
+	User         table.Opt[string]       `col:"postgresql_user" enc:"dict" doc:"user of the connection, if its startup was captured"`
+	Application  table.Opt[string]       `col:"postgresql_application" enc:"dict" doc:"application_name of the connection"`
+	Statement    table.Opt[string]       `col:"postgresql_statement" enc:"dict" doc:"name of the prepared statement; null for the unnamed one"`
+	Portal       table.Opt[string]       `col:"postgresql_portal" enc:"dict" doc:"name of the portal; null for the unnamed one"`
+	Params       []string                `col:"postgresql_params" doc:"parameters as text, NULL for null; binary ones by type, or in hex if the type is unknown; at most 100 of 256 bytes"`
+	Columns      []string                `col:"postgresql_columns" doc:"names of the result's columns"`
+	Rows         table.Opt[int64]        `col:"postgresql_rows" doc:"number of rows in the command tag, else number of rows returned"`
+	Preview      table.Opt[string]       `col:"postgresql_preview" doc:"first result rows in the text format of COPY, at most 4 KiB"`
+	CopyBytes    table.Opt[int64]        `col:"postgresql_copy_bytes" unit:"bytes" doc:"data of COPY or of replication, both directions"`
+	Success      bool                    `col:"postgresql_success" doc:"the server answered and reported no error"`
+	Severity     table.Opt[string]       `col:"postgresql_error_severity" enc:"dict" doc:"ERROR, FATAL or PANIC"`
+	ErrCode      table.Opt[string]       `col:"postgresql_error_code" enc:"dict" doc:"SQLSTATE of the error"`
+	ErrMessage   table.Opt[string]       `col:"postgresql_error_message" doc:"the error's text, at most 1 KiB"`
+	ErrDetail    table.Opt[string]       `col:"postgresql_error_detail" doc:"the error's detail, at most 1 KiB"`
+	Notices      []string                `col:"postgresql_notices" doc:"notices during the call: SQLSTATE, severity and text; at most 8"`
+	Suspended    bool                    `col:"postgresql_suspended" doc:"the portal has more rows: Execute ended at its row limit"`
+	Transaction  table.Opt[string]       `col:"postgresql_transaction" enc:"dict" doc:"state after the call: idle, transaction or failed; null if no ReadyForQuery followed"`
+	PID          table.Opt[int64]        `col:"postgresql_pid" doc:"process of the server: of the session, the one to cancel, or the one that notified"`
+	Version      table.Opt[string]       `col:"postgresql_server_version" enc:"dict" doc:"server_version, at start-up"`
+	Channel      table.Opt[string]       `col:"postgresql_channel" enc:"dict" doc:"channel of a notification"`
+	Slot         table.Opt[string]       `col:"postgresql_slot" enc:"dict" doc:"replication slot, of START_REPLICATION and of its transactions"`
+	Publications []string                `col:"postgresql_publications" doc:"publications that the client asked for; at most 64"`
+	From         table.Opt[string]       `col:"postgresql_lsn_from" doc:"position in the log: of a transaction's first change; where START_REPLICATION asked to begin, null for 0/0"`
+	To           table.Opt[string]       `col:"postgresql_lsn_to" doc:"position in the log: after a transaction's commit; of START_REPLICATION, the last that the server named"`
+	Flushed      table.Opt[string]       `col:"postgresql_lsn_flushed" doc:"of START_REPLICATION: the last position that the client confirmed as durable"`
+	XID          table.Opt[int64]        `col:"postgresql_xid" doc:"number of the replicated transaction"`
+	GID          table.Opt[string]       `col:"postgresql_gid" doc:"name of the prepared transaction (two-phase commit)"`
+	Committed    table.Opt[table.Micros] `col:"postgresql_commit_time" unit:"us" doc:"when the transaction was committed, prepared or rolled back, by the clock of the server"`
+	Inserts      table.Opt[int64]        `col:"postgresql_inserts" doc:"inserted rows of the replicated transaction"`
+	Updates      table.Opt[int64]        `col:"postgresql_updates" doc:"its updated rows"`
+	Deletes      table.Opt[int64]        `col:"postgresql_deletes" doc:"its deleted rows"`
+	Truncates    table.Opt[int64]        `col:"postgresql_truncates" doc:"its TRUNCATE commands"`
+	Tables       []string                `col:"postgresql_tables" doc:"tables that the transaction changes, in order of their first change, at most 64; the number of a table whose description was not captured"`
+	Ahead        int32                   `col:"postgresql_ahead" doc:"number of earlier calls that were unanswered when this one was sent (pipelining)"`
 }
 
 // Protocol is PostgreSQL.
@@ -74,7 +87,7 @@ func Protocol() *dissect.Protocol {
 		Name:       "postgresql",
 		Doc:        "PostgreSQL frontend/backend protocol, version 3",
 		Versions:   "3.0 and 3.2",
-		Depth:      "statements with parameters, the shape and first rows of results, errors, COPY",
+		Depth:      "statements with parameters, the shape and first rows of results, errors, COPY, transactions of logical replication (pgoutput)",
 		Transports: []dissect.Transport{dissect.TCP},
 		Ports:      []uint16{5432, 5433, 6432},
 		Detect:     detect,
@@ -88,19 +101,20 @@ func Protocol() *dissect.Protocol {
 
 // Kinds of rows.
 const (
-	kindQuery    = "query"
-	kindExecute  = "execute"
-	kindPrepare  = "prepare"
-	kindClose    = "close"
-	kindFunction = "function_call"
-	kindStartup  = "startup"
-	kindSSL      = "ssl_request"
-	kindGSS      = "gssenc_request"
-	kindCancel   = "cancel_request"
-	kindNotify   = "notification"
-	kindNotice   = "notice"
-	kindStatus   = "parameter_status"
-	kindReply    = "reply"
+	kindQuery       = "query"
+	kindExecute     = "execute"
+	kindPrepare     = "prepare"
+	kindClose       = "close"
+	kindFunction    = "function_call"
+	kindStartup     = "startup"
+	kindSSL         = "ssl_request"
+	kindGSS         = "gssenc_request"
+	kindCancel      = "cancel_request"
+	kindNotify      = "notification"
+	kindNotice      = "notice"
+	kindStatus      = "parameter_status"
+	kindReplication = "replication"
+	kindReply       = "reply"
 )
 
 // columns describe a result.
@@ -144,6 +158,8 @@ type call struct {
 	err       *serverError
 	notices   []string
 	suspended bool
+	stream    *stream  // of START_REPLICATION and its transactions
+	changes   *changes // of a transaction
 	tx        byte
 	pid       table.Opt[int64]
 	text      string // of a notification, or the answer to a request for encryption
@@ -196,7 +212,8 @@ type conn struct {
 
 	user, database, application string
 	prepared
-	cols *columns // the latest columns, to recognize them when they are repeated
+	cols   *columns // the latest columns, to recognize them when they are repeated
+	stream *stream  // replication, from CopyBothResponse on
 
 	switched bool // another protocol follows
 

@@ -281,6 +281,7 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	s := &k.req
 	c := k.open
 	if dir == dissect.ToClient {
+		k.interrupt(why)
 		s, c = &k.rep, k.orphan
 		if o := k.front(); o != nil {
 			c = o.call
@@ -352,6 +353,9 @@ func (k *conn) closeOps(why func(*call) string) {
 
 // closeError is the error of a call that was unfinished when the connection ended.
 func closeError(c *call, why dissect.End) string {
+	if c.stream != nil && why != dissect.EndFin { // it lasts until the connection ends
+		return why.CallError()
+	}
 	if c.answered { // ReadyForQuery alone is missing, as after a fatal error
 		return ""
 	}

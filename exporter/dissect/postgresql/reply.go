@@ -36,12 +36,12 @@ func (k *conn) readReply(in *dissect.Input, at int) (int, error) {
 	end := 5 + int(size)
 	if end <= len(b) {
 		body, cut := b[5:end], false
-		if kind != 'd' {
+		if k.whole(kind) {
 			body, cut = front(body)
 		}
 		return end, k.handle(kind, body, in, at, at+end, cut)
 	}
-	if size <= maxWhole && kind != 'd' {
+	if size <= maxWhole && k.whole(kind) {
 		k.c.Need(in.Dir, end)
 		return 0, nil
 	}
@@ -155,6 +155,9 @@ func (k *conn) handle(kind byte, body []byte, in *dissect.Input, from, to int, c
 		return nil
 	}
 	o := k.expect(kind, in, from)
+	if kind == 'd' && (o == nil && k.adopt(body, in) || o != nil && k.stream != nil && o.call == k.stream.start) {
+		return k.streamed(body, in, from, to, cut)
+	}
 	if o == nil {
 		k.orphaned(kind, body, in, from, to, cut)
 		return nil

@@ -58,12 +58,12 @@ func (k *conn) readRequest(in *dissect.Input, at int) (int, error) {
 	end := 5 + int(size)
 	if end <= len(b) {
 		body, cut := b[5:end], false
-		if kind != 'd' {
+		if k.whole(kind) {
 			body, cut = front(body)
 		}
 		return end, k.request(kind, body, in, at, at+end, cut)
 	}
-	if size <= maxWhole && kind != 'd' {
+	if size <= maxWhole && k.whole(kind) {
 		k.c.Need(in.Dir, end)
 		return 0, nil
 	}
@@ -72,6 +72,9 @@ func (k *conn) readRequest(in *dissect.Input, at int) (int, error) {
 	k.piece(s, in, at, at+5, nil)
 	return 5, nil
 }
+
+// whole reports whether a message of this type is read as a whole: all but the data of COPY.
+func (k *conn) whole(kind byte) bool { return kind != 'd' || k.stream != nil }
 
 // front is the part of a message that is read. Its fixed limit keeps the row independent of
 // segment boundaries.
@@ -102,6 +105,9 @@ func (k *conn) target(s *side, in *dissect.Input, at int) {
 		} else if s.call = k.running(s.kind); s.call == nil {
 			s.call = k.unsolicited(s.kind, in, at, at)
 		}
+		if r := k.stream; r != nil && s.kind == 'd' && r.part != nil && s.call == r.start {
+			s.call = r.part
+		}
 		return
 	}
 	switch s.kind {
@@ -122,7 +128,7 @@ func (k *conn) target(s *side, in *dissect.Input, at int) {
 // header.
 func (k *conn) piece(s *side, in *dissect.Input, from, to int, payload []byte) {
 	s.left -= int64(len(payload))
-	if room := maxWhole - len(s.keep); room > 0 && !s.gap && s.kind != 'd' {
+	if room := maxWhole - len(s.keep); room > 0 && !s.gap && k.whole(s.kind) {
 		s.keep = append(s.keep, payload[:min(room, len(payload))]...)
 	}
 	if s.call == nil {
@@ -131,8 +137,8 @@ func (k *conn) piece(s *side, in *dissect.Input, from, to int, payload []byte) {
 	switch s.kind {
 	case 'p':
 		s.call.x.Hide(in, to-len(payload), to)
-	case 'D':
-		if in.Dir == dissect.ToClient {
+	case 'D', 'd':
+		if in.Dir == dissect.ToClient && (s.kind == 'D' || s.call.changes != nil) {
 			s.call.x.HideRest(in, to-len(payload), to)
 		}
 	}
@@ -147,6 +153,13 @@ func (k *conn) ended(s *side, in *dissect.Input, at int) {
 	keep := s.keep
 	cut := s.gap || int64(len(keep)) < s.size
 	switch {
+	case s.kind == 'd' && k.stream != nil:
+		k.stream.start.copyBytes += s.size - int64(len(keep))
+		if in.Dir == dissect.ToServer {
+			_ = k.request(s.kind, keep, in, at, at, cut)
+		} else {
+			_ = k.handle(s.kind, keep, in, at, at, cut)
+		}
 	case s.kind == 'd':
 		if s.call != nil {
 			s.call.copyBytes += s.size
@@ -206,7 +219,10 @@ func (k *conn) request(kind byte, body []byte, in *dissect.Input, from, to int, 
 		if c := k.copying(); c != nil {
 			k.assign(c, in, from, to)
 			if b := c.body(in.Dir); kind == 'd' {
-				c.copyBytes += int64(len(body))
+				c.copyBytes += int64(max(len(body), to-from-headSize))
+				if k.stream != nil {
+					k.stream.confirmed(body)
+				}
 				if b != nil {
 					b.Write(body)
 				}
@@ -297,6 +313,9 @@ func (k *conn) lastOp() {
 
 // copying is the call with a COPY that receives the client's data, or nil.
 func (k *conn) copying() *call {
+	if k.stream != nil {
+		return k.stream.start
+	}
 	for i := k.head; i < len(k.ops) && i < k.head+maxStatements; i++ {
 		if c := k.ops[i].call; c != nil && c.copied {
 			return c

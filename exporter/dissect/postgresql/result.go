@@ -170,8 +170,8 @@ func (k *conn) copyOut(c *call, kind byte, body []byte, in *dissect.Input) {
 		if c.x.RespBody == nil {
 			c.x.RespBody = k.c.NewBody("", "")
 		}
-	case 'W': // replication: counted, not kept
-		c.copied = true
+	case 'W':
+		k.begin(c)
 	case 'd':
 		c.copyBytes += int64(len(body))
 		if b := c.x.RespBody; b != nil {

@@ -156,5 +156,5 @@ func (k *conn) unsolicited(kind byte, in *dissect.Input, from, to int) *call {
 }
 
 func (c *call) unsolicited() bool {
-	return c.kind == kindNotify || c.kind == kindNotice || c.kind == kindStatus
+	return c.kind == kindNotify || c.kind == kindNotice || c.kind == kindStatus || c.kind == kindReplication
 }
