@@ -2,6 +2,7 @@ package ftp
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"net/netip"
 	"regexp"
@@ -255,7 +256,10 @@ func (k *conn) emit(c *call, why string) {
 		k.answering = nil
 		k.replies.Lose()
 	}
-	row := c.row
+	row, known := c.row, why == ""
+	if b := cmp.Or(c.x.ReqBody, c.x.RespBody); known && b != nil && b.Lost() > 0 {
+		why = "gap"
+	}
 	row.Error, row.Complete = table.NonEmpty(why), why == ""
 	switch {
 	case row.Command == "" && c.x.HasRequest():
@@ -270,7 +274,7 @@ func (k *conn) emit(c *call, why string) {
 	if code := row.StatusCode; code.OK {
 		first, _, _ := strings.Cut(row.Reply.V, "\n")
 		row.StatusText = table.NonEmpty(first)
-		if why == "" {
+		if known {
 			row.Outcome = outcome(int(code.V))
 		}
 	}

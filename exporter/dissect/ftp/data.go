@@ -94,11 +94,7 @@ func (d *dataConn) Read(in *dissect.Input) (int, error) {
 		if t.k == nil || t.call == nil || t.ended || t.download(in.Dir) == uploads[t.call.row.Command] {
 			return 0, errNotData
 		}
-		if t.body == nil {
-			t.body = t.conn.NewBody("", "")
-			t.x.CitePacket(t.conn.Info.Opened)
-		}
-		t.body.Write(in.Data)
+		t.store().Write(in.Data)
 		if in.Dir == dissect.ToServer {
 			t.x.Request(in, 0, n)
 		} else {
@@ -111,10 +107,27 @@ func (d *dataConn) Read(in *dissect.Input) (int, error) {
 	return n, nil
 }
 
+// store returns the body of the transfer.
+func (t *transfer) store() *dissect.Body {
+	if t.body == nil {
+		t.body = t.conn.NewBody("", "")
+		t.x.CitePacket(t.conn.Info.Opened)
+		if n := t.conn.GapBytes; n > 0 { // before its first byte
+			t.body.Missing(n)
+		}
+	}
+	return t.body
+}
+
 // Gap implements dissect.Dissector.
 func (d *dataConn) Gap(in *dissect.Input, missing int64) bool {
-	if d.t.body != nil && !d.t.ended {
-		d.t.body.Missing(missing)
+	t := d.t
+	if t.k != nil && t.call != nil && !t.ended && t.download(in.Dir) != uploads[t.call.row.Command] {
+		if t.body == nil {
+			t.store() // which knows of this gap
+		} else {
+			t.body.Missing(missing)
+		}
 	}
 	return true
 }

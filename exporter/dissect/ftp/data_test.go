@@ -38,6 +38,9 @@ func (k *talk) Call(e dissect.Emission) {
 			s += fmt.Sprintf(" %s=%q", []string{"up", "down"}[i], body.Bytes())
 		}
 	}
+	if b.Error.OK && b.Error.V == "gap" {
+		s += " gap"
+	}
 	for _, o := range e.Objects {
 		s += fmt.Sprintf(" file=%s,%v", o.Name.V, o.Complete)
 		if o.FileFrom.OK {
@@ -196,6 +199,15 @@ func TestDataConnections(t *testing.T) {
 			k.close(d, down)
 			k.says("< 226 done")
 		}, "ftp RETR|tcp "},
+		{"the beginning is lost", func(k *talk) {
+			k.says("> PASV", "< 227 ok (10,0,0,2,156,64)")
+			d := k.open(clientIP, serverIP, 5000, 40000)
+			k.says(retr...)
+			d.Gap(down, 100, k.packet())
+			d.Data(down, []byte("\x00\x01file"), k.packet())
+			k.close(d, down)
+			k.says("< 226 done")
+		}, `ftp RETR data=read down="\x00\x01file" gap file=a.bin,false`},
 		{"a gap, and the end of the capture", func(k *talk) {
 			k.says("> PASV", "< 227 ok (10,0,0,2,156,64)")
 			d := k.open(clientIP, serverIP, 5000, 40000)

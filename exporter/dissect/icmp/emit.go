@@ -21,7 +21,7 @@ func (k *conn) emit(c *call, why string) {
 	if why != "" {
 		row.Error = table.Some(why)
 	}
-	row.Complete = why == ""
+	row.Complete = why == "" && !c.partial
 	if !hasResponse && isError(k.v6, uint8(row.TypeNumber)) {
 		row.Outcome = table.Refused
 	}

@@ -75,14 +75,15 @@ const headerSize = 4 // type, code, checksum
 
 // call is a pending request.
 type call struct {
-	row   *Row
-	x     dissect.Exchange
-	dir   dissect.Dir
-	data  uint32 // CRC of an echo's data
-	sent  int64
-	whole bool // the request was captured completely
-	entry *byid.Entry[key, *call]
-	why   string // the problem in one of its messages
+	row     *Row
+	x       dissect.Exchange
+	dir     dissect.Dir
+	data    uint32 // CRC of an echo's data
+	sent    int64
+	whole   bool // the request was captured completely
+	partial bool // the request or the response was not
+	entry   *byid.Entry[key, *call]
+	why     string // the problem in one of its messages
 }
 
 // key is what a reply has in common with its request.
@@ -140,6 +141,7 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 
 // judge records what is wrong with a message.
 func (k *conn) judge(c *call, m *reader, b []byte, whole bool) {
+	c.partial = c.partial || !whole
 	switch {
 	case !m.Short() && !m.bad:
 	case !whole:
@@ -186,7 +188,7 @@ func (k *conn) pair(in *dissect.Input, kind kind, whole bool) {
 		}
 	}
 	c := k.newCall(in)
-	c.data, c.whole = data, whole
+	c.data, c.whole, c.partial = data, whole, !whole
 	if kind.sequence && !m.Short() {
 		c.row.ID, c.row.Seq = table.Some(int32(number>>16&0xffff)), table.Some(int32(number&0xffff))
 	}

@@ -119,7 +119,11 @@ func (s *Shard) datagram(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 		return
 	}
 	ref := packetRef(p)
-	if lost := int(p.PayloadLen) - len(p.Payload); lost > 0 {
+	lost := int(p.PayloadLen) - len(p.Payload)
+	if p.Problems&decode.FragmentMissing != 0 {
+		lost = max(lost, 1) // nobody knows how much, if the last one is missing
+	}
+	if lost > 0 {
 		ref.Cut = int32(lost)
 		c.d.GapBytes += int64(lost)
 	}
