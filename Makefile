@@ -8,6 +8,7 @@
 # make fuzz   2 seconds on every fuzz target (FUZZTIME=30s for longer); make fuzz-short: those that scripts/fuzz.sh lists
 # make bench-ask  measure how long questions and reports about 5 million calls take
 # make bench-tls  measure the cost of decryption, on one conversation in clear text and as TLS
+# make bench-live  measure the lag of live answers at 20,000 packets/s: 30 s
 # make bench-record  compare packet recorders; needs root (BENCH_SHORT=1: 2 min, else 20)
 # make kills  kill recorders 100 times and fill their disks, with traffic and accounts checked; needs root; 6 min
 # make kernels  test the recorder on Debian's kernels from 5.10 to 7.2 in QEMU; 15 min (make kernels-short: two of them, 2 min)
@@ -35,7 +36,7 @@ RELEASE ?= $(shell git describe --tags --always 2>/dev/null || echo dev)
 export GOFLAGS := $(filter-out -buildvcs=false -trimpath,$(GOFLAGS)) -buildvcs=false -trimpath
 export CGO_ENABLED = 1
 
-.PHONY: accept extended generators chart images stores lake lake-short lake-unit lake-program casts demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-tls bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
+.PHONY: accept extended generators chart images stores lake lake-short lake-unit lake-program casts demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-tls bench-live bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
 
 build:
 	$(GO) build -ldflags '-s -w' -o bin/pcapsule ./cmd/pcapsule
@@ -142,7 +143,7 @@ accept: .cache/testgate
 race: .cache/testgate
 	set -o pipefail; $(GO) test -vet=off -race -timeout 20m -json -skip '^Test($(norace))' $(RACE) | \
 		tee .cache/race.json | .cache/testgate $(skips) | tee .cache/race.txt
-	$(GO) test -vet=off -race -timeout 20m -run '^(TestFloodsGiveTheSameBytes|TestTranslatedConnectionIsOne|TestTranslatedDatagramsAreOneCall|TestNetworks.*|TestEventsOfASegment)$$' ./exporter
+	$(GO) test -vet=off -race -timeout 20m -run '^(TestFloodsGiveTheSameBytes|TestTranslatedConnectionIsOne|TestTranslatedDatagramsAreOneCall|TestNetworks.*|TestEventsOfASegment|TestTheRecorderBeginsAgain|TestALiveBundleIsBounded)$$' ./exporter
 
 .PHONY: .cache/testgate
 .cache/testgate:
@@ -164,6 +165,9 @@ bench-ask: setup build
 
 bench-tls: setup build
 	@scripts/bench-tls.sh
+
+bench-live:
+	scripts/bench/live.sh
 
 bench-record: setup build
 	@scripts/bench-record.sh

@@ -1,12 +1,13 @@
 package exporter
 
 import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/pcapsule/pcapsule/recorder/pcapng"
-	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
 // newer reads the paths of the calls of each cut after one, until there are so many.
@@ -92,16 +93,35 @@ func TestTheRecorderBeginsAgain(t *testing.T) {
 	until(t, l, "coverage", func(rows []string) bool { return strings.Contains(strings.Join(rows, "\n"), "reason=restart") })
 }
 
-// begin begins to record, after an earlier recorder ended.
-func (g *growing) begin(segment int64) {
-	g.t.Helper()
-	var err error
-	if g.w, err = ring.Create(ring.Options{Dir: g.dir, Node: "n", SegmentBytes: segment, FlushEvery: 10 * time.Millisecond}); err == nil {
-		if g.s, err = g.w.Series(ring.SeriesOptions{Name: "eth", LinkType: 1}); err == nil {
-			g.iface, err = g.s.Interface(pcapng.Interface{Name: "eth0"})
-		}
+// TestTheRecorderIsKilled: the next one seals what it left, and the calls of both are shown.
+func TestTheRecorderIsKilled(t *testing.T) {
+	if dir := os.Getenv("PCAPSULE_KILLED_RING"); dir != "" {
+		g := &growing{t: t, dir: dir}
+		g.begin(1 << 20)
+		g.say(1, 80, []byte("GET /before HTTP/1.1\r\nHost: shop\r\n\r\n"), false)
+		g.say(1, 80, []byte("GET /before HTTP/1.1\r\nHost: shop\r\n\r\n"), true)
+		g.s.Flush()
+		time.Sleep(time.Second)
+		os.Exit(9) // nothing is sealed
 	}
-	if err != nil {
-		g.t.Fatal(err)
+	dir := filepath.Join(t.TempDir(), "ring")
+	c := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
+	c.Env = append(os.Environ(), "PCAPSULE_KILLED_RING="+dir)
+	if out, err := c.CombinedOutput(); c.ProcessState.ExitCode() != 9 {
+		t.Fatalf("%v: %s", err, out)
 	}
+	g := &growing{t: t, dir: dir}
+	l := g.follow(FollowOptions{})
+	after := int64(0)
+	if paths := newer(t, l, after, 1); paths["/before"] != 1 {
+		t.Errorf("calls %v", paths)
+	}
+	after = l.Last().No
+	g.begin(1 << 20)
+	defer g.w.Close(context.Background())
+	g.finished(81, "/behind")
+	if paths := newer(t, l, after, 1); paths["/behind"] != 1 || len(paths) != 1 {
+		t.Errorf("calls %v", paths)
+	}
+	until(t, l, "coverage", func(rows []string) bool { return strings.Contains(strings.Join(rows, "\n"), "reason=restart") })
 }

@@ -32,6 +32,14 @@ type growing struct {
 func grow(t *testing.T, segment int64) *growing {
 	t.Helper()
 	g := &growing{t: t, dir: filepath.Join(t.TempDir(), "ring")}
+	g.begin(segment)
+	t.Cleanup(func() { g.w.Close(context.Background()) })
+	return g
+}
+
+// begin begins to record.
+func (g *growing) begin(segment int64) {
+	g.t.Helper()
 	var err error
 	if g.w, err = ring.Create(ring.Options{Dir: g.dir, Node: "n", SegmentBytes: segment, FlushEvery: 10 * time.Millisecond}); err == nil {
 		if g.s, err = g.w.Series(ring.SeriesOptions{Name: "eth", LinkType: 1}); err == nil {
@@ -39,10 +47,8 @@ func grow(t *testing.T, segment int64) *growing {
 		}
 	}
 	if err != nil {
-		t.Fatal(err)
+		g.t.Fatal(err)
 	}
-	t.Cleanup(func() { g.w.Close(context.Background()) })
-	return g
 }
 
 // add records a frame now, with the right checksums.

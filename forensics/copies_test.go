@@ -213,3 +213,38 @@ func TestOverlappingBundlesThatLieAboutTheirRows(t *testing.T) {
 		c.Close()
 	}
 }
+
+// TestOverlapsThatSplitCalls cuts recordings into three overlapping bundles in the middle of calls. Together they
+// have no call twice, although one bundle has the request and another the response. BGP is left out: a row has
+// many keepalives.
+func TestOverlapsThatSplitCalls(t *testing.T) {
+	for _, name := range []string{"amqp", "amqp1", "http1", "kafka", "mysql", "nats", "postgresql", "rtp", "sctp", "socks", "ssh", "stomp"} {
+		t.Run(name, func(t *testing.T) {
+			name := name + ".pcapng"
+			all := open(t, sample(t, name))
+			times := query(t, all, forensics.Query{SQL: "SELECT quantile_disc(ts_ns, [0.35, 0.5, 0.55, 0.8]) FROM packets"}).Rows[0][0].([]any)
+			at := func(i int) int64 { return times[i].(int64) }
+			three := open(t, window(t, name, 0, at(2)), window(t, name, at(0), at(3)), window(t, name, at(1), 0))
+			const each = "SELECT protocol, outcome IN ('cut', 'unread') AS part, count(*), sum(request_bytes)::BIGINT, sum(response_bytes)::BIGINT FROM calls GROUP BY ALL ORDER BY ALL"
+			most := map[string][]any{}
+			for _, row := range query(t, all, forensics.Query{SQL: each}).Rows {
+				most[fmt.Sprint(row[:2])] = row
+			}
+			for _, row := range query(t, three, forensics.Query{SQL: each}).Rows {
+				want := most[fmt.Sprint(row[:2])]
+				if row[1].(bool) {
+					continue // what no bundle shows whole
+				}
+				if want == nil {
+					t.Errorf("%v, and the whole has none", row)
+					continue
+				}
+				for i := 2; i < len(row); i++ {
+					if row[i].(int64) > want[i].(int64) {
+						t.Errorf("%v, the whole has %v", row, want)
+					}
+				}
+			}
+		})
+	}
+}

@@ -68,8 +68,10 @@ func (s *Server) restRoutes() []route {
 	pcap.media, pcap.handle = "application/vnd.tcpdump.pcap", s.restPCAP
 	tail := get("/mcp/tail", "Calls that match a KFL filter, as server-sent events from now on: call, gap and end", text("kfl", "KFL filter"), of("format", "compact", "full"))
 	tail.media, tail.handle, tail.stream = "text/event-stream", s.restTail, true
+	metrics := get("/metrics", "Calls by pair of workloads and protocol for Prometheus, counted since the first such request")
+	metrics.media, metrics.handle = "text/plain", s.restMetrics
 	return append(list,
-		tail,
+		tail, metrics,
 		s.ofTool(get("/mcp/data-boundaries", "Recorded time ranges"), "get_data_boundaries", nil),
 		s.ofTool(get("/mcp/snapshots", "Snapshots, the newest first"), "list_snapshots", nil),
 		s.ofTool(create, "create_snapshot", bodyArgs),

@@ -83,6 +83,7 @@ type Server struct {
 	bundles []string // resources of the open bundles
 
 	learning learning
+	counting counting
 }
 
 const instructions = `Evidence bundles of network traffic: every call (HTTP, gRPC, DNS, TLS, Redis, PostgreSQL, ICMP, …) with times, endpoints, bodies and the packets behind it.
@@ -142,6 +143,7 @@ func New(c *forensics.Case, o Options) (*Server, error) {
 	}
 	s.addResources()
 	s.addPrompts()
+	s.prepareCounting()
 	s.learn()
 	return s, nil
 }
@@ -155,6 +157,7 @@ func (s *Server) MCP() *mcp.Server { return s.sdk }
 // Close closes the open case after the answers in progress.
 func (s *Server) Close() error {
 	s.learning.stop()
+	s.counting.end()
 	return s.cases.Close()
 }
 

@@ -96,6 +96,41 @@ func TestTailFollowsTheRulesOfOtherPaths(t *testing.T) {
 	if calls < 200 {
 		t.Errorf("%d calls, %v", calls, in.Err())
 	}
+	res.Body.Close() // another client may come
+	for end := time.Now().Add(20 * time.Second); open("", token).StatusCode != 200; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the stream of a client that left is still counted")
+		}
+	}
+}
+
+// TestMetricsFollowTheRulesOfOtherPaths: a scrape needs a token and a live run, and shows no secret.
+func TestMetricsFollowTheRulesOfOtherPaths(t *testing.T) {
+	scrape := func(s *Server, token string) (int, string) {
+		t.Helper()
+		w, r := httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil)
+		r.Host = "127.0.0.1"
+		r.Header.Set("Authorization", "Bearer "+token)
+		s.Handler(HTTPOptions{Tokens: []door.Token{door.NewToken("ann", "a-long-enough-token")}}).ServeHTTP(w, r)
+		return w.Code, w.Body.String()
+	}
+	s := tailing(t)
+	if code, text := scrape(s, "another"); code != 401 {
+		t.Errorf("without its token: %d %s", code, text)
+	}
+	for range 3 {
+		code, text := scrape(s, "a-long-enough-token")
+		if code != 200 || !strings.Contains(text, "\npcapsule_live_count_failures_total 0\n") {
+			t.Errorf("%d %.300s", code, text)
+		}
+	}
+	if _, text := scrape(s, "a-long-enough-token"); !strings.Contains(text, `pcapsule_live_calls_total{destination="`) || !strings.Contains(text, `protocol="http1"`) {
+		t.Errorf("no calls: %.3000s", text)
+	}
+	none := serving(t, Options{}, bundled(t, "dns.pcap"))
+	if code, text := scrape(none, "a-long-enough-token"); code != 409 {
+		t.Errorf("without a ring: %d %s", code, text)
+	}
 }
 
 // stuck is a client that stops reading for a while.

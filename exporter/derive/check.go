@@ -28,6 +28,10 @@ const (
 func (x *redaction) check(ctx context.Context, d *Draft) error {
 	c := &checking{redaction: x, bodies: map[table.Hash]bool{}, conns: map[int64]bool{}, again: map[int64]bool{}}
 	x.left = nil
+	var err error
+	if c.raw, err = x.leftInPackets(ctx, d); err != nil { // before tables add values to those that are searched
+		return err
+	}
 	fresh := x.s.fresh
 	tables := bundle.TableParts(d.Files, d.Path)
 	for _, only := range []bool{true, false} { // bodies first: calls say who carried them
@@ -46,19 +50,6 @@ func (x *redaction) check(ctx context.Context, d *Draft) error {
 		}
 		if err := walkTables(ctx, some, c.begin); err != nil {
 			return err
-		}
-	}
-	for i := range d.Manifest.Inputs {
-		in := &d.Manifest.Inputs[i]
-		list, err := pass(ctx, d.Path(in.Path), x.s.search, nil, nil)
-		if err != nil {
-			return err
-		}
-		if len(list) > 0 {
-			x.left = append(x.left, fmt.Sprintf("packet %d of %s", list[0].index, in.Name))
-		}
-		for _, l := range list {
-			c.raw = append(c.raw, rawLeft{in.FileID, l.index})
 		}
 	}
 	for _, f := range d.Files {

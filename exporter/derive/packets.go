@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"io"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -205,12 +204,7 @@ func wordByte(c byte) bool {
 }
 
 // pass searches one packet file and returns the changes, in order.
-func pass(ctx context.Context, path string, search *searcher, targets map[int64]*target, raw func() func(string)) ([]change, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
+func pass(ctx context.Context, f io.Reader, search *searcher, targets map[int64]*target, raw func() func(string)) ([]change, error) {
 	r, err := pcapng.NewReader(f, pcapng.Options{})
 	if err != nil {
 		return nil, err

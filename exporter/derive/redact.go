@@ -108,6 +108,8 @@ type redaction struct {
 	searched bool // payloads, for values that no table holds
 	mu       sync.Mutex
 	pending  []found // of these
+
+	again *again // of this round
 }
 
 var errDirty = errors.New("a value is left")
@@ -136,6 +138,11 @@ func (x *redaction) round(ctx context.Context, output string) (report *Report, a
 	}
 	d := &bundle.Derived{Kind: bundle.Redacted, From: from, Rederivable: "fully", Reason: fully, Packets: x.counts, Rules: x.rules,
 		Policy: &bundle.DerivedPolicy{Name: x.r.Name, SHA256: sha256.Sum256(x.r.Text)}}
+	end, err := x.searchAgain(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	defer end()
 	m, err := x.src.export(ctx, output, x.o, d, func(draft *Draft) error { return x.check(ctx, draft) })
 	if errors.Is(err, errDirty) {
 		return nil, true, nil
@@ -175,7 +182,7 @@ func (x *redaction) packets(ctx context.Context) error {
 			if !x.searched {
 				raw = x.raw
 			}
-			if list[i], err = pass(ctx, x.b.Path(m.Inputs[i].Path), x.s.search, targets[m.Inputs[i].FileID], raw); err != nil {
+			if list[i], err = x.changes(ctx, &m.Inputs[i], targets, raw); err != nil {
 				return err
 			}
 		}
@@ -213,6 +220,16 @@ func (x *redaction) packets(ctx context.Context) error {
 	}
 	x.counts.Unchanged -= x.counts.Changed
 	return nil
+}
+
+// changes are what must change in a packet file.
+func (x *redaction) changes(ctx context.Context, in *bundle.Input, targets map[int32]map[int64]*target, raw func() func(string)) ([]change, error) {
+	f, err := os.Open(x.b.Path(in.Path))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return pass(ctx, f, x.s.search, targets[in.FileID], raw)
 }
 
 // raw is a search of payloads for values that no table holds.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"sync"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/decode"
@@ -54,7 +55,8 @@ func (e *fileEdit) write(from, to string, sum bundle.Digest) (said pcapng.Rewrit
 	x.d = decode.New(decode.Options{})
 	x.d.OnSum = func(s decode.Sum) { x.sums = append(x.sums, s) }
 	x.d.OnAddress = func(at, size int) { x.addrs = append(x.addrs, place{at, size}) }
-	hash := sha256.New()
+	hash := newHashing()
+	defer hash.sum()
 	src := io.TeeReader(in, hash)
 	said, err = pcapng.Rewrite(out, src, pcapng.Edit{Packet: x.packet, Block: x.block, Comment: x.comment})
 	if err != nil {
@@ -63,10 +65,49 @@ func (e *fileEdit) write(from, to string, sum bundle.Digest) (said pcapng.Rewrit
 	if _, err := io.Copy(io.Discard, src); err != nil {
 		return said, err
 	}
-	if bundle.Digest(hash.Sum(nil)) != sum {
+	if hash.sum() != sum {
 		return said, ErrChanged
 	}
 	return said, nil
+}
+
+// hashing is a SHA-256 that another goroutine computes.
+type hashing struct {
+	full, free chan []byte
+	result     chan bundle.Digest
+	once       sync.Once
+	digest     bundle.Digest
+}
+
+func newHashing() *hashing {
+	h := &hashing{full: make(chan []byte, 4), free: make(chan []byte, 4), result: make(chan bundle.Digest, 1)}
+	for range cap(h.free) {
+		h.free <- nil
+	}
+	go func() {
+		sum := sha256.New()
+		for b := range h.full {
+			sum.Write(b)
+			h.free <- b
+		}
+		h.result <- bundle.Digest(sum.Sum(nil))
+	}()
+	return h
+}
+
+// Write implements io.Writer.
+func (h *hashing) Write(p []byte) (int, error) {
+	h.full <- append((<-h.free)[:0], p...)
+	return len(p), nil
+}
+
+// sum ends the hash.
+func (h *hashing) sum() bundle.Digest {
+	h.once.Do(func() {
+		close(h.full)
+		h.digest = <-h.result
+	})
+	return h.digest
 }
 
 type rewriter struct {

@@ -25,7 +25,7 @@ type Call struct {
 	Transport string     `col:"transport" enc:"dict" doc:"tcp, udp, quic, sctp, icmp or another IP protocol's name"`
 	ConnID    int64      `col:"conn_id" doc:"connection; see table connections"`
 	FlowID    int64      `col:"flow_id" doc:"flow from which the bytes were read; see table flows"`
-	StreamID  Opt[int64] `col:"stream_id" doc:"stream within the connection, if the protocol has streams (HTTP/2)"`
+	StreamID  Opt[int64] `col:"stream_id" doc:"stream within the connection, if the protocol has streams (HTTP/2; of RTP, the SSRC)"`
 	Ordinal   int64      `col:"ordinal" doc:"number of the call within its connection, from 0"`
 	SrcID     int64      `col:"src_id" doc:"client; see table endpoints"`
 	DstID     int64      `col:"dst_id" doc:"server; see table endpoints"`

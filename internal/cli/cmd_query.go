@@ -245,10 +245,14 @@ func (f *queryFlags) check(q *forensics.Query) error {
 	if f.deadline < 0 {
 		return exit.Usagef("--deadline %s: want 0 or more", f.deadline)
 	}
-	if last := q.KFL + q.SQL; command.IsBundlePath(last) {
-		return exit.Usagef(`missing filter: %s is a bundle; "" as the last argument matches all calls`, last)
+	what, then, last := "filter", `"" as the last argument matches all calls`, q.KFL
+	if q.SQL != "" {
+		what, then, last = "query", "the query is the last argument", q.SQL
+	}
+	if command.IsBundlePath(last) {
+		return exit.Usagef("missing %s: %s is a bundle; %s", what, last, then)
 	} else if _, err := os.Stat(last); err == nil && last != "" {
-		return exit.Usagef(`missing filter: %s is a file or folder; "" as the last argument matches all calls`, last)
+		return exit.Usagef("missing %s: %s is a file or folder; %s", what, last, then)
 	}
 	if whole := f.format == "har" || f.format == "curl"; whole && (q.Count || len(q.GroupBy) > 0 || len(q.Columns) > 0 || q.Table != "calls") {
 		return exit.Usagef("--format %s writes whole calls: leave out --columns, --count, --group-by and --table", f.format)

@@ -128,7 +128,7 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 	case s == nil:
 		k.room()
 		s = newStream(p)
-		s.x.Reversed = in.Dir == dissect.ToClient
+		s.x.Reversed, s.x.StreamID = in.Dir == dissect.ToClient, table.Some(int64(p.source))
 		k.streams[id] = s
 		k.order = append(k.order, id)
 	case k.c.Unproved() && !s.follows(p):

@@ -227,7 +227,8 @@ func (a *association) deliver(dir dissect.Dir, h *held) {
 		return
 	}
 	p := h.packet
-	p.Seq, p.Ack, p.Cut = s.seq(), a.sides[dir.Other()].seq(), 0
+	// What identifies a call must not depend on where the capture began.
+	p.Seq, p.Ack, p.Cut = h.tsn, a.sides[dir.Other()].tag, 0
 	s.bytes += int64(len(h.data))
 	if a.inner == nil {
 		a.inner = a.c.NewInner(a.c.Info.OpenedBy)

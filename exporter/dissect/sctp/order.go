@@ -28,7 +28,6 @@ type sender struct {
 	out, in  uint16
 	started  bool // next is known
 	next     uint32
-	base     uint32 // the first sequence number
 	waiting  []held // ascending, none below next
 	waited   int    // packets since the first of them came
 	acked    uint32 // cumulative acknowledgement of the other side
@@ -77,10 +76,7 @@ func (s *sender) known() table.Opt[int64] {
 
 func (s *sender) kept() int { return 24 * len(s.order) }
 
-func (s *sender) begin(tsn uint32) { s.started, s.next, s.base = true, tsn, tsn }
-
-// seq is the position of the next byte, as TCP numbers it.
-func (s *sender) seq() uint32 { return s.base + uint32(s.bytes) }
+func (s *sender) begin(tsn uint32) { s.started, s.next = true, tsn }
 
 func (s *sender) acknowledge(tsn uint32) {
 	if !s.hasAck || before(s.acked, tsn) {

@@ -47,7 +47,7 @@ func (s *Store) View(r Request, packets bundle.Packets, extra func(rows []table.
 	}
 	sets, from := s.choose(r)
 	m := s.manifest(sets)
-	if !r.Finished && r.Last > 0 && (m.Window.LastNs == nil && len(s.open.Parts) == 0 || s.cut.Now < from) {
+	if !r.Finished && r.Last > 0 && s.removed <= from && (m.Window.LastNs == nil && len(s.open.Parts) == 0 || s.cut.Now < from) {
 		return nil, bundle.ErrNothingLive
 	}
 	s.made++
@@ -211,9 +211,9 @@ func (s *Store) cover(dir string, files []string, m *bundle.Manifest, r Request,
 		rows = append(rows, table.Coverage{FileID: -1, Source: "live", FromNs: from, ToNs: max(from, to), Kind: "hole", Reason: reason, Detail: detail})
 	}
 	if n := s.lost(r); n > 0 {
-		hole(max(s.gone, s.shown), 0, "retention", fmt.Sprintf("calls of %d cuts were removed before they were asked for", n))
+		hole(max(s.gone, s.shown), 0, "retention", fmt.Sprintf("calls were removed before they were asked for; cuts of the live run: %d", n))
 	}
-	if !r.Finished && s.removed > from && m.Window.FirstNs != nil {
+	if !r.Finished && s.removed > from {
 		hole(max(from, s.removed-int64(s.keep)), s.removed, "retention", s.why+"; the ring may still have the packets: make a snapshot")
 	}
 	if now := time.Now().UnixNano(); !s.cut.Idle && now-s.cut.Now > int64(lagging) {

@@ -84,7 +84,7 @@ func TestGapsOfAView(t *testing.T) {
 		{"all is kept", []int64{ago(9 * time.Minute), now}, true, Request{}, ""},
 		{"older rows are removed", []int64{ago(11 * time.Minute), now}, true, Request{}, "retention: the live bundle keeps 10m0s"},
 		{"older rows are removed, but the view is short", []int64{ago(11 * time.Minute), now}, true, Request{Last: time.Minute}, ""},
-		{"a tail that is late", []int64{ago(5 * time.Minute), ago(4 * time.Minute), ago(3 * time.Minute), now}, true, Request{Finished: true, After: 1}, "retention: calls of 2 cuts were removed before they were asked for"},
+		{"a tail that is late", []int64{ago(5 * time.Minute), ago(4 * time.Minute), ago(3 * time.Minute), now}, true, Request{Finished: true, After: 1}, "retention: calls were removed before they were asked for; cuts of the live run: 2"},
 		{"a tail in time", []int64{ago(5 * time.Second), ago(4 * time.Second), now}, true, Request{Finished: true, After: 1}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -100,6 +100,21 @@ func TestGapsOfAView(t *testing.T) {
 	}
 }
 
+// TestOneCutThatIsTooLarge: it is removed at once, which is not the same as a time without packets.
+func TestOneCutThatIsTooLarge(t *testing.T) {
+	s := begun(t, time.Minute, 1<<20)
+	now := time.Now().UnixNano()
+	set := Set{Dir: "large", Cut: 1, First: now, Last: now, To: now, Packets: 1, Parts: []write.Part{{Table: "calls", Bytes: 2 << 20}}}
+	if err := s.Publish(Cut{No: 1, At: time.Now(), Now: now, Idle: true}, Finished{Small: set, Large: &set, Known: &Set{}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []Request{{}, {Last: 30 * time.Second}} {
+		if got := gaps(t, s, r); len(got) != 1 || !strings.HasPrefix(got[0], "retention: the live bundle keeps at most 1 MiB") {
+			t.Errorf("%+v: %v", r, got)
+		}
+	}
+}
+
 // TestARunThatEndsBeforeATailAsks: the sets of its last cuts are gone.
 func TestARunThatEndsBeforeATailAsks(t *testing.T) {
 	s := begun(t, time.Minute, 1<<20)
@@ -108,7 +123,7 @@ func TestARunThatEndsBeforeATailAsks(t *testing.T) {
 		s.publish(t, no+1, now+no, true)
 	}
 	s.begin(t, "empty2")
-	if got := gaps(t, s, Request{Finished: true, After: 1}); !slices.Equal(got, []string{"retention: calls of 2 cuts were removed before they were asked for"}) {
+	if got := gaps(t, s, Request{Finished: true, After: 1}); !slices.Equal(got, []string{"retention: calls were removed before they were asked for; cuts of the live run: 2"}) {
 		t.Error(got)
 	}
 }

@@ -15,8 +15,11 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
-// maxLiveHoles is how many gaps a live run remembers, because a record repeats what no segment has stated.
-const maxLiveHoles = 1000
+// Limits of reading a ring's records.
+const (
+	maxLiveHoles = 1000     // gaps that a live run remembers, because a record repeats what no segment has stated
+	maxOldSeals  = 16 << 20 // bytes of records before the run that are read: about 20,000 segments
+)
 
 // sealTail reads the records of a ring as they are written, for the gaps that they state.
 type sealTail struct {
@@ -34,6 +37,13 @@ func (s *sealTail) read(dir string, from int64, r *Reader) error {
 		return fmt.Errorf("following ring: %w", err)
 	}
 	defer f.Close()
+	if s.at == 0 {
+		info, err := f.Stat()
+		if err != nil {
+			return fmt.Errorf("following ring: %w", err)
+		}
+		s.at = max(0, info.Size()-maxOldSeals) // in the middle of a line, which is no record then
+	}
 	buf := make([]byte, 256<<10)
 	for {
 		n, err := f.ReadAt(buf, s.at)
@@ -41,12 +51,14 @@ func (s *sealTail) read(dir string, from int64, r *Reader) error {
 			return fmt.Errorf("following ring: %w", err)
 		}
 		end := bytes.LastIndexByte(buf[:n], '\n') + 1
-		if end == 0 && n == len(buf) && n < maxSealLine {
+		switch {
+		case end == 0 && n < len(buf):
+			return nil // the last line is not complete yet
+		case end == 0 && n < maxSealLine:
 			buf = make([]byte, 4*n)
 			continue
-		}
-		if end == 0 {
-			return nil // the last line is not complete yet
+		case end == 0:
+			end = n // no recorder writes such a line
 		}
 		for line := range bytes.Lines(buf[:end]) {
 			s.line(line, from, r)

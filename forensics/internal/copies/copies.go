@@ -138,14 +138,16 @@ func (c *Case) overlaps() []*[2]int64 {
 // wholeness is the SQL for the completeness of a row.
 const wholeness = `(outcome NOT IN ('cut', 'unread'))::BIGINT * 8 + complete::BIGINT * 4 + (error IS NULL)::BIGINT * 2 + (elapsed_us IS NOT NULL)::BIGINT`
 
+// contentOf is the SQL for the part of a call_id that depends only on the content.
+var contentOf = fmt.Sprintf("call_id[%d:%d]", len(table.ID{})-table.ContentID+1, len(table.ID{}))
+
 // compare finds the copies in one of n partitions of the contents.
 func (f *Copies) compare(ctx context.Context, c *Case, from string, pass, n int64, ranks []int) error {
-	content := fmt.Sprintf("call_id[%d:%d]", len(table.ID{})-table.ContentID+1, len(table.ID{}))
 	sql := fmt.Sprintf(`WITH x AS MATERIALIZED (SELECT bundle, hash(%[1]s) AS h FROM %[2]s WHERE hash(%[1]s) %% %[3]d = %[4]d),
 		d AS (SELECT h FROM x GROUP BY h HAVING min(bundle) <> max(bundle))
 		SELECT bundle, call_no, %[1]s AS content, ts_ns, src_ip, src_port, dst_ip, dst_port, transport, %[5]s,
 			request_bytes + response_bytes, coalesce(len(headers), 0) + (path IS NOT NULL)::INTEGER + (host IS NOT NULL)::INTEGER, ordinal
-		FROM %[2]s WHERE hash(%[1]s) %% %[3]d = %[4]d AND hash(%[1]s) IN (SELECT h FROM d) ORDER BY content, ts_ns, call_id, bundle, call_no`, content, from, n, pass, wholeness)
+		FROM %[2]s WHERE hash(%[1]s) %% %[3]d = %[4]d AND hash(%[1]s) IN (SELECT h FROM d) ORDER BY content, ts_ns, call_id, bundle, call_no`, contentOf, from, n, pass, wholeness)
 	var group []sighting
 	err := c.Query(ctx, sql, func(row []any) error {
 		s, err := readSighting(row, ranks)
@@ -263,11 +265,39 @@ func (s *sighting) before(o *sighting) int {
 	return cmp.Or(cmp.Compare(s.ts, o.ts), cmp.Compare(s.rank, o.rank), cmp.Compare(s.No, o.No))
 }
 
-// sameEnds is the SQL condition for rows of two bundles with the same ends and protocol.
-const sameEnds = `a.bundle <> b.bundle AND a.protocol = b.protocol AND a.src_ip = b.src_ip AND a.src_port = b.src_port AND a.dst_ip = b.dst_ip AND a.dst_port = b.dst_port`
+// SQL conditions for rows of two bundles, the second of which may have a part of what the first has: with
+// the same ends, or with the client of one as the server of the other.
+const (
+	sameEnds    = `a.bundle <> b.bundle AND a.protocol = b.protocol AND a.src_ip = b.src_ip AND a.src_port = b.src_port AND a.dst_ip = b.dst_ip AND a.dst_port = b.dst_port AND a.stream_id IS NOT DISTINCT FROM b.stream_id`
+	swappedEnds = `a.bundle <> b.bundle AND a.protocol = b.protocol AND a.src_ip = b.dst_ip AND a.src_port = b.dst_port AND a.dst_ip = b.src_ip AND a.dst_port = b.src_port AND a.stream_id IS NOT DISTINCT FROM b.stream_id`
+)
 
-// halves finds rows with the rest of a call whose beginning is in another bundle: a response without
-// its request, or the rest of a conversation that is a single row.
+// halfRules find rows b with a part of a call or conversation that row a of another bundle has:
+//   - a response without its request, from its first byte on,
+//   - one of which the beginning is missing too, so it is the first row of its connection,
+//   - the greeting of a server, of a connection that the bundle does not show for longer,
+//   - a response that alone reads as a message of the server (said has them), unless a bundle shows both,
+//   - the beginning of a request whose rest is in the other bundle,
+//   - a part of a conversation that is a single row (talk has those), whose client may be a guess.
+//
+// x are the calls with the times of their connections, a those with a response and its time in µs, and b those
+// without one or the other, with their times.
+var halfRules = []string{
+	`SELECT b.bundle, b.call_no, a.bundle, a.call_no FROM b JOIN a ON ` + sameEnds + ` AND a.answered = b.at WHERE b.error = 'no_request'`,
+	`SELECT b.bundle, b.call_no, a.bundle, a.call_no FROM x b JOIN a ON ` + sameEnds + ` AND b.ordinal = 0 AND b.error = 'no_request'
+		AND a.answered < b.ts_ns // 1000 AND a.ts_ns // 1000 + a.elapsed_us + 1 >= b.ts_ns // 1000 AND a.first_ns < b.first_ns`,
+	`SELECT b.bundle, b.call_no, a.bundle, a.call_no FROM x b JOIN x a ON ` + sameEnds + ` AND b.ordinal = 0 AND b.error = 'no_request'
+		AND a.ordinal = 0 AND a.error IS DISTINCT FROM 'no_request' AND a.first_ns // 1000 = b.first_ns // 1000 AND a.ts_ns > b.ts_ns`,
+	`SELECT alone, alone_no, whole, whole_no FROM said WHERE NOT EXISTS (SELECT 1 FROM x c JOIN x d ON c.bundle = d.bundle
+		WHERE c.content = said.whole_content AND c.elapsed_us IS NOT NULL AND d.content = said.alone_content)`,
+	`SELECT b.bundle, b.call_no, a.bundle, a.call_no FROM b JOIN x a ON ` + sameEnds + ` AND a.ts_ns // 1000 = b.at WHERE b.error = 'cut' AND a.error IS DISTINCT FROM 'cut'`,
+	fmt.Sprintf(`SELECT b.bundle, b.call_no, a.bundle, a.call_no FROM talk b JOIN talk a ON a.bundle <> b.bundle AND a.protocol = b.protocol AND a.ends = b.ends AND a.stream_id IS NOT DISTINCT FROM b.stream_id
+		WHERE (b.protocol IN ('tls', 'quic') AND b.outcome = 'cut' AND a.outcome <> 'cut' OR b.protocol = b.transport AND b.outcome = 'unread'
+			OR (b.protocol = 'rtp' AND a.src_ip = b.src_ip OR b.protocol = 'sctp' AND b.ts_ns = b.first_ns) AND a.ts_ns + 1000 * greatest(coalesce(a.elapsed_us, 0), coalesce(a.send_us, 0)) >= b.ts_ns)
+		AND a.first_ns < b.first_ns AND a.last_ns + (b.outcome = 'cut')::BIGINT * %d >= b.first_ns AND a.ts_ns <= b.ts_ns AND (a.outcome = 'unread') = (b.outcome = 'unread')`, clockSlack),
+}
+
+// halves finds rows with a part of a call whose other part is in another bundle too.
 func (f *Copies) halves(ctx context.Context, c *Case, from string) error {
 	conns := c.Conns
 	if conns == "" {
@@ -277,13 +307,13 @@ func (f *Copies) halves(ctx context.Context, c *Case, from string) error {
 	for k, of := range f.Of {
 		stands[of] = append(stands[of], k)
 	}
-	sql := fmt.Sprintf(`WITH b AS (SELECT *, unnest([ts_ns // 1000 - 1, ts_ns // 1000, ts_ns // 1000 + 1]) AS answered FROM %[1]s WHERE error = 'no_request'),
-			a AS (SELECT *, ts_ns // 1000 + ttfb_us AS answered FROM %[1]s WHERE error IS DISTINCT FROM 'no_request' AND ttfb_us IS NOT NULL)
-		SELECT b.bundle, b.call_no, a.bundle, a.call_no FROM b JOIN a ON %[2]s AND a.answered = b.answered WHERE a.stream_id IS NOT DISTINCT FROM b.stream_id
-		UNION ALL SELECT b.bundle, b.call_no, a.bundle, a.call_no FROM (SELECT k.*, first_ns, last_ns FROM %[1]s k JOIN (SELECT bundle, conn_id, first_ns, last_ns FROM (%[3]s)) USING (bundle, conn_id) WHERE %[4]s) b
-			JOIN (SELECT k.*, first_ns, last_ns FROM %[1]s k JOIN (SELECT bundle, conn_id, first_ns, last_ns FROM (%[3]s)) USING (bundle, conn_id)) a ON %[2]s
-			WHERE a.first_ns < b.first_ns AND a.last_ns + (b.outcome = 'cut')::BIGINT * %[5]d >= b.first_ns AND a.ts_ns <= b.ts_ns AND (a.outcome = 'unread') = (b.outcome = 'unread') AND a.outcome <> 'cut'
-		ORDER BY 1, 2, 3, 4`, from, sameEnds, conns, `(protocol IN ('tls', 'quic') AND outcome = 'cut' OR protocol = transport AND outcome = 'unread')`, clockSlack)
+	sql := fmt.Sprintf(`WITH x AS (SELECT k.*, %s AS content, first_ns, last_ns FROM %s k JOIN (SELECT bundle, conn_id, first_ns, last_ns FROM (%s)) USING (bundle, conn_id)),
+		b AS (SELECT *, unnest([ts_ns // 1000 - 1, ts_ns // 1000, ts_ns // 1000 + 1]) AS at FROM x WHERE elapsed_us IS NULL),
+		talk AS (SELECT *, list_sort([src_ip || ' ' || src_port, dst_ip || ' ' || dst_port]) AS ends FROM x WHERE protocol IN ('tls', 'quic', 'rtp', 'sctp') OR protocol = transport),
+		a AS (SELECT *, ts_ns // 1000 + ttfb_us AS answered FROM x WHERE error IS DISTINCT FROM 'no_request' AND ttfb_us IS NOT NULL),
+		said AS MATERIALIZED (SELECT b.bundle AS alone, b.call_no AS alone_no, a.bundle AS whole, a.call_no AS whole_no, b.content AS alone_content, a.content AS whole_content
+			FROM b JOIN a ON %s AND a.answered = b.at WHERE b.elapsed_us IS NULL AND b.response_bytes = 0)
+		%s ORDER BY 1, 2, 3, 4`, contentOf, from, conns, swappedEnds, strings.Join(halfRules, " UNION ALL "))
 	return c.Query(ctx, sql, func(row []any) error {
 		var n [4]int64
 		for i := range n {

@@ -11,6 +11,7 @@ import (
 	neturl "net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -222,6 +223,61 @@ func TestTwoTails(t *testing.T) {
 		}
 		if want == 0 {
 			t.Errorf("%s: no calls", kfl)
+		}
+	}
+}
+
+// TestMetrics counts the calls of a sample, in several cuts.
+func TestMetrics(t *testing.T) {
+	r := record(t, 20_000)
+	url := r.serve() + "/metrics"
+	scrape := func() (calls, failed, timed float64) {
+		t.Helper()
+		res, err := http.Get(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		text, err := io.ReadAll(res.Body)
+		if err != nil || res.StatusCode != 200 || !strings.HasPrefix(res.Header.Get("Content-Type"), "text/plain") || !strings.Contains(string(text), "pcapsule_live_count_failures_total 0\n") {
+			t.Fatalf("%s %v %v: %.500s", res.Status, res.Header, err, text)
+		}
+		for line := range strings.Lines(string(text)) {
+			series, number, _ := strings.Cut(strings.TrimSpace(line), "} ")
+			if !strings.Contains(series, `protocol="http1"`) {
+				continue
+			}
+			n, _ := strconv.ParseFloat(number, 64)
+			switch name, _, _ := strings.Cut(series, "{"); name {
+			case "pcapsule_live_calls_total":
+				calls += n
+			case "pcapsule_live_failed_calls_total":
+				failed += n
+			case "pcapsule_live_call_duration_seconds_bucket":
+				if strings.Contains(series, `le="10"`) {
+					timed += n
+				}
+			}
+		}
+		return calls, failed, timed
+	}
+	if calls, _, _ := scrape(); calls != 0 {
+		t.Errorf("%v calls before the first", calls)
+	}
+	r.play("http1.pcapng", 0, 80)
+	for calls := 0.0; calls == 0; calls, _, _ = scrape() {
+		time.Sleep(50 * time.Millisecond)
+	}
+	r.play("http1.pcapng", 80, 1<<20)
+	finished := "http1 && (status_code > 0 || !failed)"
+	calls, failed, timed := r.bundled(finished), r.bundled(finished+" && failed"), r.bundled(finished+" && elapsed_us >= 0")
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		c, f, d := scrape()
+		if c == calls && f == failed && d == timed {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%v calls, %v failed, %v with a duration; want %v, %v, %v", c, f, d, calls, failed, timed)
 		}
 	}
 }

@@ -1,0 +1,159 @@
+package mcp
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/mcp/object"
+	"github.com/pcapsule/pcapsule/mcp/pairs"
+	"github.com/pcapsule/pcapsule/mcp/tools"
+)
+
+// countEvery is the time between counts if nobody scrapes. The live run keeps its cuts for a minute.
+const countEvery = 20 * time.Second
+
+// counting counts the calls of the live run for Prometheus, from the first scrape on.
+type counting struct {
+	mu      sync.Mutex
+	table   *pairs.Table // nil before the first scrape
+	cut     int64        // the last one whose calls were counted
+	handler http.Handler
+	begin   func() // counts from time to time until stop
+	stop    context.CancelFunc
+	running sync.WaitGroup
+}
+
+// prepareCounting makes what the first scrape begins.
+func (s *Server) prepareCounting() {
+	ctx, stop := context.WithCancel(context.Background())
+	s.counting.begin = func() { s.counting.running.Go(func() { s.count(ctx) }) }
+	s.counting.stop = stop
+}
+
+// restMetrics answers a scrape.
+func (s *Server) restMetrics(w http.ResponseWriter, r *http.Request) {
+	begin := time.Now()
+	handler, err := s.counted(r.Context())
+	if werr := s.logged(restCaller(r), begin, "http "+r.Method, r.URL.Path, nil, &accessNote{}, err); werr != nil {
+		err = werr
+	}
+	if err != nil {
+		s.restError(w, err)
+		return
+	}
+	w.Header().Set(trustHeader, tools.TrustNote)
+	handler.ServeHTTP(w, r)
+}
+
+// counted counts the calls up to now, and returns the handler of scrapes. The first call begins to count.
+func (s *Server) counted(ctx context.Context) (http.Handler, error) {
+	c := &s.counting
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.table != nil {
+		s.countCuts(ctx)
+		return c.handler, nil
+	}
+	_, cut, release, err := s.cases.LiveAfter(ctx, 0)
+	if err != nil {
+		return nil, s.explain(nil, err)
+	}
+	release()
+	c.cut = cut
+	c.table = pairs.New()
+	all := prometheus.NewRegistry()
+	all.MustRegister(c.table, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	c.handler = promhttp.HandlerFor(all, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 20 * time.Second})
+	c.begin()
+	return c.handler, nil
+}
+
+// end ends counting.
+func (c *counting) end() {
+	c.stop()
+	c.running.Wait()
+}
+
+// count counts from time to time.
+func (s *Server) count(ctx context.Context) {
+	for {
+		select {
+		case <-time.After(countEvery):
+		case <-ctx.Done():
+			return
+		}
+		s.counting.mu.Lock()
+		s.countCuts(ctx)
+		s.counting.mu.Unlock()
+	}
+}
+
+// countCuts counts the calls that were finished since it was called last. If it fails they are counted the
+// next time.
+func (s *Server) countCuts(ctx context.Context) {
+	n := &s.counting
+	ctx, cancel := context.WithTimeout(ctx, s.o.Deadline)
+	defer cancel()
+	c, cut, release, err := s.cases.LiveAfter(ctx, n.cut)
+	if err == nil {
+		defer release()
+		err = s.withSlot(ctx, caller{client: "metrics"}, "", short, c, func(ctx context.Context, _ *tools.Invocation) error {
+			rows, err := s.pairsOf(ctx, c)
+			if err != nil {
+				return err
+			}
+			coverage, err := c.Coverage(0, 0)
+			if err == nil {
+				n.table.Add(rows, reasons(coverage.Holes))
+				n.cut = cut
+			}
+			return err
+		})
+	}
+	if err != nil && !errors.Is(err, context.Canceled) {
+		n.table.Fail()
+	}
+}
+
+// pairsOf counts the calls of a case by pair, with masked names.
+func (s *Server) pairsOf(ctx context.Context, c *forensics.Case) (rows []pairs.Row, err error) {
+	_, err = c.Each(ctx, forensics.Query{SQL: pairs.SQL, Args: pairs.Bounds(), Named: true}, nil, func(_ []forensics.Column, values []any) error {
+		row, err := pairs.RowOf(values)
+		rows = append(rows, row)
+		return err
+	})
+	if err != nil || len(rows) == 0 || s.o.Policy == nil {
+		return rows, err
+	}
+	names := make([]pairs.Pair, len(rows))
+	for i := range rows {
+		names[i] = rows[i].Pair
+	}
+	raw, err := object.Marshal(names)
+	if err == nil {
+		raw, err = s.masked(ctx, c, raw)
+	}
+	if err == nil {
+		err = json.Unmarshal(raw, &names)
+	}
+	for i := range rows {
+		rows[i].Pair = names[i]
+	}
+	return rows, err
+}
+
+func reasons(holes []forensics.Hole) (list []string) {
+	for _, h := range holes {
+		list = append(list, h.Reason)
+	}
+	return list
+}
