@@ -16,7 +16,7 @@ import (
 const (
 	maxUndetected = 4 << 10 // bytes of a message to wait for
 	maxPeek       = 512     // bytes decompressed to look at them
-	leastText     = 12      // bytes of a statement that are enough to recognize it
+	leastText     = 18      // bytes of a statement that are enough to recognize it: PostgreSQL's tag of START TRANSACTION has 17
 )
 
 // detect implements Protocol.Detect.

@@ -147,6 +147,8 @@ func TestDetect(t *testing.T) {
 		{"a reply of thrift", dissect.ToClient, thrift, dissect.No},
 		{"a ping, and nothing else", dissect.ToServer, com(comPing, ""), dissect.More},
 		{"a ping and a query", dissect.ToServer, com(comPing, "") + query("select 1 from dual"), dissect.Likely},
+		{"the end of a statement of PostgreSQL, cut", dissect.ToServer, "C\x00\x00\x00\x16START TRANSACTION", dissect.More},
+		{"the end of a statement of PostgreSQL", dissect.ToServer, "C\x00\x00\x00\x16START TRANSACTION\x00C\x00", dissect.No},
 		{"a query that is no statement", dissect.ToServer, query("hello, is anybody there?"), dissect.No},
 		{"an execution", dissect.ToServer, com(comExecute, u32(7)+"\x00"+u32(1)), dissect.Likely},
 		{"an execution that repeats", dissect.ToServer, com(comExecute, u32(7)+"\x00"+u32(2)), dissect.No},

@@ -84,7 +84,7 @@ func (k *conn) change(r *cursor.Cursor, at uint64, in *dissect.Input, from, to i
 		return k.short(kind, in, from, to, cut)
 	}
 	if strings.IndexByte("IUDM", kind) >= 0 {
-		c.x.HideRest(in, to-r.Left(), to)
+		c.x.HideRest(in, from+headSize+r.Used(), to)
 	}
 	s.block = s.block || kind == 'S'
 	if ends {
