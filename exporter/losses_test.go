@@ -151,8 +151,8 @@ func callOf(c *flow.CallRow, was func(int64) int64) *someCall {
 }
 
 // notOfTheCall are the columns that other calls decide: a lost call changes the numbers of those that
-// follow, and which one is the first of its connection.
-var notOfTheCall = map[string]bool{"ordinal": true, "anomalies": true, "connect_us": true, "tls_us": true, "dns_us": true}
+// follow, which one is the first of its connection, and until when a call without an answer waited.
+var notOfTheCall = map[string]bool{"ordinal": true, "anomalies": true, "connect_us": true, "tls_us": true, "dns_us": true, "waited_us": true}
 
 func (v *someCall) addColumns(s reflect.Value) {
 	for i := range s.NumField() {
@@ -211,9 +211,9 @@ func (w *someCall) falseColumns(c *someCall) (names []string) {
 	unknown := false
 	for _, name := range w.otherColumns(c) {
 		switch v := c.columns[name]; {
-		case v == "" || v == "[]" || strings.HasSuffix(v, " false}"):
+		case v == "" || v == "[]" || v == "{ true}" || strings.HasSuffix(v, " false}"):
 			unknown = true
-		default:
+		case !strings.HasSuffix(name, "_ahead") && !rawWithoutOthers[name]: // _ahead counts what waits, as far as the capture shows
 			names = append(names, name)
 		}
 	}
@@ -231,6 +231,11 @@ func (c *someCall) covers(cites table.Cites) bool {
 	}
 	return true
 }
+
+// rawWithoutOthers are columns with values that are shown as bytes or numbers, or relative to an unknown
+// place, if the message that gives their type or name was lost.
+var rawWithoutOthers = map[string]bool{"cassandra_params": true, "cassandra_preview": true, "postgresql_params": true, "postgresql_tables": true,
+	"nfs_path": true}
 
 // otherColumns lists the columns in which two calls differ.
 func (c *someCall) otherColumns(d *someCall) (names []string) {

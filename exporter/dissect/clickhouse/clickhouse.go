@@ -123,6 +123,7 @@ type conn struct {
 	client   uint64
 	server   uint64 // revisions, 0 if unknown
 	stray    *call  // data of the client that belong to no request that waits
+	missed   string // why a query before the client's data may be missing; empty if none is
 	types    map[string]*kind
 
 	user, database, application, version string
@@ -256,7 +257,9 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 		if c != nil {
 			k.emit(c, string(why))
 		}
-	} else if c != nil && c.lost == "" {
+		return
+	}
+	if k.missed = string(why); c != nil && c.lost == "" {
 		c.lost = string(why)
 	}
 }
