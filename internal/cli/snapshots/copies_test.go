@@ -1,6 +1,7 @@
 package snapshots
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"log/slog"
@@ -8,7 +9,10 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -29,6 +33,7 @@ type watched struct {
 	dir   string
 	nodes map[string]*pins.Client
 	cut   map[string]*atomic.Bool // the node cannot be reached
+	stop  func()                  // ends the hub's follower, as when it is killed but for its files
 }
 
 func watch(t *testing.T, rings map[string]*growing) *watched {
@@ -69,8 +74,8 @@ func watch(t *testing.T, rings map[string]*growing) *watched {
 	return w
 }
 
-// startHub starts a follower; stop ends it as a killed hub would, but for its files.
-func (w *watched) startHub() (stop func()) {
+// startHub starts a follower.
+func (w *watched) startHub() {
 	f := live.New(live.Options{Dir: w.dir, Bytes: 64 << 20, Log: slog.New(slog.DiscardHandler),
 		Wanted: func(context.Context) (names []string, err error) {
 			for name := range w.nodes {
@@ -82,15 +87,14 @@ func (w *watched) startHub() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- f.Run(ctx) }()
-	stop = func() {
+	w.stop = func() {
 		cancel()
 		if err := <-done; err != nil {
 			w.t.Error(err)
 		}
 		done <- nil
 	}
-	w.t.Cleanup(stop)
-	return stop
+	w.t.Cleanup(w.stop)
 }
 
 // count is the number of calls in db live.
@@ -132,4 +136,118 @@ func TestLiveOfACluster(t *testing.T) {
 	if text := fmt.Sprint(out); !strings.Contains(text, "coverage") {
 		t.Errorf("no coverage: %.300s", text)
 	}
+}
+
+// TestTailOfACluster: a call that two nodes finish at different times is printed and counted once.
+func TestTailOfACluster(t *testing.T) {
+	a, b := record(t, 20_000), record(t, 20_000)
+	w := watch(t, map[string]*growing{"node-a": a, "node-b": b})
+	at := time.Now().UnixNano()
+	a.playAt("http1.pcapng", 0, 20, at)
+	b.playAt("http1.pcapng", 0, 20, at)
+	w.await("dns", 0)
+	metrics(t, w.url)
+	lines := tailOf(t, w.url, "http")
+	time.Sleep(300 * time.Millisecond)
+	a.playAt("http1.pcapng", 20, 1000, at+1e9)
+	time.Sleep(2 * time.Second)
+	b.playAt("http1.pcapng", 20, 1000, at+1e9)
+	time.Sleep(3 * time.Second)
+	seen := map[string]int{}
+	for _, id := range lines() {
+		seen[id]++
+	}
+	if len(seen) < 3 {
+		t.Errorf("the tail has %d calls", len(seen))
+	}
+	for id, n := range seen {
+		if n > 1 {
+			t.Errorf("call %s is there %d times", id, n)
+		}
+	}
+	if n := metrics(t, w.url); n != len(seen) {
+		t.Errorf("%d calls are counted, the tail has %d", n, len(seen))
+	}
+}
+
+// metrics is the number of HTTP calls that are counted.
+func metrics(t *testing.T, at string) (n int) {
+	t.Helper()
+	res, err := http.Get(at + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	in := bufio.NewScanner(res.Body)
+	for in.Scan() {
+		if line := in.Text(); strings.HasPrefix(line, "pcapsule_live_calls_total{") && strings.Contains(line, `protocol="http1"`) {
+			k, err := strconv.Atoi(line[strings.LastIndexByte(line, ' ')+1:])
+			if err != nil {
+				t.Fatal(err)
+			}
+			n += k
+		}
+	}
+	return n
+}
+
+// tailOf begins a tail. The function that it returns lists the identities of its calls so far.
+func tailOf(t *testing.T, at, kfl string) func() []string {
+	t.Helper()
+	res, err := http.Get(at + "/mcp/tail?kfl=" + url.QueryEscape(kfl))
+	if err != nil || res.StatusCode != http.StatusOK {
+		t.Fatal(res, err)
+	}
+	t.Cleanup(func() { res.Body.Close() })
+	var mu sync.Mutex
+	var ids []string
+	go func() {
+		in := bufio.NewScanner(res.Body)
+		for in.Scan() {
+			if data, ok := strings.CutPrefix(in.Text(), `data: {"id":"`); ok {
+				id, _, _ := strings.Cut(data, `"`)
+				mu.Lock()
+				ids = append(ids, id)
+				mu.Unlock()
+			}
+		}
+	}()
+	return func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(ids)
+	}
+}
+
+// gaps lists the reasons of the coverage gaps in db live.
+func (w *watched) gaps() string {
+	_, out := get(w.t, w.url+"/mcp/calls?db=live:1m&limit=1")
+	return fmt.Sprint(out["coverage"])
+}
+
+// TestLiveOfNodesThatAreGone: a node that cannot be reached is a gap, which ends when the copy has caught up, and a hub
+// that is killed copies again.
+func TestLiveOfNodesThatAreGone(t *testing.T) {
+	a, b := record(t, 20_000), record(t, 20_000)
+	w := watch(t, map[string]*growing{"node-a": a, "node-b": b})
+	a.play("dns.pcapng", 0, 10)
+	w.await("http", 0)
+	w.cut["node-b"].Store(true)
+	b.play("http1.pcapng", 0, 1000)
+	stated := func(want bool) {
+		t.Helper()
+		for end := time.Now().Add(20 * time.Second); strings.Contains(w.gaps(), "node node-b: the recorder cannot be reached") != want; time.Sleep(100 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("stated: %v, want %v: %s", !want, want, w.gaps())
+			}
+		}
+	}
+	stated(true)
+	w.cut["node-b"].Store(false)
+	stated(false)
+	want := int(b.bundled("http"))
+	w.await("http", want)
+	w.stop()
+	w.startHub()
+	w.await("http", want)
 }
