@@ -31,6 +31,7 @@ func TestRowsAreWhatTheClientSaid(t *testing.T) {
 		"stomp":                  stompDid,
 		"postgresql-replication": replicationDid,
 		"web":                    webDid,
+		"redis-cluster":          redisDid,
 		"ftp":                    ftpDid,
 		"smtp":                   smtpDid,
 		"ssh":                    sshDid,

@@ -47,6 +47,7 @@ var samples = map[string]string{
 	"postgresql.pcapng":             "postgresql",
 	"postgresql-replication.pcapng": "postgresql",
 	"redis.pcap":                    "redis",
+	"redis-cluster.pcapng":          "redis",
 	"tls.pcapng":                    "tls",
 	"web.pcapng":                    "http1",
 	"ftp.pcapng":                    "ftp",
