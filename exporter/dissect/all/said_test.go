@@ -27,6 +27,7 @@ func TestRowsAreWhatTheClientSaid(t *testing.T) {
 		"memcached":              memcDid,
 		"mongodb":                mongoDid,
 		"mqtt":                   mqttDid,
+		"mqtt-ws":                mqttWebDid,
 		"nats":                   natsDid,
 		"stomp":                  stompDid,
 		"postgresql-replication": replicationDid,

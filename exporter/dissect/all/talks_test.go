@@ -41,6 +41,7 @@ var samples = map[string]string{
 	"memcached.pcapng":              "memcached",
 	"mongodb.pcapng":                "mongodb",
 	"mqtt.pcapng":                   "mqtt",
+	"mqtt-ws.pcapng":                "http1",
 	"mysql.pcapng":                  "mysql",
 	"nats.pcapng":                   "nats",
 	"stomp.pcapng":                  "stomp",
