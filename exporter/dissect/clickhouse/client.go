@@ -370,7 +370,9 @@ func (k *conn) afterHello(b []byte) (int, error) {
 	case r.err != nil:
 		return -1, nil
 	case send == chunked || receive == chunked:
-		return 0, errors.New("reading a login: chunked packets are not read")
+		k.chunks = k.newCall("")
+		k.chunks.lost, k.chunks.row.Partial = "unread", true
+		k.Conn.Anomaly("chunked", "both sides chose packets in chunks, which are not read", 0)
 	}
 	return r.at, nil
 }
