@@ -70,6 +70,18 @@ func (c *Conn) NewTunnel(name string, info *UpgradeInfo) *Conn {
 // Carry passes in.Data[a:b] of the outer connection to a tunnel in it.
 func (c *Conn) Carry(in *Input, a, b int) { c.Data(in.Dir, in.Data[a:b], in.within(a, b)) }
 
+// CarryAs is Carry for bytes that were decoded from in.Data[a:b].
+func (c *Conn) CarryAs(in *Input, a, b int, data []byte) { c.Data(in.Dir, data, in.within(a, b)) }
+
+// CarryMessage is Carry for bytes that were decoded from a whole message, the request of x, whose
+// last byte is in.Data[b-1]. x must not be used afterwards.
+func (c *Conn) CarryMessage(in *Input, x *Exchange, b int, data []byte) {
+	p := in.Packet(b - 1)
+	p.Seq, p.Ack, p.Also = x.req.seq, x.req.ack, others(x.cites, p.No)
+	x.release(c)
+	c.Data(in.Dir, data, p)
+}
+
 // noteInside records the protocols inside a connection at the outermost one.
 func (c *Conn) noteInside(path []string) {
 	r := c.root()
@@ -135,14 +147,18 @@ func (in *Input) within(a, b int) Packet {
 	}
 	var cites table.Cites
 	in.Cite(&cites, a, b)
-	var also []int64
+	p.Also = others(cites, p.No)
+	return p
+}
+
+// others lists the packets of a citation but one.
+func others(cites table.Cites, but int64) (list []int64) {
 	for _, r := range cites {
 		for no := r.First; no <= r.Last; no++ {
-			if no != p.No {
-				also = append(also, no)
+			if no != but {
+				list = append(list, no)
 			}
 		}
 	}
-	p.Also = also
-	return p
+	return list
 }

@@ -29,13 +29,14 @@ topic readwrite sensors/#
 topic readwrite replies/#
 `
 
-// mosquitto starts a broker with one user, who may use two trees of topics.
-func (l *lab) mosquitto(on string) error {
+// mosquitto starts a broker with one user, who may use two trees of topics. more are lines of its
+// configuration.
+func (l *lab) mosquitto(on, more string) error {
 	if out, err := exec.Command("mosquitto_passwd", "-c", "-b", filepath.Join(l.tmp, "mqtt.passwords"), "shop", samplePassword).CombinedOutput(); err != nil {
 		return fmt.Errorf("making the password file: %w: %s", err, out)
 	}
 	conf := filepath.Join(l.tmp, "mosquitto.conf")
-	for file, text := range map[string]string{conf: fmt.Sprintf(mosquittoConf, l.hosts[on].ip, l.tmp), filepath.Join(l.tmp, "mqtt.acl"): mosquittoACL} {
+	for file, text := range map[string]string{conf: fmt.Sprintf(mosquittoConf, l.hosts[on].ip, l.tmp) + more, filepath.Join(l.tmp, "mqtt.acl"): mosquittoACL} {
 		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 			return err
 		}
@@ -53,7 +54,7 @@ func makeMQTT(ctx context.Context, out string) error {
 		return err
 	}
 	defer l.close()
-	if err := l.mosquitto("mqtt"); err != nil {
+	if err := l.mosquitto("mqtt", ""); err != nil {
 		return err
 	}
 	r, err := l.record(filepath.Join(out, "mqtt.pcapng"))
@@ -70,7 +71,7 @@ func makeMQTT(ctx context.Context, out string) error {
 func mqttClient(ctx context.Context, args []string) error {
 	var s said
 	for _, version := range []uint{3, 4} {
-		if err := mqttOld(args[0], version, &s); err != nil {
+		if err := mqttOld("tcp://"+args[0], version, &s); err != nil {
 			return fmt.Errorf("version %d: %w", version, err)
 		}
 	}
@@ -94,7 +95,7 @@ func done(t old.Token) error {
 func mqttOld(at string, version uint, s *said) error {
 	name := fmt.Sprintf("meter-%d", version)
 	got := make(chan old.Message, 8)
-	c := old.NewClient(old.NewClientOptions().AddBroker("tcp://"+at).SetClientID(name).SetProtocolVersion(version).SetUsername("shop").SetPassword(samplePassword).
+	c := old.NewClient(old.NewClientOptions().AddBroker(at).SetClientID(name).SetProtocolVersion(version).SetUsername("shop").SetPassword(samplePassword).
 		SetWill("sensors/"+name+"/gone", "gone", 1, false).SetKeepAlive(time.Minute).SetAutoReconnect(false).SetDefaultPublishHandler(func(_ old.Client, m old.Message) { got <- m }))
 	if err := done(c.Connect()); err != nil {
 		return err

@@ -38,3 +38,11 @@ func mqttDid(row table.CallRow) []string {
 	}
 	return []string{r.Method.V + "\t" + object + "\t" + result}
 }
+
+// mqttWebDid is mqttDid for MQTT inside WebSocket, whose handshake and CLOSE the client does not note.
+func mqttWebDid(row table.CallRow) []string {
+	if p := row.Base().Protocol; p == "http1" && row.Base().Path.V == "/mqtt" || p == "ws" && row.Base().Method.V == "CLOSE" {
+		return nil
+	}
+	return mqttDid(row)
+}

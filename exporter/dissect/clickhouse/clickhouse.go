@@ -122,7 +122,9 @@ type conn struct {
 	addendum bool // the client may send the rest of its login
 	client   uint64
 	server   uint64 // revisions, 0 if unknown
+	chunks   *call  // all that follows a login that chose packets in chunks; nil without one
 	stray    *call  // data of the client that belong to no request that waits
+	missed   string // why a query before the client's data may be missing; empty if none is
 	types    map[string]*kind
 
 	user, database, application, version string
@@ -161,6 +163,10 @@ func (k *conn) newCall(what string) *call {
 func (k *conn) Read(in *dissect.Input) (int, error) {
 	at := 0
 	for at < len(in.Data) {
+		if c := k.chunks; c != nil {
+			c.x.Add(in, at, len(in.Data))
+			return len(in.Data), nil
+		}
 		n, err := k.next(in, at)
 		if err != nil || n == 0 {
 			return at, err
@@ -233,6 +239,10 @@ func (k *conn) lose(why string) {
 // Gap implements dissect.Dissector. After a gap in a response, the next request tells where the next
 // response begins.
 func (k *conn) Gap(in *dissect.Input, _ int64) bool {
+	if k.chunks != nil {
+		k.chunks.x.Add(in, 0, len(in.Data))
+		return true
+	}
 	if in.Dir == dissect.ToServer {
 		return false
 	}
@@ -256,7 +266,9 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 		if c != nil {
 			k.emit(c, string(why))
 		}
-	} else if c != nil && c.lost == "" {
+		return
+	}
+	if k.missed = string(why); c != nil && c.lost == "" {
 		c.lost = string(why)
 	}
 }
@@ -272,8 +284,10 @@ func (k *conn) Kept() int {
 	if c := k.sides[dissect.ToClient].call; c != nil && c.row.Kind.V == "" {
 		n += callCost + c.texts
 	}
-	if k.stray != nil {
-		n += callCost
+	for _, c := range [...]*call{k.stray, k.chunks} {
+		if c != nil {
+			n += callCost
+		}
 	}
 	return n
 }
@@ -289,4 +303,7 @@ func (k *conn) Close(why dissect.End) {
 		k.emit(c, word)
 	}
 	k.Queue.Close(why)
+	if c := k.chunks; c != nil && (c.x.HasRequest() || c.x.HasResponse()) {
+		k.emit(c, "")
+	}
 }

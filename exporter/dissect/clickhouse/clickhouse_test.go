@@ -209,6 +209,9 @@ func TestRows(t *testing.T) {
 		{Name: "a type that is not known", Chunks: append(begin[:3:3], ask, server(data(newest, 1, "j", "JSON", "whatever"), end), ask, server(data(newest, 1, "1", "UInt8", "\x01"), end)), Want: []string{
 			login, "SELECT 1 → unread error=unread outcome=unread " + traced + "clickhouse_partial=true",
 			"SELECT 1 → 1 row " + traced + "clickhouse_rows=1 clickhouse_preview=1\n"}},
+		{Name: "packets in chunks are one row that is not read", Anomalies: 1, Chunks: chunks{begin[0], begin[1], client(str("") + str("chunked") + str("notchunked") + vary(4)),
+			client("\x01\x00\x00\x00\x04\x00\x00\x00\x00"), server("\x04"), client("\x04")}, Want: []string{
+			login, "? → unread error=unread outcome=unread clickhouse_partial=true"}},
 		{Name: "a gap in a response", Chunks: append(begin[:3:3], ask, server(data(newest, 3, "1", "UInt8", "\x01")), dissecttest.Chunk{Dir: dissect.ToClient, Gap: 100}, server("\x01\x02\x03"), ask, server(data(newest, 1, "1", "UInt8", "\x01"), end)), Want: []string{
 			login, "SELECT 1 → gap error=gap outcome=unread " + strings.TrimSpace(traced),
 			"SELECT 1 → 1 row " + traced + "clickhouse_rows=1 clickhouse_preview=1\n"}},
@@ -237,7 +240,7 @@ func TestKinds(t *testing.T) {
 		"Decimal(18, 4)": {shape: fixed, size: 8}, "Decimal128(3)": {shape: fixed, size: 16}, "FixedString(7)": {shape: fixed, size: 7},
 		"IntervalDay": {shape: fixed, size: 8}, "SimpleAggregateFunction(sum, UInt16)": {shape: fixed, size: 2}, "Point": {shape: tuple},
 		"Nested(a UInt8, b String)": {shape: array}, "Array(Nullable(UUID))": {shape: array}, "Tuple(x DateTime('Europe/Berlin'), y Decimal(9, 2))": {shape: tuple},
-		"AggregateFunction(uniq, UInt64)": {shape: unreadable}, "Array(JSON)": {shape: unreadable}, "FixedString(-1)": {shape: unreadable}, "Decimal()": {shape: unreadable},
+		"AggregateFunction(uniq, UInt64)": {shape: unreadable}, "Array(JSON)": {shape: unreadable}, "Dynamic(max_types=4)": {shape: unreadable}, "Tuple(a UInt8, b Variant(UInt8, String))": {shape: unreadable}, "Map(String, Dynamic)": {shape: unreadable}, "JSON(a UInt8)": {shape: unreadable}, "QBit(Float32, 8)": {shape: unreadable}, "FixedString(-1)": {shape: unreadable}, "Decimal()": {shape: unreadable},
 		"Array(": {shape: unreadable}, "Tuple()": {shape: unreadable}, "": {shape: unreadable}, strings.Repeat("Array(", 5000) + "UInt8" + strings.Repeat(")", 5000): {shape: unreadable},
 	} {
 		if k := parseKind(name, 0); k.shape != want.shape || k.size != want.size {

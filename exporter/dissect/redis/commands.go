@@ -34,6 +34,12 @@ const (
 	actMonitor
 	actClient
 	actSelect
+	actMulti
+	actExec
+	actDiscard
+	actEval
+	actCall
+	actScript
 	actAuth
 	actHello
 	actReset
@@ -93,6 +99,18 @@ func actOf(name string) act {
 		return actClient
 	case "SELECT":
 		return actSelect
+	case "MULTI":
+		return actMulti
+	case "EXEC":
+		return actExec
+	case "DISCARD":
+		return actDiscard
+	case "EVAL", "EVAL_RO":
+		return actEval
+	case "EVALSHA", "EVALSHA_RO", "FCALL", "FCALL_RO":
+		return actCall
+	case "SCRIPT":
+		return actScript
 	case "AUTH":
 		return actAuth
 	case "HELLO":

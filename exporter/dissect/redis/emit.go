@@ -2,7 +2,10 @@ package redis
 
 import (
 	"bytes"
+	"strconv"
+	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -39,6 +42,7 @@ func (k *conn) emit(c *call, why string) {
 		word, _, _ := bytes.Cut([]byte(c.errText), []byte{' '})
 		row.StatusText = table.Some(string(word))
 		row.Outcome = outcome(row.StatusText.V)
+		row.redirect(c.errText)
 	}
 	if c.errors > 0 {
 		row.ErrText = table.Some(c.errText)
@@ -51,6 +55,7 @@ func (k *conn) emit(c *call, why string) {
 	}
 	k.name(c, row)
 	k.show(c, row, why)
+	k.c.Unaffected(&c.x, dissect.ToServer)
 	k.c.Emit(&c.x, row)
 	k.free(c)
 }
@@ -63,7 +68,10 @@ func (k *conn) name(c *call, row *Row) {
 	if c.user != "" {
 		row.User = table.Some(c.user)
 	}
-	row.Queued = c.kind == '+' && string(c.reply) == "QUEUED"
+	row.Queued = c.queued
+	if !c.gap {
+		row.Script = table.NonEmpty(c.script)
+	}
 	if c.secrets {
 		row.AuthKind = table.Some("password")
 	}
@@ -87,6 +95,20 @@ func (k *conn) name(c *call, row *Row) {
 		row.Channel = some(c.element(1))
 	}
 }
+
+// redirect fills the columns for an error MOVED SLOT NODE or ASK SLOT NODE.
+func (row *Row) redirect(line string) {
+	word, rest, _ := strings.Cut(line, " ")
+	if word != "MOVED" && word != "ASK" {
+		return
+	}
+	slot, node, _ := strings.Cut(rest, " ")
+	if n, err := strconv.ParseInt(slot, 10, 32); err == nil && n >= 0 && n < slots {
+		row.Slot, row.Target = table.Some(int32(n)), table.NonEmpty(node)
+	}
+}
+
+const slots = 16384 // hash slots of a cluster
 
 func some(b []byte) table.Opt[string] {
 	return table.Opt[string]{V: string(b), OK: len(b) > 0}
@@ -194,9 +216,11 @@ func typeName(kind byte, null bool) string {
 }
 
 // outcome maps the first word of an error to an outcome: either the server cannot answer now, or
-// the command is wrong.
+// the command is wrong. A redirect is a step of a cluster's client, not an error.
 func outcome(word string) string {
 	switch word {
+	case "MOVED", "ASK":
+		return table.OK
 	case "BUSY", "CLUSTERDOWN", "IOERR", "LOADING", "MASTERDOWN", "MISCONF", "NOMASTERLINK", "NOREPLICAS", "OOM", "READONLY", "TRYAGAIN", "UNKILLABLE":
 		return table.ServerError
 	}

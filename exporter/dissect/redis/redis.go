@@ -9,6 +9,7 @@
 package redis
 
 import (
+	"hash"
 	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
@@ -39,11 +40,14 @@ type Row struct {
 	Reply    table.Opt[string] `col:"redis_reply" doc:"reply as text, at most 1 KiB; lists in [ ], maps in { }, null as (nil), without attributes"`
 	Elements table.Opt[int64]  `col:"redis_elements" doc:"number of elements of an aggregate reply, or of pairs of a map"`
 	ErrText  table.Opt[string] `col:"redis_error" doc:"error reply of the server, complete line; for EXEC and similar commands the first error inside"`
+	Slot     table.Opt[int32]  `col:"redis_slot" doc:"hash slot of a redirect, MOVED or ASK"`
+	Target   table.Opt[string] `col:"redis_target" enc:"dict" doc:"node to which MOVED or ASK redirects, as host:port; without a host, it is another port of the same one"`
+	Script   table.Opt[string] `col:"redis_script" enc:"dict" doc:"script that the command runs or loads: SHA-1 of its text for EVAL, EVALSHA and SCRIPT LOAD; name of the function for FCALL"`
 	Errors   int32             `col:"redis_errors" doc:"number of errors in the reply, including those inside aggregates"`
 	Push     table.Opt[string] `col:"redis_push" enc:"dict" doc:"kind of a message without a command: message, pmessage, smessage, invalidate, monitor, replication, …"`
 	Channel  table.Opt[string] `col:"redis_channel" enc:"dict" doc:"channel of a published message, or first channel or pattern of a subscription"`
 	Inline   bool              `col:"redis_inline" doc:"the command was sent as a line of text"`
-	Queued   bool              `col:"redis_queued" doc:"the command was queued for EXEC"`
+	Queued   bool              `col:"redis_queued" doc:"the command was queued for EXEC, whose result is its reply; QUEUED if it has none"`
 	Ahead    int32             `col:"redis_ahead" doc:"number of earlier commands that were unanswered when this one was sent (pipelining)"`
 }
 
@@ -53,7 +57,7 @@ func Protocol() *dissect.Protocol {
 		Name:       "redis",
 		Doc:        "Redis serialization protocol, RESP2 and RESP3",
 		Versions:   "RESP2, RESP3",
-		Depth:      "commands with replies, pipelining, pub/sub, MONITOR, replication",
+		Depth:      "commands with replies, pipelining, transactions with the result of each command, scripts, cluster redirects, pub/sub, MONITOR, replication",
 		Transports: []dissect.Transport{dissect.TCP},
 		Ports:      []uint16{6379, 6380, 6381, 6378, 16379, 26379, 7000, 7001, 7002, 7003, 7004, 7005},
 		Detect:     detect,
@@ -103,6 +107,8 @@ type call struct {
 	errText  string
 	errors   int32
 	push     string
+	queued   bool // for EXEC
+	script   string
 	answered bool
 	gap      bool
 	bad      bool
@@ -118,6 +124,7 @@ type side struct {
 	keep  []byte
 	into  *dissect.Body
 	size  int64
+	hash  hash.Hash // of a script that is being read
 	ended bool
 }
 
@@ -127,6 +134,7 @@ type conn struct {
 	req        side
 	w          walker
 	resp       *call // the call of the current reply
+	tx         transaction
 	queue      inorder.Queue[*call]
 	spare      []*call
 	spareBytes int
@@ -210,7 +218,7 @@ func (k *conn) push(c *call) {
 
 // Shed implements dissect.Dissector.
 func (k *conn) Shed() bool {
-	if k.queue.Shed() {
+	if k.tx.shed(k) || k.queue.Shed() {
 		return true
 	}
 	switch c := k.req.call; {
@@ -228,7 +236,7 @@ func (k *conn) Shed() bool {
 
 // Kept implements dissect.Dissector.
 func (k *conn) Kept() int {
-	n := cap(k.scratch) + cap(k.req.keep) + cap(k.w.keep) + k.spareBytes
+	n := cap(k.scratch) + cap(k.req.keep) + cap(k.w.keep) + k.spareBytes + k.tx.bytes
 	for _, c := range [...]*call{k.resp, k.req.call} {
 		if c != nil {
 			n += callCost + cap(c.line) + cap(c.reply) - c.asked.Cost()
@@ -271,8 +279,8 @@ func (k *conn) gapReply(missing int64) bool {
 		}
 		return true
 	}
-	if c := k.resp; c != nil {
-		c.gap = true
+	if c := k.value(); c != nil {
+		c.gap, k.resp.gap = true, true
 		if missing <= w.body {
 			w.body -= missing
 			if c.x.RespBody != nil {
@@ -314,6 +322,7 @@ func (k *conn) loseReply() {
 	c := k.resp
 	k.resp, k.w = nil, walker{}
 	k.queue.Resync(dissect.ToClient, dissect.LossGap)
+	k.tx.end(k, "gap")
 	k.rdb = rdb{}
 	switch {
 	case c == nil:
@@ -330,6 +339,7 @@ func (k *conn) Close(why dissect.End) {
 		k.resp = nil
 		k.emit(c, why.CallError())
 	}
+	k.tx.end(k, why.CallError())
 	for c := k.queue.Front(); c != nil; c = k.queue.Front() {
 		word := why.CallError()
 		switch {

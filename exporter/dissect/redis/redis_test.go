@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"crypto/sha1"
 	"fmt"
 	"strings"
 	"testing"
@@ -40,7 +41,7 @@ func lines(r *dissecttest.Result) string {
 		}
 		s := row.Summary + " |" + row.Type.V
 		for _, w := range []struct{ name, value string }{{"error", row.Error.V}, {"push", row.Push.V}, {"key", row.Key.V},
-			{"channel", row.Channel.V}, {"user", row.User.V}, {"status", row.StatusText.V}} {
+			{"channel", row.Channel.V}, {"user", row.User.V}, {"status", row.StatusText.V}, {"script", row.Script.V}} {
 			if w.value != "" {
 				s += " " + w.name + "=" + w.value
 			}
@@ -51,8 +52,14 @@ func lines(r *dissecttest.Result) string {
 		if row.DB.OK {
 			s += fmt.Sprintf(" db=%d", row.DB.V)
 		}
+		if row.Slot.OK {
+			s += fmt.Sprintf(" slot=%d to %s", row.Slot.V, row.Target.V)
+		}
 		if row.Failed {
 			s += " failed"
+		}
+		if row.Queued {
+			s += " queued"
 		}
 		out = append(out, s)
 	}
@@ -76,6 +83,9 @@ func TestSuite(t *testing.T) {
 			server("~2\r\n#t\r\n,1.5\r\n" + "(12345678901234567890\r\n" + "=7\r\ntxt:abc\r\n" + "_\r\n" +
 				"|1\r\n+ttl\r\n:10\r\n*2\r\n:1\r\n|1\r\n+a\r\n*0\r\n:2\r\n" + "$?\r\n;2\r\nab\r\n;3\r\ncde\r\n;0\r\n" +
 				"*?\r\n:1\r\n%?\r\n+k\r\n_\r\n.\r\n.\r\n")}},
+		dissecttest.Sample{Name: "transaction", Rows: 5, Chunks: chunks{
+			client(cmd("MULTI") + cmd("SET", "big", long) + cmd("GET", "big")), server("+OK\r\n+QUEUED\r\n+QUEUED\r\n"),
+			client(cmd("EXEC") + cmd("EVAL", long, "0")), server("*2\r\n+OK\r\n" + bulk(long) + "-ERR x\r\n")}},
 		dissecttest.Sample{Name: "pub/sub", Rows: 5, Chunks: chunks{
 			client(cmd("SUBSCRIBE", "a", "b")),
 			server("*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n"),
@@ -101,7 +111,7 @@ func TestRows(t *testing.T) {
 		{"keys are found by the command table",
 			chunks{client(cmd("mset", "k1", "v", "k2", "v")), server("+OK\r\n"), client(cmd("EVAL", "return 1", "2", "x", "y", "z")), server(":1\r\n"),
 				client(cmd("XREAD", "COUNT", "2", "STREAMS", "s1", "s2", "0", "0")), server("*-1\r\n"), client(cmd("OBJECT", "ENCODING", "o")), server("$6\r\nembstr\r\n")},
-			"mset k1 v k2 v → OK |simple_string key=k1 keys=2\nEVAL \"return 1\" 2 x y z → 1 |integer key=x keys=2\n" +
+			"mset k1 v k2 v → OK |simple_string key=k1 keys=2\nEVAL \"return 1\" 2 x y z → 1 |integer key=x script=e0e1f9fabfc9d4800c877a703b823ac0578ff8db keys=2\n" +
 				"XREAD COUNT 2 STREAMS s1 s2 0 0 → (nil) |null key=s1 keys=2\nOBJECT ENCODING o → embstr |bulk_string key=o", 0},
 		{"passwords are not shown",
 			chunks{client(cmd("AUTH", "hunter2")), server("+OK\r\n"), client(cmd("AUTH", "bob", "hunter2")), server("-WRONGPASS invalid\r\n"),
@@ -111,9 +121,40 @@ func TestRows(t *testing.T) {
 			"AUTH *** → OK |simple_string\nAUTH bob *** → WRONGPASS invalid |error user=bob status=WRONGPASS failed\n" +
 				"CONFIG SET requirepass *** maxmemory 1 → OK |simple_string\nACL SETUSER al on *** → OK |simple_string\nauth *** → OK |simple_string\n" +
 				"MIGRATE h 1 \"\" 0 5 AUTH2 u *** KEYS a → OK |simple_string", 0},
-		{"each command of a transaction has a row",
-			chunks{client(cmd("MULTI") + cmd("INCR", "a") + cmd("EXEC")), server("+OK\r\n+QUEUED\r\n*2\r\n:1\r\n-ERR no\r\n")},
-			"MULTI → OK |simple_string\nINCR a → QUEUED |simple_string key=a\nEXEC → [1, \"ERR no\"] |array", 0},
+		{"each command of a transaction has its result",
+			chunks{client(cmd("MULTI") + cmd("INCR", "a") + cmd("GET", "b") + cmd("HGETALL", "h") + cmd("GET", "n") + cmd("EXEC") + cmd("PING")),
+				server("+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*4\r\n-WRONGTYPE no\r\n" + bulk(`x "y"`) + "*2\r\n" + bulk("f") + ":1\r\n"), server("_\r\n+PONG\r\n")},
+			"MULTI → OK |simple_string\nINCR a → WRONGTYPE no |error key=a status=WRONGTYPE failed queued\nGET b → x \"y\" |bulk_string key=b queued\n" +
+				"HGETALL h → [f, 1] |array key=h queued\nGET n → (nil) |null key=n queued\n" +
+				"EXEC → [\"WRONGTYPE no\", \"x \\\"y\\\"\", [f, 1], (nil)] |array\nPING → PONG |simple_string", 0},
+		{"a transaction whose beginning was not captured: the last results are known",
+			chunks{client(cmd("SET", "b", "2")), server("+QUEUED\r\n"), client(cmd("EXEC")), server("*3\r\n:1\r\n*1\r\n:7\r\n+OK\r\n")},
+			"SET b 2 → OK |simple_string key=b queued\nEXEC → [1, [7], OK] |array", 0},
+		{"a transaction in which a command was not captured",
+			chunks{client(cmd("SET", "a", "1")), server("+QUEUED\r\n"), {Dir: dissect.ToServer, Gap: 20}, server("+QUEUED\r\n"), client(cmd("SET", "c", "3")), server("+QUEUED\r\n"),
+				client(cmd("EXEC")), server("*3\r\n:1\r\n:2\r\n:3\r\n")},
+			"SET a 1 → 1 |integer key=a queued\n? → 2 |integer error=no_request queued\nSET c 3 → 3 |integer key=c queued\nEXEC → [1, 2, 3] |array", 0},
+		{"transactions without results",
+			chunks{client(cmd("SET", "a", "1")), server("+QUEUED\r\n"), client(cmd("EXEC")), server("*-1\r\n"),
+				client(cmd("SET", "b", "1")), server("+QUEUED\r\n"), client(cmd("FOO")), server("-ERR unknown command\r\n"), client(cmd("EXEC")), server("-EXECABORT Transaction discarded\r\n"),
+				client(cmd("SET", "c", "1")), server("+QUEUED\r\n"), client(cmd("DISCARD")), server("+OK\r\n"),
+				client(cmd("SET", "d", "1")), server("+QUEUED\r\n"), {Dir: dissect.ToClient, Gap: 7},
+				client(cmd("SET", "e", "1")), server("+QUEUED\r\n")},
+			"SET a 1 → QUEUED |simple_string key=a queued\nEXEC → (nil) |null\n" +
+				"FOO → ERR unknown command |error status=ERR failed\nSET b 1 → QUEUED |simple_string key=b queued\nEXEC → EXECABORT Transaction discarded |error status=EXECABORT failed\n" +
+				"SET c 1 → QUEUED |simple_string key=c queued\nDISCARD → OK |simple_string\n" +
+				"SET d 1 → QUEUED |simple_string error=gap key=d queued\nSET e 1 → QUEUED |simple_string error=no_response key=e failed queued", 0},
+		{"a redirect of a cluster is no error",
+			chunks{client(cmd("GET", "a")), server("-MOVED 15495 10.1.6.22:7002\r\n"), client(cmd("GET", "b")), server("-ASK 3300 :6381\r\n"), client(cmd("ASKING") + cmd("GET", "b")), server("+OK\r\n$-1\r\n")},
+			"GET a → MOVED 15495 10.1.6.22:7002 |error key=a status=MOVED slot=15495 to 10.1.6.22:7002\nGET b → ASK 3300 :6381 |error key=b status=ASK slot=3300 to :6381\n" +
+				"ASKING → OK |simple_string\nGET b → (nil) |null key=b", 0},
+		{"a script has one name",
+			chunks{client(cmd("SCRIPT", "LOAD", "return 1")), server(bulk("e0e1f9fabfc9d4800c877a703b823ac0578ff8db")), client(cmd("EVALSHA", "E0E1F9FABFC9D4800C877A703B823AC0578FF8DB", "1", "k")), server("-NOSCRIPT No matching script.\r\n"),
+				client(cmd("EVAL", "return 1", "0")), server(":1\r\n"), client(cmd("FCALL", "Add", "1", "k", "2")), server(":2\r\n"), client(cmd("EVAL", strings.Repeat("-", 1030), "0")), server("$-1\r\n")},
+			"SCRIPT LOAD \"return 1\" → e0e1f9fabfc9d4800c877a703b823ac0578ff8db |bulk_string script=e0e1f9fabfc9d4800c877a703b823ac0578ff8db\n" +
+				"EVALSHA E0E1F9FABFC9D4800C877A703B823AC0578FF8DB 1 k → NOSCRIPT No matching script. |error key=k status=NOSCRIPT script=e0e1f9fabfc9d4800c877a703b823ac0578ff8db failed\n" +
+				"EVAL \"return 1\" 0 → 1 |integer script=e0e1f9fabfc9d4800c877a703b823ac0578ff8db\nFCALL Add 1 k 2 → 2 |integer key=k script=Add\n" +
+				"EVAL " + strings.Repeat("-", 115) + "… → (nil) |null script=" + fmt.Sprintf("%x", sha1.Sum([]byte(strings.Repeat("-", 1030)))), 0},
 		{"a push between command and reply does not affect pairing",
 			chunks{client(cmd("GET", "a")), server(">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\na\r\n" + bulk("v"))},
 			"push [invalidate, [a]] |push push=invalidate\nGET a → v |bulk_string key=a", 0},

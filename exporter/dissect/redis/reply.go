@@ -50,7 +50,12 @@ func (k *conn) readReply(in *dissect.Input, at int) (n int, err error) {
 		}
 	}
 	c := k.resp
-	n, done, err := k.w.walk(k.c, c, b)
+	var done bool
+	if c.spec != nil && c.spec.act == actExec && (k.tx.open || c.kind == 0 && len(k.tx.calls) > 0) {
+		n, done, err = k.readResults(in, at)
+	} else {
+		n, done, err = k.w.walk(k.c, c, b)
+	}
 	c.x.Response(in, at, at+n)
 	if done {
 		k.resp = nil
@@ -171,6 +176,9 @@ func (k *conn) endReply(c *call) {
 		return
 	}
 	ok := c.kind == '+'
+	if k.queued(c) {
+		return
+	}
 	if c.confirms > 0 {
 		if !k.confirmed(c) {
 			return
@@ -179,8 +187,11 @@ func (k *conn) endReply(c *call) {
 		switch c.spec.act {
 		case actMonitor:
 			k.monitor = k.monitor || ok && string(c.reply) == "OK"
+		case actMulti, actExec, actDiscard:
+			k.tx.end(k, "")
 		case actReset:
 			if ok {
+				k.tx.end(k, "")
 				k.monitor, k.subscribed, k.off, k.db, k.user = false, false, false, table.Opt[int32]{}, ""
 			}
 		case actSelect:
@@ -230,6 +241,9 @@ func (c *call) isError() bool { return c.kind == '-' || c.kind == '!' }
 
 // endPush ends a message that answers no command, or a reply to a command that was not captured.
 func (k *conn) endPush(c *call) {
+	if c.push == "" && k.queued(c) {
+		return
+	}
 	if c.push == "" && c.kind == '*' && (published(c.element(0)) && c.elements >= 3 || confirms(c.element(0)) && c.elements == 3) {
 		c.push = pushKind(c.element(0))
 		k.subscribed = true

@@ -2,8 +2,11 @@ package redis
 
 import (
 	"bytes"
+	"crypto/sha1"
+	"encoding/hex"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -94,7 +97,10 @@ func (k *conn) args(c *call, in *dissect.Input, at int) (n int, err error) {
 			n = end + 2
 			continue
 		}
-		s.body, s.crlf, s.size, s.keep, s.into = size, true, size, s.keep[:0], nil
+		s.body, s.crlf, s.size, s.keep, s.into, s.hash = size, true, size, s.keep[:0], nil, nil
+		if c.isScript(s.arg) {
+			s.hash = sha1.New()
+		}
 		secret := c.spec != nil && c.spec.act >= actAuth // possibly secret, so no body keeps it
 		if size > maxText && !secret && c.x.ReqBody == nil {
 			s.into = k.c.NewBody("", "")
@@ -114,6 +120,9 @@ func (s *side) rest(b []byte) (n int, done bool, err error) {
 	if s.into != nil {
 		s.into.Write(b[:n])
 	}
+	if s.hash != nil {
+		s.hash.Write(b[:n])
+	}
 	if s.body > 0 || len(b) < n+2 {
 		return n, false, nil
 	}
@@ -130,6 +139,9 @@ func (s *side) rest(b []byte) (n int, done bool, err error) {
 // endArg records an argument that begins with p. It reports whether it is a password.
 func (k *conn) endArg(c *call, p []byte, size int64) (secret bool) {
 	s := &k.req
+	if s.hash != nil {
+		c.script, s.hash = hex.EncodeToString(s.hash.Sum(nil)), nil
+	}
 	secret = k.arg(c, s.arg, p, size)
 	s.arg++
 	s.left--
@@ -178,6 +190,9 @@ func (k *conn) arg(c *call, i int64, p []byte, size int64) (secret bool) {
 	if c.spec == nil || i == 0 {
 		return secret
 	}
+	if c.script == "" {
+		c.readScript(i, p)
+	}
 	switch c.spec.keys {
 	case keyCounted:
 		if i == c.spec.first {
@@ -191,6 +206,25 @@ func (k *conn) arg(c *call, i int64, p []byte, size int64) (secret bool) {
 		}
 	}
 	return secret
+}
+
+// isScript reports whether argument i is the text of a script.
+func (c *call) isScript(i int64) bool {
+	return c.spec != nil && (c.spec.act == actEval && i == 1 || c.spec.act == actScript && i == 2 && fold(c.word(1), "LOAD"))
+}
+
+// readScript records the script that the command runs or loads, if argument i tells it.
+func (c *call) readScript(i int64, p []byte) {
+	switch {
+	case c.isScript(i):
+		sum := sha1.Sum(p) // the server's name for it
+		c.script = hex.EncodeToString(sum[:])
+	case c.spec.act == actCall && i == 1:
+		c.script = text(p)
+		if c.verb[0] == 'E' {
+			c.script = strings.ToLower(c.script)
+		}
+	}
 }
 
 // begin records the position of the command's keys.

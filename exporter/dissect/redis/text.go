@@ -6,7 +6,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 )
 
-const hex = "0123456789abcdef"
+const hexDigits = "0123456789abcdef"
 
 // plain reports whether p needs no quotes in a command line.
 func plain(p []byte) bool {
@@ -67,7 +67,7 @@ func appendEscaped(dst, p []byte, quoted bool) []byte {
 		case '\t':
 			dst = append(dst, '\\', 't')
 		default:
-			dst = append(dst, '\\', 'x', hex[c>>4], hex[c&15])
+			dst = append(dst, '\\', 'x', hexDigits[c>>4], hexDigits[c&15])
 		}
 		p = p[1:]
 	}

@@ -167,15 +167,19 @@ func (k *conn) piece(in *dissect.Input, at int) int {
 		if s.masked {
 			n = min(n, len(buf))
 		}
-		s.msg.x.Request(in, at, at+n)
-		k.write(s, s.unmask(buf[:], in.Data[at:at+n]))
+		if p := s.unmask(buf[:], in.Data[at:at+n]); k.carries(s.msg) {
+			k.inner.CarryAs(in, at, at+n, p)
+		} else {
+			s.msg.x.Request(in, at, at+n)
+			k.write(s, p)
+		}
 		s.left -= int64(n)
 		at += n
 	}
 	if s.left == 0 {
 		s.open = false
 		if s.fin {
-			k.finish(in.Dir)
+			k.finish(in, at)
 		}
 	}
 	return at
@@ -188,14 +192,16 @@ func (k *conn) Gap(in *dissect.Input, missing int64) bool {
 		return false
 	}
 	s.msg.gap = true
-	if s.raw == nil {
+	if k.carries(s.msg) {
+		k.inner.Gap(in.Dir, missing, k.c.Now())
+	} else if s.raw == nil {
 		s.msg.x.ReqBody.Missing(missing)
 	}
 	s.turn(missing)
 	if s.left -= missing; s.left == 0 {
 		s.open = false
 		if s.fin {
-			k.finish(in.Dir)
+			k.finish(in, 0)
 		}
 	}
 	return true

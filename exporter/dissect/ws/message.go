@@ -48,12 +48,16 @@ func (k *conn) begin(in *dissect.Input, n int, f frame) {
 		if s.msg.compressed = f.rsv&rsv1 != 0; s.msg.compressed {
 			s.raw = k.c.NewBody("", "")
 		}
-		s.msg.x.ReqBody = k.c.NewBody("", "")
+		if k.inner == nil || s.msg.compressed {
+			s.msg.x.ReqBody = k.c.NewBody("", "")
+		}
 	}
 	s.frame, s.open = f, true
 	s.msg.fragments++
 	s.msg.size += f.left
-	s.msg.x.Request(in, n, n+f.head)
+	if !k.carries(s.msg) {
+		s.msg.x.Request(in, n, n+f.head)
+	}
 }
 
 // open makes a call that begins with a frame.
@@ -81,10 +85,15 @@ func (k *conn) dropRaw(s *side) {
 	}
 }
 
-// finish ends a data message: it is decompressed, and joins those that it belongs to.
-func (k *conn) finish(dir dissect.Dir) {
+// finish ends a data message, at in.Data[:at]: it is decompressed, and joins those that it belongs to.
+func (k *conn) finish(in *dissect.Input, at int) {
+	dir := in.Dir
 	s := &k.sides[dir]
 	m := s.msg
+	if k.carries(m) {
+		s.msg = nil
+		return
+	}
 	if m.compressed {
 		k.inflate(dir, s, m)
 	}
@@ -97,6 +106,15 @@ func (k *conn) finish(dir dissect.Dir) {
 	text := body.Kept()
 	body.ContentType = contentType(m.op, text)
 	body.Complete = !m.gap && m.unread == ""
+	if k.inner != nil {
+		if body.Complete && !body.Over() {
+			k.inner.CarryMessage(in, &m.x, at, text)
+			body.Finish()
+			body.Release()
+			return
+		}
+		k.inner.Gap(dir, lostAll, k.c.Now())
+	}
 	if !body.Complete || body.Over() || body.ContentType != "application/json" {
 		k.emit(m, "")
 		return

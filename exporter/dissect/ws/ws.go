@@ -56,7 +56,8 @@ type conn struct {
 	pair   content.Pairing
 	chosen // what the handshake showed
 
-	losses     [2]int // by direction: how often messages were lost
+	inner      *dissect.Conn // what the messages carry, if it is a stream of bytes
+	losses     [2]int        // by direction: how often messages were lost
 	host, path string
 	stream     table.Opt[int64]
 }
@@ -115,7 +116,21 @@ func (k *conn) Upgraded(info *dissect.UpgradeInfo) {
 		}
 	}
 	k.pair = all.PairingOf(k.subprotocol)
+	if streams[k.subprotocol] {
+		k.inner = k.c.NewInner(k.c.Info.OpenedBy)
+	}
 }
+
+// streams are the sub-protocols whose messages are pieces of a stream of bytes, as on TCP. What
+// the stream is, its content tells: AMQP 0-9-1 and 1.0 have the same name.
+var streams = map[string]bool{
+	"amqp": true, "AMQPWSB10": true, // AMQP over WebSocket 1.0 section 2.1, and its draft
+	"mqtt": true, "mqttv3.1": true, // MQTT 5.0 section 6, and MQTT 3.1
+	"v10.stomp": true, "v11.stomp": true, "v12.stomp": true, "stomp": true,
+}
+
+// lostAll is more than any message has.
+const lostAll = 1 << 62
 
 // extend reads a Sec-WebSocket-Extensions of the response, RFC 6455 section 9.1.
 func (k *conn) extend(list string) {
@@ -153,6 +168,9 @@ func (k *conn) Kept() (n int) {
 
 // Shed implements dissect.Dissector.
 func (k *conn) Shed() bool {
+	if k.inner != nil && k.inner.Shed() {
+		return true
+	}
 	for d := range k.sides {
 		s := &k.sides[d]
 		if s.raw.Spill() || s.msg != nil && s.msg.x.ReqBody.Spill() {
@@ -170,6 +188,9 @@ func (k *conn) Shed() bool {
 func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	k.losses[dir]++
 	k.giveUp(dir, string(why))
+	if k.inner != nil {
+		k.inner.Gap(dir, lostAll, k.c.Now())
+	}
 	k.sides[dir].window, k.sides[dir].lost = nil, true
 	k.calls.Resync(dir, why)
 }
@@ -180,7 +201,7 @@ func (k *conn) giveUp(dir dissect.Dir, why string) {
 	m := s.msg
 	s.open, s.msg = false, nil
 	k.dropRaw(s)
-	if m != nil {
+	if m != nil && !k.carries(m) {
 		k.emit(m, why)
 	}
 }
@@ -205,4 +226,11 @@ func (k *conn) Close(why dissect.End) {
 		}
 	}
 	k.calls.Close(why)
+	if k.inner != nil {
+		k.inner.Close(why, k.c.Now())
+		k.inner = nil
+	}
 }
+
+// carries reports whether the bytes of a message go to what the messages carry as they come.
+func (k *conn) carries(m *call) bool { return k.inner != nil && !m.compressed }

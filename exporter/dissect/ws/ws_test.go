@@ -10,13 +10,33 @@ import (
 	"github.com/klauspost/compress/flate"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/amqp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
 	"github.com/pcapsule/pcapsule/exporter/dissect/http1"
+	"github.com/pcapsule/pcapsule/exporter/dissect/mqtt"
+	"github.com/pcapsule/pcapsule/exporter/dissect/stomp"
 )
 
 type chunks = []dissecttest.Chunk
 
-var needs = []*dissect.Protocol{http1.Protocol()}
+var (
+	needs   = []*dissect.Protocol{http1.Protocol()}
+	brokers = append(needs, amqp.Protocol(), mqtt.Protocol(), stomp.Protocol())
+)
+
+// What brokers and their clients send.
+const (
+	mqttLogin = "\x10\x10\x00\x04MQTT\x04\x02\x00\x3c\x00\x04door"
+	mqttOK    = "\x20\x02\x00\x00"
+	mqttSend  = "\x32\x09\x00\x03a/b\x00\x01hi"
+	mqttTold  = "\x40\x02\x00\x01"
+	stompSend = "SEND\ndestination:/queue/a\nreceipt:r-1\n\nhi\x00"
+	stompTold = "RECEIPT\nreceipt-id:r-1\n\n\x00"
+)
+
+func asksFor(sub, extra string) chunks {
+	return chunks{asks("Sec-WebSocket-Protocol: " + sub + "\r\n" + extra), agrees("Sec-WebSocket-Protocol: " + sub + "\r\n" + extra)}
+}
 
 // client and server are handshakes.
 func asks(extra string) dissecttest.Chunk {
@@ -72,8 +92,11 @@ func (p *packer) pack(s string) string {
 	p.buf.Reset()
 	p.w.Write([]byte(s))
 	p.w.Flush()
-	return strings.TrimSuffix(p.buf.String(), "\x00\x00\xff\xff")
+	return p.again()
 }
+
+// again is the newest message.
+func (p *packer) again() string { return strings.TrimSuffix(p.buf.String(), "\x00\x00\xff\xff") }
 
 const (
 	deflate = "Sec-WebSocket-Extensions: permessage-deflate\r\n"
@@ -89,8 +112,8 @@ var (
 )
 
 func samples() []dissecttest.Sample {
-	var up, down packer
-	up.takeover, down.takeover = true, true
+	var up, down, up2, down2 packer
+	up.takeover, down.takeover, up2.takeover, down2.takeover = true, true, true, true
 	long := strings.Repeat("a longer text with some words. ", 300)
 	subscription := chunks{asks(modern), agrees(modern),
 		sends(0x81, `{"type":"connection_init","payload":{"token":"x"}}`), says(0x81, `{"type":"connection_ack"}`),
@@ -106,6 +129,10 @@ func samples() []dissecttest.Sample {
 			sends(0xc1, up.pack(long)), sends(0xc1, up.pack(long+"end")), says(0xc1, down.pack(`{"a": 1}`)), says(0xc2, down.pack(`{"a": 1}`))}},
 		{Name: "long messages", Rows: 3, Needs: needs, Chunks: chunks{asks(""), agrees(""), sends(0x82, strings.Repeat("x", 70_000)), says(0x81, strings.Repeat("y", 300))}},
 		{Name: "a GraphQL subscription", Rows: 4, Needs: needs, Chunks: subscription},
+		{Name: "MQTT, a packet in frames and packets in a frame", Rows: 5, Needs: brokers, Chunks: append(asksFor("mqtt", ""),
+			sends(0x02, mqttLogin[:5]), sends(0x80, mqttLogin[5:]), says(0x82, mqttOK), sends(0x82, mqttSend+mqttSend[:4]), ping, sends(0x82, mqttSend[4:]), pong, says(0x82, mqttTold))},
+		{Name: "MQTT, compressed", Rows: 4, Needs: brokers, Chunks: append(asksFor("mqtt", deflate), ping, pong,
+			sends(0xc2, up2.pack(mqttLogin)), says(0xc2, down2.pack(mqttOK)), sends(0x42, up2.pack(mqttSend)[:4]), sends(0x80, up2.again()[4:]), says(0x82, mqttTold))},
 		{Name: "JSON-RPC both ways", Rows: 4, Needs: needs, Chunks: chunks{asks(""), agrees(""),
 			sends(0x81, `{"jsonrpc":"2.0","id":1,"method":"add","params":[1,2]}`), says(0x81, `{"jsonrpc":"2.0","id":1,"method":"ask"}`),
 			sends(0x81, `{"jsonrpc":"2.0","id":1,"result":true}`), says(0x81, `{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no method"}}`),
@@ -121,7 +148,7 @@ const upgrade = "GET /chat → 101"
 
 func TestRows(t *testing.T) {
 	var two packer
-	list := samples()
+	list, sent := samples(), sends(0x81, stompSend)
 	cs := []dissecttest.Conversation{
 		{Name: "text, binary and controls", Chunks: list[0].Chunks, Want: []string{upgrade,
 			"TEXT from client /chat → 5 bytes ws_opcode=text ws_fragments=1 ws_masked=true ws_compressed=false ws_payload_size=5",
@@ -141,7 +168,7 @@ func TestRows(t *testing.T) {
 			sends(0x81, `{"id":"b","type":"start","payload":{"query":"subscription { tick }"}}`), says(0x81, `{"id":"b","type":"data","payload":{"data":{"tick":1}}}`)}, Want: []string{upgrade,
 			"query {me} → 61 bytes, 0 events, 1 error: UNAUTHENTICATED outcome=client_error ws_opcode=text ws_fragments=1 ws_masked=true ws_compressed=false ws_payload_size=61 ws_answers=1 graphql_type=query graphql_fields=[me] graphql_errors=1 graphql_error_code=UNAUTHENTICATED graphql_error=no graphql_events=0",
 			"subscription {tick} → 69 bytes, 1 event ws_opcode=text ws_fragments=1 ws_masked=true ws_compressed=false ws_payload_size=69 ws_answers=1 graphql_type=subscription graphql_fields=[tick] graphql_errors=0 graphql_events=1"}},
-		{Name: "JSON-RPC is paired by id, in both directions", Chunks: list[5].Chunks, Want: []string{upgrade,
+		{Name: "JSON-RPC is paired by id, in both directions", Chunks: list[7].Chunks, Want: []string{upgrade,
 			"ask → 39 bytes ws_opcode=text ws_fragments=1 ws_masked=false ws_compressed=false ws_payload_size=39 ws_answers=1 jsonrpc_method=ask jsonrpc_id=1 jsonrpc_errors=0",
 			"add → 54 bytes, error -32601 outcome=client_error ws_opcode=text ws_fragments=1 ws_masked=true ws_compressed=false ws_payload_size=54 ws_answers=1 jsonrpc_method=add jsonrpc_id=1 jsonrpc_error_code=-32601 jsonrpc_error=no method jsonrpc_errors=1",
 			"note → 33 bytes ws_opcode=text ws_fragments=1 ws_masked=false ws_compressed=false ws_payload_size=33 jsonrpc_method=note"}},
@@ -154,9 +181,19 @@ func TestRows(t *testing.T) {
 			"subscription {tick} → 73 bytes, gap, events error=gap outcome=unread ws_opcode=text ws_fragments=1 ws_masked=true ws_compressed=false ws_payload_size=73 ws_answers=2 graphql_type=subscription graphql_fields=[tick] graphql_errors=0"}},
 		{Name: "without takeover a lost message does not matter", Chunks: chunks{asks(fresh), agrees(fresh), {Dir: dissect.ToClient, Gap: 30}, says(0xc1, two.pack("fresh start"))}, Want: []string{upgrade,
 			fmt.Sprintf("TEXT from server /chat → %d bytes ws_opcode=text ws_fragments=1 ws_masked=false ws_compressed=true ws_payload_size=%d", len(two.pack("fresh start")), len(two.pack("fresh start")))}},
+		{Name: "what MQTT carries has the rows of MQTT", Chunks: list[5].Chunks, Want: []string{upgrade,
+			"CONNECT door → ok", "PUBLISH a/b (2 B) → no_response error=no_response outcome=no_answer",
+			"PING from client /chat → answered ws_opcode=ping ws_masked=true ws_payload_size=2", "PUBLISH a/b (2 B) → ok"}},
+		{Name: "compressed MQTT", Chunks: list[6].Chunks, Want: []string{upgrade,
+			"PING from client /chat → answered ws_opcode=ping ws_masked=true ws_payload_size=2", "CONNECT door → ok", "PUBLISH a/b (2 B) → ok"}},
+		{Name: "STOMP in text, with bytes lost inside a message", Anomalies: 1, Chunks: append(asksFor("v12.stomp", ""), sends(0x81, "CONNECT\naccept-version:1.2\nhost:/\n\n\x00"), says(0x81, "CONNECTED\nversion:1.2\n\n\x00"),
+			dissecttest.Client(string(sent.Data[:20])), dissecttest.Chunk{Dir: dissect.ToServer, Gap: 5, Data: sent.Data[25:]}, says(0x81, stompTold), sent, says(0x81, stompTold)), Want: []string{upgrade,
+			"CONNECT / → ok", "RECEIPT r-1 → no_request error=no_request outcome=cut", "SEND /queue/a (2 B) → ok"}},
+		{Name: "AMQP is found by its content", Chunks: append(asksFor("amqp", ""), sends(0x82, "AMQP\x00\x00\x09\x01"), says(0x82, "AMQP\x00\x00\x09\x01")), Want: []string{upgrade,
+			"protocol header", "protocol header outcome=client_error"}},
 	}
 	for i := range cs {
-		cs[i].Needs = needs
+		cs[i].Needs = brokers
 	}
 	dissecttest.Converse(t, Protocol(), []string{"ws_opcode", "ws_fragments", "ws_masked", "ws_compressed", "ws_payload_size", "ws_answers", "ws_close_code", "ws_close_reason",
 		"graphql_type", "graphql_operation", "graphql_fields", "graphql_errors", "graphql_error_code", "graphql_error", "graphql_events",
