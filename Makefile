@@ -18,6 +18,7 @@
 # make stores  test stores against an S3 server, versitygw; builds it: 2 min
 # make lake-program  build bin/pcapsule-lake, which registers bundles as Iceberg tables; it is a module of its own, lake/
 # make lake  compare Spark, Trino and DuckDB over registered bundles and on KFL, with versitygw and PostgreSQL; 100 bundles (LAKE_BUNDLES=N); downloads 1 GB once
+# make bench-lake  measure questions over 100 million calls in DuckDB and Spark; 40 GB of disk, 45 min (LAKE_CALLS=N)
 # make casts  record the terminal sessions of docs/recordings again
 # make conformance  run the official MCP suites against the server's HTTP; needs npm
 # make rest-check  compare serve with its OpenAPI description by schemathesis; needs Python and PyPI (EXAMPLES=20: 1 min, else 15)
@@ -36,7 +37,7 @@ RELEASE ?= $(shell git describe --tags --always 2>/dev/null || echo dev)
 export GOFLAGS := $(filter-out -buildvcs=false -trimpath,$(GOFLAGS)) -buildvcs=false -trimpath
 export CGO_ENABLED = 1
 
-.PHONY: accept extended generators chart images stores lake lake-short lake-unit lake-program casts demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-tls bench-live bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
+.PHONY: accept extended generators chart images stores lake lake-short lake-unit lake-program bench-lake casts demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-tls bench-live bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
 
 build:
 	$(GO) build -ldflags '-s -w' -o bin/pcapsule ./cmd/pcapsule
@@ -87,6 +88,9 @@ lake: build lake-program
 
 lake-short: build lake-program
 	@scripts/lake.sh short
+
+bench-lake: build lake-program
+	@scripts/lake/bench.sh
 
 casts: build
 	$(GO) run ./scripts/cast
