@@ -13,12 +13,15 @@ import (
 // name, which reads its own calls.
 func TestSharedCallsGiveTheSameFindings(t *testing.T) {
 	one, other := bundleOf(t, "shop.pcapng"), bundleOf(t, "http1.pcapng")
-	for _, paths := range [][]string{{one}, {one, other}} {
-		c, err := forensics.Open(ctx, paths, forensics.Options{MaskSecrets: true, Threads: 2})
+	for _, q := range []struct{ paths, services []string }{
+		{[]string{one}, []string{"", "gate*", "10.0.0.1", "nobody"}},
+		{[]string{one, other}, []string{"", "shop/gateway"}},
+	} {
+		c, err := forensics.Open(ctx, q.paths, forensics.Options{MaskSecrets: true, Threads: 2})
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, service := range []string{"", "gateway", "shop/gateway", "gate*", "10.0.0.1", "nobody"} {
+		for _, service := range q.services {
 			kept, err := patterns.Ask(ctx, c, patterns.In{Scope: ask.Scope{Limit: 1000}, Service: service})
 			if err != nil {
 				t.Fatal(err)
@@ -28,7 +31,7 @@ func TestSharedCallsGiveTheSameFindings(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !reflect.DeepEqual(kept, read) {
-				t.Errorf("%d bundles, service %q: %d findings with shared calls, want %d", len(paths), service, len(kept.Findings), len(read.Findings))
+				t.Errorf("%d bundles, service %q: %d findings with shared calls, want %d", len(q.paths), service, len(kept.Findings), len(read.Findings))
 			}
 			if service == "" && len(kept.Findings) == 0 {
 				t.Error("nothing was found to compare")
