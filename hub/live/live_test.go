@@ -51,7 +51,7 @@ func clientOf(t *testing.T, h http.Handler) *pins.Client {
 // follow follows one node, and returns the folder of its copy.
 func follow(t *testing.T, c *pins.Client, bytes int64) (f *Follower, dir func() string) {
 	t.Helper()
-	f = New(Options{Dir: filepath.Join(t.TempDir(), "live"), Bytes: bytes, Log: slog.New(slog.DiscardHandler), poll: 5 * time.Millisecond, ask: 10 * time.Millisecond,
+	f = New(Options{Dir: filepath.Join(t.TempDir(), "live"), Bytes: bytes, Log: slog.New(slog.DiscardHandler), poll: 5 * time.Millisecond, ask: 10 * time.Millisecond, again: time.Millisecond,
 		Wanted: func(context.Context) ([]string, error) { return []string{"n"}, nil },
 		Find:   func(context.Context, string) (*pins.Client, error) { return c, nil }})
 	ctx, stop := context.WithCancel(context.Background())
@@ -128,7 +128,6 @@ func TestCopyIsTheRing(t *testing.T) {
 				h.ServeHTTP(w, r)
 			}))
 			f, dir := follow(t, c, 64<<20)
-			f.o.poll = time.Millisecond
 			same(t, f, dir, from)
 			if _, err := ring.Open(dir()); err != nil {
 				t.Error(err)
