@@ -89,7 +89,7 @@ func (c *ringCopy) learn(g *pins.Growing) error {
 	for _, x := range g.Files {
 		id, kind, hidden, ok := ring.ParseName(x.Name)
 		if !ok && x.Name != pins.SealsFile || hidden || strings.ContainsAny(x.Name, "/\\\x00") || x.Size < 0 {
-			return fmt.Errorf("the node lists %.120q with %d bytes, which is no file of a ring", x.Name, x.Size)
+			return fmt.Errorf("the node lists %.120q with %d bytes, which is not a file of a ring", x.Name, x.Size)
 		}
 		f := c.files[x.Name]
 		if f == nil {

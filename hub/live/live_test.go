@@ -155,11 +155,11 @@ func (c *cutter) Write(p []byte) (int, error) {
 // TestNodesThatLie: what a node lists must not leave its folder, or grow without bounds.
 func TestNodesThatLie(t *testing.T) {
 	for _, tt := range []struct{ name, files, want string }{
-		{"a path", `{"name":"../../x","size":1}`, "no file of a ring"},
-		{"a path in a name", `{"name":"sockets-../../n-000000001.pcapng","size":1}`, "no file of a ring"},
-		{"another file", `{"name":"passwd","size":1}`, "no file of a ring"},
-		{"a hidden name", `{"name":".sockets-n-000000001.pcapng","size":1}`, "no file of a ring"},
-		{"a negative size", `{"name":"sockets-n-000000001.pcapng","size":-1}`, "no file of a ring"},
+		{"a path", `{"name":"../../x","size":1}`, "not a file of a ring"},
+		{"a path in a name", `{"name":"sockets-../../n-000000001.pcapng","size":1}`, "not a file of a ring"},
+		{"another file", `{"name":"passwd","size":1}`, "not a file of a ring"},
+		{"a hidden name", `{"name":".sockets-n-000000001.pcapng","size":1}`, "not a file of a ring"},
+		{"a negative size", `{"name":"sockets-n-000000001.pcapng","size":-1}`, "not a file of a ring"},
 		{"a file that is too large", `{"name":"sockets-n-000000001.pcapng","size":1000000000000}`, "a copy may have"},
 		{"side files that are too large", `{"name":"sockets-n-000000001.pcapng","size":1},{"name":"sockets-n-000000001.owners.jsonl","size":1000000000000}`, "a copy may have"},
 		{"a file without bytes", `{"name":"seals.jsonl","size":10}`, "getting seals.jsonl"},
