@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -30,7 +31,8 @@ type counting struct {
 	begin   func() // counts from time to time until stop
 	stop    context.CancelFunc
 	running sync.WaitGroup
-	seen    seenCalls // with several rings
+	seen    seenCalls       // with several rings
+	stated  map[string]bool // gaps of the last cut
 }
 
 // prepareCounting makes what the first scrape begins.
@@ -118,7 +120,7 @@ func (s *Server) countCuts(ctx context.Context) {
 			}
 			coverage, err := c.Coverage(0, 0)
 			if err == nil {
-				n.table.Add(rows, reasons(coverage.Holes))
+				n.table.Add(rows, n.newGaps(coverage.Holes))
 				n.cut = cut
 				for _, id := range ids {
 					n.seen.add(id)
@@ -177,9 +179,15 @@ func (s *Server) pairsOf(ctx context.Context, c *forensics.Case, ids []string) (
 	return rows, err
 }
 
-func reasons(holes []forensics.Hole) (list []string) {
+// newGaps lists the reasons of the gaps that the cut before did not have.
+func (c *counting) newGaps(holes []forensics.Hole) (reasons []string) {
+	now := map[string]bool{}
 	for _, h := range holes {
-		list = append(list, h.Reason)
+		key := fmt.Sprint(h.Source, "\x00", h.Reason, "\x00", h.From)
+		if now[key] = true; !c.stated[key] {
+			reasons = append(reasons, h.Reason)
+		}
 	}
-	return list
+	c.stated = now
+	return reasons
 }

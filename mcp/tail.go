@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -92,6 +93,7 @@ type tail struct {
 	events []byte // of the last cut
 	why    error  // it ended
 	shown  seenCalls
+	stated map[string]bool // gaps of the last cut
 }
 
 // run makes events until the client is gone or too slow.
@@ -172,9 +174,15 @@ func (t *tail) make(ctx context.Context, c *forensics.Case) error {
 	}
 }
 
-// gaps makes an event of what was not recorded, or not read.
+// gaps makes an event of what was not recorded, or not read. A gap that lasts is stated when it begins.
 func (t *tail) gaps(c ask.Coverage) error {
-	if len(c.Holes) == 0 {
+	now := map[string]bool{}
+	c.Holes = slices.DeleteFunc(c.Holes, func(h ask.Hole) bool {
+		key := h.Source + "\x00" + h.Reason + "\x00" + h.From
+		now[key] = true
+		return t.stated[key]
+	})
+	if t.stated = now; len(c.Holes) == 0 {
 		return nil
 	}
 	raw, err := object.Marshal(c)

@@ -66,11 +66,16 @@ func (c *ringCopy) update(ctx context.Context, from *pins.Client, g *pins.Growin
 	if first {
 		c.chooseNewest(most)
 	}
+	for _, f := range c.files {
+		if f.Size > most && f.Name != pins.SealsFile && !f.gone {
+			return false, fmt.Errorf("%s has %d bytes; a copy may have %d", f.Name, f.Size, most)
+		}
+	}
 	c.at = g.Now
 	if err := c.sides(ctx, from); err != nil {
 		return false, err
 	}
-	if whole, err = c.segments(ctx, from, most); err != nil {
+	if whole, err = c.segments(ctx, from); err != nil {
 		return false, err
 	}
 	for _, f := range c.files {
@@ -84,7 +89,7 @@ func (c *ringCopy) learn(g *pins.Growing) error {
 	for _, x := range g.Files {
 		id, kind, hidden, ok := ring.ParseName(x.Name)
 		if !ok && x.Name != pins.SealsFile || hidden || strings.ContainsAny(x.Name, "/\\\x00") || x.Size < 0 {
-			return fmt.Errorf("the node lists %.120q with %d bytes, which is no file of a ring", x.Name, x.Size)
+			return fmt.Errorf("the node lists %.120q with %d bytes, which is not a file of a ring", x.Name, x.Size)
 		}
 		f := c.files[x.Name]
 		if f == nil {
@@ -178,7 +183,7 @@ func (c *ringCopy) beginSeals(ctx context.Context, from *pins.Client, f *file) e
 }
 
 // segments gets packets. A segment begins after the one before it is whole.
-func (c *ringCopy) segments(ctx context.Context, from *pins.Client, most int64) (whole bool, err error) {
+func (c *ringCopy) segments(ctx context.Context, from *pins.Client) (whole bool, err error) {
 	waits := "" // series of which a segment is not whole
 	whole = true
 	left := int64(pollBytes)
@@ -187,9 +192,6 @@ func (c *ringCopy) segments(ctx context.Context, from *pins.Client, most int64) 
 		if f.whole || f.id.Series == waits {
 			whole = whole && f.whole
 			continue
-		}
-		if f.Size > most {
-			return false, fmt.Errorf("%s has %d bytes; a copy may have %d", f.Name, f.Size, most)
 		}
 		to := min(f.settled, f.have+left)
 		n, err := c.get(ctx, from, f, to)

@@ -43,7 +43,7 @@ type Options struct {
 	Keep  time.Duration // how far back a new copy begins; 0 means 10 minutes
 	Log   *slog.Logger
 
-	poll, ask time.Duration // for tests
+	poll, ask, again time.Duration // for tests
 }
 
 // Follower follows rings.
@@ -57,6 +57,7 @@ type Follower struct {
 // New returns a Follower.
 func New(o Options) *Follower {
 	o.Keep, o.poll, o.ask = cmp.Or(o.Keep, defaultKeep), cmp.Or(o.poll, pollEvery), cmp.Or(o.ask, askEvery)
+	o.again = cmp.Or(o.again, againAfter)
 	return &Follower{o: o, nodes: map[string]*node{}}
 }
 
@@ -169,7 +170,7 @@ func (n *node) run(ctx context.Context) {
 		whole, err := n.poll(ctx, most)
 		n.say(began, whole, err)
 		if err != nil {
-			wait = max(againAfter, n.f.o.poll)
+			wait = max(n.f.o.again, n.f.o.poll)
 		}
 		if now := err == nil; now != reached && ctx.Err() == nil {
 			reached = now

@@ -113,6 +113,7 @@ func TestImportsPointToTheWire(t *testing.T) {
 		{"recorder/pins", "pins are files of a ring", []string{"recorder/ring", "recorder/transfer"}},
 		{"recorder/internal/enroll", "a certificate needs no packets", []string{"recorder/mutual"}},
 		{"hub/", "the hub collects; its program adds the exporter", []string{"hub/", "recorder/mutual", "recorder/pins", "recorder/ring", "recorder/transfer"}},
+		{"hub/live", "a copy of a ring is files", []string{"hub/offer", "recorder/pins", "recorder/ring", "recorder/transfer"}},
 		{"hub/offer", "laptops read it", []string{"recorder/transfer"}},
 		{"hub/resource", "the resource knows times, not files", []string{"recorder/ring"}},
 		{"hub/authority", "certificates need no packets", []string{"recorder/mutual"}},

@@ -48,6 +48,7 @@ func (s *Store) View(r Request, packets bundle.Packets, extra func(rows []table.
 	}
 	sets, from := s.choose(r)
 	m := s.manifest(sets)
+	stretch(m, r.Gaps, from)
 	if !r.Finished && r.Last > 0 && len(r.Gaps) == 0 && s.removed <= from && (m.Window.LastNs == nil && len(s.open.Parts) == 0 || s.cut.Now < from) {
 		return nil, bundle.ErrNothingLive
 	}
@@ -144,6 +145,22 @@ func (s *Store) manifest(sets []chosen) *bundle.Manifest {
 		m.Window = bundle.Window{FirstNs: bundle.At(first), LastNs: bundle.At(last)}
 	}
 	return m
+}
+
+// stretch makes the window of a view include the gaps after a time, so that its coverage states them.
+func stretch(m *bundle.Manifest, gaps []bundle.LiveGap, from int64) {
+	for _, g := range gaps {
+		if g.To < from {
+			continue
+		}
+		begin := max(g.From, from)
+		if m.Window.FirstNs == nil || begin < int64(*m.Window.FirstNs) {
+			m.Window.FirstNs = bundle.At(begin)
+		}
+		if m.Window.LastNs == nil || g.To > int64(*m.Window.LastNs) {
+			m.Window.LastNs = bundle.At(max(begin, g.To))
+		}
+	}
 }
 
 // link fills the folder of a view.

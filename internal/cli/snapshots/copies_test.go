@@ -230,7 +230,7 @@ func (w *watched) gaps() string {
 func TestLiveOfNodesThatAreGone(t *testing.T) {
 	a, b := record(t, 20_000), record(t, 20_000)
 	w := watch(t, map[string]*growing{"node-a": a, "node-b": b})
-	a.play("dns.pcapng", 0, 10)
+	a.play("ntp.pcapng", 0, 10)
 	w.await("http", 0)
 	w.cut["node-b"].Store(true)
 	b.play("http1.pcapng", 0, 1000)
