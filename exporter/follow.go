@@ -44,6 +44,9 @@ type FollowOptions struct {
 	Release  string
 	OnError  func(error) // gets errors after which the run goes on; may be nil
 
+	// Gaps are what the ring lacks without saying so, such as a copy that is behind; nil: nothing.
+	Gaps func() []bundle.LiveGap
+
 	repanic    bool
 	cutAt      func(packets int64) bool
 	interfaces int
@@ -194,6 +197,9 @@ func (l *Live) Since(cut int64) (*bundle.LiveView, error) {
 }
 
 func (l *Live) view(r live.Request) (*bundle.LiveView, error) {
+	if l.o.Gaps != nil {
+		r.Gaps = l.o.Gaps()
+	}
 	v, err := l.store.View(r, ringPackets{l.ring}, l.coverage)
 	if err != nil {
 		return nil, err

@@ -12,9 +12,9 @@ import (
 	"github.com/pcapsule/pcapsule/hub/resource"
 )
 
-// allow asks Kubernetes what the owner of a token may get of a snapshot. The right in the hub's namespace is that to
+// allow asks Kubernetes what the owner of a token may get of some content. The right in the hub's namespace is that to
 // everything; one in another namespace is that to its traffic.
-func (h *hub) allow(ctx context.Context, token, snapshot string, namespaces func() ([]string, error)) (g download.Grant, err error) {
+func (h *hub) allow(ctx context.Context, token string, what download.Content, namespaces func() ([]string, error)) (g download.Grant, err error) {
 	review, err := h.review.TokenReviews().Create(ctx, &authentication.TokenReview{Spec: authentication.TokenReviewSpec{Token: token}}, meta.CreateOptions{})
 	if err != nil {
 		return g, fmt.Errorf("reviewing a token: %w", err)
@@ -24,7 +24,7 @@ func (h *hub) allow(ctx context.Context, token, snapshot string, namespaces func
 	}
 	who := &review.Status.User
 	g.User = who.Username
-	if g.All, err = h.may(ctx, who, h.Namespace, snapshot); err != nil || g.All {
+	if g.All, err = h.may(ctx, who, h.Namespace, what); err != nil || g.All {
 		return g, err
 	}
 	list, err := namespaces()
@@ -35,7 +35,7 @@ func (h *hub) allow(ctx context.Context, token, snapshot string, namespaces func
 		if n == h.Namespace || !resource.NodeName(n) {
 			continue
 		}
-		ok, err := h.may(ctx, who, n, snapshot)
+		ok, err := h.may(ctx, who, n, what)
 		if err != nil {
 			return g, err
 		}
@@ -44,24 +44,24 @@ func (h *hub) allow(ctx context.Context, token, snapshot string, namespaces func
 		}
 	}
 	if len(g.Namespaces) == 0 {
-		return g, fmt.Errorf("%w: %s has no right to get snapshots/content %s, neither in namespace %s nor in one that the finished snapshot has", download.ErrDenied, g.User, snapshot, h.Namespace)
+		return g, fmt.Errorf("%w: %s has no right to get %s/content %s, neither in namespace %s nor in one whose traffic it has", download.ErrDenied, g.User, what.Resource, what.Name, h.Namespace)
 	}
 	return g, nil
 }
 
 // may asks Kubernetes for one right.
-func (h *hub) may(ctx context.Context, who *authentication.UserInfo, namespace, snapshot string) (bool, error) {
+func (h *hub) may(ctx context.Context, who *authentication.UserInfo, namespace string, what download.Content) (bool, error) {
 	extra := map[string]authorization.ExtraValue{}
 	for k, v := range who.Extra {
 		extra[k] = authorization.ExtraValue(v)
 	}
 	access, err := h.access.SubjectAccessReviews().Create(ctx, &authorization.SubjectAccessReview{Spec: authorization.SubjectAccessReviewSpec{
 		User: who.Username, UID: who.UID, Groups: who.Groups, Extra: extra,
-		ResourceAttributes: &authorization.ResourceAttributes{Verb: "get", Group: resource.Group, Version: resource.Version, Resource: resource.Snapshots.Resource,
-			Subresource: "content", Namespace: namespace, Name: snapshot},
+		ResourceAttributes: &authorization.ResourceAttributes{Verb: "get", Group: resource.Group, Version: resource.Version, Resource: what.Resource,
+			Subresource: "content", Namespace: namespace, Name: what.Name},
 	}}, meta.CreateOptions{})
 	if err != nil {
-		return false, fmt.Errorf("asking who may get a snapshot: %w", err)
+		return false, fmt.Errorf("asking who may get content: %w", err)
 	}
 	return access.Status.Allowed && !access.Status.Denied, nil
 }

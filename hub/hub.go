@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"sync"
@@ -65,6 +66,10 @@ type Options struct {
 	// Job is what the Jobs are made of that bundle snapshots of more than Large bytes; nil: the hub bundles all.
 	Job   *batch.Job
 	Large int64
+	// LiveBytes limits the copies of the rings that are followed, all together; 0: none is followed.
+	LiveBytes int64
+	// Answers is the MCP server beside the hub, to which questions are passed on; nil: there is none.
+	Answers *url.URL
 	// Cutter makes what people see who may not see all; nil refuses them.
 	Cutter download.Cutter
 }
@@ -207,6 +212,11 @@ func (h *hub) lead(ctx context.Context) (err error) {
 	start(func(ctx context.Context) error {
 		return rollout.Run(ctx, rollout.Options{Client: h.objects, Namespace: h.Namespace, Recorders: nodes.recorders, Log: h.Log})
 	})
+	if h.LiveBytes > 0 {
+		follower := h.follower(nodes)
+		start(follower.Run)
+		start(func(ctx context.Context) error { return h.sayLive(ctx, follower) })
+	}
 	h.state.set(func(s *facts) { s.Ready = true })
 	all.Wait()
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
@@ -245,7 +255,7 @@ func (h *hub) download(c *control.Controller) (stop func(), err error) {
 		}
 		return &p.Certificate, nil
 	}}
-	server := download.Server(download.Handler(download.Options{Find: c.Find, Allow: h.allow, Cutter: h.Cutter, Log: h.Log}), h.Log)
+	server := download.Server(download.Handler(download.Options{Find: c.Find, Allow: h.allow, Cutter: h.Cutter, Answers: h.Answers, Log: h.Log}), h.Log)
 	go func() {
 		if err := server.Serve(tls.NewListener(l, config)); !errors.Is(err, http.ErrServerClosed) {
 			h.Log.Error("serving downloads ended", "error", err)

@@ -30,6 +30,7 @@ type counting struct {
 	begin   func() // counts from time to time until stop
 	stop    context.CancelFunc
 	running sync.WaitGroup
+	seen    seenCalls // with several rings
 }
 
 // prepareCounting makes what the first scrape begins.
@@ -107,7 +108,11 @@ func (s *Server) countCuts(ctx context.Context) {
 	if err == nil {
 		defer release()
 		err = s.withSlot(ctx, caller{client: "metrics"}, "", short, c, func(ctx context.Context, _ *tools.Invocation) error {
-			rows, err := s.pairsOf(ctx, c)
+			ids, err := s.idsOf(ctx, c)
+			if err != nil {
+				return err
+			}
+			rows, err := s.pairsOf(ctx, c, ids)
 			if err != nil {
 				return err
 			}
@@ -115,6 +120,9 @@ func (s *Server) countCuts(ctx context.Context) {
 			if err == nil {
 				n.table.Add(rows, reasons(coverage.Holes))
 				n.cut = cut
+				for _, id := range ids {
+					n.seen.add(id)
+				}
 			}
 			return err
 		})
@@ -124,9 +132,27 @@ func (s *Server) countCuts(ctx context.Context) {
 	}
 }
 
-// pairsOf counts the calls of a case by pair, with masked names.
-func (s *Server) pairsOf(ctx context.Context, c *forensics.Case) (rows []pairs.Row, err error) {
-	_, err = c.Each(ctx, forensics.Query{SQL: pairs.SQL, Args: pairs.Bounds(), Named: true}, nil, func(_ []forensics.Column, values []any) error {
+// idsOf lists the identities of a case's calls if there are several rings, which see some calls between them.
+func (s *Server) idsOf(ctx context.Context, c *forensics.Case) (ids []string, err error) {
+	if s.o.Live == nil {
+		return nil, nil
+	}
+	_, err = c.Each(ctx, forensics.Query{SQL: "SELECT hex(call_id) FROM calls WHERE call_id IS NOT NULL", Named: true}, nil, func(_ []forensics.Column, values []any) error {
+		id, _ := values[0].(string)
+		ids = append(ids, id)
+		return nil
+	})
+	return ids, err
+}
+
+// pairsOf counts the calls of a case by pair, with masked names. ids are those of its calls, of which some may have
+// been counted already.
+func (s *Server) pairsOf(ctx context.Context, c *forensics.Case, ids []string) (rows []pairs.Row, err error) {
+	q := forensics.Query{SQL: pairs.SQL, Args: pairs.Bounds(), Named: true}
+	if but := s.counting.seen.among(ids); len(but) > 0 {
+		q.SQL, q.Args = pairs.SQLBut, append(q.Args, but)
+	}
+	_, err = c.Each(ctx, q, nil, func(_ []forensics.Column, values []any) error {
 		row, err := pairs.RowOf(values)
 		rows = append(rows, row)
 		return err

@@ -55,6 +55,8 @@ type Options struct {
 
 	// Store keeps the snapshots of a ring, and needs Open; nil: there is no ring.
 	Store store.Store
+	// Live answers about rings whose snapshots are elsewhere, without a Store; it needs Open. nil: there are none.
+	Live store.Live
 
 	// Packets allows sending packets over HTTP, which are not masked, even if there is a policy.
 	Packets bool
@@ -111,10 +113,10 @@ func New(c *forensics.Case, o Options) (*Server, error) {
 		}
 		o.Allow[i] = real
 	}
-	if c == nil && (o.Store == nil || o.Open == nil) {
+	if c == nil && (o.Store == nil && o.Live == nil || o.Open == nil) {
 		return nil, errors.New("nothing to query: pass a bundle or a ring")
 	}
-	s := &Server{o: o, cases: cases.New(c, o.Store, o.Open), long: queue.NewFair(o.Parallel), short: queue.NewFair(shortSlots), aside: queue.NewFair(asideSlots), tools: map[string]*tools.Entry{}}
+	s := &Server{o: o, cases: cases.New(c, o.Store, o.Live, o.Open), long: queue.NewFair(o.Parallel), short: queue.NewFair(shortSlots), aside: queue.NewFair(asideSlots), tools: map[string]*tools.Entry{}}
 	s.env = &tools.Env{Cases: s.cases, Policy: o.Policy, ExportDir: o.ExportDir, Allow: o.Allow, Open: o.Open, Opened: s.opened}
 	switch {
 	case o.Keep == 0:

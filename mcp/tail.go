@@ -91,6 +91,7 @@ type tail struct {
 	rows   int
 	events []byte // of the last cut
 	why    error  // it ended
+	shown  seenCalls
 }
 
 // run makes events until the client is gone or too slow.
@@ -158,9 +159,12 @@ func (t *tail) make(ctx context.Context, c *forensics.Case) error {
 			return err
 		}
 		for _, call := range list.Calls {
+			if t.s.o.Live != nil && t.shown.again(call) {
+				continue
+			}
 			t.event("call", call)
+			t.rows++
 		}
-		t.rows += len(list.Calls)
 		if !v.Truncated || len(t.events) > tailQueue {
 			return t.gaps(list.Coverage)
 		}

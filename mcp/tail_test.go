@@ -24,12 +24,12 @@ type cuts struct {
 	path string
 }
 
-func (c cuts) LiveAfter(ctx context.Context, after int64) (string, int64, error) {
+func (c cuts) LiveAfter(ctx context.Context, after int64) ([]string, int64, error) {
 	select {
 	case <-time.After(5 * time.Millisecond):
-		return c.path, after + 1, nil
+		return []string{c.path}, after + 1, nil
 	case <-ctx.Done():
-		return "", 0, context.Cause(ctx)
+		return nil, 0, context.Cause(ctx)
 	}
 }
 

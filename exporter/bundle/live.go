@@ -24,6 +24,12 @@ type LiveView struct {
 	Cut    int64 // the last cut whose rows it has
 }
 
+// LiveGap is a time of which a live run lacks packets.
+type LiveGap struct {
+	From, To       int64  // ns since 1970 UTC
+	Reason, Detail string // as in table coverage
+}
+
 // ErrNothingLive is the error of a view in whose time nothing was recorded.
 var ErrNothingLive = errors.New("nothing was recorded in this time")
 

@@ -177,6 +177,7 @@ type Conn struct {
 	sides    [2]side
 	now      Packet // packet being worked on
 	calls    int64
+	losses   losses
 	closedAt int64 // capture time of the close, during it; it may be long after the last packet
 	state    state
 	flipped  bool
@@ -346,6 +347,9 @@ func (c *Conn) emit(proto int, x *Exchange, row table.CallRow, details []Detail)
 	fillBody(x.RespBody, &b.ResponseBodyHash, &b.ResponseBodySize, &b.ResponseBodyWire)
 	b.Anomalies, c.callAnom = c.callAnom, 0
 	c.judge(x, b)
+	if b.Complete && x.losses.of != c.losses.of {
+		b.Complete, b.Error = false, table.Some(string(c.losses.last))
+	}
 	e := Emission{Row: row, Protocol: proto, Conn: outer, At: c.now.No, Reversed: x.Reversed, Request: x.req.span(), Response: x.resp.span(),
 		ReqBody: x.ReqBody, RespBody: x.RespBody, Details: details, Hidden: c.engine.hiddenOf(x),
 		Objects: append(x.ReqBody.objects("request", c.engine.kinds), x.RespBody.objects("response", c.engine.kinds)...)}

@@ -22,7 +22,8 @@ type Exchange struct {
 
 	req, resp part
 	cites     table.Cites
-	held      int // bytes of the budget that cites uses
+	held      int    // bytes of the budget that cites uses
+	losses    losses // of the connection at the first byte
 }
 
 type part struct {
@@ -108,6 +109,9 @@ func (x *Exchange) add(p *part, in *Input, from, to int) {
 	if x.cites == nil {
 		x.cites = make(table.Cites, 0, 2) // most calls have a packet for the request and one for the response
 	}
+	if !x.req.seen && !x.resp.seen && in.conn != nil {
+		x.losses = in.conn.losses
+	}
 	if !p.seen {
 		s := in.at(from)
 		p.seen, p.first, p.no = true, s.Time, s.No
@@ -133,7 +137,9 @@ func (x *Exchange) add(p *part, in *Input, from, to int) {
 func (x *Exchange) Answer(c *Conn, y *Exchange) {
 	switch p, q := &x.resp, &y.req; {
 	case !p.seen:
-		*p = *q
+		if *p = *q; !x.req.seen {
+			x.losses = y.losses
+		}
 	case q.seen:
 		p.last = max(p.last, q.last)
 		p.behind = uint32(min(max(q.no+int64(q.behind)-p.no, int64(p.behind)), math.MaxUint32))

@@ -57,8 +57,30 @@ func (c *Conn) align(dir Dir) {
 	}
 }
 
+// losses counts how often bytes of each direction were lost that may belong to any call in progress:
+// an interim response, a challenge, an acknowledgement. Such a call is not complete unless its
+// dissector calls Unaffected.
+type losses struct {
+	of   [2]uint32
+	last Loss
+}
+
+func (l *losses) add(dir Dir, why Loss) {
+	l.of[dir]++
+	l.last = why
+}
+
+// Unaffected says that bytes of these directions that were lost since x began belong to other calls,
+// because the part of x in each is one message, which is complete.
+func (c *Conn) Unaffected(x *Exchange, dirs ...Dir) {
+	for _, d := range dirs {
+		x.losses.of[d] = c.losses.of[d]
+	}
+}
+
 // resync tells the dissector that its position was lost.
 func (c *Conn) resync(dir Dir, why Loss) {
+	c.losses.add(dir, why)
 	if c.d != nil {
 		c.d.Resync(dir, why)
 	}
@@ -77,6 +99,7 @@ func (c *Conn) seek(dir Dir, data []byte) bool {
 	s := &c.sides[dir]
 	s.looks++
 	if c.proto.resumes(dir, data) < Likely {
+		c.losses.add(dir, c.losses.last)
 		if cl := c.claim; cl != nil {
 			cl.misses++
 		}

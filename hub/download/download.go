@@ -9,9 +9,9 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -35,12 +35,17 @@ var (
 type Options struct {
 	// Find returns a snapshot and the folder of its bundles, or ErrNone.
 	Find func(name string) (*resource.Snapshot, string, error)
-	// Allow returns what the token's owner may have of a snapshot, with his name even if that is nothing:
-	// ErrUnknown, ErrDenied, or another error if that cannot be told. namespaces lists those of the snapshot.
-	Allow  func(ctx context.Context, token, snapshot string, namespaces func() ([]string, error)) (Grant, error)
+	// Allow returns what the token's owner may have of some content, with his name even if that is nothing:
+	// ErrUnknown, ErrDenied, or another error if that cannot be told. namespaces lists those of the content.
+	Allow  func(ctx context.Context, token string, what Content, namespaces func() ([]string, error)) (Grant, error)
 	Cutter Cutter
-	Log    *slog.Logger
+	// Answers is the MCP server that gets the questions of people who may see everything; nil: there is none.
+	Answers *url.URL
+	Log     *slog.Logger
 }
+
+// Content is what somebody may get: the subresource content of an object.
+type Content struct{ Resource, Name string }
 
 type handler struct {
 	Options
@@ -56,11 +61,17 @@ type handler struct {
 //
 //	GET /v1/snapshots/NAME                     the snapshot and its bundles, with their files
 //	GET /v1/snapshots/NAME/bundles/NODE/FILE   a file, with If-Match and Range
+//	/mcp, /mcp/..., /metrics                   questions, which the MCP server beside the hub answers
 func Handler(o Options) http.Handler {
 	h := &handler{Options: o, lists: map[string][]transfer.File{}, grants: map[[sha256.Size]byte]granted{}, spaces: map[string][]string{}, making: map[string]*making{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/snapshots/{name}", h.describe)
 	mux.HandleFunc("GET /v1/snapshots/{name}/bundles/{node}/{file...}", h.file)
+	if o.Answers != nil {
+		for _, path := range []string{"/mcp", "/mcp/", "/metrics"} {
+			mux.Handle(path, h.answers(o.Answers))
+		}
+	}
 	return mux
 }
 
@@ -68,37 +79,23 @@ func Handler(o Options) http.Handler {
 // the request is answered, and no others.
 func (h *handler) open(w http.ResponseWriter, r *http.Request) (s *resource.Snapshot, dir string, g Grant, ok bool) {
 	name := r.PathValue("name")
-	token, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if !bearer || token == "" {
-		w.Header().Set("WWW-Authenticate", "Bearer")
-		http.Error(w, "a token of Kubernetes is needed, such as of: kubectl create token", http.StatusUnauthorized)
-		return nil, "", g, false
-	}
 	if !resource.NodeName(name) {
 		http.Error(w, "invalid name of a snapshot", http.StatusBadRequest)
 		return nil, "", g, false
 	}
-	g, err := h.grant(r.Context(), token, name)
-	switch {
-	case errors.Is(err, ErrUnknown):
-		w.Header().Set("WWW-Authenticate", "Bearer")
-		http.Error(w, err.Error(), http.StatusUnauthorized)
-	case errors.Is(err, ErrDenied):
-		h.Log.Warn("refused a snapshot", "snapshot", name, "user", g.User, "from", r.RemoteAddr)
-		http.Error(w, err.Error(), http.StatusForbidden)
-	case err != nil:
-		h.Log.Error("asking who may have a snapshot", "snapshot", name, "error", err)
-		http.Error(w, "Kubernetes cannot be asked who may have the snapshot", http.StatusServiceUnavailable)
-	default:
-		if s, dir, err = h.Find(name); err == nil {
-			return s, dir, g, true
-		}
-		code := http.StatusInternalServerError
-		if errors.Is(err, ErrNone) {
-			code = http.StatusNotFound
-		}
-		http.Error(w, err.Error(), code)
+	g, ok = h.person(w, r, Content{resource.Snapshots.Resource, name})
+	if !ok {
+		return nil, "", g, false
 	}
+	s, dir, err := h.Find(name)
+	if err == nil {
+		return s, dir, g, true
+	}
+	code := http.StatusInternalServerError
+	if errors.Is(err, ErrNone) {
+		code = http.StatusNotFound
+	}
+	http.Error(w, err.Error(), code)
 	return nil, "", g, false
 }
 

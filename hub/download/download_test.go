@@ -48,7 +48,7 @@ func serve(t *testing.T, phase string) (u *url.URL, dir string) {
 			return s, dir, nil
 		},
 		Cutter: cutter{},
-		Allow: func(_ context.Context, token, _ string, namespaces func() ([]string, error)) (Grant, error) {
+		Allow: func(_ context.Context, token string, _ Content, namespaces func() ([]string, error)) (Grant, error) {
 			switch token {
 			case "good":
 				return Grant{User: "ada", All: true}, nil

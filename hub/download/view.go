@@ -58,15 +58,15 @@ type granted struct {
 
 // grant asks what a token may get of a snapshot. A client asks for many files at once, and for each of them Kubernetes
 // would be asked once for each namespace.
-func (h *handler) grant(ctx context.Context, token, snapshot string) (Grant, error) {
-	key := sha256.Sum256([]byte(token + "\x00" + snapshot))
+func (h *handler) grant(ctx context.Context, token string, what Content) (Grant, error) {
+	key := sha256.Sum256([]byte(token + "\x00" + what.Resource + "\x00" + what.Name))
 	h.mu.Lock()
 	g, ok := h.grants[key]
 	h.mu.Unlock()
 	if ok && time.Since(g.at) < grantAge {
 		return g.Grant, nil
 	}
-	now, err := h.Allow(ctx, token, snapshot, func() ([]string, error) { return h.namespaces(ctx, snapshot) })
+	now, err := h.Allow(ctx, token, what, func() ([]string, error) { return h.namespaces(ctx, what) })
 	if err != nil {
 		return now, err
 	}
@@ -79,9 +79,10 @@ func (h *handler) grant(ctx context.Context, token, snapshot string) (Grant, err
 	return now, nil
 }
 
-// namespaces lists those of a snapshot's bundles; none before it is ready.
-func (h *handler) namespaces(ctx context.Context, name string) ([]string, error) {
-	if h.Cutter == nil {
+// namespaces lists those of a snapshot's bundles; none before it is ready, and none of what is live.
+func (h *handler) namespaces(ctx context.Context, what Content) ([]string, error) {
+	name := what.Name
+	if h.Cutter == nil || what.Resource != resource.Snapshots.Resource {
 		return nil, nil
 	}
 	s, dir, err := h.Find(name)

@@ -23,7 +23,7 @@ import (
 // serving returns what the commands mcp and serve take from this package.
 func (e *env) serving() serve.Options {
 	return serve.Options{Streams: &e.Streams, Questions: findings.Questions(), Analyzers: findings.Analyzers(),
-		AccessLog: func() *accesslog.Log { return e.access }, Report: renderReport, Store: openSnapshots,
+		AccessLog: func() *accesslog.Log { return e.access }, Report: renderReport, Store: openSnapshots, Copies: followCopies,
 		Live: serve.Live{Keep: exporter.DefaultLiveKeep, MaxKeep: exporter.MaxLiveKeep, Bytes: exporter.DefaultLiveBytes}}
 }
 
@@ -42,6 +42,18 @@ func openSnapshots(ring, folder string, live serve.Live, warn func(format string
 	if err != nil {
 		return nil, nil, nil, ringcmd.Error(err)
 	}
+	return s, s.OpenBundle, s.Close, nil
+}
+
+// followCopies follows the rings of which the hub keeps copies.
+func followCopies(folder string, live serve.Live, warn func(format string, args ...any)) (store.Live, forensics.Opener, func(), error) {
+	if _, err := os.Stat(folder); err != nil {
+		return nil, nil, nil, fmt.Errorf("opening the hub's copies of rings: %w", err)
+	}
+	s := snapshots.FollowCopies(snapshots.CopiesOptions{Dir: folder, Keep: live.Keep, OnError: func(err error) { warn("%v", err) },
+		Follow: func(ctx context.Context, ring string, share int64, gaps func() []bundle.LiveGap, onError func(error)) (snapshots.Live, error) {
+			return exporter.Follow(ctx, ring, exporter.FollowOptions{Keep: live.Keep, Most: live.Bytes / share, Release: version.Release, OnError: onError, Gaps: gaps})
+		}})
 	return s, s.OpenBundle, s.Close, nil
 }
 

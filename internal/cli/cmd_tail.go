@@ -25,9 +25,9 @@ import (
 )
 
 type tailFlags struct {
-	ring, server, tokenFile, ca, format string
-	last                                time.Duration
-	once                                bool
+	ring, server, tokenFile, ca, name, format string
+	last                                      time.Duration
+	once                                      bool
 }
 
 func (e *env) cmdTail() *cobra.Command {
@@ -55,6 +55,7 @@ all calls are printed. What was not recorded or not read is stated as a coverage
 	fl.StringVar(&f.server, "server", "", "address of pcapsule serve --ring, such as http://127.0.0.1:8898")
 	fl.StringVar(&f.tokenFile, "token-file", "", "with --server: file with the token (default: $PCAPSULE_TOKEN)")
 	fl.StringVar(&f.ca, "ca", "", "with --server: certificate authority of the server, in PEM (default: those of the system)")
+	fl.StringVar(&f.name, "server-name", "", "with --server: name in the certificate of the server, if its address has another")
 	fl.StringVar(&f.format, "format", "table", "table or ndjson")
 	fl.DurationVar(&f.last, "last", 0, "with --ring: begin so long before now")
 	fl.BoolVar(&f.once, "once", false, "with --ring: end with what the ring has")
@@ -74,8 +75,8 @@ func (f *tailFlags) check() error {
 		return exit.Usagef("--last %s: want 0 to %s", f.last, exporter.MaxLiveKeep)
 	case f.server != "" && (f.last > 0 || f.once):
 		return exit.Usagef("--last and --once need --ring")
-	case f.ring != "" && (f.tokenFile != "" || f.ca != ""):
-		return exit.Usagef("--token-file and --ca need --server")
+	case f.ring != "" && (f.tokenFile != "" || f.ca != "" || f.name != ""):
+		return exit.Usagef("--token-file, --ca and --server-name need --server")
 	}
 	return nil
 }

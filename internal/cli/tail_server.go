@@ -72,7 +72,7 @@ func (f *tailFlags) request(ctx context.Context, filter string) (*http.Request, 
 	if token = strings.TrimSpace(token); token != "" && u.Scheme == "http" && !onLoopback(u.Hostname()) {
 		return nil, nil, exit.Usagef("--server %s: a token would cross the network unencrypted; use https", f.server)
 	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: f.name}
 	if f.ca != "" {
 		text, err := os.ReadFile(f.ca)
 		if err != nil {

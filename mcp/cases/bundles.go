@@ -164,8 +164,18 @@ func (bundles) Capture(context.Context, store.CaptureRequest) (store.Snapshot, e
 	return store.Snapshot{}, ErrNoRing
 }
 
-// Live implements store.Store.
-func (bundles) Live(context.Context, time.Duration) (string, error) { return "", ErrNoRing }
+// Live implements store.Live.
+func (b bundles) Live(ctx context.Context, last time.Duration) ([]string, error) {
+	if b.k.live == nil {
+		return nil, ErrNoRing
+	}
+	return b.k.live.Live(ctx, last)
+}
 
-// LiveAfter implements store.Store.
-func (bundles) LiveAfter(context.Context, int64) (string, int64, error) { return "", 0, ErrNoRing }
+// LiveAfter implements store.Live.
+func (b bundles) LiveAfter(ctx context.Context, after int64) ([]string, int64, error) {
+	if b.k.live == nil {
+		return nil, 0, ErrNoRing
+	}
+	return b.k.live.LiveAfter(ctx, after)
+}

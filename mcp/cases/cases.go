@@ -29,12 +29,13 @@ type Cases struct {
 	bundles holder
 	dbs     dbs
 	ring    store.Store // nil: there is none
+	live    store.Live  // of other rings, without a ring; nil: there is none
 	open    Open
 }
 
-// New returns Cases that own c, which may be nil if there is a ring.
-func New(c *forensics.Case, ring store.Store, open Open) *Cases {
-	k := &Cases{ring: ring, open: open}
+// New returns Cases that own c, which may be nil if there is a ring, or live.
+func New(c *forensics.Case, ring store.Store, live store.Live, open Open) *Cases {
+	k := &Cases{ring: ring, live: live, open: open}
 	if c != nil {
 		k.bundles.now = &openedCase{c: c}
 	}
@@ -62,45 +63,53 @@ func (k *Cases) Close() error {
 }
 
 // OfDB acquires the case that a question is about: the one that db names or, if db is empty,
-// the open bundles, or else the newest dissection of the store.
+// the open bundles, or else the newest dissection of the store, or what is live.
 func (k *Cases) OfDB(ctx context.Context, name string) (c *forensics.Case, release func(), err error) {
 	if name == "" {
 		c, release, err := k.bundles.acquire()
-		if k.ring == nil || err == nil {
+		switch {
+		case err == nil || k.ring == nil && k.live == nil:
 			return c, release, err
+		case k.ring == nil:
+			name = "live"
 		}
 	}
-	path, err := k.pathOf(ctx, name)
+	paths, err := k.pathsOf(ctx, name)
 	if err != nil {
 		return nil, nil, err
 	}
-	if k.ring == nil {
+	if k.ring == nil && !isLive(name) {
 		if c, release, err := k.bundles.acquire(); err != nil || len(c.Bundles()) == 1 {
 			return c, release, err
 		}
 	}
-	return k.dbs.acquire(ctx, path, k.open)
+	return k.dbs.acquire(ctx, paths, k.open)
 }
 
 // LiveAfter acquires the case of the calls that the live run has finished after a cut, see
 // store.Store. The callers that wait for the same cut share one case.
 func (k *Cases) LiveAfter(ctx context.Context, after int64) (c *forensics.Case, cut int64, release func(), err error) {
-	path, cut, err := k.Store().LiveAfter(ctx, after)
+	paths, cut, err := k.Store().LiveAfter(ctx, after)
 	if err != nil {
 		return nil, 0, nil, err
 	}
-	c, release, err = k.dbs.acquire(ctx, path, k.open)
+	c, release, err = k.dbs.acquire(ctx, paths, k.open)
 	return c, cut, release, err
 }
 
-// pathOf returns the path of the bundle that a db names.
-func (k *Cases) pathOf(ctx context.Context, name string) (string, error) {
-	if rest, ok := strings.CutPrefix(name, "live"); ok && !strings.Contains(name, "/") {
+// isLive reports whether a db is what is recorded now.
+func isLive(name string) bool {
+	return strings.HasPrefix(name, "live") && !strings.Contains(name, "/")
+}
+
+// pathsOf returns the paths of the bundles that a db names.
+func (k *Cases) pathsOf(ctx context.Context, name string) ([]string, error) {
+	if isLive(name) {
 		last := defaultLive
-		if rest != "" {
+		if rest := name[len("live"):]; rest != "" {
 			d, err := time.ParseDuration(strings.TrimPrefix(rest, ":"))
 			if err != nil {
-				return "", store.BadRequest("db %.100q: want live, or a duration such as live:10s", name)
+				return nil, store.BadRequest("db %.100q: want live, or a duration such as live:10s", name)
 			}
 			last = d
 		}
@@ -109,21 +118,21 @@ func (k *Cases) pathOf(ctx context.Context, name string) (string, error) {
 	snapshot, _, _ := strings.Cut(name, "/")
 	list, err := k.Store().Dissections(ctx, snapshot)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	for _, d := range list {
 		switch {
 		case name != "" && d.DB != name && d.Snapshot != name:
 		case d.Status == "completed":
-			return d.Path, nil
+			return []string{d.Path}, nil
 		case name != "":
-			return "", fmt.Errorf("db %s is %s, %.0f %%: %w", d.DB, d.Status, d.Progress, store.ErrNotReady)
+			return nil, fmt.Errorf("db %s is %s, %.0f %%: %w", d.DB, d.Status, d.Progress, store.ErrNotReady)
 		}
 	}
 	if name == "" {
-		return "", fmt.Errorf("there is no dissection yet: %w: call create_snapshot and start_snapshot_dissection, poll get_snapshot_dissection_status until it is completed, then pass its db; or pass db \"live\" for the last seconds", store.ErrNotReady)
+		return nil, fmt.Errorf("there is no dissection yet: %w: call create_snapshot and start_snapshot_dissection, poll get_snapshot_dissection_status until it is completed, then pass its db; or pass db \"live\" for the last seconds", store.ErrNotReady)
 	}
-	return "", fmt.Errorf("db %.100q: %w of that name with a dissection; list_snapshots lists them", name, store.ErrNoSnapshot)
+	return nil, fmt.Errorf("db %.100q: %w of that name with a dissection; list_snapshots lists them", name, store.ErrNoSnapshot)
 }
 
 // dbs are the dissections of the store that are open as cases, the most recently used last.
@@ -133,25 +142,26 @@ type dbs struct {
 }
 
 type db struct {
-	path   string
+	key    string // the paths
 	holder *holder
 }
 
-// acquire returns the case of a bundle, and opens it if necessary.
-func (k *dbs) acquire(ctx context.Context, path string, open func(context.Context, []string) (*forensics.Case, error)) (*forensics.Case, func(), error) {
+// acquire returns the case of bundles, and opens it if necessary.
+func (k *dbs) acquire(ctx context.Context, paths []string, open func(context.Context, []string) (*forensics.Case, error)) (*forensics.Case, func(), error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	key := strings.Join(paths, "\x00")
 	for i, d := range k.list {
-		if d.path == path {
+		if d.key == key {
 			k.list = append(append(k.list[:i:i], k.list[i+1:]...), d)
 			return d.holder.acquire()
 		}
 	}
-	c, err := open(ctx, []string{path})
+	c, err := open(ctx, paths)
 	if err != nil {
 		return nil, nil, err
 	}
-	d := &db{path, newHolder(c)}
+	d := &db{key, newHolder(c)}
 	k.list = append(k.list, d)
 	var old error
 	for len(k.list) > maxOpen {
@@ -168,7 +178,7 @@ func (k *dbs) forget(part string) {
 	defer k.mu.Unlock()
 	left := k.list[:0]
 	for _, d := range k.list {
-		if part == "" || strings.Contains(d.path, part) {
+		if part == "" || strings.Contains(d.key, part) {
 			_ = d.holder.close() // read-only: nothing can be lost
 		} else {
 			left = append(left, d)

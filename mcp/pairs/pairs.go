@@ -24,7 +24,14 @@ const (
 const Other = "other"
 
 // SQL counts the calls of a case by pair. Its arguments are Bounds.
-const SQL = `SELECT coalesce(src_who, '') AS source, coalesce(dst_who, '') AS destination, protocol,
+const SQL = counts + grouped
+
+// SQLBut leaves out the calls with some identities, in capital hexadecimal digits: its last argument.
+const SQLBut = counts + " WHERE NOT list_contains($10, hex(call_id))" + grouped
+
+const grouped = " GROUP BY ALL ORDER BY n DESC, source, destination, protocol"
+
+const counts = `SELECT coalesce(src_who, '') AS source, coalesce(dst_who, '') AS destination, protocol,
 	count(*) AS n,
 	count(*) FILTER (failed) AS failed,
 	count(elapsed_us) AS timed,
@@ -32,7 +39,7 @@ const SQL = `SELECT coalesce(src_who, '') AS source, coalesce(dst_who, '') AS de
 	count(*) FILTER (elapsed_us <= $1) AS b1, count(*) FILTER (elapsed_us <= $2) AS b2, count(*) FILTER (elapsed_us <= $3) AS b3,
 	count(*) FILTER (elapsed_us <= $4) AS b4, count(*) FILTER (elapsed_us <= $5) AS b5, count(*) FILTER (elapsed_us <= $6) AS b6,
 	count(*) FILTER (elapsed_us <= $7) AS b7, count(*) FILTER (elapsed_us <= $8) AS b8, count(*) FILTER (elapsed_us <= $9) AS b9
-FROM calls GROUP BY ALL ORDER BY n DESC, source, destination, protocol`
+FROM calls`
 
 // bounds of the histogram in microseconds.
 var bounds = [...]int64{1_000, 5_000, 10_000, 50_000, 100_000, 500_000, 1_000_000, 5_000_000, 10_000_000}

@@ -36,13 +36,18 @@ type Store interface {
 	// Dissections lists the dissections of a snapshot, or of all if snapshot is empty.
 	Dissections(ctx context.Context, snapshot string) ([]Dissection, error)
 
-	// Live returns a bundle of the last seconds of the recording. It is never sealed, and is
-	// deleted after a while.
-	Live(ctx context.Context, last time.Duration) (path string, err error)
-	// LiveAfter waits until there is a newer cut of the live run than after, and returns a bundle
+	Live
+}
+
+// Live answers about what is recorded now. The methods are safe for several goroutines.
+type Live interface {
+	// Live returns bundles of the last seconds of the recording, one for each ring. They are never
+	// sealed, and are deleted after a while.
+	Live(ctx context.Context, last time.Duration) (paths []string, err error)
+	// LiveAfter waits until there is a newer cut of the live run than after, and returns bundles
 	// of the calls that were finished since, with the newest cut. After 0 it returns the newest
 	// cut at once, without calls.
-	LiveAfter(ctx context.Context, after int64) (path string, cut int64, err error)
+	LiveAfter(ctx context.Context, after int64) (paths []string, cut int64, err error)
 }
 
 // Errors of a Store.

@@ -66,6 +66,11 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte, to an
 	if err != nil {
 		return err
 	}
+	return c.send(req, func(r io.Reader) error { return json.NewDecoder(r).Decode(to) })
+}
+
+// send sends a request and reads the answer.
+func (c *Client) send(req *http.Request, read func(io.Reader) error) error {
 	resp, err := c.HTTP.Do(req)
 	if err != nil {
 		return err
@@ -76,5 +81,5 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte, to an
 		line, _, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
 		return &transfer.StatusError{Code: resp.StatusCode, Text: line}
 	}
-	return json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(to)
+	return read(io.LimitReader(resp.Body, maxAnswer))
 }

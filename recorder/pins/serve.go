@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -27,6 +28,8 @@ type window struct {
 //	GET    /v1/pins/NAME               the pin with its files
 //	DELETE /v1/pins/NAME               release it
 //	GET    /v1/pins/NAME/files/FILE    a file, with If-Match and Range
+//	GET    /v1/follow?since=TIME       the files of the ring that have changed since, also those being written
+//	GET    /v1/follow/FILE?from=N&to=N their bytes between two offsets, up to 4 MiB
 //
 // Who may ask is up to the caller.
 func (s *Store) Handler(log *slog.Logger) http.Handler {
@@ -74,6 +77,16 @@ func (s *Store) Handler(log *slog.Logger) http.Handler {
 		}
 		transfer.Serve(w, r, filepath.Join(s.dir, p.Name), f)
 	})
+	mux.HandleFunc("GET /v1/follow", func(w http.ResponseWriter, r *http.Request) {
+		since, err := strconv.ParseInt(r.FormValue("since"), 10, 64)
+		if err != nil {
+			http.Error(w, "since: want nanoseconds since 1970", http.StatusBadRequest)
+			return
+		}
+		g, err := s.Growing(ring.Time(since))
+		answer(w, g, err)
+	})
+	mux.HandleFunc("GET /v1/follow/{name}", s.grown)
 	return mux
 }
 

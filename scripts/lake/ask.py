@@ -1,6 +1,9 @@
-"""Asks the questions of questions.sql in one engine and prints the answers as JSON.
+"""Asks questions in one engine and prints the answers as JSON, and what each took on standard error.
 
-ask.py duckdb FILES.json | spark | trino PORT
+ask.py QUESTIONS.sql duckdb FILES.json | spark | trino PORT
+
+A question may begin with a line "-- files: FLAGS". DuckDB, which has no bounds of files but those in the
+files themselves, then looks only into the files that "pcapsule-lake files TABLE FLAGS" lists.
 """
 
 import datetime
@@ -8,15 +11,35 @@ import decimal
 import json
 import os
 import pathlib
+import subprocess
 import sys
 import time
 
 
-def questions():
-    text = (pathlib.Path(__file__).parent / "questions.sql").read_text()
-    for part in text.split("-- name: ")[1:]:
+def questions(path):
+    for part in pathlib.Path(path).read_text().split("-- name: ")[1:]:
         name, sql = part.split("\n", 1)
-        yield name.strip(), sql.strip().rstrip(";")
+        flags = []
+        if sql.startswith("-- files: "):
+            line, sql = sql.split("\n", 1)
+            flags = line.removeprefix("-- files: ").split()
+        yield name.strip(), flags, sql.strip().rstrip(";")
+
+
+def cpu():
+    """Processor time of this process and its descendants, in seconds."""
+    parents, times = {}, {}
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        try:
+            f = stat.read_text().rsplit(")", 1)[1].split()
+        except OSError:  # it has ended
+            continue
+        pid = int(stat.parent.name)
+        parents[pid], times[pid] = int(f[1]), int(f[11]) + int(f[12])
+    mine = {os.getpid()}
+    while more := {p for p, of in parents.items() if of in mine} - mine:
+        mine |= more
+    return sum(times.get(p, 0) for p in mine) / os.sysconf("SC_CLK_TCK")
 
 
 def plain(v):
@@ -34,14 +57,33 @@ def duckdb_engine(files):
     import duckdb
 
     db = duckdb.connect()
-    db.execute("SET memory_limit='1GB'; SET threads=2")
-    for table, list_ in json.load(open(files)).items():
-        db.execute("CREATE TABLE files_%s(path VARCHAR, bundle_id VARCHAR, cluster VARCHAR, day DATE)" % table)
-        db.executemany("INSERT INTO files_%s VALUES (?, ?, ?, ?)" % table, [(f["path"], f["bundle_id"], f["cluster"], f["day"]) for f in list_])
-        db.execute("SET VARIABLE files = (SELECT list(path ORDER BY path) FROM files_%s)" % table)
-        own = "" if table in ("bundles", "removals") else ", f.bundle_id, f.cluster, f.day"
-        db.execute("CREATE TABLE %s AS SELECT t.* EXCLUDE (filename)%s FROM read_parquet(getvariable('files'), union_by_name=true, filename=true, hive_partitioning=false) t JOIN files_%s f ON f.path = t.filename" % (table, own, table))
-    return lambda sql: db.execute(sql).fetchall()
+    db.execute("SET memory_limit='1GB'; SET threads=2; SET TimeZone='UTC'")
+
+    def views(tables):
+        for table, list_ in tables.items():
+            db.execute("CREATE OR REPLACE TABLE files_%s(path VARCHAR, bundle_id VARCHAR, cluster VARCHAR, day DATE)" % table)
+            db.executemany("INSERT INTO files_%s VALUES (?, ?, ?, ?)" % table, [(f["path"], f["bundle_id"], f["cluster"], f["day"]) for f in list_])
+            paths = ", ".join("'%s'" % f["path"].replace("'", "''") for f in list_)
+            own = "" if table in ("bundles", "removals") else ", f.bundle_id, f.cluster, f.day"
+            db.execute("CREATE OR REPLACE VIEW %s AS SELECT t.* EXCLUDE (filename)%s FROM read_parquet([%s], union_by_name=true, filename=true, hive_partitioning=false) t JOIN files_%s f ON f.path = t.filename" % (table, own, paths, table))
+
+    every = json.load(open(files))
+    views(every)
+
+    def ask(sql, flags):
+        count = ""
+        if flags:
+            some = json.loads(subprocess.check_output([os.environ["LAKE"], "files", "calls", "--json"] + flags))
+            at = os.environ["LAKE_FILES"]
+            if some:
+                views({"calls": [dict(f, path=f["path"].replace("s3://", at)) for f in some]})
+            count = "%d of %d files" % (len(some), len(every["calls"]))
+        rows = db.execute(sql).fetchall()
+        if flags:
+            views({"calls": every["calls"]})
+        return rows, count
+
+    return ask
 
 
 def spark_engine():
@@ -55,7 +97,9 @@ def spark_engine():
         "spark.ui.showConsoleProgress": "false",
         "spark.jars": os.environ["SPARK_JARS"],
         "spark.sql.shuffle.partitions": "2",
+        "spark.sql.adaptive.enabled": "false",  # so that a plan's leaves are its scans
         "spark.sql.session.timeZone": "UTC",
+        "spark.sql.timestampType": "TIMESTAMP_NTZ",  # as the columns are; a comparison with others is not pushed down
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.sql.extensions": "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
@@ -76,7 +120,24 @@ def spark_engine():
     spark = b.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
     spark.sql("USE pcapsule.pcapsule")
-    return lambda sql: [tuple(r) for r in spark.sql(sql).collect()]
+
+    def ask(sql, flags):
+        answer = spark.sql(sql)
+        rows = [tuple(r) for r in answer.collect()]
+        return rows, scanned(answer._jdf.queryExecution().executedPlan().collectLeaves())
+
+    return ask
+
+
+def scanned(leaves):
+    """The number of files that Iceberg's scans of a plan read and skipped."""
+    n = {"resultDataFiles": 0, "skippedDataFiles": 0}
+    for i in range(leaves.size()):
+        metrics = leaves.apply(i).metrics()
+        for name in n:
+            if metrics.contains(name):
+                n[name] += metrics.apply(name).value()
+    return "%d of %d files" % (n["resultDataFiles"], sum(n.values()))
 
 
 def trino_engine(port):
@@ -84,18 +145,20 @@ def trino_engine(port):
 
     conn = trino.dbapi.connect(host="127.0.0.1", port=int(port), user="lake", catalog="lake", schema="pcapsule")
 
-    def ask(sql):
+    def ask(sql, flags):
         c = conn.cursor()
         c.execute(sql)
-        return c.fetchall()
+        return c.fetchall(), ""
 
     return ask
 
 
-engine = {"duckdb": duckdb_engine, "spark": spark_engine, "trino": trino_engine}[sys.argv[1]](*sys.argv[2:])
+name = sys.argv[2]
+engine = {"duckdb": duckdb_engine, "spark": spark_engine, "trino": trino_engine}[name](*sys.argv[3:])
 out = {}
-for name, sql in questions():
-    begin = time.time()
-    out[name] = [[plain(v) for v in row] for row in engine(sql)]
-    print("%s: %s: %.2f s" % (sys.argv[1], name, time.time() - begin), file=sys.stderr)
+for question, flags, sql in questions(sys.argv[1]):
+    begin, used = time.time(), cpu()
+    rows, files = engine(sql, flags)
+    out[question] = [[plain(v) for v in row] for row in rows]
+    print("%s: %-52s %8.2f s %8.2f CPU s  %s" % (name, question, time.time() - begin, cpu() - used, files), file=sys.stderr)
 json.dump(out, sys.stdout, indent=1, sort_keys=True)

@@ -17,13 +17,14 @@ import (
 // connection says so: by an anomaly, an incomplete call, or a row of unknown payload.
 func TestLyingLengths(t *testing.T) {
 	const heads, changed = 12, 24 // segments of a conversation, bytes of a segment
+	protocols := Protocols(nil)
 	for file := range samples {
 		t.Run(file, func(t *testing.T) {
 			list := talks(t, file)
 			for _, k := range list[:min(len(list), 4)] {
 				o := dissecttest.Options{ServerPort: k.port, End: dissect.EndFin, Roles: true}
 				play := func(chunks []dissecttest.Chunk) *dissecttest.Result {
-					o.Protocols = Protocols(nil)
+					o.Protocols = protocols
 					return dissecttest.Play(t, o, chunks...)
 				}
 				want := len(pairs(play(k.chunks)))

@@ -87,7 +87,7 @@ func (k *conn) emit(c *call, why string) {
 		why = "malformed"
 	case c.gap:
 		why = "gap"
-	case !c.x.HasRequest():
+	case !c.x.HasRequest(), why == "" && c.code == disposition: // of what was not captured
 		why = "no_request"
 	case c.may && c.whole:
 		why = "" // a subscriber may leave without a disposition

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/names"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sqltext"
@@ -52,6 +53,7 @@ func (k *conn) emit(c *call, why string) {
 		}
 	}
 	row.Summary = c.summary(why)
+	k.Conn.Unaffected(&c.x, dissect.ToServer, dissect.ToClient)
 	k.Conn.Emit(&c.x, row)
 }
 

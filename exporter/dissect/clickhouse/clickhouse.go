@@ -124,6 +124,7 @@ type conn struct {
 	server   uint64 // revisions, 0 if unknown
 	chunks   *call  // all that follows a login that chose packets in chunks; nil without one
 	stray    *call  // data of the client that belong to no request that waits
+	missed   string // why a query before the client's data may be missing; empty if none is
 	types    map[string]*kind
 
 	user, database, application, version string
@@ -265,7 +266,9 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 		if c != nil {
 			k.emit(c, string(why))
 		}
-	} else if c != nil && c.lost == "" {
+		return
+	}
+	if k.missed = string(why); c != nil && c.lost == "" {
 		c.lost = string(why)
 	}
 }

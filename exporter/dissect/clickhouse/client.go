@@ -425,7 +425,7 @@ func (k *conn) push(in *dissect.Input, at, n int, c *call) {
 	c.whole = true
 	c.x.Request(in, at, at+n)
 	k.Push(c, in.Packet(at).Ack, callCost+c.texts)
-	k.sides[dissect.ToServer].call = c
+	k.sides[dissect.ToServer].call, k.missed = c, ""
 }
 
 // newest is the request that the client sent last, if it waits.
@@ -438,7 +438,7 @@ func (k *conn) sender() *call {
 	}
 	if k.stray == nil {
 		k.stray = k.newCall("DATA")
-		k.stray.whole = true
+		k.stray.whole, k.stray.lost = true, k.missed
 	}
 	return k.stray
 }

@@ -3,6 +3,7 @@ package dns
 import (
 	"strconv"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -37,6 +38,7 @@ func (k *conn) emit(c *call, why string) {
 		row.Flags = flagNames(make([]string, 0, maxFlags), c.flags, c.requested&requestedDO != 0, c.requested&requestedQU != 0)
 	}
 	row.Summary = k.summary(c, why)
+	k.c.Unaffected(&c.x, dissect.ToServer, dissect.ToClient)
 	k.c.Emit(&c.x, row)
 	*c = call{}
 	k.spare = c

@@ -138,7 +138,9 @@ func (k *conn) reply(in *dissect.Input, at int) (int, error) {
 	if line.First {
 		k.answering = k.find(in, at)
 		if k.orphan = k.answering == nil; k.orphan {
-			k.answering = &call{row: &Row{User: table.NonEmpty(k.user)}}
+			k.answering = &call{row: &Row{User: table.NonEmpty(k.user)}, first: in.Offset(at) == 0}
+		} else {
+			k.missed = false
 		}
 	}
 	c := k.answering
@@ -170,7 +172,7 @@ func (k *conn) answered(c *call) {
 	}
 	if k.orphan && row.Command == "" {
 		row.Command = "NOTICE"
-		if k.replies.Code == codeReady || k.replies.Code == 120 {
+		if c.first && (k.replies.Code == codeReady || k.replies.Code == 120) {
 			row.Command, row.User = "GREETING", table.Opt[string]{} // USER may have been read before it
 		}
 	}
@@ -259,6 +261,9 @@ func (k *conn) emit(c *call, why string) {
 	row, known := c.row, why == ""
 	if b := cmp.Or(c.x.ReqBody, c.x.RespBody); known && b != nil && b.Lost() > 0 {
 		why = "gap"
+	}
+	if why == "" && k.missed && !c.x.HasRequest() {
+		why = "no_request"
 	}
 	row.Error, row.Complete = table.NonEmpty(why), why == ""
 	switch {

@@ -29,11 +29,14 @@ type transfer struct {
 func (k *conn) announce(d data) {
 	k.forget()
 	addr, _ := netip.ParseAddr(d.ip)
-	info := &k.Conn.Info
+	client, server := k.Conn.Info.Client, k.Conn.Info.Server
+	if k.Conn.Flipped() {
+		client, server = server, client
+	}
 	t := &transfer{k: k, active: d.mode == "active"}
-	t.expected = dissect.Expected{Opener: info.Client, Listener: info.Server, Other: addr, Port: uint16(d.port.V), Name: "ftp_data", New: t.begin, Found: t.other}
+	t.expected = dissect.Expected{Opener: client, Listener: server, Other: addr, Port: uint16(d.port.V), Name: "ftp_data", New: t.begin, Found: t.other}
 	if t.active { // to the client only: a server that is sent elsewhere is being abused (RFC 2577)
-		t.expected.Opener, t.expected.Listener, t.expected.Other = info.Server, info.Client, netip.Addr{}
+		t.expected.Opener, t.expected.Listener, t.expected.Other = server, client, netip.Addr{}
 	}
 	if t.expected.Other == t.expected.Listener {
 		t.expected.Other = netip.Addr{}

@@ -59,6 +59,7 @@ type call struct {
 	asked inorder.Request
 	row   *Row
 	data  *transfer // of a transfer; nil if there is none
+	first bool      // a reply at the start of the connection
 }
 
 const (
@@ -89,6 +90,7 @@ type conn struct {
 
 	answering *call // whose reply has more lines
 	orphan    bool  // answering has no command
+	missed    bool  // replies to commands that were lost may follow
 
 	next *transfer // announced, and not used yet
 	held *call     // has its last reply, but its data connection has not ended
@@ -107,6 +109,10 @@ func (k *conn) Gap(*dissect.Input, int64) bool { return false }
 // Resync implements dissect.Dissector.
 func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	k.Queue.Resync(dir, why)
+	k.kind, k.data, k.offset = "", data{}, table.Opt[int64]{} // a command that was lost, or refused, may have changed them
+	if dir == dissect.ToServer {
+		k.user, k.missed = "", true
+	}
 	if c := k.answering; c != nil && dir == dissect.ToClient {
 		k.emit(c, string(why))
 	}

@@ -3,6 +3,7 @@ package http1
 import (
 	"strconv"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/all"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dns"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
@@ -43,6 +44,7 @@ func (k *conn) emit(c *call, why string) {
 	row.Quirks = c.quirks.names()
 	httpfield.Fill(&row.Call, row.Headers)
 	row.Summary = c.summary(why)
+	k.c.Unaffected(&c.x, dissect.ToServer)
 	inner := dns.OverHTTPS(k.c, &c.x, &row.Call)
 	if g := k.grpcRow(c); g != nil {
 		k.c.Emit(&c.x, g)

@@ -53,7 +53,7 @@ func TestGaps(t *testing.T) {
 			a := c.headers(1, true, ":method", "GET", ":scheme", "http", ":path", "/1", ":authority", "h", "x-first", "one").flush()
 			b := c.headers(3, true, ":method", "GET", ":scheme", "http", ":path", "/3", ":authority", "h", "x-first", "one").flush()
 			return join(one(c.flush()), gapIn(a, len(a.Data)-15, 10), one(b), one(s.ok(1, "x").ok(3, "y").flush()))
-		}, "1 ? ? → 200, gap error=gap got=\"x\"\n3 GET /3 → 200 complete got=\"y\"\n"},
+		}, "1 ? ? → 200, gap error=gap got=\"x\"\n3 GET /3 → 200, gap error=gap got=\"y\"\n"},
 		{"between frames: ended streams are not affected", func(c, s *peer) []dissecttest.Chunk {
 			a := c.get(1, "/1").get(3, "/3").get(5, "/5").flush()
 			b := s.headers(1, false, ":status", "200").data(1, false, "part").flush()
@@ -96,7 +96,7 @@ func TestMidConnection(t *testing.T) {
 	s.flush() // not captured
 	r := play(t, dissect.EndCapture, s.ok(3, "answer").flush(), c.get(5, "/5").flush(), s.ok(5, "y").flush(),
 		c.get(7, "/5").flush(), s.ok(7, "z").flush())
-	want := "3 ? ? → 200, no request error=no_request got=\"answer\"\n5 GET /5 → 200 complete got=\"y\"\n7 GET /5 → 200 complete got=\"z\"\n"
+	want := "3 ? ? → 200, no request error=no_request got=\"answer\"\n5 GET /5 → 200, gap error=gap got=\"y\"\n7 GET /5 → 200, gap error=gap got=\"z\"\n"
 	if got := dissecttest.Lines(r); got != want {
 		t.Fatalf("got\n%swant\n%s%v", got, want, r.Anomalies)
 	}

@@ -289,7 +289,7 @@ func TestGRPCMidConnection(t *testing.T) {
 		t.Fatal(dissecttest.Lines(r))
 	}
 	g, ok := r.Emissions[0].Row.(*grpc.Row)
-	if !ok || !g.Guessed || g.Failed || !g.Complete || g.RequestText.V != `{1: "q"}` || g.ResponseText.V != `{1: "a"}` || g.RequestCount.V != 1 || g.ResponseCount.V != 1 {
+	if !ok || !g.Guessed || g.Failed || g.Error.V != "gap" || g.RequestText.V != `{1: "q"}` || g.ResponseText.V != `{1: "a"}` || g.RequestCount.V != 1 || g.ResponseCount.V != 1 {
 		t.Errorf("%+v", r.Emissions[0].Row)
 	}
 }

@@ -1,6 +1,7 @@
 package http2
 
 import (
+	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/all"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dns"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfile"
@@ -12,6 +13,7 @@ import (
 // end, or empty.
 func (h *conn) emit(s *stream, cause string) {
 	h.noteLosses(s)
+	h.c.Unaffected(&s.X, dissect.ToServer, dissect.ToClient) // noteLosses knows what of it may be lost
 	s.EndTunnel(h.c, cause)
 	e := httpstream.End{Gap: s.Settle(false)}
 	e.Error = s.Cause(cause, e.Gap)

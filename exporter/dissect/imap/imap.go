@@ -149,6 +149,7 @@ func (k *conn) Gap(in *dissect.Input, missing int64) bool {
 // Resync implements dissect.Dissector. Any command that waits may have lost untagged responses.
 func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	k.Table.Resync(dir, why)
+	k.user, k.mailbox = "", "" // a command that was lost, or refused, may have changed them
 	if dir == dissect.ToServer {
 		k.answers.Lose()
 		if k.cmd != nil {

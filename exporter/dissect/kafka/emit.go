@@ -4,6 +4,7 @@ import (
 	_ "embed" // for names.txt
 	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/names"
@@ -45,6 +46,7 @@ func (k *conn) emit(c *call, why string) {
 	}
 	row.trace()
 	row.Summary = c.summary(why)
+	k.Conn.Unaffected(&c.x, dissect.ToServer, dissect.ToClient)
 	k.Conn.Emit(&c.x, row)
 }
 

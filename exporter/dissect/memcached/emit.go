@@ -53,6 +53,7 @@ func (k *conn) emit(c *call, why string) {
 		row.Outcome = c.outcome()
 	}
 	row.Summary = c.summary(why)
+	k.c.Unaffected(&c.x, dissect.ToServer)
 	k.c.Emit(&c.x, row)
 }
 

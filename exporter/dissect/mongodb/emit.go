@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/names"
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -62,6 +63,7 @@ func (k *conn) emit(c *call, why string) {
 		row.StatusCode = table.Some[int32](0)
 	}
 	row.Summary = c.summary(why)
+	k.Conn.Unaffected(&c.x, dissect.ToServer, dissect.ToClient)
 	k.Conn.Emit(&c.x, row)
 }
 

@@ -26,7 +26,7 @@ func (k *conn) emit(c *call, why string) {
 		why = "malformed"
 	case c.gap:
 		why = "gap"
-	case !c.x.HasRequest():
+	case !c.x.HasRequest(), c.kind == pubrel && why == "": // of a message that was not captured
 		why = "no_request"
 	}
 	row.Error = table.NonEmpty(why)

@@ -30,6 +30,7 @@ func (k *conn) emit(c *call, why string) {
 	row.Method, row.Path = table.Some(strings.ToUpper(method)), row.File
 	row.Endpoint = row.Method.V
 	row.Summary = c.summary(why)
+	k.Conn.Unaffected(&c.x, dissect.ToServer, dissect.ToClient)
 	k.Conn.Emit(&c.x, row)
 }
 

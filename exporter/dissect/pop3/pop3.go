@@ -82,6 +82,7 @@ type conn struct {
 	answers   sasl.Answers
 	answering *call // whose reply has more lines
 	midLine   bool  // in a line of the reply whose beginning was read
+	missed    bool  // replies to commands that were lost may follow
 }
 
 func newConn(c *dissect.Conn) dissect.Dissector {
@@ -115,6 +116,7 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	k.Queue.Resync(dir, why)
 	if dir == dissect.ToServer {
 		k.answers.Lose()
+		k.user, k.missed = "", true
 	}
 	if c := k.answering; c != nil && dir == dissect.ToClient {
 		k.emit(c, string(why))

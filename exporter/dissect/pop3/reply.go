@@ -82,6 +82,7 @@ func (k *conn) follows(seq uint32) bool {
 func (k *conn) find(in *dissect.Input, at int) *call {
 	if in.Offset(at) > 0 {
 		if c := k.Answer(in.Seq(at)); c != nil {
+			k.missed = false
 			return c
 		}
 		return &call{row: &Row{Command: "NOTICE", User: table.NonEmpty(k.user)}}
@@ -207,8 +208,11 @@ func (k *conn) emit(c *call, why string) {
 	row := c.row
 	c.head.End()
 	row.MessageID, row.Subject, row.From = c.head.MessageID, c.head.Subject, c.head.From
-	if c.gap {
+	switch {
+	case c.gap:
 		why = string(dissect.LossGap)
+	case why == "" && k.missed && !c.x.HasRequest():
+		why = "no_request"
 	}
 	row.Error, row.Complete = table.NonEmpty(why), why == ""
 	row.Method = table.Some(row.Command)

@@ -61,6 +61,9 @@ func (k *conn) emit(c *call, in *dissect.Input, why string) {
 	}
 	row.Summary = k.summary(c, row, why)
 	if c.stream == nil || hasRequest || c.x.HasResponse() { // else all bytes are those of transactions
+		if c.kind != kindStartup {
+			k.c.Unaffected(&c.x, dissect.ToServer)
+		}
 		k.c.Emit(&c.x, row)
 	}
 	if len(k.spare) < maxSpare {

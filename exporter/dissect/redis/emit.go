@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -54,6 +55,7 @@ func (k *conn) emit(c *call, why string) {
 	}
 	k.name(c, row)
 	k.show(c, row, why)
+	k.c.Unaffected(&c.x, dissect.ToServer)
 	k.c.Emit(&c.x, row)
 	k.free(c)
 }

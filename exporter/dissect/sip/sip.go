@@ -80,6 +80,7 @@ type conn struct {
 func newConn(c *dissect.Conn) dissect.Dissector {
 	k := &conn{}
 	k.Start(c, wait, fill)
+	k.Steps = true // provisional responses
 	return k
 }
 

@@ -28,7 +28,10 @@ func (k *conn) reply(in *dissect.Input, at int) (int, error) {
 	code := k.replies.Code
 	if line.First {
 		if k.answering = k.find(in, at, code); k.answering == nil {
-			k.orphan = &call{row: &Row{}, over: true}
+			k.orphan = &call{row: &Row{Command: "NOTICE"}, over: true}
+			if in.Offset(at) == 0 && code == codeReady {
+				k.orphan.row.Command = "GREETING"
+			}
 			if code != codeClosing && (in.Offset(at) != 0 || !k.Conn.Info.RolesKnown) {
 				k.orphan.why = "no_request" // only 421 comes unasked, RFC 5321 section 3.8
 			}
@@ -95,10 +98,6 @@ func (k *conn) answered(code int) {
 		c.note(k, code)
 		if k.strays(c, code) {
 			return
-		}
-		c.row.Command = "GREETING"
-		if code != codeReady {
-			c.row.Command = "NOTICE"
 		}
 		if c.row.Command == "NOTICE" {
 			c.row.Client, c.row.User = table.NonEmpty(k.client), table.NonEmpty(k.user)

@@ -178,6 +178,7 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 			k.mail.gap = true
 		}
 		k.mode, k.content, k.lossy = modeCommand, nil, true
+		k.client, k.user = "", ""
 		k.answers.Lose()
 		return
 	}

@@ -75,9 +75,9 @@ func TestRows(t *testing.T) {
 			server("334 UGFzc3dvcmQ6\r\n"), client(coded("secret") + "\r\n"), server("235 ok\r\n")}, Want: []string{"GREETING → 220 mx250 mx smtp_codes=[220]",
 			"EHLO a → malformed error=malformed outcome=unread", "AUTH LOGIN bob → 235 ok auth_kind=password smtp_codes=[334 334 235] smtp_user=bob smtp_ahead=1"}},
 		{Name: "a login whose challenges were not captured", Chunks: after(client("AUTH LOGIN\r\n"), dissecttest.Chunk{Dir: dissect.ToClient, Gap: 18}, client(coded("bob")+"\r\n"), client(coded("secret")+"\r\n"), server("235 ok\r\n")), Want: rows(
-			"AUTH LOGIN bob → 235 ok auth_kind=password smtp_codes=[235] smtp_user=bob")},
+			"AUTH LOGIN bob → 235 ok error=gap auth_kind=password smtp_codes=[235] smtp_user=bob")},
 		{Name: "a login whose first answer was not captured: the next one is the password", Chunks: after(client("AUTH LOGIN\r\n"), server("334 VXNlcm5hbWU6\r\n"), dissecttest.Chunk{Dir: dissect.ToServer, Gap: 6},
-			server("334 UGFzc3dvcmQ6\r\n"), client(coded("secret")+"\r\n"), server("235 ok\r\n")), Want: rows("AUTH LOGIN → 235 ok auth_kind=password smtp_codes=[334 334 235]")},
+			server("334 UGFzc3dvcmQ6\r\n"), client(coded("secret")+"\r\n"), server("235 ok\r\n")), Want: rows("AUTH LOGIN → 235 ok error=gap auth_kind=password smtp_codes=[334 334 235]")},
 		{Name: "a login whose first answer is no base64", Chunks: after(client("AUTH LOGIN\r\n"), server("334 VXNlcm5hbWU6\r\n"), client("%\r\n"),
 			server("334 UGFzc3dvcmQ6\r\n"), client(coded("secret")+"\r\n"), server("535 no\r\n")), Want: rows("AUTH LOGIN → 535 no outcome=client_error auth_kind=password smtp_codes=[334 334 535]")},
 		{Name: "the server's side alone", Chunks: chunks{server(greeting + "250 a\r\n")}, Want: []string{"GREETING → 220 mx.example ESMTP Postfix smtp_codes=[220]", "NOTICE → 250 a, no_request error=no_request outcome=cut smtp_codes=[250]"}},

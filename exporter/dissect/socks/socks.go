@@ -138,6 +138,9 @@ func (k *conn) cut(why string) bool {
 
 // Read implements dissect.Dissector.
 func (k *conn) Read(in *dissect.Input) (n int, err error) {
+	if in.Offset(0) > 0 && !k.x.HasRequest() && !k.x.HasResponse() && k.loss == "" { // the methods were not captured
+		k.loss = string(dissect.LossGap)
+	}
 	switch {
 	case len(in.Data) == 0:
 		return 0, nil

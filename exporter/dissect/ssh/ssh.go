@@ -247,6 +247,7 @@ func (k *conn) Gap(in *dissect.Input, _ int64) bool {
 		return false
 	}
 	s.bytes += int64(len(in.Data))
+	k.why = string(dissect.LossGap)
 	return true
 }
 

@@ -117,7 +117,7 @@ func (k *conn) command(in *dissect.Input, at, end int, f *frame) {
 		if settled == 0 && k.begun {
 			k.c.Anomaly("unknown_message", fmt.Sprintf("the client sends %s of a message that does not wait for it", f.command), 0)
 		}
-		c.row.Ack = table.Some(strings.ToLower(f.command))
+		c.row.Ack, c.unheard = table.Some(strings.ToLower(f.command)), settled == 0
 		if c.row.MessageID = k.text(f, "message-id"); !c.row.MessageID.OK {
 			c.row.MessageID = k.text(f, "id")
 		}

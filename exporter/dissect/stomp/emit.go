@@ -13,7 +13,7 @@ func (k *conn) emit(c *call, why string) {
 		why = "malformed"
 	case c.gap:
 		why = "gap"
-	case !c.x.HasRequest():
+	case !c.x.HasRequest(), why == "" && c.unheard:
 		why = "no_request"
 	case c.may && c.whole:
 		why = "" // the client need not acknowledge

@@ -74,6 +74,7 @@ type call struct {
 	sent     bool   // by the server
 	answered bool
 	alone    bool  // nothing answers it
+	unheard  bool  // it acknowledges a message that was not captured
 	may      bool  // an acknowledgement may follow, but need not
 	no       int64 // among the messages that await an acknowledgement, from 1
 	whole    bool

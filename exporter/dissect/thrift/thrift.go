@@ -330,5 +330,6 @@ func (k *conn) emit(c *call, why string) {
 	if why != "" {
 		row.Summary += " → " + why
 	}
+	k.Conn.Unaffected(&c.x, dissect.ToServer)
 	k.Conn.Emit(&c.x, row)
 }

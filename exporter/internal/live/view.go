@@ -30,6 +30,7 @@ type Request struct {
 	Last     time.Duration // before now; 0: everything that is kept
 	Finished bool          // only rows finished after the cut After, and nothing that is open
 	After    int64
+	Gaps     []bundle.LiveGap // of the packets
 }
 
 // View makes a bundle. A view of the same cut and the same request is made once.
@@ -47,7 +48,7 @@ func (s *Store) View(r Request, packets bundle.Packets, extra func(rows []table.
 	}
 	sets, from := s.choose(r)
 	m := s.manifest(sets)
-	if !r.Finished && r.Last > 0 && s.removed <= from && (m.Window.LastNs == nil && len(s.open.Parts) == 0 || s.cut.Now < from) {
+	if !r.Finished && r.Last > 0 && len(r.Gaps) == 0 && s.removed <= from && (m.Window.LastNs == nil && len(s.open.Parts) == 0 || s.cut.Now < from) {
 		return nil, bundle.ErrNothingLive
 	}
 	s.made++
@@ -209,6 +210,11 @@ func (s *Store) cover(dir string, files []string, m *bundle.Manifest, r Request,
 	var rows []table.Coverage
 	hole := func(from, to int64, reason, detail string) {
 		rows = append(rows, table.Coverage{FileID: -1, Source: "live", FromNs: from, ToNs: max(from, to), Kind: "hole", Reason: reason, Detail: detail})
+	}
+	for _, g := range r.Gaps {
+		if g.To >= from {
+			hole(g.From, g.To, g.Reason, g.Detail)
+		}
 	}
 	if n := s.lost(r); n > 0 {
 		hole(max(s.gone, s.shown), 0, "retention", fmt.Sprintf("calls were removed before they were asked for; cuts of the live run: %d", n))

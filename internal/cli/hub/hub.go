@@ -5,11 +5,14 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
+	"net/url"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -59,7 +62,7 @@ func Main(args []string, out, errOut io.Writer) int {
 }
 
 type flags struct {
-	namespace, dir, listen, health, kubeconfig, memory, identity, logFormat, job, large string
+	namespace, dir, listen, health, kubeconfig, memory, identity, logFormat, job, large, liveBytes, answers string
 }
 
 func command(env func(string) (string, bool), errOut io.Writer) *cobra.Command {
@@ -108,6 +111,8 @@ Exit codes: 0 ended by a signal; 1 other; 2 usage; 6 disk.`,
 	fl.StringVar(&f.logFormat, "log", "text", "log format on standard error: text or json")
 	fl.StringVar(&f.job, "job", "", "file with the Job that makes the bundles of a large snapshot; empty: the hub makes all")
 	fl.StringVar(&f.large, "job-threshold", "4Gi", "size of all parts above which a snapshot is large; 0: never")
+	fl.StringVar(&f.liveBytes, "live-copies", "2Gi", "size of all copies of the rings that a LiveConfig chooses; 0: none is followed")
+	fl.StringVar(&f.answers, "answers", "", "MCP server beside the hub, such as http://127.0.0.1:8898, to which questions are passed on; empty: none")
 	c.AddCommand(partCommand(env))
 	return c
 }
@@ -156,7 +161,7 @@ func (f *flags) options(errOut io.Writer) (hub.Options, error) {
 	if err != nil {
 		return o, err
 	}
-	if err := f.jobs(&o); err != nil {
+	if err := cmp.Or(f.jobs(&o), f.live(&o)); err != nil {
 		return o, err
 	}
 	x := &maker{memory: memory, turn: make(chan struct{}, 1)}
@@ -189,6 +194,27 @@ func (f *flags) jobs(o *hub.Options) error {
 		return exit.With(err, exit.Usage, "")
 	}
 	return nil
+}
+
+// live reads the flags about what is recorded now.
+func (f *flags) live(o *hub.Options) error {
+	q, err := resource.ParseQuantity(f.liveBytes)
+	if err != nil || q.Value() < 0 {
+		return exit.Usagef("--live-copies %q: want a size such as 2Gi, or 0", f.liveBytes)
+	}
+	if o.LiveBytes = q.Value(); f.answers == "" {
+		return nil
+	}
+	if o.Answers, err = url.Parse(f.answers); err != nil || o.Answers.Scheme != "http" || o.Answers.Path != "" || !loopback(o.Answers.Hostname()) {
+		return exit.Usagef("--answers %q: want http://127.0.0.1:PORT; it has no password", f.answers)
+	}
+	return nil
+}
+
+// loopback reports whether an address is this machine, or in a pod this pod.
+func loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
 }
 
 // memoryLimit reads the flag --memory, and limits the heap of this program.

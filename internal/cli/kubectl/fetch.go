@@ -53,6 +53,14 @@ func (e *env) cmdFetch() *cobra.Command {
 
 // fetch gets bundles through a forwarded port.
 func (e *env) fetch(ctx context.Context, name, dir string) error {
+	return e.withHub(ctx, func(token, address string, flags []string) error {
+		return e.pcapsule(ctx, token, slices.Concat([]string{"fetch", address, name, "-o", dir}, flags)...)
+	})
+}
+
+// withHub forwards a port to the hub while do runs, which gets a token, an address, and the flags with which a
+// command of pcapsule checks the hub's certificate.
+func (e *env) withHub(ctx context.Context, do func(token, address string, flags []string) error) error {
 	token, err := e.token(ctx)
 	if err != nil {
 		return err
@@ -75,7 +83,26 @@ func (e *env) fetch(ctx context.Context, name, dir string) error {
 		return err
 	}
 	defer stop()
-	return e.pcapsule(ctx, token, "fetch", "https://localhost:"+port, name, "--ca", f.Name(), "--server-name", "pcapsule-hub."+e.namespace+".svc", "-o", dir)
+	return do(token, "https://localhost:"+port, []string{"--ca", f.Name(), "--server-name", "pcapsule-hub." + e.namespace + ".svc"})
+}
+
+func (e *env) cmdTail() *cobra.Command {
+	format := ""
+	c := &cobra.Command{
+		Use:   "tail [KFL]",
+		Short: "Print calls of the cluster while they are recorded",
+		Long: `Print the calls that match a KFL filter as soon as they are finished, of the nodes that the resource
+LiveConfig chooses. Without a filter all calls are printed. Coverage gaps are stated.`,
+		Example: "  kubectl pcapsule tail 'http && status_code >= 500'",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return e.withHub(c.Context(), func(token, address string, flags []string) error {
+				return e.pcapsule(c.Context(), token, slices.Concat([]string{"tail", "--server", address, "--format", format}, flags, []string{"--"}, args)...)
+			})
+		},
+	}
+	c.Flags().StringVar(&format, "format", "table", "table or ndjson")
+	return c
 }
 
 // token finds a token for the hub.

@@ -58,6 +58,7 @@ service account for which the user may create one.`,
 		Example: `  ln -s "$(command -v pcapsule)" /usr/local/bin/` + Plugin + `
   kubectl pcapsule snapshot incident --last 10m
   kubectl pcapsule query incident 'http && status_code >= 500'
+  kubectl pcapsule tail 'http && status_code >= 500'
   kubectl pcapsule record shop/payment-7d4b9 --for 1m -o payment.pcapsule`,
 	}
 	fl := c.PersistentFlags()
@@ -66,7 +67,7 @@ service account for which the user may create one.`,
 	fl.StringVar(&e.kubeconfig, "kubeconfig", "", "kubeconfig file")
 	fl.StringVar(&e.account, "account", "", "service account in the hub's namespace whose token gets bundles")
 	fl.StringVar(&e.tokenFile, "token-file", "", "file with a token that gets bundles (default: $PCAPSULE_TOKEN)")
-	c.AddCommand(e.cmdSnapshot(), e.cmdFetch(), e.cmdRecord(), e.cmdMCP())
+	c.AddCommand(e.cmdSnapshot(), e.cmdFetch(), e.cmdRecord(), e.cmdTail(), e.cmdMCP())
 	for _, q := range questions {
 		c.AddCommand(e.cmdQuestion(q))
 	}

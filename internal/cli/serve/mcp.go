@@ -45,6 +45,8 @@ type Options struct {
 	// Store opens the snapshots of a ring, which are in a folder, and follows the ring as live says.
 	// warn prints a warning; open also opens what db live answers from.
 	Store func(ring, folder string, live Live, warn func(format string, args ...any)) (s store.Store, open forensics.Opener, end func(), err error)
+	// Copies follows the rings of a cluster, of which the hub keeps copies in a folder. open opens what db live answers from.
+	Copies func(folder string, live Live, warn func(format string, args ...any)) (s store.Live, open forensics.Opener, end func(), err error)
 }
 
 // Live says what db live keeps: calls of the time Keep, at most MaxKeep, in files of at most Bytes.
@@ -56,7 +58,7 @@ type Live struct {
 // answerFlags are the flags of commands that serve answers to assistants.
 type answerFlags struct {
 	exportDir, redact, tools string
-	ring, snapshots          string
+	ring, snapshots, copies  string
 	secrets, show, packets   bool
 	allow                    []string
 	deadline, liveKeep       time.Duration
@@ -72,9 +74,10 @@ func (a *answerFlags) flags(c *cobra.Command, live Live) {
 	f.StringSliceVar(&a.allow, "allow", nil, "folder from which open_case may open bundles; can be repeated")
 	f.StringVar(&a.ring, "ring", "", "ring of a recorder on this machine: clients can freeze, dissect and query its time ranges, and its last seconds")
 	f.StringVar(&a.snapshots, "snapshots", "", "with --ring: folder for snapshots, preferably on the ring's disk (default: RING.snapshots)")
-	f.DurationVar(&a.liveKeep, "live-keep", live.Keep, "with --ring: how long db live keeps calls; 0: db live is off")
+	f.StringVar(&a.copies, "live-copies", "", "folder with the hub's copies of the rings that it follows: db live is the last seconds of all of them")
+	f.DurationVar(&a.liveKeep, "live-keep", live.Keep, "how long db live keeps calls; 0: db live is off")
 	a.liveMost = command.Size(live.Bytes)
-	f.Var(&a.liveMost, "live-most", "with --ring: temporary files for db live; older calls are removed early if they need more")
+	f.Var(&a.liveMost, "live-most", "temporary files for db live; older calls are removed early if they need more")
 	f.StringVar(&a.redact, "redact", "", "policy file that says what to mask; without it, credentials are masked")
 	f.BoolVar(&a.secrets, "secrets", false, "mask nothing")
 	f.BoolVar(&a.show, "show-secrets", false, "the same as --secrets")
@@ -139,8 +142,16 @@ func (a *answerFlags) server(ctx context.Context, with Options, paths []string) 
 		ends = append(ends, end)
 		o.Store, opener = snapshots, open
 	}
+	if a.copies != "" {
+		live, open, end, err := with.Copies(a.copies, Live{Keep: a.liveKeep, Bytes: int64(a.liveMost)}, with.Warn)
+		if err != nil {
+			return nil, nil, err
+		}
+		ends = append(ends, end)
+		o.Live, opener = live, open
+	}
 	var c *forensics.Case
-	if len(paths) > 0 || a.ring == "" {
+	if len(paths) > 0 || a.ring == "" && a.copies == "" {
 		if c, err = o.Open(ctx, paths); err != nil {
 			return nil, nil, err
 		}
@@ -161,8 +172,11 @@ func (a *answerFlags) server(ctx context.Context, with Options, paths []string) 
 
 // named refuses a command line that names neither a bundle nor a ring.
 func (a *answerFlags) named(args []string) error {
-	if len(args) == 0 && a.ring == "" {
+	if len(args) == 0 && a.ring == "" && a.copies == "" {
 		return exit.Usagef("missing argument: BUNDLE, or --ring with a recorder's ring")
+	}
+	if a.copies != "" && (a.ring != "" || a.liveKeep == 0) {
+		return exit.Usagef("--live-copies excludes --ring and --live-keep 0")
 	}
 	if a.snapshots != "" && a.ring == "" {
 		return exit.Usagef("--snapshots needs --ring")

@@ -72,7 +72,11 @@ func (f *serveFlags) run(c *cobra.Command, with Options, args []string) error {
 	if err != nil {
 		return err
 	}
-	if len(args) == 0 && f.ring == "" && len(f.allow) > 0 {
+	switch {
+	case len(args) > 0 || f.ring != "" || len(f.allow) == 0:
+	case f.copies != "":
+		args = newest(f.allow)
+	default:
 		if args, err = f.await(c.Context(), with, awaitEvery); err != nil {
 			return err
 		}

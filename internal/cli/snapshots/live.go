@@ -27,25 +27,25 @@ type Follow func(ctx context.Context, ring string, onError func(error)) (Live, e
 
 var errNotLive = &store.RequestError{Text: "db live is off: this server was started with --live-keep 0"}
 
-// Live implements store.Store. The bundle is a view of the live run: it is never sealed.
-func (s *Store) Live(ctx context.Context, last time.Duration) (string, error) {
+// Live implements store.Live. The bundle is a view of the live run: it is never sealed.
+func (s *Store) Live(ctx context.Context, last time.Duration) ([]string, error) {
 	switch {
 	case s.live == nil:
-		return "", errNotLive
+		return nil, errNotLive
 	case last <= 0 || last > s.liveKeep:
-		return "", badRequest("the last %s: want up to %s, which serve --live-keep sets; make a snapshot for more", last, s.liveKeep)
+		return nil, badRequest("the last %s: want up to %s, which serve --live-keep sets; make a snapshot for more", last, s.liveKeep)
 	}
 	if err := s.caughtUp(ctx); err != nil {
-		return "", err
+		return nil, err
 	}
 	v, err := s.live.View(last)
 	if errors.Is(err, bundle.ErrNothingLive) {
-		return "", badRequest("nothing was recorded in the last %s", last)
+		return nil, badRequest("nothing was recorded in the last %s", last)
 	}
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	return v.Path, nil
+	return []string{v.Path}, nil
 }
 
 // caughtUp waits until a run that has just begun has read the ring. Later a run that is behind says so
@@ -68,24 +68,24 @@ func (s *Store) caughtUp(ctx context.Context) error {
 	return err
 }
 
-// LiveAfter implements store.Store.
-func (s *Store) LiveAfter(ctx context.Context, after int64) (path string, cut int64, err error) {
+// LiveAfter implements store.Live.
+func (s *Store) LiveAfter(ctx context.Context, after int64) (paths []string, cut int64, err error) {
 	if s.live == nil {
-		return "", 0, errNotLive
+		return nil, 0, errNotLive
 	}
 	if after <= 0 {
 		if err := s.caughtUp(ctx); err != nil {
-			return "", 0, err
+			return nil, 0, err
 		}
 		after = s.live.Last().No
 	} else if _, err := s.live.Wait(ctx, after); err != nil {
-		return "", 0, err
+		return nil, 0, err
 	}
 	v, err := s.live.Since(after)
 	if err != nil {
-		return "", 0, err
+		return nil, 0, err
 	}
-	return v.Path, v.Cut, nil
+	return []string{v.Path}, v.Cut, nil
 }
 
 // OpenBundle opens a bundle, or a view of the live run.

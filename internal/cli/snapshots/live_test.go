@@ -55,6 +55,12 @@ func record(t *testing.T, segment int64) *growing {
 // play records packets of a sample, from one to another, as if the last of them came now.
 func (r *growing) play(sample string, from, to int) {
 	r.t.Helper()
+	r.playAt(sample, from, to, time.Now().UnixNano())
+}
+
+// playAt is play with another time of the last packet.
+func (r *growing) playAt(sample string, from, to int, now int64) {
+	r.t.Helper()
 	data, err := os.ReadFile(filepath.Join("..", "..", "..", "samples", sample))
 	if err != nil {
 		r.t.Fatal(err)
@@ -67,7 +73,6 @@ func (r *growing) play(sample string, from, to int) {
 	if err := in.Next(&b); err != nil {
 		r.t.Fatal(err)
 	}
-	now := time.Now().UnixNano()
 	list := b.Packets[from:min(to, len(b.Packets))]
 	for i := range list {
 		p := &list[i]

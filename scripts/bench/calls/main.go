@@ -18,14 +18,15 @@ func main() {
 	kube := flag.String("kube", "calls.kube.json", "what kubectl would say of the cluster")
 	seed := flag.Int64("seed", 1, "of the invented traffic")
 	hours := flag.Int("hours", 24, "length of the capture")
+	day := flag.Int64("day", 0, "the day on which the capture begins, as a number")
 	flag.Parse()
-	if err := run(*n, *out, *kube, *seed, *hours); err != nil {
+	if err := run(*n, *out, *kube, *seed, *hours, *day); err != nil {
 		fmt.Fprintln(os.Stderr, "calls:", err)
 		os.Exit(1)
 	}
 }
 
-func run(n int, out, kube string, seed int64, hours int) (err error) {
+func run(n int, out, kube string, seed int64, hours int, day int64) (err error) {
 	f, err := os.Create(out)
 	if err != nil {
 		return err
@@ -40,7 +41,7 @@ func run(n int, out, kube string, seed int64, hours int) (err error) {
 	if err := os.WriteFile(kube, c.kube(), 0o666); err != nil {
 		return err
 	}
-	t := &traffic{wire: wire{w: w}, cluster: c, pools: map[pair]*pool{}, want: n, length: int64(hours) * 3600e9}
+	t := &traffic{wire: wire{w: w}, cluster: c, pools: map[pair]*pool{}, want: n, length: int64(hours) * 3600e9, day: day}
 	if err := t.run(); err != nil {
 		return err
 	}

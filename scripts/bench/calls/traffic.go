@@ -10,7 +10,7 @@ import (
 const (
 	fin, syn, psh, ack = 1, 2, 8, 16
 
-	begin   = 1_772_000_000_000_000_000 // start of the capture, nanoseconds since 1970
+	begin   = 1_772_000_000_000_000_000 // start of day 0, nanoseconds since 1970
 	network = 150_000                   // latency between two pods, nanoseconds
 	perConn = 200                       // calls of a connection before it is closed
 
@@ -39,12 +39,14 @@ type traffic struct {
 	calls  int
 	want   int
 	length int64
+	day    int64
 }
 
 func (t *traffic) run() error {
 	t.header()
 	mean := float64(t.length) / (float64(t.want) / callsPerTrace)
-	at := int64(begin)
+	begin := begin + t.day*86400e9
+	at := begin
 	for t.calls < t.want && t.err == nil {
 		// More by day than by night.
 		day := 1 + 0.7*math.Sin(2*math.Pi*float64(at-begin)/86400e9)

@@ -20,6 +20,7 @@ type Call[R table.CallRow, N any] struct {
 type Pairs[K comparable, R table.CallRow, N any] struct {
 	Table[K, *Call[R, N]]
 	Alone bool // a response without a request is complete
+	Steps bool // a call may have more messages than a request and a response
 
 	fill func(c *Call[R, N], why string)
 }
@@ -63,5 +64,8 @@ func (p *Pairs[K, R, N]) End(c *Call[R, N], why string) {
 	b := c.Row.Base()
 	b.Error, b.Complete = table.NonEmpty(why), why == ""
 	p.fill(c, why)
+	if !p.Steps {
+		p.Conn.Unaffected(&c.X, dissect.ToServer, dissect.ToClient)
+	}
 	p.Conn.Emit(&c.X, c.Row)
 }

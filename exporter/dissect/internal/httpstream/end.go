@@ -71,6 +71,8 @@ func (s *Stream) Cause(cause string, gap bool) string {
 		return "gap"
 	case resp.End && !req.Head:
 		return "no_request"
+	case resp.End && s.Unknown > 0: // headers refer to what was lost
+		return "gap"
 	case resp.End:
 		return ""
 	case !req.Head && cause == "no_response":

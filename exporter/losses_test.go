@@ -1,0 +1,261 @@
+package exporter
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/internal/flow"
+	"github.com/pcapsule/pcapsule/exporter/internal/read"
+	"github.com/pcapsule/pcapsule/exporter/internal/round"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// TestLostPackets removes 1 to 3 adjacent packets from each sample, at each place with PCAPSULE_LONG,
+// else at some. Each complete call of what remains must be a call of the whole sample, equal in every
+// column and with the same packets. No other call may have packets of two calls of the whole sample,
+// such as the request of one and the response of another.
+func TestLostPackets(t *testing.T) {
+	const places = 36 // in each sample
+	samples, err := filepath.Glob("../samples/*.pcap*")
+	if err != nil || len(samples) == 0 {
+		t.Fatal("no samples: ", err)
+	}
+	for _, path := range samples {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			data, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			whole, packets, told := readCalls(t, data, 0, 0), packetBlocks(data), map[string]bool{}
+			step, kept := 1, 0
+			if os.Getenv("PCAPSULE_LONG") == "" {
+				step = max(1, 3*len(packets)/places)
+			}
+			for k := 0; k < 3*len(packets); k += step {
+				from, n := k/3, 1+k%3
+				if from+n > len(packets) {
+					continue
+				}
+				lost := slices.Concat(data[:packets[from][0]], data[packets[from+n-1][1]:])
+				got := readCalls(t, lost, int64(from), int64(n))
+				kept += len(got)
+				for what, example := range whole.contradictions(got) {
+					if !told[what] {
+						told[what] = true
+						t.Errorf("without %d packets from %d: %s: %s", n, from, what, example)
+					}
+				}
+			}
+			if kept == 0 && len(whole) > 0 {
+				t.Error("no rows were compared")
+			}
+		})
+	}
+}
+
+// packetBlocks lists the places of the packets of a capture.
+func packetBlocks(data []byte) (list [][2]int) {
+	ends, pcapng := blockEnds(data), binary.LittleEndian.Uint32(data) == 0x0a0d0d0a
+	for i := range ends {
+		if i == 0 {
+			continue
+		}
+		from := ends[i-1]
+		if kind := binary.LittleEndian.Uint32(data[from:]); !pcapng || kind == 6 || kind == 3 {
+			list = append(list, [2]int{from, ends[i]})
+		}
+	}
+	return list
+}
+
+// someCalls are calls of a capture.
+type someCalls []*someCall
+
+type someCall struct {
+	row     table.CallRow
+	cites   table.Cites
+	objects []table.Object
+	columns map[string]string
+}
+
+// readCalls reads the calls of a capture from which n packets, the first one with the number lost,
+// were removed. Citations have the numbers of the packets before that.
+func readCalls(t *testing.T, data []byte, lost, n int64) (list someCalls) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "a.pcap")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	defer os.Remove(path)
+	sources, err := read.Open([]string{path}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sources.Close()
+	was := func(no int64) int64 {
+		if no >= lost {
+			no += n
+		}
+		return no
+	}
+	o := Options{Repanic: true, Jobs: 1}
+	_, err = pipe(context.Background(), o.reads(sources, nil, Protocols), false, Protocols, o, func(r *round.Round) error {
+		for s := range r.Out {
+			for i := range r.Out[s].Calls {
+				if c := &r.Out[s].Calls[i]; !isUnknown(c.Row) {
+					list = append(list, callOf(c, was))
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+func isUnknown(row table.CallRow) bool {
+	_, unknown := row.(*dissect.Unknown)
+	return unknown
+}
+
+func callOf(c *flow.CallRow, was func(int64) int64) *someCall {
+	v := &someCall{row: c.Row, objects: c.Objects, columns: map[string]string{}}
+	for _, r := range c.Row.Base().Cites {
+		for no := r.First; no <= r.Last; no++ {
+			v.cites.Add(was(no), was(no))
+		}
+	}
+	v.addColumns(reflect.ValueOf(c.Row).Elem())
+	for name := range notOfTheCall {
+		delete(v.columns, name)
+	}
+	v.columns["cites"] = fmt.Sprint(v.cites)
+	for i, o := range c.Objects {
+		v.columns[fmt.Sprint("object ", i)] = fmt.Sprint(o.Name, o.Size, o.Complete, o.SHA256, o.Part)
+	}
+	for i, d := range c.Details {
+		v.columns[fmt.Sprint("detail ", i)] = fmt.Sprintf("%+v", reflect.Indirect(reflect.ValueOf(d)))
+	}
+	return v
+}
+
+// notOfTheCall are the columns that other calls decide: a lost call changes the numbers of those that
+// follow, which one is the first of its connection, and until when a call without an answer waited.
+var notOfTheCall = map[string]bool{"ordinal": true, "anomalies": true, "connect_us": true, "tls_us": true, "dns_us": true, "waited_us": true}
+
+func (v *someCall) addColumns(s reflect.Value) {
+	for i := range s.NumField() {
+		f, field := s.Type().Field(i), s.Field(i)
+		name, ok := f.Tag.Lookup("col")
+		switch {
+		case ok:
+			v.columns[name] = fmt.Sprint(field.Interface())
+		case f.Anonymous && field.Kind() == reflect.Struct:
+			v.addColumns(field)
+		case f.Anonymous && field.Kind() == reflect.Pointer && !field.IsNil():
+			v.addColumns(field.Elem())
+		}
+	}
+}
+
+// contradictions says which calls of got, which lacks packets of the whole, cannot be: examples by
+// kind.
+func (whole someCalls) contradictions(got someCalls) map[string]string {
+	found, left := map[string]string{}, map[string]someCalls{}
+	for _, w := range whole {
+		left[w.columns["cites"]] = append(left[w.columns["cites"]], w)
+	}
+	for _, c := range got {
+		b := c.row.Base()
+		if !b.Complete {
+			if !slices.ContainsFunc(whole, func(w *someCall) bool { return w.covers(c.cites) }) {
+				found[b.Protocol+" "+b.Error.V+": packets of several calls"] = fmt.Sprintf("%q %v", b.Summary, c.cites)
+			}
+			continue
+		}
+		same := left[c.columns["cites"]]
+		if len(same) == 0 {
+			found[b.Protocol+": complete with other packets"] = fmt.Sprintf("%q %v; %v", b.Summary, c.cites, whole.nearest(c).cites)
+			continue
+		}
+		w := same.nearest(c)
+		i := slices.Index(same, w)
+		left[c.columns["cites"]] = slices.Delete(slices.Clone(same), i, i+1)
+		if names := w.falseColumns(c); len(names) > 0 {
+			what, example := b.Protocol+":", fmt.Sprintf("%q was %q", b.Summary, w.row.Base().Summary)
+			for _, name := range names {
+				what += " " + name
+				example += fmt.Sprintf("; %s: %.60q was %.60q", name, c.columns[name], w.columns[name])
+			}
+			found[what] = example
+		}
+	}
+	return found
+}
+
+// falseColumns lists the columns in which c, which has the same packets, says something else. What
+// only other packets of the connection say, such as its user, may be absent, and texts made of it may
+// lack it.
+func (w *someCall) falseColumns(c *someCall) (names []string) {
+	unknown := false
+	for _, name := range w.otherColumns(c) {
+		switch v := c.columns[name]; {
+		case v == "" || v == "[]" || v == "{ true}" || strings.HasSuffix(v, " false}"):
+			unknown = true
+		case !strings.HasSuffix(name, "_ahead") && !rawWithoutOthers[name]: // _ahead counts what waits, as far as the capture shows
+			names = append(names, name)
+		}
+	}
+	return slices.DeleteFunc(names, func(name string) bool {
+		return unknown && slices.Contains([]string{"summary", "endpoint", "method"}, name)
+	})
+}
+
+// covers reports whether the call cites all these packets.
+func (c *someCall) covers(cites table.Cites) bool {
+	for _, r := range cites {
+		if !slices.ContainsFunc(c.cites, func(x table.Range) bool { return x.First <= r.First && r.Last <= x.Last }) {
+			return false
+		}
+	}
+	return true
+}
+
+// rawWithoutOthers are columns with values that are shown as bytes or numbers, or relative to an unknown
+// place, if the message that gives their type or name was lost.
+var rawWithoutOthers = map[string]bool{"cassandra_params": true, "cassandra_preview": true, "postgresql_params": true, "postgresql_tables": true,
+	"nfs_path": true}
+
+// otherColumns lists the columns in which two calls differ.
+func (c *someCall) otherColumns(d *someCall) (names []string) {
+	for name := range c.columns {
+		if c.columns[name] != d.columns[name] {
+			names = append(names, name)
+		}
+	}
+	for name := range d.columns {
+		if _, ok := c.columns[name]; !ok {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// nearest is the call that differs from c in the fewest columns.
+func (list someCalls) nearest(c *someCall) *someCall {
+	return slices.MinFunc(list, func(a, b *someCall) int {
+		return cmp.Compare(len(a.otherColumns(c)), len(b.otherColumns(c)))
+	})
+}

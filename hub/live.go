@@ -1,0 +1,134 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/pcapsule/pcapsule/hub/live"
+	"github.com/pcapsule/pcapsule/hub/offer"
+	"github.com/pcapsule/pcapsule/hub/resource"
+)
+
+// Copies is the folder with the copies of rings that are followed, in that of the hub.
+const Copies = "live"
+
+// statusEvery is how often the status of the LiveConfig is checked.
+const statusEvery = 10 * time.Second
+
+// follower follows the rings that the LiveConfig chooses.
+func (h *hub) follower(f *finder) *live.Follower {
+	return live.New(live.Options{Dir: filepath.Join(h.Dir, Copies), Find: f.find, Bytes: h.LiveBytes, Log: h.Log,
+		Wanted: func(ctx context.Context) ([]string, error) {
+			l, err := h.liveConfig(ctx)
+			if err != nil || l == nil || l.Check() != nil {
+				return nil, err
+			}
+			names := l.Spec.Nodes
+			if len(names) == 0 {
+				all, err := f.recorders(ctx)
+				if err != nil {
+					return nil, err
+				}
+				names = slices.Sorted(maps.Keys(all))
+			}
+			return names[:min(len(names), resource.MaxLiveNodes)], nil
+		}})
+}
+
+// liveConfig reads the LiveConfig, nil if there is none.
+func (h *hub) liveConfig(ctx context.Context) (*resource.LiveConfig, error) {
+	u, err := h.objects.Resource(resource.LiveConfigs).Namespace(h.Namespace).Get(ctx, resource.LiveName, v1.GetOptions{})
+	if apierrors.IsNotFound(err) { // or the cluster does not have the resource
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the LiveConfig: %w", err)
+	}
+	return resource.LiveFromObject(u)
+}
+
+// sayLive keeps the status of the LiveConfig until ctx ends.
+func (h *hub) sayLive(ctx context.Context, f *live.Follower) error {
+	t := time.NewTicker(statusEvery)
+	defer t.Stop()
+	failing := false
+	for {
+		err := h.updateLive(ctx, f.Status())
+		if err != nil && ctx.Err() == nil && !failing {
+			h.Log.Warn("keeping the status of the LiveConfig; trying again", "error", err)
+		}
+		failing = err != nil
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+	}
+}
+
+// updateLive writes the status if it has changed.
+func (h *hub) updateLive(ctx context.Context, now *offer.Live) error {
+	u, err := h.objects.Resource(resource.LiveConfigs).Namespace(h.Namespace).Get(ctx, resource.LiveName, v1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	l, err := resource.LiveFromObject(u)
+	if err != nil {
+		return err
+	}
+	s := liveStatus(l, now)
+	if equality.Semantic.DeepEqual(l.Status, s) {
+		return nil
+	}
+	text, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	var status map[string]any
+	if err := json.Unmarshal(text, &status); err != nil {
+		return err
+	}
+	u.Object["status"] = status
+	if _, err = h.objects.Resource(resource.LiveConfigs).Namespace(h.Namespace).UpdateStatus(ctx, u, v1.UpdateOptions{}); apierrors.IsConflict(err) {
+		return nil // the next time
+	}
+	return err
+}
+
+// liveStatus is the status of a LiveConfig.
+func liveStatus(l *resource.LiveConfig, now *offer.Live) resource.LiveStatus {
+	s := resource.LiveStatus{ObservedGeneration: l.Generation, Conditions: slices.Clone(l.Status.Conditions)}
+	c := v1.Condition{Type: "Following", Status: v1.ConditionTrue, Reason: "Everywhere", Message: "the rings of all chosen nodes are followed", ObservedGeneration: l.Generation}
+	following := 0
+	for _, n := range now.Nodes {
+		s.Nodes = append(s.Nodes, resource.LiveNode{Name: n.Name, State: n.State, Message: n.Message})
+		if n.State == offer.Following {
+			following++
+		} else if c.Status == v1.ConditionTrue {
+			c.Status, c.Reason, c.Message = v1.ConditionFalse, n.State, fmt.Sprintf("node %s: %s", n.Name, n.Message)
+		}
+	}
+	s.Following = fmt.Sprintf("%d/%d", following, len(now.Nodes))
+	switch err := l.Check(); {
+	case errors.Is(err, resource.ErrLive):
+		c.Status, c.Reason, c.Message = v1.ConditionFalse, "Invalid", err.Error()
+	case len(now.Nodes) == 0:
+		c.Status, c.Reason, c.Message = v1.ConditionUnknown, "NoRecorder", "no recorder runs, or the hub has just begun"
+	}
+	meta.SetStatusCondition(&s.Conditions, c)
+	return s
+}

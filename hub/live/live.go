@@ -1,0 +1,251 @@
+// Package live keeps copies of the newest part of rings, while recorders write them.
+//
+// A copy is a folder with the names of its ring, so what follows a ring follows a copy. It has whole
+// segments and their side files in the order in which they were written; a segment has its hidden name
+// until all of it is there. Copies are bounded, and are made again by another hub.
+package live
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/pcapsule/pcapsule/hub/offer"
+	"github.com/pcapsule/pcapsule/recorder/pins"
+)
+
+const (
+	leastBytes  = 16 << 20 // of a node's copy
+	defaultKeep = 10 * time.Minute
+	pollEvery   = 250 * time.Millisecond
+	pollPerNode = 2 * time.Millisecond // more for each node
+	againAfter  = time.Second          // after an error
+	sayEvery    = time.Second
+	askEvery    = 5 * time.Second // what is to be followed
+	maxMessage  = 300
+)
+
+// Options of Run.
+type Options struct {
+	Dir string // for the copies; what is there is removed
+	// Wanted lists the nodes to follow.
+	Wanted func(ctx context.Context) ([]string, error)
+	// Find returns the recorder of a node.
+	Find  func(ctx context.Context, node string) (*pins.Client, error)
+	Bytes int64         // of all copies together
+	Keep  time.Duration // how far back a new copy begins; 0 means 10 minutes
+	Log   *slog.Logger
+
+	poll, ask time.Duration // for tests
+}
+
+// Follower follows rings.
+type Follower struct {
+	o  Options
+	mu sync.Mutex
+	// by name
+	nodes map[string]*node
+}
+
+// New returns a Follower.
+func New(o Options) *Follower {
+	o.Keep, o.poll, o.ask = cmp.Or(o.Keep, defaultKeep), cmp.Or(o.poll, pollEvery), cmp.Or(o.ask, askEvery)
+	return &Follower{o: o, nodes: map[string]*node{}}
+}
+
+// Run follows until ctx ends. An error is that of the hub's disk.
+func (f *Follower) Run(ctx context.Context) error {
+	if err := os.RemoveAll(f.o.Dir); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(f.o.Dir, 0o700); err != nil {
+		return err
+	}
+	var all sync.WaitGroup
+	defer all.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	asked := time.Time{}
+	failing := false
+	t := time.NewTicker(min(sayEvery, f.o.ask))
+	defer t.Stop()
+	for {
+		if time.Since(asked) >= f.o.ask {
+			asked = time.Now()
+			names, err := f.o.Wanted(ctx)
+			if err == nil {
+				f.follow(ctx, &all, names)
+			} else if !failing && ctx.Err() == nil {
+				f.o.Log.Warn("finding out what to follow live; trying again", "error", err)
+			}
+			failing = err != nil
+		}
+		if err := offer.WriteLive(f.o.Dir, f.Status()); err != nil {
+			return fmt.Errorf("following live: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+	}
+}
+
+// follow begins and ends nodes.
+func (f *Follower) follow(ctx context.Context, all *sync.WaitGroup, names []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for name, n := range f.nodes {
+		if !slices.Contains(names, name) {
+			n.stop()
+			delete(f.nodes, name)
+		}
+	}
+	for _, name := range names {
+		if f.nodes[name] != nil || !offer.Plain(name) {
+			continue
+		}
+		run, stop := context.WithCancel(ctx)
+		n := &node{f: f, name: name, stop: stop, said: offer.LiveNode{Name: name, State: offer.Unreachable, Message: "it was not reached yet", UpTo: time.Now().UnixNano()}}
+		f.nodes[name] = n
+		all.Go(func() { n.run(run) })
+	}
+}
+
+// share is how many bytes a node's copy may have, and how long to wait between two polls.
+func (f *Follower) share() (bytes int64, every time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := max(len(f.nodes), 1)
+	return max(f.o.Bytes/int64(n), leastBytes), f.o.poll + time.Duration(n)*pollPerNode
+}
+
+// Status says how far each node is followed.
+func (f *Follower) Status() *offer.Live {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	l := &offer.Live{At: time.Now().UnixNano(), Nodes: []offer.LiveNode{}}
+	for _, n := range f.nodes {
+		l.Nodes = append(l.Nodes, n.status())
+	}
+	slices.SortFunc(l.Nodes, func(a, b offer.LiveNode) int { return cmp.Compare(a.Name, b.Name) })
+	return l
+}
+
+// node is a node that is followed.
+type node struct {
+	f    *Follower
+	name string
+	stop context.CancelFunc
+
+	mu   sync.Mutex
+	said offer.LiveNode
+
+	copy *ringCopy // of the goroutine; nil before the first answer
+}
+
+func (n *node) status() offer.LiveNode {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s := n.said
+	s.Lost = slices.Clone(s.Lost)
+	return s
+}
+
+// run polls until ctx ends.
+func (n *node) run(ctx context.Context) {
+	defer n.remove()
+	reached := false
+	for ctx.Err() == nil {
+		most, wait := n.f.share()
+		began := time.Now()
+		whole, err := n.poll(ctx, most)
+		n.say(began, whole, err)
+		if err != nil {
+			wait = max(againAfter, n.f.o.poll)
+		}
+		if now := err == nil; now != reached && ctx.Err() == nil {
+			reached = now
+			n.f.o.Log.Info("following a ring", "node", n.name, "reached", reached, "error", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+}
+
+// say remembers what came of a poll.
+func (n *node) say(began time.Time, whole bool, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s := &n.said
+	switch {
+	case err != nil:
+		s.State, s.Message = offer.Unreachable, clip(err.Error())
+	case whole:
+		s.State, s.Message, s.UpTo = offer.Following, "", began.UnixNano()
+	default:
+		s.State, s.Message = offer.Behind, ""
+	}
+	if n.copy != nil {
+		s.Dir = n.copy.rel
+		s.Lost = append(s.Lost, n.copy.lost...)
+		n.copy.lost = nil
+	}
+	before := time.Now().Add(-n.f.o.Keep).UnixNano()
+	s.Lost = slices.DeleteFunc(s.Lost, func(g offer.LiveGap) bool { return g.To < before })
+	s.Lost = s.Lost[max(0, len(s.Lost)-maxLost):]
+}
+
+// poll gets what was written since the last time. whole reports whether nothing is left.
+func (n *node) poll(ctx context.Context, most int64) (whole bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, pollMost)
+	defer cancel()
+	c, err := n.f.o.Find(ctx, n.name)
+	if err != nil {
+		return false, err
+	}
+	if n.copy == nil {
+		n.copy = &ringCopy{}
+	}
+	g, err := c.Growing(ctx, n.copy.since(n.f.o.Keep))
+	if err != nil {
+		return false, err
+	}
+	if g.Ring != n.copy.ring {
+		if err := n.renew(g); err != nil {
+			return false, err
+		}
+	}
+	return n.copy.update(ctx, c, g, most)
+}
+
+// renew begins a copy of another ring, or the first.
+func (n *node) renew(g *pins.Growing) error {
+	old := n.copy
+	rel := filepath.Join(n.name, fmt.Sprintf("%x", time.Now().UnixNano()))
+	dir := filepath.Join(n.f.o.Dir, rel)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	n.copy = &ringCopy{dir: dir, rel: rel, ring: g.Ring, files: map[string]*file{}}
+	if old.dir == "" {
+		return nil
+	}
+	return os.RemoveAll(old.dir)
+}
+
+// remove removes the copy.
+func (n *node) remove() {
+	if err := os.RemoveAll(filepath.Join(n.f.o.Dir, n.name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		n.f.o.Log.Error("removing the copy of a ring", "node", n.name, "error", err)
+	}
+}

@@ -1,0 +1,109 @@
+package offer
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// liveName is the file in the folder of copies that says what they are.
+const liveName = "live.json"
+
+// maxLive limits its size.
+const maxLive = 16 << 20
+
+// Live says which rings the hub follows, and how far. The hub writes it every second.
+type Live struct {
+	At    int64      `json:"at"` // ns since 1970 UTC
+	Nodes []LiveNode `json:"nodes"`
+}
+
+// States of a node that is followed.
+const (
+	Following   = "Following"
+	Behind      = "Behind"      // the node writes faster than the hub reads
+	Unreachable = "Unreachable" // or it refuses
+)
+
+// LiveNode is a node whose ring is followed.
+type LiveNode struct {
+	Name    string    `json:"name"`
+	Dir     string    `json:"dir,omitempty"` // the copy, relative to the folder; empty: there is none yet
+	State   string    `json:"state"`
+	Message string    `json:"message,omitempty"`
+	UpTo    int64     `json:"up_to"` // the copy has everything that was written until then, ns since 1970 UTC
+	Lost    []LiveGap `json:"lost,omitempty"`
+}
+
+// LiveGap is a time of which a copy lacks packets.
+type LiveGap struct {
+	From   int64  `json:"from"` // ns since 1970 UTC
+	To     int64  `json:"to"`
+	Reason string `json:"reason"` // as in table coverage
+	Detail string `json:"detail"`
+}
+
+// lateAfter is how far a copy may be behind its node before that is a gap.
+const lateAfter = 3 * time.Second
+
+// Gaps lists what a copy lacks now.
+func (n *LiveNode) Gaps(now time.Time) []LiveGap {
+	list := append([]LiveGap(nil), n.Lost...)
+	if late := now.Sub(time.Unix(0, n.UpTo)); late > lateAfter {
+		reason, what := "not_read", "the hub's copy of the ring is behind"
+		if n.State == Unreachable {
+			reason, what = "missing", "the recorder cannot be reached"
+		}
+		if n.Message != "" {
+			what += ": " + n.Message
+		}
+		list = append(list, LiveGap{From: n.UpTo, To: now.Truncate(time.Second).UnixNano(), Reason: reason, Detail: "node " + n.Name + ": " + what})
+	}
+	return list
+}
+
+// WriteLive writes it.
+func WriteLive(dir string, l *Live) error {
+	text, err := json.Marshal(l)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(dir, liveName)
+	if err := os.WriteFile(path+".new", text, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
+
+// ReadLive reads it. Without one, the hub follows nothing.
+func ReadLive(dir string) (*Live, error) {
+	var l Live
+	path := filepath.Join(dir, liveName)
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &l, nil
+	}
+	if err == nil && info.Size() > maxLive {
+		err = fmt.Errorf("%s has %d bytes, want at most %d", path, info.Size(), maxLive)
+	}
+	if err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(text, &l)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading what the hub follows: %w", err)
+	}
+	for i := range l.Nodes {
+		if n := &l.Nodes[i]; !Plain(n.Name) || n.Dir != "" && !filepath.IsLocal(n.Dir) {
+			return nil, fmt.Errorf("reading what the hub follows: node %.80q with folder %.80q", n.Name, n.Dir)
+		}
+	}
+	return &l, nil
+}

@@ -1,0 +1,70 @@
+package resource
+
+import (
+	"errors"
+	"fmt"
+
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// LiveConfigs is the resource that says what the hub follows.
+var LiveConfigs = schema.GroupVersionResource{Group: Group, Version: Version, Resource: "liveconfigs"}
+
+// LiveName is the name of the only LiveConfig that the hub serves.
+const LiveName = "default"
+
+// LiveConfig says whose traffic the hub follows while it is recorded.
+type LiveConfig struct {
+	meta.TypeMeta   `json:",inline"`
+	meta.ObjectMeta `json:"metadata"`
+	Spec            LiveSpec   `json:"spec"`
+	Status          LiveStatus `json:"status,omitzero"`
+}
+
+// LiveSpec is what a person asks for.
+type LiveSpec struct {
+	Nodes []string `json:"nodes,omitempty"` // empty: all that have a recorder
+}
+
+// LiveStatus is how far the hub follows.
+type LiveStatus struct {
+	ObservedGeneration int64            `json:"observedGeneration,omitempty"`
+	Following          string           `json:"following,omitempty"` // nodes, of all: 2/3
+	Nodes              []LiveNode       `json:"nodes,omitempty"`
+	Conditions         []meta.Condition `json:"conditions,omitempty"`
+}
+
+// LiveNode is a node that is followed.
+type LiveNode struct {
+	Name    string `json:"name"`
+	State   string `json:"state"`
+	Message string `json:"message,omitempty"`
+}
+
+// MaxLiveNodes limits how many rings a hub follows.
+const MaxLiveNodes = 256
+
+// ErrLive means that a LiveConfig cannot be served.
+var ErrLive = errors.New("invalid LiveConfig")
+
+// LiveFromObject reads a LiveConfig of the API.
+func LiveFromObject(u *unstructured.Unstructured) (*LiveConfig, error) {
+	var l LiveConfig
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, &l); err != nil {
+		return nil, fmt.Errorf("reading LiveConfig %s/%s: %w", u.GetNamespace(), u.GetName(), err)
+	}
+	return &l, nil
+}
+
+// Check returns an error that wraps ErrLive if it cannot be served.
+func (l *LiveConfig) Check() error {
+	for _, n := range l.Spec.Nodes {
+		if !NodeName(n) {
+			return fmt.Errorf("%w: %.80q cannot be the name of a node", ErrLive, n)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,314 @@
+package snapshots
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/hub/offer"
+)
+
+const (
+	copiesEvery = time.Second // between looks at what the hub follows, and between cuts of all rings together
+	hubLate     = 15 * time.Second
+	cutsKept    = 1024
+	maxCopies   = 256 // bundles of a case
+)
+
+// CopiesOptions of FollowCopies.
+type CopiesOptions struct {
+	Dir  string // where the hub keeps copies of rings
+	Keep time.Duration
+	// Follow follows a copy. share is the number of copies, gaps what this one lacks.
+	Follow  func(ctx context.Context, ring string, share int64, gaps func() []bundle.LiveGap, onError func(error)) (Live, error)
+	OnError func(error)
+
+	every time.Duration // for tests
+}
+
+// Copies answers about the rings that a hub follows. It implements store.Live.
+type Copies struct {
+	o     CopiesOptions
+	ctx   context.Context
+	end   context.CancelFunc
+	ended chan struct{}
+
+	mu    sync.Mutex
+	said  offer.Live
+	rings map[string]*followedRing // by folder
+	cuts  map[int64]cutOfAll
+	no    int64
+}
+
+// followedRing is a ring with its live run.
+type followedRing struct {
+	node string
+	live Live
+}
+
+// cutOfAll is the cut of each ring.
+type cutOfAll struct {
+	at   time.Time
+	cuts map[string]int64
+}
+
+// FollowCopies follows the rings of a folder until Close.
+func FollowCopies(o CopiesOptions) *Copies {
+	c := &Copies{o: o, ended: make(chan struct{}), rings: map[string]*followedRing{}, cuts: map[int64]cutOfAll{}}
+	if c.o.every == 0 {
+		c.o.every = copiesEvery
+	}
+	c.ctx, c.end = context.WithCancel(context.Background())
+	go c.run()
+	return c
+}
+
+// Close ends all runs.
+func (c *Copies) Close() {
+	c.end()
+	<-c.ended
+}
+
+func (c *Copies) run() {
+	defer close(c.ended)
+	failing := ""
+	t := time.NewTicker(c.o.every)
+	defer t.Stop()
+	for {
+		err := c.look()
+		if text := fmt.Sprint(err); err != nil && text != failing {
+			failing = text
+			c.o.OnError(err)
+		} else if err == nil {
+			failing = ""
+		}
+		select {
+		case <-t.C:
+		case <-c.ctx.Done():
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			for _, f := range c.rings {
+				if err := f.live.Close(); err != nil {
+					c.o.OnError(err)
+				}
+			}
+			return
+		}
+	}
+}
+
+// look begins and ends runs.
+func (c *Copies) look() error {
+	l, err := offer.ReadLive(c.o.Dir)
+	if err != nil {
+		return err
+	}
+	wanted := map[string]string{}
+	for i := range l.Nodes {
+		if n := &l.Nodes[i]; n.Dir != "" {
+			wanted[n.Dir] = n.Name
+		}
+	}
+	c.mu.Lock()
+	c.said = *l
+	var over []*followedRing
+	for dir, f := range c.rings {
+		if wanted[dir] == "" {
+			over = append(over, f)
+			delete(c.rings, dir)
+		}
+	}
+	var first []string
+	for _, dir := range slices.Sorted(maps.Keys(wanted)) {
+		if c.rings[dir] == nil && len(c.rings)+len(first) < maxCopies {
+			first = append(first, dir)
+		}
+	}
+	c.mu.Unlock()
+	for _, f := range over {
+		err = errors.Join(err, f.live.Close())
+	}
+	for _, dir := range first {
+		node := wanted[dir]
+		live, e := c.o.Follow(c.ctx, filepath.Join(c.o.Dir, dir), int64(len(wanted)), func() []bundle.LiveGap { return c.gaps(node) }, c.o.OnError)
+		if e != nil {
+			err = errors.Join(err, fmt.Errorf("node %s: %w", node, e)) // the next look tries again
+			continue
+		}
+		c.mu.Lock()
+		c.rings[dir] = &followedRing{node: node, live: live}
+		c.mu.Unlock()
+	}
+	return err
+}
+
+// gaps is what the copy of a node lacks. The first node that is followed also states the nodes without one.
+func (c *Copies) gaps(node string) (list []bundle.LiveGap) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	first := ""
+	with := map[string]bool{}
+	for _, f := range c.rings {
+		with[f.node] = true
+		if first == "" || f.node < first {
+			first = f.node
+		}
+	}
+	for i := range c.said.Nodes {
+		n := &c.said.Nodes[i]
+		if n.Name != node && (node != first || with[n.Name]) {
+			continue
+		}
+		for _, g := range n.Gaps(now) {
+			list = append(list, bundle.LiveGap(g))
+		}
+	}
+	if at := time.Unix(0, c.said.At); now.Sub(at) > hubLate && node == first {
+		list = append(list, bundle.LiveGap{From: c.said.At, To: now.Truncate(time.Second).UnixNano(), Reason: "not_read", Detail: "the hub follows no ring"})
+	}
+	return list
+}
+
+// all lists the runs by folder.
+func (c *Copies) all() (map[string]Live, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.rings) == 0 {
+		var why []string
+		for _, n := range c.said.Nodes {
+			why = append(why, fmt.Sprintf("node %s: %s", n.Name, n.Message))
+		}
+		if len(why) == 0 {
+			return nil, badRequest("db live has no node: a LiveConfig says what the hub follows")
+		}
+		return nil, badRequest("db live has no node yet: %s", strings.Join(why[:min(len(why), 5)], "; "))
+	}
+	list := map[string]Live{}
+	for dir, f := range c.rings {
+		list[dir] = f.live
+	}
+	return list, nil
+}
+
+// Live implements store.Live: a view of each ring.
+func (c *Copies) Live(_ context.Context, last time.Duration) ([]string, error) {
+	if last <= 0 || last > c.o.Keep {
+		return nil, badRequest("the last %s: want up to %s; make a snapshot for more", last, c.o.Keep)
+	}
+	list, err := c.all()
+	if err != nil {
+		return nil, err
+	}
+	var paths []string
+	for _, dir := range slices.Sorted(maps.Keys(list)) {
+		v, err := list[dir].View(last)
+		if errors.Is(err, bundle.ErrNothingLive) || err == nil && v.Cut == 0 {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		paths = append(paths, v.Path)
+	}
+	if len(paths) == 0 {
+		return nil, badRequest("nothing was recorded in the last %s", last)
+	}
+	return paths, nil
+}
+
+// LiveAfter implements store.Live. A cut of all rings is a number for the cut of each.
+func (c *Copies) LiveAfter(ctx context.Context, after int64) (paths []string, cut int64, err error) {
+	before, known := c.cut(after)
+	for {
+		list, err := c.all()
+		if err != nil {
+			return nil, 0, err
+		}
+		if !known { // from now on
+			before = cutOfAll{cuts: map[string]int64{}}
+			for dir, l := range list {
+				before.cuts[dir] = l.Last().No
+			}
+		}
+		if !known || time.Since(before.at) >= c.o.every && newer(list, before.cuts) {
+			paths, cut, err := c.since(list, before.cuts)
+			if err != nil || len(paths) > 0 {
+				return paths, cut, err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil, 0, context.Cause(ctx)
+		case <-c.ctx.Done():
+			return nil, 0, c.ctx.Err()
+		case <-time.After(c.o.every / 10):
+		}
+	}
+}
+
+func (c *Copies) cut(no int64) (cutOfAll, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	x, ok := c.cuts[no]
+	return x, ok
+}
+
+// newer reports whether a ring has a newer cut.
+func newer(list map[string]Live, than map[string]int64) bool {
+	for dir, l := range list {
+		if l.Last().No > than[dir] {
+			return true
+		}
+	}
+	return false
+}
+
+// since makes a view of each ring of what was finished after a cut, and the number of the new cut. Callers that are
+// at the same cut get the same.
+func (c *Copies) since(list map[string]Live, before map[string]int64) (paths []string, cut int64, err error) {
+	now := map[string]int64{}
+	for _, dir := range slices.Sorted(maps.Keys(list)) {
+		l := list[dir]
+		if l.Last().No == 0 {
+			continue // it has not read anything yet
+		}
+		v, err := l.Since(before[dir])
+		if err != nil {
+			return nil, 0, err
+		}
+		now[dir], paths = v.Cut, append(paths, v.Path)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for no, x := range c.cuts {
+		if maps.Equal(x.cuts, now) {
+			return paths, no, nil
+		}
+		if no <= c.no-cutsKept {
+			delete(c.cuts, no)
+		}
+	}
+	c.no++
+	c.cuts[c.no] = cutOfAll{time.Now(), now}
+	return paths, c.no, nil
+}
+
+// OpenBundle opens a bundle, or a view of a ring.
+func (c *Copies) OpenBundle(path string, o bundle.OpenOptions) (*bundle.Bundle, error) {
+	if list, err := c.all(); err == nil {
+		for _, l := range list {
+			if b, ok := l.Open(path); ok {
+				return b, nil
+			}
+		}
+	}
+	return bundle.OpenWith(path, o)
+}
