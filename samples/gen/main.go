@@ -76,6 +76,7 @@ func scenarios() []scenario {
 		{"snmp", makeSNMP},
 		{"kerberos", makeKerberos},
 		{"tds", makeTDS},
+		{"ssrp", makeSSRP},
 		{"smb", makeSMB},
 		{"nfs", makeNFS},
 		{"vantages", makeVantages},

@@ -45,6 +45,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/snmp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/socks"
 	"github.com/pcapsule/pcapsule/exporter/dissect/ssh"
+	"github.com/pcapsule/pcapsule/exporter/dissect/ssrp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/stomp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/syslog"
 	"github.com/pcapsule/pcapsule/exporter/dissect/tds"
@@ -97,6 +98,7 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		bgp.Protocol(),
 		kerberos.Protocol(),
 		tds.Protocol(),
+		ssrp.Protocol(),
 		clickhouse.Protocol(),
 		smb.Protocol(),
 		nfs.Protocol(),

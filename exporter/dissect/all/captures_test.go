@@ -48,6 +48,7 @@ var alsoIn = map[string][]string{
 	"sctp":       {},
 	"modbus":     {"other"},
 	"bgp":        {"link", "malformed", "other"},
+	"ssrp":       {"mssql"},
 	"tds":        {"mssql", "smb"}, // a login with NTLM
 	"smb":        {"ipfrag", "kerberos", "ldap", "malformed"},
 	"nfs":        {"ipfrag", "malformed"},

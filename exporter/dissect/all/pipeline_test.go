@@ -36,6 +36,7 @@ var unpiped = map[string]string{
 	"mongodb":   "it is limited like ldap, by byid.Table",
 	"nfs":       "it is limited like ldap, by byid.Table",
 	"ntp":       "a client waits for one answer",
+	"ssrp":      "a client waits for one answer",
 	"proxy":     "a header without a response",
 	"radius":    "a number of 8 bits tells the waiting requests apart",
 	"bgp":       "only one OPEN waits",

@@ -54,6 +54,7 @@ func TestRowsAreWhatTheClientSaid(t *testing.T) {
 		"bgp":                    bgpDid,
 		"kerberos":               kerberosDid,
 		"tds":                    tdsDid,
+		"ssrp":                   ssrpDid,
 		"clickhouse":             clickhouseDid,
 		"smb":                    smbDid,
 		"nfs":                    nfsDid,

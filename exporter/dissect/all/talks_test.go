@@ -72,6 +72,7 @@ var samples = map[string]string{
 	"bgp.pcapng":                    "bgp",
 	"kerberos.pcapng":               "kerberos",
 	"tds.pcapng":                    "tds",
+	"ssrp.pcapng":                   "ssrp",
 	"clickhouse.pcapng":             "clickhouse",
 	"smb.pcapng":                    "smb",
 	"nfs.pcapng":                    "nfs",
@@ -134,7 +135,7 @@ func conversations(t testing.TB, file string) (list []*talk) {
 }
 
 // inDatagrams are the recordings of protocols of datagrams.
-var inDatagrams = map[string]bool{"ntp": true, "dhcp": true, "syslog": true, "radius": true, "snmp": true, "sip": true, "rtp": true, "kerberos": true, "sctp": true}
+var inDatagrams = map[string]bool{"ntp": true, "dhcp": true, "syslog": true, "radius": true, "snmp": true, "sip": true, "rtp": true, "kerberos": true, "ssrp": true, "sctp": true}
 
 // datagrams reads the conversations of UDP and SCTP in a recording.
 func datagrams(t testing.TB, file string) []*talk {
