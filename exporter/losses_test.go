@@ -66,12 +66,12 @@ func TestLostPackets(t *testing.T) {
 }
 
 // open are the kinds of contradictions that are not mended yet, or that no capture can show: a lost
-// datagram has no number (dhcp, rtp, sip), a retransmission takes the place of a lost packet (sctp), and
-// a row of TLS is about its whole connection.
+// datagram has no number (dhcp, rtp, sip), a retransmission takes the place of a lost packet (sctp), a row
+// of TLS is about its whole connection, and only a handshake names what is in WebSocket messages.
 var open = strings.Split("amqp column,amqp packets,amqp pair,amqp1 column,amqp1 packets,amqp1 pair,cassandra column,clickhouse column,clickhouse packets,"+
 	"clickhouse pair,dhcp packets,diameter packets,ftp column,ftp packets,ftp pair,http1 column,http1 pair,imap packets,imap pair,kafka column,"+
 	"mqtt packets,mysql column,mysql packets,nats packets,nats pair,nfs column,nfs packets,pop3 packets,pop3 pair,postgresql column,"+
-	"postgresql packets,postgresql pair,redis column,rtp packets,sctp packets,sip packets,smb column,smtp packets,smtp pair,socks packets,tls packets,tls pair", ",")
+	"postgresql packets,postgresql pair,redis column,rtp packets,sctp packets,sip packets,smb column,smtp packets,smtp pair,socks packets,tls packets,tls pair,ws column,ws packets", ",")
 
 // packetBlocks lists the places of the packets of a capture.
 func packetBlocks(data []byte) (list [][2]int) {
