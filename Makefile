@@ -127,27 +127,28 @@ norace := StrippedPrograms|CostIsLinear|AnswersFitTheirBudget|PromptsWork|SkillW
 # every question in every way, also about the public captures.
 # One package more than processors, because some tests wait. Packages that take longest come first,
 # so that the last minutes do not have one busy processor only.
-UNIT := GOGC=$(FEW_GC) $(GO) test -vet=off -timeout 40m -p $(shell expr $$(nproc) + 1) -json
+UNIT := $(GO) test -vet=off -timeout 40m -p $(shell expr $$(nproc) + 1) -json
+unit lake-unit accept: export GOGC := $(FEW_GC)
+# $(call gated,NAME,COMMAND,PACKAGES) runs the tests of packages.
+gated = set -o pipefail; .cache/testgate -json .cache/$(1).json -again "$(2)" $(skips) -- $(2) $(3) | tee .cache/$(1).txt
 LONGEST := $(addprefix ./,recorder internal/cli exporter mcp exporter/dissect/all forensics kfl exporter/internal/read recorder/keys)
 unit: build .cache/testgate
-	set -o pipefail; $(UNIT) $(LONGEST) $$($(GO) list ./... | grep -v '/internal/acceptance$$') | \
-		tee .cache/unit.json | .cache/testgate $(skips) | tee .cache/unit.txt
+	$(call gated,unit,$(UNIT),$(LONGEST) $$($(GO) list ./... | grep -v '/internal/acceptance$$'))
 
 lake-unit: .cache/testgate
-	set -o pipefail; (cd lake && $(UNIT) ./...) | tee .cache/lake.json | .cache/testgate $(skips) | tee .cache/lake.txt
+	$(call gated,lake,$(subst $(GO) test,$(GO) test -C lake,$(UNIT)),./...)
 
 # The programs that make samples/ are a module of their own, because they need many servers and clients.
 generators:
 	$(GO) build -C samples/gen ./...
 
 accept: .cache/testgate
-	set -o pipefail; $(UNIT) ./internal/acceptance | \
-		tee .cache/accept.json | .cache/testgate $(skips) | tee .cache/accept.txt
+	$(call gated,accept,$(UNIT),./internal/acceptance)
 
+RACED := $(GO) test -vet=off -race -timeout 20m
 race: .cache/testgate
-	set -o pipefail; $(GO) test -vet=off -race -timeout 20m -json -skip '^Test($(norace))' $(RACE) | \
-		tee .cache/race.json | .cache/testgate $(skips) | tee .cache/race.txt
-	$(GO) test -vet=off -race -timeout 20m -run '^(TestFloodsGiveTheSameBytes|TestTranslatedConnectionIsOne|TestTranslatedDatagramsAreOneCall|TestNetworks.*|TestEventsOfASegment|TestTheRecorderBeginsAgain|TestALiveBundleIsBounded)$$' ./exporter
+	$(call gated,race,$(RACED) -json,-skip '^Test($(norace))' $(RACE))
+	$(call gated,race-exporter,$(RACED) -json,-run '^(TestFloodsGiveTheSameBytes|TestTranslatedConnectionIsOne|TestTranslatedDatagramsAreOneCall|TestNetworks.*|TestEventsOfASegment|TestTheRecorderBeginsAgain|TestALiveBundleIsBounded)$$' ./exporter)
 
 .PHONY: .cache/testgate
 .cache/testgate:

@@ -169,6 +169,20 @@ func (s *Server) opened(c *forensics.Case) {
 	s.listResources(c)
 }
 
+// Begin opens the first bundles of a server that began without any. If a client has opened others meanwhile,
+// these stay.
+func (s *Server) Begin(ctx context.Context, paths []string) error {
+	c, err := s.o.Open(ctx, paths)
+	if err != nil {
+		return err
+	}
+	if !s.cases.Replace(nil, c) {
+		return c.Close()
+	}
+	s.opened(c)
+	return nil
+}
+
 // ServeStdio answers on a pair of streams, with one JSON-RPC message per line, until in ends or
 // ctx is done. An invalid line is answered with an error and reading continues; an input without
 // any valid message is an error.

@@ -3,11 +3,14 @@ package mcp
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
@@ -69,12 +72,15 @@ func opener(o Options) func(context.Context, []string) (*forensics.Case, error) 
 	}
 }
 
-// serving makes a server for bundles.
+// serving makes a server for bundles, or for what o has.
 func serving(t testing.TB, o Options, paths ...string) *Server {
 	t.Helper()
-	c, err := opener(o)(context.Background(), paths)
-	if err != nil {
-		t.Fatal(err)
+	var c *forensics.Case
+	if len(paths) > 0 {
+		var err error
+		if c, err = opener(o)(context.Background(), paths); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if o.Release == "" {
 		o.Release = "test"
@@ -300,3 +306,58 @@ func readFile(t testing.TB, path string) []byte {
 }
 
 func defaultPolicy() *redact.Policy { return redact.Default() }
+
+// copies are live copies of rings: each holds the calls of one bundle.
+type copies struct{ path string }
+
+func (c copies) Live(context.Context, time.Duration) ([]string, error) { return []string{c.path}, nil }
+
+func (c copies) LiveAfter(context.Context, int64) ([]string, int64, error) {
+	return []string{c.path}, 1, nil
+}
+
+// TestBundlesThatComeLater: a server that begins with live copies only opens bundles, and only these, as clients
+// name them or as they appear.
+func TestBundlesThatComeLater(t *testing.T) {
+	live, first, second := bundled(t, "shop.pcapng"), bundled(t, "dns.pcap"), bundled(t, "tls.pcapng")
+	begin := func() (*Server, *sdk.ClientSession) {
+		s := serving(t, Options{Live: copies{live}, Open: opener(Options{}), Allow: []string{filepath.Dir(second), filepath.Dir(first)}})
+		c := connected(t, s, nil)
+		if v, e := answer(t, c, "list_cases", value{}); e != "" || !strings.Contains(fmt.Sprint(v), filepath.Base(live)) {
+			t.Fatalf("%v %s", v, e)
+		}
+		return s, c
+	}
+	is := func(c *sdk.ClientSession, tool string, args value, want ...string) {
+		t.Helper()
+		v, e := answer(t, c, tool, args)
+		if e != "" {
+			t.Fatal(e)
+		}
+		var got []string
+		for _, x := range v["cases"].([]any) {
+			got = append(got, filepath.Base(x.(value)["path"].(string)))
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s %v: %q, want %q", tool, args, got, want)
+		}
+	}
+	s, c := begin()
+	is(c, "open_case", value{"path": second}, "tls.pcapsule")
+	if err := s.Begin(t.Context(), []string{first}); err != nil {
+		t.Fatal(err)
+	}
+	is(c, "list_cases", value{}, "tls.pcapsule")
+	is(c, "open_case", value{"path": first}, "tls.pcapsule", "dns.pcapsule")
+	s, c = begin()
+	if err := s.Begin(t.Context(), []string{first}); err != nil {
+		t.Fatal(err)
+	}
+	is(c, "list_cases", value{}, "dns.pcapsule")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Begin(t.Context(), []string{second}); err != nil || s.cases.Replace(nil, nil) {
+		t.Errorf("a server that is closed: %v", err)
+	}
+}

@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -59,7 +61,7 @@ func TestSkips(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var out strings.Builder
-			rc := run(strings.NewReader(events(tt.lines...)), &out, map[string]bool{tt.entry: true})
+			rc := checked(strings.NewReader(events(tt.lines...)), &out, map[string]bool{tt.entry: true}, nil)
 			if (rc == 0) != tt.allowed {
 				t.Errorf("exit code %d, allowed %v\n%s", rc, tt.allowed, out.String())
 			}
@@ -67,6 +69,88 @@ func TestSkips(t *testing.T) {
 				t.Errorf("allowed %v, but the output is:\n%s", tt.allowed, out.String())
 			}
 		})
+	}
+}
+
+// checked runs a gate over the output of tests.
+func checked(in io.Reader, out io.Writer, allowed map[string]bool, again func(key) (io.Reader, error)) int {
+	g := gate{out: out, allowed: allowed, again: again, output: map[key][]string{}}
+	if err := g.read(in); err != nil {
+		fmt.Fprintln(out, err)
+		return 1
+	}
+	return g.result()
+}
+
+// TestAgain: a test that failed beside others has a second run, unless its failure cannot be one of time.
+func TestAgain(t *testing.T) {
+	line := func(action, pkg, test, output string) string {
+		data, _ := json.Marshal(event{Action: action, Package: pkg, Test: test, Output: output})
+		return string(data) + "\n"
+	}
+	pass := line("pass", "p", "TestA", "")
+	one := pass + line("fail", "p", "TestB/part", "") + line("fail", "p", "TestB", "") + line("fail", "p", "", "")
+	good := line("pass", "p", "TestB", "") + line("pass", "p", "", "")
+	many := pass
+	for i := range mostAgain + 1 {
+		many += line("fail", "p", "TestB"+strconv.Itoa(i), "")
+	}
+	for _, tt := range []struct {
+		name, first, second string
+		rc, runs            int
+	}{
+		{"it passes alone", one, good, 0, 1},
+		{"it fails alone", one, line("fail", "p", "TestB", "") + line("fail", "p", "", ""), 1, 1},
+		{"it skips", one, line("skip", "p", "TestB", "") + line("pass", "p", "", ""), 1, 1},
+		{"it is not found", one, line("pass", "p", "", ""), 1, 1},
+		{"nothing runs", one, "", 1, 1},
+		{"a data race", line("output", "p", "TestB", "WARNING: DATA RACE\n") + one, good, 1, 0},
+		{"a panic", line("output", "p", "TestB", "panic: index out of range [recovered, repanicked]\n") + one, good, 1, 0},
+		{"a deadlock", line("output", "p", "TestB", "fatal error: all goroutines are asleep - deadlock!\n") + one, good, 1, 0},
+		{"a package fails besides", one + line("fail", "q", "", ""), good, 1, 0},
+		{"a build fails besides", one + line("build-fail", "", "", ""), good, 1, 0},
+		{"many", many, good, 1, 0},
+		{"a skip besides", one + line("skip", "p", "TestC", ""), good, 1, 1},
+	} {
+		var out strings.Builder
+		runs := 0
+		rc := checked(strings.NewReader(tt.first), &out, nil, func(k key) (io.Reader, error) {
+			if runs++; k != (key{"p", "TestB"}) {
+				t.Errorf("%s: %v runs again", tt.name, k)
+			}
+			return strings.NewReader(tt.second), nil
+		})
+		if rc != tt.rc || runs != tt.runs || rc == 0 && !strings.Contains(out.String(), "AGAIN p TestB failed beside others") {
+			t.Errorf("%s: exit code %d, want %d; %d runs, want %d\n%s", tt.name, rc, tt.rc, runs, tt.runs, out.String())
+		}
+	}
+}
+
+// TestStart: what ends without a result of its tests is an error, also after tests that passed.
+func TestStart(t *testing.T) {
+	const pass, fail = `{"Action":"pass","Package":"p","Test":"TestX"}`, `{"Action":"fail","Package":"p","Test":"TestX"}`
+	for _, tt := range []struct {
+		name, script string
+		fine         bool
+		rc           int
+	}{
+		{"passes", "echo '" + pass + "'", true, 0},
+		{"fails", "echo '" + fail + "'; exit 1", true, 1},
+		{"stops after a test", "echo '" + pass + "'; exit 1", false, 0},
+		{"is killed", "echo '" + fail + "'; kill -9 $$", false, 0},
+		{"usage", "echo '" + fail + "'; exit 2", false, 0},
+	} {
+		keep := filepath.Join(t.TempDir(), "json")
+		g := gate{out: new(strings.Builder), output: map[key][]string{}}
+		if err := g.start([]string{"sh", "-c", tt.script}, keep); (err == nil) != tt.fine {
+			t.Errorf("a command that %s: %v", tt.name, err)
+		}
+		if rc := g.result(); tt.fine && rc != tt.rc {
+			t.Errorf("a command that %s: exit code %d, want %d", tt.name, rc, tt.rc)
+		}
+		if kept, _ := os.ReadFile(keep); string(kept) != pass+"\n" && string(kept) != fail+"\n" {
+			t.Errorf("a command that %s: the file has %q", tt.name, kept)
+		}
 	}
 }
 
@@ -82,7 +166,7 @@ func TestRunFails(t *testing.T) {
 		{"no test ran", `{"Action":"pass","Package":"p"}`, 1},
 		{"nothing at all", "", 1},
 	} {
-		if rc := run(strings.NewReader(tt.in), new(strings.Builder), nil); rc != tt.rc {
+		if rc := checked(strings.NewReader(tt.in), new(strings.Builder), nil, nil); rc != tt.rc {
 			t.Errorf("%s: exit code %d, want %d", tt.name, rc, tt.rc)
 		}
 	}

@@ -45,7 +45,7 @@ func New(c *forensics.Case, ring store.Store, live store.Live, open Open) *Cases
 // Acquire returns the case of the open bundles; the caller must call release when done with it.
 func (k *Cases) Acquire() (c *forensics.Case, release func(), err error) { return k.bundles.acquire() }
 
-// Replace puts c in the place of was; it returns false if was is no longer the open case.
+// Replace puts c in the place of was, nil for none; it returns false if was is no longer what is open.
 func (k *Cases) Replace(was, c *forensics.Case) bool { return k.bundles.replace(was, c) }
 
 // HasRing reports whether there is a ring.

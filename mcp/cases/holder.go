@@ -10,8 +10,9 @@ import (
 // holder holds an open case. The case may be replaced while answers about it are being made;
 // it is then closed after the last of them.
 type holder struct {
-	mu  sync.Mutex
-	now *openedCase
+	mu     sync.Mutex
+	now    *openedCase // nil: none is open
+	closed bool        // and none may be opened
 }
 
 // openedCase is a case with the number of answers in progress.
@@ -48,20 +49,23 @@ func (k *holder) release(h *openedCase) {
 	}
 }
 
-// replace puts c in the place of was; it returns false if was is no longer the open case.
+// replace puts c in the place of was, nil for none; it returns false if was is no longer what is open.
 func (k *holder) replace(was, c *forensics.Case) bool {
 	k.mu.Lock()
 	h := k.now
-	if h == nil || h.c != was {
+	if h == nil {
+		h = &openedCase{}
+	}
+	if k.closed || h.c != was {
 		k.mu.Unlock()
 		return false
 	}
 	k.now = &openedCase{c: c}
 	h.old = true
-	idle := h.users == 0
+	idle := h.users == 0 && was != nil
 	k.mu.Unlock()
 	if idle {
-		_ = h.c.Close() // read-only: nothing can be lost
+		_ = was.Close() // read-only: nothing can be lost
 	}
 	return true
 }
@@ -69,7 +73,7 @@ func (k *holder) replace(was, c *forensics.Case) bool {
 func (k *holder) close() error {
 	k.mu.Lock()
 	h := k.now
-	k.now = nil
+	k.now, k.closed = nil, true
 	if h == nil {
 		k.mu.Unlock()
 		return nil

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
@@ -30,7 +31,7 @@ func (s *Invocation) openCase(ctx context.Context, in openCaseIn) (ListCasesOut,
 	if err != nil {
 		return ListCasesOut{}, err
 	}
-	paths := s.paths()
+	was, paths := s.bundles()
 	for _, p := range paths {
 		if same, err := filepath.EvalSymlinks(p); err == nil {
 			if same, err = filepath.Abs(same); err == nil && same == path {
@@ -38,39 +39,47 @@ func (s *Invocation) openCase(ctx context.Context, in openCaseIn) (ListCasesOut,
 			}
 		}
 	}
-	return s.reopen(ctx, append(paths, path))
+	return s.reopen(ctx, was, append(paths, path))
 }
 
 func (s *Invocation) closeCase(ctx context.Context, in closeCaseIn) (ListCasesOut, error) {
 	var left []string
-	for _, p := range s.paths() {
+	was, paths := s.bundles()
+	for _, p := range paths {
 		if p != in.Path {
 			left = append(left, p)
 		}
 	}
 	switch {
-	case len(left) == len(s.paths()):
+	case len(left) == len(paths):
 		return ListCasesOut{}, fmt.Errorf("%s is not open; list_cases lists the open bundles", ask.Clip(in.Path, 200))
 	case len(left) == 0:
 		return ListCasesOut{}, errors.New("the only open bundle cannot be closed; call open_case for another first")
 	}
-	return s.reopen(ctx, left)
+	return s.reopen(ctx, was, left)
 }
 
-func (s *Invocation) paths() (out []string) {
-	for _, b := range s.Case.Bundles() {
-		out = append(out, b.Path)
+// bundles returns the case of the open bundles, nil if there is none, and their paths. The case of the question
+// may be another: what is live, or a dissection of a ring.
+func (s *Invocation) bundles() (c *forensics.Case, paths []string) {
+	c, release, err := s.Cases.Acquire()
+	if err != nil {
+		return nil, nil
 	}
-	return out
+	defer release()
+	for _, b := range c.Bundles() {
+		paths = append(paths, b.Path)
+	}
+	return c, paths
 }
 
-// reopen opens bundles as one case, which replaces the open one.
-func (s *Invocation) reopen(ctx context.Context, paths []string) (ListCasesOut, error) {
+// reopen opens bundles as one case, which replaces the one that was open, if any.
+func (s *Invocation) reopen(ctx context.Context, was *forensics.Case, paths []string) (ListCasesOut, error) {
 	c, err := s.Open(ctx, paths)
 	if err != nil {
 		return ListCasesOut{}, err
 	}
-	if !s.Cases.Replace(s.Case, c) {
+	if !s.Cases.Replace(was, c) {
 		_ = c.Close() // read-only: nothing can be lost
 		return ListCasesOut{}, errors.New("another client opened or closed a bundle at the same time; ask again")
 	}

@@ -56,32 +56,6 @@ plugin record "shop/$pod" --for 5s -o "$dir/pod.pcapsule" || { cat "$dir/plugin.
 some "calls of one pod, recorded by the plugin" "$(bin/pcapsule query "$dir/pod.pcapsule" http --count | tail -n 1 | tr -d ', ')"
 is "calls of others in that" 0 "$(bin/pcapsule query "$dir/pod.pcapsule" "http && src.pod != '$pod' && dst.pod != '$pod'" --count | tail -n 1 | tr -d ', ')"
 is "snapshots that the plugin left" 0 "$(k -n pcapsule get snapshots -o name | grep -c record-)"
-
-say "calls while they are recorded"
-echo '{apiVersion: pcapsule.dev/v1alpha1, kind: LiveConfig, metadata: {name: default, namespace: pcapsule}, spec: {}}' >"$dir/live.yaml"
-k apply -f "$dir/live.yaml" >/dev/null || failed=$((failed + 1))
-k -n pcapsule wait --for=condition=Following liveconfig/default --timeout=60s >/dev/null || { k -n pcapsule get liveconfig default -o yaml; failed=$((failed + 1)); }
-is "nodes that are followed" 2/2 "$(k -n pcapsule get liveconfig default -o jsonpath='{.status.following}')"
-live() { # TOKEN PATH ARGS...
-	timeout 60 "$cluster/in.sh" curl -sS --cacert "$dir/ca.crt" --resolve "pcapsule-hub.pcapsule.svc:8443:$hub" -H "Authorization: Bearer $(cat "$dir/$1")" -G "https://pcapsule-hub.pcapsule.svc:8443$2" "${@:3}"
-}
-for ((i = 0; i < 20; i++)); do
-	live token /mcp/calls -d db=live -d limit=1000 --data-urlencode "kfl=http && path == '/from-front' && src.pod.startsWith('front-') && dst.pod.startsWith('web-') && src.node == 'node1' && dst.node == 'node2'" >"$dir/live.json"
-	[ "$(grep -o '"id"' "$dir/live.json" | wc -l)" -gt 0 ] && break
-	sleep 1
-done
-some "calls of the last 30 seconds with both sides" "$(grep -o '"id"' "$dir/live.json" | wc -l)"
-is "calls that are there twice" "" "$(live token /mcp/calls -d db=live -d limit=1000 --data-urlencode "kfl=http && path == '/from-front'" | grep -o 'from-front?n=[0-9]*' | sort | uniq -d | head -n 3)"
-live token /metrics >/dev/null
-sleep 5
-some "pairs of workloads in the metrics" "$(live token /metrics | grep -c '^pcapsule_live_calls_total{.*front')"
-timeout -s INT 20 "$cluster/in.sh" bash -c 'PATH=$1:$PATH exec kubectl pcapsule --account investigator tail --format ndjson "$2"' tail "$dir" "http && path == '/from-front'" >"$dir/tail.ndjson" 2>>"$dir/plugin.log" || true
-some "calls of a tail by the plugin" "$(wc -l <"$dir/tail.ndjson")"
-is "of these twice" "" "$(grep -o 'from-front?n=[0-9]*' "$dir/tail.ndjson" | sort | uniq -d | head -n 3)"
-is "a stranger gets nothing live" 403 "$(live stranger /mcp/tail -o /dev/null -w '%{http_code}')"
-is "a person with the right to one namespace gets nothing live" 403 "$(live observer /mcp/calls -d db=live -o /dev/null -w '%{http_code}')"
-is "without a token" 401 "$(timeout 20 "$cluster/in.sh" curl -sS --cacert "$dir/ca.crt" --resolve "pcapsule-hub.pcapsule.svc:8443:$hub" -o /dev/null -w '%{http_code}' https://pcapsule-hub.pcapsule.svc:8443/metrics)"
-k -n pcapsule delete liveconfig default >/dev/null
 both_sides incident
 is "packets lost" "" "$(rows "select source, packets from coverage where kind = 'hole' and reason = 'drop'")"
 
@@ -139,6 +113,32 @@ kill "$forward"
 some "bundles that it answers about" "$(grep -o '"dissections":\[' "$dir/mcp.json" | wc -l)"
 hubs=$(k -n pcapsule get pod -l app.kubernetes.io/name=pcapsule-hub -o jsonpath='{.items[0].status.podIP}')
 is "whether the network reaches it" 7 "$(timeout 20 "$cluster/in.sh" curl -sS "http://$hubs:8898/mcp" >/dev/null 2>&1; echo $?)"
+
+say "calls while they are recorded"
+echo '{apiVersion: pcapsule.dev/v1alpha1, kind: LiveConfig, metadata: {name: default, namespace: pcapsule}, spec: {}}' >"$dir/live.yaml"
+k apply -f "$dir/live.yaml" >/dev/null || failed=$((failed + 1))
+k -n pcapsule wait --for=condition=Following liveconfig/default --timeout=60s >/dev/null || { k -n pcapsule get liveconfig default -o yaml; failed=$((failed + 1)); }
+is "nodes that are followed" 2/2 "$(k -n pcapsule get liveconfig default -o jsonpath='{.status.following}')"
+live() { # TOKEN PATH ARGS...
+	timeout 60 "$cluster/in.sh" curl -sS --cacert "$dir/ca.crt" --resolve "pcapsule-hub.pcapsule.svc:8443:$hub" -H "Authorization: Bearer $(cat "$dir/$1")" -G "https://pcapsule-hub.pcapsule.svc:8443$2" "${@:3}"
+}
+for ((i = 0; i < 20; i++)); do
+	live token /mcp/calls -d db=live -d limit=1000 --data-urlencode "kfl=http && path == '/from-front' && src.pod.startsWith('front-') && dst.pod.startsWith('web-') && src.node == 'node1' && dst.node == 'node2'" >"$dir/live.json"
+	[ "$(grep -o '"id"' "$dir/live.json" | wc -l)" -gt 0 ] && break
+	sleep 1
+done
+some "calls of the last 30 seconds with both sides" "$(grep -o '"id"' "$dir/live.json" | wc -l)"
+is "calls that are there twice" "" "$(live token /mcp/calls -d db=live -d limit=1000 --data-urlencode "kfl=http && path == '/from-front'" | grep -o 'from-front?n=[0-9]*' | sort | uniq -d | head -n 3)"
+live token /metrics >/dev/null
+sleep 5
+some "pairs of workloads in the metrics" "$(live token /metrics | grep -c '^pcapsule_live_calls_total{.*front')"
+timeout -s INT 20 "$cluster/in.sh" bash -c 'PATH=$1:$PATH exec kubectl pcapsule --account investigator tail --format ndjson "$2"' tail "$dir" "http && path == '/from-front'" >"$dir/tail.ndjson" 2>>"$dir/plugin.log" || true
+some "calls of a tail by the plugin" "$(wc -l <"$dir/tail.ndjson")"
+is "of these twice" "" "$(grep -o 'from-front?n=[0-9]*' "$dir/tail.ndjson" | sort | uniq -d | head -n 3)"
+is "a stranger gets nothing live" 403 "$(live stranger /mcp/tail -o /dev/null -w '%{http_code}')"
+is "a person with the right to one namespace gets nothing live" 403 "$(live observer /mcp/calls -d db=live -o /dev/null -w '%{http_code}')"
+is "without a token" 401 "$(timeout 20 "$cluster/in.sh" curl -sS --cacert "$dir/ca.crt" --resolve "pcapsule-hub.pcapsule.svc:8443:$hub" -o /dev/null -w '%{http_code}' https://pcapsule-hub.pcapsule.svc:8443/metrics)"
+k -n pcapsule delete liveconfig default >/dev/null
 
 say "a hub that is killed while it collects"
 snapshot killed '{last: 30s}'

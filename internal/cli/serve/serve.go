@@ -1,11 +1,13 @@
 package serve
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -72,20 +74,25 @@ func (f *serveFlags) run(c *cobra.Command, with Options, args []string) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case len(args) > 0 || f.ring != "" || len(f.allow) == 0:
-	case f.copies != "":
-		args = newest(f.allow)
-	default:
+	later := len(args) == 0 && f.ring == "" && len(f.allow) > 0
+	if later && f.copies == "" {
 		if args, err = f.await(c.Context(), with, awaitEvery); err != nil {
 			return err
 		}
+		later = false
 	}
 	s, end, err := f.server(c.Context(), with, args)
 	if err != nil {
 		return err
 	}
 	defer end()
+	if later {
+		ctx, stop := context.WithCancel(c.Context())
+		var began sync.WaitGroup
+		began.Go(func() { f.begin(ctx, with, s) })
+		defer began.Wait()
+		defer stop()
+	}
 	ln, err := (&net.ListenConfig{}).Listen(c.Context(), "tcp", f.addr)
 	if err != nil {
 		return exit.With(fmt.Errorf("listening on %s: %w", f.addr, err), exit.Other, "choose another address or port with --addr")
@@ -108,6 +115,17 @@ func (f *serveFlags) run(c *cobra.Command, with Options, args []string) error {
 		return err
 	}
 	return c.Context().Err()
+}
+
+// begin opens the first bundles that appear. Until then, s answers about live copies only.
+func (f *serveFlags) begin(ctx context.Context, with Options, s *mcp.Server) {
+	paths, err := f.await(ctx, with, awaitEvery)
+	if err == nil {
+		err = s.Begin(ctx, paths)
+	}
+	if err != nil && ctx.Err() == nil {
+		with.Warn("no bundle is open: %v; open one with open_case", err)
+	}
 }
 
 // options checks the flags about the address and its access control.
