@@ -37,7 +37,7 @@ RELEASE ?= $(shell git describe --tags --always 2>/dev/null || echo dev)
 export GOFLAGS := $(filter-out -buildvcs=false -trimpath,$(GOFLAGS)) -buildvcs=false -trimpath
 export CGO_ENABLED = 1
 
-.PHONY: accept extended generators chart images stores lake lake-short lake-unit lake-program bench-lake casts demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-tls bench-live bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
+.PHONY: accept extended sweeps generators chart images stores lake lake-short lake-unit lake-program bench-lake casts demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-tls bench-live bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
 
 build:
 	$(GO) build -ldflags '-s -w' -o bin/pcapsule ./cmd/pcapsule
@@ -60,7 +60,7 @@ demo: setup build
 # change the machine's networks and control groups and wait for its processes. Before, everything is
 # compiled once: two parts that compile the same package at the same time would each do all the work.
 TEST := unit lint kernels-short chart lake-unit
-EXTENDED := accept fuzz-short release-short generators race
+EXTENDED := accept sweeps fuzz-short release-short generators race
 test: setup
 	@$(MAKE) --no-print-directory timed-compile
 	@echo "$(TEST): two at a time"
@@ -74,7 +74,7 @@ extended: setup
 timed-%:
 	@TIMEFORMAT='$*: %R s; CPU: %U s user, %S s system'; time $(MAKE) --no-print-directory $*
 
-timed-race: | timed-accept
+timed-race: | timed-accept timed-sweeps
 
 stores:
 	$(GO) build -C store/testdata/gateway -o $(CURDIR)/.cache/versitygw github.com/versity/versitygw/cmd/versitygw
@@ -128,12 +128,12 @@ norace := StrippedPrograms|CostIsLinear|AnswersFitTheirBudget|PromptsWork|SkillW
 # One package more than processors, because some tests wait. Packages that take longest come first,
 # so that the last minutes do not have one busy processor only.
 UNIT := $(GO) test -vet=off -timeout 40m -p $(shell expr $$(nproc) + 1) -json
-unit lake-unit accept: export GOGC := $(FEW_GC)
+unit lake-unit accept sweeps: export GOGC := $(FEW_GC)
 # $(call gated,NAME,COMMAND,PACKAGES) runs the tests of packages.
 gated = set -o pipefail; .cache/testgate -json .cache/$(1).json -again "$(2)" $(skips) -- $(2) $(3) | tee .cache/$(1).txt
 LONGEST := $(addprefix ./,recorder internal/cli exporter mcp exporter/dissect/all forensics kfl exporter/internal/read recorder/keys)
 unit: build .cache/testgate
-	$(call gated,unit,$(UNIT),$(LONGEST) $$($(GO) list ./... | grep -v '/internal/acceptance$$'))
+	$(call gated,unit,$(UNIT),-skip '$(SWEEPS)' $(LONGEST) $$($(GO) list ./... | grep -v '/internal/acceptance$$'))
 
 lake-unit: .cache/testgate
 	$(call gated,lake,$(subst $(GO) test,$(GO) test -C lake,$(UNIT)),./...)
@@ -141,6 +141,13 @@ lake-unit: .cache/testgate
 # The programs that make samples/ are a module of their own, because they need many servers and clients.
 generators:
 	$(GO) build -C samples/gen ./...
+
+# Tests that repeat one comparison over every sample, question, secret or place of a capture, which takes each
+# a minute of processor time. Other tests make the same comparison once or a few times.
+SWEEPS := ^Test(StateStaysInTheBudget|LyingLengths|PeakMemory|TruncatedCaptures|LostPackets|NothingShowsASecret|NoTableContainsASecret|NoAnswerConfirmsAGuess|AnswersMatchTheDescription|OverlappingBundlesHaveEachCallOnce|EachCallEqualsCall|AbsentProtocolsAnswerTheSame|BackEndsAgree|StrippedProgramsHaveTheSameFunctions|ReturnsMatchTheDisassembler|NoTextActsOnATerminal|NoTimeMakesAnAnswerFail)$$
+SWEPT := ./exporter ./exporter/dissect/all ./exporter/dissect/quic ./exporter/dissect/ws ./mcp ./forensics ./kfl ./recorder/keys ./internal/cli
+sweeps: .cache/testgate
+	$(call gated,sweeps,$(UNIT),-run '$(SWEEPS)' $(SWEPT))
 
 accept: .cache/testgate
 	$(call gated,accept,$(UNIT),./internal/acceptance)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,7 +34,7 @@ func TestEveryPhaseCanFail(t *testing.T) {
 		order  [2]string
 	}{
 		{"test", []string{"setup", "compile"}, []string{"lint", "unit", "kernels-short"}, [2]string{"compile", "unit"}},
-		{"extended", []string{"setup"}, []string{"accept", "race", "fuzz-short", "release-short", "generators"}, [2]string{"accept", "race"}},
+		{"extended", []string{"setup"}, []string{"accept", "sweeps", "race", "fuzz-short", "release-short", "generators"}, [2]string{"accept", "race"}},
 	} {
 		list := phases(t, tt.target)
 		for _, want := range tt.parts {
@@ -72,6 +73,40 @@ func TestEveryChangePassesAllParts(t *testing.T) {
 	for _, want := range []string{"\nset -euo pipefail\n", "\nmake test\n", "\nmake extended\n"} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf(".ci/run lacks %q", want)
+		}
+	}
+}
+
+// TestSweepsRun: make extended runs each test that make unit leaves out.
+func TestSweepsRun(t *testing.T) {
+	sweeps := regexp.MustCompile(strings.ReplaceAll(strings.Join(phases(t, "sweeps"), " "), "$$", "$"))
+	swept := phases(t, "swept")
+	named := map[string]bool{}
+	for _, name := range strings.Split(strings.TrimSuffix(strings.TrimPrefix(sweeps.String(), "^Test("), ")$"), "|") {
+		named["Test"+name] = false
+	}
+	function := regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		for _, m := range function.FindAllSubmatch(text, -1) {
+			if name := string(m[1]); sweeps.MatchString(name) {
+				named[name] = true
+				if dir, _ := filepath.Rel("../..", filepath.Dir(path)); !slices.Contains(swept, "./"+filepath.ToSlash(dir)) {
+					t.Errorf("%s: nothing runs %s", path, name)
+				}
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, there := range named {
+		if !there {
+			t.Errorf("%s does not exist", name)
 		}
 	}
 }
