@@ -7,6 +7,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/all"
+	content "github.com/pcapsule/pcapsule/exporter/dissect/content/all"
 	"github.com/pcapsule/pcapsule/exporter/internal/write"
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/recorder/secrets"
@@ -59,6 +60,11 @@ func (o *Options) checkProtocols() error {
 		names = append(names, p.Name)
 	}
 	for _, name := range slices.Concat(o.Only, o.Without) {
+		for _, p := range content.Protocols() {
+			if p.Name == name {
+				return &ProtocolsError{fmt.Sprintf("%s is a part of rows of %s: it cannot be selected without them", name, strings.Join(p.Inside, " and "))}
+			}
+		}
 		if !slices.Contains(names, name) {
 			return &ProtocolsError{fmt.Sprintf("unknown protocol %q; protocols are %s", name, strings.Join(names, ", "))}
 		}

@@ -78,6 +78,8 @@ func TestSelectionsAreChecked(t *testing.T) {
 		{"dns", "dns", "leaves no protocol"},
 		{"grpc", "", "grpc is read only inside http1 or http2 or http3"},
 		{"http3", "", "http3 is read only inside quic"},
+		{"graphql", "", "graphql is a part of rows of http and ws"},
+		{"", "s3", "s3 is a part of rows of http"},
 		{"", "grpc", "grpc is a part of http1, http2, http3"},
 	} {
 		_, err := Run(t.Context(), []string{"../samples/dns.pcap"}, filepath.Join(t.TempDir(), "a.pcapsule"), Options{Release: "test", Only: split(c.only), Without: split(c.without)})

@@ -10,8 +10,8 @@ import (
 
 	"github.com/pcapsule/pcapsule/docs"
 	"github.com/pcapsule/pcapsule/exporter"
-	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/all"
+	content "github.com/pcapsule/pcapsule/exporter/dissect/content/all"
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/kfl"
@@ -38,8 +38,26 @@ depends on the size of messages.`,
 	return c
 }
 
-func protocolNames() (list []string) {
+// protocols describes all protocols: those of connections and datagrams, and those inside exchanges of HTTP.
+func protocols() (list []protocolInfo) {
 	for _, p := range exporter.Protocols() {
+		i := protocolInfo{Name: p.Name, Doc: p.Doc, Versions: p.Versions, Depth: p.Depth, Ports: p.Ports, Inside: p.Inside}
+		for _, t := range p.Transports {
+			i.Transports = append(i.Transports, t.String())
+		}
+		if s, ok := all.Throughput(p.Name); ok {
+			i.Speed = &s
+		}
+		list = append(list, i)
+	}
+	for _, p := range content.Protocols() {
+		list = append(list, protocolInfo{Name: p.Name, Doc: p.Doc, Versions: p.Versions, Depth: p.Depth, Inside: p.Inside})
+	}
+	return list
+}
+
+func protocolNames() (list []string) {
+	for _, p := range protocols() {
 		list = append(list, p.Name)
 	}
 	return list
@@ -51,7 +69,7 @@ type protocolInfo struct {
 	Doc        string         `json:"doc"`
 	Versions   string         `json:"versions,omitempty"`
 	Depth      string         `json:"depth,omitempty"`
-	Transports []string       `json:"transports"`
+	Transports []string       `json:"transports,omitempty"` // none: inside of others
 	Ports      []uint16       `json:"ports,omitempty"`
 	Inside     []string       `json:"inside,omitempty"`
 	Columns    []schemaColumn `json:"columns"`
@@ -60,34 +78,29 @@ type protocolInfo struct {
 	Speed      *all.Speed     `json:"speed,omitempty"`
 }
 
-func infoOf(p *dissect.Protocol) protocolInfo {
-	i := protocolInfo{Name: p.Name, Doc: p.Doc, Versions: p.Versions, Depth: p.Depth, Ports: p.Ports, Inside: p.Inside, Columns: []schemaColumn{}, Limits: docs.Limits(p.Name)}
-	for _, t := range p.Transports {
-		i.Transports = append(i.Transports, t.String())
-	}
+// complete adds the columns, the KFL names and the limits.
+func (i *protocolInfo) complete() {
+	i.Columns, i.Limits = []schemaColumn{}, docs.Limits(i.Name)
 	own := map[string]bool{}
 	for _, col := range table.ProtocolColumns() {
-		if slices.Contains(strings.Fields(col.Protocol), p.Name) {
+		if slices.Contains(strings.Fields(col.Protocol), i.Name) || i.Transports == nil && strings.HasPrefix(col.Name, i.Name+"_") {
 			own[col.Name] = true
 			i.Columns = append(i.Columns, schemaColumn{col.Name, col.Kind.String(), col.Unit, col.Optional, col.Protocol, col.Doc})
 		}
 	}
 	for _, f := range kfl.Fields() {
-		if f.Name == p.Name || own[f.Source] || slices.Contains(f.Protocols, p.Name) {
+		if f.Name == i.Name || own[f.Source] || slices.Contains(f.Protocols, i.Name) {
 			i.KFL = append(i.KFL, f.Name)
 		}
 	}
-	if s, ok := all.Throughput(p.Name); ok {
-		i.Speed = &s
-	}
-	return i
 }
 
 func (e *env) runProtocols(args []string, asJSON bool) error {
 	var list []protocolInfo
-	for _, p := range exporter.Protocols() {
+	for _, p := range protocols() {
 		if len(args) == 0 || args[0] == p.Name {
-			list = append(list, infoOf(p))
+			p.complete()
+			list = append(list, p)
 		}
 	}
 	switch {
@@ -103,9 +116,9 @@ func (e *env) runProtocols(args []string, asJSON bool) error {
 		e.describeProtocol(&list[0])
 		return nil
 	}
-	fmt.Fprintf(e.Out, "%-12s %-17s %7s %6s  %s\n", "NAME", "OVER", "COLUMNS", "SPEED", "MEANING")
+	fmt.Fprintf(e.Out, "%-13s %-17s %7s %6s  %s\n", "NAME", "OVER", "COLUMNS", "SPEED", "MEANING")
 	for _, i := range list {
-		fmt.Fprintf(e.Out, "%-12s %-17s %7d %6s  %s\n", i.Name, i.over(), len(i.Columns), i.speed(), i.Doc)
+		fmt.Fprintf(e.Out, "%-13s %-17s %7d %6s  %s\n", i.Name, i.over(), len(i.Columns), i.speed(), i.Doc)
 	}
 	return nil
 }

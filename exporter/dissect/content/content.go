@@ -32,6 +32,15 @@ type Exchange struct {
 	Subprotocol       string // of the WebSocket
 }
 
+// Protocol describes a protocol inside exchanges for readers.
+type Protocol struct {
+	Name     string   // the folder's name, its word of KFL, and the beginning of its columns
+	Doc      string   // what it is
+	Versions string   // the versions that are read
+	Depth    string   // what is read
+	Inside   []string // what carries it: http for HTTP/1 to HTTP/3, ws for messages of a WebSocket
+}
+
 // Reader reads the content of an exchange. It returns
 //   - true:  the exchange belongs to the protocol. Its columns are set; Outcome and StatusText are
 //     too, with Fail, if the content reports an error, and Summary and Endpoint with Name

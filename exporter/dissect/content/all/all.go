@@ -33,10 +33,9 @@ type Columns struct {
 	soap.Envelope
 }
 
-// Names are the names of the protocols: their folders, their words of KFL, and the beginnings of
-// their columns.
-func Names() []string {
-	return []string{"sse", "graphql", "jsonrpc", "mcp", "connect", "s3", "k8sapi", "elasticsearch", "soap"}
+// Protocols describes each of them.
+func Protocols() []content.Protocol {
+	return []content.Protocol{sse.Protocol, graphql.Protocol, jsonrpc.Protocol, mcp.Protocol, connect.Protocol, s3.Protocol, k8sapi.Protocol, elasticsearch.Protocol, soap.Protocol}
 }
 
 // readers are tried in this order until one accepts the exchange.

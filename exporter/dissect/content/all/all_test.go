@@ -242,13 +242,20 @@ func TestInterpretationsAreComplete(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	known := " " + strings.Join(Names(), " ") + " "
+	known := " "
+	for _, p := range Protocols() {
+		known += p.Name + " "
+	}
 	for _, f := range folders {
 		if f.IsDir() && f.Name() != "all" && !strings.Contains(known, " "+f.Name()+" ") {
-			t.Errorf("folder %s is not in Names", f.Name())
+			t.Errorf("folder %s is not in Protocols", f.Name())
 		}
 	}
-	for _, name := range Names() {
+	for _, p := range Protocols() {
+		name := p.Name
+		if p.Doc == "" || p.Versions == "" || p.Depth == "" || len(p.Inside) == 0 {
+			t.Errorf("%s is not described", name)
+		}
 		page := "format/protocols/" + name + ".md"
 		if _, err := os.Stat(repo + "docs/" + page); err != nil || !bytes.Contains(readme, []byte(page)) {
 			t.Errorf("%s has no page that docs/README.md lists", name)

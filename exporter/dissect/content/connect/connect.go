@@ -14,6 +14,15 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
+// Protocol describes it for readers.
+var Protocol = content.Protocol{
+	Name:     "connect",
+	Doc:      "Connect: remote procedure calls of connectrpc.com",
+	Versions: "Connect protocol version 1",
+	Depth:    "service, method, streams, error codes",
+	Inside:   []string{"http"},
+}
+
 // Procedure is a remote procedure call.
 type Procedure struct {
 	Service   table.Opt[string] `col:"connect_service" enc:"dict" doc:"service with its package, the path's part before the last slash. Not null in every Connect call"`

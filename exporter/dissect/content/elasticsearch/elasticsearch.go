@@ -11,6 +11,15 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
+// Protocol describes it for readers.
+var Protocol = content.Protocol{
+	Name:     "elasticsearch",
+	Doc:      "Elasticsearch and OpenSearch",
+	Versions: "REST API",
+	Depth:    "operation, index, document, hits, errors inside responses",
+	Inside:   []string{"http"},
+}
+
 // Action is what was done to which index.
 type Action struct {
 	Operation table.Opt[string] `col:"elasticsearch_operation" enc:"dict" doc:"operation: index, get, delete, search, bulk, or the API of the path without its underscore, such as cluster/health or, of an index itself, indices/create. Not null in every call of Elasticsearch or OpenSearch"`

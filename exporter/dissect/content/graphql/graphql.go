@@ -15,6 +15,15 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
+// Protocol describes it for readers.
+var Protocol = content.Protocol{
+	Name:     "graphql",
+	Doc:      "GraphQL operations",
+	Versions: "GraphQL over HTTP; graphql-transport-ws and graphql-ws",
+	Depth:    "operation, top-level fields, errors, batches, persisted queries, subscriptions",
+	Inside:   []string{"http", "ws"},
+}
+
 // Operation is what was asked, and its errors.
 type Operation struct {
 	Type      table.Opt[string] `col:"graphql_type" enc:"dict" doc:"query, mutation or subscription; persisted if only the hash of the document was sent; connection for the start of a WebSocket session. Not null in every GraphQL call"`

@@ -10,6 +10,15 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
+// Protocol describes it for readers.
+var Protocol = content.Protocol{
+	Name:     "jsonrpc",
+	Doc:      "JSON-RPC calls",
+	Versions: "2.0",
+	Depth:    "method, id, errors, batches",
+	Inside:   []string{"http", "ws"},
+}
+
 // Call is a JSON-RPC request with its response.
 type Call struct {
 	Method   table.Opt[string] `col:"jsonrpc_method" enc:"dict" doc:"method of the request, of a batch the first"`

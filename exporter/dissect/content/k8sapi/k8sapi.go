@@ -12,6 +12,15 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
+// Protocol describes it for readers.
+var Protocol = content.Protocol{
+	Name:     "k8sapi",
+	Doc:      "API of Kubernetes, in the terms of authorization rules",
+	Versions: "any version of an API group",
+	Depth:    "verb, API group, resource, namespace, name, reasons of errors, events of a watch",
+	Inside:   []string{"http"},
+}
+
 // Request is what a call does to which object.
 type Request struct {
 	Verb        table.Opt[string] `col:"k8sapi_verb" enc:"dict" doc:"verb of authorization: get, list, watch, create, update, patch, delete, deletecollection; connect for exec, attach, portforward and proxy. Not null in every call of the Kubernetes API"`

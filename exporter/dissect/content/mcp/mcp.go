@@ -14,6 +14,15 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
+// Protocol describes it for readers.
+var Protocol = content.Protocol{
+	Name:     "mcp",
+	Doc:      "Model Context Protocol: what an assistant asked of tools, prompts and resources",
+	Versions: "all revisions since 2024-11-05",
+	Depth:    "tool, prompt, resource, session, programs of both sides, errors",
+	Inside:   []string{"http"},
+}
+
 // Use is what was used, in which session. Method, id and errors are those of jsonrpc.
 type Use struct {
 	Action   table.Opt[string] `col:"mcp_action" enc:"dict" doc:"method of the message, such as tools/call; listen for the stream of the server's messages, end for the end of a session, response if the client answers the server. Not null in every MCP call"`

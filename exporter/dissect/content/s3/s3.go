@@ -12,6 +12,15 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
+// Protocol describes it for readers.
+var Protocol = content.Protocol{
+	Name:     "s3",
+	Doc:      "Amazon S3 and compatible object stores",
+	Versions: "S3 REST API",
+	Depth:    "operation, bucket, key, version, error code",
+	Inside:   []string{"http"},
+}
+
 // Access is what was done to which object.
 type Access struct {
 	Operation table.Opt[string] `col:"s3_operation" enc:"dict" doc:"operation by its name in the API, such as GetObject. Not null in every S3 call"`

@@ -12,6 +12,15 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
+// Protocol describes it for readers.
+var Protocol = content.Protocol{
+	Name:     "soap",
+	Doc:      "SOAP calls and faults",
+	Versions: "1.1 and 1.2",
+	Depth:    "action, operation, faults",
+	Inside:   []string{"http"},
+}
+
 // Envelope is a request with its answer.
 type Envelope struct {
 	Action    table.Opt[string] `col:"soap_action" enc:"dict" doc:"SOAPAction header, or action parameter of the content type; without quotes"`

@@ -11,6 +11,15 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
+// Protocol describes it for readers.
+var Protocol = content.Protocol{
+	Name:     "sse",
+	Doc:      "Server-Sent Events: streams of events in responses",
+	Versions: "HTML Living Standard, section 9.2",
+	Depth:    "number and types of events, last id",
+	Inside:   []string{"http"},
+}
+
 // Stream is what an event stream shows.
 type Stream struct {
 	Events  table.Opt[int64]  `col:"sse_events" doc:"number of events that the server sent; null if a gap, or the limit of what is read, made the count uncertain"`
