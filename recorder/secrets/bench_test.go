@@ -127,7 +127,7 @@ func TestManyLines(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	grown := int64(after.HeapSys) - int64(before.HeapSys)
 	t.Logf("%d lines: heap grew by %d bytes, %d per line; allocated %d in total", n, grown, grown/n, after.TotalAlloc-before.TotalAlloc)
-	if most := 18*n + 8<<20; grown > most {
+	if most := 18*n + 12<<20; grown > most { // the heap grows by 4 MiB at a time
 		t.Errorf("heap grew by %d bytes, want at most %d", grown, most)
 	}
 	if st := s.Stats()[0]; st.Keys != n || st.Lines != n || st.Duplicates != 0 || st.Conflicts != 0 || st.Wrong != 0 {
