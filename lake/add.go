@@ -71,7 +71,7 @@ func (l *Lake) Add(ctx context.Context, address, cluster string, progress func(d
 	if err := l.verify(ctx, r, src, progress); err != nil {
 		return b, false, err
 	}
-	src.Added = time.Now().UTC().Truncate(time.Microsecond)
+	src.Added = l.now().UTC().Truncate(time.Microsecond)
 	err = l.retry(ctx, func() error {
 		if b, err = l.Find(ctx, src.ID); err == nil {
 			added = false

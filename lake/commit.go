@@ -23,10 +23,16 @@ const maxAttempts = 100
 
 // retry makes a change, and makes it anew from the tables' new state when others were faster.
 func (l *Lake) retry(ctx context.Context, change func() error) error {
+	if err := l.checkClock(ctx); err != nil {
+		return err
+	}
 	for n := range maxAttempts {
 		err := change()
+		if err == nil {
+			return nil
+		}
 		if !errors.Is(err, ErrConflict) && !errors.Is(err, table.ErrCommitFailed) {
-			return err
+			return errors.Join(l.ahead(ctx), err)
 		}
 		select {
 		case <-ctx.Done():
@@ -35,6 +41,50 @@ func (l *Lake) retry(ctx context.Context, change func() error) error {
 		}
 	}
 	return fmt.Errorf("after %d attempts: %w; try again", maxAttempts, ErrConflict)
+}
+
+// maxSkew is how far the clocks of a writer and of the catalog's database may differ. Iceberg refuses a change
+// that is more than a minute before the last one (table specification, "Snapshots"), so a writer whose clock
+// is ahead would lock out all others until theirs have caught up.
+const maxSkew = 30 * time.Second
+
+// checkClock compares this machine's clock with that of the catalog's database.
+func (l *Lake) checkClock(ctx context.Context) error {
+	form := "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)"
+	if l.dialect == sqlcat.SQLite {
+		form = "SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
+	}
+	var ms int64
+	before := l.now()
+	if err := l.db.QueryRowContext(ctx, form).Scan(&ms); err != nil {
+		return fmt.Errorf("asking the catalog for its time: %w", err)
+	}
+	at, after := time.UnixMilli(ms), l.now()
+	switch {
+	case before.Sub(at) > maxSkew:
+		return fmt.Errorf("%w: this machine's is %s ahead of the catalog's; set it", ErrClock, before.Sub(at).Round(time.Second))
+	case at.Sub(after) > maxSkew:
+		return fmt.Errorf("%w: this machine's is %s behind the catalog's; set it", ErrClock, at.Sub(after).Round(time.Second))
+	}
+	return nil
+}
+
+// ahead is an error if a table was changed at a time that is still to come.
+func (l *Lake) ahead(ctx context.Context) error {
+	names, err := l.names(ctx)
+	if err != nil {
+		return nil //nolint:nilerr // the change has an error of its own
+	}
+	for _, name := range names {
+		t, err := l.load(ctx, name)
+		if err != nil {
+			continue
+		}
+		if at := time.UnixMilli(t.Metadata().LastUpdatedMillis()).UTC(); at.Sub(l.now()) > time.Minute {
+			return fmt.Errorf("%w: another program changed table %s at %s, which is still to come; until then, the lake cannot be changed", ErrClock, name, at.Format(time.DateTime))
+		}
+	}
+	return nil
 }
 
 // staged is a table's next metadata, written but not yet current.

@@ -17,6 +17,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/catalog"
@@ -39,6 +40,7 @@ var (
 	ErrConflict = errors.New("other writers changed the lake at the same time")
 	ErrScheme   = errors.New("engines cannot read this store")
 	ErrRemoved  = errors.New("rows of the bundle were removed")
+	ErrClock    = errors.New("clocks differ")
 )
 
 // Config says where a lake is.
@@ -57,6 +59,7 @@ type Lake struct {
 	props     iceberg.Properties
 
 	step func(string) error // of tests: called between the steps of a change
+	now  func() time.Time
 }
 
 var plainName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
@@ -77,7 +80,7 @@ func Open(ctx context.Context, c Config) (*Lake, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening catalog: %w", err)
 	}
-	l := &Lake{db: db, dialect: dialect, namespace: c.Namespace, props: storeProps(), step: func(string) error { return nil }}
+	l := &Lake{db: db, dialect: dialect, namespace: c.Namespace, props: storeProps(), step: func(string) error { return nil }, now: time.Now}
 	if err := l.open(ctx, c); err != nil {
 		db.Close()
 		return nil, err
