@@ -34,6 +34,8 @@ type Options struct {
 	From, To  string           // window, in the forms that questions take
 	KFL       string           // filter of calls
 	Accept    string           // list of accepted findings, as list_findings takes it
+	Allow     []string         // allowed outside destinations and pairs of namespaces, as list_findings takes them
+	Attest    bool             // the author states what the question controls takes as attest
 	Release   string           // of the program that builds the report
 	Checks    []*bundle.Report // results of verifications, one per bundle; nil: use the state in the case
 
@@ -81,7 +83,7 @@ func (o *Options) basisOf(c *forensics.Case) (*value.Basis, error) {
 	if o.basis != nil {
 		return o.basis, nil
 	}
-	b := &value.Basis{Release: value.Clean(o.Release, value.MaxText), Name: o.Name, Template: o.Template, Title: o.Title, From: o.From, To: o.To, KFL: o.KFL, Mask: o.MaskID, Accept: o.Accept}
+	b := &value.Basis{Release: value.Clean(o.Release, value.MaxText), Name: o.Name, Template: o.Template, Title: o.Title, From: o.From, To: o.To, KFL: o.KFL, Mask: o.MaskID, Accept: o.Accept, Allow: o.Allow, Attest: o.Attest}
 	if b.Name == "" {
 		b.Name = defaultTemplate
 	}

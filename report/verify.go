@@ -254,8 +254,17 @@ func element(path []string, key string, _ []string, v any) []string {
 	return path
 }
 
+// lists compares lists. Equal elements at the end are skipped, so that one removed or added element
+// is one difference.
 func (w *walker) lists(path, columns []string, a, b []any) {
-	for i := range max(len(a), len(b)) {
+	first := 0
+	for first < min(len(a), len(b)) && reflect.DeepEqual(a[first], b[first]) {
+		first++
+	}
+	for len(a) > first && len(b) > first && reflect.DeepEqual(a[len(a)-1], b[len(b)-1]) {
+		a, b = a[:len(a)-1], b[:len(b)-1]
+	}
+	for i := first; i < max(len(a), len(b)); i++ {
 		switch {
 		case i >= len(a):
 			w.say(path, "%s is missing in the file", words(b[i]))
