@@ -19,6 +19,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/tally"
+	"github.com/pcapsule/pcapsule/forensics/control"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/report/templates"
@@ -82,7 +83,7 @@ func kinds() []kind {
 
 // Known is what a template may name, given the questions and the names of the analyzers.
 func Known(questions []ask.Question, analyzers []string) templates.Known {
-	k := templates.Known{Kinds: templates.Kinds{}, Questions: map[string]templates.Question{}, Analyzers: analyzers}
+	k := templates.Known{Kinds: templates.Kinds{}, Questions: map[string]templates.Question{}, Analyzers: analyzers, Frameworks: control.Frameworks()}
 	for _, x := range kinds() {
 		k.Kinds[x.name] = x.params
 	}

@@ -49,7 +49,6 @@ type Basis struct {
 // Source identifies a bundle by its contents.
 type Source struct {
 	Name        string `json:"name"`
-	ID          string `json:"bundle_id"`
 	TagManifest string `json:"tagmanifest_sha256,omitempty"` // SHA-256 of tagmanifest-sha256.txt
 	Checked     bool   `json:"checked,omitempty"`            // every file was hashed for the report
 }
