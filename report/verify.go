@@ -12,6 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/report/render"
+	"github.com/pcapsule/pcapsule/report/templates"
 	"github.com/pcapsule/pcapsule/report/value"
 )
 
@@ -43,6 +44,7 @@ func Verify(ctx context.Context, form render.Form, file []byte, c *forensics.Cas
 	if k.Differences, err = otherBundles(r, c); err != nil || len(k.Differences) > 0 {
 		return k, err
 	}
+	k.origin(&r.Basis, o.Release)
 	basis := r.Basis
 	o.basis = &basis
 	again, err := Build(ctx, c, o)
@@ -54,6 +56,19 @@ func Verify(ctx context.Context, form render.Form, file []byte, c *forensics.Cas
 		return nil, err
 	}
 	return k, k.compare(form, file, r, again)
+}
+
+// origin notes what a report says of its own origin and the bundles cannot show: the release that
+// wrote it, and which template this was.
+func (k *Check) origin(b *value.Basis, release string) {
+	if b.Release != release {
+		k.Notes = append(k.Notes, fmt.Sprintf("the report says that release %s of pcapsule wrote it; this is release %s", words(b.Release), words(release)))
+	}
+	text, err := templates.Builtin(b.Name)
+	file := strings.HasSuffix(b.Name, ".yaml") || strings.HasSuffix(b.Name, ".yml")
+	if err == nil && string(text) != b.Template || err != nil && !file {
+		k.Notes = append(k.Notes, fmt.Sprintf("the template of the report is called %s, but this release has another one or none of this name", words(b.Name)))
+	}
 }
 
 // repeat asks the second tool again, if the report has its observation.

@@ -263,6 +263,31 @@ func visible(form string) []fileEdit {
 	return every
 }
 
+// TestWhatBundlesCannotShowIsNoted changes what a report says of its own origin.
+func TestWhatBundlesCannotShowIsNoted(t *testing.T) {
+	dns := sample(t, "dns.pcap")
+	c := open(t, dns)
+	for _, tt := range []struct {
+		name, want string
+		change     func(b *value.Basis)
+	}{
+		{"nothing", "", func(*value.Basis) {}},
+		{"a template in a file", "", func(b *value.Basis) { b.Name = "mine.yaml" }},
+		{"another release", "9.9.9", func(b *value.Basis) { b.Release = "9.9.9" }},
+		{"a template that does not exist", "acme", func(b *value.Basis) { b.Name = "acme" }},
+		{"a template under the name of a built-in one", "tls", func(b *value.Basis) { b.Name = "tls" }},
+	} {
+		r, _ := build(t, Options{}, dns)
+		tt.change(&r.Basis)
+		for form, file := range forms(t, r, "json") {
+			k := check(t, form, file, c)
+			if notes := strings.Join(k.Notes, "\n"); len(k.Differences) > 0 || (notes == "") != (tt.want == "") || !strings.Contains(notes, tt.want) {
+				t.Errorf("%s: differences %q, notes %q; want a note with %q", tt.name, k.Differences, notes, tt.want)
+			}
+		}
+	}
+}
+
 // TestOneRemovedElementIsOneDifference removes a row from the middle of a table, and a finding.
 func TestOneRemovedElementIsOneDifference(t *testing.T) {
 	again, _ := build(t, Options{Name: "incident"}, sample(t, "shop.pcapng"))
