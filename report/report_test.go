@@ -271,6 +271,9 @@ func TestReportOfSeveralBundles(t *testing.T) {
 	if r.Title != "shop and dns" {
 		t.Errorf("title %q", r.Title)
 	}
+	if f := r.Facts[1]; f.Label != "packets of all bundles" || !strings.Contains(page, "in several bundles counts in each") {
+		t.Errorf("%q: the report does not say that overlapping bundles count twice", f.Label)
+	}
 	seen := map[int]bool{}
 	for _, row := range findTable(r, "dns-failures").Rows {
 		if row.Cite[0].Call == "" {

@@ -77,8 +77,12 @@ func (b *builder) facts() {
 		return
 	}
 	if b.whole {
-		b.r.Facts = append(b.r.Facts, value.Number{Label: "from first to last packet", Text: value.Duration(time.Duration(b.last - b.first))}, value.Count("packets", b.accts.Packets),
-			value.Number{Label: "on the wire", Text: value.Bytes(b.accts.Bytes), Value: &b.accts.Bytes})
+		packets, bytes := "packets", "on the wire"
+		if b.several { // bundles may overlap
+			packets, bytes = "packets of all bundles", "bytes of all bundles"
+		}
+		b.r.Facts = append(b.r.Facts, value.Number{Label: "from first to last packet", Text: value.Duration(time.Duration(b.last - b.first))}, value.Count(packets, b.accts.Packets),
+			value.Number{Label: bytes, Text: value.Bytes(b.accts.Bytes), Value: &b.accts.Bytes})
 	} else {
 		b.r.Facts = append(b.r.Facts, value.Number{Label: "from begin to end of the window", Text: value.Duration(time.Duration(b.last - b.first))})
 	}
