@@ -16,6 +16,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/control"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	findings "github.com/pcapsule/pcapsule/forensics/finding/all"
 	"github.com/pcapsule/pcapsule/internal/cli/command"
@@ -192,7 +193,7 @@ func (f *reportFlags) options() (*report.Options, error) {
 
 // reportOptions are the options of every report.
 func reportOptions() *report.Options {
-	o := &report.Options{Questions: findings.Questions(), Release: version.Release}
+	o := &report.Options{Questions: findings.Questions(), Frameworks: control.Frameworks(), Release: version.Release}
 	for _, a := range findings.Analyzers() {
 		o.Analyzers = append(o.Analyzers, a.Name)
 	}

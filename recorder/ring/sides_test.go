@@ -124,7 +124,7 @@ func TestSideFilesOfNoSegmentAreNamed(t *testing.T) {
 	for _, name := range []string{"sockets-worker-3-000000004.events", "sockets-worker-3-000000009.owners.jsonl", "other-worker-3-000000001.events"} {
 		must(t, os.WriteFile(filepath.Join(dir, name), []byte("{}\n"), 0o600))
 	}
-	const want = "3 side files belong to no segment, so they are not read: other-worker-3-000000001.events, sockets-worker-3-000000004.events, sockets-worker-3-000000009.owners.jsonl"
+	const want = "side files that belong to no segment are not read: other-worker-3-000000001.events, sockets-worker-3-000000004.events, sockets-worker-3-000000009.owners.jsonl (3 in all)"
 	if rep := verified(t, dir); !rep.OK() || len(rep.Notes) != 1 || rep.Notes[0] != want {
 		t.Errorf("%+v", rep)
 	}

@@ -13,8 +13,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // VerifyOptions of Verify.
@@ -362,7 +360,7 @@ func (v *verifier) files() {
 	// A recorder that is stopped may leave such files, and nothing reads them. One that runs creates
 	// them before the segment.
 	if n := len(v.ring.stray); n > 0 && !v.ring.Writing {
-		v.rep.Notes = append(v.rep.Notes, plural.Sprintf("%d side {file belongs|files belong} to no segment, so {it is|they are} not read: %s", n, strings.Join(v.ring.stray[:min(n, 10)], ", ")))
+		v.rep.Notes = append(v.rep.Notes, fmt.Sprintf("side files that belong to no segment are not read: %s (%d in all)", strings.Join(v.ring.stray[:min(n, 10)], ", "), n))
 	}
 }
 

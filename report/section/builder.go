@@ -19,7 +19,6 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/tally"
-	"github.com/pcapsule/pcapsule/forensics/control"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/report/templates"
@@ -81,9 +80,9 @@ func kinds() []kind {
 	}
 }
 
-// Known is what a template may name, given the questions and the names of the analyzers.
-func Known(questions []ask.Question, analyzers []string) templates.Known {
-	k := templates.Known{Kinds: templates.Kinds{}, Questions: map[string]templates.Question{}, Analyzers: analyzers, Frameworks: control.Frameworks()}
+// Known is what a template may name, given the questions and the names of analyzers and frameworks.
+func Known(questions []ask.Question, analyzers, frameworks []string) templates.Known {
+	k := templates.Known{Kinds: templates.Kinds{}, Questions: map[string]templates.Question{}, Analyzers: analyzers, Frameworks: frameworks}
 	for _, x := range kinds() {
 		k.Kinds[x.name] = x.params
 	}
