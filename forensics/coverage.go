@@ -1,9 +1,11 @@
 package forensics
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
+	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
 )
 
@@ -153,11 +155,29 @@ func (c *Case) readCoverage() ([]stretch, error) {
 		}
 	}
 	for i, b := range c.bundles {
+		for _, l := range b.Manifest.Derived.Lacks() {
+			if w := b.Manifest.Window; l.Reason == bundle.LackFilter && w.FirstNs != nil && w.LastNs != nil {
+				out = append(out, stretch{Hole{Bundle: i, Source: b.Manifest.Derived.Kind, From: int64(*w.FirstNs), To: int64(*w.LastNs), Reason: l.Reason, Packets: l.Packets, Detail: l.Detail}, false})
+			}
+		}
 		if w := b.Manifest.Window; !has[i] && w.FirstNs != nil && w.LastNs != nil {
 			out = append(out, stretch{Hole{Bundle: i, From: int64(*w.FirstNs), To: int64(*w.LastNs)}, true})
 		}
 	}
 	return out, nil
+}
+
+// Redactions says how values were removed from bundles of the case, without repetitions. That a value is
+// not there then proves nothing.
+func (c *Case) Redactions() (out []string) {
+	for _, b := range c.bundles {
+		for _, l := range b.Manifest.Derived.Lacks() {
+			if text := cmp.Or(l.Detail, "an earlier redaction removed values"); l.Reason == bundle.LackRedaction && !slices.Contains(out, text) {
+				out = append(out, text)
+			}
+		}
+	}
+	return out
 }
 
 func readStretch(r *duck.Rows) stretch {

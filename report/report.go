@@ -26,16 +26,19 @@ import (
 
 // Options define how to build a report. Questions must have those of package finding/all.
 type Options struct {
-	Questions []ask.Question
-	Analyzers []string         // their names
-	Template  string           // text of the template; empty: the built-in template Name
-	Name      string           // name of the template; empty: overview
-	Title     string           // empty: the names of the bundles
-	From, To  string           // window, in the forms that questions take
-	KFL       string           // filter of calls
-	Accept    string           // list of accepted findings, as list_findings takes it
-	Release   string           // of the program that builds the report
-	Checks    []*bundle.Report // results of verifications, one per bundle; nil: use the state in the case
+	Questions  []ask.Question
+	Analyzers  []string         // their names
+	Frameworks []string         // of controls
+	Template   string           // text of the template; empty: the built-in template Name
+	Name       string           // name of the template; empty: overview
+	Title      string           // empty: the names of the bundles
+	From, To   string           // window, in the forms that questions take
+	KFL        string           // filter of calls
+	Accept     string           // list of accepted findings, as list_findings takes it
+	Allow      []string         // allowed outside destinations and pairs of namespaces, as list_findings takes them
+	Attest     bool             // the author states what the question controls takes as attest
+	Release    string           // of the program that builds the report
+	Checks     []*bundle.Report // results of verifications, one per bundle; nil: use the state in the case
 
 	MaskID string              // SHA-256 of the policy that masks; empty: nothing is masked
 	Mask   func(string) string // masks secret values in a text; nil: nothing is masked
@@ -59,7 +62,7 @@ func Build(ctx context.Context, c *forensics.Case, o Options) (*value.Report, er
 	if err != nil {
 		return nil, err
 	}
-	t, err := templates.Parse(basis.Name, []byte(basis.Template), section.Known(o.Questions, o.Analyzers))
+	t, err := templates.Parse(basis.Name, []byte(basis.Template), section.Known(o.Questions, o.Analyzers, o.Frameworks))
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +84,7 @@ func (o *Options) basisOf(c *forensics.Case) (*value.Basis, error) {
 	if o.basis != nil {
 		return o.basis, nil
 	}
-	b := &value.Basis{Release: value.Clean(o.Release, value.MaxText), Name: o.Name, Template: o.Template, Title: o.Title, From: o.From, To: o.To, KFL: o.KFL, Mask: o.MaskID, Accept: o.Accept}
+	b := &value.Basis{Release: value.Clean(o.Release, value.MaxText), Name: o.Name, Template: o.Template, Title: o.Title, From: o.From, To: o.To, KFL: o.KFL, Mask: o.MaskID, Accept: o.Accept, Allow: o.Allow, Attest: o.Attest}
 	if b.Name == "" {
 		b.Name = defaultTemplate
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/control"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
 	"github.com/pcapsule/pcapsule/report/render"
 	"github.com/pcapsule/pcapsule/report/value"
@@ -50,7 +51,7 @@ func bundleOptions(name string) (o exporter.Options) {
 
 // known adds the questions and analyzers of the program to options.
 func known(o Options) Options {
-	o.Questions = all.Questions()
+	o.Questions, o.Frameworks = all.Questions(), control.Frameworks()
 	for _, a := range all.Analyzers() {
 		o.Analyzers = append(o.Analyzers, a.Name)
 	}
@@ -270,6 +271,9 @@ func TestReportOfSeveralBundles(t *testing.T) {
 	r, page := build(t, Options{}, sample(t, "shop.pcapng"), sample(t, "dns.pcap"))
 	if r.Title != "shop and dns" {
 		t.Errorf("title %q", r.Title)
+	}
+	if f := r.Facts[1]; f.Label != "packets of all bundles" || !strings.Contains(page, "in several bundles counts in each") {
+		t.Errorf("%q: the report does not say that overlapping bundles count twice", f.Label)
 	}
 	seen := map[int]bool{}
 	for _, row := range findTable(r, "dns-failures").Rows {

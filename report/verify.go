@@ -12,6 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/report/render"
+	"github.com/pcapsule/pcapsule/report/templates"
 	"github.com/pcapsule/pcapsule/report/value"
 )
 
@@ -43,6 +44,7 @@ func Verify(ctx context.Context, form render.Form, file []byte, c *forensics.Cas
 	if k.Differences, err = otherBundles(r, c); err != nil || len(k.Differences) > 0 {
 		return k, err
 	}
+	k.origin(&r.Basis, o.Release)
 	basis := r.Basis
 	o.basis = &basis
 	again, err := Build(ctx, c, o)
@@ -54,6 +56,19 @@ func Verify(ctx context.Context, form render.Form, file []byte, c *forensics.Cas
 		return nil, err
 	}
 	return k, k.compare(form, file, r, again)
+}
+
+// origin notes what a report says of its own origin and the bundles cannot show: the release that
+// wrote it, and which template this was.
+func (k *Check) origin(b *value.Basis, release string) {
+	if b.Release != release {
+		k.Notes = append(k.Notes, fmt.Sprintf("the report says that release %s of pcapsule wrote it; this is release %s", words(b.Release), words(release)))
+	}
+	text, err := templates.Builtin(b.Name)
+	file := strings.HasSuffix(b.Name, ".yaml") || strings.HasSuffix(b.Name, ".yml")
+	if err == nil && string(text) != b.Template || err != nil && !file {
+		k.Notes = append(k.Notes, fmt.Sprintf("the template of the report is called %s, but this release has another one or none of this name", words(b.Name)))
+	}
 }
 
 // repeat asks the second tool again, if the report has its observation.
@@ -254,8 +269,17 @@ func element(path []string, key string, _ []string, v any) []string {
 	return path
 }
 
+// lists compares lists. Equal elements at the end are skipped, so that one removed or added element
+// is one difference.
 func (w *walker) lists(path, columns []string, a, b []any) {
-	for i := range max(len(a), len(b)) {
+	first := 0
+	for first < min(len(a), len(b)) && reflect.DeepEqual(a[first], b[first]) {
+		first++
+	}
+	for len(a) > first && len(b) > first && reflect.DeepEqual(a[len(a)-1], b[len(b)-1]) {
+		a, b = a[:len(a)-1], b[:len(b)-1]
+	}
+	for i := first; i < max(len(a), len(b)); i++ {
 		switch {
 		case i >= len(a):
 			w.say(path, "%s is missing in the file", words(b[i]))

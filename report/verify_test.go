@@ -263,6 +263,61 @@ func visible(form string) []fileEdit {
 	return every
 }
 
+// TestWhatBundlesCannotShowIsNoted changes what a report says of its own origin.
+func TestWhatBundlesCannotShowIsNoted(t *testing.T) {
+	dns := sample(t, "dns.pcap")
+	c := open(t, dns)
+	for _, tt := range []struct {
+		name, want string
+		change     func(b *value.Basis)
+	}{
+		{"nothing", "", func(*value.Basis) {}},
+		{"a template in a file", "", func(b *value.Basis) { b.Name = "mine.yaml" }},
+		{"another release", "9.9.9", func(b *value.Basis) { b.Release = "9.9.9" }},
+		{"a template that does not exist", "acme", func(b *value.Basis) { b.Name = "acme" }},
+		{"a template under the name of a built-in one", "tls", func(b *value.Basis) { b.Name = "tls" }},
+	} {
+		r, _ := build(t, Options{}, dns)
+		tt.change(&r.Basis)
+		for form, file := range forms(t, r, "json") {
+			k := check(t, form, file, c)
+			if notes := strings.Join(k.Notes, "\n"); len(k.Differences) > 0 || (notes == "") != (tt.want == "") || !strings.Contains(notes, tt.want) {
+				t.Errorf("%s: differences %q, notes %q; want a note with %q", tt.name, k.Differences, notes, tt.want)
+			}
+		}
+	}
+}
+
+// TestOneRemovedElementIsOneDifference removes a row from the middle of a table, and a finding.
+func TestOneRemovedElementIsOneDifference(t *testing.T) {
+	again, _ := build(t, Options{Name: "incident"}, sample(t, "shop.pcapng"))
+	for name, change := range map[string]func(r *value.Report) string{
+		"a row": func(r *value.Report) string {
+			rows := findTable(r, "failures-table")
+			text := rows.Rows[2].Cells[0].Text
+			rows.Rows = slices.Delete(rows.Rows, 2, 3)
+			return text
+		},
+		"a finding": func(r *value.Report) string {
+			id := r.Findings[1].ID
+			r.Findings = slices.Delete(r.Findings, 1, 2)
+			return id
+		},
+		"a section": func(r *value.Report) string {
+			title := r.Sections[3].Title
+			r.Sections = slices.Delete(r.Sections, 3, 4)
+			return title
+		},
+	} {
+		r := clone(t, again)
+		want := change(r)
+		list, err := differences(r, again)
+		if err != nil || len(list) != 1 || !strings.Contains(list[0], want) || !strings.Contains(list[0], "missing in the file") {
+			t.Errorf("%s: %v, %d differences, want one with %q: %.3q", name, err, len(list), want, list)
+		}
+	}
+}
+
 func TestVerifyWithAnotherBundle(t *testing.T) {
 	shop := sample(t, "shop.pcapng")
 	r, page := build(t, Options{}, shop)

@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -48,6 +49,51 @@ type DerivedFrom struct {
 	TagManifest *Digest `json:"tagmanifest_sha256,omitempty"` // of the original, unless it was redacted
 	Packets     int64   `json:"packets"`                      // in its files
 	Derived     string  `json:"derived,omitempty"`            // kind, if the original was itself derived
+	Lacks       []Lack  `json:"lacks,omitempty"`              // what the original lacked already
+}
+
+// Lack is something that a bundle lacks because it was derived: an absence in it proves nothing.
+type Lack struct {
+	Reason  string `json:"reason"`            // filter: packets were left out; redaction: values were removed
+	Packets int64  `json:"packets,omitempty"` // left out or changed; 0 if unknown
+	Detail  string `json:"detail,omitempty"`
+}
+
+// The reasons of a Lack.
+const (
+	LackFilter    = "filter"
+	LackRedaction = "redaction"
+)
+
+// Lacks lists what the bundle lacks, through all bundles that it was derived from. A cut to a time lacks
+// nothing within this time.
+func (d *Derived) Lacks() []Lack {
+	if d == nil {
+		return nil
+	}
+	list := slices.Clone(d.From.Lacks)
+	if d.Policy != nil {
+		list = append(list, Lack{LackRedaction, d.Packets.Changed, "the policy " + d.Policy.Name + " removed values"})
+		if n := d.Packets.Removed; n > 0 {
+			list = append(list, Lack{LackFilter, n, "the policy " + d.Policy.Name + " removed packets"})
+		}
+	}
+	if c := d.Cut; c != nil {
+		var kept []string
+		if c.Filter != "" {
+			kept = append(kept, "of calls that match "+c.Filter)
+		}
+		if c.Workload != "" {
+			kept = append(kept, "of "+c.Workload)
+		}
+		if len(c.Namespaces) > 0 {
+			kept = append(kept, "of the namespaces "+strings.Join(c.Namespaces, ", "))
+		}
+		if len(kept) > 0 {
+			list = append(list, Lack{LackFilter, d.Packets.Removed, "only connections " + strings.Join(kept, " and ") + " were kept"})
+		}
+	}
+	return list
 }
 
 // DerivedCount counts the packets of the original.

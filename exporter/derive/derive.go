@@ -199,9 +199,12 @@ func origin(b *bundle.Bundle, secret bool) (bundle.DerivedFrom, error) {
 		f.Packets += b.Manifest.Inputs[i].Packets
 	}
 	if d := b.Manifest.Derived; d != nil {
-		f.Derived = d.Kind
+		f.Derived, f.Lacks = d.Kind, d.Lacks()
 	}
 	if secret {
+		for i := range f.Lacks { // what was left out may be a value that is removed now
+			f.Lacks[i] = bundle.Lack{Reason: f.Lacks[i].Reason}
+		}
 		return f, nil
 	}
 	entries, _, err := b.Custody()

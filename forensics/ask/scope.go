@@ -128,12 +128,20 @@ func ParseTime(field, text string, missing, first, last int64) (int64, error) {
 		return missing, nil
 	}
 	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
-		return last - int64(d), nil
+		return max(last-int64(d), 0), nil
 	}
 	for _, l := range layouts {
-		if t, err := time.Parse(l, text); err == nil {
-			return t.UnixNano(), nil
+		t, err := time.Parse(l, text)
+		if err != nil {
+			continue
 		}
+		// Times outside the range of 64-bit nanoseconds would wrap around, and so would the length
+		// of a window that begins before 1970.
+		ns := t.UnixNano()
+		if ns < 0 || !time.Unix(0, ns).Equal(t) {
+			return 0, Wrong(field, "%q is outside 1970-01-01 to 2262-04-11, the times that packets have", text)
+		}
+		return ns, nil
 	}
 	for _, l := range dayLayouts {
 		t, err := time.Parse(l, text)

@@ -28,13 +28,16 @@ func TestParseTime(t *testing.T) {
 		"23:45:00":                      "2026-11-19T23:45:00Z",
 		"10:00":                         "2026-11-20T10:00:00Z", // after the end, which is on this day
 		"2s":                            "2026-11-20T09:24:50.5Z",
+		"1970-01-01":                    "1970-01-01T00:00:00Z",
+		"2000000h":                      "1970-01-01T00:00:00Z", // packets are never older
+		"2262-04-11":                    "2262-04-11T00:00:00Z",
 	} {
 		got, err := ask.ParseTime("from", text, first, first, last)
 		if err != nil || got != at(want) {
 			t.Errorf("%q is %s, %v; want %s", text, ask.Stamp(got), err, want)
 		}
 	}
-	for _, text := range []string{"yesterday", "25:00", "-5m", "2026-13-01", "09:24:50 "} {
+	for _, text := range []string{"yesterday", "25:00", "-5m", "2026-13-01", "09:24:50 ", "0001-01-01", "1677-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "2262-04-12", "9999-12-31T23:59:59Z"} {
 		if got, err := ask.ParseTime("from", text, first, first, last); err == nil {
 			t.Errorf("%q is %s, want an error", text, ask.Stamp(got))
 		}

@@ -19,6 +19,9 @@ var files embed.FS
 // order lists the frameworks as answers do.
 var order = []string{"pci", "hipaa", "soc2", "gdpr", "iso27001", "nist80053", "nis2", "dora"}
 
+// Frameworks lists the frameworks as the question controls takes them.
+func Frameworks() []string { return slices.Clone(order) }
+
 // framework is one file of frameworks. Titles are in our own words, because the texts of most
 // standards are protected by copyright.
 type framework struct {

@@ -189,6 +189,9 @@ func (j *judge) open(r *requirement) (out []string) {
 	if len(j.cut) > 0 {
 		out = append(out, "these analyzers ran out of time: "+strings.Join(j.cut, ", "))
 	}
+	if len(r.Exceptions) > 0 || r.Shows == access { // findings and accesses are found by values
+		out = append(out, j.c.Redactions()...)
+	}
 	if r.Shows == access && j.more {
 		out = append(out, "there are more places with such data than can be listed")
 	}

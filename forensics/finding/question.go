@@ -87,6 +87,9 @@ func Run(ctx context.Context, c *forensics.Case, analyzers []Analyzer, in In) (*
 	if out.Frame, err = asked.Frame(ctx, c); err != nil {
 		return nil, err
 	}
+	for _, text := range c.Redactions() {
+		out.Note("%s, which no analyzer can find", text)
+	}
 	for _, l := range looks {
 		kept := slices.DeleteFunc(l.found, func(f Finding) bool {
 			return Rank(f.Severity) > worst || in.Service != "" && !concerns(f, in.Service)

@@ -155,10 +155,10 @@ func (f *bundleFlags) options(e *env) (exporter.Options, error) {
 		return o, exit.Usagef("output %s: want a name ending in .pcapsule", f.output)
 	}
 	var err error
-	if o.FromNs, err = parseTime("from", f.from); err != nil {
+	if o.FromNs, err = command.ParseTime("from", f.from); err != nil {
 		return o, err
 	}
-	if o.ToNs, err = parseTime("to", f.to); err != nil {
+	if o.ToNs, err = command.ParseTime("to", f.to); err != nil {
 		return o, err
 	}
 	if o.ToNs != 0 && o.FromNs > o.ToNs {
@@ -228,17 +228,6 @@ func (e *env) bundleError(ctx context.Context, err error, output string) error {
 		return exit.OutputError(err, output)
 	}
 	return err
-}
-
-func parseTime(flag, s string) (int64, error) {
-	if s == "" {
-		return 0, nil
-	}
-	t, err := time.Parse(time.RFC3339Nano, s)
-	if err != nil {
-		return 0, exit.Usagef("--%s %q: want a time such as 2026-01-31T14:15:00Z", flag, s)
-	}
-	return t.UnixNano(), nil
 }
 
 func parseDecodeAs(list []string) (out []dissect.DecodeAs, err error) {

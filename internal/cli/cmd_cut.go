@@ -12,6 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/derive"
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 )
 
@@ -64,10 +65,10 @@ func (e *env) runCut(ctx context.Context, args []string, f *cutFlags) error {
 		choice.Said.Filter = args[1]
 	}
 	var err error
-	if choice.FromNs, err = parseTime("from", f.from); err != nil {
+	if choice.FromNs, err = command.ParseTime("from", f.from); err != nil {
 		return err
 	}
-	if choice.ToNs, err = parseTime("to", f.to); err != nil {
+	if choice.ToNs, err = command.ParseTime("to", f.to); err != nil {
 		return err
 	}
 	if choice.FromNs != 0 {

@@ -303,5 +303,5 @@ func gapsText(cov forensics.Coverage) string {
 	if cov.More > 0 {
 		text += fmt.Sprintf(" and %d more", cov.More)
 	}
-	return text + " (table coverage lists them)"
+	return text + " (pcapsule info lists them)"
 }

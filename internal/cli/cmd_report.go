@@ -16,6 +16,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/control"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	findings "github.com/pcapsule/pcapsule/forensics/finding/all"
 	"github.com/pcapsule/pcapsule/internal/cli/command"
@@ -31,7 +32,8 @@ const maxReport = 256 << 20
 
 type reportFlags struct {
 	output, title, template, accept, kfl, recheck string
-	json, verify                                  bool
+	allow                                         []string
+	json, verify, attest                          bool
 	window                                        window
 }
 
@@ -56,6 +58,7 @@ installed, and the report says which facts it confirms and which differ.`,
   pcapsule report incident.pcapsule --template incident --from 15m -o incident.html
   pcapsule report node-a.pcapsule node-b.pcapsule --verify --title "Checkout outage" -o outage.html
   pcapsule report incident.pcapsule --template access --kfl 'dst.name == "auth"' -o access.xlsx
+  pcapsule report incident.pcapsule --template egress --allow '*.example.net' --allow 'outside->shop' -o egress.html
   pcapsule report incident.pcapsule --mask -o for-the-vendor.html
   pcapsule report incident.pcapsule --template incident --recheck tshark -o incident.html
   pcapsule report incident.pcapsule --json | jq -r .statements[].text`,
@@ -68,6 +71,8 @@ installed, and the report says which facts it confirms and which differ.`,
 	c.Flags().StringVar(&f.title, "title", "", "title of the report (default: the names of the bundles)")
 	c.Flags().StringVar(&f.kfl, "kfl", "", "only calls that match this KFL filter")
 	c.Flags().StringVar(&f.accept, "accept", "", "YAML file with findings that were accepted, and the reasons")
+	c.Flags().StringArrayVar(&f.allow, "allow", nil, "allowed outside address, prefix or domain, or pair of namespaces, such as 203.0.113.0/24, *.example.org, shop->payments or outside->shop; others are findings; can be repeated")
+	c.Flags().BoolVar(&f.attest, "attest", false, "state in the report that the capture points see all traffic in scope and lost nothing unreported; controls can then be supported")
 	c.Flags().BoolVar(&f.json, "json", false, "write the report as JSON; to standard output without -o")
 	f.window.flags(c)
 	e.maskFlag(c)
@@ -169,6 +174,10 @@ func (f *reportFlags) options() (*report.Options, error) {
 		_, err := templates.Builtin(f.template)
 		return nil, exit.With(err, exit.Usage, "")
 	}
+	if _, err := finding.ParseAllow(f.allow); err != nil {
+		return nil, flagError(err)
+	}
+	o.Allow, o.Attest = f.allow, f.attest
 	if f.accept != "" {
 		text, err := os.ReadFile(f.accept)
 		if err == nil {
@@ -184,7 +193,7 @@ func (f *reportFlags) options() (*report.Options, error) {
 
 // reportOptions are the options of every report.
 func reportOptions() *report.Options {
-	o := &report.Options{Questions: findings.Questions(), Release: version.Release}
+	o := &report.Options{Questions: findings.Questions(), Frameworks: control.Frameworks(), Release: version.Release}
 	for _, a := range findings.Analyzers() {
 		o.Analyzers = append(o.Analyzers, a.Name)
 	}

@@ -185,8 +185,14 @@ func TestRecordingOnAFullDisk(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root")
 	}
+	for _, size := range []string{"1m", "300k"} { // the latter has room for the header only
+		t.Run(size, func(t *testing.T) { recordOnFullDisk(t, size) })
+	}
+}
+
+func recordOnFullDisk(t *testing.T, size string) {
 	disk := t.TempDir()
-	if err := mountSmall(disk, "size=1m"); err != nil {
+	if err := mountSmall(disk, "size="+size); err != nil {
 		t.Skip("needs CAP_SYS_ADMIN: ", err)
 	}
 	defer syscall.Unmount(disk, syscall.MNT_DETACH)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,7 +26,8 @@ type Ring struct {
 	Writing  bool // a recorder has it open
 	Head     *Record
 
-	whole int64 // bytes of the records that were read
+	whole int64    // bytes of the records that were read
+	stray []string // side files of no segment
 }
 
 // Segment is one segment of a ring.
@@ -193,7 +195,9 @@ func (r *Ring) readFolder(h *history) error {
 	}
 	for i := range r.Segments {
 		r.Segments[i].Side, r.Segments[i].sides = side[r.Segments[i].ID], h.sides[r.Segments[i].ID]
+		delete(side, r.Segments[i].ID)
 	}
+	r.stray = slices.Sorted(slices.Values(slices.Concat(slices.Collect(maps.Values(side))...)))
 	slices.SortFunc(r.Segments, func(a, b Segment) int {
 		return cmp.Or(cmp.Compare(a.ID.Series, b.ID.Series), cmp.Compare(a.ID.Sequence, b.ID.Sequence), cmp.Compare(a.ID.Node, b.ID.Node))
 	})

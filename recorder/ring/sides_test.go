@@ -119,6 +119,17 @@ func TestVerifyNamesChangedSideFiles(t *testing.T) {
 	}
 }
 
+func TestSideFilesOfNoSegmentAreNamed(t *testing.T) {
+	dir := ringWithSides(t)
+	for _, name := range []string{"sockets-worker-3-000000004.events", "sockets-worker-3-000000009.owners.jsonl", "other-worker-3-000000001.events"} {
+		must(t, os.WriteFile(filepath.Join(dir, name), []byte("{}\n"), 0o600))
+	}
+	const want = "side files that belong to no segment are not read: other-worker-3-000000001.events, sockets-worker-3-000000004.events, sockets-worker-3-000000009.owners.jsonl (3 in all)"
+	if rep := verified(t, dir); !rep.OK() || len(rep.Notes) != 1 || rep.Notes[0] != want {
+		t.Errorf("%+v", rep)
+	}
+}
+
 func TestASeriesWithoutSideFilesHasNone(t *testing.T) {
 	dir, _, _ := sealedRing(t, 1)
 	must(t, os.WriteFile(filepath.Join(dir, "sockets-worker-3-000000001.owners.jsonl"), nil, 0o600))

@@ -357,6 +357,11 @@ func (v *verifier) files() {
 			v.sidesOf(s)
 		}
 	}
+	// A recorder that is stopped may leave such files, and nothing reads them. One that runs creates
+	// them before the segment.
+	if n := len(v.ring.stray); n > 0 && !v.ring.Writing {
+		v.rep.Notes = append(v.rep.Notes, fmt.Sprintf("side files that belong to no segment are not read: %s (%d in all)", strings.Join(v.ring.stray[:min(n, 10)], ", "), n))
+	}
 }
 
 func (v *verifier) file(s Segment) {

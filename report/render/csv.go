@@ -5,8 +5,10 @@ import (
 	"encoding/csv"
 	"fmt"
 	"io"
+	"iter"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/pcapsule/pcapsule/report/value"
 )
@@ -16,6 +18,26 @@ var csvHead = []string{"part", "id", "title", "row", "column", "text", "value", 
 
 // chunk is the number of bytes of a piece of the data; programs for spreadsheets cut longer cells.
 const chunk = 30_000
+
+// pieces cuts text into pieces of at most chunk bytes, between characters: half a character is not valid
+// text in a cell.
+func pieces(text string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for len(text) > chunk {
+			n := chunk
+			for n > chunk-utf8.UTFMax && !utf8.RuneStart(text[n]) {
+				n--
+			}
+			if !yield(text[:n]) {
+				return
+			}
+			text = text[n:]
+		}
+		if text != "" {
+			yield(text)
+		}
+	}
+}
 
 // dataPrefix begins each piece, so that none looks like a formula.
 const dataPrefix = "json:"
@@ -72,10 +94,10 @@ func CSV(w io.Writer, r *value.Report) error {
 	if err != nil {
 		return err
 	}
-	for i := 0; len(text) > 0; i++ {
-		piece := text[:min(chunk, len(text))]
-		text = text[len(piece):]
-		c.write("data", "report", "", strconv.Itoa(i+1), "", dataPrefix+piece, "", "", "")
+	n := 0
+	for piece := range pieces(text) {
+		n++
+		c.write("data", "report", "", strconv.Itoa(n), "", dataPrefix+piece, "", "", "")
 	}
 	c.w.Flush()
 	if err := c.w.Error(); err != nil {

@@ -61,10 +61,10 @@ func (f Form) Read(file []byte) (*value.Report, error) {
 	d.DisallowUnknownFields()
 	var r value.Report
 	if err := d.Decode(&r); err != nil {
-		return nil, fmt.Errorf("%w (%v)", ErrNoData, err)
+		return nil, fmt.Errorf("the file has no data that this release can read: another release wrote it, or it was changed (%v)", err)
 	}
 	if r.Schema != value.Schema || r.Basis.Template == "" {
-		return nil, fmt.Errorf("%w (schema %d, want %d)", ErrNoData, r.Schema, value.Schema)
+		return nil, fmt.Errorf("the file has no data that this release can read: another release wrote it, or it was changed (schema %d, want %d)", r.Schema, value.Schema)
 	}
 	return &r, nil
 }

@@ -240,9 +240,7 @@ func figureGrid(f *value.Figure) grid {
 func dataGrid(text string) grid {
 	text = escapeForm.ReplaceAllString(text, `\u005f$1`)
 	g := grid{name: dataSheet, columns: []string{"Data of the report, for pcapsule report verify"}}
-	for len(text) > 0 {
-		piece := text[:min(chunk, len(text))]
-		text = text[len(piece):]
+	for piece := range pieces(text) {
 		g.add(dataPrefix + piece)
 	}
 	return g

@@ -72,6 +72,7 @@ func (b *builder) answer(name string, in map[string]any) (any, []int) {
 			all[f[0]] = f[1]
 		}
 	}
+	b.lists(name, all)
 	for k, v := range in {
 		all[k] = v
 	}
@@ -97,6 +98,23 @@ func (b *builder) answer(name string, in map[string]any) (any, []int) {
 	}
 	b.answers[asked] = answer
 	return answer, b.number(query)
+}
+
+// lists adds the lists that the author gave to the input of the questions that take them.
+func (b *builder) lists(name string, in map[string]any) {
+	basis := b.in.Basis
+	if name != "list_findings" && name != "controls" {
+		return
+	}
+	if basis.Accept != "" {
+		in["accept"] = basis.Accept
+	}
+	if len(basis.Allow) > 0 {
+		in["allow"] = basis.Allow
+	}
+	if basis.Attest && name == "controls" {
+		in["attest"] = true
+	}
 }
 
 func dashed(name string) string { return strings.ReplaceAll(name, "_", "-") }

@@ -80,9 +80,9 @@ func kinds() []kind {
 	}
 }
 
-// Known is what a template may name, given the questions and the names of the analyzers.
-func Known(questions []ask.Question, analyzers []string) templates.Known {
-	k := templates.Known{Kinds: templates.Kinds{}, Questions: map[string]templates.Question{}, Analyzers: analyzers}
+// Known is what a template may name, given the questions and the names of analyzers and frameworks.
+func Known(questions []ask.Question, analyzers, frameworks []string) templates.Known {
+	k := templates.Known{Kinds: templates.Kinds{}, Questions: map[string]templates.Question{}, Analyzers: analyzers, Frameworks: frameworks}
 	for _, x := range kinds() {
 		k.Kinds[x.name] = x.params
 	}

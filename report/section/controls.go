@@ -65,15 +65,15 @@ func (b *builder) controls(p *templates.Section) (value.Section, string) {
 	if len(p.Frameworks) > 0 {
 		in["frameworks"] = p.Frameworks
 	}
-	if b.in.Basis.Accept != "" {
-		in["accept"] = b.in.Basis.Accept
-	}
 	var j judged
 	query := b.ask("controls", in, &j)
 	if b.err != nil {
 		return s, ""
 	}
 	s.Statements = []value.Statement{{ID: "policies", Queries: query, Text: policyWords(j.Basis.Policies)}}
+	if b.in.Basis.Attest {
+		s.Statements = append(s.Statements, value.Statement{ID: "attested", Queries: query, Text: "The author of this report states that the capture points see all traffic in scope, and lost nothing that the files do not report. The recording itself does not show this. Verdicts of \"supported\" rely on it."})
+	}
 	for _, f := range j.Frameworks {
 		s.Statements = append(s.Statements, value.Statement{ID: "controls-" + f.Framework, Queries: query, Bad: f.Contradicted > 0,
 			Text:    fmt.Sprintf("%s %s: %s contradicted, %s supported, %s cannot be told from traffic. Rules of %s.", value.Text(f.Name), value.Text(f.Version), plural.Thousands(f.Contradicted), plural.Thousands(f.Supported), plural.Thousands(f.CannotTell), value.Text(j.RuleSet)),

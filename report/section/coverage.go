@@ -24,6 +24,7 @@ type Coverage struct {
 	Sealed   int64    // encrypted connections that no key opens
 	Unknown  int64    // connections with a protocol that has no dissector
 	All      int64    // connections
+	Redacted []string // how values were removed
 }
 
 // readCoverage reads the coverage of the window.
@@ -37,6 +38,9 @@ func (b *builder) readCoverage() {
 		return
 	}
 	b.cov = Coverage{State: cov.State, Gaps: int64(len(cov.Holes)) + cov.More}
+	for _, text := range b.c.Redactions() {
+		b.cov.Redacted = append(b.cov.Redacted, value.Clean(text, value.MaxText))
+	}
 	seen := map[string]bool{}
 	for _, h := range cov.Holes {
 		b.cov.Packets += h.Packets
@@ -98,7 +102,7 @@ func (c Coverage) Absent(what string, content bool) string {
 	}
 	why := c.losses()
 	if content {
-		why = append(why, c.unread()...)
+		why = append(append(why, c.unread()...), c.Redacted...)
 	}
 	if len(why) == 0 {
 		return "No " + what + " was seen in what was recorded, and no loss is known."
@@ -128,6 +132,9 @@ func (c Coverage) NotRecorded() string {
 	}
 	if why := c.unread(); len(why) > 0 {
 		parts = append(parts, sentence(value.And(why))+" Such content was recorded but not examined.")
+	}
+	for _, text := range c.Redacted {
+		parts = append(parts, sentence(text))
 	}
 	return strings.Join(parts, " ")
 }

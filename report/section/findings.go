@@ -20,9 +20,6 @@ func (b *builder) whatFound(only []string) (*finding.Out, []int) {
 			return nil, nil
 		}
 		in := map[string]any{}
-		if b.in.Basis.Accept != "" {
-			in["accept"] = b.in.Basis.Accept
-		}
 		if len(names) > 0 {
 			in["names"] = names
 		}
@@ -102,6 +99,14 @@ func (b *builder) findings(p *templates.Section) (value.Section, string) {
 		t.Add(nil, value.WordCell(a.Finding), value.WordCell(a.Title), value.CountCell(int64(a.Found)), value.WordCell(worst))
 	}
 	s.Blocks = append(s.Blocks, value.TableBlock(t))
+	if list := b.in.Basis.Allow; len(list) > 0 {
+		const most = 50
+		text := "Allowed outside destinations and pairs of namespaces, as given: " + value.Clean(strings.Join(list[:min(len(list), most)], ", "), most*value.MaxText)
+		if len(list) > most {
+			text += plural.Sprintf(", and %d more {entry|entries}", len(list)-most)
+		}
+		s.Text = append(s.Text, text+".")
+	}
 	for _, n := range found.Notes {
 		s.Text = append(s.Text, sentence(strings.TrimSuffix(value.Clean(n, 400), ".")))
 	}

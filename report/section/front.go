@@ -41,6 +41,9 @@ func (b *builder) front() {
 	case "findings":
 		list = []answer{findings, failures}
 	}
+	if b.calls == 0 && b.in.Basis.KFL != "" {
+		list = []answer{{"calls on this page", b.unmatched}}
+	}
 	for _, a := range list {
 		if b.err == nil {
 			a.write()
@@ -74,8 +77,12 @@ func (b *builder) facts() {
 		return
 	}
 	if b.whole {
-		b.r.Facts = append(b.r.Facts, value.Number{Label: "from first to last packet", Text: value.Duration(time.Duration(b.last - b.first))}, value.Count("packets", b.accts.Packets),
-			value.Number{Label: "on the wire", Text: value.Bytes(b.accts.Bytes), Value: &b.accts.Bytes})
+		packets, bytes := "packets", "on the wire"
+		if b.several { // bundles may overlap
+			packets, bytes = "packets of all bundles", "bytes of all bundles"
+		}
+		b.r.Facts = append(b.r.Facts, value.Number{Label: "from first to last packet", Text: value.Duration(time.Duration(b.last - b.first))}, value.Count(packets, b.accts.Packets),
+			value.Number{Label: bytes, Text: value.Bytes(b.accts.Bytes), Value: &b.accts.Bytes})
 	} else {
 		b.r.Facts = append(b.r.Facts, value.Number{Label: "from begin to end of the window", Text: value.Duration(time.Duration(b.last - b.first))})
 	}
@@ -104,6 +111,12 @@ func (b *builder) trafficFront() {
 	}
 	b.state(value.Statement{ID: "calls", Head: headWhat, Text: fmt.Sprintf("%s: %s.", plural.Count(b.calls, "call", "calls"), value.And(parts)), Figures: figures, Queries: b.query(list.SQL)})
 	b.state(value.Statement{ID: "span", Head: headSince, Text: fmt.Sprintf("The window lasts from %s to %s UTC.", value.Stamp(b.first, time.Duration(b.last-b.first)), value.Stamp(b.last, time.Duration(b.last-b.first)))})
+}
+
+// unmatched says that no call matches the filter. Everything else of the first page is about calls
+// that match it.
+func (b *builder) unmatched() {
+	b.state(value.Statement{ID: "calls", Head: headWhat, Text: b.cov.Absent("call that matches the filter "+value.Text(b.in.Basis.KFL), true)})
 }
 
 // failureFront says what failed, for whom, since when and why.

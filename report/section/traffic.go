@@ -51,6 +51,9 @@ func (b *builder) traffic(*templates.Section) (value.Section, string) {
 		Queries: b.query(list.SQL)}
 	f.Alt = seriesAlt(chart, value.Bytes, "bytes")
 	f.Note = axisNote(chart)
+	if b.several {
+		f.Note += " A packet that is in several bundles counts in each; a call counts once."
+	}
 	s.Blocks = append(s.Blocks, value.FigureBlock(f))
 	if b.calls > 0 {
 		s.Blocks = append(s.Blocks, value.FigureBlock(b.callsOverTime(axis, holes)))

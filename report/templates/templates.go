@@ -8,6 +8,7 @@ package templates
 import (
 	"embed"
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -65,9 +66,10 @@ type Kinds map[string][]string
 
 // Known is what a template may name.
 type Known struct {
-	Kinds     Kinds
-	Questions map[string]Question
-	Analyzers []string
+	Kinds      Kinds
+	Questions  map[string]Question
+	Analyzers  []string
+	Frameworks []string // of controls
 }
 
 // Question is a question with the fields of its input, and the lists of its answer with their fields.
@@ -255,7 +257,28 @@ func (p *parser) section(n *yaml.Node) (s Section) {
 	}
 	s.ID = s.Kind
 	p.mapping(n, slices.Concat(common, p.known.Kinds[s.Kind]), func(key string, n *yaml.Node) { p.parameter(&s, key, n) })
+	if slices.Contains(p.known.Kinds[s.Kind], "ask") {
+		p.complete(n, &s)
+	}
 	return s
+}
+
+// complete checks what a section that asks a question must have.
+func (p *parser) complete(n *yaml.Node, s *Section) {
+	fields := make([]string, len(s.Columns))
+	for i, c := range s.Columns {
+		fields[i], _, _ = strings.Cut(c, " as ")
+	}
+	switch {
+	case s.Ask == "":
+		p.wrong(n, "ask is missing: use one of %s", strings.Join(sorted(p.known.Questions), ", "))
+	case s.List == "":
+		p.wrong(n, "list is missing: use one of %s", strings.Join(sorted(p.known.Questions[s.Ask].Lists), ", "))
+	case len(s.Columns) == 0:
+		p.wrong(n, "columns are missing: use some of %s", strings.Join(p.known.Questions[s.Ask].Lists[s.List], ", "))
+	case s.Bars != "" && !slices.Contains(fields, s.Bars):
+		p.wrong(n, "bars %q%s is not a field in columns", s.Bars, hint(s.Bars, fields))
+	}
 }
 
 // parameter reads one parameter of a section.
@@ -283,7 +306,7 @@ func (p *parser) parameter(s *Section, key string, n *yaml.Node) {
 	case "analyzers":
 		p.list(n, func(n *yaml.Node) { s.Analyzers = append(s.Analyzers, p.oneOf(n, "analyzer", p.known.Analyzers)) })
 	case "frameworks":
-		s.Frameworks = p.texts(n)
+		p.list(n, func(n *yaml.Node) { s.Frameworks = append(s.Frameworks, p.oneOf(n, "framework", p.known.Frameworks)) })
 	case "ask":
 		s.Ask = p.oneOf(n, "question", sorted(p.known.Questions))
 	case "in":
@@ -324,6 +347,9 @@ func (p *parser) any(n *yaml.Node, depth int) any {
 		var v any
 		if err := n.Decode(&v); err != nil {
 			p.wrong(n, "%v", err)
+		}
+		if f, ok := v.(float64); ok && (math.IsInf(f, 0) || math.IsNaN(f)) {
+			p.wrong(n, "%s is not a number that a question can take", n.Value)
 		}
 		return v
 	}

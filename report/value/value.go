@@ -40,6 +40,8 @@ type Basis struct {
 	KFL      string   `json:"kfl,omitempty"`     // filter of calls, as requested
 	Mask     string   `json:"mask,omitempty"`    // SHA-256 of the policy that masked it; empty: not masked
 	Accept   string   `json:"accept,omitempty"`  // list of accepted findings, as given
+	Allow    []string `json:"allow,omitempty"`   // allowed outside destinations and pairs of namespaces, as given
+	Attest   bool     `json:"attest,omitempty"`  // the author states that the capture points see all traffic in scope
 	Bundles  []Source `json:"bundles"`
 	Recheck  *Recheck `json:"recheck,omitempty"` // observation of a second tool; nil: none was asked
 }
@@ -47,7 +49,6 @@ type Basis struct {
 // Source identifies a bundle by its contents.
 type Source struct {
 	Name        string `json:"name"`
-	ID          string `json:"bundle_id"`
 	TagManifest string `json:"tagmanifest_sha256,omitempty"` // SHA-256 of tagmanifest-sha256.txt
 	Checked     bool   `json:"checked,omitempty"`            // every file was hashed for the report
 }

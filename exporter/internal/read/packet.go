@@ -15,6 +15,12 @@ func (r *Reader) add(o *opened, p *pcapng.Packet, pass bool) {
 		o.first, o.last = min(o.first, o.now), max(o.last, o.now)
 	} else {
 		r.noTime++
+		if !o.any { // the file was recorded at the times that order its packets, until one has a time
+			if o.packets == 0 {
+				o.first, o.last = o.now, o.now
+			}
+			o.first, o.last = min(o.first, o.now), max(o.last, o.now)
+		}
 	}
 	o.packets++
 	if n, ok := p.DropCount(); ok && n > 0 {

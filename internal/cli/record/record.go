@@ -166,7 +166,7 @@ func (e *env) runRecord(ctx context.Context, args []string, f *recordFlags, chan
 	if console.Terminal(e.Err) && !f.quiet {
 		fmt.Fprint(console.Drawn(e.Err), "\r\x1b[K")
 	}
-	if err != nil && o.File != "" && exit.IsDisk(err) && s.Delivered > 0 {
+	if err != nil && o.File != "" && exit.IsDisk(err) && (s.Delivered > 0 || exists(o.File)) {
 		return exit.With(fmt.Errorf("%w; %s can be read to its end: %s", err, o.File, plural.Count(int64(s.Delivered), "packet", "packets")), exit.Disk, "free space, and record into another file")
 	}
 	if err != nil {
@@ -176,6 +176,11 @@ func (e *env) runRecord(ctx context.Context, args []string, f *recordFlags, chan
 		e.recorded(f, &s)
 	}
 	return nil
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 // options reads the flags.

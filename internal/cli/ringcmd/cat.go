@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/plural"
@@ -49,8 +50,8 @@ so one file contains one series, including its parts with a separate --max-age.`
 
 // window returns the requested time range in ns since 1970 UTC.
 func (f *catFlags) window(r *ring.Ring, of func(series string) bool) (from, to int64, err error) {
-	if from, err = parseTime("from", f.from); err == nil {
-		to, err = parseTime("to", f.to)
+	if from, err = command.ParseTime("from", f.from); err == nil {
+		to, err = command.ParseTime("to", f.to)
 	}
 	switch {
 	case err != nil:
@@ -211,16 +212,4 @@ func outputError(err error, path string) error {
 
 func warn(c *cobra.Command, format string, args ...any) {
 	fmt.Fprintf(c.ErrOrStderr(), "warning: %s\n", console.Lines(fmt.Sprintf(format, args...)))
-}
-
-// parseTime reads the time of a flag in ns since 1970 UTC; 0 if it is not given.
-func parseTime(flag, s string) (int64, error) {
-	if s == "" {
-		return 0, nil
-	}
-	t, err := time.Parse(time.RFC3339Nano, s)
-	if err != nil {
-		return 0, exit.Usagef("--%s %q: want a time such as 2026-01-31T14:15:00Z", flag, s)
-	}
-	return t.UnixNano(), nil
 }
