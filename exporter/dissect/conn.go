@@ -326,6 +326,9 @@ func (c *Conn) offer(dir Dir, data []byte) int {
 		panic(fmt.Sprintf("dissect: %s took %d of %d bytes", c.proto.Name, n, len(data)))
 	}
 	c.RowBytes += int64(n)
+	if n > 0 {
+		s.lossy = false
+	}
 	if err != nil {
 		c.Anomaly("malformed", err.Error(), int64(len(data)-n))
 		s.seeking, s.looks = true, 0

@@ -225,6 +225,7 @@ type side struct {
 	segs     []seg
 	need     int // total number of bytes that Read needs
 	seeking  bool
+	lossy    bool // bytes were lost after the last ones that were read
 	ended    bool
 	fin      bool  // the sender ended it
 	endSeen  bool  // Read was called with End

@@ -111,6 +111,9 @@ func (x *Exchange) add(p *part, in *Input, from, to int) {
 	}
 	if !x.req.seen && !x.resp.seen && in.conn != nil {
 		x.losses = in.conn.losses
+		if o := in.Dir.Other(); p == &x.resp && in.conn.sides[o].lossy { // it may answer what was lost
+			x.losses.of[o]--
+		}
 	}
 	if !p.seen {
 		s := in.at(from)

@@ -81,6 +81,7 @@ func (c *Conn) Unaffected(x *Exchange, dirs ...Dir) {
 // resync tells the dissector that its position was lost.
 func (c *Conn) resync(dir Dir, why Loss) {
 	c.losses.add(dir, why)
+	c.sides[dir].lossy = true
 	if c.d != nil {
 		c.d.Resync(dir, why)
 	}
