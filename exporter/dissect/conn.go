@@ -1,7 +1,9 @@
 package dissect
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect/guess"
 )
@@ -299,6 +301,10 @@ func (c *Conn) offer(dir Dir, data []byte) int {
 		}
 		if o := dir.Other(); len(c.sides[o].buf) > 0 {
 			c.align(o)
+			if len(s.segs) > 1 && !c.sides[0].ended && !c.sides[1].ended {
+				c.replay()
+				return 0
+			}
 			c.run(o) // it arrived first, so it is read first: a request before its response
 		}
 		if swapped {
@@ -335,6 +341,39 @@ func (c *Conn) offer(dir Dir, data []byte) int {
 		c.resync(dir, LossMalformed)
 	}
 	return n
+}
+
+// replay reads the segments of both sides that waited for a protocol in the order of their capture: a
+// response after its request, and before the next one.
+func (c *Conn) replay() {
+	type piece struct {
+		dir  Dir
+		data []byte
+		at   Packet
+	}
+	var list []piece
+	for d := range c.sides {
+		s, dir := &c.sides[d], Dir(d)
+		if c.flipped {
+			dir = dir.Other()
+		}
+		for i := range s.segs {
+			from, to := max(s.segs[i].off-s.off, 0), int64(len(s.buf))
+			if i+1 < len(s.segs) {
+				to = s.segs[i+1].off - s.off
+			}
+			at := s.segs[i].Packet
+			at.Seq += uint32(s.off + from - s.segs[i].off)
+			list = append(list, piece{dir, slices.Clone(s.buf[from:to]), at})
+		}
+		off := s.off
+		c.drop(s, 0)
+		s.off, s.need = off, 0
+	}
+	slices.SortStableFunc(list, func(a, b piece) int { return cmp.Compare(a.at.No, b.at.No) })
+	for _, p := range list {
+		c.data(p.dir, p.data, p.at)
+	}
 }
 
 // input is memory for the argument of Read, so that a segment costs no allocation. Connections

@@ -120,8 +120,11 @@ func (c *Conn) gap(dir Dir, n int64) {
 		if c.state == detecting && len(s.buf) > 0 {
 			c.giveUp()
 		}
-		if c.state == reading {
+		switch c.state {
+		case reading:
 			c.resync(dir, LossGap) // calls that began after the first loss may be affected too
+		case detecting:
+			s.lossy = true
 		}
 		c.unknownGap(n)
 		return
