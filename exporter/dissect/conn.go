@@ -182,7 +182,8 @@ func (c *Conn) data(dir Dir, data []byte, p Packet) {
 		c.overflow(dir, data, p)
 		return
 	}
-	s.segs = append(s.segs, seg{s.off + int64(len(s.buf)), p})
+	c.arrivals++
+	s.segs = append(s.segs, seg{s.off + int64(len(s.buf)), p, c.arrivals})
 	c.keep(s, data)
 	c.run(dir)
 	c.turns(dir.Other())
@@ -316,7 +317,7 @@ func (c *Conn) offer(dir Dir, data []byte) int {
 	}
 	s.need = 0
 	if len(s.segs) == 0 {
-		s.segs = append(s.segs, seg{s.off, c.now})
+		s.segs = append(s.segs, seg{off: s.off, Packet: c.now})
 	}
 	in := c.engine.input()
 	defer c.engine.inputDone()
@@ -343,13 +344,14 @@ func (c *Conn) offer(dir Dir, data []byte) int {
 	return n
 }
 
-// replay reads the segments of both sides that waited for a protocol in the order of their capture: a
+// replay reads the segments of both sides that waited for a protocol in the order in which they came: a
 // response after its request, and before the next one.
 func (c *Conn) replay() {
 	type piece struct {
 		dir  Dir
 		data []byte
 		at   Packet
+		nth  uint32
 	}
 	var list []piece
 	for d := range c.sides {
@@ -364,13 +366,13 @@ func (c *Conn) replay() {
 			}
 			at := s.segs[i].Packet
 			at.Seq += uint32(s.off + from - s.segs[i].off)
-			list = append(list, piece{dir, slices.Clone(s.buf[from:to]), at})
+			list = append(list, piece{dir, slices.Clone(s.buf[from:to]), at, s.segs[i].nth})
 		}
 		off := s.off
 		c.drop(s, 0)
 		s.off, s.need = off, 0
 	}
-	slices.SortStableFunc(list, func(a, b piece) int { return cmp.Compare(a.at.No, b.at.No) })
+	slices.SortStableFunc(list, func(a, b piece) int { return cmp.Compare(a.nth, b.nth) })
 	for _, p := range list {
 		c.data(p.dir, p.data, p.at)
 	}

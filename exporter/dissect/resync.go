@@ -130,7 +130,7 @@ func (c *Conn) gap(dir Dir, n int64) {
 		return
 	}
 	if len(s.segs) == 0 {
-		s.segs = append(s.segs, seg{s.off, c.now})
+		s.segs = append(s.segs, seg{off: s.off, Packet: c.now})
 	}
 	in := Input{Dir: dir, Data: s.buf, conn: c, base: s.off, segs: s.segs}
 	inSync := c.d.Gap(&in, n)
