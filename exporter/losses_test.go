@@ -65,13 +65,16 @@ func TestLostPackets(t *testing.T) {
 	}
 }
 
-// open are the kinds of contradictions that are not mended yet, or that no capture can show: a lost
-// datagram has no number (dhcp, rtp, sip), a retransmission takes the place of a lost packet (sctp), a row
-// of TLS is about its whole connection, and only a handshake names what is in WebSocket messages.
+// open are the kinds of contradictions that remain. No capture can show these: a lost datagram has no
+// number (dhcp, rtp, sip); a retransmission takes the place of a lost packet (sctp, diameter); a row of TLS
+// is about its whole connection; only a handshake names what is in the messages of WebSocket, what
+// CLOSE closes (nfs, smb), the statement that is closed (mysql), the types and tables of a result
+// (postgresql, cassandra), and the version (clickhouse). A file of FTP whose first segment was lost comes
+// when the waiting for it is over, after the reply that ends its call. The others are not mended yet.
 var open = strings.Split("amqp column,amqp packets,amqp pair,amqp1 column,amqp1 packets,amqp1 pair,cassandra column,clickhouse column,clickhouse packets,"+
-	"clickhouse pair,dhcp packets,diameter packets,ftp column,ftp packets,ftp pair,http1 column,http1 pair,imap packets,imap pair,kafka column,"+
-	"mqtt packets,mysql column,mysql packets,nats packets,nats pair,nfs column,nfs packets,pop3 packets,pop3 pair,postgresql column,"+
-	"postgresql packets,postgresql pair,redis column,rtp packets,sctp packets,sip packets,smb column,smtp packets,smtp pair,socks packets,tls packets,tls pair,ws column,ws packets", ",")
+	"clickhouse pair,dhcp packets,diameter column,diameter packets,ftp packets,imap pair,mysql column,mysql packets,nats packets,nfs column,nfs packets,"+
+	"pop3 packets,postgresql column,postgresql packets,postgresql pair,redis packets,rtp packets,sctp packets,sip packets,smb column,smb packets,"+
+	"smb pair,smtp packets,smtp pair,tls packets,tls pair,ws column,ws packets", ",")
 
 // packetBlocks lists the places of the packets of a capture.
 func packetBlocks(data []byte) (list [][2]int) {
@@ -100,7 +103,18 @@ type someCall struct {
 
 // readCalls reads the calls of a capture from which n packets, the first one with the number lost,
 // were removed. Citations have the numbers of the packets before that.
-func readCalls(t *testing.T, data []byte, lost, n int64) (list someCalls) {
+func readCalls(t *testing.T, data []byte, lost, n int64) someCalls {
+	t.Helper()
+	return readMoved(t, data, func(no int64) int64 {
+		if no >= lost {
+			no += n
+		}
+		return no
+	})
+}
+
+// readMoved reads the calls of a capture. Citations have the numbers that was gives.
+func readMoved(t *testing.T, data []byte, was func(no int64) int64) (list someCalls) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "a.pcap")
 	if err := os.WriteFile(path, data, 0o600); err != nil {
@@ -112,12 +126,6 @@ func readCalls(t *testing.T, data []byte, lost, n int64) (list someCalls) {
 		t.Fatal(err)
 	}
 	defer sources.Close()
-	was := func(no int64) int64 {
-		if no >= lost {
-			no += n
-		}
-		return no
-	}
 	o := Options{Repanic: true, Jobs: 1}
 	_, err = pipe(context.Background(), o.reads(sources, nil, Protocols), false, Protocols, o, func(r *round.Round) error {
 		for s := range r.Out {

@@ -119,7 +119,8 @@ func (c *Conn) arrived(s *side, p Packet) {
 		last := len(e.segs) - 1
 		s.segs, e.segs = e.segs[last], e.segs[:last]
 	}
-	s.segs = append(s.segs[:0], seg{s.off, p})
+	c.arrivals++
+	s.segs = append(s.segs[:0], seg{s.off, p, c.arrivals})
 }
 
 // returnSegs takes the memory of segments from sides that wait for nothing: most connections

@@ -1,7 +1,9 @@
 package dissect
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect/guess"
 )
@@ -180,7 +182,8 @@ func (c *Conn) data(dir Dir, data []byte, p Packet) {
 		c.overflow(dir, data, p)
 		return
 	}
-	s.segs = append(s.segs, seg{s.off + int64(len(s.buf)), p})
+	c.arrivals++
+	s.segs = append(s.segs, seg{s.off + int64(len(s.buf)), p, c.arrivals})
 	c.keep(s, data)
 	c.run(dir)
 	c.turns(dir.Other())
@@ -299,6 +302,10 @@ func (c *Conn) offer(dir Dir, data []byte) int {
 		}
 		if o := dir.Other(); len(c.sides[o].buf) > 0 {
 			c.align(o)
+			if len(s.segs) > 1 && !c.sides[0].ended && !c.sides[1].ended {
+				c.replay()
+				return 0
+			}
 			c.run(o) // it arrived first, so it is read first: a request before its response
 		}
 		if swapped {
@@ -310,7 +317,7 @@ func (c *Conn) offer(dir Dir, data []byte) int {
 	}
 	s.need = 0
 	if len(s.segs) == 0 {
-		s.segs = append(s.segs, seg{s.off, c.now})
+		s.segs = append(s.segs, seg{off: s.off, Packet: c.now})
 	}
 	in := c.engine.input()
 	defer c.engine.inputDone()
@@ -326,12 +333,49 @@ func (c *Conn) offer(dir Dir, data []byte) int {
 		panic(fmt.Sprintf("dissect: %s took %d of %d bytes", c.proto.Name, n, len(data)))
 	}
 	c.RowBytes += int64(n)
+	if n > 0 {
+		s.lossy = false
+	}
 	if err != nil {
 		c.Anomaly("malformed", err.Error(), int64(len(data)-n))
 		s.seeking, s.looks = true, 0
 		c.resync(dir, LossMalformed)
 	}
 	return n
+}
+
+// replay reads the segments of both sides that waited for a protocol in the order in which they came: a
+// response after its request, and before the next one.
+func (c *Conn) replay() {
+	type piece struct {
+		dir  Dir
+		data []byte
+		at   Packet
+		nth  uint32
+	}
+	var list []piece
+	for d := range c.sides {
+		s, dir := &c.sides[d], Dir(d)
+		if c.flipped {
+			dir = dir.Other()
+		}
+		for i := range s.segs {
+			from, to := max(s.segs[i].off-s.off, 0), int64(len(s.buf))
+			if i+1 < len(s.segs) {
+				to = s.segs[i+1].off - s.off
+			}
+			at := s.segs[i].Packet
+			at.Seq += uint32(s.off + from - s.segs[i].off)
+			list = append(list, piece{dir, slices.Clone(s.buf[from:to]), at, s.segs[i].nth})
+		}
+		off := s.off
+		c.drop(s, 0)
+		s.off, s.need = off, 0
+	}
+	slices.SortStableFunc(list, func(a, b piece) int { return cmp.Compare(a.nth, b.nth) })
+	for _, p := range list {
+		c.data(p.dir, p.data, p.at)
+	}
 }
 
 // input is memory for the argument of Read, so that a segment costs no allocation. Connections

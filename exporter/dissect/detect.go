@@ -104,6 +104,11 @@ func (c *Conn) accept(p *Protocol, v Verdict, dir Dir, swapped bool) {
 			c.claim.by = dir.Other()
 		}
 	}
+	for d := range c.sides {
+		if c.sides[d].lossy { // before the protocol was known
+			c.resync(Dir(d), LossGap)
+		}
+	}
 }
 
 // beginsHere reports whether a protocol begins with this segment and none matches the waiting

@@ -178,6 +178,7 @@ type Conn struct {
 	now      Packet // packet being worked on
 	calls    int64
 	losses   losses
+	arrivals uint32
 	closedAt int64 // capture time of the close, during it; it may be long after the last packet
 	state    state
 	flipped  bool
@@ -225,6 +226,7 @@ type side struct {
 	segs     []seg
 	need     int // total number of bytes that Read needs
 	seeking  bool
+	lossy    bool // bytes were lost after the last ones that were read
 	ended    bool
 	fin      bool  // the sender ended it
 	endSeen  bool  // Read was called with End
@@ -347,8 +349,12 @@ func (c *Conn) emit(proto int, x *Exchange, row table.CallRow, details []Detail)
 	fillBody(x.RespBody, &b.ResponseBodyHash, &b.ResponseBodySize, &b.ResponseBodyWire)
 	b.Anomalies, c.callAnom = c.callAnom, 0
 	c.judge(x, b)
-	if b.Complete && x.losses.of != c.losses.of {
+	switch {
+	case !b.Complete:
+	case x.losses.of != c.losses.of:
 		b.Complete, b.Error = false, table.Some(string(c.losses.last))
+	case x.short:
+		b.Complete, b.Error = false, table.Some(string(LossGap))
 	}
 	e := Emission{Row: row, Protocol: proto, Conn: outer, At: c.now.No, Reversed: x.Reversed, Request: x.req.span(), Response: x.resp.span(),
 		ReqBody: x.ReqBody, RespBody: x.RespBody, Details: details, Hidden: c.engine.hiddenOf(x),

@@ -24,6 +24,7 @@ type Exchange struct {
 	cites     table.Cites
 	held      int    // bytes of the budget that cites uses
 	losses    losses // of the connection at the first byte
+	short     bool   // a datagram of it was captured in part
 }
 
 type part struct {
@@ -111,6 +112,9 @@ func (x *Exchange) add(p *part, in *Input, from, to int) {
 	}
 	if !x.req.seen && !x.resp.seen && in.conn != nil {
 		x.losses = in.conn.losses
+		if o := in.Dir.Other(); p == &x.resp && in.conn.sides[o].lossy { // it may answer what was lost
+			x.losses.of[o]--
+		}
 	}
 	if !p.seen {
 		s := in.at(from)
@@ -126,6 +130,7 @@ func (x *Exchange) add(p *part, in *Input, from, to int) {
 		p.n += uint8(copy(p.head[p.n:], in.Data[from:to]))
 	}
 	end := in.at(to - 1)
+	x.short = x.short || in.Datagram && end.Cut > 0
 	p.last = max(p.last, end.Time)
 	p.behind = max(p.behind, uint32(min(max(end.No-p.no, 0), math.MaxUint32)))
 	p.bytes += int64(to - from)

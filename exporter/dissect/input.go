@@ -20,6 +20,7 @@ type Packet struct {
 type seg struct {
 	off int64
 	Packet
+	nth uint32 // place among the segments of both sides
 }
 
 // Input holds the bytes of one direction that its dissector has not consumed yet.

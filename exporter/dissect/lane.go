@@ -23,7 +23,7 @@ func (b *StreamBuffer) Add(data []byte, p Packet) bool {
 	if len(b.s.buf) == 0 {
 		b.s.buf, b.s.segs = b.s.buf[:0], b.s.segs[:0]
 	}
-	b.s.segs = append(b.s.segs, seg{b.s.off + int64(len(b.s.buf)), p})
+	b.s.segs = append(b.s.segs, seg{off: b.s.off + int64(len(b.s.buf)), Packet: p})
 	b.c.keep(&b.s, data)
 	return true
 }
@@ -33,7 +33,7 @@ func (b *StreamBuffer) Add(data []byte, p Packet) bool {
 // rest.
 func (b *StreamBuffer) Borrow(data []byte, p Packet) *Input {
 	b.c.now = p
-	b.s.segs = append(b.s.segs[:0], seg{b.s.off, p})
+	b.s.segs = append(b.s.segs[:0], seg{off: b.s.off, Packet: p})
 	b.in = Input{Dir: b.dir, Data: data, conn: b.c, base: b.s.off, segs: b.s.segs}
 	return &b.in
 }
@@ -49,7 +49,7 @@ func (b *StreamBuffer) End(fin bool, p Packet) {
 	b.c.now = p
 	b.s.ended, b.s.fin = true, fin
 	if len(b.s.segs) == 0 {
-		b.s.segs = append(b.s.segs, seg{b.s.off, p})
+		b.s.segs = append(b.s.segs, seg{off: b.s.off, Packet: p})
 	}
 }
 

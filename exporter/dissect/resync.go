@@ -81,6 +81,7 @@ func (c *Conn) Unaffected(x *Exchange, dirs ...Dir) {
 // resync tells the dissector that its position was lost.
 func (c *Conn) resync(dir Dir, why Loss) {
 	c.losses.add(dir, why)
+	c.sides[dir].lossy = true
 	if c.d != nil {
 		c.d.Resync(dir, why)
 	}
@@ -119,14 +120,17 @@ func (c *Conn) gap(dir Dir, n int64) {
 		if c.state == detecting && len(s.buf) > 0 {
 			c.giveUp()
 		}
-		if c.state == reading {
+		switch c.state {
+		case reading:
 			c.resync(dir, LossGap) // calls that began after the first loss may be affected too
+		case detecting:
+			s.lossy = true
 		}
 		c.unknownGap(n)
 		return
 	}
 	if len(s.segs) == 0 {
-		s.segs = append(s.segs, seg{s.off, c.now})
+		s.segs = append(s.segs, seg{off: s.off, Packet: c.now})
 	}
 	in := Input{Dir: dir, Data: s.buf, conn: c, base: s.off, segs: s.segs}
 	inSync := c.d.Gap(&in, n)

@@ -73,7 +73,7 @@ func (c *Conn) skip(dir Dir, data []byte, p Packet) {
 		return
 	}
 	s := &c.sides[dir]
-	c.skipSegs(dir, data, s.off, []seg{{s.off, p}})
+	c.skipSegs(dir, data, s.off, []seg{{off: s.off, Packet: p}})
 	s.off += int64(len(data))
 }
 

@@ -139,6 +139,7 @@ type line struct{ first, next uint32 }
 type channel struct {
 	content  [2]content
 	confirm  bool
+	doubt    bool            // it was set, until the number of a message was lost
 	sent     uint64          // published messages since confirm.select
 	waits    [2]int          // messages without an acknowledgement: published, delivered
 	tags     [2]tags         // of these, and of some that have one
@@ -220,7 +221,7 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 			k.emit(c, string(why))
 		}
 		if dir == dissect.ToServer {
-			ch.confirm = false // the number of a message is not known any more
+			ch.confirm, ch.doubt = false, ch.doubt || ch.confirm // the number of a message is not known any more
 		}
 	}
 }

@@ -96,11 +96,13 @@ func (k *conn) basic(c *call, id uint32, r *reader) (wait bool) {
 			ch.sent++
 			row.Tag = table.Some(int64(ch.sent))
 		}
+		c.gap = c.gap || ch != nil && ch.doubt
 	case returned:
 		code, text := int32(r.Uint16()), message.Text(r.short())
 		row.Exchange, row.Key = table.Some(message.Text(r.short())), table.Some(message.Text(r.short()))
 		c.refused(code, text)
 		row.Returned = true
+		c.gap = c.gap || ch != nil && ch.doubt
 	case deliver:
 		row.Consumer = table.NonEmpty(message.Text(r.short()))
 		row.Tag = table.Some(int64(r.Uint64()))
@@ -209,7 +211,7 @@ func (k *conn) results(c *call, id uint32, r *reader) {
 		ch.consumer(k, row.Consumer.V, row.NoAck)
 	case confirmSelect + 1:
 		if ch != nil && !ch.confirm {
-			ch.confirm, ch.sent = true, 0
+			ch.confirm, ch.doubt, ch.sent = true, false, 0
 		}
 	case getOK:
 		row.Tag = table.Some(int64(r.Uint64()))

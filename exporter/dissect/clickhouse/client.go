@@ -425,7 +425,7 @@ func (k *conn) push(in *dissect.Input, at, n int, c *call) {
 	c.whole = true
 	c.x.Request(in, at, at+n)
 	k.Push(c, in.Packet(at).Ack, callCost+c.texts)
-	k.sides[dissect.ToServer].call, k.missed = c, ""
+	k.sides[dissect.ToServer].call = c
 }
 
 // newest is the request that the client sent last, if it waits.

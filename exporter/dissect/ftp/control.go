@@ -262,6 +262,9 @@ func (k *conn) emit(c *call, why string) {
 	if b := cmp.Or(c.x.ReqBody, c.x.RespBody); known && b != nil && b.Lost() > 0 {
 		why = "gap"
 	}
+	if why == "" && c.untold() {
+		why = "gap"
+	}
 	if why == "" && k.missed && !c.x.HasRequest() {
 		why = "no_request"
 	}
@@ -292,6 +295,16 @@ func (k *conn) emit(c *call, why string) {
 	}
 	row.Summary = s + why
 	k.Conn.Emit(&c.x, row)
+}
+
+// untold reports whether a transfer took place over a data connection whose
+// announcement was not.
+func (c *call) untold() bool {
+	row := c.row
+	if !transfers[row.Command] || !row.StatusCode.OK || row.StatusCode.V/100 != 2 || row.Data.OK {
+		return false
+	}
+	return !row.Mode.OK
 }
 
 // outcome is what a code says about who is to blame, RFC 959 section 4.2.1.

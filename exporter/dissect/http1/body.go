@@ -27,6 +27,11 @@ func (k *conn) readFixed(s *side, in *dissect.Input, at int) (n int, more bool) 
 			}
 		}
 	}
+	if s == &k.resp && !s.call.x.HasRequest() && s.body.Size() == 0 && s.body.Lost() == 0 && bytes.HasPrefix(b, []byte("HTTP/1.")) {
+		s.call.x.RespBody = nil // it answered a HEAD that was not captured
+		k.endMessage(s)
+		return 0, true
+	}
 	n = int(min(s.left, int64(len(b))))
 	k.account(s.call, in, at, at+n)
 	s.body.Write(b[:n])

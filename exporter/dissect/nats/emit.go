@@ -24,6 +24,8 @@ func (k *conn) emit(c *call, why string) {
 		why = "gap"
 	case !c.x.HasRequest() && !c.delivered:
 		why = "no_request"
+	case !k.begun && !c.delivered && !c.answered && unique(c.subject) && row.Method.V == "PUB":
+		why = "no_request" // it answers a message that may be lost
 	case c.delivered && c.whole:
 		why = "" // nobody must answer a delivery
 	case c.waitsMsg && !c.waitsOK && c.whole && why == "no_response" && !k.listens(c.reply):
@@ -61,7 +63,7 @@ func (c *call) summary(why string) string {
 		if row.User.V != "" {
 			s += " as " + row.User.V
 		}
-	case s == "-ERR" || why == "no_request":
+	case s == "-ERR" || why == "no_request" && !c.x.HasRequest():
 		return strings.TrimSpace(s + " " + row.ErrorText.V)
 	case row.Subject.V != "":
 		s += " " + row.Subject.V

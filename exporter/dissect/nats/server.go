@@ -196,11 +196,15 @@ func blame(text string) string {
 // delivering begins to read a message of the server: the answer to a published one, or a delivery.
 func (k *conn) delivering(s *side, in *dissect.Input, at int, f *frame) {
 	if c, ok := k.asked.Take(string(f.subject)); ok {
-		if !c.waitsOK || !k.order.Lost() {
+		switch {
+		case c.pull && c.no <= k.doubted: // it had an answer that may be lost
+			k.emit(c, "gap")
+		case !c.waitsOK || !k.order.Lost():
 			s.call, s.answer = c, true
 			return
+		default:
+			k.asked.Put(c.reply, c, callCost+c.texts)
 		}
-		k.asked.Put(c.reply, c, callCost+c.texts)
 	}
 	c := k.newCall("MSG")
 	c.x.Reversed, c.delivered = true, true

@@ -3,10 +3,34 @@ package stream
 import "slices"
 
 // blocked reports whether a segment of direction dir waits for the other direction: its sender
-// had received bytes that are still held here, so its data comes after them.
+// had received bytes that are still held here or were not captured yet, so its data comes after
+// them.
 func (c *Conn) blocked(dir uint8, s *Segment) bool {
 	o := &c.half[dir^1]
-	return s.Flags&ACK != 0 && len(o.held) > 0 && before(o.next, s.Ack)
+	if s.Flags&ACK == 0 || !before(o.next, s.Ack) {
+		return false
+	}
+	return len(o.held) > 0 || o.started && !o.ended && o.unseen(s.Ack) > 0
+}
+
+// unseen is how many bytes up to ack no segment had. An acknowledgement too far away is not
+// credible: nothing was sent there.
+func (h *half) unseen(ack uint32) int64 {
+	if h.fin && ack == h.finSeq+1 {
+		ack--
+	}
+	n := int64(int32(ack - h.next))
+	if len(h.held) > 0 || h.unsure || n > farAhead {
+		return 0
+	}
+	return n
+}
+
+// waits reports whether the first held segment of direction dir waits for bytes of the other
+// direction that no segment had.
+func (c *Conn) waits(dir uint8) bool {
+	h, o := &c.half[dir], &c.half[dir^1]
+	return h.ready() && len(o.held) == 0 && c.blocked(dir, h.held[0])
 }
 
 // hole reports whether bytes before the held ones are missing.
@@ -155,10 +179,11 @@ func (c *Conn) patience(dir uint8, s *Segment) {
 		case c.full(h):
 		case h.unsure && (c.packets-h.since >= startPatience || s.Time-h.holeTime > startWait):
 		case h.hole() && c.tired(dir, h, s):
+		case c.waits(dir) && c.overdue(h, s):
 		default:
 			return
 		}
-		if !h.unsure && !h.hole() { // full of segments that wait for the other direction
+		if !h.unsure && !h.hole() && !c.waits(dir) { // full of segments that wait for the other direction
 			c.giveUp(dir^1, s)
 		} else {
 			c.giveUp(dir, s)
@@ -168,22 +193,33 @@ func (c *Conn) patience(dir uint8, s *Segment) {
 
 // tired reports whether the wait for a gap has lasted long enough.
 func (c *Conn) tired(dir uint8, h *half, s *Segment) bool {
-	if h.holeAck == 0 && h.hasAck && !before(h.acked, h.held[0].Seq) {
-		h.holeAck, h.ackTime = c.packets, s.Time
-	}
 	wait := int64(holeWait)
 	if !c.half[dir^1].spoke {
 		wait = silentWait
 	}
-	return h.holeAck != 0 && (c.packets-h.holeAck >= ackedPatience || s.Time-h.ackTime > ackedWait) || s.Time-h.holeTime > wait
+	return h.hasAck && !before(h.acked, h.held[0].Seq) && c.overdue(h, s) || s.Time-h.holeTime > wait
+}
+
+// overdue reports whether bytes that their receiver has acknowledged have not been captured for long.
+func (c *Conn) overdue(h *half, s *Segment) bool {
+	if h.holeAck == 0 {
+		h.holeAck, h.ackTime = c.packets, s.Time
+	}
+	return c.packets-h.holeAck >= ackedPatience || s.Time-h.ackTime > ackedWait
 }
 
 // giveUp ends the wait for an earlier start, or for the first gap.
 func (c *Conn) giveUp(dir uint8, s *Segment) {
-	h := &c.half[dir]
+	h, o := &c.half[dir], &c.half[dir^1]
 	switch {
 	case h.unsure:
 		h.unsure = false
+	case c.waits(dir):
+		at := *h.held[0]
+		at.Payload = nil
+		n := o.unseen(at.Ack)
+		c.gap(dir^1, o, o.next, n, &at)
+		o.next += uint32(n)
 	case h.hole():
 		first := h.held[0]
 		hole := int64(first.Seq - h.next)
@@ -195,7 +231,7 @@ func (c *Conn) giveUp(dir uint8, s *Segment) {
 			c.forget(h)
 			return
 		}
-		if o := &c.half[dir^1]; o.ready() { // what waits there had received only a part of the missing bytes
+		if o.ready() { // what waits there had received only a part of the missing bytes
 			if n := int64(int32(o.held[0].Ack - h.next)); o.held[0].Flags&ACK != 0 && n > 0 {
 				hole = min(hole, n)
 			}
