@@ -177,19 +177,13 @@ func (e *env) info(ctx context.Context, path string) (*infoResult, error) {
 		func(row []any) {
 			r.Anomalies = append(r.Anomalies, infoCount{format.Text(row[0]), format.Number(row[1])})
 		})
-	if err != nil {
-		return nil, err
+	for _, l := range m.Derived.Lacks() {
+		r.Coverage = append(r.Coverage, infoGap{m.Derived.Kind, l.Reason, r.First, r.Last, l.Packets, l.Detail})
 	}
-	cov, err := c.Coverage(0, 0)
-	if err != nil {
-		return nil, err
-	}
-	slices.SortStableFunc(cov.Holes, func(a, b forensics.Hole) int {
-		return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(a.Source, b.Source))
-	})
-	for _, h := range cov.Holes[:min(len(cov.Holes), 50)] {
-		r.Coverage = append(r.Coverage, infoGap{h.Source, h.Reason, bundle.At(h.From), bundle.At(h.To), h.Packets, h.Detail})
-	}
+	query("SELECT source, reason, from_ns, to_ns, packets, detail FROM coverage WHERE kind = 'hole' ORDER BY from_ns, source LIMIT 50",
+		func(row []any) {
+			r.Coverage = append(r.Coverage, infoGap{format.Text(row[0]), format.Text(row[1]), bundle.At(format.Number(row[2])), bundle.At(format.Number(row[3])), format.Number(row[4]), format.Text(row[5])})
+		})
 	query("SELECT auth_kind, count(*) FROM calls WHERE auth_kind NOT IN ('"+strings.Join(table.NoLogin, "', '")+"') GROUP BY 1 ORDER BY 2 DESC, 1",
 		func(row []any) { r.Secrets = append(r.Secrets, infoCount{format.Text(row[0]), format.Number(row[1])}) })
 	query(`SELECT encryption, key_state, coalesce(key_reason, ''), count(*) FROM connections WHERE encryption IS NOT NULL
