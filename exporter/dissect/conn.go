@@ -172,8 +172,7 @@ func (c *Conn) data(dir Dir, data []byte, p Packet) {
 		return
 	}
 	if c.state == detecting && c.beginsHere(dir, data) {
-		c.skipSegs(dir, s.buf, s.off, s.segs)
-		c.drop(s, 0)
+		c.discard(dir, len(s.buf))
 		c.arrived(s, p)
 		c.offerSegment(dir, data)
 		return
@@ -299,6 +298,7 @@ func (c *Conn) offer(dir Dir, data []byte) int {
 		swapped := c.flipped != was
 		if swapped {
 			dir = dir.Other()
+			s = &c.sides[dir]
 		}
 		if o := dir.Other(); len(c.sides[o].buf) > 0 {
 			c.align(o)

@@ -140,8 +140,7 @@ func (c *Conn) restart(dir Dir) bool {
 			continue
 		}
 		if p, _, _ := c.detectSides(dir, s.buf[at:]); p != nil {
-			c.skipSegs(dir, s.buf[:at], s.off, s.segs)
-			c.drop(s, at)
+			c.discard(dir, at)
 			s.need, s.examined = 0, 0
 			return true
 		}

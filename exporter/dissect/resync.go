@@ -48,13 +48,39 @@ func (c *Conn) align(dir Dir) {
 		return
 	}
 	n := c.nextStart(dir)
-	if n == 0 && verdict == No && dir == ToClient { // no answer comes before its request
-		n = len(s.buf)
+	if dir == ToClient {
+		early := c.beforeOther(dir)
+		if n == 0 && verdict == No {
+			n = early
+		}
+		n = min(n, early) // no answer comes before its request
 	}
 	if n > 0 {
-		c.skipSegs(dir, s.buf[:n], s.off, s.segs)
-		c.drop(s, n)
+		c.discard(dir, n)
 	}
+}
+
+// discard takes bytes that waited for a protocol as the end of a message that began before the capture.
+// Those that came after bytes of the other side may have been another message.
+func (c *Conn) discard(dir Dir, n int) {
+	s := &c.sides[dir]
+	s.lossy = s.lossy || n > c.beforeOther(dir)
+	c.skipSegs(dir, s.buf[:n], s.off, s.segs)
+	c.drop(s, n)
+}
+
+// beforeOther counts the waiting bytes of a direction that came before those of the other.
+func (c *Conn) beforeOther(dir Dir) int {
+	s, other := &c.sides[dir], &c.sides[dir.Other()]
+	if len(other.segs) == 0 {
+		return len(s.buf)
+	}
+	for i := range s.segs {
+		if s.segs[i].nth > other.segs[0].nth {
+			return int(max(s.segs[i].off-s.off, 0))
+		}
+	}
+	return len(s.buf)
 }
 
 // losses counts how often bytes of each direction were lost that may belong to any call in progress:

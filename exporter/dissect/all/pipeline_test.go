@@ -112,7 +112,7 @@ func pipelines() []pipeline {
 		{"smtp", dissect.TCP, 25, list(fromServer("220 a ESMTP\r\n"), fromClient("EHLO b\r\n"), fromServer("250 a\r\n")), numbered("VRFY user%06d\r\n"), numbered("252 user%06d\r\n")},
 		{"pop3", dissect.TCP, 110, list(fromServer("+OK ready\r\n"), fromClient("USER a\r\n"), fromServer("+OK\r\n")), fixed("NOOP\r\n"), fixed("+OK\r\n")},
 		{"ftp", dissect.TCP, 21, list(fromServer("220 ready\r\n"), fromClient("USER a\r\n"), fromServer("331 Password\r\n")), numbered("SIZE f%06d\r\n"), numbered("213 %d\r\n")},
-		{"ftp, two replies", dissect.TCP, 21, list(fromServer("220 ready\r\n"), fromClient("USER a\r\n"), fromServer("331 Password\r\n")), numbered("RETR f%06d\r\n"), fixed("150 Opening\r\n226 Done\r\n")},
+		{"ftp, two replies", dissect.TCP, 21, list(fromServer("220 ready\r\n"), fromClient("USER a\r\n"), fromServer("331 Password\r\n")), numbered("SITE f%06d\r\n"), fixed("150 Opening\r\n226 Done\r\n")},
 		{"mqtt", dissect.TCP, 1883, list(fromClient("\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a"), fromServer("\x20\x02\x00\x00")), fixed("\xc0\x00"), fixed("\xd0\x00")},
 		{"ldap", dissect.TCP, 389, nil, message("\x4a\x04cn=a"), message("\x6b\x07\x0a\x01\x00\x04\x00\x04\x00")},
 		{"thrift", dissect.TCP, 9090, nil, call(1), call(2)},
