@@ -26,7 +26,7 @@ func draft(v uint32) int {
 	switch v {
 	case 0xfaceb001:
 		return 22
-	case 0xfaceb002:
+	case 0xfaceb002, 0xfaceb00e, 0xfaceb011, 0xfaceb012, 0xfaceb013:
 		return 27
 	case 0x54303530: // T050
 		return 25
