@@ -69,6 +69,13 @@ func (c *Conn) discard(dir Dir, n int) {
 	c.drop(s, n)
 }
 
+// beginsAgain reports whether a message begins with this segment, and none with the bytes that wait
+// since a loss: those are the end of a message whose beginning was lost.
+func (c *Conn) beginsAgain(dir Dir, data []byte) bool {
+	p := c.proto
+	return p.Detect != nil && p.Detect(dir, data) == Yes && p.resumes(dir, c.sides[dir].buf) < Likely
+}
+
 // beforeOther counts the waiting bytes of a direction that came before those of the other.
 func (c *Conn) beforeOther(dir Dir) int {
 	s, other := &c.sides[dir], &c.sides[dir.Other()]

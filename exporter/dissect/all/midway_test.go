@@ -83,3 +83,50 @@ func knownRows(r *dissecttest.Result) (out []string) {
 	slices.Sort(out)
 	return out
 }
+
+// A connection whose beginning was not captured has no complete call that it does not have whole.
+func TestMidwayCallsAreTrue(t *testing.T) {
+	for file, protocol := range samples {
+		t.Run(file, func(t *testing.T) {
+			i := slices.IndexFunc(Protocols(nil), func(p *dissect.Protocol) bool { return p.Name == protocol })
+			for _, port := range append([]uint16{50001}, Protocols(nil)[i].Ports[:min(1, len(Protocols(nil)[i].Ports))]...) {
+				for _, k := range talks(t, file) {
+					chunks := k.inClear(protocol)
+					o := dissecttest.Options{Protocols: Protocols(nil), ServerPort: port, End: dissect.EndFin}
+					whole := map[string]bool{}
+					o.Roles = true
+					for _, row := range complete(dissecttest.Play(t, o, chunks...), 0) {
+						row, _, _ = strings.Cut(row, "|")
+						whole[row] = true
+					}
+					for from := range chunks {
+						o.Protocols, o.Roles = Protocols(nil), false
+						for _, row := range complete(dissecttest.Play(t, o, chunks[from:]...), from) {
+							if r, _, _ := strings.Cut(row, "|"); !whole[r] {
+								t.Errorf("%s port %d from packet %d of %d: %s", k.name, port, from, len(chunks), row)
+							}
+						}
+					}
+				}
+			}
+		})
+	}
+}
+
+// complete renders the complete calls of a protocol of a connection whose first packets were not captured.
+func complete(r *dissecttest.Result, missing int) (out []string) {
+	for _, e := range r.Emissions {
+		b := e.Row.Base()
+		if _, unknown := e.Row.(*dissect.Unknown); unknown || !b.Complete {
+			continue
+		}
+		row := b.Protocol
+		for _, x := range []dissect.Span{e.Request, e.Response} {
+			if x.Seen {
+				row += fmt.Sprint(" ", x.First+int64(missing))
+			}
+		}
+		out = append(out, row+"|"+b.Summary)
+	}
+	return out
+}

@@ -113,6 +113,10 @@ func (k *conn) basic(c *call, id uint32, r *reader) (wait bool) {
 		r.Skip(2)
 		row.Queue = table.NonEmpty(message.Text(r.short()))
 		row.NoAck = r.Uint8()&1 != 0
+	case chanOpen:
+		if ch != nil {
+			ch.doubt = false
+		}
 	case confirmSelect:
 		return r.Uint8()&1 == 0
 	}

@@ -86,6 +86,9 @@ func (k *conn) ok(in *dissect.Input, at, end int) {
 	if c == nil || c.row.Method.V == "PING" {
 		if !k.connected { // what CONNECT asked for was not captured
 			k.verbose = true
+			for _, c := range k.recent {
+				c.gap = true
+			}
 		}
 		k.unasked("+OK", in, at, end)
 		return
