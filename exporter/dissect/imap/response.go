@@ -45,7 +45,7 @@ func (k *conn) serverLine(in *dissect.Input, at int) (int, error) {
 			r.call = k.unasked()
 		}
 		r.call.x.Response(in, at, at+n)
-		if in.Offset(at) == 0 && r.call == k.orphan && k.greeting(line[2:]) {
+		if in.First(at) && r.call == k.orphan && k.greeting(line[2:]) {
 			return n, nil
 		}
 		k.untagged(r.call.row, line[2:])
