@@ -418,9 +418,11 @@ func (c *Conn) begin(p *Protocol, v Verdict) {
 		return
 	}
 	for d, began := range c.Info.Began {
-		if !began || c.sides[d].lossy { // messages before the first one may be missing
+		c.starting = !c.sides[d].lossy
+		if !began || !c.starting { // messages before the first one may be missing
 			c.resync(Dir(d), LossGap)
 		}
+		c.starting = false
 	}
 }
 

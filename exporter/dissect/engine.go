@@ -187,6 +187,7 @@ type Conn struct {
 	closing  bool
 	end      End    // reason of the close, during it
 	quiet    bool   // a withdrawn dissector is being closed: its rows are dropped
+	starting bool   // see Starting
 	cut      bool   // an anomaly already says that calls were cut
 	last     Dir    // direction of the latest bytes
 	claim    *claim // nil if the protocol is certain

@@ -111,6 +111,10 @@ func (c *Conn) Unaffected(x *Exchange, dirs ...Dir) {
 	}
 }
 
+// Starting reports, inside Resync, that the beginning of the connection was not captured. Messages before
+// it are missing, but none after the first one that is read.
+func (c *Conn) Starting() bool { return c.starting }
+
 // resync tells the dissector that its position was lost.
 func (c *Conn) resync(dir Dir, why Loss) {
 	c.losses.add(dir, why)

@@ -109,7 +109,6 @@ type conn struct {
 	framed      framed.Reader[*call]
 	sides       [2]side // of frames, version 5
 	modern      bool    // messages travel in frames
-	began       bool    // a message was read
 	unsure      bool    // the position of responses is a guess since a loss
 	compression string
 	user, application,
@@ -175,7 +174,7 @@ func (k *conn) Ended(dir dissect.Dir, c *call, why string) {
 // Resync implements dissect.Dissector.
 func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	k.Table.Resync(dir, why)
-	k.unsure = k.unsure || dir == dissect.ToClient && k.began
+	k.unsure = k.unsure || dir == dissect.ToClient && !k.Conn.Starting()
 	k.framed.Resync(dir, why)
 	k.dropFrame(dir, string(why))
 }

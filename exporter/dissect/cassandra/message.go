@@ -99,7 +99,6 @@ func (k *conn) Message(in *dissect.Input, at int, b []byte, partial bool) (*call
 
 // begin finds the call of a message.
 func (k *conn) begin(dir dissect.Dir, h head) (*call, error) {
-	k.began = true
 	row := &Row{Version: int32(h.version &^ answer), Stream: int32(h.stream)}
 	if dir == dissect.ToServer {
 		row.Opcode, row.Ahead = table.Some(tables()["opcode"][int64(h.opcode)]), int32(k.Len())

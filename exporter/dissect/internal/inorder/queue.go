@@ -212,9 +212,10 @@ func (q *Queue[C]) find(seq uint32) (c C) {
 // Resync records that messages of a direction may be missing. Embedded in a Dissector that reads
 // whole messages only, it is all of Dissector.Resync.
 func (q *Queue[C]) Resync(dir dissect.Dir, _ dissect.Loss) {
-	if dir == dissect.ToServer {
+	switch {
+	case dir == dissect.ToServer:
 		q.line.Missing(nil)
-	} else {
+	case !q.Conn.Starting(): // else the missing responses answer missing requests
 		q.uncertain()
 		q.lost = true
 	}
