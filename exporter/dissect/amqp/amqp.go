@@ -223,7 +223,7 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 			k.emit(c, string(why))
 		}
 		if dir == dissect.ToServer {
-			ch.confirm, ch.doubt = false, ch.doubt || ch.confirm // the number of a message is not known any more
+			ch.confirm, ch.doubt = false, true // it may be set by what was lost
 		}
 	}
 }

@@ -92,6 +92,7 @@ type call struct {
 	asked   bool   // the request was captured completely
 	event   bool
 	bad     bool
+	gap     bool // STARTUP, which says how a body is compressed, was not captured
 }
 
 // Add implements framed.Call.

@@ -271,6 +271,7 @@ func (k *conn) answer(in *dissect.Input, at, n int, tag, status string, text []b
 	c, ok := k.Take(tag)
 	if ok {
 		k.pass(c)
+		k.missed = false
 	} else {
 		c = k.unasked()
 		c.row.Command, c.row.Tag = "UNKNOWN", table.Some(clip.Line([]byte(tag), maxTag))

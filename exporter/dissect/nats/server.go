@@ -117,7 +117,7 @@ func (k *conn) fail(in *dissect.Input, at, end int, text string) {
 	if c == nil {
 		c = k.newCall("-ERR")
 		_, named := quoted(text) // a command that was not captured, or too long ago
-		c.delivered, c.whole = !named, true
+		c.delivered, c.whole = !named && k.begun, true
 	}
 	c.x.Response(in, at, end)
 	c.answered, c.waitsOK = true, false

@@ -160,7 +160,9 @@ func (k *conn) concluded(s *step, code int) {
 	switch s.verb {
 	case "DATA":
 		if k.content == c { // rejected, or the end of the content was lost
-			c.gap = c.gap || k.mode == modeContent
+			if k.mode == modeContent { // it may have another command
+				c.gap, k.lossy = true, true
+			}
 			k.mode, k.content = modeCommand, nil
 		}
 		c.over = true
