@@ -84,49 +84,65 @@ func knownRows(r *dissecttest.Result) (out []string) {
 	return out
 }
 
-// A connection whose beginning was not captured has no complete call that it does not have whole.
+// TestMidwayCallsAreTrue begins each recorded conversation at every packet, on the port that its protocol
+// hints at and on another one, for which the first sender is assumed to be the client. Each complete call
+// must be a call of the whole conversation, with the same request and the same response. A row of RTP
+// counts what was captured of a stream, which has no mark of its beginning.
 func TestMidwayCallsAreTrue(t *testing.T) {
 	for file, protocol := range samples {
 		t.Run(file, func(t *testing.T) {
 			i := slices.IndexFunc(Protocols(nil), func(p *dissect.Protocol) bool { return p.Name == protocol })
-			for _, port := range append([]uint16{50001}, Protocols(nil)[i].Ports[:min(1, len(Protocols(nil)[i].Ports))]...) {
-				for _, k := range talks(t, file) {
-					chunks := k.inClear(protocol)
-					o := dissecttest.Options{Protocols: Protocols(nil), ServerPort: port, End: dissect.EndFin}
-					whole := map[string]bool{}
-					o.Roles = true
-					for _, row := range complete(dissecttest.Play(t, o, chunks...), 0) {
-						row, _, _ = strings.Cut(row, "|")
-						whole[row] = true
-					}
+			ports, seen := append([]uint16{50001}, Protocols(nil)[i].Ports...), 0
+			for _, k := range conversations(t, file) {
+				if k.kind == dissect.ICMP {
+					continue
+				}
+				chunks := k.inClear(protocol)
+				o := dissecttest.Options{Transport: k.kind, IPVersion: 4, Multicast: k.group, End: dissect.EndFin}
+				for _, port := range ports[:min(2, len(ports))] {
+					o.ServerPort, o.Protocols, o.Roles = port, Protocols(nil), k.kind == dissect.TCP
+					whole := complete(dissecttest.Play(t, o, chunks...), 0)
+					seen += len(whole)
 					for from := range chunks {
-						o.Protocols, o.Roles = Protocols(nil), false
-						for _, row := range complete(dissecttest.Play(t, o, chunks[from:]...), from) {
-							if r, _, _ := strings.Cut(row, "|"); !whole[r] {
-								t.Errorf("%s port %d from packet %d of %d: %s", k.name, port, from, len(chunks), row)
+						rest := chunks[from:]
+						if o.Protocols, o.Roles = Protocols(nil), false; port == 50001 && rest[0].Dir == dissect.ToClient {
+							rest = turn(rest)
+						}
+						for call, summary := range complete(dissecttest.Play(t, o, rest...), from) {
+							if whole[call] == "" {
+								t.Errorf("%s port %d from packet %d of %d: %s: %s", k.name, port, from, len(chunks), call, summary)
 							}
 						}
 					}
 				}
 			}
+			if seen == 0 {
+				t.Error("no complete calls")
+			}
 		})
 	}
 }
 
-// complete renders the complete calls of a protocol of a connection whose first packets were not captured.
-func complete(r *dissecttest.Result, missing int) (out []string) {
+// complete has the summaries of complete calls by their packets. The conversation has others before those
+// that were played.
+func complete(r *dissecttest.Result, before int) map[string]string {
+	list := map[string]string{}
 	for _, e := range r.Emissions {
 		b := e.Row.Base()
-		if _, unknown := e.Row.(*dissect.Unknown); unknown || !b.Complete {
+		if _, unknown := e.Row.(*dissect.Unknown); unknown || !b.Complete || b.Protocol == "rtp" {
 			continue
 		}
-		row := b.Protocol
+		call := b.Protocol
 		for _, x := range []dissect.Span{e.Request, e.Response} {
-			if x.Seen {
-				row += fmt.Sprint(" ", x.First+int64(missing))
+			switch {
+			case !x.Seen:
+			case b.Transport == "sctp" && b.Protocol != "sctp": // it may be a retransmission
+				call += fmt.Sprint(" TSN ", x.Seq)
+			default:
+				call += fmt.Sprint(" ", x.First+int64(before))
 			}
 		}
-		out = append(out, row+"|"+b.Summary)
+		list[call] = b.Summary
 	}
-	return out
+	return list
 }
