@@ -1,6 +1,9 @@
 package dissect
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // datagram passes one datagram to the dissector, which must consume all of it.
 func (c *Conn) datagram(dir Dir, data []byte, p Packet) {
@@ -51,6 +54,10 @@ func (c *Conn) datagram(dir Dir, data []byte, p Packet) {
 	if n < 0 || n > len(data) {
 		panic(fmt.Sprintf("dissect: %s took %d of %d bytes", c.proto.Name, n, len(data)))
 	}
+	if err != nil && n == 0 && c.displaced(dir, data) {
+		c.datagram(sent, data, p)
+		return
+	}
 	c.RowBytes += int64(n)
 	if left := len(data) - n; left > 0 || err != nil {
 		c.AnomalyBytes += int64(left)
@@ -61,4 +68,27 @@ func (c *Conn) datagram(dir Dir, data []byte, p Packet) {
 		c.Anomaly("malformed", what, int64(left))
 	}
 	s.off += int64(len(data))
+}
+
+// displaced begins the protocol of the conversation's port instead of another one, which cannot read this
+// datagram: whoever sends the first datagram must not decide how all others are read.
+func (c *Conn) displaced(dir Dir, data []byte) bool {
+	byPort := c.engine.byPort[c.Info.Transport]
+	for _, port := range [2]uint16{c.Info.ServerPort, c.Info.ClientPort} {
+		if slices.Contains(byPort[port], c.proto) {
+			return false
+		}
+		for _, q := range byPort[port] {
+			if c.verdict(q, dir, false, data) < Likely {
+				continue
+			}
+			c.Anomaly("displaced", "the first datagrams were read as "+c.proto.Name+", which this one is not; it and those after it are read as "+q.Name+", the protocol of the port", 0)
+			old := c.d
+			c.d = nil
+			old.Close(EndUpgrade)
+			c.begin(q, Yes)
+			return true
+		}
+	}
+	return false
 }

@@ -146,3 +146,23 @@ func complete(r *dissecttest.Result, before int) map[string]string {
 	}
 	return list
 }
+
+// Whoever sends the first datagram of a conversation does not decide how all others are read: the protocol
+// of the port replaces another one that cannot read them.
+func TestFirstDatagramDoesNotDecide(t *testing.T) {
+	const (
+		snmp = "\x30\x26\x02\x01\x01\x04\x06public\xa0\x19\x02\x04\x00\x00\x00\x01\x02\x01\x00\x02\x01\x00\x30\x0b\x30\x09\x06\x05\x2b\x06\x01\x02\x01\x05\x00"
+		ask  = "\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01a\x00\x00\x01\x00\x01"
+		tell = "\x12\x34\x81\x80\x00\x01\x00\x01\x00\x00\x00\x00\x01a\x00\x00\x01\x00\x01\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x01\x00\x04\x0a\x00\x00\x01"
+	)
+	play := func(port uint16) string {
+		return dissecttest.Lines(dissecttest.Play(t, dissecttest.Options{Protocols: Protocols(nil), Transport: dissect.UDP, ServerPort: port},
+			dissecttest.Client(snmp), dissecttest.Client(ask), dissecttest.Server(tell)))
+	}
+	if got := play(53); !strings.Contains(got, "A a → 10.0.0.1 complete") || !strings.Contains(got, "SNMPv2c GetRequest") {
+		t.Errorf("on DNS's port:\n%s", got)
+	}
+	if got := play(161); strings.Contains(got, "A a") {
+		t.Errorf("on SNMP's own port, its claim was withdrawn:\n%s", got)
+	}
+}

@@ -8,8 +8,9 @@ import (
 )
 
 const (
-	headSize  = 7   // with the unit
-	maxLength = 254 // unit and PDU, MODBUS Messaging on TCP/IP Implementation Guide section 3.1
+	headSize  = 7    // with the unit
+	maxLength = 254  // unit and PDU, MODBUS Messaging on TCP/IP Implementation Guide section 3.1
+	maxVendor = 4096 // of messages with functions of vendors, which are longer in practice
 	exception = 0x80
 )
 
@@ -26,10 +27,18 @@ type head struct {
 func readHead(b []byte) (h head, err error) {
 	length := int(binary.BigEndian.Uint16(b[4:]))
 	h = head{transaction: binary.BigEndian.Uint16(b), size: 6 + length, unit: b[6], function: b[7] &^ exception, failed: b[7]&exception != 0}
-	if binary.BigEndian.Uint16(b[2:]) != 0 || length < 2 || length > maxLength || h.function == 0 {
+	if binary.BigEndian.Uint16(b[2:]) != 0 || length < 2 || length > maxOf(h.function) || h.function == 0 {
 		return h, fmt.Errorf("reading a message: protocol %d, length %d and function %d are not those of Modbus", binary.BigEndian.Uint16(b[2:]), length, h.function)
 	}
 	return h, nil
+}
+
+// maxOf is the greatest length of a message. Vendors send longer ones with functions of their own.
+func maxOf(function uint8) int {
+	if tables()["function"][int64(function)] != "" {
+		return maxLength
+	}
+	return maxVendor
 }
 
 func word(b []byte) int { return int(binary.BigEndian.Uint16(b)) }
@@ -132,6 +141,21 @@ func detect(dir dissect.Dir, b []byte) dissect.Verdict {
 		v, b = dissect.Likely, b[h.size:]
 	}
 	return v
+}
+
+// detectOnPort also accepts functions that the specification leaves to vendors, whose data has any form: one
+// or more whole messages, up to the end.
+func detectOnPort(_ dissect.Dir, b []byte) dissect.Verdict {
+	for len(b) > headSize {
+		h, err := readHead(b)
+		if err != nil || len(b) < h.size {
+			return dissect.No
+		}
+		if b = b[h.size:]; len(b) == 0 {
+			return dissect.Yes
+		}
+	}
+	return dissect.No
 }
 
 // fits reports whether the data after the function has the form of the function in this direction.

@@ -39,9 +39,9 @@ func Protocol() *dissect.Protocol {
 		Versions:   "1.1b3",
 		Transports: []dissect.Transport{dissect.TCP},
 		Ports:      []uint16{502},
-		Detect:     detect,
-		New:        newConn,
-		Row:        &Row{},
+		Detect:     detect, DetectOnPort: detectOnPort,
+		New: newConn,
+		Row: &Row{},
 	}
 }
 

@@ -1,6 +1,7 @@
 package modbus
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
@@ -13,7 +14,7 @@ var client, server = dissecttest.Client, dissecttest.Server
 
 // msg is a message of unit 1.
 func msg(transaction byte, pdu string) string {
-	return "\x00" + string([]byte{transaction}) + "\x00\x00\x00" + string([]byte{byte(1 + len(pdu))}) + "\x01" + pdu
+	return "\x00" + string([]byte{transaction}) + "\x00\x00" + string([]byte{byte((1 + len(pdu)) >> 8), byte(1 + len(pdu))}) + "\x01" + pdu
 }
 
 var (
@@ -54,6 +55,22 @@ func TestRows(t *testing.T) {
 			"function_65, unit 1 modbus_transaction=7",
 			"Read Holding Registers, unit 1 → ILLEGAL DATA VALUE outcome=client_error status_code=3 modbus_transaction=8 modbus_exception=ILLEGAL DATA VALUE"}},
 	}...)
+}
+
+// On its port, a conversation that has only functions of a vendor is Modbus, too, with messages of any length.
+func TestVendorOnPort(t *testing.T) {
+	long := msg(2, "\x5a"+strings.Repeat("x", 1000))
+	r := dissecttest.Play(t, dissecttest.Options{Protocols: []*dissect.Protocol{Protocol()}, ServerPort: 502, End: dissect.EndFin},
+		client(msg(1, "\x5a\x00\x02")), server(msg(1, "\x5a\x00\xfe")), client(long), server(long))
+	if got, want := dissecttest.Lines(r), "0 function_90, unit 1 complete\n0 function_90, unit 1 complete\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	dissecttest.Detect(t, detectOnPort, dissecttest.Heads{
+		{"a vendor's function", dissect.ToServer, msg(1, "\x5a\x00\x02"), dissect.Yes},
+		{"a part of a message", dissect.ToServer, long[:40], dissect.No},
+		{"something else after it", dissect.ToServer, msg(1, "\x5a\x00\x02") + "GET / HTTP/1.1", dissect.No},
+		{"a long message of a standard function", dissect.ToServer, msg(2, "\x03"+strings.Repeat("x", 1000)), dissect.No},
+	})
 }
 
 func TestDetect(t *testing.T) {

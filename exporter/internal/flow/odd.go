@@ -36,14 +36,20 @@ func (s *Shard) oddMore(c *Conn, at dissect.Packet) {
 	}
 }
 
+// dropped is what a wrong checksum means.
+const dropped = ": every receiver drops the packet"
+
 // whole judges what lower layers said of a packet; false means that every receiver drops it.
 func (s *Shard) whole(c *Conn, f *Flow, dir dissect.Dir, p *Packet) bool {
 	n := int64(len(p.Payload))
 	switch {
 	case p.Sum == SumWrong:
 		p.Mark |= BadChecksum
+		if p.Proto == protoTCP && s.doubt(c, dir, p) {
+			return false
+		}
 		f.rare(dir).anomalous += n
-		detail := ": every receiver drops the packet"
+		detail := dropped
 		if p.Problems&decode.FragmentConflict != 0 {
 			detail = " over the first copies of its fragments, which conflict with others: receivers that keep these may accept it"
 		}

@@ -63,6 +63,12 @@ func (s *Shard) tcpPacket(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 	}
 }
 
+// doubt gives the stream a segment with a wrong checksum, which it may need.
+func (s *Shard) doubt(c *Conn, dir dissect.Dir, p *Packet) bool {
+	return c.stream != nil && p.PayloadLen > 0 && p.TCPFlags&(decode.SYN|decode.RST) == 0 && p.Problems&(decode.FragmentConflict|decode.BadIPSum) == 0 &&
+		c.stream.Doubt(uint8(dir), s.tcpSegment(p))
+}
+
 // stream gives a segment to the stream, which compares and orders its bytes.
 func (s *Shard) stream(c *Conn, dir dissect.Dir, p *Packet) stream.Verdict {
 	if c.stream == nil {
@@ -71,13 +77,18 @@ func (s *Shard) stream(c *Conn, dir dissect.Dir, p *Packet) stream.Verdict {
 		}
 		c.stream = &stream.Conn{Sink: (*tcpSink)(c), Budget: &s.budget, History: &s.history}
 	}
-	seg := &s.segment
-	*seg = stream.Segment{Packet: stream.Packet{No: p.No, Time: p.Time, Also: p.FragNos}, Seq: p.Seq, Ack: p.Ack,
-		Flags: p.TCPFlags, Payload: p.Payload, Len: int(p.PayloadLen), Awaits: p.Awaits}
+	seg := s.tcpSegment(p)
 	if p.TCPFlags&decode.SYN != 0 { // settleSYN brings its payload
 		seg.Payload, seg.Len = nil, 0
 	}
 	return c.stream.Segment(uint8(dir), seg)
+}
+
+// tcpSegment is a packet as stream reads it, until the next one.
+func (s *Shard) tcpSegment(p *Packet) *stream.Segment {
+	s.segment = stream.Segment{Packet: stream.Packet{No: p.No, Time: p.Time, Also: p.FragNos}, Seq: p.Seq, Ack: p.Ack,
+		Flags: p.TCPFlags, Payload: p.Payload, Len: int(p.PayloadLen), Awaits: p.Awaits}
+	return &s.segment
 }
 
 // pdu gives on bytes of a stream that are in order already: TCP had no part in how they
@@ -139,6 +150,9 @@ var oddities = [...]struct{ kind, detail string }{
 	stream.Stray:      {"stray_segment", "a segment more than 16 MiB ahead that nobody acknowledged"},
 	stream.AfterEnd:   {"data_after_fin", "bytes behind the FIN"},
 	stream.OtherEnd:   {"fin_conflict", "a FIN at another place than the data or another FIN say"},
+	stream.Wrong:      {"bad_checksum", "a wrong TCP checksum" + dropped},
+	stream.Doubted: {"acknowledged_checksum", "a wrong TCP checksum, but the receiver acknowledged the bytes, and no other copy was captured: the capture was changed, " +
+		"or a forged packet took the place of one that was not captured; they are read"},
 }
 
 // Odd implements stream.Sink.

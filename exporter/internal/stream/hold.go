@@ -161,7 +161,7 @@ func (c *Conn) forget(h *half) {
 	h.holeAck = 0
 	if len(h.held) > 0 {
 		h.holeTime = h.held[0].Time
-	} else if h.held = nil; h.lost == nil {
+	} else if h.held = nil; h.lost == nil && h.doubts == nil {
 		h.disorder = &inOrder
 	}
 }
@@ -218,6 +218,12 @@ func (c *Conn) giveUp(dir uint8, s *Segment) {
 		at := *h.held[0]
 		at.Payload = nil
 		n := o.unseen(at.Ack)
+		if c.redeem(dir^1, o, o.next+uint32(n)) {
+			break
+		}
+		if ahead := o.doubted(o.next + uint32(n)); ahead > 0 {
+			n = ahead
+		}
 		c.gap(dir^1, o, o.next, n, &at)
 		o.next += uint32(n)
 	case h.hole():
@@ -235,6 +241,12 @@ func (c *Conn) giveUp(dir uint8, s *Segment) {
 			if n := int64(int32(o.held[0].Ack - h.next)); o.held[0].Flags&ACK != 0 && n > 0 {
 				hole = min(hole, n)
 			}
+		}
+		if c.redeem(dir, h, h.next+uint32(hole)) {
+			break
+		}
+		if ahead := h.doubted(h.next + uint32(hole)); ahead > 0 {
+			hole = ahead
 		}
 		at := *first
 		at.Payload = nil

@@ -64,6 +64,8 @@ const (
 	Stray                    // so far ahead that it needs an acknowledgement to be credible, and none came
 	AfterEnd                 // after the FIN
 	OtherEnd                 // a FIN that contradicts the data or another FIN
+	Wrong                    // with a wrong checksum
+	Doubted                  // no bytes: those of a segment with a wrong checksum are data, see Doubt
 )
 
 // Sink receives the data of one connection. Dir is 0 or 1, as in Conn.Segment.
@@ -138,6 +140,7 @@ type disorder struct {
 	holeAck  int64 // packet count when the receiver acknowledged the missing bytes; 0 not yet
 	ackTime  int64 // when that was
 	lost     []lost
+	doubts   []*Segment // ascending, see Doubt
 }
 
 var inOrder disorder // of all directions without one; never changed
@@ -342,21 +345,41 @@ func (c *Conn) Close(last *Segment) {
 	for d := range c.half {
 		h := &c.half[d]
 		h.unsure = false
-		end := h.next
-		if h.hasAck && h.started && before(end, h.acked) {
-			end = h.acked
-			if h.fin && end == h.finSeq+1 {
-				end--
-			}
-		}
-		if h.fin && before(end, h.finSeq) {
-			end = h.finSeq
-		}
-		if n := int64(end - h.next); n > 0 && n <= farAhead && !h.ended {
-			h.next = end
-			c.gap(uint8(d), h, end-uint32(n), n, last)
-		}
+		c.tail(uint8(d), h, last)
 		c.finish(uint8(d), last)
 		h.disorder = &inOrder
 	}
+}
+
+// tail reports the missing bytes before the end of a direction.
+func (c *Conn) tail(dir uint8, h *half, last *Segment) {
+	for end := h.last(); before(h.next, end) && end-h.next <= farAhead && !h.ended; end = h.last() {
+		if c.redeem(dir, h, end) {
+			continue
+		}
+		n := int64(end - h.next)
+		if ahead := h.doubted(end); ahead > 0 {
+			n = ahead
+		}
+		h.next += uint32(n)
+		c.gap(dir, h, h.next-uint32(n), n, last)
+	}
+	for len(h.doubts) > 0 {
+		c.drop(dir, h)
+	}
+}
+
+// last is the end of what the direction is known to have sent.
+func (h *half) last() uint32 {
+	end := h.next
+	if h.hasAck && h.started && before(end, h.acked) {
+		end = h.acked
+		if h.fin && end == h.finSeq+1 {
+			end--
+		}
+	}
+	if h.fin && before(end, h.finSeq) {
+		end = h.finSeq
+	}
+	return end
 }
