@@ -171,3 +171,44 @@ func TestFirstDatagramDoesNotDecide(t *testing.T) {
 		t.Errorf("on SNMP's own port, its claim was withdrawn:\n%s", got)
 	}
 }
+
+// A first command of any length does not hide a conversation on its protocol's port.
+func TestLongCommandsHideNothing(t *testing.T) {
+	for _, x := range []struct {
+		port                     uint16
+		greeting, command, reply string // command with a word of any length
+		next, answer, want       string
+	}{
+		{25, "220 mail ESMTP\r\n", "EHLO %s\r\n", "250 mail\r\n", "VRFY a\r\n", "252 a\r\n", "VRFY"},
+		{21, "220 ready\r\n", "USER %s\r\n", "331 Password\r\n", "PASS b\r\n", "230 ok\r\n", "PASS"},
+		{110, "+OK ready\r\n", "USER %s\r\n", "+OK\r\n", "PASS b\r\n", "+OK\r\n", "PASS"},
+		{143, "* OK ready\r\n", "a1 LOGIN a %s\r\n", "a1 NO no\r\n", "a2 LOGIN a b\r\n", "a2 OK in\r\n", "LOGIN"},
+		{80, "", "GET /%s HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 414 Too Long\r\nContent-Length: 0\r\n\r\n", "GET /b HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "GET /b"},
+		{6379, "", "SET a %s\r\n", "+OK\r\n", "GET a\r\n", "$1\r\nb\r\n", "GET a"},
+		{11211, "", "get %s\r\n", "CLIENT_ERROR line too long\r\n", "get b\r\n", "END\r\n", "get b"},
+		{4222, "INFO {\"server_id\":\"a\",\"version\":\"2.10.0\",\"max_payload\":1048576}\r\n", "CONNECT {\"name\":\"%s\"}\r\n", "", "PING\r\n", "PONG\r\n", "PING"},
+		{61613, "", "CONNECT\nlogin:%s\n\n\x00", "CONNECTED\nversion:1.1\n\n\x00", "SEND\ndestination:/b\nreceipt:1\n\nx\x00", "RECEIPT\nreceipt-id:1\n\n\x00", "SEND"},
+	} {
+		for _, size := range []int{3000, 6000, 20_000} {
+			list := []dissecttest.Chunk{}
+			add := func(dir dissect.Dir, text string) {
+				for len(text) > 0 { // segments
+					n := min(len(text), 1400)
+					list = append(list, dissecttest.Chunk{Dir: dir, Data: []byte(text[:n])})
+					text = text[n:]
+				}
+			}
+			add(dissect.ToClient, x.greeting)
+			add(dissect.ToServer, strings.Replace(x.command, "%s", strings.Repeat("A", size), 1))
+			add(dissect.ToClient, x.reply)
+			for range 3 { // the first may be lost where the long one is given up
+				add(dissect.ToServer, x.next)
+				add(dissect.ToClient, x.answer)
+			}
+			r := dissecttest.Play(t, dissecttest.Options{Protocols: Protocols(nil), ServerPort: x.port, Roles: true, End: dissect.EndFin}, list...)
+			if got := dissecttest.Lines(r); !strings.Contains(got, x.want) {
+				t.Errorf("port %d, %d bytes:\n%.600s", x.port, size, got)
+			}
+		}
+	}
+}

@@ -9,8 +9,7 @@ import (
 
 // Limits of what detection waits for.
 const (
-	maxWait  = 2 << 10 // bytes of a line
-	maxLines = 8       // lines that decide nothing
+	maxLines = 8 // lines that decide nothing
 )
 
 // shared are commands that other protocols have, too: SMTP, POP3, NNTP.
@@ -30,7 +29,7 @@ func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 		switch {
 		case n == 0:
 			verb, _ = lines.Verb(head)
-			if len(head) < maxWait && lines.Plain(bytes.TrimRight(head, "\r")) && (verb != "" && len(verb) <= 4 || len(head) == 0) {
+			if len(head) < lines.MaxWait && lines.Plain(bytes.TrimRight(head, "\r")) && (verb != "" && len(verb) <= 4 || len(head) == 0) {
 				return dissect.More
 			}
 			return dissect.No
@@ -74,7 +73,7 @@ func detectReplies(b []byte) dissect.Verdict {
 	for n := 0; len(b) > 0; b = b[n:] {
 		var line []byte
 		if line, n = lines.Next(b); n == 0 {
-			if code, _, _, ok := lines.Reply(b); open != 0 && len(b) < maxWait || len(b) < maxWait && (len(b) < 4 || ok && code < 600) && lines.Plain(bytes.TrimRight(b, "\r")) {
+			if code, _, _, ok := lines.Reply(b); open != 0 && len(b) < lines.MaxWait || len(b) < lines.MaxWait && (len(b) < 4 || ok && code < 600) && lines.Plain(bytes.TrimRight(b, "\r")) {
 				return dissect.More
 			}
 			return dissect.No

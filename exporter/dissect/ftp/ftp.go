@@ -46,10 +46,10 @@ func Protocol() *dissect.Protocol {
 		Doc:        "FTP: control connections, and the files of their data connections",
 		Transports: []dissect.Transport{dissect.TCP},
 		Ports:      []uint16{21, 2121, 990},
-		Detect:     detect,
-		Resume:     grammar.Resume,
-		New:        newConn,
-		Row:        &Row{},
+		Detect:     detect, DetectOnPort: grammar.OnPort,
+		Resume: grammar.Resume,
+		New:    newConn,
+		Row:    &Row{},
 	}
 }
 

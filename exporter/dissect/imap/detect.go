@@ -8,14 +8,12 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/lines"
 )
 
-const maxWait = 2 << 10 // bytes of a line that detection waits for
-
 // detect recognizes a client by a tag with a digit and a command of IMAP, and a server by an untagged
 // response that only IMAP has, or by the end of a command.
 func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 	line, n := lines.Next(head)
 	if n == 0 {
-		if len(head) < maxWait && lines.Plain(bytes.TrimRight(head, "\r")) && begins(dir, head) {
+		if len(head) < lines.MaxWait && lines.Plain(bytes.TrimRight(head, "\r")) && begins(dir, head) {
 			return dissect.More
 		}
 		return dissect.No

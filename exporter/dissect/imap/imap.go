@@ -58,10 +58,10 @@ func Protocol() *dissect.Protocol {
 		Versions:   "4rev1, 4rev2",
 		Transports: []dissect.Transport{dissect.TCP},
 		Ports:      []uint16{143, 993},
-		Detect:     detect,
-		Resume:     grammar.Resume,
-		New:        newConn,
-		Row:        &Row{},
+		Detect:     detect, DetectOnPort: grammar.OnPort,
+		Resume: grammar.Resume,
+		New:    newConn,
+		Row:    &Row{},
 	}
 }
 

@@ -10,8 +10,7 @@ import (
 
 // Limits of what detection waits for.
 const (
-	maxWait  = 2 << 10 // bytes of a line
-	maxLines = 8       // commands that decide nothing
+	maxLines = 8 // commands that decide nothing
 )
 
 // detect recognizes a client by a command that only POP3 has, and a server by a greeting that names
@@ -28,7 +27,7 @@ func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 			if i := bytes.IndexByte(head, ' '); i >= 0 {
 				word = head[:i]
 			}
-			if len(head) < maxWait && lines.Plain(bytes.TrimRight(head, "\r")) && begins(bytes.TrimRight(word, "\r")) {
+			if len(head) < lines.MaxWait && lines.Plain(bytes.TrimRight(head, "\r")) && begins(bytes.TrimRight(word, "\r")) {
 				return dissect.More
 			}
 			return dissect.No
@@ -75,7 +74,7 @@ func decides(verb, rest string) bool {
 func detectReplies(b []byte) dissect.Verdict {
 	line, n := lines.Next(b)
 	if n == 0 {
-		if m := min(len(b), 4); len(b) < maxWait && lines.Plain(bytes.TrimRight(b, "\r")) && string(b[:m]) == "+OK "[:m] {
+		if m := min(len(b), 4); len(b) < lines.MaxWait && lines.Plain(bytes.TrimRight(b, "\r")) && string(b[:m]) == "+OK "[:m] {
 			return dissect.More
 		}
 		return dissect.No
@@ -92,7 +91,7 @@ func detectReplies(b []byte) dissect.Verdict {
 	}
 	if line, n = lines.Next(b); n == 0 {
 		for _, s := range [...]string{ok, bad} {
-			if m := min(len(b), len(s)); len(b) < maxWait && string(b[:m]) == s[:m] && lines.Plain(bytes.TrimRight(b, "\r")) {
+			if m := min(len(b), len(s)); len(b) < lines.MaxWait && string(b[:m]) == s[:m] && lines.Plain(bytes.TrimRight(b, "\r")) {
 				return dissect.More
 			}
 		}

@@ -49,10 +49,10 @@ func Protocol() *dissect.Protocol {
 		Doc:        "POP3, with logins and the messages that were retrieved",
 		Transports: []dissect.Transport{dissect.TCP},
 		Ports:      []uint16{110, 995},
-		Detect:     detect,
-		Resume:     grammar.Resume,
-		New:        newConn,
-		Row:        &Row{},
+		Detect:     detect, DetectOnPort: grammar.OnPort,
+		Resume: grammar.Resume,
+		New:    newConn,
+		Row:    &Row{},
 	}
 }
 

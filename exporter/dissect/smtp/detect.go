@@ -9,8 +9,7 @@ import (
 
 // Limits of what detection waits for.
 const (
-	maxWait  = 2 << 10 // bytes of a line
-	maxLines = 4       // commands that decide nothing
+	maxLines = 4 // commands that decide nothing
 )
 
 // detect recognizes a client by its name or an envelope. A greeting with 220 decides nothing,
@@ -29,7 +28,7 @@ func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 	line, n := lines.Next(head)
 	if n == 0 {
 		for _, word := range []string{"EHLO ", "HELO ", "LHLO ", "MAIL FROM:", "RCPT TO:"} {
-			if m := min(len(word), len(head)); len(head) < maxWait && bytes.EqualFold(head[:m], []byte(word)[:m]) && lines.Plain(bytes.TrimRight(head, "\r")) {
+			if m := min(len(word), len(head)); len(head) < lines.MaxWait && bytes.EqualFold(head[:m], []byte(word)[:m]) && lines.Plain(bytes.TrimRight(head, "\r")) {
 				return dissect.More
 			}
 		}
@@ -65,7 +64,7 @@ func detectReplies(b []byte) dissect.Verdict {
 	for len(b) > 0 {
 		line, n := lines.Next(b)
 		if n == 0 {
-			if code, _, _, ok := lines.Reply(b); len(b) < maxWait && (len(b) < 4 || ok && (code == codeReady || greeted && (code == 250 || named))) && lines.Plain(bytes.TrimRight(b, "\r")) {
+			if code, _, _, ok := lines.Reply(b); len(b) < lines.MaxWait && (len(b) < 4 || ok && (code == codeReady || greeted && (code == 250 || named))) && lines.Plain(bytes.TrimRight(b, "\r")) {
 				return dissect.More
 			}
 			return dissect.No

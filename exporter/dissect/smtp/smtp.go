@@ -57,10 +57,10 @@ func Protocol() *dissect.Protocol {
 		Doc:        "SMTP and LMTP, with a row for each message",
 		Transports: []dissect.Transport{dissect.TCP},
 		Ports:      []uint16{25, 587, 465, 24, 2525},
-		Detect:     detect,
-		Resume:     grammar.Resume,
-		New:        newConn,
-		Row:        &Row{},
+		Detect:     detect, DetectOnPort: grammar.OnPort,
+		Resume: grammar.Resume,
+		New:    newConn,
+		Row:    &Row{},
 	}
 }
 

@@ -361,12 +361,8 @@ func choose(client, server string) table.Opt[string] {
 // detect looks for a version line. Both sides send one, so it does not tell who is the client.
 func detect(_ dissect.Dir, head []byte) dissect.Verdict {
 	for _, prefix := range []string{"SSH-2.0-", "SSH-1.99-", "SSH-1.5-", "SSH-1.3-"} {
-		if bytes.HasPrefix(head, []byte(prefix)) {
-			line, n := lines.Next(head)
-			if n == 0 {
-				line = bytes.TrimRight(head[:min(len(head), maxVersion)], "\r")
-			}
-			if !lines.Plain(line) || len(line) > maxVersion {
+		if after, ok := bytes.CutPrefix(head, []byte(prefix)); ok {
+			if len(after) > 0 && (after[0] <= ' ' || after[0] > '~') { // what follows the name of the software may be damaged
 				return dissect.No
 			}
 			return dissect.Yes

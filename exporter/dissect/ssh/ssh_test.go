@@ -58,7 +58,7 @@ func TestRows(t *testing.T) {
 }
 
 func TestDetect(t *testing.T) {
-	for head, want := range map[string]dissect.Verdict{"SSH-2.0-x\r\n": dissect.Yes, "SSH-1.99-x": dissect.Yes, "SSH-": dissect.More, "SSH-3.0-x\r\n": dissect.No, "SSH-2.0-\x00\r\n": dissect.No, "220 SSH-2.0-x\r\n": dissect.No} {
+	for head, want := range map[string]dissect.Verdict{"SSH-2.0-x\r\n": dissect.Yes, "SSH-1.99-x": dissect.Yes, "SSH-2.0-x \x00\x00": dissect.Yes, "SSH-": dissect.More, "SSH-3.0-x\r\n": dissect.No, "SSH-2.0-\x00\r\n": dissect.No, "220 SSH-2.0-x\r\n": dissect.No} {
 		if got := detect(dissect.ToClient, []byte(head)); got != want {
 			t.Errorf("%q: %v, want %v", head, got, want)
 		}

@@ -141,3 +141,21 @@ func (g Grammar) Resume(dir dissect.Dir, head []byte) dissect.Verdict {
 	}
 	return dissect.No
 }
+
+// MaxWait is how many bytes of a line detection waits for.
+const MaxWait = 2 << 10
+
+// OnPort is Protocol.DetectOnPort: a command or a reply whose line is longer than detection waits for.
+func (g Grammar) OnPort(dir dissect.Dir, head []byte) dissect.Verdict {
+	line, n := Next(head)
+	if n == 0 {
+		line = head
+	}
+	if len(line) < MaxWait {
+		return dissect.No
+	}
+	if line = line[:min(len(line), g.Limit)]; Plain(line) && (dir == dissect.ToClient && g.Reply(line) || dir == dissect.ToServer && g.Command(line)) {
+		return dissect.Yes
+	}
+	return dissect.No
+}
