@@ -70,34 +70,43 @@ func TestChangedCaptures(t *testing.T) {
 	})
 }
 
-// TestReorderedCaptures delays packets by up to 10 ms in their order, not in their times: a complete call
-// stays the same.
+// TestReorderedCaptures delays all packets by up to 10 ms, or those of handshakes by up to 50 ms, in their
+// order, not in their times: a complete call stays the same.
 func TestReorderedCaptures(t *testing.T) {
 	everySample(t, func(t *testing.T, list []aPacket) {
-		rnd := rand.New(rand.NewSource(1))
-		whole, order, key := readCalls(t, aPcap(binary.LittleEndian, 1, list), 0, 0), make([]int, len(list)), make([]int64, len(list))
-		for i := range list {
-			order[i], key[i] = i, list[i].at+rnd.Int63n(10e6)
-		}
-		slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(key[a], key[b]) })
-		moved := make([]aPacket, len(list))
-		for i, k := range order {
-			moved[i] = list[k]
-		}
-		got := readMoved(t, aPcap(binary.LittleEndian, 1, moved), func(no int64) int64 { return int64(order[no]) })
-		for what, example := range whole.contradictions(got) {
-			if kind, _, _ := strings.Cut(what, ":"); !slices.Contains(reordered, kind) {
-				t.Errorf("%s: %s", what, example)
+		whole := readCalls(t, aPcap(binary.LittleEndian, 1, list), 0, 0)
+		for _, handshakes := range []bool{false, true} {
+			rnd := rand.New(rand.NewSource(1))
+			order, key := make([]int, len(list)), make([]int64, len(list))
+			for i, p := range list {
+				tcp := tcpAt(p.data)
+				switch order[i], key[i] = i, p.at; {
+				case !handshakes:
+					key[i] += rnd.Int63n(10e6)
+				case tcp != nil && tcp[13]&2 != 0:
+					key[i] += rnd.Int63n(50e6)
+				}
+			}
+			slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(key[a], key[b]) })
+			moved := make([]aPacket, len(list))
+			for i, k := range order {
+				moved[i] = list[k]
+			}
+			got := readMoved(t, aPcap(binary.LittleEndian, 1, moved), func(no int64) int64 { return int64(order[no]) })
+			for what, example := range whole.contradictions(got) {
+				if kind, _, _ := strings.Cut(what, ":"); !slices.Contains(reordered, kind) {
+					t.Errorf("handshakes %v: %s: %s", handshakes, what, example)
+				}
 			}
 		}
 	})
 }
 
 // reordered are the kinds of differences of a reordered capture that are not mended yet, or cannot be: a
-// message that was overtaken by the end of its connection (bgp, sctp), a data connection that was
-// overtaken by the last reply (ftp), equal echo requests (icmp), and connections whose handshake comes
-// after more data than the stream waits for (mysql, redis, thrift, tls).
-var reordered = strings.Split("bgp packets,ftp packets,icmp column,mysql packets,redis packets,redis column,sctp packets,thrift packets,tls column,tls pair", ",")
+// message that was overtaken by the end of its connection (sctp), a data connection that was overtaken by
+// the last reply (ftp), equal echo requests (icmp), and connections whose handshake comes after more data
+// than the stream waits for (tls).
+var reordered = strings.Split("ftp packets,icmp column,sctp packets,tls column,tls pair", ",")
 
 // TestSnappedCaptures cuts packets to a snap length: no call is complete with less than it had, and each
 // keeps its ports and roles.

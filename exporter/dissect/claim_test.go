@@ -105,7 +105,7 @@ func TestClaim(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			g := &recordingSink{}
 			e := claimEngine(t, g, 7)
-			c := e.NewConn(Info{RolesKnown: true, ServerPort: tc.port, ConnectUs: -1})
+			c := e.NewConn(Info{RolesKnown: true, Began: [2]bool{true, true}, ServerPort: tc.port, ConnectUs: -1})
 			sent := int64(0)
 			for i, s := range tc.parts {
 				c.Data(ToServer, []byte(s), Packet{No: int64(i), Time: int64(i)})

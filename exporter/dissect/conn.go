@@ -171,8 +171,11 @@ func (c *Conn) data(dir Dir, data []byte, p Packet) {
 		c.offerSegment(dir, data)
 		return
 	}
-	if c.state == detecting && c.beginsHere(dir, data) {
+	if c.state == detecting && c.beginsHere(dir, data) || c.state == reading && s.lossy && c.beginsAgain(dir, data) {
 		c.discard(dir, len(s.buf))
+		if s.need = 0; c.state == reading {
+			c.resync(dir, LossGap)
+		}
 		c.arrived(s, p)
 		c.offerSegment(dir, data)
 		return
@@ -411,6 +414,16 @@ func (c *Conn) begin(p *Protocol, v Verdict) {
 		c.noteInside(c.path)
 	}
 	c.d = p.New(c)
+	if datagrams(c.Info.Transport) {
+		return
+	}
+	for d, began := range c.Info.Began {
+		c.starting = !c.sides[d].lossy
+		if !began || !c.starting { // messages before the first one may be missing
+			c.resync(Dir(d), LossGap)
+		}
+		c.starting = false
+	}
 }
 
 // switchOver performs an upgrade that the dissector requested.
@@ -423,7 +436,9 @@ func (c *Conn) switchOver() {
 		old.Close(EndUpgrade)
 	}
 	for d := range c.sides {
-		c.sides[d].seeking, c.sides[d].need, c.sides[d].endSeen = false, 0, false
+		s := &c.sides[d]
+		c.Info.Began[d], s.start = !s.seeking && !s.lossy, s.off
+		s.seeking, s.need, s.endSeen = false, 0, false
 	}
 	c.state, c.proto = detecting, nil
 	p := c.engine.byName[u.name]

@@ -21,7 +21,7 @@ func (c *Conn) detect(dir Dir, head []byte) bool {
 	}
 	if p != nil {
 		c.unexpected(p.Name)
-		c.accept(p, v, dir, swapped)
+		c.accept(p, v, dir, head, swapped)
 		return true
 	}
 	s, other := &c.sides[dir], &c.sides[dir.Other()]
@@ -92,22 +92,26 @@ func (c *Conn) undecided(p *Protocol, dir Dir, head []byte) (*Protocol, Verdict,
 	return p, Likely, false
 }
 
-// accept begins a protocol that detectSides returned.
-func (c *Conn) accept(p *Protocol, v Verdict, dir Dir, swapped bool) {
+// accept begins a protocol that detectSides returned for these bytes.
+func (c *Conn) accept(p *Protocol, v Verdict, dir Dir, head []byte, swapped bool) {
 	if swapped {
 		c.flip()
+		dir = dir.Other()
 	}
-	c.begin(p, v)
-	if c.claim != nil {
+	c.prefaced(p, dir, head)
+	if c.begin(p, v); c.claim != nil {
 		c.claim.flipped, c.claim.by = swapped, dir
-		if swapped {
-			c.claim.by = dir.Other()
-		}
 	}
-	for d := range c.sides {
-		if c.sides[d].lossy { // before the protocol was known
-			c.resync(Dir(d), LossGap)
-		}
+}
+
+// prefaced records that content shows the beginning of a connection whose handshake was not captured.
+func (c *Conn) prefaced(p *Protocol, dir Dir, head []byte) {
+	first := func(d Dir, b []byte) bool {
+		return c.sides[d].off == c.sides[d].start && (len(b) == 0 || p.Detect(d, b) == Yes)
+	}
+	if o := dir.Other(); p.Prefaced && first(dir, head) {
+		c.Info.Began[dir] = true
+		c.Info.Began[o] = c.Info.Began[o] || first(o, c.sides[o].buf)
 	}
 }
 
@@ -154,6 +158,7 @@ const minDetect = 4
 func (c *Conn) flip() {
 	c.flipped = !c.flipped
 	c.Info.ClientPort, c.Info.ServerPort = c.Info.ServerPort, c.Info.ClientPort
+	c.Info.Began[0], c.Info.Began[1] = c.Info.Began[1], c.Info.Began[0]
 	c.sides[0], c.sides[1] = c.sides[1], c.sides[0]
 	c.last = c.last.Other()
 	if u := c.unknown; u != nil {
@@ -222,7 +227,7 @@ func (p *Protocol) resumes(dir Dir, head []byte) Verdict {
 
 func (c *Conn) detectDatagram(dir Dir, data []byte) bool {
 	if p, v, swapped := c.detectSides(dir, data); p != nil {
-		c.accept(p, v, dir, swapped)
+		c.accept(p, v, dir, data, swapped)
 		return true
 	}
 	if p := c.findByPort(dir, data); p != nil {
@@ -238,7 +243,7 @@ func (c *Conn) detectLast(dir Dir, data []byte, want Verdict) bool {
 		if p.DetectLast == nil || p.DetectLast(dir, data) != want || slices.Contains(c.refused, refusal{p, c.flipped}) {
 			continue
 		}
-		if c.accept(p, want, dir, false); c.claim != nil {
+		if c.accept(p, want, dir, data, false); c.claim != nil {
 			c.claim.trial = true
 		}
 		return true
@@ -271,6 +276,6 @@ func (c *Conn) redetect(dir Dir, data []byte) bool {
 	if p == nil {
 		return datagrams(c.Info.Transport) && s.looks <= detectSegments && c.detectLast(dir, data, Likely)
 	}
-	c.accept(p, v, dir, swapped)
+	c.accept(p, v, dir, data, swapped)
 	return true
 }

@@ -155,12 +155,13 @@ func (e *Engine) add(p *Protocol) {
 type Info struct {
 	Transport              Transport
 	ClientPort, ServerPort uint16
-	IPVersion              uint8  // 4 or 6; it distinguishes ICMP from ICMPv6
-	Multicast              bool   // the server's address is a group or a broadcast
-	RolesKnown             bool   // a handshake identified client and server
-	ConnectUs              int64  // duration of the TCP handshake as the client saw it; -1 unknown
-	Owner                  any    // the caller's own state, available as Conn.Info.Owner
-	OpenedBy               string // what decrypted it before it came here; "" if it arrives as sent
+	IPVersion              uint8   // 4 or 6; it distinguishes ICMP from ICMPv6
+	Multicast              bool    // the server's address is a group or a broadcast
+	RolesKnown             bool    // a handshake identified client and server
+	Began                  [2]bool // the first byte of a direction follows the packet that began it
+	ConnectUs              int64   // duration of the TCP handshake as the client saw it; -1 unknown
+	Owner                  any     // the caller's own state, available as Conn.Info.Owner
+	OpenedBy               string  // what decrypted it before it came here; "" if it arrives as sent
 	Client, Server         netip.Addr
 	Opened                 Packet // its first packet
 }
@@ -186,6 +187,7 @@ type Conn struct {
 	closing  bool
 	end      End    // reason of the close, during it
 	quiet    bool   // a withdrawn dissector is being closed: its rows are dropped
+	starting bool   // see Starting
 	cut      bool   // an anomaly already says that calls were cut
 	last     Dir    // direction of the latest bytes
 	claim    *claim // nil if the protocol is certain
@@ -223,6 +225,7 @@ type side struct {
 	whole    []byte // the pool's buffer that contains buf, if any
 	front    int    // bytes before buf in the same memory
 	off      int64  // stream offset of the first unread byte
+	start    int64  // stream offset of the first byte of the current protocol, see Input.First
 	segs     []seg
 	need     int // total number of bytes that Read needs
 	seeking  bool

@@ -33,7 +33,7 @@ func TestReadSeesHowADirectionEnded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := e.NewConn(Info{RolesKnown: true, ConnectUs: -1})
+	c := e.NewConn(Info{RolesKnown: true, Began: [2]bool{true, true}, ConnectUs: -1})
 	c.Data(ToServer, []byte("x"), Packet{})
 	c.Data(ToClient, []byte("y"), Packet{No: 1})
 	c.End(ToServer, Packet{No: 2})

@@ -28,7 +28,7 @@ func probeConn(t *testing.T, sink Sink, repanic bool, new func(c *Conn) Dissecto
 	if err != nil {
 		t.Fatal(err)
 	}
-	return e.NewConn(Info{RolesKnown: true, ConnectUs: -1})
+	return e.NewConn(Info{RolesKnown: true, Began: [2]bool{true, true}, ConnectUs: -1})
 }
 
 type waiting struct{ endProbe }

@@ -45,7 +45,7 @@ func lineConn(t *testing.T) (c *Conn, out *[]string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return e.NewConn(Info{RolesKnown: true, ConnectUs: -1}), out
+	return e.NewConn(Info{RolesKnown: true, Began: [2]bool{true, true}, ConnectUs: -1}), out
 }
 
 func TestRequestIsReadBeforeTheResponseThatIdentifiedTheProtocol(t *testing.T) {
@@ -98,7 +98,7 @@ func TestShortGreetingDoesNotHideTheRequest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := e.NewConn(Info{RolesKnown: true, ConnectUs: -1})
+	c := e.NewConn(Info{RolesKnown: true, Began: [2]bool{true, true}, ConnectUs: -1})
 	c.Data(ToServer, []byte("hello"), Packet{})
 	c.Data(ToClient, []byte("granted, go on"), Packet{No: 1})
 	c.Data(ToServer, []byte("YES request\n"), Packet{No: 2})
@@ -169,7 +169,7 @@ func TestWholeSegmentCostsNoAllocation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := e.NewConn(Info{RolesKnown: true, ConnectUs: -1})
+	c := e.NewConn(Info{RolesKnown: true, Began: [2]bool{true, true}, ConnectUs: -1})
 	data := []byte("segment")
 	if n := testing.AllocsPerRun(100, func() { c.Data(ToServer, data, Packet{}) }); n != 0 {
 		t.Errorf("%v allocations a segment, want 0", n)

@@ -69,6 +69,13 @@ func (c *Conn) discard(dir Dir, n int) {
 	c.drop(s, n)
 }
 
+// beginsAgain reports whether a message begins with this segment, and none with the bytes that wait
+// since a loss: those are the end of a message whose beginning was lost.
+func (c *Conn) beginsAgain(dir Dir, data []byte) bool {
+	p := c.proto
+	return p.Detect != nil && p.Detect(dir, data) == Yes && p.resumes(dir, c.sides[dir].buf) < Likely
+}
+
 // beforeOther counts the waiting bytes of a direction that came before those of the other.
 func (c *Conn) beforeOther(dir Dir) int {
 	s, other := &c.sides[dir], &c.sides[dir.Other()]
@@ -103,6 +110,10 @@ func (c *Conn) Unaffected(x *Exchange, dirs ...Dir) {
 		x.losses.of[d] = c.losses.of[d]
 	}
 }
+
+// Starting reports, inside Resync, that the beginning of the connection was not captured. Messages before
+// it are missing, but none after the first one that is read.
+func (c *Conn) Starting() bool { return c.starting }
 
 // resync tells the dissector that its position was lost.
 func (c *Conn) resync(dir Dir, why Loss) {

@@ -16,7 +16,7 @@ func TestUnknownPayloadIsNamed(t *testing.T) {
 		{"neither", 9, "QUIT now\n", "", ` tcp payload: "QUIT…", 9 bytes sent, 0 received`},
 	} {
 		g := &recordingSink{}
-		c := claimEngine(t, g).NewConn(Info{Transport: TCP, ServerPort: tt.port, RolesKnown: true, ConnectUs: -1})
+		c := claimEngine(t, g).NewConn(Info{Transport: TCP, ServerPort: tt.port, RolesKnown: true, Began: [2]bool{true, true}, ConnectUs: -1})
 		c.Data(ToClient, []byte(tt.server), Packet{})
 		c.Data(ToServer, []byte(tt.client), Packet{No: 1})
 		c.Close(EndFin, Packet{No: 2})
@@ -54,7 +54,7 @@ func TestPortOfAKnownProtocol(t *testing.T) {
 // TestUpgradeNamesWhatFollows checks payload after an upgrade to a protocol without a dissector.
 func TestUpgradeNamesWhatFollows(t *testing.T) {
 	g := &recordingSink{}
-	c := claimEngine(t, g).NewConn(Info{Transport: TCP, ServerPort: 3389, RolesKnown: true, ConnectUs: -1})
+	c := claimEngine(t, g).NewConn(Info{Transport: TCP, ServerPort: 3389, RolesKnown: true, Began: [2]bool{true, true}, ConnectUs: -1})
 	c.Upgrade("ws", nil)
 	c.switchOver()
 	c.Data(ToServer, []byte("\x81\x85\x37\xfa\x21\x3d"), Packet{})
@@ -68,7 +68,7 @@ func TestUpgradeNamesWhatFollows(t *testing.T) {
 func TestUnknownCutDatagram(t *testing.T) {
 	for _, cut := range []int32{0, 40} {
 		g := &recordingSink{}
-		c := claimEngine(t, g).NewConn(Info{Transport: UDP, ServerPort: 9, RolesKnown: true, ConnectUs: -1})
+		c := claimEngine(t, g).NewConn(Info{Transport: UDP, ServerPort: 9, RolesKnown: true, Began: [2]bool{true, true}, ConnectUs: -1})
 		c.Data(ToServer, []byte("\x01\x02\x03\x04"), Packet{No: 1, Cut: cut})
 		c.Close(EndCapture, Packet{No: 2})
 		if len(g.calls) != 1 {

@@ -68,7 +68,7 @@ func TestDNSInsideStreams(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		outer := e.NewConn(dissect.Info{ServerPort: 9, RolesKnown: true, ConnectUs: -1})
+		outer := e.NewConn(dissect.Info{ServerPort: 9, RolesKnown: true, Began: [2]bool{true, true}, ConnectUs: -1})
 		in := outer.NewInner("key")
 		if tc.kind == dissect.QUIC {
 			in = outer.NewStream("key")

@@ -33,7 +33,7 @@ func play(t *testing.T, protocols []*dissect.Protocol, transport dissect.Transpo
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := e.NewConn(dissect.Info{Transport: transport, ClientPort: 40000, ServerPort: 40001, RolesKnown: len(in)%2 == 0, ConnectUs: -1})
+	c := e.NewConn(dissect.Info{Transport: transport, ClientPort: 40000, ServerPort: 40001, RolesKnown: len(in)%2 == 0, Began: [2]bool{len(in)%2 == 0, len(in)%3 == 0}, ConnectUs: -1})
 	sent := int64(0)
 	for no := int64(0); len(in) >= 2; no++ {
 		kind, n := in[0], min(int(in[1]), len(in)-2)

@@ -77,7 +77,7 @@ func cost(t *testing.T, kind dissect.Transport, roles bool, n int, part func(int
 		dirs[i], s = part(i)
 		parts[i] = bytes.Clone([]byte(s))
 	}
-	c := e.NewConn(dissect.Info{Transport: kind, ClientPort: 40000, ServerPort: 50001, RolesKnown: roles, ConnectUs: -1})
+	c := e.NewConn(dissect.Info{Transport: kind, ClientPort: 40000, ServerPort: 50001, RolesKnown: roles, Began: [2]bool{roles, roles}, ConnectUs: -1})
 	runtime.GC()
 	start := used(t)
 	for i, p := range parts {

@@ -84,6 +84,74 @@ func knownRows(r *dissecttest.Result) (out []string) {
 	return out
 }
 
+// TestMidwayCallsAreTrue begins each recorded conversation at every packet, on the port that its protocol
+// hints at and on another one, for which the first sender is assumed to be the client. Each complete call
+// must be a call of the whole conversation, with the same request and the same response. Most calls of a
+// conversation of which only the handshake is missing are complete. A row of RTP counts what was captured of
+// a stream, which has no mark of its beginning.
+func TestMidwayCallsAreTrue(t *testing.T) {
+	for file, protocol := range samples {
+		t.Run(file, func(t *testing.T) {
+			i := slices.IndexFunc(Protocols(nil), func(p *dissect.Protocol) bool { return p.Name == protocol })
+			ports, seen, kept := append([]uint16{50001}, Protocols(nil)[i].Ports...), 0, 0
+			for _, k := range conversations(t, file) {
+				if k.kind == dissect.ICMP {
+					continue
+				}
+				chunks := k.inClear(protocol)
+				o := dissecttest.Options{Transport: k.kind, IPVersion: 4, Multicast: k.group, End: dissect.EndFin}
+				for _, port := range ports[:min(2, len(ports))] {
+					o.ServerPort, o.Protocols, o.Roles = port, Protocols(nil), k.kind == dissect.TCP
+					whole := complete(dissecttest.Play(t, o, chunks...), 0)
+					seen += len(whole)
+					for from := range chunks {
+						rest := chunks[from:]
+						if o.Protocols, o.Roles = Protocols(nil), false; port == 50001 && rest[0].Dir == dissect.ToClient {
+							rest = turn(rest)
+						}
+						got := complete(dissecttest.Play(t, o, rest...), from)
+						if from == 0 {
+							kept += len(got)
+						}
+						for call, summary := range got {
+							if whole[call] == "" {
+								t.Errorf("%s port %d from packet %d of %d: %s: %s", k.name, port, from, len(chunks), call, summary)
+							}
+						}
+					}
+				}
+			}
+			if seen == 0 || kept < seen*3/4 {
+				t.Errorf("%d complete calls, %d of them without the handshake", seen, kept)
+			}
+		})
+	}
+}
+
+// complete has the summaries of complete calls by their packets. The conversation has others before those
+// that were played.
+func complete(r *dissecttest.Result, before int) map[string]string {
+	list := map[string]string{}
+	for _, e := range r.Emissions {
+		b := e.Row.Base()
+		if _, unknown := e.Row.(*dissect.Unknown); unknown || !b.Complete || b.Protocol == "rtp" {
+			continue
+		}
+		call := b.Protocol
+		for _, x := range []dissect.Span{e.Request, e.Response} {
+			switch {
+			case !x.Seen:
+			case b.Transport == "sctp" && b.Protocol != "sctp": // it may be a retransmission
+				call += fmt.Sprint(" TSN ", x.Seq)
+			default:
+				call += fmt.Sprint(" ", x.First+int64(before))
+			}
+		}
+		list[call] = b.Summary
+	}
+	return list
+}
+
 // Whoever sends the first datagram of a conversation does not decide how all others are read: the protocol
 // of the port replaces another one that cannot read them.
 func TestFirstDatagramDoesNotDecide(t *testing.T) {

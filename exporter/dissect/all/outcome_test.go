@@ -38,7 +38,7 @@ func TestOutcomesAtTheEnd(t *testing.T) {
 			if tt.answer != "" {
 				chunks = append(chunks, dissecttest.Server(tt.answer))
 			}
-			r := dissecttest.Play(t, dissecttest.Options{Protocols: Protocols(nil), End: tt.end}, chunks...)
+			r := dissecttest.Play(t, dissecttest.Options{Protocols: Protocols(nil), Roles: true, End: tt.end}, chunks...)
 			if len(r.Emissions) != 1 {
 				t.Fatalf("%d rows", len(r.Emissions))
 			}

@@ -172,7 +172,7 @@ func (l *pipeline) play(t *testing.T, n, budget int) *pairing {
 		t.Fatal(err)
 	}
 	e.SetBudget(budget)
-	c := e.NewConn(dissect.Info{Transport: l.kind, ClientPort: 40000, ServerPort: l.port, RolesKnown: true, ConnectUs: -1, IPVersion: 4})
+	c := e.NewConn(dissect.Info{Transport: l.kind, ClientPort: 40000, ServerPort: l.port, RolesKnown: true, Began: [2]bool{true, true}, ConnectUs: -1, IPVersion: 4})
 	no := int64(0)
 	var next [2]uint32
 	send := func(dir dissect.Dir, s string) {

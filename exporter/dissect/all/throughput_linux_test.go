@@ -125,7 +125,7 @@ func (y *playing) run(t testing.TB) {
 	begin := used(t)
 	for port := 0; y.bytes < y.want; port++ {
 		for _, k := range y.talks {
-			c := e.NewConn(dissect.Info{Transport: k.kind, ClientPort: uint16(32768 + port%32768), ServerPort: k.port, RolesKnown: k.kind == dissect.TCP, ConnectUs: -1, IPVersion: 4})
+			c := e.NewConn(dissect.Info{Transport: k.kind, ClientPort: uint16(32768 + port%32768), ServerPort: k.port, RolesKnown: k.kind == dissect.TCP, Began: [2]bool{k.kind == dissect.TCP, k.kind == dissect.TCP}, ConnectUs: -1, IPVersion: 4})
 			var sent [2]uint32
 			for _, chunk := range k.chunks {
 				at = dissect.Packet{No: at.No + 1, Time: at.Time + 1000, Seq: sent[chunk.Dir], Ack: sent[chunk.Dir.Other()]}

@@ -139,7 +139,7 @@ type line struct{ first, next uint32 }
 type channel struct {
 	content  [2]content
 	confirm  bool
-	doubt    bool            // it was set, until the number of a message was lost
+	doubt    bool            // it may be set: the number of a message is not known
 	sent     uint64          // published messages since confirm.select
 	waits    [2]int          // messages without an acknowledgement: published, delivered
 	tags     [2]tags         // of these, and of some that have one
@@ -176,6 +176,7 @@ type conn struct {
 	sides     [2]side
 	awaited   [2]int64 // messages that awaited an acknowledgement: published, delivered
 	unsure    [2]int64 // an acknowledgement of one up to this may be lost, so that a later one that covers several may not be its own
+	missed    bool     // methods of the client may be missing
 	host      string
 	user      string
 }
@@ -213,6 +214,7 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 		settled = published
 	}
 	k.unsure[settled] = k.awaited[settled]
+	k.missed = k.missed || dir == dissect.ToServer
 	for _, n := range k.numbers() {
 		ch := k.channels[n]
 		t := &ch.content[dir]
@@ -221,7 +223,7 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 			k.emit(c, string(why))
 		}
 		if dir == dissect.ToServer {
-			ch.confirm, ch.doubt = false, ch.doubt || ch.confirm // the number of a message is not known any more
+			ch.confirm, ch.doubt = false, true // it may be set by what was lost
 		}
 	}
 }

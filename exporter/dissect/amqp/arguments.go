@@ -113,10 +113,22 @@ func (k *conn) basic(c *call, id uint32, r *reader) (wait bool) {
 		r.Skip(2)
 		row.Queue = table.NonEmpty(message.Text(r.short()))
 		row.NoAck = r.Uint8()&1 != 0
+	case chanOpen:
+		if ch != nil {
+			ch.doubt = false
+		}
 	case confirmSelect:
+		ch.confirms()
 		return r.Uint8()&1 == 0
 	}
 	return true
+}
+
+// confirms begins the numbering of published messages.
+func (ch *channel) confirms() {
+	if ch != nil && !ch.confirm {
+		ch.confirm, ch.doubt, ch.sent = true, false, 0
+	}
 }
 
 // consumer remembers whether a consumer acknowledges.
@@ -210,9 +222,7 @@ func (k *conn) results(c *call, id uint32, r *reader) {
 		row.Consumer = table.NonEmpty(message.Text(r.short()))
 		ch.consumer(k, row.Consumer.V, row.NoAck)
 	case confirmSelect + 1:
-		if ch != nil && !ch.confirm {
-			ch.confirm, ch.doubt, ch.sent = true, false, 0
-		}
+		ch.confirms() // the request may be lost
 	case getOK:
 		row.Tag = table.Some(int64(r.Uint64()))
 		row.Redelivered = r.Uint8()&1 != 0

@@ -173,7 +173,7 @@ func (k *conn) drop(t *content) *call {
 func (k *conn) channel(number uint16) *channel {
 	ch := k.channels[number]
 	if ch == nil && len(k.channels) < maxChannels && k.c.Hold(channelCost) {
-		ch = &channel{}
+		ch = &channel{doubt: k.missed}
 		k.held += channelCost
 		k.channels[number] = ch
 	}

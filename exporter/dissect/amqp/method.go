@@ -17,6 +17,7 @@ const (
 	connStart, connStartOK, connSecure, connSecureOK = 10<<16 | 10, 10<<16 | 11, 10<<16 | 20, 10<<16 | 21
 	connTune, connTuneOK, connOpen                   = 10<<16 | 30, 10<<16 | 31, 10<<16 | 40
 	connClose, connCloseOK                           = 10<<16 | 50, 10<<16 | 51
+	chanOpen                                         = 20<<16 | 10
 	chanClose, chanCloseOK                           = 20<<16 | 40, 20<<16 | 41
 	exDeclare, exDelete, exBind, exUnbind            = 40<<16 | 10, 40<<16 | 20, 40<<16 | 30, 40<<16 | 40
 	quDeclare, quBind, quPurge, quDelete, quUnbind   = 50<<16 | 10, 50<<16 | 20, 50<<16 | 30, 50<<16 | 40, 50<<16 | 50

@@ -175,6 +175,13 @@ func (k *conn) begins(in *dissect.Input, from, to int, number uint16, f fields) 
 			k.sessions[channelOf{in.Dir, number}] = s
 		}
 	}
+	if _, asked := k.pending.Get(key{session: place.session, by: in.Dir.Other(), code: begin}); !remote.null() && !asked {
+		k.c.Confirm()
+		c := k.newCall(in.Dir.Other(), number, begin)
+		c.x.Response(in, from, to)
+		k.emit(c, "no_request")
+		return
+	}
 	k.pair(in, from, to, begin, place, number, func(*call) {})
 	if remote.null() {
 		k.newSession(in.Dir, number)

@@ -183,7 +183,7 @@ func (k *conn) message(in *dissect.Input, kind byte, b []byte, size int) error {
 		c.row.notify(b)
 		switch {
 		case k.open == nil || k.from == in.Dir:
-		case in.Offset(0) > 0: // its own OPEN, which answers the other's, was not captured
+		case !in.First(0): // its own OPEN, which answers the other's, was not captured
 			k.emit(k.open, string(dissect.LossGap))
 			k.open = nil
 		default:

@@ -92,6 +92,7 @@ type call struct {
 	asked   bool   // the request was captured completely
 	event   bool
 	bad     bool
+	gap     bool // STARTUP, which says how a body is compressed, was not captured
 }
 
 // Add implements framed.Call.
@@ -174,7 +175,7 @@ func (k *conn) Ended(dir dissect.Dir, c *call, why string) {
 // Resync implements dissect.Dissector.
 func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	k.Table.Resync(dir, why)
-	k.unsure = k.unsure || dir == dissect.ToClient
+	k.unsure = k.unsure || dir == dissect.ToClient && !k.Conn.Starting()
 	k.framed.Resync(dir, why)
 	k.dropFrame(dir, string(why))
 }

@@ -34,6 +34,8 @@ func (k *conn) emit(c *call, why string) {
 		why = "malformed"
 	case !c.x.HasRequest() && !c.event:
 		why = "no_request"
+	case why == "" && c.gap:
+		why = string(dissect.LossGap)
 	}
 	row.Error = table.NonEmpty(why)
 	row.Complete = why == "" && (c.event || c.asked)

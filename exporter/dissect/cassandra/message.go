@@ -123,6 +123,7 @@ func (k *conn) begin(dir dissect.Dir, h head) (*call, error) {
 func (k *conn) fill(dir dissect.Dir, c *call, h head, b []byte, partial bool) error {
 	if h.flags&flagCompressed != 0 && h.version&^answer < maxVersion {
 		b, partial = k.inflate(b, partial)
+		c.gap = c.gap || len(b) == 0 && k.compression == ""
 	}
 	f := &facts{k: k, c: c, row: c.row, version: h.version &^ answer, partial: partial, r: newReader(b)}
 	if dir == dissect.ToClient {

@@ -38,6 +38,9 @@ func (f *facts) response(h head) {
 	switch h.opcode {
 	case opError:
 		code := r.Uint32()
+		if r.Short() {
+			break
+		}
 		row.ErrCode = table.Some(int32(code))
 		row.ErrName = table.Some(tables()["error"].Name(int64(code), "error_"))
 		row.ErrMessage = table.NonEmpty(clip.Text(sqltext.Text(r.string()), maxError))
@@ -72,6 +75,9 @@ func (f *facts) change() string {
 func (f *facts) result() {
 	row := f.row
 	k := f.r.int()
+	if f.r.Short() {
+		return
+	}
 	row.Result = table.Some(tables()["result"].Name(int64(k), "result_"))
 	switch k {
 	case resultRows:

@@ -129,6 +129,10 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 	}
 	c = k.Response(in, m.end, c, m.row)
 	c.Row.ResponseType = table.Some(m.kind)
+	if !paired && m.row.Relay.OK { // unlike a client, a relay asks from the address that is answered
+		k.End(c, "no_request")
+		return m.end, nil
+	}
 	k.End(c, "")
 	return m.end, nil
 }

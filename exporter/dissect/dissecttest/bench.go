@@ -20,7 +20,7 @@ func Bench(b *testing.B, p *dissect.Protocol, begin, again []Chunk) {
 		b.Fatal(err)
 	}
 	o := OptionsOf(p)
-	c := e.NewConn(dissect.Info{Transport: o.Transport, ClientPort: 40000, ServerPort: o.ServerPort, RolesKnown: true, ConnectUs: -1})
+	c := e.NewConn(dissect.Info{Transport: o.Transport, ClientPort: 40000, ServerPort: o.ServerPort, RolesKnown: true, Began: [2]bool{true, true}, ConnectUs: -1})
 	at, sent := dissect.Packet{}, [2]uint32{}
 	play := func(list []Chunk) {
 		for _, x := range list {

@@ -63,7 +63,7 @@ func StayInBudget(t *testing.T, protocols []*dissect.Protocol, f Flood) {
 	before := heap()
 	conns := make([]*dissect.Conn, f.Conns)
 	for i := range conns {
-		conns[i] = e.NewConn(dissect.Info{Transport: f.Kind, ClientPort: uint16(20000 + i), ServerPort: f.Port, RolesKnown: true, ConnectUs: -1, IPVersion: 4})
+		conns[i] = e.NewConn(dissect.Info{Transport: f.Kind, ClientPort: uint16(20000 + i), ServerPort: f.Port, RolesKnown: true, Began: [2]bool{true, true}, ConnectUs: -1, IPVersion: 4})
 	}
 	most, no, sent := int64(0), int64(0), int64(0)
 	var acks = make([][2]uint32, f.Conns)

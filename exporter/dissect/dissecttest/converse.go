@@ -18,6 +18,7 @@ type Conversation struct {
 	End       dissect.End
 	Want      []string // one for each row, see Converse
 	Anomalies int
+	Midway    bool                // the beginning of the connection was not captured
 	Needs     []*dissect.Protocol // as in Sample
 }
 
@@ -29,7 +30,7 @@ func Converse(t *testing.T, p *dissect.Protocol, columns []string, list ...Conve
 	for _, c := range list {
 		t.Run(c.Name, func(t *testing.T) {
 			o := OptionsOf(p)
-			o.End = c.End
+			o.End, o.Roles = c.End, o.Roles && !c.Midway
 			o.need(c.Needs)
 			r := Play(t, o, c.Chunks...)
 			account(t, r)

@@ -37,7 +37,7 @@ func Fuzz(f *testing.F, p *dissect.Protocol, samples ...Sample) {
 
 // OptionsOf are the usual options of a protocol's conversations: its first transport and port.
 func OptionsOf(p *dissect.Protocol) Options {
-	o := Options{Transport: p.Transports[0], Protocols: []*dissect.Protocol{p}, End: dissect.EndFin}
+	o := Options{Transport: p.Transports[0], Protocols: []*dissect.Protocol{p}, End: dissect.EndFin, Roles: p.Transports[0] == dissect.TCP}
 	if len(p.Ports) > 0 {
 		o.ServerPort = p.Ports[0]
 	}

@@ -77,7 +77,7 @@ func Play(t testing.TB, o Options, chunks ...Chunk) *Result {
 		e.SetBudget(o.Budget)
 	}
 	c := e.NewConn(dissect.Info{Transport: o.Transport, ClientPort: 40000, ServerPort: o.ServerPort,
-		RolesKnown: o.Roles, ConnectUs: -1, IPVersion: o.IPVersion, Multicast: o.Multicast})
+		RolesKnown: o.Roles, Began: [2]bool{o.Roles, o.Roles}, ConnectUs: -1, IPVersion: o.IPVersion, Multicast: o.Multicast})
 	r.Conn = c
 	var sent [2]uint32
 	p := dissect.Packet{No: -1, Time: 1_700_000_000_000_000_000}

@@ -53,7 +53,7 @@ func PlayStreams(t testing.TB, o Options, alpn string, code int64, steps ...Step
 		t.Fatal(err)
 	}
 	outer := e.NewConn(dissect.Info{Transport: dissect.UDP, ClientPort: 40000, ServerPort: o.ServerPort,
-		RolesKnown: true, ConnectUs: -1, IPVersion: o.IPVersion})
+		RolesKnown: true, Began: [2]bool{true, true}, ConnectUs: -1, IPVersion: o.IPVersion})
 	inner, streams := outer.NewStreams("quic", alpn)
 	if streams == nil {
 		t.Fatalf("no protocol has the ALPN name %q", alpn)

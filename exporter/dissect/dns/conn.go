@@ -112,7 +112,7 @@ func (k *conn) Gap(*dissect.Input, int64) bool { return false }
 // Resync implements dissect.Dissector. Questions and answers are paired by id, so pending
 // questions stay.
 func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
-	if why == dissect.LossGap {
+	if why == dissect.LossGap && !k.c.Starting() {
 		k.gaps[dir] = true
 	}
 }

@@ -128,7 +128,7 @@ func extended(s string) (ip string, port int32, ok bool) {
 
 // reply reads a line of a reply.
 func (k *conn) reply(in *dissect.Input, at int) (int, error) {
-	if k.answering == nil && in.Offset(at) > 0 && len(k.All()) == 0 && k.Conn.Unread(dissect.ToServer) > 0 {
+	if k.answering == nil && !in.First(at) && len(k.All()) == 0 && k.Conn.Unread(dissect.ToServer) > 0 {
 		return 0, nil // detection kept both sides: the command comes first
 	}
 	line, err := k.replies.Read(in.Data[at:])
@@ -138,7 +138,7 @@ func (k *conn) reply(in *dissect.Input, at int) (int, error) {
 	if line.First {
 		k.answering = k.find(in, at)
 		if k.orphan = k.answering == nil; k.orphan {
-			k.answering = &call{row: &Row{User: table.NonEmpty(k.user)}, first: in.Offset(at) == 0}
+			k.answering = &call{row: &Row{User: table.NonEmpty(k.user)}, first: in.First(at)}
 		} else {
 			k.missed = false
 		}
@@ -153,7 +153,7 @@ func (k *conn) reply(in *dissect.Input, at int) (int, error) {
 
 // find finds the command that a reply answers: none for the greeting.
 func (k *conn) find(in *dissect.Input, at int) *call {
-	if in.Offset(at) == 0 && (k.replies.Code == codeReady || k.replies.Code < 200 || len(k.All()) == 0) {
+	if in.First(at) && (k.replies.Code == codeReady || k.replies.Code < 200 || len(k.All()) == 0) {
 		return nil
 	}
 	return k.Answer(in.Seq(at))

@@ -58,7 +58,7 @@ func (k *talk) packet() dissect.Packet {
 }
 
 func (k *talk) open(client, server netip.Addr, cport, sport uint16) *dissect.Conn {
-	c := k.e.NewConn(dissect.Info{Transport: dissect.TCP, ClientPort: cport, ServerPort: sport, IPVersion: 4, RolesKnown: true, ConnectUs: -1, Client: client, Server: server, Opened: k.packet()})
+	c := k.e.NewConn(dissect.Info{Transport: dissect.TCP, ClientPort: cport, ServerPort: sport, IPVersion: 4, RolesKnown: true, Began: [2]bool{true, true}, ConnectUs: -1, Client: client, Server: server, Opened: k.packet()})
 	k.conns = append(k.conns, c)
 	return c
 }

@@ -90,7 +90,7 @@ type conn struct {
 
 	answering *call // whose reply has more lines
 	orphan    bool  // answering has no command
-	missed    bool  // replies to commands that were lost may follow
+	missed    bool  // replies may follow whose commands are not known
 
 	next *transfer // announced, and not used yet
 	held *call     // has its last reply, but its data connection has not ended
@@ -109,9 +109,10 @@ func (k *conn) Gap(*dissect.Input, int64) bool { return false }
 // Resync implements dissect.Dissector.
 func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	k.Queue.Resync(dir, why)
+	k.missed = true
 	k.kind, k.data, k.offset = "", data{}, table.Opt[int64]{} // a command that was lost, or refused, may have changed them
 	if dir == dissect.ToServer {
-		k.user, k.missed = "", true
+		k.user = ""
 	}
 	if c := k.answering; c != nil && dir == dissect.ToClient {
 		k.emit(c, string(why))

@@ -32,7 +32,7 @@ func BenchmarkExchange(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	c := e.NewConn(dissect.Info{ServerPort: 80, RolesKnown: true, ConnectUs: -1})
+	c := e.NewConn(dissect.Info{ServerPort: 80, RolesKnown: true, Began: [2]bool{true, true}, ConnectUs: -1})
 	b.SetBytes(int64(len(req) + len(resp)))
 	b.ReportAllocs()
 	var p dissect.Packet
@@ -53,7 +53,7 @@ func BenchmarkLargeBody(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	c := e.NewConn(dissect.Info{ServerPort: 80, RolesKnown: true, ConnectUs: -1})
+	c := e.NewConn(dissect.Info{ServerPort: 80, RolesKnown: true, Began: [2]bool{true, true}, ConnectUs: -1})
 	b.SetBytes(int64(1460000))
 	b.ReportAllocs()
 	var p dissect.Packet

@@ -58,7 +58,7 @@ func crowd(t *testing.T, sink dissect.Sink, n, budget int) (*dissect.Engine, []*
 	e.SetBudget(budget)
 	conns := make([]*dissect.Conn, n)
 	for i := range conns {
-		conns[i] = e.NewConn(dissect.Info{ClientPort: uint16(i), ServerPort: 80, RolesKnown: true, ConnectUs: -1})
+		conns[i] = e.NewConn(dissect.Info{ClientPort: uint16(i), ServerPort: 80, RolesKnown: true, Began: [2]bool{true, true}, ConnectUs: -1})
 	}
 	return e, conns
 }

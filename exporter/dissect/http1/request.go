@@ -83,7 +83,7 @@ func (k *conn) readRequest(in *dissect.Input, at int) (n int, more bool, err err
 	line, rest, bare := cutLine(text)
 	l, ok := parseRequestLine(line)
 	if !ok {
-		if !whole || s.lost || !s.started && (!k.c.Info.RolesKnown || in.Offset(at) != 0) || !printable(line) {
+		if !whole || s.lost || !s.started && !in.First(at) || !printable(line) {
 			return 0, false, errHead("a request", b)
 		}
 		l = startLine(line)

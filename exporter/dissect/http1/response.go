@@ -24,7 +24,7 @@ func (k *conn) readResponse(in *dissect.Input, at int) (n int, more bool, err er
 		c = k.queue.Front()
 	}
 	if c != nil && len(b) > lead && !startsAs(b[lead:], "HTTP/") {
-		first := !s.started && !s.lost && k.c.Info.RolesKnown && in.Offset(at) == 0
+		first := !s.started && !s.lost && in.First(at)
 		if c.simple || first {
 			k.startSimple(c)
 			return 0, true, nil

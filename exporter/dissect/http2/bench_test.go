@@ -52,7 +52,7 @@ func benchmark(b *testing.B, head [2][]byte, rounds [][2][]byte, each int) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		conn := e.NewConn(dissect.Info{RolesKnown: true, ConnectUs: -1})
+		conn := e.NewConn(dissect.Info{RolesKnown: true, Began: [2]bool{true, true}, ConnectUs: -1})
 		var p dissect.Packet
 		for i := 0; i <= len(rounds) && n < b.N; i++ {
 			r := head

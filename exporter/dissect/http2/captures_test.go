@@ -116,7 +116,7 @@ func readCapture(t testing.TB, path string) *dissecttest.Result {
 		from, to := netip.AddrPortFrom(a, uint16(tcp.SrcPort)), netip.AddrPortFrom(z, uint16(tcp.DstPort))
 		k := conns[[2]netip.AddrPort{from, to}]
 		if k == nil {
-			k = &tcpConn{client: from, c: e.NewConn(dissect.Info{ClientPort: from.Port(), ServerPort: to.Port(), RolesKnown: tcp.SYN && !tcp.ACK, ConnectUs: -1})}
+			k = &tcpConn{client: from, c: e.NewConn(dissect.Info{ClientPort: from.Port(), ServerPort: to.Port(), RolesKnown: tcp.SYN && !tcp.ACK, Began: [2]bool{tcp.SYN, tcp.SYN}, ConnectUs: -1})}
 			k.half[0].early, k.half[1].early = map[uint32][]byte{}, map[uint32][]byte{}
 			conns[[2]netip.AddrPort{from, to}], conns[[2]netip.AddrPort{to, from}] = k, k
 			order = append(order, k)

@@ -94,7 +94,7 @@ func TestMidConnection(t *testing.T) {
 	s.ok(1, "x")
 	c.flush()
 	s.flush() // not captured
-	r := play(t, dissect.EndCapture, s.ok(3, "answer").flush(), c.get(5, "/5").flush(), s.ok(5, "y").flush(),
+	r := playMidway(t, s.ok(3, "answer").flush(), c.get(5, "/5").flush(), s.ok(5, "y").flush(),
 		c.get(7, "/5").flush(), s.ok(7, "z").flush())
 	want := "3 ? ? → 200, no request error=no_request got=\"answer\"\n5 GET /5 → 200, gap error=gap got=\"y\"\n7 GET /5 → 200, gap error=gap got=\"z\"\n"
 	if got := dissecttest.Lines(r); got != want {

@@ -79,7 +79,13 @@ func protocols() []*dissect.Protocol { return []*dissect.Protocol{Protocol(), gr
 
 func play(t testing.TB, end dissect.End, chunks ...dissecttest.Chunk) *dissecttest.Result {
 	t.Helper()
-	return dissecttest.Play(t, dissecttest.Options{Transport: dissect.TCP, Protocols: protocols(), End: end}, chunks...)
+	return dissecttest.Play(t, dissecttest.Options{Transport: dissect.TCP, Roles: true, Protocols: protocols(), End: end}, chunks...)
+}
+
+// playMidway plays a connection whose beginning was not captured.
+func playMidway(t testing.TB, chunks ...dissecttest.Chunk) *dissecttest.Result {
+	t.Helper()
+	return dissecttest.Play(t, dissecttest.Options{Transport: dissect.TCP, Protocols: protocols(), End: dissect.EndCapture}, chunks...)
 }
 
 func TestStreams(t *testing.T) {
@@ -260,7 +266,7 @@ func TestUpgrade(t *testing.T) {
 		New: func(c *dissect.Conn) dissect.Dissector { return &upgrader{c: c} },
 	}
 	chunks := []dissecttest.Chunk{dissecttest.Client("GET"), c.flush(), s.ok(1, "one").flush(), c.get(3, "/3").flush(), s.ok(3, "three").flush()}
-	r := dissecttest.Play(t, dissecttest.Options{Protocols: []*dissect.Protocol{up, grpc.Protocol(), Protocol()}}, chunks...)
+	r := dissecttest.Play(t, dissecttest.Options{Roles: true, Protocols: []*dissect.Protocol{up, grpc.Protocol(), Protocol()}}, chunks...)
 	if got, want := dissecttest.Lines(r), "1 GET /up → 200 complete got=\"one\"\n3 GET /3 → 200 complete got=\"three\"\n"; got != want {
 		t.Fatalf("got\n%swant\n%s", got, want)
 	}

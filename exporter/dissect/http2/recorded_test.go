@@ -284,7 +284,7 @@ func TestGRPCMidConnection(t *testing.T) {
 	c.flush()
 	s.flush()
 	call(3)
-	r := play(t, dissect.EndCapture, c.flush(), s.flush())
+	r := playMidway(t, c.flush(), s.flush())
 	if len(r.Emissions) != 1 {
 		t.Fatal(dissecttest.Lines(r))
 	}

@@ -48,7 +48,7 @@ func benchmark(b *testing.B, insertions []byte, reqs [][]byte, resp []byte) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		outer := e.NewConn(dissect.Info{Transport: dissect.UDP, RolesKnown: true, ConnectUs: -1})
+		outer := e.NewConn(dissect.Info{Transport: dissect.UDP, RolesKnown: true, Began: [2]bool{true, true}, ConnectUs: -1})
 		inner, s := outer.NewStreams("quic", "h3")
 		var p dissect.Packet
 		give := func(id int64, d dissect.Dir, data []byte, fin bool) {

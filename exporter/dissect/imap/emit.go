@@ -26,7 +26,7 @@ func (k *conn) emit(c *call, why string) {
 	switch {
 	case c.gap && why == "":
 		why = string(dissect.LossGap)
-	case why == "" && row.Command == "UNKNOWN" && !c.x.HasRequest():
+	case why == "" && !c.x.HasRequest() && (row.Command == "UNKNOWN" || row.Command == "NOTICE" && k.missed):
 		why = "no_request"
 	}
 	row.Error, row.Complete = table.NonEmpty(why), why == ""

@@ -96,6 +96,7 @@ type conn struct {
 	reply   reply
 	orphan  *call // untagged responses while no command waits
 
+	missed        bool // responses may follow whose commands are not known
 	user, mailbox string
 	deflated      bool // COMPRESS was accepted
 }
@@ -149,6 +150,7 @@ func (k *conn) Gap(in *dissect.Input, missing int64) bool {
 // Resync implements dissect.Dissector. Any command that waits may have lost untagged responses.
 func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	k.Table.Resync(dir, why)
+	k.missed = true
 	k.user, k.mailbox = "", "" // a command that was lost, or refused, may have changed them
 	if dir == dissect.ToServer {
 		k.answers.Lose()

@@ -45,7 +45,7 @@ func (k *conn) serverLine(in *dissect.Input, at int) (int, error) {
 			r.call = k.unasked()
 		}
 		r.call.x.Response(in, at, at+n)
-		if in.Offset(at) == 0 && r.call == k.orphan && k.greeting(line[2:]) {
+		if in.First(at) && r.call == k.orphan && k.greeting(line[2:]) {
 			return n, nil
 		}
 		k.untagged(r.call.row, line[2:])
@@ -271,6 +271,7 @@ func (k *conn) answer(in *dissect.Input, at, n int, tag, status string, text []b
 	c, ok := k.Take(tag)
 	if ok {
 		k.pass(c)
+		k.missed = false
 	} else {
 		c = k.unasked()
 		c.row.Command, c.row.Tag = "UNKNOWN", table.Some(clip.Line([]byte(tag), maxTag))

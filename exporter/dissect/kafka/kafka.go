@@ -264,7 +264,7 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	s := k.side(dir)
 	c := s.call
 	*s = side{}
-	k.unsure = k.unsure || dir == dissect.ToClient
+	k.unsure = k.unsure || dir == dissect.ToClient && !k.Conn.Starting()
 	if c == nil {
 		return
 	}

@@ -167,7 +167,7 @@ func (k *conn) Ended(dir dissect.Dir, c *call, why string) {
 // Resync implements dissect.Dissector.
 func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	k.Table.Resync(dir, why)
-	k.unsure = k.unsure || dir == dissect.ToClient
+	k.unsure = k.unsure || dir == dissect.ToClient && !k.Conn.Starting()
 	k.framed.Resync(dir, why)
 }
 

@@ -71,7 +71,7 @@ func (k *conn) begin(o *source, seq byte, size int, b []byte) {
 		}
 		k.hello = k.newCall(kindConnect)
 		k.hello.stage, k.hello.seq = stageAuth, seq-1
-		k.hello.gap = k.c.Info.RolesKnown // the greeting was not captured
+		k.hello.gap = true // the greeting was not captured
 	}
 	k.phase = phaseConnect
 }

@@ -86,6 +86,9 @@ func (k *conn) ok(in *dissect.Input, at, end int) {
 	if c == nil || c.row.Method.V == "PING" {
 		if !k.connected { // what CONNECT asked for was not captured
 			k.verbose = true
+			for _, c := range k.recent {
+				c.gap = true
+			}
 		}
 		k.unasked("+OK", in, at, end)
 		return
@@ -114,7 +117,7 @@ func (k *conn) fail(in *dissect.Input, at, end int, text string) {
 	if c == nil {
 		c = k.newCall("-ERR")
 		_, named := quoted(text) // a command that was not captured, or too long ago
-		c.delivered, c.whole = !named, true
+		c.delivered, c.whole = !named && k.begun, true
 	}
 	c.x.Response(in, at, end)
 	c.answered, c.waitsOK = true, false

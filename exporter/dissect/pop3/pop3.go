@@ -82,7 +82,7 @@ type conn struct {
 	answers   sasl.Answers
 	answering *call // whose reply has more lines
 	midLine   bool  // in a line of the reply whose beginning was read
-	missed    bool  // replies to commands that were lost may follow
+	missed    bool  // replies may follow whose commands are not known
 }
 
 func newConn(c *dissect.Conn) dissect.Dissector {
@@ -114,9 +114,10 @@ func (k *conn) Gap(in *dissect.Input, missing int64) bool {
 // Resync implements dissect.Dissector.
 func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	k.Queue.Resync(dir, why)
+	k.missed = true
 	if dir == dissect.ToServer {
 		k.answers.Lose()
-		k.user, k.missed = "", true
+		k.user = ""
 	}
 	if c := k.answering; c != nil && dir == dissect.ToClient {
 		k.emit(c, string(why))

@@ -80,14 +80,14 @@ func (k *conn) follows(seq uint32) bool {
 
 // find finds the command that a reply answers: none for the greeting.
 func (k *conn) find(in *dissect.Input, at int) *call {
-	if in.Offset(at) > 0 {
-		if c := k.Answer(in.Seq(at)); c != nil {
-			k.missed = false
-			return c
-		}
-		return &call{row: &Row{Command: "NOTICE", User: table.NonEmpty(k.user)}}
+	if in.First(at) {
+		return &call{row: &Row{Command: "GREETING"}}
 	}
-	return &call{row: &Row{Command: "GREETING"}}
+	if c := k.Answer(in.Seq(at)); c != nil {
+		k.missed = false
+		return c
+	}
+	return &call{row: &Row{Command: "NOTICE", User: table.NonEmpty(k.user)}}
 }
 
 // state notes the status of a reply and its text.

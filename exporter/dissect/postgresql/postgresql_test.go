@@ -96,7 +96,7 @@ func describe(what, name string) string { return msg('D', what+name+"\x00") }
 func execute(portal string, most int) string { return msg('E', portal+"\x00", most) }
 
 func play(t testing.TB, end dissect.End, c ...dissecttest.Chunk) *dissecttest.Result {
-	return dissecttest.Play(t, dissecttest.Options{Transport: dissect.TCP, ServerPort: 5432, End: end,
+	return dissecttest.Play(t, dissecttest.Options{Transport: dissect.TCP, Roles: c[0].Dir == dissect.ToServer, ServerPort: 5432, End: end,
 		Protocols: []*dissect.Protocol{Protocol()}}, c...)
 }
 

@@ -257,7 +257,11 @@ func (k *conn) async(kind byte, body []byte, in *dissect.Input, from, to int) {
 		}
 	}
 	if own {
-		k.emit(c, in, "")
+		why := ""
+		if kind != 'A' && k.lost { // it may belong to a request that was not captured
+			why = "no_request"
+		}
+		k.emit(c, in, why)
 	}
 }
 

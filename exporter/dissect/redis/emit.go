@@ -31,7 +31,7 @@ func (k *conn) emit(c *call, why string) {
 		why = "gap"
 	case c.bad:
 		why = "malformed"
-	case !asked && c.push == "":
+	case !asked && (c.push == "" || confirms([]byte(c.push))): // a confirmation answers a command
 		why = "no_request"
 	}
 	if why != "" {

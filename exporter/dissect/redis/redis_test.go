@@ -26,7 +26,7 @@ func cmd(args ...string) string {
 func bulk(s string) string { return fmt.Sprintf("$%d\r\n%s\r\n", len(s), s) }
 
 func play(t testing.TB, end dissect.End, c ...dissecttest.Chunk) *dissecttest.Result {
-	return dissecttest.Play(t, dissecttest.Options{Transport: dissect.TCP, ServerPort: 6379, End: end,
+	return dissecttest.Play(t, dissecttest.Options{Transport: dissect.TCP, Roles: true, ServerPort: 6379, End: end,
 		Protocols: []*dissect.Protocol{Protocol()}}, c...)
 }
 

@@ -233,6 +233,9 @@ func (a *association) deliver(dir dissect.Dir, h *held) {
 	if a.inner == nil {
 		a.inner = a.c.NewInner(a.c.Info.OpenedBy)
 		a.inner.Info.Transport = dissect.Association
+		if a.row.Midstream {
+			a.inner.Info.Began = [2]bool{}
+		}
 	}
 	a.inner.Data(dir, h.data, p)
 	if h.cut > 0 {
@@ -324,7 +327,7 @@ func (a *association) fault(why dissect.End) string {
 		return ""
 	case !a.open:
 		return why.CallError()
-	case r.Lost > 0:
+	case r.Lost > 0, r.Midstream:
 		return "gap"
 	case r.Close.OK:
 		return ""

@@ -197,6 +197,7 @@ type conn struct {
 	files     known[string, *file]
 	negotiate *call    // of SMB 1, which a response of SMB 2 may answer
 	counted   [2]*call // encrypted and compressed messages
+	missed    bool     // messages may be missing
 	transfers int      // of open files
 }
 

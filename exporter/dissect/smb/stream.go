@@ -213,6 +213,7 @@ func (k *conn) Gap(in *dissect.Input, missing int64) bool { return k.parts.Gap(k
 // Resync implements dissect.Dissector.
 func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	k.Table.Resync(dir, why)
+	k.missed = true
 	for _, c := range k.counted {
 		if c != nil {
 			c.gap = true // messages may be missing
@@ -254,7 +255,7 @@ func (k *conn) message(in *dissect.Input, kind string, m *message, partial bool)
 func (k *conn) count(i int, command string, session uint64) *call {
 	c := k.counted[i]
 	if c == nil {
-		c = &call{row: &Row{Version: "smb2", Command: command}, single: true}
+		c = &call{row: &Row{Version: "smb2", Command: command}, single: true, gap: k.missed}
 		if session != 0 {
 			c.row.Session = hex64(session)
 			if l, ok := k.sessions.all[session]; ok {

@@ -64,6 +64,9 @@ func (k *conn) command(in *dissect.Input, at, n int, verb string, rest []byte) {
 		k.endMail()
 		k.mail = &call{row: &Row{Command: verb}}
 	case "RCPT", "DATA", "BDAT":
+		if k.mail != nil && k.mail.body { // MAIL was lost
+			k.endMail()
+		}
 	case "EHLO", "HELO", "LHLO", "RSET", "QUIT", "STARTTLS":
 		k.endMail()
 	}

@@ -29,11 +29,11 @@ func (k *conn) reply(in *dissect.Input, at int) (int, error) {
 	if line.First {
 		if k.answering = k.find(in, at, code); k.answering == nil {
 			k.orphan = &call{row: &Row{Command: "NOTICE"}, over: true}
-			if in.Offset(at) == 0 && code == codeReady {
-				k.orphan.row.Command = "GREETING"
-			}
-			if code != codeClosing && (in.Offset(at) != 0 || !k.Conn.Info.RolesKnown) {
+			switch {
+			case !in.First(at) && code != codeClosing:
 				k.orphan.why = "no_request" // only 421 comes unasked, RFC 5321 section 3.8
+			case in.First(at) && code == codeReady:
+				k.orphan.row.Command = "GREETING"
 			}
 		}
 	}
@@ -55,7 +55,7 @@ func (k *conn) reply(in *dissect.Input, at int) (int, error) {
 // on its own. A code of one command alone ends those before it: their replies are missing, or part
 // of another line.
 func (k *conn) find(in *dissect.Input, at, code int) *step {
-	if in.Offset(at) == 0 && (code == codeReady || len(k.All()) == 0) {
+	if in.First(at) && (code == codeReady || len(k.All()) == 0) {
 		return nil
 	}
 	if s := k.waiting(only[code]); s != nil {
@@ -160,7 +160,9 @@ func (k *conn) concluded(s *step, code int) {
 	switch s.verb {
 	case "DATA":
 		if k.content == c { // rejected, or the end of the content was lost
-			c.gap = c.gap || k.mode == modeContent
+			if k.mode == modeContent { // it may have another command
+				c.gap, k.lossy = true, true
+			}
 			k.mode, k.content = modeCommand, nil
 		}
 		c.over = true

@@ -63,7 +63,7 @@ func TestRows(t *testing.T) {
 		{Name: "chunks of a message", Chunks: samples[2].Chunks[3:], Want: []string{"MAIL <a@b> to <c@d> \"x\" (16 bytes) → 250 d smtp_subject=x smtp_chunks=2 smtp_codes=[250 250 250 250]"}},
 		{Name: "a server that rejects the content", Chunks: after(client("MAIL FROM:<a@b>\r\n"), server("250 a\r\n"), client("DATA\r\n"), server("503 b\r\n"), client("QUIT\r\n"), server("221 c\r\n")), Want: rows(
 			"MAIL <a@b> to nobody → 503 b outcome=client_error smtp_codes=[250 503]", "QUIT → 221 c smtp_codes=[221]")},
-		{Name: "a reply to a command before the capture", Chunks: chunks{server("554 no\r\n"), client("EHLO a\r\n"), server("421 bye\r\n")}, Want: []string{"NOTICE → 554 no, no_request error=no_request outcome=cut smtp_codes=[554]", "EHLO a → 421 bye outcome=server_error smtp_codes=[421]"}},
+		{Name: "a reply to a command before the capture", Midway: true, Chunks: chunks{server("554 no\r\n"), client("EHLO a\r\n"), server("421 bye\r\n")}, Want: []string{"NOTICE → 554 no, no_request error=no_request outcome=cut smtp_codes=[554]", "EHLO a → 421 bye outcome=server_error smtp_codes=[421]"}},
 		{Name: "content that is cut", Chunks: after(client("MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n"), server("250 a\r\n250 b\r\n354 c\r\n"), client("Subject: x\r\n")), End: dissect.EndReset, Want: rows(
 			`MAIL <a@b> to <c@d> "x" (12 bytes) → 354 c, reset error=reset outcome=no_answer smtp_subject=x smtp_codes=[250 250 354]`)},
 		{Name: "a gap in the content, with its end", Chunks: after(client("MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n"), server("250 a\r\n250 b\r\n354 c\r\n"), client("Subject: x\r\n\r\nab\r\n"),

@@ -249,6 +249,9 @@ func (k *conn) request5(b []byte) (int, error) {
 	if commands[b[1]] == "" {
 		return 0, fmt.Errorf("reading a request: unknown command %d", b[1])
 	}
+	if k.row.Offered == nil && k.loss == "" { // the choice of a method was not captured
+		k.loss = string(dissect.LossGap)
+	}
 	k.ask(b[1], host, port)
 	return n, nil
 }

@@ -251,8 +251,12 @@ func (k *conn) Gap(in *dissect.Input, _ int64) bool {
 	return true
 }
 
-// Resync implements dissect.Dissector: after a loss, nothing can be read any more.
+// Resync implements dissect.Dissector: after a loss, nothing can be read any more. The first lines show
+// whether they are the beginning.
 func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
+	if k.c.Starting() {
+		return
+	}
 	k.why = string(why)
 	k.sides[dir].phase = phaseOpaque
 }
@@ -295,6 +299,9 @@ func (k *conn) Close(why dissect.End) {
 func (k *conn) emit(why string) {
 	k.done = true
 	row, client, server := k.row, &k.sides[dissect.ToServer], &k.sides[dissect.ToClient]
+	if why == "" && (client.version == "" || server.version == "") {
+		why = string(dissect.LossGap)
+	}
 	row.ClientVersion, row.ServerVersion = table.NonEmpty(client.version), table.NonEmpty(server.version)
 	row.ClientOffer, row.ServerOffer = client.offer, server.offer
 	row.HASSH, row.HASSHServer = hassh(client.offer, 0), hassh(server.offer, 1)

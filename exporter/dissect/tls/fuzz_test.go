@@ -78,7 +78,7 @@ func benchmark(b *testing.B, version uint16) {
 	b.ReportAllocs()
 	for b.Loop() {
 		var p dissect.Packet
-		c := e.NewConn(dissect.Info{ServerPort: 443, RolesKnown: true, ConnectUs: -1})
+		c := e.NewConn(dissect.Info{ServerPort: 443, RolesKnown: true, Began: [2]bool{true, true}, ConnectUs: -1})
 		for _, k := range chunks {
 			p.No++
 			p.Time += 1000
@@ -99,7 +99,7 @@ func BenchmarkData(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	c := e.NewConn(dissect.Info{ServerPort: 443, RolesKnown: true, ConnectUs: -1})
+	c := e.NewConn(dissect.Info{ServerPort: 443, RolesKnown: true, Began: [2]bool{true, true}, ConnectUs: -1})
 	var p dissect.Packet
 	for _, k := range mustTalk(b, cc, sc) {
 		c.Data(k.Dir, k.Data, p)

@@ -162,7 +162,9 @@ func (k *conn) Resync(dir dissect.Dir, _ dissect.Loss) {
 	s := &k.sides[dir]
 	k.dropPart(s)
 	s.place, s.of, s.lost = atRecord, nil, true
-	k.keys.Gap(tlskeys.Role(k.role(dir)), 0)
+	if s.began {
+		k.keys.Gap(tlskeys.Role(k.role(dir)), 0)
+	}
 	if k.hs != nil {
 		k.hs.malformed = true
 	}

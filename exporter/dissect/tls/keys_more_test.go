@@ -232,7 +232,7 @@ func TestNoMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := e.NewConn(dissect.Info{ServerPort: 443, RolesKnown: true, ConnectUs: -1})
+	c := e.NewConn(dissect.Info{ServerPort: 443, RolesKnown: true, Began: [2]bool{true, true}, ConnectUs: -1})
 	for i, ch := range chunks {
 		if i == 20 {
 			e.SetBudget(8000)

@@ -101,7 +101,7 @@ func BenchmarkOpen(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		var p dissect.Packet
-		c := e.NewConn(dissect.Info{ServerPort: 443, RolesKnown: true, ConnectUs: -1})
+		c := e.NewConn(dissect.Info{ServerPort: 443, RolesKnown: true, Began: [2]bool{true, true}, ConnectUs: -1})
 		for _, k := range start {
 			p.No++
 			c.Data(k.Dir, k.Data, p)
@@ -129,7 +129,7 @@ func BenchmarkOpenShort(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				var p dissect.Packet
-				c := e.NewConn(dissect.Info{ServerPort: 443, RolesKnown: true, ConnectUs: -1})
+				c := e.NewConn(dissect.Info{ServerPort: 443, RolesKnown: true, Began: [2]bool{true, true}, ConnectUs: -1})
 				for _, k := range chunks {
 					p.No++
 					c.Data(k.Dir, k.Data, p)

@@ -41,7 +41,7 @@ func records(t testing.TB, keys *secrets.Store, chunks []dissecttest.Chunk) (lis
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := e.NewConn(dissect.Info{ServerPort: 443, RolesKnown: true, ConnectUs: -1})
+	c := e.NewConn(dissect.Info{ServerPort: 443, RolesKnown: true, Began: [2]bool{true, true}, ConnectUs: -1})
 	for i, k := range single {
 		was, opened := len(s.chunks[k.Dir]), c.Encryption().Opened[k.Dir]
 		c.Data(k.Dir, k.Data, dissect.Packet{No: int64(i)})

@@ -260,7 +260,7 @@ func (k *conn) carry(in *dissect.Input) bool {
 	if k.inner == nil {
 		k.inner = k.c.NewInner(k.by)
 		if k.midstream {
-			k.inner.Info.RolesKnown = k.c.Info.RolesKnown
+			k.inner.Info.RolesKnown, k.inner.Info.Began = k.c.Info.RolesKnown, [2]bool{}
 		}
 	}
 	return !k.innerEnded[in.Dir]

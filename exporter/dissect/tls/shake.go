@@ -142,6 +142,9 @@ func (k *conn) clientHello(o origin, body []byte) error {
 		k.clientKeys(&h)
 		return err
 	}
+	if hs.row.HelloRetry || h.MayRepeat() && !k.quic && (!k.c.Info.RolesKnown || k.sides[o.dir].lost) {
+		hs.gap = true // the first one was not captured
+	}
 	hs.fillClient(&h, k.ja4)
 	hs.clientID = idSize(&h.Extensions)
 	k.clientKeys(&h)

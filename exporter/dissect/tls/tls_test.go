@@ -19,7 +19,7 @@ import (
 
 func play(t testing.TB, end dissect.End, chunks ...dissecttest.Chunk) *dissecttest.Result {
 	t.Helper()
-	return dissecttest.Play(t, dissecttest.Options{ServerPort: 443, Protocols: []*dissect.Protocol{Protocol(nil)}, End: end}, chunks...)
+	return dissecttest.Play(t, dissecttest.Options{ServerPort: 443, Roles: true, Protocols: []*dissect.Protocol{Protocol(nil)}, End: end}, chunks...)
 }
 
 // rows are the rows of this protocol with their details.
@@ -327,7 +327,7 @@ func TestGapInHandshake(t *testing.T) {
 
 func TestMidstream(t *testing.T) {
 	chunks := longTalk(t)
-	r := play(t, dissect.EndCapture, chunks[len(chunks)-12:]...)
+	r := dissecttest.Play(t, dissecttest.Options{ServerPort: 443, Protocols: []*dissect.Protocol{Protocol(nil)}, End: dissect.EndCapture}, chunks[len(chunks)-12:]...)
 	list, _ := rows(r)
 	if len(list) != 1 || !list[0].Midstream || list[0].Complete || list[0].Failed {
 		t.Fatalf("rows %+v", list)

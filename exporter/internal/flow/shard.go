@@ -310,7 +310,7 @@ func (c *Conn) begin(connectUs int64) {
 	c.shard.take(c, talkCost)
 	c.d = c.shard.engine.NewConn(dissect.Info{Transport: c.transport, ClientPort: c.client.port, ServerPort: c.server.port,
 		IPVersion: version, Multicast: to.IsMulticast() || to == limitedBroadcast,
-		RolesKnown: c.role == bySYN || c.role == bySYNACK, ConnectUs: connectUs, OpenedBy: by, Owner: c,
+		RolesKnown: c.role == bySYN || c.role == bySYNACK, Began: c.hasISN, ConnectUs: connectUs, OpenedBy: by, Owner: c,
 		Client: c.client.addr.Netip(), Server: to, Opened: dissect.Packet{No: c.flows[0].First, Time: c.first}})
 }
 

@@ -8,6 +8,7 @@ package handshake
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/pcapsule/pcapsule/exporter/cursor"
 )
@@ -47,6 +48,7 @@ const (
 	extPSK          = 41
 	extEarlyData    = 42
 	extVersions     = 43
+	extCookie       = 44
 	extKeyShare     = 51
 	extKeyShareOld  = 40
 	extConnID       = 54
@@ -114,6 +116,12 @@ type Client struct {
 	ECH          string // ech, esni or empty
 	SSL2         bool   // was sent in SSL 2.0 form
 	shares       [8]uint16
+}
+
+// MayRepeat reports whether the hello may answer a HelloRetryRequest or a HelloVerifyRequest: it has a
+// cookie, or one key share of a group that it does not prefer, RFC 8446 section 4.1.2.
+func (h *Client) MayRepeat() bool {
+	return len(h.Cookie) > 0 || slices.Contains(h.Types, extCookie) || len(h.KeyShares) == 1 && h.Groups.Len() > 0 && h.KeyShares[0] != h.Groups.At(0)
 }
 
 // Server is a ServerHello or a HelloRetryRequest.

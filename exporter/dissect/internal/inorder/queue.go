@@ -32,6 +32,7 @@ type Queue[C Call] struct {
 	list   []C // requests from head on, oldest first
 	head   int
 	lost   bool  // responses may be missing: order alone does not pair
+	starts bool  // those before the first one are missing
 	ahead  int64 // responses to requests that were given up after all in list
 	passes bool  // the newest response, at passed, answers a request that was given up
 	passed uint32
@@ -172,9 +173,12 @@ func (q *Queue[C]) Answer(seq uint32) C {
 	if q.Passes(seq) {
 		return none
 	}
-	f := q.Front()
-	if f == none {
+	starts, f := q.starts, q.Front()
+	if q.starts = false; f == none {
 		return f
+	}
+	if starts && f.Asked().Ack != seq { // one to f may be among those that are missing
+		q.lost = true
 	}
 	if q.lost || f.Asked().After {
 		f = q.find(seq)
@@ -212,9 +216,12 @@ func (q *Queue[C]) find(seq uint32) (c C) {
 // Resync records that messages of a direction may be missing. Embedded in a Dissector that reads
 // whole messages only, it is all of Dissector.Resync.
 func (q *Queue[C]) Resync(dir dissect.Dir, _ dissect.Loss) {
-	if dir == dissect.ToServer {
+	switch {
+	case dir == dissect.ToServer:
 		q.line.Missing(nil)
-	} else {
+	case q.Conn.Starting():
+		q.starts = true
+	default:
 		q.uncertain()
 		q.lost = true
 	}
