@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 
 	"github.com/google/jsonschema-go/jsonschema"
 
@@ -47,8 +48,12 @@ type Question struct {
 	// InTime are lists that begin with the rows nearest to a moment. Each page is sorted by time.
 	InTime []string
 
-	In, Out *jsonschema.Schema
-	ask     func(ctx context.Context, c *forensics.Case, in json.RawMessage, all bool) (any, error)
+	// File is true if the answer is a Document.
+	File bool
+
+	In  *jsonschema.Schema
+	Out func() *jsonschema.Schema // made on first use: it takes longer than all else that a command does at its start
+	ask func(ctx context.Context, c *forensics.Case, in json.RawMessage, all bool) (any, error)
 }
 
 // Ask answers the question. It returns an *InputError for an input that the schema does not
@@ -90,7 +95,9 @@ func Wrong(field, format string, args ...any) error {
 
 // New makes a Question from a function. In must embed Scope, Out must embed Frame.
 func New[In, Out any](name, title, doc string, core bool, f func(context.Context, *forensics.Case, In) (*Out, error)) Question {
-	q := Question{Name: name, Title: title, Doc: doc, Core: core, In: schemaOf[In](name), Out: schemaOf[Out](name)}
+	q := Question{Name: name, Title: title, Doc: doc, Core: core, In: schemaOf[In](name)}
+	q.Out = sync.OnceValue(func() *jsonschema.Schema { return schemaOf[Out](name) })
+	_, q.File = any(new(Out)).(Document)
 	q.ask = func(ctx context.Context, c *forensics.Case, raw json.RawMessage, all bool) (any, error) {
 		var in In
 		if err := decode(raw, &in); err != nil {

@@ -71,7 +71,7 @@ func put(t testing.TB, c *forensics.Case, name, in string) map[string]any {
 	if err := json.Unmarshal(text, &out); err != nil {
 		t.Fatal(err)
 	}
-	schema, err := q.Out.Resolve(&jsonschema.ResolveOptions{})
+	schema, err := q.Out().Resolve(&jsonschema.ResolveOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -107,7 +107,7 @@ func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
 	e.captureFlags(c)
 	e.WideFlag(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON: the full answer, with complete call ids and a KFL filter for each row that has one")
-	if _, ok := q.Out.Properties["yaml"]; ok {
+	if q.File {
 		c.Flags().BoolVar(&asYAML, "yaml", false, "print only the YAML document, and its notes as warnings")
 		c.MarkFlagsMutuallyExclusive("json", "yaml")
 	}

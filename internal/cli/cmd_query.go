@@ -81,7 +81,7 @@ them, first become a bundle in your cache, which later commands reuse.`,
 	c.Flags().StringVar(&f.table, "table", "calls", "print rows of this table: calls, flows or connections that match the filter")
 	completes(c, "table", "calls", "flows", "connections")
 	for _, flag := range []string{"columns", "group-by", "order"} {
-		completes(c, flag, columnsOfCalls()...)
+		cobra.CheckErr(c.RegisterFlagCompletionFunc(flag, completeColumns))
 	}
 	return c
 }

@@ -22,14 +22,14 @@ func completes(c *cobra.Command, flag string, values ...string) {
 	cobra.CheckErr(c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)))
 }
 
-// columnsOfCalls lists the columns of calls that KFL knows.
-func columnsOfCalls() (names []string) {
+// completeColumns offers the columns of calls that KFL knows.
+func completeColumns(*cobra.Command, []string, string) (names []string, _ cobra.ShellCompDirective) {
 	for _, f := range kfl.Fields() {
 		if f.Source == f.Name {
 			names = append(names, f.Name)
 		}
 	}
-	return names
+	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 // completeKFL offers bundles and captures for the first argument, then names of KFL.

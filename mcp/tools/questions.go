@@ -22,9 +22,8 @@ import (
 // questionTool makes a tool from a question and divides its lists into pages. It always asks
 // for all rows, so that pages of any size fit together.
 func questionTool(q ask.Question) *Entry {
-	e := &Entry{Tool: Tool{Name: q.Name, title: q.Title, doc: q.Doc, set: q.Topic, core: q.Core, Sealed: true}, In: q.In, Out: q.Out}
-	if q.In.Properties["limit"] != nil && q.Keyed == "" {
-		e.In = with(e.In, "cursor", &jsonschema.Schema{Type: "string", Description: "next_cursor of the previous answer, with the same arguments"}, false)
+	e := &Entry{Tool: Tool{Name: q.Name, title: q.Title, doc: q.Doc, set: q.Topic, core: q.Core, Sealed: true}, In: Input(q), Out: q.Out()}
+	if hasPages(q) {
 		e.Out = with(e.Out, "next_cursor", &jsonschema.Schema{Type: "string", Description: "pass it as cursor, with the same arguments, for the next rows"}, false)
 	}
 	e.Answer = func(ctx context.Context, a *Invocation, args json.RawMessage) (any, error) {
@@ -37,11 +36,19 @@ func questionTool(q ask.Question) *Entry {
 // even if the question itself has none, and an answer with more rows has a next_cursor. The size
 // of the answer is not limited. Errors are those of ask.Question.Ask, and forensics.ErrCursor.
 func Page(ctx context.Context, c *forensics.Case, q ask.Question, args json.RawMessage) (any, error) {
-	return questionTool(q).Answer(ctx, &Invocation{Case: c, Max: math.MaxInt32}, args)
+	return (&Invocation{Case: c, Max: math.MaxInt32}).question(ctx, q, args)
 }
 
 // Input returns the schema of the arguments of Page.
-func Input(q ask.Question) *jsonschema.Schema { return questionTool(q).In }
+func Input(q ask.Question) *jsonschema.Schema {
+	if !hasPages(q) {
+		return q.In
+	}
+	return with(q.In, "cursor", &jsonschema.Schema{Type: "string", Description: "next_cursor of the previous answer, with the same arguments"}, false)
+}
+
+// hasPages reports whether the lists of a question have pages.
+func hasPages(q ask.Question) bool { return q.In.Properties["limit"] != nil && q.Keyed == "" }
 
 // pageStart is where the next page of an answer begins.
 type pageStart struct {

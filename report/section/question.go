@@ -32,7 +32,7 @@ func fieldsOf(q ask.Question) templates.Question {
 			}
 		}
 	}
-	walk("", q.Out)
+	walk("", q.Out())
 	return out
 }
 

@@ -7,12 +7,15 @@ import (
 	_ "embed"
 	"fmt"
 	"html/template"
+	"sync"
 )
 
 //go:embed readme.html.tmpl
 var text string
 
-var page = template.Must(template.New("").Funcs(template.FuncMap{"first": first}).Parse(text))
+var page = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("").Funcs(template.FuncMap{"first": first}).Parse(text))
+})
 
 // maxInputs is the number of capture files that the page lists.
 const maxInputs = 100
@@ -51,7 +54,7 @@ func Page(c Content) ([]byte, error) {
 		c.Inputs, c.More = c.Inputs[:maxInputs], n
 	}
 	var b bytes.Buffer
-	if err := page.Execute(&b, c); err != nil {
+	if err := page().Execute(&b, c); err != nil {
 		return nil, fmt.Errorf("writing README.html: %w", err)
 	}
 	return b.Bytes(), nil

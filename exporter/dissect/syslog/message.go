@@ -3,6 +3,7 @@ package syslog
 import (
 	"bytes"
 	"regexp"
+	"sync"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
@@ -14,12 +15,20 @@ type message struct {
 	time, host, app, process, id, data, text []byte
 }
 
-// Heads of messages.
+// Heads of messages. They are compiled on first use, because counted repeats make them large.
 var (
-	head5424 = regexp.MustCompile(`^1 (-|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)) ([!-~]{1,255}) ([!-~]{1,48}) ([!-~]{1,128}) ([!-~]{1,32}) (?:-|\[)`)
-	head3164 = regexp.MustCompile(`^((?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ \d]\d(?: \d{4})? \d\d:\d\d:\d\d(?:\.\d{1,6})?|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:?\d\d)) `)
-	tag      = regexp.MustCompile(`^([!-Z\\^-~]{1,64}?)(?:\[([!-\\^-~]{1,64})\])?:(?: |$)`)
-	hostname = regexp.MustCompile(`^([0-9A-Za-z.:_-]{1,255}) `)
+	head5424 = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^1 (-|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)) ([!-~]{1,255}) ([!-~]{1,48}) ([!-~]{1,128}) ([!-~]{1,32}) (?:-|\[)`)
+	})
+	head3164 = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^((?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ \d]\d(?: \d{4})? \d\d:\d\d:\d\d(?:\.\d{1,6})?|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:?\d\d)) `)
+	})
+	tag = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^([!-Z\\^-~]{1,64}?)(?:\[([!-\\^-~]{1,64})\])?:(?: |$)`)
+	})
+	hostname = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^([0-9A-Za-z.:_-]{1,255}) `)
+	})
 )
 
 // parse reads a message.
@@ -28,7 +37,7 @@ func parse(b []byte) (m message, ok bool) {
 	if m.priority, rest, ok = priority(b); !ok {
 		return m, false
 	}
-	if p := head5424.FindSubmatchIndex(rest); p != nil {
+	if p := head5424().FindSubmatchIndex(rest); p != nil {
 		m.format = "rfc5424"
 		m.time, m.host, m.app, m.process, m.id = value(rest[p[2]:p[3]]), value(rest[p[4]:p[5]]), value(rest[p[6]:p[7]]), value(rest[p[8]:p[9]]), value(rest[p[10]:p[11]])
 		rest = rest[p[1]-1:]
@@ -38,19 +47,19 @@ func parse(b []byte) (m message, ok bool) {
 		return m, true
 	}
 	m.format, m.text = "text", rest
-	p := head3164.FindSubmatch(rest)
+	p := head3164().FindSubmatch(rest)
 	if p == nil {
 		return m, true
 	}
 	m.format, m.time = "rfc3164", p[1]
 	rest = rest[len(p[0]):]
-	if tag.FindSubmatch(rest) == nil { // else there is no host
-		if p := hostname.FindSubmatch(rest); p != nil {
+	if tag().FindSubmatch(rest) == nil { // else there is no host
+		if p := hostname().FindSubmatch(rest); p != nil {
 			m.host = p[1]
 			rest = rest[len(p[0]):]
 		}
 	}
-	if p := tag.FindSubmatch(rest); p != nil {
+	if p := tag().FindSubmatch(rest); p != nil {
 		m.app, m.process = p[1], p[2]
 		rest = rest[len(p[0]):]
 	}
