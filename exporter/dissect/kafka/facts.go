@@ -52,7 +52,7 @@ func (f *facts) byID(id [16]byte) {
 	if id == [16]byte{} {
 		return
 	}
-	s := uuidText(id)
+	s := clip.UUID(id[:])
 	f.keep(&f.row.TopicIDs, s)
 	f.topic = s
 	f.keep(&f.row.Topics, s)
