@@ -265,6 +265,11 @@ func (c *Case) Bundles() []BundleInfo {
 	return out
 }
 
+// Verified reports whether all bundles passed verification.
+func (c *Case) Verified() bool {
+	return !slices.ContainsFunc(c.bundles, func(b *bundle.Bundle) bool { return b.Verified() != bundle.Verified })
+}
+
 // Window returns the times of the first and the last packet of the case, in nanoseconds since 1970 UTC;
 // ok is false if there are no packets.
 func (c *Case) Window() (first, last int64, ok bool) {

@@ -103,7 +103,7 @@ func (o *Coverage) add(h Hole) {
 
 // gaps adds the parts of the requested window outside every recording.
 func (o *Coverage) gaps(recorded []Hole) {
-	slices.SortFunc(recorded, func(a, b Hole) int { return cmpInt(a.From, b.From) })
+	slices.SortFunc(recorded, func(a, b Hole) int { return cmp.Compare(a.From, b.From) })
 	at := o.From
 	for _, r := range recorded {
 		if r.From > at {
@@ -116,16 +116,6 @@ func (o *Coverage) gaps(recorded []Hole) {
 	if at <= o.To {
 		o.add(Hole{Bundle: -1, From: at, To: o.To, Reason: "not_recorded", Detail: "no source of the case recorded at this time"})
 	}
-}
-
-func cmpInt(a, b int64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // readCoverage reads table coverage. A bundle without the table counts as recorded from its first to

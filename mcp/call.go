@@ -142,7 +142,7 @@ func (s *Server) askSealed(ctx context.Context, who caller, e *tools.Entry, args
 	if missingBundle(c) != "" { // the answer is an error, even if one is kept
 		return s.make(ctx, who, e, args, more, nil)
 	}
-	t := topic{c: c, verified: tools.Verified(c), tool: e.Name, args: string(args), most: more.Most, db: more.DB}
+	t := topic{c: c, verified: c.Verified(), tool: e.Name, args: string(args), most: more.Most, db: more.DB}
 	raw, err := s.kept.Get(ctx, t, func() (json.RawMessage, error) { return s.make(ctx, who, e, args, more, c) })
 	if err != nil && err == ctx.Err() {
 		err = s.explain(c, err)
@@ -174,7 +174,7 @@ func (s *Server) make(ctx context.Context, who caller, e *tools.Entry, args json
 // keepWhole returns a function that keeps whole answers about a sealed case.
 func (s *Server) keepWhole(c *forensics.Case) tools.Keeping {
 	return func(ctx context.Context, question, args string, make func() (json.RawMessage, error)) (json.RawMessage, error) {
-		return s.kept.Get(ctx, topic{c: c, verified: tools.Verified(c), tool: question, args: args, whole: true}, make)
+		return s.kept.Get(ctx, topic{c: c, verified: c.Verified(), tool: question, args: args, whole: true}, make)
 	}
 }
 

@@ -57,11 +57,23 @@ func (x *Exchange) Request(in *Input, from, to int) { x.add(&x.req, in, from, to
 func (x *Exchange) Response(in *Input, from, to int) { x.add(&x.resp, in, from, to) }
 
 // Add adds in.Data[from:to] to the request if the client sent it, else to the response.
-func (x *Exchange) Add(in *Input, from, to int) {
-	if in.Dir == ToServer {
-		x.add(&x.req, in, from, to)
-	} else {
+func (x *Exchange) Add(in *Input, from, to int) { x.AddTo(in.Dir == ToClient, in, from, to) }
+
+// AddTo adds in.Data[from:to] to the request or the response.
+func (x *Exchange) AddTo(response bool, in *Input, from, to int) {
+	if response {
 		x.add(&x.resp, in, from, to)
+	} else {
+		x.add(&x.req, in, from, to)
+	}
+}
+
+// SetBody sets the body of the request or the response.
+func (x *Exchange) SetBody(response bool, b *Body) {
+	if response {
+		x.RespBody = b
+	} else {
+		x.ReqBody = b
 	}
 }
 

@@ -3,6 +3,8 @@ package dissect
 import (
 	"math/bits"
 	"unsafe"
+
+	"github.com/pcapsule/pcapsule/exporter/internal/linked"
 )
 
 // grow requests n more bytes of the engine's budget.
@@ -138,12 +140,12 @@ func (c *Conn) evicted() {
 
 // ranked lists the connections that hold memory by the power of two of what they hold. It finds
 // the one that holds most, within a factor of two, at once.
-type ranked [bits.UintSize + 1]struct{ head, tail *Conn }
+type ranked [bits.UintSize + 1]linked.List[Conn]
 
 // rank is where a connection stands in the list.
 type rank struct {
-	at         uint8 // 0: it holds nothing, or had nothing to free
-	prev, next *Conn
+	at    uint8 // 0: it holds nothing, or had nothing to free
+	place linked.Place[Conn]
 }
 
 // place moves c to the rank of what it holds.
@@ -158,46 +160,27 @@ func (l *ranked) push(c *Conn, at uint8) {
 	if at == 0 {
 		return
 	}
-	b := &l[at]
-	c.rank = rank{at, b.tail, nil}
-	if b.tail != nil {
-		b.tail.rank.next = c
-	} else {
-		b.head = c
-	}
-	b.tail = c
+	c.rank.at = at
+	l[at].Add(&c.rank.place, c)
 }
 
 func (l *ranked) remove(c *Conn) {
-	r := c.rank
-	if r.at == 0 {
+	if c.rank.at == 0 {
 		return
 	}
-	if r.prev != nil {
-		r.prev.rank.next = r.next
-	} else {
-		l[r.at].head = r.next
-	}
-	if r.next != nil {
-		r.next.rank.prev = r.prev
-	} else {
-		l[r.at].tail = r.prev
-	}
-	c.rank = rank{}
+	l[c.rank.at].Remove(&c.rank.place)
+	c.rank.at = 0
 }
 
 // fattest is the connection that holds most, other than c; nil if there is none.
 func (l *ranked) fattest(c *Conn) *Conn {
 	for at := len(l) - 1; at > 0; at-- {
-		v := l[at].head
-		if v == c {
-			v = v.rank.next
-		}
-		if v != nil {
+		switch v := l[at].Oldest(); v {
+		case nil:
+		case c:
+			return c.rank.place.Next()
+		default:
 			return v
-		}
-		if l[at].head != nil {
-			return nil
 		}
 	}
 	return nil

@@ -88,11 +88,7 @@ func (c *Conn) skipSegs(dir Dir, data []byte, off int64, segs []seg) {
 
 // add counts the first n bytes of in.
 func (u *unknownState) add(in *Input, n int) {
-	if in.Dir == ToServer {
-		u.x.Request(in, 0, n)
-	} else {
-		u.x.Response(in, 0, n)
-	}
+	u.x.Add(in, 0, n)
 	s := &u.sides[in.Dir]
 	if datagrams(in.conn.Info.Transport) && n > 0 {
 		u.gap += int64(in.Packet(0).Cut)

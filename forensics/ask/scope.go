@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
@@ -171,20 +170,11 @@ func (w *Window) Frame(_ context.Context, c *forensics.Case) (Frame, error) {
 		return Frame{}, err
 	}
 	f := Frame{Coverage: CoverageOf(cov), Notes: w.Notes, recorded: cov.State != forensics.None}
-	f.Verified = verified(c)
+	f.Verified = c.Verified()
 	if w.Now != 0 {
 		f.Now = Stamp(w.Now)
 	}
 	return f, nil
-}
-
-func verified(c *forensics.Case) bool {
-	for _, b := range c.Bundles() {
-		if b.State != bundle.Verified {
-			return false
-		}
-	}
-	return true
 }
 
 // Narrow limits the window to a service, a client and a path. Each may be empty.

@@ -26,7 +26,7 @@ type page struct {
 }
 
 func (s *Invocation) page(r *forensics.Result) page {
-	p := page{Coverage: ask.CoverageOf(r.Coverage), Truncated: r.Truncated, Cursor: r.Next, Notes: r.Notes, Matched: "some", Verified: Verified(s.Case)}
+	p := page{Coverage: ask.CoverageOf(r.Coverage), Truncated: r.Truncated, Cursor: r.Next, Notes: r.Notes, Matched: "some", Verified: s.Case.Verified()}
 	if r.Now != 0 {
 		p.Now = ask.Stamp(r.Now)
 	}

@@ -139,7 +139,7 @@ func (s *Invocation) exchange(x *forensics.Exchange, most, cell int) GetAPICallO
 		}
 		out.Places = append(out.Places, place{p.PacketNo, p.File, p.Frame, ask.Stamp(p.TsNs), p.Len})
 	}
-	out.Verified = Verified(s.Case)
+	out.Verified = s.Case.Verified()
 	out.Provenance = plural.Sprintf("%d {packet carries|packets carry} this call; export_pcap with call_ids writes them", x.Cites.Count())
 	return out
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
-	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
@@ -80,13 +79,3 @@ func (s *Invocation) ListCases(ctx context.Context, _ NoIn) (ListCasesOut, error
 }
 
 var states = map[bundle.State]string{bundle.NotVerified: "not_verified", bundle.Verified: "verified", bundle.Broken: "broken"}
-
-// Verified reports whether all bundles of a case passed verification.
-func Verified(c *forensics.Case) bool {
-	for _, b := range c.Bundles() {
-		if b.State != bundle.Verified {
-			return false
-		}
-	}
-	return true
-}

@@ -3,6 +3,7 @@
 package keys
 
 import (
+	"bytes"
 	"slices"
 	"time"
 
@@ -144,7 +145,7 @@ func (t *Tracker) read(p *process, b *build, l *layout, e *bpf.Event, at get) bo
 }
 
 func nonzero(b []byte) []byte {
-	if len(b) < 32 || zero(b[:32]) {
+	if len(b) < 32 || len(bytes.Trim(b[:32], "\x00")) == 0 {
 		return nil
 	}
 	return b[:32]

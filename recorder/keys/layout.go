@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -69,15 +70,6 @@ func (l *layout) fields() []*place {
 // get reads bpf.MaxSecret bytes at a place, or returns nil if they were not read.
 type get func(*place) []byte
 
-func zero(b []byte) bool {
-	for _, c := range b {
-		if c != 0 {
-			return false
-		}
-	}
-	return true
-}
-
 // secrets extracts the secrets that a layout finds in an object. size is the size of the hash,
 // or 0 if unknown: buffers have 64 bytes, and shorter secrets are followed by zeros.
 func (l *layout) secrets(read get, size int) (random []byte, list []secrets.Secret) {
@@ -85,7 +77,7 @@ func (l *layout) secrets(read get, size int) (random []byte, list []secrets.Secr
 		if p == nil {
 			return nil
 		}
-		if b := read(p); len(b) >= n && !zero(b[:n]) {
+		if b := read(p); len(b) >= n && len(bytes.Trim(b[:n], "\x00")) > 0 {
 			return b[:n]
 		}
 		return nil
@@ -106,7 +98,7 @@ func (l *layout) secrets(read get, size int) (random []byte, list []secrets.Secr
 		if b := value(first, 64); b != nil {
 			if size == 0 {
 				size = 48
-				if zero(b[32:48]) {
+				if len(bytes.Trim(b[32:48], "\x00")) == 0 {
 					size = 32
 				}
 			}

@@ -1,7 +1,6 @@
 package pcapng
 
 import (
-	"fmt"
 	"io"
 	"slices"
 )
@@ -29,7 +28,8 @@ type Rewritten struct {
 // and no block are left out. Where a section header gives its section's length, it is set to
 // unknown. The errors are those of NewReader, of Next and of w.
 func Rewrite(w io.Writer, src io.Reader, edit Edit) (Rewritten, error) {
-	s := &rewriting{src: src, w: w, edit: edit}
+	s := &rewriting{passing: passing{src: src, w: w}, edit: edit}
+	s.flush = s.copyKept
 	r, err := NewReader(s, Options{})
 	if err != nil {
 		return Rewritten{}, err
@@ -52,21 +52,16 @@ func Rewrite(w io.Writer, src io.Reader, edit Edit) (Rewritten, error) {
 	if err == io.EOF {
 		err = s.flush()
 	}
+	s.said.Written = s.written
 	return s.said, err
 }
 
-// rewriting passes a reader's source on to a writer as far as the reader has come: the stretches
-// that are kept.
+// rewriting copies the stretches of the file that are kept.
 type rewriting struct {
-	src  io.Reader
-	w    io.Writer
-	r    *Reader
+	passing
 	edit Edit
-	buf  []byte // read and not yet written
-	off  int64  // of buf[0] in the file
 	in   []stretch
 	said Rewritten
-	err  error
 }
 
 func (s *rewriting) keep(from, to int64) {
@@ -152,19 +147,8 @@ func (s *rewriting) unit(typ BlockType, off int64, blk []byte, at int, be bool) 
 	s.keep(from, off+int64(len(blk)))
 }
 
-// Read implements io.Reader for the Reader: what it has gone past is written first, so that no
-// more than its window is held.
-func (s *rewriting) Read(p []byte) (int, error) {
-	if err := s.flush(); err != nil {
-		return 0, err
-	}
-	n, err := s.src.Read(p)
-	s.buf = append(s.buf, p[:n]...)
-	return n, err
-}
-
-// flush writes what the reader has gone past.
-func (s *rewriting) flush() error {
+// copyKept implements flush.
+func (s *rewriting) copyKept() error {
 	if s.err != nil || s.r == nil {
 		return s.err
 	}
@@ -174,26 +158,10 @@ func (s *rewriting) flush() error {
 		for i++; i < len(s.in) && s.in[i].from == x.to; i++ { // fewer and longer writes
 			x.to = s.in[i].to
 		}
-		s.write(x)
+		s.write(x.from, x.to)
 	}
 	s.in = s.in[:0]
 	upTo := s.r.base
-	if n := copy(s.buf, s.buf[upTo-s.off:]); n < cap(s.buf)/8 {
-		s.buf = append([]byte(nil), s.buf[:n]...)
-	} else {
-		s.buf = s.buf[:n]
-	}
-	s.off = upTo
+	s.forget(upTo)
 	return s.err
-}
-
-func (s *rewriting) write(x stretch) {
-	if s.err != nil {
-		return
-	}
-	n, err := s.w.Write(s.buf[x.from-s.off : x.to-s.off])
-	s.said.Written += int64(n)
-	if err != nil {
-		s.err = fmt.Errorf("writing capture at %d: %w", s.said.Written, err)
-	}
 }

@@ -2,7 +2,6 @@ package pcapng
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 )
 
@@ -26,7 +25,8 @@ type Stripped struct {
 func Strip(w io.Writer, src io.Reader) (Stripped, error) { return strip(w, src, Options{}) }
 
 func strip(w io.Writer, src io.Reader, o Options) (Stripped, error) {
-	s := &stripping{src: src, w: w}
+	s := &stripping{passing: passing{src: src, w: w}}
+	s.flush = s.copyKept
 	r, err := NewReader(s, o)
 	if err != nil {
 		return Stripped{}, err
@@ -43,25 +43,16 @@ func strip(w io.Writer, src io.Reader, o Options) (Stripped, error) {
 	if err == io.EOF {
 		err = s.flush()
 	}
-	s.result.Packets, s.result.Damage = r.Packets(), r.Damage()
+	s.result.Packets, s.result.Damage, s.result.Written = r.Packets(), r.Damage(), s.written
 	return s.result, err
 }
 
-// stripping passes a reader's source on to a writer, up to the place the reader has reached
-// and without the parts to remove.
+// stripping copies the file without the parts to remove.
 type stripping struct {
-	src    io.Reader
-	w      io.Writer
-	r      *Reader
-	buf    []byte // read but not yet written
-	off    int64  // of buf[0] in the file
-	out    []stretch
+	passing
+	out    []stretch // parts to remove
 	result Stripped
-	err    error
 }
-
-// stretch is a part of the file that is not copied.
-type stretch struct{ from, to int64 }
 
 // pass receives section headers and blocks of secrets, and, as type 0, bytes that are not in
 // a block.
@@ -96,19 +87,8 @@ func keyLines(data []byte) (n int64) {
 	return n
 }
 
-// Read implements io.Reader for the Reader. It first writes what the Reader has passed, so
-// that no more than a window is kept.
-func (s *stripping) Read(p []byte) (int, error) {
-	if err := s.flush(); err != nil {
-		return 0, err
-	}
-	n, err := s.src.Read(p)
-	s.buf = append(s.buf, p[:n]...)
-	return n, err
-}
-
-// flush writes what the reader has passed.
-func (s *stripping) flush() error {
+// copyKept implements flush.
+func (s *stripping) copyKept() error {
 	if s.err != nil || s.r == nil {
 		return s.err
 	}
@@ -125,26 +105,6 @@ func (s *stripping) flush() error {
 	}
 	s.write(at, upTo)
 	s.out = s.out[:0]
-	if n := copy(s.buf, s.buf[upTo-s.off:]); n < cap(s.buf)/8 {
-		s.buf = append([]byte(nil), s.buf[:n]...)
-	} else {
-		s.buf = s.buf[:n]
-	}
-	s.off = upTo
+	s.forget(upTo)
 	return s.err
-}
-
-// write writes the bytes of the file from one place to another.
-func (s *stripping) write(from, to int64) {
-	if s.err != nil || to <= from {
-		return
-	}
-	n, err := s.w.Write(s.buf[from-s.off : to-s.off])
-	s.result.Written += int64(n)
-	if err == nil && int64(n) < to-from {
-		err = io.ErrShortWrite
-	}
-	if err != nil {
-		s.err = fmt.Errorf("writing capture at %d: %w", s.result.Written, err)
-	}
 }

@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -89,16 +90,11 @@ func (x *Index) Events() []Event {
 }
 
 func compareEvents(a, b Event) int {
-	for _, c := range [...]int{
-		cmp64(a.TsNs, b.TsNs), compareText(a.Namespace, b.Namespace), compareText(a.Kind, b.Kind),
-		compareText(a.Name, b.Name), compareText(a.Reason, b.Reason), compareText(a.Message, b.Message),
-		compareText(a.UID, b.UID), cmp64(a.FirstNs, b.FirstNs), cmp64(a.Count, b.Count), compareText(a.Source, b.Source),
-	} {
-		if c != 0 {
-			return c
-		}
-	}
-	return 0
+	return cmp.Or(
+		cmp.Compare(a.TsNs, b.TsNs), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Kind, b.Kind),
+		cmp.Compare(a.Name, b.Name), cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Message, b.Message),
+		cmp.Compare(a.UID, b.UID), cmp.Compare(a.FirstNs, b.FirstNs), cmp.Compare(a.Count, b.Count), cmp.Compare(a.Source, b.Source),
+	)
 }
 
 // facts appends the events that the pod's status implies.

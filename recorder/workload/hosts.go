@@ -3,6 +3,7 @@ package workload
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"net/netip"
@@ -17,13 +18,7 @@ type hostName struct {
 // compareHostNames orders the names of one address: hosts files before captures, then by
 // the sources' names, then by position in the source.
 func compareHostNames(a, b hostName) int {
-	if c := rank(a.how) - rank(b.how); c != 0 {
-		return c
-	}
-	if c := compareText(a.source, b.source); c != 0 {
-		return c
-	}
-	return a.order - b.order
+	return cmp.Or(rank(a.how)-rank(b.how), cmp.Compare(a.source, b.source), a.order-b.order)
 }
 
 var errLongLine = errors.New("a line is longer than 64 KiB")
@@ -168,14 +163,9 @@ func (x *Index) mergePeer(addr netip.Addr, id *Identity) bool {
 }
 
 func compareSaid(a, b Identity) int {
-	for _, c := range [...]int{
-		cmp64(a.ValidFrom, b.ValidFrom), rank(b.HowKnown) - rank(a.HowKnown), compareText(a.Namespace, b.Namespace),
-		compareText(a.Name, b.Name), compareText(a.PodUID, b.PodUID), compareText(a.Container, b.Container),
-		compareText(a.Process, b.Process), cmp64(a.PID, b.PID), compareText(a.Source, b.Source),
-	} {
-		if c != 0 {
-			return c
-		}
-	}
-	return 0
+	return cmp.Or(
+		cmp.Compare(a.ValidFrom, b.ValidFrom), rank(b.HowKnown)-rank(a.HowKnown), cmp.Compare(a.Namespace, b.Namespace),
+		cmp.Compare(a.Name, b.Name), cmp.Compare(a.PodUID, b.PodUID), cmp.Compare(a.Container, b.Container),
+		cmp.Compare(a.Process, b.Process), cmp.Compare(a.PID, b.PID), cmp.Compare(a.Source, b.Source),
+	)
 }

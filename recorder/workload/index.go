@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"sync"
@@ -218,23 +219,8 @@ func sorted[T any](m map[string]*T, of func(*T) *common) []*T {
 }
 
 func compareCommon(a, b *common) int {
-	for _, c := range [...]int{
-		compareText(a.namespace, b.namespace), compareText(a.name, b.name), cmp64(a.created, b.created),
-		compareText(a.uid, b.uid), cmp64(a.seen, b.seen),
-	} {
-		if c != 0 {
-			return c
-		}
-	}
-	return 0
-}
-
-func compareText(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
+	return cmp.Or(
+		cmp.Compare(a.namespace, b.namespace), cmp.Compare(a.name, b.name), cmp.Compare(a.created, b.created),
+		cmp.Compare(a.uid, b.uid), cmp.Compare(a.seen, b.seen),
+	)
 }

@@ -1,10 +1,10 @@
 package workload
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"sort"
-	"strings"
 )
 
 // common has the fields that pods, services, nodes and owners share.
@@ -167,19 +167,10 @@ func mergeAddrs(a, b []seenAddr) []seenAddr {
 func mergePast(a, b []termination) []termination {
 	out := append(slices.Clone(a), b...)
 	slices.SortFunc(out, func(x, y termination) int {
-		switch {
-		case x.finished != y.finished:
-			return cmp64(x.finished, y.finished)
-		case x.container != y.container:
-			return strings.Compare(x.container, y.container)
-		case x.started != y.started:
-			return cmp64(x.started, y.started)
-		case x.exit != y.exit:
-			return cmp64(x.exit, y.exit)
-		case x.reason != y.reason:
-			return strings.Compare(x.reason, y.reason)
-		}
-		return strings.Compare(x.message, y.message)
+		return cmp.Or(
+			cmp.Compare(x.finished, y.finished), cmp.Compare(x.container, y.container), cmp.Compare(x.started, y.started),
+			cmp.Compare(x.exit, y.exit), cmp.Compare(x.reason, y.reason), cmp.Compare(x.message, y.message),
+		)
 	})
 	out = slices.CompactFunc(out, func(x, y termination) bool {
 		return x.container == y.container && x.finished == y.finished && x.started == y.started && x.exit == y.exit
@@ -188,16 +179,6 @@ func mergePast(a, b []termination) []termination {
 		out = out[len(out)-maxPast:]
 	}
 	return out
-}
-
-func cmp64(a, b int64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // textEnd is the end of a time stamp's unit: stamps without a fraction are cut to seconds,

@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 )
@@ -82,7 +83,7 @@ func (x *Owners) Groups() []GroupOwner {
 // Addresses returns the owners of addresses, in the order of the lines that count.
 func (x *Owners) Addresses() []AddressOwner {
 	known := slices.Clone(x.addrs)
-	slices.SortFunc(known, func(a, b knownAddress) int { return cmp64(a.line, b.line) })
+	slices.SortFunc(known, func(a, b knownAddress) int { return cmp.Compare(a.line, b.line) })
 	list := make([]AddressOwner, len(known))
 	for i := range known {
 		list[i] = known[i].AddressOwner
@@ -233,7 +234,7 @@ func (x *Owners) AppendUsed(b []byte) []byte {
 		a := &x.addrs[i]
 		list = append(list, placed{a.line, OwnerLine{Address: &a.AddressOwner}})
 	}
-	slices.SortFunc(list, func(a, b placed) int { return cmp64(a.line, b.line) })
+	slices.SortFunc(list, func(a, b placed) int { return cmp.Compare(a.line, b.line) })
 	for i := range list {
 		b = AppendOwnerLine(b, list[i].OwnerLine)
 	}

@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"sort"
@@ -54,13 +55,8 @@ func (v *view) row(o *object) Workload {
 }
 
 func compareWorkloads(a, b Workload) int {
-	for _, c := range [...]int{
-		compareText(a.Kind, b.Kind), compareText(a.Namespace, b.Namespace), compareText(a.Name, b.Name),
-		cmp64(a.ValidFrom, b.ValidFrom), compareText(a.UID, b.UID),
-	} {
-		if c != 0 {
-			return c
-		}
-	}
-	return 0
+	return cmp.Or(
+		cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name),
+		cmp.Compare(a.ValidFrom, b.ValidFrom), cmp.Compare(a.UID, b.UID),
+	)
 }

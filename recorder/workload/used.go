@@ -2,6 +2,7 @@ package workload
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -95,12 +96,7 @@ func (x *Index) writeLists(out *usedWriter) {
 		lists = append(lists, l)
 	}
 	slices.SortFunc(lists, func(a, b list) int {
-		for _, c := range [...]int{cmp64(a.seen, b.seen), compareText(a.source, b.source), compareText(a.of, b.of)} {
-			if c != 0 {
-				return c
-			}
-		}
-		return 0
+		return cmp.Or(cmp.Compare(a.seen, b.seen), cmp.Compare(a.source, b.source), cmp.Compare(a.of, b.of))
 	})
 	for _, l := range lists {
 		out.object(&wireObject{
@@ -215,10 +211,7 @@ func (b *backends) write(out *usedWriter) {
 		targets = append(targets, t)
 	}
 	slices.SortFunc(targets, func(x, y ref) int {
-		if c := compareText(x.name, y.name); c != 0 {
-			return c
-		}
-		return compareText(x.uid, y.uid)
+		return cmp.Or(cmp.Compare(x.name, y.name), cmp.Compare(x.uid, y.uid))
 	})
 	plain := make([]netip.Addr, 0, len(b.plain))
 	for a := range b.plain {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -122,7 +123,7 @@ func dashed(name string) string { return strings.ReplaceAll(name, "_", "-") }
 // flagsOf writes the input of a question as flags.
 func flagsOf(in map[string]any) string {
 	var out strings.Builder
-	for _, k := range keysOf(in) {
+	for _, k := range slices.Sorted(maps.Keys(in)) {
 		if k == "accept" { // a text of many lines
 			out.WriteString(` --accept "$(cat accept.yaml)"`)
 			continue
@@ -147,13 +148,4 @@ func flagsOf(in map[string]any) string {
 		}
 	}
 	return out.String()
-}
-
-func keysOf[T any](m map[string]T) []string {
-	out := make([]string, 0, len(m))
-	for k := range m {
-		out = append(out, k)
-	}
-	slices.Sort(out)
-	return out
 }

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -20,13 +21,13 @@ import (
 // fieldsOf lists the inputs of a question, and the lists of its answer with the fields of their rows.
 // A list inside an object is named with a dot.
 func fieldsOf(q ask.Question) templates.Question {
-	out := templates.Question{In: keysOf(q.In.Properties), Lists: map[string][]string{}}
+	out := templates.Question{In: slices.Sorted(maps.Keys(q.In.Properties)), Lists: map[string][]string{}}
 	var walk func(prefix string, s *jsonschema.Schema)
 	walk = func(prefix string, s *jsonschema.Schema) {
 		for name, p := range s.Properties {
 			switch {
 			case p.Items != nil && len(p.Items.Properties) > 0:
-				out.Lists[prefix+name] = keysOf(p.Items.Properties)
+				out.Lists[prefix+name] = slices.Sorted(maps.Keys(p.Items.Properties))
 			case len(p.Properties) > 0 && prefix == "":
 				walk(name+".", p)
 			}

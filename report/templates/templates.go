@@ -8,6 +8,7 @@ package templates
 import (
 	"embed"
 	"fmt"
+	"maps"
 	"math"
 	"regexp"
 	"slices"
@@ -232,7 +233,7 @@ var identifier = regexp.MustCompile(`^[a-z][a-z0-9-]{0,39}$`)
 
 func (p *parser) section(n *yaml.Node) (s Section) {
 	if n.Kind == yaml.ScalarNode { // a section without parameters is its name
-		s.Kind = p.oneOf(n, "section", sorted(p.known.Kinds))
+		s.Kind = p.oneOf(n, "section", slices.Sorted(maps.Keys(p.known.Kinds)))
 		s.ID = s.Kind
 		return s
 	}
@@ -245,14 +246,14 @@ func (p *parser) section(n *yaml.Node) (s Section) {
 			switch key, v := n.Content[i].Value, n.Content[i+1]; {
 			case key != first:
 			case key == "section":
-				s.Kind = p.oneOf(v, "section", sorted(p.known.Kinds))
+				s.Kind = p.oneOf(v, "section", slices.Sorted(maps.Keys(p.known.Kinds)))
 			case slices.Contains(p.known.Kinds[s.Kind], key):
 				p.parameter(&s, key, v)
 			}
 		}
 	}
 	if s.Kind == "" {
-		p.wrong(n, "section is missing: use one of %s", strings.Join(sorted(p.known.Kinds), ", "))
+		p.wrong(n, "section is missing: use one of %s", strings.Join(slices.Sorted(maps.Keys(p.known.Kinds)), ", "))
 		return s
 	}
 	s.ID = s.Kind
@@ -271,9 +272,9 @@ func (p *parser) complete(n *yaml.Node, s *Section) {
 	}
 	switch {
 	case s.Ask == "":
-		p.wrong(n, "ask is missing: use one of %s", strings.Join(sorted(p.known.Questions), ", "))
+		p.wrong(n, "ask is missing: use one of %s", strings.Join(slices.Sorted(maps.Keys(p.known.Questions)), ", "))
 	case s.List == "":
-		p.wrong(n, "list is missing: use one of %s", strings.Join(sorted(p.known.Questions[s.Ask].Lists), ", "))
+		p.wrong(n, "list is missing: use one of %s", strings.Join(slices.Sorted(maps.Keys(p.known.Questions[s.Ask].Lists)), ", "))
 	case len(s.Columns) == 0:
 		p.wrong(n, "columns are missing: use some of %s", strings.Join(p.known.Questions[s.Ask].Lists[s.List], ", "))
 	case s.Bars != "" && !slices.Contains(fields, s.Bars):
@@ -308,12 +309,12 @@ func (p *parser) parameter(s *Section, key string, n *yaml.Node) {
 	case "frameworks":
 		p.list(n, func(n *yaml.Node) { s.Frameworks = append(s.Frameworks, p.oneOf(n, "framework", p.known.Frameworks)) })
 	case "ask":
-		s.Ask = p.oneOf(n, "question", sorted(p.known.Questions))
+		s.Ask = p.oneOf(n, "question", slices.Sorted(maps.Keys(p.known.Questions)))
 	case "in":
 		s.In = map[string]any{}
 		p.mapping(n, p.known.Questions[s.Ask].In, func(key string, n *yaml.Node) { s.In[key] = p.any(n, 0) })
 	case "list":
-		s.List = p.oneOf(n, "list", sorted(p.known.Questions[s.Ask].Lists))
+		s.List = p.oneOf(n, "list", slices.Sorted(maps.Keys(p.known.Questions[s.Ask].Lists)))
 	case "columns":
 		p.list(n, func(n *yaml.Node) {
 			field, _, _ := strings.Cut(p.text(n), " as ")
@@ -355,15 +356,6 @@ func (p *parser) any(n *yaml.Node, depth int) any {
 	}
 	p.wrong(n, "aliases are not allowed here")
 	return nil
-}
-
-func sorted[T any](m map[string]T) []string {
-	out := make([]string, 0, len(m))
-	for k := range m {
-		out = append(out, k)
-	}
-	slices.Sort(out)
-	return out
 }
 
 // hint names the nearest of some names.

@@ -58,7 +58,7 @@ func (k *conn) header(in *dissect.Input, at, end int, number uint16) error {
 	}
 	t.body = k.c.NewBody(kind, encoding)
 	t.body.Expect(t.left)
-	t.cite(in, at, at+end)
+	t.call.x.AddTo(t.answer, in, at, at+end)
 	if t.left == 0 {
 		k.ended(t)
 	}

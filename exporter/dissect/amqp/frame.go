@@ -140,15 +140,7 @@ func (k *conn) piece(s *side, in *dissect.Input, at int) (int, error) {
 // count adds bytes to the message that is being read on a channel.
 func (k *conn) count(in *dissect.Input, number uint16, from, to int) {
 	if t := k.contentOf(in.Dir, number); t != nil && t.call != nil {
-		t.cite(in, from, to)
-	}
-}
-
-func (t *content) cite(in *dissect.Input, from, to int) {
-	if t.answer {
-		t.call.x.Response(in, from, to)
-	} else {
-		t.call.x.Request(in, from, to)
+		t.call.x.AddTo(t.answer, in, from, to)
 	}
 }
 
@@ -159,11 +151,7 @@ func (k *conn) drop(t *content) *call {
 	if c == nil {
 		return nil
 	}
-	if t.answer {
-		c.x.RespBody = t.body
-	} else {
-		c.x.ReqBody = t.body
-	}
+	c.x.SetBody(t.answer, t.body)
 	*t = content{}
 	k.reading--
 	return c

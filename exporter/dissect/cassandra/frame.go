@@ -138,11 +138,7 @@ func (k *conn) messages(in *dissect.Input, at, size int, b []byte) error {
 		s.left -= int64(n)
 		b = b[n:]
 		if c := s.call; c != nil {
-			if in.Dir == dissect.ToServer {
-				c.x.Request(in, at, at+size)
-			} else {
-				c.x.Response(in, at, at+size)
-			}
+			c.x.Add(in, at, at+size)
 		}
 		if s.left == 0 {
 			if err := k.message(in.Dir, s); err != nil {

@@ -21,7 +21,7 @@ func (f *facts) response(h head) {
 	r, row := f.r, f.row
 	if h.flags&flagTracing != 0 {
 		if id := r.Bytes(16); id != nil {
-			row.Tracing = table.Some(uuid(id))
+			row.Tracing = table.Some(clip.UUID(id))
 		}
 	}
 	if h.flags&flagWarning != 0 {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/exporter/cursor"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sqltext"
 )
 
@@ -123,7 +124,7 @@ func show(k kind, b []byte) string {
 	case k == kindTimestamp && len(b) == 8:
 		return time.UnixMilli(int64(be.Uint64(b))).UTC().Format("2006-01-02T15:04:05.000Z")
 	case (k == kindUUID || k == kindTimeUUID) && len(b) == 16:
-		return uuid(b)
+		return clip.UUID(b)
 	case k == kindInet && (len(b) == 4 || len(b) == 16):
 		a, _ := netip.AddrFromSlice(b)
 		return a.String()
@@ -133,12 +134,6 @@ func show(k kind, b []byte) string {
 		s += "…"
 	}
 	return s
-}
-
-// uuid is the usual form of 16 bytes.
-func uuid(v []byte) string {
-	s := hex.EncodeToString(v)
-	return s[:8] + "-" + s[8:12] + "-" + s[12:16] + "-" + s[16:20] + "-" + s[20:]
 }
 
 // text is b as valid text of at most maxText bytes.

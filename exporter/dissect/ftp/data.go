@@ -98,11 +98,7 @@ func (d *dataConn) Read(in *dissect.Input) (int, error) {
 			return 0, errNotData
 		}
 		t.store().Write(in.Data)
-		if in.Dir == dissect.ToServer {
-			t.x.Request(in, 0, n)
-		} else {
-			t.x.Response(in, 0, n)
-		}
+		t.x.Add(in, 0, n)
 	}
 	if in.End && t.call != nil && t.download(in.Dir) != uploads[t.call.row.Command] {
 		t.finish(in.Fin)

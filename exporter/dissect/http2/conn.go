@@ -354,7 +354,7 @@ func (h *conn) Close(why dissect.End) {
 	for d := range h.sides {
 		h.sides[d].block.drop()
 	}
-	for h.oldest != nil {
-		h.cutShort(h.oldest, why.CallError())
+	for s := h.list.Oldest(); s != nil; s = h.list.Oldest() {
+		h.cutShort(s, why.CallError())
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpstream"
+	"github.com/pcapsule/pcapsule/exporter/internal/linked"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -24,19 +25,18 @@ type stream struct {
 	closed           bool
 	size             int       // bytes of the budget that it uses
 	losses           [2]uint32 // of each direction that it knows of, see noteLosses
-	prev, next       *stream
+	place            linked.Place[stream]
 }
 
 // streams lists the open streams, oldest first.
 type streams struct {
-	byID           map[uint32]*stream
-	oldest, newest *stream
-	spare          *stream
-	spares         int
-	ended          httpstream.Ended
-	highest        uint32 // highest stream that the client opened
-	last           *stream
-	current        *stream // stream of the current input
+	byID    map[uint32]*stream
+	list    linked.List[stream]
+	spare   []*stream
+	ended   httpstream.Ended
+	highest uint32 // highest stream that the client opened
+	last    *stream
+	current *stream // stream of the current input
 }
 
 // find returns the open stream with that number, or nil.
@@ -72,10 +72,9 @@ func (h *conn) open(id uint32) *stream {
 	if t.byID == nil {
 		t.byID = map[uint32]*stream{}
 	}
-	s := t.spare
-	if s != nil {
-		t.spare, s.next = s.next, nil
-		t.spares--
+	var s *stream
+	if n := len(t.spare); n > 0 {
+		s, t.spare = t.spare[n-1], t.spare[:n-1]
 	} else {
 		s = &stream{}
 	}
@@ -84,12 +83,7 @@ func (h *conn) open(id uint32) *stream {
 	s.losses = [2]uint32{h.sides[dissect.ToServer].losses, h.sides[dissect.ToClient].losses}
 	t.byID[id] = s
 	t.last = s
-	if s.prev = t.newest; s.prev != nil {
-		s.prev.next = s
-	} else {
-		t.oldest = s
-	}
-	t.newest = s
+	t.list.Add(&s.place, s)
 	return s
 }
 
@@ -113,9 +107,9 @@ func (h *conn) Kept() int {
 
 // Shed implements dissect.Dissector.
 func (h *conn) Shed() bool {
-	s := h.oldest
+	s := h.list.Oldest()
 	if s != nil && s == h.current {
-		s = s.next
+		s = s.place.Next()
 	}
 	if s == nil {
 		return false
@@ -172,16 +166,7 @@ func (h *conn) forget(s *stream) {
 	if t.last == s {
 		t.last = nil
 	}
-	if s.prev != nil {
-		s.prev.next = s.next
-	} else {
-		t.oldest = s.next
-	}
-	if s.next != nil {
-		s.next.prev = s.prev
-	} else {
-		t.newest = s.prev
-	}
+	t.list.Remove(&s.place)
 	for d := range h.sides {
 		if sd := &h.sides[d]; sd.cur == s {
 			sd.cur = nil
@@ -194,10 +179,9 @@ func (h *conn) forget(s *stream) {
 		t.ended.Add(s.ID)
 	}
 	*s = stream{closed: true}
-	if t.spares < maxSpare {
-		s.closed, s.next = false, t.spare
-		t.spare = s
-		t.spares++
+	if len(t.spare) < maxSpare {
+		s.closed = false
+		t.spare = append(t.spare, s)
 	}
 }
 
@@ -253,8 +237,8 @@ func (h *conn) goAway(in *dissect.Input, n int, f frame, body []byte) {
 		h.c.Anomaly("limit", fmt.Sprintf("more than %d GOAWAY frames: further ones end no open stream", maxGoAways), 0)
 		return
 	}
-	for s := h.oldest; s != nil; {
-		next := s.next
+	for s := h.list.Oldest(); s != nil; {
+		next := s.place.Next()
 		if s.ID&1 == odd && s.ID > int64(last) {
 			s.X.Cite(in, n, n+frameHead+f.size)
 			s.Reset, s.ResetBy, s.ResetCode = true, in.Dir, table.Some(int64(code))

@@ -12,7 +12,7 @@ import (
 // Waiting implements dissect.Waiter.
 func (h *conn) Waiting(show func(*dissect.Exchange, table.CallRow)) {
 	e := httpstream.End{Error: "cut"}
-	for s := h.oldest; s != nil; s = s.next {
+	for s := h.list.Oldest(); s != nil; s = s.place.Next() {
 		if !s.Half[dissect.ToServer].Head {
 			continue
 		}

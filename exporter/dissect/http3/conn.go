@@ -164,8 +164,8 @@ func (h *conn) Close(why dissect.End, code int64) {
 	if h.code = code; code >= 0 && code != noError {
 		h.c.Anomaly("connection_close", "the connection was closed with "+errorName(code), 0)
 	}
-	for h.oldest != nil {
-		h.cutShort(h.oldest, why.CallError())
+	for s := h.list.Oldest(); s != nil; s = h.list.Oldest() {
+		h.cutShort(s, why.CallError())
 	}
 	h.uni = nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpstream"
+	"github.com/pcapsule/pcapsule/exporter/internal/linked"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -27,9 +28,9 @@ type stream struct {
 	pushedOn table.Opt[int64]
 	extra    *extra
 
-	size       int    // bytes of the budget that it uses
-	life       uint32 // changes each time the value is reused
-	prev, next *stream
+	size  int    // bytes of the budget that it uses
+	life  uint32 // changes each time the value is reused
+	place linked.Place[stream]
 }
 
 // reading is the reading position in one direction of a stream.
@@ -58,15 +59,14 @@ func (s *stream) over(dir dissect.Dir) bool {
 
 // streams lists the open streams, oldest first.
 type streams struct {
-	byID           map[int64]*stream
-	pushes         map[int64]*stream // by push id
-	oldest, newest *stream
-	spare          *stream
-	spares         int
-	ended          httpstream.Ended // see key
-	highest        int64            // highest request stream
-	last           *stream
-	current        *stream // stream of the current input
+	byID    map[int64]*stream
+	pushes  map[int64]*stream // by push id
+	list    linked.List[stream]
+	spare   []*stream
+	ended   httpstream.Ended // see key
+	highest int64            // highest request stream
+	last    *stream
+	current *stream // stream of the current input
 }
 
 // key identifies a closed stream.
@@ -124,20 +124,14 @@ func (h *conn) push(push int64) *stream {
 // make adds a new stream value to the list.
 func (h *conn) make() *stream {
 	t := &h.streams
-	s := t.spare
-	if s != nil {
-		t.spare, s.next = s.next, nil
-		t.spares--
+	var s *stream
+	if n := len(t.spare); n > 0 {
+		s, t.spare = t.spare[n-1], t.spare[:n-1]
 	} else {
 		s = &stream{}
 	}
 	s.size = h.c.Keep(streamCost)
-	if s.prev = t.newest; s.prev != nil {
-		s.prev.next = s
-	} else {
-		t.oldest = s
-	}
-	t.newest = s
+	t.list.Add(&s.place, s)
 	return s
 }
 
@@ -156,9 +150,9 @@ const (
 
 // Shed implements dissect.Dissector.
 func (h *conn) Shed() bool {
-	s := h.oldest
+	s := h.list.Oldest()
 	if s != nil && s == h.current {
-		s = s.next
+		s = s.place.Next()
 	}
 	if s == nil {
 		return false
@@ -202,16 +196,7 @@ func (h *conn) forget(s *stream) {
 	if t.last == s {
 		t.last = nil
 	}
-	if s.prev != nil {
-		s.prev.next = s.next
-	} else {
-		t.oldest = s.next
-	}
-	if s.next != nil {
-		s.next.prev = s.prev
-	} else {
-		t.newest = s.prev
-	}
+	t.list.Remove(&s.place)
 	for d := range h.sides {
 		h.sides[d].unwait(&s.read[d], s.ID)
 	}
@@ -219,10 +204,8 @@ func (h *conn) forget(s *stream) {
 		t.ended.Add(s.key())
 	}
 	*s = stream{life: s.life + 1}
-	if t.spares < maxSpare {
-		s.next = t.spare
-		t.spare = s
-		t.spares++
+	if len(t.spare) < maxSpare {
+		t.spare = append(t.spare, s)
 	}
 }
 

@@ -276,7 +276,7 @@ func (h *conn) control(in *dissect.Input, from, to int, f frame, body []byte) {
 		if in.Dir == dissect.ToClient { // the client's GOAWAY contains a push id
 			h.goaway = min(h.goaway, v)
 			h.goaways++
-			for s := h.oldest; s != nil && h.goaways <= maxGoAways; s = s.next {
+			for s := h.list.Oldest(); s != nil && h.goaways <= maxGoAways; s = s.place.Next() {
 				if s.ID >= v && s.ID&3 == 0 {
 					s.X.Cite(in, from, to)
 				}

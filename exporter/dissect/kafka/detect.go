@@ -7,6 +7,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 )
 
 const (
@@ -88,7 +89,7 @@ func exact(msg kmsg.Request, body []byte) bool {
 // begins reports whether a body begins as that of Produce.
 func begins(body []byte, v int16) bool {
 	r := newReader(body, v >= produceFlexible)
-	if v >= 3 && !printable(r.str()) {
+	if v >= 3 && !clip.Printable(r.str()) {
 		return false
 	}
 	acks, timeout, topics := r.int16(), r.int32(), r.count()
@@ -97,7 +98,7 @@ func begins(body []byte, v int16) bool {
 	}
 	if v >= produceIDs {
 		r.uuid()
-	} else if name := r.str(); len(name) == 0 || !printable(name) {
+	} else if name := r.str(); len(name) == 0 || !clip.Printable(name) {
 		return false
 	}
 	partitions, partition, size := r.count(), r.int32(), r.count()

@@ -52,7 +52,7 @@ func (f *facts) byID(id [16]byte) {
 	if id == [16]byte{} {
 		return
 	}
-	s := uuidText(id)
+	s := clip.UUID(id[:])
 	f.keep(&f.row.TopicIDs, s)
 	f.topic = s
 	f.keep(&f.row.Topics, s)
@@ -94,11 +94,7 @@ func (f *facts) finish() {
 	f.row.Partial = f.row.Partial || f.partial
 	if f.body != nil {
 		f.body.Complete = !f.partial
-		if f.response {
-			f.c.x.RespBody = f.body
-		} else {
-			f.c.x.ReqBody = f.body
-		}
+		f.c.x.SetBody(f.response, f.body)
 	}
 	if f.batches > 0 {
 		f.row.Records, f.row.Batches = table.Some(f.row.Records.V+f.records), table.Some(f.row.Batches.V+f.batches)

@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/message"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sasl"
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -75,7 +76,7 @@ func readHeader(b []byte) (h header, msg kmsg.Request, err error) {
 		return h, msg, errHeader
 	}
 	h.client = b[10:min(h.size, len(b))]
-	if !printable(h.client) {
+	if !clip.Printable(h.client) {
 		return h, msg, errHeader
 	}
 	if len(b) < h.size {
@@ -89,15 +90,6 @@ func readHeader(b []byte) (h header, msg kmsg.Request, err error) {
 		h.size += r.Used()
 	}
 	return h, msg, nil
-}
-
-func printable(b []byte) bool {
-	for _, c := range b {
-		if c < ' ' || c == 0x7f {
-			return false
-		}
-	}
-	return true
 }
 
 // plausible checks the first bytes of a message that is not complete.

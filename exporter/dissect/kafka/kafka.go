@@ -165,11 +165,7 @@ func (k *conn) count(s *side, in *dissect.Input, at int) int {
 }
 
 func (k *conn) cite(c *call, in *dissect.Input, from, to int) {
-	if in.Dir == dissect.ToServer {
-		c.x.Request(in, from, to)
-	} else {
-		c.x.Response(in, from, to)
-	}
+	c.x.Add(in, from, to)
 }
 
 // message reads the beginning of a message, which is all of a short one. With cut, no more bytes of

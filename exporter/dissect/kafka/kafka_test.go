@@ -16,6 +16,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 )
 
 type chunks = []dissecttest.Chunk
@@ -192,7 +193,7 @@ func TestRows(t *testing.T) {
 	join.Group = "billing"
 	joined := at(kmsg.NewPtrJoinGroupResponse(), 9)
 	joined.ErrorCode, joined.MemberID = 79, "m-1"
-	id := uuidText(orders)
+	id := clip.UUID(orders[:])
 	list := []dissecttest.Conversation{
 		{Name: "topics by id", Chunks: s[0].Chunks, Want: []string{
 			"Metadata orders → ok path=orders kafka_topics=[orders] kafka_error_code=0",
@@ -269,14 +270,14 @@ func TestEveryVersion(t *testing.T) {
 		}
 		want := "Produce orders/2, 2 records → orders/2:7-8"
 		if v >= produceIDs {
-			want = strings.ReplaceAll(want, "orders/", uuidText(orders)+"/")
+			want = strings.ReplaceAll(want, "orders/", clip.UUID(orders[:])+"/")
 		}
 		one(t, fmt.Sprintf("Produce %d", v), want, client(ask(1, produce(v, 1, "orders", batch))), server(say(1, produced(v, "orders", 7, 0))))
 	}
 	for v := range kmsg.NewPtrFetchRequest().MaxVersion() + 1 {
 		want := "Fetch orders/2@7 → 2 records"
 		if v >= fetchIDs {
-			want = strings.ReplaceAll(want, "orders/", uuidText(orders)+"/")
+			want = strings.ReplaceAll(want, "orders/", clip.UUID(orders[:])+"/")
 		}
 		one(t, fmt.Sprintf("Fetch %d", v), want, client(ask(1, fetch(v, "orders", 7))), server(say(1, fetched(v, "orders", batch))))
 	}

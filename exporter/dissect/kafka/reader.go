@@ -103,9 +103,3 @@ func parseUUID(s string) (id dissect.ID) {
 	}
 	return id
 }
-
-// uuidText is the usual form of an id.
-func uuidText(id [16]byte) string {
-	s := hex.EncodeToString(id[:])
-	return s[:8] + "-" + s[8:12] + "-" + s[12:16] + "-" + s[16:20] + "-" + s[20:]
-}

@@ -187,11 +187,7 @@ func (k *conn) cite(c *call, in *dissect.Input, from, to int) {
 	if in.Datagram && from == frameHead {
 		from = 0
 	}
-	if in.Dir == dissect.ToServer {
-		c.x.Request(in, from, to)
-	} else {
-		c.x.Response(in, from, to)
-	}
+	c.x.Add(in, from, to)
 }
 
 // expect begins a value of n bytes, and tail bytes after it.

@@ -245,7 +245,7 @@ func show(b []byte, e element, most, depth int) []byte {
 		return hex.AppendEncode(b, v)
 	case typeBinary:
 		if v[4] == 4 && len(v) == 21 {
-			return append(b, uuid(v[5:])...)
+			return append(b, clip.UUID(v[5:])...)
 		}
 		v = v[5:]
 	case typeRegex:
@@ -286,10 +286,4 @@ func showNested(b []byte, e element, most, depth int) []byte {
 		return true
 	})
 	return append(b, end)
-}
-
-// uuid is the usual form of 16 bytes.
-func uuid(v []byte) string {
-	s := hex.EncodeToString(v)
-	return s[:8] + "-" + s[8:12] + "-" + s[12:16] + "-" + s[16:20] + "-" + s[20:]
 }

@@ -114,7 +114,7 @@ func sessionOf(e element) (id table.Opt[string]) {
 	}
 	_, _ = elements(e.value, func(in element) bool {
 		if string(in.key) == "id" && in.kind == typeBinary && in.whole && len(in.value) == 21 {
-			id = table.Some(uuid(in.value[5:]))
+			id = table.Some(clip.UUID(in.value[5:]))
 		}
 		return true
 	})

@@ -89,11 +89,7 @@ func (k *conn) authenticate(in *dissect.Input, at, end int, r *reader) *call {
 		k.login = c
 	}
 	c.row.Packets = append(c.row.Packets[:min(len(c.row.Packets), maxList)], kindName(auth))
-	if in.Dir == dissect.ToServer {
-		c.x.Request(in, at, at+end)
-	} else {
-		c.x.Response(in, at, at+end)
-	}
+	c.x.Add(in, at, at+end)
 	if r.Left() == 0 {
 		return nil
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sqltext"
 )
 
@@ -184,7 +185,7 @@ func detectError(b []byte, size int, seq byte) dissect.Verdict {
 	} else if seq != 0 {
 		return dissect.No
 	}
-	if code < 1000 || code > 5999 || len(text) < 4 || !printable(bytes.TrimRight(text, "\r\n")) {
+	if code < 1000 || code > 5999 || len(text) < 4 || !clip.Printable(bytes.TrimRight(text, "\r\n")) {
 		return dissect.No
 	}
 	if seq == 0 {
@@ -219,7 +220,7 @@ func detectOK(b, message []byte, size int) dissect.Verdict {
 			return dissect.No
 		}
 	}
-	return verdictLikely(printable(info))
+	return verdictLikely(clip.Printable(info))
 }
 
 func verdictLikely(ok bool) dissect.Verdict {

@@ -111,7 +111,7 @@ func pluginName(b []byte) string {
 	if i := bytes.IndexByte(b, 0); i >= 0 {
 		b = b[:i]
 	}
-	if len(b) == 0 || len(b) > maxPlugin || !printable(b) {
+	if len(b) == 0 || len(b) > maxPlugin || !clip.Printable(b) {
 		return ""
 	}
 	return sqltext.Text(b)
@@ -290,7 +290,7 @@ func isGreeting(b []byte, size int) (is, more bool) {
 	if i > 0 {
 		version = b[1:i]
 	}
-	if !printable(version) || len(version) > 128 || len(version) > 0 && (version[0] < '0' || version[0] > '9') || i > 0 && (i < 4 || bytes.IndexByte(version, '.') < 0) {
+	if !clip.Printable(version) || len(version) > 128 || len(version) > 0 && (version[0] < '0' || version[0] > '9') || i > 0 && (i < 4 || bytes.IndexByte(version, '.') < 0) {
 		return false, false
 	}
 	if i < 0 || len(b) < min(size, i+32) {
@@ -323,17 +323,7 @@ func isResponse(b []byte, size int) (is, more bool) {
 	} else if size > 32 && len(b) == size {
 		return false, false
 	}
-	return printable(name), false
-}
-
-// printable reports whether b is text of one line.
-func printable(b []byte) bool {
-	for _, c := range b {
-		if c < ' ' || c == 0x7f {
-			return false
-		}
-	}
-	return true
+	return clip.Printable(name), false
 }
 
 // fileEnd records that the client sent the whole file for LOAD DATA LOCAL.

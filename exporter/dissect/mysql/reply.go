@@ -274,7 +274,7 @@ func (k *conn) ok(c *call, b []byte) {
 			k.session(r.text())
 		}
 	}
-	if len(info) > 0 && printable(info) {
+	if len(info) > 0 && clip.Printable(info) {
 		c.info = clip.Text(info, maxErrorText)
 	}
 }

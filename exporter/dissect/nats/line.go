@@ -205,7 +205,7 @@ func (k *conn) line(s *side, in *dissect.Input, at int) (int, error) {
 	s.body = k.c.NewBody("", "")
 	s.body.Expect(s.left)
 	s.headers(headers)
-	s.cite(in, at, at+int(head))
+	s.call.x.AddTo(s.answer, in, at, at+int(head))
 	return int(head), nil
 }
 

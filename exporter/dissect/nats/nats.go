@@ -154,15 +154,6 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 	})
 }
 
-// cite counts bytes of a message.
-func (s *side) cite(in *dissect.Input, from, to int) {
-	if s.answer {
-		s.call.x.Response(in, from, to)
-	} else {
-		s.call.x.Request(in, from, to)
-	}
-}
-
 // payload takes more bytes of a message.
 func (k *conn) payload(s *side, in *dissect.Input, at int) (int, error) {
 	b := in.Data[at:]
@@ -178,7 +169,7 @@ func (k *conn) payload(s *side, in *dissect.Input, at int) (int, error) {
 		s.tail--
 		n++
 	}
-	s.cite(in, at, at+n)
+	s.call.x.AddTo(s.answer, in, at, at+n)
 	if s.left == 0 && s.tail == 0 {
 		k.ended(in.Dir)
 	}
@@ -224,7 +215,7 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	}
 	if c := s.call; c != nil {
 		c.gap, c.bad = why == dissect.LossGap, why == dissect.LossMalformed
-		s.keepBody()
+		s.call.x.SetBody(s.answer, s.body)
 		k.emit(c, string(why))
 	}
 }
@@ -273,7 +264,7 @@ func (k *conn) Close(why dissect.End) {
 	for i := range k.sides {
 		s := k.sides[i]
 		if k.sides[i] = (side{}); s.call != nil {
-			s.keepBody()
+			s.call.x.SetBody(s.answer, s.body)
 			word := why.CallError()
 			if why == dissect.EndFin {
 				word = "cut"
@@ -290,13 +281,4 @@ func (k *conn) Close(why dissect.End) {
 		k.emit(c, why.CallError())
 	}
 	k.forget()
-}
-
-// keepBody gives an unfinished body to its call.
-func (s *side) keepBody() {
-	if s.answer {
-		s.call.x.RespBody = s.body
-	} else {
-		s.call.x.ReqBody = s.body
-	}
 }

@@ -279,12 +279,8 @@ func (k *conn) ended(c *call, reply bool) {
 
 // Add implements framed.Call.
 func (c *call) Add(in *dissect.Input, from, to int) {
-	switch {
-	case c == nil: // it was given up
-	case (in.Dir == dissect.ToServer) != c.key.server:
-		c.x.Request(in, from, to)
-	default:
-		c.x.Response(in, from, to)
+	if c != nil { // else it was given up
+		c.x.AddTo((in.Dir == dissect.ToServer) == c.key.server, in, from, to)
 	}
 }
 

@@ -1,6 +1,10 @@
 package ntp
 
-import "github.com/pcapsule/pcapsule/exporter/dissect"
+import (
+	"bytes"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+)
 
 // Bounds of plausible values.
 const (
@@ -25,7 +29,7 @@ func detect(dir dissect.Dir, b []byte) dissect.Verdict {
 		}
 		return dissect.No
 	case modePrivate:
-		if n := privateShape(b); n > 0 && (b[0]&0x80 == 0) == request && b[2] >= 2 && (!request || b[0]&0x40 == 0 && b[1]&0x7f == 0 && b[4] == 0 && zeros(b[n:min(len(b), 48)])) && (request || len(b) == n) {
+		if n := privateShape(b); n > 0 && (b[0]&0x80 == 0) == request && b[2] >= 2 && (!request || b[0]&0x40 == 0 && b[1]&0x7f == 0 && b[4] == 0 && len(bytes.Trim(b[n:min(len(b), 48)], "\x00")) == 0) && (request || len(b) == n) {
 			return dissect.Likely
 		}
 		return dissect.No
@@ -55,13 +59,4 @@ func detect(dir dissect.Dir, b []byte) dissect.Verdict {
 func plausible(stamp uint64) bool {
 	top := byte(stamp >> 56)
 	return stamp == 0 || top >= since1993 || top < until2070
-}
-
-func zeros(b []byte) bool {
-	for _, c := range b {
-		if c != 0 {
-			return false
-		}
-	}
-	return true
 }

@@ -38,11 +38,7 @@ func (k *conn) assign(c *call, in *dissect.Input, from, to int) {
 func (k *conn) flush(in *dissect.Input) {
 	a := &k.acc
 	if a.call != nil && in != nil {
-		if in.Dir == dissect.ToServer {
-			a.call.x.Request(in, a.from, a.to)
-		} else {
-			a.call.x.Response(in, a.from, a.to)
-		}
+		a.call.x.Add(in, a.from, a.to)
 	}
 	a.call, a.from, a.to = nil, 0, 0
 }

@@ -107,11 +107,7 @@ func (a *association) read(in *dissect.Input, p *packet) {
 	if to := &a.sides[in.Dir.Other()]; to.tag == 0 && first.kind != chunkInit && first.flags&ownTag == 0 {
 		to.tag = p.tag
 	}
-	if in.Dir == dissect.ToServer {
-		a.x.Request(in, 0, len(in.Data))
-	} else {
-		a.x.Response(in, 0, len(in.Data))
-	}
+	a.x.Add(in, 0, len(in.Data))
 	for i := range p.chunks {
 		if a.chunk(in, &p.chunks[i]); a.over {
 			return

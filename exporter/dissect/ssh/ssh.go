@@ -124,11 +124,7 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 		if n == 0 || err != nil {
 			return at, err
 		}
-		if in.Dir == dissect.ToServer {
-			k.x.Request(in, at, at+n)
-		} else {
-			k.x.Response(in, at, at+n)
-		}
+		k.x.Add(in, at, at+n)
 		at += n
 	}
 	return at, nil

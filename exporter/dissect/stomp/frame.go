@@ -197,15 +197,6 @@ func (k *conn) frame(s *side, in *dissect.Input, at int) (int, error) {
 	return f.head + 1, nil
 }
 
-// cite counts bytes of the frame.
-func (s *side) cite(in *dissect.Input, from, to int) {
-	if s.answer {
-		s.call.x.Response(in, from, to)
-	} else {
-		s.call.x.Request(in, from, to)
-	}
-}
-
 // piece takes more bytes of a body.
 func (k *conn) piece(s *side, in *dissect.Input, at int) (int, error) {
 	b := in.Data[at:]
@@ -215,7 +206,7 @@ func (k *conn) piece(s *side, in *dissect.Input, at int) (int, error) {
 		s.left -= int64(n)
 		if end = s.left == 0 && n < len(b); end && b[n] != 0 {
 			s.body.Write(b[:n])
-			s.cite(in, at, at+n)
+			s.call.x.AddTo(s.answer, in, at, at+n)
 			return n, fmt.Errorf("reading a body: expected NUL after %d bytes, got %#x", s.body.Size(), b[n])
 		}
 	} else if i := bytes.IndexByte(b, 0); i >= 0 {
@@ -228,7 +219,7 @@ func (k *conn) piece(s *side, in *dissect.Input, at int) (int, error) {
 	if end {
 		n++
 	}
-	s.cite(in, at, at+n)
+	s.call.x.AddTo(s.answer, in, at, at+n)
 	if end {
 		k.ended(in.Dir)
 	}

@@ -63,7 +63,7 @@ func (k *conn) open(s *side, in *dissect.Input, at int, f *frame) {
 	if s.counted {
 		s.body.Expect(s.left)
 	}
-	s.cite(in, at, at+f.head)
+	s.call.x.AddTo(s.answer, in, at, at+f.head)
 }
 
 // deliver reads the headers of MESSAGE.
@@ -112,7 +112,7 @@ func (k *conn) ended(dir dissect.Dir) {
 	k.sides[dir] = side{}
 	s.body.Complete = s.body.Lost() == 0
 	k.c.Confirm()
-	s.keepBody()
+	s.call.x.SetBody(s.answer, s.body)
 	c := s.call
 	shown := table.NonEmpty(message.Show(s.body.Kept()))
 	c.texts += len(shown.V)

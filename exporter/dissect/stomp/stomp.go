@@ -168,7 +168,7 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	}
 	if c := s.call; c != nil {
 		c.gap, c.bad = why == dissect.LossGap, why == dissect.LossMalformed
-		s.keepBody()
+		s.call.x.SetBody(s.answer, s.body)
 		k.emit(c, string(why))
 	}
 }
@@ -207,7 +207,7 @@ func (k *conn) Close(why dissect.End) {
 	for i := range k.sides {
 		s := k.sides[i]
 		if k.sides[i] = (side{}); s.call != nil {
-			s.keepBody()
+			s.call.x.SetBody(s.answer, s.body)
 			word := why.CallError()
 			if why == dissect.EndFin {
 				word = "cut"
@@ -218,13 +218,4 @@ func (k *conn) Close(why dissect.End) {
 	k.delivered.Close(why)
 	k.asked.Close(why)
 	k.forget()
-}
-
-// keepBody gives the body to its call.
-func (s *side) keepBody() {
-	if s.answer {
-		s.call.x.RespBody = s.body
-	} else {
-		s.call.x.ReqBody = s.body
-	}
 }

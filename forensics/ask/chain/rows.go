@@ -1,7 +1,6 @@
 package chain
 
 import (
-	"cmp"
 	"encoding/hex"
 	"math"
 	"slices"
@@ -68,9 +67,7 @@ func stepsAt(bundle int, g *forensics.RowGroup, rows []int) ([]Step, error) {
 	return out, nil
 }
 
-func inStepOrder(a, b Step) int {
-	return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.Bundle, b.Bundle), cmp.Compare(a.No, b.No))
-}
+func inStepOrder(a, b Step) int { return InTime(&a, &b) }
 
 // ofNumbers reads calls by key, sorted by time.
 func (k *Builder) ofNumbers(keys []ask.Key) ([]Step, error) {

@@ -199,10 +199,3 @@ func AppendTexts(b []byte, list []string) []byte {
 	}
 	return b
 }
-
-// ReadTexts reads what AppendTexts wrote.
-func ReadTexts(body []byte) ([]string, error) {
-	r := Reader{data: body}
-	list := r.texts()
-	return list, r.end()
-}

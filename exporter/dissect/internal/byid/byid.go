@@ -6,6 +6,7 @@ import (
 	"iter"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/internal/linked"
 )
 
 const entryCost = 96 // memory of an entry and of its place in the map
@@ -18,10 +19,10 @@ type Table[K comparable, C any] struct {
 	Emit func(c C, why string) // emits a call; why is the value of column error
 	Wait int64                 // ns after which a request in a datagram counts as unanswered; 0 is never
 
-	byKey          map[K]*Entry[K, C]
-	oldest, newest *Entry[K, C]
-	count          int64 // entries added so far
-	lost           int64 // entries before this one may have lost their response in a gap
+	byKey   map[K]*Entry[K, C]
+	entries linked.List[Entry[K, C]]
+	count   int64 // entries added so far
+	lost    int64 // entries before this one may have lost their response in a gap
 }
 
 // Entry is a request in a Table.
@@ -31,7 +32,7 @@ type Entry[K comparable, C any] struct {
 	no           int64
 	at           int64 // when it was sent, ns
 	cost         int
-	prev, next   *Entry[K, C]
+	place        linked.Place[Entry[K, C]]
 	older, newer *Entry[K, C] // with the same key
 	in           bool
 }
@@ -40,8 +41,8 @@ type Entry[K comparable, C any] struct {
 // will not be answered any more, is emitted as no_response.
 func (t *Table[K, C]) Put(key K, c C, cost int) {
 	now := t.Conn.Now().Time
-	for t.Wait > 0 && t.oldest != nil && now-t.oldest.at > t.Wait {
-		t.emit(t.oldest, "no_response")
+	for e := t.entries.Oldest(); t.Wait > 0 && e != nil && now-e.at > t.Wait; e = t.entries.Oldest() {
+		t.emit(e, "no_response")
 	}
 	if old := t.byKey[key]; old != nil {
 		t.emit(old, "no_response")
@@ -60,12 +61,7 @@ func (t *Table[K, C]) Add(key K, c C, cost int) *Entry[K, C] {
 		e.older.newer = e
 	}
 	t.byKey[key] = e
-	if e.prev = t.newest; e.prev != nil {
-		e.prev.next = e
-	} else {
-		t.oldest = e
-	}
-	t.newest = e
+	t.entries.Add(&e.place, e)
 	return e
 }
 
@@ -91,7 +87,7 @@ func (t *Table[K, C]) Get(key K) (c C, ok bool) {
 // Oldest lists at most n requests, the oldest first.
 func (t *Table[K, C]) Oldest(n int) iter.Seq[C] {
 	return func(yield func(C) bool) {
-		for e := t.oldest; e != nil && n > 0; e, n = e.next, n-1 {
+		for e := t.entries.Oldest(); e != nil && n > 0; e, n = e.place.Next(), n-1 {
 			if !yield(e.call) {
 				return
 			}
@@ -102,7 +98,7 @@ func (t *Table[K, C]) Oldest(n int) iter.Seq[C] {
 // Newest lists at most n requests, the newest first.
 func (t *Table[K, C]) Newest(n int) iter.Seq[C] {
 	return func(yield func(C) bool) {
-		for e := t.newest; e != nil && n > 0; e, n = e.prev, n-1 {
+		for e := t.entries.Newest(); e != nil && n > 0; e, n = e.place.Prev(), n-1 {
 			if !yield(e.call) {
 				return
 			}
@@ -155,16 +151,7 @@ func (t *Table[K, C]) Remove(e *Entry[K, C]) {
 		delete(t.byKey, e.key)
 	}
 	t.Conn.Release(e.cost)
-	if e.prev != nil {
-		e.prev.next = e.next
-	} else {
-		t.oldest = e.next
-	}
-	if e.next != nil {
-		e.next.prev = e.prev
-	} else {
-		t.newest = e.prev
-	}
+	t.entries.Remove(&e.place)
 }
 
 func (t *Table[K, C]) emit(e *Entry[K, C], why string) {
@@ -188,17 +175,21 @@ func (t *Table[K, C]) Resync(dir dissect.Dir, _ dissect.Loss) {
 }
 
 // Lost reports whether responses to some of the pending requests may have been lost.
-func (t *Table[K, C]) Lost() bool { return t.oldest != nil && t.oldest.no < t.lost }
+func (t *Table[K, C]) Lost() bool {
+	e := t.entries.Oldest()
+	return e != nil && e.no < t.lost
+}
 
 // Kept implements dissect.Dissector; Conn.Keep counts the requests.
 func (t *Table[K, C]) Kept() int { return 0 }
 
 // Shed implements dissect.Dissector: it gives up the oldest request.
 func (t *Table[K, C]) Shed() bool {
-	if t.oldest == nil {
+	e := t.entries.Oldest()
+	if e == nil {
 		return false
 	}
-	t.emit(t.oldest, "cut")
+	t.emit(e, "cut")
 	return true
 }
 
@@ -209,7 +200,7 @@ func (t *Table[K, C]) Close(why dissect.End) {
 	if t.Conn.Info.Transport == dissect.UDP && why != dissect.EndEvicted {
 		word = "no_response"
 	}
-	for t.oldest != nil {
-		t.emit(t.oldest, word)
+	for e := t.entries.Oldest(); e != nil; e = t.entries.Oldest() {
+		t.emit(e, word)
 	}
 }

@@ -66,11 +66,7 @@ func (s *Stream) Held() int { return s.held + headerCost*(cap(s.Headers)-len(s.H
 
 // Add adds in.Data[from:to] to the request or the response.
 func (s *Stream) Add(in *dissect.Input, dir dissect.Dir, from, to int) {
-	if dir == dissect.ToServer {
-		s.X.Request(in, from, to)
-	} else {
-		s.X.Response(in, from, to)
-	}
+	s.X.AddTo(dir == dissect.ToClient, in, from, to)
 }
 
 // Write adds bytes to the body of one direction.

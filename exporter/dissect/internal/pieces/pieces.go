@@ -204,11 +204,7 @@ func (t *Transfer) Into(x *dissect.Exchange, response, closed bool) {
 		f.Why = object.Rewritten
 	}
 	t.body.File = f
-	if response {
-		x.RespBody = t.body
-	} else {
-		x.ReqBody = t.body
-	}
+	x.SetBody(response, t.body)
 	x.Include(t.conn, &t.x)
 }
 
