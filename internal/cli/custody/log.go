@@ -201,7 +201,7 @@ They travel with it, and show, verify and cover sheets name the hold and the dat
 	c.Flags().StringVar(&entry.User, "user", "", "the person (default: the name of the account)")
 	c.Flags().StringVar(&entry.Host, "host", "", "the machine (default: its host name)")
 	c.Flags().StringVar(&entry.Note, "note", "", "a note")
-	c.Flags().StringVar(&until, "until", "", "for retention: the last day, as 2006-01-02")
+	c.Flags().StringVar(&until, "until", "", "for retention: the last day, such as 2032-12-31")
 	c.Flags().StringVar(&authority, "authority", "", "who ordered it")
 	return c
 }

@@ -35,8 +35,8 @@ func Reveal(s *console.Streams) *cobra.Command {
 		Short: "Show one packet or row of a sealed bundle, with proof",
 		Long: `Show one packet or row of a sealed bundle, with the proof that the seal committed to it. Somebody who
 has only a redacted or cut bundle checks it with verify --reveal, and learns nothing of other packets
-and rows. Rows are those that packets do not give: of workloads, k8s_events and os_events, and, if
-keys decrypted something, of every table. Of a row, --groups shows some groups of columns only: ` + strings.Join(commit.RowGroups(), ", ") + `.`,
+and rows. Rows can be shown if they cannot be made from packets: those of workloads, k8s_events and
+os_events and, if keys decrypted something, of every table. --groups shows only some groups of columns: ` + strings.Join(commit.RowGroups(), ", ") + `.`,
 		Example: `  pcapsule reveal incident.pcapsule --seed seed.json --packet 4711 -o packet.json
   pcapsule reveal incident.pcapsule --seed seed.json --row calls:17 --groups when,request -o call.json
   pcapsule verify for-the-vendor.pcapsule --signer examiner.pub --reveal call.json`,

@@ -74,7 +74,7 @@ func command(env func(string) (string, bool), errOut io.Writer) *cobra.Command {
 segments, make a bundle for each node, and hand the bundles out to pcapsule fetch. It also signs
 the certificates of recorders.
 
-With --job, Jobs of Kubernetes make the bundles of a large snapshot (pcapsule-hub part). It continues
+With --job, Kubernetes Jobs make the bundles of large snapshots (pcapsule-hub part). The hub continues
 after a restart. Every flag can be set by an environment variable, such as --data by
 PCAPSULE_DATA. POD_NAMESPACE also sets the namespace, and POD_NAME the identity.
 

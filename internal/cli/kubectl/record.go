@@ -24,9 +24,9 @@ func (e *env) cmdRecord() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "record NAMESPACE/POD --for 1m -o FILE",
 		Short: "Record a pod from now on",
-		Long: `Record a pod from now on: a bundle with the packets of its connections, of this length of time. The recorder
-of its node records anyway; the command makes a snapshot of that node, cuts the pod out of it, and deletes
-the snapshot. For the time before now, make a snapshot and use pcapsule cut.`,
+		Long: `Record a pod from now on: make a bundle of the packets of its connections. The recorder of its node is running
+already; the command makes a snapshot of that node, keeps the packets of the pod, and deletes the snapshot. For
+packets from before now, make a snapshot and use pcapsule cut.`,
 		Example: "  kubectl pcapsule record shop/payment-7d4b9 --for 1m -o payment.pcapsule",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
