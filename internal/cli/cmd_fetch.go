@@ -108,7 +108,7 @@ func (f *fetchFlags) open(e *env, hub, name string) (*fetch, error) {
 	u, err := url.Parse(hub)
 	switch {
 	case err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil:
-		return nil, exit.Usagef("%q is not the address of a hub: want https://HOST:PORT", hub)
+		return nil, exit.Usagef("%q is not the address of a hub: use https://HOST:PORT", hub)
 	case !offer.Plain(name):
 		return nil, exit.Usagef("%q is not the name of a snapshot", name)
 	case f.output == "":

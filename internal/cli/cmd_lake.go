@@ -33,7 +33,7 @@ in PATH. docs/guide/lake.md describes both.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return exit.Usagef("unknown command %q of lake: want add, ls, files, bundles, sql, query, expire, remove or check", args[0])
+				return exit.Usagef("unknown command %q of lake: use add, ls, files, bundles, sql, query, expire, remove or check", args[0])
 			}
 			return c.Help()
 		},

@@ -52,10 +52,10 @@ func (f *deriveFlags) options(original string) (b *bundle.Bundle, o derive.Optio
 		return nil, o, exit.Usagef("no output named: give -o NAME.pcapsule")
 	}
 	if base := filepath.Base(filepath.Clean(f.output)); !strings.HasSuffix(base, ".pcapsule") || base == ".pcapsule" {
-		return nil, o, exit.Usagef("output %s: want a name ending in .pcapsule", f.output)
+		return nil, o, exit.Usagef("output %s: must be a name ending in .pcapsule", f.output)
 	}
 	if f.jobs < 0 {
-		return nil, o, exit.Usagef("--jobs %d: want 0 or more", f.jobs)
+		return nil, o, exit.Usagef("--jobs %d: must be 0 or more", f.jobs)
 	}
 	if err := exit.NewOutput(f.output); err != nil {
 		return nil, o, err
@@ -177,7 +177,7 @@ func (e *env) testPolicy(path string, p *redact.Removal) error {
 	for i, t := range p.Tests {
 		if got := derive.Try(removal{p}, t.Type, t.Header, t.Text); got != t.Becomes {
 			failed++
-			fmt.Fprintln(e.Out, console.Line(fmt.Sprintf("test %d: %q becomes %q, want %q", i+1, t.Text, got, t.Becomes)))
+			fmt.Fprintln(e.Out, console.Line(fmt.Sprintf("test %d: %q becomes %q instead of %q", i+1, t.Text, got, t.Becomes)))
 		}
 	}
 	if failed > 0 {

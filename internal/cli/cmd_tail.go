@@ -70,9 +70,9 @@ func (f *tailFlags) check() error {
 	case (f.ring == "") == (f.server == ""):
 		return exit.Usagef("give --ring with a recorder's ring, or --server with the address of pcapsule serve")
 	case f.format != "table" && f.format != "ndjson":
-		return exit.Usagef("--format %q: want table or ndjson", f.format)
+		return exit.Usagef("--format %q: must be table or ndjson", f.format)
 	case f.last < 0 || f.last > exporter.MaxLiveKeep:
-		return exit.Usagef("--last %s: want 0 to %s", f.last, exporter.MaxLiveKeep)
+		return exit.Usagef("--last %s: must be 0 to %s", f.last, exporter.MaxLiveKeep)
 	case f.server != "" && (f.last > 0 || f.once):
 		return exit.Usagef("--last and --once need --ring")
 	case f.ring != "" && (f.tokenFile != "" || f.ca != "" || f.name != ""):

@@ -71,7 +71,7 @@ func (e *env) runHandover(ctx context.Context, path string, f *handoverFlags) er
 			return exit.Usagef("--split: %v", err)
 		}
 		if o.Part < handover.MinPart {
-			return exit.Usagef("--split %s: want at least %s", f.split, console.ByteSize(handover.MinPart))
+			return exit.Usagef("--split %s: must be at least %s", f.split, console.ByteSize(handover.MinPart))
 		}
 	}
 	b, err := bundle.Open(path)

@@ -66,7 +66,7 @@ func (e *env) runReveal(ctx context.Context, path string, f *revealFlags) error 
 	name, number, ok := strings.Cut(f.row, ":")
 	row, err := strconv.ParseUint(number, 10, 63)
 	if f.row != "" && (!ok || err != nil) {
-		return exit.Usagef("--row %s: want TABLE:NUMBER, such as calls:17", f.row)
+		return exit.Usagef("--row %s: must be TABLE:NUMBER, such as calls:17", f.row)
 	}
 	if err := exit.NewOutput(f.output); err != nil {
 		return err

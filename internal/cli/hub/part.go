@@ -35,10 +35,10 @@ Exit codes: 0 the bundle exists; 1 other; 2 usage; 6 disk; 130 interrupted.`,
 			}
 			k, err := strconv.Atoi(index)
 			if err != nil || k < 0 {
-				return exit.Usagef("--index %q: want a whole number, which the Job gives as $JOB_COMPLETION_INDEX", index)
+				return exit.Usagef("--index %q: must be a whole number; the Job sets it as $JOB_COMPLETION_INDEX", index)
 			}
 			if !resource.NodeName(snapshot) {
-				return exit.Usagef("--snapshot %.80q: want the UID of a snapshot", snapshot)
+				return exit.Usagef("--snapshot %.80q: must be the UID of a snapshot", snapshot)
 			}
 			limit, err := memoryLimit(memory)
 			if err != nil {

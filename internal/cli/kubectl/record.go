@@ -33,9 +33,9 @@ packets from before now, make a snapshot and use pcapsule cut.`,
 			namespace, pod, ok := strings.Cut(args[0], "/")
 			switch {
 			case !ok || !offer.Plain(namespace) || !offer.Plain(pod):
-				return exit.Usagef("%q is not a pod: want NAMESPACE/POD", args[0])
+				return exit.Usagef("%q is not a pod: use NAMESPACE/POD", args[0])
 			case length < time.Second || length > 24*time.Hour:
-				return exit.Usagef("--for is %s, want 1s to 24h", length)
+				return exit.Usagef("--for %s: must be 1s to 24h", length)
 			case output == "":
 				return exit.Usagef("missing output: give -o FILE.pcapsule")
 			}
