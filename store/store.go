@@ -206,7 +206,7 @@ func split(key string) (name, rel string) {
 	return key[:at], key[at+1:]
 }
 
-// failed is the error of an operation on an object. Its cause is told apart.
+// failed is the error of an operation on an object. It distinguishes the causes.
 func (s *Store) failed(doing, key string, err error) error {
 	what := s.Address
 	if key != "" {

@@ -172,7 +172,7 @@ func writeDurably(path string, text []byte) (err error) {
 	return d.Sync()
 }
 
-// state is what the hub is told.
+// state is what the hub learns.
 func (c *config) state() pins.Config {
 	c.mu.Lock()
 	defer c.mu.Unlock()
