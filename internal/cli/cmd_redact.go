@@ -88,8 +88,8 @@ func (f *deriveFlags) done(e *env, r *derive.Report, began time.Time) error {
 		return e.JSON(r)
 	}
 	d := &r.Derived
-	fmt.Fprintln(e.Out, console.Line(plural.Sprintf(f.output+": %d {packet|packets} unchanged, %d changed, %d removed", d.Packets.Unchanged, d.Packets.Changed, d.Packets.Removed)+
-		fmt.Sprintf(", in %.1f s", time.Since(began).Seconds())))
+	fmt.Fprintln(e.Out, console.Line(fmt.Sprintf("%s: %s unchanged, %s changed, %s removed, in %.1f s", f.output, plural.Count(d.Packets.Unchanged, "packet", "packets"),
+		plural.Thousands(d.Packets.Changed), plural.Thousands(d.Packets.Removed), time.Since(began).Seconds())))
 	for _, rule := range slices.Sorted(maps.Keys(d.Rules)) {
 		fmt.Fprintln(e.Out, console.Line(fmt.Sprintf("  %s: %s", rule, plural.Count(d.Rules[rule], "packet", "packets"))))
 	}
