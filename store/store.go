@@ -79,7 +79,7 @@ type Store struct {
 func Open(ctx context.Context, address string) (*Store, error) {
 	u, err := url.Parse(address)
 	if err != nil || !IsAddress(address) {
-		return nil, fmt.Errorf("%q is %w: want s3://BUCKET/PREFIX, gs://, azblob:// or file:///FOLDER", address, ErrAddress)
+		return nil, fmt.Errorf("%q is %w: use s3://BUCKET/PREFIX, gs://, azblob:// or file:///FOLDER", address, ErrAddress)
 	}
 	if u.User != nil {
 		return nil, fmt.Errorf("%q is %w: credentials do not belong in it", u.Redacted(), ErrAddress)
@@ -128,7 +128,7 @@ func OpenBundle(ctx context.Context, address string) (s *Store, name string, err
 	before = strings.TrimRight(before, "/")
 	at := strings.LastIndexByte(before, '/')
 	if !IsAddress(address) || at < strings.Index(before, "://")+len("://") {
-		return nil, "", fmt.Errorf("%q is %w of a bundle: want s3://BUCKET/PREFIX/NAME.pcapsule", address, ErrAddress)
+		return nil, "", fmt.Errorf("%q is %w of a bundle: use s3://BUCKET/PREFIX/NAME.pcapsule", address, ErrAddress)
 	}
 	name, err = url.PathUnescape(before[at+1:])
 	if err != nil || !plainName(name) {

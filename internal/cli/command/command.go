@@ -38,6 +38,14 @@ func CheckArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
+// CheckAllArgs makes c and all its subcommands name the missing argument.
+func CheckAllArgs(c *cobra.Command) {
+	c.Args = CheckArgs(c.Args)
+	for _, sub := range c.Commands() {
+		CheckAllArgs(sub)
+	}
+}
+
 // arguments lists the required arguments in a line of usage.
 func arguments(use string) (list []string) {
 	depth := 0
