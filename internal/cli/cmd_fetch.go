@@ -161,7 +161,7 @@ func (x *fetch) await(ctx context.Context, wait time.Duration) (*offer.Snapshot,
 			return nil, fmt.Errorf("the snapshot failed: %s", s.Message)
 		}
 		if time.Now().After(end) {
-			return nil, exit.With(fmt.Errorf("the snapshot is not ready: its phase is %q", s.Phase), exit.Limit, "give --wait 10m, or look with: kubectl get snapshots")
+			return nil, exit.With(fmt.Errorf("the snapshot is not ready: its phase is %q", s.Phase), exit.Limit, "give --wait 10m, or check with: kubectl get snapshots")
 		}
 		select {
 		case <-ctx.Done():

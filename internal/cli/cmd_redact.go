@@ -181,7 +181,7 @@ func (e *env) testPolicy(path string, p *redact.Removal) error {
 		}
 	}
 	if failed > 0 {
-		return exit.With(fmt.Errorf("%s: %d of %d tests failed", path, failed, len(p.Tests)), exit.Other, "change the policy, or what the test wants")
+		return exit.With(fmt.Errorf("%s: %d of %d tests failed", path, failed, len(p.Tests)), exit.Other, "change the policy, or the result that the test expects")
 	}
 	fmt.Fprintln(e.Out, console.Line(plural.Sprintf("%d {test|tests} passed", len(p.Tests))))
 	return nil

@@ -218,7 +218,7 @@ func (k *known) options(o Options) (Options, error) {
 }
 
 // configured records, and begins again with other options when the configuration changes. Between two recordings the
-// kernel goes on taking packets, as it does for a recorder that restarts.
+// kernel keeps collecting packets, as it does for a recorder that restarts.
 func (a *agent) configured(ctx context.Context) (recorder.Stats, error) {
 	c := a.config
 	if !a.awaitConfig(ctx) {

@@ -117,7 +117,7 @@ segments, with the pod, container and process behind each packet and a count of 
 Names, labels, owners and services come from the Kubernetes API. If the API is unavailable,
 recording continues with what is known, and metrics and health say since when. On SIGTERM the
 recorder writes what is in the kernel's buffer, seals the last segment and checks the counters.
-The kernel goes on taking packets (--pin), which the next recorder writes. To end that for good,
+The kernel keeps collecting packets (--pin), which the next recorder writes. To end that for good,
 run pcapsule-recorder unpin on the node.
 
 FILTER uses tcpdump's syntax. Every flag can be set by an environment variable, such as --max-size
@@ -205,7 +205,7 @@ func (f *flags) define(fl *pflag.FlagSet) {
 	fl.Uint32VarP(&f.snap, "snapshot-length", "s", 0, "bytes to keep of each packet; 0: all")
 	fl.BoolVar(&f.headersOnly, "headers-only", false, "keep only network and transport headers")
 	fl.StringVarP(&f.buffer, "buffer-size", "B", "32MiB", "ring buffer between kernel and recorder, a power of two")
-	fl.StringVar(&f.pin, "pin", node.DefaultPin, "folder of a BPF file system: the kernel goes on taking packets there while the recorder restarts; see the command unpin; empty: none")
+	fl.StringVar(&f.pin, "pin", node.DefaultPin, "folder of a BPF file system: the kernel keeps collecting packets there while the recorder restarts; see the command unpin; empty: none")
 	fl.BoolVar(&f.noOwners, "no-owners", false, "do not find out which process owns a socket")
 	fl.BoolVar(&f.noEvents, "no-events", false, "do not record events of processes, the network stack and Kubernetes")
 	f.policy.Define(fl)
