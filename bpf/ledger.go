@@ -102,7 +102,7 @@ func (l *Ledger) Noted(position uint64, keep func(id, end uint64) bool) {
 	}
 }
 
-// Release notes that everything before a position is done with, before the kernel is told.
+// Release notes that everything before a position is finished, before the kernel learns it.
 // packets is how many those were, since the ring buffer was made.
 func (l *Ledger) Release(position, packets uint64) {
 	next := l.words[wordCurrent] ^ 1

@@ -19,12 +19,12 @@ import (
 	"github.com/pcapsule/pcapsule/bpf/internal/loader"
 )
 
-var update = flag.Bool("update", false, "write the tables of programs into docs/design/005-recorder.md")
+var update = flag.Bool("update", false, "write the tables of programs into bpf/PROGRAMS.md")
 
 const (
-	designPage  = "../docs/design/005-recorder.md"
-	tablesBegin = "<!-- go test ./bpf -run TestProgramTables -update writes what follows -->\n"
-	tablesEnd   = "<!-- up to here -->\n"
+	programsPage = "PROGRAMS.md"
+	tablesBegin  = "<!-- go test ./bpf -run TestProgramTables -update writes what follows -->\n"
+	tablesEnd    = "<!-- up to here -->\n"
 )
 
 type release = loader.Release
@@ -121,21 +121,21 @@ func kernelRelease() string {
 	return unix.ByteSliceToString(u.Release[:])
 }
 
-// TestProgramTables compares the tables of the design page with the object: the length of each
+// TestProgramTables compares the tables of PROGRAMS.md with the object: the length of each
 // program, the number of instructions that the verifier walked through, and its requirements.
 func TestProgramTables(t *testing.T) {
 	spec, err := loadRecorder()
 	if err != nil {
 		t.Fatal(err)
 	}
-	page, err := os.ReadFile(designPage)
+	page, err := os.ReadFile(programsPage)
 	if err != nil {
 		t.Fatal(err)
 	}
 	before, rest, ok := strings.Cut(string(page), tablesBegin)
 	old, after, ok2 := strings.Cut(rest, tablesEnd)
 	if !ok || !ok2 {
-		t.Fatalf("%s has no place for the tables", designPage)
+		t.Fatalf("%s has no place for the tables", programsPage)
 	}
 	p := load(t, Options{Owners: true, HeadersOnly: true})
 	var complexity, matrix strings.Builder
@@ -169,7 +169,7 @@ func TestProgramTables(t *testing.T) {
 	fmt.Fprintf(&matrix, "\nNothing is missing from %s on.\n\n", all)
 	now := complexity.String() + matrix.String()
 	if *update {
-		if err := os.WriteFile(designPage, []byte(before+tablesBegin+now+tablesEnd+after), 0o644); err != nil {
+		if err := os.WriteFile(programsPage, []byte(before+tablesBegin+now+tablesEnd+after), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
@@ -178,7 +178,7 @@ func TestProgramTables(t *testing.T) {
 		old, now = unverified(old), unverified(now)
 	}
 	if old != now {
-		t.Errorf("the tables of %s do not match the programs; run this test with -update and read the difference", designPage)
+		t.Errorf("the tables of %s do not match the programs; run this test with -update and read the difference", programsPage)
 	}
 }
 

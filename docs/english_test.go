@@ -28,6 +28,15 @@ var phrases = []struct{ not, but string }{
 	{`\bhow we shall\b`, "how we will"},
 	{`\bwhoever asked\b`, "the client, or the user"},
 	{`\bbe had back\b`, "restored"},
+	{`\b(is|are) told\b`, "gets, learns, or is reported; distinguished, if things are told apart"},
+	{`\bof which nothing\b`, "that sent nothing, or has nothing"},
+	{`\bnot any more\b`, "no longer"},
+	{`\banother way than\b`, "another channel"},
+	{`\bhow sure\b`, "how certain: the label is certainty"},
+	{`\b(made|assigned|written) anew\b`, "again, or rewritten"},
+	{`\btells? more\b`, "describes, or has the details"},
+	{`\bbegins? so long\b`, "start this long"},
+	{`\bthat packets do not give\b`, "that cannot be made from packets"},
 	{`\b(Failed|failed) to (open|read|write|parse|load|create|make)\b`, "an error says what was being done: opening x: …"},
 }
 

@@ -66,7 +66,7 @@ func TestPackedInputRederives(t *testing.T) {
 						t.Fatal(err)
 					}
 					if what != "whole" && len(m.Inputs[0].Damage) == 0 && kind == "gz" {
-						t.Error("no damage is told")
+						t.Error("no damage is reported")
 					}
 					for _, d := range rederive(t, out, Options{}).Differences {
 						t.Error(d)

@@ -88,16 +88,21 @@ func tablesPage(own map[string]bool) string {
 		"`pcapsule schema calls` prints all. A query of pcapsule may name any of them; `SELECT *` has only those of\n" +
 		"protocols that the opened bundles have calls of, and those that the query names. [calls](calls.md) says more.\n")
 	for _, s := range Schemas() {
-		fmt.Fprintf(&b, "\n## %s\n\n%s.\n\n| column | type | null | unit | of | meaning |\n|---|---|---|---|---|---|\n", s.Name, strings.ToUpper(s.Doc[:1])+s.Doc[1:])
+		fmt.Fprintf(&b, "\n## %s\n\n%s.\n\n| column | type | meaning |\n|---|---|---|\n", s.Name, strings.ToUpper(s.Doc[:1])+s.Doc[1:])
 		for _, c := range s.Columns {
 			if own[c.Name] {
 				continue
 			}
-			null := ""
-			if c.Optional {
-				null = "yes"
+			typ := strings.ReplaceAll(c.Kind.String(), `"`, "")
+			for _, more := range []string{c.Unit, c.Protocol} {
+				if more != "" {
+					typ += ", " + more
+				}
 			}
-			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", c.Name, strings.ReplaceAll(c.Kind.String(), `"`, ""), null, c.Unit, c.Protocol, c.Doc)
+			if c.Optional {
+				typ += ", null"
+			}
+			fmt.Fprintf(&b, "| %s | %s | %s |\n", c.Name, typ, c.Doc)
 		}
 	}
 	return b.String()

@@ -47,7 +47,7 @@ func TestCoverageGapsOfWindowAndFilter(t *testing.T) {
 	}
 }
 
-// A time before that of the packet before it is told once it is more than writing packets
+// A time before that of the packet before it is reported once it is more than writing packets
 // side by side explains.
 func TestTimesThatGoBackAreTold(t *testing.T) {
 	for _, tt := range []struct {

@@ -57,7 +57,7 @@ func (c *checker) part(n *ast, x *node, key *ast) (*node, *Error) {
 // arity checks the number of arguments.
 func (c *checker) arity(n *ast, args []*ast, want int, form string) *Error {
 	if len(args) != want {
-		return c.fail(n, "write "+form, "wrong number of arguments (%d) for %s, want %d", len(args), n.text, want)
+		return c.fail(n, "write "+form, "wrong number of arguments (%d) for %s, expected %d", len(args), n.text, want)
 	}
 	return nil
 }
@@ -65,7 +65,7 @@ func (c *checker) arity(n *ast, args []*ast, want int, form string) *Error {
 // literalText returns a literal argument.
 func (c *checker) literalText(n *ast, form string) (string, *Error) {
 	if n.kind != nLit || n.tok.kind != tokText && n.tok.kind != tokRaw {
-		return "", c.fail(n, "write "+form, "want quoted text")
+		return "", c.fail(n, "write "+form, "expected quoted text")
 	}
 	return n.tok.text, nil
 }
@@ -191,7 +191,7 @@ func (c *checker) mapGet(n *ast) (*node, *Error) {
 			return nil, err
 		}
 		if v = asText(v); v.typ.kind != kText {
-			return nil, c.fail(n.args[i], "write "+functions["map_get"], "got %s, want text", aType(v.typ))
+			return nil, c.fail(n.args[i], "write "+functions["map_get"], "got %s, expected text", aType(v.typ))
 		}
 		x[i] = v
 	}
@@ -216,7 +216,7 @@ func (c *checker) mapGet(n *ast) (*node, *Error) {
 		return nil, err
 	}
 	if m.typ.kind != kMap {
-		return nil, c.fail(n.args[0], "write "+functions["map_get"], "got %s, want a map", aType(m.typ))
+		return nil, c.fail(n.args[0], "write "+functions["map_get"], "got %s, expected a map", aType(m.typ))
 	}
 	return c.make(n, node{op: opLookup, typ: typ{kind: kText}, args: []*node{m, x[1], x[2]}})
 }
@@ -338,7 +338,7 @@ func (c *checker) textTest(n *ast, x *node) (_ *node, err *Error) {
 		if n.args[0].kind == nNot {
 			hint = "! binds more tightly than word operators: write !(…)"
 		}
-		return nil, c.fail(n.args[0], hint, "cannot apply %s to %s, want text", n.text, aType(x.typ))
+		return nil, c.fail(n.args[0], hint, "cannot apply %s to %s, only to text", n.text, aType(x.typ))
 	}
 	if n.text == "matches" {
 		text, err := c.literalText(n.args[1], methods["matches"])
@@ -353,7 +353,7 @@ func (c *checker) textTest(n *ast, x *node) (_ *node, err *Error) {
 		case kBody:
 			return c.bodyTest(n, node{op: opBodyRe, typ: b, str: x.str, re: re})
 		case kBytes:
-			return nil, c.fail(n, "", "cannot apply matches to bytes, want text")
+			return nil, c.fail(n, "", "cannot apply matches to bytes, only to text")
 		}
 		return c.make(n, node{op: opMatch, typ: b, args: []*node{x}, re: re})
 	}
@@ -386,7 +386,7 @@ func (c *checker) textTest(n *ast, x *node) (_ *node, err *Error) {
 func (c *checker) macroCall(n *ast, x *node) (_ *node, err *Error) {
 	name := n.args[1]
 	if name.kind != nIdent {
-		return nil, c.fail(name, "write "+methods[n.text], "want a variable name for the element")
+		return nil, c.fail(name, "write "+methods[n.text], "expected a variable name for the element")
 	}
 	switch x.typ.kind {
 	case kMap:
@@ -395,7 +395,7 @@ func (c *checker) macroCall(n *ast, x *node) (_ *node, err *Error) {
 		x, err = c.convert(n.args[0], x, typ{kind: kList, elem: kJSON})
 	case kList:
 	default:
-		return nil, c.fail(n.args[0], "", "cannot apply %s to %s, want a list or a map", n.text, aType(x.typ))
+		return nil, c.fail(n.args[0], "", "cannot apply %s to %s, only to a list or a map", n.text, aType(x.typ))
 	}
 	if err != nil {
 		return nil, err
@@ -449,7 +449,7 @@ func (c *checker) quantifier(n *ast, o op, x *node, body func(e *node) (*node, *
 // clock returns a part of a time, in UTC.
 func (c *checker) clock(n *ast, x *node) (*node, *Error) {
 	if x.typ.kind != kTime {
-		return nil, c.fail(n.args[0], "", "cannot apply %s to %s, want a time", n.text, aType(x.typ))
+		return nil, c.fail(n.args[0], "", "cannot apply %s to %s, only to a time", n.text, aType(x.typ))
 	}
 	i := typ{kind: kInt}
 	num := func(v int64) *node { return &node{op: opConst, typ: i, num: v} }

@@ -311,7 +311,7 @@ func (c *checker) negate(n *ast) (*node, *Error) {
 		}
 	}
 	if !x.typ.number() && x.typ.kind != kDuration {
-		return nil, c.fail(n, "", "cannot negate %s, want a number", aType(x.typ))
+		return nil, c.fail(n, "", "cannot negate %s, only a number", aType(x.typ))
 	}
 	return c.make(n, node{op: opNeg, typ: x.typ, args: []*node{x}})
 }
@@ -372,7 +372,7 @@ func (c *checker) list(n *ast) (*node, *Error) {
 		switch x.typ.kind {
 		case kText, kInt, kFloat, kTime, kDuration, kBool, kJSON:
 		default:
-			return nil, c.fail(a, "", "%s cannot be in a list, want text or numbers", aType(x.typ))
+			return nil, c.fail(a, "", "%s cannot be in a list, only text or numbers", aType(x.typ))
 		}
 		if i > 0 && x.typ.kind != out.typ.elem {
 			if !x.typ.number() || out.typ.elem != kInt && out.typ.elem != kFloat {

@@ -72,7 +72,7 @@ func (c *checker) compare(n *ast, op string, a, b *node) (*node, *Error) {
 		switch a.typ.kind {
 		case kBool:
 			if !equality {
-				return nil, c.fail(n, "", "bools have no order, want == or !=")
+				return nil, c.fail(n, "", "bools have no order, use == or !=")
 			}
 			return c.plain(n, op, a, b)
 		case kText, kTime, kDuration:
@@ -286,7 +286,7 @@ func (c *checker) comparePattern(n *ast, op string, x *node, pattern string) (*n
 // engine gets no class name or flag that it does not know or interprets differently.
 func (c *checker) pattern(n *ast, text string) (*regexp.Regexp, *Error) {
 	if len(text) > maxPattern {
-		err := c.fail(n, "", "pattern is %d bytes long, want at most %d", len(text), maxPattern)
+		err := c.fail(n, "", "pattern is %d bytes long, the limit is %d", len(text), maxPattern)
 		err.Limit = true
 		return nil, err
 	}

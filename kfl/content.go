@@ -30,7 +30,7 @@ func (c *checker) bodyTest(n *ast, test node) (*node, *Error) {
 		return nil, c.fail(n, "use a field or a literal", "a body cannot be searched for an element of a list")
 	}
 	if test.op == opBodyHas && test.args[0].op == opConst && len(test.args[0].str) > maxNeedle {
-		err := c.fail(n.args[1], "", "search text is %d bytes long, want at most %d in a body", len(test.args[0].str), maxNeedle)
+		err := c.fail(n.args[1], "", "search text is %d bytes long, the limit is %d in a body", len(test.args[0].str), maxNeedle)
 		err.Limit = true
 		return nil, err
 	}
@@ -108,7 +108,7 @@ func (c *checker) step(n *ast, x *node, key *ast, k *node) (*node, *Error) {
 		return x, nil
 	}
 	if k.op != opConst || k.typ.kind != kText && (k.typ.kind != kInt || k.num < 0) {
-		return nil, c.fail(key, `write .name, ["name"] or [0]`, "want a key or an index from 0")
+		return nil, c.fail(key, `write .name, ["name"] or [0]`, "expected a key or an index from 0")
 	}
 	text := k.str
 	if k.typ.kind == kInt {
@@ -175,7 +175,7 @@ func (c *checker) compareJSON(n *ast, op string, j, x *node) (*node, *Error) {
 		return c.plain(n, op, v, x)
 	case kFloat, kText, kBool:
 		if x.typ.kind == kBool && op != "==" {
-			return nil, c.fail(n, "", "bools have no order, want == or !=")
+			return nil, c.fail(n, "", "bools have no order, use == or !=")
 		}
 		v, err := c.convert(n, j, typ{kind: x.typ.kind})
 		if err != nil {

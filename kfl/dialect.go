@@ -147,7 +147,7 @@ func Dialects() (names []string) {
 func (q *Query) SQLIn(dialect string) (string, error) {
 	at := slices.Index(Dialects(), dialect)
 	if at < 0 {
-		return "", fmt.Errorf("unknown dialect %q: want %s", dialect, strings.Join(Dialects(), ", "))
+		return "", fmt.Errorf("unknown dialect %q: use %s", dialect, strings.Join(Dialects(), ", "))
 	}
 	d := *dialects[at]
 	if d.literal == nil {

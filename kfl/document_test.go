@@ -3,6 +3,7 @@ package kfl
 import (
 	"flag"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -11,13 +12,36 @@ var update = flag.Bool("update", false, "rewrite the generated part of docs/kfl.
 
 const page = "../docs/kfl.md"
 
-// fieldTable returns the part of the page that is generated from names.tsv.
+// plain is the source of a name that needs no row of its own: KFL2's sizes, directions and summaries of
+// a protocol.
+var plain = regexp.MustCompile(`^\w+ (\? (request_bytes|response_bytes|request_bytes \+ response_bytes|summary) : nil|&& !\(error == "no_(request|response)"\))$`)
+
+// fieldTable returns the part of the page that is generated from names.tsv. A name has a row if it has
+// another name or a source that the name does not say; the others are listed.
 func fieldTable() string {
-	var b strings.Builder
+	var b, rows strings.Builder
+	var listed []string
+	flush := func() {
+		if rows.Len() > 0 {
+			b.WriteString("\n| name | type | other names | is | meaning |\n|---|---|---|---|---|\n" + rows.String())
+		}
+		if len(listed) > 0 {
+			b.WriteString("\nAlso: " + wrap(listed, 112) + ".\n")
+		}
+		rows.Reset()
+		listed = nil
+	}
+	code := func(words []string) string {
+		if len(words) == 0 {
+			return ""
+		}
+		return "`" + strings.Join(words, "` `") + "`"
+	}
 	for _, line := range strings.Split(strings.TrimSpace(namesFile), "\n") {
 		if head, ok := strings.CutPrefix(line, "# "); ok {
 			if !strings.Contains(head, "Source:") && !strings.Contains(head, "Columns:") && !strings.Contains(head, "bundle has") {
-				b.WriteString("\n### " + strings.ToUpper(head[:1]) + head[1:] + "\n\n| name | type | other names | is | meaning |\n|---|---|---|---|---|\n")
+				flush()
+				b.WriteString("\n### " + strings.ToUpper(head[:1]) + head[1:] + "\n")
 			}
 			continue
 		}
@@ -28,11 +52,10 @@ func fieldTable() string {
 				break
 			}
 		}
-		code := func(words []string) string {
-			if len(words) == 0 {
-				return ""
-			}
-			return "`" + strings.Join(words, "` `") + "`"
+		column := f.Source == "" && !strings.Contains(f.Name, ".") || f.Source == f.Name
+		if keyword := f.Source == `protocol == "`+f.Name+`"`; len(f.Aliases) == 0 && (column || keyword || plain.MatchString(f.Source)) {
+			listed = append(listed, "`"+f.Name+"`")
+			continue
 		}
 		source := ""
 		if f.Source != "" && f.Source != f.Name {
@@ -42,7 +65,29 @@ func fieldTable() string {
 		if f.Unit != "" {
 			typ += ", " + f.Unit
 		}
-		b.WriteString("| " + code([]string{f.Name}) + " | " + typ + " | " + code(f.Aliases) + " | " + source + " | " + f.Doc + " |\n")
+		rows.WriteString("| " + code([]string{f.Name}) + " | " + typ + " | " + code(f.Aliases) + " | " + source + " | " + f.Doc + " |\n")
+	}
+	flush()
+	return b.String()
+}
+
+// wrap joins words with commas in lines of at most width bytes.
+func wrap(words []string, width int) string {
+	var b strings.Builder
+	used := len("Also: ")
+	for i, w := range words {
+		if i > 0 {
+			b.WriteString(",")
+			if used++; used+1+len(w) > width {
+				b.WriteString("\n")
+				used = 0
+			} else {
+				b.WriteString(" ")
+				used++
+			}
+		}
+		b.WriteString(w)
+		used += len(w)
 	}
 	return b.String()
 }

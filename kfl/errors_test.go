@@ -39,8 +39,8 @@ var faults = []struct {
 	{"an open text", `host == "abc`, 9, "text is not closed", `close it with "`},
 	{"an open parenthesis", `(http && dns`, 1, "( is not closed", "close it with )"},
 	{"an open list", `host in ["a"`, 9, "[ is not closed", "close it with ]"},
-	{"one parenthesis too many", `http)`, 5, "), want an operator or the end", ""},
-	{"an operator at the end", `http &&`, 8, "the query ends here, want a field", ""},
+	{"one parenthesis too many", `http)`, 5, "), expected an operator or the end", ""},
+	{"an operator at the end", `http &&`, 8, "the query ends here, expected a field", ""},
 	{"two comparisons", `1 < status_code < 3`, 17, "a second comparison", "&&"},
 	{"typographic quotes", `host == “x”`, 9, "unexpected character", "plain quotes"},
 	{"a bad escape", `host == "\d"`, 10, "invalid escape", `r"…"`},
@@ -50,10 +50,10 @@ var faults = []struct {
 	{"a method as a function", `contains(host, "x")`, 1, "unexpected contains", "x.contains"},
 	{"an unknown method", `host.startWith("x")`, 6, "unknown method startWith", "startsWith"},
 	{"a function of the older language", `redact("x")`, 1, "unknown function redact", "masking"},
-	{"too many arguments", `host.contains("a", "b")`, 1, "wrong number of arguments (2) for contains, want 1", `x.contains("part")`},
+	{"too many arguments", `host.contains("a", "b")`, 1, "wrong number of arguments (2) for contains, expected 1", `x.contains("part")`},
 	{"an invalid pattern", `host.matches("(")`, 14, "missing closing )", ""},
 	{"a glob for a pattern", `host.matches("*.com")`, 14, "missing argument to repetition operator", ".*"},
-	{"a pattern from a field", `host.matches(path)`, 14, "want quoted text", ""},
+	{"a pattern from a field", `host.matches(path)`, 14, "expected quoted text", ""},
 	{"an address range for ==", `src.ip == "10.0.0.0/8"`, 1, "address range", "src.ip in"},
 	{"a bad address range", `src.ip in "10.0.0.0/33"`, 11, "address range", "10.0.0.0/8"},
 	{"a range of something else", `host in cidr("10.0.0.0/8")`, 1, "text cannot be in an address range", "src.ip"},
@@ -68,13 +68,13 @@ var faults = []struct {
 	{"an exclamation mark before an infix word", `!host contains "x"`, 1, "cannot apply contains to a condition", "!(…)"},
 	{"a body searched for an element", `pods.exists(p, request.body contains p)`, 16, "a body cannot be searched for an element", "literal"},
 	{"a part of a body", `request.body.order == 1`, 1, "cannot take a part of a body", "json()"},
-	{"a step that is not literal", `request.body.json()[host] == 1`, 21, "want a key", ""},
+	{"a step that is not literal", `request.body.json()[host] == 1`, 21, "expected a key", ""},
 	{"JSON of a number", `status_code.json().a == 1`, 1, "cannot apply json() to a number", "bodies and text"},
 	{"XML of a text", `host.xml().a == 1`, 1, "cannot apply xml() to text", "only on request.body"},
 	{"XML compared with a field of the call", `http && request.body.xml().a == host`, 9, "cannot use anything outside that body", "the same body"},
 	{"XML compared with the other body", `request.body.xml().a == response.body.xml().a`, 1, "cannot use anything outside that body", "the same body"},
 	{"XML compared with an element of a list", `pods.exists(p, request.body.xml().a == p)`, 16, "cannot use anything outside that body", "literal"},
-	{"a step into XML that is not literal", `request.body.xml()[host] == 1`, 20, "want a name", "@attribute"},
+	{"a step into XML that is not literal", `request.body.xml()[host] == 1`, 20, "expected a name", "@attribute"},
 	{"two dots after an element", `request.body.xml().a..b == 1`, 1, ".. works only on a whole body, not on an XML element", "request.body.xml()..b"},
 	{"an element compared with a time", `request.body.xml().a == timestamp`, 1, "cannot compare an XML element with a time", ""},
 	{"two dots after text", `host..a == 1`, 1, ".. works only on a whole JSON body, not on text", "request.body.json()..a"},
@@ -82,7 +82,7 @@ var faults = []struct {
 	{"a star after a number", `status_code.* == 1`, 1, "a number has no members", ""},
 	{"a star after a body", `request.body.* == 1`, 1, "cannot take a part of a body", "json()"},
 	{"a finding without a case", `finding == "x"`, 1, "findings are not available here", "case"},
-	{"an invalid limit", `limit(0)`, 7, "want a number above 0", "limit(100)"},
+	{"an invalid limit", `limit(0)`, 7, "expected a number above 0", "limit(100)"},
 	{"cidr of a text", `cidr(host, "10.0.0.0/8")`, 6, "text cannot be in an address range", "src.ip"},
 	{"cidr of a bad range", `cidr(src.ip, "10.0.0.0/33")`, 14, "address range", "10.0.0.0/8"},
 	{"an error in a macro", `bad && http`, 1, "unknown name nothinglikethis", ""},
@@ -115,7 +115,7 @@ func TestErrorsHavePlaceAndHint(t *testing.T) {
 
 func TestPrettyMarksThePlace(t *testing.T) {
 	_, err := Compile("http &&\n\tstats_code > 1", Env{})
-	const want = "line 2, column 2: unknown name stats_code, want a field, a keyword or a macro\n" +
+	const want = "line 2, column 2: unknown name stats_code, expected a field, a keyword or a macro\n" +
 		"  \tstats_code > 1\n" +
 		"  \t^^^^^^^^^^\n" +
 		"hint: did you mean status_code?\n"

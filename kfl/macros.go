@@ -24,7 +24,7 @@ const (
 func ParseMacros(file string) (map[string]string, error) {
 	out := map[string]string{}
 	if len(file) > maxMacroFile {
-		err := errorAt(file, maxMacroFile, maxMacroFile, "", "macro file is %d bytes long, want at most %d", len(file), maxMacroFile)
+		err := errorAt(file, maxMacroFile, maxMacroFile, "", "macro file is %d bytes long, the limit is %d", len(file), maxMacroFile)
 		err.Limit = true
 		return nil, err
 	}

@@ -43,7 +43,7 @@ func TestParseMacrosRefuses(t *testing.T) {
 		{"a name that is an infix word", "contains := http", 1, "", "invalid macro name"},
 		{"a repeated name", "a := http\na := dns", 2, "", "defined twice"},
 		{"an empty macro", "\na :=", 2, "", "macro a is empty"},
-		{"a definition that is not KFL", "a := http &&\n  && dns", 2, "a", "want a field"},
+		{"a definition that is not KFL", "a := http &&\n  && dns", 2, "a", "expected a field"},
 		{"text before the first macro", "  http", 1, "", "missing :="},
 	} {
 		_, err := ParseMacros(tt.file)

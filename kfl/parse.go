@@ -70,7 +70,7 @@ func Parse(src string) (*Expr, error) {
 
 func parse(src string) (*Expr, *Error) {
 	if len(src) > maxSource {
-		err := errorAt(src, maxSource, maxSource, "", "query is %d bytes long, want at most %d", len(src), maxSource)
+		err := errorAt(src, maxSource, maxSource, "", "query is %d bytes long, the limit is %d", len(src), maxSource)
 		err.Limit = true
 		return nil, err
 	}
@@ -125,7 +125,7 @@ func (p *parser) unexpected(want string) *Error {
 	t := p.tok
 	switch t.kind {
 	case tokEnd:
-		return p.fail(t, "", "the query ends here, want %s", want)
+		return p.fail(t, "", "the query ends here, expected %s", want)
 	case tokIdent:
 		hint := foreign[strings.ToLower(t.text)]
 		if hint == "" {
@@ -133,11 +133,11 @@ func (p *parser) unexpected(want string) *Error {
 				hint = "did you mean " + near + "?"
 			}
 		}
-		return p.fail(t, hint, "unexpected %s, want %s", clip(t.text), want)
+		return p.fail(t, hint, "unexpected %s, expected %s", clip(t.text), want)
 	case tokText, tokRaw:
-		return p.fail(t, "", "unexpected text %s, want %s", clip(p.lex.src[t.pos:t.end]), want)
+		return p.fail(t, "", "unexpected text %s, expected %s", clip(p.lex.src[t.pos:t.end]), want)
 	}
-	return p.fail(t, "", "%s, want %s", clip(p.lex.src[t.pos:t.end]), want)
+	return p.fail(t, "", "%s, expected %s", clip(p.lex.src[t.pos:t.end]), want)
 }
 
 func (p *parser) isOp(op string) bool { return p.tok.kind == tokOp && p.tok.text == op }
@@ -285,7 +285,7 @@ func (p *parser) relation() (*ast, *Error) {
 		return nil, err
 	}
 	if p.relationOp() != "" {
-		return nil, p.fail(p.tok, "join comparisons with &&, or add parentheses", "a second comparison, want && or ||")
+		return nil, p.fail(p.tok, "join comparisons with &&, or add parentheses", "a second comparison, expected && or ||")
 	}
 	n := ast{kind: nBinary, text: op, args: []*ast{a, b}, pos: a.pos, end: b.end, at: at.pos}
 	switch op {

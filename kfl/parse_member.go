@@ -129,7 +129,7 @@ func (p *parser) suffixes(x *ast) (_ *ast, err *Error) {
 				return nil, err
 			}
 			if len(args) != 1 {
-				return nil, errorAt(p.lex.src, x.end, end, "", "%d keys in brackets, want 1", len(args))
+				return nil, errorAt(p.lex.src, x.end, end, "", "%d keys in brackets, expected 1", len(args))
 			}
 			if x, err = p.node(ast{kind: nIndex, args: []*ast{x, args[0]}, pos: x.pos, end: end}); err != nil {
 				return nil, err

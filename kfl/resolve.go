@@ -136,7 +136,7 @@ func (c *checker) unknown(n *ast, name string) *Error {
 	if near := Nearest(name, c.allNames()); near != "" {
 		hint = "did you mean " + near + "?"
 	}
-	return c.fail(n, hint, "unknown name %s, want a field, a keyword or a macro", clip(name))
+	return c.fail(n, hint, "unknown name %s, expected a field, a keyword or a macro", clip(name))
 }
 
 // allNames returns the names that this query may use, in a fixed order.

@@ -108,9 +108,9 @@ func (c *checker) stringCall(n *ast, x *node) (*node, *Error) {
 		switch literal := v.op == opConst; {
 		case i > 0:
 		case n.text == "join" && !literal:
-			return nil, c.fail(a, "write "+f.form, "want quoted text")
+			return nil, c.fail(a, "write "+f.form, "expected quoted text")
 		case (n.text == "split" || n.text == "replace" || n.text == "indexOf") && (!literal || v.str == ""):
-			return nil, c.fail(a, "write "+f.form, "want quoted text that is not empty")
+			return nil, c.fail(a, "write "+f.form, "expected quoted text that is not empty")
 		}
 		out.args = append(out.args, v)
 	}
@@ -141,7 +141,7 @@ func (c *checker) textOf(n *ast, x *node, want kind, form string) (_ *node, err 
 	case x.op == opAbsent && x.typ.kind == kNil:
 		return absent(typ{kind: want, elem: kText}), nil
 	}
-	return nil, c.fail(n, "write "+form, "%s, want %s", aType(x.typ), aType(typ{kind: want, elem: kText}))
+	return nil, c.fail(n, "write "+form, "%s, expected %s", aType(x.typ), aType(typ{kind: want, elem: kText}))
 }
 
 // stringCall evaluates a string function; the result is absent if an argument is.

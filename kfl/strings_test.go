@@ -72,10 +72,10 @@ func TestStrings(t *testing.T) {
 		}
 	}
 	for src, want := range map[string]string{
-		`host.split("") == "x"`:      "want quoted text that is not empty",
+		`host.split("") == "x"`:      "expected quoted text that is not empty",
 		`host.replace("a") == "x"`:   "wrong number of arguments (1) for replace",
-		`host.substring("a") == "x"`: "text, want a",
-		`status_code.trim() == "x"`:  "want text",
+		`host.substring("a") == "x"`: "text, expected a",
+		`status_code.trim() == "x"`:  "expected text",
 	} {
 		if _, err := Compile(src, Env{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", src, err, want)

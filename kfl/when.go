@@ -9,7 +9,7 @@ func (c *checker) ago(n *ast) (*node, *Error) {
 		return nil, err
 	}
 	if x.op != opConst || x.typ.kind != kInt {
-		return nil, c.fail(n.args[0], "write "+functions[n.text], "want a number")
+		return nil, c.fail(n.args[0], "write "+functions[n.text], "expected a number")
 	}
 	c.usesNow = true
 	if n.text == "months" || n.text == "years" {
@@ -47,7 +47,7 @@ func (c *checker) limitTo(n *ast) (*node, *Error) {
 		return nil, err
 	}
 	if x.op != opConst || x.typ.kind != kInt || x.num < 1 || x.num > 1<<31-1 {
-		return nil, c.fail(n.args[0], "write limit(100)", "want a number above 0")
+		return nil, c.fail(n.args[0], "write limit(100)", "expected a number above 0")
 	}
 	if c.limit == 0 || int(x.num) < c.limit {
 		c.limit = int(x.num)

@@ -41,7 +41,7 @@ func (c *checker) xmlDocument(n *ast, x *node) (*node, *Error) {
 // xmlStep selects the child elements of x with a name or, with an @, an attribute.
 func (c *checker) xmlStep(n *ast, x, k *node) (*node, *Error) {
 	if k.op != opConst {
-		return nil, c.fail(n, `write .name, ["name"], ["@attribute"] or [0]`, "want a name or an index from 0")
+		return nil, c.fail(n, `write .name, ["name"], ["@attribute"] or [0]`, "expected a name or an index from 0")
 	}
 	if x.op == opAbsent {
 		return absent(xmlElements), nil

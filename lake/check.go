@@ -34,7 +34,7 @@ type Options struct {
 type listed map[string]int64
 
 // Check compares the lake with the bundles in their stores. It repairs what an interrupted writer or
-// another program left, if Repair is set: bundles whose files are not all listed are registered anew,
+// another program left, if Repair is set: bundles whose files are not all listed are registered again,
 // files of bundles that the lake does not have are taken out, and metadata that nothing names is deleted.
 func (l *Lake) Check(ctx context.Context, o Options) ([]Problem, error) {
 	known, err := l.Bundles(ctx)
@@ -176,7 +176,7 @@ func (l *Lake) checkBundle(ctx context.Context, b Bundle, have listed, without [
 	if err := l.retry(ctx, func() error { return l.register(ctx, src) }); err != nil {
 		return problems, err
 	}
-	problems[len(problems)-1].Fixed = "registered anew"
+	problems[len(problems)-1].Fixed = "registered again"
 	return problems, nil
 }
 

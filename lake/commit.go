@@ -18,7 +18,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 )
 
-// maxAttempts limits how often a change is made anew because another writer was faster.
+// maxAttempts limits how often a change is repeated because another writer was faster.
 const maxAttempts = 100
 
 // retry makes a change, and makes it anew from the tables' new state when others were faster.

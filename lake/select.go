@@ -52,7 +52,7 @@ func (l *Lake) Files(ctx context.Context, name string, s Selection) (list []File
 	}
 	for _, task := range tasks {
 		if hasDeletes(task) {
-			return nil, 0, fmt.Errorf("table %s: another program deleted rows of %s, which is not read; pcapsule-lake check tells more", name, task.File.FilePath())
+			return nil, 0, fmt.Errorf("table %s: another program deleted rows of %s, and such deletions are not read; run pcapsule lake check", name, task.File.FilePath())
 		}
 		id := bundleOf(t, task.File)
 		at := slices.IndexFunc(known, func(b Bundle) bool { return b.ID == id })

@@ -94,7 +94,7 @@ func TestToolsAreChosenBySetAndName(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	for choice, want := range map[string]string{"secrity": "did you mean security?", "core,": `named ""`, "zzzzzz": "want all, core"} {
+	for choice, want := range map[string]string{"secrity": "did you mean security?", "core,": `named ""`, "zzzzzz": "use all, core"} {
 		if _, err := New(c, Options{Tools: choice, Questions: all.Questions()}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %s", choice, err, want)
 		}

@@ -26,7 +26,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
-// recordPinned records into a ring until it is told to end: "CGROUP RING PIN BUFFER [headers] [both]".
+// recordPinned records into a ring until it gets a signal: "CGROUP RING PIN BUFFER [headers] [both]".
 func recordPinned(arg string) {
 	f := strings.Fields(arg)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)

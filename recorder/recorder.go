@@ -74,7 +74,7 @@ type Options struct {
 	OnStats func(Stats) // receives the statistics at each interval of Every and at the end
 
 	writer *ring.Writer       // shared by two recordings
-	opened func(*ring.Writer) // is told the ring that this recording opened for both; the caller closes it
+	opened func(*ring.Writer) // gets the ring that this recording opened for both; the caller closes it
 	root   string             // of the file system where runtimes keep names; "" means /
 }
 

@@ -158,7 +158,7 @@ row() { # TRAFFIC TOOL
 	before=$(counted)
 	in_a timeout -k 5 90 "$load" "$kind" "$host" -rate "$rate" -seconds "$seconds" -bytes "$most" >"$dir/client" 2>"$dir/client.err" || { cat "$dir/client.err" >&2; return 1; }
 	# Wait for packets in flight. tcpdump reads its ring once a second, dumpcap four times;
-	# when they are told to end, they do not read what arrived since then.
+	# when they get the signal to end, they do not read what arrived since.
 	case $tool in tcpdump*) sleep 1.1 ;; dumpcap*) sleep 0.5 ;; *) sleep 0.15 ;; esac
 	after=$(counted)
 	if [ -n "$pid" ]; then

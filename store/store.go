@@ -79,7 +79,7 @@ type Store struct {
 func Open(ctx context.Context, address string) (*Store, error) {
 	u, err := url.Parse(address)
 	if err != nil || !IsAddress(address) {
-		return nil, fmt.Errorf("%q is %w: want s3://BUCKET/PREFIX, gs://, azblob:// or file:///FOLDER", address, ErrAddress)
+		return nil, fmt.Errorf("%q is %w: use s3://BUCKET/PREFIX, gs://, azblob:// or file:///FOLDER", address, ErrAddress)
 	}
 	if u.User != nil {
 		return nil, fmt.Errorf("%q is %w: credentials do not belong in it", u.Redacted(), ErrAddress)
@@ -128,7 +128,7 @@ func OpenBundle(ctx context.Context, address string) (s *Store, name string, err
 	before = strings.TrimRight(before, "/")
 	at := strings.LastIndexByte(before, '/')
 	if !IsAddress(address) || at < strings.Index(before, "://")+len("://") {
-		return nil, "", fmt.Errorf("%q is %w of a bundle: want s3://BUCKET/PREFIX/NAME.pcapsule", address, ErrAddress)
+		return nil, "", fmt.Errorf("%q is %w of a bundle: use s3://BUCKET/PREFIX/NAME.pcapsule", address, ErrAddress)
 	}
 	name, err = url.PathUnescape(before[at+1:])
 	if err != nil || !plainName(name) {
@@ -206,7 +206,7 @@ func split(key string) (name, rel string) {
 	return key[:at], key[at+1:]
 }
 
-// failed is the error of an operation on an object. Its cause is told apart.
+// failed is the error of an operation on an object. It distinguishes the causes.
 func (s *Store) failed(doing, key string, err error) error {
 	what := s.Address
 	if key != "" {

@@ -94,7 +94,7 @@ func OpenWith(path string, o OpenOptions) (*Bundle, error) {
 	case info.Mode().IsRegular():
 		return openZip(path, o)
 	}
-	return nil, fmt.Errorf("opening bundle %s: %s is neither a directory nor a ZIP: %w", path, info.Mode().Type(), ErrNotBundle)
+	return nil, fmt.Errorf("opening bundle %s: %s is neither a folder nor a ZIP: %w", path, info.Mode().Type(), ErrNotBundle)
 }
 
 // stat is os.Stat with a better error for the address of a store.

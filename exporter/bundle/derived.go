@@ -26,7 +26,7 @@ type Derived struct {
 	Cut     *DerivedCut      `json:"cut,omitempty"`
 	Added   []string         `json:"added,omitempty"` // kinds of what was merged: kube, hosts, keys
 	Proofs  []DerivedProof   `json:"proofs,omitempty"`
-	Rows    []RowProof       `json:"row_proofs,omitempty"` // of tables that packets do not give
+	Rows    []RowProof       `json:"row_proofs,omitempty"` // of tables that cannot be made from packets
 }
 
 // RowProof says where the proof of a table's rows is.

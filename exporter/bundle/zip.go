@@ -66,7 +66,7 @@ func readZipAt(r io.ReaderAt, size int64) (*zipSource, error) {
 	case errors.Is(err, errDirectory):
 		return nil, &DamagedError{File: "ZIP directory", What: err.Error(), Err: err}
 	case errors.Is(err, zip.ErrFormat):
-		return nil, fmt.Errorf("neither a directory nor a ZIP: %w", ErrNotBundle)
+		return nil, fmt.Errorf("neither a folder nor a ZIP: %w", ErrNotBundle)
 	case err != nil && !errors.Is(err, zip.ErrInsecurePath):
 		return nil, fmt.Errorf("reading ZIP: %w", err)
 	}

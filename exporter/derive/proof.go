@@ -62,7 +62,7 @@ func (s *source) prove(draft *Draft, d *bundle.Derived, seed *seal.SeedFile) err
 	return s.proveRows(draft, d, seed, c)
 }
 
-// proveRows adds the proofs of the tables that packets do not give. A merged bundle has rows of
+// proveRows adds the proofs of the tables that cannot be made from packets. A merged bundle has rows of
 // other inputs too, and no such proofs; neither has a table whose rows are in another order now.
 func (s *source) proveRows(draft *Draft, d *bundle.Derived, seed *seal.SeedFile, c *seal.Commitments) error {
 	if d.Kind == bundle.Merged {
@@ -140,7 +140,7 @@ func Verify(ctx context.Context, b *bundle.Bundle, trust seal.Trust, reveals ...
 	return list
 }
 
-// verifyRows checks the proofs of the tables that packets do not give.
+// verifyRows checks the proofs of the tables that cannot be made from packets.
 func verifyRows(b *bundle.Bundle, d *bundle.Derived, c *seal.Commitments) (list []seal.Verdict) {
 	parts := bundle.TableParts(b.Payload(), b.Path)
 	for _, t := range c.Tables {

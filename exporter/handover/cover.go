@@ -161,7 +161,7 @@ func (c *Cover) request() (r seal.Request) {
 func (c *Cover) fingerprint() section {
 	s := section{Title: "Fingerprint", QR: "pcapsule " + c.Name + " sha256:" + c.Fingerprint.String(),
 		Paragraphs: []string{"The fingerprint is the SHA-256 of tagmanifest-sha256.txt in the bundle, and so of every file in it except its history in custody/. " +
-			"Compare it by another way than the one by which the bundle came: read the words on the phone, or scan the code. " +
+			"Compare it over another channel: read the words on the phone, or scan the code. " +
 			"The 24 words are the same number by the word list of BIP-39."}}
 	s.Rows = []row{{"SHA-256", hexGroups(c.Fingerprint), true}, {"In words", Words(c.Fingerprint), false}, {"End of the custody log", hexGroups(c.Head), true}}
 	return s

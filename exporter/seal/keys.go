@@ -229,7 +229,7 @@ func ParsePublic(name string, text []byte) (Party, error) {
 	}
 	key, comment, _, _, err := ssh.ParseAuthorizedKey(text)
 	if err != nil {
-		return Party{}, errors.New("neither PEM nor a public key of OpenSSH")
+		return Party{}, errors.New("neither PEM nor an OpenSSH public key")
 	}
 	public, ok := key.(ssh.CryptoPublicKey)
 	if !ok {

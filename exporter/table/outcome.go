@@ -27,7 +27,7 @@ func Failed(outcome string) bool {
 	return false
 }
 
-// HTTPOutcome is the outcome for a status code (RFC 9110 section 15), or "" if it is no error.
+// HTTPOutcome is the outcome for a status code (RFC 9110 section 15), or "" if it is not an error.
 func HTTPOutcome(status int32) string {
 	switch {
 	case status >= 500:

@@ -153,7 +153,7 @@ func ParseTime(field, text string, missing, first, last int64) (int64, error) {
 		}
 		return at, nil
 	}
-	return 0, Wrong(field, "%q, want a time such as 2026-01-31T14:15:00Z or 14:15:00, or a length such as 15m before the end of the recording", text)
+	return 0, Wrong(field, "must be a time such as 2026-01-31T14:15:00Z or 14:15:00, or a length such as 15m before the end of the recording, not %q", text)
 }
 
 // Stamp writes a time as RFC 3339 with nine digits and Z.

@@ -121,7 +121,7 @@ func (c *Collector) Receive(ctx context.Context, p Part, report func(resource.No
 			n.State, n.Reason, n.Message = resource.Missing, reasonOf(err), err.Error()
 			return n, c.keep(p, missingName, n)
 		}
-		c.Log.Warn("a node's part does not come; trying again", "node", p.Node, "pin", p.Pin, "error", err)
+		c.Log.Warn("a node's part has not arrived; trying again", "node", p.Node, "pin", p.Pin, "error", err)
 		n.Message = err.Error()
 		report(n)
 		select {

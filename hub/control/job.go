@@ -12,7 +12,7 @@ import (
 )
 
 // large reports whether a part that is there is left for a Job: those of the plan, and before there is one, those that
-// came after the snapshot had become large. A part of which nothing came is never large.
+// came after the snapshot had become large. A part that has not arrived is never large.
 func (j *collection) large(n resource.Node) bool {
 	if j.c.o.Jobs == nil || n.Received == 0 || n.State == resource.Failed {
 		return false

@@ -183,7 +183,7 @@ func (n *node) run(ctx context.Context) {
 	}
 }
 
-// say remembers what came of a poll.
+// say remembers the result of a poll.
 func (n *node) say(began time.Time, whole bool, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -115,7 +115,7 @@ func (e *env) root() *cobra.Command {
 	c.SetHelpCommand(help)
 	c.PersistentPreRunE = func(*cobra.Command, []string) error {
 		if e.Colour != "auto" && e.Colour != "always" && e.Colour != "never" {
-			return exit.Usagef("--color %q: want auto, always or never", e.Colour)
+			return exit.Usagef("--color %q: must be auto, always or never", e.Colour)
 		}
 		return nil
 	}
@@ -123,7 +123,7 @@ func (e *env) root() *cobra.Command {
 	c.PersistentFlags().StringVar(&e.accessPath, "access-log", "", "file to which JSON lines are appended: each command, its bundles, and each question to mcp and serve")
 	completes(c, "color", "auto", "always", "never")
 	for _, sub := range e.commands() {
-		sub.Args = command.CheckArgs(sub.Args)
+		command.CheckAllArgs(sub)
 		e.runs(sub)
 		c.AddCommand(sub)
 	}

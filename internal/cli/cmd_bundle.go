@@ -149,10 +149,10 @@ func (f *bundleFlags) options(e *env) (exporter.Options, error) {
 		return o, exit.Usagef("missing output: give -o NAME.pcapsule")
 	}
 	if f.jobs < 0 {
-		return o, exit.Usagef("--jobs %d: want 0 or more", f.jobs)
+		return o, exit.Usagef("--jobs %d: must be 0 or more", f.jobs)
 	}
 	if base := filepath.Base(filepath.Clean(f.output)); !strings.HasSuffix(base, ".pcapsule") || base == ".pcapsule" {
-		return o, exit.Usagef("output %s: want a name ending in .pcapsule", f.output)
+		return o, exit.Usagef("output %s: must be a name ending in .pcapsule", f.output)
 	}
 	var err error
 	if o.FromNs, err = command.ParseTime("from", f.from); err != nil {
@@ -236,7 +236,7 @@ func parseDecodeAs(list []string) (out []dissect.DecodeAs, err error) {
 		transport, port, ok2 := strings.Cut(left, "/")
 		n, err := strconv.ParseUint(port, 10, 16)
 		if !ok || !ok2 || err != nil || transport != "tcp" && transport != "udp" {
-			return nil, exit.Usagef("--decode-as %q: want tcp/PORT=PROTOCOL or udp/PORT=PROTOCOL", s)
+			return nil, exit.Usagef("--decode-as %q: must be tcp/PORT=PROTOCOL or udp/PORT=PROTOCOL", s)
 		}
 		d := dissect.DecodeAs{Port: uint16(n), Protocol: name}
 		if transport == "udp" {
@@ -278,7 +278,7 @@ const minMemory = 64 << 20
 // limit for exporter.Options.
 func limitMemory(s command.Size) (int64, error) {
 	if s < minMemory {
-		return 0, exit.Usagef("--memory %s: want at least 64MiB", &s)
+		return 0, exit.Usagef("--memory %s: must be at least 64MiB", &s)
 	}
 	debug.SetMemoryLimit(exporter.HeapLimit(int64(s)))
 	return int64(s), nil

@@ -120,7 +120,7 @@ func printCheck(w io.Writer, r *check.Report) error {
 		}
 		fmt.Fprintln(w)
 		for _, b := range o.Broken {
-			fmt.Fprintf(w, "       want %s, got %s\n", console.Printable(b.Expected, 300), console.Printable(b.Got, 300))
+			fmt.Fprintf(w, "       expected %s, got %s\n", console.Printable(b.Expected, 300), console.Printable(b.Got, 300))
 			if x := b.Call; x != nil {
 				fmt.Fprintf(w, "         %s  %s -> %s  %s  call %s  packets %s\n", x.Time, console.Printable(x.Src, 60), console.Printable(x.Dst, 60), console.Printable(x.Summary, 80), x.CallID[:12], x.Packets)
 			}

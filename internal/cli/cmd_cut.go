@@ -28,11 +28,10 @@ func (e *env) cmdCut() *cobra.Command {
 	var f cutFlags
 	c := &cobra.Command{
 		Use:   "cut BUNDLE [FILTER] -o NAME.pcapsule",
-		Short: "Make a bundle with a part of the packets: a time, a workload, or what a KFL filter matches",
-		Long: `Make a bundle with a part of the packets, byte for byte: those of the connections with calls that
-match a KFL filter, of the connections of a workload, or of a time. The tables are made from them
-again. Names of workloads that the kept packets do not need are left out, and so are the keys of
-other connections. The original is only read.`,
+		Short: "Make a bundle with some of the packets: a time range, a workload, or what a KFL filter matches",
+		Long: `Make a bundle with some of the packets, byte for byte: the connections whose calls match a KFL
+filter, the connections of a workload, or a time range. The tables are made again from these packets.
+Names of other workloads and keys of other connections are left out. The original is not changed.`,
 		Example: `  pcapsule cut incident.pcapsule 'http && status_code >= 500' -o failed.pcapsule
   pcapsule cut incident.pcapsule --workload shop/payment -o payment.pcapsule
   pcapsule cut incident.pcapsule --from 2026-11-20T09:00:00Z --to 2026-11-20T09:05:00Z -o minutes.pcapsule`,
@@ -145,7 +144,7 @@ func (e *env) cmdMerge() *cobra.Command {
 		Short: "Make a bundle of the same packets with more names or keys",
 		Long: `Make a bundle of the same packets, with names from a dump of Kubernetes or a hosts file, or with keys
 that decrypt more of them. The keys that were used are kept in data/keys/, because the tables cannot
-be made again without them; the bundle is then for its owner alone.`,
+be made again without them; only its owner can then read the bundle.`,
 		Example: `  pcapsule merge incident.pcapsule --kube kube.json -o named.pcapsule
   pcapsule merge incident.pcapsule --keys sslkeys.log -o decrypted.pcapsule`,
 		Args: cobra.ExactArgs(1),

@@ -62,7 +62,7 @@ func (e *env) runDecrypt(c *cobra.Command, args []string, f *decryptFlags) error
 	case f.output == "-" && console.Terminal(e.Out):
 		return exit.Usagef("refusing to write a capture to a terminal: give -o PLAIN.pcapng or redirect it")
 	case f.jobs < 0:
-		return exit.Usagef("--jobs %d: want 0 or more", f.jobs)
+		return exit.Usagef("--jobs %d: must be 0 or more", f.jobs)
 	}
 	o := exporter.Options{Filter: f.filter, Jobs: f.jobs, Release: version.Release, Stdin: e.In}
 	var err error

@@ -108,7 +108,7 @@ func (f *fetchFlags) open(e *env, hub, name string) (*fetch, error) {
 	u, err := url.Parse(hub)
 	switch {
 	case err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil:
-		return nil, exit.Usagef("%q is not the address of a hub: want https://HOST:PORT", hub)
+		return nil, exit.Usagef("%q is not the address of a hub: use https://HOST:PORT", hub)
 	case !offer.Plain(name):
 		return nil, exit.Usagef("%q is not the name of a snapshot", name)
 	case f.output == "":
@@ -161,7 +161,7 @@ func (x *fetch) await(ctx context.Context, wait time.Duration) (*offer.Snapshot,
 			return nil, fmt.Errorf("the snapshot failed: %s", s.Message)
 		}
 		if time.Now().After(end) {
-			return nil, exit.With(fmt.Errorf("the snapshot is not ready: its phase is %q", s.Phase), exit.Limit, "give --wait 10m, or look with: kubectl get snapshots")
+			return nil, exit.With(fmt.Errorf("the snapshot is not ready: its phase is %q", s.Phase), exit.Limit, "give --wait 10m, or check with: kubectl get snapshots")
 		}
 		select {
 		case <-ctx.Done():

@@ -175,7 +175,7 @@ func TestFetchRefuses(t *testing.T) {
 		{"another authority", nil, func(h *fakeHub, dir string) []string { return []string{h.url, "x", "-o", dir} }, exit.Other, "certificate"},
 		{"an unknown snapshot", nil, func(h *fakeHub, dir string) []string { return []string{h.url, "y", "--ca", h.ca, "-o", dir} }, exit.Other, "no such snapshot"},
 		{"a snapshot with a path", nil, func(h *fakeHub, dir string) []string { return []string{h.url, "../y", "--ca", h.ca, "-o", dir} }, exit.Usage, "not the name"},
-		{"no TLS", nil, func(h *fakeHub, dir string) []string { return []string{"http://127.0.0.1:1", "x", "-o", dir} }, exit.Usage, "want https"},
+		{"no TLS", nil, func(h *fakeHub, dir string) []string { return []string{"http://127.0.0.1:1", "x", "-o", dir} }, exit.Usage, "use https"},
 		{"no output", nil, func(h *fakeHub, dir string) []string { return []string{h.url, "x"} }, exit.Usage, "missing output"},
 		{"no token", nil, func(h *fakeHub, dir string) []string {
 			return []string{h.url, "x", "-o", dir, "--token-file", os.DevNull}

@@ -30,7 +30,7 @@ from pcapsule/macros.kfl in the configuration folder ($XDG_CONFIG_HOME or ~/.con
   pcapsule kfl complete 'http && sta' --json`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return exit.Usagef("unknown command %q of kfl: want check, fmt, explain, sql, complete or fields", args[0])
+				return exit.Usagef("unknown command %q of kfl: use check, fmt, explain, sql, complete or fields", args[0])
 			}
 			return c.Help()
 		},

@@ -34,7 +34,7 @@ refers to columns of the view calls; --json lists them. What the dialect cannot 
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if !slices.Contains(kfl.Dialects(), dialect) {
-				return exit.Usagef("unknown dialect %q: want one of %s", dialect, names)
+				return exit.Usagef("unknown dialect %q: use one of %s", dialect, names)
 			}
 			src, lang, end, err := e.given(c, args[0], &f)
 			if err != nil {

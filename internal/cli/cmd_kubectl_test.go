@@ -157,7 +157,7 @@ func TestKubectlMistakes(t *testing.T) {
 		{"two windows", []string{"snapshot", "x", "--last", "1m", "--to", "2026-11-20T09:00:00Z"}, nil, exit.Usage, "needs a window"},
 		{"a path for a name", []string{"snapshot", "../x", "--last", "1m"}, nil, exit.Usage, "not the name of a snapshot"},
 		{"a flag for a name", []string{"fetch", "--", "--all"}, nil, exit.Usage, "not the name of a snapshot"},
-		{"no pod", []string{"record", "payment", "-o", "p.pcapsule"}, nil, exit.Usage, "want NAMESPACE/POD"},
+		{"no pod", []string{"record", "payment", "-o", "p.pcapsule"}, nil, exit.Usage, "use NAMESPACE/POD"},
 		{"a pod on no node", []string{"record", "shop/payment", "-o", "p.pcapsule"}, func(c *cluster) { c.put("node", "") }, exit.Other, "on no node yet"},
 		{"a name that exists", []string{"snapshot", "x", "--last", "1m"}, func(c *cluster) { c.put("exists", "") }, exit.Other, `snapshots "x" already exists`},
 		{"a refused request", []string{"snapshot", "x", "--last", "1m"}, func(c *cluster) {

@@ -26,22 +26,22 @@ const lakeProgram = "pcapsule-lake"
 func (e *env) cmdLake() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "lake",
-		Short: "Ask many bundles at once: register them for Spark, Trino and DuckDB",
-		Long: `Register the tables of bundles in object storage as Apache Iceberg tables, without copying them, and ask
-those bundles that can have the answer. The program pcapsule-lake does the first; it must be in the folder of
-pcapsule or in PATH. docs/guide/lake.md tells more.`,
+		Short: "Query many bundles at once: register them for Spark, Trino and DuckDB",
+		Long: `Register the tables of bundles in object storage as Apache Iceberg tables, without copying them, and query
+the bundles that can contain the answer. Registering needs the program pcapsule-lake, in the folder of pcapsule or
+in PATH. docs/guide/lake.md describes both.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return exit.Usagef("unknown command %q of lake: want add, ls, files, bundles, sql, query, expire, remove or check", args[0])
+				return exit.Usagef("unknown command %q of lake: use add, ls, files, bundles, sql, query, expire, remove or check", args[0])
 			}
 			return c.Help()
 		},
 	}
 	c.AddCommand(lakecmd.Commands(new(lakecmd.Flags), e.runLake)...)
-	c.AddCommand(e.cmdLakeAsk("sql", "Run a SQL query over the bundles that may have selected calls", func(text string) forensics.Query {
+	c.AddCommand(e.cmdLakeAsk("sql", "SQL", "select protocol, count(*) from calls group by 1", "Run a SQL query over the bundles that can contain the selected calls", func(text string) forensics.Query {
 		return forensics.Query{SQL: text, Alone: true}
-	}), e.cmdLakeAsk("query", "List the calls that match a KFL filter, in the bundles that may have them", func(text string) forensics.Query {
+	}), e.cmdLakeAsk("query", "KFL", "http && status_code >= 500", "List the calls that match a KFL filter, in the bundles that can contain them", func(text string) forensics.Query {
 		return forensics.Query{KFL: text}
 	}))
 	return c
@@ -82,13 +82,13 @@ func lakeProcess(ctx context.Context, args []string) (*exec.Cmd, error) {
 	return p, nil
 }
 
-func (e *env) cmdLakeAsk(name, short string, query func(string) forensics.Query) *cobra.Command {
+func (e *env) cmdLakeAsk(name, language, example, short string, query func(string) forensics.Query) *cobra.Command {
 	var f queryFlags
 	selects := map[string]*string{}
 	c := &cobra.Command{
-		Use:     name + " TEXT",
+		Use:     name + " " + language,
 		Short:   short,
-		Example: "  pcapsule lake sql 'select protocol, count(*) from calls group by 1' --in-cluster prod-eu --from 2026-01-31",
+		Example: "  pcapsule lake " + name + " '" + example + "' --in-cluster prod-eu --from 2026-01-31",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			list := []string{"bundles", "--json"}
@@ -102,7 +102,7 @@ func (e *env) cmdLakeAsk(name, short string, query func(string) forensics.Query)
 				return err
 			}
 			if len(addresses) == 0 {
-				return exit.With(errors.New("no bundle of the lake has selected calls"), exit.Other, "pcapsule lake ls lists the bundles")
+				return exit.With(errors.New("no bundle of the lake can contain the selected calls"), exit.Other, "pcapsule lake ls lists the bundles")
 			}
 			q := query(args[0])
 			if q.Macros, err = e.macros(""); err != nil {
@@ -114,8 +114,8 @@ func (e *env) cmdLakeAsk(name, short string, query func(string) forensics.Query)
 	f.flags(e, c, format.OfRows())
 	for _, x := range [][3]string{
 		{"catalog", "catalog", "catalog of the lake (default: PCAPSULE_LAKE)"}, {"namespace", "namespace", "namespace of the tables in the catalog"},
-		{"from", "since", "bundles with calls from this time on"}, {"to", "until", "bundles with calls before this time"},
-		{"in-protocol", "protocol", "bundles with calls of these protocols"}, {"in-cluster", "cluster", "bundles of these clusters"}, {"in-bundle", "bundle", "these bundles"},
+		{"from", "since", "only bundles with calls from this time on"}, {"to", "until", "only bundles with calls before this time"},
+		{"in-protocol", "protocol", "only bundles with calls of these protocols"}, {"in-cluster", "cluster", "only bundles of these clusters"}, {"in-bundle", "bundle", "only these bundles"},
 	} {
 		selects[x[1]] = c.Flags().String(x[0], "", x[2])
 	}

@@ -119,7 +119,7 @@ func (e *env) runPackets(c *cobra.Command, args []string, f *packetsFlags) error
 func (f *packetsFlags) selection(args []string) (forensics.Selection, []string, error) {
 	sel := forensics.Selection{CallIDs: f.calls, SQL: f.sql, Deadline: f.deadline, Keys: forensics.CountKeys}
 	if f.deadline < 0 {
-		return sel, args, exit.Usagef("--deadline %s: want 0 or more", f.deadline)
+		return sel, args, exit.Usagef("--deadline %s: must be 0 or more", f.deadline)
 	}
 	chosen := 0
 	if len(args) > 1 && !command.IsBundlePath(args[len(args)-1]) {
@@ -148,7 +148,7 @@ func (f *packetsFlags) selection(args []string) (forensics.Selection, []string, 
 	case "both":
 		sel.Vantage = forensics.BothVantage
 	default:
-		return sel, args, exit.Usagef("--vantage %q: want one or both", f.vantage)
+		return sel, args, exit.Usagef("--vantage %q: must be one or both", f.vantage)
 	}
 	switch f.comments {
 	case "place":
@@ -157,7 +157,7 @@ func (f *packetsFlags) selection(args []string) (forensics.Selection, []string, 
 	case "none":
 		sel.Comments = forensics.NoComments
 	default:
-		return sel, args, exit.Usagef("--comments %q: want place, packet or none", f.comments)
+		return sel, args, exit.Usagef("--comments %q: must be place, packet or none", f.comments)
 	}
 	return sel, args, f.keyOptions(&sel)
 }

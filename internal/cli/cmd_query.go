@@ -237,13 +237,13 @@ func (e *env) explainQuery(ctx context.Context, cs *forensics.Case, q forensics.
 // check refuses invalid and contradictory flags before a bundle is opened.
 func (f *queryFlags) check(q *forensics.Query) error {
 	if !slices.Contains(f.formats, f.format) {
-		return exit.Usagef("--format %q: want %s", f.format, strings.Join(f.formats, ", "))
+		return exit.Usagef("--format %q: must be one of %s", f.format, strings.Join(f.formats, ", "))
 	}
 	if f.limit < 0 {
-		return exit.Usagef("--limit %d: want 0 or more", f.limit)
+		return exit.Usagef("--limit %d: must be 0 or more", f.limit)
 	}
 	if f.deadline < 0 {
-		return exit.Usagef("--deadline %s: want 0 or more", f.deadline)
+		return exit.Usagef("--deadline %s: must be 0 or more", f.deadline)
 	}
 	what, then, last := "filter", `"" as the last argument matches all calls`, q.KFL
 	if q.SQL != "" {

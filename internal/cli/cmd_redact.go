@@ -52,10 +52,10 @@ func (f *deriveFlags) options(original string) (b *bundle.Bundle, o derive.Optio
 		return nil, o, exit.Usagef("no output named: give -o NAME.pcapsule")
 	}
 	if base := filepath.Base(filepath.Clean(f.output)); !strings.HasSuffix(base, ".pcapsule") || base == ".pcapsule" {
-		return nil, o, exit.Usagef("output %s: want a name ending in .pcapsule", f.output)
+		return nil, o, exit.Usagef("output %s: must be a name ending in .pcapsule", f.output)
 	}
 	if f.jobs < 0 {
-		return nil, o, exit.Usagef("--jobs %d: want 0 or more", f.jobs)
+		return nil, o, exit.Usagef("--jobs %d: must be 0 or more", f.jobs)
 	}
 	if err := exit.NewOutput(f.output); err != nil {
 		return nil, o, err
@@ -88,8 +88,8 @@ func (f *deriveFlags) done(e *env, r *derive.Report, began time.Time) error {
 		return e.JSON(r)
 	}
 	d := &r.Derived
-	fmt.Fprintln(e.Out, console.Line(plural.Sprintf(f.output+": %d {packet|packets} unchanged, %d changed, %d removed", d.Packets.Unchanged, d.Packets.Changed, d.Packets.Removed)+
-		fmt.Sprintf(", in %.1f s", time.Since(began).Seconds())))
+	fmt.Fprintln(e.Out, console.Line(fmt.Sprintf("%s: %s unchanged, %s changed, %s removed, in %.1f s", f.output, plural.Count(d.Packets.Unchanged, "packet", "packets"),
+		plural.Thousands(d.Packets.Changed), plural.Thousands(d.Packets.Removed), time.Since(began).Seconds())))
 	for _, rule := range slices.Sorted(maps.Keys(d.Rules)) {
 		fmt.Fprintln(e.Out, console.Line(fmt.Sprintf("  %s: %s", rule, plural.Count(d.Rules[rule], "packet", "packets"))))
 	}
@@ -177,11 +177,11 @@ func (e *env) testPolicy(path string, p *redact.Removal) error {
 	for i, t := range p.Tests {
 		if got := derive.Try(removal{p}, t.Type, t.Header, t.Text); got != t.Becomes {
 			failed++
-			fmt.Fprintln(e.Out, console.Line(fmt.Sprintf("test %d: %q becomes %q, want %q", i+1, t.Text, got, t.Becomes)))
+			fmt.Fprintln(e.Out, console.Line(fmt.Sprintf("test %d: %q becomes %q instead of %q", i+1, t.Text, got, t.Becomes)))
 		}
 	}
 	if failed > 0 {
-		return exit.With(fmt.Errorf("%s: %d of %d tests failed", path, failed, len(p.Tests)), exit.Other, "change the policy, or what the test wants")
+		return exit.With(fmt.Errorf("%s: %d of %d tests failed", path, failed, len(p.Tests)), exit.Other, "change the policy, or the result that the test expects")
 	}
 	fmt.Fprintln(e.Out, console.Line(plural.Sprintf("%d {test|tests} passed", len(p.Tests))))
 	return nil

@@ -42,11 +42,11 @@ func (e *env) cmdReport() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "report BUNDLE|CAPTURE... -o FILE.html|.pdf|.xlsx",
 		Short: "Write a report about a bundle: an incident, access, egress, personal data, TLS",
-		Long: `Write a report about one or more bundles. A template says which sections it has: overview,
+		Long: `Write a report about one or more bundles. The template decides which sections it has: overview,
 incident, access, egress, pii, tls, vendor, architecture, performance, or a YAML file of your own.
 The ending of the output's name is its format: ` + endings() + `.
 
-The first page says what happened, to whom, since when, how sure that is, and what was not
+The first page says what happened, to whom, since when, how certain that is, and what was not
 recorded. Every statement, figure and table cites the calls, packets and queries behind it, and the
 figures are those of pcapsule ask. The same bundles and flags always give the same bytes.
 pcapsule report verify FILE BUNDLE checks a report against its bundle, and pcapsule report sign

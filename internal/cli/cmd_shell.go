@@ -33,7 +33,7 @@ func (e *env) cmdShell() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "shell BUNDLE|CAPTURE...",
 		Short: "Explore a bundle interactively: KFL, SQL, questions and show, with completion",
-		Long:  "Read lines and answer each:\n\n  " + strings.ReplaceAll(strings.TrimSpace(shellHelp), "\n", "\n  "),
+		Long:  "Open a prompt. A line is one of these:\n\n  " + strings.ReplaceAll(strings.TrimSpace(shellHelp), "\n", "\n  "),
 		Example: `  pcapsule shell incident.pcapsule
   echo 'http && status_code >= 500' | pcapsule shell incident.pcapsule`,
 		Args:              cobra.MinimumNArgs(1),

@@ -99,7 +99,7 @@ func (f *snapshotFlags) condition(args []string) error {
 func (f *snapshotFlags) check(e *env) error {
 	switch {
 	case f.last < 0:
-		return exit.Usagef("--last %s: want more than 0", f.last)
+		return exit.Usagef("--last %s: must be more than 0", f.last)
 	case f.last > 0 && (f.from != "" || f.to != ""):
 		return exit.Usagef("--last excludes --from and --to: give one")
 	case f.last == 0 && f.from == "" && f.to == "":

@@ -35,9 +35,9 @@ func (e *env) cmdTail() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "tail [KFL]",
 		Short: "Print calls while they are recorded",
-		Long: `Print the calls that match a KFL filter as soon as they are finished, about a second later. They
-come from the ring of a recorder on this machine, or from a server that serves one. Without a filter
-all calls are printed. What was not recorded or not read is stated as a coverage gap.`,
+		Long: `Print the calls that match a KFL filter about a second after they finish. They come
+from the ring of a recorder on this machine, or from a server that serves one. Without a filter
+all calls are printed. A warning states each coverage gap.`,
 		Example: `  pcapsule tail 'http && status_code >= 500' --ring /var/lib/pcapsule
   pcapsule tail dns --ring /var/lib/pcapsule --last 5m --format ndjson
   pcapsule tail --server http://127.0.0.1:8898 'elapsed_time > 500ms'`,
@@ -57,8 +57,8 @@ all calls are printed. What was not recorded or not read is stated as a coverage
 	fl.StringVar(&f.ca, "ca", "", "with --server: certificate authority of the server, in PEM (default: those of the system)")
 	fl.StringVar(&f.name, "server-name", "", "with --server: name in the certificate of the server, if its address has another")
 	fl.StringVar(&f.format, "format", "table", "table or ndjson")
-	fl.DurationVar(&f.last, "last", 0, "with --ring: begin so long before now")
-	fl.BoolVar(&f.once, "once", false, "with --ring: end with what the ring has")
+	fl.DurationVar(&f.last, "last", 0, "with --ring: start this long before now")
+	fl.BoolVar(&f.once, "once", false, "with --ring: stop at the end of the ring instead of following it")
 	e.maskFlag(c)
 	completes(c, "format", "table", "ndjson")
 	return c
@@ -70,9 +70,9 @@ func (f *tailFlags) check() error {
 	case (f.ring == "") == (f.server == ""):
 		return exit.Usagef("give --ring with a recorder's ring, or --server with the address of pcapsule serve")
 	case f.format != "table" && f.format != "ndjson":
-		return exit.Usagef("--format %q: want table or ndjson", f.format)
+		return exit.Usagef("--format %q: must be table or ndjson", f.format)
 	case f.last < 0 || f.last > exporter.MaxLiveKeep:
-		return exit.Usagef("--last %s: want 0 to %s", f.last, exporter.MaxLiveKeep)
+		return exit.Usagef("--last %s: must be 0 to %s", f.last, exporter.MaxLiveKeep)
 	case f.server != "" && (f.last > 0 || f.once):
 		return exit.Usagef("--last and --once need --ring")
 	case f.ring != "" && (f.tokenFile != "" || f.ca != "" || f.name != ""):

@@ -142,7 +142,7 @@ func recheckWith(tool string) (report.Rechecker, error) {
 		return nil, nil
 	case recheck.Tool:
 	default:
-		return nil, exit.Usagef("--recheck %s: want %s", tool, recheck.Tool)
+		return nil, exit.Usagef("--recheck %s: must be %s", tool, recheck.Tool)
 	}
 	if err := recheck.Installed(); err != nil {
 		return nil, exit.With(err, exit.Usage, "install tshark, which is a part of Wireshark, or leave out --recheck")

@@ -63,7 +63,7 @@ func (e *env) tailServer(ctx context.Context, filter string, f *tailFlags) error
 func (f *tailFlags) request(ctx context.Context, filter string) (*http.Request, *http.Client, error) {
 	u, err := url.Parse(f.server)
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil {
-		return nil, nil, exit.Usagef("--server %q: want http://HOST:PORT or https://HOST:PORT", f.server)
+		return nil, nil, exit.Usagef("--server %q: must be http://HOST:PORT or https://HOST:PORT", f.server)
 	}
 	token, err := tokenOf(f.tokenFile)
 	if err != nil {

@@ -18,6 +18,18 @@ var (
 	unknown  = regexp.MustCompile(`^field (.*) not found in type `)
 )
 
+// libyaml are texts of the library about its tokens, in words about the file.
+var libyaml = map[string]string{
+	"found character that cannot start any token":    "a tab, @, ` or % cannot begin a value; indent with spaces, and put the value in quotes",
+	"did not find expected ',' or ']'":               "a list in brackets needs , or ] here",
+	"did not find expected ',' or '}'":               "a mapping in braces needs , or } here",
+	"did not find expected key":                      "expected a key: check the indentation",
+	"did not find expected '-' indicator":            "expected an item of the list, beginning with -: check the indentation",
+	"mapping values are not allowed in this context": "a second : in one line; put the value in quotes",
+	"could not find expected ':'":                    "a key without :",
+	"found unexpected end of stream":                 "a quoted text has no end",
+}
+
 // Error explains an error of the YAML library. Other errors stay as they are.
 func Error(err error) error {
 	var many *yaml.LoadErrors
@@ -53,6 +65,12 @@ func explain(e *yaml.LoadError) string {
 		default:
 			text = fmt.Sprintf("found %s instead of %s", found, want)
 		}
+	}
+	if plain, ok := libyaml[text]; ok {
+		text = plain
+	}
+	if strings.HasPrefix(text, "line ") { // our own decoders name the line too
+		return text
 	}
 	return fmt.Sprintf("line %d: %s", e.Mark.Line, text)
 }

@@ -18,8 +18,8 @@ func TestError(t *testing.T) {
 		{"words: [1]", `line 1: found a list instead of a mapping`},
 		{"yes: 3\nfoo: 2", `line 1: found a number "3" instead of true or false; line 2: unknown field "foo"`},
 		{"a: 1\nb: 1\nc: 1\nd: 1\ne: 1", `line 1: unknown field "a"; line 2: unknown field "b"; line 3: unknown field "c"; and 2 more`},
-		{"n: [1\n", `line 2: did not find expected ',' or ']'`},
-		{"\t- x", `line 1: found character that cannot start any token`},
+		{"n: [1\n", `line 2: a list in brackets needs , or ] here`},
+		{"\t- x", "line 1: a tab, @, ` or % cannot begin a value; indent with spaces, and put the value in quotes"},
 		{"n: 1", ""},
 	} {
 		var into struct {

@@ -102,7 +102,7 @@ func TestRowOf(t *testing.T) {
 	}
 	for _, bad := range [][]any{nil, values[1:], append([]any{nil}, values[1:]...), append([]any{"a", "b", "c", 1.5}, values[4:]...)} {
 		if _, err := RowOf(bad); err == nil {
-			t.Errorf("%v is no error", bad)
+			t.Errorf("%v is not an error", bad)
 		}
 	}
 	if n := strings.Count(SQL, "$"); n != len(Bounds()) {

@@ -97,7 +97,7 @@ func (s *Invocation) paging(q ask.Question, args json.RawMessage) (p *paging, in
 		return p, in, nil
 	}
 	if json.Unmarshal(limit, &p.rows) != nil || p.rows < 0 {
-		return nil, nil, ask.Wrong("limit", "%s, want 1 to %d", limit, MaxRows)
+		return nil, nil, ask.Wrong("limit", "must be 1 to %d, not %s", MaxRows, limit)
 	}
 	p.rows = rowsOf(p.rows)
 	return p, in, nil

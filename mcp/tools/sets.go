@@ -39,7 +39,7 @@ func chosen(text string, entries []*Entry) (choice, error) {
 	for name := range strings.SplitSeq(text, ",") {
 		name = strings.TrimSpace(name)
 		if !slices.Contains(known, name) {
-			hint := "want " + strings.Join(known[:len(toolSets)+2], ", ") + " or names of tools"
+			hint := "use " + strings.Join(known[:len(toolSets)+2], ", ") + " or names of tools"
 			if near := kfl.Nearest(name, known); near != "" {
 				hint = "did you mean " + near + "?"
 			}

@@ -172,7 +172,7 @@ func writeDurably(path string, text []byte) (err error) {
 	return d.Sync()
 }
 
-// state is what the hub is told.
+// state is what the hub learns.
 func (c *config) state() pins.Config {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -218,7 +218,7 @@ func (k *known) options(o Options) (Options, error) {
 }
 
 // configured records, and begins again with other options when the configuration changes. Between two recordings the
-// kernel goes on taking packets, as it does for a recorder that restarts.
+// kernel keeps collecting packets, as it does for a recorder that restarts.
 func (a *agent) configured(ctx context.Context) (recorder.Stats, error) {
 	c := a.config
 	if !a.awaitConfig(ctx) {

@@ -47,8 +47,8 @@ type Options struct {
 	// before after that had ended; nil, or its answer nil: nothing is known of it.
 	Resume func(Left) *Resumed
 
-	OnError func(error)  // is told of troubles; must not call the ring
-	OnSeal  func(Record) // is told of each segment that got its name; must not call the ring
+	OnError func(error)  // gets each problem; must not call the ring
+	OnSeal  func(Record) // gets the record of each segment that got its name; must not call the ring
 }
 
 // Left is what a ring has of the recorder before.
@@ -367,7 +367,7 @@ func (w *Writer) runTicker() {
 type Status struct {
 	Series   []SeriesStatus
 	Segments int   // sealed and not deleted
-	Trouble  error // why finished segments cannot be sealed or old ones removed; nil if there is no error
+	Trouble  error // why finished segments cannot be sealed or old ones removed; nil if nothing failed
 }
 
 // SeriesStatus is the current state of a series.

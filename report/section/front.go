@@ -17,11 +17,11 @@ const (
 	headWhat    = "What happened"
 	headWhom    = "To whom"
 	headSince   = "Since when"
-	headSure    = "How sure"
+	headSure    = "How certain"
 	headMissing = "What was not recorded"
 )
 
-// front writes the first page: what happened, to whom, since when, how sure, and what was not
+// front writes the first page: what happened, to whom, since when, how certain, and what was not
 // recorded. Findings, causes and failures come before statistics.
 func (b *builder) front() {
 	if b.err != nil {

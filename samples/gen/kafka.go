@@ -97,7 +97,7 @@ func makeKafka(ctx context.Context, out string) error {
 	return r.stop()
 }
 
-// said is what a client did, as it knows it: an action, its object and what came of it.
+// said is what a client did, as it knows it: an action, its object and its result.
 type said struct {
 	mu    sync.Mutex
 	lines []string

@@ -30,7 +30,7 @@ func TestProtocolsAreComplete(t *testing.T) {
 	}
 }
 
-// TestIncompleteProtocolIsReported checks the check: a protocol without anything is told
+// TestIncompleteProtocolIsReported checks the check: a protocol without anything gets a report of
 // everything that it lacks.
 func TestIncompleteProtocolIsReported(t *testing.T) {
 	got := missing(os.DirFS("../../.."), &dissect.Protocol{Name: "novel", New: func(*dissect.Conn) dissect.Dissector { return nil }})

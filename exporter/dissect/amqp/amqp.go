@@ -129,7 +129,7 @@ func (t *tags) Pop() any {
 	return tag
 }
 
-// tagCost is the memory of a tag of a message that waits, and of one that does not any more.
+// tagCost is the memory of a tag of a message that waits, and of one that no longer waits.
 const tagCost = 4 * 8
 
 // line counts the requests of one kind on a channel.

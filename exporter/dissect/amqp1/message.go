@@ -273,7 +273,7 @@ func (c *call) headers(f fields) {
 	}
 }
 
-// deliveries are the messages of a side that wait for their disposition, and some that do not any more.
+// deliveries are the messages of a side that wait for their disposition, and some that no longer wait.
 type deliveries struct {
 	ids   []uint32 // ascending
 	waits int

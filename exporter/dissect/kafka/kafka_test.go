@@ -220,9 +220,9 @@ func TestRows(t *testing.T) {
 			"SaslHandshake SCRAM-SHA-256 → ok kafka_error_code=0 kafka_sasl_mechanism=SCRAM-SHA-256",
 			"SaslAuthenticate token without a header → ok auth_kind=scram-sha-256 kafka_error_code=0 kafka_sasl_mechanism=SCRAM-SHA-256 kafka_user=bob",
 			"Metadata → ok kafka_error_code=0 kafka_sasl_mechanism=SCRAM-SHA-256 kafka_user=bob"}},
-		{Name: "a step of a group's protocol is no failure", Chunks: chunks{client(ask(1, join)), server(say(1, joined))}, Want: []string{
+		{Name: "a step of a group's protocol is not a failure", Chunks: chunks{client(ask(1, join)), server(say(1, joined))}, Want: []string{
 			"JoinGroup group billing → MEMBER_ID_REQUIRED path=billing status_text=MEMBER_ID_REQUIRED kafka_group=billing kafka_member=m-1 kafka_error_code=79"}},
-		{Name: "a newer version than the server knows is no failure", Chunks: chunks{client(ask(1, at(kmsg.NewPtrApiVersionsRequest(), 4))),
+		{Name: "a newer version than the server knows is not a failure", Chunks: chunks{client(ask(1, at(kmsg.NewPtrApiVersionsRequest(), 4))),
 			server("\x00\x00\x00\x0a\x00\x00\x00\x01\x00\x23\x00\x00\x00\x00")}, Want: []string{
 			"ApiVersions → UNSUPPORTED_VERSION status_text=UNSUPPORTED_VERSION kafka_error_code=35"}},
 		{Name: "headers of records", Chunks: chunks{client(ask(1, fetch(12, "orders", 5))), server(say(1, fetched(12, "orders", records("", 5, record("", "v", "a", "b", "c", "\x00")))))}, Want: []string{

@@ -144,7 +144,7 @@ func TestRows(t *testing.T) {
 				"FOO → ERR unknown command |error status=ERR failed\nSET b 1 → QUEUED |simple_string key=b queued\nEXEC → EXECABORT Transaction discarded |error status=EXECABORT failed\n" +
 				"SET c 1 → QUEUED |simple_string key=c queued\nDISCARD → OK |simple_string\n" +
 				"SET d 1 → QUEUED |simple_string error=gap key=d queued\nSET e 1 → QUEUED |simple_string error=no_response key=e failed queued", 0},
-		{"a redirect of a cluster is no error",
+		{"a redirect of a cluster is not an error",
 			chunks{client(cmd("GET", "a")), server("-MOVED 15495 10.1.6.22:7002\r\n"), client(cmd("GET", "b")), server("-ASK 3300 :6381\r\n"), client(cmd("ASKING") + cmd("GET", "b")), server("+OK\r\n$-1\r\n")},
 			"GET a → MOVED 15495 10.1.6.22:7002 |error key=a status=MOVED slot=15495 to 10.1.6.22:7002\nGET b → ASK 3300 :6381 |error key=b status=ASK slot=3300 to :6381\n" +
 				"ASKING → OK |simple_string\nGET b → (nil) |null key=b", 0},

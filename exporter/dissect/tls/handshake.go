@@ -133,7 +133,7 @@ func (h *Handshake) Keys(state dissect.KeyState, reason string) {
 }
 
 // Finish emits the row. why is the value of column error if the handshake did not end normally.
-// Without any cited byte there is no row. Later calls do nothing.
+// Without any cited byte it makes no row. Later calls do nothing.
 func (h *Handshake) Finish(why string) {
 	hs := h.k.hs
 	if hs == nil {

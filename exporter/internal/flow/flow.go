@@ -24,7 +24,7 @@ type Conn struct {
 	kind, code     uint8 // of the first ICMP message
 	clock          int32
 	first, last    int64 // ns
-	touched        int64 // newest capture time when its last packet came; rises along its list, also where times go back
+	touched        int64 // newest capture time when its last packet came; rises along its list, even if times go back
 	lastAt         int64 // time of its last packet, ns
 	lastSeq        uint32
 	lastAck        uint32

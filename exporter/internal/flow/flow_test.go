@@ -193,7 +193,7 @@ func TestTimesThatGoBackGiveNoDuration(t *testing.T) {
 	}
 }
 
-// The rest of a request whose start was lost is no request, even after a handshake.
+// The rest of a request whose start was lost is not a request, even after a handshake.
 func TestRestOfARequestIsNoRequest(t *testing.T) {
 	steps := exchange(1000, 0, 7)
 	for i := range steps {

@@ -77,7 +77,7 @@ func (s *Shard) whole(c *Conn, f *Flow, dir dissect.Dir, p *Packet) bool {
 // summed takes a packet whose sum is right, or was left to the network adapter by the
 // sending machine. Captures on that machine show all its packets so, which reading tells once
 // an interface. A capture on a receiver that joins segments shows large ones so; a small
-// one among right sums may be forged, which is told at its connection.
+// one among right sums may be forged, which an anomaly of its connection says.
 func (s *Shard) summed(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 	d := &f.side[dir]
 	if p.Problems&decode.UnfinishedSum == 0 {

@@ -117,7 +117,7 @@ const (
 	BadChecksum   Mark = 0x8000
 )
 
-// IP protocol numbers that are told apart.
+// IP protocol numbers that are distinguished.
 const (
 	protoICMP   = 1
 	protoTCP    = 6
@@ -193,7 +193,7 @@ func (p *Packet) network() uint64 {
 }
 
 // key names the connections of two ends: the ends in a fixed order and the protocol.
-// Those of different networks are told apart behind it, see networks.
+// Those of different networks are distinguished after that, see networks.
 type key struct {
 	lo, hi         decode.Addr
 	loPort, hiPort uint16

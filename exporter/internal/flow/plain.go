@@ -69,7 +69,7 @@ func (p plainSink) Plain(inner *dissect.Conn, dir dissect.Dir, stream int64, dat
 
 // tell names what was told after its first bytes came.
 //
-// LIMIT: bytes whose protocol is told only by those of a later round stay without a name.
+// LIMIT: bytes whose protocol only a later round reveals have no name.
 func (s *Shard) tell() {
 	for _, u := range s.untold {
 		if told := u.inner.Protocol(); told != nil {

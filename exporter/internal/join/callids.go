@@ -15,7 +15,7 @@ const (
 	fewIDs     = 1 << 12 // without a filter: clearing it takes longer than reading a small capture
 	idBlocks   = 1 << 18 // of 512 bits, 16 MiB at the default memory limit
 	idBits     = 8       // of a block that an id sets
-	maxIDTries = 16      // equal messages of one time; more are told apart by call_no
+	maxIDTries = 16      // equal messages of one time; more are distinguished by call_no
 )
 
 // callIDs makes call_ids unique in a bundle. A message may be sent again with the same bytes

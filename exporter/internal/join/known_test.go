@@ -30,7 +30,7 @@ func TestOwnersAreFoundByNumber(t *testing.T) {
 	}
 }
 
-// TestIDsAreForgotten gives one ID to a second connection, of which nothing of the
+// TestIDsAreForgotten gives one ID to a second connection. Nothing of the
 // first may be left.
 func TestIDsAreForgotten(t *testing.T) {
 	var k known

@@ -83,7 +83,7 @@ type quicSeen struct {
 // packet can forge its socket.
 func (s *quicSeen) socket(cookie uint64) bool { return s != nil && s.cookie != 0 && s.cookie == cookie }
 
-// Explanation is how sure another protocol is that a datagram is its own.
+// Explanation is how certain another protocol is that a datagram is its own.
 type Explanation uint8
 
 // The explanations.

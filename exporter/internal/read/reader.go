@@ -34,7 +34,7 @@ type Options struct {
 
 	Limit memory.Limit // that bounds what is remembered
 
-	// Explained tells how sure protocols other than QUIC are that a datagram is theirs; nil: not at all.
+	// Explained tells how certain protocols other than QUIC are that a datagram is theirs; nil: not at all.
 	Explained func(datagram []byte) Explanation
 }
 

@@ -99,7 +99,7 @@ func Source(c *forensics.Case, w *ask.Window, in In) (sql string, args []any, er
 	}
 	if in.SHA256 != "" {
 		if b, err := hex.DecodeString(in.SHA256); err != nil || len(b) != 32 {
-			return "", nil, ask.Wrong("sha256", "%q: want 64 hexadecimal digits", ask.Clip(in.SHA256, 80))
+			return "", nil, ask.Wrong("sha256", "must be 64 hexadecimal digits, not %q", ask.Clip(in.SHA256, 80))
 		}
 		add("lower(hex(sha256)) = ?", strings.ToLower(in.SHA256))
 	}

@@ -3,8 +3,10 @@ package search
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"net/url"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -46,7 +48,10 @@ func NewNeedle(text, pattern string, whole, fold bool) (*Needle, error) {
 			return nil, ask.Wrong("pattern", "must be at most %d bytes, not %d", maxPattern, len(pattern))
 		}
 		re, err := regexp.Compile(flags + "(?:" + pattern + ")")
-		if err != nil {
+		var bad *syntax.Error
+		if errors.As(err, &bad) { // its text has the flags before the pattern
+			return nil, ask.Wrong("pattern", "%s in %q", bad.Code, pattern)
+		} else if err != nil {
 			return nil, ask.Wrong("pattern", "%v", err)
 		}
 		if re.MatchString("") {

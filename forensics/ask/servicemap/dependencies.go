@@ -102,7 +102,7 @@ func AskDependencies(ctx context.Context, c *forensics.Case, in DependenciesIn) 
 		return nil, err
 	}
 	if len(targets) == 0 {
-		out.Note("nothing in this time has the name %s; get_service_map lists the services", ask.Clip(in.Service, 100))
+		out.Note("nothing in this time range is named %s; get_service_map lists the services", ask.Clip(in.Service, 100))
 	}
 	out.fill(g, w, targets, in.Depth)
 	if in.Via != "" {
@@ -111,7 +111,7 @@ func AskDependencies(ctx context.Context, c *forensics.Case, in DependenciesIn) 
 			return nil, err
 		}
 		if len(layer) == 0 {
-			out.Note("nothing in this time has the name %s, so every client bypasses it", ask.Clip(in.Via, 100))
+			out.Note("nothing in this time range is named %s, so every client bypasses it", ask.Clip(in.Via, 100))
 		}
 		out.bypass(g, targets, layer)
 		out.Bypass = ask.Fit(w, &out.Frame, out.Bypass)

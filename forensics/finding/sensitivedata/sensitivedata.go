@@ -146,6 +146,6 @@ func (s *search) report() {
 		s.l.Add(x.row, f)
 	}
 	if s.full {
-		s.l.Note("too many hits, so some are missing: narrow the time or the filter")
+		s.l.Note("too many matches, so some are missing: narrow the time or the filter")
 	}
 }

@@ -23,7 +23,7 @@ type aside struct {
 // ended. Where too many are open it waits for one to end. What it kept is lost if its
 // worker crashes, whatever caused it, and all later queries fail.
 func (d *DB) Aside(ctx context.Context) (*DB, error) {
-	if d.ready != nil { // what the worker is told comes before the connection
+	if d.ready != nil { // the worker gets its settings before the connection
 		if err := d.ready(ctx); err != nil {
 			return nil, err
 		}

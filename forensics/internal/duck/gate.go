@@ -61,7 +61,7 @@ func (d *DB) Gate(ctx context.Context, sql string, tables func(name string) bool
 	case tree.Error:
 		return Facts{}, &RefusedError{"only queries are run: SELECT, FROM, WITH, VALUES, DESCRIBE, SUMMARIZE"}
 	case len(tree.Statements) != 1:
-		return Facts{}, &RefusedError{fmt.Sprintf("%d statements, want one", len(tree.Statements))}
+		return Facts{}, &RefusedError{fmt.Sprintf("%d statements, only one is allowed", len(tree.Statements))}
 	}
 	w := walk{tables: tables, names: map[string]bool{}, columns: map[string]bool{}, ctes: map[string]bool{}, single: map[string]bool{}, aliases: map[string]bool{}}
 	w.collect(tree.Statements[0])

@@ -24,7 +24,7 @@ const (
 	hostAddress   Grade = 120
 	serviceAddr   Grade = 130 // a Service, not the server behind it
 	anyAddress    Grade = 140
-	NobodyIsKnown Grade = 999 // there is no row
+	NobodyIsKnown Grade = 999 // without a row
 )
 
 var (

@@ -162,7 +162,7 @@ func (st *stream) start() error {
 		return said(msg)
 	}
 	if n != 1 {
-		return refused(fmt.Sprintf("%d statements, want one", n))
+		return refused(fmt.Sprintf("%d statements, only one is allowed", n))
 	}
 	if duckdb.PrepareExtractedStatement(st.conn, list, 0, &st.stmt) == duckdb.StateError {
 		return said(duckdb.PrepareError(st.stmt))

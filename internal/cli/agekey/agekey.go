@@ -19,7 +19,7 @@ func Recipients(flag string, given []string) (all []age.Recipient, err error) {
 	for _, s := range given {
 		list, err := keys.Recipients(s)
 		if err != nil {
-			return nil, exit.Usagef("%s %q: %w; want age1…, an SSH public key or a file of recipients", flag, s, err)
+			return nil, exit.Usagef("%s %q: %w; must be age1…, an SSH public key or a file of recipients", flag, s, err)
 		}
 		all = append(all, list...)
 	}

@@ -24,7 +24,7 @@ func CheckArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 		}
 		required := arguments(c.Use)
 		if len(args) >= len(required) {
-			return exit.Usagef("too many arguments: want %s", strings.TrimSuffix(c.CommandPath(), c.Name())+c.Use)
+			return exit.Usagef("too many arguments: the usage is %s", strings.TrimSuffix(c.CommandPath(), c.Name())+c.Use)
 		}
 		missing := slices.Clone(required[len(args):])
 		for i, w := range missing {
@@ -35,6 +35,14 @@ func CheckArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 			word = "arguments"
 		}
 		return exit.Usagef("missing %s: %s", word, strings.Join(missing, ", "))
+	}
+}
+
+// CheckAllArgs makes c and all its subcommands name the missing argument.
+func CheckAllArgs(c *cobra.Command) {
+	c.Args = CheckArgs(c.Args)
+	for _, sub := range c.Commands() {
+		CheckAllArgs(sub)
 	}
 }
 
@@ -65,10 +73,10 @@ func Help(example string) *cobra.Command {
 			}
 			if len(rest) > 0 {
 				if near := Nearest(rest[0], names(about)); near != "" {
-					return exit.With(fmt.Errorf("help %s: want the name of one command", strings.Join(args, " ")), exit.Usage,
+					return exit.With(fmt.Errorf("help %s: give the name of one command", strings.Join(args, " ")), exit.Usage,
 						"did you mean "+about.CommandPath()+" "+near+"?")
 				}
-				return exit.Usagef("help %s: want the name of one command", strings.Join(args, " "))
+				return exit.Usagef("help %s: give the name of one command", strings.Join(args, " "))
 			}
 			about.InitDefaultHelpFlag()
 			return about.Help()
@@ -131,7 +139,7 @@ The shell is bash, zsh, fish or powershell. bash also needs the package bash-com
 			case "powershell":
 				return root.GenPowerShellCompletionWithDesc(out)
 			}
-			return exit.Usagef("shell %q: want %s", args[0], strings.Join(shells, ", "))
+			return exit.Usagef("shell %q: must be one of %s", args[0], strings.Join(shells, ", "))
 		},
 	}
 }

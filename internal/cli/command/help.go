@@ -80,6 +80,23 @@ func helpText(c *cobra.Command, width int) string {
 // flagLine matches a line of pflag: the flag with its type, then its description.
 var flagLine = regexp.MustCompile(`^( +(?:-\w, )?--\S+(?: \S+)?) {3,}(\S.*)$`)
 
+// Types and defaults that pflag prints and that say nothing to a reader.
+var (
+	typeOfGo  = regexp.MustCompile(` (stringArray|strings|uint32|uint|string\[="[^"]*"\])$`)
+	noDefault = regexp.MustCompile(` \(default (-1|0s|"0")\)$`)
+)
+
+// plainType is what help prints for such a type: a flag with an optional value has none.
+func plainType(typ string) string {
+	switch {
+	case strings.HasPrefix(typ, " uint"):
+		return " int"
+	case strings.Contains(typ, "["):
+		return ""
+	}
+	return " string"
+}
+
 // flagLines lists flags, each with its description to the right, or below if the terminal is
 // narrow.
 func flagLines(fl *pflag.FlagSet, width int) (list []string) {
@@ -87,6 +104,7 @@ func flagLines(fl *pflag.FlagSet, width int) (list []string) {
 	longest := 0
 	for l := range strings.Lines(fl.FlagUsages()) {
 		if m := flagLine.FindStringSubmatch(strings.TrimRight(l, "\n")); m != nil {
+			m[1], m[2] = typeOfGo.ReplaceAllStringFunc(m[1], plainType), noDefault.ReplaceAllString(m[2], "")
 			found, longest = append(found, m), max(longest, len(m[1]))
 		}
 	}

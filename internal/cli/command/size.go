@@ -1,6 +1,7 @@
 package command
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -11,7 +12,7 @@ func ParseSize(s string) (int64, error) {
 	digits := strings.TrimRight(s, "BbIiKkMmGgTt ")
 	n, err := strconv.ParseFloat(digits, 64)
 	if err != nil || strings.Trim(digits, "0123456789.") != "" { // inf, signs, exponents
-		return 0, fmt.Errorf("size %q: want a number with B, kB, MB, GB, KiB, MiB or GiB", s)
+		return 0, fmt.Errorf("size %q: must be a number with B, kB, MB, GB, KiB, MiB or GiB", s)
 	}
 	unit := strings.ToLower(strings.TrimSpace(s[len(digits):]))
 	mult := map[string]float64{"": 1, "b": 1, "k": 1e3, "kb": 1e3, "m": 1e6, "mb": 1e6, "g": 1e9, "gb": 1e9, "t": 1e12, "tb": 1e12,
@@ -20,7 +21,7 @@ func ParseSize(s string) (int64, error) {
 		return 0, fmt.Errorf("size %q: unknown unit %q", s, unit)
 	}
 	if n *= mult; n >= 1<<63 {
-		return 0, fmt.Errorf("size %q: want less than 8 EiB", s)
+		return 0, fmt.Errorf("size %q: must be less than 8 EiB", s)
 	}
 	return int64(n), nil
 }
@@ -32,7 +33,10 @@ type Size int64
 func (s *Size) Set(text string) error {
 	n, err := ParseSize(text)
 	*s = Size(n)
-	return err
+	if err != nil {
+		return errors.New(strings.TrimPrefix(err.Error(), fmt.Sprintf("size %q: ", text))) // the flag's error has the text
+	}
+	return nil
 }
 
 // String implements pflag.Value, in the largest binary unit without a fraction.

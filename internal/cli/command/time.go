@@ -13,11 +13,11 @@ func ParseTime(flag, s string) (int64, error) {
 	}
 	t, err := time.Parse(time.RFC3339Nano, s)
 	if err != nil {
-		return 0, exit.Usagef("--%s %q: want a time such as 2026-01-31T14:15:00Z", flag, s)
+		return 0, exit.Usagef("--%s %q: must be a time such as 2026-01-31T14:15:00Z", flag, s)
 	}
 	ns := t.UnixNano() // wraps around if it does not fit
 	if ns <= 0 || !time.Unix(0, ns).Equal(t) {
-		return 0, exit.Usagef("--%s %q: want a time after 1970-01-01T00:00:00Z and before 2262-04-11", flag, s)
+		return 0, exit.Usagef("--%s %q: must be a time after 1970-01-01T00:00:00Z and before 2262-04-11", flag, s)
 	}
 	return ns, nil
 }

@@ -71,7 +71,7 @@ func (e *env) runHandover(ctx context.Context, path string, f *handoverFlags) er
 			return exit.Usagef("--split: %v", err)
 		}
 		if o.Part < handover.MinPart {
-			return exit.Usagef("--split %s: want at least %s", f.split, console.ByteSize(handover.MinPart))
+			return exit.Usagef("--split %s: must be at least %s", f.split, console.ByteSize(handover.MinPart))
 		}
 	}
 	b, err := bundle.Open(path)
@@ -128,8 +128,8 @@ func Receive(s *console.Streams) *cobra.Command {
 		Short: "Check, decrypt and unpack a bundle that was handed over",
 		Long: `Check, decrypt and unpack a bundle that was handed over: the folder of the package, its ZIP or any
 part of it. Every file is verified before the bundle gets its name. Compare the fingerprint or its
-words with the cover sheet, by another way than the one by which the package came. The custody log
-gets an entry "received".`,
+words with the cover sheet over another channel, such as the phone. The custody log gets an entry
+"received".`,
 		Example: `  pcapsule receive incident.handover --identity key.txt
   pcapsule receive incident.pcapsule.zip.001 -o case-4711.pcapsule`,
 		Args: cobra.ExactArgs(1),

@@ -41,7 +41,7 @@ entries.`,
   pcapsule custody add incident.pcapsule --event copied --note "to the evidence share"`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return exit.Usagef("unknown command %q of custody: want show, add or verify", args[0])
+				return exit.Usagef("unknown command %q of custody: use show, add or verify", args[0])
 			}
 			return c.Help()
 		},
@@ -136,7 +136,7 @@ you kept elsewhere with --head, and the log must still contain that entry. Seals
 func (e *env) runCustodyVerify(ctx context.Context, path, head string) error {
 	var want bundle.Digest
 	if err := want.UnmarshalText([]byte(head)); head != "" && err != nil {
-		return exit.Usagef("--head %q: want 64 hexadecimal digits, as custody show prints custody_head", head)
+		return exit.Usagef("--head %q: must be 64 hexadecimal digits, as custody show prints custody_head", head)
 	}
 	r, err := bundle.VerifyCustody(ctx, path)
 	if err != nil {
@@ -201,7 +201,7 @@ They travel with it, and show, verify and cover sheets name the hold and the dat
 	c.Flags().StringVar(&entry.User, "user", "", "the person (default: the name of the account)")
 	c.Flags().StringVar(&entry.Host, "host", "", "the machine (default: its host name)")
 	c.Flags().StringVar(&entry.Note, "note", "", "a note")
-	c.Flags().StringVar(&until, "until", "", "for retention: the last day, as 2006-01-02")
+	c.Flags().StringVar(&until, "until", "", "for retention: the last day, such as 2032-12-31")
 	c.Flags().StringVar(&authority, "authority", "", "who ordered it")
 	return c
 }
@@ -212,7 +212,7 @@ func retentionDetails(entry *bundle.Entry, until, authority string) error {
 		return exit.Usagef("--until belongs to --event %s, which needs it", bundle.EventRetention)
 	}
 	if _, err := time.Parse(time.DateOnly, until); until != "" && err != nil {
-		return exit.Usagef("--until %q: want a day such as 2032-12-31", until)
+		return exit.Usagef("--until %q: must be a day such as 2032-12-31", until)
 	}
 	for key, text := range map[string]string{"until": until, "authority": authority} {
 		if text != "" {

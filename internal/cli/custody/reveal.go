@@ -35,8 +35,8 @@ func Reveal(s *console.Streams) *cobra.Command {
 		Short: "Show one packet or row of a sealed bundle, with proof",
 		Long: `Show one packet or row of a sealed bundle, with the proof that the seal committed to it. Somebody who
 has only a redacted or cut bundle checks it with verify --reveal, and learns nothing of other packets
-and rows. Rows are those that packets do not give: of workloads, k8s_events and os_events, and, if
-keys decrypted something, of every table. Of a row, --groups shows some groups of columns only: ` + strings.Join(commit.RowGroups(), ", ") + `.`,
+and rows. Rows can be shown if they cannot be made from packets: those of workloads, k8s_events and
+os_events and, if keys decrypted something, of every table. --groups shows only some groups of columns: ` + strings.Join(commit.RowGroups(), ", ") + `.`,
 		Example: `  pcapsule reveal incident.pcapsule --seed seed.json --packet 4711 -o packet.json
   pcapsule reveal incident.pcapsule --seed seed.json --row calls:17 --groups when,request -o call.json
   pcapsule verify for-the-vendor.pcapsule --signer examiner.pub --reveal call.json`,
@@ -66,7 +66,7 @@ func (e *env) runReveal(ctx context.Context, path string, f *revealFlags) error 
 	name, number, ok := strings.Cut(f.row, ":")
 	row, err := strconv.ParseUint(number, 10, 63)
 	if f.row != "" && (!ok || err != nil) {
-		return exit.Usagef("--row %s: want TABLE:NUMBER, such as calls:17", f.row)
+		return exit.Usagef("--row %s: must be TABLE:NUMBER, such as calls:17", f.row)
 	}
 	if err := exit.NewOutput(f.output); err != nil {
 		return err

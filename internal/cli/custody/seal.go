@@ -41,13 +41,15 @@ func Seal(s *console.Streams) *cobra.Command {
 who requested the evidence (--request), what was collected, with which tool, and what was lost.
 Public tools can verify it; docs/format/seal.md shows how. Several keys can sign one seal.
 
---commit FILE also signs salted commitments to the packets, and to the rows that packets do not give,
-and writes the secret behind them to a new file. Keep that file apart from the bundle: with it, redact and cut
-make bundles that prove which packets are those of the sealed one, and reveal shows single ones.
+--commit FILE also signs salted commitments to the packets, and to the rows that cannot be made from
+packets, and writes their secret to a new file. Keep that file apart from the bundle: with it, redact and
+cut make bundles that prove which packets come from the sealed one, and reveal shows single packets and rows.
 
-The key is PEM (PKCS #8) or OpenSSH: ed25519, ECDSA or RSA. It may be encrypted with age. Make
-one with: openssl genpkey -algorithm ed25519 -out examiner.pem && chmod 600 examiner.pem
-Or it stays in ssh-agent (--agent) or in a token (--pkcs11): a smart card, an HSM, or the key
+The key is PEM (PKCS #8) or OpenSSH: ed25519, ECDSA or RSA. It may be encrypted with age. To make one:
+
+  openssl genpkey -algorithm ed25519 -out examiner.pem && chmod 600 examiner.pem
+
+The key can also stay in ssh-agent (--agent) or in a token (--pkcs11): a smart card, an HSM, or the key
 service of a cloud through its PKCS #11 module.
 
 --log URL sends the hash of the seal to a transparency log and keeps the log's proof in the bundle,

@@ -92,7 +92,11 @@ func (f *Signing) Signers() (list []seal.Signer, done func(), err error) {
 	if len(f.agent) == 0 {
 		return list, end, nil
 	}
-	conn, err := net.Dial("unix", os.Getenv("SSH_AUTH_SOCK"))
+	socket := os.Getenv("SSH_AUTH_SOCK")
+	if socket == "" {
+		return nil, nil, exit.With(errors.New("ssh-agent is not running: SSH_AUTH_SOCK is not set"), exit.Usage, "start ssh-agent and add the key with ssh-add")
+	}
+	conn, err := net.Dial("unix", socket)
 	if err != nil {
 		return nil, nil, exit.With(fmt.Errorf("ssh-agent: %w", err), exit.Usage, "start ssh-agent and add the key with ssh-add")
 	}

@@ -63,7 +63,7 @@ func chooser(names []string) (func(uint32, string) bool, error) {
 		if pid, err := strconv.ParseUint(n, 10, 32); err == nil {
 			pids[uint32(pid)] = true
 		} else if _, err := path.Match(n, ""); err != nil || n == "" {
-			return nil, exit.Usagef("doctor --keys %q: want a process number or a program name", n)
+			return nil, exit.Usagef("doctor --keys %q: must be a process number or a program name", n)
 		} else {
 			patterns = append(patterns, n)
 		}

@@ -53,15 +53,15 @@ func flagText(e *pflag.InvalidValueError) string {
 	want := ""
 	switch f.Value.Type() {
 	case "bool":
-		want = "want true or false"
+		want = "must be true or false"
 	case "int", "int32", "int64":
-		want = "want a whole number"
+		want = "must be a whole number"
 	case "uint", "uint16", "uint32", "uint64":
-		want = "want a whole number from 0"
+		want = "must be a whole number from 0"
 	case "float64":
-		want = "want a number"
+		want = "must be a number"
 	case "duration":
-		want = "want a length of time such as 30s, 15m or 2h"
+		want = "must be a length of time such as 30s, 15m or 2h"
 		if length.MatchString(e.GetValue()) {
 			want = "too long, the longest is 292 years (2562047h)"
 		}
@@ -76,7 +76,7 @@ func flagText(e *pflag.InvalidValueError) string {
 			want = "the number is too small"
 		}
 		if most := ranges[f.Value.Type()]; most != "" {
-			want += ", want " + most
+			want += ", the range is " + most
 		}
 	}
 	return fmt.Sprintf("--%s %q: %s", f.Name, e.GetValue(), want)

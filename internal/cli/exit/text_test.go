@@ -16,7 +16,7 @@ type size struct{}
 
 func (size) String() string   { return "" }
 func (size) Type() string     { return "size" }
-func (size) Set(string) error { return errors.New("want a size such as 5MB") }
+func (size) Set(string) error { return errors.New("must be a size such as 5MB") }
 
 func TestText(t *testing.T) {
 	flags := pflag.NewFlagSet("x", pflag.ContinueOnError)
@@ -27,17 +27,17 @@ func TestText(t *testing.T) {
 	flags.Duration("last", 0, "")
 	flags.Var(size{}, "size", "")
 	for arg, want := range map[string]string{
-		"--limit=x":   `--limit "x": want a whole number`,
-		"-lx":         `--limit "x": want a whole number`,
-		"--port=-1":   `--port "-1": want a whole number from 0`,
-		"--json=3":    `--json "3": want true or false`,
-		"--part=half": `--part "half": want a number`,
-		"--last=abc":  `--last "abc": want a length of time such as 30s, 15m or 2h`,
-		"--size=abc":  `--size "abc": want a size such as 5MB`,
+		"--limit=x":   `--limit "x": must be a whole number`,
+		"-lx":         `--limit "x": must be a whole number`,
+		"--port=-1":   `--port "-1": must be a whole number from 0`,
+		"--json=3":    `--json "3": must be true or false`,
+		"--part=half": `--part "half": must be a number`,
+		"--last=abc":  `--last "abc": must be a length of time such as 30s, 15m or 2h`,
+		"--size=abc":  `--size "abc": must be a size such as 5MB`,
 
-		"--limit=99999999999999999999":  `--limit "99999999999999999999": the number is too large, want -9223372036854775808 to 9223372036854775807`,
-		"--limit=-99999999999999999999": `--limit "-99999999999999999999": the number is too small, want -9223372036854775808 to 9223372036854775807`,
-		"--port=65536":                  `--port "65536": the number is too large, want 0 to 65535`,
+		"--limit=99999999999999999999":  `--limit "99999999999999999999": the number is too large, the range is -9223372036854775808 to 9223372036854775807`,
+		"--limit=-99999999999999999999": `--limit "-99999999999999999999": the number is too small, the range is -9223372036854775808 to 9223372036854775807`,
+		"--port=65536":                  `--port "65536": the number is too large, the range is 0 to 65535`,
 		"--part=1e999":                  `--part "1e999": the number is too large`,
 		"--last=99999999h":              `--last "99999999h": too long, the longest is 292 years (2562047h)`,
 	} {

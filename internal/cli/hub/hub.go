@@ -74,7 +74,7 @@ func command(env func(string) (string, bool), errOut io.Writer) *cobra.Command {
 segments, make a bundle for each node, and hand the bundles out to pcapsule fetch. It also signs
 the certificates of recorders.
 
-With --job, Jobs of Kubernetes make the bundles of a large snapshot (pcapsule-hub part). It continues
+With --job, Kubernetes Jobs make the bundles of large snapshots (pcapsule-hub part). The hub continues
 after a restart. Every flag can be set by an environment variable, such as --data by
 PCAPSULE_DATA. POD_NAMESPACE also sets the namespace, and POD_NAME the identity.
 
@@ -151,7 +151,7 @@ func (f *flags) options(errOut io.Writer) (hub.Options, error) {
 	case "json":
 		o.Log = slog.New(slog.NewJSONHandler(errOut, nil))
 	default:
-		return o, exit.Usagef("--log %q: want text or json", f.logFormat)
+		return o, exit.Usagef("--log %q: must be text or json", f.logFormat)
 	}
 	klog.SetSlogLogger(o.Log) // of client-go
 	if f.namespace == "" || f.dir == "" || f.listen == "" {
@@ -185,7 +185,7 @@ func (f *flags) options(errOut io.Writer) (hub.Options, error) {
 func (f *flags) jobs(o *hub.Options) error {
 	q, err := resource.ParseQuantity(f.large)
 	if err != nil || q.Value() < 0 {
-		return exit.Usagef("--job-threshold %q: want a size such as 4Gi, or 0", f.large)
+		return exit.Usagef("--job-threshold %q: must be a size such as 4Gi, or 0", f.large)
 	}
 	if o.Large = q.Value(); o.Large == 0 || f.job == "" {
 		return nil
@@ -200,13 +200,13 @@ func (f *flags) jobs(o *hub.Options) error {
 func (f *flags) live(o *hub.Options) error {
 	q, err := resource.ParseQuantity(f.liveBytes)
 	if err != nil || q.Value() < 0 {
-		return exit.Usagef("--live-copies %q: want a size such as 2Gi, or 0", f.liveBytes)
+		return exit.Usagef("--live-copies %q: must be a size such as 2Gi, or 0", f.liveBytes)
 	}
 	if o.LiveBytes = q.Value(); f.answers == "" {
 		return nil
 	}
 	if o.Answers, err = url.Parse(f.answers); err != nil || o.Answers.Scheme != "http" || o.Answers.Path != "" || !loopback(o.Answers.Hostname()) {
-		return exit.Usagef("--answers %q: want http://127.0.0.1:PORT; it has no password", f.answers)
+		return exit.Usagef("--answers %q: must be http://127.0.0.1:PORT; it has no password", f.answers)
 	}
 	return nil
 }
@@ -223,7 +223,7 @@ func memoryLimit(text string) (int64, error) {
 	if text != "" {
 		q, err := resource.ParseQuantity(strings.TrimSuffix(text, "B"))
 		if err != nil || q.Value() < 64<<20 {
-			return 0, exit.Usagef("--memory %q: want a size of at least 64Mi", text)
+			return 0, exit.Usagef("--memory %q: must be a size of at least 64Mi", text)
 		}
 		memory = q.Value()
 	}

@@ -21,12 +21,12 @@ func partCommand(env func(string) (string, bool)) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "part",
 		Short: "Make the bundle of one node's part of a snapshot, in a pod of its Job",
-		Long: `Make the bundle of one node's part of a snapshot whose files the hub has collected, as the hub
-does. A bundle that is there is left as it is. Only the folder of the hub is needed, not the API.
+		Long: `Make the bundle of one node's part of a snapshot, from the files that the hub has collected. An existing
+bundle is not changed. This needs only the hub's folder, not the API.
 
 The hub runs it as an Indexed Job of Kubernetes, which sets JOB_COMPLETION_INDEX.
 
-Exit codes: 0 the bundle is there; 1 other; 2 usage; 6 disk; 130 interrupted.`,
+Exit codes: 0 the bundle exists; 1 other; 2 usage; 6 disk; 130 interrupted.`,
 		Example: `  pcapsule-hub part --data /var/lib/pcapsule-hub --snapshot 0a1b2c3d-0000-4000-8000-000000000000 --index 0`,
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -35,10 +35,10 @@ Exit codes: 0 the bundle is there; 1 other; 2 usage; 6 disk; 130 interrupted.`,
 			}
 			k, err := strconv.Atoi(index)
 			if err != nil || k < 0 {
-				return exit.Usagef("--index %q: want a whole number, which the Job gives as $JOB_COMPLETION_INDEX", index)
+				return exit.Usagef("--index %q: must be a whole number; the Job sets it as $JOB_COMPLETION_INDEX", index)
 			}
 			if !resource.NodeName(snapshot) {
-				return exit.Usagef("--snapshot %.80q: want the UID of a snapshot", snapshot)
+				return exit.Usagef("--snapshot %.80q: must be the UID of a snapshot", snapshot)
 			}
 			limit, err := memoryLimit(memory)
 			if err != nil {

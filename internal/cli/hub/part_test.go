@@ -149,11 +149,11 @@ func TestPartRefuses(t *testing.T) {
 		code        int
 		want        string
 	}{
-		{"no index", "", nil, exit.Usage, "want a whole number"},
-		{"an index below 0", "-1", nil, exit.Usage, "want a whole number"},
+		{"no index", "", nil, exit.Usage, "must be a whole number"},
+		{"an index below 0", "-1", nil, exit.Usage, "must be a whole number"},
 		{"an index that no node has", "3", nil, exit.Other, "index 3 is outside 0 to 2"},
 		{"a part that is not there yet", "2", nil, exit.Other, "node-c was not received yet"},
-		{"a path as a snapshot", "0", []string{"--snapshot=../x"}, exit.Usage, "want the UID of a snapshot"},
+		{"a path as a snapshot", "0", []string{"--snapshot=../x"}, exit.Usage, "must be the UID of a snapshot"},
 		{"another snapshot", "0", []string{"--snapshot=other"}, exit.Other, "has no job.json"},
 		{"no memory", "0", []string{"--memory=1Mi"}, exit.Usage, "at least 64Mi"},
 		{"an argument", "0", []string{"x"}, exit.Usage, `unexpected argument "x"`},

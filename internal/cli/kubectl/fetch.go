@@ -91,8 +91,8 @@ func (e *env) cmdTail() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "tail [KFL]",
 		Short: "Print calls of the cluster while they are recorded",
-		Long: `Print the calls that match a KFL filter as soon as they are finished, of the nodes that the resource
-LiveConfig chooses. Without a filter all calls are printed. Coverage gaps are stated.`,
+		Long: `Print the calls that match a KFL filter as they finish, on the nodes that the resource LiveConfig
+selects. Without a filter all calls are printed. A warning states each coverage gap.`,
 		Example: "  kubectl pcapsule tail 'http && status_code >= 500'",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {

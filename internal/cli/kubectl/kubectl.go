@@ -50,11 +50,11 @@ func Command(s *console.Streams) *cobra.Command {
 		Short: "Make and read snapshots of a cluster, as a plugin of kubectl",
 		Long: `Make snapshots of a cluster with pcapsule-hub, get their bundles, and ask questions about them.
 
-As a link with the name ` + Plugin + ` in the PATH, pcapsule is a plugin: kubectl pcapsule snapshot.
+Link pcapsule as ` + Plugin + ` in your PATH to use it as a plugin: kubectl pcapsule snapshot.
 
-It runs kubectl, and so uses its configuration and the rights of its user. To get bundles, the hub needs
-a token of Kubernetes: that of the user in the kubeconfig, of $PCAPSULE_TOKEN or --token-file, or of a
-service account for which the user may create one.`,
+It runs kubectl with your configuration and rights. To get bundles it sends a Kubernetes token to the hub:
+that of your kubeconfig, of $PCAPSULE_TOKEN or --token-file, or one that you may create for a service account
+(--account).`,
 		Example: `  ln -s "$(command -v pcapsule)" /usr/local/bin/` + Plugin + `
   kubectl pcapsule snapshot incident --last 10m
   kubectl pcapsule query incident 'http && status_code >= 500'

@@ -24,18 +24,18 @@ func (e *env) cmdRecord() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "record NAMESPACE/POD --for 1m -o FILE",
 		Short: "Record a pod from now on",
-		Long: `Record a pod from now on: a bundle with the packets of its connections, of this length of time. The recorder
-of its node records anyway; the command makes a snapshot of that node, cuts the pod out of it, and deletes
-the snapshot. For the time before now, make a snapshot and use pcapsule cut.`,
+		Long: `Record a pod from now on: make a bundle of the packets of its connections. The recorder of its node is running
+already; the command makes a snapshot of that node, keeps the packets of the pod, and deletes the snapshot. For
+packets from before now, make a snapshot and use pcapsule cut.`,
 		Example: "  kubectl pcapsule record shop/payment-7d4b9 --for 1m -o payment.pcapsule",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			namespace, pod, ok := strings.Cut(args[0], "/")
 			switch {
 			case !ok || !offer.Plain(namespace) || !offer.Plain(pod):
-				return exit.Usagef("%q is not a pod: want NAMESPACE/POD", args[0])
+				return exit.Usagef("%q is not a pod: use NAMESPACE/POD", args[0])
 			case length < time.Second || length > 24*time.Hour:
-				return exit.Usagef("--for is %s, want 1s to 24h", length)
+				return exit.Usagef("--for %s: must be 1s to 24h", length)
 			case output == "":
 				return exit.Usagef("missing output: give -o FILE.pcapsule")
 			}

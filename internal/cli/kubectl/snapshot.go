@@ -107,7 +107,7 @@ fetched. Without a name it gets one. kubectl describe snapshot shows the state o
 	}
 	fl := c.Flags()
 	fl.StringVar(&r.Last, "last", "", "length of the window before now, such as 10m")
-	fl.StringVar(&r.From, "from", "", "begin of the window (RFC 3339)")
+	fl.StringVar(&r.From, "from", "", "start of the window (RFC 3339)")
 	fl.StringVar(&r.To, "to", "", "end of the window (RFC 3339), at most a day ahead")
 	fl.StringSliceVar(&r.Nodes, "node", nil, "only this node; can be repeated")
 	fl.StringVar(&r.RetainFor, "retain-for", "", "delete the snapshot this long after it is ready, such as 24h (default: never)")

@@ -64,18 +64,18 @@ func (f *Flags) list() *cobra.Command {
 // selects adds the flags that select rows.
 func (f *Flags) selects(c *cobra.Command) *cobra.Command {
 	fl := c.Flags()
-	fl.StringVar(&f.Since, "since", "", "rows from this time on, such as 2026-01-31 or 2026-01-31T12:00:00Z")
-	fl.StringVar(&f.Until, "until", "", "rows before this time")
-	fl.StringSliceVar(&f.Protocols, "protocol", nil, "rows of these protocols")
-	fl.StringSliceVar(&f.Clusters, "cluster", nil, "rows of these clusters")
-	fl.StringSliceVar(&f.Selected, "bundle", nil, "rows of these bundles: names, or bundle_ids")
+	fl.StringVar(&f.Since, "since", "", "only rows from this time on, such as 2026-01-31 or 2026-01-31T12:00:00Z")
+	fl.StringVar(&f.Until, "until", "", "only rows before this time")
+	fl.StringSliceVar(&f.Protocols, "protocol", nil, "only rows of these protocols")
+	fl.StringSliceVar(&f.Clusters, "cluster", nil, "only rows of these clusters")
+	fl.StringSliceVar(&f.Selected, "bundle", nil, "only rows of these bundles, by name or bundle_id")
 	return c
 }
 
 func (f *Flags) files() *cobra.Command {
 	return f.selects(&cobra.Command{
 		Use:     "files TABLE",
-		Short:   "List a table's files that may have selected rows",
+		Short:   "List the files of a table that can contain the selected rows",
 		Example: "  pcapsule lake files calls --protocol redis --since 2026-01-31",
 		Args:    cobra.ExactArgs(1),
 	})
@@ -84,7 +84,7 @@ func (f *Flags) files() *cobra.Command {
 func (f *Flags) bundles() *cobra.Command {
 	return f.selects(&cobra.Command{
 		Use:     "bundles",
-		Short:   "List the bundles that may have selected calls",
+		Short:   "List the bundles that can contain the selected calls",
 		Example: "  pcapsule lake bundles --protocol redis --since 2026-01-31",
 		Args:    cobra.NoArgs,
 	})
@@ -93,15 +93,15 @@ func (f *Flags) bundles() *cobra.Command {
 func (f *Flags) expire() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "expire [BUNDLE...]",
-		Short: "Take bundles out of the lake, except those with a legal hold",
-		Long: `Take bundles out of the lake: those that are named, or those that ended before a time. A bundle with a legal
+		Short: "Remove bundles from the lake, except those with a legal hold",
+		Long: `Remove bundles from the lake: the named ones, or those that ended before a time. A bundle with a legal
 hold in its custody log, or with a retention date in the future, stays, and the command ends with exit code
 10. The bundles in their stores are not touched.`,
 		Example: `  pcapsule lake expire incident
   pcapsule lake expire --before 2026-01-31`,
 		Args: cobra.ArbitraryArgs,
 	}
-	c.Flags().StringVar(&f.Before, "before", "", "those whose last packet is before this time")
+	c.Flags().StringVar(&f.Before, "before", "", "remove bundles whose last packet is before this time")
 	return c
 }
 
@@ -110,7 +110,7 @@ func (f *Flags) remove() *cobra.Command {
 		Use:   "remove NAMESPACE",
 		Short: "Remove the rows of a Kubernetes namespace from all tables",
 		Long: `Remove the rows of a Kubernetes namespace from all tables: its endpoints and objects, and everything on
-connections that have one of its endpoints. Files with such rows are written anew, as files of the lake. If a
+connections that have one of its endpoints. Files with such rows are rewritten as files of the lake. If a
 legal hold or a retention date keeps one of the bundles, nothing is removed, and the command ends with exit
 code 10. Table removals records who removed what, when and why. The bundles in their stores are not touched:
 they still have the packets.`,
@@ -126,14 +126,14 @@ func (f *Flags) check() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check",
 		Short: "Compare the lake with the bundles in their stores",
-		Long: `Compare what the tables list with the bundles in their stores. --repair registers bundles anew whose files are
-not all listed, takes out files of bundles that the lake does not have, and deletes metadata that no table names.
+		Long: `Compare what the tables list with the bundles in their stores. --repair registers a bundle again if some of its
+files are not listed, removes files of bundles that are not in the lake, and deletes metadata that no table refers to.
 The bundles in their stores are not touched.`,
 		Example: "  pcapsule lake check --deep",
 		Args:    cobra.NoArgs,
 	}
 	c.Flags().BoolVar(&f.Repair, "repair", false, "repair what can be repaired")
 	c.Flags().BoolVar(&f.Deep, "deep", false, "read each file and compare it with its hash")
-	c.Flags().DurationVar(&f.Orphans, "orphans", 24*time.Hour, "age of metadata that no table names; a running writer has younger ones")
+	c.Flags().DurationVar(&f.Orphans, "orphans", 24*time.Hour, "minimum age of metadata that no table refers to; a running writer may still need newer files")
 	return c
 }

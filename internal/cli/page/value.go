@@ -12,7 +12,11 @@ import (
 )
 
 // words are labels that are clearer than the names of their members.
-var words = map[string]string{"sure": "certainty", "when": "pattern", "holes": "coverage gaps", "more_holes": "more coverage gaps"}
+var words = map[string]string{
+	"sure": "certainty", "when": "pattern", "holes": "coverage gaps", "more_holes": "more coverage gaps", "said": "response", "way": "path",
+	"began": "caused by", "words": "summary", "healthy": "health", "single_points": "single points of failure",
+	"good_p50_ms": "p50 of successful calls", "good_p99_ms": "p99 of successful calls",
+}
 
 // kinds are readable forms of values of the member what.
 var kinds = map[string]string{"own": "this call", "no_answer": "no answer"}

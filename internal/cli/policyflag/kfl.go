@@ -34,7 +34,7 @@ func KFL(s *workload.Selector) (string, error) {
 			var any []string
 			for _, v := range f.values {
 				if !ownerText().MatchString(v) {
-					return "", fmt.Errorf("--%s %q: want a name, or a pattern of names", f.name, v)
+					return "", fmt.Errorf("--%s %q: must be a name, or a pattern of names", f.name, v)
 				}
 				text, err := f.make(side, v)
 				if err != nil {
@@ -48,7 +48,7 @@ func KFL(s *workload.Selector) (string, error) {
 		}
 		for _, l := range s.Labels {
 			if !ownerText().MatchString(l.Name) || l.Value != "" && !ownerText().MatchString(l.Value) {
-				return "", fmt.Errorf("--label %q: want NAME=VALUE, as in Kubernetes", l.Name+"="+l.Value)
+				return "", fmt.Errorf("--label %q: must be NAME=VALUE, as in Kubernetes", l.Name+"="+l.Value)
 			}
 			text := fmt.Sprintf("%s.labels[%q] == %q", side, l.Name, l.Value)
 			if l.Value == "*" {

@@ -73,7 +73,7 @@ func (m *MaxAge) Set(text string) error {
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil || d < 0 {
-		return fmt.Errorf("want an age such as 24h, or namespace=NAME:1h")
+		return fmt.Errorf("must be an age such as 24h, or namespace=NAME:1h")
 	}
 	m.All = d
 	return nil

@@ -29,7 +29,7 @@ func TestFlags(t *testing.T) {
 		{name: "rules", args: []string{"--never", "port=1", "--never", "pattern=a,b", "--unknown", "keep"}, never: `never port=1; pattern="a,b"; unknown: keep`},
 		{name: "an age for all and one for some", args: []string{"--max-age", "24h", "--max-age", "namespace=pay:1h"}, ages: 1, all: 24 * time.Hour},
 		{name: "a file and more", args: []string{"--policy", file, "--never", "port=26", "--max-age=namespace=pay:1h"}, never: "never port=25; port=26; unknown: drop", ages: 2},
-		{name: "a negative age", args: []string{"--max-age=-1h"}, failed: "want an age such as 24h"},
+		{name: "a negative age", args: []string{"--max-age=-1h"}, failed: "must be an age such as 24h"},
 		{name: "an age without a namespace", args: []string{"--max-age", "namespace=:1h"}, failed: "write NAMESPACE:AGE"},
 		{name: "a broken pattern", args: []string{"--pod", "["}, failed: "--pod"},
 		{name: "an empty rule", args: []string{"--never", "port"}, failed: "--never"},

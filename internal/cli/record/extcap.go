@@ -88,7 +88,7 @@ func (e *env) runExtcap(c *cobra.Command, f *extcapFlags) error {
 		return c.Help()
 	}
 	if f.name != extcapInterface && !f.cleanup {
-		return exit.Usagef("--extcap-interface %q: want %s", f.name, extcapInterface)
+		return exit.Usagef("--extcap-interface %q: must be %s", f.name, extcapInterface)
 	}
 	switch {
 	case f.capture:
@@ -144,7 +144,7 @@ func openPipe(ctx context.Context, path string) (*os.File, error) {
 		return nil, fmt.Errorf("opening --fifo: %w", err)
 	}
 	if info.Mode()&fs.ModeNamedPipe == 0 {
-		return nil, exit.Usagef("--fifo %s: want a named pipe", path)
+		return nil, exit.Usagef("--fifo %s: must be a named pipe", path)
 	}
 	type opened struct {
 		f   *os.File

@@ -194,9 +194,9 @@ func (f *recordFlags) options(e *env, args []string) (recorder.Options, error) {
 	case f.output == "":
 		return o, exit.Usagef("missing output: give -w FILE, -w RING/ or -w -")
 	case !o.Capture.Known():
-		return o, exit.Usagef("--capture %q: want sockets, interfaces, both or auto", f.capture)
+		return o, exit.Usagef("--capture %q: must be sockets, interfaces, both or auto", f.capture)
 	case f.duration < 0:
-		return o, exit.Usagef("--duration %s: want 0 or more", f.duration)
+		return o, exit.Usagef("--duration %s: must be 0 or more", f.duration)
 	case len(f.interfaces) > 0 && o.Capture != recorder.Interfaces && o.Capture != recorder.Both:
 		return o, exit.Usagef("-i needs --capture=interfaces or --capture=both")
 	}
@@ -205,7 +205,7 @@ func (f *recordFlags) options(e *env, args []string) (recorder.Options, error) {
 	case "packet":
 		o.Comments = true
 	default:
-		return o, exit.Usagef("--comments %q: want packet or none", f.comments)
+		return o, exit.Usagef("--comments %q: must be packet or none", f.comments)
 	}
 	var err error
 	if o.Sight, err = sight.Parse(f.sight, ""); err != nil {
@@ -216,7 +216,7 @@ func (f *recordFlags) options(e *env, args []string) (recorder.Options, error) {
 		return o, err
 	}
 	if buffer < 4096 || buffer > 1<<31 || buffer&(buffer-1) != 0 {
-		return o, exit.Usagef("--buffer-size %s: want a power of two from 4KiB to 2GiB", f.buffer)
+		return o, exit.Usagef("--buffer-size %s: must be a power of two from 4KiB to 2GiB", f.buffer)
 	}
 	o.RingBuffer = uint32(buffer)
 	if o.Policy, err = f.policy.Policy(); err != nil {
@@ -263,10 +263,10 @@ func (f *recordFlags) outputTo(e *env, o *recorder.Options) error {
 		}
 	}
 	if r.SegmentBytes < recorder.MinSegment {
-		return exit.Usagef("--segment-size %s: want at least 64KiB", f.segmentSize)
+		return exit.Usagef("--segment-size %s: must be at least 64KiB", f.segmentSize)
 	}
 	if f.segmentTime <= 0 {
-		return exit.Usagef("--segment-time %s: want more than 0", f.segmentTime)
+		return exit.Usagef("--segment-time %s: must be more than 0", f.segmentTime)
 	}
 	if r.Key, f.key, err = signingkey.OfRing(f.key, r.Dir); err != nil {
 		return exit.With(err, exit.Other, "give --key FILE, or --key none for unsigned records")

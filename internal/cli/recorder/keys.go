@@ -95,7 +95,7 @@ func addRule(processes *keys.Selector, workloads *[]workload.Selector, text stri
 	for part := range strings.SplitSeq(text, ",") {
 		field, value, _ := strings.Cut(part, "=")
 		if field == "process" || field == "cgroup" {
-			return fmt.Errorf("%s: want exe:, pid: or cgroup: for processes", field)
+			return fmt.Errorf("%s: use exe:, pid: or cgroup: for processes", field)
 		}
 		if err := s.Add(field, value); err != nil {
 			return err

@@ -30,10 +30,10 @@ func TestKeyFlags(t *testing.T) {
 		{"plaintext and keys of different owners", "--plaintext|pod=web|--keys|exe:x", false, "keys  / x plaintext pod=web", true},
 		{"encrypted", "--keys|all|--keys-to|" + recipient, false, "keys  / *", true},
 		{"encrypted without keys", "--keys-to|" + recipient, false, "needs --keys", false},
-		{"an invalid recipient", "--keys|all|--keys-to|nobody", false, "want age1", false},
+		{"an invalid recipient", "--keys|all|--keys-to|nobody", false, "must be age1", false},
 		{"keys without payload", "--keys|all", true, "--headers-only", false},
 		{"an unknown field", "--keys|user=root", false, "write namespace", false},
-		{"a process as a field", "--keys|process=nginx", false, "want exe:", false},
+		{"a process as a field", "--keys|process=nginx", false, "use exe:", false},
 		{"a word", "--keys|shop", false, "write pid:NUMBER", false},
 		{"an empty value", "--keys|namespace=", false, "write a value", false},
 	} {

@@ -117,7 +117,7 @@ segments, with the pod, container and process behind each packet and a count of 
 Names, labels, owners and services come from the Kubernetes API. If the API is unavailable,
 recording continues with what is known, and metrics and health say since when. On SIGTERM the
 recorder writes what is in the kernel's buffer, seals the last segment and checks the counters.
-The kernel goes on taking packets (--pin), which the next recorder writes. To end that for good,
+The kernel keeps collecting packets (--pin), which the next recorder writes. To end that for good,
 run pcapsule-recorder unpin on the node.
 
 FILTER uses tcpdump's syntax. Every flag can be set by an environment variable, such as --max-size
@@ -205,7 +205,7 @@ func (f *flags) define(fl *pflag.FlagSet) {
 	fl.Uint32VarP(&f.snap, "snapshot-length", "s", 0, "bytes to keep of each packet; 0: all")
 	fl.BoolVar(&f.headersOnly, "headers-only", false, "keep only network and transport headers")
 	fl.StringVarP(&f.buffer, "buffer-size", "B", "32MiB", "ring buffer between kernel and recorder, a power of two")
-	fl.StringVar(&f.pin, "pin", node.DefaultPin, "folder of a BPF file system: the kernel goes on taking packets there while the recorder restarts; see the command unpin; empty: none")
+	fl.StringVar(&f.pin, "pin", node.DefaultPin, "folder of a BPF file system: the kernel keeps collecting packets there while the recorder restarts; see the command unpin; empty: none")
 	fl.BoolVar(&f.noOwners, "no-owners", false, "do not find out which process owns a socket")
 	fl.BoolVar(&f.noEvents, "no-events", false, "do not record events of processes, the network stack and Kubernetes")
 	f.policy.Define(fl)
@@ -263,7 +263,7 @@ func run(ctx context.Context, f *flags, expression string, errOut io.Writer) err
 	case "json":
 		o.Log = slog.New(slog.NewJSONHandler(errOut, nil))
 	default:
-		return exit.Usagef("--log %q: want text or json", f.logFormat)
+		return exit.Usagef("--log %q: must be text or json", f.logFormat)
 	}
 	if f.kubernetes != "off" {
 		o.Cluster, err = agent.Cluster(f.kubeconfig, o.Record.Program)
@@ -328,19 +328,19 @@ func (f *flags) options(expression string) (agent.Options, error) {
 	}
 	switch {
 	case f.ring == "":
-		return o, exit.Usagef("--ring: want a folder")
+		return o, exit.Usagef("--ring: must be a folder")
 	case !o.Record.Capture.Known():
-		return o, exit.Usagef("--capture %q: want sockets, interfaces, both or auto", f.capture)
+		return o, exit.Usagef("--capture %q: must be sockets, interfaces, both or auto", f.capture)
 	case len(f.interfaces) > 0 && o.Record.Capture != node.Interfaces && o.Record.Capture != node.Both:
 		return o, exit.Usagef("-i needs --capture=interfaces or --capture=both")
 	case f.kubernetes != "auto" && f.kubernetes != "required" && f.kubernetes != "off":
-		return o, exit.Usagef("--kubernetes %q: want auto, required or off", f.kubernetes)
+		return o, exit.Usagef("--kubernetes %q: must be auto, required or off", f.kubernetes)
 	case f.segmentTime <= 0, f.keep <= 0, f.patience < 0:
-		return o, exit.Usagef("--segment-time, --remember and --wait: want times above 0")
+		return o, exit.Usagef("--segment-time, --remember and --wait: must be times above 0")
 	case r.SegmentBytes < node.MinSegment:
-		return o, exit.Usagef("--segment-size %s: want at least 64KiB", f.segmentSize)
+		return o, exit.Usagef("--segment-size %s: must be at least 64KiB", f.segmentSize)
 	case buffer < 4096 || buffer > 1<<31 || buffer&(buffer-1) != 0:
-		return o, exit.Usagef("--buffer-size %s: want a power of two from 4KiB to 2GiB", f.buffer)
+		return o, exit.Usagef("--buffer-size %s: must be a power of two from 4KiB to 2GiB", f.buffer)
 	}
 	for capture, link := range map[node.Capture]uint16{node.Sockets: linkCooked, node.Interfaces: linkEthernet} {
 		if o.Record.Capture != capture && o.Record.Capture != node.Both && (o.Record.Capture != node.Auto || capture != node.Sockets) {

@@ -27,21 +27,21 @@ func TestUsageErrorsBeforeRecording(t *testing.T) {
 		want string
 	}{
 		{"an unknown flag", "--rings x", exit.Usage, "unknown flag: --rings"},
-		{"an invalid size", "--max-size 10potatoes", exit.Usage, `--max-size: size "10potatoes": want a number with Ki, Mi, Gi, k, M or G`},
+		{"an invalid size", "--max-size 10potatoes", exit.Usage, `--max-size: size "10potatoes": must be a number with Ki, Mi, Gi, k, M or G`},
 		{"a negative size", "--reserve -1", exit.Usage, "--reserve: size"},
-		{"an empty segment", "--segment-size 0", exit.Usage, "--segment-size 0: want at least 64KiB"},
-		{"a buffer that is not a power of two", "-B 33MiB", exit.Usage, "--buffer-size 33MiB: want a power of two"},
-		{"a negative time", "--max-age -5m", exit.Usage, "want an age such as 24h"},
+		{"an empty segment", "--segment-size 0", exit.Usage, "--segment-size 0: must be at least 64KiB"},
+		{"a buffer that is not a power of two", "-B 33MiB", exit.Usage, "--buffer-size 33MiB: must be a power of two"},
+		{"a negative time", "--max-age -5m", exit.Usage, "must be an age such as 24h"},
 		{"an unknown capture", "--capture everything", exit.Usage, `--capture "everything": want`},
 		{"interfaces without their capture", "-i eth0", exit.Usage, "needs --capture=interfaces or --capture=both"},
-		{"an unknown value of --kubernetes", "--kubernetes maybe", exit.Usage, `--kubernetes "maybe": want auto, required or off`},
+		{"an unknown value of --kubernetes", "--kubernetes maybe", exit.Usage, `--kubernetes "maybe": must be auto, required or off`},
 		{"Kubernetes required but missing", "--kubernetes required", exit.Usage, "there is neither a kubeconfig nor a service account"},
 		{"a kubeconfig that does not exist", "--kubeconfig /nowhere/config", exit.Usage, "/nowhere/config"},
 		{"a configuration without a cluster", "--kubernetes off --config default", exit.Usage, "--config needs a Kubernetes API"},
-		{"an unknown log format", "--log xml", exit.Usage, `--log "xml": want text or json`},
+		{"an unknown log format", "--log xml", exit.Usage, `--log "xml": must be text or json`},
 		{"a filter with an error", "--kubernetes off tcp port port", exit.Syntax, "port"},
 		{"a filter in the environment", "--kubernetes off", exit.Syntax, "filter"},
-		{"no folder", "--ring=", exit.Usage, "--ring: want a folder"},
+		{"no folder", "--ring=", exit.Usage, "--ring: must be a folder"},
 		{"an invalid address", "--kubernetes off --metrics 256.0.0.1:1", exit.Other, "listening for metrics"},
 	} {
 		t.Run(row.name, func(t *testing.T) {

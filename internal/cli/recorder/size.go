@@ -14,11 +14,11 @@ func parseSize(text string) (int64, error) {
 	short := strings.TrimSuffix(strings.ReplaceAll(text, " ", ""), "B")
 	q, err := resource.ParseQuantity(short)
 	if err != nil || len(text) > 32 || short[0] < '0' || short[0] > '9' {
-		return 0, fmt.Errorf("size %s: want a number with Ki, Mi, Gi, k, M or G", strconv.Quote(text))
+		return 0, fmt.Errorf("size %s: must be a number with Ki, Mi, Gi, k, M or G", strconv.Quote(text))
 	}
 	n := q.Value() // rounded up, at most math.MaxInt64
 	if q.CmpInt64(n) != 0 {
-		return 0, fmt.Errorf("size %s: want a whole number of bytes below 8Ei", strconv.Quote(text))
+		return 0, fmt.Errorf("size %s: must be a whole number of bytes below 8Ei", strconv.Quote(text))
 	}
 	return n, nil
 }

@@ -57,7 +57,7 @@ func (f *catFlags) window(r *ring.Ring, of func(series string) bool) (from, to i
 	case err != nil:
 		return 0, 0, err
 	case f.last < 0:
-		return 0, 0, exit.Usagef("--last %s: want more than 0", f.last)
+		return 0, 0, exit.Usagef("--last %s: must be more than 0", f.last)
 	case f.last > 0 && (f.from != "" || f.to != ""):
 		return 0, 0, exit.Usagef("--last excludes --from and --to: give one")
 	case f.last > 0:

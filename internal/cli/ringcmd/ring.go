@@ -42,7 +42,7 @@ also work while the recorder writes.`,
 			if near := command.Nearest(args[0], names); near != "" {
 				hint = "did you mean " + p.name + " ring " + near + "?"
 			}
-			return exit.With(fmt.Errorf("unknown command %q of ring: want ls, verify, anchor or cat", args[0]), exit.Usage, hint)
+			return exit.With(fmt.Errorf("unknown command %q of ring: use ls, verify, anchor or cat", args[0]), exit.Usage, hint)
 		},
 		Args: cobra.ArbitraryArgs,
 	}

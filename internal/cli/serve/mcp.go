@@ -200,19 +200,19 @@ func (a *answerFlags) check(live Live) error {
 	case a.secrets && a.redact != "":
 		return exit.Usagef("--secrets and --redact exclude each other: give one")
 	case a.deadline <= 0 || a.deadline > time.Hour:
-		return exit.Usagef("--deadline %s: want more than 0 and at most 1h", a.deadline)
+		return exit.Usagef("--deadline %s: must be more than 0 and at most 1h", a.deadline)
 	case a.parallel < 1 || a.parallel > 64:
-		return exit.Usagef("--parallel %d: want 1 to 64", a.parallel)
+		return exit.Usagef("--parallel %d: must be 1 to 64", a.parallel)
 	case a.temp > 1<<50:
-		return exit.Usagef("--max-temp %s: want at most 1024TiB", &a.temp)
+		return exit.Usagef("--max-temp %s: must be at most 1024TiB", &a.temp)
 	case a.keep > 1<<40:
-		return exit.Usagef("--keep %s: want at most 1TiB", &a.keep)
+		return exit.Usagef("--keep %s: must be at most 1TiB", &a.keep)
 	case a.liveKeep < 0 || a.liveKeep > live.MaxKeep:
-		return exit.Usagef("--live-keep %s: want 0 to %s", a.liveKeep, live.MaxKeep)
+		return exit.Usagef("--live-keep %s: must be 0 to %s", a.liveKeep, live.MaxKeep)
 	case a.liveMost < minLive || a.liveMost > 1<<50:
-		return exit.Usagef("--live-most %s: want 16MiB to 1024TiB", &a.liveMost)
+		return exit.Usagef("--live-most %s: must be 16MiB to 1024TiB", &a.liveMost)
 	case a.memory < minMemory || a.memory > 1<<40:
-		return exit.Usagef("--memory %s: want 64MiB to 1TiB", &a.memory)
+		return exit.Usagef("--memory %s: must be 64MiB to 1TiB", &a.memory)
 	}
 	return nil
 }

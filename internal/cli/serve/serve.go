@@ -135,15 +135,15 @@ func (f *serveFlags) options(c *cobra.Command) (mcp.HTTPOptions, error) {
 		o.Hosts = append(o.Hosts, strings.ToLower(h))
 	}
 	if _, _, err := net.SplitHostPort(f.addr); err != nil {
-		return o, exit.Usagef("--addr %s: want host:port, such as 127.0.0.1:8898", f.addr)
+		return o, exit.Usagef("--addr %s: must be host:port, such as 127.0.0.1:8898", f.addr)
 	}
 	for name, n := range map[string]int{"max-sessions": f.sessions, "max-requests": f.requests, "max-connections": f.conns} {
 		if n < 1 || n > 1<<20 {
-			return o, exit.Usagef("--%s %d: want 1 to 1048576", name, n)
+			return o, exit.Usagef("--%s %d: must be 1 to 1048576", name, n)
 		}
 	}
 	if f.body < 1 || f.body > 1<<40 {
-		return o, exit.Usagef("--max-body %s: want 1B to 1TiB", &f.body)
+		return o, exit.Usagef("--max-body %s: must be 1B to 1TiB", &f.body)
 	}
 	if (f.cert == "") != (f.key == "") {
 		return o, exit.Usagef("--tls-cert and --tls-key must be given together")

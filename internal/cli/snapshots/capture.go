@@ -28,7 +28,7 @@ type capture struct {
 func (s *Store) Capture(_ context.Context, r store.CaptureRequest) (store.Snapshot, error) {
 	var none store.Snapshot
 	if r.Duration <= 0 || r.Duration > maxCapture {
-		return none, badRequest("duration %s: want more than 0 and at most %s", r.Duration, maxCapture)
+		return none, badRequest("duration %s: must be more than 0 and at most %s", r.Duration, maxCapture)
 	}
 	if r.Filter != "" {
 		if _, err := filter.Compile(r.Filter, 276, 0); err != nil {
@@ -41,7 +41,7 @@ func (s *Store) Capture(_ context.Context, r store.CaptureRequest) (store.Snapsh
 		for _, o := range r.Owners {
 			field, value, ok := strings.Cut(o, "=")
 			if !ok {
-				return none, badRequest("owner %.100q: want namespace=NAME, pod=NAME, label=NAME=VALUE, container=NAME or process=NAME", o)
+				return none, badRequest("owner %.100q: must be namespace=NAME, pod=NAME, label=NAME=VALUE, container=NAME or process=NAME", o)
 			}
 			if err := p.Only.Add(field, value); err != nil {
 				return none, err

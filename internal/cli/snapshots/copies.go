@@ -201,7 +201,7 @@ func (c *Copies) all() (map[string]Live, error) {
 // Live implements store.Live: a view of each ring.
 func (c *Copies) Live(_ context.Context, last time.Duration) ([]string, error) {
 	if last <= 0 || last > c.o.Keep {
-		return nil, badRequest("the last %s: want up to %s; make a snapshot for more", last, c.o.Keep)
+		return nil, badRequest("the last %s: live has at most %s; make a snapshot for more", last, c.o.Keep)
 	}
 	list, err := c.all()
 	if err != nil {

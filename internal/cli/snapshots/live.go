@@ -33,7 +33,7 @@ func (s *Store) Live(ctx context.Context, last time.Duration) ([]string, error) 
 	case s.live == nil:
 		return nil, errNotLive
 	case last <= 0 || last > s.liveKeep:
-		return nil, badRequest("the last %s: want up to %s, which serve --live-keep sets; make a snapshot for more", last, s.liveKeep)
+		return nil, badRequest("the last %s: live has at most %s (serve --live-keep); make a snapshot for more", last, s.liveKeep)
 	}
 	if err := s.caughtUp(ctx); err != nil {
 		return nil, err

@@ -130,7 +130,7 @@ func badRequest(format string, args ...any) error {
 // named checks a name that becomes a folder's name.
 func named(what, name string) error {
 	if !goodName.MatchString(name) || strings.HasSuffix(name, bundled) {
-		return badRequest("%s %.120q: want 1 to 100 letters, digits, dots, dashes and underscores, a letter or digit first", what, name)
+		return badRequest("%s %.120q: must be 1 to 100 letters, digits, dots, dashes and underscores, a letter or digit first", what, name)
 	}
 	if !strings.EqualFold(bundle.SafeName(name), name) { // the folder may be copied to Windows later
 		return badRequest("%s %.120q: Windows reserves this name for a device, or drops the dot at its end; choose another", what, name)

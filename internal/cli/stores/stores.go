@@ -163,8 +163,8 @@ func (e *env) check() *cobra.Command {
 	return &cobra.Command{
 		Use:   "check ADDRESS...",
 		Short: "Verify bundles in a store",
-		Long: `Read all bytes of bundles in a store and compare them with their manifests. pcapsule verify tells more of a
-bundle that was fetched: signatures, losses, and whether its tables are what its packets give.`,
+		Long: `Read all bytes of bundles in a store and compare them with their manifests. After
+pcapsule store fetch, pcapsule verify also checks signatures and losses and compares the tables with the packets.`,
 		Example: "  pcapsule store check s3://evidence/2026/incident.pcapsule",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {

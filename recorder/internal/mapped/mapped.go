@@ -48,7 +48,7 @@ type Reader struct {
 
 	// Skip reports whether a record that ends at a position was dealt with before; nil: none was.
 	Skip func(end uint64) bool
-	// Keep is told before the kernel is, up to where records may be overwritten, and how many
+	// Keep learns, before the kernel does, up to where records may be overwritten, and how many
 	// they are; nil: nobody is.
 	Keep func(end, records uint64)
 }

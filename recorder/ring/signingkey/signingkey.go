@@ -75,7 +75,7 @@ func ReadPrivate(path string) ([]byte, error) {
 	case err != nil:
 		return nil, fmt.Errorf("reading key: %w", err)
 	case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
-		return nil, fmt.Errorf("reading key %s: mode %o, want 600: %w", path, info.Mode().Perm(), ErrShared)
+		return nil, fmt.Errorf("reading key %s: mode %o instead of 600: %w", path, info.Mode().Perm(), ErrShared)
 	case info.Size() > maxKeyFile:
 		return nil, fmt.Errorf("reading key %s: %d bytes are too many for a key", path, info.Size())
 	}
