@@ -84,3 +84,30 @@ func TestTablesThatAreNotOfTheCase(t *testing.T) {
 		t.Errorf("a table that does not exist: %v", err)
 	}
 }
+
+// TestTheCatalogListsEveryTable lists tables and columns before any query has named a table.
+func TestTheCatalogListsEveryTable(t *testing.T) {
+	path := sample(t, "http1.pcapng")
+	for _, sql := range []string{"SHOW TABLES", "SELECT name FROM (SHOW TABLES)", "SELECT table_name FROM information_schema.tables", "SELECT table_name FROM information_schema.columns"} {
+		for _, mask := range []bool{false, true} {
+			c, err := forensics.Open(ctx, []string{path}, forensics.Options{MaskSecrets: mask})
+			if err != nil {
+				t.Fatal(err)
+			}
+			listed := map[any]bool{}
+			for _, row := range query(t, c, forensics.Query{SQL: sql, Alone: true, Limit: 10_000}).Rows {
+				listed[row[0]] = true
+			}
+			tables, err := c.Tables()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, table := range tables {
+				if !listed[table.Name] {
+					t.Errorf("%s (masked: %v) lacks table %s", sql, mask, table.Name)
+				}
+			}
+			c.Close()
+		}
+	}
+}

@@ -38,6 +38,8 @@ func TestAQueryIsGivenOnlyItsColumns(t *testing.T) {
 				"select x from (select unnest(cites).first as x from {calls}) order by x",
 				"select calls from {calls} order by ts_ns limit 2",
 				"select * from {calls} order by ts_ns limit 2",
+				"select #2, #9 from {calls} order by all",
+				"select path, #4 from {calls_raw} c where #3 = 'http1' order by all",
 			} {
 				narrow := query(t, c, forensics.Query{SQL: strings.NewReplacer("{calls}", "calls", "{calls_raw}", "calls_raw").Replace(sql)})
 				whole := query(t, c, forensics.Query{SQL: strings.NewReplacer("{calls}", "main.calls", "{calls_raw}", "main.calls_raw").Replace(sql)})

@@ -1,11 +1,16 @@
 package mcp
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"strings"
 	"testing"
 
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/encode"
 	"github.com/pcapsule/pcapsule/mcp/tools"
 )
 
@@ -99,5 +104,38 @@ func TestListOfCallsGroups(t *testing.T) {
 	v, _ := answer(t, c, "list_api_calls", value{"group_by": []string{"protocol"}, "from": "2001-01-01T00:00:00Z", "to": "2001-01-02T00:00:00Z"})
 	if v["matched"] != "not_recorded" || v["calls"] != nil {
 		t.Errorf("%v", v)
+	}
+}
+
+// TestSQLHasTheValuesOfCommands compares values of each shape with what commands print.
+func TestSQLHasTheValuesOfCommands(t *testing.T) {
+	c := session(t, "shop.pcapng", Options{})
+	opened, err := forensics.Open(t.Context(), []string{bundled(t, "shop.pcapng")}, forensics.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer opened.Close()
+	for _, sql := range []string{
+		"0.0 / 0", "1 / 0", "-1 / 0", "'inf'::FLOAT", "[1 / 0]", "{'x': 0 / 0}", "1e300", "1e20", "0.1 + 0.2", "-0.5::DOUBLE",
+		"row(1, 'two', row(3, 4))", "{'a': 1, 'b': [{'y': 1, 'z': 2}]}", "map {[1, 2]: 'x', [3]: 'y'}", "map {'\\xff'::BLOB: 1}", "map {'k': 1, 'K': 2}", "map {1: 2}",
+		"12345678901234567890123::HUGEINT", "1.50::DECIMAL(5, 2)", "'<a&b>'", "'a' || chr(0) || chr(27)", "TIMESTAMP '2026-01-02 03:04:05.678'", "INTERVAL 1 DAY", "'\\x00\\xff'::BLOB", "NULL", "[NULL, TRUE]",
+	} {
+		r, err := opened.Query(t.Context(), forensics.Query{SQL: "SELECT " + sql + " AS v"})
+		if err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+		var got struct{ Rows [][]json.RawMessage }
+		a, err := c.CallTool(t.Context(), &sdk.CallToolParams{Name: "run_sql", Arguments: value{"sql": "SELECT " + sql + " AS v"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := a.Content[0].(*sdk.TextContent).Text
+		if err := json.Unmarshal([]byte(text), &got); err != nil {
+			t.Errorf("%s: %s", sql, text)
+			continue
+		}
+		if want := encode.JSON(nil, r.Rows[0][0]); string(got.Rows[0][0]) != string(want) {
+			t.Errorf("%s: %s, want %s", sql, got.Rows[0][0], want)
+		}
 	}
 }

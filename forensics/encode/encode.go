@@ -35,8 +35,8 @@ func Row(dst []byte, cols []forensics.Column, row []any) []byte {
 }
 
 // JSON appends a value as JSON: times as TimeLayout, BLOBs (call_id, hashes, bytes) in
-// lower-case hexadecimal, numbers without loss, NaN and infinity as text, structs as objects, maps
-// as lists of objects with key and value.
+// lower-case hexadecimal, numbers without loss, NaN and infinity as text, structs as objects, or as
+// lists if their fields have no names, maps as lists of objects with key and value.
 func JSON(dst []byte, v any) []byte {
 	switch v := v.(type) {
 	case nil:
@@ -70,6 +70,9 @@ func JSON(dst []byte, v any) []byte {
 		}
 		return append(dst, ']')
 	case forensics.Struct:
+		if v.Nameless() {
+			return JSON(dst, v.Values())
+		}
 		dst = append(dst, '{')
 		for i, f := range v {
 			if i > 0 {

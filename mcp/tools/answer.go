@@ -11,6 +11,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/encode"
 	"github.com/pcapsule/pcapsule/mcp/object"
 )
 
@@ -54,7 +55,8 @@ func (s *Invocation) cellSize() int {
 	return maxCell
 }
 
-// value converts a value of a row to JSON and shortens it to fit a conversation.
+// value converts a value of a row to what commands print as JSON (encode.JSON), with texts that fit a
+// conversation.
 func (s *Invocation) value(v any) any {
 	switch v := v.(type) {
 	case string:
@@ -62,11 +64,7 @@ func (s *Invocation) value(v any) any {
 	case []byte:
 		return ask.Clip(hex.EncodeToString(v), s.cellSize())
 	case time.Time:
-		return v.UTC().Format("2006-01-02T15:04:05.000000000Z")
-	case forensics.Decimal:
-		return json.Number(v)
-	case *big.Int:
-		return json.Number(v.String())
+		return v.UTC().Format(encode.TimeLayout)
 	case []any:
 		out := make([]any, len(v))
 		for i := range v {
@@ -74,19 +72,24 @@ func (s *Invocation) value(v any) any {
 		}
 		return out
 	case forensics.Struct:
+		if v.Nameless() {
+			return s.value(v.Values())
+		}
 		out := make(map[string]any, len(v))
 		for _, f := range v {
 			out[f.Name] = s.value(f.Value)
 		}
 		return out
 	case forensics.Map:
-		out := map[string]any{}
-		for _, e := range v {
-			out[fmt.Sprint(e.Key)] = s.value(e.Value)
+		out := make([]any, len(v))
+		for i, e := range v {
+			out[i] = map[string]any{"key": s.value(e.Key), "value": s.value(e.Value)}
 		}
 		return out
+	case nil, bool, int64:
+		return v
 	}
-	return v
+	return json.RawMessage(encode.JSON(nil, v)) // a number without loss
 }
 
 func text(v any) string { s, _ := v.(string); return s }

@@ -235,6 +235,8 @@ func TestFacts(t *testing.T) {
 		{"select c from calls c", Facts{Tables: []string{"calls"}, Columns: []string{"c"}, Whole: true}},
 		{"select arg_min(Calls, host) from calls", Facts{Tables: []string{"calls"}, Columns: []string{"calls", "host"}, Whole: true}},
 		{"select a from calls as c(a)", Facts{Tables: []string{"calls"}, Columns: []string{"a"}, Whole: true}},
+		{"select #2 from calls", Facts{Tables: []string{"calls"}, Columns: []string{}, Whole: true}},
+		{"select host from calls where (select #1 from calls limit 1) > 0", Facts{Tables: []string{"calls"}, Columns: []string{"host"}, Whole: true}},
 		{"select host from calls natural join calls d", Facts{Tables: []string{"calls"}, Columns: []string{"host"}, Whole: true}},
 		{"with calls as (select 1 as a) select a from calls", Facts{Tables: []string{"calls"}, Columns: []string{"a"}, Whole: true}},
 		{"from calls", Facts{Tables: []string{"calls"}, Columns: []string{}, Whole: true}},

@@ -218,6 +218,9 @@ func (w *walk) object(o map[string]any) {
 	case "COLUMN_REF":
 		w.column(o)
 		return
+	case "POSITIONAL_REFERENCE":
+		w.whole = true // #2 is the second of all columns
+		return
 	case "":
 	default:
 		return

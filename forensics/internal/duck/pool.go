@@ -61,6 +61,15 @@ func (p *pool) take(ctx context.Context, alone bool) (*process, error) {
 			return p.start(ctx, alone)
 		}
 		views, masks, changed := p.views, p.masks, p.changed
+		if w != nil && room && w.killed() {
+			p.mu.Unlock()
+			select {
+			case <-w.gone:
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+			continue
+		}
 		if w != nil && room {
 			p.begins(w, alone)
 			err := w.tell(views, masks)

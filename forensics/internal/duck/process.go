@@ -224,6 +224,13 @@ func (w *process) kill(why error) {
 	}
 }
 
+// killed reports whether the process is about to be gone: it takes no more questions.
+func (w *process) killed() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.why != nil
+}
+
 // leave lets an idle process end, and waits for it.
 func (w *process) leave() {
 	_ = w.in.Close() // the exit shows whether it noticed

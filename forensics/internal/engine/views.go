@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -24,6 +25,9 @@ type kindOf struct {
 	views map[string]string // statements that make them, by name
 	free  []*session
 }
+
+// catalog are words of queries that list tables and columns.
+var catalog = []string{"show", "information_schema"}
 
 // viewOf identifies a view.
 type viewOf struct {
@@ -84,7 +88,8 @@ func (d *database) makeNamed(s *session, names []viewOf) error {
 }
 
 // named lists the views that SQL may name on a connection of a kind: every word of it that is the name of
-// one, except those that it hides. A part of a path is not a name.
+// one, except those that it hides, or all if it reads the catalog, so that its answer does not depend on
+// earlier queries. A part of a path is not a name.
 func (d *database) named(number int, sql string, hidden []string) (list []viewOf) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -112,6 +117,10 @@ func (d *database) named(number int, sql string, hidden []string) (list []viewOf
 			_, ofKind := own[name]
 			_, ofAll := shared[name]
 			switch {
+			case slices.Contains(catalog, name):
+				for _, name := range slices.Sorted(maps.Keys(shared)) {
+					add(viewOf{0, name})
+				}
 			case i == 0 && slices.Contains(hidden, name):
 			case ofKind && parts[0] != "memory":
 				add(viewOf{number, name})

@@ -35,6 +35,9 @@ func TestViewsThatAQueryNames(t *testing.T) {
 		{0, `FROM/*it's*/calls--"`, nil, []string{"0 calls"}},
 		{0, "SELECT\ncalls.x/flows.y FROM calls,flows", nil, []string{"0 calls", "0 flows"}},
 		{0, "FROM read_parquet(['/d/tables/calls/part-000.parquet', 'd:\\calls\\x'])", nil, nil},
+		{0, "SHOW TABLES", nil, []string{"0 calls", "0 flows"}},
+		{0, `from ( show/**/tables)`, nil, []string{"0 calls", "0 flows"}},
+		{0, `FROM "information_schema".columns`, nil, []string{"0 calls", "0 flows"}},
 		{0, "WITH calls AS (SELECT 1) FROM calls", []string{"calls"}, nil},
 		{0, "WITH calls AS (SELECT 1) FROM main.calls", []string{"calls"}, []string{"0 calls"}},
 	} {

@@ -32,6 +32,18 @@ func (s Struct) Get(name string) any {
 	return nil
 }
 
+// Nameless reports whether the fields have no names, as in row(1, 2).
+func (s Struct) Nameless() bool { return len(s) > 0 && s[0].Name == "" }
+
+// Values returns the values of the fields in order.
+func (s Struct) Values() []any {
+	out := make([]any, len(s))
+	for i := range s {
+		out[i] = s[i].Value
+	}
+	return out
+}
+
 // Entry is one entry of a Map.
 type Entry struct{ Key, Value any }
 
