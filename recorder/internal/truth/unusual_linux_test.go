@@ -13,6 +13,8 @@ import (
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
+
+	"github.com/pcapsule/pcapsule/recorder"
 )
 
 // unusual plays parts with kinds of sockets and uses of them that few programs have.
@@ -153,6 +155,28 @@ func unusual(role []string) {
 			report("src", name)
 			must(unix.Read(fd, make([]byte, 512)))
 		}
+	case "host tcp": // a server whose recorder has inherited its listener
+		plain := net.ListenConfig{} // with Multipath TCP, the process has another socket than the connections
+		plain.SetMultipathTCP(false)
+		l := must(plain.Listen(context.Background(), "tcp", addr)).(*net.TCPListener)
+		c := part("record fd - "+rest[1]+" "+rest[2], must(l.File()))
+		stop := must(c.StdinPipe())
+		must(0, c.Start())
+		await("")
+		serveTCP(l, number(rest[0]))
+		must(0, stop.Close())
+		must(0, c.Wait())
+	case "newer tcp": // than the start of the recording
+		await("")
+		play(append([]string{"ask"}, role[1:]...))
+	case "record fd": // until its input ends
+		ctx, cancel := context.WithCancel(context.Background())
+		go func() {
+			os.Stdin.Read(make([]byte, 1))
+			cancel()
+		}()
+		must(recorder.Run(ctx, recorder.Options{File: rest[0], Cgroup: rest[1], NoNames: true, RingBuffer: 4 << 20, OnError: func(err error) { must(0, err) },
+			OnStart: func(recorder.Started) { must(0, os.WriteFile(os.Getenv(begunEnv), nil, 0o600)) }}))
 	default:
 		must(0, fmt.Errorf("no part %q", role))
 	}
