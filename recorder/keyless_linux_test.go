@@ -2,6 +2,7 @@ package recorder
 
 import (
 	"bufio"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -202,6 +203,10 @@ func TestWhyAKeyIsMissing(t *testing.T) {
 	_, nobody, _ := net.SplitHostPort(silent.Addr().String())
 	slow := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { time.Sleep(2 * time.Second) }))
 	defer slow.Close()
+	quiet := httptest.NewUnstartedServer(slow.Config.Handler)
+	quiet.TLS = &tls.Config{SessionTicketsDisabled: true}
+	quiet.StartTLS()
+	defer quiet.Close()
 	chosen := keys.Selector{Cgroups: []string{path}}
 	golang := func() []string {
 		return []string{built(t, "main.go", goClient, "go", "build", "-o", "OUT", "IN"), port}
@@ -218,6 +223,7 @@ func TestWhyAKeyIsMissing(t *testing.T) {
 		{"a program with libssl that waits for its probe", chosen, func() []string { return []string{"curl", "-sk", slow.URL, "https://127.0.0.1:" + port} }, true, ""},
 		{"a program with libssl that is faster than its probe", chosen, func() []string { return []string{"curl", "-sk", "https://127.0.0.1:" + port} }, true, "late gone"},
 		{"a program that no rule chooses", keys.Selector{Executables: []string{"other"}}, func() []string { return []string{"curl", "-sk", "https://127.0.0.1:" + port} }, false, "not_chosen"},
+		{"a server that sends nothing after the handshake", chosen, func() []string { return []string{"timeout", "-s", "KILL", "3", "curl", "-sk", slow.URL, quiet.URL} }, false, "no_capture"},
 		{"a server that does not answer", chosen, func() []string { return []string{"curl", "-sk", "https://127.0.0.1:" + nobody} }, false, "unfinished"},
 		{"Java", chosen, func() []string { return []string{"keytool", "-printcert", "-sslserver", "127.0.0.1:" + port} }, false, "unsupported"},
 		{"a static OpenSSL without symbols", chosen, func() []string {

@@ -261,6 +261,9 @@ struct sock_common {
 struct sock {
 	struct sock_common __sk_common;
 	socket_lock_t sk_lock;
+	struct {
+		int len;
+	} sk_backlog;
 	u16 sk_protocol;
 	struct sock_cgroup_data sk_cgrp_data;
 } RELOCATED;

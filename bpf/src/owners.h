@@ -186,7 +186,10 @@ int open_sockets(struct bpf_iter__task_file *ctx)
 		o->holder = id;
 		o->holders++;
 	}
-	mark_own(o, id);
+	if (o->holders > 1)
+		o->own = 0; /* another program's, which the recorder inherited */
+	else
+		mark_own(o, id);
 	ADD(sockets_found, 1);
 	return 0;
 }

@@ -173,7 +173,11 @@ static __always_inline u64 user(void)
 	}
 }
 
-/* held reports whether the current task holds the socket's lock: it is then the writer. */
+/*
+ * held reports whether the current task is the writer: it holds the socket's lock, and no
+ * packet arrived since it took it. Before it gives the lock back, it handles those that did,
+ * and they may let data go that another task wrote.
+ */
 static __always_inline bool held(struct __sk_buff *skb)
 {
 	struct bpf_sock *sk = skb->sk;
@@ -182,7 +186,7 @@ static __always_inline bool held(struct __sk_buff *skb)
 	if (!sk)
 		return 0;
 	tp = bpf_skc_to_tcp_sock(sk);
-	return tp && tp->inet_conn.icsk_inet.sk.sk_lock.owned == 1;
+	return tp && !((tp->inet_conn.icsk_inet.sk.sk_lock.owned ^ 1) | tp->inet_conn.icsk_inet.sk.sk_backlog.len);
 }
 
 static __always_inline void choose(struct packet *p, struct owner *o)

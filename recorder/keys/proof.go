@@ -182,6 +182,29 @@ func (c *conversation) opens13(secret []byte, side, most int) bool {
 	return false
 }
 
+// continues reports whether a side has records after those of its handshake, which a TLS 1.3
+// traffic secret opens.
+func (c *conversation) continues(handshake []byte, side int) bool {
+	o, err := secrets.Open13(c.suite, handshake)
+	if err != nil {
+		return false
+	}
+	list := c.client
+	if side != 0 {
+		list = c.server
+	}
+	seq := uint64(0)
+	for _, r := range list {
+		r.Seq = seq
+		if _, _, err := o.Open(nil, &r); err == nil {
+			seq++
+		} else if seq > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // opens12 reports whether a master secret opens a side's first protected record.
 func (c *conversation) opens12(master []byte) bool {
 	if c.version == secrets.TLS13 || len(master) != 48 {

@@ -3,6 +3,7 @@ package keys
 import (
 	"crypto/hkdf"
 	"encoding/binary"
+	"slices"
 
 	bpf "github.com/pcapsule/pcapsule/bpf/keys"
 	"github.com/pcapsule/pcapsule/recorder/secrets"
@@ -20,6 +21,14 @@ const (
 type object struct {
 	data []byte
 	hops map[uint32][]byte
+	// The last search that found the secrets of a handshake, but no record after it.
+	half half
+}
+
+type half struct {
+	random  [32]byte
+	layout  layout // of the handshake's secrets only
+	records int    // that were captured
 }
 
 // at implements get for an object.
@@ -135,7 +144,9 @@ func (o *object) search(from Captured, l *layout) (ok bool, err error) {
 			if len(c.client) < 2 || len(c.server) < 2 {
 				return false, errMore
 			}
-			ok = o.search13(c, &found)
+			if ok, err = o.search13(c, &found); err != nil {
+				return false, err
+			}
 		} else {
 			if len(c.client) == 0 && len(c.server) == 0 {
 				return false, errMore
@@ -171,8 +182,12 @@ func (o *object) search12(c *conversation, l *layout) bool {
 	return false
 }
 
-func (o *object) search13(c *conversation, l *layout) bool {
-	n := c.suite.Hash.Size()
+func (o *object) search13(c *conversation, l *layout) (ok bool, err error) {
+	n, records := c.suite.Hash.Size(), len(c.client)+len(c.server)
+	known := o.half.records > 0 && o.half.random == [32]byte(c.clientRandom)
+	if known && o.half.records == records {
+		return false, errMore
+	}
 	slots := o.slots(n, len(o.data), false)
 	value := func(p *place) []byte { return o.at(p)[:n] }
 	find := func(side, most int) *place {
@@ -183,26 +198,35 @@ func (o *object) search13(c *conversation, l *layout) bool {
 		}
 		return nil
 	}
-	// The server's first protected record belongs to the handshake. So does the client's first
-	// one or, after early data, a later one.
-	if l.ServerHandshake = find(1, 1); l.ServerHandshake != nil {
+	if known {
+		*l = o.half.layout
+	} else if l.ServerHandshake = find(1, 1); l.ServerHandshake != nil {
+		// The server's first protected record belongs to the handshake. So does the client's
+		// first one or, after early data, a later one.
 		l.ClientHandshake = find(0, maxSealed)
 	} else {
 		o.searchPair(c, slots, l)
 	}
 	if l.Handshake == nil && l.ClientHandshake == nil {
-		return false
+		return false, nil
 	}
+	shake := *l
 	// Search for traffic secrets, except at the places of the handshake.
-	rest := slots[:0:0]
-	for _, p := range slots {
-		if p != l.ServerHandshake && p != l.ClientHandshake && p != l.Handshake && p != l.Hash {
-			rest = append(rest, p)
-		}
-	}
-	slots = rest
+	slots = slices.DeleteFunc(slots, func(p *place) bool {
+		return slices.ContainsFunc(shake.fields(), func(q *place) bool { return q != nil && *q == *p })
+	})
 	l.ClientTraffic, l.ServerTraffic = find(0, maxSealed), find(1, maxSealed)
-	return l.ClientTraffic != nil && l.ServerTraffic != nil
+	var client, server []byte // of the handshake
+	if l.Handshake != nil {
+		client, server = derive(value(l.Handshake), "c hs traffic", value(l.Hash)), derive(value(l.Handshake), "s hs traffic", value(l.Hash))
+	} else {
+		client, server = value(l.ClientHandshake), value(l.ServerHandshake)
+	}
+	if l.ClientTraffic == nil && !c.continues(client, 0) || l.ServerTraffic == nil && !c.continues(server, 1) {
+		o.half = half{[32]byte(c.clientRandom), shake, records}
+		return false, errMore
+	}
+	return l.ClientTraffic != nil && l.ServerTraffic != nil, nil
 }
 
 // searchPair finds the handshake secret and the hash from which traffic secrets are derived.

@@ -309,6 +309,49 @@ func TestSearch(t *testing.T) {
 	})
 }
 
+// TestSearchWaitsForRecords searches with each number of captured records. A search of an object
+// that has the secrets fails only because more must be captured.
+func TestSearchWaitsForRecords(t *testing.T) {
+	r := mrand.New(mrand.NewPCG(1, 2))
+	ends := func(b []byte) (list []int) {
+		at := 0
+		eachRecord(b, func(r secrets.Record) bool {
+			at += recordHead + len(r.Body)
+			list = append(list, at)
+			return true
+		})
+		return list
+	}
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		k := realTalk(t, version, 0)
+		again := heap(r) // is searched with more and more records
+		found := 0
+		for _, server := range ends(k.server) {
+			for _, client := range ends(k.client) {
+				once := heap(r)
+				for _, o := range []*object{once, again} {
+					o.put(352, k.random)
+					for i, label := range []secrets.Label{secrets.ClientHandshakeTraffic, secrets.ServerHandshakeTraffic, secrets.ClientTraffic, secrets.ServerTraffic, secrets.ClientRandom} {
+						o.put(6036+64*i, k.secrets[label])
+					}
+					part, l := talk{client: k.client[:client], server: k.server[:server], random: k.random}, layout{}
+					ok, err := o.search(&part, &l)
+					if !ok && err != errMore {
+						t.Errorf("%s with %d and %d bytes: %v", tls.VersionName(version), client, server, err)
+					}
+					if ok {
+						found++
+						compareSecrets(t, &l, o, k, len(k.secrets[secrets.ClientTraffic]))
+					}
+				}
+			}
+		}
+		if found == 0 {
+			t.Errorf("%s: found nothing", tls.VersionName(version))
+		}
+	}
+}
+
 func TestOnlyTrueSecretsOpenRecords(t *testing.T) {
 	for _, k := range []*talk{realTalk(t, tls.VersionTLS13, 0), realTalk(t, tls.VersionTLS12, 0), realTalk(t, tls.VersionTLS12, tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA), madeTalk(t)} {
 		c, err := converse(k.client, k.server)

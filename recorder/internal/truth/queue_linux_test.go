@@ -108,7 +108,7 @@ func asks(role []string) {
 			c.Close()
 		}
 	default:
-		must(0, fmt.Errorf("no part %q", role))
+		unusual(role)
 	}
 }
 

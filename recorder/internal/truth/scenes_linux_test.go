@@ -44,7 +44,7 @@ func pods(rules ...string) []string {
 }
 
 func scenes() []scene {
-	return slices.Concat(translated(), processes(), queues(), namespaces())
+	return slices.Concat(translated(), processes(), queues(), namespaces(), unusualScenes())
 }
 
 // translated are simple parts with address translation on their own machine.

@@ -344,3 +344,14 @@ func TestEqualConversationsInTwoNetworks(t *testing.T) {
 	})
 	compare(t, &scene{dst: "127.0.0.1:8080"}, append(truth[0], truth[1]...), calls(t, out, ""))
 }
+
+// TestServerOfTheRecordersParent checks that a socket is not the recorder's own only because
+// the recorder inherited it from a server that still uses it.
+func TestServerOfTheRecordersParent(t *testing.T) {
+	group := cgroup(t)
+	record(t, group, func() {}) // skips if it cannot
+	s := newStage(t, group)
+	out := filepath.Join(t.TempDir(), "out.pcapng")
+	truth := s.parts("host tcp 127.0.0.1:8080 3 "+out+" "+group, "newer tcp 127.0.0.1:8080 3 a")
+	compare(t, &scene{dst: "127.0.0.1:8080"}, truth, calls(t, out, ""))
+}
