@@ -1,21 +1,21 @@
 package workload
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"sort"
+	"strings"
 )
 
-// Workloads returns the known pods, services, nodes and network policies, by kind, namespace, name,
-// start and UID.
+// Workloads returns the known pods, services, nodes, namespaces and network policies, by kind,
+// namespace, name, start, UID and sighting. Dumps with other labels of a namespace, or another spec
+// of a policy, give several rows of it.
 func (x *Index) Workloads() []Workload {
 	v := x.current()
-	rows := make([]Workload, 0, len(v.objects))
+	rows := slices.Clone(v.others)
 	for i := range v.objects {
 		rows = append(rows, v.row(&v.objects[i]))
-	}
-	for _, p := range x.policies {
-		rows = append(rows, p.row())
 	}
 	slices.SortFunc(rows, compareWorkloads)
 	return rows
@@ -41,7 +41,10 @@ func (v *view) row(o *object) Workload {
 	w := Workload{
 		Kind: o.kind, Namespace: c.namespace, Name: c.name, UID: c.uid, ValidFrom: o.from, ValidTo: o.to,
 		Owner: id.Workload, OwnerKind: id.WorkloadKind, OwnerDerived: id.OwnerDerived,
-		Labels: c.labels, Ports: o.ports, Source: c.source,
+		Labels: c.labels, Ports: o.ports, Source: c.source, Seen: c.seen,
+	}
+	if c.other != 0 {
+		w.Since = c.seen
 	}
 	if o.kind == "pod" {
 		w.Node, w.Services = id.Node, id.Services
@@ -53,14 +56,23 @@ func (v *view) row(o *object) Workload {
 	return w
 }
 
+// row returns the row of an object without addresses.
+func (c *common) row(kind string, end int64) Workload {
+	return Workload{Kind: kind, Namespace: c.namespace, Name: c.name, UID: c.uid, ValidFrom: c.created, ValidTo: end, Labels: c.labels, Source: c.source, Seen: c.seen}
+}
+
 func compareWorkloads(a, b Workload) int {
 	for _, c := range [...]int{
 		compareText(a.Kind, b.Kind), compareText(a.Namespace, b.Namespace), compareText(a.Name, b.Name),
-		cmp64(a.ValidFrom, b.ValidFrom), compareText(a.UID, b.UID),
+		cmp64(a.ValidFrom, b.ValidFrom), compareText(a.UID, b.UID), cmp64(a.Seen, b.Seen), compareText(a.Spec, b.Spec), slices.CompareFunc(a.Labels, b.Labels, compareLabels),
 	} {
 		if c != 0 {
 			return c
 		}
 	}
 	return 0
+}
+
+func compareLabels(a, b Label) int {
+	return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Value, b.Value))
 }
