@@ -214,7 +214,7 @@ func kubeObjectOf(text string) *kubeObject {
 }
 
 // reduced is a dump with only the objects that belong to addresses: those that have one, what owns
-// them, their nodes, their events and their network policies. The exporter writes dumps with one object a line.
+// them, their nodes, namespaces, events and network policies. The exporter writes dumps with one object a line.
 func reduced(data []byte, addrs map[string]bool) []byte {
 	var head, list, foot []string
 	var objects []*kubeObject
@@ -261,7 +261,7 @@ func reduced(data []byte, addrs map[string]bool) []byte {
 		}
 	}
 	for _, o := range objects {
-		if o.keep || o.kind == "NetworkPolicy" && slices.ContainsFunc(objects, o.selects) {
+		if o.keep || (o.kind == "NetworkPolicy" || o.kind == "Namespace") && slices.ContainsFunc(objects, o.selects) {
 			list = append(list, o.text)
 		}
 	}
@@ -272,8 +272,11 @@ func reduced(data []byte, addrs map[string]bool) []byte {
 	return []byte(strings.Join(head, "") + body + strings.Join(foot, ""))
 }
 
-// selects reports whether a network policy may be about a pod that is kept.
+// selects reports whether a network policy may be about a pod that is kept, or a namespace has one.
 func (o *kubeObject) selects(pod *kubeObject) bool {
+	if o.kind == "Namespace" {
+		return pod.kind == "Pod" && pod.keep && pod.space == o.name
+	}
 	if pod.kind != "Pod" || !pod.keep || pod.space != o.space {
 		return false
 	}

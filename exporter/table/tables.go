@@ -253,20 +253,22 @@ type OSEvent struct {
 
 // Workload is one Kubernetes object with addresses, during the time for which it is known.
 type Workload struct {
-	Kind        string      `col:"kind" enc:"dict" doc:"pod, service, node or networkpolicy"`
+	Kind        string      `col:"kind" enc:"dict" doc:"pod, service, node, namespace or networkpolicy"`
 	Namespace   Opt[string] `col:"namespace" enc:"dict" doc:"namespace"`
 	Name        string      `col:"name" doc:"name"`
 	UID         Opt[string] `col:"uid" doc:"UID"`
 	Addresses   []string    `col:"addresses" doc:"addresses, sorted"`
 	ValidFromNs int64       `col:"valid_from_ns" unit:"ns" doc:"start of its lifetime; 0 if unknown"`
-	ValidToNs   Opt[int64]  `col:"valid_to_ns" unit:"ns" doc:"end of its lifetime; null if it still existed at the last dump"`
+	ValidToNs   Opt[int64]  `col:"valid_to_ns" unit:"ns" doc:"end of its lifetime, or the first complete dump without it or with another spec; null if the last dump has it"`
 	Owner       Opt[string] `col:"owner" doc:"name of the topmost owner"`
 	OwnerKind   Opt[string] `col:"owner_kind" enc:"dict" doc:"kind of the topmost owner"`
 	Node        Opt[string] `col:"node" enc:"dict" doc:"node of a pod"`
 	Labels      []Pair      `col:"labels" doc:"labels, sorted by name"`
 	Services    []string    `col:"services" doc:"services in front of a pod, sorted"`
-	Ports       []Pair      `col:"ports" doc:"ports of a service, such as tcp/80, and the port on which the pods behind it listen; empty if no dump contains them"`
-	Spec        Opt[string] `col:"spec" doc:"spec of a network policy: JSON with the fields of networking.k8s.io/v1"`
+	Ports       []Pair      `col:"ports" doc:"ports of a service, such as tcp/80, and the port on which the pods behind it listen; named ports of a pod, such as tcp/http; empty if no dump contains them"`
+	Spec        Opt[string] `col:"spec" doc:"spec of a network policy: JSON with the fields of networking.k8s.io/v1; null if it could not be read"`
+	SeenNs      int64       `col:"seen_ns" unit:"ns" doc:"newest dump that shows it with these labels and this spec; 0 if unknown. A namespace with other labels in another dump, or a policy with another spec, has another row"`
+	SinceNs     Opt[int64]  `col:"since_ns" unit:"ns" doc:"time from which its labels and its spec are known to be these: an earlier dump shows other labels, or the policy was not changed since it was made; null if no dump shows it"`
 	Source      string      `col:"source" enc:"dict" doc:"input file that named it"`
 }
 

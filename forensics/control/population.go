@@ -117,7 +117,7 @@ func (j *judge) accesses(ctx context.Context, r *requirement) (Population, error
 	}
 	if n := int64(len(j.out.Accesses)); n < p.Count {
 		j.out.Truncated = true
-		j.out.Notes = append(j.out.Notes, plural.Sprintf("the first %d of %d {access is|accesses are} listed; audit_access with pii lists all", n, p.Count))
+		j.out.Notes = append(j.out.Notes, plural.Sprintf("the first %d of %d {access is|accesses are} listed; the report card-accesses lists all", n, p.Count))
 	}
 	return p, nil
 }

@@ -38,7 +38,8 @@ const (
 // Rank orders severities, worst first: 0 is High. An unknown severity has rank -1.
 func Rank(severity string) int { return slices.Index(severities, severity) }
 
-// maxPerAnalyzer is the highest number of findings per analyzer, and maxRows that of groups.
+// maxPerAnalyzer is the highest number of findings per analyzer, unless all calls are wanted, and
+// maxRows that of groups.
 const (
 	maxPerAnalyzer = 1000
 	maxRows        = 20_000
@@ -130,7 +131,7 @@ func (l *Look) Rows(ctx context.Context, sql string, args ...any) ([]Row, error)
 
 // Add reports a finding. Empty ends, times and calls are filled from r.
 func (l *Look) Add(r Row, f Finding) {
-	if len(l.found) >= maxPerAnalyzer {
+	if len(l.found) >= maxPerAnalyzer && !l.all {
 		l.more = true
 		return
 	}

@@ -13,8 +13,8 @@ import (
 // maxBound is the highest number of calls behind one name in KFL.
 const maxBound = 1_000_000
 
-// Bind lets KFL refer to findings of a case, as in finding == "missing-auth", or to a single one by
-// the id after a slash, as answers show it. An analyzer runs when a filter first names it.
+// Bind lets KFL refer to findings of a case, as in finding == "missing-auth", to those of a kind, as in
+// finding == "sensitive-data/card", or to a single one by the id after a slash, as answers show it. An analyzer runs when a filter first names it.
 func Bind(c *forensics.Case, analyzers []Analyzer) {
 	c.UseFindings(&kflFindings{c: c, analyzers: analyzers, known: map[string][]Finding{}, numbers: map[string][]int64{}, running: make(chan struct{}, 1)})
 }
@@ -54,9 +54,9 @@ func (b *kflFindings) Calls(ctx context.Context, name string) ([]int64, error) {
 		return nil, err
 	}
 	var ids []string
-	there := one == ""
+	there := one == "" || slices.ContainsFunc(b.analyzers, func(a Analyzer) bool { return a.Name == kind && slices.Contains(a.Kinds, one) })
 	for _, f := range found {
-		if one == "" || f.ID == name {
+		if one == "" || f.Kind == one || f.ID == name {
 			ids, there = append(ids, f.CallIDs...), true
 		}
 	}
@@ -88,6 +88,9 @@ func (b *kflFindings) find(ctx context.Context, kind string) ([]Finding, error) 
 	l := &Look{Case: b.c, From: first, To: last, Calls: "calls_raw", Where: "true", name: kind, of: b.analyzers[i], all: true}
 	if err := b.analyzers[i].Find(ctx, l); err != nil {
 		return nil, fmt.Errorf("running analyzer %s: %w", kind, err)
+	}
+	if l.more {
+		return nil, fmt.Errorf("%s has more findings than a filter can use", kind)
 	}
 	b.known[kind] = l.found
 	return l.found, nil

@@ -150,7 +150,7 @@ func nearest(name string, all []string) string {
 // Question is the question list_findings with these analyzers.
 func Question(analyzers []Analyzer) ask.Question {
 	q := ask.New("list_findings", "Findings: security, secrets, certificates, egress, beacons",
-		"Run the analyzers: missing authentication, forwarded tokens, weak TLS, certificates, plaintext credentials, personal data and secrets with masked evidence, deprecated protocols, administrative access, egress and segmentation against an allow-list, beacons, DNS tunnels and failures, unusual destinations and volumes, coverage gaps.", true,
+		"Run the analyzers: missing authentication, forwarded tokens, weak TLS, certificates, plaintext credentials, personal data and secrets with masked evidence, deprecated protocols, administrative access, connections that network policies refuse, egress and segmentation against an allow-list, beacons, DNS tunnels and failures, unusual destinations and volumes, coverage gaps.", true,
 		func(ctx context.Context, c *forensics.Case, in In) (*Out, error) { return Run(ctx, c, analyzers, in) })
 	q.Sums = []string{"summary"}
 	return q

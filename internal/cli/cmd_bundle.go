@@ -57,7 +57,7 @@ folders of captures, or - for standard input. Damaged files are read as far as p
 damage is counted. The same captures always produce the same bundle. Without -o the bundle is
 named after the first capture and created in the current folder.`,
 		Example: `  pcapsule bundle capture.pcapng
-  kubectl get pods,services,endpointslices,deployments,replicasets,nodes,networkpolicies,events -A -o json > kube.json
+  kubectl get pods,services,endpointslices,deployments,replicasets,nodes,namespaces,networkpolicies,events -A -o json > kube.json
   pcapsule bundle capture.pcapng --keys sslkeys.log -o incident.pcapsule
   pcapsule bundle node1.pcap node2.pcap.gz --kube kube.json -o incident.pcapsule
   tcpdump -i any -w - | pcapsule bundle - -o live.pcapsule`,

@@ -177,6 +177,19 @@ func (b *builder) addServices() {
 	}
 }
 
+// namedPorts returns the ports of the pod's containers that have a name.
+func (p *pod) namedPorts() []ServicePort {
+	var out []ServicePort
+	for _, c := range p.containers {
+		for _, cp := range c.ports {
+			if cp.name != "" && (!c.init || c.sidecar) {
+				out = append(out, ServicePort{Protocol: protocolName(cp.proto), Name: cp.name, Target: cp.port})
+			}
+		}
+	}
+	return out
+}
+
 // targets finds the ports on which the pods behind a service listen. A name is resolved with
 // the first of its pods, by namespace and name, that has it.
 func (b *builder) targets(s *service) []ServicePort {

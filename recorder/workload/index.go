@@ -2,6 +2,7 @@ package workload
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
 	"slices"
 	"sync"
@@ -21,7 +22,8 @@ type Index struct {
 	backends map[string]*backends // by namespace and service
 	cidrs    map[string]*cidrs
 	events   map[string]*event
-	policies map[string]*netpolicy
+	policies map[string]*netpolicy // by key and content: each spec that a dump shows
+	spaces   map[string]*common    // namespaces, likewise
 	lists    map[list]struct{}
 	names    map[netip.Addr][]hostName
 	said     map[netip.Addr][]Identity // segment, ptcpdump
@@ -35,7 +37,7 @@ func NewIndex() *Index {
 	return &Index{
 		texts: map[string]string{}, pods: map[string]*pod{}, services: map[string]*service{},
 		nodes: map[string]*node{}, owners: map[string]*owner{}, backends: map[string]*backends{},
-		cidrs: map[string]*cidrs{}, events: map[string]*event{}, policies: map[string]*netpolicy{}, lists: map[list]struct{}{},
+		cidrs: map[string]*cidrs{}, events: map[string]*event{}, policies: map[string]*netpolicy{}, spaces: map[string]*common{}, lists: map[list]struct{}{},
 		names: map[netip.Addr][]hostName{}, said: map[netip.Addr][]Identity{},
 	}
 }
@@ -66,6 +68,7 @@ type unit struct {
 	events   []*event
 
 	netpolicies []*netpolicy
+	spaces      []*common
 
 	newest  int64
 	owned   bool // it contains where and when each object was seen
@@ -97,7 +100,11 @@ func (x *Index) commit(u *unit, source string, seen int64, whole bool) {
 	}
 	for _, o := range u.netpolicies {
 		stamp(&o.common, source, seen)
-		put(x, x.policies, o.key(), o, func(p *netpolicy) *common { return &p.common })
+		put(x, x.policies, o.key()+"\x00"+o.text, o, func(p *netpolicy) *common { return &p.common })
+	}
+	for _, o := range u.spaces {
+		stamp(o, source, seen)
+		put(x, x.spaces, fmt.Sprint(o.key(), o.labels), o, func(c *common) *common { return c })
 	}
 	for _, o := range u.events {
 		stamp(&o.common, source, seen)
@@ -135,13 +142,17 @@ func put[T any](x *Index, m map[string]*T, key string, o *T, of func(*T) *common
 	}
 	was := of(old)
 	addrs := mergeAddrs(was.addrs, now.addrs)
+	other := max(was.other, now.other)
+	if !slices.Equal(was.labels, now.labels) {
+		other = max(other, min(was.seen, now.seen))
+	}
 	if now.newer(was) {
 		x.kept -= was.cost
 	} else {
 		x.kept -= now.cost
 		o, now = old, was
 	}
-	now.addrs = addrs
+	now.addrs, now.other = addrs, other
 	m[key] = o
 }
 
@@ -184,8 +195,8 @@ func (x *Index) addBackends(b *backends) {
 }
 
 // complete returns the kinds of which a list probably contained all objects: pods or services
-// from more than one namespace mean all namespaces, more than one node means all nodes. An
-// object of these kinds that is missing from a later list no longer exists.
+// from more than one namespace mean all namespaces, more than one node means all nodes, and
+// a policy with anything of another namespace means all policies. An object of these kinds that is missing from a later list no longer exists.
 func (u *unit) complete() []string {
 	var out []string
 	if namespaces(u.pods, func(p *pod) string { return p.namespace }) > 1 {
@@ -196,6 +207,14 @@ func (u *unit) complete() []string {
 	}
 	if len(u.nodes) > 1 {
 		out = append(out, "node")
+	}
+	if len(u.netpolicies) > 0 {
+		of := u.netpolicies[0].namespace
+		elsewhere := func(namespace string) bool { return namespace != of }
+		if slices.ContainsFunc(u.netpolicies, func(p *netpolicy) bool { return elsewhere(p.namespace) }) || slices.ContainsFunc(u.pods, func(p *pod) bool { return elsewhere(p.namespace) }) ||
+			slices.ContainsFunc(u.services, func(s *service) bool { return elsewhere(s.namespace) }) {
+			out = append(out, "networkpolicy")
+		}
 	}
 	return out
 }

@@ -11,8 +11,8 @@ import (
 // ErrNothing is returned for an input without any object of its kind.
 var ErrNothing = errors.New("the input contains no Kubernetes object")
 
-// AddKube reads what `kubectl get pods,services,endpointslices,deployments,replicasets,nodes,events
-// -A -o json` prints: a List, single objects, a file for each kind, documents one after
+// AddKube reads what `kubectl get pods,services,endpointslices,deployments,replicasets,nodes,
+// namespaces,networkpolicies,events -A -o json` prints: a List, single objects, a file for each kind, documents one after
 // another, or one on each line. Kinds that are not used are counted and skipped. Sightings of
 // one object at several times are merged by its UID. The time of a sighting is the newest
 // time inside its list. If the text becomes invalid, the error is a *SyntaxError, and the
@@ -100,6 +100,9 @@ func (in *intake) object(raw []byte, listKind string, inList bool) {
 	case !used:
 		in.stats.Unused++
 		return
+	case err != nil && o.Kind == "NetworkPolicy" && o.Metadata.Name != "":
+		o.Spec = nil // a policy that cannot be read may allow anything, so that it exists matters
+		in.stats.Malformed++
 	case err != nil || o.Metadata.Name == "" && o.Kind != ownDump:
 		in.list.partial = true
 		in.stats.Malformed++
@@ -129,7 +132,7 @@ func (in *intake) count(kind string, used bool) {
 // uses reports whether a kind is read. The group matters: Knative also has a Service.
 func uses(kind, bare string, noGroup bool) bool {
 	switch kind {
-	case "Pod", "Service", "Node", "Endpoints", "Event", "events.k8s.io/Event", "discovery.k8s.io/EndpointSlice",
+	case "Pod", "Service", "Node", "Namespace", "Endpoints", "Event", "events.k8s.io/Event", "discovery.k8s.io/EndpointSlice",
 		"apps/ReplicaSet", "extensions/ReplicaSet", "apps/Deployment", "extensions/Deployment", "batch/Job",
 		"networking.k8s.io/ServiceCIDR", "networking.k8s.io/NetworkPolicy", ownGroup + "/" + ownDump, ownGroup + "/" + ownHost:
 		return true
@@ -179,11 +182,13 @@ func (in *intake) convert(u *unit, o *wireObject) {
 			v.prefixes = c.prefixes(o.Spec.CIDRs...)
 		}
 		made, add = &v.common, func() { u.cidrs = append(u.cidrs, v) }
+	case "Namespace":
+		v := c.common(&o.Metadata)
+		made, add = &v, func() { u.spaces = append(u.spaces, &v) }
 	case "NetworkPolicy":
-		v, ok := c.netpolicy(o)
-		if !ok {
+		v := c.netpolicy(o)
+		if v.text == "" && o.Spec != nil {
 			in.stats.Limited++
-			return
 		}
 		made, add = &v.common, func() { u.netpolicies = append(u.netpolicies, v) }
 	case "Event":
@@ -203,7 +208,7 @@ func (in *intake) convert(u *unit, o *wireObject) {
 	in.x.kept += made.cost
 	if o.Own != nil {
 		u.owned = true
-		made.own, made.source, made.seen = true, c.name(o.Own.Source), parseTime(o.Own.Seen)
+		made.own, made.source, made.seen, made.other = true, c.name(o.Own.Source), parseTime(o.Own.Seen), parseTime(o.Own.Other)
 		for _, w := range limited(c, o.Own.Were, maxAddresses) {
 			if a, ok := parseAddr(w.Address); ok {
 				made.addrs = mergeAddrs(made.addrs, []seenAddr{{a, parseTime(w.Seen)}})

@@ -12,6 +12,7 @@ type common struct {
 	namespace, name, uid string
 	created, deleted     int64 // ns; 0 if unknown
 	labels               []Label
+	other                int64      // newest sighting of a pod with other labels; 0 if there is none
 	addrs                []seenAddr // sorted by address
 	source               string     // input of the newest sighting
 	seen                 int64      // time of the newest sighting

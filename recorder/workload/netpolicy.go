@@ -2,14 +2,15 @@ package workload
 
 import "encoding/json"
 
-// maxPolicy is the most bytes of one NetworkPolicy's spec.
+// maxPolicy is the highest number of bytes of one NetworkPolicy's spec.
 const maxPolicy = 64 << 10
 
 // netpolicy is a NetworkPolicy (networking.k8s.io/v1).
 type netpolicy struct {
 	common
-	spec *wireSpec // only the fields of a NetworkPolicy
-	text string    // the same in JSON
+	spec    *wireSpec // only the fields of a NetworkPolicy; nil if they could not be read
+	text    string    // the same in JSON
+	changes int64     // metadata.generation: 1 for a spec that was never changed; 0 if unknown
 }
 
 // wireLabels is a LabelSelector.
@@ -48,25 +49,33 @@ type wireRulePorts struct {
 	EndPort  int64       `json:"endPort,omitempty"`
 }
 
-// netpolicy converts a NetworkPolicy. ok is false if it is too large.
-func (c *converter) netpolicy(o *wireObject) (p *netpolicy, ok bool) {
-	p = &netpolicy{common: c.common(&o.Metadata), spec: &wireSpec{}}
-	if s := o.Spec; s != nil {
-		p.spec.PodSelector, p.spec.PolicyTypes, p.spec.Ingress, p.spec.Egress = s.PodSelector, s.PolicyTypes, s.Ingress, s.Egress
+// netpolicy converts a NetworkPolicy. If its spec is missing or too large, only its name is kept: that
+// the policy exists matters for what others refuse.
+func (c *converter) netpolicy(o *wireObject) *netpolicy {
+	p := &netpolicy{common: c.common(&o.Metadata), changes: o.Metadata.Changes}
+	if o.Spec == nil {
+		return p
 	}
-	text, err := json.Marshal(p.spec)
-	p.text = string(text)
-	c.cost += 4 * int64(len(text)) // the text, and the same in structs
-	return p, err == nil && len(text) <= maxPolicy
+	spec := &wireSpec{PodSelector: o.Spec.PodSelector, PolicyTypes: o.Spec.PolicyTypes, Ingress: o.Spec.Ingress, Egress: o.Spec.Egress}
+	if text, err := json.Marshal(spec); err == nil && len(text) <= maxPolicy {
+		p.spec, p.text = spec, string(text)
+		c.cost += 4 * int64(len(text)) // the text, and the same in structs
+	}
+	return p
 }
 
 func (p *netpolicy) wire() *wireObject {
 	o := wireOf(&p.common, "networking.k8s.io/v1", "NetworkPolicy")
-	o.Spec = p.spec
+	o.Spec, o.Metadata.Changes = p.spec, p.changes
 	return o
 }
 
-func (p *netpolicy) row() Workload {
-	return Workload{Kind: "networkpolicy", Namespace: p.namespace, Name: p.name, UID: p.uid, ValidFrom: p.created, ValidTo: p.deleted,
-		Labels: p.labels, Spec: p.text, Source: p.source}
+// row returns the row of one spec of a policy that ended at a time.
+func (p *netpolicy) row(end int64) Workload {
+	w := p.common.row("networkpolicy", end)
+	w.Spec = p.text
+	if p.changes == 1 {
+		w.Since = p.created
+	}
+	return w
 }

@@ -2,6 +2,9 @@ package workload
 
 import (
 	"bytes"
+	"fmt"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -40,7 +43,74 @@ func TestNetworkPoliciesAreKept(t *testing.T) {
 		t.Errorf("%v\n%s\n%s", err, &used, &again)
 	}
 	large := strings.Replace(policyDump, "10.1.0.0/16", strings.Repeat("x", maxPolicy), 1)
-	if stats, err := NewIndex().AddKube("cluster.json", strings.NewReader(large)); err != nil || stats.Kept != 1 || stats.Limited != 1 {
-		t.Errorf("a policy that is too large: %+v, %v", stats, err)
+	odd := strings.Replace(policyDump, `"ingress":[]`, `"ingress":"x"`, 1)
+	for text, want := range map[string]string{large: "db", odd: "deny"} { // its name is kept, because it may allow anything
+		z := NewIndex()
+		stats, err := z.AddKube("cluster.json", strings.NewReader(text))
+		if err != nil || stats.Kept != 2 || stats.Limited+stats.Malformed != 1 {
+			t.Errorf("a policy that cannot be used: %+v, %v", stats, err)
+		}
+		for _, w := range z.Workloads() {
+			if (w.Spec == "") != (w.Name == want) {
+				t.Errorf("%s has the spec %q", w.Name, w.Spec)
+			}
+		}
+	}
+}
+
+// dumpAt is a dump of two namespaces with a policy and a pod, whose newest time is at the minute.
+func dumpAt(minute, team, app, spec string) string {
+	if spec != "" {
+		spec = `,{"apiVersion":"networking.k8s.io/v1","kind":"NetworkPolicy","metadata":{"namespace":"shop","name":"db","uid":"u-1","generation":1,"creationTimestamp":"2026-01-01T00:00:00Z"},"spec":` + spec + `}`
+	}
+	return `{"kind":"List","items":[{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"shop","uid":"n-1","creationTimestamp":"2026-01-01T00:00:00Z","labels":{"team":"` + team + `"}}},
+		{"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"shop","name":"db-0","uid":"p-1","labels":{"app":"` + app + `"}},"status":{"conditions":[{"lastTransitionTime":"2026-01-02T03:` + minute + `:00Z"}]}},
+		{"apiVersion":"networking.k8s.io/v1","kind":"NetworkPolicy","metadata":{"namespace":"pay","name":"other","uid":"u-2"},"spec":{"podSelector":{}}}` + spec + `]}`
+}
+
+// TestChangesBetweenDumps reads dumps in every order: each spec of a policy and all labels of a
+// namespace are rows with their newest sighting, and a pod says since when its labels are known.
+func TestChangesBetweenDumps(t *testing.T) {
+	dumps := []string{dumpAt("10", "a", "db", `{"podSelector":{}}`), dumpAt("20", "a", "db", `{"podSelector":{}}`), dumpAt("30", "b", "quarantine", `{"policyTypes":["Egress"]}`), dumpAt("40", "b", "quarantine", "")}
+	const minute = 60_000_000_000
+	base := parseTime("2026-01-02T03:00:00Z")
+	var first []Workload
+	for _, order := range [][]int{{0, 1, 2, 3}, {3, 2, 1, 0}, {2, 0, 3, 1}} {
+		x := NewIndex()
+		for _, i := range order {
+			if _, err := x.AddKube("cluster.json", strings.NewReader(dumps[i])); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var used bytes.Buffer
+		if err := x.WriteUsed(&used); err != nil {
+			t.Fatal(err)
+		}
+		again := NewIndex()
+		if _, err := again.AddKube("identity.json", &used); err != nil {
+			t.Fatal(err)
+		}
+		rows := x.Workloads()
+		if first == nil {
+			first = rows
+		}
+		if !reflect.DeepEqual(rows, first) || !reflect.DeepEqual(again.Workloads(), first) {
+			t.Fatalf("order %v\n%+v\n%+v\n%+v", order, rows, again.Workloads(), first)
+		}
+	}
+	var got []string
+	for _, w := range first {
+		if w.Name != "other" {
+			got = append(got, fmt.Sprintf("%s %s %v %s seen %d to %d since %d", w.Kind, w.Name, w.Labels, w.Spec, (w.Seen-base)/minute, max(0, w.ValidTo-base)/minute, max(0, w.Since-base)/minute))
+			if w.Kind == "networkpolicy" && w.Since != w.ValidFrom {
+				t.Errorf("policy of generation 1 is known since %d", w.Since)
+			}
+		}
+	}
+	want := []string{"namespace shop [{team a}]  seen 20 to 0 since 0", "namespace shop [{team b}]  seen 40 to 0 since 0",
+		`networkpolicy db [] {"podSelector":{}} seen 20 to 30 since 0`, `networkpolicy db [] {"policyTypes":["Egress"]} seen 30 to 40 since 0`,
+		"pod db-0 [{app quarantine}]  seen 40 to 0 since 40"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }

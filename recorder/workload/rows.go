@@ -5,18 +5,17 @@ import (
 	"net/netip"
 	"slices"
 	"sort"
+	"strings"
 )
 
-// Workloads returns the known pods, services, nodes and network policies, by kind, namespace, name,
-// start and UID.
+// Workloads returns the known pods, services, nodes, namespaces and network policies, by kind,
+// namespace, name, start, UID and sighting. Dumps with other labels of a namespace, or another spec
+// of a policy, give several rows of it.
 func (x *Index) Workloads() []Workload {
 	v := x.current()
-	rows := make([]Workload, 0, len(v.objects))
+	rows := slices.Clone(v.others)
 	for i := range v.objects {
 		rows = append(rows, v.row(&v.objects[i]))
-	}
-	for _, p := range x.policies {
-		rows = append(rows, p.row())
 	}
 	slices.SortFunc(rows, compareWorkloads)
 	return rows
@@ -42,7 +41,10 @@ func (v *view) row(o *object) Workload {
 	w := Workload{
 		Kind: o.kind, Namespace: c.namespace, Name: c.name, UID: c.uid, ValidFrom: o.from, ValidTo: o.to,
 		Owner: id.Workload, OwnerKind: id.WorkloadKind, OwnerDerived: id.OwnerDerived,
-		Labels: c.labels, Ports: o.ports, Source: c.source,
+		Labels: c.labels, Ports: o.ports, Source: c.source, Seen: c.seen,
+	}
+	if c.other != 0 {
+		w.Since = c.seen
 	}
 	if o.kind == "pod" {
 		w.Node, w.Services = id.Node, id.Services
@@ -54,9 +56,19 @@ func (v *view) row(o *object) Workload {
 	return w
 }
 
+// row returns the row of an object without addresses.
+func (c *common) row(kind string, end int64) Workload {
+	return Workload{Kind: kind, Namespace: c.namespace, Name: c.name, UID: c.uid, ValidFrom: c.created, ValidTo: end, Labels: c.labels, Source: c.source, Seen: c.seen}
+}
+
 func compareWorkloads(a, b Workload) int {
 	return cmp.Or(
 		cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name),
-		cmp.Compare(a.ValidFrom, b.ValidFrom), cmp.Compare(a.UID, b.UID),
+		cmp.Compare(a.ValidFrom, b.ValidFrom), cmp.Compare(a.UID, b.UID), cmp.Compare(a.Seen, b.Seen), cmp.Compare(a.Spec, b.Spec),
+		slices.CompareFunc(a.Labels, b.Labels, compareLabels),
 	)
+}
+
+func compareLabels(a, b Label) int {
+	return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Value, b.Value))
 }

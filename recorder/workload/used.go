@@ -60,6 +60,9 @@ func (x *Index) WriteUsed(w io.Writer) error {
 	for _, p := range sorted(x.policies, func(p *netpolicy) *common { return &p.common }) {
 		out.object(p.wire())
 	}
+	for _, s := range sorted(x.spaces, func(c *common) *common { return c }) {
+		out.object(wireOf(s, "v1", "Namespace"))
+	}
 	for _, e := range sorted(x.events, func(e *event) *common { return &e.common }) {
 		out.object(e.wire())
 	}
@@ -126,6 +129,9 @@ func (x *Index) writeHosts(out *usedWriter) {
 	}
 }
 
+// listed are the kinds of which a list can be complete.
+var listed = []string{"pod", "service", "node", "networkpolicy"}
+
 // readOwn reads the two kinds that writeLists and writeHosts write.
 func (in *intake) readOwn(u *unit, o *wireObject) {
 	if o.Own == nil {
@@ -135,7 +141,7 @@ func (in *intake) readOwn(u *unit, o *wireObject) {
 	u.owned = true
 	source := cleanName(o.Own.Source)
 	for _, l := range limited(&in.c, o.Own.Lists, maxAddresses) {
-		if (l.Of == "pod" || l.Of == "service" || l.Of == "node") && len(in.x.lists) < maxTargets {
+		if slices.Contains(listed, l.Of) && len(in.x.lists) < maxTargets {
 			in.x.lists[list{l.Of, parseTime(l.Seen), source}] = struct{}{}
 		}
 	}
@@ -158,7 +164,7 @@ func wireOf(c *common, apiVersion, kind string) *wireObject {
 			Namespace: c.namespace, Name: c.name, UID: c.uid,
 			Created: formatTime(c.created), Deleted: formatTime(c.deleted),
 		},
-		Own: &wireOwn{Source: c.source, Seen: formatTime(c.seen)},
+		Own: &wireOwn{Source: c.source, Seen: formatTime(c.seen), Other: formatTime(c.other)},
 	}
 	if len(c.labels) > 0 {
 		o.Metadata.Labels = map[string]string{}

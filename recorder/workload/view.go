@@ -36,6 +36,7 @@ type view struct {
 	inside     map[netip.Prefix]struct{}
 	insideBits []int
 	objects    []object
+	others     []Workload // namespaces and network policies
 }
 
 // object is the source of a row of Workloads.
@@ -90,6 +91,7 @@ func (x *Index) build() *view {
 		h.pods, h.nodes, h.said, h.peers = b.clip(h.pods), b.clip(h.nodes), b.clip(h.said), b.clip(h.peers)
 	}
 	b.addRanges()
+	b.addOthers()
 	return b.v
 }
 
@@ -205,7 +207,7 @@ func (b *builder) addPods(pods []*pod) {
 		}
 		b.own(&id, p)
 		who := b.identity(id, p.containers)
-		b.v.objects = append(b.v.objects, object{kind: "pod", c: &p.common, from: from, to: to, who: who})
+		b.v.objects = append(b.v.objects, object{kind: "pod", c: &p.common, from: from, to: to, who: who, ports: p.namedPorts()})
 		for _, a := range p.addrs {
 			if !p.hostNetwork {
 				h := b.at(a.addr)
@@ -283,6 +285,16 @@ func (b *builder) addSaid() {
 				h.said = append(h.said, s)
 			}
 		}
+	}
+}
+
+// addOthers adds the rows of objects without addresses.
+func (b *builder) addOthers() {
+	for _, p := range b.x.policies {
+		b.v.others = append(b.v.others, p.row(b.end(&p.common, "networkpolicy", textEnd(p.deleted))))
+	}
+	for _, s := range b.x.spaces {
+		b.v.others = append(b.v.others, s.row("namespace", textEnd(s.deleted)))
 	}
 }
 

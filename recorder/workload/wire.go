@@ -45,6 +45,7 @@ type wireMeta struct {
 	Created   string            `json:"creationTimestamp,omitempty"`
 	Deleted   string            `json:"deletionTimestamp,omitempty"`
 	Grace     int64             `json:"deletionGracePeriodSeconds,omitempty"`
+	Changes   int64             `json:"generation,omitempty"` // of a NetworkPolicy: the number of its specs so far
 	Labels    map[string]string `json:"labels,omitempty"`
 	Owners    []wireOwner       `json:"ownerReferences,omitempty"`
 }
@@ -234,8 +235,9 @@ type wireOwn struct {
 	Source string           `json:"source,omitempty"`
 	Seen   string           `json:"seen,omitempty"`
 	Past   []wireTerminated `json:"terminations,omitempty"`
-	Were   []wireWas        `json:"addresses,omitempty"` // addresses with the last time each was seen
-	Lists  []wireList       `json:"lists,omitempty"`     // of kind Dump
+	Were   []wireWas        `json:"addresses,omitempty"`   // addresses with the last time each was seen
+	Other  string           `json:"otherLabels,omitempty"` // newest sighting with other labels
+	Lists  []wireList       `json:"lists,omitempty"`       // of kind Dump
 }
 
 type wireWas struct {

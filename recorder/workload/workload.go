@@ -65,7 +65,7 @@ type Identity struct {
 
 // Workload is one object with addresses, for the time it was known.
 type Workload struct {
-	Kind         string // pod, service, node or networkpolicy
+	Kind         string // pod, service, node, namespace or networkpolicy
 	Namespace    string
 	Name         string
 	UID          string
@@ -79,15 +79,19 @@ type Workload struct {
 	Labels       []Label // sorted by name
 	Ports        []ServicePort
 	Services     []string // in front of a pod, sorted
-	Spec         string   // of a network policy, JSON
+	Spec         string   // of a network policy, JSON; empty if it could not be read
+	Seen         int64    // newest dump that shows it with these labels and this spec; 0 if unknown
+	Since        int64    // time from which labels and spec are known to be these; 0 if no dump shows it
 	Source       string
 }
 
-// ServicePort is a port of a service, and the port on which its pods listen.
+// ServicePort is a port of a service, and the port on which its pods listen; or a port of a pod with
+// its name.
 type ServicePort struct {
 	Protocol string // TCP, UDP or SCTP
 	Port     uint16
 	Target   uint16 // 0 if unknown
+	Name     string // of a pod's port; then Port is 0
 }
 
 // Event is a Kubernetes event about an object, or an event derived from a pod's status.

@@ -295,11 +295,13 @@ func TestPortsBehindServices(t *testing.T) {
 	if _, err := again.AddKube("used", &used); err != nil {
 		t.Fatal(err)
 	}
-	want := []ServicePort{{"UDP", 53, 5353}, {"TCP", 80, 8080}, {"TCP", 81, 0}, {"TCP", 82, 82}, {"TCP", 83, 83}, {"TCP", 443, 8443}, {"TCP", 9000, 9000}}
+	want := []ServicePort{{"UDP", 53, 5353, ""}, {"TCP", 80, 8080, ""}, {"TCP", 81, 0, ""}, {"TCP", 82, 82, ""}, {"TCP", 83, 83, ""}, {"TCP", 443, 8443, ""}, {"TCP", 9000, 9000, ""}}
 	for _, w := range append(x.Workloads(), again.Workloads()...) {
 		switch {
 		case w.Kind == "service" && !slices.Equal(w.Ports, want):
 			t.Errorf("ports %v, want %v", w.Ports, want)
+		case w.Kind == "pod" && w.Name == "web-1" && !slices.Equal(w.Ports, []ServicePort{{"TCP", 0, 8080, "http"}, {"UDP", 0, 5353, "http"}}):
+			t.Errorf("named ports %v", w.Ports)
 		case w.Kind == "pod" && w.Name == "web-1" && !slices.Equal(w.Services, []string{"web"}):
 			t.Errorf("services %v", w.Services)
 		}

@@ -59,14 +59,30 @@ func read(answer, dst any) error {
 
 // answer asks a question. Sections that show different lists of one answer ask only once.
 func (b *builder) answer(name string, in map[string]any) (any, []int) {
+	all, raw := b.input(name, in)
 	if b.err != nil {
 		return nil, nil
 	}
-	i := slices.IndexFunc(b.in.Questions, func(q ask.Question) bool { return q.Name == name })
-	if i < 0 {
-		b.err = fmt.Errorf("no question %s", name)
-		return nil, nil
+	query := value.Query{Command: "pcapsule ask " + dashed(name) + " " + b.paths + flagsOf(all)}
+	asked := name + string(raw)
+	answer, ok := b.answers[asked]
+	if !ok {
+		if answer = b.run(name, raw); b.err != nil {
+			return nil, nil
+		}
+		b.answers[asked] = answer
 	}
+	return answer, b.number(query)
+}
+
+// page asks for a page of an answer, which the appendix lists only once.
+func (b *builder) page(name string, in map[string]any) any {
+	_, raw := b.input(name, in)
+	return b.run(name, raw)
+}
+
+// input is the input of a question in the window and with the filter of the report.
+func (b *builder) input(name string, in map[string]any) (map[string]any, []byte) {
 	all := map[string]any{}
 	for _, f := range [][2]string{{"from", b.in.Basis.From}, {"to", b.in.Basis.To}, {"kfl", b.in.Basis.KFL}} {
 		if f[1] != "" {
@@ -78,14 +94,21 @@ func (b *builder) answer(name string, in map[string]any) (any, []int) {
 		all[k] = v
 	}
 	raw, err := json.Marshal(all)
-	if err != nil {
+	if b.err == nil {
 		b.err = err
-		return nil, nil
 	}
-	query := value.Query{Command: "pcapsule ask " + dashed(name) + " " + b.paths + flagsOf(all)}
-	asked := name + string(raw)
-	if answer, ok := b.answers[asked]; ok {
-		return answer, b.number(query)
+	return all, raw
+}
+
+// run asks a question.
+func (b *builder) run(name string, raw []byte) any {
+	if b.err != nil {
+		return nil
+	}
+	i := slices.IndexFunc(b.in.Questions, func(q ask.Question) bool { return q.Name == name })
+	if i < 0 {
+		b.err = fmt.Errorf("no question %s", name)
+		return nil
 	}
 	q := b.in.Questions[i]
 	run := q.Ask
@@ -95,10 +118,8 @@ func (b *builder) answer(name string, in map[string]any) (any, []int) {
 	answer, err := run(b.ctx, b.c, raw)
 	if err != nil {
 		b.err = fmt.Errorf("asking %s: %w", name, err)
-		return nil, nil
 	}
-	b.answers[asked] = answer
-	return answer, b.number(query)
+	return answer
 }
 
 // lists adds the lists that the author gave to the input of the questions that take them.

@@ -65,7 +65,7 @@ func kinds() []kind {
 		{"made", nil, (*builder).made},
 		{"method", []string{"text"}, (*builder).method},
 		{"protocols", nil, (*builder).protocols},
-		{"question", []string{"ask", "in", "list", "columns", "empty", "limit", "kfl", "text", "bars"}, (*builder).question},
+		{"question", []string{"ask", "in", "list", "columns", "empty", "limit", "every", "kfl", "text", "bars"}, (*builder).question},
 		{"services", nil, (*builder).services},
 		{"sign-off", []string{"text", "sign"}, (*builder).signOff},
 		{"slow", []string{"limit"}, (*builder).slow},

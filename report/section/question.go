@@ -14,6 +14,7 @@ import (
 	"github.com/google/jsonschema-go/jsonschema"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/report/templates"
 	"github.com/pcapsule/pcapsule/report/value"
 )
@@ -21,7 +22,7 @@ import (
 // fieldsOf lists the inputs of a question, and the lists of its answer with the fields of their rows.
 // A list inside an object is named with a dot.
 func fieldsOf(q ask.Question) templates.Question {
-	out := templates.Question{In: slices.Sorted(maps.Keys(q.In.Properties)), Lists: map[string][]string{}}
+	out := templates.Question{In: slices.Sorted(maps.Keys(q.In.Properties)), Keyed: q.Keyed, Lists: map[string][]string{}}
 	var walk func(prefix string, s *jsonschema.Schema)
 	walk = func(prefix string, s *jsonschema.Schema) {
 		for name, p := range s.Properties {
@@ -56,19 +57,23 @@ func (b *builder) question(p *templates.Section) (value.Section, string) {
 	if p.Limit > 0 {
 		in["limit"] = p.Limit
 	}
+	if p.Every {
+		in["limit"] = ask.MaxRows
+	}
 	answer, query := b.answer(p.Ask, in)
+	tree := b.tree(answer)
+	list, _ := at(tree, p.List).([]any)
+	for page := tree; p.Every && b.err == nil && page["next_cursor"] != nil; {
+		if len(list) >= maxEvery {
+			b.err = fmt.Errorf("section %s: the list has more than %d rows: narrow it with --from, --to or --kfl, and make a report of each part", p.ID, maxEvery)
+			return s, ""
+		}
+		in["cursor"] = page["next_cursor"]
+		page = b.tree(b.page(p.Ask, in))
+		more, _ := at(page, p.List).([]any)
+		list = append(list, more...)
+	}
 	if b.err != nil {
-		return s, ""
-	}
-	text, err := json.Marshal(answer)
-	var tree map[string]any
-	if err == nil {
-		d := json.NewDecoder(bytes.NewReader(text))
-		d.UseNumber()
-		err = d.Decode(&tree)
-	}
-	if err != nil {
-		b.err = err
 		return s, ""
 	}
 	t := &value.Table{ID: p.ID + "-table", Title: titleOf(p.List), Queries: query}
@@ -79,7 +84,6 @@ func (b *builder) question(p *templates.Section) (value.Section, string) {
 		}
 		t.Columns = append(t.Columns, columnOf(field, title))
 	}
-	list, _ := at(tree, p.List).([]any)
 	for _, row := range list {
 		if fields, ok := row.(map[string]any); ok {
 			b.row(t, p, fields)
@@ -88,7 +92,9 @@ func (b *builder) question(p *templates.Section) (value.Section, string) {
 	if i := slices.IndexFunc(p.Columns, func(c string) bool { return c == p.Bars || strings.HasPrefix(c, p.Bars+" as ") }); i >= 0 && p.Bars != "" {
 		t.Shares(i)
 	}
-	if cut, _ := tree["truncated"].(bool); cut && len(t.Rows) >= or0(p.Limit, ask.DefaultRows) {
+	if p.Every {
+		t.Note = plural.Sprintf("The list is complete: it has %d {row|rows}.", len(t.Rows))
+	} else if cut, _ := tree["truncated"].(bool); cut && len(t.Rows) >= or0(p.Limit, ask.DefaultRows) {
 		t.Note = "The list was cut at its limit: run the query to see all of it."
 	}
 	if len(t.Rows) == 0 {
@@ -97,6 +103,24 @@ func (b *builder) question(p *templates.Section) (value.Section, string) {
 	}
 	s.Blocks = []value.Block{value.TableBlock(t)}
 	return s, ""
+}
+
+// maxEvery is the highest number of rows of a complete list.
+const maxEvery = 100_000
+
+// tree is an answer as JSON.
+func (b *builder) tree(answer any) (tree map[string]any) {
+	if b.err != nil {
+		return nil
+	}
+	text, err := json.Marshal(answer)
+	if err == nil {
+		d := json.NewDecoder(bytes.NewReader(text))
+		d.UseNumber()
+		err = d.Decode(&tree)
+	}
+	b.err = err
+	return tree
 }
 
 // row adds a row of an answer.

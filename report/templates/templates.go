@@ -24,7 +24,7 @@ import (
 var files embed.FS
 
 // names are the templates that come with the program, in the order in which help lists them.
-var names = []string{"overview", "incident", "access", "egress", "pii", "tls", "vendor", "architecture", "performance"}
+var names = []string{"overview", "incident", "access", "accesses", "card-accesses", "egress", "pii", "tls", "vendor", "architecture", "performance"}
 
 // Limits of a template.
 const (
@@ -54,6 +54,7 @@ type Section struct {
 	Ask        string         // question
 	In         map[string]any // its input
 	List       string         // list of its answer
+	Every      bool           // all pages of the list, however many
 	Columns    []string       // fields of the rows, each as "field" or "field as Title"
 	Empty      string         // what an empty list means
 	Analyzers  []string       // only these
@@ -77,6 +78,7 @@ type Known struct {
 type Question struct {
 	In    []string
 	Lists map[string][]string
+	Keyed string // list that has pages; empty if none has
 }
 
 // Error is a mistake in a template.
@@ -277,6 +279,10 @@ func (p *parser) complete(n *yaml.Node, s *Section) {
 		p.wrong(n, "list is missing: use one of %s", strings.Join(slices.Sorted(maps.Keys(p.known.Questions[s.Ask].Lists)), ", "))
 	case len(s.Columns) == 0:
 		p.wrong(n, "columns are missing: use some of %s", strings.Join(p.known.Questions[s.Ask].Lists[s.List], ", "))
+	case s.Every && s.List != p.known.Questions[s.Ask].Keyed:
+		p.wrong(n, "every: list %q of %s has no pages; only lists such as calls of audit_access have", s.List, s.Ask)
+	case s.Every && s.Limit != 0:
+		p.wrong(n, "every and limit exclude each other")
 	case s.Bars != "" && !slices.Contains(fields, s.Bars):
 		p.wrong(n, "bars %q%s is not a field in columns", s.Bars, hint(s.Bars, fields))
 	}
@@ -324,6 +330,8 @@ func (p *parser) parameter(s *Section, key string, n *yaml.Node) {
 			}
 			s.Columns = append(s.Columns, p.text(n))
 		})
+	case "every":
+		s.Every = p.oneOf(n, "every", []string{"true", "false"}) == "true"
 	case "bars":
 		s.Bars = p.text(n)
 	}

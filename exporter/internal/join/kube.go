@@ -2,7 +2,6 @@ package join
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,6 +22,10 @@ func (j *Joiner) writeKube() error {
 		r.OwnerKind = table.NonEmpty(w.OwnerKind)
 		r.Node = table.NonEmpty(w.Node)
 		r.Spec = table.NonEmpty(w.Spec)
+		r.SeenNs = w.Seen
+		if w.Since != 0 {
+			r.SinceNs = table.Some(w.Since)
+		}
 		if w.ValidTo != 0 {
 			r.ValidToNs = table.Some(w.ValidTo)
 		}
@@ -31,7 +34,7 @@ func (j *Joiner) writeKube() error {
 		}
 		r.Services = w.Services
 		for _, p := range w.Ports {
-			port := table.Pair{Name: fmt.Sprintf("%s/%d", strings.ToLower(p.Protocol), p.Port)}
+			port := table.Pair{Name: strings.ToLower(p.Protocol) + "/" + cmp.Or(p.Name, strconv.Itoa(int(p.Port)))}
 			if p.Target != 0 {
 				port.Value = strconv.Itoa(int(p.Target))
 			}

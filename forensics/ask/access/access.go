@@ -32,6 +32,7 @@ type Access struct {
 	Total       int64               `json:"total_calls"`
 	Failed      int64               `json:"failed"`
 	Clients     []AccessClient      `json:"clients" jsonschema:"clients, most calls first"`
+	Users       []AccessUser        `json:"users" jsonschema:"users that credentials or the protocol name, most calls first; no user is a row with an empty name"`
 	Servers     []AccessServer      `json:"servers" jsonschema:"what was accessed, most calls first"`
 	Pairs       []AccessPair        `json:"pairs" jsonschema:"client and server, most calls first"`
 	Hours       []AccessHour        `json:"hours" jsonschema:"by hour, UTC"`
@@ -58,6 +59,16 @@ type AccessClient struct {
 	CallIDs []string `json:"call_ids"`
 }
 
+// AccessUser summarizes the calls of one user.
+type AccessUser struct {
+	User    string   `json:"user" jsonschema:"empty if the call names none"`
+	Calls   int64    `json:"calls"`
+	Failed  int64    `json:"failed"`
+	First   string   `json:"first"`
+	Last    string   `json:"last"`
+	CallIDs []string `json:"call_ids"`
+}
+
 // AccessServer summarizes the calls to one server.
 type AccessServer struct {
 	Server    string   `json:"server"`
@@ -78,7 +89,7 @@ type AccessHour struct {
 
 // AuditQuestion is the question audit_access.
 func AuditQuestion() ask.Question {
-	q := ask.New("audit_access", "List every access", "Every call to a service or database in a window, paged: client, time, request, result, rows, bytes; totals by client and hour; clients seen only in the window; connections that could not be read. pii: calls with personal data. external: all calls outside.", false, AskAccess)
+	q := ask.New("audit_access", "List every access", "Every call to a service or database in a window, paged: client, time, request, result, rows, bytes; totals by client, user and hour; clients seen only in the window; connections that could not be read. pii: calls with personal data. external: all calls outside.", false, AskAccess)
 	q.Keyed = "calls"
 	return q
 }
@@ -106,7 +117,7 @@ func AskAccess(ctx context.Context, c *forensics.Case, in AccessIn) (*Access, er
 	if in.Service == "" && in.Client == "" && !in.External && !in.PII && in.KFL == "" {
 		return nil, ask.Wrong("service", "missing: give service, client, external, pii or kfl")
 	}
-	a := &accessAnswer{ctx: ctx, c: c, in: in, w: w, out: &Access{Clients: []AccessClient{}, Servers: []AccessServer{}, Pairs: []AccessPair{}, Hours: []AccessHour{}, Calls: []AccessCall{}, Unread: []UnreadConn{}}}
+	a := &accessAnswer{ctx: ctx, c: c, in: in, w: w, out: &Access{Clients: []AccessClient{}, Users: []AccessUser{}, Servers: []AccessServer{}, Pairs: []AccessPair{}, Hours: []AccessHour{}, Calls: []AccessCall{}, Unread: []UnreadConn{}}}
 	if err := a.scope(); err != nil {
 		return nil, err
 	}
@@ -134,7 +145,7 @@ func AskAccess(ctx context.Context, c *forensics.Case, in AccessIn) (*Access, er
 		return nil, err
 	}
 	if in.Cursor == "" {
-		for _, f := range []func() error{a.clients, a.servers, a.pairs, a.hours} {
+		for _, f := range []func() error{a.clients, a.users, a.servers, a.pairs, a.hours} {
 			if err := f(); err != nil {
 				return nil, err
 			}

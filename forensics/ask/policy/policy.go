@@ -155,8 +155,9 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	if out.YAML, err = writePolicies(policies); err != nil {
 		return nil, err
 	}
+	force := inForce(policies)
 	for i := range all {
-		if a, refused := g.judge(policies, &all[i]); refused {
+		if a, refused := g.judge(force, &all[i]); refused {
 			out.Refused = append(out.Refused, a)
 		}
 	}

@@ -13,15 +13,16 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/netpol"
 )
 
-// The parts of NetworkPolicy (networking.k8s.io/v1) that are written.
+// A NetworkPolicy (networking.k8s.io/v1) as it is written.
 type (
 	netPolicy struct {
-		APIVersion string     `yaml:"apiVersion"`
-		Kind       string     `yaml:"kind"`
-		Metadata   policyMeta `yaml:"metadata"`
-		Spec       policySpec `yaml:"spec"`
+		APIVersion string      `yaml:"apiVersion"`
+		Kind       string      `yaml:"kind"`
+		Metadata   policyMeta  `yaml:"metadata"`
+		Spec       netpol.Spec `yaml:"spec"`
 
 		group *podGroup
 	}
@@ -29,36 +30,7 @@ type (
 		Name      string `yaml:"name"`
 		Namespace string `yaml:"namespace"`
 	}
-	policySpec struct {
-		PodSelector labelSelector `yaml:"podSelector"`
-		PolicyTypes []string      `yaml:"policyTypes"`
-		Ingress     []policyRule  `yaml:"ingress,omitempty"`
-		Egress      []policyRule  `yaml:"egress,omitempty"`
-	}
-	labelSelector struct {
-		MatchLabels map[string]string `yaml:"matchLabels"`
-	}
-	policyRule struct {
-		From  []policyPeer `yaml:"from,omitempty"`
-		To    []policyPeer `yaml:"to,omitempty"`
-		Ports []policyPort `yaml:"ports"`
-	}
-	policyPeer struct {
-		NamespaceSelector *labelSelector `yaml:"namespaceSelector,omitempty"`
-		PodSelector       *labelSelector `yaml:"podSelector,omitempty"`
-		IPBlock           *ipBlock       `yaml:"ipBlock,omitempty"`
-	}
-	ipBlock struct {
-		CIDR string `yaml:"cidr"`
-	}
-	policyPort struct {
-		Protocol string `yaml:"protocol"`
-		Port     int64  `yaml:"port"`
-	}
 )
-
-// namespaceName is the label that the API server sets on every namespace since 1.21.
-const namespaceName = "kubernetes.io/metadata.name"
 
 func sortedPeers(m map[[2]int64]*peer) [][2]int64 {
 	return slices.SortedFunc(maps.Keys(m), func(a, b [2]int64) int { return cmp.Or(cmp.Compare(a[0], b[0]), cmp.Compare(a[1], b[1])) })
@@ -75,11 +47,11 @@ func (g *policyMaker) policies() []*netPolicy {
 		}
 		p := &netPolicy{APIVersion: "networking.k8s.io/v1", Kind: "NetworkPolicy", group: q,
 			Metadata: policyMeta{Name: names.reserve(q), Namespace: q.namespace},
-			Spec:     policySpec{PodSelector: labelSelector{q.selector}, PolicyTypes: []string{"Ingress"}}}
-		p.Spec.Ingress = rules(q, q.ingress, func(r *policyRule) *[]policyPeer { return &r.From })
+			Spec:     netpol.Spec{PodSelector: netpol.Selector{Labels: q.selector}, PolicyTypes: []string{netpol.Ingress}}}
+		p.Spec.Ingress = rules(q, q.ingress, func(r *netpol.Rule) *[]netpol.Peer { return &r.From })
 		if !g.ingressOnly {
-			p.Spec.PolicyTypes = append(p.Spec.PolicyTypes, "Egress")
-			p.Spec.Egress = rules(q, q.egress, func(r *policyRule) *[]policyPeer { return &r.To })
+			p.Spec.PolicyTypes = append(p.Spec.PolicyTypes, netpol.Egress)
+			p.Spec.Egress = rules(q, q.egress, func(r *netpol.Rule) *[]netpol.Peer { return &r.To })
 		}
 		out = append(out, p)
 	}
@@ -112,39 +84,42 @@ func (n policyNames) reserve(q *podGroup) string {
 }
 
 // rules groups peers with the same ports.
-func rules(self *podGroup, list []rule, side func(*policyRule) *[]policyPeer) []policyRule {
-	ports := map[string][]policyPort{} // by peer
-	peers := map[string]policyPeer{}
+func rules(self *podGroup, list []rule, side func(*netpol.Rule) *[]netpol.Peer) []netpol.Rule {
+	ports := map[string][]netpol.Port{} // by peer
+	peers := map[string]netpol.Peer{}
 	for _, r := range list {
 		k := r.name + "|" + r.prefix.String()
 		peers[k] = r.peer(self)
-		ports[k] = append(ports[k], policyPort{r.transport, r.port})
+		ports[k] = append(ports[k], netpol.Port{Protocol: r.transport, Port: &netpol.Target{Number: r.port}})
 	}
-	var out []policyRule
+	var out []netpol.Rule
 	at := map[string]int{}
 	for _, k := range slices.Sorted(maps.Keys(peers)) {
-		slices.SortFunc(ports[k], func(a, b policyPort) int {
-			return cmp.Or(strings.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Port, b.Port))
+		slices.SortFunc(ports[k], func(a, b netpol.Port) int {
+			return cmp.Or(strings.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Port.Number, b.Port.Number))
 		})
-		same := fmt.Sprint(ports[k])
+		same := ""
+		for _, p := range ports[k] {
+			same += fmt.Sprintf("%s/%d ", p.Protocol, p.Port.Number)
+		}
 		i, ok := at[same]
 		if !ok {
 			i = len(out)
 			at[same] = i
-			out = append(out, policyRule{Ports: ports[k]})
+			out = append(out, netpol.Rule{Ports: ports[k]})
 		}
 		*side(&out[i]) = append(*side(&out[i]), peers[k])
 	}
 	return out
 }
 
-func (r rule) peer(self *podGroup) policyPeer {
+func (r rule) peer(self *podGroup) netpol.Peer {
 	if r.group == nil {
-		return policyPeer{IPBlock: &ipBlock{r.prefix.String()}}
+		return netpol.Peer{Block: &netpol.Block{CIDR: r.prefix.String()}}
 	}
-	p := policyPeer{PodSelector: &labelSelector{r.group.selector}}
+	p := netpol.Peer{Pods: &netpol.Selector{Labels: r.group.selector}}
 	if r.group.namespace != self.namespace {
-		p.NamespaceSelector = &labelSelector{map[string]string{namespaceName: r.group.namespace}}
+		p.Namespaces = &netpol.Selector{Labels: map[string]string{netpol.NamespaceName: r.group.namespace}}
 	}
 	return p
 }
@@ -152,8 +127,8 @@ func (r rule) peer(self *podGroup) policyPeer {
 func (p *netPolicy) summary() PolicySummary {
 	out := PolicySummary{Namespace: p.Metadata.Namespace, Name: p.Metadata.Name, Ingress: []string{}, Egress: []string{}}
 	var sel []string
-	for _, n := range slices.Sorted(maps.Keys(p.Spec.PodSelector.MatchLabels)) {
-		sel = append(sel, n+"="+p.Spec.PodSelector.MatchLabels[n])
+	for _, n := range slices.Sorted(maps.Keys(p.Spec.PodSelector.Labels)) {
+		sel = append(sel, n+"="+p.Spec.PodSelector.Labels[n])
 	}
 	out.Selector = strings.Join(sel, ",")
 	for _, r := range p.group.ingress {
@@ -181,20 +156,20 @@ func writePolicies(list []*netPolicy) (string, error) {
 }
 
 // judge evaluates the policies for a connection, as a network plugin would.
-func (g *policyMaker) judge(list []*netPolicy, s *seen) (Attempt, bool) {
+func (g *policyMaker) judge(list []netpol.Policy, s *seen) (Attempt, bool) {
 	var why []string
-	add := func(text string) {
-		if !slices.Contains(why, text) {
-			why = append(why, text)
-		}
-	}
 	hops := g.hops(s)
 	for _, h := range hops {
-		if !h.allowed(list, "Ingress") {
-			add("ingress of " + h.to.path())
-		}
-		if !h.allowed(list, "Egress") {
-			add("egress of " + h.from.path())
+		c := netpol.Conn{Src: h.from.end(h.src), Dst: h.to.end(h.dst), Transport: h.transport, Port: h.port}
+		for _, side := range []struct {
+			direction string
+			q         *podGroup
+		}{{netpol.Ingress, h.to}, {netpol.Egress, h.from}} {
+			if refused, _ := c.Refused(list, side.direction); refused.Truth == netpol.Yes {
+				if text := strings.ToLower(side.direction) + " of " + side.q.path(); !slices.Contains(why, text) {
+					why = append(why, text)
+				}
+			}
 		}
 	}
 	if len(why) == 0 {
@@ -204,48 +179,21 @@ func (g *policyMaker) judge(list []*netPolicy, s *seen) (Attempt, bool) {
 		First: ask.Stamp(s.FirstNs), FlowID: s.FlowID, Why: strings.Join(why, ", "), Guessed: s.Guessed}, true
 }
 
-// allowed evaluates the policies for one direction, "Ingress" or "Egress". Pods that no policy
-// selects for that direction are unrestricted. If several select them, one that allows is enough.
-func (h *hop) allowed(list []*netPolicy, direction string) bool {
-	self, other, others := h.to, h.src, h.from
-	if direction == "Egress" {
-		self, other, others = h.from, h.dst, h.to
+// end returns an end of a hop. A group has the labels that all its pods have.
+func (q *podGroup) end(p *peer) netpol.End {
+	addr, _ := netip.ParseAddr(p.IP)
+	if q == nil {
+		return netpol.End{Addr: addr}
 	}
-	if self == nil {
-		return true
-	}
-	selected := false
-	for _, p := range list {
-		if p.Metadata.Namespace != self.namespace || !selects(p.Spec.PodSelector.MatchLabels, self.labels) || !slices.Contains(p.Spec.PolicyTypes, direction) {
-			continue
-		}
-		selected = true
-		rules := p.Spec.Ingress
-		if direction == "Egress" {
-			rules = p.Spec.Egress
-		}
-		for _, r := range rules {
-			port := slices.Contains(r.Ports, policyPort{h.transport, h.port})
-			if port && slices.ContainsFunc(append(slices.Clone(r.From), r.To...), func(q policyPeer) bool { return q.is(self, other, others) }) {
-				return true
-			}
-		}
-	}
-	return !selected
+	return netpol.End{Addr: addr, Pod: &netpol.Pod{Namespace: q.namespace, Labels: netpol.Labels{Known: q.labels},
+		Space: netpol.Labels{Known: map[string]string{netpol.NamespaceName: q.namespace}}, Ports: map[string]int64{}}}
 }
 
-func (p policyPeer) is(self *podGroup, other *peer, others *podGroup) bool {
-	if p.IPBlock != nil {
-		prefix, err1 := netip.ParsePrefix(p.IPBlock.CIDR)
-		addr, err2 := netip.ParseAddr(other.IP)
-		return err1 == nil && err2 == nil && prefix.Contains(addr)
+// inForce returns the policies for the evaluator.
+func inForce(list []*netPolicy) []netpol.Policy {
+	var out []netpol.Policy
+	for _, p := range list {
+		out = append(out, netpol.Policy{Namespace: p.Metadata.Namespace, Name: p.Metadata.Name, Specs: []*netpol.Spec{&p.Spec}, Exists: netpol.Answer{Truth: netpol.Yes}})
 	}
-	if others == nil {
-		return false
-	}
-	ns := self.namespace
-	if p.NamespaceSelector != nil {
-		ns = p.NamespaceSelector.MatchLabels[namespaceName]
-	}
-	return others.namespace == ns && selects(p.PodSelector.MatchLabels, others.labels)
+	return out
 }

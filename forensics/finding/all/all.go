@@ -33,6 +33,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding/egress"
 	"github.com/pcapsule/pcapsule/forensics/finding/forwardedtoken"
 	"github.com/pcapsule/pcapsule/forensics/finding/missingauth"
+	"github.com/pcapsule/pcapsule/forensics/finding/networkpolicy"
 	"github.com/pcapsule/pcapsule/forensics/finding/noauth"
 	"github.com/pcapsule/pcapsule/forensics/finding/outsidevolume"
 	"github.com/pcapsule/pcapsule/forensics/finding/plaincredentials"
@@ -58,6 +59,7 @@ func Analyzers() []finding.Analyzer {
 		deprecated.Analyzer(),
 		adminaccess.Analyzer(),
 		segmentation.Analyzer(),
+		networkpolicy.Analyzer(),
 		egress.Analyzer(),
 		outsidevolume.Analyzer(),
 		riskyfile.Analyzer(),

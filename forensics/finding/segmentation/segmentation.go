@@ -1,8 +1,8 @@
 // Package segmentation finds connections between namespaces, and from outside into a namespace, that
 // the allow-list does not have.
 //
-// The list stands for the declared network policies, which are not part of a bundle. Without pairs of
-// namespaces in it nothing is reported. Connections that were refused or not answered show that
+// Without pairs of namespaces in the list nothing is reported. Package networkpolicy compares with the
+// declared network policies. Connections that were refused or not answered show that
 // something blocks them, and are info. Ends without a namespace, such as nodes that probe pods, are
 // ignored.
 package segmentation

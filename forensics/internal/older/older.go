@@ -12,7 +12,11 @@ var laterColumns = map[string][]struct{ column, sql string }{
 	"connections": {{"payload_protocol", noPayload}},
 	"endpoints":   {{"who", ", " + Who + " AS who"}},
 	"objects":     {{"object_id", noFile}},
-	"workloads":   {{"ports", ", NULL::VARCHAR[] AS services, NULL::STRUCT(name VARCHAR, value VARCHAR)[] AS ports"}},
+	"workloads": {
+		{"ports", ", NULL::VARCHAR[] AS services, NULL::STRUCT(name VARCHAR, value VARCHAR)[] AS ports"},
+		{"spec", ", NULL::VARCHAR AS spec"},
+		{"seen_ns", ", 0::BIGINT AS seen_ns, NULL::BIGINT AS since_ns"},
+	},
 }
 
 const noFile = `, NULL::BLOB AS object_id, NULL::BLOB AS call_id, NULL::VARCHAR AS protocol, NULL::BIGINT AS ts_ns, NULL::TIMESTAMP AS ts, NULL::VARCHAR AS name, NULL::VARCHAR AS named_by,
