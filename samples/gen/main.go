@@ -77,6 +77,7 @@ func scenarios() []scenario {
 		{"kerberos", makeKerberos},
 		{"tds", makeTDS},
 		{"ssrp", makeSSRP},
+		{"ssdp", makeSSDP},
 		{"smb", makeSMB},
 		{"nfs", makeNFS},
 		{"vantages", makeVantages},

@@ -44,6 +44,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/smtp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/snmp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/socks"
+	"github.com/pcapsule/pcapsule/exporter/dissect/ssdp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/ssh"
 	"github.com/pcapsule/pcapsule/exporter/dissect/ssrp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/stomp"
@@ -99,6 +100,7 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		kerberos.Protocol(),
 		tds.Protocol(),
 		ssrp.Protocol(),
+		ssdp.Protocol(),
 		clickhouse.Protocol(),
 		smb.Protocol(),
 		nfs.Protocol(),

@@ -37,6 +37,7 @@ var unpiped = map[string]string{
 	"nfs":       "it is limited like ldap, by byid.Table",
 	"ntp":       "a client waits for one answer",
 	"ssrp":      "a client waits for one answer",
+	"ssdp":      "messages to a group have no answer",
 	"proxy":     "a header without a response",
 	"radius":    "a number of 8 bits tells the waiting requests apart",
 	"bgp":       "only one OPEN waits",
