@@ -78,6 +78,7 @@ func scenarios() []scenario {
 		{"tds", makeTDS},
 		{"ssrp", makeSSRP},
 		{"ssdp", makeSSDP},
+		{"rdp", makeRDP},
 		{"smb", makeSMB},
 		{"nfs", makeNFS},
 		{"vantages", makeVantages},

@@ -5,6 +5,7 @@ import (
 	_ "embed" // network.py
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"time"
 )
@@ -52,4 +53,45 @@ func makeSSDP(ctx context.Context, out string) error {
 	}
 	time.Sleep(5 * settle)
 	return l.network(ctx, out, "ssdp", server)
+}
+
+const xrdpConf = `[Globals]
+ini_version=1
+port=3389
+security_layer=negotiate
+crypt_level=high
+certificate=%[1]s/cert.pem
+key_file=%[1]s/key.pem
+ssl_protocols=TLSv1.2
+autorun=
+[Logging]
+LogFile=%[1]s/xrdp.log
+LogLevel=INFO
+[Channels]
+[none]
+name=none
+lib=libvnc.so
+`
+
+// makeRDP records FreeRDP and xrdp with RDP's own security and with TLS.
+func makeRDP(ctx context.Context, out string) error {
+	const server = "10.1.39.20"
+	l, err := newLab("rdp", "", host{"client", "10.1.39.5", ""}, host{"desk", server, ""})
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	conf := filepath.Join(l.tmp, "xrdp.ini")
+	if err := os.WriteFile(conf, fmt.Appendf(nil, xrdpConf, l.tmp), 0o644); err != nil {
+		return err
+	}
+	if text, err := exec.CommandContext(ctx, "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650", "-subj", "/CN=desk.shop.example",
+		"-keyout", filepath.Join(l.tmp, "key.pem"), "-out", filepath.Join(l.tmp, "cert.pem")).CombinedOutput(); err != nil {
+		return fmt.Errorf("openssl: %w: %s", err, text)
+	}
+	if _, err := l.start("desk", "", "xrdp", "--nodaemon", "--config", conf); err != nil {
+		return err
+	}
+	time.Sleep(5 * settle)
+	return l.network(ctx, out, "rdp", server)
 }

@@ -2,8 +2,9 @@
 
 usage: network.py PROTOCOL ADDRESS SAID
 """
+import os
 import socket
-import struct
+import subprocess
 import sys
 import time
 
@@ -50,6 +51,18 @@ def ssdp():
             break
         if word == "NOTIFY":
             note("NOTIFY", f["NTS"] + " " + f["NT"], f["USN"] + " " + f.get("LOCATION", ""))
+
+
+def rdp():
+    screen = subprocess.Popen(["Xvfb", ":77", "-screen", "0", "640x480x16", "-nolisten", "tcp"], stderr=subprocess.DEVNULL)
+    time.sleep(2)
+    for security, options in [("rdp", []), ("tls", []), ("nla", []), ("rdp", ["/load-balance-info:Cookie: msts=3640205228.15629.0000"])]:
+        subprocess.run(["xfreerdp", "/v:" + address, "/u:ann", "/p:sample", "/cert:ignore", "/sec:" + security, "/client-hostname:desk-7", "+auth-only", "/log-level:OFF"] + options, check=False, timeout=60, stdout=subprocess.DEVNULL, env={"DISPLAY": ":77", "HOME": os.environ["HOME"], "PATH": os.environ["PATH"]})
+        note("CONNECT", options[0].split("=")[1] if options else "ann", "rdp" if security == "rdp" else "tls")  # xrdp has no CredSSP, so it chooses TLS
+        if security == "rdp":
+            note("MCS_CONNECT", "desk-7", "rt-successful")
+    screen.terminate()
+    screen.wait()
 
 
 globals()[protocol]()

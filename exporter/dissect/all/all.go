@@ -36,6 +36,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/proxy"
 	"github.com/pcapsule/pcapsule/exporter/dissect/quic"
 	"github.com/pcapsule/pcapsule/exporter/dissect/radius"
+	"github.com/pcapsule/pcapsule/exporter/dissect/rdp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/redis"
 	"github.com/pcapsule/pcapsule/exporter/dissect/rtp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/sctp"
@@ -99,6 +100,7 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		bgp.Protocol(),
 		kerberos.Protocol(),
 		tds.Protocol(),
+		rdp.Protocol(),
 		ssrp.Protocol(),
 		ssdp.Protocol(),
 		clickhouse.Protocol(),

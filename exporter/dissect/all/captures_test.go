@@ -49,6 +49,7 @@ var alsoIn = map[string][]string{
 	"modbus":     {"other"},
 	"bgp":        {"link", "malformed", "other"},
 	"ssrp":       {"mssql"},
+	"rdp":        {"other"},
 	"ssdp":       {"other"},
 	"tds":        {"mssql", "smb"}, // a login with NTLM
 	"smb":        {"ipfrag", "kerberos", "ldap", "malformed"},

@@ -38,6 +38,7 @@ var unpiped = map[string]string{
 	"ntp":       "a client waits for one answer",
 	"ssrp":      "a client waits for one answer",
 	"ssdp":      "messages to a group have no answer",
+	"rdp":       "one request in a connection",
 	"proxy":     "a header without a response",
 	"radius":    "a number of 8 bits tells the waiting requests apart",
 	"bgp":       "only one OPEN waits",

@@ -3,6 +3,7 @@ package all
 import (
 	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect/rdp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/ssdp"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -14,4 +15,14 @@ func ssdpDid(row table.CallRow) []string {
 		return []string{"another protocol: " + row.Base().Summary}
 	}
 	return []string{r.Method.V + "\t" + strings.TrimSpace(r.Kind.V+" "+r.Target.V) + "\t" + strings.TrimLeft(r.USN.V+" "+r.Location.V, " ")}
+}
+
+// rdpDid is a connection request with its cookie and the chosen security, or an MCS connect with the client's name and
+// its result.
+func rdpDid(row table.CallRow) []string {
+	r, ok := row.(*rdp.Row)
+	if !ok {
+		return nil // TLS
+	}
+	return []string{r.Method.V + "\t" + r.User.V + r.Token.V + r.ClientName.V + "\t" + r.Selected.V + r.StatusText.V}
 }

@@ -56,6 +56,7 @@ func TestRowsAreWhatTheClientSaid(t *testing.T) {
 		"tds":                    tdsDid,
 		"ssrp":                   ssrpDid,
 		"clickhouse":             clickhouseDid,
+		"rdp":                    rdpDid,
 		"ssdp":                   ssdpDid,
 		"smb":                    smbDid,
 		"nfs":                    nfsDid,

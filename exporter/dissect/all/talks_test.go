@@ -76,6 +76,7 @@ var samples = map[string]string{
 	"clickhouse.pcapng":             "clickhouse",
 	"smb.pcapng":                    "smb",
 	"nfs.pcapng":                    "nfs",
+	"rdp.pcapng":                    "rdp",
 	"ssdp.pcapng":                   "ssdp",
 }
 
