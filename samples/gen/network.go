@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	_ "embed" // network.py
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -94,4 +96,87 @@ func makeRDP(ctx context.Context, out string) error {
 	}
 	time.Sleep(5 * settle)
 	return l.network(ctx, out, "rdp", server)
+}
+
+// openvpnServers are the servers of the sample, each with its port and protection; network.py lists them too.
+var openvpnServers = []struct{ port, transport, protection string }{{"1194", "udp", ""}, {"1195", "tcp", ""}, {"1196", "udp", "--tls-auth"}, {"1197", "udp", "--tls-crypt"}}
+
+// makeOpenVPN records OpenVPN over UDP and TCP, without protection of its control channel and with it.
+func makeOpenVPN(ctx context.Context, out string) error {
+	const server = "10.1.40.20"
+	l, err := newLab("openvpn", "", host{"client", "10.1.40.5", ""}, host{"vpn", server, ""})
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	file := func(name string) string { return filepath.Join(l.tmp, name) }
+	for _, argv := range [][]string{
+		{"openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650", "-subj", "/CN=vpn.shop.example", "-keyout", file("key.pem"), "-out", file("cert.pem")},
+		{"openvpn", "--genkey", "tls-auth", file("static.key")},
+	} {
+		if text, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: %w: %s", argv[0], err, text)
+		}
+	}
+	for i, s := range openvpnServers {
+		argv := []string{"openvpn", "--dev", fmt.Sprintf("tun%d", i), "--port", s.port, "--proto", s.transport + "4", "--ca", file("cert.pem"), "--cert", file("cert.pem"), "--key", file("key.pem"), "--dh", "none",
+			"--tls-version-max", "1.2", "--auth", "SHA256", "--mode", "server", "--tls-server", "--ifconfig", fmt.Sprintf("10.9.%d.1", i), fmt.Sprintf("10.9.%d.2", i), "--ifconfig-pool", fmt.Sprintf("10.9.%d.10", i), fmt.Sprintf("10.9.%d.20", i), "--ping", "1", "--verb", "1"}
+		if s.transport == "tcp" {
+			argv[6] = "tcp4-server"
+		}
+		if s.protection != "" {
+			argv = append(argv, s.protection, file("static.key"))
+			if s.protection == "--tls-auth" {
+				argv = append(argv, "0")
+			}
+		}
+		if _, err := l.start("vpn", "Initialization Sequence Completed", argv...); err != nil {
+			return err
+		}
+	}
+	return l.network(ctx, out, "openvpn", server, l.tmp)
+}
+
+// makeWireGuard records wireguard-go, with a peer that answers and one that does not.
+func makeWireGuard(ctx context.Context, out string) error {
+	const server = "10.1.41.20"
+	l, err := newLab("wireguard", "", host{"client", "10.1.41.5", ""}, host{"vpn", server, ""})
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	public := map[string]string{}
+	for _, side := range []string{"client", "vpn"} {
+		private, err := exec.CommandContext(ctx, "wg", "genkey").Output()
+		if err != nil {
+			return fmt.Errorf("wg genkey: %w", err)
+		}
+		if err := os.WriteFile(filepath.Join(l.tmp, side), private, 0o600); err != nil {
+			return err
+		}
+		cmd := exec.CommandContext(ctx, "wg", "pubkey")
+		cmd.Stdin = bytes.NewReader(private)
+		key, err := cmd.Output()
+		if err != nil {
+			return fmt.Errorf("wg pubkey: %w", err)
+		}
+		public[side] = strings.TrimSpace(string(key))
+		if _, err := l.start(side, "", "wireguard-go", "-f", "pcs"+side); err != nil {
+			return err
+		}
+	}
+	time.Sleep(5 * settle)
+	for side, argv := range map[string][]string{"vpn": {"peer", public["client"], "allowed-ips", "10.9.41.2/32"}, "client": {"peer", public["vpn"], "allowed-ips", "10.9.41.1/32", "endpoint", server + ":51820"}} {
+		addr := map[string]string{"vpn": "10.9.41.1/24", "client": "10.9.41.2/24"}[side]
+		for _, step := range [][]string{
+			append([]string{"netns", "exec", l.nsOf(side), "wg", "set", "pcs" + side, "listen-port", "51820", "private-key", filepath.Join(l.tmp, side)}, argv...),
+			{"-n", l.nsOf(side), "addr", "add", addr, "dev", "pcs" + side},
+			{"-n", l.nsOf(side), "link", "set", "pcs" + side, "up"},
+		} {
+			if err := ip(step...); err != nil {
+				return err
+			}
+		}
+	}
+	return l.network(ctx, out, "wireguard", server, public["vpn"])
 }

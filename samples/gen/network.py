@@ -56,13 +56,53 @@ def ssdp():
 def rdp():
     screen = subprocess.Popen(["Xvfb", ":77", "-screen", "0", "640x480x16", "-nolisten", "tcp"], stderr=subprocess.DEVNULL)
     time.sleep(2)
-    for security, options in [("rdp", []), ("tls", []), ("nla", []), ("rdp", ["/load-balance-info:Cookie: msts=3640205228.15629.0000"])]:
+    for security, options in [("rdp", []), ("tls", []), ("rdp", ["/load-balance-info:Cookie: msts=3640205228.15629.0000"])]:
         subprocess.run(["xfreerdp", "/v:" + address, "/u:ann", "/p:sample", "/cert:ignore", "/sec:" + security, "/client-hostname:desk-7", "+auth-only", "/log-level:OFF"] + options, check=False, timeout=60, stdout=subprocess.DEVNULL, env={"DISPLAY": ":77", "HOME": os.environ["HOME"], "PATH": os.environ["PATH"]})
-        note("CONNECT", options[0].split("=")[1] if options else "ann", "rdp" if security == "rdp" else "tls")  # xrdp has no CredSSP, so it chooses TLS
+        note("CONNECT", options[0].split("=")[1] if options else "ann", security)
         if security == "rdp":
             note("MCS_CONNECT", "desk-7", "rt-successful")
     screen.terminate()
     screen.wait()
+
+
+def openvpn():
+    folder = sys.argv[4]
+    for port, transport, protection in [("1194", "udp", "none"), ("1195", "tcp", "none"), ("1196", "udp", "tls-auth"), ("1197", "udp", "tls-crypt"), ("1199", "udp", "none")]:
+        command = ["openvpn", "--client", "--dev", "tun9", "--remote", address, port, transport + "4", "--nobind", "--ca", folder + "/cert.pem", "--cert", folder + "/cert.pem", "--key", folder + "/key.pem",
+                   "--tls-version-max", "1.2", "--auth", "SHA256", "--connect-retry-max", "1", "--hand-window", "5", "--ping", "1", "--verb", "1"]
+        if protection != "none":
+            command += ["--" + protection, folder + "/static.key"] + (["1"] if protection == "tls-auth" else [])
+        p = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        result = "no_response"
+        for line in p.stdout:
+            if "Initialization Sequence Completed" in line:
+                result = "connected"
+                break
+            if "TLS key negotiation failed" in line:
+                break
+        time.sleep(2.5 if result == "connected" else 0)
+        p.terminate()
+        p.wait()
+        note("CONNECT", protection, result)
+
+
+def wireguard():
+    peer = sys.argv[4]
+
+    def send(times):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            for _ in range(times):
+                s.sendto(b"sample", ("10.9.41.1", 9))
+                time.sleep(0.3)
+
+    send(3)
+    note("HANDSHAKE", "", "session")
+    # Another endpoint, where nobody listens, and a new handshake.
+    subprocess.run(["wg", "set", "pcsclient", "peer", peer, "remove"], check=True)
+    subprocess.run(["wg", "set", "pcsclient", "peer", peer, "allowed-ips", "10.9.41.1/32", "endpoint", address + ":51821"], check=True)
+    send(1)
+    time.sleep(6)
+    note("HANDSHAKE", "", "no_response")
 
 
 globals()[protocol]()

@@ -31,6 +31,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/nats"
 	"github.com/pcapsule/pcapsule/exporter/dissect/nfs"
 	"github.com/pcapsule/pcapsule/exporter/dissect/ntp"
+	"github.com/pcapsule/pcapsule/exporter/dissect/openvpn"
 	"github.com/pcapsule/pcapsule/exporter/dissect/pop3"
 	"github.com/pcapsule/pcapsule/exporter/dissect/postgresql"
 	"github.com/pcapsule/pcapsule/exporter/dissect/proxy"
@@ -53,6 +54,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/tds"
 	"github.com/pcapsule/pcapsule/exporter/dissect/thrift"
 	"github.com/pcapsule/pcapsule/exporter/dissect/tls"
+	"github.com/pcapsule/pcapsule/exporter/dissect/wireguard"
 	"github.com/pcapsule/pcapsule/exporter/dissect/ws"
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
@@ -101,6 +103,8 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		kerberos.Protocol(),
 		tds.Protocol(),
 		rdp.Protocol(),
+		openvpn.Protocol(),
+		wireguard.Protocol(),
 		ssrp.Protocol(),
 		ssdp.Protocol(),
 		clickhouse.Protocol(),

@@ -39,6 +39,8 @@ var unpiped = map[string]string{
 	"ssrp":      "a client waits for one answer",
 	"ssdp":      "messages to a group have no answer",
 	"rdp":       "one request in a connection",
+	"openvpn":   "a session is one row",
+	"wireguard": "a session is one row",
 	"proxy":     "a header without a response",
 	"radius":    "a number of 8 bits tells the waiting requests apart",
 	"bgp":       "only one OPEN waits",

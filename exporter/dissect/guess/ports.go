@@ -15,7 +15,6 @@ var streamPorts = map[uint16]string{
 // datagramPorts is streamPorts for datagrams.
 var datagramPorts = map[uint16]string{
 	69: "tftp", 111: "sunrpc", 137: "netbios", 138: "netbios", 500: "ike",
-	520: "rip", 1194: "openvpn",
+	520:  "rip",
 	2055: "netflow", 3478: "stun", 4500: "ike", 4739: "ipfix", 5683: "coap", 6343: "sflow", 8125: "statsd", 47808: "bacnet",
-	51820: "wireguard",
 }
