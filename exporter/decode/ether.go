@@ -18,6 +18,7 @@ const (
 	etherMACsec   = 0x88e5
 	etherPBB      = 0x88e7
 	etherFabric   = 0x8903
+	etherCMD      = 0x8909 // Cisco MetaData
 	etherVNTag    = 0x8926
 	etherETag     = 0x893f
 	etherNSH      = 0x894f
@@ -77,6 +78,8 @@ func (w *walk) etherType() layer {
 		return w.fabric()
 	case etherMACsec:
 		return w.macsec()
+	case etherCMD:
+		return w.metaData()
 	case etherSlow:
 		if len(w.data) > 0 && int(w.data[0]) < len(slowNames) {
 			w.f.Named = slowNames[w.data[0]]
@@ -326,6 +329,18 @@ func (w *walk) pbb() layer {
 // fabric is Cisco FabricPath: its header has the form of an Ethernet header, and the complete
 // frame follows a 2-byte tag.
 func (w *walk) fabric() layer { return w.skipTo(2, layerEthernet) }
+
+// metaData is Cisco MetaData, which carries a security group tag: version, length of the options in
+// words, options, and the EtherType.
+func (w *walk) metaData() layer {
+	if len(w.data) < 2 {
+		return w.short()
+	}
+	if w.data[0] != 1 {
+		return w.bad()
+	}
+	return w.typeAfterSize(2 + 4*int(w.data[1]))
+}
 
 // macsec continues if the frame is only authenticated.
 func (w *walk) macsec() layer {

@@ -52,6 +52,34 @@ func (w *walk) gre() layer {
 	return w.greInner(flags, proto, key)
 }
 
+// greUDP is RFC 8086: version 0 without source routes, and IP, Ethernet or MPLS inside.
+func (w *walk) greUDP() layer {
+	b := w.data
+	flags, proto, size := be16(b), be16(b[2:]), 4
+	if flags&^(greChecksum|greKey|greSequence) != 0 {
+		return layerDone
+	}
+	for _, flag := range [...]uint16{greChecksum, greKey, greSequence} {
+		if flags&flag != 0 {
+			size += 4
+		}
+	}
+	if len(b) < size {
+		return layerDone
+	}
+	inside := plausibleType
+	switch proto {
+	case etherTEB:
+		inside = func(_ uint16, b []byte, wire int) bool { return plausibleEthernet(b, wire) }
+	case etherMPLS, etherMPLSmc:
+		inside = func(_ uint16, b []byte, wire int) bool { return plausibleLabels(b, wire) }
+	}
+	if !inside(proto, b[size:], w.wire-size) {
+		return layerDone
+	}
+	return layerGRE
+}
+
 // sourceRoutes skips the routing entries of RFC 1701; the empty one is the last.
 func (w *walk) sourceRoutes() bool {
 	for range 16 {

@@ -34,6 +34,7 @@ const (
 	linkPPPDir       = 204
 	linkCHDLCDir     = 205
 	linkFrameDir     = 206
+	linkIPNET        = 226
 	linkIPv4         = 228
 	linkIPv6         = 229
 	linkNFLOG        = 239
@@ -114,6 +115,8 @@ func (w *walk) rareLink() layer {
 		return w.typeAfter(20, 22)
 	case linkUpperPDU:
 		return w.upperPDU()
+	case linkIPNET:
+		return w.ipnet()
 	case linkERF:
 		return w.erf()
 	case linkJuniperMLPPP, linkJuniperMLFR, linkJuniperGGSN, linkJuniperATM1, linkJuniperATM2, linkJuniperSvcs, linkJuniperPPPoE,

@@ -1,6 +1,6 @@
 package decode
 
-// Links of packet filters, which record their decision about each packet.
+// Links of interfaces that only observe: packet filters record their decision about each packet.
 
 // enc is OpenBSD's IPsec interface: family, SPI and flags.
 func (w *walk) enc() layer {
@@ -13,6 +13,31 @@ func (w *walk) enc() layer {
 	}
 	w.skip(12)
 	return w.family(af)
+}
+
+// ipnet is the observability interface of Solaris: version, family, direction, length, and interfaces
+// and zones of both ends.
+func (w *walk) ipnet() layer {
+	const size, inet6 = 24, 26
+	b := w.data
+	if len(b) < size {
+		return w.short()
+	}
+	family := uint32(b[1])
+	if b[0] != 1 || family != 2 && family != inet6 {
+		return w.bad()
+	}
+	switch be16(b[2:]) {
+	case 1:
+		w.f.LinkDirection = DirIn
+	case 2:
+		w.f.LinkDirection = DirOut
+	}
+	w.f.IfIndex = be32(b[8:])
+	if family == inet6 {
+		return w.skipTo(size, layerIPv6)
+	}
+	return w.skipTo(size, layerIPv4)
 }
 
 // pflog is the BSD packet filter's log: a header whose first byte is its length

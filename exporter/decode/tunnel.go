@@ -7,6 +7,7 @@ const (
 	portL2TP     = 1701
 	portGTPU     = 2152
 	portTeredo   = 3544
+	portGRE      = 4754 // RFC 8086
 	portVXLAN    = 4789
 	portVXLANGPE = 4790
 	portAYIYA    = 5072
@@ -18,7 +19,7 @@ const (
 
 func tunnelPort(port uint16) bool {
 	switch port {
-	case portL2TP, portGTPU, portTeredo, portVXLAN, portVXLANGPE, portAYIYA, portCAPWAP, portGeneve, portMPLS, portOldVXLAN:
+	case portL2TP, portGTPU, portTeredo, portGRE, portVXLAN, portVXLANGPE, portAYIYA, portCAPWAP, portGeneve, portMPLS, portOldVXLAN:
 		return true
 	}
 	return false
@@ -132,6 +133,8 @@ func (w *walk) udpTunnel(port uint16) layer {
 		return w.capwap()
 	case portMPLS:
 		return w.mplsUDP()
+	case portGRE:
+		return w.greUDP()
 	}
 	return layerDone
 }
@@ -317,16 +320,20 @@ func (w *walk) l2tp() layer {
 
 // mplsUDP is RFC 7510. The label stack must end in plausible IP.
 func (w *walk) mplsUDP() layer {
-	b := w.data
-	for at := 4; at <= 4*maxLabels && at <= len(b); at += 4 {
-		if b[at-2]&1 != 0 {
-			if plausibleIP(b[at:], w.wire-at) || plausibleEthernet(b[at:], w.wire-at) {
-				return layerMPLS
-			}
-			return layerDone
-		}
+	if plausibleLabels(w.data, w.wire) {
+		return layerMPLS
 	}
 	return layerDone
+}
+
+// plausibleLabels reports whether b starts with a label stack that ends in IP or Ethernet.
+func plausibleLabels(b []byte, wire int) bool {
+	for at := 4; at <= 4*maxLabels && at <= len(b); at += 4 {
+		if b[at-2]&1 != 0 {
+			return plausibleIP(b[at:], wire-at) || plausibleEthernet(b[at:], wire-at)
+		}
+	}
+	return false
 }
 
 // capwap is a data message of RFC 5415 with an Ethernet or an 802.11 frame inside.

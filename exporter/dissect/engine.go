@@ -321,6 +321,9 @@ func (c *Conn) emit(proto int, x *Exchange, row table.CallRow, details []Detail)
 	for outer.parent != nil {
 		outer = outer.parent
 	}
+	if c.Info.Transport == TCP { // datagrams may carry the stream
+		b.Transport = outer.Info.Transport.String()
+	}
 	b.Ordinal = outer.calls
 	if x.Ordinal.OK {
 		b.Ordinal = x.Ordinal.V

@@ -53,13 +53,16 @@ func (c *Conn) NewStream(by string) *Conn {
 }
 
 // NewTunnel starts the named protocol for bytes that c carries as they are, such as a WebSocket in a
-// stream of HTTP/2. It returns nil if the engine does not know the protocol.
+// stream of HTTP/2. If c has datagrams, they carry a stream. It returns nil if the engine does not know the protocol.
 func (c *Conn) NewTunnel(name string, info *UpgradeInfo) *Conn {
 	p := c.engine.byName[name]
 	if p == nil || p.New == nil {
 		return nil
 	}
 	in := c.NewInner(c.Info.OpenedBy)
+	if datagrams(in.Info.Transport) {
+		in.Info.Transport = TCP // a stream
+	}
 	in.begin(p, Yes)
 	if g, ok := in.d.(Upgrader); ok {
 		g.Upgraded(info)

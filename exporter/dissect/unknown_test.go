@@ -12,7 +12,7 @@ func TestUnknownPayloadIsNamed(t *testing.T) {
 		want           string // protocol, evidence, summary
 	}{
 		{"a banner", 2222, "", "SSH-2.0-x\r\n", `ssh content ssh, by its first bytes: "SSH-2.0-x", 0 bytes sent, 11 received`},
-		{"a port", 3389, "\x00\x01\x02\x03\x04", "", "rdp port tcp port 3389, rdp likely: 0001020304, 5 bytes sent, 0 received"},
+		{"a port", 5900, "\x00\x01\x02\x03\x04", "", "vnc port tcp port 5900, vnc likely: 0001020304, 5 bytes sent, 0 received"},
 		{"neither", 9, "QUIT now\n", "", ` tcp payload: "QUIT…", 9 bytes sent, 0 received`},
 	} {
 		g := &recordingSink{}
@@ -42,7 +42,7 @@ func TestUnknownPayloadIsNamed(t *testing.T) {
 // the port does not name another one.
 func TestPortOfAKnownProtocol(t *testing.T) {
 	g := &recordingSink{}
-	c := claimEngine(t, g).NewConn(Info{Transport: TCP, ServerPort: 3389, ConnectUs: -1})
+	c := claimEngine(t, g).NewConn(Info{Transport: TCP, ServerPort: 5900, ConnectUs: -1})
 	c.Data(ToServer, []byte("\x00\x01\x02\x03\x04"), Packet{})
 	c.Data(ToServer, []byte("hello\n"), Packet{No: 1})
 	c.Close(EndFin, Packet{No: 2})
@@ -54,7 +54,7 @@ func TestPortOfAKnownProtocol(t *testing.T) {
 // TestUpgradeNamesWhatFollows checks payload after an upgrade to a protocol without a dissector.
 func TestUpgradeNamesWhatFollows(t *testing.T) {
 	g := &recordingSink{}
-	c := claimEngine(t, g).NewConn(Info{Transport: TCP, ServerPort: 3389, RolesKnown: true, Began: [2]bool{true, true}, ConnectUs: -1})
+	c := claimEngine(t, g).NewConn(Info{Transport: TCP, ServerPort: 5900, RolesKnown: true, Began: [2]bool{true, true}, ConnectUs: -1})
 	c.Upgrade("ws", nil)
 	c.switchOver()
 	c.Data(ToServer, []byte("\x81\x85\x37\xfa\x21\x3d"), Packet{})

@@ -48,6 +48,10 @@ var seenAs = map[string][]string{
 	"stomp":      {"stomp"},
 	"smb":        {"smb", "smb2", "nbss"},
 	"nfs":        {"rpc"},
+	"ssdp":       {"ssdp"},
+	"rdp":        {"rdp"},
+	"openvpn":    {"openvpn"},
+	"wireguard":  {"wg"},
 }
 
 // claims compares the protocols of rows with those that tshark saw anywhere in the capture: no

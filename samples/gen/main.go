@@ -3,7 +3,8 @@
 //
 // It needs root, ip, tcpdump, dumpcap, dnsmasq, nginx, redis-server, PostgreSQL, MariaDB, mosquitto,
 // rabbitmq-server, clickhouse-server, memcached, libmemcached-tools, slapd, Postfix, Dovecot, vsftpd, OpenSSH, chrony, udhcpc,
-// dhclient, rsyslog, dante-server, HAProxy, curl, SIPp, freeDiameter, Python, Node, and Java with Maven. No traffic leaves
+// dhclient, rsyslog, dante-server, HAProxy, curl, SIPp, freeDiameter, minidlna, xrdp, FreeRDP with Xvfb, OpenVPN, wireguard-go,
+// wireguard-tools, Python, Node, and Java with Maven. No traffic leaves
 // the machine: every address is private or from a range for documentation, and the namespaces have no
 // route to other networks. It ends only processes that it started, and removes its files.
 package main
@@ -77,6 +78,10 @@ func scenarios() []scenario {
 		{"kerberos", makeKerberos},
 		{"tds", makeTDS},
 		{"ssrp", makeSSRP},
+		{"ssdp", makeSSDP},
+		{"rdp", makeRDP},
+		{"openvpn", makeOpenVPN},
+		{"wireguard", makeWireGuard},
 		{"smb", makeSMB},
 		{"nfs", makeNFS},
 		{"vantages", makeVantages},

@@ -31,11 +31,13 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/nats"
 	"github.com/pcapsule/pcapsule/exporter/dissect/nfs"
 	"github.com/pcapsule/pcapsule/exporter/dissect/ntp"
+	"github.com/pcapsule/pcapsule/exporter/dissect/openvpn"
 	"github.com/pcapsule/pcapsule/exporter/dissect/pop3"
 	"github.com/pcapsule/pcapsule/exporter/dissect/postgresql"
 	"github.com/pcapsule/pcapsule/exporter/dissect/proxy"
 	"github.com/pcapsule/pcapsule/exporter/dissect/quic"
 	"github.com/pcapsule/pcapsule/exporter/dissect/radius"
+	"github.com/pcapsule/pcapsule/exporter/dissect/rdp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/redis"
 	"github.com/pcapsule/pcapsule/exporter/dissect/rtp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/sctp"
@@ -44,6 +46,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/smtp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/snmp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/socks"
+	"github.com/pcapsule/pcapsule/exporter/dissect/ssdp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/ssh"
 	"github.com/pcapsule/pcapsule/exporter/dissect/ssrp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/stomp"
@@ -51,6 +54,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/tds"
 	"github.com/pcapsule/pcapsule/exporter/dissect/thrift"
 	"github.com/pcapsule/pcapsule/exporter/dissect/tls"
+	"github.com/pcapsule/pcapsule/exporter/dissect/wireguard"
 	"github.com/pcapsule/pcapsule/exporter/dissect/ws"
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
@@ -98,7 +102,11 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		bgp.Protocol(),
 		kerberos.Protocol(),
 		tds.Protocol(),
+		rdp.Protocol(),
+		openvpn.Protocol(),
+		wireguard.Protocol(),
 		ssrp.Protocol(),
+		ssdp.Protocol(),
 		clickhouse.Protocol(),
 		smb.Protocol(),
 		nfs.Protocol(),

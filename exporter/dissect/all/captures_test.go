@@ -49,6 +49,10 @@ var alsoIn = map[string][]string{
 	"modbus":     {"other"},
 	"bgp":        {"link", "malformed", "other"},
 	"ssrp":       {"mssql"},
+	"wireguard":  {"other"},
+	"openvpn":    {"other", "tls"},
+	"rdp":        {"other"},
+	"ssdp":       {"mixed", "other", "sip", "smb", "ssh", "tls"},
 	"tds":        {"mssql", "smb"}, // a login with NTLM
 	"smb":        {"ipfrag", "kerberos", "ldap", "malformed"},
 	"nfs":        {"ipfrag", "malformed"},

@@ -56,6 +56,10 @@ func TestRowsAreWhatTheClientSaid(t *testing.T) {
 		"tds":                    tdsDid,
 		"ssrp":                   ssrpDid,
 		"clickhouse":             clickhouseDid,
+		"wireguard":              wireguardDid,
+		"openvpn":                openvpnDid,
+		"rdp":                    rdpDid,
+		"ssdp":                   ssdpDid,
 		"smb":                    smbDid,
 		"nfs":                    nfsDid,
 	} {

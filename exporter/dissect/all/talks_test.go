@@ -76,6 +76,10 @@ var samples = map[string]string{
 	"clickhouse.pcapng":             "clickhouse",
 	"smb.pcapng":                    "smb",
 	"nfs.pcapng":                    "nfs",
+	"wireguard.pcapng":              "wireguard",
+	"openvpn.pcapng":                "openvpn",
+	"rdp.pcapng":                    "rdp",
+	"ssdp.pcapng":                   "ssdp",
 }
 
 // talks reads the TCP connections of a recording.
@@ -135,7 +139,7 @@ func conversations(t testing.TB, file string) (list []*talk) {
 }
 
 // inDatagrams are the recordings of protocols of datagrams.
-var inDatagrams = map[string]bool{"ntp": true, "dhcp": true, "syslog": true, "radius": true, "snmp": true, "sip": true, "rtp": true, "kerberos": true, "ssrp": true, "sctp": true}
+var inDatagrams = map[string]bool{"ntp": true, "dhcp": true, "syslog": true, "radius": true, "snmp": true, "sip": true, "rtp": true, "kerberos": true, "ssrp": true, "ssdp": true, "openvpn": true, "wireguard": true, "sctp": true}
 
 // datagrams reads the conversations of UDP and SCTP in a recording.
 func datagrams(t testing.TB, file string) []*talk {

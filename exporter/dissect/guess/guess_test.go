@@ -95,10 +95,10 @@ func TestPorts(t *testing.T) {
 		start *Start
 		want  Guess
 	}{
-		{"the server's port", at(50000, 3389, true, "xyz"), Guess{"rdp", Port, 3389}},
-		{"the client's port says nothing", at(3389, 50000, true, "xyz"), Guess{}},
-		{"either port, if it is unknown which side is the server", at(3389, 50000, false, "xyz"), Guess{"rdp", Port, 3389}},
-		{"content goes before a port", at(50000, 3389, true, "SSH-2.0-x\r\n"), Guess{"ssh", Content, 0}},
+		{"the server's port", at(50000, 5900, true, "xyz"), Guess{"vnc", Port, 5900}},
+		{"the client's port says nothing", at(5900, 50000, true, "xyz"), Guess{}},
+		{"either port, if it is unknown which side is the server", at(5900, 50000, false, "xyz"), Guess{"vnc", Port, 5900}},
+		{"content goes before a port", at(50000, 5900, true, "SSH-2.0-x\r\n"), Guess{"ssh", Content, 0}},
 		{"either side, if it is unknown which side is the server", at(22, 50000, false, "220 mx ESMTP\r\n"), Guess{"smtp", Content, 0}},
 	} {
 		if got := Of(row.start); got != row.want {

@@ -62,10 +62,10 @@ func find(ctx context.Context, l *finding.Look) error {
 	}
 	args := append([]any(nil), l.Args...)
 	paths, apps := list(names, admin), list(names, console)
-	kind := `CASE WHEN protocol IN ('snmp', 'kerberos', 'radius') THEN ` + network + ` WHEN protocol = 'ssh' THEN protocol WHEN protocol IN ('tcp', 'udp') THEN payload_protocol WHEN NOT (` + web + `) THEN '` + console + `' WHEN regexp_matches(endpoint, '` + execPath + `') THEN '` + kubernetes + `' ELSE '` + admin + `' END AS kind`
+	kind := `CASE WHEN protocol IN ('snmp', 'kerberos', 'radius') THEN ` + network + ` WHEN protocol IN ('ssh', 'rdp') THEN protocol WHEN protocol IN ('tcp', 'udp') THEN payload_protocol WHEN NOT (` + web + `) THEN '` + console + `' WHEN regexp_matches(endpoint, '` + execPath + `') THEN '` + kubernetes + `' ELSE '` + admin + `' END AS kind`
 	what := `CASE WHEN NOT (` + web + `) THEN '' ELSE coalesce(nullif(regexp_extract(endpoint, '` + execPath + `', 3), ''), nullif(regexp_extract(endpoint, '` + execPath + `', 4), ''), endpoint) END AS what`
-	rows, err := l.Rows(ctx, l.Groups(kind+`, `+what+`, decrypted_by IS NOT NULL OR protocol IN ('ssh', 'kerberos') OR coalesce(snmp_security_level = 'authPriv', payload_protocol = 'rdp', false) AS sealed, coalesce(status_code < 400, true) AS good`,
-		`(protocol = 'ssh' OR protocol IN ('tcp', 'udp') AND payload_evidence = 'content' AND payload_protocol IN ('rdp', 'vnc', 'telnet') OR `+network+` IS NOT NULL OR `+commands+` OR `+among(statements.IsStatement+" AND "+application, apps)+` OR `+among(web+" AND endpoint", paths)+`)`)+`
+	rows, err := l.Rows(ctx, l.Groups(kind+`, `+what+`, decrypted_by IS NOT NULL OR protocol IN ('ssh', 'rdp', 'kerberos') OR coalesce(snmp_security_level = 'authPriv', payload_protocol = 'rdp', false) AS sealed, coalesce(status_code < 400, true) AS good`,
+		`(protocol IN ('ssh', 'rdp') OR protocol IN ('tcp', 'udp') AND payload_evidence = 'content' AND payload_protocol IN ('rdp', 'vnc', 'telnet') OR `+network+` IS NOT NULL OR `+commands+` OR `+among(statements.IsStatement+" AND "+application, apps)+` OR `+among(web+" AND endpoint", paths)+`)`)+`
 		SELECT src, dst, kind AS detail, what AS other, CASE WHEN bool_or(coalesce(src_outside, false)) THEN 1 ELSE 0 END::DOUBLE AS number, CASE WHEN sealed THEN 1 ELSE 0 END::DOUBLE AS number2, coalesce(sum(n) FILTER (good), 0)::BIGINT AS "of", `+l.Sums()+`
 		FROM g GROUP BY src, dst, kind, what, sealed ORDER BY number DESC, count DESC, src, dst, detail, other, number2`, append(append(args, apps...), paths...)...)
 	if err != nil {
