@@ -26,7 +26,7 @@ const (
 	responseSize   = 92
 	cookieSize     = 64
 	dataSize       = 32 // without content: a keepalive
-	block          = 16 // content is padded to multiples of it
+	block          = 16 // content is padded to multiples of it, unless the MTU leaves no room
 )
 
 var sizes = map[uint32]int{initiation: initiationSize, response: responseSize, cookie: cookieSize}
@@ -68,7 +68,7 @@ func kindOf(b []byte) uint32 {
 		return 0
 	}
 	kind := binary.LittleEndian.Uint32(b)
-	if kind == data && len(b)%block == 0 || sizes[kind] == len(b) {
+	if kind == data || sizes[kind] == len(b) {
 		return kind
 	}
 	return 0
@@ -95,7 +95,7 @@ const (
 
 // detectLast accepts data: several messages for the same index with a counter that grows prove it.
 func detectLast(_ dissect.Dir, head []byte) dissect.Verdict {
-	if kindOf(head) == data && index(head, 4) != 0 && binary.LittleEndian.Uint64(head[8:]) < maxCounter {
+	if kindOf(head) == data && len(head)%block == 0 && index(head, 4) != 0 && binary.LittleEndian.Uint64(head[8:]) < maxCounter {
 		return dissect.Likely
 	}
 	return dissect.No
@@ -190,8 +190,8 @@ func (k *conn) data(in *dissect.Input) error {
 	b := in.Data
 	if !k.proven {
 		r, at := &k.runs[in.Dir], binary.LittleEndian.Uint64(b[8:])
-		if r.n > 0 && (index(b, 4) != r.index || at <= r.counter || at-r.counter > maxStep) {
-			return fmt.Errorf("reading data: index %d with counter %d does not follow", index(b, 4), at)
+		if len(b)%block != 0 || r.n > 0 && (index(b, 4) != r.index || at <= r.counter || at-r.counter > maxStep) {
+			return fmt.Errorf("reading data: %d bytes for index %d with counter %d do not follow", len(b), index(b, 4), at)
 		}
 		if *r = (run{index(b, 4), at, r.n + 1}); r.n == proof {
 			k.prove()

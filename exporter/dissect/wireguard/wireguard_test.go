@@ -46,6 +46,8 @@ func TestRows(t *testing.T) {
 	dissecttest.Converse(t, Protocol(), columns, []dissecttest.Conversation{
 		{Name: "a session", Chunks: samples[0].Chunks, Want: []string{"HANDSHAKE → session, 3 data messages wireguard_initiator_index=7 wireguard_responder_index=9 wireguard_initiations=1 wireguard_keepalives=1 " +
 			"wireguard_client_data_packets=2 wireguard_client_data_bytes=128 wireguard_server_data_packets=1 wireguard_server_data_bytes=128"}},
+		{Name: "data of a full packet is not padded", Chunks: append(samples[0].Chunks[:2:2], client(sealed(9, 0, 1452))), Want: []string{
+			"HANDSHAKE → session, 1 data message wireguard_initiator_index=7 wireguard_responder_index=9 wireguard_initiations=1 wireguard_client_data_packets=1 wireguard_client_data_bytes=1452"}},
 		{Name: "the server begins the next one", Chunks: append(samples[0].Chunks[:2:2], server(message(initiation, initiationSize, 8)), client(message(response, responseSize, 10, 8)), client(sealed(8, 0, 32))), Want: []string{
 			"HANDSHAKE → session, 0 data messages wireguard_initiator_index=7 wireguard_responder_index=9 wireguard_initiations=1",
 			"HANDSHAKE → session, 1 data message wireguard_initiator_index=8 wireguard_responder_index=10 wireguard_initiations=1 wireguard_keepalives=1 wireguard_client_data_packets=1 wireguard_client_data_bytes=32"}},
@@ -65,6 +67,7 @@ func TestUnproven(t *testing.T) {
 	for _, list := range []chunks{
 		samples[1].Chunks[:3],
 		{client(sealed(9, 1, 96)), client(sealed(8, 2, 96)), client(sealed(7, 3, 96)), client(sealed(9, 4, 96))},
+		{client(sealed(9, 1, 96)), client(sealed(9, 2, 97)), client(sealed(9, 3, 99)), client(sealed(9, 4, 98)), client(sealed(9, 5, 97))},
 		{client(sealed(9, 5, 96)), client(sealed(9, 4, 96)), client(sealed(9, 3, 96)), client(sealed(9, 2, 96))},
 	} {
 		r := dissecttest.Play(t, dissecttest.OptionsOf(Protocol()), list...)
