@@ -45,16 +45,14 @@ Public tools can verify it; docs/format/seal.md shows how. Several keys can sign
 packets, and writes their secret to a new file. Keep that file apart from the bundle: with it, redact and
 cut make bundles that prove which packets come from the sealed one, and reveal shows single packets and rows.
 
-The key is PEM (PKCS #8) or OpenSSH: ed25519, ECDSA or RSA. It may be encrypted with age. To make one:
-
-  openssl genpkey -algorithm ed25519 -out examiner.pem && chmod 600 examiner.pem
-
-The key can also stay in ssh-agent (--agent) or in a token (--pkcs11): a smart card, an HSM, or the key
+The key is PEM (PKCS #8) or OpenSSH: ed25519, ECDSA or RSA. It may be encrypted with age. The
+first example makes one. The key can also stay in ssh-agent (--agent) or in a token (--pkcs11): a smart card, an HSM, or the key
 service of a cloud through its PKCS #11 module.
 
 --log URL sends the hash of the seal to a transparency log and keeps the log's proof in the bundle,
 so that nobody can replace the seal later without being noticed. Nothing else is sent anywhere.`,
-		Example: `  pcapsule seal incident.pcapsule --key examiner.pem --name "E. Examiner" --request request.yaml
+		Example: `  openssl genpkey -algorithm ed25519 -out examiner.pem && chmod 600 examiner.pem
+  pcapsule seal incident.pcapsule --key examiner.pem --name "E. Examiner" --request request.yaml
   pcapsule seal incident.pcapsule --agent SHA256:mVPwvezndPv/ARoIadVY98vAC0g+P/5633yTC4d/wXE`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return e.runSeal(c.Context(), args[0], &f, &log) },

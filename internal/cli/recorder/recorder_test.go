@@ -32,7 +32,7 @@ func TestUsageErrorsBeforeRecording(t *testing.T) {
 		{"an empty segment", "--segment-size 0", exit.Usage, "--segment-size 0: must be at least 64KiB"},
 		{"a buffer that is not a power of two", "-B 33MiB", exit.Usage, "--buffer-size 33MiB: must be a power of two"},
 		{"a negative time", "--max-age -5m", exit.Usage, "must be an age such as 24h"},
-		{"an unknown capture", "--capture everything", exit.Usage, `--capture "everything": want`},
+		{"an unknown capture", "--capture everything", exit.Usage, `--capture "everything": must be`},
 		{"interfaces without their capture", "-i eth0", exit.Usage, "needs --capture=interfaces or --capture=both"},
 		{"an unknown value of --kubernetes", "--kubernetes maybe", exit.Usage, `--kubernetes "maybe": must be auto, required or off`},
 		{"Kubernetes required but missing", "--kubernetes required", exit.Usage, "there is neither a kubeconfig nor a service account"},
