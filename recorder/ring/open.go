@@ -78,6 +78,11 @@ func Open(dir string) (*Ring, error) {
 
 func open(dir string) (*Ring, error) {
 	r := &Ring{Dir: dir}
+	if info, err := os.Stat(dir); err != nil {
+		return nil, err
+	} else if !info.IsDir() {
+		return nil, ErrNotRing
+	}
 	var err error
 	if r.Writing, err = writing(dir); err != nil && !errors.Is(err, fs.ErrPermission) {
 		return nil, err
@@ -93,9 +98,6 @@ func open(dir string) (*Ring, error) {
 func (r *Ring) readSeals(h *history) error {
 	f, err := os.Open(filepath.Join(r.Dir, sealsName))
 	if errors.Is(err, fs.ErrNotExist) {
-		if _, err := os.Stat(r.Dir); err != nil {
-			return err
-		}
 		return ErrNotRing
 	}
 	if err != nil {

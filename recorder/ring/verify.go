@@ -276,6 +276,9 @@ func (v *verifier) signature(n int64, r *Record) {
 			v.rep.problem(n, "", "the record is not signed")
 		}
 	case v.key != nil && r.signedBy(v.key):
+		if r.Key != v.keyID {
+			v.rep.problem(n, "", "it names key %s, but key %s signed it", r.Key, v.keyID)
+		}
 		v.rep.Signed++
 	case len(r.Sig) == 0:
 		v.rep.problem(n, "", "the record is not signed")

@@ -110,6 +110,10 @@ func TestVerifyRejectsChanges(t *testing.T) {
 			l[3] = sig.ReplaceAllLiteral(l[3], sig.Find(l[2]))
 			return l
 		}), "the signature is not valid"},
+		{"the name of another key", seals(func(l [][]byte) [][]byte {
+			l[3] = regexp.MustCompile(`"key":"[0-9a-f]`).ReplaceAllLiteral(l[3], []byte(`"key":"x`))
+			return l
+		}), "it names key x"},
 		{"an invalid line", swap(3, `{"record"`, `{"recorb"`), "reading record"},
 		{"a changed anchor", swap(4, `"witness":"hub"`, `"witness":"hud"`), "the signature is not valid"},
 		{"a missing first record", seals(func(l [][]byte) [][]byte { return l[1:] }), "the record of the ring must be the first record"},

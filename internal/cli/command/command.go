@@ -46,13 +46,13 @@ func CheckAllArgs(c *cobra.Command) {
 	}
 }
 
-// arguments lists the required arguments in a line of usage.
+// arguments lists the required arguments in a line of usage. Parentheses contain flags.
 func arguments(use string) (list []string) {
 	depth := 0
 	words := strings.Fields(use)
 	for i, w := range words {
-		optional := depth > 0 || strings.HasPrefix(w, "[")
-		depth += strings.Count(w, "[") - strings.Count(w, "]")
+		optional := depth > 0 || strings.HasPrefix(w, "[") || strings.HasPrefix(w, "(")
+		depth += strings.Count(w, "[") - strings.Count(w, "]") + strings.Count(w, "(") - strings.Count(w, ")")
 		if i > 0 && !optional && !strings.HasPrefix(w, "-") && !strings.HasPrefix(words[i-1], "-") {
 			list = append(list, w)
 		}

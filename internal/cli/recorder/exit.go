@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"net"
 	"syscall"
 
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	node "github.com/pcapsule/pcapsule/recorder"
 	"github.com/pcapsule/pcapsule/recorder/filter"
 	"github.com/pcapsule/pcapsule/recorder/ring"
+	"github.com/pcapsule/pcapsule/recorder/ring/signingkey"
 )
 
 const exitCodes = `Exit codes: 0 done; 1 other; 2 usage; 3 not a ring, or an unreadable file; 5 another recorder
@@ -33,6 +35,7 @@ func classify(ctx context.Context, err error, command string) (code int, hint st
 func classifyKind(ctx context.Context, err error) (code int, hint string) {
 	var unbalanced *node.BalanceError
 	var syntax *filter.Error
+	var network *net.OpError
 	switch {
 	case errors.As(err, &unbalanced):
 		return exit.Verify, "the recording was written; do not rely on its counts of losses"
@@ -40,6 +43,10 @@ func classifyKind(ctx context.Context, err error) (code int, hint string) {
 		return exit.Syntax, "FILTER uses tcpdump's syntax; see pcap-filter(7)"
 	case node.Hint(err) != "":
 		return exit.Other, node.Hint(err)
+	case errors.As(err, &network) && network.Op == "listen":
+		return exit.Other, "--metrics and --transfer take HOST:PORT, or :PORT with a port that is free; empty: none"
+	case errors.Is(err, signingkey.ErrShared):
+		return exit.Other, "make the key's file readable for its owner only: chmod 600 FILE"
 	case errors.Is(err, node.ErrPolicy):
 		return exit.Usage, "nothing was recorded; docs/guide/recorder.md lists what each rule needs"
 	case errors.Is(err, ring.ErrLocked):

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -19,7 +20,10 @@ import (
 )
 
 func TestUsageErrorsBeforeRecording(t *testing.T) {
-	ring := filepath.Join(t.TempDir(), "ring")
+	ring, shared := filepath.Join(t.TempDir(), "ring"), filepath.Join(t.TempDir(), "shared.key")
+	if err := os.WriteFile(shared, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for _, row := range []struct {
 		name string
 		args string
@@ -43,6 +47,7 @@ func TestUsageErrorsBeforeRecording(t *testing.T) {
 		{"a filter in the environment", "--kubernetes off", exit.Syntax, "filter"},
 		{"no folder", "--ring=", exit.Usage, "--ring: must be a folder"},
 		{"an invalid address", "--kubernetes off --metrics 256.0.0.1:1", exit.Other, "listening for metrics"},
+		{"a key that others can read", "--kubernetes off --metrics= --key " + shared, exit.Other, "others can read it"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Setenv("KUBERNETES_SERVICE_HOST", "")
@@ -54,7 +59,7 @@ func TestUsageErrorsBeforeRecording(t *testing.T) {
 			var out, errOut bytes.Buffer
 			code := Main(strings.Fields(row.args), &out, &errOut)
 			stderr := errOut.String()
-			if code != row.code || !strings.Contains(stderr, row.want) || !strings.Contains(stderr, "error: ") || out.Len() > 0 {
+			if code != row.code || !strings.Contains(stderr, row.want) || !strings.Contains(stderr, "error: ") || !strings.Contains(stderr, "\nhint: ") || out.Len() > 0 {
 				t.Errorf("exit %d, want %d; printed %q", code, row.code, stderr)
 			}
 		})
