@@ -101,10 +101,16 @@ func (t *translated) exchange(client, dialled, seenClient, seenServer string, is
 }
 
 // answers makes a bundle of the capture and returns one text per question.
-func (t *translated) answers(test *testing.T, questions ...string) (out []string) {
+func (t *translated) answers(test *testing.T, questions ...string) []string {
+	test.Helper()
+	return answersOf(test, []string{"-"}, Options{Release: "test", Stdin: &t.buf, Repanic: true}, questions...)
+}
+
+// answersOf makes a bundle of inputs and returns one text per question.
+func answersOf(test *testing.T, inputs []string, o Options, questions ...string) (out []string) {
 	test.Helper()
 	path := filepath.Join(test.TempDir(), "a.pcapsule")
-	if _, err := Run(context.Background(), []string{"-"}, path, Options{Release: "test", Stdin: &t.buf, Repanic: true}); err != nil {
+	if _, err := Run(context.Background(), inputs, path, o); err != nil {
 		test.Fatal(err)
 	}
 	db, err := sql.Open("duckdb", "")

@@ -22,19 +22,21 @@ const (
 	maxWaiting  = 2048       // possible views at the same time
 	maxAwaited  = 1024       // packets of a possible view that are held until it is proved
 	maxAnswers  = 8          // answers of a possible view that the first conversation may still show
+	minDrawn    = 1 << 24    // below, a sequence number is probably a generator's constant
 	pairSlack   = int64(1e9) // ns within which the other view must show the same message
 )
 
 // pairs finds conversations that the capture shows under more than one pair of ends. It covers
-// datagrams, and TCP without a captured handshake or without time stamps. A translator rewrites
-// addresses and ports, but keeps the payload and the sequence numbers of a handshake.
+// datagrams, and TCP where views lacks a part of the handshake, a time stamp or the order. A
+// translator rewrites addresses and ports, but keeps the payload and the sequence numbers.
 //
 // Anyone who sees a datagram can send a copy of it elsewhere, so an equal question only starts a
 // wait. The ends are a view of the first conversation once the other side has answered with an
 // equal message too, and if the times allow that one is behind the other:
 //   - the exchange of one view lies within that of the other, as with one clock, or
-//   - the clocks differ by less than a second and the client's address or port is the same,
-//     unless a handshake was captured.
+//   - the clocks differ by less than a second, and the client's address or port is the same or
+//     both have shown a SYN-ACK with random numbers. A handshake alone is then no proof, and on one
+//     interface nothing is after one was captured: replayed captures repeat them.
 //
 // Until then the packets of these ends are held (see lookahead), so that a proof also covers the
 // first packet. Afterwards, a question goes to the first conversation only if that has shown the
@@ -64,10 +66,6 @@ func (p *pairs) memory() int {
 func (p *pairs) find(f *flow.Packet, hash uint64, s spot) *flow.View {
 	tcp := f.Proto == protoTCP
 	syn := tcp && f.TCPFlags&decode.SYN != 0
-	if syn && f.HasTS { // views compares these
-		p.settled.add(placeHash(hash, f.Network))
-		return nil
-	}
 	says := len(f.Payload) > 0 || syn
 	if !says && len(p.waiting) == 0 || p.settled.has(placeHash(hash, f.Network)) {
 		return nil
@@ -87,7 +85,8 @@ func (p *pairs) find(f *flow.Packet, hash uint64, s spot) *flow.View {
 	if !says || !tcp && len(f.Payload) < minMessage { // follows the last question
 		return p.pass(t, s)
 	}
-	m := message{hash: p.hash(f), at: f.Time, no: f.No, iface: f.Interface, dir: dir}
+	m := message{hash: p.hash(f), at: f.Time, no: f.No, iface: f.Interface, dir: dir, syn: syn,
+		drawn: syn && f.Seq >= minDrawn && f.Ack > minDrawn}
 	t.last[dir] = m.no + 1
 	switch l := t.like; {
 	case l == nil:
@@ -97,8 +96,14 @@ func (p *pairs) find(f *flow.Packet, hash uint64, s spot) *flow.View {
 		}
 		return p.pass(t, s)
 	default:
-		l.follows = t.tcp || p.shown(l.of, &m)
+		shown := p.shown(l.of, &m)
+		l.follows = t.tcp || shown
 		l.questions++
+		if l.late && t.tcp && !shown && !l.proven { // it stays here, with all that follow: its answer must not go elsewhere
+			t.leave()
+			p.settled.add(placeHash(hash, f.Network))
+			return nil
+		}
 		if l.follows || !l.proven {
 			return p.pass(t, s)
 		}
@@ -132,6 +137,9 @@ func (p *pairs) hash(f *flow.Packet) uint64 {
 	h := maphash.Bytes(p.seed, f.Payload) ^ uint64(f.PayloadLen)*0x9e3779b97f4a7c15
 	if f.Proto == protoTCP {
 		h ^= maphash.Comparable(p.seed, [2]uint32{f.Seq, f.Ack})
+		if f.TCPFlags&decode.SYN != 0 {
+			h ^= maphash.Comparable(p.seed, f.TSVal)
+		}
 	}
 	return h
 }
@@ -199,9 +207,12 @@ func (p *pairs) answeredFirst(t *talk, m *message) {
 		return
 	}
 	for i := range t.like.answers {
-		if a := &t.like.answers[i]; a.hash == m.hash && t.behind(m, a) {
-			p.prove(t)
-			return
+		if a := &t.like.answers[i]; a.hash == m.hash {
+			t.shake(m)
+			if t.behind(m, a) {
+				p.prove(t)
+				return
+			}
 		}
 	}
 	t.doubt()
@@ -223,7 +234,8 @@ func (p *pairs) begin(t *talk, e *message, m message, s spot) {
 		t.last[0], t.last[1] = t.last[1], t.last[0]
 		m.dir = e.dir
 	}
-	t.like = &like{of: e.of, follows: true, asked: [2]message{*e, m}, questions: 1, awaited: []spot{s}}
+	t.like = &like{of: e.of, follows: true, late: e.of.last[1-e.dir] > e.no+1, asked: [2]message{*e, m}, questions: 1, awaited: []spot{s}}
+	t.shake(&m)
 	e.of.copies = append(e.of.copies, t)
 	if len(p.waiting) == maxWaiting {
 		p.pop()
@@ -234,15 +246,27 @@ func (p *pairs) begin(t *talk, e *message, m message, s spot) {
 // answered processes a message of the side that was asked.
 func (p *pairs) answered(t *talk, m message) {
 	l := t.like
-	if e := p.said.m[m.hash]; e != nil && p.shown(l.of, &m) && t.behind(e, &m) {
-		p.prove(t)
-		return
+	if e := p.said.m[m.hash]; e != nil && p.shown(l.of, &m) {
+		t.shake(&m)
+		if t.behind(e, &m) {
+			p.prove(t)
+			return
+		}
 	}
 	if len(l.answers) == maxAnswers {
 		l.answers = append(l.answers[:0], l.answers[1:]...)
 	}
 	l.answers = append(l.answers, m)
-	t.doubt()
+	if !m.syn {
+		t.doubt()
+	}
+}
+
+// shake notes that both conversations have shown a message.
+func (t *talk) shake(m *message) {
+	if m.drawn {
+		t.shook = t.like.of
+	}
 }
 
 // behind reports whether the times allow that the original showed answer x and these ends showed
@@ -258,11 +282,11 @@ func (t *talk) behind(x, y *message) bool {
 	switch apart := x.no < asked.no || y.no < ask.no; {
 	case !apart && ask.iface == asked.iface:
 		return false // both wait for an answer at the same time: these are two questions
-	case apart && t.syn != 0:
-		return false // replayed captures repeat handshakes
+	case apart && t.syn != 0 && (y.syn || ask.iface == asked.iface):
+		return false
 	}
 	here, there := t.ends()[ask.dir], t.like.of.ends()[ask.dir]
-	return here.Addr == there.Addr || here.Port == there.Port
+	return t.shook == t.like.of || here.Addr == there.Addr || here.Port == there.Port
 }
 
 // prove makes a conversation a view of another one, including all its waiting packets.

@@ -18,6 +18,8 @@ type message struct {
 	no    int64
 	iface int32
 	dir   uint8
+	syn   bool
+	drawn bool // a SYN-ACK with numbers that both sides drew at random (RFC 9293 section 3.4.1)
 
 	of    *talk // the conversation that showed it first
 	other *talk // the conversation that showed it last
@@ -31,7 +33,8 @@ type talk struct {
 	last    [2]int64 // 1 + number of the newest message of each direction
 	copies  []*talk  // its views, and possible ones
 	like    *like    // nil if it is not a view
-	syn     uint64   // hash of its first SYN, if that has no time stamp
+	shook   *talk    // has shown the same SYN-ACK, with random numbers
+	syn     uint64   // hash of its first SYN
 	looked  uint8    // messages already examined
 	tcp     bool
 	swapped bool // direction 0 is from the second end of the tuple
@@ -68,6 +71,7 @@ type like struct {
 	of        *talk
 	proven    bool
 	follows   bool       // both have shown the last question
+	late      bool       // the original had an answer before these ends showed the question
 	asked     [2]message // the messages that started the wait: in the original and under these ends
 	questions int        // questions without an answer
 	answers   []message

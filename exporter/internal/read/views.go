@@ -29,7 +29,7 @@ const (
 // its SYN; its direction then belongs to that network.
 //
 // LIMIT: two files are not paired by SYN if their clocks differ by more than the time until the
-// connection was answered.
+// connection was answered; pairs compares their payload.
 type views struct {
 	syns     recent[synKey, *dial] // not answered yet
 	dials    recent[place, *dial]  // by the ends that were dialled

@@ -1,0 +1,83 @@
+package exporter
+
+import (
+	"bytes"
+	"encoding/binary"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// file writes the capture to a file. Its clock is ahead by a number of µs.
+func (t *translated) file(test *testing.T, name string, ahead uint32) string {
+	test.Helper()
+	le, data := binary.LittleEndian, bytes.Clone(t.buf.Bytes())
+	for at := 24; at < len(data); at += 16 + int(le.Uint32(data[at+8:])) {
+		us := le.Uint32(data[at+4:]) + ahead
+		le.PutUint32(data[at:], le.Uint32(data[at:])+us/1e6)
+		le.PutUint32(data[at+4:], us%1e6)
+	}
+	path := filepath.Join(test.TempDir(), name)
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		test.Fatal(err)
+	}
+	return path
+}
+
+// TestTranslatedConnectionUnderTwoClocks has a connection before and after a translation, in two files.
+// Their clocks differ by more than the connection lasts.
+func TestTranslatedConnectionUnderTwoClocks(t *testing.T) {
+	const service, server = "10.96.0.10:80", "10.244.1.7:8080"
+	const ask, answer = "GET /x HTTP/1.1\r\nHost: svc\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+	both := func(want string) [2]string { return [2]string{want, want} }
+	const random, constant = 3_111_222_333, 7000
+	for _, tt := range []struct {
+		name    string
+		client  string // as the second file shows it
+		isn     uint32
+		ask     string    // in the second file
+		without string    // what the second file does not have
+		want    [2]string // with the clock of the second file ahead, and behind
+	}{
+		{"the server's address changes", pod, constant, ask, "", both("3 calls")},
+		{"both ends change, and the numbers are random", nodeEnd, random, ask, "", both("3 calls")},
+		{"both ends change, and the numbers are those of a generator", nodeEnd, constant, ask, "", both("6 calls")},
+		{"another request with the same numbers", pod, random, strings.Replace(ask, "/x", "/y", 1), "", both("6 calls")},
+		{"the second file lacks the SYN", pod, random, ask, "SYN", both("3 calls")},
+		{"the second file lacks the SYN-ACK", pod, random, ask, "SYN-ACK", both("3 calls")},
+		{"the second file lacks the first request", pod, random, ask, "request 0", [2]string{"3 calls", "5 calls"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			for _, stamp := range []uint32{0, 99} {
+				near, far := newTranslated(), newTranslated()
+				exchange := func(c *translated, client, server, ask, without string) {
+					show := func(what, src, dst string, flags byte, seq, ack uint32, payload string) {
+						if what != without {
+							c.packet(src, dst, flags, seq, ack, stamp, payload)
+						}
+					}
+					up, down := tt.isn+1, tt.isn/2
+					show("SYN", client, server, 2, tt.isn, 0, "")
+					show("SYN-ACK", server, client, 0x12, down-1, up, "")
+					show("ACK", client, server, 0x10, up, down, "")
+					for _, what := range []string{"request 0", "request 1", "request 2"} {
+						show(what, client, server, 0x18, up, down, ask)
+						up += uint32(len(ask))
+						show("response", server, client, 0x18, down, up, answer)
+						down += uint32(len(answer))
+					}
+				}
+				exchange(near, pod, service, ask, "")
+				exchange(far, tt.client, server, tt.ask, tt.without)
+				for i, ahead := range [][2]uint32{{0, 400_000}, {400_000, 0}} {
+					files := []string{near.file(t, "near.pcap", ahead[0]), far.file(t, "far.pcap", ahead[1])}
+					got := answersOf(t, files, Options{Release: "test", Repanic: true}, "select count(*) || ' calls' from {calls} where complete")
+					if got[0] != tt.want[i] {
+						t.Errorf("time stamp %d, clocks ahead by %v: %s, want %s", stamp, ahead, got[0], tt.want[i])
+					}
+				}
+			}
+		})
+	}
+}
