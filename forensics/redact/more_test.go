@@ -48,3 +48,24 @@ func TestSecretsInTexts(t *testing.T) {
 		}
 	}
 }
+
+// TestSecretsInBrackets has texts that begin like JSON, and documents that say themselves what is secret.
+func TestSecretsInBrackets(t *testing.T) {
+	p := Default()
+	for _, tt := range []struct{ name, kind, text, want string }{
+		{"a log line that begins with a bracket", "", "[info] password: abc", "[info] password: [masked]"},
+		{"a log line that begins with a time", "", `[2026-01-01 12:00:00] token = "abc"`, `[2026-01-01 12:00:00] token = "[masked]"`},
+		{"a header in such a line", "", "[x] Authorization: Bearer abc", "[x] Authorization: Bearer [masked]"},
+		{"structured data", "", `[x@1 token="abc"]`, `[x@1 token="[masked]"]`},
+		{"relaxed JSON", "", `{token: 'abc', n: 1}`, `{token: '[masked]', n: 1}`},
+		{"a template", "", `{{ password = "abc" }}`, `{{ password = "[masked]" }}`},
+		{"a Secret of Kubernetes", "", `{"kind":"Secret","metadata":{"name":"x"},"data":{"foo":"YWJj"}}`, `{"kind":"Secret","metadata":{"name":"x"},"data":{"foo":"[masked]"}}`},
+		{"Secrets of Kubernetes", "", `{"items":[{"data":{"foo":"YWJj"},"stringData":{"a":"b"}}],"kind": "SecretList"}`, `{"items":[{"data":{"foo":"[masked]"},"stringData":{"a":"[masked]"}}],"kind": "SecretList"}`},
+		{"a ConfigMap of Kubernetes", "", `{"kind":"ConfigMap","data":{"foo":"Secret"}}`, `{"kind":"ConfigMap","data":{"foo":"Secret"}}`},
+		{"a variable of GraphQL", "", `{"query":"mutation($p:String!){login(name:\"a\",password: $p){ok}}","variables":{"p":"abc","q":"d"}}`, `{"query":"mutation($p:String!){login(name:\"a\",password: [masked]){ok}}","variables":{"p":"[masked]","q":"d"}}`},
+	} {
+		if got, _ := p.Text(tt.kind, tt.text); got != tt.want {
+			t.Errorf("%s:\n got %s\nwant %s", tt.name, got, tt.want)
+		}
+	}
+}
