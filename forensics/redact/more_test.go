@@ -69,3 +69,23 @@ func TestSecretsInBrackets(t *testing.T) {
 		}
 	}
 }
+
+// TestSecretsInFields has the names of secrets beside their values.
+func TestSecretsInFields(t *testing.T) {
+	p := Default()
+	for _, tt := range []struct{ name, kind, text, want string }{
+		{"an answer of Redis", "command", "GET api_key → a b c", "GET api_key → [masked] [masked] [masked]"},
+		{"a field of HTML", "text/html", `<input type="hidden" name="csrf_token" value="abc"><input name="n" value="d">`, `<input type="hidden" name="csrf_token" value="[masked]"><input name="n" value="d">`},
+		{"a field of HTML, value first", "text/html", `<input value='abc' name='csrf_token'/>`, `<input value='[masked]' name='csrf_token'/>`},
+	} {
+		if got, _ := p.Text(tt.kind, tt.text); got != tt.want {
+			t.Errorf("%s:\n got %s\nwant %s", tt.name, got, tt.want)
+		}
+	}
+	if got := p.Header("Sec-WebSocket-Protocol", "base64url.bearer.authorization.k8s.io.YWJjZGVmZ2hpamts, v4.channel.k8s.io"); got != "[masked], v4.channel.k8s.io" {
+		t.Errorf("a bearer token as a protocol: %s", got)
+	}
+	if got := p.Header("X-Context", `{"token":"abc","n":1}`); got != `{"token":"[masked]","n":1}` {
+		t.Errorf("JSON in a header: %s", got)
+	}
+}
