@@ -15,6 +15,9 @@ func (t *task) arguments(words []string) []string {
 	rest := false // everything that follows is secret
 	for i, w := range words {
 		switch bare := strings.Trim(w, `"'`); {
+		case w == "→" && next: // the reply, in a summary
+			out[i], rest = w, true
+			continue
 		case rest || next && (!strings.HasPrefix(w, "-") || !strings.HasPrefix(words[i-1], "-")):
 			out[i] = t.value(w)
 			next = false

@@ -2,6 +2,7 @@ package redact
 
 import (
 	"encoding/json"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,10 +34,13 @@ type document struct {
 	over  int // levels beyond maxDepth
 	key   string
 	path  []string
+
+	odd    bool     // it has words that JSON does not have
+	secret []string // names that are secret in this text
 }
 
 func (t *task) json(s string, depth int) string {
-	d := document{t: t, s: s, depth: depth}
+	d := document{t: t, s: s, depth: depth, secret: t.declared(s)}
 	for i := 0; i < len(s); {
 		switch c := s[i]; c {
 		case ' ', '\t', '\r', '\n', ':':
@@ -58,7 +62,32 @@ func (t *task) json(s string, depth int) string {
 			i = d.bare(i)
 		}
 	}
-	return apply(s, tidy(d.edits))
+	out := apply(s, tidy(d.edits))
+	if d.odd { // a log line that begins with a bracket, for example
+		return t.plain(out)
+	}
+	return out
+}
+
+// Objects whose members are secret whatever their names are.
+var (
+	secretKind = regexp.MustCompile(`"kind"\s*:\s*"Secret(?:List)?"`) // of Kubernetes
+	variable   = regexp.MustCompile(`(\w+)\s*:\s*\$(\w+)`)            // of GraphQL: an argument and its variable
+)
+
+// declared returns the names that a document itself makes secret.
+func (t *task) declared(s string) (names []string) {
+	if strings.Contains(s, `"Secret`) && secretKind.MatchString(s) {
+		names = append(names, "data", "stringData")
+	}
+	if strings.Contains(s, `"variables"`) && strings.Contains(s, `$`) {
+		for _, m := range variable.FindAllStringSubmatch(s, -1) {
+			if t.secret(nil, m[1]) {
+				names = append(names, m[2])
+			}
+		}
+	}
+	return names
 }
 
 func (d *document) push(object bool) {
@@ -98,7 +127,7 @@ func (d *document) masked() bool {
 	if n := len(d.open); n > 0 && d.open[n-1].mask {
 		return true
 	}
-	return d.key != "" && d.t.secret(d.path, d.key) || d.paired()
+	return d.key != "" && (d.t.secret(d.path, d.key) || slices.Contains(d.secret, d.key)) || d.paired()
 }
 
 // paired reports whether the next value belongs to a pair with a secret name.
@@ -286,6 +315,7 @@ func (d *document) bare(i int) int {
 	if text == "null" || text == d.t.p.mask {
 		return end
 	}
+	d.odd = d.odd || text != "true" && text != "false" && !isDigit(text[0]) && text[0] != '-'
 	if d.masked() {
 		d.t.n++
 		d.t.report(byName, text)

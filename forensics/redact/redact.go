@@ -53,11 +53,18 @@ func (t *task) header(name, value string) string {
 	if strings.EqualFold(name, "referer") || strings.EqualFold(name, "location") || strings.EqualFold(name, ":path") {
 		value = t.form(value)
 	}
-	if strings.IndexByte(value, '=') >= 0 { // a link, or fields with names
-		return t.plain(value)
+	if at := strings.Index(value, bearerProtocol); at >= 0 {
+		_, end := literal(value, at)
+		value = value[:at] + t.value(value[at:end]) + value[end:]
+	}
+	if strings.ContainsAny(value, "=:{") { // a link, JSON, or fields with names
+		return t.text("", value, 1)
 	}
 	return t.words(value)
 }
+
+// bearerProtocol is before a token in Sec-WebSocket-Protocol, with which browsers log in to Kubernetes.
+const bearerProtocol = "base64url.bearer.authorization.k8s.io."
 
 // Query masks the values of secret names in a URL query or form, and searches the others. A path or
 // a whole URL with a question mark may precede it.

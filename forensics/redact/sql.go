@@ -20,6 +20,7 @@ type sqlToken struct {
 	kind       sqlKind
 	start, end int
 	word       string
+	double     bool // in double quotes: a name, or in MySQL a literal
 }
 
 // maxTokens is the highest number of tokens that are parsed as SQL; the rest is searched as text.
@@ -37,7 +38,7 @@ func sqlTokens(s string) (list []sqlToken) {
 		case c == '/' && after(s, i+1) == '*':
 			i = pastAny(s, i, "*/")
 		case c == '\'':
-			end := quoteEnd(s, i)
+			end := quoteEnd(s, i, c)
 			list = append(list, sqlToken{kind: sqlText, start: i + 1, end: end})
 			i = end + 1
 		case c == '"' || c == '`' || c == '[' && isAlpha(after(s, i+1)):
@@ -45,12 +46,8 @@ func sqlTokens(s string) (list []sqlToken) {
 			if c == '[' {
 				close = ']'
 			}
-			end := strings.IndexByte(s[i+1:], close)
-			if end < 0 {
-				end = len(s) - i - 1
-			}
-			end += i + 1
-			list = append(list, sqlToken{kind: sqlWord, start: i + 1, end: end, word: s[i+1 : end]})
+			end := quoteEnd(s, i, close)
+			list = append(list, sqlToken{kind: sqlWord, start: i + 1, end: end, word: s[i+1 : end], double: c == '"'})
 			i = end + 1
 		case c == '$' && !isDigit(after(s, i+1)):
 			end, inner := dollar(s, i)
@@ -76,14 +73,14 @@ func sqlTokens(s string) (list []sqlToken) {
 	return list
 }
 
-// quoteEnd returns the end of the literal at i: a quote that is not doubled or escaped.
-func quoteEnd(s string, i int) int {
+// quoteEnd returns the end of the text in quotes at i: a quote that is not doubled or escaped.
+func quoteEnd(s string, i int, quote byte) int {
 	for j := i + 1; j < len(s); j++ {
 		switch s[j] {
 		case '\\':
 			j++
-		case '\'':
-			if after(s, j+1) != '\'' {
+		case quote:
+			if after(s, j+1) != quote {
 				return j
 			}
 			j++
@@ -198,14 +195,29 @@ func (t *task) statement(s string) string {
 		}
 		edits = append(edits, edit{tok.start, tok.end, with})
 	})
-	return apply(s, t.hits(s, tidy(edits)))
+	edits = tidy(edits)
+	return apply(s, t.hits(s, append(edits, t.assigned(s, edits)...)))
+}
+
+// assigned returns edits for the values of names in literals, such as password= in a connection string.
+func (t *task) assigned(s string, have []edit) (edits []edit) {
+	for _, tok := range sqlTokens(s) {
+		text := s[tok.start:min(tok.end, len(s))]
+		if tok.kind != sqlText || !strings.ContainsAny(text, "=:") || inside(have, tok.start, tok.end) {
+			continue
+		}
+		for _, e := range t.assignments(text) {
+			edits = append(edits, edit{tok.start + e.start, tok.start + e.end, e.with})
+		}
+	}
+	return edits
 }
 
 // isOperator reports whether a token may occur between a column and a value.
 func isOperator(tok sqlToken) bool {
 	switch tok.kind {
 	case sqlSign:
-		return strings.Contains("=<>!:~(|", tok.word)
+		return strings.Contains("=<>!:~|", tok.word)
 	case sqlWord:
 		switch strings.ToUpper(tok.word) {
 		case "LIKE", "ILIKE", "IN", "IS", "NOT", "BY", "TO", "AS", "WITH", "ANY", "ENCRYPTED", "UNENCRYPTED", "VALUES", "RLIKE", "E", "N", "X":
@@ -234,6 +246,12 @@ func (t *task) literals(s string, do func(sqlToken)) {
 			places = nil
 			continue
 		}
+		if strings.EqualFold(tok.word, "set_config") { // (name, value, …)
+			if i+4 < len(list) && list[i+2].kind == sqlText && list[i+3].word == "," && t.secretWord(s[list[i+2].start:list[i+2].end]) {
+				i = valuesOf(list, i+4, do) - 1
+			}
+			continue
+		}
 		var path []string
 		if i >= 2 && list[i-1].word == "." && list[i-2].kind == sqlWord {
 			path = []string{list[i-2].word}
@@ -245,29 +263,44 @@ func (t *task) literals(s string, do func(sqlToken)) {
 		if !t.secret(path, name) {
 			continue
 		}
+		if strings.EqualFold(name, "password") && i+1 < len(list) && strings.EqualFold(list[i+1].word, "for") { // a user
+			to := slices.IndexFunc(list[i:min(i+8, len(list))], func(tok sqlToken) bool { return tok.word == "=" })
+			i += max(to-1, 0)
+		}
 		i = valuesOf(list, i+1, do) - 1
 	}
 }
 
-// valuesOf calls do for the literals of a column from token i on: one, or a list in parentheses. It
-// returns the next token.
+// valuesOf calls do for the literals of a column from token i on: one, a list in parentheses, or those
+// in the arguments of a function. It returns the next token.
 func valuesOf(list []sqlToken, i int, do func(sqlToken)) int {
-	several := false
+	depth, operator := 0, false
 	for ; i < len(list); i++ {
 		switch tok := list[i]; {
-		case tok.kind == sqlText || tok.kind == sqlOther || tok.kind == sqlParam:
-			do(tok)
-			if !several || i+1 >= len(list) || list[i+1].kind != sqlSign || list[i+1].word != "," {
+		case tok.isLiteral() || tok.double && operator:
+			if do(tok); depth == 0 {
 				return i + 1
 			}
-			i++
-		case !isOperator(tok):
-			return i
 		case tok.kind == sqlSign && tok.word == "(":
-			several = true
+			depth++
+			operator = true
+		case tok.kind == sqlSign && tok.word == ")":
+			if depth--; depth <= 0 {
+				return i + 1
+			}
+		case depth > 0 && tok.kind == sqlWord && strings.EqualFold(tok.word, "select"): // its literals are of other columns
+			return i
+		case isOperator(tok):
+			operator = true
+		case depth == 0 && !(operator && tok.kind == sqlWord && i+1 < len(list) && list[i+1].word == "("):
+			return i
 		}
 	}
 	return i
+}
+
+func (tok sqlToken) isLiteral() bool {
+	return tok.kind == sqlText || tok.kind == sqlOther || tok.kind == sqlParam
 }
 
 // columns returns the secret positions of the columns in parentheses after a table's name, or nil.
@@ -314,7 +347,7 @@ func rows(list []sqlToken, i int, places []bool, do func(sqlToken)) int {
 			}
 		case depth <= 0:
 			return i
-		case place < len(places) && places[place] && (tok.kind == sqlText || tok.kind == sqlOther || tok.kind == sqlParam):
+		case place < len(places) && places[place] && (tok.isLiteral() || tok.double):
 			do(tok)
 		}
 	}

@@ -8,6 +8,9 @@ import (
 // maxNested is the highest nesting of texts in texts, such as JSON in a JSON string.
 const maxNested = 4
 
+// maxEscapes is the highest number of URL encodings in one another.
+const maxEscapes = 3
+
 // edit replaces a part of a text.
 type edit struct {
 	start, end int
@@ -20,7 +23,8 @@ type task struct {
 	n    int                      // places masked
 	seen func(kind, value string) // receives masked values; may be nil
 
-	depth int // number of base64 runs around the text
+	depth   int // number of base64 runs around the text
+	escapes int // number of URL encodings around it
 }
 
 // byName is the kind of a value that is masked because of its name.

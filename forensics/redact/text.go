@@ -3,12 +3,27 @@ package redact
 import (
 	"mime"
 	"net/url"
+	"slices"
 	"strings"
 )
 
 // plain masks values after secret names, as in password=… or "token": "…", and matches of detectors.
-func (t *task) plain(s string) string {
-	var edits []edit
+func (t *task) plain(s string) string { return apply(s, t.hits(s, t.assignments(s))) }
+
+// duplicate is the beginning of an error of MySQL.
+const duplicate = "Duplicate entry '"
+
+// assignments returns the edits for values after secret names.
+func (t *task) assignments(s string) (edits []edit) {
+	if _, rest, ok := strings.Cut(s, duplicate); ok { // of MySQL, whose key has the name
+		value, key, _ := strings.Cut(rest, "' for key '")
+		key, _, ok = strings.Cut(key, "'")
+		if start := len(s) - len(rest); ok && t.secretPath(strings.Split(key, ".")) {
+			t.n++
+			t.report(byName, value)
+			edits = append(edits, edit{start, start + len(value), t.p.mask})
+		}
+	}
 	for i := 0; i < len(s); {
 		if classes[s[i]]&(equals|colon) == 0 {
 			i++
@@ -20,7 +35,7 @@ func (t *task) plain(s string) string {
 		}
 		i = max(next, i+1)
 	}
-	return apply(s, t.hits(s, edits))
+	return edits
 }
 
 // assignment returns the edit for the value after the equals sign or colon at i if its name is
@@ -29,8 +44,11 @@ func (t *task) assignment(s string, i int, inside bool) (edit, int) {
 	if inside || s[i] == ':' && (after(s, i+1) == '/' || after(s, i+1) == ':' || before(s, i) == ':') {
 		return edit{}, i + 1
 	}
+	if s[i] == '=' && before(s, i) == ')' && after(s, i+1) == '(' {
+		return t.tuple(s, i)
+	}
 	j := i // end of the name
-	for j > 0 && i-j < 4 && (isQuote(s[j-1]) || s[j-1] == ']') {
+	for j > 0 && i-j < 4 && (isQuote(s[j-1]) || s[j-1] == ']' || s[j-1] == ' ') {
 		j--
 	}
 	n := back(s, j, maxName, named)
@@ -54,6 +72,9 @@ func (t *task) assignment(s string, i int, inside bool) (edit, int) {
 		v++
 	}
 	start, end := literal(s, v)
+	if block, to := blockText(s, j-n, v); to > block {
+		start, end = block, to
+	}
 	if word := strings.ToLower(s[start:end]); end > start && end-start <= 12 && after(s, end) == ' ' && isScheme(word) {
 		start, end = literal(s, end+1)
 	}
@@ -70,6 +91,51 @@ func (t *task) assignment(s string, i int, inside bool) (edit, int) {
 	t.n++
 	t.report(byName, s[start:end])
 	return edit{start, end, t.p.mask}, end
+}
+
+// tuple returns the edit for the values in (name, …)=(value, …), with the equals sign at i, as in errors of
+// PostgreSQL, if a name is secret. A value may contain any sign, so all values of the line are masked.
+func (t *task) tuple(s string, i int) (edit, int) {
+	from := max(0, i-4*maxName)
+	open := strings.LastIndexByte(s[from:i], '(')
+	end, _, _ := strings.Cut(s[i+2:], "\n")
+	last := strings.LastIndexByte(end, ')')
+	if open < 0 || last <= 0 || !slices.ContainsFunc(strings.Split(s[from+open+1:i-1], ","), func(name string) bool {
+		return t.secret(nil, strings.Trim(name, ` "`))
+	}) {
+		return edit{}, i + 1
+	}
+	t.n++
+	t.report(byName, s[i+2:i+2+last])
+	return edit{i + 2, i + 2 + last, t.p.mask}, i + 2 + last
+}
+
+// blockText returns the lines of a text of YAML, whose | or > is at i and whose name begins at start:
+// those below that are indented more.
+func blockText(s string, start, i int) (from, to int) {
+	if c := after(s, i); c != '|' && c != '>' {
+		return 0, 0
+	}
+	head, rest, _ := strings.Cut(s[i+1:], "\n")
+	if strings.Trim(head, "+-0123456789 \r") != "" {
+		return 0, 0
+	}
+	margin := start - 1 - strings.LastIndexByte(s[:start], '\n')
+	at := i + 1 + len(head) + 1
+	for line := range strings.SplitSeq(rest, "\n") {
+		text := strings.TrimLeft(line, " ")
+		if text != "" && len(line)-len(text) <= margin {
+			break
+		}
+		if text = strings.TrimRight(text, " \r"); text != "" {
+			if from == 0 {
+				from = at + len(line) - len(strings.TrimLeft(line, " "))
+			}
+			to = at + len(strings.TrimRight(line, " \r"))
+		}
+		at += len(line) + 1
+	}
+	return from, to
 }
 
 func isScheme(word string) bool {
@@ -103,6 +169,13 @@ func literal(s string, i int) (start, end int) {
 	end = i
 	for end < len(s) && strings.IndexByte(" \t\r\n,;&)}]\"'<>|", s[end]) < 0 {
 		end++
+	}
+	if end > i && s[end-1] == '(' && isQuote(after(s, end)) { // the arguments of a function
+		if close := strings.IndexAny(s[end:], ")\n"); close >= 0 {
+			end += close
+		} else {
+			end = len(s)
+		}
 	}
 	return i, end
 }
@@ -154,6 +227,9 @@ func (t *task) calmNames(s string) (reads []byte, ok bool) {
 		switch c {
 		case '&':
 			if part := s[begin:i]; escaped != 0 && len(part) > 8 && (escaped == '%' || strings.ContainsAny(part, "0123456789")) {
+				if hasParameters(part) {
+					return nil, false
+				}
 				reads = append(unquote(reads, part), '&')
 			}
 			begin, escaped, start, odd = i+1, 0, i+1, false
@@ -178,6 +254,11 @@ func (t *task) calmNames(s string) (reads []byte, ok bool) {
 		}
 	}
 	return reads, true
+}
+
+// hasParameters reports whether the value of a parameter with escapes may have parameters of its own.
+func hasParameters(part string) bool {
+	return strings.Count(part, "=") > 1 || strings.Contains(part, "%3D") || strings.Contains(part, "%3d") || strings.Contains(part, "%25")
 }
 
 // formSigns are the bytes that calmNames checks.
@@ -290,19 +371,38 @@ func (t *task) encoded(s string) string {
 	if strings.IndexByte(s, '%') < 0 && !strings.ContainsAny(s, "0123456789") {
 		return s
 	}
-	plain, err := url.QueryUnescape(s)
+	name, value, ok := strings.Cut(s, "=")
+	if !ok {
+		name, value = "", s
+	}
+	plain, err := url.QueryUnescape(value)
 	if err != nil {
 		return s
 	}
-	out := t.words(plain)
+	out := t.unescaped(plain)
+	if t.n == had && ok { // a detector may need the name
+		if head, err := url.QueryUnescape(name); err == nil {
+			_, out, _ = strings.Cut(t.words(head+"="+plain), "=")
+		}
+	}
 	if t.n == had {
 		return s
 	}
-	head, value, ok := strings.Cut(out, "=")
-	if !ok {
-		return strings.ReplaceAll(url.QueryEscape(out), url.QueryEscape(t.p.mask), t.p.mask)
+	out = strings.ReplaceAll(url.QueryEscape(out), url.QueryEscape(t.p.mask), t.p.mask)
+	if ok {
+		return name + "=" + out
 	}
-	return head + "=" + strings.ReplaceAll(url.QueryEscape(value), url.QueryEscape(t.p.mask), t.p.mask)
+	return out
+}
+
+// unescaped masks an unescaped value, such as a URL with parameters, which may be escaped again.
+func (t *task) unescaped(s string) string {
+	if !strings.ContainsAny(s, "=%") || t.escapes >= maxEscapes {
+		return t.words(s)
+	}
+	t.escapes++
+	defer func() { t.escapes-- }()
+	return t.parameters(s)
 }
 
 // multipart masks the parts of a form whose names are secret and searches the others.

@@ -73,6 +73,14 @@ func (t *task) tag(s string, i int, open []string) (name string, edits []edit, e
 	n := span(s, i+1, maxName, xmlName)
 	name = local(s[i+1 : i+1+n])
 	i += 1 + n
+	field, value, valueEnd := "", 0, 0 // of <input name="…" value="…">
+	defer func() {
+		if valueEnd > value && s[value:valueEnd] != t.p.mask && t.secret(nil, field) {
+			t.n++
+			t.report(byName, s[value:valueEnd])
+			edits = tidy(append(edits, edit{value, valueEnd, t.p.mask}))
+		}
+	}()
 	for i < len(s) && s[i] != '>' && s[i] != '<' {
 		if s[i] == '/' && after(s, i+1) == '>' {
 			return name, edits, i + 2, true
@@ -93,6 +101,12 @@ func (t *task) tag(s string, i int, open []string) (name string, edits []edit, e
 			end = len(s) - start
 		}
 		end += start
+		switch strings.ToLower(attr) {
+		case "name":
+			field = s[start:end]
+		case "value":
+			value, valueEnd = start, end
+		}
 		if end > start && s[start:end] != t.p.mask && t.judge(attr) != no && t.secret(append(open[:len(open):len(open)], name), attr) {
 			t.n++
 			t.report(byName, s[start:end])

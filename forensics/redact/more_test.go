@@ -1,0 +1,91 @@
+package redact
+
+import "testing"
+
+// TestSecretsInSQL has values that belong to a secret name in other ways than after an equals sign.
+func TestSecretsInSQL(t *testing.T) {
+	p := Default()
+	for _, tt := range []struct{ name, kind, text, want string }{
+		{"a password in a function", "sql", "SELECT 1 FROM u WHERE password = crypt('abc', salt) AND a = 'b'", "SELECT 1 FROM u WHERE password = crypt('[masked]', salt) AND a = 'b'"},
+		{"a password in functions", "sql", "UPDATE u SET password=encode(digest('abc' || 'd', 'sha1'), 'hex'), n=1", "UPDATE u SET password=encode(digest('[masked]' || '[masked]', '[masked]'), '[masked]'), n=1"},
+		{"the length of a column", "sql", "CREATE TABLE u (password VARCHAR(20), n INT)", "CREATE TABLE u (password VARCHAR(20), n INT)"},
+		{"a subquery", "sql", "SELECT 1 WHERE password IN (SELECT p FROM u WHERE name = 'bob')", "SELECT 1 WHERE password IN (SELECT p FROM u WHERE name = 'bob')"},
+		{"a connection string in a literal", "sql", "SELECT dblink('host=x password=abc', 'SELECT 1')", "SELECT dblink('host=x password=[masked]', 'SELECT 1')"},
+		{"a setting", "sql", "SELECT set_config('app.jwt_secret', 'abc', false)", "SELECT set_config('app.jwt_secret', '[masked]', false)"},
+		{"another setting", "sql", "SELECT set_config('app.name', 'abc', false)", "SELECT set_config('app.name', 'abc', false)"},
+		{"a literal in double quotes", "sql", "UPDATE u SET `password`=\"a\\\"bc\" WHERE a = \"b\"", "UPDATE u SET `password`=\"[masked]\" WHERE a = \"b\""},
+		{"a password in double quotes", "sql", `CHANGE MASTER TO MASTER_PASSWORD="abc", MASTER_PORT=1`, `CHANGE MASTER TO MASTER_PASSWORD="[masked]", MASTER_PORT=1`},
+		{"rows in double quotes", "sql", `INSERT INTO u (name, password) VALUES ("a", "b")`, `INSERT INTO u (name, password) VALUES ("a", "[masked]")`},
+		{"the password of a user", "sql", "SET PASSWORD FOR 'bob'@'%' = 'abc'", "SET PASSWORD FOR 'bob'@'%' = '[masked]'"},
+		{"a password after FOR", "sql", "SET PASSWORD FOR bob = PASSWORD('abc')", "SET PASSWORD FOR bob = PASSWORD('[masked]')"},
+	} {
+		if got, _ := p.Text(tt.kind, tt.text); got != tt.want {
+			t.Errorf("%s:\n got %s\nwant %s", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestSecretsInTexts has names that are not right before their values.
+func TestSecretsInTexts(t *testing.T) {
+	p := Default()
+	for _, tt := range []struct{ name, kind, text, want string }{
+		{"a key that exists", "", "Key (api_key)=(abc) already exists.", "Key (api_key)=([masked]) already exists."},
+		{"keys that exist", "", "Key (tenant, api_key)=(acme, a)b) already exists.", "Key (tenant, api_key)=([masked]) already exists."},
+		{"another key that exists", "", "Key (tenant)=(acme) already exists.", "Key (tenant)=(acme) already exists."},
+		{"a duplicate entry", "", "Duplicate entry 'abc' for key 'users.api_key'", "Duplicate entry '[masked]' for key 'users.api_key'"},
+		{"another duplicate entry", "", "Duplicate entry 'abc' for key 'users.name'", "Duplicate entry 'abc' for key 'users.name'"},
+		{"a duplicate key", "", `E11000 dup key: { token: "abc" }`, `E11000 dup key: { token: "[masked]" }`},
+		{"a duplicate key in a command", "command", `insert x.u → error: E11000 dup key: { token: "abc" }`, `insert x.u → error: E11000 dup key: { token: [masked] }`},
+		{"a folded text of YAML", "", "a: b\npassword: >-\n  abc\n  def\nc: d", "a: b\npassword: >-\n  [masked]\nc: d"},
+		{"a text of YAML", "", "x:\n  private_key: |\n    abc\n\n    def\n  c: d", "x:\n  private_key: |\n    [masked]\n  c: d"},
+		{"a URL in a parameter", "application/x-www-form-urlencoded", "u=https%3A%2F%2Fx%2F%3Fa%3D1%26token%3Dabcdefgh&b=2", "u=https%3A%2F%2Fx%2F%3Fa%3D1%26token%3D[masked]&b=2"},
+		{"a URL in a parameter without secrets", "application/x-www-form-urlencoded", "u=https%3a%2f%2fx%2F%3Fa%3D1&b=2", "u=https%3a%2f%2fx%2F%3Fa%3D1&b=2"},
+		{"a value with blanks around the sign", "", "password = abc\nuser = d", "password = [masked]\nuser = d"},
+		{"a URL that is encoded twice", "application/x-www-form-urlencoded", "u=https%253A%2F%2Fx%2F%253Ftoken%253Dabcdefgh", "u=https%253A%252F%252Fx%252F%253Ftoken%253D[masked]"},
+	} {
+		if got, _ := p.Text(tt.kind, tt.text); got != tt.want {
+			t.Errorf("%s:\n got %s\nwant %s", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestSecretsInBrackets has texts that begin like JSON, and documents that say themselves what is secret.
+func TestSecretsInBrackets(t *testing.T) {
+	p := Default()
+	for _, tt := range []struct{ name, kind, text, want string }{
+		{"a log line that begins with a bracket", "", "[info] password: abc", "[info] password: [masked]"},
+		{"a log line that begins with a time", "", `[2026-01-01 12:00:00] token = "abc"`, `[2026-01-01 12:00:00] token = "[masked]"`},
+		{"a header in such a line", "", "[x] Authorization: Bearer abc", "[x] Authorization: Bearer [masked]"},
+		{"structured data", "", `[x@1 token="abc"]`, `[x@1 token="[masked]"]`},
+		{"relaxed JSON", "", `{token: 'abc', n: 1}`, `{token: '[masked]', n: 1}`},
+		{"a template", "", `{{ password = "abc" }}`, `{{ password = "[masked]" }}`},
+		{"a Secret of Kubernetes", "", `{"kind":"Secret","metadata":{"name":"x"},"data":{"foo":"YWJj"}}`, `{"kind":"Secret","metadata":{"name":"x"},"data":{"foo":"[masked]"}}`},
+		{"Secrets of Kubernetes", "", `{"items":[{"data":{"foo":"YWJj"},"stringData":{"a":"b"}}],"kind": "SecretList"}`, `{"items":[{"data":{"foo":"[masked]"},"stringData":{"a":"[masked]"}}],"kind": "SecretList"}`},
+		{"a ConfigMap of Kubernetes", "", `{"kind":"ConfigMap","data":{"foo":"Secret"}}`, `{"kind":"ConfigMap","data":{"foo":"Secret"}}`},
+		{"a variable of GraphQL", "", `{"query":"mutation($p:String!){login(name:\"a\",password: $p){ok}}","variables":{"p":"abc","q":"d"}}`, `{"query":"mutation($p:String!){login(name:\"a\",password: [masked]){ok}}","variables":{"p":"[masked]","q":"d"}}`},
+	} {
+		if got, _ := p.Text(tt.kind, tt.text); got != tt.want {
+			t.Errorf("%s:\n got %s\nwant %s", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestSecretsInFields has the names of secrets beside their values.
+func TestSecretsInFields(t *testing.T) {
+	p := Default()
+	for _, tt := range []struct{ name, kind, text, want string }{
+		{"an answer of Redis", "command", "GET api_key → a b c", "GET api_key → [masked] [masked] [masked]"},
+		{"a field of HTML", "text/html", `<input type="hidden" name="csrf_token" value="abc"><input name="n" value="d">`, `<input type="hidden" name="csrf_token" value="[masked]"><input name="n" value="d">`},
+		{"a field of HTML, value first", "text/html", `<input value='abc' name='csrf_token'/>`, `<input value='[masked]' name='csrf_token'/>`},
+	} {
+		if got, _ := p.Text(tt.kind, tt.text); got != tt.want {
+			t.Errorf("%s:\n got %s\nwant %s", tt.name, got, tt.want)
+		}
+	}
+	if got := p.Header("Sec-WebSocket-Protocol", "base64url.bearer.authorization.k8s.io.YWJjZGVmZ2hpamts, v4.channel.k8s.io"); got != "[masked], v4.channel.k8s.io" {
+		t.Errorf("a bearer token as a protocol: %s", got)
+	}
+	if got := p.Header("X-Context", `{"token":"abc","n":1}`); got != `{"token":"[masked]","n":1}` {
+		t.Errorf("JSON in a header: %s", got)
+	}
+}
