@@ -130,10 +130,6 @@ func (d *Decoder) Counts() Counts { return d.frags.counts }
 // Held returns the bytes now held for incomplete datagrams, overhead included.
 func (d *Decoder) Held() int { return d.frags.cost }
 
-// Expire gives up the datagrams whose timeout has passed at now. Decode does so itself with each
-// fragment; an earlier call only calls OnIncomplete earlier.
-func (d *Decoder) Expire(now int64) { d.frags.expire(now) }
-
 // Flush gives up all datagrams, as at the end of a capture.
 func (d *Decoder) Flush() {
 	for g := d.frags.oldest(); g != nil; g = d.frags.oldest() {
