@@ -89,16 +89,15 @@ func (p *Programs) attach(name, cgroup string, make func() (link.Link, error)) e
 type point struct{ name, without string }
 
 // tracepoints returns the tracepoint of each program.
-func tracepoints(processes, network bool) map[string]point {
-	m := map[string]point{}
-	if processes {
-		m[recorderProgProcessExec] = point{"sched_process_exec", "programs that processes run"}
-		m[recorderProgProcessFork] = point{"sched_process_fork", "new processes"}
-		m[recorderProgProcessExit] = point{"sched_process_exit", "ends of processes"}
-		m[recorderProgProcessOom] = point{"mark_victim", "processes killed for lack of memory"}
-		m[recorderProgProcessMoved] = point{"cgroup_attach_task", "moves between control groups"}
-		m[recorderProgCgroupMade] = point{"cgroup_mkdir", "new control groups"}
-		m[recorderProgCgroupRemoved] = point{"cgroup_rmdir", "removed control groups"}
+func tracepoints(network bool) map[string]point {
+	m := map[string]point{
+		recorderProgProcessExec:   {"sched_process_exec", "programs that processes run"},
+		recorderProgProcessFork:   {"sched_process_fork", "new processes"},
+		recorderProgProcessExit:   {"sched_process_exit", "ends of processes"},
+		recorderProgProcessOom:    {"mark_victim", "processes killed for lack of memory"},
+		recorderProgProcessMoved:  {"cgroup_attach_task", "moves between control groups"},
+		recorderProgCgroupMade:    {"cgroup_mkdir", "new control groups"},
+		recorderProgCgroupRemoved: {"cgroup_rmdir", "removed control groups"},
 	}
 	if network {
 		m[recorderProgTcpState] = point{"inet_sock_set_state", "TCP states"}
@@ -110,10 +109,10 @@ func tracepoints(processes, network bool) map[string]point {
 	return m
 }
 
-// AttachEvents starts reporting events of processes and the network stack. What cannot be
+// AttachEvents starts reporting events of processes and, if wanted, of the network stack. What cannot be
 // attached is added to Missing.
-func (p *Programs) AttachEvents(processes, network bool) {
-	for name, point := range tracepoints(processes, network) {
+func (p *Programs) AttachEvents(network bool) {
+	for name, point := range tracepoints(network) {
 		prog := p.coll.Programs[name]
 		if prog == nil {
 			continue
@@ -142,7 +141,7 @@ func Hooks() []Hook {
 		list = append(list, Hook{h.program, "cgroup " + h.attach.String(), "owners", h.without})
 	}
 	list = append(list, Hook{recorderProgOpenSockets, "iterator task_file", "owners", "owners of sockets opened before the recording"})
-	points := tracepoints(true, true)
+	points := tracepoints(true)
 	for _, name := range slices.Sorted(maps.Keys(points)) {
 		list = append(list, Hook{name, "tracepoint " + points[name].name, "events", points[name].without})
 	}

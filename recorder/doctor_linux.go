@@ -97,7 +97,7 @@ func checkHooks(root string) []Check {
 		defer os.Remove(where)
 	}
 	p.AttachOwners(where)
-	p.AttachEvents(true, true)
+	p.AttachEvents(true)
 	if _, err := p.FindSockets(); err != nil {
 		p.Missing["open_sockets"] = err
 	}

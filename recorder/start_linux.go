@@ -247,7 +247,7 @@ func (r *recording) abandon() error {
 // attach starts recording. It first attaches the programs that record owners, so that the
 // pass over open files misses none, and attaches to packets last.
 func (r *recording) attach(where string) (found uint64, err error) {
-	r.progs.AttachEvents(true, !r.o.NoEvents)
+	r.progs.AttachEvents(!r.o.NoEvents)
 	if !r.foreign {
 		r.processes.Scan(r.groups.Root)
 	}

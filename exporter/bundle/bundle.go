@@ -225,12 +225,6 @@ func (b *Bundle) checkPresent(src source) error {
 // Path is the absolute path of a file of the bundle, named as in bundle.json.
 func (b *Bundle) Path(rel string) string { return filepath.Join(b.Dir, filepath.FromSlash(rel)) }
 
-// TablePath is the pattern of all parts of a table for DuckDB's read_parquet. If the name of the
-// bundle's folder contains pattern characters (*, ?, [), use TableParts instead.
-func (b *Bundle) TablePath(name string) string {
-	return filepath.Join(b.Dir, filepath.FromSlash("data/"+tablePattern(name)))
-}
-
 func tablePattern(name string) string {
 	if name == "calls" {
 		return "tables/calls/**/*.parquet"

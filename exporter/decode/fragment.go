@@ -1,10 +1,6 @@
 package decode
 
-import (
-	"time"
-
-	"github.com/pcapsule/pcapsule/exporter/internal/linked"
-)
+import "time"
 
 // Memory in addition to the bytes, so that many tiny fragments count as well.
 const (
@@ -89,31 +85,31 @@ type held struct {
 }
 
 type datagram struct {
-	key      fragKey
-	place    linked.Place[datagram]
-	since    int64
-	seq      uint64
-	runs     []held // ascending, disjoint
-	nos      []int64
-	packets  int
-	total    int // -1 until the last fragment
-	got      int // bytes in runs, on the wire
-	cost     int
-	header   int
-	proto    uint8
-	first    bool // the first fragment has arrived, so proto is valid
-	problems Problem
-	pieces   Pieces
-	newest   int64  // time of the newest fragment
-	head     *Frame // of the first fragment
-	inif     int32
+	key        fragKey
+	prev, next *datagram
+	since      int64
+	seq        uint64
+	runs       []held // ascending, disjoint
+	nos        []int64
+	packets    int
+	total      int // -1 until the last fragment
+	got        int // bytes in runs, on the wire
+	cost       int
+	header     int
+	proto      uint8
+	first      bool // the first fragment has arrived, so proto is valid
+	problems   Problem
+	pieces     Pieces
+	newest     int64  // time of the newest fragment
+	head       *Frame // of the first fragment
+	inif       int32
 }
 
 // reassembler holds incomplete datagrams, those of each IP version oldest first.
 type reassembler struct {
 	opt    Options
 	open   map[fragKey]*datagram
-	lists  [2]linked.List[datagram] // IPv4, IPv6
+	lists  [2]datagram // sentinels of rings: IPv4, IPv6
 	cost   int
 	seq    uint64
 	counts Counts
@@ -122,6 +118,10 @@ type reassembler struct {
 func (r *reassembler) init(opt Options) {
 	r.opt = opt
 	r.open = make(map[fragKey]*datagram)
+	for i := range r.lists {
+		l := &r.lists[i]
+		l.prev, l.next = l, l
+	}
 }
 
 // Counts returns the current counts of fragments.
@@ -129,10 +129,6 @@ func (d *Decoder) Counts() Counts { return d.frags.counts }
 
 // Held returns the bytes now held for incomplete datagrams, overhead included.
 func (d *Decoder) Held() int { return d.frags.cost }
-
-// Expire gives up the datagrams whose timeout has passed at now. Decode does so itself with each
-// fragment; an earlier call only calls OnIncomplete earlier.
-func (d *Decoder) Expire(now int64) { d.frags.expire(now) }
 
 // Flush gives up all datagrams, as at the end of a capture.
 func (d *Decoder) Flush() {
@@ -144,26 +140,23 @@ func (d *Decoder) Flush() {
 func (r *reassembler) expire(now int64) {
 	for i, limit := range [2]time.Duration{r.opt.TimeoutIPv4, r.opt.TimeoutIPv6} {
 		l := &r.lists[i]
-		for g := l.Oldest(); g != nil && now-g.since > int64(limit); g = l.Oldest() {
-			r.giveUp(g, TimedOut)
+		for l.next != l && now-l.next.since > int64(limit) {
+			r.giveUp(l.next, TimedOut)
 		}
 	}
 }
 
 func (r *reassembler) oldest() *datagram {
-	a, b := r.lists[0].Oldest(), r.lists[1].Oldest()
-	if b == nil || a != nil && a.seq < b.seq {
+	a, b := r.lists[0].next, r.lists[1].next
+	switch {
+	case a == &r.lists[0] && b == &r.lists[1]:
+		return nil
+	case a == &r.lists[0]:
+		return b
+	case b == &r.lists[1] || a.seq < b.seq:
 		return a
 	}
 	return b
-}
-
-// list is the list of the datagrams of the IP version of g.
-func (r *reassembler) list(g *datagram) *linked.List[datagram] {
-	if g.key.version == 6 {
-		return &r.lists[1]
-	}
-	return &r.lists[0]
 }
 
 func (r *reassembler) giveUp(g *datagram, why Reason) {
@@ -199,7 +192,7 @@ func (r *reassembler) giveUp(g *datagram, why Reason) {
 }
 
 func (r *reassembler) remove(g *datagram) {
-	r.list(g).Remove(&g.place)
+	g.prev.next, g.next.prev = g.next, g.prev
 	delete(r.open, g.key)
 	r.cost -= g.cost
 }
@@ -289,7 +282,12 @@ func (r *reassembler) find(key fragKey, now int64, need int) *datagram {
 	}
 	r.seq++
 	g := &datagram{key: key, since: now, seq: r.seq, total: -1, cost: datagramCost, proto: key.proto}
-	r.list(g).Add(&g.place, g)
+	l := &r.lists[0]
+	if key.version == 6 {
+		l = &r.lists[1]
+	}
+	g.prev, g.next = l.prev, l
+	l.prev.next, l.prev = g, g
 	r.open[key] = g
 	r.cost += g.cost
 	return g

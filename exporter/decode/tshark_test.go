@@ -10,15 +10,15 @@ import (
 	"testing"
 )
 
-// linkedPacket is a packet with the link type of its interface.
-type linkedPacket struct {
+// linked is a packet with the link type of its interface.
+type linked struct {
 	link uint16
 	data []byte
 }
 
 // asTshark returns the innermost addresses and ports that tshark finds in each packet. Fields of
 // several layers are listed from the outside in, so the last one counts.
-func asTshark(t *testing.T, packets []linkedPacket) []string {
+func asTshark(t *testing.T, packets []linked) []string {
 	t.Helper()
 	if _, err := exec.LookPath("tshark"); err != nil {
 		t.Skip("needs tshark")
@@ -142,9 +142,9 @@ func TestEncapsulationsAsTsharkReadsThem(t *testing.T) {
 		{"Juniper multilink Frame Relay, adaptive services", linkJuniperMLFR, mgc(0, "47 00 00 00 00 00 00 00", inner), "out", false},
 		{"Linux cooked v2", linkSLL2, join("08 00 00 00 00 00 00 03 00 01 00 06", make([]byte, 8), inner), "in", false},
 	}
-	var packets []linkedPacket
+	var packets []linked
 	for _, tt := range tests {
-		packets = append(packets, linkedPacket{tt.link, tt.data})
+		packets = append(packets, linked{tt.link, tt.data})
 	}
 	theirs := asTshark(t, packets)
 	for i, tt := range tests {

@@ -200,9 +200,6 @@ func (x *Exchange) RequestTime() (first, last int64) { return x.req.first, x.req
 // ResponseTime is the time of the first and last byte of the response, ns.
 func (x *Exchange) ResponseTime() (first, last int64) { return x.resp.first, x.resp.last }
 
-// Cites returns the packets collected so far.
-func (x *Exchange) Cites() table.Cites { return x.cites }
-
 // fill writes times, sizes, identity and citations into c.
 func (x *Exchange) fill(c *table.Call) {
 	lead := &x.req

@@ -62,9 +62,6 @@ func (b *StreamBuffer) Input() *Input {
 // Len is the number of unread bytes.
 func (b *StreamBuffer) Len() int { return len(b.s.buf) }
 
-// Offset is the stream offset of the first unread byte.
-func (b *StreamBuffer) Offset() int64 { return b.s.off }
-
 // Discard removes n bytes at the front.
 func (b *StreamBuffer) Discard(n int) {
 	if n <= 0 {
@@ -78,10 +75,6 @@ func (b *StreamBuffer) Skip(n int64) {
 	b.c.drop(&b.s, 0)
 	b.s.off += n
 }
-
-// Need sets the number of bytes that the reader needs before it is called again, which raises
-// the usual limit.
-func (b *StreamBuffer) Need(n int) { b.s.need = min(n, maxNeed) }
 
 // Close frees the buffer's memory.
 func (b *StreamBuffer) Close() { b.c.drop(&b.s, 0) }

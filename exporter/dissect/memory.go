@@ -4,7 +4,7 @@ import (
 	"math/bits"
 	"unsafe"
 
-	"github.com/pcapsule/pcapsule/exporter/internal/linked"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/linked"
 )
 
 // grow requests n more bytes of the engine's budget.

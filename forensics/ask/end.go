@@ -61,19 +61,19 @@ func EndOf(ctx context.Context, c *forensics.Case, prefix, name string) (End, er
 	return out, nil
 }
 
-// EndByID is terms.EndIs with endpoint ids that are looked up first: comparing with a list of ids
-// needs no join.
-func EndByID(ctx context.Context, c *forensics.Case, prefix, name string) (cond string, args []any, err error) {
+// ServerByID is terms.EndIs for servers with endpoint ids that are looked up first: comparing with a
+// list of ids needs no join.
+func ServerByID(ctx context.Context, c *forensics.Case, name string) (cond string, args []any, err error) {
 	_, rest, ok := strings.Cut(name, "/")
 	if !ok {
 		rest = name
 	}
 	if _, err := netip.ParseAddr(rest); err == nil || strings.ContainsAny(name, "*?") {
-		cond, args = terms.End(prefix, name)
+		cond, args = terms.End("dst_", name)
 		return cond, args, nil
 	}
-	e, err := EndOf(ctx, c, prefix, name)
-	if cond = e.Conns; prefix == "dst_" && !ok {
+	e, err := EndOf(ctx, c, "dst_", name)
+	if cond = e.Conns; !ok {
 		cond, args = cond+" OR coalesce(host = ?, false)", []any{name}
 	}
 	return cond, args, err

@@ -107,10 +107,10 @@ func After(from string, a int64, to string, b int64) error {
 	return Wrong(from, "%s is after %s, %s", Stamp(a), to, Stamp(b))
 }
 
-// ReadTime reads a time of a case as ParseTime does.
-func ReadTime(c *forensics.Case, field, text string, missing int64) (int64, error) {
+// ReadTime reads a time of a case as ParseTime does, 0 if it is missing.
+func ReadTime(c *forensics.Case, field, text string) (int64, error) {
 	first, last, _ := c.Window()
-	return ParseTime(field, text, missing, first, last)
+	return ParseTime(field, text, 0, first, last)
 }
 
 // Round rounds to three decimal places; NaN and infinity become 0.

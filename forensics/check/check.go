@@ -128,7 +128,7 @@ func (s *Rules) evaluate(ctx context.Context, c *forensics.Case, r *Rule, o *Out
 	if err != nil {
 		return err
 	}
-	if o.Calls, err = q.count(ctx, ""); err != nil {
+	if o.Calls, err = q.count(ctx); err != nil {
 		return err
 	}
 	cov, err := c.Coverage(q.from, q.to)

@@ -109,7 +109,7 @@ func (s *Rules) errorRate(ctx context.Context, q *scope, r *Rule, o *Outcome) er
 		return nil
 	}
 	bad := q.with("(failed)")
-	n, err := bad.count(ctx, "")
+	n, err := bad.count(ctx)
 	if err != nil {
 		return err
 	}

@@ -18,10 +18,10 @@ type scope struct {
 func newScope(ctx context.Context, c *forensics.Case, r *Rule) (*scope, error) {
 	s := &scope{c: c, where: "true"}
 	var err error
-	if s.from, err = ask.ReadTime(c, "from", r.From, 0); err != nil {
+	if s.from, err = ask.ReadTime(c, "from", r.From); err != nil {
 		return nil, err
 	}
-	if s.to, err = ask.ReadTime(c, "to", r.To, 0); err != nil {
+	if s.to, err = ask.ReadTime(c, "to", r.To); err != nil {
 		return nil, err
 	}
 	if s.from != 0 && s.to != 0 && s.from > s.to {
@@ -64,12 +64,9 @@ func (s *scope) with(cond string, args ...any) *scope {
 	return &out
 }
 
-// count counts the calls in the scope, or the values of a column that are not null.
-func (s *scope) count(ctx context.Context, column string) (int64, error) {
-	if column == "" {
-		column = "*"
-	}
-	row, err := s.numbers(ctx, "count("+column+")")
+// count counts the calls in the scope.
+func (s *scope) count(ctx context.Context) (int64, error) {
+	row, err := s.numbers(ctx, "count(*)")
 	if err != nil {
 		return 0, err
 	}
@@ -94,7 +91,7 @@ func (s *scope) calls(ctx context.Context, limit int) ([]ask.Call, error) {
 
 // breakAll reports every call of the scope as a violation.
 func (s *scope) breakAll(ctx context.Context, o *Outcome, expected string, got func(*ask.Call) string) error {
-	n, err := s.count(ctx, "")
+	n, err := s.count(ctx)
 	if err != nil || n == 0 {
 		return err
 	}

@@ -23,7 +23,7 @@ func (l *Look) Groups(by, where string) string {
 			return fmt.Sprintf(" JOIN endpoints %[1]s ON %[1]s.endpoint_id = r.%[2]s", alias, id)
 		}
 	}
-	return `WITH r AS (SELECT ` + l.Bundle("src_id, dst_id") + `, ` + by + `, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, ` + l.some("call_id", "ts_ns") + ` AS ids
+	return `WITH r AS (SELECT ` + l.Bundle("src_id, dst_id") + `, ` + by + `, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, ` + l.some() + ` AS ids
 			FROM ` + l.Calls + ` WHERE ` + l.Where + ` AND ` + where + ` GROUP BY ALL),
 		g AS (SELECT CASE WHEN s.kind = 'outside' AND coalesce(s.dns_name, s.hostname, s.service) IS NULL THEN '(outside)' ELSE ` + terms.Who("s.") + ` END AS src, ` + terms.Who("d.") + ` AS dst, s.external AS src_outside, d.external AS dst_outside, r.* FROM r` + join("s", "src_id") + join("d", "dst_id") + `)`
 }
@@ -45,7 +45,7 @@ func (l *Look) On(left, id, right string) string {
 }
 
 // Some is the SQL for the column ids of a group of calls: the first call_ids, or all of them.
-func (l *Look) Some() string { return l.some("call_id", "ts_ns") + " AS ids" }
+func (l *Look) Some() string { return l.some() + " AS ids" }
 
 // Sums are the columns of a Row that are sums over groups of g.
 func (l *Look) Sums() string {
@@ -62,7 +62,7 @@ func (l *Look) IDs() string {
 
 // CallIDs is the SQL for the column call_ids of a group of calls.
 func (l *Look) CallIDs() string {
-	return "list_transform(" + l.some("call_id", "ts_ns") + ", x -> lower(hex(x))) AS call_ids"
+	return "list_transform(" + l.some() + ", x -> lower(hex(x))) AS call_ids"
 }
 
 // First is the SQL for the first three elements of a list, or all of them.
@@ -73,13 +73,13 @@ func (l *Look) First(list string) string {
 	return "list_slice(" + list + ", 1, 3)"
 }
 
-// some is the SQL for the first three values of a group, or all of them if KFL needs all calls of a
+// some is the SQL for the first three calls of a group, or all of them if KFL needs all calls of a
 // finding.
-func (l *Look) some(column, by string) string {
+func (l *Look) some() string {
 	if l.all {
-		return "list(" + column + ")"
+		return "list(call_id)"
 	}
-	return "arg_min(" + column + ", " + by + ", 3)"
+	return "arg_min(call_id, ts_ns, 3)"
 }
 
 // Web is the SQL condition for calls of HTTP and gRPC.

@@ -102,8 +102,8 @@ func (w *window) flags(c *cobra.Command) {
 
 // times returns the bounds in ns since 1970 UTC; 0 means no bound.
 func (w *window) times(c *forensics.Case) (from, to int64, err error) {
-	if from, err = ask.ReadTime(c, "from", w.from, 0); err == nil {
-		to, err = ask.ReadTime(c, "to", w.to, 0)
+	if from, err = ask.ReadTime(c, "from", w.from); err == nil {
+		to, err = ask.ReadTime(c, "to", w.to)
 	}
 	if err != nil {
 		return 0, 0, flagError(err)

@@ -135,10 +135,10 @@ func (s *Env) maskCell(column string, v any) any {
 
 // times parses a time range as package ask does; 0 means no limit.
 func (s *Invocation) times(from, to string) (a, b int64, err error) {
-	if a, err = ask.ReadTime(s.Case, "from", from, 0); err != nil {
+	if a, err = ask.ReadTime(s.Case, "from", from); err != nil {
 		return 0, 0, err
 	}
-	if b, err = ask.ReadTime(s.Case, "to", to, 0); err != nil {
+	if b, err = ask.ReadTime(s.Case, "to", to); err != nil {
 		return 0, 0, err
 	}
 	if b != 0 && a > b {

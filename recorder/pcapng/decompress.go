@@ -154,9 +154,6 @@ func (s *Source) room() int64 {
 	return max(room, 0)
 }
 
-// Input is the number of compressed bytes read so far.
-func (s *Source) Input() int64 { return s.in.n }
-
 // Close frees the memory of the decoder. It does not close the stream below.
 func (s *Source) Close() error {
 	if s.zst != nil {

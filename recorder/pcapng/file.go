@@ -35,9 +35,6 @@ func CreateFile(path string) (*File, error) {
 	return &File{f: f, path: path}, nil
 }
 
-// Dir is the folder in which the output will be.
-func (o *File) Dir() string { return filepath.Dir(o.path) }
-
 // Write appends to the hidden file. After an error, Commit fails.
 func (o *File) Write(p []byte) (int, error) {
 	if o.err != nil {

@@ -130,8 +130,8 @@ func (p *paper) fillRect(colour string, x, y, width, height float64) {
 }
 
 // rule draws a line across the page.
-func (p *paper) rule(colour string, x, width, thick float64) {
-	p.fillRect(colour, x, p.y, width, thick)
+func (p *paper) rule(colour string, thick float64) {
+	p.fillRect(colour, pdfMargin, p.y, pdfWidth, thick)
 	p.y += thick
 }
 
@@ -221,7 +221,7 @@ func (p *paper) heading(title string, follows float64) {
 	p.Bookmark(p.Glyphs(title), 1, p.y)
 	p.titled(pdf.Heading, look{pdf.Sans, "B", 13, "fg"}, title)
 	p.y += 0.6
-	p.rule("rule", pdfMargin, pdfWidth, 0.5)
+	p.rule("rule", 0.5)
 	p.y += 1.5
 }
 

@@ -139,7 +139,7 @@ func (s *sheet) head(first bool) {
 		s.tagged(pdf.Head, cells)
 	}
 	s.draw(cells, 0, most)
-	s.rule("faint", pdfMargin, pdfWidth, 0.3)
+	s.rule("faint", 0.3)
 }
 
 // cells wraps the cells of a row.
@@ -182,7 +182,7 @@ func (s *sheet) row(cells []cell, bad bool) {
 		s.draw(cells, from, to)
 		from = to
 	}
-	s.rule("rule", pdfMargin, pdfWidth, 0.15)
+	s.rule("rule", 0.15)
 }
 
 // draw writes some lines of cells.

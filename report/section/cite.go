@@ -38,12 +38,12 @@ func (b *builder) citeFlows(ids []int64) (out []*value.Citation) {
 	return out
 }
 
-// citePackets cites packets, as "12-15,18".
-func citePackets(bundle int, packets string) []*value.Citation {
+// citePackets cites packets of the first bundle, as "12-15,18".
+func citePackets(packets string) []*value.Citation {
 	if packets == "" {
 		return nil
 	}
-	return []*value.Citation{{Bundle: bundle, Packets: firstRanges(packets)}}
+	return []*value.Citation{{Packets: firstRanges(packets)}}
 }
 
 // resolve completes the citations.

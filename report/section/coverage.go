@@ -2,6 +2,7 @@ package section
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -93,17 +94,14 @@ func (c Coverage) unread() (out []string) {
 	return out
 }
 
-// Absent is the sentence for something that was not seen, such as "failed call". content is true if
-// only the content of messages shows it. A window with losses supports no absence, and neither does
-// traffic that could not be read.
-func (c Coverage) Absent(what string, content bool) string {
+// Absent is the sentence for something that only the content of messages shows and that was not seen,
+// such as "failed call". A window with losses supports no absence, and neither does traffic that could
+// not be read.
+func (c Coverage) Absent(what string) string {
 	if c.State == forensics.None {
 		return "Nothing was recorded in this window, so it cannot be told whether there was any " + what + "."
 	}
-	why := c.losses()
-	if content {
-		why = append(append(why, c.unread()...), c.Redacted...)
-	}
+	why := slices.Concat(c.losses(), c.unread(), c.Redacted)
 	if len(why) == 0 {
 		return "No " + what + " was seen in what was recorded, and no loss is known."
 	}

@@ -22,7 +22,7 @@ func (b *builder) losses(*templates.Section) (value.Section, string) {
 	for _, a := range list.Rows {
 		var cite []*value.Citation
 		if a.Packet != nil && !b.several {
-			cite = citePackets(0, packetRange(*a.Packet, *a.Packet))
+			cite = citePackets(packetRange(*a.Packet, *a.Packet))
 		}
 		t.Add(cite, value.TextCell(a.Source), value.WordCell(strings.ReplaceAll(value.Text(a.Kind), "_", " ")), value.CountCell(a.Times), value.BytesCell(a.Lost), value.TextCell(a.Detail))
 	}

@@ -128,7 +128,7 @@ func (b *builder) originCite(o origin) []*value.Citation {
 	if len(o.CallIDs) > 0 {
 		return b.cite(o.CallIDs...)
 	}
-	return citePackets(0, o.Packets)
+	return citePackets(o.Packets)
 }
 
 // failing lists failures; DNS and TLS have their own sections.
@@ -180,7 +180,7 @@ func (b *builder) causes(p *templates.Section) (value.Section, string) {
 			value.TextCell(c.Way), value.TextCell(c.Said), value.WordCell(c.Sure))
 	}
 	if len(t.Rows) == 0 {
-		s.Statements = []value.Statement{{ID: "causes-none", Text: b.cov.Absent("cause of a failure", true), Queries: query}}
+		s.Statements = []value.Statement{{ID: "causes-none", Text: b.cov.Absent("cause of a failure"), Queries: query}}
 		return s, ""
 	}
 	t.Shares(3)

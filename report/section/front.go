@@ -96,7 +96,7 @@ func (b *builder) facts() {
 // trafficFront says what traffic there is.
 func (b *builder) trafficFront() {
 	if b.calls == 0 {
-		b.state(value.Statement{ID: "calls", Head: headWhat, Text: b.cov.Absent("call", true)})
+		b.state(value.Statement{ID: "calls", Head: headWhat, Text: b.cov.Absent("call")})
 		return
 	}
 	list := b.protocolList()
@@ -116,7 +116,7 @@ func (b *builder) trafficFront() {
 // unmatched says that no call matches the filter. Everything else of the first page is about calls
 // that match it.
 func (b *builder) unmatched() {
-	b.state(value.Statement{ID: "calls", Head: headWhat, Text: b.cov.Absent("call that matches the filter "+value.Text(b.in.Basis.KFL), true)})
+	b.state(value.Statement{ID: "calls", Head: headWhat, Text: b.cov.Absent("call that matches the filter " + value.Text(b.in.Basis.KFL))})
 }
 
 // failureFront says what failed, for whom, since when and why.
@@ -129,7 +129,7 @@ func (b *builder) failureFront() {
 		return
 	}
 	if f.Failed == 0 {
-		b.state(value.Statement{ID: "failed", Head: headWhat, Text: b.cov.Absent("failed call", true), Queries: query})
+		b.state(value.Statement{ID: "failed", Head: headWhat, Text: b.cov.Absent("failed call"), Queries: query})
 		return
 	}
 	text := fmt.Sprintf("%s of %s failed (%s).", plural.Thousands(f.Failed), plural.Count(f.Calls, "call", "calls"), value.Percent(f.Failed, f.Calls))
@@ -234,7 +234,7 @@ func (b *builder) findingFront() {
 		return
 	}
 	if len(found.Findings) == 0 {
-		b.state(value.Statement{ID: "findings", Head: headWhat, Text: b.cov.Absent("finding", true), Queries: query})
+		b.state(value.Statement{ID: "findings", Head: headWhat, Text: b.cov.Absent("finding"), Queries: query})
 		return
 	}
 	severities, sure := map[string]int{}, map[string]int{}

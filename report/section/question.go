@@ -98,7 +98,7 @@ func (b *builder) question(p *templates.Section) (value.Section, string) {
 		t.Note = "The list was cut at its limit: run the query to see all of it."
 	}
 	if len(t.Rows) == 0 {
-		s.Statements = []value.Statement{{ID: p.ID + "-none", Text: b.cov.Absent(cmp.Or(p.Empty, "row of this kind"), true), Queries: query}}
+		s.Statements = []value.Statement{{ID: p.ID + "-none", Text: b.cov.Absent(cmp.Or(p.Empty, "row of this kind")), Queries: query}}
 		return s, ""
 	}
 	s.Blocks = []value.Block{value.TableBlock(t)}
@@ -161,7 +161,7 @@ func (b *builder) evidence(fields map[string]any) []*value.Citation {
 		return b.citeFlows(flows)
 	}
 	if packets, ok := fields["packets"].(string); ok {
-		return citePackets(0, packets)
+		return citePackets(packets)
 	}
 	return nil
 }

@@ -189,7 +189,7 @@ func (s *Store) Publish(c Cut, f Finished) error {
 	}
 	close(s.changed)
 	s.changed = make(chan struct{})
-	return errors.Join(err, s.dropViews(false))
+	return errors.Join(err, s.dropViews())
 }
 
 // retire takes out the sets that are no longer kept.

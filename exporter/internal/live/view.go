@@ -264,9 +264,9 @@ func (s *Store) lost(r Request) int64 {
 	return first - r.After - 1
 }
 
-// dropViews removes views that are no longer kept, or all.
-func (s *Store) dropViews(all bool) (err error) {
-	for len(s.views) > 0 && (all || len(s.views) > viewsKept && time.Since(s.views[0].made) > viewFor) {
+// dropViews removes views that are no longer kept.
+func (s *Store) dropViews() (err error) {
+	for len(s.views) > viewsKept && time.Since(s.views[0].made) > viewFor {
 		err = errors.Join(err, os.RemoveAll(s.views[0].Path))
 		s.views = s.views[1:]
 	}

@@ -84,7 +84,7 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	cond, args, err := ask.EndByID(ctx, c, "dst_", in.Service)
+	cond, args, err := ask.ServerByID(ctx, c, in.Service)
 	if err != nil {
 		return nil, err
 	}

@@ -52,12 +52,12 @@ func prefix(s string) (netip.Prefix, error) {
 	return a.Prefix(a.BitLen())
 }
 
-func prefixes(field string, list []string) ([]netip.Prefix, error) {
+func prefixes(list []string) ([]netip.Prefix, error) {
 	var out []netip.Prefix
 	for _, s := range list {
 		p, err := prefix(strings.TrimSpace(s))
 		if err != nil {
-			return nil, ask.Wrong(field, "must be an address or a range such as 203.0.113.0/24, not %q", s)
+			return nil, ask.Wrong("inside", "must be an address or a range such as 203.0.113.0/24, not %q", s)
 		}
 		out = append(out, p)
 	}

@@ -104,7 +104,7 @@ func AskExternal(ctx context.Context, c *forensics.Case, in ExternalIn) (*Extern
 	if err != nil {
 		return nil, err
 	}
-	within, err := prefixes("inside", in.Inside)
+	within, err := prefixes(in.Inside)
 	if err != nil {
 		return nil, err
 	}

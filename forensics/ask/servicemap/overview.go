@@ -106,7 +106,7 @@ func AskOverview(ctx context.Context, c *forensics.Case, in OverviewIn) (*Overvi
 	if out.Protocols, err = g.protocols(ctx, c); err != nil {
 		return nil, err
 	}
-	if out.Endpoints, _, err = byEndpoint(w, ctx, c, known, w.Limit, "true", "calls DESC"); err != nil {
+	if out.Endpoints, _, err = byEndpoint(w, ctx, c, known, w.Limit); err != nil {
 		return nil, err
 	}
 	if err := out.read(ctx, c, w); err != nil {

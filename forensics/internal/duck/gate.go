@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -72,7 +71,7 @@ func (d *DB) Gate(ctx context.Context, sql string, tables func(name string) bool
 	case w.unknown != nil:
 		return Facts{}, w.missing(sql)
 	}
-	return Facts{Tables: slices.Sorted(maps.Keys(w.names)), Columns: slices.Sorted(maps.Keys(w.columns)), Whole: w.asksWhole(), Ordered: isOrdered(tree.Statements[0])}, nil
+	return Facts{Tables: sorted(w.names), Columns: sorted(w.columns), Whole: w.asksWhole(), Ordered: isOrdered(tree.Statements[0])}, nil
 }
 
 // parsed is the result of json_serialize_sql.
@@ -354,4 +353,13 @@ func isOrdered(statement map[string]any) bool {
 		}
 	}
 	return false
+}
+
+func sorted(m map[string]bool) []string {
+	out := make([]string, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
 }

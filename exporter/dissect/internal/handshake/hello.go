@@ -67,16 +67,6 @@ func (u Uint16s) Len() int { return len(u) / 2 }
 // At is number i.
 func (u Uint16s) At(i int) uint16 { return binary.BigEndian.Uint16(u[2*i:]) }
 
-// Contains reports whether v is in the list.
-func (u Uint16s) Contains(v uint16) bool {
-	for i := range u.Len() {
-		if u.At(i) == v {
-			return true
-		}
-	}
-	return false
-}
-
 // Extensions holds the extensions that both hellos may have.
 type Extensions struct {
 	Types      []uint16 // in wire order
