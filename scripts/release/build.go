@@ -76,7 +76,7 @@ func compile(r *release, t *target, dir, goCache string) error {
 	}
 	for _, p := range t.allPrograms() {
 		step("building %s for %s", p.name, t.name())
-		flags, link := slices.Clone(buildFlags), fmt.Sprintf("-s -w -buildid= -X %[1]s/internal/version.Release=%[2]s -X %[1]s/internal/version.Commit=%[3]s", module, r.version, r.commit)
+		flags, link := p.flags(), fmt.Sprintf("-s -w -buildid= -X %[1]s/internal/version.Release=%[2]s -X %[1]s/internal/version.Commit=%[3]s", module, r.version, r.commit)
 		env := []string{
 			"PATH=" + paths["GOROOT"] + "/bin:/usr/bin:/bin", "HOME=/root", "LC_ALL=C.UTF-8", "GOTOOLCHAIN=local", "GOPROXY=off", "GOFLAGS=-mod=readonly",
 			"GOOS=" + t.os, "GOARCH=" + t.arch, "GOMODCACHE=" + paths["GOMODCACHE"], "GOCACHE=" + paths["GOCACHE"],
@@ -107,8 +107,6 @@ func compile(r *release, t *target, dir, goCache string) error {
 	}
 	return nil
 }
-
-var buildFlags = []string{"-trimpath", "-buildvcs=false"}
 
 // allPrograms are the programs of a target, and those that are only in images.
 func (t *target) allPrograms() []program {

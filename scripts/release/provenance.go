@@ -59,7 +59,7 @@ func provenance(r *release, t *target, p program, digest v1.Hash) ([]byte, error
 	d.BuildType = buildType
 	d.ExternalParameters = map[string]any{"program": p.name, "platform": t.name(), "version": r.version, "source": "./" + p.source()}
 	// Files that differ from the commit make another program than the commit does.
-	d.InternalParameters = map[string]any{"cgo": p.cgo, "flags": buildFlags, "changed": r.changed, "tree": t.treeName()}
+	d.InternalParameters = map[string]any{"cgo": p.cgo, "flags": p.flags(), "changed": r.changed, "tree": t.treeName()}
 	d.ResolvedDependencies = []resource{
 		{URI: "git+https://" + module, Digest: map[string]string{"gitCommit": r.commit}},
 		{URI: "file:go.sum", Digest: map[string]string{"sha256": fmt.Sprintf("%x", sha256.Sum256(sums))}},

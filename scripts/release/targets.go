@@ -26,14 +26,29 @@ type program struct {
 	static bool   // as in an image, which has no libraries
 	user   string // in an image; empty: root, because Kubernetes gives capabilities to no other user
 	folder string // of its source; empty: cmd/ and its name
+
+	profile string // of its work, for the compiler (profile-guided optimization); empty: none
 }
 
 var (
-	pcapsule = program{name: "pcapsule", cgo: true}
+	pcapsule = program{name: "pcapsule", cgo: true, profile: bundling}
 	recorder = program{name: "pcapsule-recorder"}
 
-	inImages = []program{recorder, {name: "pcapsule-hub", user: user}, {name: "pcapsule", cgo: true, static: true, user: user}}
+	inImages = []program{recorder, {name: "pcapsule-hub", user: user}, {name: "pcapsule", cgo: true, static: true, user: user, profile: bundling}}
 )
+
+// bundling is a profile of pcapsule bundle; docs/design/010-measurements.md says how to make it. It does not have
+// the name that go build looks for, because with a profile all packages are compiled a second time.
+const bundling = "cmd/pcapsule/release.pgo"
+
+// flags are the arguments of go build for a program.
+func (p program) flags() []string {
+	list := []string{"-trimpath", "-buildvcs=false"}
+	if p.profile != "" {
+		list = append(list, "-pgo="+p.profile)
+	}
+	return list
+}
 
 // source is the folder of a program's source.
 func (p program) source() string {
