@@ -138,17 +138,36 @@ func (c *Conn) returnSegs() {
 	}
 }
 
+// mostUnread is how many bytes a side may leave unread.
+func (c *Conn) mostUnread(s *side) int {
+	if c.state == detecting {
+		return detectBuffered
+	}
+	return max(maxBuffered, s.need+64<<10)
+}
+
 // room takes n bytes and a segment from the budget.
 func (c *Conn) room(s *side, n int) bool {
-	limit := max(maxBuffered, s.need+64<<10)
-	if c.state == detecting {
-		limit = detectBuffered
-	}
-	if len(s.buf)+n > limit || !c.grow(n+segCost) {
+	if len(s.buf)+n > c.mostUnread(s) || !c.grow(n+segCost) {
 		return false
 	}
 	s.charged += n + segCost
 	return true
+}
+
+// makeRoom is room, but the oldest calls of this connection give way, so that it can be read on. The
+// caller is not in Dissector.Read.
+func (c *Conn) makeRoom(s *side, n int) bool {
+	if c.room(s, n) {
+		return true
+	}
+	if c.state != reading || len(s.buf)+n > c.mostUnread(s) {
+		return false
+	}
+	kept := 0
+	c.protect(0, func() { kept = c.Keep(n + segCost) })
+	s.charged += kept
+	return kept > 0
 }
 
 // overflow stops waiting for a direction that is neither read nor identified.
@@ -166,7 +185,11 @@ func (c *Conn) overflow(dir Dir, data []byte, p Packet) {
 		c.skip(dir, data, p)
 		return
 	}
-	c.lost(dir, "limit", fmt.Sprintf("a message exceeds the limit of %d bytes", len(s.buf)))
+	why := "the engine reached its memory limit"
+	if most := c.mostUnread(s); len(s.buf)+len(data) > most {
+		why = fmt.Sprintf("a message exceeds the limit of %d bytes", most)
+	}
+	c.lost(dir, "limit", why)
 	c.AnomalyBytes += int64(len(data))
 	s.off += int64(len(data))
 }

@@ -180,7 +180,7 @@ func (c *Conn) data(dir Dir, data []byte, p Packet) {
 		c.offerSegment(dir, data)
 		return
 	}
-	if !c.room(s, len(data)) {
+	if !c.makeRoom(s, len(data)) {
 		c.overflow(dir, data, p)
 		return
 	}
@@ -228,7 +228,7 @@ func (c *Conn) offerSegment(dir Dir, data []byte) {
 	if len(rest) == 0 {
 		s.segs = s.segs[:0]
 	} else {
-		if !c.room(s, len(rest)) {
+		if !c.makeRoom(s, len(rest)) {
 			c.overflow(dir, rest, c.now)
 			return
 		}
