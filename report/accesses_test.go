@@ -90,12 +90,18 @@ func TestEveryAccessIsListed(t *testing.T) {
 		}
 		calls := tableOf(t, r, "calls-table")
 		list := textsOf(calls, "Request")
-		if len(list) != n || !strings.Contains(calls.Note, "complete: it has 1100 rows") {
+		if len(list) != n || !strings.Contains(calls.Note, "complete: it has 1,100 rows") {
 			t.Errorf("%d of %d accesses of %v, %s", len(list), n, paths, calls.Note)
 		}
 		requests = append(requests, list)
 		if got := textsOf(tableOf(t, r, "users-table"), "User"); !slices.Equal(got, []string{"ann", "bob", "cy", "=1+1"}) {
 			t.Errorf("users %v", got)
+		}
+		if first := r.Statements[0]; !strings.Contains(first.Text, "lists 1,100 rows") {
+			t.Errorf("the first page begins with %q", first.Text)
+		}
+		if times := textsOf(calls, "Time"); times[0] != "2026-02-25T06:13:20.000000000Z" {
+			t.Errorf("the first time is %s", times[0])
 		}
 		for i, row := range calls.Rows {
 			if len(row.Cite) != 1 || row.Cite[0].Call == "" {

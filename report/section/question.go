@@ -93,9 +93,12 @@ func (b *builder) question(p *templates.Section) (value.Section, string) {
 		t.Shares(i)
 	}
 	if p.Every {
-		t.Note = plural.Sprintf("The list is complete: it has %d {row|rows}.", len(t.Rows))
+		t.Note = "The list is complete: it has " + plural.Count(int64(len(t.Rows)), "row", "rows") + "."
 	} else if cut, _ := tree["truncated"].(bool); cut && len(t.Rows) >= or0(p.Limit, ask.DefaultRows) {
 		t.Note = "The list was cut at its limit: run the query to see all of it."
+	}
+	if p.Every && b.any {
+		b.listed(p, t)
 	}
 	if len(t.Rows) == 0 {
 		s.Statements = []value.Statement{{ID: p.ID + "-none", Text: b.cov.Absent(cmp.Or(p.Empty, "row of this kind")), Queries: query}}
@@ -123,12 +126,28 @@ func (b *builder) tree(answer any) (tree map[string]any) {
 	return tree
 }
 
+// listed says on the first page how long a complete list is, before what all traffic did.
+func (b *builder) listed(p *templates.Section, t *value.Table) {
+	title := cmp.Or(p.Title, titleOf(p.List))
+	x := value.Statement{ID: p.ID + "-listed", Head: headWhat, Queries: t.Queries, Figures: []value.Number{value.Count("rows", int64(len(t.Rows)))},
+		Text: fmt.Sprintf("The section %q lists %s, which is all that was read.", value.Text(title), plural.Count(int64(len(t.Rows)), "row", "rows")) + b.cov.More()}
+	if len(t.Rows) == 0 {
+		x.Text = b.cov.Absent(cmp.Or(p.Empty, "row of this kind"), true)
+	}
+	b.r.Statements = slices.Insert(b.r.Statements, 0, x)
+}
+
 // row adds a row of an answer.
 func (b *builder) row(t *value.Table, p *templates.Section, fields map[string]any) {
 	var cells []value.Cell
 	for _, c := range p.Columns {
 		field, _, _ := strings.Cut(c, " as ")
-		cells = append(cells, b.cell(field, at(fields, field)))
+		v := at(fields, field)
+		if text, ok := v.(string); ok && p.Every && columnOf(field, "").Kind == "moment" {
+			cells = append(cells, value.WordCell(text)) // with the day, in full
+			continue
+		}
+		cells = append(cells, b.cell(field, v))
 	}
 	t.Add(b.evidence(fields), cells...)
 }
@@ -209,7 +228,7 @@ func columnOf(field, title string) value.Column {
 		return value.WideColumn(title)
 	case slices.Contains([]string{"endpoint", "path", "kfl", "request"}, name):
 		return value.CodeColumn(title)
-	case slices.Contains([]string{"src", "dst", "client", "server", "destination", "peer"}, name):
+	case slices.Contains([]string{"src", "dst", "client", "server", "destination", "peer", "pod", "process", "user"}, name):
 		return value.NameColumn(title)
 	}
 	return value.TextColumn(title)
@@ -225,6 +244,8 @@ func (b *builder) cell(field string, v any) value.Cell {
 			return value.WordCell(b.moment(x))
 		case name == "src" || name == "dst" || name == "client" || name == "server":
 			return value.WordCell(b.nodeName(x))
+		case name == "user" && x == "":
+			return value.WordCell("(not named)")
 		case name == "status":
 			return value.WordCell(outcome(x))
 		case columnOf(field, "").Kind == "wide":

@@ -69,7 +69,12 @@ func policyFindings(t *testing.T, k *forensics.Case) (list []string, notes strin
 	if err != nil {
 		t.Fatal(err)
 	}
+	ids := map[string]bool{}
 	for _, f := range out.Findings {
+		if ids[f.ID] {
+			t.Errorf("two findings have the id of %+v", f)
+		}
+		ids[f.ID] = true
 		list = append(list, f.Kind+" "+f.Confidence+": "+f.What)
 		if len(f.FlowIDs) == 0 || f.ID == "" || f.First == "" {
 			t.Errorf("not cited: %+v", f)
@@ -168,6 +173,16 @@ func TestNetworkPolicyOverTime(t *testing.T) {
 		"cannot-tell guess: shop/web connects to pay/db at tcp/80 in 1 connection, and whether the network policies allow them cannot be told: network policy pay/changed was changed at an unknown time",
 	}
 	same(t, got, want)
+}
+
+// TestNetworkPolicyAfterTheDump has the same violation before and after the dump: one finding.
+func TestNetworkPolicyAfterTheDump(t *testing.T) {
+	var c traffic.Capture
+	c.Exchange(0, ms, "before", "10.0.0.1", "10.0.0.2:80", get, yes)
+	c.Exchange(2*time.Hour, ms, "after", "10.0.0.1", "10.0.0.2:80", get, yes)
+	got, _ := policyFindings(t, openCluster(t, &c, []string{kubePod("shop", "web", "10.0.0.1", `"app":"web"`), kubePod("pay", "db", "10.0.0.2", `"app":"db"`), kubePolicy("pay", "deny", early, 1, `{"podSelector":{}}`)}))
+	same(t, got, []string{"unprotected exact: no network policy selects shop/web, which has 2 connections, so nothing restricts it",
+		fmt.Sprintf("not-enforced exact: shop/web connects to pay/db at tcp/80 in 2 connections, with %d bytes of payload, that network policy pay/deny should have refused: made 2026-01-01T00:00:00.000000000Z and not changed since; others: made 2026-01-01T00:00:00.000000000Z, shown by the dump of 2026-02-25T07:00:00.000000000Z; later changes are unknown", 2*(len(get)+len(yes)))})
 }
 
 // TestNetworkPolicyNeedsThePolicies holds that nothing is claimed without policies, or without all of

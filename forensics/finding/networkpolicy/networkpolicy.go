@@ -124,8 +124,8 @@ type claim struct {
 	bytes    int64
 	why      string
 	policies []string
-	likely   bool
-	note     string // what is known of the age of the policies
+	likely   bool     // of all connections
+	notes    []string // what is known of the age of the policies, by connections
 }
 
 // result collects what was found.
@@ -155,7 +155,7 @@ func (r *result) judge(k *cluster, g *group) {
 		r.protection(k, g, dst)
 	}
 	v := k.decide(g, src, seen, dst, moment{g.FirstNs, g.Began})
-	c := claim{row: finding.Row{Src: src.As, Dst: dst.Who, Detail: fmt.Sprintf("%s/%d", g.Transport, g.Port)}, policies: v.policies, likely: v.likely, note: v.note}
+	c := claim{row: finding.Row{Src: src.As, Dst: dst.Who, Detail: fmt.Sprintf("%s/%d", g.Transport, g.Port)}, policies: v.policies, likely: v.likely, notes: []string{v.note}}
 	switch {
 	case v.refused.Truth == netpol.Maybe:
 		c.kind, c.why = cannotTell, v.refused.Why
@@ -170,7 +170,7 @@ func (r *result) judge(k *cluster, g *group) {
 	default:
 		r.declared += g.Count
 		if later := k.decide(g, src, seen, dst, moment{g.LastNs, g.Ended}); g.Accepted && g.Ended > g.Began && later.refused.Truth == netpol.Yes {
-			c.kind, c.policies, c.note = predates, later.policies, later.note
+			c.kind, c.policies, c.likely, c.notes = predates, later.policies, later.likely, []string{later.note}
 		}
 	}
 	if c.kind != "" {
@@ -193,15 +193,21 @@ func (r *result) protection(k *cluster, g *group, e *end) {
 	add(r.open, claim{kind: unprotected, row: finding.Row{Src: e.workload()}}, g)
 }
 
-// add adds the connections of a group to the claim like c.
+// add adds the connections of a group to the claim like c. What was known of the policies may differ
+// between them, which is one finding.
 func add(to map[string]*claim, c claim, g *group) {
-	key := strings.Join(append([]string{c.kind, c.row.Src, c.row.Dst, c.row.Detail, c.why, c.note, fmt.Sprint(c.likely)}, c.policies...), "\x00")
-	had := to[key]
+	had := to[c.key()]
 	if had == nil {
 		had = &c
 		had.row.FirstNs, had.row.LastNs = g.FirstNs, g.LastNs
-		to[key] = had
+		to[c.key()] = had
 	}
+	for _, note := range c.notes {
+		if !slices.Contains(had.notes, note) {
+			had.notes = append(had.notes, note)
+		}
+	}
+	had.likely = had.likely && c.likely
 	had.row.Count += g.Count
 	had.bytes += g.Bytes
 	had.row.FirstNs, had.row.LastNs = min(had.row.FirstNs, g.FirstNs), max(had.row.LastNs, g.LastNs)
@@ -237,7 +243,7 @@ func (r *result) report() {
 var order = []string{notEnforced, predates, cannotTell, unprotected, blocked}
 
 func (c *claim) key() string {
-	return strings.Join(append([]string{c.kind, c.row.Src, c.row.Dst, c.row.Detail, c.why, c.note}, c.policies...), "\x00")
+	return strings.Join(append([]string{c.kind, c.row.Src, c.row.Dst, c.row.Detail, c.why}, c.policies...), "\x00")
 }
 
 // finding words a claim.
@@ -255,7 +261,7 @@ func (c *claim) finding() finding.Finding {
 	switch c.kind {
 	case notEnforced:
 		f.Severity = finding.High
-		f.What = fmt.Sprintf("%s, with %d bytes of payload, that %s should have refused: %s", to, c.bytes, by, c.note)
+		f.What = fmt.Sprintf("%s, with %s bytes of payload, that %s should have refused: %s", to, plural.Thousands(c.bytes), by, strings.Join(slices.Sorted(slices.Values(c.notes)), "; others: "))
 	case blocked:
 		f.What = fmt.Sprintf("%s, none of which was accepted, as %s declares", to, by)
 	case predates:
