@@ -132,7 +132,7 @@ func (b *builder) listed(p *templates.Section, t *value.Table) {
 	x := value.Statement{ID: p.ID + "-listed", Head: headWhat, Queries: t.Queries, Figures: []value.Number{value.Count("rows", int64(len(t.Rows)))},
 		Text: fmt.Sprintf("The section %q lists %s, which is all that was read.", value.Text(title), plural.Count(int64(len(t.Rows)), "row", "rows")) + b.cov.More()}
 	if len(t.Rows) == 0 {
-		x.Text = b.cov.Absent(cmp.Or(p.Empty, "row of this kind"), true)
+		x.Text = b.cov.Absent(cmp.Or(p.Empty, "row of this kind"))
 	}
 	b.r.Statements = slices.Insert(b.r.Statements, 0, x)
 }
