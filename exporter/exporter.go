@@ -77,11 +77,6 @@ const DefaultMemory = int64(memory.Default)
 // debug.SetMemoryLimit.
 func HeapLimit(bytes int64) int64 { return memory.Limit(bytes).Heap() }
 
-// GCPercent is how far Go's heap should grow between collections in a run that stays below memory, for
-// debug.SetGCPercent. With the default limit a run keeps 50 to 100 MiB, so smaller steps would collect
-// often, for memory that the limit grants anyway; a small limit has no room for large steps.
-func GCPercent(bytes int64) int { return memory.Limit(bytes).Scale(200) }
-
 func (o *Options) limit() memory.Limit { return cmp.Or(memory.Limit(o.Memory), memory.Default) }
 
 // Progress is the progress of Run.

@@ -280,7 +280,6 @@ func limitMemory(s command.Size) (int64, error) {
 	if s < minMemory {
 		return 0, exit.Usagef("--memory %s: must be at least 64MiB", &s)
 	}
-	debug.SetGCPercent(exporter.GCPercent(int64(s)))
 	debug.SetMemoryLimit(exporter.HeapLimit(int64(s)))
 	return int64(s), nil
 }
