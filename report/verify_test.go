@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/finding"
+	"github.com/pcapsule/pcapsule/forensics/finding/all"
 	"github.com/pcapsule/pcapsule/report/render"
 	"github.com/pcapsule/pcapsule/report/value"
 )
@@ -23,6 +25,7 @@ func open(t *testing.T, bundles ...string) *forensics.Case {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
+	finding.Bind(c, all.Analyzers())
 	return c
 }
 

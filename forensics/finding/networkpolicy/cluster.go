@@ -218,17 +218,15 @@ func (k *cluster) atNode(e *end) bool {
 	return k.nodes[e.addr] || e.addr.IsLinkLocalUnicast() || e.addr.IsLoopback() || e.addr.IsMulticast()
 }
 
-// possible returns the sightings of an object that may be those of a time: the first one after it and
-// the last one before it, if that was not replaced until then.
+// possible returns the sightings of an object that may be those of a time: the last one before it and
+// the first one after it.
 func possible(list []*object, at int64) (out []*object) {
 	for i, o := range list {
 		if o.Seen >= at || o.Seen == 0 {
 			return append(out, o)
 		}
 		if i+1 == len(list) || list[i+1].Seen >= at {
-			if o.To == 0 || at < o.To || i+1 == len(list) {
-				out = append(out, o)
-			}
+			out = append(out, o)
 		}
 	}
 	return out
