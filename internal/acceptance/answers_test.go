@@ -188,7 +188,7 @@ func (a *answers) check(q ask.Question, in string) {
 		say("%v", err)
 		return
 	}
-	schema, err := q.Out.Resolve(&jsonschema.ResolveOptions{})
+	schema, err := q.Out().Resolve(&jsonschema.ResolveOptions{})
 	if err != nil {
 		say("schema: %v", err)
 		return
