@@ -93,7 +93,11 @@ func (c *Case) tellCopies(ctx context.Context) error {
 	if _, err := c.describe(ctx, "calls"); err != nil {
 		return fmt.Errorf("table calls: %w", err)
 	}
-	all := copies.Case{Query: c.eachRow, Windows: c.windows(), Ranks: c.ranks(), Conns: c.allOf("connections"),
+	redacted := make([]bool, len(c.bundles))
+	for i, b := range c.bundles {
+		redacted[i] = slices.ContainsFunc(b.Manifest.Derived.Lacks(), func(l bundle.Lack) bool { return l.Reason == bundle.LackRedaction })
+	}
+	all := copies.Case{Query: c.eachRow, Windows: c.windows(), Ranks: c.ranks(), Redacted: redacted, Conns: c.allOf("connections"),
 		Calls: func(i int) string { return c.sourceOf("calls", i, nil, parquet) }}
 	f, err := all.Find(ctx)
 	if err != nil || f == nil {

@@ -45,11 +45,12 @@ type Row struct {
 // Case is what is searched.
 type Case struct {
 	// Query reads the rows of SQL; the row that each gets is reused.
-	Query   func(ctx context.Context, sql string, each func(row []any) error) error
-	Windows []*[2]int64             // by bundle: the times of its first and last packet; nil without packets
-	Ranks   []int                   // of the bundles, by content
-	Calls   func(bundle int) string // SQL for the calls of a bundle
-	Conns   string                  // SQL for the connections of all bundles; empty if there are none
+	Query    func(ctx context.Context, sql string, each func(row []any) error) error
+	Windows  []*[2]int64             // by bundle: the times of its first and last packet; nil without packets
+	Ranks    []int                   // of the bundles, by content
+	Redacted []bool                  // by bundle: whether values were removed, so that contents may differ
+	Calls    func(bundle int) string // SQL for the calls of a bundle
+	Conns    string                  // SQL for the connections of all bundles; empty if there are none
 }
 
 // sighting is a row of calls that may be a copy.
@@ -85,7 +86,7 @@ func (c *Case) Find(ctx context.Context) (*Copies, error) {
 	if err != nil {
 		return nil, err
 	}
-	ranks := c.Ranks
+	ranks := c.order()
 	for pass, n := int64(0), 1+rows/PassRows; pass < n; pass++ {
 		if err := f.compare(ctx, c, from, pass, n, ranks); err != nil {
 			return nil, err
@@ -297,6 +298,31 @@ var halfRules = []string{
 		AND a.first_ns < b.first_ns AND a.last_ns + (b.outcome = 'cut')::BIGINT * %d >= b.first_ns AND a.ts_ns <= b.ts_ns AND (a.outcome = 'unread') = (b.outcome = 'unread')`, clockSlack),
 }
 
+// order is the rank of each bundle, with those of redacted bundles after all others: an original stays.
+func (c *Case) order() []int {
+	order := slices.Clone(c.Ranks)
+	for i := range order {
+		if c.Redacted[i] {
+			order[i] += len(order)
+		}
+	}
+	return order
+}
+
+// redacted is a rule for rows b of redacted bundles: the removed value was in the part of a request that
+// identifies it, but the first byte of row a was captured at the same nanosecond on the same connection. The
+// original stays, or of two redactions the one with the lower rank.
+func (c *Case) redacted() string {
+	var order []string
+	for _, rank := range c.order() {
+		order = append(order, fmt.Sprint(rank))
+	}
+	list := "[" + strings.Join(order, ", ") + "]"
+	nth := "(SELECT *, row_number() OVER (PARTITION BY bundle, conn_id, ts_ns ORDER BY ordinal, call_no) AS nth FROM x)"
+	return fmt.Sprintf(`SELECT b.bundle, b.call_no, a.bundle, a.call_no FROM %[1]s b JOIN %[1]s a ON %[2]s AND a.ts_ns = b.ts_ns AND a.nth = b.nth
+		WHERE a.content <> b.content AND %[3]s[b.bundle + 1] >= %[4]d AND %[3]s[b.bundle + 1] > %[3]s[a.bundle + 1]`, nth, sameEnds, list, len(c.Ranks))
+}
+
 // halves finds rows with a part of a call whose other part is in another bundle too.
 func (f *Copies) halves(ctx context.Context, c *Case, from string) error {
 	conns := c.Conns
@@ -307,13 +333,17 @@ func (f *Copies) halves(ctx context.Context, c *Case, from string) error {
 	for k, of := range f.Of {
 		stands[of] = append(stands[of], k)
 	}
+	rules := halfRules
+	if slices.Contains(c.Redacted, true) {
+		rules = append(slices.Clone(rules), c.redacted())
+	}
 	sql := fmt.Sprintf(`WITH x AS (SELECT k.*, %s AS content, first_ns, last_ns FROM %s k JOIN (SELECT bundle, conn_id, first_ns, last_ns FROM (%s)) USING (bundle, conn_id)),
 		b AS (SELECT *, unnest([ts_ns // 1000 - 1, ts_ns // 1000, ts_ns // 1000 + 1]) AS at FROM x WHERE elapsed_us IS NULL),
 		talk AS (SELECT *, list_sort([src_ip || ' ' || src_port, dst_ip || ' ' || dst_port]) AS ends FROM x WHERE protocol IN ('tls', 'quic', 'rtp', 'sctp') OR protocol = transport),
 		a AS (SELECT *, ts_ns // 1000 + ttfb_us AS answered FROM x WHERE error IS DISTINCT FROM 'no_request' AND ttfb_us IS NOT NULL),
 		said AS MATERIALIZED (SELECT b.bundle AS alone, b.call_no AS alone_no, a.bundle AS whole, a.call_no AS whole_no, b.content AS alone_content, a.content AS whole_content
 			FROM b JOIN a ON %s AND a.answered = b.at WHERE b.elapsed_us IS NULL AND b.response_bytes = 0)
-		%s ORDER BY 1, 2, 3, 4`, contentOf, from, conns, swappedEnds, strings.Join(halfRules, " UNION ALL "))
+		%s ORDER BY 1, 2, 3, 4`, contentOf, from, conns, swappedEnds, strings.Join(rules, " UNION ALL "))
 	return c.Query(ctx, sql, func(row []any) error {
 		var n [4]int64
 		for i := range n {
