@@ -34,7 +34,7 @@ func exchanged(t *testing.T, types []byte, numbers map[string]uint32, a, b strin
 	for _, x := range []struct{ name, as string }{{a, b}, {b, a}} {
 		name := bytes.Index(names, []byte("\x00"+reasonPrefix+x.name+"\x00")) + 1
 		if name == 0 {
-			t.Skipf("needs a kernel that knows the reason %s", x.name)
+			t.Skipf("needs the kernel's drop reasons: %s", x.name)
 		}
 		value := le.AppendUint32(le.AppendUint32(nil, uint32(name)), numbers[x.name])
 		at := bytes.Index(kinds, value)
@@ -82,7 +82,7 @@ func TestReasonsHaveTheKernelsNumbers(t *testing.T) {
 			for _, name := range tt.want {
 				n, ok := numbers[name]
 				if !ok {
-					t.Skipf("needs a kernel that knows the reason %s", name)
+					t.Skipf("needs the kernel's drop reasons: %s", name)
 				}
 				want = append(want, n)
 			}

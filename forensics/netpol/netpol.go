@@ -196,7 +196,7 @@ func (p *Peer) is(e *End, namespace string) Answer {
 	case p.Namespaces == nil && p.Pods == nil:
 		return maybe("a rule has a peer that selects nothing")
 	}
-	out := sure(true)
+	var out Answer
 	if p.Namespaces != nil {
 		out = p.Namespaces.matches(&e.Pod.Space)
 	} else {

@@ -28,7 +28,7 @@ func withStatements(of map[string]string) map[string]string {
 
 // ours are columns whose names look secret but whose values are not, and digests, which are never
 // text.
-var ours = map[string]bool{"extended_master_secret": true, "kafka_api_key": true, "kafka_api_key_name": true, "session_id": true, "auth_kind": true, "call_id": true, "client_random": true, "server_random": true, "exe": true, "cites": true}
+var ours = map[string]bool{"extended_master_secret": true, "rdp_routing_token": true, "kafka_api_key": true, "kafka_api_key_name": true, "session_id": true, "auth_kind": true, "call_id": true, "client_random": true, "server_random": true, "exe": true, "cites": true}
 
 // Value masks a value of a row: texts by their column, headers and labels by their names, and the
 // contents of lists, structs and maps. Other values stay as they are. Nothing is changed in place.

@@ -40,10 +40,10 @@ func TestPageLaysOut(t *testing.T) {
 		{"sentences come first, numbers in one paragraph with their units", map[string]any{"summary": []string{"It failed at 2026-11-20T09:24:49.084729454Z."}, "calls": 3, "p99_ms": 1676.5, "sent_kb": 1.5, "error_rate": 0.25, "ok": true},
 			"80", "It failed at 2026-11-20 09:24:49.084.\n\ncalls 3 · error rate 25 % · ok · p99 1.68 s · sent 1.5 kB\n"},
 		{"rows that fit are a table, ids last and short, times to milliseconds, the day once", map[string]any{"calls": []row{one}, "coverage": map[string]any{"state": "complete"}},
-			"120", "CALLS (1)\ntime          src            dst           status                   elapsed  said          call id\n" +
+			"120", "CALLS (1)\ntime          src            dst           status                   elapsed  response      call id\n" +
 				"09:24:49.084  shop/frontend  shop/payment  503 Service Unavailable   501 ms  no .[2J room  8f2799dae648\n\nrecorded: complete; times are on 2026-11-20, UTC\n"},
 		{"rows that do not fit are cards", map[string]any{"calls": []row{one}},
-			"60", "CALLS (1)\n1  09:24:49.084  shop/frontend → shop/payment\n   503 Service Unavailable  501 ms\n   said: no .[2J room\n   call 8f2799dae648\n"},
+			"60", "CALLS (1)\n1  09:24:49.084  shop/frontend → shop/payment\n   503 Service Unavailable  501 ms\n   response: no .[2J room\n   call 8f2799dae648\n"},
 		{"an empty list is shown as none", map[string]any{"calls": []row{}, "truncated": true}, "80", "calls none\n\nLists are shortened: narrow the question or raise --limit.\n"},
 		{"a list with more rows says how to get them", map[string]any{"calls": []row{}, "truncated": true, "next_cursor": "abc"}, "80",
 			"calls none\nFor the next rows ask the same question with --cursor abc\n\nLists are shortened: narrow the question or raise --limit.\n"},

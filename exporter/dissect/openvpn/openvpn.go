@@ -55,7 +55,8 @@ type conn struct {
 	sessions [2][idSize]byte
 	format   format
 	keys     [maxKeys]*exchange
-	key      int // of the latest negotiation
+	key      int  // of the latest negotiation
+	begun    bool // the first packet of the client was captured
 	why      string
 	held     int
 }
@@ -155,6 +156,9 @@ func (k *conn) reset(in *dissect.Input, op byte, id [idSize]byte, b []byte) erro
 	if k.row == nil {
 		k.begin()
 	}
+	if in.Dir == dissect.ToServer && k.sessions[in.Dir] == [idSize]byte{} {
+		k.begun = true
+	}
 	if k.format == unknown {
 		k.format = f
 	}
@@ -165,7 +169,7 @@ func (k *conn) reset(in *dissect.Input, op byte, id [idSize]byte, b []byte) erro
 }
 
 func (k *conn) begin() {
-	k.row, k.format, k.key, k.sessions = &Row{}, unknown, 0, [2][idSize]byte{}
+	k.row, k.format, k.key, k.begun, k.sessions = &Row{}, unknown, 0, false, [2][idSize]byte{}
 	k.row.Method = table.Some("CONNECT")
 }
 
@@ -356,6 +360,8 @@ func (k *conn) end(why string, how dissect.End) {
 		why = k.why
 	case !k.x.HasRequest():
 		why = "no_request"
+	case !k.begun:
+		why = string(dissect.LossGap)
 	case k.x.HasResponse() && why != "cut":
 		why = ""
 	}

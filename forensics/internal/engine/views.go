@@ -89,7 +89,7 @@ func (d *database) makeNamed(s *session, names []viewOf) error {
 
 // named lists the views that SQL may name on a connection of a kind: every word of it that is the name of
 // one, except those that it hides, or all if it reads the catalog, so that its answer does not depend on
-// earlier queries. A part of a path is not a name.
+// earlier queries. Comments name none, and neither do texts that are more than a name, such as paths.
 func (d *database) named(number int, sql string, hidden []string) (list []viewOf) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -104,14 +104,16 @@ func (d *database) named(number int, sql string, hidden []string) (list []viewOf
 	}
 	sql = strings.ToLower(sql)
 	for i := 0; i < len(sql); i++ {
+		if end := unnamedEnd(sql, i); end > i {
+			i = end - 1
+			continue
+		}
 		end := wordEnd(sql, i)
 		if end == i {
 			continue
 		}
-		before, word := sql[:i], sql[i:end]
-		if i = end - 1; strings.HasSuffix(before, "/") && !strings.HasSuffix(before, "*/") || strings.HasSuffix(before, `\`) {
-			continue
-		}
+		word := sql[i:end]
+		i = end - 1
 		parts := strings.Split(strings.ReplaceAll(word, `"`, ""), ".")
 		for i, name := range parts {
 			_, ofKind := own[name]
@@ -130,6 +132,45 @@ func (d *database) named(number int, sql string, hidden []string) (list []viewOf
 		}
 	}
 	return list
+}
+
+// unnamedEnd is the end of the comment that begins at i, or of the text in quotes that is more than a name; i if
+// there is none.
+func unnamedEnd(sql string, i int) int {
+	rest := sql[i:]
+	switch {
+	case strings.HasPrefix(rest, "--"):
+		line, _, _ := strings.Cut(rest, "\n")
+		return i + len(line)
+	case strings.HasPrefix(rest, "/*"):
+		if n := strings.Index(rest, "*/"); n > 0 {
+			return i + n + len("*/")
+		}
+	case rest[0] == '$': // $tag$…$tag$
+		n := 1
+		for n < len(rest) && isWord(rest[n]) && rest[n] != '$' {
+			n++
+		}
+		if n < len(rest) && rest[n] == '$' {
+			if text, _, ok := strings.Cut(rest[n+1:], rest[:n+1]); ok && wordEnd(text, 0) < len(text) {
+				return i + len(text) + 2*(n+1)
+			}
+		}
+	case rest[0] == '\'':
+		escapes := i > 0 && sql[i-1] == 'e' && (i == 1 || !isWord(sql[i-2])) // E'…'
+		for n := 1; n < len(rest); n++ {
+			switch {
+			case escapes && rest[n] == '\\', rest[n] == '\'' && strings.HasPrefix(rest[n+1:], "'"):
+				n++
+			case rest[n] == '\'':
+				if text := rest[1:n]; wordEnd(text, 0) < len(text) {
+					return i + n + 1
+				}
+				return i
+			}
+		}
+	}
+	return i
 }
 
 // wordEnd is the end of the names, quoted or not, with periods between them, that begin at i; i if there is
