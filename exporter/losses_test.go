@@ -66,15 +66,16 @@ func TestLostPackets(t *testing.T) {
 }
 
 // open are the kinds of contradictions that remain. No capture can show these: a lost datagram has no
-// number (dhcp, rtp, sip); a retransmission takes the place of a lost packet (sctp, diameter); a row of TLS
-// is about its whole connection; only a handshake names what is in the messages of WebSocket, what
-// CLOSE closes (nfs, smb), the statement that is closed (mysql), the types and tables of a result
+// number (dhcp, rtp, sip, openvpn), and data is counted as captured (openvpn, wireguard) and cited only if
+// its handshake was lost (wireguard); a retransmission takes the place of a lost packet (sctp, diameter); a
+// row of TLS is about its whole connection; only a handshake names what is in the messages of WebSocket,
+// what CLOSE closes (nfs, smb), the statement that is closed (mysql), the types and tables of a result
 // (postgresql, cassandra), and the version (clickhouse); a failure is that of the call that it answers, if
 // that was captured (amqp, amqp1). A file of FTP whose first segment was lost comes when the waiting for it
 // is over, after the reply that ends its call. The others are not mended yet.
 var open = strings.Split("amqp column,amqp pair,amqp1 column,cassandra column,clickhouse column,clickhouse packets,clickhouse pair,"+
 	"dhcp packets,diameter column,diameter packets,ftp packets,imap pair,mysql column,nfs column,nfs packets,postgresql column,postgresql packets,"+
-	"postgresql pair,rtp packets,sctp packets,sip packets,smb column,smb packets,smb pair,smtp pair,tls packets,tls pair,ws column,ws packets", ",")
+	"postgresql pair,openvpn column,openvpn packets,rtp packets,sctp packets,sip packets,smb column,smb packets,smb pair,smtp pair,tls packets,tls pair,wireguard column,wireguard pair,ws column,ws packets", ",")
 
 // packetBlocks lists the places of the packets of a capture.
 func packetBlocks(data []byte) (list [][2]int) {

@@ -360,7 +360,7 @@ func (k *conn) end(why string, how dissect.End) {
 		why = k.why
 	case !k.x.HasRequest():
 		why = "no_request"
-	case !k.begun:
+	case !k.begun, row.Lost:
 		why = string(dissect.LossGap)
 	case k.x.HasResponse() && why != "cut":
 		why = ""

@@ -275,7 +275,7 @@ func (k *conn) end(s *session, why string) {
 	case s.answered:
 		row.Summary += "session, " + clip.Count(row.ClientPackets+row.ServerPackets, "data message", "data messages")
 	case row.Method.V == "DATA":
-		row.Summary += clip.Count(row.ClientPackets+row.ServerPackets, "message", "messages") + " of a session that began before the capture"
+		row.Summary += clip.Count(row.ClientPackets+row.ServerPackets, "message", "messages") + " of a session whose handshake was not captured"
 	case row.Cookie:
 		row.Summary += "cookie demanded, " + why
 	default:

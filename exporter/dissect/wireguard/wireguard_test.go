@@ -58,7 +58,7 @@ func TestRows(t *testing.T) {
 		{Name: "a response without its initiation", Chunks: chunks{server(agree)}, Want: []string{
 			"HANDSHAKE → session, 0 data messages error=no_request outcome=cut wireguard_initiator_index=7 wireguard_responder_index=9"}},
 		{Name: "a session that began before the capture", Chunks: samples[1].Chunks, Want: []string{
-			"DATA → 5 messages of a session that began before the capture error=no_request outcome=cut wireguard_keepalives=1 wireguard_client_data_packets=4 wireguard_client_data_bytes=336 wireguard_server_data_packets=1 wireguard_server_data_bytes=32"}},
+			"DATA → 5 messages of a session whose handshake was not captured error=no_request outcome=cut wireguard_keepalives=1 wireguard_client_data_packets=4 wireguard_client_data_bytes=336 wireguard_server_data_packets=1 wireguard_server_data_bytes=32"}},
 	}...)
 }
 

@@ -104,16 +104,17 @@ func (d *database) named(number int, sql string, hidden []string) (list []viewOf
 	}
 	sql = strings.ToLower(sql)
 	for i := 0; i < len(sql); i++ {
-		if end := unnamedEnd(sql, i); end > i {
-			i = end - 1
-			continue
-		}
-		end := wordEnd(sql, i)
+		word, end := textAt(sql, i)
 		if end == i {
-			continue
+			end = wordEnd(sql, i)
+			word = sql[i:end]
 		}
-		word := sql[i:end]
-		i = end - 1
+		if end > i {
+			i = end - 1
+		}
+		if wordEnd(word, 0) < len(word) {
+			continue // a text that is more than a name
+		}
 		parts := strings.Split(strings.ReplaceAll(word, `"`, ""), ".")
 		for i, name := range parts {
 			_, ofKind := own[name]
@@ -134,26 +135,27 @@ func (d *database) named(number int, sql string, hidden []string) (list []viewOf
 	return list
 }
 
-// unnamedEnd is the end of the comment that begins at i, or of the text in quotes that is more than a name; i if
-// there is none.
-func unnamedEnd(sql string, i int) int {
+// textAt returns the text in quotes that begins at i and its end, or the end of a comment that does; i if neither
+// does.
+func textAt(sql string, i int) (text string, end int) {
 	rest := sql[i:]
 	switch {
 	case strings.HasPrefix(rest, "--"):
 		line, _, _ := strings.Cut(rest, "\n")
-		return i + len(line)
+		return "", i + len(line)
 	case strings.HasPrefix(rest, "/*"):
-		if n := strings.Index(rest, "*/"); n > 0 {
-			return i + n + len("*/")
+		if comment, _, ok := strings.Cut(rest, "*/"); ok {
+			return "", i + len(comment) + len("*/")
 		}
 	case rest[0] == '$': // $tag$…$tag$
 		n := 1
-		for n < len(rest) && isWord(rest[n]) && rest[n] != '$' {
+		for n < len(rest) && isWord(rest[n]) {
 			n++
 		}
 		if n < len(rest) && rest[n] == '$' {
-			if text, _, ok := strings.Cut(rest[n+1:], rest[:n+1]); ok && wordEnd(text, 0) < len(text) {
-				return i + len(text) + 2*(n+1)
+			tag := rest[:n+1]
+			if text, _, ok := strings.Cut(rest[len(tag):], tag); ok {
+				return text, i + len(text) + 2*len(tag)
 			}
 		}
 	case rest[0] == '\'':
@@ -163,14 +165,11 @@ func unnamedEnd(sql string, i int) int {
 			case escapes && rest[n] == '\\', rest[n] == '\'' && strings.HasPrefix(rest[n+1:], "'"):
 				n++
 			case rest[n] == '\'':
-				if text := rest[1:n]; wordEnd(text, 0) < len(text) {
-					return i + n + 1
-				}
-				return i
+				return rest[1:n], i + n + 1
 			}
 		}
 	}
-	return i
+	return "", i
 }
 
 // wordEnd is the end of the names, quoted or not, with periods between them, that begin at i; i if there is
