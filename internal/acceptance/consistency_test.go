@@ -37,8 +37,13 @@ const fewPages, onePage = 3, 1000
 // equalCapture is the sampling rate of captures: 40 are compared.
 const equalCapture = 40
 
-// noRequest are the protocols whose rows are not requests.
-const noRequest = "('tls', 'dtls', 'quic', 'sctp', 'tcp', 'udp')"
+// requests and requestsKFL are a condition, in SQL and in KFL, for rows that are requests of
+// applications. They list what is none and do not ask the traits of protocols, so that a wrong trait
+// is found.
+const (
+	requests    = "(protocol NOT IN ('tls', 'dtls', 'quic', 'sctp', 'openvpn', 'wireguard', 'tcp', 'udp'))"
+	requestsKFL = `protocol not in ["tls", "dtls", "quic", "sctp", "openvpn", "wireguard", "tcp", "udp"]`
+)
 
 // sameNumbers are numbers with one meaning: the SQL that counts them, KFL for the same calls, and the
 // fields of answers that have them, as question.field.
@@ -49,8 +54,8 @@ var sameNumbers = []struct {
 	{"calls", "SELECT count(*) FROM calls", "true", []string{"get_api_stats.total_calls", "find_failures.calls"}},
 	{"failed calls", "SELECT count(*) FROM calls WHERE failed", "failed", []string{"find_failures.failed_calls"}},
 	{"failed calls by outcome", "SELECT count(*) FROM calls_raw WHERE outcome IN ('client_error', 'server_error', 'refused', 'no_answer')", `outcome in ["client_error", "server_error", "refused", "no_answer"]`, []string{"find_failures.failed_calls"}},
-	{"requests", "SELECT count(*) FROM calls WHERE protocol NOT IN " + noRequest, `protocol not in ["tls", "dtls", "quic", "sctp", "tcp", "udp"]`, []string{"get_latency.calls", "get_service_map.total_calls", "get_capacity.calls"}},
-	{"requests without an answer", "SELECT count(*) FROM calls WHERE outcome = 'no_answer' AND protocol NOT IN " + noRequest, `outcome == "no_answer" and protocol not in ["tls", "dtls", "quic", "sctp", "tcp", "udp"]`, []string{"get_latency.no_answer"}},
+	{"requests", "SELECT count(*) FROM calls WHERE " + requests, requestsKFL, []string{"get_latency.calls", "get_service_map.total_calls", "get_capacity.calls"}},
+	{"requests without an answer", "SELECT count(*) FROM calls WHERE outcome = 'no_answer' AND " + requests, `outcome == "no_answer" and ` + requestsKFL, []string{"get_latency.no_answer"}},
 	{"calls by hour", "SELECT coalesce(sum(n), 0)::BIGINT FROM (SELECT date_trunc('hour', ts) AS hour, count(*) AS n FROM calls GROUP BY 1)", "true", nil},
 }
 
