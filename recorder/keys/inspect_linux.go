@@ -5,7 +5,6 @@ package keys
 import (
 	"bytes"
 	"cmp"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -18,6 +17,7 @@ import (
 
 	bpf "github.com/pcapsule/pcapsule/bpf/keys"
 	"github.com/pcapsule/pcapsule/recorder/internal/machine"
+	"github.com/pcapsule/pcapsule/recorder/internal/program"
 )
 
 // Probe tests whether keys and plaintext can be read on this machine: it loads the programs
@@ -46,11 +46,11 @@ func Probe() (ends, err error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := openImage(f, st.Size())
+	m, err := program.Open(f, st.Size())
 	if err != nil {
 		return nil, err
 	}
-	at, err := m.entry()
+	at, err := m.Entry()
 	if err != nil {
 		return nil, err
 	}
@@ -59,19 +59,6 @@ func Probe() (ends, err error) {
 		return nil, fmt.Errorf("probing this program: %w", err)
 	}
 	return plain.Sockets, link.Close()
-}
-
-// entry is the offset of the first instruction of a program.
-func (m *image) entry() (uint64, error) {
-	h, err := m.read(24, 8)
-	if err != nil {
-		return 0, err
-	}
-	off, ok := m.offset(binary.LittleEndian.Uint64(h), true)
-	if !ok {
-		return 0, errNotELF
-	}
-	return off, nil
 }
 
 // looked is what was found in a file, for all processes that use it.
@@ -178,7 +165,7 @@ func lookAt(files map[fileID]*looked, path, layouts string) (x *looked, id fileI
 	if len(files) < maxFiles {
 		files[id] = x
 	}
-	m, err := openImage(f, st.Size)
+	m, err := program.Open(f, st.Size)
 	if err != nil {
 		return x, id, name
 	}
@@ -193,8 +180,7 @@ func lookAt(files map[fileID]*looked, path, layouts string) (x *looked, id fileI
 	} else {
 		x.plainDetail = plainDetail
 	}
-	_, names, _ := m.goTable()
-	isGo := names != 0
+	isGo := m.IsGo()
 	switch {
 	case keys.library == Go:
 		x.keys, x.method = Yes, "a crypto/tls function in the program's function table"
@@ -210,7 +196,10 @@ func lookAt(files map[fileID]*looked, path, layouts string) (x *looked, id fileI
 		x.library = Go
 	}
 	if isGo || x.library != Unknown || strings.HasPrefix(filepath.Base(name), "libcrypto") {
-		x.version = m.version(isGo)
+		if x.version = printable(m.GoVersion()); !isGo {
+			text, _ := m.Text(".rodata", maxText) // a file without it has no version
+			x.version = opensslIn(text)
+		}
 	}
 	if x.library == GnuTLS {
 		x.version = "ABI " + strings.TrimPrefix(filepath.Base(name), "libgnutls.so.") // the file has no separate text with the library's version
@@ -223,38 +212,14 @@ const maxVersion = 64
 // opensslVersion is OPENSSL_VERSION_TEXT.
 var opensslVersion = regexp.MustCompile(`^OpenSSL [0-9]+\.[0-9]+\.[0-9]+`)
 
-// version is the version in a program or library.
-func (m *image) version(isGo bool) string {
-	if isGo {
-		s := m.section(".go.buildinfo")
-		if s == nil {
-			return ""
-		}
-		// A magic, the size of pointers, flags; since Go 1.18 the version is at offset 32.
-		b, err := m.read(s.off, min(s.size, 32+maxVersion))
-		if err != nil || len(b) < 34 || b[15]&2 == 0 {
-			return ""
-		}
-		n, at := binary.Uvarint(b[32:])
-		if at <= 0 || n > maxVersion || int(n) > len(b)-32-at {
-			return ""
-		}
-		return printable(b[32+at : 32+at+int(n)])
-	}
-	s := m.section(".rodata")
-	if s == nil {
-		return ""
-	}
-	b, err := m.read(s.off, min(s.size, 64<<20))
-	if err != nil {
-		return ""
-	}
+// opensslIn is the version of OpenSSL in the texts of a program or library, or nothing.
+func opensslIn(b []byte) string {
 	word := []byte("OpenSSL ")
 	for i := bytes.Index(b, word); i >= 0; {
 		rest := b[i:min(len(b), i+maxVersion)]
 		end := bytes.IndexByte(rest, 0)
 		if end > 0 && opensslVersion.Match(rest[:end]) {
-			return printable(rest[:end])
+			return printable(string(rest[:end]))
 		}
 		next := bytes.Index(b[i+1:], word)
 		if next < 0 {
@@ -266,11 +231,11 @@ func (m *image) version(isGo bool) string {
 }
 
 // printable replaces all characters except printable ASCII.
-func printable(b []byte) string {
+func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' {
 			return '?'
 		}
 		return r
-	}, string(b))
+	}, s)
 }

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/pcapsule/pcapsule/recorder/internal/program"
 )
 
 // unsupported are TLS libraries whose keys cannot be read, by the beginning of a library's name
@@ -26,7 +28,7 @@ const maxText = 64 << 20 // of a program's constants that are searched
 
 // otherTLS names a TLS library that a file is, or that a program contains, by its name and its
 // texts. It is asked only about files in which no supported library was found.
-func otherTLS(r io.ReaderAt, size int64, path string, program bool) (name string) {
+func otherTLS(r io.ReaderAt, size int64, path string, isProgram bool) (name string) {
 	if name, err := os.Readlink(path); err == nil {
 		path = name
 	}
@@ -36,21 +38,17 @@ func otherTLS(r io.ReaderAt, size int64, path string, program bool) (name string
 			return u.name
 		}
 	}
-	if !program {
+	if !isProgram {
 		return "" // only programs are searched: a library's texts may be about others
 	}
-	m, err := openImage(r, size)
+	m, err := program.Open(r, size)
 	if err != nil {
 		return ""
 	}
-	if _, _, err := m.goTable(); err == nil {
+	if m.IsGo() {
 		return "" // Go's own packages name other libraries
 	}
-	s := m.section(".rodata")
-	if s == nil {
-		return ""
-	}
-	text, err := m.read(s.off, min(s.size, maxText))
+	text, err := m.Text(".rodata", maxText)
 	if err != nil {
 		return ""
 	}

@@ -14,25 +14,6 @@ import (
 	bpf "github.com/pcapsule/pcapsule/bpf/keys"
 )
 
-// goPlain finds the methods of crypto/tls.Conn and the places where they return.
-func (m *image) goPlain() ([]bpf.Function, error) {
-	all, err := m.goFunctions(goRead, goWrite)
-	if err != nil {
-		return nil, err
-	}
-	var list []bpf.Function
-	for i, spans := range all {
-		for _, s := range spans {
-			ends, err := m.returns(s.off, s.size)
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, bpf.Function{At: s.off, Ends: ends, Write: i == 1})
-		}
-	}
-	return list, nil
-}
-
 // connectionID identifies a connection.
 type connectionID struct {
 	tgid         uint32

@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	bpf "github.com/pcapsule/pcapsule/bpf/keys"
+	"github.com/pcapsule/pcapsule/recorder/internal/program"
 )
 
 // target is an examined file and the probes on it.
@@ -50,13 +50,6 @@ const (
 	keepUnused  = 2 * time.Minute
 	maxFailures = 32
 )
-
-func thisMachine() uint16 {
-	if runtime.GOARCH == "arm64" {
-		return machineARM64
-	}
-	return machineX86
-}
 
 type names struct {
 	library            Library
@@ -96,7 +89,7 @@ type found struct {
 
 // file examines a file once and attaches to it. Nil means that it cannot be opened, or is not a
 // plain file. Only one goroutine attaches.
-func (t *Tracker) file(path string, program bool) (*target, error) {
+func (t *Tracker) file(path string, isProgram bool) (*target, error) {
 	// Opening a device or pipe of a container must not block.
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -126,11 +119,11 @@ func (t *Tracker) file(path string, program bool) (*target, error) {
 		reason, detail = t.attach(x, what, fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
 		x.since = t.utc(monotonic())
 	case reason == NoTLS:
-		if other := otherTLS(f, st.Size, path, program); other != "" {
+		if other := otherTLS(f, st.Size, path, isProgram); other != "" {
 			reason, detail = BadVersion, other+" is not supported"
 		}
-		if m, err := openImage(f, st.Size); err == nil {
-			x.alone = program && !m.linked
+		if m, err := program.Open(f, st.Size); err == nil {
+			x.alone = isProgram && !m.Linked
 		}
 	}
 	t.mu.Lock()
@@ -143,36 +136,36 @@ func (t *Tracker) file(path string, program bool) (*target, error) {
 // analyse finds what probes for keys, or for plaintext, can be attached to, or says why there
 // is nothing.
 func analyse(f io.ReaderAt, size int64, plain bool) (w found, reason Reason, detail string) {
-	m, err := openImage(f, size)
-	if errors.Is(err, errELF32) {
+	m, err := program.Open(f, size)
+	if errors.Is(err, program.Err32Bit) {
 		return w, BadVersion, err.Error()
 	}
 	if err != nil {
 		return w, NoTLS, err.Error()
 	}
-	if m.machine != thisMachine() {
-		return w, BadVersion, errMachine.Error()
+	if !m.ForThisMachine() {
+		return w, BadVersion, program.ErrMachine.Error()
 	}
 	var goErr error
 	if w.library = Go; plain {
-		w.plain, goErr = m.goPlain()
+		w.plain, goErr = goPlain(m)
 	} else {
-		w.at, goErr = m.goTargets()
+		w.at, goErr = goTargets(m)
 	}
 	if goErr == nil {
 		return w, "", ""
 	}
 	switch {
-	case errors.Is(goErr, errNotGo), errors.Is(goErr, errNoTLS):
+	case errors.Is(goErr, program.ErrNotGo), errors.Is(goErr, errNoTLS):
 		reason = NoTLS
-	case errors.Is(goErr, errGoVersion):
+	case errors.Is(goErr, program.ErrGoVersion):
 		reason = BadVersion
 	default:
 		reason = NoSymbol
 	}
 	detail = goErr.Error()
 	for _, l := range functions() {
-		w, why, text := m.libraryOf(&l, plain)
+		w, why, text := libraryOf(m, &l, plain)
 		switch {
 		case w.library != Unknown:
 			return w, "", ""
@@ -185,35 +178,35 @@ func analyse(f io.ReaderAt, size int64, plain bool) (w found, reason Reason, det
 }
 
 // libraryOf finds the functions of a library. If the file has none of them, reason is empty.
-func (m *image) libraryOf(l *names, plain bool) (w found, reason Reason, detail string) {
+func libraryOf(m *program.File, l *names, plain bool) (w found, reason Reason, detail string) {
 	want := []string{l.handshake, l.release}
 	if plain {
 		for _, p := range l.plain {
 			want = append(want, p.name)
 		}
 	}
-	at, err := m.functions(want...)
+	at, err := m.Functions(want...)
 	if len(at) == 0 {
 		if err != nil {
 			return w, NoSymbol, err.Error()
 		}
 		return w, "", ""
 	}
-	h, ok1 := m.offset(at[l.handshake], true)
-	r, ok2 := m.offset(at[l.release], true)
+	h, ok1 := m.Offset(at[l.handshake])
+	r, ok2 := m.Offset(at[l.release])
 	if !ok1 || !ok2 {
 		return w, NoSymbol, "a function of the library is missing"
 	}
 	w = found{handshake: h, release: r}
 	for _, p := range l.plain {
-		if off, ok := m.offset(at[p.name], true); ok && plain {
+		if off, ok := m.Offset(at[p.name]); ok && plain {
 			w.plain = append(w.plain, bpf.Function{At: off, Write: p.write, Ex: p.ex})
 		}
 	}
 	if plain && len(w.plain) < 2 {
 		return w, NoSymbol, "the library's functions that read and write are missing"
 	}
-	if w.build, err = m.buildID(); err != nil {
+	if w.build, err = m.BuildID(); err != nil {
 		return w, NoSymbol, err.Error()
 	}
 	w.library = l.library

@@ -8,10 +8,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/pcapsule/pcapsule/recorder/internal/program"
 )
 
 // talks caches the programs that goTalk built, by their flags: linking takes seconds.
@@ -46,7 +50,7 @@ func goTalk(t *testing.T, flags ...string) string {
 	return out
 }
 
-func image1(t *testing.T, path string) *image {
+func openProgram(t *testing.T, path string) *program.File {
 	t.Helper()
 	f, err := os.Open(path)
 	if err != nil {
@@ -57,7 +61,7 @@ func image1(t *testing.T, path string) *image {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := openImage(f, st.Size())
+	m, err := program.Open(f, st.Size())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,16 +77,16 @@ func TestStrippedProgramsHaveTheSameFunctions(t *testing.T) {
 			} else {
 				bare = append(bare, "-ldflags=-s -w")
 			}
-			a, err := image1(t, goTalk(t, full...)).goTargets()
+			a, err := goTargets(openProgram(t, goTalk(t, full...)))
 			if err != nil {
 				t.Fatal(err)
 			}
-			m := image1(t, goTalk(t, bare...))
-			b, err := m.goTargets()
+			m := openProgram(t, goTalk(t, bare...))
+			b, err := goTargets(m)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if f, _ := m.functions(goFunction); len(f) != 0 {
+			if f, _ := m.Functions(goFunction); len(f) != 0 {
 				t.Error("the stripped program has symbols")
 			}
 			if len(a) != 1 || len(b) != 1 {
@@ -101,10 +105,10 @@ func TestOtherFilesHaveNoKeyLogFunction(t *testing.T) {
 	if b, err := exec.Command("go", "build", "-o", bin, none).CombinedOutput(); err != nil {
 		t.Fatalf("building: %v: %s", err, b)
 	}
-	if _, err := image1(t, bin).goTargets(); !errors.Is(err, errNoTLS) {
+	if _, err := goTargets(openProgram(t, bin)); !errors.Is(err, errNoTLS) {
 		t.Error("Go without TLS:", err)
 	}
-	if _, err := image1(t, "/bin/sh").goTargets(); !errors.Is(err, errNotGo) {
+	if _, err := goTargets(openProgram(t, "/bin/sh")); !errors.Is(err, program.ErrNotGo) {
 		t.Error("not Go:", err)
 	}
 	b, err := os.ReadFile(bin)
@@ -112,12 +116,44 @@ func TestOtherFilesHaveNoKeyLogFunction(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, n := range []int{0, 16, 63, 64, 100, 4096, len(b) / 2, len(b) - 1} {
-		m, err := openImage(bytes.NewReader(b[:n]), int64(n))
+		m, err := program.Open(bytes.NewReader(b[:n]), int64(n))
 		if err == nil {
-			_, err = m.goTargets()
+			_, err = goTargets(m)
 		}
 		if err == nil {
 			t.Errorf("%d of %d bytes of a program are accepted", n, len(b))
+		}
+	}
+}
+
+func TestReturnsMatchTheDisassembler(t *testing.T) {
+	for _, flags := range [][]string{nil, {"-buildmode=pie"}, {"-race"}} {
+		bin := goTalk(t, flags...)
+		m := openProgram(t, bin)
+		list, err := goPlain(m)
+		if err != nil {
+			t.Fatal(flags, err)
+		}
+		text, err := exec.Command("go", "tool", "objdump", "-s", `^crypto/tls\.\(\*Conn\)\.(Read|Write)$`, bin).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want, got []uint64
+		for _, x := range regexp.MustCompile(`(?m)^\s+\S+\s+0x([0-9a-f]+)\s+[0-9a-f]+\s+RET\s*$`).FindAllSubmatch(text, -1) {
+			va, err := strconv.ParseUint(string(x[1]), 16, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			off, _ := m.Offset(va)
+			want = append(want, off)
+		}
+		for _, f := range list {
+			got = append(got, f.Ends...)
+		}
+		slices.Sort(want)
+		slices.Sort(got)
+		if len(want) == 0 || !slices.Equal(got, want) {
+			t.Errorf("%v: %#x, want %#x", flags, got, want)
 		}
 	}
 }

@@ -1,39 +1,34 @@
-package keys
+package program
 
 import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
 )
 
-// Why a probe cannot be attached to a key log function in a file.
+// Why a function of a Go program is not found.
 var (
-	errNotGo      = errors.New("not a Go program")
-	errNoTLS      = errors.New("a Go program without crypto/tls")
-	errGoVersion  = errors.New("a Go program built before Go 1.20, or with an unknown function table")
+	ErrNotGo      = errors.New("not a Go program")
+	ErrNoFunction = errors.New("a Go program without the function")
+	ErrGoVersion  = errors.New("a Go program built before Go 1.20, or with an unknown function table")
 	errGoText     = errors.New("a Go program whose text address is unknown")
-	errGoPrologue = errors.New("a Go program whose key log function does not begin with a Go prologue")
+	errGoPrologue = errors.New("a Go program with a function that does not begin with a Go prologue")
 )
 
 const (
-	goFunction    = "crypto/tls.(*Config).writeKeyLog"
-	goSuffix      = "tls.(*Config).writeKeyLog" // also of forks of crypto/tls
-	goRead        = "tls.(*Conn).Read"
-	goWrite       = "tls.(*Conn).Write"
 	maxGoTargets  = 4
 	maxGoFuncs    = 8 << 20
 	goHeader      = 72
 	maxCandidates = 16
 )
 
-// goSpan is the location of a function in the file.
-type goSpan struct{ off, size uint64 }
+// Span is the location of a function in the file.
+type Span struct{ Off, Size uint64 }
 
-// goFunctions finds the functions of a Go program whose names have one of the suffixes, in
+// GoFunctions finds the functions of a Go program whose names have one of the suffixes, in
 // the program's own function table: strip keeps it, because panics need it. It returns one
 // list for each suffix.
-func (m *image) goFunctions(suffixes ...string) ([][]goSpan, error) {
+func (m *File) GoFunctions(suffixes ...string) ([][]Span, error) {
 	table, va, err := m.goTable()
 	if err != nil {
 		return nil, err
@@ -42,7 +37,7 @@ func (m *image) goFunctions(suffixes ...string) ([][]goSpan, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := make([][]goSpan, len(suffixes))
+	all := make([][]Span, len(suffixes))
 	for i, suffix := range suffixes {
 		names, err := goNames(table, suffix)
 		if err != nil {
@@ -57,7 +52,7 @@ func (m *image) goFunctions(suffixes ...string) ([][]goSpan, error) {
 			if !ok || !m.goPrologue(off) {
 				return nil, errGoPrologue
 			}
-			all[i] = append(all[i], goSpan{off, uint64(e.to - e.from)})
+			all[i] = append(all[i], Span{off, uint64(e.to - e.from)})
 		}
 	}
 	return all, nil
@@ -65,7 +60,7 @@ func (m *image) goFunctions(suffixes ...string) ([][]goSpan, error) {
 
 // goTable finds the function table. PIE programs that Go before 1.26 linked externally have
 // no separate section for it.
-func (m *image) goTable() (table []byte, va uint64, err error) {
+func (m *File) goTable() (table []byte, va uint64, err error) {
 	magic := []byte{0xf1, 0xff, 0xff, 0xff, 0, 0, 1, 8}
 	if m.machine == machineARM64 {
 		magic[6] = 4 // bytes of an instruction
@@ -77,17 +72,17 @@ func (m *image) goTable() (table []byte, va uint64, err error) {
 				return nil, 0, err
 			}
 			if len(b) < goHeader || !bytes.Equal(b[:8], magic) {
-				return nil, 0, errGoVersion
+				return nil, 0, ErrGoVersion
 			}
 			return b, s.va, nil
 		}
 	}
 	if m.section(".go.buildinfo") == nil && m.section(".note.go.buildid") == nil {
-		return nil, 0, errNotGo
+		return nil, 0, ErrNotGo
 	}
 	s := m.section(".data.rel.ro")
 	if s == nil {
-		return nil, 0, errGoVersion
+		return nil, 0, ErrGoVersion
 	}
 	b, err := m.read(s.off, s.size)
 	if err != nil {
@@ -96,11 +91,11 @@ func (m *image) goTable() (table []byte, va uint64, err error) {
 	for from := 0; ; {
 		i := bytes.Index(b[from:], magic)
 		if i < 0 {
-			return nil, 0, errGoVersion
+			return nil, 0, ErrGoVersion
 		}
 		from += i
 		if from%8 == 0 && len(b)-from >= goHeader {
-			if _, err := goNames(b[from:], goSuffix); err == nil || errors.Is(err, errNoTLS) {
+			if _, err := goNames(b[from:], "main.main"); err == nil || errors.Is(err, ErrNoFunction) {
 				return b[from:], s.va + uint64(from), nil
 			}
 		}
@@ -113,7 +108,7 @@ func goNames(table []byte, suffix string) (map[uint32]bool, error) {
 	le := binary.LittleEndian
 	from, to := le.Uint64(table[32:]), le.Uint64(table[40:])
 	if from < goHeader || from > to || to > uint64(len(table)) {
-		return nil, errGoVersion
+		return nil, ErrGoVersion
 	}
 	names := table[from:to]
 	found := map[uint32]bool{}
@@ -128,7 +123,7 @@ func goNames(table []byte, suffix string) (map[uint32]bool, error) {
 		at += len(want)
 	}
 	if len(found) == 0 {
-		return nil, errNoTLS
+		return nil, ErrNoFunction
 	}
 	return found, nil
 }
@@ -141,7 +136,7 @@ func goEntries(table []byte, names map[uint32]bool) ([]goEntry, error) {
 	le := binary.LittleEndian
 	count, at := le.Uint64(table[8:]), le.Uint64(table[64:])
 	if count > maxGoFuncs || at > uint64(len(table)) || count*8 > uint64(len(table))-at {
-		return nil, errGoVersion
+		return nil, ErrGoVersion
 	}
 	funcs := table[at:]
 	var entries []goEntry
@@ -159,7 +154,7 @@ func goEntries(table []byte, names map[uint32]bool) ([]goEntry, error) {
 		}
 	}
 	if len(entries) == 0 {
-		return nil, errNoTLS // the function is only inlined
+		return nil, ErrNoFunction // the function is only inlined
 	}
 	return entries, nil
 }
@@ -172,7 +167,7 @@ const (
 
 // goText finds runtime.text. It need not be the start of section .text, because an external
 // linker puts C code first. The module's description contains it; its first word points to the table.
-func (m *image) goText(table, header uint64) (uint64, error) {
+func (m *File) goText(table, header uint64) (uint64, error) {
 	var candidates []uint64
 	if s := m.section(".go.module"); s != nil {
 		candidates = append(candidates, s.va)
@@ -223,7 +218,7 @@ func (m *image) goText(table, header uint64) (uint64, error) {
 
 // goPrologue reports whether a Go function begins at an offset of the file: all but small
 // functions first check that the stack is large enough.
-func (m *image) goPrologue(off uint64) bool {
+func (m *File) goPrologue(off uint64) bool {
 	b, err := m.read(off, 16)
 	if err != nil {
 		return false
@@ -235,30 +230,25 @@ func (m *image) goPrologue(off uint64) bool {
 		b[0] == 0x4c && b[1] == 0x8d && (bytes.Contains(b[4:], []byte{0x4d, 0x3b, 0x66, 0x10})) // LEAQ -n(SP), R12; CMPQ R12, 16(R14)
 }
 
-// goTargets finds key log functions, also by symbols if they were not stripped. If the two
-// results differ, it returns an error and nothing is attached.
-func (m *image) goTargets() ([]uint64, error) {
-	all, err := m.goFunctions(goSuffix)
-	if err != nil {
-		return nil, err
+// IsGo reports whether the file has a Go function table that can be read.
+func (m *File) IsGo() bool {
+	_, va, _ := m.goTable()
+	return va != 0
+}
+
+const maxVersion = 64
+
+// GoVersion returns the version of Go that built a program, such as go1.26, or nothing. The caller
+// must not print it unchecked.
+func (m *File) GoVersion() string {
+	// A magic, the size of pointers, flags; since Go 1.18 the version is at offset 32.
+	b, err := m.Text(".go.buildinfo", 32+maxVersion)
+	if err != nil || len(b) < 34 || b[15]&2 == 0 {
+		return ""
 	}
-	var offsets []uint64
-	for _, f := range all[0] {
-		offsets = append(offsets, f.off)
+	n, at := binary.Uvarint(b[32:])
+	if at <= 0 || n > maxVersion || int(n) > len(b)-32-at {
+		return ""
 	}
-	f, err := m.functions(goFunction)
-	if err != nil {
-		return offsets, nil // unreadable symbols are treated as stripped
-	}
-	va, ok := f[goFunction]
-	if !ok {
-		return offsets, nil
-	}
-	want, ok := m.offset(va, true)
-	for _, off := range offsets {
-		if ok && off == want {
-			return offsets, nil
-		}
-	}
-	return nil, fmt.Errorf("%s is at offset %#x according to its symbol, but at %#x according to the function table", goFunction, want, offsets)
+	return string(b[32+at : 32+at+int(n)])
 }

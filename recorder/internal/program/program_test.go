@@ -1,11 +1,11 @@
-package keys
+package program
 
 import (
 	"bytes"
 	"testing"
 )
 
-func FuzzImage(f *testing.F) {
+func FuzzFile(f *testing.F) {
 	b := make([]byte, 600)
 	copy(b, "\x7fELF\x02\x01\x01")
 	b[18], b[32], b[40], b[54], b[56], b[58], b[60], b[62] = 62, 64, 120, 56, 1, 64, 5, 1
@@ -13,21 +13,24 @@ func FuzzImage(f *testing.F) {
 	f.Add(b)
 	f.Add([]byte("\x7fELF"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := openImage(bytes.NewReader(b), int64(len(b)))
+		m, err := Open(bytes.NewReader(b), int64(len(b)))
 		if err != nil {
 			return
 		}
-		m.goTargets()
-		if all, err := m.goFunctions(goRead, goWrite); err == nil {
+		if all, err := m.GoFunctions("main.main", "runtime.goexit"); err == nil {
 			for _, f := range all {
 				for _, x := range f {
-					m.returns(x.off, x.size)
+					m.Returns(x)
 				}
 			}
 		}
-		m.returns(0, uint64(len(b)))
-		m.functions("SSL_free", "SSL_do_handshake")
-		if id, err := m.buildID(); (id == "") == (err == nil) {
+		m.Returns(Span{0, uint64(len(b))})
+		m.Entry()
+		if v := m.GoVersion(); len(v) > maxVersion {
+			t.Errorf("version %q", v)
+		}
+		m.Functions("SSL_free", "SSL_do_handshake")
+		if id, err := m.BuildID(); (id == "") == (err == nil) {
 			t.Error("neither or both of id and error", id, err)
 		}
 	})

@@ -1,4 +1,7 @@
-package keys
+// Package program reads program files and libraries: ELF, and the function tables of Go programs.
+//
+// Any process may run any file, so no field of a file is trusted, and each read has a limit.
+package program
 
 import (
 	"bytes"
@@ -8,10 +11,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 )
 
-// Limits of a program file. Any process may run any file, so no field is trusted.
+// Limits of a file.
 const (
 	maxSegments   = 256
 	maxSections   = 4096
@@ -25,11 +29,14 @@ const (
 	machineARM64 = 183
 )
 
+// Errors that a caller may need to distinguish. ErrMachine is for files of other processors than
+// this machine's.
 var (
-	errNotELF   = errors.New("not a 64-bit little-endian ELF file")
-	errELF32    = errors.New("a 32-bit program or library")
-	errMachine  = errors.New("for another CPU architecture")
-	errTooLarge = errors.New("a section is too large")
+	Err32Bit     = errors.New("a 32-bit program or library")
+	ErrMachine   = errors.New("for another CPU architecture")
+	errNoSection = errors.New("no such section")
+	errNotELF    = errors.New("not a 64-bit little-endian ELF file")
+	errTooLarge  = errors.New("a section is too large")
 )
 
 const (
@@ -51,17 +58,17 @@ type section struct {
 	entry         uint64
 }
 
-// image is a program file or library, read within limits.
-type image struct {
+// File is a program file or library.
+type File struct {
 	r        io.ReaderAt
 	size     uint64
 	machine  uint16
 	segments []segment
 	sections []section
-	linked   bool // a dynamic linker loads libraries for it
+	Linked   bool // a dynamic linker loads libraries for it
 }
 
-func (m *image) read(off, n uint64) ([]byte, error) {
+func (m *File) read(off, n uint64) ([]byte, error) {
 	if n > maxTable {
 		return nil, errTooLarge
 	}
@@ -75,12 +82,12 @@ func (m *image) read(off, n uint64) ([]byte, error) {
 	return b, nil
 }
 
-// openImage reads the headers. It does not check that the file is for this machine.
-func openImage(r io.ReaderAt, size int64) (*image, error) {
-	m := &image{r: r, size: uint64(max(size, 0))}
+// Open reads the headers of a file of size bytes. It does not check that the file is for this machine.
+func Open(r io.ReaderAt, size int64) (*File, error) {
+	m := &File{r: r, size: uint64(max(size, 0))}
 	h, err := m.read(0, 64)
 	if err == nil && string(h[:4]) == "\x7fELF" && h[4] == 1 {
-		return nil, errELF32
+		return nil, Err32Bit
 	}
 	if err != nil || string(h[:4]) != "\x7fELF" || h[4] != 2 || h[5] != 1 {
 		return nil, errNotELF
@@ -88,7 +95,7 @@ func openImage(r io.ReaderAt, size int64) (*image, error) {
 	le := binary.LittleEndian
 	m.machine = le.Uint16(h[18:])
 	if m.machine != machineX86 && m.machine != machineARM64 {
-		return nil, errMachine
+		return nil, ErrMachine
 	}
 	count := uint64(le.Uint16(h[56:]))
 	if le.Uint16(h[54:]) != 56 || count > maxSegments {
@@ -101,7 +108,7 @@ func openImage(r io.ReaderAt, size int64) (*image, error) {
 	for ; len(b) > 0; b = b[56:] {
 		switch le.Uint32(b) {
 		case segmentLinker:
-			m.linked = true
+			m.Linked = true
 		case segmentLoad:
 			m.segments = append(m.segments, segment{va: le.Uint64(b[16:]), off: le.Uint64(b[8:]), size: le.Uint64(b[32:]), exec: le.Uint32(b[4:])&1 != 0})
 		}
@@ -109,7 +116,7 @@ func openImage(r io.ReaderAt, size int64) (*image, error) {
 	return m, m.readSections(le.Uint64(h[40:]), uint64(le.Uint16(h[60:])), int(le.Uint16(h[62:])), le.Uint16(h[58:]))
 }
 
-func (m *image) readSections(off, count uint64, names int, size uint16) error {
+func (m *File) readSections(off, count uint64, names int, size uint16) error {
 	if off == 0 || count == 0 {
 		return nil // sections are optional
 	}
@@ -142,7 +149,7 @@ func (m *image) readSections(off, count uint64, names int, size uint16) error {
 	return nil
 }
 
-func (m *image) section(name string) *section {
+func (m *File) section(name string) *section {
 	for i := range m.sections {
 		if m.sections[i].name == name && m.sections[i].typ != sectionNoBits {
 			return &m.sections[i]
@@ -160,8 +167,41 @@ const (
 	sectionDynamic = 11 // dynamic symbols
 )
 
+// ForThisMachine reports whether this machine's processor runs the file.
+func (m *File) ForThisMachine() bool {
+	if runtime.GOARCH == "arm64" {
+		return m.machine == machineARM64
+	}
+	return m.machine == machineX86
+}
+
+// Text returns the first bytes, at most the given number, of a section.
+func (m *File) Text(section string, most uint64) ([]byte, error) {
+	s := m.section(section)
+	if s == nil {
+		return nil, errNoSection
+	}
+	return m.read(s.off, min(s.size, most))
+}
+
+// Offset is the place in the file of an instruction, given its address.
+func (m *File) Offset(va uint64) (uint64, bool) { return m.offset(va, true) }
+
+// Entry is the place in the file of a program's first instruction.
+func (m *File) Entry() (uint64, error) {
+	h, err := m.read(24, 8)
+	if err != nil {
+		return 0, err
+	}
+	off, ok := m.Offset(binary.LittleEndian.Uint64(h))
+	if !ok {
+		return 0, errNotELF
+	}
+	return off, nil
+}
+
 // offset is the place in the file from which an address is mapped.
-func (m *image) offset(va uint64, exec bool) (uint64, bool) {
+func (m *File) offset(va uint64, exec bool) (uint64, bool) {
 	for _, s := range m.segments {
 		if va >= s.va && va-s.va < s.size && (s.exec || !exec) {
 			return va - s.va + s.off, true
@@ -171,7 +211,7 @@ func (m *image) offset(va uint64, exec bool) (uint64, bool) {
 }
 
 // bytesAt reads the file's bytes for an address.
-func (m *image) bytesAt(va, n uint64) ([]byte, bool) {
+func (m *File) bytesAt(va, n uint64) ([]byte, bool) {
 	off, ok := m.offset(va, false)
 	if !ok {
 		return nil, false
@@ -180,8 +220,8 @@ func (m *image) bytesAt(va, n uint64) ([]byte, bool) {
 	return b, err == nil
 }
 
-// functions finds the addresses of functions by name, first in the dynamic symbols.
-func (m *image) functions(names ...string) (map[string]uint64, error) {
+// Functions finds the addresses of functions by name, first in the dynamic symbols.
+func (m *File) Functions(names ...string) (map[string]uint64, error) {
 	found := map[string]uint64{}
 	for _, typ := range []uint32{sectionDynamic, sectionSymbols} {
 		for i := range m.sections {
@@ -197,7 +237,7 @@ func (m *image) functions(names ...string) (map[string]uint64, error) {
 	return found, nil
 }
 
-func (m *image) symbolsIn(s, strings *section, names []string, found map[string]uint64) error {
+func (m *File) symbolsIn(s, strings *section, names []string, found map[string]uint64) error {
 	table, err := m.read(strings.off, strings.size)
 	if err != nil {
 		return err
@@ -240,7 +280,7 @@ func (m *image) symbolsIn(s, strings *section, names []string, found map[string]
 
 // relocations calls each with the relocations that add the load address: the place, and the
 // addend. It ends when each returns true.
-func (m *image) relocations(each func(where, addend uint64) bool) error {
+func (m *File) relocations(each func(where, addend uint64) bool) error {
 	kind := uint32(8) // R_X86_64_RELATIVE
 	if m.machine == machineARM64 {
 		kind = 1027
@@ -273,7 +313,7 @@ func (m *image) relocations(each func(where, addend uint64) bool) error {
 }
 
 // pointers reads words as they are after relocation to load address zero.
-func (m *image) pointers(at ...uint64) ([]uint64, error) {
+func (m *File) pointers(at ...uint64) ([]uint64, error) {
 	out := make([]uint64, len(at))
 	for i, va := range at {
 		if b, ok := m.bytesAt(va, 8); ok {
@@ -291,8 +331,8 @@ func (m *image) pointers(at ...uint64) ([]uint64, error) {
 	return out, err
 }
 
-// buildID is the linker's note, or the SHA-256 of the file if there is none.
-func (m *image) buildID() (string, error) {
+// BuildID is the linker's note, or the SHA-256 of the file if there is none.
+func (m *File) BuildID() (string, error) {
 	for _, s := range m.sections {
 		if s.typ != sectionNote || s.size > maxNotes {
 			continue

@@ -1,4 +1,4 @@
-package keys
+package program
 
 import (
 	"encoding/binary"
@@ -14,13 +14,13 @@ const (
 	maxReturns  = 64
 )
 
-// returns lists the file offsets of a function's return instructions. An unknown instruction
+// Returns lists the file offsets of a function's return instructions. An unknown instruction
 // is an error, because the bytes after it may be misread.
-func (m *image) returns(off, size uint64) ([]uint64, error) {
-	if size == 0 || size > maxFunction {
-		return nil, fmt.Errorf("%w: %d bytes", errReturns, size)
+func (m *File) Returns(f Span) ([]uint64, error) {
+	if f.Size == 0 || f.Size > maxFunction {
+		return nil, fmt.Errorf("%w: %d bytes", errReturns, f.Size)
 	}
-	code, err := m.read(off, size)
+	code, err := m.read(f.Off, f.Size)
 	if err != nil {
 		return nil, err
 	}
@@ -34,7 +34,7 @@ func (m *image) returns(off, size uint64) ([]uint64, error) {
 			return nil, fmt.Errorf("%w: % x at %d", errReturns, code[at:min(at+8, len(code))], at)
 		}
 		if ret {
-			list = append(list, off+uint64(at))
+			list = append(list, f.Off+uint64(at))
 		}
 		at += n
 	}

@@ -1,46 +1,6 @@
-//go:build amd64 || arm64
+package program
 
-package keys
-
-import (
-	"os/exec"
-	"regexp"
-	"slices"
-	"strconv"
-	"testing"
-)
-
-func TestReturnsMatchTheDisassembler(t *testing.T) {
-	for _, flags := range [][]string{nil, {"-buildmode=pie"}, {"-race"}} {
-		bin := goTalk(t, flags...)
-		m := image1(t, bin)
-		list, err := m.goPlain()
-		if err != nil {
-			t.Fatal(flags, err)
-		}
-		text, err := exec.Command("go", "tool", "objdump", "-s", `^crypto/tls\.\(\*Conn\)\.(Read|Write)$`, bin).Output()
-		if err != nil {
-			t.Fatal(err)
-		}
-		var want, got []uint64
-		for _, x := range regexp.MustCompile(`(?m)^\s+\S+\s+0x([0-9a-f]+)\s+[0-9a-f]+\s+RET\s*$`).FindAllSubmatch(text, -1) {
-			va, err := strconv.ParseUint(string(x[1]), 16, 64)
-			if err != nil {
-				t.Fatal(err)
-			}
-			off, _ := m.offset(va, true)
-			want = append(want, off)
-		}
-		for _, f := range list {
-			got = append(got, f.Ends...)
-		}
-		slices.Sort(want)
-		slices.Sort(got)
-		if len(want) == 0 || !slices.Equal(got, want) {
-			t.Errorf("%v: %#x, want %#x", flags, got, want)
-		}
-	}
-}
+import "testing"
 
 func TestInstructionLengths(t *testing.T) {
 	for _, tt := range []struct {
