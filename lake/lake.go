@@ -1,10 +1,10 @@
-// Package lake registers the tables of many bundles as Apache Iceberg tables, so that Spark, Trino and
-// DuckDB ask all of them at once.
+// Package lake registers the tables of many bundles as Apache Iceberg tables, so that one query of
+// Spark, Trino or DuckDB covers all of them.
 //
-// A bundle's Parquet files stay where they are, with their bytes: the lake only lists them. All tables
-// of a bundle change in one transaction of the catalog's database, so a bundle is in the lake or it is
-// not. A file is listed only after it was read and compared with its bundle's manifest. Nothing here
-// removes or alters a file of a bundle.
+// The lake only lists a bundle's Parquet files, which are not copied or changed. All tables of a
+// bundle change in one transaction of the catalog's database, so a bundle is in the lake completely
+// or not at all. A file is listed only after it was read and compared with its bundle's manifest.
+// Nothing here removes or alters a file of a bundle.
 package lake
 
 import (

@@ -2,9 +2,9 @@
 // (docs/format/derived.md).
 //
 // Packets are changed first; then the exporter makes everything else from them. So tables cannot
-// hold what the packets do not, and a derived bundle rederives like any other. A redaction ends
-// only when a search of the new tables and packets finds none of the removed values; if it still
-// finds one after the last attempt, no bundle is made. The original is only read.
+// contain anything that the packets do not, and a derived bundle can be rederived like any other. A
+// redaction ends only when a search of the new tables and packets finds none of the removed values;
+// if it still finds one after the last attempt, no bundle is made. The original is only read.
 package derive
 
 import (

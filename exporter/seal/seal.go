@@ -1,9 +1,9 @@
 // Package seal signs bundles and checks their signatures (docs/format/seal.md).
 //
-// A seal is an in-toto statement in a DSSE envelope, custody/seal-NNN.dsse.json. Its subjects
-// are the manifests and the newest line of the custody log; its predicate is an acquisition
-// record: who asked for the evidence, what was collected, with what, and what was lost.
-// Sealing never changes data/, and checking never writes.
+// A seal is an in-toto statement in a DSSE envelope, custody/seal-NNN.dsse.json. Its subjects are
+// the manifests and the newest line of the custody log; its predicate is an acquisition record: who
+// requested the evidence, what was collected, by which program, and what was lost. Sealing never
+// changes data/, and checking never writes.
 package seal
 
 import (

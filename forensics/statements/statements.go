@@ -1,7 +1,7 @@
-// Package statements is the list of databases whose calls are statements, in SQL or with a shape
-// like it, and the SQL for what all of them have: the text of a statement, its parameters, its rows, its user. Questions,
-// findings and masking are about any of these databases; their dissectors declare them (table.Traits). The package
-// only builds text.
+// Package statements is the list of databases whose calls are statements, in SQL or a similar form,
+// and the SQL for their common fields: the text of a statement, its parameters, its rows, its user.
+// Questions, findings and masking use it for any of these databases; their dissectors declare them
+// (table.Traits). The package only builds text.
 package statements
 
 import (

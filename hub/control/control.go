@@ -1,5 +1,5 @@
-// Package control serves the resource Snapshot: it has the parts of all nodes collected and
-// bundled, and keeps the status of the resource up to date.
+// Package control serves the resource Snapshot: it collects and bundles the parts of all nodes, and
+// keeps the status of the resource up to date.
 //
 // Its state is in the API and in one folder for each snapshot, so it can be ended at any moment. A
 // snapshot's files are removed only when the resource is deleted.

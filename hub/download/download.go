@@ -1,4 +1,5 @@
-// Package download serves the bundles of snapshots to people. Kubernetes decides who may have them.
+// Package download serves the bundles of snapshots to people. Kubernetes decides who has access to
+// them.
 package download
 
 import (

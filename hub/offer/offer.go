@@ -1,5 +1,5 @@
-// Package offer is what the hub tells the one who fetches a snapshot: its bundles with their files,
-// and the nodes whose part is missing. It knows no Kubernetes, because laptops read it.
+// Package offer is the hub's listing of a snapshot for clients: its bundles with their files, and
+// the nodes whose part is missing. It does not depend on Kubernetes, because laptops read it.
 package offer
 
 import (

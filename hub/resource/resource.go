@@ -1,5 +1,5 @@
-// Package resource is the custom resource Snapshot, as Go values: what a person asks for, and what
-// became of it. deploy/kustomize/base/snapshots.yaml has its schema.
+// Package resource is the custom resource Snapshot as Go values: the request and its result.
+// deploy/kustomize/base/snapshots.yaml has its schema.
 package resource
 
 import (

@@ -1,5 +1,6 @@
-// Package rollout keeps the status of the resource RecorderConfig: which recorders have applied it, and why others have
-// not. Recorders watch the resource and cannot write it; the hub asks them by mutual TLS.
+// Package rollout keeps the status of the resource RecorderConfig: which recorders have applied it,
+// and why others have not. Recorders watch the resource and cannot write it; the hub asks them by
+// mutual TLS.
 package rollout
 
 import (

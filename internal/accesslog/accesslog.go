@@ -1,5 +1,6 @@
-// Package accesslog appends lines to an access log: who read which evidence, when, with what,
-// and what was asked. The log is outside of all bundles, and the same for commands, MCP and HTTP.
+// Package accesslog appends lines to an access log: who read which evidence, when, with which
+// program, and the question. The log is outside of all bundles, and the same for commands, MCP and
+// HTTP.
 package accesslog
 
 import (

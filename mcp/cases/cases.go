@@ -1,6 +1,6 @@
-// Package cases knows which case a question is about: the open bundles, or a dissection of a
-// ring's snapshot, which it opens when it is needed. A case is closed after the last answer about
-// it. Without a ring, it presents the open bundles as a store of snapshots.
+// Package cases finds the case that a question is about: the open bundles, or a dissection of a
+// ring's snapshot, which it opens on demand. A case is closed after the last answer about it.
+// Without a ring, it presents the open bundles as a store of snapshots.
 package cases
 
 import (

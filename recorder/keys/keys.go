@@ -1,11 +1,11 @@
 // Package keys reads the TLS keys of chosen processes on this machine.
 //
-// A Tracker follows processes, attaches uprobes to the functions of Go's crypto/tls, OpenSSL
-// and GnuTLS that they run, and passes each secret to a Sink as a line of RFC 9850. No table
-// says where an object of OpenSSL or GnuTLS keeps its secrets: the place is found once for
-// each build, by opening captured records. Only processes that a Selector chooses are read.
-// The package changes nothing in a process and never stops one. It does not promise keys: it
-// reports for each process whether a key opened a record, or why there is none.
+// A Tracker follows processes, attaches uprobes to the functions of Go's crypto/tls, OpenSSL and
+// GnuTLS that they run, and passes each secret to a Sink as a line of RFC 9850. There is no table
+// of the places of secrets in OpenSSL's and GnuTLS's objects: the place is found once for each
+// build, by decrypting captured records. Only processes that a Selector chooses are read. The
+// package changes nothing in a process and never stops one. It does not promise keys: it reports
+// for each process whether a key decrypted a record, or why there is none.
 package keys
 
 import (

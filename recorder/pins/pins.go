@@ -1,8 +1,8 @@
 // Package pins keeps segments of a ring for other machines, and serves them.
 //
-// A pin is a folder in the ring, .pins/NAME, with everything that ring.Pin puts there and a
-// listing of the files with their hashes, so it does not change and survives restarts. A pin gets
-// its name when it is whole. It ends when it is released, or a day after it was last asked for.
+// A pin is a folder in the ring, .pins/NAME, with the files of ring.Pin and a listing of them with
+// their hashes, so it does not change and survives restarts. A pin gets its name when it is
+// complete. It ends when it is released, or a day after the last request for it.
 package pins
 
 import (

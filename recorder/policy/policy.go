@@ -1,10 +1,9 @@
-// Package policy says which packets are recorded, which must never be, and how long the
-// packets of a namespace are kept.
+// Package policy decides which packets are recorded, which must never be, and how long the packets
+// of a namespace are kept.
 //
-// A Judge decides about each packet by its bytes and by what is known of its owner. No
-// packet that a never-rule matches is kept, even in those tunnels and fragments that can be
-// parsed. If it is unknown whether a rule matches, Unknown decides. Policies over the limits
-// are refused.
+// A Judge decides about each packet by its bytes and its owner, as far as the owner is known. No
+// packet that a never-rule matches is kept, even in those tunnels and fragments that can be parsed.
+// If it is unknown whether a rule matches, Unknown decides. Policies over the limits are refused.
 package policy
 
 import (

@@ -1,10 +1,10 @@
-// Package recheck asks a second tool, tshark, about the calls that a report cites.
+// Package recheck compares the calls that a report cites with a second tool, tshark.
 //
-// The packets of the calls and the earlier packets of their connections are written to the tool's
-// standard input, and what it states in the packets of each call is compared with what the call
-// states. The tool reads hostile input, so it runs without a shell, with an empty home folder, a time
-// limit, and on Linux limits of memory and files; its output is read up to a limit. No file has the
-// packets or their keys.
+// It writes the packets of the calls and the earlier packets of their connections to the tool's
+// standard input, and compares the tool's output for the packets of each call with the call. The
+// tool reads hostile input, so it runs without a shell, with an empty home folder, a time limit,
+// and on Linux limits of memory and files; its output is read up to a limit. Packets and keys are
+// never written to a file.
 package recheck
 
 import (

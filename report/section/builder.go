@@ -1,8 +1,8 @@
 // Package section makes the sections of a report from the answers of questions.
 //
-// Every figure is one of an answer of forensics/ask, in the window and with the filter of the report.
-// A section never runs SQL of its own. A kind of section is a method in a file of its own and one
-// line in kinds.
+// Every figure comes from an answer of forensics/ask, in the window and with the filter of the
+// report. A section never runs SQL of its own. A kind of section is a method in its own file and
+// one line in kinds.
 package section
 
 import (

@@ -1,5 +1,5 @@
-// Package templates reads report templates: YAML that says which sections a report has, in which
-// order, with which parameters. A template that comes with the program has the same form as a user's.
+// Package templates reads report templates: YAML that lists the sections of a report, their order
+// and their parameters. The built-in templates have the same form as a user's.
 //
 // Reading is strict. An unknown key, section or question and a value of the wrong type are errors
 // with their line and column and the nearest name.

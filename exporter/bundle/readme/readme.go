@@ -1,5 +1,5 @@
-// Package readme writes README.html of a bundle: a page that tells a stranger how to check and
-// open the bundle with public tools.
+// Package readme writes README.html of a bundle: a page that explains how to check and open the
+// bundle with public tools.
 package readme
 
 import (

@@ -1,11 +1,11 @@
 // Package content defines how the content of an exchange is read: a GraphQL query in a POST, an
 // event stream in its answer, a tool call in JSON-RPC in a WebSocket message.
 //
-// What carries an exchange (http1, http2, http3, ws) makes the row, and asks package content/all
-// what its content means; the answer is more columns of the same row. So a call is one row,
-// whichever protocols are inside each other. An interpretation is a folder next to this file, and a
-// line in content/all. It sees only bytes that the exporter keeps anyway, decoded, and of these a
-// limited beginning. docs/design/026-content.md has the reasons.
+// The protocol that carries an exchange (http1, http2, http3, ws) makes the row, and package
+// content/all interprets its content as more columns of the same row. So a call is one row, however
+// its protocols are nested. An interpretation is a folder next to this file, and a line in
+// content/all. It sees only a limited beginning of the decoded bytes that the exporter keeps
+// anyway. docs/design/026-content.md has the reasons.
 package content
 
 import (

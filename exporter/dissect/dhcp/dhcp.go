@@ -1,8 +1,8 @@
 // Package dhcp reads DHCP for IPv4 (RFC 2131, 2132) and IPv6 (RFC 8415), and BOOTP with options.
 //
-// A row is a request with its response if both are in one conversation, as between a client that
-// renews its lease, or a relay, and the server. A message that was sent to all, or that answers one, is
-// a row by itself; its transaction id connects it with the others.
+// A row is a request with its response if both are in one conversation, such as that of a relay or
+// of a client that renews its lease. A broadcast message, or a response to one, is a separate row;
+// its transaction id connects it with the others.
 package dhcp
 
 import (

@@ -1,10 +1,10 @@
-// Package icmp reads ICMP and ICMPv6 (RFC 792, 950, 1191, 1256, 2710, 3810, 4443, 4861,
-// 4884, 8335).
+// Package icmp reads ICMP and ICMPv6 (RFC 792, 950, 1191, 1256, 2710, 3810, 4443, 4861, 4884,
+// 8335).
 //
 // A row is a request with its reply, paired by direction, identifier and sequence number (echo,
 // timestamp, information, address mask, extended echo, node information), else one message. The
-// source and destination of a row are those of its message or request. Separate columns hold
-// what an error quotes from the packet that caused it.
+// source and destination of a row are those of its message or request. The packet that an error
+// quotes has separate columns.
 package icmp
 
 import (

@@ -1,8 +1,8 @@
 // Package openvpn reads the control channel of OpenVPN over UDP and TCP: the resets that begin a
 // session, and the TLS handshake inside its control packets, which is read as TLS.
 //
-// A row is a session. Its data packets are counted and not cited. What tls-crypt encrypts, which is all of
-// the control channel but its headers, is not read. The format is that of OpenVPN 2.6,
+// A row is a session. Its data packets are counted and not cited. With tls-crypt, all of the
+// control channel except its headers is encrypted and not read. The format is that of OpenVPN 2.6,
 // https://openvpn.net/community-resources/openvpn-protocol/.
 package openvpn
 

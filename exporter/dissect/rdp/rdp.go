@@ -1,9 +1,9 @@
 // Package rdp reads how connections of the Remote Desktop Protocol begin [MS-RDPBCGR]: the X.224
-// connection request with its cookie, in TPKT (RFC 1006, RFC 2126), what security both sides choose,
-// and the client's name in the MCS connect that follows.
+// connection request with its cookie, in TPKT (RFC 1006, RFC 2126), the security that both sides
+// choose, and the client's name in the MCS connect that follows.
 //
-// A row is a connection request with its confirm, or an MCS connect. If TLS follows, it is read as TLS.
-// What follows an MCS connect is counted and not cited.
+// A row is a connection request with its confirm, or an MCS connect. If TLS follows, it is read as
+// TLS. Bytes after an MCS connect are counted and not cited.
 package rdp
 
 import (

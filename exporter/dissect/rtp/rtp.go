@@ -1,8 +1,9 @@
 // Package rtp counts the packets of RTP streams (RFC 3550) over UDP and reads the reports of RTCP.
 //
-// A row is a stream: what one side sent with one SSRC; or what one side reported with one SSRC. Several packets
-// in order must prove a stream, so a conversation that ends before that is no RTP. Names of dynamic payload
-// types and the call come from the SDP of SIP, see NameIDs. What is said or shown is in no column.
+// A row is one stream, all packets that one side sent with one SSRC, or all reports of one side
+// with one SSRC. Several packets in order must prove a stream, so a shorter conversation is not
+// read as RTP. Names of dynamic payload types and the call come from the SDP of SIP, see NameIDs.
+// No column contains audio or video.
 package rtp
 
 import (

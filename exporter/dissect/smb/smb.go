@@ -1,8 +1,8 @@
 // Package smb reads SMB 2 and 3, and SMB 1 (CIFS), over TCP and over NetBIOS sessions.
 //
 // A row is one command with its response. Names of files come from the commands that opened them,
-// users from the login. Responses of NTLM, tickets and passwords are in no column. What SMB 3
-// encrypts or compresses is counted in one row for each connection, and not read.
+// users from the login. Responses of NTLM, tickets and passwords are in no column. Encrypted or
+// compressed messages of SMB 3 are counted in one row for each connection, and not read.
 package smb
 
 import (

@@ -1,10 +1,10 @@
-// Package socks reads SOCKS 4, 4A and 5 (RFC 1928, RFC 1929): a client asks a proxy to connect it to a
-// server.
+// Package socks reads SOCKS 4, 4A and 5 (RFC 1928, RFC 1929): a client asks a proxy to connect it
+// to a server.
 //
 // A row is one request with everything before it on its connection: the offered and the chosen
-// authentication, and the login. After a connection was granted, what it carries is read as any other
-// connection. LIMIT: nothing is read behind an authentication that may encrypt what follows, such as
-// GSSAPI, nor in the datagrams of UDP ASSOCIATE.
+// authentication, and the login. After a granted request, the rest of the connection is read as any
+// other connection. LIMIT: nothing is read behind an authentication that may encrypt the rest, such
+// as GSSAPI, nor in the datagrams of UDP ASSOCIATE.
 package socks
 
 import (

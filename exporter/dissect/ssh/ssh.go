@@ -1,7 +1,7 @@
-// Package ssh reads what SSH sends before encryption begins (RFC 4253): the versions of both sides,
-// the algorithms that they offer, and the server's host key.
+// Package ssh reads SSH until encryption begins (RFC 4253): the versions of both sides, the
+// algorithms that they offer, and the server's host key.
 //
-// A row is a connection. What is encrypted is counted and not cited. The fingerprints HASSH and
+// A row is a connection. Encrypted bytes are counted and not cited. The fingerprints HASSH and
 // HASSHserver are those of github.com/salesforce/hassh.
 package ssh
 

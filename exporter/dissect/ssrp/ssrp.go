@@ -1,8 +1,8 @@
 // Package ssrp reads the SQL Server Resolution Protocol ([MC-SQLR]), with which clients ask the SQL
 // Server Browser for the instances of a machine and their ports.
 //
-// A row is a request with its response. A response to a broadcast comes from an address of its own, so
-// it is a row without a request.
+// A row is a request with its response. A response to a broadcast comes from another address, so it
+// is a row without a request.
 package ssrp
 
 import (

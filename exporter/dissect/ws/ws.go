@@ -1,10 +1,9 @@
-// Package ws reads WebSocket connections: RFC 6455, after an upgrade from HTTP/1.1 or in an extended
-// CONNECT of HTTP/2 and HTTP/3 (RFC 8441, RFC 9220), with compressed messages (RFC 7692).
+// Package ws reads WebSocket connections: RFC 6455, after an upgrade from HTTP/1.1 or in an
+// extended CONNECT of HTTP/2 and HTTP/3 (RFC 8441, RFC 9220), with compressed messages (RFC 7692).
 //
-// A message, of any number of frames, is one row; a PING with its PONG and a CLOSE with its answer
-// are one, too. If the content of messages tells which belong together (GraphQL, JSON-RPC), a
-// request with its answers is one row, see package content. A message that the server sends
-// has the server as its source.
+// A message, of any number of frames, is one row; so are a PING with its PONG and a CLOSE with its
+// answer. If the content of messages shows which belong together (GraphQL, JSON-RPC), a request
+// with its answers is one row, see package content. The source of a message is its sender.
 package ws
 
 import (

@@ -1,12 +1,11 @@
-// Package assemble runs rounds of packets through the shards, which put streams in order,
-// dissect them and leave rows.
+// Package assemble runs rounds of packets through the shards, which put streams in order, dissect
+// them and emit rows.
 //
-// A shard has the connections whose addresses hash to it, and sees its packets round by
-// round. Any number of workers serves the shards. What a shard makes depends on its packets
-// alone, so the number of workers changes no row. Memory is bounded: what connections take is
-// shared out of one budget, and so are the rows that wait for the next stage. A shard that makes
-// many rows of a round waits until they were passed on, as a part of the round. After the last
-// packets come rounds in which all connections end.
+// A shard has the connections whose addresses hash to it, and receives its packets round by round.
+// Any number of workers serves the shards. The rows of a shard depend on its packets alone, so the
+// number of workers changes no row. Memory is bounded: connections, and rows that wait for the next
+// stage, share one budget. A shard that makes many rows of a round waits until they were passed on,
+// as a part of the round. The last packets are followed by rounds in which all connections end.
 package assemble
 
 import (

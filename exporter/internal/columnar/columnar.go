@@ -1,10 +1,9 @@
 // Package columnar writes rows of exporter/table structs as Parquet parts.
 //
-// It promises that equal rows give equal bytes however they were batched, that memory
-// stays near a few times Options.GroupBytes a table, or Scratch.StagedBytes for all tables that
-// share it, and that the digest of every column (docs/format/parts.md) does not depend on how the
-// rows were encoded. Values that
-// Parquet readers refuse, text that is not UTF-8, are escaped reversibly
+// It guarantees that equal rows give equal bytes regardless of batches, that memory stays near a
+// few times Options.GroupBytes a table, or Scratch.StagedBytes for all tables that share it, and
+// that the digest of every column (docs/format/parts.md) does not depend on the encoding of the
+// rows. Text that is not UTF-8, which Parquet readers refuse, is escaped reversibly
 // (docs/format/parts.md). It refuses rows of another type than the schema's.
 package columnar
 

@@ -1,11 +1,11 @@
-// Package flow keeps the conversations of one shard: who talks to whom, what TCP did,
-// and which connection a packet's bytes belong to.
+// Package flow keeps the conversations of one shard: their two ends, the state of TCP, and the
+// connection to which a packet's bytes belong.
 //
-// A flow is one conversation as one interface saw it; a connection is what one or more
-// flows saw. The bytes of a connection go through stream into dissect once, whichever
-// flow brought them first. Shard is the one door: it takes packets in order and leaves
-// finished rows in a Batch. It reads no clock, and its memory is bounded: at a limit the
-// conversation that was silent longest is closed and counted as evicted.
+// A flow is one conversation as one interface saw it; a connection combines the flows of one
+// conversation. The bytes of a connection go through stream into dissect once, from the flow that
+// had them first. Shard is the only entry: it accepts packets in order and emits finished rows in a
+// Batch. It reads no clock, and its memory is bounded: at a limit the conversation that was silent
+// longest is closed and counted as evicted.
 package flow
 
 import (

@@ -1,10 +1,9 @@
-// Package join is the third stage: it puts the rows of all shards in one order, gives calls,
-// connections, flows and endpoints their final numbers, says who stood behind each address,
-// and hands the rows to the tables.
+// Package join is the third stage: it puts the rows of all shards in one order, assigns final
+// numbers to calls, connections, flows and endpoints, determines the owner of each address, and
+// passes the rows to the tables.
 //
-// Rows stand in the order of the packets that completed them, whatever the number of workers
-// was. It gets rounds and keeps what it needs of them; nothing that it holds is known to the
-// stages before it.
+// Rows are in the order of the packets that completed them, for any number of workers. Join copies
+// what it needs from a round; earlier stages do not share its data.
 package join
 
 import (

@@ -1,8 +1,8 @@
-// Package memory shares a run's memory limit out.
+// Package memory divides a run's memory limit.
 //
-// A part of the limit is the collector's: what it has not collected yet. Of the rest, tables
-// of fixed size have their full size from the default limit on, and less of it in proportion
-// below. Connections have what is left.
+// One part is for the garbage that the collector has not yet collected. Tables of fixed size have
+// their full size from the default limit on, and proportionally less below it. Connections have the
+// rest.
 package memory
 
 // Limit is what a run may take, in bytes.

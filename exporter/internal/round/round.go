@@ -1,9 +1,9 @@
-// Package round defines the value that the stages pass on: a batch of packets, what reading
-// learned since the previous round, and later the shards' results.
+// Package round defines the value that the stages pass on: a batch of packets, the information that
+// was read since the previous round, and later the shards' results.
 //
-// A stage receives a round, works on it and sends it on; afterwards it does not touch it.
-// Nothing else crosses stages. A round refers to other rounds by numbers and IDs, never by
-// pointers to data that a stage still changes.
+// A stage receives a round, works on it and sends it on; afterwards it does not touch it. Nothing
+// else crosses stages. A round refers to other rounds by numbers and IDs, never by pointers to data
+// that a stage still changes.
 package round
 
 import (

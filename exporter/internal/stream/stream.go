@@ -1,15 +1,15 @@
 // Package stream reassembles the segments of one TCP connection.
 //
-// It accepts segments in capture order, from one vantage or several, and passes the bytes of
-// each direction in sequence to its Sink, with the length of every gap, and the end. Segments
-// that arrive in order are not copied.
+// It accepts segments in capture order, from one vantage or several, and passes the bytes of each
+// direction in sequence to its Sink, with the length of every gap, and the end. Segments that
+// arrive in order are not copied.
 //
 // The first captured copy of a byte counts. A later copy is compared with it: equal bytes are a
 // retransmission, different bytes are a conflict, and bytes that can no longer be compared are
-// reported as such. A segment waits for everything that its sender had received before, which
-// puts both directions in causal order. Memory is limited: a direction holds at most maxHeld
-// bytes out of order, and a Budget limits all connections of a shard. At a limit the gap is
-// given up, never the bytes after it.
+// reported as such. A segment waits for everything that its sender had received before, which puts
+// both directions in causal order. Memory is limited: a direction holds at most maxHeld bytes out
+// of order, and a Budget limits all connections of a shard. At a limit the missing bytes become a
+// gap, and the bytes after it are kept.
 package stream
 
 // Limits of one direction.

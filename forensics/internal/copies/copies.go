@@ -1,7 +1,7 @@
 // Package copies finds the calls that are in several bundles of a case.
 //
-// The rows of a call have equal content, fitting ends and near times; the most complete one represents
-// the others. What it finds does not depend on the order of the bundles.
+// The rows of a call have equal content, compatible ends and close times; the most complete one
+// represents the others. The result does not depend on the order of the bundles.
 package copies
 
 import (

@@ -1,6 +1,6 @@
-// Package command contains what pcapsule and pcapsule-recorder share: help, version,
-// completion, the check of arguments, and the error for a first word that is neither a
-// command nor a filter.
+// Package command contains the common parts of pcapsule and pcapsule-recorder: help, version,
+// completion, the check of arguments, and the error for a first word that is neither a command nor
+// a filter.
 package command
 
 import (

@@ -1,8 +1,8 @@
-// Package extract writes files that strangers named into a new folder.
+// Package extract writes files with untrusted names into a new folder.
 //
-// Nothing is written outside the folder, whatever the names say; no file is executable, and none
-// replaces another. The folder has a manifest with the name, the hash and the call of every file, also of
-// those that were not written. Limits bound the number of files and their size.
+// Nothing is written outside the folder, regardless of the names; no file is executable, and none
+// replaces another. The folder has a manifest with the name, the hash and the call of every file,
+// including those that were not written. Limits bound the number of files and their size.
 package extract
 
 import (

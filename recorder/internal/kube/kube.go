@@ -1,10 +1,10 @@
 // Package kube identifies the workloads of one node through its Kubernetes API.
 //
-// It watches this node's pods, the services and endpoints that they may exchange packets with,
-// and their events. It keeps what lookups need, for as long as packets of ended workloads may
-// still arrive. A lookup never waits for a server. It has fixed limits, and continues with what
-// it knew if the API is unavailable, and states since when. It reads no secrets, environments or
-// arguments, and only the two annotations that it names.
+// It watches this node's pods, the services and endpoints with which they may exchange packets, and
+// their events. It keeps the data of ended workloads as long as packets of them may still arrive. A
+// lookup never waits for a server. It has fixed limits. If the API is unavailable, it continues
+// with the last data and states since when. It reads no secrets, environments or arguments, and
+// only the two annotations that it names.
 package kube
 
 import (

@@ -1,8 +1,8 @@
 //go:build linux
 
-// Package plaintext writes what processes pass to TLS libraries and receive from them as a
-// capture of upper PDUs, docs/format/plaintext.md. A piece whose connection has unknown ends
-// waits for a moment, because a later piece may reveal them.
+// Package plaintext writes the data that processes pass to TLS libraries and receive from them as a
+// capture of upper PDUs, docs/format/plaintext.md. A piece whose connection has unknown ends waits
+// for a moment, because a later piece may reveal them.
 package plaintext
 
 import (

@@ -1,8 +1,8 @@
 // Package graphql reads GraphQL operations: over HTTP (GET and POST, batches, persisted queries,
 // uploads, event streams) and over WebSocket (graphql-transport-ws, graphql-ws).
 //
-// It shows what was asked, by name: the operation and its top-level fields, never variables or
-// values of arguments. Errors in an answer with status 200 make the call fail.
+// It shows the operation and the names of its top-level fields, never variables or values of
+// arguments. Errors in an answer with status 200 make the call fail.
 package graphql
 
 import (

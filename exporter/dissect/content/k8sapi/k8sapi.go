@@ -1,5 +1,5 @@
-// Package k8sapi reads calls of the Kubernetes API: who wants to do what to which object, in the
-// terms of authorization rules.
+// Package k8sapi reads calls of the Kubernetes API in the terms of authorization rules: verb,
+// resource, namespace and name.
 package k8sapi
 
 import (

@@ -1,5 +1,5 @@
-// Package mcp reads the Model Context Protocol over HTTP: what an assistant asked of which tool,
-// prompt or resource, and whether it worked. It never shows arguments or results.
+// Package mcp reads the Model Context Protocol over HTTP: the tools, prompts and resources that an
+// assistant used, and whether the calls succeeded. It never shows arguments or results.
 package mcp
 
 import (

@@ -1,5 +1,5 @@
-// Package framed reads messages that say their length at their beginning. A message of many
-// megabytes costs no memory: its beginning is read, the rest is counted and cited.
+// Package framed reads messages that begin with their length. It reads the beginning of a long
+// message, and counts and cites the rest, so a message of many megabytes uses no memory.
 package framed
 
 import (

@@ -1,5 +1,5 @@
-// Package mailhead reads the header fields that name a message of mail (RFC 5322) from the beginning
-// of its content.
+// Package mailhead reads the header fields that identify a mail (RFC 5322) from the beginning of
+// its content.
 package mailhead
 
 import (

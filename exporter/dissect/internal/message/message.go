@@ -1,5 +1,5 @@
-// Package message has what the protocols of message brokers share: how names and payloads become
-// text of a row, and what the headers of a message say of a trace.
+// Package message contains the code that dissectors of message brokers share: the conversion of
+// names and payloads to text of a row, and the trace ids in the headers of a message.
 package message
 
 import (

@@ -1,8 +1,9 @@
-// Package pieces puts a file together that many calls read or write in pieces, such as those of SMB and NFS.
+// Package pieces joins a file that many calls read or write in pieces, such as those of SMB and
+// NFS.
 //
-// Pieces may come in any order. The bytes of a file are in order of their positions; what was not transferred is
-// left out, never filled, and said. Bytes that wait for those before them have a limit and use the budget of the
-// connection.
+// Pieces may arrive in any order. The bytes of a file are in the order of their positions; missing
+// parts are left out, never filled, and reported. Bytes that wait for earlier ones have a limit and
+// use the budget of the connection.
 package pieces
 
 import (
