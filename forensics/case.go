@@ -33,7 +33,7 @@ const (
 	leastAbove    = 512 << 20 // memory of the database processes above a small limit
 )
 
-// Opener opens one bundle, or what a live run shows as one.
+// Opener opens one bundle, or a view of a live run as one.
 type Opener func(path string, o bundle.OpenOptions) (*bundle.Bundle, error)
 
 // Options define how to open a case. The zero value is valid.

@@ -64,7 +64,7 @@ type Lake struct {
 
 var plainName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
 
-// Open opens a lake, and makes one if Warehouse is given and there is none.
+// Open opens a lake, and makes one if Warehouse is set and there is none.
 func Open(ctx context.Context, c Config) (*Lake, error) {
 	if c.Namespace == "" {
 		c.Namespace = CatalogName

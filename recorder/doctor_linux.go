@@ -14,8 +14,8 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/keys"
 )
 
-// Doctor briefly tries everything that recording needs on this machine, in a control group
-// that it creates, and reports what is missing and how to fix it.
+// Doctor briefly tries everything that recording needs on this machine, in a control group that it
+// creates, and reports missing features and how to get them.
 func Doctor() []Check {
 	checks := []Check{checkKernel(), checkBTF(), checkRights(), checkLockdown()}
 	root, err := machine.CgroupRoot()

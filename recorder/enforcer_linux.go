@@ -305,9 +305,9 @@ func frameJudge(o *Options) (*policy.Judge, error) {
 	return j, nil
 }
 
-// podAddrs are the addresses at which pods of this machine were seen. A pod sends packets
-// before Kubernetes reports its address, and what it sends to a service arrives at the other
-// socket under other addresses, so neither source nor conversation identifies the pod.
+// podAddrs are the addresses at which pods of this machine were seen. A pod sends packets before
+// Kubernetes reports its address, and packets to a service arrive at the other socket under other
+// addresses, so neither source nor conversation identifies the pod.
 type podAddrs map[netip.Addr]podAddr
 
 type podAddr struct {

@@ -145,7 +145,7 @@ var (
 	// decrypt, and readers of a capture need them before.
 	ErrStreamKeys = errors.New("keys cannot be written to a stream: record to a file or a ring")
 
-	// ErrPinned means that a recorder uses what is to be removed.
+	// ErrPinned means that a recorder still uses the programs to remove.
 	ErrPinned = errors.New("a recorder uses it")
 
 	// ErrPolicy is for a policy that this recording cannot hold. It does not begin then.

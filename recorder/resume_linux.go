@@ -39,8 +39,8 @@ func (r *recording) openPins(where string) {
 	r.o.Ring = &list
 }
 
-// Unpin removes what a recorder that ended left in the kernel for the next one, given the Pin of
-// its Options. It reports whether there was anything, and answers ErrPinned while a recorder
+// Unpin removes the programs that an ended recorder left in the kernel for the next one; pin is the
+// Pin of its Options. It reports whether there were any, and returns ErrPinned while a recorder
 // runs.
 func Unpin(dir string) (removed bool, err error) {
 	switch err := bpf.Unpin(dir); {
@@ -55,7 +55,7 @@ func Unpin(dir string) (removed bool, err error) {
 	}
 }
 
-// leftover adds up what programs of earlier recorders did.
+// leftover adds up the counters of earlier recorders' programs.
 type leftover struct {
 	ring.Resumed
 	lost    uint64 // whether stated or not

@@ -239,7 +239,7 @@ func (s *Store) read(ctx context.Context, key string) ([]byte, error) {
 	return data, nil
 }
 
-// object is what the store lists of an object.
+// object has the store's listing of an object.
 type object struct {
 	size int64
 	time time.Time

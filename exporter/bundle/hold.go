@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// partialName is what hiddenName makes.
+// partialName matches the names that hiddenName makes.
 var partialName = regexp.MustCompile(`^\..+\.partial-[0-9a-f]{12}$`)
 
 // IsPartial reports whether a folder of this base name is an unfinished bundle.

@@ -6,8 +6,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 )
 
-// source gives what a tree commits to, one after the other: the packets of a file, or the rows of
-// a table.
+// source yields the leaves of a tree one after the other: the packets of a file, or the rows of a
+// table.
 type source interface {
 	// next goes to the next one, or returns io.EOF.
 	next() error

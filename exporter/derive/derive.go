@@ -61,7 +61,7 @@ type Options struct {
 	Seed     *seal.SeedFile // of the original's seal; with it the bundle proves what it was made from
 }
 
-// Report says what was done.
+// Report describes the result.
 type Report struct {
 	Derived  bundle.Derived   `json:"derived"`
 	Rounds   int              `json:"rounds,omitempty"` // attempts until the result was clean

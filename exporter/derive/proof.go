@@ -92,8 +92,8 @@ func (s *source) proveRows(draft *Draft, d *bundle.Derived, seed *seal.SeedFile,
 	return nil
 }
 
-// Verify checks what a derived bundle says of its original, and files that reveal parts of it. It
-// returns no verdict for a bundle that is not derived.
+// Verify checks a derived bundle's statements about its original, and files that reveal parts of
+// it. It returns no verdict for a bundle that is not derived.
 func Verify(ctx context.Context, b *bundle.Bundle, trust seal.Trust, reveals ...string) []seal.Verdict {
 	d := b.Manifest.Derived
 	if d == nil {

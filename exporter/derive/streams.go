@@ -54,14 +54,14 @@ type open struct {
 	have int
 }
 
-// span is a range of sequence numbers and what stands there.
+// span is a range of sequence numbers and the text there.
 type span struct {
 	seq  uint32
 	with string
 	rule int32
 }
 
-// stream follows one direction and finds what lies across the borders of its segments.
+// stream follows one direction and finds values that cross the borders of its segments.
 type stream struct {
 	started bool
 	next    uint32

@@ -16,8 +16,8 @@ type Traced struct {
 	Hidden []dissect.Hidden // nil if a place is not known
 }
 
-// traceWork finds where bodies and what no row shows are on the wire, and what stands there
-// afterwards.
+// traceWork finds the places of bodies, and of values that no row shows, on the wire, and their
+// replacements.
 type traceWork struct {
 	s       *secrets
 	p       Policy

@@ -177,7 +177,7 @@ func (b *Body) Missing(n int64) {
 	b.missing += n
 }
 
-// Memory is what the body takes, in bytes.
+// Memory is the size of the body in memory, in bytes.
 func (b *Body) Memory() int {
 	if cap(b.Decoded) == cap(b.buf) { // the same memory, or none
 		return cap(b.buf)

@@ -7,7 +7,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// Limits of what is kept of an unknown payload.
+// Limits of the kept part of an unknown payload.
 const (
 	unknownHead = guess.Head // bytes of each side that a row shows
 	unknownNext = 12         // bytes of a second datagram

@@ -36,7 +36,7 @@ type Verdict struct {
 	Detail string `json:"detail,omitempty"`
 }
 
-// Trust is what a reader trusts: nothing in a bundle can vouch for itself.
+// Trust lists the keys that a reader trusts, because nothing in a bundle can vouch for itself.
 type Trust struct {
 	Signers     []Party         // each of them must have signed: the bundle, or the commitments of its original
 	Authorities *x509.CertPool  // of time stamps; nil: none was given

@@ -8,9 +8,9 @@ import (
 	"sync"
 )
 
-// Traits are what questions about calls need to know about a protocol, beyond its columns. The dissector
-// declares them; questions that do not dissect read the generated list. SQL texts are about one row of
-// table calls.
+// Traits are the properties of a protocol, beyond its columns, that questions about calls need. The
+// dissector declares them; questions that do not dissect read the generated list. SQL texts are
+// about one row of table calls.
 type Traits struct {
 	Carrier    bool        `json:"carrier,omitempty"`    // its rows are handshakes, not requests of an application
 	Web        bool        `json:"web,omitempty"`        // requests with methods, paths and status codes of HTTP
@@ -27,8 +27,8 @@ type Traits struct {
 	Statements *Statements `json:"statements,omitempty"` // of a database whose calls are statements
 }
 
-// Statements are what questions need to know about a database. Its columns include <protocol>_query,
-// _params, _columns, _preview, _rows, _user and _application.
+// Statements are the properties of a database that questions need. Its columns include
+// <protocol>_query, _params, _columns, _preview, _rows, _user and _application.
 type Statements struct {
 	Kind     string   `json:"kind"`     // column that says what a call is
 	Executed string   `json:"executed"` // SQL condition that a call executed a statement

@@ -49,7 +49,7 @@ func words(sql string) []string {
 	return strings.FieldsFunc(sql, func(r rune) bool { return r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) })
 }
 
-// Kinds lists the columns that say what a call is, and whether it was executed.
+// Kinds lists the columns with the kind of a call, and whether it was executed.
 var Kinds = join(", ", func(d table.Database) string {
 	columns := append(words(d.Executed), d.Kind)
 	columns = slices.DeleteFunc(columns, func(w string) bool { return !strings.HasPrefix(w, d.Protocol+"_") })

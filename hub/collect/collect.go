@@ -46,7 +46,7 @@ const (
 	Gone         = "missing"       // the recorder could not be reached, or did not have it
 )
 
-// MissingError says why a node cannot be asked.
+// MissingError is the reason why a node cannot be reached.
 type MissingError struct {
 	Reason, Text string
 	Final        bool // waiting does not help

@@ -45,7 +45,7 @@ type Options struct {
 	Log     *slog.Logger
 }
 
-// Content is what somebody may get: the subresource content of an object.
+// Content is the subresource to which a right applies: content of an object.
 type Content struct{ Resource, Name string }
 
 type handler struct {

@@ -16,14 +16,14 @@ import (
 	"github.com/pcapsule/pcapsule/hub/resource"
 )
 
-// Grant is what somebody may get of a snapshot.
+// Grant is the part of a snapshot that a person may get.
 type Grant struct {
 	User       string
 	All        bool
 	Namespaces []string // only the traffic within these, sorted; if not All
 }
 
-// Cutter makes a person's view of a bundle: the bundle without what is of other namespaces.
+// Cutter makes a person's view of a bundle: the bundle without the data of other namespaces.
 type Cutter interface {
 	// Namespaces lists those that a bundle has.
 	Namespaces(ctx context.Context, bundle string) ([]string, error)

@@ -61,7 +61,8 @@ func Name(uid types.UID) (string, error) {
 	return name, nil
 }
 
-// Look returns what became of each of n indexes of the snapshot's Job. It creates the Job if there is none.
+// Look returns the state of each of n indexes of the snapshot's Job. It creates the Job if there is
+// none.
 func (r *Runner) Look(ctx context.Context, s *resource.Snapshot, n int) ([]Index, error) {
 	name, err := Name(s.UID)
 	if err != nil {

@@ -50,7 +50,7 @@ var plain = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[
 // also a plain name of a file.
 func Plain(s string) bool { return plain().MatchString(s) && !strings.Contains(s, "..") }
 
-// Check returns an error if what a hub sent must not be used.
+// Check returns an error if a hub's offer must not be used.
 func (s *Snapshot) Check() error {
 	seen := map[string]bool{}
 	for _, b := range s.Bundles {

@@ -37,7 +37,7 @@ type Snapshot struct {
 	Status          Status `json:"status,omitzero"`
 }
 
-// Spec is what a person asks for. Last, or From and To, give the window.
+// Spec is a person's request. Last, or From and To, define the window.
 type Spec struct {
 	Last      *meta.Duration `json:"last,omitempty"`      // before the snapshot was created
 	From      string         `json:"from,omitempty"`      // RFC 3339
@@ -63,7 +63,7 @@ const (
 	Done     = "Ready"    // the bundles can be fetched
 )
 
-// Status is what became of it.
+// Status is its state.
 type Status struct {
 	Phase       string           `json:"phase,omitempty"`
 	From        string           `json:"from,omitempty"` // the window, which does not change any more

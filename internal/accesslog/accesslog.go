@@ -18,7 +18,7 @@ import (
 // maxArguments is the number of bytes of a question that an entry holds; the hash covers all.
 const maxArguments = 4 << 10
 
-// Entry is one line: who asked what, and what was answered.
+// Entry is one line: the person, the question, and the answer.
 type Entry struct {
 	Time      string     `json:"time"`              // when the question came
 	Client    string     `json:"client"`            // program, name and version; of MCP clients as they say

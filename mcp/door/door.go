@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// Options say who may ask. The zero value suits loopback.
+// Options select the clients that may ask. The zero value suits loopback.
 type Options struct {
 	Hosts    []string      // accepted values of Host besides loopback and the server's address
 	Origins  []string      // accepted origins of pages besides those of these hosts

@@ -19,7 +19,7 @@ import (
 	"github.com/pcapsule/pcapsule/mcp/cases"
 )
 
-// Env is what the answers of a server have in common.
+// Env is the state that the answers of a server share.
 type Env struct {
 	Cases     *cases.Cases
 	Policy    *redact.Policy          // what is masked; nil: nothing

@@ -35,7 +35,8 @@ func (k *known) same(other *known) bool {
 	return k.UID == other.UID && k.Generation == other.Generation
 }
 
-// config is the state of the configuration: what is wanted, what is in force, and why these differ.
+// config is the state of the configuration: the requested one, the one in force, and why these
+// differ.
 type config struct {
 	file  string // with the last version that was in force, beside the ring
 	first chan struct{}

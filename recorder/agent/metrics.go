@@ -116,7 +116,7 @@ func (m metric) is(v float64, labels ...string) prometheus.Metric {
 	return prometheus.MustNewConstMetric(m.Desc, m.kind, v, labels...)
 }
 
-// Describe sends nothing: which metrics exist depends on what is recorded.
+// Describe sends nothing, because the set of metrics depends on the traffic.
 func (a *agent) Describe(chan<- *prometheus.Desc) {}
 
 // Collect sends the current numbers.

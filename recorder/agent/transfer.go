@@ -94,7 +94,7 @@ func (a *agent) certificates(ctx context.Context) (mutual.Source, error) {
 	return e.Current, nil
 }
 
-// patient gives each write of its connections a deadline of its own.
+// patient sets a separate deadline for each write of its connections.
 type patient struct{ net.Listener }
 
 func (p *patient) Accept() (net.Conn, error) {

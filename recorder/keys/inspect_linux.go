@@ -74,7 +74,7 @@ func (m *image) entry() (uint64, error) {
 	return off, nil
 }
 
-// looked is what was found in a file, for all processes that use it.
+// looked is the result of examining a file, for all processes that use it.
 type looked struct {
 	keys, plain                 Able
 	library                     Library
@@ -83,9 +83,9 @@ type looked struct {
 	detail, plainDetail, method string
 }
 
-// Inspect reports what can be read from the processes of this machine that have a TLS library,
-// or from those that choose accepts. layouts is the folder of layouts learned earlier. It
-// reads program files and attaches nothing.
+// Inspect reports the readable keys of the processes of this machine that have a TLS library, or of
+// those that choose accepts. layouts is the folder of layouts learned earlier. It reads program
+// files and attaches nothing.
 func Inspect(choose func(pid uint32, executable string) bool, layouts string) []Ability {
 	files := map[fileID]*looked{}
 	var list []Ability

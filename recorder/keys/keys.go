@@ -56,7 +56,7 @@ type Sink interface {
 	Flush() error
 }
 
-// Captured is what a recorder has captured of connections. Several goroutines call it.
+// Captured provides a recorder's captured bytes of connections. Several goroutines call it.
 type Captured interface {
 	// Records returns what both sides of a connection sent from the first byte on, up to the
 	// first gap or some tens of kilobytes. It returns false if no ClientHello with this random

@@ -224,8 +224,8 @@ func (s *Store) names() (names []string, err error) {
 	return names, err
 }
 
-// Sweep removes the pins that nobody has asked for since a day before now, and what a recorder
-// that was killed left of others. It returns the names.
+// Sweep removes the pins that were not requested in the day before now, and the unfinished pins of
+// a killed recorder. It returns the names.
 func (s *Store) Sweep(now time.Time) (swept []string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -99,7 +99,7 @@ type unsealed struct {
 	scanned scanned
 }
 
-// found is what a Writer found in the folder when it started.
+// found is the state of the folder when a Writer started.
 type found struct {
 	lastID   uint64
 	lastIDs  map[string]uint64

@@ -45,7 +45,7 @@ var ErrNoTool = errors.New("tshark is not installed")
 const Tool = "tshark"
 
 // Observe asks tshark about calls by their ids. If masked is true, the tool gets no keys, and a
-// difference does not show what the tool states. The error is ErrNoTool, that of a query, or that of
+// difference does not show the tool's value. The error is ErrNoTool, that of a query, or that of
 // ctx; a call that cannot be checked is not an error.
 func Observe(ctx context.Context, c *forensics.Case, ids []string, masked bool) (*value.Recheck, error) {
 	return observe(ctx, c, ids, masked, runTime)

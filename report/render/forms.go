@@ -69,8 +69,8 @@ func (f Form) Read(file []byte) (*value.Report, error) {
 	return &r, nil
 }
 
-// Differences compares a file with the one that the value gives, and names what a reader sees
-// differently. A file of the same bytes has none.
+// Differences compares a file with a new rendering of the value, and names the differences that a
+// reader can see. A file of the same bytes has none.
 func (f Form) Differences(r *value.Report, file []byte) ([]string, error) {
 	var want bytes.Buffer
 	if err := f.Write(&want, r); err != nil {

@@ -1,6 +1,6 @@
 package render
 
-// columnWidths is what decides the width of a column.
+// columnWidths has the numbers that decide the width of a column.
 type columnWidths struct {
 	least float64 // for the words of its name, and for numbers, which are not broken
 	most  float64 // for its longest text

@@ -25,7 +25,7 @@ import (
 	"github.com/pcapsule/pcapsule/report/value"
 )
 
-// Input is what a report is made of.
+// Input is the input of a report.
 type Input struct {
 	Case      *forensics.Case
 	Questions []ask.Question
@@ -37,8 +37,8 @@ type Input struct {
 	Recheck func(ctx context.Context, ids []string) (*value.Recheck, error)
 }
 
-// kind is one kind of section. If a section has nothing to say, make returns what was searched for
-// and not found; if another section says so, it returns neither.
+// kind is one kind of section. If a section is empty, make returns a text about the unsuccessful
+// search; if another section has that text, it returns neither.
 type kind struct {
 	name   string
 	params []string
@@ -80,7 +80,7 @@ func kinds() []kind {
 	}
 }
 
-// Known is what a template may name, given the questions and the names of analyzers and frameworks.
+// Known lists the names that a template may use, from the questions, analyzers and frameworks.
 func Known(questions []ask.Question, analyzers, frameworks []string) templates.Known {
 	k := templates.Known{Kinds: templates.Kinds{}, Questions: map[string]templates.Question{}, Analyzers: analyzers, Frameworks: frameworks}
 	for _, x := range kinds() {

@@ -9,7 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/report/value"
 )
 
-// judged is what reports use of the answer of the question controls.
+// judged is the part of the answer of the question controls that reports use.
 type judged struct {
 	RuleSet    string `json:"rule_set"`
 	Frameworks []struct {

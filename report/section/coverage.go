@@ -13,8 +13,8 @@ import (
 	"github.com/pcapsule/pcapsule/report/value"
 )
 
-// Coverage is how much of the window was recorded and could be read. It decides the words for what
-// was seen and what was not, in every section.
+// Coverage is how much of the window was recorded and could be read. It decides the words about
+// presence and absence in every section.
 type Coverage struct {
 	State    forensics.CoverageState
 	Gaps     int64    // coverage gaps
@@ -108,8 +108,8 @@ func (c Coverage) Absent(what string) string {
 	return "No " + what + " was seen in what was recorded. Whether there was any cannot be told: " + value.And(why) + "."
 }
 
-// More is the sentence that follows a claim about what was seen: losses can support a violation, but
-// not its extent.
+// More is the sentence that follows a claim about observed traffic: losses can support a violation,
+// but not its extent.
 func (c Coverage) More() string {
 	if why := c.losses(); len(why) > 0 {
 		return " There may be more than was recorded: " + value.And(why) + "."
@@ -117,7 +117,7 @@ func (c Coverage) More() string {
 	return ""
 }
 
-// NotRecorded says what was not recorded or could not be read.
+// NotRecorded lists the traffic that was not recorded or could not be read.
 func (c Coverage) NotRecorded() string {
 	if c.State == forensics.None {
 		return "Nothing was recorded in this window."

@@ -66,7 +66,7 @@ type Section struct {
 // Kinds has the parameters that each kind of section reads, in addition to section, id and title.
 type Kinds map[string][]string
 
-// Known is what a template may name.
+// Known lists the names that a template may use.
 type Known struct {
 	Kinds      Kinds
 	Questions  map[string]Question

@@ -29,7 +29,7 @@ type Report struct {
 	Queries    []Query     `json:"queries"`          // the appendix; statements and tables refer to them by number
 }
 
-// Basis is what a report was made from. The same basis gives the same report.
+// Basis lists the inputs of a report. The same basis gives the same report.
 type Basis struct {
 	Release  string   `json:"release,omitempty"` // of the program
 	Template string   `json:"template"`          // text of the template

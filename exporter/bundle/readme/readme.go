@@ -20,7 +20,7 @@ var page = sync.OnceValue(func() *template.Template {
 // maxInputs is the number of capture files that the page lists.
 const maxInputs = 100
 
-// Content is what the page says about a bundle. It depends on the bundle's data only.
+// Content is the data of the page. It depends on the bundle's data only.
 type Content struct {
 	Tool        Tool
 	First, Last string // times of packets; empty without packets

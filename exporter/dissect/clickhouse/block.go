@@ -9,7 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// incoming is a block on its way: its own position, and what a compressed frame left over.
+// incoming is a partly received block: its own position, and the rest of a compressed frame.
 type incoming struct {
 	call  *call // nil if it was given up
 	shown bool  // its columns and rows are those of the result, or of the insert

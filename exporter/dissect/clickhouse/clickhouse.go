@@ -236,8 +236,8 @@ func (k *conn) lose(why string) {
 	}
 }
 
-// Gap implements dissect.Dissector. After a gap in a response, the next request tells where the next
-// response begins.
+// Gap implements dissect.Dissector. After a gap in a response, the next response begins after the
+// next request.
 func (k *conn) Gap(in *dissect.Input, _ int64) bool {
 	if k.chunks != nil {
 		k.chunks.x.Add(in, 0, len(in.Data))

@@ -15,7 +15,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// Limits of what an interpretation reads and writes.
+// Limits of the input and output of an interpretation.
 const (
 	MaxRequest  = 1 << 20 // bytes of a request
 	MaxResponse = 4 << 20 // bytes of a response: errors may be at its end
@@ -115,8 +115,8 @@ func (x *Exchange) Fail(outcome, text string) {
 	}
 }
 
-// Name sets what was called: what replaces the request in the summary, and endpoint is the call
-// without what differs between calls.
+// Name sets the operation: what replaces the request in the summary, and endpoint is the operation
+// without the parts that differ between calls.
 func (x *Exchange) Name(what, endpoint string) {
 	const arrow = " → "
 	end := ""

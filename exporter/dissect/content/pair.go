@@ -1,6 +1,6 @@
 package content
 
-// Role is what a message of a WebSocket is within its call.
+// Role is the role of a WebSocket message within its call.
 type Role uint8
 
 // The roles.

@@ -86,7 +86,7 @@ func newConn(c *dissect.Conn) dissect.Dissector {
 	return k
 }
 
-// message is what both versions have.
+// message has the fields of both versions.
 type message struct {
 	version int32
 	kind    string

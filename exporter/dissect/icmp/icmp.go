@@ -86,7 +86,7 @@ type call struct {
 	why     string // the problem in one of its messages
 }
 
-// key is what a reply has in common with its request.
+// key has the fields in which a reply equals its request.
 type key struct {
 	dir   dissect.Dir // of the request
 	reply uint8
@@ -247,7 +247,7 @@ func (k *conn) addReply(c *call, in *dissect.Input, m *reader, kind kind, data u
 // Gap implements dissect.Dissector; datagrams have none.
 func (k *conn) Gap(*dissect.Input, int64) bool { return true }
 
-// Resync implements dissect.Dissector; each datagram stands alone.
+// Resync implements dissect.Dissector; each datagram is independent.
 func (k *conn) Resync(dissect.Dir, dissect.Loss) {}
 
 // Kept implements dissect.Dissector; Conn.Keep counts the pending requests.

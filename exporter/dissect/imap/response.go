@@ -212,8 +212,8 @@ func (k *conn) untagged(row *Row, text []byte) {
 	}
 }
 
-// What a literal is, by what stands before it. They are compiled with the first literal, because every
-// start of every program would wait 2 ms for them.
+// The kind of a literal, by the text before it. The patterns are compiled with the first literal,
+// because every start of every program would wait 2 ms for them.
 var (
 	wholeMessage = sync.OnceValue(func() *regexp.Regexp {
 		return regexp.MustCompile(`(?i)(^|[ (])(BODY\[\]|RFC822|BINARY\[\]) $`)

@@ -74,7 +74,7 @@ const (
 // call is a request with its response.
 type call = byid.Call[*Row, note]
 
-// note is what is remembered of a request.
+// note has the fields of a request that its response needs.
 type note struct {
 	key  key
 	kind int64

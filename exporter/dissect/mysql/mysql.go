@@ -87,7 +87,7 @@ func Protocol() *dissect.Protocol {
 	}
 }
 
-// kind is what a call is, apart from a command.
+// kind is the kind of a call that is not a command.
 type kind uint8
 
 const (
@@ -98,7 +98,7 @@ const (
 	kindNotice // the server sent it on its own
 )
 
-// stage is what the next packet of the server is for a call.
+// stage is the next packet that a call expects from the server.
 type stage uint8
 
 const (

@@ -31,7 +31,7 @@ func (k *conn) reply(in *dissect.Input, at, end int, f *frame) {
 	}
 }
 
-// serverInfo is what INFO says of the server.
+// serverInfo has the fields of INFO.
 type serverInfo struct {
 	Name    string `json:"server_name"`
 	ID      string `json:"server_id"`

@@ -80,7 +80,7 @@ var namesText string
 // tables are the sections of names.txt.
 var tables = names.Lazy(namesText)
 
-// key identifies a call: who sent it, and its number.
+// key identifies a call: its sender and its number.
 type key struct {
 	server bool
 	xid    uint32

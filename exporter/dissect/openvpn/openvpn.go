@@ -296,7 +296,8 @@ func (k *conn) endKey(key int, why dissect.End) {
 	}
 }
 
-// Gap implements dissect.Dissector; packets of a stream with a gap between them cannot be told apart.
+// Gap implements dissect.Dissector; packets of a stream with a gap between them cannot be
+// separated.
 func (k *conn) Gap(in *dissect.Input, _ int64) bool { return in.Datagram }
 
 // Resync implements dissect.Dissector.
@@ -315,7 +316,8 @@ func (k *conn) Resync(_ dissect.Dir, why dissect.Loss) {
 // Kept implements dissect.Dissector.
 func (k *conn) Kept() int { return connCost }
 
-// Shed implements dissect.Dissector: what waits is given up, else the TLS inside, else the session.
+// Shed implements dissect.Dissector: it frees waiting packets, else the TLS inside, else the
+// session.
 func (k *conn) Shed() bool {
 	for _, e := range k.keys {
 		if e != nil && len(e.pending[0])+len(e.pending[1]) > 0 {

@@ -121,7 +121,7 @@ const (
 	opCost   = int(unsafe.Sizeof(op{}))
 )
 
-// Shed implements dissect.Dissector. Messages depend on each other, so it gives up all of them. Each
+// Shed implements dissect.Dissector. Messages depend on each other, so it ends all of them. Each
 // group of them ends with one ReadyForQuery, so the replies to later ones are found by counting.
 func (k *conn) Shed() bool {
 	k.acc.call = nil

@@ -20,8 +20,8 @@ const (
 	maxIdentifier   = 256  // bytes of a name: 63 of the server's encoding, with quotes
 )
 
-// stream is what follows START_REPLICATION: changes of the server, and positions that the client
-// confirms.
+// stream is the stream after START_REPLICATION: changes of the server, and positions that the
+// client confirms.
 type stream struct {
 	start        *call // the command; the reply to a command that was not captured
 	slot         string

@@ -69,7 +69,7 @@ const (
 	dataHead  = "\x02\xf0\x80"
 )
 
-// phase is what a connection sends next.
+// phase is the next expected message of a connection.
 type phase uint8
 
 const (
@@ -204,7 +204,8 @@ func (k *conn) Gap(in *dissect.Input, _ int64) bool {
 	return true
 }
 
-// Resync implements dissect.Dissector: after a loss, only what begins a connection can be read.
+// Resync implements dissect.Dissector: after a loss, only messages that begin a connection can be
+// read.
 func (k *conn) Resync(_ dissect.Dir, why dissect.Loss) {
 	if !k.c.Starting() {
 		k.why = string(why)
@@ -214,7 +215,7 @@ func (k *conn) Resync(_ dissect.Dir, why dissect.Loss) {
 // Kept implements dissect.Dissector.
 func (k *conn) Kept() int { return connCost }
 
-// Shed implements dissect.Dissector: the row is emitted, and what follows is only counted.
+// Shed implements dissect.Dissector: it emits the row, and later bytes are only counted.
 func (k *conn) Shed() bool {
 	if k.row == nil {
 		return false

@@ -158,7 +158,8 @@ func (k *conn) Resync(dissect.Dir, dissect.Loss) {}
 // Kept implements dissect.Dissector.
 func (k *conn) Kept() int { return len(k.order) * sourceCost }
 
-// Shed implements dissect.Dissector: it emits the oldest source; what follows is another row.
+// Shed implements dissect.Dissector: it emits the oldest source; later packets of it are another
+// row.
 func (k *conn) Shed() bool {
 	if len(k.order) == 0 || k.c.Unproved() {
 		return false

@@ -121,7 +121,8 @@ func (k *conn) Kept() int {
 	return n
 }
 
-// Shed implements dissect.Dissector: what waits behind a loss is read without waiting longer.
+// Shed implements dissect.Dissector: chunks that wait behind a loss are read without the missing
+// ones.
 func (k *conn) Shed() bool { return k.now.shed() }
 
 // Close implements dissect.Dissector.

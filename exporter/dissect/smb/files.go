@@ -100,7 +100,7 @@ func (k *conn) leave(f *file) {
 	k.forget(f)
 }
 
-// Shed implements dissect.Dissector: it gives up the bytes of files first.
+// Shed implements dissect.Dissector: it frees the bytes of files first.
 func (k *conn) Shed() bool {
 	for _, id := range k.files.ring {
 		if f := k.files.all[id]; k.transfers > 0 && (f.up.Shed() || f.down.Shed()) {

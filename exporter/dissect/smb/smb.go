@@ -134,7 +134,7 @@ type key struct {
 	id         uint64
 }
 
-// login is what a session's login states.
+// login has the fields of a session's login.
 type login struct{ user, domain, auth, workstation string }
 
 // tree is a connected share.
@@ -149,7 +149,7 @@ type file struct {
 	first    *Row             // of the first read or write
 }
 
-// known keeps what ids stand for, at most maxKnown of them; the oldest go first.
+// known keeps the names of ids, at most maxKnown of them; the oldest are removed first.
 type known[K comparable, V any] struct {
 	all   map[K]V
 	ring  []K

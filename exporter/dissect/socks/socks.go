@@ -79,7 +79,7 @@ func kind(b byte) string {
 	return strconv.Itoa(int(b))
 }
 
-// phase is what a side sends next.
+// phase is the next expected message of a side.
 type phase uint8
 
 const (

@@ -74,7 +74,7 @@ func Protocol() *dissect.Protocol {
 	}
 }
 
-// phase is what a side sends next.
+// phase is the next expected message of a side.
 type phase uint8
 
 const (
@@ -268,7 +268,7 @@ func (k *conn) Kept() int {
 	return n
 }
 
-// Shed implements dissect.Dissector: the row is emitted, and what follows is only counted.
+// Shed implements dissect.Dissector: it emits the row, and later bytes are only counted.
 func (k *conn) Shed() bool {
 	if k.done || k.sides[0].phase == phaseVersion && k.sides[1].phase == phaseVersion {
 		return false

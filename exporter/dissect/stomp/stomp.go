@@ -103,7 +103,7 @@ type waiting struct {
 // waitCost is the memory of a message in the line of its subscription, and of one that is stale.
 const waitCost = 4 * int(unsafe.Sizeof(waiting{}))
 
-// subscription is what is known of one.
+// subscription has the known fields of a subscription.
 type subscription struct{ destination, mode string }
 
 // side is the frame that is being read in one direction.

@@ -1,6 +1,6 @@
 package thrift
 
-// brackets are what containers are written in.
+// brackets surround the values of containers.
 var brackets = map[kind][2]string{kindStruct: {"{", "}"}, kindMap: {"{", "}"}, kindSet: {"{", "}"}, kindList: {"[", "]"}}
 
 // elementBegins writes what is between the elements of a container.

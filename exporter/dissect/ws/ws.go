@@ -61,7 +61,7 @@ type conn struct {
 	stream     table.Opt[int64]
 }
 
-// chosen is what the server's handshake says.
+// chosen has the server's choices in the handshake.
 type chosen struct {
 	known                   bool // it was captured
 	subprotocol, extensions string
@@ -120,8 +120,8 @@ func (k *conn) Upgraded(info *dissect.UpgradeInfo) {
 	}
 }
 
-// streams are the sub-protocols whose messages are pieces of a stream of bytes, as on TCP. What
-// the stream is, its content tells: AMQP 0-9-1 and 1.0 have the same name.
+// streams are the sub-protocols whose messages are pieces of a stream of bytes, as on TCP. The
+// content of the stream shows its protocol: AMQP 0-9-1 and 1.0 have the same name.
 var streams = map[string]bool{
 	"amqp": true, "AMQPWSB10": true, // AMQP over WebSocket 1.0 section 2.1, and its draft
 	"mqtt": true, "mqttv3.1": true, // MQTT 5.0 section 6, and MQTT 3.1

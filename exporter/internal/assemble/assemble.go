@@ -73,8 +73,8 @@ type task struct {
 	shard int
 }
 
-// Run gives each shard's part of each round to a free worker; a shard sees its rounds in
-// order. A finished round goes on to out in the order of in. Run closes out at the end.
+// Run passes each shard's part of each round to a free worker; a shard sees its rounds in order. A
+// finished round goes on to out in the order of in. Run closes out at the end.
 func (s *Shards) Run(in <-chan *round.Round, out chan<- *round.Round, workers int) {
 	tasks, ahead := make(chan task), make(chan *job, 1)
 	var all sync.WaitGroup

@@ -65,7 +65,7 @@ type ColumnDigest struct {
 	SHA256 string // lower-case hexadecimal
 }
 
-// Result lists what Close wrote.
+// Result lists the files that Close wrote.
 type Result struct {
 	Parts   []Part
 	Rows    int64
@@ -287,8 +287,8 @@ func (t *Table) Close() (Result, error) {
 	return r, nil
 }
 
-// Abort gives up the table and removes the parts it wrote. It may be called at any time; after
-// Close it does nothing.
+// Abort ends the table and removes the parts it wrote. It may be called at any time; after Close it
+// does nothing.
 func (t *Table) Abort() {
 	if t.closed {
 		return

@@ -24,7 +24,7 @@ type datagrams struct {
 	newest map[datagramKey]uint64 // 1 + the number of the newest one with this key
 }
 
-// datagramKey is what copies of a datagram have in common.
+// datagramKey has the fields in which copies of a datagram are equal.
 type datagramKey struct {
 	conn uint64 // serial number
 	sum  uint64

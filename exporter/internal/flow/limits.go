@@ -29,8 +29,8 @@ func (s *Shard) engineHeld() int {
 // Open is the number of connections that have not ended.
 func (s *Shard) Open() int { return s.count }
 
-// SetBudget says how many bytes connections may take from now on. Connections by themselves
-// have seven eighths of it, so that some is left for what they say.
+// SetBudget sets how many bytes connections may use. Connections themselves have seven eighths of
+// it, so that some is left for their rows.
 func (s *Shard) SetBudget(n int) {
 	s.room = n
 	n = max(n-s.taken, n/8)

@@ -34,7 +34,7 @@ const (
 	severalWriters = -1
 )
 
-// Writer is who wrote a message. Owner is 0 where the connection's owner counts.
+// Writer is the process that wrote a message. Owner is 0 if the connection's owner counts.
 type Writer struct {
 	Owner int32
 	Guess bool // another may have written it

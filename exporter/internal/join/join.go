@@ -52,14 +52,14 @@ type rows struct {
 	tls       []table.TLSHandshake
 }
 
-// New makes a joiner that writes to out. The limit bounds what it remembers.
+// New makes a joiner that writes to out. The limit bounds its memory.
 func New(out *write.Tables, who *Identity, keys *UsedKeys, limit memory.Limit) *Joiner {
 	who.limit = limit
 	return &Joiner{idNames: dissect.NewIDNames(limit.Scale(dissect.MaxIDNames)), ids: callIDs{limit: limit}, out: out, who: who, keys: keys, bodies: bodies{limit: limit, kept: map[table.Hash]struct{}{}}, first: math.MaxInt64, last: math.MinInt64,
 		rows: rows{flows: make([]table.Flow, 0, 256), calls: map[string][]unsafe.Pointer{}}, anomalies: map[[2]string]int64{}, keyStates: map[string]int64{}}
 }
 
-// Join writes what the shards made of a round.
+// Join writes the shards' results of a round.
 func (j *Joiner) Join(r *round.Round) error {
 	j.known.add(&r.Facts)
 	j.who.hear(r.Facts.Names)

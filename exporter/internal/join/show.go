@@ -70,8 +70,8 @@ func (l *Live) Remember(out *write.Tables, c *round.Cut) error {
 	return write.Append(out, "clocks", clocks)
 }
 
-// Show writes what a cut shows in addition to finished rows: open flows and connections, calls that
-// wait, and what is known of the cluster and of coverage.
+// Show writes the rows of a cut that are not finished: open flows and connections, calls that wait,
+// and the rows about the cluster and coverage.
 func (l *Live) Show(r *round.Round, out *write.Tables) (calls int64, err error) {
 	was := l.out
 	l.out = out

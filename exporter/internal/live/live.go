@@ -50,7 +50,7 @@ func (s *Set) Bytes() (n int64) {
 	return n
 }
 
-// Cut is what is known at a cut.
+// Cut is the state at a cut.
 type Cut struct {
 	No       int64
 	At       time.Time // when it was published
@@ -159,7 +159,7 @@ func (s *Store) Shown() int64 {
 	return s.shown
 }
 
-// Finished is what a cut leaves.
+// Finished is the result of a cut.
 type Finished struct {
 	Small Set  // rows since the last cut
 	Open  Set  // what would follow if the capture ended here

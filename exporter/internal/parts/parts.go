@@ -170,7 +170,7 @@ func typeText(c *parquet.Column) string {
 	return strings.Join(strings.Fields(text), " ")
 }
 
-// cursor gives the rows of one column over all parts, as docs/format/parts.md writes them.
+// cursor yields the rows of one column over all parts, in the form of docs/format/parts.md.
 type cursor struct {
 	as     *shape // the shape whose widths the rows have
 	shape  *shape

@@ -133,7 +133,7 @@ type half struct {
 	*disorder        // to change only after own
 }
 
-// disorder is what few directions need.
+// disorder has the state that few directions need.
 type disorder struct {
 	held     []*Segment // ascending, not overlapping
 	heldSize int
@@ -332,8 +332,8 @@ func (c *Conn) Place(dir uint8) (low, high uint32, ok bool) {
 	return low, high, h.started || h.hasAck
 }
 
-// Close gives up all gaps and reports other missing bytes: those that were acknowledged or come
-// before a FIN but never arrived.
+// Close ends all gaps and reports other missing bytes: those that were acknowledged or come before
+// a FIN but never arrived.
 func (c *Conn) Close(last *Segment) {
 	c.init()
 	c.Budget.at = *last

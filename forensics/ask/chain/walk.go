@@ -125,7 +125,7 @@ func (s *Step) Async() bool {
 	return false
 }
 
-// Polled reports whether the call asked a broker for messages and got some.
+// Polled reports whether the call requested messages of a broker and got some.
 func (s *Step) Polled() bool { return s.work != nil && s.work.at == s.Src }
 
 // Harmless reports whether a broken call had no effect, judged by its siblings.

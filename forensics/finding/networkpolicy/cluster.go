@@ -67,7 +67,7 @@ func (e *end) podName() string { return e.Namespace + "/" + e.Pod }
 
 func (e *end) workload() string { return e.Namespace + "/" + cmp.Or(e.Workload, e.Pod) }
 
-// cluster is what the dumps of a bundle show.
+// cluster is the data of a bundle's dumps.
 type cluster struct {
 	ends     map[int64]*end
 	pods     map[string][]*object // by UID and by namespace/name
@@ -336,7 +336,7 @@ func asMap(list []pair) map[string]string {
 	return out
 }
 
-// verdict is what the policies say about a connection.
+// verdict is the policies' verdict on a connection.
 type verdict struct {
 	refused  netpol.Answer
 	policies []string // that select the pod at the end that refuses

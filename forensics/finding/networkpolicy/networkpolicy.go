@@ -128,7 +128,7 @@ type claim struct {
 	notes    []string // what is known of the age of the policies, by connections
 }
 
-// result collects what was found.
+// result collects the findings.
 type result struct {
 	look     *finding.Look
 	claims   map[string]*claim

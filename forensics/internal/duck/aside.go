@@ -74,7 +74,7 @@ func (d *DB) Keep(ctx context.Context, name, sql string, args ...any) error {
 	return errors.Join(rows.Err(), rows.Close())
 }
 
-// End closes a connection that Aside opened; what it kept is gone.
+// End closes a connection that Aside opened, with its temporary tables.
 func (d *DB) End() {
 	a := d.aside
 	if a == nil {

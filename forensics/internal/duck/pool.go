@@ -21,9 +21,8 @@ const (
 
 var errClosed = errors.New("the database is closed")
 
-// pool is the workers of a database. Questions of the program share one. A question that is
-// alone has one for itself as long as it runs, so that what it does to the process harms
-// nobody else.
+// pool is the workers of a database. Questions of the program share one. A question that is alone
+// has its own while it runs, so that it cannot harm other questions.
 type pool struct {
 	o Options
 

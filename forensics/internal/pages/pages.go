@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	// Ahead is how many bytes of rows are read beyond a page: what a worker computed anyway.
+	// Ahead is how many bytes of rows are read beyond a page; a worker has computed them anyway.
 	Ahead = 1 << 20
 	// maxKept is the size of a Store in bytes.
 	maxKept = 16 << 20

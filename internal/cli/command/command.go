@@ -113,7 +113,7 @@ func Version(program string, schema int) *cobra.Command {
 	return c
 }
 
-// Completion prints completion scripts. completes lists what they complete, for the help.
+// Completion prints completion scripts. completes lists the completed values, for the help.
 func Completion(program, completes string) *cobra.Command {
 	shells := []string{"bash", "zsh", "fish", "powershell"}
 	return &cobra.Command{

@@ -47,7 +47,7 @@ type Entry struct {
 	Skipped  string `json:"skipped,omitempty"` // why it was not written: max_size, most, too_large, not_found, damaged
 }
 
-// Limits bound what a Writer writes.
+// Limits bound the output of a Writer.
 type Limits struct {
 	Bytes int64
 	Files int

@@ -29,7 +29,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// Limits on what is kept. Objects beyond a limit are counted in State.Limited.
+// Limits on memory. Objects beyond a limit are counted in State.Limited.
 const (
 	maxPods       = 20_000  // of this node, including ended ones
 	maxPeers      = 50_000  // addresses behind services, including ended ones

@@ -24,7 +24,7 @@ var Protocol = content.Protocol{
 	Inside:   []string{"http", "ws"},
 }
 
-// Operation is what was asked, and its errors.
+// Operation is the requested operation, and its errors.
 type Operation struct {
 	Type      table.Opt[string] `col:"graphql_type" enc:"dict" doc:"query, mutation or subscription; persisted if only the hash of the document was sent; connection for the start of a WebSocket session. Not null in every GraphQL call"`
 	Name      table.Opt[string] `col:"graphql_operation" enc:"dict" doc:"name of the operation"`

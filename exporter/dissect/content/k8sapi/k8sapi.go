@@ -21,7 +21,7 @@ var Protocol = content.Protocol{
 	Inside:   []string{"http"},
 }
 
-// Request is what a call does to which object.
+// Request is the verb and the object of a call.
 type Request struct {
 	Verb        table.Opt[string] `col:"k8sapi_verb" enc:"dict" doc:"verb of authorization: get, list, watch, create, update, patch, delete, deletecollection; connect for exec, attach, portforward and proxy. Not null in every call of the Kubernetes API"`
 	Group       table.Opt[string] `col:"k8sapi_group" enc:"dict" doc:"API group, null for the core group"`

@@ -23,7 +23,8 @@ var Protocol = content.Protocol{
 	Inside:   []string{"http"},
 }
 
-// Use is what was used, in which session. Method, id and errors are those of jsonrpc.
+// Use is the used tool, prompt or resource, and the session. Method, id and errors are those of
+// jsonrpc.
 type Use struct {
 	Action   table.Opt[string] `col:"mcp_action" enc:"dict" doc:"method of the message, such as tools/call; listen for the stream of the server's messages, end for the end of a session, response if the client answers the server. Not null in every MCP call"`
 	Tool     table.Opt[string] `col:"mcp_tool" enc:"dict" doc:"tool that was called"`

@@ -91,7 +91,7 @@ func (r *Reader[C]) Close(why dissect.End) {
 	r.parts.Stop(r, dissect.ToServer, word)
 }
 
-// Forget gives up a call: the rest of its messages is counted only. Emit needs it.
+// Forget ends a call: the rest of its messages is only counted. Emit needs it.
 func (r *Reader[C]) Forget(c C) { r.parts.Forget(c) }
 
 // Reading is the call of the message that is being read in a direction, or the zero value.

@@ -128,10 +128,10 @@ func (q *Queue[C]) before() *int64 {
 	return &q.ahead
 }
 
-// Ahead reports whether the next response answers a request that was given up.
+// Ahead reports whether the next response answers a request that was dropped.
 func (q *Queue[C]) Ahead() bool { return *q.before() > 0 }
 
-// Passes reports whether the response at seq answers a request that was given up.
+// Passes reports whether the response at seq answers a request that was dropped.
 func (q *Queue[C]) Passes(seq uint32) bool {
 	if q.passes && q.passed == seq {
 		return true
@@ -167,7 +167,8 @@ func (q *Queue[C]) uncertain() {
 }
 
 // Answer returns the request that a response at seq answers. It is the zero value if that request
-// was not captured, was given up or is not known. Requests that can no longer be answered are emitted.
+// was not captured, was dropped or is not known. Requests that can no longer be answered are
+// emitted.
 func (q *Queue[C]) Answer(seq uint32) C {
 	var none C
 	if q.Passes(seq) {
@@ -230,8 +231,8 @@ func (q *Queue[C]) Resync(dir dissect.Dir, _ dissect.Loss) {
 // Kept implements dissect.Dissector; Conn.Keep counts the requests.
 func (q *Queue[C]) Kept() int { return 0 }
 
-// Shed implements dissect.Dissector: it gives up the oldest request that no message is being read
-// of. Its response is counted when it comes.
+// Shed implements dissect.Dissector: it drops the oldest request of which no message is being read.
+// Its response is counted when it comes.
 func (q *Queue[C]) Shed() bool {
 	for _, c := range q.All() {
 		if q.Busy != nil && q.Busy(c) {

@@ -39,7 +39,7 @@ func Show(b []byte) string {
 func Size(n int64) string { return strconv.FormatInt(n, 10) + " B" }
 
 // Trace takes the trace and the request id that the headers of a message name, as those of HTTP do.
-// It does not overwrite what is set.
+// It does not overwrite fields that are set.
 func Trace(c *table.Call, headers []table.Header) {
 	if len(headers) == 0 {
 		return
