@@ -325,7 +325,7 @@ var (
 // Guard bounds the memory of the database processes of several cases together.
 type Guard = duck.Guard
 
-// NewGuard makes a guard for cases whose database processes may hold ceiling bytes together.
+// NewGuard makes a guard for cases whose database processes together may use ceiling bytes.
 func NewGuard(ceiling int64) *Guard { return duck.NewGuard(ceiling) }
 
 // SyntaxError is SQL that does not parse, with the place.

@@ -26,7 +26,7 @@ const (
 // betterColumns are the columns of calls that another bundle may know better.
 var betterColumns = []string{"src_id", "dst_id", "src_ip", "src_port", "dst_ip", "dst_port"}
 
-// betterEnds says which calls have ends of another bundle.
+// betterEnds lists the calls that have ends of another bundle.
 type betterEnds struct {
 	replaced       [][]string // by bundle: the columns of calls that some of its rows have from another bundle
 	made, contrary int64      // rows of madeTable and contraryTable

@@ -126,7 +126,7 @@ func WithProgress(ctx context.Context, p *Progress) context.Context {
 	return context.WithValue(ctx, progressKey{}, p)
 }
 
-// NewTextMemo makes a cache of verdicts with at most limit bytes.
+// NewTextMemo makes a cache of verdicts with at most that many bytes.
 func NewTextMemo(bytes int) *TextMemo { return texts.NewMemo(bytes) }
 
 // Types of Rows.

@@ -43,7 +43,7 @@ var (
 	ErrClock    = errors.New("clocks differ")
 )
 
-// Config says where a lake is.
+// Config locates a lake.
 type Config struct {
 	Catalog   string // postgres://USER@HOST/DATABASE or sqlite:///FILE
 	Warehouse string // s3://BUCKET/PREFIX or file:///FOLDER; needed for a new lake only

@@ -113,8 +113,8 @@ func Run(ctx context.Context, o Options) (Stats, error) {
 	return runInstead(ctx, o, err)
 }
 
-// unavailableError means that sockets cannot be recorded on this machine or with these
-// rights, whatever the options.
+// unavailableError means that sockets cannot be recorded on this machine or with these rights,
+// regardless of the options.
 type unavailableError struct{ err error }
 
 func (e *unavailableError) Error() string { return e.err.Error() }

@@ -11,7 +11,7 @@ import (
 )
 
 // VerifyFile checks a proof against the packets of a derived file, which is empty if no packet was
-// kept, and against a signed commitment. An error says that the proof is wrong.
+// kept, and against a signed commitment. An error means that the proof is wrong.
 func VerifyFile(proof, derived string, want bundle.Commitment) (c Counts, err error) {
 	var to source
 	if derived != "" {

@@ -16,7 +16,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// Attempts at a message that still holds a value.
+// Attempts at a message that still contains a value.
 const (
 	tryBody    = iota + 1 // its bodies go
 	tryMessage            // its packets' payloads go

@@ -21,10 +21,10 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// ErrNothing says that a policy finds nothing, or a cut keeps nothing.
+// ErrNothing means that a policy finds nothing, or a cut keeps nothing.
 var ErrNothing = errors.New("nothing matches")
 
-// ErrChanged says that a bundle's packets changed while they were read, or were changed before.
+// ErrChanged means that a bundle's packets changed while they were read, or were changed before.
 var ErrChanged = errors.New("the packets are not those of the manifest")
 
 // Additions are further files for the tables.

@@ -21,7 +21,7 @@ const (
 	rowsPath        = "data/derived/rows-%s.bin"
 )
 
-// ErrSeed says that a seed file is not that of the original's seal.
+// ErrSeed means that a seed file is not that of the original's seal.
 var ErrSeed = errors.New("the seed file is not that of the bundle's seal")
 
 // prove adds the signed commitments of the original and the proofs of its files to a draft.

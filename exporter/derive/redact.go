@@ -81,7 +81,7 @@ func (x *redaction) pseudonymize() error {
 	return nil
 }
 
-// LeftError says that values were still there after the last attempt.
+// LeftError means that values were still there after the last attempt.
 type LeftError struct{ Places []string }
 
 // Error implements error.

@@ -13,8 +13,8 @@ const (
 	unknownNext = 12         // bytes of a second datagram
 )
 
-// Unknown is the row of a payload without a matching protocol: one per connection, so that no
-// payload goes unreported. Its protocol is the transport's name.
+// Unknown is the row of a payload without a matching protocol: one per connection, so that every
+// payload is reported. Its protocol is the transport's name.
 type Unknown struct {
 	table.Call
 	RequestHead  []byte `col:"payload_request_head" doc:"first 64 bytes that the client sent"`

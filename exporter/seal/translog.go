@@ -23,7 +23,7 @@ const (
 	tileHeight  = 8                          // C2SP tlog-tiles
 )
 
-// ErrNotLogged says that the newest checkpoint of a log does not have an entry yet.
+// ErrNotLogged means that the newest checkpoint of a log does not have an entry yet.
 var ErrNotLogged = errors.New("the log's checkpoint does not have the entry yet")
 
 // LogEntry is the entry of a seal, custody/NAME, in a transparency log. It has a hash of the seal

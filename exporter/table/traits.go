@@ -39,8 +39,9 @@ type Statements struct {
 // NoLogin are the values of auth_kind with which a login proves nothing: the client only states who it is.
 var NoLogin = []string{"trust", "anonymous", "none", "sys"}
 
-// SentLogin are the values of auth_kind with which a secret is on the wire: as it is, or so that whoever
-// records it can try passwords. Other kinds prove a secret by a challenge, a signature or a ticket.
+// SentLogin are the values of auth_kind with which a secret is on the wire: in clear text, or in a
+// form against which passwords can be tried. Other kinds prove a secret by a challenge, a signature
+// or a ticket.
 var SentLogin = []string{"password", "basic", "bearer", "token", "community", "pap", "md5", "cram-md5", "digest-md5", "apop", "chap", "ms-chap", "mysql_old_password"}
 
 // ProtocolTraits are the traits of one protocol.

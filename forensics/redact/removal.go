@@ -125,7 +125,7 @@ func (r *Removal) Finder(found func(kind, value, whole string, rest bool)) *Find
 	return &Finder{r: r, found: found, clean: map[reading]map[string]bool{}}
 }
 
-// Text searches a text that is read as the content type says.
+// Text searches a text according to its content type.
 func (f *Finder) Text(contentType, s string) {
 	f.once(reading{'t', contentType}, s, func(t *task) { t.text(contentType, s, 0) })
 }

@@ -128,7 +128,7 @@ func (f *Follower) share() (bytes int64, every time.Duration) {
 	return max(f.o.Bytes/int64(n), leastBytes), f.o.poll + time.Duration(n)*pollPerNode
 }
 
-// Status says how far each node is followed.
+// Status is the progress of following each node.
 func (f *Follower) Status() *offer.Live {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -16,7 +16,7 @@ const liveName = "live.json"
 // maxLive limits its size.
 const maxLive = 16 << 20
 
-// Live says which rings the hub follows, and how far. The hub writes it every second.
+// Live lists the rings that the hub follows, and the progress. The hub writes it every second.
 type Live struct {
 	At    int64      `json:"at"` // ns since 1970 UTC
 	Nodes []LiveNode `json:"nodes"`

@@ -30,7 +30,7 @@ type Snapshot struct {
 	Namespaces []string `json:"namespaces,omitempty"`
 }
 
-// Gap is a node whose part, or some of it, is missing. Its bundle says so too.
+// Gap is a node whose part, or some of it, is missing. Its bundle states it too.
 type Gap struct {
 	Node    string `json:"node"`
 	Reason  string `json:"reason"` // as in table coverage

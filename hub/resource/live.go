@@ -16,7 +16,7 @@ var LiveConfigs = schema.GroupVersionResource{Group: Group, Version: Version, Re
 // LiveName is the name of the only LiveConfig that the hub serves.
 const LiveName = "default"
 
-// LiveConfig says whose traffic the hub follows while it is recorded.
+// LiveConfig selects the nodes whose traffic the hub follows while it is recorded.
 type LiveConfig struct {
 	meta.TypeMeta   `json:",inline"`
 	meta.ObjectMeta `json:"metadata"`

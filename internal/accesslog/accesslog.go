@@ -15,7 +15,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 )
 
-// maxArguments is the number of bytes of a question that an entry holds; the hash covers all.
+// maxArguments is the number of bytes of a question in an entry; the hash covers all.
 const maxArguments = 4 << 10
 
 // Entry is one line: the person, the question, and the answer.

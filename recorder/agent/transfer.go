@@ -21,7 +21,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pins"
 )
 
-// sweepEvery is how often pins that nobody asks for any more are removed.
+// sweepEvery is how often pins that are no longer requested are removed.
 const sweepEvery = 10 * time.Minute
 
 // serviceNamespace is where a pod finds its namespace.

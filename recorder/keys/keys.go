@@ -69,7 +69,7 @@ type Captured interface {
 	Keyless(before int64) []Handshake
 }
 
-// Selector says which processes' keys are read. The zero value chooses none. A process is
+// Selector selects the processes whose keys are read. The zero value chooses none. A process is
 // chosen if at least one rule matches it.
 type Selector struct {
 	// PIDs chooses processes and their descendants, even if these run another program.
@@ -165,7 +165,7 @@ func (s State) String() string {
 // Reason is why a process has no key.
 type Reason string
 
-// Reasons. A Process has the first reason that holds now; a Missing the one at its handshake.
+// Reasons. A Process has the first reason that applies now; a Missing the one at its handshake.
 const (
 	NoTLS       Reason = "no_tls"       // runs no known TLS library
 	NoHandshake Reason = "no_handshake" // runs one, but its functions saw no handshake (of the connection)

@@ -36,7 +36,7 @@ func NewKey() (crypto.Signer, []byte, error) {
 	return key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
 
-// NewIssuer creates an authority that is valid for that time. It returns its certificate and its
+// NewIssuer creates an authority that is valid for the time valid. It returns its certificate and its
 // key in PEM.
 func NewIssuer(name string, valid time.Duration, now time.Time) (cert, key []byte, err error) {
 	k, key, err := NewKey()

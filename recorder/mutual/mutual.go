@@ -137,7 +137,7 @@ func Server(source Source, client string) *tls.Config {
 	}}
 }
 
-// Client returns an HTTP client for the server whose certificate has the name server, whatever
+// Client returns an HTTP client for the server whose certificate has the name server, regardless of
 // the address in the URL.
 func Client(source Source, server string) *http.Client {
 	dialer := &net.Dialer{Timeout: 10 * time.Second}

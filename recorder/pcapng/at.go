@@ -9,7 +9,7 @@ import (
 // ErrNoPacket means that no packet begins at an offset.
 var ErrNoPacket = errors.New("no packet begins here")
 
-// ReadPacketAt reads the packet whose block or record begins at off again. intf is its interface.
+// ReadPacketAt reads the packet whose block or record begins at off again. i is its interface.
 // Data and Options are in buf, which grows as needed and is returned for the next call. Index is -1
 // and Frame 0, because they are unknown here.
 func ReadPacketAt(src io.ReaderAt, i *Interface, off int64, buf []byte) (Packet, []byte, error) {

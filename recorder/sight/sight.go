@@ -8,7 +8,7 @@ import (
 	"hash/maphash"
 )
 
-// Sight says which packets of a machine's sockets are recorded.
+// Sight selects which packets of a machine's sockets are recorded.
 type Sight string
 
 // Sights.

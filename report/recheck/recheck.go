@@ -38,7 +38,7 @@ const (
 	mostStated = 3               // values in a difference
 )
 
-// ErrNoTool says that the second tool is not installed.
+// ErrNoTool means that the second tool is not installed.
 var ErrNoTool = errors.New("tshark is not installed")
 
 // Tool is the only tool that can repeat facts.

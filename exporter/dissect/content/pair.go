@@ -11,7 +11,7 @@ const (
 	Ends                  // the last one
 )
 
-// Pair says which call a message belongs to.
+// Pair identifies the call of a message.
 type Pair struct {
 	Key        string // of the call, within its connection
 	Role       Role

@@ -73,7 +73,7 @@ func (c *call) Asked() *inorder.Request { return &c.asked }
 // Waits implements inorder.Call.
 func (c *call) Waits() bool { return true }
 
-// data is where the next data connection goes.
+// data is the address of the next data connection.
 type data struct {
 	mode, ip string
 	port     table.Opt[int32]

@@ -74,7 +74,7 @@ type task struct {
 }
 
 // Run passes each shard's part of each round to a free worker; a shard sees its rounds in order. A
-// finished round goes on to out in the order of in. Run closes out at the end.
+// finished round is sent to out in the order of in. Run closes out at the end.
 func (s *Shards) Run(in <-chan *round.Round, out chan<- *round.Round, workers int) {
 	tasks, ahead := make(chan task), make(chan *job, 1)
 	var all sync.WaitGroup
@@ -182,7 +182,7 @@ func (s *Shards) open() bool {
 	return slices.ContainsFunc(s.all[:], func(sh *flow.Shard) bool { return sh.Open() > 0 })
 }
 
-// Joined says that the rows of a round were written.
+// Joined reports that the rows of a round were written.
 func (s *Shards) Joined(r *round.Round) {
 	n := 0
 	for i := range r.Out {

@@ -13,8 +13,8 @@ import (
 // share a budget, so it is part of the format.
 const ShardCount = 16
 
-// ID names a flow, or a connection, to the next stage; 0 names none. It is free for another
-// one in the round after the one that holds the row of its end.
+// ID names a flow, or a connection, to the next stage; 0 names none. Another one may use it in the
+// round after the one with the row of its end.
 type ID int32
 
 // ids assigns the IDs of the flows or the connections of one shard.
@@ -69,7 +69,7 @@ const (
 	LocalServer
 )
 
-// Owned says that from a packet on another owner of a flow's end is known.
+// Owned is a packet from which on another owner of a flow's end is known.
 type Owned struct {
 	Flow   ID
 	At     int64

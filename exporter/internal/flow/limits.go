@@ -43,8 +43,8 @@ func (s *Shard) SetBudget(n int) {
 	s.streamLimit = limit
 }
 
-// SetOutlet says where rows go if a round leaves more of them than limit bytes: drain returns
-// once the batch has room again. Without it, a batch has no limit.
+// SetOutlet sets the function for rows of a round beyond limit bytes: drain returns once the batch
+// has room again. Without it, a batch has no limit.
 func (s *Shard) SetOutlet(limit int, drain func()) { s.rowLimit, s.drain = limit, drain }
 
 // makeRoom has the rows passed on if they take too much.

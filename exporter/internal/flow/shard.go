@@ -130,8 +130,7 @@ func (s *Shard) Expire(now int64, last dissect.Packet, out *Batch) {
 	s.out = nil
 }
 
-// Close ends connections, oldest first, as many as may end at once; Open says how many are
-// left.
+// Close ends connections, oldest first, as many as may end at once; Open returns how many are left.
 func (s *Shard) Close(last dissect.Packet, out *Batch) {
 	s.out, s.at, out.at = out, last.No, afterPackets
 	left := endsAtOnce

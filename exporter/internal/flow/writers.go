@@ -19,7 +19,7 @@ type writers struct {
 	next  uint32    // behind the highest sequence number of which the writer is known
 }
 
-// written says that from a place on a process wrote.
+// written is a process that wrote from a position on.
 type written struct {
 	from  int64
 	owner int32

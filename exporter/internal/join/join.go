@@ -221,7 +221,7 @@ func (j *Joiner) flushCalls() error {
 	return err
 }
 
-// named is a row that says which names addresses have.
+// named is a row with names of addresses.
 type named interface{ Names() []dissect.NameAnswer }
 
 // names learns from a DNS answer, and notes the look-up on a connection's first call.

@@ -29,8 +29,8 @@ func NewLive(j *Joiner) *Live {
 	return &Live{Joiner: j}
 }
 
-// Into makes the rows from now on go to other tables. These hold all bodies of their calls: nothing that
-// earlier tables have is left out.
+// Into sends all later rows to other tables. These contain all bodies of their calls, even those
+// that earlier tables have.
 func (l *Live) Into(out *write.Tables) {
 	l.out = out
 	clear(l.bodies.kept)

@@ -31,7 +31,7 @@ const (
 	finishFor = 2 * time.Second
 )
 
-// Set is the parts that one folder holds.
+// Set is the parts of one folder.
 type Set struct {
 	Dir         string // name below the store's folder
 	Parts       []write.Part
@@ -130,7 +130,7 @@ func (s *Store) Begin(empty Set) error {
 	return err
 }
 
-// Forget says that rows before a capture time are missing, and why.
+// Forget records that rows before a capture time are missing, with the reason.
 func (s *Store) Forget(before int64, why string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -219,7 +219,7 @@ func columnsOf(name string) (list []bundle.Column) {
 	return list
 }
 
-// lagging is how far the run may be behind the recorder before a view says so.
+// lagging is how far the run may be behind the recorder before a view reports it.
 const lagging = 3 * time.Second
 
 // cover adds what a view lacks to its coverage.

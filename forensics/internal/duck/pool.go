@@ -15,7 +15,7 @@ const (
 	maxAlone = 2
 	// maxWorkers leaves one for all other questions.
 	maxWorkers = maxAlone + 1
-	// idleTime is how long a worker stays that nobody uses, beside the first.
+	// idleTime is how long an unused worker stays, except for the first.
 	idleTime = time.Minute
 )
 

@@ -157,7 +157,7 @@ func write(out io.Writer, size int64, transfer string, r io.Reader) (hash string
 	return hex.EncodeToString(sum.Sum(nil)), err
 }
 
-// errLonger reports that there are more bytes than the table says.
+// errLonger reports that there are more bytes than in the table.
 var errLonger = errors.New("the file is longer than its row says")
 
 type limited struct {

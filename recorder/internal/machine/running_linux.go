@@ -14,7 +14,7 @@ import (
 const firstPIDNamespace = "pid:[4026531836]"
 
 // InFirstPIDs reports whether this process has the numbers of processes that the kernel's programs
-// report. It says yes if that cannot be found out.
+// report. It returns true if that is unknown.
 func InFirstPIDs() bool {
 	ns, err := os.Readlink("/proc/self/ns/pid")
 	return err != nil || ns == firstPIDNamespace

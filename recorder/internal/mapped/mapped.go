@@ -83,8 +83,8 @@ func New(fd int, size uint32) (*Reader, error) {
 	return r, nil
 }
 
-// Resume goes on where a reader of another process ended: everything before a position was
-// dealt with, which were so many records.
+// Resume continues where a reader of another process ended: all records before a position were
+// handled, and their number is known.
 func (r *Reader) Resume(position, records uint64) {
 	if position > r.scan {
 		r.consumed.Store(position)

@@ -68,7 +68,8 @@ func (t *Transfer) Write(in *dissect.Input, from, to int, at int64) {
 	t.drain()
 }
 
-// Lose says that n bytes at a position of the file were transferred but not captured. They may come again.
+// Lose records that n bytes at a position of the file were transferred but not captured. They may
+// come again.
 func (t *Transfer) Lose(n, at int64) { t.lost, t.lostTo = t.lost+n, max(t.lostTo, at+n) }
 
 // write adds bytes to the body, or keeps them until those before them have come.
