@@ -247,8 +247,8 @@ func pipe(ctx context.Context, reads func(round.Pool) (*read.Reader, error), pla
 	return reader, context.Cause(ctx)
 }
 
-// explained returns a function that tells how certain protocols other than QUIC are that a datagram is
-// theirs, from either side.
+// explained returns a function that reports how certain protocols other than QUIC are that a
+// datagram is theirs, from either side.
 func explained(protocols []*dissect.Protocol) func([]byte) read.Explanation {
 	var detect []func(dissect.Dir, []byte) dissect.Verdict
 	for _, p := range protocols {

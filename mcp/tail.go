@@ -215,7 +215,7 @@ func (q *eventQueue) add(text string) bool {
 	return true
 }
 
-// end adds the last event, whatever waits.
+// end adds the last event, even if others wait.
 func (q *eventQueue) end(e tailEnd) {
 	raw, _ := object.Marshal(e) // two strings always marshal
 	q.mu.Lock()

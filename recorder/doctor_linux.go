@@ -47,7 +47,7 @@ func checkBTF() Check {
 	return Check{Name: "kernel types", State: Good, Detail: "/sys/kernel/btf/vmlinux"}
 }
 
-// checkGroups says whether containers can be told apart.
+// checkGroups reports whether containers can be distinguished.
 func checkGroups(root string, old int) Check {
 	if old == 0 {
 		return Check{Name: "control groups", State: Good, Detail: "version 2 at " + root}

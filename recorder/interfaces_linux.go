@@ -315,7 +315,7 @@ func (l *listening) drain(err *error) {
 	if l.o.Count > 0 && l.left == 0 {
 		return
 	}
-	// No more packets arrive; the kernel hands over the block being filled shortly.
+	// No more packets arrive; the kernel will soon release the block that is being filled.
 	if bindErr := unix.SetsockoptSockFprog(l.fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, refuseAll()); bindErr != nil {
 		*err = errors.Join(*err, fmt.Errorf("ending: %w", bindErr))
 		return

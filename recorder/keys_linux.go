@@ -133,7 +133,7 @@ func (k *keyring) place(f *keyFile) error {
 	return err
 }
 
-// tick calls follow from the loop of a recording, which goes on if keys cannot be written.
+// tick calls follow from the loop of a recording, which continues if keys cannot be written.
 func (k *keyring) tick() {
 	if k == nil {
 		return

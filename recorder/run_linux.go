@@ -49,7 +49,7 @@ type recording struct {
 	foreign bool // the kernel's numbers of processes are not those of our /proc
 	inside  bool // nor our own
 	old     int  // containers in control groups of version 1 only
-	// degraded is what the programs that did not load would have told. Segments say it.
+	// degraded lists the features of the programs that did not load. Segments state it.
 	degraded []string
 
 	events        *mapped.Reader

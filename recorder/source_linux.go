@@ -96,8 +96,8 @@ func (r *recording) release() {
 // reading is the source that packets are read from now.
 func (r *recording) reading() *source { return r.sources[r.at] }
 
-// turnSource goes on to the next source if all of this one was given out, and forgets those
-// before of which the output has everything.
+// turnSource switches to the next source if all records of this one were returned, and forgets
+// those before of which the output has everything.
 func (r *recording) turnSource() {
 	for r.at < len(r.sources)-1 && r.reading().packets.Empty() {
 		r.drainEvents()

@@ -135,7 +135,7 @@ type TableCommitment struct {
 }
 
 // TableParts lists the parts of the tables among the files of a bundle, by the folder below
-// data/tables; a protocol's part of calls is a table of its own.
+// data/tables; a protocol's part of calls is a separate table.
 func TableParts(files []Payload, place func(rel string) string) map[string][]string {
 	list := map[string][]string{}
 	for _, f := range files {

@@ -83,7 +83,7 @@ func (r *reader) take(n int) []byte {
 
 var errMalformed = fmt.Errorf("%w: it is cut or malformed", ErrProof)
 
-// parse reads all of a proof but what it says of what was changed.
+// parse reads a proof without the part about changed packets or rows.
 func parse(data []byte) (*reader, error) {
 	rest, ok := bytes.CutPrefix(data, []byte(magic))
 	if !ok {
@@ -153,7 +153,7 @@ func (r *reader) verify(n uint64, want bundle.Digest) (Counts, error) {
 	return r.counts, nil
 }
 
-// leaves gives the leaves of what is there.
+// leaves returns the leaves of the present packets or rows.
 func (r *reader) leaves() func() (*Known, error) {
 	runs, index, left := r.runs, uint64(0), uint64(0)
 	var block, end uint64 // of the key in use

@@ -16,7 +16,7 @@ import (
 )
 
 // maxRounds is the number of attempts: values alone, whole bodies, whole messages, whole
-// connections, and one more if a new value showed up in what was left.
+// connections, and one more if a new value was found in the rest.
 const maxRounds = 6
 
 // Redaction is a policy and its text.

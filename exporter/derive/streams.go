@@ -131,7 +131,7 @@ func (s *stream) restart(seq uint32) {
 	s.next, s.tail, s.begun, s.recent = seq, s.tail[:0], s.begun[:0], s.recent[:0]
 }
 
-// grow takes a segment that begins at s.next or before. What lies in it alone was found.
+// grow adds a segment that begins at s.next or before. Values inside it alone were found.
 func (w *worker) grow(s *stream, b bit) {
 	if seen := int(s.next - b.seq); seen > 0 {
 		w.again(s, &b)

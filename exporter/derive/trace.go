@@ -120,7 +120,7 @@ func (w *traceWork) body(c *table.Call, b *dissect.Body) {
 	w.put(list, w.replacement(b, size, whole), rule)
 }
 
-// replacement is what stands in place of the size bytes of a body.
+// replacement replaces the size bytes of a body.
 func (w *traceWork) replacement(b *dissect.Body, size int, whole bool) string {
 	if !whole && !strings.Contains(b.Codings, ",") {
 		if out, ok := recode(b.Codings, w.masked(b), size); ok {

@@ -147,7 +147,7 @@ type rank struct {
 	place linked.Place[Conn]
 }
 
-// place moves c to the rank of what it holds.
+// place moves c to the rank of its size.
 func (l *ranked) place(c *Conn) {
 	if at := uint8(bits.Len(uint(max(c.held, 0)))); at != c.rank.at {
 		l.remove(c)

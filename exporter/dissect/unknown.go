@@ -104,7 +104,7 @@ func (u *unknownState) add(in *Input, n int) {
 	}
 }
 
-// merge adds what came after u's own bytes.
+// merge adds the bytes after u's own.
 func (u *unknownState) merge(c *Conn, v *unknownState) {
 	u.x.req.merge(&v.x.req)
 	u.x.resp.merge(&v.x.resp)

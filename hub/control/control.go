@@ -211,7 +211,8 @@ func (c *Controller) setFinalizer(ctx context.Context, s *resource.Snapshot, the
 	return err
 }
 
-// folder is where a snapshot's files are. A UID is a plain name, whatever the snapshot is called.
+// folder is the folder of a snapshot's files. A UID is a plain name, regardless of the snapshot's
+// name.
 func (c *Controller) folder(uid types.UID) (string, error) {
 	if !resource.NodeName(string(uid)) {
 		return "", fmt.Errorf("the snapshot has the UID %.80q, which cannot name a folder", uid)

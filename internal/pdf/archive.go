@@ -84,7 +84,7 @@ var (
 	infoRef     = regexp.MustCompile(`\n/Info (\d+) 0 R\n`)
 )
 
-// pages keeps of a file what comes before its information dictionary: pages, fonts and outlines. It
+// pages keeps the part of a file before its information dictionary: pages, fonts and outlines. It
 // returns the number of the outlines, 0 for none.
 func pages(file []byte) (a *archive, outlines int, err error) {
 	const entry = len("0000000000 00000 n \n")

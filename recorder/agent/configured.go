@@ -78,7 +78,7 @@ func (c *config) answer() {
 	}
 }
 
-// offer takes a version that the API has; its zero value if it has none.
+// offer accepts a version that the API has, or the zero value if there is none.
 func (c *config) offer(k known) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

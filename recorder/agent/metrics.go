@@ -78,8 +78,8 @@ func (a *agent) health() health {
 	return h
 }
 
-// handler serves /metrics, /healthz and /readyz. An unavailable API does not make the
-// recorder unhealthy: a restart would lose what it knows, and packets.
+// handler serves /metrics, /healthz and /readyz. An unavailable API does not make the recorder
+// unhealthy: a restart would lose its knowledge, and packets.
 func (a *agent) handler() http.Handler {
 	all := prometheus.NewRegistry()
 	all.MustRegister(a, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

@@ -83,7 +83,7 @@ type Selector struct {
 	// Workload chooses processes by their control group, if its workload is known. It is
 	// called again every few seconds, and must answer from memory.
 	Workload func(cgroup string) bool
-	// Never excludes processes, whatever chose them. It is called like Workload.
+	// Never excludes processes, regardless of the rule that chose them. It is called like Workload.
 	Never func(pid uint32, executable, cgroup string) bool
 }
 

@@ -154,7 +154,7 @@ func (s *Store) fill(ctx context.Context, temp, name string, from, to ring.Time,
 			continue
 		}
 		p.Packets += h.Seal.Packets
-		// The sealed hash, so that a segment that was altered is noticed by whoever receives it.
+		// The sealed hash, so that the receiver notices an altered segment.
 		sums[h.ID.Segment()] = h.Seal.SHA256
 	}
 	if p.Files, err = transfer.List(temp, func(name string) (string, bool) { sum, ok := sums[name]; return sum, ok }); err != nil {

@@ -107,7 +107,8 @@ func bare(host string) string {
 	return strings.TrimSuffix(strings.Trim(host, "[]"), ".")
 }
 
-// containsText reports whether a text contains another one, whatever the white space between words.
+// containsText reports whether a text contains another one, regardless of the white space between
+// words.
 func containsText(ours, other string) bool { return strings.Contains(words(other), words(ours)) }
 
 func words(s string) string {

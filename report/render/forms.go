@@ -105,7 +105,7 @@ func JSON(w io.Writer, r *value.Report) error {
 	return nil
 }
 
-// compact writes the value in one line that may stand inside HTML.
+// compact writes the value in one line that is safe inside HTML.
 func compact(r *value.Report) (string, error) {
 	text, err := json.Marshal(r)
 	if err != nil {

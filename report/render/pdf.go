@@ -213,7 +213,7 @@ func (p *paper) facts(list []value.Number) {
 	}
 }
 
-// heading writes the title of a section, on a page that has room for it and for what follows.
+// heading writes the title of a section, on a page that has room for it and for the next element.
 func (p *paper) heading(title string, follows float64) {
 	p.y += 6
 	p.need(12 + follows)

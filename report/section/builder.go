@@ -33,7 +33,7 @@ type Input struct {
 	Basis     value.Basis
 	Checks    []*bundle.Report // results of verifications, one per bundle; nil: use the state in the case
 
-	// Recheck asks a second tool about calls, if the basis has no observation yet; nil: none is asked.
+	// Recheck asks a second tool about calls, if the basis has no observation yet; nil for none.
 	Recheck func(ctx context.Context, ids []string) (*value.Recheck, error)
 }
 

@@ -168,7 +168,7 @@ func (f *facts) prepared(id []byte) *statement {
 	return s
 }
 
-// parameters reads what follows a statement.
+// parameters reads the fields after a statement.
 func (f *facts) parameters(s *statement) {
 	r := f.r
 	f.consistency()

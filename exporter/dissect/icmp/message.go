@@ -43,7 +43,7 @@ func (m *reader) address() table.Opt[string] {
 	return table.Some(a.String())
 }
 
-// message reads what follows the checksum.
+// message reads the fields after the checksum.
 func (m *reader) message(typ, code uint8) {
 	if m.v6 {
 		m.message6(typ)

@@ -188,7 +188,7 @@ func (f *facts) credentials(key string, e element) {
 	}
 }
 
-// written counts a document, update or delete of a request, and takes what it says.
+// written counts a document, update or delete of a request, and reads its fields.
 func (f *facts) written(list string, doc []byte) error {
 	if f.row.Documents = table.Some(f.row.Documents.V + 1); f.secret() {
 		return nil

@@ -105,7 +105,7 @@ func (k *conn) begin(in *dissect.Input, n int, mode uint8) *call {
 	return k.Request(in, n, newRow(in, mode))
 }
 
-// answer finds the request of a response. If it was not captured, the response is a call of its own.
+// answer finds the request of a response. If it was not captured, the response is a separate call.
 func (k *conn) answer(in *dissect.Input, n int, mode uint8, id key) *call {
 	c, _ := k.Take(id)
 	c = k.Response(in, n, c, newRow(in, mode))

@@ -79,7 +79,7 @@ func NameOf(disposition, contentType string) (name, by string, attached bool) {
 	return name, by, kind == "attachment" || by != ""
 }
 
-// parameter is a decoded parameter of a header. Senders that follow no RFC are read, too: words of
+// parameter is a decoded parameter of a header. Senders that follow no RFC are read too: words of
 // RFC 2047 in a quoted string, and values that mime.ParseMediaType rejects.
 func parameter(header, key string) string {
 	if !strings.Contains(strings.ToLower(header), key) {

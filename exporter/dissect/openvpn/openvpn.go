@@ -348,7 +348,7 @@ func (k *conn) Close(why dissect.End) {
 
 func (k *conn) emit(why string) { k.end(why, dissect.EndReuse) }
 
-// end emits the row of a session. why is why it has no answer, if it has none.
+// end emits the row of a session. why is the reason if it has no answer.
 func (k *conn) end(why string, how dissect.End) {
 	for key := range k.keys {
 		k.endKey(key, how)

@@ -147,7 +147,7 @@ func (k *conn) adopt(body []byte, in *dissect.Input) bool {
 	return true
 }
 
-// confirmed reads a message of the client: what it has received and stored.
+// confirmed reads a message of the client: the positions that it has received and stored.
 func (s *stream) confirmed(body []byte) {
 	r := cursor.New(body)
 	kind := r.Uint8()

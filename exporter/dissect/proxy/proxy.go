@@ -249,7 +249,7 @@ type read2 struct {
 	damaged bool
 }
 
-// parse reads the addresses and what follows them.
+// parse reads the addresses and the fields after them.
 func (h header) parse(b []byte) (r read2, err error) {
 	row := &Row{Version: 2}
 	r.Row = row

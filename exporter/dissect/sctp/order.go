@@ -254,7 +254,7 @@ func (a *association) abandon(dir dissect.Dir, tsn uint32) {
 	a.interrupt(dir, tsn)
 }
 
-// interrupt tells what reads the messages that some are missing; nobody knows how many bytes.
+// interrupt reports missing messages to their reader; the number of bytes is unknown.
 func (a *association) interrupt(dir dissect.Dir, tsn uint32) {
 	s := &a.sides[dir]
 	if s.next, s.behind = tsn, true; a.inner != nil {

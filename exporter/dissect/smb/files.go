@@ -48,7 +48,7 @@ func (k *conn) carries(in *dissect.Input, c *call, from int, n int64) {
 	k.parts[in.Dir].Data.Expect(*t, int64(from), n, row.Offset.V)
 }
 
-// failed notes that a read or a write failed. A read beyond the end of the file tells its size.
+// failed notes that a read or a write failed. A read beyond the end of the file reveals its size.
 func (k *conn) failed(c *call, write bool) {
 	f := k.files.all[c.file]
 	switch {

@@ -46,7 +46,7 @@ func (k *conn) pipe(in *dissect.Input, c *call, m *message, at int, n int64) {
 	}
 }
 
-// ntlmInside hides the credentials of a login inside a pipe, and does not take it for the session's.
+// ntlmInside hides the credentials of a login inside a pipe, which is not the session's login.
 func (k *conn) ntlmInside(in *dissect.Input, c *call, b []byte, at int) {
 	row, l := *c.row, c.login
 	k.ntlm(in, c, b, at)

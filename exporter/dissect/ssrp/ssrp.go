@@ -64,7 +64,7 @@ func Protocol() *dissect.Protocol {
 	}
 }
 
-// detect accepts a response. Requests are too short to be told from anything else.
+// detect accepts a response. Requests are too short to be distinguished from other protocols.
 func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 	if dir == dissect.ToClient && isResponse(head) && len(head) != dacSize {
 		return dissect.Yes

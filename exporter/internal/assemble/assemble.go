@@ -38,9 +38,9 @@ type usage struct {
 	rows int // in rows that wait
 }
 
-// New makes the shards. Each gets protocols of its own. Connections of all take at most
-// about budget bytes together, but a shard always may take 512 KiB. Rounds after the last
-// packets come from pool.
+// New makes the shards. Each gets its own protocols. Connections of all take at most about budget
+// bytes together, but a shard always may take 512 KiB. Rounds after the last packets come from
+// pool.
 func New(o flow.Options, budget int, pool round.Pool) (*Shards, error) {
 	if len(o.DecodeAs) > 0 {
 		if err := dissect.CheckDecodeAs(o.Protocols(), o.DecodeAs); err != nil {

@@ -109,8 +109,8 @@ type Flow struct {
 	signed      bool // firstSig is set
 }
 
-// local tells which end of the connection the capturing machine is, by the direction of
-// the flow's first packet.
+// local is the end of the connection that the capturing machine is, by the direction of the flow's
+// first packet.
 func (f *Flow) local() Local {
 	switch {
 	case f.direction == decode.DirUnknown:

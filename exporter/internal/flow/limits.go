@@ -55,7 +55,7 @@ func (s *Shard) makeRoom() {
 	}
 }
 
-// expire closes at most so many connections that were silent too long.
+// expire closes at most that many connections that were silent too long.
 func (s *Shard) expire(last dissect.Packet, left int) {
 	for _, l := range [...]struct {
 		l    *list

@@ -67,7 +67,7 @@ func (p plainSink) Plain(inner *dissect.Conn, dir dissect.Dir, stream int64, dat
 	s.out.Plain = append(s.out.Plain, row)
 }
 
-// tell names what was told after its first bytes came.
+// tell names a protocol that was recognized after its first bytes.
 //
 // LIMIT: bytes whose protocol only a later round reveals have no name.
 func (s *Shard) tell() {

@@ -345,7 +345,7 @@ func (f *Flow) sequence(s *Shard, d, o *sideStats, dir dissect.Dir, p *Packet) s
 	return f.late(s, o, dir, p, end)
 }
 
-// late names a segment that lies before the highest sequence number seen.
+// late names a segment before the highest sequence number seen.
 func (f *Flow) late(s *Shard, o *sideStats, dir dissect.Dir, p *Packet, end uint32) segmentKind {
 	f.forget(dir)
 	since, fills := int64(-1), false

@@ -87,8 +87,8 @@ type Store struct {
 	closed  bool
 }
 
-// NewStore makes a store in a private folder, which must exist. It keeps rows for a time, and at most
-// about so many bytes.
+// NewStore makes a store in a private folder, which must exist. It keeps rows for a time, and at
+// most about that many bytes.
 func NewStore(dir string, keep time.Duration, most int64) (*Store, error) {
 	for _, name := range []string{"sets", "views"} {
 		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {

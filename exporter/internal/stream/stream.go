@@ -145,7 +145,7 @@ type disorder struct {
 
 var inOrder disorder // of all directions without one; never changed
 
-// own gives h a disorder of its own.
+// own makes a separate disorder for h.
 func (h *half) own() {
 	if h.disorder == &inOrder {
 		h.disorder = &disorder{}

@@ -103,7 +103,7 @@ type Change = workload.Change
 
 type name struct{ namespace, name string }
 
-// New returns a Source, which knows nothing before Run.
+// New returns a Source, which is empty before Run.
 func New(api API, o Options) *Source {
 	if o.Keep <= 0 {
 		o.Keep = 10 * time.Minute

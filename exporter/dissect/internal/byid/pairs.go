@@ -8,7 +8,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// Call is a request with its response, or a message of its own.
+// Call is a request with its response, or a single message.
 type Call[R table.CallRow, N any] struct {
 	X    dissect.Exchange
 	Row  R

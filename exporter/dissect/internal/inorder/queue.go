@@ -103,7 +103,7 @@ func (q *Queue[C]) Remove(c C) {
 	}
 }
 
-// inherit passes the count of given-up requests before c to what follows c.
+// inherit passes the count of dropped requests before c to the request after c.
 func (q *Queue[C]) inherit(c C) {
 	n := c.Asked().ahead
 	if n == 0 {

@@ -125,7 +125,7 @@ func (t *Transfer) keep(p []byte, at int64) {
 	t.waiting = slices.Insert(t.waiting, i, piece{at, bytes.Clone(p)})
 }
 
-// jump goes on at a later position of the file.
+// jump continues at a later position of the file.
 func (t *Transfer) jump(at int64) {
 	if !t.begun {
 		t.from, t.next, t.begun = at, at, true
