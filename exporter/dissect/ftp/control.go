@@ -307,7 +307,7 @@ func (c *call) untold() bool {
 	return !row.Mode.OK
 }
 
-// outcome is what a code says about who is to blame, RFC 959 section 4.2.1.
+// outcome returns the outcome of a code, RFC 959 section 4.2.1.
 func outcome(code int) string {
 	switch {
 	case code < 400:

@@ -43,7 +43,7 @@ func (k *conn) emit(c *call, why string) {
 	k.Conn.Emit(&c.x, row)
 }
 
-// outcome is what a status says about who is to blame (RFC 9051 section 7.1, RFC 5530).
+// outcome returns the outcome of a status (RFC 9051 section 7.1, RFC 5530).
 func outcome(row *Row) string {
 	switch row.Status.V {
 	case "NO", "BAD":

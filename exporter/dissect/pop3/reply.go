@@ -228,7 +228,7 @@ func (k *conn) emit(c *call, why string) {
 	k.Conn.Emit(&c.x, row)
 }
 
-// outcome is what a reply says about who is to blame (RFC 2449 section 8, RFC 3206).
+// outcome returns the outcome of a reply (RFC 2449 section 8, RFC 3206).
 func outcome(row *Row) string {
 	switch {
 	case row.Status.V == ok:
