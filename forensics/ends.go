@@ -239,7 +239,7 @@ func (j *endJoin) merge(ctx context.Context) (made []*ends.Row, err error) {
 	return made, nil
 }
 
-// reading is what one bundle says about an end.
+// reading is one bundle's data about an end.
 func reading(r *ends.Row) string {
 	b := fmt.Appendf(nil, "bundle %d says", r.Bundle)
 	for _, part := range [...][2]string{{" ", "kind"}, {" ", "who"}, {" pod ", "pod"}, {" process ", "process"}, {" pid ", "pid"}, {" on ", "node"}, {", by ", "how_known"}} {

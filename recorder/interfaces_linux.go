@@ -114,7 +114,7 @@ func runInterfaces(ctx context.Context, o Options) (Stats, error) {
 	return s, err
 }
 
-// lacks returns what the recording lacks that was asked for.
+// lacks returns the requested features that the recording lacks.
 func (l *listening) lacks() []string {
 	if l.o.Pin == "" {
 		return nil
@@ -337,7 +337,7 @@ func refuseAll() *unix.SockFprog {
 	return &unix.SockFprog{Len: 1, Filter: &code[0]}
 }
 
-// count reads what the kernel counted since the last call.
+// count reads the kernel's counters since the last call.
 func (l *listening) count() {
 	s, err := unix.GetsockoptTpacketStatsV3(l.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)
 	if err != nil {

@@ -75,7 +75,7 @@ func (h *held) settle(n uint64) {
 	}
 }
 
-// release tells the kernel which records may be overwritten.
+// release marks the records that the kernel may overwrite.
 func (r *recording) release() {
 	ledger := r.progs.Ledger
 	dropped := r.earlier.Failed + r.earlier.Unread
@@ -115,7 +115,7 @@ func (r *recording) turnSource() {
 	}
 }
 
-// seriesTag tells ids of one series from those of another in a ledger.
+// seriesTag distinguishes ids of one series from those of another in a ledger.
 func seriesTag(series string) uint64 { return hash64(series) << 40 }
 
 func hash64(texts ...string) uint64 {

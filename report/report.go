@@ -79,7 +79,7 @@ func Build(ctx context.Context, c *forensics.Case, o Options) (*value.Report, er
 	return masked(r, o.Mask)
 }
 
-// basisOf collects what the report is made from.
+// basisOf collects the inputs of the report.
 func (o *Options) basisOf(c *forensics.Case) (*value.Basis, error) {
 	if o.basis != nil {
 		return o.basis, nil

@@ -21,7 +21,7 @@ type source interface {
 	close()
 }
 
-// leafOf is the leaf of what a source is at.
+// leafOf is the leaf of a source's current element.
 func leafOf(k Key, s source) Hash {
 	var t Tree
 	s.groups(s.head(), func(g int, content ...[]byte) { t.Add(groupLeaf(k.salt(g), content...)) })

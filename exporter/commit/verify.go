@@ -204,7 +204,7 @@ func (r *reader) leaves() func() (*Known, error) {
 	}
 }
 
-// step goes to the next packet or row, which was made of the original's.
+// step advances to the next packet or row, which was made of the original's.
 func (r *reader) step(index uint64) error {
 	if r.derived == nil {
 		return fmt.Errorf("%w: there is no file for what was made of %d", ErrProof, index)
@@ -216,8 +216,8 @@ func (r *reader) step(index uint64) error {
 	return err
 }
 
-// changed is the leaf of what was changed: from its groups that are as they were, and the hashes of
-// the others.
+// changed is the leaf of a changed packet or row: from its unchanged groups, and the hashes of the
+// others.
 func (r *reader) changed() Hash {
 	rule, head, n := r.uvarint(maxRules), r.uvarint(maxHead), r.uvarint(maxGroups)
 	var t Tree

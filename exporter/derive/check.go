@@ -170,7 +170,7 @@ func (c *checking) holds(s string) bool {
 	return hit
 }
 
-// row marks what a row still holds.
+// row marks the values that a row still contains.
 func (c *checking) row(name string, r *row, list []found, column string) {
 	call := r.table == "calls"
 	if len(list) == 0 && column == "" && !call {

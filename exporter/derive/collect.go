@@ -133,7 +133,7 @@ func collect(ctx context.Context, tables map[string][]string, p Policy, s *secre
 	return walkTables(ctx, then, visitor)
 }
 
-// row takes what was found in one row.
+// row adds the findings of one row.
 func (s *secrets) row(r *row, list []found, p Policy) {
 	body, isBody := r.hash("sha256")
 	isBody = isBody && r.table == "bodies"

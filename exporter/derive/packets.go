@@ -112,7 +112,7 @@ func (w *worker) packet(x *item) {
 	w.take(s, x.bit)
 }
 
-// target replaces what the tables say of a packet.
+// target replaces the values that the tables have from a packet.
 func (w *worker) target(t *target, x *item) {
 	if t.blank >= 0 {
 		w.place(x, 0, strings.Repeat(string(fill), len(x.payload)), t.blank)
@@ -166,7 +166,7 @@ func (w *worker) place(x *item, at int, with string, rule int32) {
 	}
 }
 
-// copy replaces in a packet what was replaced in others with the same sequence numbers.
+// copy replaces in a packet the bytes that were replaced in others with the same sequence numbers.
 func (w *worker) copy(x *item) {
 	c := w.copies[x.way.anywhere()]
 	if c == nil || int32(c.reach-x.seq) <= 0 {

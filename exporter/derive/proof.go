@@ -160,7 +160,7 @@ func verifyRows(b *bundle.Bundle, d *bundle.Derived, c *seal.Commitments) (list 
 	return list
 }
 
-// stated is what a derived bundle says of itself.
+// stated has the statements of a derived bundle about itself.
 func stated(d *bundle.Derived) string {
 	text := d.Kind + " from " + d.From.Name
 	if d.From.TagManifest != nil {

@@ -153,7 +153,7 @@ func (x *redaction) round(ctx context.Context, output string) (report *Report, a
 	return &Report{Derived: *d, Values: len(x.s.search.values), Manifest: m, Warnings: x.warnings()}, false, nil
 }
 
-// warnings are what a person should know of a redaction that succeeded.
+// warnings are the warnings about a redaction that succeeded.
 func (x *redaction) warnings() []string {
 	list := []string{}
 	if x.counts.Unchanged == 0 && x.counts.Changed > 0 {

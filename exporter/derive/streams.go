@@ -111,7 +111,7 @@ func (w *worker) drain(s *stream) {
 	}
 }
 
-// skip gives up the bytes before the first segment that waits.
+// skip stops waiting for the bytes before the first segment that waits.
 func (w *worker) skip(s *stream) {
 	if len(s.ahead) == 0 {
 		return
@@ -228,7 +228,8 @@ func (w *worker) put(s *stream, b *bit, seq uint32, n *needle) {
 	s.done = append(s.done, x)
 }
 
-// again replaces in a segment what was replaced in others with the same sequence numbers.
+// again replaces in a segment the bytes that were replaced in others with the same sequence
+// numbers.
 func (w *worker) again(s *stream, b *bit) {
 	for _, x := range s.done {
 		w.apply(x, b.index, b.at, b.seq, uint32(len(b.payload)))

@@ -100,7 +100,7 @@ func (c *Conn) Keep(n int) int {
 	return n
 }
 
-// shed gives up something of the dissector, if it has anything.
+// shed frees memory of the dissector, if it has any.
 func (c *Conn) shed() bool {
 	switch {
 	case c.d != nil:

@@ -115,7 +115,7 @@ func (c *Conn) Unaffected(x *Exchange, dirs ...Dir) {
 // it are missing, but none after the first one that is read.
 func (c *Conn) Starting() bool { return c.starting }
 
-// resync tells the dissector that its position was lost.
+// resync reports to the dissector that its position was lost.
 func (c *Conn) resync(dir Dir, why Loss) {
 	c.losses.add(dir, why)
 	c.sides[dir].lossy = true

@@ -177,7 +177,7 @@ func (j *judge) readVantage(ctx context.Context) error {
 	return err
 }
 
-// readPolicies lists what was in force while recording.
+// readPolicies lists the policies in force while recording.
 func (j *judge) readPolicies() {
 	var list []string
 	add := func(format string, args ...any) {

@@ -167,7 +167,7 @@ func (f *Finder) once(how reading, s string, do func(t *task)) {
 	f.texts++
 }
 
-// value reports a value without the word before it, such as Bearer, and what is inside it.
+// value reports a value without the word before it, such as Bearer, and the values inside it.
 func (f *Finder) value(kind, v, whole string) {
 	bare := strings.Trim(v, `"'`)
 	if scheme, rest, ok := strings.Cut(bare, " "); ok && isScheme(strings.ToLower(scheme)) {

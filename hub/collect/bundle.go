@@ -127,7 +127,7 @@ func sweep(node string) error {
 	return err
 }
 
-// source is the folder to make a bundle of: what was received, or a ring that only states the gap.
+// source is the folder to make a bundle of: the received part, or a ring that only states the gap.
 func (p Part) source(n resource.Node) string {
 	if _, err := os.Stat(filepath.Join(p.Held(), "seals.jsonl")); err == nil && n.State != resource.Failed {
 		return p.Held()
@@ -135,7 +135,7 @@ func (p Part) source(n resource.Node) string {
 	return filepath.Join(p.node(), "absent")
 }
 
-// state makes the ring that only states the gap, unless dir is what was received.
+// state makes the ring that only states the gap, unless dir is the received part.
 func (c *Collector) state(dir string, p Part, n resource.Node) error {
 	if dir == p.Held() {
 		return nil

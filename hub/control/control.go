@@ -243,7 +243,7 @@ func (c *Controller) Find(name string) (*resource.Snapshot, string, error) {
 	return s, filepath.Join(dir, "bundles"), err
 }
 
-// delete ends what is being done for a snapshot, removes its files, and lets the API remove it.
+// delete ends the work on a snapshot, removes its files, and lets the API remove it.
 func (c *Controller) delete(ctx context.Context, s *resource.Snapshot) error {
 	c.mu.Lock()
 	r := c.runs[s.UID]

@@ -56,8 +56,8 @@ type granted struct {
 	at time.Time
 }
 
-// grant asks what a token may get of a snapshot. A client asks for many files at once, and for each of them Kubernetes
-// would be asked once for each namespace.
+// grant determines the rights of a token to a snapshot. A client asks for many files at once, and
+// for each of them Kubernetes would be asked once for each namespace.
 func (h *handler) grant(ctx context.Context, token string, what Content) (Grant, error) {
 	key := sha256.Sum256([]byte(token + "\x00" + what.Resource + "\x00" + what.Name))
 	h.mu.Lock()

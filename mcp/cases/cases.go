@@ -97,7 +97,7 @@ func (k *Cases) LiveAfter(ctx context.Context, after int64) (c *forensics.Case, 
 	return c, cut, release, err
 }
 
-// isLive reports whether a db is what is recorded now.
+// isLive reports whether a db is the live traffic.
 func isLive(name string) bool {
 	return strings.HasPrefix(name, "live") && !strings.Contains(name, "/")
 }

@@ -92,7 +92,7 @@ func (c *config) offer(k known) {
 	}
 }
 
-// reject keeps what is in force, because a version cannot be applied.
+// reject keeps the version in force, because another cannot be applied.
 func (c *config) reject(k known, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -173,7 +173,7 @@ func writeDurably(path string, text []byte) (err error) {
 	return d.Sync()
 }
 
-// state is what the hub learns.
+// state is the state that is reported to the hub.
 func (c *config) state() pins.Config {
 	c.mu.Lock()
 	defer c.mu.Unlock()

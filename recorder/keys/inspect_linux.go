@@ -141,7 +141,7 @@ func inspect(files map[fileID]*looked, r *running, always bool, layouts string) 
 	return list
 }
 
-// need says what to do to read keys.
+// need describes how to make keys readable.
 func (x *looked) need() string {
 	switch {
 	case x.keys == Learns:

@@ -257,7 +257,7 @@ func (o *observer) decodeAs(ids []string) (flags []string) {
 	return flags
 }
 
-// compare compares what a call states with what the tool states in its packets.
+// compare compares the facts of a call with the tool's facts about its packets.
 func (o *observer) compare(id string, frames map[string]frame) {
 	s := o.stated[id]
 	out := &value.Rechecked{Call: id}
@@ -299,7 +299,7 @@ func (o *observer) unknown(s *tally.Stated, facts int) string {
 	return fmt.Sprintf("tshark states nothing about %s in its packets", s.Protocol)
 }
 
-// values returns what the tool states about a fact in the packets of a call.
+// values returns the tool's values of a fact in the packets of a call.
 func (o *observer) values(id string, f fact, frames map[string]frame) (list []string) {
 	for _, at := range o.places[id] {
 		for _, field := range f.fields {

@@ -65,7 +65,7 @@ func (b *builder) windowCoverage() (forensics.Coverage, error) {
 	return b.c.Coverage(0, 0)
 }
 
-// losses lists what was not recorded, as clauses.
+// losses lists the unrecorded traffic, as clauses.
 func (c Coverage) losses() (out []string) {
 	if c.Gaps > 0 {
 		s := "the recording has " + plural.Count(c.Gaps, "coverage gap", "coverage gaps") + " (" + value.And(c.Reasons) + ")"
@@ -83,7 +83,7 @@ func (c Coverage) losses() (out []string) {
 	return out
 }
 
-// unread lists what was recorded and could not be read, as clauses.
+// unread lists the recorded traffic that could not be read, as clauses.
 func (c Coverage) unread() (out []string) {
 	if c.Sealed > 0 {
 		out = append(out, fmt.Sprintf("%s of %s could not be decrypted", plural.Thousands(c.Sealed), plural.Count(c.All, "connection", "connections")))
@@ -145,7 +145,7 @@ func sentence(s string) string {
 	return strings.ToUpper(s[:1]) + s[1:] + "."
 }
 
-// coverage lists what was not recorded.
+// coverage lists the unrecorded traffic.
 func (b *builder) coverage(*templates.Section) (value.Section, string) {
 	s := value.Section{Title: "What was not recorded", Statements: []value.Statement{{ID: "coverage-words", Text: b.cov.NotRecorded()}}}
 	t := &value.Table{ID: "coverage-table", Title: "What the recording can and cannot show", Queries: b.number(value.Query{Command: "pcapsule info " + b.paths + " --json"}),

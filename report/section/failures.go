@@ -103,7 +103,7 @@ func outcome(status string) string {
 	return value.Text(strings.ReplaceAll(status, "_", " "))
 }
 
-// originWords says what an origin of failures was.
+// originWords describes an origin of failures.
 func originWords(o origin) string {
 	status := ""
 	if o.Status != "" {

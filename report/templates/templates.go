@@ -266,7 +266,7 @@ func (p *parser) section(n *yaml.Node) (s Section) {
 	return s
 }
 
-// complete checks what a section that asks a question must have.
+// complete checks the required keys of a section with a question.
 func (p *parser) complete(n *yaml.Node, s *Section) {
 	fields := make([]string, len(s.Columns))
 	for i, c := range s.Columns {

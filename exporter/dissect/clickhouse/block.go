@@ -87,7 +87,7 @@ func (k *conn) readBlock(in *dissect.Input, at int) (int, error) {
 	return n, nil
 }
 
-// unread gives up a block with a type that is not known. at is after the n bytes that were read.
+// unread ends the reading of a block with an unknown type. at is after the n bytes that were read.
 func (k *conn) unread(in *dissect.Input, at int, x *incoming, n int) (int, error) {
 	if x.call != nil {
 		x.call.row.Partial = true
@@ -156,7 +156,7 @@ func (k *conn) readFrame(in *dissect.Input, at int, x *incoming) (int, error) {
 	return whole, nil
 }
 
-// finish takes what a whole block says.
+// finish adds the values of a whole block.
 func (k *conn) finish(dir dissect.Dir, x *incoming) {
 	c, d := x.call, &x.d
 	if c == nil || !x.shown {

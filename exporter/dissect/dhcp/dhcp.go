@@ -144,7 +144,7 @@ func parse(b []byte) (message, bool) {
 	return parse6(b)
 }
 
-// merge sets what the response states.
+// merge sets the fields of the response.
 func (r *Row) merge(s *Row) {
 	for _, p := range [...]struct{ to, from *table.Opt[string] }{{&r.Client, &s.Client}, {&r.Hostname, &s.Hostname}, {&r.Server, &s.Server}, {&r.Relay, &s.Relay}, {&r.Mask, &s.Mask},
 		{&r.Domain, &s.Domain}, {&r.BootServer, &s.BootServer}, {&r.BootFile, &s.BootFile}, {&r.StatusMessage, &s.StatusMessage}} {
@@ -158,7 +158,7 @@ func (r *Row) merge(s *Row) {
 	}
 }
 
-// fill sets what the row of a call says about its end.
+// fill sets the columns about the end of a call.
 func fill(c *call, why string) {
 	row := c.Row
 	row.Method = table.Some(row.Type)

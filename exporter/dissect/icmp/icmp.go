@@ -139,7 +139,7 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 	return len(b), nil
 }
 
-// judge records what is wrong with a message.
+// judge records the errors of a message.
 func (k *conn) judge(c *call, m *reader, b []byte, whole bool) {
 	c.partial = c.partial || !whole
 	switch {

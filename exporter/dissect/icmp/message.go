@@ -18,7 +18,7 @@ type reader struct {
 	bad bool // lengths inside the message contradict each other
 }
 
-// pairKey is what a request and its reply share.
+// pairKey has the fields that a request and its reply share.
 func (m *reader) pairKey(k kind) uint64 {
 	if !k.sequence { // RFC 4620 section 4: the nonce
 		m.Skip(4)

@@ -111,7 +111,7 @@ func (k *conn) client1(in *dissect.Input, at int) (int, error) {
 	return n, nil
 }
 
-// reading is the command that the client sends. It may have been given up.
+// reading is the command that the client sends. It may have been dropped.
 func (k *conn) reading() *call {
 	if k.cmd == nil {
 		k.cmd = &call{row: &Row{Command: "UNKNOWN"}, gap: true}

@@ -96,8 +96,8 @@ func summary(row *Row, why string) string {
 // inNames is the base64 of mailbox names.
 var inNames = base64.NewEncoding("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,").WithPadding(base64.NoPadding)
 
-// mailbox decodes the modified UTF-7 of a mailbox's name (RFC 3501 section 5.1.3). What is not that
-// stays as it is.
+// mailbox decodes the modified UTF-7 of a mailbox's name (RFC 3501 section 5.1.3). Other text is
+// unchanged.
 func mailbox(name []byte) []byte {
 	if string(name) == "INBOX" || strings.EqualFold(string(name), "INBOX") {
 		return []byte("INBOX")

@@ -91,7 +91,7 @@ func (k *conn) waiting() (oldest *call) {
 	return oldest
 }
 
-// pass gives up the commands whose response was lost: the server answered a later one.
+// pass ends the commands whose response was lost: the server answered a later one.
 func (k *conn) pass(answered *call) {
 	var lost []*call
 	for c := range k.Oldest(k.Len()) {
@@ -296,7 +296,7 @@ func (k *conn) answer(in *dissect.Input, at, n int, tag, status string, text []b
 	}
 }
 
-// learn notes what a command changes for later ones.
+// learn notes the effects of a command on later ones.
 func (k *conn) learn(row *Row) {
 	switch row.Command {
 	case "LOGIN", "AUTHENTICATE":

@@ -9,7 +9,7 @@ import (
 
 const maxSummary = 300
 
-// fill sets what the row of a call says about its end.
+// fill sets the columns about the end of a call.
 func fill(c *call, why string) {
 	row := c.Row
 	row.Method, row.Path = table.Some(row.Type), row.Service

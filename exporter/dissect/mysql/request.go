@@ -55,7 +55,7 @@ func (k *conn) mayWait(o *source) bool {
 	return k.c.Info.RolesKnown && !k.queue.Lost() && !o.in.End && !o.packed && len(o.in.Data)-o.at < maxWait
 }
 
-// begin finds where in the connection its first message stands.
+// begin finds the position of the first message in the connection.
 func (k *conn) begin(o *source, seq byte, size int, b []byte) {
 	k.phase = phaseCommand
 	switch greeting, _ := isGreeting(b, size); {

@@ -253,7 +253,7 @@ func (k *conn) Shed() bool {
 	return true
 }
 
-// forget gives up what is known of subscriptions.
+// forget drops the known subscriptions.
 func (k *conn) forget() {
 	k.c.Release(k.subsHave)
 	k.subs, k.subjects, k.patterns, k.subsHave, k.begun = nil, nil, nil, 0, false

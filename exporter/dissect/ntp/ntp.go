@@ -144,7 +144,7 @@ func (k *conn) answered(in *dissect.Input, m *message, c *call) {
 	k.End(c, "")
 }
 
-// fill sets what the row of a call says about its end.
+// fill sets the columns about the end of a call.
 func fill(c *call, why string) {
 	row := c.Row
 	row.Method = table.Some(row.Mode)

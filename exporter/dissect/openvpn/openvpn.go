@@ -239,7 +239,7 @@ func (k *conn) wait(e *exchange, in *dissect.Input, id uint32, from, to int) {
 	p[id] = piece{append([]byte(nil), in.Data[from:to]...), at}
 }
 
-// lose gives up the TLS of an exchange.
+// lose drops the TLS of an exchange.
 func (k *conn) lose(e *exchange) {
 	e.lost, k.row.Lost = true, true
 	k.c.Anomaly("control_lost", "control packets are missing: the TLS inside is not read any further", 0)

@@ -114,7 +114,7 @@ func (c *call) state(status string, text []byte) {
 	}
 }
 
-// learn notes what a reply changes for later commands.
+// learn notes the effects of a reply on later commands.
 func (k *conn) learn(c *call) {
 	row := c.row
 	switch row.Command {

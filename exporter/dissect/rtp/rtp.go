@@ -142,7 +142,7 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 	return len(b), nil
 }
 
-// room gives up the oldest source if there are too many.
+// room ends the oldest source if there are too many.
 func (k *conn) room() {
 	if len(k.order) >= maxSources {
 		k.Shed()

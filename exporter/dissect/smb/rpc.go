@@ -17,7 +17,8 @@ const (
 	rpcHead    = 16
 )
 
-// pipe reads the head of a message of DCE/RPC in what is written to or read from a file: n bytes at a position of m.
+// pipe reads the head of a message of DCE/RPC in data that is written to or read from a file: n
+// bytes at a position of m.
 func (k *conn) pipe(in *dissect.Input, c *call, m *message, at int, n int64) {
 	if c.row.ShareType.OK && c.row.ShareType.V != "pipe" || n < rpcHead || at < 0 || at >= len(m.b) {
 		return

@@ -203,7 +203,7 @@ func (c *call) note(k *conn, code int) {
 	}
 }
 
-// lose gives up a command whose reply will not be known.
+// lose ends a command whose reply will not be known.
 func (k *conn) lose(s *step, why string) {
 	k.remove(s)
 	c := s.call

@@ -146,7 +146,7 @@ func (k *conn) response(in *dissect.Input, m *message, id key) {
 	k.End(c, "")
 }
 
-// merge sets what the response states.
+// merge sets the fields of the response.
 func (r *Row) merge(s *Row) {
 	r.ErrorStatus, r.ErrorIndex, r.Report = s.ErrorStatus, s.ErrorIndex, s.Report
 	if s.Variables.OK {

@@ -127,7 +127,7 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 // Close implements dissect.Dissector.
 func (k *conn) Close(why dissect.End) { k.cut(why.CallError()) }
 
-// cut emits what was read of a request, if anything.
+// cut emits the read part of a request, if any.
 func (k *conn) cut(why string) bool {
 	if k.done || !k.x.HasRequest() && !k.x.HasResponse() {
 		return false

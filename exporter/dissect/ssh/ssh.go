@@ -354,7 +354,8 @@ func choose(client, server string) table.Opt[string] {
 	return table.Opt[string]{}
 }
 
-// detect looks for a version line. Both sides send one, so it does not tell who is the client.
+// detect looks for a version line. Both sides send one, so it does not show which side is the
+// client.
 func detect(_ dissect.Dir, head []byte) dissect.Verdict {
 	for _, prefix := range []string{"SSH-2.0-", "SSH-1.99-", "SSH-1.5-", "SSH-1.3-"} {
 		if after, ok := bytes.CutPrefix(head, []byte(prefix)); ok {

@@ -72,7 +72,7 @@ func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 	return dissect.No
 }
 
-// detectOnPort accepts what a client sends to the port of the browser.
+// detectOnPort accepts a client's requests to the port of the browser.
 func detectOnPort(dir dissect.Dir, head []byte) dissect.Verdict {
 	if _, ok := parseRequest(head); dir == dissect.ToServer && ok || dir == dissect.ToClient && isResponse(head) {
 		return dissect.Yes

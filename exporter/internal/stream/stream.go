@@ -369,7 +369,7 @@ func (c *Conn) tail(dir uint8, h *half, last *Segment) {
 	}
 }
 
-// last is the end of what the direction is known to have sent.
+// last is the end of the bytes that the direction is known to have sent.
 func (h *half) last() uint32 {
 	end := h.next
 	if h.hasAck && h.started && before(end, h.acked) {

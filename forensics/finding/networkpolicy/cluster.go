@@ -187,7 +187,8 @@ func (k *cluster) cover(rows []object) {
 
 func (k *cluster) covers(namespace string) bool { return k.covered[""] || k.covered[namespace] }
 
-// changes are the times at which what the dumps show may change, for the judgement of connections.
+// changes are the times at which the state in the dumps may change, for the judgement of
+// connections.
 func (k *cluster) changes() []int64 {
 	var out []int64
 	for _, list := range k.policies {
@@ -260,8 +261,8 @@ func (k *cluster) policiesAt(at int64) []netpol.Policy {
 	return k.list
 }
 
-// age says what the dumps show about the age of policies at a time. likely is true if the specs may
-// have been others.
+// age describes the age of policies at a time, as far as the dumps show it. likely is true if the
+// specs may have been others.
 func (k *cluster) age(names []string, at int64) (text string, likely bool) {
 	var made []string
 	for _, key := range k.names {

@@ -66,7 +66,7 @@ func find(ctx context.Context, l *finding.Look) error {
 	return nil
 }
 
-// what says what a file is. other is its type and side.
+// what describes a file. other is its type and side.
 func what(kind, other string) string {
 	other, side, _ := strings.Cut(other, " ")
 	direction := "downloaded"

@@ -43,7 +43,7 @@ func (d *DB) Aside(ctx context.Context) (*DB, error) {
 	return &DB{database: d.database, kind: d.kind, aside: a}, nil
 }
 
-// take waits until nobody reads from the connection.
+// take waits until the connection is free.
 func (a *aside) take(ctx context.Context) error {
 	select {
 	case _, open := <-a.turn:

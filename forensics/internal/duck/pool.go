@@ -201,7 +201,7 @@ func (p *pool) wear(w *process, err error) {
 	w.spent = true
 }
 
-// shrink ends workers beside the first that nobody has used for a while.
+// shrink ends workers except the first that were not used for a while.
 func (p *pool) shrink() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -248,7 +248,7 @@ func (p *pool) setMasks(m *wire.Masks) {
 	p.masks = m.Append(nil)
 }
 
-// close ends the workers that nobody uses; the others end when they are given back.
+// close ends the unused workers; the others end when they are returned.
 func (p *pool) close() error {
 	p.mu.Lock()
 	if p.closed {

@@ -275,7 +275,7 @@ func (p *Writer) speaker(x *keys.Plain) (ring.InterfaceID, error) {
 	return id, nil
 }
 
-// identify returns what is known of a process, in the same form as for packets.
+// identify returns the known fields of a process, in the same form as for packets.
 func (p *Writer) identify(x *keys.Plain) workload.InterfaceComment {
 	container, pod := workload.ParseCgroup(x.Cgroup)
 	var c workload.InterfaceComment

@@ -167,7 +167,7 @@ func (r *Request) verb(x *content.Exchange) {
 	r.Verb = content.Some(verb)
 }
 
-// answer reads the Status of a failure, the events of a watch, and the name of what was created.
+// answer reads the Status of a failure, the events of a watch, and the name of a created object.
 func (r *Request) answer(x *content.Exchange) {
 	if !x.Response.JSON() {
 		return

@@ -118,7 +118,7 @@ func (q *Queue[C]) inherit(c C) {
 	}
 }
 
-// before is where the requests that were given up before the next one to answer are counted.
+// before is the counter of requests that were dropped before the next one to answer.
 func (q *Queue[C]) before() *int64 {
 	for _, c := range q.All() {
 		if a := c.Asked(); a.ahead > 0 || c.Waits() {
@@ -245,7 +245,7 @@ func (q *Queue[C]) Shed() bool {
 	return false
 }
 
-// skip counts the responses to c, which is given up.
+// skip counts the responses to c, which is dropped.
 func (q *Queue[C]) skip(c C) {
 	if !c.Waits() {
 		return

@@ -155,7 +155,7 @@ func (t *Transfer) first() {
 	t.write(w.data, w.at)
 }
 
-// skip gives up waiting for the bytes before the first run. It reports whether there is one.
+// skip stops waiting for the bytes before the first run. It reports whether there is one.
 func (t *Transfer) skip() bool {
 	if len(t.waiting) == 0 {
 		return false
