@@ -65,7 +65,7 @@ func (p *Packet) Decode(b []byte) ([]byte, bool) {
 	return b[PacketHeader : PacketHeader+int(p.Cap)], true
 }
 
-// Ends are the two ends of a socket. Local is zero if the socket has no address of its own.
+// Ends are the two ends of a socket. Local is zero if the socket has no local address.
 type Ends struct {
 	Version               uint8 // 4 or 6; 0 if unknown
 	LocalPort, RemotePort uint16

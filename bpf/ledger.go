@@ -13,12 +13,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// LedgerVersion is the version of what stands in ring buffers and ledgers. Raise it with any
-// change of src/packets.h or of this file: a recorder does not read those of another version.
+// LedgerVersion is the version of the content of ring buffers and ledgers. Raise it with any change
+// of src/packets.h or of this file: a recorder does not read those of another version.
 const LedgerVersion = 1
 
-// Ledger is memory of the kernel in which the reader of a ring buffer notes how far it is, so
-// that the next recorder goes on there if this one is killed. It is for one goroutine.
+// Ledger is memory of the kernel in which the reader of a ring buffer notes how far it is, so that
+// the next recorder continues there if this one is killed. It is for one goroutine.
 type Ledger struct {
 	m     *ebpf.Map
 	mem   []byte

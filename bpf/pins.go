@@ -262,9 +262,9 @@ func (p *Pins) pin(coll *ebpf.Collection, ownersKept bool) (*Ledger, error) {
 	return l, nil
 }
 
-// place gives a hook its program: the link of an earlier recorder goes on with it, without a
-// moment in between. Links that cannot be changed, and those of another control group, are
-// followed by a new one; both are there for a moment.
+// place gives a hook its program: the link of an earlier recorder continues with it, without a
+// moment in between. Links that cannot be changed, and those of another control group, are followed
+// by a new one; both are there for a moment.
 func (p *Pins) place(name string, prog *ebpf.Program, cgroup string, attach func() (link.Link, error)) error {
 	path := filepath.Join(p.dir, hooksFolder, name)
 	if old, err := link.LoadPinnedLink(path, nil); err == nil {

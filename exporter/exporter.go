@@ -73,7 +73,7 @@ type Options struct {
 // DefaultMemory is the memory that a run stays below unless Options say otherwise.
 const DefaultMemory = int64(memory.Default)
 
-// HeapLimit is what Go's collector should keep to in a run that stays below memory, for
+// HeapLimit is the limit for Go's collector in a run that stays below memory, for
 // debug.SetMemoryLimit.
 func HeapLimit(bytes int64) int64 { return memory.Limit(bytes).Heap() }
 
@@ -86,7 +86,7 @@ type Progress struct {
 	Stage                 string // reading or finishing
 }
 
-// ErrNoInput means that no capture was given or found.
+// ErrNoInput means that there is no capture.
 var ErrNoInput = read.ErrNoInput
 
 // InputError is an input that cannot be used.
@@ -247,8 +247,8 @@ func pipe(ctx context.Context, reads func(round.Pool) (*read.Reader, error), pla
 	return reader, context.Cause(ctx)
 }
 
-// explained returns a function that tells how certain protocols other than QUIC are that a datagram is
-// theirs, from either side.
+// explained returns a function that reports how certain protocols other than QUIC are that a
+// datagram is theirs, from either side.
 func explained(protocols []*dissect.Protocol) func([]byte) read.Explanation {
 	var detect []func(dissect.Dir, []byte) dissect.Verdict
 	for _, p := range protocols {

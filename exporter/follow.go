@@ -71,7 +71,7 @@ type Live struct {
 var ErrLiveEnded = errors.New("the live run has ended")
 
 // Follow begins to follow a ring. The run ends with ctx or Close, and keeps its parts in a private
-// temporary folder, which Close removes; what a killed program left is removed by the next one.
+// temporary folder, which Close removes; the next program removes the folder of a killed one.
 func Follow(ctx context.Context, dir string, o FollowOptions) (*Live, error) {
 	if _, err := ring.Open(dir); err != nil {
 		return nil, err
@@ -185,13 +185,14 @@ func (l *Live) Wait(ctx context.Context, after int64) (bundle.LiveCut, error) {
 	}
 }
 
-// View makes a bundle of the rows of the last so much time, or of all that is kept if last is 0, with
-// what is still open. It returns bundle.ErrNothingLive if there is nothing.
+// View makes a bundle of the rows of the time last, or of all rows that are kept if last is 0, with
+// open calls. It returns bundle.ErrNothingLive if there is nothing.
 func (l *Live) View(last time.Duration) (*bundle.LiveView, error) {
 	return l.view(live.Request{Last: last})
 }
 
-// Since makes a bundle of the rows that were finished after a cut, for those who saw the ones before.
+// Since makes a bundle of the rows that were finished after a cut, for callers that have the ones
+// before.
 func (l *Live) Since(cut int64) (*bundle.LiveView, error) {
 	return l.view(live.Request{Finished: true, After: cut})
 }

@@ -73,7 +73,7 @@ func (c *comparison) run(ctx context.Context) error {
 }
 
 // readme compares README.html, which people open in a browser, with that of bundle.json. Only the
-// release that wrote it can tell.
+// release that wrote it can compare it.
 func (c *comparison) readme() error {
 	if !c.same {
 		c.unproven(readmePath)

@@ -16,7 +16,8 @@ import (
 // columns of the parts with rows. A statement that names another column gets it as a null, see narrow;
 // KFL compiles it as absent.
 
-// callParts are the parts of table calls: those with rows, of each bundle, and what the others tell.
+// callParts are the parts of table calls: those with rows, of each bundle, and the columns of the
+// others.
 type callParts struct {
 	rows  [][]string    // a bundle without calls has none
 	empty [][]string    // the parts without rows, which have all columns

@@ -33,7 +33,7 @@ const (
 	leastAbove    = 512 << 20 // memory of the database processes above a small limit
 )
 
-// Opener opens one bundle, or what a live run shows as one.
+// Opener opens one bundle, or a view of a live run as one.
 type Opener func(path string, o bundle.OpenOptions) (*bundle.Bundle, error)
 
 // Options define how to open a case. The zero value is valid.
@@ -325,7 +325,7 @@ var (
 // Guard bounds the memory of the database processes of several cases together.
 type Guard = duck.Guard
 
-// NewGuard makes a guard for cases whose database processes may hold ceiling bytes together.
+// NewGuard makes a guard for cases whose database processes together may use ceiling bytes.
 func NewGuard(ceiling int64) *Guard { return duck.NewGuard(ceiling) }
 
 // SyntaxError is SQL that does not parse, with the place.

@@ -157,8 +157,8 @@ func (c *Case) readCoverage() ([]stretch, error) {
 	return out, nil
 }
 
-// Redactions says how values were removed from bundles of the case, without repetitions. That a value is
-// not there then proves nothing.
+// Redactions lists how values were removed from bundles of the case, without repetitions. The
+// absence of a value then proves nothing.
 func (c *Case) Redactions() (out []string) {
 	for _, b := range c.bundles {
 		for _, l := range b.Manifest.Derived.Lacks() {

@@ -26,7 +26,7 @@ const (
 // betterColumns are the columns of calls that another bundle may know better.
 var betterColumns = []string{"src_id", "dst_id", "src_ip", "src_port", "dst_ip", "dst_port"}
 
-// betterEnds says which calls have ends of another bundle.
+// betterEnds lists the calls that have ends of another bundle.
 type betterEnds struct {
 	replaced       [][]string // by bundle: the columns of calls that some of its rows have from another bundle
 	made, contrary int64      // rows of madeTable and contraryTable
@@ -69,8 +69,9 @@ type addresses struct {
 	port [2]int64
 }
 
-// endsSQL lists each copy with the row that represents it, both with their ends and what decides who
-// knows the client best. A bundle may have the client and the server of a call turned.
+// endsSQL lists each copy with the row that represents it, both with their ends and the columns
+// that decide which one knows the client best. A bundle may have the client and the server of a
+// call swapped.
 const endsSQL = `WITH t AS (SELECT bundle, call_no, src_id, dst_id, src_ip, src_port, dst_ip, dst_port FROM (%[1]s)),
 	e AS (SELECT bundle, endpoint_id, kind, how_known, owner_guess FROM (%[2]s)),
 	p AS (SELECT o.bundle, o.call_no, o.src_id AS s, o.dst_id AS d, o.src_ip AS si, o.src_port AS sp, o.dst_ip AS di, o.dst_port AS dp, m.bundle AS b, m.src_id AS ms, m.dst_id AS md, m.src_ip AS msi, m.src_port AS msp, m.dst_ip AS mdi, m.dst_port AS mdp,
@@ -238,7 +239,7 @@ func (j *endJoin) merge(ctx context.Context) (made []*ends.Row, err error) {
 	return made, nil
 }
 
-// reading is what one bundle says about an end.
+// reading is one bundle's data about an end.
 func reading(r *ends.Row) string {
 	b := fmt.Appendf(nil, "bundle %d says", r.Bundle)
 	for _, part := range [...][2]string{{" ", "kind"}, {" ", "who"}, {" pod ", "pod"}, {" process ", "process"}, {" pid ", "pid"}, {" on ", "node"}, {", by ", "how_known"}} {

@@ -10,7 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// Keys defines what happens to the secrets that decrypt a slice's packets.
+// Keys defines how the secrets that decrypt a slice's packets are treated.
 type Keys string
 
 // Values of Keys.

@@ -105,8 +105,8 @@ type Explanation struct {
 	Text  string   `json:"-"` // the same as text
 }
 
-// Explain returns how a query would be run. It runs nothing itself except what conditions on XML
-// need. Its errors are those of Query.
+// Explain returns how a query would be run. It runs nothing itself except queries that conditions
+// on XML need. Its errors are those of Query.
 func (c *Case) Explain(ctx context.Context, q Query) (*Explanation, error) {
 	if q.SQL != "" {
 		return nil, usagef("SQL has its own explanation: write EXPLAIN before it")

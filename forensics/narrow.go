@@ -190,14 +190,14 @@ func (c *Case) short(p *plan, sql string, args []any, do func(db *duck.DB, sql s
 	return do(c.withAbsent(p.db, p.facts), sql, args)
 }
 
-// Limits of what is remembered of SQL that passed the gate.
+// Limits of the memory for SQL that passed the gate.
 const (
 	maxGated    = 512      // texts
 	maxGatedSQL = 16 << 10 // bytes of one
 )
 
-// gated remembers which SQL passed the gate, because most questions have the same few hundred
-// texts with other values, and parsing one takes a turn of the worker and a tree in JSON. The
+// gated remembers which SQL passed the gate, because most questions have the same few hundred texts
+// with other values, and parsing one takes a round trip to the worker and a tree in JSON. The
 // tables of a case do not change, except those that a case aside keeps.
 type gated struct {
 	mu    sync.Mutex

@@ -176,5 +176,5 @@ func (c *Case) cursorAfter(p *plan, q *Query, l *lines, row []any, before int64)
 	return c.writeCursor(q, cursor{Key: key}), nil
 }
 
-// keyed reports whether a key tells where a page ends.
+// keyed reports whether a key determines the end of a page.
 func (p *plan) keyed() bool { return len(p.keys) > 0 && p.ordering != "" && p.sliced }

@@ -132,7 +132,7 @@ func (s *numbers) list() string {
 	return string(b)
 }
 
-// next goes to the next marked packet.
+// next advances to the next marked packet.
 func (s *picking) next(m *marks) error {
 	from, to := m.window()
 	for s.rows.Next() {

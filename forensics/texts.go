@@ -25,8 +25,8 @@ type (
 )
 
 // Texts is a search through the texts of a table. Each distinct text of a row group is judged once,
-// so the search costs little more than reading. Texts are unmasked, even in a masked case: the caller
-// must mask what it reports.
+// so the search costs little more than reading. Texts are unmasked, even in a masked case: the
+// caller must mask its results.
 type Texts struct {
 	Table   string // calls or bodies
 	Places  []TextPlace
@@ -126,7 +126,7 @@ func WithProgress(ctx context.Context, p *Progress) context.Context {
 	return context.WithValue(ctx, progressKey{}, p)
 }
 
-// NewTextMemo makes a cache of verdicts with at most the given number of bytes.
+// NewTextMemo makes a cache of verdicts with at most that many bytes.
 func NewTextMemo(bytes int) *TextMemo { return texts.NewMemo(bytes) }
 
 // Types of Rows.

@@ -118,7 +118,7 @@ func (c *Case) source(name string) string { return c.reads(name, eachOnce, nil, 
 // allOf is the SQL for every row of every bundle, as stored.
 func (c *Case) allOf(name string) string { return c.reads(name, storedRows, nil, parquet) }
 
-// extent says which rows of a table to read.
+// extent selects the rows of a table to read.
 type extent int
 
 const (

@@ -26,7 +26,7 @@ var sides = []struct{ column, field string }{{"service", "service"}, {"workload"
 	{"hostname", "hostname"}, {"dns_name", "dns"}, {"ip", "ip"}}
 
 // Why explains why no call in a time matches a KFL filter: which of its conditions matches nothing,
-// and suggestions for misspelt values. It omits what it cannot find out within ctx.
+// and suggestions for misspelt values. It omits reasons that it cannot find within ctx.
 func (c *Case) Why(ctx context.Context, condition string, from, to int64) []string {
 	parts := kfl.Conditions(condition)
 	if len(parts) > maxConditions || c.views["calls"] == nil {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// facts are what the probes answer.
+// facts are the state that the probes report.
 type facts struct {
 	Leader  string `json:"leader"`  // the hub that works
 	Leading bool   `json:"leading"` // this one

@@ -1,5 +1,5 @@
 // Package hub is the program of a cluster that collects the rings of its nodes: it signs the
-// certificates of recorders, serves the resource Snapshot, and hands out the bundles.
+// certificates of recorders, serves the resource Snapshot, and serves the bundles.
 //
 // One hub works at a time; others wait for its Lease.
 package hub

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Dialect is what differs between the engines for which a query is compiled. In a form, @ is the
-// next piece, and $ the variable of a lambda. An empty form is one that the engine lacks.
+// Dialect has the forms that differ between the engines for which a query is compiled. In a form, @
+// is the next piece, and $ the variable of a lambda. An empty form is one that the engine lacks.
 type Dialect struct {
 	Name string
 
@@ -142,8 +142,8 @@ func Dialects() (names []string) {
 }
 
 // SQLIn returns the query as a condition in a dialect, complete with its texts, on a relation that
-// has the columns of the view calls. The error is an *Error, with the place of what the dialect
-// cannot say.
+// has the columns of the view calls. The error is an *Error, with the place of the part that the
+// dialect does not support.
 func (q *Query) SQLIn(dialect string) (string, error) {
 	at := slices.Index(Dialects(), dialect)
 	if at < 0 {

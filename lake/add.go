@@ -36,8 +36,8 @@ type source struct {
 	parts map[string][]part // by table
 }
 
-// Add registers the tables of the bundle at an address, which engines must be able to read. It reads and
-// verifies each file first. Without an error, added tells whether the bundle was not yet there.
+// Add registers the tables of the bundle at an address, which engines must be able to read. It
+// reads and verifies each file first. Without an error, added reports whether the bundle was new.
 func (l *Lake) Add(ctx context.Context, address, cluster string, progress func(done, total int64)) (b Bundle, added bool, err error) {
 	if len(cluster) > 200 || strings.ContainsFunc(cluster, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 		return b, false, fmt.Errorf("cluster %q: %w: want at most 200 bytes of text", cluster, ErrConfig)

@@ -30,12 +30,13 @@ type Options struct {
 	Progress func(done, total int64)
 }
 
-// listed is what the tables list of a bundle: the sizes of its files by path.
+// listed has the files of a bundle in the tables: their sizes by path.
 type listed map[string]int64
 
-// Check compares the lake with the bundles in their stores. It repairs what an interrupted writer or
-// another program left, if Repair is set: bundles whose files are not all listed are registered again,
-// files of bundles that the lake does not have are taken out, and metadata that nothing names is deleted.
+// Check compares the lake with the bundles in their stores. If Repair is set, it repairs the damage
+// of an interrupted writer or another program: bundles whose files are not all listed are
+// registered again, files of bundles that the lake does not have are taken out, and metadata that
+// nothing names is deleted.
 func (l *Lake) Check(ctx context.Context, o Options) ([]Problem, error) {
 	known, err := l.Bundles(ctx)
 	if err != nil {

@@ -21,7 +21,7 @@ import (
 // maxAttempts limits how often a change is repeated because another writer was faster.
 const maxAttempts = 100
 
-// retry makes a change, and makes it anew from the tables' new state when others were faster.
+// retry makes a change, and makes it again from the tables' new state if others were faster.
 func (l *Lake) retry(ctx context.Context, change func() error) error {
 	if err := l.checkClock(ctx); err != nil {
 		return err

@@ -189,7 +189,8 @@ func (e *erasure) kept(name string, batch arrow.RecordBatch) (mask arrow.Array, 
 	return out.NewArray(), removed
 }
 
-// rewrite writes the files anew that have rows of the namespace. It returns those, and their successors.
+// rewrite rewrites the files that have rows of the namespace. It returns those, and their
+// successors.
 func (l *Lake) rewrite(ctx context.Context, t *table.Table, list []iceberg.DataFile, e *erasure, b Bundle, r *Removal) (gone, fresh []iceberg.DataFile, err error) {
 	name := nameOf(t)
 	known := func(c string) bool { _, ok := t.Schema().FindFieldByName(c); return ok }

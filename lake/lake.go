@@ -1,10 +1,10 @@
-// Package lake registers the tables of many bundles as Apache Iceberg tables, so that Spark, Trino and
-// DuckDB ask all of them at once.
+// Package lake registers the tables of many bundles as Apache Iceberg tables, so that one query of
+// Spark, Trino or DuckDB covers all of them.
 //
-// A bundle's Parquet files stay where they are, with their bytes: the lake only lists them. All tables
-// of a bundle change in one transaction of the catalog's database, so a bundle is in the lake or it is
-// not. A file is listed only after it was read and compared with its bundle's manifest. Nothing here
-// removes or alters a file of a bundle.
+// The lake only lists a bundle's Parquet files, which are not copied or changed. All tables of a
+// bundle change in one transaction of the catalog's database, so a bundle is in the lake completely
+// or not at all. A file is listed only after it was read and compared with its bundle's manifest.
+// Nothing here removes or alters a file of a bundle.
 package lake
 
 import (
@@ -43,7 +43,7 @@ var (
 	ErrClock    = errors.New("clocks differ")
 )
 
-// Config says where a lake is.
+// Config locates a lake.
 type Config struct {
 	Catalog   string // postgres://USER@HOST/DATABASE or sqlite:///FILE
 	Warehouse string // s3://BUCKET/PREFIX or file:///FOLDER; needed for a new lake only
@@ -64,7 +64,7 @@ type Lake struct {
 
 var plainName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
 
-// Open opens a lake, and makes one if Warehouse is given and there is none.
+// Open opens a lake, and makes one if Warehouse is set and there is none.
 func Open(ctx context.Context, c Config) (*Lake, error) {
 	if c.Namespace == "" {
 		c.Namespace = CatalogName

@@ -78,7 +78,7 @@ func appendValue(to array.Builder, v any) {
 	}
 }
 
-// ownRows reads rows of a table of the lake's own; a table that is not there yet has none.
+// ownRows reads rows of a table of the lake itself; a table that does not exist yet has none.
 func ownRows[T any](ctx context.Context, l *Lake, name string, columns []ownColumn[T], which iceberg.BooleanExpression) ([]T, error) {
 	list := []T{}
 	t, err := l.cat.LoadTable(ctx, l.ident(name))

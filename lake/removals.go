@@ -52,7 +52,7 @@ var removalsColumns = []ownColumn[Removal]{
 	{"files", "JSON list of the rewritten files", iceberg.PrimitiveTypes.String, func(r *Removal) any { return &r.files }},
 }
 
-// Removals lists what was removed, sorted by time and bundle.
+// Removals lists the removals, sorted by time and bundle.
 func (l *Lake) Removals(ctx context.Context) ([]Removal, error) {
 	list, err := ownRows(ctx, l, removalsTable, removalsColumns, iceberg.AlwaysTrue{})
 	if err != nil {

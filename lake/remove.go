@@ -20,9 +20,9 @@ type Kept struct {
 	Err    error // wraps ErrHeld, or says why its custody log could not be read
 }
 
-// Expire removes bundles from the lake: those that may has. A bundle whose custody log has a legal hold,
-// or says that it is to be kept longer, stays, and so does one whose log cannot be read. The files of the
-// bundles are not touched.
+// Expire removes bundles from the lake: those for which may is true. A bundle whose custody log has
+// a legal hold, or a retention that has not ended, stays, and so does one whose log cannot be read.
+// The files of the bundles are not touched.
 func (l *Lake) Expire(ctx context.Context, now time.Time, may func(Bundle) bool) (gone []Bundle, kept []Kept, err error) {
 	list, err := l.Bundles(ctx)
 	if err != nil {

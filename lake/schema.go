@@ -42,7 +42,8 @@ func partitions() *iceberg.PartitionSpec {
 func properties() iceberg.Properties {
 	return iceberg.Properties{
 		table.PropertyFormatVersion: "2",
-		// The files belong to the bundles: no engine may delete them, whatever it expires or drops.
+		// The files belong to the bundles: no engine may delete them, even if it expires or drops
+		// tables.
 		table.GCEnabledKey: "false",
 		// Bundles use DELTA encodings. Iceberg's vectorized reader knows them only from 1.11 on.
 		"read.parquet.vectorization.enabled": "false",

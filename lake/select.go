@@ -13,7 +13,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 )
 
-// Selection says which rows a question is about. What is zero does not select.
+// Selection selects the rows of a question. Zero fields do not select.
 type Selection struct {
 	Since, Until time.Time // of a row's time; Until is not included
 	Protocols    []string

@@ -62,7 +62,7 @@ func shortHash(s string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// accessNote is what an answer adds to its line in the access log.
+// accessNote has the fields that an answer adds to its line in the access log.
 type accessNote struct {
 	mu    sync.Mutex
 	rows  int

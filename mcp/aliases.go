@@ -15,7 +15,7 @@ var aliases = map[string]string{
 }
 
 // unavailable maps tool names that do not apply here, because they need a cluster or a step that
-// pcapsule does not have, to the text that says what to use instead.
+// pcapsule does not have, to the text that names the alternative.
 var unavailable = map[string]string{
 	"check_kubeshark_status":       "this server has no cluster; list_cases shows the open bundles and how much of their time was recorded",
 	"start_kubeshark":              "this needs a cluster, where pcapsule-recorder records. On this machine, record with pcapsule record -w RING/ and query the ring with pcapsule serve --ring RING/",

@@ -71,5 +71,5 @@ func (s *Server) restError(w http.ResponseWriter, err error) {
 	_, _ = w.Write(raw)                                                         // the client may be gone
 }
 
-// errMasked reports that packets would reveal what answers mask.
+// errMasked reports that packets would reveal masked values.
 var errMasked = errors.New("packets contain everything that answers mask: allow them with pcapsule serve --packets, or write them on the server's machine with export_snapshot_pcap")

@@ -30,7 +30,7 @@ import (
 	"github.com/pcapsule/pcapsule/mcp/tools"
 )
 
-// toolDeadline is how long one answer may take, unless Options.Deadline is given.
+// toolDeadline is how long one answer may take, unless Options.Deadline is set.
 const toolDeadline = 30 * time.Second
 
 // defaultKept is how many bytes of answers are kept if Options.Keep is 0.

@@ -174,7 +174,8 @@ func (t *tail) make(ctx context.Context, c *forensics.Case) error {
 	}
 }
 
-// gaps makes an event of what was not recorded, or not read. A gap that lasts is stated when it begins.
+// gaps makes an event for traffic that was not recorded, or not read. A gap that lasts is stated
+// when it begins.
 func (t *tail) gaps(c ask.Coverage) error {
 	now := map[string]bool{}
 	c.Holes = slices.DeleteFunc(c.Holes, func(h ask.Hole) bool {
@@ -215,7 +216,7 @@ func (q *eventQueue) add(text string) bool {
 	return true
 }
 
-// end adds the last event, whatever waits.
+// end adds the last event, even if others wait.
 func (q *eventQueue) end(e tailEnd) {
 	raw, _ := object.Marshal(e) // two strings always marshal
 	q.mu.Lock()

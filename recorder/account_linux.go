@@ -45,7 +45,7 @@ func (r *recording) kernel() (c ring.Counters, inKernel uint64, err error) {
 	return c, in.Delivered - min(taken, in.Delivered), nil
 }
 
-// addTotals adds what an output did with the packets that it received.
+// addTotals adds an output's counters of the packets that it received.
 func addTotals(c *ring.Counters, t ring.Totals) {
 	c.Delivered += t.Kept
 	c.Dropped += t.Dropped
@@ -96,8 +96,8 @@ func (r *recording) account(t ring.Totals) ring.Account {
 	return r.accountOf(r.outputs[0], t)
 }
 
-// accountOf returns what the segment of an output states when it ends. Packets that never
-// reached an output count in the first, so that the sum of all outputs is that of the recording.
+// accountOf returns the counters of an output's segment when it ends. Packets that never reached an
+// output count in the first, so that the sum of all outputs is that of the recording.
 func (r *recording) accountOf(l *output, t ring.Totals) ring.Account {
 	clock := r.clockNow.Load()
 	a := ring.Account{Clock: clock}
@@ -131,7 +131,7 @@ func (r *recording) stats() (Stats, error) {
 	return s, err
 }
 
-// cpus returns what was counted on each processor; nil if it cannot be read.
+// cpus returns the counters of each processor; nil if they cannot be read.
 func (r *recording) cpus() []CPU {
 	each, err := r.progs.CountsByCPU()
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/keys"
 )
 
-// Doctor briefly tries everything that recording needs on this machine, in a control group
-// that it creates, and reports what is missing and how to fix it.
+// Doctor briefly tries everything that recording needs on this machine, in a control group that it
+// creates, and reports missing features and how to get them.
 func Doctor() []Check {
 	checks := []Check{checkKernel(), checkBTF(), checkRights(), checkLockdown()}
 	root, err := machine.CgroupRoot()
@@ -47,7 +47,7 @@ func checkBTF() Check {
 	return Check{Name: "kernel types", State: Good, Detail: "/sys/kernel/btf/vmlinux"}
 }
 
-// checkGroups says whether containers can be told apart.
+// checkGroups reports whether containers can be distinguished.
 func checkGroups(root string, old int) Check {
 	if old == 0 {
 		return Check{Name: "control groups", State: Good, Detail: "version 2 at " + root}

@@ -87,7 +87,7 @@ func newEnforcer(p *policy.Policy, source workload.Source, t *machine.Processes)
 	return e, nil
 }
 
-// subject returns what is known of the workload of a control group.
+// subject returns the known workload of a control group.
 func (f *ifaces) subject(g *machine.Cgroup, c *workload.InterfaceComment) workload.Subject {
 	s := workload.SubjectOf(&c.Identity)
 	s.ContainerID, s.Cgroup = g.Container, g.Path
@@ -100,7 +100,7 @@ func (f *ifaces) subject(g *machine.Cgroup, c *workload.InterfaceComment) worklo
 	return s
 }
 
-// setMarks sets what is known of an interface.
+// setMarks sets the known marks of an interface.
 func (e *enforcer) setMarks(x *iface) {
 	x.gen++
 	if e != nil {
@@ -215,7 +215,7 @@ func (e *enforcer) foresee(p *bpf.Packet, ip []byte, x *iface, at int64) {
 	}
 }
 
-// remember notes what is certain about one end of a conversation, and returns it for both.
+// remember notes the certain marks of one end of a conversation, and returns it for both.
 func (e *enforcer) remember(yes uint64, t talk, at int64) uint64 {
 	if at-e.rotated > talksPeriod || at < e.rotated-talksPeriod || len(e.talks[0]) >= maxTalks {
 		e.rotated = at
@@ -246,7 +246,7 @@ func (e *enforcer) address(a netip.AddrPort, protocol uint8, at int64) policy.Ma
 	return policy.Marks{}
 }
 
-// sourceMarks returns what the source knows of an address.
+// sourceMarks returns the source's marks of an address.
 func (e *enforcer) sourceMarks(a netip.AddrPort, protocol uint8, at int64) (yes uint64, ok bool) {
 	if e.source == nil {
 		return 0, false
@@ -305,9 +305,9 @@ func frameJudge(o *Options) (*policy.Judge, error) {
 	return j, nil
 }
 
-// podAddrs are the addresses at which pods of this machine were seen. A pod sends packets
-// before Kubernetes reports its address, and what it sends to a service arrives at the other
-// socket under other addresses, so neither source nor conversation identifies the pod.
+// podAddrs are the addresses at which pods of this machine were seen. A pod sends packets before
+// Kubernetes reports its address, and packets to a service arrive at the other socket under other
+// addresses, so neither source nor conversation identifies the pod.
 type podAddrs map[netip.Addr]podAddr
 
 type podAddr struct {

@@ -132,7 +132,7 @@ func (f *ifaces) renew(x *iface) (workload.InterfaceComment, bool, error) {
 	return c, x.ready, nil
 }
 
-// comment returns what is known of a control group.
+// comment returns the comment about a control group.
 func (f *ifaces) comment(g machine.Cgroup, at int64) workload.InterfaceComment {
 	c := workload.InterfaceComment{Ring: f.ring, How: "none", Identity: workload.Identity{Node: f.node, ValidFrom: at}}
 	if g.ID == 0 {
@@ -166,7 +166,7 @@ func (f *ifaces) comment(g machine.Cgroup, at int64) workload.InterfaceComment {
 	return known
 }
 
-// describe returns the interface of a group: its name and what is known of it.
+// describe returns the interface of a group: its name and its known workload.
 func (f *ifaces) describe(g machine.Cgroup, c *workload.InterfaceComment, text string) pcapng.Interface {
 	space, name := c.Identity.Namespace, c.Identity.Pod
 	if space == "" {

@@ -114,7 +114,7 @@ func runInterfaces(ctx context.Context, o Options) (Stats, error) {
 	return s, err
 }
 
-// lacks returns what the recording lacks that was asked for.
+// lacks returns the requested features that the recording lacks.
 func (l *listening) lacks() []string {
 	if l.o.Pin == "" {
 		return nil
@@ -315,7 +315,7 @@ func (l *listening) drain(err *error) {
 	if l.o.Count > 0 && l.left == 0 {
 		return
 	}
-	// No more packets arrive; the kernel hands over the block being filled shortly.
+	// No more packets arrive; the kernel will soon release the block that is being filled.
 	if bindErr := unix.SetsockoptSockFprog(l.fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, refuseAll()); bindErr != nil {
 		*err = errors.Join(*err, fmt.Errorf("ending: %w", bindErr))
 		return
@@ -337,7 +337,7 @@ func refuseAll() *unix.SockFprog {
 	return &unix.SockFprog{Len: 1, Filter: &code[0]}
 }
 
-// count reads what the kernel counted since the last call.
+// count reads the kernel's counters since the last call.
 func (l *listening) count() {
 	s, err := unix.GetsockoptTpacketStatsV3(l.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)
 	if err != nil {

@@ -30,8 +30,8 @@ const (
 // sideKinds are the kinds of files that a recording of sockets writes next to a segment.
 var sideKinds = []string{sideOwners, sideEvents, ring.KeysKind}
 
-// write writes the collected lines of an output next to a segment. Without a segment they
-// wait, up to a limit. If the disk fails, lines are lost and counted; recording goes on.
+// write writes the collected lines of an output next to a segment. Without a segment they wait, up
+// to a limit. If the disk fails, lines are lost and counted; recording continues.
 func (j *journal) write(l *output, id ring.ID) {
 	wrote, refused := false, false
 	for _, f := range []struct {

@@ -9,8 +9,8 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// Keys selects the processes whose TLS keys and plaintext are read on this machine, and who
-// can read the keys afterwards. A process is selected if it matches any of the rules.
+// Keys selects the processes whose TLS keys and plaintext are read on this machine, and the
+// recipients of the keys. A process is selected if it matches any of the rules.
 type Keys struct {
 	Select     keys.Selector
 	Workloads  []workload.Selector // matched against what Options.Source knows of a process

@@ -13,7 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// subjectOf returns what is known of a process from its control group.
+// subjectOf returns the known fields of a process from its control group.
 func subjectOf(source workload.Source, pid uint32, exe, cgroup string) workload.Subject {
 	var x workload.Subject
 	container, pod := workload.ParseCgroup(cgroup)

@@ -133,7 +133,7 @@ func (k *keyring) place(f *keyFile) error {
 	return err
 }
 
-// tick calls follow from the loop of a recording, which goes on if keys cannot be written.
+// tick calls follow from the loop of a recording, which continues if keys cannot be written.
 func (k *keyring) tick() {
 	if k == nil {
 		return
@@ -171,8 +171,8 @@ func (k *keyring) end() {
 	}
 }
 
-// settle writes what is still waiting and closes the last file. Keys that arrive when no
-// segment is open any more are written next to the last one.
+// settle writes the waiting keys and closes the last file. Keys that arrive when no segment is open
+// any more are written next to the last one.
 //
 // LIMIT: a closed encrypted file cannot be extended; such keys are lost and counted.
 func (k *keyring) settle() {

@@ -74,7 +74,7 @@ func startPlaintext(o *Options, out *sink, rules *keyPolicy, now func() *ring.Cl
 	return p, nil
 }
 
-// end writes what is left and closes the output.
+// end writes the rest and closes the output.
 func (p *plainRecording) end() error {
 	err := p.tracker.Load().Close()
 	p.writer.End()

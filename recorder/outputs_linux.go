@@ -14,8 +14,8 @@ import (
 // socketSeries is the series of packets of sockets.
 const socketSeries = "sockets"
 
-// output is a series of packets with its side files. A recording has one, and one more for
-// each time that packets of some namespaces are kept: what has to go together lies together.
+// output is a series of packets with its side files. A recording has one, and one more for each age
+// of namespaces in the policy, so that packets that expire together are stored together.
 type output struct {
 	age  time.Duration // 0 for the first
 	sink *sink

@@ -8,10 +8,10 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// peers writes to the owners file who was behind the addresses that sockets exchanged
-// packets with, so that a segment names the pods and services of other nodes by itself. It
-// looks up an address at the times of its packets, and again a little later, because the API
-// may report a workload only after its first packets.
+// peers writes the owners of the addresses with which sockets exchanged packets to the owners file,
+// so that a segment names the pods and services of other nodes by itself. It looks up an address at
+// the times of its packets, and again a little later, because the API may report a workload only
+// after its first packets.
 type peers struct {
 	source workload.Source // nil: owners of addresses are not known
 	ring   string

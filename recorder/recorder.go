@@ -19,7 +19,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// Capture says which packets are recorded.
+// Capture selects the packets to record.
 type Capture string
 
 // Captures.
@@ -145,10 +145,11 @@ var (
 	// decrypt, and readers of a capture need them before.
 	ErrStreamKeys = errors.New("keys cannot be written to a stream: record to a file or a ring")
 
-	// ErrPinned means that a recorder uses what is to be removed.
+	// ErrPinned means that a recorder still uses the programs to remove.
 	ErrPinned = errors.New("a recorder uses it")
 
-	// ErrPolicy is for a policy that this recording cannot hold. It does not begin then.
+	// ErrPolicy means that this recording cannot enforce the policy. The recording does not begin
+	// then.
 	ErrPolicy = errors.New("the policy cannot be held")
 )
 

@@ -14,8 +14,8 @@ import (
 
 const packetIDMask = 1<<40 - 1 // of an id, without the ring's 24 bits
 
-// openPins finds what a recorder before left in the kernel. A recording that cannot stay there
-// lacks that, and nothing else.
+// openPins finds the programs that a previous recorder left in the kernel. A recording that cannot
+// stay there lacks that, and nothing else.
 func (r *recording) openPins(where string) {
 	if r.o.Pin == "" {
 		return
@@ -39,8 +39,8 @@ func (r *recording) openPins(where string) {
 	r.o.Ring = &list
 }
 
-// Unpin removes what a recorder that ended left in the kernel for the next one, given the Pin of
-// its Options. It reports whether there was anything, and answers ErrPinned while a recorder
+// Unpin removes the programs that an ended recorder left in the kernel for the next one; pin is the
+// Pin of its Options. It reports whether there were any, and returns ErrPinned while a recorder
 // runs.
 func Unpin(dir string) (removed bool, err error) {
 	switch err := bpf.Unpin(dir); {
@@ -55,7 +55,7 @@ func Unpin(dir string) (removed bool, err error) {
 	}
 }
 
-// leftover adds up what programs of earlier recorders did.
+// leftover adds up the counters of earlier recorders' programs.
 type leftover struct {
 	ring.Resumed
 	lost    uint64 // whether stated or not
@@ -95,7 +95,7 @@ func (r *recording) takeOver(left ring.Left) *ring.Resumed {
 	return r.resumed
 }
 
-// measure adds what was counted up to now, and finds out what the ring has already.
+// measure adds the counters up to now, and finds the packets that the ring has already.
 func (s *source) measure(all *leftover, id uint64, lastIDs map[string]uint64) (err error) {
 	if s.before, err = s.earlier.Counts(); err != nil {
 		return err

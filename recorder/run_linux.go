@@ -49,7 +49,7 @@ type recording struct {
 	foreign bool // the kernel's numbers of processes are not those of our /proc
 	inside  bool // nor our own
 	old     int  // containers in control groups of version 1 only
-	// degraded is what the programs that did not load would have told. Segments say it.
+	// degraded lists the features of the programs that did not load. Segments state it.
 	degraded []string
 
 	events        *mapped.Reader
@@ -113,8 +113,8 @@ func Run(ctx context.Context, o Options) (Stats, error) {
 	return runInstead(ctx, o, err)
 }
 
-// unavailableError means that sockets cannot be recorded on this machine or with these
-// rights, whatever the options.
+// unavailableError means that sockets cannot be recorded on this machine or with these rights,
+// regardless of the options.
 type unavailableError struct{ err error }
 
 func (e *unavailableError) Error() string { return e.err.Error() }

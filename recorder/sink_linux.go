@@ -170,7 +170,7 @@ func (s *sink) side(id ring.ID, kind string, lines []byte) (int, error) {
 // settled is how many packets of append are in the file, or were refused by the disk.
 func (s *sink) settled() uint64 { return s.series.Settled() }
 
-// totals is what became of the packets so far.
+// totals counts the packets so far by their fate.
 func (s *sink) totals() ring.Totals { return s.series.Totals() }
 
 // close closes the output. It does not return an error that failed returned before.

@@ -75,7 +75,7 @@ func (h *held) settle(n uint64) {
 	}
 }
 
-// release tells the kernel which records may be overwritten.
+// release marks the records that the kernel may overwrite.
 func (r *recording) release() {
 	ledger := r.progs.Ledger
 	dropped := r.earlier.Failed + r.earlier.Unread
@@ -96,8 +96,8 @@ func (r *recording) release() {
 // reading is the source that packets are read from now.
 func (r *recording) reading() *source { return r.sources[r.at] }
 
-// turnSource goes on to the next source if all of this one was given out, and forgets those
-// before of which the output has everything.
+// turnSource switches to the next source if all records of this one were returned, and forgets
+// those before of which the output has everything.
 func (r *recording) turnSource() {
 	for r.at < len(r.sources)-1 && r.reading().packets.Empty() {
 		r.drainEvents()
@@ -115,7 +115,7 @@ func (r *recording) turnSource() {
 	}
 }
 
-// seriesTag tells ids of one series from those of another in a ledger.
+// seriesTag distinguishes ids of one series from those of another in a ledger.
 func seriesTag(series string) uint64 { return hash64(series) << 40 }
 
 func hash64(texts ...string) uint64 {

@@ -236,7 +236,7 @@ func (r *recording) closeReaders() {
 	r.sources = nil
 }
 
-// abandon gives up what would stay in the kernel, for a recording that does not begin.
+// abandon removes the programs that would stay in the kernel, for a recording that does not begin.
 func (r *recording) abandon() error {
 	if r.pins == nil {
 		return nil
@@ -260,7 +260,7 @@ func (r *recording) attach(where string) (found uint64, err error) {
 	return found, r.progs.AttachPackets(where)
 }
 
-// lacks returns what the recording lacks on this kernel or in this PID namespace.
+// lacks returns the features that the recording lacks on this kernel or in this PID namespace.
 func (r *recording) lacks() []string {
 	list := r.progs.Degraded()
 	if r.unkept != "" {

@@ -1,8 +1,8 @@
 // Package report makes reports about a case, and checks them.
 //
 // Build makes the report as a value: statements, figures and tables, each with its queries and with
-// the calls and packets behind it. A template says which sections it has. The same bundles and the
-// same options give the same value; no clock is read. Package render writes the value as a file, and
+// the calls and packets behind it. A template lists its sections. The same bundles and the same
+// options give the same value; no clock is read. Package render writes the value as a file, and
 // Verify checks a file against its bundles.
 package report
 
@@ -79,7 +79,7 @@ func Build(ctx context.Context, c *forensics.Case, o Options) (*value.Report, er
 	return masked(r, o.Mask)
 }
 
-// basisOf collects what the report is made from.
+// basisOf collects the inputs of the report.
 func (o *Options) basisOf(c *forensics.Case) (*value.Basis, error) {
 	if o.basis != nil {
 		return o.basis, nil

@@ -58,8 +58,8 @@ func Verify(ctx context.Context, form render.Form, file []byte, c *forensics.Cas
 	return k, k.compare(form, file, r, again)
 }
 
-// origin notes what a report says of its own origin and the bundles cannot show: the release that
-// wrote it, and which template this was.
+// origin notes the statements of a report about its origin that the bundles cannot prove: the
+// release that wrote it, and which template this was.
 func (k *Check) origin(b *value.Basis, release string) {
 	if b.Release != release {
 		k.Notes = append(k.Notes, fmt.Sprintf("the report says that release %s of pcapsule wrote it; this is release %s", words(b.Release), words(release)))
@@ -108,7 +108,7 @@ func (k *Check) repeated(was, now *value.Recheck) {
 	}
 }
 
-// observed writes what a second tool stated about a call.
+// observed writes a second tool's statement about a call.
 func observed(r value.Rechecked) string {
 	if r.Why != "" {
 		return r.Why

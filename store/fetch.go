@@ -115,7 +115,7 @@ func (s *Store) files(ctx context.Context, name string, there map[string]object)
 
 func sumOf(data []byte) string { return fmt.Sprintf("%x", sha256.Sum256(data)) }
 
-// source gives a Fetcher the objects of a bundle.
+// source provides the objects of a bundle to a Fetcher.
 type source struct {
 	*Store
 	name string

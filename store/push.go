@@ -27,7 +27,7 @@ import (
 // pushers is the number of objects that are written at the same time.
 const pushers = 4
 
-// Pushed is what a push did.
+// Pushed is the result of a push.
 type Pushed struct {
 	Name  string `json:"name"`
 	Files int64  `json:"files"` // written now
@@ -35,9 +35,10 @@ type Pushed struct {
 	Kept  int64  `json:"kept"`  // files that were there already, with the same hash
 }
 
-// Push copies a bundle to the store, under the name of its folder. Each file is hashed on its way and
-// compared with the manifest, so a damaged bundle is not pushed. The same push again continues one that
-// was interrupted, repairs what was altered in the store, and adds entries of the custody log that are new. progress may be nil.
+// Push copies a bundle to the store, under the name of its folder. Each file is hashed on its way
+// and compared with the manifest, so a damaged bundle is not pushed. The same push again continues
+// one that was interrupted, repairs files that were altered in the store, and adds entries of the
+// custody log that are new. progress may be nil.
 //
 // It returns an error that wraps ErrTaken or ErrBusy if another bundle has or will have the name,
 // *bundle.DamagedError if a file is not as listed, or the errors of OpenWith and of the store.
@@ -280,7 +281,7 @@ func (p *push) moved(n int64) {
 	}
 }
 
-// moving tells how many bytes were read.
+// moving reports how many bytes were read.
 type moving struct {
 	io.Reader
 	moved func(n int64)

@@ -1,9 +1,10 @@
-// Package store keeps bundles in object storage or on a volume: S3 and what speaks its protocol, Azure
+// Package store keeps bundles in object storage or on a volume: S3 and compatible services, Azure
 // Blob Storage, folders.
 //
-// A bundle named NAME in a store is the objects PREFIX/NAME/…, one for each of its files, with the same
-// bytes. Its tag manifest is written last: without it there is no bundle, so that a push that was cut
-// off is never taken for one. A bundle in a store is never changed, except that its custody log grows.
+// A bundle named NAME in a store is the objects PREFIX/NAME/…, one for each of its files, with the
+// same bytes. Its tag manifest is written last: without it there is no bundle, so an interrupted
+// push is never mistaken for one. A bundle in a store is never changed, except that its custody log
+// grows.
 package store
 
 import (
@@ -238,7 +239,7 @@ func (s *Store) read(ctx context.Context, key string) ([]byte, error) {
 	return data, nil
 }
 
-// object is what the store lists of an object.
+// object has the store's listing of an object.
 type object struct {
 	size int64
 	time time.Time

@@ -48,9 +48,8 @@ type known struct {
 	discarded bool // hashed, not kept
 }
 
-// Create begins a bundle that will stand at path, and makes its hidden folder. Unfinished
-// bundles that killed runs left beside it are removed. If something is at path already, the
-// error wraps ErrExists.
+// Create begins a bundle at path, and makes its hidden folder. Unfinished bundles that killed runs
+// left beside it are removed. If something is at path already, the error wraps ErrExists.
 func Create(path string, o CreateOptions) (*Builder, error) {
 	final, err := filepath.Abs(path)
 	if err != nil {
@@ -95,8 +94,8 @@ func (b *Builder) Mode() fs.FileMode {
 }
 
 // Path is the absolute path for a file of the bundle that others will write, such as
-// data/tables/flows/part-000.parquet; its parent folders are made. A path that cannot be
-// in a bundle gives the empty string, and Finish tells why.
+// data/tables/flows/part-000.parquet; its parent folders are made. For a path that cannot be in a
+// bundle it returns the empty string, and Finish returns the error.
 func (b *Builder) Path(rel string) string {
 	p, err := b.place(rel)
 	if err != nil {

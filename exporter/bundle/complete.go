@@ -170,7 +170,7 @@ func (b *Builder) writeTags(m *Manifest, payload []line, size int64) error {
 // Readme is the README.html of a bundle with this bundle.json.
 func (m *Manifest) Readme() ([]byte, error) { return readme.Page(readmeOf(m)) }
 
-// readmeOf is what README.html says about the bundle with this bundle.json.
+// readmeOf is the content of README.html for the bundle with this bundle.json.
 func readmeOf(m *Manifest) readme.Content {
 	c := readme.Content{Tool: readme.Tool{Name: m.Tool.Name, Release: m.Tool.Release}, Packets: m.Accounts.Packets, Warnings: m.Warnings}
 	if m.Window.FirstNs != nil && m.Window.LastNs != nil {

@@ -40,7 +40,7 @@ type Entry struct {
 // EntryError is an entry that the custody log cannot hold.
 type EntryError struct{ What string }
 
-// Error says what is wrong with the entry.
+// Error describes the problem of the entry.
 func (e *EntryError) Error() string { return e.What }
 
 // encodeEntry makes the line of an entry, line end included.

@@ -13,7 +13,7 @@ const (
 	Merged   = "merged"   // names or keys were added
 )
 
-// Derived says what a bundle was made from, if that was another bundle (docs/format/derived.md).
+// Derived describes the bundle from which this one was made (docs/format/derived.md).
 type Derived struct {
 	Kind        string      `json:"kind"` // redacted, cut or merged
 	From        DerivedFrom `json:"from"`
@@ -42,8 +42,8 @@ type DerivedProof struct {
 	Path   string `json:"path,omitempty"` // of the packets; empty if none was kept
 }
 
-// DerivedFrom names the original. The hash of a redacted original is not here: who knows all but a
-// short secret could try values against it.
+// DerivedFrom names the original. The hash of a redacted original is not here, because it would
+// confirm guesses of a short secret.
 type DerivedFrom struct {
 	Name        string  `json:"name"`                         // base name of the bundle
 	TagManifest *Digest `json:"tagmanifest_sha256,omitempty"` // of the original, unless it was redacted
@@ -135,7 +135,7 @@ type TableCommitment struct {
 }
 
 // TableParts lists the parts of the tables among the files of a bundle, by the folder below
-// data/tables; a protocol's part of calls is a table of its own.
+// data/tables; a protocol's part of calls is a separate table.
 func TableParts(files []Payload, place func(rel string) string) map[string][]string {
 	list := map[string][]string{}
 	for _, f := range files {

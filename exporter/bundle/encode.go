@@ -80,8 +80,8 @@ func (m *Manifest) sorted() *Manifest {
 	return &c
 }
 
-// ParseManifest reads bundle.json. A later schema gives *NewerSchemaError, whatever else is in
-// it. Unknown keys are ignored.
+// ParseManifest reads bundle.json. A later schema returns *NewerSchemaError, regardless of the
+// rest. Unknown keys are ignored.
 func ParseManifest(data []byte) (*Manifest, error) {
 	m := &Manifest{}
 	err := decode(data, m)

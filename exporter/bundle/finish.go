@@ -118,8 +118,8 @@ func (b *Builder) publish() error {
 	}
 	b.done = true
 	b.held.Release()
-	// Sync the parent too: after a power cut the new name may otherwise be gone while
-	// the caller was told that the bundle is there.
+	// Sync the parent too: after a power cut the new name may otherwise be gone while Finish has
+	// reported the bundle as complete.
 	return syncParent(b.final)
 }
 

@@ -10,13 +10,13 @@ import (
 	"unicode/utf8"
 )
 
-// partialName is what hiddenName makes.
+// partialName matches the names that hiddenName makes.
 var partialName = regexp.MustCompile(`^\..+\.partial-[0-9a-f]{12}$`)
 
 // IsPartial reports whether a folder of this base name is an unfinished bundle.
 func IsPartial(name string) bool { return partialName.MatchString(name) }
 
-// hiddenName is a name beside final for what is not yet whole.
+// hiddenName is a name beside final for an unfinished bundle.
 func hiddenName(final string) string {
 	var r [6]byte
 	rand.Read(r[:])

@@ -4,8 +4,8 @@ package bundle
 
 import "os"
 
-// heldByFolder says that Hold keeps other programs from removing a folder.
-// LIMIT: not here, so what a killed run left must be removed by hand.
+// heldByFolder reports whether Hold keeps other programs from removing a folder. LIMIT: not here,
+// so the files of a killed run must be removed by hand.
 const heldByFolder = false
 
 // Held is a folder that is in use.

@@ -9,15 +9,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// heldByFolder says that Hold keeps other programs from removing a folder.
+// heldByFolder reports whether Hold keeps other programs from removing a folder.
 const heldByFolder = true
 
-// Held is a folder that RemoveUnheld leaves alone until Release, or until the program ends
-// in whatever way.
+// Held is a folder that RemoveUnheld does not remove until Release, or until the program ends.
 type Held struct{ f *os.File }
 
-// Hold holds a folder. Several programs may hold one. The error is that of the file system,
-// or says that the folder is being removed.
+// Hold holds a folder. Several programs may hold one. The error is that of the file system, or
+// reports that the folder is being removed.
 func Hold(dir string) (*Held, error) {
 	f, err := os.Open(dir)
 	if err != nil {

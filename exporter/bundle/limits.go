@@ -19,7 +19,7 @@ const (
 	sparseRatio   = 100      // bytes over bytes on the disk
 )
 
-// refuse returns the reason why a file is not allowed in a bundle, whatever its content; empty
+// refuse returns the reason why a file is not allowed in a bundle, regardless of its content; empty
 // if it is allowed.
 func refuse(rel string, info fs.FileInfo) (want, got string) {
 	if info.IsDir() {

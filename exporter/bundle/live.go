@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// LiveCut is a place at which a live run shows what it has so far.
+// LiveCut is a point at which a live run publishes its rows so far.
 type LiveCut struct {
 	No   int64
 	At   time.Time // when it was made

@@ -2,15 +2,15 @@ package bundle
 
 import "time"
 
-// Events about how long a bundle is kept. Details "until" is a date (2006-01-02), and
-// "authority" who ordered it.
+// Events about how long a bundle is kept. Details "until" is a date (2006-01-02), and "authority"
+// the person or body that ordered it.
 const (
 	EventLegalHold    = "legal_hold"    // nobody may delete the bundle until it is released
 	EventHoldReleased = "hold_released" // the last hold has ended
 	EventRetention    = "retention"     // keep until a date, then delete
 )
 
-// Retention is what a custody log says about keeping a bundle.
+// Retention is the legal hold and retention period in a custody log.
 type Retention struct {
 	Hold      *Entry    `json:"legal_hold,omitempty"` // in force; nil: none
 	Until     time.Time `json:"until,omitzero"`       // keep until this day; zero: not stated

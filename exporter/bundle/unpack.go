@@ -34,7 +34,7 @@ func (z *zipSource) unpack(dir string) error {
 	return z.unpackTo(dir, func(string) error { return nil })
 }
 
-// unpackTo unpacks the ZIP and gives the folder its name if check accepts what was unpacked.
+// unpackTo unpacks the ZIP and renames the folder to its final name if check accepts the content.
 func (z *zipSource) unpackTo(dir string, check func(dir string) error) error {
 	f, err := NewFolder(dir)
 	if err != nil {

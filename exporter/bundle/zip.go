@@ -284,7 +284,7 @@ func beside(path string) string {
 	return path + ".unpacked"
 }
 
-// openAt unpacks to dir, or uses what an earlier run unpacked there.
+// openAt unpacks to dir, or uses the files that an earlier run unpacked there.
 func (z *zipSource) openAt(dir, path string, list []byte) (*Bundle, error) {
 	reused := false
 	if _, err := os.Lstat(dir); err == nil {

@@ -11,8 +11,8 @@ import (
 // Key is secret: the seed, or a node of the tree of keys below it.
 //
 // The keys of the packets of one file, or of the rows of one table, are the leaves of a binary
-// tree. A node gives the keys of all below it and of no other, so that one node shows a run (the
-// construction of Goldreich, Goldwasser and Micali, 1986).
+// tree. A node yields the keys of all leaves below it and of no other, so that one node shows a run
+// (the construction of Goldreich, Goldwasser and Micali, 1986).
 type Key [sha256.Size]byte
 
 // NewSeed makes a random seed.
@@ -24,7 +24,7 @@ func NewSeed() (k Key) {
 // depth is the number of levels of the tree of keys: files have fewer than 2^depth packets.
 const depth = 40
 
-// Prefixes of what is hashed with a key. All inputs of one prefix have one length.
+// Prefixes of the data that is hashed with a key. All inputs of one prefix have one length.
 const (
 	prefixChild = 2
 	prefixSalt  = 3
@@ -72,7 +72,7 @@ func (k Key) node(index uint64, level int) Key {
 	return k
 }
 
-// walker gives the keys of packets one after the other.
+// walker yields the keys of packets one after the other.
 type walker struct {
 	path  [depth + 1]Key // path[l] is the node at level l
 	next  uint64

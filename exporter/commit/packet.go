@@ -35,7 +35,7 @@ func (s *splitter) head(p *pcapng.Packet) int {
 	return min(max(cap(p.Data)-cap(s.f.Payload), 0), len(p.Data))
 }
 
-// groups calls do for each group of a packet: what the file says of it with its headers, then its
+// groups calls do for each group of a packet: its fields in the file with its headers, then its
 // payload in pieces, then its options.
 func groups(p *pcapng.Packet, head int, do func(group int, content ...[]byte)) {
 	var b [4 + 8 + 1 + 4 + 2]byte

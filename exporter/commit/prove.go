@@ -163,8 +163,8 @@ func (x *prover) uvarint(list ...uint64) {
 	}
 }
 
-// encode writes the proof: rules, runs, the hashes of what was removed, keys of what is unchanged,
-// and what is known of what was changed.
+// encode writes the proof: rules, runs, the hashes of removed subtrees, the keys of unchanged runs,
+// and the salts and leaves of changed packets.
 func (x *prover) encode(hashes []Hash) []byte {
 	out := []byte(magic)
 	out = binary.AppendUvarint(out, uint64(len(x.names)))

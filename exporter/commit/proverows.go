@@ -7,7 +7,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 )
 
-// ErrOrder says that the rows of a derived table are not those of the original in their order.
+// ErrOrder means that the rows of a derived table are not those of the original in their order.
 var ErrOrder = errors.New("the rows are in another order")
 
 // rowRule is the rule of a changed row: the policy changed the file from which it was made.
@@ -78,7 +78,7 @@ func leaves(files []string) (list []Hash, err error) {
 }
 
 // VerifyRows checks a proof against the rows of a derived table and a signed commitment. An error
-// says that the proof is wrong.
+// means that the proof is wrong.
 func VerifyRows(proof string, derived []string, want bundle.TableCommitment) (Counts, error) {
 	to, err := openRows(derived)
 	if err != nil {

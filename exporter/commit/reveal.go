@@ -144,7 +144,7 @@ func (r *Reveal) named() bool {
 	return len(r.Groups) > 1
 }
 
-// What says what is revealed.
+// What names the revealed packet or row.
 func (r *Reveal) What() string {
 	if r.Table != "" {
 		return fmt.Sprintf("row %d of table %s", r.Index, r.Table)
@@ -200,8 +200,8 @@ func (r *Reveal) Verify(n uint64, root bundle.Digest) error {
 	return nil
 }
 
-// StateOf says what a derived bundle's proof, which was verified, says of one packet or row of the
-// original: unchanged, changed or removed.
+// StateOf returns the state of one packet or row of the original, unchanged, changed or removed,
+// according to a verified proof.
 func StateOf(proof string, index uint64) (string, error) {
 	x, err := readProof(proof)
 	if err != nil {

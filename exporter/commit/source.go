@@ -6,8 +6,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 )
 
-// source gives what a tree commits to, one after the other: the packets of a file, or the rows of
-// a table.
+// source yields the leaves of a tree one after the other: the packets of a file, or the rows of a
+// table.
 type source interface {
 	// next goes to the next one, or returns io.EOF.
 	next() error
@@ -21,7 +21,7 @@ type source interface {
 	close()
 }
 
-// leafOf is the leaf of what a source is at.
+// leafOf is the leaf of a source's current element.
 func leafOf(k Key, s source) Hash {
 	var t Tree
 	s.groups(s.head(), func(g int, content ...[]byte) { t.Add(groupLeaf(k.salt(g), content...)) })

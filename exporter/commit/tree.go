@@ -125,7 +125,7 @@ func (p *Prover) Proof() (root Hash, proof []Hash) {
 	return s.hash, s.unknown()
 }
 
-// ErrProof says that a proof does not have the form that its leaves need.
+// ErrProof means that a proof does not have the form that its leaves need.
 var ErrProof = errors.New("the proof does not fit")
 
 // Known is a leaf that the reader of a proof knows.
@@ -134,8 +134,9 @@ type Known struct {
 	Leaf  Hash
 }
 
-// Verify computes the root of a tree of n leaves from leaves that are known, in order, and a
-// proof. A root says nothing of n, which must come from whoever signed the root. It fails with ErrProof if the proof has other than the hashes that it needs.
+// Verify computes the root of a tree of n leaves from leaves that are known, in order, and a proof.
+// A root does not determine n, which must come from the signer of the root. It fails with ErrProof
+// if the proof has other than the hashes that it needs.
 func Verify(n uint64, known []Known, proof []Hash) (Hash, error) {
 	if n == 0 {
 		if len(known)+len(proof) > 0 {

@@ -11,7 +11,7 @@ import (
 )
 
 // VerifyFile checks a proof against the packets of a derived file, which is empty if no packet was
-// kept, and against a signed commitment. An error says that the proof is wrong.
+// kept, and against a signed commitment. An error means that the proof is wrong.
 func VerifyFile(proof, derived string, want bundle.Commitment) (c Counts, err error) {
 	var to source
 	if derived != "" {
@@ -83,7 +83,7 @@ func (r *reader) take(n int) []byte {
 
 var errMalformed = fmt.Errorf("%w: it is cut or malformed", ErrProof)
 
-// parse reads all of a proof but what it says of what was changed.
+// parse reads a proof without the part about changed packets or rows.
 func parse(data []byte) (*reader, error) {
 	rest, ok := bytes.CutPrefix(data, []byte(magic))
 	if !ok {
@@ -153,7 +153,7 @@ func (r *reader) verify(n uint64, want bundle.Digest) (Counts, error) {
 	return r.counts, nil
 }
 
-// leaves gives the leaves of what is there.
+// leaves returns the leaves of the present packets or rows.
 func (r *reader) leaves() func() (*Known, error) {
 	runs, index, left := r.runs, uint64(0), uint64(0)
 	var block, end uint64 // of the key in use
@@ -204,7 +204,7 @@ func (r *reader) leaves() func() (*Known, error) {
 	}
 }
 
-// step goes to the next packet or row, which was made of the original's.
+// step advances to the next packet or row, which was made of the original's.
 func (r *reader) step(index uint64) error {
 	if r.derived == nil {
 		return fmt.Errorf("%w: there is no file for what was made of %d", ErrProof, index)
@@ -216,8 +216,8 @@ func (r *reader) step(index uint64) error {
 	return err
 }
 
-// changed is the leaf of what was changed: from its groups that are as they were, and the hashes of
-// the others.
+// changed is the leaf of a changed packet or row: from its unchanged groups, and the hashes of the
+// others.
 func (r *reader) changed() Hash {
 	rule, head, n := r.uvarint(maxRules), r.uvarint(maxHead), r.uvarint(maxGroups)
 	var t Tree

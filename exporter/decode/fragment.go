@@ -32,7 +32,7 @@ func (r Reason) String() string {
 	return "end"
 }
 
-// Incomplete is an incomplete datagram that was given up.
+// Incomplete is a datagram that is no longer waited for although fragments are missing.
 type Incomplete struct {
 	Frame     *Frame // the datagram up to the first missing byte, from its first fragment; nil if that did not arrive
 	Last      int64  // time of the newest fragment
@@ -130,7 +130,7 @@ func (d *Decoder) Counts() Counts { return d.frags.counts }
 // Held returns the bytes now held for incomplete datagrams, overhead included.
 func (d *Decoder) Held() int { return d.frags.cost }
 
-// Flush gives up all datagrams, as at the end of a capture.
+// Flush ends all incomplete datagrams, as at the end of a capture.
 func (d *Decoder) Flush() {
 	for g := d.frags.oldest(); g != nil; g = d.frags.oldest() {
 		d.frags.giveUp(g, Flushed)

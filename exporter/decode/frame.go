@@ -76,8 +76,8 @@ const (
 	numProblems      = iota
 )
 
-// Checksums have no code: only the other packets of the conversation show what a wrong one
-// means.
+// Checksums have no code, because only the other packets of the conversation show the meaning of a
+// wrong one.
 const (
 	BadIPSum      Problem = 1 << (numProblems + iota) // wrong checksum of the innermost IPv4 header, or of an outer one
 	BadSum                                            // wrong checksum of TCP or UDP

@@ -13,7 +13,7 @@ type Sum struct {
 	Unfinished        bool // it is the sum of the pseudo-header, to which a network adapter adds the rest
 }
 
-// address tells that b begins with an address.
+// address reports that b begins with an address.
 func (w *walk) address(b []byte, size int) {
 	if w.d != nil && w.d.OnAddress != nil && w.f.FragNos == nil {
 		w.d.OnAddress(w.whole-cap(b), size)

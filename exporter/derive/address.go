@@ -20,7 +20,7 @@ const (
 	maxKeys      = 1 << 10 // keys that are tried
 )
 
-// ErrAddresses says that addresses cannot be replaced by pseudonyms.
+// ErrAddresses means that addresses cannot be replaced by pseudonyms.
 var ErrAddresses = errors.New("addresses cannot be replaced by pseudonyms")
 
 // addressRule is the rule of addresses.

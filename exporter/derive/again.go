@@ -11,7 +11,7 @@ import (
 // because they may be moved. The others are searched afterwards.
 const maxAgain = 64
 
-// again is a search of changed packets for what had to go.
+// again searches changed packets for values that had to be removed.
 type again struct {
 	files []*os.File
 	lists [][]change // by file

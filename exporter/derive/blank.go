@@ -12,8 +12,8 @@ const (
 	nines = '9'
 )
 
-// blank is what stands in a value's place: a number keeps its signs and each digit becomes 9,
-// anything else becomes x. So JSON stays JSON, and no detector takes it for a secret.
+// blank is the replacement of a value: a number keeps its signs and each digit becomes 9, anything
+// else becomes x. So JSON stays JSON, and no detector mistakes it for a secret.
 func blank(value string) string {
 	if !isNumber(value) {
 		return strings.Repeat(string(fill), len(value))

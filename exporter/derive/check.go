@@ -16,7 +16,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// Attempts at a message that still holds a value.
+// Attempts at a message that still contains a value.
 const (
 	tryBody    = iota + 1 // its bodies go
 	tryMessage            // its packets' payloads go
@@ -170,7 +170,7 @@ func (c *checking) holds(s string) bool {
 	return hit
 }
 
-// row marks what a row still holds.
+// row marks the values that a row still contains.
 func (c *checking) row(name string, r *row, list []found, column string) {
 	call := r.table == "calls"
 	if len(list) == 0 && column == "" && !call {

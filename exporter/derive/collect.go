@@ -8,7 +8,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// Policy says what is removed. Package forensics/redact has one.
+// Policy finds the values to remove. Package forensics/redact has one.
 type Policy interface {
 	// Search returns functions that pass what they find to found: the rule, the value, the whole
 	// header or line that holds it, and whether the rest of the message must go too. One
@@ -20,8 +20,8 @@ type Policy interface {
 	Addresses() bool                   // whether addresses become pseudonyms
 }
 
-// Search searches rows, texts and headers, and payloads, in which only what has a form of its own
-// is found.
+// Search searches rows, texts and headers, and payloads, in which only values with a recognizable
+// form are found.
 type Search struct {
 	Row     func(columns []string, row []any)
 	Text    func(contentType, text string)
@@ -29,8 +29,8 @@ type Search struct {
 	Payload func(text string)
 }
 
-// secrets are what a policy found: values that are searched everywhere, and what goes from single
-// messages only.
+// secrets are the results of a policy: values that are searched everywhere, and values that are
+// removed from single messages only.
 type secrets struct {
 	rules  []string
 	ruleNo map[string]int32
@@ -133,7 +133,7 @@ func collect(ctx context.Context, tables map[string][]string, p Policy, s *secre
 	return walkTables(ctx, then, visitor)
 }
 
-// row takes what was found in one row.
+// row adds the findings of one row.
 func (s *secrets) row(r *row, list []found, p Policy) {
 	body, isBody := r.hash("sha256")
 	isBody = isBody && r.table == "bodies"

@@ -10,7 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 )
 
-// Choice is what a cut keeps.
+// Choice selects the packets that a cut keeps.
 type Choice struct {
 	Conns        map[int64]bool // by conn_id; nil keeps all packets of the time range
 	FromNs, ToNs int64          // packets of this time, both inclusive; 0 leaves an end open
@@ -20,8 +20,8 @@ type Choice struct {
 }
 
 // Cut makes a bundle at output with a part of the packets, byte for byte: those of the chosen
-// connections within the time range. Secrets in the packet files are left out; the keys of what was
-// kept go into data/keys/. It returns
+// connections within the time range. Secrets in the packet files are left out; the keys of kept
+// connections go into data/keys/. It returns
 //   - ErrNothing if no packet is kept,
 //   - ErrChanged if the packets are not those of the manifest,
 //   - the errors of the exporter.

@@ -2,9 +2,9 @@
 // (docs/format/derived.md).
 //
 // Packets are changed first; then the exporter makes everything else from them. So tables cannot
-// hold what the packets do not, and a derived bundle rederives like any other. A redaction ends
-// only when a search of the new tables and packets finds none of the removed values; if it still
-// finds one after the last attempt, no bundle is made. The original is only read.
+// contain anything that the packets do not, and a derived bundle can be rederived like any other. A
+// redaction ends only when a search of the new tables and packets finds none of the removed values;
+// if it still finds one after the last attempt, no bundle is made. The original is only read.
 package derive
 
 import (
@@ -21,10 +21,10 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// ErrNothing says that a policy finds nothing, or a cut keeps nothing.
+// ErrNothing means that a policy finds nothing, or a cut keeps nothing.
 var ErrNothing = errors.New("nothing matches")
 
-// ErrChanged says that a bundle's packets changed while they were read, or were changed before.
+// ErrChanged means that a bundle's packets changed while they were read, or were changed before.
 var ErrChanged = errors.New("the packets are not those of the manifest")
 
 // Additions are further files for the tables.
@@ -61,7 +61,7 @@ type Options struct {
 	Seed     *seal.SeedFile // of the original's seal; with it the bundle proves what it was made from
 }
 
-// Report says what was done.
+// Report describes the result.
 type Report struct {
 	Derived  bundle.Derived   `json:"derived"`
 	Rounds   int              `json:"rounds,omitempty"` // attempts until the result was clean

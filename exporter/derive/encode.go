@@ -18,7 +18,7 @@ const (
 	brotliBlock  = 65536     // RFC 7932 section 9.2, with four nibbles
 )
 
-// container is what a coding puts around and between blocks of bytes that are not compressed.
+// container is the framing of a coding around and between blocks of bytes that are not compressed.
 type container struct {
 	before      []byte
 	after, head int // bytes behind the blocks, and in front of each

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// form is one way to write a value, and what stands in its place. pre and post are the bytes
-// around it that share bits with it, as in base64, and are replaced too.
+// form is one way to write a value, and its replacement. pre and post are the bytes around it that
+// share bits with it, as in base64, and are replaced too.
 type form struct {
 	text      string
 	with      string

@@ -14,7 +14,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// target is what must go from one packet, known from the tables.
+// target lists what the tables require to be removed from one packet.
 type target struct {
 	blank  int32    // rule by which the whole payload goes, -1 if it does not
 	values []local  // short values, which are replaced in this packet only
@@ -28,7 +28,7 @@ type local struct {
 	rule        int32
 }
 
-// placed is what stands at a sequence number, or at an offset in a datagram.
+// placed is the text at a sequence number, or at an offset in a datagram.
 type placed struct {
 	seq      uint32
 	datagram bool
@@ -63,8 +63,9 @@ type worker struct {
 	joint   []byte
 }
 
-// copied is what was replaced by its place in one direction of a conversation: other copies of
-// these packets, sent again or captured elsewhere, must not have it either.
+// copied lists the bytes that were replaced by their place in one direction of a conversation,
+// because other copies of these packets, sent again or captured elsewhere, must not have them
+// either.
 type copied struct {
 	spans []span
 	reach uint32 // no span ends after it
@@ -111,7 +112,7 @@ func (w *worker) packet(x *item) {
 	w.take(s, x.bit)
 }
 
-// target replaces what the tables say of a packet.
+// target replaces the values that the tables have from a packet.
 func (w *worker) target(t *target, x *item) {
 	if t.blank >= 0 {
 		w.place(x, 0, strings.Repeat(string(fill), len(x.payload)), t.blank)
@@ -165,7 +166,7 @@ func (w *worker) place(x *item, at int, with string, rule int32) {
 	}
 }
 
-// copy replaces in a packet what was replaced in others with the same sequence numbers.
+// copy replaces in a packet the bytes that were replaced in others with the same sequence numbers.
 func (w *worker) copy(x *item) {
 	c := w.copies[x.way.anywhere()]
 	if c == nil || int32(c.reach-x.seq) <= 0 {

@@ -21,7 +21,7 @@ const (
 	rowsPath        = "data/derived/rows-%s.bin"
 )
 
-// ErrSeed says that a seed file is not that of the original's seal.
+// ErrSeed means that a seed file is not that of the original's seal.
 var ErrSeed = errors.New("the seed file is not that of the bundle's seal")
 
 // prove adds the signed commitments of the original and the proofs of its files to a draft.
@@ -92,8 +92,8 @@ func (s *source) proveRows(draft *Draft, d *bundle.Derived, seed *seal.SeedFile,
 	return nil
 }
 
-// Verify checks what a derived bundle says of its original, and files that reveal parts of it. It
-// returns no verdict for a bundle that is not derived.
+// Verify checks a derived bundle's statements about its original, and files that reveal parts of
+// it. It returns no verdict for a bundle that is not derived.
 func Verify(ctx context.Context, b *bundle.Bundle, trust seal.Trust, reveals ...string) []seal.Verdict {
 	d := b.Manifest.Derived
 	if d == nil {
@@ -160,7 +160,7 @@ func verifyRows(b *bundle.Bundle, d *bundle.Derived, c *seal.Commitments) (list 
 	return list
 }
 
-// stated is what a derived bundle says of itself.
+// stated has the statements of a derived bundle about itself.
 func stated(d *bundle.Derived) string {
 	text := d.Kind + " from " + d.From.Name
 	if d.From.TagManifest != nil {

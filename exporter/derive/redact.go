@@ -16,7 +16,7 @@ import (
 )
 
 // maxRounds is the number of attempts: values alone, whole bodies, whole messages, whole
-// connections, and one more if a new value showed up in what was left.
+// connections, and one more if a new value was found in the rest.
 const maxRounds = 6
 
 // Redaction is a policy and its text.
@@ -81,7 +81,7 @@ func (x *redaction) pseudonymize() error {
 	return nil
 }
 
-// LeftError says that values were still there after the last attempt.
+// LeftError means that values were still there after the last attempt.
 type LeftError struct{ Places []string }
 
 // Error implements error.
@@ -153,7 +153,7 @@ func (x *redaction) round(ctx context.Context, output string) (report *Report, a
 	return &Report{Derived: *d, Values: len(x.s.search.values), Manifest: m, Warnings: x.warnings()}, false, nil
 }
 
-// warnings are what a person should know of a redaction that succeeded.
+// warnings are the warnings about a redaction that succeeded.
 func (x *redaction) warnings() []string {
 	list := []string{}
 	if x.counts.Unchanged == 0 && x.counts.Changed > 0 {

@@ -74,7 +74,7 @@ func callAt(ctx context.Context, tables map[string][]string, no int64) (name str
 	return name, row, nil
 }
 
-// ofSeed checks that what is revealed is what the seal of the seed file committed to.
+// ofSeed checks a revealed packet or row against the commitments of the seed file.
 func ofSeed(ctx context.Context, r *commit.Reveal, seed *seal.SeedFile) error {
 	c, verdicts := seal.CheckCommitments(ctx, commitmentsPath, seed.Commitments, seal.Trust{})
 	if c == nil {
@@ -87,7 +87,7 @@ func ofSeed(ctx context.Context, r *commit.Reveal, seed *seal.SeedFile) error {
 	return err
 }
 
-// committed checks that what is revealed is what was committed to. It fails with commit.ErrProof if
+// committed checks a revealed packet or row against a commitment. It fails with commit.ErrProof if
 // the commitment is to something else.
 func committed(r *commit.Reveal, c *seal.Commitments) error {
 	for _, t := range c.Tables {

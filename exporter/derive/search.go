@@ -35,7 +35,7 @@ type searcher struct {
 // first 8 bytes of a needle, with 4 bytes from there.
 const stride = leastValue - 4 + 1
 
-// filter tells which numbers are not in a set.
+// filter reports numbers that are certainly not in a set.
 type filter struct {
 	bits  []uint64 // one for each hash
 	shift uint

@@ -54,14 +54,14 @@ type open struct {
 	have int
 }
 
-// span is a range of sequence numbers and what stands there.
+// span is a range of sequence numbers and the text there.
 type span struct {
 	seq  uint32
 	with string
 	rule int32
 }
 
-// stream follows one direction and finds what lies across the borders of its segments.
+// stream follows one direction and finds values that cross the borders of its segments.
 type stream struct {
 	started bool
 	next    uint32
@@ -111,7 +111,7 @@ func (w *worker) drain(s *stream) {
 	}
 }
 
-// skip gives up the bytes before the first segment that waits.
+// skip stops waiting for the bytes before the first segment that waits.
 func (w *worker) skip(s *stream) {
 	if len(s.ahead) == 0 {
 		return
@@ -131,7 +131,7 @@ func (s *stream) restart(seq uint32) {
 	s.next, s.tail, s.begun, s.recent = seq, s.tail[:0], s.begun[:0], s.recent[:0]
 }
 
-// grow takes a segment that begins at s.next or before. What lies in it alone was found.
+// grow adds a segment that begins at s.next or before. Values inside it alone were found.
 func (w *worker) grow(s *stream, b bit) {
 	if seen := int(s.next - b.seq); seen > 0 {
 		w.again(s, &b)
@@ -228,7 +228,8 @@ func (w *worker) put(s *stream, b *bit, seq uint32, n *needle) {
 	s.done = append(s.done, x)
 }
 
-// again replaces in a segment what was replaced in others with the same sequence numbers.
+// again replaces in a segment the bytes that were replaced in others with the same sequence
+// numbers.
 func (w *worker) again(s *stream, b *bit) {
 	for _, x := range s.done {
 		w.apply(x, b.index, b.at, b.seq, uint32(len(b.payload)))

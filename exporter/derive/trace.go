@@ -16,8 +16,8 @@ type Traced struct {
 	Hidden []dissect.Hidden // nil if a place is not known
 }
 
-// traceWork finds where bodies and what no row shows are on the wire, and what stands there
-// afterwards.
+// traceWork finds the places of bodies, and of values that no row shows, on the wire, and their
+// replacements.
 type traceWork struct {
 	s       *secrets
 	p       Policy
@@ -120,7 +120,7 @@ func (w *traceWork) body(c *table.Call, b *dissect.Body) {
 	w.put(list, w.replacement(b, size, whole), rule)
 }
 
-// replacement is what stands in place of the size bytes of a body.
+// replacement replaces the size bytes of a body.
 func (w *traceWork) replacement(b *dissect.Body, size int, whole bool) string {
 	if !whole && !strings.Contains(b.Codings, ",") {
 		if out, ok := recode(b.Codings, w.masked(b), size); ok {

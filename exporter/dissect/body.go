@@ -177,7 +177,7 @@ func (b *Body) Missing(n int64) {
 	b.missing += n
 }
 
-// Memory is what the body takes, in bytes.
+// Memory is the size of the body in memory, in bytes.
 func (b *Body) Memory() int {
 	if cap(b.Decoded) == cap(b.buf) { // the same memory, or none
 		return cap(b.buf)
@@ -296,8 +296,8 @@ func (u *decodedOutput) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// decodeContent decodes p into out, at most limit bytes. After an error, out holds what was
-// decoded before it.
+// decodeContent decodes p into out, at most limit bytes. After an error, out has the bytes decoded
+// before it.
 func decodeContent(out *decodedOutput, coding string, p []byte, limit int64) error {
 	var r io.Reader
 	var err error

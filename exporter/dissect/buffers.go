@@ -61,7 +61,7 @@ func (c *Conn) keep(s *side, data []byte) {
 	c.charge(s)
 }
 
-// charge takes what a side holds from the budget: what was allocated, not what is in use.
+// charge charges the budget for the buffers of a side: for allocated bytes, not for used ones.
 func (c *Conn) charge(s *side) {
 	switch more := s.front + cap(s.buf) + segCost*cap(s.segs) - s.charged; {
 	case more > 0:

@@ -90,7 +90,7 @@ func (c *Conn) contradicted(dir Dir, data []byte, why string) int {
 }
 
 // withdraw returns a connection to detection because the claimed protocol cannot send the bytes
-// that came. What the claim read goes into the row of the unknown payload.
+// that came. The bytes that the claim read are part of the row of the unknown payload.
 func (c *Conn) withdraw(why string) {
 	cl, d := c.claim, c.d
 	c.claim, c.d, c.upgrade = nil, nil, nil

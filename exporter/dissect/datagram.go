@@ -70,8 +70,8 @@ func (c *Conn) datagram(dir Dir, data []byte, p Packet) {
 	s.off += int64(len(data))
 }
 
-// displaced begins the protocol of the conversation's port instead of another one, which cannot read this
-// datagram: whoever sends the first datagram must not decide how all others are read.
+// displaced begins the protocol of the conversation's port instead of another one, which cannot
+// read this datagram: the sender of the first datagram must not decide how all others are read.
 func (c *Conn) displaced(dir Dir, data []byte) bool {
 	byPort := c.engine.byPort[c.Info.Transport]
 	for _, port := range [2]uint16{c.Info.ServerPort, c.Info.ClientPort} {

@@ -36,7 +36,7 @@ func (c *Conn) Decompress(coding string, p []byte, limit int) ([]byte, error) {
 	return out.data, nil
 }
 
-// Inflate is Decompress for raw deflate without a last block, as in RFC 7692: dict is what was
+// Inflate is Decompress for raw deflate without a last block, as in RFC 7692: dict is the content
 // decompressed before.
 func (c *Conn) Inflate(p, dict []byte) ([]byte, error) {
 	e := c.engine

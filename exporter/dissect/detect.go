@@ -51,8 +51,8 @@ func (c *Conn) detect(dir Dir, head []byte) bool {
 	return false
 }
 
-// detectSides is findProtocol for connections without a handshake, too: their client is unknown,
-// because a capture that begins in mid-connection may show the server's packet first. It
+// detectSides is findProtocol that also accepts connections without a handshake: their client is
+// unknown, because a capture that begins in mid-connection may show the server's packet first. It
 // therefore tries both directions.
 func (c *Conn) detectSides(dir Dir, head []byte) (p *Protocol, v Verdict, swapped bool) {
 	if p, v = c.findProtocol(dir, false, head); v == Yes || c.Info.RolesKnown {

@@ -41,7 +41,7 @@ type Emission struct {
 	Objects  []table.Object
 }
 
-// Sink receives what an engine produces, in order.
+// Sink receives the output of an engine, in order.
 type Sink interface {
 	Call(e Emission)
 	Anomaly(c *Conn, a table.Anomaly)

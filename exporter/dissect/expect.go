@@ -9,11 +9,11 @@ const (
 	expectedSlack  = int64(1e9)   // ns by which the packets of two connections may be out of order
 )
 
-// Expected is a TCP connection that another connection announced, such as the data connection of FTP.
-// Nobody else's connection may be taken for it: it must come after the announcement, between the hosts
-// that the announcement allows, and its content decides. A protocol that certainly recognizes its content
-// reads it, and the dissector of New can still refuse it by an error of Read: then it is detected like
-// any other.
+// Expected is a TCP connection that another connection announced, such as the data connection of
+// FTP. No other connection may be mistaken for it: it must come after the announcement, between the
+// hosts that the announcement allows, and its content decides. A protocol that certainly recognizes
+// its content reads it, and the dissector of New can still refuse it by an error of Read: then it
+// is detected like any other.
 type Expected struct {
 	Opener   netip.Addr // who opens it
 	Listener netip.Addr // who accepts it: one of two, because the announced address may be translated
@@ -91,7 +91,7 @@ func (c *Conn) unexpected(as string) {
 	}
 }
 
-// Include adds what y has of the response, or of the request, to x: bytes that another connection
+// Include adds y's part of the response, or of the request, to x: bytes that another connection
 // carried. y must not be used afterwards.
 func (x *Exchange) Carried(c *Conn, y *Exchange, response bool) {
 	p := &x.req
@@ -108,7 +108,7 @@ func (x *Exchange) Carried(c *Conn, y *Exchange, response bool) {
 	x.Include(c, y)
 }
 
-// Resume says that what c emits next was completed by the current packet of another connection.
+// Resume declares that the current packet of another connection completed the next rows of c.
 func (c *Conn) Resume(other *Conn) {
 	now := other.root().now
 	c.now, c.root().now = now, now

@@ -9,9 +9,9 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// File says that a body is a file. A dissector sets Body.File before it emits the call; the file's type
-// by content, its size and its hash come from the body. If the body is a MIME message, its parts are
-// files, too.
+// File marks a body as a file. A dissector sets Body.File before it emits the call; the file's type
+// by content, its size and its hash come from the body. If the body is a MIME message, its parts
+// are files too.
 type File struct {
 	Name    string           // in the protocol's own words; may be empty
 	NamedBy string           // value of column named_by; empty without a name
@@ -124,7 +124,7 @@ func (b *Body) part(f *object.File, side string) table.Object {
 	return o
 }
 
-// NameObjects gives the objects of a call what they have from it, once the call is numbered.
+// NameObjects sets the fields that objects have from their call, once the call is numbered.
 func NameObjects(list []table.Object, c *table.Call) {
 	for i := range list {
 		o := &list[i]

@@ -1,6 +1,6 @@
 package dissect
 
-// ID is an id that has a name on another connection, or a hash of what identifies it.
+// ID is an id that has a name on another connection, or a hash of the identifying fields.
 type ID [16]byte
 
 // IDNames are the names of ids. It forgets the oldest when it is full.
@@ -20,7 +20,7 @@ func NewIDNames(limit int) *IDNames { return &IDNames{names: map[ID]string{}, li
 // Name returns the last name of an id, or "".
 func (n *IDNames) Name(id ID) string { return n.names[id] }
 
-// Put gives an id a name.
+// Put sets the name of an id.
 func (n *IDNames) Put(id ID, name string) {
 	switch _, again := n.names[id]; {
 	case again:

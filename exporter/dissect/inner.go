@@ -44,8 +44,8 @@ func (c *Conn) NewStreams(by string, alpn ...string) (*Conn, Streams) {
 	return nil, nil
 }
 
-// NewStream starts an inner connection for one stream of a QUIC connection that no protocol
-// reads as a whole. Detection finds what the stream carries.
+// NewStream starts an inner connection for one stream of a QUIC connection that no protocol reads
+// as a whole. Detection finds the protocol of the stream.
 func (c *Conn) NewStream(by string) *Conn {
 	in := c.NewInner(by)
 	in.Info.Transport = QUIC

@@ -65,8 +65,8 @@ func (in *Input) Time(i int) int64 { return in.at(i).Time }
 // Offset is the stream offset of Data[i].
 func (in *Input) Offset(i int) int64 { return in.base + int64(i) }
 
-// First reports whether Data[i] is the first byte of the protocol in its direction: the capture has the
-// beginning of the connection, or of what Conn.Upgrade announced.
+// First reports whether Data[i] is the first byte of the protocol in its direction: the capture has
+// the beginning of the connection, or of the protocol that Conn.Upgrade announced.
 func (in *Input) First(i int) bool {
 	return in.conn != nil && in.conn.Info.Began[in.Dir] && in.Offset(i) == in.conn.sides[in.Dir].start
 }

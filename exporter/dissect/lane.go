@@ -13,8 +13,8 @@ type StreamBuffer struct {
 // NewStreamBuffer starts one direction of a stream of an inner connection.
 func (c *Conn) NewStreamBuffer(dir Dir) *StreamBuffer { return &StreamBuffer{c: c, dir: dir} }
 
-// Add appends a copy of the stream's next bytes. If it returns false, they exceed a limit and
-// were not kept: the caller must give up the stream.
+// Add appends a copy of the stream's next bytes. If it returns false, they exceed a limit and were
+// not kept: the caller must stop reading the stream.
 func (b *StreamBuffer) Add(data []byte, p Packet) bool {
 	b.c.now = p
 	if !b.c.room(&b.s, len(data)) {

@@ -87,10 +87,9 @@ func (e *Engine) SetBudget(n int) { e.limit = n }
 // Held is the number of bytes that the engine's connections hold.
 func (e *Engine) Held() int { return e.held }
 
-// Keep takes n bytes of the budget for a waiting call. If the budget is exhausted, the
-// connection that holds most gives up its oldest calls; if that is this one, Dissector.Shed does
-// it. It returns the number of bytes taken, which Release returns: 0 if nothing more could be
-// given up.
+// Keep reserves n bytes of the budget for a waiting call. If the budget is exhausted, the
+// connection that uses most ends its oldest calls; if that is this one, Dissector.Shed does it. It
+// returns the number of reserved bytes, which Release returns: 0 if nothing more could be freed.
 func (c *Conn) Keep(n int) int {
 	for !c.grow(n) {
 		if !c.shed() {
@@ -101,7 +100,7 @@ func (c *Conn) Keep(n int) int {
 	return n
 }
 
-// shed gives up something of the dissector, if it has anything.
+// shed frees memory of the dissector, if it has any.
 func (c *Conn) shed() bool {
 	switch {
 	case c.d != nil:
@@ -112,14 +111,14 @@ func (c *Conn) shed() bool {
 	return false
 }
 
-// Hold takes n bytes of the budget for what a dissector can do without, such as a message in
-// pieces. If it returns false, the dissector must not keep them. Release returns them.
+// Hold reserves n bytes of the budget for data that a dissector can do without, such as a message
+// in pieces. If it returns false, the dissector must not keep them. Release returns them.
 func (c *Conn) Hold(n int) bool { return c.grow(n) }
 
 // Release returns n bytes that Keep or Hold took.
 func (c *Conn) Release(n int) { c.shrink(n) }
 
-// Shed gives up something of an inner connection, for the Dissector that carries it.
+// Shed frees memory of an inner connection, for the Dissector that carries it.
 func (c *Conn) Shed() bool {
 	r := c.root()
 	was := r.held
@@ -138,17 +137,17 @@ func (c *Conn) evicted() {
 	r.AnomalyFrom("engine", "evicted", "the memory limit was reached: the oldest pending calls were cut, or bodies were not kept", 0)
 }
 
-// ranked lists the connections that hold memory by the power of two of what they hold. It finds
-// the one that holds most, within a factor of two, at once.
+// ranked lists the connections that use memory by the power of two of their size. It finds the
+// largest one, within a factor of two, at once.
 type ranked [bits.UintSize + 1]linked.List[Conn]
 
-// rank is where a connection stands in the list.
+// rank is the position of a connection in the list.
 type rank struct {
 	at    uint8 // 0: it holds nothing, or had nothing to free
 	place linked.Place[Conn]
 }
 
-// place moves c to the rank of what it holds.
+// place moves c to the rank of its size.
 func (l *ranked) place(c *Conn) {
 	if at := uint8(bits.Len(uint(max(c.held, 0)))); at != c.rank.at {
 		l.remove(c)

@@ -44,7 +44,7 @@ func (d Dir) Sender() string {
 	return "server"
 }
 
-// Transport is what carries a connection.
+// Transport is the protocol that carries a connection.
 type Transport uint8
 
 // The transports that the engine feeds.
@@ -294,7 +294,7 @@ type IDNamer interface {
 	NameIDs(names *IDNames)
 }
 
-// UpgradeInfo is what the old protocol knows about the first call of the new one.
+// UpgradeInfo is the old protocol's information about the first call of the new one.
 type UpgradeInfo struct {
 	Exchange      *Exchange // the request's bytes and times
 	Method, Path  string

@@ -103,8 +103,8 @@ func (l *losses) add(dir Dir, why Loss) {
 	l.last = why
 }
 
-// Unaffected says that bytes of these directions that were lost since x began belong to other calls,
-// because the part of x in each is one message, which is complete.
+// Unaffected declares that bytes of these directions that were lost since x began belong to other
+// calls, because the part of x in each is one message, which is complete.
 func (c *Conn) Unaffected(x *Exchange, dirs ...Dir) {
 	for _, d := range dirs {
 		x.losses.of[d] = c.losses.of[d]
@@ -115,7 +115,7 @@ func (c *Conn) Unaffected(x *Exchange, dirs ...Dir) {
 // it are missing, but none after the first one that is read.
 func (c *Conn) Starting() bool { return c.starting }
 
-// resync tells the dissector that its position was lost.
+// resync reports to the dissector that its position was lost.
 func (c *Conn) resync(dir Dir, why Loss) {
 	c.losses.add(dir, why)
 	c.sides[dir].lossy = true

@@ -14,8 +14,8 @@ type Place struct {
 // maxPlaces limits the places of one body; a body of more is not traced.
 const maxPlaces = 1 << 16
 
-// Trace makes bodies, and what no row shows, remember where their bytes were captured. It is for
-// tools that change packets; tables do not need it.
+// Trace makes bodies, and values that no row shows, remember where their bytes were captured. It is
+// for tools that change packets; tables do not need it.
 func (e *Engine) Trace() { e.trace, e.hidden = true, map[*Exchange]*hidden{} }
 
 // Places lists where the bytes of the body were captured, in order. ok is false if that is not
@@ -65,7 +65,7 @@ type Hidden struct {
 	Places []Place
 }
 
-// hidden is what a tracing engine knows of a call.
+// hidden is a tracing engine's data of a call.
 type hidden struct {
 	list   []Hidden
 	places int

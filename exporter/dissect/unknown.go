@@ -7,14 +7,14 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// Limits of what is kept of an unknown payload.
+// Limits of the kept part of an unknown payload.
 const (
 	unknownHead = guess.Head // bytes of each side that a row shows
 	unknownNext = 12         // bytes of a second datagram
 )
 
-// Unknown is the row of a payload without a matching protocol: one per connection, so that no
-// payload goes unreported. Its protocol is the transport's name.
+// Unknown is the row of a payload without a matching protocol: one per connection, so that every
+// payload is reported. Its protocol is the transport's name.
 type Unknown struct {
 	table.Call
 	RequestHead  []byte `col:"payload_request_head" doc:"first 64 bytes that the client sent"`
@@ -104,7 +104,7 @@ func (u *unknownState) add(in *Input, n int) {
 	}
 }
 
-// merge adds what came after u's own bytes.
+// merge adds the bytes after u's own.
 func (u *unknownState) merge(c *Conn, v *unknownState) {
 	u.x.req.merge(&v.x.req)
 	u.x.resp.merge(&v.x.resp)

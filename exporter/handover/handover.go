@@ -1,9 +1,9 @@
 // Package handover packs a bundle for another person and receives such a package
 // (docs/format/handover.md).
 //
-// A package is a folder with the bundle as one stored ZIP, encrypted to recipients with age and
-// split if that was wanted; SHA256SUMS of all files; and a cover sheet with the fingerprint of
-// the bundle, in hexadecimal digits, in words and as a QR code.
+// A package is a folder with the bundle as one stored ZIP, optionally encrypted to recipients with
+// age and split; SHA256SUMS of all files; and a cover sheet with the fingerprint of the bundle, in
+// hexadecimal digits, in words and as a QR code.
 package handover
 
 import (

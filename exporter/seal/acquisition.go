@@ -17,7 +17,7 @@ import (
 // maxRequest is the size of a request file.
 const maxRequest = 256 << 10
 
-// Request is what people know about an acquisition and the bundle does not.
+// Request is information from people about an acquisition that the bundle does not have.
 type Request struct {
 	CaseID         string   `json:"case_id,omitempty" yaml:"case_id" jsonschema:"number of the case or ticket"`
 	Authority      string   `json:"authority,omitempty" yaml:"authority" jsonschema:"who may order the acquisition, and by what"`
@@ -97,7 +97,7 @@ type SideInput struct {
 	SHA256Original bundle.Digest `json:"sha256_original"`
 }
 
-// Losses is what the bundle says is missing.
+// Losses is the bundle's account of missing data.
 type Losses struct {
 	DroppedPackets int64            `json:"dropped_packets" jsonschema:"packets that the capture files say were lost"`
 	DamagedPlaces  int64            `json:"damaged_places" jsonschema:"places in capture files that could not be read"`
@@ -123,7 +123,7 @@ func collect(m *bundle.Manifest, request Request) Acquisition {
 	return a
 }
 
-// LossesOf adds up what bundle.json says is missing.
+// LossesOf adds up the missing data in bundle.json.
 func LossesOf(m *bundle.Manifest) Losses {
 	l := Losses{GapBytes: m.Accounts.GapBytes, CutBytes: m.Accounts.CutBytes}
 	for i := range m.Inputs {
@@ -167,8 +167,8 @@ func (l *Losses) String() string {
 	return strings.Join(parts, ", ")
 }
 
-// Stated are the verdicts on what bundle.json says of its inputs: whether the recorder's seals
-// agree with the segments, and what is known to be missing. m may be nil: nothing is known then.
+// Stated are the verdicts on the inputs in bundle.json: whether the recorder's seals agree with the
+// segments, and the known losses. m may be nil: nothing is known then.
 func Stated(m *bundle.Manifest) []Verdict {
 	if m == nil {
 		return nil

@@ -36,7 +36,7 @@ type Verdict struct {
 	Detail string `json:"detail,omitempty"`
 }
 
-// Trust is what a reader trusts: nothing in a bundle can vouch for itself.
+// Trust lists the keys that a reader trusts, because nothing in a bundle can vouch for itself.
 type Trust struct {
 	Signers     []Party         // each of them must have signed: the bundle, or the commitments of its original
 	Authorities *x509.CertPool  // of time stamps; nil: none was given
@@ -76,8 +76,8 @@ func Check(ctx context.Context, r *bundle.Report, trust Trust) []Verdict {
 	return c.verdicts
 }
 
-// Newest returns the statement of the newest seal of a bundle that was verified, and its file;
-// nil if the bundle is not sealed. Check says whether the seal is right.
+// Newest returns the statement of the newest seal of a bundle that was verified, and its file; nil
+// if the bundle is not sealed. Check verifies the seal.
 func Newest(r *bundle.Report) (*Statement, string) {
 	for i := len(r.Custody) - 1; i >= 0; i-- {
 		file := r.Custody[i].Details["file"]

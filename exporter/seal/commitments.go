@@ -19,8 +19,8 @@ const CommitmentsType = "https://github.com/pcapsule/pcapsule/commitments/v1"
 // maxSeedFile is the size of a seed file.
 const maxSeedFile = 16 << 20
 
-// Commitments are what a seal says about packets and rows without showing them. They name no hash of a
-// file: who knows all of a file but a short secret could try values against it.
+// Commitments are a seal's statements about packets and rows that do not show them. They have no
+// hash of a file, because it would confirm guesses of a short secret.
 type Commitments struct {
 	SealedAt bundle.Time              `json:"sealed_at"`
 	Signers  []Party                  `json:"signers"`
@@ -36,8 +36,8 @@ type commitmentStatement struct {
 	Predicate     Commitments `json:"predicate"`
 }
 
-// SeedFile is what a seal leaves apart from the bundle: the secret from which the salts come, and
-// the signed commitments, which a derived bundle carries.
+// SeedFile is the file of a seal outside the bundle: the secret of the salts, and the signed
+// commitments, which a derived bundle carries.
 type SeedFile struct {
 	Seed        [32]byte
 	Commitments []byte // DSSE envelope
@@ -107,8 +107,8 @@ func ReadSeed(path string) (*SeedFile, error) {
 	return s, err
 }
 
-// CheckCommitments checks the envelope of commitments, says who signed it, and adds trusted keys
-// that did to trust.Committed. The commitments are nil if a signature is wrong.
+// CheckCommitments checks the envelope of commitments, returns its signers, and adds the trusted
+// ones to trust.Committed. The commitments are nil if a signature is wrong.
 func CheckCommitments(ctx context.Context, file string, data []byte, trust Trust) (*Commitments, []Verdict) {
 	c := &checker{ctx: ctx, trust: trust, signed: map[string]bool{}}
 	e, payload, err := parseEnvelope(data)

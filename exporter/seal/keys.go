@@ -34,7 +34,7 @@ const maxKeyFile = 64 << 10
 
 const minRSA = 2048 // bits
 
-// Party is who signs, or whose signature is checked.
+// Party is a signer, or the owner of a signature that is checked.
 type Party struct {
 	Name      string `json:"name,omitempty" jsonschema:"person, team or machine that holds the key"`
 	KeyID     string `json:"keyid" jsonschema:"SHA-256 fingerprint of the public key, as ssh-keygen -l prints it"`
@@ -141,7 +141,7 @@ func (s *Signer) Sign(_ context.Context, data []byte) ([]byte, error) { return s
 // KeyID is the fingerprint of the key.
 func (s *Signer) KeyID() (string, error) { return s.Party.KeyID, nil }
 
-// NewSigner makes a signer of a private key. name says who holds it and may be empty.
+// NewSigner makes a signer of a private key. name is its owner and may be empty.
 func NewSigner(name string, key crypto.Signer) (Signer, error) {
 	p, err := NewParty(name, key.Public())
 	if err != nil {
@@ -156,9 +156,9 @@ func NewSigner(name string, key crypto.Signer) (Signer, error) {
 	}}, nil
 }
 
-// ParsePrivate reads a private key: PEM (PKCS #8, PKCS #1, SEC 1) or OpenSSH, encrypted to one
-// of the identities with age or not at all. A passphrase of OpenSSH is not supported: give such
-// a key to ssh-agent.
+// ParsePrivate reads a private key: PEM (PKCS #8, PKCS #1, SEC 1) or OpenSSH, encrypted to one of
+// the identities with age or not at all. A passphrase of OpenSSH is not supported: add such a key
+// to ssh-agent.
 func ParsePrivate(name string, text []byte, identities []age.Identity) (Signer, error) {
 	text, err := decrypt(text, identities)
 	if err != nil {

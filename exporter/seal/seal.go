@@ -1,9 +1,9 @@
 // Package seal signs bundles and checks their signatures (docs/format/seal.md).
 //
-// A seal is an in-toto statement in a DSSE envelope, custody/seal-NNN.dsse.json. Its subjects
-// are the manifests and the newest line of the custody log; its predicate is an acquisition
-// record: who asked for the evidence, what was collected, with what, and what was lost.
-// Sealing never changes data/, and checking never writes.
+// A seal is an in-toto statement in a DSSE envelope, custody/seal-NNN.dsse.json. Its subjects are
+// the manifests and the newest line of the custody log; its predicate is an acquisition record: who
+// requested the evidence, what was collected, by which program, and what was lost. Sealing never
+// changes data/, and checking never writes.
 package seal
 
 import (
@@ -35,7 +35,7 @@ const (
 	EventFailed      = "failed" // the file of an earlier entry was not written
 )
 
-// ErrSameKey says that one key was given twice.
+// ErrSameKey means that one key was passed twice.
 var ErrSameKey = errors.New("the same key is given twice")
 
 // maxSeals is the number of seals of one bundle.
@@ -71,7 +71,7 @@ type Sealed struct {
 	Log       *Logged       `json:"log,omitempty"` // proof that a transparency log has it
 }
 
-// Options are what a seal says beyond the bundle.
+// Options are the statements of a seal beyond the bundle.
 type Options struct {
 	Request Request      // what people know about the acquisition
 	Entry   bundle.Entry // who seals, where and with which program; becomes a line of the custody log

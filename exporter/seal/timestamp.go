@@ -43,8 +43,8 @@ func StampRequest(b *bundle.Bundle, name string) ([]byte, error) {
 }
 
 // AddStamp adds the response of a time-stamp authority for a seal, custody/NAME, to the bundle.
-// request, if not nil, must be what was sent: its nonce shows that the response is new. entry
-// becomes a line of the custody log.
+// request, if not nil, must be the request that was sent: its nonce shows that the response is new.
+// entry becomes a line of the custody log.
 func AddStamp(b *bundle.Bundle, name string, request, response []byte, entry bundle.Entry) (*Stamp, error) {
 	data, err := b.ReadCustodyFile(name)
 	if err != nil {

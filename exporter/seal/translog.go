@@ -23,11 +23,11 @@ const (
 	tileHeight  = 8                          // C2SP tlog-tiles
 )
 
-// ErrNotLogged says that the newest checkpoint of a log does not have an entry yet.
+// ErrNotLogged means that the newest checkpoint of a log does not have an entry yet.
 var ErrNotLogged = errors.New("the log's checkpoint does not have the entry yet")
 
-// LogEntry is what a transparency log gets of a seal, custody/NAME. It has a hash of the seal and
-// nothing else, because anyone can read a log.
+// LogEntry is the entry of a seal, custody/NAME, in a transparency log. It has a hash of the seal
+// and nothing else, because anyone can read a log.
 func LogEntry(b *bundle.Bundle, name string) ([]byte, error) {
 	data, err := b.ReadCustodyFile(name)
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 //go:embed protocols.tsv
 var protocolsTSV string
 
-// ProtocolColumns lists the columns of table calls that single protocols define, sorted by name. Those
-// who read bundles without dissecting use it: a bundle may be older than a protocol. The list is
+// ProtocolColumns lists the columns of table calls that single protocols define, sorted by name.
+// Readers that do not dissect use it, because a bundle may be older than a protocol. The list is
 // generated from the dissectors.
 var ProtocolColumns = sync.OnceValue(func() (list []Column) {
 	for line := range strings.Lines(protocolsTSV) {

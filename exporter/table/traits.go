@@ -8,9 +8,9 @@ import (
 	"sync"
 )
 
-// Traits are what questions about calls need to know about a protocol, beyond its columns. The dissector
-// declares them; questions that do not dissect read the generated list. SQL texts are about one row of
-// table calls.
+// Traits are the properties of a protocol, beyond its columns, that questions about calls need. The
+// dissector declares them; questions that do not dissect read the generated list. SQL texts are
+// about one row of table calls.
 type Traits struct {
 	Carrier    bool        `json:"carrier,omitempty"`    // its rows are handshakes, not requests of an application
 	Web        bool        `json:"web,omitempty"`        // requests with methods, paths and status codes of HTTP
@@ -27,8 +27,8 @@ type Traits struct {
 	Statements *Statements `json:"statements,omitempty"` // of a database whose calls are statements
 }
 
-// Statements are what questions need to know about a database. Its columns include <protocol>_query,
-// _params, _columns, _preview, _rows, _user and _application.
+// Statements are the properties of a database that questions need. Its columns include
+// <protocol>_query, _params, _columns, _preview, _rows, _user and _application.
 type Statements struct {
 	Kind     string   `json:"kind"`     // column that says what a call is
 	Executed string   `json:"executed"` // SQL condition that a call executed a statement
@@ -39,8 +39,9 @@ type Statements struct {
 // NoLogin are the values of auth_kind with which a login proves nothing: the client only states who it is.
 var NoLogin = []string{"trust", "anonymous", "none", "sys"}
 
-// SentLogin are the values of auth_kind with which a secret is on the wire: as it is, or so that whoever
-// records it can try passwords. Other kinds prove a secret by a challenge, a signature or a ticket.
+// SentLogin are the values of auth_kind with which a secret is on the wire: in clear text, or in a
+// form against which passwords can be tried. Other kinds prove a secret by a challenge, a signature
+// or a ticket.
 var SentLogin = []string{"password", "basic", "bearer", "token", "community", "pap", "md5", "cram-md5", "digest-md5", "apop", "chap", "ms-chap", "mysql_old_password"}
 
 // ProtocolTraits are the traits of one protocol.

@@ -10,7 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// End is the SQL condition that one end of a row has a given name.
+// End is the SQL condition that one end of a row has a name.
 type End struct {
 	Calls string // for calls, with Args
 	Args  []any
@@ -132,7 +132,7 @@ type UndissectedUse struct {
 	KFL         string `json:"kfl" jsonschema:"KFL filter for their first bytes"`
 }
 
-// Undissected lists what the connections without a dissector probably are, most frequent first.
+// Undissected lists the probable protocols of connections without a dissector, most frequent first.
 // The condition is about the table connections.
 func Undissected(ctx context.Context, c *forensics.Case, where string, args ...any) ([]UndissectedUse, error) {
 	list, _, err := Rows[UndissectedUse](ctx, c, MaxRows, `SELECT coalesce(payload_protocol, '') AS protocol, coalesce(payload_evidence, '') AS evidence, count(*) AS connections, count(DISTINCT dst_ip) AS servers

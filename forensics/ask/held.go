@@ -23,7 +23,7 @@ type CallTable struct {
 	Release  func() // must be called once
 }
 
-// LoadCalls loads the calls that match a condition. Later queries may use only the given columns.
+// LoadCalls loads the calls that match a condition. Later queries may use only these columns.
 func LoadCalls(ctx context.Context, c *forensics.Case, columns, where string, args []any) (*CallTable, error) {
 	return loadUpTo(ctx, c, maxCallTable, columns, where, args)
 }

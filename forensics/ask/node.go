@@ -47,7 +47,7 @@ func (w *Window) Ends(c *forensics.Case, by string) string {
 	return fmt.Sprintf("WITH %s, x AS NOT MATERIALIZED (%s) ", terms.EndNames(c, by), terms.EndsOf(c, by, fmt.Sprintf("SELECT * FROM %s WHERE %s", "calls", w.Where)))
 }
 
-// Node is what table endpoints knows about a node. Levels are the columns that its name comes
+// Node has the fields of a node in table endpoints. Levels are the columns that its name comes
 // from, see terms.NodeKFL.
 type Node struct {
 	Name      string   `json:"name"`

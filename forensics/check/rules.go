@@ -37,7 +37,7 @@ type Rules struct {
 	dir   fs.FS // folder of the files that rules name; nil if they may name none
 }
 
-// Rule states what must be true of some calls. All expectations that are set must hold.
+// Rule states what must be true of some calls. All expectations that are set must be true.
 type Rule struct {
 	Name     string `yaml:"name"`
 	Doc      string `yaml:"doc"`

@@ -11,7 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// Basis is what verdicts stand on.
+// Basis is the basis of verdicts.
 type Basis struct {
 	Connections Connections `json:"connections"`
 	Losses      Losses      `json:"losses"`
@@ -21,7 +21,7 @@ type Basis struct {
 	Limits      []string    `json:"limits" jsonschema:"limits of all verdicts"`
 }
 
-// Connections counts the connections of the window by what could be read of them.
+// Connections counts the connections of the window by how far they could be read.
 type Connections struct {
 	All         int64 `json:"all"`
 	Encrypted   int64 `json:"encrypted"`
@@ -33,7 +33,7 @@ type Connections struct {
 	Undecrypted int64 `json:"undecrypted" jsonschema:"encrypted connections that were not completely decrypted"`
 }
 
-// Losses is what the recording lost.
+// Losses counts the losses of the recording.
 type Losses struct {
 	Counted bool  `json:"counted" jsonschema:"every file has counters of lost packets, or a recorder's seal"`
 	Packets int64 `json:"packets" jsonschema:"packets known to be lost"`
@@ -54,7 +54,7 @@ const (
 	unknown = "unknown"
 )
 
-// facts are the basis and what else verdicts need.
+// facts are the basis and other data that verdicts need.
 type facts struct {
 	policies  []string
 	unclocked int64 // clocks of which it is not known whether they were synchronized
@@ -177,7 +177,7 @@ func (j *judge) readVantage(ctx context.Context) error {
 	return err
 }
 
-// readPolicies lists what was in force while recording.
+// readPolicies lists the policies in force while recording.
 func (j *judge) readPolicies() {
 	var list []string
 	add := func(format string, args ...any) {

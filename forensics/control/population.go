@@ -33,7 +33,7 @@ var populations = map[string]kind{
 	"accesses":     {one: "access to such data", of: "accesses to such data"},
 }
 
-// population counts what a control is about.
+// population counts the objects of a control.
 func (j *judge) population(ctx context.Context, name string) (Population, error) {
 	k := populations[name]
 	if n, ok := j.counts[name]; ok {

@@ -20,7 +20,7 @@ const (
 	maxReason   = 2000    // bytes of a text
 )
 
-// Acceptance is the reason for which somebody accepts a finding.
+// Acceptance is the reason for accepting a finding.
 type Acceptance struct {
 	Reason  string `json:"reason"`
 	By      string `json:"by" jsonschema:"who accepted it"`

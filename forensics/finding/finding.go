@@ -112,7 +112,7 @@ func (f *Finding) id() string {
 }
 
 // Unmasked lets queries read credentials as they were sent until end is called, for analyzers that
-// compare them. These analyzers mask what they report. A KFL filter still applies to masked values.
+// compare them. These analyzers mask their reports. A KFL filter still applies to masked values.
 func (l *Look) Unmasked() (end func()) {
 	masked, where := l.Case, l.Where
 	if l.kfl != "" {

@@ -50,7 +50,7 @@ func or(a, b Answer) Answer {
 	return a
 }
 
-// Labels are what is known about the labels of a pod or a namespace.
+// Labels are the known labels of a pod or a namespace.
 type Labels struct {
 	Known   map[string]string
 	Partial string // why there may be others; empty if Known has all of them

@@ -1,7 +1,7 @@
 // Package netpol evaluates Kubernetes network policies (networking.k8s.io/v1) for connections.
 //
-// It evaluates in three values: what depends on a label, a time or an owner that is not known is
-// Maybe, with the reason, and never No or Yes.
+// It uses three values: if the result depends on an unknown label, time or owner, it is Maybe, with
+// the reason, and never No or Yes.
 package netpol
 
 import (

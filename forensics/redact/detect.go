@@ -114,7 +114,7 @@ type scanner struct {
 	look [256]anchor
 }
 
-// anchor is what may begin at a byte, or after one.
+// anchor lists the detectors that may match at a byte, or after one.
 type anchor uint8
 
 const (
@@ -123,9 +123,10 @@ const (
 	sign           // something else may begin
 )
 
-// follows has what may begin after a byte. A number cannot begin after a digit, a dot or a letter
-// that is not part of a country code; a word cannot begin after a letter or a digit. Together with
-// look this makes hexadecimal text, which is full of digits and b, as fast as any other.
+// follows lists the kinds of text that may begin after a byte. A number cannot begin after a digit,
+// a dot or a letter that is not part of a country code; a word cannot begin after a letter or a
+// digit. Together with look this makes hexadecimal text, which is full of digits and b, as fast as
+// any other.
 var follows = func() (list [256]anchor) {
 	for c := range 256 {
 		list[c] = sign

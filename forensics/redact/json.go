@@ -69,7 +69,7 @@ func (t *task) json(s string, depth int) string {
 	return out
 }
 
-// Objects whose members are secret whatever their names are.
+// Objects whose members are secret regardless of their names.
 var (
 	secretKind = regexp.MustCompile(`"kind"\s*:\s*"Secret(?:List)?"`) // of Kubernetes
 	variable   = regexp.MustCompile(`(\w+)\s*:\s*\$(\w+)`)            // of GraphQL: an argument and its variable

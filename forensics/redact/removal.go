@@ -10,7 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// Removal is a policy that says what is removed from packets. It is a Policy, and more: whole
+// Removal is a policy for removing values from packets. In addition to a Policy it has whole
 // bodies, and tests. It is immutable and safe for concurrent use.
 type Removal struct {
 	*Policy
@@ -23,7 +23,7 @@ type Removal struct {
 	names    bool // addresses become pseudonyms
 }
 
-// Try is a test of a removal policy: a text, how to read it, and what must be left of it.
+// Try is a test of a removal policy: a text, how to read it, and the expected result.
 type Try struct {
 	Type    string `yaml:"type"`   // content type, sql or command
 	Header  string `yaml:"header"` // the text is the value of this header
@@ -50,7 +50,7 @@ func (r *Removal) Addresses() bool { return r.names }
 // KeepComments reports whether comments on packets stay.
 func (r *Removal) KeepComments() bool { return r.comments }
 
-// Kinds of what a Removal finds beside those of detectors and patterns.
+// Kinds of a Removal's results beside those of detectors and patterns.
 const (
 	kindHeader = "header"
 	kindColumn = "column"
@@ -98,7 +98,7 @@ func (r *Removal) WholeBody(contentType string) bool {
 	return slices.ContainsFunc(r.bodies, func(b string) bool { return glob(b).match(kind) })
 }
 
-// Finder finds what the policy removes. One goroutine may use it.
+// Finder finds the values that the policy removes. One goroutine may use it.
 type Finder struct {
 	r     *Removal
 	found func(kind, value, whole string, rest bool)
@@ -106,7 +106,7 @@ type Finder struct {
 	texts int                         // in clean
 }
 
-// reading is how a text is read: as what, and of which type or name.
+// reading is how a text is read: its form, and its type or name.
 type reading struct {
 	as   byte // text, header or pair
 	name string
@@ -125,12 +125,12 @@ func (r *Removal) Finder(found func(kind, value, whole string, rest bool)) *Find
 	return &Finder{r: r, found: found, clean: map[reading]map[string]bool{}}
 }
 
-// Text searches a text that is read as the content type says.
+// Text searches a text according to its content type.
 func (f *Finder) Text(contentType, s string) {
 	f.once(reading{'t', contentType}, s, func(t *task) { t.text(contentType, s, 0) })
 }
 
-// Payload searches any bytes, in which only what has a form of its own is found.
+// Payload searches any bytes, in which only values with a recognizable form are found.
 func (f *Finder) Payload(s string) {
 	t := task{p: f.r.Policy, seen: func(kind, v string) {
 		if kind != encodedKind && !strings.Contains(v, f.r.mask) {
@@ -167,7 +167,7 @@ func (f *Finder) once(how reading, s string, do func(t *task)) {
 	f.texts++
 }
 
-// value reports a value without the word before it, such as Bearer, and what is inside it.
+// value reports a value without the word before it, such as Bearer, and the values inside it.
 func (f *Finder) value(kind, v, whole string) {
 	bare := strings.Trim(v, `"'`)
 	if scheme, rest, ok := strings.Cut(bare, " "); ok && isScheme(strings.ToLower(scheme)) {

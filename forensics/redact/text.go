@@ -256,7 +256,7 @@ func (t *task) calmNames(s string) (reads []byte, ok bool) {
 	return reads, true
 }
 
-// hasParameters reports whether the value of a parameter with escapes may have parameters of its own.
+// hasParameters reports whether the value of a parameter with escapes may itself have parameters.
 func hasParameters(part string) bool {
 	return strings.Count(part, "=") > 1 || strings.Contains(part, "%3D") || strings.Contains(part, "%3d") || strings.Contains(part, "%25")
 }

@@ -1,7 +1,7 @@
-// Package statements is the list of databases whose calls are statements, in SQL or with a shape
-// like it, and the SQL for what all of them have: the text of a statement, its parameters, its rows, its user. Questions,
-// findings and masking are about any of these databases; their dissectors declare them (table.Traits). The package
-// only builds text.
+// Package statements is the list of databases whose calls are statements, in SQL or a similar form,
+// and the SQL for their common fields: the text of a statement, its parameters, its rows, its user.
+// Questions, findings and masking use it for any of these databases; their dissectors declare them
+// (table.Traits). The package only builds text.
 package statements
 
 import (
@@ -49,7 +49,7 @@ func words(sql string) []string {
 	return strings.FieldsFunc(sql, func(r rune) bool { return r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) })
 }
 
-// Kinds lists the columns that say what a call is, and whether it was executed.
+// Kinds lists the columns with the kind of a call, and whether it was executed.
 var Kinds = join(", ", func(d table.Database) string {
 	columns := append(words(d.Executed), d.Kind)
 	columns = slices.DeleteFunc(columns, func(w string) bool { return !strings.HasPrefix(w, d.Protocol+"_") })

@@ -21,7 +21,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/mutual"
 )
 
-// Keys of what the API server says about the pod that a token was made for.
+// Keys of the API server's information about the pod of a token.
 const (
 	extraPodName = "authentication.kubernetes.io/pod-name"
 	extraPodUID  = "authentication.kubernetes.io/pod-uid"

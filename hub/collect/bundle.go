@@ -21,8 +21,9 @@ func (p Part) bundled() (bool, error) {
 	return err == nil, err
 }
 
-// Bundle makes the bundle of a part that was received, is missing or failed, unless it is there, and reads its numbers.
-// It returns the final state. Several programs may do so at once: the first that finishes gives the bundle its name.
+// Bundle makes the bundle of a part that was received, is missing or failed, unless it is there,
+// and reads its numbers. It returns the final state. Several programs may do so at once: the bundle
+// of the first that finishes stays.
 func (c *Collector) Bundle(ctx context.Context, p Part, n resource.Node) (resource.Node, error) {
 	there, err := p.bundled()
 	if err != nil {
@@ -93,7 +94,8 @@ func (c *Collector) Fail(ctx context.Context, p Part, n resource.Node, why strin
 	return c.Bundle(ctx, p, n)
 }
 
-// Clean removes what a finished bundle no longer needs, here and on the node, which may be gone.
+// Clean removes files that a finished bundle no longer needs, here and on the node, which may be
+// gone.
 func (c *Collector) Clean(ctx context.Context, p Part) error {
 	if client, err := c.Find(ctx, p.Node); err == nil {
 		if err := client.Release(ctx, p.Pin); err != nil {
@@ -103,7 +105,7 @@ func (c *Collector) Clean(ctx context.Context, p Part) error {
 	return sweep(p.node())
 }
 
-// Sweep removes what the bundles of a finished snapshot no longer need.
+// Sweep removes files that the bundles of a finished snapshot no longer need.
 func Sweep(dir string) error {
 	nodes := filepath.Join(dir, "nodes")
 	list, err := os.ReadDir(nodes)
@@ -125,7 +127,7 @@ func sweep(node string) error {
 	return err
 }
 
-// source is the folder to make a bundle of: what was received, or a ring that only states the gap.
+// source is the folder to make a bundle of: the received part, or a ring that only states the gap.
 func (p Part) source(n resource.Node) string {
 	if _, err := os.Stat(filepath.Join(p.Held(), "seals.jsonl")); err == nil && n.State != resource.Failed {
 		return p.Held()
@@ -133,7 +135,7 @@ func (p Part) source(n resource.Node) string {
 	return filepath.Join(p.node(), "absent")
 }
 
-// state makes the ring that only states the gap, unless dir is what was received.
+// state makes the ring that only states the gap, unless dir is the received part.
 func (c *Collector) state(dir string, p Part, n resource.Node) error {
 	if dir == p.Held() {
 		return nil

@@ -46,7 +46,7 @@ const (
 	Gone         = "missing"       // the recorder could not be reached, or did not have it
 )
 
-// MissingError says why a node cannot be asked.
+// MissingError is the reason why a node cannot be reached.
 type MissingError struct {
 	Reason, Text string
 	Final        bool // waiting does not help
@@ -183,7 +183,7 @@ func (c *Collector) keep(p Part, name string, n resource.Node) error {
 	return err
 }
 
-// attempt pins the window on the node and receives what is not there yet.
+// attempt pins the window on the node and receives the missing files.
 func (c *Collector) attempt(ctx context.Context, p Part, n *resource.Node, report func(resource.Node)) error {
 	client, err := c.Find(ctx, p.Node)
 	if err != nil {

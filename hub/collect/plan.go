@@ -15,8 +15,8 @@ import (
 
 const planName = "job.json"
 
-// Plan is what a snapshot's Job does: index i bundles the part of Nodes[i]. It never changes, so each index always
-// means the same node, whichever hub reads it.
+// Plan is the plan of a snapshot's Job: index i bundles the part of Nodes[i]. It never changes, so
+// each index always means the same node.
 type Plan struct {
 	Nodes []string  `json:"nodes"`
 	From  ring.Time `json:"from"`

@@ -16,7 +16,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
-// progressEvery is how often the status says how far a snapshot is.
+// progressEvery is how often the status is updated with the progress of a snapshot.
 const progressEvery = time.Second
 
 // collect does everything for a snapshot. It returns an error if it must be called again.

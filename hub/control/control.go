@@ -1,5 +1,5 @@
-// Package control serves the resource Snapshot: it has the parts of all nodes collected and
-// bundled, and keeps the status of the resource up to date.
+// Package control serves the resource Snapshot: it collects and bundles the parts of all nodes, and
+// keeps the status of the resource up to date.
 //
 // Its state is in the API and in one folder for each snapshot, so it can be ended at any moment. A
 // snapshot's files are removed only when the resource is deleted.
@@ -211,7 +211,8 @@ func (c *Controller) setFinalizer(ctx context.Context, s *resource.Snapshot, the
 	return err
 }
 
-// folder is where a snapshot's files are. A UID is a plain name, whatever the snapshot is called.
+// folder is the folder of a snapshot's files. A UID is a plain name, regardless of the snapshot's
+// name.
 func (c *Controller) folder(uid types.UID) (string, error) {
 	if !resource.NodeName(string(uid)) {
 		return "", fmt.Errorf("the snapshot has the UID %.80q, which cannot name a folder", uid)
@@ -242,7 +243,7 @@ func (c *Controller) Find(name string) (*resource.Snapshot, string, error) {
 	return s, filepath.Join(dir, "bundles"), err
 }
 
-// delete ends what is being done for a snapshot, removes its files, and lets the API remove it.
+// delete ends the work on a snapshot, removes its files, and lets the API remove it.
 func (c *Controller) delete(ctx context.Context, s *resource.Snapshot) error {
 	c.mu.Lock()
 	r := c.runs[s.UID]

@@ -91,7 +91,7 @@ func (j *collection) look(ctx context.Context) (left int, err error) {
 	return left, nil
 }
 
-// follow does what an index of the Job means for a part.
+// follow applies the state of an index of the Job to its part.
 func (j *collection) follow(ctx context.Context, i int, x jobs.Index) error {
 	n := j.get(i)
 	switch x.State {

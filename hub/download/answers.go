@@ -46,7 +46,7 @@ func (h *handler) answers(to *url.URL) http.Handler {
 	})
 }
 
-// person finds out what the owner of a request's token may see, or answers the request.
+// person determines the rights of the owner of a request's token, or answers the request.
 func (h *handler) person(w http.ResponseWriter, r *http.Request, what Content) (g Grant, ok bool) {
 	token, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !bearer || token == "" {

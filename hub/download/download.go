@@ -1,4 +1,5 @@
-// Package download serves the bundles of snapshots to people. Kubernetes decides who may have them.
+// Package download serves the bundles of snapshots to people. Kubernetes decides who has access to
+// them.
 package download
 
 import (
@@ -35,8 +36,9 @@ var (
 type Options struct {
 	// Find returns a snapshot and the folder of its bundles, or ErrNone.
 	Find func(name string) (*resource.Snapshot, string, error)
-	// Allow returns what the token's owner may have of some content, with his name even if that is nothing:
-	// ErrUnknown, ErrDenied, or another error if that cannot be told. namespaces lists those of the content.
+	// Allow returns what the token's owner may have of some content, with his name even if that is
+	// nothing: ErrUnknown, ErrDenied, or another error if that cannot be determined. namespaces
+	// lists those of the content.
 	Allow  func(ctx context.Context, token string, what Content, namespaces func() ([]string, error)) (Grant, error)
 	Cutter Cutter
 	// Answers is the MCP server that gets the questions of people who may see everything; nil: there is none.
@@ -44,7 +46,7 @@ type Options struct {
 	Log     *slog.Logger
 }
 
-// Content is what somebody may get: the subresource content of an object.
+// Content is the subresource to which a right applies: content of an object.
 type Content struct{ Resource, Name string }
 
 type handler struct {

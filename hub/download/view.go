@@ -16,14 +16,14 @@ import (
 	"github.com/pcapsule/pcapsule/hub/resource"
 )
 
-// Grant is what somebody may get of a snapshot.
+// Grant is the part of a snapshot that a person may get.
 type Grant struct {
 	User       string
 	All        bool
 	Namespaces []string // only the traffic within these, sorted; if not All
 }
 
-// Cutter makes a person's view of a bundle: the bundle without what is of other namespaces.
+// Cutter makes a person's view of a bundle: the bundle without the data of other namespaces.
 type Cutter interface {
 	// Namespaces lists those that a bundle has.
 	Namespaces(ctx context.Context, bundle string) ([]string, error)
@@ -56,8 +56,8 @@ type granted struct {
 	at time.Time
 }
 
-// grant asks what a token may get of a snapshot. A client asks for many files at once, and for each of them Kubernetes
-// would be asked once for each namespace.
+// grant determines the rights of a token to a snapshot. A client asks for many files at once, and
+// for each of them Kubernetes would be asked once for each namespace.
 func (h *handler) grant(ctx context.Context, token string, what Content) (Grant, error) {
 	key := sha256.Sum256([]byte(token + "\x00" + what.Resource + "\x00" + what.Name))
 	h.mu.Lock()

@@ -1,8 +1,9 @@
-// Package jobs has the parts of a large snapshot bundled by an Indexed Job of Kubernetes, one pod for each part.
+// Package jobs bundles the parts of a large snapshot by an Indexed Job of Kubernetes, one pod for
+// each part.
 //
-// The Job is named by the snapshot's UID, so a hub that restarts finds it, and two hubs cannot make two. Nothing else
-// of the snapshot gets into the Job but its name, as an annotation, and its UID. What an index means is in a file
-// (collect.Plan), not in the Job.
+// The Job is named by the snapshot's UID, so a hub that restarts finds it, and two hubs cannot make
+// two. The Job contains only the snapshot's UID and, as an annotation, its name. A file
+// (collect.Plan) has the meaning of each index.
 package jobs
 
 import (
@@ -60,7 +61,8 @@ func Name(uid types.UID) (string, error) {
 	return name, nil
 }
 
-// Look returns what became of each of n indexes of the snapshot's Job. It creates the Job if there is none.
+// Look returns the state of each of n indexes of the snapshot's Job. It creates the Job if there is
+// none.
 func (r *Runner) Look(ctx context.Context, s *resource.Snapshot, n int) ([]Index, error) {
 	name, err := Name(s.UID)
 	if err != nil {

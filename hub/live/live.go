@@ -1,8 +1,8 @@
 // Package live keeps copies of the newest part of rings, while recorders write them.
 //
-// A copy is a folder with the names of its ring, so what follows a ring follows a copy. It has whole
-// segments and their side files in the order in which they were written; a segment has its hidden name
-// until all of it is there. Copies are bounded, and are made again by another hub.
+// A copy is a folder with the names of its ring, so a reader that follows a ring can follow a copy.
+// It has whole segments and their side files in the order in which they were written; a segment has
+// its hidden name until it is complete. Copies are bounded, and another hub makes them again.
 package live
 
 import (
@@ -128,7 +128,7 @@ func (f *Follower) share() (bytes int64, every time.Duration) {
 	return max(f.o.Bytes/int64(n), leastBytes), f.o.poll + time.Duration(n)*pollPerNode
 }
 
-// Status says how far each node is followed.
+// Status is the progress of following each node.
 func (f *Follower) Status() *offer.Live {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// liveName is the file in the folder of copies that says what they are.
+// liveName is the file in the folder of copies that describes them.
 const liveName = "live.json"
 
 // maxLive limits its size.
 const maxLive = 16 << 20
 
-// Live says which rings the hub follows, and how far. The hub writes it every second.
+// Live lists the rings that the hub follows, and the progress. The hub writes it every second.
 type Live struct {
 	At    int64      `json:"at"` // ns since 1970 UTC
 	Nodes []LiveNode `json:"nodes"`
@@ -50,7 +50,7 @@ type LiveGap struct {
 // lateAfter is how far a copy may be behind its node before that is a gap.
 const lateAfter = 3 * time.Second
 
-// Gaps lists what a copy lacks now.
+// Gaps lists the parts that a copy lacks now.
 func (n *LiveNode) Gaps(now time.Time) []LiveGap {
 	list := append([]LiveGap(nil), n.Lost...)
 	if late := now.Sub(time.Unix(0, n.UpTo)); late > lateAfter {

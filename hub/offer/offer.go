@@ -1,5 +1,5 @@
-// Package offer is what the hub tells the one who fetches a snapshot: its bundles with their files,
-// and the nodes whose part is missing. It knows no Kubernetes, because laptops read it.
+// Package offer is the hub's listing of a snapshot for clients: its bundles with their files, and
+// the nodes whose part is missing. It does not depend on Kubernetes, because laptops read it.
 package offer
 
 import (
@@ -30,7 +30,7 @@ type Snapshot struct {
 	Namespaces []string `json:"namespaces,omitempty"`
 }
 
-// Gap is a node whose part, or some of it, is missing. Its bundle says so too.
+// Gap is a node whose part, or some of it, is missing. Its bundle states it too.
 type Gap struct {
 	Node    string `json:"node"`
 	Reason  string `json:"reason"` // as in table coverage
@@ -50,7 +50,7 @@ var plain = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[
 // also a plain name of a file.
 func Plain(s string) bool { return plain().MatchString(s) && !strings.Contains(s, "..") }
 
-// Check returns an error if what a hub sent must not be used.
+// Check returns an error if a hub's offer must not be used.
 func (s *Snapshot) Check() error {
 	seen := map[string]bool{}
 	for _, b := range s.Bundles {

@@ -10,13 +10,13 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// LiveConfigs is the resource that says what the hub follows.
+// LiveConfigs is the resource that selects the nodes that the hub follows.
 var LiveConfigs = schema.GroupVersionResource{Group: Group, Version: Version, Resource: "liveconfigs"}
 
 // LiveName is the name of the only LiveConfig that the hub serves.
 const LiveName = "default"
 
-// LiveConfig says whose traffic the hub follows while it is recorded.
+// LiveConfig selects the nodes whose traffic the hub follows while it is recorded.
 type LiveConfig struct {
 	meta.TypeMeta   `json:",inline"`
 	meta.ObjectMeta `json:"metadata"`
@@ -24,7 +24,7 @@ type LiveConfig struct {
 	Status          LiveStatus `json:"status,omitzero"`
 }
 
-// LiveSpec is what a person asks for.
+// LiveSpec is a person's request.
 type LiveSpec struct {
 	Nodes []string `json:"nodes,omitempty"` // empty: all that have a recorder
 }

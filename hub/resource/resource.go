@@ -1,5 +1,5 @@
-// Package resource is the custom resource Snapshot, as Go values: what a person asks for, and what
-// became of it. deploy/kustomize/base/snapshots.yaml has its schema.
+// Package resource is the custom resource Snapshot as Go values: the request and its result.
+// deploy/kustomize/base/snapshots.yaml has its schema.
 package resource
 
 import (
@@ -37,7 +37,7 @@ type Snapshot struct {
 	Status          Status `json:"status,omitzero"`
 }
 
-// Spec is what a person asks for. Last, or From and To, give the window.
+// Spec is a person's request. Last, or From and To, define the window.
 type Spec struct {
 	Last      *meta.Duration `json:"last,omitempty"`      // before the snapshot was created
 	From      string         `json:"from,omitempty"`      // RFC 3339
@@ -63,7 +63,7 @@ const (
 	Done     = "Ready"    // the bundles can be fetched
 )
 
-// Status is what became of it.
+// Status is its state.
 type Status struct {
 	Phase       string           `json:"phase,omitempty"`
 	From        string           `json:"from,omitempty"` // the window, which does not change any more
@@ -77,8 +77,8 @@ type Status struct {
 	Conditions  []meta.Condition `json:"conditions,omitempty"`
 }
 
-// States of a node's part. A part that came, but of which no bundle could be made, is Failed: there is a bundle that
-// says so, and the hub keeps the part.
+// States of a node's part. A part that arrived, but of which no bundle could be made, is Failed:
+// there is a bundle that states it, and the hub keeps the part.
 const (
 	Waiting   = "Waiting"   // not reached yet
 	Receiving = "Receiving" // pinned

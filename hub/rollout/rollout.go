@@ -1,5 +1,6 @@
-// Package rollout keeps the status of the resource RecorderConfig: which recorders have applied it, and why others have
-// not. Recorders watch the resource and cannot write it; the hub asks them by mutual TLS.
+// Package rollout keeps the status of the resource RecorderConfig: which recorders have applied it,
+// and why others have not. Recorders watch the resource and cannot write it; the hub asks them by
+// mutual TLS.
 package rollout
 
 import (
@@ -56,7 +57,7 @@ type Status struct {
 	Conditions         []v1.Condition `json:"conditions,omitempty"`
 }
 
-// Node is what one recorder made of it.
+// Node is its state at one recorder.
 type Node struct {
 	Name       string `json:"name"`
 	State      string `json:"state"`
@@ -64,7 +65,7 @@ type Node struct {
 	Message    string `json:"message,omitempty"`
 }
 
-// Answer is what a recorder said, or why it did not.
+// Answer is a recorder's answer, or the reason why there is none.
 type Answer struct {
 	Config *pins.Config
 	Err    error

@@ -1,5 +1,6 @@
-// Package accesslog appends lines to an access log: who read which evidence, when, with what,
-// and what was asked. The log is outside of all bundles, and the same for commands, MCP and HTTP.
+// Package accesslog appends lines to an access log: who read which evidence, when, with which
+// program, and the question. The log is outside of all bundles, and the same for commands, MCP and
+// HTTP.
 package accesslog
 
 import (
@@ -14,10 +15,10 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 )
 
-// maxArguments is the number of bytes of a question that an entry holds; the hash covers all.
+// maxArguments is the number of bytes of a question in an entry; the hash covers all.
 const maxArguments = 4 << 10
 
-// Entry is one line: who asked what, and what was answered.
+// Entry is one line: the person, the question, and the answer.
 type Entry struct {
 	Time      string     `json:"time"`              // when the question came
 	Client    string     `json:"client"`            // program, name and version; of MCP clients as they say

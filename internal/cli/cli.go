@@ -1,9 +1,9 @@
 // Package cli is the program pcapsule, with one file per command: cmd_<verb>.go.
 //
-// Commands follow the conventions of git, jq and kubectl: examples in --help, - for
-// standard streams, --json for machines, colour and progress only on a terminal. An error
-// ends with one line that says what failed and where, a hint if there is a next step, and
-// the exit code of its kind (exit.go). A command that fails leaves no output file.
+// Commands follow the conventions of git, jq and kubectl: examples in --help, - for standard
+// streams, --json for machines, colour and progress only on a terminal. An error ends with one line
+// that names the problem and its place, a hint if there is a next step, and the exit code of its
+// kind (exit.go). A command that fails leaves no output file.
 package cli
 
 import (

@@ -271,7 +271,7 @@ func memoryFlag(fl *pflag.FlagSet, to *command.Size) {
 	fl.Var(to, "memory", "memory limit; connections that do not fit end early, with an anomaly")
 }
 
-// minMemory is below what the fixed parts of a bundle run take.
+// minMemory is below the memory of the fixed parts of a bundle run.
 const minMemory = 64 << 20
 
 // limitMemory makes the collector work harder as the limit comes near, and returns the

@@ -27,7 +27,7 @@ import (
 	"github.com/pcapsule/pcapsule/store"
 )
 
-// maxOffer limits what a hub says of a snapshot.
+// maxOffer limits the size of a hub's offer.
 const maxOffer = 256 << 20
 
 type fetchFlags struct {

@@ -46,7 +46,7 @@ type talker struct {
 	Flows int64  `json:"flows"`
 }
 
-// infoResult is what info --json prints for one bundle.
+// infoResult is the output of info --json for one bundle.
 type infoResult struct {
 	Path       string               `json:"path"`
 	Verified   string               `json:"verified"`              // not_verified, verified or broken

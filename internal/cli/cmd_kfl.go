@@ -155,7 +155,7 @@ func (e *env) cmdKFLCheck() *cobra.Command {
 	return c
 }
 
-// checked is what kfl check --json prints.
+// checked is the output of kfl check --json.
 type checked struct {
 	OK     bool       `json:"ok"`
 	Notes  []string   `json:"notes"`
@@ -240,7 +240,7 @@ func (e *env) cmdKFLFmt() *cobra.Command {
 	}
 }
 
-// explained is what kfl explain --json prints.
+// explained is the output of kfl explain --json.
 type explained struct {
 	KFL   string   `json:"kfl"`
 	Where string   `json:"where"` // SQL condition on the view calls
@@ -325,7 +325,7 @@ candidate replaces the text between its start and end.`,
 	return c
 }
 
-// kflField is what kfl fields --json prints for each field.
+// kflField is the output of kfl fields --json for each field.
 type kflField struct {
 	Name      string   `json:"name"`
 	Type      string   `json:"type"`

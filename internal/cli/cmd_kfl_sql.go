@@ -11,7 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/kfl"
 )
 
-// kflSQL is what kfl sql --json prints.
+// kflSQL is the output of kfl sql --json.
 type kflSQL struct {
 	KFL     string   `json:"kfl"`
 	Dialect string   `json:"dialect"`

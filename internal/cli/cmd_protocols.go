@@ -63,7 +63,7 @@ func protocolNames() (list []string) {
 	return list
 }
 
-// protocolInfo is what pcapsule protocols prints of a protocol.
+// protocolInfo is the output of pcapsule protocols for a protocol.
 type protocolInfo struct {
 	Name       string         `json:"name"`
 	Doc        string         `json:"doc"`

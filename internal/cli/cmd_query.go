@@ -17,7 +17,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// tableRows is how many rows a table shows if no limit is given.
+// tableRows is how many rows a table shows without a limit.
 const tableRows = 100
 
 type queryFlags struct {

@@ -99,7 +99,7 @@ func (f *verifyFlags) trust() (t seal.Trust, err error) {
 	return t, nil
 }
 
-// verifyResult is what verify --json prints.
+// verifyResult is the output of verify --json.
 type verifyResult struct {
 	OK bool `json:"ok"`
 	*bundle.Report

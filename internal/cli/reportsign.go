@@ -23,7 +23,7 @@ import (
 	"github.com/pcapsule/pcapsule/report/recheck"
 )
 
-// signedSuffix is what the name of a report's signatures has in addition to the report's name.
+// signedSuffix is the suffix that the name of a report's signatures adds to the report's name.
 const signedSuffix = ".dsse.json"
 
 // maxSignatures is the largest file with signatures that is read, in bytes.

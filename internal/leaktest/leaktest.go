@@ -1,4 +1,4 @@
-// Package leaktest has many kinds of secrets, a bundle that contains them, and a search for them in
+// Package leaktest contains many kinds of secrets, a bundle with them, and a search for them in
 // answers. It is for tests only.
 package leaktest
 

@@ -84,7 +84,7 @@ var (
 	infoRef     = regexp.MustCompile(`\n/Info (\d+) 0 R\n`)
 )
 
-// pages keeps of a file what comes before its information dictionary: pages, fonts and outlines. It
+// pages keeps the part of a file before its information dictionary: pages, fonts and outlines. It
 // returns the number of the outlines, 0 for none.
 func pages(file []byte) (a *archive, outlines int, err error) {
 	const entry = len("0000000000 00000 n \n")
@@ -250,7 +250,8 @@ func text(s string) string {
 	return string(append(b, '>'))
 }
 
-// accessible says in XMP that the document follows PDF/UA-1, and what that property is, which PDF/A demands.
+// accessible is the XMP that declares PDF/UA-1, with the description of that property, which PDF/A
+// requires.
 const accessible = `<rdf:Description rdf:about="" xmlns:pdfuaid="http://www.aiim.org/pdfua/ns/id/"><pdfuaid:part>1</pdfuaid:part></rdf:Description>` +
 	`<rdf:Description rdf:about="" xmlns:pdfaExtension="http://www.aiim.org/pdfa/ns/extension/" xmlns:pdfaSchema="http://www.aiim.org/pdfa/ns/schema#" xmlns:pdfaProperty="http://www.aiim.org/pdfa/ns/property#">` +
 	`<pdfaExtension:schemas><rdf:Bag><rdf:li rdf:parseType="Resource"><pdfaSchema:schema>PDF/UA identification</pdfaSchema:schema><pdfaSchema:namespaceURI>http://www.aiim.org/pdfua/ns/id/</pdfaSchema:namespaceURI>` +

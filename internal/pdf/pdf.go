@@ -1,7 +1,8 @@
 // Package pdf writes PDF files with embedded fonts, and archives (PDF/A-3) that carry data.
 //
 // The same document gives the same bytes. The fonts have Latin, Greek and Cyrillic letters; other
-// characters are written as their code points, so that none is lost. It reads back only what it wrote.
+// characters are written as their code points, so that none is lost. It reads only PDF files that
+// it wrote.
 package pdf
 
 import (

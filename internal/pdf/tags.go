@@ -18,7 +18,7 @@ const (
 	Figure    = "Figure"
 )
 
-// Tag is an element of the structure of a document: what programs that read aloud need to know.
+// Tag is an element of the structure of a document, for programs that read aloud.
 type Tag struct {
 	kind, alt string
 	above     *Tag
@@ -40,8 +40,8 @@ type structure struct {
 // SetTagged makes the document one with tags. What is written outside of a tag is marked as no content.
 func (d *Doc) SetTagged() { d.tags = &structure{root: Tag{kind: "Document"}} }
 
-// NewTag makes a tag inside of another one, or of the document if that is nil. alt is the text that
-// stands for a figure.
+// NewTag makes a tag inside of another one, or of the document if that is nil. alt is the
+// alternative text of a figure.
 func (d *Doc) NewTag(kind string, above *Tag, alt string) *Tag {
 	if d.tags == nil {
 		return nil

@@ -231,7 +231,7 @@ func (g *gate) fail(e event, k key) {
 	}
 }
 
-// logged is the first line of what a test logs. Its other lines are indented further.
+// logged is the first line of a test's log. Its other lines are indented further.
 var logged = regexp.MustCompile(`^    [^\s:]+\.go:\d+: (.*)`)
 
 // skipMessage returns the first line of the last message of a test, which is the reason of a skip.

@@ -1,5 +1,5 @@
-// Package version has the release of a program. It has no build time: the same commit gives the same
-// program.
+// Package version has the release of a program. It has no build time, so the same commit gives the
+// same program.
 package version
 
 import (

@@ -1,5 +1,4 @@
-// Package yamltext explains mistakes in YAML files in words for the people who write them, without types of
-// programs.
+// Package yamltext explains mistakes in YAML files in plain words, without names of Go types.
 package yamltext
 
 import (

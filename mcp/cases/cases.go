@@ -1,6 +1,6 @@
-// Package cases knows which case a question is about: the open bundles, or a dissection of a
-// ring's snapshot, which it opens when it is needed. A case is closed after the last answer about
-// it. Without a ring, it presents the open bundles as a store of snapshots.
+// Package cases finds the case that a question is about: the open bundles, or a dissection of a
+// ring's snapshot, which it opens on demand. A case is closed after the last answer about it.
+// Without a ring, it presents the open bundles as a store of snapshots.
 package cases
 
 import (
@@ -45,7 +45,7 @@ func New(c *forensics.Case, ring store.Store, live store.Live, open Open) *Cases
 // Acquire returns the case of the open bundles; the caller must call release when done with it.
 func (k *Cases) Acquire() (c *forensics.Case, release func(), err error) { return k.bundles.acquire() }
 
-// Replace puts c in the place of was, nil for none; it returns false if was is no longer what is open.
+// Replace replaces was, nil for none, by c; it returns false if was is no longer open.
 func (k *Cases) Replace(was, c *forensics.Case) bool { return k.bundles.replace(was, c) }
 
 // HasRing reports whether there is a ring.
@@ -62,8 +62,8 @@ func (k *Cases) Close() error {
 	return k.bundles.close()
 }
 
-// OfDB acquires the case that a question is about: the one that db names or, if db is empty,
-// the open bundles, or else the newest dissection of the store, or what is live.
+// OfDB acquires the case that a question is about: the one that db names or, if db is empty, the
+// open bundles, or else the newest dissection of the store, or the live calls.
 func (k *Cases) OfDB(ctx context.Context, name string) (c *forensics.Case, release func(), err error) {
 	if name == "" {
 		c, release, err := k.bundles.acquire()
@@ -97,7 +97,7 @@ func (k *Cases) LiveAfter(ctx context.Context, after int64) (c *forensics.Case, 
 	return c, cut, release, err
 }
 
-// isLive reports whether a db is what is recorded now.
+// isLive reports whether a db is the live traffic.
 func isLive(name string) bool {
 	return strings.HasPrefix(name, "live") && !strings.Contains(name, "/")
 }

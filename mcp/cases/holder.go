@@ -49,7 +49,7 @@ func (k *holder) release(h *openedCase) {
 	}
 }
 
-// replace puts c in the place of was, nil for none; it returns false if was is no longer what is open.
+// replace replaces was, nil for none, by c; it returns false if was is no longer open.
 func (k *holder) replace(was, c *forensics.Case) bool {
 	k.mu.Lock()
 	h := k.now

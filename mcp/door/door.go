@@ -1,6 +1,6 @@
-// Package door decides which HTTP requests may ask: by host, origin and token, by the number of
-// connections, and by the time that a client takes to send and to read. It knows no question
-// and no answer.
+// Package door decides which HTTP requests are accepted: by host, origin and token, by the number
+// of connections, and by the time that a client needs to send and to read. It does not look at
+// questions and answers.
 package door
 
 import (
@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// Options say who may ask. The zero value suits loopback.
+// Options select the clients that may ask. The zero value suits loopback.
 type Options struct {
 	Hosts    []string      // accepted values of Host besides loopback and the server's address
 	Origins  []string      // accepted origins of pages besides those of these hosts

@@ -269,7 +269,7 @@ func (c *claims) audience() []string {
 	return list
 }
 
-// verify checks a token. Its errors contain only what a client may know.
+// verify checks a token. Its errors contain only information that a client may have.
 func (o *OAuth) verify(ctx context.Context, token string, now time.Time) (*auth.TokenInfo, error) {
 	bad := func(why string) error { return fmt.Errorf("%w: %s", auth.ErrInvalidToken, why) }
 	parts := strings.Split(token, ".")

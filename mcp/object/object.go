@@ -1,6 +1,6 @@
 // Package object edits JSON objects whose members keep their order, and cuts them to a size.
 //
-// What it cuts, it notes in the object, so that nobody takes a part for the whole. Values that it
+// It notes each cut in the object, so that a part is never mistaken for the whole. Values that it
 // did not make itself pass unchanged.
 package object
 
@@ -91,8 +91,8 @@ func Marshal(v any) (json.RawMessage, error) {
 }
 
 // Fit returns an object that fits, with first before its other members: it shortens lists, then
-// texts, with a note. An object with a cursor already fits and its lists are not shortened,
-// because the cursor would skip what was cut.
+// texts, with a note. An object with a cursor already fits and its lists are not shortened, because
+// the cursor would skip the cut rows.
 func Fit(raw json.RawMessage, most int, first ...Field) json.RawMessage {
 	fields := append(first, Fields(raw)...)
 	if len(raw) > most && !Has(fields, "next_cursor") {

@@ -59,7 +59,7 @@ type Pair struct {
 	Protocol    string `json:"protocol"`
 }
 
-// Row is what SQL returns for a pair.
+// Row is the row of a pair that SQL returns.
 type Row struct {
 	Pair
 	Counts

@@ -1,5 +1,5 @@
-// Package rpc reads the JSON-RPC messages of MCP before the SDK does, so that an invalid one gets
-// the code that the specifications ask for. It answers no message itself.
+// Package rpc checks the JSON-RPC messages of MCP before the SDK does, so that an invalid one gets
+// the error code of the specifications. It answers no message itself.
 package rpc
 
 import (

@@ -39,7 +39,7 @@ type Store interface {
 	Live
 }
 
-// Live answers about what is recorded now. The methods are safe for several goroutines.
+// Live answers questions about current traffic. The methods are safe for several goroutines.
 type Live interface {
 	// Live returns bundles of the last seconds of the recording, one for each ring. They are never
 	// sealed, and are deleted after a while.

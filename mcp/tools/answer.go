@@ -15,7 +15,7 @@ import (
 	"github.com/pcapsule/pcapsule/mcp/object"
 )
 
-// page is what every list answer contains in addition to its rows.
+// page has the fields of every list answer in addition to its rows.
 type page struct {
 	Coverage  ask.Coverage `json:"coverage"`
 	Matched   string       `json:"matched" jsonschema:"some, nothing_matched (the time was recorded, and no row matches) or not_recorded (the time was not recorded)"`

@@ -1,8 +1,8 @@
-// Package tools declares what an assistant can ask: each tool with its arguments, its answer and
-// the function that makes the one from the other.
+// Package tools declares the tools of an assistant: each with its arguments, its answer and the
+// function that computes the answer.
 //
-// An answer cites its packets, states what was recorded, fits max_bytes, and continues at a cursor
-// where it ends. Tools do not know who asks, wait for nobody and log nothing; rows are masked by
+// An answer cites its packets, states what was recorded, fits max_bytes, and continues at a cursor.
+// Tools do not know the client, never wait for other clients and log nothing; rows are masked by
 // their columns, and the rest of an answer by the server that sends it.
 package tools
 
@@ -19,7 +19,7 @@ import (
 	"github.com/pcapsule/pcapsule/mcp/cases"
 )
 
-// Env is what the answers of a server have in common.
+// Env is the state that the answers of a server share.
 type Env struct {
 	Cases     *cases.Cases
 	Policy    *redact.Policy          // what is masked; nil: nothing

@@ -34,7 +34,7 @@ var shared = map[string]string{
 	"max_bytes": "", "db": "",
 }
 
-// shortIn returns the schema of a tool's arguments without what the instructions explain.
+// shortIn returns the schema of a tool's arguments without the parts that the instructions explain.
 func shortIn(s *jsonschema.Schema) *jsonschema.Schema {
 	c := s.CloneSchemas()
 	for name, p := range c.Properties {

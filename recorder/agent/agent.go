@@ -1,9 +1,9 @@
 // Package agent is the recorder of a cluster node: it combines recorder, which does not use
-// Kubernetes, with the API's information about this node's workloads, and reports its state
-// to Prometheus and to the kubelet's probes.
+// Kubernetes, with the API's information about this node's workloads, and reports its state to
+// Prometheus and to the kubelet's probes.
 //
 // Recording has priority: without an API, packets are recorded with the information of their
-// control groups, and the state says so.
+// control groups, and the state reports it.
 package agent
 
 import (

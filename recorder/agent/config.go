@@ -19,8 +19,8 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// spec is the spec of the resource RecorderConfig. It can only restrict what the program's flags allow, except that it
-// chooses whose keys are read, for which the pod needs capabilities.
+// spec is the spec of the resource RecorderConfig. It can only restrict the program's flags, except
+// that it chooses the processes whose keys are read, for which the pod needs capabilities.
 type spec struct {
 	Only           map[string][]string `json:"only,omitempty"`
 	Never          []map[string]any    `json:"never,omitempty"`

@@ -35,7 +35,8 @@ func (k *known) same(other *known) bool {
 	return k.UID == other.UID && k.Generation == other.Generation
 }
 
-// config is the state of the configuration: what is wanted, what is in force, and why these differ.
+// config is the state of the configuration: the requested one, the one in force, and why these
+// differ.
 type config struct {
 	file  string // with the last version that was in force, beside the ring
 	first chan struct{}
@@ -77,7 +78,7 @@ func (c *config) answer() {
 	}
 }
 
-// offer takes a version that the API has; its zero value if it has none.
+// offer accepts a version that the API has, or the zero value if there is none.
 func (c *config) offer(k known) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -91,7 +92,7 @@ func (c *config) offer(k known) {
 	}
 }
 
-// reject keeps what is in force, because a version cannot be applied.
+// reject keeps the version in force, because another cannot be applied.
 func (c *config) reject(k known, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -172,7 +173,7 @@ func writeDurably(path string, text []byte) (err error) {
 	return d.Sync()
 }
 
-// state is what the hub learns.
+// state is the state that is reported to the hub.
 func (c *config) state() pins.Config {
 	c.mu.Lock()
 	defer c.mu.Unlock()

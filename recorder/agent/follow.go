@@ -72,7 +72,7 @@ type noStreams struct{ *cache.ListWatch }
 
 func (noStreams) IsWatchListSemanticsUnSupported() bool { return true }
 
-// versions passes what a reflector sees to the configuration.
+// versions passes a reflector's objects to the configuration.
 type versions struct{ a *agent }
 
 // Add implements cache.ReflectorStore.

@@ -10,7 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// collectKeys collects what became of TLS keys and plaintext, if they are read.
+// collectKeys collects the metrics of TLS keys and plaintext, if they are read.
 func (a *agent) collectKeys(out chan<- prometheus.Metric) {
 	s := a.stats.Load()
 	if s == nil || s.Keys == nil {

@@ -78,8 +78,8 @@ func (a *agent) health() health {
 	return h
 }
 
-// handler serves /metrics, /healthz and /readyz. An unavailable API does not make the
-// recorder unhealthy: a restart would lose what it knows, and packets.
+// handler serves /metrics, /healthz and /readyz. An unavailable API does not make the recorder
+// unhealthy: a restart would lose its knowledge, and packets.
 func (a *agent) handler() http.Handler {
 	all := prometheus.NewRegistry()
 	all.MustRegister(a, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -116,7 +116,7 @@ func (m metric) is(v float64, labels ...string) prometheus.Metric {
 	return prometheus.MustNewConstMetric(m.Desc, m.kind, v, labels...)
 }
 
-// Describe sends nothing: which metrics exist depends on what is recorded.
+// Describe sends nothing, because the set of metrics depends on the traffic.
 func (a *agent) Describe(chan<- *prometheus.Desc) {}
 
 // Collect sends the current numbers.

@@ -21,7 +21,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pins"
 )
 
-// sweepEvery is how often pins that nobody asks for any more are removed.
+// sweepEvery is how often pins that are no longer requested are removed.
 const sweepEvery = 10 * time.Minute
 
 // serviceNamespace is where a pod finds its namespace.
@@ -94,7 +94,7 @@ func (a *agent) certificates(ctx context.Context) (mutual.Source, error) {
 	return e.Current, nil
 }
 
-// patient gives each write of its connections a deadline of its own.
+// patient sets a separate deadline for each write of its connections.
 type patient struct{ net.Listener }
 
 func (p *patient) Accept() (net.Conn, error) {

@@ -96,7 +96,7 @@ func TestHubGetsSegments(t *testing.T) {
 		t.Error("another recorder was served")
 	}
 	if _, err := client(mutual.Hub, "b").Coverage(t.Context()); err == nil || !strings.Contains(err.Error(), "b.node.pcapsule") {
-		t.Errorf("it was taken for another node: %v", err)
+		t.Errorf("it was mistaken for another node: %v", err)
 	}
 }
 

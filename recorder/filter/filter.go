@@ -35,7 +35,7 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("compiling filter: at byte %d: %s", e.Offset, e.Msg)
 }
 
-// LinkTypeError says that a valid expression cannot be applied to a link type.
+// LinkTypeError means that a valid expression cannot be applied to a link type.
 type LinkTypeError struct {
 	LinkType uint16
 	Offset   int // of the primitive

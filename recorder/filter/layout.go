@@ -291,7 +291,7 @@ func (l *layout) ofArcnet(proto uint32) *cond {
 	return always(false)
 }
 
-// ofMPLS guesses what follows the bottom label by its first four bits.
+// ofMPLS guesses the protocol after the bottom label by its first four bits.
 func (l *layout) ofMPLS(proto uint32) (*cond, string) {
 	bottom := is(l.netAt(-2, 1).masked(1), 1)
 	switch proto {

@@ -193,7 +193,7 @@ func (t *Tracker) lostWithin(h *Handshake) bool {
 	return slices.ContainsFunc(t.account.losses, func(s span) bool { return h.Time <= s.to && (h.Ended == 0 || h.Ended+int64(settled) >= s.from) })
 }
 
-// value is what a process is, without the state of its keys.
+// value has the fields of a process, without the state of its keys.
 func (p *process) value() Process {
 	return Process{PID: p.pid, Executable: p.exe, Cgroup: p.cgroup, Library: p.library, State: p.state, Keys: p.keys}
 }

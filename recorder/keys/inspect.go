@@ -20,7 +20,7 @@ const (
 	No     Able = "no"
 )
 
-// Ability says what can be read from a process that has a TLS library.
+// Ability lists the data that can be read from a process with a TLS library.
 type Ability struct {
 	PID        uint32 `json:"pid"`
 	Executable string `json:"executable"`

@@ -61,7 +61,7 @@ func Probe() (ends, err error) {
 	return plain.Sockets, link.Close()
 }
 
-// looked is what was found in a file, for all processes that use it.
+// looked is the result of examining a file, for all processes that use it.
 type looked struct {
 	keys, plain                 Able
 	library                     Library
@@ -70,9 +70,9 @@ type looked struct {
 	detail, plainDetail, method string
 }
 
-// Inspect reports what can be read from the processes of this machine that have a TLS library,
-// or from those that choose accepts. layouts is the folder of layouts learned earlier. It
-// reads program files and attaches nothing.
+// Inspect reports the readable keys of the processes of this machine that have a TLS library, or of
+// those that choose accepts. layouts is the folder of layouts learned earlier. It reads program
+// files and attaches nothing.
 func Inspect(choose func(pid uint32, executable string) bool, layouts string) []Ability {
 	files := map[fileID]*looked{}
 	var list []Ability
@@ -128,7 +128,7 @@ func inspect(files map[fileID]*looked, r *running, always bool, layouts string) 
 	return list
 }
 
-// need says what to do to read keys.
+// need describes how to make keys readable.
 func (x *looked) need() string {
 	switch {
 	case x.keys == Learns:

@@ -1,11 +1,11 @@
 // Package keys reads the TLS keys of chosen processes on this machine.
 //
-// A Tracker follows processes, attaches uprobes to the functions of Go's crypto/tls, OpenSSL
-// and GnuTLS that they run, and passes each secret to a Sink as a line of RFC 9850. No table
-// says where an object of OpenSSL or GnuTLS keeps its secrets: the place is found once for
-// each build, by opening captured records. Only processes that a Selector chooses are read.
-// The package changes nothing in a process and never stops one. It does not promise keys: it
-// reports for each process whether a key opened a record, or why there is none.
+// A Tracker follows processes, attaches uprobes to the functions of Go's crypto/tls, OpenSSL and
+// GnuTLS that they run, and passes each secret to a Sink as a line of RFC 9850. There is no table
+// of the places of secrets in OpenSSL's and GnuTLS's objects: the place is found once for each
+// build, by decrypting captured records. Only processes that a Selector chooses are read. The
+// package changes nothing in a process and never stops one. It does not promise keys: it reports
+// for each process whether a key decrypted a record, or why there is none.
 package keys
 
 import (
@@ -56,7 +56,7 @@ type Sink interface {
 	Flush() error
 }
 
-// Captured is what a recorder has captured of connections. Several goroutines call it.
+// Captured provides a recorder's captured bytes of connections. Several goroutines call it.
 type Captured interface {
 	// Records returns what both sides of a connection sent from the first byte on, up to the
 	// first gap or some tens of kilobytes. It returns false if no ClientHello with this random
@@ -69,7 +69,7 @@ type Captured interface {
 	Keyless(before int64) []Handshake
 }
 
-// Selector says which processes' keys are read. The zero value chooses none. A process is
+// Selector selects the processes whose keys are read. The zero value chooses none. A process is
 // chosen if at least one rule matches it.
 type Selector struct {
 	// PIDs chooses processes and their descendants, even if these run another program.
@@ -83,7 +83,7 @@ type Selector struct {
 	// Workload chooses processes by their control group, if its workload is known. It is
 	// called again every few seconds, and must answer from memory.
 	Workload func(cgroup string) bool
-	// Never excludes processes, whatever chose them. It is called like Workload.
+	// Never excludes processes, regardless of the rule that chose them. It is called like Workload.
 	Never func(pid uint32, executable, cgroup string) bool
 }
 
@@ -165,7 +165,7 @@ func (s State) String() string {
 // Reason is why a process has no key.
 type Reason string
 
-// Reasons. A Process has the first reason that holds now; a Missing the one at its handshake.
+// Reasons. A Process has the first reason that applies now; a Missing the one at its handshake.
 const (
 	NoTLS       Reason = "no_tls"       // runs no known TLS library
 	NoHandshake Reason = "no_handshake" // runs one, but its functions saw no handshake (of the connection)

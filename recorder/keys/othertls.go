@@ -27,7 +27,7 @@ var unsupported = []struct{ name, file, text string }{
 const maxText = 64 << 20 // of a program's constants that are searched
 
 // otherTLS names a TLS library that a file is, or that a program contains, by its name and its
-// texts. It is asked only about files in which no supported library was found.
+// texts. It is called only for files in which no supported library was found.
 func otherTLS(r io.ReaderAt, size int64, path string, isProgram bool) (name string) {
 	if name, err := os.Readlink(path); err == nil {
 		path = name

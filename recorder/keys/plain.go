@@ -2,7 +2,7 @@ package keys
 
 import "net/netip"
 
-// Plain is what a process passed to a TLS library in one call, or received from one: all of
+// Plain is data that a process passed to a TLS library in one call, or received from one: all of
 // it, or a piece of a long call.
 type Plain struct {
 	Time       int64 // UTC, ns: the end of a call that reads, the beginning of one that writes

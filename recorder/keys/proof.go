@@ -251,7 +251,7 @@ func proven(from Captured, s secrets.Secret) bool {
 	return ok && q.opensPacket(s)
 }
 
-// conversationOf parses what was captured of the connection with a client random.
+// conversationOf parses the captured part of the connection with a client random.
 func conversationOf(from Captured, random []byte) (*conversation, error) {
 	if from == nil || len(random) != 32 {
 		return nil, errMore

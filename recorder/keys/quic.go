@@ -8,7 +8,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
-// Limits of what is kept of QUIC.
+// Limits of the kept data of QUIC.
 const (
 	maxQUIC       = 1024 // connections
 	maxCrypto     = 8 << 10
@@ -17,8 +17,8 @@ const (
 	maxDatagram   = 1600 // of a packet that is kept
 )
 
-// quicFlow is what was captured of a QUIC connection: enough to know its client random and
-// suite, and some packets of each side.
+// quicFlow is the kept part of a QUIC connection: enough to know its client random and suite, and
+// some packets of each side.
 type quicFlow struct {
 	key     flowKey
 	version uint32

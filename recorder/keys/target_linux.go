@@ -78,7 +78,7 @@ func (l Library) success() int32 {
 	return 0 // GNUTLS_E_SUCCESS
 }
 
-// found is what probes can be attached to in a file.
+// found lists the places in a file to which probes can be attached.
 type found struct {
 	library            Library
 	at                 []uint64 // key log functions of Go

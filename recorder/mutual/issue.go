@@ -36,8 +36,8 @@ func NewKey() (crypto.Signer, []byte, error) {
 	return key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
 
-// NewIssuer creates an authority that is valid for the given time. It returns its certificate
-// and its key in PEM.
+// NewIssuer creates an authority that is valid for the time valid. It returns its certificate and its
+// key in PEM.
 func NewIssuer(name string, valid time.Duration, now time.Time) (cert, key []byte, err error) {
 	k, key, err := NewKey()
 	if err != nil {
@@ -57,7 +57,7 @@ func NewIssuer(name string, valid time.Duration, now time.Time) (cert, key []byt
 	return encode(der), key, nil
 }
 
-// ReadIssuer reads what NewIssuer returned.
+// ReadIssuer reads the certificate and key that NewIssuer returned.
 func ReadIssuer(cert, key []byte) (*Issuer, error) {
 	block, _ := pem.Decode(cert)
 	if block == nil {

@@ -1,9 +1,9 @@
 // Package mutual is the TLS between recorders and the hub: both sides have a certificate of one
 // authority, and check the name of the other.
 //
-// Certificates are asked for at each handshake, so a renewed one is used without a restart, and
-// a connection is never resumed without a check. A name says what its owner may do: a recorder's
-// certificate is not valid for a hub.
+// The certificate is looked up at each handshake, so a renewed one is used without a restart, and a
+// connection is never resumed without a check. The name determines the rights of its owner: a
+// recorder's certificate is not valid for a hub.
 package mutual
 
 import (
@@ -137,7 +137,7 @@ func Server(source Source, client string) *tls.Config {
 	}}
 }
 
-// Client returns an HTTP client for the server whose certificate has the name server, whatever
+// Client returns an HTTP client for the server whose certificate has the name server, regardless of
 // the address in the URL.
 func Client(source Source, server string) *http.Client {
 	dialer := &net.Dialer{Timeout: 10 * time.Second}

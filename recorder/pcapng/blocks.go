@@ -164,7 +164,7 @@ func (r *Reader) badLength(rest []byte, off int64, typ BlockType, be bool, size 
 		return
 	}
 	if typ == BlockSection && len(rest) >= 16 {
-		// The section is new nevertheless: what follows has its byte order.
+		// The section is new nevertheless: later blocks have its byte order.
 		r.newSection(be, off)
 	}
 	r.lose(off, DamageLength, "block of type %#x with length %d, outside %d to %d", uint32(typ), size, 12, r.maxBlock)

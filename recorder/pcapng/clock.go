@@ -61,9 +61,9 @@ func (c *clock) slowNS(ticks uint64) (int64, bool) {
 	return total*1e9 + int64(frac), true
 }
 
-// lastTime is the latest time of a packet, in April 2261. Sums of a time and a length,
-// differences of two times and conversions to calendar dates then never overflow, here or
-// in what uses the packets.
+// lastTime is the latest time of a packet, in April 2261. Sums of a time and a length, differences
+// of two times and conversions to calendar dates then never overflow, here or in users of the
+// packets.
 const lastTime = math.MaxInt64 - 365*24*3600*1_000_000_000
 
 // packetTime is the time of a packet; false if it is before 1970 or after lastTime and was

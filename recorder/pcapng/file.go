@@ -47,7 +47,7 @@ func (o *File) Write(p []byte) (int, error) {
 	return n, o.err
 }
 
-// Commit makes the output durable and gives it its name. If it fails, nothing is left
+// Commit makes the output durable and renames it to its final name. If it fails, nothing is left
 // behind. It never replaces a file that was created in the meantime.
 func (o *File) Commit() error {
 	if o.f == nil {

@@ -85,7 +85,7 @@ func (l *OptionList) ProcessThread(pid, tid uint32) {
 	l.Add(EPBProcess, put32(put32(a[:0], pid, false), tid, false))
 }
 
-// Socket appends what is known of a packet's socket.
+// Socket appends the known fields of a packet's socket.
 func (l *OptionList) Socket(s *Socket) { l.Add(OptCustomBytes, s.AppendOption(nil)[4:]) }
 
 // Hash appends a hash of the packet.

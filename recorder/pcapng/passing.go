@@ -20,7 +20,7 @@ type passing struct {
 	err     error
 }
 
-// Read implements io.Reader for the Reader. It first writes what the Reader has passed, so
+// Read implements io.Reader for the Reader. It first writes the part that the Reader has passed, so
 // that no more than a window is kept.
 func (s *passing) Read(p []byte) (int, error) {
 	if err := s.flush(); err != nil {

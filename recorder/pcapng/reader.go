@@ -158,7 +158,7 @@ func (r *Reader) Next(b *Batch) error {
 	return nil
 }
 
-// window makes the buffer of b a window that begins with what the last one left over.
+// window makes the buffer of b a window that begins with the rest of the last one.
 func (r *Reader) window(b *Batch) int {
 	size := r.opt.Window
 	if len(r.carry) > size/2 {

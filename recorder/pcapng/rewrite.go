@@ -13,7 +13,7 @@ type Edit struct {
 	Comment func(typ BlockType, text []byte) (keep bool)                 // a comment of a kept block or packet
 }
 
-// Rewritten says what Rewrite left out.
+// Rewritten counts the parts that Rewrite left out.
 type Rewritten struct {
 	Packets  int64 // kept
 	Removed  int64 // packets left out
@@ -23,10 +23,10 @@ type Rewritten struct {
 	Written  int64
 }
 
-// Rewrite copies a capture byte for byte but for what edit says: packets and blocks that are left
-// out, comments that are left out, and bytes that are changed in place. Bytes that are no packet
-// and no block are left out. Where a section header gives its section's length, it is set to
-// unknown. The errors are those of NewReader, of Next and of w.
+// Rewrite copies a capture byte for byte except for the changes of edit: packets, blocks and
+// comments that are left out, and bytes that are changed in place. Bytes outside packets and blocks
+// are left out. If a section header has its section's length, it is set to unknown. The errors are
+// those of NewReader, of Next and of w.
 func Rewrite(w io.Writer, src io.Reader, edit Edit) (Rewritten, error) {
 	s := &rewriting{passing: passing{src: src, w: w}, edit: edit}
 	s.flush = s.copyKept

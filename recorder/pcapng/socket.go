@@ -18,8 +18,8 @@ const (
 	socketWho  = 8  // process and thread
 )
 
-// Socket is what a recorder stored about the socket that sent or received a packet, in a
-// custom option (docs/format/socket.md).
+// Socket has a recorder's data about the socket that sent or received a packet, from a custom
+// option (docs/format/socket.md).
 type Socket struct {
 	Cookie   uint64 // the kernel's number of the socket, not reused before the next boot
 	Netns    uint64 // the kernel's number of its network namespace; 0 if unknown
@@ -71,8 +71,8 @@ func (s *Socket) AppendOption(b []byte) []byte {
 	return b
 }
 
-// Socket returns what the recorder stored about the packet's socket. It returns false if
-// there is no such option, or only an invalid one.
+// Socket returns the recorder's data about the packet's socket. It returns false if there is no
+// such option, or only an invalid one.
 func (p *Packet) Socket() (s Socket, ok bool) {
 	if p.Kind != KindEnhanced || len(p.Options) < 4+socketHead {
 		return s, false

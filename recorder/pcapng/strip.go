@@ -5,7 +5,7 @@ import (
 	"io"
 )
 
-// Stripped counts what Strip removed and kept.
+// Stripped counts the blocks that Strip removed and kept.
 type Stripped struct {
 	Format  Format
 	Blocks  int64 // removed blocks of secrets of any kind

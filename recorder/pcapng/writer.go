@@ -376,7 +376,7 @@ func (w *Writer) WriteBlock(b Block) error {
 	return w.same(b)
 }
 
-// parsed writes what was parsed, or the unchanged block if it could not be parsed.
+// parsed writes the parsed block, or the unchanged one if it could not be parsed.
 func (w *Writer) parsed(err error, b Block, write func() error) error {
 	if err != nil {
 		return w.same(b)

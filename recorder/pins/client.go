@@ -39,7 +39,7 @@ func (c *Client) Make(ctx context.Context, name string, from, to ring.Time) (*Pi
 	return &p, transfer.Check(p.Files)
 }
 
-// Coverage asks what the node has recorded.
+// Coverage requests the coverage of the node's ring.
 func (c *Client) Coverage(ctx context.Context) (*Coverage, error) {
 	var v Coverage
 	if err := c.do(ctx, http.MethodGet, "v1/coverage", nil, &v); err != nil {

@@ -6,11 +6,11 @@ import (
 	"net/http"
 )
 
-// ConfigPath is where a node says what became of its RecorderConfig.
+// ConfigPath is the path at which a node reports the state of its RecorderConfig.
 const ConfigPath = "/v1/config"
 
-// Config is what a node says about its RecorderConfig: the version that it has seen, the one in force, and why these
-// differ.
+// Config is the state of a node's RecorderConfig: the version that it has seen, the one in force,
+// and why these differ.
 type Config struct {
 	Known      bool   `json:"known"`         // the API, or the disk, has answered
 	UID        string `json:"uid,omitempty"` // empty: there is none

@@ -9,7 +9,7 @@ import (
 // maxHoles is how many coverage gaps are listed; the seals have all.
 const maxHoles = 1000
 
-// Coverage says what a node has recorded.
+// Coverage describes a node's recording.
 type Coverage struct {
 	Node      string      `json:"node"`
 	Ring      string      `json:"ring"`

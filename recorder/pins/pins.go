@@ -1,8 +1,8 @@
 // Package pins keeps segments of a ring for other machines, and serves them.
 //
-// A pin is a folder in the ring, .pins/NAME, with everything that ring.Pin puts there and a
-// listing of the files with their hashes, so it does not change and survives restarts. A pin gets
-// its name when it is whole. It ends when it is released, or a day after it was last asked for.
+// A pin is a folder in the ring, .pins/NAME, with the files of ring.Pin and a listing of them with
+// their hashes, so it does not change and survives restarts. A pin gets its name when it is
+// complete. It ends when it is released, or a day after the last request for it.
 package pins
 
 import (
@@ -154,7 +154,7 @@ func (s *Store) fill(ctx context.Context, temp, name string, from, to ring.Time,
 			continue
 		}
 		p.Packets += h.Seal.Packets
-		// The sealed hash, so that a segment that was altered is noticed by whoever receives it.
+		// The sealed hash, so that the receiver notices an altered segment.
 		sums[h.ID.Segment()] = h.Seal.SHA256
 	}
 	if p.Files, err = transfer.List(temp, func(name string) (string, bool) { sum, ok := sums[name]; return sum, ok }); err != nil {
@@ -224,8 +224,8 @@ func (s *Store) names() (names []string, err error) {
 	return names, err
 }
 
-// Sweep removes the pins that nobody has asked for since a day before now, and what a recorder
-// that was killed left of others. It returns the names.
+// Sweep removes the pins that were not requested in the day before now, and the unfinished pins of
+// a killed recorder. It returns the names.
 func (s *Store) Sweep(now time.Time) (swept []string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

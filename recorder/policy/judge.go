@@ -127,7 +127,7 @@ func (j *Judge) unwanted(m Marks) bool {
 	return j.only && m.Yes&wanted == 0 && (m.Maybe&wanted == 0 || j.dropOnly)
 }
 
-// owner returns the fate that the owner decides, whatever the bytes are.
+// owner returns the fate that the owner decides, regardless of the bytes.
 func (j *Judge) owner(m Marks) Fate {
 	if m.Yes&outright != 0 || j.dropMay && m.Maybe&outright != 0 {
 		return Forbidden

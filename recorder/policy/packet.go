@@ -149,7 +149,7 @@ func (f *fragments) parse6(ip []byte) packet {
 	return p
 }
 
-// transport parses what follows the IP header.
+// transport parses the bytes after the IP header.
 func (f *fragments) transport(p *packet, b []byte, offset uint16, more bool, k fragmentOf) {
 	p.payload = b
 	if p.protocol == ah && offset == 0 && len(b) >= 12 { // IPv4

@@ -1,10 +1,9 @@
-// Package policy says which packets are recorded, which must never be, and how long the
-// packets of a namespace are kept.
+// Package policy decides which packets are recorded, which must never be, and how long the packets
+// of a namespace are kept.
 //
-// A Judge decides about each packet by its bytes and by what is known of its owner. No
-// packet that a never-rule matches is kept, even in those tunnels and fragments that can be
-// parsed. If it is unknown whether a rule matches, Unknown decides. Policies over the limits
-// are refused.
+// A Judge decides about each packet by its bytes and its owner, as far as the owner is known. No
+// packet that a never-rule matches is kept, even in those tunnels and fragments that can be parsed.
+// If it is unknown whether a rule matches, Unknown decides. Policies over the limits are refused.
 package policy
 
 import (
@@ -20,7 +19,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// Unknown says what happens to a packet if it is unknown whether a rule matches it.
+// Unknown decides about a packet if it is unknown whether a rule matches it.
 type Unknown string
 
 // What happens to these packets.
@@ -30,7 +29,7 @@ const (
 	Drop    Unknown = "drop" // dropped in both cases
 )
 
-// Policy says what to record. Its zero value records everything.
+// Policy selects the packets to record. Its zero value records everything.
 type Policy struct {
 	Only    workload.Selector // owners whose packets are wanted
 	Never   []Rule
@@ -210,8 +209,8 @@ func (p *Policy) LabelNames() (names []string) {
 	return names
 }
 
-// String is the text about never-rules in a section header: the rules, separated by
-// semicolons, and what happens to undecided packets. A long text ends in its hash.
+// String is the text about never-rules in a section header: the rules, separated by semicolons, and
+// the decision about undecided packets. A long text ends in its hash.
 func (p *Policy) String() string {
 	if p == nil || len(p.Never) == 0 {
 		return ""

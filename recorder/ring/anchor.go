@@ -29,7 +29,7 @@ type Anchor struct {
 // ErrBroken means that a chain is invalid, so that no witness should sign it.
 var ErrBroken = errors.New("the chain of records is broken")
 
-// statement is what a witness signs.
+// statement is the text that a witness signs.
 func (a *Anchor) statement(ring string) []byte {
 	text, _ := json.Marshal(struct {
 		Ring     string            `json:"ring"`

@@ -33,7 +33,7 @@ type chain struct {
 	closed bool
 }
 
-// history is what the records of a ring say that a new recorder needs.
+// history has the data from a ring's records that a new recorder needs.
 type history struct {
 	live    map[ID]*Record    // segments without a deletion
 	sides   map[ID]*sideSeals // of those

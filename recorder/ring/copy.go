@@ -12,7 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// Copied counts what Copy wrote.
+// Copied counts the output of Copy.
 type Copied struct {
 	Packets  int64
 	Bytes    int64    // captured

@@ -44,7 +44,7 @@ type segment struct {
 	reserved int64 // bytes allocated for a single file
 }
 
-// seen counts what became of the packets of an interface.
+// seen counts the packets of an interface by their fate.
 type seen struct {
 	kept uint64
 	lost uint64 // after Append accepted them

@@ -21,7 +21,7 @@ const (
 	holdMade = time.Hour // a folder without this file for longer is abandoned
 )
 
-// hold marks a folder as held until this process ends, for whatever reason.
+// hold marks a folder as held until this process ends, for any reason.
 func hold(dir string) (*os.File, error) {
 	if !durable.Supported {
 		// Folders are not swept here, so the file cannot be found before it is locked.

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// loss counts what could not be written to the ring.
+// loss counts packets that could not be written to the ring.
 type loss struct {
 	packets, bytes uint64
 	first, last    Time

@@ -162,8 +162,8 @@ type appender []byte
 
 func (a *appender) Write(p []byte) (int, error) { *a = append(*a, p...); return len(p), nil }
 
-// InterfaceAccount is what the caller counted at an interface. The output counts the packets
-// that it received itself, so that the statistics agree with the packets before them.
+// InterfaceAccount has the caller's counters of an interface. The output counts the packets that it
+// received itself, so that the statistics agree with the packets before them.
 type InterfaceAccount struct {
 	ID    InterfaceID
 	At    int64  // time of counting

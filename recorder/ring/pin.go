@@ -301,9 +301,9 @@ func readLease(path string) (l lease, held bool, err error) {
 	return l, true, nil
 }
 
-// Absent creates, in the new folder dest, what a pin of a node's ring would be if it could not
-// be read: no segments, and a chain that states the gap from gap.From to gap.To. Recorder says
-// who states it. If it fails, it removes dest.
+// Absent creates, in the new folder dest, the pin of a node whose ring could not be read: no
+// segments, and a chain that states the gap from gap.From to gap.To. Recorder is the author of that
+// statement. If it fails, it removes dest.
 func Absent(dest, node, recorder string, gap Hole) error {
 	if err := os.Mkdir(dest, 0o755); err != nil {
 		return err

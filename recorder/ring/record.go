@@ -53,7 +53,7 @@ type Origin struct {
 	PublicKey string `json:"public_key,omitempty"` // as in Start; signs this record
 }
 
-// Start states who writes from now on and what was found.
+// Start states the new recorder and the state of the ring at its start.
 type Start struct {
 	Recorder  string            `json:"recorder,omitempty"`
 	BootID    string            `json:"boot_id,omitempty"`
@@ -198,7 +198,7 @@ type Deletion struct {
 	Last      Time    `json:"last"`
 }
 
-// Stop ends what a Start began.
+// Stop ends the recording of a Start.
 type Stop struct {
 	Holes []Hole `json:"holes,omitempty"` // not yet stated in a segment
 }

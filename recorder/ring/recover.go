@@ -99,7 +99,7 @@ type unsealed struct {
 	scanned scanned
 }
 
-// found is what a Writer found in the folder when it started.
+// found is the state of the folder when a Writer started.
 type found struct {
 	lastID   uint64
 	lastIDs  map[string]uint64
@@ -111,8 +111,8 @@ type found struct {
 	lostBytes int64 // of files without a whole packet
 }
 
-// recover reconciles the folder with the records: it finishes what a crash interrupted, and
-// lists the segments without a record.
+// recover reconciles the folder with the records: it finishes interrupted steps, and lists the
+// segments without a record.
 func (w *Writer) recover(old *history) (*found, error) {
 	list, err := os.ReadDir(w.opt.Dir)
 	if err != nil {

@@ -1,10 +1,10 @@
 // Package ring keeps captured packets in rotating files.
 //
-// A segment has a hidden name until it is whole, on disk and named by a signed record of
-// seals.jsonl, so every visible segment can be read to its end and verified. Ring never
-// rewrites a segment; retention removes only whole segments, and records it. Packets lost to
-// a full, slow or vanished disk are counted in a gap, never silently dropped, and never block
-// the caller forever. A crash loses at most what was not yet on disk.
+// A segment has a hidden name until it is complete, on disk and named by a signed record of
+// seals.jsonl, so every visible segment can be read to its end and verified. Ring never rewrites a
+// segment; retention removes only whole segments, and records it. Packets lost to a full, slow or
+// missing disk are counted in a gap, never silently dropped, and never block the caller forever. A
+// crash loses at most the data that was not yet on disk.
 package ring
 
 import (

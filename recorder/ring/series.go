@@ -20,7 +20,7 @@ type SeriesOptions struct {
 	Private  bool                 // only the ring's owner can read its segments, not the group
 }
 
-// Totals counts what became of the packets passed to Append, up to the end of a segment.
+// Totals counts the packets passed to Append by their fate, up to the end of a segment.
 type Totals struct {
 	Kept    uint64 // in a segment, or waiting to be written to this one
 	Dropped uint64 // by the ring
@@ -368,7 +368,7 @@ func (s *Series) Refusing() bool {
 	return s.refusing
 }
 
-// Totals counts what became of all packets passed to Append so far.
+// Totals counts all packets passed to Append so far by their fate.
 func (s *Series) Totals() Totals {
 	s.mu.Lock()
 	defer s.mu.Unlock()

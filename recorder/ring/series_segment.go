@@ -69,7 +69,7 @@ func (s *Series) rememberCounters(a *Account) {
 	}
 }
 
-// since returns what was excluded after the last segment, which no segment states.
+// since returns the packets that were excluded after the last segment, which no segment states.
 func (s *Series) since(a *Account) (list []Hole) {
 	c := a.Counters
 	if c == nil || c.Policy > c.Filtered || c.Policy < s.stated.Policy || c.Filtered-c.Policy < s.stated.Filtered-s.stated.Policy {

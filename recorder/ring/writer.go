@@ -51,7 +51,7 @@ type Options struct {
 	OnSeal  func(Record) // gets the record of each segment that got its name; must not call the ring
 }
 
-// Left is what a ring has of the recorder before.
+// Left is the previous recorder's state in a ring.
 type Left struct {
 	Ring     string
 	Start    uint64              // number of its start record
@@ -138,8 +138,8 @@ type liveSegment struct {
 }
 
 // Create opens a ring for writing, and creates one if dir is empty or missing. It first seals
-// what a crash left. It returns ErrLocked if the ring has another Writer. With Options.File or
-// Stream it creates a ring of one segment, without a folder.
+// segments that a crash left unsealed. It returns ErrLocked if the ring has another Writer. With
+// Options.File or Stream it creates a ring of one segment, without a folder.
 func Create(opt Options) (*Writer, error) {
 	w, err := newWriter(opt)
 	if err != nil {
@@ -291,8 +291,8 @@ func (w *Writer) Seal(ctx context.Context) error {
 // Head returns the last record, for a witness to sign.
 func (w *Writer) Head() (n uint64, hash string) { return w.chain.head() }
 
-// Close seals everything, with the side files as they are, and closes the ring. If the disk
-// does not respond, it gives up when ctx ends; the next start recovers the rest.
+// Close seals everything, with the side files as they are, and closes the ring. If the disk does
+// not respond, it returns when ctx ends; the next start recovers the rest.
 func (w *Writer) Close(ctx context.Context) error {
 	w.mu.Lock()
 	if w.closed {

@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 )
 
-// Limits of what is added to a store in use.
+// Limits of additions to a store in use.
 const (
 	maxGrown      = 1 << 17 // identifiers; each has a few secrets
 	maxCandidates = 4096    // of each kind, see Masters and Randoms

@@ -221,9 +221,9 @@ func (x element) inverse() element {
 	return z
 }
 
-// Search finds a packet's full number in [from, from+n), given its truncated number as
-// returned by Unmask. With AES-GCM the time does not depend on n; with other suites it is the
-// time to open the packet once for each matching number.
+// Search finds a packet's full number in [from, from+n) from its truncated number, as returned by
+// Unmask. With AES-GCM the time does not depend on n; with other suites it is the time to open the
+// packet once for each matching number.
 func (k *PacketKeys) Search(header, body []byte, truncated uint32, length int, from, n uint64) (number uint64, ok bool) {
 	if len(body) < k.suite.tag || n == 0 || length < 1 || length > 4 {
 		return 0, false

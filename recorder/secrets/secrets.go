@@ -1,10 +1,10 @@
-// Package secrets keeps the secrets of TLS and opens records with them.
+// Package secrets keeps the secrets of TLS and decrypts records with them.
 //
-// A Store reads key logs (RFC 9850 and older variants) and RSA private keys and finds the
-// secrets of a connection; an Opener opens records of SSL 3.0 to TLS 1.3 and of DTLS,
-// PacketKeys packets of QUIC. They return data only if its tag or MAC is correct. The package
-// seals nothing, keeps no state of a connection except one direction's cipher, and imports no
-// package of the project: both the recorder and the exporter use it.
+// A Store reads key logs (RFC 9850 and older variants) and RSA private keys and finds the secrets
+// of a connection; an Opener decrypts records of SSL 3.0 to TLS 1.3 and of DTLS, PacketKeys packets
+// of QUIC. They return data only if its tag or MAC is correct. The package encrypts nothing, keeps
+// no state of a connection except one direction's cipher, and imports no package of the project:
+// both the recorder and the exporter use it.
 package secrets
 
 import (

@@ -1,5 +1,5 @@
-// Package sight recognizes a packet that one machine captures twice: when it leaves one
-// socket and when it arrives at another. Capture readers take the second for a retransmission.
+// Package sight recognizes a packet that one machine captures twice: when it leaves one socket and
+// when it arrives at another. Capture readers mistake the second for a retransmission.
 package sight
 
 import (
@@ -8,7 +8,7 @@ import (
 	"hash/maphash"
 )
 
-// Sight says which packets of a machine's sockets are recorded.
+// Sight selects which packets of a machine's sockets are recorded.
 type Sight string
 
 // Sights.

@@ -1,8 +1,8 @@
-// Package transfer moves finished files from a folder of one machine to a folder of another
-// over HTTP.
+// Package transfer copies finished files from a folder of one machine to a folder of another over
+// HTTP.
 //
-// The sender lists names, sizes and hashes. The receiver asks for each file by name and hash, so
-// that it can continue a file that was cut off, and gives it its name only if its hash is the
+// The sender lists names, sizes and hashes. The receiver requests each file by name and hash, so
+// that it can continue an interrupted transfer, and gives the file its name only if its hash is the
 // listed one. Names that lead out of the folder, on either side, are refused.
 package transfer
 

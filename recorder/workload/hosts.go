@@ -106,8 +106,8 @@ func (x *Index) addName(addr netip.Addr, name, source, how string) bool {
 	return true
 }
 
-// AddIdentity adds a recorder's statement about an address: the identity of a segment's
-// interface, or a pod in a comment of another recorder. HowKnown says which.
+// AddIdentity adds a recorder's statement about an address: the identity of a segment's interface,
+// or a pod in a comment of another recorder. HowKnown distinguishes them.
 func (x *Index) AddIdentity(addr netip.Addr, id Identity) bool {
 	addr = addr.Unmap().WithZone("")
 	if !addr.IsValid() || addr.IsUnspecified() {

@@ -19,7 +19,7 @@ const (
 	Yes
 )
 
-// Subject is what is known of the owner of a packet.
+// Subject has the known fields of the owner of a packet.
 type Subject struct {
 	Namespace   string
 	Pod, PodUID string

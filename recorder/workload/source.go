@@ -20,7 +20,7 @@ type Source interface {
 	Take(limit int) (changes []Change, lost uint64)
 }
 
-// Key is what the kernel and packets know of a workload.
+// Key has the kernel's and the packets' identifiers of a workload.
 type Key struct {
 	Container string     // id, 64 hexadecimal digits
 	PodUID    string     // in the form of a control group's path

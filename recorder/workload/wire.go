@@ -229,8 +229,8 @@ type wireSubAddress struct {
 	Target *wireRef `json:"targetRef,omitempty"`
 }
 
-// wireOwn is the content of a reduced dump that Kubernetes has no fields for: where and when
-// an object was seen, and what only earlier dumps contained.
+// wireOwn is the content of a reduced dump that Kubernetes has no fields for: where and when an
+// object was seen, and data that only earlier dumps contained.
 type wireOwn struct {
 	Source string           `json:"source,omitempty"`
 	Seen   string           `json:"seen,omitempty"`

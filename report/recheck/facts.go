@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// fact is what both tools state about a call.
+// fact is one statement about a call by both tools.
 type fact struct {
 	name   string   // as in tally.Stated
 	fields []string // of tshark
@@ -63,7 +63,7 @@ const (
 	bulk    = "resp.bulk_string.value" // an argument of a Redis command
 )
 
-// frame is what the tool states about one packet, by field.
+// frame has the tool's fields of one packet.
 type frame map[string][]string
 
 // derive makes texts of bytes, and adds the version and the suite that a server hello (RFC 8446 section 4.1.3) chooses. In TLS
@@ -107,7 +107,8 @@ func bare(host string) string {
 	return strings.TrimSuffix(strings.Trim(host, "[]"), ".")
 }
 
-// containsText reports whether a text contains another one, whatever the white space between words.
+// containsText reports whether a text contains another one, regardless of the white space between
+// words.
 func containsText(ours, other string) bool { return strings.Contains(words(other), words(ours)) }
 
 func words(s string) string {

@@ -1,10 +1,10 @@
-// Package recheck asks a second tool, tshark, about the calls that a report cites.
+// Package recheck compares the calls that a report cites with a second tool, tshark.
 //
-// The packets of the calls and the earlier packets of their connections are written to the tool's
-// standard input, and what it states in the packets of each call is compared with what the call
-// states. The tool reads hostile input, so it runs without a shell, with an empty home folder, a time
-// limit, and on Linux limits of memory and files; its output is read up to a limit. No file has the
-// packets or their keys.
+// It writes the packets of the calls and the earlier packets of their connections to the tool's
+// standard input, and compares the tool's output for the packets of each call with the call. The
+// tool reads hostile input, so it runs without a shell, with an empty home folder, a time limit,
+// and on Linux limits of memory and files; its output is read up to a limit. Packets and keys are
+// never written to a file.
 package recheck
 
 import (
@@ -38,14 +38,14 @@ const (
 	mostStated = 3               // values in a difference
 )
 
-// ErrNoTool says that the second tool is not installed.
+// ErrNoTool means that the second tool is not installed.
 var ErrNoTool = errors.New("tshark is not installed")
 
 // Tool is the only tool that can repeat facts.
 const Tool = "tshark"
 
 // Observe asks tshark about calls by their ids. If masked is true, the tool gets no keys, and a
-// difference does not show what the tool states. The error is ErrNoTool, that of a query, or that of
+// difference does not show the tool's value. The error is ErrNoTool, that of a query, or that of
 // ctx; a call that cannot be checked is not an error.
 func Observe(ctx context.Context, c *forensics.Case, ids []string, masked bool) (*value.Recheck, error) {
 	return observe(ctx, c, ids, masked, runTime)
@@ -257,7 +257,7 @@ func (o *observer) decodeAs(ids []string) (flags []string) {
 	return flags
 }
 
-// compare compares what a call states with what the tool states in its packets.
+// compare compares the facts of a call with the tool's facts about its packets.
 func (o *observer) compare(id string, frames map[string]frame) {
 	s := o.stated[id]
 	out := &value.Rechecked{Call: id}
@@ -299,7 +299,7 @@ func (o *observer) unknown(s *tally.Stated, facts int) string {
 	return fmt.Sprintf("tshark states nothing about %s in its packets", s.Protocol)
 }
 
-// values returns what the tool states about a fact in the packets of a call.
+// values returns the tool's values of a fact in the packets of a call.
 func (o *observer) values(id string, f fact, frames map[string]frame) (list []string) {
 	for _, at := range o.places[id] {
 		for _, field := range f.fields {

@@ -213,7 +213,7 @@ func (l *limited) Write(p []byte) (int, error) {
 	return l.w.Write(p)
 }
 
-// text is what was written to a buffer.
+// text is the content of a buffer.
 func (l *limited) text() string {
 	if b, ok := l.w.(*bytes.Buffer); ok {
 		return b.String()

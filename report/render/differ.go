@@ -99,7 +99,7 @@ func htmlDiff(want, got []byte) []string {
 	return compare(elements(want), elements(got))
 }
 
-// elements lists what a page has, with the nearest id before it.
+// elements lists the elements of a page, with the nearest id before each.
 func elements(page []byte) (out []token) {
 	z := html.NewTokenizer(bytes.NewReader(page))
 	near := "the head of the page"

@@ -69,8 +69,8 @@ func (f Form) Read(file []byte) (*value.Report, error) {
 	return &r, nil
 }
 
-// Differences compares a file with the one that the value gives, and names what a reader sees
-// differently. A file of the same bytes has none.
+// Differences compares a file with a new rendering of the value, and names the differences that a
+// reader can see. A file of the same bytes has none.
 func (f Form) Differences(r *value.Report, file []byte) ([]string, error) {
 	var want bytes.Buffer
 	if err := f.Write(&want, r); err != nil {
@@ -105,7 +105,7 @@ func JSON(w io.Writer, r *value.Report) error {
 	return nil
 }
 
-// compact writes the value in one line that may stand inside HTML.
+// compact writes the value in one line that is safe inside HTML.
 func compact(r *value.Report) (string, error) {
 	text, err := json.Marshal(r)
 	if err != nil {

@@ -135,7 +135,7 @@ func (p *paper) rule(colour string, thick float64) {
 	p.y += thick
 }
 
-// front writes the first page: what the report is about, its figures and its summary.
+// front writes the first page: the subject of the report, its figures and its summary.
 func (p *paper) front(r *value.Report) {
 	p.lines(look{pdf.Sans, "", pdfSmall, "faint"}, pdfMargin, pdfWidth, strings.ToUpper(r.Kind))
 	p.titled(pdf.Title, look{pdf.Sans, "B", 18, "fg"}, r.Title)
@@ -213,7 +213,7 @@ func (p *paper) facts(list []value.Number) {
 	}
 }
 
-// heading writes the title of a section, on a page that has room for it and for what follows.
+// heading writes the title of a section, on a page that has room for it and for the next element.
 func (p *paper) heading(title string, follows float64) {
 	p.y += 6
 	p.need(12 + follows)

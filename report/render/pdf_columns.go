@@ -1,6 +1,6 @@
 package render
 
-// columnWidths is what decides the width of a column.
+// columnWidths has the numbers that decide the width of a column.
 type columnWidths struct {
 	least float64 // for the words of its name, and for numbers, which are not broken
 	most  float64 // for its longest text
@@ -78,8 +78,8 @@ func highestCells(list []columnWidths, widths []float64) []highestCell {
 	return out
 }
 
-// saved is what a table saves if a column becomes wider, in units of which a line of the table has 8, a
-// broken word 12 and a line of a cell 1.
+// saved is the saving of a table if a column becomes wider, in units of which a line of the table
+// has 8, a broken word 12 and a line of a cell 1.
 func saved(c columnWidths, column int, now, then float64, highest []highestCell) (units int) {
 	for row, t := range c.rows {
 		if h := highest[row]; h.column == column {

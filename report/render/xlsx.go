@@ -92,7 +92,7 @@ func grids(r *value.Report) []grid {
 	return append(list, queries)
 }
 
-// headGrid is the sheet with what the report is about.
+// headGrid is the sheet with the subject of the report.
 func headGrid(r *value.Report) grid {
 	g := grid{name: "Report", columns: []string{"Part", "Name", "Text", "Value"}}
 	g.add("report", "title", r.Title, nil)

@@ -107,8 +107,8 @@ func (g *grid) fit(most int) {
 	g.rows = append(g.rows[:most-2:most-2], []any{plural.Sprintf("%d more {row does|rows do} not fit in a sheet; the data of the report has {it|them}", left)})
 }
 
-// fitCell cuts text to what a cell can have, and says so. Text that programs would read as an escaped
-// character shows its underscore as a code point.
+// fitCell cuts text to the limit of a cell, and marks the cut. Text that programs would read as an
+// escaped character shows its underscore as a code point.
 func fitCell(s string) string {
 	s = escapeForm.ReplaceAllString(s, `\u{5f}$1`)
 	if len(s) <= maxCellText {

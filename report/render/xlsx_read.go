@@ -22,8 +22,8 @@ var (
 )
 
 // workbook reads the cells of a file without trust in it: its parts together have at most maxData
-// bytes, its sheets at most maxCells cells, and entities of XML are not expanded. It reads what Excel
-// and others write, too.
+// bytes, its sheets at most maxCells cells, and entities of XML are not expanded. It also reads
+// files of Excel and others.
 type workbook struct {
 	parts  map[string]*zip.File
 	left   int64 // bytes that may still be decompressed

@@ -1,8 +1,8 @@
 // Package section makes the sections of a report from the answers of questions.
 //
-// Every figure is one of an answer of forensics/ask, in the window and with the filter of the report.
-// A section never runs SQL of its own. A kind of section is a method in a file of its own and one
-// line in kinds.
+// Every figure comes from an answer of forensics/ask, in the window and with the filter of the
+// report. A section never runs SQL of its own. A kind of section is a method in its own file and
+// one line in kinds.
 package section
 
 import (
@@ -25,7 +25,7 @@ import (
 	"github.com/pcapsule/pcapsule/report/value"
 )
 
-// Input is what a report is made of.
+// Input is the input of a report.
 type Input struct {
 	Case      *forensics.Case
 	Questions []ask.Question
@@ -33,12 +33,12 @@ type Input struct {
 	Basis     value.Basis
 	Checks    []*bundle.Report // results of verifications, one per bundle; nil: use the state in the case
 
-	// Recheck asks a second tool about calls, if the basis has no observation yet; nil: none is asked.
+	// Recheck asks a second tool about calls, if the basis has no observation yet; nil for none.
 	Recheck func(ctx context.Context, ids []string) (*value.Recheck, error)
 }
 
-// kind is one kind of section. If a section has nothing to say, make returns what was searched for
-// and not found; if another section says so, it returns neither.
+// kind is one kind of section. If a section is empty, make returns a text about the unsuccessful
+// search; if another section has that text, it returns neither.
 type kind struct {
 	name   string
 	params []string
@@ -80,7 +80,7 @@ func kinds() []kind {
 	}
 }
 
-// Known is what a template may name, given the questions and the names of analyzers and frameworks.
+// Known lists the names that a template may use, from the questions, analyzers and frameworks.
 func Known(questions []ask.Question, analyzers, frameworks []string) templates.Known {
 	k := templates.Known{Kinds: templates.Kinds{}, Questions: map[string]templates.Question{}, Analyzers: analyzers, Frameworks: frameworks}
 	for _, x := range kinds() {

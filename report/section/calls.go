@@ -112,7 +112,7 @@ func (b *builder) services(*templates.Section) (value.Section, string) {
 	return s, ""
 }
 
-// mapNode and mapEdge are what reports use of the answer of get_service_map.
+// mapNode and mapEdge are the parts of the answer of get_service_map that reports use.
 type (
 	mapNode struct {
 		Name  string `json:"name"`

@@ -19,7 +19,7 @@ const (
 	mostMessages = 30
 )
 
-// chain is what reports use of one chain of trace_request.
+// chain is the part of one chain of trace_request that reports use.
 type chain struct {
 	What      string  `json:"what"`
 	Time      string  `json:"time"`

@@ -9,7 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/report/value"
 )
 
-// judged is what reports use of the answer of the question controls.
+// judged is the part of the answer of the question controls that reports use.
 type judged struct {
 	RuleSet    string `json:"rule_set"`
 	Frameworks []struct {
@@ -86,7 +86,7 @@ func (b *builder) controls(p *templates.Section) (value.Section, string) {
 	return s, ""
 }
 
-// policyWords says what was in force while the packets were recorded.
+// policyWords names the policies in force while the packets were recorded.
 func policyWords(list []string) string {
 	const most = 20
 	if len(list) == 0 {

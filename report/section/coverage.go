@@ -13,8 +13,8 @@ import (
 	"github.com/pcapsule/pcapsule/report/value"
 )
 
-// Coverage is how much of the window was recorded and could be read. It decides the words for what
-// was seen and what was not, in every section.
+// Coverage is how much of the window was recorded and could be read. It decides the words about
+// presence and absence in every section.
 type Coverage struct {
 	State    forensics.CoverageState
 	Gaps     int64    // coverage gaps
@@ -65,7 +65,7 @@ func (b *builder) windowCoverage() (forensics.Coverage, error) {
 	return b.c.Coverage(0, 0)
 }
 
-// losses lists what was not recorded, as clauses.
+// losses lists the unrecorded traffic, as clauses.
 func (c Coverage) losses() (out []string) {
 	if c.Gaps > 0 {
 		s := "the recording has " + plural.Count(c.Gaps, "coverage gap", "coverage gaps") + " (" + value.And(c.Reasons) + ")"
@@ -83,7 +83,7 @@ func (c Coverage) losses() (out []string) {
 	return out
 }
 
-// unread lists what was recorded and could not be read, as clauses.
+// unread lists the recorded traffic that could not be read, as clauses.
 func (c Coverage) unread() (out []string) {
 	if c.Sealed > 0 {
 		out = append(out, fmt.Sprintf("%s of %s could not be decrypted", plural.Thousands(c.Sealed), plural.Count(c.All, "connection", "connections")))
@@ -108,8 +108,8 @@ func (c Coverage) Absent(what string) string {
 	return "No " + what + " was seen in what was recorded. Whether there was any cannot be told: " + value.And(why) + "."
 }
 
-// More is the sentence that follows a claim about what was seen: losses can support a violation, but
-// not its extent.
+// More is the sentence that follows a claim about observed traffic: losses can support a violation,
+// but not its extent.
 func (c Coverage) More() string {
 	if why := c.losses(); len(why) > 0 {
 		return " There may be more than was recorded: " + value.And(why) + "."
@@ -117,7 +117,7 @@ func (c Coverage) More() string {
 	return ""
 }
 
-// NotRecorded says what was not recorded or could not be read.
+// NotRecorded lists the traffic that was not recorded or could not be read.
 func (c Coverage) NotRecorded() string {
 	if c.State == forensics.None {
 		return "Nothing was recorded in this window."
@@ -145,7 +145,7 @@ func sentence(s string) string {
 	return strings.ToUpper(s[:1]) + s[1:] + "."
 }
 
-// coverage lists what was not recorded.
+// coverage lists the unrecorded traffic.
 func (b *builder) coverage(*templates.Section) (value.Section, string) {
 	s := value.Section{Title: "What was not recorded", Statements: []value.Statement{{ID: "coverage-words", Text: b.cov.NotRecorded()}}}
 	t := &value.Table{ID: "coverage-table", Title: "What the recording can and cannot show", Queries: b.number(value.Query{Command: "pcapsule info " + b.paths + " --json"}),

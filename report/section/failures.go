@@ -12,7 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/report/value"
 )
 
-// failures is what reports use of the answer of find_failures.
+// failures is the part of the answer of find_failures that reports use.
 type failures struct {
 	Failed int64         `json:"failed_calls"`
 	Calls  int64         `json:"calls"`
@@ -103,7 +103,7 @@ func outcome(status string) string {
 	return value.Text(strings.ReplaceAll(status, "_", " "))
 }
 
-// originWords says what an origin of failures was.
+// originWords describes an origin of failures.
 func originWords(o origin) string {
 	status := ""
 	if o.Status != "" {

@@ -93,7 +93,7 @@ func (b *builder) facts() {
 	b.r.Facts = append(b.r.Facts, value.Count("calls", b.calls), failed, gaps)
 }
 
-// trafficFront says what traffic there is.
+// trafficFront describes the traffic.
 func (b *builder) trafficFront() {
 	if b.calls == 0 {
 		b.state(value.Statement{ID: "calls", Head: headWhat, Text: b.cov.Absent("call")})
@@ -119,7 +119,7 @@ func (b *builder) unmatched() {
 	b.state(value.Statement{ID: "calls", Head: headWhat, Text: b.cov.Absent("call that matches the filter " + value.Text(b.in.Basis.KFL))})
 }
 
-// failureFront says what failed, for whom, since when and why.
+// failureFront describes the failures: the callers, the time and the reason.
 func (b *builder) failureFront() {
 	if b.calls == 0 {
 		return
@@ -227,7 +227,7 @@ func sureWords(n map[string]int) string {
 	return value.And(parts)
 }
 
-// findingFront says what the analyzers found.
+// findingFront describes the findings of the analyzers.
 func (b *builder) findingFront() {
 	found, query := b.whatFound(nil)
 	if found == nil || b.err != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/pcapsule/pcapsule/report/value"
 )
 
-// recheck adds what a second tool states about the calls that the report cites: a statement about the
-// certainty of the report, and a section.
+// recheck adds a second tool's statements about the calls that the report cites: a statement about
+// the certainty of the report, and a section.
 func (b *builder) recheck() {
 	if b.err != nil {
 		return

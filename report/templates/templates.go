@@ -1,5 +1,5 @@
-// Package templates reads report templates: YAML that says which sections a report has, in which
-// order, with which parameters. A template that comes with the program has the same form as a user's.
+// Package templates reads report templates: YAML that lists the sections of a report, their order
+// and their parameters. The built-in templates have the same form as a user's.
 //
 // Reading is strict. An unknown key, section or question and a value of the wrong type are errors
 // with their line and column and the nearest name.
@@ -66,7 +66,7 @@ type Section struct {
 // Kinds has the parameters that each kind of section reads, in addition to section, id and title.
 type Kinds map[string][]string
 
-// Known is what a template may name.
+// Known lists the names that a template may use.
 type Known struct {
 	Kinds      Kinds
 	Questions  map[string]Question
@@ -266,7 +266,7 @@ func (p *parser) section(n *yaml.Node) (s Section) {
 	return s
 }
 
-// complete checks what a section that asks a question must have.
+// complete checks the required keys of a section with a question.
 func (p *parser) complete(n *yaml.Node, s *Section) {
 	fields := make([]string, len(s.Columns))
 	for i, c := range s.Columns {

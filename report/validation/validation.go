@@ -65,7 +65,7 @@ func (p *Pack) String() string {
 	return b.String()
 }
 
-// Parse reads what String writes.
+// Parse reads the form that String writes.
 func Parse(text string) (*Pack, error) {
 	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 	const first = 7 // line of the first row, from 0

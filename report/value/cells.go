@@ -63,7 +63,7 @@ func Count(label string, n int64) Number {
 // TextColumn is a column of text.
 func TextColumn(title string) Column { return Column{Name: title} }
 
-// NumberColumn is a column of numbers, with what they count.
+// NumberColumn is a column of numbers, with the things that they count.
 func NumberColumn(title, doc string) Column { return Column{Name: title, Kind: "number", Doc: doc} }
 
 // CodeColumn is a column of text that is shown as written, such as paths.

@@ -1,14 +1,14 @@
 package value
 
-// Recheck is what a second tool states about the calls that a report cites. It is a recorded
-// observation: the bundles alone do not give it, and running the tool again may.
+// Recheck is a second tool's statement about the calls that a report cites. It is a recorded
+// observation: it does not follow from the bundles alone, and running the tool again may differ.
 type Recheck struct {
 	Tool    string      `json:"tool"`
 	Version string      `json:"version"`
 	Calls   []Rechecked `json:"calls"`
 }
 
-// Rechecked is what a second tool states about one call.
+// Rechecked is a second tool's statement about one call.
 type Rechecked struct {
 	Call  string `json:"call_id"`
 	Why   string `json:"why,omitempty"` // reason why nothing could be checked

@@ -1,10 +1,10 @@
-// Package value is a report as a value: what it claims, and the calls, packets and queries behind
-// each claim.
+// Package value is a report as a value: its claims, and the calls, packets and queries behind each
+// claim.
 //
-// Package report makes a Report from a case, and package render writes it as a file. Both agree on
-// nothing else, so every form of a report says the same, and a program can compare two reports field
-// by field. Text from captures is shortened, and control and direction characters in it are visible,
-// before it enters a Report; renderers only escape it.
+// Package report makes a Report from a case, and package render writes it as a file. This value is
+// all that they share, so every format of a report has the same claims, and a program can compare
+// two reports field by field. Text from captures is shortened, and control and direction characters
+// in it are made visible, before it enters a Report; renderers only escape it.
 package value
 
 // Schema is the version of the JSON of a Report.
@@ -29,7 +29,7 @@ type Report struct {
 	Queries    []Query     `json:"queries"`          // the appendix; statements and tables refer to them by number
 }
 
-// Basis is what a report was made from. The same basis gives the same report.
+// Basis lists the inputs of a report. The same basis gives the same report.
 type Basis struct {
 	Release  string   `json:"release,omitempty"` // of the program
 	Template string   `json:"template"`          // text of the template

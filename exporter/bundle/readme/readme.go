@@ -1,5 +1,5 @@
-// Package readme writes README.html of a bundle: a page that tells a stranger how to check and
-// open the bundle with public tools.
+// Package readme writes README.html of a bundle: a page that explains how to check and open the
+// bundle with public tools.
 package readme
 
 import (
@@ -20,7 +20,7 @@ var page = sync.OnceValue(func() *template.Template {
 // maxInputs is the number of capture files that the page lists.
 const maxInputs = 100
 
-// Content is what the page says about a bundle. It depends on the bundle's data only.
+// Content is the data of the page. It depends on the bundle's data only.
 type Content struct {
 	Tool        Tool
 	First, Last string // times of packets; empty without packets

@@ -144,7 +144,7 @@ func (ch *channel) consumer(k *conn, name string, noAck bool) {
 	k.held += len(name) + 64
 }
 
-// path is what a call is about: an exchange with a routing key, else a queue.
+// path is the object of a call: an exchange with a routing key, else a queue.
 func (c *call) path() {
 	row := c.row
 	switch {

@@ -58,7 +58,7 @@ func Protocol() *dissect.Protocol {
 	}
 }
 
-// key is what pairs an answer with its request.
+// key pairs an answer with its request.
 type key struct {
 	by      dissect.Dir
 	code    byte   // of the request
@@ -89,7 +89,7 @@ type call struct {
 // callCost is the memory of a waiting call in addition to its text.
 const callCost = int(unsafe.Sizeof(call{})+unsafe.Sizeof(Row{})) + 2*8
 
-// link is one direction of a link: what its handle means there.
+// link is one direction of a link: the meaning of its handle there.
 type link struct {
 	session       *session
 	name, address string

@@ -1,7 +1,8 @@
-// Package bgp reads BGP 4: how sessions open, what they announce and withdraw, and why they end.
+// Package bgp reads BGP 4: how sessions open, the routes that they announce and withdraw, and why
+// they end.
 //
-// A row is an OPEN with what the peer answers to it, its own OPEN or a NOTIFICATION; any other message is a row of
-// its own, and all KEEPALIVEs of a connection are one.
+// A row is an OPEN with the peer's answer, its own OPEN or a NOTIFICATION; any other message is a
+// separate row, and all KEEPALIVEs of a connection are one.
 package bgp
 
 import (

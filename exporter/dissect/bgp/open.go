@@ -9,7 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 )
 
-// offer is what an OPEN states, as far as later messages need it.
+// offer has the statements of an OPEN that later messages need.
 type offer struct {
 	as, hold int64
 	id       string

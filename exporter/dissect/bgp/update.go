@@ -212,7 +212,7 @@ func (u *routes) attribute(kind byte, b []byte) bool {
 	return true
 }
 
-// reach reads what is announced of other families, RFC 4760 section 3.
+// reach reads the announced routes of other families, RFC 4760 section 3.
 func (u *routes) reach(b []byte) bool {
 	if len(b) < 5 || 5+int(b[3]) > len(b) {
 		return false

@@ -19,7 +19,7 @@ const (
 	maxPayload = 1<<17 - 1
 )
 
-// side is the position in a message that goes over several frames.
+// side is the position in a message of several frames.
 type side struct {
 	call *call
 	h    head

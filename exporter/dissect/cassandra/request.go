@@ -9,7 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// facts collects what a message says for its call's row, within limits.
+// facts collects the fields of a message for its call's row, within limits.
 type facts struct {
 	k        *conn
 	c        *call
@@ -168,7 +168,7 @@ func (f *facts) prepared(id []byte) *statement {
 	return s
 }
 
-// parameters reads what follows a statement.
+// parameters reads the fields after a statement.
 func (f *facts) parameters(s *statement) {
 	r := f.r
 	f.consistency()

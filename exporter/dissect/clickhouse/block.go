@@ -9,7 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// incoming is a block on its way: its own position, and what a compressed frame left over.
+// incoming is a partly received block: its own position, and the rest of a compressed frame.
 type incoming struct {
 	call  *call // nil if it was given up
 	shown bool  // its columns and rows are those of the result, or of the insert
@@ -87,7 +87,7 @@ func (k *conn) readBlock(in *dissect.Input, at int) (int, error) {
 	return n, nil
 }
 
-// unread gives up a block with a type that is not known. at is after the n bytes that were read.
+// unread ends the reading of a block with an unknown type. at is after the n bytes that were read.
 func (k *conn) unread(in *dissect.Input, at int, x *incoming, n int) (int, error) {
 	if x.call != nil {
 		x.call.row.Partial = true
@@ -156,7 +156,7 @@ func (k *conn) readFrame(in *dissect.Input, at int, x *incoming) (int, error) {
 	return whole, nil
 }
 
-// finish takes what a whole block says.
+// finish adds the values of a whole block.
 func (k *conn) finish(dir dissect.Dir, x *incoming) {
 	c, d := x.call, &x.d
 	if c == nil || !x.shown {

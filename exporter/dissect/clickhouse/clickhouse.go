@@ -139,7 +139,7 @@ func newConn(c *dissect.Conn) dissect.Dissector {
 	return k
 }
 
-// revision is what both sides know, 0 if no login was captured.
+// revision is the revision of both sides, 0 if no login was captured.
 func (k *conn) revision() uint64 {
 	switch {
 	case k.client == 0:
@@ -150,7 +150,7 @@ func (k *conn) revision() uint64 {
 	return min(k.client, k.server)
 }
 
-// newCall makes a call with what is known of the connection.
+// newCall makes a call with the known fields of the connection.
 func (k *conn) newCall(what string) *call {
 	row := &Row{Kind: table.NonEmpty(what), User: table.NonEmpty(k.user), Database: table.NonEmpty(k.database), Application: table.NonEmpty(k.application), Server: table.NonEmpty(k.version)}
 	if r := k.revision(); r > 0 {
@@ -223,7 +223,7 @@ func (k *conn) skip(in *dissect.Input, at int) int {
 	return n
 }
 
-// lose gives up the position in the server's bytes.
+// lose discards the position in the server's bytes.
 func (k *conn) lose(why string) {
 	s := &k.sides[dissect.ToClient]
 	k.blind = true
@@ -236,8 +236,8 @@ func (k *conn) lose(why string) {
 	}
 }
 
-// Gap implements dissect.Dissector. After a gap in a response, the next request tells where the next
-// response begins.
+// Gap implements dissect.Dissector. After a gap in a response, the next response begins after the
+// next request.
 func (k *conn) Gap(in *dissect.Input, _ int64) bool {
 	if k.chunks != nil {
 		k.chunks.x.Add(in, 0, len(in.Data))

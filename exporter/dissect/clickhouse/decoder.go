@@ -17,7 +17,7 @@ const (
 	maxStored = 64   // bytes of a value that is shown
 )
 
-// step is what comes next in a block.
+// step is the next element of a block.
 type step struct {
 	what  what
 	n     uint64 // values, or bytes of skip

@@ -126,7 +126,7 @@ func parseKind(s string, depth int) *kind {
 	return k
 }
 
-// parameters reads what a type of fixed size has in brackets.
+// parameters reads the brackets of a type of fixed size.
 func (k *kind) parameters(args []string) {
 	switch k.name {
 	case "Enum8", "Enum16":

@@ -193,7 +193,7 @@ func readException(r *cursor) (e exception) {
 	return e
 }
 
-// progress is what a server has done since its last report.
+// progress is the server's work since its last report.
 type progress struct{ rows, bytes, written uint64 }
 
 func readProgress(r *cursor, rev uint64) (p progress) {

@@ -1,11 +1,11 @@
 // Package content defines how the content of an exchange is read: a GraphQL query in a POST, an
 // event stream in its answer, a tool call in JSON-RPC in a WebSocket message.
 //
-// What carries an exchange (http1, http2, http3, ws) makes the row, and asks package content/all
-// what its content means; the answer is more columns of the same row. So a call is one row,
-// whichever protocols are inside each other. An interpretation is a folder next to this file, and a
-// line in content/all. It sees only bytes that the exporter keeps anyway, decoded, and of these a
-// limited beginning. docs/design/026-content.md has the reasons.
+// The protocol that carries an exchange (http1, http2, http3, ws) makes the row, and package
+// content/all interprets its content as more columns of the same row. So a call is one row, however
+// its protocols are nested. An interpretation is a folder next to this file, and a line in
+// content/all. It sees only a limited beginning of the decoded bytes that the exporter keeps
+// anyway. docs/design/026-content.md has the reasons.
 package content
 
 import (
@@ -15,7 +15,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// Limits of what an interpretation reads and writes.
+// Limits of the input and output of an interpretation.
 const (
 	MaxRequest  = 1 << 20 // bytes of a request
 	MaxResponse = 4 << 20 // bytes of a response: errors may be at its end
@@ -115,8 +115,8 @@ func (x *Exchange) Fail(outcome, text string) {
 	}
 }
 
-// Name sets what was called: what replaces the request in the summary, and endpoint is the call
-// without what differs between calls.
+// Name sets the operation: what replaces the request in the summary, and endpoint is the operation
+// without the parts that differ between calls.
 func (x *Exchange) Name(what, endpoint string) {
 	const arrow = " → "
 	end := ""

@@ -1,6 +1,6 @@
 package content
 
-// Role is what a message of a WebSocket is within its call.
+// Role is the role of a WebSocket message within its call.
 type Role uint8
 
 // The roles.
@@ -11,7 +11,7 @@ const (
 	Ends                  // the last one
 )
 
-// Pair says which call a message belongs to.
+// Pair identifies the call of a message.
 type Pair struct {
 	Key        string // of the call, within its connection
 	Role       Role
@@ -19,6 +19,6 @@ type Pair struct {
 	Several    bool // the call may have more than one answer
 }
 
-// Pairing puts messages of a WebSocket together to calls. A message of an unknown call, or one
-// that cannot be read, is a call of its own.
+// Pairing puts messages of a WebSocket together to calls. A message of an unknown call, or one that
+// cannot be read, is a separate call.
 type Pairing func(toClient bool, message []byte) Pair

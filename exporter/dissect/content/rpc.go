@@ -59,7 +59,7 @@ func Messages(v []byte) (list []Message) {
 	return list
 }
 
-// MayBeRPC reports whether a text has what every message of JSON-RPC 2.0 has.
+// MayBeRPC reports whether a text contains the member name that every message of JSON-RPC 2.0 has.
 func MayBeRPC(text []byte) bool { return bytes.Contains(text, []byte(`"jsonrpc"`)) }
 
 // Asked are the messages of a request, and none if it is not one of JSON-RPC.

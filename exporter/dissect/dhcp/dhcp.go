@@ -1,8 +1,8 @@
 // Package dhcp reads DHCP for IPv4 (RFC 2131, 2132) and IPv6 (RFC 8415), and BOOTP with options.
 //
-// A row is a request with its response if both are in one conversation, as between a client that
-// renews its lease, or a relay, and the server. A message that was sent to all, or that answers one, is
-// a row by itself; its transaction id connects it with the others.
+// A row is a request with its response if both are in one conversation, such as that of a relay or
+// of a client that renews its lease. A broadcast message, or a response to one, is a separate row;
+// its transaction id connects it with the others.
 package dhcp
 
 import (
@@ -86,7 +86,7 @@ func newConn(c *dissect.Conn) dissect.Dissector {
 	return k
 }
 
-// message is what both versions have.
+// message has the fields of both versions.
 type message struct {
 	version int32
 	kind    string
@@ -144,7 +144,7 @@ func parse(b []byte) (message, bool) {
 	return parse6(b)
 }
 
-// merge sets what the response states.
+// merge sets the fields of the response.
 func (r *Row) merge(s *Row) {
 	for _, p := range [...]struct{ to, from *table.Opt[string] }{{&r.Client, &s.Client}, {&r.Hostname, &s.Hostname}, {&r.Server, &s.Server}, {&r.Relay, &s.Relay}, {&r.Mask, &s.Mask},
 		{&r.Domain, &s.Domain}, {&r.BootServer, &s.BootServer}, {&r.BootFile, &s.BootFile}, {&r.StatusMessage, &s.StatusMessage}} {
@@ -158,7 +158,7 @@ func (r *Row) merge(s *Row) {
 	}
 }
 
-// fill sets what the row of a call says about its end.
+// fill sets the columns about the end of a call.
 func fill(c *call, why string) {
 	row := c.Row
 	row.Method = table.Some(row.Type)

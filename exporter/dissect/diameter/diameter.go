@@ -136,7 +136,7 @@ func (k *conn) answer(in *dissect.Input, h *head, c *content) {
 	k.End(q, "")
 }
 
-// merge adds what the answer states.
+// merge adds the fields of the answer.
 func (r *Row) merge(a *Row) {
 	r.AnswerHost, r.ErrorMessage, r.FailedAVP, r.AnswerApps = a.OriginHost, a.ErrorMessage, a.FailedAVP, a.Applications
 	for _, p := range [...][2]*table.Opt[string]{{&r.User, &a.User}, {&r.Session, &a.Session}, {&r.Step, &a.Step}} {
@@ -171,7 +171,7 @@ func (r *Row) judge(c *content) {
 	}
 }
 
-// fill sets what the row of a call says about its end.
+// fill sets the columns about the end of a call.
 func fill(c *call, why string) {
 	row := c.Row
 	row.Method = table.Some(row.CommandName)

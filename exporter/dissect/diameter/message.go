@@ -100,7 +100,7 @@ func detect(dir dissect.Dir, b []byte) dissect.Verdict {
 	return dissect.Likely
 }
 
-// content is what the AVPs of a message state.
+// content has the values of a message's AVPs.
 type content struct {
 	row    *Row
 	names  []string

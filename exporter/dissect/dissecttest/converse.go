@@ -11,7 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// Conversation is a row of a table test: what two sides say, and the rows that come of it.
+// Conversation is a row of a table test: the messages of two sides, and the rows that they produce.
 type Conversation struct {
 	Name      string // as a sentence
 	Chunks    []Chunk

@@ -1,10 +1,10 @@
-// Package dissecttest contains what every protocol's tests run: a way to play a conversation to
+// Package dissecttest contains the tests that every protocol runs: a way to play a conversation to
 // the engine without packets, and a conformance suite that cuts, drops and damages the same
 // conversation in many ways.
 //
-// Play gives each chunk its own packet, one microsecond after the previous one. Run checks the
-// contract of dissect.Protocol, Fuzz keeps checking it on random bytes, and Converse compares rows;
-// a protocol must have all three before it is listed in all.go.
+// Play sends each chunk in its own packet, one microsecond after the previous one. Run checks the
+// contract of dissect.Protocol, Fuzz checks it on random bytes, and Converse compares rows; a
+// protocol must have all three before it is listed in all.go.
 package dissecttest
 
 import (

@@ -19,9 +19,9 @@ type Sample struct {
 	Needs  []*dissect.Protocol // protocols it upgrades to, or from
 }
 
-// Run checks the contract of a protocol on each sample and on damaged forms of it: any
-// segmentation gives the same rows; truncation, loss, swapped directions and changed bytes never
-// panic; every byte is accounted for; no memory is held after the end.
+// Run checks the contract of a protocol on each sample and on damaged forms of it: any segmentation
+// produces the same rows; truncation, loss, swapped directions and changed bytes never panic; every
+// byte is accounted for; no memory is held after the end.
 func Run(t *testing.T, p *dissect.Protocol, samples ...Sample) {
 	t.Helper()
 	if len(samples) == 0 {

@@ -17,9 +17,9 @@ type StreamSample struct {
 	Needs []*dissect.Protocol // protocols that also have rows in it
 }
 
-// RunStreams is Run for a protocol with NewStreams: any split of the streams' bytes gives the
-// same rows; truncation, loss, another order, resets and changed bytes never panic; every byte
-// is accounted for; no memory is held after the end.
+// RunStreams is Run for a protocol with NewStreams: any split of the streams' bytes produces the
+// same rows; truncation, loss, another order, resets and changed bytes never panic; every byte is
+// accounted for; no memory is held after the end.
 func RunStreams(t *testing.T, p *dissect.Protocol, samples ...StreamSample) {
 	t.Helper()
 	if len(samples) == 0 || len(p.ALPN) == 0 {

@@ -137,7 +137,7 @@ func (pl *player) streamDir(id int64, dir dissect.Dir) *streamDir {
 	return l
 }
 
-// fail gives up a direction with its unread bytes and n more.
+// fail drops a direction with its unread bytes and n more.
 func (pl *player) fail(l *streamDir, n int64) {
 	pl.inner.AnomalyBytes += int64(l.l.Len()) + n
 	l.l.Close()

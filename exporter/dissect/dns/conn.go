@@ -37,7 +37,7 @@ const (
 	requestedQU
 )
 
-// key is what an answer has in common with its question, in addition to the question itself.
+// key has the fields in which an answer equals its question, in addition to the question itself.
 type key struct {
 	dir dissect.Dir
 	id  int32

@@ -65,7 +65,7 @@ type Row struct {
 	oneName [1]dissect.NameAnswer // space for the usual number of them
 }
 
-// Names returns the addresses that the answer gives for the name in the question.
+// Names returns the addresses that the answer has for the name in the question.
 func (r *Row) Names() []dissect.NameAnswer { return r.names }
 
 // Protocol is DNS.

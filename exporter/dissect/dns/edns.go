@@ -114,7 +114,7 @@ func printable(b []byte) bool {
 	return true
 }
 
-// optionName is the name of an EDNS option, or "" if it has none here.
+// optionName is the name of an EDNS option, or "" if it is unknown.
 func optionName(code uint16) string {
 	switch code {
 	case lib.EDNS0LLQ:

@@ -105,7 +105,7 @@ func (m *message) question() bool {
 	return true
 }
 
-// fault records why a name, or what follows it, could not be read.
+// fault records why a name, or the fields after it, could not be read.
 func (m *message) fault(off int) {
 	if off < 0 {
 		m.problem = "invalid name"

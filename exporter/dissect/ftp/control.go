@@ -68,7 +68,7 @@ func (k *conn) command(in *dissect.Input, at int) (int, error) {
 // transfers are the commands with a data connection.
 var transfers = map[string]bool{"RETR": true, "STOR": true, "STOU": true, "APPE": true, "LIST": true, "NLST": true, "MLSD": true}
 
-// prepare notes what a command says about the next data connection, and what earlier ones said.
+// prepare notes the parameters of the next data connection, from a command and earlier ones.
 func (k *conn) prepare(c *call, argument string) {
 	row := c.row
 	switch row.Command {
@@ -193,7 +193,7 @@ func (k *conn) answered(c *call) {
 
 var inBytes = regexp.MustCompile(`\((\d{1,18}) bytes\)`)
 
-// size is what a reply says about the size of a file.
+// size is the size of a file in a reply.
 func size(command string, code int, text string) table.Opt[int64] {
 	word := ""
 	switch {
@@ -211,7 +211,7 @@ func size(command string, code int, text string) table.Opt[int64] {
 	return table.Some(n)
 }
 
-// learn notes what a reply changes for later commands.
+// learn notes the effects of a reply on later commands.
 func (k *conn) learn(row *Row) {
 	done := k.replies.Code >= 200 && k.replies.Code < 300
 	switch row.Command {
@@ -307,7 +307,7 @@ func (c *call) untold() bool {
 	return !row.Mode.OK
 }
 
-// outcome is what a code says about who is to blame, RFC 959 section 4.2.1.
+// outcome returns the outcome of a code, RFC 959 section 4.2.1.
 func outcome(code int) string {
 	switch {
 	case code < 400:

@@ -11,7 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// transfer is a data connection that was announced, and what came over it.
+// transfer is an announced data connection, and its content.
 type transfer struct {
 	k        *conn // nil once the control connection has ended, or announced another one
 	expected dissect.Expected

@@ -7,12 +7,12 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/lines"
 )
 
-// Limits of what detection waits for.
+// Limits of the bytes for which detection waits.
 const (
 	maxLines = 8 // lines that decide nothing
 )
 
-// shared are commands that other protocols have, too: SMTP, POP3, NNTP.
+// shared are commands that other protocols (SMTP, POP3, NNTP) have too.
 var shared = map[string]bool{"USER": true, "PASS": true, "QUIT": true, "NOOP": true, "HELP": true, "STAT": true, "LIST": true, "RETR": true, "DELE": true, "AUTH": true, "ACCT": true, "STOR": true, "CWD": true}
 
 // alone are commands of FTP without an argument.

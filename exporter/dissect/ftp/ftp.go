@@ -1,8 +1,8 @@
 // Package ftp reads the control connections of FTP (RFC 959, 2228, 2389, 2428, 3659).
 //
-// A row is a command with its reply, which for a transfer is the one after the data. A transfer knows
-// the address of its data connection, as PASV, EPSV, PORT or EPRT named it. Passwords never leave the
-// package.
+// A row is a command with its reply; for a transfer, that is the reply after the data. A transfer
+// knows the address of its data connection, as PASV, EPSV, PORT or EPRT named it. Passwords never
+// leave the package.
 package ftp
 
 import (
@@ -73,7 +73,7 @@ func (c *call) Asked() *inorder.Request { return &c.asked }
 // Waits implements inorder.Call.
 func (c *call) Waits() bool { return true }
 
-// data is where the next data connection goes.
+// data is the address of the next data connection.
 type data struct {
 	mode, ip string
 	port     table.Opt[int32]

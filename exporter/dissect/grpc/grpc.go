@@ -96,7 +96,7 @@ func StatusName(code int32) string {
 	return strconv.Itoa(int(code))
 }
 
-// Stream is what HTTP knows about a gRPC stream in addition to its Call.
+// Stream has the fields of a gRPC stream that HTTP adds to its Call.
 type Stream struct {
 	Req, Resp Counter // they receive the bodies as sent; unused for base64
 	ReqBody   *dissect.Body

@@ -86,7 +86,7 @@ func Shaped(body []byte) bool {
 	return true
 }
 
-// decompress decompresses one message. With an error it returns what was decompressed before it.
+// decompress decompresses one message. With an error it returns the bytes decompressed before it.
 func decompress(encoding string, p []byte) ([]byte, error) {
 	var r io.Reader
 	var err error

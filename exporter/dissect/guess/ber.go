@@ -1,7 +1,7 @@
 package guess
 
-// ber reads the tag and the length of an element of ASN.1 BER, and returns what follows. ok is
-// false if it is cut short or its length is not definite.
+// ber reads the tag and the length of an element of ASN.1 BER, and returns the rest. ok is false if
+// it is cut short or its length is not definite.
 func ber(b []byte) (tag byte, length int, rest []byte, ok bool) {
 	if len(b) < 2 {
 		return 0, 0, nil, false

@@ -5,7 +5,7 @@
 // further, keeps no state, and imports no other package of pcapsule.
 package guess
 
-// Evidence is what a name is based on, the value of column payload_evidence.
+// Evidence is the basis of a name, the value of column payload_evidence.
 type Evidence string
 
 // The kinds of evidence.
@@ -18,7 +18,7 @@ const (
 // Head is how many bytes of a side the forms look at.
 const Head = 64
 
-// Side is the start of what one side sent.
+// Side is the first bytes of one side.
 type Side struct {
 	Head []byte // its first bytes, at most Head
 	Size int    // length of its first datagram; 0 in a stream
@@ -33,7 +33,7 @@ type Start struct {
 	RolesKnown             bool // a handshake identified client and server
 }
 
-// form is what the beginning of a protocol looks like. Its function gets the client first.
+// form is the form of the first bytes of a protocol. Its function gets the client first.
 type form struct {
 	protocol string
 	fits     func(c, s *Side) bool

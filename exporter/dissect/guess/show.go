@@ -5,7 +5,7 @@ import (
 	"encoding/hex"
 )
 
-// Limits of what First shows.
+// Limits of the output of First.
 const (
 	maxText  = 40 // characters of a line
 	maxWord  = 16 // characters of a client's first word

@@ -333,7 +333,7 @@ func (k *conn) smuggling(what, detail string) {
 	k.c.Anomaly("smuggling", what+": "+httpfield.ValidText(detail), 0)
 }
 
-// hold keeps what the client sends after CONNECT or Upgrade until the answer arrives.
+// hold keeps the client's bytes after CONNECT or Upgrade until the answer arrives.
 func (k *conn) hold(in *dissect.Input, at int) (n int, more bool, err error) {
 	b := in.Data[at:]
 	c := k.req.call

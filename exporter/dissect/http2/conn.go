@@ -298,9 +298,9 @@ func (h *conn) endFrame(dir dissect.Dir) {
 	}
 }
 
-// Gap continues if the gap lies inside one frame, because the frame's head gives its length. If
-// frame heads are missing too, the streams of this direction continue as possibly incomplete and
-// the header compression table is dropped.
+// Gap continues if the gap is inside one frame, because the frame's head has its length. If frame
+// heads are missing too, the streams of this direction continue as possibly incomplete and the
+// header compression table is dropped.
 func (h *conn) Gap(in *dissect.Input, missing int64) bool {
 	sd := &h.sides[in.Dir]
 	if !sd.open && len(in.Data) >= frameHead {

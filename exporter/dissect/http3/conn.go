@@ -94,8 +94,7 @@ func (h *conn) ReadStream(id int64, in *dissect.Input) (int, error) {
 	return h.readFrames(s, id, in, 0, false)
 }
 
-// GapStream continues if the gap lies inside one frame, because the frame's head gives its
-// length.
+// GapStream continues if the gap is inside one frame, because the frame's head has its length.
 func (h *conn) GapStream(id int64, in *dissect.Input, missing int64) bool {
 	if id&oneWayBit != 0 {
 		return h.gapUni(id, in, missing)
@@ -116,7 +115,7 @@ func (h *conn) GapStream(id int64, in *dissect.Input, missing int64) bool {
 	return h.gapFrames(s, id, in, missing)
 }
 
-// ResetStream records that a side gives up its half of a stream, or refuses the other half.
+// ResetStream records that a side resets its half of a stream, or refuses the other half.
 func (h *conn) ResetStream(id int64, dir dissect.Dir, stop bool, code int64, p dissect.Packet) {
 	var s *stream
 	if u := h.uni[id]; u != nil {

@@ -15,7 +15,7 @@ const (
 	maxCapsules = 16 // capsule types; more are counted together
 )
 
-// extra is what few streams have: datagrams, capsules, the streams of a session.
+// extra has the fields that few streams need: datagrams, capsules, the streams of a session.
 type extra struct {
 	datagrams, datagramBytes int64
 

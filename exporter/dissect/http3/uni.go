@@ -10,7 +10,7 @@ import (
 // maxUni is the largest number of open unidirectional streams and WebTransport streams.
 const maxUni = 4096
 
-// uniKind is what a stream other than a request carries.
+// uniKind is the kind of a stream that is not a request.
 type uniKind uint8
 
 const (

@@ -1,10 +1,10 @@
-// Package icmp reads ICMP and ICMPv6 (RFC 792, 950, 1191, 1256, 2710, 3810, 4443, 4861,
-// 4884, 8335).
+// Package icmp reads ICMP and ICMPv6 (RFC 792, 950, 1191, 1256, 2710, 3810, 4443, 4861, 4884,
+// 8335).
 //
 // A row is a request with its reply, paired by direction, identifier and sequence number (echo,
 // timestamp, information, address mask, extended echo, node information), else one message. The
-// source and destination of a row are those of its message or request. Separate columns hold
-// what an error quotes from the packet that caused it.
+// source and destination of a row are those of its message or request. The packet that an error
+// quotes has separate columns.
 package icmp
 
 import (
@@ -86,7 +86,7 @@ type call struct {
 	why     string // the problem in one of its messages
 }
 
-// key is what a reply has in common with its request.
+// key has the fields in which a reply equals its request.
 type key struct {
 	dir   dissect.Dir // of the request
 	reply uint8
@@ -139,7 +139,7 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 	return len(b), nil
 }
 
-// judge records what is wrong with a message.
+// judge records the errors of a message.
 func (k *conn) judge(c *call, m *reader, b []byte, whole bool) {
 	c.partial = c.partial || !whole
 	switch {
@@ -247,7 +247,7 @@ func (k *conn) addReply(c *call, in *dissect.Input, m *reader, kind kind, data u
 // Gap implements dissect.Dissector; datagrams have none.
 func (k *conn) Gap(*dissect.Input, int64) bool { return true }
 
-// Resync implements dissect.Dissector; each datagram stands alone.
+// Resync implements dissect.Dissector; each datagram is independent.
 func (k *conn) Resync(dissect.Dir, dissect.Loss) {}
 
 // Kept implements dissect.Dissector; Conn.Keep counts the pending requests.

@@ -18,7 +18,7 @@ type reader struct {
 	bad bool // lengths inside the message contradict each other
 }
 
-// pairKey is what a request and its reply share.
+// pairKey has the fields that a request and its reply share.
 func (m *reader) pairKey(k kind) uint64 {
 	if !k.sequence { // RFC 4620 section 4: the nonce
 		m.Skip(4)
@@ -43,7 +43,7 @@ func (m *reader) address() table.Opt[string] {
 	return table.Some(a.String())
 }
 
-// message reads what follows the checksum.
+// message reads the fields after the checksum.
 func (m *reader) message(typ, code uint8) {
 	if m.v6 {
 		m.message6(typ)

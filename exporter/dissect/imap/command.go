@@ -111,7 +111,7 @@ func (k *conn) client1(in *dissect.Input, at int) (int, error) {
 	return n, nil
 }
 
-// reading is the command that the client sends. It may have been given up.
+// reading is the command that the client sends. It may have been dropped.
 func (k *conn) reading() *call {
 	if k.cmd == nil {
 		k.cmd = &call{row: &Row{Command: "UNKNOWN"}, gap: true}
@@ -211,7 +211,7 @@ func (k *conn) literal(in *dissect.Input, from, to int) {
 	}
 }
 
-// login takes the user out of the arguments of LOGIN; what follows is secret.
+// login returns the user from the arguments of LOGIN; the rest is secret.
 func (k *conn) login(in *dissect.Input, at int, text []byte, more bool) {
 	c := k.cmd
 	c.row.AuthKind = table.Some("password")
@@ -233,7 +233,7 @@ func (k *conn) login(in *dissect.Input, at int, text []byte, more bool) {
 	c.x.Hide(in, at+len(text)-secret, at+len(text))
 }
 
-// astring reads an atom or a quoted string and what follows it.
+// astring reads an atom or a quoted string and returns the rest.
 func astring(b []byte) (s, rest []byte, ok bool) {
 	if len(b) == 0 || b[0] == '{' {
 		return nil, nil, false

@@ -44,7 +44,7 @@ func response(line []byte) dissect.Verdict {
 	return dissect.No
 }
 
-// replyCode reports whether a tag may be a code of SMTP or FTP, which is before OK, too.
+// replyCode reports whether a tag may be a code of SMTP or FTP, which may also precede OK.
 func replyCode(tag string) bool { return len(tag) == 3 && strings.Trim(tag, digits) == "" }
 
 // begins reports whether a line of IMAP may begin with b.

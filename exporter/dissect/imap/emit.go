@@ -43,7 +43,7 @@ func (k *conn) emit(c *call, why string) {
 	k.Conn.Emit(&c.x, row)
 }
 
-// outcome is what a status says about who is to blame (RFC 9051 section 7.1, RFC 5530).
+// outcome returns the outcome of a status (RFC 9051 section 7.1, RFC 5530).
 func outcome(row *Row) string {
 	switch row.Status.V {
 	case "NO", "BAD":
@@ -96,8 +96,8 @@ func summary(row *Row, why string) string {
 // inNames is the base64 of mailbox names.
 var inNames = base64.NewEncoding("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,").WithPadding(base64.NoPadding)
 
-// mailbox decodes the modified UTF-7 of a mailbox's name (RFC 3501 section 5.1.3). What is not that
-// stays as it is.
+// mailbox decodes the modified UTF-7 of a mailbox's name (RFC 3501 section 5.1.3). Other text is
+// unchanged.
 func mailbox(name []byte) []byte {
 	if string(name) == "INBOX" || strings.EqualFold(string(name), "INBOX") {
 		return []byte("INBOX")

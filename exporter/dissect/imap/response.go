@@ -91,7 +91,7 @@ func (k *conn) waiting() (oldest *call) {
 	return oldest
 }
 
-// pass gives up the commands whose response was lost: the server answered a later one.
+// pass ends the commands whose response was lost: the server answered a later one.
 func (k *conn) pass(answered *call) {
 	var lost []*call
 	for c := range k.Oldest(k.Len()) {
@@ -212,8 +212,8 @@ func (k *conn) untagged(row *Row, text []byte) {
 	}
 }
 
-// What a literal is, by what stands before it. They are compiled with the first literal, because every
-// start of every program would wait 2 ms for them.
+// The kind of a literal, by the text before it. The patterns are compiled with the first literal,
+// because every start of every program would wait 2 ms for them.
 var (
 	wholeMessage = sync.OnceValue(func() *regexp.Regexp {
 		return regexp.MustCompile(`(?i)(^|[ (])(BODY\[\]|RFC822|BINARY\[\]) $`)
@@ -296,7 +296,7 @@ func (k *conn) answer(in *dissect.Input, at, n int, tag, status string, text []b
 	}
 }
 
-// learn notes what a command changes for later ones.
+// learn notes the effects of a command on later ones.
 func (k *conn) learn(row *Row) {
 	switch row.Command {
 	case "LOGIN", "AUTHENTICATE":

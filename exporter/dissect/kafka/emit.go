@@ -50,7 +50,7 @@ func (k *conn) emit(c *call, why string) {
 	k.Conn.Emit(&c.x, row)
 }
 
-// outcome is what an error code says about who is to blame.
+// outcome returns the outcome of an error code.
 func outcome(code int32) string {
 	t := tables()
 	switch {

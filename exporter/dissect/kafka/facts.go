@@ -13,7 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// facts collects what a message says for its call's row, within limits.
+// facts collects the fields of a message for its call's row, within limits.
 type facts struct {
 	k        *conn
 	c        *call

@@ -146,7 +146,7 @@ func (k *conn) request(b []byte, partial bool, no int64) (*call, error) {
 	return c, nil
 }
 
-// learn remembers what a request says of its connection.
+// learn remembers the fields of a request that describe its connection.
 func (k *conn) learn(c *call, msg kmsg.Request) {
 	switch m := msg.(type) {
 	case *kmsg.SASLHandshakeRequest:

@@ -50,7 +50,7 @@ func (f *facts) produce(b []byte, v int16) {
 	f.partial = f.partial || r.Short()
 }
 
-// written is what a request wrote to a partition.
+// written is the data that a request wrote to a partition.
 type written struct {
 	part    string
 	records int64

@@ -9,7 +9,7 @@ import (
 
 const maxSummary = 300
 
-// fill sets what the row of a call says about its end.
+// fill sets the columns about the end of a call.
 func fill(c *call, why string) {
 	row := c.Row
 	row.Method, row.Path = table.Some(row.Type), row.Service
@@ -23,7 +23,7 @@ func fill(c *call, why string) {
 	row.Summary = row.summary(c.X.HasRequest(), why)
 }
 
-// outcome is what an error code says about who is to blame.
+// outcome returns the outcome of an error code.
 func outcome(code int64) string {
 	for _, kind := range [...]string{table.ServerError, table.Refused} {
 		if tables()[kind][code] != "" {

@@ -74,7 +74,7 @@ const (
 // call is a request with its response.
 type call = byid.Call[*Row, note]
 
-// note is what is remembered of a request.
+// note has the fields of a request that its response needs.
 type note struct {
 	key  key
 	kind int64
@@ -194,7 +194,7 @@ func (k *conn) answered(dir dissect.Dir, m *message) (first *call) {
 // same reports whether two names do not contradict each other.
 func same(a, b table.Opt[string]) bool { return !a.OK || !b.OK || a.V == b.V }
 
-// merge adds what the response states.
+// merge adds the fields of the response.
 func (r *Row) merge(s *Row) {
 	r.Ticket, r.Etype, r.TicketEtype, r.Required = s.Ticket, s.Etype, s.TicketEtype, s.Required
 	r.ErrorCode, r.ErrorText, r.ServerTime = s.ErrorCode, s.ErrorText, s.ServerTime

@@ -96,7 +96,7 @@ func head(b []byte) (kind int64, fields ber.Reader, ok bool) {
 	return kind, fields, pvno.Int(ber.Integer) == version && typ.Int(ber.Integer) == kind && !look.Bad()
 }
 
-// each calls f with the number and content of each field of a sequence. It returns what is wrong.
+// each calls f with the number and content of each field of a sequence. It returns the error.
 func each(r ber.Reader, f func(n byte, v ber.Reader)) string {
 	for r.More() {
 		tag, body := r.Next()

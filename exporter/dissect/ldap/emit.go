@@ -49,7 +49,7 @@ func (k *conn) emit(c *call, why string) {
 	k.Conn.Emit(&c.x, row)
 }
 
-// outcome is what a result code says about who is to blame.
+// outcome returns the outcome of a result code.
 func outcome(code int32) string {
 	is := func(kind string) bool { return tables()[kind][int64(code)] != "" }
 	switch {

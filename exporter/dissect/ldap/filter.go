@@ -123,8 +123,8 @@ func appendExtensible(dst, b []byte) []byte {
 	return appendOf(append(dst, ":="...), attribute, value)
 }
 
-// appendValue appends a value; what is not text, or has a meaning in a filter, is escaped (RFC 4515
-// section 3).
+// appendValue appends a value; bytes that are not text, or have a meaning in a filter, are escaped
+// (RFC 4515 section 3).
 func appendValue(dst, b []byte) []byte {
 	const hex = "0123456789abcdef"
 	text := utf8.Valid(b)

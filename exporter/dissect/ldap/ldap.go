@@ -1,9 +1,9 @@
 // Package ldap reads LDAP version 3 and 2 (RFC 4511) over TCP and, as CLDAP, over UDP.
 //
-// A row is one operation with everything that answers it: a search with all its entries. Messages
-// are paired by their ids. Passwords never leave the package, and values of attributes only in
-// filters. After StartTLS the connection is read as TLS. What a SASL mechanism signs is read; what it
-// encrypts is counted in one row.
+// A row is one operation with all of its answers: a search with all its entries. Messages are
+// paired by their ids. Passwords never leave the package, and values of attributes are shown only
+// in filters. After StartTLS the connection is read as TLS. Messages signed by a SASL mechanism are
+// read; encrypted ones are counted in one row.
 package ldap
 
 import (

@@ -206,7 +206,7 @@ func (c *call) bind(in *dissect.Input, r *ber.Reader) {
 	row.AuthKind = table.NonEmpty(kind)
 }
 
-// search reads what a search looks for, RFC 4511 section 4.5.1.
+// search reads the parameters of a search, RFC 4511 section 4.5.1.
 func (c *call) search(r *ber.Reader) {
 	row := c.row
 	row.DN = name(r.Expect(ber.Octets))

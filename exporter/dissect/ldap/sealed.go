@@ -74,7 +74,7 @@ func isMessages(dir dissect.Dir, b []byte) bool {
 	return len(b) > 0 && !r.Bad()
 }
 
-// resume accepts a protected message, too.
+// resume also accepts a protected message.
 func resume(dir dissect.Dir, head []byte) dissect.Verdict {
 	if len(head) >= 20 && head[0] == 0 && binary.BigEndian.Uint32(head) >= 16 && string(head[4:6]) == "\x05\x04" {
 		return dissect.Likely

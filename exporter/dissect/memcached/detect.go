@@ -86,7 +86,7 @@ func begins(dir dissect.Dir, head []byte) dissect.Verdict {
 	return dissect.No
 }
 
-// detectCommand looks at a command and what follows it.
+// detectCommand examines a command and the bytes after it.
 func detectCommand(line, rest []byte) dissect.Verdict {
 	_, v, _, size, err := parse(line)
 	switch {
@@ -104,7 +104,7 @@ func detectCommand(line, rest []byte) dissect.Verdict {
 	return dissect.More
 }
 
-// detectReply looks at a line of a reply and what follows it.
+// detectReply examines a line of a reply and the bytes after it.
 func detectReply(line, rest []byte) dissect.Verdict {
 	r, err := parseReply(line)
 	if err != nil {

@@ -57,7 +57,7 @@ func (k *conn) emit(c *call, why string) {
 	k.c.Emit(&c.x, row)
 }
 
-// outcome is what an error says about who is to blame.
+// outcome returns the outcome of an error.
 func (c *call) outcome() string {
 	if c.row.Status.V == "SERVER_ERROR" || c.binary && tables()["server"][int64(c.row.StatusCode.V)] != "" {
 		return table.ServerError

@@ -2,8 +2,8 @@
 // UDP.
 //
 // A row is one command with its reply. Text is paired by order, binary by opcode and opaque. Quiet
-// commands, which have no reply if nothing is to report, are complete without one once a later
-// command was answered. Values are bodies. The payload of SASL never leaves the package.
+// commands, whose reply may be absent, are complete without one once a later command was answered.
+// Values are bodies. The payload of SASL never leaves the package.
 package memcached
 
 import (

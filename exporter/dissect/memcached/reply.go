@@ -192,7 +192,7 @@ func (k *conn) silence(list []*call) {
 	}
 }
 
-// note takes what a line of a reply says.
+// note adds the fields of a line of a reply.
 func (k *conn) note(c *call, r *replyLine, dir dissect.Dir) {
 	row := c.row
 	if repliesOf(r) == repliesMeta {

@@ -121,7 +121,7 @@ func (k *conn) request(in *dissect.Input, h *head, id key, d []byte, fits bool) 
 // number is a column with two bytes.
 func number(b []byte) table.Opt[int32] { return table.Some(int32(word(b))) }
 
-// asked sets what the data of a request states.
+// asked sets the fields of a request's data.
 func (r *Row) asked(function uint8, d []byte) {
 	switch function {
 	case 1, 2, 3, 4, 15, 16:
@@ -181,7 +181,7 @@ func (r *Row) fail(code int64) {
 	}
 }
 
-// fill sets what the row of a call says about its end.
+// fill sets the columns about the end of a call.
 func fill(c *call, why string) {
 	row := c.Row
 	row.Method = table.Some(row.Name)

@@ -139,7 +139,8 @@ func looksCompressed(h head, b []byte) bool {
 	return false
 }
 
-// looksLikeReply reports whether b can be OP_REPLY: flags, cursor, start, count and so many documents.
+// looksLikeReply reports whether b can be OP_REPLY: flags, cursor, start, count and that many
+// documents.
 func looksLikeReply(b []byte, whole bool) (ok, sure bool) {
 	if len(b) < 20 {
 		return !whole && (len(b) < 4 || le.Uint32(b) < 1<<4), false

@@ -67,7 +67,7 @@ func (k *conn) emit(c *call, why string) {
 	k.Conn.Emit(&c.x, row)
 }
 
-// outcome is what an error code says about who is to blame.
+// outcome returns the outcome of an error code.
 func outcome(code int32) string {
 	if code == 0 || tables().server[int64(code)] != "" {
 		return table.ServerError

@@ -11,7 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// facts collects what a message says for its call's row, within limits.
+// facts collects the fields of a message for its call's row, within limits.
 type facts struct {
 	k        *conn
 	c        *call
@@ -188,7 +188,7 @@ func (f *facts) credentials(key string, e element) {
 	}
 }
 
-// written counts a document, update or delete of a request, and takes what it says.
+// written counts a document, update or delete of a request, and reads its fields.
 func (f *facts) written(list string, doc []byte) error {
 	if f.row.Documents = table.Some(f.row.Documents.V + 1); f.secret() {
 		return nil

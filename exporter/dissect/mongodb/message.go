@@ -178,7 +178,7 @@ func (f *facts) request(m *body) error {
 	return f.operation(m, &r, flags)
 }
 
-// operation reads what follows the namespace of an operation before OP_MSG.
+// operation reads the fields after the namespace of an operation before OP_MSG.
 func (f *facts) operation(m *body, r *littleCursor, flags int32) error {
 	switch m.op {
 	case opQuery:

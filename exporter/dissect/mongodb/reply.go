@@ -58,7 +58,7 @@ func (k *conn) answered(m *body) (*call, error) {
 	return &call{id: m.answer, row: &Row{Request: table.Some(int64(m.answer)), Opcode: table.Some(tables().op[int64(m.op)])}}, nil
 }
 
-// answer collects what a reply says.
+// answer collects the fields of a reply.
 type answer struct {
 	row     *Row
 	partial bool

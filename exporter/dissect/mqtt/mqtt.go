@@ -165,7 +165,7 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	k.forget(s)
 }
 
-// forget gives up the topic aliases of a direction: one that was lost may have changed them.
+// forget drops the topic aliases of a direction: a lost packet may have changed them.
 func (k *conn) forget(s *side) {
 	k.c.Release(s.held)
 	s.aliases, s.held = nil, 0

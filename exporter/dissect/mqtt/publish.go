@@ -92,7 +92,7 @@ func headOf(f *fixed, b []byte, version byte) (int, error) {
 	return n + r.Used() + int(size), nil
 }
 
-// topic names the topic of a message, which an alias may stand for.
+// topic names the topic of a message, which may be an alias.
 func (k *conn) topic(s *side, c *call, topic []byte) {
 	if a := c.row.Alias; a.OK {
 		alias := uint16(a.V)

@@ -36,7 +36,7 @@ func (r *reader) number(n int) (v uint64) {
 	return v
 }
 
-// lenenc reads a length-encoded integer. null is true for 0xfb, which stands for NULL in a row.
+// lenenc reads a length-encoded integer. null is true for 0xfb, which means NULL in a row.
 func (r *reader) lenenc() (v uint64, null bool) {
 	switch c := r.Uint8(); c {
 	case 0xfb:

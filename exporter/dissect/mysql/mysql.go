@@ -1,12 +1,12 @@
 // Package mysql reads the client/server protocol of MySQL and MariaDB, version 10.
 //
-// A row is one command with its complete reply, also if that is several results. The connection
+// A row is one command with its complete reply, which may have several results. The connection
 // phase, from the server's greeting to its verdict, is a row too. A prepared statement is
 // remembered by its id, so its executions have its text. Result rows are counted and skipped; the
 // first few are kept as text. Challenges, hashes and passwords never leave the package.
 //
-// Packets carry a sequence number that restarts with each command. It shows whether a packet is
-// the next one, so a lost or foreign packet is not taken for an answer.
+// Packets carry a sequence number that restarts with each command. It shows whether a packet is the
+// next one, so a packet of another reply is never mistaken for the answer.
 package mysql
 
 import (
@@ -87,7 +87,7 @@ func Protocol() *dissect.Protocol {
 	}
 }
 
-// kind is what a call is, apart from a command.
+// kind is the kind of a call that is not a command.
 type kind uint8
 
 const (
@@ -98,7 +98,7 @@ const (
 	kindNotice // the server sent it on its own
 )
 
-// stage is what the next packet of the server is for a call.
+// stage is the next packet that a call expects from the server.
 type stage uint8
 
 const (

@@ -198,7 +198,7 @@ func (k *conn) columnsNext(c *call) {
 	c.stage = stageColumns
 }
 
-// endOfDefinitions reads the EOF packet after definitions, or what comes in its place.
+// endOfDefinitions reads the EOF packet after definitions, or the packet in its place.
 func (k *conn) endOfDefinitions(c *call, b []byte, size int64, cut bool) error {
 	eof := isEOF(b, int(size))
 	if !eof && k.noEOF == no {

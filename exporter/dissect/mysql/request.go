@@ -55,7 +55,7 @@ func (k *conn) mayWait(o *source) bool {
 	return k.c.Info.RolesKnown && !k.queue.Lost() && !o.in.End && !o.packed && len(o.in.Data)-o.at < maxWait
 }
 
-// begin finds where in the connection its first message stands.
+// begin finds the position of the first message in the connection.
 func (k *conn) begin(o *source, seq byte, size int, b []byte) {
 	k.phase = phaseCommand
 	switch greeting, _ := isGreeting(b, size); {
@@ -131,7 +131,7 @@ func (k *conn) request(c *call, b []byte, size int64, cut bool) error {
 	return nil
 }
 
-// arguments reads what follows the number of a command.
+// arguments reads the fields after the number of a command.
 func (k *conn) arguments(c *call, r *reader, cut bool) {
 	switch c.command {
 	case comQuery:
@@ -186,7 +186,7 @@ func (c *call) statement(b []byte, cut bool) {
 }
 
 // queryAttributes reads the attributes before the text of COM_QUERY. If the capabilities are
-// unknown, only the two bytes that stand for no attributes show that there may be some.
+// unknown, only the two bytes that mean "no attributes" show that there may be some.
 func (k *conn) queryAttributes(c *call, r *reader) {
 	if !k.capsKnown {
 		if b := r.Rest(); len(b) > 2 && b[0] == 0 && b[1] == 1 {

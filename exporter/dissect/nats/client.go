@@ -179,7 +179,7 @@ func (k *conn) subscribe(sid, subject string) {
 
 const subCost = 160 // memory of a subscription and of its places in the maps
 
-// wild reports whether a subject stands for several.
+// wild reports whether a subject has wildcards.
 func wild(subject string) bool { return strings.ContainsAny(subject, "*>") }
 
 func (k *conn) unsubscribe(sid string) {

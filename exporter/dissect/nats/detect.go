@@ -34,8 +34,8 @@ func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 	return dissect.No
 }
 
-// fields are those by which the objects of INFO and CONNECT are known. They decide before the line
-// ends, so that INFO is read before what the client answers.
+// fields identify the objects of INFO and CONNECT. They decide before the line ends, so that INFO
+// is read before the client's answer.
 var fields = map[string][]string{
 	"INFO":    {`"server_id"`},
 	"CONNECT": {`"verbose"`, `"pedantic"`, `"lang"`, `"auth_token"`, `"jwt"`, `"nkey"`},

@@ -1,9 +1,9 @@
 // Package nats reads the client protocol of NATS, with headers and JetStream.
 //
-// A row is one message: what a client published with the answer to its reply subject, what the
-// server delivered with the client's acknowledgement or reply, a subscription, the login, a ping.
-// JetStream is a set of subjects: its API and its acknowledgements are read where they occur.
-// Payloads are read in pieces. Passwords, tokens and signatures never leave the package.
+// A row is one message: a published message with the answer to its reply subject, a delivered
+// message with the client's acknowledgement or reply, a subscription, the login, a ping. JetStream
+// is a set of subjects: its API and its acknowledgements are read where they occur. Payloads are
+// read in pieces. Passwords, tokens and signatures never leave the package.
 package nats
 
 import (
@@ -253,7 +253,7 @@ func (k *conn) Shed() bool {
 	return true
 }
 
-// forget gives up what is known of subscriptions.
+// forget drops the known subscriptions.
 func (k *conn) forget() {
 	k.c.Release(k.subsHave)
 	k.subs, k.subjects, k.patterns, k.subsHave, k.begun = nil, nil, nil, 0, false

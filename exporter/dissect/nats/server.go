@@ -31,7 +31,7 @@ func (k *conn) reply(in *dissect.Input, at, end int, f *frame) {
 	}
 }
 
-// serverInfo is what INFO says of the server.
+// serverInfo has the fields of INFO.
 type serverInfo struct {
 	Name    string `json:"server_name"`
 	ID      string `json:"server_id"`
@@ -39,7 +39,7 @@ type serverInfo struct {
 	LDM     bool   `json:"ldm"`
 }
 
-// info reads INFO, with which a connection begins and which tells the client of changes later.
+// info reads INFO, with which a connection begins and which later reports changes to the client.
 func (k *conn) info(in *dissect.Input, at, end int, text []byte) {
 	var o serverInfo
 	if err := json.Unmarshal(text, &o); err != nil {

@@ -102,7 +102,7 @@ func (k *conn) leave() {
 	}
 }
 
-// Shed implements dissect.Dissector: it gives up the bytes of files first.
+// Shed implements dissect.Dissector: it frees the bytes of files first.
 func (k *conn) Shed() bool {
 	for _, f := range k.files {
 		if f.up.Shed() || f.down.Shed() {

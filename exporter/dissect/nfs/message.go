@@ -145,7 +145,7 @@ func join(dir, name string) string {
 	return clip.Text(strings.TrimSuffix(dir, "/")+"/"+name, maxPath)
 }
 
-// arguments reads what a call is about.
+// arguments reads the arguments of a call.
 func (k *conn) arguments(in *dissect.Input, c *call, r *reader) {
 	row := c.row
 	switch {
@@ -251,7 +251,7 @@ func (c *call) denied(r *reader) {
 	c.row.StatusText = table.Some(tables()["auth_stat"].Name(r.u32(), "AUTH_"))
 }
 
-// result reads what a call returns.
+// result reads the result of a call.
 func (k *conn) result(in *dissect.Input, c *call, r *reader) {
 	row := c.row
 	switch {

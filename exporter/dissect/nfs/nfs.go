@@ -1,8 +1,8 @@
-// Package nfs reads NFS 2, 3 and 4 over ONC RPC (RFC 5531) on TCP and in datagrams, and the programs beside it:
-// portmap, mount, locks (NLM) and their monitor (NSM).
+// Package nfs reads NFS 2, 3 and 4 over ONC RPC (RFC 5531) on TCP and in datagrams, and the related
+// programs: portmap, mount, locks (NLM) and their monitor (NSM).
 //
-// A row is a call with its reply. Paths come from lookups in the same connection. What RPCSEC_GSS protects
-// is not opened.
+// A row is a call with its reply. Paths come from lookups in the same connection. Content that
+// RPCSEC_GSS protects is not decrypted.
 package nfs
 
 import (
@@ -80,7 +80,7 @@ var namesText string
 // tables are the sections of names.txt.
 var tables = names.Lazy(namesText)
 
-// key identifies a call: who sent it, and its number.
+// key identifies a call: its sender and its number.
 type key struct {
 	server bool
 	xid    uint32

@@ -105,7 +105,7 @@ func (k *conn) begin(in *dissect.Input, n int, mode uint8) *call {
 	return k.Request(in, n, newRow(in, mode))
 }
 
-// answer finds the request of a response. If it was not captured, the response is a call of its own.
+// answer finds the request of a response. If it was not captured, the response is a separate call.
 func (k *conn) answer(in *dissect.Input, n int, mode uint8, id key) *call {
 	c, _ := k.Take(id)
 	c = k.Response(in, n, c, newRow(in, mode))
@@ -144,7 +144,7 @@ func (k *conn) answered(in *dissect.Input, m *message, c *call) {
 	k.End(c, "")
 }
 
-// fill sets what the row of a call says about its end.
+// fill sets the columns about the end of a call.
 func fill(c *call, why string) {
 	row := c.Row
 	row.Method = table.Some(row.Mode)

@@ -32,8 +32,8 @@ func transferOf(header string) string {
 	return ""
 }
 
-// unbase64 decodes base64. It skips what is not of the alphabet, as RFC 2045 section 6.8 requires, and
-// ends at the padding.
+// unbase64 decodes base64. It skips characters outside the alphabet, as RFC 2045 section 6.8
+// requires, and ends at the padding.
 type unbase64 struct {
 	to    io.Writer
 	kept  []byte // fewer than 4 characters

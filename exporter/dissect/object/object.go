@@ -1,10 +1,10 @@
-// Package object finds files in message bodies: the parts of MIME messages (RFC 2045, 2046, 5322) and
-// of forms (RFC 7578), with their names, types, sizes and hashes.
+// Package object finds files in message bodies: the parts of MIME messages (RFC 2045, 2046, 5322)
+// and of forms (RFC 7578), with their names, types, sizes and hashes.
 //
-// A Scanner reads a body once, in pieces of any size, and keeps no content. It guarantees that a File
-// can be made again from the body: by its offset and size there and its transfer encoding. What it
-// cannot read it leaves out; nested messages, parts and names have limits. docs/design/029-files.md has
-// the rules.
+// A Scanner reads a body once, in pieces of any size, and keeps no content. It guarantees that a
+// File can be made again from the body: by its offset and size there and its transfer encoding.
+// Parts that it cannot read are left out; nested messages, parts and names have limits.
+// docs/design/029-files.md has the rules.
 package object
 
 import (
@@ -79,7 +79,7 @@ func NameOf(disposition, contentType string) (name, by string, attached bool) {
 	return name, by, kind == "attachment" || by != ""
 }
 
-// parameter is a decoded parameter of a header. Senders that follow no RFC are read, too: words of
+// parameter is a decoded parameter of a header. Senders that follow no RFC are read too: words of
 // RFC 2047 in a quoted string, and values that mime.ParseMediaType rejects.
 func parameter(header, key string) string {
 	if !strings.Contains(strings.ToLower(header), key) {

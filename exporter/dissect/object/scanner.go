@@ -209,7 +209,7 @@ func (s *Scanner) close(from int, why string) {
 	}
 }
 
-// begin decides what a level is, once its header fields have been read.
+// begin decides the kind of a level, once its header fields have been read.
 func (s *Scanner) begin(l *level) {
 	h, _ := textproto.NewReader(bufio.NewReader(bytes.NewReader(l.header))).ReadMIMEHeader() // fields before a damaged line are read in spite of the error
 	l.inHeader, l.header = false, nil

@@ -1,8 +1,8 @@
 // Package openvpn reads the control channel of OpenVPN over UDP and TCP: the resets that begin a
 // session, and the TLS handshake inside its control packets, which is read as TLS.
 //
-// A row is a session. Its data packets are counted and not cited. What tls-crypt encrypts, which is all of
-// the control channel but its headers, is not read. The format is that of OpenVPN 2.6,
+// A row is a session. Its data packets are counted and not cited. With tls-crypt, all of the
+// control channel except its headers is encrypted and not read. The format is that of OpenVPN 2.6,
 // https://openvpn.net/community-resources/openvpn-protocol/.
 package openvpn
 
@@ -239,7 +239,7 @@ func (k *conn) wait(e *exchange, in *dissect.Input, id uint32, from, to int) {
 	p[id] = piece{append([]byte(nil), in.Data[from:to]...), at}
 }
 
-// lose gives up the TLS of an exchange.
+// lose drops the TLS of an exchange.
 func (k *conn) lose(e *exchange) {
 	e.lost, k.row.Lost = true, true
 	k.c.Anomaly("control_lost", "control packets are missing: the TLS inside is not read any further", 0)
@@ -296,7 +296,8 @@ func (k *conn) endKey(key int, why dissect.End) {
 	}
 }
 
-// Gap implements dissect.Dissector; packets of a stream with a gap between them cannot be told apart.
+// Gap implements dissect.Dissector; packets of a stream with a gap between them cannot be
+// separated.
 func (k *conn) Gap(in *dissect.Input, _ int64) bool { return in.Datagram }
 
 // Resync implements dissect.Dissector.
@@ -315,7 +316,8 @@ func (k *conn) Resync(_ dissect.Dir, why dissect.Loss) {
 // Kept implements dissect.Dissector.
 func (k *conn) Kept() int { return connCost }
 
-// Shed implements dissect.Dissector: what waits is given up, else the TLS inside, else the session.
+// Shed implements dissect.Dissector: it frees waiting packets, else the TLS inside, else the
+// session.
 func (k *conn) Shed() bool {
 	for _, e := range k.keys {
 		if e != nil && len(e.pending[0])+len(e.pending[1]) > 0 {
@@ -346,7 +348,7 @@ func (k *conn) Close(why dissect.End) {
 
 func (k *conn) emit(why string) { k.end(why, dissect.EndReuse) }
 
-// end emits the row of a session. why is why it has no answer, if it has none.
+// end emits the row of a session. why is the reason if it has no answer.
 func (k *conn) end(why string, how dissect.End) {
 	for key := range k.keys {
 		k.endKey(key, how)

@@ -52,7 +52,7 @@ const (
 	plain     format = -1
 	crypted   format = -2
 	cryptedV2 format = -3
-	// A positive format is tls-auth with an HMAC of so many bytes.
+	// A positive format is tls-auth with an HMAC of that many bytes.
 )
 
 // String is the value of column openvpn_protection.

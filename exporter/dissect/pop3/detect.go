@@ -8,7 +8,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/lines"
 )
 
-// Limits of what detection waits for.
+// Limits of the bytes for which detection waits.
 const (
 	maxLines = 8 // commands that decide nothing
 )

@@ -92,8 +92,8 @@ func newConn(c *dissect.Conn) dissect.Dissector {
 	return k
 }
 
-// replies is how many replies a command still waits for. A long one cannot be told from others
-// without its command.
+// replies is how many replies a command still waits for. A long one cannot be distinguished from
+// others without its command.
 func replies(c *call) (int64, bool) { return 1, !long(c.row) }
 
 // Gap implements dissect.Dissector. The content of a message may have gaps.

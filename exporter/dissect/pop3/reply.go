@@ -114,7 +114,7 @@ func (c *call) state(status string, text []byte) {
 	}
 }
 
-// learn notes what a reply changes for later commands.
+// learn notes the effects of a reply on later commands.
 func (k *conn) learn(c *call) {
 	row := c.row
 	switch row.Command {
@@ -228,7 +228,7 @@ func (k *conn) emit(c *call, why string) {
 	k.Conn.Emit(&c.x, row)
 }
 
-// outcome is what a reply says about who is to blame (RFC 2449 section 8, RFC 3206).
+// outcome returns the outcome of a reply (RFC 2449 section 8, RFC 3206).
 func outcome(row *Row) string {
 	switch {
 	case row.Status.V == ok:

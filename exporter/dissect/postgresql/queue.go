@@ -121,7 +121,7 @@ const (
 	opCost   = int(unsafe.Sizeof(op{}))
 )
 
-// Shed implements dissect.Dissector. Messages depend on each other, so it gives up all of them. Each
+// Shed implements dissect.Dissector. Messages depend on each other, so it ends all of them. Each
 // group of them ends with one ReadyForQuery, so the replies to later ones are found by counting.
 func (k *conn) Shed() bool {
 	k.acc.call = nil
@@ -149,7 +149,7 @@ func (k *conn) groups() (n int, known bool) {
 	return n, true
 }
 
-// shedMessage gives up the call of a long message that is being read.
+// shedMessage ends the call of a long message that is being read.
 func (k *conn) shedMessage() bool {
 	for _, s := range [...]*side{&k.req, &k.rep} {
 		if c := s.call; c != nil {
@@ -196,7 +196,7 @@ func (k *conn) pop(in *dissect.Input) {
 	}
 }
 
-// missed records that an unknown number of replies to requests that were given up may still come.
+// missed records that an unknown number of replies to dropped requests may still come.
 func (k *conn) missed() {
 	k.lost, k.passing = true, 0
 	if f := k.front(); f != nil {

@@ -20,8 +20,8 @@ const (
 	maxIdentifier   = 256  // bytes of a name: 63 of the server's encoding, with quotes
 )
 
-// stream is what follows START_REPLICATION: changes of the server, and positions that the client
-// confirms.
+// stream is the stream after START_REPLICATION: changes of the server, and positions that the
+// client confirms.
 type stream struct {
 	start        *call // the command; the reply to a command that was not captured
 	slot         string
@@ -147,7 +147,7 @@ func (k *conn) adopt(body []byte, in *dissect.Input) bool {
 	return true
 }
 
-// confirmed reads a message of the client: what it has received and stored.
+// confirmed reads a message of the client: the positions that it has received and stored.
 func (s *stream) confirmed(body []byte) {
 	r := cursor.New(body)
 	kind := r.Uint8()

@@ -1,7 +1,7 @@
-// Package proxy reads the header of the PROXY protocol, versions 1 and 2, with which a proxy or load
-// balancer tells a server who the client is (haproxy.org, proxy-protocol.txt).
+// Package proxy reads the header of the PROXY protocol, versions 1 and 2, in which a proxy or load
+// balancer passes the client's address to a server (haproxy.org, proxy-protocol.txt).
 //
-// The header is a row of its own, without a response. The connection's other protocol follows it.
+// The header is a separate row without a response. The connection's other protocol follows it.
 package proxy
 
 import (
@@ -249,7 +249,7 @@ type read2 struct {
 	damaged bool
 }
 
-// parse reads the addresses and what follows them.
+// parse reads the addresses and the fields after them.
 func (h header) parse(b []byte) (r read2, err error) {
 	row := &Row{Version: 2}
 	r.Row = row

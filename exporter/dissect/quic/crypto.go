@@ -56,7 +56,7 @@ func (q *conn) cryptoFrame(s sealed, off uint64, data []byte) {
 	}
 }
 
-// lostCrypto gives up a handshake stream with missing bytes.
+// lostCrypto ends a handshake stream with missing bytes.
 func (q *conn) lostCrypto(x *flight) {
 	if n := x.asm.gap(); n > 0 {
 		q.lost(n)

@@ -106,7 +106,7 @@ func (t *tuple) tryGuess(b []byte) (guessed, bool) {
 	return t.set.guess(b, t.guess)
 }
 
-// guessedBy copies what the key that decrypts a packet reveals about the connection.
+// guessedBy copies the fields of the connection that the decrypting key reveals.
 func (q *conn) guessedBy(g guessed, d dissect.Dir, b []byte) {
 	q.guessed, q.atStart = true, g.number < few
 	q.version = g.version

@@ -6,7 +6,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
 
-// Memory of a connection in addition to what Conn.Hold took.
+// Memory of a connection in addition to that of Conn.Hold.
 const (
 	connCost     = 6<<10 + int(unsafe.Sizeof(conn{})+unsafe.Sizeof(Row{})) // with the handshake's row
 	keysCost     = 2 << 10                                                 // of one direction at one level
@@ -56,7 +56,7 @@ func (g *ring) size() int {
 	return keysCost * n
 }
 
-// Shed implements dissect.Dissector: it gives up HTTP/3 calls, else the oldest connection.
+// Shed implements dissect.Dissector: it ends HTTP/3 calls, else the oldest connection.
 func (t *tuple) Shed() bool {
 	for _, q := range t.conns {
 		if s := q.app.streams; s != nil && s.Shed() {

@@ -101,7 +101,7 @@ func trimZeros(b []byte) []byte {
 	return b
 }
 
-// storeParameter stores what the connection needs of a parameter, or has a column for.
+// storeParameter stores a parameter that the connection needs or that has a column.
 func (q *conn) storeParameter(r role, number uint64, value []byte) {
 	row := q.row
 	set := func(c, s *table.Opt[int64]) {

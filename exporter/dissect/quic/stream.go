@@ -319,8 +319,8 @@ func (q *conn) tidy(x *stream, p dissect.Packet) {
 	}
 }
 
-// resetStream reads RESET_STREAM: the sender gives up its direction. Bytes that it still
-// promises to deliver (reliable) are waited for.
+// resetStream reads RESET_STREAM: the sender abandons its direction. Bytes that it still promises
+// to deliver (reliable) are waited for.
 func (q *conn) resetStream(s sealed, id, code, final, reliable int64) {
 	x, err := q.stream(s, id)
 	if x == nil {

@@ -287,7 +287,7 @@ func (t *tuple) short(in *dissect.Input, at int) (int, *conn, error) {
 // Gap implements dissect.Dissector; datagrams have no gaps.
 func (t *tuple) Gap(*dissect.Input, int64) bool { return true }
 
-// Resync implements dissect.Dissector; each datagram stands alone.
+// Resync implements dissect.Dissector; each datagram is independent.
 func (t *tuple) Resync(dissect.Dir, dissect.Loss) {}
 
 // Close implements dissect.Dissector.

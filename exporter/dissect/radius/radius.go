@@ -157,7 +157,7 @@ func (k *conn) response(in *dissect.Input, m *message) {
 	k.End(c, "")
 }
 
-// merge adds what the response states.
+// merge adds the fields of the response.
 func (r *Row) merge(s *Row) {
 	for _, p := range [...]struct {
 		to, from *table.Opt[string]
@@ -173,7 +173,7 @@ func (r *Row) merge(s *Row) {
 	}
 }
 
-// fill sets what the row of a call says about its end.
+// fill sets the columns about the end of a call.
 func fill(c *call, why string) {
 	row := c.Row
 	row.Method = table.Some(row.Type)

@@ -31,7 +31,7 @@ func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 	return dissect.No
 }
 
-// detectOnPort accepts a request and a confirm without a negotiation, too.
+// detectOnPort also accepts a request and a confirm without a negotiation.
 func detectOnPort(dir dissect.Dir, head []byte) dissect.Verdict {
 	n, v := whole(dir, head)
 	if v != dissect.Yes {

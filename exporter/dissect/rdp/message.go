@@ -27,7 +27,7 @@ const (
 	x224Size       = 7 // of a header: length, type, two references, class
 )
 
-// asked is a connection request.
+// asked has the fields of a connection request.
 type asked struct {
 	cookie    []byte // without the end of its line
 	flags     byte

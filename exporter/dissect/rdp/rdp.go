@@ -1,9 +1,9 @@
 // Package rdp reads how connections of the Remote Desktop Protocol begin [MS-RDPBCGR]: the X.224
-// connection request with its cookie, in TPKT (RFC 1006, RFC 2126), what security both sides choose,
-// and the client's name in the MCS connect that follows.
+// connection request with its cookie, in TPKT (RFC 1006, RFC 2126), the security that both sides
+// choose, and the client's name in the MCS connect that follows.
 //
-// A row is a connection request with its confirm, or an MCS connect. If TLS follows, it is read as TLS.
-// What follows an MCS connect is counted and not cited.
+// A row is a connection request with its confirm, or an MCS connect. If TLS follows, it is read as
+// TLS. Bytes after an MCS connect are counted and not cited.
 package rdp
 
 import (
@@ -69,7 +69,7 @@ const (
 	dataHead  = "\x02\xf0\x80"
 )
 
-// phase is what a connection sends next.
+// phase is the next expected message of a connection.
 type phase uint8
 
 const (
@@ -204,7 +204,8 @@ func (k *conn) Gap(in *dissect.Input, _ int64) bool {
 	return true
 }
 
-// Resync implements dissect.Dissector: after a loss, only what begins a connection can be read.
+// Resync implements dissect.Dissector: after a loss, only messages that begin a connection can be
+// read.
 func (k *conn) Resync(_ dissect.Dir, why dissect.Loss) {
 	if !k.c.Starting() {
 		k.why = string(why)
@@ -214,7 +215,7 @@ func (k *conn) Resync(_ dissect.Dir, why dissect.Loss) {
 // Kept implements dissect.Dissector.
 func (k *conn) Kept() int { return connCost }
 
-// Shed implements dissect.Dissector: the row is emitted, and what follows is only counted.
+// Shed implements dissect.Dissector: it emits the row, and later bytes are only counted.
 func (k *conn) Shed() bool {
 	if k.row == nil {
 		return false

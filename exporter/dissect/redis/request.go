@@ -213,7 +213,7 @@ func (c *call) isScript(i int64) bool {
 	return c.spec != nil && (c.spec.act == actEval && i == 1 || c.spec.act == actScript && i == 2 && fold(c.word(1), "LOAD"))
 }
 
-// readScript records the script that the command runs or loads, if argument i tells it.
+// readScript records the script that the command runs or loads, if argument i names it.
 func (c *call) readScript(i int64, p []byte) {
 	switch {
 	case c.isScript(i):

@@ -60,7 +60,7 @@ func (t *transaction) end(k *conn, why string) {
 	}
 }
 
-// shed gives up the oldest command.
+// shed ends the oldest command.
 func (t *transaction) shed(k *conn) bool {
 	if len(t.calls) == 0 || t.open {
 		return false
@@ -144,7 +144,7 @@ func (c *call) result(q *call, first bool) {
 	c.full = q.full || len(c.reply) > maxText
 }
 
-// drop gives up a value that belongs to no row.
+// drop discards a value that belongs to no row.
 func (k *conn) drop(c *call) {
 	if b := c.x.RespBody; b != nil {
 		b.Finish()

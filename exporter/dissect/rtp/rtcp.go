@@ -60,7 +60,7 @@ func detect(_ dissect.Dir, b []byte) dissect.Verdict {
 	return dissect.No
 }
 
-// control is what one side reported with one SSRC.
+// control has the reports of one side with one SSRC.
 type control struct {
 	x       dissect.Exchange
 	row     *Row

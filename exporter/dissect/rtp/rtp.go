@@ -1,8 +1,9 @@
 // Package rtp counts the packets of RTP streams (RFC 3550) over UDP and reads the reports of RTCP.
 //
-// A row is a stream: what one side sent with one SSRC; or what one side reported with one SSRC. Several packets
-// in order must prove a stream, so a conversation that ends before that is no RTP. Names of dynamic payload
-// types and the call come from the SDP of SIP, see NameIDs. What is said or shown is in no column.
+// A row is one stream, all packets that one side sent with one SSRC, or all reports of one side
+// with one SSRC. Several packets in order must prove a stream, so a shorter conversation is not
+// read as RTP. Names of dynamic payload types and the call come from the SDP of SIP, see NameIDs.
+// No column contains audio or video.
 package rtp
 
 import (
@@ -141,7 +142,7 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 	return len(b), nil
 }
 
-// room gives up the oldest source if there are too many.
+// room ends the oldest source if there are too many.
 func (k *conn) room() {
 	if len(k.order) >= maxSources {
 		k.Shed()
@@ -157,7 +158,8 @@ func (k *conn) Resync(dissect.Dir, dissect.Loss) {}
 // Kept implements dissect.Dissector.
 func (k *conn) Kept() int { return len(k.order) * sourceCost }
 
-// Shed implements dissect.Dissector: it emits the oldest source; what follows is another row.
+// Shed implements dissect.Dissector: it emits the oldest source; later packets of it are another
+// row.
 func (k *conn) Shed() bool {
 	if len(k.order) == 0 || k.c.Unproved() {
 		return false

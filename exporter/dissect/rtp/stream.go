@@ -55,7 +55,7 @@ func parse(b []byte) (p packet, err error) {
 	return p, nil
 }
 
-// stream is what one side sent with one SSRC.
+// stream has the packets of one side with one SSRC.
 type stream struct {
 	x     dissect.Exchange
 	first packet

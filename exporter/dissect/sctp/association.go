@@ -173,7 +173,7 @@ func (a *association) cause(b []byte) {
 	a.row.Cause = table.Some(text)
 }
 
-// setup takes what a side announces.
+// setup stores the announcements of a side.
 func (a *association) setup(dir dissect.Dir, c *chunk) {
 	u, ok := readSetup(c.value)
 	s, r := &a.sides[dir], a.row

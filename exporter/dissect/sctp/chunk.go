@@ -83,7 +83,7 @@ func parse(in *dissect.Input) (*packet, error) {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Checksum is the checksum of a packet with its header, RFC 9260 section 6.8, which stands in it in
+// Checksum is the checksum of a packet with its header, RFC 9260 section 6.8, which is stored in
 // little-endian order.
 func Checksum(p []byte) uint32 {
 	const place = 8

@@ -186,8 +186,8 @@ func (a *association) ready(dir dissect.Dir) {
 	}
 }
 
-// impatient gives up chunks that the receiver acknowledged, or that nobody sent again for long, after
-// more packets of the side came.
+// impatient stops waiting for chunks that the receiver acknowledged, or that were not sent again
+// for long, after more packets of the side came.
 func (a *association) impatient(dir dissect.Dir) {
 	s := &a.sides[dir]
 	if len(s.waiting) == 0 || !s.started {
@@ -201,7 +201,7 @@ func (a *association) impatient(dir dissect.Dir) {
 	}
 }
 
-// skip gives up the chunks before the first that waits.
+// skip stops waiting for the chunks before the first that waits.
 func (a *association) skip(dir dissect.Dir) {
 	if s := &a.sides[dir]; len(s.waiting) > 0 {
 		a.jump(dir, s.waiting[0].tsn)
@@ -230,7 +230,7 @@ func (a *association) jump(dir dissect.Dir, tsn uint32) {
 	a.interrupt(dir, tsn)
 }
 
-// forward gives up the chunks before next, as their sender does (RFC 3758 section 3.2).
+// forward stops waiting for the chunks before next, as their sender does (RFC 3758 section 3.2).
 func (a *association) forward(dir dissect.Dir, next uint32) {
 	s := &a.sides[dir]
 	if s.started && (before(next, s.next) || next-s.next > maxAhead) {
@@ -254,7 +254,7 @@ func (a *association) abandon(dir dissect.Dir, tsn uint32) {
 	a.interrupt(dir, tsn)
 }
 
-// interrupt tells what reads the messages that some are missing; nobody knows how many bytes.
+// interrupt reports missing messages to their reader; the number of bytes is unknown.
 func (a *association) interrupt(dir dissect.Dir, tsn uint32) {
 	s := &a.sides[dir]
 	if s.next, s.behind = tsn, true; a.inner != nil {

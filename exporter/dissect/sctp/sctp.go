@@ -1,9 +1,10 @@
-// Package sctp reads SCTP (RFC 9260): associations, and the user messages in them as other protocols.
+// Package sctp reads SCTP (RFC 9260): associations, and the user messages in them as other
+// protocols.
 //
-// A row is an association. The user messages of a direction are read in the order of their transmission
-// sequence numbers as one stream of bytes, whatever SCTP stream they are on, because an answer may come on
-// another stream than its request. A packet counts only with the verification tag that its receiver chose
-// and, if it was captured completely, with the right checksum.
+// A row is an association. The user messages of a direction are read in the order of their
+// transmission sequence numbers as one stream of bytes, regardless of their SCTP stream, because an
+// answer may come on another stream than its request. A packet counts only with the verification
+// tag that its receiver chose and, if it was captured completely, with the right checksum.
 package sctp
 
 import (
@@ -120,7 +121,8 @@ func (k *conn) Kept() int {
 	return n
 }
 
-// Shed implements dissect.Dissector: what waits behind a loss is read without waiting longer.
+// Shed implements dissect.Dissector: chunks that wait behind a loss are read without the missing
+// ones.
 func (k *conn) Shed() bool { return k.now.shed() }
 
 // Close implements dissect.Dissector.

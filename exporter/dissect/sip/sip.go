@@ -190,7 +190,7 @@ func (r *Row) common(m *message) {
 	r.From, r.To, r.CallID, r.CSeq, r.Hops = m.address("from"), m.address("to"), m.text("call-id"), m.cseq, table.Some(m.hops)
 }
 
-// asked sets what the request states.
+// asked sets the fields of the request.
 func (r *Row) asked(m *message) {
 	r.common(m)
 	r.URI, r.Contact, r.Media = table.NonEmpty(address([]byte(m.uri))), m.address("contact"), m.media
@@ -203,7 +203,7 @@ func (r *Row) asked(m *message) {
 	}
 }
 
-// answered adds what a response states.
+// answered adds the fields of a response.
 func (r *Row) answered(m *message) {
 	if m.status < 200 && r.URI.OK && len(r.Provisional) < maxProvisional {
 		r.Provisional = append(r.Provisional, fmt.Sprint(m.status))
@@ -250,7 +250,7 @@ func (r *Row) judge(status int) {
 	}
 }
 
-// fill sets what the row of a call says about its end.
+// fill sets the columns about the end of a call.
 func fill(c *call, why string) {
 	row := c.Row
 	s := row.Method.V

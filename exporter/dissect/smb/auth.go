@@ -72,7 +72,7 @@ func (k *conn) ntlm(in *dissect.Input, c *call, b []byte, at int) {
 	}
 }
 
-// setLogin notes what a login states.
+// setLogin sets the fields of a login.
 func (c *call) setLogin(l login) {
 	row := c.row
 	c.login = l

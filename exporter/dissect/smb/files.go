@@ -48,7 +48,7 @@ func (k *conn) carries(in *dissect.Input, c *call, from int, n int64) {
 	k.parts[in.Dir].Data.Expect(*t, int64(from), n, row.Offset.V)
 }
 
-// failed notes that a read or a write failed. A read beyond the end of the file tells its size.
+// failed notes that a read or a write failed. A read beyond the end of the file reveals its size.
 func (k *conn) failed(c *call, write bool) {
 	f := k.files.all[c.file]
 	switch {
@@ -100,7 +100,7 @@ func (k *conn) leave(f *file) {
 	k.forget(f)
 }
 
-// Shed implements dissect.Dissector: it gives up the bytes of files first.
+// Shed implements dissect.Dissector: it frees the bytes of files first.
 func (k *conn) Shed() bool {
 	for _, id := range k.files.ring {
 		if f := k.files.all[id]; k.transfers > 0 && (f.up.Shed() || f.down.Shed()) {

@@ -17,7 +17,8 @@ const (
 	rpcHead    = 16
 )
 
-// pipe reads the head of a message of DCE/RPC in what is written to or read from a file: n bytes at a position of m.
+// pipe reads the head of a message of DCE/RPC in data that is written to or read from a file: n
+// bytes at a position of m.
 func (k *conn) pipe(in *dissect.Input, c *call, m *message, at int, n int64) {
 	if c.row.ShareType.OK && c.row.ShareType.V != "pipe" || n < rpcHead || at < 0 || at >= len(m.b) {
 		return
@@ -46,7 +47,7 @@ func (k *conn) pipe(in *dissect.Input, c *call, m *message, at int, n int64) {
 	}
 }
 
-// ntlmInside hides the credentials of a login inside a pipe, and does not take it for the session's.
+// ntlmInside hides the credentials of a login inside a pipe, which is not the session's login.
 func (k *conn) ntlmInside(in *dissect.Input, c *call, b []byte, at int) {
 	row, l := *c.row, c.login
 	k.ntlm(in, c, b, at)

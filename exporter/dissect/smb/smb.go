@@ -1,8 +1,8 @@
 // Package smb reads SMB 2 and 3, and SMB 1 (CIFS), over TCP and over NetBIOS sessions.
 //
 // A row is one command with its response. Names of files come from the commands that opened them,
-// users from the login. Responses of NTLM, tickets and passwords are in no column. What SMB 3
-// encrypts or compresses is counted in one row for each connection, and not read.
+// users from the login. Responses of NTLM, tickets and passwords are in no column. Encrypted or
+// compressed messages of SMB 3 are counted in one row for each connection, and not read.
 package smb
 
 import (
@@ -134,7 +134,7 @@ type key struct {
 	id         uint64
 }
 
-// login is what a session's login states.
+// login has the fields of a session's login.
 type login struct{ user, domain, auth, workstation string }
 
 // tree is a connected share.
@@ -149,7 +149,7 @@ type file struct {
 	first    *Row             // of the first read or write
 }
 
-// known keeps what ids stand for, at most maxKnown of them; the oldest go first.
+// known keeps the names of ids, at most maxKnown of them; the oldest are removed first.
 type known[K comparable, V any] struct {
 	all   map[K]V
 	ring  []K

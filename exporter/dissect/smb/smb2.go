@@ -276,7 +276,7 @@ func (k *conn) answer2(in *dissect.Input, c *call, m *message, command int) {
 	}
 }
 
-// negotiated2 reads what the server selected.
+// negotiated2 reads the server's selection.
 func (k *conn) negotiated2(c *call, m *message) {
 	row := c.row
 	row.Dialect = table.Some(dialect(m.u16(68)))

@@ -36,8 +36,8 @@ type chain struct {
 // Read implements dissect.Dissector.
 func (k *conn) Read(in *dissect.Input) (int, error) { return k.parts.Read(k, in, in.End) }
 
-// Next implements framed.Owner: it reads the next command of a message, or what NetBIOS sends between
-// messages.
+// Next implements framed.Owner: it reads the next command of a message, or a NetBIOS message
+// between them.
 func (k *conn) Next(in *dissect.Input, at int, cut bool) (int, error) {
 	s, f, b := &k.parts[in.Dir], &k.chains[in.Dir], in.Data[at:]
 	size, prefix := f.frame, 0

@@ -145,7 +145,7 @@ func (k *conn) arguments(in *dissect.Input, end int, s *step, rest []byte) {
 	}
 }
 
-// path is an address in angle brackets, after FROM: or TO:, and what follows it.
+// path is an address in angle brackets, after FROM: or TO:, and the rest of the line.
 func path(b []byte) (addr, params string) {
 	_, after, ok := bytes.Cut(b, []byte(":"))
 	if !ok {

@@ -7,7 +7,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/lines"
 )
 
-// Limits of what detection waits for.
+// Limits of the bytes for which detection waits.
 const (
 	maxLines = 4 // commands that decide nothing
 )

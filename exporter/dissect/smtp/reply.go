@@ -203,7 +203,7 @@ func (c *call) note(k *conn, code int) {
 	}
 }
 
-// lose gives up a command whose reply will not be known.
+// lose ends a command whose reply will not be known.
 func (k *conn) lose(s *step, why string) {
 	k.remove(s)
 	c := s.call
@@ -253,7 +253,7 @@ func (k *conn) emit(c *call, why string) {
 	k.Conn.Emit(&c.x, row)
 }
 
-// outcome is what a code says about who is to blame, RFC 5321 section 4.2.1.
+// outcome returns the outcome of a code, RFC 5321 section 4.2.1.
 func outcome(code int) string {
 	switch {
 	case code < 400:

@@ -97,7 +97,7 @@ func (s *step) Asked() *inorder.Request { return &s.asked }
 // Waits implements inorder.Call.
 func (s *step) Waits() bool { return true }
 
-// mode is what the client sends next.
+// mode is the kind of the client's next bytes.
 type mode uint8
 
 const (

@@ -5,7 +5,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/ber"
 )
 
-// maxCommunity is far beyond what agents accept.
+// maxCommunity is far beyond the limits of agents.
 const maxCommunity = 255
 
 // detect wants a message that fills the datagram: a version, a community or the header of version 3, and a

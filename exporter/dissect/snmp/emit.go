@@ -7,7 +7,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// fill sets what the row of a call says about its end.
+// fill sets the columns about the end of a call.
 func fill(c *call, why string) {
 	row := c.Row
 	row.Method = table.Some(row.PDU)

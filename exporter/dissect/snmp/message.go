@@ -156,7 +156,7 @@ func (m *message) security(b []byte) {
 	}
 }
 
-// pdu reads a PDU. What does not fit is odd, and what was read before it stays.
+// pdu reads a PDU. A field that does not fit is odd, and those before it stay.
 func (m *message) pdu(r *ber.Reader) {
 	tag := r.Peek()
 	if tables()["pdu"][int64(tag)] == "" {

@@ -1,8 +1,8 @@
 // Package snmp reads SNMP versions 1, 2c and 3 (RFC 1157, 3416, 3412) over UDP.
 //
-// A row is a request with its response, or one trap. Requests of versions 1 and 2c are paired by the
-// request id, those of version 3 by the message id. Communities are passwords: no column has one, except
-// those that everybody knows. Of an encrypted message, the header is read.
+// A row is a request with its response, or one trap. Requests of versions 1 and 2c are paired by
+// the request id, those of version 3 by the message id. Communities are passwords: no column has
+// one, except well-known ones. Of an encrypted message, only the header is read.
 package snmp
 
 import (
@@ -146,7 +146,7 @@ func (k *conn) response(in *dissect.Input, m *message, id key) {
 	k.End(c, "")
 }
 
-// merge sets what the response states.
+// merge sets the fields of the response.
 func (r *Row) merge(s *Row) {
 	r.ErrorStatus, r.ErrorIndex, r.Report = s.ErrorStatus, s.ErrorIndex, s.Report
 	if s.Variables.OK {

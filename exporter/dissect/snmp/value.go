@@ -24,8 +24,9 @@ const (
 	endOfMibView = 0x82
 )
 
-// secrets are the beginnings of variables whose values are keys, passwords or communities: the tables of
-// users (RFC 3414), what has communities (RFC 3584), and the password of Cisco's table for copying.
+// secrets are the beginnings of variables whose values are keys, passwords or communities: the
+// tables of users (RFC 3414) and of communities (RFC 3584), and the password of Cisco's table for
+// copying.
 var secrets = []string{"1.3.6.1.6.3.15.1.2.2.1.", "1.3.6.1.6.3.18.1.", "1.3.6.1.4.1.9.9.96.1.1.1.1.8."}
 
 func isSecret(name string) bool {

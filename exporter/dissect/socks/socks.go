@@ -1,10 +1,10 @@
-// Package socks reads SOCKS 4, 4A and 5 (RFC 1928, RFC 1929): a client asks a proxy to connect it to a
-// server.
+// Package socks reads SOCKS 4, 4A and 5 (RFC 1928, RFC 1929): a client asks a proxy to connect it
+// to a server.
 //
 // A row is one request with everything before it on its connection: the offered and the chosen
-// authentication, and the login. After a connection was granted, what it carries is read as any other
-// connection. LIMIT: nothing is read behind an authentication that may encrypt what follows, such as
-// GSSAPI, nor in the datagrams of UDP ASSOCIATE.
+// authentication, and the login. After a granted request, the rest of the connection is read as any
+// other connection. LIMIT: nothing is read behind an authentication that may encrypt the rest, such
+// as GSSAPI, nor in the datagrams of UDP ASSOCIATE.
 package socks
 
 import (
@@ -79,7 +79,7 @@ func kind(b byte) string {
 	return strconv.Itoa(int(b))
 }
 
-// phase is what a side sends next.
+// phase is the next expected message of a side.
 type phase uint8
 
 const (
@@ -127,7 +127,7 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 // Close implements dissect.Dissector.
 func (k *conn) Close(why dissect.End) { k.cut(why.CallError()) }
 
-// cut emits what was read of a request, if anything.
+// cut emits the read part of a request, if any.
 func (k *conn) cut(why string) bool {
 	if k.done || !k.x.HasRequest() && !k.x.HasResponse() {
 		return false

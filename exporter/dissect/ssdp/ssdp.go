@@ -1,9 +1,9 @@
 // Package ssdp reads the Simple Service Discovery Protocol of UPnP (UPnP Device Architecture 2.0,
 // section 1): devices announce themselves to a group, and clients search for them.
 //
-// A row is one announcement, one search to a group, one response to it, or a search to one device with
-// its first response. The responses to a search of a group come from each device's own address, so each
-// is a row of its own.
+// A row is one announcement, one search to a group, one response to it, or a search to one device
+// with its first response. Each device responds to a search of a group from its own address, so
+// each response is a separate row.
 package ssdp
 
 import (

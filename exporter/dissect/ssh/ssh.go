@@ -1,7 +1,7 @@
-// Package ssh reads what SSH sends before encryption begins (RFC 4253): the versions of both sides,
-// the algorithms that they offer, and the server's host key.
+// Package ssh reads SSH until encryption begins (RFC 4253): the versions of both sides, the
+// algorithms that they offer, and the server's host key.
 //
-// A row is a connection. What is encrypted is counted and not cited. The fingerprints HASSH and
+// A row is a connection. Encrypted bytes are counted and not cited. The fingerprints HASSH and
 // HASSHserver are those of github.com/salesforce/hassh.
 package ssh
 
@@ -74,7 +74,7 @@ func Protocol() *dissect.Protocol {
 	}
 }
 
-// phase is what a side sends next.
+// phase is the next expected message of a side.
 type phase uint8
 
 const (
@@ -268,7 +268,7 @@ func (k *conn) Kept() int {
 	return n
 }
 
-// Shed implements dissect.Dissector: the row is emitted, and what follows is only counted.
+// Shed implements dissect.Dissector: it emits the row, and later bytes are only counted.
 func (k *conn) Shed() bool {
 	if k.done || k.sides[0].phase == phaseVersion && k.sides[1].phase == phaseVersion {
 		return false
@@ -354,7 +354,8 @@ func choose(client, server string) table.Opt[string] {
 	return table.Opt[string]{}
 }
 
-// detect looks for a version line. Both sides send one, so it does not tell who is the client.
+// detect looks for a version line. Both sides send one, so it does not show which side is the
+// client.
 func detect(_ dissect.Dir, head []byte) dissect.Verdict {
 	for _, prefix := range []string{"SSH-2.0-", "SSH-1.99-", "SSH-1.5-", "SSH-1.3-"} {
 		if after, ok := bytes.CutPrefix(head, []byte(prefix)); ok {

@@ -1,8 +1,8 @@
 // Package ssrp reads the SQL Server Resolution Protocol ([MC-SQLR]), with which clients ask the SQL
 // Server Browser for the instances of a machine and their ports.
 //
-// A row is a request with its response. A response to a broadcast comes from an address of its own, so
-// it is a row without a request.
+// A row is a request with its response. A response to a broadcast comes from another address, so it
+// is a row without a request.
 package ssrp
 
 import (
@@ -64,7 +64,7 @@ func Protocol() *dissect.Protocol {
 	}
 }
 
-// detect accepts a response. Requests are too short to be told from anything else.
+// detect accepts a response. Requests are too short to be distinguished from other protocols.
 func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 	if dir == dissect.ToClient && isResponse(head) && len(head) != dacSize {
 		return dissect.Yes
@@ -72,7 +72,7 @@ func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 	return dissect.No
 }
 
-// detectOnPort accepts what a client sends to the port of the browser.
+// detectOnPort accepts a client's requests to the port of the browser.
 func detectOnPort(dir dissect.Dir, head []byte) dissect.Verdict {
 	if _, ok := parseRequest(head); dir == dissect.ToServer && ok || dir == dissect.ToClient && isResponse(head) {
 		return dissect.Yes

@@ -12,7 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// newCall begins a call with what the headers of a frame say.
+// newCall begins a call with the fields of a frame's headers.
 func (k *conn) newCall(f *frame) *call {
 	c := &call{row: &Row{}}
 	row := c.row
@@ -187,7 +187,7 @@ func (k *conn) unsubscribe(key string) {
 	}
 }
 
-// forget gives up what is known of subscriptions.
+// forget drops the known subscriptions.
 func (k *conn) forget() {
 	k.c.Release(k.subsHave)
 	k.subs, k.subsHave = nil, 0

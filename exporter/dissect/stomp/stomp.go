@@ -1,9 +1,8 @@
 // Package stomp reads STOMP 1.0, 1.1 and 1.2.
 //
 // A row is one frame with its answer: a frame of the client with the RECEIPT that it asks for, a
-// login, a message that the server delivered with its acknowledgement. An error answers the frame
-// that its receipt names, else it is a row of its own. Bodies are read in pieces. Passcodes never
-// leave the package.
+// login, a delivered message with its acknowledgement. An error answers the frame that its receipt
+// names, else it is a separate row. Bodies are read in pieces. Passcodes never leave the package.
 package stomp
 
 import (
@@ -104,7 +103,7 @@ type waiting struct {
 // waitCost is the memory of a message in the line of its subscription, and of one that is stale.
 const waitCost = 4 * int(unsafe.Sizeof(waiting{}))
 
-// subscription is what is known of one.
+// subscription has the known fields of a subscription.
 type subscription struct{ destination, mode string }
 
 // side is the frame that is being read in one direction.

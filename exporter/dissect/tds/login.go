@@ -108,7 +108,7 @@ func (k *conn) federated(b []byte) bool {
 	return false
 }
 
-// integrated names what a token of integrated security is.
+// integrated names the kind of a token of integrated security.
 func integrated(b []byte) string {
 	if bytes.HasPrefix(b, []byte("NTLMSSP\x00")) {
 		return "ntlm"

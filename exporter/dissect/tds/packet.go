@@ -153,7 +153,7 @@ func (k *conn) multiplexed(in *dissect.Input, at int) (int, error) {
 	return int(size), k.packet(s, in, at, at+smpSize, at+int(size))
 }
 
-// packet reads a packet at in.Data[at:to]; what is cited begins at from.
+// packet reads a packet at in.Data[at:to]; the citation begins at from.
 func (k *conn) packet(s *session, in *dissect.Input, from, at, to int) error {
 	head, payload := in.Data[at:at+headSize], in.Data[at+headSize:to]
 	if head[0] == typePrelogin && (k.tunnel != nil || isRecord(payload)) {

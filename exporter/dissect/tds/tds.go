@@ -1,10 +1,10 @@
-// Package tds reads the Tabular Data Stream of Microsoft SQL Server ([MS-TDS]), versions 7.0 to 8.0,
-// its sessions (MARS, [MC-SMP]), and the TLS that travels in its packets.
+// Package tds reads the Tabular Data Stream of Microsoft SQL Server ([MS-TDS]), versions 7.0 to
+// 8.0, its sessions (MARS, [MC-SMP]), and the TLS inside its packets.
 //
 // A row is one request with its response, paired by order within a session. Result rows are counted
-// while they pass, so a result of any size costs no memory. What follows a handshake of TLS inside
-// TDS is read as TLS and, with keys, again as TDS. The password of LOGIN7 is hidden by an exchange of
-// bits only; it never leaves the package.
+// while they pass, so a result of any size uses no memory. After a TLS handshake inside TDS, the
+// connection is read as TLS and, with keys, again as TDS. LOGIN7 only scrambles the password; it
+// never leaves the package.
 package tds
 
 import (

@@ -121,7 +121,7 @@ func (t *tokens) end13(b []byte) {
 	}
 }
 
-// lose gives up the position in the message.
+// lose discards the position in the message.
 func (t *tokens) lose(why string) {
 	t.lost = true
 	if t.c != nil {

@@ -1,9 +1,9 @@
 package thrift
 
-// brackets are what containers are written in.
+// brackets surround the values of containers.
 var brackets = map[kind][2]string{kindStruct: {"{", "}"}, kindMap: {"{", "}"}, kindSet: {"{", "}"}, kindList: {"[", "]"}}
 
-// elementBegins writes what is between the elements of a container.
+// elementBegins writes the separator between the elements of a container.
 func (v *values) elementBegins() {
 	top := &v.stack[len(v.stack)-1]
 	switch {

@@ -1,10 +1,10 @@
-// Package thrift reads Apache Thrift: calls of methods in TBinaryProtocol and TCompactProtocol, framed
-// and unframed, on TCP and in datagrams.
+// Package thrift reads Apache Thrift: calls of methods in TBinaryProtocol and TCompactProtocol,
+// framed and unframed, on TCP and in datagrams.
 //
 // A row is a call with its reply. Arguments and result are shown as text with the numbers of their
-// fields, because their names are only in the interface's source. LIMIT: THeader, the old head of
-// TBinaryProtocol without a version, TJSONProtocol, SASL transports, and Finagle's trace headers are not
-// read.
+// fields, because their names are only in the interface's source. LIMIT: THeader, the old header of
+// TBinaryProtocol without a version, TJSONProtocol, SASL transports, and Finagle's trace headers
+// are not read.
 package thrift
 
 import (

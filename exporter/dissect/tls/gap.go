@@ -7,8 +7,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/internal/tlskeys"
 )
 
-// Gap implements dissect.Dissector. Reading continues at the next record: its start is known if
-// the gap lies inside a record, else scan looks for it.
+// Gap implements dissect.Dissector. Reading continues at the next record: its start is known if the
+// gap is inside a record, else scan searches for it.
 func (k *conn) Gap(in *dissect.Input, missing int64) bool {
 	s := &k.sides[in.Dir]
 	s.lost = true

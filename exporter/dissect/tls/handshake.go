@@ -99,8 +99,8 @@ func (h *Handshake) Alert(dir dissect.Dir, code uint8) {
 	}
 }
 
-// Ended reports that a side sent its Finished. The message could not be read, but what the side
-// sends now proves it.
+// Ended reports that a side sent its Finished. The message could not be read, but later records of
+// the side prove it.
 func (h *Handshake) Ended(dir dissect.Dir) {
 	if h.k.hs != nil {
 		h.k.hs.fin[h.k.role(dir)] = true

@@ -76,8 +76,8 @@ func (r *Row) closed(payload string) {
 	r.Outcome = outcome
 }
 
-// closeName is the name of a code in IANA's registry, and what it says about the connection: the
-// other side made a mistake, or the sender has a problem.
+// closeName is the name of a code in IANA's registry, and its meaning for the connection: the other
+// side made a mistake, or the sender has a problem.
 func closeName(code int32) (name, outcome string) {
 	switch code {
 	case 1000:

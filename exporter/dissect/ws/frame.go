@@ -27,7 +27,7 @@ const (
 	rsv23      = 0x30
 )
 
-// frame is the head of a frame, and what is left of its payload.
+// frame is the head of a frame, and the unread length of its payload.
 type frame struct {
 	op     byte
 	fin    bool

@@ -1,10 +1,9 @@
-// Package ws reads WebSocket connections: RFC 6455, after an upgrade from HTTP/1.1 or in an extended
-// CONNECT of HTTP/2 and HTTP/3 (RFC 8441, RFC 9220), with compressed messages (RFC 7692).
+// Package ws reads WebSocket connections: RFC 6455, after an upgrade from HTTP/1.1 or in an
+// extended CONNECT of HTTP/2 and HTTP/3 (RFC 8441, RFC 9220), with compressed messages (RFC 7692).
 //
-// A message, of any number of frames, is one row; a PING with its PONG and a CLOSE with its answer
-// are one, too. If the content of messages tells which belong together (GraphQL, JSON-RPC), a
-// request with its answers is one row, see package content. A message that the server sends
-// has the server as its source.
+// A message, of any number of frames, is one row; so are a PING with its PONG and a CLOSE with its
+// answer. If the content of messages shows which belong together (GraphQL, JSON-RPC), a request
+// with its answers is one row, see package content. The source of a message is its sender.
 package ws
 
 import (
@@ -62,7 +61,7 @@ type conn struct {
 	stream     table.Opt[int64]
 }
 
-// chosen is what the server's handshake says.
+// chosen has the server's choices in the handshake.
 type chosen struct {
 	known                   bool // it was captured
 	subprotocol, extensions string
@@ -121,8 +120,8 @@ func (k *conn) Upgraded(info *dissect.UpgradeInfo) {
 	}
 }
 
-// streams are the sub-protocols whose messages are pieces of a stream of bytes, as on TCP. What
-// the stream is, its content tells: AMQP 0-9-1 and 1.0 have the same name.
+// streams are the sub-protocols whose messages are pieces of a stream of bytes, as on TCP. The
+// content of the stream shows its protocol: AMQP 0-9-1 and 1.0 have the same name.
 var streams = map[string]bool{
 	"amqp": true, "AMQPWSB10": true, // AMQP over WebSocket 1.0 section 2.1, and its draft
 	"mqtt": true, "mqttv3.1": true, // MQTT 5.0 section 6, and MQTT 3.1

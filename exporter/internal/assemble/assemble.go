@@ -1,12 +1,11 @@
-// Package assemble runs rounds of packets through the shards, which put streams in order,
-// dissect them and leave rows.
+// Package assemble runs rounds of packets through the shards, which put streams in order, dissect
+// them and emit rows.
 //
-// A shard has the connections whose addresses hash to it, and sees its packets round by
-// round. Any number of workers serves the shards. What a shard makes depends on its packets
-// alone, so the number of workers changes no row. Memory is bounded: what connections take is
-// shared out of one budget, and so are the rows that wait for the next stage. A shard that makes
-// many rows of a round waits until they were passed on, as a part of the round. After the last
-// packets come rounds in which all connections end.
+// A shard has the connections whose addresses hash to it, and receives its packets round by round.
+// Any number of workers serves the shards. The rows of a shard depend on its packets alone, so the
+// number of workers changes no row. Memory is bounded: connections, and rows that wait for the next
+// stage, share one budget. A shard that makes many rows of a round waits until they were passed on,
+// as a part of the round. The last packets are followed by rounds in which all connections end.
 package assemble
 
 import (
@@ -39,9 +38,9 @@ type usage struct {
 	rows int // in rows that wait
 }
 
-// New makes the shards. Each gets protocols of its own. Connections of all take at most
-// about budget bytes together, but a shard always may take 512 KiB. Rounds after the last
-// packets come from pool.
+// New makes the shards. Each gets its own protocols. Connections of all take at most about budget
+// bytes together, but a shard always may take 512 KiB. Rounds after the last packets come from
+// pool.
 func New(o flow.Options, budget int, pool round.Pool) (*Shards, error) {
 	if len(o.DecodeAs) > 0 {
 		if err := dissect.CheckDecodeAs(o.Protocols(), o.DecodeAs); err != nil {
@@ -74,8 +73,8 @@ type task struct {
 	shard int
 }
 
-// Run gives each shard's part of each round to a free worker; a shard sees its rounds in
-// order. A finished round goes on to out in the order of in. Run closes out at the end.
+// Run passes each shard's part of each round to a free worker; a shard sees its rounds in order. A
+// finished round is sent to out in the order of in. Run closes out at the end.
 func (s *Shards) Run(in <-chan *round.Round, out chan<- *round.Round, workers int) {
 	tasks, ahead := make(chan task), make(chan *job, 1)
 	var all sync.WaitGroup
@@ -183,7 +182,7 @@ func (s *Shards) open() bool {
 	return slices.ContainsFunc(s.all[:], func(sh *flow.Shard) bool { return sh.Open() > 0 })
 }
 
-// Joined says that the rows of a round were written.
+// Joined reports that the rows of a round were written.
 func (s *Shards) Joined(r *round.Round) {
 	n := 0
 	for i := range r.Out {

@@ -1,10 +1,9 @@
 // Package columnar writes rows of exporter/table structs as Parquet parts.
 //
-// It promises that equal rows give equal bytes however they were batched, that memory
-// stays near a few times Options.GroupBytes a table, or Scratch.StagedBytes for all tables that
-// share it, and that the digest of every column (docs/format/parts.md) does not depend on how the
-// rows were encoded. Values that
-// Parquet readers refuse, text that is not UTF-8, are escaped reversibly
+// It guarantees that equal rows give equal bytes regardless of batches, that memory stays near a
+// few times Options.GroupBytes a table, or Scratch.StagedBytes for all tables that share it, and
+// that the digest of every column (docs/format/parts.md) does not depend on the encoding of the
+// rows. Text that is not UTF-8, which Parquet readers refuse, is escaped reversibly
 // (docs/format/parts.md). It refuses rows of another type than the schema's.
 package columnar
 
@@ -66,7 +65,7 @@ type ColumnDigest struct {
 	SHA256 string // lower-case hexadecimal
 }
 
-// Result lists what Close wrote.
+// Result lists the files that Close wrote.
 type Result struct {
 	Parts   []Part
 	Rows    int64
@@ -288,8 +287,8 @@ func (t *Table) Close() (Result, error) {
 	return r, nil
 }
 
-// Abort gives up the table and removes the parts it wrote. It may be called at any time; after
-// Close it does nothing.
+// Abort ends the table and removes the parts it wrote. It may be called at any time; after Close it
+// does nothing.
 func (t *Table) Abort() {
 	if t.closed {
 		return

@@ -26,7 +26,7 @@ func (s *Scratch) workspace(level Level) (w *workspace, err error) {
 	return w, err
 }
 
-// grow counts the memory that t has taken for its staged rows. If all tables have too much, those
+// grow counts the memory of the staged rows of t. If all tables have too much, those
 // that use theirs least, or else the fullest, write their rows and give it up.
 func (s *Scratch) grow(t *Table) error {
 	if s == nil || s.StagedBytes == 0 || t.raw <= t.room {

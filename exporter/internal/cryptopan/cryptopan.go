@@ -33,7 +33,7 @@ func (m *Map) Replace(addr []byte) {
 	for bit := range len(addr) * 8 {
 		m.block.Encrypt(out[:], in[:])
 		flip[bit/8] |= out[0] >> 7 << (7 - bit%8)
-		// The next block begins with the first bits of the address, and goes on with the padding.
+		// The next block begins with the first bits of the address, and continues with the padding.
 		mask := byte(0x80) >> (bit % 8)
 		in[bit/8] = in[bit/8]&^mask | addr[bit/8]&mask
 	}

@@ -9,12 +9,12 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// ShardCount is fixed: the cut decides in which order rows of one packet stand and which
-// connections share a budget, so it is part of the format.
+// ShardCount is fixed: the number decides the order of rows of one packet and which connections
+// share a budget, so it is part of the format.
 const ShardCount = 16
 
-// ID names a flow, or a connection, to the next stage; 0 names none. It is free for another
-// one in the round after the one that holds the row of its end.
+// ID names a flow, or a connection, to the next stage; 0 names none. Another one may use it in the
+// round after the one with the row of its end.
 type ID int32
 
 // ids assigns the IDs of the flows or the connections of one shard.
@@ -69,7 +69,7 @@ const (
 	LocalServer
 )
 
-// Owned says that from a packet on another owner of a flow's end is known.
+// Owned is a packet from which on another owner of a flow's end is known.
 type Owned struct {
 	Flow   ID
 	At     int64
@@ -121,9 +121,8 @@ type AnomalyRow struct {
 	Row  table.Anomaly
 }
 
-// Batch is what a shard makes of a round of packets: values that the shard does not touch
-// again. All lists are in the order in which the shard met them, which rises by packet
-// number.
+// Batch is a shard's result for a round of packets: values that the shard does not touch again. All
+// lists are in the order in which the shard added them, by packet number.
 type Batch struct {
 	Started   []Started
 	Owners    []Owned
@@ -222,7 +221,7 @@ const (
 	textMost       = 4 << 10                                  // of the texts of a call, without headers: they are cut
 )
 
-// Memory is about what the rows of the batch take, in bytes.
+// Memory is the approximate size of the batch's rows, in bytes.
 func (b *Batch) Memory() int { return b.size + len(b.Events)*eventCost + len(b.Anomalies)*anomalyCost }
 
 // callMemory is about what a call's row takes with everything it points to, in bytes. row is

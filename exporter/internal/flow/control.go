@@ -143,8 +143,8 @@ func (s *Shard) control(c *Conn, f *Flow, dir dissect.Dir, p *Packet) bool {
 	return true
 }
 
-// synPayload is the payload of a SYN. Its receiver takes it with TCP Fast Open (RFC 7413),
-// which its first acknowledgement tells, or leaves it to be sent again.
+// synPayload is the payload of a SYN. Its receiver accepts it with TCP Fast Open (RFC 7413), which
+// its first acknowledgement shows, or ignores it, and it is sent again.
 type synPayload struct {
 	dir  dissect.Dir
 	at   dissect.Packet

@@ -24,7 +24,7 @@ type datagrams struct {
 	newest map[datagramKey]uint64 // 1 + the number of the newest one with this key
 }
 
-// datagramKey is what copies of a datagram have in common.
+// datagramKey has the fields in which copies of a datagram are equal.
 type datagramKey struct {
 	conn uint64 // serial number
 	sum  uint64
@@ -41,7 +41,7 @@ type sent struct {
 	seenBy uint32 // bits 2n and 2n+1: flow n has shown it, and has shown it coming in
 }
 
-// sums is secret, so nobody can make two payloads that count as equal, as with a CRC.
+// sums is secret, so that two payloads that count as equal cannot be forged, as with a CRC.
 var sums = maphash.MakeSeed()
 
 func (c *Conn) datagramKey(dir dissect.Dir, p *Packet) datagramKey {

@@ -109,8 +109,8 @@ type Flow struct {
 	signed      bool // firstSig is set
 }
 
-// local tells which end of the connection the capturing machine is, by the direction of
-// the flow's first packet.
+// local is the end of the connection that the capturing machine is, by the direction of the flow's
+// first packet.
 func (f *Flow) local() Local {
 	switch {
 	case f.direction == decode.DirUnknown:
@@ -121,7 +121,7 @@ func (f *Flow) local() Local {
 	return LocalServer
 }
 
-// owner is who had one end of a flow, and how well that is known.
+// owner is the owner of one end of a flow, and the certainty of that.
 type owner struct {
 	no   int32
 	rank uint8
@@ -146,7 +146,7 @@ func (s *Shard) owned(f *Flow, p *Packet, fromClient bool) {
 	s.out.Owners = append(s.out.Owners, Owned{f.id, p.No, p.Owner, p.OwnerRank, client})
 }
 
-// sideStats is what one direction of a flow did.
+// sideStats are the counters of one direction of a flow.
 type sideStats struct {
 	packets, bytes, payload int64
 	fins                    uint32
@@ -165,7 +165,7 @@ type sideStats struct {
 	lastNewAt int64 // when the highest sequence number last rose
 }
 
-// rareStats is what most directions never do.
+// rareStats are counters that are 0 for most directions.
 type rareStats struct {
 	cut, duplicate, anomalous         int64 // of payload
 	retransmissions, fast, outOfOrder uint32
@@ -205,8 +205,8 @@ const maxHoles = 16
 // maxSigs is how many packets of a flow are remembered to know a copy of one.
 const maxSigs = 8
 
-// signature tells the same packet seen again from a segment sent again: a copy of one
-// packet has the same IP identification and the same time stamp option.
+// signature distinguishes a packet that was captured again from a segment that was sent again: a
+// copy of one packet has the same IP identification and the same time stamp option.
 type signature struct {
 	seq, ack, tsval, ipid uint32
 	len                   int32

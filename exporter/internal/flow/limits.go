@@ -29,8 +29,8 @@ func (s *Shard) engineHeld() int {
 // Open is the number of connections that have not ended.
 func (s *Shard) Open() int { return s.count }
 
-// SetBudget says how many bytes connections may take from now on. Connections by themselves
-// have seven eighths of it, so that some is left for what they say.
+// SetBudget sets how many bytes connections may use. Connections themselves have seven eighths of
+// it, so that some is left for their rows.
 func (s *Shard) SetBudget(n int) {
 	s.room = n
 	n = max(n-s.taken, n/8)
@@ -43,8 +43,8 @@ func (s *Shard) SetBudget(n int) {
 	s.streamLimit = limit
 }
 
-// SetOutlet says where rows go if a round leaves more of them than limit bytes: drain returns
-// once the batch has room again. Without it, a batch has no limit.
+// SetOutlet sets the function for rows of a round beyond limit bytes: drain returns once the batch
+// has room again. Without it, a batch has no limit.
 func (s *Shard) SetOutlet(limit int, drain func()) { s.rowLimit, s.drain = limit, drain }
 
 // makeRoom has the rows passed on if they take too much.
@@ -55,7 +55,7 @@ func (s *Shard) makeRoom() {
 	}
 }
 
-// expire closes at most so many connections that were silent too long.
+// expire closes at most that many connections that were silent too long.
 func (s *Shard) expire(last dissect.Packet, left int) {
 	for _, l := range [...]struct {
 		l    *list

@@ -36,7 +36,7 @@ func (s *Shard) oddMore(c *Conn, at dissect.Packet) {
 	}
 }
 
-// dropped is what a wrong checksum means.
+// dropped is the meaning of a wrong checksum.
 const dropped = ": every receiver drops the packet"
 
 // whole judges what lower layers said of a packet; false means that every receiver drops it.

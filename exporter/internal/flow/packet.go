@@ -1,11 +1,11 @@
-// Package flow keeps the conversations of one shard: who talks to whom, what TCP did,
-// and which connection a packet's bytes belong to.
+// Package flow keeps the conversations of one shard: their two ends, the state of TCP, and the
+// connection to which a packet's bytes belong.
 //
-// A flow is one conversation as one interface saw it; a connection is what one or more
-// flows saw. The bytes of a connection go through stream into dissect once, whichever
-// flow brought them first. Shard is the one door: it takes packets in order and leaves
-// finished rows in a Batch. It reads no clock, and its memory is bounded: at a limit the
-// conversation that was silent longest is closed and counted as evicted.
+// A flow is one conversation as one interface saw it; a connection combines the flows of one
+// conversation. The bytes of a connection go through stream into dissect once, from the flow that
+// had them first. Shard is the only entry: it accepts packets in order and emits finished rows in a
+// Batch. It reads no clock, and its memory is bounded: at a limit the conversation that was silent
+// longest is closed and counted as evicted.
 package flow
 
 import (
@@ -13,8 +13,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
 
-// Packet is what is kept of a decoded frame. The pipeline fills it; Shard sets Flow and
-// Mark.
+// Packet has the fields of a decoded frame that are kept. The pipeline fills it; Shard sets Flow
+// and Mark.
 type Packet struct {
 	No, Time    int64
 	Stamp       int64 // ns, as captured; Time is another if that is far from the packets around it
@@ -63,7 +63,7 @@ type Packet struct {
 	Mark        Mark
 }
 
-// Sum is what a packet's checksums of IPv4, TCP and UDP mean.
+// Sum is the verdict on a packet's checksums of IPv4, TCP and UDP.
 type Sum uint8
 
 // Kinds of checksums.
@@ -101,8 +101,8 @@ func (p *Packet) portsOnly() bool {
 	return p.Proto == protoTCP && p.Problems&decode.HeaderCut != 0 && p.TCPFlags == 0
 }
 
-// Mark is what the tables say of a packet beside its TCP flags; the values are those
-// of packets.flags.
+// Mark has the flags of a packet in the tables beside its TCP flags; the values are those of
+// packets.flags.
 type Mark uint16
 
 // Marks.
@@ -150,8 +150,8 @@ type End struct {
 // Before orders ends.
 func (e End) Before(o End) bool { return compareEnds(&e.Addr, e.Port, &o.Addr, o.Port) < 0 }
 
-// View is a connection's other pair of addresses: behind a translator the same packets
-// show other ends. Client stands before server.
+// View is a connection's other pair of addresses: behind a translator the same packets show other
+// ends. The client is before the server.
 type View struct {
 	Dialled [2]End   // as the client dialled
 	Seen    [2]End   // as this view shows them
@@ -162,8 +162,7 @@ type View struct {
 // same reports whether two views, each perhaps nil, show the same ends.
 func (v *View) same(o *View) bool { return v == o || v != nil && o != nil && v.Seen == o.Seen }
 
-// Evidence is what shows that a view is one of a connection, as connections.pair_method
-// names it.
+// Evidence is the proof that a view belongs to a connection, as connections.pair_method names it.
 type Evidence string
 
 // Kinds of evidence.

@@ -5,8 +5,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// Plain is something that came out of a connection's encryption: what one record or one
-// datagram held, or a piece of a stream.
+// Plain is decrypted data of a connection: the content of one record or one datagram, or a piece of
+// a stream.
 type Plain struct {
 	Conn     ID
 	Ends     [2]End // client and server, as the connection was dialled
@@ -34,14 +34,14 @@ func (b *Batch) resetPlain() {
 	}
 }
 
-// untold is a Plain whose protocol was not told when it came.
+// untold is a Plain whose protocol was not known when it arrived.
 type untold struct {
 	i     int
 	inner *dissect.Conn
 }
 
-// plainSink is a sink that also takes what comes out of encryption. It is a type of its
-// own since the engine copies nothing for a sink that does not.
+// plainSink is a sink that also receives decrypted data. It is a separate type because the engine
+// copies nothing for other sinks.
 type plainSink struct{ s *Shard }
 
 // Call implements dissect.Sink.
@@ -67,7 +67,7 @@ func (p plainSink) Plain(inner *dissect.Conn, dir dissect.Dir, stream int64, dat
 	s.out.Plain = append(s.out.Plain, row)
 }
 
-// tell names what was told after its first bytes came.
+// tell names a protocol that was recognized after its first bytes.
 //
 // LIMIT: bytes whose protocol only a later round reveals have no name.
 func (s *Shard) tell() {

@@ -151,8 +151,8 @@ func (f *Flow) state() string {
 	return "established"
 }
 
-// vantage tells whose side of the network the flow was seen on: by the direction the
-// link layer gave, else by which half of the handshake took the time.
+// vantage is the side of the network from which the flow was seen: by the direction the link layer
+// gave, else by which half of the handshake took the time.
 func (f *Flow) vantage(flipped bool) string {
 	if f.direction != decode.DirUnknown {
 		if (f.direction == decode.DirOut) == (f.firstSrc != flipped) {

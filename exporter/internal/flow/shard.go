@@ -23,7 +23,7 @@ const (
 	fastSlack     = int64(20e6)  // ns after duplicate ACKs within which a segment is a fast retransmission
 )
 
-// Options are the choices that change what a shard does.
+// Options change the behaviour of a shard.
 type Options struct {
 	Protocols func() []*dissect.Protocol // makes protocols for one shard; called by several goroutines
 	DecodeAs  []dissect.DecodeAs
@@ -119,7 +119,7 @@ func (s *Shard) Run(packets []Packet, mine []int32, out *Batch) {
 	s.out = nil
 }
 
-// Expire closes what was silent too long at capture time now, which must be the same
+// Expire closes conversations that were silent too long at capture time now, which must be the same
 // for every shard at the end of a round.
 func (s *Shard) Expire(now int64, last dissect.Packet, out *Batch) {
 	s.out, out.at = out, afterPackets
@@ -130,8 +130,7 @@ func (s *Shard) Expire(now int64, last dissect.Packet, out *Batch) {
 	s.out = nil
 }
 
-// Close ends connections, oldest first, as many as may end at once; Open says how many are
-// left.
+// Close ends connections, oldest first, as many as may end at once; Open returns how many are left.
 func (s *Shard) Close(last dissect.Packet, out *Batch) {
 	s.out, s.at, out.at = out, last.No, afterPackets
 	left := endsAtOnce

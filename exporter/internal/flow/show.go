@@ -9,8 +9,8 @@ import (
 // mostShown is how many connections of a shard Show shows: their rows wait in memory.
 const mostShown = 512
 
-// Show leaves in out what would follow if the capture ended here: the flows and connections that are
-// open, those with the newest packets first, and the calls that wait. It ends nothing.
+// Show adds to out the rows that would follow if the capture ended here: the flows and connections
+// that are open, those with the newest packets first, and the calls that wait. It ends nothing.
 func (s *Shard) Show(last dissect.Packet, out *Batch) {
 	left := mostShown
 	for _, l := range [...]*list{&s.tcp, &s.other, &s.closing, &s.asking, &s.opening} {

@@ -10,7 +10,7 @@ func (s *Shard) anomaly(f *Flow, at dissect.Packet, source, kind, detail string,
 		Source: source, Kind: kind, Detail: detail, PacketNo: table.Some(at.No), Bytes: bytes, Count: 1}})
 }
 
-// sink takes what the engine makes.
+// sink receives the rows of the engine.
 type sink Shard
 
 // Call implements dissect.Sink.

@@ -6,8 +6,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/decode"
 )
 
-// Take fills in what decoding found in an IP packet; namespace is the network namespace
-// that its interface shows, 0 unknown.
+// Take fills in the decoded fields of an IP packet; namespace is the network namespace that its
+// interface shows, 0 unknown.
 func (p *Packet) Take(f *decode.Frame, namespace uint64) {
 	p.Kind, p.Proto, p.Version, p.Type, p.Code, p.Direction = f.Kind, f.Proto, f.IPVersion, f.Type, f.Code, f.LinkDirection
 	p.Problems, p.L4, p.PDU, p.VLAN, p.Network = f.Problems, f.L4, f.PDU, -1, f.Network(namespace)
@@ -25,8 +25,8 @@ func (p *Packet) Take(f *decode.Frame, namespace uint64) {
 	}
 }
 
-// GivenUp makes the packet that tells a conversation of a datagram whose fragments did not
-// all come: d.Frame must be there.
+// GivenUp makes the packet that reports an incomplete datagram to its conversation: d.Frame must be
+// set.
 func GivenUp(d *decode.Incomplete, namespace uint64) Packet {
 	p := Packet{No: d.Nos[len(d.Nos)-1], Time: d.Last, Interface: d.Interface, GivenUp: true}
 	p.Take(d.Frame, namespace)

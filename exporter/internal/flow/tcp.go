@@ -105,7 +105,7 @@ func (s *Shard) pdu(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 	c.d.Gap(dir, int64(p.PayloadLen)-int64(len(p.Payload)), packetRef(p))
 }
 
-// tcpSink gives what stream puts in order to the dissect engine.
+// tcpSink passes the ordered bytes of a stream to the dissect engine.
 type tcpSink Conn
 
 func ref(s *stream.Segment) dissect.Packet {
@@ -142,7 +142,7 @@ func (t *tcpSink) End(dir uint8, s *stream.Segment) {
 	}
 }
 
-// oddities are the anomalies of what stream tells as odd, by stream.Oddity.
+// oddities are the anomalies of a stream, by stream.Oddity.
 var oddities = [...]struct{ kind, detail string }{
 	stream.Conflict:   {"overlap_conflict", "other bytes at a place of the stream that was already captured; the first copy, of packet %d, was kept"},
 	stream.Uncompared: {"uncompared", "bytes at a place that the stream has passed; the earlier bytes are no longer kept, so the two cannot be compared"},
@@ -345,7 +345,7 @@ func (f *Flow) sequence(s *Shard, d, o *sideStats, dir dissect.Dir, p *Packet) s
 	return f.late(s, o, dir, p, end)
 }
 
-// late names a segment that lies before the highest sequence number seen.
+// late names a segment before the highest sequence number seen.
 func (f *Flow) late(s *Shard, o *sideStats, dir dissect.Dir, p *Packet, end uint32) segmentKind {
 	f.forget(dir)
 	since, fills := int64(-1), false

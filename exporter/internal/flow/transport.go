@@ -19,8 +19,8 @@ func transportName(t dissect.Transport, proto uint8) string {
 	return "ip_proto_" + strconv.Itoa(int(proto))
 }
 
-// protocolNames are IANA's "Assigned Internet Protocol Numbers"; ospf is what everybody
-// but IANA (ospfigp) calls it.
+// protocolNames are IANA's "Assigned Internet Protocol Numbers"; ospf is the common name; IANA's is
+// ospfigp.
 var protocolNames = [256]string{
 	0: "hopopt", 1: "icmp", 2: "igmp", 3: "ggp", 4: "ipv4", 5: "st", 6: "tcp", 7: "cbt", 8: "egp", 9: "igp", 10: "bbn-rcc-mon", 11: "nvp-ii",
 	12: "pup", 13: "argus", 14: "emcon", 15: "xnet", 16: "chaos", 17: "udp", 18: "mux", 19: "dcn-meas", 20: "hmp", 21: "prm", 22: "xns-idp",

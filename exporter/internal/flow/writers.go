@@ -19,7 +19,7 @@ type writers struct {
 	next  uint32    // behind the highest sequence number of which the writer is known
 }
 
-// written says that from a place on a process wrote.
+// written is a process that wrote from a position on.
 type written struct {
 	from  int64
 	owner int32
@@ -34,7 +34,7 @@ const (
 	severalWriters = -1
 )
 
-// Writer is who wrote a message. Owner is 0 where the connection's owner counts.
+// Writer is the process that wrote a message. Owner is 0 if the connection's owner counts.
 type Writer struct {
 	Owner int32
 	Guess bool // another may have written it

@@ -14,7 +14,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// Limits of what is remembered about addresses.
+// Limits of the memory for addresses.
 const (
 	maxEndpoints = 50_000  // endpoints known at once; the one unused longest is forgotten and would get a new row
 	maxNames     = 100_000 // addresses with a name from DNS answers
@@ -74,8 +74,7 @@ type lookupKey struct{ client, server netip.Addr }
 
 type lookup struct{ at, us int64 }
 
-// NewIdentity makes an identity that begins with what index knows; has says that it is not
-// empty.
+// NewIdentity makes an identity from index; has reports that index is not empty.
 func NewIdentity(index *workload.Index, has bool) *Identity {
 	w := &Identity{index: index, has: has, endpoints: map[endpointKey]*list.Element{}, names: map[netip.Addr]dnsName{}, lookups: map[lookupKey]lookup{}}
 	if has {

@@ -1,10 +1,9 @@
-// Package join is the third stage: it puts the rows of all shards in one order, gives calls,
-// connections, flows and endpoints their final numbers, says who stood behind each address,
-// and hands the rows to the tables.
+// Package join is the third stage: it puts the rows of all shards in one order, assigns final
+// numbers to calls, connections, flows and endpoints, determines the owner of each address, and
+// passes the rows to the tables.
 //
-// Rows stand in the order of the packets that completed them, whatever the number of workers
-// was. It gets rounds and keeps what it needs of them; nothing that it holds is known to the
-// stages before it.
+// Rows are in the order of the packets that completed them, for any number of workers. Join copies
+// what it needs from a round; earlier stages do not share its data.
 package join
 
 import (
@@ -53,14 +52,14 @@ type rows struct {
 	tls       []table.TLSHandshake
 }
 
-// New makes a joiner that writes to out. The limit bounds what it remembers.
+// New makes a joiner that writes to out. The limit bounds its memory.
 func New(out *write.Tables, who *Identity, keys *UsedKeys, limit memory.Limit) *Joiner {
 	who.limit = limit
 	return &Joiner{idNames: dissect.NewIDNames(limit.Scale(dissect.MaxIDNames)), ids: callIDs{limit: limit}, out: out, who: who, keys: keys, bodies: bodies{limit: limit, kept: map[table.Hash]struct{}{}}, first: math.MaxInt64, last: math.MinInt64,
 		rows: rows{flows: make([]table.Flow, 0, 256), calls: map[string][]unsafe.Pointer{}}, anomalies: map[[2]string]int64{}, keyStates: map[string]int64{}}
 }
 
-// Join writes what the shards made of a round.
+// Join writes the shards' results of a round.
 func (j *Joiner) Join(r *round.Round) error {
 	j.known.add(&r.Facts)
 	j.who.hear(r.Facts.Names)
@@ -222,7 +221,7 @@ func (j *Joiner) flushCalls() error {
 	return err
 }
 
-// named is a row that says which names addresses have.
+// named is a row with names of addresses.
 type named interface{ Names() []dissect.NameAnswer }
 
 // names learns from a DNS answer, and notes the look-up on a connection's first call.

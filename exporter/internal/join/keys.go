@@ -81,8 +81,8 @@ func (k *UsedKeys) keep(random []byte, lines []string) error {
 	return nil
 }
 
-// Finish closes the file and describes it. Key files themselves never go into a bundle: of
-// what they held, only the used lines, and only when asked.
+// Finish closes the file and describes it. Key files themselves never go into a bundle: only their
+// used lines do, and only on request.
 func (k *UsedKeys) Finish(m *bundle.Manifest) error {
 	if k == nil {
 		return nil

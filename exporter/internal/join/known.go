@@ -6,8 +6,8 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// known is what the joiner keeps of rounds: which numbers flows and connections have that
-// the shards name by IDs, and who the owners and interfaces are that reading numbered.
+// known is the joiner's data from earlier rounds: the numbers of flows and connections that the
+// shards name by IDs, and the owners and interfaces that reading numbered.
 type known struct {
 	flows  []joinedFlow // by ID
 	conns  []joinedConn // by ID

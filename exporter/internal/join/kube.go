@@ -71,8 +71,8 @@ func k8sRow(e *workload.Event) table.K8sEvent {
 	return r
 }
 
-// k8sEvent names an event: what two sources say of one object at one time for one reason
-// is one event.
+// k8sEvent identifies an event: reports of two sources about one object at one time for one reason
+// are one event.
 type k8sEvent struct {
 	ts                                     int64
 	kind, namespace, name, reason, message string

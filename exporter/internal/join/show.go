@@ -29,8 +29,8 @@ func NewLive(j *Joiner) *Live {
 	return &Live{Joiner: j}
 }
 
-// Into makes the rows from now on go to other tables. These hold all bodies of their calls: nothing that
-// earlier tables have is left out.
+// Into sends all later rows to other tables. These contain all bodies of their calls, even those
+// that earlier tables have.
 func (l *Live) Into(out *write.Tables) {
 	l.out = out
 	clear(l.bodies.kept)
@@ -70,8 +70,8 @@ func (l *Live) Remember(out *write.Tables, c *round.Cut) error {
 	return write.Append(out, "clocks", clocks)
 }
 
-// Show writes what a cut shows in addition to finished rows: open flows and connections, calls that
-// wait, and what is known of the cluster and of coverage.
+// Show writes the rows of a cut that are not finished: open flows and connections, calls that wait,
+// and the rows about the cluster and coverage.
 func (l *Live) Show(r *round.Round, out *write.Tables) (calls int64, err error) {
 	was := l.out
 	l.out = out

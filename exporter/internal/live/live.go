@@ -1,9 +1,9 @@
 // Package live keeps the parts that a live run writes, and makes bundles of them.
 //
-// Each cut of the run leaves a small set of parts. Every half minute the rows of the small sets also
-// stand in one large set, so that a long view reads few files. Sets that are too old, or too many bytes,
-// are removed. A view is a folder with hard links to the parts of a time range, so it stays readable
-// when sets are removed.
+// Each cut of the run writes a small set of parts. Every half minute one large set with the rows of
+// the small sets is added, so that a long view reads few files. Sets that are too old, or too many
+// bytes, are removed. A view is a folder with hard links to the parts of a time range, so it stays
+// readable when sets are removed.
 package live
 
 import (
@@ -31,7 +31,7 @@ const (
 	finishFor = 2 * time.Second
 )
 
-// Set is the parts that one folder holds.
+// Set is the parts of one folder.
 type Set struct {
 	Dir         string // name below the store's folder
 	Parts       []write.Part
@@ -50,7 +50,7 @@ func (s *Set) Bytes() (n int64) {
 	return n
 }
 
-// Cut is what is known at a cut.
+// Cut is the state at a cut.
 type Cut struct {
 	No       int64
 	At       time.Time // when it was published
@@ -87,8 +87,8 @@ type Store struct {
 	closed  bool
 }
 
-// NewStore makes a store in a private folder, which must exist. It keeps rows for a time, and at most
-// about so many bytes.
+// NewStore makes a store in a private folder, which must exist. It keeps rows for a time, and at
+// most about that many bytes.
 func NewStore(dir string, keep time.Duration, most int64) (*Store, error) {
 	for _, name := range []string{"sets", "views"} {
 		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
@@ -130,7 +130,7 @@ func (s *Store) Begin(empty Set) error {
 	return err
 }
 
-// Forget says that rows before a capture time are missing, and why.
+// Forget records that rows before a capture time are missing, with the reason.
 func (s *Store) Forget(before int64, why string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -159,7 +159,7 @@ func (s *Store) Shown() int64 {
 	return s.shown
 }
 
-// Finished is what a cut leaves.
+// Finished is the result of a cut.
 type Finished struct {
 	Small Set  // rows since the last cut
 	Open  Set  // what would follow if the capture ended here

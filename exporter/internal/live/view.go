@@ -25,7 +25,7 @@ type View struct {
 	made time.Time
 }
 
-// Request says what a view has.
+// Request selects the content of a view.
 type Request struct {
 	Last     time.Duration // before now; 0: everything that is kept
 	Finished bool          // only rows finished after the cut After, and nothing that is open
@@ -82,7 +82,7 @@ func (s *Store) Opened(path string) *View {
 	return nil
 }
 
-// chosen is a set of a view, with the tables that it gives to it.
+// chosen is a set of a view, with the tables that it contributes.
 type chosen struct {
 	*Set
 	tables func(name string) bool // nil: all
@@ -219,7 +219,7 @@ func columnsOf(name string) (list []bundle.Column) {
 	return list
 }
 
-// lagging is how far the run may be behind the recorder before a view says so.
+// lagging is how far the run may be behind the recorder before a view reports it.
 const lagging = 3 * time.Second
 
 // cover adds what a view lacks to its coverage.

@@ -1,11 +1,11 @@
-// Package memory shares a run's memory limit out.
+// Package memory divides a run's memory limit.
 //
-// A part of the limit is the collector's: what it has not collected yet. Of the rest, tables
-// of fixed size have their full size from the default limit on, and less of it in proportion
-// below. Connections have what is left.
+// One part is for the garbage that the collector has not yet collected. Tables of fixed size have
+// their full size from the default limit on, and proportionally less below it. Connections have the
+// rest.
 package memory
 
-// Limit is what a run may take, in bytes.
+// Limit is the memory limit of a run, in bytes.
 type Limit int64
 
 // Default is the limit of a run unless its options say otherwise.
@@ -18,12 +18,12 @@ const (
 	scaled = 52 << 20 // of tables that do, at the default limit; measured with 120,000 waiting requests
 )
 
-// Heap is the limit for Go's collector. The rest is for what it does not see: code, stacks
-// of C, the page cache of Parquet parts.
+// Heap is the limit for Go's collector. The rest is for memory outside its heap: code, stacks of C,
+// the page cache of Parquet parts.
 func (l Limit) Heap() int64 { return int64(l - l/5) }
 
-// Connections is what connections may take together, with the rows that they leave. What
-// the collector has not collected yet takes a tenth of the heap.
+// Connections is the limit of all connections together, with their rows. A tenth of the heap is for
+// garbage.
 func (l Limit) Connections() int {
 	heap := l.Heap()
 	return int(max(heap-heap/10-fixed-int64(l.Scale(scaled)), least))

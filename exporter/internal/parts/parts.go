@@ -1,11 +1,10 @@
 // Package parts reads the Parquet parts of a table and compares them with those made from the
 // packets.
 //
-// It names the first row that differs, takes row digests of what the files hold
-// (docs/format/parts.md), and checks whether bounds and filters in a file agree with its
-// values, since readers skip rows by them. The files may be anybody's: what they claim is
-// held against limits before it is believed, and what cannot be read is an error, never a
-// panic.
+// It names the first row that differs, computes row digests of the files (docs/format/parts.md),
+// and checks whether bounds and filters in a file agree with its values, because readers skip rows
+// by them. The files are not trusted: every length and count is checked against limits, and
+// anything unreadable is an error, never a panic.
 package parts
 
 import (
@@ -171,7 +170,7 @@ func typeText(c *parquet.Column) string {
 	return strings.Join(strings.Fields(text), " ")
 }
 
-// cursor gives the rows of one column over all parts, as docs/format/parts.md writes them.
+// cursor yields the rows of one column over all parts, in the form of docs/format/parts.md.
 type cursor struct {
 	as     *shape // the shape whose widths the rows have
 	shape  *shape

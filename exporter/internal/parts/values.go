@@ -90,7 +90,7 @@ func (v *values) open() error {
 	return nil
 }
 
-// claim is what a column chunk states about its values, by which readers skip rows.
+// claim has a column chunk's statements about its values, by which readers skip rows.
 type claim struct {
 	group    int
 	def      int

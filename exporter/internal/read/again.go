@@ -13,8 +13,8 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// OfBundle returns the inputs that a bundle holds, ordered by content. Facts that only the
-// imported files had, such as their names and compression, come from bundle.json.
+// OfBundle returns the inputs in a bundle, ordered by content. Facts that only the imported files
+// had, such as their names and compression, come from bundle.json.
 func OfBundle(b *bundle.Bundle) (*Inputs, error) {
 	in := &Inputs{again: true}
 	for i := range b.Manifest.Inputs {

@@ -22,7 +22,7 @@ import (
 // headSize is how much of each input is read to order the inputs.
 const headSize = 64 << 10
 
-// ErrNoInput means that no capture was given or found.
+// ErrNoInput means that there is no capture.
 var ErrNoInput = errors.New("no capture files")
 
 // InputError is an input that cannot be used.

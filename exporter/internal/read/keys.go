@@ -150,7 +150,7 @@ type KeysError struct {
 // Error implements error.
 func (e *KeysError) Error() string { return fmt.Sprintf("reading keys from %s: %v", e.Path, e.Err) }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *KeysError) Unwrap() error { return e.Err }
 
 // ageHeader is the start of a file encrypted with age.

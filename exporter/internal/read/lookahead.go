@@ -37,8 +37,8 @@ func (r *Reader) finish() {
 	}
 }
 
-// mayWait reports whether the oldest round may wait for a proof: only so many whole ones do, and in a
-// live run none for long.
+// mayWait reports whether the oldest round may wait for a proof: only a limited number of whole
+// ones do, and in a live run none for long.
 func (r *Reader) mayWait(most int) bool {
 	if r.live != nil && time.Since(r.live.since[0]) > heldMost {
 		return false

@@ -141,7 +141,7 @@ func (r *Reader) view(fr *decode.Frame, f *flow.Packet, namespace uint64, s *pca
 	return fr.FlowHash()
 }
 
-// incomplete is a datagram that was given up, and the shard of its conversation.
+// incomplete is a datagram with missing fragments, and the shard of its conversation.
 type incomplete struct {
 	packet flow.Packet
 	shard  uint64

@@ -34,7 +34,8 @@ type Options struct {
 
 	Limit memory.Limit // that bounds what is remembered
 
-	// Explained tells how certain protocols other than QUIC are that a datagram is theirs; nil: not at all.
+	// Explained reports how certain protocols other than QUIC are that a datagram is theirs; nil:
+	// not at all.
 	Explained func(datagram []byte) Explanation
 }
 

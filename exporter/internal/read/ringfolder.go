@@ -301,7 +301,7 @@ func orderRings(rings []*ringFolder) error {
 	return nil
 }
 
-// inWindow reports whether a time range lies in the available part of the ring.
+// inWindow reports whether a time range is in the available part of the ring.
 func (f *ringFolder) inWindow(from, to int64) bool {
 	return f.pin == nil || to >= int64(f.pin.From) && from <= int64(cmp.Or(f.pin.To, math.MaxInt64))
 }

@@ -146,7 +146,7 @@ func (f *ringFolder) hole(h *ring.Hole, of *sealed) ringHole {
 	return out
 }
 
-// count computes what was filtered and dropped since the previous segment.
+// count computes how many packets were filtered and dropped since the previous segment.
 func (s *sealed) count(c, before *ring.Counters) {
 	if c == nil {
 		return

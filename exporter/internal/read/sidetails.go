@@ -62,7 +62,7 @@ func (t *sideTails) leave(o *opened) {
 	}
 }
 
-// read reads what was added to all files.
+// read reads the new lines of all files.
 func (t *sideTails) read(r *Reader) {
 	if now := time.Now(); now.After(t.next) {
 		t.next = now.Add(sidesEvery)
@@ -77,7 +77,7 @@ func (t *sideTails) read(r *Reader) {
 	}
 }
 
-// find opens files that appeared, and gives up those of segments that ended some time ago.
+// find opens new files, and drops those of segments that ended some time ago.
 func (t *sideTails) find(r *Reader, now time.Time) {
 	left := t.wait[:0]
 	for _, w := range t.wait {

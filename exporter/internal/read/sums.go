@@ -11,7 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/internal/round"
 )
 
-// Limits of the search for what wrong checksums have in common.
+// Limits of the search for the common error of wrong checksums.
 const (
 	maxOneWay    = 16_384  // directions between two hosts that are kept
 	maxOffs      = 8       // different errors of a direction that are counted

@@ -1,9 +1,9 @@
-// Package round defines the value that the stages pass on: a batch of packets, what reading
-// learned since the previous round, and later the shards' results.
+// Package round defines the value that the stages pass on: a batch of packets, the information that
+// was read since the previous round, and later the shards' results.
 //
-// A stage receives a round, works on it and sends it on; afterwards it does not touch it.
-// Nothing else crosses stages. A round refers to other rounds by numbers and IDs, never by
-// pointers to data that a stage still changes.
+// A stage receives a round, works on it and sends it on; afterwards it does not touch it. Nothing
+// else crosses stages. A round refers to other rounds by numbers and IDs, never by pointers to data
+// that a stage still changes.
 package round
 
 import (
@@ -40,7 +40,7 @@ type Round struct {
 	limit   memory.Limit
 }
 
-// Cut is a place at which a live run shows what it has so far.
+// Cut is a point at which a live run publishes its rows so far.
 type Cut struct {
 	Inputs   []bundle.Input   // read so far, without those that are long past
 	Coverage []table.Coverage // of the inputs that are being read
@@ -49,7 +49,7 @@ type Cut struct {
 	Idle     bool  // everything in the ring was read
 }
 
-// Facts are what the reader learned since the previous round. The lists are in order.
+// Facts are the reader's findings since the previous round. The lists are in order.
 type Facts struct {
 	Links     []Link  // interfaces, numbered consecutively over all rounds
 	Owners    []Owner // later packets and links use their numbers
@@ -155,7 +155,7 @@ func (r *Round) Reset() {
 }
 
 // Size limits of a round at the default memory limit. The numbers are part of the format: they
-// decide in which order rows stand that no packet orders, such as timeouts.
+// decide the order of rows that no packet orders, such as timeouts.
 const (
 	maxPackets = 2048
 	maxBytes   = 512 << 10
@@ -183,7 +183,7 @@ func (r *Round) Part(waiting int, pool Pool) *Round {
 	return c
 }
 
-// Move gives a packet that is not last to another shard.
+// Move assigns a packet that is not last to another shard.
 func (r *Round) Move(i int32, from, to uint64) {
 	if from == to {
 		return

@@ -171,7 +171,7 @@ func (c *Conn) full(h *half) bool {
 	return h.heldSize > maxHeld || len(h.held) > maxSegments || c.Budget.Left < 0 && len(h.held) > 0
 }
 
-// patience gives up waiting in a direction once it is pointless.
+// patience ends the waiting in a direction once it is pointless.
 func (c *Conn) patience(dir uint8, s *Segment) {
 	h := &c.half[dir]
 	for h.unsure || len(h.held) > 0 {

@@ -1,6 +1,6 @@
 package stream
 
-// old processes bytes before h.next, newest first, and compares what was delivered.
+// old processes bytes before h.next, newest first, and compares them with the delivered ones.
 func (c *Conn) old(dir uint8, h *half, s *Segment) Verdict {
 	v := Seen
 	end := len(s.Payload) // end of the bytes not accounted for yet

@@ -1,15 +1,15 @@
 // Package stream reassembles the segments of one TCP connection.
 //
-// It accepts segments in capture order, from one vantage or several, and passes the bytes of
-// each direction in sequence to its Sink, with the length of every gap, and the end. Segments
-// that arrive in order are not copied.
+// It accepts segments in capture order, from one vantage or several, and passes the bytes of each
+// direction in sequence to its Sink, with the length of every gap, and the end. Segments that
+// arrive in order are not copied.
 //
 // The first captured copy of a byte counts. A later copy is compared with it: equal bytes are a
 // retransmission, different bytes are a conflict, and bytes that can no longer be compared are
-// reported as such. A segment waits for everything that its sender had received before, which
-// puts both directions in causal order. Memory is limited: a direction holds at most maxHeld
-// bytes out of order, and a Budget limits all connections of a shard. At a limit the gap is
-// given up, never the bytes after it.
+// reported as such. A segment waits for everything that its sender had received before, which puts
+// both directions in causal order. Memory is limited: a direction holds at most maxHeld bytes out
+// of order, and a Budget limits all connections of a shard. At a limit the missing bytes become a
+// gap, and the bytes after it are kept.
 package stream
 
 // Limits of one direction.
@@ -133,7 +133,7 @@ type half struct {
 	*disorder        // to change only after own
 }
 
-// disorder is what few directions need.
+// disorder has the state that few directions need.
 type disorder struct {
 	held     []*Segment // ascending, not overlapping
 	heldSize int
@@ -145,7 +145,7 @@ type disorder struct {
 
 var inOrder disorder // of all directions without one; never changed
 
-// own gives h a disorder of its own.
+// own makes a separate disorder for h.
 func (h *half) own() {
 	if h.disorder == &inOrder {
 		h.disorder = &disorder{}
@@ -332,8 +332,8 @@ func (c *Conn) Place(dir uint8) (low, high uint32, ok bool) {
 	return low, high, h.started || h.hasAck
 }
 
-// Close gives up all gaps and reports other missing bytes: those that were acknowledged or come
-// before a FIN but never arrived.
+// Close ends all gaps and reports other missing bytes: those that were acknowledged or come before
+// a FIN but never arrived.
 func (c *Conn) Close(last *Segment) {
 	c.init()
 	c.Budget.at = *last
@@ -369,7 +369,7 @@ func (c *Conn) tail(dir uint8, h *half, last *Segment) {
 	}
 }
 
-// last is the end of what the direction is known to have sent.
+// last is the end of the bytes that the direction is known to have sent.
 func (h *half) last() uint32 {
 	end := h.next
 	if h.hasAck && h.started && before(end, h.acked) {

@@ -1,5 +1,5 @@
 // Package logtest is a transparency log in memory, for tests: tiles as in C2SP tlog-tiles, and POST
-// to /add as the servers of Tessera have it.
+// to /add as in the servers of Tessera.
 package logtest
 
 import (

@@ -195,7 +195,7 @@ func likeness(p, child *Step) int {
 }
 
 // better sorts possible parents, best first: by evidence, then those that contain the child
-// whatever the clocks, then the one that began last.
+// regardless of the clocks, then the one that began last.
 func (k *Builder) better(a, b fit) int {
 	if a.kind != b.kind {
 		return b.kind - a.kind

@@ -38,7 +38,7 @@ type messages struct {
 	byEnd    map[ask.Key][]*delivery // by the consumer's endpoint, in order of time
 }
 
-// work is what a consumer does for the messages that a call got.
+// work is a consumer's work on the messages that a call got.
 type work struct {
 	at       *party
 	from, to int64
@@ -194,7 +194,7 @@ func (k *Builder) published(list []*Step) error {
 	return err
 }
 
-// sameMessage says what links the two ends of a broker, by protocol.
+// sameMessage has the fields that link the two ends of a broker, by protocol.
 var sameMessage = map[string]string{
 	"kafka": "the same topic and partition, with the offset or with payload and trace", "nats": "the same stream and sequence, the same reply subject, or the same subject, payload and trace", "amqp": "the same exchange and routing key, with the message id or with payload and trace",
 	"stomp": "the same destination, with the publisher's message id or with payload and trace",

@@ -110,7 +110,7 @@ func InTime(a, b *Step) int {
 	return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.Bundle, b.Bundle), cmp.Compare(a.No, b.No))
 }
 
-// Async reports whether a message queue lies between a call and the outermost one, which therefore
+// Async reports whether a message queue is between a call and the outermost one, which therefore
 // did not wait for it.
 func (s *Step) Async() bool {
 	for range MaxLevels {
@@ -125,7 +125,7 @@ func (s *Step) Async() bool {
 	return false
 }
 
-// Polled reports whether the call asked a broker for messages and got some.
+// Polled reports whether the call requested messages of a broker and got some.
 func (s *Step) Polled() bool { return s.work != nil && s.work.at == s.Src }
 
 // Harmless reports whether a broken call had no effect, judged by its siblings.

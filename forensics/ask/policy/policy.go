@@ -1,6 +1,6 @@
-// Package policy writes Kubernetes network policies that allow only the connections that were seen,
-// and lists the connections that they would refuse. A policy selects pods by the labels that all
-// pods of a group have.
+// Package policy writes Kubernetes network policies that allow only the observed connections, and
+// lists the connections that they would refuse. A policy selects pods by the labels that all pods
+// of a group have.
 package policy
 
 import (

@@ -42,8 +42,8 @@ const names = `CASE WHEN protocol = 'kafka' THEN list_transform(kafka_offsets, o
 	WHEN method = 'XADD' THEN [{'name': concat_ws(' ', 'redis', redis_key, redis_reply), 'lo': 0, 'hi': 0, 'alone': true}]
 	WHEN protocol = 'redis' AND redis_push IS NULL AND redis_keys <= 1 THEN list_transform(regexp_extract_all(redis_reply, '\[([0-9]+-[0-9]+),? \[', 1), i -> {'name': concat_ws(' ', 'redis', redis_key, i), 'lo': 0, 'hi': 0, 'alone': true}) END`
 
-// likeness is SQL for what a message and its copies have in common: topic, payload, and the trace
-// that its headers name.
+// likeness is SQL for the fields in which a message and its copies are equal: topic, payload, and
+// the trace in its headers.
 const likeness = `CASE WHEN protocol = 'kafka' AND put AND len(kafka_partitions) = 1 THEN concat_ws(chr(0), 'kafka', kafka_partitions[1], coalesce(trace_id, ''), hex(request_body_sha256))
 	WHEN protocol = 'kafka' AND len(kafka_offsets) = 1 THEN concat_ws(chr(0), 'kafka', split_part(kafka_offsets[1], ':', 1), coalesce(trace_id, ''), hex(response_body_sha256))
 	WHEN protocol = 'amqp' THEN concat_ws(chr(0), 'amqp', amqp_exchange, amqp_routing_key, coalesce(amqp_correlation_id, ''), coalesce(trace_id, ''), hex(coalesce(request_body_sha256, response_body_sha256)))
@@ -87,9 +87,9 @@ func Messages(c terms.Several) string {
 		fmt.Sprintf("CASE WHEN p.clock = g.clock THEN 0 ELSE %d END", ClockUnsure), int64(MaxQueueNs), int64(maxSameNs), ClockUnsure)
 }
 
-// consumed is SQL for the calls that consumers made their own calls for, as requests: of the
-// publisher if it is known. If one call got messages of several publishers, only an id tells which
-// of them a later call belongs to.
+// consumed is SQL for the calls that caused calls of consumers, as requests: of the publisher if it
+// is known. If one call got messages of several publishers, only an id shows to which of them a
+// later call belongs.
 const consumed = `SELECT coalesce(p.k, g.k) AS k, g.pod AS bp, coalesce(p.up, g.up) AS up, p.trace, coalesce(p.traced, false) AS traced, p.req, coalesce(p.reqd, false) AS reqd, g.ns AS t0, g.until AS t1,
 	coalesce(p.began, g.began) AS born, coalesce(v.puts, 1) = 1 AS timed, coalesce(v.grade, 0) AS floor, CASE WHEN coalesce(g.told <= p.told, false) THEN NULL WHEN p.k IS NOT NULL THEN g.ns - p.ns END AS queue FROM got g LEFT JOIN via v ON v.gk = g.k LEFT JOIN msg p ON p.k = v.pk`
 

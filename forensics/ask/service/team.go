@@ -9,7 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// TeamService is one service with a given label.
+// TeamService is one service with the label of the question.
 type TeamService struct {
 	Service   string   `json:"service"`
 	Pods      int64    `json:"pods"`

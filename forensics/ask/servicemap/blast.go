@@ -14,7 +14,7 @@ import (
 // blastLevels is the number of levels of callers that are followed.
 const blastLevels = 3
 
-// Blast is what would fail without a service.
+// Blast lists the callers that would fail without a service.
 type Blast struct {
 	How       string     `json:"how"`
 	From      string     `json:"from,omitempty" jsonschema:"with very many calls, only those from this time on were examined and counted"`

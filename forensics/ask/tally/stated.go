@@ -10,7 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// Stated is what a call states that another tool can confirm. Packets is "12-15,20-20".
+// Stated has the facts of a call that another tool can confirm. Packets is "12-15,20-20".
 type Stated struct {
 	CallID    string `json:"call_id"`
 	Bundle    int64  `json:"bundle"`
@@ -66,8 +66,8 @@ func (s *Stated) Fact(name string) string {
 	return ""
 }
 
-// StatedBy returns what calls state, by their ids in hex. If several calls have one id, it returns the
-// first one in the first bundle.
+// StatedBy returns the facts of calls, by their ids in hex. If several calls have one id, it
+// returns the first one in the first bundle.
 func StatedBy(ctx context.Context, c *forensics.Case, ids []string) (map[string]Stated, error) {
 	out := map[string]Stated{}
 	if len(ids) == 0 {

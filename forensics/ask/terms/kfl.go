@@ -56,7 +56,7 @@ func NodeKFL(side, by, name, levels string) string {
 const nameLikeKFL = `host.matches("[A-Za-z].*[.]|[.].*[A-Za-z]")`
 
 // DstKFL is the KFL for calls to a node. place is where the node is, levels are the columns that
-// its name comes from, and asked is true if clients called it by that name.
+// its name comes from, and asked is true if clients used that name.
 func DstKFL(by, name, place, levels string, asked bool) string {
 	const host = `dst.external and dst.kind in ["outside", "host"] and !dns and host == `
 	switch {

@@ -40,8 +40,8 @@ func NodeLevel(p, by string) string {
 }
 
 // Instance is the SQL that groups rows of endpoints into instances, which serve requests and make
-// calls. A pod is one instance, whatever its addresses and processes. On a loopback address each
-// process is one instance.
+// calls. A pod is one instance, regardless of its addresses and processes. On a loopback address
+// each process is one instance.
 const Instance = `(CASE WHEN pod IS NOT NULL THEN 'pod ' || coalesce(pod_uid, coalesce(namespace, '') || '/' || pod)
 	WHEN kind = 'service' THEN 'service ' || coalesce(namespace, '') || '/' || name
 	WHEN process IS NOT NULL THEN 'process ' || coalesce(node, '') || ' ' || ip || ' ' || process

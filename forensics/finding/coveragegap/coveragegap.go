@@ -1,9 +1,9 @@
-// Package coveragegap finds what the recording itself lacks, as evidence for controls about logging
+// Package coveragegap finds gaps of the recording itself, as evidence for controls about logging
 // and monitoring: gaps by reason, and clocks that were not synchronized.
 //
-// Gaps that somebody asked for, such as filters and policies, are info; losses are medium. Gaps have
-// no packets to cite, so evidence has their times and sources. The id depends on the reason only,
-// because sources have other names in the next recording.
+// Requested gaps, such as filters and policies, are info; losses are medium. Gaps have no packets
+// to cite, so evidence has their times and sources. The id depends on the reason only, because
+// sources have other names in the next recording.
 package coveragegap
 
 import (

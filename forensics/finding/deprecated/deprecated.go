@@ -14,7 +14,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// kinds are the protocols, with their severity, what is used, and why it counts.
+// kinds are the protocols, with their severity, description and reason.
 var kinds = []struct{ name, severity, what, why string }{
 	{"telnet", finding.High, "Telnet", "which sends passwords in clear"},
 	{"ftp", finding.High, "FTP without TLS", "which sends passwords in clear"},

@@ -67,7 +67,7 @@ func (e *end) podName() string { return e.Namespace + "/" + e.Pod }
 
 func (e *end) workload() string { return e.Namespace + "/" + cmp.Or(e.Workload, e.Pod) }
 
-// cluster is what the dumps of a bundle show.
+// cluster is the data of a bundle's dumps.
 type cluster struct {
 	ends     map[int64]*end
 	pods     map[string][]*object // by UID and by namespace/name
@@ -187,7 +187,8 @@ func (k *cluster) cover(rows []object) {
 
 func (k *cluster) covers(namespace string) bool { return k.covered[""] || k.covered[namespace] }
 
-// changes are the times at which what the dumps show may change, for the judgement of connections.
+// changes are the times at which the state in the dumps may change, for the judgement of
+// connections.
 func (k *cluster) changes() []int64 {
 	var out []int64
 	for _, list := range k.policies {
@@ -260,8 +261,8 @@ func (k *cluster) policiesAt(at int64) []netpol.Policy {
 	return k.list
 }
 
-// age says what the dumps show about the age of policies at a time. likely is true if the specs may
-// have been others.
+// age describes the age of policies at a time, as far as the dumps show it. likely is true if the
+// specs may have been others.
 func (k *cluster) age(names []string, at int64) (text string, likely bool) {
 	var made []string
 	for _, key := range k.names {
@@ -336,7 +337,7 @@ func asMap(list []pair) map[string]string {
 	return out
 }
 
-// verdict is what the policies say about a connection.
+// verdict is the policies' verdict on a connection.
 type verdict struct {
 	refused  netpol.Answer
 	policies []string // that select the pod at the end that refuses

@@ -1,12 +1,12 @@
-// Package networkpolicy compares what the network policies of Kubernetes dumps say with what was
-// seen: connections that they refuse and that were accepted, attempts that were blocked as declared,
-// and workloads that no policy selects.
+// Package networkpolicy compares the network policies of Kubernetes dumps with the traffic:
+// connections that they refuse and that were accepted, attempts that were blocked as declared, and
+// workloads that no policy selects.
 //
-// A connection is judged at its beginning, by the policies, labels and addresses that the dumps show
-// for that time, after the service's address was translated. What depends on something that the dumps
-// do not show is reported as cannot-tell, never as a violation. Connections with a node's address at
-// one end are left out, because the API leaves them to the network plugin, and so is traffic of a pod
-// with itself, which no policy can refuse.
+// A connection is judged at its beginning, by the policies, labels and addresses that the dumps
+// show for that time, after the service's address was translated. If the verdict depends on
+// something that the dumps do not show, it is cannot-tell, never a violation. Connections with a
+// node's address at one end are left out, because the API leaves them to the network plugin, and so
+// is traffic of a pod with itself, which no policy can refuse.
 package networkpolicy
 
 import (
@@ -128,7 +128,7 @@ type claim struct {
 	notes    []string // what is known of the age of the policies, by connections
 }
 
-// result collects what was found.
+// result collects the findings.
 type result struct {
 	look     *finding.Look
 	claims   map[string]*claim

@@ -1,7 +1,8 @@
-// Package riskyfile finds files in transfer that people must look at: programs, scripts and archives that
-// crossed the network in clear, and files whose content contradicts their name or declared type.
+// Package riskyfile finds transferred files that people must review: programs, scripts and archives
+// that crossed the network in clear text, and files whose content contradicts their name or
+// declared type.
 //
-// The type is that of the content (table objects). LIMIT: what is inside an archive is not examined.
+// The type is that of the content (table objects). LIMIT: the content of archives is not examined.
 package riskyfile
 
 import (
@@ -65,7 +66,7 @@ func find(ctx context.Context, l *finding.Look) error {
 	return nil
 }
 
-// what says what a file is. other is its type and side.
+// what describes a file. other is its type and side.
 func what(kind, other string) string {
 	other, side, _ := strings.Cut(other, " ")
 	direction := "downloaded"

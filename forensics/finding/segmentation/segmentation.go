@@ -1,10 +1,9 @@
-// Package segmentation finds connections between namespaces, and from outside into a namespace, that
-// the allow-list does not have.
+// Package segmentation finds connections between namespaces, and from outside into a namespace,
+// that are not in the allow-list.
 //
-// Without pairs of namespaces in the list nothing is reported. Package networkpolicy compares with the
-// declared network policies. Connections that were refused or not answered show that
-// something blocks them, and are info. Ends without a namespace, such as nodes that probe pods, are
-// ignored.
+// Without pairs of namespaces in the list nothing is reported. Package networkpolicy compares with
+// the declared network policies. Connections that were refused or not answered show that something
+// blocks them, and are info. Ends without a namespace, such as nodes that probe pods, are ignored.
 package segmentation
 
 import (

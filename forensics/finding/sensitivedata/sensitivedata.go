@@ -107,7 +107,7 @@ func severe(kind string) string {
 	return finding.High
 }
 
-// sealedLast orders what was sent in clear before what was encrypted.
+// sealedLast orders values sent in clear text before encrypted ones.
 func sealedLast(a, b group) int {
 	switch {
 	case a.sealed == b.sealed:

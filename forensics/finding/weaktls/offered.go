@@ -15,8 +15,9 @@ func Offered() finding.Analyzer {
 		Doc: "Clients whose hello offers SSL, TLS 1.0 or 1.1, or suites with NULL, anonymous, export, RC4, DES or 3DES, whatever the server chose. SHA-1 and MD5 signatures (RFC 9155) are counted in a note.", Find: findOffered}
 }
 
-// offer is the SQL for what a hello offers, as texts with a prefix: v for versions, s for suites, g
-// for signature schemes. Without the extension supported_versions only the highest version is known.
+// offer is the SQL for the offers of a hello, as texts with a prefix: v for versions, s for suites,
+// g for signature schemes. Without the extension supported_versions only the highest version is
+// known.
 const offer = `list_transform(coalesce(offered_versions, [CASE client_version WHEN 768 THEN 'SSL 3.0' WHEN 769 THEN 'TLS 1.0' WHEN 770 THEN 'TLS 1.1' WHEN 65279 THEN 'DTLS 1.0' ELSE '' END]), x -> 'v' || x)
 	|| list_transform(tls_cipher_suites, x -> 's' || x) || list_transform(coalesce(tls_signature_algorithms, []), x -> 'g' || x)`
 

@@ -1,9 +1,9 @@
-// Package weaktls finds TLS connections with weak protection, by the data in profiles.yaml: SSL, TLS
-// 1.0 and 1.1, and suites without encryption, authentication or forward secrecy, with RC4, DES, 3DES
-// or export keys.
+// Package weaktls finds TLS connections with weak protection, by the data in profiles.yaml: SSL,
+// TLS 1.0 and 1.1, and suites without encryption, authentication or forward secrecy, with RC4, DES,
+// 3DES or export keys.
 //
-// What the server chose (weak-tls) and what a client offered (weak-tls-offered) are different
-// findings. A finding names the published profiles that the handshake breaks.
+// The server's choice (weak-tls) and a client's offer (weak-tls-offered) are different findings. A
+// finding names the published profiles that the handshake breaks.
 package weaktls
 
 import (

@@ -1,7 +1,7 @@
 // Package copies finds the calls that are in several bundles of a case.
 //
-// The rows of a call have equal content, fitting ends and near times; the most complete one represents
-// the others. What it finds does not depend on the order of the bundles.
+// The rows of a call have equal content, compatible ends and close times; the most complete one
+// represents the others. The result does not depend on the order of the bundles.
 package copies
 
 import (
@@ -42,7 +42,7 @@ type Row struct {
 	No     int64
 }
 
-// Case is what is searched.
+// Case is the case that is searched.
 type Case struct {
 	// Query reads the rows of SQL; the row that each gets is reused.
 	Query    func(ctx context.Context, sql string, each func(row []any) error) error
@@ -266,8 +266,8 @@ func (s *sighting) before(o *sighting) int {
 	return cmp.Or(cmp.Compare(s.ts, o.ts), cmp.Compare(s.rank, o.rank), cmp.Compare(s.No, o.No))
 }
 
-// SQL conditions for rows of two bundles, the second of which may have a part of what the first has: with
-// the same ends, or with the client of one as the server of the other.
+// SQL conditions for rows of two bundles, the second of which may have a part of the first's call:
+// with the same ends, or with the client of one as the server of the other.
 const (
 	sameEnds    = `a.bundle <> b.bundle AND a.protocol = b.protocol AND a.src_ip = b.src_ip AND a.src_port = b.src_port AND a.dst_ip = b.dst_ip AND a.dst_port = b.dst_port AND a.stream_id IS NOT DISTINCT FROM b.stream_id`
 	swappedEnds = `a.bundle <> b.bundle AND a.protocol = b.protocol AND a.src_ip = b.dst_ip AND a.src_port = b.dst_port AND a.dst_ip = b.src_ip AND a.dst_port = b.src_port AND a.stream_id IS NOT DISTINCT FROM b.stream_id`

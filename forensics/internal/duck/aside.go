@@ -18,10 +18,10 @@ type aside struct {
 	end    sync.Once
 }
 
-// Aside is the same database over one connection of the same kind, which may keep answers
-// in memory: see Keep. It is for one goroutine, reads one answer at a time and must be
-// ended. Where too many are open it waits for one to end. What it kept is lost if its
-// worker crashes, whatever caused it, and all later queries fail.
+// Aside is the same database over one connection of the same kind, which may keep answers in
+// memory: see Keep. It is for one goroutine, reads one answer at a time and must be ended. Where
+// too many are open it waits for one to end. What it kept is lost if its worker crashes, regardless
+// of the cause, and all later queries fail.
 func (d *DB) Aside(ctx context.Context) (*DB, error) {
 	if d.ready != nil { // the worker gets its settings before the connection
 		if err := d.ready(ctx); err != nil {
@@ -43,7 +43,7 @@ func (d *DB) Aside(ctx context.Context) (*DB, error) {
 	return &DB{database: d.database, kind: d.kind, aside: a}, nil
 }
 
-// take waits until nobody reads from the connection.
+// take waits until the connection is free.
 func (a *aside) take(ctx context.Context) error {
 	select {
 	case _, open := <-a.turn:
@@ -74,7 +74,7 @@ func (d *DB) Keep(ctx context.Context, name, sql string, args ...any) error {
 	return errors.Join(rows.Err(), rows.Close())
 }
 
-// End closes a connection that Aside opened; what it kept is gone.
+// End closes a connection that Aside opened, with its temporary tables.
 func (d *DB) End() {
 	a := d.aside
 	if a == nil {

@@ -63,7 +63,7 @@ type DB struct {
 	ready func(context.Context) error // is called before each query; may be nil
 }
 
-// database is what all kinds of connections share.
+// database is the state that all kinds of connections share.
 type database struct {
 	o     Options
 	pool  *pool
@@ -148,8 +148,8 @@ func (d *DB) Before(ready func(context.Context) error) *DB {
 	return &one
 }
 
-// Mask sets, once, what redact.Function masks in all later queries; until then queries that need it
-// fail. The policy is YAML; the values are secret everywhere.
+// Mask sets, once, the masks of redact.Function for all later queries; until then queries that need
+// it fail. The policy is YAML; the values are secret everywhere.
 func (d *DB) Mask(policy []byte, values []string) {
 	d.pool.setMasks(&wire.Masks{Policy: string(policy), Values: values})
 }

@@ -95,7 +95,7 @@ func explain(ctx context.Context, sql string, err error) error {
 	return errors.New("SQL: " + f.Msg)
 }
 
-// tooLarge matches what DuckDB says about lists and texts above its own limits.
+// tooLarge matches DuckDB's errors about lists and texts above its own limits.
 var tooLarge = regexp.MustCompile(`(?i)larger than 2\^|exceeds (the )?(maximum|48-bit)|maximum (allowed|supported|combined|total) |too (large|long) (for|to be)`)
 
 // said converts a message of DuckDB to an error.

@@ -259,8 +259,8 @@ var (
 	references     = []string{"SUBQUERY", "JOIN", "EXPRESSION_LIST", "EMPTY", "PIVOT", "CTE", "COLUMN_DATA"}
 	tableFunctions = []string{"range", "generate_series", "unnest", "json_each", "json_tree", "repeat", "repeat_row"}
 
-	// Functions that read the configuration or a view's text, write somewhere, wait, take
-	// arguments that only the optimizer may give, or confirm what is masked.
+	// Functions that read the configuration or a view's text, write somewhere, wait, take arguments
+	// that only the optimizer may pass, or confirm masked values.
 	badFunctions = []string{
 		"current_setting", "current_query", "getenv", "nextval", "currval", "setseed", "sleep_ms", "stats", "write_log", "json_serialize_plan",
 		"json_execute_serialized_sql", "query", "query_table", "which_secret", "finalize", "combine", "pg_get_viewdef", "pg_get_constraintdef",

@@ -35,7 +35,7 @@ type Guard struct {
 	ended chan struct{} // closed when the last pool is closed
 }
 
-// NewGuard makes a guard for databases whose workers may hold ceiling bytes together.
+// NewGuard makes a guard for databases whose workers together may use ceiling bytes.
 func NewGuard(ceiling int64) *Guard { return &Guard{ceiling: ceiling} }
 
 // add begins to watch a pool.

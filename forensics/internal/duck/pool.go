@@ -15,15 +15,14 @@ const (
 	maxAlone = 2
 	// maxWorkers leaves one for all other questions.
 	maxWorkers = maxAlone + 1
-	// idleTime is how long a worker stays that nobody uses, beside the first.
+	// idleTime is how long an unused worker stays, except for the first.
 	idleTime = time.Minute
 )
 
 var errClosed = errors.New("the database is closed")
 
-// pool is the workers of a database. Questions of the program share one. A question that is
-// alone has one for itself as long as it runs, so that what it does to the process harms
-// nobody else.
+// pool is the workers of a database. Questions of the program share one. A question that is alone
+// has its own while it runs, so that it cannot harm other questions.
 type pool struct {
 	o Options
 
@@ -202,7 +201,7 @@ func (p *pool) wear(w *process, err error) {
 	w.spent = true
 }
 
-// shrink ends workers beside the first that nobody has used for a while.
+// shrink ends workers except the first that were not used for a while.
 func (p *pool) shrink() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -249,7 +248,7 @@ func (p *pool) setMasks(m *wire.Masks) {
 	p.masks = m.Append(nil)
 }
 
-// close ends the workers that nobody uses; the others end when they are given back.
+// close ends the unused workers; the others end when they are returned.
 func (p *pool) close() error {
 	p.mu.Lock()
 	if p.closed {

@@ -1,7 +1,7 @@
-// Package ends merges what several bundles know about one end of a call: rows of table endpoints.
+// Package ends merges the rows of table endpoints that several bundles have for one end of a call.
 //
-// The best known row is the basis. Others add what it lacks, if they describe the same object or process. Rows
-// that cannot both be right are reported, never silently decided.
+// The best known row is the basis. Others fill its empty fields, if they describe the same object
+// or process. Rows that contradict each other are reported.
 package ends
 
 import (

@@ -50,7 +50,7 @@ type refused string
 
 func (e refused) Error() string { return string(e) }
 
-// said is an error message of DuckDB.
+// said matches an error message of DuckDB.
 type said string
 
 func (e said) Error() string { return string(e) }

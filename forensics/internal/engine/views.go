@@ -20,7 +20,7 @@ type session struct {
 	made map[string]bool
 }
 
-// kindOf is what connections of one kind have in common.
+// kindOf is the state that connections of one kind share.
 type kindOf struct {
 	views map[string]string // statements that make them, by name
 	free  []*session

@@ -1,5 +1,5 @@
-// Package follow puts the bytes of a flow in order: those of TCP by sequence numbers, with gaps where the
-// capture lacks bytes, those of datagrams as they came.
+// Package follow puts the bytes of a flow in order: those of TCP by sequence numbers, with gaps for
+// missing bytes, and those of datagrams in the order of the capture.
 package follow
 
 import (

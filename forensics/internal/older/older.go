@@ -45,7 +45,7 @@ const Endpoint = `CASE WHEN path IS NOT NULL THEN coalesce(method || ' ', '') ||
 	regexp_matches(x, '^[0-9]+$|[0-9]{3}|@|[-_][0-9]+$|^([a-uw-zA-UW-Z]|[A-Za-z]{2})[0-9]+$|^[0-9a-fA-F-]{16,}$') THEN '{id}' ELSE x END), '/')
 	ELSE coalesce(method, protocol) END`
 
-// Who is the SQL for the column who of endpoints.
+// Who is the SQL for column who of endpoints.
 const Who = `(CASE WHEN namespace IS NULL THEN '' ELSE namespace || '/' END ||
 	CASE WHEN external AND service IS NULL THEN coalesce(dns_name, hostname, name) ELSE coalesce(service, workload, pod, name, ip) END)`
 

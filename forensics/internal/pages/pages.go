@@ -1,8 +1,8 @@
-// Package pages continues an answer whose order nothing but its own text determines, such as a
+// Package pages continues an answer whose order is determined only by its own text, such as a
 // user's SQL, so that its pages have each row exactly once.
 //
 // A Trail is a digest of the rows before a page. A later run continues an earlier one only if its
-// rows have the same trail there; then the pages before and the rest of that run are one complete
+// rows have the same trail there; then the earlier pages and the rest of that run are one complete
 // answer. A Store keeps the rows that were read ahead, so that most pages need no second run.
 package pages
 
@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	// Ahead is how many bytes of rows are read beyond a page: what a worker computed anyway.
+	// Ahead is how many bytes of rows are read beyond a page; a worker has computed them anyway.
 	Ahead = 1 << 20
 	// maxKept is the size of a Store in bytes.
 	maxKept = 16 << 20

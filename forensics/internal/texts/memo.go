@@ -15,7 +15,7 @@ type memo struct {
 	known bool
 }
 
-// NewMemo makes a Memo of at most the given number of bytes.
+// NewMemo makes a Memo of at most that many bytes.
 func NewMemo(bytes int) *Memo {
 	const slot = 32 // bytes
 	n := 1

@@ -27,7 +27,7 @@ func MarkVerified(dir string) {
 	forget(filepath.Dir(path), now, maxVerified)
 }
 
-// The bounds of what is remembered: the age of a verification, and how many there are.
+// The bounds of the record: the age of a verification, and the number of them.
 const (
 	verifiedAge = 365 * 24 * time.Hour
 	maxVerified = 10_000

@@ -9,7 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 )
 
-// Distinct refuses a bundle that is given twice, because its calls would be counted twice.
+// Distinct refuses a bundle that is named twice, because its calls would be counted twice.
 func Distinct(paths []string) error {
 	var seen []os.FileInfo
 	for i, p := range paths {

@@ -1,6 +1,6 @@
-// Package command contains what pcapsule and pcapsule-recorder share: help, version,
-// completion, the check of arguments, and the error for a first word that is neither a
-// command nor a filter.
+// Package command contains the common parts of pcapsule and pcapsule-recorder: help, version,
+// completion, the check of arguments, and the error for a first word that is neither a command nor
+// a filter.
 package command
 
 import (
@@ -113,7 +113,7 @@ func Version(program string, schema int) *cobra.Command {
 	return c
 }
 
-// Completion prints completion scripts. completes lists what they complete, for the help.
+// Completion prints completion scripts. completes lists the completed values, for the help.
 func Completion(program, completes string) *cobra.Command {
 	shells := []string{"bash", "zsh", "fish", "powershell"}
 	return &cobra.Command{

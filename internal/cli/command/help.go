@@ -80,7 +80,7 @@ func helpText(c *cobra.Command, width int) string {
 // flagLine matches a line of pflag: the flag with its type, then its description.
 var flagLine = regexp.MustCompile(`^( +(?:-\w, )?--\S+(?: \S+)?) {3,}(\S.*)$`)
 
-// Types and defaults that pflag prints and that say nothing to a reader.
+// Types and defaults that pflag prints and that mean nothing to a reader.
 var (
 	typeOfGo  = regexp.MustCompile(` (stringArray|strings|uint32|uint|string\[="[^"]*"\])$`)
 	noDefault = regexp.MustCompile(` \(default (-1|0s|"0")\)$`)

@@ -6,7 +6,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 )
 
-// ParseTime reads the time of a flag in ns since 1970 UTC; 0 if it is not given.
+// ParseTime reads the time of a flag in ns since 1970 UTC; 0 if it is not set.
 func ParseTime(flag, s string) (int64, error) {
 	if s == "" {
 		return 0, nil

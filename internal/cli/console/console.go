@@ -127,8 +127,8 @@ func Terminal(w any) bool {
 // LeastWidth is how many columns a text takes on any screen.
 const LeastWidth = 40
 
-// Screen is how many columns a text on w may take: those of the terminal, or what COLUMNS says. It is
-// 0 without either.
+// Screen is how many columns a text on w may take: those of the terminal, or of COLUMNS. It is 0
+// without either.
 func Screen(w any) int {
 	n := Columns(w)
 	if n == 0 {

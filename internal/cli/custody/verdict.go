@@ -13,8 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// Verdicts lists what verification found out about the files, the custody log and the seals of a
-// bundle.
+// Verdicts lists the results of verification: the files, the custody log and the seals of a bundle.
 func Verdicts(ctx context.Context, r *bundle.Report, trust seal.Trust) (list []seal.Verdict) {
 	problem := map[string]*bundle.Problem{}
 	for i := range r.Problems {

@@ -21,9 +21,9 @@ type flags struct {
 	layouts    string
 }
 
-// Command is doctor for a program. layouts returns the folder where that program keeps the
-// layouts of TLS libraries, "" if it has none; it is called only if needed. questions checks
-// what confines the worker process of questions; nil if the program answers none.
+// Command is doctor for a program. layouts returns the folder where that program keeps the layouts
+// of TLS libraries, "" if it has none; it is called only if needed. questions checks the
+// confinement of the worker process; nil if the program answers no questions.
 func Command(program string, layouts func() string, questions func() []recorder.Check) *cobra.Command {
 	var f flags
 	c := &cobra.Command{
@@ -71,7 +71,7 @@ recordings learned.`,
 	return c
 }
 
-// report is what doctor --json prints.
+// report is the output of doctor --json.
 type report struct {
 	Works    bool             `json:"works"`
 	Degraded int              `json:"degraded"` // partial checks

@@ -13,7 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/keys"
 )
 
-// tlsReport is what doctor --keys --json prints.
+// tlsReport is the output of doctor --keys --json.
 type tlsReport struct {
 	Processes []keys.Ability    `json:"processes"`
 	Folder    string            `json:"layouts_folder,omitempty"`

@@ -9,7 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 )
 
-// row is one check for people: a mark, a name, the finding, and what to change.
+// row is one check for people: a mark, a name, the finding, and the remedy.
 type row struct{ mark, name, detail, change string }
 
 // Limits of the layout.

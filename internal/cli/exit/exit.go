@@ -42,7 +42,7 @@ func (e *Error) Error() string { return e.Err.Error() }
 // Unwrap returns the error without its code.
 func (e *Error) Unwrap() error { return e.Err }
 
-// ErrReported is the error of another program that was run and has printed what is wrong.
+// ErrReported is the error of another program that was run and has printed its error.
 var ErrReported = errors.New("reported by the other program")
 
 // OfProgram is the error of another program of ours that ended with err: it keeps the exit code.
@@ -54,7 +54,7 @@ func OfProgram(err error) error {
 	return err
 }
 
-// With gives err a code and a hint.
+// With adds a code and a hint to err.
 func With(err error, code int, hint string) error { return &Error{err, code, hint} }
 
 // Usagef returns an error of the command line. The program adds a hint that names --help.

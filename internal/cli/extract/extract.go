@@ -1,8 +1,8 @@
-// Package extract writes files that strangers named into a new folder.
+// Package extract writes files with untrusted names into a new folder.
 //
-// Nothing is written outside the folder, whatever the names say; no file is executable, and none
-// replaces another. The folder has a manifest with the name, the hash and the call of every file, also of
-// those that were not written. Limits bound the number of files and their size.
+// Nothing is written outside the folder, regardless of the names; no file is executable, and none
+// replaces another. The folder has a manifest with the name, the hash and the call of every file,
+// including those that were not written. Limits bound the number of files and their size.
 package extract
 
 import (
@@ -47,7 +47,7 @@ type Entry struct {
 	Skipped  string `json:"skipped,omitempty"` // why it was not written: max_size, most, too_large, not_found, damaged
 }
 
-// Limits bound what a Writer writes.
+// Limits bound the output of a Writer.
 type Limits struct {
 	Bytes int64
 	Files int
@@ -157,7 +157,7 @@ func write(out io.Writer, size int64, transfer string, r io.Reader) (hash string
 	return hex.EncodeToString(sum.Sum(nil)), err
 }
 
-// errLonger reports that there are more bytes than the table says.
+// errLonger reports that there are more bytes than in the table.
 var errLonger = errors.New("the file is longer than its row says")
 
 type limited struct {

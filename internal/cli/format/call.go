@@ -252,7 +252,7 @@ func writeIndented(w io.Writer, s string) {
 	}
 }
 
-// Conversation prints what both sides of a connection sent, or with raw only the bytes.
+// Conversation prints the data of both sides of a connection, or with raw only the bytes.
 func Conversation(s *console.Streams, conn *forensics.Stream, raw bool) error {
 	for _, p := range conn.Pieces {
 		if raw {

@@ -43,7 +43,7 @@ func (w *curl) Call(x *forensics.Exchange) error {
 }
 
 // curlRequest is the command up to the headers. It sends the request to the original server
-// address, whatever its name resolves to today, and with the original URL: curl expands
+// address, regardless of what its name resolves to today, and with the original URL: curl expands
 // nothing in it and resolves no dots.
 func curlRequest(h httpCall) []string {
 	parts := []string{"curl", "--globoff", "--path-as-is"}

@@ -1,8 +1,8 @@
-// Package format writes rows and calls in the formats that query, sql and show offer: tables
-// and JSON, CSV, Parquet, HAR and curl.
+// Package format writes rows and calls in the formats that query, sql and show offer: tables and
+// JSON, CSV, Parquet, HAR and curl.
 //
-// Output for people is printable and fits the screen; the other formats are exact and need
-// nothing from this program to be read. A writer that fails has written a part of the output.
+// Output for people is printable and fits the screen; the other formats are exact and can be read
+// without this program. A writer that fails has written a part of the output.
 package format
 
 import (

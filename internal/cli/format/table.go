@@ -220,7 +220,7 @@ func (t *table) excess(shown, width []int, screen int) int {
 	return n
 }
 
-// summary is the column that says most about a call.
+// summary is the most informative column of a call.
 const summary = "summary"
 
 // firstToDrop is the position in shown of the column to drop first: one whose content is

@@ -1,7 +1,7 @@
-// Package kubectl has the command kubectl, which is also the plugin kubectl-pcapsule: it makes snapshots
-// of a cluster, gets them, and asks questions about them. It runs the program kubectl, so it reaches the
-// cluster, logs in and has rights as that does; it needs no rights beside those of a person who may have
-// snapshots.
+// Package kubectl is the command kubectl, which is also the plugin kubectl-pcapsule: it makes
+// snapshots of a cluster, fetches them, and asks questions about them. It runs the program kubectl,
+// so it uses that program's connection, login and rights, and needs no others than those of a
+// person who may have snapshots.
 package kubectl
 
 import (

@@ -18,7 +18,8 @@ import (
 // resource is the name of the custom resource for kubectl.
 const resource = "snapshots.pcapsule.dev"
 
-// snapshot is what this command reads of the resource; package hub/resource has all of it.
+// snapshot has the fields of the resource that this command reads; package hub/resource has all of
+// them.
 type snapshot struct {
 	Metadata struct {
 		Name string `json:"name"`

@@ -1,5 +1,6 @@
-// Package lakecmd declares those commands of pcapsule lake that the program pcapsule-lake runs. Both programs
-// have them: pcapsule-lake to run them, and pcapsule for help and completion, also without that program.
+// Package lakecmd declares the commands of pcapsule lake that the program pcapsule-lake runs.
+// pcapsule-lake runs them; pcapsule uses the declarations for help and completion, also without
+// that program.
 package lakecmd
 
 import (

@@ -1,5 +1,6 @@
-// Package policyflag defines the flags of pcapsule record and pcapsule-recorder that choose
-// whose packets are recorded, which are never recorded, and how long they are kept.
+// Package policyflag defines the flags of pcapsule record and pcapsule-recorder that choose the
+// owners whose packets are recorded, the packets that are never recorded, and how long they are
+// kept.
 package policyflag
 
 import (

@@ -27,7 +27,7 @@ func (p program) ls() *cobra.Command {
 	return c
 }
 
-// list is what ring ls --json prints.
+// list is the output of ring ls --json.
 type list struct {
 	Ring     string      `json:"ring"`
 	Node     string      `json:"node"`

@@ -55,7 +55,7 @@ also work while the recorder writes.`,
 	return c
 }
 
-// Error gives the error of a ring its exit code.
+// Error adds the exit code to the error of a ring.
 func Error(err error) error {
 	var coded *exit.Error
 	switch {

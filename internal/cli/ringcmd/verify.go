@@ -80,7 +80,7 @@ func publicKeys(files []string) (list []ed25519.PublicKey, err error) {
 	return list, nil
 }
 
-// verified is what ring verify --json prints.
+// verified is the output of ring verify --json.
 type verified struct {
 	OK bool `json:"ok"`
 	*ring.Report

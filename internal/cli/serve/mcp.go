@@ -30,7 +30,7 @@ import (
 	"github.com/pcapsule/pcapsule/mcp/tools"
 )
 
-// Options are what the commands take from the rest of the program.
+// Options are the parts of the rest of the program that the commands use.
 type Options struct {
 	*console.Streams
 	Questions []ask.Question
@@ -49,7 +49,7 @@ type Options struct {
 	Copies func(folder string, live Live, warn func(format string, args ...any)) (s store.Live, open forensics.Opener, end func(), err error)
 }
 
-// Live says what db live keeps: calls of the time Keep, at most MaxKeep, in files of at most Bytes.
+// Live limits db live: calls of the time Keep, at most MaxKeep, in files of at most Bytes.
 type Live struct {
 	Keep, MaxKeep time.Duration
 	Bytes         int64

@@ -11,7 +11,8 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 )
 
-// minHeap is what dissection needs, in bytes. Below it, the collector would run constantly.
+// minHeap is the heap that dissection needs, in bytes. Below it, the collector would run
+// constantly.
 const minHeap = 64 << 20
 
 // minMemory is the smallest value of --memory.

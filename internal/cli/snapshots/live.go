@@ -12,7 +12,7 @@ import (
 // catchUp is how long a question about live waits for a run that has just begun.
 const catchUp = 10 * time.Second
 
-// Live is a run that follows a ring. A view is of the last time, or of what is newer than a cut.
+// Live is a run that follows a ring. A view covers the last time, or the rows after a cut.
 type Live interface {
 	Last() bundle.LiveCut
 	Wait(ctx context.Context, after int64) (bundle.LiveCut, error)

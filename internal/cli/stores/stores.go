@@ -1,4 +1,4 @@
-// Package stores has the command store, and opens bundles in stores for other commands.
+// Package stores is the command store, and opens bundles in stores for other commands.
 package stores
 
 import (

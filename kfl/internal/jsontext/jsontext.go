@@ -1,8 +1,8 @@
-// Package jsontext reads values in JSON texts without decoding the whole, as DuckDB reads them:
-// RFC 8259, plus a trailing comma and the literals NaN and Infinity. If a key repeats, its first value
+// Package jsontext reads values in JSON texts without decoding the whole, as DuckDB reads them: RFC
+// 8259, plus a trailing comma and the literals NaN and Infinity. If a key repeats, its first value
 // counts.
 //
-// Except for Valid, its functions want one valid value without white space around it.
+// Except for Valid, its functions require one valid value without white space around it.
 package jsontext
 
 import (

@@ -1,7 +1,7 @@
 // Package xmltree reads XML 1.0 into a tree of names and texts, for filters on bodies.
 //
 // It accepts only well-formed documents within its limits, and refuses document types, so that no
-// document can define entities of its own.
+// document can define entities.
 package xmltree
 
 import (

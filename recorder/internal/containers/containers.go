@@ -20,7 +20,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// Limits on what is kept. Beyond a limit, the oldest is removed first.
+// Limits on memory. Beyond a limit, the oldest entry is removed first.
 const (
 	maxKnown   = 16384 // containers
 	maxQueue   = 4096  // waiting to be looked up
@@ -76,7 +76,7 @@ type retry struct {
 	at time.Time
 }
 
-// facts are what a runtime knows of a container.
+// facts are a runtime's data of a container.
 type facts struct {
 	runtime        string // docker, containerd, cri-o, podman, nerdctl
 	name, image    string
@@ -106,8 +106,8 @@ func New(o Options) *Source {
 	return &Source{o: o, finders: finders(&o), wake: make(chan struct{}, 1), known: map[string]*entry{}, reported: map[string]bool{}, by: map[string]int{}}
 }
 
-// Find returns what is known of a control group: immediately if its path has a name, or if
-// its container was found before.
+// Find returns the known names of a control group: immediately if its path has a name, or if its
+// container was found before.
 func (s *Source) Find(k workload.Key) (workload.InterfaceComment, bool) {
 	if k.Cgroup == "" && k.Container == "" {
 		return workload.InterfaceComment{}, false

@@ -1,6 +1,6 @@
 // Package enroll gets a recorder its certificate from the cluster: it makes a key, which stays in
-// memory, requests a certificate from the signer pcapsule.dev/recorder, and does so again when two
-// thirds of its time have passed. Without an API or a signer it keeps what it has and goes on
+// memory, requests a certificate from the signer pcapsule.dev/recorder, and renews it after two
+// thirds of its lifetime. Without an API or a signer it keeps the current certificate and continues
 // trying.
 package enroll
 

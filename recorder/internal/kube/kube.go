@@ -1,10 +1,10 @@
 // Package kube identifies the workloads of one node through its Kubernetes API.
 //
-// It watches this node's pods, the services and endpoints that they may exchange packets with,
-// and their events. It keeps what lookups need, for as long as packets of ended workloads may
-// still arrive. A lookup never waits for a server. It has fixed limits, and continues with what
-// it knew if the API is unavailable, and states since when. It reads no secrets, environments or
-// arguments, and only the two annotations that it names.
+// It watches this node's pods, the services and endpoints with which they may exchange packets, and
+// their events. It keeps the data of ended workloads as long as packets of them may still arrive. A
+// lookup never waits for a server. It has fixed limits. If the API is unavailable, it continues
+// with the last data and states since when. It reads no secrets, environments or arguments, and
+// only the two annotations that it names.
 package kube
 
 import (
@@ -29,7 +29,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
-// Limits on what is kept. Objects beyond a limit are counted in State.Limited.
+// Limits on memory. Objects beyond a limit are counted in State.Limited.
 const (
 	maxPods       = 20_000  // of this node, including ended ones
 	maxPeers      = 50_000  // addresses behind services, including ended ones
@@ -103,7 +103,7 @@ type Change = workload.Change
 
 type name struct{ namespace, name string }
 
-// New returns a Source, which knows nothing before Run.
+// New returns a Source, which is empty before Run.
 func New(api API, o Options) *Source {
 	if o.Keep <= 0 {
 		o.Keep = 10 * time.Minute

@@ -61,8 +61,8 @@ func (s *Source) podEvent(e *entry, at int64, reason, kind, message string) work
 	}
 }
 
-// lifecycle reports what is new in a pod's status. Reasons and messages are the same as those
-// that workload.Index reads from a dump, so that one event is one row.
+// lifecycle reports the changes of a pod's status. Reasons and messages are the same as those that
+// workload.Index reads from a dump, so that one event is one row.
 func (s *Source) lifecycle(e *entry, p *corev1.Pod, old, now *status) {
 	report := func(at int64, reason, kind, format string, args ...any) {
 		if at <= 0 {

@@ -124,7 +124,7 @@ func (c *Clock) UTC(monotonic uint64) int64 { return int64(monotonic) + c.Distan
 // utcBoot converts a time that includes suspended time.
 func (c *Clock) utcBoot(boot uint64) int64 { return int64(boot) - c.booted + c.Distance }
 
-// Host is what a section header states of the machine.
+// Host has the fields of the machine in a section header.
 type Host struct {
 	Node, BootID, Kernel, Hardware string
 }

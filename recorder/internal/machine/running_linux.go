@@ -14,13 +14,13 @@ import (
 const firstPIDNamespace = "pid:[4026531836]"
 
 // InFirstPIDs reports whether this process has the numbers of processes that the kernel's programs
-// report. It says yes if that cannot be found out.
+// report. It returns true if that is unknown.
 func InFirstPIDs() bool {
 	ns, err := os.Readlink("/proc/self/ns/pid")
 	return err != nil || ns == firstPIDNamespace
 }
 
-// Running is what /proc says of a process now.
+// Running is the state of a process in /proc now.
 type Running struct {
 	PID, Parent uint32
 	Ticks       uint64 // its start since boot, in units of 1/100 s
@@ -33,7 +33,7 @@ func Path(pid uint32, name string) string {
 	return "/proc/" + strconv.FormatUint(uint64(pid), 10) + "/" + name
 }
 
-// Look reads what /proc says of a process. It returns false if the process is not there.
+// Look reads the state of a process from /proc. It returns false if there is no such process.
 func Look(pid uint32) (r Running, ok bool) {
 	stat, err := os.ReadFile(Path(pid, "stat"))
 	if err != nil {

@@ -83,8 +83,8 @@ func New(fd int, size uint32) (*Reader, error) {
 	return r, nil
 }
 
-// Resume goes on where a reader of another process ended: everything before a position was
-// dealt with, which were so many records.
+// Resume continues where a reader of another process ended: all records before a position were
+// handled, and their number is known.
 func (r *Reader) Resume(position, records uint64) {
 	if position > r.scan {
 		r.consumed.Store(position)
@@ -93,13 +93,13 @@ func (r *Reader) Resume(position, records uint64) {
 	r.inFlight.records = records
 }
 
-// Close unmaps the ring buffer; records given out before are gone then.
+// Close unmaps the ring buffer; records returned before become invalid.
 func (r *Reader) Close() error {
 	return errors.Join(unix.Close(r.epoll), unix.Munmap(r.consumer), unix.Munmap(r.producer))
 }
 
-// Wait returns when the kernel wakes the reader, or after the time. It does not return
-// because there are records: they may be waiting for their turn.
+// Wait returns when the kernel wakes the reader, or after the time. It does not return because
+// there are records: they may still be delayed.
 func (r *Reader) Wait(d time.Duration) error {
 	var events [1]unix.EpollEvent
 	if _, err := unix.EpollWait(r.epoll, events[:], int(d.Milliseconds())); err != nil && err != unix.EINTR {
@@ -167,7 +167,7 @@ func (r *Reader) Next(limit uint64) (body []byte, seq uint64, ok bool) {
 // End is where a record ends in the ring buffer, which counts on and on.
 func (r *Reader) End(seq uint64) uint64 { return r.inFlight.at(seq).end }
 
-// Done gives a record back; its bytes must not be used any more.
+// Done releases a record; its bytes must not be used afterwards.
 func (r *Reader) Done(seq uint64) { r.inFlight.done(seq) }
 
 // Release lets the kernel overwrite released records. Call it once for many records.

@@ -1,8 +1,8 @@
 //go:build linux
 
-// Package plaintext writes what processes pass to TLS libraries and receive from them as a
-// capture of upper PDUs, docs/format/plaintext.md. A piece whose connection has unknown ends
-// waits for a moment, because a later piece may reveal them.
+// Package plaintext writes the data that processes pass to TLS libraries and receive from them as a
+// capture of upper PDUs, docs/format/plaintext.md. A piece whose connection has unknown ends waits
+// for a moment, because a later piece may reveal them.
 package plaintext
 
 import (
@@ -275,7 +275,7 @@ func (p *Writer) speaker(x *keys.Plain) (ring.InterfaceID, error) {
 	return id, nil
 }
 
-// identify returns what is known of a process, in the same form as for packets.
+// identify returns the known fields of a process, in the same form as for packets.
 func (p *Writer) identify(x *keys.Plain) workload.InterfaceComment {
 	container, pod := workload.ParseCgroup(x.Cgroup)
 	var c workload.InterfaceComment

@@ -1,5 +1,5 @@
-// Package disk has what bundles need of a file system and what each operating system does in its own
-// way: renaming without replacing, locks, and what a file takes on disk.
+// Package disk contains the file system operations of bundles that differ between operating
+// systems: renaming without replacing, locks, and the space that a file uses on disk.
 package disk
 
 import (

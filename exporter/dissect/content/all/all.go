@@ -19,8 +19,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// Columns are what the content of an exchange shows. A row embeds a pointer to them, because few
-// rows have any.
+// Columns are the columns from the content of an exchange. A row embeds a pointer to them, because
+// few rows have any.
 type Columns struct {
 	sse.Stream
 	graphql.Operation

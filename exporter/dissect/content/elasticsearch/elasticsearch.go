@@ -20,7 +20,7 @@ var Protocol = content.Protocol{
 	Inside:   []string{"http"},
 }
 
-// Action is what was done to which index.
+// Action is the operation and its index.
 type Action struct {
 	Operation table.Opt[string] `col:"elasticsearch_operation" enc:"dict" doc:"operation: index, get, delete, search, bulk, or the API of the path without its underscore, such as cluster/health or, of an index itself, indices/create. Not null in every call of Elasticsearch or OpenSearch"`
 	Index     table.Opt[string] `col:"elasticsearch_index" enc:"dict" doc:"index, or several with commas, as the path has them"`

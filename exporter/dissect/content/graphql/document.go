@@ -187,7 +187,7 @@ func (s *scanner) definition() (o operation, fragment, ok bool) {
 	return o, fragment, s.selection(&o)
 }
 
-// group skips what is between brackets, up to the token after them.
+// group skips the tokens between brackets, up to the token after them.
 func (s *scanner) group() {
 	depth := 0
 	for ; s.token != ""; s.next() {

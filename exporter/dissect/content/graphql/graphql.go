@@ -1,8 +1,8 @@
 // Package graphql reads GraphQL operations: over HTTP (GET and POST, batches, persisted queries,
 // uploads, event streams) and over WebSocket (graphql-transport-ws, graphql-ws).
 //
-// It shows what was asked, by name: the operation and its top-level fields, never variables or
-// values of arguments. Errors in an answer with status 200 make the call fail.
+// It shows the operation and the names of its top-level fields, never variables or values of
+// arguments. Errors in an answer with status 200 make the call fail.
 package graphql
 
 import (
@@ -24,7 +24,7 @@ var Protocol = content.Protocol{
 	Inside:   []string{"http", "ws"},
 }
 
-// Operation is what was asked, and its errors.
+// Operation is the requested operation, and its errors.
 type Operation struct {
 	Type      table.Opt[string] `col:"graphql_type" enc:"dict" doc:"query, mutation or subscription; persisted if only the hash of the document was sent; connection for the start of a WebSocket session. Not null in every GraphQL call"`
 	Name      table.Opt[string] `col:"graphql_operation" enc:"dict" doc:"name of the operation"`

@@ -1,5 +1,5 @@
-// Package k8sapi reads calls of the Kubernetes API: who wants to do what to which object, in the
-// terms of authorization rules.
+// Package k8sapi reads calls of the Kubernetes API in the terms of authorization rules: verb,
+// resource, namespace and name.
 package k8sapi
 
 import (
@@ -21,7 +21,7 @@ var Protocol = content.Protocol{
 	Inside:   []string{"http"},
 }
 
-// Request is what a call does to which object.
+// Request is the verb and the object of a call.
 type Request struct {
 	Verb        table.Opt[string] `col:"k8sapi_verb" enc:"dict" doc:"verb of authorization: get, list, watch, create, update, patch, delete, deletecollection; connect for exec, attach, portforward and proxy. Not null in every call of the Kubernetes API"`
 	Group       table.Opt[string] `col:"k8sapi_group" enc:"dict" doc:"API group, null for the core group"`
@@ -167,7 +167,7 @@ func (r *Request) verb(x *content.Exchange) {
 	r.Verb = content.Some(verb)
 }
 
-// answer reads the Status of a failure, the events of a watch, and the name of what was created.
+// answer reads the Status of a failure, the events of a watch, and the name of a created object.
 func (r *Request) answer(x *content.Exchange) {
 	if !x.Response.JSON() {
 		return

@@ -1,5 +1,5 @@
-// Package mcp reads the Model Context Protocol over HTTP: what an assistant asked of which tool,
-// prompt or resource, and whether it worked. It never shows arguments or results.
+// Package mcp reads the Model Context Protocol over HTTP: the tools, prompts and resources that an
+// assistant used, and whether the calls succeeded. It never shows arguments or results.
 package mcp
 
 import (
@@ -23,7 +23,8 @@ var Protocol = content.Protocol{
 	Inside:   []string{"http"},
 }
 
-// Use is what was used, in which session. Method, id and errors are those of jsonrpc.
+// Use is the used tool, prompt or resource, and the session. Method, id and errors are those of
+// jsonrpc.
 type Use struct {
 	Action   table.Opt[string] `col:"mcp_action" enc:"dict" doc:"method of the message, such as tools/call; listen for the stream of the server's messages, end for the end of a session, response if the client answers the server. Not null in every MCP call"`
 	Tool     table.Opt[string] `col:"mcp_tool" enc:"dict" doc:"tool that was called"`

@@ -15,7 +15,7 @@ var plain = [3]map[string]string{
 	{"GET": "GetObject", "PUT": "PutObject", "DELETE": "DeleteObject", "HEAD": "HeadObject", "POST": "PostObject", "OPTIONS": "OptionsObject"},
 }
 
-// subresources are words of the query that name what a call is about. A bucket's and an object's
+// subresources are words of the query that name the subject of a call. A bucket's and an object's
 // operations have the verb before the noun.
 var subresources = []struct{ word, bucket, object string }{
 	{"uploads", "", ""}, {"uploadId", "", ""}, {"delete", "", ""}, {"select", "", ""}, {"attributes", "", "ObjectAttributes"},

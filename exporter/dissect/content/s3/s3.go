@@ -21,7 +21,7 @@ var Protocol = content.Protocol{
 	Inside:   []string{"http"},
 }
 
-// Access is what was done to which object.
+// Access is the operation and its object.
 type Access struct {
 	Operation table.Opt[string] `col:"s3_operation" enc:"dict" doc:"operation by its name in the API, such as GetObject. Not null in every S3 call"`
 	Bucket    table.Opt[string] `col:"s3_bucket" enc:"dict" doc:"bucket, of the host name or of the path"`

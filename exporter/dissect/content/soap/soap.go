@@ -66,7 +66,7 @@ func Read(x *content.Exchange, e *Envelope) bool {
 	return true
 }
 
-// message is what is read of an envelope.
+// message has the fields that are read from an envelope.
 type message struct{ version, operation, code, text string }
 
 // parse reads an envelope up to the first element of its body, and in a fault, its code and text.

@@ -20,7 +20,7 @@ var Protocol = content.Protocol{
 	Inside:   []string{"http"},
 }
 
-// Stream is what an event stream shows.
+// Stream has the columns of an event stream.
 type Stream struct {
 	Events  table.Opt[int64]  `col:"sse_events" doc:"number of events that the server sent; null if a gap, or the limit of what is read, made the count uncertain"`
 	Types   []string          `col:"sse_types" doc:"types of the events, each once, in the order of the first, at most 32; message is the type of events without one"`

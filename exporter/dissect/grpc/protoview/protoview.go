@@ -61,7 +61,7 @@ func (v *viewer) message(b []byte, depth int) {
 	v.out = append(v.out, '}')
 }
 
-// fields renders fields up to the end of b or of the group. It returns what follows.
+// fields renders fields up to the end of b or of the group. It returns the rest.
 func (v *viewer) fields(b []byte, group protowire.Number, depth int) []byte {
 	for first := true; len(b) > 0; first = false {
 		num, typ, n := protowire.ConsumeTag(b)

@@ -1,8 +1,8 @@
 // Package ber reads the Basic Encoding Rules of ASN.1 (ITU-T X.690) as LDAP, SNMP and Kerberos use
 // them: definite lengths and tags of one byte.
 //
-// A Reader walks over the elements of one level and never recurses: who reads a nested structure
-// decides how deep to go. It keeps references to the input only and costs no memory.
+// A Reader walks over the elements of one level and never recurses: its caller decides how deep to
+// read. It keeps references to the input only and allocates nothing.
 package ber
 
 import "strconv"

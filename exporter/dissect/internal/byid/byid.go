@@ -183,7 +183,7 @@ func (t *Table[K, C]) Lost() bool {
 // Kept implements dissect.Dissector; Conn.Keep counts the requests.
 func (t *Table[K, C]) Kept() int { return 0 }
 
-// Shed implements dissect.Dissector: it gives up the oldest request.
+// Shed implements dissect.Dissector: it ends the oldest request.
 func (t *Table[K, C]) Shed() bool {
 	e := t.entries.Oldest()
 	if e == nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// Call is a request with its response, or a message of its own.
+// Call is a request with its response, or a single message.
 type Call[R table.CallRow, N any] struct {
 	X    dissect.Exchange
 	Row  R
@@ -26,7 +26,7 @@ type Pairs[K comparable, R table.CallRow, N any] struct {
 }
 
 // Start prepares p for a connection. A request that waits longer than wait ns counts as unanswered;
-// 0 is never. fill sets what the row of a call says about its end; why is the value of column error.
+// 0 is never. fill sets the columns about the end of a call; why is the value of column error.
 func (p *Pairs[K, R, N]) Start(c *dissect.Conn, wait int64, fill func(c *Call[R, N], why string)) {
 	p.fill = fill
 	p.Table = Table[K, *Call[R, N]]{Conn: c, Emit: p.End, Wait: wait}

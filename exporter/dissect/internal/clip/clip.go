@@ -1,4 +1,4 @@
-// Package clip makes bounded, valid text of bytes from the wire.
+// Package clip converts bytes from the wire to valid text of limited length.
 package clip
 
 import (

@@ -1,5 +1,5 @@
-// Package framed reads messages that say their length at their beginning. A message of many
-// megabytes costs no memory: its beginning is read, the rest is counted and cited.
+// Package framed reads messages that begin with their length. It reads the beginning of a long
+// message, and counts and cites the rest, so a message of many megabytes uses no memory.
 package framed
 
 import (
@@ -91,7 +91,7 @@ func (r *Reader[C]) Close(why dissect.End) {
 	r.parts.Stop(r, dissect.ToServer, word)
 }
 
-// Forget gives up a call: the rest of its messages is counted only. Emit needs it.
+// Forget ends a call: the rest of its messages is only counted. Emit needs it.
 func (r *Reader[C]) Forget(c C) { r.parts.Forget(c) }
 
 // Reading is the call of the message that is being read in a direction, or the zero value.

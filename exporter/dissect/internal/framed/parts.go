@@ -5,7 +5,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/pieces"
 )
 
-// Call is what a message belongs to, usually a pointer to the dissector's record of it.
+// Call is the call of a message, usually a pointer to the dissector's record of it.
 type Call interface {
 	comparable
 
@@ -88,8 +88,8 @@ func (p *Parts[C]) Take(dir dissect.Dir) Side[C] {
 	return s
 }
 
-// Forget gives up a call: the rest of its messages is counted only. Emit needs it. It reports
-// whether bytes of them were missing.
+// Forget ends a call: the rest of its messages is only counted. Emit needs it. It reports whether
+// bytes of them were missing.
 func (p *Parts[C]) Forget(c C) (gap bool) {
 	var none C
 	for i := range p {

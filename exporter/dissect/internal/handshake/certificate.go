@@ -19,7 +19,7 @@ import (
 )
 
 // Certificate holds the fields of a certificate. If crypto/x509 rejects it, the fields that its
-// ASN.1 still yields are set and Problem says what is wrong.
+// ASN.1 still yields are set, and Problem is the reason.
 type Certificate struct {
 	SHA256          [32]byte // set by the caller
 	Read            bool     // some of the fields below are set

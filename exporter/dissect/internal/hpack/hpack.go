@@ -1,10 +1,10 @@
 // Package hpack decodes header blocks compressed by RFC 7541, as an observer must.
 //
-// An endpoint may give up at the first index that its table does not contain, but an observer
-// may have missed the block that added the entry. A Decoder therefore never fails because of a
-// missing entry: such a field has Unknown set, and everything after it is still correct, because
-// indices count from the newest entry. It only rejects what no table could decode: bad integers,
-// bad Huffman codes and truncated strings. Memory is limited whatever the peer announces.
+// An endpoint may give up at the first index that its table does not contain, but an observer may
+// have missed the block that added the entry. A Decoder therefore never fails because of a missing
+// entry: such a field has Unknown set, and everything after it is still correct, because indices
+// count from the newest entry. It only rejects what no table could decode: bad integers, bad
+// Huffman codes and truncated strings. Memory is limited regardless of the peer's announcements.
 package hpack
 
 import (

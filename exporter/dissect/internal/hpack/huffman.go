@@ -69,7 +69,7 @@ func symbolBits(s int) int {
 	return int(codeBits[s])
 }
 
-// AppendHuffman decodes src and appends the result to dst. With ErrHuffman it returns what came
+// AppendHuffman decodes src and appends the result to dst. With ErrHuffman it returns the text
 // before the error. A byte needs at least 5 bits, so at most 8/5 of len(src) bytes are added.
 func AppendHuffman(dst, src []byte) ([]byte, error) {
 	t := huffman

@@ -14,8 +14,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// Files says which bodies of an exchange are files. docs/design/029-files.md has the rules: what a
-// disposition or the URL names, and what is of a type that programs do not exchange as messages.
+// Files reports which bodies of an exchange are files, by the rules of docs/design/029-files.md: a
+// disposition or the URL names them, or programs do not exchange their type as messages.
 func Files(c *table.Call, x *dissect.Exchange) {
 	if b := x.ReqBody; b != nil && b.Size() > 0 && b.File == nil {
 		b.File = upload(c, b)

@@ -57,9 +57,9 @@ func (q *Half) size() int64 {
 // incomplete reports whether bytes of this direction are known to be missing.
 func (q *Half) incomplete() bool { return q.MissingFields || q.Body != nil && q.Body.Lost() > 0 }
 
-// Cause returns the value of column error for a stream that ended for cause, which is empty if
-// it ended normally. A gap takes precedence over its consequences, and a complete answer is no
-// error, whatever happened to the request.
+// Cause returns the value of column error for a stream that ended for cause, which is empty if it
+// ended normally. A gap takes precedence over its consequences, and a complete answer is no error,
+// regardless of the request.
 func (s *Stream) Cause(cause string, gap bool) string {
 	req, resp := &s.Half[dissect.ToServer], &s.Half[dissect.ToClient]
 	switch {

@@ -33,19 +33,19 @@ func (s *Stream) Carry(c *dissect.Conn, in *dissect.Input, from, to int) bool {
 // lostAll is more than any message has.
 const lostAll = 1 << 62
 
-// LoseTunnel tells what the stream carries that its position in a direction was lost.
+// LoseTunnel reports to the tunnelled protocol that its position in a direction was lost.
 func (s *Stream) LoseTunnel(c *dissect.Conn, dir dissect.Dir) {
 	if s.inner != nil {
 		s.inner.Gap(dir, lostAll, c.Now())
 	}
 }
 
-// Shed frees memory of what the stream carries and of its bodies. It reports whether it could.
+// Shed frees memory of the tunnelled protocol and of the bodies. It reports whether it could.
 func (s *Stream) Shed() bool {
 	return s.inner != nil && s.inner.Shed() || s.Half[0].Body.Spill() || s.Half[1].Body.Spill()
 }
 
-// EndTunnel ends what the stream carries. cause is that of Cause.
+// EndTunnel ends the tunnelled protocol. cause is that of Cause.
 func (s *Stream) EndTunnel(c *dissect.Conn, cause string) {
 	if s.inner == nil {
 		return

@@ -103,7 +103,7 @@ func (q *Queue[C]) Remove(c C) {
 	}
 }
 
-// inherit passes the count of given-up requests before c to what follows c.
+// inherit passes the count of dropped requests before c to the request after c.
 func (q *Queue[C]) inherit(c C) {
 	n := c.Asked().ahead
 	if n == 0 {
@@ -118,7 +118,7 @@ func (q *Queue[C]) inherit(c C) {
 	}
 }
 
-// before is where the requests that were given up before the next one to answer are counted.
+// before is the counter of requests that were dropped before the next one to answer.
 func (q *Queue[C]) before() *int64 {
 	for _, c := range q.All() {
 		if a := c.Asked(); a.ahead > 0 || c.Waits() {
@@ -128,10 +128,10 @@ func (q *Queue[C]) before() *int64 {
 	return &q.ahead
 }
 
-// Ahead reports whether the next response answers a request that was given up.
+// Ahead reports whether the next response answers a request that was dropped.
 func (q *Queue[C]) Ahead() bool { return *q.before() > 0 }
 
-// Passes reports whether the response at seq answers a request that was given up.
+// Passes reports whether the response at seq answers a request that was dropped.
 func (q *Queue[C]) Passes(seq uint32) bool {
 	if q.passes && q.passed == seq {
 		return true
@@ -167,7 +167,8 @@ func (q *Queue[C]) uncertain() {
 }
 
 // Answer returns the request that a response at seq answers. It is the zero value if that request
-// was not captured, was given up or is not known. Requests that can no longer be answered are emitted.
+// was not captured, was dropped or is not known. Requests that can no longer be answered are
+// emitted.
 func (q *Queue[C]) Answer(seq uint32) C {
 	var none C
 	if q.Passes(seq) {
@@ -230,8 +231,8 @@ func (q *Queue[C]) Resync(dir dissect.Dir, _ dissect.Loss) {
 // Kept implements dissect.Dissector; Conn.Keep counts the requests.
 func (q *Queue[C]) Kept() int { return 0 }
 
-// Shed implements dissect.Dissector: it gives up the oldest request that no message is being read
-// of. Its response is counted when it comes.
+// Shed implements dissect.Dissector: it drops the oldest request of which no message is being read.
+// Its response is counted when it comes.
 func (q *Queue[C]) Shed() bool {
 	for _, c := range q.All() {
 		if q.Busy != nil && q.Busy(c) {
@@ -244,7 +245,7 @@ func (q *Queue[C]) Shed() bool {
 	return false
 }
 
-// skip counts the responses to c, which is given up.
+// skip counts the responses to c, which is dropped.
 func (q *Queue[C]) skip(c C) {
 	if !c.Waits() {
 		return

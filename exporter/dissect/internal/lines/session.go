@@ -49,8 +49,8 @@ func (s *Session) Read(in *dissect.Input) (int, error) {
 	return at, nil
 }
 
-// Bounded is Next for a line of at most limit bytes. A longer one is an error, which names what
-// the line would be. While the line is not complete, n is 0.
+// Bounded is Next for a line of at most limit bytes. A longer one is an error that names the
+// expected line. While the line is not complete, n is 0.
 func Bounded(b []byte, limit int, what string) (line []byte, n int, err error) {
 	line, n = Next(b)
 	if n > limit || n == 0 && len(b) >= limit {
@@ -59,7 +59,7 @@ func Bounded(b []byte, limit int, what string) (line []byte, n int, err error) {
 	return line, n, nil
 }
 
-// NotOne is the error of a line that is not what the protocol requires. It does not quote the line, which
+// NotOne is the error of a line that the protocol does not allow. It does not quote the line, which
 // may be a password.
 func NotOne(what string, line []byte) error {
 	return fmt.Errorf("reading a %s: a line of %d bytes is none", what, len(line))
@@ -120,7 +120,7 @@ func (r *Replies) Read(b []byte) (Line, error) {
 // Lose forgets the lines of a reply whose end is missing.
 func (r *Replies) Lose() { r.lines = 0 }
 
-// Grammar is what a protocol's lines look like in the middle of a connection.
+// Grammar recognizes a protocol's lines in the middle of a connection.
 type Grammar struct {
 	Limit   int                    // bytes of a line
 	Command func(line []byte) bool // whether a line of the client is a command

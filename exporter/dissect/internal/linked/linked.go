@@ -1,7 +1,6 @@
 // Package linked keeps values in the order in which they were added.
 //
-// A value carries its own place, so a value leaves the list without a search, and nothing is
-// allocated for a value that joins it.
+// A value contains its links, so removing it needs no search, and adding it allocates nothing.
 package linked
 
 // List lists values, oldest first. The zero value is empty.

@@ -1,5 +1,5 @@
-// Package mailhead reads the header fields that name a message of mail (RFC 5322) from the beginning
-// of its content.
+// Package mailhead reads the header fields that identify a mail (RFC 5322) from the beginning of
+// its content.
 package mailhead
 
 import (
@@ -63,7 +63,8 @@ func text(fields textproto.MIMEHeader, name string) string {
 	return clip.Line([]byte(s), maxText)
 }
 
-// Files says that the bodies of a call are mails. part reports whether only their beginning was requested.
+// Files marks the bodies of a call as mails. part reports whether only their beginning was
+// requested.
 func Files(x *dissect.Exchange, subject table.Opt[string], part bool) {
 	for _, b := range [...]*dissect.Body{x.ReqBody, x.RespBody} {
 		if b == nil {

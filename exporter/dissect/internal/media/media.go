@@ -1,5 +1,5 @@
-// Package media connects the media that SDP describes with the streams of RTP that carry it, which are other
-// connections, see dissect.IDNamer.
+// Package media connects the media that SDP describes with the RTP streams that carry them, which
+// are other connections; see dissect.IDNamer.
 package media
 
 import (

@@ -1,5 +1,5 @@
-// Package message has what the protocols of message brokers share: how names and payloads become
-// text of a row, and what the headers of a message say of a trace.
+// Package message contains the code that dissectors of message brokers share: the conversion of
+// names and payloads to text of a row, and the trace ids in the headers of a message.
 package message
 
 import (
@@ -39,7 +39,7 @@ func Show(b []byte) string {
 func Size(n int64) string { return strconv.FormatInt(n, 10) + " B" }
 
 // Trace takes the trace and the request id that the headers of a message name, as those of HTTP do.
-// It does not overwrite what is set.
+// It does not overwrite fields that are set.
 func Trace(c *table.Call, headers []table.Header) {
 	if len(headers) == 0 {
 		return

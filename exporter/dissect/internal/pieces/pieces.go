@@ -1,8 +1,9 @@
-// Package pieces puts a file together that many calls read or write in pieces, such as those of SMB and NFS.
+// Package pieces joins a file that many calls read or write in pieces, such as those of SMB and
+// NFS.
 //
-// Pieces may come in any order. The bytes of a file are in order of their positions; what was not transferred is
-// left out, never filled, and said. Bytes that wait for those before them have a limit and use the budget of the
-// connection.
+// Pieces may arrive in any order. The bytes of a file are in the order of their positions; missing
+// parts are left out, never filled, and reported. Bytes that wait for earlier ones have a limit and
+// use the budget of the connection.
 package pieces
 
 import (
@@ -67,7 +68,8 @@ func (t *Transfer) Write(in *dissect.Input, from, to int, at int64) {
 	t.drain()
 }
 
-// Lose says that n bytes at a position of the file were transferred but not captured. They may come again.
+// Lose records that n bytes at a position of the file were transferred but not captured. They may
+// come again.
 func (t *Transfer) Lose(n, at int64) { t.lost, t.lostTo = t.lost+n, max(t.lostTo, at+n) }
 
 // write adds bytes to the body, or keeps them until those before them have come.
@@ -123,7 +125,7 @@ func (t *Transfer) keep(p []byte, at int64) {
 	t.waiting = slices.Insert(t.waiting, i, piece{at, bytes.Clone(p)})
 }
 
-// jump goes on at a later position of the file.
+// jump continues at a later position of the file.
 func (t *Transfer) jump(at int64) {
 	if !t.begun {
 		t.from, t.next, t.begun = at, at, true
@@ -153,7 +155,7 @@ func (t *Transfer) first() {
 	t.write(w.data, w.at)
 }
 
-// skip gives up waiting for the bytes before the first run. It reports whether there is one.
+// skip stops waiting for the bytes before the first run. It reports whether there is one.
 func (t *Transfer) skip() bool {
 	if len(t.waiting) == 0 {
 		return false

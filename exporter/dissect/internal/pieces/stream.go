@@ -15,7 +15,8 @@ type run struct {
 	at       int64 // in the file
 }
 
-// Expect says that size bytes from a position of the message on are those at a position of the file.
+// Expect declares that size bytes from a position of the message on are those at a position of the
+// file.
 func (s *Stream) Expect(t *Transfer, from, size, at int64) {
 	if from >= 0 && size > 0 && at >= 0 && at+size > at {
 		s.runs = append(s.runs, run{t, from, from + size, at})
@@ -34,7 +35,7 @@ func (s *Stream) Feed(in *dissect.Input, from, to int) {
 	s.pos = end
 }
 
-// Lose says that the next n bytes of the message were not captured.
+// Lose records that the next n bytes of the message were not captured.
 func (s *Stream) Lose(n int64) {
 	end := s.pos + n
 	for _, r := range s.runs {
@@ -45,7 +46,7 @@ func (s *Stream) Lose(n int64) {
 	s.pos = end
 }
 
-// Cut says that the rest of the message was not captured.
+// Cut records that the rest of the message was not captured.
 func (s *Stream) Cut() {
 	for _, r := range s.runs {
 		s.Lose(max(r.to-s.pos, 0))

@@ -1,11 +1,11 @@
 // Package qpack decodes field sections compressed by RFC 9204, as an observer must.
 //
 // A Decoder is one direction: the table filled by one side's encoder stream, the sections that
-// refer to it, and the other side's acknowledgements. An observer may have missed parts of any
-// of them. References are absolute numbers, so an entry is either the correct one or absent: a
-// field with an unseen entry has Unknown set, and no field ever gets a value that may belong to
-// another entry. The decoder only rejects what no table could decode. Memory is limited whatever
-// the peers announce.
+// refer to it, and the other side's acknowledgements. An observer may have missed parts of any of
+// them. References are absolute numbers, so an entry is either the correct one or absent: a field
+// with an unseen entry has Unknown set, and no field ever gets a value that may belong to another
+// entry. The decoder only rejects what no table could decode. Memory is limited regardless of the
+// peers' announcements.
 package qpack
 
 import (

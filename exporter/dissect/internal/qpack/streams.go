@@ -160,7 +160,7 @@ func (d *Decoder) Acks(p []byte) (int, error) {
 	return n, nil
 }
 
-// remember stores what a section needs until it is acknowledged.
+// remember stores the entries that a section needs until it is acknowledged.
 func (d *Decoder) remember(stream, need int64) {
 	if d.nUnacked >= maxUnacked {
 		d.LoseAcks()

@@ -1,5 +1,5 @@
-// Package sasl names what a mechanism of SASL (RFC 4422) sends, as column auth_kind has it, and takes
-// the user's name out of a message of one. It returns nothing else of the credentials.
+// Package sasl names the credentials that a SASL mechanism (RFC 4422) sends, as in column
+// auth_kind, and finds the user's name in its messages. It returns nothing else of the credentials.
 package sasl
 
 import (

@@ -1,5 +1,5 @@
-// Package sqltext has what the dissectors of SQL databases share: the first word of a statement,
-// a statement as one line, and texts that are valid and bounded.
+// Package sqltext contains the code that dissectors of SQL databases share: the first word of a
+// statement, a statement as one line, and valid texts of limited length.
 package sqltext
 
 import (

@@ -1,5 +1,5 @@
-// Package durable has what a ring needs of a file system: locks that end with their process, space
-// that is reserved, and bytes and names that survive a power cut. Nothing in it replaces a file.
+// Package durable contains the file system operations of a ring: locks that end with their process,
+// reserved space, and bytes and names that survive a power cut. Nothing in it replaces a file.
 package durable
 
 import (
