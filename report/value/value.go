@@ -25,6 +25,7 @@ type Report struct {
 	Findings   []Finding   `json:"findings"`   // for comparisons of reports
 	Sections   []Section   `json:"sections"`
 	Absent     []string    `json:"absent,omitempty"` // searched but not found
+	Blank      bool        `json:"blank,omitempty"`  // nothing was recorded in the window
 	Unmade     []string    `json:"unmade,omitempty"` // sections that need more memory than the case may use
 	Queries    []Query     `json:"queries"`          // the appendix; statements and tables refer to them by number
 }
