@@ -50,7 +50,7 @@ func shownTable(t *value.Table, rows int) *value.Table {
 		}
 	}
 	if len(t.Rows) > rows {
-		notes = append(notes, plural.Sprintf("Shown here: the first %d {row|rows} of ", rows)+plural.Thousands(int64(len(t.Rows)))+". The data in this file, and the same report as CSV or JSON, have all.")
+		notes = append(notes, "Shown here: the first "+plural.Count(int64(rows), "row", "rows")+" of "+plural.Thousands(int64(len(t.Rows)))+". The data in this file, and the same report as CSV or JSON, have all.")
 	}
 	if len(notes) == 0 {
 		return t

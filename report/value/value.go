@@ -292,7 +292,7 @@ type Cell struct {
 
 // Citation is evidence: a call, a flow or only packets, and the numbers of the packets.
 type Citation struct {
-	Bundle  int    `json:"bundle"`
+	Bundle  int    `json:"bundle"` // -1: not known
 	Call    string `json:"call_id,omitempty"`
 	Flow    int64  `json:"flow_id,omitempty"`
 	Packets string `json:"packets,omitempty"` // numbers in table packets, such as 12-15,18

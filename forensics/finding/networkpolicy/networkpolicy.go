@@ -95,6 +95,8 @@ func find(ctx context.Context, l *finding.Look) error {
 	if policies == 0 {
 		if pods > 0 {
 			l.Note("the Kubernetes dumps have no network policies: there may be none, or the dump does not include networkpolicies")
+		} else {
+			l.Note("no Kubernetes dump shows network policies, so no connection was compared with them")
 		}
 		return nil
 	}
