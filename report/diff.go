@@ -1,6 +1,9 @@
 package report
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/report/value"
 )
@@ -29,7 +32,27 @@ func Compare(before, after *value.Report) *Diff {
 			d.Notes = append(d.Notes, "Whether the findings under fixed are fixed cannot be told: "+s.Text)
 		}
 	}
+	d.Notes = append(d.Notes, unexamined(d.Fixed, after)...)
 	return d
+}
+
+// unexamined says what the later report states about analyzers that found something earlier and nothing
+// now: perhaps they could not examine anything.
+func unexamined(fixed []value.Finding, after *value.Report) (out []string) {
+	for _, f := range fixed {
+		name, _, _ := strings.Cut(f.ID, "/")
+		if slices.ContainsFunc(after.Findings, func(g value.Finding) bool { return strings.HasPrefix(g.ID, name+"/") }) {
+			continue
+		}
+		for _, s := range after.Sections {
+			for _, text := range s.Text {
+				if note := "The later report has no finding of " + name + ", and says: " + text; strings.HasPrefix(text, name+": ") && !slices.Contains(out, note) {
+					out = append(out, note)
+				}
+			}
+		}
+	}
+	return out
 }
 
 func plain(list []value.Finding) []finding.Finding {

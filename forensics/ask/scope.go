@@ -1,11 +1,9 @@
 package ask
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 	"time"
 
@@ -194,40 +192,6 @@ func (w *Window) Narrow(c *forensics.Case, service, client, path string) error {
 		w.And(`path = ?`, path)
 	}
 	return nil
-}
-
-// Overlapping reports whether bundles of the case overlap in time.
-func Overlapping(c *forensics.Case) bool {
-	type span struct{ from, to int64 }
-	var spans []span
-	for _, b := range c.Bundles() {
-		if w := b.Manifest.Window; w.FirstNs != nil && w.LastNs != nil {
-			spans = append(spans, span{int64(*w.FirstNs), int64(*w.LastNs)})
-		}
-	}
-	slices.SortFunc(spans, func(a, b span) int { return cmp.Compare(a.from, b.from) })
-	for i := 1; i < len(spans); i++ {
-		if spans[i].from <= spans[i-1].to {
-			return true
-		}
-		spans[i].to = max(spans[i].to, spans[i-1].to)
-	}
-	return false
-}
-
-// Connections returns the condition, with its arguments, for connections of the window. With a
-// KFL filter, or if narrowed is true, they must also have carried calls of the window.
-func (w *Window) Connections(c *forensics.Case, narrowed bool) (string, []any) {
-	cond, args := "first_ns <= ? AND last_ns >= ?", []any{w.To, w.From}
-	if w.KFL != "" || narrowed {
-		cols := terms.Key(c, "") + "conn_id"
-		cond += fmt.Sprintf(" AND (%s) IN (SELECT (%s) FROM calls WHERE %s)", cols, cols, w.Where)
-		args = append(args, w.Args...)
-	}
-	if Overlapping(c) { // a connection in several bundles counts once
-		cond += ` AND (bundle, conn_id) IN (SELECT (b, n) FROM (SELECT min(bundle) AS b, arg_min(conn_id, bundle) AS n FROM connections_raw GROUP BY transport, src_ip, src_port, dst_ip, dst_port, first_ns))`
-	}
-	return cond, args
 }
 
 // table is the name of the table with the window's calls.

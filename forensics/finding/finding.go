@@ -199,8 +199,11 @@ func (l *Look) Bundle(columns string) string {
 // Flows is the SQL condition for flows or connections of the requested window.
 func (l *Look) Flows() string { return fmt.Sprintf("last_ns >= %d AND first_ns <= %d", l.From, l.To) }
 
-// Once is the SQL condition that selects one flow per connection, however many vantages saw it: the
-// flow from which its calls were read.
-func (l *Look) Once() string {
-	return "(" + l.Bundle("flow_id") + ") IN (SELECT (" + l.Bundle("flow_id") + ") FROM connections_raw)"
+// Once is the SQL condition that selects one flow of each connection of the window, however many
+// vantages and bundles saw it: the flow from which its calls were read.
+func (l *Look) Once() string { return l.OnceIf(l.Flows(), ask.Earliest) }
+
+// OnceIf is the same for connections that match a condition, with the choice of the bundle.
+func (l *Look) OnceIf(cond string, by ask.Sighting) string {
+	return cond + " AND (" + l.Bundle("flow_id") + ") IN (SELECT (" + l.Bundle("flow_id") + ") FROM connections_raw WHERE " + ask.Once(l.Case, cond, by) + ")"
 }

@@ -138,7 +138,7 @@ func evidenceText(list []*value.Citation, many bool) string {
 		if c.Packets != "" {
 			words = append(words, "packets "+c.Packets)
 		}
-		if many {
+		if many && c.Bundle >= 0 {
 			words = append(words, fmt.Sprintf("of bundle %d", c.Bundle+1))
 		}
 		parts = append(parts, strings.Join(words, " "))

@@ -36,7 +36,9 @@ func HTML(w io.Writer, r *value.Report) error {
 		"style":      func() template.CSS { return template.CSS(pageStyle) },
 		"script":     func() template.JS { return template.JS(pageScript) },
 		"scriptHash": scriptHash,
-		"data":       func(r *value.Report) (template.JS, error) { text, err := compact(r); return template.JS(text), err },
+		"data":       func() (template.JS, error) { text, err := compact(r); return template.JS(text), err },
+		"absent":     absentWords,
+		"wide":       func(t *value.Table) bool { return len(t.Columns) > mostUpright },
 		"svg":        figureSVG,
 		"legend":     legend,
 		"short":      shortID,
@@ -50,10 +52,21 @@ func HTML(w io.Writer, r *value.Report) error {
 	if err != nil {
 		return fmt.Errorf("reading the page's template: %w", err)
 	}
-	if err := page.Execute(w, r); err != nil {
+	if err := page.Execute(w, shown(r, mostPageRows)); err != nil {
 		return fmt.Errorf("writing HTML: %w", err)
 	}
 	return nil
+}
+
+// mostUpright is the highest number of columns of a table that is printed on an upright page.
+const mostUpright = 10
+
+// absentWords begins the list of what a report has no section about.
+func absentWords(r *value.Report) string {
+	if r.Blank {
+		return "Not in this report, because nothing was recorded in this window"
+	}
+	return "Looked for and not found in what was recorded"
 }
 
 // evidence is something with citations, and whether they must name the bundle.

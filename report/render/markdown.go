@@ -61,9 +61,9 @@ func Markdown(w io.Writer, r *value.Report) error {
 		m.f("\n**Not in this report, since it needs more memory than a question may use:** %s.\n", md(strings.Join(r.Unmade, ", ")))
 	}
 	if len(r.Absent) > 0 {
-		m.f("\nLooked for and not found in what was recorded: %s.\n", md(strings.Join(r.Absent, ", ")))
+		m.f("\n%s: %s.\n", absentWords(r), md(strings.Join(r.Absent, ", ")))
 	}
-	for _, s := range r.Sections {
+	for _, s := range shown(r, mostPageRows).Sections {
 		m.section(s)
 	}
 	m.f("\n## Queries\n\n")

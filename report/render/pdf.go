@@ -37,10 +37,11 @@ func PDF(w io.Writer, r *value.Report) error {
 	d.SetAutoPageBreak(false, 0)
 	d.SetTagged()
 	d.AddPage()
-	p := &paper{Doc: d, styles: pdf.ParseStyles(pageStyle), many: len(r.Bundles) > 1, y: pdfTop}
+	p := &paper{Doc: d, styles: pdf.ParseStyles(pageStyle), many: len(r.Bundles) > 1, y: pdfTop, turned: map[int]bool{}}
 	p.front(r)
-	for i := range r.Sections {
-		p.section(&r.Sections[i])
+	sections := shown(r, mostPaperRows).Sections
+	for i := range sections {
+		p.section(&sections[i])
 	}
 	p.queries(r)
 	p.footers(r)
@@ -57,7 +58,9 @@ type paper struct {
 	styles *pdf.Styles
 	many   bool // several bundles
 	y      float64
-	bar    bool // a bar beside the lines marks what a reader must not miss
+	wide   bool         // the page is in landscape format
+	turned map[int]bool // pages in landscape format
+	bar    bool         // a bar beside the lines marks what a reader must not miss
 	err    error
 }
 
@@ -90,12 +93,48 @@ func (l look) ascent() float64 { return float64(l.height() * 0.76) }
 
 // need begins a page unless this one has room for a height.
 func (p *paper) need(height float64) bool {
-	if p.y+height <= pdfEnd {
+	if p.y+height <= p.end() {
 		return false
 	}
-	p.AddPage()
-	p.y = pdfTop
+	p.page()
 	return true
+}
+
+// page begins a page.
+func (p *paper) page() {
+	if p.wide {
+		p.AddPageFormat("L", p.GetPageSizeStr("A4"))
+		p.turned[p.PageNo()] = true
+	} else {
+		p.AddPageFormat("P", p.GetPageSizeStr("A4"))
+	}
+	p.y = pdfTop
+}
+
+// turn begins a page in the other format, if this one has another.
+func (p *paper) turn(wide bool) {
+	if p.wide != wide {
+		p.wide = wide
+		p.page()
+	}
+}
+
+// across is the width of the text of a page, and end is where it ends.
+func (p *paper) across() float64 {
+	if p.wide {
+		return 297 - 2*pdfMargin
+	}
+	return pdfWidth
+}
+
+func (p *paper) end() float64 { return pdfEnd - 297 + p.high() }
+
+// high is the height of the page.
+func (p *paper) high() float64 {
+	if p.wide {
+		return 210
+	}
+	return 297
 }
 
 // lines writes a paragraph in lines of at most a width, from x on.
@@ -105,7 +144,7 @@ func (p *paper) lines(l look, x, width float64, s string) {
 
 // titled writes a title of some kind across the page.
 func (p *paper) titled(kind string, l look, s string) {
-	p.Tag(kind, func() { p.write(l, pdfMargin, pdfWidth, s) })
+	p.Tag(kind, func() { p.write(l, pdfMargin, p.across(), s) })
 }
 
 func (p *paper) write(l look, x, width float64, s string) {
@@ -131,7 +170,7 @@ func (p *paper) fillRect(colour string, x, y, width, height float64) {
 
 // rule draws a line across the page.
 func (p *paper) rule(colour string, thick float64) {
-	p.fillRect(colour, pdfMargin, p.y, pdfWidth, thick)
+	p.fillRect(colour, pdfMargin, p.y, p.across(), thick)
 	p.y += thick
 }
 
@@ -169,7 +208,7 @@ func (p *paper) front(r *value.Report) {
 	}
 	if len(r.Absent) > 0 {
 		p.y += 2
-		p.lines(faintLook, pdfMargin, pdfWidth, "Looked for and not found: "+strings.Join(r.Absent, ", ")+".")
+		p.lines(faintLook, pdfMargin, pdfWidth, absentWords(r)+": "+strings.Join(r.Absent, ", ")+".")
 	}
 }
 
@@ -239,7 +278,7 @@ func (p *paper) title(text string, queries []int) {
 func (p *paper) note(text string) {
 	if text != "" {
 		p.y += 0.8
-		p.lines(faintLook, pdfMargin, pdfWidth, text)
+		p.lines(faintLook, pdfMargin, p.across(), text)
 	}
 }
 
@@ -273,6 +312,10 @@ func shortened(list []*value.Citation) []*value.Citation {
 
 func (p *paper) section(s *value.Section) {
 	follows := leastText
+	var first *sheet
+	if len(s.Text)+len(s.Statements) == 0 && len(s.Blocks) > 0 && s.Blocks[0].Table != nil {
+		first = p.sheet(s.Blocks[0].Table) // it may turn the page, which the title must be on
+	}
 	if len(s.Text)+len(s.Statements) == 0 && len(s.Blocks) > 0 && s.Blocks[0].Figure != nil {
 		follows = p.figureHeight(s.Blocks[0].Figure)
 	}
@@ -282,9 +325,11 @@ func (p *paper) section(s *value.Section) {
 		p.y += 1.2
 	}
 	p.statements(s.Statements)
-	for _, b := range s.Blocks {
-		if b.Table != nil {
-			p.table(b.Table)
+	for i, b := range s.Blocks {
+		if i == 0 && first != nil {
+			p.table(first)
+		} else if b.Table != nil {
+			p.table(p.sheet(b.Table))
 		} else {
 			p.figure(b.Figure)
 		}
@@ -322,17 +367,19 @@ func (p *paper) queries(r *value.Report) {
 
 // footers writes title and number on every page.
 func (p *paper) footers(r *value.Report) {
-	const y = 290
 	left := r.Title
 	if r.Basis.Release != "" {
 		left += "; pcapsule " + r.Basis.Release
 	}
 	pages := p.PageNo()
+	last := p.high()
 	for n := 1; n <= pages; n++ {
 		p.SetPage(n)
+		p.wide = p.turned[n]
+		y := p.end() + 10 + last - p.high() // the library counts from the end of the last page
 		p.use(look{pdf.Sans, "", pdfSmall, "faint"})
 		number := fmt.Sprintf("Page %d of %d", n, pages)
-		p.Text(pdfMargin+pdfWidth-p.Width(number), y, number)
-		p.Text(pdfMargin, y, p.Wrap(left, pdfWidth-30)[0])
+		p.Text(pdfMargin+p.across()-p.Width(number), y, number)
+		p.Text(pdfMargin, y, p.Wrap(left, p.across()-30)[0])
 	}
 }

@@ -14,7 +14,7 @@ const maxData = 64 << 20
 func carried(r *value.Report) ([]byte, error) {
 	text, err := compact(r)
 	if err == nil && len(text) > maxData/2 {
-		err = fmt.Errorf("the report has %d MiB of data, at most %d fit in this format: narrow it with --from, --to and --kfl, or write .html or .json", len(text)>>20, maxData>>21)
+		err = fmt.Errorf("the report has %.1f MiB of data, at most %d fit in this format: narrow it with --from, --to and --kfl, or write .csv, .html or .json", float64(len(text))/(1<<20), maxData>>21)
 	}
 	return []byte(text), err
 }

@@ -35,18 +35,25 @@ type cell struct {
 	tag    *pdf.Tag // nil for a head that is repeated
 }
 
-// table writes a table. Its head is repeated on every page.
-func (p *paper) table(t *value.Table) {
-	p.need(leastText + 6)
-	p.title(t.Title, t.Queries)
+// sheet chooses the widths of the columns of a table, and the format of its page.
+func (p *paper) sheet(t *value.Table) *sheet {
 	s := &sheet{paper: p, t: t}
 	s.measure()
+	return s
+}
+
+// table writes a table. Its head is repeated on every page.
+func (p *paper) table(s *sheet) {
+	t := s.t
+	p.need(leastText + 6)
+	p.title(t.Title, t.Queries)
 	s.tag = p.NewTag(pdf.Table, nil, "")
 	s.head(true)
 	for _, row := range t.Rows {
 		s.row(s.cells(row), row.Bad)
 	}
 	p.note(t.Note)
+	p.turn(false)
 }
 
 var (
@@ -103,7 +110,12 @@ func (s *sheet) measure() {
 	if s.t.Cited() {
 		add(value.Column{Name: "Evidence"}, citeLook, func(row value.Row) (string, bool) { return evidenceText(shortened(row.Cite), s.many), false })
 	}
-	s.widths = divide(list, pdfWidth-cellGap*float64(len(list)-1))
+	least := cellGap * float64(len(list)-1)
+	for _, c := range list {
+		least += max(c.least, min(c.most, shortWord))
+	}
+	s.turn(least > pdfWidth)
+	s.widths = divide(list, s.across()-cellGap*float64(len(list)-1))
 }
 
 // tagged gives the cells of a row their tags.
@@ -169,15 +181,15 @@ func (s *sheet) row(cells []cell, bad bool) {
 		most = max(most, len(c.lines))
 	}
 	for from := 0; from < most; {
-		room := int((pdfEnd - s.y - 2*cellPad - barHeight) / line)
-		if room < most-from && room < int((pdfEnd-pdfTop)/line)/2 {
-			s.need(pdfEnd)
+		room := int((s.end() - s.y - 2*cellPad - barHeight) / line)
+		if room < most-from && room < int((s.end()-pdfTop)/line)/2 {
+			s.need(s.end())
 			s.head(false)
 			continue
 		}
 		to := min(from+max(room, 1), most)
 		if bad {
-			s.fillRect("bad-soft", pdfMargin, s.y, pdfWidth, float64(float64(to-from)*line)+2*cellPad)
+			s.fillRect("bad-soft", pdfMargin, s.y, s.across(), float64(float64(to-from)*line)+2*cellPad)
 		}
 		s.draw(cells, from, to)
 		from = to

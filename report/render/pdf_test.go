@@ -3,8 +3,10 @@ package render
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -64,6 +66,10 @@ func TestPaper(t *testing.T) {
 		}
 	}
 	var all strings.Builder
+	sizes := sizesOf(t, b.Bytes())
+	if !slices.Contains(sizes, [2]float64{842, 595}) || !slices.Contains(sizes, [2]float64{595, 842}) {
+		t.Errorf("the table of 24 columns is not on pages in landscape format: %v", sizes)
+	}
 	pages := map[string]bool{}
 	for _, p := range pdf.Parts(b.Bytes(), maxData) {
 		m := placed.FindStringSubmatch(p.Text)
@@ -73,7 +79,8 @@ func TestPaper(t *testing.T) {
 		pages[p.Place] = true
 		x, _ := strconv.ParseFloat(m[1], 64)
 		y, _ := strconv.ParseFloat(m[2], 64)
-		if x < 42 || x > 553 || y < 15 || y > 830 {
+		n, _ := strconv.Atoi(strings.TrimPrefix(p.Place, "page "))
+		if size := sizes[n-1]; x < 42 || x > size[0]-42 || y < 15 || y > size[1]-12 {
 			t.Errorf("%s: %q is at %s, %s", p.Place, m[3], m[1], m[2])
 		}
 		all.WriteString(m[3])
@@ -90,6 +97,21 @@ func TestPaper(t *testing.T) {
 	if n := strings.Count(text, "word"); n != 1500 {
 		t.Errorf("%d of 1,500 words", n)
 	}
+}
+
+var pageForm = regexp.MustCompile(`(?s)/Type /Page\b[^s].*?endobj`)
+
+// sizesOf are the widths and heights of the pages of a PDF, in whole points.
+func sizesOf(t *testing.T, file []byte) (list [][2]float64) {
+	t.Helper()
+	for _, page := range pageForm.FindAll(file, -1) {
+		size := [2]float64{595, 842}
+		if _, box, ok := strings.Cut(string(page), "/MediaBox [0 0 "); ok {
+			fmt.Sscan(box, &size[0], &size[1])
+		}
+		list = append(list, [2]float64{math.Round(size[0]), math.Round(size[1])})
+	}
+	return list
 }
 
 // TestTags checks what programs that read aloud get of a report that is hard to print: each line of

@@ -54,13 +54,14 @@ func fit(s string, width float64) string {
 	return "…"
 }
 
-// fitName shortens a name to a width. Host names lose their last labels, which services share.
+// fitName shortens a name to a width. Host names lose their last labels, which services share, unless
+// little would be left.
 func fitName(s string, width float64) string {
 	if _, err := netip.ParseAddr(s); err == nil || textWidth(s) <= width {
 		return fit(s, width)
 	}
 	for end := strings.LastIndexByte(s, '.'); end > 0; end = strings.LastIndexByte(s[:end], '.') {
-		if cut := s[:end] + "…"; textWidth(cut) <= width {
+		if cut := s[:end] + "…"; textWidth(cut) <= width && textWidth(cut) >= width/2 {
 			return cut
 		}
 	}

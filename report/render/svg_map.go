@@ -122,7 +122,7 @@ func (d *mapDrawing) lay() {
 		a, b := d.l.places[first], d.l.places[last]
 		if a.layer == b.layer { // an arc on the right side
 			from, to := point{d.box(first).x1, a.y + 8}, point{d.box(last).x1, b.y - 8}
-			out := 22 + math.Abs(from.y-to.y)/10
+			out := min(22+math.Abs(from.y-to.y)/10, (mapWidth-2-max(from.x, to.x))/0.75) // the arc goes out by 3/4 of it
 			d.paths[e] = []point{from, {from.x + out, from.y}, {to.x + out, to.y}, to}
 			continue
 		}

@@ -139,6 +139,7 @@ func TestNamesLoseWhatTheyShare(t *testing.T) {
 	for name, want := range map[string]string{
 		"frontend.shop.svc.cluster.local": "frontend.shop…", "api": "api", "a-name-without-any-dot-in-it": "a-name-with…in-it",
 		"2001:db8:0:1:2:3:4:5": "2001:db8:0:…3:4:5", "shop/frontend-5d8f7c-abcde": "shop/front…abcde",
+		"www.googleadservices.com": "www.google….com",
 	} {
 		if got := fitName(name, 110); got != want {
 			t.Errorf("%s is drawn as %s, want %s", name, got, want)

@@ -293,6 +293,7 @@ func (b *builder) totals() {
 		}
 	}
 	b.readCoverage()
+	b.r.Blank = b.cov.State == forensics.None && b.any
 }
 
 // has reports whether the manifests list rows of a table.

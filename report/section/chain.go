@@ -98,7 +98,7 @@ func (b *builder) timeouts(f *failures) (out []value.Statement) {
 			continue
 		}
 		out = append(out, value.Statement{ID: fmt.Sprintf("timeout-%d", len(out)+1), Queries: b.failsQuery, Cite: b.cite(g.CallIDs...), Figures: []value.Number{value.Count("failed calls at the limit", g.Calls)},
-			Text: fmt.Sprintf("%s of %s to %s: %s; %s.", value.Text(g.Endpoint), b.nodeName(g.Src), b.nodeName(g.Dst), plural.Count(g.Calls, "failure", "failures"), value.Text(g.Limit))})
+			Text: fmt.Sprintf("%s from %s to %s: %s; %s.", value.Text(g.Endpoint), b.nodeName(g.Src), b.nodeName(g.Dst), plural.Count(g.Calls, "failure", "failures"), value.Text(g.Limit))})
 	}
 	return out
 }
@@ -148,7 +148,7 @@ func failedStatus(s step) bool {
 // chainTable lists the calls of a chain.
 func (b *builder) chainTable(c chain, query []int) *value.Table {
 	t := &value.Table{ID: "chain-table", Title: "Calls of the chain", Queries: query,
-		Columns: []value.Column{value.TextColumn("Step"), value.NumberColumn("At", "from the begin"), value.NameColumn("Client"), value.NameColumn("Server"), value.CodeColumn("Call"), value.NameColumn("Outcome"), value.NumberColumn("Took", ""), value.NumberColumn("Waited", "own time"), value.WideColumn("Linked by")}}
+		Columns: []value.Column{value.TextColumn("Step"), value.NumberColumn("At", "since the first call"), value.NameColumn("Client"), value.NameColumn("Server"), value.CodeColumn("Call"), value.NameColumn("Outcome"), value.NumberColumn("Took", ""), value.NumberColumn("Waited", "own time"), value.WideColumn("Linked by")}}
 	depth := map[int]int{}
 	for _, st := range c.Steps {
 		if len(t.Rows) == 100 {
@@ -191,7 +191,7 @@ type event struct {
 func (b *builder) failureEvents() (list []event, query []int) {
 	f, query := b.whatFailed()
 	for _, g := range f.Groups {
-		what := fmt.Sprintf("%s of %s to %s fails: %s", value.Text(g.Endpoint), b.nodeName(g.Src), b.nodeName(g.Dst), g.outcome())
+		what := fmt.Sprintf("%s from %s to %s fails: %s", value.Text(g.Endpoint), b.nodeName(g.Src), b.nodeName(g.Dst), g.outcome())
 		list = append(list, event{nanos(g.First), "first failure", what + fmt.Sprintf(" (%s, %s)", plural.Count(g.Calls, "call", "calls"), value.Text(g.When)), true, b.cite(g.CallIDs...)})
 		if g.Calls > 1 {
 			list = append(list, event{nanos(g.Last), "last failure", what, false, nil})

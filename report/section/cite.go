@@ -32,6 +32,9 @@ func (b *builder) cite(ids ...string) (out []*value.Citation) {
 func (b *builder) citeFlows(ids []int64) (out []*value.Citation) {
 	for _, id := range ids[:min(len(ids), maxCites)] {
 		c := &value.Citation{Flow: id}
+		if b.several {
+			c.Bundle = -1 // LIMIT: findings do not say it
+		}
 		b.cites = append(b.cites, c)
 		out = append(out, c)
 	}

@@ -1,6 +1,7 @@
 package section
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -117,6 +118,15 @@ func (c Coverage) More() string {
 	return ""
 }
 
+// Listed is the sentence that follows a list of everything that was read: neither losses nor content that
+// could not be read are in it.
+func (c Coverage) Listed() string {
+	if why := slices.Concat(c.losses(), c.unread()); len(why) > 0 {
+		return " There may be more that could not be read: " + value.And(why) + "."
+	}
+	return ""
+}
+
 // NotRecorded lists the traffic that was not recorded or could not be read.
 func (c Coverage) NotRecorded() string {
 	if c.State == forensics.None {
@@ -158,7 +168,11 @@ func (b *builder) coverage(*templates.Section) (value.Section, string) {
 	line("Unknown protocol", value.FailedCell(b.cov.Unknown), "only their first bytes are known")
 	line("One direction only", value.FailedCell(b.cov.OneSided), "the vantage saw one side; requests or responses are missing")
 	line("Flows with missing bytes", value.FailedCell(b.cov.Missing), "calls on them may be missing or incomplete")
-	line("Coverage gaps", value.FailedCell(b.cov.Gaps), "times that were not recorded, or only in part")
+	if b.r.Blank {
+		line("Coverage gaps", value.Cell{Text: "everything", Bad: true}, "nothing was recorded in this window")
+	} else {
+		line("Coverage gaps", value.FailedCell(b.cov.Gaps), "times that were not recorded, or only in part")
+	}
 	s.Blocks = []value.Block{value.TableBlock(t)}
 	cov, err := b.windowCoverage()
 	if err != nil {
@@ -179,6 +193,7 @@ func (b *builder) holes(id string, cov forensics.Coverage) *value.Table {
 	t := &value.Table{ID: id, Title: "Coverage gaps", Queries: b.query(tally.Gaps),
 		Columns: []value.Column{value.TextColumn("Source"), value.TextColumn("Reason"), value.MomentColumn("From (UTC)"), value.NumberColumn("Length", ""), value.NumberColumn("Packets lost", "as far as is known"), value.WideColumn("Detail")}}
 	span := time.Duration(b.last - b.first)
+	slices.SortStableFunc(cov.Holes, func(x, y forensics.Hole) int { return cmp.Or(cmp.Compare(x.From, y.From), cmp.Compare(x.To, y.To)) })
 	for i, h := range cov.Holes {
 		if i == mostListed {
 			break

@@ -87,6 +87,9 @@ func (b *builder) findings(p *templates.Section) (value.Section, string) {
 	} else {
 		s.Blocks = append(s.Blocks, value.TableBlock(b.findingTable(p, found.Findings, query)))
 	}
+	if b.r.Blank {
+		return s, "" // nothing was searched
+	}
 	t := &value.Table{ID: p.ID + "-analyzers", Title: "What was searched for", Queries: query, Columns: []value.Column{value.CodeColumn("Analyzer"), value.WideColumn("Searches for"), value.NumberColumn("Found", ""), value.TextColumn("Worst")}}
 	for _, a := range found.Summary {
 		if len(p.Analyzers) > 0 && !slices.Contains(p.Analyzers, a.Finding) {
@@ -108,7 +111,7 @@ func (b *builder) findings(p *templates.Section) (value.Section, string) {
 		s.Text = append(s.Text, text+".")
 	}
 	for _, n := range found.Notes {
-		s.Text = append(s.Text, sentence(strings.TrimSuffix(value.Clean(n, 400), ".")))
+		s.Text = append(s.Text, strings.TrimSuffix(value.Clean(n, 400), ".")+".") // it begins with the name of an analyzer
 	}
 	return s, ""
 }

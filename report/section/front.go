@@ -50,8 +50,11 @@ func (b *builder) front() {
 		}
 		b.tolerate(a.name)
 	}
-	b.state(value.Statement{ID: "not-recorded", Head: headMissing, Text: b.cov.NotRecorded(), Bad: len(b.cov.losses()) > 0,
-		Figures: []value.Number{value.Count("coverage gaps", b.cov.Gaps), value.Count("connections not decrypted", b.cov.Sealed), value.Count("flows with missing bytes", b.cov.Missing)}})
+	missing := value.Statement{ID: "not-recorded", Head: headMissing, Text: b.cov.NotRecorded(), Bad: b.r.Blank || len(b.cov.losses()) > 0}
+	if !b.r.Blank {
+		missing.Figures = []value.Number{value.Count("coverage gaps", b.cov.Gaps), value.Count("connections not decrypted", b.cov.Sealed), value.Count("flows with missing bytes", b.cov.Missing)}
+	}
+	b.state(missing)
 	b.sortStatements()
 }
 
@@ -76,21 +79,33 @@ func (b *builder) facts() {
 		b.r.Facts = []value.Number{value.Count("packets", 0)}
 		return
 	}
+	if b.r.Blank { // a count of 0 would claim an absence
+		b.r.Facts = []value.Number{{Label: "length of the window", Text: value.Duration(time.Duration(b.last - b.first))}, {Label: "recorded in this window", Text: "nothing", Bad: true}}
+		return
+	}
 	if b.whole {
-		packets, bytes := "packets", "on the wire"
+		packets, bytes := noun(b.accts.Packets, "packet", "packets"), "on the wire"
 		if b.several { // bundles may overlap
 			packets, bytes = "packets of all bundles", "bytes of all bundles"
 		}
 		b.r.Facts = append(b.r.Facts, value.Number{Label: "from first to last packet", Text: value.Duration(time.Duration(b.last - b.first))}, value.Count(packets, b.accts.Packets),
 			value.Number{Label: bytes, Text: value.Bytes(b.accts.Bytes), Value: &b.accts.Bytes})
 	} else {
-		b.r.Facts = append(b.r.Facts, value.Number{Label: "from begin to end of the window", Text: value.Duration(time.Duration(b.last - b.first))})
+		b.r.Facts = append(b.r.Facts, value.Number{Label: "length of the window", Text: value.Duration(time.Duration(b.last - b.first))})
 	}
 	failed := value.Count("failed ("+cmp.Or(value.Percent(b.failed, b.calls), "none")+")", b.failed)
 	failed.Bad = b.failed > 0
-	gaps := value.Count("coverage gaps known", b.cov.Gaps)
+	gaps := value.Count(noun(b.cov.Gaps, "coverage gap known", "coverage gaps known"), b.cov.Gaps)
 	gaps.Bad = b.cov.Gaps > 0
-	b.r.Facts = append(b.r.Facts, value.Count("calls", b.calls), failed, gaps)
+	b.r.Facts = append(b.r.Facts, value.Count(noun(b.calls, "call", "calls"), b.calls), failed, gaps)
+}
+
+// noun is the word for a number of things.
+func noun(n int64, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
 }
 
 // trafficFront describes the traffic.
@@ -137,13 +152,19 @@ func (b *builder) failureFront() {
 	first, last := "", ""
 	var clients []string
 	most := " Most often: "
+	if len(f.Groups) > 0 && f.Groups[0].Calls == 1 {
+		most = " One of them: "
+	}
 	if names := nameWords(f.DNS); names != "" {
 		text += " " + names
 		most = " Of the others, most often: "
+		if len(f.Groups) > 0 && f.Groups[0].Calls == 1 {
+			most = " One of the others: "
+		}
 	}
 	for i, g := range f.Groups {
 		if i == 0 {
-			text += fmt.Sprintf("%s%s of %s to %s, %s (%s).", most, value.Text(g.Endpoint), b.nodeName(g.Src), b.nodeName(g.Dst), g.outcome(), plural.Thousands(g.Calls))
+			text += fmt.Sprintf("%s%s from %s to %s, %s (%s).", most, value.Text(g.Endpoint), b.nodeName(g.Src), b.nodeName(g.Dst), g.outcome(), plural.Thousands(g.Calls))
 			cite = b.cite(g.CallIDs...)
 		}
 		if first == "" || g.First < first {

@@ -2,6 +2,7 @@ package section
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -58,12 +59,21 @@ func (b *builder) handshakeFailures(s *value.Section) {
 		Columns: []value.Column{value.CodeColumn("Server name"), value.NameColumn("Client"), value.NameColumn("Server"), value.NameColumn("Outcome"), value.NumberColumn("Handshakes", ""), {Name: "When", Kind: "name"}}}
 	for _, g := range f.Groups {
 		if g.Class == "tls" && len(t.Rows) < mostFailures {
-			t.Add(b.cite(g.CallIDs...), value.TextCell(g.Endpoint), value.WordCell(b.nodeName(g.Src)), value.WordCell(b.nodeName(g.Dst)), value.WordCell(g.outcome()), value.CountCell(g.Calls), value.WordCell(g.When))
+			t.Add(b.cite(g.CallIDs...), serverName(g.Endpoint), value.WordCell(b.nodeName(g.Src)), value.WordCell(b.nodeName(g.Dst)), value.WordCell(g.outcome()), value.CountCell(g.Calls), value.WordCell(g.When))
 		}
 	}
 	if len(t.Rows) > 0 {
 		s.Blocks = append(s.Blocks, value.TableBlock(t))
 	}
+}
+
+// serverName is the name that a client asked for. The endpoint of a handshake without one is the name of
+// the protocol.
+func serverName(endpoint string) value.Cell {
+	if slices.Contains([]string{"", "tls", "dtls", "quic"}, endpoint) {
+		return value.WordCell("(none sent)")
+	}
+	return value.TextCell(endpoint)
 }
 
 func (b *builder) certificates(s *value.Section) {

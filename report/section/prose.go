@@ -25,10 +25,14 @@ func (b *builder) method(p *templates.Section) (value.Section, string) {
 	}
 	window := "no packets"
 	if b.any {
-		window = fmt.Sprintf("the time from %s to %s UTC", value.RFC3339(b.first), value.RFC3339(b.last))
+		window = fmt.Sprintf("the time from %s to %s", value.RFC3339(b.first), value.RFC3339(b.last))
 	}
 	add("scope", "Scope: %s %s; %s. Systems whose traffic did not pass the recorded interfaces are out of scope.", scope, plural.Count(int64(len(b.r.Bundles)), "bundle", "bundles"), window)
-	add("population", "Population: %s. Nothing was sampled unless a section says so.", plural.Sprintf("%d {call is|calls are} in scope, and {it was|all were} examined", b.calls))
+	population := plural.Sprintf("%d {call is|calls are} in scope, and {it was|all were} examined", b.calls)
+	if b.calls == 0 {
+		population = "no call was decoded in scope"
+	}
+	add("population", "Population: %s. Nothing was sampled unless a section says so.", population)
 	add("method", "Method: the packets were decoded into calls, and the questions listed at the end were asked of them. Each statement cites the calls and packets behind it, and each query can be repeated with the same bundles and the same result.")
 	add("coverage", "Coverage: %s A window with losses can support that something happened, never that it did not.", b.cov.NotRecorded())
 	add("limits-owner", "Limits: an owner of an address (pod, process, service) is exact only if the recorder saw the socket; otherwise it follows from addresses and times. Personal data and credentials are recognized by their form.")

@@ -130,7 +130,7 @@ func (b *builder) tree(answer any) (tree map[string]any) {
 func (b *builder) listed(p *templates.Section, t *value.Table) {
 	title := cmp.Or(p.Title, titleOf(p.List))
 	x := value.Statement{ID: p.ID + "-listed", Head: headWhat, Queries: t.Queries, Figures: []value.Number{value.Count("rows", int64(len(t.Rows)))},
-		Text: fmt.Sprintf("The section %q lists %s, which is all that was read.", value.Text(title), plural.Count(int64(len(t.Rows)), "row", "rows")) + b.cov.More()}
+		Text: fmt.Sprintf("The section %q lists %s, which is all that was read.", value.Text(title), plural.Count(int64(len(t.Rows)), "row", "rows")) + b.cov.Listed()}
 	if len(t.Rows) == 0 {
 		x.Text = b.cov.Absent(cmp.Or(p.Empty, "row of this kind"))
 	}

@@ -54,7 +54,9 @@ func (b *builder) traffic(*templates.Section) (value.Section, string) {
 	if b.several {
 		f.Note += " A packet that is in several bundles counts in each; a call counts once."
 	}
-	s.Blocks = append(s.Blocks, value.FigureBlock(f))
+	if len(chart.Series) > 0 {
+		s.Blocks = append(s.Blocks, value.FigureBlock(f))
+	}
 	if b.calls > 0 {
 		s.Blocks = append(s.Blocks, value.FigureBlock(b.callsOverTime(axis, holes)))
 	}

@@ -25,6 +25,7 @@ type Report struct {
 	Findings   []Finding   `json:"findings"`   // for comparisons of reports
 	Sections   []Section   `json:"sections"`
 	Absent     []string    `json:"absent,omitempty"` // searched but not found
+	Blank      bool        `json:"blank,omitempty"`  // nothing was recorded in the window
 	Unmade     []string    `json:"unmade,omitempty"` // sections that need more memory than the case may use
 	Queries    []Query     `json:"queries"`          // the appendix; statements and tables refer to them by number
 }
@@ -291,7 +292,7 @@ type Cell struct {
 
 // Citation is evidence: a call, a flow or only packets, and the numbers of the packets.
 type Citation struct {
-	Bundle  int    `json:"bundle"`
+	Bundle  int    `json:"bundle"` // -1: not known
 	Call    string `json:"call_id,omitempty"`
 	Flow    int64  `json:"flow_id,omitempty"`
 	Packets string `json:"packets,omitempty"` // numbers in table packets, such as 12-15,18

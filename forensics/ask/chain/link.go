@@ -309,5 +309,5 @@ func LengthOf(ns int64) string {
 	case ns >= 1_000_000:
 		return fmt.Sprintf("%.3g ms", float64(ns)/1e6)
 	}
-	return fmt.Sprintf("%d us", ns/1000)
+	return fmt.Sprintf("%d µs", ns/1000)
 }

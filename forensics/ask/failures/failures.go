@@ -273,6 +273,9 @@ func (g *group) when() string {
 	case g.Calls == 1:
 		return "once"
 	case g.Calls == 2:
+		if length < 1000 {
+			return "twice, at the same time"
+		}
 		return "twice, " + chain.LengthOf(length) + " apart"
 	case g.GapP50 == nil || g.GapP10 == nil || g.GapP90 == nil:
 		return "spread"

@@ -43,7 +43,7 @@ func (l *finder) churn(ctx context.Context) ([]Pattern, error) {
 			(SELECT max(n) FROM m WHERE m.src = k.src AND m.dst = k.dst) AS peak, (SELECT arg_max(minute, n * 100000000000 - minute) FROM m WHERE m.src = k.src AND m.dst = k.dst) * 60000000000 AS peak_at,
 			(SELECT count(*) FROM m WHERE m.src = k.src AND m.dst = k.dst) AS minutes,
 			quantile_disc(handshake_us, 0.5) / 1000.0 AS handshake_ms, quantile_disc(last_ns - first_ns, 0.5) / 1e6 AS life_ms FROM k GROUP BY src, dst ORDER BY opened DESC, 1, 2`,
-		terms.Who("src_"), terms.Who("dst_"), terms.Place("dst_"), on, w.From, "k."+cond), args...)
+		terms.Who("src_"), terms.Who("dst_"), terms.Place("dst_"), on, w.From, cond), args...)
 	if err != nil {
 		return nil, err
 	}

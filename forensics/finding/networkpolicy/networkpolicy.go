@@ -51,6 +51,7 @@ type group struct {
 	Accepted  bool    `json:"accepted"`
 	Begun     bool    `json:"begun"`   // its first packet was captured
 	Guessed   bool    `json:"guessed"` // which end is the server
+	Shared    bool    `json:"shared"`  // several bundles saw it
 	Began     int64   `json:"began"`   // change before it
 	Ended     int64   `json:"ended"`   // change before its last packet
 	Count     int64   `json:"count"`
@@ -61,17 +62,21 @@ type group struct {
 }
 
 // groupsSQL groups the connections of the window. If several vantages saw a connection, its ends are
-// those of the vantage that knows their pods, because a service's address is translated in between.
-// %[1]s are all columns with the bundle, %[2]s selects the flows, and %[3]s has the times of changes.
+// those of the vantage that knows their pods, because a service's address is translated in between. If
+// several bundles saw it, its ends are those of the bundle that saw its beginning, and its bytes are
+// those of the bundle that has the most. %[1]s are all columns with the bundle, %[2]s selects the flows,
+// %[3]s has the times of changes, and %[4]s adds the connection that each flow belongs to.
 const groupsSQL = `WITH f AS (SELECT %[1]s, dst_pod IS NOT NULL AS behind,
 		CASE transport WHEN 'tcp' THEN coalesce(state NOT IN ('syn_sent', 'refused'), true) WHEN 'sctp' THEN src_packets > 1 AND dst_packets > 1 ELSE dst_packets > 0 END AS accepted,
 		transport <> 'tcp' OR role_known IN ('syn', 'synack') AS begun, role_known IN ('port', 'first_packet') AND dst_port >= 32768 AS guessed
 		FROM flows WHERE transport IN ('tcp', 'udp', 'sctp') AND %[2]s),
-	c AS (SELECT bundle, arg_min(src_id, (src_pod IS NULL, flow_id)) AS src, arg_min(src_id, (NOT behind, flow_id)) AS seen, arg_min(dst_id, (NOT behind, flow_id)) AS dst, bool_or(behind) AS behind,
-		any_value(transport) AS transport, arg_min(dst_port, (NOT behind, flow_id))::BIGINT AS port, bool_or(accepted) AS accepted, bool_or(begun) AS begun, bool_and(guessed) AS guessed,
-		max(src_payload_bytes + dst_payload_bytes) AS bytes, min(first_ns) AS first_ns, max(last_ns) AS last_ns, min(flow_id) AS flow_id FROM f GROUP BY bundle, conn_id),
+	s AS (%[4]s),
+	c AS (SELECT own AS bundle, arg_min(src_id, (src_pod IS NULL, flow_id)) FILTER (bundle = own) AS src, arg_min(src_id, (NOT behind, flow_id)) FILTER (bundle = own) AS seen,
+		arg_min(dst_id, (NOT behind, flow_id)) FILTER (bundle = own) AS dst, bool_or(behind) FILTER (bundle = own) AS behind, any_value(transport) AS transport,
+		(arg_min(dst_port, (NOT behind, flow_id)) FILTER (bundle = own))::BIGINT AS port, bool_or(accepted) AS accepted, bool_or(begun) AS begun, bool_and(guessed) AS guessed, bool_or(bundle <> own) AS shared,
+		max(src_payload_bytes + dst_payload_bytes) AS bytes, min(first_ns) AS first_ns, max(last_ns) AS last_ns, min(flow_id) FILTER (bundle = own) AS flow_id FROM s GROUP BY own, conn),
 	b AS (SELECT no AS t FROM %[3]s)
-	SELECT bundle, src, seen, dst, behind, transport, port, accepted, begun, guessed, x.t AS began, y.t AS ended, count(*) AS count, sum(bytes)::BIGINT AS bytes, min(first_ns) AS first_ns, max(last_ns) AS last_ns, arg_min(flow_id, first_ns, 3) AS flow_ids
+	SELECT bundle, src, seen, dst, behind, transport, port, accepted, begun, guessed, shared, x.t AS began, y.t AS ended, count(*) AS count, sum(bytes)::BIGINT AS bytes, min(first_ns) AS first_ns, max(last_ns) AS last_ns, arg_min(flow_id, first_ns, 3) AS flow_ids
 	FROM c ASOF JOIN b x ON c.first_ns >= x.t ASOF JOIN b y ON c.last_ns >= y.t GROUP BY ALL ORDER BY ALL`
 
 func find(ctx context.Context, l *finding.Look) error {
@@ -90,14 +95,20 @@ func find(ctx context.Context, l *finding.Look) error {
 	if policies == 0 {
 		if pods > 0 {
 			l.Note("the Kubernetes dumps have no network policies: there may be none, or the dump does not include networkpolicies")
+		} else {
+			l.Note("no Kubernetes dump shows network policies, so no connection was compared with them")
 		}
 		return nil
 	}
-	columns := "0 AS bundle, *"
+	columns, same := "0 AS bundle, *", "SELECT *, bundle AS own, conn_id AS conn FROM f"
 	if l.Case.Several() {
 		columns = "*"
 	}
-	groups, more, err := ask.Rows[group](ctx, l.Case, maxGroups, fmt.Sprintf(groupsSQL, columns, l.Flows(), terms.Zip("no")), terms.Numbers(slices.Sorted(maps.Keys(changes))))
+	if ask.Overlapping(l.Case) {
+		in := strings.Join(strings.Fields(strings.Trim(fmt.Sprint(slices.Sorted(maps.Keys(clusters))), "[]")), ", ") // the others show no policies
+		same = "SELECT f.*, first.b AS own, first.c AS conn FROM f JOIN (" + ask.Sightings(l.Flows()+" AND bundle IN ("+in+")", ask.Earliest) + ") USING (bundle, conn_id)"
+	}
+	groups, more, err := ask.Rows[group](ctx, l.Case, maxGroups, fmt.Sprintf(groupsSQL, columns, l.Flows(), terms.Zip("no"), same), terms.Numbers(slices.Sorted(maps.Keys(changes))))
 	if err != nil {
 		return err
 	}
@@ -122,6 +133,7 @@ type claim struct {
 	row      finding.Row
 	kind     string
 	bytes    int64
+	least    bool // bytes may be missing, because each of several bundles may have only some of them
 	why      string
 	policies []string
 	likely   bool     // of all connections
@@ -210,6 +222,7 @@ func add(to map[string]*claim, c claim, g *group) {
 	had.likely = had.likely && c.likely
 	had.row.Count += g.Count
 	had.bytes += g.Bytes
+	had.least = had.least || g.Shared
 	had.row.FirstNs, had.row.LastNs = min(had.row.FirstNs, g.FirstNs), max(had.row.LastNs, g.LastNs)
 	if n := 3 - len(had.row.FlowIDs); n > 0 {
 		had.row.FlowIDs = append(had.row.FlowIDs, g.FlowIDs[:min(n, len(g.FlowIDs))]...)
@@ -261,7 +274,11 @@ func (c *claim) finding() finding.Finding {
 	switch c.kind {
 	case notEnforced:
 		f.Severity = finding.High
-		f.What = fmt.Sprintf("%s, with %s bytes of payload, that %s should have refused: %s", to, plural.Thousands(c.bytes), by, strings.Join(slices.Sorted(slices.Values(c.notes)), "; others: "))
+		amount := plural.Thousands(c.bytes)
+		if c.least {
+			amount = "at least " + amount
+		}
+		f.What = fmt.Sprintf("%s, with %s bytes of payload, that %s should have refused: %s", to, amount, by, strings.Join(slices.Sorted(slices.Values(c.notes)), "; others: "))
 	case blocked:
 		f.What = fmt.Sprintf("%s, none of which was accepted, as %s declares", to, by)
 	case predates:

@@ -7,6 +7,7 @@ package unusual
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
@@ -25,10 +26,13 @@ func find(ctx context.Context, l *finding.Look) error {
 	if !ok {
 		return nil
 	}
-	from, to := l.From, l.To
+	from, to := l.From, min(l.To, last)
+	if from > last || to < first {
+		return nil // nothing was recorded in the window
+	}
 	if from <= first {
-		from = last - (last-first)/4
-		l.Note("no window was given: the time from %s on is compared with the time before", ask.Stamp(from))
+		from = to - (to-first)/4
+		l.Note("nothing was recorded before the window: the time from %s on, its last quarter, is compared with the time before", ask.Stamp(from))
 	}
 	if from <= first || from-first < 1e9 || to <= from {
 		l.Note("nothing was recorded before %s, so there is no baseline", ask.Stamp(from))
@@ -36,16 +40,16 @@ func find(ctx context.Context, l *finding.Look) error {
 	}
 	base, asked := float64(from-first)/3.6e12, float64(to-from)/3.6e12 // hours
 	rows, err := l.Rows(ctx, `WITH f AS (SELECT `+terms.Who("src_")+` AS src, `+terms.Who("dst_")+` AS dst, dst_external AS outside, first_ns, last_ns, flow_id, src_bytes + dst_bytes AS bytes, src_bytes,
-				first_ns >= $1 AS now FROM flows WHERE first_ns <= $2 AND close_reason <> 'evicted' AND `+l.Once()+`),
+				first_ns >= $1 AS now FROM flows WHERE close_reason <> 'evicted' AND `+l.OnceIf(fmt.Sprintf("first_ns <= %d", to), ask.Earliest)+`),
 		known AS (SELECT src FROM f WHERE NOT now GROUP BY 1 HAVING count(*) >= 5),
 		p AS (SELECT src, dst, bool_or(outside) AS outside, count(*) FILTER (now) AS n, count(*) FILTER (NOT now) AS before, coalesce(sum(bytes) FILTER (now), 0) AS bytes,
 			coalesce(sum(bytes) FILTER (NOT now), 0) AS bytes_before, coalesce(sum(src_bytes) FILTER (now), 0) AS sent, min(first_ns) FILTER (now) AS first_ns, max(last_ns) FILTER (now) AS last_ns,
 			arg_min(flow_id, first_ns, 3) FILTER (now) AS flow_ids FROM f GROUP BY src, dst)
-		SELECT src, dst, CASE WHEN before = 0 THEN 'new' WHEN bytes / $3 > 5 * bytes_before / $4 THEN 'bytes' ELSE 'connections' END AS detail, CASE WHEN outside THEN 'outside' ELSE '' END AS other,
+		SELECT src, dst, CASE WHEN before = 0 THEN 'new' WHEN bytes / $2 > 5 * bytes_before / $3 THEN 'bytes' ELSE 'connections' END AS detail, CASE WHEN outside THEN 'outside' ELSE '' END AS other,
 			n AS count, before AS "of", bytes::DOUBLE AS number, bytes_before::DOUBLE AS number2, first_ns, last_ns, flow_ids, ['sent ' || sent || ' bytes'] AS evidence
 		FROM p WHERE n > 0 AND src IN (SELECT src FROM known)
-			AND (before = 0 OR n >= 10 AND bytes > 100000 AND bytes / $3 > 5 * bytes_before / $4 OR n >= 20 AND n / $3 > 5 * before / $4)
-		ORDER BY before = 0 DESC, outside DESC, count DESC, src, dst`, from, to, asked, base)
+			AND (before = 0 OR n >= 10 AND bytes > 100000 AND bytes / $2 > 5 * bytes_before / $3 OR n >= 20 AND n / $2 > 5 * before / $3)
+		ORDER BY before = 0 DESC, outside DESC, count DESC, src, dst`, from, asked, base)
 	if err != nil {
 		return err
 	}

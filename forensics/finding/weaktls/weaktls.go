@@ -70,10 +70,10 @@ func noteProfiles(l *finding.Look, total int64, broken map[string]int64) {
 	var list []string
 	for i := range rules().Profiles {
 		if n := broken[rules().Profiles[i].Name]; n > 0 {
-			list = append(list, fmt.Sprintf("%s %d", rules().Profiles[i].Name, n))
+			list = append(list, fmt.Sprintf("%s (%d)", rules().Profiles[i].Name, n))
 		}
 	}
 	if len(list) > 0 {
-		l.Note("of %d {handshake|handshakes}, these break a profile: %s", total, strings.Join(list, ", "))
+		l.Note("of %d {handshake|handshakes}, some break a profile: %s", total, strings.Join(list, ", "))
 	}
 }
