@@ -81,7 +81,7 @@ func (c *Case) unfit(ctx context.Context, p kfl.Condition, from, to int64) strin
 			texts[col.Name] = col.Type == "VARCHAR"
 		}
 	}
-	values, empty := []string(nil), k.Absent()
+	values, empty, whole := []string(nil), k.Absent(), !p.Part
 	for _, name := range k.Columns() {
 		isText, known := texts[name]
 		if !known {
@@ -92,6 +92,10 @@ func (c *Case) unfit(ctx context.Context, p kfl.Condition, from, to int64) strin
 			empty = append(empty, name)
 		}
 		values = append(values, list...)
+		whole = whole && isText
+	}
+	if !whole { // its texts are not compared with the values of a column
+		values = nil
 	}
 	for _, text := range p.Texts {
 		if near := kfl.Nearest(text, values); near != "" && near != text {

@@ -36,6 +36,15 @@ func TestAnEmptyAnswerSaysWhy(t *testing.T) {
 			}
 		}
 	}
+	for _, condition := range []string{`request.headers["content-type"] == "gett"`, `response.headers["x"] == "1"`, `request.cookies["a"] == "gett"`, `request.query["a"] == "/v1/payment"`, `request.headers.exists(h, h == "gett")`} {
+		r, err := c.Query(ctx, forensics.Query{KFL: condition})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := []string{"no call matches " + condition}; !slices.Equal(r.Notes, want) {
+			t.Errorf("%s: notes %q, want %q: methods and paths are no values of it", condition, r.Notes, want)
+		}
+	}
 	for _, q := range []forensics.Query{{KFL: "http"}, {KFL: "http", Count: true}, {KFL: ""}, {SQL: "SELECT 1 WHERE false"}, {KFL: "kafka", From: last + 1e9, To: last + 2e9}} {
 		if r := query(t, c, q); len(r.Notes) > 0 {
 			t.Errorf("%+v: notes %q, want none", q, r.Notes)

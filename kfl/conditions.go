@@ -6,6 +6,7 @@ import "strings"
 type Condition struct {
 	Text  string   // as written in the query
 	Texts []string // the text literals in it, such as payment in dst.service == "payment"
+	Part  bool     // it reads elements of a field, such as a header
 }
 
 // Conditions splits a query at its top-level &&. It returns none for an empty query or one with an
@@ -35,6 +36,10 @@ func Conditions(src string) []Condition {
 func (c *Condition) collect(n *ast) {
 	if n.kind == nLit && n.tok.kind == tokText {
 		c.Texts = append(c.Texts, n.tok.text)
+	}
+	switch n.kind {
+	case nIndex, nEvery, nDeep:
+		c.Part = true
 	}
 	for _, a := range n.args {
 		c.collect(a)

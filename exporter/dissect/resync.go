@@ -55,8 +55,12 @@ func (c *Conn) align(dir Dir) {
 		}
 		n = min(n, early) // no answer comes before its request
 	}
-	if n > 0 {
+	switch {
+	case n > 0:
 		c.discard(dir, n)
+	case verdict == No && s.lossy: // the rest of a message whose beginning was lost
+		c.lose(s, len(s.buf), "gap", "a gap cut a message short")
+		s.seeking, s.looks = true, 0
 	}
 }
 

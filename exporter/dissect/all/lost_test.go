@@ -76,3 +76,42 @@ func without(chunks []dissecttest.Chunk, i int, whole bool) (list []dissecttest.
 	}
 	return append(list, rest...)
 }
+
+// TestRestOfALostMessageIsNoMessage: the first bytes that a client sent are lost. What follows
+// is the rest of its message, whatever its text looks like, so nothing in it is a call.
+func TestRestOfALostMessageIsNoMessage(t *testing.T) {
+	query := func(s string) string { return "Q\x00\x00\x00" + string(rune(len(s)+5)) + s + "\x00" }
+	fill := strings.Repeat("A", 60)
+	for _, tt := range []struct {
+		name, rest, answer, next, nextAnswer string
+	}{
+		{"http1, a request line in a body", fill + "GET /forged HTTP/1.1\r\nHost: q\r\n\r\n" + fill, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na",
+			"GET /real HTTP/1.1\r\nHost: h\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nb"},
+		{"http1, the next request is in no line of its own", fill, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na",
+			"GET /real HTTP/1.1\r\nHost: h\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nb"},
+		{"redis, a command in a value", fill + "\r\n*1\r\n$6\r\nFORGED\r\n" + fill, "+OK\r\n", "*2\r\n$3\r\nGET\r\n$4\r\nreal\r\n", "$1\r\na\r\n"},
+		{"postgresql, a query in a value", fill + query("drop table forged") + fill, "C\x00\x00\x00\x0fINSERT 0 1\x00Z\x00\x00\x00\x05I",
+			query("select real"), "C\x00\x00\x00\x0dSELECT 1\x00Z\x00\x00\x00\x05I"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			rest := dissecttest.Client(tt.rest)
+			rest.Gap = 1400
+			r := dissecttest.Play(t, dissecttest.Options{Protocols: Protocols(nil), Roles: true, End: dissect.EndFin},
+				rest, dissecttest.Server(tt.answer), dissecttest.Client(tt.next), dissecttest.Server(tt.nextAnswer))
+			read := false
+			for _, e := range r.Emissions {
+				b := e.Row.Base()
+				if s := strings.ToLower(b.Summary); strings.Contains(s, "forged") || strings.Contains(s, "aaaaaa") && b.Complete {
+					t.Errorf("the rest of a lost message is the call %q", b.Summary)
+				}
+				read = read || b.Complete && strings.Contains(b.Summary, "real")
+			}
+			if !read {
+				t.Error("the call after it is not complete")
+			}
+			if sum := r.Conn.RowBytes + r.Conn.AnomalyBytes; sum != r.Bytes {
+				t.Errorf("%d of %d bytes accounted for", sum, r.Bytes)
+			}
+		})
+	}
+}

@@ -196,8 +196,7 @@ func (h *conn) endStream(s *stream, dir dissect.Dir) {
 	case resp.End && !req.Head && !(h.sides[dissect.ToServer].whole && s.ID > int64(h.highest)), resp.End && req.Suspect:
 		h.emit(s, "") // the request, or its end, was not captured and will not come
 	case dir == dissect.ToServer && h.goaway.seen && s.ID&1 == 1 && s.ID > int64(h.goaway.last):
-		s.Reset, s.ResetBy, s.ResetCode = true, dissect.ToClient, table.Some(int64(h.goaway.code))
-		h.emit(s, "reset")
+		h.unprocessed(s, dissect.ToClient, h.goaway.code)
 	}
 }
 
@@ -241,11 +240,16 @@ func (h *conn) goAway(in *dissect.Input, n int, f frame, body []byte) {
 		next := s.place.Next()
 		if s.ID&1 == odd && s.ID > int64(last) {
 			s.X.Cite(in, n, n+frameHead+f.size)
-			s.Reset, s.ResetBy, s.ResetCode = true, in.Dir, table.Some(int64(code))
-			h.emit(s, "reset")
+			h.unprocessed(s, in.Dir, code)
 		}
 		s = next
 	}
+}
+
+// unprocessed emits a stream above the number of a GOAWAY by that side.
+func (h *conn) unprocessed(s *stream, by dissect.Dir, code uint32) {
+	s.Reset, s.ResetBy, s.Unprocessed, s.ResetCode = true, by, true, table.Some(int64(code))
+	h.emit(s, "reset")
 }
 
 // cutShort emits a stream that will not continue; cause is the value of column error.

@@ -257,7 +257,7 @@ func (h *conn) cutShort(s *stream, cause string) {
 		s.ResetCode = table.Some(h.code)
 		cause = "reset"
 	case s.ID >= h.goaway && s.ID&3 == 0 && !s.pushed && !resp.Head:
-		s.Reset, s.ResetBy = true, dissect.ToClient
+		s.Reset, s.ResetBy, s.Unprocessed = true, dissect.ToClient, true
 		cause = "reset"
 	case cause == "no_response" && resp.Head:
 		cause, s.Broken = "cut", true // the connection ended, not the capture

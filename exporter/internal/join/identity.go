@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
+	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 	"github.com/pcapsule/pcapsule/exporter/internal/memory"
 	"github.com/pcapsule/pcapsule/exporter/internal/round"
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -17,7 +18,7 @@ import (
 // Limits of the memory for addresses.
 const (
 	maxEndpoints = 50_000  // endpoints known at once; the one unused longest is forgotten and would get a new row
-	maxNames     = 100_000 // addresses with a name from DNS answers
+	maxNames     = 200_000 // names of addresses from DNS answers
 	dnsFresh     = 30e9    // ns after a DNS answer within which a connection's look-up time counts
 )
 
@@ -30,10 +31,9 @@ type Identity struct {
 	next      int64
 	made      []table.Endpoint // not yet written
 	keepRows  bool             // endpoints keep their rows, see Joiner.Remember
-	names     map[netip.Addr]dnsName
-	namesBy   []netip.Addr // ring, oldest first from namesAt
+	names     map[lookup]dnsName
+	namesBy   []lookup // ring, oldest first from namesAt
 	namesAt   int
-	lookups   map[lookupKey]lookup
 	limit     memory.Limit
 
 	kube, hosts unmet
@@ -65,18 +65,19 @@ type endpoint struct {
 	row *table.Endpoint // only if Identity.keepRows
 }
 
+// lookup is a client and an address that a DNS answer named to it. Without a client it is
+// the newest answer to anyone.
+type lookup struct{ client, addr netip.Addr }
+
 type dnsName struct {
-	name string
-	at   int64
+	name   string
+	at     int64
+	tookUs table.Opt[int64] // until a connection has it
 }
-
-type lookupKey struct{ client, server netip.Addr }
-
-type lookup struct{ at, us int64 }
 
 // NewIdentity makes an identity from index; has reports that index is not empty.
 func NewIdentity(index *workload.Index, has bool) *Identity {
-	w := &Identity{index: index, has: has, endpoints: map[endpointKey]*list.Element{}, names: map[netip.Addr]dnsName{}, lookups: map[lookupKey]lookup{}}
+	w := &Identity{index: index, has: has, endpoints: map[endpointKey]*list.Element{}, names: map[lookup]dnsName{}}
 	if has {
 		kube, hosts := index.Named()
 		w.kube, w.hosts = newUnmet(kube), newUnmet(hosts)
@@ -132,16 +133,25 @@ func pick[T any](a, b []T) []T {
 	return b
 }
 
-// endpoint is the number of who stood behind an address at a time.
-func (w *Identity) endpoint(addr decode.Addr, port uint16, proto uint8, at int64, owner *workload.Identity) int64 {
-	a := addr.Netip()
-	id, known := w.resolve(a, port, proto, at, owner)
-	dns := w.names[a].name
+// nameFor is the name under which peer looked an address up. Many names may share an
+// address, so the answers to others are only a guess.
+func (w *Identity) nameFor(peer, a netip.Addr) (name, how string) {
+	if n, ok := w.names[lookup{peer, a}]; ok {
+		return n.name, "dns"
+	}
+	return w.names[lookup{addr: a}].name, "dns_other"
+}
+
+// endpoint is the number of who stood behind an address at a time, as its peer names it.
+func (w *Identity) endpoint(end flow.End, peer decode.Addr, proto uint8, at int64, owner *workload.Identity) int64 {
+	a := end.Addr.Netip()
+	id, known := w.resolve(a, end.Port, proto, at, owner)
+	dns, how := w.nameFor(peer.Netip(), a)
 	key := endpointKey{addr: a}
 	if known {
 		key.who, key.valid = strings.Join([]string{id.Kind, id.Namespace, id.Name, id.PodUID, id.Container, id.Process}, "\x00"), id.ValidFrom
 	} else {
-		key.who = dns
+		key.who = dns + "\x00" + how
 	}
 	if p := id.Program; p != nil {
 		key.who += "\x00" + id.HowKnown + "\x00" + p.Key + "\x00" + strconv.FormatInt(id.PID, 10)
@@ -161,7 +171,7 @@ func (w *Identity) endpoint(addr decode.Addr, port uint16, proto uint8, at int64
 		delete(w.endpoints, last.Value.(*endpoint).key)
 		w.byUse.Remove(last)
 	}
-	w.made = append(w.made, w.row(e.id, a, id, known, dns))
+	w.made = append(w.made, w.row(e.id, a, id, known, dns, how))
 	if w.keepRows {
 		row := w.made[len(w.made)-1]
 		e.row = &row
@@ -169,10 +179,10 @@ func (w *Identity) endpoint(addr decode.Addr, port uint16, proto uint8, at int64
 	return e.id
 }
 
-func (w *Identity) row(no int64, a netip.Addr, id workload.Identity, known bool, dns string) table.Endpoint {
+func (w *Identity) row(no int64, a netip.Addr, id workload.Identity, known bool, dns, how string) table.Endpoint {
 	r := table.Endpoint{EndpointID: no, IP: a.String(), Kind: "unknown", HowKnown: "none", External: w.index.External(a)}
 	if dns != "" {
-		r.DNSName, r.HowKnown = table.Some(dns), "dns"
+		r.DNSName, r.HowKnown = table.Some(dns), how
 	}
 	if known {
 		r.Kind, r.HowKnown, r.ValidFromNs = id.Kind, id.HowKnown, id.ValidFrom
@@ -237,37 +247,36 @@ func program(r *table.Endpoint, id *workload.Identity) {
 	}
 }
 
-// learn takes the name that a DNS answer gives an address, and remembers for the client
-// that asked how long the look-up took.
+// learn takes the name that a DNS answer gives an address, and how long the look-up took
+// the client that asked.
 func (w *Identity) learn(client netip.Addr, name string, addr netip.Addr, at int64, tookUs table.Opt[int64]) {
 	addr = addr.Unmap()
 	name = strings.ToLower(strings.TrimSuffix(name, "."))
-	if _, ok := w.names[addr]; !ok {
+	w.keep(lookup{addr: addr}, dnsName{name: name, at: at})
+	w.keep(lookup{client, addr}, dnsName{name, at, tookUs})
+}
+
+func (w *Identity) keep(k lookup, n dnsName) {
+	if _, ok := w.names[k]; !ok {
 		if len(w.namesBy) < w.limit.Scale(maxNames) {
-			w.namesBy = append(w.namesBy, addr)
+			w.namesBy = append(w.namesBy, k)
 		} else {
 			delete(w.names, w.namesBy[w.namesAt])
-			w.namesBy[w.namesAt] = addr
+			w.namesBy[w.namesAt] = k
 			w.namesAt = (w.namesAt + 1) % len(w.namesBy)
 		}
 	}
-	w.names[addr] = dnsName{name, at}
-	if !tookUs.OK { // an answer whose question was not captured
-		return
-	}
-	if len(w.lookups) >= w.limit.Scale(maxNames) {
-		clear(w.lookups)
-	}
-	w.lookups[lookupKey{client, addr}] = lookup{at, tookUs.V}
+	w.names[k] = n
 }
 
 // lookupTime is how long the name look-up took that led client to server, once.
 func (w *Identity) lookupTime(client, server netip.Addr, at int64) (us int64, ok bool) {
-	k := lookupKey{client, server}
-	l, ok := w.lookups[k]
-	if !ok || at < l.at || at-l.at > dnsFresh {
+	k := lookup{client, server}
+	n := w.names[k]
+	if !n.tookUs.OK || at < n.at || at-n.at > dnsFresh {
 		return 0, false
 	}
-	delete(w.lookups, k)
-	return l.us, true
+	us, n.tookUs = n.tookUs.V, table.Opt[int64]{}
+	w.names[k] = n
+	return us, true
 }

@@ -108,7 +108,7 @@ func (j *Joiner) start(s *flow.Started) {
 		owners[1] = j.known.owner(s.Owner)
 	}
 	for side, e := range s.Ends {
-		f.ids[side] = j.who.endpoint(e.Addr, e.Port, s.Proto, s.ConnFirst, owners[side])
+		f.ids[side] = j.who.endpoint(e, s.Dialled[1-side].Addr, s.Proto, s.ConnFirst, owners[side])
 	}
 	switch {
 	case s.NewConn:
@@ -131,7 +131,7 @@ func (j *Joiner) own(o *flow.Owned) {
 		side = 0
 	}
 	f.ranks[side] = o.Rank
-	f.ids[side] = j.who.endpoint(f.ends[side].Addr, f.ends[side].Port, c.proto, c.first, j.known.owner(o.Owner))
+	f.ids[side] = j.who.endpoint(f.ends[side], c.ends[1-side].Addr, c.proto, c.first, j.known.owner(o.Owner))
 	if o.Rank >= c.ranks[side] {
 		c.ranks[side], c.by[side], c.ids[side], c.at[side] = o.Rank, f.link, f.ids[side], f.ends[side]
 	}
@@ -150,5 +150,5 @@ func (j *Joiner) writer(c *joinedConn, side int, w flow.Writer) int64 {
 		guessed.HowKnown = guessed.Known.String()
 		id = &guessed
 	}
-	return j.who.endpoint(c.at[side].Addr, c.at[side].Port, c.proto, c.first, id)
+	return j.who.endpoint(c.at[side], c.ends[1-side].Addr, c.proto, c.first, id)
 }

@@ -35,7 +35,7 @@ type External struct {
 type Destination struct {
 	Name        string   `json:"name" jsonschema:"the name that clients used, otherwise the name from DNS, otherwise the address"`
 	Domain      string   `json:"domain,omitempty" jsonschema:"registrable domain"`
-	NameFrom    string   `json:"name_from" jsonschema:"source of the name: host, sni, dns, hosts or none"`
+	NameFrom    string   `json:"name_from" jsonschema:"source of the name: host, sni, dns, dns_other (a guess: only other clients looked it up), hosts or none"`
 	Addresses   []string `json:"addresses"`
 	Ports       []int64  `json:"ports"`
 	Clients     []string `json:"clients"`
@@ -77,6 +77,7 @@ type externalRow struct {
 	Asked       bool     `json:"asked"`
 	BySNI       bool     `json:"by_sni"`
 	DNS         bool     `json:"dns_known"`
+	OwnLookup   bool     `json:"own_lookup"`
 	Addresses   []string `json:"addresses"`
 	Ports       []int64  `json:"ports"`
 	Pods        []string `json:"pods"`
@@ -154,8 +155,8 @@ func outside(w *ask.Window, ctx context.Context, c *forensics.Case, narrowed boo
 	on := terms.Key(c, "")
 	sql := w.Ends(c, "service") + fmt.Sprintf(`, cx AS (SELECT %[4]s conn_id, min(an) AS an, min(far) AS far FROM x WHERE bn = 0 GROUP BY %[4]s conn_id),
 		cb AS (SELECT an, far, sum(src_payload_bytes)::BIGINT AS sent, sum(dst_payload_bytes)::BIGINT AS received FROM cx JOIN (SELECT %[4]s conn_id, flow_id FROM connections) USING (%[4]s conn_id) JOIN flows_raw USING (%[4]s flow_id) GROUP BY 1, 2)
-		SELECT far AS name, src AS client, na AS namespace, asked, by_sni, dns_known, addresses, ports, pods, calls, n, failed, connections, sent, received, first_at, last_at, protocols, opened, shakes, call_ids FROM (
-		SELECT an, far, bool_or(protocol <> 'dns' AND host = far) AS asked, bool_or(protocol IN ('tls', 'dtls', 'quic') AND host = far) AS by_sni, bool_or(dst_dns_name = far) AS dns_known,
+		SELECT far AS name, src AS client, na AS namespace, asked, by_sni, dns_known, own_lookup, addresses, ports, pods, calls, n, failed, connections, sent, received, first_at, last_at, protocols, opened, shakes, call_ids FROM (
+		SELECT an, far, bool_or(protocol <> 'dns' AND host = far) AS asked, bool_or(protocol IN ('tls', 'dtls', 'quic') AND host = far) AS by_sni, bool_or(dst_dns_name = far) AS dns_known, bool_or(dst_dns_name = far AND dst_how_known <> 'dns_other') AS own_lookup,
 			list_sort(list(DISTINCT dst_ip))[1:10] AS addresses, list_sort(list(DISTINCT dst_port::BIGINT))[1:10] AS ports, list_sort(list(DISTINCT src_pod))[1:10] AS pods, count(*) AS n, count(*) FILTER (%[1]s) AS calls, count(*) FILTER (failed) AS failed,
 			count(DISTINCT %[2]s) AS connections, make_timestamp_ns(min(ts_ns)) AS first_at, make_timestamp_ns(max(ts_ns)) AS last_at,
 			list_sort(list(DISTINCT protocol)) AS protocols, count(*) FILTER (decrypted_by IS NOT NULL AND %[1]s) AS opened, count(*) FILTER (protocol IN ('tls', 'dtls', 'quic')) AS shakes, %[3]s
@@ -172,7 +173,7 @@ func outside(w *ask.Window, ctx context.Context, c *forensics.Case, narrowed boo
 		return rows, nil
 	}
 	cond, args := w.Connections(c, false)
-	addSilent, _, err := ask.Rows[externalRow](ctx, c, maxExternal, fmt.Sprintf(`SELECT %s AS name, %s AS client, min(src_namespace) AS namespace, bool_or(dst_dns_name IS NOT NULL) AS dns_known, list_sort(list(DISTINCT dst_ip))[1:10] AS addresses,
+	addSilent, _, err := ask.Rows[externalRow](ctx, c, maxExternal, fmt.Sprintf(`SELECT %s AS name, %s AS client, min(src_namespace) AS namespace, bool_or(dst_dns_name IS NOT NULL) AS dns_known, bool_or(dst_how_known <> 'dns_other') AS own_lookup, list_sort(list(DISTINCT dst_ip))[1:10] AS addresses,
 		list_sort(list(DISTINCT dst_port::BIGINT))[1:10] AS ports, list_sort(list(DISTINCT src_pod))[1:10] AS pods, count(*) AS connections, make_timestamp_ns(min(first_ns)) AS first_at, make_timestamp_ns(max(last_ns)) AS last_at, list_sort(list(DISTINCT transport)) AS protocols
 		FROM connections WHERE calls = 0 AND %s AND %s = 'outside' AND %s <> 'outside' GROUP BY 1, 2 ORDER BY connections DESC, 1, 2`, terms.Who("dst_"), terms.Who("src_"), cond, terms.Place("dst_"), terms.Place("src_")), args...)
 	return append(rows, addSilent...), err
@@ -257,7 +258,7 @@ func (d *Destination) add(r, sum *externalRow) {
 	sum.Opened += r.Opened
 	sum.Shakes += r.Shakes
 	sum.Rows += r.Rows
-	sum.Asked, sum.BySNI, sum.DNS = sum.Asked || r.Asked, sum.BySNI || r.BySNI, sum.DNS || r.DNS
+	sum.Asked, sum.BySNI, sum.DNS, sum.OwnLookup = sum.Asked || r.Asked, sum.BySNI || r.BySNI, sum.DNS || r.DNS, sum.OwnLookup || r.OwnLookup
 }
 
 func (d *Destination) finish(sum *externalRow, known map[string]ask.Node) {
@@ -268,8 +269,10 @@ func (d *Destination) finish(sum *externalRow, known map[string]ask.Node) {
 		d.NameFrom = "host"
 	case err == nil:
 		d.NameFrom = "none"
-	case sum.DNS:
+	case sum.DNS && sum.OwnLookup:
 		d.NameFrom = "dns"
+	case sum.DNS:
+		d.NameFrom = "dns_other"
 	default:
 		d.NameFrom = "hosts"
 	}

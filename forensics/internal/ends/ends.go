@@ -29,7 +29,7 @@ const (
 
 var (
 	guesses   = []string{"last_user", "acceptor", "creator", "holder_at_start", "listener_inherited", "shared_at_start"}
-	sources   = []string{"segment", "kube", "peer", "ptcpdump", "hosts", "nrb", "dns"}
+	sources   = []string{"segment", "kube", "peer", "ptcpdump", "hosts", "nrb", "dns", "dns_other"}
 	byAddress = map[string]Grade{"pod": podAddress, "process": processAddr, "node": hostAddress, "host": hostAddress, "service": serviceAddr}
 )
 

@@ -90,18 +90,29 @@ func (s *Stream) Row(c *table.Call, e *End) {
 
 // outcome is the result in the answer, or how a stream ended before its connection.
 func (s *Stream) outcome(e *End) string {
-	const refusedStream, h3Rejected = 0x7, 0x10b // RFC 9113 section 7, RFC 9114 section 8.1
-	code := s.ResetCode
 	switch {
-	case e.Error == "reset" && s.Status == 0 && code.OK && (code.V == refusedStream || code.V == h3Rejected):
+	case s.refused(e):
 		return table.Refused
 	case s.Status >= 400:
 		return table.HTTPOutcome(int32(s.Status))
+	case s.tunnels() && e.Error != "gap":
+		return table.OK // however the tunnel ends: that says nothing about this request
 	case s.Broken, s.Status == 0 && e.Error == "" && !s.unsure(e):
 		return table.NoAnswer
 	}
 	return ""
 }
+
+// refused reports whether the other side says that it did not begin the stream, so that the
+// request can be sent again (RFC 9113 section 8.7, RFC 9114 section 4.1.1).
+func (s *Stream) refused(e *End) bool {
+	const refusedStream, h3Rejected = 0x7, 0x10b // RFC 9113 section 7, RFC 9114 section 8.1
+	code := s.ResetCode
+	return e.Error == "reset" && s.Status == 0 && (s.Unprocessed || code.OK && (code.V == refusedStream || code.V == h3Rejected))
+}
+
+// tunnels reports whether the server agreed to a CONNECT.
+func (s *Stream) tunnels() bool { return s.Method == "CONNECT" && s.Status/100 == 2 }
 
 // GRPCRow returns the row of a gRPC stream, or nil for another stream.
 func (s *Stream) GRPCRow(c *dissect.Conn, e *End) *grpc.Row {
@@ -118,6 +129,9 @@ func (s *Stream) GRPCRow(c *dissect.Conn, e *End) *grpc.Row {
 		c.AnomalyFrom("grpc", "message_cut", "stream "+strconv.FormatInt(s.ID, 10)+" ends inside a message", 0)
 	}
 	row.Fill(&grpc.Stream{Req: req.count, Resp: resp.count, ReqBody: req.Body, RespBody: resp.Body, Unsure: s.unsure(e)})
+	if s.refused(e) {
+		row.Outcome = table.Refused
+	}
 	return row
 }
 

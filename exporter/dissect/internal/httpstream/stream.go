@@ -35,10 +35,11 @@ type Stream struct {
 	Broken                    bool  // the connection ended inside the response
 	GRPC                      bool  // a content type says so
 
-	Reset     bool // a side gave up the stream
-	ResetBy   dissect.Dir
-	opaque    bool // the DATA frames carry nothing that is known
-	ResetCode table.Opt[int64]
+	Reset       bool // a side gave up the stream
+	ResetBy     dissect.Dir
+	Unprocessed bool // GOAWAY says that its receiver did not begin the stream
+	opaque      bool // the DATA frames carry nothing that is known
+	ResetCode   table.Opt[int64]
 
 	held  int           // bytes of headers
 	inner *dissect.Conn // what the DATA frames carry, see Carry

@@ -1,0 +1,69 @@
+package http2
+
+import (
+	"strings"
+	"testing"
+
+	xhttp2 "golang.org/x/net/http2"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// TestOutcomesOfStreamsThatEndEarly: a request that the server did not begin is refused, in
+// gRPC too, and a tunnel that was agreed to has not failed when it ends.
+func TestOutcomesOfStreamsThatEndEarly(t *testing.T) {
+	get := []string{":method", "GET", ":scheme", "http", ":path", "/a", ":authority", "h"}
+	rpc := []string{":method", "POST", ":scheme", "http", ":path", "/s/M", ":authority", "h", "content-type", "application/grpc", "te", "trailers"}
+	connect := []string{":method", "CONNECT", ":authority", "db:5432"}
+	type frames func(c, s *peer)
+	reset := func(p func(c, s *peer) *peer, code xhttp2.ErrCode) frames {
+		return func(c, s *peer) { p(c, s).fr.WriteRSTStream(3, code) }
+	}
+	client := func(c, _ *peer) *peer { return c }
+	server := func(_, s *peer) *peer { return s }
+	goAway := func(last uint32, code xhttp2.ErrCode) frames {
+		return func(_, s *peer) { s.fr.WriteGoAway(last, code, nil) }
+	}
+	agree := func(then frames) frames {
+		return func(c, s *peer) { s.headers(3, false, ":status", "200"); then(c, s) }
+	}
+	nothing := func(_, _ *peer) {}
+	for _, tt := range []struct {
+		name    string
+		request []string
+		end     dissect.End
+		then    frames
+		want    string
+	}{
+		{"REFUSED_STREAM", get, dissect.EndFin, reset(server, xhttp2.ErrCodeRefusedStream), table.Refused},
+		{"REFUSED_STREAM of gRPC", rpc, dissect.EndFin, reset(server, xhttp2.ErrCodeRefusedStream), table.Refused},
+		{"GOAWAY below it", get, dissect.EndFin, goAway(1, xhttp2.ErrCodeNo), table.Refused},
+		{"GOAWAY below it with an error", get, dissect.EndFin, goAway(1, xhttp2.ErrCodeEnhanceYourCalm), table.Refused},
+		{"GOAWAY below it, gRPC", rpc, dissect.EndFin, goAway(1, xhttp2.ErrCodeNo), table.Refused},
+		{"GOAWAY that includes it, without an answer", get, dissect.EndFin, goAway(3, xhttp2.ErrCodeNo), table.NoAnswer},
+		{"GOAWAY that includes it, with an error", get, dissect.EndFin, goAway(3, xhttp2.ErrCodeInternal), table.NoAnswer},
+		{"the client cancels", get, dissect.EndFin, reset(client, xhttp2.ErrCodeCancel), table.NoAnswer},
+		{"the client cancels gRPC", rpc, dissect.EndFin, reset(client, xhttp2.ErrCodeCancel), table.NoAnswer},
+		{"half an answer, then refused", get, dissect.EndFin, agree(reset(server, xhttp2.ErrCodeRefusedStream)), table.NoAnswer},
+		{"a tunnel that ends with the connection", connect, dissect.EndFin, agree(nothing), table.OK},
+		{"a tunnel that the client ends", connect, dissect.EndFin, agree(reset(client, xhttp2.ErrCodeCancel)), table.OK},
+		{"a tunnel whose connection is reset", connect, dissect.EndReset, agree(nothing), table.OK},
+		{"a tunnel that the server does not answer", connect, dissect.EndFin, nothing, table.NoAnswer},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, s := begin()
+			request := c.headers(3, tt.request[1] == "GET", tt.request...).flush()
+			tt.then(c, s)
+			list := []dissecttest.Chunk{request, s.flush(), c.flush()}
+			rows := play(t, tt.end, list...).Emissions
+			if len(rows) != 1 {
+				t.Fatalf("%d rows, want 1", len(rows))
+			}
+			if b := rows[0].Row.Base(); b.Outcome != tt.want || b.Failed != table.Failed(tt.want) {
+				t.Errorf("%s: outcome %s, failed %t, want %s", strings.TrimSpace(b.Summary), b.Outcome, b.Failed, tt.want)
+			}
+		})
+	}
+}
