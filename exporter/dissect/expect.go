@@ -101,7 +101,7 @@ func (x *Exchange) Carried(c *Conn, y *Exchange, response bool) {
 	for _, q := range [...]*part{&y.req, &y.resp} {
 		if q.seen {
 			p.bytes += q.bytes
-			p.last = max(p.last, q.last)
+			p.last = later(p.last, q.last)
 		}
 	}
 	y.held = 0

@@ -127,14 +127,15 @@ func (k *conn) clock(hs *shake, whole bool) {
 		return
 	}
 	first, last := hs.x.RequestTime()
-	if _, l := hs.x.ResponseTime(); l > last {
+	if _, l := hs.x.ResponseTime(); l.No > last.No {
 		last = l
 	}
-	us := max(last-first, 0) / 1000
-	hs.row.TLSUs = table.Some(us)
-	k.c.SetTLSTime(us)
+	if hs.row.TLSUs = k.c.Micros(first, last); !hs.row.TLSUs.OK {
+		return
+	}
+	k.c.SetTLSTime(hs.row.TLSUs.V)
 	if k.inner != nil {
-		k.inner.SetTLSTime(us)
+		k.inner.SetTLSTime(hs.row.TLSUs.V)
 	}
 }
 
