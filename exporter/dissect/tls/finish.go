@@ -126,13 +126,13 @@ func (k *conn) clock(hs *shake, whole bool) {
 	if !whole || hs.fatal || hs.gap || !hs.client || !hs.x.HasResponse() {
 		return
 	}
-	first, last := hs.x.RequestTime()
-	if _, l := hs.x.ResponseTime(); l.No > last.No {
-		last = l
-	}
-	if hs.row.TLSUs = k.c.Micros(first, last); !hs.row.TLSUs.OK {
+	first, asked := hs.x.RequestTime()
+	_, answered := hs.x.ResponseTime()
+	a, b := k.c.Micros(first, asked), k.c.Micros(first, answered)
+	if !a.OK || !b.OK {
 		return
 	}
+	hs.row.TLSUs = table.Some(max(a.V, b.V))
 	k.c.SetTLSTime(hs.row.TLSUs.V)
 	if k.inner != nil {
 		k.inner.SetTLSTime(hs.row.TLSUs.V)

@@ -16,7 +16,9 @@ func (f *Flow) acks(d, o *sideStats, dir dissect.Dir, p *Packet, kind segmentKin
 	}
 	if !d.hasAck || int32(p.Ack-d.lastAck) > 0 {
 		d.hasAck, d.lastAck, d.dupRun, d.lastAckAt = true, p.Ack, 0, p.Time
-		f.answer(dir.Other(), p.Ack, p.Time)
+		if f.timed(p) {
+			f.answer(dir.Other(), p.Ack, p.Time)
+		}
 	}
 }
 
