@@ -3,6 +3,7 @@ package exporter
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,6 +24,31 @@ func (t *translated) file(test *testing.T, name string, ahead uint32) string {
 		test.Fatal(err)
 	}
 	return path
+}
+
+// TestPortsOfSettledConversation has a translated connection on the ports of an earlier one, which was not
+// translated and had so many messages that no view of it was searched for any more.
+func TestPortsOfSettledConversation(t *testing.T) {
+	const service, server = "10.96.0.10:80", "10.244.1.7:8080"
+	const ask, answer = "GET /old HTTP/1.1\r\nHost: svc\r\n\r\n", "HTTP/1.1 204 No Content\r\n\r\n"
+	c := newTranslated()
+	up, down := uint32(4001), uint32(9001)
+	c.packet(pod, service, 2, up-1, 0, 0, "")
+	c.packet(service, pod, 0x12, down-1, up, 0, "")
+	for i := range 40 {
+		path := strings.Replace(ask, "old", fmt.Sprintf("%03d", i), 1)
+		c.packet(pod, service, 0x18, up, down, 0, path)
+		up += uint32(len(path))
+		c.packet(service, pod, 0x18, down, up, 0, answer)
+		down += uint32(len(answer))
+	}
+	c.packet(pod, service, 0x11, up, down, 0, "")
+	c.packet(service, pod, 0x11, down, up+1, 0, "")
+	c.exchange(pod, service, pod, server, 3_111_222_333, 0)
+	got := c.answers(t, "select count(*) || ' calls, ' || count(distinct conn_id) || ' connections' from {calls}")
+	if want := "41 calls, 2 connections"; got[0] != want {
+		t.Errorf("%s, want %s", got[0], want)
+	}
 }
 
 // TestTranslatedConnectionUnderTwoClocks has a connection before and after a translation, in two files.

@@ -2,6 +2,7 @@ package exporter
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/binary"
@@ -10,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -175,5 +177,144 @@ func TestDirectionsUnderTwoClocks(t *testing.T) {
 				t.Logf("ahead by %s: %d calls of %d, %d durations equal, %d null", ahead, len(got), len(want), same, null)
 			}
 		})
+	}
+}
+
+// TestRotatedFilesHaveOneClock cuts samples into files that follow each other. All durations are those of
+// the sample.
+func TestRotatedFilesHaveOneClock(t *testing.T) {
+	for _, sample := range []string{"dns.pcap", "http1.pcapng", "postgresql.pcapng", "tls.pcapng"} {
+		path := filepath.Join("..", "samples", sample)
+		list, link := packetsIn(t, path)
+		want := measure(t, []string{path})
+		for cut := len(list)/2 - 2; cut < len(list)/2+2; cut++ {
+			for _, names := range [][2]string{{"ring_00001.pcap", "ring_00002.pcap"}, {"before.pcap", "after.pcap"}} {
+				got := measure(t, []string{pcapOf(t, names[0], link, 0, list[:cut]), pcapOf(t, names[1], link, 0, list[cut:])})
+				for id, w := range want {
+					if g := got[id]; !slices.Equal(g.values, w.values) {
+						t.Errorf("%s cut at %d into %v: call %s has %v, want %v", sample, cut, names, id, g.values, w.values)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestWhatHasAnotherClock has files of which nothing shows that they have one clock.
+func TestWhatHasAnotherClock(t *testing.T) {
+	list, link := packetsIn(t, filepath.Join("..", "samples", "http1.pcapng"))
+	first, other := byDirection(list)
+	half := len(list) / 2
+	span := time.Duration(list[len(list)-1].Time - list[0].Time)
+	for _, tt := range []struct {
+		name  string
+		files []string
+		want  string
+	}{
+		{"a file that continues another one", []string{pcapOf(t, "a.pcap", link, 0, list[:half]), pcapOf(t, "b.pcap", link, 0, list[half:])}, "0 recording, 0 continued"},
+		{"one that begins too late", []string{pcapOf(t, "a.pcap", link, 0, list[:half]), pcapOf(t, "b.pcap", link, 2*time.Minute, list[half:])}, "0 recording, 1 recording"},
+		{"one that begins before the other ends", []string{pcapOf(t, "a.pcap", link, 0, list[:half]), pcapOf(t, "b.pcap", link, -span/2, list[half:])}, "0 recording, 1 recording"},
+		{"the other direction after the first", []string{pcapOf(t, "a.pcap", link, 0, first), pcapOf(t, "b.pcap", link, span+time.Second, other)}, "0 recording, 1 recording"},
+		{"two that may continue one of two", []string{pcapOf(t, "a.pcap", link, 0, list[:half]), pcapOf(t, "b.pcap", link, 1, list[:half]), pcapOf(t, "c.pcap", link, 0, list[half:])},
+			"0 recording, 1 recording, 2 recording"},
+		{"the names say which", []string{pcapOf(t, "a1.pcap", link, 0, list[:half]), pcapOf(t, "b1.pcap", link, 1, list[:half]), pcapOf(t, "a2.pcap", link, 0, list[half:])},
+			"0 recording, 1 recording, 0 continued"},
+	} {
+		got := answersOf(t, tt.files, Options{Release: "test"}, "select string_agg(same_as || ' ' || same_by, ', ' order by clock_id) from {clocks}")
+		if got[0] != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got[0], tt.want)
+		}
+	}
+}
+
+// TestPacketsWithoutTimeHaveNoDurations has a sample in Simple Packet Blocks.
+func TestPacketsWithoutTimeHaveNoDurations(t *testing.T) {
+	list, link := packetsIn(t, filepath.Join("..", "samples", "http1.pcapng"))
+	var b bytes.Buffer
+	w, err := pcapng.NewWriter(&b, pcapng.Section{}, pcapng.WriterOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.AddInterface(pcapng.Interface{LinkType: link, SnapLen: 0, TsResol: 6, FCSLen: -1}); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range list {
+		if err := w.WritePacket(&pcapng.Packet{Kind: pcapng.KindSimple, LinkType: link, OrigLen: p.OrigLen, Data: p.Data}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "simple.pcapng")
+	if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	paired := 0
+	for id, m := range measure(t, []string{path}) {
+		if m.paired {
+			paired++
+		}
+		for i, v := range m.values {
+			if v.Valid {
+				t.Errorf("call %s has %s %d", id, durations[i], v.Int64)
+			}
+		}
+	}
+	if paired == 0 {
+		t.Error("no call has a request and a response")
+	}
+	got := answersOf(t, []string{path}, Options{Release: "test"}, "select count(*) || ' flows with times' from {flows} where handshake_us is not null or handshake_client_us is not null or handshake_server_us is not null or rtt_avg_us is not null or rtt_samples > 0")
+	if got[0] != "0 flows with times" {
+		t.Error(got[0])
+	}
+}
+
+// TestTwoPlacesUnderTwoClocks has samples as captured at both ends, in two files whose clocks differ by less
+// than the packets travel, or by more. Every duration is one that a single end shows.
+func TestTwoPlacesUnderTwoClocks(t *testing.T) {
+	const travel, slower = 10 * time.Microsecond, 50 // so that no packet overtakes its cause
+	for _, sample := range []string{"dns.pcap", "http1.pcapng", "redis.pcap", "tls.pcapng", "snmp.pcapng"} {
+		list, link := packetsIn(t, filepath.Join("..", "samples", sample))
+		start := list[0].Time
+		for i := range list {
+			list[i].Time = start + (list[i].Time-start)*slower
+		}
+		first, other := byDirection(list)
+		place := func(name string, ahead, asks, answers time.Duration) string {
+			var seen []pcapng.Packet
+			for i, part := range [][]pcapng.Packet{first, other} {
+				for _, p := range part {
+					p.Time += int64([]time.Duration{asks, answers}[i])
+					seen = append(seen, p)
+				}
+			}
+			slices.SortStableFunc(seen, func(a, b pcapng.Packet) int { return cmp.Compare(a.Time, b.Time) })
+			return pcapOf(t, name, link, ahead, seen)
+		}
+		near := place("near.pcap", 0, 0, 2*travel)
+		client, server := measure(t, []string{near}), measure(t, []string{place("far.pcap", 0, travel, travel)})
+		for _, ahead := range []time.Duration{0, travel / 2, -travel / 2, 10 * travel, -10 * travel, time.Hour, -time.Hour} {
+			null, all := 0, 0
+			for id, g := range measure(t, []string{near, place("far.pcap", ahead, travel, travel)}) {
+				for i, v := range g.values {
+					a, b := client[id].values, server[id].values
+					switch {
+					case a == nil || b == nil:
+						t.Errorf("%s ahead by %s: neither end alone shows call %s", sample, ahead, id)
+					case v.Valid && v != a[i] && v != b[i]:
+						t.Errorf("%s ahead by %s: call %s has %s %d, the ends show %v and %v", sample, ahead, id, durations[i], v.Int64, a[i], b[i])
+					case a[i].Valid && b[i].Valid:
+						all++
+						if !v.Valid {
+							null++
+						}
+					}
+				}
+			}
+			if null*50 > all {
+				t.Errorf("%s ahead by %s: %d of %d durations are null", sample, ahead, null, all)
+			}
+		}
 	}
 }

@@ -114,7 +114,7 @@ func ref(s *stream.Segment) dissect.Packet {
 
 func (t *tcpSink) conn() *dissect.Conn {
 	if t.d == nil {
-		(*Conn)(t).begin(t.flows[0].connectUs())
+		(*Conn)(t).begin((*Conn)(t).connectUs())
 	}
 	return t.d
 }

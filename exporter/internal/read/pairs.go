@@ -67,6 +67,10 @@ func (p *pairs) find(f *flow.Packet, hash uint64, s spot) *flow.View {
 	tcp := f.Proto == protoTCP
 	syn := tcp && f.TCPFlags&decode.SYN != 0
 	says := len(f.Payload) > 0 || syn
+	dials := syn && f.TCPFlags&decode.ACK == 0
+	if dials { // the ports may be used for another connection now
+		p.settled.remove(placeHash(hash, f.Network))
+	}
 	if !says && len(p.waiting) == 0 || p.settled.has(placeHash(hash, f.Network)) {
 		return nil
 	}
@@ -75,8 +79,12 @@ func (p *pairs) find(f *flow.Packet, hash uint64, s spot) *flow.View {
 		return nil
 	}
 	p.expire(f.Time)
-	if syn && f.TCPFlags&decode.ACK == 0 {
+	if dials {
 		t.dialled(p.hash(f), f)
+	}
+	if t.stays {
+		p.settled.add(placeHash(hash, f.Network))
+		return nil
 	}
 	dir := uint8(0)
 	if src := (flow.End{Addr: f.Src, Port: f.SrcPort}); (src != t.at.tuple[0]) != t.swapped {
@@ -101,6 +109,7 @@ func (p *pairs) find(f *flow.Packet, hash uint64, s spot) *flow.View {
 		l.questions++
 		if l.late && t.tcp && !shown && !l.proven { // it stays here, with all that follow: its answer must not go elsewhere
 			t.leave()
+			t.stays = true
 			p.settled.add(placeHash(hash, f.Network))
 			return nil
 		}

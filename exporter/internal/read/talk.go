@@ -36,6 +36,7 @@ type talk struct {
 	shook   *talk    // has shown the same SYN-ACK, with random numbers
 	syn     uint64   // hash of its first SYN
 	looked  uint8    // messages already examined
+	stays   bool     // it is not a view, and will not be one
 	tcp     bool
 	swapped bool // direction 0 is from the second end of the tuple
 }
