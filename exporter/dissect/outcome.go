@@ -57,8 +57,8 @@ func (c *Conn) mayFollow(x *Exchange) bool {
 	if !r.closing || r.end != EndCapture || !datagrams(r.Info.Transport) || !x.req.seen || x.resp.seen {
 		return false
 	}
-	since, known := c.Between(x.req.last, r.now.Instant())
-	left, same := c.Between(x.req.last, r.closedAt)
+	since, known := c.Between(x.req.end(), r.now.Instant())
+	left, same := c.Between(x.req.end(), r.closedAt)
 	return (!known || since <= 0) && (!same || left < freshQuestion)
 }
 
@@ -88,13 +88,13 @@ func (c *Conn) waited(x *Exchange, b *table.Call) table.Opt[int64] {
 	}
 	r := c.root()
 	until := c.until()
-	if limit := x.req.last.Ns + longestWait; datagrams(r.Info.Transport) && until.Clock == x.req.last.Clock {
-		until.Ns = min(until.Ns, limit)
+	if datagrams(r.Info.Transport) && until.Clock == x.req.clocks[1] {
+		until.Ns = min(until.Ns, x.req.last+longestWait)
 	}
 	if x.resp.seen {
-		until = later(until, x.resp.last)
+		until = later(until, x.resp.end())
 	}
-	return c.Micros(x.req.first, until)
+	return c.Micros(x.req.begin(), until)
 }
 
 // until is the end of waiting for an answer that did not come.

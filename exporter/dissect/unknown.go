@@ -133,7 +133,8 @@ func (p *part) merge(q *part) {
 		return
 	}
 	p.n += uint8(copy(p.head[p.n:], q.head[:q.n]))
-	p.last = later(p.last, q.last)
+	end := later(p.end(), q.end())
+	p.last, p.clocks[1] = end.Ns, end.Clock
 	p.bytes += q.bytes
 }
 
@@ -200,7 +201,7 @@ func nameUnknown(t Transport, g guess.Guess) string {
 // first shows the first bytes of the side that sent first, after a colon; "" if there are none.
 func (u *unknownState) first() string {
 	d := ToServer
-	if req, resp := &u.x.req, &u.x.resp; resp.seen && (!req.seen || resp.first.No < req.first.No) {
+	if req, resp := &u.x.req, &u.x.resp; resp.seen && (!req.seen || resp.no < req.no) {
 		d = ToClient
 	}
 	if len(u.sides[d].Head) == 0 {

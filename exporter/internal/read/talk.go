@@ -17,6 +17,7 @@ type message struct {
 	at    int64
 	no    int64
 	iface int32
+	clock int32
 	dir   uint8
 	syn   bool
 	drawn bool // a SYN-ACK with numbers that both sides drew at random (RFC 9293 section 3.4.1)
