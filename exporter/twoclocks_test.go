@@ -180,6 +180,22 @@ func TestDirectionsUnderTwoClocks(t *testing.T) {
 	}
 }
 
+// TestTwoClocksGiveTheSameBytes compares numbers of workers and orders of the files.
+func TestTwoClocksGiveTheSameBytes(t *testing.T) {
+	for _, sample := range []string{"dns.pcap", "http1.pcapng"} {
+		list, link := packetsIn(t, filepath.Join("..", "samples", sample))
+		first, other := byDirection(list)
+		a, b := pcapOf(t, "a.pcap", link, 0, first), pcapOf(t, "b.pcap", link, 3*time.Millisecond, other)
+		c := pcapOf(t, "c.pcap", link, time.Second, list[len(list)/2:])
+		_, want := made(t, Options{Jobs: 1}, a, b, c)
+		for _, jobs := range []int{1, 2, 7} {
+			if _, got := made(t, Options{Jobs: jobs}, c, b, a); !bytes.Equal(got, want) {
+				t.Errorf("%s: %d workers write other files:\n%s", sample, jobs, diffLines(got, want))
+			}
+		}
+	}
+}
+
 // TestRotatedFilesHaveOneClock cuts samples into files that follow each other. All durations are those of
 // the sample.
 func TestRotatedFilesHaveOneClock(t *testing.T) {
