@@ -141,7 +141,7 @@ type Connection struct {
 	PairMethod string      `col:"pair_method" enc:"dict" doc:"how its flows were recognized as one connection: single, five_tuple, sequence, connection_id (QUIC), payload, socket (reported by the recorder)"`
 	FlowID     int64       `col:"flow_id" doc:"flow whose bytes were dissected"`
 	FirstNs    int64       `col:"first_ns" unit:"ns" doc:"time of the first packet"`
-	LastNs     int64       `col:"last_ns" unit:"ns" doc:"time of the last packet"`
+	LastNs     int64       `col:"last_ns" unit:"ns" doc:"time of the last packet, by its clock"`
 	Ts         Micros      `col:"ts" unit:"us" doc:"first_ns truncated to microseconds, UTC"`
 	Calls      int64       `col:"calls" doc:"number of calls on it"`
 

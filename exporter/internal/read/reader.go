@@ -352,7 +352,7 @@ func (r *Reader) Describe(m *bundle.Manifest) {
 		m.Warnings = append(m.Warnings, countText(r.left, "packet", "packets")+" excluded from the tables by filter or time window; the packet files contain them")
 	}
 	if r.noTime > 0 {
-		m.Warnings = append(m.Warnings, countText(r.noTime, "packet has", "packets have")+" no time stamp, or none between 1970 and 2261; their time is 1970 or the nearest of these")
+		m.Warnings = append(m.Warnings, countText(r.noTime, "packet has", "packets have")+" no time stamp, or none between 1970 and 2261; their time is 1970 or the nearest of these, and their durations are null")
 	}
 	for i := range r.closed {
 		if n := int64(len(r.closed[i].Damage)) + r.closed[i].DamageMore; n > 0 {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
@@ -58,7 +59,7 @@ func (r *Reader) recordingOf(o *opened, i *pcapng.Interface, number int32) *reco
 	if c := o.recording; c != nil && c.section == i.Section {
 		return c
 	}
-	c := &recording{section: i.Section, family: familyOf(o.name),
+	c := &recording{section: i.Section, family: familyOf(bundle.SafeName(unpackedName(o.name, o.compression()))),
 		kind: fmt.Sprintf("%s %d %d %d %d %q", o.reader.Format(), i.LinkType, i.SnapLen, i.TsResol, i.TsOffset, []string{i.Name, i.Description, i.OS, i.Hardware, i.Filter})}
 	o.ended()
 	o.recording = c
