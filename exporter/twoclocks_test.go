@@ -216,7 +216,7 @@ func TestRotatedFilesHaveOneClock(t *testing.T) {
 	}
 }
 
-// TestWhatHasAnotherClock has files of which nothing shows that they have one clock.
+// TestWhatHasAnotherClock has files that do not show that they have one clock.
 func TestWhatHasAnotherClock(t *testing.T) {
 	list, link := packetsIn(t, filepath.Join("..", "samples", "http1.pcapng"))
 	first, other := byDirection(list)
