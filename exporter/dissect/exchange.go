@@ -236,6 +236,13 @@ func (x *Exchange) fill(c *Conn, b *table.Call) {
 	b.Cites = x.cites
 }
 
+// markUntimed adds an anomaly if a duration of the call is null because of its clocks.
+func (c *Conn) markUntimed(x *Exchange, b *table.Call) {
+	if c.untimed(x, b) {
+		c.AnomalyFrom("engine", "two_clocks", "two clocks with an unknown difference saw the call, and neither saw all of it: the durations that would compare them are null", 0)
+	}
+}
+
 // untimed reports whether a duration of the call is null because two clocks saw its ends.
 func (c *Conn) untimed(x *Exchange, b *table.Call) bool {
 	req, resp := &x.req, &x.resp
