@@ -3,6 +3,7 @@ package exporter
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,6 +26,31 @@ func (t *translated) file(test *testing.T, name string, ahead uint32) string {
 	return path
 }
 
+// TestPortsOfSettledConversation has a translated connection on the ports of an earlier one, which was not
+// translated and had so many messages that no view of it was searched for any more.
+func TestPortsOfSettledConversation(t *testing.T) {
+	const service, server = "10.96.0.10:80", "10.244.1.7:8080"
+	const ask, answer = "GET /old HTTP/1.1\r\nHost: svc\r\n\r\n", "HTTP/1.1 204 No Content\r\n\r\n"
+	c := newTranslated()
+	up, down := uint32(4001), uint32(9001)
+	c.packet(pod, service, 2, up-1, 0, 0, "")
+	c.packet(service, pod, 0x12, down-1, up, 0, "")
+	for i := range 40 {
+		path := strings.Replace(ask, "old", fmt.Sprintf("%03d", i), 1)
+		c.packet(pod, service, 0x18, up, down, 0, path)
+		up += uint32(len(path))
+		c.packet(service, pod, 0x18, down, up, 0, answer)
+		down += uint32(len(answer))
+	}
+	c.packet(pod, service, 0x11, up, down, 0, "")
+	c.packet(service, pod, 0x11, down, up+1, 0, "")
+	c.exchange(pod, service, pod, server, 3_111_222_333, 0)
+	got := c.answers(t, "select count(*) || ' calls, ' || count(distinct conn_id) || ' connections' from {calls}")
+	if want := "41 calls, 2 connections"; got[0] != want {
+		t.Errorf("%s, want %s", got[0], want)
+	}
+}
+
 // TestTranslatedConnectionUnderTwoClocks has a connection before and after a translation, in two files.
 // Their clocks differ by more than the connection lasts.
 func TestTranslatedConnectionUnderTwoClocks(t *testing.T) {
@@ -39,14 +65,15 @@ func TestTranslatedConnectionUnderTwoClocks(t *testing.T) {
 		ask     string    // in the second file
 		without string    // what the second file does not have
 		want    [2]string // with the clock of the second file ahead, and behind
+		far     [2]string // the same if the difference is 20 s
 	}{
-		{"the server's address changes", pod, constant, ask, "", both("3 calls")},
-		{"both ends change, and the numbers are random", nodeEnd, random, ask, "", both("3 calls")},
-		{"both ends change, and the numbers are those of a generator", nodeEnd, constant, ask, "", both("6 calls")},
-		{"another request with the same numbers", pod, random, strings.Replace(ask, "/x", "/y", 1), "", both("6 calls")},
-		{"the second file lacks the SYN", pod, random, ask, "SYN", both("3 calls")},
-		{"the second file lacks the SYN-ACK", pod, random, ask, "SYN-ACK", both("3 calls")},
-		{"the second file lacks the first request", pod, random, ask, "request 0", [2]string{"3 calls", "5 calls"}},
+		{"the server's address changes", pod, constant, ask, "", both("3 calls"), both("6 calls")},
+		{"both ends change, and the numbers are random", nodeEnd, random, ask, "", both("3 calls"), both("3 calls")},
+		{"both ends change, and the numbers are those of a generator", nodeEnd, constant, ask, "", both("6 calls"), both("6 calls")},
+		{"another request with the same numbers", pod, random, strings.Replace(ask, "/x", "/y", 1), "", both("6 calls"), both("6 calls")},
+		{"the second file lacks the SYN", pod, random, ask, "SYN", both("3 calls"), both("3 calls")},
+		{"the second file lacks the SYN-ACK", pod, random, ask, "SYN-ACK", both("3 calls"), both("6 calls")},
+		{"the second file lacks the first request", pod, random, ask, "request 0", [2]string{"3 calls", "5 calls"}, [2]string{"3 calls", "5 calls"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, stamp := range []uint32{0, 99} {
@@ -70,11 +97,16 @@ func TestTranslatedConnectionUnderTwoClocks(t *testing.T) {
 				}
 				exchange(near, pod, service, ask, "")
 				exchange(far, tt.client, server, tt.ask, tt.without)
-				for i, ahead := range [][2]uint32{{0, 400_000}, {400_000, 0}} {
+				for _, c := range []*translated{near, far} { // they overlap, so that neither continues the other
+					c.time += 30_000_000
+					c.packet("10.9.9.9:9", "10.9.9.8:9", 2, 1, 0, 0, "")
+				}
+				want := append(tt.want[:], tt.far[:]...)
+				for i, ahead := range [][2]uint32{{0, 400_000}, {400_000, 0}, {0, 20_000_000}, {20_000_000, 0}} {
 					files := []string{near.file(t, "near.pcap", ahead[0]), far.file(t, "far.pcap", ahead[1])}
 					got := answersOf(t, files, Options{Release: "test", Repanic: true}, "select count(*) || ' calls' from {calls} where complete")
-					if got[0] != tt.want[i] {
-						t.Errorf("time stamp %d, clocks ahead by %v: %s, want %s", stamp, ahead, got[0], tt.want[i])
+					if got[0] != want[i] {
+						t.Errorf("time stamp %d, clocks ahead by %v: %s, want %s", stamp, ahead, got[0], want[i])
 					}
 				}
 			}

@@ -119,7 +119,7 @@ func answersOf(test *testing.T, inputs []string, o Options, questions ...string)
 	}
 	defer db.Close()
 	for _, q := range questions {
-		for _, name := range []string{"calls", "flows", "connections", "endpoints", "anomalies"} {
+		for _, name := range []string{"calls", "flows", "connections", "endpoints", "anomalies", "clocks"} {
 			glob := "/*.parquet"
 			if name == "calls" {
 				glob = "/**/*.parquet"

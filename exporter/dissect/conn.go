@@ -64,12 +64,16 @@ func (c *Conn) End(dir Dir, p Packet) {
 // rows.
 func (c *Conn) Close(why End, p Packet) { c.CloseAt(why, p, p.Time) }
 
-// CloseAt is Close for a capture that continued until at without packets of this connection.
+// CloseAt is Close for a capture that continued until at, by the clock of p, without packets of this
+// connection.
 func (c *Conn) CloseAt(why End, p Packet, at int64) {
 	if c.closed {
 		return
 	}
-	c.now, c.closing, c.end, c.closedAt = p, true, why, max(at, p.Time)
+	c.now, c.closing, c.end, c.closedAt = p, true, why, p.Instant()
+	if at > p.Time {
+		c.closedAt.Ns, c.closedAt.No = at, -1 // no packet
+	}
 	c.protect(0, func() { c.finish(why) })
 	c.closed = true
 	c.flushAnomalies()

@@ -47,8 +47,8 @@ type Encryption struct {
 	Alerts []string // after the handshake, in order, as "client close_notify"
 
 	Sizes []int64 // of the first records, bytes; negative from server to client
-	Times []int64 // of these, microseconds since the first
-	first int64
+	Times []int64 // of these, microseconds since the first; nil if they do not have one clock
+	first Instant
 }
 
 // Encryption returns the connection's encryption and creates it on the first call. Inner
@@ -79,20 +79,26 @@ func (e *Encryption) Alert(dir Dir, name string) {
 	e.Alerts = append(e.Alerts, side+name)
 }
 
-// Saw counts an encrypted record of n bytes at time ns.
-func (e *Encryption) Saw(dir Dir, n int, ns int64) {
+// Saw counts an encrypted record of n bytes, captured at an instant.
+func (e *Encryption) Saw(dir Dir, n int, at Instant) {
 	e.Records[dir]++
 	e.Bytes[dir] += int64(n)
 	if len(e.Sizes) >= maxRecords {
 		return
 	}
 	if len(e.Sizes) == 0 {
-		e.first = ns
+		e.first = at
 		e.Sizes, e.Times = make([]int64, 0, 8), make([]int64, 0, 8)
 	}
 	size := int64(n)
 	if dir == ToClient {
 		size = -size
 	}
-	e.Sizes, e.Times = append(e.Sizes, size), append(e.Times, max(ns-e.first, 0)/1000)
+	e.Sizes = append(e.Sizes, size)
+	if at.Clock != e.first.Clock || at.Clock == NoClock {
+		e.Times = nil
+	}
+	if e.Times != nil {
+		e.Times = append(e.Times, max(at.Ns-e.first.Ns, 0)/1000)
+	}
 }

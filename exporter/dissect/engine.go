@@ -170,41 +170,42 @@ type Info struct {
 type Conn struct {
 	Info Info
 
-	engine   *Engine
-	parent   *Conn // the connection that carries this one inside its encryption
-	proto    *Protocol
-	d        Dissector
-	streams  Streams // in place of d, see Protocol.NewStreams
-	sides    [2]side
-	now      Packet // packet being worked on
-	calls    int64
-	losses   losses
-	arrivals uint32
-	closedAt int64 // capture time of the close, during it; it may be long after the last packet
-	state    state
-	flipped  bool
-	closed   bool
-	closing  bool
-	end      End    // reason of the close, during it
-	quiet    bool   // a withdrawn dissector is being closed: its rows are dropped
-	starting bool   // see Starting
-	cut      bool   // an anomaly already says that calls were cut
-	last     Dir    // direction of the latest bytes
-	claim    *claim // nil if the protocol is certain
-	refused  []refusal
-	upgrade  *upgrade
-	expect   *Expected // that announced it, until its content is known
-	tlsUs    int64     // -1 unknown
-	kinds    []kindCount
-	callAnom int32
-	held     int // bytes of the engine's budget, including all inner connections
-	kept     int // of these, what d keeps, see Dissector.Kept
-	debt     int // of held, what exceeded the budget
-	rank     rank
-	path     []string // protocols, outermost first
-	unknown  *unknownState
-	crypt    *Encryption
-	inside   []string // protocols of the inner connections, outermost first, if there are more than in path
+	engine    *Engine
+	parent    *Conn // the connection that carries this one inside its encryption
+	proto     *Protocol
+	d         Dissector
+	streams   Streams // in place of d, see Protocol.NewStreams
+	sides     [2]side
+	now       Packet // packet being worked on
+	calls     int64
+	losses    losses
+	arrivals  uint32
+	closedAt  Instant // of the close, during it; it may be long after the last packet
+	state     state
+	flipped   bool
+	closed    bool
+	closing   bool
+	end       End    // reason of the close, during it
+	quiet     bool   // a withdrawn dissector is being closed: its rows are dropped
+	starting  bool   // see Starting
+	cut       bool   // an anomaly already says that calls were cut
+	last      Dir    // direction of the latest bytes
+	claim     *claim // nil if the protocol is certain
+	refused   []refusal
+	upgrade   *upgrade
+	expect    *Expected // that announced it, until its content is known
+	tlsUs     int64     // -1 unknown
+	kinds     []kindCount
+	callAnom  int32
+	held      int // bytes of the engine's budget, including all inner connections
+	kept      int // of these, what d keeps, see Dissector.Kept
+	debt      int // of held, what exceeded the budget
+	rank      rank
+	path      []string // protocols, outermost first
+	unknown   *unknownState
+	crypt     *Encryption
+	sightings *sightings // nil until another clock sees one of its packets again
+	inside    []string   // protocols of the inner connections, outermost first, if there are more than in path
 
 	likely *guess.Guess // of the last unknown payload in it or in what it carries, or of the last upgrade; may be nil
 
@@ -343,7 +344,7 @@ func (c *Conn) emit(proto int, x *Exchange, row table.CallRow, details []Detail)
 	if first && c.Info.ConnectUs >= 0 && c.Info.Transport == TCP {
 		b.ConnectUs = table.Some(c.Info.ConnectUs)
 	}
-	x.fill(b)
+	x.fill(c, b)
 	x.release(c)
 	b.CallID = c.id(x, b.Protocol)
 	for _, body := range [...]*Body{x.ReqBody, x.RespBody} {
@@ -353,8 +354,9 @@ func (c *Conn) emit(proto int, x *Exchange, row table.CallRow, details []Detail)
 	}
 	fillBody(x.ReqBody, &b.RequestBodyHash, &b.RequestBodySize, &b.RequestBodyWire)
 	fillBody(x.RespBody, &b.ResponseBodyHash, &b.ResponseBodySize, &b.ResponseBodyWire)
-	b.Anomalies, c.callAnom = c.callAnom, 0
 	c.judge(x, b)
+	c.markUntimed(x, b)
+	b.Anomalies, c.callAnom = c.callAnom, 0
 	switch {
 	case !b.Complete:
 	case x.losses.of != c.losses.of:

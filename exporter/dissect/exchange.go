@@ -29,14 +29,26 @@ type Exchange struct {
 
 type part struct {
 	seen        bool
-	behind      uint32 // packets from the first to the last
-	first, last int64  // ns
+	n           uint8    // bytes of head
+	clocks      [2]int32 // of first and last
+	behind      uint32   // packets from the first to the last
+	first, last int64    // ns
 	bytes       int64
 	seq, ack    uint32
 	no          int64
 	payload     uint64 // hash of the first datagram
-	n           uint8
 	head        [headBytes]byte
+}
+
+// begin and end are when the first and the last byte were captured.
+func (p *part) begin() Instant { return Instant{p.first, p.no, p.clocks[0]} }
+func (p *part) end() Instant   { return Instant{p.last, p.no + int64(p.behind), p.clocks[1]} }
+
+// reach makes an instant the end, unless that is later.
+func (p *part) reach(at Instant) {
+	l := later(p.end(), at)
+	p.last, p.clocks[1] = l.Ns, l.Clock
+	p.behind = max(p.behind, uint32(min(max(at.No-p.no, 0), math.MaxUint32)))
 }
 
 // Span is the position of a message: the packets of its first and last byte, and on TCP the
@@ -48,7 +60,9 @@ type Span struct {
 	Bytes       int64
 }
 
-func (p *part) span() Span { return Span{p.seen, p.no, p.no + int64(p.behind), p.seq, p.bytes} }
+func (p *part) span() Span {
+	return Span{p.seen, p.no, p.no + int64(p.behind), p.seq, p.bytes}
+}
 
 // Request adds in.Data[from:to] to the request.
 func (x *Exchange) Request(in *Input, from, to int) { x.add(&x.req, in, from, to) }
@@ -130,7 +144,7 @@ func (x *Exchange) add(p *part, in *Input, from, to int) {
 	}
 	if !p.seen {
 		s := in.at(from)
-		p.seen, p.first, p.no = true, s.Time, s.No
+		p.seen, p.first, p.last, p.no, p.clocks = true, s.Time, s.Time, s.No, [2]int32{s.Clock, s.Clock}
 		p.seq, p.ack = s.Seq+uint32(in.base+int64(from)-s.off), s.Ack
 		if in.Datagram {
 			h := fnv.New64a()
@@ -143,8 +157,7 @@ func (x *Exchange) add(p *part, in *Input, from, to int) {
 	}
 	end := in.at(to - 1)
 	x.short = x.short || in.Datagram && end.Cut > 0
-	p.last = max(p.last, end.Time)
-	p.behind = max(p.behind, uint32(min(max(end.No-p.no, 0), math.MaxUint32)))
+	p.reach(end.Instant())
 	p.bytes += int64(to - from)
 	x.Cite(in, from, to)
 }
@@ -158,8 +171,7 @@ func (x *Exchange) Answer(c *Conn, y *Exchange) {
 			x.losses = y.losses
 		}
 	case q.seen:
-		p.last = max(p.last, q.last)
-		p.behind = uint32(min(max(q.no+int64(q.behind)-p.no, int64(p.behind)), math.MaxUint32))
+		p.reach(q.end())
 		p.bytes += q.bytes
 	}
 	x.Include(c, y)
@@ -194,34 +206,51 @@ func (x *Exchange) HasRequest() bool { return x.req.seen }
 // HasResponse reports whether any byte of the response was captured.
 func (x *Exchange) HasResponse() bool { return x.resp.seen }
 
-// RequestTime is the time of the first and last byte of the request, ns.
-func (x *Exchange) RequestTime() (first, last int64) { return x.req.first, x.req.last }
+// RequestTime is when the first and the last byte of the request were captured.
+func (x *Exchange) RequestTime() (first, last Instant) { return x.req.begin(), x.req.end() }
 
-// ResponseTime is the time of the first and last byte of the response, ns.
-func (x *Exchange) ResponseTime() (first, last int64) { return x.resp.first, x.resp.last }
+// ResponseTime is when the first and the last byte of the response were captured.
+func (x *Exchange) ResponseTime() (first, last Instant) { return x.resp.begin(), x.resp.end() }
 
 // fill writes times, sizes, identity and citations into c.
-func (x *Exchange) fill(c *table.Call) {
+func (x *Exchange) fill(c *Conn, b *table.Call) {
 	lead := &x.req
 	if !lead.seen {
 		lead = &x.resp
 	}
-	c.TsNs = lead.first
-	c.Ts = table.Micros(floorDiv(lead.first, 1000))
-	c.RequestBytes, c.ResponseBytes = x.req.bytes, x.resp.bytes
+	b.TsNs, b.ClockID = lead.first, lead.clocks[0]
+	b.Ts = table.Micros(floorDiv(lead.first, 1000))
+	b.RequestBytes, b.ResponseBytes = x.req.bytes, x.resp.bytes
 	if x.req.seen {
-		c.SendUs = us(x.req.first, x.req.last)
+		b.SendUs = c.Micros(x.req.begin(), x.req.end())
 	}
 	if x.resp.seen {
-		c.ReceiveUs = us(x.resp.first, x.resp.last)
+		b.ReceiveUs = c.Micros(x.resp.begin(), x.resp.end())
 	}
 	if x.req.seen && x.resp.seen {
-		c.ElapsedUs = us(x.req.first, x.resp.last)
-		c.TTFBUs = us(x.req.first, x.resp.first)
-		c.WaitUs = us(x.req.last, x.resp.first) // an early answer has no waiting time
+		b.ElapsedUs = c.Micros(x.req.begin(), x.resp.end())
+		b.TTFBUs = c.Micros(x.req.begin(), x.resp.begin())
+		b.WaitUs = c.Micros(x.req.end(), x.resp.begin()) // an early answer has no waiting time
 	}
-	c.StreamID = x.StreamID
-	c.Cites = x.cites
+	b.StreamID = x.StreamID
+	b.Cites = x.cites
+}
+
+// markUntimed adds an anomaly if a duration of the call is null because of its clocks.
+func (c *Conn) markUntimed(x *Exchange, b *table.Call) {
+	if c.untimed(x, b) {
+		c.AnomalyFrom("engine", "two_clocks", "two clocks with an unknown difference saw the call, and neither saw all of it: the durations that would compare them are null", 0)
+	}
+}
+
+// untimed reports whether a duration of the call is null because two clocks saw its ends.
+func (c *Conn) untimed(x *Exchange, b *table.Call) bool {
+	req, resp := &x.req, &x.resp
+	if req.seen && (c.twoClocks(req.begin(), req.end()) || !b.WaitedUs.OK && c.twoClocks(req.begin(), c.until())) ||
+		resp.seen && c.twoClocks(resp.begin(), resp.end()) {
+		return true
+	}
+	return req.seen && resp.seen && (c.twoClocks(req.begin(), resp.end()) || c.twoClocks(req.begin(), resp.begin()) || c.twoClocks(req.end(), resp.begin()))
 }
 
 // id identifies the call by content, see docs/format/calls.md. It depends on nothing that
@@ -250,14 +279,6 @@ func (c *Conn) id(x *Exchange, protocol string) (id table.ID) {
 	sum := sha256.Sum256(b[:n])
 	copy(id[:], sum[:])
 	return id
-}
-
-// us is the time from a to b in microseconds, null if the clock went back between them.
-func us(a, b int64) table.Opt[int64] {
-	if b < a {
-		return table.Opt[int64]{}
-	}
-	return table.Some((b - a) / 1000)
 }
 
 func floorDiv(a, b int64) int64 {

@@ -101,7 +101,8 @@ func (x *Exchange) Carried(c *Conn, y *Exchange, response bool) {
 	for _, q := range [...]*part{&y.req, &y.resp} {
 		if q.seen {
 			p.bytes += q.bytes
-			p.last = max(p.last, q.last)
+			end := later(p.end(), q.end())
+			p.last, p.clocks[1] = end.Ns, end.Clock
 		}
 	}
 	y.held = 0

@@ -8,12 +8,13 @@ import (
 
 // Packet is the source of bytes.
 type Packet struct {
-	No   int64 // the bundle's packet number
-	Time int64 // ns since 1970 UTC
-	Seq  uint32
-	Ack  uint32
-	Also []int64 // other packets that carry a part: the fragments of a datagram
-	Cut  int32   // missing bytes at a datagram's end
+	No    int64 // the bundle's packet number
+	Time  int64 // ns since 1970 UTC
+	Clock int32 // that stamped it, see Instant
+	Seq   uint32
+	Ack   uint32
+	Also  []int64 // other packets that carry a part: the fragments of a datagram
+	Cut   int32   // missing bytes at a datagram's end
 }
 
 // seg records that the bytes of a stream from off on arrived in this packet.
@@ -61,6 +62,9 @@ func (in *Input) Seq(i int) uint32 {
 
 // Time is when the packet with Data[i] was captured, ns since 1970 UTC.
 func (in *Input) Time(i int) int64 { return in.at(i).Time }
+
+// Instant is when the packet with Data[i] was captured.
+func (in *Input) Instant(i int) Instant { return in.at(i).Instant() }
 
 // Offset is the stream offset of Data[i].
 func (in *Input) Offset(i int) int64 { return in.base + int64(i) }

@@ -54,8 +54,12 @@ func (c *Conn) outcome(x *Exchange, b *table.Call) string {
 // end of the capture: the client sent nothing since, and the question is recent.
 func (c *Conn) mayFollow(x *Exchange) bool {
 	r := c.root()
-	return r.closing && r.end == EndCapture && datagrams(r.Info.Transport) && x.req.seen && !x.resp.seen &&
-		r.now.Time <= x.req.last && r.closedAt-x.req.last < freshQuestion
+	if !r.closing || r.end != EndCapture || !datagrams(r.Info.Transport) || !x.req.seen || x.resp.seen {
+		return false
+	}
+	since, known := c.Between(x.req.end(), r.now.Instant())
+	left, same := c.Between(x.req.end(), r.closedAt)
+	return (!known || since <= 0) && (!same || left < freshQuestion)
 }
 
 func datagrams(t Transport) bool { return t != TCP && t != QUIC && t != Association }
@@ -83,12 +87,21 @@ func (c *Conn) waited(x *Exchange, b *table.Call) table.Opt[int64] {
 		return b.ElapsedUs
 	}
 	r := c.root()
-	until := r.now.Time
+	until := c.until()
+	if datagrams(r.Info.Transport) && until.Clock == x.req.clocks[1] {
+		until.Ns = min(until.Ns, x.req.last+longestWait)
+	}
+	if x.resp.seen {
+		until = later(until, x.resp.end())
+	}
+	return c.Micros(x.req.begin(), until)
+}
+
+// until is the end of waiting for an answer that did not come.
+func (c *Conn) until() Instant {
+	r := c.root()
 	if r.closing && (r.end == EndCapture || r.end == EndTimeout) {
-		until = r.closedAt
+		return r.closedAt
 	}
-	if datagrams(r.Info.Transport) {
-		until = min(until, x.req.last+longestWait)
-	}
-	return us(x.req.first, max(until, x.resp.last))
+	return r.now.Instant()
 }

@@ -133,7 +133,8 @@ func (p *part) merge(q *part) {
 		return
 	}
 	p.n += uint8(copy(p.head[p.n:], q.head[:q.n]))
-	p.last = max(p.last, q.last)
+	end := later(p.end(), q.end())
+	p.last, p.clocks[1] = end.Ns, end.Clock
 	p.bytes += q.bytes
 }
 

@@ -54,7 +54,7 @@ func (c *Conn) showWaiting(w Waiter, show func(Emission)) {
 			b.DecryptedBy = table.Some(c.Info.OpenedBy)
 		}
 		b.Error, b.Complete = table.Some("cut"), false
-		x.fill(b)
+		x.fill(c, b)
 		b.Cites = slices.Clone(b.Cites)
 		b.CallID = c.id(x, b.Protocol)
 		c.judge(x, b)

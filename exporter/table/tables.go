@@ -141,7 +141,7 @@ type Connection struct {
 	PairMethod string      `col:"pair_method" enc:"dict" doc:"how its flows were recognized as one connection: single, five_tuple, sequence, connection_id (QUIC), payload, socket (reported by the recorder)"`
 	FlowID     int64       `col:"flow_id" doc:"flow whose bytes were dissected"`
 	FirstNs    int64       `col:"first_ns" unit:"ns" doc:"time of the first packet"`
-	LastNs     int64       `col:"last_ns" unit:"ns" doc:"time of the last packet"`
+	LastNs     int64       `col:"last_ns" unit:"ns" doc:"time of the last packet, by its clock"`
 	Ts         Micros      `col:"ts" unit:"us" doc:"first_ns truncated to microseconds, UTC"`
 	Calls      int64       `col:"calls" doc:"number of calls on it"`
 
@@ -195,6 +195,8 @@ type TCPEvent struct {
 type Clock struct {
 	ClockID  int32      `col:"clock_id" doc:"number from 0 without gaps"`
 	Source   string     `col:"source" doc:"file and interface that use this clock"`
+	SameAs   int32      `col:"same_as" doc:"smallest clock_id of the same clock; durations are computed between times of one clock only"`
+	SameBy   string     `col:"same_by" enc:"dict" doc:"why it is the same: recording (interfaces of one pcap file or PCAPNG section), boot (segments of one node and boot), continued (assumed: the file begins where the other ends; docs/design/017-assembly.md)"`
 	TickNs   Opt[int64] `col:"tick_ns" unit:"ns" doc:"resolution of its time stamps; 0 if finer than a nanosecond"`
 	OffsetNs Opt[int64] `col:"offset_ns" unit:"ns" doc:"known offset to UTC, already applied"`
 	ErrorNs  Opt[int64] `col:"error_ns" unit:"ns" doc:"largest known error; null if unknown"`

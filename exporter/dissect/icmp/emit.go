@@ -3,6 +3,7 @@ package icmp
 import (
 	"strconv"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -25,14 +26,14 @@ func (k *conn) emit(c *call, why string) {
 	if !hasResponse && isError(k.v6, uint8(row.TypeNumber)) {
 		row.Outcome = table.Refused
 	}
-	row.Summary = c.summary(why)
+	row.Summary = c.summary(k.c, why)
 	k.c.Emit(&c.x, row)
 	*c = call{}
 	k.spare = c
 }
 
 // summary is the most important information of each kind of message.
-func (c *call) summary(why string) string {
+func (c *call) summary(k *dissect.Conn, why string) string {
 	row := c.row
 	buf := make([]byte, 0, 160)
 	if row.Type == "echo_request" {
@@ -68,9 +69,11 @@ func (c *call) summary(why string) string {
 	if c.x.HasRequest() && c.x.HasResponse() {
 		sent, _ := c.x.RequestTime()
 		_, got := c.x.ResponseTime()
-		buf = append(buf, " → "...)
-		buf = strconv.AppendFloat(buf, float64(max(got-sent, 0)/1000)/1000, 'f', -1, 64)
-		buf = append(buf, " ms"...)
+		if us := k.Micros(sent, got); us.OK {
+			buf = append(buf, " → "...)
+			buf = strconv.AppendFloat(buf, float64(us.V)/1000, 'f', -1, 64)
+			buf = append(buf, " ms"...)
+		}
 	}
 	switch why {
 	case "":

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -123,7 +124,8 @@ func unix(stamp uint64, now int64) int64 {
 }
 
 // measure compares the clocks, with a response captured at now.
-func measure(c *call, now int64, m *message) {
+func measure(k *dissect.Conn, c *call, at dissect.Instant, m *message) {
+	now := at.Ns
 	if m.received == 0 || m.transmit == 0 {
 		return
 	}
@@ -133,6 +135,8 @@ func measure(c *call, now int64, m *message) {
 	}
 	if c.X.HasRequest() {
 		asked, _ := c.X.RequestTime()
-		c.Row.Offset = table.Some(((received-asked)/2 + (sent-now)/2) / 1000)
+		if took, ok := k.Between(asked, at); ok {
+			c.Row.Offset = table.Some(((received-now+took)/2 + (sent-now)/2) / 1000)
+		}
 	}
 }

@@ -140,7 +140,7 @@ func (k *conn) time(in *dissect.Input, m *message) {
 // answered ends a call with a response.
 func (k *conn) answered(in *dissect.Input, m *message, c *call) {
 	c.Row.read(m)
-	measure(c, in.Time(0), m)
+	measure(k.Conn, c, in.Instant(0), m)
 	k.End(c, "")
 }
 

@@ -309,7 +309,7 @@ func (q *conn) unread(d dissect.Dir) {
 func (q *conn) protected(in *dissect.Input, at, n int, h *header) {
 	r := q.role(in.Dir)
 	q.count(r, h.kind)
-	q.c.Encryption().Saw(in.Dir, n, q.t.p.Time)
+	q.c.Encryption().Saw(in.Dir, n, q.t.p.Instant())
 	if h.kind != oneRTT {
 		q.long(in, at, n, r, h)
 	} else {

@@ -140,7 +140,7 @@ func isServers(i dissect.Info, d dissect.Dir) bool {
 // otherPacket counts a packet of a connection in an unsupported version.
 func (q *conn) otherPacket(in *dissect.Input, at int) {
 	n := len(in.Data) - at
-	q.c.Encryption().Saw(in.Dir, n, q.t.p.Time)
+	q.c.Encryption().Saw(in.Dir, n, q.t.p.Instant())
 	if q.role(in.Dir) == client {
 		if q.row.ClientOther++; q.row.ClientOther <= 4 {
 			q.cite(in, at, len(in.Data))

@@ -70,7 +70,7 @@ type control struct {
 // report is when a sender's report was seen, for the round trip.
 type report struct {
 	stamp uint32 // middle of its NTP time
-	atNs  int64
+	at    dissect.Instant
 }
 
 // control reads the packets of a datagram.
@@ -102,7 +102,7 @@ func (k *conn) packet(in *dissect.Input, c *control, b []byte) {
 		at = 28
 		c.row.Sent = table.Some(int64(binary.BigEndian.Uint32(b[20:])))
 		c.row.SentBytes = table.Some(int64(binary.BigEndian.Uint32(b[24:])))
-		k.reported[in.Dir] = report{binary.BigEndian.Uint32(b[10:]), in.Time(0)}
+		k.reported[in.Dir] = report{binary.BigEndian.Uint32(b[10:]), in.Instant(0)}
 		fallthrough
 	case receiverReport:
 		for ; count > 0; count-- {
@@ -125,8 +125,8 @@ func (k *conn) block(in *dissect.Input, row *Row, b []byte) {
 	row.ReportedJitter = table.Some(max(row.ReportedJitter.V, int64(binary.BigEndian.Uint32(b[12:]))))
 	last, delay := binary.BigEndian.Uint32(b[16:]), int64(binary.BigEndian.Uint32(b[20:]))
 	if r := k.reported[in.Dir.Other()]; last != 0 && last == r.stamp {
-		us := (in.Time(0)-r.atNs)/1000 - delay*1_000_000/65536
-		if us >= 0 {
+		ns, ok := k.c.Between(r.at, in.Instant(0))
+		if us := ns/1000 - delay*1_000_000/65536; ok && us >= 0 {
 			row.RoundTrip = table.Some(us)
 		}
 	}

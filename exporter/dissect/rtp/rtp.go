@@ -120,7 +120,7 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	p.arrivedNs = in.Time(0)
+	p.arrivedNs, p.clock = in.Time(0), in.Packet(0).Clock
 	id := key{dir: in.Dir, source: p.source}
 	s := k.streams[id]
 	switch {
@@ -200,7 +200,7 @@ func (k *conn) emit(id key, why string) {
 	row := &Row{Source: int64(id.source), Packets: table.Some(s.packets), Payload: table.Some(s.bytes), Lost: table.Some(s.lost()),
 		Duplicates: table.Some(s.duplicates), Reordered: table.Some(s.reordered), Restarts: table.Some(s.restarts), First: table.Some(int64(s.first.sequence)), late: s}
 	row.Error, row.Complete, row.Method = table.NonEmpty(why), why == "", table.Some("RTP")
-	if s.packets > 1 {
+	if s.timed {
 		row.Pause = table.Some(s.longestNs / 1000)
 	}
 	slices.SortFunc(s.types, func(a, b typeCount) int {

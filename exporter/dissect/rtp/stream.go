@@ -28,6 +28,7 @@ type packet struct {
 	source    uint32 // SSRC
 	payload   int    // bytes
 	arrivedNs int64
+	clock     int32 // of arrivedNs
 }
 
 // parse reads the head of a packet. The types from 64 to 95 are those of RTCP, RFC 5761 section 4.
@@ -70,7 +71,9 @@ type stream struct {
 	bad                                             int32  // sequence number that would continue after a restart; -1 is none
 
 	previousNs int64 // arrival of the latest packet
-	longestNs  int64 // between two arrivals
+	longestNs  int64 // between two arrivals by one clock
+	timed      bool  // there were two
+	clock      int32 // of the latest packet
 	transit    [len(rates)]int64
 	kind       uint8 // of the latest packet
 	types      []typeCount
@@ -101,7 +104,9 @@ func (s *stream) add(p packet) {
 	if s.packets++; s.packets == 1 {
 		s.seen, s.previousNs = 1, p.arrivedNs
 	} else {
-		s.longestNs = max(s.longestNs, p.arrivedNs-s.previousNs)
+		if s.timedAfter(p) {
+			s.longestNs, s.timed = max(s.longestNs, p.arrivedNs-s.previousNs), true
+		}
 		s.previousNs = p.arrivedNs
 		s.sequence(p)
 	}
@@ -114,8 +119,11 @@ func (s *stream) add(p packet) {
 		s.types[i].packets++
 		s.delay(&s.types[i], p)
 	}
-	s.kind = p.kind
+	s.kind, s.clock = p.kind, p.clock
 }
+
+// timedAfter reports whether the same clock has stamped a packet and the one before it.
+func (s *stream) timedAfter(p packet) bool { return s.clock == p.clock && p.clock != dissect.NoClock }
 
 // sequence judges the sequence number of a packet, RFC 3550 appendix A.1.
 func (s *stream) sequence(p packet) {
@@ -165,9 +173,9 @@ func (s *stream) units(p packet, rate int64) int64 {
 }
 
 // delay brings the estimates of jitter up to date. Another payload type and a jump of the timestamp, as after a
-// pause, are a new start: they say nothing about the network.
+// pause, are a new start: they say nothing about the network. Neither does another clock.
 func (s *stream) delay(t *typeCount, p packet) {
-	begin := s.packets == 1 || s.kind != p.kind
+	begin := s.packets == 1 || s.kind != p.kind || !s.timedAfter(p)
 	if !begin {
 		t.steps++
 	}
@@ -189,7 +197,7 @@ func (s *stream) delay(t *typeCount, p packet) {
 func (s *stream) measured() int64 {
 	ns := s.last.arrivedNs - s.first.arrivedNs
 	units := int64(s.last.time - s.first.time)
-	if ns < 1e8 || units <= 0 || units > 1<<31 || s.restarts > 0 {
+	if s.first.clock != s.last.clock || ns < 1e8 || units <= 0 || units > 1<<31 || s.restarts > 0 {
 		return 0
 	}
 	got := units * 1000 / max(ns/1e6, 1)

@@ -171,7 +171,7 @@ func (k *conn) response(in *dissect.Input, m *message, id key, n int) {
 	c.Row.answered(m)
 	if m.status < 200 && ok {
 		if first, _ := c.X.RequestTime(); (m.status == 180 || m.status == 183) && !c.Row.Ringing.OK {
-			c.Row.Ringing = table.Some(max(in.Time(0)-first, 0) / 1000)
+			c.Row.Ringing = k.Conn.Micros(first, in.Instant(0))
 		}
 		k.Grow(id, m.cost())
 		return

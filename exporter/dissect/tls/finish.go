@@ -126,15 +126,16 @@ func (k *conn) clock(hs *shake, whole bool) {
 	if !whole || hs.fatal || hs.gap || !hs.client || !hs.x.HasResponse() {
 		return
 	}
-	first, last := hs.x.RequestTime()
-	if _, l := hs.x.ResponseTime(); l > last {
-		last = l
+	first, asked := hs.x.RequestTime()
+	_, answered := hs.x.ResponseTime()
+	a, b := k.c.Micros(first, asked), k.c.Micros(first, answered)
+	if !a.OK || !b.OK {
+		return
 	}
-	us := max(last-first, 0) / 1000
-	hs.row.TLSUs = table.Some(us)
-	k.c.SetTLSTime(us)
+	hs.row.TLSUs = table.Some(max(a.V, b.V))
+	k.c.SetTLSTime(hs.row.TLSUs.V)
 	if k.inner != nil {
-		k.inner.SetTLSTime(us)
+		k.inner.SetTLSTime(hs.row.TLSUs.V)
 	}
 }
 

@@ -170,7 +170,7 @@ func (k *conn) keepTail(s *side, in *dissect.Input, taken int) {
 // count counts an encrypted record.
 func (k *conn) count(in *dissect.Input, at, whole int) {
 	if k.enc != nil {
-		k.enc.Saw(in.Dir, whole, in.Time(at))
+		k.enc.Saw(in.Dir, whole, in.Instant(at))
 	}
 }
 

@@ -66,7 +66,10 @@ type job struct {
 }
 
 // mark is how far reading was.
-type mark struct{ now, last, readBytes int64 }
+type mark struct {
+	now, last, readBytes int64
+	clocks               []dissect.Instant
+}
 
 type task struct {
 	j     *job
@@ -95,7 +98,7 @@ func (s *Shards) Run(in <-chan *round.Round, out chan<- *round.Round, workers in
 	})
 	seq := 0
 	begin := func(r *round.Round) *job {
-		j := &job{Round: r, seq: seq, end: mark{r.Now, r.Last, r.Facts.ReadBytes}, busy: flow.ShardCount}
+		j := &job{Round: r, seq: seq, end: mark{r.Now, r.Last, r.Facts.ReadBytes, r.Clocks}, busy: flow.ShardCount}
 		seq++
 		s.share(j)
 		s.makeRoom()
@@ -116,6 +119,7 @@ func (s *Shards) Run(in <-chan *round.Round, out chan<- *round.Round, workers in
 		}
 		r := s.pool.Get()
 		r.Now, r.Last, r.Facts.ReadBytes, r.Final = last.end.now, last.end.last, last.end.readBytes, true
+		r.Clocks = last.end.clocks
 		last = begin(r)
 	}
 	close(tasks)
@@ -269,8 +273,12 @@ func (s *Shards) do(t task, workers *sync.WaitGroup) (replaced bool) {
 		}
 		s.drain(t)
 	})
+	sh.SetClocks(t.j.Clocks)
 	sh.Run(t.j.Packets, t.j.Shards[t.shard], out)
 	last := dissect.Packet{No: max(t.j.Last, 0), Time: t.j.Now}
+	if t.j.Clocks != nil {
+		last.Clock = dissect.NoClock
+	}
 	if !t.j.More { // where rounds end, connections end in the order of their times
 		sh.Expire(t.j.Now, last, out)
 	}

@@ -14,6 +14,7 @@ type pendingSYN struct {
 	fromLo bool // the lower end of the key sent it
 	seq    uint32
 	at     int64
+	clock  int32
 	wscale int8
 	mss    uint16
 }
@@ -47,7 +48,7 @@ func (s *Shard) reused(c *Conn, p *Packet, srcIsLo bool) bool {
 		case over:
 			return true
 		case c.spoke&(1<<side) != 0:
-			c.pending = &pendingSYN{fromLo: srcIsLo, seq: p.Seq, at: p.Time, wscale: p.WScale, mss: p.MSS}
+			c.pending = &pendingSYN{fromLo: srcIsLo, seq: p.Seq, at: p.Time, clock: p.Clock, wscale: p.WScale, mss: p.MSS}
 		}
 		return false
 	case decode.SYN | decode.ACK:
@@ -100,9 +101,11 @@ func (s *Shard) adopt(c *Conn, f *Flow, y *pendingSYN) {
 	c.role = bySYN
 	c.isn[dissect.ToServer], c.hasISN[dissect.ToServer] = y.seq, true
 	f.seen |= seenSYN
-	f.syn = y.at
+	if y.clock == f.clock {
+		f.syn = y.at
+	}
 	f.side[dissect.ToServer].wscale, f.side[dissect.ToServer].mss = y.wscale, y.mss
-	s.stream(c, dissect.ToServer, &Packet{No: s.at, Time: y.at, TCPFlags: decode.SYN, Seq: y.seq})
+	s.stream(c, dissect.ToServer, &Packet{No: s.at, Time: y.at, Clock: y.clock, TCPFlags: decode.SYN, Seq: y.seq})
 }
 
 // control judges a segment by its flags; false means that no receiver takes it, so it
@@ -183,7 +186,7 @@ func (s *Shard) settleSYN(c *Conn, dir dissect.Dir, ack *Packet) {
 		took := min(y.size, int(ack.Ack-y.at.Seq-1))
 		data := y.data[:min(took, len(y.data))]
 		rest = y.data[len(data):]
-		s.stream(c, y.dir, &Packet{No: y.at.No, Time: y.at.Time, Seq: y.at.Seq + 1, FragNos: y.at.Also, Payload: data, PayloadLen: int32(took)})
+		s.stream(c, y.dir, &Packet{No: y.at.No, Time: y.at.Time, Clock: y.at.Clock, Seq: y.at.Seq + 1, FragNos: y.at.Also, Payload: data, PayloadLen: int32(took)})
 	}
 	if len(rest) > 0 {
 		y.flow.rare(y.dir).anomalous += int64(len(rest))

@@ -37,6 +37,7 @@ type sent struct {
 	key    datagramKey
 	before uint64 // 1 + the number of the one before with this key, 0 where there is none
 	at     int64
+	no     int64 // of its packet
 	ipid   uint32
 	seenBy uint32 // bits 2n and 2n+1: flow n has shown it, and has shown it coming in
 }
@@ -190,15 +191,16 @@ func (c *Conn) copied(f *Flow, dir dissect.Dir, p *Packet) bool {
 		c.shard.odd(c, f, packetRef(p), "cut_copy", "another interface, whose snap length cuts datagrams, showed the conversation before: both are read", 0)
 	}
 	if other != nil {
+		c.seenAgain(other.no, dissect.Instant{Ns: p.Time, Clock: p.Clock})
 		if other.seenBy |= me; p.IPID == 0 || p.IPID == other.ipid {
 			return true
 		}
 		c.shard.taken += d.grow() // a translator gave it another identification, with which it may be seen again
-		d.add(sent{key: k, at: p.Time, ipid: p.IPID, seenBy: ^uint32(0)})
+		d.add(sent{key: k, no: other.no, at: p.Time, ipid: p.IPID, seenBy: ^uint32(0)})
 		return true
 	}
 	c.shard.taken += d.grow()
-	d.add(sent{key: k, at: p.Time, ipid: p.IPID, seenBy: me})
+	d.add(sent{key: k, no: p.No, at: p.Time, ipid: p.IPID, seenBy: me})
 	return false
 }
 

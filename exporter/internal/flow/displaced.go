@@ -20,7 +20,7 @@ func (c *Conn) over() bool { return c.reset || c.ended[0] && c.ended[1] }
 func (s *Shard) displace(c *Conn, at dissect.Packet) {
 	s.withdraw(c)
 	c.pending = nil
-	c.beside, c.displacedAt = true, at.Time
+	c.beside, c.displacedAt = true, s.newest(c, at)
 	c.list.remove(c)
 	c.list = &s.closing
 	c.list.push(c)

@@ -26,6 +26,8 @@ type Conn struct {
 	first, last    int64 // ns
 	touched        int64 // newest capture time when its last packet came; rises along its list, even if times go back
 	lastAt         int64 // time of its last packet, ns
+	lastClock      int32 // that stamped it
+	clocks         bool  // several clocks stamped its packets
 	lastSeq        uint32
 	lastAck        uint32
 	nets           networks
@@ -91,6 +93,7 @@ type Flow struct {
 	slot        uint8            // of networks: flows of one interface in different networks are different places
 	direction   decode.Direction // of the first packet
 	firstSrc    bool             // the first packet came from the client
+	clock       int32            // of its packets
 	firstNs     int64
 	lastNs      int64
 	lastPacket  int64

@@ -23,6 +23,7 @@ type Packet struct {
 	Frame       int64
 	File        int32
 	Interface   int32  // over all files
+	Clock       int32  // that stamped it, see dissect.Instant
 	Device      uint32 // of the capturing machine, where one interface shows several (SLL2)
 	CapLen, Len int32
 	IPLen       int32

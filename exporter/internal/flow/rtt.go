@@ -16,7 +16,9 @@ func (f *Flow) acks(d, o *sideStats, dir dissect.Dir, p *Packet, kind segmentKin
 	}
 	if !d.hasAck || int32(p.Ack-d.lastAck) > 0 {
 		d.hasAck, d.lastAck, d.dupRun, d.lastAckAt = true, p.Ack, 0, p.Time
-		f.answer(dir.Other(), p.Ack, p.Time)
+		if f.timed(p) {
+			f.answer(dir.Other(), p.Ack, p.Time)
+		}
 	}
 }
 
@@ -72,12 +74,24 @@ func (f *Flow) connectNs() int64 {
 	return max(f.ack-f.syn, 0)
 }
 
-// connectUs is SYN to SYN-ACK, what the client's connect() waited for; -1 unknown.
-func (f *Flow) connectUs() int64 {
-	if f.syn == 0 || f.synAck == 0 || f.synAck < f.syn {
+// connectUs is SYN to SYN-ACK, what the client's connect() waited for; -1 unknown. The first flow shows
+// both, or one of them and a flow with the same clock the other, as in two files of a ring.
+func (c *Conn) connectUs() int64 {
+	first := c.flows[0]
+	syn, synAck := first, first
+	for _, f := range c.flows[1:] {
+		switch {
+		case f.clock != first.clock:
+		case first.synAck == 0 && f.syn == 0 && f.synAck != 0:
+			synAck = f
+		case first.syn == 0 && f.synAck == 0 && f.syn != 0:
+			syn = f
+		}
+	}
+	if syn.syn == 0 || synAck.synAck < syn.syn {
 		return -1
 	}
-	return (f.synAck - f.syn) / 1000
+	return (synAck.synAck - syn.syn) / 1000
 }
 
 func floorDiv(a, b int64) int64 {

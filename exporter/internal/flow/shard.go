@@ -61,6 +61,7 @@ type Shard struct {
 	segment     stream.Segment // of the packet being worked on
 	at          int64          // its number
 	untold      []untold
+	clocks      []dissect.Instant // newest time of each clock, if there are several; see SetClocks
 }
 
 // NewShard makes the shard with a number below ShardCount. The caller has checked o.DecodeAs.
@@ -189,7 +190,8 @@ func (s *Shard) packet(p *Packet) {
 	}
 	p.Flow = f.id
 	c.last = max(c.last, p.Time)
-	c.lastAt, c.lastSeq, c.lastAck = p.Time, p.Seq, p.Ack
+	c.lastAt, c.lastClock, c.lastSeq, c.lastAck = p.Time, p.Clock, p.Seq, p.Ack
+	c.clocks = c.clocks || p.Clock != c.flows[0].clock
 	dir := dissect.ToServer
 	if srcIsLo != c.srcIsLo {
 		dir = dissect.ToClient
@@ -215,7 +217,7 @@ func (s *Shard) packet(p *Packet) {
 }
 
 func packetRef(p *Packet) dissect.Packet {
-	return dissect.Packet{No: p.No, Time: p.Time, Seq: p.Seq, Ack: p.Ack, Also: p.FragNos}
+	return dissect.Packet{No: p.No, Time: p.Time, Clock: p.Clock, Seq: p.Seq, Ack: p.Ack, Also: p.FragNos}
 }
 
 func (s *Shard) open(k key, p *Packet, srcIsLo bool) *Conn {
@@ -278,7 +280,7 @@ func (s *Shard) flowOf(c *Conn, p *Packet, fromClient bool, slot uint8) *Flow {
 		return c.flows[maxFlows-1]
 	}
 	f := &Flow{id: s.flowIDs.assign(), Conn: c, slot: slot, First: p.No, Interface: p.Interface, Device: p.Device, View: p.View, Owner: p.Owner, tunnels: p.Tunnels, vlan: p.VLAN, direction: p.Direction,
-		firstSrc: fromClient, firstNs: p.Time, lastNs: p.Time}
+		firstSrc: fromClient, clock: p.Clock, firstNs: p.Time, lastNs: p.Time}
 	for i := range f.side {
 		f.side[i].wscale = -1
 	}
@@ -310,7 +312,7 @@ func (c *Conn) begin(connectUs int64) {
 	c.d = c.shard.engine.NewConn(dissect.Info{Transport: c.transport, ClientPort: c.client.port, ServerPort: c.server.port,
 		IPVersion: version, Multicast: to.IsMulticast() || to == limitedBroadcast,
 		RolesKnown: c.role == bySYN || c.role == bySYNACK, Began: c.hasISN, ConnectUs: connectUs, OpenedBy: by, Owner: c,
-		Client: c.client.addr.Netip(), Server: to, Opened: dissect.Packet{No: c.flows[0].First, Time: c.first}})
+		Client: c.client.addr.Netip(), Server: to, Opened: dissect.Packet{No: c.flows[0].First, Time: c.first, Clock: c.flows[0].clock}})
 }
 
 // touch moves a connection to the young end of its list.
@@ -344,22 +346,23 @@ func (s *Shard) end(c *Conn, why dissect.End, at dissect.Packet) {
 	c.list = nil
 	s.withdraw(c)
 	s.restore(c)
+	until := s.newest(c, at)
 	if c.beside && !c.wentOn {
-		why, at.Time = dissect.EndReuse, c.displacedAt
+		why, until = dissect.EndReuse, c.displacedAt
 	}
 	s.count--
 	defer s.forget()
-	last := dissect.Packet{No: at.No, Time: c.lastAt, Seq: c.lastSeq, Ack: c.lastAck}
+	last := dissect.Packet{No: at.No, Time: c.lastAt, Clock: c.lastClock, Seq: c.lastSeq, Ack: c.lastAck}
 	s.settleSYN(c, dissect.ToServer, nil)
 	if c.stream != nil {
-		c.stream.Close(&stream.Segment{Packet: stream.Packet{No: at.No, Time: last.Time}})
+		c.stream.Close(&stream.Segment{Packet: stream.Packet{No: at.No, Time: last.Time, Clock: last.Clock}})
 	}
 	if c.ended[0] && c.ended[1] && (why == dissect.EndCapture || why == dissect.EndTimeout) {
 		why = dissect.EndFin // a hole had hidden it until now
 	}
 	s.oddMore(c, last)
 	if c.d != nil {
-		c.d.CloseAt(why, last, at.Time)
+		c.d.CloseAt(why, last, until)
 	}
 	if why == dissect.EndEvicted {
 		s.anomaly(c.flows[0], at, "engine", "evicted", "the memory limit closed this conversation: its calls may be cut, and later packets begin another one", 0)

@@ -30,7 +30,9 @@ func (s *Shard) callRow(e *dissect.Emission) CallRow {
 		src, dst = dst, src
 	}
 	b.SrcIP, b.SrcPort, b.DstIP, b.DstPort = src.text, int32(src.port), dst.text, int32(dst.port)
-	b.ClockID = c.clock
+	if b.ClockID == c.flows[0].clock || b.ClockID == dissect.NoClock {
+		b.ClockID = c.clock // of the several interfaces with this clock
+	}
 	if c.transport == dissect.Other {
 		b.Transport = transportName(c.transport, c.key.proto)
 	}

@@ -27,8 +27,8 @@ func (p *Packet) Take(f *decode.Frame, namespace uint64) {
 
 // GivenUp makes the packet that reports an incomplete datagram to its conversation: d.Frame must be
 // set.
-func GivenUp(d *decode.Incomplete, namespace uint64) Packet {
-	p := Packet{No: d.Nos[len(d.Nos)-1], Time: d.Last, Interface: d.Interface, GivenUp: true}
+func GivenUp(d *decode.Incomplete, namespace uint64, clock int32) Packet {
+	p := Packet{No: d.Nos[len(d.Nos)-1], Time: d.Last, Interface: d.Interface, Clock: clock, GivenUp: true}
 	p.Take(d.Frame, namespace)
 	return p
 }

@@ -86,7 +86,7 @@ func (s *Shard) stream(c *Conn, dir dissect.Dir, p *Packet) stream.Verdict {
 
 // tcpSegment is a packet as stream reads it, until the next one.
 func (s *Shard) tcpSegment(p *Packet) *stream.Segment {
-	s.segment = stream.Segment{Packet: stream.Packet{No: p.No, Time: p.Time, Also: p.FragNos}, Seq: p.Seq, Ack: p.Ack,
+	s.segment = stream.Segment{Packet: stream.Packet{No: p.No, Time: p.Time, Clock: p.Clock, Also: p.FragNos}, Seq: p.Seq, Ack: p.Ack,
 		Flags: p.TCPFlags, Payload: p.Payload, Len: int(p.PayloadLen), Awaits: p.Awaits}
 	return &s.segment
 }
@@ -109,12 +109,12 @@ func (s *Shard) pdu(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 type tcpSink Conn
 
 func ref(s *stream.Segment) dissect.Packet {
-	return dissect.Packet{No: s.No, Time: s.Time, Seq: s.Seq, Ack: s.Ack, Also: s.Also}
+	return dissect.Packet{No: s.No, Time: s.Time, Clock: s.Clock, Seq: s.Seq, Ack: s.Ack, Also: s.Also}
 }
 
 func (t *tcpSink) conn() *dissect.Conn {
 	if t.d == nil {
-		(*Conn)(t).begin(t.flows[0].connectUs())
+		(*Conn)(t).begin((*Conn)(t).connectUs())
 	}
 	return t.d
 }
@@ -192,6 +192,9 @@ func (f *Flow) count(dir dissect.Dir, p *Packet) {
 		f.rare(dir).cut += cut
 	}
 	f.firstNs, f.lastNs, f.lastPacket = min(f.firstNs, p.began()), max(f.lastNs, p.Time), p.No
+	if f.clock == dissect.NoClock {
+		f.clock = p.Clock
+	}
 }
 
 // sighted reports whether the packet has the numbers of one that this flow has already seen: capturing
@@ -287,19 +290,19 @@ func scaled(d, o *sideStats, p *Packet) uint32 {
 func (f *Flow) handshake(d *sideStats, dir dissect.Dir, p *Packet) {
 	switch p.TCPFlags & (decode.SYN | decode.ACK) {
 	case decode.SYN:
-		if f.seen&seenSYN == 0 {
+		if f.seen&seenSYN == 0 && f.timed(p) {
 			f.syn = p.Time
 		}
 		f.seen |= seenSYN
 		d.wscale, d.mss = p.WScale, p.MSS
 	case decode.SYN | decode.ACK:
-		if f.seen&seenSYNACK == 0 {
+		if f.seen&seenSYNACK == 0 && f.timed(p) {
 			f.synAck = p.Time
 		}
 		f.seen |= seenSYNACK
 		d.wscale, d.mss = p.WScale, p.MSS
 	case decode.ACK:
-		if f.seen&seenSYNACK != 0 && f.ack == 0 && dir == dissect.ToServer && p.TCPFlags&decode.RST == 0 { // it may carry data
+		if f.seen&seenSYNACK != 0 && f.ack == 0 && dir == dissect.ToServer && p.TCPFlags&decode.RST == 0 && f.timed(p) { // it may carry data
 			f.ack = p.Time
 		}
 	}
@@ -337,7 +340,7 @@ func (f *Flow) sequence(s *Shard, d, o *sideStats, dir dissect.Dir, p *Packet) s
 			f.rare(dir).windowFull++
 		}
 		d.next, d.lastNewAt = end, p.Time
-		if ahead >= 0 { // what was sent before tells nothing, RFC 6298 section 3
+		if ahead >= 0 && f.timed(p) { // what was sent before tells nothing, RFC 6298 section 3
 			f.sample(dir, end, p.Time)
 		}
 		return plain

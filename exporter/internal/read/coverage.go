@@ -92,7 +92,7 @@ func (r *Reader) gaveUp(d decode.Incomplete) {
 	const kind = "fragments_missing"
 	r.capped[kind]++
 	if d.Frame != nil { // its conversation reports it
-		r.incomplete = append(r.incomplete, incomplete{flow.GivenUp(&d, r.links[d.Interface].namespace), d.Frame.FlowHash() % flow.ShardCount})
+		r.incomplete = append(r.incomplete, incomplete{flow.GivenUp(&d, r.links[d.Interface].namespace, r.links[d.Interface].recording.clock), d.Frame.FlowHash() % flow.ShardCount})
 		return
 	}
 	if r.capped[kind] <= maxSameProblem {

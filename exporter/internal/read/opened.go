@@ -98,14 +98,15 @@ type opened struct {
 	reader   *pcapng.Reader
 
 	win        *window
-	at         int   // next packet in win
-	ordered    int   // packets of win with a known time for ordering
-	clock      clock // of the packets before the next one
-	now        int64 // orders the next packet
-	outlier    bool  // its own time differs
-	high       int64 // latest time since the clock last went back
-	back       int64 // nanoseconds by which the clock went back; 0 up to backSlack
-	ifBase     int32 // number of its first interface over all files
+	at         int        // next packet in win
+	ordered    int        // packets of win with a known time for ordering
+	clock      clock      // of the packets before the next one
+	now        int64      // orders the next packet
+	outlier    bool       // its own time differs
+	high       int64      // latest time since the clock last went back
+	back       int64      // nanoseconds by which the clock went back; 0 up to backSlack
+	recording  *recording // of its newest interface
+	ifBase     int32      // number of its first interface over all files
 	ifaces     int
 	stats      map[uint32]pcapng.Statistics // by interface of the last section
 	packets    int64

@@ -13,17 +13,18 @@ import (
 
 // Limits of the search for conversations seen under other ends.
 const (
-	maxTalks    = 16_384     // conversations kept
-	maxMessages = 32_768     // messages kept, as many as may lie between two views
-	maxFirst    = 64         // messages of a conversation to examine until one is seen elsewhere
-	maxFirstTCP = 8          // the same for TCP
-	maxCopies   = 4          // other views of a conversation at the same time; a message seen in more conversations proves nothing
-	minMessage  = 12         // bytes of a datagram that may prove a pair: the size of a DNS header
-	maxWaiting  = 2048       // possible views at the same time
-	maxAwaited  = 1024       // packets of a possible view that are held until it is proved
-	maxAnswers  = 8          // answers of a possible view that the first conversation may still show
-	minDrawn    = 1 << 24    // below, a sequence number is probably a generator's constant
-	pairSlack   = int64(1e9) // ns within which the other view must show the same message
+	maxTalks    = 16_384         // conversations kept
+	maxMessages = 32_768         // messages kept, as many as may lie between two views
+	maxFirst    = 64             // messages of a conversation to examine until one is seen elsewhere
+	maxFirstTCP = 8              // the same for TCP
+	maxCopies   = 4              // other views of a conversation at the same time; a message seen in more conversations proves nothing
+	minMessage  = 12             // bytes of a datagram that may prove a pair: the size of a DNS header
+	maxWaiting  = 2048           // possible views at the same time
+	maxAwaited  = 1024           // packets of a possible view that are held until it is proved
+	maxAnswers  = 8              // answers of a possible view that the first conversation may still show
+	minDrawn    = 1 << 24        // below, a sequence number is probably a generator's constant
+	pairSlack   = int64(1e9)     // ns within which the other view must show the same message
+	clockSlack  = 30 * pairSlack // the same for TCP under two clocks, if the handshake has random numbers
 )
 
 // pairs finds conversations that the capture shows under more than one pair of ends. It covers
@@ -36,12 +37,16 @@ const (
 //   - the exchange of one view lies within that of the other, as with one clock, or
 //   - the clocks differ by less than a second, and the client's address or port is the same or
 //     both have shown a SYN-ACK with random numbers. A handshake alone is then no proof, and on one
-//     interface nothing is after one was captured: replayed captures repeat them.
+//     interface nothing is after one was captured: replayed captures repeat them, or
+//   - two clocks differ by less than 30 seconds, and both have shown a SYN-ACK with random numbers.
 //
 // Until then the packets of these ends are held (see lookahead), so that a proof also covers the
 // first packet. Afterwards, a question goes to the first conversation only if that has shown the
 // same question, and an answer goes to the conversation of its question. A message seen only
 // once stays where it is, so no packet of another host can vanish.
+//
+// LIMIT: translated connections under clocks that differ by more are one connection per place: after that
+// time the first one is closed, and the second one may be a replay.
 //
 // LIMIT: messages that are the same for all hosts, such as keep-alives, prove nothing if they
 // are shorter than 12 bytes or if more than 4 conversations show one within a second.
@@ -67,6 +72,10 @@ func (p *pairs) find(f *flow.Packet, hash uint64, s spot) *flow.View {
 	tcp := f.Proto == protoTCP
 	syn := tcp && f.TCPFlags&decode.SYN != 0
 	says := len(f.Payload) > 0 || syn
+	dials := syn && f.TCPFlags&decode.ACK == 0
+	if dials { // the ports may be used for another connection now
+		p.settled.remove(placeHash(hash, f.Network))
+	}
 	if !says && len(p.waiting) == 0 || p.settled.has(placeHash(hash, f.Network)) {
 		return nil
 	}
@@ -75,8 +84,12 @@ func (p *pairs) find(f *flow.Packet, hash uint64, s spot) *flow.View {
 		return nil
 	}
 	p.expire(f.Time)
-	if syn && f.TCPFlags&decode.ACK == 0 {
+	if dials {
 		t.dialled(p.hash(f), f)
+	}
+	if t.stays {
+		p.settled.add(placeHash(hash, f.Network))
+		return nil
 	}
 	dir := uint8(0)
 	if src := (flow.End{Addr: f.Src, Port: f.SrcPort}); (src != t.at.tuple[0]) != t.swapped {
@@ -85,7 +98,7 @@ func (p *pairs) find(f *flow.Packet, hash uint64, s spot) *flow.View {
 	if !says || !tcp && len(f.Payload) < minMessage { // follows the last question
 		return p.pass(t, s)
 	}
-	m := message{hash: p.hash(f), at: f.Time, no: f.No, iface: f.Interface, dir: dir, syn: syn,
+	m := message{hash: p.hash(f), at: f.Time, no: f.No, iface: f.Interface, clock: f.Clock, dir: dir, syn: syn,
 		drawn: syn && f.Seq >= minDrawn && f.Ack > minDrawn}
 	t.last[dir] = m.no + 1
 	switch l := t.like; {
@@ -101,6 +114,7 @@ func (p *pairs) find(f *flow.Packet, hash uint64, s spot) *flow.View {
 		l.questions++
 		if l.late && t.tcp && !shown && !l.proven { // it stays here, with all that follow: its answer must not go elsewhere
 			t.leave()
+			t.stays = true
 			p.settled.add(placeHash(hash, f.Network))
 			return nil
 		}
@@ -147,7 +161,12 @@ func (p *pairs) hash(f *flow.Packet) uint64 {
 // shown reports whether a conversation has shown a message within the time.
 func (p *pairs) shown(t *talk, m *message) bool {
 	e := p.said.m[m.hash]
-	return e != nil && e.of == t && e.dir == m.dir && near(e.at, m.at)
+	return e != nil && e.of == t && e.dir == m.dir && t.comparable(e, m)
+}
+
+// comparable reports whether the times of two messages allow that they are the same.
+func (t *talk) comparable(a, b *message) bool {
+	return near(a.at, b.at) || t.tcp && a.clock != b.clock && distance(a.at, b.at) <= clockSlack
 }
 
 func near(a, b int64) bool { return a-b <= pairSlack && b-a <= pairSlack }
@@ -169,7 +188,7 @@ func (p *pairs) pass(t *talk, s spot) *flow.View {
 // listen looks for another conversation that has shown the message, else stores the message.
 func (p *pairs) listen(t *talk, m message, s spot) {
 	e := p.said.m[m.hash]
-	if e != nil && e.of != t && near(e.at, m.at) {
+	if e != nil && e.of != t && t.comparable(e, &m) {
 		if e.other != t {
 			e.by, e.other = e.by+1, t
 		}
@@ -273,7 +292,7 @@ func (t *talk) shake(m *message) {
 // y.
 func (t *talk) behind(x, y *message) bool {
 	ask, asked := &t.like.asked[0], &t.like.asked[1]
-	if x.no < ask.no || y.no < asked.no || !near(x.at, y.at) {
+	if x.no < ask.no || y.no < asked.no || !near(x.at, y.at) && (!t.comparable(x, y) || t.shook != t.like.of) {
 		return false
 	}
 	if ask.no < asked.no && y.no < x.no {

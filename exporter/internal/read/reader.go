@@ -18,6 +18,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/decode"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/internal/memory"
 	"github.com/pcapsule/pcapsule/exporter/internal/round"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
@@ -71,6 +72,9 @@ type Reader struct {
 	socketViews socketViews
 	pairs       pairs
 	channels    channels
+	recordings  []*recording        // that another may continue
+	boots       map[[2]string]int32 // clocks by node and boot of segments
+	clocks      []*dissect.Instant  // newest time of each
 	sums        sums
 	owners      owners
 	capped      map[string]int64
@@ -95,6 +99,7 @@ type link struct {
 	owner     int32
 	groups    []linkGroup                // what was learned about it later
 	said      *workload.InterfaceComment // of a segment's interface
+	recording *recording                 // which it belongs to
 	unsummed  bool                       // its packets have unfinished checksums
 	snap      uint32                     // its snap length; the maximum if it has none
 	namespace uint64                     // a hash of the pod or node with its network namespace, 0 unknown
@@ -212,7 +217,7 @@ func (r *Reader) next() (*opened, *pcapng.Packet, error) {
 				best, bestTime = o, o.now
 			}
 		}
-		if len(r.waiting) > 0 && (best == nil || r.waiting[0].first <= bestTime) {
+		if len(r.waiting) > 0 && (best == nil || r.waiting[0].first < bestTime) {
 			if err := r.openNext(); err != nil {
 				return nil, nil, err
 			}
@@ -260,7 +265,11 @@ func (r *Reader) adopt(o *opened) {
 			l.snap = math.MaxUint32
 		}
 		r.snap = max(r.snap, l.snap)
-		r.cur.Facts.Clocks = append(r.cur.Facts.Clocks, clockOf(int32(len(r.links)), o, f))
+		number := int32(len(r.links))
+		l.recording = r.recordingOf(o, f, number)
+		clock := clockOf(number, o, f)
+		clock.SameAs, clock.SameBy = l.recording.clock, l.recording.by
+		r.cur.Facts.Clocks = append(r.cur.Facts.Clocks, clock)
 		r.cur.Facts.Links = append(r.cur.Facts.Links, l.Link)
 		r.links = append(r.links, l)
 	}
@@ -291,6 +300,7 @@ func (r *Reader) openNext() error {
 // retire closes a completely read input.
 func (r *Reader) retire(o *opened) error {
 	r.adopt(o)
+	o.ended()
 	in, err := o.finish()
 	if err != nil {
 		return err
@@ -343,7 +353,7 @@ func (r *Reader) Describe(m *bundle.Manifest) {
 		m.Warnings = append(m.Warnings, countText(r.left, "packet", "packets")+" excluded from the tables by filter or time window; the packet files contain them")
 	}
 	if r.noTime > 0 {
-		m.Warnings = append(m.Warnings, countText(r.noTime, "packet has", "packets have")+" no time stamp, or none between 1970 and 2261; their time is 1970 or the nearest of these")
+		m.Warnings = append(m.Warnings, countText(r.noTime, "packet has", "packets have")+" no time stamp, or none between 1970 and 2261; their time is 1970 or the nearest of these, and their durations are null")
 	}
 	for i := range r.closed {
 		if n := int64(len(r.closed[i].Damage)) + r.closed[i].DamageMore; n > 0 {

@@ -39,6 +39,15 @@ func (s *settled) add(hash uint64) {
 	}
 }
 
+// remove makes a conversation examined again; a few others are, too.
+func (s *settled) remove(hash uint64) {
+	if s.has(hash) {
+		word, mask := settledAt(hash)
+		s.bits[word] &^= mask
+		s.n--
+	}
+}
+
 func (s *settled) has(hash uint64) bool {
 	if s.bits == nil {
 		return false

@@ -17,6 +17,7 @@ type message struct {
 	at    int64
 	no    int64
 	iface int32
+	clock int32
 	dir   uint8
 	syn   bool
 	drawn bool // a SYN-ACK with numbers that both sides drew at random (RFC 9293 section 3.4.1)
@@ -36,6 +37,7 @@ type talk struct {
 	shook   *talk    // has shown the same SYN-ACK, with random numbers
 	syn     uint64   // hash of its first SYN
 	looked  uint8    // messages already examined
+	stays   bool     // it is not a view, and will not be one
 	tcp     bool
 	swapped bool // direction 0 is from the second end of the tuple
 }

@@ -13,6 +13,7 @@ import (
 	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 	"github.com/pcapsule/pcapsule/exporter/internal/memory"
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -24,12 +25,13 @@ type Round struct {
 	Packets []flow.Packet
 	Shards  [flow.ShardCount][]int32 // indexes of each shard's packets
 	Facts   Facts
-	Now     int64 // newest capture time so far, ns
-	Last    int64 // number of its last packet
-	Final   bool  // it has no packets: all connections end
-	More    bool  // the next round continues it: a cut came before it was full
-	Cut     *Cut  // nil unless a live run shows what it has so far
-	Kept    int   // bytes that the reader keeps for later rounds
+	Now     int64             // newest capture time so far, ns
+	Clocks  []dissect.Instant // newest time of each clock so far, if there are several
+	Last    int64             // number of its last packet
+	Final   bool              // it has no packets: all connections end
+	More    bool              // the next round continues it: a cut came before it was full
+	Cut     *Cut              // nil unless a live run shows what it has so far
+	Kept    int               // bytes that the reader keeps for later rounds
 
 	Out  [flow.ShardCount]flow.Batch // from the shards
 	Open [flow.ShardCount]flow.Batch // at a cut: what would be in Out if the capture ended here
@@ -145,7 +147,7 @@ func (r *Round) Reset() {
 	clear(r.buffers)
 	clear(r.Packets)
 	r.Packets, r.buffers = r.Packets[:0], r.buffers[:0]
-	r.Facts, r.bytes, r.Final, r.Kept, r.More, r.Cut = Facts{}, 0, false, 0, false, nil
+	r.Facts, r.bytes, r.Final, r.Kept, r.More, r.Cut, r.Clocks = Facts{}, 0, false, 0, false, nil, nil
 	r.begun.packets, r.begun.bytes = 0, 0
 	for i := range r.Out {
 		r.Shards[i] = r.Shards[i][:0]

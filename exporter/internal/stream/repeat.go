@@ -20,10 +20,13 @@ func (c *Conn) old(dir uint8, h *half, s *Segment) Verdict {
 			v |= c.unexplained(dir, h, s, to, end)
 			end = to
 		}
+		whole := from >= 0 && to == end
 		from = max(from, 0)
 		if from < end && !c.History.equal(r, int(s.Seq+uint32(from)-r.seq), s.Payload[from:end]) && !h.keepAlive(s) {
 			c.odd(dir, Conflict, end-from, r.no, s)
 			v |= Differs
+		} else if whole {
+			c.Sink.Again(r.no, s)
 		}
 		end = min(end, from)
 	}

@@ -31,6 +31,7 @@ const (
 // Packet is the source of a segment; the Sink receives Ref unchanged.
 type Packet struct {
 	No, Time int64
+	Clock    int32
 	Also     []int64
 }
 
@@ -79,6 +80,8 @@ type Sink interface {
 	// Odd reports that n captured bytes of s are in no Data. For a Conflict, first is the packet
 	// of the copy that counts, else -1.
 	Odd(dir uint8, why Oddity, n int, first int64, s *Segment)
+	// Again reports that s has all bytes that packet no delivered.
+	Again(no int64, s *Segment)
 }
 
 // Budget limits the bytes that the connections of one shard hold out of order. They process one

@@ -268,9 +268,7 @@ func (k *Builder) slack(a, b *Step) (ns int64, stated bool) {
 		if x.Node != "" && x.Node == y.Node && x.Boot == y.Boot {
 			return 0, true
 		}
-		fx, _, _ := strings.Cut(x.Source, " interface ")
-		fy, _, _ := strings.Cut(y.Source, " interface ")
-		if x.Node == "" && y.Node == "" && fx == fy && a.Bundle == b.Bundle {
+		if a.Bundle == b.Bundle && x.Same == y.Same {
 			return 0, true
 		}
 		if x.Error != nil && y.Error != nil {

@@ -101,7 +101,7 @@ type party struct {
 type clock struct {
 	Bundle int64  `json:"bundle"`
 	ID     int64  `json:"clock_id"`
-	Source string `json:"source"`
+	Same   int64  `json:"same_as"`
 	Error  *int64 `json:"error_ns"`
 	Node   string `json:"node"`
 	Boot   string `json:"boot_id"`
@@ -130,7 +130,7 @@ type Builder struct {
 func New(ctx context.Context, c *forensics.Case) (*Builder, error) {
 	k := &Builder{Ctx: ctx, C: c, Steps: map[ask.Key]*Step{}, byID: map[string]*Step{}, into: map[string][]*Step{}, parties: map[ask.Key]*party{},
 		Same: map[string][]*party{}, front: map[string][]string{}, clocks: map[ask.Key]clock{}, seen: map[string]bool{}}
-	list, _, err := ask.Rows[clock](ctx, c, 10_000, "SELECT "+terms.BundleOf(c, "")+", clock_id, source, error_ns, coalesce(node, '') AS node, coalesce(boot_id, '') AS boot_id FROM clocks_raw")
+	list, _, err := ask.Rows[clock](ctx, c, 10_000, "SELECT "+terms.BundleOf(c, "")+", clock_id, same_as, error_ns, coalesce(node, '') AS node, coalesce(boot_id, '') AS boot_id FROM clocks_raw")
 	for _, cl := range list {
 		k.clocks[ask.Key{Bundle: cl.Bundle, No: cl.ID}] = cl
 	}

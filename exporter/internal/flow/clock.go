@@ -1,0 +1,38 @@
+package flow
+
+import (
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/internal/stream"
+)
+
+// SetClocks tells the newest time of each clock in the next round; nil if there is only one clock.
+func (s *Shard) SetClocks(list []dissect.Instant) { s.clocks = list }
+
+// newest is the capture time at which a connection ends, by the clock of its last packet. at is the
+// packet that ends it.
+func (s *Shard) newest(c *Conn, at dissect.Packet) int64 {
+	if at.Clock == c.lastClock {
+		return at.Time
+	}
+	for _, x := range s.clocks {
+		if x.Clock == c.lastClock {
+			return max(x.Ns, c.lastAt)
+		}
+	}
+	return c.lastAt
+}
+
+// timed reports whether the flow's clock stamped the packet.
+func (f *Flow) timed(p *Packet) bool { return p.Clock == f.clock && p.Clock != dissect.NoClock }
+
+// Again implements stream.Sink.
+func (t *tcpSink) Again(no int64, s *stream.Segment) {
+	(*Conn)(t).seenAgain(no, dissect.Instant{Ns: s.Time, Clock: s.Clock})
+}
+
+// seenAgain notes the time of a copy of a packet, where another clock may have stamped it.
+func (c *Conn) seenAgain(no int64, at dissect.Instant) {
+	if c.clocks && c.d != nil && c.d.SeenAgain(no, at) {
+		c.shard.take(c, dissect.SightingsCost)
+	}
+}
