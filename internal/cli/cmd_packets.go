@@ -67,7 +67,8 @@ capture, or -, which is copied without its secrets.`,
 	fl.StringVar(&f.comments, "comments", "place", "place: the position of each packet in the bundle; packet: also its sender; none")
 	fl.StringArrayVar(&f.calls, "call", nil, "call_id, or # and call_no; can be repeated")
 	fl.StringVar(&f.sql, "sql", "", "SQL query with a column cites, packet_no, call_no or flow_id")
-	fl.DurationVar(&f.deadline, "deadline", 10*time.Minute, "give up after this time")
+	fl.DurationVar(&f.deadline, "deadline", 10*time.Minute, "give up after this time; 0: never")
+	command.Between(fl, "deadline", &f.deadline, 0, command.Longest)
 	f.window.flags(c)
 	return c
 }
@@ -118,9 +119,6 @@ func (e *env) runPackets(c *cobra.Command, args []string, f *packetsFlags) error
 // selection reads the flags and returns the arguments without the filter.
 func (f *packetsFlags) selection(args []string) (forensics.Selection, []string, error) {
 	sel := forensics.Selection{CallIDs: f.calls, SQL: f.sql, Deadline: f.deadline, Keys: forensics.CountKeys}
-	if f.deadline < 0 {
-		return sel, args, exit.Usagef("--deadline %s: must be 0 or more", f.deadline)
-	}
 	chosen := 0
 	if len(args) > 1 && !command.IsBundlePath(args[len(args)-1]) {
 		sel.KFL, args = args[len(args)-1], args[:len(args)-1]
