@@ -219,7 +219,7 @@ func (e *env) printSlice(r *forensics.CarveReport, f *packetsFlags) {
 	case r.Coverage.State == forensics.None:
 		fmt.Fprintln(e.Err, "nothing was recorded in the time asked about")
 	case r.Packets == 0:
-		fmt.Fprintln(e.Err, "No matches.")
+		fmt.Fprintf(e.Err, "No matches: %s is a capture without packets.\n", f.output)
 	}
 	e.printSliceKeys(&r.Keys, f)
 }

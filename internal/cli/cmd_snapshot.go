@@ -140,6 +140,9 @@ func (e *env) runSnapshot(ctx context.Context, args []string, f *snapshotFlags) 
 	if err := f.check(e); err != nil {
 		return err
 	}
+	if command.IsBundlePath(args[0]) {
+		return exit.With(fmt.Errorf("%s is a bundle, not the folder of a ring", args[0]), exit.NotCapture, "to bundle a part of a bundle, use pcapsule cut; a ring is the folder that a recorder writes into")
+	}
 	if err := exit.Outside(filepath.Dir(f.output), args[0]); err != nil {
 		return err
 	}

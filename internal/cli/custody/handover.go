@@ -158,6 +158,13 @@ func (e *env) runReceive(ctx context.Context, path, output string, identities []
 	if errors.Is(err, handover.ErrParts) {
 		return exit.With(fmt.Errorf("%s: %w", path, err), exit.Verify, "ask the sender for the missing or changed file")
 	}
+	if errors.Is(err, handover.ErrNotPackage) {
+		hint := "give what pcapsule handover made: the folder of the package, its ZIP or any part of it"
+		if _, other := bundle.Open(path); other == nil {
+			hint = "it is a bundle already: check it with pcapsule verify " + path
+		}
+		return exit.With(err, exit.NotBundle, hint)
+	}
 	if err != nil {
 		return err
 	}
