@@ -40,7 +40,7 @@ func (e *env) cmdPackets() *cobra.Command {
 		Short: "Write the packets of matching calls to a capture for Wireshark",
 		Long: `Write the packets that calls cite to a pcapng file, with their original bytes and times. A comment
 on each packet gives its position in the bundle. The last argument is a KFL filter, unless --call,
---sql or a time window selects the packets.
+--sql or a time window selects the packets. If nothing matches, the output is a capture without packets.
 
 Secrets are left out by default. With --with-keys, the secrets of the selected connections precede
 the packets, so that Wireshark can decrypt them. Earlier packets of these connections are included
