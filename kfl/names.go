@@ -114,7 +114,7 @@ func (t *nameTable) add(f *field) error {
 func parseField(line string) (*field, error) {
 	c := strings.Split(line, "\t")
 	if len(c) != 7 {
-		return nil, fmt.Errorf("%d columns, want 7", len(c))
+		return nil, fmt.Errorf("%d columns, expected 7", len(c))
 	}
 	f := &field{name: c[0], scope: strings.Fields(c[3]), aliases: strings.Fields(c[5]), doc: c[6]}
 	var ok bool

@@ -150,7 +150,7 @@ func (e *env) runReceive(ctx context.Context, path, output string, identities []
 	for _, p := range identities {
 		more, err := agekey.Identities(p)
 		if err != nil {
-			return exit.With(fmt.Errorf("reading identity %s: %w", p, err), exit.Usage, "--identity wants a file made by age-keygen, or an SSH private key")
+			return exit.With(fmt.Errorf("reading identity %s: %w", p, err), exit.Usage, "give --identity a file made by age-keygen, or an SSH private key")
 		}
 		ids = append(ids, more...)
 	}
