@@ -69,6 +69,9 @@ func TestAlways(t *testing.T) {
 	}
 }
 
+// wants matches a message of an error that says what it wants: only code for tests speaks like that.
+var wants = regexp.MustCompile(`(Errorf|errors\.New|Usagef|Wrong|exit\.With|badRequest)\(.*"[^"]*\bwants?\b[^"]*"`)
+
 // TestPhrases reads documents, comments, messages and scripts for phrases that read as
 // translated or that only the authors understand.
 func TestPhrases(t *testing.T) {
@@ -95,7 +98,11 @@ func TestPhrases(t *testing.T) {
 			continue // deleted, and not yet committed
 		}
 		read++
+		messages := strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, "_test.go") && !strings.Contains(name, "test/") && !strings.HasPrefix(name, "scripts/") && !strings.HasPrefix(name, "samples/")
 		for n, line := range strings.Split(string(text), "\n") {
+			if messages && strings.Contains(line, "want") && wants.MatchString(line) {
+				t.Errorf("%s:%d: an error that wants something: write must be, expected, or the limit is", name, n+1)
+			}
 			for i, re := range not {
 				if !strings.Contains(line, parts[i]) {
 					continue // quick

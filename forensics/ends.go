@@ -143,7 +143,7 @@ func readEnds(row []any) (r endRow, err error) {
 	number := func(at int) (n int64) {
 		n, ok := row[at].(int64)
 		if !ok {
-			err = fmt.Errorf("column %d is %T, want a number", at, row[at])
+			err = fmt.Errorf("column %d is %T, expected a number", at, row[at])
 		}
 		return n
 	}

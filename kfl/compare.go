@@ -4,8 +4,11 @@ import (
 	"net/netip"
 	"regexp"
 	"regexp/syntax"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
 const (
@@ -17,6 +20,9 @@ const (
 // compare compiles a op b. It is false if an operand is absent; see docs/kfl.md.
 func (c *checker) compare(n *ast, op string, a, b *node) (*node, *Error) {
 	a, b = textOfMap(a, b), textOfMap(b, a)
+	if err := c.impossible(n, a, b); err != nil {
+		return nil, err
+	}
 	if a.op == opFindings || b.op == opFindings {
 		return c.compareFinding(n, op, a, b)
 	}
@@ -207,6 +213,41 @@ func (c *checker) compareUnit(n *ast, op string, d, x *node) (_ *node, err *Erro
 	return c.plain(n, op, x, d)
 }
 
+// impossible refuses a literal that its field never has, and notes a word that this release does not know.
+func (c *checker) impossible(n *ast, a, b *node) *Error {
+	if a.op == opConst {
+		a, b = b, a
+	}
+	if b.op != opConst {
+		return nil
+	}
+	switch {
+	case a.typ.text == textPort && b.typ.kind == kInt && (b.num < 0 || b.num > 65535):
+		return c.fail(n, "a port is 0 to 65535", "%d is not a port", b.num)
+	case a.typ.text == textOutcome && b.typ.kind == kText && b.typ.text == textPlain && !slices.Contains(table.Outcomes(), b.str):
+		c.notes = append(c.notes, quoteText(clip(b.str))+" is not an outcome: these are "+strings.Join(table.Outcomes(), ", "))
+	case a.typ.text == textProtocol && b.typ.kind == kText && b.typ.text == textPlain && !c.own && b.str != "":
+		if f := names().byName[lowerASCII(b.str)]; f == nil || f.kind != srcExpr || !strings.HasPrefix(f.arg, "protocol ") {
+			near := ""
+			if near = Nearest(lowerASCII(b.str), protocolWords()); near != "" {
+				near = "; did you mean " + near + "?"
+			}
+			c.notes = append(c.notes, quoteText(clip(b.str))+" is not a protocol that this release dissects"+near)
+		}
+	}
+	return nil
+}
+
+// protocolWords are the keywords that choose protocols.
+func protocolWords() (list []string) {
+	for _, f := range names().fields {
+		if f.typ.kind == kBool && f.kind == srcExpr && strings.HasPrefix(f.arg, "protocol ") {
+			list = append(list, f.name)
+		}
+	}
+	return list
+}
+
 // compareText is == and != of text. The meaning of a literal depends on the other operand.
 func (c *checker) compareText(n *ast, op string, a, b *node) (*node, *Error) {
 	if b.op != opConst {
@@ -222,9 +263,14 @@ func (c *checker) compareText(n *ast, op string, a, b *node) (*node, *Error) {
 		if strings.Contains(b.str, "/") {
 			return nil, c.fail(n, "write src.ip in "+quoteText(clip(b.str)), "operator %s does not work with an address range", op)
 		}
-		if ip, err := netip.ParseAddr(b.str); err == nil && ip.Zone() == "" {
-			b = &node{op: opConst, typ: b.typ, str: ip.String()}
+		ip, err := netip.ParseAddr(b.str)
+		if b.str == "" {
+			break // it asks whether there is an address
 		}
+		if err != nil || ip.Zone() != "" {
+			return nil, c.fail(n, "an address is like 10.0.0.7 or 2001:db8::7; names of hosts are in src.name and dst.name", "%s is not an address", quoteText(clip(b.str)))
+		}
+		b = &node{op: opConst, typ: b.typ, str: ip.String()}
 	case textHex:
 		b = &node{op: opConst, typ: b.typ, str: lowerASCII(b.str)}
 	case textProtocol:

@@ -114,7 +114,7 @@ func (t *nameTable) add(f *field) error {
 func parseField(line string) (*field, error) {
 	c := strings.Split(line, "\t")
 	if len(c) != 7 {
-		return nil, fmt.Errorf("%d columns, want 7", len(c))
+		return nil, fmt.Errorf("%d columns, expected 7", len(c))
 	}
 	f := &field{name: c[0], scope: strings.Fields(c[3]), aliases: strings.Fields(c[5]), doc: c[6]}
 	var ok bool
@@ -148,7 +148,7 @@ func parseField(line string) (*field, error) {
 // typeWords are the types in names.tsv.
 var typeWords = map[string]typ{
 	"bool": {kind: kBool}, "int": {kind: kInt}, "float": {kind: kFloat}, "string": {kind: kText},
-	"name": {kind: kText, text: textName}, "ip": {kind: kText, text: textIP}, "hex": {kind: kText, text: textHex},
+	"name": {kind: kText, text: textName}, "ip": {kind: kText, text: textIP}, "port": {kind: kInt, text: textPort}, "outcome": {kind: kText, text: textOutcome}, "hex": {kind: kText, text: textHex},
 	"protocol": {kind: kText, text: textProtocol}, "time": {kind: kTime}, "bytes": {kind: kBytes},
 	"strings": {kind: kList, elem: kText}, "map": {kind: kMap}, "labels": {kind: kMap}, "body": {kind: kBody},
 }

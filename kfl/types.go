@@ -27,6 +27,8 @@ const (
 	textPlain    textKind = iota
 	textName              // a Kubernetes name: a literal that is not a valid name is a pattern
 	textIP                // an address, RFC 5952
+	textPort              // a number of 16 bits
+	textOutcome           // an outcome of a call
 	textHex               // lower-case hexadecimal of a BLOB
 	textProtocol          // a protocol's keyword
 	textPattern           // a literal r"…"

@@ -40,7 +40,7 @@ type source struct {
 // reads and verifies each file first. Without an error, added reports whether the bundle was new.
 func (l *Lake) Add(ctx context.Context, address, cluster string, progress func(done, total int64)) (b Bundle, added bool, err error) {
 	if len(cluster) > 200 || strings.ContainsFunc(cluster, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		return b, false, fmt.Errorf("cluster %q: %w: want at most 200 bytes of text", cluster, ErrConfig)
+		return b, false, fmt.Errorf("cluster %q: %w: must be at most 200 bytes of text", cluster, ErrConfig)
 	}
 	s, name, err := openBundle(ctx, address)
 	if err != nil {

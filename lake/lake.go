@@ -70,7 +70,7 @@ func Open(ctx context.Context, c Config) (*Lake, error) {
 		c.Namespace = CatalogName
 	}
 	if !plainName.MatchString(c.Namespace) {
-		return nil, fmt.Errorf("namespace %q is %w: want lower-case letters, digits and _", c.Namespace, ErrConfig)
+		return nil, fmt.Errorf("namespace %q is %w: must be lower-case letters, digits and _", c.Namespace, ErrConfig)
 	}
 	driver, source, dialect, err := database(c.Catalog)
 	if err != nil {
@@ -133,7 +133,7 @@ func (l *Lake) Close() error { return l.db.Close() }
 func database(address string) (driver, source string, d sqlcat.SupportedDialect, err error) {
 	u, err := url.Parse(address)
 	if err != nil {
-		return "", "", "", fmt.Errorf("catalog: %w: want postgres://USER@HOST/DATABASE or sqlite:///FILE", ErrConfig)
+		return "", "", "", fmt.Errorf("catalog: %w: must be postgres://USER@HOST/DATABASE or sqlite:///FILE", ErrConfig)
 	}
 	switch u.Scheme {
 	case "postgres", "postgresql":
@@ -143,13 +143,13 @@ func database(address string) (driver, source string, d sqlcat.SupportedDialect,
 		return "postgres", address, sqlcat.Postgres, nil
 	case "sqlite":
 		if u.Host != "" || u.Path == "" || u.RawQuery != "" {
-			return "", "", "", fmt.Errorf("catalog %q: %w: want sqlite:///FILE with the whole path", address, ErrConfig)
+			return "", "", "", fmt.Errorf("catalog %q: %w: must be sqlite:///FILE with the whole path", address, ErrConfig)
 		}
 		file := url.URL{Scheme: "file", Opaque: (&url.URL{Path: u.Path}).EscapedPath()}
 		file.RawQuery = "_pragma=busy_timeout(20000)&_pragma=synchronous(full)&_txlock=immediate"
 		return "sqlite", file.String(), sqlcat.SQLite, nil
 	}
-	return "", "", "", fmt.Errorf("catalog %q: %w: want postgres://USER@HOST/DATABASE or sqlite:///FILE", u.Redacted(), ErrConfig)
+	return "", "", "", fmt.Errorf("catalog %q: %w: must be postgres://USER@HOST/DATABASE or sqlite:///FILE", u.Redacted(), ErrConfig)
 }
 
 // checkPlace checks the address of a warehouse or a bundle's store, which engines must be able to read.
@@ -157,10 +157,10 @@ func checkPlace(address string) error {
 	u, err := url.Parse(address)
 	switch {
 	case err != nil, u.User != nil, u.RawQuery != "", u.Fragment != "":
-		return fmt.Errorf("%q: %w: want s3://BUCKET/PREFIX or file:///FOLDER without parameters", address, ErrConfig)
+		return fmt.Errorf("%q: %w: must be s3://BUCKET/PREFIX or file:///FOLDER without parameters", address, ErrConfig)
 	case u.Scheme == "s3" && u.Host != "", u.Scheme == "file" && u.Host == "" && len(u.Path) > 1:
 	default:
-		return fmt.Errorf("%q: %w: want s3://BUCKET/PREFIX or file:///FOLDER", address, ErrScheme)
+		return fmt.Errorf("%q: %w: must be s3://BUCKET/PREFIX or file:///FOLDER", address, ErrScheme)
 	}
 	if slices.ContainsFunc(strings.Split(u.Path, "/"), func(s string) bool { return s == ".." || s == "." }) {
 		return fmt.Errorf("%q: %w: its path has %q", address, ErrConfig, "..")

@@ -55,7 +55,7 @@ func (p *place) push(name string) string {
 
 func (p *place) pushed(dir string) string {
 	p.t.Helper()
-	s, err := store.Open(p.t.Context(), "file://"+p.dir+"/store")
+	s, err := store.Create(p.t.Context(), "file://"+p.dir+"/store")
 	if err != nil {
 		p.t.Fatal(err)
 	}

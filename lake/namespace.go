@@ -19,7 +19,7 @@ import (
 func (l *Lake) RemoveNamespace(ctx context.Context, namespace, by, reason string, now time.Time) (done []Removal, kept []Kept, err error) {
 	for what, text := range map[string]string{"namespace": namespace, "name": by, "reason": reason} {
 		if text == "" || len(text) > 1000 || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-			return nil, nil, fmt.Errorf("the %s %q is %w: want one line of text, at most 1,000 bytes", what, text, ErrConfig)
+			return nil, nil, fmt.Errorf("the %s %q is %w: must be one line of text, at most 1,000 bytes", what, text, ErrConfig)
 		}
 	}
 	ids, err := l.having(ctx, namespace)

@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/pcapsule/pcapsule/bpf"
 	"github.com/pcapsule/pcapsule/recorder/ring"
@@ -52,6 +55,19 @@ func Unpin(dir string) (removed bool, err error) {
 		return false, fmt.Errorf("removing %s: %w", dir, ErrPinned)
 	default:
 		return false, hostError(err)
+	}
+}
+
+// CanPin reports whether dir is in a BPF file system, or would be if it existed.
+func CanPin(dir string) bool {
+	var info unix.Statfs_t
+	for at := filepath.Clean(dir); ; at = filepath.Dir(at) {
+		switch err := unix.Statfs(at, &info); {
+		case err == nil:
+			return info.Type == unix.BPF_FS_MAGIC
+		case at == filepath.Dir(at):
+			return false
+		}
 	}
 }
 

@@ -17,3 +17,6 @@ func Doctor() []Check {
 
 // Unpin answers ErrPlatform.
 func Unpin(string) (removed bool, err error) { return false, ErrPlatform }
+
+// CanPin answers false.
+func CanPin(string) bool { return false }

@@ -210,7 +210,7 @@ func TestTemplatesWithMistakes(t *testing.T) {
 	c := open(t, sample(t, "dns.pcap"))
 	for _, tt := range []struct{ name, text, want string }{
 		{"nothing", "", "x.yaml:1:1: the file is empty"},
-		{"a list", "- a", "x.yaml:1:1: want keys with values"},
+		{"a list", "- a", "x.yaml:1:1: must be keys with values"},
 		{"a key that does not exist", "titel: a\nsections: [dns]", `x.yaml:1:1: unknown key "titel" (did you mean "title"?)`},
 		{"no title", "sections: [dns]", "title is missing"},
 		{"no sections", "title: a", "0 sections"},
@@ -230,11 +230,11 @@ func TestTemplatesWithMistakes(t *testing.T) {
 		{"bars of a field that is no column", "title: a\nsections:\n  - section: question\n    ask: find_failures\n    list: groups\n    columns: [dst, calls as Requests]\n    bars: call", `bars "call" (did you mean "calls"?) is not a field in columns`},
 		{"a number without end", "title: a\nsections:\n  - section: question\n    ask: find_failures\n    in: {limit: .inf}", `x.yaml:5:17: .inf is not a number`},
 		{"a section twice", "title: a\nsections: [dns, dns]", `two sections have the id "dns"`},
-		{"a bad id", "title: a\nsections:\n  - {section: dns, id: 'a b'}", "want lower-case letters"},
+		{"a bad id", "title: a\nsections:\n  - {section: dns, id: 'a b'}", "must be lower-case letters"},
 		{"a key twice", "title: a\ntitle: b\nsections: [dns]", "x.yaml:2:1:"},
 		{"an unknown focus", "title: a\nfocus: calls\nsections: [dns]", "unknown focus"},
 		{"a broken file", "title: [a\nsections", "x.yaml:"},
-		{"text that is a map", "title: {a: b}\nsections: [dns]", "x.yaml:1:8: want text"},
+		{"text that is a map", "title: {a: b}\nsections: [dns]", "x.yaml:1:8: must be text"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := Build(t.Context(), c, known(Options{Name: "x.yaml", Template: tt.text + "\n"}))

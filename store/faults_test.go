@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,7 +43,7 @@ func TestAlteredStores(t *testing.T) {
 		flipped := bytes.Clone(was)
 		flipped[len(flipped)/2] ^= 1
 		for kind, now := range map[string][]byte{"flipped": flipped, "shorter": was[:len(was)-1], "longer": append(bytes.Clone(was), '\n'), "missing": nil} {
-			s := open(t, "file://"+t.TempDir())
+			s := opened(t, "file://"+t.TempDir())
 			pushed(t, s, dir)
 			if now != nil {
 				change(t, s, rel, now)
@@ -68,7 +69,7 @@ func TestAlteredStores(t *testing.T) {
 			}
 		}
 	}
-	s := open(t, "file://"+t.TempDir())
+	s := opened(t, "file://"+t.TempDir())
 	pushed(t, s, dir)
 	change(t, s, "data/more", []byte("x"))
 	var damaged *bundle.DamagedError
@@ -230,7 +231,7 @@ func TestInPlace(t *testing.T) {
 
 // TestMemoryOfPackets reads more blocks than are kept.
 func TestMemoryOfPackets(t *testing.T) {
-	s := open(t, "file://"+t.TempDir())
+	s := opened(t, "file://"+t.TempDir())
 	size := int64(3*maxBlocks) * blockSize / 2
 	change(t, s, "x", bytes.Repeat([]byte("0123456789abcdef"), int(size/16)))
 	there, err := s.objects(t.Context(), name)
@@ -250,7 +251,7 @@ func TestMemoryOfPackets(t *testing.T) {
 }
 
 func TestAddresses(t *testing.T) {
-	for _, bad := range []string{"", "x", "/tmp", "http://x/y", "s3://", "s3:///x", "s3://a/../b", "s3://user:secret@bucket", "file", "s3://b?unknown=1"} {
+	for _, bad := range []string{"", "x", "/tmp", "http://x/y", "s3://", "s3:///x", "s3://a/../b", "s3://user:secret@bucket", "file", "file://volume/x", "s3://b?unknown=1"} {
 		if s, err := Open(t.Context(), bad); !errors.Is(err, ErrAddress) {
 			t.Errorf("%q: %v, %v", bad, s, err)
 		} else if strings.Contains(err.Error(), "secret") {
@@ -267,10 +268,35 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
+// TestOnlyCreateCreates opens folders that do not exist.
+func TestOnlyCreateCreates(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "b")
+	address := "file://" + filepath.ToSlash(dir)
+	for _, address := range []string{address, address + "?create_dir=1"} {
+		if s, err := Open(t.Context(), address); !errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrAddress) {
+			t.Errorf("%s: %v, %v; want that it does not exist", address, s, err)
+		}
+		if _, _, err := OpenBundle(t.Context(), address+"/x.pcapsule"); err == nil {
+			t.Errorf("%s: its bundle was opened", address)
+		}
+	}
+	if _, err := os.Stat(filepath.Dir(dir)); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("opening created a folder: %v", err)
+	}
+	s, err := Create(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	if _, err := os.Stat(dir); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestHostileListings fetches bundles whose manifests name files outside the folder.
 func TestHostileListings(t *testing.T) {
 	for _, rel := range []string{"../x", "/x", "data/../../x", `a\b`, "C:x", "data//x"} {
-		s := open(t, "file://"+t.TempDir())
+		s := opened(t, "file://"+t.TempDir())
 		change(t, s, tagManifest, fmt.Appendf(nil, "%064d  manifest-sha256.txt\n", 0))
 		change(t, s, manifest, fmt.Appendf(nil, "%064d  %s\n", 0, rel))
 		to := filepath.Join(t.TempDir(), "to")

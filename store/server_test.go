@@ -66,7 +66,7 @@ func TestFaultyServers(t *testing.T) {
 	for _, row := range rows {
 		server := httptest.NewServer(row.serve)
 		t.Setenv("AWS_ENDPOINT_URL", server.URL)
-		s := open(t, "s3://evidence")
+		s := opened(t, "s3://evidence")
 		p := newPackets(t.Context(), s, name, map[string]object{"x": {size: size, time: day}})
 		if strings.Contains(row.what, "stalls") {
 			p.wait = 300 * time.Millisecond

@@ -76,8 +76,14 @@ type Store struct {
 // Open opens the store at an address: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, azblob://CONTAINER/PREFIX
 // or file:///FOLDER. Parameters such as ?endpoint=http://127.0.0.1:7070&use_path_style=true are those of
 // gocloud.dev; credentials come from where the provider's own programs find them. It connects only on
-// first use. It returns an error that wraps ErrAddress for an address that cannot be one.
-func Open(ctx context.Context, address string) (*Store, error) {
+// first use, and never creates a folder. It returns an error that wraps ErrAddress for an address that
+// cannot be one.
+func Open(ctx context.Context, address string) (*Store, error) { return open(ctx, address, false) }
+
+// Create is Open for a store that gets a bundle: it creates a folder that does not exist.
+func Create(ctx context.Context, address string) (*Store, error) { return open(ctx, address, true) }
+
+func open(ctx context.Context, address string, create bool) (*Store, error) {
 	u, err := url.Parse(address)
 	if err != nil || !IsAddress(address) {
 		return nil, fmt.Errorf("%q is %w: use s3://BUCKET/PREFIX, gs://, azblob:// or file:///FOLDER", address, ErrAddress)
@@ -93,8 +99,14 @@ func Open(ctx context.Context, address string) (*Store, error) {
 	q := u.Query()
 	switch u.Scheme {
 	case "file":
+		if u.Host != "" && u.Host != "localhost" && u.Host != "." {
+			return nil, fmt.Errorf("%q is %w: %s is a host there; a folder is file:///FOLDER, with 3 slashes", address, ErrAddress, u.Host)
+		}
 		q.Set("no_tmp_dir", "true") // a rename needs the same volume
-		q.Set("create_dir", "true")
+		q.Del("create_dir")
+		if create {
+			q.Set("create_dir", "true")
+		}
 		q.Set("metadata", "skip") // else it has a file for each object
 		prefix = ""
 	case "gs":
@@ -115,6 +127,10 @@ func Open(ctx context.Context, address string) (*Store, error) {
 	}
 	u.RawQuery = q.Encode()
 	if s.bucket, err = blob.OpenBucket(ctx, u.String()); err != nil {
+		var at *fs.PathError
+		if errors.As(err, &at) {
+			return nil, fmt.Errorf("opening store %s: %w", s.Address, at)
+		}
 		return nil, fmt.Errorf("opening store %s: %w: %w", s.Address, ErrAddress, err)
 	}
 	if prefix != "" {

@@ -33,11 +33,11 @@ func places(t *testing.T) map[string]string {
 
 func each(t *testing.T, test func(t *testing.T, s *Store)) {
 	for name, address := range places(t) {
-		t.Run(name, func(t *testing.T) { test(t, open(t, address)) })
+		t.Run(name, func(t *testing.T) { test(t, opened(t, address)) })
 	}
 }
 
-func open(t *testing.T, address string) *Store {
+func opened(t *testing.T, address string) *Store {
 	t.Helper()
 	s, err := Open(context.Background(), address)
 	if err != nil {

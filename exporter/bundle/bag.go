@@ -151,7 +151,7 @@ func oxum(info []byte) (size, files int64, err error) {
 		}
 		a, b, ok := strings.Cut(strings.TrimSpace(value), ".")
 		if !ok {
-			return 0, 0, fmt.Errorf("Payload-Oxum %q, want bytes.files", strings.TrimSpace(value))
+			return 0, 0, fmt.Errorf("Payload-Oxum %q, expected bytes.files", strings.TrimSpace(value))
 		}
 		if size, err = parseCount(a); err == nil {
 			files, err = parseCount(b)

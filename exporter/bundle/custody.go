@@ -77,7 +77,7 @@ func parseCustody(data []byte) (chain, error) {
 		case !ended:
 			return c, fmt.Errorf("line %d: not ended, so not written whole", n+1)
 		case len(text) >= maxEntry:
-			return c, fmt.Errorf("line %d: %d bytes, want less than %d", n+1, len(text), maxEntry)
+			return c, fmt.Errorf("line %d: %d bytes, must be less than %d", n+1, len(text), maxEntry)
 		}
 		var e Entry
 		if err := decode(text, &e); err != nil {
@@ -204,7 +204,7 @@ func (b *Bundle) appendCustody(e *Entry) (head Digest, err error) {
 		return head, err
 	}
 	if c.size+int64(len(text)) > maxCustody {
-		return head, fmt.Errorf("log of %d bytes is full, want at most %d", c.size, maxCustody)
+		return head, fmt.Errorf("log of %d bytes is full: the limit is %d", c.size, maxCustody)
 	}
 	_, err = f.Write(text)
 	if err == nil {

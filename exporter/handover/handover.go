@@ -39,6 +39,9 @@ const (
 	EventReceived   = "received"
 )
 
+// ErrNotPackage means that a file or folder is not a package.
+var ErrNotPackage = errors.New("not a package that was handed over")
+
 // ErrParts means that a part of a package is missing, extra or changed.
 var ErrParts = errors.New("the package is not complete")
 
@@ -165,6 +168,8 @@ func Open(ctx context.Context, path string) (*Package, error) {
 				return nil, err
 			}
 		}
+	case base == SumsName && errors.Is(err, os.ErrNotExist):
+		return nil, fmt.Errorf("%s: %w: it has no %s", filepath.Clean(dir), ErrNotPackage, SumsName)
 	case base == SumsName:
 		return nil, fmt.Errorf("reading the package: %w", err)
 	default:
@@ -201,6 +206,13 @@ func (p *Package) name() error {
 	return nil
 }
 
+// packed reports whether a file begins as a ZIP or a file of age does.
+func packed(f io.ReaderAt) bool {
+	head := make([]byte, 19)
+	n, err := f.ReadAt(head, 0)
+	return (err == nil || err == io.EOF) && (bytes.HasPrefix(head[:n], []byte("PK")) || bytes.HasPrefix(head[:n], []byte("age-encryption.org/")) || bytes.HasPrefix(head[:n], []byte("-----BEGIN AGE")))
+}
+
 // open opens and checks all parts.
 func (p *Package) open(ctx context.Context, dir string) error {
 	for i := range p.parts {
@@ -214,6 +226,9 @@ func (p *Package) open(ctx context.Context, dir string) error {
 		}
 		p.files, part.Size = append(p.files, f), size
 		if !p.Listed {
+			if i == 0 && !packed(f) {
+				return fmt.Errorf("%s: %w: it is neither a ZIP nor encrypted with age", filepath.Join(dir, part.Name), ErrNotPackage)
+			}
 			continue
 		}
 		if err := part.check(ctx, f); err != nil {

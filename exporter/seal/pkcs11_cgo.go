@@ -73,7 +73,7 @@ func tokenKey(name string, token *crypto11.Context, u *pkcs11uri.Pkcs11URI) (s S
 		return s, err
 	}
 	if len(keys) != 1 {
-		return s, fmt.Errorf("%d keys have object %q and id %x, want 1", len(keys), label, id)
+		return s, fmt.Errorf("%d keys have object %q and id %x, expected 1", len(keys), label, id)
 	}
 	return NewSigner(name, keys[0])
 }

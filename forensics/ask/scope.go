@@ -63,14 +63,7 @@ func (s Scope) Read(ctx context.Context, c *forensics.Case) (*Window, error) {
 	if w.From > w.To {
 		return nil, After("from", w.From, "to", w.To)
 	}
-	switch {
-	case s.Limit < 0:
-		return nil, Wrong("limit", "must be 1 to %d, not %d", MaxRows, s.Limit)
-	case s.Limit == 0:
-		w.Limit = DefaultRows
-	default:
-		w.Limit = min(s.Limit, MaxRows)
-	}
+	w.Limit = cmp.Or(s.Limit, DefaultRows)
 	w.Page = w.Limit
 	if w.All = s.All; w.All {
 		w.Limit = MaxAll

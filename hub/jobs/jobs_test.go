@@ -212,9 +212,9 @@ func TestWhatPodsSay(t *testing.T) {
 
 func TestReadRefuses(t *testing.T) {
 	for _, tt := range []struct{ change, to, want string }{
-		{"kind: Job", "kind: CronJob", "want a Job of batch/v1"},
+		{"kind: Job", "kind: CronJob", "expected a Job of batch/v1"},
 		{"parallelism", "paralelism", "paralelism"},
-		{"restartPolicy: Never", "restartPolicy: OnFailure", "want Never"},
+		{"restartPolicy: Never", "restartPolicy: OnFailure", "expected Never"},
 		{"containers: [{name: part, image: x, args: [part]}]", "containers: []", "containers is empty"},
 		{"  backoffLimitPerIndex: 2\n", "", "backoffLimitPerIndex is missing"},
 	} {

@@ -23,11 +23,11 @@ func Read(path string) (*batch.Job, error) {
 	pod := &job.Spec.Template.Spec
 	switch {
 	case job.APIVersion != "batch/v1" || job.Kind != "Job":
-		return nil, fmt.Errorf("reading Job %s: it is a %s of %s, want a Job of batch/v1", path, job.Kind, job.APIVersion)
+		return nil, fmt.Errorf("reading Job %s: it is a %s of %s, expected a Job of batch/v1", path, job.Kind, job.APIVersion)
 	case len(pod.Containers) == 0:
 		return nil, fmt.Errorf("reading Job %s: spec.template.spec.containers is empty", path)
 	case pod.RestartPolicy != core.RestartPolicyNever:
-		return nil, fmt.Errorf("reading Job %s: spec.template.spec.restartPolicy is %q, want Never", path, pod.RestartPolicy)
+		return nil, fmt.Errorf("reading Job %s: spec.template.spec.restartPolicy is %q, expected Never", path, pod.RestartPolicy)
 	case job.Spec.BackoffLimitPerIndex == nil:
 		return nil, fmt.Errorf("reading Job %s: spec.backoffLimitPerIndex is missing; without it, one part that fails ends all", path)
 	}

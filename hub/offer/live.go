@@ -88,7 +88,7 @@ func ReadLive(dir string) (*Live, error) {
 		return &l, nil
 	}
 	if err == nil && info.Size() > maxLive {
-		err = fmt.Errorf("%s has %d bytes, want at most %d", path, info.Size(), maxLive)
+		err = fmt.Errorf("%s has %d bytes, the limit is %d", path, info.Size(), maxLive)
 	}
 	if err != nil {
 		return nil, err

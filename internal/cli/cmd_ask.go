@@ -142,9 +142,11 @@ func addFlag(c *cobra.Command, name string, s *jsonschema.Schema) func() any {
 	switch {
 	case kind == "integer":
 		v := fl.Int64(name, 0, s.Description)
+		command.Between(fl, name, v, int64(*s.Minimum), int64(*s.Maximum))
 		return func() any { return *v }
 	case kind == "number":
 		v := fl.Float64(name, 0, s.Description)
+		command.Between(fl, name, v, *s.Minimum, *s.Maximum)
 		return func() any { return *v }
 	case kind == "boolean":
 		v := fl.Bool(name, false, s.Description)

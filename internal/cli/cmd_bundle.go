@@ -84,7 +84,7 @@ func (f *bundleFlags) shared(fl *pflag.FlagSet) {
 	fl.StringArrayVar(&f.decodeAs, "decode-as", nil, "protocol of a server port, such as tcp/9000=redis; can be repeated")
 	fl.StringSliceVar(&f.only, "only", nil, "find only these protocols, and what is inside their messages; pcapsule protocols lists them. The bytes of others are calls of tcp, udp or ip")
 	fl.StringSliceVar(&f.without, "without", nil, "do not find these protocols")
-	fl.IntVar(&f.jobs, "jobs", 0, "number of workers; 0 is one per processor; the bundle does not depend on it")
+	jobsFlag(fl, &f.jobs)
 	memoryFlag(fl, &f.memory)
 	fl.StringVar(&f.note, "note", "", "note for the custody log, one line")
 	fl.StringVar(&f.caseID, "case", "", "number of the case or exhibit (External-Identifier in bag-info.txt)")
@@ -148,9 +148,6 @@ func (f *bundleFlags) options(e *env) (exporter.Options, error) {
 	if f.output == "" {
 		return o, exit.Usagef("missing output: give -o NAME.pcapsule")
 	}
-	if f.jobs < 0 {
-		return o, exit.Usagef("--jobs %d: must be 0 or more", f.jobs)
-	}
 	if base := filepath.Base(filepath.Clean(f.output)); !strings.HasSuffix(base, ".pcapsule") || base == ".pcapsule" {
 		return o, exit.Usagef("output %s: must be a name ending in .pcapsule", f.output)
 	}
@@ -167,9 +164,7 @@ func (f *bundleFlags) options(e *env) (exporter.Options, error) {
 	if o.DecodeAs, err = parseDecodeAs(f.decodeAs); err != nil {
 		return o, err
 	}
-	if o.Memory, err = limitMemory(f.memory); err != nil {
-		return o, err
-	}
+	o.Memory = limitMemory(f.memory)
 	if err := exit.NewOutput(f.output); err != nil {
 		return o, err
 	}
@@ -269,6 +264,13 @@ func knownProtocol(d dissect.DecodeAs) error {
 func memoryFlag(fl *pflag.FlagSet, to *command.Size) {
 	*to = 256 << 20
 	fl.Var(to, "memory", "memory limit; connections that do not fit end early, with an anomaly")
+	command.Between(fl, "memory", to, minMemory, command.Largest)
+}
+
+// jobsFlag is --jobs of the commands that dissect.
+func jobsFlag(fl *pflag.FlagSet, to *int) {
+	fl.IntVar(to, "jobs", 0, "number of workers; 0 is one per processor; the output does not depend on it")
+	command.Between(fl, "jobs", to, 0, 1024)
 }
 
 // minMemory is below the memory of the fixed parts of a bundle run.
@@ -276,12 +278,9 @@ const minMemory = 64 << 20
 
 // limitMemory makes the collector work harder as the limit comes near, and returns the
 // limit for exporter.Options.
-func limitMemory(s command.Size) (int64, error) {
-	if s < minMemory {
-		return 0, exit.Usagef("--memory %s: must be at least 64MiB", &s)
-	}
+func limitMemory(s command.Size) int64 {
 	debug.SetMemoryLimit(exporter.HeapLimit(int64(s)))
-	return int64(s), nil
+	return int64(s)
 }
 
 // drawn returns a function that draws the progress of dissection.

@@ -50,7 +50,7 @@ are read from the captures, from bundles that contain keys, and from --keys.`,
 	f.keys.register(fl)
 	fl.StringVar(&f.filter, "filter", "", "read only packets that match this tcpdump filter")
 	fl.StringArrayVar(&f.decodeAs, "decode-as", nil, "protocol of a server port, such as tcp/9000=tls; can be repeated")
-	fl.IntVar(&f.jobs, "jobs", 0, "number of workers; 0 is one per processor; the output does not depend on it")
+	jobsFlag(fl, &f.jobs)
 	memoryFlag(fl, &f.memory)
 	return c
 }
@@ -61,8 +61,6 @@ func (e *env) runDecrypt(c *cobra.Command, args []string, f *decryptFlags) error
 		return exit.Usagef("missing output: give -o PLAIN.pcapng, or -o - for standard output")
 	case f.output == "-" && console.Terminal(e.Out):
 		return exit.Usagef("refusing to write a capture to a terminal: give -o PLAIN.pcapng or redirect it")
-	case f.jobs < 0:
-		return exit.Usagef("--jobs %d: must be 0 or more", f.jobs)
 	}
 	o := exporter.Options{Filter: f.filter, Jobs: f.jobs, Release: version.Release, Stdin: e.In}
 	var err error
@@ -72,9 +70,7 @@ func (e *env) runDecrypt(c *cobra.Command, args []string, f *decryptFlags) error
 	if err := f.keys.apply(&o); err != nil {
 		return err
 	}
-	if o.Memory, err = limitMemory(f.memory); err != nil {
-		return err
-	}
+	o.Memory = limitMemory(f.memory)
 	if f.output != "-" {
 		if err := exit.NewOutput(f.output); err != nil {
 			return err

@@ -20,6 +20,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/hub/offer"
+	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/plural"
@@ -61,6 +62,7 @@ have a snapshot: the token is that of an account with the right to get snapshots
 	fl.StringVar(&f.name, "server-name", "", "name in the hub's certificate (default: that in HUB)")
 	fl.StringVar(&f.tokenFile, "token-file", "", "file with the token (default: $PCAPSULE_TOKEN)")
 	fl.DurationVar(&f.wait, "wait", 0, "how long to wait until the snapshot is ready")
+	command.Between(fl, "wait", &f.wait, 0, command.Longest)
 	return c
 }
 

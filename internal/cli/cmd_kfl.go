@@ -322,6 +322,7 @@ candidate replaces the text between its start and end.`,
 	}
 	f.flags(c, "print JSON")
 	c.Flags().IntVar(&at, "at", -1, "byte offset (default: the end)")
+	command.Between(c.Flags(), "at", &at, 0, command.Most)
 	return c
 }
 

@@ -59,6 +59,8 @@ manifest. They may be malicious.`,
 	fl.StringVar(&f.dir, "extract", "", "new folder to which the files are written")
 	fl.Var(&f.maxSize, "max-size", "with --extract: size of all files together")
 	fl.IntVar(&f.most, "most", 1000, "with --extract: number of files")
+	command.Between(fl, "max-size", &f.maxSize, 1, command.Largest)
+	command.Between(fl, "most", &f.most, 1, command.Most)
 	completes(c, "direction", "upload", "download")
 	return c
 }
@@ -176,8 +178,6 @@ func (e *env) mayExtract(f *objectsFlags) error {
 		return exit.Usagef("--extract writes files as they were sent: leave out --mask")
 	case len(f.columns) > 0 || f.format != "table" || f.limit > 0:
 		return exit.Usagef("--columns, --format and --limit are for lists: leave out --extract, or use --most")
-	case f.most < 1 || f.maxSize < 1:
-		return exit.Usagef("--most and --max-size must be at least 1")
 	}
 	if err := exit.NewOutput(f.dir); err != nil {
 		return err

@@ -40,7 +40,7 @@ func (e *env) cmdPackets() *cobra.Command {
 		Short: "Write the packets of matching calls to a capture for Wireshark",
 		Long: `Write the packets that calls cite to a pcapng file, with their original bytes and times. A comment
 on each packet gives its position in the bundle. The last argument is a KFL filter, unless --call,
---sql or a time window selects the packets.
+--sql or a time window selects the packets. If nothing matches, the output is a capture without packets.
 
 Secrets are left out by default. With --with-keys, the secrets of the selected connections precede
 the packets, so that Wireshark can decrypt them. Earlier packets of these connections are included
@@ -67,7 +67,8 @@ capture, or -, which is copied without its secrets.`,
 	fl.StringVar(&f.comments, "comments", "place", "place: the position of each packet in the bundle; packet: also its sender; none")
 	fl.StringArrayVar(&f.calls, "call", nil, "call_id, or # and call_no; can be repeated")
 	fl.StringVar(&f.sql, "sql", "", "SQL query with a column cites, packet_no, call_no or flow_id")
-	fl.DurationVar(&f.deadline, "deadline", 10*time.Minute, "give up after this time")
+	fl.DurationVar(&f.deadline, "deadline", 10*time.Minute, "give up after this time; 0: never")
+	command.Between(fl, "deadline", &f.deadline, 0, command.Longest)
 	f.window.flags(c)
 	return c
 }
@@ -118,9 +119,6 @@ func (e *env) runPackets(c *cobra.Command, args []string, f *packetsFlags) error
 // selection reads the flags and returns the arguments without the filter.
 func (f *packetsFlags) selection(args []string) (forensics.Selection, []string, error) {
 	sel := forensics.Selection{CallIDs: f.calls, SQL: f.sql, Deadline: f.deadline, Keys: forensics.CountKeys}
-	if f.deadline < 0 {
-		return sel, args, exit.Usagef("--deadline %s: must be 0 or more", f.deadline)
-	}
 	chosen := 0
 	if len(args) > 1 && !command.IsBundlePath(args[len(args)-1]) {
 		sel.KFL, args = args[len(args)-1], args[:len(args)-1]
@@ -221,7 +219,7 @@ func (e *env) printSlice(r *forensics.CarveReport, f *packetsFlags) {
 	case r.Coverage.State == forensics.None:
 		fmt.Fprintln(e.Err, "nothing was recorded in the time asked about")
 	case r.Packets == 0:
-		fmt.Fprintln(e.Err, "No matches.")
+		fmt.Fprintf(e.Err, "No matches: %s is a capture without packets.\n", f.output)
 	}
 	e.printSliceKeys(&r.Keys, f)
 }

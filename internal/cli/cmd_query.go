@@ -43,6 +43,8 @@ func (f *queryFlags) flags(e *env, c *cobra.Command, formats []string) {
 	c.Flags().StringVar(&f.format, "format", "table", strings.Join(formats, ", "))
 	c.Flags().IntVar(&f.limit, "limit", 0, "maximum number of rows (default: 100 for a table, all for other formats)")
 	c.Flags().DurationVar(&f.deadline, "deadline", time.Minute, "give up after this time; 0: never")
+	command.Between(c.Flags(), "limit", &f.limit, 1, command.Most)
+	command.Between(c.Flags(), "deadline", &f.deadline, 0, command.Longest)
 	completes(c, "format", formats...)
 }
 
@@ -238,12 +240,6 @@ func (e *env) explainQuery(ctx context.Context, cs *forensics.Case, q forensics.
 func (f *queryFlags) check(q *forensics.Query) error {
 	if !slices.Contains(f.formats, f.format) {
 		return exit.Usagef("--format %q: must be one of %s", f.format, strings.Join(f.formats, ", "))
-	}
-	if f.limit < 0 {
-		return exit.Usagef("--limit %d: must be 0 or more", f.limit)
-	}
-	if f.deadline < 0 {
-		return exit.Usagef("--deadline %s: must be 0 or more", f.deadline)
 	}
 	what, then, last := "filter", `"" as the last argument matches all calls`, q.KFL
 	if q.SQL != "" {

@@ -42,7 +42,7 @@ func (f *deriveFlags) register(c *cobra.Command) {
 	fl.StringVar(&f.note, "note", "", "note for the custody log, one line")
 	fl.BoolVar(&f.anonymous, "anonymous", false, "leave user and host out of the custody log")
 	fl.BoolVar(&f.asJSON, "json", false, "print JSON")
-	fl.IntVar(&f.jobs, "jobs", 0, "number of workers; 0 is one per processor; the bundle does not depend on it")
+	jobsFlag(fl, &f.jobs)
 	memoryFlag(fl, &f.memory)
 }
 
@@ -54,16 +54,11 @@ func (f *deriveFlags) options(original string) (b *bundle.Bundle, o derive.Optio
 	if base := filepath.Base(filepath.Clean(f.output)); !strings.HasSuffix(base, ".pcapsule") || base == ".pcapsule" {
 		return nil, o, exit.Usagef("output %s: must be a name ending in .pcapsule", f.output)
 	}
-	if f.jobs < 0 {
-		return nil, o, exit.Usagef("--jobs %d: must be 0 or more", f.jobs)
-	}
 	if err := exit.NewOutput(f.output); err != nil {
 		return nil, o, err
 	}
 	t := tables{exporter.Options{Release: version.Release, Jobs: f.jobs, Custody: madeBy(f.anonymous), Identities: f.identities}}
-	if t.Memory, err = limitMemory(f.memory); err != nil {
-		return nil, o, err
-	}
+	t.Memory = limitMemory(f.memory)
 	t.Custody.Note = f.note
 	o.Exporter = t
 	o.Event = bundle.Entry{Note: f.note, Tool: strings.TrimSpace("pcapsule " + version.Release)}

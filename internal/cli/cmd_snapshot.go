@@ -16,6 +16,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/cli/policyflag"
@@ -67,6 +68,7 @@ other segments are tried: for connections that began earlier, and for keys that 
 	}
 	fl := c.Flags()
 	fl.DurationVar(&f.last, "last", 0, "length of time before now, or before the last packet if no recorder is running")
+	command.Between(fl, "last", &f.last, time.Millisecond, command.Longest)
 	fl.StringVar(&f.from, "from", "", "packets from this time on (RFC 3339)")
 	fl.StringVar(&f.to, "to", "", "packets up to this time (RFC 3339)")
 	fl.StringVar(&f.filter, "filter", "", "only packets that match this tcpdump filter")
@@ -98,8 +100,6 @@ func (f *snapshotFlags) condition(args []string) error {
 // check refuses an invalid request before any segment is pinned.
 func (f *snapshotFlags) check(e *env) error {
 	switch {
-	case f.last < 0:
-		return exit.Usagef("--last %s: must be more than 0", f.last)
 	case f.last > 0 && (f.from != "" || f.to != ""):
 		return exit.Usagef("--last excludes --from and --to: give one")
 	case f.last == 0 && f.from == "" && f.to == "":
@@ -139,6 +139,9 @@ func (e *env) runSnapshot(ctx context.Context, args []string, f *snapshotFlags) 
 	}
 	if err := f.check(e); err != nil {
 		return err
+	}
+	if command.IsBundlePath(args[0]) {
+		return exit.With(fmt.Errorf("%s is a bundle, not the folder of a ring", args[0]), exit.NotCapture, "to bundle a part of a bundle, use pcapsule cut; a ring is the folder that a recorder writes into")
 	}
 	if err := exit.Outside(filepath.Dir(f.output), args[0]); err != nil {
 		return err

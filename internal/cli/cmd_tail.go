@@ -16,6 +16,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/redact"
+	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/cli/format"
 	"github.com/pcapsule/pcapsule/internal/cli/ringcmd"
@@ -58,6 +59,7 @@ all calls are printed. A warning states each coverage gap.`,
 	fl.StringVar(&f.name, "server-name", "", "with --server: name in the certificate of the server, if its address has another")
 	fl.StringVar(&f.format, "format", "table", "table or ndjson")
 	fl.DurationVar(&f.last, "last", 0, "with --ring: start this long before now")
+	command.Between(fl, "last", &f.last, time.Millisecond, exporter.MaxLiveKeep)
 	fl.BoolVar(&f.once, "once", false, "with --ring: stop at the end of the ring instead of following it")
 	e.maskFlag(c)
 	completes(c, "format", "table", "ndjson")
@@ -71,8 +73,6 @@ func (f *tailFlags) check() error {
 		return exit.Usagef("give --ring with a recorder's ring, or --server with the address of pcapsule serve")
 	case f.format != "table" && f.format != "ndjson":
 		return exit.Usagef("--format %q: must be table or ndjson", f.format)
-	case f.last < 0 || f.last > exporter.MaxLiveKeep:
-		return exit.Usagef("--last %s: must be 0 to %s", f.last, exporter.MaxLiveKeep)
 	case f.server != "" && (f.last > 0 || f.once):
 		return exit.Usagef("--last and --once need --ring")
 	case f.ring != "" && (f.tokenFile != "" || f.ca != "" || f.name != ""):

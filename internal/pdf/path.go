@@ -47,7 +47,7 @@ func parsePath(text string) (steps []step, err error) {
 				points = 3
 			}
 			if len(n) != 2*points {
-				return nil, fmt.Errorf("%d numbers after %c in a path, want %d", len(n), kind, 2*points)
+				return nil, fmt.Errorf("%d numbers after %c in a path, expected %d", len(n), kind, 2*points)
 			}
 			s := step{kind: kind &^ 0x20}
 			for ; len(n) > 0; n = n[2:] {

@@ -54,7 +54,7 @@ type OAuth struct {
 func (o *OAuth) Check(ctx context.Context) error {
 	for what, text := range map[string]string{"issuer": o.Issuer, "resource": o.Resource} {
 		if u, err := url.Parse(text); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
-			return fmt.Errorf("OAuth %s %q: want a URL", what, text)
+			return fmt.Errorf("OAuth %s %q: must be a URL", what, text)
 		}
 	}
 	_, err := o.key(ctx, "", time.Now())

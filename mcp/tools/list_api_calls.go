@@ -78,7 +78,7 @@ var callColumns = []string{"call_id", "call_no", "ts_ns", "elapsed_us", "src_nam
 
 func (s *Invocation) listAPICalls(ctx context.Context, in listAPICallsIn) (out ListAPICallsOut, err error) {
 	if in.MaxBody < 0 || in.MaxBody > maxListBody {
-		return out, ask.Wrong("max_body", "%d, want 1 to %d", in.MaxBody, maxListBody)
+		return out, ask.Wrong("max_body", "%d, must be 1 to %d", in.MaxBody, maxListBody)
 	}
 	if in.Columns, err = s.callsHave("columns", in.Columns); err != nil {
 		return out, err
@@ -154,7 +154,7 @@ func (s *Invocation) groupCalls(ctx context.Context, in listAPICallsIn) (out Lis
 	case len(in.Columns) > 0 || in.MaxBody > 0:
 		return out, ask.Wrong("group_by", "cannot be combined with columns or max_body, because the answer has groups instead of calls")
 	case in.Order != "" && !groupOrder.MatchString(in.Order):
-		return out, ask.Wrong("order", "%q: with group_by, want calls, failed, p50_us, p99_us, max_us, first or last, optionally followed by desc", ask.Clip(in.Order, 100))
+		return out, ask.Wrong("order", "%q: with group_by it must be calls, failed, p50_us, p99_us, max_us, first or last, optionally followed by desc", ask.Clip(in.Order, 100))
 	}
 	w, err := ask.Scope{From: in.From, To: in.To, KFL: in.KFL}.Read(ctx, s.Case)
 	if err != nil {

@@ -96,7 +96,7 @@ func (s *Invocation) paging(q ask.Question, args json.RawMessage) (p *paging, in
 		p.most = min(p.most, AnswerBytes)
 		return p, in, nil
 	}
-	if json.Unmarshal(limit, &p.rows) != nil || p.rows < 0 {
+	if json.Unmarshal(limit, &p.rows) != nil || p.rows < 1 {
 		return nil, nil, ask.Wrong("limit", "must be 1 to %d, not %s", MaxRows, limit)
 	}
 	p.rows = rowsOf(p.rows)

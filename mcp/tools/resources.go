@@ -31,7 +31,7 @@ func (s *Invocation) getFlow(ctx context.Context, in FlowIn) (getFlowOut, error)
 	id, b := in.ID, ""
 	if s.several() { // bundle#flow, as calls of several bundles are named
 		if b, id, _ = strings.Cut(in.ID, "#"); id == "" {
-			return out, fmt.Errorf("flow %s: several bundles are open, want bundle#flow_id: %w", ask.Clip(in.ID, 50), forensics.ErrNotFound)
+			return out, fmt.Errorf("flow %s: several bundles are open: give bundle#flow_id: %w", ask.Clip(in.ID, 50), forensics.ErrNotFound)
 		}
 	}
 	where, args := "flow_id = try_cast(? AS BIGINT)", []any{id}

@@ -100,11 +100,11 @@ func (e *Entry) Check(args json.RawMessage) (json.RawMessage, Common, error) {
 	}
 	var m map[string]any
 	if err := json.Unmarshal(args, &m); err != nil {
-		return nil, more, errors.New("arguments: want a JSON object")
+		return nil, more, errors.New("arguments: must be a JSON object")
 	}
 	if n, ok := m["max_bytes"].(float64); ok {
 		if n < MinBytes || n > MaxBytes { // the schema's error would not name the argument
-			return nil, more, fmt.Errorf("arguments of %s: max_bytes %.0f, want %d to %d", e.Name, n, MinBytes, MaxBytes)
+			return nil, more, fmt.Errorf("arguments of %s: max_bytes %.0f, must be %d to %d", e.Name, n, MinBytes, MaxBytes)
 		}
 		more.Most = int(n)
 	}

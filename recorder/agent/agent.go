@@ -232,6 +232,9 @@ func (a *agent) record(ctx context.Context, o recorder.Options) (recorder.Stats,
 	warnKeys(a.o.Log, o.Keys, source != nil)
 	s, err := recorder.Run(ctx, o)
 	a.logKeys(s.Keys)
+	if err != nil && a.started.Load() == nil {
+		return s, err // nothing was recorded that could end
+	}
 	a.o.Log.Info("ended", "seen", s.Seen, "filtered", s.Filtered, "delivered", s.Delivered, "dropped", s.Dropped, "balanced", s.Balanced(), "bytes", s.Bytes)
 	return s, err
 }

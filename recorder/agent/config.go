@@ -164,9 +164,9 @@ func (x *retention) apply(r *ring.Options) error {
 		q, err := resource.ParseQuantity(x.MaxSize)
 		switch {
 		case err != nil:
-			return fmt.Errorf("maxSize %q: want a number with Ki, Mi, Gi, k, M or G", x.MaxSize)
+			return fmt.Errorf("maxSize %q: must be a number with Ki, Mi, Gi, k, M or G", x.MaxSize)
 		case q.Value() < 2*r.SegmentBytes:
-			return fmt.Errorf("maxSize %s: want at least two segments, %d bytes", x.MaxSize, 2*r.SegmentBytes)
+			return fmt.Errorf("maxSize %s: must be at least two segments, %d bytes", x.MaxSize, 2*r.SegmentBytes)
 		case r.MaxBytes == 0 || q.Value() < r.MaxBytes:
 			r.MaxBytes = q.Value()
 		}
@@ -175,7 +175,7 @@ func (x *retention) apply(r *ring.Options) error {
 		d, err := time.ParseDuration(x.MaxAge)
 		switch {
 		case err != nil || d < time.Second:
-			return fmt.Errorf("maxAge %q: want an age of at least 1s, such as 24h", x.MaxAge)
+			return fmt.Errorf("maxAge %q: must be an age of at least 1s, such as 24h", x.MaxAge)
 		case r.MaxAge == 0 || d < r.MaxAge:
 			r.MaxAge = d
 		}
@@ -190,7 +190,7 @@ func (k *keysSpec) apply(o *Options) error {
 	for _, to := range k.To {
 		// Not a file of the node, which a flag may name.
 		if !strings.HasPrefix(to, "age1") && !strings.HasPrefix(to, "ssh-") {
-			return fmt.Errorf("keys: recipient %.80q: want age1… or an SSH public key", to)
+			return fmt.Errorf("keys: recipient %.80q: must be age1… or an SSH public key", to)
 		}
 	}
 	switch {

@@ -158,7 +158,7 @@ func (c *Client) Growing(ctx context.Context, since ring.Time) (*Growing, error)
 		return nil, fmt.Errorf("following the ring: %w", err)
 	}
 	if len(g.Files) > maxGrowing {
-		return nil, fmt.Errorf("following the ring: the node lists %d files, want at most %d", len(g.Files), maxGrowing)
+		return nil, fmt.Errorf("following the ring: the node lists %d files, the limit is %d", len(g.Files), maxGrowing)
 	}
 	return &g, nil
 }

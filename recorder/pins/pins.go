@@ -71,7 +71,7 @@ var goodName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
 func named(name string) error {
 	if !goodName.MatchString(name) {
-		return fmt.Errorf("%w: %.80q: want 1 to 63 lower-case letters, digits and dashes", ErrName, name)
+		return fmt.Errorf("%w: %.80q: must be 1 to 63 lower-case letters, digits and dashes", ErrName, name)
 	}
 	return nil
 }

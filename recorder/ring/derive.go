@@ -81,7 +81,7 @@ func (h *Header) deriving() (string, error) {
 		}
 		n := len(h.Derived.Parents)
 		if n == 0 {
-			return "", fmt.Errorf("%d bytes, want at most %d", len(text), maxHeader)
+			return "", fmt.Errorf("%d bytes, the limit is %d", len(text), maxHeader)
 		}
 		keep := n / 2
 		h.Derived.Parents, h.Derived.More = h.Derived.Parents[:keep], h.Derived.More+n-keep

@@ -26,7 +26,7 @@ func TestADerivedFileNamesTheParentsThatFit(t *testing.T) {
 		}
 		text, err := h.deriving()
 		if c.err {
-			if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("want at most %d", maxHeader)) {
+			if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("the limit is %d", maxHeader)) {
 				t.Errorf("%s: %v, want an error", c.name, err)
 			}
 			continue

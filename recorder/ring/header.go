@@ -50,7 +50,7 @@ func (h *Header) encode() ([]byte, error) {
 		short := *h
 		short.Clocks, short.Filter, short.Only, short.Policy, short.Programs, short.Degraded = nil, "", "", "", nil, nil
 		if text, err = compact(&short); err == nil && len(text) > maxHeader {
-			err = fmt.Errorf("%d bytes, want at most %d", len(text), maxHeader)
+			err = fmt.Errorf("%d bytes, the limit is %d", len(text), maxHeader)
 		}
 	}
 	if err != nil {

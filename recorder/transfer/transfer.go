@@ -41,18 +41,18 @@ var ErrListing = errors.New("invalid list of files")
 // or that another entry needs as a folder or already has.
 func Check(list []File) error {
 	if len(list) > MaxFiles {
-		return fmt.Errorf("%w: %d files, want at most %d", ErrListing, len(list), MaxFiles)
+		return fmt.Errorf("%w: %d files, the limit is %d", ErrListing, len(list), MaxFiles)
 	}
 	files, folders := map[string]bool{}, map[string]bool{}
 	for _, f := range list {
 		folded := strings.ToLower(f.Name) // the receiver's disk may not distinguish case
 		switch {
 		case !plain(f.Name):
-			return fmt.Errorf("%w: name %.120q: want a relative path without dots at the start of a part", ErrListing, f.Name)
+			return fmt.Errorf("%w: name %.120q: must be a relative path without dots at the start of a part", ErrListing, f.Name)
 		case f.Size < 0:
 			return fmt.Errorf("%w: %s has size %d", ErrListing, f.Name, f.Size)
 		case !isHash(f.SHA256):
-			return fmt.Errorf("%w: %s has hash %.80q, want 64 lower-case hexadecimal digits", ErrListing, f.Name, f.SHA256)
+			return fmt.Errorf("%w: %s has hash %.80q, expected 64 lower-case hexadecimal digits", ErrListing, f.Name, f.SHA256)
 		case files[folded] || folders[folded]:
 			return fmt.Errorf("%w: %s occurs twice", ErrListing, f.Name)
 		}

@@ -64,7 +64,7 @@ func (f Form) Read(file []byte) (*value.Report, error) {
 		return nil, fmt.Errorf("the file has no data that this release can read: another release wrote it, or it was changed (%v)", err)
 	}
 	if r.Schema != value.Schema || r.Basis.Template == "" {
-		return nil, fmt.Errorf("the file has no data that this release can read: another release wrote it, or it was changed (schema %d, want %d)", r.Schema, value.Schema)
+		return nil, fmt.Errorf("the file has no data that this release can read: another release wrote it, or it was changed (schema %d, expected %d)", r.Schema, value.Schema)
 	}
 	return &r, nil
 }

@@ -179,7 +179,7 @@ func (p *parser) wrong(n *yaml.Node, format string, args ...any) {
 // mapping calls do for each key of a mapping, all of which must be allowed.
 func (p *parser) mapping(n *yaml.Node, allowed []string, do func(key string, n *yaml.Node)) {
 	if n.Kind != yaml.MappingNode {
-		p.wrong(n, "want keys with values, such as title: Incident")
+		p.wrong(n, "must be keys with values, such as title: Incident")
 		return
 	}
 	seen := map[string]bool{}
@@ -199,7 +199,7 @@ func (p *parser) mapping(n *yaml.Node, allowed []string, do func(key string, n *
 
 func (p *parser) list(n *yaml.Node, do func(n *yaml.Node)) {
 	if n.Kind != yaml.SequenceNode {
-		p.wrong(n, "want a list")
+		p.wrong(n, "must be a list")
 		return
 	}
 	for _, item := range n.Content {
@@ -209,7 +209,7 @@ func (p *parser) list(n *yaml.Node, do func(n *yaml.Node)) {
 
 func (p *parser) text(n *yaml.Node) string {
 	if n.Kind != yaml.ScalarNode || n.Tag == "!!null" {
-		p.wrong(n, "want text")
+		p.wrong(n, "must be text")
 		return ""
 	}
 	return strings.TrimSpace(n.Value)
@@ -240,7 +240,7 @@ func (p *parser) section(n *yaml.Node) (s Section) {
 		return s
 	}
 	if n.Kind != yaml.MappingNode {
-		p.wrong(n, "want the name of a section, or section: NAME with its parameters")
+		p.wrong(n, "must be the name of a section, or section: NAME with its parameters")
 		return s
 	}
 	for _, first := range []string{"section", "ask", "list"} { // other keys depend on these
@@ -293,7 +293,7 @@ func (p *parser) parameter(s *Section, key string, n *yaml.Node) {
 	switch key {
 	case "id":
 		if s.ID = p.text(n); !identifier.MatchString(s.ID) {
-			p.wrong(n, "id %q, want lower-case letters, digits and dashes", s.ID)
+			p.wrong(n, "id %q: must be lower-case letters, digits and dashes", s.ID)
 		}
 	case "title":
 		s.Title = p.text(n)
@@ -308,7 +308,7 @@ func (p *parser) parameter(s *Section, key string, n *yaml.Node) {
 	case "limit":
 		var err error
 		if s.Limit, err = strconv.Atoi(p.text(n)); err != nil || s.Limit < 1 || s.Limit > 1000 {
-			p.wrong(n, "limit %q, want a number from 1 to 1000", n.Value)
+			p.wrong(n, "limit %q: must be a number from 1 to 1000", n.Value)
 		}
 	case "analyzers":
 		p.list(n, func(n *yaml.Node) { s.Analyzers = append(s.Analyzers, p.oneOf(n, "analyzer", p.known.Analyzers)) })

@@ -84,7 +84,7 @@ func Parse(text string) (*Pack, error) {
 	for i, line := range lines[first:] {
 		f := strings.Split(line, "\t")
 		if len(f) != len(columns) {
-			return nil, fmt.Errorf("line %d has %d columns, want %d", first+i+1, len(f), len(columns))
+			return nil, fmt.Errorf("line %d has %d columns, expected %d", first+i+1, len(f), len(columns))
 		}
 		r := Row{Dissector: f[0], Fact: f[1]}
 		for k, to := range []*int64{&r.Captures, &r.Equal, &r.Explained, &r.Theirs, &r.Ours, &r.Same} {

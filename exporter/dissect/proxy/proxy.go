@@ -192,10 +192,10 @@ func parse1(line []byte) (*Row, error) {
 		return row, nil
 	case "TCP4", "TCP6":
 	default:
-		return nil, fmt.Errorf("reading a PROXY header: the family is %.20q, want TCP4, TCP6 or UNKNOWN", f[1])
+		return nil, fmt.Errorf("reading a PROXY header: the family is %.20q, expected TCP4, TCP6 or UNKNOWN", f[1])
 	}
 	if len(f) != 6 {
-		return nil, fmt.Errorf("reading a PROXY header: %d fields, want 6", len(f))
+		return nil, fmt.Errorf("reading a PROXY header: %d fields, expected 6", len(f))
 	}
 	row.Family = table.Some(strings.ToLower(f[1]))
 	for i, to := range []*table.Opt[string]{&row.ClientIP, &row.ServerIP} {
@@ -224,7 +224,7 @@ type header struct {
 func header2(b []byte) (h header, err error) {
 	h = header{b[12] & 15, b[13], headSize + int(binary.BigEndian.Uint16(b[14:]))}
 	if string(b[:len(sign)]) != sign || b[12]>>4 != 2 || h.command > 1 {
-		return h, fmt.Errorf("reading a PROXY header: version and command are %#02x, want 0x20 or 0x21", b[12])
+		return h, fmt.Errorf("reading a PROXY header: version and command are %#02x, expected 0x20 or 0x21", b[12])
 	}
 	if _, ok := families[h.family]; !ok && h.command == 1 {
 		return h, fmt.Errorf("reading a PROXY header: unknown family %#02x", h.family)

@@ -77,7 +77,7 @@ func (v *values) open() error {
 	p := v.t.parts[v.part]
 	g := &p.file.Metadata().RowGroups[v.group]
 	if v.leaf.index >= len(g.Columns) {
-		return fmt.Errorf("row group %d has %d columns, want more than %d", v.group, len(g.Columns), v.leaf.index)
+		return fmt.Errorf("row group %d has %d columns, expected more than %d", v.group, len(g.Columns), v.leaf.index)
 	}
 	chunk := p.file.RowGroups()[v.group].ColumnChunks()[v.leaf.index]
 	m := &g.Columns[v.leaf.index]

@@ -231,6 +231,9 @@ func (s *serviceAnswer) endpoints() error {
 // words writes the summary of the service.
 func (s *serviceAnswer) words() {
 	o := s.out
+	if len(o.Names) == 0 {
+		return // nothing has the name
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s", strings.Join(o.Names[:min(3, len(o.Names))], ", "))
 	switch {

@@ -163,7 +163,10 @@ func (d *Dependencies) fill(g *graph, w *ask.Window, targets []string, depth int
 		}
 	}
 	d.Single = ask.SomeNames(d.Single)
-	d.Summary = []string{plural.Sprintf("%d {calls|call} it directly, %d more {depends|depend} on it through others; it calls %d.", len(direct), len(transitive), len(next))}
+	d.Summary = []string{}
+	if len(direct)+len(transitive)+len(next) > 0 {
+		d.Summary = append(d.Summary, plural.Sprintf("%d {calls|call} it directly, %d more {depends|depend} on it through others; it calls %d.", len(direct), len(transitive), len(next)))
+	}
 	for _, e := range down {
 		if e.Depth == 1 && (e.Health == "failing" || e.Health == "degraded" || e.Health == "slow") {
 			d.Summary = append(d.Summary, fmt.Sprintf("%s to %s is %s: %s.", e.Src, e.Dst, e.Health, e.Why))

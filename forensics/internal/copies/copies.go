@@ -174,7 +174,7 @@ func readSighting(row []any, ranks []int) (s sighting, err error) {
 	for k, at := range [...]int{0, 1, 3, 5, 7, 9, 10, 11, 12} {
 		n, ok := row[at].(int64)
 		if !ok {
-			return s, fmt.Errorf("comparing calls: column %d is %T, want a number", at, row[at])
+			return s, fmt.Errorf("comparing calls: column %d is %T, expected a number", at, row[at])
 		}
 		ints[k] = n
 	}
@@ -184,7 +184,7 @@ func readSighting(row []any, ranks []int) (s sighting, err error) {
 	dst, ok2 := row[6].(string)
 	transport, ok3 := row[8].(string)
 	if !ok || !ok1 || !ok2 || !ok3 || s.Bundle < 0 || s.Bundle >= len(ranks) {
-		return s, fmt.Errorf("comparing calls: %T, %T, %T, %T, want a hash and three texts", row[2], row[4], row[6], row[8])
+		return s, fmt.Errorf("comparing calls: %T, %T, %T, %T, expected a hash and three texts", row[2], row[4], row[6], row[8])
 	}
 	s.content = bytes.Clone(content)
 	s.ips = inOrder(src, dst)
@@ -349,7 +349,7 @@ func (f *Copies) halves(ctx context.Context, c *Case, from string) error {
 		for i := range n {
 			var ok bool
 			if n[i], ok = row[i].(int64); !ok {
-				return fmt.Errorf("comparing calls: column %d is %T, want a number", i, row[i])
+				return fmt.Errorf("comparing calls: column %d is %T, expected a number", i, row[i])
 			}
 		}
 		f.join(stands, Row{int(n[0]), n[1]}, Row{int(n[2]), n[3]})

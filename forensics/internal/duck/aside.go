@@ -63,7 +63,7 @@ func (d *DB) Keep(ctx context.Context, name, sql string, args ...any) error {
 		return errors.New("keeping an answer: not a connection of its own")
 	}
 	if !plain(name) {
-		return fmt.Errorf("keeping an answer: name %q, want letters, digits and _", name)
+		return fmt.Errorf("keeping an answer: name %q, must be letters, digits and _", name)
 	}
 	rows, err := d.run(ctx, "CREATE TEMP TABLE "+Ident(name)+" AS "+sql, args, true)
 	if err != nil {

@@ -58,7 +58,7 @@ func (d *DB) Gate(ctx context.Context, sql string, tables func(name string) bool
 	case tree.Error && tree.Kind == "parser":
 		return Facts{}, syntaxAt(sql, tree.Message, tree.Position)
 	case tree.Error:
-		return Facts{}, &RefusedError{"only queries are run: SELECT, FROM, WITH, VALUES, DESCRIBE, SUMMARIZE"}
+		return Facts{}, &RefusedError{unreadable(sql, tree.Message)}
 	case len(tree.Statements) != 1:
 		return Facts{}, &RefusedError{fmt.Sprintf("%d statements, only one is allowed", len(tree.Statements))}
 	}
@@ -72,6 +72,18 @@ func (d *DB) Gate(ctx context.Context, sql string, tables func(name string) bool
 		return Facts{}, w.missing(sql)
 	}
 	return Facts{Tables: sorted(w.names), Columns: sorted(w.columns), Whole: w.asksWhole(), Ordered: isOrdered(tree.Statements[0])}, nil
+}
+
+// unreadable is the reason for refusing a statement that DuckDB parses and cannot show as a tree.
+func unreadable(sql, message string) string {
+	word, _, _ := strings.Cut(strings.TrimSpace(sql), " ")
+	switch {
+	case !strings.HasPrefix(message, "Only SELECT"):
+		return "the query has a part that cannot be checked, such as an array type with a length: write INT[] for INT[3]"
+	case strings.EqualFold(word, "PIVOT"), strings.EqualFold(word, "PIVOT_WIDER"):
+		return "PIVOT without values creates a type: list them, as in PIVOT calls ON protocol IN ('dns', 'http1') USING count(*)"
+	}
+	return "only queries are run: SELECT, FROM, WITH, VALUES, TABLE, DESCRIBE, SHOW, SUMMARIZE, PIVOT, UNPIVOT"
 }
 
 // parsed is the result of json_serialize_sql.

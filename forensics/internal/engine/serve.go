@@ -38,7 +38,7 @@ func Serve(in io.Reader, out io.Writer, confine func(*wire.Settings) error) erro
 		return fmt.Errorf("reading the settings: %w; only a program starts its database worker", err)
 	}
 	if first.Kind != wire.Open {
-		return fmt.Errorf("the first frame is %q, want %q", first.Kind, wire.Open)
+		return fmt.Errorf("the first frame is %q, expected %q", first.Kind, wire.Open)
 	}
 	if err := s.open(first, confine); err != nil {
 		fail := wire.Failure{Reason: wire.Other, Msg: err.Error()}

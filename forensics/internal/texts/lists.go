@@ -49,7 +49,7 @@ func (col *column) fits(rows int) error {
 		}
 	}
 	if n != rows {
-		return fmt.Errorf("%d rows, want %d", n, rows)
+		return fmt.Errorf("%d rows, expected %d", n, rows)
 	}
 	return nil
 }

@@ -116,7 +116,7 @@ func (r *reader) page(to []byte, c *chunk, at, most, extra int64) (header, []byt
 		}
 	}
 	if int64(len(to)) != h.raw {
-		return h, to, fmt.Errorf("the page at %d unpacks to %d bytes, want %d", at, len(to), h.raw)
+		return h, to, fmt.Errorf("the page at %d unpacks to %d bytes, expected %d", at, len(to), h.raw)
 	}
 	return h, to, nil
 }
@@ -175,7 +175,7 @@ func (r *reader) begin(col *column, c *chunk) error {
 	case err != nil:
 		return err
 	case h.kind != 2 || h.encoding != encPlain && h.encoding != encDict:
-		return fmt.Errorf("the page at %d is of type %d and encoding %d, want a plain dictionary", c.start, h.kind, h.encoding)
+		return fmt.Errorf("the page at %d is of type %d and encoding %d, expected a plain dictionary", c.start, h.kind, h.encoding)
 	}
 	if err := col.dict.plain(col.leaf, int(h.values)); err != nil {
 		return fmt.Errorf("the dictionary at %d: %w", c.start, err)
@@ -245,7 +245,7 @@ func (r *reader) data(col *column) error {
 // take reads a decompressed data page.
 func (col *column) take(h header, page []byte) (err error) {
 	if h.kind != 0 || !h.rle || h.values != int64(col.values) {
-		return fmt.Errorf("type %d with %d values, want a data page with RLE levels and all %d", h.kind, h.values, col.values)
+		return fmt.Errorf("type %d with %d values, expected a data page with RLE levels and all %d", h.kind, h.values, col.values)
 	}
 	n := int(h.values)
 	if col.maxRep > 0 {

@@ -109,7 +109,7 @@ func (r *reader) numbers(to []int64, c *chunk, rows int) ([]int64, error) {
 		return to, err
 	}
 	if col.typ != typeInt64 || col.maxRep > 0 || col.count != rows || int(col.values) != rows {
-		return to, fmt.Errorf("%d numbers, want %d", col.count, rows)
+		return to, fmt.Errorf("%d numbers, expected %d", col.count, rows)
 	}
 	for k := range rows {
 		to = append(to, col.number(k))
@@ -142,7 +142,7 @@ func (r *reader) fixed(to []byte, c *chunk, rows int) ([]byte, error) {
 		return to, err
 	}
 	if col.typ != typeFixed || col.maxRep > 0 || col.count != rows || int(col.values) != rows {
-		return to, fmt.Errorf("%d values of one length, want %d", col.count, rows)
+		return to, fmt.Errorf("%d values of one length, expected %d", col.count, rows)
 	}
 	for k := range rows {
 		to = append(to, col.text(k)...)

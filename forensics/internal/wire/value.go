@@ -159,7 +159,7 @@ func appendArg(b []byte, a any) ([]byte, error) {
 		}
 		return b, nil
 	}
-	return nil, fmt.Errorf("type %T, want nil, bool, int, float64, string, []byte, time.Time or a list of text or int64", a)
+	return nil, fmt.Errorf("type %T, expected nil, bool, int, float64, string, []byte, time.Time or a list of text or int64", a)
 }
 
 // Reader reads values. It stores the first error; after that all values are empty.

@@ -42,7 +42,7 @@ func (s *Size) Set(text string) error {
 // String implements pflag.Value, in the largest binary unit without a fraction.
 func (s *Size) String() string {
 	n, unit := int64(*s), "B"
-	for _, larger := range [...]string{"KiB", "MiB", "GiB"} {
+	for _, larger := range [...]string{"KiB", "MiB", "GiB", "TiB"} {
 		if n == 0 || n%1024 != 0 {
 			break
 		}

@@ -150,13 +150,20 @@ func (e *env) runReceive(ctx context.Context, path, output string, identities []
 	for _, p := range identities {
 		more, err := agekey.Identities(p)
 		if err != nil {
-			return exit.With(fmt.Errorf("reading identity %s: %w", p, err), exit.Usage, "--identity wants a file made by age-keygen, or an SSH private key")
+			return exit.With(fmt.Errorf("reading identity %s: %w", p, err), exit.Usage, "give --identity a file made by age-keygen, or an SSH private key")
 		}
 		ids = append(ids, more...)
 	}
 	p, err := handover.Open(ctx, path)
 	if errors.Is(err, handover.ErrParts) {
 		return exit.With(fmt.Errorf("%s: %w", path, err), exit.Verify, "ask the sender for the missing or changed file")
+	}
+	if errors.Is(err, handover.ErrNotPackage) {
+		hint := "give what pcapsule handover made: the folder of the package, its ZIP or any part of it"
+		if _, other := bundle.Open(path); other == nil {
+			hint = "it is a bundle already: check it with pcapsule verify " + path
+		}
+		return exit.With(err, exit.NotBundle, hint)
 	}
 	if err != nil {
 		return err

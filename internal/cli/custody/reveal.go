@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/commit"
 	"github.com/pcapsule/pcapsule/exporter/derive"
 	"github.com/pcapsule/pcapsule/exporter/seal"
+	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 )
@@ -46,6 +48,7 @@ os_events and, if keys decrypted something, of every table. --groups shows only 
 	fl := c.Flags()
 	fl.StringVar(&f.seed, "seed", "", "seed file of the bundle's seal (seal --commit)")
 	fl.Int64Var(&f.packet, "packet", -1, "number of the packet (packet_no)")
+	command.Between(fl, "packet", &f.packet, 0, math.MaxInt64)
 	fl.StringVar(&f.row, "row", "", "row to show: calls:NUMBER by call_no, or TABLE:NUMBER, counted from 0")
 	fl.StringSliceVar(&f.groups, "groups", nil, "groups of columns of the row to show (default: all)")
 	fl.StringVarP(&f.output, "output", "o", "", "new file for the proof")

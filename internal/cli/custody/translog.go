@@ -18,6 +18,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/seal"
+	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 )
 
@@ -34,6 +35,7 @@ func (f *logFlags) register(fl *pflag.FlagSet) {
 	fl.StringVar(&f.url, "log", "", "URL of a transparency log (C2SP tlog-tiles) that gets the hash of the seal, by POST to URL/add")
 	fl.StringVar(&f.key, "log-key", "", "file with the public key of the log, NAME+HASH+KEY")
 	fl.DurationVar(&f.wait, "log-wait", time.Minute, "how long to wait until the log has published the entry")
+	command.Between(fl, "log-wait", &f.wait, 0, command.Longest)
 }
 
 // ReadLogKey reads the public key of a log.

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"regexp"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -38,19 +36,20 @@ func Text(err error) string {
 	return before + at.Path + " " + problem + after
 }
 
-// ranges are the values of the types of flags.
-var ranges = map[string]string{
-	"int": "-9223372036854775808 to 9223372036854775807", "int64": "-9223372036854775808 to 9223372036854775807", "int32": "-2147483648 to 2147483647",
-	"uint": "0 to 18446744073709551615", "uint64": "0 to 18446744073709551615", "uint32": "0 to 4294967295", "uint16": "0 to 65535",
-}
+// RangeError says which values a flag with a number can have.
+type RangeError string
 
-// length is the form of a length of time, which may still be too long for one.
-var length = regexp.MustCompile(`^[+-]?([0-9]+(\.[0-9]*)?(ns|us|µs|ms|s|m|h))+$`)
+// Error implements error.
+func (e RangeError) Error() string { return string(e) }
 
 // flagText describes a wrong value of a flag.
 func flagText(e *pflag.InvalidValueError) string {
 	f := e.GetFlag()
 	want := ""
+	var outside RangeError
+	if errors.As(e, &outside) {
+		return fmt.Sprintf("--%s %q: %s", f.Name, e.GetValue(), outside)
+	}
 	switch f.Value.Type() {
 	case "bool":
 		want = "must be true or false"
@@ -62,21 +61,9 @@ func flagText(e *pflag.InvalidValueError) string {
 		want = "must be a number"
 	case "duration":
 		want = "must be a length of time such as 30s, 15m or 2h"
-		if length.MatchString(e.GetValue()) {
-			want = "too long, the longest is 292 years (2562047h)"
-		}
 	default:
 		if cause := errors.Unwrap(e); cause != nil {
 			want = cause.Error()
-		}
-	}
-	if errors.Is(e, strconv.ErrRange) {
-		want = "the number is too large"
-		if strings.HasPrefix(e.GetValue(), "-") {
-			want = "the number is too small"
-		}
-		if most := ranges[f.Value.Type()]; most != "" {
-			want += ", the range is " + most
 		}
 	}
 	return fmt.Sprintf("--%s %q: %s", f.Name, e.GetValue(), want)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/hub/offer"
 	"github.com/pcapsule/pcapsule/internal/cli/cache"
+	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 )
 
@@ -288,5 +289,6 @@ print its address. It ends with Ctrl-C.`,
 		},
 	}
 	c.Flags().IntVar(&port, "port", 8898, "local port; 0: a free one")
+	command.Between(c.Flags(), "port", &port, 0, 65535)
 	return c
 }

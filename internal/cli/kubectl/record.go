@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pcapsule/pcapsule/hub/offer"
+	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 )
 
@@ -46,6 +47,7 @@ packets from before now, make a snapshot and use pcapsule cut.`,
 		},
 	}
 	c.Flags().DurationVar(&length, "for", time.Minute, "how long")
+	command.Between(c.Flags(), "for", &length, time.Second, command.Longest)
 	c.Flags().StringVarP(&output, "output", "o", "", "bundle to make, a name ending in .pcapsule")
 	return c
 }

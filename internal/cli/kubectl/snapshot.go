@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pcapsule/pcapsule/hub/offer"
+	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
@@ -113,6 +114,7 @@ fetched. Without a name it gets one. kubectl describe snapshot shows the state o
 	fl.StringSliceVar(&r.Nodes, "node", nil, "only this node; can be repeated")
 	fl.StringVar(&r.RetainFor, "retain-for", "", "delete the snapshot this long after it is ready, such as 24h (default: never)")
 	fl.DurationVar(&wait, "wait", 15*time.Minute, "how long to wait until it is ready; 0: do not wait")
+	command.Between(fl, "wait", &wait, 0, command.Longest)
 	fl.StringVarP(&output, "output", "o", "", "also fetch the bundles into this folder")
 	return c
 }

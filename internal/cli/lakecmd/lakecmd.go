@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/pcapsule/pcapsule/internal/cli/command"
 )
 
 // Flags are the flags of all commands. Times are texts, because only the program that runs a command reads them.
@@ -136,5 +138,6 @@ The bundles in their stores are not touched.`,
 	c.Flags().BoolVar(&f.Repair, "repair", false, "repair what can be repaired")
 	c.Flags().BoolVar(&f.Deep, "deep", false, "read each file and compare it with its hash")
 	c.Flags().DurationVar(&f.Orphans, "orphans", 24*time.Hour, "minimum age of metadata that no table refers to; a running writer may still need newer files")
+	command.Between(c.Flags(), "orphans", &f.Orphans, 0, command.Longest)
 	return c
 }

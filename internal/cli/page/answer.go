@@ -94,15 +94,69 @@ func callID(s string) bool {
 	return len(s) == 32 && strings.Trim(s, "0123456789abcdef") == ""
 }
 
+// verdict says first that nothing matches, and reports whether that is so.
+func (p *page) verdict(top object) bool {
+	text := ""
+	for _, m := range top {
+		if m.name == "matched" {
+			text = map[string]string{"nothing_matched": "No matches. The whole time range was captured.", "not_recorded": "No packets were recorded in that time range."}[fmt.Sprint(m.value)]
+		}
+	}
+	if text == "" {
+		return false
+	}
+	p.line(text)
+	p.notes(top)
+	p.space()
+	return true
+}
+
+// withoutNothing returns a value of an answer about nothing without its zeros, which are not facts,
+// without a summary of them, and without rows that have no more than their name and zeros.
+func withoutNothing(v any) any {
+	switch v := v.(type) {
+	case object:
+		var out object
+		for _, m := range v {
+			if framing(m.name) {
+				if m.name != "notes" {
+					out = append(out, m)
+				}
+				continue
+			}
+			if m.value = withoutNothing(m.value); m.value != nil && m.name != "summary" {
+				out = append(out, m)
+			}
+		}
+		if len(out) == 0 {
+			return nil
+		}
+		return out
+	case []any:
+		var out []any
+		for _, x := range v {
+			row, isRow := x.(object)
+			kept, _ := withoutNothing(x).(object)
+			if !isRow || len(kept) == len(row) || len(kept) > 1 {
+				out = append(out, x)
+			}
+		}
+		if len(out) == 0 {
+			return nil
+		}
+		return out
+	case json.Number:
+		if n, err := v.Float64(); err == nil && n == 0 {
+			return nil
+		}
+	}
+	return v
+}
+
 // frame prints the members that every answer has.
 func (p *page) frame(top object) {
 	for _, m := range top {
 		switch m.name {
-		case "matched":
-			if m.value != "some" {
-				p.space()
-				p.line(map[any]string{"nothing_matched": "No matches. The whole time range was captured.", "not_recorded": "No packets were recorded in that time range."}[m.value])
-			}
 		case "truncated":
 			if m.value == true {
 				p.space()
@@ -126,6 +180,11 @@ func (p *page) frame(top object) {
 			}
 		}
 	}
+	p.notes(top)
+}
+
+// notes prints the notes of an answer.
+func (p *page) notes(top object) {
 	for _, m := range top {
 		if list, ok := m.value.([]any); ok && m.name == "notes" {
 			for _, n := range list {

@@ -82,6 +82,9 @@ func (p *page) folded(s string, first, rest int) string {
 // answer lays out a whole answer.
 func (p *page) answer(top object) {
 	p.day = oneDay(top)
+	if nothing := p.verdict(top); nothing {
+		top, _ = withoutNothing(top).(object)
+	}
 	for _, m := range top {
 		p.pairs = p.pairs || m.name == "baseline"
 	}
@@ -100,7 +103,7 @@ func (p *page) answer(top object) {
 		}
 		rest = append(rest, m)
 	}
-	p.none = true
+	p.none = len(rest) > 0
 	for _, m := range rest {
 		if list, ok := m.value.([]any); ok && len(list) > 0 {
 			p.none = false

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/recorder/policy"
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
@@ -73,7 +74,7 @@ func (m *MaxAge) Set(text string) error {
 		return nil
 	}
 	d, err := time.ParseDuration(text)
-	if err != nil || d < 0 {
+	if err != nil || d < 0 || d > command.Longest {
 		return fmt.Errorf("must be an age such as 24h, or namespace=NAME:1h")
 	}
 	m.All = d

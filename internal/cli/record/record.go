@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
 	"runtime"
 	"slices"
@@ -129,6 +130,10 @@ plaintext-NAME.pcapng, never among the packets.`,
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "print nothing but errors")
 	fl.StringVar(&f.segmentSize, "segment-size", "64MiB", "ring: size of a segment")
 	fl.DurationVar(&f.segmentTime, "segment-time", time.Minute, "ring: age at which a segment ends")
+	command.Between(fl, "snapshot-length", &f.snap, 0, math.MaxInt32)
+	command.Between(fl, "count", &f.count, 1, math.MaxInt64)
+	command.Between(fl, "duration", &f.duration, time.Millisecond, command.Longest)
+	command.Between(fl, "segment-time", &f.segmentTime, time.Millisecond, command.Longest)
 	fl.StringVar(&f.maxSize, "max-size", "0", "ring: maximum size; 0: no limit")
 	f.policy.Define(fl)
 	fl.StringVar(&f.reserve, "reserve", "256MiB", "ring: disk space to leave free")
@@ -264,9 +269,6 @@ func (f *recordFlags) outputTo(e *env, o *recorder.Options) error {
 	}
 	if r.SegmentBytes < recorder.MinSegment {
 		return exit.Usagef("--segment-size %s: must be at least 64KiB", f.segmentSize)
-	}
-	if f.segmentTime <= 0 {
-		return exit.Usagef("--segment-time %s: must be more than 0", f.segmentTime)
 	}
 	if r.Key, f.key, err = signingkey.OfRing(f.key, r.Dir); err != nil {
 		return exit.With(err, exit.Other, "give --key FILE, or --key none for unsigned records")

@@ -29,6 +29,8 @@ buffers. Packets that wait there are lost. Run it on a node after the recorder w
 				return err
 			case removed:
 				fmt.Fprintf(c.OutOrStdout(), "removed %s: no program of a recorder is left there\n", dir)
+			case c.Flags().Changed("pin") && !node.CanPin(dir):
+				return exit.With(fmt.Errorf("--pin %s: no recorder can have pinned anything there, because it is not in a BPF file system", dir), exit.Usage, "give the --pin of the recorder (default "+node.DefaultPin+")")
 			default:
 				fmt.Fprintf(c.OutOrStdout(), "nothing is pinned in %s\n", dir)
 			}

@@ -2,6 +2,7 @@ package ringcmd
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
@@ -92,9 +93,15 @@ func (f *anchorFlags) make(out io.Writer, dir string, opt ring.VerifyOptions) er
 			return exit.Usagef("finding the name of this machine: %v; give --name", err)
 		}
 	}
-	key, err := signingkey.Load(f.key)
+	r, err := ring.CheckAnchors(dir, opt)
 	if err != nil {
 		return err
+	}
+	var key ed25519.PrivateKey
+	if r.OK() { // a key is created only for a chain that gets an anchor
+		if key, err = signingkey.Load(f.key); err != nil {
+			return err
+		}
 	}
 	a, r, err := ring.MakeAnchor(dir, opt, key, f.name)
 	if errors.Is(err, ring.ErrBroken) {

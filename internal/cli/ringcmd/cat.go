@@ -42,6 +42,7 @@ so one file contains one series, including its parts with a separate --max-age.`
 	c.Flags().StringVar(&f.from, "from", "", "only from this time on, RFC 3339")
 	c.Flags().StringVar(&f.to, "to", "", "only up to this time, RFC 3339")
 	c.Flags().DurationVar(&f.last, "last", 0, "length of time before now, or before the last packet if no recorder is running")
+	command.Between(c.Flags(), "last", &f.last, time.Millisecond, command.Longest)
 	c.Flags().StringVarP(&f.output, "output", "o", "-", "file to write; - is standard output")
 	c.Flags().StringVar(&f.sight, "sight", string(sight.Once), "packets between two sockets of the recorded machine: once, when they leave, or both, also when they arrive")
 	c.Flags().StringVar(&f.series, "series", "", "series to read, if there are several")
@@ -56,8 +57,6 @@ func (f *catFlags) window(r *ring.Ring, of func(series string) bool) (from, to i
 	switch {
 	case err != nil:
 		return 0, 0, err
-	case f.last < 0:
-		return 0, 0, exit.Usagef("--last %s: must be more than 0", f.last)
 	case f.last > 0 && (f.from != "" || f.to != ""):
 		return 0, 0, exit.Usagef("--last excludes --from and --to: give one")
 	case f.last > 0:

@@ -3,6 +3,7 @@ package ringcmd
 import (
 	"crypto/ed25519"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -61,6 +62,11 @@ func readAnchors(files []string) (list []ring.Anchor, err error) {
 		var a ring.Anchor
 		err = json.NewDecoder(io.LimitReader(f, 1<<20)).Decode(&a)
 		f.Close()
+		var syntax *json.SyntaxError
+		var kind *json.UnmarshalTypeError
+		if errors.As(err, &syntax) || errors.As(err, &kind) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			err = errors.New("it is not an anchor of a ring, which is JSON")
+		}
 		if err != nil {
 			return nil, exit.With(fmt.Errorf("reading anchor %s: %w", path, err), exit.NotCapture, "pcapsule ring anchor makes one")
 		}

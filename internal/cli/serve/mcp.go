@@ -87,6 +87,13 @@ func (a *answerFlags) flags(c *cobra.Command, live Live) {
 	f.Var(&a.memory, "memory", "memory that the program tries to stay below")
 	f.Var(&a.temp, "max-temp", "temporary files for queries that do not fit into memory; 0: such queries fail")
 	f.Var(&a.keep, "keep", "memory for cached answers; 0: no cache")
+	command.Between(f, "live-keep", &a.liveKeep, 0, live.MaxKeep)
+	command.Between(f, "live-most", &a.liveMost, minLive, command.Largest)
+	command.Between(f, "deadline", &a.deadline, time.Millisecond, time.Hour)
+	command.Between(f, "parallel", &a.parallel, 1, 64)
+	command.Between(f, "memory", &a.memory, minMemory, command.Largest)
+	command.Between(f, "max-temp", &a.temp, 0, command.Largest)
+	command.Between(f, "keep", &a.keep, 0, command.Largest)
 	cobra.CheckErr(f.MarkHidden("show-secrets"))
 }
 
@@ -196,23 +203,8 @@ func (a *answerFlags) check(live Live) error {
 			return exit.Usagef("--allow %s: not a folder", dir)
 		}
 	}
-	switch {
-	case a.secrets && a.redact != "":
+	if a.secrets && a.redact != "" {
 		return exit.Usagef("--secrets and --redact exclude each other: give one")
-	case a.deadline <= 0 || a.deadline > time.Hour:
-		return exit.Usagef("--deadline %s: must be more than 0 and at most 1h", a.deadline)
-	case a.parallel < 1 || a.parallel > 64:
-		return exit.Usagef("--parallel %d: must be 1 to 64", a.parallel)
-	case a.temp > 1<<50:
-		return exit.Usagef("--max-temp %s: must be at most 1024TiB", &a.temp)
-	case a.keep > 1<<40:
-		return exit.Usagef("--keep %s: must be at most 1TiB", &a.keep)
-	case a.liveKeep < 0 || a.liveKeep > live.MaxKeep:
-		return exit.Usagef("--live-keep %s: must be 0 to %s", a.liveKeep, live.MaxKeep)
-	case a.liveMost < minLive || a.liveMost > 1<<50:
-		return exit.Usagef("--live-most %s: must be 16MiB to 1024TiB", &a.liveMost)
-	case a.memory < minMemory || a.memory > 1<<40:
-		return exit.Usagef("--memory %s: must be 64MiB to 1TiB", &a.memory)
 	}
 	return nil
 }

@@ -66,6 +66,10 @@ machine only; any other address needs --token-file or tokens of an authorization
 	fl.IntVar(&f.conns, "max-connections", 4096, "maximum number of open connections")
 	f.body = 1 << 20
 	fl.Var(&f.body, "max-body", "maximum size of a request")
+	command.Between(fl, "max-sessions", &f.sessions, 1, 1<<20)
+	command.Between(fl, "max-requests", &f.requests, 1, 1<<20)
+	command.Between(fl, "max-connections", &f.conns, 1, 1<<20)
+	command.Between(fl, "max-body", &f.body, 1, command.Largest)
 	return c
 }
 
@@ -136,14 +140,6 @@ func (f *serveFlags) options(c *cobra.Command) (mcp.HTTPOptions, error) {
 	}
 	if _, _, err := net.SplitHostPort(f.addr); err != nil {
 		return o, exit.Usagef("--addr %s: must be host:port, such as 127.0.0.1:8898", f.addr)
-	}
-	for name, n := range map[string]int{"max-sessions": f.sessions, "max-requests": f.requests, "max-connections": f.conns} {
-		if n < 1 || n > 1<<20 {
-			return o, exit.Usagef("--%s %d: must be 1 to 1048576", name, n)
-		}
-	}
-	if f.body < 1 || f.body > 1<<40 {
-		return o, exit.Usagef("--max-body %s: must be 1B to 1TiB", &f.body)
 	}
 	if (f.cert == "") != (f.key == "") {
 		return o, exit.Usagef("--tls-cert and --tls-key must be given together")

@@ -56,13 +56,16 @@ replaced: another bundle of the same name is an error.`,
 		Args:              cobra.MinimumNArgs(2),
 		ValidArgsFunction: command.CompleteBundles,
 		RunE: func(c *cobra.Command, args []string) error {
-			address := args[len(args)-1]
-			s, err := store.Open(c.Context(), address)
+			dirs, address := args[:len(args)-1], args[len(args)-1]
+			if err := pushable(dirs, address); err != nil {
+				return err
+			}
+			s, err := store.Create(c.Context(), address)
 			if err != nil {
 				return explained(err)
 			}
 			defer s.Close()
-			for _, dir := range args[:len(args)-1] {
+			for _, dir := range dirs {
 				bar := e.Progress()
 				p, err := s.Push(c.Context(), dir, bar.Bytes(filepath.Base(dir)))
 				bar.Clear()
@@ -78,6 +81,23 @@ replaced: another bundle of the same name is an error.`,
 			return nil
 		},
 	}
+}
+
+// pushable checks the arguments of a push before a store is created for it.
+func pushable(dirs []string, address string) error {
+	if !store.IsAddress(address) {
+		for _, dir := range dirs {
+			if store.IsAddress(dir) {
+				return exit.Usagef("%s is a store, but the last argument is where bundles go; to copy a bundle from a store, use pcapsule store fetch", dir)
+			}
+		}
+	}
+	for _, dir := range dirs {
+		if _, err := bundle.Open(dir); err != nil {
+			return err
+		}
+	}
+	return command.Distinct(dirs)
 }
 
 func (e *env) list() *cobra.Command {
