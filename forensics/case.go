@@ -102,7 +102,7 @@ type BundleInfo struct {
 // flow_id and packet_no are unique only within a bundle.
 func Open(ctx context.Context, paths []string, o Options) (*Case, error) {
 	if len(paths) == 0 || len(paths) > maxBundles {
-		return nil, fmt.Errorf("opening case: %d bundles, must be 1 to %d", len(paths), maxBundles)
+		return nil, fmt.Errorf("opening case: the number of bundles is %d, must be 1 to %d", len(paths), maxBundles)
 	}
 	c := &Case{paths: paths, mask: o.MaskSecrets, options: o, findings: &atomic.Pointer[Findings]{}, full: &full{}, tables: &sync.Map{}, xml: &xmlCache{}, known: &knownOnce{}, gated: &gated{}, pages: &pages.Store{}}
 	seen, open := map[string]string{}, o.Open

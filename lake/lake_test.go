@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -534,11 +535,17 @@ func TestBadAddresses(t *testing.T) {
 		}
 	}
 	l := p.open()
+	for _, folder := range []string{"store", "warehouse/pcapsule/calls"} {
+		if err := os.MkdirAll(filepath.Join(p.dir, folder), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
 	addresses := []struct {
 		what, address string
 		want          error
 	}{
 		{"no bundle of that name", "file://" + p.dir + "/store/none.pcapsule", store.ErrNone},
+		{"no store", "file://" + p.dir + "/nowhere/none.pcapsule", fs.ErrNotExist},
 		{"no bundle's name", "file://" + p.dir + "/store/none", store.ErrAddress},
 		{"steps up", "file://" + p.dir + "/store/../store/x.pcapsule", ErrConfig},
 		{"a store that engines do not know", "azblob://box/x.pcapsule", ErrScheme},

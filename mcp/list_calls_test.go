@@ -37,8 +37,8 @@ func TestListOfCallsHasColumns(t *testing.T) {
 		`did you mean dst_service?`:       {"group_by": []string{"dst_servce"}},
 		`cannot be combined with columns`: {"group_by": []string{"protocol"}, "columns": []string{"path"}},
 		`with columns or max_body`:        {"group_by": []string{"protocol"}, "max_body": 1},
-		`want calls, failed`:              {"group_by": []string{"protocol"}, "order": "calls; select 1"},
-		`want 1 to 4096`:                  {"max_body": 5000},
+		`must be calls, failed`:           {"group_by": []string{"protocol"}, "order": "calls; select 1"},
+		`must be 1 to 4096`:               {"max_body": 5000},
 	} {
 		if _, refusal := answer(t, c, "list_api_calls", args); !strings.Contains(refusal, want) {
 			t.Errorf("%v: %q, want %s", args, refusal, want)

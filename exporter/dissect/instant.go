@@ -16,31 +16,57 @@ type Instant struct {
 // Instant is when the packet was captured.
 func (p *Packet) Instant() Instant { return Instant{p.Time, p.No, p.Clock} }
 
-// Sightings are the times at which other clocks saw packets of a connection again.
+// Limits of the times at which other clocks saw packets of a connection again.
 const (
-	maxSightings  = 64
-	SightingsCost = maxSightings * 24 // bytes
+	maxRecent   = 64
+	maxTurns    = 512
+	instantSize = 24 // bytes
 )
 
-// sightings are the latest ones; the oldest is replaced.
+// sightings are these times: the latest ones, and those of the first and the newest packet of each turn,
+// which is what one side sends before the other side does. So both ends of a long request are known when
+// its response comes.
 type sightings struct {
-	list [maxSightings]Instant
-	n    int
+	recent [maxRecent]Instant // the oldest is replaced
+	n      int
+	turns  []Instant // the oldest first
+	dir    Dir       // of the turn
+	first  int64     // packet of the turn
 }
 
-// SeenAgain notes that the first packet of a byte was seen again under another clock. It reports
-// whether this was the connection's first note, which takes SightingsCost.
-func (c *Conn) SeenAgain(no int64, at Instant) (first bool) {
+// SeenAgain notes that a packet was seen again under another clock. It returns the bytes of memory
+// that this takes.
+func (c *Conn) SeenAgain(dir Dir, no int64, at Instant) (taken int) {
 	if at.Clock == NoClock {
-		return false
-	}
-	if first = c.sightings == nil; first {
-		c.sightings = &sightings{}
+		return 0
 	}
 	s := c.sightings
-	s.list[s.n%maxSightings] = Instant{at.Ns, no, at.Clock}
+	if s == nil {
+		s = &sightings{first: -1}
+		c.sightings, taken = s, maxRecent*instantSize
+	}
+	x := Instant{at.Ns, no, at.Clock}
+	s.recent[s.n%maxRecent] = x
 	s.n++
-	return first
+	return taken + s.turn(dir, x)
+}
+
+// turn notes a time in its turn, where it replaces those of a packet that is neither the first nor the
+// newest one.
+func (s *sightings) turn(dir Dir, x Instant) (taken int) {
+	if s.first < 0 || s.dir != dir {
+		s.dir, s.first = dir, x.No
+	} else if last := s.turns[len(s.turns)-1].No; last != s.first && last != x.No {
+		for len(s.turns) > 0 && s.turns[len(s.turns)-1].No == last {
+			s.turns = s.turns[:len(s.turns)-1]
+		}
+	}
+	if len(s.turns) == maxTurns {
+		s.turns = append(s.turns[:0], s.turns[maxTurns/4:]...)
+	}
+	before := cap(s.turns)
+	s.turns = append(s.turns, x)
+	return (cap(s.turns) - before) * instantSize
 }
 
 // on returns the time of the packet of an instant by a clock.
@@ -51,9 +77,11 @@ func (s *sightings) on(a Instant, clock int32) (Instant, bool) {
 	if s == nil || clock == NoClock || a.Clock == NoClock {
 		return Instant{}, false
 	}
-	for i := range min(s.n, maxSightings) {
-		if x := s.list[i]; x.No == a.No && x.Clock == clock {
-			return x, true
+	for _, list := range [][]Instant{s.recent[:min(s.n, maxRecent)], s.turns} {
+		for _, x := range list {
+			if x.No == a.No && x.Clock == clock {
+				return x, true
+			}
 		}
 	}
 	return Instant{}, false

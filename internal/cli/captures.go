@@ -83,7 +83,7 @@ func (e *env) cached(ctx context.Context, captures []string) (string, error) {
 		return "", exit.With(err, exit.Disk, "make a bundle where you can write: pcapsule bundle CAPTURE -o NAME.pcapsule")
 	}
 	v := version.Of(command.Pcapsule)
-	key := cache.NewKey(v.Release, v.Commit, fmt.Sprint(bundle.SchemaVersion))
+	key := cache.NewKey(v.Release, v.Commit, unreleased(), fmt.Sprint(bundle.SchemaVersion))
 	for i, list := range [][]string{captures, o.Kube, o.Hosts, o.Keys, e.captures.keys.identities} {
 		key.Word(fmt.Sprint(i))
 		for _, p := range list {
@@ -116,6 +116,22 @@ func (e *env) cached(ctx context.Context, captures []string) (string, error) {
 	e.held = append(e.held, held)
 	fmt.Fprintln(e.Err, console.Lines(notice+" is "+path))
 	return path, nil
+}
+
+// unreleased identifies a build that is no release, because the next one may write other bundles.
+func unreleased() string {
+	if version.Commit != "" {
+		return ""
+	}
+	path, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprint(info.Size(), info.ModTime().UnixNano())
 }
 
 // cacheError adds a workaround to the error of a cache that cannot be written.

@@ -164,7 +164,7 @@ func TestInterruptedSnapshotReleasesSegments(t *testing.T) {
 	if _, err := ringtest.Fill(in, sample, 1+(32<<20)/len(sample), 0); err != nil {
 		t.Fatal(err)
 	}
-	c, stderr := program(t, "snapshot", in, "--last", "999999h", "http", "-o", filepath.Join(dir, "a.pcapsule"))
+	c, stderr := program(t, "snapshot", in, "--last", "99999h", "http", "-o", filepath.Join(dir, "a.pcapsule"))
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -68,7 +68,7 @@ type job struct {
 // mark is how far reading was.
 type mark struct {
 	now, last, readBytes int64
-	clocks               []dissect.Instant
+	clocks               []flow.Newest
 }
 
 type task struct {

@@ -5,8 +5,17 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/internal/stream"
 )
 
+// NoClock is the clock of packets that have no time of their own.
+const NoClock = dissect.NoClock
+
+// Newest is the newest time of a clock, in nanoseconds since 1970 UTC.
+type Newest struct {
+	Clock int32
+	Ns    int64
+}
+
 // SetClocks tells the newest time of each clock in the next round; nil if there is only one clock.
-func (s *Shard) SetClocks(list []dissect.Instant) { s.clocks = list }
+func (s *Shard) SetClocks(list []Newest) { s.clocks = list }
 
 // newest is the capture time at which a connection ends, by the clock of its last packet. at is the
 // packet that ends it.
@@ -26,13 +35,13 @@ func (s *Shard) newest(c *Conn, at dissect.Packet) int64 {
 func (f *Flow) timed(p *Packet) bool { return p.Clock == f.clock && p.Clock != dissect.NoClock }
 
 // Again implements stream.Sink.
-func (t *tcpSink) Again(no int64, s *stream.Segment) {
-	(*Conn)(t).seenAgain(no, dissect.Instant{Ns: s.Time, Clock: s.Clock})
+func (t *tcpSink) Again(dir uint8, no int64, s *stream.Segment) {
+	(*Conn)(t).seenAgain(dissect.Dir(dir), no, dissect.Instant{Ns: s.Time, Clock: s.Clock})
 }
 
 // seenAgain notes the time of a copy of a packet, where another clock may have stamped it.
-func (c *Conn) seenAgain(no int64, at dissect.Instant) {
-	if c.clocks && c.d != nil && c.d.SeenAgain(no, at) {
-		c.shard.take(c, dissect.SightingsCost)
+func (c *Conn) seenAgain(dir dissect.Dir, no int64, at dissect.Instant) {
+	if c.clocks && c.d != nil {
+		c.shard.take(c, c.d.SeenAgain(dir, no, at))
 	}
 }

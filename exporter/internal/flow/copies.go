@@ -191,7 +191,7 @@ func (c *Conn) copied(f *Flow, dir dissect.Dir, p *Packet) bool {
 		c.shard.odd(c, f, packetRef(p), "cut_copy", "another interface, whose snap length cuts datagrams, showed the conversation before: both are read", 0)
 	}
 	if other != nil {
-		c.seenAgain(other.no, dissect.Instant{Ns: p.Time, Clock: p.Clock})
+		c.seenAgain(dir, other.no, dissect.Instant{Ns: p.Time, Clock: p.Clock})
 		if other.seenBy |= me; p.IPID == 0 || p.IPID == other.ipid {
 			return true
 		}

@@ -61,7 +61,7 @@ type Shard struct {
 	segment     stream.Segment // of the packet being worked on
 	at          int64          // its number
 	untold      []untold
-	clocks      []dissect.Instant // newest time of each clock, if there are several; see SetClocks
+	clocks      []Newest // newest time of each clock, if there are several; see SetClocks
 }
 
 // NewShard makes the shard with a number below ShardCount. The caller has checked o.DecodeAs.

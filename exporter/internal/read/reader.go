@@ -18,7 +18,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/decode"
-	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 	"github.com/pcapsule/pcapsule/exporter/internal/memory"
 	"github.com/pcapsule/pcapsule/exporter/internal/round"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
@@ -74,7 +74,7 @@ type Reader struct {
 	channels    channels
 	recordings  []*recording        // that another may continue
 	boots       map[[2]string]int32 // clocks by node and boot of segments
-	clocks      []*dissect.Instant  // newest time of each
+	clocks      []*flow.Newest      // newest time of each
 	sums        sums
 	owners      owners
 	capped      map[string]int64

@@ -8,7 +8,6 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/decode"
-	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
@@ -43,14 +42,14 @@ const (
 // packets are out of order, counts as one with another clock.
 type recording struct {
 	section   int32
-	clock     int32            // the number of the first interface that has it
-	by        string           // how that is known
-	newest    *dissect.Instant // of the clock
-	kind      string           // what a recording that continues it must have in common
-	family    string           // the file's name without numbers
-	last      int64            // newest time
-	twoWay    bool             // both directions of a conversation are among its first packets
-	over      bool             // no packets will come
+	clock     int32        // the number of the first interface that has it
+	by        string       // how that is known
+	newest    *flow.Newest // of the clock
+	kind      string       // what a recording that continues it must have in common
+	family    string       // the file's name without numbers
+	last      int64        // newest time
+	twoWay    bool         // both directions of a conversation are among its first packets
+	over      bool         // no packets will come
 	continued bool
 }
 
@@ -174,7 +173,7 @@ func (x *recording) ends(first int64) bool { return x.over && x.last <= first }
 // passed notes the time of a packet and returns its clock.
 func (r *Reader) passed(o *opened, p *pcapng.Packet) (clock int32) {
 	if !p.TimeOK || o.outlier {
-		return dissect.NoClock
+		return flow.NoClock
 	}
 	c := r.links[o.ifBase+p.Interface].recording
 	c.last = max(c.last, p.Time)
@@ -185,23 +184,23 @@ func (r *Reader) passed(o *opened, p *pcapng.Packet) (clock int32) {
 // setClock sets the recording's clock, which another one may have too.
 func (r *Reader) setClock(c *recording, clock int32, by string) {
 	c.clock, c.by = clock, by
-	if i := slices.IndexFunc(r.clocks, func(x *dissect.Instant) bool { return x.Clock == clock }); i >= 0 {
+	if i := slices.IndexFunc(r.clocks, func(x *flow.Newest) bool { return x.Clock == clock }); i >= 0 {
 		c.newest = r.clocks[i]
 		return
 	}
 	if len(r.clocks) == maxClocks {
 		r.clocks = slices.Delete(r.clocks, 0, 1)
 	}
-	c.newest = &dissect.Instant{Clock: clock}
+	c.newest = &flow.Newest{Clock: clock}
 	r.clocks = append(r.clocks, c.newest)
 }
 
 // newestTimes is the newest time of each clock so far, nil if there is only one clock.
-func (r *Reader) newestTimes() []dissect.Instant {
+func (r *Reader) newestTimes() []flow.Newest {
 	if len(r.clocks) < 2 {
 		return nil
 	}
-	list := make([]dissect.Instant, len(r.clocks))
+	list := make([]flow.Newest, len(r.clocks))
 	for i, x := range r.clocks {
 		list[i] = *x
 	}

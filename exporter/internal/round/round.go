@@ -13,7 +13,6 @@ import (
 	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
-	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 	"github.com/pcapsule/pcapsule/exporter/internal/memory"
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -25,13 +24,13 @@ type Round struct {
 	Packets []flow.Packet
 	Shards  [flow.ShardCount][]int32 // indexes of each shard's packets
 	Facts   Facts
-	Now     int64             // newest capture time so far, ns
-	Clocks  []dissect.Instant // newest time of each clock so far, if there are several
-	Last    int64             // number of its last packet
-	Final   bool              // it has no packets: all connections end
-	More    bool              // the next round continues it: a cut came before it was full
-	Cut     *Cut              // nil unless a live run shows what it has so far
-	Kept    int               // bytes that the reader keeps for later rounds
+	Now     int64         // newest capture time so far, ns
+	Clocks  []flow.Newest // newest time of each clock so far, if there are several
+	Last    int64         // number of its last packet
+	Final   bool          // it has no packets: all connections end
+	More    bool          // the next round continues it: a cut came before it was full
+	Cut     *Cut          // nil unless a live run shows what it has so far
+	Kept    int           // bytes that the reader keeps for later rounds
 
 	Out  [flow.ShardCount]flow.Batch // from the shards
 	Open [flow.ShardCount]flow.Batch // at a cut: what would be in Out if the capture ended here

@@ -26,7 +26,7 @@ func (c *Conn) old(dir uint8, h *half, s *Segment) Verdict {
 			c.odd(dir, Conflict, end-from, r.no, s)
 			v |= Differs
 		} else if whole {
-			c.Sink.Again(r.no, s)
+			c.Sink.Again(dir, r.no, s)
 		}
 		end = min(end, from)
 	}

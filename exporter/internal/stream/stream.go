@@ -81,7 +81,7 @@ type Sink interface {
 	// of the copy that counts, else -1.
 	Odd(dir uint8, why Oddity, n int, first int64, s *Segment)
 	// Again reports that s has all bytes that packet no delivered.
-	Again(no int64, s *Segment)
+	Again(dir uint8, no int64, s *Segment)
 }
 
 // Budget limits the bytes that the connections of one shard hold out of order. They process one

@@ -42,7 +42,7 @@ func (h *heard) Odd(dir uint8, why Oddity, n int, first int64, _ *Segment) {
 	h.log = append(h.log, text)
 }
 
-func (h *heard) Again(int64, *Segment) {}
+func (h *heard) Again(uint8, int64, *Segment) {}
 
 // step is one segment: direction, flags, sequence number, payload, acknowledgement.
 type step struct {
@@ -244,4 +244,4 @@ func (nothing) Data(uint8, []byte, *Segment)            {}
 func (nothing) Gap(uint8, int64, bool, *Segment)        {}
 func (nothing) End(uint8, *Segment)                     {}
 func (nothing) Odd(uint8, Oddity, int, int64, *Segment) {}
-func (nothing) Again(int64, *Segment)                   {}
+func (nothing) Again(uint8, int64, *Segment)            {}
