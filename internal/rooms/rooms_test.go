@@ -120,7 +120,7 @@ func TestImportsPointToTheWire(t *testing.T) {
 		{"hub/collect", "parts are files; who dissects them is up to the caller", []string{"hub/resource", "recorder/pins", "recorder/ring", "recorder/transfer"}},
 		{"hub/control", "what is done when, not how", []string{"hub/collect", "hub/download", "hub/jobs", "hub/resource", "recorder/ring"}},
 		{"hub/jobs", "a Job knows no files", []string{"hub/resource"}},
-		{"internal/cli/hub", "the hub's program has no part of the laptop's", []string{"exporter", "exporter/bundle", "exporter/derive", "hub", "hub/collect", "hub/download", "hub/jobs", "hub/resource", "internal/cli/console", "internal/cli/exit", "internal/version", "recorder/ring"}},
+		{"internal/cli/hub", "the hub's program has no part of the laptop's", []string{"exporter", "exporter/bundle", "exporter/derive", "hub", "hub/collect", "hub/download", "hub/jobs", "hub/resource", "internal/cli/command", "internal/cli/console", "internal/cli/exit", "internal/version", "recorder/ring"}},
 		{"cmd/pcapsule-hub", "a program is a few lines", []string{"internal/cli/hub"}},
 		{"store", "bundles elsewhere are files", []string{"exporter/bundle", "recorder/transfer"}},
 		{"report/", "reports ask forensics", []string{"report/", "forensics", "forensics/ask/", "forensics/check/", "forensics/redact/", "forensics/finding/", "exporter/bundle", "exporter/table", "kfl/", "internal/pdf"}},

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net/netip"
 	"net/url"
 	"os"
@@ -29,6 +30,7 @@ import (
 	"github.com/pcapsule/pcapsule/hub"
 	"github.com/pcapsule/pcapsule/hub/collect"
 	"github.com/pcapsule/pcapsule/hub/jobs"
+	shared "github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/version"
@@ -68,15 +70,16 @@ type flags struct {
 func command(env func(string) (string, bool), errOut io.Writer) *cobra.Command {
 	var f flags
 	c := &cobra.Command{
-		Use:   "pcapsule-hub",
+		Use:   "pcapsule-hub [flags]",
 		Short: "Collect the recordings of a cluster's nodes into snapshots",
-		Long: `Serve the resource Snapshot of Kubernetes: pin a window on all nodes at once, collect the
-segments, make a bundle for each node, and hand the bundles out to pcapsule fetch. It also signs
-the certificates of recorders.
+		Long: `Serve the resource Snapshot of Kubernetes: pin a window on all nodes at once,
+collect the segments, make a bundle for each node, and hand the bundles out to
+pcapsule fetch. It also signs the certificates of recorders.
 
-With --job, Kubernetes Jobs make the bundles of large snapshots (pcapsule-hub part). The hub continues
-after a restart. Every flag can be set by an environment variable, such as --data by
-PCAPSULE_DATA. POD_NAMESPACE also sets the namespace, and POD_NAME the identity.
+With --job, Kubernetes Jobs make the bundles of large snapshots (pcapsule-hub
+part). The hub continues after a restart. Every flag can be set by an environment
+variable, such as --data by PCAPSULE_DATA. POD_NAMESPACE also sets the namespace,
+and POD_NAME the identity.
 
 Exit codes: 0 ended by a signal; 1 other; 2 usage; 6 disk.`,
 		Example:           `  pcapsule-hub --namespace pcapsule --data /var/lib/pcapsule-hub`,
@@ -113,6 +116,8 @@ Exit codes: 0 ended by a signal; 1 other; 2 usage; 6 disk.`,
 	fl.StringVar(&f.large, "job-threshold", "4Gi", "size of all parts above which a snapshot is large; 0: never")
 	fl.StringVar(&f.liveBytes, "live-copies", "2Gi", "size of all copies of the rings that a LiveConfig chooses; 0: none is followed")
 	fl.StringVar(&f.answers, "answers", "", "MCP server beside the hub, such as http://127.0.0.1:8898, to which questions are passed on; empty: none")
+	shared.SetHelp(c, func() int { return cmp.Or(console.Screen(c.OutOrStdout()), math.MaxInt) })
+	c.SetHelpCommand(shared.Help("pcapsule-hub help part"))
 	c.AddCommand(partCommand(env))
 	return c
 }
