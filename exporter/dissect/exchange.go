@@ -46,9 +46,14 @@ func (p *part) end() Instant   { return Instant{p.last, p.no + int64(p.behind), 
 
 // reach makes an instant the end, unless that is later.
 func (p *part) reach(at Instant) {
+	p.extend(at)
+	p.behind = max(p.behind, uint32(min(max(at.No-p.no, 0), math.MaxUint32)))
+}
+
+// extend is reach for a packet of another connection: only the time counts.
+func (p *part) extend(at Instant) {
 	l := later(p.end(), at)
 	p.last, p.clocks[1] = l.Ns, l.Clock
-	p.behind = max(p.behind, uint32(min(max(at.No-p.no, 0), math.MaxUint32)))
 }
 
 // Span is the position of a message: the packets of its first and last byte, and on TCP the

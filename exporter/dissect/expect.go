@@ -91,7 +91,7 @@ func (c *Conn) unexpected(as string) {
 	}
 }
 
-// Include adds y's part of the response, or of the request, to x: bytes that another connection
+// Carried adds y's part of the response, or of the request, to x: bytes that another connection
 // carried. y must not be used afterwards.
 func (x *Exchange) Carried(c *Conn, y *Exchange, response bool) {
 	p := &x.req
@@ -101,8 +101,7 @@ func (x *Exchange) Carried(c *Conn, y *Exchange, response bool) {
 	for _, q := range [...]*part{&y.req, &y.resp} {
 		if q.seen {
 			p.bytes += q.bytes
-			end := later(p.end(), q.end())
-			p.last, p.clocks[1] = end.Ns, end.Clock
+			p.extend(q.end())
 		}
 	}
 	y.held = 0

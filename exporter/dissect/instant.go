@@ -42,7 +42,7 @@ func (c *Conn) SeenAgain(dir Dir, no int64, at Instant) (taken int) {
 	}
 	s := c.sightings
 	if s == nil {
-		s = &sightings{first: -1}
+		s = &sightings{}
 		c.sightings, taken = s, maxRecent*instantSize
 	}
 	x := Instant{at.Ns, no, at.Clock}
@@ -51,10 +51,10 @@ func (c *Conn) SeenAgain(dir Dir, no int64, at Instant) (taken int) {
 	return taken + s.turn(dir, x)
 }
 
-// turn notes a time in its turn, where it replaces those of a packet that is neither the first nor the
-// newest one.
+// turn adds the time of a packet to its turn and removes the times of the packet before, unless that is
+// the first of the turn.
 func (s *sightings) turn(dir Dir, x Instant) (taken int) {
-	if s.first < 0 || s.dir != dir {
+	if len(s.turns) == 0 || s.dir != dir {
 		s.dir, s.first = dir, x.No
 	} else if last := s.turns[len(s.turns)-1].No; last != s.first && last != x.No {
 		for len(s.turns) > 0 && s.turns[len(s.turns)-1].No == last {

@@ -41,6 +41,6 @@ func TestEndsOfLongTurnsAreKnown(t *testing.T) {
 		}
 	}
 	if limit := (maxRecent + 2*maxTurns) * instantSize; taken > limit || len(c.sightings.turns) > maxTurns {
-		t.Errorf("%d bytes for %d times, want at most %d", taken, len(c.sightings.turns), limit)
+		t.Errorf("%d bytes, %d times; want at most %d bytes", taken, len(c.sightings.turns), limit)
 	}
 }

@@ -61,10 +61,10 @@ func (a *Anchor) check(ring string) error {
 	return nil
 }
 
-// MakeAnchor is for a witness: it verifies the chain of the ring in dir with opt and signs
-// its last record. It does not read segments, so a copy of the seals is enough. For a broken
-// chain it returns ErrBroken, and a report with the reasons.
-func MakeAnchor(dir string, opt VerifyOptions, key ed25519.PrivateKey, witness string) (Anchor, *Report, error) {
+// MakeAnchor is for a witness, who signs the anchor then: it verifies the chain of the ring in dir
+// with opt and describes its last record. It does not read segments, so a copy of the seals is
+// enough. For a broken chain it returns ErrBroken, and a report with the reasons.
+func MakeAnchor(dir string, opt VerifyOptions, witness string) (Anchor, *Report, error) {
 	v, err := verifyChain(dir, opt)
 	if err != nil {
 		return Anchor{}, nil, err
@@ -72,8 +72,7 @@ func MakeAnchor(dir string, opt VerifyOptions, key ed25519.PrivateKey, witness s
 	if !v.rep.OK() {
 		return Anchor{}, v.rep, fmt.Errorf("anchoring ring %s: %w", dir, ErrBroken)
 	}
-	a := Anchor{Ring: v.rep.Ring, Of: uint64(len(v.hashes) - 1), Hash: hex.EncodeToString(v.hashes[len(v.hashes)-1][:]), Segments: v.last(), Witness: witness, At: now()}
-	return a.Sign(key), v.rep, nil
+	return Anchor{Ring: v.rep.Ring, Of: uint64(len(v.hashes) - 1), Hash: hex.EncodeToString(v.hashes[len(v.hashes)-1][:]), Segments: v.last(), Witness: witness, At: now()}, v.rep, nil
 }
 
 // CheckAnchors does the part of Verify that compares the chain with the anchors in opt.

@@ -2,6 +2,7 @@ package ring
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"os"
 	"path/filepath"
@@ -11,12 +12,21 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring/signingkey"
 )
 
+// makeAnchor makes an anchor and signs it.
+func makeAnchor(dir string, opt VerifyOptions, key ed25519.PrivateKey) (Anchor, *Report, error) {
+	a, r, err := MakeAnchor(dir, opt, "hub")
+	if err == nil {
+		a = a.Sign(key)
+	}
+	return a, r, err
+}
+
 // TestAnOldAnchorProvesOnlyItsOwnRecord replays an anchor after the later records were cut.
 func TestAnOldAnchorProvesOnlyItsOwnRecord(t *testing.T) {
 	dir := ringWithSides(t)
 	witness, err := signingkey.Load(filepath.Join(t.TempDir(), "witness"))
 	must(t, err)
-	old, _, err := MakeAnchor(dir, VerifyOptions{}, witness, "hub")
+	old, _, err := makeAnchor(dir, VerifyOptions{}, witness)
 	must(t, err)
 	short, err := os.ReadFile(filepath.Join(dir, sealsName))
 	must(t, err)
@@ -25,7 +35,7 @@ func TestAnOldAnchorProvesOnlyItsOwnRecord(t *testing.T) {
 	id := s.Current()
 	must(t, w.Seal(context.Background()))
 	finish(t, w)
-	newest, _, err := MakeAnchor(dir, VerifyOptions{}, witness, "hub")
+	newest, _, err := makeAnchor(dir, VerifyOptions{}, witness)
 	must(t, err)
 	must(t, os.WriteFile(filepath.Join(dir, sealsName), short, 0o644))
 	must(t, os.Remove(filepath.Join(dir, id.Segment())))
@@ -51,9 +61,9 @@ func TestAnchorsThatProveNothing(t *testing.T) {
 	dir := ringWithSides(t)
 	witness, err := signingkey.Load(filepath.Join(t.TempDir(), "witness"))
 	must(t, err)
-	good, _, err := MakeAnchor(dir, VerifyOptions{}, witness, "hub")
+	good, _, err := makeAnchor(dir, VerifyOptions{}, witness)
 	must(t, err)
-	other, _, err := MakeAnchor(ringWithSides(t), VerifyOptions{}, witness, "hub")
+	other, _, err := makeAnchor(ringWithSides(t), VerifyOptions{}, witness)
 	must(t, err)
 	with := func(f func(*Anchor)) Anchor { a := good; f(&a); return a }
 	for _, c := range []struct {
@@ -87,7 +97,7 @@ func TestABrokenChainIsNotAnchored(t *testing.T) {
 	text, err := os.ReadFile(path)
 	must(t, err)
 	must(t, os.WriteFile(path, []byte(strings.Replace(string(text), `"packets":1`, `"packets":2`, 1)), 0o644))
-	if _, rep, err := MakeAnchor(dir, VerifyOptions{}, witness, "hub"); !errors.Is(err, ErrBroken) || rep == nil || rep.OK() {
+	if _, rep, err := makeAnchor(dir, VerifyOptions{}, witness); !errors.Is(err, ErrBroken) || rep == nil || rep.OK() {
 		t.Fatalf("%v, %+v", err, rep)
 	}
 }

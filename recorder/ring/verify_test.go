@@ -145,7 +145,7 @@ func TestACutTailShowsAgainstAnAnchor(t *testing.T) {
 	dir, key, witness := sealedRing(t, 4)
 	r, err := Open(dir)
 	must(t, err)
-	kept, _, err := MakeAnchor(dir, VerifyOptions{Keys: public(key)}, witness, "hub")
+	kept, _, err := makeAnchor(dir, VerifyOptions{Keys: public(key)}, witness)
 	must(t, err)
 	rep, err := Verify(dir, VerifyOptions{Anchors: []Anchor{kept}})
 	must(t, err)

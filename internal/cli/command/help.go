@@ -1,7 +1,9 @@
 package command
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"regexp"
 	"strings"
 	"unicode/utf8"
@@ -20,6 +22,11 @@ func SetHelp(root *cobra.Command, width func() int) {
 	root.SetHelpFunc(func(c *cobra.Command, _ []string) {
 		fmt.Fprint(c.OutOrStdout(), helpText(c, min(width(), helpWidth)))
 	})
+}
+
+// Screen returns the width of the terminal that a program prints to, or no limit if it prints to none.
+func Screen(root *cobra.Command) func() int {
+	return func() int { return cmp.Or(console.Screen(root.OutOrStdout()), math.MaxInt) }
 }
 
 // helpText is the help of a command in lines of at most width columns. Only a single word

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math"
 	"net/netip"
 	"net/url"
 	"os"
@@ -116,7 +115,7 @@ Exit codes: 0 ended by a signal; 1 other; 2 usage; 6 disk.`,
 	fl.StringVar(&f.large, "job-threshold", "4Gi", "size of all parts above which a snapshot is large; 0: never")
 	fl.StringVar(&f.liveBytes, "live-copies", "2Gi", "size of all copies of the rings that a LiveConfig chooses; 0: none is followed")
 	fl.StringVar(&f.answers, "answers", "", "MCP server beside the hub, such as http://127.0.0.1:8898, to which questions are passed on; empty: none")
-	shared.SetHelp(c, func() int { return cmp.Or(console.Screen(c.OutOrStdout()), math.MaxInt) })
+	shared.SetHelp(c, shared.Screen(c))
 	c.SetHelpCommand(shared.Help("pcapsule-hub help part"))
 	c.AddCommand(partCommand(env))
 	return c

@@ -8,7 +8,6 @@
 package recorder
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -163,7 +162,7 @@ they ignore the environment variables of recording.
 		return exit.With(err, exit.Usage, "")
 	})
 	f.define(c.Flags())
-	shared.SetHelp(c, func() int { return cmp.Or(console.Screen(c.OutOrStdout()), math.MaxInt) })
+	shared.SetHelp(c, shared.Screen(c))
 	c.SetHelpCommand(shared.Help(shared.Recorder + " help ring verify"))
 	for _, sub := range []*cobra.Command{
 		doctor.Command(shared.Recorder, func() string { return layoutsFolder(env) }, nil),

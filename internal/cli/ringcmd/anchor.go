@@ -2,7 +2,6 @@ package ringcmd
 
 import (
 	"bytes"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
@@ -93,17 +92,7 @@ func (f *anchorFlags) make(out io.Writer, dir string, opt ring.VerifyOptions) er
 			return exit.Usagef("finding the name of this machine: %v; give --name", err)
 		}
 	}
-	r, err := ring.CheckAnchors(dir, opt)
-	if err != nil {
-		return err
-	}
-	var key ed25519.PrivateKey
-	if r.OK() { // a key is created only for a chain that gets an anchor
-		if key, err = signingkey.Load(f.key); err != nil {
-			return err
-		}
-	}
-	a, r, err := ring.MakeAnchor(dir, opt, key, f.name)
+	a, r, err := ring.MakeAnchor(dir, opt, f.name)
 	if errors.Is(err, ring.ErrBroken) {
 		printProblems(out, r)
 		return problems(dir, r)
@@ -111,6 +100,11 @@ func (f *anchorFlags) make(out io.Writer, dir string, opt ring.VerifyOptions) er
 	if err != nil {
 		return err
 	}
+	key, err := signingkey.Load(f.key) // it is created only for a chain that gets an anchor
+	if err != nil {
+		return err
+	}
+	a = a.Sign(key)
 	var text bytes.Buffer
 	if err := console.JSON(&text, a); err != nil {
 		return err
