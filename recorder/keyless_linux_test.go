@@ -133,11 +133,14 @@ func main() {
 }
 `
 
-const cClient = `#include <openssl/ssl.h>
+const cClient = `#include <stdlib.h>
+#include <openssl/ssl.h>
 #include <openssl/bio.h>
+#include <unistd.h>
 int main(int n, char **v)
 {
 	char to[64], b[4096];
+	sleep(atoi(v[2]));
 	SSL_CTX *x = SSL_CTX_new(TLS_client_method());
 	BIO *c = BIO_new_ssl_connect(x);
 	snprintf(to, sizeof(to), "127.0.0.1:%s", v[1]);
@@ -222,12 +225,12 @@ func TestWhyAKeyIsMissing(t *testing.T) {
 		{"a Go program that is faster than its probe", chosen, func() []string { return append(golang(), "0s") }, true, "late gone"},
 		{"a program with libssl that waits for its probe", chosen, func() []string { return []string{"curl", "-sk", slow.URL, "https://127.0.0.1:" + port} }, true, ""},
 		{"a program with libssl that is faster than its probe", chosen, func() []string { return []string{"curl", "-sk", "https://127.0.0.1:" + port} }, true, "late gone"},
-		{"a program that no rule chooses", keys.Selector{Executables: []string{"other"}}, func() []string { return []string{"curl", "-sk", "https://127.0.0.1:" + port} }, false, "not_chosen"},
+		{"a program that no rule chooses", keys.Selector{Executables: []string{"other"}}, func() []string { return []string{"curl", "-sk", slow.URL, "https://127.0.0.1:" + port} }, false, "not_chosen"},
 		{"a server that sends nothing after the handshake", chosen, func() []string { return []string{"timeout", "-s", "KILL", "3", "curl", "-sk", slow.URL, quiet.URL} }, false, "no_capture"},
-		{"a server that does not answer", chosen, func() []string { return []string{"curl", "-sk", "https://127.0.0.1:" + nobody} }, false, "unfinished"},
+		{"a server that does not answer", chosen, func() []string { return []string{"curl", "-sk", slow.URL, "https://127.0.0.1:" + nobody} }, false, "unfinished"},
 		{"Java", chosen, func() []string { return []string{"keytool", "-printcert", "-sslserver", "127.0.0.1:" + port} }, false, "unsupported"},
 		{"a static OpenSSL without symbols", chosen, func() []string {
-			return []string{built(t, "main.c", cClient, "gcc", "-static", "-s", "-o", "OUT", "IN", "-lssl", "-lcrypto"), port}
+			return []string{built(t, "main.c", cClient, "gcc", "-static", "-s", "-o", "OUT", "IN", "-lssl", "-lcrypto"), port, "2"}
 		}, false, "unsupported"},
 		{"a program killed before it freed its connection", chosen, func() []string {
 			return []string{"node", "-e", `require("tls").connect({host:"127.0.0.1",port:` + port + `,rejectUnauthorized:false},function(){setTimeout(()=>process.kill(process.pid,"SIGKILL"),700)})`}
