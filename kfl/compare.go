@@ -35,13 +35,9 @@ func (c *checker) compare(n *ast, op string, a, b *node) (*node, *Error) {
 		}
 		return c.any(n, y, func(e *node) (*node, *Error) { return c.compare(n, op, x, e) })
 	}
-	flip := map[string]string{"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 	// From here on, the special operand is on the left.
 	if special(b) > special(a) {
-		if f := flip[op]; f != "" {
-			op = f
-		}
-		a, b = b, a
+		op, a, b = mirrored(op), b, a
 	}
 	equality := op == "==" || op == "!="
 	switch {
@@ -90,6 +86,21 @@ func (c *checker) compare(n *ast, op string, a, b *node) (*node, *Error) {
 		}
 	}
 	return nil, c.mismatch(n, a, b)
+}
+
+// mirrored is the operator that compares b with a as op compares a with b.
+func mirrored(op string) string {
+	switch op {
+	case "<":
+		return ">"
+	case "<=":
+		return ">="
+	case ">":
+		return "<"
+	case ">=":
+		return "<="
+	}
+	return op
 }
 
 // textOfMap returns the text of a URL query if the other operand is text.
@@ -190,9 +201,7 @@ func (c *checker) compareUnit(n *ast, op string, d, x *node) (_ *node, err *Erro
 	if per == 0 {
 		return nil, c.fail(n, "", "operator %s does not work for a duration and a number of %s", op, x.typ.unit)
 	}
-	if f := map[string]string{"<": ">", "<=": ">=", ">": "<", ">=": "<="}[op]; f != "" {
-		op = f // x is on the left again
-	}
+	op = mirrored(op) // x is on the left again
 	one := &node{op: opConst, typ: typ{kind: kInt}, num: per}
 	switch {
 	case x.typ.kind == kFloat:
