@@ -23,7 +23,11 @@ func (r *Reader) add(o *opened, p *pcapng.Packet, pass bool) {
 		}
 	}
 	o.packets++
-	clock := r.passed(o, p)
+	clock := flow.NoClock
+	if c := r.links[o.links[p.Interface]].recording; p.TimeOK && !o.outlier {
+		c.Passed(p.Time)
+		clock = c.Clock
+	}
 	if n, ok := p.DropCount(); ok && n > 0 {
 		o.drops += int64(min(n, 1<<53))
 		r.dropped(o, p, int64(min(n, 1<<53)))
@@ -40,7 +44,7 @@ func (r *Reader) add(o *opened, p *pcapng.Packet, pass bool) {
 	}
 	f := r.cur.Add(len(p.Data))
 	f.No, f.Time, f.Stamp, f.Offset, f.FileIndex, f.Frame = r.numbered, o.now, p.Time, p.Offset, p.Index, p.Frame
-	f.File, f.Interface, f.Clock = o.id, o.ifBase+p.Interface, clock
+	f.File, f.Interface, f.Clock = o.id, o.links[p.Interface], clock
 	f.CapLen, f.Len = int32(len(p.Data)), int32(min(p.OrigLen, 1<<31-1))
 	if o.outlier {
 		r.outlier(f)

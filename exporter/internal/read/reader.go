@@ -18,8 +18,8 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/decode"
-	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 	"github.com/pcapsule/pcapsule/exporter/internal/memory"
+	"github.com/pcapsule/pcapsule/exporter/internal/recording"
 	"github.com/pcapsule/pcapsule/exporter/internal/round"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/workload"
@@ -72,9 +72,7 @@ type Reader struct {
 	socketViews socketViews
 	pairs       pairs
 	channels    channels
-	recordings  []*recording        // that another may continue
-	boots       map[[2]string]int32 // clocks by node and boot of segments
-	clocks      []*flow.Newest      // newest time of each
+	recordings  recording.Set
 	sums        sums
 	owners      owners
 	capped      map[string]int64
@@ -99,7 +97,7 @@ type link struct {
 	owner     int32
 	groups    []linkGroup                // what was learned about it later
 	said      *workload.InterfaceComment // of a segment's interface
-	recording *recording                 // which it belongs to
+	recording *recording.Recording       // which it belongs to
 	unsummed  bool                       // its packets have unfinished checksums
 	snap      uint32                     // its snap length; the maximum if it has none
 	namespace uint64                     // a hash of the pod or node with its network namespace, 0 unknown
@@ -266,12 +264,18 @@ func (r *Reader) adopt(o *opened) {
 		}
 		r.snap = max(r.snap, l.snap)
 		number := int32(len(r.links))
-		l.recording = r.recordingOf(o, f, number)
-		clock := clockOf(number, o, f)
-		clock.SameAs, clock.SameBy = l.recording.clock, l.recording.by
+		var packets []pcapng.Packet
+		if o.win != nil {
+			packets = o.win.Packets
+		}
+		l.recording = r.recordings.Of(&o.recorded, f, number, packets, list)
+		clock := clockOf(number, o, f, l.recording)
+		if l.recording.By == recording.SameMerged && f.ID == 0 {
+			r.warn(o.name + " was merged from several captures. Each of its interfaces counts as one clock, but mergecap may write packets of several captures to one interface: such durations compare times of different clocks. mergecap -I none keeps the interfaces apart")
+		}
 		r.cur.Facts.Clocks = append(r.cur.Facts.Clocks, clock)
 		r.cur.Facts.Links = append(r.cur.Facts.Links, l.Link)
-		r.links = append(r.links, l)
+		r.links, o.links = append(r.links, l), append(o.links, number)
 	}
 	for list := o.reader.Damage(); o.damages < len(list); o.damages++ {
 		r.damage(o, list[o.damages])
@@ -291,7 +295,6 @@ func (r *Reader) openNext() error {
 		o.closeFile()
 		return err
 	}
-	o.ifBase = int32(len(r.links))
 	r.openOwners(o)
 	r.active = append(r.active, o)
 	return nil
@@ -300,7 +303,7 @@ func (r *Reader) openNext() error {
 // retire closes a completely read input.
 func (r *Reader) retire(o *opened) error {
 	r.adopt(o)
-	o.ended()
+	o.recorded.Ended()
 	in, err := o.finish()
 	if err != nil {
 		return err
