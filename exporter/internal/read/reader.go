@@ -11,7 +11,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"hash/maphash"
 	"math"
 	"slices"
 	"strings"
@@ -19,6 +18,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/internal/memory"
+	"github.com/pcapsule/pcapsule/exporter/internal/proof"
 	"github.com/pcapsule/pcapsule/exporter/internal/recording"
 	"github.com/pcapsule/pcapsule/exporter/internal/round"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
@@ -37,7 +37,7 @@ type Options struct {
 
 	// Explained reports how certain protocols other than QUIC are that a datagram is theirs; nil:
 	// not at all.
-	Explained func(datagram []byte) Explanation
+	Explained func(datagram []byte) proof.Explanation
 }
 
 // Reader reads the inputs of a run once.
@@ -58,25 +58,20 @@ type Reader struct {
 	closed  []bundle.Input
 	files   int32
 
-	numbered    int64 // packets with a number
-	left        int64 // excluded by the filter or the time window
-	now         int64 // newest time
-	noTime      int64
-	cur         *round.Round
-	ahead       []*round.Round // finished, not sent
-	links       []link         // by interface over all files
-	snap        uint32         // the largest of their snap lengths
-	incomplete  []incomplete   // datagrams given up while decoding the last packet
-	views       views
-	quicViews   quicViews
-	socketViews socketViews
-	pairs       pairs
-	channels    channels
-	recordings  recording.Set
-	sums        sums
-	owners      owners
-	capped      map[string]int64
-	nonIP       map[string]int64
+	numbered   int64 // packets with a number
+	left       int64 // excluded by the filter or the time window
+	now        int64 // newest time
+	noTime     int64
+	cur        *round.Round
+	ahead      []*round.Round // finished, not sent
+	links      []link         // by interface over all files
+	snap       uint32         // the largest of their snap lengths
+	incomplete []incomplete   // datagrams given up while decoding the last packet
+	judge      *proof.Judge
+	recordings recording.Set
+	owners     owners
+	capped     map[string]int64
+	nonIP      map[string]int64
 
 	ownersCost int64              // of the owners files that are open
 	lost       map[string]int64   // counted so far by interfaces of rings
@@ -113,10 +108,7 @@ func New(sources *Inputs, b *bundle.Builder, pool round.Pool, o Options) (*Reade
 	r := &Reader{sources: sources, b: b, opt: o, pass: pass, waiting: slices.Clone(sources.files),
 		free: make(chan *window, 8), pool: pool, capped: map[string]int64{}, nonIP: map[string]int64{},
 		stopped: func() error { return nil }, byGroup: map[string]int32{}, lost: map[string]int64{}, sideCount: map[string]int64{}}
-	r.quicViews.foreign = o.Explained
-	r.views.limit, r.quicViews.limit, r.sums.limit = o.Limit, o.Limit, o.Limit
-	r.pairs = pairs{seed: maphash.MakeSeed(), views: &r.views, limit: o.Limit}
-	r.socketViews = socketViews{views: &r.views, pairs: &r.pairs}
+	r.judge = proof.New(o.Limit, o.Explained)
 	r.decoder = decode.New(decode.Options{MaxFragmentBytes: o.Limit.Scale(16 << 20), OnIncomplete: r.gaveUp})
 	r.cur = r.pool.Get()
 	if b == nil {
