@@ -289,20 +289,22 @@ func (k *conn) frame(s *side, c *call, h *head, what string, response bool) (enc
 		if twice && chunked {
 			k.smuggling(what, "codings after chunked in Transfer-Encoding: "+h.te)
 		}
-		if chunked || others != "" || twice {
-			if chunked && (h.length >= 0 || h.badLength) {
+		open := !chunked && (others != "" || twice)
+		if open {
+			k.unclear(s, c, h, response)
+		}
+		if chunked {
+			s.state = inChunkLine
+			if h.length >= 0 || h.badLength {
 				c.quirks |= quirkLengthIgnored
 				k.smuggling(what, "both Transfer-Encoding and Content-Length; Transfer-Encoding was applied (RFC 9112 section 6.3)")
 			}
+		}
+		if chunked || open && response {
 			encoding = strings.TrimPrefix(join(encoding, httpfield.ValidText(others)), ", ")
 			encoding = strings.TrimSuffix(encoding, ", ")
 		}
-		switch {
-		case chunked:
-			s.state = inChunkLine
-			return encoding
-		case others != "" || twice:
-			k.unclear(s, c, h, response)
+		if chunked || open {
 			return encoding
 		}
 		c.quirks |= quirkTEIdentity
