@@ -147,7 +147,7 @@ var oddities = [...]struct{ kind, detail string }{
 	stream.Conflict:   {"overlap_conflict", "other bytes at a place of the stream that was already captured; the first copy, of packet %d, was kept"},
 	stream.Uncompared: {"uncompared", "bytes at a place that the stream has passed; the earlier bytes are no longer kept, so the two cannot be compared"},
 	stream.Late:       {"late_segment", "bytes that came after their place was given up as a gap, or that lie before the stream's beginning; they are in no row"},
-	stream.Stray:      {"stray_segment", "a segment more than 16 MiB ahead that nobody acknowledged"},
+	stream.Stray:      {"stray_segment", "a segment ahead that nobody acknowledged: it is more than 16 MiB ahead, or others were acknowledged after it; its receiver may have dropped it"},
 	stream.AfterEnd:   {"data_after_fin", "bytes behind the FIN"},
 	stream.OtherEnd:   {"fin_conflict", "a FIN at another place than the data or another FIN say"},
 	stream.Wrong:      {"bad_checksum", "a wrong TCP checksum" + dropped},
