@@ -52,6 +52,7 @@ type Segment struct {
 	Payload  []byte // captured bytes
 	Len      int    // payload bytes on the wire; more than len(Payload) if truncated
 	Awaits   bool   // another view may show the bytes that are truncated
+	Old      bool   // its time stamp is older than that of the bytes before, see Doubt
 }
 
 // Oddity is the reason why bytes of a segment are not data, or why an end does not count.
@@ -67,6 +68,8 @@ const (
 	OtherEnd                 // a FIN that contradicts the data or another FIN
 	Wrong                    // with a wrong checksum
 	Doubted                  // no bytes: those of a segment with a wrong checksum are data, see Doubt
+	Old                      // with an old time stamp
+	OldDoubted               // no bytes: those of a segment with an old time stamp are data
 )
 
 // Sink receives the data of one connection. Dir is 0 or 1, as in Conn.Segment.
