@@ -33,6 +33,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 	"github.com/pcapsule/pcapsule/exporter/internal/join"
 	"github.com/pcapsule/pcapsule/exporter/internal/memory"
+	"github.com/pcapsule/pcapsule/exporter/internal/proof"
 	"github.com/pcapsule/pcapsule/exporter/internal/read"
 	"github.com/pcapsule/pcapsule/exporter/internal/round"
 	"github.com/pcapsule/pcapsule/exporter/internal/write"
@@ -249,20 +250,20 @@ func pipe(ctx context.Context, reads func(round.Pool) (*read.Reader, error), pla
 
 // explained returns a function that reports how certain protocols other than QUIC are that a
 // datagram is theirs, from either side.
-func explained(protocols []*dissect.Protocol) func([]byte) read.Explanation {
+func explained(protocols []*dissect.Protocol) func([]byte) proof.Explanation {
 	var detect []func(dissect.Dir, []byte) dissect.Verdict
 	for _, p := range protocols {
 		if p.Name != "quic" && p.Detect != nil && slices.Contains(p.Transports, dissect.UDP) {
 			detect = append(detect, p.Detect)
 		}
 	}
-	return func(datagram []byte) (e read.Explanation) {
+	return func(datagram []byte) (e proof.Explanation) {
 		for _, d := range detect {
 			switch max(d(dissect.ToServer, datagram), d(dissect.ToClient, datagram)) {
 			case dissect.Yes:
-				return read.Certain
+				return proof.Certain
 			case dissect.Likely:
-				e = read.Likely
+				e = proof.Likely
 			}
 		}
 		return e

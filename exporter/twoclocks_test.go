@@ -204,7 +204,7 @@ func TestRotatedFilesHaveOneClock(t *testing.T) {
 		list, link := packetsIn(t, path)
 		want := measure(t, []string{path})
 		for cut := len(list)/2 - 2; cut < len(list)/2+2; cut++ {
-			for _, names := range [][2]string{{"ring_00001.pcap", "ring_00002.pcap"}, {"before.pcap", "after.pcap"}} {
+			for _, names := range [][2]string{{"ring_00001.pcap", "ring_00002.pcap"}, {"x.pcap", "x.pcap1"}} {
 				got := measure(t, []string{pcapOf(t, names[0], link, 0, list[:cut]), pcapOf(t, names[1], link, 0, list[cut:])})
 				for id, w := range want {
 					if g := got[id]; !slices.Equal(g.values, w.values) {
@@ -227,13 +227,15 @@ func TestWhatHasAnotherClock(t *testing.T) {
 		files []string
 		want  string
 	}{
-		{"a file that continues another one", []string{pcapOf(t, "a.pcap", link, 0, list[:half]), pcapOf(t, "b.pcap", link, 0, list[half:])}, "0 recording, 0 continued"},
-		{"one that begins too late", []string{pcapOf(t, "a.pcap", link, 0, list[:half]), pcapOf(t, "b.pcap", link, 2*time.Minute, list[half:])}, "0 recording, 1 recording"},
-		{"one that begins before the other ends", []string{pcapOf(t, "a.pcap", link, 0, list[:half]), pcapOf(t, "b.pcap", link, -span/2, list[half:])}, "0 recording, 1 recording"},
-		{"the other direction after the first", []string{pcapOf(t, "a.pcap", link, 0, first), pcapOf(t, "b.pcap", link, span+time.Second, other)}, "0 recording, 1 recording"},
-		{"two that may continue one of two", []string{pcapOf(t, "a.pcap", link, 0, list[:half]), pcapOf(t, "b.pcap", link, 1, list[:half]), pcapOf(t, "c.pcap", link, 0, list[half:])},
+		{"a file that continues another one", []string{pcapOf(t, "a_0001.pcap", link, 0, list[:half]), pcapOf(t, "a_0002.pcap", link, 0, list[half:])}, "0 recording, 0 continued"},
+		{"names that say nothing", []string{pcapOf(t, "a.pcap", link, 0, list[:half]), pcapOf(t, "b.pcap", link, 0, list[half:])}, "0 recording, 1 recording"},
+		{"names of hosts", []string{pcapOf(t, "node1.pcap", link, 0, list[:half]), pcapOf(t, "node2.pcap", link, 0, list[half:])}, "0 recording, 1 recording"},
+		{"one that begins too late", []string{pcapOf(t, "a_0001.pcap", link, 0, list[:half]), pcapOf(t, "a_0002.pcap", link, 2*time.Minute, list[half:])}, "0 recording, 1 recording"},
+		{"one that begins before the other ends", []string{pcapOf(t, "a_0001.pcap", link, 0, list[:half]), pcapOf(t, "a_0002.pcap", link, -span/2, list[half:])}, "0 recording, 1 recording"},
+		{"the other direction after the first", []string{pcapOf(t, "a_0001.pcap", link, 0, first), pcapOf(t, "a_0002.pcap", link, span+time.Second, other)}, "0 recording, 1 recording"},
+		{"two that may continue one of two", []string{pcapOf(t, "a_0001.pcap", link, 0, list[:half]), pcapOf(t, "a_0001.pcap", link, 1, list[:half]), pcapOf(t, "a_0002.pcap", link, 1, list[half:])},
 			"0 recording, 1 recording, 2 recording"},
-		{"the names say which", []string{pcapOf(t, "a1.pcap", link, 0, list[:half]), pcapOf(t, "b1.pcap", link, 1, list[:half]), pcapOf(t, "a2.pcap", link, 0, list[half:])},
+		{"the names say which", []string{pcapOf(t, "a_0001.pcap", link, 0, list[:half]), pcapOf(t, "b_0001.pcap", link, 1, list[:half]), pcapOf(t, "a_0002.pcap", link, 0, list[half:])},
 			"0 recording, 1 recording, 0 continued"},
 	} {
 		got := answersOf(t, tt.files, Options{Release: "test"}, "select string_agg(same_as || ' ' || same_by, ', ' order by clock_id) from {clocks}")

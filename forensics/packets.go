@@ -125,6 +125,9 @@ func (c *Case) Packets(ctx context.Context, sel Selection, w io.Writer) (CarveRe
 	}
 	files := c.openFiles()
 	defer files.close()
+	if opt.Clock, err = c.clocks(ctx); err != nil {
+		return r, err
+	}
 	picks := func(yield func(carve.Pick) error) error { return c.picks(ctx, m, files, yield) }
 	r.Report, err = carve.Write(ctx, w, files.list, opt, picks)
 	if errors.Is(err, context.DeadlineExceeded) {

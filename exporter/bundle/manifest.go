@@ -103,6 +103,7 @@ type Interface struct {
 	OS          string   `json:"os,omitempty"`
 	Hardware    string   `json:"hardware,omitempty"`
 	Comments    []string `json:"comments,omitempty"`
+	Clock       *int32   `json:"clock,omitempty"`    // clock_id in table clocks
 	Received    int64    `json:"received,omitempty"` // from its last statistics block
 	Dropped     int64    `json:"dropped,omitempty"`
 }

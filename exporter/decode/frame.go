@@ -150,11 +150,12 @@ const (
 	TunnelNSH
 	TunnelPBB
 	TunnelCAPWAP
+	TunnelGUE
 )
 
 var tunnelNames = [...]string{
 	"", "vxlan", "geneve", "gre", "nvgre", "ipip", "6in4", "4in6", "6in6", "gtpu", "erspan", "mpls", "pppoe",
-	"teredo", "ayiya", "l2tp", "etherip", "ethernet", "nsh", "pbb", "capwap",
+	"teredo", "ayiya", "l2tp", "etherip", "ethernet", "nsh", "pbb", "capwap", "gue",
 }
 
 // String returns the tunnel's name in the tables.

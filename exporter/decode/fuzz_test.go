@@ -17,7 +17,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(uint16(linkRaw), uint32(100), ipv4(protoUDP, 7, 0x2000, make([]byte, 64)))
 	f.Add(uint16(linkRaw), uint32(200), ipv6(protoFragment, join(protoUDP, "00 00 01 00 00 00 07", make([]byte, 64))))
 	f.Add(uint16(linkRaw), uint32(200), ipv6(protoRouting, join(protoUDP, 2, 4, 1, make([]byte, 40))))
-	for _, port := range []uint16{portVXLAN, portVXLANGPE, portGeneve, portGTPU, portTeredo, portAYIYA, portL2TP, portMPLS, portCAPWAP} {
+	for _, port := range []uint16{portVXLAN, portVXLANGPE, portGeneve, portGTPU, portTeredo, portAYIYA, portL2TP, portMPLS, portCAPWAP, portGUE} {
 		body := join("08 00 65 58 00 00 2a 00", eth)
 		f.Add(uint16(linkRaw), uint32(300), ipv4(protoUDP, 7, 0, udpDatagram(1, port, body)))
 	}

@@ -18,6 +18,7 @@ const (
 	protoNoNext   = 59
 	protoDestOpts = 60
 	protoEtherIP  = 97
+	protoL2TP     = 115
 	protoSCTP     = 132
 	protoUDPLite  = 136
 	protoMPLS     = 137

@@ -17,7 +17,7 @@ func (w *walk) proto() layer {
 		return w.otherPorts()
 	case protoAH:
 		return w.ah()
-	case protoIPv4, protoIPv6, protoGRE, protoEtherIP, protoMPLS, protoEthernet:
+	case protoIPv4, protoIPv6, protoGRE, protoEtherIP, protoL2TP, protoMPLS, protoEthernet:
 		w.payload() // remains if the tunnel cannot be entered
 		return w.ipTunnel()
 	}

@@ -1,7 +1,5 @@
 package decode
 
-import "encoding/binary"
-
 // UDP ports of tunnels. A port is a hint: the inner headers must be plausible too.
 const (
 	portL2TP     = 1701
@@ -12,6 +10,7 @@ const (
 	portVXLANGPE = 4790
 	portAYIYA    = 5072
 	portCAPWAP   = 5247
+	portGUE      = 6080
 	portGeneve   = 6081
 	portMPLS     = 6635
 	portOldVXLAN = 8472 // Linux's default, and Flannel's and Cilium's
@@ -19,7 +18,7 @@ const (
 
 func tunnelPort(port uint16) bool {
 	switch port {
-	case portL2TP, portGTPU, portTeredo, portGRE, portVXLAN, portVXLANGPE, portAYIYA, portCAPWAP, portGeneve, portMPLS, portOldVXLAN:
+	case portL2TP, portGTPU, portTeredo, portGRE, portVXLAN, portVXLANGPE, portAYIYA, portCAPWAP, portGUE, portGeneve, portMPLS, portOldVXLAN:
 		return true
 	}
 	return false
@@ -100,6 +99,8 @@ func (w *walk) ipTunnel() layer {
 		}
 		kind, at = TunnelEtherIP, layerEthernet
 		w.skip(2)
+	case protoL2TP:
+		return w.l2tpIP()
 	case protoEthernet:
 		kind, at = TunnelEthernet, layerEthernet
 	}
@@ -131,6 +132,8 @@ func (w *walk) udpTunnel(port uint16) layer {
 		return w.l2tp()
 	case portCAPWAP:
 		return w.capwap()
+	case portGUE:
+		return w.gue()
 	case portMPLS:
 		return w.mplsUDP()
 	case portGRE:
@@ -276,46 +279,6 @@ func (w *walk) ayiya() layer {
 		return layerDone
 	}
 	return w.skipTo(size, layerIP)
-}
-
-// l2tp is a data message of RFC 2661 with PPP inside; its id is tunnel and session.
-func (w *walk) l2tp() layer {
-	b := w.data
-	flags, size := be16(b), 2
-	if flags&0x8000 != 0 || flags&0xf != 2 {
-		return layerDone
-	}
-	if flags&0x4000 != 0 {
-		if int(be16(b[2:])) > w.wire {
-			return layerDone
-		}
-		size += 2
-	}
-	if len(b) < size+4 {
-		return layerDone
-	}
-	id := binary.BigEndian.Uint32(b[size:])
-	size += 4
-	if flags&0x0800 != 0 {
-		size += 4
-	}
-	if flags&0x0200 != 0 {
-		if len(b) < size+2 {
-			return layerDone
-		}
-		size += 2 + int(be16(b[size:]))
-	}
-	at := size
-	if len(b) >= at+2 && b[at] == 0xff && b[at+1] == 0x03 {
-		at += 2
-	}
-	if len(b) > at && b[at]&1 == 0 {
-		at++
-	}
-	if len(b) < at+2 || b[at] != 0x21 && b[at] != 0x57 || !plausibleIP(b[at+1:], w.wire-at-1) {
-		return layerDone
-	}
-	return w.into(TunnelL2TP, id, size, layerPPP)
 }
 
 // mplsUDP is RFC 7510. The label stack must end in plausible IP.

@@ -261,7 +261,7 @@ func (x *rewriter) block(typ pcapng.BlockType, body []byte, bigEndian bool) bool
 	return false
 }
 
-// comment keeps comments from which identities are read.
+// comment keeps comments from which identities are read, and which clock an interface has.
 func (x *rewriter) comment(typ pcapng.BlockType, text []byte) bool {
 	switch {
 	case x.strip && typ == pcapng.BlockInterface:
@@ -270,7 +270,7 @@ func (x *rewriter) comment(typ pcapng.BlockType, text []byte) bool {
 		return true
 	case typ == pcapng.BlockInterface:
 		_, ok := workload.ParseInterfaceComment(string(text))
-		return ok
+		return ok || pcapng.BlankClockMark(text)
 	case typ == pcapng.BlockSection:
 		return len(text) > 0 && text[0] == '{' // of a segment
 	}

@@ -196,7 +196,7 @@ type Clock struct {
 	ClockID  int32      `col:"clock_id" doc:"number from 0 without gaps"`
 	Source   string     `col:"source" doc:"file and interface that use this clock"`
 	SameAs   int32      `col:"same_as" doc:"smallest clock_id of the same clock; durations are computed between times of one clock only"`
-	SameBy   string     `col:"same_by" enc:"dict" doc:"why it is the same: recording (interfaces of one pcap file or PCAPNG section), boot (segments of one node and boot), continued (assumed: the file begins where the other ends; docs/design/017-assembly.md)"`
+	SameBy   string     `col:"same_by" enc:"dict" doc:"why it is the same: recording (interfaces of one pcap file or PCAPNG section), boot (segments of one node and boot), mark (pcapsule wrote the file and marked its clocks), merged (mergecap wrote the file: assumed for each interface), continued (assumed: the next of rotated files; docs/design/017-assembly.md)"`
 	TickNs   Opt[int64] `col:"tick_ns" unit:"ns" doc:"resolution of its time stamps; 0 if finer than a nanosecond"`
 	OffsetNs Opt[int64] `col:"offset_ns" unit:"ns" doc:"known offset to UTC, already applied"`
 	ErrorNs  Opt[int64] `col:"error_ns" unit:"ns" doc:"largest known error; null if unknown"`

@@ -22,7 +22,7 @@ type Copied struct {
 }
 
 // Copy writes the packets from from to to, inclusive, for which keep returns true (nil: all)
-// to one PCAPNG, with each interface described once. The segments must be of one series; parts
+// to one PCAPNG, with each interface and the mark of its clock described once. The segments must be of one series; parts
 // of it with their own retention time count as the same series and are merged in time order. A
 // segment that is still being written is read up to its last whole block. Copy does not flush
 // w.
@@ -76,7 +76,7 @@ func (c *copier) merge(series []*copySeries) error {
 		if first == nil {
 			return nil
 		}
-		if err := c.packet(first.p, &first.b.Interfaces[first.p.Interface], first.out); err != nil {
+		if err := c.packet(first.p, &first.b.Interfaces[first.p.Interface], &first.mark, first.out); err != nil {
 			return fmt.Errorf("copying segment %s: %w", first.seg.ID, err)
 		}
 		first.copied = true
@@ -96,9 +96,10 @@ type copySeries struct {
 	r      *pcapng.Reader
 	b      pcapng.Batch
 	next   int
-	p      *pcapng.Packet // the next packet in the time range; nil at the end
-	out    []int32        // number in the output, by that in the segment; -1 not yet
-	copied bool           // a packet of the segment was copied
+	p      *pcapng.Packet   // the next packet in the time range; nil at the end
+	mark   pcapng.ClockMark // of the segment
+	out    []int32          // number in the output, by that in the segment; -1 not yet
+	copied bool             // a packet of the segment was copied
 }
 
 // advance finds the next packet.
@@ -157,11 +158,28 @@ func (x *copySeries) open() error {
 		x.in = nil
 		return err
 	}
-	x.r, err = pcapng.NewReader(x.in, pcapng.Options{})
+	x.mark = pcapng.ClockMark{ID: pcapng.ClockOfBoot(x.seg.ID.Node, "")}
+	x.r, err = pcapng.NewReader(x.in, pcapng.Options{OnBlock: x.block})
 	if errors.Is(err, pcapng.ErrTooShort) && x.seg.Open {
 		x.r, err = nil, nil // its header is not written yet
 	}
 	return err
+}
+
+// block reads from a section header which clock the segment has.
+func (x *copySeries) block(b pcapng.Block) {
+	if b.Type != pcapng.BlockSection {
+		return
+	}
+	s, err := pcapng.ParseSection(b)
+	if err != nil {
+		return
+	}
+	for _, c := range s.Comments {
+		if h, ok := ParseHeader(c); ok && h.BootID != "" {
+			x.mark = pcapng.ClockMark{ID: pcapng.ClockOfBoot(h.Node, h.BootID), Node: h.Node, BootID: h.BootID}
+		}
+	}
 }
 
 // close stops reading a segment.
@@ -199,14 +217,15 @@ func (s Segment) Reader() (io.ReadCloser, error) {
 	}{&tail{f: f}, f}, nil
 }
 
-func (c *copier) packet(p *pcapng.Packet, i *pcapng.Interface, out []int32) error {
+func (c *copier) packet(p *pcapng.Packet, described *pcapng.Interface, mark *pcapng.ClockMark, out []int32) error {
 	at := p.Interface
 	if out[at] < 0 {
+		i := described.Marked(mark)
 		key := string(i.Options)
 		id, known := c.ids[key]
 		if !known {
 			var err error
-			if id, err = c.w.AddInterface(*i); err != nil {
+			if id, err = c.w.AddInterface(i); err != nil {
 				return err
 			}
 			c.ids[key] = id

@@ -125,3 +125,28 @@ func TestCopyJoinsPartsOfASeries(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// TestCopyMarksClocks copies a ring of one node that two boots recorded.
+func TestCopyMarksClocks(t *testing.T) {
+	dir := t.TempDir()
+	for _, boot := range []string{"first", "second", "second"} {
+		w := create(t, Options{Dir: dir, BootID: boot})
+		s := sockets(t, w)
+		fill(t, w, s, declare(t, s, "a"), 0, 1)
+		finish(t, w)
+	}
+	list, err := Segments(dir)
+	must(t, err)
+	_, file := copyTo(t, list, 0, 1<<62)
+	boots := map[string]int{}
+	readAll(t, file.Path, func(i pcapng.Interface, _ *pcapng.Packet) {
+		m, ok := i.ClockMark()
+		if !ok || m.ID != pcapng.ClockOfBoot(m.Node, m.BootID) {
+			t.Fatalf("%+v", m)
+		}
+		boots[m.BootID]++
+	})
+	if fmt.Sprint(boots) != "map[first:10 second:20]" {
+		t.Errorf("%v", boots)
+	}
+}

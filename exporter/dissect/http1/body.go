@@ -43,16 +43,28 @@ func (k *conn) readFixed(s *side, in *dissect.Input, at int) (n int, more bool) 
 	return n, true
 }
 
-// readRest reads a body that lasts until the connection closes.
-func (k *conn) readRest(s *side, in *dissect.Input, at int) int {
+// readRest reads a body that lasts until the connection closes, or, despite its Transfer-Encoding, until
+// another message begins exactly where its Content-Length ends.
+func (k *conn) readRest(s *side, in *dissect.Input, at int) (n int, more bool) {
 	b := in.Data[at:]
-	k.account(s.call, in, at, len(in.Data))
+	if s.left >= 0 {
+		if s.left == 0 && s.body.Lost() == 0 && detect(in.Dir, b) == dissect.Yes { // the other side applied Content-Length
+			s.body.Complete = true
+			k.endMessage(s)
+			return 0, true
+		}
+		if s.left > 0 && int64(len(b)) >= s.left {
+			b, more = b[:s.left], int64(len(b)) > s.left
+		}
+		s.left = max(s.left-int64(len(b)), 0)
+	}
+	k.account(s.call, in, at, at+len(b))
 	s.body.Write(b)
-	if in.End && in.Fin {
+	if in.End && in.Fin && !more {
 		s.body.Complete = s.body.Lost() == 0
 		k.endMessage(s)
 	}
-	return len(b)
+	return len(b), more
 }
 
 // readChunked reads the available part of a chunked body, RFC 9112 section 7.1.

@@ -241,12 +241,11 @@ func tokenOnly(s string) bool {
 	return s != ""
 }
 
-// codings reads Transfer-Encoding: whether the last coding is chunked, and the others in order
-// of application.
+// codings reads Transfer-Encoding: whether the last coding is chunked, which has no parameters (RFC 9112
+// section 7.1), and the others in order of application.
 func codings(te string) (chunked, twice bool, others string) {
-	for te != "" {
-		var item string
-		if item, te = httpfield.Next(te); item == "" {
+	for item := range strings.SplitSeq(te, ",") {
+		if item = httpfield.Trim(item); item == "" {
 			continue
 		}
 		is := httpfield.Is(item, "chunked")

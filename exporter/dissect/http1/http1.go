@@ -25,7 +25,7 @@ const (
 	maxLeading   = 1 << 10   // empty lines before a start line
 	maxFields    = 2000      // header lines kept of one block
 	maxInterim   = 4096      // header lines of a call; beyond it those of interim responses are not kept
-	maxHeld      = 64 << 10  // bytes after CONNECT or Upgrade, until the answer arrives
+	maxHeld      = 64 << 10  // bytes after CONNECT, Upgrade or an unclear Transfer-Encoding, until the answer arrives
 )
 
 // Row is one HTTP exchange.
@@ -82,6 +82,7 @@ type call struct {
 	badAnswer bool // the bytes in place of the response were not HTTP
 	quirks    quirks
 	next      *next // nil if the connection stays HTTP/1
+	doubt     *doubt
 }
 
 // next is the protocol that the connection changes to after a call.
@@ -100,14 +101,15 @@ const (
 	inChunk
 	inChunkEnd
 	inTrailer
-	inRest // until the connection closes
-	inHold // CONNECT or Upgrade: until the answer arrives
+	inRest  // until the connection closes
+	inHold  // CONNECT or Upgrade: until the answer arrives
+	inDoubt // a request whose end its Transfer-Encoding does not tell: until the answer arrives
 )
 
 // side is the reading position in one direction.
 type side struct {
 	state   state
-	left    int64 // of the body or chunk
+	left    int64 // of the body or chunk; with inRest those of Content-Length, -1 if there is none
 	scan    int   // searched bytes of an unfinished head
 	line    int   // bytes of the first line of an unfinished request, 0 if the line is unfinished
 	call    *call // the call of the current message, outside inHead
@@ -175,9 +177,13 @@ func (k *conn) step(s *side, in *dissect.Input, at int) (n int, more bool, err e
 		n, more = k.readFixed(s, in, at)
 		return n, more, nil
 	case inRest:
-		return k.readRest(s, in, at), false, nil
+		n, more = k.readRest(s, in, at)
+		return n, more, nil
 	case inHold:
 		return k.hold(in, at)
+	case inDoubt:
+		more = k.decide(in, at)
+		return 0, more, nil
 	default:
 		n, err = k.readChunked(s, in, at)
 	}

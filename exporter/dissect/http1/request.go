@@ -286,27 +286,25 @@ func (k *conn) frame(s *side, c *call, h *head, what string, response bool) (enc
 		if c.http10 {
 			c.quirks |= quirkTEInHTTP10
 		}
-		if twice {
+		if twice && chunked {
 			k.smuggling(what, "codings after chunked in Transfer-Encoding: "+h.te)
 		}
-		if chunked || others != "" {
+		open := !chunked && (others != "" || twice)
+		if open {
+			k.unclear(s, c, h, response)
+		}
+		if chunked {
+			s.state = inChunkLine
 			if h.length >= 0 || h.badLength {
 				c.quirks |= quirkLengthIgnored
 				k.smuggling(what, "both Transfer-Encoding and Content-Length; Transfer-Encoding was applied (RFC 9112 section 6.3)")
 			}
+		}
+		if chunked || open && response {
 			encoding = strings.TrimPrefix(join(encoding, httpfield.ValidText(others)), ", ")
 			encoding = strings.TrimSuffix(encoding, ", ")
 		}
-		switch {
-		case chunked:
-			s.state = inChunkLine
-			return encoding
-		case others != "":
-			c.quirks |= quirkTEOpen
-			if !response {
-				k.smuggling(what, "Transfer-Encoding does not end in chunked, which RFC 9112 section 6.3 forbids: "+h.te)
-			}
-			s.state = inRest
+		if chunked || open {
 			return encoding
 		}
 		c.quirks |= quirkTEIdentity
@@ -323,7 +321,7 @@ func (k *conn) frame(s *side, c *call, h *head, what string, response bool) (enc
 	case h.length > 0:
 		s.state, s.left = inFixed, h.length
 	case h.length < 0 && response:
-		s.state = inRest
+		s.state, s.left = inRest, -1
 	}
 	return encoding
 }

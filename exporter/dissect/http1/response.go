@@ -104,7 +104,7 @@ func startsAs(b []byte, want string) bool {
 func (k *conn) startSimple(c *call) {
 	s := &k.resp
 	c.respHead, c.close = true, true
-	s.state, s.call, s.scan, s.started = inRest, c, 0, true
+	s.state, s.left, s.call, s.scan, s.started = inRest, -1, c, 0, true
 	k.answered(c, 0, 0)
 	c.row.ResponseVersion = table.Some(http09)
 	if !c.simple {
@@ -189,6 +189,9 @@ func (k *conn) startResponse(c *call, l statusLine, fields string, whole bool) (
 	if h.hasTE && strings.HasPrefix(l.version, "HTTP/0") {
 		h.hasTE = false // unknown before HTTP/1.1, and no client applies it here
 		c.quirks |= quirkTEInHTTP10
+	}
+	if c.doubt != nil {
+		c.doubt.refused = l.code == 400 || l.code == 501 || l.code > 400 && (h.close || l.version == "HTTP/1.0" && !h.keepAlive)
 	}
 	c.http10 = c.http10 || l.version == "HTTP/1.0"
 	c.close = c.close || h.close || l.version == "HTTP/1.0" && !h.keepAlive

@@ -33,6 +33,8 @@ type Conn struct {
 	nets           networks
 	isn            [2]uint32
 	hasISN         [2]bool
+	stamp          [2]uint32 // time stamp of the newest bytes that arrived in order
+	hasStamp       [2]bool
 	firstSeq       [2]uint32 // of the first segment without SYN
 	hasSeq         [2]bool
 	ended          [2]bool

@@ -56,7 +56,11 @@ func (s *Shard) tcpPacket(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 		c.firstSeq[dir], c.hasSeq[dir] = p.Seq, true
 	}
 	if brought == 0 {
+		if c.outdated(dir, p) && s.doubt(c, dir, p) {
+			return
+		}
 		brought = s.stream(c, dir, p)
+		c.stamped(dir, p, brought)
 	}
 	if c.reset && brought&stream.New != 0 {
 		s.odd(c, f, packetRef(p), "data_after_reset", "new bytes behind a reset that its receiver must take: one of both is forged or did not arrive", 0)
@@ -67,6 +71,19 @@ func (s *Shard) tcpPacket(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 func (s *Shard) doubt(c *Conn, dir dissect.Dir, p *Packet) bool {
 	return c.stream != nil && p.PayloadLen > 0 && p.TCPFlags&(decode.SYN|decode.RST) == 0 && p.Problems&(decode.FragmentConflict|decode.BadIPSum) == 0 &&
 		c.stream.Doubt(uint8(dir), s.tcpSegment(p))
+}
+
+// outdated reports whether the time stamp of a segment is older than that of the bytes before: its receiver drops
+// it (PAWS, RFC 7323 section 5.3).
+func (c *Conn) outdated(dir dissect.Dir, p *Packet) bool {
+	return p.HasTS && c.hasStamp[dir] && int32(p.TSVal-c.stamp[dir]) < 0
+}
+
+// stamped notes the time stamp of bytes that arrived in order, as receivers do (RFC 7323 section 4.3).
+func (c *Conn) stamped(dir dissect.Dir, p *Packet, brought stream.Verdict) {
+	if p.HasTS && p.PayloadLen > 0 && brought&(stream.New|stream.Ahead) == stream.New && !c.outdated(dir, p) {
+		c.stamp[dir], c.hasStamp[dir] = p.TSVal, true
+	}
 }
 
 // stream gives a segment to the stream, which compares and orders its bytes.
@@ -87,7 +104,7 @@ func (s *Shard) stream(c *Conn, dir dissect.Dir, p *Packet) stream.Verdict {
 // tcpSegment is a packet as stream reads it, until the next one.
 func (s *Shard) tcpSegment(p *Packet) *stream.Segment {
 	s.segment = stream.Segment{Packet: stream.Packet{No: p.No, Time: p.Time, Clock: p.Clock, Also: p.FragNos}, Seq: p.Seq, Ack: p.Ack,
-		Flags: p.TCPFlags, Payload: p.Payload, Len: int(p.PayloadLen), Awaits: p.Awaits}
+		Flags: p.TCPFlags, Payload: p.Payload, Len: int(p.PayloadLen), Awaits: p.Awaits, Old: p.Sum != SumWrong}
 	return &s.segment
 }
 
@@ -147,12 +164,15 @@ var oddities = [...]struct{ kind, detail string }{
 	stream.Conflict:   {"overlap_conflict", "other bytes at a place of the stream that was already captured; the first copy, of packet %d, was kept"},
 	stream.Uncompared: {"uncompared", "bytes at a place that the stream has passed; the earlier bytes are no longer kept, so the two cannot be compared"},
 	stream.Late:       {"late_segment", "bytes that came after their place was given up as a gap, or that lie before the stream's beginning; they are in no row"},
-	stream.Stray:      {"stray_segment", "a segment more than 16 MiB ahead that nobody acknowledged"},
+	stream.Stray:      {"stray_segment", "a segment ahead that nobody acknowledged: it is more than 16 MiB ahead, or others were acknowledged after it; its receiver may have dropped it"},
 	stream.AfterEnd:   {"data_after_fin", "bytes behind the FIN"},
 	stream.OtherEnd:   {"fin_conflict", "a FIN at another place than the data or another FIN say"},
 	stream.Wrong:      {"bad_checksum", "a wrong TCP checksum" + dropped},
 	stream.Doubted: {"acknowledged_checksum", "a wrong TCP checksum, but the receiver acknowledged the bytes, and no other copy was captured: the capture was changed, " +
 		"or a forged packet took the place of one that was not captured; they are read"},
+	stream.Old: {"old_timestamp", "a time stamp older than that of the bytes before: every receiver drops the segment (RFC 7323 section 5.3)"},
+	stream.OldDoubted: {"old_timestamp", "a time stamp older than that of the bytes before, for which receivers drop a segment (RFC 7323 section 5.3), but the receiver acknowledged the bytes, " +
+		"and no other copy was captured; they are read"},
 }
 
 // Odd implements stream.Sink.

@@ -146,7 +146,7 @@ var kinds = map[string]string{
 	"FIN":                               "tcp/data_after_fin tcp/fin_conflict tcp/no_ack",
 	"urgent data":                       "tcp/urgent_data",
 	"sequence numbers wrap":             "tcp/overlap_conflict",
-	"windows":                           "tcp/overlap_conflict tcp/fin_conflict tcp/no_ack",
+	"windows":                           "tcp/overlap_conflict tcp/fin_conflict tcp/no_ack tcp/stray_segment tcp/old_timestamp",
 	"captures that begin in the middle": "tcp/overlap_conflict",
 	"late in the capture":               "tcp/overlap_conflict tcp/late_segment",
 	"seen twice":                        "tcp/overlap_conflict",

@@ -9,6 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
+	"github.com/pcapsule/pcapsule/exporter/internal/recording"
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring"
@@ -92,7 +93,7 @@ func (r *Reader) gaveUp(d decode.Incomplete) {
 	const kind = "fragments_missing"
 	r.capped[kind]++
 	if d.Frame != nil { // its conversation reports it
-		r.incomplete = append(r.incomplete, incomplete{flow.GivenUp(&d, r.links[d.Interface].namespace, r.links[d.Interface].recording.clock), d.Frame.FlowHash() % flow.ShardCount})
+		r.incomplete = append(r.incomplete, incomplete{flow.GivenUp(&d, r.links[d.Interface].namespace, r.links[d.Interface].recording.Clock), d.Frame.FlowHash() % flow.ShardCount})
 		return
 	}
 	if r.capped[kind] <= maxSameProblem {
@@ -126,7 +127,7 @@ func (r *Reader) dropped(o *opened, p *pcapng.Packet, n int64) {
 		o.lostBefore = map[int32]int64{}
 	}
 	o.lostBefore[p.Interface] += n
-	r.addCoverage(table.Coverage{FileID: o.id, Source: r.links[o.ifBase+p.Interface].Name, FromNs: p.Time, ToNs: p.Time,
+	r.addCoverage(table.Coverage{FileID: o.id, Source: r.links[o.links[p.Interface]].Name, FromNs: p.Time, ToNs: p.Time,
 		Kind: "hole", Reason: "drop", Packets: n, Detail: "lost before this packet, according to its block"})
 }
 
@@ -162,28 +163,42 @@ func (r *Reader) cover(o *opened, in *bundle.Input) {
 	}
 }
 
-func clockOf(id int32, o *opened, i *pcapng.Interface) table.Clock {
+// clockOf describes the clock of an interface.
+func clockOf(id int32, o *opened, i *pcapng.Interface, c *recording.Recording) table.Clock {
 	name := i.Name
 	if name == "" {
 		name = strconv.FormatInt(int64(i.Index), 10)
 	}
-	c := table.Clock{ClockID: id, Source: o.name + " interface " + name}
-	if o.header != nil {
-		segmentClock(&c, o.header)
+	k := table.Clock{ClockID: id, Source: o.name + " interface " + name, SameAs: c.Clock, SameBy: c.By}
+	if m := c.Mark(); m != nil {
+		markedClock(&k, m)
+	} else if h := o.recorded.Header(i.Section); h != nil {
+		segmentClock(&k, h)
 	}
 	if i.TsResol&0x80 == 0 {
 		tick := int64(1e9)
 		for range i.TsResol & 0x7f {
 			tick /= 10
 		}
-		c.TickNs = table.Some(tick)
+		k.TickNs = table.Some(tick)
 	} else if i.TsResol&0x7f < 64 {
-		c.TickNs = table.Some(int64(1e9) >> (i.TsResol & 0x7f))
+		k.TickNs = table.Some(int64(1e9) >> (i.TsResol & 0x7f))
 	}
 	if i.TsOffset != 0 && i.TsOffset < 1<<33 && i.TsOffset > -(1<<33) {
-		c.OffsetNs = table.Some(i.TsOffset * 1e9)
+		k.OffsetNs = table.Some(i.TsOffset * 1e9)
 	}
-	return c
+	return k
+}
+
+// markedClock copies what a mark says about a clock.
+func markedClock(c *table.Clock, m *pcapng.ClockMark) {
+	c.Node, c.BootID = table.NonEmpty(word(m.Node)), table.NonEmpty(word(m.BootID))
+	if m.Synchronized != nil {
+		c.Synchronized = table.Some(*m.Synchronized)
+	}
+	if m.ErrorNs > 0 {
+		c.ErrorNs = table.Some(m.ErrorNs)
+	}
 }
 
 // segmentClock copies the clock description of a segment's header.

@@ -349,7 +349,6 @@ func (l *live) opened(r *Reader, s *series) error {
 	s.o, s.next = o, nil
 	o.id, r.files = r.files, r.files+1
 	o.since = func(name string, total int64) int64 { return r.droppedSince(o, name, total) }
-	o.ifBase = int32(len(r.links))
 	r.openOwners(o)
 	r.active = append(r.active, o)
 	l.sides.follow(o)
@@ -411,7 +410,7 @@ func (l *live) cut(ctx context.Context, r *Reader) error {
 	}
 	m := r.pool.Get()
 	m.Now, m.Last, m.Facts.ReadBytes, m.More, m.Cut = r.now, r.numbered-1, r.readBytes, true, c
-	m.Clocks = r.newestTimes()
+	m.Clocks = r.recordings.Newest()
 	select {
 	case r.out <- m:
 		return nil

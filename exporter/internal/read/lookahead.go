@@ -30,7 +30,7 @@ func (r *Reader) sendPart(ctx context.Context) {
 func (r *Reader) finish() {
 	c := r.cur
 	c.Now, c.Last, c.Facts.ReadBytes = r.now, r.numbered-1, r.readBytes
-	c.Kept, c.Clocks = r.kept(), r.newestTimes()
+	c.Kept, c.Clocks = r.kept(), r.recordings.Newest()
 	r.ahead = append(r.ahead, c)
 	if r.live != nil {
 		r.live.since = append(r.live.since, time.Now())
@@ -66,7 +66,7 @@ func (r *Reader) begin() {
 // wait for it, and of incomplete datagrams. It depends only on the packets. The memory for views of handshakes is
 // part of what Run reserves.
 func (r *Reader) kept() int {
-	n := r.decoder.Held() + r.pairs.memory() + r.channels.memory() + r.quicViews.memory() + r.socketViews.memory() + r.sums.memory()
+	n := r.decoder.Held() + r.judge.Memory()
 	for _, c := range r.ahead {
 		n += c.Memory()
 	}
@@ -77,16 +77,11 @@ func (r *Reader) kept() int {
 func (r *Reader) forward(ctx context.Context, wait int) {
 	for len(r.ahead) > 0 {
 		c := r.ahead[0]
-		for pairs, sums := r.pairs.awaits(c), r.sums.awaits(c); pairs || sums; pairs, sums = r.pairs.awaits(c), r.sums.awaits(c) {
+		for r.judge.Awaits(c) {
 			if wait > 0 && r.mayWait(wait) {
 				return
 			}
-			if pairs {
-				r.pairs.pop()
-			}
-			if sums {
-				r.sums.pop()
-			}
+			r.judge.GiveUp(c)
 		}
 		r.ahead = slices.Delete(r.ahead, 0, 1)
 		if r.live != nil {

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/internal/recording"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
@@ -98,15 +99,15 @@ type opened struct {
 	reader   *pcapng.Reader
 
 	win        *window
-	at         int        // next packet in win
-	ordered    int        // packets of win with a known time for ordering
-	clock      clock      // of the packets before the next one
-	now        int64      // orders the next packet
-	outlier    bool       // its own time differs
-	high       int64      // latest time since the clock last went back
-	back       int64      // nanoseconds by which the clock went back; 0 up to backSlack
-	recording  *recording // of its newest interface
-	ifBase     int32      // number of its first interface over all files
+	at         int   // next packet in win
+	ordered    int   // packets of win with a known time for ordering
+	clock      clock // of the packets before the next one
+	now        int64 // orders the next packet
+	outlier    bool  // its own time differs
+	high       int64 // latest time since the clock last went back
+	back       int64 // nanoseconds by which the clock went back; 0 up to backSlack
+	recorded   recording.File
+	links      []int32 // numbers of its interfaces over all files
 	ifaces     int
 	stats      map[uint32]pcapng.Statistics // by interface of the last section
 	packets    int64
@@ -140,6 +141,7 @@ func (o *opened) start(other func(*opened, pcapng.Block)) error {
 		return &InputError{o.path, err}
 	}
 	o.reader = r
+	o.recorded.Name, o.recorded.Format = bundle.SafeName(unpackedName(o.name, o.compression())), r.Format().String()
 	return nil
 }
 
@@ -158,6 +160,8 @@ func (o *opened) window() int {
 
 func (o *opened) block(b pcapng.Block) {
 	switch b.Type {
+	case pcapng.BlockSection:
+		o.recorded.Section(b)
 	case pcapng.BlockSecrets:
 		o.secrets++
 	case pcapng.BlockStatistics:
@@ -263,6 +267,9 @@ func (o *opened) describeInterfaces(in *bundle.Input, whole bool) {
 		d := bundle.Interface{Index: int64(f.Index), Name: f.Name, Description: f.Description, LinkType: int32(f.LinkType),
 			SnapLen: int64(f.SnapLen), TsResol: f.TsResol, TsOffset: f.TsOffset, Offset: f.Offset, Section: int64(f.Section),
 			BigEndian: f.BigEndian, Filter: f.Filter, OS: f.OS, Hardware: f.Hardware, Comments: f.Comments}
+		if i < len(o.links) {
+			d.Clock = &o.links[i]
+		}
 		in.BigEndian = in.BigEndian || f.BigEndian
 		if s, ok := o.stats[uint32(f.Section)<<16|f.ID&0xffff]; ok && whole {
 			if s.Received.Known {

@@ -23,7 +23,11 @@ func (r *Reader) add(o *opened, p *pcapng.Packet, pass bool) {
 		}
 	}
 	o.packets++
-	clock := r.passed(o, p)
+	clock := flow.NoClock
+	if c := r.links[o.links[p.Interface]].recording; p.TimeOK && !o.outlier {
+		c.Passed(p.Time)
+		clock = c.Clock
+	}
 	if n, ok := p.DropCount(); ok && n > 0 {
 		o.drops += int64(min(n, 1<<53))
 		r.dropped(o, p, int64(min(n, 1<<53)))
@@ -40,7 +44,7 @@ func (r *Reader) add(o *opened, p *pcapng.Packet, pass bool) {
 	}
 	f := r.cur.Add(len(p.Data))
 	f.No, f.Time, f.Stamp, f.Offset, f.FileIndex, f.Frame = r.numbered, o.now, p.Time, p.Offset, p.Index, p.Frame
-	f.File, f.Interface, f.Clock = o.id, o.ifBase+p.Interface, clock
+	f.File, f.Interface, f.Clock = o.id, o.links[p.Interface], clock
 	f.CapLen, f.Len = int32(len(p.Data)), int32(min(p.OrigLen, 1<<31-1))
 	if o.outlier {
 		r.outlier(f)
@@ -103,43 +107,9 @@ func (r *Reader) decode(o *opened, p *pcapng.Packet, f *flow.Packet) {
 		r.capped["no_transport_header"]++
 		return
 	}
-	r.sums.judge(fr, f, spot{r.cur, int32(len(r.cur.Packets) - 1)})
-	h := r.view(fr, f, namespace, &socket)
-	if fr.Proto == protoTCP {
-		h = r.channels.shard(f, h)
-	}
+	h := r.judge.Place(fr, f, namespace, &socket, r.cur)
 	s, i := h%flow.ShardCount, int32(len(r.cur.Packets)-1)
 	r.cur.Shards[s] = append(r.cur.Shards[s], i)
-}
-
-// view replaces the addresses in the packet with those that the client of the conversation
-// dialled. It returns the hash of these addresses.
-func (r *Reader) view(fr *decode.Frame, f *flow.Packet, namespace uint64, s *pcapng.Socket) uint64 {
-	if !fr.PDU && (s.Ends != nil || len(r.socketViews.known.m) > 0) {
-		r.socketViews.see(fr, f, namespace, s)
-	}
-	hash := fr.FlowHash()
-	var v *flow.View
-	ours := false // excluded from the search by payload
-	switch {
-	case fr.PDU:
-		return hash
-	case fr.Proto == protoTCP:
-		v = r.views.find(f, s.Cookie)
-	case fr.Proto == protoUDP:
-		v, ours = r.quicViews.find(f, hash, s.Cookie)
-	default:
-		return hash
-	}
-	if v == nil && !ours {
-		v = r.pairs.find(f, hash, spot{r.cur, int32(len(r.cur.Packets) - 1)})
-	}
-	if v == nil || f.View != nil { // the recorder's socket takes precedence
-		return hash
-	}
-	f.See(v)
-	fr.Src, fr.Dst, fr.SrcPort, fr.DstPort = f.Src, f.Dst, f.SrcPort, f.DstPort
-	return fr.FlowHash()
 }
 
 // incomplete is a datagram with missing fragments, and the shard of its conversation.
@@ -161,12 +131,10 @@ func (r *Reader) addIncomplete() {
 }
 
 // hasPorts reports whether ports identify the conversations of an IP protocol.
-func hasPorts(proto uint8) bool { return proto == protoTCP || proto == protoUDP || proto == 132 }
-
-const (
-	protoTCP = 6
-	protoUDP = 17
-)
+func hasPorts(proto uint8) bool {
+	const tcp, udp, sctp = 6, 17, 132
+	return proto == tcp || proto == udp || proto == sctp
+}
 
 // directionOf reads the direction from the packet's flags option.
 func directionOf(p *pcapng.Packet) decode.Direction {

@@ -11,15 +11,15 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"hash/maphash"
 	"math"
 	"slices"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/decode"
-	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 	"github.com/pcapsule/pcapsule/exporter/internal/memory"
+	"github.com/pcapsule/pcapsule/exporter/internal/proof"
+	"github.com/pcapsule/pcapsule/exporter/internal/recording"
 	"github.com/pcapsule/pcapsule/exporter/internal/round"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/workload"
@@ -37,7 +37,7 @@ type Options struct {
 
 	// Explained reports how certain protocols other than QUIC are that a datagram is theirs; nil:
 	// not at all.
-	Explained func(datagram []byte) Explanation
+	Explained func(datagram []byte) proof.Explanation
 }
 
 // Reader reads the inputs of a run once.
@@ -58,27 +58,20 @@ type Reader struct {
 	closed  []bundle.Input
 	files   int32
 
-	numbered    int64 // packets with a number
-	left        int64 // excluded by the filter or the time window
-	now         int64 // newest time
-	noTime      int64
-	cur         *round.Round
-	ahead       []*round.Round // finished, not sent
-	links       []link         // by interface over all files
-	snap        uint32         // the largest of their snap lengths
-	incomplete  []incomplete   // datagrams given up while decoding the last packet
-	views       views
-	quicViews   quicViews
-	socketViews socketViews
-	pairs       pairs
-	channels    channels
-	recordings  []*recording        // that another may continue
-	boots       map[[2]string]int32 // clocks by node and boot of segments
-	clocks      []*flow.Newest      // newest time of each
-	sums        sums
-	owners      owners
-	capped      map[string]int64
-	nonIP       map[string]int64
+	numbered   int64 // packets with a number
+	left       int64 // excluded by the filter or the time window
+	now        int64 // newest time
+	noTime     int64
+	cur        *round.Round
+	ahead      []*round.Round // finished, not sent
+	links      []link         // by interface over all files
+	snap       uint32         // the largest of their snap lengths
+	incomplete []incomplete   // datagrams given up while decoding the last packet
+	judge      *proof.Judge
+	recordings recording.Set
+	owners     owners
+	capped     map[string]int64
+	nonIP      map[string]int64
 
 	ownersCost int64              // of the owners files that are open
 	lost       map[string]int64   // counted so far by interfaces of rings
@@ -99,7 +92,7 @@ type link struct {
 	owner     int32
 	groups    []linkGroup                // what was learned about it later
 	said      *workload.InterfaceComment // of a segment's interface
-	recording *recording                 // which it belongs to
+	recording *recording.Recording       // which it belongs to
 	unsummed  bool                       // its packets have unfinished checksums
 	snap      uint32                     // its snap length; the maximum if it has none
 	namespace uint64                     // a hash of the pod or node with its network namespace, 0 unknown
@@ -115,10 +108,7 @@ func New(sources *Inputs, b *bundle.Builder, pool round.Pool, o Options) (*Reade
 	r := &Reader{sources: sources, b: b, opt: o, pass: pass, waiting: slices.Clone(sources.files),
 		free: make(chan *window, 8), pool: pool, capped: map[string]int64{}, nonIP: map[string]int64{},
 		stopped: func() error { return nil }, byGroup: map[string]int32{}, lost: map[string]int64{}, sideCount: map[string]int64{}}
-	r.quicViews.foreign = o.Explained
-	r.views.limit, r.quicViews.limit, r.sums.limit = o.Limit, o.Limit, o.Limit
-	r.pairs = pairs{seed: maphash.MakeSeed(), views: &r.views, limit: o.Limit}
-	r.socketViews = socketViews{views: &r.views, pairs: &r.pairs}
+	r.judge = proof.New(o.Limit, o.Explained)
 	r.decoder = decode.New(decode.Options{MaxFragmentBytes: o.Limit.Scale(16 << 20), OnIncomplete: r.gaveUp})
 	r.cur = r.pool.Get()
 	if b == nil {
@@ -266,12 +256,18 @@ func (r *Reader) adopt(o *opened) {
 		}
 		r.snap = max(r.snap, l.snap)
 		number := int32(len(r.links))
-		l.recording = r.recordingOf(o, f, number)
-		clock := clockOf(number, o, f)
-		clock.SameAs, clock.SameBy = l.recording.clock, l.recording.by
+		var packets []pcapng.Packet
+		if o.win != nil {
+			packets = o.win.Packets
+		}
+		l.recording = r.recordings.Of(&o.recorded, f, number, packets, list)
+		clock := clockOf(number, o, f, l.recording)
+		if l.recording.By == recording.SameMerged && f.ID == 0 {
+			r.warn(o.name + " was merged from several captures. Each of its interfaces counts as one clock, but mergecap may write packets of several captures to one interface: such durations compare times of different clocks. mergecap -I none keeps the interfaces apart")
+		}
 		r.cur.Facts.Clocks = append(r.cur.Facts.Clocks, clock)
 		r.cur.Facts.Links = append(r.cur.Facts.Links, l.Link)
-		r.links = append(r.links, l)
+		r.links, o.links = append(r.links, l), append(o.links, number)
 	}
 	for list := o.reader.Damage(); o.damages < len(list); o.damages++ {
 		r.damage(o, list[o.damages])
@@ -291,7 +287,6 @@ func (r *Reader) openNext() error {
 		o.closeFile()
 		return err
 	}
-	o.ifBase = int32(len(r.links))
 	r.openOwners(o)
 	r.active = append(r.active, o)
 	return nil
@@ -300,7 +295,7 @@ func (r *Reader) openNext() error {
 // retire closes a completely read input.
 func (r *Reader) retire(o *opened) error {
 	r.adopt(o)
-	o.ended()
+	o.recorded.Ended()
 	in, err := o.finish()
 	if err != nil {
 		return err

@@ -153,7 +153,7 @@ func (t *sideTails) ofOwners(r *Reader, o *opened, s *sideTail) {
 		if before == len(o.side.groups) {
 			return
 		}
-		for i := int(o.ifBase); i < int(o.ifBase)+o.ifaces; i++ {
+		for _, i := range o.links {
 			r.adoptGroups(o, &r.links[i], before)
 		}
 	}

@@ -5,8 +5,8 @@ import "slices"
 // maxDoubts limits the segments of a direction that are kept in doubt.
 const maxDoubts = 64
 
-// Doubt keeps a segment whose checksum is wrong. A receiver drops such a segment (RFC 9293 section 3.1), so
-// its bytes count only if the receiver acknowledged them and no other copy was captured until the wait for
+// Doubt keeps a segment whose checksum is wrong or whose time stamp is old. A receiver drops such a segment (RFC
+// 9293 section 3.1, RFC 7323 section 5.3), so its bytes count only if the receiver acknowledged them and no other copy was captured until the wait for
 // one ended: then the capture was changed after it was made, or a forged segment took the place of one that
 // was not captured. Doubt reports false if the segment cannot become part of the stream.
 func (c *Conn) Doubt(dir uint8, s *Segment) bool {
@@ -46,7 +46,15 @@ func (c *Conn) settle(dir uint8, h *half) {
 func (c *Conn) drop(dir uint8, h *half) {
 	s := h.doubts[0]
 	c.undoubt(h)
-	c.odd(dir, Wrong, len(s.Payload), -1, s)
+	c.odd(dir, s.reason(Wrong), len(s.Payload), -1, s)
+}
+
+// reason is the oddity of a segment in doubt, given that for a wrong checksum.
+func (s *Segment) reason(wrong Oddity) Oddity {
+	if s.Old {
+		return wrong + Old - Wrong
+	}
+	return wrong
 }
 
 // undoubt removes the first segment in doubt.
@@ -68,7 +76,7 @@ func (c *Conn) redeem(dir uint8, h *half, upTo uint32) bool {
 	s := h.doubts[0]
 	c.undoubt(h)
 	end, had := s.Seq+uint32(s.Len), len(s.Payload)
-	c.odd(dir, Doubted, 0, -1, s)
+	c.odd(dir, s.reason(Doubted), 0, -1, s)
 	if before(s.Seq, h.next) {
 		s.cutFront(int(h.next - s.Seq))
 	}
@@ -76,7 +84,7 @@ func (c *Conn) redeem(dir uint8, h *half, upTo uint32) bool {
 		s.cutBack(int(upTo - s.Seq))
 	}
 	if cut := had - len(s.Payload); cut > 0 {
-		c.odd(dir, Wrong, cut, -1, s)
+		c.odd(dir, s.reason(Wrong), cut, -1, s)
 	}
 	c.deliver(dir, h, s)
 	if s.Flags&FIN != 0 && h.acked == end+1 {

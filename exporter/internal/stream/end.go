@@ -2,6 +2,9 @@ package stream
 
 // end processes a FIN at seq. It counts once everything before it is there.
 func (c *Conn) end(dir uint8, h *half, seq uint32, s *Segment) {
+	if seq == h.next {
+		c.dropStrays(dir, h)
+	}
 	switch {
 	case h.fin && seq == h.finSeq:
 		return

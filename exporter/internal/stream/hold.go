@@ -178,6 +178,7 @@ func (c *Conn) patience(dir uint8, s *Segment) {
 		switch {
 		case c.full(h):
 		case h.unsure && (c.packets-h.since >= startPatience || s.Time-h.holeTime > startWait):
+		case h.stray() && s.Time-h.held[0].Time > holeWait:
 		case h.hole() && c.tired(dir, h, s):
 		case c.waits(dir) && c.overdue(h, s):
 		default:
@@ -191,13 +192,35 @@ func (c *Conn) patience(dir uint8, s *Segment) {
 	}
 }
 
-// tired reports whether the wait for a gap has lasted long enough.
+// tired reports whether the wait for a gap has lasted long enough. It goes on while the receiver waits for the
+// same byte, because then nothing is missing in the capture.
 func (c *Conn) tired(dir uint8, h *half, s *Segment) bool {
 	wait := int64(holeWait)
 	if !c.half[dir^1].spoke {
 		wait = silentWait
 	}
-	return h.hasAck && !before(h.acked, h.held[0].Seq) && c.overdue(h, s) || s.Time-h.holeTime > wait
+	return h.hasAck && !before(h.acked, h.held[0].Seq) && c.overdue(h, s) || s.Time-h.holeTime > wait && !(h.hasAck && h.acked == h.next)
+}
+
+// stray reports whether the first held segment is not part of the stream: bytes before it were captured after
+// it, and the receiver has acknowledged these, and nothing that was not passed on.
+func (h *half) stray() bool {
+	return h.hole() && h.held[0].No < h.agreed && !before(h.next, h.acked)
+}
+
+// dropStrays drops segments that are stray.
+func (c *Conn) dropStrays(dir uint8, h *half) (dropped bool) {
+	for h.stray() {
+		s := h.held[0]
+		dropped = true
+		c.odd(dir, Stray, len(s.Payload), -1, s)
+		c.release(h, len(s.Payload))
+		c.forget(h)
+	}
+	if dropped && len(h.held) == 0 {
+		h.top = h.next
+	}
+	return dropped
 }
 
 // overdue reports whether bytes that their receiver has acknowledged have not been captured for long.
@@ -226,6 +249,7 @@ func (c *Conn) giveUp(dir uint8, s *Segment) {
 		}
 		c.gap(dir^1, o, o.next, n, &at)
 		o.next += uint32(n)
+	case h.hole() && !c.full(h) && c.dropStrays(dir, h):
 	case h.hole():
 		first := h.held[0]
 		hole := int64(first.Seq - h.next)

@@ -52,6 +52,7 @@ type Segment struct {
 	Payload  []byte // captured bytes
 	Len      int    // payload bytes on the wire; more than len(Payload) if truncated
 	Awaits   bool   // another view may show the bytes that are truncated
+	Old      bool   // its time stamp is older than that of the bytes before, see Doubt
 }
 
 // Oddity is the reason why bytes of a segment are not data, or why an end does not count.
@@ -62,11 +63,13 @@ const (
 	Conflict   Oddity = iota // bytes that differ from an earlier capture of the same position
 	Uncompared               // a position that was passed too long ago to compare
 	Late                     // a position that was given up as a gap, or lies before the start of the stream
-	Stray                    // so far ahead that it needs an acknowledgement to be credible, and none came
+	Stray                    // ahead, and nobody acknowledged it: too far, or others were acknowledged after it
 	AfterEnd                 // after the FIN
 	OtherEnd                 // a FIN that contradicts the data or another FIN
 	Wrong                    // with a wrong checksum
 	Doubted                  // no bytes: those of a segment with a wrong checksum are data, see Doubt
+	Old                      // with an old time stamp
+	OldDoubted               // no bytes: those of a segment with an old time stamp are data
 )
 
 // Sink receives the data of one connection. Dir is 0 or 1, as in Conn.Segment.
@@ -140,6 +143,8 @@ type half struct {
 type disorder struct {
 	held     []*Segment // ascending, not overlapping
 	heldSize int
+	passed   int64 // newest packet whose bytes were passed on, while others are held
+	agreed   int64 // the same, when the receiver last acknowledged exactly what was passed on
 	holeAck  int64 // packet count when the receiver acknowledged the missing bytes; 0 not yet
 	ackTime  int64 // when that was
 	lost     []lost
@@ -273,6 +278,9 @@ func (c *Conn) deliver(dir uint8, h *half, s *Segment) {
 		c.History.add(h, s.Seq, s.No, s.Payload)
 	}
 	h.next = s.Seq + uint32(s.Len)
+	if len(h.held) > 0 {
+		h.passed, h.holeTime = max(h.passed, s.No), c.Budget.at.Time
+	}
 	if len(s.Payload) > 0 {
 		c.Out[dir] += int64(len(s.Payload))
 		c.Sink.Data(dir, s.Payload, s)
@@ -285,6 +293,7 @@ func (c *Conn) deliver(dir uint8, h *half, s *Segment) {
 // gap reports a gap and stores its position.
 func (c *Conn) gap(dir uint8, h *half, seq uint32, n int64, s *Segment) {
 	h.own()
+	h.passed, h.agreed = 0, 0
 	k := len(h.lost) - 1
 	more := k >= 0 && h.lost[k].seq+h.lost[k].n == seq
 	switch {
@@ -310,6 +319,9 @@ func (c *Conn) acknowledge(dir uint8, s *Segment) {
 	h := &c.half[dir]
 	if !h.hasAck || before(h.acked, s.Ack) {
 		h.acked, h.hasAck = s.Ack, true
+		if h.passed > 0 && h.acked == h.next {
+			h.agreed = h.passed
+		}
 	}
 	if h.unsure && s.Ack == h.next { // the receiver expects exactly these bytes
 		h.unsure = false
@@ -342,6 +354,7 @@ func (c *Conn) Close(last *Segment) {
 	c.Budget.at = *last
 	for len(c.half[0].held)+len(c.half[1].held) > 0 {
 		for d := range c.half {
+			c.dropStrays(uint8(d), &c.half[d])
 			c.giveUp(uint8(d), last)
 		}
 	}

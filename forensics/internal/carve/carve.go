@@ -26,6 +26,9 @@ type Options struct {
 	Comments    []string // of the section
 	NoPlace     bool     // packets have no comment about their origin
 	Secrets     []pcapng.Secrets
+
+	// Clock says which clock stamped the packets of an interface of a file; nil: that of its section.
+	Clock func(file int, i *pcapng.Interface) pcapng.ClockMark
 }
 
 // Report describes a written slice.
@@ -40,8 +43,8 @@ type Report struct {
 	LastNs     int64
 }
 
-// Write writes the packets of picks as one PCAPNG section: the interfaces that they use, the given
-// secrets, and the packets in the order of picks. It calls picks twice, which must yield the same
+// Write writes the packets of picks as one PCAPNG section: the interfaces that they use, each with the
+// mark of its clock, the given secrets, and the packets in the order of picks. It calls picks twice, which must yield the same
 // packets both times. Secrets precede the packets, because readers do not look ahead. Secrets in the
 // packets' own files are not copied.
 func Write(ctx context.Context, w io.Writer, files []*File, o Options, picks func(yield func(Pick) error) error) (Report, error) {
@@ -66,7 +69,7 @@ func Write(ctx context.Context, w io.Writer, files []*File, o Options, picks fun
 	if err != nil {
 		return r, err
 	}
-	if err := r.heads(out, c, o.Secrets, used); err != nil {
+	if err := r.heads(out, c, o, files, used); err != nil {
 		return r, err
 	}
 	var more pcapng.OptionList
@@ -100,11 +103,15 @@ func Write(ctx context.Context, w io.Writer, files []*File, o Options, picks fun
 }
 
 // heads writes the blocks before the packets.
-func (r *Report) heads(out *pcapng.Writer, c *pcapng.Copier, secrets []pcapng.Secrets, used []map[int32]*pcapng.Interface) error {
+func (r *Report) heads(out *pcapng.Writer, c *pcapng.Copier, o Options, files []*File, used []map[int32]*pcapng.Interface) error {
 	r.survey(used)
 	for n, list := range used {
 		for _, k := range slices.Sorted(maps.Keys(list)) {
-			i := *list[k]
+			m := pcapng.ClockMark{ID: pcapng.ClockOfSection(files[n].in.SHA256, list[k].Section)}
+			if o.Clock != nil {
+				m = o.Clock(n, list[k])
+			}
+			i := list[k].Marked(&m)
 			if r.SnapLen != 0 {
 				i.SnapLen = r.SnapLen
 			}
@@ -113,7 +120,7 @@ func (r *Report) heads(out *pcapng.Writer, c *pcapng.Copier, secrets []pcapng.Se
 			}
 		}
 	}
-	for _, k := range secrets {
+	for _, k := range o.Secrets {
 		if err := out.WriteSecrets(k); err != nil {
 			return fmt.Errorf("writing keys: %w", err)
 		}

@@ -123,8 +123,11 @@ func TestWriteKeepsWhatAPacketHad(t *testing.T) {
 				t.Errorf("packet %d: %q at %d, %v, flags %d; want %q at %d, %v", i, p.Data, p.Time, p.Comments(), flags, want.Data, want.Time, comments)
 			}
 			in := b.Interfaces[p.Interface]
-			if name := []string{"eth0", "eth1", "eth2"}[i]; in.Name != name || !slices.Equal(in.Comments, []string{"about " + name}) || in.TsResol != []uint8{9, 6, 9}[i] {
+			if name := []string{"eth0", "eth1", "eth2"}[i]; in.Name != name || len(in.Comments) != 2 || in.Comments[0] != "about "+name || in.TsResol != []uint8{9, 6, 9}[i] {
 				t.Errorf("packet %d: interface %+v", i, in)
+			}
+			if m, ok := in.ClockMark(); !ok || m.ID != pcapng.ClockOfSection(input().SHA256, []int32{0, 0, 1}[i]) {
+				t.Errorf("packet %d: mark %x", i, m.ID)
 			}
 		}
 	}

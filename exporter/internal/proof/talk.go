@@ -1,4 +1,4 @@
-package read
+package proof
 
 import (
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"

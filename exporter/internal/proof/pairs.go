@@ -1,4 +1,4 @@
-package read
+package proof
 
 import (
 	"hash/maphash"
@@ -40,7 +40,7 @@ const (
 //     interface nothing is after one was captured: replayed captures repeat them, or
 //   - two clocks differ by less than 30 seconds, and both have shown a SYN-ACK with random numbers.
 //
-// Until then the packets of these ends are held (see lookahead), so that a proof also covers the
+// Until then the packets of these ends are held (see Awaits), so that a proof also covers the
 // first packet. Afterwards, a question goes to the first conversation only if that has shown the
 // same question, and an answer goes to the conversation of its question. A message seen only
 // once stays where it is, so no packet of another host can vanish.
@@ -166,7 +166,7 @@ func (p *pairs) shown(t *talk, m *message) bool {
 
 // comparable reports whether the times of two messages allow that they are the same.
 func (t *talk) comparable(a, b *message) bool {
-	return near(a.at, b.at) || t.tcp && a.clock != b.clock && distance(a.at, b.at) <= clockSlack
+	return near(a.at, b.at) || t.tcp && a.clock != b.clock && max(a.at-b.at, b.at-a.at) <= clockSlack
 }
 
 func near(a, b int64) bool { return a-b <= pairSlack && b-a <= pairSlack }

@@ -1,4 +1,4 @@
-package read
+package proof
 
 import (
 	"encoding/binary"
@@ -33,7 +33,7 @@ const (
 //   - If neither it nor the other has, a wrong one proves nothing.
 //   - If only the other has, wrong ones are read if most of them have one error in common: they are off by
 //     the same value, or are the sum of another pseudo-header. enoughOff packets prove that, fewer if the
-//     other side acknowledges one of them. Until then the packets are held (see lookahead), so that the
+//     other side acknowledges one of them. Until then the packets are held (see Awaits), so that the
 //     proof covers the first packet. Those with another error are dropped.
 type sums struct {
 	ways    recent[oneWay, *summed]

@@ -1,4 +1,4 @@
-package read
+package proof
 
 import (
 	"net/netip"
@@ -92,9 +92,9 @@ func TestManySocketEnds(t *testing.T) {
 	if n := len(v.known.m); n > maxViews || v.memory() < n*100 || v.memory() > 40<<20 {
 		t.Errorf("%d ends in %d bytes", n, v.memory())
 	}
-	r := &Reader{decoder: decode.New(decode.Options{}), socketViews: *v}
-	if got := r.kept(); got < v.memory() {
-		t.Errorf("the reader keeps %d bytes, want at least %d", got, v.memory())
+	j := &Judge{socketViews: *v}
+	if got := j.Memory(); got < v.memory() {
+		t.Errorf("the judge keeps %d bytes, want at least %d", got, v.memory())
 	}
 }
 

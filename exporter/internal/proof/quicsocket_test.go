@@ -1,4 +1,4 @@
-package read
+package proof
 
 import (
 	"net/netip"

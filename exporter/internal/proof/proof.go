@@ -1,0 +1,105 @@
+// Package proof decides which conversation a packet belongs to, and whether bytes with a wrong checksum
+// count, where a single packet proves neither.
+//
+// Anyone can send a packet with the addresses, ids or checksums of another. So a packet goes to the
+// conversation of other ends, or is read despite its checksum, only after an exchange of both sides or the
+// recorder has proved it. Until then the packet is held in its round: Awaits says which rounds must not be
+// sent on yet, and GiveUp decides without proof. A Judge depends on the packets alone, it never waits by
+// itself, and its memory is limited.
+package proof
+
+import (
+	"hash/maphash"
+
+	"github.com/pcapsule/pcapsule/exporter/decode"
+	"github.com/pcapsule/pcapsule/exporter/internal/flow"
+	"github.com/pcapsule/pcapsule/exporter/internal/memory"
+	"github.com/pcapsule/pcapsule/exporter/internal/round"
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
+)
+
+const (
+	protoTCP = 6
+	protoUDP = 17
+)
+
+// Judge sees the packets of a run in their order.
+type Judge struct {
+	views       views
+	quicViews   quicViews
+	socketViews socketViews
+	pairs       pairs
+	channels    channels
+	sums        sums
+}
+
+// New returns a Judge. explained reports how certain protocols other than QUIC are that a datagram is
+// theirs; nil: not at all.
+func New(limit memory.Limit, explained func(datagram []byte) Explanation) *Judge {
+	j := &Judge{views: views{limit: limit}, quicViews: quicViews{foreign: explained, limit: limit}, sums: sums{limit: limit}}
+	j.pairs = pairs{seed: maphash.MakeSeed(), views: &j.views, limit: limit}
+	j.socketViews = socketViews{views: &j.views, pairs: &j.pairs}
+	return j
+}
+
+// Place replaces the addresses in the newest packet of a round with those that the client of the
+// conversation dialled. It returns a hash that selects the conversation's shard. socket is that of the
+// packet, empty if unknown.
+func (j *Judge) Place(fr *decode.Frame, f *flow.Packet, namespace uint64, socket *pcapng.Socket, in *round.Round) uint64 {
+	at := spot{in, int32(len(in.Packets) - 1)}
+	j.sums.judge(fr, f, at)
+	h := j.view(fr, f, namespace, socket, at)
+	if fr.Proto == protoTCP {
+		h = j.channels.shard(f, h)
+	}
+	return h
+}
+
+// view returns the hash of the addresses that the client dialled.
+func (j *Judge) view(fr *decode.Frame, f *flow.Packet, namespace uint64, s *pcapng.Socket, at spot) uint64 {
+	if !fr.PDU && (s.Ends != nil || len(j.socketViews.known.m) > 0) {
+		j.socketViews.see(fr, f, namespace, s)
+	}
+	hash := fr.FlowHash()
+	var v *flow.View
+	ours := false // excluded from the search by payload
+	switch {
+	case fr.PDU:
+		return hash
+	case fr.Proto == protoTCP:
+		v = j.views.find(f, s.Cookie)
+	case fr.Proto == protoUDP:
+		v, ours = j.quicViews.find(f, hash, s.Cookie)
+	default:
+		return hash
+	}
+	if v == nil && !ours {
+		v = j.pairs.find(f, hash, at)
+	}
+	if v == nil || f.View != nil { // the recorder's socket takes precedence
+		return hash
+	}
+	f.See(v)
+	fr.Src, fr.Dst, fr.SrcPort, fr.DstPort = f.Src, f.Dst, f.SrcPort, f.DstPort
+	return fr.FlowHash()
+}
+
+// Memory is the memory of the search in bytes, which depends only on the packets. It excludes that for
+// views of handshakes, which a run reserves.
+func (j *Judge) Memory() int {
+	return j.pairs.memory() + j.channels.memory() + j.quicViews.memory() + j.socketViews.memory() + j.sums.memory()
+}
+
+// Awaits reports whether packets of a round wait for a proof.
+func (j *Judge) Awaits(r *round.Round) bool { return j.pairs.awaits(r) || j.sums.awaits(r) }
+
+// GiveUp decides about the packets that have waited longest, if a round has such.
+func (j *Judge) GiveUp(r *round.Round) {
+	pairs, sums := j.pairs.awaits(r), j.sums.awaits(r)
+	if pairs {
+		j.pairs.pop()
+	}
+	if sums {
+		j.sums.pop()
+	}
+}
