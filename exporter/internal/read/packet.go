@@ -105,8 +105,11 @@ func (r *Reader) decode(o *opened, p *pcapng.Packet, f *flow.Packet) {
 	}
 	r.sums.judge(fr, f, spot{r.cur, int32(len(r.cur.Packets) - 1)})
 	h := r.view(fr, f, namespace, &socket)
-	if fr.Proto == protoTCP {
+	switch fr.Proto {
+	case protoTCP:
 		h = r.channels.shard(f, h)
+	case protoUDP:
+		h = r.channels.ofDatagram(f, h)
 	}
 	s, i := h%flow.ShardCount, int32(len(r.cur.Packets)-1)
 	r.cur.Shards[s] = append(r.cur.Shards[s], i)
