@@ -52,7 +52,7 @@ var alsoIn = map[string][]string{
 	"wireguard":  {"other"},
 	"openvpn":    {"other", "tls"},
 	"rdp":        {"other"},
-	"stun":       {"other", "tls"},
+	"stun":       {"mixed", "other", "tls"},
 	"tftp":       {"other"},
 	"ssdp":       {"mixed", "other", "sip", "smb", "ssh", "tls"},
 	"tds":        {"mssql", "smb"}, // a login with NTLM
