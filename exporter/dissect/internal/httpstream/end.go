@@ -97,7 +97,7 @@ func (s *Stream) outcome(e *End) string {
 		return table.Refused
 	case s.Status >= 400:
 		return table.HTTPOutcome(int32(s.Status))
-	case s.tunnels() && e.Error != "gap":
+	case s.tunnels():
 		return table.OK // however the tunnel ends: that says nothing about this request
 	case s.Broken, s.Status == 0 && e.Error == "" && !s.unsure(e):
 		return table.NoAnswer
