@@ -112,7 +112,7 @@ func (c *Conn) withdraw(why string) {
 	if !cl.trial {
 		c.AnomalyFrom("engine", "withdrawn", fmt.Sprintf("the bytes are not %s, although their start looked like it: %s", c.proto.Name, why), 0)
 	}
-	if r := c.root(); len(r.inside) == len(c.path) {
+	if r := c.root(); len(r.inside) == len(c.path) && r != c {
 		r.inside = nil
 	}
 	c.refused = append(c.refused, refusal{c.proto, c.flipped})

@@ -20,7 +20,7 @@ func (c *Conn) Data(dir Dir, data []byte, p Packet) {
 
 // Datagram passes one datagram to the connection.
 func (c *Conn) Datagram(dir Dir, data []byte, p Packet) {
-	if c.closed {
+	if c.closed || c.readBeside(dir, data, p) {
 		return
 	}
 	c.now = p
@@ -108,6 +108,9 @@ func (c *Conn) finish(why End) {
 		d.Close(why)
 	}
 	c.emitUnknown(why)
+	if b := c.beside; b != nil {
+		b.CloseAt(why, c.now, c.closedAt.Ns)
+	}
 }
 
 // lose counts n bytes at the front of s as an anomaly and drops them.

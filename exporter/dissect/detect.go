@@ -226,6 +226,9 @@ func (p *Protocol) resumes(dir Dir, head []byte) Verdict {
 }
 
 func (c *Conn) detectDatagram(dir Dir, data []byte) bool {
+	if c.expectedBegins() {
+		return true
+	}
 	if p, v, swapped := c.detectSides(dir, data); p != nil {
 		c.accept(p, v, dir, data, swapped)
 		return true

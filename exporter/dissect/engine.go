@@ -57,6 +57,7 @@ type Engine struct {
 	byPort      [transports]map[uint16][]*Protocol
 	byKind      [transports][]*Protocol
 	byName      map[string]*Protocol
+	besides     []*Protocol // see Protocol.Beside
 	rowIndex    map[reflect.Type]int
 	unknown     [transports]int
 	held        int   // bytes held in buffers
@@ -136,6 +137,9 @@ func (e *Engine) add(p *Protocol) {
 	}
 	e.Protocols = append(e.Protocols, p)
 	e.byName[p.Name] = p
+	if p.Beside != nil {
+		e.besides = append(e.besides, p)
+	}
 	if p.Detect == nil {
 		return
 	}
@@ -171,7 +175,10 @@ type Conn struct {
 	Info Info
 
 	engine    *Engine
-	parent    *Conn // the connection that carries this one inside its encryption
+	parent    *Conn // the connection that carries this one inside its encryption, or is beside it
+	beside    *Conn // reads a protocol that has datagrams between those of this connection, see Protocol.Beside
+	isBeside  bool
+	turned    bool // of a connection beside another one: Conn.flipped of that one when it began
 	proto     *Protocol
 	d         Dissector
 	streams   Streams // in place of d, see Protocol.NewStreams
@@ -259,7 +266,12 @@ func (e *Engine) NewConn(info Info) *Conn {
 func (c *Conn) Protocol() *Protocol { return c.proto }
 
 // Path lists the protocols, outermost first.
-func (c *Conn) Path() []string { return c.path }
+func (c *Conn) Path() []string {
+	if len(c.path) == 0 && c.beside != nil {
+		return c.beside.path
+	}
+	return c.path
+}
 
 // Flipped reports whether the content showed that the first sender is the server.
 func (c *Conn) Flipped() bool { return c.flipped }
@@ -318,9 +330,9 @@ func (c *Conn) emit(proto int, x *Exchange, row table.CallRow, details []Detail)
 	b := row.Base()
 	b.Protocol = c.engine.Protocols[proto].Name
 	b.Transport = c.Info.Transport.String()
-	outer := c
-	for outer.parent != nil {
-		outer = outer.parent
+	outer, turned := c, false
+	for ; outer.parent != nil; outer = outer.parent {
+		turned = turned || outer.isBeside && outer.parent.flipped != outer.turned
 	}
 	if c.Info.Transport == TCP { // datagrams may carry the stream
 		b.Transport = outer.Info.Transport.String()
@@ -364,7 +376,7 @@ func (c *Conn) emit(proto int, x *Exchange, row table.CallRow, details []Detail)
 	case x.short:
 		b.Complete, b.Error = false, table.Some(string(LossGap))
 	}
-	e := Emission{Row: row, Protocol: proto, Conn: outer, At: c.now.No, Reversed: x.Reversed, Request: x.req.span(), Response: x.resp.span(),
+	e := Emission{Row: row, Protocol: proto, Conn: outer, At: c.now.No, Reversed: x.Reversed != turned, Request: x.req.span(), Response: x.resp.span(),
 		ReqBody: x.ReqBody, RespBody: x.RespBody, Details: details, Hidden: c.engine.hiddenOf(x),
 		Objects: append(x.ReqBody.objects("request", c.engine.kinds), x.RespBody.objects("response", c.engine.kinds)...)}
 	if !c.holdBack(e) {

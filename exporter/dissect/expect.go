@@ -9,16 +9,20 @@ const (
 	expectedSlack  = int64(1e9)   // ns by which the packets of two connections may be out of order
 )
 
-// Expected is a TCP connection that another connection announced, such as the data connection of
-// FTP. No other connection may be mistaken for it: it must come after the announcement, between the
+// Expected is a TCP connection or a conversation in UDP that another connection announced, such as the
+// data connection of FTP. No other connection may be mistaken for it: it must come after the announcement, between the
 // hosts that the announcement allows, and its content decides. A protocol that certainly recognizes
 // its content reads it, and the dissector of New can still refuse it by an error of Read: then it
 // is detected like any other.
+//
+// Nobody opens a conversation in UDP. Opener and Listener are its ends, and its first datagram decides
+// whether the dissector of New reads it: that one calls Conn.Confirm, or returns an error.
 type Expected struct {
-	Opener   netip.Addr // who opens it
-	Listener netip.Addr // who accepts it: one of two, because the announced address may be translated
-	Other    netip.Addr // may be invalid
-	Port     uint16     // of the listener
+	Transport Transport
+	Opener    netip.Addr // who opens it
+	Listener  netip.Addr // who accepts it: one of two, because the announced address may be translated
+	Other     netip.Addr // may be invalid
+	Port      uint16     // of the listener
 
 	Name  string                   // of its protocol
 	New   func(c *Conn) Dissector  // makes its dissector
@@ -32,6 +36,7 @@ type Expected struct {
 type listening struct {
 	addr netip.Addr
 	port uint16
+	kind Transport
 }
 
 // Expect announces a connection. It is for one connection: Unexpect withdraws it.
@@ -43,7 +48,7 @@ func (c *Conn) Expect(x *Expected) {
 	x.at = c.root().now.Time
 	for _, addr := range [...]netip.Addr{x.Listener, x.Other} {
 		if addr.IsValid() && len(e.expected) < maxExpected {
-			e.expected[listening{addr, x.Port}] = x
+			e.expected[listening{addr, x.Port, x.Transport}] = x
 		}
 	}
 }
@@ -52,7 +57,7 @@ func (c *Conn) Expect(x *Expected) {
 func (c *Conn) Unexpect(x *Expected) {
 	x.ended = true
 	for _, addr := range [...]netip.Addr{x.Listener, x.Other} {
-		if k := (listening{addr, x.Port}); c.engine.expected[k] == x {
+		if k := (listening{addr, x.Port, x.Transport}); c.engine.expected[k] == x {
 			delete(c.engine.expected, k)
 		}
 	}
@@ -60,17 +65,31 @@ func (c *Conn) Unexpect(x *Expected) {
 
 // expectedOf is the announcement of a new connection, which it uses up; nil if there is none.
 func (e *Engine) expectedOf(info *Info) *Expected {
-	if len(e.expected) == 0 || info.Transport != TCP || !info.RolesKnown {
+	switch {
+	case len(e.expected) == 0:
+		return nil
+	case info.Transport == UDP:
+		if x := e.expectedAt(info, info.Server, info.ServerPort, info.Client); x != nil {
+			return x
+		}
+		return e.expectedAt(info, info.Client, info.ClientPort, info.Server)
+	case info.Transport != TCP || !info.RolesKnown:
 		return nil
 	}
-	x := e.expected[listening{info.Server, info.ServerPort}]
-	if x == nil || x.ended || x.Opener != info.Client || info.Opened.Time < x.at-expectedSlack || info.Opened.Time > x.at+expectedWithin {
+	return e.expectedAt(info, info.Server, info.ServerPort, info.Client)
+}
+
+// expectedAt is the announcement of a connection between this listener and opener.
+func (e *Engine) expectedAt(info *Info, listener netip.Addr, port uint16, opener netip.Addr) *Expected {
+	x := e.expected[listening{listener, port, info.Transport}]
+	if x == nil || x.ended || x.Opener != opener || info.Opened.Time < x.at-expectedSlack || info.Opened.Time > x.at+expectedWithin {
 		return nil
 	}
 	return x
 }
 
-// expectedBegins begins the dissector of an announced connection, once no protocol matches its content.
+// expectedBegins begins the dissector of an announced connection: of TCP, once no protocol matches its
+// content.
 func (c *Conn) expectedBegins() bool {
 	x := c.expect
 	if x == nil || x.ended {
@@ -79,6 +98,7 @@ func (c *Conn) expectedBegins() bool {
 	c.expect = nil
 	c.Unexpect(x)
 	c.begin(&Protocol{Name: x.Name, Detect: func(Dir, []byte) Verdict { return No }, New: x.New}, Likely)
+	c.claim.trial = x.Transport == UDP
 	return true
 }
 

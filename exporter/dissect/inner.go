@@ -2,6 +2,7 @@ package dissect
 
 import (
 	"slices"
+	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -52,16 +53,23 @@ func (c *Conn) NewStream(by string) *Conn {
 	return in
 }
 
+// ConnCost is the memory of an inner connection, in addition to what it keeps.
+const ConnCost = int(unsafe.Sizeof(Conn{}))
+
 // NewTunnel starts the named protocol for bytes that c carries as they are, such as a WebSocket in a
-// stream of HTTP/2. If c has datagrams, they carry a stream. It returns nil if the engine does not know the protocol.
+// stream of HTTP/2; without a name, the one that detection finds. If c has datagrams, they carry a
+// stream. It returns nil if the engine does not know the protocol.
 func (c *Conn) NewTunnel(name string, info *UpgradeInfo) *Conn {
 	p := c.engine.byName[name]
-	if p == nil || p.New == nil {
+	if name != "" && (p == nil || p.New == nil) {
 		return nil
 	}
 	in := c.NewInner(c.Info.OpenedBy)
 	if datagrams(in.Info.Transport) {
 		in.Info.Transport = TCP // a stream
+	}
+	if name == "" {
+		return in
 	}
 	in.begin(p, Yes)
 	if g, ok := in.d.(Upgrader); ok {

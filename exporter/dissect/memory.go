@@ -103,12 +103,12 @@ func (c *Conn) Keep(n int) int {
 // shed frees memory of the dissector, if it has any.
 func (c *Conn) shed() bool {
 	switch {
-	case c.d != nil:
-		return c.d.Shed()
-	case c.streams != nil:
-		return c.streams.Shed()
+	case c.d != nil && c.d.Shed():
+		return true
+	case c.streams != nil && c.streams.Shed():
+		return true
 	}
-	return false
+	return c.beside != nil && c.beside.shed()
 }
 
 // Hold reserves n bytes of the budget for data that a dissector can do without, such as a message

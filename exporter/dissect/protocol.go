@@ -119,6 +119,12 @@ type Protocol struct {
 	// the conversation. Yes counts only for the first datagram.
 	DetectLast func(dir Dir, head []byte) Verdict
 
+	// Beside, if not nil, states that datagrams of the protocol may come between those of any
+	// other one in the same conversation (RFC 7983), which reads the rest. It reports whether a
+	// datagram is the protocol's. d is its dissector of the conversation, nil before its first
+	// datagram: without d, only messages that Detect accepts are.
+	Beside func(d Dissector, datagram []byte) bool
+
 	// New makes the state for one connection.
 	New func(c *Conn) Dissector
 

@@ -49,6 +49,8 @@ var seenAs = map[string][]string{
 	"smb":        {"smb", "smb2", "nbss"},
 	"nfs":        {"rpc"},
 	"ssdp":       {"ssdp"},
+	"stun":       {"stun", "classicstun"},
+	"tftp":       {"tftp"},
 	"rdp":        {"rdp"},
 	"openvpn":    {"openvpn"},
 	"wireguard":  {"wg"},

@@ -17,11 +17,16 @@ var networkClients string
 
 // network records the client of a protocol in network.py.
 func (l *lab) network(ctx context.Context, out, protocol, server string, args ...string) error {
+	return l.networkAs(ctx, out, protocol, protocol, server, args...)
+}
+
+// networkAs is network for a sample with another name.
+func (l *lab) networkAs(ctx context.Context, out, name, protocol, server string, args ...string) error {
 	script := filepath.Join(l.tmp, "network.py")
 	if err := os.WriteFile(script, []byte(networkClients), 0o644); err != nil {
 		return err
 	}
-	return l.recordClient(ctx, out, protocol, append([]string{"python3", script, protocol, server, filepath.Join(out, protocol+".said.tsv")}, args...)...)
+	return l.recordClient(ctx, out, name, append([]string{"python3", script, protocol, server, filepath.Join(out, name+".said.tsv")}, args...)...)
 }
 
 const minidlnaConf = `network_interface=eth0

@@ -105,6 +105,54 @@ def wireguard():
     note("HANDSHAKE", "", "no_response")
 
 
+def stun():
+    import asyncio
+    from aioice import stun as messages, turn
+
+    peer = "10.1.42.30"
+
+    async def relay(user, password, transport):
+        class Receiver(asyncio.DatagramProtocol):
+            def __init__(self):
+                self.got = asyncio.Queue()
+
+            def datagram_received(self, data, addr):
+                self.got.put_nowait(data)
+
+        try:
+            link, receiver = await turn.create_turn_endpoint(Receiver, server_addr=(address, 3478), username=user, password=password, transport=transport)
+        except messages.TransactionFailed as e:
+            note("Allocate", user, str(e.response.attributes["ERROR-CODE"][0]))
+            return
+        relayed = link.get_extra_info("sockname")
+        note("Allocate", user, f"{relayed[0]}:{relayed[1]}")
+        for i in range(3):
+            link.sendto(b"sample %d" % i, (peer, 7))
+            await asyncio.wait_for(receiver.got.get(), 5)
+        note("ChannelData", f"{peer}:7", "6")
+        link.close()
+        await asyncio.sleep(1)
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.connect((address, 3478))
+        for _ in range(2):
+            s.send(bytes(messages.Message(message_method=messages.Method.BINDING, message_class=messages.Class.REQUEST)))
+            mapped = messages.parse_message(s.recv(2048)).attributes["XOR-MAPPED-ADDRESS"]
+            note("Binding", "", f"{mapped[0]}:{mapped[1]}")
+    asyncio.run(relay("ann", "sample", "udp"))
+    asyncio.run(relay("eve", "wrong", "udp"))
+    asyncio.run(relay("ann", "sample", "tcp"))
+
+
+def tftp():
+    for options, name, size in [([], "menu.txt", 700), (["--option", "blksize 1024"], "kernel.bin", 3000), (["--option", "tsize 0"], "kernel.bin", 3000), ([], "none.txt", None)]:
+        subprocess.run(["atftp", "--get", "--local-file", "/dev/null", "--remote-file", name] + options + [address, "69"], check=False, timeout=60, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        note("RRQ", name, "error 1" if size is None else size)
+    if len(sys.argv) > 4:
+        subprocess.run(["atftp", "--put", "--local-file", sys.argv[4], "--remote-file", "upload.bin", address, "69"], check=False, timeout=60, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        note("WRQ", "upload.bin", os.path.getsize(sys.argv[4]))
+
+
 globals()[protocol]()
 with open(said_file, "w", encoding="utf-8") as f:
     f.write("".join(line + "\n" for line in said))

@@ -50,8 +50,10 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/ssh"
 	"github.com/pcapsule/pcapsule/exporter/dissect/ssrp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/stomp"
+	"github.com/pcapsule/pcapsule/exporter/dissect/stun"
 	"github.com/pcapsule/pcapsule/exporter/dissect/syslog"
 	"github.com/pcapsule/pcapsule/exporter/dissect/tds"
+	"github.com/pcapsule/pcapsule/exporter/dissect/tftp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/thrift"
 	"github.com/pcapsule/pcapsule/exporter/dissect/tls"
 	"github.com/pcapsule/pcapsule/exporter/dissect/wireguard"
@@ -107,6 +109,8 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		wireguard.Protocol(),
 		ssrp.Protocol(),
 		ssdp.Protocol(),
+		stun.Protocol(),
+		tftp.Protocol(),
 		clickhouse.Protocol(),
 		smb.Protocol(),
 		nfs.Protocol(),

@@ -52,6 +52,8 @@ var alsoIn = map[string][]string{
 	"wireguard":  {"other"},
 	"openvpn":    {"other", "tls"},
 	"rdp":        {"other"},
+	"stun":       {"mixed", "other", "tls"},
+	"tftp":       {"other"},
 	"ssdp":       {"mixed", "other", "sip", "smb", "ssh", "tls"},
 	"tds":        {"mssql", "smb"}, // a login with NTLM
 	"smb":        {"ipfrag", "kerberos", "ldap", "malformed"},

@@ -38,6 +38,8 @@ var unpiped = map[string]string{
 	"ntp":       "a client waits for one answer",
 	"ssrp":      "a client waits for one answer",
 	"ssdp":      "messages to a group have no answer",
+	"stun":      "it is limited like ldap, by byid.Table",
+	"tftp":      "a client waits for one answer",
 	"rdp":       "one request in a connection",
 	"openvpn":   "a session is one row",
 	"wireguard": "a session is one row",

@@ -1,11 +1,14 @@
 package all
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect/openvpn"
 	"github.com/pcapsule/pcapsule/exporter/dissect/rdp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/ssdp"
+	"github.com/pcapsule/pcapsule/exporter/dissect/stun"
+	"github.com/pcapsule/pcapsule/exporter/dissect/tftp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/wireguard"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -53,4 +56,39 @@ func wireguardDid(row table.CallRow) []string {
 		result = "session"
 	}
 	return []string{r.Method.V + "\t\t" + result}
+}
+
+// stunDid is an address that a client learned or got, a refused login, or the messages of a channel.
+func stunDid(row table.CallRow) []string {
+	r, ok := row.(*stun.Row)
+	if !ok {
+		return nil // what the server sends to the peer
+	}
+	switch r.Method.V {
+	case "Binding":
+		return []string{"Binding\t\t" + r.Mapped.V}
+	case "Allocate":
+		if r.Relayed.OK {
+			return []string{"Allocate\t" + r.User.V + "\t" + r.Relayed.V}
+		} else if r.Failed {
+			return []string{fmt.Sprintf("Allocate\t%s\t%d", r.User.V, r.StatusCode.V)}
+		}
+	case "ChannelData":
+		return []string{fmt.Sprintf("ChannelData\t%s\t%d", r.Peers[0], r.Messages.V)}
+	}
+	return nil
+}
+
+// tftpDid is a transfer with the size of the file, or its error.
+func tftpDid(row table.CallRow) []string {
+	r, ok := row.(*tftp.Row)
+	if !ok {
+		return []string{"another protocol: " + row.Base().Summary}
+	}
+	b := row.Base()
+	result := fmt.Sprint(b.RequestBodySize.V + b.ResponseBodySize.V)
+	if r.Failed {
+		result = fmt.Sprintf("error %d", r.StatusCode.V)
+	}
+	return []string{r.Method.V + "\t" + r.Path.V + "\t" + result}
 }

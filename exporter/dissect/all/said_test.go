@@ -60,6 +60,8 @@ func TestRowsAreWhatTheClientSaid(t *testing.T) {
 		"openvpn":                openvpnDid,
 		"rdp":                    rdpDid,
 		"ssdp":                   ssdpDid,
+		"stun":                   stunDid,
+		"tftp":                   tftpDid,
 		"smb":                    smbDid,
 		"nfs":                    nfsDid,
 	} {

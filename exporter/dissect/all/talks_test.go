@@ -80,6 +80,8 @@ var samples = map[string]string{
 	"openvpn.pcapng":                "openvpn",
 	"rdp.pcapng":                    "rdp",
 	"ssdp.pcapng":                   "ssdp",
+	"stun.pcapng":                   "stun",
+	"tftp.pcapng":                   "tftp",
 }
 
 // talks reads the TCP connections of a recording.
@@ -139,7 +141,7 @@ func conversations(t testing.TB, file string) (list []*talk) {
 }
 
 // inDatagrams are the recordings of protocols of datagrams.
-var inDatagrams = map[string]bool{"ntp": true, "dhcp": true, "syslog": true, "radius": true, "snmp": true, "sip": true, "rtp": true, "kerberos": true, "ssrp": true, "ssdp": true, "openvpn": true, "wireguard": true, "sctp": true}
+var inDatagrams = map[string]bool{"ntp": true, "dhcp": true, "syslog": true, "radius": true, "snmp": true, "sip": true, "rtp": true, "kerberos": true, "ssrp": true, "ssdp": true, "stun": true, "tftp": true, "openvpn": true, "wireguard": true, "sctp": true}
 
 // datagrams reads the conversations of UDP and SCTP in a recording.
 func datagrams(t testing.TB, file string) []*talk {

@@ -133,6 +133,7 @@ type conn struct {
 	reading  []*call
 	buffered int // bytes of sections that are being read
 	sides    [2]side
+	secures  [2]bool // a side sent the header of TLS
 	host     string
 	user     string
 }

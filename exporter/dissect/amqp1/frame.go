@@ -64,7 +64,10 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 // frame reads a frame, of a transfer only its performative.
 func (k *conn) frame(in *dissect.Input, at int) (int, error) {
 	b := in.Data[at:]
-	if b[0] == 'A' {
+	switch {
+	case k.secures[in.Dir]: // TLS, once the other side agrees
+		return 0, nil
+	case b[0] == 'A':
 		return k.preface(in, at)
 	}
 	if len(b) < frameHead {
@@ -147,16 +150,26 @@ func (k *conn) preface(in *dissect.Input, at int) (int, error) {
 		return 0, nil
 	}
 	k.pair(in, at, at+frameHead, preface, key{code: preface, id: uint32(b[4])}, 0, func(*call) {})
+	k.secures[in.Dir] = b[4] == idTLS
+	switch other := in.Dir.Other(); {
+	case !k.secures[in.Dir]: // it refuses
+		k.secures[other] = false
+	case k.secures[other]:
+		k.c.Upgrade("tls", nil)
+	}
 	return frameHead, nil
 }
 
-// detectPreface accepts a protocol header of AMQP or of SASL in version 1.0.0.
+// Protocols of a header beside AMQP itself, sections 5.2.1 and 5.3.1.
+const idTLS, idSASL = 2, 3
+
+// detectPreface accepts a protocol header of AMQP, of TLS or of SASL in version 1.0.0.
 func detectPreface(b []byte) dissect.Verdict {
 	for i, c := range []byte("AMQP\x00\x01\x00\x00") {
 		switch {
 		case i == len(b):
 			return dissect.More
-		case b[i] != c && (i != 4 || b[i] != 3):
+		case b[i] != c && (i != 4 || b[i] != idTLS && b[i] != idSASL):
 			return dissect.No
 		}
 	}

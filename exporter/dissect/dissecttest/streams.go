@@ -82,15 +82,17 @@ func (pl *player) step(s Step) {
 		l.Close()
 		return
 	}
-	l := pl.streamDir(s.Stream, s.Dir)
 	if s.Reset || s.Stop {
 		pl.streams.ResetStream(s.Stream, s.Dir, s.Stop, s.Code, pl.p)
-		if s.Reset && !l.ended && !l.dead {
-			pl.fail(l, 0)
+		if s.Reset { // who stops the other half need not have one
+			if l := pl.streamDir(s.Stream, s.Dir); !l.ended && !l.dead {
+				pl.fail(l, 0)
+			}
 		}
 		pl.readOthers(nil)
 		return
 	}
+	l := pl.streamDir(s.Stream, s.Dir)
 	if l.ended {
 		return
 	}

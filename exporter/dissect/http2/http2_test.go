@@ -144,7 +144,7 @@ func TestStreams(t *testing.T) {
 			a := c.headers(1, false, ":method", "CONNECT", ":authority", "db:5432").flush()
 			b := s.headers(1, false, ":status", "200").flush()
 			return []dissecttest.Chunk{a, b, c.data(1, true, "ping").flush(), s.data(1, true, "pong").flush()}
-		}, "1 CONNECT db:5432 → 200 complete sent=\"ping\" got=\"pong\"\n", ""},
+		}, "0 tcp payload: \"ping\", 4 bytes sent, 4 received complete\n1 CONNECT db:5432 → 200 complete\n", ""},
 		{"a WebSocket, RFC 8441", dissect.EndFin, func(c, s *peer) []dissecttest.Chunk {
 			a := c.headers(1, false, ":method", "CONNECT", ":protocol", "websocket", ":scheme", "https", ":path", "/chat", ":authority", "h").flush()
 			b := s.headers(1, false, ":status", "200").flush()

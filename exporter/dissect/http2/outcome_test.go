@@ -67,3 +67,49 @@ func TestOutcomesOfStreamsThatEndEarly(t *testing.T) {
 		})
 	}
 }
+
+// TestPushThatNobodyWaitsFor: a client that does not want a push, or ends the connection, has not seen a failure. What
+// the server says of its push still counts.
+func TestPushThatNobodyWaitsFor(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		end  dissect.End
+		then func(c, s *peer)
+		want string
+	}{
+		{"answered", dissect.EndFin, func(_, s *peer) { s.ok(2, "style") }, table.OK},
+		{"the client cancels", dissect.EndFin, func(c, _ *peer) { c.fr.WriteRSTStream(2, xhttp2.ErrCodeCancel) }, table.OK},
+		{"the client refuses", dissect.EndFin, func(c, _ *peer) { c.fr.WriteRSTStream(2, xhttp2.ErrCodeRefusedStream) }, table.OK},
+		{"the client cancels inside the answer", dissect.EndFin, func(c, s *peer) {
+			s.headers(2, false, ":status", "200")
+			c.fr.WriteRSTStream(2, xhttp2.ErrCodeCancel)
+		}, table.OK},
+		{"the client cancels an error", dissect.EndFin, func(c, s *peer) {
+			s.headers(2, false, ":status", "503")
+			c.fr.WriteRSTStream(2, xhttp2.ErrCodeCancel)
+		}, table.ServerError},
+		{"the client stops accepting pushes", dissect.EndFin, func(c, _ *peer) { c.fr.WriteGoAway(0, xhttp2.ErrCodeNo, nil) }, table.OK},
+		{"the connection ends", dissect.EndFin, func(_, _ *peer) {}, table.OK},
+		{"the connection is reset", dissect.EndReset, func(_, _ *peer) {}, table.OK},
+		{"the capture ends", dissect.EndCapture, func(_, _ *peer) {}, table.Cut},
+		{"the server gives up", dissect.EndFin, func(_, s *peer) { s.fr.WriteRSTStream(2, xhttp2.ErrCodeInternal) }, table.NoAnswer},
+		{"the server ends the connection with an error", dissect.EndFin, func(_, s *peer) { s.fr.WriteGoAway(1, xhttp2.ErrCodeInternal, nil) }, table.NoAnswer},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, s := begin()
+			c.get(1, "/")
+			s.fr.WritePushPromise(xhttp2.PushPromiseParam{StreamID: 1, PromiseID: 2, EndHeaders: true,
+				BlockFragment: s.blockOf(":method", "GET", ":scheme", "http", ":path", "/style.css", ":authority", "h")})
+			s.ok(1, "page")
+			list := []dissecttest.Chunk{c.flush(), s.flush()}
+			tt.then(c, s)
+			rows := play(t, tt.end, append(list, s.flush(), c.flush())...).Emissions
+			if len(rows) != 2 {
+				t.Fatalf("%d rows, want 2", len(rows))
+			}
+			if b := rows[1].Row.Base(); b.Outcome != tt.want || b.Failed != table.Failed(tt.want) {
+				t.Errorf("%s: outcome %s, failed %t, want %s", strings.TrimSpace(b.Summary), b.Outcome, b.Failed, tt.want)
+			}
+		})
+	}
+}

@@ -30,7 +30,7 @@ func (h *conn) emit(s *stream, cause string) {
 	s.Row(&row.Call, &e)
 	row.Scheme, row.Authority, row.Tunnel = httpstream.Some(s.Scheme), httpstream.Some(s.Authority), httpstream.Some(s.Tunnel)
 	row.Interim = httpstream.Some(s.Interim)
-	if row.Pushed = s.pushed; s.pushed {
+	if row.Pushed = s.Pushed; s.Pushed {
 		row.PushedOn = table.Some(int64(s.pushedOn))
 	}
 	row.Upgraded, row.UnknownHeaders = s.upgraded, s.Unknown

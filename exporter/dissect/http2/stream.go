@@ -20,12 +20,12 @@ const (
 // stream is an open stream.
 type stream struct {
 	httpstream.Stream
-	upgraded, pushed bool
-	pushedOn         uint32
-	closed           bool
-	size             int       // bytes of the budget that it uses
-	losses           [2]uint32 // of each direction that it knows of, see noteLosses
-	place            linked.Place[stream]
+	upgraded bool
+	pushedOn uint32
+	closed   bool
+	size     int       // bytes of the budget that it uses
+	losses   [2]uint32 // of each direction that it knows of, see noteLosses
+	place    linked.Place[stream]
 }
 
 // streams lists the open streams, oldest first.
@@ -141,7 +141,7 @@ func (h *conn) promised(in *dissect.Input, f frame, id uint32) *stream {
 		return nil
 	}
 	s := h.open(id)
-	s.pushed, s.pushedOn = true, f.stream
+	s.Pushed, s.pushedOn = true, f.stream
 	s.Half[dissect.ToServer].Head, s.Half[dissect.ToServer].End = true, true
 	return s
 }

@@ -27,7 +27,7 @@ func (h *conn) readFrames(s *stream, id int64, in *dissect.Input, from int, forc
 		if !ok {
 			break
 		}
-		if f.typ == framePushPromise && f.size <= maxHeaderList && in.Dir == dissect.ToClient && !s.pushed {
+		if f.typ == framePushPromise && f.size <= maxHeaderList && in.Dir == dissect.ToClient && !s.Pushed {
 			k := h.pushPromise(s, id, in, n, f, force)
 			if s.life != life || k == 0 {
 				n += k
@@ -71,7 +71,7 @@ func (h *conn) frame(s *stream, id int64, in *dissect.Input, n int, f frame, for
 		r.isBody = true
 	case f.typ == frameHeaders && f.size <= maxHeaderList:
 		return h.headers(s, id, in, n, f, force)
-	case f.typ == frameHeaders || f.typ == framePushPromise && in.Dir == dissect.ToClient && !s.pushed:
+	case f.typ == frameHeaders || f.typ == framePushPromise && in.Dir == dissect.ToClient && !s.Pushed:
 		h.c.Anomaly("limit", fmt.Sprintf("a header section of %d bytes on stream %d exceeds the limit of %d", f.size, id, maxHeaderList), f.size)
 		h.loseSection(s, in.Dir, f)
 	case f.typ == framePushPromise || f.typ == frameSession || onControl(f.typ):

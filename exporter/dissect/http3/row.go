@@ -27,7 +27,7 @@ func (h *conn) emit(s *stream, cause string) {
 	s.Row(&row.Call, &e)
 	row.Scheme, row.Authority, row.Tunnel = httpstream.Some(s.Scheme), httpstream.Some(s.Authority), httpstream.Some(s.Tunnel)
 	row.Interim, row.Priority = httpstream.Some(s.Interim), httpstream.Some(s.priority)
-	if row.Pushed = s.pushed; s.pushed {
+	if row.Pushed = s.Pushed; s.Pushed {
 		row.PushedOn, row.PushID = s.pushedOn, table.Some(s.push)
 	}
 	row.UnknownHeaders = s.Unknown

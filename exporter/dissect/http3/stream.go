@@ -23,8 +23,7 @@ type stream struct {
 	read [2]reading // by direction
 
 	priority string
-	pushed   bool
-	push     int64 // push id, if pushed
+	push     int64 // push id, if Pushed
 	pushedOn table.Opt[int64]
 	extra    *extra
 
@@ -71,7 +70,7 @@ type streams struct {
 
 // key identifies a closed stream.
 func (s *stream) key() int64 {
-	if s.pushed {
+	if s.Pushed {
 		return pushKey(s.push)
 	}
 	return s.ID
@@ -116,7 +115,7 @@ func (h *conn) push(push int64) *stream {
 	if h.pushes == nil {
 		h.pushes = map[int64]*stream{}
 	}
-	s.ID, s.push, s.pushed = noStream, push, true
+	s.ID, s.push, s.Pushed = noStream, push, true
 	h.pushes[push] = s
 	return s
 }
@@ -187,7 +186,7 @@ func (h *conn) isClosed(id int64, bytes int) bool {
 // life.
 func (h *conn) forget(s *stream) {
 	t := &h.streams
-	if s.pushed {
+	if s.Pushed {
 		delete(t.pushes, s.push)
 	} else {
 		delete(t.byID, s.ID)
@@ -200,7 +199,7 @@ func (h *conn) forget(s *stream) {
 	for d := range h.sides {
 		h.sides[d].unwait(&s.read[d], s.ID)
 	}
-	if s.pushed || !s.Half[0].End || !s.Half[1].End {
+	if s.Pushed || !s.Half[0].End || !s.Half[1].End {
 		t.ended.Add(s.key())
 	}
 	*s = stream{life: s.life + 1}
@@ -256,7 +255,7 @@ func (h *conn) cutShort(s *stream, cause string) {
 	case h.code >= 0 && h.code != noError:
 		s.ResetCode = table.Some(h.code)
 		cause = "reset"
-	case s.ID >= h.goaway && s.ID&3 == 0 && !s.pushed && !resp.Head:
+	case s.ID >= h.goaway && s.ID&3 == 0 && !s.Pushed && !resp.Head:
 		s.Reset, s.ResetBy, s.Unprocessed = true, dissect.ToClient, true
 		cause = "reset"
 	case cause == "no_response" && resp.Head:

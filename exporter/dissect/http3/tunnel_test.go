@@ -65,6 +65,8 @@ func TestColumns(t *testing.T) {
 			[]string{"0 GET / → 200: ", "4 GET /b → 200: ", "15 GET /style → 200: pushed_on=0 push=3"}, ""},
 		{"push cancelled", with(allow, get, fin(0, down, promise(3)+ok), say(2, up, frameOf(frameCancelPush, num(3)))),
 			[]string{"0 GET / → 200: ", "0 GET /style → reset: pushed_on=0 push=3 by=client"}, ""},
+		{"push that the client stops", with(allow, get, fin(0, down, promise(3)+ok), say(15, down, num(streamPush)+num(3)+response("css")), stop(15, up, 0x10c), reset(15, down, 0x10c)),
+			[]string{"0 GET / → 200: ", "15 GET /style → 200, reset H3_REQUEST_CANCELLED: pushed_on=0 push=3 code=268 by=client"}, ""},
 		{"push never made", with(allow, get, fin(0, down, promise(3)+ok)), []string{"0 GET / → 200: ", "0 GET /style → no response: pushed_on=0 push=3"}, ""},
 		{"push that is not allowed", with(get, fin(0, down, promise(3)+ok), fin(15, down, num(streamPush)+num(3)+response("css"))),
 			[]string{"0 GET / → 200: ", "15 GET /style → 200: pushed_on=0 push=3"}, "push_promise"},
@@ -97,6 +99,9 @@ func TestColumns(t *testing.T) {
 			for _, e := range r.Emissions {
 				x := e.Row.(*Row)
 				got = append(got, fmt.Sprintf("%d %s: %s", x.StreamID.V, x.Summary, ownColumns(x)))
+				if failed := strings.Contains(x.Summary, "INTERNAL"); x.Failed != failed {
+					t.Errorf("%s: failed is %t", x.Summary, x.Failed)
+				}
 			}
 			if fmt.Sprintf("%q", got) != fmt.Sprintf("%q", row.want) {
 				t.Errorf("rows\n%q\nwant\n%q", got, row.want)

@@ -171,7 +171,7 @@ func (f *facts) field(name string, x, v reflect.Value) bool {
 		if id, ok := x.Interface().([16]byte); ok {
 			f.byID(id)
 		}
-	case "Topics", "TopicNames":
+	case "Topics", "TopicNames", "SubscribedTopicNames":
 		if list, ok := x.Interface().([]string); ok {
 			for _, s := range list {
 				f.named([]byte(s))
@@ -188,21 +188,21 @@ func (f *facts) field(name string, x, v reflect.Value) bool {
 				f.part(n)
 			}
 		}
-	case "Group":
+	case "Group", "GroupID":
 		f.set(&row.Group, x)
-	case "Groups":
-		if list, ok := x.Interface().([]string); ok && len(list) > 0 {
-			f.set(&row.Group, reflect.ValueOf(list[0]))
-		}
+	case "Groups", "GroupIDs":
+		f.setFirst(&row.Group, x)
 	case "TransactionalID":
 		f.set(&row.Transaction, x)
+	case "TransactionalIDs":
+		f.setFirst(&row.Transaction, x)
 	case "CoordinatorKey":
 		if t := v.FieldByName("CoordinatorType"); t.IsValid() && t.Int() == 0 {
 			f.set(&row.Group, x)
 		}
 	case "CoordinatorKeys":
-		if list, ok := x.Interface().([]string); ok && len(list) > 0 && v.FieldByName("CoordinatorType").Int() == 0 {
-			f.set(&row.Group, reflect.ValueOf(list[0]))
+		if v.FieldByName("CoordinatorType").Int() == 0 {
+			f.setFirst(&row.Group, x)
 		}
 	default:
 		return false
@@ -215,6 +215,13 @@ func (f *facts) set(to *table.Opt[string], x reflect.Value) {
 	if x.Kind() == reflect.String && x.String() != "" && !to.OK {
 		*to = table.Some(message.Text([]byte(x.String())))
 		f.c.texts += len(to.V)
+	}
+}
+
+// setFirst keeps the first element of a list of texts.
+func (f *facts) setFirst(to *table.Opt[string], x reflect.Value) {
+	if list, ok := x.Interface().([]string); ok && len(list) > 0 {
+		f.set(to, reflect.ValueOf(list[0]))
 	}
 }
 

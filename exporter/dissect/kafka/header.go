@@ -25,6 +25,7 @@ const (
 	apiSaslHandshake    = 17
 	apiVersions         = 18
 	apiSaslAuthenticate = 36
+	apiShareFetch       = 78
 )
 
 const unsupportedVersion = 35 // error code
@@ -222,6 +223,8 @@ func (k *conn) response(b []byte, partial bool) (*call, error) {
 		f.produced(body, c.version)
 	case c.key == apiFetch:
 		f.fetched(body, c.version)
+	case c.key == apiShareFetch:
+		f.shareFetched(body, c.version)
 	case partial:
 	case c.key == apiVersions && len(body) >= 2 && int16(binary.BigEndian.Uint16(body)) == unsupportedVersion:
 		f.failed(unsupportedVersion, nil) // answered in version 0

@@ -39,7 +39,7 @@ type Row struct {
 	Topics       []string          `col:"kafka_topics" doc:"names of the topics, at most 64; of a topic whose name is not known, its id"`
 	TopicIDs     []string          `col:"kafka_topic_ids" doc:"ids of the topics (UUID), if the messages have them; at most 64"`
 	Partitions   []string          `col:"kafka_partitions" doc:"partitions as topic/number, at most 64"`
-	Offsets      []string          `col:"kafka_offsets" doc:"offsets of the records that were written, or returned from the requested offset on, as topic/number:first-last; at most 64. They link a record that was produced to the Fetch that returned it"`
+	Offsets      []string          `col:"kafka_offsets" doc:"offsets of the records that were written, or returned from the requested offset on, as topic/number:first-last; at most 64. They link a record that was produced to the Fetch or ShareFetch that returned it"`
 	Group        table.Opt[string] `col:"kafka_group" enc:"dict" doc:"consumer group"`
 	Member       table.Opt[string] `col:"kafka_member" doc:"member id in the group"`
 	Generation   table.Opt[int32]  `col:"kafka_generation" doc:"generation, or epoch of the member, in the group"`
@@ -68,7 +68,7 @@ func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:         "kafka",
 		Doc:          "protocol of Apache Kafka, up to version 4",
-		Versions:     "all versions of all API keys up to Kafka 4.1",
+		Versions:     "all versions of all API keys up to Kafka 4.4",
 		Depth:        "requests with responses, topics, partitions, groups, errors, records with compression",
 		Transports:   []dissect.Transport{dissect.TCP},
 		Ports:        []uint16{9092, 9093, 9094, 9095, 19092, 29092},

@@ -18,10 +18,10 @@ const (
 	maxAnnouncement = 512          // bytes of a message that may announce a connection
 )
 
-// channels sends a data connection of FTP to the shard of the control connection that announced it: only
-// there can they be put together. It looks at the beginning of segments, and claims nothing: whether the
-// two belong together is decided by the dissector, and a connection that does not is read like any other
-// in its shard.
+// channels sends a data connection of FTP to the shard of the control connection that announced it, and the
+// messages of TFTP from a server's other port to that of their request: only there can they be put together.
+// It looks at the beginning of segments and datagrams, and claims nothing: whether the two belong together is
+// decided by the dissector, and a connection that does not is read like any other in its shard.
 //
 // LIMIT: an announcement in the middle of a segment, or without the SYN after it, has no effect.
 type channels struct {
@@ -31,19 +31,22 @@ type channels struct {
 
 // listener is the end that waits for a data connection.
 type listener struct {
-	end     flow.End
-	network uint64
+	end      flow.End
+	network  uint64
+	datagram bool
 }
 
 // channel is the two ends of a data connection.
 type channel struct {
 	tuple
-	network uint64
+	network  uint64
+	datagram bool
 }
 
 type announcement struct {
 	shard uint64
-	at    int64 // capture time
+	at    int64       // capture time
+	from  decode.Addr // who will send; of datagrams only
 }
 
 func (c *channels) memory() int {
@@ -64,9 +67,9 @@ func (c *channels) shard(f *flow.Packet, h uint64) uint64 {
 		return h
 	}
 	src, dst := flow.End{Addr: f.Src, Port: f.SrcPort}, flow.End{Addr: f.Dst, Port: f.DstPort}
-	k := channel{tupleOf(src, dst), f.Network}
+	k := channel{tupleOf(src, dst), f.Network, false}
 	if f.TCPFlags&(decode.SYN|decode.ACK) == decode.SYN {
-		if a, ok := c.announced.m[listener{dst, f.Network}]; ok && f.Time-a.at <= channelWithin {
+		if a, ok := c.announced.m[listener{dst, f.Network, false}]; ok && f.Time-a.at <= channelWithin {
 			c.opened.put(k, a.shard, maxChannels)
 		} else if _, was := c.opened.m[k]; was { // the ports are used again, for something else
 			c.opened.put(k, h, maxChannels)
@@ -74,6 +77,33 @@ func (c *channels) shard(f *flow.Packet, h uint64) uint64 {
 	}
 	if s, ok := c.opened.m[k]; ok {
 		return s
+	}
+	return h
+}
+
+const portTFTP = 69
+
+// ofDatagram is the shard of a UDP packet, which is h without an announcement.
+func (c *channels) ofDatagram(f *flow.Packet, h uint64) uint64 {
+	src, dst := flow.End{Addr: f.Src, Port: f.SrcPort}, flow.End{Addr: f.Dst, Port: f.DstPort}
+	p := f.Payload
+	if f.DstPort == portTFTP && len(p) > 4 && p[0] == 0 && (p[1] == 1 || p[1] == 2) { // a request, RFC 1350 section 5
+		c.announced.put(listener{src, f.Network, true}, announcement{h % flow.ShardCount, f.Time, f.Dst}, maxChannels)
+		return h
+	}
+	if len(c.announced.m) == 0 || f.SrcPort == portTFTP || f.DstPort == portTFTP {
+		return h
+	}
+	k := channel{tupleOf(src, dst), f.Network, true}
+	if s, ok := c.opened.m[k]; ok {
+		return s
+	}
+	if len(p) < 4 || p[0] != 0 || p[1] < 3 || p[1] > 6 { // not what a server sends; it may be in a conversation that goes on
+		return h
+	}
+	if a, ok := c.announced.m[listener{dst, f.Network, true}]; ok && a.from == f.Src && f.Time-a.at <= channelWithin {
+		c.opened.put(k, a.shard, maxChannels)
+		return a.shard
 	}
 	return h
 }
@@ -88,10 +118,10 @@ func (c *channels) announce(f *flow.Packet, shard uint64, byServer bool) {
 	if !ok {
 		return
 	}
-	a := announcement{shard % flow.ShardCount, f.Time}
-	c.announced.put(listener{flow.End{Addr: f.Src, Port: port}, f.Network}, a, maxChannels)
+	a := announcement{shard: shard % flow.ShardCount, at: f.Time}
+	c.announced.put(listener{flow.End{Addr: f.Src, Port: port}, f.Network, false}, a, maxChannels)
 	if byServer && addr.IsValid() && addr != f.Src.Netip() {
-		c.announced.put(listener{flow.End{Addr: decode.Addr(addr.As16()), Port: port}, f.Network}, a, maxChannels)
+		c.announced.put(listener{flow.End{Addr: decode.Addr(addr.As16()), Port: port}, f.Network, false}, a, maxChannels)
 	}
 }
 

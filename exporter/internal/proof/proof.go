@@ -49,8 +49,11 @@ func (j *Judge) Place(fr *decode.Frame, f *flow.Packet, namespace uint64, socket
 	at := spot{in, int32(len(in.Packets) - 1)}
 	j.sums.judge(fr, f, at)
 	h := j.view(fr, f, namespace, socket, at)
-	if fr.Proto == protoTCP {
+	switch fr.Proto {
+	case protoTCP:
 		h = j.channels.shard(f, h)
+	case protoUDP:
+		h = j.channels.ofDatagram(f, h)
 	}
 	return h
 }

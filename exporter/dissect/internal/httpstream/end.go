@@ -91,11 +91,13 @@ func (s *Stream) Row(c *table.Call, e *End) {
 // outcome is the result in the answer, or how a stream ended before its connection.
 func (s *Stream) outcome(e *End) string {
 	switch {
+	case s.declined(e):
+		return table.OK
 	case s.refused(e):
 		return table.Refused
 	case s.Status >= 400:
 		return table.HTTPOutcome(int32(s.Status))
-	case s.tunnels() && e.Error != "gap":
+	case s.tunnels():
 		return table.OK // however the tunnel ends: that says nothing about this request
 	case s.Broken, s.Status == 0 && e.Error == "" && !s.unsure(e):
 		return table.NoAnswer
@@ -109,6 +111,20 @@ func (s *Stream) refused(e *End) bool {
 	const refusedStream, h3Rejected = 0x7, 0x10b // RFC 9113 section 7, RFC 9114 section 8.1
 	code := s.ResetCode
 	return e.Error == "reset" && s.Status == 0 && (s.Unprocessed || code.OK && (code.V == refusedStream || code.V == h3Rejected))
+}
+
+// declined reports whether the client stopped a push (RFC 9113 section 8.4.2, RFC 9114 section 4.6),
+// or the connection ended before it without an error. Nobody asked for a push, so nobody waits for it.
+func (s *Stream) declined(e *End) bool {
+	switch {
+	case !s.Pushed || s.Status >= 400:
+		return false
+	case s.Reset:
+		return e.Error == "reset" && s.ResetBy == dissect.ToServer
+	case s.ResetCode.OK: // an error closed the connection
+		return false
+	}
+	return s.Broken || e.Error == "no_response" || e.Error == "reset" || e.Error == "timeout"
 }
 
 // tunnels reports whether the server agreed to a CONNECT.

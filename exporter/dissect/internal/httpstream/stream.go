@@ -34,6 +34,7 @@ type Stream struct {
 	Malformed                 bool  // a part could not be read
 	Broken                    bool  // the connection ended inside the response
 	GRPC                      bool  // a content type says so
+	Pushed                    bool  // the server promised it: no client asked for it
 
 	Reset       bool // a side gave up the stream
 	ResetBy     dissect.Dir

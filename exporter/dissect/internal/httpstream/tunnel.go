@@ -1,6 +1,9 @@
 package httpstream
 
 import (
+	"strconv"
+	"strings"
+
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -10,24 +13,52 @@ import (
 // carry as they are, with the names of their dissectors.
 var tunnels = map[string]string{"websocket": "ws"}
 
-// Carry passes in.Data[from:to], bytes of the body, to the protocol in an extended CONNECT. It
-// returns false if the stream carries none that is known.
+// Carry passes in.Data[from:to], bytes of the body, to the protocol in a CONNECT: that of an extended
+// one, else the one that detection finds. It returns false if the stream carries none that can be read.
 func (s *Stream) Carry(c *dissect.Conn, in *dissect.Input, from, to int) bool {
-	if s.inner == nil {
-		name := tunnels[s.Tunnel]
-		if name == "" || s.Method != "CONNECT" || s.Status >= 300 || s.opaque {
-			return false
-		}
-		s.inner = c.NewTunnel(name, &dissect.UpgradeInfo{Exchange: &dissect.Exchange{StreamID: table.Some(s.ID)}, Method: s.Method,
-			Path: s.Path, Query: s.Query.V, Host: httpfield.HostOf(or(s.Authority, s.Host)), Headers: s.Headers, UpgradeTarget: s.Tunnel})
-		if s.inner == nil {
-			s.opaque = true
-			return false
-		}
+	if s.inner == nil && !s.openTunnel(c) {
+		return false
 	}
 	s.Half[in.Dir].Data = true
 	s.inner.Carry(in, from, to)
 	return true
+}
+
+// openTunnel begins the protocol in a CONNECT.
+func (s *Stream) openTunnel(c *dissect.Conn) bool {
+	name := tunnels[s.Tunnel]
+	if s.Method != "CONNECT" || s.Tunnel != "" && name == "" || s.Status >= 300 || s.opaque {
+		return false
+	}
+	if s.opaque = !c.Hold(dissect.ConnCost); s.opaque {
+		return false
+	}
+	s.inner = c.NewTunnel(name, &dissect.UpgradeInfo{Exchange: &dissect.Exchange{StreamID: table.Some(s.ID)}, Method: s.Method,
+		Path: s.Path, Query: s.Query.V, Host: httpfield.HostOf(or(s.Authority, s.Host)), Headers: s.Headers, UpgradeTarget: s.Tunnel})
+	if s.inner == nil {
+		c.Release(dissect.ConnCost)
+		s.opaque = true
+		return false
+	}
+	if name == "" {
+		s.inner.Info.ServerPort = portOf(s.Authority)
+		for d := range s.Half {
+			if q := &s.Half[d]; q.Suspect || q.Body != nil && q.Body.Lost() > 0 {
+				s.inner.Info.Began[d] = false
+			}
+		}
+	}
+	return true
+}
+
+// portOf is the port of an authority; 0 if it has none.
+func portOf(authority string) uint16 {
+	_, port, _ := strings.Cut(authority[strings.LastIndexByte(authority, ']')+1:], ":")
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return 0
+	}
+	return uint16(n)
 }
 
 // lostAll is more than any message has.
@@ -65,5 +96,6 @@ func (s *Stream) EndTunnel(c *dissect.Conn, cause string) {
 		}
 	}
 	s.inner.Close(why, c.Now())
+	c.Release(dissect.ConnCost)
 	s.inner = nil
 }

@@ -1,0 +1,38 @@
+package dissect
+
+// readBeside passes a datagram to a connection beside c if it is of a protocol that has datagrams
+// between those of others. It reports whether it did.
+func (c *Conn) readBeside(dir Dir, data []byte, p Packet) bool {
+	if c.parent != nil || c.Info.Transport != UDP {
+		return false
+	}
+	if c.beside == nil {
+		for _, q := range c.engine.besides {
+			if q != c.proto && q.Beside(nil, data) {
+				c.beginBeside(q)
+				break
+			}
+		}
+	} else if !c.beside.proto.Beside(c.beside.d, data) {
+		return false
+	}
+	if c.beside == nil {
+		return false
+	}
+	if c.beside.turned {
+		dir = dir.Other()
+	}
+	c.now = p
+	c.RowBytes += int64(len(data))
+	c.beside.Datagram(dir, data, p)
+	return true
+}
+
+// beginBeside starts the connection beside c. It keeps the direction of c's client of now: what c reads
+// later may show that the sides are the other way round.
+func (c *Conn) beginBeside(p *Protocol) {
+	b := &Conn{Info: c.Info, engine: c.engine, parent: c, tlsUs: -1, isBeside: true, turned: c.flipped}
+	b.Info.RolesKnown, b.Info.Began = true, [2]bool{true, true}
+	c.beside = b
+	b.begin(p, Yes)
+}
