@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -80,7 +81,7 @@ func parseCustody(data []byte) (chain, error) {
 			return c, fmt.Errorf("line %d: %d bytes, must be less than %d", n+1, len(text), maxEntry)
 		}
 		var e Entry
-		if err := decode(text, &e); err != nil {
+		if err := cmp.Or(decode(text, &e), UniqueKeys(text)); err != nil {
 			return c, fmt.Errorf("line %d: %w", n+1, err)
 		}
 		if err := c.fits(n, &e); err != nil {

@@ -75,13 +75,14 @@ func MakeAnchor(dir string, opt VerifyOptions, witness string) (Anchor, *Report,
 	return Anchor{Ring: v.rep.Ring, Of: uint64(len(v.hashes) - 1), Hash: hex.EncodeToString(v.hashes[len(v.hashes)-1][:]), Segments: v.last(), Witness: witness, At: now()}, v.rep, nil
 }
 
-// CheckAnchors does the part of Verify that compares the chain with the anchors in opt.
-func CheckAnchors(dir string, opt VerifyOptions) (*Report, error) {
+// CheckChain does the part of Verify that needs only seals.jsonl: it checks the records, and the
+// anchors in opt against them. It returns the seal of each segment that was ever sealed, too.
+func CheckChain(dir string, opt VerifyOptions) (*Report, map[ID]*Seal, error) {
 	v, err := verifyChain(dir, opt)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return v.rep, nil
+	return v.rep, v.sealed, nil
 }
 
 // last returns the highest sealed number of each series.
