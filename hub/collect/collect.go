@@ -85,6 +85,20 @@ type Collector struct {
 	Log   *slog.Logger
 }
 
+// Pin pins a part on its node before its files can come, because retention does not wait. What fails is tried
+// again by Receive.
+func (c *Collector) Pin(ctx context.Context, p Part) error {
+	var n resource.Node
+	if done, err := c.finished(p, &n); done || err != nil {
+		return err
+	}
+	client, err := c.Find(ctx, p.Node)
+	if err == nil {
+		_, err = client.Make(ctx, p.Pin, p.From, p.To)
+	}
+	return err
+}
+
 // Receive gets the files of a part. It returns its state: resource.Received, or resource.Missing if the node
 // could not be reached for the time of patience, in which case some files may be there. report is called
 // with intermediate states. An error is that of the hub's own disk or of ctx.
