@@ -121,12 +121,28 @@ func (s *Status) Find(node string) *Node {
 // Finished reports whether nothing will change any more.
 func (s *Status) Finished() bool { return s.Phase == Ready || s.Phase == Failed }
 
-// Sum sets the totals.
-func (s *Status) Sum() {
+// Limits of messages about nodes. A node can say anything, and the API refuses an object of more than 1.5 MiB.
+const (
+	maxMessage = 500       // bytes of one
+	maxTexts   = 300 << 10 // of all in a status
+)
+
+// Clip shortens a message about one of several nodes so that all of them fit into a status.
+func Clip(message string, nodes int) string {
+	limit := min(maxMessage, maxTexts/max(nodes, 1))
+	if message = strings.ToValidUTF8(message, "�"); len(message) > limit {
+		message = strings.ToValidUTF8(message[:limit], "") + "…"
+	}
+	return message
+}
+
+// Settle sets the totals and shortens messages, so that the API accepts the status.
+func (s *Status) Settle() {
 	s.Packets, s.Calls, s.Bytes = 0, 0, 0
 	done := 0
 	for i := range s.Nodes {
 		n := &s.Nodes[i]
+		n.Message = Clip(n.Message, len(s.Nodes))
 		s.Packets, s.Calls, s.Bytes = s.Packets+n.Packets, s.Calls+n.Calls, s.Bytes+n.Received
 		if n.State == Bundled || n.State == Received {
 			done++
