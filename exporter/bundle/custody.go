@@ -24,6 +24,12 @@ const (
 // EventMade is the event of the first entry, and of no other.
 const EventMade = "made"
 
+// Events by which a witness of the ring that a bundle was made from says what it has seen.
+const (
+	EventAnchored     = "anchored"     // detail anchor: its countersignature (docs/format/ring.md)
+	EventContradicted = "contradicted" // the ring is not the one that it countersigned before; note: why
+)
+
 // Entry is one line of custody/log.jsonl: an action on the bundle and who did it.
 type Entry struct {
 	Seq         int64             `json:"seq"` // from 0

@@ -6,6 +6,7 @@
 //	nodes/NODE/pin.json       what the node listed
 //	nodes/NODE/held/          its files, complete or in held/.part/
 //	nodes/NODE/received.json  the state of a part that came
+//	nodes/NODE/anchor.json    what the witness said of the node's ring
 //	nodes/NODE/missing.json   why the node's part, or some of it, did not come
 //	nodes/NODE/failed.json    why no bundle was made of what came; the files stay
 //	bundles/NODE.pcapsule     the finished bundle; nodes/NODE is removed then
@@ -80,6 +81,11 @@ type Collector struct {
 	// Count reads the numbers of a finished bundle.
 	Count func(path string) (Counts, error)
 
+	// Witness countersigns the rings; nil: nobody does. Stamp adds what it said to the custody log of a finished
+	// bundle, unless it is there; nil: it is only compared with later parts.
+	Witness *Witness
+	Stamp   func(bundle string, s Seen) error
+
 	Hub   string        // name and release, for stated gaps
 	Retry time.Duration // between attempts
 	Log   *slog.Logger
@@ -119,7 +125,13 @@ func (c *Collector) Receive(ctx context.Context, p Part, report func(resource.No
 		case ctx.Err() != nil:
 			return n, context.Cause(ctx)
 		case err == nil:
-			n.State = resource.Received
+			s, err := c.witness(p)
+			if err != nil {
+				return n, err
+			}
+			if n.State = resource.Received; s.Problem != "" {
+				n.Message = "the ring is not the one that the hub saw before: " + s.Problem
+			}
 			return n, c.keep(p, receivedName, n)
 		case errors.As(err, &altered) && tries > 0:
 			// The rest is there. The bundle reports each segment that is missing.

@@ -48,6 +48,12 @@ func (a Anchor) Sign(key ed25519.PrivateKey) Anchor {
 	return a
 }
 
+// By reports whether an anchor names a witness's key. Only a check of the chain shows that it signed.
+func (a Anchor) By(key ed25519.PublicKey) bool {
+	k, ok := publicKey(a.PublicKey)
+	return ok && k.Equal(key)
+}
+
 // check verifies the witness's signature.
 func (a *Anchor) check(ring string) error {
 	if a.Ring != "" && a.Ring != ring {
@@ -100,7 +106,7 @@ func (v *verifier) anchor(n int64, a *Anchor, outside bool) {
 		v.rep.problem(n, sealsName, "%v", err)
 		return
 	}
-	if key, _ := publicKey(a.PublicKey); len(v.opt.Witnesses) > 0 && !containsKey(v.opt.Witnesses, key) {
+	if len(v.opt.Witnesses) > 0 && !slices.ContainsFunc(v.opt.Witnesses, a.By) {
 		text := fmt.Sprintf("the anchor of record %d is by %.80q, which is not one of the given witnesses", a.Of, a.Witness)
 		if outside {
 			v.rep.problem(n, sealsName, "%s", text)

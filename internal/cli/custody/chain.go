@@ -1,6 +1,7 @@
 package custody
 
 import (
+	"encoding/json"
 	"fmt"
 	"path"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 // seals.jsonl, so nobody need believe what bundle.json says of the segments.
 func Rings(b *bundle.Bundle, trust ring.VerifyOptions) []seal.Verdict {
 	c := &ringChecker{dir: b.Dir, trust: trust, sealed: map[string]map[ring.ID]*ring.Seal{}}
+	c.witnessed(b)
 	for i := range b.Manifest.SideInputs {
 		if s := &b.Manifest.SideInputs[i]; s.Kind == "seals" {
 			c.ring(s.Path)
@@ -31,6 +33,7 @@ func Rings(b *bundle.Bundle, trust ring.VerifyOptions) []seal.Verdict {
 type ringChecker struct {
 	dir      string
 	trust    ring.VerifyOptions
+	said     []ring.Anchor                     // that the custody log has
 	reports  []*ring.Report                    // of the rings with an unbroken chain
 	sealed   map[string]map[ring.ID]*ring.Seal // by ring
 	verdicts []seal.Verdict
@@ -45,6 +48,25 @@ func (c *ringChecker) failed(check string) bool {
 	return slices.ContainsFunc(c.verdicts, func(v seal.Verdict) bool { return v.Check == check })
 }
 
+// witnessed reads what a witness, such as the hub of a cluster, added to the custody log. With keys of witnesses in
+// trust, only their anchors count.
+func (c *ringChecker) witnessed(b *bundle.Bundle) {
+	entries, _, _ := b.Custody() // a damaged log has a verdict of its own
+	for i := range entries {
+		e := &entries[i]
+		var a ring.Anchor
+		switch {
+		case e.Event == bundle.EventContradicted:
+			c.add("anchor", seal.No, "custody/log.jsonl", "a witness says that the ring is not the one that it saw before: "+e.Note)
+		case e.Event != bundle.EventAnchored:
+		case json.Unmarshal([]byte(e.Details["anchor"]), &a) != nil:
+			c.add("anchor", seal.No, "custody/log.jsonl", fmt.Sprintf("entry %d has no anchor that can be read", e.Seq))
+		case len(c.trust.Witnesses) == 0 || slices.ContainsFunc(c.trust.Witnesses, a.By):
+			c.said = append(c.said, a)
+		}
+	}
+}
+
 // ring checks one chain, and the anchors that are for it.
 func (c *ringChecker) ring(file string) {
 	dir := filepath.Join(c.dir, filepath.FromSlash(path.Dir(file)))
@@ -54,7 +76,7 @@ func (c *ringChecker) ring(file string) {
 		return
 	}
 	opt := c.trust
-	opt.Anchors = slices.DeleteFunc(slices.Clone(opt.Anchors), func(a ring.Anchor) bool { return a.Ring != r.ID })
+	opt.Anchors = slices.DeleteFunc(slices.Concat(opt.Anchors, c.said), func(a ring.Anchor) bool { return a.Ring != r.ID })
 	report, sealed, err := ring.CheckChain(dir, opt)
 	if err != nil {
 		c.add("ring", seal.No, file, err.Error())

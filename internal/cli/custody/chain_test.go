@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"slices"
@@ -158,6 +159,50 @@ func rename(old, text string) func(*testing.T, string) {
 		}
 		if err := os.WriteFile(file, bytes.Replace(data, []byte(old), []byte(text), 1), 0o644); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// TestWitnessInTheLog: a hub adds its anchor, or what contradicts one, to the custody log of the bundles that it makes.
+func TestWitnessInTheLog(t *testing.T) {
+	dir, path := ringBundle(t)
+	anchor, witness := anchorOf(t, dir)
+	other, _ := ringBundle(t)
+	foreign, stranger := anchorOf(t, other)
+	foreign.Ring = anchor.Ring
+	text := func(a ring.Anchor) map[string]string {
+		data, err := json.Marshal(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return map[string]string{"anchor": string(data)}
+	}
+	for _, tt := range []struct {
+		name  string
+		entry bundle.Entry
+		keys  []ed25519.PublicKey
+		want  string
+	}{
+		{"an anchor", bundle.Entry{Event: bundle.EventAnchored, Details: text(anchor)}, nil, "anchor not_checked"},
+		{"an anchor of a trusted witness", bundle.Entry{Event: bundle.EventAnchored, Details: text(anchor)}, []ed25519.PublicKey{witness}, "anchor yes"},
+		{"an anchor of another witness", bundle.Entry{Event: bundle.EventAnchored, Details: text(anchor)}, []ed25519.PublicKey{stranger}, "has no anchor"},
+		{"a forged anchor", bundle.Entry{Event: bundle.EventAnchored, Details: text(foreign)}, nil, "anchor no"},
+		{"no anchor", bundle.Entry{Event: bundle.EventAnchored}, nil, "anchor no"},
+		{"a contradiction", bundle.Entry{Event: bundle.EventContradicted, Note: "its tail was cut"}, nil, "anchor no custody/log.jsonl a witness says"},
+	} {
+		copied := filepath.Join(t.TempDir(), "b.pcapsule")
+		if err := os.CopyFS(copied, os.DirFS(path)); err != nil {
+			t.Fatal(err)
+		}
+		b, err := bundle.Open(copied)
+		if err == nil {
+			_, _, err = b.AppendCustody(tt.entry)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := said(t, copied, ring.VerifyOptions{Witnesses: tt.keys}); !strings.Contains(got, tt.want) || !strings.Contains(got, "ring yes") {
+			t.Errorf("%s: %s\nwant %q", tt.name, got, tt.want)
 		}
 	}
 }
