@@ -232,7 +232,7 @@ func spelled(payload []byte) error {
 		return fmt.Errorf("not an in-toto statement: %w", err)
 	}
 	if same, err := json.Marshal(subjects); err != nil || !bytes.Equal(same, top["subject"]) {
-		return errors.New("the subjects are written in another way than pcapsule writes them")
+		return errors.New("the subjects are not spelled as pcapsule writes them")
 	}
 	return nil
 }

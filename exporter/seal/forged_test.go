@@ -91,7 +91,7 @@ func TestForgedSeals(t *testing.T) {
 	} {
 		data := append(must(json.MarshalIndent(tt.e, "", " "))(t), '\n')
 		if tt.ok && !bytes.Equal(data, intact) {
-			t.Error("the test writes envelopes in another way than a seal")
+			t.Error("the test does not write envelopes as a seal does")
 		}
 		put(t, b.Dir, "custody/seal-000.dsse.json", string(data))
 		trust := seal.Trust{Signers: []seal.Party{ann.Party, bob.Party}}

@@ -235,7 +235,7 @@ func (r *verifyResult) failure(path string) error {
 
 // verdicts lists the properties of the bundle and whether each is true.
 func verdicts(ctx context.Context, r *verifyResult, trust seal.Trust) []seal.Verdict {
-	list := slices.Concat(custody.Verdicts(ctx, r.Report, trust), r.rings, r.derived)
+	list := slices.Concat(custody.Verdicts(ctx, r.Report, trust), r.rings, seal.Stated(r.Content), r.derived)
 	switch d := r.Rederived; {
 	case d == nil:
 		return append(list, seal.Verdict{Check: "tables", State: seal.NotChecked, Detail: "--rederive compares them with the packets"})

@@ -34,8 +34,7 @@ func Verdicts(ctx context.Context, r *bundle.Report, trust seal.Trust) (list []s
 	add("hashes", console.ByteSize(r.Bytes)+" match the manifests")
 	add("custody", plural.Count(int64(len(r.Custody)), "entry", "entries")+", unbroken, head "+r.CustodyHead.String()[:16]+"…"+
 		strings.Join(slices.Concat([]string{""}, unsigned(r), retentionLines(bundle.RetentionOf(r.Custody))), "; "))
-	list = append(list, seal.Check(ctx, r, trust)...)
-	return append(list, seal.Stated(r.Content)...)
+	return append(list, seal.Check(ctx, r, trust)...)
 }
 
 // PrintVerdict prints one verdict: its state, the check, and where and why.
