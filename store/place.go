@@ -21,8 +21,8 @@ import (
 
 // Bounds of reading packets in place.
 const (
-	blockSize = 1 << 20 // bytes of one request
-	maxBlocks = 64      // in memory
+	blockSize = 256 << 10 // bytes of one request: a call's packets are seldom more, and lie together
+	maxBlocks = 256       // in memory
 	patience  = 2 * time.Minute
 	attempts  = 3
 )
