@@ -168,15 +168,8 @@ func (e *env) runVerify(c *cobra.Command, path string, f *verifyFlags) error {
 			return err
 		}
 	}
-	if report.OK() && f.rederive {
-		bar := e.Progress()
-		o.Progress = drawn(bar)
-		res.Rederived, err = exporter.Rederive(c.Context(), b, o)
-		bar.Clear()
-		if errors.Is(err, exporter.ErrNeedsKeys) {
-			return exit.With(err, exit.Verify, "no file was changed; to rebuild the tables give --keys FILE")
-		}
-		if err != nil {
+	if b != nil && f.rederive {
+		if res.Rederived, err = e.rederive(c.Context(), b, o); err != nil {
 			return err
 		}
 		res.OK = res.Rederived.OK()
@@ -196,6 +189,18 @@ func (e *env) runVerify(c *cobra.Command, path string, f *verifyFlags) error {
 		e.printVerify(&res)
 	}
 	return res.failure(path)
+}
+
+// rederive makes everything from the packets again and compares it.
+func (e *env) rederive(ctx context.Context, b *bundle.Bundle, o exporter.Options) (*exporter.Rederived, error) {
+	bar := e.Progress()
+	defer bar.Clear()
+	o.Progress = drawn(bar)
+	r, err := exporter.Rederive(ctx, b, o)
+	if errors.Is(err, exporter.ErrNeedsKeys) {
+		return nil, exit.With(err, exit.Verify, "no file was changed; to rebuild the tables give --keys FILE")
+	}
+	return r, err
 }
 
 // derived checks what a derived bundle says of its original, and what --reveal shows of that.
