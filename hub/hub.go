@@ -37,6 +37,7 @@ import (
 	"github.com/pcapsule/pcapsule/hub/download"
 	"github.com/pcapsule/pcapsule/hub/jobs"
 	"github.com/pcapsule/pcapsule/hub/rollout"
+	"github.com/pcapsule/pcapsule/hub/schedule"
 	"github.com/pcapsule/pcapsule/recorder/mutual"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
@@ -216,6 +217,9 @@ func (h *hub) lead(ctx context.Context) (err error) {
 	start(controller.Run)
 	start(func(ctx context.Context) error {
 		return rollout.Run(ctx, rollout.Options{Client: h.objects, Namespace: h.Namespace, Recorders: nodes.recorders, Log: h.Log})
+	})
+	start(func(ctx context.Context) error {
+		return schedule.Run(ctx, schedule.Options{Client: h.objects, Namespace: h.Namespace, Log: h.Log})
 	})
 	if h.LiveBytes > 0 {
 		follower := h.follower(nodes)

@@ -111,10 +111,10 @@ func TestObject(t *testing.T) {
 	}
 }
 
-// TestSchema checks that the schema in the manifest has exactly the fields of the Go values: the
-// API server removes others silently.
-func TestSchema(t *testing.T) {
-	text, err := os.ReadFile("../../deploy/kustomize/base/snapshots.yaml")
+// schemaOf is the schema in a manifest.
+func schemaOf(t *testing.T, file string) node {
+	t.Helper()
+	text, err := os.ReadFile("../../deploy/kustomize/base/" + file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +130,16 @@ func TestSchema(t *testing.T) {
 	if err := yaml.Unmarshal(text, &crd); err != nil {
 		t.Fatal(err)
 	}
-	root := crd.Spec.Versions[0].Schema.OpenAPIV3Schema
+	return crd.Spec.Versions[0].Schema.OpenAPIV3Schema
+}
+
+// TestSchema checks that the schema in the manifest has exactly the fields of the Go values: the
+// API server removes others silently.
+func TestSchema(t *testing.T) {
+	schedules := schemaOf(t, "snapshotschedules.yaml")
+	compare(t, "spec", schedules.Properties["spec"], reflect.TypeFor[ScheduleSpec]())
+	compare(t, "status", schedules.Properties["status"], reflect.TypeFor[ScheduleStatus]())
+	root := schemaOf(t, "snapshots.yaml")
 	compare(t, "spec", root.Properties["spec"], reflect.TypeFor[Spec]())
 	compare(t, "status", root.Properties["status"], reflect.TypeFor[Status]())
 	if got, want := root.Properties["status"].Properties["phase"].Enum, []string{Pending, Collecting, Bundling, Ready, Failed}; !slices.Equal(got, want) {
