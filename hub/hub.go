@@ -37,6 +37,7 @@ import (
 	"github.com/pcapsule/pcapsule/hub/download"
 	"github.com/pcapsule/pcapsule/hub/jobs"
 	"github.com/pcapsule/pcapsule/hub/rollout"
+	"github.com/pcapsule/pcapsule/hub/schedule"
 	"github.com/pcapsule/pcapsule/recorder/mutual"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
@@ -49,6 +50,9 @@ const (
 
 // Snapshots is the folder of the collected snapshots, in that of the hub.
 const Snapshots = "snapshots"
+
+// Anchors is the folder with the countersignatures of rings, in that of the hub.
+const Anchors = "anchors"
 
 // Options of a hub.
 type Options struct {
@@ -63,6 +67,7 @@ type Options struct {
 
 	Make  func(ctx context.Context, from, to string, window [2]ring.Time) error // makes a bundle; nothing is left behind if it fails
 	Count func(bundle string) (collect.Counts, error)
+	Stamp func(bundle string, s collect.Seen) error // adds what the hub says of a ring to the custody log; nil: it is not added
 	// Job is what the Jobs are made of that bundle snapshots of more than Large bytes; nil: the hub bundles all.
 	Job   *batch.Job
 	Large int64
@@ -187,8 +192,9 @@ func (h *hub) lead(ctx context.Context) (err error) {
 		}
 	}
 	nodes := h.finder()
+	witness := &collect.Witness{Dir: filepath.Join(h.Dir, Anchors), Key: h.authority.Witness, Name: "pcapsule-hub"}
 	controller := control.New(control.Options{Client: h.objects, Namespace: h.Namespace, Dir: filepath.Join(h.Dir, Snapshots), Nodes: h.nodes,
-		Collector: h.collector(nodes), Jobs: h.jobs(), Large: h.Large, Log: h.Log})
+		Collector: h.collector(nodes, witness), Jobs: h.jobs(), Large: h.Large, Log: h.Log})
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stop, err := h.download(controller)
@@ -211,6 +217,9 @@ func (h *hub) lead(ctx context.Context) (err error) {
 	start(controller.Run)
 	start(func(ctx context.Context) error {
 		return rollout.Run(ctx, rollout.Options{Client: h.objects, Namespace: h.Namespace, Recorders: nodes.recorders, Log: h.Log})
+	})
+	start(func(ctx context.Context) error {
+		return schedule.Run(ctx, schedule.Options{Client: h.objects, Namespace: h.Namespace, Log: h.Log})
 	})
 	if h.LiveBytes > 0 {
 		follower := h.follower(nodes)
@@ -271,8 +280,8 @@ func (h *hub) finder() *finder {
 }
 
 // collector collects from this cluster's nodes.
-func (h *hub) collector(f *finder) *collect.Collector {
-	return &collect.Collector{Find: f.find, Make: h.Make, Count: h.Count, Hub: "pcapsule-hub " + h.Release, Retry: 2 * time.Second, Log: h.Log}
+func (h *hub) collector(f *finder, w *collect.Witness) *collect.Collector {
+	return &collect.Collector{Find: f.find, Make: h.Make, Count: h.Count, Witness: w, Stamp: h.Stamp, Hub: "pcapsule-hub " + h.Release, Retry: 2 * time.Second, Log: h.Log}
 }
 
 // jobs runs Jobs in the hub's namespace.

@@ -2,7 +2,8 @@
 # Judges seals and handed-over bundles with programs of others: scripts/seal-peers.sh [CAPTURE]
 #
 # sigstore's timestamp-authority, built from its Go module, stamps a seal, and OpenSSL checks the stamp.
-# case_validate (PyPI: case-utils) checks the cover sheet's CASE/UCO description. It needs go,
+# case_validate (PyPI: case-utils) checks the cover sheet's CASE/UCO description. securesystemslib verifies the
+# envelope, in-toto-attestation its statement, jsonschema its acquisition record, and bagit the files. It needs go,
 # openssl, curl and python3 with venv. It is not part of make test: the programs have 300 MB.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -35,5 +36,6 @@ openssl ts -verify -data b.pcapsule/custody/seal-000.dsse.json -in b.pcapsule/cu
 
 ./pcapsule handover b.pcapsule --to "A. Auditor"
 python3 -m venv venv
-venv/bin/pip install --quiet --disable-pip-version-check case-utils==0.18.0
+venv/bin/pip install --quiet --disable-pip-version-check case-utils==0.18.0 'securesystemslib[crypto]==1.6.0' in-toto-attestation==0.9.3 jsonschema==4.26.0 bagit==1.9.0
+venv/bin/python "$OLDPWD/scripts/seal-peers.py" b.pcapsule examiner.pub "$OLDPWD/docs/format/acquisition.schema.json"
 venv/bin/case_validate --built-version case-1.4.0 b.handover/cover.jsonld

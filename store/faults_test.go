@@ -214,6 +214,16 @@ func TestInPlace(t *testing.T) {
 		if n, err := f.ReadAt(make([]byte, 10), in.Size-3); n != 3 || err != io.EOF {
 			t.Errorf("at the end: %d, %v", n, err)
 		}
+		other := append(bytes.Clone(want[:len(want)-1]), want[len(want)-1]^1)
+		change(t, s, in.Path, other) // within the second of the push, in a store that is fast
+		if b, err = remote.Open(t.Context(), here); err == nil {
+			if f, err = b.OpenInput(in); err == nil {
+				_, err = f.ReadAt(make([]byte, 10), in.Size-10)
+			}
+		}
+		if err == nil {
+			t.Error("a packet file that was replaced by one of the same size is read")
+		}
 		change(t, s, in.Path, want[:len(want)-1])
 		if remote, err = s.Find(t.Context(), name); err != nil {
 			t.Fatal(err)

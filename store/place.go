@@ -12,14 +12,17 @@ import (
 	"sync"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"gocloud.dev/blob"
+
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/recorder/transfer"
 )
 
 // Bounds of reading packets in place.
 const (
-	blockSize = 1 << 20 // bytes of one request
-	maxBlocks = 64      // in memory
+	blockSize = 256 << 10 // bytes of one request: a call's packets are seldom more, and lie together
+	maxBlocks = 256       // in memory
 	patience  = 2 * time.Minute
 	attempts  = 3
 )
@@ -137,8 +140,33 @@ func (p *packets) block(at block, size int64) ([]byte, error) {
 	return data, nil
 }
 
-// sameTime compares the times of listings with those of answers, which have whole seconds.
-func sameTime(a, b time.Time) bool { return a.Unix() == b.Unix() }
+// sameTime compares the time of a listing with that of an answer, which may have whole seconds.
+func sameTime(listed, now time.Time) bool {
+	return listed.Equal(now) || now.Nanosecond() == 0 && listed.Unix() == now.Unix()
+}
+
+// same reports whether an answer is of the object that was listed: its size, its time, and the tag that S3 gives to
+// each content.
+func (o *object) same(r *blob.Reader) bool {
+	var answer s3.GetObjectOutput
+	if r.As(&answer) && answer.ETag != nil && o.tag != "" && *answer.ETag != o.tag {
+		return false
+	}
+	return r.Size() == o.size && sameTime(o.time, r.ModTime())
+}
+
+// ranged reports whether an answer says that it has the n bytes at off. A server that sends the object from its beginning
+// would otherwise give bytes of another place.
+func ranged(r *blob.Reader, off, n, size int64) bool {
+	var answer s3.GetObjectOutput
+	switch {
+	case !r.As(&answer): // a folder; LIMIT: what Azure says of the range is not compared
+		return true
+	case answer.ContentRange == nil:
+		return off == 0 && n == size
+	}
+	return *answer.ContentRange == fmt.Sprintf("bytes %d-%d/%d", off, off+n-1, size)
+}
 
 func (p *packets) load(at block, n int64) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(p.ctx, p.wait)
@@ -149,15 +177,15 @@ func (p *packets) load(at block, n int64) ([]byte, error) {
 		return nil, p.store.failed("reading", key, err)
 	}
 	defer r.Close()
-	if o := p.there[at.rel]; r.Size() != o.size || !sameTime(r.ModTime(), o.time) {
+	o := p.there[at.rel]
+	if !o.same(r) {
 		return nil, &bundle.DamagedError{File: at.rel, What: "changed in the store since the bundle was opened"}
 	}
 	data := make([]byte, n)
 	if _, err := io.ReadFull(r, data); err != nil {
 		return nil, p.store.failed("reading", key, err)
 	}
-	if more, err := r.Read(make([]byte, 1)); more > 0 || !errors.Is(err, io.EOF) {
-		// The bytes could be those of another place in the file.
+	if more, err := r.Read(make([]byte, 1)); more > 0 || !errors.Is(err, io.EOF) || !ranged(r, at.no*blockSize, n, o.size) {
 		return nil, p.store.failed("reading", key, errors.New("the server did not send the range that was requested"))
 	}
 	return data, nil

@@ -54,6 +54,21 @@ func TestFaultyServers(t *testing.T) {
 			w.Header().Set("Content-Length", fmt.Sprint(size))
 			w.Write(whole)
 		}, says("did not send the range")},
+		{"a range of another place", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Range", fmt.Sprintf("bytes 0-%d/%d", len(second)-1, size))
+			w.Header().Set("Content-Length", fmt.Sprint(len(second)))
+			w.Header().Set("Last-Modified", day.Format(http.TimeFormat))
+			w.WriteHeader(http.StatusPartialContent)
+			w.Write(whole[:len(second)])
+		}, says("did not send the range")},
+		{"an object that was replaced in the same second by one of the same size", func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("ETag", `"another"`)
+			send(len(second), bytes.Repeat([]byte("x"), len(second)), day)(w, r)
+		}, func(err error) bool { return errors.As(err, &damaged) }},
+		{"an object with its tag", func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("ETag", `"tag"`)
+			send(len(second), second, day)(w, r)
+		}, func(err error) bool { return err == nil }},
 		{"an object that changed", send(len(second), second, day.Add(time.Hour)), func(err error) bool { return errors.As(err, &damaged) }},
 		{"a bundle that was deleted", refuse(http.StatusNotFound, "NoSuchKey"), func(err error) bool { return errors.Is(err, fs.ErrNotExist) }},
 		{"credentials that expired", refuse(http.StatusForbidden, "ExpiredToken"), says("ExpiredToken")},
@@ -67,7 +82,7 @@ func TestFaultyServers(t *testing.T) {
 		server := httptest.NewServer(row.serve)
 		t.Setenv("AWS_ENDPOINT_URL", server.URL)
 		s := opened(t, "s3://evidence")
-		p := newPackets(t.Context(), s, name, map[string]object{"x": {size: size, time: day}})
+		p := newPackets(t.Context(), s, name, map[string]object{"x": {size: size, time: day, tag: `"tag"`}})
 		if strings.Contains(row.what, "stalls") {
 			p.wait = 300 * time.Millisecond
 		}

@@ -18,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"gocloud.dev/blob"
 	_ "gocloud.dev/blob/azureblob" // azblob://
 	_ "gocloud.dev/blob/fileblob"  // file://
@@ -259,6 +260,7 @@ func (s *Store) read(ctx context.Context, key string) ([]byte, error) {
 type object struct {
 	size int64
 	time time.Time
+	tag  string // of S3; empty: unknown
 }
 
 // objects lists the files of a bundle that are there.
@@ -272,6 +274,10 @@ func (s *Store) objects(ctx context.Context, name string) (map[string]object, er
 		if err != nil {
 			return nil, s.failed("listing", name, err)
 		}
-		out[strings.TrimPrefix(o.Key, name+"/")] = object{o.Size, o.ModTime}
+		x := object{size: o.Size, time: o.ModTime}
+		if listed := (types.Object{}); o.As(&listed) && listed.ETag != nil {
+			x.tag = *listed.ETag
+		}
+		out[strings.TrimPrefix(o.Key, name+"/")] = x
 	}
 }

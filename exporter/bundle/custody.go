@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -22,6 +23,12 @@ const (
 
 // EventMade is the event of the first entry, and of no other.
 const EventMade = "made"
+
+// Events by which a witness of the ring that a bundle was made from says what it has seen.
+const (
+	EventAnchored     = "anchored"     // detail anchor: its countersignature (docs/format/ring.md)
+	EventContradicted = "contradicted" // the ring is not the one that it countersigned before; note: why
+)
 
 // Entry is one line of custody/log.jsonl: an action on the bundle and who did it.
 type Entry struct {
@@ -80,7 +87,7 @@ func parseCustody(data []byte) (chain, error) {
 			return c, fmt.Errorf("line %d: %d bytes, must be less than %d", n+1, len(text), maxEntry)
 		}
 		var e Entry
-		if err := decode(text, &e); err != nil {
+		if err := cmp.Or(decode(text, &e), UniqueKeys(text)); err != nil {
 			return c, fmt.Errorf("line %d: %w", n+1, err)
 		}
 		if err := c.fits(n, &e); err != nil {

@@ -203,10 +203,38 @@ func parseEnvelope(data []byte) (*dsse.Envelope, []byte, error) {
 			return nil, nil, errors.New("a signature is not in base64")
 		}
 	}
+	if err := spelled(payload); err != nil {
+		return nil, nil, err
+	}
 	if e.PayloadType != PayloadType {
 		return nil, nil, fmt.Errorf("payload type %q instead of %s", e.PayloadType, PayloadType)
 	}
 	return &e, payload, nil
+}
+
+// spelled checks that every reader of a statement reads the same: its keys are unique, and those that other
+// verifiers look for have no other letters' case, which Go's reader would accept.
+func spelled(payload []byte) error {
+	if err := bundle.UniqueKeys(payload); err != nil {
+		return fmt.Errorf("the statement says two things: %w", err)
+	}
+	var top map[string]json.RawMessage
+	if err := json.Unmarshal(payload, &top); err != nil {
+		return fmt.Errorf("not an in-toto statement: %w", err)
+	}
+	for _, key := range []string{"_type", "subject", "predicateType", "predicate"} {
+		if top[key] == nil {
+			return fmt.Errorf("not an in-toto statement: no %s", key)
+		}
+	}
+	var subjects []Subject
+	if err := json.Unmarshal(top["subject"], &subjects); err != nil {
+		return fmt.Errorf("not an in-toto statement: %w", err)
+	}
+	if same, err := json.Marshal(subjects); err != nil || !bytes.Equal(same, top["subject"]) {
+		return errors.New("the subjects are not spelled as pcapsule writes them")
+	}
+	return nil
 }
 
 // covers compares the subjects of a seal with the bundle.

@@ -8,9 +8,14 @@ package authority
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
+	"crypto/hkdf"
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/pem"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -25,6 +30,7 @@ import (
 const (
 	secretName = "pcapsule-ca"
 	keyKey     = "ca.key"
+	witnessKey = "witness.pub"
 	lifetime   = 5 * 365 * 24 * time.Hour
 	ownValid   = 24 * time.Hour
 	tooOld     = 30 * 24 * time.Hour // an authority with less time left is replaced
@@ -63,7 +69,11 @@ func (a *Authority) Refresh(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("opening the certificate authority: Secret %s: %w", secretName, err)
 	}
-	if err := a.publish(ctx, root); err != nil {
+	witness, err := witness(issuer)
+	if err != nil {
+		return fmt.Errorf("opening the certificate authority: %w", err)
+	}
+	if err := a.publish(ctx, root, witness.Public().(ed25519.PublicKey)); err != nil {
 		return fmt.Errorf("publishing the certificate authority: ConfigMap %s: %w", mutual.Authority, err)
 	}
 	a.mu.Lock()
@@ -104,19 +114,39 @@ func (a *Authority) secret(ctx context.Context) (*core.Secret, error) {
 	return s, err
 }
 
-func (a *Authority) publish(ctx context.Context, root []byte) error {
-	maps := a.core.ConfigMaps(a.namespace)
-	want := map[string]string{mutual.AuthorityKey: string(root)}
-	m, err := maps.Get(ctx, mutual.Authority, meta.GetOptions{})
+// Witness is the key that countersigns rings. It follows from the authority's key, so that no other has to be kept.
+func (a *Authority) Witness() (ed25519.PrivateKey, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return witness(a.issuer)
+}
+
+func witness(i *mutual.Issuer) (ed25519.PrivateKey, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(i.Key)
+	if err != nil {
+		return nil, err
+	}
+	seed, err := hkdf.Key(sha256.New, der, nil, "pcapsule: countersigning rings", ed25519.SeedSize)
+	if err != nil {
+		return nil, err
+	}
+	return ed25519.NewKeyFromSeed(seed), nil
+}
+
+// publish makes the ConfigMap that everybody may read.
+func (a *Authority) publish(ctx context.Context, root []byte, witness ed25519.PublicKey) error {
+	configs := a.core.ConfigMaps(a.namespace)
+	want := map[string]string{mutual.AuthorityKey: string(root), witnessKey: base64.StdEncoding.EncodeToString(witness) + "\n"}
+	m, err := configs.Get(ctx, mutual.Authority, meta.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
-		_, err = maps.Create(ctx, &core.ConfigMap{ObjectMeta: meta.ObjectMeta{Name: mutual.Authority}, Data: want}, meta.CreateOptions{})
+		_, err = configs.Create(ctx, &core.ConfigMap{ObjectMeta: meta.ObjectMeta{Name: mutual.Authority}, Data: want}, meta.CreateOptions{})
 		if apierrors.IsAlreadyExists(err) {
-			return a.publish(ctx, root)
+			return a.publish(ctx, root, witness)
 		}
-	case err == nil && m.Data[mutual.AuthorityKey] != want[mutual.AuthorityKey]:
+	case err == nil && !maps.Equal(m.Data, want):
 		m.Data = want
-		_, err = maps.Update(ctx, m, meta.UpdateOptions{})
+		_, err = configs.Update(ctx, m, meta.UpdateOptions{})
 	}
 	return err
 }

@@ -38,6 +38,9 @@ func (c *Collector) Bundle(ctx context.Context, p Part, n resource.Node) (resour
 			return n, fmt.Errorf("making the bundle of node %s: %w", p.Node, err)
 		}
 	}
+	if err := c.stamp(p); err != nil {
+		return n, fmt.Errorf("adding the anchor to the bundle of node %s: %w", p.Node, err)
+	}
 	gaps(from, p, &n)
 	counts, err := c.Count(p.Bundle())
 	if err != nil {

@@ -6,6 +6,7 @@
 //	nodes/NODE/pin.json       what the node listed
 //	nodes/NODE/held/          its files, complete or in held/.part/
 //	nodes/NODE/received.json  the state of a part that came
+//	nodes/NODE/anchor.json    what the witness said of the node's ring
 //	nodes/NODE/missing.json   why the node's part, or some of it, did not come
 //	nodes/NODE/failed.json    why no bundle was made of what came; the files stay
 //	bundles/NODE.pcapsule     the finished bundle; nodes/NODE is removed then
@@ -80,9 +81,28 @@ type Collector struct {
 	// Count reads the numbers of a finished bundle.
 	Count func(path string) (Counts, error)
 
+	// Witness countersigns the rings; nil: nobody does. Stamp adds what it said to the custody log of a finished
+	// bundle, unless it is there; nil: it is only compared with later parts.
+	Witness *Witness
+	Stamp   func(bundle string, s Seen) error
+
 	Hub   string        // name and release, for stated gaps
 	Retry time.Duration // between attempts
 	Log   *slog.Logger
+}
+
+// Pin pins a part on its node before its files can come, because retention does not wait. What fails is tried
+// again by Receive.
+func (c *Collector) Pin(ctx context.Context, p Part) error {
+	var n resource.Node
+	if done, err := c.finished(p, &n); done || err != nil {
+		return err
+	}
+	client, err := c.Find(ctx, p.Node)
+	if err == nil {
+		_, err = client.Make(ctx, p.Pin, p.From, p.To)
+	}
+	return err
 }
 
 // Receive gets the files of a part. It returns its state: resource.Received, or resource.Missing if the node
@@ -105,7 +125,13 @@ func (c *Collector) Receive(ctx context.Context, p Part, report func(resource.No
 		case ctx.Err() != nil:
 			return n, context.Cause(ctx)
 		case err == nil:
-			n.State = resource.Received
+			s, err := c.witness(p)
+			if err != nil {
+				return n, err
+			}
+			if n.State = resource.Received; s.Problem != "" {
+				n.Message = "the ring is not the one that the hub saw before: " + s.Problem
+			}
 			return n, c.keep(p, receivedName, n)
 		case errors.As(err, &altered) && tries > 0:
 			// The rest is there. The bundle reports each segment that is missing.

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -35,19 +36,23 @@ const namespace = "pcapsule"
 
 // cluster has nodes with rings, an API, and a folder for the hub.
 type cluster struct {
-	t    *testing.T
-	api  *fake.FakeDynamicClient
-	dir  string
-	node map[string]*node
-	made atomic.Int64 // bundles
-	jobs *jobs.Runner // of hubs that are started; nil: none
-	size int64        // of a large snapshot
-	full atomic.Bool  // the hub's disk
+	t       *testing.T
+	api     *fake.FakeDynamicClient
+	dir     string
+	node    map[string]*node
+	made    atomic.Int64 // bundles
+	jobs    *jobs.Runner // of hubs that are started; nil: none
+	size    int64        // of a large snapshot
+	witness *collect.Witness
+	stamped sync.Map      // collect.Seen by bundle
+	full    atomic.Bool   // the hub's disk
+	limit   time.Duration // for which a state is awaited; 0 means 30 s
 }
 
 type node struct {
 	ring   string
 	server *httptest.Server
+	client *http.Client // nil: the server's
 	cut    atomic.Int64 // bytes after which a response ends; 0: none
 	down   atomic.Bool
 }
@@ -103,12 +108,22 @@ func (c *cluster) find(_ context.Context, name string) (*pins.Client, error) {
 		return nil, &collect.MissingError{Reason: collect.NotScheduled, Text: "no recorder runs there"}
 	}
 	u, err := url.Parse(n.server.URL)
-	return &pins.Client{URL: u, HTTP: n.server.Client()}, err
+	client := n.client
+	if client == nil {
+		client = n.server.Client()
+	}
+	return &pins.Client{URL: u, HTTP: client}, err
+}
+
+// stamp notes what a hub adds to a bundle.
+func (c *cluster) stamp(path string, s collect.Seen) error {
+	c.stamped.Store(path, s)
+	return nil
 }
 
 // collector is that of a hub, and of a Job's pod.
 func (c *cluster) collector() *collect.Collector {
-	return &collect.Collector{Find: c.find, Hub: "test", Retry: time.Millisecond, Log: slog.New(slog.DiscardHandler),
+	return &collect.Collector{Find: c.find, Witness: c.witness, Stamp: c.stamp, Hub: "test", Retry: time.Millisecond, Log: slog.New(slog.DiscardHandler),
 		Make: func(_ context.Context, from, to string, _ [2]ring.Time) error {
 			if c.full.Load() {
 				return &os.PathError{Op: "write", Path: to, Err: errors.New("no space left on device")}
@@ -188,7 +203,7 @@ func (c *cluster) await(name string, ok func(*resource.Snapshot) bool) *resource
 
 func (c *cluster) awaitIn(name, ns string, ok func(*resource.Snapshot) bool) *resource.Snapshot {
 	c.t.Helper()
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(cmp.Or(c.limit, 30*time.Second)); ; time.Sleep(5 * time.Millisecond) {
 		s := c.get(name, ns)
 		if ok(s) {
 			return s

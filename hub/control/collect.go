@@ -17,7 +17,11 @@ import (
 )
 
 // progressEvery is how often the status is updated with the progress of a snapshot.
-const progressEvery = time.Second
+const (
+	progressEvery = time.Second
+	pinsAtOnce    = 64
+	pinPatience   = 30 * time.Second // for one node; receiving its part has its own
+)
 
 // collect does everything for a snapshot. It returns an error if it must be called again.
 func (c *Controller) collect(ctx context.Context, s *resource.Snapshot) error {
@@ -166,12 +170,32 @@ func (j *collection) run(ctx context.Context) error {
 	return err
 }
 
-// receive receives all parts at once and bundles each when it is there, except those that a Job will bundle.
+// pin pins the window on all nodes, so that their retention does not remove it before their turn comes.
+func (j *collection) pin(ctx context.Context) {
+	turns := make(chan struct{}, pinsAtOnce)
+	var all sync.WaitGroup
+	for _, p := range j.parts {
+		turns <- struct{}{}
+		all.Go(func() {
+			defer func() { <-turns }()
+			ctx, cancel := context.WithTimeout(ctx, pinPatience)
+			defer cancel()
+			if err := j.c.o.Collector.Pin(ctx, p); err != nil && ctx.Err() == nil {
+				j.c.o.Log.Warn("a node's part is not pinned yet", "node", p.Node, "pin", p.Pin, "error", err)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// receive pins all parts, receives several at once, and bundles each when it is there, except those that a Job will
+// bundle.
 func (j *collection) receive(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	turns := make(chan struct{}, j.c.o.Parallel)
 	var all sync.WaitGroup
+	all.Go(func() { j.pin(ctx) })
 	for i := range j.parts {
 		all.Go(func() {
 			turns <- struct{}{}

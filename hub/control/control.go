@@ -167,8 +167,17 @@ func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) er
 	if err != nil {
 		return err
 	}
+	held := s.DeletionTimestamp != nil && s.Spec.LegalHold != "" && hasFinalizer(s)
+	if held {
+		err := c.update(ctx, s, func(s *resource.Snapshot) {
+			condition(s, resource.Held, true, "LegalHold", "it is deleted when spec.legalHold is removed: "+s.Spec.LegalHold)
+		})
+		if err != nil {
+			return err
+		}
+	}
 	switch {
-	case s.DeletionTimestamp != nil:
+	case s.DeletionTimestamp != nil && !held:
 		return c.delete(ctx, s)
 	case s.Namespace != c.o.Namespace:
 		if s.Status.Phase != "" {
@@ -298,7 +307,7 @@ func (c *Controller) expire(ctx context.Context, s *resource.Snapshot) error {
 			return err
 		}
 	}
-	if s.Spec.RetainFor == nil || s.Status.CompletedAt == nil {
+	if s.Spec.RetainFor == nil || s.Status.CompletedAt == nil || s.Spec.LegalHold != "" {
 		return nil
 	}
 	if left := time.Until(s.Status.CompletedAt.Add(s.Spec.RetainFor.Duration)); left > 0 {

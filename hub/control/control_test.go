@@ -224,6 +224,43 @@ func TestRetention(t *testing.T) {
 	})
 }
 
+// TestLegalHold: neither a retention nor a person removes a snapshot on hold; without the hold it goes.
+func TestLegalHold(t *testing.T) {
+	c := newCluster(t, "a")
+	c.start()
+	c.create("x", namespace, func(s *resource.Snapshot) {
+		s.Spec.RetainFor, s.Spec.LegalHold = &v1.Duration{Duration: time.Millisecond}, "District Court, 3 C 17/26"
+	})
+	c.await("x", finished)
+	time.Sleep(100 * time.Millisecond)
+	for _, a := range c.api.Actions() {
+		if a.GetVerb() == "delete" {
+			t.Fatal("the retention deleted it")
+		}
+	}
+	change := func(f func(s *resource.Snapshot)) {
+		s := c.get("x", namespace)
+		f(s)
+		u, err := s.Object()
+		if err == nil {
+			_, err = c.objects(namespace).Update(t.Context(), u, v1.UpdateOptions{})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	now := v1.Now()
+	change(func(s *resource.Snapshot) { s.DeletionTimestamp = &now }) // as the API does while there is a finalizer
+	s := c.await("x", func(s *resource.Snapshot) bool { ok, _ := is(s, resource.Held); return ok })
+	check(t, s, resource.Held, true, "District Court")
+	bundle := filepath.Join(c.dir, "uid-x", "bundles", "a.pcapsule")
+	if _, err := os.Stat(bundle); err != nil {
+		t.Errorf("the bundle of a snapshot on hold: %v", err)
+	}
+	change(func(s *resource.Snapshot) { s.Spec.LegalHold = "" })
+	eventually(t, "it is not deleted", func() bool { _, err := os.Stat(bundle); return err != nil })
+}
+
 // TestAlteredSegment alters a segment on the node: the rest comes, and the status says what does not.
 func TestAlteredSegment(t *testing.T) {
 	c := newCluster(t, "a")

@@ -73,7 +73,7 @@ func (c *Controller) tryUpdate(ctx context.Context, s *resource.Snapshot, change
 	before.Status.Conditions = append([]v1.Condition{}, now.Status.Conditions...)
 	before.Status.Nodes = append([]resource.Node{}, now.Status.Nodes...)
 	change(now)
-	now.Status.Sum()
+	now.Status.Settle()
 	if !equality.Semantic.DeepEqual(before.Status, now.Status) {
 		if u, err = now.Object(); err != nil {
 			return err

@@ -37,14 +37,18 @@ type Snapshot struct {
 	Status          Status `json:"status,omitzero"`
 }
 
-// Spec is a person's request. Last, or From and To, define the window.
+// Spec is a person's request. Last, From and To, or Around define the window.
 type Spec struct {
 	Last      *meta.Duration `json:"last,omitempty"`      // before the snapshot was created
 	From      string         `json:"from,omitempty"`      // RFC 3339
 	To        string         `json:"to,omitempty"`        // RFC 3339; may be in the future
+	Around    string         `json:"around,omitempty"`    // RFC 3339: the time of an event
+	Before    *meta.Duration `json:"before,omitempty"`    // with Around; default a minute
+	After     *meta.Duration `json:"after,omitempty"`     // with Around; default a minute
 	Nodes     []string       `json:"nodes,omitempty"`     // empty: all
 	Patience  *meta.Duration `json:"patience,omitempty"`  // how long to try to reach a node; default 5 minutes
 	RetainFor *meta.Duration `json:"retainFor,omitempty"` // after that time the snapshot is deleted; default: never
+	LegalHold string         `json:"legalHold,omitempty"` // who ordered it: the snapshot is not deleted while it is set
 }
 
 // Phases, in order.
@@ -61,6 +65,7 @@ const (
 	Accepted = "Accepted" // the request can be served
 	Complete = "Complete" // every node's part is there
 	Done     = "Ready"    // the bundles can be fetched
+	Held     = "Held"     // it was to be deleted, but is on legal hold
 )
 
 // Status is its state.
@@ -121,12 +126,28 @@ func (s *Status) Find(node string) *Node {
 // Finished reports whether nothing will change any more.
 func (s *Status) Finished() bool { return s.Phase == Ready || s.Phase == Failed }
 
-// Sum sets the totals.
-func (s *Status) Sum() {
+// Limits of messages about nodes. A node can say anything, and the API refuses an object of more than 1.5 MiB.
+const (
+	maxMessage = 500       // bytes of one
+	maxTexts   = 300 << 10 // of all in a status
+)
+
+// Clip shortens a message about one of several nodes so that all of them fit into a status.
+func Clip(message string, nodes int) string {
+	limit := min(maxMessage, maxTexts/max(nodes, 1))
+	if message = strings.ToValidUTF8(message, "�"); len(message) > limit {
+		message = strings.ToValidUTF8(message[:limit], "") + "…"
+	}
+	return message
+}
+
+// Settle sets the totals and shortens messages, so that the API accepts the status.
+func (s *Status) Settle() {
 	s.Packets, s.Calls, s.Bytes = 0, 0, 0
 	done := 0
 	for i := range s.Nodes {
 		n := &s.Nodes[i]
+		n.Message = Clip(n.Message, len(s.Nodes))
 		s.Packets, s.Calls, s.Bytes = s.Packets+n.Packets, s.Calls+n.Calls, s.Bytes+n.Received
 		if n.State == Bundled || n.State == Received {
 			done++
@@ -141,6 +162,7 @@ const (
 	maxAhead    = 24 * time.Hour
 	maxNodes    = 5000
 	defaultWait = 5 * time.Minute
+	defaultSide = time.Minute // of an event
 	maxWait     = 24 * time.Hour
 )
 
@@ -163,8 +185,10 @@ func (s *Snapshot) Window() (from, to ring.Time, err error) {
 	switch {
 	case s.Status.From != "":
 		return read(s.Status.From, s.Status.To)
-	case spec.Last != nil && (spec.From != "" || spec.To != ""):
-		return 0, 0, invalid("last excludes from and to")
+	case spec.Last != nil && (spec.From != "" || spec.To != "" || spec.Around != "") || spec.Around != "" && (spec.From != "" || spec.To != ""):
+		return 0, 0, invalid("give one of last, from and to, or around")
+	case spec.Around == "" && (spec.Before != nil || spec.After != nil):
+		return 0, 0, invalid("before and after need around")
 	case spec.Last != nil:
 		if spec.Last.Duration <= 0 || spec.Last.Duration > maxLast {
 			return 0, 0, invalid("last is %s, want more than 0 and at most %s", spec.Last.Duration, maxLast)
@@ -172,10 +196,14 @@ func (s *Snapshot) Window() (from, to ring.Time, err error) {
 		// The API's time has whole seconds; the second in which the request came belongs to it.
 		to := created.Add(time.Second)
 		return ring.Time(to.Add(-spec.Last.Duration).UnixNano()), ring.Time(to.UnixNano()), nil
+	case spec.Around != "":
+		from, to, err = spec.around()
 	case spec.From == "" || spec.To == "":
-		return 0, 0, invalid("it has no window: give last, or from and to")
+		return 0, 0, invalid("it has no window: give last, from and to, or around")
+	default:
+		from, to, err = read(spec.From, spec.To)
 	}
-	if from, to, err = read(spec.From, spec.To); err != nil {
+	if err != nil {
 		return 0, 0, err
 	}
 	switch {
@@ -187,11 +215,26 @@ func (s *Snapshot) Window() (from, to ring.Time, err error) {
 	return from, to, nil
 }
 
+// around is the window about an event.
+func (s *Spec) around() (from, to ring.Time, err error) {
+	lengths := [2]time.Duration{defaultSide, defaultSide}
+	for i, d := range []*meta.Duration{s.Before, s.After} {
+		if d == nil {
+			continue
+		}
+		if lengths[i] = d.Duration; d.Duration < 0 || d.Duration > maxLast {
+			return 0, 0, invalid("%s is %s, want 0 to %s", []string{"before", "after"}[i], d.Duration, maxLast)
+		}
+	}
+	event, _, err := read(s.Around, s.Around)
+	return event - ring.Time(lengths[0]), event + ring.Time(lengths[1]), err
+}
+
 func read(from, to string) (a, b ring.Time, err error) {
 	for i, text := range []string{from, to} {
 		at := []*ring.Time{&a, &b}[i]
 		if err := at.UnmarshalJSON([]byte(`"` + text + `"`)); err != nil {
-			return 0, 0, invalid("%s: %v", []string{"from", "to"}[i], err)
+			return 0, 0, invalid("%s: %v", []string{"from or around", "to"}[i], err)
 		}
 	}
 	return a, b, nil

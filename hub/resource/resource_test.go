@@ -29,9 +29,17 @@ func TestWindow(t *testing.T) {
 		{"the last minute", Spec{Last: duration(time.Minute)}, "2026-03-02T08:59:01.000000000Z", "2026-03-02T09:00:01.000000000Z", true},
 		{"two times", Spec{From: "2026-03-02T08:00:00Z", To: "2026-03-02T09:30:00.5+01:00"}, "2026-03-02T08:00:00.000000000Z", "2026-03-02T08:30:00.500000000Z", true},
 		{"an end in the near future", Spec{From: "2026-03-02T08:00:00Z", To: "2026-03-02T10:00:00Z"}, "2026-03-02T08:00:00.000000000Z", "2026-03-02T10:00:00.000000000Z", true},
+		{"around an event", Spec{Around: "2026-03-02T08:00:00Z"}, "2026-03-02T07:59:00.000000000Z", "2026-03-02T08:01:00.000000000Z", true},
+		{"before an event only", Spec{Around: "2026-03-02T08:00:00Z", Before: duration(time.Hour), After: duration(0)}, "2026-03-02T07:00:00.000000000Z", "2026-03-02T08:00:00.000000000Z", true},
+		{"an event and a window", Spec{Around: "2026-03-02T08:00:00Z", From: "2026-03-02T08:00:00Z", To: "2026-03-02T08:00:00Z"}, "give one of", "", false},
+		{"an event and a length", Spec{Around: "2026-03-02T08:00:00Z", Last: duration(time.Hour)}, "give one of", "", false},
+		{"sides of no event", Spec{Last: duration(time.Hour), Before: duration(time.Hour)}, "need around", "", false},
+		{"a negative side", Spec{Around: "2026-03-02T08:00:00Z", After: duration(-time.Hour)}, "after is", "", false},
+		{"an event without a time", Spec{Around: "noon"}, "RFC 3339", "", false},
+		{"an event next week", Spec{Around: "2026-03-09T08:00:00Z"}, "in the future", "", false},
 		{"none", Spec{}, "no window", "", false},
 		{"only a begin", Spec{From: "2026-03-02T08:00:00Z"}, "no window", "", false},
-		{"both forms", Spec{Last: duration(time.Minute), To: "2026-03-02T08:00:00Z"}, "last excludes", "", false},
+		{"both forms", Spec{Last: duration(time.Minute), To: "2026-03-02T08:00:00Z"}, "give one of", "", false},
 		{"zero", Spec{Last: duration(0)}, "want more than 0", "", false},
 		{"negative", Spec{Last: duration(-time.Hour)}, "want more than 0", "", false},
 		{"a year", Spec{Last: duration(366 * 24 * time.Hour)}, "at most", "", false},
@@ -103,10 +111,10 @@ func TestObject(t *testing.T) {
 	}
 }
 
-// TestSchema checks that the schema in the manifest has exactly the fields of the Go values: the
-// API server removes others silently.
-func TestSchema(t *testing.T) {
-	text, err := os.ReadFile("../../deploy/kustomize/base/snapshots.yaml")
+// schemaOf is the schema in a manifest.
+func schemaOf(t *testing.T, file string) node {
+	t.Helper()
+	text, err := os.ReadFile("../../deploy/kustomize/base/" + file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +130,16 @@ func TestSchema(t *testing.T) {
 	if err := yaml.Unmarshal(text, &crd); err != nil {
 		t.Fatal(err)
 	}
-	root := crd.Spec.Versions[0].Schema.OpenAPIV3Schema
+	return crd.Spec.Versions[0].Schema.OpenAPIV3Schema
+}
+
+// TestSchema checks that the schema in the manifest has exactly the fields of the Go values: the
+// API server removes others silently.
+func TestSchema(t *testing.T) {
+	schedules := schemaOf(t, "snapshotschedules.yaml")
+	compare(t, "spec", schedules.Properties["spec"], reflect.TypeFor[ScheduleSpec]())
+	compare(t, "status", schedules.Properties["status"], reflect.TypeFor[ScheduleStatus]())
+	root := schemaOf(t, "snapshots.yaml")
 	compare(t, "spec", root.Properties["spec"], reflect.TypeFor[Spec]())
 	compare(t, "status", root.Properties["status"], reflect.TypeFor[Status]())
 	if got, want := root.Properties["status"].Properties["phase"].Enum, []string{Pending, Collecting, Bundling, Ready, Failed}; !slices.Equal(got, want) {

@@ -22,6 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 
+	"github.com/pcapsule/pcapsule/hub/resource"
 	"github.com/pcapsule/pcapsule/recorder/pins"
 )
 
@@ -40,13 +41,12 @@ const (
 )
 
 const (
-	every      = 5 * time.Second // while a node has not applied it
-	rest       = 12              // rounds between two questions afterwards
-	parallel   = 16
-	patience   = 10 * time.Second // for one node
-	maxNodes   = 5000
-	maxMessage = 500
-	maxNamed   = 5 // nodes in a message
+	every    = 5 * time.Second // while a node has not applied it
+	rest     = 12              // rounds between two questions afterwards
+	parallel = 16
+	patience = 10 * time.Second // for one node
+	maxNodes = 5000
+	maxNamed = 5 // nodes in a message
 )
 
 // Status of a RecorderConfig.
@@ -202,6 +202,7 @@ func (s *Status) set(uid string, generation int64, answers map[string]Answer) (d
 	by := map[string][]string{}
 	for _, name := range slices.Sorted(maps.Keys(answers)) {
 		n := answers[name].node(name, uid, generation)
+		n.Message = resource.Clip(n.Message, len(answers))
 		text := name
 		if n.Message != "" {
 			text += ": " + n.Message
@@ -246,11 +247,11 @@ func (a Answer) node(name, uid string, generation int64) Node {
 	n := Node{Name: name}
 	switch c := a.Config; {
 	case a.Err != nil:
-		n.State, n.Message = unreachable, clip(a.Err.Error())
+		n.State, n.Message = unreachable, a.Err.Error()
 	case c.AppliedUID == uid && c.Applied == generation:
 		n.State, n.Generation = applied, generation
 	case c.UID == uid && c.Generation == generation && c.Problem != "":
-		n.State, n.Message = rejected, clip(c.Problem)
+		n.State, n.Message = rejected, c.Problem
 	default:
 		n.State = waiting
 	}
@@ -258,13 +259,4 @@ func (a Answer) node(name, uid string, generation int64) Node {
 		n.Generation = c.Applied
 	}
 	return n
-}
-
-// clip shortens a text of a node, which may be any bytes.
-func clip(s string) string {
-	s = strings.ToValidUTF8(s, "�")
-	if len(s) > maxMessage {
-		s = strings.ToValidUTF8(s[:maxMessage], "") + "…"
-	}
-	return s
 }

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -45,16 +46,22 @@ func TestStatusOfAnswers(t *testing.T) {
 	}
 }
 
-// TestManyNodesMakeAShortMessage: a condition names some nodes and counts the rest, and a node's text is bounded.
+// TestManyNodesMakeAShortMessage: a condition names some nodes and counts the rest, and all texts of nodes together fit
+// into an object of the API.
 func TestManyNodesMakeAShortMessage(t *testing.T) {
-	answers := map[string]Answer{}
-	for i := range 1000 {
-		answers[fmt.Sprintf("node-%04d", i)] = Answer{Err: errors.New(strings.Repeat("é", 10_000))}
-	}
-	var s Status
-	s.set("u", 1, answers)
-	c := meta.FindStatusCondition(s.Conditions, Applied)
-	if len(c.Message) > 5*(maxMessage+50) || !strings.HasSuffix(c.Message, "; and 995 more") || len(s.Nodes) != 1000 || len(s.Nodes[0].Message) > maxMessage+3 {
-		t.Errorf("%d bytes: …%s", len(c.Message), c.Message[len(c.Message)-40:])
+	for _, nodes := range []int{1000, maxNodes} {
+		answers := map[string]Answer{}
+		for i := range nodes {
+			answers[fmt.Sprintf("node-%04d", i)] = Answer{Err: errors.New(strings.Repeat("é", 10_000))}
+		}
+		var s Status
+		s.set("u", 1, answers)
+		c := meta.FindStatusCondition(s.Conditions, Applied)
+		if len(c.Message) > 3000 || !strings.HasSuffix(c.Message, fmt.Sprintf("; and %d more", nodes-maxNamed)) || len(s.Nodes) != nodes {
+			t.Errorf("%d nodes, %d bytes: …%s", len(s.Nodes), len(c.Message), c.Message[len(c.Message)-40:])
+		}
+		if text, err := json.Marshal(s); err != nil || len(text) > 1<<20 {
+			t.Errorf("the status of %d nodes has %d bytes, %v", nodes, len(text), err)
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -18,8 +19,10 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/custody"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/cli/ringcmd"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/version"
+	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
 func (e *env) cmdVerify() *cobra.Command {
@@ -32,6 +35,10 @@ is unbroken, and that its seals are valid. Each line of the output is one verdic
 checked. A seal shows its signer's fingerprint; with --signer, verify fails unless that public key
 signed. --authority does the same for the certificate of a time-stamp authority, and --log-key for
 the public key of a transparency log.
+
+For a bundle of a ring, the segments must be those that the ring sealed, and the chain of its records
+must be unbroken. An anchor (pcapsule ring anchor) that you give with --anchor must be in the chain.
+--witness and --ring-key name the only keys whose anchors and records count.
 
 With --rederive everything is rebuilt from the packets in the bundle and compared with its files:
 tables row by row, every field of bundle.json, open.sql. What packets cannot prove, such as the
@@ -52,6 +59,9 @@ contains them.
 	c.Flags().StringArrayVar(&f.authorities, "authority", nil, "certificate (PEM) of a time-stamp authority or its root; can be repeated")
 	c.Flags().StringArrayVar(&f.logs, "log-key", nil, "file with the public key of a transparency log, NAME+HASH+KEY; can be repeated")
 	c.Flags().StringArrayVar(&f.reveals, "reveal", nil, "file of pcapsule reveal that shows a part of the original of a derived bundle; can be repeated")
+	c.Flags().StringArrayVar(&f.anchors, "anchor", nil, "file with an anchor (see ring anchor) that a ring of the bundle must have; can be repeated")
+	c.Flags().StringArrayVar(&f.witnesses, "witness", nil, "file with the public key of a witness of rings; can be repeated")
+	c.Flags().StringArrayVar(&f.ringKeys, "ring-key", nil, "file with the public key of a recorder, which must have signed the ring; can be repeated")
 	f.keys.register(c.Flags())
 	return c
 }
@@ -61,6 +71,8 @@ type verifyFlags struct {
 	asJSON, rederive     bool
 	signers, authorities []string
 	logs, reveals        []string
+	anchors              []string
+	witnesses, ringKeys  []string
 	keys                 keyFlags
 }
 
@@ -99,6 +111,18 @@ func (f *verifyFlags) trust() (t seal.Trust, err error) {
 	return t, nil
 }
 
+// rings reads the anchors and keys that the user trusts.
+func (f *verifyFlags) rings() (o ring.VerifyOptions, err error) {
+	if o.Anchors, err = ringcmd.ReadAnchors(f.anchors); err != nil {
+		return o, err
+	}
+	if o.Witnesses, err = ringcmd.PublicKeys(f.witnesses); err != nil {
+		return o, err
+	}
+	o.Keys, err = ringcmd.PublicKeys(f.ringKeys)
+	return o, err
+}
+
 // verifyResult is the output of verify --json.
 type verifyResult struct {
 	OK bool `json:"ok"`
@@ -107,6 +131,7 @@ type verifyResult struct {
 	Rederived *exporter.Rederived `json:"rederived,omitempty"`
 
 	derived []seal.Verdict // on what a derived bundle was made from
+	rings   []seal.Verdict // on the rings that a bundle was made from
 }
 
 func (e *env) runVerify(c *cobra.Command, path string, f *verifyFlags) error {
@@ -115,6 +140,10 @@ func (e *env) runVerify(c *cobra.Command, path string, f *verifyFlags) error {
 		return err
 	}
 	trust, err := f.trust()
+	if err != nil {
+		return err
+	}
+	rings, err := f.rings()
 	if err != nil {
 		return err
 	}
@@ -128,24 +157,19 @@ func (e *env) runVerify(c *cobra.Command, path string, f *verifyFlags) error {
 		return err
 	}
 	res := verifyResult{OK: report.OK(), Report: report}
+	res.rings = []seal.Verdict{{Check: "ring", State: seal.NotChecked, Detail: "the files must match their hashes first"}}
+	var b *bundle.Bundle
 	if report.OK() {
-		if res.derived, err = f.derived(c.Context(), path, report, &trust); err != nil {
+		if b, err = bundle.Open(path); err != nil {
+			return err
+		}
+		res.rings = custody.Rings(b, rings)
+		if res.derived, err = f.derived(c.Context(), b, &trust); err != nil {
 			return err
 		}
 	}
-	if report.OK() && f.rederive {
-		b, err := bundle.Open(path)
-		if err != nil {
-			return err
-		}
-		bar := e.Progress()
-		o.Progress = drawn(bar)
-		res.Rederived, err = exporter.Rederive(c.Context(), b, o)
-		bar.Clear()
-		if errors.Is(err, exporter.ErrNeedsKeys) {
-			return exit.With(err, exit.Verify, "no file was changed; to rebuild the tables give --keys FILE")
-		}
-		if err != nil {
+	if b != nil && f.rederive {
+		if res.Rederived, err = e.rederive(c.Context(), b, o); err != nil {
 			return err
 		}
 		res.OK = res.Rederived.OK()
@@ -167,17 +191,25 @@ func (e *env) runVerify(c *cobra.Command, path string, f *verifyFlags) error {
 	return res.failure(path)
 }
 
+// rederive makes everything from the packets again and compares it.
+func (e *env) rederive(ctx context.Context, b *bundle.Bundle, o exporter.Options) (*exporter.Rederived, error) {
+	bar := e.Progress()
+	defer bar.Clear()
+	o.Progress = drawn(bar)
+	r, err := exporter.Rederive(ctx, b, o)
+	if errors.Is(err, exporter.ErrNeedsKeys) {
+		return nil, exit.With(err, exit.Verify, "no file was changed; to rebuild the tables give --keys FILE")
+	}
+	return r, err
+}
+
 // derived checks what a derived bundle says of its original, and what --reveal shows of that.
-func (f *verifyFlags) derived(ctx context.Context, path string, report *bundle.Report, trust *seal.Trust) ([]seal.Verdict, error) {
-	if report.Content == nil || report.Content.Derived == nil {
+func (f *verifyFlags) derived(ctx context.Context, b *bundle.Bundle, trust *seal.Trust) ([]seal.Verdict, error) {
+	if b.Manifest.Derived == nil {
 		if len(f.reveals) > 0 {
-			return nil, exit.Usagef("--reveal is for a derived bundle, and %s is not one", path)
+			return nil, exit.Usagef("--reveal is for a derived bundle, and %s is not one", b.Dir)
 		}
 		return nil, nil
-	}
-	b, err := bundle.Open(path)
-	if err != nil {
-		return nil, err
 	}
 	trust.Committed = map[string]bool{}
 	return derive.Verify(ctx, b, *trust, f.reveals...), nil
@@ -208,7 +240,7 @@ func (r *verifyResult) failure(path string) error {
 
 // verdicts lists the properties of the bundle and whether each is true.
 func verdicts(ctx context.Context, r *verifyResult, trust seal.Trust) []seal.Verdict {
-	list := append(custody.Verdicts(ctx, r.Report, trust), r.derived...)
+	list := slices.Concat(custody.Verdicts(ctx, r.Report, trust), r.rings, seal.Stated(r.Content), r.derived)
 	switch d := r.Rederived; {
 	case d == nil:
 		return append(list, seal.Verdict{Check: "tables", State: seal.NotChecked, Detail: "--rederive compares them with the packets"})

@@ -48,6 +48,12 @@ func (a Anchor) Sign(key ed25519.PrivateKey) Anchor {
 	return a
 }
 
+// By reports whether an anchor names a witness's key. Only a check of the chain shows that it signed.
+func (a Anchor) By(key ed25519.PublicKey) bool {
+	k, ok := publicKey(a.PublicKey)
+	return ok && k.Equal(key)
+}
+
 // check verifies the witness's signature.
 func (a *Anchor) check(ring string) error {
 	if a.Ring != "" && a.Ring != ring {
@@ -75,13 +81,14 @@ func MakeAnchor(dir string, opt VerifyOptions, witness string) (Anchor, *Report,
 	return Anchor{Ring: v.rep.Ring, Of: uint64(len(v.hashes) - 1), Hash: hex.EncodeToString(v.hashes[len(v.hashes)-1][:]), Segments: v.last(), Witness: witness, At: now()}, v.rep, nil
 }
 
-// CheckAnchors does the part of Verify that compares the chain with the anchors in opt.
-func CheckAnchors(dir string, opt VerifyOptions) (*Report, error) {
+// CheckChain does the part of Verify that needs only seals.jsonl: it checks the records, and the
+// anchors in opt against them. It returns the seal of each segment that was ever sealed, too.
+func CheckChain(dir string, opt VerifyOptions) (*Report, map[ID]*Seal, error) {
 	v, err := verifyChain(dir, opt)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return v.rep, nil
+	return v.rep, v.sealed, nil
 }
 
 // last returns the highest sealed number of each series.
@@ -99,7 +106,7 @@ func (v *verifier) anchor(n int64, a *Anchor, outside bool) {
 		v.rep.problem(n, sealsName, "%v", err)
 		return
 	}
-	if key, _ := publicKey(a.PublicKey); len(v.opt.Witnesses) > 0 && !containsKey(v.opt.Witnesses, key) {
+	if len(v.opt.Witnesses) > 0 && !slices.ContainsFunc(v.opt.Witnesses, a.By) {
 		text := fmt.Sprintf("the anchor of record %d is by %.80q, which is not one of the given witnesses", a.Of, a.Witness)
 		if outside {
 			v.rep.problem(n, sealsName, "%s", text)

@@ -52,7 +52,7 @@ func TestAnOldAnchorProvesOnlyItsOwnRecord(t *testing.T) {
 	if rep.OK() || !strings.HasSuffix(rep.Problems[0].What, "its tail was cut; missing: "+id.Segment()) {
 		t.Fatalf("%+v", rep.Problems)
 	}
-	if rep, err := CheckAnchors(dir, VerifyOptions{Anchors: []Anchor{newest}}); err != nil || rep.OK() {
+	if rep, _, err := CheckChain(dir, VerifyOptions{Anchors: []Anchor{newest}}); err != nil || rep.OK() {
 		t.Fatalf("%v, %+v", err, rep)
 	}
 }

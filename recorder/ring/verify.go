@@ -97,7 +97,7 @@ type verifier struct {
 	key     ed25519.PublicKey // of the current signer
 	keyID   string
 	hashes  [][sha256.Size]byte
-	sealed  map[ID]bool
+	sealed  map[ID]*Seal
 	numbers map[string][]uint64 // sealed, by series
 	gaps    map[string][]Range  // numbers recorded as missing
 	below   map[string]uint64   // numbers below are explained by a start
@@ -128,7 +128,7 @@ func verifyChain(dir string, opt VerifyOptions) (*verifier, error) {
 	rep := &Report{Ring: r.ID, Node: r.Node, Problems: []Problem{}, Keys: []string{}, Anchored: -1, Open: []string{}, Recovered: []string{},
 		Unbalanced: []string{}, Holes: []Hole{}, Notes: []string{}, SidesOpen: []string{}, SidesRecovered: []string{}, SidesUncovered: []string{},
 		Hashed: !opt.SkipHashes, KeysTrusted: len(opt.Keys) > 0, AnchorsTrusted: len(opt.Witnesses) > 0}
-	v := &verifier{opt: opt, rep: rep, hist: newHistory(), sealed: map[ID]bool{}, sides: map[ID]*sideSeals{}, sums: map[string]ID{},
+	v := &verifier{opt: opt, rep: rep, hist: newHistory(), sealed: map[ID]*Seal{}, sides: map[ID]*sideSeals{}, sums: map[string]ID{},
 		numbers: map[string][]uint64{}, gaps: map[string][]Range{}, below: map[string]uint64{}, ring: r}
 	if rep.Pin, err = readPin(dir); err != nil {
 		rep.problem(-1, pinName, "%v", err)
@@ -289,10 +289,10 @@ func (v *verifier) signature(n int64, r *Record) {
 
 func (v *verifier) segment(n int64, s *Seal) {
 	id := s.ID()
-	if v.sealed[id] {
+	if v.sealed[id] != nil {
 		v.rep.problem(n, id.Segment(), "sealed a second time")
 	}
-	v.sealed[id] = true
+	v.sealed[id] = s
 	v.numbers[id.Series] = append(v.numbers[id.Series], id.Sequence)
 	if s.Recovered {
 		v.rep.Recovered = append(v.rep.Recovered, id.Segment())

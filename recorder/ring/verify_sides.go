@@ -19,7 +19,7 @@ func (v *verifier) sideRecord(n int64, r *Record) {
 		v.sides[id] = s
 	}
 	switch {
-	case !v.sealed[id]:
+	case v.sealed[id] == nil:
 		v.rep.problem(n, id.Segment(), "it seals the side files of a segment that was not sealed before")
 	case r.Sides.Reopened && !s.sealed():
 		v.rep.problem(n, id.Segment(), "it reopens side files that were not sealed")

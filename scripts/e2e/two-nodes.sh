@@ -183,6 +183,6 @@ is "snapshots that are left" "" "$(k -n pcapsule get snapshots -o name)"
 say "an uninstall, which leaves what it says"
 h uninstall pcapsule -n pcapsule >"$dir/uninstall.log" 2>&1 || { cat "$dir/uninstall.log"; failed=$((failed + 1)); }
 left() { k get "$@" -o name 2>/dev/null | grep pcapsule | sort | tr '\n' ' '; }
-is "what is left of the cluster" "customresourcedefinition.apiextensions.k8s.io/liveconfigs.pcapsule.dev customresourcedefinition.apiextensions.k8s.io/recorderconfigs.pcapsule.dev customresourcedefinition.apiextensions.k8s.io/snapshots.pcapsule.dev " "$(left clusterroles,clusterrolebindings,customresourcedefinitions)"
+is "what is left of the cluster" "customresourcedefinition.apiextensions.k8s.io/liveconfigs.pcapsule.dev customresourcedefinition.apiextensions.k8s.io/recorderconfigs.pcapsule.dev customresourcedefinition.apiextensions.k8s.io/snapshots.pcapsule.dev customresourcedefinition.apiextensions.k8s.io/snapshotschedules.pcapsule.dev " "$(left clusterroles,clusterrolebindings,customresourcedefinitions)"
 is "what is left of the namespace" "configmap/pcapsule-ca lease.coordination.k8s.io/pcapsule-hub secret/pcapsule-ca " "$(left -n pcapsule daemonsets,deployments,services,networkpolicies,configmaps,secrets,leases,roles,persistentvolumeclaims)"
 finish

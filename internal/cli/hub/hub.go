@@ -171,7 +171,7 @@ func (f *flags) options(errOut io.Writer) (hub.Options, error) {
 	x := &maker{memory: memory, turn: make(chan struct{}, 1)}
 	o.Cutter = x
 	o.Make = x.make
-	o.Count = count
+	o.Count, o.Stamp = count, stamp
 	if o.Identity == "" {
 		name, err := os.Hostname()
 		if err != nil {

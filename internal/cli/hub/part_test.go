@@ -205,3 +205,35 @@ func TestJobFlags(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestStamp: what the hub says of a ring is added to a bundle's custody log once, also by a hub that starts again.
+func TestStamp(t *testing.T) {
+	dir := received(t)
+	if code, _, errOut := part(t, dir, "0", "--memory=128Mi"); code != exit.Done {
+		t.Fatal(errOut)
+	}
+	path := filepath.Join(dir, hub.Snapshots, uid, "bundles", "node-a.pcapsule")
+	a := ring.Anchor{Ring: "r", Of: 3, Hash: "00", Witness: "hub"}
+	for _, tt := range []struct {
+		seen    collect.Seen
+		entries int
+		event   string
+	}{
+		{collect.Seen{Anchor: &a}, 2, bundle.EventAnchored}, {collect.Seen{Anchor: &a}, 2, bundle.EventAnchored},
+		{collect.Seen{Problem: "its tail was cut"}, 3, bundle.EventContradicted}, {collect.Seen{Problem: "its tail was cut"}, 3, bundle.EventContradicted},
+	} {
+		if err := stamp(path, tt.seen); err != nil {
+			t.Fatal(err)
+		}
+		b, err := bundle.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if list, _, err := b.Custody(); err != nil || len(list) != tt.entries || list[len(list)-1].Event != tt.event {
+			t.Errorf("%+v: %+v, %v", tt.seen, list, err)
+		}
+	}
+	if rep, err := bundle.Verify(t.Context(), path, nil); err != nil || !rep.OK() {
+		t.Errorf("%v, %v", rep, err)
+	}
+}

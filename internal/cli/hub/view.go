@@ -2,12 +2,15 @@ package hub
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/derive"
+	"github.com/pcapsule/pcapsule/hub/collect"
 	"github.com/pcapsule/pcapsule/hub/download"
 	"github.com/pcapsule/pcapsule/internal/version"
 	"github.com/pcapsule/pcapsule/recorder/ring"
@@ -29,6 +32,33 @@ func (m *maker) alone() (done func()) {
 func (m *maker) make(ctx context.Context, from, to string, window [2]ring.Time) error {
 	defer m.alone()()
 	_, err := exporter.Run(ctx, []string{from}, to, exporter.Options{FromNs: int64(window[0]), ToNs: int64(window[1]), Memory: m.memory, Release: version.Release})
+	return err
+}
+
+// stamp adds what the hub says of a ring to a bundle's custody log, once.
+func stamp(path string, s collect.Seen) error {
+	b, err := bundle.Open(path)
+	if err != nil {
+		return err
+	}
+	entries, _, err := b.Custody()
+	if err != nil {
+		return err
+	}
+	e := bundle.Entry{Event: bundle.EventAnchored, Tool: "pcapsule-hub " + version.Release}
+	if s.Problem != "" {
+		e.Event, e.Note = bundle.EventContradicted, s.Problem
+	} else {
+		text, err := json.Marshal(s.Anchor)
+		if err != nil {
+			return err
+		}
+		e.Details = map[string]string{"anchor": string(text)}
+	}
+	if slices.ContainsFunc(entries, func(x bundle.Entry) bool { return x.Event == e.Event }) {
+		return nil
+	}
+	_, _, err = b.AppendCustody(e)
 	return err
 }
 

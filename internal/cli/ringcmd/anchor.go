@@ -69,13 +69,13 @@ func (f *anchorFlags) options() (opt ring.VerifyOptions, err error) {
 	case len(f.against) == 0 && len(f.witnesses) > 0:
 		return opt, exit.Usagef("--witness needs --check")
 	}
-	if opt.Keys, err = publicKeys(f.keys); err != nil {
+	if opt.Keys, err = PublicKeys(f.keys); err != nil {
 		return opt, err
 	}
-	if opt.Witnesses, err = publicKeys(f.witnesses); err != nil {
+	if opt.Witnesses, err = PublicKeys(f.witnesses); err != nil {
 		return opt, err
 	}
-	opt.Anchors, err = readAnchors(f.against)
+	opt.Anchors, err = ReadAnchors(f.against)
 	return opt, err
 }
 
@@ -132,7 +132,7 @@ func inFolder(path, dir string) bool {
 }
 
 func checkAnchors(out io.Writer, dir string, opt ring.VerifyOptions) error {
-	r, err := ring.CheckAnchors(dir, opt)
+	r, _, err := ring.CheckChain(dir, opt)
 	if err != nil {
 		return err
 	}

@@ -33,13 +33,13 @@ the last anchor exist only in this ring: someone with the node's key could have 
 		RunE: func(c *cobra.Command, args []string) error {
 			opt := ring.VerifyOptions{SkipHashes: quick}
 			var err error
-			if opt.Keys, err = publicKeys(keys); err != nil {
+			if opt.Keys, err = PublicKeys(keys); err != nil {
 				return err
 			}
-			if opt.Witnesses, err = publicKeys(witnesses); err != nil {
+			if opt.Witnesses, err = PublicKeys(witnesses); err != nil {
 				return err
 			}
-			if opt.Anchors, err = readAnchors(anchors); err != nil {
+			if opt.Anchors, err = ReadAnchors(anchors); err != nil {
 				return err
 			}
 			return runVerify(c.OutOrStdout(), args[0], opt, asJSON)
@@ -53,7 +53,8 @@ the last anchor exist only in this ring: someone with the node's key could have 
 	return c
 }
 
-func readAnchors(files []string) (list []ring.Anchor, err error) {
+// ReadAnchors reads files with anchors.
+func ReadAnchors(files []string) (list []ring.Anchor, err error) {
 	for _, path := range files {
 		f, err := os.Open(path)
 		if err != nil {
@@ -75,7 +76,8 @@ func readAnchors(files []string) (list []ring.Anchor, err error) {
 	return list, nil
 }
 
-func publicKeys(files []string) (list []ed25519.PublicKey, err error) {
+// PublicKeys reads files with public keys of rings and witnesses.
+func PublicKeys(files []string) (list []ed25519.PublicKey, err error) {
 	for _, f := range files {
 		key, err := signingkey.ReadPublic(f)
 		if err != nil {

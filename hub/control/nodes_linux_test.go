@@ -1,0 +1,210 @@
+package control
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	apiruntime "k8s.io/apimachinery/pkg/runtime"
+	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/pcapsule/pcapsule/hub/resource"
+	"github.com/pcapsule/pcapsule/recorder/mutual"
+	"github.com/pcapsule/pcapsule/recorder/pins"
+	"github.com/pcapsule/pcapsule/recorder/ring/ringtest"
+)
+
+// TestPinsComeFirst: every node keeps its part while the hub is still busy with the first ones.
+func TestPinsComeFirst(t *testing.T) {
+	c := newCluster(t)
+	busy, pinned := make(chan struct{}), atomic.Int64{}
+	var names []string
+	for i := range 40 {
+		names = append(names, fmt.Sprintf("node-%02d", i))
+	}
+	c.addNodes(names, "http1.pcapng", func(name string, h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.Contains(r.URL.Path, "/files/") {
+				<-busy
+			}
+			h.ServeHTTP(w, r)
+			if r.Method == http.MethodPut || r.Method == http.MethodPost {
+				pinned.Add(1)
+			}
+		})
+	})
+	release := sync.OnceFunc(func() { close(busy) })
+	t.Cleanup(release) // before the servers wait for their requests
+	c.start()
+	c.create("x", namespace, nil)
+	for end := time.Now().Add(time.Minute); pinned.Load() < int64(len(names)); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d of %d nodes have pinned the window while the first are received", pinned.Load(), len(names))
+		}
+	}
+	release()
+	s := c.await("x", finished)
+	check(t, s, resource.Complete, true, "")
+}
+
+// TestThousandNodes is a hub with 1,000 registered recorders: each has a certificate, a ring and a server with mutual
+// TLS. 20 of them are gone, and the hub is ended in the middle. docs/design/032-many-nodes.md has what it logs.
+func TestThousandNodes(t *testing.T) {
+	const nodes, gone = 1000, 20
+	c := newCluster(t)
+	c.limit = 5 * time.Minute
+	var names []string
+	for i := range nodes {
+		names = append(names, fmt.Sprintf("node-%04d", i))
+	}
+	c.addNodes(names, "dns.pcap", func(_ string, h http.Handler) http.Handler { return h })
+	registered := c.register(names)
+	for _, name := range names[:gone] {
+		c.node[name].down.Store(true)
+	}
+	writes, largest := atomic.Int64{}, atomic.Int64{}
+	c.api.PrependReactor("update", "snapshots", func(a clienttesting.Action) (bool, apiruntime.Object, error) {
+		text, err := json.Marshal(a.(clienttesting.UpdateAction).GetObject())
+		writes.Add(1)
+		largest.Store(max(largest.Load(), int64(len(text))))
+		return false, nil, err
+	})
+	idle, begin, cpu := heap(), time.Now(), cpuTime(t)
+	stop := c.start()
+	c.create("all", namespace, nil)
+	half := c.await("all", func(s *resource.Snapshot) bool { return c.made.Load() > nodes/2 })
+	working := heap()
+	stop()
+	t.Logf("ended with %s of the parts in the status", half.Status.Collected)
+	c.start()
+	s := c.await("all", finished)
+	t.Logf("registered in %s; collected in %s, %s CPU for hub and nodes; heap of the hub and its connections %d MiB; %d writes of the status, at most %d bytes",
+		registered.Round(time.Millisecond), time.Since(begin).Round(time.Millisecond), (cpuTime(t) - cpu).Round(time.Millisecond), (working-idle)>>20, writes.Load(), largest.Load())
+	check(t, s, resource.Complete, false, "NodesMissing")
+	check(t, s, resource.Done, true, "")
+	if want := fmt.Sprintf("%d/%d", nodes-gone, nodes); s.Status.Collected != want || len(s.Status.Nodes) != nodes {
+		t.Errorf("collected %s of %d nodes, want %s", s.Status.Collected, len(s.Status.Nodes), want)
+	}
+	if n := c.made.Load(); n < nodes || n > nodes+1 { // one was perhaps interrupted
+		t.Errorf("%d bundles were made for %d nodes", n, nodes)
+	}
+	if largest.Load() > 1<<20 { // etcd refuses 1.5 MiB
+		t.Errorf("the resource has %d bytes", largest.Load())
+	}
+	if working-idle > 256<<20 {
+		t.Errorf("the hub uses %d MiB of heap", (working-idle)>>20)
+	}
+}
+
+// TestStatusFits: the API accepts the status of the most nodes, although each says as much as it can.
+func TestStatusFits(t *testing.T) {
+	c := newCluster(t)
+	c.create("x", namespace, nil)
+	x := New(Options{Client: c.api, Namespace: namespace})
+	err := x.tryUpdate(t.Context(), c.get("x", namespace), func(s *resource.Snapshot) {
+		for i := range 5000 {
+			s.Status.Nodes = append(s.Status.Nodes, resource.Node{Name: fmt.Sprintf("ip-10-0-%d-%d.eu-central-1.compute.internal", i>>8, i&255), State: resource.Missing,
+				Reason: "missing", Message: "it said: " + strings.Repeat("\xff\u00e9", 1<<10), Bundle: fmt.Sprintf("ip-10-0-%d-%d.eu-central-1.compute.internal.pcapsule", i>>8, i&255)})
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := c.get("x", namespace)
+	text, err := json.Marshal(s)
+	if err != nil || len(text) > 1300<<10 || len(s.Status.Nodes) != 5000 || !strings.HasPrefix(s.Status.Nodes[4999].Message, "it said: ") {
+		t.Errorf("%d bytes, %d nodes, %v", len(text), len(s.Status.Nodes), err)
+	}
+}
+
+// register gives each node a certificate and serves its ring with mutual TLS, as recorders do. It returns how long the
+// certificates took.
+func (c *cluster) register(names []string) time.Duration {
+	c.t.Helper()
+	cert, key, err := mutual.NewIssuer("test", time.Hour, time.Now())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	issuer, err := mutual.ReadIssuer(cert, key)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	pair := func(name string, server bool) mutual.Source {
+		key, text, err := mutual.NewKey()
+		var own []byte
+		if err == nil {
+			own, err = issuer.Issue(key.Public(), []string{name}, server, time.Hour, time.Now())
+		}
+		var p *mutual.Pair
+		if err == nil {
+			p, err = mutual.Parse(own, text, cert)
+		}
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		return func() (*mutual.Pair, error) { return p, nil }
+	}
+	begin := time.Now()
+	hub := pair(mutual.Hub, false)
+	for _, name := range names {
+		n := c.node[name]
+		plain := n.server.Config.Handler
+		n.server.Close()
+		n.server = httptest.NewUnstartedServer(plain)
+		n.server.TLS = mutual.Server(pair(mutual.Node(name), true), mutual.Hub)
+		n.server.StartTLS()
+		c.t.Cleanup(n.server.Close)
+		n.client = mutual.Client(hub, mutual.Node(name))
+	}
+	return time.Since(begin)
+}
+
+// heap is what is in use, after a collection.
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// cpuTime is the processor time that this process has used.
+func cpuTime(t *testing.T) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// addNodes adds nodes whose rings are copies of one ring.
+func (c *cluster) addNodes(names []string, sample string, wrap func(string, http.Handler) http.Handler) {
+	c.t.Helper()
+	data, err := os.ReadFile("../../samples/" + sample)
+	one := filepath.Join(c.t.TempDir(), "ring")
+	if err == nil {
+		_, err = ringtest.Fill(one, data, 1, 0)
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for _, name := range names {
+		n := &node{ring: filepath.Join(c.t.TempDir(), "ring")}
+		if err := os.CopyFS(n.ring, os.DirFS(one)); err != nil {
+			c.t.Fatal(err)
+		}
+		n.server = httptest.NewServer(wrap(name, pins.Open(n.ring, name).Handler(slog.New(slog.DiscardHandler))))
+		c.t.Cleanup(n.server.Close)
+		c.node[name] = n
+	}
+}

@@ -1,0 +1,132 @@
+// Package schedule creates the snapshots of SnapshotSchedules.
+//
+// A snapshot's name follows from its schedule and the end of its window, so a hub that restarts, or a second one,
+// creates none twice. Windows that ended while no hub ran are made up for, because rings may still have them.
+package schedule
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/dynamic"
+
+	"github.com/pcapsule/pcapsule/hub/resource"
+)
+
+const every = 10 * time.Second // between two looks
+
+// Options of Run.
+type Options struct {
+	Client    dynamic.Interface
+	Namespace string
+	Log       *slog.Logger
+}
+
+// Run creates snapshots when they are due until ctx ends.
+func Run(ctx context.Context, o Options) error {
+	t := time.NewTicker(every)
+	defer t.Stop()
+	failing := false
+	for {
+		err := o.round(ctx, time.Now())
+		if err != nil && ctx.Err() == nil && !failing {
+			o.Log.Warn("serving SnapshotSchedules; trying again", "error", err)
+		}
+		failing = err != nil
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+	}
+}
+
+// round creates what is due at a time.
+func (o *Options) round(ctx context.Context, now time.Time) error {
+	list, err := o.Client.Resource(resource.Schedules).Namespace(o.Namespace).List(ctx, v1.ListOptions{})
+	if apierrors.IsNotFound(err) { // the cluster does not have the resource
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var all []error
+	for i := range list.Items {
+		all = append(all, o.serve(ctx, &list.Items[i], now))
+	}
+	return errors.Join(all...)
+}
+
+// serve creates the snapshots of one schedule and keeps its status.
+func (o *Options) serve(ctx context.Context, u *unstructured.Unstructured, now time.Time) error {
+	s, err := resource.ScheduleFromObject(u)
+	if err != nil {
+		return err
+	}
+	before := s.Status
+	before.Conditions = append([]v1.Condition{}, s.Status.Conditions...)
+	switch err := s.Check(); {
+	case err != nil:
+		state(s, false, "Invalid", err.Error())
+	case s.Spec.Suspend:
+		state(s, false, "Suspended", "spec.suspend is set")
+	default:
+		if err := o.create(ctx, s, now); err != nil {
+			return err
+		}
+	}
+	if s.DeletionTimestamp != nil || equality.Semantic.DeepEqual(before, s.Status) {
+		return nil
+	}
+	status, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&s.Status)
+	if err != nil {
+		return err
+	}
+	u.Object["status"] = status
+	_, err = o.Client.Resource(resource.Schedules).Namespace(o.Namespace).UpdateStatus(ctx, u, v1.UpdateOptions{})
+	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+		return nil // the next time
+	}
+	return err
+}
+
+// create creates the snapshots that are due.
+func (o *Options) create(ctx context.Context, s *resource.Schedule, now time.Time) error {
+	ends, missed := s.Due(now)
+	if missed > 0 {
+		o.Log.Warn("windows of a schedule ended while no hub ran, too many to make up for", "schedule", s.Name, "windows", missed)
+		state(s, true, "Missed", fmt.Sprintf("no snapshots of %d windows before %s: no hub ran", missed, ends[0].Format(time.RFC3339)))
+	} else if len(ends) > 0 || !meta.IsStatusConditionTrue(s.Status.Conditions, resource.Scheduling) {
+		state(s, true, "Valid", "a snapshot is created at the end of each window")
+	}
+	for _, end := range ends {
+		x := s.Snapshot(end)
+		x.CreationTimestamp = v1.Time{}
+		u, err := x.Object()
+		if err == nil {
+			_, err = o.Client.Resource(resource.Snapshots).Namespace(o.Namespace).Create(ctx, u, v1.CreateOptions{})
+		}
+		if err != nil && !apierrors.IsAlreadyExists(err) {
+			return fmt.Errorf("creating snapshot %s: %w", x.Name, err)
+		}
+		s.Status.LastWindow, s.Status.LastSnapshot = end.Format(time.RFC3339), x.Name
+	}
+	return nil
+}
+
+func state(s *resource.Schedule, is bool, reason, message string) {
+	status := v1.ConditionFalse
+	if is {
+		status = v1.ConditionTrue
+	}
+	meta.SetStatusCondition(&s.Status.Conditions, v1.Condition{Type: resource.Scheduling, Status: status, Reason: reason, Message: message, ObservedGeneration: s.Generation})
+}
