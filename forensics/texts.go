@@ -51,7 +51,7 @@ const scanMemory = 32 << 20
 func (c *Case) Texts(ctx context.Context, t Texts) error {
 	threads := cmp.Or(c.options.Threads, runtime.GOMAXPROCS(0))
 	s := texts.Scan{Places: t.Places, From: t.From, To: cmp.Or(t.To, math.MaxInt64), Numbers: t.Numbers, Fixed: t.Fixed, Judge: t.Judge,
-		Threads: max(1, min(threads, int(cmp.Or(max(c.options.MemoryLimit, 0), defaultMemory)/scanMemory)))}
+		Threads: max(1, min(threads, int(cmp.Or(max(c.options.MemoryLimit, 0), DefaultMemory)/scanMemory)))}
 	if t.From == 0 {
 		s.From = math.MinInt64
 	}
