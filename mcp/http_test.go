@@ -212,7 +212,7 @@ func TestInvalidMessagesGetJSONRPCCodes(t *testing.T) {
 		{"a missing argument", "tools/call", "run_sql", `{"name":"run_sql"}`, 200, `"isError":true`},
 		{"an unknown argument", "tools/call", "list_api_calls", `{"name":"list_api_calls","arguments":{"filter":"http"}}`, 200, `filter`},
 		{"a huge limit", "tools/call", "list_api_calls", `{"name":"list_api_calls","arguments":{"limit":1e300}}`, 200, `"isError":true`},
-		{"a negative limit", "tools/call", "list_api_calls", `{"name":"list_api_calls","arguments":{"limit":-5}}`, 200, `"calls"`},
+		{"a negative limit", "tools/call", "list_api_calls", `{"name":"list_api_calls","arguments":{"limit":-5}}`, 200, `limit: must be 1 to 1000, not -5`},
 		{"max_bytes that is too small", "tools/call", "list_api_calls", `{"name":"list_api_calls","arguments":{"max_bytes":1}}`, 200, `max_bytes`},
 		{"KFL that is SQL", "tools/call", "list_api_calls", `{"name":"list_api_calls","arguments":{"kfl":"http' OR 1=1; DROP VIEW calls --"}}`, 200, `KFL`},
 		{"an order that is SQL", "tools/call", "list_api_calls", `{"name":"list_api_calls","arguments":{"order":"ts; drop view calls"}}`, 200, `"isError":true`},
