@@ -196,7 +196,7 @@ func (e *env) info(ctx context.Context, path string) (*infoResult, error) {
 	})
 	query("SELECT count(*) FROM workloads", func(row []any) { r.Kubernetes = format.Number(row[0]) })
 	if err == nil {
-		r.Unread, err = ask.Undissected(ctx, c, "true")
+		r.Unread, err = ask.Undissected(ctx, c, "connections_raw")
 	}
 	return r, err
 }
