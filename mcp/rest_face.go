@@ -179,7 +179,7 @@ func (s *Server) rest(free bool, f func(context.Context, *tools.Invocation, *que
 			if free {
 				k = aside
 			}
-			err = s.withDB(r.Context(), who, x.get("db"), k, func(ctx context.Context, a *tools.Invocation) error {
+			err = s.withDB(r.Context(), who, s.cases.Pinned(x.get("db"), x.get("cursor")), k, func(ctx context.Context, a *tools.Invocation) error {
 				a.Max = tools.MaxBytes
 				v, err := f(ctx, a, x)
 				if err != nil {
@@ -188,6 +188,7 @@ func (s *Server) rest(free bool, f func(context.Context, *tools.Invocation, *que
 				if raw, err = object.Marshal(v); err == nil {
 					raw, err = s.masked(ctx, a.Case, raw)
 				}
+				s.cases.Pin(x.get("db"), object.Text(raw, "next_cursor"), a.Case)
 				return err
 			})
 		}
