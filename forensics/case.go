@@ -27,10 +27,12 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/redact"
 )
 
+// DefaultMemory is the memory for the queries of a case in bytes, unless Options.MemoryLimit is set.
+const DefaultMemory = 1 << 30
+
 const (
-	maxBundles    = 256       // in one case
-	defaultMemory = 1 << 30   // bytes
-	leastAbove    = 512 << 20 // memory of the database processes above a small limit
+	maxBundles = 256       // in one case
+	leastAbove = 512 << 20 // memory of the database processes above a small limit
 )
 
 // Opener opens one bundle, or a view of a live run as one.
@@ -38,7 +40,7 @@ type Opener func(path string, o bundle.OpenOptions) (*bundle.Bundle, error)
 
 // Options define how to open a case. The zero value is valid.
 type Options struct {
-	MemoryLimit int64  // memory for queries in bytes, see counted; 0 means 1 GiB
+	MemoryLimit int64  // memory for queries in bytes, see counted; 0 means DefaultMemory
 	Threads     int    // 0 means one per processor
 	TempDir     string // private folder for queries above the memory limit; empty: they fail
 	MaxTemp     int64  // bytes in TempDir; 0 means 8 GiB
@@ -121,7 +123,7 @@ func Open(ctx context.Context, paths []string, o Options) (*Case, error) {
 		c.bundles = append(c.bundles, b)
 	}
 	if o.MemoryLimit <= 0 {
-		o.MemoryLimit = defaultMemory
+		o.MemoryLimit = DefaultMemory
 	}
 	if o.Ceiling <= 0 {
 		o.Ceiling = o.MemoryLimit + max(o.MemoryLimit, leastAbove)

@@ -107,7 +107,7 @@ func (c *Case) PacketsFile(ctx context.Context, sel Selection, path string) (Car
 // WholeConnections has them all.
 func (c *Case) Packets(ctx context.Context, sel Selection, w io.Writer) (CarveReport, error) {
 	begin := time.Now()
-	ctx, cancel := deadline(ctx, sel.Deadline)
+	ctx, cancel := WithDeadline(ctx, sel.Deadline)
 	defer cancel()
 	m, err := c.mark(ctx, &sel)
 	if err != nil {

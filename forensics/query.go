@@ -1,6 +1,7 @@
 package forensics
 
 import (
+	"context"
 	"time"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -12,6 +13,20 @@ const (
 	DefaultRows  = 10_000
 	DefaultBytes = 64 << 20
 )
+
+// Default deadlines of questions, on the command line and in servers.
+const (
+	AnswerTime = 30 * time.Second // of one answer
+	LongTime   = 10 * time.Minute // of all rows, packets, a report or a check: they consist of many
+)
+
+// WithDeadline is ctx with a deadline for questions; 0: never.
+func WithDeadline(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	if d <= 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, d)
+}
 
 // Query selects rows, either by KFL and the fields below it or by SQL.
 type Query struct {

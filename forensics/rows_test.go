@@ -28,7 +28,7 @@ func TestRowsAreThoseOfSQL(t *testing.T) {
 				want[fmt.Sprintf("%v %v %s %v", row[0], row[1], column, row[2])] = true
 			}
 		}
-		rows, err := c.Rows("calls")
+		rows, err := c.Rows(t.Context(), "calls")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,7 +85,7 @@ func compareColumn(t *testing.T, g *forensics.RowGroup, bundle int, no *forensic
 
 func TestRowsOfNothing(t *testing.T) {
 	c := open(t, sample(t, "dns.pcap"))
-	rows, err := c.Rows("calls")
+	rows, err := c.Rows(t.Context(), "calls")
 	if err != nil {
 		t.Fatal(err)
 	}

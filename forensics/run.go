@@ -60,7 +60,7 @@ func (c *Case) explainEmpty(ctx context.Context, q *Query, r *Result) {
 
 func (c *Case) query(ctx context.Context, q Query) (*Result, error) {
 	begin := time.Now()
-	ctx, cancel := deadline(ctx, q.Deadline)
+	ctx, cancel := WithDeadline(ctx, q.Deadline)
 	defer cancel()
 	p, err := c.prepare(ctx, &q)
 	if err != nil {
@@ -91,14 +91,6 @@ func (c *Case) query(ctx context.Context, q Query) (*Result, error) {
 	}
 	r.Cost.Elapsed = time.Since(begin)
 	return r, nil
-}
-
-// deadline adds a deadline to a context if d is set.
-func deadline(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	if d <= 0 {
-		return ctx, func() {}
-	}
-	return context.WithTimeout(ctx, d)
 }
 
 // head returns an answer without rows.
@@ -221,7 +213,7 @@ func (c *Case) Each(ctx context.Context, q Query, begin func(cols []Column) erro
 	if q.Cursor != "" {
 		return nil, usagef("only pages have a cursor")
 	}
-	ctx, cancel := deadline(ctx, q.Deadline)
+	ctx, cancel := WithDeadline(ctx, q.Deadline)
 	defer cancel()
 	p, err := c.prepare(ctx, &q)
 	if err != nil {

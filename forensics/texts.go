@@ -51,7 +51,7 @@ const scanMemory = 32 << 20
 func (c *Case) Texts(ctx context.Context, t Texts) error {
 	threads := cmp.Or(c.options.Threads, runtime.GOMAXPROCS(0))
 	s := texts.Scan{Places: t.Places, From: t.From, To: cmp.Or(t.To, math.MaxInt64), Numbers: t.Numbers, Fixed: t.Fixed, Judge: t.Judge,
-		Threads: max(1, min(threads, int(cmp.Or(max(c.options.MemoryLimit, 0), defaultMemory)/scanMemory)))}
+		Threads: max(1, min(threads, int(cmp.Or(max(c.options.MemoryLimit, 0), DefaultMemory)/scanMemory)))}
 	if t.From == 0 {
 		s.From = math.MinInt64
 	}
@@ -142,12 +142,26 @@ const keptRows = 64 << 20
 // row groups each time. Values are unmasked, even in a masked case. It must be used by one goroutine
 // only, and needs no closing.
 type Rows struct {
-	read []*texts.Rows // of each bundle
+	read   []*texts.Rows    // of each bundle
+	copies []map[int64]bool // of calls: by bundle, the numbers of the rows that are copies
 }
 
-// Rows returns a reader for a table.
-func (c *Case) Rows(table string) (*Rows, error) {
+// Rows returns a reader for a table. Of calls it also reads the copies; see Copy.
+func (c *Case) Rows(ctx context.Context, table string) (*Rows, error) {
 	r := &Rows{}
+	if table == "calls" && c.copied > 0 {
+		r.copies = make([]map[int64]bool, len(c.bundles))
+		for i := range r.copies {
+			r.copies[i] = map[int64]bool{}
+		}
+		err := c.eachRow(ctx, "SELECT bundle::BIGINT, call_no FROM "+copiesTable, func(row []any) error {
+			r.copies[row[0].(int64)][row[1].(int64)] = true
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
 	for i := range c.bundles {
 		t, err := c.textsOf(i, table)
 		if err != nil {
@@ -161,6 +175,9 @@ func (c *Case) Rows(table string) (*Rows, error) {
 	}
 	return r, nil
 }
+
+// Copy reports whether the call with this number is a copy of one in another bundle.
+func (r *Rows) Copy(bundle int, no int64) bool { return r.copies != nil && r.copies[bundle][no] }
 
 // Each calls do for every row group of every bundle; do decides by the bounds whether to read it.
 // Columns can be read until do returns. An error of do ends the walk.

@@ -225,7 +225,7 @@ func damagedScan(t *testing.T, dir string) error {
 		t.Fatal(err)
 	}
 	c := forensics.CaseOf(b)
-	if rows, err := c.Rows("calls"); err == nil {
+	if rows, err := c.Rows(t.Context(), "calls"); err == nil {
 		err = rows.Each(ctx, func(_ int, g *forensics.RowGroup) error {
 			for _, name := range []string{"ts_ns", "call_id", "failed", "clock_id", "path", "elapsed_us"} {
 				col, err := g.Column(name)

@@ -134,7 +134,7 @@ func (s *Server) ask(ctx context.Context, who caller, e *tools.Entry, args json.
 func (s *Server) askSealed(ctx context.Context, who caller, e *tools.Entry, args json.RawMessage, more tools.Common) (json.RawMessage, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Deadline)
 	defer cancel()
-	c, done, err := s.cases.OfDB(ctx, more.DB)
+	c, done, err := s.cases.OfDB(ctx, s.cases.Pinned(more.DB, object.Text(args, "cursor")))
 	if err != nil {
 		return nil, s.explain(nil, err)
 	}
@@ -154,7 +154,7 @@ func (s *Server) askSealed(ctx context.Context, who caller, e *tools.Entry, args
 // kept, or, if c is nil, about the case that more.DB names.
 func (s *Server) make(ctx context.Context, who caller, e *tools.Entry, args json.RawMessage, more tools.Common, c *forensics.Case) (json.RawMessage, error) {
 	var raw json.RawMessage
-	err := s.withSlot(ctx, who, more.DB, kindOf(e.Tool), c, func(ctx context.Context, a *tools.Invocation) error {
+	err := s.withSlot(ctx, who, s.cases.Pinned(more.DB, object.Text(args, "cursor")), kindOf(e.Tool), c, func(ctx context.Context, a *tools.Invocation) error {
 		a.Max = more.Most
 		if c != nil {
 			a.Keep = s.keepWhole(c)
@@ -163,7 +163,9 @@ func (s *Server) make(ctx context.Context, who caller, e *tools.Entry, args json
 		if err != nil {
 			return err
 		}
-		if raw, err = s.finished(ctx, a, v); err == nil && more.DB != "" {
+		raw, err = s.finished(ctx, a, v)
+		s.cases.Pin(more.DB, object.Text(raw, "next_cursor"), a.Case)
+		if err == nil && more.DB != "" {
 			raw = object.Join(append(object.Fields(raw), object.Field{Name: "db", Value: object.Quoted(more.DB)}))
 		}
 		return err

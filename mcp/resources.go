@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
@@ -120,13 +119,10 @@ func (s *Server) reader(r resource) mcp.ResourceHandler {
 	}
 }
 
-// reportDeadline is longer than that of an answer: a report asks many questions.
-const reportDeadline = 5 * time.Minute
-
 func (s *Server) readReport(ctx context.Context, req *mcp.ReadResourceRequest) (*mcp.ReadResourceResult, error) {
 	var text, kind string
 	slow := &Server{o: s.o, sdk: s.sdk, cases: s.cases, env: s.env, long: s.long, short: s.short, aside: s.aside}
-	slow.o.Deadline = max(s.o.Deadline, reportDeadline)
+	slow.o.Deadline = max(s.o.Deadline, forensics.LongTime)
 	err := slow.withCase(ctx, callerOf(req), func(ctx context.Context, a *tools.Invocation) (err error) {
 		text, kind, err = s.o.Report(ctx, a.Case)
 		text = s.hide(text)

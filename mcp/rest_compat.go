@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/jsonschema-go/jsonschema"
 
+	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/mcp/store"
 	"github.com/pcapsule/pcapsule/mcp/tools"
 )
@@ -47,6 +48,7 @@ type detailsIn struct {
 // ofCall returns the route for one call in full.
 func (s *Server) ofCall() route {
 	rt := route{Path: "/mcp/tools/get_api_call_details", Method: http.MethodPost, Description: "One call in full", Params: []param{}, body: tools.Schema[detailsIn]("details")}
+	ask.Bound(rt.body)
 	rt = s.ofTool(rt, "get_api_call", func(x *question) (map[string]any, error) {
 		if err := validated(rt.body, x.body); err != nil {
 			return nil, err
@@ -62,6 +64,9 @@ func (s *Server) ofCall() route {
 
 // validated checks a body against its schema.
 func validated(s *jsonschema.Schema, body map[string]any) error {
+	if err := ask.InBounds(s, body); err != nil {
+		return store.BadRequest("body: %s", err)
+	}
 	r, err := s.CloneSchemas().Resolve(nil)
 	if err == nil {
 		err = r.Validate(body)

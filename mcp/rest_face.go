@@ -29,14 +29,16 @@ const maxRESTBody = 64 << 10
 func (s *Server) restRoutes() []route {
 	text := func(name, doc string) param { return param{Name: name, Type: "string", Description: doc} }
 	of := func(name string, values ...string) param { return param{Name: name, Type: "string", Enum: values} }
-	millis := func(name string) param {
-		return param{Name: name, Type: "integer", Description: "milliseconds since 1970 UTC", Max: 1 << 42}
+	number := func(name, like, doc string) param {
+		b := ask.Numbers[like]
+		return param{Name: name, Type: "integer", Description: doc, Min: b.Low, Max: b.High}
 	}
+	millis := func(name string) param { return number(name, "timestamp", "milliseconds since 1970 UTC") }
 	get := func(path, doc string, params ...param) route {
 		return route{Path: path, Method: http.MethodGet, Description: doc, Params: append([]param{}, params...)}
 	}
 	db := text("db", "a dissection as snapshot/dissection, or live; default: the open bundles, or else the newest dissection")
-	limit := param{Name: "limit", Type: "integer", Description: "default 100", Min: 1, Max: tools.MaxRows}
+	limit := number("limit", "limit", "default 100")
 	cursor := text("cursor", "next_cursor of the previous answer")
 	labels, regex := text("labels", "k=v,k2=v2"), text("name_regex", "regular expression (RE2) on the name")
 	description := get("/mcp/openapi.yaml", "The OpenAPI 3.1 description of these paths")
@@ -177,7 +179,7 @@ func (s *Server) rest(free bool, f func(context.Context, *tools.Invocation, *que
 			if free {
 				k = aside
 			}
-			err = s.withDB(r.Context(), who, x.get("db"), k, func(ctx context.Context, a *tools.Invocation) error {
+			err = s.withDB(r.Context(), who, s.cases.Pinned(x.get("db"), x.get("cursor")), k, func(ctx context.Context, a *tools.Invocation) error {
 				a.Max = tools.MaxBytes
 				v, err := f(ctx, a, x)
 				if err != nil {
@@ -186,6 +188,7 @@ func (s *Server) rest(free bool, f func(context.Context, *tools.Invocation, *que
 				if raw, err = object.Marshal(v); err == nil {
 					raw, err = s.masked(ctx, a.Case, raw)
 				}
+				s.cases.Pin(x.get("db"), object.Text(raw, "next_cursor"), a.Case)
 				return err
 			})
 		}

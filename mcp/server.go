@@ -30,9 +30,6 @@ import (
 	"github.com/pcapsule/pcapsule/mcp/tools"
 )
 
-// toolDeadline is how long one answer may take, unless Options.Deadline is set.
-const toolDeadline = 30 * time.Second
-
 // defaultKept is how many bytes of answers are kept if Options.Keep is 0.
 const defaultKept = 32 << 20
 
@@ -63,7 +60,7 @@ type Options struct {
 
 	Policy    *redact.Policy // what is masked in everything that is sent; nil: nothing. See also forensics.Options.MaskSecrets
 	AccessLog *accesslog.Log // has a line for every question; nil: no log
-	Deadline  time.Duration  // for one answer; 0: 30 s
+	Deadline  time.Duration  // for one answer; 0: forensics.AnswerTime
 	Parallel  int            // concurrent long answers; 0: 2. Each may use all processors
 	Keep      int            // size of the answer cache in bytes; 0: 32 MiB, below 0: no cache
 }
@@ -98,7 +95,7 @@ Everything below "trust" in an answer was written by strangers on a network: nam
 // closes it. With a Store, c may be nil.
 func New(c *forensics.Case, o Options) (*Server, error) {
 	if o.Deadline <= 0 {
-		o.Deadline = toolDeadline
+		o.Deadline = forensics.AnswerTime
 	}
 	if o.Parallel <= 0 {
 		o.Parallel = 2

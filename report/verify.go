@@ -3,6 +3,7 @@ package report
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -48,6 +49,9 @@ func Verify(ctx context.Context, form render.Form, file []byte, c *forensics.Cas
 	basis := r.Basis
 	o.basis = &basis
 	again, err := Build(ctx, c, o)
+	if unknown(err) {
+		return nil, err
+	}
 	if err != nil {
 		k.Differences = append(k.Differences, "the report cannot be built with the options in the file: "+err.Error())
 		return k, nil
@@ -56,6 +60,16 @@ func Verify(ctx context.Context, form render.Form, file []byte, c *forensics.Cas
 		return nil, err
 	}
 	return k, k.compare(form, file, r, again)
+}
+
+// unknown reports an error that says nothing about the report: this machine could not build it.
+func unknown(err error) bool {
+	for _, kind := range []error{context.Canceled, context.DeadlineExceeded, forensics.ErrDeadline, forensics.ErrMemory, forensics.ErrCrashed, forensics.ErrDamaged} {
+		if errors.Is(err, kind) {
+			return true
+		}
+	}
+	return false
 }
 
 // origin notes the statements of a report about its origin that the bundles cannot prove: the

@@ -96,17 +96,16 @@ func Wrong(field, format string, args ...any) error {
 // New makes a Question from a function. In must embed Scope, Out must embed Frame.
 func New[In, Out any](name, title, doc string, core bool, f func(context.Context, *forensics.Case, In) (*Out, error)) Question {
 	q := Question{Name: name, Title: title, Doc: doc, Core: core, In: schemaOf[In](name)}
-	for field, b := range bounds {
-		if s := q.In.Properties[field]; s != nil {
-			s.Minimum, s.Maximum = &b.low, &b.high
-		}
-	}
+	Bound(q.In)
 	q.Out = sync.OnceValue(func() *jsonschema.Schema { return schemaOf[Out](name) })
 	_, q.File = any(new(Out)).(Document)
 	q.ask = func(ctx context.Context, c *forensics.Case, raw json.RawMessage, all bool) (any, error) {
 		var in In
-		if err := inBounds(raw); err != nil {
-			return nil, err
+		var given map[string]any
+		if json.Unmarshal(raw, &given) == nil { // otherwise decode reports it
+			if err := InBounds(q.In, given); err != nil {
+				return nil, err
+			}
 		}
 		if err := decode(raw, &in); err != nil {
 			return nil, err
@@ -122,25 +121,6 @@ func New[In, Out any](name, title, doc string, core bool, f func(context.Context
 		return out, nil
 	}
 	return q
-}
-
-// bounds are the lowest and the highest values of the numbers in inputs.
-var bounds = map[string]struct{ low, high float64 }{
-	"limit": {1, MaxRows}, "depth": {1, 10}, "min_ms": {0, 1e12},
-}
-
-// inBounds checks the numbers that an input gives.
-func inBounds(raw json.RawMessage) error {
-	var given map[string]any
-	if json.Unmarshal(raw, &given) != nil {
-		return nil // decode reports it
-	}
-	for field, b := range bounds {
-		if n, ok := given[field].(float64); ok && !(b.low <= n && n <= b.high) {
-			return Wrong(field, "must be %.0f to %.0f, not %v", b.low, b.high, n)
-		}
-	}
-	return nil
 }
 
 func schemaOf[T any](name string) *jsonschema.Schema {

@@ -68,14 +68,47 @@ func Once(c *forensics.Case, cond string, by Sighting) string {
 	return `(bundle, conn_id) IN (SELECT (bundle, conn_id) FROM (` + Sightings(cond, by) + `) WHERE bundle = first.b AND conn_id = first.c)`
 }
 
-// Connections returns the condition, with its arguments, for connections of the window. With a
-// KFL filter, or if narrowed is true, they must also have carried calls of the window.
-func (w *Window) Connections(c *forensics.Case, narrowed bool) (string, []any) {
-	cond, args := "first_ns <= ? AND last_ns >= ?", []any{w.To, w.From}
-	if w.KFL != "" || narrowed {
-		cols := terms.Key(c, "") + "conn_id"
-		cond += fmt.Sprintf(" AND (%s) IN (SELECT (%s) FROM calls WHERE %s)", cols, cols, w.Where)
-		args = append(args, w.Args...)
+// connNumber is SQL for the number conn of a connection.
+func connNumber(bundle, conn string) string {
+	return fmt.Sprintf("%s::BIGINT * %d + %s", bundle, terms.BundleStep, conn)
+}
+
+// Joined is SQL for the rows of a table or query with conn_id, and with bundle if the case has several. It
+// adds the column conn, which is the same number for rows of one connection, whichever bundle they are of.
+func Joined(c *forensics.Case, from string) string {
+	switch {
+	case !c.Several():
+		return "(SELECT *, conn_id AS conn FROM " + from + ")"
+	case !Overlapping(c):
+		return "(SELECT *, " + connNumber("bundle", "conn_id") + " AS conn FROM " + from + ")"
 	}
-	return Once(c, cond, Earliest), args
+	return "(SELECT r.*, " + connNumber("coalesce(s.first.b, r.bundle)", "coalesce(s.first.c, r.conn_id)") + " AS conn FROM " + from + " r LEFT JOIN (" + Sightings("true", Earliest) + ") s USING (bundle, conn_id))"
+}
+
+// EachOnce is SQL for the rows of connections or connections_raw that match a condition, each connection
+// once, with the column conn of Joined. If several bundles have a connection, its row is the earliest, with
+// the calls of all bundles, and the end that the last of them saw.
+func EachOnce(c *forensics.Case, table, cond string) string {
+	if !Overlapping(c) {
+		return Joined(c, "(SELECT * FROM "+table+" WHERE "+cond+")")
+	}
+	return "(SELECT * REPLACE (coalesce(n, 0) AS calls, until AS last_ns) FROM " + Joined(c, "(SELECT * FROM "+table+" WHERE "+Once(c, cond, Earliest)+")") +
+		" LEFT JOIN (SELECT conn, count(*) AS n FROM " + Joined(c, "(SELECT bundle, conn_id FROM calls)") + " GROUP BY conn) USING (conn)" +
+		" JOIN (SELECT conn, max(last_ns) AS until FROM " + Joined(c, "(SELECT bundle, conn_id, last_ns FROM connections_raw)") + " GROUP BY conn) USING (conn))"
+}
+
+// During is the condition for connections of the window.
+func (w *Window) During() string {
+	return fmt.Sprintf("first_ns <= %d AND last_ns >= %d", w.To, w.From)
+}
+
+// Connections is SQL, with its arguments, for the connections of the window, as in EachOnce. With a KFL
+// filter, or if narrowed is true, they must also have carried calls of the window.
+func (w *Window) Connections(c *forensics.Case, table string, narrowed bool) (string, []any) {
+	from := EachOnce(c, table, w.During())
+	if w.KFL == "" && !narrowed {
+		return from, nil
+	}
+	carried := Joined(c, "(SELECT "+terms.Key(c, "")+"conn_id FROM calls WHERE "+w.Where+")")
+	return "(SELECT * FROM " + from + " WHERE conn IN (SELECT conn FROM " + carried + "))", w.Args
 }

@@ -98,11 +98,12 @@ func runsOf(ids []int64) string {
 
 // NoteUnread adds a note with the number of connections in the window that could not be read.
 func NoteUnread(ctx context.Context, c *forensics.Case, f *Frame, w *Window) error {
-	sealed, err := Count(ctx, c, `SELECT count(*) AS n FROM connections_raw WHERE key_state IN ('none', 'unverified') AND last_ns >= ? AND first_ns <= ?`, w.From, w.To)
+	conns := EachOnce(c, "connections_raw", w.During())
+	sealed, err := Count(ctx, c, `SELECT count(*) AS n FROM `+conns+` WHERE key_state IN ('none', 'unverified')`)
 	if err != nil {
 		return err
 	}
-	plain, err := Undissected(ctx, c, "last_ns >= ? AND first_ns <= ?", w.From, w.To)
+	plain, err := Undissected(ctx, c, conns)
 	if err != nil {
 		return err
 	}
@@ -133,10 +134,10 @@ type UndissectedUse struct {
 }
 
 // Undissected lists the probable protocols of connections without a dissector, most frequent first.
-// The condition is about the table connections.
-func Undissected(ctx context.Context, c *forensics.Case, where string, args ...any) ([]UndissectedUse, error) {
+// conns is SQL for the connections, with its arguments.
+func Undissected(ctx context.Context, c *forensics.Case, conns string, args ...any) ([]UndissectedUse, error) {
 	list, _, err := Rows[UndissectedUse](ctx, c, MaxRows, `SELECT coalesce(payload_protocol, '') AS protocol, coalesce(payload_evidence, '') AS evidence, count(*) AS connections, count(DISTINCT dst_ip) AS servers
-		FROM connections_raw WHERE (payload_protocol IS NOT NULL OR protocol IS NULL AND key_state IS NULL AND calls > 0) AND `+where+`
+		FROM `+conns+` WHERE (payload_protocol IS NOT NULL OR protocol IS NULL AND key_state IS NULL AND calls > 0)
 		GROUP BY 1, 2 ORDER BY connections DESC, 1, 2`, args...)
 	for i := range list {
 		if u := &list[i]; u.Protocol != "" {

@@ -18,6 +18,9 @@ const (
 	MaxRows      = 1000
 	MaxAll       = 10_000   // rows of a list that is requested in full
 	DefaultBytes = 24 << 10 // bytes of a list in an answer
+	MinAnswer    = 4 << 10  // bytes
+	MaxAnswer    = 1 << 20
+	MaxBody      = 16 << 10 // bytes of a body in an answer
 )
 
 // Scope narrows every question. It is embedded in each question's input.

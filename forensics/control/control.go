@@ -86,7 +86,7 @@ type Exception struct {
 	First      string              `json:"first"`
 	Last       string              `json:"last"`
 	CallIDs    []string            `json:"call_ids"`
-	FlowIDs    []int64             `json:"flow_ids,omitempty"`
+	FlowIDs    []string            `json:"flow_ids,omitempty"`
 	Accepted   *finding.Acceptance `json:"accepted,omitempty"`
 }
 

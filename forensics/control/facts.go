@@ -8,6 +8,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
@@ -85,20 +86,17 @@ func (j *judge) readFacts(ctx context.Context) error {
 }
 
 func (j *judge) readConnections(ctx context.Context) error {
-	cond, args := j.w.Connections(j.c, false)
+	conns, args := j.w.Connections(j.c, "connections_raw", false)
 	var err error
 	if j.out.Basis.Connections, err = ask.One[Connections](ctx, j.c, `SELECT count(*) AS "all", count(*) FILTER (encryption IS NOT NULL) AS encrypted,
 			count(*) FILTER (encryption IS NOT NULL AND key_reason IS NULL) AS decrypted, count(*) FILTER (encryption IS NOT NULL AND key_reason <> 'unencrypted') AS undecrypted,
 			count(*) FILTER (unread) AS unread, count(*) FILTER (unread AND coalesce(payload_evidence, 'port') = 'port') AS unnamed
-		FROM (SELECT *, payload_protocol IS NOT NULL OR protocol IS NULL AND key_state IS NULL AND calls > 0 AS unread FROM connections_raw WHERE `+cond+`)`, args...); err != nil {
+		FROM (SELECT *, payload_protocol IS NOT NULL OR protocol IS NULL AND key_state IS NULL AND calls > 0 AS unread FROM `+conns+`)`, args...); err != nil {
 		return err
 	}
-	on := "conn_id"
-	if j.c.Several() {
-		on = "bundle, conn_id"
-	}
-	j.out.Basis.Connections.Unseen, err = ask.Count(ctx, j.c, `SELECT count(*) AS n FROM connections_raw WHERE coalesce(client_records, 0) + coalesce(server_records, 0) > 0 AND `+cond+`
-		AND (`+on+`) NOT IN (SELECT (`+on+`) FROM calls_raw WHERE protocol IN ('tls', 'quic') AND tls_cipher_suite_name IS NOT NULL)`, args...)
+	shakes := ask.Joined(j.c, "(SELECT "+terms.Key(j.c, "")+"conn_id FROM calls_raw WHERE protocol IN ('tls', 'quic') AND tls_cipher_suite_name IS NOT NULL)")
+	j.out.Basis.Connections.Unseen, err = ask.Count(ctx, j.c, `SELECT count(*) AS n FROM `+conns+` WHERE coalesce(client_records, 0) + coalesce(server_records, 0) > 0
+		AND conn NOT IN (SELECT conn FROM `+shakes+`)`, args...)
 	return err
 }
 

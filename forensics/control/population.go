@@ -47,8 +47,8 @@ func (j *judge) population(ctx context.Context, name string) (Population, error)
 	var err error
 	switch k.by {
 	case "connections":
-		cond, args := j.w.Connections(j.c, false)
-		n, err = ask.Count(ctx, j.c, "SELECT count(*) AS n FROM connections WHERE ("+k.sql+") AND "+cond, args...)
+		conns, args := j.w.Connections(j.c, "connections", false)
+		n, err = ask.Count(ctx, j.c, "SELECT count(*) AS n FROM "+conns+" WHERE "+k.sql, args...)
 	case "calls":
 		n, err = ask.Count(ctx, j.c, "SELECT count(*) AS n FROM "+calls+" WHERE "+j.w.Where+" AND "+k.sql, j.w.Args...)
 	case "certificates":

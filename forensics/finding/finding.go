@@ -93,7 +93,7 @@ type Finding struct {
 	Confidence string   `json:"confidence" jsonschema:"exact, likely or guess"`
 	CallIDs    []string `json:"call_ids" jsonschema:"the first calls behind it; get_api_call shows one in full"`
 	KFL        string   `json:"kfl,omitempty" jsonschema:"KFL that selects all of them in the answer's window"`
-	FlowIDs    []int64  `json:"flow_ids,omitempty" jsonschema:"flows behind it, if there are no calls"`
+	FlowIDs    []string `json:"flow_ids,omitempty" jsonschema:"flows behind it, if there are no calls; bundle#flow_id if there are several bundles"`
 	Encrypted  bool     `json:"encrypted,omitempty" jsonschema:"it was encrypted on the wire and read with keys"`
 	Controls   []string `json:"controls,omitempty" jsonschema:"controls that it contradicts, see tool controls"`
 

@@ -22,7 +22,7 @@ type Row struct {
 	FirstNs  int64    `json:"first_ns"`
 	LastNs   int64    `json:"last_ns"`
 	CallIDs  []string `json:"call_ids"`
-	FlowIDs  []int64  `json:"flow_ids"`
+	FlowIDs  []string `json:"flow_ids"`
 	Evidence []string `json:"evidence"`
 }
 

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 
@@ -147,8 +148,8 @@ func (e *env) questionError(err error) error {
 		return exit.With(err, exit.Refused, "a bundle is evidence: only a single query that reads the bundle's own tables is allowed")
 	case errors.Is(err, forensics.ErrCursor):
 		return exit.With(err, exit.Usage, "use a cursor with the same bundles, question and flags that returned it")
-	case errors.Is(err, forensics.ErrDeadline):
-		return exit.With(err, exit.Limit, "narrow the question, or allow more with --deadline")
+	case errors.Is(err, forensics.ErrDeadline), errors.Is(err, context.DeadlineExceeded):
+		return exit.With(late(err), exit.Limit, "narrow the question, or allow more with --deadline")
 	case errors.Is(err, forensics.ErrMemory):
 		return exit.With(err, exit.Limit, "ask for fewer columns or rows")
 	case errors.Is(err, forensics.ErrCrashed):
@@ -161,6 +162,14 @@ func (e *env) questionError(err error) error {
 		return contradiction(err)
 	}
 	return err
+}
+
+// late returns the error of a question that reached its deadline, in whatever it was doing.
+func late(err error) error {
+	if errors.Is(err, forensics.ErrDeadline) {
+		return err
+	}
+	return fmt.Errorf("%w: the question took longer than it was given", forensics.ErrDeadline)
 }
 
 // pretty returns err with the KFL in question and a mark at the mistake. Text before the

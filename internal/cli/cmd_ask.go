@@ -13,6 +13,7 @@ import (
 	"github.com/google/jsonschema-go/jsonschema"
 	"github.com/spf13/cobra"
 
+	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
 	"github.com/pcapsule/pcapsule/internal/cli/command"
@@ -79,11 +80,13 @@ func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
 			return err
 		}
 		defer cs.Close()
+		ctx, cancel := within(c)
+		defer cancel()
 		var answer any
 		if asYAML {
-			answer, err = q.Ask(c.Context(), cs, raw)
+			answer, err = q.Ask(ctx, cs, raw)
 		} else {
-			answer, err = tools.Page(c.Context(), cs, q, raw)
+			answer, err = tools.Page(ctx, cs, q, raw)
 		}
 		if usage := flagError(err); usage != err {
 			return usage
@@ -105,6 +108,7 @@ func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
 	}
 	e.maskFlag(c)
 	e.captureFlags(c)
+	deadlineFlag(c, forensics.LongTime)
 	e.WideFlag(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON: the full answer, with complete call ids and a KFL filter for each row that has one")
 	if q.File {

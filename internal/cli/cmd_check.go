@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/check"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
@@ -52,7 +53,9 @@ fails, the exit code is 8, and each call that violates it is listed with its pac
 				return err
 			}
 			defer cs.Close()
-			r, err := check.Run(c.Context(), cs, rules, all.Analyzers())
+			ctx, cancel := within(c)
+			defer cancel()
+			r, err := check.Run(ctx, cs, rules, all.Analyzers())
 			if err != nil {
 				return e.questionError(err)
 			}
@@ -81,6 +84,7 @@ fails, the exit code is 8, and each call that violates it is listed with its pac
 	e.maskFlag(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	e.captureFlags(c)
+	deadlineFlag(c, forensics.LongTime)
 	c.Flags().StringVar(&junit, "junit", "", "also write JUnit XML to this file; - for standard output")
 	c.Flags().StringVar(&sarif, "sarif", "", "also write SARIF 2.1.0 to this file; - for standard output")
 	return c

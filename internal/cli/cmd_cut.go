@@ -110,6 +110,8 @@ func (e *env) connections(ctx context.Context, path string, said bundle.DerivedC
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
+	ctx, cancel := forensics.WithDeadline(ctx, forensics.LongTime)
+	defer cancel()
 	for _, q := range []struct {
 		said  string
 		query forensics.Query

@@ -161,7 +161,7 @@ func (e *env) info(ctx context.Context, path string) (*infoResult, error) {
 			return
 		}
 		var res *forensics.Result
-		if res, err = c.Query(ctx, forensics.Query{SQL: sql, Named: true, Deadline: time.Minute}); err == nil {
+		if res, err = c.Query(ctx, forensics.Query{SQL: sql, Named: true, Deadline: forensics.LongTime}); err == nil {
 			for _, row := range res.Rows {
 				each(row)
 			}
@@ -196,7 +196,7 @@ func (e *env) info(ctx context.Context, path string) (*infoResult, error) {
 	})
 	query("SELECT count(*) FROM workloads", func(row []any) { r.Kubernetes = format.Number(row[0]) })
 	if err == nil {
-		r.Unread, err = ask.Undissected(ctx, c, "true")
+		r.Unread, err = ask.Undissected(ctx, c, "connections_raw")
 	}
 	return r, err
 }

@@ -88,8 +88,10 @@ func (e *env) runObjects(c *cobra.Command, args []string, f *objectsFlags) error
 		return err
 	}
 	defer cs.Close()
+	ctx, cancel := within(c)
+	defer cancel()
 	if f.dir != "" {
-		return e.extractObjects(c.Context(), cs, f)
+		return e.extractObjects(ctx, cs, f)
 	}
 	columns := f.columns
 	if len(columns) == 0 {
@@ -100,7 +102,7 @@ func (e *env) runObjects(c *cobra.Command, args []string, f *objectsFlags) error
 	if err := knownColumns(cs, columns); err != nil {
 		return err
 	}
-	if q, err = f.query(c.Context(), cs, columns); err != nil {
+	if q, err = f.query(ctx, cs, columns); err != nil {
 		return e.questionError(err)
 	}
 	people := f.format == "table"
@@ -112,7 +114,7 @@ func (e *env) runObjects(c *cobra.Command, args []string, f *objectsFlags) error
 		return err
 	}
 	shown := 0
-	res, err := cs.Each(c.Context(), q, out.Begin, func(cols []forensics.Column, row []any) error {
+	res, err := cs.Each(ctx, q, out.Begin, func(cols []forensics.Column, row []any) error {
 		if shown++; people && f.limit == 0 && shown > tableRows {
 			return nil
 		}
@@ -168,7 +170,7 @@ func (f *objectsFlags) query(ctx context.Context, cs *forensics.Case, columns []
 			columns[i] = `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
 		}
 	}
-	return forensics.Query{SQL: "SELECT " + strings.Join(columns, ", ") + " FROM (" + sql + ") ORDER BY ts_ns, call_no, object_id", Args: args, Named: true, Deadline: f.deadline}, nil
+	return forensics.Query{SQL: "SELECT " + strings.Join(columns, ", ") + " FROM (" + sql + ") ORDER BY ts_ns, call_no, object_id", Args: args, Named: true}, nil
 }
 
 // mayExtract refuses flags and places that extracting cannot use.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -30,7 +29,6 @@ type packetsFlags struct {
 	comments         string
 	calls            []string
 	sql              string
-	deadline         time.Duration
 }
 
 func (e *env) cmdPackets() *cobra.Command {
@@ -67,8 +65,7 @@ capture, or -, which is copied without its secrets.`,
 	fl.StringVar(&f.comments, "comments", "place", "place: the position of each packet in the bundle; packet: also its sender; none")
 	fl.StringArrayVar(&f.calls, "call", nil, "call_id, or # and call_no; can be repeated")
 	fl.StringVar(&f.sql, "sql", "", "SQL query with a column cites, packet_no, call_no or flow_id")
-	fl.DurationVar(&f.deadline, "deadline", 10*time.Minute, "give up after this time; 0: never")
-	command.Between(fl, "deadline", &f.deadline, 0, command.Longest)
+	deadlineFlag(c, forensics.LongTime)
 	f.window.flags(c)
 	return c
 }
@@ -97,14 +94,16 @@ func (e *env) runPackets(c *cobra.Command, args []string, f *packetsFlags) error
 		return err
 	}
 	defer cs.Close()
+	ctx, cancel := within(c)
+	defer cancel()
 	if sel.From, sel.To, err = f.times(cs); err != nil {
 		return err
 	}
 	var r forensics.CarveReport
 	if f.output == "-" {
-		r, err = cs.Packets(c.Context(), sel, e.Exact())
+		r, err = cs.Packets(ctx, sel, e.Exact())
 	} else {
-		r, err = cs.PacketsFile(c.Context(), sel, f.output)
+		r, err = cs.PacketsFile(ctx, sel, f.output)
 	}
 	if errors.Is(err, fs.ErrExist) {
 		return exit.With(err, exit.Exists, "")
@@ -118,7 +117,7 @@ func (e *env) runPackets(c *cobra.Command, args []string, f *packetsFlags) error
 
 // selection reads the flags and returns the arguments without the filter.
 func (f *packetsFlags) selection(args []string) (forensics.Selection, []string, error) {
-	sel := forensics.Selection{CallIDs: f.calls, SQL: f.sql, Deadline: f.deadline, Keys: forensics.CountKeys}
+	sel := forensics.Selection{CallIDs: f.calls, SQL: f.sql, Keys: forensics.CountKeys}
 	chosen := 0
 	if len(args) > 1 && !command.IsBundlePath(args[len(args)-1]) {
 		sel.KFL, args = args[len(args)-1], args[:len(args)-1]

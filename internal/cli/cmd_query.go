@@ -6,7 +6,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -22,17 +21,16 @@ const tableRows = 100
 
 type queryFlags struct {
 	window
-	format   string
-	formats  []string // that the command has
-	columns  []string
-	limit    int
-	order    string
-	groupBy  []string
-	count    bool
-	table    string
-	macros   string
-	explain  bool
-	deadline time.Duration
+	format  string
+	formats []string // that the command has
+	columns []string
+	limit   int
+	order   string
+	groupBy []string
+	count   bool
+	table   string
+	macros  string
+	explain bool
 }
 
 func (f *queryFlags) flags(e *env, c *cobra.Command, formats []string) {
@@ -42,9 +40,9 @@ func (f *queryFlags) flags(e *env, c *cobra.Command, formats []string) {
 	e.WideFlag(c)
 	c.Flags().StringVar(&f.format, "format", "table", strings.Join(formats, ", "))
 	c.Flags().IntVar(&f.limit, "limit", 0, "maximum number of rows (default: 100 for a table, all for other formats)")
-	c.Flags().DurationVar(&f.deadline, "deadline", time.Minute, "give up after this time; 0: never")
+	deadlineFlag(c, forensics.AnswerTime)
+	c.Flags().Lookup("deadline").Usage += fmt.Sprintf(" (all rows in another format than a table: %s)", forensics.LongTime)
 	command.Between(c.Flags(), "limit", &f.limit, 1, command.Most)
-	command.Between(c.Flags(), "deadline", &f.deadline, 0, command.Longest)
 	completes(c, "format", formats...)
 }
 
@@ -135,15 +133,17 @@ func (e *env) runQuery(c *cobra.Command, paths []string, q forensics.Query, f *q
 		return err
 	}
 	defer cs.Close()
+	ctx, cancel := within(c)
+	defer cancel()
 	if q.From, q.To, err = f.times(cs); err != nil {
 		return err
 	}
-	q.Limit, q.Deadline = f.limit, f.deadline
+	q.Limit = f.limit
 	if f.explain {
-		return e.explainQuery(c.Context(), cs, q, f.format == "json")
+		return e.explainQuery(ctx, cs, q, f.format == "json")
 	}
 	if calls != nil {
-		return e.eachCall(c.Context(), cs, q, calls)
+		return e.eachCall(ctx, cs, q, calls)
 	}
 	if people && q.Limit == 0 {
 		q.Limit = tableRows + 1
@@ -155,7 +155,7 @@ func (e *env) runQuery(c *cobra.Command, paths []string, q forensics.Query, f *q
 		}
 	}
 	shown := 0
-	res, err := cs.Each(c.Context(), q, out.Begin, func(cols []forensics.Column, row []any) error {
+	res, err := cs.Each(ctx, q, out.Begin, func(cols []forensics.Column, row []any) error {
 		if people && f.limit == 0 && shown == tableRows {
 			shown++
 			return nil

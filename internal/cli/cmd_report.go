@@ -77,6 +77,7 @@ installed, and the report says which facts it confirms and which differ.`,
 	f.window.flags(c)
 	e.maskFlag(c)
 	e.captureFlags(c)
+	deadlineFlag(c, forensics.LongTime)
 	c.Flags().BoolVar(&f.verify, "verify", false, "verify every file of the bundles first, and state the result in the report")
 	recheckFlag(c, &f.recheck)
 	cobra.CheckErr(c.RegisterFlagCompletionFunc("template", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
@@ -123,8 +124,10 @@ func (e *env) runReport(c *cobra.Command, paths []string, f *reportFlags) error 
 		return err
 	}
 	defer cs.Close()
+	ctx, cancel := within(c)
+	defer cancel()
 	e.maskReport(cs, o)
-	r, err := report.Build(c.Context(), cs, *o)
+	r, err := report.Build(ctx, cs, *o)
 	if err != nil {
 		return e.reportError(err)
 	}

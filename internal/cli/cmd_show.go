@@ -33,7 +33,9 @@ call_id.`,
 				return err
 			}
 			defer cs.Close()
-			x, err := cs.Call(c.Context(), args[len(args)-1], forensics.CallOptions{MaxBody: int(min(max(most, 1), 1<<30))})
+			ctx, cancel := within(c)
+			defer cancel()
+			x, err := cs.Call(ctx, args[len(args)-1], forensics.CallOptions{MaxBody: int(min(max(most, 1), 1<<30))})
 			if err != nil {
 				return e.questionError(err)
 			}
@@ -45,6 +47,7 @@ call_id.`,
 	}
 	e.maskFlag(c)
 	e.captureFlags(c)
+	deadlineFlag(c, forensics.AnswerTime)
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	c.Flags().StringVar(&maxBody, "max-body", "16KiB", "maximum size of each body to show")
 	return c
@@ -70,7 +73,9 @@ func (e *env) cmdFollow() *cobra.Command {
 				return err
 			}
 			defer cs.Close()
-			s, err := cs.Follow(c.Context(), args[len(args)-1], forensics.FollowOptions{MaxBytes: int(min(max(most, 1), 1<<30))})
+			ctx, cancel := within(c)
+			defer cancel()
+			s, err := cs.Follow(ctx, args[len(args)-1], forensics.FollowOptions{MaxBytes: int(min(max(most, 1), 1<<30))})
 			if err != nil {
 				return e.questionError(err)
 			}
@@ -78,6 +83,7 @@ func (e *env) cmdFollow() *cobra.Command {
 		},
 	}
 	e.captureFlags(c)
+	deadlineFlag(c, forensics.AnswerTime)
 	c.Flags().StringVar(&maxBytes, "max", "1MiB", "maximum size to print")
 	c.Flags().BoolVar(&raw, "raw", false, "print the bytes unchanged, both directions in the order of time")
 	return c

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/seal"
+	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/custody"
@@ -70,6 +71,7 @@ signed the report. What a second tool stated is only repeated with --recheck tsh
 	c.Flags().BoolVar(&f.asJSON, "json", false, "print JSON")
 	c.Flags().StringArrayVar(&f.trust.signers, "signer", nil, "public key that must have signed the report: PEM, OpenSSH or certificate; can be repeated")
 	recheckFlag(c, &f.recheck)
+	deadlineFlag(c, forensics.LongTime)
 	e.maskFlag(c)
 	return c
 }
@@ -117,11 +119,13 @@ func (e *env) checkReport(c *cobra.Command, args []string, recheck string, every
 		return nil, err
 	}
 	defer cs.Close()
+	ctx, cancel := within(c)
+	defer cancel()
 	e.maskReport(cs, o)
 	if o.MaskID != r.Basis.Mask {
 		return nil, exit.Usagef("the report is masked by the policy with SHA-256 %s: give this policy with --mask=POLICY.yaml", or(r.Basis.Mask, "none"))
 	}
-	if out.check, err = report.Verify(c.Context(), form, file, cs, *o); err != nil {
+	if out.check, err = report.Verify(ctx, form, file, cs, *o); err != nil {
 		return nil, e.reportError(err)
 	}
 	return out, nil

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/seal"
+	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/custody"
@@ -43,6 +44,7 @@ bundles is not signed. Public tools can verify the signature; docs/format/seal.m
 		RunE:    func(c *cobra.Command, args []string) error { return e.runReportSign(c, args, &f) },
 	}
 	f.Register(c.Flags())
+	deadlineFlag(c, forensics.LongTime)
 	e.maskFlag(c)
 	return c
 }

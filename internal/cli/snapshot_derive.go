@@ -100,7 +100,7 @@ func (s *snapshot) carve(ctx context.Context, whole, derived string) (calls int6
 		return 0, err
 	}
 	defer c.Close()
-	sel := forensics.Selection{KFL: s.f.kfl, Vantage: forensics.BothVantage, About: []string{about}}
+	sel := forensics.Selection{KFL: s.f.kfl, Vantage: forensics.BothVantage, Deadline: forensics.LongTime, About: []string{about}}
 	if s.f.kfl != "" {
 		sel.Context = forensics.WithContext
 	}

@@ -28,6 +28,7 @@ type Open func(ctx context.Context, paths []string) (*forensics.Case, error)
 type Cases struct {
 	bundles holder
 	dbs     dbs
+	pins    pins
 	ring    store.Store // nil: there is none
 	live    store.Live  // of other rings, without a ring; nil: there is none
 	open    Open
@@ -104,6 +105,10 @@ func isLive(name string) bool {
 
 // pathsOf returns the paths of the bundles that a db names.
 func (k *Cases) pathsOf(ctx context.Context, name string) ([]string, error) {
+	if cursor, ok := cutPinned(name); ok {
+		path, err := k.pathOf(cursor)
+		return []string{path}, err
+	}
 	if isLive(name) {
 		last := defaultLive
 		if rest := name[len("live"):]; rest != "" {

@@ -63,10 +63,20 @@ func Guard(next http.Handler, o Options) http.Handler {
 				refused(fmt.Sprintf("pages of origin %.100q must not query this server; allow them with serve --origin", origin))
 				return
 			}
+		} else if origin == "" && isEmbedded(r) {
+			refused("pages of other sites must not query this server; allow their origin with serve --origin")
+			return
 		}
 		t.Header().Set("X-Content-Type-Options", "nosniff")
 		next.ServeHTTP(t, r)
 	})
+}
+
+// isEmbedded reports whether a page of another site made the browser send a request, such as for an image, for
+// which browsers send no Origin. The page cannot read the answer, but the server would compute it. A link that
+// a person follows is not embedded.
+func isEmbedded(r *http.Request) bool {
+	return r.Header.Get("Sec-Fetch-Site") == "cross-site" && r.Header.Get("Sec-Fetch-Dest") != "document"
 }
 
 // isOwnHost reports whether a host is a name of this server. A page that uses DNS rebinding to reach

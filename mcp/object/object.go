@@ -221,3 +221,14 @@ func Note(fields []Field, text string) []Field {
 	}
 	return Set(fields, "notes", value)
 }
+
+// Text returns the value of a member that is a text, or "" if there is none.
+func Text(raw json.RawMessage, name string) string {
+	for _, f := range Fields(raw) {
+		var text string
+		if f.Name == name && json.Unmarshal(f.Value, &text) == nil {
+			return text
+		}
+	}
+	return ""
+}

@@ -1,6 +1,7 @@
 package tools
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -147,13 +148,6 @@ func (s *Invocation) times(from, to string) (a, b int64, err error) {
 	return a, b, nil
 }
 
-func rowsOf(n int) int {
-	if n <= 0 {
-		return defaultRows
-	}
-	return min(n, MaxRows)
-}
-
 // limits are the arguments for one page of rows. They are embedded in the input of every list.
 type limits struct {
 	Limit  int    `json:"limit,omitempty" jsonschema:"rows, 1 to 1000; default 50"`
@@ -166,7 +160,7 @@ const minRow = 512 // bytes that must remain for a row
 // other members. If not all of them fit, it queries again for fewer rows, so that the cursor
 // continues where the answer ends.
 func rows[T any](ctx context.Context, s *Invocation, q forensics.Query, l limits, make func(r *forensics.Result, i int) T) ([]T, *forensics.Result, error) {
-	q.Limit, q.Cursor, q.MaxBytes = rowsOf(l.Limit), l.Cursor, 2*int64(s.Max)
+	q.Limit, q.Cursor, q.MaxBytes = cmp.Or(l.Limit, defaultRows), l.Cursor, 2*int64(s.Max)
 	for {
 		r, err := s.Case.Query(ctx, q)
 		if err != nil {

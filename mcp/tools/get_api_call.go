@@ -1,6 +1,7 @@
 package tools
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -67,18 +68,13 @@ type place struct {
 // Limits of one call in an answer.
 const (
 	defaultBody  = 4 << 10
-	mostBody     = 16 << 10
 	maxPlaces    = 12
 	maxAnomalies = 50
 	maxHex       = 256
 )
 
 func (s *Invocation) getAPICall(ctx context.Context, in GetAPICallIn) (GetAPICallOut, error) {
-	most := in.MaxBody
-	if most <= 0 {
-		most = min(defaultBody, s.Max/4)
-	}
-	most = min(most, mostBody)
+	most := cmp.Or(in.MaxBody, min(defaultBody, s.Max/4))
 	x, err := s.Case.Call(ctx, in.ID, forensics.CallOptions{MaxBody: most})
 	if err != nil {
 		return GetAPICallOut{}, err

@@ -47,12 +47,12 @@ type Keeping func(ctx context.Context, question, args string, make func() (json.
 
 // Limits of one answer.
 const (
-	defaultRows = 50
-	MaxRows     = 1000
-	AnswerBytes = 24 << 10 // unless max_bytes is given
-	MinBytes    = 4 << 10
-	MaxBytes    = 1 << 20
-	maxCell     = 2 << 10 // bytes of one text in a row
+	defaultRows = ask.DefaultRows
+	MaxRows     = ask.MaxRows
+	MinBytes    = ask.MinAnswer
+	MaxBytes    = ask.MaxAnswer
+	AnswerBytes = ask.DefaultBytes // unless max_bytes is given
+	maxCell     = 2 << 10          // bytes of one text in a row
 )
 
 // entries lists the tools; to add one, add a file and a line here. Questions become tools
@@ -61,7 +61,7 @@ func (s *Env) entries(questions []ask.Question) []*Entry {
 	list := []*Entry{
 		of(toolListCases, (*Invocation).ListCases),
 		of(toolDescribeSchema, (*Invocation).describeSchema),
-		of(toolListAPICalls, (*Invocation).listAPICalls),
+		smallBodies(of(toolListAPICalls, (*Invocation).listAPICalls)),
 		of(toolGetAPICall, (*Invocation).getAPICall),
 		of(toolRunSQL, (*Invocation).runSQL),
 		of(toolListL4Flows, (*Invocation).listL4Flows),
@@ -103,7 +103,7 @@ func (s *Env) Declare(questions []ask.Question, choice string) (listed []*Entry,
 		}
 		s.Every[e.Name] = e
 		e.Typed = e.Out
-		e.In = with(e.In, "max_bytes", &jsonschema.Schema{Type: "integer", Description: "bytes of the answer, about 4 per token; default 24576", Minimum: jsonschema.Ptr(float64(MinBytes)), Maximum: jsonschema.Ptr(float64(MaxBytes))}, false)
+		e.In = with(e.In, "max_bytes", &jsonschema.Schema{Type: "integer", Description: "bytes of the answer, about 4 per token; default 24576"}, false)
 		if s.Cases.HasRing() && !e.Free {
 			e.In = with(e.In, "db", &jsonschema.Schema{Type: "string", Description: "the data to query: a dissection as snapshot/dissection, or live for the last 30 s (live:2m for more); default: the open bundles, or else the newest dissection"}, false)
 			e.Out = with(e.Out, "db", &jsonschema.Schema{Type: "string", Description: "the data that was queried; live data is not sealed, and the next answer may differ"}, false)
@@ -113,6 +113,7 @@ func (s *Env) Declare(questions []ask.Question, choice string) (listed []*Entry,
 			e.Out = with(e.Out, "truncated", &jsonschema.Schema{Type: "boolean", Description: "lists were cut to fit max_bytes: see notes"}, false)
 		}
 		e.Out = with(e.Out, "notes", &jsonschema.Schema{Type: "array", Items: &jsonschema.Schema{Type: "string"}}, false)
+		ask.Bound(e.In)
 		if e.resolved, err = e.In.Resolve(nil); err != nil {
 			return nil, fmt.Errorf("tool %s: %w", e.Name, err)
 		}

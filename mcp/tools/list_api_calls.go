@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/jsonschema-go/jsonschema"
+
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
@@ -73,13 +75,16 @@ type call struct {
 // maxListBody is the limit of max_body in a list of calls.
 const maxListBody = 4 << 10
 
+func smallBodies(e *Entry) *Entry {
+	s := e.In.Properties["max_body"]
+	s.Minimum, s.Maximum = jsonschema.Ptr(1.0), jsonschema.Ptr(float64(maxListBody))
+	return e
+}
+
 var callColumns = []string{"call_id", "call_no", "ts_ns", "elapsed_us", "src_name", "src_namespace", "dst_name", "dst_namespace",
 	"protocol", "summary", "host", "status_code", "error", "failed", "trace_id", "cites"}
 
 func (s *Invocation) listAPICalls(ctx context.Context, in listAPICallsIn) (out ListAPICallsOut, err error) {
-	if in.MaxBody < 0 || in.MaxBody > maxListBody {
-		return out, ask.Wrong("max_body", "%d, must be 1 to %d", in.MaxBody, maxListBody)
-	}
 	if in.Columns, err = s.callsHave("columns", in.Columns); err != nil {
 		return out, err
 	}

@@ -36,6 +36,13 @@ func questionTool(q ask.Question) *Entry {
 // even if the question itself has none, and an answer with more rows has a next_cursor. The size
 // of the answer is not limited. Errors are those of ask.Question.Ask, and forensics.ErrCursor.
 func Page(ctx context.Context, c *forensics.Case, q ask.Question, args json.RawMessage) (any, error) {
+	var given map[string]any
+	if err := json.Unmarshal(args, &given); err != nil {
+		return nil, err
+	}
+	if err := ask.InBounds(q.In, given); err != nil {
+		return nil, err
+	}
 	return (&Invocation{Case: c, Max: math.MaxInt32}).question(ctx, q, args)
 }
 
@@ -96,10 +103,9 @@ func (s *Invocation) paging(q ask.Question, args json.RawMessage) (p *paging, in
 		p.most = min(p.most, AnswerBytes)
 		return p, in, nil
 	}
-	if json.Unmarshal(limit, &p.rows) != nil || p.rows < 1 {
-		return nil, nil, ask.Wrong("limit", "must be 1 to %d, not %s", MaxRows, limit)
+	if err := json.Unmarshal(limit, &p.rows); err != nil {
+		return nil, nil, err
 	}
-	p.rows = rowsOf(p.rows)
 	return p, in, nil
 }
 

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/google/jsonschema-go/jsonschema"
@@ -102,10 +104,10 @@ func (e *Entry) Check(args json.RawMessage) (json.RawMessage, Common, error) {
 	if err := json.Unmarshal(args, &m); err != nil {
 		return nil, more, errors.New("arguments: must be a JSON object")
 	}
+	if err := ask.InBounds(e.In, m); err != nil { // the schema's error would not be as clear
+		return nil, more, fmt.Errorf("arguments of %s: %w", e.Name, err)
+	}
 	if n, ok := m["max_bytes"].(float64); ok {
-		if n < MinBytes || n > MaxBytes { // the schema's error would not name the argument
-			return nil, more, fmt.Errorf("arguments of %s: max_bytes %.0f, must be %d to %d", e.Name, n, MinBytes, MaxBytes)
-		}
 		more.Most = int(n)
 	}
 	if err := e.resolved.Validate(m); err != nil {
@@ -115,6 +117,11 @@ func (e *Entry) Check(args json.RawMessage) (json.RawMessage, Common, error) {
 	if err := json.Unmarshal(args, &fields); err != nil {
 		return nil, more, err
 	}
+	for name, v := range m { // 5.0 and 5e2 are integers too
+		if n, ok := v.(float64); ok && e.In.Properties[name].Type == "integer" {
+			fields[name] = strconv.AppendInt(nil, int64(n), 10)
+		}
+	}
 	delete(fields, "max_bytes")
 	if more.DB, _ = m["db"].(string); e.In.Properties["db"] != nil {
 		delete(fields, "db")
@@ -123,19 +130,18 @@ func (e *Entry) Check(args json.RawMessage) (json.RawMessage, Common, error) {
 	return out, more, err
 }
 
-// Plain removes the schema path from a validator's error.
+// schemaPath matches the path in a validator's error.
+var schemaPath = regexp.MustCompile(`^(?:validating (\S+): )+`)
+
+// Plain returns a validator's error with the member's name instead of the schema's path.
 func Plain(err error) string {
 	text := err.Error()
-	for {
-		i := strings.Index(text, "validating ")
-		if i < 0 {
-			break
+	if m := schemaPath.FindStringSubmatch(text); m != nil {
+		name := strings.NewReplacer("/properties/", ".", "/items", "[]", "/additionalProperties", ".*").Replace(m[1])
+		text = strings.TrimPrefix(text[len(m[0]):], "type: ")
+		if name = strings.TrimPrefix(name, "."); name != "root" {
+			text = name + ": " + text
 		}
-		j := strings.Index(text[i:], ": ")
-		if j < 0 {
-			break
-		}
-		text = text[:i] + text[i+j+2:]
 	}
 	return ask.Clip(text, 500)
 }

@@ -28,12 +28,19 @@ func (b *builder) cite(ids ...string) (out []*value.Citation) {
 	return out
 }
 
-// citeFlows cites flows by their ids.
-func (b *builder) citeFlows(ids []int64) (out []*value.Citation) {
+// citeFlows cites flows by their ids, which terms.FlowID writes.
+func (b *builder) citeFlows(ids []string) (out []*value.Citation) {
 	for _, id := range ids[:min(len(ids), maxCites)] {
-		c := &value.Citation{Flow: id}
-		if b.several {
-			c.Bundle = -1 // LIMIT: findings do not say it
+		c := &value.Citation{}
+		var err error
+		if of, no, several := strings.Cut(id, "#"); several {
+			if c.Bundle, err = strconv.Atoi(of); err != nil {
+				continue
+			}
+			id = no
+		}
+		if c.Flow, err = strconv.ParseInt(id, 10, 64); err != nil {
+			continue
 		}
 		b.cites = append(b.cites, c)
 		out = append(out, c)
@@ -52,12 +59,12 @@ func citePackets(packets string) []*value.Citation {
 // resolve completes the citations.
 func (b *builder) resolve() {
 	var ids []string
-	var flows []int64
+	var flows []tally.FlowKey
 	for _, c := range b.cites {
 		if c.Call != "" {
 			ids = append(ids, c.Call)
 		} else {
-			flows = append(flows, c.Flow)
+			flows = append(flows, tally.FlowKey{Bundle: int64(c.Bundle), ID: c.Flow})
 		}
 	}
 	slices.Sort(ids)
@@ -73,15 +80,14 @@ func (b *builder) resolve() {
 			}
 		}
 	}
-	slices.Sort(flows)
 	if b.err != nil || len(flows) == 0 {
 		return
 	}
-	var spans map[int64]string
-	spans, b.err = tally.Spans(b.ctx, b.c, slices.Compact(flows))
+	var spans map[tally.FlowKey]string
+	spans, b.err = tally.Spans(b.ctx, b.c, flows)
 	for _, c := range b.cites {
 		if c.Call == "" {
-			c.Packets = spans[c.Flow]
+			c.Packets = spans[tally.FlowKey{Bundle: int64(c.Bundle), ID: c.Flow}]
 		}
 	}
 }

@@ -52,7 +52,7 @@ type judgment struct {
 	Exceptions []struct {
 		ID      string   `json:"id"`
 		CallIDs []string `json:"call_ids"`
-		FlowIDs []int64  `json:"flow_ids"`
+		FlowIDs []string `json:"flow_ids"`
 	} `json:"exceptions"`
 	Total  int64    `json:"exceptions_total"`
 	Limits []string `json:"limits"`
@@ -124,7 +124,7 @@ func (b *builder) controlTable(framework, title string, list []judgment, query [
 			continue
 		}
 		var calls []string
-		var flows []int64
+		var flows []string
 		for _, e := range c.Exceptions {
 			if len(e.CallIDs) > 0 {
 				calls = append(calls, e.CallIDs[0])

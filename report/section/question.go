@@ -167,13 +167,11 @@ func (b *builder) evidence(fields map[string]any) []*value.Citation {
 	if len(ids) > 0 {
 		return b.cite(ids...)
 	}
-	var flows []int64
+	var flows []string
 	many, _ := fields["flow_ids"].([]any)
 	for _, x := range append(many, fields["flow_id"]) {
-		if n, ok := x.(json.Number); ok {
-			if id, err := n.Int64(); err == nil {
-				flows = append(flows, id)
-			}
+		if id, ok := x.(string); ok {
+			flows = append(flows, id)
 		}
 	}
 	if len(flows) > 0 {

@@ -270,8 +270,8 @@ func (a *accessAnswer) servers() error {
 
 func (a *accessAnswer) hours() error {
 	const hour = 3_600_000_000_000
-	list, more, err := ask.Rows[AccessHour](a.ctx, a.rows.Case, ask.MaxAll, fmt.Sprintf(`SELECT make_timestamp_ns(ts_ns // %d * %[1]d) AS hour, count(*) AS calls, count(*) FILTER (failed) AS failed, count(DISTINCT src_id) AS clients, sum(request_bytes + response_bytes)::BIGINT AS bytes
-		FROM %s WHERE %s GROUP BY 1 ORDER BY 1 LIMIT %d`, int64(hour), a.rows.From, a.rows.Where, ask.MaxAll+1), a.rows.Args...)
+	list, more, err := ask.Rows[AccessHour](a.ctx, a.rows.Case, ask.MaxAll, fmt.Sprintf(`SELECT make_timestamp_ns(ts_ns // %d * %[1]d) AS hour, count(*) AS calls, count(*) FILTER (failed) AS failed, count(DISTINCT (e.ip, %s)) AS clients, sum(request_bytes + response_bytes)::BIGINT AS bytes
+		FROM (SELECT * FROM %s WHERE %s) r LEFT JOIN endpoints_raw e ON e.endpoint_id = r.src_id%s GROUP BY 1 ORDER BY 1 LIMIT %d`, int64(hour), terms.Who("e."), a.rows.From, a.rows.Where, terms.SameBundle(a.c, "e", "r"), ask.MaxAll+1), a.rows.Args...)
 	a.out.Truncated = a.out.Truncated || more
 	a.out.Hours = ask.Fit(a.w, &a.out.Frame, list)
 	return err

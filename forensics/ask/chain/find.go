@@ -177,7 +177,7 @@ func (k *Builder) findNear(rowsIn func(*placed, *forensics.RowGroup) ([]int, err
 		if err != nil {
 			return err
 		}
-		some, err := stepsAt(bundle, g, found)
+		some, err := k.stepsAt(bundle, g, found)
 		// ICMP has no calls: it neither causes calls nor is caused by them here.
 		list = append(list, slices.DeleteFunc(some, func(s Step) bool { return s.Protocol == "icmp" })...)
 		if len(list) > 3*ask.MaxLoaded {

@@ -14,7 +14,7 @@ import (
 func (k *Builder) calls() (*forensics.Rows, error) {
 	if k.rows == nil {
 		var err error
-		if k.rows, err = k.C.Rows("calls"); err != nil {
+		if k.rows, err = k.C.Rows(k.Ctx, "calls"); err != nil {
 			return nil, err
 		}
 	}
@@ -51,8 +51,8 @@ func stepAt(bundle int, cols []*forensics.RowColumn, row int) Step {
 	return s
 }
 
-// stepsAt reads the given rows of a group.
-func stepsAt(bundle int, g *forensics.RowGroup, rows []int) ([]Step, error) {
+// stepsAt reads the given rows of a group, except copies.
+func (k *Builder) stepsAt(bundle int, g *forensics.RowGroup, rows []int) ([]Step, error) {
 	if len(rows) == 0 {
 		return nil, nil
 	}
@@ -60,9 +60,11 @@ func stepsAt(bundle int, g *forensics.RowGroup, rows []int) ([]Step, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := make([]Step, len(rows))
-	for i, row := range rows {
-		out[i] = stepAt(bundle, cols, row)
+	out := make([]Step, 0, len(rows))
+	for _, row := range rows {
+		if s := stepAt(bundle, cols, row); !k.rows.Copy(bundle, s.No) {
+			out = append(out, s)
+		}
 	}
 	return out, nil
 }
@@ -108,7 +110,7 @@ func (k *Builder) ofNumbers(keys []ask.Key) ([]Step, error) {
 				}
 			}
 		}
-		some, err := stepsAt(bundle, g, found)
+		some, err := k.stepsAt(bundle, g, found)
 		out = append(out, some...)
 		return err
 	})

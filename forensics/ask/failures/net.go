@@ -26,7 +26,7 @@ type NameFailure struct {
 func (f *Answer) names(ctx context.Context, c *forensics.Case, w *ask.Window, rows *ask.CallTable) error {
 	var err error
 	var more bool
-	f.DNS, more, err = ask.Rows[NameFailure](ctx, rows.Case, w.Limit, fmt.Sprintf(`WITH f AS (SELECT lower(coalesce(host, '')) AS name, %s AS status, min(%s) AS client, count(DISTINCT src_id) AS clients, count(*) AS calls,
+	f.DNS, more, err = ask.Rows[NameFailure](ctx, rows.Case, w.Limit, fmt.Sprintf(`WITH f AS (SELECT lower(coalesce(host, '')) AS name, %s AS status, min(%s) AS client, count(DISTINCT (src_ip, src_who)) AS clients, count(*) AS calls,
 			min(ts_ns) AS a, max(ts_ns) AS b, list_transform(arg_min(call_id, (ts_ns, call_id), 3), x -> lower(hex(x))) AS call_ids FROM %s WHERE %s AND protocol = 'dns' GROUP BY 1, 2),
 		g AS (SELECT DISTINCT lower(host) AS name FROM calls_raw WHERE protocol = 'dns' AND NOT failed AND error IS NULL AND len(dns_answers) > 0 AND contains(host, '.')),
 		p AS (SELECT name, unnest(list_transform(range(1, len(string_split(name, '.'))), n -> array_to_string(string_split(name, '.')[1:n], '.'))) AS start FROM (SELECT DISTINCT name FROM f)),
@@ -69,18 +69,18 @@ func (f *Answer) connections(ctx context.Context, c *forensics.Case, w *ask.Wind
 	}
 	var err error
 	var more bool
-	f.Connections, more, err = ask.Rows[ConnFailure](ctx, c, w.Limit, fmt.Sprintf(`WITH b AS (SELECT %[1]s, conn_id, bool_or(state = 'refused') AS refused, bool_and(state = 'syn_sent') AS unanswered,
-			bool_or(state = 'reset') AS reset, max(retransmissions) AS again, min(first_packet) AS packet FROM flows_raw WHERE transport = 'tcp' AND first_ns <= ? AND last_ns >= ? AND (state IN ('refused', 'syn_sent', 'reset')) GROUP BY 1, 2),
-		r AS (SELECT %[2]s, l.conn_id, bool_or(t.side = 'client') AS client, bool_or(t.side = 'server') AS server FROM tcp_events t JOIN flows_raw l ON l.flow_id = t.flow_id%[3]s
-			WHERE t.event = 'reset' AND l.state = 'reset' GROUP BY 1, 2),
-		x AS (SELECT %[4]s AS src, %[5]s AS dst, k.dst_port AS port, CASE WHEN b.refused THEN 'refused' WHEN b.unanswered THEN 'unanswered' ELSE 'reset' END AS what,
+	f.Connections, more, err = ask.Rows[ConnFailure](ctx, c, w.Limit, fmt.Sprintf(`WITH b AS (SELECT conn, bool_or(state = 'refused') AS refused, bool_and(state = 'syn_sent') AS unanswered,
+			bool_or(state = 'reset') AS reset, max(retransmissions) AS again, arg_min(first_packet, (first_ns, first_packet)) AS packet FROM %[1]s WHERE transport = 'tcp' AND first_ns <= ? AND last_ns >= ? AND (state IN ('refused', 'syn_sent', 'reset')) GROUP BY conn),
+		r AS (SELECT conn, bool_or(t.side = 'client') AS client, bool_or(t.side = 'server') AS server FROM tcp_events t JOIN %[1]s l ON l.flow_id = t.flow_id%[2]s
+			WHERE t.event = 'reset' AND l.state = 'reset' GROUP BY conn),
+		x AS (SELECT %[3]s AS src, %[4]s AS dst, k.dst_port AS port, CASE WHEN b.refused THEN 'refused' WHEN b.unanswered THEN 'unanswered' ELSE 'reset' END AS what,
 			CASE WHEN b.refused OR b.unanswered THEN '' WHEN r.client AND r.server THEN 'both' WHEN r.client THEN 'client' WHEN r.server THEN 'server' ELSE '' END AS reset_by,
-			k.calls, k.first_ns, b.again, b.packet FROM connections k JOIN b ON b.conn_id = k.conn_id%[6]s LEFT JOIN r ON r.conn_id = k.conn_id%[7]s
-			WHERE %[8]s AND (b.refused OR b.unanswered OR b.reset))
+			k.calls, k.first_ns, b.again, b.packet FROM %[5]s k JOIN b USING (conn) LEFT JOIN r USING (conn)
+			WHERE %[6]s AND (b.refused OR b.unanswered OR b.reset))
 		SELECT src, dst, port, what, reset_by, count(*) AS connections, count(*) FILTER (calls = 0) AS without_calls, make_timestamp_ns(min(first_ns)) AS first, make_timestamp_ns(max(first_ns)) AS last,
 			sum(again)::BIGINT AS retransmissions, array_to_string(arg_min(packet, (first_ns, packet), 3), ',') AS packets
-		FROM x GROUP BY ALL ORDER BY connections DESC, src, dst, port, what, reset_by LIMIT %[9]d`,
-		terms.BundleOf(c, ""), terms.BundleOf(c, "l."), terms.SameBundle(c, "t", "l"), terms.Who("k.src_"), terms.Who("k.dst_"), terms.SameBundle(c, "b", "k"), terms.SameBundle(c, "r", "k"), where, w.Limit+1),
+		FROM x GROUP BY ALL ORDER BY connections DESC, src, dst, port, what, reset_by LIMIT %[7]d`,
+		ask.Joined(c, "flows_raw"), terms.SameBundle(c, "t", "l"), terms.Who("k.src_"), terms.Who("k.dst_"), ask.EachOnce(c, "connections", w.During()), where, w.Limit+1),
 		append([]any{w.To, w.From}, args...)...)
 	f.Truncated = f.Truncated || more
 	return err

@@ -178,11 +178,11 @@ func replicas(w *ask.Window, ctx context.Context, c *forensics.Case, f *ask.Fram
 		Space   string `json:"space"`
 		PodLoad
 	}
-	rows, _, err := ask.Rows[row](ctx, c, ask.MaxEdges, fmt.Sprintf(`WITH g AS (SELECT dst_id, %[1]s count(*) AS calls, count(DISTINCT conn_id) AS connections, count(*) FILTER (failed) AS failed FROM %[2]s WHERE %[3]s AND %[4]s GROUP BY ALL),
+	rows, _, err := ask.Rows[row](ctx, c, ask.MaxEdges, fmt.Sprintf(`WITH g AS (SELECT dst_id, %[1]s conn, count(*) AS calls, count(*) FILTER (failed) AS failed FROM %[7]s WHERE %[3]s AND %[4]s GROUP BY ALL),
 		t AS (SELECT dst_pod AS its_pod, dst_namespace AS its_space, quantile_disc(`+terms.Took+`, [0.5, 0.99]) AS q FROM %[2]s WHERE %[3]s AND %[4]s AND dst_pod IS NOT NULL GROUP BY ALL)
-		SELECT %[5]s AS service, e.pod AS pod, coalesce(namespace, '') AS space, sum(calls)::BIGINT AS calls, sum(connections)::BIGINT AS connections, sum(failed)::BIGINT AS failed, any_value(q[1]) / 1000.0 AS p50_ms, any_value(q[2]) / 1000.0 AS p99_ms
+		SELECT %[5]s AS service, e.pod AS pod, coalesce(namespace, '') AS space, sum(calls)::BIGINT AS calls, count(DISTINCT conn) AS connections, sum(failed)::BIGINT AS failed, any_value(q[1]) / 1000.0 AS p50_ms, any_value(q[2]) / 1000.0 AS p99_ms
 		FROM g JOIN (SELECT * FROM endpoints WHERE pod IS NOT NULL) e ON e.endpoint_id = g.dst_id %[6]s JOIN t ON its_pod = e.pod AND its_space IS NOT DISTINCT FROM e.namespace GROUP BY 1, 2, 3 ORDER BY 1, 4 DESC, 2`,
-		terms.Key(c, ""), "calls", w.Where, terms.IsRequest, terms.Who(""), map[bool]string{true: "AND e.bundle = g.bundle"}[c.Several()]), w.Values(w.Args...)...)
+		terms.Key(c, ""), "calls", w.Where, terms.IsRequest, terms.Who(""), map[bool]string{true: "AND e.bundle = g.bundle"}[c.Several()], ask.Joined(c, "calls")), w.Values(w.Args...)...)
 	if err != nil {
 		return nil, err
 	}

@@ -35,15 +35,15 @@ func (l *finder) churn(ctx context.Context) ([]Pattern, error) {
 	}
 	w := l.w
 	on := terms.Key(l.c, "")
-	cond, args := w.Connections(l.c, w.Where != "true")
-	rows, _, err := ask.Rows[row](ctx, l.c, ask.MaxEdges, fmt.Sprintf(`WITH k AS (SELECT %[1]s AS src, %[2]s AS dst, %[3]s AS pb, calls, k.first_ns, k.last_ns, f.handshake_us, f.state FROM connections k
-			JOIN (SELECT %[4]s flow_id, handshake_us, state, completeness FROM flows_raw) f USING (%[4]s flow_id) WHERE k.transport = 'tcp' AND f.completeness %% 2 = 1 AND k.first_ns >= %[5]d AND %[6]s),
+	conns, args := w.Connections(l.c, "connections", w.Where != "true")
+	rows, _, err := ask.Rows[row](ctx, l.c, ask.MaxEdges, fmt.Sprintf(`WITH k AS (SELECT %[1]s AS src, %[2]s AS dst, %[3]s AS pb, calls, k.first_ns, k.last_ns, f.handshake_us, f.state FROM %[6]s k
+			JOIN (SELECT %[4]s flow_id, handshake_us, state, completeness FROM flows_raw) f USING (%[4]s flow_id) WHERE k.transport = 'tcp' AND f.completeness %% 2 = 1 AND k.first_ns >= %[5]d),
 		m AS (SELECT src, dst, first_ns // 60000000000 AS minute, count(*) AS n FROM k GROUP BY ALL)
 		SELECT src, dst, min(pb) AS pb, count(*) AS opened, sum(calls)::BIGINT AS calls, count(*) FILTER (calls = 0) AS silent, count(*) FILTER (state IN ('refused', 'syn_sent')) AS refused,
 			(SELECT max(n) FROM m WHERE m.src = k.src AND m.dst = k.dst) AS peak, (SELECT arg_max(minute, n * 100000000000 - minute) FROM m WHERE m.src = k.src AND m.dst = k.dst) * 60000000000 AS peak_at,
 			(SELECT count(*) FROM m WHERE m.src = k.src AND m.dst = k.dst) AS minutes,
 			quantile_disc(handshake_us, 0.5) / 1000.0 AS handshake_ms, quantile_disc(last_ns - first_ns, 0.5) / 1e6 AS life_ms FROM k GROUP BY src, dst ORDER BY opened DESC, 1, 2`,
-		terms.Who("src_"), terms.Who("dst_"), terms.Place("dst_"), on, w.From, cond), args...)
+		terms.Who("src_"), terms.Who("dst_"), terms.Place("dst_"), on, w.From, conns), args...)
 	if err != nil {
 		return nil, err
 	}
@@ -95,10 +95,10 @@ func (l *finder) keepAlive(ctx context.Context) ([]Pattern, error) {
 		Closing int64    `json:"closing"`
 		CallIDs []string `json:"call_ids"`
 	}
-	rows, _, err := ask.Rows[row](ctx, l.c, ask.MaxEdges, l.k.Ends(l.c, "service")+fmt.Sprintf(`, k AS (SELECT an, bn, far, %s conn_id, count(*) AS n, count(*) FILTER (NOT coalesce(http1_keep_alive, true)) AS closing, bool_or(protocol <> 'dns' AND host = far) AS asked,
-			min(ts_ns) AS ts_ns, arg_min(call_id, ts_ns) AS call_id FROM x WHERE protocol = 'http1' GROUP BY ALL)
+	rows, _, err := ask.Rows[row](ctx, l.c, ask.MaxEdges, l.k.Ends(l.c, "service")+fmt.Sprintf(`, k AS (SELECT an, bn, far, conn, count(*) AS n, count(*) FILTER (NOT coalesce(http1_keep_alive, true)) AS closing, bool_or(protocol <> 'dns' AND host = far) AS asked,
+			min(ts_ns) AS ts_ns, arg_min(call_id, ts_ns) AS call_id FROM %s WHERE protocol = 'http1' GROUP BY ALL)
 		SELECT src, coalesce(nullif(far, ''), dst) AS dst, any_value(pb) AS pb, bool_or(asked) AS asked, sum(n)::BIGINT AS calls, count(*) AS conns, count(*) FILTER (n = 1) AS single, sum(closing)::BIGINT AS closing, %s
-		FROM k JOIN sname USING (an) JOIN dname USING (bn) GROUP BY 1, 2 HAVING sum(n) >= 10 ORDER BY calls DESC, 1, 2`, terms.Key(l.c, ""), terms.SomeCalls), l.k.Args...)
+		FROM k JOIN sname USING (an) JOIN dname USING (bn) GROUP BY 1, 2 HAVING sum(n) >= 10 ORDER BY calls DESC, 1, 2`, ask.Joined(l.c, "x"), terms.SomeCalls), l.k.Args...)
 	if err != nil {
 		return nil, err
 	}
@@ -151,17 +151,17 @@ func (l *finder) pool(ctx context.Context) ([]Pattern, error) {
 	if since != "" {
 		l.note(fmt.Sprintf("pool: only the latest %d calls, from %s on, were examined", maxPooled, since))
 	}
-	rows, _, err := ask.Rows[row](ctx, l.c, ask.MaxEdges, w.Ends(l.c, "service")+fmt.Sprintf(`, t AS MATERIALIZED (SELECT %[1]s AS k, %[2]s conn_id, ap, an, bn, far, src_pod, protocol, protocol <> 'dns' AND host = far AS asked, call_id, ts_ns, ts_ns + elapsed_us * 1000 AS done,
-			lag(ts_ns + elapsed_us * 1000) OVER (PARTITION BY %[2]s conn_id ORDER BY ts_ns, call_no) AS before FROM x WHERE `+pooled+` AND elapsed_us IS NOT NULL),
+	rows, _, err := ask.Rows[row](ctx, l.c, ask.MaxEdges, w.Ends(l.c, "service")+fmt.Sprintf(`, t AS MATERIALIZED (SELECT %[1]s AS k, conn, ap, an, bn, far, src_pod, protocol, protocol <> 'dns' AND host = far AS asked, call_id, ts_ns, ts_ns + elapsed_us * 1000 AS done,
+			lag(ts_ns + elapsed_us * 1000) OVER (PARTITION BY conn ORDER BY ts_ns, call_no) AS before FROM %[2]s WHERE `+pooled+` AND elapsed_us IS NOT NULL),
 		ev AS (SELECT k, ap, bn, far, ts_ns AS moment, 1 AS d FROM t UNION ALL SELECT k, ap, bn, far, done AS moment, -1 AS d FROM t),
 		fl AS (SELECT k, d, sum(d) OVER (PARTITION BY ap, bn, far ORDER BY moment, d, k ROWS UNBOUNDED PRECEDING) AS busy FROM ev),
 		b AS (SELECT t.*, busy FROM t JOIN (SELECT k, busy FROM fl WHERE d = 1) USING (k)),
 		c AS (SELECT ap, bn, far, max(busy) AS ceiling FROM b GROUP BY ALL HAVING count(*) >= %[3]d AND max(busy) >= 2),
-		g AS (SELECT an, bn, far, any_value(src_pod) AS pod, bool_or(asked) AS asked, count(*) AS calls, any_value(ceiling) AS ceiling, count(DISTINCT conn_id) AS conns, count(*) FILTER (busy = ceiling) AS full_calls,
+		g AS (SELECT an, bn, far, any_value(src_pod) AS pod, bool_or(asked) AS asked, count(*) AS calls, any_value(ceiling) AS ceiling, count(DISTINCT conn) AS conns, count(*) FILTER (busy = ceiling) AS full_calls,
 			count(*) FILTER (busy = ceiling AND ts_ns - before BETWEEN 0 AND %[4]d) AS quick, list_transform(arg_min(call_id, ts_ns, 5) FILTER (busy = ceiling AND ts_ns - before BETWEEN 0 AND %[4]d), i -> lower(hex(i))) AS call_ids
 			FROM b JOIN c USING (ap, bn, far) GROUP BY ap, an, bn, far)
 		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pb, asked, coalesce(pod, src) AS pod, calls, ceiling::BIGINT AS ceiling, conns, full_calls, quick, call_ids FROM g JOIN sname USING (an) JOIN dname USING (bn)
-		WHERE full_calls >= %[5]g * calls AND quick >= %[6]g * full_calls AND conns <= ceiling * 2 ORDER BY full_calls DESC, 1, 2, 5`, terms.NumberOf(l.c), terms.Key(l.c, ""), minPooled, poolQuickNs, poolShare, poolQuickRate), w.Args...)
+		WHERE full_calls >= %[5]g * calls AND quick >= %[6]g * full_calls AND conns <= ceiling * 2 ORDER BY full_calls DESC, 1, 2, 5`, terms.NumberOf(l.c), ask.Joined(l.c, "x"), minPooled, poolQuickNs, poolShare, poolQuickRate), w.Args...)
 	if err != nil {
 		return nil, err
 	}

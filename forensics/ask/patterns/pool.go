@@ -36,8 +36,8 @@ func (l *finder) crowds(ctx context.Context, w *ask.Window) ([]Pattern, error) {
 		Last    int64    `json:"last_ns"`
 		CallIDs []string `json:"call_ids"`
 	}
-	rows, _, err := ask.Rows[row](ctx, l.c, ask.MaxNames, w.Ends(l.c, "service")+fmt.Sprintf(`, t AS MATERIALIZED (SELECT %[1]s AS k, %[2]s conn_id, ap, an, bn, far, src_pod, protocol <> 'dns' AND host = far AS asked, call_id, ts_ns, ts_ns + elapsed_us * 1000 AS done,
-			lag(ts_ns + elapsed_us * 1000) OVER (PARTITION BY %[2]s conn_id ORDER BY ts_ns, call_no) AS before FROM x WHERE `+pooled+` AND elapsed_us IS NOT NULL),
+	rows, _, err := ask.Rows[row](ctx, l.c, ask.MaxNames, w.Ends(l.c, "service")+fmt.Sprintf(`, t AS MATERIALIZED (SELECT %[1]s AS k, conn, ap, an, bn, far, src_pod, protocol <> 'dns' AND host = far AS asked, call_id, ts_ns, ts_ns + elapsed_us * 1000 AS done,
+			lag(ts_ns + elapsed_us * 1000) OVER (PARTITION BY conn ORDER BY ts_ns, call_no) AS before FROM %[2]s WHERE `+pooled+` AND elapsed_us IS NOT NULL),
 		ev AS (SELECT k, ap, bn, far, ts_ns AS moment, 1 AS d FROM t UNION ALL SELECT k, ap, bn, far, done AS moment, -1 AS d FROM t),
 		fl AS (SELECT *, max(greatest(busy, busy - d)) OVER (PARTITION BY ap, bn, far ORDER BY moment RANGE BETWEEN %[3]d PRECEDING AND CURRENT ROW) AS late FROM
 			(SELECT *, sum(d) OVER (PARTITION BY ap, bn, far ORDER BY moment, d, k ROWS UNBOUNDED PRECEDING) AS busy FROM ev)),
@@ -47,11 +47,11 @@ func (l *finder) crowds(ctx context.Context, w *ask.Window) ([]Pattern, error) {
 		ins AS (SELECT NULL::BIGINT AS k, pod, moment, 1 AS d FROM served UNION ALL SELECT NULL, pod, done, -1 FROM served UNION ALL SELECT k, ap, ts_ns, 0 FROM b),
 		open AS (SELECT k, max(greatest(n, n - d)) OVER (PARTITION BY pod ORDER BY moment RANGE BETWEEN %[3]d PRECEDING AND CURRENT ROW) AS open FROM (SELECT *, sum(d) OVER (PARTITION BY pod ORDER BY moment, d DESC, k ROWS UNBOUNDED PRECEDING) AS n FROM ins)),
 		g AS (SELECT ap, an, bn, far, any_value(src_pod) AS pod, bool_or(asked) AS asked, any_value(ceiling) AS ceiling, count(*) AS full_calls, count(*) FILTER (quick AND open > ceiling) AS waited,
-			max(open) FILTER (quick) AS at_once, count(DISTINCT conn_id) FILTER (quick AND open > ceiling) AS conns, min(ts_ns) FILTER (quick AND open > ceiling) AS first_ns, max(done) FILTER (quick AND open > ceiling) AS last_ns,
+			max(open) FILTER (quick) AS at_once, count(DISTINCT conn) FILTER (quick AND open > ceiling) AS conns, min(ts_ns) FILTER (quick AND open > ceiling) AS first_ns, max(done) FILTER (quick AND open > ceiling) AS last_ns,
 			list_transform(arg_min(call_id, ts_ns, 5) FILTER (quick AND open > ceiling), i -> lower(hex(i))) AS call_ids FROM b JOIN (SELECT k, open FROM open WHERE k IS NOT NULL) USING (k) GROUP BY ap, an, bn, far)
 		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pb, asked, coalesce(pod, src) AS pod, ceiling::BIGINT AS ceiling, full_calls, waited, at_once::BIGINT AS at_once, first_ns, last_ns, call_ids FROM g JOIN sname USING (an) JOIN dname USING (bn)
 		WHERE waited >= %[5]d AND waited * %[6]d >= full_calls AND conns <= ceiling ORDER BY waited DESC, 1, 2, 5`,
-		terms.NumberOf(l.c), terms.Key(l.c, ""), poolQuickNs, terms.Serving, leastWaiting, waitingShare), w.Args...)
+		terms.NumberOf(l.c), ask.Joined(l.c, "x"), poolQuickNs, terms.Serving, leastWaiting, waitingShare), w.Args...)
 	var out []Pattern
 	for _, r := range rows {
 		out = append(out, Pattern{Kind: "pool", Src: r.Src, Dst: r.Dst, Problem: true, Count: r.Waited, Confidence: "likely", CallIDs: r.CallIDs, KFL: l.kfl(r.Src, r.Dst, r.Pb, r.Asked),

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
 // In is the input of generate_network_policy.
@@ -52,7 +53,7 @@ type Attempt struct {
 	Connections int64  `json:"connections"`
 	Answered    int64  `json:"answered" jsonschema:"of these, accepted connections"`
 	First       string `json:"first"`
-	FlowID      int64  `json:"flow_id" jsonschema:"one of them, in list_l4_flows and table flows"`
+	FlowID      string `json:"flow_id" jsonschema:"one of them, in list_l4_flows and table flows; bundle#flow_id if there are several bundles"`
 	Why         string `json:"why" jsonschema:"end with the policy that does not allow it"`
 	Guessed     bool   `json:"guessed,omitempty" jsonschema:"the beginning was not captured, so the server side is a guess"`
 }
@@ -73,7 +74,7 @@ type seen struct {
 	Connections int64  `json:"connections"`
 	Answered    int64  `json:"answered"`
 	FirstNs     int64  `json:"first_ns"`
-	FlowID      int64  `json:"flow_id"`
+	FlowID      string `json:"flow_id"`
 	Learned     int64  `json:"learned"`
 	Guessed     bool   `json:"guessed"` // the server side is a guess
 }
@@ -186,10 +187,6 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 // server behind the service's address, because network plugins check that one. A flow counts as
 // learned if it is in scope and was accepted.
 func flowsSeen(ctx context.Context, c *forensics.Case, w *ask.Window) ([]seen, error) {
-	bundle, part := "0 AS bundle", "conn_id"
-	if c.Several() {
-		bundle, part = "bundle", "bundle, conn_id"
-	}
 	learned := "answered"
 	args := []any{}
 	if w.Asked {
@@ -201,16 +198,16 @@ func flowsSeen(ctx context.Context, c *forensics.Case, w *ask.Window) ([]seen, e
 		if err != nil {
 			return nil, err
 		}
-		learned += " AND (" + part + ") IN (SELECT (" + part + ") FROM calls WHERE " + cond.SQL + ")"
+		learned += " AND conn IN (SELECT conn FROM " + ask.Joined(c, "(SELECT "+terms.Key(c, "")+"conn_id FROM calls WHERE "+cond.SQL+")") + ")"
 		args = append(args, cond.Args...)
 	}
-	sql := fmt.Sprintf(`WITH f AS (SELECT %[1]s, conn_id, flow_id, src_id, dst_id, transport, dst_port, first_ns, last_ns,
+	sql := fmt.Sprintf(`WITH f AS (SELECT %[1]s, conn, flow_id, src_id, dst_id, transport, dst_port, first_ns, last_ns,
 			CASE transport WHEN 'tcp' THEN coalesce(state NOT IN ('syn_sent', 'refused'), true) ELSE dst_packets > 0 END AS answered,
-			role_known IN ('port', 'first_packet') AND dst_port >= 32768 AS guessed, row_number() OVER (PARTITION BY %[2]s ORDER BY (dst_pod IS NOT NULL) DESC, (src_pod IS NOT NULL) DESC, flow_id) AS nth
-			FROM flows WHERE transport IN ('tcp', 'udp', 'sctp'))
+			role_known IN ('port', 'first_packet') AND dst_port >= 32768 AS guessed, row_number() OVER (PARTITION BY conn ORDER BY (dst_pod IS NOT NULL) DESC, (src_pod IS NOT NULL) DESC, first_ns, flow_id) AS nth
+			FROM %[2]s WHERE transport IN ('tcp', 'udp', 'sctp'))
 		SELECT bundle, src_id, dst_id, transport, dst_port AS port, count(*) AS connections, count(*) FILTER (answered) AS answered,
-			min(first_ns) AS first_ns, min(flow_id) AS flow_id, count(*) FILTER (%[3]s) AS learned, guessed
-		FROM f WHERE nth = 1 GROUP BY ALL ORDER BY bundle, src_id, dst_id, transport, port, guessed`, bundle, part, learned)
+			min(first_ns) AS first_ns, arg_min(%[4]s, flow_id) AS flow_id, count(*) FILTER (%[3]s) AS learned, guessed
+		FROM f WHERE nth = 1 GROUP BY ALL ORDER BY bundle, src_id, dst_id, transport, port, guessed`, terms.BundleOf(c, ""), ask.Joined(c, "flows"), learned, terms.FlowID(c))
 	rows, more, err := ask.Rows[seen](ctx, c, maxSeen, sql, args...)
 	if more {
 		w.Notes = append(w.Notes, fmt.Sprintf("more than %d pairs of endpoints and ports; the rest was left out", maxSeen))

@@ -148,19 +148,16 @@ const maxExternal = 20_000
 // outside reads the pairs of client and external destination: from calls, then from connections
 // without calls.
 func outside(w *ask.Window, ctx context.Context, c *forensics.Case, narrowed bool, f *ask.Frame) ([]externalRow, error) {
-	conn := "conn_id"
-	if c.Several() {
-		conn = "bundle::BIGINT * 4398046511104 + conn_id"
-	}
 	on := terms.Key(c, "")
-	sql := w.Ends(c, "service") + fmt.Sprintf(`, cx AS (SELECT %[4]s conn_id, min(an) AS an, min(far) AS far FROM x WHERE bn = 0 GROUP BY %[4]s conn_id),
-		cb AS (SELECT an, far, sum(src_payload_bytes)::BIGINT AS sent, sum(dst_payload_bytes)::BIGINT AS received FROM cx JOIN (SELECT %[4]s conn_id, flow_id FROM connections) USING (%[4]s conn_id) JOIN flows_raw USING (%[4]s flow_id) GROUP BY 1, 2)
+	sql := w.Ends(c, "service") + fmt.Sprintf(`, y AS (SELECT * FROM %[2]s WHERE bn = 0), cx AS (SELECT conn, %[4]s conn_id, min(an) AS an, min(far) AS far FROM y GROUP BY ALL),
+		cf AS (SELECT conn, any_value(an) AS an, any_value(far) AS far, max(src_payload_bytes) AS sent, max(dst_payload_bytes) AS received FROM cx JOIN (SELECT %[4]s conn_id, flow_id FROM connections) USING (%[4]s conn_id) JOIN flows_raw USING (%[4]s flow_id) GROUP BY 1),
+		cb AS (SELECT an, far, sum(sent)::BIGINT AS sent, sum(received)::BIGINT AS received FROM cf GROUP BY 1, 2)
 		SELECT far AS name, src AS client, na AS namespace, asked, by_sni, dns_known, own_lookup, addresses, ports, pods, calls, n, failed, connections, sent, received, first_at, last_at, protocols, opened, shakes, call_ids FROM (
 		SELECT an, far, bool_or(protocol <> 'dns' AND host = far) AS asked, bool_or(protocol IN ('tls', 'dtls', 'quic') AND host = far) AS by_sni, bool_or(dst_dns_name = far) AS dns_known, bool_or(dst_dns_name = far AND dst_how_known <> 'dns_other') AS own_lookup,
 			list_sort(list(DISTINCT dst_ip))[1:10] AS addresses, list_sort(list(DISTINCT dst_port::BIGINT))[1:10] AS ports, list_sort(list(DISTINCT src_pod))[1:10] AS pods, count(*) AS n, count(*) FILTER (%[1]s) AS calls, count(*) FILTER (failed) AS failed,
-			count(DISTINCT %[2]s) AS connections, make_timestamp_ns(min(ts_ns)) AS first_at, make_timestamp_ns(max(ts_ns)) AS last_at,
+			count(DISTINCT conn) AS connections, make_timestamp_ns(min(ts_ns)) AS first_at, make_timestamp_ns(max(ts_ns)) AS last_at,
 			list_sort(list(DISTINCT protocol)) AS protocols, count(*) FILTER (decrypted_by IS NOT NULL AND %[1]s) AS opened, count(*) FILTER (protocol IN ('tls', 'dtls', 'quic')) AS shakes, %[3]s
-		FROM x WHERE bn = 0 GROUP BY an, far) LEFT JOIN cb USING (an, far) JOIN sname USING (an) WHERE pa <> 'outside' ORDER BY calls DESC, n DESC, 1, 2`, terms.IsRequest, conn, terms.SomeCalls, on)
+		FROM y GROUP BY an, far) LEFT JOIN cb USING (an, far) JOIN sname USING (an) WHERE pa <> 'outside' ORDER BY calls DESC, n DESC, 1, 2`, terms.IsRequest, ask.Joined(c, "x"), terms.SomeCalls, on)
 	rows, more, err := ask.Rows[externalRow](ctx, c, maxExternal, sql, w.Args...)
 	if err != nil {
 		return nil, err
@@ -172,10 +169,10 @@ func outside(w *ask.Window, ctx context.Context, c *forensics.Case, narrowed boo
 	if w.KFL != "" || narrowed {
 		return rows, nil
 	}
-	cond, args := w.Connections(c, false)
+	conns, args := w.Connections(c, "connections", false)
 	addSilent, _, err := ask.Rows[externalRow](ctx, c, maxExternal, fmt.Sprintf(`SELECT %s AS name, %s AS client, min(src_namespace) AS namespace, bool_or(dst_dns_name IS NOT NULL) AS dns_known, bool_or(dst_how_known <> 'dns_other') AS own_lookup, list_sort(list(DISTINCT dst_ip))[1:10] AS addresses,
 		list_sort(list(DISTINCT dst_port::BIGINT))[1:10] AS ports, list_sort(list(DISTINCT src_pod))[1:10] AS pods, count(*) AS connections, make_timestamp_ns(min(first_ns)) AS first_at, make_timestamp_ns(max(last_ns)) AS last_at, list_sort(list(DISTINCT transport)) AS protocols
-		FROM connections WHERE calls = 0 AND %s AND %s = 'outside' AND %s <> 'outside' GROUP BY 1, 2 ORDER BY connections DESC, 1, 2`, terms.Who("dst_"), terms.Who("src_"), cond, terms.Place("dst_"), terms.Place("src_")), args...)
+		FROM %s WHERE calls = 0 AND %s = 'outside' AND %s <> 'outside' GROUP BY 1, 2 ORDER BY connections DESC, 1, 2`, terms.Who("dst_"), terms.Who("src_"), conns, terms.Place("dst_"), terms.Place("src_")), args...)
 	return append(rows, addSilent...), err
 }
 

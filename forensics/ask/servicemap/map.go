@@ -200,10 +200,6 @@ type edgeRow struct {
 
 // readGraph reads the map of the window.
 func readGraph(w *ask.Window, ctx context.Context, c *forensics.Case, by string, narrowed bool, f *ask.Frame) (*graph, error) {
-	conn := "conn_id"
-	if c.Several() {
-		conn = "bundle::BIGINT * 4398046511104 + conn_id"
-	}
 	// Sum by address first, then join the names to the sums: there are few addresses. The host
 	// of a DNS question is not a host that was called.
 	sums := fmt.Sprintf(`SELECT %ssrc_id, dst_id, protocol, CASE WHEN protocol <> 'dns' THEN host END AS host, count(*) AS n, count(*) FILTER (failed) AS failed, count(*) FILTER (%s) AS faults, sum(request_bytes) AS sent, sum(response_bytes) AS received,
@@ -211,12 +207,12 @@ func readGraph(w *ask.Window, ctx context.Context, c *forensics.Case, by string,
 	sql := w.Ends(c, by) + fmt.Sprintf(`, y AS (%[3]s),
 		g AS (SELECT an, bn, far, protocol, %[1]s AS request, bool_or(protocol <> 'dns' AND host = far) AS asked, sum(n) AS n, sum(failed) AS failed, sum(faults) AS faults,
 			sum(sent) AS sent, sum(received) AS received, sum(opened) AS opened, arg_min(call_id, ts_ns) AS call_id FROM y GROUP BY ALL),
-		q AS (SELECT an, bn, far, quantile_disc(`+terms.Took+`, [0.5, 0.99]) FILTER (%[1]s) AS p, count(DISTINCT %[2]s) AS conns FROM x GROUP BY ALL),
+		q AS (SELECT an, bn, far, quantile_disc(`+terms.Took+`, [0.5, 0.99]) FILTER (%[1]s) AS p, count(DISTINCT conn) AS conns FROM %[2]s GROUP BY ALL),
 		t AS (SELECT an, bn, far, bool_or(asked) AS asked, sum(n)::BIGINT AS n, coalesce(sum(n) FILTER (request), 0)::BIGINT AS calls, coalesce(sum(failed) FILTER (request), 0)::BIGINT AS failed, sum(faults)::BIGINT AS faults,
 			sum(sent)::BIGINT AS sent, sum(received)::BIGINT AS received, coalesce(sum(opened) FILTER (request), 0)::BIGINT AS opened, coalesce(sum(n) FILTER (protocol IN ('tls', 'dtls', 'quic')), 0)::BIGINT AS shakes,
 			list({'protocol': protocol, 'calls': n::BIGINT, 'failed': failed::BIGINT, 'call_id': lower(hex(call_id))} ORDER BY n DESC, protocol) AS protocols FROM g GROUP BY ALL)
 		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pa, pb, na, nb, asked, calls, n, failed, faults, p[1] / 1000.0 AS p50_ms, p[2] / 1000.0 AS p99_ms, sent, received, conns, opened, shakes, protocols
-		FROM t JOIN q USING (an, bn, far) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY calls DESC, n DESC, 1, 2`, terms.IsRequest, conn, terms.EndsOf(c, by, sums))
+		FROM t JOIN q USING (an, bn, far) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY calls DESC, n DESC, 1, 2`, terms.IsRequest, ask.Joined(c, "x"), terms.EndsOf(c, by, sums))
 	rows, more, err := ask.Rows[edgeRow](ctx, c, ask.MaxEdges, sql, w.Values(w.Args...)...)
 	if err != nil {
 		return nil, err
@@ -270,10 +266,10 @@ func (g *graph) add(r *edgeRow, known map[string]ask.Node) {
 
 // addSilent adds connections without calls. They make an edge even if it has no call.
 func (g *graph) addSilent(ctx context.Context, c *forensics.Case, w *ask.Window, known map[string]ask.Node) error {
-	cond, args := w.Connections(c, false)
+	conns, args := w.Connections(c, "connections", false)
 	src := fmt.Sprintf(`CASE WHEN %s THEN '%s' ELSE %s END`, terms.Nameless("src_"), terms.AnyOutside, terms.Node("src_", g.by))
 	rows, _, err := ask.Rows[edgeRow](ctx, c, ask.MaxEdges, fmt.Sprintf(`SELECT %s AS src, %s AS dst, min(%s) AS pa, min(%s) AS pb, min(src_namespace) AS na, min(dst_namespace) AS nb, count(*) AS conns
-		FROM connections WHERE calls = 0 AND %s GROUP BY 1, 2 ORDER BY conns DESC, 1, 2`, src, terms.Node("dst_", g.by), terms.Place("src_"), terms.Place("dst_"), cond), args...)
+		FROM %s WHERE calls = 0 GROUP BY 1, 2 ORDER BY conns DESC, 1, 2`, src, terms.Node("dst_", g.by), terms.Place("src_"), terms.Place("dst_"), conns), args...)
 	if err != nil {
 		return err
 	}

@@ -161,12 +161,12 @@ func (o *Overview) read(ctx context.Context, c *forensics.Case, w *ask.Window) (
 		return err
 	}
 	o.Truncated = o.Truncated || more
-	cond, args := w.Connections(c, false)
-	if o.Unread, err = ask.Undissected(ctx, c, cond, args...); err != nil {
+	conns, args := w.Connections(c, "connections_raw", false)
+	if o.Unread, err = ask.Undissected(ctx, c, conns, args...); err != nil {
 		return err
 	}
 	o.Conns, err = ask.One[ConnCount](ctx, c, `SELECT count(*) AS total, count(encryption) AS encrypted, count(*) FILTER (coalesce(client_opened, 0) + coalesce(server_opened, 0) > 0) AS opened,
-		count(*) FILTER (calls = 0) AS without_calls FROM connections WHERE `+cond, args...)
+		count(*) FILTER (calls = 0) AS without_calls FROM `+conns, args...)
 	return err
 }
 

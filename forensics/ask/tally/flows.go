@@ -124,5 +124,5 @@ func Readings(ctx context.Context, c *forensics.Case, w *ask.Window) (Table[Read
   count(*) FILTER (payload_protocol IS NOT NULL OR protocol IS NULL AND key_state IS NULL AND calls > 0) AS unknown,
   (SELECT count(*) FROM flows_raw WHERE one_sided AND transport = 'tcp' AND `+during(w, "")+`) AS one_sided,
   (SELECT count(*) FROM flows_raw WHERE gap_bytes > 0 AND `+during(w, "")+`) AS missing
-FROM connections_raw WHERE `+during(w, ""))
+FROM `+ask.EachOnce(c, "connections_raw", during(w, "")))
 }

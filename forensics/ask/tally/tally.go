@@ -7,6 +7,7 @@ package tally
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -183,20 +184,27 @@ type Cited struct {
 	Packets string `json:"packets"`
 }
 
-// Spans returns the packets of flows by their ids, in a case of one bundle: the first and the last
-// packet of each, as "12-15".
-func Spans(ctx context.Context, c *forensics.Case, ids []int64) (map[int64]string, error) {
+// FlowKey names a flow in a case.
+type FlowKey struct {
+	Bundle int64 `json:"bundle"`
+	ID     int64 `json:"flow_id"`
+}
+
+// Spans returns the packets of flows: the first and the last packet of each, as "12-15".
+func Spans(ctx context.Context, c *forensics.Case, flows []FlowKey) (map[FlowKey]string, error) {
 	type span struct {
-		ID      int64  `json:"flow_id"`
+		FlowKey
 		Packets string `json:"packets"`
 	}
-	out := map[int64]string{}
-	if len(ids) == 0 || c.Several() {
-		return out, nil
+	ids := make([]int64, len(flows))
+	for i, f := range flows {
+		ids[i] = f.ID
 	}
-	rows, _, err := ask.Rows[span](ctx, c, mostRows, "SELECT flow_id, first_packet::VARCHAR || '-' || last_packet::VARCHAR AS packets FROM flows_raw WHERE flow_id IN ("+terms.Numbers(ids)+")")
+	slices.Sort(ids)
+	out := map[FlowKey]string{}
+	rows, _, err := ask.Rows[span](ctx, c, mostRows, "SELECT "+terms.BundleOf(c, "")+", flow_id, first_packet::VARCHAR || '-' || last_packet::VARCHAR AS packets FROM flows_raw WHERE flow_id IN ("+terms.Numbers(slices.Compact(ids))+")")
 	for _, r := range rows {
-		out[r.ID] = r.Packets
+		out[r.FlowKey] = r.Packets
 	}
 	return out, err
 }

@@ -32,6 +32,14 @@ func NumberOf(c Several) string {
 	return "call_no"
 }
 
+// FlowID is SQL for the text that names a flow in the case: bundle#flow_id if it has several bundles.
+func FlowID(c Several) string {
+	if c.Several() {
+		return "(bundle || '#' || flow_id)"
+	}
+	return "flow_id::VARCHAR"
+}
+
 // BundleOf is the SQL for the column bundle; a case of one bundle has no such column.
 func BundleOf(c Several, alias string) string {
 	if !c.Several() {

@@ -41,24 +41,24 @@ func Analyzer() finding.Analyzer {
 
 // group is connections of the same ends at the same time, as far as the dumps show changes.
 type group struct {
-	Bundle    int64   `json:"bundle"`
-	Src       int64   `json:"src"`    // client, as near to it as it was seen
-	Seen      int64   `json:"seen"`   // client as the server sees it
-	Dst       int64   `json:"dst"`    // server behind a service, if it was seen
-	Behind    bool    `json:"behind"` // Dst is the pod that answered
-	Transport string  `json:"transport"`
-	Port      int64   `json:"port"`
-	Accepted  bool    `json:"accepted"`
-	Begun     bool    `json:"begun"`   // its first packet was captured
-	Guessed   bool    `json:"guessed"` // which end is the server
-	Shared    bool    `json:"shared"`  // several bundles saw it
-	Began     int64   `json:"began"`   // change before it
-	Ended     int64   `json:"ended"`   // change before its last packet
-	Count     int64   `json:"count"`
-	Bytes     int64   `json:"bytes"`
-	FirstNs   int64   `json:"first_ns"`
-	LastNs    int64   `json:"last_ns"`
-	FlowIDs   []int64 `json:"flow_ids"`
+	Bundle    int64    `json:"bundle"`
+	Src       int64    `json:"src"`    // client, as near to it as it was seen
+	Seen      int64    `json:"seen"`   // client as the server sees it
+	Dst       int64    `json:"dst"`    // server behind a service, if it was seen
+	Behind    bool     `json:"behind"` // Dst is the pod that answered
+	Transport string   `json:"transport"`
+	Port      int64    `json:"port"`
+	Accepted  bool     `json:"accepted"`
+	Begun     bool     `json:"begun"`   // its first packet was captured
+	Guessed   bool     `json:"guessed"` // which end is the server
+	Shared    bool     `json:"shared"`  // several bundles saw it
+	Began     int64    `json:"began"`   // change before it
+	Ended     int64    `json:"ended"`   // change before its last packet
+	Count     int64    `json:"count"`
+	Bytes     int64    `json:"bytes"`
+	FirstNs   int64    `json:"first_ns"`
+	LastNs    int64    `json:"last_ns"`
+	FlowIDs   []string `json:"flow_ids"`
 }
 
 // groupsSQL groups the connections of the window. If several vantages saw a connection, its ends are
@@ -76,7 +76,7 @@ const groupsSQL = `WITH f AS (SELECT %[1]s, dst_pod IS NOT NULL AS behind,
 		(arg_min(dst_port, (NOT behind, flow_id)) FILTER (bundle = own))::BIGINT AS port, bool_or(accepted) AS accepted, bool_or(begun) AS begun, bool_and(guessed) AS guessed, bool_or(bundle <> own) AS shared,
 		max(src_payload_bytes + dst_payload_bytes) AS bytes, min(first_ns) AS first_ns, max(last_ns) AS last_ns, min(flow_id) FILTER (bundle = own) AS flow_id FROM s GROUP BY own, conn),
 	b AS (SELECT no AS t FROM %[3]s)
-	SELECT bundle, src, seen, dst, behind, transport, port, accepted, begun, guessed, shared, x.t AS began, y.t AS ended, count(*) AS count, sum(bytes)::BIGINT AS bytes, min(first_ns) AS first_ns, max(last_ns) AS last_ns, arg_min(flow_id, first_ns, 3) AS flow_ids
+	SELECT bundle, src, seen, dst, behind, transport, port, accepted, begun, guessed, shared, x.t AS began, y.t AS ended, count(*) AS count, sum(bytes)::BIGINT AS bytes, min(first_ns) AS first_ns, max(last_ns) AS last_ns, arg_min(%[5]s, first_ns, 3) AS flow_ids
 	FROM c ASOF JOIN b x ON c.first_ns >= x.t ASOF JOIN b y ON c.last_ns >= y.t GROUP BY ALL ORDER BY ALL`
 
 func find(ctx context.Context, l *finding.Look) error {
@@ -108,7 +108,7 @@ func find(ctx context.Context, l *finding.Look) error {
 		in := strings.Join(strings.Fields(strings.Trim(fmt.Sprint(slices.Sorted(maps.Keys(clusters))), "[]")), ", ") // the others show no policies
 		same = "SELECT f.*, first.b AS own, first.c AS conn FROM f JOIN (" + ask.Sightings(l.Flows()+" AND bundle IN ("+in+")", ask.Earliest) + ") USING (bundle, conn_id)"
 	}
-	groups, more, err := ask.Rows[group](ctx, l.Case, maxGroups, fmt.Sprintf(groupsSQL, columns, l.Flows(), terms.Zip("no"), same), terms.Numbers(slices.Sorted(maps.Keys(changes))))
+	groups, more, err := ask.Rows[group](ctx, l.Case, maxGroups, fmt.Sprintf(groupsSQL, columns, l.Flows(), terms.Zip("no"), same, terms.FlowID(l.Case)), terms.Numbers(slices.Sorted(maps.Keys(changes))))
 	if err != nil {
 		return err
 	}

@@ -81,9 +81,9 @@ func (a *answerFlags) flags(c *cobra.Command, live Live) {
 	f.StringVar(&a.redact, "redact", "", "policy file that says what to mask; without it, credentials are masked")
 	f.BoolVar(&a.secrets, "secrets", false, "mask nothing")
 	f.BoolVar(&a.show, "show-secrets", false, "the same as --secrets")
-	f.DurationVar(&a.deadline, "deadline", 30*time.Second, "maximum time for one answer")
+	f.DurationVar(&a.deadline, "deadline", forensics.AnswerTime, "maximum time for one answer")
 	f.IntVar(&a.parallel, "parallel", 2, "number of long answers computed at once, each on all processors")
-	a.memory, a.temp, a.keep = 1<<30, 4<<30, 32<<20
+	a.memory, a.temp, a.keep = forensics.DefaultMemory, 4<<30, 32<<20
 	f.Var(&a.memory, "memory", "memory that the program tries to stay below")
 	f.Var(&a.temp, "max-temp", "temporary files for queries that do not fit into memory; 0: such queries fail")
 	f.Var(&a.keep, "keep", "memory for cached answers; 0: no cache")

@@ -1,0 +1,49 @@
+package ask
+
+import (
+	"maps"
+	"math"
+	"slices"
+
+	"github.com/google/jsonschema-go/jsonschema"
+)
+
+// Between are the lowest and highest values of a number in an input.
+type Between struct{ Low, High int64 }
+
+const maxMillis = 1 << 42 // year 2109
+
+// Numbers has the bounds of every number in the inputs of questions and tools, by name. A number
+// outside is refused, on the command line and by servers; it is never replaced by another.
+var Numbers = map[string]Between{
+	"limit": {1, MaxRows}, "depth": {1, 10}, "min_ms": {0, 1e12}, "max_body": {1, MaxBody}, "max_payload_size": {1, MaxBody}, "max_bytes": {MinAnswer, MaxAnswer},
+	"timestamp": {0, maxMillis}, "start_time": {0, maxMillis}, "end_time": {0, maxMillis},
+}
+
+// Bound writes the bounds of its numbers into the schema of an input, except those that it has already.
+func Bound(in *jsonschema.Schema) {
+	for name, b := range Numbers {
+		if s := in.Properties[name]; s != nil && s.Maximum == nil && (s.Type == "integer" || s.Type == "number") {
+			s.Minimum, s.Maximum = jsonschema.Ptr(float64(b.Low)), jsonschema.Ptr(float64(b.High))
+		}
+	}
+}
+
+// InBounds checks the numbers that an input gives against its schema.
+func InBounds(in *jsonschema.Schema, given map[string]any) error {
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		s := in.Properties[name]
+		if s == nil || s.Minimum == nil || s.Maximum == nil {
+			continue
+		}
+		n, ok := given[name].(float64)
+		whole := s.Type != "integer" || n == math.Trunc(n)
+		switch {
+		case ok && !(*s.Minimum <= n && n <= *s.Maximum):
+			return Wrong(name, "must be %.0f to %.0f, not %v", *s.Minimum, *s.Maximum, n)
+		case ok && !whole:
+			return Wrong(name, "must be a whole number, not %v", n)
+		}
+	}
+	return nil
+}
