@@ -63,7 +63,7 @@ type runner struct {
 	tree   *tree
 	prefix []string
 	env    []string
-	// emulated programs need QEMU; see emulate.
+	// emulated programs need QEMU also for the programs that they start; see emulate.
 	emulated bool
 }
 
@@ -86,7 +86,7 @@ var targets = []*target{
 		env:      []string{"CC=aarch64-linux-gnu-gcc", "CXX=aarch64-linux-gnu-g++"},
 		programs: []program{pcapsule, recorder}, images: inImages,
 		libc: []string{"libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "libresolv.so.2", "libgcc_s.so.1", "ld-linux-aarch64.so.1"},
-		run:  &runner{tree: bookworm, emulated: true},
+		run:  &runner{tree: bookworm, prefix: []string{"qemu-aarch64-static", "-L", "/usr/aarch64-linux-gnu"}, emulated: true},
 	},
 	{
 		os: "windows", arch: "amd64", tree: trixie, link: "-Wl,--gc-sections", machine: "IMAGE_FILE_MACHINE_AMD64",
