@@ -90,6 +90,13 @@ func compile(r *release, t *target, dir, goCache string) error {
 			if p.static {
 				// Without glibc's resolver and its users and groups, which load libraries.
 				flags, extern = append(flags, "-tags=netgo,osusergo"), extern+" -static"
+				if t.arch == "arm64" {
+					cc, err := t.relaxed(dir)
+					if err != nil {
+						return err
+					}
+					env = append(env, cc)
+				}
 			}
 			link += " -linkmode=external -extldflags '" + extern + "'"
 		} else {

@@ -22,7 +22,7 @@ type result struct{ target, what, said string }
 
 // check inspects and starts the results of build, and prints a table. linux/amd64 is the reference:
 // other systems must print the same and make the same bundles.
-func check(r *release, list []*target, out string, again bool) error {
+func check(r *release, list []*target, out string, again bool) (err error) {
 	var table []result
 	note := func(t, what, format string, args ...any) {
 		table = append(table, result{t, what, fmt.Sprintf(format, args...)})
@@ -38,7 +38,7 @@ func check(r *release, list []*target, out string, again bool) error {
 	if err := os.RemoveAll(work); err != nil {
 		return err
 	}
-	reference := ""
+	reference, end := "", (func() error)(nil)
 	for i, t := range append([]*target{targets[0]}, list...) {
 		if i > 0 && t == targets[0] {
 			continue // done first
@@ -50,6 +50,12 @@ func check(r *release, list []*target, out string, again bool) error {
 		if t.run == nil {
 			continue
 		}
+		if t.run.emulated && end == nil {
+			if end, err = emulate(); err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, end()) }()
+		}
 		if err := checkRuns(t, dir, reference, note); err != nil {
 			return fmt.Errorf("%s: %w", t.name(), err)
 		}
@@ -59,8 +65,8 @@ func check(r *release, list []*target, out string, again bool) error {
 	}
 	for _, t := range list {
 		if t.os == "linux" {
-			if err := checkNode(r, t, out, work, note); err != nil {
-				return fmt.Errorf("node image of %s: %w", t.name(), err)
+			if err := checkImages(r, t, out, work, note); err != nil {
+				return fmt.Errorf("images of %s: %w", t.name(), err)
 			}
 			if err := checkDeb(r, t, out, note); err != nil {
 				return fmt.Errorf("package for Debian of %s: %w", t.name(), err)
@@ -249,8 +255,9 @@ func checkAgain(r *release, out, work string) error {
 	return nil
 }
 
-// checkNode checks that the images have programs for the claimed machine, and starts the recorder.
-func checkNode(r *release, t *target, out, work string, note noter) error {
+// checkImages checks that the images have programs for the claimed machine, and starts each of these
+// programs. The one that bundles captures must make the same bundle as the archive's in work.
+func checkImages(r *release, t *target, out, work string, note noter) error {
 	var names []string
 	for _, p := range t.images {
 		names = append(names, filepath.Join(out, t.image(r, p)))
@@ -258,16 +265,46 @@ func checkNode(r *release, t *target, out, work string, note noter) error {
 	if err := checkArch(t.name(), names); err != nil {
 		return err
 	}
-	exe := filepath.Join(work, t.os+"-"+t.arch, t.stem(r), recorder.name)
-	c, err := t.run.tree.command("/", []string{work}, slices.Concat(t.run.environment(), t.run.prefix, []string{exe, "--version"})...)
+	dir, err := filepath.Abs(filepath.Join(out, "bin", t.os+"-"+t.arch))
 	if err != nil {
 		return err
 	}
-	said, err := c.Output()
-	if err != nil || !strings.Contains(string(said), t.name()) {
-		return fmt.Errorf("starting %s: %v\n%s", exe, err, said)
+	here, err := os.Getwd()
+	if err != nil {
+		return err
 	}
-	note(t.name(), "images", "%d, each with one program for the machine it claims; the recorder starts", len(names))
+	start := func(p program, args ...string) (string, error) {
+		args = slices.Concat(t.run.environment(), t.run.prefix, []string{filepath.Join(dir, t.file(p))}, args)
+		c, err := t.run.tree.command(here, []string{here, dir, work}, args...)
+		if err != nil {
+			return "", err
+		}
+		said, err := c.Output()
+		if err != nil {
+			return "", fmt.Errorf("starting %s of the image: %v\n%s", p.name, err, said)
+		}
+		return string(said), nil
+	}
+	for _, p := range t.images {
+		said, err := start(p, "--version")
+		if err != nil {
+			return err
+		}
+		if !strings.Contains(said, t.name()) {
+			return fmt.Errorf("%s of the image is %q, but must be for %s", p.name, said, t.name())
+		}
+		if !p.static {
+			continue
+		}
+		made := filepath.Join(work, t.os+"-"+t.arch, "image.pcapsule")
+		if _, err := start(p, "bundle", "samples/http1.pcapng", "-o", made); err != nil {
+			return err
+		}
+		if err := sameTree(filepath.Join(made, "data"), filepath.Join(work, t.os+"-"+t.arch, "work", "http1.pcapsule", "data")); err != nil {
+			return err
+		}
+	}
+	note(t.name(), "images", "%d, each with one program for the machine it claims, which starts; the bundle that pcapsule makes is the archive's", len(names))
 	return nil
 }
 

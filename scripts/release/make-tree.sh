@@ -25,6 +25,14 @@ for triple in x86_64-linux-gnu aarch64-linux-gnu; do
 	mkdir -p "$dir/opt/static/$triple"
 	(cd / && "$here/in-root.sh" "$dir" / -- sh -c 'ln -s "$($1-g++ -print-file-name=libstdc++.a)" "/opt/static/$1/"' sh "$triple")
 done
+# Programs for arm64 start here with QEMU, and find their libraries where an arm64 Debian has them.
+if [ -d "$dir/usr/aarch64-linux-gnu/lib" ]; then
+	ln -s /usr/aarch64-linux-gnu/lib/ld-linux-aarch64.so.1 "$dir/usr/lib/"
+	mkdir -p "$dir/usr/lib/aarch64-linux-gnu"
+	for lib in "$dir"/usr/aarch64-linux-gnu/lib/*.so.*; do
+		ln -s "/usr/aarch64-linux-gnu/lib/${lib##*/}" "$dir/usr/lib/aarch64-linux-gnu/"
+	done
+fi
 if [ -n "${PIP_REQUIREMENTS:-}" ]; then
 	cd /
 	printf '%s\n' "$PIP_REQUIREMENTS" >"$dir/opt/requirements.txt"

@@ -63,6 +63,8 @@ type runner struct {
 	tree   *tree
 	prefix []string
 	env    []string
+	// emulated programs need QEMU also for the programs that they start; see emulate.
+	emulated bool
 }
 
 // gnuLink drops code that main cannot reach and exports no symbols; by default DuckDB's library
@@ -84,7 +86,7 @@ var targets = []*target{
 		env:      []string{"CC=aarch64-linux-gnu-gcc", "CXX=aarch64-linux-gnu-g++"},
 		programs: []program{pcapsule, recorder}, images: inImages,
 		libc: []string{"libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "libresolv.so.2", "libgcc_s.so.1", "ld-linux-aarch64.so.1"},
-		run:  &runner{tree: bookworm, prefix: []string{"qemu-aarch64-static", "-L", "/usr/aarch64-linux-gnu"}},
+		run:  &runner{tree: bookworm, prefix: []string{"qemu-aarch64-static", "-L", "/usr/aarch64-linux-gnu"}, emulated: true},
 	},
 	{
 		os: "windows", arch: "amd64", tree: trixie, link: "-Wl,--gc-sections", machine: "IMAGE_FILE_MACHINE_AMD64",
