@@ -56,7 +56,7 @@ func TestDamagedArchivesAreErrors(t *testing.T) {
 	}{
 		{"no archive", func(b []byte) []byte { return b[1:] }},
 		{"cut short", func(b []byte) []byte { return b[:len(b)-200] }},
-		{"a size that is no number", func(b []byte) []byte { copy(b[8+48:], "x"); return b }},
+		{"a size in letters", func(b []byte) []byte { copy(b[8+48:], "x"); return b }},
 		{"another machine", func(b []byte) []byte { b[at+18] = machineAMD64; return b }},
 		{"another instruction", func(b []byte) []byte {
 			clear(b[at+int(f.Section(".text").Offset):][:f.Section(".text").Size])
