@@ -67,12 +67,6 @@ func (s *Shard) tcpPacket(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 	}
 }
 
-// doubt gives the stream a segment with a wrong checksum, which it may need.
-func (s *Shard) doubt(c *Conn, dir dissect.Dir, p *Packet) bool {
-	return c.stream != nil && p.PayloadLen > 0 && p.TCPFlags&(decode.SYN|decode.RST) == 0 && p.Problems&(decode.FragmentConflict|decode.BadIPSum) == 0 &&
-		c.stream.Doubt(uint8(dir), s.tcpSegment(p))
-}
-
 // stream gives a segment to the stream, which compares and orders its bytes.
 func (s *Shard) stream(c *Conn, dir dissect.Dir, p *Packet) stream.Verdict {
 	if c.stream == nil {

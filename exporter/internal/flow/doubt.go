@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/internal/stream"
 )
@@ -16,4 +17,10 @@ func (c *Conn) stamped(dir dissect.Dir, p *Packet, brought stream.Verdict) {
 	if p.HasTS && p.PayloadLen > 0 && brought&(stream.New|stream.Ahead) == stream.New && !c.outdated(dir, p) {
 		c.stamp[dir], c.hasStamp[dir] = p.TSVal, true
 	}
+}
+
+// doubt gives the stream a segment that its receiver drops, which it may need all the same.
+func (s *Shard) doubt(c *Conn, dir dissect.Dir, p *Packet) bool {
+	return c.stream != nil && p.PayloadLen > 0 && p.TCPFlags&(decode.SYN|decode.RST) == 0 && p.Problems&(decode.FragmentConflict|decode.BadIPSum) == 0 &&
+		c.stream.Doubt(uint8(dir), s.tcpSegment(p))
 }
