@@ -193,6 +193,9 @@ func newPlainWriter(ctx context.Context, out io.Writer, sources *read.Inputs, o 
 		}
 		i := pcapng.Interface{LinkType: linkUpperPDU, SnapLen: 262144, TsResol: 9, FCSLen: -1, Name: bundle.SafeName(f.Name), Description: "plaintext, not packets",
 			Comments: []string{fmt.Sprintf("What TLS, DTLS or QUIC carried in %q%s: a PDU is the plaintext of one record, datagram or piece of a stream, every byte authenticated, at the time of the packet that completed it; its original frame number is that packet's.", f.Name, hash)}}
+		if f.SHA256 != nil && len(files) > 1 { // LIMIT: a slice with packets of several clocks counts as one here
+			i = i.Marked(&pcapng.ClockMark{ID: pcapng.ClockOfSection(f.SHA256, 0)})
+		}
 		if _, err := w.AddInterface(i); err != nil {
 			return nil, err
 		}

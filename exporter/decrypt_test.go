@@ -260,6 +260,21 @@ func hashOf(t *testing.T, path string) string {
 	return fmt.Sprintf("%x", sha256.Sum256(data))
 }
 
+// TestPlaintextOfSeveralInputsHasSeveralClocks has a capture and another one in one run.
+func TestPlaintextOfSeveralInputsHasSeveralClocks(t *testing.T) {
+	var out bytes.Buffer
+	if _, err := decrypt(context.Background(), []string{toyCapture(t, 2), filepath.Join("..", "samples", "dns.pcap")}, &out, Options{Release: "test", Repanic: true}, toy); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "plain.pcapng")
+	if err := os.WriteFile(path, out.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := answersOf(t, []string{path}, Options{Release: "test"}, "select string_agg(same_as || ' ' || same_by, ', ' order by clock_id) from {clocks}"); got[0] != "0 mark, 1 mark" {
+		t.Error(got[0])
+	}
+}
+
 func TestDecryptWithoutKeysWritesNothing(t *testing.T) {
 	var out bytes.Buffer
 	s, err := Decrypt(context.Background(), []string{filepath.Join("..", "samples", "tls.pcapng")}, &out, Options{Release: "test", Repanic: true})

@@ -384,18 +384,3 @@ func (c *Conn) tail(dir uint8, h *half, last *Segment) {
 		c.drop(dir, h)
 	}
 }
-
-// last is the end of the bytes that the direction is known to have sent.
-func (h *half) last() uint32 {
-	end := h.next
-	if h.hasAck && h.started && before(end, h.acked) {
-		end = h.acked
-		if h.fin && end == h.finSeq+1 {
-			end--
-		}
-	}
-	if h.fin && before(end, h.finSeq) {
-		end = h.finSeq
-	}
-	return end
-}
