@@ -92,6 +92,17 @@ func (a *authority) answer(t testing.TB, request []byte) []byte {
 	return must(s.CreateResponseWithOpts(a.cert, a.key, crypto.SHA256))(t)
 }
 
+// renewed puts another certificate of the authority, which is valid a day earlier, into an answer.
+func (a *authority) renewed(t testing.TB, answer []byte) []byte {
+	c := *a.cert
+	c.NotBefore = c.NotBefore.Add(-24 * time.Hour)
+	der := must(x509.CreateCertificate(rand.Reader, &c, &c, a.key.Public(), a.key))(t)
+	if len(der) != len(a.cert.Raw) || !bytes.Contains(answer, a.cert.Raw) {
+		t.Fatalf("%d bytes instead of %d", len(der), len(a.cert.Raw))
+	}
+	return bytes.Replace(answer, a.cert.Raw, der, 1)
+}
+
 // sealed is a bundle with two signers and a time stamp, and what a reader trusts.
 func sealed(t testing.TB) (*bundle.Bundle, seal.Trust) {
 	t.Helper()
@@ -340,6 +351,7 @@ func TestStampsOfOthersAreRefused(t *testing.T) {
 		{"the answer to another request", request, stamps.answer(t, must(seal.StampRequest(b, name))(t)), "another request"},
 		{"a certificate for web servers", request, newAuthority(t, x509.ExtKeyUsageServerAuth).answer(t, request), "not for time stamps"},
 		{"no time stamp", request, []byte("<html>"), ""},
+		{"another certificate of the same key", request, stamps.renewed(t, stamps.answer(t, request)), "not the one that the time stamp names"},
 	} {
 		if _, err := seal.AddStamp(b, name, tt.request, tt.response, bundle.Entry{}); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/rand"
+	_ "crypto/sha1" // in time stamps of older authorities, of a certificate that is checked by its signature too
 	"crypto/sha256"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"errors"
 	"fmt"
 	"math/big"
@@ -117,11 +120,51 @@ func parseStamp(response, data []byte) (stamp *Stamp, err error) {
 	if !slices.Contains(signer.ExtKeyUsage, x509.ExtKeyUsageTimeStamping) {
 		return nil, fmt.Errorf("the certificate of %s is not for time stamps", signer.Subject)
 	}
+	if err := names(p7, signer); err != nil {
+		return nil, err
+	}
 	s := &Stamp{Time: t.Time.UTC(), Accuracy: t.Accuracy, Authority: signer.Subject.String(), nonce: t.Nonce, token: p7}
 	if err := s.verify(nil); err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+// essCert identifies a certificate: ESSCertID (RFC 2634 section 5.4) with SHA-1, or ESSCertIDv2 (RFC 5035 section 4)
+// with SHA-256 if it names no algorithm.
+type essCert struct {
+	Algorithm pkix.AlgorithmIdentifier `asn1:"optional"`
+	Hash      []byte
+	Issuer    asn1.RawValue `asn1:"optional"`
+}
+
+// names checks that a token names the certificate of its signer (RFC 3161 section 2.4.1, RFC 5816). Without that,
+// another certificate of the same key, such as one that is valid for longer, could be put in its place.
+func names(token *pkcs7.PKCS7, signer *x509.Certificate) error {
+	for _, form := range []struct {
+		id   asn1.ObjectIdentifier
+		hash crypto.Hash
+	}{{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 16, 2, 47}, crypto.SHA256}, {asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 16, 2, 12}, crypto.SHA1}} {
+		var said struct {
+			Certs    []essCert
+			Policies asn1.RawValue `asn1:"optional"`
+		}
+		if err := token.UnmarshalSignedAttribute(form.id, &said); err != nil || len(said.Certs) == 0 {
+			continue
+		}
+		for id, hash := range map[string]crypto.Hash{"2.16.840.1.101.3.4.2.1": crypto.SHA256, "2.16.840.1.101.3.4.2.2": crypto.SHA384, "2.16.840.1.101.3.4.2.3": crypto.SHA512} {
+			if said.Certs[0].Algorithm.Algorithm.String() == id {
+				form.hash = hash
+			}
+		}
+		h := form.hash.New()
+		h.Write(signer.Raw)
+		if bytes.Equal(h.Sum(nil), said.Certs[0].Hash) {
+			return nil
+		}
+		return fmt.Errorf("the certificate of %s is not the one that the time stamp names", signer.Subject)
+	}
+	return errors.New("it does not name the certificate that signed it")
 }
 
 // verify checks the signature, and that its certificate leads to roots if there are any.

@@ -95,10 +95,11 @@ func (c *ringChecker) ring(file string) {
 
 // segments compares the packet files with their records.
 func (c *ringChecker) segments(m *bundle.Manifest) {
-	found, unsealed := 0, 0
+	found, unsealed, others := 0, 0, 0
 	for i := range m.Inputs {
 		in := &m.Inputs[i]
 		if in.Segment == nil || in.Segment.Seal == "" {
+			others++
 			continue
 		}
 		chain, there := c.sealed[in.Segment.Ring]
@@ -120,6 +121,8 @@ func (c *ringChecker) segments(m *bundle.Manifest) {
 		c.add("ring", seal.NotChecked, "", plural.Sprintf("%d {segment has|segments have} no seal", unsealed))
 	case len(c.reports) == 0:
 		c.add("ring", seal.NotChecked, "", "no input is a recorder's segment with its ring")
+	case others > 0:
+		c.add("ring", seal.NotChecked, "", plural.Sprintf("%d {capture is|captures are} of no ring; ", others)+plural.Sprintf("%d {segment|segments} as sealed; ", found)+c.describe())
 	default:
 		c.add("ring", seal.Yes, "", plural.Sprintf("%d {segment|segments} as sealed; ", found)+c.describe())
 	}

@@ -136,6 +136,7 @@ func TestForgedRingOfABundle(t *testing.T) {
 		{"no record", edit(func([][]byte) [][]byte { return [][]byte{[]byte("{}")} }), "ring no " + sealsOfBundle},
 		{"a segment that says to be another", rename(`"sequence": 2`, `"sequence": 99`), "no record here does"},
 		{"a segment with the hash of another", rename(`"sequence": 2`, `"sequence": 1`), "it differs from what its ring sealed"},
+		{"a capture that is of no ring", rename(`"seal": "sealed"`, `"seal": ""`), "ring not_checked  1 capture is of no ring"},
 		{"a segment that its ring is said to have sealed, of no ring", rename(`"kind": "seals"`, `"kind": "owners"`), "no record here does"},
 	} {
 		forged := filepath.Join(t.TempDir(), "b.pcapsule")
