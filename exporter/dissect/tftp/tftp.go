@@ -81,6 +81,7 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 		return 0, fmt.Errorf("reading a message: operation %d does not begin a transfer", m.op)
 	}
 	k.t.x.Add(in, 0, len(b))
+	m.cut = int(in.Packet(0).Cut)
 	k.t.message(&m, in.Dir == dissect.ToClient)
 	return len(b), nil
 }
@@ -157,10 +158,11 @@ func (k *conn) end(why string) {
 	k.t = nil
 	k.c.Unexpect(&t.expected)
 	row := t.row
-	if t.last && why != "" { // only the last acknowledgement is missing
+	row.Complete = why == ""
+	if t.last { // at most the last acknowledgement is missing
 		why = ""
 	}
-	row.Error, row.Complete = table.NonEmpty(why), why == ""
+	row.Error = table.NonEmpty(why)
 	if why == "" && row.Outcome == "" {
 		row.Outcome = table.OK // also if blocks are missing
 	}

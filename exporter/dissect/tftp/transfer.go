@@ -102,10 +102,14 @@ func (t *transfer) received(m *message) {
 		t.body.Missing(int64(ahead) * int64(t.block))
 	}
 	t.body.Write(m.data)
+	if m.cut > 0 {
+		t.body.Missing(int64(m.cut))
+	}
 	t.blocks++
 	t.next = m.number + 1
-	if t.last = len(m.data) < t.block; len(m.data) > t.block {
-		t.k.c.Anomaly("malformed", fmt.Sprintf("a block of %d bytes, but %d were agreed", len(m.data), t.block), 0)
+	size := len(m.data) + m.cut
+	if t.last = size < t.block; size > t.block {
+		t.k.c.Anomaly("malformed", fmt.Sprintf("a block of %d bytes, but %d were agreed", size, t.block), 0)
 	}
 }
 
@@ -200,6 +204,7 @@ func (d *dataConn) Read(in *dissect.Input) (int, error) {
 	}
 	t.carried[from].Response(in, 0, len(in.Data))
 	t.k.c.Resume(d.c)
+	m.cut = int(in.Packet(0).Cut)
 	t.message(&m, fromServer)
 	return len(in.Data), nil
 }
