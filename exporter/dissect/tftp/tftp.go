@@ -99,7 +99,7 @@ func (k *conn) request(in *dissect.Input, a *asked) {
 		}
 		k.end("no_response")
 	}
-	t := &transfer{k: k, row: row, write: a.write, block: defaultBlock, window: 1, next: 1, body: k.c.NewBody("", "")}
+	t := &transfer{k: k, row: row, write: a.write, block: defaultBlock, window: 1, next: 1, body: k.c.NewBody("", ""), starts: !a.write && len(a.options) > 0}
 	t.agree(a.options, a.write)
 	t.block, t.window = defaultBlock, 1 // until the server agrees
 	t.x.Request(in, 0, len(in.Data))
@@ -158,8 +158,8 @@ func (k *conn) end(why string) {
 	k.t = nil
 	k.c.Unexpect(&t.expected)
 	row := t.row
-	row.Complete = why == ""
-	if t.last { // at most the last acknowledgement is missing
+	row.Complete = why == "" && !t.lost
+	if t.last { // at most acknowledgements are missing
 		why = ""
 	}
 	row.Error = table.NonEmpty(why)

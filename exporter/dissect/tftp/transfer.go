@@ -26,6 +26,9 @@ type transfer struct {
 	begun  bool
 	last   bool   // the last block was captured
 	next   uint16 // number of the next block
+	acked  uint16 // number of the block that was acknowledged last
+	starts bool   // the server should answer the options of a download, and the client acknowledge that
+	lost   bool   // an acknowledgement was not captured
 	body   *dissect.Body
 	blocks int64
 	again  int64
@@ -101,6 +104,9 @@ func (t *transfer) received(m *message) {
 	case ahead > 0: // the receiver has acknowledged those before it
 		t.body.Missing(int64(ahead) * int64(t.block))
 	}
+	if t.starts || int(m.number-t.acked) > t.window { // its sender waits for the acknowledgements
+		t.lost = true
+	}
 	t.body.Write(m.data)
 	if m.cut > 0 {
 		t.body.Missing(int64(m.cut))
@@ -120,6 +126,7 @@ func (t *transfer) acknowledged(number uint16) {
 		t.body.Missing((int64(ahead) + 1) * int64(t.block))
 		t.next = number + 1
 	}
+	t.acked, t.starts = number, false
 	if t.last && number == t.next-1 {
 		t.k.end("")
 	}
