@@ -125,6 +125,7 @@ func (x *Exchange) Carried(c *Conn, y *Exchange, response bool) {
 		}
 	}
 	y.held = 0
+	x.short = x.short || y.short
 	x.Include(c, y)
 }
 

@@ -71,6 +71,7 @@ type message struct {
 	op      byte
 	number  uint16 // block, or error code
 	data    []byte // of a block, or the text of an error
+	cut     int    // bytes of the block that were not captured
 	options []option
 }
 

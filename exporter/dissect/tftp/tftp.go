@@ -81,6 +81,7 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 		return 0, fmt.Errorf("reading a message: operation %d does not begin a transfer", m.op)
 	}
 	k.t.x.Add(in, 0, len(b))
+	m.cut = int(in.Packet(0).Cut)
 	k.t.message(&m, in.Dir == dissect.ToClient)
 	return len(b), nil
 }
@@ -98,7 +99,7 @@ func (k *conn) request(in *dissect.Input, a *asked) {
 		}
 		k.end("no_response")
 	}
-	t := &transfer{k: k, row: row, write: a.write, block: defaultBlock, window: 1, next: 1, body: k.c.NewBody("", "")}
+	t := &transfer{k: k, row: row, write: a.write, block: defaultBlock, window: 1, next: 1, body: k.c.NewBody("", ""), starts: !a.write && len(a.options) > 0}
 	t.agree(a.options, a.write)
 	t.block, t.window = defaultBlock, 1 // until the server agrees
 	t.x.Request(in, 0, len(in.Data))
@@ -157,10 +158,11 @@ func (k *conn) end(why string) {
 	k.t = nil
 	k.c.Unexpect(&t.expected)
 	row := t.row
-	if t.last && why != "" { // only the last acknowledgement is missing
+	row.Complete = why == "" && !t.lost
+	if t.last { // at most acknowledgements are missing
 		why = ""
 	}
-	row.Error, row.Complete = table.NonEmpty(why), why == ""
+	row.Error = table.NonEmpty(why)
 	if why == "" && row.Outcome == "" {
 		row.Outcome = table.OK // also if blocks are missing
 	}

@@ -26,6 +26,9 @@ type transfer struct {
 	begun  bool
 	last   bool   // the last block was captured
 	next   uint16 // number of the next block
+	acked  uint16 // number of the block that was acknowledged last
+	starts bool   // the server should answer the options of a download, and the client acknowledge that
+	lost   bool   // an acknowledgement was not captured
 	body   *dissect.Body
 	blocks int64
 	again  int64
@@ -101,11 +104,18 @@ func (t *transfer) received(m *message) {
 	case ahead > 0: // the receiver has acknowledged those before it
 		t.body.Missing(int64(ahead) * int64(t.block))
 	}
+	if t.starts || int(m.number-t.acked) > t.window { // its sender waits for the acknowledgements
+		t.lost = true
+	}
 	t.body.Write(m.data)
+	if m.cut > 0 {
+		t.body.Missing(int64(m.cut))
+	}
 	t.blocks++
 	t.next = m.number + 1
-	if t.last = len(m.data) < t.block; len(m.data) > t.block {
-		t.k.c.Anomaly("malformed", fmt.Sprintf("a block of %d bytes, but %d were agreed", len(m.data), t.block), 0)
+	size := len(m.data) + m.cut
+	if t.last = size < t.block; size > t.block {
+		t.k.c.Anomaly("malformed", fmt.Sprintf("a block of %d bytes, but %d were agreed", size, t.block), 0)
 	}
 }
 
@@ -116,6 +126,7 @@ func (t *transfer) acknowledged(number uint16) {
 		t.body.Missing((int64(ahead) + 1) * int64(t.block))
 		t.next = number + 1
 	}
+	t.acked, t.starts = number, false
 	if t.last && number == t.next-1 {
 		t.k.end("")
 	}
@@ -200,6 +211,7 @@ func (d *dataConn) Read(in *dissect.Input) (int, error) {
 	}
 	t.carried[from].Response(in, 0, len(in.Data))
 	t.k.c.Resume(d.c)
+	m.cut = int(in.Packet(0).Cut)
 	t.message(&m, fromServer)
 	return len(in.Data), nil
 }
