@@ -39,7 +39,7 @@ var kinds = []struct{ name, severity, what, why string }{
 
 // Analyzer returns the analyzer deprecated-protocol.
 func Analyzer() finding.Analyzer {
-	a := finding.Analyzer{Name: "deprecated-protocol", Title: "deprecated protocols",
+	a := finding.Analyzer{Name: "deprecated-protocol", Basis: finding.OfFlows, Title: "deprecated protocols",
 		Doc: "Telnet, FTP, TFTP, POP3 and IMAP without TLS, SSH 1, SMB 1, SNMP 1 and 2c, Kerberos with DES, DES3 and RC4, MS-CHAP, RADIUS whose answers can be forged, SOCKS 4, NTLM over HTTP, LDAP binds with a password in clear, HTTP/0.9 and 1.0, recognized by their bytes.", Find: find}
 	for _, k := range kinds {
 		a.Kinds = append(a.Kinds, k.name)
