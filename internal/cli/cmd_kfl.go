@@ -359,7 +359,7 @@ func (e *env) cmdKFLFields() *cobra.Command {
 				e.Warn("no field or keyword contains %q in its name or description; pcapsule kfl fields lists all", word)
 			}
 			for _, f := range list {
-				if _, err := fmt.Fprintf(e.Out, "%-28s %-13s %s\n", f.Name, f.Type, f.Doc); err != nil {
+				if err := console.Row(e.Out, fmt.Sprintf("%-28s %-13s ", f.Name, f.Type), f.Doc); err != nil {
 					return err
 				}
 			}
