@@ -35,7 +35,7 @@ const (
 
 // Analyzer returns the analyzer network-policy.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "network-policy", Basis: finding.Basis{What: "connections of Kubernetes pods", Flows: "src_namespace IS NOT NULL OR dst_namespace IS NOT NULL"}, Title: "connections against the declared network policies", Kinds: []string{notEnforced, predates, blocked, unprotected, cannotTell},
+	return finding.Analyzer{Name: "network-policy", Basis: finding.Basis{What: "connections of Kubernetes pods", Flows: "src_namespace IS NOT NULL OR dst_namespace IS NOT NULL"}, Title: "connections against network policies", Kinds: []string{notEnforced, predates, blocked, unprotected, cannotTell},
 		Doc: "Connections that the NetworkPolicies of a Kubernetes dump refuse, but that were accepted; attempts that were blocked as declared; connections older than the policy that refuses them; workloads that no policy selects; connections for which the dumps do not say enough.", Find: find}
 }
 

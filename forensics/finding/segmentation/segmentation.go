@@ -27,7 +27,7 @@ const crossing = `dst_namespace IS NOT NULL AND (src_namespace <> dst_namespace 
 
 // Analyzer returns the analyzer segmentation.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "segmentation", Basis: finding.Basis{What: "connections into namespaces", Flows: crossing}, Title: "connections between namespaces that are not allowed", Kinds: []string{between, inbound},
+	return finding.Analyzer{Name: "segmentation", Basis: finding.Basis{What: "connections into namespaces", Flows: crossing}, Title: "disallowed connections between namespaces", Kinds: []string{between, inbound},
 		Doc: "Connections between namespaces, and from outside into one, whose pair is not on the allow-list (shop->payments, outside->shop); info if none was accepted.", Find: find}
 }
 
