@@ -145,11 +145,11 @@ func OpenBundle(ctx context.Context, address string) (s *Store, name string, err
 	before = strings.TrimRight(before, "/")
 	at := strings.LastIndexByte(before, '/')
 	if !IsAddress(address) || at < strings.Index(before, "://")+len("://") {
-		return nil, "", fmt.Errorf("%q is %w of a bundle: use s3://BUCKET/PREFIX/NAME.pcapsule", address, ErrAddress)
+		return nil, "", fmt.Errorf("%q is %w with a bundle: use s3://BUCKET/PREFIX/NAME.pcapsule", address, ErrAddress)
 	}
 	name, err = url.PathUnescape(before[at+1:])
 	if err != nil || !plainName(name) {
-		return nil, "", fmt.Errorf("%q is %w of a bundle: %q is no name that ends with %s", address, ErrAddress, before[at+1:], Extension)
+		return nil, "", fmt.Errorf("%q is %w with a bundle: %q does not end with %s", address, ErrAddress, before[at+1:], Extension)
 	}
 	s, err = Open(ctx, before[:at]+"?"+query)
 	return s, name, err

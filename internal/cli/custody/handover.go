@@ -59,7 +59,7 @@ covers the handover's entry in the custody log. The receiver runs: pcapsule rece
 
 func (e *env) runHandover(ctx context.Context, path string, f *handoverFlags) error {
 	if f.to == "" {
-		return exit.Usagef("--to is missing: name the person or organization that receives the bundle")
+		return exit.Usagef("missing receiver: give --to with the person or organization that receives the bundle")
 	}
 	o := handover.Options{}
 	var err error
