@@ -26,7 +26,7 @@ var kinds = []struct{ name, severity, what, why string }{
 	{"snmp-1", finding.Medium, "version 1 of SNMP", "which sends its community in clear"},
 	{"snmp-2c", finding.Medium, "version 2c of SNMP", "which sends its community in clear"},
 	{"kerberos-des", finding.High, "Kerberos with DES", "which is broken (RFC 6649)"},
-	{"kerberos-rc4", finding.High, "Kerberos with RC4", "which lets whoever records a ticket try passwords fast (RFC 8429)"},
+	{"kerberos-rc4", finding.High, "Kerberos with RC4", "with which a person who records a ticket can try passwords fast (RFC 8429)"},
 	{"kerberos-des3", finding.Medium, "Kerberos with DES3", "which RFC 8429 deprecates"},
 	{"ms-chap", finding.High, "MS-CHAP", "whose DES is broken"},
 	{"radius-unsigned", finding.Medium, "RADIUS without Message-Authenticator", "so somebody on the path can forge the answer (CVE-2024-3596)"},

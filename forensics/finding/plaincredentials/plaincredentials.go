@@ -42,7 +42,7 @@ func find(ctx context.Context, l *finding.Look) error {
 		case "ms-chap":
 			f.What += "; a password behind MS-CHAP can be cracked offline, because DES is broken"
 		case "pap":
-			f.What += "; a password hidden with MD5 and the shared secret can be read by whoever knows or guesses that secret"
+			f.What += "; a password hidden with MD5 and the shared secret can be read with that secret, or by guessing it"
 		}
 		if r.Number > 0 {
 			f.Severity = finding.High
