@@ -49,10 +49,12 @@ const maxTag = 256 << 20
 
 // Errors of a store.
 var (
-	ErrAddress = errors.New("not the address of a store")
-	ErrNone    = errors.New("there is no such bundle in the store")
-	ErrTaken   = errors.New("the store has another bundle of this name")
-	ErrBusy    = errors.New("another bundle of this name is being pushed, or its push was interrupted")
+	ErrAddress     = errors.New("not the address of a store")
+	ErrNone        = errors.New("there is no such bundle in the store")
+	ErrTaken       = errors.New("the store has another bundle of this name")
+	ErrRegion      = errors.New("no region is set")
+	ErrCredentials = errors.New("no credentials were found")
+	ErrBusy        = errors.New("another bundle of this name is being pushed, or its push was interrupted")
 )
 
 // IsAddress reports whether a word of a command line is the address of a store and not a file's name.
@@ -234,6 +236,12 @@ func (s *Store) failed(doing, key string, err error) error {
 		return fmt.Errorf("%s %s: %w", doing, what, fs.ErrNotExist)
 	case gcerrors.PermissionDenied:
 		return fmt.Errorf("%s %s: %w: %w", doing, what, fs.ErrPermission, err)
+	}
+	switch text := err.Error(); { // the provider's library has no types for these
+	case strings.Contains(text, "Invalid region"), strings.Contains(text, "Missing Region"):
+		return fmt.Errorf("%s %s: %w", doing, what, ErrRegion)
+	case strings.Contains(text, "get credentials:"):
+		return fmt.Errorf("%s %s: %w", doing, what, ErrCredentials)
 	}
 	return fmt.Errorf("%s %s: %w", doing, what, err)
 }
