@@ -87,6 +87,7 @@ type Exception struct {
 	Last       string              `json:"last"`
 	CallIDs    []string            `json:"call_ids"`
 	FlowIDs    []int64             `json:"flow_ids,omitempty"`
+	FlowIn     []int64             `json:"flow_bundles,omitempty"`
 	Accepted   *finding.Acceptance `json:"accepted,omitempty"`
 }
 

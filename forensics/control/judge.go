@@ -134,7 +134,7 @@ func (j *judge) exceptions(r *requirement, one *Control) (certain int) {
 		}
 		if len(one.Exceptions) < maxExceptions {
 			one.Exceptions = append(one.Exceptions, Exception{ID: f.ID, Severity: f.Severity, Confidence: f.Confidence, What: f.What, Count: f.Count,
-				First: f.First, Last: f.Last, CallIDs: f.CallIDs[:min(3, len(f.CallIDs))], FlowIDs: f.FlowIDs, Accepted: f.Accepted})
+				First: f.First, Last: f.Last, CallIDs: f.CallIDs[:min(3, len(f.CallIDs))], FlowIDs: f.FlowIDs, FlowIn: f.FlowIn, Accepted: f.Accepted})
 		}
 	}
 	return certain

@@ -95,6 +95,7 @@ type Finding struct {
 	CallIDs    []string `json:"call_ids" jsonschema:"the first calls behind it; get_api_call shows one in full"`
 	KFL        string   `json:"kfl,omitempty" jsonschema:"KFL that selects all of them in the answer's window"`
 	FlowIDs    []int64  `json:"flow_ids,omitempty" jsonschema:"flows behind it, if there are no calls"`
+	FlowIn     []int64  `json:"flow_bundles,omitempty" jsonschema:"number of the bundle of each flow, from 0, if there are several bundles"`
 	Encrypted  bool     `json:"encrypted,omitempty" jsonschema:"it was encrypted on the wire and read with keys"`
 	Controls   []string `json:"controls,omitempty" jsonschema:"controls that it contradicts, see tool controls"`
 
@@ -155,6 +156,9 @@ func (l *Look) Add(r Row, f Finding) {
 	if f.FlowIDs == nil {
 		f.FlowIDs = r.FlowIDs
 	}
+	if l.Case != nil && l.Case.Several() {
+		f.FlowIDs, f.FlowIn = flowsOf(f.FlowIDs)
+	}
 	if f.CallIDs == nil {
 		f.CallIDs = []string{}
 	}
@@ -195,6 +199,26 @@ func (l *Look) Bundle(columns string) string {
 		return "bundle, " + columns
 	}
 	return columns
+}
+
+// flowsPerBundle is more than a bundle can have.
+const flowsPerBundle = 1 << 40
+
+// FlowID is the SQL for the id of a flow in a Row. If the case has several bundles, the number of its
+// bundle is part of it.
+func (l *Look) FlowID() string {
+	if l.Case.Several() {
+		return fmt.Sprintf("(bundle::BIGINT * %d + flow_id)", int64(flowsPerBundle))
+	}
+	return "flow_id"
+}
+
+// flowsOf divides ids of FlowID into those of flows and the numbers of their bundles.
+func flowsOf(ids []int64) (flows, bundles []int64) {
+	for _, id := range ids {
+		flows, bundles = append(flows, id%flowsPerBundle), append(bundles, id/flowsPerBundle)
+	}
+	return flows, bundles
 }
 
 // Flows is the SQL condition for flows or connections of the requested window.

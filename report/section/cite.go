@@ -28,12 +28,14 @@ func (b *builder) cite(ids ...string) (out []*value.Citation) {
 	return out
 }
 
-// citeFlows cites flows by their ids.
-func (b *builder) citeFlows(ids []int64) (out []*value.Citation) {
-	for _, id := range ids[:min(len(ids), maxCites)] {
+// citeFlows cites flows by their ids and the numbers of their bundles, which may be unknown.
+func (b *builder) citeFlows(ids, bundles []int64) (out []*value.Citation) {
+	for i, id := range ids[:min(len(ids), maxCites)] {
 		c := &value.Citation{Flow: id}
-		if b.several {
-			c.Bundle = -1 // LIMIT: findings do not say it
+		if len(bundles) == len(ids) {
+			c.Bundle = int(bundles[i])
+		} else if b.several {
+			c.Bundle = -1 // LIMIT: the lists of questions do not have it
 		}
 		b.cites = append(b.cites, c)
 		out = append(out, c)
@@ -77,11 +79,11 @@ func (b *builder) resolve() {
 	if b.err != nil || len(flows) == 0 {
 		return
 	}
-	var spans map[int64]string
+	var spans map[tally.Flow]string
 	spans, b.err = tally.Spans(b.ctx, b.c, slices.Compact(flows))
 	for _, c := range b.cites {
 		if c.Call == "" {
-			c.Packets = spans[c.Flow]
+			c.Packets = spans[tally.Flow{Bundle: int64(c.Bundle), ID: c.Flow}]
 		}
 	}
 }

@@ -53,6 +53,7 @@ type judgment struct {
 		ID      string   `json:"id"`
 		CallIDs []string `json:"call_ids"`
 		FlowIDs []int64  `json:"flow_ids"`
+		FlowIn  []int64  `json:"flow_bundles"`
 	} `json:"exceptions"`
 	Total  int64    `json:"exceptions_total"`
 	Limits []string `json:"limits"`
@@ -124,15 +125,15 @@ func (b *builder) controlTable(framework, title string, list []judgment, query [
 			continue
 		}
 		var calls []string
-		var flows []int64
+		var flows, in []int64
 		for _, e := range c.Exceptions {
 			if len(e.CallIDs) > 0 {
 				calls = append(calls, e.CallIDs[0])
 			} else if len(e.FlowIDs) > 0 {
-				flows = append(flows, e.FlowIDs[0])
+				flows, in = append(flows, e.FlowIDs[0]), append(in, e.FlowIn[:min(1, len(e.FlowIn))]...)
 			}
 		}
-		cites := append(b.cite(calls...), b.citeFlows(flows)...)
+		cites := append(b.cite(calls...), b.citeFlows(flows, in)...)
 		t.Add(cites, value.TextCell(number), value.WordCell(value.Clean(c.Title, 2*value.MaxText)), value.Cell{Text: strings.ReplaceAll(c.Verdict, "_", " "), Bad: c.Verdict == "contradicted"}, value.WordCell(value.Clean(c.Why, 4*value.MaxText)),
 			value.CountCell(c.Population.Count), value.TextCell(c.Population.Of), value.FailedCell(c.Total), value.WordCell(value.Clean(strings.Join(c.Limits, " "), 4*value.MaxText)))
 	}

@@ -72,7 +72,7 @@ func (b *builder) findingCite(f *finding.Finding) []*value.Citation {
 	if len(f.CallIDs) > 0 {
 		return b.cite(f.CallIDs...)
 	}
-	return b.citeFlows(f.FlowIDs)
+	return b.citeFlows(f.FlowIDs, f.FlowIn)
 }
 
 // findings lists findings, worst first.

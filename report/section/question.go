@@ -193,7 +193,7 @@ func (b *builder) evidence(fields map[string]any) []*value.Citation {
 		}
 	}
 	if len(flows) > 0 {
-		return b.citeFlows(flows)
+		return b.citeFlows(flows, nil)
 	}
 	if packets, ok := fields["packets"].(string); ok {
 		return citePackets(packets)

@@ -183,20 +183,26 @@ type Cited struct {
 	Packets string `json:"packets"`
 }
 
-// Spans returns the packets of flows by their ids, in a case of one bundle: the first and the last
-// packet of each, as "12-15".
-func Spans(ctx context.Context, c *forensics.Case, ids []int64) (map[int64]string, error) {
+// Flow is a flow of a bundle, which has a number from 0 on.
+type Flow struct {
+	Bundle int64 `json:"bundle"`
+	ID     int64 `json:"flow_id"`
+}
+
+// Spans returns the packets of flows by their ids: the first and the last packet of each, as "12-15".
+// A case of several bundles has several flows with one id.
+func Spans(ctx context.Context, c *forensics.Case, ids []int64) (map[Flow]string, error) {
 	type span struct {
-		ID      int64  `json:"flow_id"`
+		Flow
 		Packets string `json:"packets"`
 	}
-	out := map[int64]string{}
-	if len(ids) == 0 || c.Several() {
+	out := map[Flow]string{}
+	if len(ids) == 0 {
 		return out, nil
 	}
-	rows, _, err := ask.Rows[span](ctx, c, mostRows, "SELECT flow_id, first_packet::VARCHAR || '-' || last_packet::VARCHAR AS packets FROM flows_raw WHERE flow_id IN ("+terms.Numbers(ids)+")")
+	rows, _, err := ask.Rows[span](ctx, c, mostRows, "SELECT "+terms.BundleOf(c, "")+", flow_id, first_packet::VARCHAR || '-' || last_packet::VARCHAR AS packets FROM flows_raw WHERE flow_id IN ("+terms.Numbers(ids)+")")
 	for _, r := range rows {
-		out[r.ID] = r.Packets
+		out[r.Flow] = r.Packets
 	}
 	return out, err
 }

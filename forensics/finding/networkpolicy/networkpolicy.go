@@ -65,7 +65,8 @@ type group struct {
 // those of the vantage that knows their pods, because a service's address is translated in between. If
 // several bundles saw it, its ends are those of the bundle that saw its beginning, and its bytes are
 // those of the bundle that has the most. %[1]s are all columns with the bundle, %[2]s selects the flows,
-// %[3]s has the times of changes, and %[4]s adds the connection that each flow belongs to.
+// %[3]s has the times of changes, %[4]s adds the connection that each flow belongs to, and
+// %[5]s is its id.
 const groupsSQL = `WITH f AS (SELECT %[1]s, dst_pod IS NOT NULL AS behind,
 		CASE transport WHEN 'tcp' THEN coalesce(state NOT IN ('syn_sent', 'refused'), true) WHEN 'sctp' THEN src_packets > 1 AND dst_packets > 1 ELSE dst_packets > 0 END AS accepted,
 		transport <> 'tcp' OR role_known IN ('syn', 'synack') AS begun, role_known IN ('port', 'first_packet') AND dst_port >= 32768 AS guessed
@@ -76,7 +77,7 @@ const groupsSQL = `WITH f AS (SELECT %[1]s, dst_pod IS NOT NULL AS behind,
 		(arg_min(dst_port, (NOT behind, flow_id)) FILTER (bundle = own))::BIGINT AS port, bool_or(accepted) AS accepted, bool_or(begun) AS begun, bool_and(guessed) AS guessed, bool_or(bundle <> own) AS shared,
 		max(src_payload_bytes + dst_payload_bytes) AS bytes, min(first_ns) AS first_ns, max(last_ns) AS last_ns, min(flow_id) FILTER (bundle = own) AS flow_id FROM s GROUP BY own, conn),
 	b AS (SELECT no AS t FROM %[3]s)
-	SELECT bundle, src, seen, dst, behind, transport, port, accepted, begun, guessed, shared, x.t AS began, y.t AS ended, count(*) AS count, sum(bytes)::BIGINT AS bytes, min(first_ns) AS first_ns, max(last_ns) AS last_ns, arg_min(flow_id, first_ns, 3) AS flow_ids
+	SELECT bundle, src, seen, dst, behind, transport, port, accepted, begun, guessed, shared, x.t AS began, y.t AS ended, count(*) AS count, sum(bytes)::BIGINT AS bytes, min(first_ns) AS first_ns, max(last_ns) AS last_ns, arg_min(%[5]s, first_ns, 3) AS flow_ids
 	FROM c ASOF JOIN b x ON c.first_ns >= x.t ASOF JOIN b y ON c.last_ns >= y.t GROUP BY ALL ORDER BY ALL`
 
 func find(ctx context.Context, l *finding.Look) error {
@@ -108,7 +109,7 @@ func find(ctx context.Context, l *finding.Look) error {
 		in := strings.Join(strings.Fields(strings.Trim(fmt.Sprint(slices.Sorted(maps.Keys(clusters))), "[]")), ", ") // the others show no policies
 		same = "SELECT f.*, first.b AS own, first.c AS conn FROM f JOIN (" + ask.Sightings(l.Flows()+" AND bundle IN ("+in+")", ask.Earliest) + ") USING (bundle, conn_id)"
 	}
-	groups, more, err := ask.Rows[group](ctx, l.Case, maxGroups, fmt.Sprintf(groupsSQL, columns, l.Flows(), terms.Zip("no"), same), terms.Numbers(slices.Sorted(maps.Keys(changes))))
+	groups, more, err := ask.Rows[group](ctx, l.Case, maxGroups, fmt.Sprintf(groupsSQL, columns, l.Flows(), terms.Zip("no"), same, l.FlowID()), terms.Numbers(slices.Sorted(maps.Keys(changes))))
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ func Analyzer() finding.Analyzer {
 
 func find(ctx context.Context, l *finding.Look) error {
 	rows, err := l.Rows(ctx, `SELECT `+terms.Who("src_")+` AS src, `+terms.Who("dst_")+` AS dst, count(*) AS count, sum(src_bytes)::DOUBLE AS number, sum(dst_bytes)::DOUBLE AS number2,
-			min(first_ns) AS first_ns, max(last_ns) AS last_ns, arg_max(flow_id, (src_bytes, -first_ns), 3) AS flow_ids, list_sort(list(DISTINCT dst_ip)) AS evidence
+			min(first_ns) AS first_ns, max(last_ns) AS last_ns, arg_max(`+l.FlowID()+`, (src_bytes, -first_ns), 3) AS flow_ids, list_sort(list(DISTINCT dst_ip)) AS evidence
 		FROM flows WHERE dst_external AND NOT coalesce(src_external, false) AND `+l.OnceIf(l.Flows(), ask.Largest)+`
 		GROUP BY 1, 2 HAVING number >= `+fmt.Sprint(least)+` AND number >= 2 * number2 ORDER BY number DESC, src, dst`)
 	if err != nil {

@@ -20,7 +20,7 @@ func Analyzer() finding.Analyzer {
 }
 
 func find(ctx context.Context, l *finding.Look) error {
-	rows, err := l.Rows(ctx, `WITH f AS (SELECT `+terms.Who("src_")+` AS src, dst_ip, dst_port, first_ns, last_ns, flow_id, first_ns // 60000000000 AS minute,
+	rows, err := l.Rows(ctx, `WITH f AS (SELECT `+terms.Who("src_")+` AS src, dst_ip, dst_port, first_ns, last_ns, `+l.FlowID()+` AS flow_id, first_ns // 60000000000 AS minute,
 				state IN ('syn_sent', 'refused') AS shut FROM flows WHERE transport = 'tcp' AND `+l.Once()+`),
 		m AS (SELECT src, minute, count(DISTINCT (dst_ip, dst_port)) AS targets, count(DISTINCT dst_ip) AS hosts, count(DISTINCT dst_port) AS ports, count(*) FILTER (shut) AS shut, count(*) AS n,
 			min(first_ns) AS first_ns, max(last_ns) AS last_ns, arg_min(flow_id, first_ns, 3) AS ids FROM f GROUP BY src, minute)

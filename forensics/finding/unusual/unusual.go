@@ -39,7 +39,7 @@ func find(ctx context.Context, l *finding.Look) error {
 		return nil
 	}
 	base, asked := float64(from-first)/3.6e12, float64(to-from)/3.6e12 // hours
-	rows, err := l.Rows(ctx, `WITH f AS (SELECT `+terms.Who("src_")+` AS src, `+terms.Who("dst_")+` AS dst, dst_external AS outside, first_ns, last_ns, flow_id, src_bytes + dst_bytes AS bytes, src_bytes,
+	rows, err := l.Rows(ctx, `WITH f AS (SELECT `+terms.Who("src_")+` AS src, `+terms.Who("dst_")+` AS dst, dst_external AS outside, first_ns, last_ns, `+l.FlowID()+` AS flow_id, src_bytes + dst_bytes AS bytes, src_bytes,
 				first_ns >= $1 AS now FROM flows WHERE close_reason <> 'evicted' AND `+l.OnceIf(fmt.Sprintf("first_ns <= %d", to), ask.Earliest)+`),
 		known AS (SELECT src FROM f WHERE NOT now GROUP BY 1 HAVING count(*) >= 5),
 		p AS (SELECT src, dst, bool_or(outside) AS outside, count(*) FILTER (now) AS n, count(*) FILTER (NOT now) AS before, coalesce(sum(bytes) FILTER (now), 0) AS bytes,
