@@ -17,7 +17,7 @@ import (
 
 // Limits of a workbook that is read. XLSX writes no larger one.
 const (
-	maxBook  = 4 * maxData // bytes of all parts when decompressed; the cells repeat the data, with markup
+	maxBook  = 2 * maxData // bytes of all parts when decompressed; the cells repeat the data, with markup
 	maxCells = 2_000_000
 )
 
