@@ -142,7 +142,7 @@ func (c *comparison) file(f bundle.Payload, want bundle.Digest, ok bool, differ 
 	case f.Path == openSQLPath && !c.same:
 		c.unproven("data/open.sql")
 	default:
-		c.r.add(Difference{File: f.Path, What: fmt.Sprintf("line %d is not what the packets give: %s, want %s", at, lineOf(there, at), lineOf(again, at))})
+		c.r.add(Difference{File: f.Path, What: fmt.Sprintf("line %d is not what the packets give: %s instead of %s", at, lineOf(there, at), lineOf(again, at))})
 	}
 	return nil
 }

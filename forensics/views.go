@@ -308,7 +308,7 @@ func fits(name string, cols []duck.Column, schemas []*table.Schema) error {
 		case at < 0:
 			return &bundle.DamagedError{File: "data/tables/" + name, What: "column " + want.Name + " is missing"}
 		case plain(cols[at].Type) != plain(want.Kind.String()):
-			return &bundle.DamagedError{File: "data/tables/" + name, What: fmt.Sprintf("column %s is %.100s, want %s", want.Name, cols[at].Type, want.Kind)}
+			return &bundle.DamagedError{File: "data/tables/" + name, What: fmt.Sprintf("column %s is %.100s instead of %s", want.Name, cols[at].Type, want.Kind)}
 		}
 	}
 	return nil

@@ -155,7 +155,7 @@ func (s *Server) addPrompts() {
 						return nil, &jsonrpc.Error{Code: jsonrpc.CodeInvalidParams, Message: fmt.Sprintf("prompt %s: unknown argument %s", p.name, ask.Clip(name, 50))}
 					}
 					if len(value) > maxArgument {
-						return nil, &jsonrpc.Error{Code: jsonrpc.CodeInvalidParams, Message: fmt.Sprintf("prompt %s: argument %s: %d bytes, want at most %d", p.name, name, len(value), maxArgument)}
+						return nil, &jsonrpc.Error{Code: jsonrpc.CodeInvalidParams, Message: fmt.Sprintf("prompt %s: argument %s: %d bytes, the limit is %d", p.name, name, len(value), maxArgument)}
 					}
 				}
 				text, _ := s.promptText(p, req.Params.Arguments)

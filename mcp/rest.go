@@ -63,7 +63,7 @@ func (rt route) check(r *http.Request) error {
 		if near := kfl.Nearest(name, names); near != "" {
 			hint = "did you mean " + near + "?"
 		} else if len(names) > 0 {
-			hint = "want " + strings.Join(names, ", ")
+			hint = "must be one of " + strings.Join(names, ", ")
 		}
 		return store.BadRequest("parameter %q: unknown; %s", ask.Clip(name, 50), hint)
 	}
@@ -71,7 +71,7 @@ func (rt route) check(r *http.Request) error {
 	for _, p := range rt.Params {
 		switch values := query[p.Name]; {
 		case len(values) > 1:
-			return store.BadRequest("parameter %s: given %d times, want once", p.Name, len(values))
+			return store.BadRequest("parameter %s: given %d times, must be given once", p.Name, len(values))
 		case len(values) == 1:
 			if err := p.check(values[0]); err != nil {
 				return err
@@ -87,11 +87,11 @@ func (rt route) check(r *http.Request) error {
 func (p param) check(value string) error {
 	if p.Type == "integer" {
 		if n, err := strconv.ParseInt(value, 10, 64); err != nil || n < p.Min || n > p.Max {
-			return store.BadRequest("parameter %s: %q, want a whole number from %d to %d", p.Name, ask.Clip(value, 50), p.Min, p.Max)
+			return store.BadRequest("parameter %s: %q, must be a whole number from %d to %d", p.Name, ask.Clip(value, 50), p.Min, p.Max)
 		}
 	}
 	if len(p.Enum) > 0 && !slices.Contains(p.Enum, value) {
-		return store.BadRequest("parameter %s: %q, want one of %s", p.Name, ask.Clip(value, 50), strings.Join(p.Enum, ", "))
+		return store.BadRequest("parameter %s: %q, must be one of %s", p.Name, ask.Clip(value, 50), strings.Join(p.Enum, ", "))
 	}
 	return nil
 }

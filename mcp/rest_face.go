@@ -170,7 +170,7 @@ func (s *Server) rest(free bool, f func(context.Context, *tools.Invocation, *que
 			var body []byte
 			if body, err = bodyOf(w, r); err == nil && len(body) > 0 {
 				if args = body; json.Unmarshal(body, &x.body) != nil {
-					err = store.BadRequest("body: want a JSON object")
+					err = store.BadRequest("body: must be a JSON object")
 				}
 			}
 		}
@@ -215,10 +215,10 @@ func (s *Server) restAnswer(w http.ResponseWriter, r *http.Request, begin time.T
 func bodyOf(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	text, err := door.ReadBody(w, r, maxRESTBody)
 	if err != nil {
-		return nil, store.BadRequest("body: want at most %d bytes of JSON", maxRESTBody)
+		return nil, store.BadRequest("body: must have at most %d bytes of JSON", maxRESTBody)
 	}
 	if text = bytes.TrimSpace(text); len(text) > 0 && text[0] != '{' {
-		return nil, store.BadRequest("body: want a JSON object")
+		return nil, store.BadRequest("body: must be a JSON object")
 	}
 	return text, nil
 }
@@ -260,7 +260,7 @@ func queryArgs(names ...string) func(*question) (map[string]any, error) {
 func dissectionArgs(x *question) (map[string]any, error) {
 	for name, v := range x.body {
 		if _, ok := v.(string); !ok || name != "snapshot_name" && name != "dissection_name" {
-			return nil, store.BadRequest("body: %q: want the strings snapshot_name and dissection_name", ask.Clip(name, 50))
+			return nil, store.BadRequest("body: %q: must have the strings snapshot_name and dissection_name", ask.Clip(name, 50))
 		}
 	}
 	out := map[string]any{"snapshot": x.get("snapshot_name")}
@@ -308,7 +308,7 @@ func resolveArgs(x *question) (map[string]any, error) {
 		for part := range strings.SplitSeq(v, ",") {
 			name, value, ok := strings.Cut(part, "=")
 			if !ok {
-				return nil, store.BadRequest("labels %q: want k=v,k2=v2", ask.Clip(v, 100))
+				return nil, store.BadRequest("labels %q: must have the form k=v,k2=v2", ask.Clip(v, 100))
 			}
 			labels[name] = value
 		}

@@ -57,9 +57,9 @@ func TestInvalidParametersAreRefused(t *testing.T) {
 			refused(rt.Path, p.Name+"=1&"+p.Name+"=1", "given 2 times")
 			refused(rt.Path, p.Name+"z=1", "did you mean "+p.Name)
 			if p.Type == "integer" {
-				refused(rt.Path, p.Name+"=x", "want a whole number")
-				refused(rt.Path, p.Name+"=-1", "want a whole number")
-				refused(rt.Path, p.Name+"=99999999999999999999", "want a whole number")
+				refused(rt.Path, p.Name+"=x", "must be a whole number")
+				refused(rt.Path, p.Name+"=-1", "must be a whole number")
+				refused(rt.Path, p.Name+"=99999999999999999999", "must be a whole number")
 			}
 		}
 	}
@@ -67,7 +67,7 @@ func TestInvalidParametersAreRefused(t *testing.T) {
 		t.Errorf("only %d parameters were tried", seen)
 	}
 	refused("/mcp/calls", "kfl="+url.QueryEscape("nonsense =="), "")
-	refused("/mcp/calls", "format=full2", "want one of compact, full, raw")
+	refused("/mcp/calls", "format=full2", "must be one of compact, full, raw")
 	refused("/mcp/calls", "cursor=abc", "cursor")
 }
 

@@ -24,7 +24,7 @@ func (r *recording) openPins(where string) {
 		return
 	}
 	if r.o.Ring == nil {
-		r.unkept = "only a recording into a ring goes on in the kernel"
+		r.unkept = "only a recording into a ring continues in the kernel"
 		return
 	}
 	pins, err := bpf.OpenPins(r.o.Pin)

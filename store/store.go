@@ -50,10 +50,12 @@ const maxTag = 256 << 20
 
 // Errors of a store.
 var (
-	ErrAddress = errors.New("not the address of a store")
-	ErrNone    = errors.New("there is no such bundle in the store")
-	ErrTaken   = errors.New("the store has another bundle of this name")
-	ErrBusy    = errors.New("another bundle of this name is being pushed, or its push was interrupted")
+	ErrAddress     = errors.New("not the address of a store")
+	ErrNone        = errors.New("there is no such bundle in the store")
+	ErrTaken       = errors.New("the store has another bundle of this name")
+	ErrRegion      = errors.New("no region is set")
+	ErrCredentials = errors.New("no credentials were found")
+	ErrBusy        = errors.New("another bundle of this name is being pushed, or its push was interrupted")
 )
 
 // IsAddress reports whether a word of a command line is the address of a store and not a file's name.
@@ -146,11 +148,11 @@ func OpenBundle(ctx context.Context, address string) (s *Store, name string, err
 	before = strings.TrimRight(before, "/")
 	at := strings.LastIndexByte(before, '/')
 	if !IsAddress(address) || at < strings.Index(before, "://")+len("://") {
-		return nil, "", fmt.Errorf("%q is %w of a bundle: use s3://BUCKET/PREFIX/NAME.pcapsule", address, ErrAddress)
+		return nil, "", fmt.Errorf("%q is %w with a bundle: use s3://BUCKET/PREFIX/NAME.pcapsule", address, ErrAddress)
 	}
 	name, err = url.PathUnescape(before[at+1:])
 	if err != nil || !plainName(name) {
-		return nil, "", fmt.Errorf("%q is %w of a bundle: %q is no name that ends with %s", address, ErrAddress, before[at+1:], Extension)
+		return nil, "", fmt.Errorf("%q is %w with a bundle: %q does not end with %s", address, ErrAddress, before[at+1:], Extension)
 	}
 	s, err = Open(ctx, before[:at]+"?"+query)
 	return s, name, err
@@ -235,6 +237,12 @@ func (s *Store) failed(doing, key string, err error) error {
 		return fmt.Errorf("%s %s: %w", doing, what, fs.ErrNotExist)
 	case gcerrors.PermissionDenied:
 		return fmt.Errorf("%s %s: %w: %w", doing, what, fs.ErrPermission, err)
+	}
+	switch text := err.Error(); { // the provider's library has no types for these
+	case strings.Contains(text, "Invalid region"), strings.Contains(text, "Missing Region"):
+		return fmt.Errorf("%s %s: %w", doing, what, ErrRegion)
+	case strings.Contains(text, "get credentials:"):
+		return fmt.Errorf("%s %s: %w", doing, what, ErrCredentials)
 	}
 	return fmt.Errorf("%s %s: %w", doing, what, err)
 }

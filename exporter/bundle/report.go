@@ -29,7 +29,7 @@ type Problem struct {
 func (p Problem) String() string {
 	s := p.File + ": " + p.Kind
 	if p.Want != "" {
-		s += ", want " + p.Want
+		s += ", expected " + p.Want
 	}
 	if p.Got != "" {
 		s += ", got " + p.Got

@@ -51,6 +51,7 @@ type Analyzer struct {
 	Title string
 	Kinds []string // all values of Finding.Kind; nil if its findings have none
 	Doc   string   // what it reports, and what not
+	Basis Basis    // what it examines; the zero value means that there is always something
 	Find  func(ctx context.Context, l *Look) error
 
 	// Controls returns the ids of the controls that a finding contradicts, such as pci/4.2.1. The

@@ -37,6 +37,7 @@ type Summary struct {
 	Title   string `json:"title"`
 	Found   int    `json:"found"`
 	Worst   string `json:"worst,omitempty"`
+	Lacks   string `json:"nothing_to_examine,omitempty" jsonschema:"what it examines, of which there is nothing in scope: that it found nothing proves nothing"`
 	Cut     bool   `json:"cut,omitempty" jsonschema:"it ran out of time or memory, so there may be more"`
 }
 
@@ -90,21 +91,9 @@ func Run(ctx context.Context, c *forensics.Case, analyzers []Analyzer, in In) (*
 	for _, text := range c.Redactions() {
 		out.Note("%s, which no analyzer can find", text)
 	}
-	for _, l := range looks {
-		kept := slices.DeleteFunc(l.found, func(f Finding) bool {
-			return Rank(f.Severity) > worst || in.Service != "" && !concerns(f, in.Service)
-		})
-		s := Summary{Finding: l.name, Title: l.of.Title, Found: len(kept), Cut: l.cut}
-		for _, f := range kept {
-			if s.Worst == "" || Rank(f.Severity) < Rank(s.Worst) {
-				s.Worst = f.Severity
-			}
-		}
-		out.Summary = append(out.Summary, s)
-		out.Findings = append(out.Findings, kept...)
-		out.Notes = append(out.Notes, l.notes...)
-		out.Truncated = out.Truncated || l.more || l.cut
-	}
+	out.gather(ctx, looks, func(f Finding) bool {
+		return Rank(f.Severity) <= worst && (in.Service == "" || concerns(f, in.Service))
+	})
 	slices.SortStableFunc(out.Findings, func(a, b Finding) int {
 		return Rank(a.Severity) - Rank(b.Severity)
 	})
@@ -114,6 +103,32 @@ func Run(ctx context.Context, c *forensics.Case, analyzers []Analyzer, in In) (*
 	}
 	out.Match(len(out.Findings))
 	return out, nil
+}
+
+// gather adds what the analyzers found and what they had nothing to examine of.
+func (o *Out) gather(ctx context.Context, looks []*Look, keep func(Finding) bool) {
+	there, lacks := map[string]bool{}, []string(nil)
+	for _, l := range looks {
+		kept := slices.DeleteFunc(l.found, func(f Finding) bool { return !keep(f) })
+		s := Summary{Finding: l.name, Title: l.of.Title, Found: len(kept), Cut: l.cut}
+		if len(kept) == 0 && !l.examined(ctx, there) {
+			s.Lacks = l.of.Basis.What
+			lacks = append(lacks, s.Lacks)
+		}
+		for _, f := range kept {
+			if s.Worst == "" || Rank(f.Severity) < Rank(s.Worst) {
+				s.Worst = f.Severity
+			}
+		}
+		o.Summary = append(o.Summary, s)
+		o.Findings = append(o.Findings, kept...)
+		o.Notes = append(o.Notes, l.notes...)
+		o.Truncated = o.Truncated || l.more || l.cut
+	}
+	if n := len(lacks); n > 0 && len(o.Findings) == 0 {
+		slices.Sort(lacks)
+		o.Note("%d of %d analyzers had nothing to examine: there are no %s in scope", n, len(looks), strings.Join(slices.Compact(lacks), ", "))
+	}
 }
 
 // concerns reports whether a finding has a service at one end. The scope of calls does not limit

@@ -115,7 +115,7 @@ func (a *Authority) answer(ctx context.Context, requests certificatesclient.Cert
 // that of the API.
 func (a *Authority) check(ctx context.Context, r *certificates.CertificateSigningRequest) (string, error) {
 	if want := "system:serviceaccount:" + a.namespace + ":" + recorderAccount; r.Spec.Username != want {
-		return "", denied("user %s, want %s", r.Spec.Username, want)
+		return "", denied("user %s instead of %s", r.Spec.Username, want)
 	}
 	for _, u := range r.Spec.Usages {
 		if u != certificates.UsageDigitalSignature && u != certificates.UsageServerAuth {
@@ -146,7 +146,7 @@ func (a *Authority) check(ctx context.Context, r *certificates.CertificateSignin
 		return "", denied("%v", err)
 	}
 	if want := mutual.Node(pod.Spec.NodeName); len(q.DNSNames) != 1 || q.DNSNames[0] != want || len(q.IPAddresses)+len(q.URIs)+len(q.EmailAddresses) > 0 {
-		return "", denied("it names %v, want %s, because the pod runs on that node", q.DNSNames, want)
+		return "", denied("it names %v instead of %s, but the pod runs on that node", q.DNSNames, want)
 	}
 	return pod.Spec.NodeName, nil
 }

@@ -89,7 +89,7 @@ const (
 	Receiving = "Receiving" // pinned
 	Received  = "Received"
 	Bundled   = "Bundled"
-	Missing   = "Missing" // there is a bundle that says so
+	Missing   = "Missing" // there is a bundle that states the coverage gap
 )
 
 // Node is one node's part.
@@ -191,7 +191,7 @@ func (s *Snapshot) Window() (from, to ring.Time, err error) {
 		return 0, 0, invalid("before and after need around")
 	case spec.Last != nil:
 		if spec.Last.Duration <= 0 || spec.Last.Duration > maxLast {
-			return 0, 0, invalid("last is %s, want more than 0 and at most %s", spec.Last.Duration, maxLast)
+			return 0, 0, invalid("last is %s: must be more than 0 and at most %s", spec.Last.Duration, maxLast)
 		}
 		// The API's time has whole seconds; the second in which the request came belongs to it.
 		to := created.Add(time.Second)
@@ -243,7 +243,7 @@ func read(from, to string) (a, b ring.Time, err error) {
 // Check returns an error that wraps ErrSpec if the rest of the request cannot be served.
 func (s *Snapshot) Check() error {
 	if len(s.Spec.Nodes) > maxNodes {
-		return invalid("%d nodes, want at most %d", len(s.Spec.Nodes), maxNodes)
+		return invalid("%d nodes, the limit is %d", len(s.Spec.Nodes), maxNodes)
 	}
 	for _, n := range s.Spec.Nodes {
 		if !NodeName(n) {
@@ -254,10 +254,10 @@ func (s *Snapshot) Check() error {
 		return invalid("a node is listed twice")
 	}
 	if p := s.Spec.Patience; p != nil && (p.Duration < 0 || p.Duration > maxWait) {
-		return invalid("patience is %s, want 0 to %s", p.Duration, maxWait)
+		return invalid("patience is %s: must be 0 to %s", p.Duration, maxWait)
 	}
 	if r := s.Spec.RetainFor; r != nil && r.Duration <= 0 {
-		return invalid("retainFor is %s, want more than 0", r.Duration)
+		return invalid("retainFor is %s: must be more than 0", r.Duration)
 	}
 	return nil
 }

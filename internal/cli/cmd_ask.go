@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 
@@ -34,21 +35,40 @@ as tools. pcapsule ask QUESTION --help lists the flags of a question.`,
   pcapsule ask get-api-stats incident.pcapsule --from 15m --order errors --json | jq .endpoints`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				hint := "pcapsule ask --help lists the questions"
-				c.SuggestionsMinimumDistance = 3
-				if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-					hint = "did you mean " + strings.Join(near, " or ") + "? " + hint
-				}
-				return exit.With(fmt.Errorf("no question %q", args[0]), exit.Usage, hint)
+				return notAQuestion(c, args)
 			}
 			return c.Help()
 		},
 		Args: cobra.ArbitraryArgs,
 	}
+	c.SetFlagErrorFunc(func(at *cobra.Command, err error) error {
+		if words := at.Flags().Args(); at == c && len(words) > 0 {
+			e.running = true // its hint is better than that of a flag
+			return notAQuestion(c, words)
+		}
+		return err
+	})
 	for _, q := range all.Questions() {
 		c.AddCommand(e.cmdQuestion(q))
 	}
 	return c
+}
+
+// notAQuestion is the error for words after ask of which the first is no question.
+func notAQuestion(c *cobra.Command, words []string) error {
+	if _, err := os.Stat(words[0]); err == nil {
+		question := "QUESTION"
+		if len(words) > 1 {
+			question = words[1]
+		}
+		return exit.With(fmt.Errorf("no question before %s", words[0]), exit.Usage, "put the question first: pcapsule ask "+question+" "+words[0])
+	}
+	hint := "pcapsule ask --help lists the questions"
+	c.SuggestionsMinimumDistance = 3
+	if near := c.SuggestionsFor(words[0]); len(near) > 0 {
+		hint = "did you mean " + strings.Join(near, " or ") + "? " + hint
+	}
+	return exit.With(fmt.Errorf("no question %q", words[0]), exit.Usage, hint)
 }
 
 // cmdQuestion makes a command of a question, with a flag for each field of its input.
@@ -57,11 +77,13 @@ func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
 	given := map[string]func() any{}
 	c := &cobra.Command{
 		Use:               dashed(q.Name) + " BUNDLE|CAPTURE...",
-		Aliases:           []string{q.Name},
 		Short:             q.Title,
 		Long:              q.Doc,
 		ValidArgsFunction: command.CompleteBundles,
 		Args:              command.CheckArgs(cobra.MinimumNArgs(1)),
+	}
+	if c.Name() != q.Name {
+		c.Aliases = []string{q.Name}
 	}
 	c.RunE = func(c *cobra.Command, args []string) error {
 		e.running = true

@@ -118,15 +118,15 @@ func printCheck(w io.Writer, r *check.Report) error {
 		if o.Status != check.Pass && o.Level == "warning" {
 			word = "warning"
 		}
-		fmt.Fprintf(w, "%-6s %s (%s)", word, console.Printable(o.Name, 200), plural.Count(o.Calls, "call", "calls"))
+		what := fmt.Sprintf("%s (%s)", console.Printable(o.Name, 200), plural.Count(o.Calls, "call", "calls"))
 		if len(o.Measured) > 0 {
-			fmt.Fprintf(w, ": %s", strings.Join(o.Measured, ", "))
+			what += ": " + strings.Join(o.Measured, ", ")
 		}
-		fmt.Fprintln(w)
+		_ = console.Row(w, fmt.Sprintf("%-6s ", word), what) // a broken pipe ends the command
 		for _, b := range o.Broken {
-			fmt.Fprintf(w, "       expected %s, got %s\n", console.Printable(b.Expected, 300), console.Printable(b.Got, 300))
+			_ = console.Row(w, "       ", fmt.Sprintf("expected %s, got %s", console.Printable(b.Expected, 300), console.Printable(b.Got, 300)))
 			if x := b.Call; x != nil {
-				fmt.Fprintf(w, "         %s  %s -> %s  %s  call %s  packets %s\n", x.Time, console.Printable(x.Src, 60), console.Printable(x.Dst, 60), console.Printable(x.Summary, 80), x.CallID[:12], x.Packets)
+				_ = console.Row(w, "         ", fmt.Sprintf("%s  %s -> %s  %s  call %s  packets %s", x.Time, console.Printable(x.Src, 60), console.Printable(x.Dst, 60), console.Printable(x.Summary, 80), x.CallID[:12], x.Packets))
 			}
 		}
 		if o.More > 0 {

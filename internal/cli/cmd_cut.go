@@ -77,7 +77,7 @@ func (e *env) runCut(ctx context.Context, args []string, f *cutFlags) error {
 		choice.Said.ToNs = bundle.At(choice.ToNs)
 	}
 	if s := choice.Said; s.Filter == "" && s.Workload == "" && s.FromNs == nil && s.ToNs == nil {
-		return exit.Usagef("nothing says what to keep: give a KFL filter, --workload, --from or --to")
+		return exit.Usagef("missing selection: give a KFL filter, --workload, --from or --to")
 	}
 	b, o, err := f.withKeys(args[0], &f.keys)
 	if err != nil {

@@ -38,7 +38,7 @@ func (e *env) cmdDecrypt() *cobra.Command {
 		Long: `Write the plaintext of TLS, DTLS and QUIC connections as a pcapng file of link type 252, which
 Wireshark, tshark and others read without keys. Each record or datagram becomes a PDU with the
 addresses, ports, time and frame number of the captured packet. PDUs are not packets, and the
-file says so. Inputs are captures, folders of captures, bundles, or - for standard input. Keys
+file states that. Inputs are captures, folders of captures, bundles, or - for standard input. Keys
 are read from the captures, from bundles that contain keys, and from --keys.`,
 		Example: `  pcapsule decrypt capture.pcapng --keys sslkeys.log -o plain.pcapng
   pcapsule decrypt incident.pcapsule -o - | tshark -r - -Y http`,

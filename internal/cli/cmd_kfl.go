@@ -28,13 +28,6 @@ from pcapsule/macros.kfl in the configuration folder ($XDG_CONFIG_HOME or ~/.con
 		Example: `  pcapsule kfl check 'http && stats_code >= 500'
   pcapsule kfl fmt 'http and response.status==503'
   pcapsule kfl complete 'http && sta' --json`,
-		RunE: func(c *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return exit.Usagef("unknown command %q of kfl: use check, fmt, explain, sql, complete or fields", args[0])
-			}
-			return c.Help()
-		},
-		Args: cobra.ArbitraryArgs,
 	}
 	for _, sub := range []*cobra.Command{e.cmdKFLCheck(), e.cmdKFLFmt(), e.cmdKFLExplain(), e.cmdKFLSQL(), e.cmdKFLComplete(), e.cmdKFLFields()} {
 		sub.Args = command.CheckArgs(sub.Args)
@@ -359,7 +352,7 @@ func (e *env) cmdKFLFields() *cobra.Command {
 				e.Warn("no field or keyword contains %q in its name or description; pcapsule kfl fields lists all", word)
 			}
 			for _, f := range list {
-				if _, err := fmt.Fprintf(e.Out, "%-28s %-13s %s\n", f.Name, f.Type, f.Doc); err != nil {
+				if err := console.Row(e.Out, fmt.Sprintf("%-28s %-13s ", f.Name, f.Type), f.Doc); err != nil {
 					return err
 				}
 			}

@@ -30,13 +30,6 @@ func (e *env) cmdLake() *cobra.Command {
 		Long: `Register the tables of bundles in object storage as Apache Iceberg tables, without copying them, and query
 the bundles that can contain the answer. Registering needs the program pcapsule-lake, in the folder of pcapsule or
 in PATH. docs/guide/lake.md describes both.`,
-		Args: cobra.ArbitraryArgs,
-		RunE: func(c *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return exit.Usagef("unknown command %q of lake: use add, ls, files, bundles, sql, query, expire, remove or check", args[0])
-			}
-			return c.Help()
-		},
 	}
 	c.AddCommand(lakecmd.Commands(new(lakecmd.Flags), e.runLake)...)
 	c.AddCommand(e.cmdLakeAsk("sql", "SQL", "select protocol, count(*) from calls group by 1", "Run a SQL query over the bundles that can contain the selected calls", func(text string) forensics.Query {
@@ -74,7 +67,7 @@ func lakeProcess(ctx context.Context, args []string) (*exec.Cmd, error) {
 	}
 	if _, err := os.Stat(path); err != nil {
 		if path, err = exec.LookPath(lakeProgram); err != nil {
-			return nil, exit.With(errors.New("the program "+lakeProgram+" is neither beside pcapsule nor in PATH"), exit.Other, "make lake-program builds it")
+			return nil, exit.With(errors.New("the program "+lakeProgram+" is neither in the folder of pcapsule nor in PATH"), exit.Other, "build it from the source with make lake-program, see docs/guide/lake.md")
 		}
 	}
 	p := exec.CommandContext(ctx, path, args...)

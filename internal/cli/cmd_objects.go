@@ -66,7 +66,7 @@ manifest. They may be malicious.`,
 }
 
 // peopleObjects are the columns that a table of objects shows by default.
-var peopleObjects = []string{"call_no", "ts_ns", "src", "dst", "protocol", "direction", "name", "detected_type", "size", "complete", "sha256"}
+var peopleObjects = []string{"call_no", "ts_ns", "name", "size", "detected_type", "src", "dst", "direction", "protocol", "complete", "sha256"}
 
 func (e *env) runObjects(c *cobra.Command, args []string, f *objectsFlags) error {
 	if len(args) > 1 && !command.IsBundlePath(args[len(args)-1]) {
@@ -165,12 +165,14 @@ func (f *objectsFlags) query(ctx context.Context, cs *forensics.Case, columns []
 	if err != nil {
 		return forensics.Query{}, flagError(err)
 	}
-	for i, name := range columns {
+	var quoted []string
+	for _, name := range columns {
 		if name != "*" {
-			columns[i] = `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
+			name = `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
 		}
+		quoted = append(quoted, name)
 	}
-	return forensics.Query{SQL: "SELECT " + strings.Join(columns, ", ") + " FROM (" + sql + ") ORDER BY ts_ns, call_no, object_id", Args: args, Named: true}, nil
+	return forensics.Query{SQL: "SELECT " + strings.Join(quoted, ", ") + " FROM (" + sql + ") ORDER BY ts_ns, call_no, object_id", Args: args, Named: true}, nil
 }
 
 // mayExtract refuses flags and places that extracting cannot use.

@@ -13,6 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/all"
 	content "github.com/pcapsule/pcapsule/exporter/dissect/content/all"
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/kfl"
 )
@@ -118,7 +119,7 @@ func (e *env) runProtocols(args []string, asJSON bool) error {
 	}
 	fmt.Fprintf(e.Out, "%-13s %-17s %7s %6s  %s\n", "NAME", "OVER", "COLUMNS", "SPEED", "MEANING")
 	for _, i := range list {
-		fmt.Fprintf(e.Out, "%-13s %-17s %7d %6s  %s\n", i.Name, i.over(), len(i.Columns), i.speed(), i.Doc)
+		_ = console.Row(e.Out, fmt.Sprintf("%-13s %-17s %7d %6s  ", i.Name, i.over(), len(i.Columns), i.speed()), i.Doc)
 	}
 	return nil
 }
@@ -145,7 +146,7 @@ func (e *env) describeProtocol(i *protocolInfo) {
 	}
 	line := func(label, text string) {
 		if text != "" {
-			fmt.Fprintf(e.Out, "%-9s %s\n", label, text)
+			_ = console.Row(e.Out, fmt.Sprintf("%-9s ", label), text)
 		}
 	}
 	line(i.Name, i.Doc)
@@ -164,7 +165,7 @@ func (e *env) describeProtocol(i *protocolInfo) {
 		if l.Beyond != "" {
 			l.Beyond = " (beyond: " + l.Beyond + ")"
 		}
-		fmt.Fprintf(e.Out, "  %s: %s%s\n", l.What, l.Limit, l.Beyond)
+		_ = console.Row(e.Out, "  ", l.What+": "+l.Limit+l.Beyond)
 	}
 	if len(i.Columns) > 0 {
 		fmt.Fprintln(e.Out, "columns")

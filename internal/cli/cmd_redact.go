@@ -49,7 +49,7 @@ func (f *deriveFlags) register(c *cobra.Command) {
 // options checks the flags and opens the original.
 func (f *deriveFlags) options(original string) (b *bundle.Bundle, o derive.Options, err error) {
 	if f.output == "" {
-		return nil, o, exit.Usagef("no output named: give -o NAME.pcapsule")
+		return nil, o, exit.Usagef("missing output: give -o NAME.pcapsule")
 	}
 	if base := filepath.Base(filepath.Clean(f.output)); !strings.HasSuffix(base, ".pcapsule") || base == ".pcapsule" {
 		return nil, o, exit.Usagef("output %s: must be a name ending in .pcapsule", f.output)
@@ -126,7 +126,7 @@ policies; samples/policies has some.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if policy == "" {
-				return exit.Usagef("no policy: give --policy FILE; samples/policies has some")
+				return exit.Usagef("missing policy: give --policy FILE; samples/policies has some")
 			}
 			p, err := redact.LoadRemoval(policy)
 			if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 )
 
@@ -68,7 +69,7 @@ func (e *env) runSchema(args []string, asJSON bool) error {
 		if i > 0 {
 			fmt.Fprintln(e.Out)
 		}
-		fmt.Fprintf(e.Out, "%s: %s\n", t.Name, t.Doc)
+		_ = console.Row(e.Out, "", t.Name+": "+t.Doc) // a broken pipe ends the command
 		printColumns(e.Out, t.Columns)
 	}
 	return nil
@@ -97,6 +98,6 @@ func printColumns(w io.Writer, list []schemaColumn) {
 			null = "null"
 		}
 		// The few long types (lists, structs) overflow, so that the column stays narrow.
-		fmt.Fprintf(w, "  %-*s  %-9s  %-4s  %s\n", wide, c.Name, c.Type, null, doc)
+		_ = console.Row(w, fmt.Sprintf("  %-*s  %-9s  %-4s  ", wide, c.Name, c.Type, null), doc)
 	}
 }

@@ -1,19 +1,17 @@
 package cli
 
 import (
-	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/internal/cli/command"
-	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/cli/format"
 )
 
 func (e *env) cmdShow() *cobra.Command {
 	var asJSON bool
-	var maxBody string
+	var maxBody command.Size
 	c := &cobra.Command{
 		Use:   "show BUNDLE|CAPTURE... CALL",
 		Short: "Show one call: client and server, request, response, bodies, times, packets",
@@ -24,10 +22,6 @@ call_id.`,
 		Args:              cobra.MinimumNArgs(2),
 		ValidArgsFunction: completeCalls,
 		RunE: func(c *cobra.Command, args []string) error {
-			most, err := command.ParseSize(maxBody)
-			if err != nil {
-				return exit.With(fmt.Errorf("--max-body: %w", err), exit.Usage, "")
-			}
 			cs, err := e.openCase(c.Context(), args[:len(args)-1])
 			if err != nil {
 				return err
@@ -35,7 +29,7 @@ call_id.`,
 			defer cs.Close()
 			ctx, cancel := within(c)
 			defer cancel()
-			x, err := cs.Call(ctx, args[len(args)-1], forensics.CallOptions{MaxBody: int(min(max(most, 1), 1<<30))})
+			x, err := cs.Call(ctx, args[len(args)-1], forensics.CallOptions{MaxBody: int(maxBody)})
 			if err != nil {
 				return e.questionError(err)
 			}
@@ -49,12 +43,12 @@ call_id.`,
 	e.captureFlags(c)
 	deadlineFlag(c, forensics.AnswerTime)
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	c.Flags().StringVar(&maxBody, "max-body", "16KiB", "maximum size of each body to show")
+	command.SizeVar(c.Flags(), &maxBody, "max-body", "", 16<<10, 1, 1<<30, "maximum size of each body to show")
 	return c
 }
 
 func (e *env) cmdFollow() *cobra.Command {
-	var maxBytes string
+	var maxBytes command.Size
 	var raw bool
 	c := &cobra.Command{
 		Use:   "follow BUNDLE|CAPTURE... CALL",
@@ -64,10 +58,6 @@ func (e *env) cmdFollow() *cobra.Command {
 		Args:              cobra.MinimumNArgs(2),
 		ValidArgsFunction: completeCalls,
 		RunE: func(c *cobra.Command, args []string) error {
-			most, err := command.ParseSize(maxBytes)
-			if err != nil {
-				return exit.With(fmt.Errorf("--max: %w", err), exit.Usage, "")
-			}
 			cs, err := e.openCase(c.Context(), args[:len(args)-1])
 			if err != nil {
 				return err
@@ -75,7 +65,7 @@ func (e *env) cmdFollow() *cobra.Command {
 			defer cs.Close()
 			ctx, cancel := within(c)
 			defer cancel()
-			s, err := cs.Follow(ctx, args[len(args)-1], forensics.FollowOptions{MaxBytes: int(min(max(most, 1), 1<<30))})
+			s, err := cs.Follow(ctx, args[len(args)-1], forensics.FollowOptions{MaxBytes: int(maxBytes)})
 			if err != nil {
 				return e.questionError(err)
 			}
@@ -84,7 +74,7 @@ func (e *env) cmdFollow() *cobra.Command {
 	}
 	e.captureFlags(c)
 	deadlineFlag(c, forensics.AnswerTime)
-	c.Flags().StringVar(&maxBytes, "max", "1MiB", "maximum size to print")
+	command.SizeVar(c.Flags(), &maxBytes, "max", "", 1<<20, 1, 1<<30, "maximum size to print")
 	c.Flags().BoolVar(&raw, "raw", false, "print the bytes unchanged, both directions in the order of time")
 	return c
 }

@@ -66,6 +66,9 @@ func TestAnswersFit(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Chdir(filepath.Dir(dir))
+	if err := os.WriteFile("rules.yaml", []byte("version: 1\nrules: [{name: no server errors, calls: http, never: status_code >= 500}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, width := range []int{60, 80, 120} {
 		for _, args := range [][]string{
 			{"info", "shop.pcapsule"},
@@ -75,6 +78,16 @@ func TestAnswersFit(t *testing.T) {
 			{"show", "shop.pcapsule", "226"},
 			{"ask", "get-overview", "shop.pcapsule"},
 			{"ask", "find-failures", "shop.pcapsule"},
+			{"ask", "list-findings", "shop.pcapsule"},
+			{"objects", "shop.pcapsule"},
+			{"verify", "shop.pcapsule"},
+			{"custody", "verify", "shop.pcapsule"},
+			{"check", "shop.pcapsule", "rules.yaml"},
+			{"protocols"},
+			{"protocols", "redis"},
+			{"schema", "flows"},
+			{"schema", "calls"},
+			{"kfl", "fields", "stat"},
 		} {
 			out, errOut := ranAt(t, width, args...)
 			if out == "" {

@@ -114,7 +114,7 @@ func (k *Cases) pathsOf(ctx context.Context, name string) ([]string, error) {
 		if rest := name[len("live"):]; rest != "" {
 			d, err := time.ParseDuration(strings.TrimPrefix(rest, ":"))
 			if err != nil {
-				return nil, store.BadRequest("db %.100q: want live, or a duration such as live:10s", name)
+				return nil, store.BadRequest("db %.100q: must be live, or a duration such as live:10s", name)
 			}
 			last = d
 		}

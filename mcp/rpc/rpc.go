@@ -96,7 +96,7 @@ func Read(data []byte) (messages []Message, batch bool, err *Error) {
 	if data[0] == '[' {
 		list = nil // decoding into it would overwrite data
 		if e := json.Unmarshal(data, &list); e != nil || len(list) == 0 || len(list) > maxBatch {
-			return nil, true, &Error{Code: jsonrpc.CodeInvalidRequest, Text: fmt.Sprintf("a batch of %d messages, want 1 to %d", len(list), maxBatch)}
+			return nil, true, &Error{Code: jsonrpc.CodeInvalidRequest, Text: fmt.Sprintf("a batch of %d messages, must be 1 to %d", len(list), maxBatch)}
 		}
 		batch = true
 	}
@@ -113,7 +113,7 @@ func Read(data []byte) (messages []Message, batch bool, err *Error) {
 func readOne(raw json.RawMessage) (Message, *Error) {
 	var m Message
 	if len(raw) == 0 || raw[0] != '{' || json.Unmarshal(raw, &m) != nil {
-		return m, &Error{Code: jsonrpc.CodeInvalidRequest, Text: "not a JSON-RPC message: want an object"}
+		return m, &Error{Code: jsonrpc.CodeInvalidRequest, Text: "not a JSON-RPC message: must be an object"}
 	}
 	bad := func(code int, format string, args ...any) (Message, *Error) {
 		e := &Error{Code: code, Text: fmt.Sprintf(format, args...)}
@@ -123,10 +123,10 @@ func readOne(raw json.RawMessage) (Message, *Error) {
 		return m, e
 	}
 	if string(m.Version) != `"2.0"` {
-		return bad(jsonrpc.CodeInvalidRequest, `not a JSON-RPC message: want "jsonrpc": "2.0"`)
+		return bad(jsonrpc.CodeInvalidRequest, `not a JSON-RPC message: must be "jsonrpc": "2.0"`)
 	}
 	if m.ID != nil && !validID(m.ID) {
-		return bad(jsonrpc.CodeInvalidRequest, "id: want a string or a whole number")
+		return bad(jsonrpc.CodeInvalidRequest, "id: must be a string or a whole number")
 	}
 	msg, err := jsonrpc.DecodeMessage(raw)
 	if err != nil {
@@ -137,13 +137,13 @@ func readOne(raw json.RawMessage) (Message, *Error) {
 	}
 	if m.Method == nil {
 		if m.ID == nil || m.Result == nil && m.Error == nil {
-			return bad(jsonrpc.CodeInvalidRequest, "not a JSON-RPC message: want a method, or an id with a result or an error")
+			return bad(jsonrpc.CodeInvalidRequest, "not a JSON-RPC message: must have a method, or an id with a result or an error")
 		}
 		return m, nil
 	}
 	method := m.Name()
 	if method == "" {
-		return bad(jsonrpc.CodeInvalidRequest, "method: want a name")
+		return bad(jsonrpc.CodeInvalidRequest, "method: must be a name")
 	}
 	if m.ID == nil {
 		return m, nil // unknown notifications are ignored
@@ -155,7 +155,7 @@ func readOne(raw json.RawMessage) (Message, *Error) {
 	case m.Params == nil && params:
 		return bad(jsonrpc.CodeInvalidParams, "%s: missing params", method)
 	case m.Params != nil && m.Params[0] != '{':
-		return bad(jsonrpc.CodeInvalidParams, "%s: params: want an object", method)
+		return bad(jsonrpc.CodeInvalidParams, "%s: params: must be an object", method)
 	}
 	return m, nil
 }

@@ -112,7 +112,7 @@ func (s *Invocation) createSnapshot(ctx context.Context, in createSnapshotIn) (s
 		r.Last = time.Hour
 	case in.Duration != "":
 		if r.Last, err = time.ParseDuration(in.Duration); err != nil || r.Last <= 0 {
-			return store.Snapshot{}, store.BadRequest("duration %q: want a duration such as 30m", ask.Clip(in.Duration, 100))
+			return store.Snapshot{}, store.BadRequest("duration %q: must be a duration such as 30m", ask.Clip(in.Duration, 100))
 		}
 	}
 	for _, t := range []struct {
@@ -124,7 +124,7 @@ func (s *Invocation) createSnapshot(ctx context.Context, in createSnapshotIn) (s
 		}
 		at, err := time.Parse(time.RFC3339Nano, t.text)
 		if err != nil {
-			return store.Snapshot{}, store.BadRequest("%s %q: want RFC 3339 such as 2026-01-31T14:15:00Z", t.name, ask.Clip(t.text, 100))
+			return store.Snapshot{}, store.BadRequest("%s %q: must be RFC 3339 such as 2026-01-31T14:15:00Z", t.name, ask.Clip(t.text, 100))
 		}
 		*t.to = at.UnixNano()
 	}
@@ -186,7 +186,7 @@ func (s *Invocation) exportPath(name string) (string, error) {
 		return "", errNoExport
 	}
 	if filepath.Base(name) != name || !strings.HasSuffix(name, ".pcapng") || strings.HasPrefix(name, ".") {
-		return "", store.BadRequest("name %q: want a plain file name ending in .pcapng", ask.Clip(name, 200))
+		return "", store.BadRequest("name %q: must be a plain file name ending in .pcapng", ask.Clip(name, 200))
 	}
 	return filepath.Join(s.ExportDir, name), nil
 }
@@ -238,7 +238,7 @@ func (s *Invocation) captureTraffic(ctx context.Context, in captureIn) (store.Sn
 	if in.Duration != "" {
 		var err error
 		if r.Duration, err = time.ParseDuration(in.Duration); err != nil {
-			return store.Snapshot{}, store.BadRequest("duration %q: want a duration such as 30s", ask.Clip(in.Duration, 100))
+			return store.Snapshot{}, store.BadRequest("duration %q: must be a duration such as 30s", ask.Clip(in.Duration, 100))
 		}
 	}
 	if r.Name == "" {

@@ -81,7 +81,7 @@ func (s *Invocation) endpoints(ctx context.Context, namespaces []string, name, n
 	case "pod", "service":
 		add("kind = ?", kind)
 	default:
-		return nil, store.BadRequest("type %q: want pod or service", ask.Clip(kind, 50))
+		return nil, store.BadRequest("type %q: must be pod or service", ask.Clip(kind, 50))
 	}
 	if at != 0 {
 		add("valid_from_ns <= ?", at*int64(time.Millisecond))

@@ -154,7 +154,7 @@ func (a *agent) Collect(out chan<- prometheus.Metric) {
 		count("events_lost_total", "Events lost, including those over the rate limit.", s.EventsLost)
 		gauge("clock_synchronized", "1 if the node's clock is synchronized.", truth(s.Clock.Synchronized))
 		gauge("clock_max_error_seconds", "Maximum error of the node's clock, from the kernel.", float64(s.Clock.MaxError)/1e9)
-		gauge("told_timestamp_seconds", "Time of the recording's last statistics.", float64(s.at.UnixNano())/1e9)
+		gauge("statistics_timestamp_seconds", "Time of the recording's last statistics.", float64(s.at.UnixNano())/1e9)
 	}
 	a.collectParts(out)
 	a.collectKeys(out)

@@ -121,7 +121,7 @@ func (s *Store) grown(w http.ResponseWriter, r *http.Request) {
 	from, err := strconv.ParseInt(r.FormValue("from"), 10, 64)
 	to, err2 := strconv.ParseInt(r.FormValue("to"), 10, 64)
 	if err != nil || err2 != nil || from < 0 || to < from {
-		http.Error(w, "from and to: want offsets in the file", http.StatusBadRequest)
+		http.Error(w, "from and to: must be offsets in the file", http.StatusBadRequest)
 		return
 	}
 	f, err := s.openGrowing(r.PathValue("name"))

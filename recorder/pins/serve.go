@@ -80,7 +80,7 @@ func (s *Store) Handler(log *slog.Logger) http.Handler {
 	mux.HandleFunc("GET /v1/follow", func(w http.ResponseWriter, r *http.Request) {
 		since, err := strconv.ParseInt(r.FormValue("since"), 10, 64)
 		if err != nil {
-			http.Error(w, "since: want nanoseconds since 1970", http.StatusBadRequest)
+			http.Error(w, "since: must be nanoseconds since 1970", http.StatusBadRequest)
 			return
 		}
 		g, err := s.Growing(ring.Time(since))

@@ -195,12 +195,12 @@ func (v *verifier) record(r *Record, prev string) {
 	v.hashes = append(v.hashes, hash)
 	switch {
 	case r.N != uint64(n):
-		rep.problem(n, "", "its number is %d, want %d", r.N, n)
+		rep.problem(n, "", "its number is %d instead of %d", r.N, n)
 	case r.Prev != prev:
 		rep.problem(n, "", "its previous record must have the hash %.16s…, but has %.16s…", r.Prev, prev)
 	}
 	if r.Ring != rep.Ring {
-		rep.problem(n, "", "it belongs to ring %.40q, want %s", r.Ring, rep.Ring)
+		rep.problem(n, "", "it belongs to ring %.40q instead of %s", r.Ring, rep.Ring)
 	}
 	if (n == 0) != (r.Kind == KindRing) {
 		rep.problem(n, "", "kind %q: the record of the ring must be the first record, and only that", r.Kind)

@@ -99,8 +99,8 @@ func TestVerifyRejectsChanges(t *testing.T) {
 			must(t, os.Rename(filepath.Join(dir, second), filepath.Join(dir, "."+second)))
 		}, "the file is missing"},
 		{"a changed record", swap(3, `"packets":10`, `"packets":11`), "the signature is not valid"},
-		{"a removed record", seals(func(l [][]byte) [][]byte { return append(l[:3:3], l[4:]...) }), "its number is 4, want 3"},
-		{"swapped records", seals(func(l [][]byte) [][]byte { l[2], l[3] = l[3], l[2]; return l }), "its number is 3, want 2"},
+		{"a removed record", seals(func(l [][]byte) [][]byte { return append(l[:3:3], l[4:]...) }), "its number is 4 instead of 3"},
+		{"swapped records", seals(func(l [][]byte) [][]byte { l[2], l[3] = l[3], l[2]; return l }), "its number is 3 instead of 2"},
 		{"a removed signature", seals(func(l [][]byte) [][]byte {
 			l[3] = regexp.MustCompile(`,"key".*`).ReplaceAll(l[3], []byte("}"))
 			return l

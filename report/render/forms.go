@@ -48,7 +48,7 @@ func FormOf(path string) (Form, error) {
 		}
 		names = append(names, "."+f.Name)
 	}
-	return Form{}, fmt.Errorf("the name of the file must end in one of %s, which says its format", strings.Join(names, ", "))
+	return Form{}, fmt.Errorf("the file name must end in one of %s", strings.Join(names, ", "))
 }
 
 // Read reads the value inside a file, and refuses values that no report has.

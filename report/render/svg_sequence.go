@@ -13,6 +13,7 @@ const (
 	seqTop    = 46
 	seqStep   = 34
 	seqMargin = 70
+	seqLabel  = 260 // width of a label; a longer one is shortened, and has its whole text as a title
 )
 
 // arrow is one line of a sequence diagram: a call, or its response.
@@ -54,8 +55,9 @@ func sequenceSVG(f *value.Figure) string {
 	}
 	box := min(between-10, 170)
 	for i, name := range c.Actors {
-		s.f(`<rect x="%s" y="4" width="%s" height="26" rx="4" class="actor"/>`, px(x(i)-box/2), px(box))
+		s.f(`<g><title>%s</title><rect x="%s" y="4" width="%s" height="26" rx="4" class="actor"/>`, esc(name), px(x(i)-box/2), px(box))
 		s.text(x(i), 21, "middle", "label strong", fit(name, (box-8)/boldFactor))
+		s.f(`</g>`)
 		s.line(x(i), 30, x(i), float64(height-8), "life")
 	}
 	for n, a := range list {
@@ -81,23 +83,27 @@ func drawArrow(s *svg, id string, a arrow, from, to, y float64) {
 	if !a.reply && a.m.Sure == "guess" {
 		text += " (guess)"
 	}
+	full := esc(fmt.Sprintf("%s at %s", text, value.Micros(a.at)))
 	if from == to {
 		s.f(`<path d="M%s %sh26v12h-24" class="%s" marker-end="url(#%s-%s)"/>`, px(from), px(y-6), line, id, head)
-		s.text(from+32, y+4, "start", "tick", fit(text, 240))
+		s.f(`<g><title>%s</title>`, full)
+		s.text(from+32, y+4, "start", "tick", fit(text, seqLabel))
+		s.f(`</g>`)
 		return
 	}
-	s.f(`<path d="M%s %sL%s %s" class="%s" marker-end="url(#%s-%s)"><title>%s</title></path>`, px(from), px(y), px(to), px(y), line, id, head, esc(fmt.Sprintf("%s at %s", text, value.Micros(a.at))))
 	width := max(from-to, to-from)
 	mid := (from + to) / 2
 	class := "tick"
 	if a.m.Bad {
 		class = "tick bad-text"
 	}
-	label := fit(text, max(width-10, 120))
+	label := fit(text, max(width-10, seqLabel)) // wider than a short arrow: no other label is at this height
 	half := textWidth(label)/2*0.95 + 2
 	mid = min(max(mid, half+64), timeWidth-half)
-	s.f(`<rect x="%s" y="%s" width="%s" height="13" class="ground"/>`, px(mid-half), px(y-15), px(2*half))
+	s.f(`<g><title>%s</title><rect x="%s" y="%s" width="%s" height="13" class="ground"/>`, full, px(mid-half), px(y-15), px(2*half))
 	s.text(mid, y-5, "middle", class, label)
+	s.f(`</g>`)
+	s.f(`<path d="M%s %sL%s %s" class="%s" marker-end="url(#%s-%s)"><title>%s</title></path>`, px(from), px(y), px(to), px(y), line, id, head, full)
 	if !a.reply && a.m.DoneUs == nil { // a cross: no response
 		s.f(`<path d="M%s %sl8 8m0 -8l-8 8" class="bad-call"/>`, px(to-4+10*sign(from-to)), px(y-4))
 	}

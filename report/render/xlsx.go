@@ -1,6 +1,7 @@
 package render
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"io"
@@ -53,8 +54,15 @@ func XLSX(w io.Writer, r *value.Report) error {
 	b.keep(f.SetSheetVisible(list[len(list)-1].name, false))
 	at := cmp.Or(r.To, "1970-01-01T00:00:00Z") // the library would write a date of its own
 	b.keep(f.SetDocProps(&excelize.DocProperties{Title: r.Title, Subject: r.Kind, Creator: "pcapsule", Description: "pcapsule report verify checks this file.", Created: at, Modified: at}))
+	var file bytes.Buffer
 	if b.err == nil {
-		b.err = f.Write(w)
+		b.err = f.Write(&file)
+	}
+	if b.err == nil {
+		b.err = readable(file.Bytes(), b.cells, maxBook)
+	}
+	if b.err == nil {
+		_, b.err = w.Write(file.Bytes())
 	}
 	if b.err != nil {
 		return fmt.Errorf("writing XLSX: %w", b.err)

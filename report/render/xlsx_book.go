@@ -15,6 +15,7 @@ import (
 type book struct {
 	f                  *excelize.File
 	head, text, amount int // styles
+	cells              int // written so far
 	err                error
 }
 
@@ -83,6 +84,7 @@ func (b *book) cell(sheet string, column, row int, v any, style int) {
 	default:
 		return
 	}
+	b.cells++
 	b.keep(b.f.SetCellStyle(sheet, at, at, style))
 }
 

@@ -11,17 +11,22 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// maxCells is the highest number of cells that are read from a workbook.
-const maxCells = 2_000_000
+// Limits of a workbook that is read. XLSX writes no larger one.
+const (
+	maxBook  = 2 * maxData // bytes of all parts when decompressed; the cells repeat the data, with markup
+	maxCells = 2_000_000
+)
 
 var (
-	errTooLarge = fmt.Errorf("the file has more than %d MiB when decompressed", maxData>>20)
+	errTooLarge = fmt.Errorf("the file has more than %d MiB when decompressed", maxBook>>20)
 	errCells    = fmt.Errorf("the file has more than %d cells", maxCells)
 )
 
-// workbook reads the cells of a file without trust in it: its parts together have at most maxData
+// workbook reads the cells of a file without trust in it: its parts together have at most maxBook
 // bytes, its sheets at most maxCells cells, and entities of XML are not expanded. It also reads
 // files of Excel and others.
 type workbook struct {
@@ -39,13 +44,30 @@ type sheetCells struct {
 
 type sheetCell struct{ ref, text string }
 
+// readable refuses a workbook with more bytes or cells than a reader takes.
+func readable(file []byte, cells int, most uint64) error {
+	z, err := zip.NewReader(bytes.NewReader(file), int64(len(file)))
+	if err != nil {
+		return err
+	}
+	size := uint64(0)
+	for _, f := range z.File {
+		size += f.UncompressedSize64
+	}
+	if size > most || cells > maxCells {
+		return fmt.Errorf("the report has %s cells with %d MiB, at most %s with %d MiB fit in this format: narrow it with --from, --to and --kfl, or write .csv, .html or .json",
+			plural.Thousands(int64(cells)), size>>20, plural.Thousands(maxCells), most>>20)
+	}
+	return nil
+}
+
 // readBook reads all sheets.
 func readBook(file []byte) ([]sheetCells, error) {
 	z, err := zip.NewReader(bytes.NewReader(file), int64(len(file)))
 	if err != nil {
 		return nil, fmt.Errorf("the file is not XLSX: %w", err)
 	}
-	b := &workbook{parts: map[string]*zip.File{}, left: maxData}
+	b := &workbook{parts: map[string]*zip.File{}, left: maxBook}
 	for _, f := range z.File {
 		b.parts[f.Name] = f
 	}

@@ -119,3 +119,23 @@ func FuzzReadBook(f *testing.F) {
 		partTokens(file)
 	})
 }
+
+// TestNoUnreadableWorkbook writes a workbook, and checks that a reader's limits apply to what is written.
+func TestNoUnreadableWorkbook(t *testing.T) {
+	var file bytes.Buffer
+	if err := XLSX(&file, &value.Report{Title: "t", Sections: []value.Section{{ID: "a", Title: "A", Text: []string{"x"}}}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readBook(file.Bytes()); err != nil {
+		t.Errorf("what was written cannot be read: %v", err)
+	}
+	for _, tt := range []struct {
+		cells int
+		most  uint64
+		ok    bool
+	}{{100, maxBook, true}, {maxCells + 1, maxBook, false}, {100, 1000, false}} {
+		if err := readable(file.Bytes(), tt.cells, tt.most); (err == nil) != tt.ok {
+			t.Errorf("%d cells, at most %d bytes: %v", tt.cells, tt.most, err)
+		}
+	}
+}

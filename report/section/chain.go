@@ -134,6 +134,7 @@ func (b *builder) sequence(c chain, query []int) *value.Figure {
 	f := &value.Figure{ID: "sequence", Title: "Sequence of the chain", Sequence: seq, Queries: query}
 	f.Alt = fmt.Sprintf("Sequence diagram of %s between %s; the table below has the same data.", plural.Count(int64(len(seq.Messages)), "call", "calls"), value.Some(seq.Actors))
 	f.Note = "Time runs down. Dashed arrows are responses; a cross marks a call without one. Red: the call failed."
+	f.Note += " From left to right: " + strings.Join(seq.Actors, ", ") + "."
 	if len(c.Steps) > mostMessages {
 		f.Note += " " + plural.Count(int64(len(c.Steps)-mostMessages), "more call is", "more calls are") + " in the table."
 	}

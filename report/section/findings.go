@@ -90,7 +90,7 @@ func (b *builder) findings(p *templates.Section) (value.Section, string) {
 	if b.r.Blank {
 		return s, "" // nothing was searched
 	}
-	t := &value.Table{ID: p.ID + "-analyzers", Title: "What was searched for", Queries: query, Columns: []value.Column{value.CodeColumn("Analyzer"), value.WideColumn("Searches for"), value.NumberColumn("Found", ""), value.TextColumn("Worst")}}
+	t := &value.Table{ID: p.ID + "-analyzers", Title: "What was searched for", Queries: query, Columns: []value.Column{value.CodeColumn("Analyzer"), value.WideColumn("Searches for"), value.NumberColumn("Found", ""), value.TextColumn("Worst, or why none")}}
 	for _, a := range found.Summary {
 		if len(p.Analyzers) > 0 && !slices.Contains(p.Analyzers, a.Finding) {
 			continue
@@ -98,6 +98,9 @@ func (b *builder) findings(p *templates.Section) (value.Section, string) {
 		worst := a.Worst
 		if a.Cut {
 			worst = strings.TrimSpace(worst + " (incomplete: out of time or memory)")
+		}
+		if a.Lacks != "" {
+			worst = "nothing to examine: no " + a.Lacks
 		}
 		t.Add(nil, value.WordCell(a.Finding), value.WordCell(a.Title), value.CountCell(int64(a.Found)), value.WordCell(worst))
 	}

@@ -32,7 +32,7 @@ func (b *builder) method(p *templates.Section) (value.Section, string) {
 	if b.calls == 0 {
 		population = "no call was decoded in scope"
 	}
-	add("population", "Population: %s. Nothing was sampled unless a section says so.", population)
+	add("population", "Population: %s. Nothing was sampled unless a section states it.", population)
 	add("method", "Method: the packets were decoded into calls, and the questions listed at the end were asked of them. Each statement cites the calls and packets behind it, and each query can be repeated with the same bundles and the same result.")
 	add("coverage", "Coverage: %s A window with losses can support that something happened, never that it did not.", b.cov.NotRecorded())
 	add("limits-owner", "Limits: an owner of an address (pod, process, service) is exact only if the recorder saw the socket; otherwise it follows from addresses and times. Personal data and credentials are recognized by their form.")

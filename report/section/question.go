@@ -65,7 +65,7 @@ func (b *builder) question(p *templates.Section) (value.Section, string) {
 	list, _ := at(tree, p.List).([]any)
 	for page := tree; p.Every && b.err == nil && page["next_cursor"] != nil; {
 		if len(list) >= maxEvery {
-			b.err = fmt.Errorf("section %s: the list has more than %d rows: narrow it with --from, --to or --kfl, and make a report of each part", p.ID, maxEvery)
+			b.err = fmt.Errorf("section %s: the list has more than %s rows: %s", p.ID, plural.Thousands(maxEvery), parts(list))
 			return s, ""
 		}
 		in["cursor"] = page["next_cursor"]
@@ -106,6 +106,22 @@ func (b *builder) question(p *templates.Section) (value.Section, string) {
 	}
 	s.Blocks = []value.Block{value.TableBlock(t)}
 	return s, ""
+}
+
+// parts says how to make a report of each part of a list that is too long. A list by time is divided
+// between two moments, so that each row is in one part.
+func parts(list []any) string {
+	moment := func(i int) string {
+		row, _ := list[i].(map[string]any)
+		at, _ := row["time"].(string)
+		return at
+	}
+	for i := len(list) - 1; i > 0; i-- {
+		if from, to := moment(i), moment(i-1); from > to && to != "" {
+			return "make a report of each part, the first with --to " + to + ", the next with --from " + from
+		}
+	}
+	return "narrow it with --from, --to or --kfl, and make a report of each part"
 }
 
 // maxEvery is the highest number of rows of a complete list.

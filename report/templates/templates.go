@@ -137,7 +137,7 @@ func Parse(name string, text []byte, known Known) (*Template, error) {
 	case t.Title == "":
 		return nil, &Error{name, 1, 1, "title is missing"}
 	case len(t.Sections) == 0 || len(t.Sections) > maxSections:
-		return nil, &Error{name, 1, 1, fmt.Sprintf("%d sections, want 1 to %d", len(t.Sections), maxSections)}
+		return nil, &Error{name, 1, 1, fmt.Sprintf("%d sections, must be 1 to %d", len(t.Sections), maxSections)}
 	}
 	seen := map[string]bool{}
 	for _, s := range t.Sections {

@@ -52,7 +52,7 @@ type Row struct {
 	References table.Opt[int64]  `col:"ldap_references" doc:"number of references to other servers that a search returned"`
 	Referrals  []string          `col:"ldap_referrals" doc:"other servers that the result or the references name; at most 100"`
 	Result     table.Opt[int32]  `col:"ldap_result_code" doc:"result code; its name is in status_text"`
-	MatchedDN  table.Opt[string] `col:"ldap_matched_dn" doc:"the last object of the name that exists, if the result says so"`
+	MatchedDN  table.Opt[string] `col:"ldap_matched_dn" doc:"the last object of the name that exists, if the result states it"`
 	Message    table.Opt[string] `col:"ldap_message" doc:"the server's own text about the result, at most 1 KiB"`
 	Controls   []string          `col:"ldap_controls" doc:"controls of the request, then of the result, by their OIDs; at most 100"`
 	Abandoned  bool              `col:"ldap_abandoned" doc:"the client gave the operation up"`

@@ -230,7 +230,7 @@ func (c *Conn) resetPlace(dir dissect.Dir, p *Packet) (kind, detail string) {
 	case c.ended[0] && c.ended[1] || c.reset:
 		return "", ""
 	case p.Seq-low < window:
-		return "reset_in_window", "a reset inside the window, not at its beginning: by RFC 5961 section 3.2 the receiver asks back, older ones end the connection; it goes on here"
+		return "reset_in_window", "a reset inside the window, not at its beginning: by RFC 5961 section 3.2 the receiver sends a challenge, but older receivers end the connection; this connection continued"
 	}
 	return "reset_out_of_window", "a reset outside the window changes nothing (RFC 5961 section 3.2)"
 }

@@ -56,7 +56,7 @@ func (s *Shard) continued(c *Conn, slot uint8, p *Packet, srcIsLo bool) (*Conn, 
 		if !d.wentOn {
 			d.wentOn = true
 			for _, of := range [...]*Conn{d, c} {
-				s.odd(of, of.flows[0], packetRef(p), "ports_shared", "a complete handshake began a connection on the ports of an open one, which goes on: one of both is forged", 0)
+				s.odd(of, of.flows[0], packetRef(p), "ports_shared", "a complete handshake began a connection on the ports of an open one, which continues: one of the two is forged", 0)
 			}
 		}
 		return d, known

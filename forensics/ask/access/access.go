@@ -55,7 +55,7 @@ type AccessClient struct {
 	First   string   `json:"first"`
 	Last    string   `json:"last"`
 	New     bool     `json:"only_in_window,omitempty" jsonschema:"no calls outside this window"`
-	Others  int64    `json:"calls_in_rest" jsonschema:"calls outside this window"`
+	Others  int64    `json:"calls_outside_window" jsonschema:"calls outside this window"`
 	CallIDs []string `json:"call_ids"`
 }
 

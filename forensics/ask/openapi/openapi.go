@@ -128,7 +128,7 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 		out.Operations = append(out.Operations, op.Operation)
 	}
 	if len(list) == 0 {
-		out.Note("no HTTP calls to %s; get_service_map lists the services, and encrypted traffic without keys has no calls", ask.Clip(in.Service, 100))
+		out.Note("it received no HTTP calls; encrypted traffic without keys has no calls")
 		out.Match(0)
 		return out, nil
 	}

@@ -54,7 +54,7 @@ type ServicePeer struct {
 	External  bool     `json:"external,omitempty"`
 	Calls     int64    `json:"calls"`
 	Failed    int64    `json:"failed"`
-	Healthy   string   `json:"healthy" jsonschema:"yes, failing (1 % or more failed, not counting NXDOMAIN and set-up commands of Redis clients), slow (p99 above 1 s), or both"`
+	Health    string   `json:"health" jsonschema:"ok, failing (1 % or more failed, not counting NXDOMAIN and set-up commands of Redis clients), slow (p99 above 1 s), or both"`
 	P50Ms     *float64 `json:"p50_ms,omitempty"`
 	P99Ms     *float64 `json:"p99_ms,omitempty"`
 	Endpoints []string `json:"endpoints" jsonschema:"most used, up to three"`
@@ -181,7 +181,7 @@ func (s *serviceAnswer) peers() error {
 			t AS (SELECT peer, protocol, arg_max(endpoint, (n, endpoint), 3) AS endpoints FROM m GROUP BY ALL)
 			SELECT f.peer, f.protocol, coalesce(bool_or(external), false) AS external, count(*) AS calls, count(*) FILTER (bad) AS failed,
 				CASE WHEN count(*) FILTER (ill) * 100 >= count(*) AND quantile_disc(elapsed_us, 0.99) > 1000000 THEN 'failing and slow' WHEN count(*) FILTER (ill) * 100 >= count(*) THEN 'failing'
-				WHEN quantile_disc(elapsed_us, 0.99) > 1000000 AND %[7]s THEN 'slow' ELSE 'yes' END AS healthy,
+				WHEN quantile_disc(elapsed_us, 0.99) > 1000000 AND %[7]s THEN 'slow' ELSE 'ok' END AS health,
 				round(quantile_disc(elapsed_us, 0.5) / 1000.0, 3) AS p50_ms, round(quantile_disc(elapsed_us, 0.99) / 1000.0, 3) AS p99_ms, any_value(t.endpoints) AS endpoints,
 				list_transform(arg_min(call_id, nth, 3), x -> lower(hex(x))) AS call_ids
 			FROM f JOIN t ON t.peer = f.peer AND t.protocol = f.protocol GROUP BY 1, 2 ORDER BY calls DESC, 1, 2 LIMIT %[8]d`,
@@ -270,8 +270,8 @@ func (s *serviceAnswer) words() {
 		}
 	}
 	for _, p := range o.Asks {
-		if p.Healthy != "yes" {
-			b.WriteString(plural.Sprintf("; %s is %s: %d of %d {call|calls} failed", p.Peer, p.Healthy, p.Failed, p.Calls))
+		if p.Health != "ok" {
+			b.WriteString(plural.Sprintf("; %s is %s: %d of %d {call|calls} failed", p.Peer, p.Health, p.Failed, p.Calls))
 		}
 	}
 	o.What = ask.Clip(b.String(), 1200)

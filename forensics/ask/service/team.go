@@ -72,9 +72,7 @@ func (s *serviceAnswer) team(label string) (*Service, error) {
 		out.In.Calls, out.In.Failed, out.Out.Calls = out.In.Calls+t.Calls, out.In.Failed+t.Failed, out.Out.Calls+t.Made
 	}
 	out.In.ErrorRate = ask.Share(out.In.Failed, out.In.Calls)
-	if len(list) == 0 {
-		out.Note("no address in the recording has the label %s", ask.Clip(label, 100))
-	} else {
+	if len(list) > 0 {
 		out.What = ask.Clip(plural.Sprintf("%d {service has|services have} the label %s: %s", len(list), label, strings.Join(out.Names, ", ")), 600)
 	}
 	out.Match(len(list))

@@ -101,9 +101,6 @@ func AskDependencies(ctx context.Context, c *forensics.Case, in DependenciesIn) 
 	if err != nil {
 		return nil, err
 	}
-	if len(targets) == 0 {
-		out.Note("nothing in this time range is named %s; get_service_map lists the services", ask.Clip(in.Service, 100))
-	}
 	out.fill(g, w, targets, in.Depth)
 	if in.Via != "" {
 		layer, err := g.named(ctx, c, in.Via)
@@ -111,7 +108,7 @@ func AskDependencies(ctx context.Context, c *forensics.Case, in DependenciesIn) 
 			return nil, err
 		}
 		if len(layer) == 0 {
-			out.Note("nothing in this time range is named %s, so every client bypasses it", ask.Clip(in.Via, 100))
+			out.Note("the layer to go through has no calls in this time range, so every client bypasses it")
 		}
 		out.bypass(g, targets, layer)
 		out.Bypass = ask.Fit(w, &out.Frame, out.Bypass)

@@ -29,7 +29,7 @@ func TestLoginsOfEveryProtocol(t *testing.T) {
 		"sends credentials (pap) to 10.1.28.20 over radius without encryption in 2 calls; a password hidden with MD5",
 		"sends credentials (ms-chap) to 10.1.28.20 over radius",
 		"sends credentials (password) to 10.1.28.20 over socks",
-		"deprecated-protocol high: 10.1.30.5 uses Kerberos with RC4 to 10.1.30.20 in 1 call, which lets",
+		"deprecated-protocol high: 10.1.30.5 uses Kerberos with RC4 to 10.1.30.20 in 1 call, with which",
 		"deprecated-protocol high: 10.1.28.5 uses MS-CHAP to 10.1.28.20 in 2 calls",
 		"deprecated-protocol medium: 10.1.28.5 uses RADIUS without Message-Authenticator to 10.1.28.20 in 4 calls, so",
 		"deprecated-protocol low: 10.1.28.5 uses version 4 of SOCKS to 10.1.28.20 in 3 calls",

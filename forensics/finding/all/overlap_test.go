@@ -4,11 +4,14 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
 )
@@ -66,6 +69,7 @@ func TestOverlappingBundlesCountConnectionsOnce(t *testing.T) {
 		}
 		list := map[string]int64{}
 		for _, f := range out.Findings {
+			citesItsFlows(t, c, &f)
 			list[f.ID+" "+f.Kind+" "+f.Src+" "+f.Dst] = f.Count
 		}
 		for _, note := range out.Notes {
@@ -90,6 +94,33 @@ func TestOverlappingBundlesCountConnectionsOnce(t *testing.T) {
 			if _, ok := want[key]; !ok {
 				t.Errorf("%v: %s, %d, which one bundle does not have", paths, key, n)
 			}
+		}
+	}
+}
+
+// citesItsFlows holds that the flows of a finding, each in its bundle, are in the time of the finding, and
+// between its ends.
+func citesItsFlows(t *testing.T, c *forensics.Case, f *finding.Finding) {
+	t.Helper()
+	first, err := time.Parse(time.RFC3339Nano, f.First)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last, err := time.Parse(time.RFC3339Nano, f.Last)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range f.FlowIDs {
+		where, args := "flow_id::VARCHAR = ?", []any{id}
+		if bundle, flow, several := strings.Cut(id, "#"); several {
+			where, args = where+" AND bundle::VARCHAR = ?", []any{flow, bundle}
+		}
+		if strings.Contains(id, "#") != c.Several() {
+			t.Errorf("%s: flow %s of %d bundles", f.ID, id, len(c.Bundles()))
+		}
+		n, err := ask.Count(ctx, c, "SELECT count(*) AS n FROM flows WHERE "+where+" AND last_ns >= ? AND first_ns <= ? AND ("+terms.Who("dst_")+" IN (?, ?) OR "+terms.Who("src_")+" IN (?, ?))", append(args, first.UnixNano(), last.UnixNano(), f.Src, f.Dst, f.Src, f.Dst)...)
+		if err != nil || n != 1 {
+			t.Errorf("%s from %s to %s: flow %s is not one of its flows (%v)", f.ID, f.Src, f.Dst, id, err)
 		}
 	}
 }

@@ -21,7 +21,7 @@ const least = 8 // connections
 
 // Analyzer returns the analyzer beacon.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "beacon", Title: "periodic connections",
+	return finding.Analyzer{Name: "beacon", Basis: finding.OfOutside, Title: "periodic connections",
 		Doc: "Eight or more connections or calls to one outside destination with nearly equal pauses (interquartile range below a tenth of the median; pauses of at least 0.5 s).", Find: find}
 }
 

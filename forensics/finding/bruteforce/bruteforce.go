@@ -45,7 +45,7 @@ var logins = []login{
 
 // Analyzer returns the analyzer brute-force.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "brute-force", Title: "many failed logins", Kinds: []string{"guessing", "spraying", "short-connections"},
+	return finding.Analyzer{Name: "brute-force", Basis: finding.OfFlows, Title: "many failed logins", Kinds: []string{"guessing", "spraying", "short-connections"},
 		Doc: "A client with at least 10 failed logins at one server within ten minutes, if they are most of its logins there, or 100: over LDAP, Kerberos, SMB, FTP, IMAP, POP3, SMTP, RADIUS and HTTP, against few accounts (guessing) or many (spraying), and whether one of the accounts was entered afterwards. Of SSH, whose logins are encrypted, 20 connections that carried too little for a session.", Find: find}
 }
 

@@ -25,7 +25,7 @@ func Analyzer() finding.Analyzer {
 	for _, p := range problems {
 		kinds = append(kinds, p.kind)
 	}
-	return finding.Analyzer{Name: "certificate", Kinds: kinds, Title: "expired, expiring or invalid certificates",
+	return finding.Analyzer{Name: "certificate", Basis: finding.OfHandshakes, Kinds: kinds, Title: "expired, expiring or invalid certificates",
 		Doc: "Server and client certificates that were expired, not yet valid, within 30 days of expiry, not valid for the requested name, self-signed, with RSA below 2048 bits, or signed with MD5 or SHA-1, at the time of the handshake.", Find: find}
 }
 

@@ -26,7 +26,7 @@ var kinds = []struct{ name, severity, what, why string }{
 	{"snmp-1", finding.Medium, "version 1 of SNMP", "which sends its community in clear"},
 	{"snmp-2c", finding.Medium, "version 2c of SNMP", "which sends its community in clear"},
 	{"kerberos-des", finding.High, "Kerberos with DES", "which is broken (RFC 6649)"},
-	{"kerberos-rc4", finding.High, "Kerberos with RC4", "which lets whoever records a ticket try passwords fast (RFC 8429)"},
+	{"kerberos-rc4", finding.High, "Kerberos with RC4", "with which a person who records a ticket can try passwords fast (RFC 8429)"},
 	{"kerberos-des3", finding.Medium, "Kerberos with DES3", "which RFC 8429 deprecates"},
 	{"ms-chap", finding.High, "MS-CHAP", "whose DES is broken"},
 	{"radius-unsigned", finding.Medium, "RADIUS without Message-Authenticator", "so somebody on the path can forge the answer (CVE-2024-3596)"},
@@ -39,7 +39,7 @@ var kinds = []struct{ name, severity, what, why string }{
 
 // Analyzer returns the analyzer deprecated-protocol.
 func Analyzer() finding.Analyzer {
-	a := finding.Analyzer{Name: "deprecated-protocol", Title: "deprecated protocols",
+	a := finding.Analyzer{Name: "deprecated-protocol", Basis: finding.OfFlows, Title: "deprecated protocols",
 		Doc: "Telnet, FTP, TFTP, POP3 and IMAP without TLS, SSH 1, SMB 1, SNMP 1 and 2c, Kerberos with DES, DES3 and RC4, MS-CHAP, RADIUS whose answers can be forged, SOCKS 4, NTLM over HTTP, LDAP binds with a password in clear, HTTP/0.9 and 1.0, recognized by their bytes.", Find: find}
 	for _, k := range kinds {
 		a.Kinds = append(a.Kinds, k.name)

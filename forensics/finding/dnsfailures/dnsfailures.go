@@ -13,7 +13,7 @@ import (
 
 // Analyzer returns the analyzer dns-failure.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "dns-failure", Title: "failed DNS look-ups",
+	return finding.Analyzer{Name: "dns-failure", Basis: finding.OfDNS, Title: "failed DNS look-ups",
 		Doc: "SERVFAIL, REFUSED and other errors, and unanswered questions, by client and name; NXDOMAIN if the name never had an answer and does not come from a search list.", Find: find}
 }
 

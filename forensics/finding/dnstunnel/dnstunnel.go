@@ -26,7 +26,7 @@ const (
 
 // Analyzer returns the analyzer dns-tunnel.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "dns-tunnel", Title: "data in DNS names",
+	return finding.Analyzer{Name: "dns-tunnel", Basis: finding.OfDNS, Title: "data in DNS names",
 		Doc: "At least 20 different names from one client below one domain, with 24 or more bytes before the domain on average, that look like encoded data; also many TXT or NULL answers.", Find: find}
 }
 

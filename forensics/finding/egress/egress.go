@@ -17,7 +17,7 @@ import (
 
 // Analyzer returns the analyzer egress.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "egress", Title: "unexpected outside destinations",
+	return finding.Analyzer{Name: "egress", Basis: finding.OfOutside, Title: "unexpected outside destinations",
 		Doc: "Connections to outside addresses and domains that are not on the allow-list; without a list, to outside addresses without any name. Unanswered attempts are included and marked.", Find: find}
 }
 

@@ -13,7 +13,7 @@ import (
 
 // Analyzer returns the analyzer forwarded-token.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "forwarded-token", Title: "forwarded credentials",
+	return finding.Analyzer{Name: "forwarded-token", Basis: finding.Basis{What: "HTTP requests with credentials", Calls: finding.Web + " AND auth_kind IS NOT NULL"}, Title: "forwarded credentials",
 		Doc: "The same token, key or cookie in a call to a workload and in a later call from that workload to another; high if it leaves the cluster.", Find: find}
 }
 

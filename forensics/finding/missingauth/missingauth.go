@@ -17,7 +17,7 @@ import (
 
 // Analyzer returns the analyzer missing-auth.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "missing-auth", Title: "calls without required credentials",
+	return finding.Analyzer{Name: "missing-auth", Basis: finding.OfWeb, Title: "calls without required credentials",
 		Doc: "HTTP and gRPC calls without credentials to an endpoint that is also called with them (exact; info if they were refused), or to the one open endpoint of a service whose other endpoints require them (likely). Not health checks.", Find: find}
 }
 

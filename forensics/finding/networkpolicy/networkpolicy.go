@@ -35,7 +35,7 @@ const (
 
 // Analyzer returns the analyzer network-policy.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "network-policy", Title: "connections against the declared network policies", Kinds: []string{notEnforced, predates, blocked, unprotected, cannotTell},
+	return finding.Analyzer{Name: "network-policy", Basis: finding.Basis{What: "connections of Kubernetes pods", Flows: "src_namespace IS NOT NULL OR dst_namespace IS NOT NULL"}, Title: "connections against network policies", Kinds: []string{notEnforced, predates, blocked, unprotected, cannotTell},
 		Doc: "Connections that the NetworkPolicies of a Kubernetes dump refuse, but that were accepted; attempts that were blocked as declared; connections older than the policy that refuses them; workloads that no policy selects; connections for which the dumps do not say enough.", Find: find}
 }
 
@@ -65,7 +65,8 @@ type group struct {
 // those of the vantage that knows their pods, because a service's address is translated in between. If
 // several bundles saw it, its ends are those of the bundle that saw its beginning, and its bytes are
 // those of the bundle that has the most. %[1]s are all columns with the bundle, %[2]s selects the flows,
-// %[3]s has the times of changes, and %[4]s adds the connection that each flow belongs to.
+// %[3]s has the times of changes, %[4]s adds the connection that each flow belongs to, and
+// %[5]s is its id.
 const groupsSQL = `WITH f AS (SELECT %[1]s, dst_pod IS NOT NULL AS behind,
 		CASE transport WHEN 'tcp' THEN coalesce(state NOT IN ('syn_sent', 'refused'), true) WHEN 'sctp' THEN src_packets > 1 AND dst_packets > 1 ELSE dst_packets > 0 END AS accepted,
 		transport <> 'tcp' OR role_known IN ('syn', 'synack') AS begun, role_known IN ('port', 'first_packet') AND dst_port >= 32768 AS guessed

@@ -25,7 +25,7 @@ const (
 
 // Analyzer returns the analyzer outside-volume.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "outside-volume", Title: "large volumes sent outside",
+	return finding.Analyzer{Name: "outside-volume", Basis: finding.OfOutside, Title: "large volumes sent outside",
 		Doc: "Workloads that send at least 10 MiB to an outside destination, and at least twice as much as they receive from it; not to destinations on the allow-list.", Find: find}
 }
 

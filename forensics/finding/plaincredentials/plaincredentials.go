@@ -17,7 +17,7 @@ import (
 
 // Analyzer returns the analyzer plaintext-credentials.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "plaintext-credentials", Title: "unencrypted credentials",
+	return finding.Analyzer{Name: "plaintext-credentials", Basis: finding.Basis{What: "unencrypted requests", Calls: "decrypted_by IS NULL AND " + terms.IsRequest}, Title: "unencrypted credentials",
 		Doc: "Basic and bearer credentials, cookies and keys in HTTP headers, plaintext logins to databases, directories, mail, file, proxy and access servers, SNMP communities, and passwords in forms, JSON and URLs, without encryption. Passwords are high, tokens inside the cluster medium.", Find: find}
 }
 
@@ -42,7 +42,7 @@ func find(ctx context.Context, l *finding.Look) error {
 		case "ms-chap":
 			f.What += "; a password behind MS-CHAP can be cracked offline, because DES is broken"
 		case "pap":
-			f.What += "; a password hidden with MD5 and the shared secret can be read by whoever knows or guesses that secret"
+			f.What += "; a password hidden with MD5 and the shared secret can be read with that secret, or by guessing it"
 		}
 		if r.Number > 0 {
 			f.Severity = finding.High

@@ -19,7 +19,7 @@ var severities = map[string]string{"disguised": finding.High, "executable": find
 
 // Analyzer returns the analyzer risky-file.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "risky-file", Title: "programs, scripts and archives in transfer",
+	return finding.Analyzer{Name: "risky-file", Basis: finding.OfFiles, Title: "programs, scripts and archives in transfer",
 		Doc: "Programs, scripts and archives that HTTP, FTP, SMB, NFS or mail carried without encryption, by their content, and files whose name or declared type hides a program or script, also encrypted ones.", Find: find,
 		Kinds: []string{"disguised", "executable", "script", "archive"}}
 }

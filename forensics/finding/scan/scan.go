@@ -15,7 +15,7 @@ const manyTargets = 15
 
 // Analyzer returns the analyzer scan.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "scan", Title: "port and host scans",
+	return finding.Analyzer{Name: "scan", Basis: finding.Basis{What: "TCP connections", Flows: "transport = 'tcp'"}, Title: "port and host scans",
 		Doc: "A client that tries at least 15 different addresses or ports over TCP within a minute, most of which refuse or do not answer.", Find: find}
 }
 

@@ -22,14 +22,16 @@ const (
 	inbound = "inbound"
 )
 
+// crossing is the SQL condition for flows from one namespace into another, or from outside into one.
+const crossing = `dst_namespace IS NOT NULL AND (src_namespace <> dst_namespace OR src_namespace IS NULL AND src_external)`
+
 // Analyzer returns the analyzer segmentation.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "segmentation", Title: "connections between namespaces that are not allowed", Kinds: []string{between, inbound},
+	return finding.Analyzer{Name: "segmentation", Basis: finding.Basis{What: "connections into namespaces", Flows: crossing}, Title: "disallowed connections between namespaces", Kinds: []string{between, inbound},
 		Doc: "Connections between namespaces, and from outside into one, whose pair is not on the allow-list (shop->payments, outside->shop); info if none was accepted.", Find: find}
 }
 
 func find(ctx context.Context, l *finding.Look) error {
-	const crossing = `dst_namespace IS NOT NULL AND (src_namespace <> dst_namespace OR src_namespace IS NULL AND src_external)`
 	if len(l.Allow.Pairs) == 0 {
 		n, err := ask.Count(ctx, l.Case, `SELECT count(DISTINCT namespace) AS n FROM endpoints_raw WHERE namespace IS NOT NULL`)
 		if n > 1 {

@@ -31,7 +31,7 @@ const (
 
 // Analyzer returns the analyzer sensitive-data.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "sensitive-data", Title: "personal data and secrets in traffic",
+	return finding.Analyzer{Name: "sensitive-data", Basis: finding.OfRequests, Title: "personal data and secrets in traffic",
 		Kinds: kinds(),
 		Doc:   "Cards (Luhn), magnetic stripes, card verification codes and PIN blocks in fields named so, social security numbers, IBANs (check digits), email addresses, phone numbers, tokens, cloud keys and private keys in bodies, URLs, headers, SQL and Redis, with masked evidence.", Find: find}
 }

@@ -11,7 +11,7 @@ import (
 
 // Offered returns the analyzer weak-tls-offered.
 func Offered() finding.Analyzer {
-	return finding.Analyzer{Name: "weak-tls-offered", Title: "weak TLS offered by clients",
+	return finding.Analyzer{Name: "weak-tls-offered", Basis: finding.OfHandshakes, Title: "weak TLS offered by clients",
 		Doc: "Clients whose hello offers SSL, TLS 1.0 or 1.1, or suites with NULL, anonymous, export, RC4, DES or 3DES, whatever the server chose. SHA-1 and MD5 signatures (RFC 9155) are counted in a note.", Find: findOffered}
 }
 

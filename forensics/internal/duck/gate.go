@@ -32,7 +32,7 @@ type Facts struct {
 //   - *RefusedError: it is not a query, or reaches outside the tables
 func (d *DB) Gate(ctx context.Context, sql string, tables func(name string) bool) (Facts, error) {
 	if len(sql) > MaxSQL {
-		return Facts{}, &RefusedError{fmt.Sprintf("%d bytes of SQL, want at most %d", len(sql), MaxSQL)}
+		return Facts{}, &RefusedError{fmt.Sprintf("the SQL has %d bytes, the limit is %d", len(sql), MaxSQL)}
 	}
 	if strings.IndexByte(sql, 0) >= 0 {
 		return Facts{}, &RefusedError{"the text holds a zero byte"}
@@ -181,7 +181,7 @@ func (w *walk) collect(v any) {
 
 func (w *walk) cte(name string) {
 	if !plain(name) {
-		w.refuse("%s as a name in WITH, want letters, digits and _", strconv.Quote(name))
+		w.refuse("%s as a name in WITH, which must consist of letters, digits and _", strconv.Quote(name))
 	}
 	w.ctes[strings.ToLower(name)] = true
 }

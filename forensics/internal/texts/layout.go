@@ -280,9 +280,9 @@ func (p *part) readGroup(t *thrift, all []int) error {
 	case t.bad:
 		return nil
 	case rows < 0 || rows > maxRows:
-		return p.damaged("a row group of %d rows, want at most %d", rows, maxRows)
+		return p.damaged("a row group of %d rows, the limit is %d", rows, maxRows)
 	case nth != len(all):
-		return p.damaged("a row group of %d columns, want %d", nth, len(all))
+		return p.damaged("a row group of %d columns instead of %d", nth, len(all))
 	}
 	g.rows = int32(rows)
 	p.groups = append(p.groups, g)
@@ -350,11 +350,11 @@ func (p *part) keep(g *group, c chunk, m *meta) {
 	wrong := ""
 	switch {
 	case m.values < 0 || m.values > maxValues || m.nulls > m.values:
-		wrong = fmt.Sprintf("%d values and %d nulls, want at most %d", m.values, m.nulls, maxValues)
+		wrong = fmt.Sprintf("%d values and %d nulls, the limit is %d", m.values, m.nulls, maxValues)
 	case c.start < 4 || m.size <= 0 || m.size > 2*maxPage || c.start > p.size || m.size > p.size-c.start || c.data-c.start >= m.size:
 		wrong = fmt.Sprintf("it is at %d and %d, %d bytes: outside the file of %d bytes or too large", c.start, c.data, m.size, p.size)
 	case m.codec != codecNone && m.codec != codecZstd:
-		wrong = fmt.Sprintf("compression %d, want %d (Zstandard) or none", m.codec, codecZstd)
+		wrong = fmt.Sprintf("compression %d, must be %d (Zstandard) or none", m.codec, codecZstd)
 	}
 	if wrong != "" {
 		if p.wrong == nil {

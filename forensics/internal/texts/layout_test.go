@@ -15,7 +15,7 @@ func TestWhatIsWrongWithAColumnMattersWhereItIsRead(t *testing.T) {
 		"one of ours":              {meta{codec: codecZstd, values: 10, nulls: 3, raw: 100, size: 50, data: 4}, ""},
 		"one that says 0 bytes":    {meta{codec: codecZstd, values: 10, nulls: 3, raw: 0, size: 50, data: 4}, ""},
 		"all null":                 {meta{codec: codecZstd, values: 10, nulls: 10, raw: 100, size: 50, data: 4}, "none"},
-		"very many values":         {meta{codec: codecZstd, values: maxValues + 1, nulls: -1, raw: 100, size: 50, data: 4}, "want at most"},
+		"very many values":         {meta{codec: codecZstd, values: maxValues + 1, nulls: -1, raw: 100, size: 50, data: 4}, "the limit is"},
 		"more nulls than values":   {meta{codec: codecZstd, values: 10, nulls: 11, raw: 100, size: 50, data: 4}, "11 nulls"},
 		"behind the end":           {meta{codec: codecZstd, values: 10, raw: 100, size: 50, data: 960}, "outside the file"},
 		"before the beginning":     {meta{codec: codecZstd, values: 10, raw: 100, size: 50, data: -1}, "outside the file"},

@@ -38,8 +38,34 @@ func CheckArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
-// CheckAllArgs makes c and all its subcommands name the missing argument.
+// Group makes c, which does nothing but hold subcommands, print its help, and name the
+// subcommands if an unknown one is given.
+func Group(c *cobra.Command) {
+	c.Args = cobra.ArbitraryArgs
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return c.Help()
+		}
+		var names []string
+		for _, sub := range c.Commands() {
+			if sub.IsAvailableCommand() {
+				names = append(names, sub.Name())
+			}
+		}
+		hint := ""
+		if near := Nearest(args[0], names); near != "" {
+			hint = "did you mean " + c.CommandPath() + " " + near + "?"
+		}
+		return exit.With(fmt.Errorf("unknown command %q of %s: use one of %s", args[0], c.Name(), strings.Join(names, ", ")), exit.Usage, hint)
+	}
+}
+
+// CheckAllArgs makes c and all its subcommands name the missing argument, and those that only hold
+// others a Group.
 func CheckAllArgs(c *cobra.Command) {
+	if c.HasSubCommands() && !c.Runnable() {
+		Group(c)
+	}
 	c.Args = CheckArgs(c.Args)
 	for _, sub := range c.Commands() {
 		CheckAllArgs(sub)

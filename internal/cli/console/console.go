@@ -93,6 +93,22 @@ func Hanging(first int, text string, rest, width int) string {
 	return strings.Join(append(out, line), "\n")
 }
 
+// Row writes a line of a list: its head, and a text that is wrapped beside it, or below it if
+// that leaves too little of the screen.
+func Row(w io.Writer, head, text string) error {
+	line, rest := head+text, utf8.RuneCountInString(head)
+	if screen := Screen(w); screen > 0 {
+		if rest > screen/2 {
+			rest = belowHead
+		}
+		line = Hanging(0, line, rest, screen)
+	}
+	_, err := fmt.Fprintln(w, strings.TrimRight(line, " "))
+	return err
+}
+
+const belowHead = 6 // indent of a text below a long head
+
 // JSON writes a value as indented JSON without escaping <, > and &.
 func JSON(w io.Writer, v any) error {
 	enc := json.NewEncoder(w)

@@ -23,9 +23,10 @@ import (
 
 // handoverFlags are the flags of handover.
 type handoverFlags struct {
-	output, to, note, split string
-	recipients              []string
-	seal                    sealFlags
+	output, to, note string
+	split            command.Size
+	recipients       []string
+	seal             sealFlags
 }
 
 // Handover returns the command handover.
@@ -51,7 +52,7 @@ covers the handover's entry in the custody log. The receiver runs: pcapsule rece
 	fl.StringVarP(&f.output, "output", "o", "", "folder to make (default: NAME.handover in the current folder)")
 	fl.StringVar(&f.to, "to", "", "person or organization that receives the bundle")
 	fl.StringVar(&f.note, "note", "", "note for the custody log and the cover sheet")
-	fl.StringVar(&f.split, "split", "", "largest size of a file, such as 2GB")
+	command.SizeVar(fl, &f.split, "split", "", 0, handover.MinPart, command.Largest, "largest size of a file, such as 2GB")
 	fl.StringArrayVar(&f.recipients, "recipient", nil, "encrypt to this recipient: age1…, an SSH public key, or a file of recipients; can be repeated")
 	f.seal.register(fl)
 	return c
@@ -59,20 +60,12 @@ covers the handover's entry in the custody log. The receiver runs: pcapsule rece
 
 func (e *env) runHandover(ctx context.Context, path string, f *handoverFlags) error {
 	if f.to == "" {
-		return exit.Usagef("--to is missing: name the person or organization that receives the bundle")
+		return exit.Usagef("missing receiver: give --to with the person or organization that receives the bundle")
 	}
-	o := handover.Options{}
+	o := handover.Options{Part: int64(f.split)}
 	var err error
 	if o.To, err = agekey.Recipients("--recipient", f.recipients); err != nil {
 		return err
-	}
-	if f.split != "" {
-		if o.Part, err = command.ParseSize(f.split); err != nil {
-			return exit.Usagef("--split: %v", err)
-		}
-		if o.Part < handover.MinPart {
-			return exit.Usagef("--split %s: must be at least %s", f.split, console.ByteSize(handover.MinPart))
-		}
 	}
 	b, err := bundle.Open(path)
 	if err != nil {

@@ -39,13 +39,6 @@ entry, so a changed, removed or moved entry is detected. Only this command, seal
 entries.`,
 		Example: `  pcapsule custody show incident.pcapsule
   pcapsule custody add incident.pcapsule --event copied --note "to the evidence share"`,
-		RunE: func(c *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return exit.Usagef("unknown command %q of custody: use show, add or verify", args[0])
-			}
-			return c.Help()
-		},
-		Args: cobra.ArbitraryArgs,
 	}
 	for _, sub := range []*cobra.Command{e.cmdCustodyShow(), e.cmdCustodyAdd(), e.cmdCustodyVerify()} {
 		sub.Args = command.CheckArgs(sub.Args)
@@ -227,7 +220,7 @@ func retentionDetails(entry *bundle.Entry, until, authority string) error {
 
 func (e *env) runCustodyAdd(path string, entry bundle.Entry) error {
 	if entry.Event == "" {
-		return exit.Usagef("--event is missing: say what was done, such as --event copied")
+		return exit.Usagef("missing event: give --event with what was done, such as --event copied")
 	}
 	b, err := bundle.Open(path)
 	if err != nil {

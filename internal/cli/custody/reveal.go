@@ -58,9 +58,9 @@ os_events and, if keys decrypted something, of every table. --groups shows only 
 func (e *env) runReveal(ctx context.Context, path string, f *revealFlags) error {
 	switch {
 	case f.seed == "":
-		return exit.Usagef("no seed: give --seed FILE, which pcapsule seal --commit wrote")
+		return exit.Usagef("missing seed: give --seed FILE, which pcapsule seal --commit wrote")
 	case f.output == "":
-		return exit.Usagef("no output named: give -o NAME.json")
+		return exit.Usagef("missing output: give -o NAME.json")
 	case (f.packet < 0) == (f.row == ""):
 		return exit.Usagef("give --packet NUMBER or --row TABLE:NUMBER")
 	case f.row == "" && len(f.groups) > 0:

@@ -43,7 +43,7 @@ func PrintVerdict(w io.Writer, v seal.Verdict) {
 	if v.Place != "" && v.State != seal.No {
 		place = v.Place + ": "
 	}
-	fmt.Fprintln(w, console.Line(fmt.Sprintf("%-11s  %-9s  %s%s", strings.ReplaceAll(string(v.State), "_", " "), v.Check, place, v.Detail)))
+	_ = console.Row(w, fmt.Sprintf("%-11s  %-9s  ", strings.ReplaceAll(string(v.State), "_", " "), v.Check), console.Line(place+v.Detail))
 }
 
 // unsigned states how many entries no seal covers, because they were added after the newest one.

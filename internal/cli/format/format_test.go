@@ -92,7 +92,7 @@ func TestTableFitsTheScreen(t *testing.T) {
 		{"60", "call_no  ts_ns            src_name    summary\n" +
 			"    226  09:24:49.123456  frontend-…  POST /v1/paymen… → 503\nTimes are on 2026-11-20, UTC.\nNot shown: elapsed_us, protocol; --wide shows all columns.\n"},
 		{"40", "call_no  summary\n" +
-			"    226  POST /v1/payments → 503 (63 B)\nNot shown: ts_ns, src_name, elapsed_us, protocol; --wide shows all columns.\n"},
+			"    226  POST /v1/payments → 503 (63 B)\nNot shown: ts_ns, src_name, elapsed_us,\nprotocol; --wide shows all columns.\n"},
 	} {
 		t.Setenv("COLUMNS", tt.width)
 		var out bytes.Buffer

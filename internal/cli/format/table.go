@@ -169,7 +169,7 @@ func (t *table) End() error {
 		if n := len(dropped) - maxDropped; n > 0 {
 			names += plural.Sprintf(" and %d {more column|more columns}", n)
 		}
-		fmt.Fprintf(t.s.Err, "Not shown: %s; --wide shows all columns.\n", names)
+		_ = console.Row(t.s.Err, "", "Not shown: "+names+"; --wide shows all columns.")
 	}
 	return nil
 }

@@ -21,7 +21,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/klog/v2"
 
 	"github.com/pcapsule/pcapsule/exporter"
@@ -63,7 +62,8 @@ func Main(args []string, out, errOut io.Writer) int {
 }
 
 type flags struct {
-	namespace, dir, listen, health, kubeconfig, memory, identity, logFormat, job, large, liveBytes, answers string
+	namespace, dir, listen, health, kubeconfig, identity, logFormat, job, answers string
+	memory, large, liveBytes                                                      shared.Size
 }
 
 func command(env func(string) (string, bool), errOut io.Writer) *cobra.Command {
@@ -108,12 +108,12 @@ Exit codes: 0 ended by a signal; 1 other; 2 usage; 6 disk.`,
 	fl.StringVar(&f.listen, "listen", ":8443", "address where bundles are handed out, by HTTPS")
 	fl.StringVar(&f.health, "health", ":9464", "address of /healthz and /readyz; empty: none")
 	fl.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig file for the API (default: the pod's service account)")
-	fl.StringVar(&f.memory, "memory", "", "memory for making a bundle, such as 1Gi")
+	shared.SizeVar(fl, &f.memory, "memory", "", shared.Size(exporter.DefaultMemory), minMemory, shared.Largest, "memory for making a bundle")
 	fl.StringVar(&f.identity, "identity", "", "name of this hub among several (default: $POD_NAME, else the host name)")
 	fl.StringVar(&f.logFormat, "log", "text", "log format on standard error: text or json")
 	fl.StringVar(&f.job, "job", "", "file with the Job that makes the bundles of a large snapshot; empty: the hub makes all")
-	fl.StringVar(&f.large, "job-threshold", "4Gi", "size of all parts above which a snapshot is large; 0: never")
-	fl.StringVar(&f.liveBytes, "live-copies", "2Gi", "size of all copies of the rings that a LiveConfig chooses; 0: none is followed")
+	shared.SizeVar(fl, &f.large, "job-threshold", "", 4<<30, 0, shared.Largest, "size of all parts above which a snapshot is large; 0: never")
+	shared.SizeVar(fl, &f.liveBytes, "live-copies", "", 2<<30, 0, shared.Largest, "size of all copies of the rings that a LiveConfig chooses; 0: none is followed")
 	fl.StringVar(&f.answers, "answers", "", "MCP server beside the hub, such as http://127.0.0.1:8898, to which questions are passed on; empty: none")
 	shared.SetHelp(c, shared.Screen(c))
 	c.SetHelpCommand(shared.Help("pcapsule-hub help part"))
@@ -161,14 +161,11 @@ func (f *flags) options(errOut io.Writer) (hub.Options, error) {
 	if f.namespace == "" || f.dir == "" || f.listen == "" {
 		return o, exit.Usagef("--namespace, --data and --listen must not be empty")
 	}
-	memory, err := memoryLimit(f.memory)
-	if err != nil {
-		return o, err
-	}
+	limitHeap(f.memory)
 	if err := cmp.Or(f.jobs(&o), f.live(&o)); err != nil {
 		return o, err
 	}
-	x := &maker{memory: memory, turn: make(chan struct{}, 1)}
+	x := &maker{memory: int64(f.memory), turn: make(chan struct{}, 1)}
 	o.Cutter = x
 	o.Make = x.make
 	o.Count, o.Stamp = count, stamp
@@ -179,6 +176,7 @@ func (f *flags) options(errOut io.Writer) (hub.Options, error) {
 		}
 		o.Identity = name
 	}
+	var err error
 	if o.Cluster, err = hub.Cluster(f.kubeconfig, "pcapsule-hub "+version.Release); err != nil {
 		return o, exit.With(err, exit.Usage, "")
 	}
@@ -187,13 +185,10 @@ func (f *flags) options(errOut io.Writer) (hub.Options, error) {
 
 // jobs reads the flags about Jobs.
 func (f *flags) jobs(o *hub.Options) error {
-	q, err := resource.ParseQuantity(f.large)
-	if err != nil || q.Value() < 0 {
-		return exit.Usagef("--job-threshold %q: must be a size such as 4Gi, or 0", f.large)
-	}
-	if o.Large = q.Value(); o.Large == 0 || f.job == "" {
+	if o.Large = int64(f.large); o.Large == 0 || f.job == "" {
 		return nil
 	}
+	var err error
 	if o.Job, err = jobs.Read(f.job); err != nil {
 		return exit.With(err, exit.Usage, "")
 	}
@@ -202,13 +197,10 @@ func (f *flags) jobs(o *hub.Options) error {
 
 // live reads the flags about what is recorded now.
 func (f *flags) live(o *hub.Options) error {
-	q, err := resource.ParseQuantity(f.liveBytes)
-	if err != nil || q.Value() < 0 {
-		return exit.Usagef("--live-copies %q: must be a size such as 2Gi, or 0", f.liveBytes)
-	}
-	if o.LiveBytes = q.Value(); f.answers == "" {
+	if o.LiveBytes = int64(f.liveBytes); f.answers == "" {
 		return nil
 	}
+	var err error
 	if o.Answers, err = url.Parse(f.answers); err != nil || o.Answers.Scheme != "http" || o.Answers.Path != "" || !loopback(o.Answers.Hostname()) {
 		return exit.Usagef("--answers %q: must be http://127.0.0.1:PORT; it has no password", f.answers)
 	}
@@ -221,19 +213,10 @@ func loopback(host string) bool {
 	return err == nil && ip.IsLoopback()
 }
 
-// memoryLimit reads the flag --memory, and limits the heap of this program.
-func memoryLimit(text string) (int64, error) {
-	memory := exporter.DefaultMemory
-	if text != "" {
-		q, err := resource.ParseQuantity(strings.TrimSuffix(text, "B"))
-		if err != nil || q.Value() < 64<<20 {
-			return 0, exit.Usagef("--memory %q: must be a size of at least 64Mi", text)
-		}
-		memory = q.Value()
-	}
-	debug.SetMemoryLimit(exporter.HeapLimit(memory))
-	return memory, nil
-}
+const minMemory = 64 << 20 // bytes for making a bundle
+
+// limitHeap limits the heap of this program to what making a bundle with this memory needs.
+func limitHeap(memory shared.Size) { debug.SetMemoryLimit(exporter.HeapLimit(int64(memory))) }
 
 // count reads the numbers of a bundle.
 func count(path string) (n collect.Counts, err error) {

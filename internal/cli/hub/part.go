@@ -7,9 +7,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/hub"
 	"github.com/pcapsule/pcapsule/hub/collect"
 	"github.com/pcapsule/pcapsule/hub/resource"
+	shared "github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/version"
@@ -17,7 +19,8 @@ import (
 
 // partCommand is what a pod of a snapshot's Job runs.
 func partCommand(env func(string) (string, bool)) *cobra.Command {
-	var dir, snapshot, memory, index string
+	var dir, snapshot, index string
+	var memory shared.Size
 	c := &cobra.Command{
 		Use:   "part",
 		Short: "Make the bundle of one node's part of a snapshot, in a pod of its Job",
@@ -40,11 +43,8 @@ Exit codes: 0 the bundle exists; 1 other; 2 usage; 6 disk; 130 interrupted.`,
 			if !resource.NodeName(snapshot) {
 				return exit.Usagef("--snapshot %.80q: must be the UID of a snapshot", snapshot)
 			}
-			limit, err := memoryLimit(memory)
-			if err != nil {
-				return err
-			}
-			x := &maker{memory: limit, turn: make(chan struct{}, 1)}
+			limitHeap(memory)
+			x := &maker{memory: int64(memory), turn: make(chan struct{}, 1)}
 			n, err := (&collect.Collector{Make: x.make, Count: count, Hub: "pcapsule-hub " + version.Release}).
 				BundleIndex(c.Context(), filepath.Join(dir, hub.Snapshots, snapshot), k)
 			if err != nil && c.Context().Err() != nil {
@@ -62,6 +62,6 @@ Exit codes: 0 the bundle exists; 1 other; 2 usage; 6 disk; 130 interrupted.`,
 	fl.StringVar(&dir, "data", "/var/lib/pcapsule-hub", "folder of the hub")
 	fl.StringVar(&snapshot, "snapshot", "", "UID of the snapshot")
 	fl.StringVar(&index, "index", "", "which node's part (default: $JOB_COMPLETION_INDEX)")
-	fl.StringVar(&memory, "memory", "", "memory for making the bundle, such as 1Gi")
+	shared.SizeVar(fl, &memory, "memory", "", shared.Size(exporter.DefaultMemory), minMemory, shared.Largest, "memory for making the bundle")
 	return c
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/pcapsule/pcapsule/hub"
 	"github.com/pcapsule/pcapsule/hub/collect"
 	"github.com/pcapsule/pcapsule/hub/resource"
+	shared "github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 	"github.com/pcapsule/pcapsule/recorder/ring/ringtest"
@@ -155,7 +156,7 @@ func TestPartRefuses(t *testing.T) {
 		{"a part that is not there yet", "2", nil, exit.Other, "node-c was not received yet"},
 		{"a path as a snapshot", "0", []string{"--snapshot=../x"}, exit.Usage, "must be the UID of a snapshot"},
 		{"another snapshot", "0", []string{"--snapshot=other"}, exit.Other, "has no job.json"},
-		{"no memory", "0", []string{"--memory=1Mi"}, exit.Usage, "at least 64Mi"},
+		{"no memory", "0", []string{"--memory=1Mi"}, exit.Usage, "must be 64MiB to 1024TiB"},
 		{"an argument", "0", []string{"x"}, exit.Usage, `unexpected argument "x"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -183,25 +184,26 @@ func TestJobFlags(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {
-		job, large string
-		want       int64
-		problem    string
+		job     string
+		large   shared.Size
+		want    int64
+		problem string
 	}{
-		{"", "4Gi", 0, ""}, {job, "0", 0, ""}, {job, "4Gi", 4 << 30, ""}, {job, "1", 1, ""},
-		{job, "many", 0, "--job-threshold"}, {job, "-1", 0, "--job-threshold"}, {"none.yaml", "1", 0, "none.yaml"},
+		{"", 4 << 30, 0, ""}, {job, 0, 0, ""}, {job, 4 << 30, 4 << 30, ""}, {job, 1, 1, ""},
+		{"none.yaml", 1, 0, "none.yaml"},
 	} {
 		var o hub.Options
 		err := (&flags{job: tt.job, large: tt.large}).jobs(&o)
 		if (err == nil) != (tt.problem == "") || err != nil && !strings.Contains(err.Error(), tt.problem) {
-			t.Errorf("%q %q: %v", tt.job, tt.large, err)
+			t.Errorf("%q %s: %v", tt.job, &tt.large, err)
 		}
 		if err == nil && (o.Job != nil) != (tt.want > 0) || o.Job != nil && o.Large != tt.want {
-			t.Errorf("%q %q: %v, %d", tt.job, tt.large, o.Job != nil, o.Large)
+			t.Errorf("%q %s: %v, %d", tt.job, &tt.large, o.Job != nil, o.Large)
 		}
 	}
 	env := func(name string) (string, bool) { return "7Gi", name == "PCAPSULE_JOB_THRESHOLD" }
 	c := command(env, &bytes.Buffer{})
-	if err := fromEnvironment(c.Flags(), env); err != nil || c.Flags().Lookup("job-threshold").Value.String() != "7Gi" {
+	if err := fromEnvironment(c.Flags(), env); err != nil || c.Flags().Lookup("job-threshold").Value.String() != "7GiB" {
 		t.Errorf("%v", err)
 	}
 }

@@ -142,8 +142,9 @@ func (e *env) forward(ctx context.Context, object, ports string) (port string, s
 		err = cmd.Start()
 	}
 	if err != nil {
+		err = failed(ctx, "port-forward", err, "") // before cancel, which is not the reason
 		cancel()
-		return "", nil, failed(ctx, "port-forward", err, "")
+		return "", nil, err
 	}
 	timer := time.AfterFunc(maxPorts, cancel)
 	lines := bufio.NewScanner(out)

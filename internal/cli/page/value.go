@@ -14,12 +14,15 @@ import (
 // words are labels that are clearer than the names of their members.
 var words = map[string]string{
 	"sure": "certainty", "when": "pattern", "holes": "coverage gaps", "more_holes": "more coverage gaps", "said": "response", "way": "path",
-	"began": "caused by", "words": "summary", "healthy": "health", "single_points": "single points of failure",
+	"began": "caused by", "words": "summary", "asks": "calls made", "asked": "matches the input", "own": "began here", "forth": "from src to dst", "back": "from dst to src", "single_points": "single points of failure",
 	"good_p50_ms": "p50 of successful calls", "good_p99_ms": "p99 of successful calls",
 }
 
 // kinds are readable forms of values of the member what.
 var kinds = map[string]string{"own": "this call", "no_answer": "no answer"}
+
+// directions are readable forms of values of the member direction.
+var directions = map[string]string{"forth": "src to dst", "back": "dst to src"}
 
 // label is a member's name for a person, without its unit, which follows the value.
 func label(name string) string {
@@ -62,6 +65,8 @@ func (p *page) value(name string, v any) string {
 			return strings.TrimPrefix(shortTimes(s), p.day+" ")
 		case name == "what" && kinds[s] != "":
 			return kinds[s]
+		case name == "direction" && directions[s] != "":
+			return directions[s]
 		case sentences[name]:
 			return console.Printable(shortTimes(s), 4*maxText)
 		}

@@ -42,7 +42,7 @@ type recordFlags struct {
 	headersOnly bool
 	count       uint64
 	duration    time.Duration
-	buffer      string
+	buffer      command.Size
 	comments    string
 	noOwners    bool
 	noEvents    bool
@@ -53,11 +53,11 @@ type recordFlags struct {
 	keysTo      []string
 	plaintext   []string
 
-	segmentSize string
+	segmentSize command.Size
 	segmentTime time.Duration
-	maxSize     string
+	maxSize     command.Size
 	policy      policyflag.Flags
-	reserve     string
+	reserve     command.Size
 	key         string
 	signer      string // fingerprint of key
 	sight       string
@@ -117,7 +117,7 @@ plaintext-NAME.pcapng, never among the packets.`,
 	fl.BoolVar(&f.headersOnly, "headers-only", false, "keep only network and transport headers")
 	fl.Uint64VarP(&f.count, "count", "c", 0, "end after this number of packets")
 	fl.DurationVar(&f.duration, "duration", 0, "end after this time")
-	fl.StringVarP(&f.buffer, "buffer-size", "B", "32MiB", "ring buffer between kernel and recorder, a power of two")
+	command.BufferVar(fl, &f.buffer)
 	fl.StringVar(&f.sight, "sight", "", "packets between two sockets of this machine: once, when they leave (default for -), or both, also when they arrive (default for files and rings)")
 	fl.StringVar(&f.comments, "comments", "none", "packet: add a comment with the owner to every packet; none")
 	fl.BoolVar(&f.noOwners, "no-owners", false, "do not find the owners of sockets")
@@ -128,15 +128,15 @@ plaintext-NAME.pcapng, never among the packets.`,
 	fl.StringArrayVar(&f.keysTo, "keys-to", nil, "encrypt keys with age for a recipient (age1…, SSH public key) or a file of recipients; can be repeated")
 	fl.StringArrayVar(&f.plaintext, "plaintext", nil, "record the data that chosen processes pass to and from their TLS library, into plaintext-NAME.pcapng; same values as --keys; can be repeated")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "print nothing but errors")
-	fl.StringVar(&f.segmentSize, "segment-size", "64MiB", "ring: size of a segment")
+	command.SizeVar(fl, &f.segmentSize, "segment-size", "", 64<<20, recorder.MinSegment, command.Largest, "ring: size of a segment")
 	fl.DurationVar(&f.segmentTime, "segment-time", time.Minute, "ring: age at which a segment ends")
 	command.Between(fl, "snapshot-length", &f.snap, 0, math.MaxInt32)
 	command.Between(fl, "count", &f.count, 1, math.MaxInt64)
 	command.Between(fl, "duration", &f.duration, time.Millisecond, command.Longest)
 	command.Between(fl, "segment-time", &f.segmentTime, time.Millisecond, command.Longest)
-	fl.StringVar(&f.maxSize, "max-size", "0", "ring: maximum size; 0: no limit")
+	command.SizeVar(fl, &f.maxSize, "max-size", "", 0, 0, command.Largest, "ring: maximum size; 0: no limit")
 	f.policy.Define(fl)
-	fl.StringVar(&f.reserve, "reserve", "256MiB", "ring: disk space to leave free")
+	command.SizeVar(fl, &f.reserve, "reserve", "", 256<<20, 0, command.Largest, "ring: disk space to leave free; 0: none")
 	fl.StringVar(&f.key, "key", "", "ring: private key that signs the records of segments (ed25519, PKCS #8 in PEM), or none; created if it does not exist (default RING.key)")
 	return c
 }
@@ -216,14 +216,10 @@ func (f *recordFlags) options(e *env, args []string) (recorder.Options, error) {
 	if o.Sight, err = sight.Parse(f.sight, ""); err != nil {
 		return o, exit.Usagef("--%v", err)
 	}
-	buffer, err := sizeFlag("--buffer-size", f.buffer)
-	if err != nil {
+	if err := command.CheckBuffer(f.buffer); err != nil {
 		return o, err
 	}
-	if buffer < 4096 || buffer > 1<<31 || buffer&(buffer-1) != 0 {
-		return o, exit.Usagef("--buffer-size %s: must be a power of two from 4KiB to 2GiB", f.buffer)
-	}
-	o.RingBuffer = uint32(buffer)
+	o.RingBuffer = uint32(f.buffer)
 	if o.Policy, err = f.policy.Policy(); err != nil {
 		return o, policyError(err)
 	}
@@ -258,18 +254,7 @@ func (f *recordFlags) outputTo(e *env, o *recorder.Options) error {
 		}
 		return err
 	}
-	r := ring.Options{Dir: f.output, SegmentTime: f.segmentTime, MaxAge: f.policy.MaxAge.All}
-	for _, size := range []struct {
-		flag, text string
-		to         *int64
-	}{{"--segment-size", f.segmentSize, &r.SegmentBytes}, {"--max-size", f.maxSize, &r.MaxBytes}, {"--reserve", f.reserve, &r.Reserve}} {
-		if *size.to, err = sizeFlag(size.flag, size.text); err != nil {
-			return err
-		}
-	}
-	if r.SegmentBytes < recorder.MinSegment {
-		return exit.Usagef("--segment-size %s: must be at least 64KiB", f.segmentSize)
-	}
+	r := ring.Options{Dir: f.output, SegmentTime: f.segmentTime, SegmentBytes: int64(f.segmentSize), MaxAge: f.policy.MaxAge.All, MaxBytes: int64(f.maxSize), Reserve: int64(f.reserve)}
 	if r.Key, f.key, err = signingkey.OfRing(f.key, r.Dir); err != nil {
 		return exit.With(err, exit.Other, "give --key FILE, or --key none for unsigned records")
 	}
@@ -287,15 +272,6 @@ func policyError(err error) error {
 		return err
 	}
 	return exit.Usagef("%v", err)
-}
-
-// sizeFlag reads a number of bytes.
-func sizeFlag(flag, text string) (int64, error) {
-	n, err := command.ParseSize(text)
-	if err != nil {
-		return 0, exit.Usagef("%s: %v", flag, err)
-	}
-	return n, nil
 }
 
 // recordError gives the error of a recording its exit code and hint.

@@ -83,7 +83,8 @@ const defaultRing = "/var/lib/pcapsule"
 
 type flags struct {
 	ring, key                            string
-	segmentSize, maxSize, reserve        string
+	segmentSize, maxSize, reserve        shared.Size
+	buffer                               shared.Size
 	segmentTime                          time.Duration
 	policy                               policyflag.Flags
 	keys                                 keyFlags
@@ -91,7 +92,7 @@ type flags struct {
 	interfaces                           []string
 	snap                                 uint32
 	headersOnly, noOwners, noEvents      bool
-	buffer, pin                          string
+	pin                                  string
 	node, kubeconfig, kubernetes, labels string
 	noPeers                              bool
 	keep, patience                       time.Duration
@@ -193,17 +194,17 @@ func layoutsFolder(env lookup) string {
 func (f *flags) define(fl *pflag.FlagSet) {
 	fl.SortFlags = false
 	fl.StringVar(&f.ring, "ring", defaultRing, "folder of the ring")
-	fl.StringVar(&f.segmentSize, "segment-size", "64MiB", "size at which a segment ends")
+	shared.SizeVar(fl, &f.segmentSize, "segment-size", "", 64<<20, node.MinSegment, shared.Largest, "size at which a segment ends")
 	fl.DurationVar(&f.segmentTime, "segment-time", time.Minute, "age at which a segment ends")
-	fl.StringVar(&f.maxSize, "max-size", "10GiB", "maximum size of the ring; 0: no limit")
-	fl.StringVar(&f.reserve, "reserve", "1GiB", "disk space to leave free")
+	shared.SizeVar(fl, &f.maxSize, "max-size", "", 10<<30, 0, shared.Largest, "maximum size of the ring; 0: no limit")
+	shared.SizeVar(fl, &f.reserve, "reserve", "", 1<<30, 0, shared.Largest, "disk space to leave free; 0: none")
 	fl.StringVar(&f.key, "key", "", "private key that signs the records of segments (ed25519, PKCS #8 in PEM), or none; created if it does not exist (default RING.key)")
 	fl.StringVar(&f.capture, "capture", string(node.Sockets), "sockets: packets of sockets, with owners; interfaces: frames of network interfaces; both; auto: sockets, or interfaces if this node does not allow sockets")
 	fl.StringVar(&f.cgroup, "cgroup", "", "only sockets of this control group and those below it")
 	fl.StringArrayVarP(&f.interfaces, "interface", "i", nil, "with --capture=interfaces: only this interface; can be repeated")
 	fl.Uint32VarP(&f.snap, "snapshot-length", "s", 0, "bytes to keep of each packet; 0: all")
 	fl.BoolVar(&f.headersOnly, "headers-only", false, "keep only network and transport headers")
-	fl.StringVarP(&f.buffer, "buffer-size", "B", "32MiB", "ring buffer between kernel and recorder, a power of two")
+	shared.BufferVar(fl, &f.buffer)
 	fl.StringVar(&f.pin, "pin", node.DefaultPin, "folder of a BPF file system: the kernel keeps collecting packets there while the recorder restarts; see the command unpin; empty: none")
 	fl.BoolVar(&f.noOwners, "no-owners", false, "do not find out which process owns a socket")
 	fl.BoolVar(&f.noEvents, "no-events", false, "do not record events of processes, the network stack and Kubernetes")
@@ -310,7 +311,7 @@ func (f *flags) transferOptions() (agent.Transfer, error) {
 
 // options reads the flags.
 func (f *flags) options(expression string) (agent.Options, error) {
-	r := ring.Options{Dir: f.ring, SegmentTime: f.segmentTime, MaxAge: f.policy.MaxAge.All}
+	r := ring.Options{Dir: f.ring, SegmentTime: f.segmentTime, SegmentBytes: int64(f.segmentSize), MaxAge: f.policy.MaxAge.All, MaxBytes: int64(f.maxSize), Reserve: int64(f.reserve)}
 	o := agent.Options{NoPeers: f.noPeers, Keep: f.keep, Patience: f.patience, Listen: f.metrics, Config: agent.Config{Name: f.config}, ChooseKeys: f.keys.choose}
 	var err error
 	if o.Transfer, err = f.transferOptions(); err != nil {
@@ -320,14 +321,8 @@ func (f *flags) options(expression string) (agent.Options, error) {
 		Capture: node.Capture(f.capture), Cgroup: f.cgroup, Interface: f.interfaces, Filter: expression, Snap: f.snap,
 		HeadersOnly: f.headersOnly, NoOwners: f.noOwners, NoEvents: f.noEvents, Node: f.node, Program: "pcapsule-recorder " + version.Release, Ring: &r,
 	}
-	var buffer int64
-	for _, size := range []struct {
-		flag, text string
-		to         *int64
-	}{{"segment-size", f.segmentSize, &r.SegmentBytes}, {"max-size", f.maxSize, &r.MaxBytes}, {"reserve", f.reserve, &r.Reserve}, {"buffer-size", f.buffer, &buffer}} {
-		if *size.to, err = parseSize(size.text); err != nil {
-			return o, exit.Usagef("--%s: %w", size.flag, err)
-		}
+	if err := shared.CheckBuffer(f.buffer); err != nil {
+		return o, err
 	}
 	switch {
 	case f.ring == "":
@@ -340,10 +335,6 @@ func (f *flags) options(expression string) (agent.Options, error) {
 		return o, exit.Usagef("--kubernetes %q: must be auto, required or off", f.kubernetes)
 	case f.segmentTime <= 0, f.keep <= 0, f.patience < 0:
 		return o, exit.Usagef("--segment-time, --remember and --wait: must be times above 0")
-	case r.SegmentBytes < node.MinSegment:
-		return o, exit.Usagef("--segment-size %s: must be at least 64KiB", f.segmentSize)
-	case buffer < 4096 || buffer > 1<<31 || buffer&(buffer-1) != 0:
-		return o, exit.Usagef("--buffer-size %s: must be a power of two from 4KiB to 2GiB", f.buffer)
 	}
 	for capture, link := range map[node.Capture]uint16{node.Sockets: linkCooked, node.Interfaces: linkEthernet} {
 		if o.Record.Capture != capture && o.Record.Capture != node.Both && (o.Record.Capture != node.Auto || capture != node.Sockets) {
@@ -354,7 +345,7 @@ func (f *flags) options(expression string) (agent.Options, error) {
 			return o, err
 		}
 	}
-	o.Record.RingBuffer = uint32(buffer)
+	o.Record.RingBuffer = uint32(f.buffer)
 	o.Record.Pin = f.pin
 	if o.Patience == 0 {
 		o.Patience = time.Nanosecond

@@ -4,7 +4,6 @@ package ringcmd
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -33,18 +32,6 @@ also work while the recorder writes.`,
   PROGRAM ring verify /var/lib/pcapsule/ring --key node.pub
   PROGRAM ring anchor /var/lib/pcapsule/ring --key witness.key -o monday.anchor
   PROGRAM ring cat /var/lib/pcapsule/ring --last 10m | tcpdump -nn -r -`),
-		RunE: func(c *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return c.Help()
-			}
-			names := []string{"ls", "verify", "anchor", "cat"}
-			hint := ""
-			if near := command.Nearest(args[0], names); near != "" {
-				hint = "did you mean " + p.name + " ring " + near + "?"
-			}
-			return exit.With(fmt.Errorf("unknown command %q of ring: use ls, verify, anchor or cat", args[0]), exit.Usage, hint)
-		},
-		Args: cobra.ArbitraryArgs,
 	}
 	for _, sub := range []*cobra.Command{p.ls(), p.verify(), p.anchor(), p.cat()} {
 		sub.Args = command.CheckArgs(sub.Args)
@@ -52,6 +39,7 @@ also work while the recorder writes.`,
 		sub.RunE = func(c *cobra.Command, args []string) error { return Error(run(c, args)) }
 		c.AddCommand(sub)
 	}
+	command.Group(c)
 	return c
 }
 

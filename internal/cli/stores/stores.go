@@ -233,6 +233,10 @@ func explained(err error) error {
 		return exit.With(err, exit.Refused, "rename the folder, or push it to another place")
 	case errors.As(err, &altered), errors.As(err, &damaged):
 		return exit.With(err, exit.Verify, "nothing was given a final name")
+	case errors.Is(err, store.ErrRegion):
+		return exit.With(err, exit.Other, "set AWS_REGION, such as eu-central-1, or region in the profile")
+	case errors.Is(err, store.ErrCredentials):
+		return exit.With(err, exit.Other, "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE")
 	case errors.Is(err, os.ErrPermission):
 		return exit.With(err, exit.Other, "check the credentials, such as AWS_ACCESS_KEY_ID, and what their account may do")
 	}
