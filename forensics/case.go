@@ -7,6 +7,7 @@ package forensics
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -220,17 +221,24 @@ func contentOf(h io.Writer, b *bundle.Bundle) {
 	h.Write([]byte{'\n'})
 }
 
-// ranks orders the bundles by content, so that the order of arguments does not matter.
+// ranks orders the bundles, so that the order of arguments does not matter: first the one with most rows,
+// which knows most about what surrounds a call, then by content.
 func (c *Case) ranks() []int {
 	sums := make([][sha256.Size]byte, len(c.bundles))
+	rows := make([]int64, len(c.bundles))
 	order := make([]int, len(c.bundles))
 	for i, b := range c.bundles {
+		for _, t := range b.Manifest.Tables {
+			rows[i] += t.Rows
+		}
 		h := sha256.New()
 		contentOf(h, b)
 		h.Sum(sums[i][:0])
 		order[i] = i
 	}
-	slices.SortStableFunc(order, func(a, b int) int { return bytes.Compare(sums[a][:], sums[b][:]) })
+	slices.SortStableFunc(order, func(a, b int) int {
+		return cmp.Or(cmp.Compare(rows[b], rows[a]), bytes.Compare(sums[a][:], sums[b][:]))
+	})
 	ranks := make([]int, len(order))
 	for rank, i := range order {
 		ranks[i] = rank
