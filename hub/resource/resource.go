@@ -223,7 +223,7 @@ func (s *Spec) around() (from, to ring.Time, err error) {
 			continue
 		}
 		if lengths[i] = d.Duration; d.Duration < 0 || d.Duration > maxLast {
-			return 0, 0, invalid("%s is %s, want 0 to %s", []string{"before", "after"}[i], d.Duration, maxLast)
+			return 0, 0, invalid("%s is %s: must be from 0 to %s", []string{"before", "after"}[i], d.Duration, maxLast)
 		}
 	}
 	event, _, err := read(s.Around, s.Around)

@@ -65,7 +65,7 @@ func (s *Schedule) Check() error {
 	every := s.Spec.Every
 	switch {
 	case len(s.Name) > maxSchedule:
-		return invalid("the name has %d bytes, want at most %d", len(s.Name), maxSchedule)
+		return invalid("the name has %d bytes, the limit is %d", len(s.Name), maxSchedule)
 	case every == nil || every.Duration < minEvery || every.Duration > maxLast:
 		return invalid("every must be %s to %s", minEvery, maxLast)
 	}
