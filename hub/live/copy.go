@@ -86,7 +86,9 @@ func (c *ringCopy) update(ctx context.Context, from *pins.Client, g *pins.Growin
 
 // learn takes over a list. Names and sizes come from another machine.
 func (c *ringCopy) learn(g *pins.Growing) error {
+	listed := make(map[string]bool, len(g.Files))
 	for _, x := range g.Files {
+		listed[x.Name] = true
 		id, kind, hidden, ok := ring.ParseName(x.Name)
 		if !ok && x.Name != pins.SealsFile || hidden || strings.ContainsAny(x.Name, "/\\\x00") || x.Size < 0 {
 			return fmt.Errorf("the node lists %.120q with %d bytes, which is not a file of a ring", x.Name, x.Size)
@@ -108,7 +110,7 @@ func (c *ringCopy) learn(g *pins.Growing) error {
 	}
 	// What is not listed any more and not here is forgotten.
 	for name, f := range c.files {
-		if f.Changed < c.at-2*ring.Time(overlap) && (f.gone || f.have == 0 && !f.Open) {
+		if !listed[name] && f.Changed < c.at-2*ring.Time(overlap) && (f.gone || f.have == 0 && !f.Open) {
 			delete(c.files, name)
 		}
 	}
