@@ -64,12 +64,8 @@ func Verify(ctx context.Context, form render.Form, file []byte, c *forensics.Cas
 
 // unknown reports an error that says nothing about the report: this machine could not build it.
 func unknown(err error) bool {
-	for _, kind := range []error{context.Canceled, context.DeadlineExceeded, forensics.ErrDeadline, forensics.ErrMemory, forensics.ErrCrashed, forensics.ErrDamaged} {
-		if errors.Is(err, kind) {
-			return true
-		}
-	}
-	return false
+	kinds := []error{context.Canceled, context.DeadlineExceeded, forensics.ErrDeadline, forensics.ErrMemory, forensics.ErrCrashed, forensics.ErrDamaged}
+	return slices.ContainsFunc(kinds, func(kind error) bool { return errors.Is(err, kind) })
 }
 
 // origin notes the statements of a report about its origin that the bundles cannot prove: the
