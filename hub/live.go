@@ -18,6 +18,7 @@ import (
 	"github.com/pcapsule/pcapsule/hub/live"
 	"github.com/pcapsule/pcapsule/hub/offer"
 	"github.com/pcapsule/pcapsule/hub/resource"
+	"github.com/pcapsule/pcapsule/hub/rounds"
 )
 
 // Copies is the folder with the copies of rings that are followed, in that of the hub.
@@ -60,21 +61,8 @@ func (h *hub) liveConfig(ctx context.Context) (*resource.LiveConfig, error) {
 
 // sayLive keeps the status of the LiveConfig until ctx ends.
 func (h *hub) sayLive(ctx context.Context, f *live.Follower) error {
-	t := time.NewTicker(statusEvery)
-	defer t.Stop()
-	failing := false
-	for {
-		err := h.updateLive(ctx, f.Status())
-		if err != nil && ctx.Err() == nil && !failing {
-			h.Log.Warn("keeping the status of the LiveConfig; trying again", "error", err)
-		}
-		failing = err != nil
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-t.C:
-		}
-	}
+	rounds.Every(ctx, statusEvery, h.Log, "keeping the status of the LiveConfig; trying again", func(ctx context.Context) error { return h.updateLive(ctx, f.Status()) })
+	return nil
 }
 
 // updateLive writes the status if it has changed.

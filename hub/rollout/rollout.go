@@ -23,6 +23,7 @@ import (
 	"k8s.io/client-go/dynamic"
 
 	"github.com/pcapsule/pcapsule/hub/resource"
+	"github.com/pcapsule/pcapsule/hub/rounds"
 	"github.com/pcapsule/pcapsule/recorder/pins"
 )
 
@@ -86,22 +87,9 @@ func Run(ctx context.Context, o Options) error {
 	if o.Every == 0 {
 		o.Every = every
 	}
-	t := time.NewTicker(o.Every)
-	defer t.Stop()
 	settled := map[string]int{} // rounds until the next question, by UID and generation
-	failing := false
-	for {
-		err := o.round(ctx, settled)
-		if err != nil && ctx.Err() == nil && !failing {
-			o.Log.Warn("keeping the status of RecorderConfigs; trying again", "error", err)
-		}
-		failing = err != nil
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-t.C:
-		}
-	}
+	rounds.Every(ctx, o.Every, o.Log, "keeping the status of RecorderConfigs; trying again", func(ctx context.Context) error { return o.round(ctx, settled) })
+	return nil
 }
 
 func (o *Options) round(ctx context.Context, settled map[string]int) error {

@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/dynamic"
 
 	"github.com/pcapsule/pcapsule/hub/resource"
+	"github.com/pcapsule/pcapsule/hub/rounds"
 )
 
 const every = 10 * time.Second // between two looks
@@ -33,21 +34,8 @@ type Options struct {
 
 // Run creates snapshots when they are due until ctx ends.
 func Run(ctx context.Context, o Options) error {
-	t := time.NewTicker(every)
-	defer t.Stop()
-	failing := false
-	for {
-		err := o.round(ctx, time.Now())
-		if err != nil && ctx.Err() == nil && !failing {
-			o.Log.Warn("serving SnapshotSchedules; trying again", "error", err)
-		}
-		failing = err != nil
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-t.C:
-		}
-	}
+	rounds.Every(ctx, every, o.Log, "serving SnapshotSchedules; trying again", func(ctx context.Context) error { return o.round(ctx, time.Now()) })
+	return nil
 }
 
 // round creates what is due at a time.
