@@ -38,7 +38,14 @@ func check(r *release, list []*target, out string, again bool) (err error) {
 	if err := os.RemoveAll(work); err != nil {
 		return err
 	}
-	reference, end := "", (func() error)(nil)
+	if slices.ContainsFunc(list, func(t *target) bool { return t.run != nil && t.run.emulated }) {
+		var end func() error
+		if end, err = emulate(); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, end()) }()
+	}
+	reference := ""
 	for i, t := range append([]*target{targets[0]}, list...) {
 		if i > 0 && t == targets[0] {
 			continue // done first
@@ -49,12 +56,6 @@ func check(r *release, list []*target, out string, again bool) (err error) {
 		}
 		if t.run == nil {
 			continue
-		}
-		if t.run.emulated && end == nil {
-			if end, err = emulate(); err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, end()) }()
 		}
 		if err := checkRuns(t, dir, reference, note); err != nil {
 			return fmt.Errorf("%s: %w", t.name(), err)

@@ -141,10 +141,7 @@ func newConn(c *dissect.Conn) dissect.Dissector {
 // Read implements dissect.Dissector.
 func (k *conn) Read(in *dissect.Input) (int, error) {
 	b := in.Data
-	if len(b) == 0 { // the end
-		return 0, nil
-	}
-	if len(b) < 4 {
+	if len(b) < 4 { // also at the end
 		return 0, nil
 	}
 	size, relayed := channelSize(b)

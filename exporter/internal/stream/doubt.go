@@ -51,10 +51,13 @@ func (c *Conn) drop(dir uint8, h *half) {
 
 // reason is the oddity of a segment in doubt, given that for a wrong checksum.
 func (s *Segment) reason(wrong Oddity) Oddity {
-	if s.Old {
-		return wrong + Old - Wrong
+	switch {
+	case !s.Old:
+		return wrong
+	case wrong == Doubted:
+		return OldDoubted
 	}
-	return wrong
+	return Old
 }
 
 // undoubt removes the first segment in doubt.
