@@ -40,6 +40,17 @@ func findBySQL(ctx context.Context, c *forensics.Case, w *ask.Window, n *Needle,
 		case s.kind != "":
 			inner, more := n.in("h.value")
 			cond, values = "len(list_filter(headers, h -> h.kind = '"+s.kind+"' AND "+inner+")) > 0", more
+		case s.fields:
+			var either []string
+			columns, err := usedFields(ctx, c)
+			if err != nil {
+				return nil, false, err
+			}
+			for _, text := range columns {
+				one, more := n.in(text)
+				either, values = append(either, "coalesce("+one+", false)"), append(values, more...)
+			}
+			cond = strings.Join(either, " OR ")
 		default:
 			cond, values = n.in(s.Column)
 		}
@@ -58,6 +69,34 @@ func findBySQL(ctx context.Context, c *forensics.Case, w *ask.Window, n *Needle,
 		with, terms.BundleOf(c, ""), strings.Join(bits, " + "), "calls", w.Where, strings.Join(counts, ", "), after.After("WHERE f."), limit+1)
 	return ask.Rows[Find](ctx, c, limit, sql, append(args, w.Args...)...)
 }
+
+// usedFields is SQL for the fields that are not null in all calls, by case.
+var usedFields = func() func(context.Context, *forensics.Case) ([]string, error) {
+	known := map[*forensics.Case][]string{}
+	return func(ctx context.Context, c *forensics.Case) ([]string, error) {
+		if known[c] != nil {
+			return known[c], nil
+		}
+		columns, err := fieldsIn(ctx, c, "FROM calls_raw")
+		if err != nil {
+			return nil, err
+		}
+		counts := make([]string, len(columns))
+		for i, column := range columns {
+			counts[i] = "count(" + column.Name + ")"
+		}
+		type row struct {
+			N []int64 `json:"n"`
+		}
+		used, err := ask.One[row](ctx, c, "SELECT ["+strings.Join(counts, ", ")+"] AS n FROM calls_raw")
+		for i, n := range used.N {
+			if n > 0 {
+				known[c] = append(known[c], textOf(columns[i]))
+			}
+		}
+		return known[c], err
+	}
+}()
 
 // bundleOfSample exports a sample.
 func bundleOfSample(t *testing.T, name string) string {
