@@ -227,3 +227,51 @@ func TestMaskedTextIsNotFound(t *testing.T) {
 		}
 	}
 }
+
+// TestEveryTextIsFound searches for a value of each column with text, of protocols of all kinds.
+func TestEveryTextIsFound(t *testing.T) {
+	for _, name := range []string{"kerberos.pcapng", "smtp.pcapng", "nats.pcapng"} {
+		c, err := forensics.Open(t.Context(), []string{bundleOfSample(t, name)}, forensics.Options{Threads: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tables, err := c.Tables()
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for _, table := range tables {
+			for _, column := range table.Columns {
+				if table.Name != "calls" || column.Type != "VARCHAR" || slices.Contains(derived, column.Name) || strings.HasPrefix(column.Name, "src_") || strings.HasPrefix(column.Name, "dst_") {
+					continue
+				}
+				type row struct {
+					Value string `json:"v"`
+				}
+				r, err := ask.One[row](t.Context(), c, "SELECT coalesce(max("+column.Name+"), '') AS v FROM calls_raw WHERE length("+column.Name+") BETWEEN 2 AND 200")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if r.Value == "" {
+					continue
+				}
+				n++
+				got, err := Ask(t.Context(), c, In{Text: r.Value})
+				if err != nil || got.Total == 0 {
+					t.Errorf("%s: %q of %s is not found: %v", name, r.Value, column.Name, err)
+					continue
+				}
+				if len(got.Matches[0].Found) == 0 {
+					t.Errorf("%s: %q of %s: no place", name, r.Value, column.Name)
+				}
+			}
+		}
+		if c.Close(); n < 10 {
+			t.Errorf("%s: only %d columns with text", name, n)
+		}
+	}
+}
+
+// derived are the columns of calls whose text says what pcapsule found out, in its own words or from
+// other columns.
+var derived = []string{"protocol", "transport", "src_ip", "dst_ip", "error", "outcome", "method", "endpoint", "summary", "request_content_type", "response_content_type", "user_agent", "auth_kind", "decrypted_by"}

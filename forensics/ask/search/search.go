@@ -59,7 +59,7 @@ type FoundText struct {
 
 // Question is the question search_content.
 func Question() ask.Question {
-	q := ask.New("search_content", "Find text in traffic", "Finds a text or pattern in paths, queries, headers, bodies, SQL, Redis and gRPC, with place, masked excerpt and call. With kfl alone: the calls that match it.", true, Ask)
+	q := ask.New("search_content", "Find text in traffic", "Finds a text or pattern in any text of calls (paths, headers, bodies, SQL, users, subjects, topics, files of every protocol), with place, masked excerpt and call. With kfl alone: the calls that match it.", true, Ask)
 	q.Keyed = "matches"
 	return q
 }
