@@ -80,6 +80,7 @@ var faults = []struct {
 	{"XML compared with a field of the call", `http && request.body.xml().a == host`, 9, "cannot use anything outside that body", "the same body"},
 	{"XML compared with the other body", `request.body.xml().a == response.body.xml().a`, 1, "cannot use anything outside that body", "the same body"},
 	{"XML compared with an element of a list", `pods.exists(p, request.body.xml().a == p)`, 16, "cannot use anything outside that body", "literal"},
+	{"JSON in an XML element", `string(request.body.xml().a).json().b == 1`, 1, "json() works on no part of an XML body", `.contains("x")`},
 	{"a step into XML that is not literal", `request.body.xml()[host] == 1`, 20, "expected a name", "@attribute"},
 	{"two dots after an element", `request.body.xml().a..b == 1`, 1, ".. works only on a whole body, not on an XML element", "request.body.xml()..b"},
 	{"an element compared with a time", `request.body.xml().a == timestamp`, 1, "cannot compare an XML element with a time", ""},
