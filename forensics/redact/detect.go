@@ -263,7 +263,7 @@ func likely(s string, i int) bool {
 	case '_':
 		return issuedBefore(s, i)
 	case '/':
-		return next == 's' && strings.HasPrefix(s[i:], slackHook) || isAlnum(prev) && isAlnum(next) && span(s, i+1, leastStepToken, token) == leastStepToken
+		return next == 's' && strings.HasPrefix(s[i:], slackHook) || classes[prev]&(lower|upper) != 0 && isAlnum(next) && span(s, i+1, leastStepToken, token) == leastStepToken
 	case '.':
 		return issuedBefore(s, i) || prev == 's' && next == 's'
 	case ':', '=':

@@ -40,7 +40,7 @@ var issuedEnds = func() (list [256][]*issuedToken) {
 
 // issuedBefore reports whether the sign at i may be the last byte of a token's prefix.
 func issuedBefore(s string, i int) bool {
-	return slices.ContainsFunc(issuedEnds[before(s, i)], func(t *issuedToken) bool { return strings.HasSuffix(s[:i+1], t.prefix) })
+	return issuedEnds[before(s, i)] != nil && slices.ContainsFunc(issuedEnds[before(s, i)], func(t *issuedToken) bool { return strings.HasSuffix(s[:i+1], t.prefix) })
 }
 
 // issuerToken checks for a token whose prefix ends with the sign at i.
@@ -88,14 +88,14 @@ func stepped(s string, i int) (k kinds, start, end int, masked string) {
 			return kSlack, i + 10, i + 10 + n, Mask
 		}
 	}
+	if m := back(s, i, maxStep+1, token); m < 4 || m > maxStep || !steps[normal(s[i-m:i])] {
+		return 0, 0, 0, ""
+	}
 	n := span(s, i+1, 512, token)
 	if n < leastStepToken || classes[after(s, i+1+n)]&(dot|percent|colon) != 0 {
 		return 0, 0, 0, ""
 	}
 	if text := s[i+1 : i+1+n]; !strings.ContainsAny(text, "0123456789") || strings.IndexFunc(text, func(r rune) bool { return isAlpha(byte(r)) }) < 0 {
-		return 0, 0, 0, ""
-	}
-	if m := back(s, i, maxStep+1, token); m == 0 || m > maxStep || !steps[normal(s[i-m:i])] {
 		return 0, 0, 0, ""
 	}
 	return kPath, i + 1, i + 1 + n, Mask

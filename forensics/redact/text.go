@@ -25,7 +25,7 @@ func (t *task) assignments(s string) (edits []edit) {
 		}
 	}
 	for i := 0; i < len(s); {
-		if classes[s[i]]&(equals|colon) == 0 && !t.sentence(s, i) {
+		if classes[s[i]]&(equals|colon) == 0 && (s[i] != ' ' || !t.sentence(s, i)) {
 			i++
 			continue
 		}
@@ -41,9 +41,6 @@ func (t *task) assignments(s string) (edits []edit) {
 // sentence reports whether the blank at i is between a secret name and its value in a sentence, as in
 // password "…" and password is ….
 func (t *task) sentence(s string, i int) bool {
-	if s[i] != ' ' {
-		return false
-	}
 	if q := after(s, i+1); q != '"' && q != '\'' && q != '`' {
 		return false
 	}
