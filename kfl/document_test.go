@@ -124,10 +124,7 @@ func TestDocumentExamplesRun(t *testing.T) {
 	if len(blocks) < 10 {
 		t.Fatalf("%d examples", len(blocks))
 	}
-	var rows []*testRow
-	for _, n := range sampleOrder {
-		rows = append(rows, sample()[n])
-	}
+	rows := samples()
 	db := duck(t, rows)
 	for _, b := range blocks {
 		src, _, _ := strings.Cut(b, "```")

@@ -94,10 +94,7 @@ func TestEveryVariableOfKFL2(t *testing.T) {
 // TestUnsupportedFieldsAreFalse tests keywords and fields of protocols without a dissector, and
 // those for internals of the KFL2 recorder.
 func TestUnsupportedFieldsAreFalse(t *testing.T) {
-	var rows []*testRow
-	for _, n := range sampleOrder {
-		rows = append(rows, sample()[n])
-	}
+	rows := samples()
 	db := duck(t, rows)
 	for _, src := range []string{
 		`ws && ws_opcode == "text"`, `kafka && kafka_api_key_name == "PRODUCE" && kafka_request_summary.contains("orders")`, `amqp && amqp_method == "basic.publish"`,
@@ -120,11 +117,7 @@ func TestUnsupportedFieldsAreFalse(t *testing.T) {
 
 // TestOlderForms uses the selectors and helpers of the language before KFL2.
 func TestOlderForms(t *testing.T) {
-	rows := []*testRow{}
-	var names []string
-	for _, n := range sampleOrder {
-		rows, names = append(rows, sample()[n]), append(names, n)
-	}
+	rows := samples()
 	db := duck(t, rows)
 	for _, tt := range []struct{ src, want string }{
 		{`src.ip == "10.1.2.3" and dst.port == 8080`, "web"},
@@ -174,7 +167,7 @@ func TestOlderForms(t *testing.T) {
 		var got []string
 		for i, yes := range matching(t, db, rows, q) {
 			if yes {
-				got = append(got, names[i])
+				got = append(got, sampleOrder[i])
 			}
 		}
 		if g := strings.Join(got, " "); g != tt.want {

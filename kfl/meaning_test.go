@@ -226,12 +226,17 @@ var meanings = []struct{ why, src, rows string }{
 	{"an invalid identity", `call_id == "xyz"`, ""},
 }
 
-func TestMeaning(t *testing.T) {
+// samples returns the rows in the order of sampleOrder.
+func samples() (rows []*testRow) {
 	all := sample()
-	var rows []*testRow
 	for _, n := range sampleOrder {
 		rows = append(rows, all[n])
 	}
+	return rows
+}
+
+func TestMeaning(t *testing.T) {
+	rows := samples()
 	db := duck(t, rows)
 	env := Env{Now: noon + 420*seconds, Macros: testMacros()}
 	for _, m := range meanings {
