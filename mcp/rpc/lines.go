@@ -54,7 +54,7 @@ func (l *Lines) Pass(ctx context.Context) error {
 		if len(bytes.TrimSpace(line)) > 0 {
 			ok, bad := l.accept(line)
 			if bad != nil {
-				if first == nil {
+				if first == nil && bad.ID == nil { // a message with an id is one of JSON-RPC
 					first = bad
 				}
 				if _, werr := l.Write(append(bad.Wire(), '\n')); werr != nil {
