@@ -175,12 +175,17 @@ func (c *checker) literalCall(n *ast, form string) (*node, *Error) {
 		layouts = []string{"1/2/2006, 3:04:05.000 PM", "1/2/2006, 3:04:05 PM"}
 	}
 	for _, l := range layouts {
-		// 64-bit nanoseconds since 1970 cover the years 1677 to 2262.
-		if t, err := time.Parse(l, text); err == nil && t.UTC().Year() > 1677 && t.UTC().Year() < 2262 {
-			return c.constant(n, node{typ: typ{kind: kTime}, num: t.UnixNano()}), nil
+		t, err := time.Parse(l, text)
+		if err != nil {
+			continue
 		}
+		// 64-bit nanoseconds since 1970 cover the years 1677 to 2262.
+		if year := t.UTC().Year(); year < 1678 || year > 2261 {
+			return nil, c.fail(n.args[0], "", "time %s is outside the years 1678 to 2261", quoteText(clip(text)))
+		}
+		return c.constant(n, node{typ: typ{kind: kTime}, num: t.UnixNano()}), nil
 	}
-	return nil, c.fail(n.args[0], "write "+form, "time %s", quoteText(clip(text)))
+	return nil, c.fail(n.args[0], "write "+form, "invalid time %s", quoteText(clip(text)))
 }
 
 func (c *checker) mapGet(n *ast) (*node, *Error) {

@@ -3,8 +3,6 @@ package kfl
 import (
 	"slices"
 	"strconv"
-
-	"github.com/pcapsule/pcapsule/kfl/internal/jsontext"
 )
 
 const (
@@ -74,6 +72,9 @@ func (c *checker) document(n *ast, x *node) (*node, *Error) {
 		return absent(typ{kind: kJSON}), nil
 	}
 	if x = asText(x); x.typ.kind == kText {
+		if usesXML(x) {
+			return nil, c.fail(n, `search it as text, as in .contains("x")`, "json() works on no part of an XML body")
+		}
 		doc, err := c.make(n, node{op: opParse, typ: typ{kind: kJSON}, args: []*node{x}})
 		if err != nil || doc.op != opParse {
 			return doc, err
@@ -192,34 +193,4 @@ func (c *checker) memberOfJSON(n *ast, x, j *node) (*node, *Error) {
 		return nil, err
 	}
 	return c.quantifier(n, opAny, list, func(e *node) (*node, *Error) { return c.compare(n, "==", e, x) })
-}
-
-// jsonAs converts a JSON value to kind to; a value of another kind is absent.
-func jsonAs(s string, to kind) Value {
-	kind := jsontext.Kind(s)
-	switch {
-	case to == kText && kind == jsontext.String:
-		t, _ := jsontext.Text(s)
-		return Text(t)
-	case to == kFloat && kind == jsontext.Number:
-		f, _ := strconv.ParseFloat(s, 64)
-		return Value{kind: kFloat, there: isFinite(f), flt: f}
-	case to == kInt && kind == jsontext.Number:
-		v, err := strconv.ParseInt(s, 10, 64)
-		return Value{kind: kInt, there: err == nil, num: v}
-	case to == kBool && (kind == jsontext.True || kind == jsontext.False):
-		return Bool(kind == jsontext.True)
-	case to == kList && kind == jsontext.Array:
-		return Value{kind: kList, there: true, list: jsonValues(jsontext.Elements(s))}
-	}
-	return Value{}
-}
-
-// jsonValues makes values of JSON texts.
-func jsonValues(texts []string) []Value {
-	out := make([]Value, len(texts))
-	for i, s := range texts {
-		out[i] = Value{kind: kJSON, there: true, str: s}
-	}
-	return out
 }

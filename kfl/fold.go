@@ -4,7 +4,7 @@ package kfl
 // terms that cannot be true disappear.
 func fold(n *node) *node {
 	switch n.op {
-	case opConst, opAbsent, opCol, opVar, opDoc, opBody, opWhole, opHeader, opBodyHas, opBodyIs, opBodyRe, opEntries, opDeep, opXML, opFindings, opFinding, opJoined:
+	case opConst, opAbsent, opCol, opVar, opDoc, opBody, opWhole, opHeader, opBodyHas, opBodyIs, opBodyRe, opEntries, opDeep, opXML, opFindings, opFinding, opJoined, opParse:
 		return n
 	case opAnd, opOr:
 		return foldLogic(n)
@@ -42,7 +42,7 @@ func fold(n *node) *node {
 			return n
 		}
 	}
-	m := &matcher{}
+	m := &evaluator{}
 	if total(n) {
 		return &node{op: opConst, typ: typ{kind: kBool}, num: boolNode(m.cond(n)).num, pos: n.pos, end: n.end}
 	}
@@ -50,7 +50,7 @@ func fold(n *node) *node {
 	switch {
 	case !v.there:
 		return nothing(n)
-	case v.kind == kList || v.kind == kMap || v.kind == kJSON:
+	case v.kind == kList:
 		return n
 	}
 	return &node{op: opConst, typ: n.typ, num: v.num, flt: v.flt, str: v.str, pos: n.pos, end: n.end}

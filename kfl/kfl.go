@@ -1,7 +1,6 @@
 // Package kfl implements KFL, the filter language for calls: a superset of Kubeshark's KFL2,
 // which is a subset of CEL, and of the older forms that people still use. It parses a query,
-// checks names and types, and compiles it to two equivalent forms: a condition in DuckDB's SQL
-// and a matcher for single rows. An absent value is never an error at run time: a comparison
+// checks names and types, and compiles it to a condition in DuckDB's SQL. An absent value is never an error at run time: a comparison
 // with it is false. An invalid query is refused with the position of the error. names.tsv
 // and the columns of protocols in exporter/table are the names, docs/kfl.md describes the language.
 package kfl
@@ -75,12 +74,6 @@ func compile(src string, env Env) (*Query, *Error) {
 // prefix.
 func (q *Query) SQL() (where string, args []any) {
 	return q.where.sql, slices.Clone(q.where.args)
-}
-
-// Match reports whether the query matches row, as SQL does.
-func (q *Query) Match(row Row) bool {
-	m := matcher{row: row}
-	return m.cond(q.root)
 }
 
 // Columns returns the columns of the view calls that the query reads, sorted.

@@ -18,53 +18,53 @@ func testMacros() map[string]string {
 
 // sample returns the calls for the queries below.
 func sample() map[string]*testRow {
-	web := row(map[string]Value{
-		"protocol": Text("http1"), "ts_ns": Int(noon), "elapsed_us": Int(6_000_000), "method": Text("GET"), "host": Text("shop"),
-		"path": Text("/api/v2/users/7"), "query_string": Text("a=1&b=x%20y&a=2&c"), "status_code": Int(503), "status_text": Text("Service Unavailable"),
-		"request_bytes": Int(300), "response_bytes": Int(20_000), "complete": Bool(true), "failed": Bool(true),
-		"src_ip": Text("10.1.2.3"), "dst_ip": Text("172.20.0.9"), "src_port": Int(40000), "dst_port": Int(8080),
-		"src_pod": Text("frontend-abc"), "src_namespace": Text("shop"), "src_name": Text("frontend-abc"), "src_service": Text("frontend"),
-		"dst_service": Text("payment-service"), "dst_namespace": Text("pay"), "dst_pod": Text("payment-1"), "dst_name": Text("payment-1"), "dst_external": Bool(false),
-		"src_labels": Pairs([]Pair{{"app", "checkout"}, {"team", "web"}}), "dst_labels": Pairs([]Pair{}),
-		"src_node": Text("node-1"), "trace_id": Text("abc"), "request_id": Text("r-17"), "call_id": Bytes([]byte{0xab, 0xcd}), "src_workload": Text("frontend"), "src_workload_kind": Text("Deployment"),
-		"headers": Headers([]Header{
+	web := row(map[string]any{
+		"protocol": "http1", "ts_ns": noon, "elapsed_us": 6_000_000, "method": "GET", "host": "shop",
+		"path": "/api/v2/users/7", "query_string": "a=1&b=x%20y&a=2&c", "status_code": 503, "status_text": "Service Unavailable",
+		"request_bytes": 300, "response_bytes": 20_000, "complete": true, "failed": true,
+		"src_ip": "10.1.2.3", "dst_ip": "172.20.0.9", "src_port": 40000, "dst_port": 8080,
+		"src_pod": "frontend-abc", "src_namespace": "shop", "src_name": "frontend-abc", "src_service": "frontend",
+		"dst_service": "payment-service", "dst_namespace": "pay", "dst_pod": "payment-1", "dst_name": "payment-1", "dst_external": false,
+		"src_labels": []pair{{"app", "checkout"}, {"team", "web"}}, "dst_labels": []pair{},
+		"src_node": "node-1", "trace_id": "abc", "request_id": "r-17", "call_id": []byte{0xab, 0xcd}, "src_workload": "frontend", "src_workload_kind": "Deployment",
+		"headers": []header{
 			{"Authorization", "Bearer x", "request"}, {"Accept", "a", "request"}, {"accept", "b", "request"}, {"Cookie", "sid=1; theme = dark", "request"},
-			{"Content-Type", "text/html", "response"}, {"Set-Cookie", "sid=2; Path=/", "response"}, {"X-Sum", "9", "response_trailer"}}),
+			{"Content-Type", "text/html", "response"}, {"Set-Cookie", "sid=2; Path=/", "response"}, {"X-Sum", "9", "response_trailer"}},
 	})
-	web.body(Request, `{"order":{"id":12345,"items":[{"sku":"a","n":2},{"sku":"b","n":1.5}]},"note":null,"paid":true,"a/b":"x"}`)
-	web.body(Response, "upstream said: no such card 4111")
-	dns := row(map[string]Value{
-		"protocol": Text("dns"), "ts_ns": Int(noon + 60*seconds), "elapsed_us": Int(900), "method": Text("QUERY"), "host": Text("api.x.com"), "status_code": Int(3), "status_text": Text("NXDOMAIN"),
-		"request_bytes": Int(40), "response_bytes": Int(90), "src_ip": Text("10.1.2.3"), "dst_ip": Text("fd00::53"), "src_port": Int(5353), "dst_port": Int(53), "src_pod": Text("frontend-abc"), "src_namespace": Text("shop"),
-		"dns_questions": Texts([]string{"api.x.com"}), "dns_question_types": Texts([]string{"A"}), "dns_answers": Texts([]string{}), "dns_request": Bool(true), "dns_response": Bool(true), "complete": Bool(true), "failed": Bool(true), "dst_external": Bool(false),
+	web.body("request", `{"order":{"id":12345,"items":[{"sku":"a","n":2},{"sku":"b","n":1.5}]},"note":null,"paid":true,"a/b":"x"}`)
+	web.body("response", "upstream said: no such card 4111")
+	dns := row(map[string]any{
+		"protocol": "dns", "ts_ns": noon + 60*seconds, "elapsed_us": 900, "method": "QUERY", "host": "api.x.com", "status_code": 3, "status_text": "NXDOMAIN",
+		"request_bytes": 40, "response_bytes": 90, "src_ip": "10.1.2.3", "dst_ip": "fd00::53", "src_port": 5353, "dst_port": 53, "src_pod": "frontend-abc", "src_namespace": "shop",
+		"dns_questions": []string{"api.x.com"}, "dns_question_types": []string{"A"}, "dns_answers": []string{}, "dns_request": true, "dns_response": true, "complete": true, "failed": true, "dst_external": false,
 	})
-	grpc := row(map[string]Value{
-		"protocol": Text("grpc"), "ts_ns": Int(noon + 120*seconds), "method": Text("POST"), "path": Text("/shop.Cart/Add"), "status_code": Int(200), "grpc_status": Int(14), "grpc_method": Text("Add"),
-		"elapsed_us": Int(1500), "src_ip": Text("10.1.2.4"), "dst_ip": Text("8.8.8.8"), "src_port": Int(1), "dst_port": Int(443), "dst_external": Bool(true), "dst_dns_name": Text("api.example.com"), "decrypted_by": Text("keylog"),
-		"request_bytes": Int(1), "response_bytes": Int(2), "complete": Bool(true), "failed": Bool(true), "headers": Headers([]Header{}),
+	grpc := row(map[string]any{
+		"protocol": "grpc", "ts_ns": noon + 120*seconds, "method": "POST", "path": "/shop.Cart/Add", "status_code": 200, "grpc_status": 14, "grpc_method": "Add",
+		"elapsed_us": 1500, "src_ip": "10.1.2.4", "dst_ip": "8.8.8.8", "src_port": 1, "dst_port": 443, "dst_external": true, "dst_dns_name": "api.example.com", "decrypted_by": "keylog",
+		"request_bytes": 1, "response_bytes": 2, "complete": true, "failed": true, "headers": []header{},
 	})
-	redis := row(map[string]Value{
-		"protocol": Text("redis"), "ts_ns": Int(noon + 180*seconds), "method": Text("GET"), "redis_type": Text("GET"), "redis_command": Text("GET session:9"), "redis_key": Text("session:9"),
-		"src_ip": Text("::1"), "dst_ip": Text("::ffff:10.0.0.1"), "src_port": Int(2), "dst_port": Int(6379), "request_bytes": Int(20), "response_bytes": Int(5), "error": Text("no_response"), "failed": Bool(true), "complete": Bool(false),
+	redis := row(map[string]any{
+		"protocol": "redis", "ts_ns": noon + 180*seconds, "method": "GET", "redis_type": "GET", "redis_command": "GET session:9", "redis_key": "session:9",
+		"src_ip": "::1", "dst_ip": "::ffff:10.0.0.1", "src_port": 2, "dst_port": 6379, "request_bytes": 20, "response_bytes": 5, "error": "no_response", "failed": true, "complete": false,
 	})
-	pg := row(map[string]Value{
-		"protocol": Text("postgresql"), "ts_ns": Int(noon + 240*seconds), "postgresql_command": Text("SELECT"), "postgresql_error_code": Text("23505"), "postgresql_success": Bool(false),
-		"src_ip": Text("10.1.2.4"), "dst_ip": Text("10.9.9.9"), "src_port": Int(3), "dst_port": Int(5432), "request_bytes": Int(20), "response_bytes": Int(5), "failed": Bool(true), "complete": Bool(true), "dst_service": Text("user-database"),
+	pg := row(map[string]any{
+		"protocol": "postgresql", "ts_ns": noon + 240*seconds, "postgresql_command": "SELECT", "postgresql_error_code": "23505", "postgresql_success": false,
+		"src_ip": "10.1.2.4", "dst_ip": "10.9.9.9", "src_port": 3, "dst_port": 5432, "request_bytes": 20, "response_bytes": 5, "failed": true, "complete": true, "dst_service": "user-database",
 	})
-	tls := row(map[string]Value{
-		"protocol": Text("tls"), "ts_ns": Int(noon + 300*seconds), "tls_sni": Text("s3.amazonaws.com"), "tls_cipher_suites": Texts([]string{"TLS_RSA_WITH_RC4_128_SHA", "TLS_AES_128_GCM_SHA256"}), "summary": Text("TLS s3"),
-		"src_ip": Text("10.1.2.4"), "dst_ip": Text("52.1.1.1"), "src_port": Int(4), "dst_port": Int(443), "request_bytes": Int(20), "response_bytes": Int(5), "failed": Bool(false), "complete": Bool(true),
+	tls := row(map[string]any{
+		"protocol": "tls", "ts_ns": noon + 300*seconds, "tls_sni": "s3.amazonaws.com", "tls_cipher_suites": []string{"TLS_RSA_WITH_RC4_128_SHA", "TLS_AES_128_GCM_SHA256"}, "summary": "TLS s3",
+		"src_ip": "10.1.2.4", "dst_ip": "52.1.1.1", "src_port": 4, "dst_port": 443, "request_bytes": 20, "response_bytes": 5, "failed": false, "complete": true,
 	})
-	bare := row(map[string]Value{
-		"protocol": Text("http2"), "ts_ns": Int(noon + 360*seconds), "method": Text("GET"), "path": Text("/"), "headers": Headers([]Header{}), "error": Text("no_response"), "failed": Bool(true), "complete": Bool(false),
-		"src_ip": Text("10.1.2.4"), "dst_ip": Text("10.9.9.9"), "src_port": Int(5), "dst_port": Int(80), "request_bytes": Int(20), "response_bytes": Int(0), "decrypted_by": Text("keylog"),
-		"src_pod": Text("database"), "dst_pod": Text("database"), "dst_namespace": Text("kube-system"),
+	bare := row(map[string]any{
+		"protocol": "http2", "ts_ns": noon + 360*seconds, "method": "GET", "path": "/", "headers": []header{}, "error": "no_response", "failed": true, "complete": false,
+		"src_ip": "10.1.2.4", "dst_ip": "10.9.9.9", "src_port": 5, "dst_port": 80, "request_bytes": 20, "response_bytes": 0, "decrypted_by": "keylog",
+		"src_pod": "database", "dst_pod": "database", "dst_namespace": "kube-system",
 	})
-	tcp := row(map[string]Value{
-		"protocol": Text("tcp"), "ts_ns": Int(noon + 420*seconds), "payload_request_head": Bytes([]byte{0, 0xff, 'G', 'E', 'T', 0x40}),
-		"src_ip": Text("2001:db8::1"), "dst_ip": Text("2001:db8:0:1::2"), "src_port": Int(5), "dst_port": Int(80), "request_bytes": Int(20), "response_bytes": Int(0), "failed": Bool(false), "complete": Bool(false),
+	tcp := row(map[string]any{
+		"protocol": "tcp", "ts_ns": noon + 420*seconds, "payload_request_head": []byte{0, 0xff, 'G', 'E', 'T', 0x40},
+		"src_ip": "2001:db8::1", "dst_ip": "2001:db8:0:1::2", "src_port": 5, "dst_port": 80, "request_bytes": 20, "response_bytes": 0, "failed": false, "complete": false,
 	})
-	tcp.body(Request, "\x00\xffGET@")
+	tcp.body("request", "\x00\xffGET@")
 	return map[string]*testRow{"web": web, "dns": dns, "grpc": grpc, "redis": redis, "pg": pg, "tls": tls, "bare": bare, "tcp": tcp}
 }
 
@@ -226,12 +226,17 @@ var meanings = []struct{ why, src, rows string }{
 	{"an invalid identity", `call_id == "xyz"`, ""},
 }
 
-func TestMeaning(t *testing.T) {
+// samples returns the rows in the order of sampleOrder.
+func samples() (rows []*testRow) {
 	all := sample()
-	var rows []*testRow
 	for _, n := range sampleOrder {
 		rows = append(rows, all[n])
 	}
+	return rows
+}
+
+func TestMeaning(t *testing.T) {
+	rows := samples()
 	db := duck(t, rows)
 	env := Env{Now: noon + 420*seconds, Macros: testMacros()}
 	for _, m := range meanings {
@@ -241,7 +246,7 @@ func TestMeaning(t *testing.T) {
 				t.Fatalf("%s\n%v", m.src, err)
 			}
 			var got []string
-			for i, yes := range agree(t, db, rows, q) {
+			for i, yes := range matching(t, db, rows, q) {
 				if yes {
 					got = append(got, sampleOrder[i])
 				}

@@ -100,19 +100,6 @@ func BenchmarkCompile(b *testing.B) {
 	}
 }
 
-func BenchmarkMatch(b *testing.B) {
-	q, err := Compile(`http && status_code >= 500 && dst.service.name == "payment-service"`, Env{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	r := sample()["web"]
-	for b.Loop() {
-		if !q.Match(r) {
-			b.Fatal("no match")
-		}
-	}
-}
-
 func TestIsProtocol(t *testing.T) {
 	for name, want := range map[string]bool{"http1": true, "kafka": true, "http": false, "tls": false, "method": false, "nosuch": false, "dst.port": false} {
 		if IsProtocol(name) != want {

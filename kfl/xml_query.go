@@ -9,8 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/kfl/internal/xmltree"
 )
 
-// DuckDB has no functions for XML. A condition on XML is therefore evaluated here with the
-// matcher, on every distinct body that may meet it, and SQL gets the hashes of those that do.
+// DuckDB has no functions for XML. A condition on XML is therefore evaluated here, on every distinct body that may meet it, and SQL gets the hashes of those that do.
 
 // maxXMLBodies is how many bodies may meet one condition.
 const maxXMLBodies = 250_000
@@ -104,47 +103,31 @@ func (c *checker) compareXML(n *ast, op string, x, y *node) (_ *node, err *Error
 }
 
 // xmlAs converts an element's text to the type of n.
-func xmlAs(text string, n *node) Value {
+func xmlAs(text string, n *node) value {
 	switch {
 	case n.typ.kind == kText:
-		return Text(text)
+		return textValue(text)
 	case n.typ.kind == kBool:
-		return Value{kind: kBool, there: text == "true" || text == "false", num: Bool(text == "true").num}
+		return value{kind: kBool, there: text == "true" || text == "false", num: boolValue(text == "true").num}
 	}
-	return convert(Text(text), n)
+	return convert(textValue(text), n)
 }
 
-// xmlDocument reads a body of the row, once.
-func (m *matcher) xmlDocument(side Side) Value {
-	if m.xml[side] == nil {
-		v := Value{kind: kXML}
-		if m.row.Column(sideNames[side] + "_body_sha256").there {
-			if text, ok := wholeText(m.row.Body(side)); ok {
-				v.xml, v.there = xmltree.Parse(text)
-			}
-		}
-		m.xml[side] = &v
-	}
-	return *m.xml[side]
-}
-
-var sideNames = [...]string{Request: "request", Response: "response"}
-
-func (m *matcher) xmlPart(n *node) Value {
+func (m *evaluator) xmlPart(n *node) value {
 	x := m.value(n.args[0])
 	if !x.there {
-		return Value{}
+		return value{}
 	}
-	out := Value{kind: kList, there: true}
+	out := value{kind: kList, there: true}
 	if n.op == opXMLDeep {
 		out.list = xmlValues(x.xml.Deep(n.path[0]))
 		return out
 	}
 	from := x.list
 	if x.kind == kXML {
-		from = []Value{x}
+		from = []value{x}
 	}
-	out.list = []Value{}
+	out.list = []value{}
 	for _, v := range from {
 		out.list = append(out.list, xmlValues(v.xml.Children(n.path[0]))...)
 	}
@@ -171,7 +154,8 @@ func (w *writer) inXML(n *node, side string) frag {
 		return frag{sql: "NULL"}
 	}
 	hashes, err := w.bodies.XML(keyOf(n), xmlNames(n), func(text string) bool {
-		m := matcher{row: &bodyRow{side: sideOf(side), text: text}}
+		doc, ok := xmltree.Parse(text)
+		m := evaluator{xml: value{kind: kXML, there: ok, xml: doc}}
 		return m.cond(n)
 	})
 	if err == nil && len(hashes) > maxXMLBodies {
@@ -192,28 +176,6 @@ func (w *writer) inXML(n *node, side string) frag {
 	return w.lookUp(func() frag {
 		return w.f("coalesce(@ IN (SELECT unhex(unnest(@))), FALSE)", w.quote(side+"_body_sha256"), frag{sql: "CAST(? AS VARCHAR[])", args: []any{slices.Compact(list)}})
 	})
-}
-
-// bodyRow is a call with one body and no other values.
-type bodyRow struct {
-	side Side
-	text string
-}
-
-// Column implements Row.
-func (r *bodyRow) Column(name string) Value {
-	if name == sideNames[r.side]+"_body_sha256" {
-		return Bytes([]byte{})
-	}
-	return Value{}
-}
-
-// Body implements Row.
-func (r *bodyRow) Body(side Side) []BodyPart {
-	if side != r.side {
-		return nil
-	}
-	return []BodyPart{{Size: int64(len(r.text)), Text: r.text, IsText: true}}
 }
 
 // xmlNames returns the names that every XML text must contain to meet a condition. Names of
@@ -268,10 +230,10 @@ func keyOf(n *node) string {
 }
 
 // xmlValues makes values of XML elements.
-func xmlValues(nodes []*xmltree.Node) []Value {
-	out := make([]Value, len(nodes))
+func xmlValues(nodes []*xmltree.Node) []value {
+	out := make([]value, len(nodes))
 	for i, n := range nodes {
-		out[i] = Value{kind: kXML, there: true, xml: n}
+		out[i] = value{kind: kXML, there: true, xml: n}
 	}
 	return out
 }

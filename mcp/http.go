@@ -183,6 +183,10 @@ func (h *handler) post(w http.ResponseWriter, r *http.Request, modern bool) {
 		refuse(w, http.StatusServiceUnavailable, first.ID, codeBusy, fmt.Sprintf("%d sessions are open; end one, or use revision %s, which has no sessions", h.o.MaxSessions, rpc.Newest))
 		return
 	}
+	if early := first.Early(); early != nil && !modern && r.Header.Get("Mcp-Session-Id") == "" {
+		refuse(w, http.StatusBadRequest, first.ID, early.Code, early.Text)
+		return
+	}
 	if modern && first.Name() == "subscriptions/listen" {
 		if h.streams.Add(1) > int64(h.o.MaxStreams) {
 			h.streams.Add(-1)

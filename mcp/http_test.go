@@ -192,6 +192,7 @@ func TestInvalidMessagesGetJSONRPCCodes(t *testing.T) {
 		{"an unknown method", `{"jsonrpc":"2.0","id":"a","method":"tools/guess"}`, 200, `"id":"a","error":{"code":-32601`},
 		{"params that are not an object", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":[1]}`, 200, `-32602`},
 		{"no params", `{"jsonrpc":"2.0","id":1,"method":"tools/call"}`, 200, `-32602`},
+		{"a request before initialize", `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`, 400, `"id":1,"error":{"code":-32600,"message":"tools/list before initialize`},
 		{"an unknown notification", `{"jsonrpc":"2.0","method":"notifications/guess"}`, 202, ``},
 		{"too long", `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":"` + strings.Repeat("x", 65<<10) + `"}}`, 413, `larger than 65536 bytes`},
 	} {

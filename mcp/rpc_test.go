@@ -42,6 +42,10 @@ func TestStreamsWithInvalidLines(t *testing.T) {
 			t.Errorf("%s: %v, %s in %s, want %s and an answer to what follows", tt.name, err, ask.Clip(out, 1000), time.Since(start), tt.want)
 		}
 	}
+	const early = `{"jsonrpc":"2.0","id":7,"method":"tools/list"}`
+	if out, err := say(early, begin[0], begin[1], `{"jsonrpc":"2.0","id":8,"method":"tools/list"}`); err != nil || !strings.Contains(out, `"id":7,"error":{"code":-32600,"message":"tools/list before initialize`) || !strings.Contains(out, `"id":8,"result"`) {
+		t.Errorf("a request before initialize: %v %s", err, ask.Clip(out, 1000))
+	}
 	old := strings.Replace(initialize, "2025-11-25", "2025-03-26", 1)
 	if out, err := say(old, begin[1], `[{"jsonrpc":"2.0","id":5,"method":"ping"},{"jsonrpc":"2.0","id":6,"method":"tools/list"}]`); err != nil || !strings.Contains(out, `[{"jsonrpc"`) {
 		t.Errorf("a batch in a revision with batches: %v %s", err, out[max(0, len(out)-600):])

@@ -89,6 +89,18 @@ func TestAProxyIsFollowedByItsBody(t *testing.T) {
 	}
 }
 
+// TestOneParentIsJudgedByAllEvidence: the confidence of a link does not depend on other calls of the case.
+func TestOneParentIsJudgedByAllEvidence(t *testing.T) {
+	w := &traffic{t: t}
+	body := `{"order":"order-000001","amount":100}`
+	w.http(10*msec, 50*msec, edge, shop, post("/buy", body), answer("201 Created", "{}"))
+	w.http(20*msec, 10*msec, shop, store, post("/reserve", body), answer("200 OK", "{}"))
+	tr := chainsOf(t, w, trace.In{Scope: ask.Scope{KFL: `path == "/reserve"`}})
+	if s := step(t, tr, "/reserve", store); s.Sure != "exact" || !strings.Contains(s.How, "same body") {
+		t.Errorf("%+v", s)
+	}
+}
+
 func TestTroubleBeginsAtTheDeepestFailure(t *testing.T) {
 	w := &traffic{t: t}
 	w.http(10*msec, 90*msec, user, edge, get("/buy"), answer("502 Bad Gateway", `{"error":"no stock"}`))

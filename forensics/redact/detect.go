@@ -70,6 +70,8 @@ const (
 	kTrack
 	kCode
 	kPIN
+	kService
+	kPath
 )
 
 // kindList describes the kinds in the order of their bits.
@@ -95,6 +97,8 @@ var kindList = [...]struct{ kind, class, doc string }{
 	{"track_data", Personal, "magnetic stripe of a payment card: its number with expiry, service code and discretionary data, ISO/IEC 7813"},
 	{"card_code", Personal, "card verification code of 3 or 4 digits after its name, such as cvv or security_code"},
 	{"pin_block", Personal, "PIN block after its name: 16 hexadecimal digits, ISO 9564-1"},
+	{"service_token", Credential, "token with a prefix of its issuer: npm, PyPI, OpenAI, Anthropic, SendGrid, Shopify, Vault, age and others"},
+	{"path_token", Credential, "token in a path after a step such as reset, invite, verify or hooks"},
 }
 
 var detectors = sync.OnceValue(func() []Detector {
@@ -143,8 +147,8 @@ var follows = func() (list [256]anchor) {
 // anchors are the bytes that trigger the check for a kind.
 var anchors = map[kinds]string{
 	kCard | kSSN | kIBAN | kPhone | kTrack: "0123456789", kPhone: "+(", kEmail: "@", kJWT: "J", kBearer | kBasic: "Bb",
-	kAWSKey: "KS", kAWSSecret | kAzure: "=:", kCode | kPIN: "=:>", kAzure: "~", kGCP: "z.", kGitHub | kStripe: "_", kGitLab | kSlack | kPrivate: "-",
-	kSlack: ".", kURL: ":",
+	kAWSKey: "KS", kAWSSecret | kAzure: "=:", kCode | kPIN: "=:>", kAzure: "~", kGCP: "z.", kGitHub | kStripe | kService: "_", kGitLab | kSlack | kService | kPrivate: "-",
+	kSlack | kService: ".", kURL | kService: ":", kPath | kSlack: "/",
 }
 
 func newScanner(want kinds) *scanner {
@@ -255,13 +259,15 @@ func likely(s string, i int) bool {
 		if next == '-' {
 			return prev != '-' && after(s, i+2) == '-'
 		}
-		return i >= 4 && (s[i-2] == 'x' && s[i-3] == 'o' || s[i-2] == 'p' && prev == 'p' || s[i-2] == 'a' && prev == 't')
+		return issuedBefore(s, i)
 	case '_':
-		return i >= 2 && (s[i-2] == 'h' || prev == 'b' && s[i-2] == 'u' || prev == 'k' && next == 'l')
+		return issuedBefore(s, i)
+	case '/':
+		return next == 's' && strings.HasPrefix(s[i:], slackHook) || classes[prev]&(lower|upper) != 0 && isAlnum(next) && span(s, i+1, leastStepToken, token) == leastStepToken
 	case '.':
-		return prev == '9' && i >= 4 && s[i-2] == '2' || prev == 's' && next == 's'
+		return issuedBefore(s, i) || prev == 's' && next == 's'
 	case ':', '=':
-		return c == ':' && next == '/' && after(s, i+2) == '/' || afterKey(s, i) || afterCode(s, i)
+		return c == ':' && (next == '/' && after(s, i+2) == '/' || next == 'A' && isDigit(prev)) || afterKey(s, i) || afterCode(s, i)
 	case '>':
 		return afterCode(s, i)
 	case 'B', 'b':
@@ -348,11 +354,15 @@ func (sc *scanner) at(s string, i, done int) (Match, int) {
 			return hit(kEmail, start, end, s[start:start+1]+"***"+s[i:end])
 		}
 	case '_':
-		if k, start, end, masked := underscored(s, i); k != 0 {
+		if k, start, end, masked := issuerToken(s, i); k != 0 {
 			return hit(k, start, end, masked)
 		}
 	case '-':
 		if k, start, end, masked := dashed(s, i); k != 0 {
+			return hit(k, start, end, masked)
+		}
+	case '/':
+		if k, start, end, masked := stepped(s, i); k != 0 {
 			return hit(k, start, end, masked)
 		}
 	case ':', '=', '>':

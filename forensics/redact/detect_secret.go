@@ -31,70 +31,32 @@ func email(s string, i int) (start, end int) {
 	return i - n, i + 1 + len(domain)
 }
 
-// underscored checks for a token whose prefix ends with the underscore at i.
-func underscored(s string, i int) (k kinds, start, end int, masked string) {
-	switch before(s, i) {
-	case 'p', 'o', 'u', 's', 'r': // ghp_, gho_, ghu_, ghs_, ghr_
-		if i >= 3 && s[i-3:i-1] == "gh" && !isToken(before(s, i-3)) {
-			if n := span(s, i+1, 256, alnum); n >= 36 {
-				return kGitHub, i - 3, i + 1 + n, s[i-3:i+1] + Mask
-			}
-		}
-	case 'b': // github_pat_
-		if i >= 6 && s[i-6:i] == "github" && strings.HasPrefix(s[i:], "_pat_") && !isToken(before(s, i-6)) {
-			if n := span(s, i+5, 256, word); n >= 36 {
-				return kGitHub, i - 6, i + 5 + n, "github_pat_" + Mask
-			}
-		}
-	case 'k': // sk_live_, rk_live_
-		if i >= 2 && (s[i-2] == 's' || s[i-2] == 'r') && strings.HasPrefix(s[i:], "_live_") && !isToken(before(s, i-2)) {
-			if n := span(s, i+6, 256, alnum); n >= 16 {
-				return kStripe, i - 2, i + 6 + n, s[i-2:i+6] + Mask
-			}
-		}
-	}
-	return 0, 0, 0, ""
-}
-
 // maxPEM is the largest private key in bytes; an RSA key of 16,384 bits has about 13,000.
 const maxPEM = 32 << 10
 
 // dashed checks for a match around the dash at i.
 func dashed(s string, i int) (k kinds, start, end int, masked string) {
-	switch c := after(s, i+1); {
-	case c == '-':
-		if !strings.HasPrefix(s[i:], "-----BEGIN ") || before(s, i) == '-' {
-			return 0, 0, 0, ""
-		}
-		label := s[i+11 : min(len(s), i+11+64)]
-		cut := strings.Index(label, "-----")
-		if cut < 0 || !strings.HasSuffix(label[:cut], "PRIVATE KEY") && !strings.HasSuffix(label[:cut], "PRIVATE KEY BLOCK") {
-			return 0, 0, 0, ""
-		}
-		head := i + 11 + cut + 5
-		// A key that is cut or too long is masked up to maxPEM.
-		end := min(len(s), i+maxPEM)
-		if at := strings.Index(s[head:end], "-----END "); at >= 0 {
-			foot := head + at + 9
-			if close := strings.Index(s[foot:min(len(s), foot+64)], "-----"); close >= 0 {
-				end = foot + close + 5
-			}
-		}
-		return kPrivate, i, end, s[i:head] + Mask
-	case i >= 4 && s[i-4:i-1] == "xox" && !isToken(before(s, i-4)): // xoxb-, xoxp-, …
-		if n := span(s, i+1, 256, token); n >= 10 && strings.ContainsAny(s[i+1:i+1+n], "0123456789") {
-			return kSlack, i - 4, i + 1 + n, s[i-4:i+1] + Mask
-		}
-	case i >= 4 && s[i-4:i] == "xapp" && !isToken(before(s, i-4)):
-		if n := span(s, i+1, 256, token); n >= 10 && strings.ContainsAny(s[i+1:i+1+n], "0123456789") {
-			return kSlack, i - 4, i + 1 + n, "xapp-" + Mask
-		}
-	case i >= 5 && s[i-5:i] == "glpat" && !isToken(before(s, i-5)):
-		if n := span(s, i+1, 256, token); n >= 20 {
-			return kGitLab, i - 5, i + 1 + n, "glpat-" + Mask
+	if after(s, i+1) != '-' {
+		return issuerToken(s, i)
+	}
+	if !strings.HasPrefix(s[i:], "-----BEGIN ") || before(s, i) == '-' {
+		return 0, 0, 0, ""
+	}
+	label := s[i+11 : min(len(s), i+11+64)]
+	cut := strings.Index(label, "-----")
+	if cut < 0 || !strings.HasSuffix(label[:cut], "PRIVATE KEY") && !strings.HasSuffix(label[:cut], "PRIVATE KEY BLOCK") {
+		return 0, 0, 0, ""
+	}
+	head := i + 11 + cut + 5
+	// A key that is cut or too long is masked up to maxPEM.
+	end = min(len(s), i+maxPEM)
+	if at := strings.Index(s[head:end], "-----END "); at >= 0 {
+		foot := head + at + 9
+		if close := strings.Index(s[foot:min(len(s), foot+64)], "-----"); close >= 0 {
+			end = foot + close + 5
 		}
 	}
-	return 0, 0, 0, ""
+	return kPrivate, i, end, s[i:head] + Mask
 }
 
 // worded checks for a match around the letter, dot or tilde at i.
@@ -122,10 +84,8 @@ func worded(s string, i int) (k kinds, start, end int, masked string) {
 			}
 		}
 	case '.':
-		if i >= 4 && s[i-4:i] == "ya29" && !isAlnum(before(s, i-4)) {
-			if n := span(s, i+1, 2048, token); n >= 20 {
-				return kGCP, i - 4, i + 1 + n, "ya29." + Mask
-			}
+		if k, start, end, masked := issuerToken(s, i); k != 0 {
+			return k, start, end, masked
 		}
 		const hook = ".slack.com/services/"
 		if i >= 5 && strings.HasPrefix(s[i:], hook) && s[i-5:i] == "hooks" {
@@ -191,6 +151,9 @@ func schemed(s string, i int) (k kinds, start, end int, masked string) {
 func assigned(s string, i int) (k kinds, start, end int, masked string) {
 	if s[i] == ':' && after(s, i+1) == '/' && after(s, i+2) == '/' {
 		return authority(s, i+3)
+	}
+	if s[i] == ':' && isDigit(before(s, i)) {
+		return bot(s, i)
 	}
 	j := i // end of the name
 	for j > 0 && i-j < 3 && isQuote(s[j-1]) {

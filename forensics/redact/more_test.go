@@ -12,6 +12,8 @@ func TestSecretsInSQL(t *testing.T) {
 		{"a subquery", "sql", "SELECT 1 WHERE password IN (SELECT p FROM u WHERE name = 'bob')", "SELECT 1 WHERE password IN (SELECT p FROM u WHERE name = 'bob')"},
 		{"a connection string in a literal", "sql", "SELECT dblink('host=x password=abc', 'SELECT 1')", "SELECT dblink('host=x password=[masked]', 'SELECT 1')"},
 		{"a setting", "sql", "SELECT set_config('app.jwt_secret', 'abc', false)", "SELECT set_config('app.jwt_secret', '[masked]', false)"},
+		{"a row of settings", "sql", "INSERT INTO settings VALUES ('smtp_password', 'abc'), ('port', '25')", "INSERT INTO settings VALUES ('smtp_password', '[masked]'), ('port', '25')"},
+		{"a password to encrypt with", "sql", "SELECT pgp_sym_decrypt(a, 'abc'), AES_ENCRYPT(b, 'def') FROM t WHERE c = 'd'", "SELECT pgp_sym_decrypt(a, '[masked]'), AES_ENCRYPT(b, '[masked]') FROM t WHERE c = 'd'"},
 		{"another setting", "sql", "SELECT set_config('app.name', 'abc', false)", "SELECT set_config('app.name', 'abc', false)"},
 		{"a literal in double quotes", "sql", "UPDATE u SET `password`=\"a\\\"bc\" WHERE a = \"b\"", "UPDATE u SET `password`=\"[masked]\" WHERE a = \"b\""},
 		{"a password in double quotes", "sql", `CHANGE MASTER TO MASTER_PASSWORD="abc", MASTER_PORT=1`, `CHANGE MASTER TO MASTER_PASSWORD="[masked]", MASTER_PORT=1`},
@@ -40,6 +42,8 @@ func TestSecretsInTexts(t *testing.T) {
 		{"a text of YAML", "", "x:\n  private_key: |\n    abc\n\n    def\n  c: d", "x:\n  private_key: |\n    [masked]\n  c: d"},
 		{"a URL in a parameter", "application/x-www-form-urlencoded", "u=https%3A%2F%2Fx%2F%3Fa%3D1%26token%3Dabcdefgh&b=2", "u=https%3A%2F%2Fx%2F%3Fa%3D1%26token%3D[masked]&b=2"},
 		{"a URL in a parameter without secrets", "application/x-www-form-urlencoded", "u=https%3a%2f%2fx%2F%3Fa%3D1&b=2", "u=https%3a%2f%2fx%2F%3Fa%3D1&b=2"},
+		{"a password in a sentence", "", `login with password "abc d" failed, the new password is: efg`, `login with password "[masked]" failed, the new password is: [masked]`},
+		{"other sentences", "", `the user "abc" is: d; it's "e"`, `the user "abc" is: d; it's "e"`},
 		{"a value with blanks around the sign", "", "password = abc\nuser = d", "password = [masked]\nuser = d"},
 		{"a URL that is encoded twice", "application/x-www-form-urlencoded", "u=https%253A%2F%2Fx%2F%253Ftoken%253Dabcdefgh", "u=https%253A%252F%252Fx%252F%253Ftoken%253D[masked]"},
 	} {

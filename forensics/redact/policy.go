@@ -69,10 +69,11 @@ type filePattern struct {
 // Email addresses and phone numbers stay.
 var defaults = file{
 	Mask: Mask,
-	Headers: append([]string{"authorization", "proxy-authorization", "cookie", "set-cookie", "*-secret", "*-password", "x-hub-signature*", "x-slack-signature",
-		"stripe-signature", "x-forwarded-client-cert", "x-amz-signature", "x-session-id"}, table.KeyHeaders...),
-	Keys: []string{"*password*", "*passwd*", "*passphrase*", "*passwort*", "*pwd", "pass", "userpass", "*secret*", "*token", "*api_key*", "*access_key*",
-		"*private_key*", "*signing_key*", "*encryption_key*", "*account_key", "*shared_access_key", "*credential*", "signature", "x_amz_signature", "sig",
+	Headers: append([]string{"authorization", "proxy-authorization", "cookie", "set-cookie", "authentication", "dpop", "*-secret", "*-password", "x-hub-signature*", "*-signature",
+		"*-crumb", "*-jwt-*", "x-amzn-oidc-*", "x-forwarded-client-cert", "x-session-id"}, table.KeyHeaders...),
+	Keys: []string{"*password*", "*passwd*", "*passphrase*", "*passwort*", "kennwort", "contraseña", "contrasena", "mot_de_passe", "senha", "*pwd", "pass", "userpass", "*passcode", "passkey", "*mfa_code", "totp", "one_time_code",
+		"recovery_code", "recovery_codes", "backup_code", "backup_codes", "security_answer", "seed_phrase", "mnemonic", "*secret*", "*token", "*api_key*", "*access_key*",
+		"*private_key*", "*signing_key*", "*encryption_key*", "*account_key", "*shared_access_key", "*license_key", "*connection_string", "*credential*", "*signature", "sig", "sas", "hmac", "jwt", "*_jwt", "bearer", "code_verifier", "client_assertion", "saml_response",
 		"session", "session_id", "sessid", "jsessionid", "phpsessid", "sid", "auth", "x_auth", "authorization", "cookie", "set_cookie", "otp", "pin", "pin_code", "cvv", "cvc", "cvv2", "card_number",
 		"requirepass", "masterauth", "identified_by"},
 	Except:    []string{"*_token_type", "next_page_token", "page_token", "continuation_token", "sync_token", "*secret_name", "*secret_names", "credential_type"},

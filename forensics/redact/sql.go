@@ -124,7 +124,7 @@ func (t *task) nameless(s string) bool {
 // named reports whether a word, or a part of it, may be the name of a secret. A dash may be a minus,
 // and other characters outside ASCII may be signs.
 func (t *task) named(run string) bool {
-	if t.judge(run) != no || strings.EqualFold(run, "identified") || strings.EqualFold(run, "auth") {
+	if t.judge(run) != no || strings.EqualFold(run, "identified") || strings.EqualFold(run, "auth") || len(run) >= len("crypt") && keyed[strings.ToLower(run)] {
 		return true
 	}
 	for _, between := range []class{dash, high, dash | high} {
@@ -227,6 +227,13 @@ func isOperator(tok sqlToken) bool {
 	return false
 }
 
+// keyed are functions whose arguments are keys and passwords.
+var keyed = map[string]bool{
+	"crypt": true, "pgp_sym_encrypt": true, "pgp_sym_decrypt": true, "pgp_sym_encrypt_bytea": true, "pgp_sym_decrypt_bytea": true, "pgp_pub_decrypt": true, "pgp_pub_decrypt_bytea": true,
+	"encrypt": true, "decrypt": true, "encrypt_iv": true, "decrypt_iv": true, "hmac": true, "aes_encrypt": true, "aes_decrypt": true, "des_encrypt": true, "des_decrypt": true, "old_password": true,
+	"encryptbypassphrase": true, "decryptbypassphrase": true, "pwdencrypt": true, "pwdcompare": true,
+}
+
 // literals calls do for the values of secret columns: after the column's name and an operator, or at
 // its position in an INSERT.
 func (t *task) literals(s string, do func(sqlToken)) {
@@ -234,6 +241,10 @@ func (t *task) literals(s string, do func(sqlToken)) {
 	var places []bool // secret positions in the columns of an INSERT
 	for i := 0; i < len(list); i++ {
 		tok := list[i]
+		if tok.kind == sqlText && i+2 < len(list) && list[i+1].word == "," && list[i+2].kind == sqlText && t.secretWord(s[tok.start:tok.end]) { // 'name', 'value'
+			do(list[i+2])
+			i += 2
+		}
 		if tok.kind != sqlWord {
 			continue
 		}
@@ -246,10 +257,8 @@ func (t *task) literals(s string, do func(sqlToken)) {
 			places = nil
 			continue
 		}
-		if strings.EqualFold(tok.word, "set_config") { // (name, value, …)
-			if i+4 < len(list) && list[i+2].kind == sqlText && list[i+3].word == "," && t.secretWord(s[list[i+2].start:list[i+2].end]) {
-				i = valuesOf(list, i+4, do) - 1
-			}
+		if keyed[strings.ToLower(tok.word)] && i+1 < len(list) && list[i+1].word == "(" && t.passwords() {
+			i = valuesOf(list, i+1, do) - 1
 			continue
 		}
 		var path []string

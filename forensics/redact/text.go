@@ -25,7 +25,7 @@ func (t *task) assignments(s string) (edits []edit) {
 		}
 	}
 	for i := 0; i < len(s); {
-		if classes[s[i]]&(equals|colon) == 0 {
+		if classes[s[i]]&(equals|colon) == 0 && (s[i] != ' ' || !t.sentence(s, i)) {
 			i++
 			continue
 		}
@@ -36,6 +36,16 @@ func (t *task) assignments(s string) (edits []edit) {
 		i = max(next, i+1)
 	}
 	return edits
+}
+
+// sentence reports whether the blank at i is between a secret name and its value in a sentence, as in
+// password "…" and password is ….
+func (t *task) sentence(s string, i int) bool {
+	if q := after(s, i+1); q != '"' && q != '\'' && q != '`' {
+		return false
+	}
+	n := back(s, i, maxName, word)
+	return n > 0 && t.judge(s[i-n:i]) == yes
 }
 
 // assignment returns the edit for the value after the equals sign or colon at i if its name is
@@ -52,16 +62,21 @@ func (t *task) assignment(s string, i int, inside bool) (edit, int) {
 		j--
 	}
 	n := back(s, j, maxName, named)
+	if n == 2 && s[j-2:j] == "is" && isBlank(before(s, j-2)) { // password is: …
+		j -= 3
+		n = back(s, j, maxName, named)
+	}
 	if n == 0 {
 		return edit{}, i + 1
 	}
+	user := s[i] == ':' && (strings.HasSuffix(s[:j-n], " -u ") || strings.HasSuffix(s[:j-n], "--user ")) && t.passwords() // of curl
 	whole := s[j-n : j]
 	if whole[0] == '.' || whole[0] == '-' || whole[n-1] == '.' || whole[n-1] == '-' {
 		whole = strings.Trim(whole, ".-")
 	}
 	name := whole[strings.LastIndexByte(whole, '.')+1:]
 	header := s[i] == ':' && strings.IndexByte(name, '-') > 0 && isAlpha(name[0]) && t.secretHeader(name)
-	if !header && (t.judge(name) == no || !t.secretPath(strings.Split(whole, "."))) {
+	if !header && !user && (t.judge(name) == no || !t.secretPath(strings.Split(whole, "."))) {
 		return edit{}, i + 1
 	}
 	v := i + 1

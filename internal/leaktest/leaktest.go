@@ -36,7 +36,7 @@ type Secret struct {
 	sql         string   // a statement
 }
 
-// Secrets returns 44 kinds of secrets, each with a different value.
+// Secrets returns 53 kinds of secrets, each with a different value.
 func Secrets() []Secret {
 	v := func(n int) string { return fmt.Sprintf("Zq%02dxK7-planted_%02dvV", n, n) }
 	jwt := "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJwbGFudGVkIn0.c2lnbmF0dXJlLXBsYW50ZWQ"
@@ -73,6 +73,12 @@ func Secrets() []Secret {
 		{Kind: "basic", Value: "Zq77plantedPass", head: "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("admin:Zq77plantedPass"))},
 		{Kind: "redis key of a secret", redis: []string{"SET", "user:7:session_token", "%s"}},
 		{Kind: "sql literal", sql: "INSERT INTO users (name, password) VALUES ('a', '%s')"},
+		{Kind: "service token", Value: "npm_Zq16C7e42F292c6912E7710c838347Ae178B4a", contentType: "text/plain", body: "see %s"},
+		{Kind: "bot token", Value: "987650321:AAZq77plantedZq77plantedZq77planted", contentType: "text/plain", body: "see %s"},
+		{Kind: "signature header", head: "X-Signature: %s"}, {Kind: "json security answer", contentType: "application/json", body: `{"securityAnswer":"%s"}`},
+		{Kind: "sentence", contentType: "text/plain", body: "The new password is: %s"}, {Kind: "quoted sentence", contentType: "text/plain", body: `with password "%s" at 12:00`},
+		{Kind: "user of curl", contentType: "text/plain", body: "curl -u bob:%s x"},
+		{Kind: "sql key", sql: "SELECT pgp_sym_decrypt(a, '%s') FROM t"}, {Kind: "sql setting", sql: "INSERT INTO settings VALUES ('smtp_password', '%s')"},
 		{Kind: "url password", Value: "Zq78plantedPass", contentType: "text/plain", body: "postgres://u:%s@db/x"},
 	}
 	for i := range list {

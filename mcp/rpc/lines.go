@@ -34,6 +34,7 @@ type Lines struct {
 	open map[string]bool // requests without an answer
 	none chan struct{}   // signals that the last request was answered
 	old  bool            // the client uses a revision with batches
+	met  bool            // the client sent initialize
 }
 
 // NewLines returns the Lines between a pair of streams. The SDK reads valid messages from pipe
@@ -53,7 +54,7 @@ func (l *Lines) Pass(ctx context.Context) error {
 		if len(bytes.TrimSpace(line)) > 0 {
 			ok, bad := l.accept(line)
 			if bad != nil {
-				if first == nil {
+				if first == nil && bad.ID == nil { // a message with an id is one of JSON-RPC
 					first = bad
 				}
 				if _, werr := l.Write(append(bad.Wire(), '\n')); werr != nil {
@@ -120,11 +121,15 @@ func (l *Lines) accept(line []byte) (ok int, bad *Error) {
 			if l.open[idKey(m.ID)] {
 				return 0, &Error{ID: m.ID, Code: jsonrpc.CodeInvalidRequest, Text: "a request with this id is already being answered"}
 			}
+			if early := m.Early(); early != nil && !l.met {
+				return 0, early
+			}
 			if method == "subscriptions/listen" {
 				continue // it is not answered until it ends
 			}
 			l.open[idKey(m.ID)] = true
 			if method == "initialize" {
+				l.met = true
 				var p struct {
 					Version string `json:"protocolVersion"`
 				}

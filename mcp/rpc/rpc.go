@@ -62,6 +62,17 @@ func (m *Message) Revision() string {
 	return v
 }
 
+// Early returns the error for a request that needs a session, if it is sent before initialize. A request that
+// names its revision needs none.
+func (m *Message) Early() *Error {
+	switch name := m.Name(); {
+	case !m.Call(), m.Revision() != "", name == "initialize", name == "ping", name == "server/discover":
+		return nil
+	default:
+		return &Error{ID: m.ID, Code: jsonrpc.CodeInvalidRequest, Text: fmt.Sprintf("%s before initialize: begin with initialize, or name revision %s in _meta", name, Newest)}
+	}
+}
+
 // Error is an error response.
 type Error struct {
 	ID   json.RawMessage // null if the message has no readable id

@@ -1,5 +1,5 @@
 """Evaluates the conditions that go test ./kfl -run TestDialects -args -dialects RUN.json writes in one
-engine, and compares the rows for which each is true with those that KFL's matcher selects.
+engine, and compares the rows for which each is true with those that the SQL of a case selects.
 
 A statement evaluates many conditions as columns, because planning costs more than 40 rows do. A condition
 must be true or false: NULL is a difference. If a statement fails, its halves are tried.

@@ -100,7 +100,8 @@ func (k *Builder) ParentOf(child *Step) *Link {
 	return child.Link
 }
 
-// loadEvidence reads the details that help to choose, for calls with several possible parents.
+// loadEvidence reads the details that help to choose, for calls with a possible parent. A call with only one
+// needs them for its confidence, which must not depend on the other calls of a question.
 func (k *Builder) loadEvidence(list []*Step) error {
 	var need []*Step
 	there := map[*Step]bool{}
@@ -120,7 +121,7 @@ func (k *Builder) loadEvidence(list []*Step) error {
 				found = append(found, p)
 			}
 		}
-		if len(found) > 1 {
+		if len(found) > 0 {
 			add(s)
 			for _, p := range found {
 				add(p)

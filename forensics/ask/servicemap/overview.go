@@ -112,7 +112,9 @@ func AskOverview(ctx context.Context, c *forensics.Case, in OverviewIn) (*Overvi
 	if err := out.read(ctx, c, w); err != nil {
 		return nil, err
 	}
-	out.NotIP = notIP(c)
+	if out.NotIP = notIP(c); len(out.NotIP) > 0 && ask.Overlapping(c) {
+		out.Note("a non-IP packet that several bundles have counts once in each")
+	}
 	out.summarize(w)
 	out.Match(len(out.Protocols))
 	return out, nil

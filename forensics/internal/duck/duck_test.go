@@ -161,6 +161,16 @@ func TestGateRefuses(t *testing.T) {
 	}
 }
 
+// TestDeepSQLIsRefused: chains that are deep for DuckDB get a way out, and not its advice to change a setting.
+func TestDeepSQLIsRefused(t *testing.T) {
+	d, _ := locked(t)
+	for _, sql := range []string{"select 1" + strings.Repeat(" + 1", 3000), "select " + strings.Repeat("not ", 3000) + "true", "select " + strings.Repeat("not ", 20_000) + "true", "select 'a'" + strings.Repeat(" || 'a'", 3000)} {
+		if _, err := ask(d, sql); !errors.Is(err, ErrRefused) || strings.Contains(err.Error(), "SET ") {
+			t.Errorf("%.40s: %v; want a refusal", sql, err)
+		}
+	}
+}
+
 func snapshot(t *testing.T, dir string) string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)

@@ -98,9 +98,19 @@ func explain(ctx context.Context, sql string, err error) error {
 // tooLarge matches DuckDB's errors about lists and texts above its own limits.
 var tooLarge = regexp.MustCompile(`(?i)larger than 2\^|exceeds (the )?(maximum|48-bit)|maximum (allowed|supported|combined|total) |too (large|long) (for|to be)`)
 
+const tooDeep = "nested too deeply, or a chain of too many operators; split it"
+
+// deep reports whether DuckDB says that a statement is nested too deeply, for its parser or its stack.
+func deep(text string) bool {
+	return strings.Contains(text, "Max expression depth") || strings.Contains(text, "stack exhausted") || strings.HasPrefix(text, "memory exhausted at")
+}
+
 // said converts a message of DuckDB to an error.
 func said(sql, msg string) error {
 	kind, text, _ := strings.Cut(msg, ": ")
+	if deep(text) {
+		return &RefusedError{tooDeep}
+	}
 	switch kind {
 	case "Parser Error", "Binder Error", "Catalog Error", "Syntax Error":
 		return place(sql, text)
@@ -112,9 +122,6 @@ func said(sql, msg string) error {
 		return context.Canceled
 	case "INTERNAL Error", "FATAL Error": // with a stack trace behind the first line
 		return &limitError{ErrCrashed, firstLine(text)}
-	}
-	if strings.Contains(msg, "Max expression depth") || strings.Contains(msg, "stack exhausted") {
-		return &RefusedError{"nested too deeply"}
 	}
 	if strings.Contains(msg, "std::bad_alloc") {
 		return &limitError{ErrMemory, "the database process reached its memory limit"}

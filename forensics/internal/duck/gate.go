@@ -50,11 +50,13 @@ func (d *DB) Gate(ctx context.Context, sql string, tables func(name string) bool
 	dec.UseNumber()
 	if err := dec.Decode(&tree); err != nil {
 		if strings.Contains(err.Error(), "max depth") {
-			return Facts{}, &RefusedError{"nested too deeply"}
+			return Facts{}, &RefusedError{tooDeep}
 		}
 		return Facts{}, &RefusedError{"a number is out of range; write 'Infinity'::DOUBLE for infinity"} // JSON has no word for it
 	}
 	switch {
+	case tree.Error && deep(tree.Message):
+		return Facts{}, &RefusedError{tooDeep}
 	case tree.Error && tree.Kind == "parser":
 		return Facts{}, syntaxAt(sql, tree.Message, tree.Position)
 	case tree.Error:

@@ -21,6 +21,16 @@ type member struct {
 // object is a JSON object with its members in their original order.
 type object []member
 
+// get returns the value of a member, or nil.
+func (o object) get(name string) any {
+	for _, m := range o {
+		if m.name == name {
+			return m.value
+		}
+	}
+	return nil
+}
+
 // Text writes a JSON answer as a page of at most width columns. Headings are bold if coloured
 // is true.
 func Text(answer []byte, width int, coloured bool) (string, error) {
@@ -96,16 +106,17 @@ func callID(s string) bool {
 
 // verdict says first that nothing matches, and reports whether that is so.
 func (p *page) verdict(top object) bool {
-	text := ""
-	for _, m := range top {
-		if m.name == "matched" {
-			text = map[string]string{"nothing_matched": "No matches. The whole time range was captured.", "not_recorded": "No packets were recorded in that time range."}[fmt.Sprint(m.value)]
-		}
-	}
-	if text == "" {
+	coverage, _ := top.get("coverage").(object)
+	switch {
+	case top.get("matched") == "not_recorded":
+		p.line("No packets were recorded in that time range.")
+	case top.get("matched") != "nothing_matched":
 		return false
+	case coverage.get("state") == "partial":
+		p.line("No matches. The time range was only partly captured.")
+	default:
+		p.line("No matches. The whole time range was captured.")
 	}
-	p.line(text)
 	p.notes(top)
 	p.space()
 	return true

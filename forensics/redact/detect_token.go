@@ -1,0 +1,102 @@
+package redact
+
+import (
+	"slices"
+	"strings"
+)
+
+// issuedToken describes tokens that an issuer begins with a prefix of its own. A prefix ends with a sign.
+type issuedToken struct {
+	kind   kinds
+	prefix string
+	least  int // bytes after the prefix
+	of     class
+}
+
+// issuedTokens lists the prefixes. A token has at least one digit.
+var issuedTokens = []issuedToken{
+	{kGitHub, "ghp_", 36, alnum}, {kGitHub, "gho_", 36, alnum}, {kGitHub, "ghu_", 36, alnum}, {kGitHub, "ghs_", 36, alnum}, {kGitHub, "ghr_", 36, alnum}, {kGitHub, "github_pat_", 31, word},
+	{kGitLab, "glpat-", 20, token}, {kGitLab, "gldt-", 20, token}, {kGitLab, "glrt-", 20, token}, {kGitLab, "glptt-", 20, token}, {kGitLab, "glcbt-", 20, token},
+	{kSlack, "xoxa-", 10, token}, {kSlack, "xoxb-", 10, token}, {kSlack, "xoxc-", 10, token}, {kSlack, "xoxd-", 10, token}, {kSlack, "xoxe-", 10, token}, {kSlack, "xoxo-", 10, token},
+	{kSlack, "xoxp-", 10, token}, {kSlack, "xoxr-", 10, token}, {kSlack, "xoxs-", 10, token}, {kSlack, "xapp-", 10, token},
+	{kStripe, "sk_live_", 16, alnum}, {kStripe, "rk_live_", 16, alnum},
+	{kGCP, "ya29.", 20, token},
+	{kService, "npm_", 36, alnum}, {kService, "pypi-", 50, token}, {kService, "rubygems_", 40, alnum}, {kService, "dckr_pat_", 20, token},
+	{kService, "sk-", 40, alnum}, {kService, "sk-proj-", 20, token}, {kService, "sk-svcacct-", 20, token}, {kService, "sk-admin-", 20, token}, {kService, "sk-ant-", 20, token}, {kService, "hf_", 30, alnum},
+	{kService, "dop_v1_", 40, alnum}, {kService, "doo_v1_", 40, alnum}, {kService, "shpat_", 32, alnum}, {kService, "shpca_", 32, alnum}, {kService, "shppa_", 32, alnum}, {kService, "shpss_", 32, alnum},
+	{kService, "SG.", 40, token | dot}, {kService, "xkeysib-", 40, token}, {kService, "whsec_", 20, base64s}, {kService, "sq0csp-", 30, token}, {kService, "sq0atp-", 20, token},
+	{kService, "hvs.", 24, token}, {kService, "hvb.", 24, token}, {kService, "hvr.", 24, token}, {kService, "AGE-SECRET-KEY-", 50, alnum}, {kService, "lin_api_", 20, alnum}, {kService, "NRAK-", 20, alnum},
+	{kService, "PMAK-", 30, token}, {kService, "figd_", 20, token}, {kService, "glsa_", 32, word}, {kService, "pul-", 40, alnum}, {kService, "tfp_", 40, word}, {kService, "ntn_", 40, alnum},
+}
+
+// issuedEnds lists the tokens by the last byte of their prefix before its sign.
+var issuedEnds = func() (list [256][]*issuedToken) {
+	for i := range issuedTokens {
+		t := &issuedTokens[i]
+		list[t.prefix[len(t.prefix)-2]] = append(list[t.prefix[len(t.prefix)-2]], t)
+	}
+	return list
+}()
+
+// issuedBefore reports whether the sign at i may be the last byte of a token's prefix.
+func issuedBefore(s string, i int) bool {
+	return issuedEnds[before(s, i)] != nil && slices.ContainsFunc(issuedEnds[before(s, i)], func(t *issuedToken) bool { return strings.HasSuffix(s[:i+1], t.prefix) })
+}
+
+// issuerToken checks for a token whose prefix ends with the sign at i.
+func issuerToken(s string, i int) (k kinds, start, end int, masked string) {
+	for _, t := range issuedEnds[before(s, i)] {
+		start := i + 1 - len(t.prefix)
+		if !strings.HasSuffix(s[:i+1], t.prefix) || isToken(before(s, start)) {
+			continue
+		}
+		if n := span(s, i+1, 2048, t.of); n >= t.least && strings.ContainsAny(s[i+1:i+1+n], "0123456789") {
+			return t.kind, start, i + 1 + n, t.prefix + Mask
+		}
+	}
+	return 0, 0, 0, ""
+}
+
+// bot checks for a token of Telegram around the colon at i: a number, and 35 more bytes that begin with AA.
+func bot(s string, i int) (k kinds, start, end int, masked string) {
+	if n := back(s, i, 11, digit); n >= 8 && n <= 10 && strings.HasPrefix(s[i+1:], "AA") && span(s, i+1, 36, token) == 35 {
+		return kService, i - n, i + 36, s[i-n:i+1] + Mask
+	}
+	return 0, 0, 0, ""
+}
+
+// steps are the parts of a path that a token follows: a link that was sent to somebody, a hook.
+var steps = map[string]bool{
+	"reset": true, "resetpassword": true, "passwordreset": true, "password": true, "recover": true, "recovery": true, "invite": true, "invites": true, "invitation": true, "invitations": true,
+	"verify": true, "verifyemail": true, "verification": true, "activate": true, "activation": true, "confirm": true, "confirmation": true, "magic": true, "magiclink": true,
+	"token": true, "tokens": true, "unsubscribe": true, "hook": true, "hooks": true, "webhook": true, "webhooks": true, "share": true, "secret": true,
+}
+
+// maxStep is the longest of steps, with signs in it.
+const maxStep = 20
+
+// leastStepToken is the minimum length of a token in a path.
+const leastStepToken = 16
+
+// slackHook is the beginning of the path of a hook of Slack.
+const slackHook = "/services/T"
+
+// stepped checks for a token in a path that follows a step at the slash at i. A token has letters and digits.
+func stepped(s string, i int) (k kinds, start, end int, masked string) {
+	if strings.HasPrefix(s[i:], slackHook) {
+		if n := span(s, i+10, 256, alnum|slash); n >= 30 && strings.Count(s[i+10:i+10+n], "/") == 2 {
+			return kSlack, i + 10, i + 10 + n, Mask
+		}
+	}
+	if m := back(s, i, maxStep+1, token); m < 4 || m > maxStep || !steps[normal(s[i-m:i])] {
+		return 0, 0, 0, ""
+	}
+	n := span(s, i+1, 512, token)
+	if n < leastStepToken || classes[after(s, i+1+n)]&(dot|percent|colon) != 0 {
+		return 0, 0, 0, ""
+	}
+	if text := s[i+1 : i+1+n]; !strings.ContainsAny(text, "0123456789") || strings.IndexFunc(text, func(r rune) bool { return isAlpha(byte(r)) }) < 0 {
+		return 0, 0, 0, ""
+	}
+	return kPath, i + 1, i + 1 + n, Mask
+}
