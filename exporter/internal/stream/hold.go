@@ -161,7 +161,7 @@ func (c *Conn) forget(h *half) {
 	h.holeAck = 0
 	if len(h.held) > 0 {
 		h.holeTime = h.held[0].Time
-	} else if h.held = nil; h.lost == nil && h.doubts == nil {
+	} else if h.held = nil; h.lost == nil && h.doubts == nil && h.claim == nil {
 		h.disorder = &inOrder
 	}
 }
@@ -238,17 +238,7 @@ func (c *Conn) giveUp(dir uint8, s *Segment) {
 	case h.unsure:
 		h.unsure = false
 	case c.waits(dir):
-		at := *h.held[0]
-		at.Payload = nil
-		n := o.unseen(at.Ack)
-		if c.redeem(dir^1, o, o.next+uint32(n)) {
-			break
-		}
-		if ahead := o.doubted(o.next + uint32(n)); ahead > 0 {
-			n = ahead
-		}
-		c.gap(dir^1, o, o.next, n, &at)
-		o.next += uint32(n)
+		c.missed(dir^1, h.held[0])
 	case h.hole() && !c.full(h) && c.dropStrays(dir, h):
 	case h.hole():
 		first := h.held[0]
