@@ -36,6 +36,9 @@ func (c *client) dial() {
 	c.server = netip.AddrPortFrom(c.server.Addr(), c.peer.port)
 	c.head = fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", bodySize)
 	c.text = append(append([]byte(nil), c.head...), c.text[len(c.text)-bodySize:]...)
+	if c.decoy {
+		c.segment(0, nil, how{flags: syn, seq: 1 << 20, decoy: true})
+	}
 	c.segment(0, nil, how{flags: syn, seq: -1})
 	c.socks = append(c.socks, fd)
 	c.says(fmt.Sprintf("GET /case%d HTTP/1.1\r\nHost: judge\r\n\r\n", c.client.Port()))
@@ -51,6 +54,18 @@ func acknowledgements(add adder) {
 	}{
 		{"of the client", func(c *client) { c.connect(); c.sendHead() }},
 		{"of the client, after data of the server", func(c *client) { c.connect(); c.sendHead(); c.says(continued); c.segment(c.at(0), nil, how{}) }},
+		{"of the client, in the middle", func(c *client) { c.connect(true); c.sendHead() }},
+		{"of the client, in the middle, after data of the server", func(c *client) {
+			c.connect(true)
+			c.sendHead()
+			c.says(continued)
+			c.segment(c.at(0), nil, how{})
+		}},
+		{"of the server, after a forged SYN-ACK", func(c *client) {
+			c.decoy = true
+			c.dial()
+			c.sendHead()
+		}},
 		{"of the server", func(c *client) { c.dial(); c.sendHead() }},
 	} {
 		for _, move := range []int64{1, 5000, 70_000, 1 << 20, 17 << 20, 1 << 30, 1<<31 - 1, 1 << 31, -100_000, -1 << 20, -1 << 30} {

@@ -22,6 +22,7 @@ type client struct {
 	id     uint32
 	opts   []byte // options of the SYN
 	copies copies
+	decoy  bool // a SYN-ACK that never arrives comes before that of dial
 }
 
 // copies are the versions of each body byte in captured segments and fragments.

@@ -148,7 +148,7 @@ var kinds = map[string]string{
 	"sequence numbers wrap":             "tcp/overlap_conflict",
 	"windows":                           "tcp/overlap_conflict tcp/fin_conflict tcp/no_ack tcp/stray_segment tcp/old_timestamp tcp/unsent_ack",
 	"captures that begin in the middle": "tcp/overlap_conflict",
-	"unacceptable acknowledgements":     "tcp/overlap_conflict tcp/data_after_fin tcp/fin_conflict tcp/unsent_ack tcp/old_ack http1/unfinished http1/malformed",
+	"unacceptable acknowledgements":     "tcp/overlap_conflict tcp/data_after_fin tcp/fin_conflict tcp/stray_syn tcp/unsent_ack tcp/old_ack http1/unfinished http1/malformed",
 	"late in the capture":               "tcp/overlap_conflict tcp/late_segment",
 	"seen twice":                        "tcp/overlap_conflict",
 }

@@ -1,5 +1,7 @@
 package stream
 
+import "slices"
+
 // A receiver drops a segment that acknowledges what it has not sent (RFC 9293 section 3.10.7.4) or
 // what it sent longer ago than a window (RFC 5961 section 5). What it has sent may not be captured yet,
 // or never. So a segment that acknowledges more than was captured is in doubt until
@@ -24,7 +26,7 @@ func (s *Segment) open() bool { return s.Doubt == UnsentAck && !s.refuted }
 // high is the end of everything that a segment of the direction had, in doubt or not.
 func (h *half) high() uint32 {
 	high := h.top
-	if before(high, h.next) {
+	if h.started && before(high, h.next) {
 		high = h.next
 	}
 	if h.fin && before(high, h.finSeq+1) {
@@ -39,7 +41,7 @@ func (h *half) high() uint32 {
 }
 
 // unsent reports whether no segment had the last byte that is acknowledged.
-func (h *half) unsent(ack uint32) bool { return h.started && !h.unsure && before(h.high(), ack) }
+func (h *half) unsent(ack uint32) bool { return h.knows() && before(h.high(), ack) }
 
 // unacceptable reports whether the receiver of a segment may drop it for its acknowledgement.
 func (c *Conn) unacceptable(dir uint8, s *Segment) (Doubt, bool) {
@@ -96,6 +98,50 @@ func (c *Conn) refute(dir uint8, s *Segment) {
 	if k := o.claim; k != nil && s.refutes(k) {
 		o.claim = nil
 		c.odd(dir, Refused, 0, -1, k)
+	}
+	if h.unsure && !o.knows() {
+		c.refuteHeld(dir, s)
+	}
+}
+
+// knows reports whether it is known what the direction has sent, so that acknowledgements can be judged.
+func (h *half) knows() bool { return h.started || h.placed }
+
+// place notes the place of a segment without bytes before any with bytes was captured.
+func (h *half) place(s *Segment) {
+	if !h.started && s.end() == s.Seq && (!h.placed || before(h.top, s.Seq)) {
+		h.placed, h.top = true, s.Seq
+	}
+}
+
+// refuteHeld drops segments that wait for the stream's beginning and that a later one refutes.
+func (c *Conn) refuteHeld(dir uint8, s *Segment) {
+	h, o := &c.half[dir], &c.half[dir^1]
+	for i := 0; i < len(h.held); {
+		d := h.held[i]
+		if d.Flags&ACK == 0 || !s.refutes(d) {
+			i++
+			continue
+		}
+		d.Doubt = UnsentAck
+		c.odd(dir, Refused, len(d.Payload), -1, d)
+		c.release(h, len(d.Payload))
+		h.held = slices.Delete(h.held, i, i+1)
+		if o.hasAck && before(s.Ack, o.acked) {
+			o.acked = s.Ack
+		}
+		h.started = len(h.held) > 0
+	}
+	if h.started && len(h.held) > 0 {
+		last := h.held[len(h.held)-1]
+		h.next, h.base, h.top = h.held[0].Seq, h.held[0].Seq, last.Seq+uint32(last.Len)
+	}
+}
+
+// Begin says that direction dir began at seq, and not where its first SYN told, if it has sent no bytes.
+func (c *Conn) Begin(dir uint8, seq uint32) {
+	if h := &c.half[dir]; h.next == h.base && h.top == h.base && len(h.held) == 0 && !h.fin {
+		h.next, h.base, h.top = seq, seq, seq
 	}
 }
 

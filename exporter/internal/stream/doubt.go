@@ -28,8 +28,7 @@ func (c *Conn) Doubt(dir uint8, s *Segment) bool {
 
 func (c *Conn) doubt(dir uint8, s *Segment) (Verdict, bool) {
 	h := &c.half[dir]
-	end := s.end()
-	if !h.started || h.unsure || h.ended || !before(h.next, end) || end-h.next > maxHeld {
+	if h.ended || !h.near(s) {
 		return 0, false
 	}
 	h.own()
@@ -56,13 +55,25 @@ func (c *Conn) doubt(dir uint8, s *Segment) (Verdict, bool) {
 	return New | Ahead, true
 }
 
+// near reports whether a segment in doubt can be part of the stream. While it is unknown where the stream begins,
+// only one can that is in doubt for what it acknowledges.
+func (h *half) near(s *Segment) bool {
+	switch {
+	case !h.started:
+		return s.Doubt == UnsentAck
+	case h.unsure:
+		return s.Doubt == UnsentAck && s.Seq-h.next+maxBack <= maxBack+maxHeld
+	}
+	return before(h.next, s.end()) && s.end()-h.next <= maxHeld
+}
+
 func (s *Segment) equal(o *Segment) bool {
 	return s.Seq == o.Seq && s.Ack == o.Ack && s.Len == o.Len && s.Flags == o.Flags && s.Doubt == o.Doubt && string(s.Payload) == string(o.Payload)
 }
 
 // settle drops the segments in doubt whose bytes other ones brought.
 func (c *Conn) settle(dir uint8, h *half) {
-	for len(h.doubts) > 0 && !h.unsure && !before(h.next, h.doubts[0].end()) {
+	for len(h.doubts) > 0 && h.started && !h.unsure && !before(h.next, h.doubts[0].end()) {
 		c.drop(dir, h)
 	}
 }

@@ -20,7 +20,7 @@ func (h *half) unseen(ack uint32) int64 {
 		ack--
 	}
 	n := int64(int32(ack - h.next))
-	if len(h.held) > 0 || h.unsure || n > farAhead {
+	if !h.started || len(h.held) > 0 || h.unsure || n > farAhead {
 		return 0
 	}
 	return n

@@ -132,6 +132,7 @@ type half struct {
 	ended     bool
 	spoke     bool // a packet of this direction was seen
 	begun     bool // its SYN was seen
+	placed    bool // it has not started, but top is where it is
 	hasAck    bool
 	window    uint32 // the largest that its sender announced
 	next      uint32
@@ -192,6 +193,7 @@ func (c *Conn) Segment(dir uint8, s *Segment) Verdict {
 	c.Budget.at.Payload = nil
 	h := &c.half[dir]
 	h.spoke, h.window = true, max(h.window, s.Window)
+	h.place(s)
 	v, doubtful := c.suspect(dir, s)
 	if !doubtful {
 		v = c.accept(dir, h, s)
@@ -232,6 +234,11 @@ func (c *Conn) take(dir uint8, h *half, seq uint32, s *Segment) (v Verdict) {
 		}
 		c.start(h, seq, s)
 		h.unsure = !h.hasAck || h.acked != seq
+		if h.hasAck && before(s.end(), h.acked) { // it could not be judged before
+			h.own()
+			h.claim = &Segment{Packet: s.Packet, Seq: c.half[dir^1].high(), Ack: h.acked, Doubt: UnsentAck}
+			h.hasAck = false
+		}
 	}
 	if s.Len > 0 {
 		c.Budget.cur = *s
