@@ -5,6 +5,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/internal/stream"
 )
 
 // pendingSYN is a SYN on the ports of an open connection. RFC 5961 section 4 has its
@@ -36,6 +37,9 @@ func (s *Shard) reused(c *Conn, p *Packet, srcIsLo bool) bool {
 	side := dissect.ToServer
 	if srcIsLo != c.srcIsLo {
 		side = dissect.ToClient
+	}
+	if c.stream != nil && p.TCPFlags&decode.SYN != 0 {
+		c.stream.Pass(&stream.Segment{Packet: stream.Packet{No: p.No, Time: p.Time, Clock: p.Clock}})
 	}
 	over := c.over()
 	switch p.TCPFlags & (decode.SYN | decode.RST | decode.FIN | decode.ACK) {

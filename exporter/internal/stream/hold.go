@@ -171,6 +171,15 @@ func (c *Conn) full(h *half) bool {
 	return h.heldSize > maxHeld || len(h.held) > maxSegments || c.Budget.Left < 0 && len(h.held) > 0
 }
 
+// Pass ends waits that last too long at the time of s, which is a packet of another connection.
+func (c *Conn) Pass(s *Segment) {
+	c.init()
+	c.Budget.at = *s
+	for d := range uint8(2) {
+		c.patience(d, s)
+	}
+}
+
 // patience ends the waiting in a direction once it is pointless.
 func (c *Conn) patience(dir uint8, s *Segment) {
 	h := &c.half[dir]
