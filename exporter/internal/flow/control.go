@@ -227,7 +227,7 @@ func (c *Conn) straySYN(dir dissect.Dir, p *Packet) bool {
 	if p.TCPFlags&decode.ACK != 0 {
 		return c.hasISN[dir.Other()] && int32(p.Ack-c.isn[dir.Other()]-1) < 0
 	}
-	return p.TCPFlags&decode.FIN != 0 || c.hasSeq[dir.Other()]
+	return p.TCPFlags&decode.FIN != 0 || c.hasSeq[dir.Other()] && !(c.stream != nil && c.stream.Begins(uint8(dir), p.Seq+1))
 }
 
 // resetPlace says why a reset does not count, "" where it does. Only one at just the next

@@ -138,6 +138,12 @@ func (c *Conn) refuteHeld(dir uint8, s *Segment) {
 	}
 }
 
+// Begins reports whether direction dir is known to begin at seq.
+func (c *Conn) Begins(dir uint8, seq uint32) bool {
+	h := &c.half[dir]
+	return h.started && !h.unsure && h.base == seq
+}
+
 // Begin says that direction dir began at seq, and not where its first SYN told, if it has sent no bytes.
 func (c *Conn) Begin(dir uint8, seq uint32) {
 	if h := &c.half[dir]; h.next == h.base && h.top == h.base && len(h.held) == 0 && !h.fin {
@@ -207,6 +213,8 @@ func (c *Conn) missed(dir uint8, s *Segment) {
 	at.Payload = nil
 	n := h.unseen(s.Ack)
 	switch {
+	case !h.spoke && n > 0: // a capture of one side
+		h.next = s.Ack
 	case n == 0:
 	case c.redeem(dir, h, h.next+uint32(n)):
 		return

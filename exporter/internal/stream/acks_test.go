@@ -40,6 +40,8 @@ func TestAcknowledgements(t *testing.T) {
 		{"older than a window", [][]step{small, {{dir: 1, flags: twoKiB, seq: 501, text: strings.Repeat("w", 3000), ack: 101}, {flags: twoKiB, seq: 101, ack: 3501}, {flags: twoKiB, seq: 101, text: "xy", ack: 1000}, {flags: twoKiB, seq: 101, text: "ab", ack: 3501}}},
 			"1:" + strings.Repeat("w", 3000) + " 0:ab 0:refused 2"},
 		{"older by less than a window", [][]step{small, {{dir: 1, flags: twoKiB, seq: 501, text: "www", ack: 101}, {flags: twoKiB, seq: 101, ack: 504}, {flags: twoKiB, seq: 101, text: "ab", ack: 501}}}, "1:www 0:ab"},
+		{"the client's side comes late", [][]step{{{dir: 1, flags: SYN, seq: 500, ack: 101}, {dir: 1, seq: 501, text: "A", ack: 103}, {seq: 101, text: "a?", ack: 501}, {flags: SYN, seq: 100}, {seq: 103, text: "b?", ack: 502}}}, "0:a? 1:A 0:b?"},
+		{"the client's side is not captured", [][]step{{{dir: 1, flags: SYN, seq: 500, ack: 101}, {dir: 1, seq: 501, text: "A", ack: 103}, {dir: 1, seq: 502, text: "B", ack: 105}}}, "1:A 1:B"},
 		{"in the middle, forged first", [][]step{{{seq: 101, text: "xy", ack: 9501}, {seq: 101, text: "a?", ack: 501}, {dir: 1, seq: 501, text: "A", ack: 103}, {seq: 103, text: "b?", ack: 502}, {dir: 1, seq: 502, text: "B", ack: 105}}},
 			"0:refused 2 0:a? 1:A 0:b? 1:B"},
 		{"in the middle, forged second", [][]step{{{seq: 101, text: "a?", ack: 501}, {dir: 1, seq: 501, text: "A", ack: 103}, {seq: 103, text: "xy", ack: 9502}, {seq: 103, text: "b?", ack: 502}, {dir: 1, seq: 502, text: "B", ack: 105}}},

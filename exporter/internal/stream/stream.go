@@ -213,7 +213,13 @@ func (c *Conn) accept(dir uint8, h *half, s *Segment) Verdict {
 	seq := s.Seq
 	if s.Flags&SYN != 0 {
 		seq++
+		if h.started && !h.begun { // by a SYN-ACK
+			c.Begin(dir, seq)
+		}
 		c.start(h, seq, s)
+		if o := &c.half[dir^1]; s.Flags&ACK != 0 {
+			c.start(o, s.Ack, s)
+		}
 		if h.unsure && !before(h.next, seq) {
 			h.next, h.base, h.unsure = seq, seq, false
 			c.drain()
