@@ -47,12 +47,6 @@ func Bytes(v []byte) Value { return Value{kind: kBytes, there: v != nil, str: st
 // Texts returns a VARCHAR[]; nil is absent.
 func Texts(v []string) Value { return Value{kind: kList, there: v != nil, texts: v} }
 
-// Pairs returns a list of STRUCT(name, value); nil is absent.
-func Pairs(v []Pair) Value { return Value{kind: kMap, there: v != nil, pairs: v} }
-
-// Headers returns a list of STRUCT(name, value, kind); nil is absent.
-func Headers(v []Header) Value { return Value{kind: kMap, there: v != nil, heads: v} }
-
 // Side is one of the two messages of a call.
 type Side uint8
 

@@ -15,3 +15,5 @@ require (
 	golang.org/x/sys v0.48.0 // indirect
 	golang.org/x/telemetry v0.0.0-20260924152758-ed294f943157 // indirect
 )
+
+tool golang.org/x/tools/cmd/deadcode
