@@ -23,6 +23,50 @@ func (s *Segment) end() uint32 {
 // open reports whether it is undecided whether the segment in doubt counts.
 func (s *Segment) open() bool { return s.Doubt == UnsentAck && !s.refuted }
 
+// acknowledge records what the receiver of direction dir acknowledges.
+func (c *Conn) acknowledge(dir uint8, s *Segment) {
+	h := &c.half[dir]
+	if len(h.doubts) > 0 {
+		h.heard = s.Packet
+		for _, d := range h.doubts {
+			if before(s.Ack, d.end()) {
+				d.opposed(s)
+			}
+		}
+	}
+	if !h.hasAck || before(h.acked, s.Ack) {
+		h.acked, h.hasAck = s.Ack, true
+		if h.passed > 0 && h.acked == h.next {
+			h.agreed = h.passed
+		}
+	}
+	if h.unsure && s.Ack == h.next { // the receiver expects exactly these bytes
+		h.unsure = false
+		c.drain()
+		c.finish(dir, s)
+	}
+}
+
+// Place is the known position of direction dir: the receiver has everything before low, and
+// nothing was seen from high on. It is not ok before the direction sent anything.
+func (c *Conn) Place(dir uint8) (low, high uint32, ok bool) {
+	h := &c.half[dir]
+	low, high = h.next, h.top
+	if h.fin {
+		high = h.finSeq + 1
+	}
+	if h.hasAck {
+		low = h.acked
+		if before(high, low) || !h.started {
+			high = low
+		}
+	}
+	if h.disorder != nil && h.claim != nil && before(high, h.claim.Ack) {
+		high = h.claim.Ack
+	}
+	return low, high, h.started || h.hasAck
+}
+
 // high is the end of everything that a segment of the direction had, in doubt or not.
 func (h *half) high() uint32 {
 	high := h.top
