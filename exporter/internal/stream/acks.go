@@ -61,8 +61,15 @@ func (c *Conn) Place(dir uint8) (low, high uint32, ok bool) {
 			high = low
 		}
 	}
-	if h.disorder != nil && h.claim != nil && before(high, h.claim.Ack) {
-		high = h.claim.Ack
+	if o := &c.half[dir^1]; h.disorder != nil {
+		if h.claim != nil && before(high, h.claim.Ack) {
+			high = h.claim.Ack
+		}
+		for _, d := range o.doubts {
+			if d.open() && before(high, d.Ack) {
+				high = d.Ack
+			}
+		}
 	}
 	return low, high, h.started || h.hasAck
 }

@@ -105,3 +105,15 @@ func TestHonestAcknowledgements(t *testing.T) {
 		}
 	}
 }
+
+// TestPlaceOfWhatIsAcknowledged states that a reset counts where an answer in doubt says that bytes were sent.
+func TestPlaceOfWhatIsAcknowledged(t *testing.T) {
+	b := &Budget{Left: 1 << 20}
+	c := &Conn{Sink: nothing{}, Budget: b}
+	for i, s := range []Segment{{Seq: 100, Flags: SYN}, {Seq: 500, Ack: 101, Flags: SYN | ACK}, {Seq: 501, Ack: 110, Flags: ACK, Payload: []byte("A"), Len: 1}} {
+		c.Segment(uint8(i)&1|uint8(i)>>1, &s)
+	}
+	if low, high, ok := c.Place(0); low != 101 || high != 110 || !ok {
+		t.Errorf("the place is from %d to %d, want from 101 to 110", low, high)
+	}
+}
