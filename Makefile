@@ -107,9 +107,10 @@ compile:
 lint:
 	@unformatted=$$(git ls-files '*.go' | xargs gofmt -l); if [ -n "$$unformatted" ]; then echo "not formatted (gofmt):"; echo "$$unformatted"; exit 1; fi
 	@mkdir -p .cache
-	cd .ci/tools && $(GO) build -o ../../.cache/lint ./lint
+	cd .ci/tools && $(GO) build -o ../../.cache/lint ./lint && $(GO) build -o ../../.cache/deadcode golang.org/x/tools/cmd/deadcode
 	GOGC=$(FEW_GC) .cache/lint ./...
 	cd lake && GOGC=$(FEW_GC) ../.cache/lint ./...
+	GOGC=$(FEW_GC) .ci/deadcode.sh
 
 # Tests that may skip. Without root there are more, because setup installs nothing and the
 # kernel refuses some operations.

@@ -13,20 +13,28 @@ func TestDecoysTakeNoPlace(t *testing.T) {
 		name    string
 		ahead   uint32
 		stamp   uint32
+		acks    uint32 // further than what the other side sent
 		byPeer  bool
 		pause   uint32 // µs between calls
 		calls   int
 		anomaly string
 	}{
-		{"ahead in the window", 3000, 0, false, 1000, 5, "stray_segment"},
-		{"ahead in the window, minutes", 3000, 0, false, 5_000_000, 40, "stray_segment"},
-		{"ahead in the window, long pauses", 3000, 0, false, 100_000_000, 5, "stray_segment"},
-		{"ahead beyond the window, minutes", 1 << 20, 0, false, 5_000_000, 40, "stray_segment"},
-		{"ahead of the server, minutes", 3000, 0, true, 5_000_000, 40, "stray_segment"},
-		{"an old time stamp", 0, 7, false, 1000, 5, "old_timestamp"},
-		{"an old time stamp, minutes", 0, 7, false, 5_000_000, 40, "old_timestamp"},
-		{"an old time stamp of the server", 0, 7, true, 5_000_000, 40, "old_timestamp"},
-		{"an old time stamp, and nothing after it", 0, 7, false, 0, 0, "old_timestamp"},
+		{"ahead in the window", 3000, 0, 0, false, 1000, 5, "stray_segment"},
+		{"ahead in the window, minutes", 3000, 0, 0, false, 5_000_000, 40, "stray_segment"},
+		{"ahead in the window, long pauses", 3000, 0, 0, false, 100_000_000, 5, "stray_segment"},
+		{"ahead beyond the window, minutes", 1 << 20, 0, 0, false, 5_000_000, 40, "stray_segment"},
+		{"ahead of the server, minutes", 3000, 0, 0, true, 5_000_000, 40, "stray_segment"},
+		{"an old time stamp", 0, 7, 0, false, 1000, 5, "old_timestamp"},
+		{"an old time stamp, minutes", 0, 7, 0, false, 5_000_000, 40, "old_timestamp"},
+		{"an old time stamp of the server", 0, 7, 0, true, 5_000_000, 40, "old_timestamp"},
+		{"an old time stamp, and nothing after it", 0, 7, 0, false, 0, 0, "old_timestamp"},
+		{"an acknowledgement of what was not sent", 0, 0, 5000, false, 1000, 5, "unsent_ack"},
+		{"an acknowledgement of what was not sent, minutes", 0, 0, 5000, false, 5_000_000, 40, "unsent_ack"},
+		{"an acknowledgement far away, minutes", 0, 0, 1 << 30, false, 5_000_000, 40, "unsent_ack"},
+		{"an acknowledgement of the server, minutes", 0, 0, 5000, true, 5_000_000, 40, "unsent_ack"},
+		{"an acknowledgement of what is sent later", 0, 0, 300, false, 5_000_000, 40, "unsent_ack"},
+		{"an acknowledgement of what was not sent, and nothing after it", 0, 0, 5000, false, 0, 0, "unsent_ack"},
+		{"an acknowledgement older than a window, minutes", 0, 0, 3 << 30, false, 5_000_000, 40, "old_ack"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c, up, down, stamp := newTranslated(), uint32(1001), uint32(5001), uint32(100)
@@ -54,9 +62,9 @@ func TestDecoysTakeNoPlace(t *testing.T) {
 				decoy = stamp + 1
 			}
 			if tt.byPeer {
-				c.packet(server, pod, 0x18, down+tt.ahead, up, decoy, "HTTP/1.1 500 Forged\r\nContent-Length: 0\r\n\r\n")
+				c.packet(server, pod, 0x18, down+tt.ahead, up+tt.acks, decoy, "HTTP/1.1 500 Forged\r\nContent-Length: 0\r\n\r\n")
 			} else {
-				c.packet(pod, server, 0x18, up+tt.ahead, down, decoy, "GET /forged HTTP/1.1\r\nHost: a\r\n\r\n")
+				c.packet(pod, server, 0x18, up+tt.ahead, down+tt.acks, decoy, "GET /forged HTTP/1.1\r\nHost: a\r\n\r\n")
 			}
 			for i := range tt.calls {
 				c.time += tt.pause

@@ -275,6 +275,19 @@ func TestFragmentsAreCountedInTheirConversation(t *testing.T) {
 	}
 }
 
+// TestCutDatagramContradictsNothing has a question of which only the first fragment was captured, which is
+// shorter than a message of its protocol, and the answer.
+func TestCutDatagramContradictsNothing(t *testing.T) {
+	w := newWire(101)
+	ask := query(0, "a.example")
+	w.add(0, 0, ipv4Packet(17, 77, 0x2000, 1, 53, udpPacket(7, 1, 53, 40000, 53, []byte(ask))[20:36]), 0)
+	w.add(0, 100, udpPacket(9, 53, 1, 53, 40000, []byte(reply(ask, 1))), 0)
+	got, _ := w.answers(t, "select string_agg(protocol || ' ' || host || ' ' || coalesce(error, ''), ', ') from {calls}")
+	if want := "dns a.example no_request"; got[0] != want {
+		t.Errorf("got %q, want %q", got[0], want)
+	}
+}
+
 func TestMissingFragmentIsAGapOfItsConversation(t *testing.T) {
 	query, parts := lookupParts()
 	w := newWire(101)

@@ -96,6 +96,15 @@ func TestPairsOfDatagrams(t *testing.T) {
 			c.time += 840_000
 			ask(c, pod, dnsPod, 77, 1)
 		}, "10.244.0.5 10.96.0.10 true", "payload 2", "2"},
+		{"300 questions of one client, and the other view 0.9 s later", func(c *translated) {
+			for i := range uint16(300) {
+				ask(c, pod, dnsService, i, 1)
+			}
+			c.time += 840_000
+			for i := range uint16(300) {
+				ask(c, pod, dnsPod, i, 1)
+			}
+		}, strings.Repeat("10.244.0.5 10.96.0.10 true, ", 299) + "10.244.0.5 10.96.0.10 true", "payload 2", "600"},
 		{"the answer comes after more packets than can wait", func(c *translated) {
 			c.udp(pod, dnsService, q)
 			c.udp(nodeEnd, dnsPod, q)

@@ -134,6 +134,19 @@ func TestClaim(t *testing.T) {
 	}
 }
 
+func TestCutDatagramWithdrawsNoClaim(t *testing.T) {
+	g := &recordingSink{}
+	c := claimEngine(t, g).NewConn(Info{Transport: UDP, ConnectUs: -1})
+	c.Datagram(ToServer, []byte("M1"), Packet{})
+	c.Datagram(ToClient, []byte("hello"), Packet{No: 1, Cut: 4})
+	for _, a := range g.anomalies {
+		if a.Kind == "withdrawn" {
+			t.Errorf("%s", a.Detail)
+		}
+	}
+	c.Close(EndTimeout, Packet{No: 2})
+}
+
 func TestWithdrawnDatagramClaimIsPayload(t *testing.T) {
 	g := &recordingSink{}
 	c := claimEngine(t, g).NewConn(Info{Transport: UDP, ConnectUs: -1})

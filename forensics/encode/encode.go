@@ -138,19 +138,3 @@ func appendText(dst []byte, s string) []byte {
 	}
 	return append(dst, '"')
 }
-
-// Text writes a value for a cell of a table or CSV: as in JSON, but texts, times and BLOBs without
-// quotes, and nil as an empty text.
-func Text(v any) string {
-	switch v := v.(type) {
-	case nil:
-		return ""
-	case string:
-		return v
-	case []byte:
-		return hex.EncodeToString(v)
-	case time.Time:
-		return v.UTC().Format(TimeLayout)
-	}
-	return string(JSON(nil, v))
-}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/internal/stream"
 )
 
 // pendingSYN is a SYN on the ports of an open connection. RFC 5961 section 4 has its
@@ -36,6 +37,9 @@ func (s *Shard) reused(c *Conn, p *Packet, srcIsLo bool) bool {
 	side := dissect.ToServer
 	if srcIsLo != c.srcIsLo {
 		side = dissect.ToClient
+	}
+	if c.stream != nil && p.TCPFlags&decode.SYN != 0 {
+		c.stream.Pass(&stream.Segment{Packet: stream.Packet{No: p.No, Time: p.Time, Clock: p.Clock}})
 	}
 	over := c.over()
 	switch p.TCPFlags & (decode.SYN | decode.RST | decode.FIN | decode.ACK) {
@@ -121,6 +125,14 @@ func (s *Shard) control(c *Conn, f *Flow, dir dissect.Dir, p *Packet) bool {
 		c.multipath = true
 		s.odd(c, f, packetRef(p), "multipath", "a connection of Multipath TCP (RFC 8684): other connections may have carried a part of its messages; each is read alone", 0)
 	}
+	if y := c.rival; y != nil && dir != y.dir && flags&(decode.SYN|decode.ACK|decode.RST) == decode.ACK {
+		c.rival = nil
+		if p.Ack == y.seq+1 && c.isn[y.dir] != y.seq {
+			c.isn[y.dir] = y.seq
+			c.stream.Begin(uint8(y.dir), y.seq+1)
+			s.odd(c, f, packetRef(p), "stray_syn", "of two SYN-ACKs with different numbers, the client acknowledges the later one: the first is forged or belongs to another attempt", 0)
+		}
+	}
 	switch {
 	case flags&decode.RST != 0:
 		f.rare(dir).resets++
@@ -135,6 +147,9 @@ func (s *Shard) control(c *Conn, f *Flow, dir dissect.Dir, p *Packet) bool {
 		c.reset = true
 		return true
 	case flags&decode.SYN != 0 && c.straySYN(dir, p):
+		if flags&decode.ACK != 0 && c.stream != nil && !c.hasSeq[dir] && !c.hasSeq[dir.Other()] {
+			c.rival = &synAck{p.Seq, dir}
+		}
 		return refuse("stray_syn", "a SYN on an open connection changes nothing (RFC 5961 section 4)")
 	case flags&decode.SYN != 0 && n > 0:
 		s.keepSYN(c, f, dir, p)
@@ -144,6 +159,13 @@ func (s *Shard) control(c *Conn, f *Flow, dir dissect.Dir, p *Packet) bool {
 		s.odd(c, f, packetRef(p), "urgent_data", "receivers take the urgent byte out of the stream, or leave it in (RFC 6093); here it is left in", 0)
 	}
 	return true
+}
+
+// synAck is a SYN-ACK with another number than the first one. The client's acknowledgement says which of the two
+// it accepted (RFC 9293 section 3.10.7.3).
+type synAck struct {
+	seq uint32
+	dir dissect.Dir
 }
 
 // synPayload is the payload of a SYN. Its receiver accepts it with TCP Fast Open (RFC 7413), which
@@ -205,7 +227,7 @@ func (c *Conn) straySYN(dir dissect.Dir, p *Packet) bool {
 	if p.TCPFlags&decode.ACK != 0 {
 		return c.hasISN[dir.Other()] && int32(p.Ack-c.isn[dir.Other()]-1) < 0
 	}
-	return p.TCPFlags&decode.FIN != 0 || c.hasSeq[dir.Other()]
+	return p.TCPFlags&decode.FIN != 0 || c.hasSeq[dir.Other()] && !(c.stream != nil && c.stream.Begins(uint8(dir), p.Seq+1))
 }
 
 // resetPlace says why a reset does not count, "" where it does. Only one at just the next

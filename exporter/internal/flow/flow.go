@@ -48,6 +48,7 @@ type Conn struct {
 	unsummed       bool        // mixed checksums were told
 	rewritten      bool        // a wrong checksum among no right ones was told
 	synPayload     *synPayload
+	rival          *synAck
 	odds           int32       // anomalies before the first payload
 	oddBytes       int64       // of those beyond maxEarlyOdds
 	spoke          uint8       // bit n: direction n was seen

@@ -3,6 +3,7 @@ package flow
 import (
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/internal/stream"
 )
 
 // maxEarlyOdds is how many anomalies a connection without payload has rows for; the rest
@@ -45,7 +46,7 @@ func (s *Shard) whole(c *Conn, f *Flow, dir dissect.Dir, p *Packet) bool {
 	switch {
 	case p.Sum == SumWrong:
 		p.Mark |= BadChecksum
-		if p.Proto == protoTCP && s.doubt(c, dir, p) {
+		if p.Proto == protoTCP && s.doubt(c, dir, p, stream.WrongSum) {
 			return false
 		}
 		f.rare(dir).anomalous += n

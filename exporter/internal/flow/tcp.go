@@ -1,7 +1,6 @@
 package flow
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
@@ -56,7 +55,7 @@ func (s *Shard) tcpPacket(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 		c.firstSeq[dir], c.hasSeq[dir] = p.Seq, true
 	}
 	if brought == 0 {
-		if c.outdated(dir, p) && s.doubt(c, dir, p) {
+		if c.outdated(dir, p) && s.doubt(c, dir, p, stream.OldStamp) {
 			return
 		}
 		brought = s.stream(c, dir, p)
@@ -75,7 +74,7 @@ func (s *Shard) stream(c *Conn, dir dissect.Dir, p *Packet) stream.Verdict {
 		}
 		c.stream = &stream.Conn{Sink: (*tcpSink)(c), Budget: &s.budget, History: &s.history}
 	}
-	seg := s.tcpSegment(p)
+	seg := s.tcpSegment(c, dir, p)
 	if p.TCPFlags&decode.SYN != 0 { // settleSYN brings its payload
 		seg.Payload, seg.Len = nil, 0
 	}
@@ -83,9 +82,9 @@ func (s *Shard) stream(c *Conn, dir dissect.Dir, p *Packet) stream.Verdict {
 }
 
 // tcpSegment is a packet as stream reads it, until the next one.
-func (s *Shard) tcpSegment(p *Packet) *stream.Segment {
+func (s *Shard) tcpSegment(c *Conn, dir dissect.Dir, p *Packet) *stream.Segment {
 	s.segment = stream.Segment{Packet: stream.Packet{No: p.No, Time: p.Time, Clock: p.Clock, Also: p.FragNos}, Seq: p.Seq, Ack: p.Ack,
-		Flags: p.TCPFlags, Payload: p.Payload, Len: int(p.PayloadLen), Awaits: p.Awaits, Old: p.Sum != SumWrong}
+		Flags: p.TCPFlags, Payload: p.Payload, Len: int(p.PayloadLen), Awaits: p.Awaits, Window: c.announced(dir, p)}
 	return &s.segment
 }
 
@@ -138,35 +137,6 @@ func (t *tcpSink) End(dir uint8, s *stream.Segment) {
 	if t.d != nil {
 		t.d.End(dissect.Dir(dir), ref(s))
 	}
-}
-
-// oddities are the anomalies of a stream, by stream.Oddity.
-var oddities = [...]struct{ kind, detail string }{
-	stream.Conflict:   {"overlap_conflict", "other bytes at a place of the stream that was already captured; the first copy, of packet %d, was kept"},
-	stream.Uncompared: {"uncompared", "bytes at a place that the stream has passed; the earlier bytes are no longer kept, so the two cannot be compared"},
-	stream.Late:       {"late_segment", "bytes that came after their place was given up as a gap, or that lie before the stream's beginning; they are in no row"},
-	stream.Stray:      {"stray_segment", "a segment ahead that nobody acknowledged: it is more than 16 MiB ahead, or others were acknowledged after it; its receiver may have dropped it"},
-	stream.AfterEnd:   {"data_after_fin", "bytes behind the FIN"},
-	stream.OtherEnd:   {"fin_conflict", "a FIN at another place than the data or another FIN say"},
-	stream.Wrong:      {"bad_checksum", "a wrong TCP checksum" + dropped},
-	stream.Doubted: {"acknowledged_checksum", "a wrong TCP checksum, but the receiver acknowledged the bytes, and no other copy was captured: the capture was changed, " +
-		"or a forged packet took the place of one that was not captured; they are read"},
-	stream.Old: {"old_timestamp", "a time stamp older than that of the bytes before: every receiver drops the segment (RFC 7323 section 5.3)"},
-	stream.OldDoubted: {"old_timestamp", "a time stamp older than that of the bytes before, for which receivers drop a segment (RFC 7323 section 5.3), but the receiver acknowledged the bytes, " +
-		"and no other copy was captured; they are read"},
-}
-
-// Odd implements stream.Sink.
-func (t *tcpSink) Odd(dir uint8, why stream.Oddity, n int, first int64, s *stream.Segment) {
-	f, o := t.flows[0], &oddities[why]
-	detail := o.detail
-	if why == stream.Conflict {
-		f.rare(dissect.Dir(dir)).over++
-		t.shard.event(f, dissect.Dir(dir), s.No, s.Time, o.kind, int64(n))
-		detail = fmt.Sprintf(detail, first)
-	}
-	f.rare(dissect.Dir(dir)).anomalous += int64(n)
-	t.shard.odd((*Conn)(t), f, ref(s), o.kind, detail, int64(n))
 }
 
 func (s *Shard) event(f *Flow, dir dissect.Dir, no, ts int64, what string, bytes int64) {

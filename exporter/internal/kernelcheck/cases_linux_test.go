@@ -17,6 +17,7 @@ func hostileCases() (list []testCase) {
 		resets(add)
 		ends(add)
 		urgent(add)
+		acknowledgements(add)
 	}
 	return list
 }

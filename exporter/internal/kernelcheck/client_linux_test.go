@@ -16,12 +16,13 @@ type client struct {
 	*stage
 	*peer
 	server netip.AddrPort
-	isn    uint32
+	isn    uint32 // of the test
 	head   []byte // of the request
 	text   []byte // head and body as sent by an honest client
 	id     uint32
 	opts   []byte // options of the SYN
 	copies copies
+	decoy  bool // a SYN-ACK that never arrives comes before that of dial
 }
 
 // copies are the versions of each body byte in captured segments and fragments.
@@ -96,7 +97,7 @@ func (c *client) segment(off int, data []byte, h how) {
 		window = 65000
 	}
 	seq := uint32(int64(c.isn) + 1 + int64(off) + h.seq)
-	ack := uint32(int64(c.peer.isn) + 1 + h.ackMove)
+	ack := uint32(int64(c.peer.isn) + 1 + c.peer.said + h.ackMove)
 	if h.noAck {
 		ack = 0
 	}

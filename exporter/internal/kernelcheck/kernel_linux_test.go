@@ -146,8 +146,9 @@ var kinds = map[string]string{
 	"FIN":                               "tcp/data_after_fin tcp/fin_conflict tcp/no_ack",
 	"urgent data":                       "tcp/urgent_data",
 	"sequence numbers wrap":             "tcp/overlap_conflict",
-	"windows":                           "tcp/overlap_conflict tcp/fin_conflict tcp/no_ack tcp/stray_segment tcp/old_timestamp",
+	"windows":                           "tcp/overlap_conflict tcp/fin_conflict tcp/no_ack tcp/stray_segment tcp/old_timestamp tcp/unsent_ack",
 	"captures that begin in the middle": "tcp/overlap_conflict",
+	"unacceptable acknowledgements":     "tcp/overlap_conflict tcp/data_after_fin tcp/fin_conflict tcp/stray_syn tcp/unsent_ack tcp/old_ack http1/unfinished http1/malformed",
 	"late in the capture":               "tcp/overlap_conflict tcp/late_segment",
 	"seen twice":                        "tcp/overlap_conflict",
 }
@@ -291,9 +292,9 @@ func readRows(t *testing.T, file string, results []outcome) {
 		must(t, query, rows.Err())
 		return m
 	}
-	// The client's port identifies the case, whatever roles the content suggests.
-	const port = "case when src_port = 8080 then dst_port else src_port end"
-	said := texts(`select ` + port + `, string_agg(coalesce(b.text, decode(b.bytes)), '' order by c.call_no) from calls c join bodies b on b.sha256 = c.request_body_sha256 group by 1`)
+	// The test's port identifies the case, whatever roles the content suggests.
+	const port = "case when src_port between 10000 and 19999 then src_port else dst_port end"
+	said := texts(`select ` + port + `, string_agg(coalesce(b.text, decode(b.bytes)), '' order by c.call_no) from calls c join bodies b on b.sha256 = coalesce(c.request_body_sha256, c.response_body_sha256) group by 1`)
 	heads := texts(`select ` + port + `, string_agg(decode(payload_request_head), '' order by call_no) from calls where transport = 'udp' group by 1`)
 	anomalies := texts(`select ` + port + `, string_agg(distinct a.source || '/' || a.kind, ' ') from anomalies a join flows f using (flow_id) group by 1`)
 	gaps := texts(`select ` + port + `, sum(gap_bytes)::varchar from flows group by 1`)

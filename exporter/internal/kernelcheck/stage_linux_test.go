@@ -42,7 +42,10 @@ type peer struct {
 	socks   []int  // accepted
 	got     []byte // bytes of all sockets, in order
 	end     string // how the last socket ended: eof, reset, or "" while it is open
-	isn     uint32 // of the server
+	isn     uint32 // of the kernel
+	dials   bool   // the kernel is the client
+	port    uint16 // of the kernel then
+	said    int64  // bytes that the kernel's socket sent
 	synAcks int
 	acked   uint32 // highest acknowledgement that the server sent
 	window  uint16 // in the server's last segment
@@ -174,7 +177,9 @@ func (s *stage) answer(packet []byte) {
 		return
 	}
 	flags, ack := l4[13], binary.BigEndian.Uint32(l4[8:])
-	if flags&(syn|ack_) == syn|ack_ {
+	if p.dials && flags&(syn|ack_) == syn {
+		p.isn, p.port = binary.BigEndian.Uint32(l4[4:]), binary.BigEndian.Uint16(l4)
+	} else if flags&(syn|ack_) == syn|ack_ {
 		p.isn, p.acked = binary.BigEndian.Uint32(l4[4:]), ack
 		p.synAcks++
 	} else if flags&(ack_|rst) == ack_ && int32(ack-p.acked) > 0 {

@@ -15,8 +15,8 @@ import (
 const (
 	maxTalks    = 16_384         // conversations kept
 	maxMessages = 32_768         // messages kept, as many as may lie between two views
-	maxFirst    = 64             // messages of a conversation to examine until one is seen elsewhere
-	maxFirstTCP = 8              // the same for TCP
+	maxFirst    = 64             // messages of a conversation to examine until one is seen elsewhere, and all within pairSlack
+	maxFirstTCP = 8              // the same for TCP, without that time
 	maxCopies   = 4              // other views of a conversation at the same time; a message seen in more conversations proves nothing
 	minMessage  = 12             // bytes of a datagram that may prove a pair: the size of a DNS header
 	maxWaiting  = 2048           // possible views at the same time
@@ -205,7 +205,10 @@ func (p *pairs) listen(t *talk, m message, s spot) {
 	}
 	switch {
 	case t.looked < limit:
-		t.looked++
+		if t.looked++; t.looked == 1 {
+			t.since = m.at
+		}
+	case !t.tcp && near(t.since, m.at):
 	case len(t.copies) == 0:
 		p.settled.add(placeHash(t.hash, t.at.network))
 		return

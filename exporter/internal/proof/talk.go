@@ -36,7 +36,8 @@ type talk struct {
 	like    *like    // nil if it is not a view
 	shook   *talk    // has shown the same SYN-ACK, with random numbers
 	syn     uint64   // hash of its first SYN
-	looked  uint8    // messages already examined
+	looked  uint8    // messages already examined, up to the limit
+	since   int64    // time of the first of them
 	stays   bool     // it is not a view, and will not be one
 	tcp     bool
 	swapped bool // direction 0 is from the second end of the tuple

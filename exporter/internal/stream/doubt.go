@@ -5,68 +5,99 @@ import "slices"
 // maxDoubts limits the segments of a direction that are kept in doubt.
 const maxDoubts = 64
 
-// Doubt keeps a segment whose checksum is wrong or whose time stamp is old. A receiver drops such a segment (RFC
-// 9293 section 3.1, RFC 7323 section 5.3), so its bytes count only if the receiver acknowledged them and no other copy was captured until the wait for
-// one ended: then the capture was changed after it was made, or a forged segment took the place of one that
-// was not captured. Doubt reports false if the segment cannot become part of the stream.
+// Doubt is why the receiver of a segment drops it.
+type Doubt uint8
+
+// Doubts.
+const (
+	WrongSum  Doubt = iota // a wrong checksum, RFC 9293 section 3.1
+	OldStamp               // a time stamp older than that of the bytes before, RFC 7323 section 5.3
+	OldAck                 // an acknowledgement older than a window, RFC 5961 section 5
+	UnsentAck              // an acknowledgement of what was not sent, RFC 9293 section 3.10.7.4
+)
+
+// Doubt keeps a segment that its receiver drops, for s.Doubt. Its bytes count only if the receiver
+// acknowledged them and no other copy was captured until the wait for one ended: then the capture was
+// changed after it was made, or a forged segment took the place of one that was not captured. Doubt
+// reports false if the segment cannot become part of the stream.
 func (c *Conn) Doubt(dir uint8, s *Segment) bool {
 	c.init()
+	_, ok := c.doubt(dir, s)
+	return ok
+}
+
+func (c *Conn) doubt(dir uint8, s *Segment) (Verdict, bool) {
 	h := &c.half[dir]
-	end := s.Seq + uint32(s.Len)
-	if !h.started || h.unsure || h.ended || !before(h.next, end) || end-h.next > maxHeld {
-		return false
+	if h.ended || !h.near(s) {
+		return 0, false
 	}
 	h.own()
 	c.settle(dir, h)
-	if len(h.doubts) == maxDoubts || c.Budget.Left < 0 {
-		return false
-	}
-	k := *s
-	k.Payload = slices.Clone(s.Payload)
-	c.In[dir] += int64(len(k.Payload))
-	c.Budget.Left -= len(k.Payload) + heldCost
 	i, _ := slices.BinarySearchFunc(h.doubts, s.Seq, func(a *Segment, seq uint32) int {
 		if a.Seq == seq {
 			return -1 // the first copy counts
 		}
 		return int(int32(a.Seq - seq))
 	})
+	if i > 0 && s.Doubt == UnsentAck && h.doubts[i-1].equal(s) {
+		c.In[dir] += int64(len(s.Payload))
+		return Seen, true
+	}
+	if len(h.doubts) == maxDoubts || c.Budget.Left < 0 {
+		return 0, false
+	}
+	k := *s
+	k.Payload = slices.Clone(s.Payload)
+	k.since = c.packets
+	c.In[dir] += int64(len(k.Payload))
+	c.Budget.Left -= len(k.Payload) + heldCost
 	h.doubts = slices.Insert(h.doubts, i, &k)
-	return true
+	return New | Ahead, true
+}
+
+// near reports whether a segment in doubt can be part of the stream. While it is unknown where the stream begins,
+// only one can that is in doubt for what it acknowledges.
+func (h *half) near(s *Segment) bool {
+	switch {
+	case !h.started:
+		return s.Doubt == UnsentAck
+	case h.unsure:
+		return s.Doubt == UnsentAck && s.Seq-h.next+maxBack <= maxBack+maxHeld
+	}
+	return before(h.next, s.end()) && s.end()-h.next <= maxHeld
+}
+
+func (s *Segment) equal(o *Segment) bool {
+	return s.Seq == o.Seq && s.Ack == o.Ack && s.Len == o.Len && s.Flags == o.Flags && s.Doubt == o.Doubt && string(s.Payload) == string(o.Payload)
 }
 
 // settle drops the segments in doubt whose bytes other ones brought.
 func (c *Conn) settle(dir uint8, h *half) {
-	for len(h.doubts) > 0 && !before(h.next, h.doubts[0].Seq+uint32(h.doubts[0].Len)) {
+	for len(h.doubts) > 0 && h.started && !h.unsure && !before(h.next, h.doubts[0].end()) {
 		c.drop(dir, h)
 	}
 }
 
 // drop drops the first segment in doubt.
 func (c *Conn) drop(dir uint8, h *half) {
-	s := h.doubts[0]
-	c.undoubt(h)
-	c.odd(dir, s.reason(Wrong), len(s.Payload), -1, s)
+	s := c.undoubt(h, 0)
+	c.odd(dir, Refused, len(s.Payload), -1, s)
 }
 
-// reason is the oddity of a segment in doubt, given that for a wrong checksum.
-func (s *Segment) reason(wrong Oddity) Oddity {
-	switch {
-	case !s.Old:
-		return wrong
-	case wrong == Doubted:
-		return OldDoubted
+// undoubt removes a segment in doubt.
+func (c *Conn) undoubt(h *half, i int) *Segment {
+	s := h.doubts[i]
+	c.Budget.Left += len(s.Payload) + heldCost
+	if i == 0 {
+		h.doubts[0] = nil
+		h.doubts = h.doubts[1:]
+	} else {
+		h.doubts = slices.Delete(h.doubts, i, i+1)
 	}
-	return Old
-}
-
-// undoubt removes the first segment in doubt.
-func (c *Conn) undoubt(h *half) {
-	c.Budget.Left += len(h.doubts[0].Payload) + heldCost
-	h.doubts[0] = nil
-	if h.doubts = h.doubts[1:]; len(h.doubts) == 0 {
+	if len(h.doubts) == 0 {
 		h.doubts = nil
 	}
+	return s
 }
 
 // redeem delivers what a segment in doubt has of the next bytes, if their receiver acknowledged it. Bytes from
@@ -76,10 +107,11 @@ func (c *Conn) redeem(dir uint8, h *half, upTo uint32) bool {
 	if h.doubted(upTo) != 0 {
 		return false
 	}
-	s := h.doubts[0]
-	c.undoubt(h)
+	s := c.undoubt(h, 0)
 	end, had := s.Seq+uint32(s.Len), len(s.Payload)
-	c.odd(dir, s.reason(Doubted), 0, -1, s)
+	if !s.open() {
+		c.odd(dir, Redeemed, 0, -1, s)
+	}
 	if before(s.Seq, h.next) {
 		s.cutFront(int(h.next - s.Seq))
 	}
@@ -87,7 +119,7 @@ func (c *Conn) redeem(dir uint8, h *half, upTo uint32) bool {
 		s.cutBack(int(upTo - s.Seq))
 	}
 	if cut := had - len(s.Payload); cut > 0 {
-		c.odd(dir, s.reason(Wrong), cut, -1, s)
+		c.odd(dir, Refused, cut, -1, s)
 	}
 	c.deliver(dir, h, s)
 	if s.Flags&FIN != 0 && h.acked == end+1 {

@@ -20,7 +20,7 @@ func (h *half) unseen(ack uint32) int64 {
 		ack--
 	}
 	n := int64(int32(ack - h.next))
-	if len(h.held) > 0 || h.unsure || n > farAhead {
+	if !h.started || len(h.held) > 0 || h.unsure || n > farAhead {
 		return 0
 	}
 	return n
@@ -161,7 +161,7 @@ func (c *Conn) forget(h *half) {
 	h.holeAck = 0
 	if len(h.held) > 0 {
 		h.holeTime = h.held[0].Time
-	} else if h.held = nil; h.lost == nil && h.doubts == nil {
+	} else if h.held = nil; h.lost == nil && h.doubts == nil && h.claim == nil {
 		h.disorder = &inOrder
 	}
 }
@@ -169,6 +169,15 @@ func (c *Conn) forget(h *half) {
 // full reports whether a direction holds its maximum.
 func (c *Conn) full(h *half) bool {
 	return h.heldSize > maxHeld || len(h.held) > maxSegments || c.Budget.Left < 0 && len(h.held) > 0
+}
+
+// Pass ends waits that last too long at the time of s, which is a packet of another connection.
+func (c *Conn) Pass(s *Segment) {
+	c.init()
+	c.Budget.at = *s
+	for d := range uint8(2) {
+		c.patience(d, s)
+	}
 }
 
 // patience ends the waiting in a direction once it is pointless.
@@ -238,17 +247,7 @@ func (c *Conn) giveUp(dir uint8, s *Segment) {
 	case h.unsure:
 		h.unsure = false
 	case c.waits(dir):
-		at := *h.held[0]
-		at.Payload = nil
-		n := o.unseen(at.Ack)
-		if c.redeem(dir^1, o, o.next+uint32(n)) {
-			break
-		}
-		if ahead := o.doubted(o.next + uint32(n)); ahead > 0 {
-			n = ahead
-		}
-		c.gap(dir^1, o, o.next, n, &at)
-		o.next += uint32(n)
+		c.missed(dir^1, h.held[0])
 	case h.hole() && !c.full(h) && c.dropStrays(dir, h):
 	case h.hole():
 		first := h.held[0]

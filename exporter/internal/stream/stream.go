@@ -52,7 +52,13 @@ type Segment struct {
 	Payload  []byte // captured bytes
 	Len      int    // payload bytes on the wire; more than len(Payload) if truncated
 	Awaits   bool   // another view may show the bytes that are truncated
-	Old      bool   // its time stamp is older than that of the bytes before, see Doubt
+	Window   uint32 // the largest window that its sender may have announced
+	Doubt    Doubt  // why its receiver drops it
+
+	since   int64 // packet count when it was kept in doubt
+	against int   // packets since that speak against it
+	lately  int64 // time of the newest of these
+	refuted bool  // a later segment shows that it is forged
 }
 
 // Oddity is the reason why bytes of a segment are not data, or why an end does not count.
@@ -66,10 +72,8 @@ const (
 	Stray                    // ahead, and nobody acknowledged it: too far, or others were acknowledged after it
 	AfterEnd                 // after the FIN
 	OtherEnd                 // a FIN that contradicts the data or another FIN
-	Wrong                    // with a wrong checksum
-	Doubted                  // no bytes: those of a segment with a wrong checksum are data, see Doubt
-	Old                      // with an old time stamp
-	OldDoubted               // no bytes: those of a segment with an old time stamp are data
+	Refused                  // in doubt, and other segments had the bytes, or the receiver did not acknowledge them
+	Redeemed                 // no bytes: those of a segment in doubt are data, see Conn.Doubt
 )
 
 // Sink receives the data of one connection. Dir is 0 or 1, as in Conn.Segment.
@@ -127,7 +131,10 @@ type half struct {
 	fin       bool
 	ended     bool
 	spoke     bool // a packet of this direction was seen
+	begun     bool // its SYN was seen
+	placed    bool // it has not started, but top is where it is
 	hasAck    bool
+	window    uint32 // the largest that its sender announced
 	next      uint32
 	base      uint32 // where the stream began
 	top       uint32 // end of the highest byte or FIN seen
@@ -148,7 +155,9 @@ type disorder struct {
 	holeAck  int64 // packet count when the receiver acknowledged the missing bytes; 0 not yet
 	ackTime  int64 // when that was
 	lost     []lost
-	doubts   []*Segment // ascending, see Doubt
+	doubts   []*Segment // ascending, see Conn.Doubt
+	heard    Packet     // newest one of the receiver since segments are in doubt
+	claim    *Segment   // without payload, acknowledges more of this direction than was captured
 }
 
 var inOrder disorder // of all directions without one; never changed
@@ -183,29 +192,61 @@ func (c *Conn) Segment(dir uint8, s *Segment) Verdict {
 	c.Budget.at = *s
 	c.Budget.at.Payload = nil
 	h := &c.half[dir]
-	h.spoke = true
-	if s.Flags&ACK != 0 {
+	h.spoke, h.window = true, max(h.window, s.Window)
+	h.place(s)
+	v, doubtful := c.suspect(dir, s)
+	if !doubtful {
+		v = c.accept(dir, h, s)
+	}
+	c.review(dir, s, false)
+	c.review(dir^1, s, false)
+	c.patience(dir, s)
+	c.patience(dir^1, s)
+	return v
+}
+
+// accept processes a segment that its receiver accepts.
+func (c *Conn) accept(dir uint8, h *half, s *Segment) Verdict {
+	if s.Flags&ACK != 0 && !c.half[dir^1].unsent(s.Ack) {
 		c.acknowledge(dir^1, s)
 	}
 	seq := s.Seq
 	if s.Flags&SYN != 0 {
 		seq++
+		if h.started && !h.begun { // by a SYN-ACK
+			c.Begin(dir, seq)
+		}
 		c.start(h, seq, s)
+		if o := &c.half[dir^1]; s.Flags&ACK != 0 {
+			c.start(o, s.Ack, s)
+		}
 		if h.unsure && !before(h.next, seq) {
 			h.next, h.base, h.unsure = seq, seq, false
 			c.drain()
 		}
+		h.begun = h.base == seq
 	}
+	if s.Len > 0 {
+		c.In[dir] += int64(len(s.Payload))
+	}
+	return c.take(dir, h, seq, s)
+}
+
+// take brings the bytes of a segment, which begin at seq, and its FIN into the stream.
+func (c *Conn) take(dir uint8, h *half, seq uint32, s *Segment) (v Verdict) {
 	if !h.started {
 		if s.Len == 0 && s.Flags&FIN == 0 {
 			return 0
 		}
 		c.start(h, seq, s)
 		h.unsure = !h.hasAck || h.acked != seq
+		if h.hasAck && before(s.end(), h.acked) { // it could not be judged before
+			h.own()
+			h.claim = &Segment{Packet: s.Packet, Seq: c.half[dir^1].high(), Ack: h.acked, Doubt: UnsentAck}
+			h.hasAck = false
+		}
 	}
-	var v Verdict
 	if s.Len > 0 {
-		c.In[dir] += int64(len(s.Payload))
 		c.Budget.cur = *s
 		c.Budget.cur.Seq = seq
 		if s.Awaits {
@@ -217,9 +258,7 @@ func (c *Conn) Segment(dir uint8, s *Segment) Verdict {
 	if s.Flags&FIN != 0 {
 		c.end(dir, h, seq+uint32(s.Len), s)
 	}
-	c.finish(dir, s)
-	c.patience(dir, s)
-	c.patience(dir^1, s)
+	c.finish(dir, &c.Budget.at)
 	return v
 }
 
@@ -314,44 +353,12 @@ func (c *Conn) odd(dir uint8, why Oddity, n int, first int64, s *Segment) {
 	c.Sink.Odd(dir, why, n, first, s)
 }
 
-// acknowledge records what the receiver of direction dir acknowledges.
-func (c *Conn) acknowledge(dir uint8, s *Segment) {
-	h := &c.half[dir]
-	if !h.hasAck || before(h.acked, s.Ack) {
-		h.acked, h.hasAck = s.Ack, true
-		if h.passed > 0 && h.acked == h.next {
-			h.agreed = h.passed
-		}
-	}
-	if h.unsure && s.Ack == h.next { // the receiver expects exactly these bytes
-		h.unsure = false
-		c.drain()
-		c.finish(dir, s)
-	}
-}
-
-// Place is the known position of direction dir: the receiver has everything before low, and
-// nothing was seen from high on. It is not ok before the direction sent anything.
-func (c *Conn) Place(dir uint8) (low, high uint32, ok bool) {
-	h := &c.half[dir]
-	low, high = h.next, h.top
-	if h.fin {
-		high = h.finSeq + 1
-	}
-	if h.hasAck {
-		low = h.acked
-		if before(high, low) || !h.started {
-			high = low
-		}
-	}
-	return low, high, h.started || h.hasAck
-}
-
 // Close ends all gaps and reports other missing bytes: those that were acknowledged or come before
 // a FIN but never arrived.
 func (c *Conn) Close(last *Segment) {
 	c.init()
 	c.Budget.at = *last
+	c.decide(last)
 	for len(c.half[0].held)+len(c.half[1].held) > 0 {
 		for d := range c.half {
 			c.dropStrays(uint8(d), &c.half[d])

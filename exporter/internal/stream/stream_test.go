@@ -35,7 +35,7 @@ func (h *heard) End(dir uint8, _ *Segment) {
 
 func (h *heard) Odd(dir uint8, why Oddity, n int, first int64, _ *Segment) {
 	h.bad++
-	text := fmt.Sprintf("%d:%s %d", dir, []string{"conflict", "uncompared", "late", "stray", "after-end", "other-end", "wrong", "doubted"}[why], n)
+	text := fmt.Sprintf("%d:%s %d", dir, []string{"conflict", "uncompared", "late", "stray", "after-end", "other-end", "refused", "redeemed"}[why], n)
 	if first >= 0 {
 		text += fmt.Sprintf(" with %d", first)
 	}
@@ -55,6 +55,9 @@ type step struct {
 	later int64 // ns after the step before
 }
 
+// twoKiB, as step.flags, announces a window of 2 KiB; the others announce the largest.
+const twoKiB = 1 << 14
+
 // wrong is the bit of step.flags for a wrong checksum.
 const wrong = 1 << 15
 
@@ -70,12 +73,15 @@ func play(steps []step) *heard {
 			flags |= ACK
 		}
 		s = Segment{Packet: Packet{No: int64(i), Time: s.Time + 1000 + st.later}, Seq: st.seq, Ack: st.ack, Flags: flags,
-			Payload: []byte(st.text), Len: len(st.text) + max(st.cut, -st.cut), Awaits: st.cut < 0}
+			Payload: []byte(st.text), Len: len(st.text) + max(st.cut, -st.cut), Awaits: st.cut < 0, Window: 1 << 30}
+		if flags&twoKiB != 0 {
+			s.Window = 2048
+		}
 		in := s
 		if flags&wrong == 0 {
 			c.Segment(st.dir, &in)
 		} else if !c.Doubt(st.dir, &in) {
-			h.log = append(h.log, fmt.Sprintf("%d:refused %d", st.dir, in.Len))
+			h.log = append(h.log, fmt.Sprintf("%d:dropped %d", st.dir, in.Len))
 		}
 	}
 	c.Close(&s)

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Fails if no program reaches a function, unless .ci/deadcode.txt names it with the reason. Functions that
+# no program reaches any more also leave that list.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+mains=$(go list -f '{{if eq .Name "main"}}{{.ImportPath}}{{end}}' ./...)
+# shellcheck disable=SC2086
+found=$(.cache/deadcode $mains | sed -E 's/^([^:]+)\/[^:\/]+:[0-9]+:[0-9]+: unreachable func: /\1 /' | sort -u)
+if ! diff <(grep -v '^#' .ci/deadcode.txt | cut -f1 | sort -u) <(echo "$found") >.cache/deadcode.diff; then
+	echo "functions that no program reaches (>), and entries of .ci/deadcode.txt that are not needed (<):"
+	grep '^[<>]' .cache/deadcode.diff
+	exit 1
+fi
