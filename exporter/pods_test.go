@@ -21,12 +21,12 @@ func TestPodsOfACut(t *testing.T) {
 		want string // paths of calls
 	}{
 		{"a pod with all whom it talks to", derive.Choice{Pods: shop, Said: bundle.DerivedCut{Pods: "shop/web-1"}}, "/of-shop /of-catalog-and-shop /of-shop-and-payments "},
-		{"a pod and a filter", derive.Choice{Pods: shop, Said: bundle.DerivedCut{Pods: "shop/web-1", Packets: "src host 10.1.9.9"}}, "/of-catalog-and-shop "},
-		{"whole connections of one packet that matches", derive.Choice{Said: bundle.DerivedCut{Packets: "tcp[13] = 2 and dst host 10.1.0.2"}}, "/of-payments /of-shop-and-payments "},
+		{"a pod and a filter", derive.Choice{Pods: shop, Filter: "src host 10.1.9.9", Said: bundle.DerivedCut{Pods: "shop/web-1", Packets: "src host 10.1.9.9"}}, "/of-catalog-and-shop "},
+		{"whole connections of one packet that matches", derive.Choice{Filter: "tcp[13] = 2 and dst host 10.1.0.2", Said: bundle.DerivedCut{Packets: "tcp[13] = 2 and dst host 10.1.0.2"}}, "/of-payments /of-shop-and-payments "},
 		{"a pod, of which only what is within a namespace", derive.Choice{Pods: shop, Said: bundle.DerivedCut{Pods: "shop/web-1", Namespaces: []string{"shop"}}}, "/of-shop "},
 		{"a pod that is not there", derive.Choice{Pods: func(derive.Pod) bool { return false }}, ""},
-		{"a filter that matches nothing", derive.Choice{Said: bundle.DerivedCut{Packets: "host 192.0.2.77"}}, ""},
-		{"a filter that needs another link type", derive.Choice{Said: bundle.DerivedCut{Packets: "wlan host 00:00:5e:00:53:01"}}, ""},
+		{"a filter that matches nothing", derive.Choice{Filter: "host 192.0.2.77", Said: bundle.DerivedCut{Packets: "host 192.0.2.77"}}, ""},
+		{"a filter that needs another link type", derive.Choice{Filter: "wlan host 00:00:5e:00:53:01", Said: bundle.DerivedCut{Packets: "wlan host 00:00:5e:00:53:01"}}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "cut.pcapsule")

@@ -32,10 +32,12 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 
 	"github.com/pcapsule/pcapsule/hub/authority"
+	"github.com/pcapsule/pcapsule/hub/capture"
 	"github.com/pcapsule/pcapsule/hub/collect"
 	"github.com/pcapsule/pcapsule/hub/control"
 	"github.com/pcapsule/pcapsule/hub/download"
 	"github.com/pcapsule/pcapsule/hub/jobs"
+	"github.com/pcapsule/pcapsule/hub/pods"
 	"github.com/pcapsule/pcapsule/hub/rollout"
 	"github.com/pcapsule/pcapsule/hub/schedule"
 	"github.com/pcapsule/pcapsule/recorder/mutual"
@@ -192,9 +194,10 @@ func (h *hub) lead(ctx context.Context) (err error) {
 		}
 	}
 	nodes := h.finder()
+	known := pods.New(h.objects, h.Log)
 	witness := &collect.Witness{Dir: filepath.Join(h.Dir, Anchors), Key: h.authority.Witness, Name: "pcapsule-hub"}
 	controller := control.New(control.Options{Client: h.objects, Namespace: h.Namespace, Dir: filepath.Join(h.Dir, Snapshots), Nodes: h.nodes,
-		Collector: h.collector(nodes, witness), Jobs: h.jobs(), Large: h.Large, Log: h.Log})
+		Ran: known.Nodes, Collector: h.collector(nodes, witness), Jobs: h.jobs(), Large: h.Large, Log: h.Log})
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stop, err := h.download(controller)
@@ -218,8 +221,12 @@ func (h *hub) lead(ctx context.Context) (err error) {
 	start(func(ctx context.Context) error {
 		return rollout.Run(ctx, rollout.Options{Client: h.objects, Namespace: h.Namespace, Recorders: nodes.recorders, Log: h.Log})
 	})
+	start(known.Run)
 	start(func(ctx context.Context) error {
-		return schedule.Run(ctx, schedule.Options{Client: h.objects, Namespace: h.Namespace, Log: h.Log})
+		return schedule.Run(ctx, schedule.Options{Client: h.objects, Namespace: h.Namespace, Incidents: known.Incidents, Log: h.Log})
+	})
+	start(func(ctx context.Context) error {
+		return capture.Run(ctx, capture.Options{Client: h.objects, Namespace: h.Namespace, Log: h.Log})
 	})
 	if h.LiveBytes > 0 {
 		follower := h.follower(nodes)

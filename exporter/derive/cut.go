@@ -13,9 +13,9 @@ import (
 // Choice selects the packets that a cut keeps.
 type Choice struct {
 	Conns        map[int64]bool // by conn_id; nil keeps all packets of the time range
-	Pods         func(Pod) bool // connections with an end that is one of these; nil keeps all. Said.Pods describes it
+	Pods         func(Pod) bool // connections with an end that is one of these; nil keeps all
 	FromNs, ToNs int64          // packets of this time, both inclusive; 0 leaves an end open
-	// Only connections with a packet that matches Said.Packets are kept, if it is not empty.
+	Filter       string         // connections with a packet that matches, in tcpdump's syntax; empty keeps all
 	// Only connections within the namespaces Said.Namespaces are kept, if it is not nil, and no name of
 	// another namespace and no count of other packets.
 	Said bundle.DerivedCut // as people said it

@@ -30,8 +30,8 @@ func (c *Choice) narrow(ctx context.Context, b *bundle.Bundle, tables map[string
 		}
 		c.both(conns)
 	}
-	if c.Said.Packets != "" {
-		conns, err := matching(ctx, b, tables, c.Said.Packets)
+	if c.Filter != "" {
+		conns, err := matching(ctx, b, tables, c.Filter)
 		if err != nil {
 			return err
 		}

@@ -107,17 +107,20 @@ func (h *handler) describe(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a := offer.Snapshot{Name: s.Name, Namespace: s.Namespace, UID: string(s.UID), Phase: s.Status.Phase, Ready: s.Status.Phase == resource.Ready,
-		From: s.Status.From, To: s.Status.To, Missing: []offer.Gap{}, Bundles: []offer.Bundle{}}
+		From: s.Status.From, To: s.Status.To, Missing: []offer.Gap{}, Bundles: []offer.Bundle{}, Namespaces: g.Namespaces}
+	if g.All { // others could learn names of other namespaces
+		a.Selected, a.KFL = s.Spec.Select.Text(), s.Spec.Select.KFL
+	}
 	if c := meta.FindStatusCondition(s.Status.Conditions, resource.Done); c != nil && !a.Ready {
 		a.Message = c.Message
 	}
-	if !g.All && a.Ready {
-		a.Namespaces = g.Namespaces
+	v := viewOf(s, g)
+	if !v.whole() && a.Ready {
 		var err error
-		if dir, err = h.view(r.Context(), s, dir, g.Namespaces); errors.Is(err, errUnfinished) {
+		if dir, err = h.view(r.Context(), s, dir, &v); errors.Is(err, errUnfinished) {
 			a.Ready, a.Phase, a.Message = false, "Cutting", err.Error()
 		} else if err != nil {
-			http.Error(w, "the part of your namespaces cannot be made", http.StatusInternalServerError)
+			http.Error(w, "the part of the bundles that was selected, or that you may see, cannot be made", http.StatusInternalServerError)
 			return
 		}
 	}
@@ -128,7 +131,10 @@ func (h *handler) describe(w http.ResponseWriter, r *http.Request) {
 		if n.Bundle == "" || !a.Ready || !resource.NodeName(n.Name) {
 			continue
 		}
-		if _, err := os.Stat(filepath.Join(dir, n.Name+offer.Extension+nothingExt)); !g.All && err == nil {
+		if _, err := os.Stat(filepath.Join(dir, n.Name+offer.Extension+nothingExt)); !v.whole() && err == nil {
+			if g.All { // otherwise it would say that there is something of others
+				a.Nothing = append(a.Nothing, n.Name)
+			}
 			continue
 		}
 		files, err := h.list(filepath.Join(dir, n.Name+offer.Extension))
@@ -149,8 +155,9 @@ func (h *handler) file(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	if !g.All {
-		dir = viewFolder(dir, g.Namespaces)
+	v := viewOf(s, g)
+	if !v.whole() {
+		dir = viewFolder(dir, &v)
 	}
 	n := s.Status.Find(r.PathValue("node"))
 	if n == nil || n.Bundle == "" || !resource.NodeName(n.Name) {
@@ -159,8 +166,8 @@ func (h *handler) file(w http.ResponseWriter, r *http.Request) {
 	}
 	path := filepath.Join(dir, n.Name+offer.Extension)
 	files, err := h.list(path)
-	if !g.All && errors.Is(err, fs.ErrNotExist) {
-		http.Error(w, "there is no bundle of this node for your namespaces; get the description of the snapshot first", http.StatusNotFound)
+	if !v.whole() && errors.Is(err, fs.ErrNotExist) {
+		http.Error(w, "there is no bundle of this node with what was selected and you may see; get the description of the snapshot first", http.StatusNotFound)
 		return
 	}
 	if err != nil {

@@ -171,7 +171,8 @@ func (cutter) Namespaces(context.Context, string) ([]string, error) {
 	return []string{"empty", "payments", "shop"}, nil
 }
 
-func (cutter) Cut(_ context.Context, bundle, to string, namespaces []string) error {
+func (cutter) Cut(_ context.Context, bundle, to string, v View) error {
+	namespaces := v.Namespaces
 	if slices.Equal(namespaces, []string{"empty"}) {
 		return ErrNothing
 	}

@@ -125,6 +125,14 @@ func named(w string, p *Pod) bool {
 	return name == p.Name && (kind == "" || strings.EqualFold(kind, "Pod")) || name == p.Owner && p.Owner != "" && (kind == "" || strings.EqualFold(kind, p.Kind))
 }
 
+// Text describes what bundles are cut to, as people said it; empty: they are whole.
+func (s *Selection) Text() string {
+	if s.Filter == "" {
+		return s.OfPods()
+	}
+	return strings.TrimPrefix(s.OfPods()+"; packets that match "+s.Filter, "; ")
+}
+
 // OfPods describes the pods, as people said it; empty: all.
 func (s *Selection) OfPods() string {
 	var list []string
