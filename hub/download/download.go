@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -20,6 +19,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/hub/offer"
 	"github.com/pcapsule/pcapsule/hub/resource"
+	"github.com/pcapsule/pcapsule/internal/accesslog"
 	"github.com/pcapsule/pcapsule/recorder/transfer"
 )
 
@@ -43,7 +43,10 @@ type Options struct {
 	Cutter Cutter
 	// Answers is the MCP server that gets the questions of people who may see everything; nil: there is none.
 	Answers *url.URL
-	Log     *slog.Logger
+	// AccessLog has a line for every request, in which Hide masks secrets; nil: there is none.
+	AccessLog *accesslog.Log
+	Hide      func(string) string
+	Log       *slog.Logger
 }
 
 // Content is the subresource to which a right applies: content of an object.
@@ -74,7 +77,7 @@ func Handler(o Options) http.Handler {
 			mux.Handle(path, h.answers(o.Answers))
 		}
 	}
-	return mux
+	return h.audited(mux)
 }
 
 // open finds a snapshot for a request that is allowed, or answers the request. dir is where the bundles are from which
@@ -116,8 +119,7 @@ func (h *handler) describe(w http.ResponseWriter, r *http.Request) {
 	}
 	v := viewOf(s, g)
 	if !v.whole() && a.Ready {
-		var err error
-		if dir, err = h.view(r.Context(), s, dir, &v); errors.Is(err, errUnfinished) {
+		if err := h.view(r.Context(), s, dir, &v); errors.Is(err, errUnfinished) {
 			a.Ready, a.Phase, a.Message = false, "Cutting", err.Error()
 		} else if err != nil {
 			http.Error(w, "the part of the bundles that was selected, or that you may see, cannot be made", http.StatusInternalServerError)
@@ -131,13 +133,14 @@ func (h *handler) describe(w http.ResponseWriter, r *http.Request) {
 		if n.Bundle == "" || !a.Ready || !resource.NodeName(n.Name) {
 			continue
 		}
-		if _, err := os.Stat(filepath.Join(dir, n.Name+offer.Extension+nothingExt)); !v.whole() && err == nil {
+		path, err := v.place(dir, &n)
+		if err != nil {
 			if g.All { // otherwise it would say that there is something of others
 				a.Nothing = append(a.Nothing, n.Name)
 			}
 			continue
 		}
-		files, err := h.list(filepath.Join(dir, n.Name+offer.Extension))
+		files, err := h.list(path)
 		if err != nil {
 			h.Log.Error("listing a bundle", "snapshot", s.Name, "node", n.Name, "error", err)
 			http.Error(w, "the bundle of node "+n.Name+" cannot be read", http.StatusInternalServerError)
@@ -156,17 +159,17 @@ func (h *handler) file(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	v := viewOf(s, g)
-	if !v.whole() {
-		dir = viewFolder(dir, &v)
-	}
 	n := s.Status.Find(r.PathValue("node"))
 	if n == nil || n.Bundle == "" || !resource.NodeName(n.Name) {
 		http.Error(w, "the snapshot has no bundle of this node", http.StatusNotFound)
 		return
 	}
-	path := filepath.Join(dir, n.Name+offer.Extension)
-	files, err := h.list(path)
-	if !v.whole() && errors.Is(err, fs.ErrNotExist) {
+	path, err := v.place(dir, n)
+	var files []transfer.File
+	if err == nil {
+		files, err = h.list(path)
+	}
+	if errors.Is(err, ErrNothing) || !v.whole() && errors.Is(err, fs.ErrNotExist) {
 		http.Error(w, "there is no bundle of this node with what was selected and you may see; get the description of the snapshot first", http.StatusNotFound)
 		return
 	}

@@ -156,12 +156,31 @@ func viewFolder(dir string, v *View) string {
 	return filepath.Join(filepath.Dir(dir), viewsName, hex.EncodeToString(sum[:16]))
 }
 
-// view returns the folder of somebody's view, or errUnfinished if it takes longer to make. It is made in the
+// place is where the bundle of a node is, of which dir is the folder of all and v what somebody gets. ErrNothing: there is
+// nothing of the view. A node whose part is missing then has the bundle that states the gap, unless that may name what
+// somebody may not see.
+func (v *View) place(dir string, n *resource.Node) (string, error) {
+	name := n.Name + offer.Extension
+	whole := filepath.Join(dir, name)
+	if v.whole() {
+		return whole, nil
+	}
+	part := filepath.Join(viewFolder(dir, v), name)
+	if _, err := os.Stat(part + nothingExt); err != nil {
+		return part, nil
+	}
+	if n.Gone() && v.Namespaces == nil {
+		return whole, nil
+	}
+	return part, ErrNothing
+}
+
+// view makes somebody's view, or returns errUnfinished if it takes longer. It is made in the
 // background, so that a client that goes away does not end it.
-func (h *handler) view(ctx context.Context, s *resource.Snapshot, dir string, v *View) (string, error) {
+func (h *handler) view(ctx context.Context, s *resource.Snapshot, dir string, v *View) error {
 	folder := viewFolder(dir, v)
 	if err := finished(s, folder); err == nil || !errors.Is(err, errUnfinished) {
-		return folder, err
+		return err
 	}
 	h.mu.Lock()
 	job := h.making[folder]
@@ -173,11 +192,11 @@ func (h *handler) view(ctx context.Context, s *resource.Snapshot, dir string, v 
 	h.mu.Unlock()
 	select {
 	case <-job.done:
-		return folder, job.err
+		return job.err
 	case <-time.After(viewWait):
 	case <-ctx.Done():
 	}
-	return folder, errUnfinished
+	return errUnfinished
 }
 
 // making is a view that is being made; after done, err says why that failed.
