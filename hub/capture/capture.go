@@ -80,8 +80,8 @@ func (o *Options) serve(ctx context.Context, u *unstructured.Unstructured, now t
 			served.Condition(&c.Status.Conditions, resource.Accepted, false, served.Reason(err), err.Error(), c.Generation)
 			break
 		}
-		if !slices.Contains(u.GetFinalizers(), Finalizer) {
-			return o.finalizer(ctx, u, true) // the snapshot is created in the next round
+		if err := o.finalizer(ctx, u, true); err != nil {
+			return err
 		}
 		if err := served.Create(ctx, o.Client, c.Snapshot()); err != nil {
 			return err
@@ -149,9 +149,9 @@ func (o *Options) finalizer(ctx context.Context, u *unstructured.Unstructured, t
 		return nil
 	}
 	u.SetFinalizers(rest)
-	_, err := o.captures().Update(ctx, u, v1.UpdateOptions{})
-	if apierrors.IsConflict(err) {
-		return nil // the next round
+	now, err := o.captures().Update(ctx, u, v1.UpdateOptions{})
+	if err == nil {
+		*u = *now
 	}
 	return err
 }

@@ -81,14 +81,14 @@ func (c *Capture) Check() error {
 	case !c.Spec.Select.ofPods():
 		return invalid("select names no pods: give namespaces, workloads or labels")
 	}
-	return c.Snapshot().Check()
+	return c.Snapshot().checkAll()
 }
 
 // Snapshot is its snapshot: from its creation on. The API's time has whole seconds.
 func (c *Capture) Snapshot() *Snapshot {
 	from := c.CreationTimestamp.UTC()
 	return &Snapshot{
-		ObjectMeta: meta.ObjectMeta{Namespace: c.Namespace, Name: "capture-" + c.Name, Labels: map[string]string{CaptureLabel: string(c.UID)}},
+		ObjectMeta: meta.ObjectMeta{Namespace: c.Namespace, Name: "capture-" + c.Name, Labels: map[string]string{CaptureLabel: string(c.UID)}, CreationTimestamp: c.CreationTimestamp},
 		Spec: Spec{From: from.Format(time.RFC3339), To: from.Add(c.length()).Format(time.RFC3339Nano), Nodes: c.Spec.Nodes, Select: c.Spec.Select,
 			Patience: c.Spec.Patience, RetainFor: c.Spec.RetainFor},
 	}

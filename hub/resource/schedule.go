@@ -27,18 +27,18 @@ type Schedule struct {
 	Status          ScheduleStatus `json:"status,omitzero"`
 }
 
-// ScheduleSpec is a person's request: snapshots at fixed times (Every), or of what happens to workloads (On). Windows of
+// ScheduleSpec is a person's request: snapshots at fixed times (Every), or of what happens to workloads (Incidents). Windows of
 // Every end at its multiples since 1970, UTC.
 type ScheduleSpec struct {
 	Every     *meta.Duration `json:"every,omitempty"`
-	Last      *meta.Duration `json:"last,omitempty"`     // with Every: length of each window; default: Every
-	On        []string       `json:"on,omitempty"`       // kinds of incidents
-	Before    *meta.Duration `json:"before,omitempty"`   // with On: as of a snapshot around an event
-	After     *meta.Duration `json:"after,omitempty"`    // with On
-	PerHour   int64          `json:"perHour,omitempty"`  // with On: snapshots in an hour; default 4
-	Cooldown  *meta.Duration `json:"cooldown,omitempty"` // with On: between two of the same workload; default 15 minutes
+	Last      *meta.Duration `json:"last,omitempty"`      // with Every: length of each window; default: Every
+	Incidents []string       `json:"incidents,omitempty"` // kinds of these
+	Before    *meta.Duration `json:"before,omitempty"`    // with Incidents: as of a snapshot around an event
+	After     *meta.Duration `json:"after,omitempty"`     // with Incidents
+	PerHour   int64          `json:"perHour,omitempty"`   // with Incidents: snapshots in an hour; default 4
+	Cooldown  *meta.Duration `json:"cooldown,omitempty"`  // with Incidents: between two of the same workload; default 15 minutes
 	Nodes     []string       `json:"nodes,omitempty"`
-	Select    Selection      `json:"select,omitzero"` // of each snapshot; with On: whose incidents count
+	Select    Selection      `json:"select,omitzero"` // of each snapshot; with Incidents: whose incidents count
 	Patience  *meta.Duration `json:"patience,omitempty"`
 	RetainFor *meta.Duration `json:"retainFor,omitempty"`
 	Suspend   bool           `json:"suspend,omitempty"`
@@ -93,12 +93,12 @@ func (s *Schedule) Check() error {
 	switch {
 	case len(s.Name) > maxSchedule:
 		return invalid("the name has %d bytes, the limit is %d", len(s.Name), maxSchedule)
-	case (every == nil) == (len(s.Spec.On) == 0):
-		return invalid("give one of every and on")
+	case (every == nil) == (len(s.Spec.Incidents) == 0):
+		return invalid("give one of every and incidents")
 	case every == nil:
 		return s.checkRule()
 	case s.Spec.Before != nil || s.Spec.After != nil || s.Spec.PerHour != 0 || s.Spec.Cooldown != nil:
-		return invalid("before, after, perHour and cooldown need on")
+		return invalid("before, after, perHour and cooldown need incidents")
 	case every.Duration < minEvery || every.Duration > maxLast:
 		return invalid("every must be %s to %s", minEvery, maxLast)
 	}
@@ -107,14 +107,14 @@ func (s *Schedule) Check() error {
 
 // checkRule checks a schedule of incidents.
 func (s *Schedule) checkRule() error {
-	for _, kind := range s.Spec.On {
+	for _, kind := range s.Spec.Incidents {
 		if kind != OOMKilled && kind != Crash && kind != FailedRollout {
-			return invalid("on: %.80q is not %s, %s or %s", kind, OOMKilled, Crash, FailedRollout)
+			return invalid("incidents: %.80q is not %s, %s or %s", kind, OOMKilled, Crash, FailedRollout)
 		}
 	}
 	switch cooldown := s.Cooldown(); {
 	case s.Spec.Last != nil:
-		return invalid("last needs every; with on, give before and after")
+		return invalid("last needs every; with incidents, give before and after")
 	case s.Spec.PerHour < 0 || s.Spec.PerHour > maxPerHour:
 		return invalid("perHour is %d: must be 1 to %d", s.Spec.PerHour, maxPerHour)
 	case cooldown < 0 || cooldown > maxCooldown:

@@ -21,7 +21,7 @@ func (o *Options) collect(ctx context.Context, s *resource.Schedule, now time.Ti
 	accept := s.Spec.Select.Accepts()
 	why := ""
 	for _, i := range o.Incidents() {
-		if !slices.Contains(s.Spec.On, i.Kind) && (i.Kind != resource.OOMKilled || !slices.Contains(s.Spec.On, resource.Crash)) ||
+		if !slices.Contains(s.Spec.Incidents, i.Kind) && (i.Kind != resource.OOMKilled || !slices.Contains(s.Spec.Incidents, resource.Crash)) ||
 			i.At.Before(s.CreationTimestamp.Time) || accept != nil && !accept(&i.Pod) {
 			continue
 		}
