@@ -100,7 +100,7 @@ func mirror(c *resource.Capture, s *resource.Snapshot, now time.Time) {
 	if until, err := time.Parse(time.RFC3339, s.Spec.To); err == nil && now.Before(until) && !s.Status.Finished() {
 		x.Phase = resource.Recording
 	}
-	x.Nodes, x.Packets, x.Calls = s.Status.Collected, s.Status.Packets, s.Status.Calls
+	x.Collected, x.Packets, x.Calls = s.Status.Collected, s.Status.Packets, s.Status.Calls
 	for _, q := range s.Status.Conditions {
 		if q.Type == resource.Held {
 			continue

@@ -106,7 +106,7 @@ func TestCaptureIsASnapshotFromNowOn(t *testing.T) {
 			"type": "Complete", "status": "False", "reason": "NodesMissing", "message": "away", "lastTransitionTime": begin.Format(time.RFC3339)}}}
 	})
 	c := w.at(70 * time.Second)
-	if q := meta.FindStatusCondition(c.Status.Conditions, resource.Complete); c.Status.Phase != resource.Ready || c.Status.Nodes != "1/2" || c.Status.Packets != 7 || c.Status.Calls != 3 || q == nil || q.Message != "away" {
+	if q := meta.FindStatusCondition(c.Status.Conditions, resource.Complete); c.Status.Phase != resource.Ready || c.Status.Collected != "1/2" || c.Status.Packets != 7 || c.Status.Calls != 3 || q == nil || q.Message != "away" {
 		t.Errorf("%+v", c.Status)
 	}
 	if err := w.o.snapshots().Delete(t.Context(), "capture-x", v1.DeleteOptions{}); err != nil { // after retainFor

@@ -37,8 +37,8 @@ type CaptureSpec struct {
 type CaptureStatus struct {
 	Phase      string           `json:"phase,omitempty"` // Recording, then those of a snapshot
 	Snapshot   string           `json:"snapshot,omitempty"`
-	Until      string           `json:"until,omitempty"` // RFC 3339
-	Nodes      string           `json:"nodes,omitempty"` // with a part, of all: 2/3
+	Until      string           `json:"until,omitempty"`     // RFC 3339
+	Collected  string           `json:"collected,omitempty"` // nodes with a part, of all: 2/3
 	Packets    int64            `json:"packets,omitempty"`
 	Calls      int64            `json:"calls,omitempty"`
 	Conditions []meta.Condition `json:"conditions,omitempty"`

@@ -90,7 +90,7 @@ func (e *env) runFetch(ctx context.Context, hub, name string, f *fetchFlags) err
 	if err := os.MkdirAll(f.output, 0o755); err != nil {
 		return exit.OutputError(err, f.output)
 	}
-	var total int64
+	var total, bundles int64
 	for _, b := range s.Bundles {
 		gone := slices.ContainsFunc(s.Missing, func(g offer.Gap) bool { return g.Node == b.Node })
 		n, err := x.bundle(ctx, b, s.KFL, gone)
@@ -101,10 +101,10 @@ func (e *env) runFetch(ctx context.Context, hub, name string, f *fetchFlags) err
 		if err != nil {
 			return fmt.Errorf("fetching bundle %s: %w", b.Name, err)
 		}
-		total += n
+		total, bundles = total+n, bundles+1
 	}
 	x.explain(s)
-	fmt.Fprintf(e.Out, "%s: %s, %s, from %s to %s\n", f.output, plural.Count(int64(len(s.Bundles)), "bundle", "bundles"), console.ByteSize(total), s.From, s.To)
+	fmt.Fprintf(e.Out, "%s: %s, %s, from %s to %s\n", f.output, plural.Count(bundles, "bundle", "bundles"), console.ByteSize(total), s.From, s.To)
 	return nil
 }
 
@@ -112,13 +112,13 @@ func (e *env) runFetch(ctx context.Context, hub, name string, f *fetchFlags) err
 func (x *fetch) explain(s *offer.Snapshot) {
 	e := x.e
 	if s.Selected != "" {
-		e.Note("the snapshot has connections of %s", s.Selected)
+		fmt.Fprintln(e.Out, console.Line("the snapshot selects "+s.Selected))
 	}
 	if s.KFL != "" {
-		e.Note("the snapshot has connections of calls that match %s", s.KFL)
+		fmt.Fprintln(e.Out, console.Line("the snapshot selects calls that match "+s.KFL))
 	}
 	for _, n := range s.Nothing {
-		e.Note("node %s recorded, and has nothing of what the snapshot selects", n)
+		e.Warn("node %s recorded, and has nothing of what the snapshot selects", n)
 	}
 	if len(s.Namespaces) > 0 {
 		e.Warn("you have the right to see %s: %s; connections with others are left out", plural.Count(int64(len(s.Namespaces)), "namespace", "namespaces"), strings.Join(s.Namespaces, ", "))
