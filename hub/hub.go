@@ -227,7 +227,7 @@ func (h *hub) lead(ctx context.Context) (err error) {
 	})
 	start(known.Run)
 	start(func(ctx context.Context) error {
-		return schedule.Run(ctx, schedule.Options{Client: h.objects, Namespace: h.Namespace, Incidents: known.Incidents, Log: h.Log})
+		return schedule.Run(ctx, schedule.Options{Client: h.objects, Namespace: h.Namespace, Incidents: known.Incidents, Bursts: schedule.CountedBy(h.Answers), Log: h.Log})
 	})
 	start(func(ctx context.Context) error {
 		return capture.Run(ctx, capture.Options{Client: h.objects, Namespace: h.Namespace, Log: h.Log})

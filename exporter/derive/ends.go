@@ -19,6 +19,7 @@ type Pod struct {
 	Namespace, Name string
 	Kind, Workload  string // of its topmost owner
 	Labels          map[string]string
+	Services        []string // in front of it
 }
 
 // narrow reduces a choice to the connections of its pods and of packets that match its filter.
@@ -51,12 +52,13 @@ func (c *Choice) both(conns map[int64]bool) {
 // connsOf lists the connections of which an end, or an end of one of their calls, is an accepted pod.
 func connsOf(ctx context.Context, tables map[string][]string, accept func(Pod) bool) (map[int64]bool, error) {
 	ids := map[int64]bool{}
-	err := eachRow(ctx, tables["endpoints"], []string{"endpoint_id", "namespace", "pod", "workload_kind", "workload", "labels"}, func(v []any) error {
+	err := eachRow(ctx, tables["endpoints"], []string{"endpoint_id", "namespace", "pod", "workload_kind", "workload", "labels", "services"}, func(v []any) error {
 		p := Pod{Labels: map[string]string{}}
 		for i, to := range []*string{&p.Namespace, &p.Name, &p.Kind, &p.Workload} {
 			*to, _ = v[i+1].(string)
 		}
 		labels, _ := v[5].([]table.Pair)
+		p.Services, _ = v[6].([]string)
 		for _, l := range labels {
 			p.Labels[l.Name] = l.Value
 		}

@@ -26,7 +26,7 @@ const maxIncidents = 10_000
 // Incident is something that happened to a workload.
 type Incident struct {
 	ID   string // the same for the same incident
-	Kind string // resource.OOMKilled, resource.Crash or resource.FailedRollout
+	Kind string // one of package resource
 	At   time.Time
 	Pod  resource.Pod
 	Text string
@@ -59,8 +59,8 @@ func (m *Memory) add(i Incident) {
 	m.incidents[i.ID] = i
 }
 
-// id is the same for the same parts.
-func id(parts ...any) string {
+// ID is the same for the same parts.
+func ID(parts ...any) string {
 	sum := sha256.Sum256([]byte(fmt.Sprintln(parts...)))
 	return hex.EncodeToString(sum[:8])
 }
@@ -68,7 +68,7 @@ func id(parts ...any) string {
 // podOf is a pod with its topmost owner, as far as the pod tells: the name of a Deployment is that of its ReplicaSet
 // without the hash.
 func podOf(p *core.Pod) resource.Pod {
-	x := resource.Pod{Namespace: p.Namespace, Name: p.Name, Labels: p.Labels}
+	x := resource.Pod{Namespace: p.Namespace, Name: p.Name, Labels: p.Labels, AnyService: true}
 	if o := meta.GetControllerOfNoCopy(p); o != nil {
 		x.Kind, x.Owner = o.Kind, o.Name
 		if hash := p.Labels[apps.DefaultDeploymentUniqueLabelKey]; o.Kind == "ReplicaSet" && hash != "" {
@@ -95,7 +95,7 @@ func incidentsOf(p *core.Pod, x resource.Pod) (list []Incident) {
 			if t == nil || t.ExitCode == 0 && !s.restarted || t.FinishedAt.IsZero() {
 				continue
 			}
-			i := Incident{ID: id(p.UID, c.Name, t.FinishedAt.Unix(), t.ExitCode), Kind: resource.Crash, At: t.FinishedAt.Time, Pod: x,
+			i := Incident{ID: ID(p.UID, c.Name, t.FinishedAt.Unix(), t.ExitCode), Kind: resource.Crash, At: t.FinishedAt.Time, Pod: x,
 				Text: fmt.Sprintf("container %s of pod %s/%s ended with exit code %d", c.Name, p.Namespace, p.Name, t.ExitCode)}
 			if t.Reason == "OOMKilled" {
 				i.Kind, i.Text = resource.OOMKilled, fmt.Sprintf("container %s of pod %s/%s was killed: out of memory", c.Name, p.Namespace, p.Name)
@@ -118,7 +118,7 @@ func (m *Memory) seeDeployment(u *unstructured.Unstructured) {
 			continue
 		}
 		m.mu.Lock()
-		m.add(Incident{ID: id(d.UID, c.LastTransitionTime.Unix()), Kind: resource.FailedRollout, At: c.LastTransitionTime.Time,
+		m.add(Incident{ID: ID(d.UID, c.LastTransitionTime.Unix()), Kind: resource.FailedRollout, At: c.LastTransitionTime.Time,
 			Pod:  resource.Pod{Namespace: d.Namespace, Kind: "Deployment", Owner: d.Name, Labels: d.Spec.Template.Labels},
 			Text: fmt.Sprintf("the rollout of Deployment %s/%s exceeded its deadline", d.Namespace, d.Name)})
 		m.mu.Unlock()

@@ -155,7 +155,7 @@ func TestSchema(t *testing.T) {
 	if got, want := captures.Properties["status"].Properties["phase"].Enum, []string{Recording, Pending, Collecting, Bundling, Ready, Failed}; !slices.Equal(got, want) {
 		t.Errorf("phases %v, want %v", got, want)
 	}
-	if got, want := schedules.Properties["spec"].Properties["incidents"].Items.Enum, []string{OOMKilled, Crash, FailedRollout}; !slices.Equal(got, want) {
+	if got, want := schedules.Properties["spec"].Properties["incidents"].Items.Enum, kinds; !slices.Equal(got, want) {
 		t.Errorf("incidents %v, want %v", got, want)
 	}
 	root := schemaOf(t, "snapshots.yaml")

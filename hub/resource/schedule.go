@@ -2,6 +2,8 @@ package resource
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -36,6 +38,7 @@ type ScheduleSpec struct {
 	Before    *meta.Duration `json:"before,omitempty"`    // with Incidents: as of a snapshot around an event
 	After     *meta.Duration `json:"after,omitempty"`     // with Incidents
 	PerHour   int64          `json:"perHour,omitempty"`   // with Incidents: snapshots in an hour; default 4
+	Errors    int64          `json:"errors,omitempty"`    // of ErrorBurst: failed calls in a minute; default 60
 	Cooldown  *meta.Duration `json:"cooldown,omitempty"`  // with Incidents: between two of the same workload; default 15 minutes
 	Nodes     []string       `json:"nodes,omitempty"`
 	Select    Selection      `json:"select,omitzero"` // of each snapshot; with Incidents: whose incidents count
@@ -65,10 +68,14 @@ const (
 	OOMKilled     = "OOMKilled"     // a container was killed because it was out of memory
 	Crash         = "Crash"         // a container failed or was restarted, also because of memory
 	FailedRollout = "FailedRollout" // a Deployment did not progress within its deadline
+	ErrorBurst    = "ErrorBurst"    // many calls to a workload failed in a minute
 )
+
+var kinds = []string{OOMKilled, Crash, FailedRollout, ErrorBurst}
 
 // Limits of a schedule.
 const (
+	defaultErrors   = 60
 	defaultPerHour  = 4
 	maxPerHour      = 60
 	defaultCooldown = 15 * time.Minute
@@ -97,8 +104,8 @@ func (s *Schedule) Check() error {
 		return invalid("give one of every and incidents")
 	case every == nil:
 		return s.checkRule()
-	case s.Spec.Before != nil || s.Spec.After != nil || s.Spec.PerHour != 0 || s.Spec.Cooldown != nil:
-		return invalid("before, after, perHour and cooldown need incidents")
+	case s.Spec.Before != nil || s.Spec.After != nil || s.Spec.PerHour != 0 || s.Spec.Cooldown != nil || s.Spec.Errors != 0:
+		return invalid("before, after, perHour, errors and cooldown need incidents")
 	case every.Duration < minEvery || every.Duration > maxLast:
 		return invalid("every must be %s to %s", minEvery, maxLast)
 	}
@@ -108,13 +115,15 @@ func (s *Schedule) Check() error {
 // checkRule checks a schedule of incidents.
 func (s *Schedule) checkRule() error {
 	for _, kind := range s.Spec.Incidents {
-		if kind != OOMKilled && kind != Crash && kind != FailedRollout {
-			return invalid("incidents: %.80q is not %s, %s or %s", kind, OOMKilled, Crash, FailedRollout)
+		if !slices.Contains(kinds, kind) {
+			return invalid("incidents: %.80q is not one of %s", kind, strings.Join(kinds, ", "))
 		}
 	}
 	switch cooldown := s.Cooldown(); {
 	case s.Spec.Last != nil:
 		return invalid("last needs every; with incidents, give before and after")
+	case s.Spec.Errors < 0 || s.Spec.Errors != 0 && !slices.Contains(s.Spec.Incidents, ErrorBurst):
+		return invalid("errors is %d: must be at least 1, and needs the incident %s", s.Spec.Errors, ErrorBurst)
 	case s.Spec.PerHour < 0 || s.Spec.PerHour > maxPerHour:
 		return invalid("perHour is %d: must be 1 to %d", s.Spec.PerHour, maxPerHour)
 	case cooldown < 0 || cooldown > maxCooldown:
@@ -139,6 +148,14 @@ func (s *Schedule) PerHour() int {
 	return int(s.Spec.PerHour)
 }
 
+// Errors is how many failed calls in a minute are a burst.
+func (s *Schedule) Errors() int64 {
+	if s.Spec.Errors == 0 {
+		return defaultErrors
+	}
+	return s.Spec.Errors
+}
+
 // Cooldown is the time after a workload's incident in which further ones of it are not collected.
 func (s *Schedule) Cooldown() time.Duration {
 	if s.Spec.Cooldown == nil {
@@ -152,7 +169,7 @@ func (s *Schedule) Around(id string, at time.Time, p *Pod) *Snapshot {
 	return &Snapshot{
 		ObjectMeta: meta.ObjectMeta{Namespace: s.Namespace, Name: s.Name + "-" + id, Labels: map[string]string{ScheduleLabel: s.Name}, CreationTimestamp: meta.NewTime(at)},
 		Spec: Spec{Around: at.UTC().Format(time.RFC3339Nano), Before: s.Spec.Before, After: s.Spec.After, Nodes: s.Spec.Nodes, Patience: s.Spec.Patience, RetainFor: s.Spec.RetainFor,
-			Select: Selection{Workloads: []string{p.Workload()}, Filter: s.Spec.Select.Filter, KFL: s.Spec.Select.KFL}},
+			Select: Selection{Workloads: p.names(), Filter: s.Spec.Select.Filter, KFL: s.Spec.Select.KFL}},
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 // Selection restricts a snapshot to some pods and connections. An empty member selects everything.
 type Selection struct {
 	Namespaces []string `json:"namespaces,omitempty"`
-	Workloads  []string `json:"workloads,omitempty"` // NAMESPACE/NAME of pods or of their owner, or NAMESPACE/KIND/NAME
+	Workloads  []string `json:"workloads,omitempty"` // NAMESPACE/NAME of pods or of their owner, or NAMESPACE/KIND/NAME, also of a Service
 	Labels     string   `json:"labels,omitempty"`    // of pods, as for kubectl --selector
 	Filter     string   `json:"filter,omitempty"`    // connections with a packet that matches, in tcpdump's syntax
 	KFL        string   `json:"kfl,omitempty"`       // connections with a call that matches
@@ -26,6 +26,8 @@ type Pod struct {
 	Namespace, Name string
 	Kind, Owner     string // of its topmost owner
 	Labels          map[string]string
+	Services        []string // in front of it
+	AnyService      bool     // these are unknown, so it may be any
 }
 
 // Workload names the owner of a pod, or the pod if it has none, as in Selection.Workloads.
@@ -36,8 +38,20 @@ func (p *Pod) Workload() string {
 	return p.Namespace + "/" + p.Kind + "/" + p.Owner
 }
 
+// names select the pod, as in Selection.Workloads. The name of a Service may also be that of a workload or a pod without
+// one: calls name them in the same way.
+func (p *Pod) names() []string {
+	if p.Kind == service {
+		return []string{p.Workload(), p.Namespace + "/" + p.Owner}
+	}
+	return []string{p.Workload()}
+}
+
 // ErrFilter means that a filter is invalid. Its text has the position.
 var ErrFilter = fmt.Errorf("%w: invalid filter", ErrSpec)
+
+// service is the kind by which workloads are selected that are pods behind a Service.
+const service = "Service"
 
 // Limits of a selection.
 const (
@@ -121,6 +135,9 @@ func named(w string, p *Pod) bool {
 	}
 	if parts[0] != p.Namespace {
 		return false
+	}
+	if strings.EqualFold(kind, service) {
+		return p.AnyService || slices.Contains(p.Services, name)
 	}
 	return name == p.Name && (kind == "" || strings.EqualFold(kind, "Pod")) || name == p.Owner && p.Owner != "" && (kind == "" || strings.EqualFold(kind, p.Kind))
 }

@@ -10,7 +10,7 @@ import (
 )
 
 func TestWhichPodsAreSelected(t *testing.T) {
-	web := Pod{Namespace: "shop", Name: "web-5d9-x", Kind: "Deployment", Owner: "web", Labels: map[string]string{"app": "web"}}
+	web := Pod{Namespace: "shop", Name: "web-5d9-x", Kind: "Deployment", Owner: "web", Labels: map[string]string{"app": "web"}, Services: []string{"front"}}
 	for _, tt := range []struct {
 		name string
 		s    Selection
@@ -25,6 +25,8 @@ func TestWhichPodsAreSelected(t *testing.T) {
 		{"its owner by kind", Selection{Workloads: []string{"shop/deployment/web"}}, true},
 		{"its owner of another kind", Selection{Workloads: []string{"shop/StatefulSet/web"}}, false},
 		{"an owner of this name elsewhere", Selection{Workloads: []string{"payments/web"}}, false},
+		{"a service in front of it", Selection{Workloads: []string{"shop/Service/front"}}, true},
+		{"another service", Selection{Workloads: []string{"shop/Service/web"}}, false},
 		{"its labels", Selection{Labels: "app in (web, api)"}, true},
 		{"other labels", Selection{Labels: "app!=web"}, false},
 		{"all must hold", Selection{Namespaces: []string{"shop"}, Labels: "app=api"}, false},

@@ -20,7 +20,7 @@ func (o *Options) collect(ctx context.Context, s *resource.Schedule, now time.Ti
 	s.Status.Recent = slices.DeleteFunc(s.Status.Recent, func(m resource.Made) bool { return now.Sub(m.At.Time) > counts })
 	accept := s.Spec.Select.Accepts()
 	why := ""
-	for _, i := range o.Incidents() {
+	for _, i := range slices.Concat(o.Incidents(), o.Bursts.over(s.Errors(), now)) {
 		if !slices.Contains(s.Spec.Incidents, i.Kind) && (i.Kind != resource.OOMKilled || !slices.Contains(s.Spec.Incidents, resource.Crash)) ||
 			i.At.Before(s.CreationTimestamp.Time) || accept != nil && !accept(&i.Pod) {
 			continue
@@ -40,7 +40,9 @@ func (o *Options) collect(ctx context.Context, s *resource.Schedule, now time.Ti
 		s.Status.LastWindow, s.Status.LastSnapshot = i.At.UTC().Format(time.RFC3339), x.Name
 		s.Status.Recent = append(s.Status.Recent, resource.Made{Snapshot: x.Name, Workload: i.Pod.Workload(), At: v1.NewTime(i.At), Reason: i.Text})
 	}
-	if why != "" {
+	if o.Bursts == nil && slices.Contains(s.Spec.Incidents, resource.ErrorBurst) {
+		state(s, true, "NoLive", "there is no ErrorBurst, because the hub follows no calls: it needs mcp.enabled and live.enabled of the chart, and a LiveConfig")
+	} else if why != "" {
 		state(s, true, "Limited", why)
 	} else {
 		state(s, true, "Valid", "a snapshot is created of each incident")

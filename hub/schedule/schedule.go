@@ -31,6 +31,7 @@ type Options struct {
 	Client    dynamic.Interface
 	Namespace string
 	Incidents func() []pods.Incident // of the last hour, the oldest first
+	Bursts    *Bursts                // nil: nobody counts failed calls
 	Log       *slog.Logger
 }
 
@@ -50,6 +51,9 @@ func (o *Options) round(ctx context.Context, now time.Time) error {
 		return err
 	}
 	var all []error
+	if o.Bursts != nil && slices.ContainsFunc(list.Items, wantsBursts) {
+		all = append(all, o.Bursts.look(ctx, now))
+	}
 	for i := range list.Items {
 		all = append(all, o.serve(ctx, &list.Items[i], now))
 	}

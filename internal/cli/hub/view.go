@@ -86,7 +86,7 @@ func (m *maker) Cut(ctx context.Context, path, to string, v download.View) error
 	}
 	if accept := v.Select.Accepts(); accept != nil {
 		c.Pods = func(p derive.Pod) bool {
-			return accept(&resource.Pod{Namespace: p.Namespace, Name: p.Name, Kind: p.Kind, Owner: p.Workload, Labels: p.Labels})
+			return accept(&resource.Pod{Namespace: p.Namespace, Name: p.Name, Kind: p.Kind, Owner: p.Workload, Labels: p.Labels, Services: p.Services})
 		}
 	}
 	_, err = derive.Cut(ctx, b, to, c, o)
