@@ -23,7 +23,9 @@ echo "$*" >>"$FAKE/lines"
 case "$1 $2" in
 "create -f") cat >"$FAKE/created"; [ -e "$FAKE/exists" ] && { echo 'Error from server (AlreadyExists): snapshots "x" already exists' >&2; exit 1; }
 	echo '{"metadata":{"name":"x","uid":"0b1c"}}' ;;
-"get snapshots.pcapsule.dev"|"get captures.pcapsule.dev") cat "$FAKE/snapshot.$([ -e "$FAKE/asked" ] && echo 2 || echo 1)"; touch "$FAKE/asked" ;;
+"get snapshots.pcapsule.dev"*) [ "$3" = -o ] && { cat "$FAKE/list"; exit; }
+	cat "$FAKE/snapshot.$([ -e "$FAKE/asked" ] && echo 2 || echo 1)"; touch "$FAKE/asked" ;;
+"get captures.pcapsule.dev") cat "$FAKE/snapshot.$([ -e "$FAKE/asked" ] && echo 2 || echo 1)"; touch "$FAKE/asked" ;;
 "get configmap") cat "$FAKE/ca" ;;
 "create token") echo good ;;
 "config view") cat "$FAKE/token" ;;

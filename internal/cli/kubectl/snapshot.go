@@ -26,15 +26,20 @@ const (
 // snapshot has the fields of a Snapshot or Capture that this command reads; package hub/resource has all of them.
 type snapshot struct {
 	Metadata struct {
-		Name string `json:"name"`
-		UID  string `json:"uid"`
+		Name    string `json:"name"`
+		UID     string `json:"uid"`
+		Created string `json:"creationTimestamp"`
 	} `json:"metadata"`
+	Spec   request `json:"spec"`
 	Status struct {
 		Phase     string `json:"phase"`
 		Snapshot  string `json:"snapshot"` // of a Capture
 		Collected string `json:"collected"`
 		Packets   int64  `json:"packets"`
 		Calls     int64  `json:"calls"`
+		Bytes     int64  `json:"bytes"`
+		From      string `json:"from"`
+		To        string `json:"to"`
 		Nodes     []struct {
 			Name    string `json:"name"`
 			State   string `json:"state"`
