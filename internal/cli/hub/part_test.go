@@ -239,3 +239,11 @@ func TestStamp(t *testing.T) {
 		t.Errorf("%v, %v", rep, err)
 	}
 }
+
+func TestAccessLogThatCannotBeWritten(t *testing.T) {
+	var out, errOut bytes.Buffer
+	code := Main([]string{"--namespace", "x", "--access-log", filepath.Join(t.TempDir(), "none", "log.jsonl")}, &out, &errOut)
+	if code != exit.Disk || !strings.Contains(errOut.String(), "opening access log") {
+		t.Errorf("%d %s", code, errOut.String())
+	}
+}
