@@ -40,7 +40,6 @@ import (
 	"github.com/pcapsule/pcapsule/hub/pods"
 	"github.com/pcapsule/pcapsule/hub/rollout"
 	"github.com/pcapsule/pcapsule/hub/schedule"
-	"github.com/pcapsule/pcapsule/internal/accesslog"
 	"github.com/pcapsule/pcapsule/recorder/mutual"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
@@ -78,9 +77,8 @@ type Options struct {
 	LiveBytes int64
 	// Answers is the MCP server beside the hub, to which questions are passed on; nil: there is none.
 	Answers *url.URL
-	// AccessLog has a line for every request for bundles and every question, in which Hide masks secrets; nil: there is none.
-	AccessLog *accesslog.Log
-	Hide      func(string) string
+	// Record writes requests for bundles and questions to the access log; nil: there is none.
+	Record func(download.Request) error
 	// Cutter makes what people see who may not see all; nil refuses them.
 	Cutter download.Cutter
 }
@@ -275,7 +273,7 @@ func (h *hub) download(c *control.Controller) (stop func(), err error) {
 		}
 		return &p.Certificate, nil
 	}}
-	server := download.Server(download.Handler(download.Options{Find: c.Find, Allow: h.allow, Cutter: h.Cutter, Answers: h.Answers, AccessLog: h.AccessLog, Hide: h.Hide, Log: h.Log}), h.Log)
+	server := download.Server(download.Handler(download.Options{Find: c.Find, Allow: h.allow, Cutter: h.Cutter, Answers: h.Answers, Record: h.Record, Log: h.Log}), h.Log)
 	go func() {
 		if err := server.Serve(tls.NewListener(l, config)); !errors.Is(err, http.ErrServerClosed) {
 			h.Log.Error("serving downloads ended", "error", err)

@@ -5,14 +5,21 @@ import (
 	"fmt"
 	"net/http"
 	"time"
-
-	"github.com/pcapsule/pcapsule/internal/accesslog"
 )
+
+// Request is a request for the access log.
+type Request struct {
+	At                   time.Time
+	Client, User, Remote string // User is empty if the token was not valid
+	Method, Path, Query  string
+	Error                string // status, if it was refused or failed
+	Took                 time.Duration
+}
 
 // audited writes a line to the access log for every request, with its result, before the answer begins. If the line
 // cannot be written, the answer is an error.
 func (h *handler) audited(next http.Handler) http.Handler {
-	if h.AccessLog == nil {
+	if h.Record == nil {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -52,13 +59,11 @@ func (a *audit) WriteHeader(code int) {
 		return
 	}
 	a.code = code
-	e := accesslog.Entry{Time: a.begin.UTC().Format(time.RFC3339Nano), Client: a.r.UserAgent(), User: a.user, Remote: a.r.RemoteAddr, Method: "http " + a.r.Method, Name: a.r.URL.Path,
-		Ms: float64(time.Since(a.begin).Microseconds()) / 1000}
+	e := Request{At: a.begin, Client: a.r.UserAgent(), User: a.user, Remote: a.r.RemoteAddr, Method: "http " + a.r.Method, Path: a.r.URL.Path, Query: a.r.URL.RawQuery, Took: time.Since(a.begin)}
 	if code >= http.StatusBadRequest {
 		e.Error = fmt.Sprintf("%d %s", code, http.StatusText(code))
 	}
-	e.Ask([]byte(a.r.URL.RawQuery), a.h.Hide)
-	if err := a.h.AccessLog.Write(e); err != nil {
+	if err := a.h.Record(e); err != nil {
 		a.h.Log.Error("the access log cannot be written, so nothing is answered", "error", err)
 		a.none = true
 		for name := range a.Header() {

@@ -19,7 +19,6 @@ import (
 
 	"github.com/pcapsule/pcapsule/hub/offer"
 	"github.com/pcapsule/pcapsule/hub/resource"
-	"github.com/pcapsule/pcapsule/internal/accesslog"
 	"github.com/pcapsule/pcapsule/recorder/transfer"
 )
 
@@ -43,10 +42,10 @@ type Options struct {
 	Cutter Cutter
 	// Answers is the MCP server that gets the questions of people who may see everything; nil: there is none.
 	Answers *url.URL
-	// AccessLog has a line for every request, in which Hide masks secrets; nil: there is none.
-	AccessLog *accesslog.Log
-	Hide      func(string) string
-	Log       *slog.Logger
+	// Record writes every request to the access log before it is answered. If it fails, the answer is an error. nil:
+	// there is no log.
+	Record func(Request) error
+	Log    *slog.Logger
 }
 
 // Content is the subresource to which a right applies: content of an object.

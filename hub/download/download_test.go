@@ -21,7 +21,6 @@ import (
 
 	"github.com/pcapsule/pcapsule/hub/offer"
 	"github.com/pcapsule/pcapsule/hub/resource"
-	"github.com/pcapsule/pcapsule/internal/accesslog"
 	"github.com/pcapsule/pcapsule/recorder/transfer"
 )
 
@@ -32,7 +31,7 @@ func serve(t *testing.T, phase string) (u *url.URL, dir string) {
 }
 
 // serveWith serves a snapshot of a selection, with an access log.
-func serveWith(t *testing.T, phase string, selection resource.Selection, log *accesslog.Log) (u *url.URL, dir string) {
+func serveWith(t *testing.T, phase string, selection resource.Selection, record func(Request) error) (u *url.URL, dir string) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "bundles") // views are beside it
 	for name, text := range map[string]string{"a.pcapsule/data/x": "one", "a.pcapsule/bagit.txt": "two", "secret": "three"} {
@@ -50,7 +49,7 @@ func serveWith(t *testing.T, phase string, selection resource.Selection, log *ac
 	if selection.Labels == "gap" {
 		s.Status.Nodes[1].Bundle = "b.pcapsule"
 	}
-	server := httptest.NewServer(Handler(Options{Log: slog.New(slog.DiscardHandler), AccessLog: log, Hide: func(text string) string { return strings.ReplaceAll(text, "secret", "***") },
+	server := httptest.NewServer(Handler(Options{Log: slog.New(slog.DiscardHandler), Record: record,
 		Find: func(name string) (*resource.Snapshot, string, error) {
 			if name != "x" {
 				return nil, "", fmt.Errorf("%s: %w", name, ErrNone)

@@ -10,7 +10,9 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics"
 	findings "github.com/pcapsule/pcapsule/forensics/finding/all"
+	"github.com/pcapsule/pcapsule/hub/offer"
 	"github.com/pcapsule/pcapsule/internal/accesslog"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/cli/kubectl"
 	"github.com/pcapsule/pcapsule/internal/cli/ringcmd"
 	"github.com/pcapsule/pcapsule/internal/cli/serve"
@@ -29,9 +31,12 @@ func (e *env) serving() serve.Options {
 }
 
 // cluster opens the snapshots of a cluster.
-func (e *env) cluster(namespace string) (store.Store, func()) {
+func (e *env) cluster(namespace string) (store.Store, func(), error) {
+	if !offer.Plain(namespace) {
+		return nil, nil, exit.Usagef("--cluster %q: must be the namespace of the hub", namespace)
+	}
 	s := kubectl.NewStore(&e.Streams, namespace)
-	return s, s.Close
+	return s, s.Close, nil
 }
 
 // openSnapshots opens the store of a ring's snapshots.

@@ -18,6 +18,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -28,6 +29,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/hub"
 	"github.com/pcapsule/pcapsule/hub/collect"
+	"github.com/pcapsule/pcapsule/hub/download"
 	"github.com/pcapsule/pcapsule/hub/jobs"
 	"github.com/pcapsule/pcapsule/internal/accesslog"
 	shared "github.com/pcapsule/pcapsule/internal/cli/command"
@@ -200,20 +202,32 @@ func (f *flags) jobs(o *hub.Options) error {
 
 // log opens the access log.
 func (f *flags) log(o *hub.Options, out io.Writer) (err error) {
-	o.Hide = func(text string) string {
-		masked, _ := redact.Default().Text("", text)
-		return masked
-	}
+	var log *accesslog.Log
 	switch f.access {
 	case "":
+		return nil
 	case "-":
-		o.AccessLog = accesslog.To(out)
+		log = accesslog.To(out)
 	default:
-		if o.AccessLog, err = accesslog.Open(f.access); err != nil {
+		if log, err = accesslog.Open(f.access); err != nil {
 			return exit.With(err, exit.Disk, "give --access-log a file that can be written")
 		}
 	}
+	o.Record = recordTo(log)
 	return nil
+}
+
+// recordTo writes requests to a log, with secrets masked.
+func recordTo(log *accesslog.Log) func(download.Request) error {
+	policy := redact.Default()
+	return func(r download.Request) error {
+		e := accesslog.Entry{Time: r.At.UTC().Format(time.RFC3339Nano), Client: r.Client, User: r.User, Remote: r.Remote, Method: r.Method, Name: r.Path, Ms: float64(r.Took.Microseconds()) / 1000, Error: r.Error}
+		e.Ask([]byte(r.Query), func(text string) string {
+			masked, _ := policy.Text("", text)
+			return masked
+		})
+		return log.Write(e)
+	}
 }
 
 // live reads the flags about what is recorded now.

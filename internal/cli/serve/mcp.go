@@ -20,7 +20,6 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/forensics/redact"
-	"github.com/pcapsule/pcapsule/hub/offer"
 	"github.com/pcapsule/pcapsule/internal/accesslog"
 	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
@@ -47,7 +46,7 @@ type Options struct {
 	// warn prints a warning; open also opens what db live answers from.
 	Store func(ring, folder string, live Live, warn func(format string, args ...any)) (s store.Store, open forensics.Opener, end func(), err error)
 	// Cluster opens the snapshots of the cluster whose hub is in a namespace.
-	Cluster func(namespace string) (s store.Store, end func())
+	Cluster func(namespace string) (s store.Store, end func(), err error)
 	// Copies follows the rings of a cluster, of which the hub keeps copies in a folder. open opens what db live answers from.
 	Copies func(folder string, live Live, warn func(format string, args ...any)) (s store.Live, open forensics.Opener, end func(), err error)
 }
@@ -154,7 +153,10 @@ func (a *answerFlags) server(ctx context.Context, with Options, paths []string) 
 		o.Store, opener = snapshots, open
 	}
 	if a.cluster != "" {
-		snapshots, end := with.Cluster(a.cluster)
+		snapshots, end, err := with.Cluster(a.cluster)
+		if err != nil {
+			return nil, nil, err
+		}
 		ends = append(ends, end)
 		o.Store = snapshots
 	}
@@ -194,8 +196,8 @@ func (a *answerFlags) named(args []string) error {
 	if a.copies != "" && (a.ring != "" || a.liveKeep == 0) {
 		return exit.Usagef("--live-copies excludes --ring and --live-keep 0")
 	}
-	if a.cluster != "" && (a.ring != "" || !offer.Plain(a.cluster)) {
-		return exit.Usagef("--cluster %s: must be the namespace of the hub, without --ring", a.cluster)
+	if a.cluster != "" && a.ring != "" {
+		return exit.Usagef("--cluster and --ring exclude each other: give one")
 	}
 	if a.snapshots != "" && a.ring == "" {
 		return exit.Usagef("--snapshots needs --ring")
