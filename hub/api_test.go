@@ -201,7 +201,7 @@ func (a *apiServer) install() {
 }
 
 func (a *apiServer) snapshots() dynamic.ResourceInterface {
-	return a.objects.Resource(schema.GroupVersionResource{Group: "pcapsule.dev", Version: "v1alpha1", Resource: "snapshots"}).Namespace("pcapsule")
+	return a.of("Snapshot")
 }
 
 // token creates a token of an account, bound to a pod if there is one.
@@ -374,12 +374,23 @@ func (a *apiServer) columns(path string) map[string]any {
 // create creates a snapshot with a spec in YAML.
 func (a *apiServer) create(name, spec string) error {
 	a.t.Helper()
+	return a.createOf("Snapshot", name, spec)
+}
+
+// of are the objects of a kind of ours.
+func (a *apiServer) of(kind string) dynamic.ResourceInterface {
+	return a.objects.Resource(schema.GroupVersionResource{Group: "pcapsule.dev", Version: "v1alpha1", Resource: strings.ToLower(kind) + "s"}).Namespace("pcapsule")
+}
+
+// createOf creates an object of a kind with a spec in YAML.
+func (a *apiServer) createOf(kind, name, spec string) error {
+	a.t.Helper()
 	u := &unstructured.Unstructured{}
-	text := fmt.Sprintf("{apiVersion: pcapsule.dev/v1alpha1, kind: Snapshot, metadata: {name: %q}, spec: %s}", name, spec)
+	text := fmt.Sprintf("{apiVersion: pcapsule.dev/v1alpha1, kind: %s, metadata: {name: %q}, spec: %s}", kind, name, spec)
 	if err := yaml.Unmarshal([]byte(text), &u.Object); err != nil {
 		a.t.Fatal(err)
 	}
-	_, err := a.snapshots().Create(a.t.Context(), u, v1.CreateOptions{FieldValidation: "Strict"})
+	_, err := a.of(kind).Create(a.t.Context(), u, v1.CreateOptions{FieldValidation: "Strict"})
 	if err != nil && !apierrors.IsInvalid(err) && !apierrors.IsBadRequest(err) {
 		a.t.Fatal(err)
 	}

@@ -32,10 +32,12 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 
 	"github.com/pcapsule/pcapsule/hub/authority"
+	"github.com/pcapsule/pcapsule/hub/capture"
 	"github.com/pcapsule/pcapsule/hub/collect"
 	"github.com/pcapsule/pcapsule/hub/control"
 	"github.com/pcapsule/pcapsule/hub/download"
 	"github.com/pcapsule/pcapsule/hub/jobs"
+	"github.com/pcapsule/pcapsule/hub/pods"
 	"github.com/pcapsule/pcapsule/hub/rollout"
 	"github.com/pcapsule/pcapsule/hub/schedule"
 	"github.com/pcapsule/pcapsule/recorder/mutual"
@@ -75,6 +77,8 @@ type Options struct {
 	LiveBytes int64
 	// Answers is the MCP server beside the hub, to which questions are passed on; nil: there is none.
 	Answers *url.URL
+	// Record writes requests for bundles and questions to the access log; nil: there is none.
+	Record func(download.Request) error
 	// Cutter makes what people see who may not see all; nil refuses them.
 	Cutter download.Cutter
 }
@@ -192,9 +196,10 @@ func (h *hub) lead(ctx context.Context) (err error) {
 		}
 	}
 	nodes := h.finder()
+	known := pods.New(h.objects, h.Log)
 	witness := &collect.Witness{Dir: filepath.Join(h.Dir, Anchors), Key: h.authority.Witness, Name: "pcapsule-hub"}
 	controller := control.New(control.Options{Client: h.objects, Namespace: h.Namespace, Dir: filepath.Join(h.Dir, Snapshots), Nodes: h.nodes,
-		Collector: h.collector(nodes, witness), Jobs: h.jobs(), Large: h.Large, Log: h.Log})
+		Ran: known.Nodes, Collector: h.collector(nodes, witness), Jobs: h.jobs(), Large: h.Large, Log: h.Log})
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stop, err := h.download(controller)
@@ -218,8 +223,12 @@ func (h *hub) lead(ctx context.Context) (err error) {
 	start(func(ctx context.Context) error {
 		return rollout.Run(ctx, rollout.Options{Client: h.objects, Namespace: h.Namespace, Recorders: nodes.recorders, Log: h.Log})
 	})
+	start(known.Run)
 	start(func(ctx context.Context) error {
-		return schedule.Run(ctx, schedule.Options{Client: h.objects, Namespace: h.Namespace, Log: h.Log})
+		return schedule.Run(ctx, schedule.Options{Client: h.objects, Namespace: h.Namespace, Incidents: known.Incidents, Bursts: schedule.CountedBy(h.Answers), Log: h.Log})
+	})
+	start(func(ctx context.Context) error {
+		return capture.Run(ctx, capture.Options{Client: h.objects, Namespace: h.Namespace, Log: h.Log})
 	})
 	if h.LiveBytes > 0 {
 		follower := h.follower(nodes)
@@ -264,7 +273,7 @@ func (h *hub) download(c *control.Controller) (stop func(), err error) {
 		}
 		return &p.Certificate, nil
 	}}
-	server := download.Server(download.Handler(download.Options{Find: c.Find, Allow: h.allow, Cutter: h.Cutter, Answers: h.Answers, Log: h.Log}), h.Log)
+	server := download.Server(download.Handler(download.Options{Find: c.Find, Allow: h.allow, Cutter: h.Cutter, Answers: h.Answers, Record: h.Record, Log: h.Log}), h.Log)
 	go func() {
 		if err := server.Serve(tls.NewListener(l, config)); !errors.Is(err, http.ErrServerClosed) {
 			h.Log.Error("serving downloads ended", "error", err)

@@ -133,6 +133,9 @@ func TestHubOnARealAPI(t *testing.T) {
 	}
 	t.Run("configuration", func(t *testing.T) { a.testConfig(t, tokenA) })
 	t.Run("invalid snapshots", func(t *testing.T) { a.testInvalid(t) })
+	t.Run("selections", func(t *testing.T) { a.testSelections(t) })
+	t.Run("captures", func(t *testing.T) { a.testCaptures(t) })
+	t.Run("incidents", func(t *testing.T) { a.testIncidents(t) })
 	if err := stop(); err != nil {
 		t.Errorf("ending the hub: %v", err)
 	}

@@ -2,7 +2,6 @@ package hub
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -10,7 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,6 +17,7 @@ import (
 	"github.com/pcapsule/pcapsule/hub/offer"
 	"github.com/pcapsule/pcapsule/hub/resource"
 	"github.com/pcapsule/pcapsule/hub/rounds"
+	"github.com/pcapsule/pcapsule/hub/served"
 )
 
 // Copies is the folder with the copies of rings that are followed, in that of the hub.
@@ -78,23 +77,7 @@ func (h *hub) updateLive(ctx context.Context, now *offer.Live) error {
 	if err != nil {
 		return err
 	}
-	s := liveStatus(l, now)
-	if equality.Semantic.DeepEqual(l.Status, s) {
-		return nil
-	}
-	text, err := json.Marshal(s)
-	if err != nil {
-		return err
-	}
-	var status map[string]any
-	if err := json.Unmarshal(text, &status); err != nil {
-		return err
-	}
-	u.Object["status"] = status
-	if _, err = h.objects.Resource(resource.LiveConfigs).Namespace(h.Namespace).UpdateStatus(ctx, u, v1.UpdateOptions{}); apierrors.IsConflict(err) {
-		return nil // the next time
-	}
-	return err
+	return served.Status(ctx, h.objects, resource.LiveConfigs, u, l.Status, liveStatus(l, now))
 }
 
 // liveStatus is the status of a LiveConfig.

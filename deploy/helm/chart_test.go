@@ -204,6 +204,15 @@ func TestValues(t *testing.T) {
 			return slices.Contains(p.Spec.Containers[0].Args, "--job-threshold=10Gi") && slices.Contains(p.Spec.Containers[0].Args, "--job=/etc/pcapsule/job.yaml") &&
 				p.Spec.Volumes[1].ConfigMap.Name == "pcapsule-job" && len(p.Annotations["pcapsule.dev/job"]) == 16
 		}},
+		{"an access log in a file", "hub: {accessLog: /var/lib/pcapsule-hub/access.jsonl}", "Deployment/pcapsule-hub", func(o runtime.Object) bool {
+			return slices.Contains(o.(*apps.Deployment).Spec.Template.Spec.Containers[0].Args, "--access-log=/var/lib/pcapsule-hub/access.jsonl")
+		}},
+		{"no right to read Secrets of the cluster, or to change pods", "", "ClusterRole/pcapsule-hub", func(o runtime.Object) bool {
+			return !slices.ContainsFunc(o.(*rbac.ClusterRole).Rules, func(r rbac.PolicyRule) bool {
+				reads := slices.DeleteFunc(slices.Clone(r.Verbs), func(v string) bool { return v == "get" || v == "list" || v == "watch" })
+				return slices.Contains(r.Resources, "secrets") || slices.Contains(r.Resources, "configmaps") || (slices.Contains(r.Resources, "pods") || slices.Contains(r.Resources, "deployments")) && len(reads) > 0
+			})
+		}},
 		{"the right to create Jobs", "hub: {storage: {size: 50Gi}}", "Role/pcapsule-hub", func(o runtime.Object) bool { return mayCreateJobs(o.(*rbac.Role)) }},
 		{"no Jobs without a volume", "", "Role/pcapsule-hub", func(o runtime.Object) bool { return !mayCreateJobs(o.(*rbac.Role)) }},
 		{"no Jobs with the threshold 0", "hub: {storage: {size: 50Gi}, jobs: {threshold: 0}}", "Role/pcapsule-hub", func(o runtime.Object) bool { return !mayCreateJobs(o.(*rbac.Role)) }},
@@ -351,6 +360,8 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		{"hub: {jobs: {retries: -1}}", "/hub/jobs/retries"},
 		{"hub: {jobs: {deadline: 6h}}", "/hub/jobs/deadline"},
 		{"hub: {jobs: {size: 1Gi}}", "/hub/jobs"},
+		{"hub: {accessLog: 'a b'}", "/hub/accessLog"},
+		{"hub: {accessLog: true}", "/hub/accessLog"},
 		{"investigators: [{kind: ServiceAccount, name: a}]", "/investigators/0"},
 		{"investigators: [{kind: Robot, name: a}]", "/investigators/0/kind"},
 	} {

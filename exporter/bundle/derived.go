@@ -86,6 +86,12 @@ func (d *Derived) Lacks() []Lack {
 		if c.Workload != "" {
 			kept = append(kept, "of "+c.Workload)
 		}
+		if c.Pods != "" {
+			kept = append(kept, "of the pods of "+c.Pods)
+		}
+		if c.Packets != "" {
+			kept = append(kept, "with a packet that matches "+c.Packets)
+		}
 		if len(c.Namespaces) > 0 {
 			kept = append(kept, "of the namespaces "+strings.Join(c.Namespaces, ", "))
 		}
@@ -113,6 +119,8 @@ type DerivedPolicy struct {
 type DerivedCut struct {
 	Filter   string `json:"filter,omitempty"` // connections of calls that match, in KFL
 	Workload string `json:"workload,omitempty"`
+	Pods     string `json:"pods,omitempty"`          // connections of these pods, as a snapshot of a cluster selects them
+	Packets  string `json:"packet_filter,omitempty"` // connections with a packet that matches, in tcpdump's syntax
 	FromNs   *Time  `json:"from,omitempty"`
 	ToNs     *Time  `json:"to,omitempty"`
 	// Connections with an end in one of these namespaces and none in another. The counts of the

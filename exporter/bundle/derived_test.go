@@ -15,6 +15,8 @@ func TestLacksOfDerivedBundles(t *testing.T) {
 	}{
 		{"no derived bundle", nil, nil},
 		{"a cut by filter and workload", &Derived{Packets: DerivedCount{Removed: 7}, Cut: &DerivedCut{Filter: "http", Workload: "shop/web"}}, []Lack{filter}},
+		{"a cut by pods and packets", &Derived{Packets: DerivedCount{Removed: 7}, Cut: &DerivedCut{Pods: "namespaces shop", Packets: "port 80"}},
+			[]Lack{{LackFilter, 7, "only connections of the pods of namespaces shop and with a packet that matches port 80 were kept"}}},
 		{"a cut to a time lacks nothing of it", &Derived{Packets: DerivedCount{Removed: 7}, Cut: &DerivedCut{FromNs: new(Time)}}, nil},
 		{"a cut to a time of a cut", &Derived{From: DerivedFrom{Lacks: []Lack{filter}}, Cut: &DerivedCut{FromNs: new(Time)}}, []Lack{filter}},
 		{"a cut to namespaces", &Derived{Cut: &DerivedCut{Namespaces: []string{"a", "b"}}}, []Lack{{LackFilter, 0, "only connections of the namespaces a, b were kept"}}},

@@ -13,7 +13,9 @@ import (
 // Choice selects the packets that a cut keeps.
 type Choice struct {
 	Conns        map[int64]bool // by conn_id; nil keeps all packets of the time range
+	Pods         func(Pod) bool // connections with an end that is one of these; nil keeps all
 	FromNs, ToNs int64          // packets of this time, both inclusive; 0 leaves an end open
+	Filter       string         // connections with a packet that matches, in tcpdump's syntax; empty keeps all
 	// Only connections within the namespaces Said.Namespaces are kept, if it is not nil, and no name of
 	// another namespace and no count of other packets.
 	Said bundle.DerivedCut // as people said it
@@ -39,6 +41,9 @@ func Cut(ctx context.Context, b *bundle.Bundle, output string, c Choice, o Optio
 		if err := src.spaces.limit(ctx, tables, &c); err != nil {
 			return nil, err
 		}
+	}
+	if err := c.narrow(ctx, b, tables); err != nil {
+		return nil, err
 	}
 	keep, addrs, err := chosen(ctx, tables, &c)
 	if err != nil {

@@ -68,28 +68,17 @@ func (s spaces) conns(ctx context.Context, tables map[string][]string) (map[int6
 		return nil, err
 	}
 	in, out := map[int64]bool{}, map[int64]bool{}
-	for _, name := range []string{"flows", "calls"} {
-		err := eachRow(ctx, tables[name], []string{"conn_id", "src_id", "dst_id"}, func(v []any) error {
-			conn, ok := v[0].(int64)
-			if !ok {
-				return nil
-			}
-			for _, end := range v[1:] {
-				id, ok := end.(int64)
-				namespace, named := of[id]
-				switch {
-				case !ok || !named:
-				case s[namespace]:
-					in[conn] = true
-				default:
-					out[conn] = true
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, err
+	err = eachEnd(ctx, tables, func(conn, end int64) {
+		switch namespace, named := of[end]; {
+		case !named:
+		case s[namespace]:
+			in[conn] = true
+		default:
+			out[conn] = true
 		}
+	})
+	if err != nil {
+		return nil, err
 	}
 	maps.DeleteFunc(in, func(conn int64, _ bool) bool { return out[conn] })
 	return in, nil
@@ -101,10 +90,7 @@ func (s spaces) limit(ctx context.Context, tables map[string][]string, c *Choice
 	if err != nil {
 		return err
 	}
-	if c.Conns != nil {
-		maps.DeleteFunc(conns, func(conn int64, _ bool) bool { return !c.Conns[conn] })
-	}
-	c.Conns = conns
+	c.both(conns)
 	return nil
 }
 

@@ -44,8 +44,9 @@ type cluster struct {
 	jobs    *jobs.Runner // of hubs that are started; nil: none
 	size    int64        // of a large snapshot
 	witness *collect.Witness
-	stamped sync.Map      // collect.Seen by bundle
-	full    atomic.Bool   // the hub's disk
+	stamped sync.Map    // collect.Seen by bundle
+	full    atomic.Bool // the hub's disk
+	ran     func(accept func(*resource.Pod) bool, from, to time.Time) ([]string, time.Time)
 	limit   time.Duration // for which a state is awaited; 0 means 30 s
 }
 
@@ -152,7 +153,7 @@ func (c *cluster) start() (stop func()) {
 			}
 			return names, nil
 		},
-		Collector: c.collector()})
+		Ran: c.ran, Collector: c.collector()})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); x.Run(ctx) }()

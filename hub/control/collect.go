@@ -13,6 +13,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/hub/collect"
 	"github.com/pcapsule/pcapsule/hub/resource"
+	"github.com/pcapsule/pcapsule/hub/served"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
@@ -30,7 +31,7 @@ func (c *Controller) collect(ctx context.Context, s *resource.Snapshot) error {
 		err = s.Check()
 	}
 	if errors.Is(err, resource.ErrSpec) {
-		return c.reject(ctx, s, "Invalid", err.Error())
+		return c.reject(ctx, s, served.Reason(err), err.Error())
 	}
 	if err != nil {
 		return err
@@ -44,6 +45,9 @@ func (c *Controller) collect(ctx context.Context, s *resource.Snapshot) error {
 	}
 	// Packets of the window's last moment are in the ring a moment later.
 	if err := sleepUntil(ctx, time.Unix(0, int64(to)).Add(c.o.Retry)); err != nil {
+		return err
+	}
+	if ok, err := c.choose(ctx, s, from, to); err != nil || !ok {
 		return err
 	}
 	j := &collection{c: c, s: s, dir: dir, nodes: slices.Clone(s.Status.Nodes)}
@@ -86,21 +90,15 @@ func sleepUntil(ctx context.Context, t time.Time) error {
 	}
 }
 
-// accept fixes the window and the nodes.
+// accept fixes the window, and the nodes unless they depend on where pods run in it.
 func (c *Controller) accept(ctx context.Context, s *resource.Snapshot, from, to ring.Time) error {
-	names := s.Spec.Nodes
-	if len(s.Status.Nodes) == 0 && len(names) == 0 {
-		var err error
-		if names, err = c.o.Nodes(ctx); err != nil {
-			return err
-		}
+	names, err := c.candidates(ctx, s)
+	if err != nil {
+		return err
 	}
-	names = slices.DeleteFunc(slices.Sorted(slices.Values(names)), func(n string) bool { return !resource.NodeName(n) })
 	return c.update(ctx, s, func(s *resource.Snapshot) {
-		if len(s.Status.Nodes) == 0 {
-			for _, name := range names {
-				s.Status.Nodes = append(s.Status.Nodes, resource.Node{Name: name, State: resource.Waiting})
-			}
+		if !byPods(s) {
+			fix(s, names)
 		}
 		s.Status.From, s.Status.To = from.String(), to.String()
 		if s.Status.Phase == "" || s.Status.Phase == resource.Pending {

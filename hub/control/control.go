@@ -43,6 +43,9 @@ type Options struct {
 	Namespace string                                      // whose snapshots are served
 	Dir       string                                      // for collected files
 	Nodes     func(ctx context.Context) ([]string, error) // of the cluster
+	// Ran lists the nodes on which accepted pods ran in a time, and since when it knows of all pods; zero: it knows
+	// nothing. nil: nobody knows.
+	Ran       func(accept func(*resource.Pod) bool, from, to time.Time) (nodes []string, since time.Time)
 	Collector *collect.Collector
 	Jobs      *jobs.Runner  // bundles the parts of large snapshots; nil: the hub bundles all
 	Large     int64         // bytes of all parts above which a snapshot is large

@@ -8,10 +8,10 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pcapsule/pcapsule/hub/resource"
+	"github.com/pcapsule/pcapsule/hub/served"
 )
 
 // maxMessage limits a condition's text.
@@ -19,14 +19,10 @@ const maxMessage = 2000
 
 // condition sets a condition of a snapshot.
 func condition(s *resource.Snapshot, kind string, is bool, reason, message string) {
-	status := v1.ConditionFalse
-	if is {
-		status = v1.ConditionTrue
-	}
 	if len(message) > maxMessage {
 		message = message[:maxMessage] + "…"
 	}
-	meta.SetStatusCondition(&s.Status.Conditions, v1.Condition{Type: kind, Status: status, Reason: reason, Message: message, ObservedGeneration: s.Generation})
+	served.Condition(&s.Status.Conditions, kind, is, reason, message, s.Generation)
 }
 
 // update changes the status of a snapshot in the API, and in s. While the API is away, it tries until ctx

@@ -38,7 +38,7 @@ func (h *handler) answers(to *url.URL) http.Handler {
 		}
 		if !g.All {
 			h.Log.Warn("refused a question", "path", r.URL.Path, "user", g.User, "from", r.RemoteAddr)
-			http.Error(w, "questions to the hub need the right to the traffic of all namespaces", http.StatusForbidden)
+			http.Error(w, "questions to the hub need the right to the traffic of all namespaces; make a snapshot, fetch your part of it, and ask that", http.StatusForbidden)
 			return
 		}
 		h.Log.Info("passed a question on", "path", r.URL.Path, "user", g.User, "from", r.RemoteAddr)
@@ -55,6 +55,7 @@ func (h *handler) person(w http.ResponseWriter, r *http.Request, what Content) (
 		return g, false
 	}
 	g, err := h.grant(r.Context(), token, what)
+	by(r, g.User)
 	switch {
 	case errors.Is(err, ErrUnknown):
 		w.Header().Set("WWW-Authenticate", "Bearer")

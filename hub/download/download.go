@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -43,7 +42,10 @@ type Options struct {
 	Cutter Cutter
 	// Answers is the MCP server that gets the questions of people who may see everything; nil: there is none.
 	Answers *url.URL
-	Log     *slog.Logger
+	// Record writes every request to the access log before it is answered. If it fails, the answer is an error. nil:
+	// there is no log.
+	Record func(Request) error
+	Log    *slog.Logger
 }
 
 // Content is the subresource to which a right applies: content of an object.
@@ -74,7 +76,7 @@ func Handler(o Options) http.Handler {
 			mux.Handle(path, h.answers(o.Answers))
 		}
 	}
-	return mux
+	return h.audited(mux)
 }
 
 // open finds a snapshot for a request that is allowed, or answers the request. dir is where the bundles are from which
@@ -107,17 +109,19 @@ func (h *handler) describe(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a := offer.Snapshot{Name: s.Name, Namespace: s.Namespace, UID: string(s.UID), Phase: s.Status.Phase, Ready: s.Status.Phase == resource.Ready,
-		From: s.Status.From, To: s.Status.To, Missing: []offer.Gap{}, Bundles: []offer.Bundle{}}
+		From: s.Status.From, To: s.Status.To, Missing: []offer.Gap{}, Bundles: []offer.Bundle{}, Namespaces: g.Namespaces}
+	if g.All { // others could learn names of other namespaces
+		a.Selected, a.KFL = s.Spec.Select.Text(), s.Spec.Select.KFL
+	}
 	if c := meta.FindStatusCondition(s.Status.Conditions, resource.Done); c != nil && !a.Ready {
 		a.Message = c.Message
 	}
-	if !g.All && a.Ready {
-		a.Namespaces = g.Namespaces
-		var err error
-		if dir, err = h.view(r.Context(), s, dir, g.Namespaces); errors.Is(err, errUnfinished) {
+	v := viewOf(s, g)
+	if !v.whole() && a.Ready {
+		if err := h.view(r.Context(), s, dir, &v); errors.Is(err, errUnfinished) {
 			a.Ready, a.Phase, a.Message = false, "Cutting", err.Error()
 		} else if err != nil {
-			http.Error(w, "the part of your namespaces cannot be made", http.StatusInternalServerError)
+			http.Error(w, "the part of the bundles that was selected, or that you may see, cannot be made", http.StatusInternalServerError)
 			return
 		}
 	}
@@ -128,10 +132,14 @@ func (h *handler) describe(w http.ResponseWriter, r *http.Request) {
 		if n.Bundle == "" || !a.Ready || !resource.NodeName(n.Name) {
 			continue
 		}
-		if _, err := os.Stat(filepath.Join(dir, n.Name+offer.Extension+nothingExt)); !g.All && err == nil {
+		path, err := v.place(dir, &n)
+		if err != nil {
+			if g.All { // otherwise it would say that there is something of others
+				a.Nothing = append(a.Nothing, n.Name)
+			}
 			continue
 		}
-		files, err := h.list(filepath.Join(dir, n.Name+offer.Extension))
+		files, err := h.list(path)
 		if err != nil {
 			h.Log.Error("listing a bundle", "snapshot", s.Name, "node", n.Name, "error", err)
 			http.Error(w, "the bundle of node "+n.Name+" cannot be read", http.StatusInternalServerError)
@@ -149,18 +157,19 @@ func (h *handler) file(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	if !g.All {
-		dir = viewFolder(dir, g.Namespaces)
-	}
+	v := viewOf(s, g)
 	n := s.Status.Find(r.PathValue("node"))
 	if n == nil || n.Bundle == "" || !resource.NodeName(n.Name) {
 		http.Error(w, "the snapshot has no bundle of this node", http.StatusNotFound)
 		return
 	}
-	path := filepath.Join(dir, n.Name+offer.Extension)
-	files, err := h.list(path)
-	if !g.All && errors.Is(err, fs.ErrNotExist) {
-		http.Error(w, "there is no bundle of this node for your namespaces; get the description of the snapshot first", http.StatusNotFound)
+	path, err := v.place(dir, n)
+	var files []transfer.File
+	if err == nil {
+		files, err = h.list(path)
+	}
+	if errors.Is(err, ErrNothing) || !v.whole() && errors.Is(err, fs.ErrNotExist) {
+		http.Error(w, "there is no bundle of this node with what was selected and you may see; get the description of the snapshot first", http.StatusNotFound)
 		return
 	}
 	if err != nil {

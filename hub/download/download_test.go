@@ -27,6 +27,12 @@ import (
 // serve serves one snapshot, which the token "good" may have.
 func serve(t *testing.T, phase string) (u *url.URL, dir string) {
 	t.Helper()
+	return serveWith(t, phase, resource.Selection{}, nil)
+}
+
+// serveWith serves a snapshot of a selection, with an access log.
+func serveWith(t *testing.T, phase string, selection resource.Selection, record func(Request) error) (u *url.URL, dir string) {
+	t.Helper()
 	dir = filepath.Join(t.TempDir(), "bundles") // views are beside it
 	for name, text := range map[string]string{"a.pcapsule/data/x": "one", "a.pcapsule/bagit.txt": "two", "secret": "three"} {
 		path := filepath.Join(dir, name)
@@ -37,10 +43,13 @@ func serve(t *testing.T, phase string) (u *url.URL, dir string) {
 			t.Fatal(err)
 		}
 	}
-	s := &resource.Snapshot{ObjectMeta: v1.ObjectMeta{Name: "x", Namespace: "pcapsule", UID: "u"}, Status: resource.Status{Phase: phase, From: "f", To: "t",
+	s := &resource.Snapshot{ObjectMeta: v1.ObjectMeta{Name: "x", Namespace: "pcapsule", UID: "u"}, Spec: resource.Spec{Select: selection}, Status: resource.Status{Phase: phase, From: "f", To: "t",
 		Nodes:      []resource.Node{{Name: "a", State: resource.Bundled, Bundle: "a.pcapsule"}, {Name: "b", State: resource.Missing, Reason: "missing", Message: "away"}},
 		Conditions: []v1.Condition{{Type: resource.Done, Message: "why"}}}}
-	server := httptest.NewServer(Handler(Options{Log: slog.New(slog.DiscardHandler),
+	if selection.Labels == "gap" {
+		s.Status.Nodes[1].Bundle = "b.pcapsule"
+	}
+	server := httptest.NewServer(Handler(Options{Log: slog.New(slog.DiscardHandler), Record: record,
 		Find: func(name string) (*resource.Snapshot, string, error) {
 			if name != "x" {
 				return nil, "", fmt.Errorf("%s: %w", name, ErrNone)
@@ -171,14 +180,15 @@ func (cutter) Namespaces(context.Context, string) ([]string, error) {
 	return []string{"empty", "payments", "shop"}, nil
 }
 
-func (cutter) Cut(_ context.Context, bundle, to string, namespaces []string) error {
-	if slices.Equal(namespaces, []string{"empty"}) {
+func (cutter) Cut(_ context.Context, bundle, to string, v View) error {
+	namespaces := v.Namespaces
+	if slices.Equal(namespaces, []string{"empty"}) || v.Select.Filter == "port 1" || strings.HasSuffix(bundle, "b.pcapsule") {
 		return ErrNothing
 	}
 	if err := os.MkdirAll(filepath.Join(to, "data"), 0o700); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(to, "data", "x"), []byte("only "+strings.Join(namespaces, "+")), 0o600)
+	return os.WriteFile(filepath.Join(to, "data", "x"), []byte("only "+strings.Join(namespaces, "+")+v.Select.OfPods()), 0o600)
 }
 
 // TestWhoSeesWhichNamespaces is every road to a snapshot's content by every right: the description with its sums, and

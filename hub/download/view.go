@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -23,21 +24,39 @@ type Grant struct {
 	Namespaces []string // only the traffic within these, sorted; if not All
 }
 
-// Cutter makes a person's view of a bundle: the bundle without the data of other namespaces.
+// View is the part of bundles that somebody gets.
+type View struct {
+	Namespaces []string           // only the traffic within these, sorted; nil: of all
+	Select     resource.Selection // what the snapshot is about
+}
+
+// whole reports whether it is all of a bundle.
+func (v *View) whole() bool { return v.Namespaces == nil && !v.Select.Cuts() }
+
+// viewOf is the part of a snapshot that a grant allows.
+func viewOf(s *resource.Snapshot, g Grant) View {
+	v := View{Select: s.Spec.Select}
+	if !g.All {
+		v.Namespaces = append([]string{}, g.Namespaces...)
+	}
+	return v
+}
+
+// Cutter makes a view of a bundle: the bundle without the data of other namespaces, and of what was not selected.
 type Cutter interface {
 	// Namespaces lists those that a bundle has.
 	Namespaces(ctx context.Context, bundle string) ([]string, error)
-	// Cut makes a bundle at to of what is within the namespaces. It returns
+	// Cut makes a bundle at to of a view. It returns
 	//   - ErrNothing if there is no packet of that,
 	//   - another error otherwise, and leaves nothing behind.
-	Cut(ctx context.Context, bundle, to string, namespaces []string) error
+	Cut(ctx context.Context, bundle, to string, v View) error
 }
 
-// ErrNothing means that a bundle has nothing within some namespaces.
-var ErrNothing = errors.New("nothing of these namespaces")
+// ErrNothing means that a bundle has nothing of a view.
+var ErrNothing = errors.New("nothing of this view")
 
 // errUnfinished means that a view is being made.
-var errUnfinished = errors.New("the part of your namespaces is being made")
+var errUnfinished = errors.New("the part of the bundles that was selected, or that you may see, is being made")
 
 // Limits of views.
 const (
@@ -130,34 +149,54 @@ func bundlesOf(s *resource.Snapshot) (names []string) {
 	return names
 }
 
-// viewFolder is where the bundles of a view are. The names of the bundles there are those of the snapshot.
-func viewFolder(dir string, namespaces []string) string {
-	sum := sha256.Sum256([]byte(strings.Join(namespaces, "\x00")))
+// viewFolder is where the bundles of a view are, whose names are those of the snapshot. The selection of a snapshot
+// does not change.
+func viewFolder(dir string, v *View) string {
+	sum := sha256.Sum256([]byte(fmt.Sprint(v.Namespaces == nil) + "\x00" + strings.Join(v.Namespaces, "\x00")))
 	return filepath.Join(filepath.Dir(dir), viewsName, hex.EncodeToString(sum[:16]))
 }
 
-// view returns the folder of somebody's view, or errUnfinished if it takes longer to make. It is made in the
+// place is where the bundle of a node is, of which dir is the folder of all and v what somebody gets. ErrNothing: there is
+// nothing of the view. A node whose part is missing then has the bundle that states the gap, unless that may name what
+// somebody may not see.
+func (v *View) place(dir string, n *resource.Node) (string, error) {
+	name := n.Name + offer.Extension
+	whole := filepath.Join(dir, name)
+	if v.whole() {
+		return whole, nil
+	}
+	part := filepath.Join(viewFolder(dir, v), name)
+	if _, err := os.Stat(part + nothingExt); err != nil {
+		return part, nil
+	}
+	if n.Gone() && v.Namespaces == nil {
+		return whole, nil
+	}
+	return part, ErrNothing
+}
+
+// view makes somebody's view, or returns errUnfinished if it takes longer. It is made in the
 // background, so that a client that goes away does not end it.
-func (h *handler) view(ctx context.Context, s *resource.Snapshot, dir string, namespaces []string) (string, error) {
-	folder := viewFolder(dir, namespaces)
+func (h *handler) view(ctx context.Context, s *resource.Snapshot, dir string, v *View) error {
+	folder := viewFolder(dir, v)
 	if err := finished(s, folder); err == nil || !errors.Is(err, errUnfinished) {
-		return folder, err
+		return err
 	}
 	h.mu.Lock()
 	job := h.making[folder]
 	if job == nil {
 		job = &making{done: make(chan struct{})}
 		h.making[folder] = job
-		go h.make(job, s, dir, folder, namespaces)
+		go h.make(job, s, dir, folder, v)
 	}
 	h.mu.Unlock()
 	select {
 	case <-job.done:
-		return folder, job.err
+		return job.err
 	case <-time.After(viewWait):
 	case <-ctx.Done():
 	}
-	return folder, errUnfinished
+	return errUnfinished
 }
 
 // making is a view that is being made; after done, err says why that failed.
@@ -184,7 +223,7 @@ func finished(s *resource.Snapshot, folder string) error {
 }
 
 // make makes a view. What a hub made that was killed stays.
-func (h *handler) make(job *making, s *resource.Snapshot, dir, folder string, namespaces []string) {
+func (h *handler) make(job *making, s *resource.Snapshot, dir, folder string, v *View) {
 	err := func() error {
 		if err := oldest(filepath.Dir(folder), filepath.Base(folder)); err != nil {
 			return err
@@ -197,7 +236,7 @@ func (h *handler) make(job *making, s *resource.Snapshot, dir, folder string, na
 			if _, err := os.Stat(to); err == nil {
 				continue
 			}
-			err := h.Cutter.Cut(context.Background(), filepath.Join(dir, name), to, namespaces)
+			err := h.Cutter.Cut(context.Background(), filepath.Join(dir, name), to, *v)
 			if errors.Is(err, ErrNothing) {
 				err = os.WriteFile(to+nothingExt, nil, 0o600)
 			}
@@ -208,7 +247,7 @@ func (h *handler) make(job *making, s *resource.Snapshot, dir, folder string, na
 		return nil
 	}()
 	if err != nil {
-		h.Log.Error("making a view of a snapshot", "snapshot", s.Name, "namespaces", namespaces, "error", err)
+		h.Log.Error("making a view of a snapshot", "snapshot", s.Name, "namespaces", v.Namespaces, "error", err)
 	}
 	job.err = err
 	h.mu.Lock()

@@ -28,6 +28,11 @@ type Snapshot struct {
 	Bundles   []Bundle `json:"bundles"`
 	// Namespaces whose traffic the bundles have, if the person may not see all.
 	Namespaces []string `json:"namespaces,omitempty"`
+	// For people who may see all: Selected says which connections the bundles have, if the snapshot selects some; Nothing lists nodes that
+	// recorded and have none of these.
+	Selected string   `json:"selected,omitempty"`
+	Nothing  []string `json:"nothing,omitempty"`
+	KFL      string   `json:"kfl,omitempty"` // filter that the reader applies
 }
 
 // Gap is a node whose part, or some of it, is missing. Its bundle states it too.

@@ -45,7 +45,8 @@ type Spec struct {
 	Around    string         `json:"around,omitempty"`    // RFC 3339: the time of an event
 	Before    *meta.Duration `json:"before,omitempty"`    // with Around; default a minute
 	After     *meta.Duration `json:"after,omitempty"`     // with Around; default a minute
-	Nodes     []string       `json:"nodes,omitempty"`     // empty: all
+	Nodes     []string       `json:"nodes,omitempty"`     // empty: all, or those where selected pods ran
+	Select    Selection      `json:"select,omitzero"`     // pods and connections
 	Patience  *meta.Duration `json:"patience,omitempty"`  // how long to try to reach a node; default 5 minutes
 	RetainFor *meta.Duration `json:"retainFor,omitempty"` // after that time the snapshot is deleted; default: never
 	LegalHold string         `json:"legalHold,omitempty"` // who ordered it: the snapshot is not deleted while it is set
@@ -65,6 +66,7 @@ const (
 	Accepted = "Accepted" // the request can be served
 	Complete = "Complete" // every node's part is there
 	Done     = "Ready"    // the bundles can be fetched
+	Selected = "Selected" // the hub knows where the selected pods ran
 	Held     = "Held"     // it was to be deleted, but is on legal hold
 )
 
@@ -259,7 +261,7 @@ func (s *Snapshot) Check() error {
 	if r := s.Spec.RetainFor; r != nil && r.Duration <= 0 {
 		return invalid("retainFor is %s: must be more than 0", r.Duration)
 	}
-	return nil
+	return s.Spec.Select.Check()
 }
 
 // Patience is how long to try to reach a node.

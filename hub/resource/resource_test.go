@@ -88,6 +88,16 @@ func TestCheck(t *testing.T) {
 		{"many", Spec{Nodes: make([]string, 5001)}, "the limit is 5000"},
 		{"negative patience", Spec{Patience: duration(-1)}, "patience"},
 		{"no retention", Spec{RetainFor: duration(0)}, "retainFor"},
+		{"a selection", Spec{Select: Selection{Namespaces: []string{"shop"}, Workloads: []string{"shop/web", "shop/Deployment/web"}, Labels: "app=web,tier in (a, b)", Filter: "port 80", KFL: "http && failed"}}, ""},
+		{"a bad KFL", Spec{Select: Selection{KFL: "http &&"}}, "invalid filter: kfl: line 1, column 8"},
+		{"a field that KFL does not know", Spec{Select: Selection{KFL: "http && statuscode == 1"}}, "invalid filter: kfl: line 1, column 9"},
+		{"a bad filter", Spec{Select: Selection{Filter: "port eighty"}}, "invalid filter: filter: compiling filter: at byte 5"},
+		{"bad labels", Spec{Select: Selection{Labels: "app in web"}}, "invalid filter: labels"},
+		{"a namespace that is a path", Spec{Select: Selection{Namespaces: []string{"../x"}}}, "namespace"},
+		{"a workload without a namespace", Spec{Select: Selection{Workloads: []string{"web"}}}, "use NAMESPACE/NAME"},
+		{"a workload with an empty kind", Spec{Select: Selection{Workloads: []string{"shop//web"}}}, "use NAMESPACE/NAME"},
+		{"many workloads", Spec{Select: Selection{Workloads: slices.Repeat([]string{"a/b"}, 101)}}, "more than 100"},
+		{"a long filter", Spec{Select: Selection{Filter: strings.Repeat("x", 4097)}}, "more than 4096 bytes"},
 	} {
 		err := (&Snapshot{Spec: tt.spec}).Check()
 		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
@@ -139,6 +149,15 @@ func TestSchema(t *testing.T) {
 	schedules := schemaOf(t, "snapshotschedules.yaml")
 	compare(t, "spec", schedules.Properties["spec"], reflect.TypeFor[ScheduleSpec]())
 	compare(t, "status", schedules.Properties["status"], reflect.TypeFor[ScheduleStatus]())
+	captures := schemaOf(t, "captures.yaml")
+	compare(t, "spec", captures.Properties["spec"], reflect.TypeFor[CaptureSpec]())
+	compare(t, "status", captures.Properties["status"], reflect.TypeFor[CaptureStatus]())
+	if got, want := captures.Properties["status"].Properties["phase"].Enum, []string{Recording, Pending, Collecting, Bundling, Ready, Failed}; !slices.Equal(got, want) {
+		t.Errorf("phases %v, want %v", got, want)
+	}
+	if got, want := schedules.Properties["spec"].Properties["incidents"].Items.Enum, kinds; !slices.Equal(got, want) {
+		t.Errorf("incidents %v, want %v", got, want)
+	}
 	root := schemaOf(t, "snapshots.yaml")
 	compare(t, "spec", root.Properties["spec"], reflect.TypeFor[Spec]())
 	compare(t, "status", root.Properties["status"], reflect.TypeFor[Status]())
@@ -170,6 +189,9 @@ func compare(t *testing.T, at string, n node, typ reflect.Type) {
 		}
 		if f.Type.Kind() == reflect.Slice && f.Type.Elem().Kind() == reflect.Struct && p.Items != nil {
 			compare(t, at+"."+name, *p.Items, f.Type.Elem())
+		}
+		if f.Type == reflect.TypeFor[Selection]() {
+			compare(t, at+"."+name, p, f.Type)
 		}
 	}
 	for name := range n.Properties {

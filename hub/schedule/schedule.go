@@ -1,4 +1,4 @@
-// Package schedule creates the snapshots of SnapshotSchedules.
+// Package schedule creates the snapshots of SnapshotSchedules: at fixed times, and of incidents.
 //
 // A snapshot's name follows from its schedule and the end of its window, so a hub that restarts, or a second one,
 // creates none twice. Windows that ended while no hub ran are made up for, because rings may still have them.
@@ -9,18 +9,19 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/dynamic"
 
+	"github.com/pcapsule/pcapsule/hub/pods"
 	"github.com/pcapsule/pcapsule/hub/resource"
 	"github.com/pcapsule/pcapsule/hub/rounds"
+	"github.com/pcapsule/pcapsule/hub/served"
 )
 
 const every = 10 * time.Second // between two looks
@@ -29,6 +30,8 @@ const every = 10 * time.Second // between two looks
 type Options struct {
 	Client    dynamic.Interface
 	Namespace string
+	Incidents func() []pods.Incident // of the last hour, the oldest first
+	Bursts    *Bursts                // nil: nobody counts failed calls
 	Log       *slog.Logger
 }
 
@@ -48,6 +51,9 @@ func (o *Options) round(ctx context.Context, now time.Time) error {
 		return err
 	}
 	var all []error
+	if o.Bursts != nil && slices.ContainsFunc(list.Items, wantsBursts) {
+		all = append(all, o.Bursts.look(ctx, now))
+	}
 	for i := range list.Items {
 		all = append(all, o.serve(ctx, &list.Items[i], now))
 	}
@@ -61,30 +67,25 @@ func (o *Options) serve(ctx context.Context, u *unstructured.Unstructured, now t
 		return err
 	}
 	before := s.Status
-	before.Conditions = append([]v1.Condition{}, s.Status.Conditions...)
+	before.Conditions, before.Recent = slices.Clone(s.Status.Conditions), slices.Clone(s.Status.Recent)
 	switch err := s.Check(); {
 	case err != nil:
-		state(s, false, "Invalid", err.Error())
+		state(s, false, served.Reason(err), err.Error())
 	case s.Spec.Suspend:
 		state(s, false, "Suspended", "spec.suspend is set")
+	case s.Spec.Every == nil:
+		if err := o.collect(ctx, s, now); err != nil {
+			return err
+		}
 	default:
 		if err := o.create(ctx, s, now); err != nil {
 			return err
 		}
 	}
-	if s.DeletionTimestamp != nil || equality.Semantic.DeepEqual(before, s.Status) {
+	if s.DeletionTimestamp != nil {
 		return nil
 	}
-	status, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&s.Status)
-	if err != nil {
-		return err
-	}
-	u.Object["status"] = status
-	_, err = o.Client.Resource(resource.Schedules).Namespace(o.Namespace).UpdateStatus(ctx, u, v1.UpdateOptions{})
-	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
-		return nil // the next time
-	}
-	return err
+	return served.Status(ctx, o.Client, resource.Schedules, u, before, s.Status)
 }
 
 // create creates the snapshots that are due.
@@ -98,13 +99,8 @@ func (o *Options) create(ctx context.Context, s *resource.Schedule, now time.Tim
 	}
 	for _, end := range ends {
 		x := s.Snapshot(end)
-		x.CreationTimestamp = v1.Time{}
-		u, err := x.Object()
-		if err == nil {
-			_, err = o.Client.Resource(resource.Snapshots).Namespace(o.Namespace).Create(ctx, u, v1.CreateOptions{})
-		}
-		if err != nil && !apierrors.IsAlreadyExists(err) {
-			return fmt.Errorf("creating snapshot %s: %w", x.Name, err)
+		if err := served.Create(ctx, o.Client, x); err != nil {
+			return err
 		}
 		s.Status.LastWindow, s.Status.LastSnapshot = end.Format(time.RFC3339), x.Name
 	}
@@ -112,9 +108,5 @@ func (o *Options) create(ctx context.Context, s *resource.Schedule, now time.Tim
 }
 
 func state(s *resource.Schedule, is bool, reason, message string) {
-	status := v1.ConditionFalse
-	if is {
-		status = v1.ConditionTrue
-	}
-	meta.SetStatusCondition(&s.Status.Conditions, v1.Condition{Type: resource.Scheduling, Status: status, Reason: reason, Message: message, ObservedGeneration: s.Generation})
+	served.Condition(&s.Status.Conditions, resource.Scheduling, is, reason, message, s.Generation)
 }

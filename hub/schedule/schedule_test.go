@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic/fake"
 
+	"github.com/pcapsule/pcapsule/hub/pods"
 	"github.com/pcapsule/pcapsule/hub/resource"
 )
 
@@ -28,7 +29,7 @@ type world struct {
 func newWorld(t *testing.T, name string, spec map[string]any) *world {
 	t.Helper()
 	api := fake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), map[schema.GroupVersionResource]string{resource.Schedules: "SnapshotScheduleList", resource.Snapshots: "SnapshotList"})
-	w := &world{t, Options{Client: api, Namespace: "pcapsule", Log: slog.New(slog.DiscardHandler)}}
+	w := &world{t, Options{Client: api, Namespace: "pcapsule", Incidents: func() []pods.Incident { return nil }, Log: slog.New(slog.DiscardHandler)}}
 	u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "pcapsule.dev/v1alpha1", "kind": "SnapshotSchedule",
 		"metadata": map[string]any{"name": name, "namespace": "pcapsule", "creationTimestamp": begin.Format(time.RFC3339)}, "spec": spec}}
 	if _, err := api.Resource(resource.Schedules).Namespace("pcapsule").Create(t.Context(), u, v1.CreateOptions{}); err != nil {
@@ -131,6 +132,13 @@ func TestSchedulesThatAreRefused(t *testing.T) {
 		"odd-node":              {map[string]any{"every": "1h", "nodes": []any{"../x"}}, "Invalid"},
 		"backwards":             {map[string]any{"every": "1h", "last": "-1h"}, "Invalid"},
 		"gone-at-once":          {map[string]any{"every": "1h", "retainFor": "0s"}, "Invalid"},
+		"both":                  {map[string]any{"every": "1h", "incidents": []any{"Crash"}}, "Invalid"},
+		"a-limit-of-nothing":    {map[string]any{"every": "1h", "perHour": int64(3)}, "Invalid"},
+		"another-incident":      {map[string]any{"incidents": []any{"Fire"}}, "Invalid"},
+		"far-apart":             {map[string]any{"incidents": []any{"Crash"}, "cooldown": "7h"}, "Invalid"},
+		"too-many":              {map[string]any{"incidents": []any{"Crash"}, "perHour": int64(61)}, "Invalid"},
+		"odd-filter":            {map[string]any{"every": "1h", "select": map[string]any{"kfl": "http &&"}}, "InvalidFilter"},
+		"odd-filter-on":         {map[string]any{"incidents": []any{"Crash"}, "select": map[string]any{"filter": "port eighty"}}, "InvalidFilter"},
 		"paused":                {map[string]any{"every": "1h", "suspend": true}, "Suspended"},
 		strings.Repeat("x", 41): {map[string]any{"every": "1h"}, "Invalid"},
 	} {

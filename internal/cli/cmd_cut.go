@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -91,13 +90,21 @@ func (e *env) runCut(ctx context.Context, args []string, f *cutFlags) error {
 	began := time.Now()
 	r, err := derive.Cut(ctx, b, f.output, choice, o)
 	if errors.Is(err, derive.ErrNothing) {
-		return exit.With(fmt.Errorf("the cut keeps no packet of %s: no bundle was made", args[0]), exit.Other, "pcapsule query BUNDLE FILTER shows what a filter matches")
+		return exit.With(&emptyCutError{args[0]}, exit.Other, "pcapsule query BUNDLE FILTER shows what a filter matches")
 	}
 	if err != nil {
 		return deriveError(err, f.output)
 	}
 	return f.done(e, r, began)
 }
+
+// emptyCutError is derive.ErrNothing with the bundle.
+type emptyCutError struct{ bundle string }
+
+func (e *emptyCutError) Error() string {
+	return "the cut keeps no packet of " + e.bundle + ": no bundle was made"
+}
+func (e *emptyCutError) Unwrap() error { return derive.ErrNothing }
 
 // endpointNames are the columns by which a workload is known.
 const endpointNames = `SELECT conn_id FROM connections WHERE $1 IN (src_who, src_name, src_pod, src_service, src_workload, src_process, src_namespace || '/' || src_pod, src_namespace || '/' || src_service, src_namespace || '/' || src_workload)

@@ -13,12 +13,15 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/derive"
 	"github.com/pcapsule/pcapsule/hub/offer"
 	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
@@ -43,7 +46,7 @@ func (e *env) cmdFetch() *cobra.Command {
 		Short: "Get the bundles of a cluster's snapshot",
 		Long: `Get the bundles of a snapshot from the hub of a cluster into a folder, one for each node, and
 verify them. The same command again continues where it was interrupted. Nodes whose part is missing
-have a bundle too, which states the coverage gap.
+have a bundle too, which states the coverage gap. If the snapshot has a KFL filter, each bundle is cut to it here.
 
 HUB is the address of pcapsule-hub, such as that of a kubectl port-forward. Kubernetes decides who may
 have a snapshot: the token is that of an account with the right to get snapshots/content.`,
@@ -87,13 +90,35 @@ func (e *env) runFetch(ctx context.Context, hub, name string, f *fetchFlags) err
 	if err := os.MkdirAll(f.output, 0o755); err != nil {
 		return exit.OutputError(err, f.output)
 	}
-	var total int64
+	var total, bundles int64
 	for _, b := range s.Bundles {
-		n, err := x.bundle(ctx, b)
+		gone := slices.ContainsFunc(s.Missing, func(g offer.Gap) bool { return g.Node == b.Node })
+		n, err := x.bundle(ctx, b, s.KFL, gone)
+		if errors.Is(err, derive.ErrNothing) {
+			s.Nothing = append(s.Nothing, b.Node)
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("fetching bundle %s: %w", b.Name, err)
 		}
-		total += n
+		total, bundles = total+n, bundles+1
+	}
+	x.explain(s)
+	fmt.Fprintf(e.Out, "%s: %s, %s, from %s to %s\n", f.output, plural.Count(bundles, "bundle", "bundles"), console.ByteSize(total), s.From, s.To)
+	return nil
+}
+
+// explain says what the bundles lack.
+func (x *fetch) explain(s *offer.Snapshot) {
+	e := x.e
+	if s.Selected != "" {
+		fmt.Fprintln(e.Out, console.Line("the snapshot selects "+s.Selected))
+	}
+	if s.KFL != "" {
+		fmt.Fprintln(e.Out, console.Line("the snapshot selects calls that match "+s.KFL))
+	}
+	for _, n := range s.Nothing {
+		e.Warn("node %s recorded, and has nothing of what the snapshot selects", n)
 	}
 	if len(s.Namespaces) > 0 {
 		e.Warn("you have the right to see %s: %s; connections with others are left out", plural.Count(int64(len(s.Namespaces)), "namespace", "namespaces"), strings.Join(s.Namespaces, ", "))
@@ -101,8 +126,6 @@ func (e *env) runFetch(ctx context.Context, hub, name string, f *fetchFlags) err
 	for _, g := range s.Missing {
 		e.Warn("coverage gap: node %s from %s to %s (%s): %s", g.Node, s.From, s.To, g.Reason, g.Message)
 	}
-	fmt.Fprintf(e.Out, "%s: %s, %s, from %s to %s\n", f.output, plural.Count(int64(len(s.Bundles)), "bundle", "bundles"), console.ByteSize(total), s.From, s.To)
-	return nil
 }
 
 // open checks the arguments and prepares a client.
@@ -196,9 +219,40 @@ func (x *fetch) ask(ctx context.Context) (*offer.Snapshot, error) {
 	return &s, nil
 }
 
-// bundle receives one bundle, and gives it its name when it has verified. It returns its size.
-func (x *fetch) bundle(ctx context.Context, b offer.Bundle) (int64, error) {
+// wholeFolder is where bundles are until they are cut to the filter of their snapshot.
+const wholeFolder = ".whole"
+
+// bundle receives one bundle, and cuts it to a filter if there is one. If nothing is left, it returns derive.ErrNothing,
+// except for a node whose part is missing: that bundle states the gap. It returns the size that was received.
+func (x *fetch) bundle(ctx context.Context, b offer.Bundle, filter string, gone bool) (int64, error) {
 	final := filepath.Join(x.dir, b.Name)
+	if _, err := os.Lstat(final); filter == "" || err == nil { // received earlier, or to be received whole
+		return x.receive(ctx, b, final)
+	}
+	dir := filepath.Join(x.dir, wholeFolder)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return 0, err
+	}
+	defer os.Remove(dir) // unless another is in it
+	whole := filepath.Join(dir, b.Name)
+	size, err := x.receive(ctx, b, whole)
+	if err != nil {
+		return 0, err
+	}
+	var f cutFlags
+	f.output, f.memory = final, command.Size(exporter.DefaultMemory)
+	err = x.e.runCut(ctx, []string{whole, filter}, &f)
+	if gone && errors.Is(err, derive.ErrNothing) {
+		return size, os.Rename(whole, final)
+	}
+	if err == nil || errors.Is(err, derive.ErrNothing) {
+		err = errors.Join(err, os.RemoveAll(whole))
+	}
+	return size, err
+}
+
+// receive receives one bundle, and gives it its name when it has verified. It returns its size.
+func (x *fetch) receive(ctx context.Context, b offer.Bundle, final string) (int64, error) {
 	size := transfer.Total(b.Files)
 	if _, err := os.Lstat(final); err == nil {
 		rep, err := bundle.Verify(ctx, final, nil)

@@ -20,6 +20,7 @@ import (
 	"testing"
 
 	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/hub/offer"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/recorder/transfer"
@@ -198,6 +199,55 @@ func TestFetchRefuses(t *testing.T) {
 			list, _ := filepath.Glob(filepath.Join(dir, "*.pcapsule"))
 			if len(list) > 0 {
 				t.Errorf("%v has a final name", list)
+			}
+		})
+	}
+}
+
+// TestFetchWithTheFilterOfASnapshot cuts each bundle to it. A bundle that states a gap stays.
+func TestFetchWithTheFilterOfASnapshot(t *testing.T) {
+	for _, tt := range []struct {
+		name, kfl  string
+		gone       bool
+		code       int
+		derived    string // kind of the bundle; none: there is none
+		note       string
+		bundleCall int64
+	}{
+		{"nothing", "http", false, exit.Done, "", "has nothing of what the snapshot selects", 0},
+		{"all of a protocol", "dns", false, exit.Done, bundle.Cut, "calls that match dns", 21},
+		{"nothing of a node whose part is missing", "http", true, exit.Done, "whole", "coverage gap: node a", 21},
+		{"an unknown field", "http && statuscode == 1", false, exit.Syntax, "", "statuscode", 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := newHub(t)
+			h.offer.KFL = tt.kfl
+			if tt.gone {
+				h.offer.Missing = []offer.Gap{{Node: "a", Reason: "missing", Message: "away"}}
+			}
+			dir := t.TempDir()
+			for range 2 { // the second time it is there
+				if code, out, errOut := h.fetch(t, h.url, "x", "--ca", h.ca, "-o", dir); code != tt.code || !strings.Contains(out+errOut, tt.note) {
+					t.Fatalf("%d %s%s", code, out, errOut)
+				}
+			}
+			b, err := bundle.Open(filepath.Join(dir, "x-a.pcapsule"))
+			switch {
+			case tt.derived == "":
+				if err == nil {
+					t.Error("there is a bundle")
+				}
+				return
+			case err != nil:
+				t.Fatal(err)
+			case (b.Manifest.Derived != nil) != (tt.derived == bundle.Cut) || b.Manifest.Calls["dns"] != tt.bundleCall:
+				t.Errorf("%+v", b.Manifest)
+			}
+			if tt.derived == bundle.Cut && b.Manifest.Derived.Cut.Filter != tt.kfl {
+				t.Errorf("%+v", b.Manifest.Derived)
+			}
+			if list, err := os.ReadDir(dir); err != nil || len(list) != 1 {
+				t.Errorf("%v, %v", list, err)
 			}
 		})
 	}

@@ -7,9 +7,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/hub/resource"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/cli/kubectl"
 )
@@ -20,12 +23,13 @@ echo "$*" >>"$FAKE/lines"
 case "$1 $2" in
 "create -f") cat >"$FAKE/created"; [ -e "$FAKE/exists" ] && { echo 'Error from server (AlreadyExists): snapshots "x" already exists' >&2; exit 1; }
 	echo '{"metadata":{"name":"x","uid":"0b1c"}}' ;;
-"get snapshots.pcapsule.dev") cat "$FAKE/snapshot.$([ -e "$FAKE/asked" ] && echo 2 || echo 1)"; touch "$FAKE/asked" ;;
+"get snapshots.pcapsule.dev"*) [ "$3" = -o ] && { cat "$FAKE/list"; exit; }
+	cat "$FAKE/snapshot.$([ -e "$FAKE/asked" ] && echo 2 || echo 1)"; touch "$FAKE/asked" ;;
+"get captures.pcapsule.dev") cat "$FAKE/snapshot.$([ -e "$FAKE/asked" ] && echo 2 || echo 1)"; touch "$FAKE/asked" ;;
 "get configmap") cat "$FAKE/ca" ;;
-"get pod") cat "$FAKE/node" ;;
 "create token") echo good ;;
 "config view") cat "$FAKE/token" ;;
-"delete snapshots.pcapsule.dev") ;;
+"delete captures.pcapsule.dev") ;;
 "port-forward "*) echo "Forwarding from 127.0.0.1:$(cat "$FAKE/port") -> 8443"; exec sleep 600 ;;
 *) echo "error: unknown command" >&2; exit 1 ;;
 esac
@@ -52,7 +56,6 @@ func newCluster(t *testing.T) *cluster {
 	c.put("kubectl", fakeKubectl)
 	c.put("ca", string(ca))
 	c.put("port", at.Port())
-	c.put("node", "a")
 	c.put("token", "good")
 	c.status(1, `{"phase":"Collecting","collected":"0/1"}`)
 	c.status(2, `{"phase":"Ready","collected":"1/1","packets":24,"calls":12,"nodes":[{"name":"a","state":"Bundled"}]}`)
@@ -70,7 +73,7 @@ func (c *cluster) put(name, text string) {
 }
 
 func (c *cluster) status(n int, text string) {
-	c.put("snapshot."+string(rune('0'+n)), `{"metadata":{"name":"x","uid":"0b1c"},"status":`+text+"}")
+	c.put("snapshot."+string(rune('0'+n)), `{"metadata":{"name":"x","uid":"0b1c"},"status":`+strings.Replace(text, "{", `{"snapshot":"x",`, 1)+"}")
 }
 
 func (c *cluster) read(name string) string {
@@ -93,7 +96,7 @@ func (c *cluster) run(args ...string) (code int, out, errOut string) {
 func TestKubectlSnapshot(t *testing.T) {
 	c := newCluster(t)
 	dir := filepath.Join(t.TempDir(), "got")
-	code, out, errOut := c.run("snapshot", "x", "--last", "10m", "--node", "a", "--context", "lab", "-o", dir)
+	code, out, errOut := c.run("snapshot", "x", "--last", "10m", "--node", "a", "--workload", "shop/web", "--of-namespace", "shop", "-l", "app=web", "--kfl", "http", "--context", "lab", "-o", dir)
 	if code != exit.Done || !strings.Contains(out, "x: ready, 1/1 nodes, 24 packets, 12 calls") {
 		t.Fatalf("%d %s%s", code, out, errOut)
 	}
@@ -105,7 +108,8 @@ func TestKubectlSnapshot(t *testing.T) {
 		Metadata map[string]string `json:"metadata"`
 		Spec     map[string]any    `json:"spec"`
 	}
-	if err := json.Unmarshal([]byte(c.read("created")), &made); err != nil || made.Kind != "Snapshot" || made.Metadata["name"] != "x" || made.Spec["last"] != "10m" {
+	if err := json.Unmarshal([]byte(c.read("created")), &made); err != nil || made.Kind != "Snapshot" || made.Metadata["name"] != "x" || made.Spec["last"] != "10m" ||
+		!reflect.DeepEqual(made.Spec["select"], map[string]any{"workloads": []any{"shop/web"}, "namespaces": []any{"shop"}, "labels": "app=web", "kfl": "http"}) {
 		t.Errorf("created %+v, %v", made, err)
 	}
 	if list, err := os.ReadDir(dir); err != nil || len(list) != 1 || list[0].Name() != "x-a.pcapsule" {
@@ -126,22 +130,36 @@ func TestKubectlQuestions(t *testing.T) {
 	}
 }
 
-// TestKubectlRecord cuts a pod out of its node's snapshot, and deletes that.
+// TestKubectlRecord makes a Capture, gets its bundle, and deletes it.
 func TestKubectlRecord(t *testing.T) {
 	c := newCluster(t)
 	out := filepath.Join(t.TempDir(), "pod.pcapsule")
-	code, printed, errOut := c.runProgram("record", "shop/payment", "--for", "1s", "-o", out)
-	if code == 0 || !strings.Contains(errOut, "keeps no packet") || strings.Count(errOut, "error: ") != 1 { // the sample has no such workload
+	if code, printed, errOut := c.runProgram("record", "shop/Deployment/payment", "--for", "1s", "--kfl", "http", "--bpf-filter", "port 80", "-o", out); code != 0 || printed != out+"\n" {
 		t.Errorf("%d %s%s", code, printed, errOut)
 	}
-	lines := c.read("lines")
-	for _, want := range []string{"get pod payment -o jsonpath={.spec.nodeName} --namespace=shop\n", "delete snapshots.pcapsule.dev x --wait=false --namespace=pcapsule\n"} {
-		if !strings.Contains(lines, want) {
-			t.Errorf("kubectl was not asked %q:\n%s", want, lines)
+	if b, err := bundle.Open(out); err != nil || b.Manifest.Calls["dns"] != 21 {
+		t.Errorf("%v, %v", b, err)
+	}
+	if lines := c.read("lines"); !strings.Contains(lines, "delete captures.pcapsule.dev x --wait=false --namespace=pcapsule\n") || strings.Contains(lines, "get pod") {
+		t.Errorf("kubectl was asked:\n%s", lines)
+	}
+	var made struct {
+		Kind string
+		Spec struct {
+			Duration, RetainFor string
+			Select              resource.Selection
 		}
 	}
-	if !strings.Contains(c.read("created"), `"nodes":["a"]`) || !strings.Contains(c.read("created"), `"retainFor":"1h"`) {
-		t.Errorf("created %s", c.read("created"))
+	if err := json.Unmarshal([]byte(c.read("created")), &made); err != nil || made.Kind != "Capture" || made.Spec.Duration != "1s" || made.Spec.RetainFor != "1h" ||
+		!reflect.DeepEqual(made.Spec.Select, resource.Selection{Workloads: []string{"shop/Deployment/payment"}, Filter: "port 80", KFL: "http"}) {
+		t.Errorf("created %s, %v", c.read("created"), err)
+	}
+	folder := filepath.Join(t.TempDir(), "all")
+	if code, printed, errOut := c.runProgram("capture_traffic", "shop/payment", "--for", "1s", "-o", folder); code != 0 {
+		t.Errorf("%d %s%s", code, printed, errOut)
+	}
+	if list, err := os.ReadDir(folder); err != nil || len(list) != 1 {
+		t.Errorf("%v, %v", list, err)
 	}
 }
 
@@ -157,8 +175,11 @@ func TestKubectlMistakes(t *testing.T) {
 		{"two windows", []string{"snapshot", "x", "--last", "1m", "--to", "2026-11-20T09:00:00Z"}, nil, exit.Usage, "needs a window"},
 		{"a path for a name", []string{"snapshot", "../x", "--last", "1m"}, nil, exit.Usage, "not the name of a snapshot"},
 		{"a flag for a name", []string{"fetch", "--", "--all"}, nil, exit.Usage, "not the name of a snapshot"},
-		{"no pod", []string{"record", "payment", "-o", "p.pcapsule"}, nil, exit.Usage, "use NAMESPACE/POD"},
-		{"a pod on no node", []string{"record", "shop/payment", "-o", "p.pcapsule"}, func(c *cluster) { c.put("node", "") }, exit.Other, "on no node yet"},
+		{"no pod", []string{"record", "payment", "-o", "p.pcapsule"}, nil, exit.Usage, "use NAMESPACE/NAME"},
+		{"a flag for a pod", []string{"record", "shop/--all", "-o", "p.pcapsule"}, nil, exit.Usage, "use NAMESPACE/NAME"},
+		{"a pod that ran nowhere", []string{"record", "shop/payment", "-o", "p.pcapsule"}, func(c *cluster) {
+			c.status(1, `{"conditions":[{"type":"Accepted","status":"False","message":"none of the selected pods ran"}]}`)
+		}, exit.Other, "capture x cannot be served: none of the selected pods ran"},
 		{"a name that exists", []string{"snapshot", "x", "--last", "1m"}, func(c *cluster) { c.put("exists", "") }, exit.Other, `snapshots "x" already exists`},
 		{"a refused request", []string{"snapshot", "x", "--last", "1m"}, func(c *cluster) {
 			c.status(1, `{"conditions":[{"type":"Accepted","status":"False","message":"last is 900h"}]}`)

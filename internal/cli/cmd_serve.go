@@ -10,7 +10,10 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics"
 	findings "github.com/pcapsule/pcapsule/forensics/finding/all"
+	"github.com/pcapsule/pcapsule/hub/offer"
 	"github.com/pcapsule/pcapsule/internal/accesslog"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/cli/kubectl"
 	"github.com/pcapsule/pcapsule/internal/cli/ringcmd"
 	"github.com/pcapsule/pcapsule/internal/cli/serve"
 	"github.com/pcapsule/pcapsule/internal/cli/snapshots"
@@ -23,8 +26,17 @@ import (
 // serving returns what the commands mcp and serve take from this package.
 func (e *env) serving() serve.Options {
 	return serve.Options{Streams: &e.Streams, Questions: findings.Questions(), Analyzers: findings.Analyzers(),
-		AccessLog: func() *accesslog.Log { return e.access }, Report: renderReport, Store: openSnapshots, Copies: followCopies,
+		AccessLog: func() *accesslog.Log { return e.access }, Report: renderReport, Store: openSnapshots, Copies: followCopies, Cluster: e.cluster,
 		Live: serve.Live{Keep: exporter.DefaultLiveKeep, MaxKeep: exporter.MaxLiveKeep, Bytes: exporter.DefaultLiveBytes}}
+}
+
+// cluster opens the snapshots of a cluster.
+func (e *env) cluster(namespace string) (store.Store, func(), error) {
+	if !offer.Plain(namespace) {
+		return nil, nil, exit.Usagef("--cluster %q: must be the namespace of the hub", namespace)
+	}
+	s := kubectl.NewStore(&e.Streams, namespace)
+	return s, s.Close, nil
 }
 
 // openSnapshots opens the store of a ring's snapshots.

@@ -98,7 +98,7 @@ func (b bundles) Dissections(_ context.Context, snapshot string) ([]store.Dissec
 			return
 		}
 		m := x.Manifest
-		d := store.Dissection{DB: name + "/" + MainDissection, Snapshot: name, Name: MainDissection, Status: "completed", Progress: 100, Protocols: m.Calls, Path: x.Path,
+		d := store.Dissection{DB: name + "/" + MainDissection, Snapshot: name, Name: MainDissection, Status: "completed", Progress: 100, Protocols: m.Calls, Paths: []string{x.Path},
 			Stats: store.DissectionStats{Files: int64(len(m.Inputs)), Bytes: m.Accounts.Bytes, Packets: m.Accounts.Packets}}
 		if d.Protocols == nil {
 			d.Protocols = map[string]int64{}

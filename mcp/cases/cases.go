@@ -129,7 +129,7 @@ func (k *Cases) pathsOf(ctx context.Context, name string) ([]string, error) {
 		switch {
 		case name != "" && d.DB != name && d.Snapshot != name:
 		case d.Status == "completed":
-			return []string{d.Path}, nil
+			return d.Paths, nil
 		case name != "":
 			return nil, fmt.Errorf("db %s is %s, %.0f %%: %w", d.DB, d.Status, d.Progress, store.ErrNotReady)
 		}

@@ -143,7 +143,7 @@ type Dissection struct {
 	Protocols map[string]int64 `json:"protocol_counts" jsonschema:"calls by protocol"`
 	Warnings  []string         `json:"warnings,omitempty"`
 
-	Path string `json:"-"` // of the completed bundle
+	Paths []string `json:"-"` // of the completed bundles, one for each node
 }
 
 // DissectionStats counts the input and output of a dissection.

@@ -16,3 +16,24 @@
 {{- $jobs := default dict .Values.hub.jobs }}
 {{- if and (include "pcapsule.claim" .) (ne (toString (default 0 $jobs.threshold)) "0") }}yes{{ end }}
 {{- end }}
+
+{{- /* select: the schema of a selection of pods and connections, the same in all resources */ -}}
+{{- define "pcapsule.select" -}}
+type: object
+properties:
+  namespaces:
+    description: Of pods.
+    type: array
+    maxItems: 100
+    x-kubernetes-list-type: set
+    items: {type: string, maxLength: 63, pattern: '^[a-z0-9]([a-z0-9-]*[a-z0-9])?$'}
+  workloads:
+    description: 'Pods, by their name or by that of their owner: NAMESPACE/NAME or NAMESPACE/KIND/NAME.'
+    type: array
+    maxItems: 100
+    x-kubernetes-list-type: set
+    items: {type: string, maxLength: 400, pattern: '^[a-z0-9]([a-z0-9-]*[a-z0-9])?/([A-Za-z]+/)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?$'}
+  labels: {description: 'Of pods, as for kubectl --selector: app=web,tier in (a, b).', type: string, maxLength: 1024}
+  filter: {description: 'Whole connections that have a packet that matches, in the syntax of tcpdump.', type: string, maxLength: 4096}
+  kfl: {description: 'Connections that have a call that matches. Readers apply it when they fetch.', type: string, maxLength: 4096}
+{{- end }}

@@ -18,6 +18,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -25,9 +26,12 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/hub"
 	"github.com/pcapsule/pcapsule/hub/collect"
+	"github.com/pcapsule/pcapsule/hub/download"
 	"github.com/pcapsule/pcapsule/hub/jobs"
+	"github.com/pcapsule/pcapsule/internal/accesslog"
 	shared "github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
@@ -62,8 +66,8 @@ func Main(args []string, out, errOut io.Writer) int {
 }
 
 type flags struct {
-	namespace, dir, listen, health, kubeconfig, identity, logFormat, job, answers string
-	memory, large, liveBytes                                                      shared.Size
+	namespace, dir, listen, health, kubeconfig, identity, logFormat, job, answers, access string
+	memory, large, liveBytes                                                              shared.Size
 }
 
 func command(env func(string) (string, bool), errOut io.Writer) *cobra.Command {
@@ -91,7 +95,7 @@ Exit codes: 0 ended by a signal; 1 other; 2 usage; 6 disk.`,
 			if err := fromEnvironment(c.Flags(), env); err != nil {
 				return err
 			}
-			o, err := f.options(errOut)
+			o, err := f.options(c.OutOrStdout(), errOut)
 			if err != nil {
 				return err
 			}
@@ -115,6 +119,7 @@ Exit codes: 0 ended by a signal; 1 other; 2 usage; 6 disk.`,
 	shared.SizeVar(fl, &f.large, "job-threshold", "", 4<<30, 0, shared.Largest, "size of all parts above which a snapshot is large; 0: never")
 	shared.SizeVar(fl, &f.liveBytes, "live-copies", "", 2<<30, 0, shared.Largest, "size of all copies of the rings that a LiveConfig chooses; 0: none is followed")
 	fl.StringVar(&f.answers, "answers", "", "MCP server beside the hub, such as http://127.0.0.1:8898, to which questions are passed on; empty: none")
+	fl.StringVar(&f.access, "access-log", "-", "file to which a JSON line is appended for every request for bundles and every question; -: standard output; empty: none")
 	shared.SetHelp(c, shared.Screen(c))
 	c.SetHelpCommand(shared.Help("pcapsule-hub help part"))
 	c.AddCommand(partCommand(env))
@@ -147,7 +152,7 @@ func fromEnvironment(fl *pflag.FlagSet, env func(string) (string, bool)) (first 
 }
 
 // options reads the flags.
-func (f *flags) options(errOut io.Writer) (hub.Options, error) {
+func (f *flags) options(out, errOut io.Writer) (hub.Options, error) {
 	o := hub.Options{Namespace: f.namespace, Dir: f.dir, Listen: f.listen, Health: f.health, Identity: f.identity, Release: version.Release}
 	switch f.logFormat {
 	case "text":
@@ -162,7 +167,7 @@ func (f *flags) options(errOut io.Writer) (hub.Options, error) {
 		return o, exit.Usagef("--namespace, --data and --listen must not be empty")
 	}
 	limitHeap(f.memory)
-	if err := cmp.Or(f.jobs(&o), f.live(&o)); err != nil {
+	if err := cmp.Or(f.jobs(&o), f.live(&o), f.log(&o, out)); err != nil {
 		return o, err
 	}
 	x := &maker{memory: int64(f.memory), turn: make(chan struct{}, 1)}
@@ -193,6 +198,36 @@ func (f *flags) jobs(o *hub.Options) error {
 		return exit.With(err, exit.Usage, "")
 	}
 	return nil
+}
+
+// log opens the access log.
+func (f *flags) log(o *hub.Options, out io.Writer) (err error) {
+	var log *accesslog.Log
+	switch f.access {
+	case "":
+		return nil
+	case "-":
+		log = accesslog.To(out)
+	default:
+		if log, err = accesslog.Open(f.access); err != nil {
+			return exit.With(err, exit.Disk, "give --access-log a file that can be written")
+		}
+	}
+	o.Record = recordTo(log)
+	return nil
+}
+
+// recordTo writes requests to a log, with secrets masked.
+func recordTo(log *accesslog.Log) func(download.Request) error {
+	policy := redact.Default()
+	return func(r download.Request) error {
+		e := accesslog.Entry{Time: r.At.UTC().Format(time.RFC3339Nano), Client: r.Client, User: r.User, Remote: r.Remote, Method: r.Method, Name: r.Path, Ms: float64(r.Took.Microseconds()) / 1000, Error: r.Error}
+		e.Ask([]byte(r.Query), func(text string) string {
+			masked, _ := policy.Text("", text)
+			return masked
+		})
+		return log.Write(e)
+	}
 }
 
 // live reads the flags about what is recorded now.

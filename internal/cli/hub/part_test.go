@@ -14,7 +14,9 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/hub"
 	"github.com/pcapsule/pcapsule/hub/collect"
+	"github.com/pcapsule/pcapsule/hub/download"
 	"github.com/pcapsule/pcapsule/hub/resource"
+	"github.com/pcapsule/pcapsule/internal/accesslog"
 	shared "github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/recorder/ring"
@@ -237,5 +239,27 @@ func TestStamp(t *testing.T) {
 	}
 	if rep, err := bundle.Verify(t.Context(), path, nil); err != nil || !rep.OK() {
 		t.Errorf("%v, %v", rep, err)
+	}
+}
+
+func TestAccessLogThatCannotBeWritten(t *testing.T) {
+	var out, errOut bytes.Buffer
+	code := Main([]string{"--namespace", "x", "--access-log", filepath.Join(t.TempDir(), "none", "log.jsonl")}, &out, &errOut)
+	if code != exit.Disk || !strings.Contains(errOut.String(), "opening access log") {
+		t.Errorf("%d %s", code, errOut.String())
+	}
+}
+
+// TestAccessLogLines: a line has who asked what, without the secrets in it.
+func TestAccessLogLines(t *testing.T) {
+	var out bytes.Buffer
+	at := time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
+	if err := recordTo(accesslog.To(&out))(download.Request{At: at, User: "ada", Remote: "192.0.2.1:1", Method: "http GET", Path: "/mcp/calls", Query: "kfl=http&password=hunter2hunter2", Error: "403 Forbidden", Took: time.Millisecond}); err != nil {
+		t.Fatal(err)
+	}
+	var e accesslog.Entry
+	if err := json.Unmarshal(out.Bytes(), &e); err != nil || strings.Count(out.String(), "\n") != 1 || e.User != "ada" || e.Name != "/mcp/calls" || e.Time != "2026-03-02T09:00:00Z" || e.Error != "403 Forbidden" || e.Ms != 1 ||
+		!strings.Contains(e.Arguments, "kfl=http") || strings.Contains(out.String(), "hunter2") || e.SHA256 == "" {
+		t.Errorf("%s, %v", out.String(), err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/derive"
 	"github.com/pcapsule/pcapsule/hub/collect"
 	"github.com/pcapsule/pcapsule/hub/download"
+	"github.com/pcapsule/pcapsule/hub/resource"
 	"github.com/pcapsule/pcapsule/internal/version"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
@@ -72,14 +73,23 @@ func (m *maker) Namespaces(ctx context.Context, path string) ([]string, error) {
 }
 
 // Cut implements download.Cutter.
-func (m *maker) Cut(ctx context.Context, path, to string, namespaces []string) error {
+func (m *maker) Cut(ctx context.Context, path, to string, v download.View) error {
 	defer m.alone()()
 	b, err := bundle.Open(path)
 	if err != nil {
 		return err
 	}
 	o := derive.Options{Exporter: m, Event: bundle.Entry{Time: *bundle.At(time.Now().UnixNano()), Tool: "pcapsule-hub " + version.Release}}
-	_, err = derive.Cut(ctx, b, to, derive.Choice{Said: bundle.DerivedCut{Namespaces: namespaces}}, o)
+	c := derive.Choice{Filter: v.Select.Filter, Said: bundle.DerivedCut{Namespaces: v.Namespaces, Pods: v.Select.OfPods(), Packets: v.Select.Filter}}
+	if v.Namespaces != nil && v.Select.Cuts() { // its words may name other namespaces
+		c.Said.Pods, c.Said.Packets = "the snapshot's selection", ""
+	}
+	if accept := v.Select.Accepts(); accept != nil {
+		c.Pods = func(p derive.Pod) bool {
+			return accept(&resource.Pod{Namespace: p.Namespace, Name: p.Name, Kind: p.Kind, Owner: p.Workload, Labels: p.Labels, Services: p.Services})
+		}
+	}
+	_, err = derive.Cut(ctx, b, to, c, o)
 	if errors.Is(err, derive.ErrNothing) {
 		return download.ErrNothing
 	}

@@ -213,7 +213,7 @@ func (e *env) cached(ctx context.Context, name string) ([]string, error) {
 		return nil, exit.Usagef("%q is not the name of a snapshot", name)
 	}
 	var s snapshot
-	if err := e.get(ctx, &s, resource, name); err != nil {
+	if err := e.get(ctx, &s, snapshots, name); err != nil {
 		return nil, err
 	}
 	if !offer.Plain(s.Metadata.UID) {

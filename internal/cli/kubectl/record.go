@@ -2,7 +2,6 @@ package kubectl
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,50 +15,50 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 )
 
-// keepRecord is how long the hub keeps the snapshot of a record whose command was killed.
+// keepRecord is how long the hub keeps the Capture of a record whose command was killed.
 const keepRecord = "1h"
 
 func (e *env) cmdRecord() *cobra.Command {
 	var length time.Duration
 	var output string
+	var filters selection
 	c := &cobra.Command{
-		Use:   "record NAMESPACE/POD --for 1m -o FILE",
-		Short: "Record a pod from now on",
-		Long: `Record a pod from now on: make a bundle of the packets of its connections. The recorder of its node is running
-already; the command makes a snapshot of that node, keeps the packets of the pod, and deletes the snapshot. For
-packets from before now, make a snapshot and use pcapsule cut.`,
-		Example: "  kubectl pcapsule record shop/payment-7d4b9 --for 1m -o payment.pcapsule",
-		Args:    cobra.ExactArgs(1),
+		Use:     "record NAMESPACE/[KIND/]NAME --for 1m -o FILE",
+		Aliases: []string{"capture_traffic"},
+		Short:   "Record a pod or a workload from now on",
+		Long: `Record a pod, or the pods of a workload, from now on: make a bundle of the packets of their connections. The
+recorders of their nodes are running already; the command creates a resource Capture, fetches its bundles, and deletes
+it. For packets from before now, make a snapshot with --workload.`,
+		Example: `  kubectl pcapsule record shop/payment-7d4b9 --for 1m -o payment.pcapsule
+  kubectl pcapsule record shop/Deployment/payment --for 5m --kfl 'http && failed' -o payment`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			namespace, pod, ok := strings.Cut(args[0], "/")
+			parts := strings.Split(args[0], "/")
 			switch {
-			case !ok || !offer.Plain(namespace) || !offer.Plain(pod):
-				return exit.Usagef("%q is not a pod: use NAMESPACE/POD", args[0])
+			case len(parts) < 2 || len(parts) > 3 || !offer.Plain(parts[0]) || !offer.Plain(strings.ToLower(parts[1])) || !offer.Plain(parts[len(parts)-1]):
+				return exit.Usagef("%q is not a pod or workload: use NAMESPACE/NAME or NAMESPACE/KIND/NAME", args[0])
 			case length < time.Second || length > 24*time.Hour:
 				return exit.Usagef("--for %s: must be 1s to 24h", length)
 			case output == "":
-				return exit.Usagef("missing output: give -o FILE.pcapsule")
+				return exit.Usagef("missing output: give -o FILE.pcapsule, or -o FOLDER")
 			}
 			if err := exit.NewOutput(output); err != nil {
 				return err
 			}
-			return e.record(c.Context(), namespace, pod, length, output)
+			filters.Workloads = args
+			return e.record(c.Context(), request{Duration: length.String(), Select: filters, RetainFor: keepRecord}, length, output)
 		},
 	}
 	c.Flags().DurationVar(&length, "for", time.Minute, "how long")
 	command.Between(c.Flags(), "for", &length, time.Second, command.Longest)
-	c.Flags().StringVarP(&output, "output", "o", "", "bundle to make, a name ending in .pcapsule")
+	filters.filters(c.Flags())
+	c.Flags().StringVarP(&output, "output", "o", "", "bundle to make, a name ending in .pcapsule; another name is a folder with a bundle for each node")
 	return c
 }
 
-func (e *env) record(ctx context.Context, namespace, pod string, length time.Duration, output string) error {
-	node, err := e.nodeOf(ctx, namespace, pod)
-	if err != nil {
-		return err
-	}
-	now := time.Now().UTC()
-	stamp := func(t time.Time) string { return t.Format(time.RFC3339Nano) }
-	s, err := e.create(ctx, "", "record-", request{From: stamp(now), To: stamp(now.Add(length)), Nodes: []string{node}, RetainFor: keepRecord})
+// record makes a Capture, gets its bundles, and deletes it.
+func (e *env) record(ctx context.Context, r request, length time.Duration, output string) error {
+	s, err := e.create(ctx, "Capture", "", "record-", r)
 	if err != nil {
 		return err
 	}
@@ -67,21 +66,49 @@ func (e *env) record(ctx context.Context, namespace, pod string, length time.Dur
 	defer func() { // also when the command was interrupted
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 		defer cancel()
-		if _, err := e.output(ctx, nil, "delete", resource, name, "--wait=false"); err != nil {
-			e.Warn("snapshot %s is left, for %s: %v", name, keepRecord, err)
+		if _, err := e.output(ctx, nil, "delete", captures, name, "--wait=false"); err != nil {
+			e.Warn("Capture %s is left, for %s: %v", name, keepRecord, err)
 		}
 	}()
-	e.Note("recording %s/%s on node %s for %s", namespace, pod, node, length)
-	if s, err = e.await(ctx, name, length+15*time.Minute); err != nil {
+	e.Note("recording %s for %s", r.Select.Workloads[0], length)
+	if s, err = e.await(ctx, captures, name, length+15*time.Minute); err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "pcapsule-record-")
+	if !strings.HasSuffix(output, offer.Extension) {
+		return e.fetch(ctx, s.Status.Snapshot, output)
+	}
+	dir, err := os.MkdirTemp(filepath.Dir(output), ".pcapsule-record-")
 	if err != nil {
-		return exit.OutputError(err, os.TempDir())
+		return exit.OutputError(err, output)
 	}
 	defer os.RemoveAll(dir)
 	bundles := filepath.Join(dir, "bundles")
-	if err := e.quietly().fetch(ctx, name, bundles); err != nil {
+	if err := e.quietly().fetch(ctx, s.Status.Snapshot, bundles); err != nil {
+		return err
+	}
+	if err := e.recorded(ctx, s.Status.Snapshot); err != nil {
+		return err
+	}
+	list, err := filepath.Glob(filepath.Join(bundles, "*"+offer.Extension))
+	switch {
+	case err != nil:
+		return err
+	case len(list) == 0:
+		return exit.With(fmt.Errorf("%s had no packets that match: no bundle was made", r.Select.Workloads[0]), exit.Other, "")
+	case len(list) > 1:
+		return exit.With(fmt.Errorf("%s runs on %d nodes, so there are as many bundles", r.Select.Workloads[0], len(list)), exit.Usage, "give -o a folder, a name that does not end in "+offer.Extension)
+	}
+	if err := os.Rename(list[0], output); err != nil {
+		return exit.OutputError(err, output)
+	}
+	fmt.Fprintln(e.Out, output)
+	return nil
+}
+
+// recorded returns an error if a node of a snapshot recorded nothing.
+func (e *env) recorded(ctx context.Context, name string) error {
+	var s snapshot
+	if err := e.get(ctx, &s, snapshots, name); err != nil {
 		return err
 	}
 	for _, n := range s.Status.Nodes {
@@ -92,24 +119,5 @@ func (e *env) record(ctx context.Context, namespace, pod string, length time.Dur
 			return fmt.Errorf("node %s recorded nothing (%s): %s", n.Name, n.Reason, n.Message)
 		}
 	}
-	list, err := bundlesIn(bundles)
-	if err != nil {
-		return err
-	}
-	return e.pcapsule(ctx, "", "cut", list[0], "--workload", namespace+"/"+pod, "-o", output)
-}
-
-// nodeOf finds the node of a pod.
-func (e *env) nodeOf(ctx context.Context, namespace, pod string) (string, error) {
-	there := *e
-	there.namespace = namespace
-	text, err := there.output(ctx, nil, "get", "pod", pod, "-o", "jsonpath={.spec.nodeName}")
-	if err != nil {
-		return "", err
-	}
-	node := strings.TrimSpace(string(text))
-	if node == "" {
-		return "", exit.With(errors.New("pod "+namespace+"/"+pod+" is on no node yet"), exit.Other, "wait until it is scheduled")
-	}
-	return node, nil
+	return nil
 }

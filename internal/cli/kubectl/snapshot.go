@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/pcapsule/pcapsule/hub/offer"
 	"github.com/pcapsule/pcapsule/internal/cli/command"
@@ -16,21 +17,29 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// resource is the name of the custom resource for kubectl.
-const resource = "snapshots.pcapsule.dev"
+// Names of the custom resources for kubectl.
+const (
+	snapshots = "snapshots.pcapsule.dev"
+	captures  = "captures.pcapsule.dev"
+)
 
-// snapshot has the fields of the resource that this command reads; package hub/resource has all of
-// them.
+// snapshot has the fields of a Snapshot or Capture that this command reads; package hub/resource has all of them.
 type snapshot struct {
 	Metadata struct {
-		Name string `json:"name"`
-		UID  string `json:"uid"`
+		Name    string `json:"name"`
+		UID     string `json:"uid"`
+		Created string `json:"creationTimestamp"`
 	} `json:"metadata"`
+	Spec   request `json:"spec"`
 	Status struct {
 		Phase     string `json:"phase"`
+		Snapshot  string `json:"snapshot"` // of a Capture
 		Collected string `json:"collected"`
 		Packets   int64  `json:"packets"`
 		Calls     int64  `json:"calls"`
+		Bytes     int64  `json:"bytes"`
+		From      string `json:"from"`
+		To        string `json:"to"`
 		Nodes     []struct {
 			Name    string `json:"name"`
 			State   string `json:"state"`
@@ -55,13 +64,30 @@ func (s *snapshot) condition(name, value string) (message string, ok bool) {
 	return "", false
 }
 
-// request is the window of a snapshot, as in its resource.
+// request is the spec of a Snapshot or Capture.
 type request struct {
-	Last      string   `json:"last,omitempty"`
-	From      string   `json:"from,omitempty"`
-	To        string   `json:"to,omitempty"`
-	Nodes     []string `json:"nodes,omitempty"`
-	RetainFor string   `json:"retainFor,omitempty"`
+	Last      string    `json:"last,omitempty"`
+	From      string    `json:"from,omitempty"`
+	To        string    `json:"to,omitempty"`
+	Duration  string    `json:"duration,omitempty"` // of a Capture
+	Nodes     []string  `json:"nodes,omitempty"`
+	Select    selection `json:"select,omitzero"`
+	RetainFor string    `json:"retainFor,omitempty"`
+}
+
+// selection is the part of a snapshot that people want.
+type selection struct {
+	Namespaces []string `json:"namespaces,omitempty"`
+	Workloads  []string `json:"workloads,omitempty"`
+	Labels     string   `json:"labels,omitempty"`
+	Filter     string   `json:"filter,omitempty"`
+	KFL        string   `json:"kfl,omitempty"`
+}
+
+// filters registers the flags of connections.
+func (s *selection) filters(fl *pflag.FlagSet) {
+	fl.StringVar(&s.Filter, "bpf-filter", "", "only connections with a packet that matches, in tcpdump syntax")
+	fl.StringVar(&s.KFL, "kfl", "", "only connections with a call that matches; applied when the bundles are fetched")
 }
 
 func (e *env) cmdSnapshot() *cobra.Command {
@@ -72,8 +98,10 @@ func (e *env) cmdSnapshot() *cobra.Command {
 		Use:   "snapshot [NAME] --last 10m",
 		Short: "Freeze a window of the recordings of all nodes",
 		Long: `Freeze a window of the recordings of all nodes as a resource Snapshot, and wait until its bundles can be
-fetched. Without a name it gets one. kubectl describe snapshot shows the state of each node.`,
+fetched. If pods are selected, only nodes are collected where these ran, and the bundles have the connections of
+these pods. Without a name it gets one. kubectl describe snapshot shows the state of each node.`,
 		Example: `  kubectl pcapsule snapshot incident --last 10m
+  kubectl pcapsule snapshot checkout --last 10m --workload shop/Deployment/checkout --kfl 'http && failed'
   kubectl pcapsule snapshot --from 2026-11-20T09:00:00Z --to 2026-11-20T09:05:00Z --node worker-1 -o night`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -89,7 +117,7 @@ fetched. Without a name it gets one. kubectl describe snapshot shows the state o
 					return err
 				}
 			}
-			s, err := e.create(c.Context(), name, "snapshot-", r)
+			s, err := e.create(c.Context(), "Snapshot", name, "snapshot-", r)
 			if err != nil {
 				return err
 			}
@@ -97,7 +125,7 @@ fetched. Without a name it gets one. kubectl describe snapshot shows the state o
 				fmt.Fprintf(e.Out, "%s: created\n", s.Metadata.Name)
 				return nil
 			}
-			if s, err = e.await(c.Context(), s.Metadata.Name, wait); err != nil {
+			if s, err = e.await(c.Context(), snapshots, s.Metadata.Name, wait); err != nil {
 				return err
 			}
 			e.summary(s)
@@ -112,6 +140,10 @@ fetched. Without a name it gets one. kubectl describe snapshot shows the state o
 	fl.StringVar(&r.From, "from", "", "start of the window (RFC 3339)")
 	fl.StringVar(&r.To, "to", "", "end of the window (RFC 3339), at most a day ahead")
 	fl.StringSliceVar(&r.Nodes, "node", nil, "only this node; can be repeated")
+	fl.StringSliceVar(&r.Select.Namespaces, "of-namespace", nil, "only pods of this namespace; can be repeated")
+	fl.StringSliceVar(&r.Select.Workloads, "workload", nil, "only pods of this workload, NAMESPACE/NAME or NAMESPACE/KIND/NAME; can be repeated")
+	fl.StringVarP(&r.Select.Labels, "selector", "l", "", "only pods with these labels, such as app=web")
+	r.Select.filters(fl)
 	fl.StringVar(&r.RetainFor, "retain-for", "", "delete the snapshot this long after it is ready, such as 24h (default: never)")
 	fl.DurationVar(&wait, "wait", 15*time.Minute, "how long to wait until it is ready; 0: do not wait")
 	command.Between(fl, "wait", &wait, 0, command.Longest)
@@ -119,8 +151,8 @@ fetched. Without a name it gets one. kubectl describe snapshot shows the state o
 	return c
 }
 
-// create makes the resource. Without a name, the API makes one from prefix.
-func (e *env) create(ctx context.Context, name, prefix string, r request) (*snapshot, error) {
+// create makes an object of a kind. Without a name, the API makes one from prefix.
+func (e *env) create(ctx context.Context, kind, name, prefix string, r request) (*snapshot, error) {
 	id := map[string]string{"generateName": prefix}
 	if name != "" {
 		if !offer.Plain(name) {
@@ -128,7 +160,7 @@ func (e *env) create(ctx context.Context, name, prefix string, r request) (*snap
 		}
 		id = map[string]string{"name": name}
 	}
-	text, err := json.Marshal(map[string]any{"apiVersion": "pcapsule.dev/v1alpha1", "kind": "Snapshot", "metadata": id, "spec": r})
+	text, err := json.Marshal(map[string]any{"apiVersion": "pcapsule.dev/v1alpha1", "kind": kind, "metadata": id, "spec": r})
 	if err != nil {
 		return nil, fmt.Errorf("writing the resource: %w", err)
 	}
@@ -142,30 +174,31 @@ func (e *env) create(ctx context.Context, name, prefix string, r request) (*snap
 	return &s, nil
 }
 
-// await waits until a snapshot can be fetched.
-func (e *env) await(ctx context.Context, name string, wait time.Duration) (*snapshot, error) {
+// await waits until a snapshot, or that of a Capture, can be fetched.
+func (e *env) await(ctx context.Context, kind, name string, wait time.Duration) (*snapshot, error) {
+	what := strings.TrimSuffix(kind, "s.pcapsule.dev")
 	seen := ""
 	for end := time.Now().Add(wait); ; {
 		var s snapshot
-		if err := e.get(ctx, &s, resource, name); err != nil {
+		if err := e.get(ctx, &s, kind, name); err != nil {
 			return nil, err
 		}
 		if message, no := s.condition("Accepted", "False"); no {
-			return nil, fmt.Errorf("snapshot %s cannot be served: %s", name, message)
+			return nil, fmt.Errorf("%s %s cannot be served: %s", what, name, message)
 		}
 		switch s.Status.Phase {
 		case "Ready":
 			return &s, nil
 		case "Failed":
 			message, _ := s.condition("Ready", "False")
-			return nil, fmt.Errorf("snapshot %s failed: %s", name, message)
+			return nil, fmt.Errorf("%s %s failed: %s", what, name, message)
 		}
 		if now := strings.TrimSpace(s.Status.Phase + " " + s.Status.Collected); now != seen && now != "" {
 			e.Note("%s: %s", name, now)
 			seen = now
 		}
 		if time.Now().After(end) {
-			return nil, exit.With(fmt.Errorf("snapshot %s is not ready: its phase is %q", name, s.Status.Phase), exit.Limit, "kubectl -n "+e.namespace+" describe snapshot "+name+" shows why")
+			return nil, exit.With(fmt.Errorf("%s %s is not ready: its phase is %q", what, name, s.Status.Phase), exit.Limit, "kubectl -n "+e.namespace+" describe "+what+" "+name+" shows why")
 		}
 		select {
 		case <-ctx.Done():

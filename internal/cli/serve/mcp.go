@@ -45,6 +45,8 @@ type Options struct {
 	// Store opens the snapshots of a ring, which are in a folder, and follows the ring as live says.
 	// warn prints a warning; open also opens what db live answers from.
 	Store func(ring, folder string, live Live, warn func(format string, args ...any)) (s store.Store, open forensics.Opener, end func(), err error)
+	// Cluster opens the snapshots of the cluster whose hub is in a namespace.
+	Cluster func(namespace string) (s store.Store, end func(), err error)
 	// Copies follows the rings of a cluster, of which the hub keeps copies in a folder. open opens what db live answers from.
 	Copies func(folder string, live Live, warn func(format string, args ...any)) (s store.Live, open forensics.Opener, end func(), err error)
 }
@@ -59,6 +61,7 @@ type Live struct {
 type answerFlags struct {
 	exportDir, redact, tools string
 	ring, snapshots, copies  string
+	cluster                  string // namespace of the hub
 	secrets, show, packets   bool
 	allow                    []string
 	deadline, liveKeep       time.Duration
@@ -149,6 +152,14 @@ func (a *answerFlags) server(ctx context.Context, with Options, paths []string) 
 		ends = append(ends, end)
 		o.Store, opener = snapshots, open
 	}
+	if a.cluster != "" {
+		snapshots, end, err := with.Cluster(a.cluster)
+		if err != nil {
+			return nil, nil, err
+		}
+		ends = append(ends, end)
+		o.Store = snapshots
+	}
 	if a.copies != "" {
 		live, open, end, err := with.Copies(a.copies, Live{Keep: a.liveKeep, Bytes: int64(a.liveMost)}, with.Warn)
 		if err != nil {
@@ -158,7 +169,7 @@ func (a *answerFlags) server(ctx context.Context, with Options, paths []string) 
 		o.Live, opener = live, open
 	}
 	var c *forensics.Case
-	if len(paths) > 0 || a.ring == "" && a.copies == "" {
+	if len(paths) > 0 || a.ring == "" && a.copies == "" && a.cluster == "" {
 		if c, err = o.Open(ctx, paths); err != nil {
 			return nil, nil, err
 		}
@@ -179,11 +190,14 @@ func (a *answerFlags) server(ctx context.Context, with Options, paths []string) 
 
 // named refuses a command line that names neither a bundle nor a ring.
 func (a *answerFlags) named(args []string) error {
-	if len(args) == 0 && a.ring == "" && a.copies == "" {
+	if len(args) == 0 && a.ring == "" && a.copies == "" && a.cluster == "" {
 		return exit.Usagef("missing argument: BUNDLE, or --ring with a recorder's ring")
 	}
 	if a.copies != "" && (a.ring != "" || a.liveKeep == 0) {
 		return exit.Usagef("--live-copies excludes --ring and --live-keep 0")
+	}
+	if a.cluster != "" && a.ring != "" {
+		return exit.Usagef("--cluster and --ring exclude each other: give one")
 	}
 	if a.snapshots != "" && a.ring == "" {
 		return exit.Usagef("--snapshots needs --ring")
@@ -218,10 +232,12 @@ func MCP(with Options) *cobra.Command {
 		Long: `Serve bundles to an assistant over the Model Context Protocol on standard input and output.
 Every answer cites its packets and states what was recorded. Credentials are masked unless
 --secrets is given; --redact sets your own policy. With --ring it also answers questions about
-a recorder's ring on this machine. pcapsule serve does the same over HTTP.`,
+a recorder's ring on this machine, with --cluster about the snapshots of a cluster. pcapsule serve does the same over
+HTTP.`,
 		Example: `  pcapsule mcp incident.pcapsule
   assistant mcp add incident -- pcapsule mcp /evidence/incident.pcapsule --export-dir /tmp
   pcapsule mcp --ring /var/lib/pcapsule --export-dir /tmp
+  pcapsule mcp --cluster pcapsule
   pcapsule mcp incident.pcapsule --tools core,security --access-log /var/log/pcapsule-access.jsonl`,
 		ValidArgsFunction: command.CompleteBundles,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -241,5 +257,6 @@ a recorder's ring on this machine. pcapsule serve does the same over HTTP.`,
 		},
 	}
 	a.flags(c, with.Live)
+	c.Flags().StringVar(&a.cluster, "cluster", "", "namespace of a cluster's hub: clients can create, fetch and query its snapshots and record pods, by kubectl with your rights")
 	return c
 }

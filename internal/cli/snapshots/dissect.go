@@ -98,7 +98,7 @@ func (s *Store) dissect(ctx context.Context, j *job, x store.Snapshot, path stri
 		switch {
 		case err == nil:
 			*d = describe(d.Snapshot, d.Name, m)
-			d.Path = path
+			d.Paths = []string{path}
 		case ctx.Err() != nil:
 			d.Status, d.Error = cancelled, "the snapshot was deleted, or the server ended"
 		default:
@@ -191,7 +191,7 @@ func (s *Store) readFinished(snapshot, name string) (store.Dissection, error) {
 		return store.Dissection{}, fmt.Errorf("dissection %s of %s: %w", name, snapshot, err)
 	}
 	d := describe(snapshot, name, &m)
-	d.Path = path
+	d.Paths = []string{path}
 	return d, nil
 }
 
