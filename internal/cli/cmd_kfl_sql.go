@@ -50,7 +50,7 @@ refers to columns of the view calls; --json lists them. What the dialect cannot 
 				return err
 			}
 			if !f.asJSON {
-				_, err = fmt.Fprintln(e.Out, where)
+				_, err = fmt.Fprintln(e.Out, kfl.Layout(where, e.Screen()))
 				return err
 			}
 			text, err := kfl.Format(src)

@@ -232,7 +232,7 @@ func (e *env) explainQuery(ctx context.Context, cs *forensics.Case, q forensics.
 	if asJSON {
 		return e.JSON(x)
 	}
-	_, err = fmt.Fprint(e.Out, x.Text)
+	_, err = fmt.Fprint(e.Out, x.Text(e.Screen()))
 	return err
 }
 
