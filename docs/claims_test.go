@@ -1,6 +1,7 @@
 package docs
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -223,5 +224,17 @@ func TestCommandsExist(t *testing.T) {
 	}
 	if checked < 100 {
 		t.Errorf("only %d flags were found in the documents", checked)
+	}
+}
+
+// TestReadmeCountsProtocols compares the number of protocols in the README with their pages.
+func TestReadmeCountsProtocols(t *testing.T) {
+	list, err := protocolPages.ReadDir("format/protocols")
+	if err != nil {
+		t.Fatal(err)
+	}
+	readme, err := os.ReadFile("../README.md")
+	if want := fmt.Sprintf("| %d protocols ", len(list)); err != nil || !strings.Contains(string(readme), want) {
+		t.Errorf("README.md does not say %q: %v", want, err)
 	}
 }
