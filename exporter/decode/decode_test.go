@@ -132,6 +132,8 @@ func TestDecode(t *testing.T) {
 		{"netfilter log", linkNFLOG, join("02 00 00 00 08 00 01 00 08 00 00 00", 4+len(pkt), "00 09 00", pkt), "ip " + inner},
 		{"netfilter log with an empty attribute", linkNFLOG, join("02 00 00 00 00 00 01 00 08 00 00 00"), "none !bad_header"},
 		{"Apple's packet tap", linkPKTAP, join("28 00 00 00 01 00 00 00 01 00 00 00", make([]byte, 24), "02 00 00 00", eth), "ip " + inner + " out"},
+		{"Ethernet in PPI", linkPPI, join("00 00 10 00 01 00 00 00 08 00 04 00 00 00 00 00", eth), "ip " + inner},
+		{"PPI in PPI", linkPPI, join("00 00 08 00 c0 00 00 00", eth), "none !bad_header"},
 		{"packet tap in packet tap", linkPKTAP, join("28 00 00 00 01 00 00 00 02 01 00 00", make([]byte, 28), eth), "none !bad_header"},
 		{"SLIP", linkSLIP, join("01 40", make([]byte, 14), pkt), "ip " + inner + " out"},
 		{"SLIP, compressed header", linkSLIP, join("00 80", make([]byte, 14), pkt), "none in"},

@@ -9,7 +9,7 @@ import (
 // payloads inside its input, and must stay within its budget.
 func FuzzDecode(f *testing.F) {
 	eth := ethernetTCP(20)
-	for _, link := range []uint16{linkEthernet, linkSLL, linkSLL2, linkNull, linkRaw, linkWLAN, linkRadiotap, linkPPP, linkNFLOG, linkPKTAP, linkFrameRelay, linkCHDLC, linkPrism, linkSLIP, linkPFLOG, linkUpperPDU, linkERF, linkJuniperEther, linkJuniperATM2, linkJuniperMLPPP, linkJuniperMLFR} {
+	for _, link := range []uint16{linkEthernet, linkSLL, linkSLL2, linkNull, linkRaw, linkWLAN, linkRadiotap, linkPPP, linkNFLOG, linkPKTAP, linkFrameRelay, linkCHDLC, linkPrism, linkPPI, linkSLIP, linkPFLOG, linkUpperPDU, linkERF, linkJuniperEther, linkJuniperATM2, linkJuniperMLPPP, linkJuniperMLFR} {
 		f.Add(link, uint32(len(eth)), eth)
 	}
 	pkt := ipv4(protoUDP, 7, 0, udpDatagram(1, 2, make([]byte, 30)))

@@ -66,8 +66,10 @@ func (w *walk) link() layer {
 		return w.null()
 	case linkWLAN:
 		return layerWLAN
-	case linkRadiotap, linkPrism, linkAVS, linkPPI:
+	case linkRadiotap, linkPrism, linkAVS:
 		return w.wlanPrefix()
+	case linkPPI:
+		return w.ppi()
 	case linkPPP, linkPPPSerial, linkPPPD, linkPPPDir:
 		return w.pppLink()
 	case linkPPPoE:

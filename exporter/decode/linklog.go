@@ -125,3 +125,18 @@ func (w *walk) pktap() layer {
 	w.next = uint16(dlt)
 	return w.skipTo(int(size), layerLink)
 }
+
+// ppi reads a Per-Packet Information header, which names the link type of the frame after it: mostly
+// 802.11, but other recorders use it for Ethernet.
+func (w *walk) ppi() layer {
+	b := w.data
+	if len(b) < 8 {
+		return w.short()
+	}
+	size, dlt := le16(b[2:]), le32(b[4:])
+	if b[0] != 0 || size < 8 || dlt > 0xffff || dlt == linkPPI {
+		return w.bad()
+	}
+	w.next = uint16(dlt)
+	return w.skipTo(int(size), layerLink)
+}

@@ -6,22 +6,12 @@ func (w *walk) wlanPrefix() layer {
 	if len(b) < 8 {
 		return w.short()
 	}
-	size := 0
-	switch w.next {
-	case linkRadiotap:
+	if w.next == linkRadiotap {
 		return w.radiotap()
-	case linkPPI:
-		if le32(b[4:]) != linkWLAN {
-			w.f.Problems |= UnknownLink
-			return layerDone
-		}
-		size = int(le16(b[2:]))
-	default: // Prism, which may hold AVS instead
-		if be32(b)&^0xf == 0x80211000 {
-			size = int(be32(b[4:]) & 0xffff)
-		} else if size = int(le32(b[4:]) & 0xffff); size == 0 {
-			size = int(be32(b[4:]) & 0xffff)
-		}
+	}
+	size := int(le32(b[4:]) & 0xffff)
+	if avs := be32(b)&^0xf == 0x80211000; avs || size == 0 { // link type Prism may hold AVS instead
+		size = int(be32(b[4:]) & 0xffff)
 	}
 	if size < 8 {
 		return w.bad()

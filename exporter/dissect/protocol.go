@@ -79,8 +79,8 @@ const (
 type Protocol struct {
 	Name       string      // the folder's name, and the value of column protocol
 	Doc        string      // one sentence for readers
-	Versions   string      // the versions that it reads, for readers; empty: those of Doc
-	Depth      string      // what it reads of the messages, for readers, such as "heads and bodies"; may be empty
+	Versions   string      // the versions that it reads, for readers
+	Depth      string      // what it reads of the messages, for readers, such as "heads and bodies"
 	Transports []Transport // what can carry it
 	Ports      []uint16    // hints: tried first on these server ports, never decisive
 

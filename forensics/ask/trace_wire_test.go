@@ -124,3 +124,37 @@ func post(path, body string) string {
 func answer(status, body string) string {
 	return "HTTP/1.1 " + status + "\r\nContent-Type: application/json\r\nContent-Length: " + itoa(len(body)) + "\r\n\r\n" + body
 }
+
+// dialog writes one connection whose two sides speak in turn, the client first unless the server
+// greets: then its first text is empty.
+func (w *traffic) dialog(at time.Duration, from, to string, port uint16, turns ...string) {
+	w.port++
+	p := 20000 + w.port
+	const ms = time.Millisecond
+	x, y := uint32(w.port)*10_000, uint32(w.port)*10_000+5000
+	w.tcp(at, from, to, p, port, x, 0, syn, "")
+	w.tcp(at+ms/10, to, from, port, p, y, x+1, syn|ack, "")
+	w.tcp(at+ms/5, from, to, p, port, x+1, y+1, ack, "")
+	x, y = x+1, y+1
+	for i, text := range turns {
+		at += ms
+		switch {
+		case text == "":
+		case i%2 == 0:
+			w.tcp(at, from, to, p, port, x, y, psh|ack, text)
+			x += uint32(len(text))
+		default:
+			w.tcp(at, to, from, port, p, y, x, psh|ack, text)
+			y += uint32(len(text))
+		}
+	}
+	w.tcp(at+ms, from, to, p, port, x, y, fin|ack, "")
+	w.tcp(at+2*ms, to, from, port, p, y, x+1, fin|ack, "")
+	w.tcp(at+3*ms, from, to, p, port, x+1, y+1, ack, "")
+}
+
+// mail writes a delivery by SMTP.
+func (w *traffic) mail(at time.Duration, from, to, id string) {
+	w.dialog(at, from, to, 25, "", "220 mx ESMTP\r\n", "EHLO c\r\n", "250 mx\r\n", "MAIL FROM:<ann@shop.example>\r\n", "250 ok\r\n", "RCPT TO:<bob@shop.example>\r\n", "250 ok\r\n", "DATA\r\n", "354 go\r\n",
+		"From: ann@shop.example\r\nMessage-ID: <"+id+">\r\nSubject: order\r\n\r\nhello\r\n.\r\n", "250 2.0.0 queued\r\n", "QUIT\r\n", "221 bye\r\n")
+}

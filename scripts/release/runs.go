@@ -42,7 +42,7 @@ const (
 var scenarios = []scenario{
 	{"info", 0, "", []string{"info", "shop.pcapsule", "--json"}},
 	{"info-missing", 3, "", []string{"info", "@no/such.pcapsule"}},
-	{"info-no-bundle", 7, "", []string{"info", "samples"}},
+	{"info-text", 3, "", []string{"info", "@samples/README.md"}},
 	{"verify", 0, "", []string{"verify", "shop.pcapsule"}},
 	{"verify-again", 0, "", []string{"verify", "shop.pcapsule", "--rederive"}},
 	{"verify-missing", 3, "", []string{"verify", "missing.pcapsule"}},

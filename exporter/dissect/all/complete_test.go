@@ -34,7 +34,7 @@ func TestProtocolsAreComplete(t *testing.T) {
 // everything that it lacks.
 func TestIncompleteProtocolIsReported(t *testing.T) {
 	got := missing(os.DirFS("../../.."), &dissect.Protocol{Name: "novel", New: func(*dissect.Conn) dissect.Dissector { return nil }})
-	if len(got) != 7 {
+	if len(got) != 8 {
 		t.Errorf("%d sentences: %s", len(got), strings.Join(got, "\n"))
 	}
 	for _, s := range got {
@@ -48,6 +48,9 @@ func TestIncompleteProtocolIsReported(t *testing.T) {
 func missing(repo fs.FS, p *dissect.Protocol) (list []string) {
 	lack := func(what, todo string, args ...any) {
 		list = append(list, fmt.Sprintf("protocol %s %s: %s", p.Name, what, fmt.Sprintf(todo, args...)))
+	}
+	if p.Doc == "" || p.Versions == "" || p.Depth == "" {
+		lack("does not say what it reads", "set Doc, Versions and Depth")
 	}
 	folder := "exporter/dissect/" + p.Name
 	if read(repo, folder+"/"+p.Name+".go") == "" {

@@ -61,6 +61,8 @@ func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:       "amqp",
 		Doc:        "AMQP 0-9-1 with the extensions of RabbitMQ",
+		Versions:   "0-9-1",
+		Depth:      "methods with their answers; publishing and delivery with properties, headers and the payload",
 		Transports: []dissect.Transport{dissect.TCP},
 		Ports:      []uint16{5672},
 		Detect:     detect,

@@ -49,6 +49,8 @@ func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:       "amqp1",
 		Doc:        "AMQP 1.0 with SASL",
+		Versions:   "1.0",
+		Depth:      "performatives with their answers, SASL, links, transfers with the sections of a message",
 		Transports: []dissect.Transport{dissect.TCP},
 		Ports:      []uint16{5672},
 		Detect:     detect,

@@ -68,6 +68,8 @@ func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:       "cassandra",
 		Doc:        "CQL binary protocol of Apache Cassandra, versions 3 to 5",
+		Versions:   "native protocol 3, 4 and 5",
+		Depth:      "statements with parameters, results with the first rows, errors, batches, events; lz4 and snappy",
 		Transports: []dissect.Transport{dissect.TCP},
 		Ports:      []uint16{9042, 9142, 19042},
 		Detect:     detect,

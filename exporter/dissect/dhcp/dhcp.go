@@ -55,6 +55,7 @@ func Protocol() *dissect.Protocol {
 		Name:       "dhcp",
 		Doc:        "DHCP for IPv4 and IPv6, with leases, names and options",
 		Versions:   "DHCPv4, BOOTP, DHCPv6",
+		Depth:      "messages with their options: names, leases, servers, what the client asks for",
 		Transports: []dissect.Transport{dissect.UDP},
 		Ports:      []uint16{67, 68, 547, 546},
 		Detect:     detect,

@@ -49,6 +49,7 @@ func Protocol() *dissect.Protocol {
 		Name:       "diameter",
 		Doc:        "Diameter: authentication, accounting and credit control",
 		Versions:   "RFC 6733",
+		Depth:      "commands with answers, the usual attributes of authentication, accounting and credit control",
 		Transports: []dissect.Transport{dissect.TCP},
 		Ports:      []uint16{3868, 5868},
 		Detect:     detect,

@@ -73,6 +73,7 @@ func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:         "dns",
 		Doc:          "DNS over UDP, TCP, TLS, QUIC and HTTPS, multicast DNS and LLMNR",
+		Versions:     "RFC 1035, 4795, 6762, 6891, 7858, 8484, 9250",
 		Depth:        "questions with their answers, all record types, EDNS",
 		Transports:   []dissect.Transport{dissect.UDP, dissect.TCP},
 		Ports:        []uint16{53, portMDNS, portLLMNR},

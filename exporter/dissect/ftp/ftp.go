@@ -44,6 +44,8 @@ func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:       "ftp",
 		Doc:        "FTP: control connections, and the files of their data connections",
+		Versions:   "RFC 959, 2228, 2428, 3659, 4217",
+		Depth:      "commands with replies, logins, and the files of data connections",
 		Transports: []dissect.Transport{dissect.TCP},
 		Ports:      []uint16{21, 2121, 990},
 		Detect:     detect, DetectOnPort: grammar.OnPort,

@@ -56,6 +56,7 @@ func Protocol() *dissect.Protocol {
 		Name:       "imap",
 		Doc:        "IMAP, with logins, mailboxes and the messages that were fetched",
 		Versions:   "4rev1, 4rev2",
+		Depth:      "commands with responses, logins, mailboxes, and the first message that was fetched or appended",
 		Transports: []dissect.Transport{dissect.TCP},
 		Ports:      []uint16{143, 993},
 		Detect:     detect, DetectOnPort: grammar.OnPort,

@@ -50,6 +50,7 @@ func Protocol() *dissect.Protocol {
 		Name:       "kerberos",
 		Doc:        "Kerberos: logins and tickets, principals, types of encryption",
 		Versions:   "5",
+		Depth:      "requests with replies, principals, types of encryption, flags; encrypted parts are counted",
 		Transports: []dissect.Transport{dissect.UDP, dissect.TCP},
 		Ports:      []uint16{88},
 		Detect:     detect,

@@ -63,6 +63,8 @@ func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:       "ldap",
 		Doc:        "LDAP versions 2 and 3 over TCP, and CLDAP over UDP",
+		Versions:   "2, 3; CLDAP",
+		Depth:      "operations with results, filters, attributes and the entries that a search returned",
 		Transports: []dissect.Transport{dissect.TCP, dissect.UDP},
 		Ports:      []uint16{389, 3268, 636, 3269},
 		Detect:     detect,

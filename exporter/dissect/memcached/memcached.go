@@ -52,6 +52,8 @@ func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:         "memcached",
 		Doc:          "protocols of memcached: text, meta commands, binary",
+		Versions:     "text, meta and binary protocol",
+		Depth:        "commands with replies, keys, flags, expiry and values",
 		Transports:   []dissect.Transport{dissect.TCP, dissect.UDP},
 		Ports:        []uint16{11211, 11212, 11210},
 		Detect:       detect,

@@ -37,6 +37,7 @@ func Protocol() *dissect.Protocol {
 		Name:       "modbus",
 		Doc:        "Modbus over TCP: functions, addresses, values",
 		Versions:   "1.1b3",
+		Depth:      "functions with addresses, values and exceptions",
 		Transports: []dissect.Transport{dissect.TCP},
 		Ports:      []uint16{502},
 		Detect:     detect, DetectOnPort: detectOnPort,

@@ -69,6 +69,8 @@ func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:       "mongodb",
 		Doc:        "wire protocol of MongoDB: OP_MSG, OP_COMPRESSED and the operations before them",
+		Versions:   "OP_MSG, OP_COMPRESSED, and the operations before version 6",
+		Depth:      "commands with replies, the shape of a query, errors, the first documents; snappy, zlib and zstd",
 		Transports: []dissect.Transport{dissect.TCP},
 		Ports:      []uint16{27017, 27018, 27019},
 		Detect:     detect,

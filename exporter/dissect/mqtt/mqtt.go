@@ -57,6 +57,8 @@ func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:         "mqtt",
 		Doc:          "MQTT 3.1, 3.1.1 and 5.0",
+		Versions:     "3.1, 3.1.1, 5.0",
+		Depth:        "packets with their acknowledgements, topics, quality of service, properties and the payload",
 		Transports:   []dissect.Transport{dissect.TCP},
 		Ports:        []uint16{1883, 1884, 8883},
 		Detect:       detect,

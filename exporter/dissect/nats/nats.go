@@ -61,6 +61,8 @@ func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:       "nats",
 		Doc:        "client protocol of NATS, with headers and JetStream",
+		Versions:   "client protocol 1, with headers and JetStream",
+		Depth:      "messages with their answers, subjects, headers, and the operations of JetStream",
 		Transports: []dissect.Transport{dissect.TCP},
 		Ports:      []uint16{4222, 4223, 6222, 7422},
 		Detect:     detect,

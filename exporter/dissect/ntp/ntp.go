@@ -42,6 +42,7 @@ func Protocol() *dissect.Protocol {
 		Name:       "ntp",
 		Doc:        "Network Time Protocol, with the offset of the server's clock",
 		Versions:   "1 to 4",
+		Depth:      "times of both sides with offset and delay, control messages; of private messages the heads",
 		Transports: []dissect.Transport{dissect.UDP},
 		Ports:      []uint16{123},
 		Detect:     detect,

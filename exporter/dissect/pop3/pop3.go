@@ -47,6 +47,8 @@ func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:       "pop3",
 		Doc:        "POP3, with logins and the messages that were retrieved",
+		Versions:   "RFC 1939, 2449, 2595, 5034",
+		Depth:      "commands with replies, logins, and the messages that were retrieved",
 		Transports: []dissect.Transport{dissect.TCP},
 		Ports:      []uint16{110, 995},
 		Detect:     detect, DetectOnPort: grammar.OnPort,

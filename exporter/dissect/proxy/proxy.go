@@ -57,6 +57,7 @@ func Protocol() *dissect.Protocol {
 		Name:       "proxy",
 		Doc:        "PROXY protocol, versions 1 and 2: the header before another protocol with the addresses of the real client",
 		Versions:   "1, 2",
+		Depth:      "addresses of the real client, and the fields of version 2",
 		Transports: []dissect.Transport{dissect.TCP},
 		Detect:     detect,
 		New:        func(c *dissect.Conn) dissect.Dissector { return &conn{c: c} },

@@ -54,6 +54,7 @@ func Protocol() *dissect.Protocol {
 		Name:         "radius",
 		Doc:          "RADIUS: authentication, accounting and dynamic authorization",
 		Versions:     "RFC 2865, 2866, 5176",
+		Depth:        "requests with responses, users, addresses, sessions, EAP types; passwords are not kept",
 		Transports:   []dissect.Transport{dissect.UDP},
 		Ports:        []uint16{1812, 1813, 1645, 1646, 3799, 1700},
 		Detect:       detect,

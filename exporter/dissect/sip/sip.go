@@ -48,6 +48,7 @@ func Protocol() *dissect.Protocol {
 		Name:       "sip",
 		Doc:        "SIP: calls and registrations, with the media of SDP",
 		Versions:   "2.0",
+		Depth:      "requests with responses, parties, media of SDP, authentication without secrets",
 		Transports: []dissect.Transport{dissect.UDP, dissect.TCP},
 		Ports:      []uint16{5060, 5061},
 		Detect:     detect,

@@ -55,6 +55,8 @@ func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:       "smtp",
 		Doc:        "SMTP and LMTP, with a row for each message",
+		Versions:   "SMTP, ESMTP, LMTP",
+		Depth:      "mails with sender, recipients and content, commands with replies, logins",
 		Transports: []dissect.Transport{dissect.TCP},
 		Ports:      []uint16{25, 587, 465, 24, 2525},
 		Detect:     detect, DetectOnPort: grammar.OnPort,

@@ -49,6 +49,7 @@ func Protocol() *dissect.Protocol {
 		Name:       "snmp",
 		Doc:        "SNMP: requests with their variables, traps, users and levels of security",
 		Versions:   "1, 2c, 3",
+		Depth:      "requests with responses, variables, traps, users; encrypted parts are counted",
 		Transports: []dissect.Transport{dissect.UDP},
 		Ports:      []uint16{161, 162},
 		Detect:     detect,

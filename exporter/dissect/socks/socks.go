@@ -44,6 +44,7 @@ func Protocol() *dissect.Protocol {
 		Name:       "socks",
 		Doc:        "SOCKS 4, 4A and 5: requests to a proxy, with the login's user; what the connection then carries is read as usual",
 		Versions:   "4, 4A, 5",
+		Depth:      "methods offered and chosen, login, requested address, reply",
 		Transports: []dissect.Transport{dissect.TCP},
 		Ports:      []uint16{1080},
 		Detect:     detect,

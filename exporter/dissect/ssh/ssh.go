@@ -65,6 +65,8 @@ func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:       "ssh",
 		Doc:        "SSH versions and algorithms, with HASSH; a row for each connection",
+		Versions:   "2.0, 1.99; of 1.3 and 1.5 the version lines",
+		Depth:      "versions, algorithms and key exchange, before encryption",
 		Transports: []dissect.Transport{dissect.TCP},
 		Ports:      []uint16{22, 2222},
 		Detect:     detect,

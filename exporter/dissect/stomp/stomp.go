@@ -52,6 +52,8 @@ func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:       "stomp",
 		Doc:        "STOMP 1.0, 1.1 and 1.2",
+		Versions:   "1.0, 1.1, 1.2",
+		Depth:      "frames with their receipts, headers and the payload",
 		Transports: []dissect.Transport{dissect.TCP},
 		Ports:      []uint16{61613},
 		Detect:     detect,

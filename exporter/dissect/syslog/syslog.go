@@ -45,6 +45,7 @@ func Protocol() *dissect.Protocol {
 		Name:         "syslog",
 		Doc:          "Syslog messages in datagrams and TCP connections",
 		Versions:     "RFC 5424, RFC 3164",
+		Depth:        "facility, severity, time, host, program, structured data and text",
 		Transports:   []dissect.Transport{dissect.TCP, dissect.UDP},
 		Ports:        []uint16{514, 6514, 601},
 		Detect:       detect,

@@ -40,6 +40,7 @@ func Protocol() *dissect.Protocol {
 		Name:       "thrift",
 		Doc:        "Apache Thrift: calls of methods with arguments, results and exceptions",
 		Versions:   "TBinaryProtocol, TCompactProtocol 1, framed and unframed",
+		Depth:      "calls with results, the fields of arguments and results, exceptions",
 		Transports: []dissect.Transport{dissect.TCP, dissect.UDP},
 		Ports:      []uint16{9090},
 		Detect:     detect,

@@ -40,6 +40,8 @@ func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:       "ws",
 		Doc:        "WebSocket after an upgrade from HTTP/1.1, or in HTTP/2 or HTTP/3",
+		Versions:   "13 (RFC 6455, 8441, 9220)",
+		Depth:      "messages with their content, permessage-deflate, pings, the reason of a close",
 		Transports: []dissect.Transport{dissect.TCP},
 		Resume:     resume,
 		New:        newConn,

@@ -162,7 +162,7 @@ func AskAccess(ctx context.Context, c *forensics.Case, in AccessIn) (*Access, er
 }
 
 // accessColumns are the columns that the summaries use.
-var accessColumns = `call_no, call_id, ts_ns, src_id, dst_id, protocol, failed, error, redis_user, request_bytes, response_bytes, ` + statements.Columns("user", "rows")
+var accessColumns = `call_no, call_id, ts_ns, src_id, dst_id, protocol, failed, error, request_bytes, response_bytes, ` + terms.NamedUser + " AS named_user, " + statements.Columns("rows")
 
 // scope builds the conditions for both ends.
 func (a *accessAnswer) scope() error {
@@ -217,18 +217,19 @@ func (a *accessAnswer) total() error {
 	return err
 }
 
-// user is the SQL for the user that a protocol names.
-var user = `coalesce(` + statements.Part("", "user") + `, redis_user)`
-
 func (a *accessAnswer) clients() error {
 	w := a.w
 	all := w.Asked && a.in.KFL == "" && !a.in.PII // whether the rest of the case can be compared
-	list, more, err := ask.Rows[AccessClient](a.ctx, a.rows.Case, w.Limit, fmt.Sprintf(`WITH g AS (SELECT %[1]s, src_id, %[7]s AS u, redis_user AS v, count(*) AS n, count(*) FILTER (failed) AS f, coalesce(sum(%[8]s), 0) AS r, sum(request_bytes + response_bytes) AS y,
+	user := terms.NamedUser
+	if a.rows.InMemory {
+		user = "named_user"
+	}
+	list, more, err := ask.Rows[AccessClient](a.ctx, a.rows.Case, w.Limit, fmt.Sprintf(`WITH g AS (SELECT %[1]s, src_id, %[7]s AS u, count(*) AS n, count(*) FILTER (failed) AS f, coalesce(sum(%[8]s), 0) AS r, sum(request_bytes + response_bytes) AS y,
 			min(ts_ns) AS t0, max(ts_ns) AS t1, arg_min({'t': ts_ns, 'i': call_id}, ts_ns, 3) AS ids FROM %[2]s WHERE %[3]s GROUP BY ALL),
 		e AS (SELECT %[1]s, endpoint_id, %[4]s AS who, coalesce(pod, '') AS pod FROM endpoints_raw)
-		SELECT coalesce(e.who, '') AS client, list_sort(list_filter(list(DISTINCT e.pod), p -> p <> ''))[1:5] AS pods, list_sort(list_filter(list(DISTINCT coalesce(u, v, '')), x -> x <> ''))[1:5] AS users, sum(n)::BIGINT AS calls, sum(f)::BIGINT AS failed,
+		SELECT coalesce(e.who, '') AS client, list_sort(list_filter(list(DISTINCT e.pod), p -> p <> ''))[1:5] AS pods, list_sort(list_filter(list(DISTINCT coalesce(u, '')), x -> x <> ''))[1:5] AS users, sum(n)::BIGINT AS calls, sum(f)::BIGINT AS failed,
 			sum(r)::BIGINT AS rows, sum(y)::BIGINT AS bytes, make_timestamp_ns(min(t0)) AS first, make_timestamp_ns(max(t1)) AS last, list_transform(list_sort(flatten(list(ids)))[1:3], x -> lower(hex(x.i))) AS call_ids
-		FROM g LEFT JOIN e ON e.endpoint_id = g.src_id%[5]s GROUP BY 1 ORDER BY calls DESC, 1 LIMIT %[6]d`, terms.BundleOf(a.c, ""), a.rows.From, a.rows.Where, terms.Who(""), terms.SameBundle(a.c, "e", "g"), w.Limit+1, statements.Part("", "user"), statements.Part("", "rows")), a.rows.Args...)
+		FROM g LEFT JOIN e ON e.endpoint_id = g.src_id%[5]s GROUP BY 1 ORDER BY calls DESC, 1 LIMIT %[6]d`, terms.BundleOf(a.c, ""), a.rows.From, a.rows.Where, terms.Who(""), terms.SameBundle(a.c, "e", "g"), w.Limit+1, user, statements.Part("", "rows")), a.rows.Args...)
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,7 @@ type Link struct {
 const (
 	byTime    = iota // open at the same instance at that time
 	byWords          // and contains the same values
+	byUser           // and is about the same user
 	byTarget         // and has the same method and path, as if a proxy forwarded it
 	byText           // and both contain the requested text
 	byBody           // and both have the same body
@@ -36,6 +37,7 @@ const (
 var evidence = [...]string{
 	byTime:    "time containment at the same workload",
 	byWords:   "time containment and the same values in both",
+	byUser:    "time containment and the same user",
 	byTarget:  "time containment and the same method and path",
 	byText:    "time containment and the requested text in both",
 	byBody:    "time containment and the same body",
@@ -45,7 +47,7 @@ var evidence = [...]string{
 }
 
 // confidences is the confidence of each kind of evidence if nothing contradicts it.
-var confidences = [...]float64{byTime: 0.8, byWords: 0.85, byTarget: 0.88, byText: 0.9, byBody: 0.95, byRequest: 0.97, byTrace: 0.98, bySpan: 1}
+var confidences = [...]float64{byTime: 0.8, byWords: 0.85, byUser: 0.87, byTarget: 0.88, byText: 0.9, byBody: 0.95, byRequest: 0.97, byTrace: 0.98, bySpan: 1}
 
 // fit is one possible parent of a call.
 type fit struct {
@@ -69,6 +71,10 @@ func (k *Builder) ParentOf(child *Step) *Link {
 	if child.work != nil {
 		child.Link = k.publisherOf(child)
 		return child.Link
+	}
+	if l := k.senderOf(child); l != nil {
+		child.Link = l
+		return l
 	}
 	var fits []fit
 	for _, p := range k.into[child.Src.Key] {
@@ -188,6 +194,8 @@ func likeness(p, child *Step) int {
 		return byText
 	case p.target != "" && p.target == child.target:
 		return byTarget
+	case sameUser(p, child):
+		return byUser
 	case shareValue(p, child):
 		return byWords
 	}
@@ -276,6 +284,28 @@ func (k *Builder) slack(a, b *Step) (ns int64, stated bool) {
 		}
 	}
 	return ClockUnsure, false
+}
+
+// sameUser reports whether child is made by, or asks about, the user of p: a server that looks up in a
+// directory who logs in.
+func sameUser(p, child *Step) bool {
+	name := accountOf(p.user)
+	return len(name) >= minAccount && (name == accountOf(child.user) || slices.Contains(names(child.words), name))
+}
+
+// minAccount is the shortest name of a user that is compared.
+const minAccount = 3
+
+// accountOf is the name of a user without domain or realm, in lower case: ann of SHOP\Ann and of
+// ann@shop.example.
+func accountOf(user string) string {
+	user, _, _ = strings.Cut(user[strings.LastIndex(user, `\`)+1:], "@")
+	return strings.ToLower(user)
+}
+
+// names are the words of a text that may be names of users, in lower case.
+func names(s string) []string {
+	return strings.FieldsFunc(strings.ToLower(s), func(r rune) bool { return strings.ContainsRune(" =,()&|!/\\@'?;:", r) })
 }
 
 // shareValue reports whether two calls share a value of four or more characters with a digit, such

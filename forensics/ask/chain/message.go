@@ -63,6 +63,9 @@ func (k *Builder) loadMessages(list []*Step) error {
 	if len(list) == 0 {
 		return nil
 	}
+	if err := k.loadMails(); err != nil {
+		return err
+	}
 	from, to := list[0].Start, list[0].End
 	for _, s := range list {
 		from, to = min(from, s.Start), max(to, s.End)

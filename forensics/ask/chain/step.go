@@ -46,12 +46,13 @@ type Step struct {
 
 	detail
 	detailed bool   // detail was read
-	words    string // path, query, SQL parameters and Redis key
+	words    string // path, query, SQL parameters, Redis key, filter and principal
+	user     string // who made it, by its own statement
 	target   string // method, path and query
 	body     string // hash of its request body if that has more than a few bytes
 	answer   string // hash of its response body
 	above    string // its parent span id
-	read     bool   // words, target, body, answer and above were read
+	read     bool   // words, user, target, body, answer and above were read
 	End      int64  // end of the response, or of the connection if there was no response
 	sure     bool   // End comes from a response
 	Sealed   bool   // an encrypted connection in place of calls that could not be read
@@ -122,6 +123,7 @@ type Builder struct {
 	seen    map[string]bool // time ranges that were loaded
 
 	messages *messages // once read
+	mails    *mails    // once read
 	Cut      bool      // one step had more than MaxLoaded calls
 	Skewed   bool      // clocks with an unknown difference were compared
 }

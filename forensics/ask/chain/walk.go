@@ -24,6 +24,9 @@ func (k *Builder) Above(list []*Step) error {
 		if _, err := k.openCalls(spans); err != nil {
 			return err
 		}
+		if _, err := k.sameMails(list); err != nil {
+			return err
+		}
 		if err := cmp.Or(k.gotAt(spans), k.published(list), k.loadEvidence(list)); err != nil {
 			return err
 		}
@@ -80,7 +83,11 @@ func (k *Builder) Below(list []*Step, levels, most int, keep func(*Step) bool) (
 		if err != nil {
 			return nil, false, err
 		}
-		found = slices.Concat(found, broken, got)
+		carried, err := k.sameMails(list)
+		if err != nil {
+			return nil, false, err
+		}
+		found = slices.Concat(found, broken, got, carried)
 		slices.SortFunc(found, InTime)
 		if err := cmp.Or(k.gotAt(spans), k.published(found), k.loadEvidence(found)); err != nil {
 			return nil, false, err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics"
@@ -22,6 +23,7 @@ type spot struct {
 	kind    string   // kind of a header
 	body    string   // request or response
 	sql     bool     // the text is an SQL statement
+	fields  bool     // all other columns with text: those of single protocols
 }
 
 // Spots are the places, cheapest first. Their order is the order of the bits in Find.Bits.
@@ -35,6 +37,7 @@ var Spots = [...]spot{
 	one("grpc.request", "grpc_request_text"), one("grpc.response", "grpc_response_text"), one("grpc.message", "grpc_message"),
 	{Name: "dns.answers", Column: "array_to_string(dns_answers, ' ')", columns: []string{"dns_answers"}, join: " "},
 	one("trace_id", "trace_id"), one("request_id", "request_id"),
+	{Name: "fields", fields: true},
 	{Name: "request.headers", kind: "request"}, {Name: "response.headers", kind: "response"},
 	{Name: "request.body", body: "request"}, {Name: "response.body", body: "response"},
 }
@@ -43,6 +46,30 @@ var Spots = [...]spot{
 func one(name, column string) spot {
 	return spot{Name: name, Column: column, columns: []string{column}}
 }
+
+// fieldColumns are the columns of the place "fields", such as users, subjects, topics and names of
+// files. Together, the places have every text of a call.
+var fieldColumns = sync.OnceValue(func() []table.Column {
+	list := []table.Column{{Name: "status_text", Kind: table.Text}}
+	for _, c := range table.ProtocolColumns() {
+		elsewhere := slices.ContainsFunc(Spots[:], func(s spot) bool { return slices.Contains(s.columns, c.Name) })
+		if (c.Kind == table.Text || c.Kind == table.TextList) && !elsewhere {
+			list = append(list, c)
+		}
+	}
+	return list
+})
+
+// placeOf is where the text of a field is.
+func placeOf(c table.Column) forensics.TextPlace {
+	if c.Kind == table.TextList {
+		return forensics.TextPlace{Columns: []string{c.Name}, Join: betweenTexts}
+	}
+	return forensics.TextPlace{Columns: []string{c.Name}}
+}
+
+// betweenTexts separates the texts of a list.
+const betweenTexts = ", "
 
 // spotNames lists the places that search_content knows.
 func spotNames() []string {
@@ -160,6 +187,10 @@ func (f *textFinder) selectPlaces(in []string) error {
 				f.places, f.bits = append(f.places, forensics.TextPlace{Columns: []string{"headers"}, Headers: true}), append(f.bits, 1)
 			}
 			f.kinds[s.kind] = bit
+		case s.fields:
+			for _, c := range fieldColumns() {
+				f.places, f.bits = append(f.places, placeOf(c)), append(f.bits, bit)
+			}
 		case s.body == "request":
 			f.bodies[0] = bit
 		case s.body == "response":

@@ -40,6 +40,17 @@ func findBySQL(ctx context.Context, c *forensics.Case, w *ask.Window, n *Needle,
 		case s.kind != "":
 			inner, more := n.in("h.value")
 			cond, values = "len(list_filter(headers, h -> h.kind = '"+s.kind+"' AND "+inner+")) > 0", more
+		case s.fields:
+			var either []string
+			columns, err := usedFields(ctx, c)
+			if err != nil {
+				return nil, false, err
+			}
+			for _, text := range columns {
+				one, more := n.in(text)
+				either, values = append(either, "coalesce("+one+", false)"), append(values, more...)
+			}
+			cond = strings.Join(either, " OR ")
 		default:
 			cond, values = n.in(s.Column)
 		}
@@ -58,6 +69,34 @@ func findBySQL(ctx context.Context, c *forensics.Case, w *ask.Window, n *Needle,
 		with, terms.BundleOf(c, ""), strings.Join(bits, " + "), "calls", w.Where, strings.Join(counts, ", "), after.After("WHERE f."), limit+1)
 	return ask.Rows[Find](ctx, c, limit, sql, append(args, w.Args...)...)
 }
+
+// usedFields is SQL for the fields that are not null in all calls, by case.
+var usedFields = func() func(context.Context, *forensics.Case) ([]string, error) {
+	known := map[*forensics.Case][]string{}
+	return func(ctx context.Context, c *forensics.Case) ([]string, error) {
+		if known[c] != nil {
+			return known[c], nil
+		}
+		columns, err := fieldsIn(ctx, c, "FROM calls_raw")
+		if err != nil {
+			return nil, err
+		}
+		counts := make([]string, len(columns))
+		for i, column := range columns {
+			counts[i] = "count(" + column.Name + ")"
+		}
+		type row struct {
+			N []int64 `json:"n"`
+		}
+		used, err := ask.One[row](ctx, c, "SELECT ["+strings.Join(counts, ", ")+"] AS n FROM calls_raw")
+		for i, n := range used.N {
+			if n > 0 {
+				known[c] = append(known[c], textOf(columns[i]))
+			}
+		}
+		return known[c], err
+	}
+}()
 
 // bundleOfSample exports a sample.
 func bundleOfSample(t *testing.T, name string) string {
@@ -188,3 +227,51 @@ func TestMaskedTextIsNotFound(t *testing.T) {
 		}
 	}
 }
+
+// TestEveryTextIsFound searches for a value of each column with text, of protocols of all kinds.
+func TestEveryTextIsFound(t *testing.T) {
+	for _, name := range []string{"kerberos.pcapng", "smtp.pcapng", "nats.pcapng"} {
+		c, err := forensics.Open(t.Context(), []string{bundleOfSample(t, name)}, forensics.Options{Threads: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tables, err := c.Tables()
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for _, table := range tables {
+			for _, column := range table.Columns {
+				if table.Name != "calls" || column.Type != "VARCHAR" || slices.Contains(derived, column.Name) || strings.HasPrefix(column.Name, "src_") || strings.HasPrefix(column.Name, "dst_") {
+					continue
+				}
+				type row struct {
+					Value string `json:"v"`
+				}
+				r, err := ask.One[row](t.Context(), c, "SELECT coalesce(max("+column.Name+"), '') AS v FROM calls_raw WHERE length("+column.Name+") BETWEEN 2 AND 200")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if r.Value == "" {
+					continue
+				}
+				n++
+				got, err := Ask(t.Context(), c, In{Text: r.Value})
+				if err != nil || got.Total == 0 {
+					t.Errorf("%s: %q of %s is not found: %v", name, r.Value, column.Name, err)
+					continue
+				}
+				if len(got.Matches[0].Found) == 0 {
+					t.Errorf("%s: %q of %s: no place", name, r.Value, column.Name)
+				}
+			}
+		}
+		if c.Close(); n < 10 {
+			t.Errorf("%s: only %d columns with text", name, n)
+		}
+	}
+}
+
+// derived are the columns of calls whose text says what pcapsule found out, in its own words or from
+// other columns.
+var derived = []string{"protocol", "transport", "src_ip", "dst_ip", "error", "outcome", "method", "endpoint", "summary", "request_content_type", "response_content_type", "user_agent", "auth_kind", "decrypted_by"}

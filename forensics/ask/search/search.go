@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
@@ -23,7 +24,7 @@ type In struct {
 	Pattern    string   `json:"pattern,omitempty" jsonschema:"instead of text: a regular expression (RE2)"`
 	Whole      bool     `json:"whole,omitempty" jsonschema:"whole words only: 12345 is not found in 9123456"`
 	IgnoreCase bool     `json:"ignore_case,omitempty"`
-	In         []string `json:"in,omitempty" jsonschema:"only in these places: path, query, host, sql, sql.params, sql.result, sql.error, redis.command, redis.reply, grpc.request, grpc.response, grpc.message, dns.answers, trace_id, request_id, request.headers, response.headers, request.body, response.body; default all"`
+	In         []string `json:"in,omitempty" jsonschema:"only in these places: path, query, host, sql, sql.params, sql.result, sql.error, redis.command, redis.reply, grpc.request, grpc.response, grpc.message, dns.answers, trace_id, request_id, fields (users, subjects, topics, names of files and all other text of the protocols), request.headers, response.headers, request.body, response.body; default all"`
 	Service    string   `json:"service,omitempty" jsonschema:"only calls from or to this service, workload, pod, host or address"`
 	Cursor     string   `json:"cursor,omitempty" jsonschema:"next_cursor of the previous answer, with the same input"`
 }
@@ -58,7 +59,7 @@ type FoundText struct {
 
 // Question is the question search_content.
 func Question() ask.Question {
-	q := ask.New("search_content", "Find text in traffic", "Finds a text or pattern in paths, queries, headers, bodies, SQL, Redis and gRPC, with place, masked excerpt and call. With kfl alone: the calls that match it.", true, Ask)
+	q := ask.New("search_content", "Find text in traffic", "Finds a text or pattern in any text of calls (paths, headers, bodies, SQL, users, subjects, topics, files of every protocol), with place, masked excerpt and call. With kfl alone: the calls that match it.", true, Ask)
 	q.Keyed = "matches"
 	return q
 }
@@ -230,14 +231,83 @@ func excerpts(ctx context.Context, c *forensics.Case, list []Find, n *Needle) (m
 	if err != nil {
 		return nil, err
 	}
+	fields, err := fieldsOf(ctx, c, list)
+	if err != nil {
+		return nil, err
+	}
 	out := map[ask.Key][]FoundText{}
 	for _, r := range rows {
 		key := ask.Key{Bundle: r.Bundle, No: r.No}
 		if f, ok := bits[key]; ok {
 			out[key] = f.cutOut(c.Policy(), r, bodies, n)
+			for _, h := range fields[key] {
+				if text, _ := c.Policy().Value(h.Name, h.Value).(string); n.find(h.Value) != nil {
+					cut, _ := excerpt(c.Policy(), "", text, n)
+					out[key] = append(out[key], FoundText{"fields", h.Name, cut})
+				}
+			}
 		}
 	}
 	return out, nil
+}
+
+// fieldsIn lists the columns that calls of some rows may have.
+func fieldsIn(ctx context.Context, c *forensics.Case, from string, args ...any) (list []table.Column, err error) {
+	type used struct {
+		Protocol string `json:"protocol"`
+	}
+	protocols, _, err := ask.Rows[used](ctx, c, ask.MaxLoaded, "SELECT DISTINCT protocol "+from, args...)
+	for _, column := range fieldColumns() {
+		has := func(u used) bool { return slices.Contains(strings.Fields(column.Protocol), u.Protocol) }
+		if column.Protocol == "" || slices.ContainsFunc(protocols, has) {
+			list = append(list, column)
+		}
+	}
+	return list, err
+}
+
+// textOf is SQL for the text of a field.
+func textOf(c table.Column) string {
+	if c.Kind == table.TextList {
+		return "array_to_string(" + c.Name + ", '" + betweenTexts + "')"
+	}
+	return c.Name
+}
+
+// fieldsOf reads the fields of the calls that contain the needle in one. Calls have only the columns
+// of their protocols.
+func fieldsOf(ctx context.Context, c *forensics.Case, list []Find) (map[ask.Key][]Header, error) {
+	i := slices.IndexFunc(Spots[:], func(s spot) bool { return s.fields })
+	var keys []ask.Key
+	for _, f := range list {
+		if f.Bits&(1<<i) != 0 {
+			keys = append(keys, f.Key())
+		}
+	}
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	_, nos := ask.Split(keys)
+	from := "FROM calls_raw WHERE call_no IN (SELECT no FROM " + terms.Zip("no") + ")"
+	used, err := fieldsIn(ctx, c, from, nos)
+	if err != nil {
+		return nil, err
+	}
+	var pairs []string
+	for _, column := range used {
+		pairs = append(pairs, fmt.Sprintf("{'name': '%s', 'value': left(%s, %d), 'kind': ''}", column.Name, textOf(column), ask.MaskedText))
+	}
+	type row struct {
+		Bundle int64    `json:"bundle"`
+		No     int64    `json:"call_no"`
+		Fields []Header `json:"fields"`
+	}
+	rows, _, err := ask.Rows[row](ctx, c, ask.MaxLoaded, fmt.Sprintf("SELECT %s, call_no, list_filter([%s], f -> f.value IS NOT NULL) AS fields %s", terms.BundleOf(c, ""), strings.Join(pairs, ", "), from), nos)
+	out := map[ask.Key][]Header{}
+	for _, r := range rows {
+		out[ask.Key{Bundle: r.Bundle, No: r.No}] = r.Fields
+	}
+	return out, err
 }
 
 func spotBit(body string) int64 {
@@ -256,6 +326,7 @@ func (f Find) cutOut(p *redact.Policy, r texts, bodies map[string]string, n *Nee
 			continue
 		}
 		switch {
+		case s.fields: // see excerpts
 		case s.kind != "":
 			for _, h := range r.Heads {
 				if h.Kind == s.kind && n.find(h.Value) != nil {

@@ -33,7 +33,7 @@ type In struct {
 	CallID    string `json:"call_id,omitempty" jsonschema:"a call of the chain, as other answers cite it"`
 	TraceID   string `json:"trace_id,omitempty" jsonschema:"id of traceparent, b3, X-Amzn-Trace-Id or uber-trace-id"`
 	RequestID string `json:"request_id,omitempty" jsonschema:"X-Request-Id or X-Correlation-Id"`
-	Text      string `json:"text,omitempty" jsonschema:"an order number, user, email address and so on, found as a whole word in paths, queries, headers, bodies, SQL and Redis; without these four inputs, kfl selects the calls"`
+	Text      string `json:"text,omitempty" jsonschema:"an order number, user, email address and so on, found as a whole word in any text of a call; without these four inputs, kfl selects the calls"`
 }
 
 // Answer is the answer of trace_request.

@@ -1,0 +1,77 @@
+package ask_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/forensics/ask/trace"
+)
+
+// TestTraceFollowsAMail expects the way of one mail, and no call of another: from the client to a server,
+// to the next server, and to the client that fetched it. The chain is the same whichever call is asked for.
+func TestTraceFollowsAMail(t *testing.T) {
+	w := &traffic{t: t}
+	const client, relay, store, reader = "10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"
+	for i, id := range []string{"order-1@shop.example", "order-2@shop.example"} {
+		at := time.Duration(i) * 500 * time.Millisecond
+		w.mail(at+time.Second, client, relay, id)
+		w.mail(at+3*time.Second, relay, store, id)
+		head := "From: ann@shop.example\r\nMessage-ID: <" + id + ">\r\nSubject: order\r\n\r\nhello\r\n"
+		w.dialog(at+6*time.Second, reader, store, 143, "", "* OK ready\r\n", "a1 LOGIN bob secret\r\n", "a1 OK in\r\n", "a2 SELECT INBOX\r\n", "* 1 EXISTS\r\na2 OK\r\n",
+			"a3 FETCH 1 (BODY[])\r\n", "* 1 FETCH (BODY[] {"+itoa(len(head))+"}\r\n"+head+")\r\na3 OK done\r\n")
+	}
+	c := w.open()
+	type call struct {
+		ID   string `json:"call_id"`
+		Text string `json:"id"`
+	}
+	list, _, err := ask.Rows[call](ctx, c, 100, "SELECT call_id, coalesce(smtp_message_id, imap_message_id) AS id FROM calls WHERE coalesce(smtp_message_id, imap_message_id) IS NOT NULL ORDER BY ts_ns")
+	if err != nil || len(list) != 6 {
+		t.Fatalf("%d calls with a mail, want 6: %v", len(list), err)
+	}
+	for _, asked := range list {
+		got := must[*trace.Answer](t)(trace.Ask(ctx, c, trace.In{CallID: asked.ID}))
+		if len(got.Chains) != 1 {
+			t.Fatalf("%s: %d chains, want 1", asked.Text, len(got.Chains))
+		}
+		var steps []string
+		for _, s := range got.Chains[0].Steps {
+			steps = append(steps, itoa(s.Parent)+" "+s.Src+" "+s.Dst+" "+s.Sure)
+		}
+		if want := "0 10.0.0.1 10.0.0.2 , 1 10.0.0.2 10.0.0.3 exact, 2 10.0.0.4 10.0.0.3 exact"; strings.Join(steps, ", ") != want {
+			t.Errorf("%s of %s: steps %q, want %q", asked.ID, asked.Text, strings.Join(steps, ", "), want)
+		}
+		if q := got.Chains[0].Steps[1].QueueMs; q < 1900 || q > 2000 {
+			t.Errorf("%s: the mail waited %v ms at the relay, want 2 s less the delivery", asked.Text, q)
+		}
+	}
+}
+
+// TestTraceFollowsAUser has a server that works for two users at once. Only the name shows for whom it
+// asked another.
+func TestTraceFollowsAUser(t *testing.T) {
+	w := &traffic{t: t}
+	const ms = time.Millisecond
+	for i, basic := range []string{"YW5uOnNlY3JldA==", "U0hPUFxib2I6c2VjcmV0"} { // ann:secret, SHOP\bob:secret
+		w.http(time.Duration(10+i)*ms, 50*ms, "10.0.0.1", "10.0.0.2", get("/login", "Authorization: Basic "+basic), answer("200 OK", "{}"))
+	}
+	w.http(20*ms, 5*ms, "10.0.0.2", "10.0.0.3", get("/accounts/ann"), answer("200 OK", `{"a":1}`))
+	w.http(30*ms, 5*ms, "10.0.0.2", "10.0.0.3", get("/accounts/bob"), answer("200 OK", `{"b":1}`))
+	c := w.open()
+	for path, want := range map[string]string{"/accounts/ann": "ann", "/accounts/bob": `SHOP\bob`} {
+		got := must[*trace.Answer](t)(trace.Ask(ctx, c, trace.In{Scope: ask.Scope{KFL: "path == '" + path + "'"}}))
+		if len(got.Chains) != 1 || len(got.Chains[0].Steps) != 2 {
+			t.Fatalf("%s: chains %+v", path, got.Chains)
+		}
+		parent, child := got.Chains[0].Steps[0], got.Chains[0].Steps[1]
+		user, err := ask.One[struct {
+			Name string `json:"name"`
+		}](ctx, c, "SELECT "+terms.User+" AS name FROM calls WHERE starts_with(lower(hex(call_id)), ?)", parent.CallID)
+		if err != nil || user.Name != want || !strings.Contains(child.How, "the same user") {
+			t.Errorf("%s: made for %q (%s), want %q: %v", path, user.Name, child.How, want, err)
+		}
+	}
+}
