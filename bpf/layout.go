@@ -173,7 +173,7 @@ type Event struct {
 	Code     int32  // exit status as returned by wait
 	Comm     string // process name
 	File     string // executed, as it was called
-	Exe      string // path of the file that runs, in its own mount namespace; "" where it is too long
+	Exe      string // path of the file that runs, in its own mount namespace; "" if it is too long
 	Cwd      string // folder in which a script was called by a relative path
 	Script   bool   // File is one, which Exe runs
 	Args     []byte // with zero bytes between; aliases the record

@@ -217,7 +217,7 @@ func removePins(dir string) error {
 	return os.Remove(dir)
 }
 
-// owners returns the knowledge of sockets that earlier programs have, nil where there is none
+// owners returns the knowledge of sockets that earlier programs have, nil if there is none
 // of this form.
 func (p *Pins) owners(spec *ebpf.MapSpec) *ebpf.Map {
 	m, err := ebpf.LoadPinnedMap(filepath.Join(p.dir, recorderMapOwners), nil)

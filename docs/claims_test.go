@@ -1,6 +1,7 @@
 package docs
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -71,14 +72,21 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// TestPagesAreListed compares the documents with the lists of docs/README.md.
+// TestPagesAreListed checks that each document has a link in docs/README.md, pages of protocols in
+// format/protocols.md and decisions in design/README.md.
 func TestPagesAreListed(t *testing.T) {
 	texts := pages(t)
-	index := texts["docs/README.md"]
 	for page := range texts {
-		name, inside := strings.CutPrefix(page, "docs/")
-		if inside && name != "README.md" && !strings.Contains(index, "("+name+")") {
-			t.Errorf("docs/README.md does not list %s", page)
+		index := "docs/README.md"
+		switch {
+		case strings.HasPrefix(page, "docs/format/protocols/"):
+			index = "docs/format/protocols.md"
+		case strings.HasPrefix(page, "docs/design/") && page != "docs/design/README.md":
+			index = "docs/design/README.md"
+		}
+		name, inside := strings.CutPrefix(page, filepath.ToSlash(filepath.Dir(index))+"/")
+		if inside && page != index && !strings.Contains(texts[index], "("+name+")") {
+			t.Errorf("%s does not list %s", index, page)
 		}
 	}
 }
@@ -216,5 +224,17 @@ func TestCommandsExist(t *testing.T) {
 	}
 	if checked < 100 {
 		t.Errorf("only %d flags were found in the documents", checked)
+	}
+}
+
+// TestReadmeCountsProtocols compares the number of protocols in the README with their pages.
+func TestReadmeCountsProtocols(t *testing.T) {
+	list, err := protocolPages.ReadDir("format/protocols")
+	if err != nil {
+		t.Fatal(err)
+	}
+	readme, err := os.ReadFile("../README.md")
+	if want := fmt.Sprintf("| %d protocols ", len(list)); err != nil || !strings.Contains(string(readme), want) {
+		t.Errorf("README.md does not say %q: %v", want, err)
 	}
 }

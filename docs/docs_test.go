@@ -1,7 +1,7 @@
 package docs
 
 // In a fence marked console every line that begins with "$ " is run, in a folder that has
-// samples/ beside it, and what it prints must be what stands below it; … stands for
+// samples/ beside it, and what it prints must be what is below it; … means
 // anything. Commands of one document run one after another in the same folder.
 
 import (

@@ -43,6 +43,10 @@ var phrases = []struct{ not, but string }{
 	{`\b(made|assigned|written) anew\b`, "again, or rewritten"},
 	{`\btells? more\b`, "describes, or has the details"},
 	{`\bbegins? so long\b`, "start this long"},
+	{`(\bnil|\b0|-1|\bnull|""|\bempty|\bfalse|\btrue) where (there|that|it|they|the|nothing)\b`, "if: where is for places"},
+	{`\bwhat stands\b`, "is"},
+	{`\bfor want of\b`, "because there is no"},
+	{`\bcannot be told\b`, "is not known"},
 	{`\bthat packets do not give\b`, "that cannot be made from packets"},
 	{`\b(Failed|failed) to (open|read|write|parse|load|create|make)\b`, "an error says what was being done: opening x: …"},
 }

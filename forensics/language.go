@@ -102,7 +102,13 @@ type Explanation struct {
 	Args  []any    `json:"args"`          // values of the ?, in order
 	Reads []string `json:"reads"`         // columns of calls that KFL uses
 	Notes []string `json:"notes"`
-	Text  string   `json:"-"` // the same as text
+
+	query *kfl.Query
+}
+
+// Text describes the query for people, in lines of at most width columns where that is possible.
+func (e *Explanation) Text(width int) string {
+	return e.query.Explain(width) + kfl.ExplainLine("asked", e.SQL, width)
 }
 
 // Explain returns how a query would be run. It runs nothing itself except queries that conditions
@@ -123,7 +129,7 @@ func (c *Case) Explain(ctx context.Context, q Query) (*Explanation, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Explanation{KFL: formatted, SQL: p.sql, Args: p.args, Reads: k.Columns(), Notes: p.notes, Text: k.Explain() + "asked   " + p.sql + "\n"}
+	e := &Explanation{KFL: formatted, SQL: p.sql, Args: p.args, Reads: k.Columns(), Notes: p.notes, query: k}
 	if e.Notes == nil {
 		e.Notes = []string{}
 	}

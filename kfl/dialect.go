@@ -151,7 +151,7 @@ func (q *Query) SQLIn(dialect string) (string, error) {
 	}
 	d := *dialects[at]
 	if d.literal == nil {
-		// DuckDB 2 refuses a division by 0, where the release that pcapsule contains returns NULL.
+		// DuckDB 2 refuses a division by 0; the release that pcapsule contains returns NULL.
 		d.literal, d.over = plainLiteral, "@ / nullif(@, 0)"
 		d.quotient, d.remainder = "CAST(@ AS HUGEINT) // nullif(CAST(@ AS HUGEINT), 0)", "CAST(@ AS HUGEINT) % nullif(CAST(@ AS HUGEINT), 0)"
 	}

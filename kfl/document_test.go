@@ -8,15 +8,19 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "rewrite the generated part of docs/kfl.md")
+var update = flag.Bool("update", false, "rewrite docs/reference/kfl.md")
 
-const page = "../docs/kfl.md"
+const page, list = "../docs/kfl.md", "../docs/reference/kfl.md"
+
+const intro = "# Names of KFL\n\nGenerated from kfl/names.tsv by `go test ./kfl -run TestDocument -update`. The first name is the one in SQL and results if\n" +
+	"it is a column. Names after \"Also\" need no row: a column of [table calls](tables.md#calls) with the same name, the keyword\n" +
+	"of a protocol, or a name of KFL2 that says what it is. [kfl.md](../kfl.md) describes the language.\n"
 
 // plain is the source of a name that needs no row of its own: KFL2's sizes, directions and summaries of
 // a protocol.
 var plain = regexp.MustCompile(`^\w+ (\? (request_bytes|response_bytes|request_bytes \+ response_bytes|summary) : nil|&& !\(error == "no_(request|response)"\))$`)
 
-// fieldTable returns the part of the page that is generated from names.tsv. A name has a row if it has
+// fieldTable returns the names of names.tsv by subject. A name has a row if it has
 // another name or a source that the name does not say; the others are listed.
 func fieldTable() string {
 	var b, rows strings.Builder
@@ -41,7 +45,7 @@ func fieldTable() string {
 		if head, ok := strings.CutPrefix(line, "# "); ok {
 			if !strings.Contains(head, "Source:") && !strings.Contains(head, "Columns:") && !strings.Contains(head, "bundle has") {
 				flush()
-				b.WriteString("\n### " + strings.ToUpper(head[:1]) + head[1:] + "\n")
+				b.WriteString("\n## " + strings.ToUpper(head[:1]) + head[1:] + "\n")
 			}
 			continue
 		}
@@ -93,24 +97,14 @@ func wrap(words []string, width int) string {
 }
 
 func TestDocumentHasEveryName(t *testing.T) {
-	raw, err := os.ReadFile(page)
-	if err != nil {
-		t.Fatal(err)
-	}
-	head, rest, ok := strings.Cut(string(raw), "do not edit -->\n")
-	_, tail, ok2 := strings.Cut(rest, "<!-- end -->")
-	if !ok || !ok2 {
-		t.Fatal("the page has no generated part")
-	}
-	want := head + "do not edit -->\n" + fieldTable() + "<!-- end -->" + tail
+	want := intro + fieldTable()
 	if *update {
-		if err := os.WriteFile(page, []byte(want), 0o644); err != nil {
+		if err := os.WriteFile(list, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		return
 	}
-	if string(raw) != want {
-		t.Error("docs/kfl.md differs from names.tsv: update it with go test ./kfl -run TestDocument -update")
+	if got, err := os.ReadFile(list); err != nil || string(got) != want {
+		t.Errorf("%s differs from names.tsv: update it with go test ./kfl -run TestDocument -update: %v", list, err)
 	}
 }
 

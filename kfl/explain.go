@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// Explain describes for the user how a query was understood and compiled.
-func (q *Query) Explain() string {
+// Explain describes for the user how a query was understood and compiled, in lines of at most width columns where
+// that is possible; with a width of 0 each text has one line.
+func (q *Query) Explain(width int) string {
 	var b strings.Builder
 	text := q.expr.String()
 	if text == "" {
@@ -15,7 +16,7 @@ func (q *Query) Explain() string {
 	}
 	fmt.Fprintf(&b, "query   %s\n", strings.ReplaceAll(text, "\n", "\n        "))
 	if len(q.columns) > 0 {
-		fmt.Fprintf(&b, "reads   %s\n", strings.Join(q.columns, ", "))
+		b.WriteString(ExplainLine("reads", strings.Join(q.columns, ", "), width))
 	}
 	if q.usesNow {
 		fmt.Fprintf(&b, "now     %s\n", time.Unix(0, q.now).UTC().Format("2006-01-02T15:04:05.000000000Z"))
@@ -27,9 +28,19 @@ func (q *Query) Explain() string {
 		fmt.Fprintf(&b, "note    %s\n", n)
 	}
 	where, args := q.SQL()
-	fmt.Fprintf(&b, "sql     %s\n", where)
+	b.WriteString(ExplainLine("sql", where, width))
 	for i, a := range args {
 		fmt.Fprintf(&b, "  ?%-4d %s\n", i+1, quoteText(fmt.Sprint(a)))
 	}
 	return b.String()
+}
+
+// ExplainLine returns a line of an explanation: SQL, or a list, with its label.
+func ExplainLine(label, sql string, width int) string {
+	const head = 8
+	if width > 0 {
+		width = max(width-head, head)
+	}
+	lines := strings.ReplaceAll(Layout(sql, width), "\n", "\n"+strings.Repeat(" ", head))
+	return fmt.Sprintf("%-*s%s\n", head, label, lines)
 }

@@ -89,10 +89,10 @@ sql     (("protocol" IS NOT NULL AND "protocol" IN (CAST(? AS VARCHAR), CAST(? A
   ?3    "http3"
   ?4    "((?-s:web-.*))"
 `
-	if got := q.Explain(); got != want {
+	if got := q.Explain(0); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	if q, err = Compile("diameter_method == \"x\"", Env{}); err != nil || !strings.Contains(q.Explain(), "no call can match") {
+	if q, err = Compile("diameter_method == \"x\"", Env{}); err != nil || !strings.Contains(q.Explain(0), "no call can match") {
 		t.Errorf("no note for a query that cannot match: %v", err)
 	}
 }
@@ -188,7 +188,7 @@ func FuzzCompile(f *testing.F) {
 			if strings.Count(where, "?") < len(args) || where == "" {
 				t.Fatalf("%q: SQL %q with %d arguments", src, where, len(args))
 			}
-			_ = q.Explain()
+			_ = q.Explain(0)
 		}
 		if e, err := Parse(src); (e == nil) == (err == nil) {
 			t.Fatalf("%q: Parse gives %v and %v", src, e, err)

@@ -147,7 +147,7 @@ func (p *parser) isWord(w string) bool {
 	return p.tok.kind == tokIdent && strings.EqualFold(p.tok.text, w)
 }
 
-func (p *parser) want(op string) *Error {
+func (p *parser) expect(op string) *Error {
 	if !p.isOp(op) {
 		return p.unexpected(op)
 	}
@@ -201,7 +201,7 @@ func (p *parser) expr() (*ast, *Error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.want(":"); err != nil {
+	if err := p.expect(":"); err != nil {
 		return nil, err
 	}
 	b, err := p.expr()

@@ -116,7 +116,7 @@ func (p *parser) suffixes(x *ast) (_ *ast, err *Error) {
 					return nil, err
 				}
 				end := p.tok.end
-				if err := p.want("]"); err != nil {
+				if err := p.expect("]"); err != nil {
 					return nil, err
 				}
 				if x, err = p.node(ast{kind: nEvery, args: []*ast{x}, pos: x.pos, end: end, at: star.pos}); err != nil {
@@ -146,7 +146,7 @@ func (p *parser) suffixes(x *ast) (_ *ast, err *Error) {
 // list reads expressions between brackets, with an optional comma at the end.
 func (p *parser) list(open, shut string) (args []*ast, end int, err *Error) {
 	start := p.tok
-	if err := p.want(open); err != nil {
+	if err := p.expect(open); err != nil {
 		return nil, 0, err
 	}
 	return p.rest(start, open, shut)

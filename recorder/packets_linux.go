@@ -112,7 +112,7 @@ func (r *recording) one(p *bpf.Packet, body []byte) error {
 	return nil
 }
 
-// matches asks the filter where the kernel's program did not. Earlier programs may have had
+// matches asks the filter if the kernel's program did not. Earlier programs may have had
 // another filter, and did not know this process.
 func (r *recording) matches(p *bpf.Packet, data []byte, from *source) bool {
 	match := r.match

@@ -90,7 +90,7 @@ type Started struct {
 	Sockets   uint64         // found that were opened before the recording
 	Degraded  []string       // what the recording lacks on this kernel, with the reasons
 	Interface map[int]string // for Interfaces: names by index
-	Resumed   *ring.Resumed  // what the kernel did while no recorder ran; nil where that is not known
+	Resumed   *ring.Resumed  // what the kernel did while no recorder ran; nil if that is not known
 	Instead   error          // with Auto: why interfaces are recorded rather than sockets
 }
 

@@ -29,7 +29,7 @@ func Compare(before, after *value.Report) *Diff {
 	}
 	for _, s := range after.Statements {
 		if s.ID == "not-recorded" && s.Bad && len(d.Fixed) > 0 {
-			d.Notes = append(d.Notes, "Whether the findings under fixed are fixed cannot be told: "+s.Text)
+			d.Notes = append(d.Notes, "It is unknown whether the findings under fixed are fixed: "+s.Text)
 		}
 	}
 	d.Notes = append(d.Notes, unexamined(d.Fixed, after)...)

@@ -2,6 +2,12 @@ package store
 
 import (
 	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -26,5 +32,45 @@ func TestMissingAccount(t *testing.T) {
 		if !errors.Is(err, tt.want) {
 			t.Errorf("region %q: %v, want: %v", tt.region, err, tt.want)
 		}
+	}
+}
+
+// TestUnreachable opens stores on servers that are not there: the error names the server and no request of the library.
+func TestUnreachable(t *testing.T) {
+	account(t)
+	for _, endpoint := range []string{"http://127.0.0.1:1", "http://nowhere.invalid"} {
+		t.Setenv("AWS_ENDPOINT_URL", endpoint)
+		_, err := opened(t, "s3://evidence").List(t.Context())
+		host := strings.TrimPrefix(endpoint, "http://")
+		if !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), host) || strings.Contains(err.Error(), "operation error") {
+			t.Errorf("%s: %v", endpoint, err)
+		}
+	}
+}
+
+// TestNoWarnings reads an object of a server that sends no checksums. The library must not write to the terminal.
+func TestNoWarnings(t *testing.T) {
+	account(t)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "text") }))
+	defer server.Close()
+	t.Setenv("AWS_ENDPOINT_URL", server.URL)
+	file, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	terminal := os.Stderr
+	os.Stderr = file
+	defer func() { os.Stderr = terminal }()
+	data, err := opened(t, "s3://evidence").read(t.Context(), "a")
+	written, readErr := os.ReadFile(file.Name())
+	if err != nil || readErr != nil || string(data) != "text" || len(written) > 0 {
+		t.Errorf("%q, %v, %v; on standard error: %q", data, err, readErr, written)
+	}
+}
+
+// account sets credentials that any server of a test accepts.
+func account(t *testing.T) {
+	for name, value := range map[string]string{"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "testsecret", "AWS_REGION": "us-east-1", "AWS_S3_USE_PATH_STYLE": "true"} {
+		t.Setenv(name, value)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -55,6 +56,7 @@ var (
 	ErrTaken       = errors.New("the store has another bundle of this name")
 	ErrRegion      = errors.New("no region is set")
 	ErrCredentials = errors.New("no credentials were found")
+	ErrUnreachable = errors.New("the server cannot be reached")
 	ErrBusy        = errors.New("another bundle of this name is being pushed, or its push was interrupted")
 )
 
@@ -116,11 +118,14 @@ func open(ctx context.Context, address string, create bool) (*Store, error) {
 		// An S3 client would add checksums that this endpoint refuses.
 		q.Set("endpoint", googleEndpoint)
 		q.Set("request_checksum_calculation", "when_required")
-		q.Set("response_checksum_validation", "when_required")
 		if !q.Has("region") {
 			q.Set("region", "auto")
 		}
 		u.Scheme = "s3"
+	}
+	if u.Scheme == "s3" && !q.Has("response_checksum_validation") {
+		// The library prints a warning for each answer without a checksum. The manifest has one for every file.
+		q.Set("response_checksum_validation", "when_required")
 	}
 	if u.Scheme != "file" {
 		if u.Host == "" {
@@ -231,6 +236,14 @@ func (s *Store) failed(doing, key string, err error) error {
 	what := s.Address
 	if key != "" {
 		what += "/" + key
+	}
+	var host *net.DNSError
+	var dial *net.OpError
+	switch {
+	case errors.As(err, &host):
+		return fmt.Errorf("%s %s: %w: %s: %s", doing, what, ErrUnreachable, host.Name, host.Err)
+	case errors.As(err, &dial) && dial.Op == "dial":
+		return fmt.Errorf("%s %s: %w: %w", doing, what, ErrUnreachable, dial)
 	}
 	switch gcerrors.Code(err) {
 	case gcerrors.NotFound:

@@ -18,7 +18,7 @@ type form struct {
 	text      string
 	with      string
 	pre, post int
-	packed    bool // its bytes are no characters: what stands around it says nothing
+	packed    bool // its bytes are not characters: what is around it says nothing
 	alone     bool // it is no part of a longer number with dots
 }
 

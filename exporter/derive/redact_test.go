@@ -289,7 +289,7 @@ func TestPayloadsThatNoTableHolds(t *testing.T) {
 	samePackets(t, b, d, 3)
 }
 
-// TestStoredBodies decodes what stands in place of a body, for all sizes and block borders.
+// TestStoredBodies decodes what replaces a body, for all sizes and block borders.
 func TestStoredBodies(t *testing.T) {
 	for coding, decode := range decoders {
 		for _, size := range []int{1, 12, 23, 24, 25, 100, 65535, 65536, 65541, 65560, 131072, 131090, 131200, 400_000} {

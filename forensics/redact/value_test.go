@@ -61,7 +61,7 @@ func TestRow(t *testing.T) {
 // TestColumnsOfTablesAreNotSecrets reads the names of all columns: a policy masks by name, and a name
 // that only looks secret would take its column out of every masked answer.
 func TestColumnsOfTablesAreNotSecrets(t *testing.T) {
-	page, err := os.ReadFile("../../docs/format/tables.md")
+	page, err := os.ReadFile("../../docs/reference/tables.md")
 	if err != nil {
 		t.Fatal(err)
 	}

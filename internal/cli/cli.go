@@ -115,7 +115,7 @@ func (e *env) root() *cobra.Command {
 	c.SetHelpCommand(help)
 	c.PersistentPreRunE = func(*cobra.Command, []string) error {
 		if e.Colour != "auto" && e.Colour != "always" && e.Colour != "never" {
-			return exit.Usagef("--color %q: must be auto, always or never", e.Colour)
+			return command.OneOf("--color", e.Colour, []string{"auto", "always", "never"})
 		}
 		return nil
 	}

@@ -65,7 +65,7 @@ type infoResult struct {
 	Anomalies  []infoCount          `json:"anomalies"`
 	Secrets    []infoCount          `json:"secrets"`
 	Keys       int64                `json:"decryption_secrets"` // blocks of them inside the captures
-	KeysKept   string               `json:"keys_kept"`          // file in the bundle with keys, "" where there is none
+	KeysKept   string               `json:"keys_kept"`          // file in the bundle with keys, "" if there is none
 	Encrypted  []infoKeys           `json:"encrypted_connections"`
 	NoKeys     []infoNoKey          `json:"handshakes_without_key,omitempty"` // as the recorder stated
 	Kubernetes int64                `json:"workloads"`

@@ -259,7 +259,7 @@ func (e *env) cmdKFLExplain() *cobra.Command {
 				return err
 			}
 			if !f.asJSON {
-				_, err = fmt.Fprint(e.Out, q.Explain())
+				_, err = fmt.Fprint(e.Out, q.Explain(e.Screen()))
 				return err
 			}
 			text, err := kfl.Format(src)

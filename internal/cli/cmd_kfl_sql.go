@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/kfl"
 )
 
@@ -34,7 +34,7 @@ refers to columns of the view calls; --json lists them. What the dialect cannot 
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if !slices.Contains(kfl.Dialects(), dialect) {
-				return exit.Usagef("unknown dialect %q: use one of %s", dialect, names)
+				return command.OneOf("--dialect", dialect, kfl.Dialects())
 			}
 			src, lang, end, err := e.given(c, args[0], &f)
 			if err != nil {
@@ -50,7 +50,7 @@ refers to columns of the view calls; --json lists them. What the dialect cannot 
 				return err
 			}
 			if !f.asJSON {
-				_, err = fmt.Fprintln(e.Out, where)
+				_, err = fmt.Fprintln(e.Out, kfl.Layout(where, e.Screen()))
 				return err
 			}
 			text, err := kfl.Format(src)

@@ -145,7 +145,7 @@ func (f *packetsFlags) selection(args []string) (forensics.Selection, []string, 
 	case "both":
 		sel.Vantage = forensics.BothVantage
 	default:
-		return sel, args, exit.Usagef("--vantage %q: must be one or both", f.vantage)
+		return sel, args, command.OneOf("--vantage", f.vantage, []string{"one", "both"})
 	}
 	switch f.comments {
 	case "place":
@@ -154,7 +154,7 @@ func (f *packetsFlags) selection(args []string) (forensics.Selection, []string, 
 	case "none":
 		sel.Comments = forensics.NoComments
 	default:
-		return sel, args, exit.Usagef("--comments %q: must be place, packet or none", f.comments)
+		return sel, args, command.OneOf("--comments", f.comments, []string{"place", "packet", "none"})
 	}
 	return sel, args, f.keyOptions(&sel)
 }

@@ -232,14 +232,14 @@ func (e *env) explainQuery(ctx context.Context, cs *forensics.Case, q forensics.
 	if asJSON {
 		return e.JSON(x)
 	}
-	_, err = fmt.Fprint(e.Out, x.Text)
+	_, err = fmt.Fprint(e.Out, x.Text(e.Screen()))
 	return err
 }
 
 // check refuses invalid and contradictory flags before a bundle is opened.
 func (f *queryFlags) check(q *forensics.Query) error {
 	if !slices.Contains(f.formats, f.format) {
-		return exit.Usagef("--format %q: must be one of %s", f.format, strings.Join(f.formats, ", "))
+		return command.OneOf("--format", f.format, f.formats)
 	}
 	what, then, last := "filter", `"" as the last argument matches all calls`, q.KFL
 	if q.SQL != "" {

@@ -72,7 +72,7 @@ func (f *tailFlags) check() error {
 	case (f.ring == "") == (f.server == ""):
 		return exit.Usagef("give --ring with a recorder's ring, or --server with the address of pcapsule serve")
 	case f.format != "table" && f.format != "ndjson":
-		return exit.Usagef("--format %q: must be table or ndjson", f.format)
+		return command.OneOf("--format", f.format, []string{"table", "ndjson"})
 	case f.server != "" && (f.last > 0 || f.once):
 		return exit.Usagef("--last and --once need --ring")
 	case f.ring != "" && (f.tokenFile != "" || f.ca != "" || f.name != ""):

@@ -17,13 +17,13 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
 )
 
-var update = flag.Bool("update", false, "write docs/guide/tools.md")
+var update = flag.Bool("update", false, "write docs/reference/tools.md")
 
-// TestToolsPage compares docs/guide/tools.md with the declarations of the tools.
+// TestToolsPage compares docs/reference/tools.md with the declarations of the tools.
 func TestToolsPage(t *testing.T) {
 	env := &Env{Allow: []string{"/"}, Open: func(context.Context, []string) (*forensics.Case, error) { return nil, nil }}
 	page := toolsPage(env.entries(all.Questions()), all.Questions())
-	path := filepath.Join("..", "..", "docs", "guide", "tools.md")
+	path := filepath.Join("..", "..", "docs", "reference", "tools.md")
 	if *update {
 		if err := os.WriteFile(path, []byte(page), 0o644); err != nil {
 			t.Fatal(err)
@@ -41,7 +41,7 @@ func toolsPage(entries []*Entry, questions []ask.Question) string {
 
 This page is generated from the declarations of the tools (` + "`go test ./mcp/tools -run ToolsPage -update`" + `). A server started with
 ` + "`--tools SET,SET`" + ` offers only the tools of these sets. The name of a tool selects that tool, ` + "`core`" + ` selects the tools in bold, and
-the set cases is always included. [mcp.md](mcp.md) explains answers, resources and prompts.
+the set cases is always included. [mcp.md](../guide/mcp.md) explains answers, resources and prompts.
 
 ` + "A tool with a command can also be run as `pcapsule ask COMMAND BUNDLE...`, with a flag for each argument (`min_ms` is `--min-ms`),\nand as `POST /mcp/ask/TOOL` over plain HTTP, with the arguments as a JSON body.\n\n" + `Arguments of many tools:
 

@@ -32,7 +32,7 @@ func (p *parser) id(q qualifier) *cond {
 				c = or(c, p.id(q))
 			}
 		}
-		p.want(")")
+		p.expect(")")
 		return c
 	}
 	p.next()

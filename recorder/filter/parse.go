@@ -170,7 +170,7 @@ func (p *parser) term(q qualifier) (*cond, qualifier) {
 	case t.is("("):
 		p.next()
 		c, _ := p.expr(q)
-		p.want(")")
+		p.expect(")")
 		return c, q
 	case t.kind == tokKeyword:
 		return p.primitive()
@@ -184,7 +184,7 @@ func (p *parser) term(q qualifier) (*cond, qualifier) {
 	return p.fail(t.off, fmt.Sprintf("%v needs a qualifier before it, such as host, net or port", t)), q
 }
 
-func (p *parser) want(op string) {
+func (p *parser) expect(op string) {
 	if _, ok := p.accept(op); !ok {
 		p.fail(p.at().off, fmt.Sprintf("expected %[2]q, found %[1]v", p.at(), op))
 	}

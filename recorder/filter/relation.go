@@ -85,7 +85,7 @@ func (p *parser) operand() *expr {
 		return negate(p.arithmetic(6))
 	case t.is("("):
 		e := p.arithmetic(1)
-		p.want(")")
+		p.expect(")")
 		return e
 	case t.kind == tokKeyword && among(wordsProtocol, t.text) && p.at().is("["):
 		p.next()
@@ -94,7 +94,7 @@ func (p *parser) operand() *expr {
 		if _, ok := p.accept(":"); ok {
 			size = p.wantNumber()
 		}
-		p.want("]")
+		p.expect("]")
 		if p.err != nil {
 			return constExpr(1)
 		}

@@ -75,7 +75,7 @@ type Resumed struct {
 	Taken    uint64 `json:"taken"`              // by the recorder before
 	Waiting  uint64 `json:"waiting"`            // in the kernel, for this recorder
 	Dropped  uint64 `json:"dropped,omitempty"`  // by the kernel's programs
-	Lost     int64  `json:"lost"`               // that no seal states; -1 where that is not known
+	Lost     int64  `json:"lost"`               // that no seal states; -1 if that is not known
 	Detail   string `json:"detail,omitempty"`
 }
 

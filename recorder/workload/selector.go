@@ -57,7 +57,7 @@ type Selector struct {
 	Workloads  []string // name of a pod or of its topmost owner, or namespace/name
 	Containers []string // name, or the id's beginning, of 12 digits or more
 	Cgroups    []string // path, with all below
-	Processes  []string // the kernel's name or the file's name; a path where it has a slash; a number. A script is the process's file too
+	Processes  []string // the kernel's name or the file's name; a path if it has a slash; a number. A script is the process's file too
 	Labels     []Label  // a value of "*" fits any
 }
 

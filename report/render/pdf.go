@@ -111,8 +111,8 @@ func (p *paper) page() {
 	p.y = pdfTop
 }
 
-// turn begins a page in the other format, if this one has another.
-func (p *paper) turn(wide bool) {
+// orient begins a page in the other format, if this one has another.
+func (p *paper) orient(wide bool) {
 	if p.wide != wide {
 		p.wide = wide
 		p.page()

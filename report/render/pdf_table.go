@@ -53,7 +53,7 @@ func (p *paper) table(s *sheet) {
 		s.row(s.cells(row), row.Bad)
 	}
 	p.note(t.Note)
-	p.turn(false)
+	p.orient(false)
 }
 
 var (
@@ -114,7 +114,7 @@ func (s *sheet) measure() {
 	for _, c := range list {
 		least += max(c.least, min(c.most, shortWord))
 	}
-	s.turn(least > pdfWidth)
+	s.orient(least > pdfWidth)
 	s.widths = divide(list, s.across()-cellGap*float64(len(list)-1))
 }
 

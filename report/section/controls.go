@@ -76,8 +76,8 @@ func (b *builder) controls(p *templates.Section) (value.Section, string) {
 	}
 	for _, f := range j.Frameworks {
 		s.Statements = append(s.Statements, value.Statement{ID: "controls-" + f.Framework, Queries: query, Bad: f.Contradicted > 0,
-			Text:    fmt.Sprintf("%s %s: %s contradicted, %s supported, %s cannot be told from traffic. Rules of %s.", value.Text(f.Name), value.Text(f.Version), plural.Thousands(f.Contradicted), plural.Thousands(f.Supported), plural.Thousands(f.CannotTell), value.Text(j.RuleSet)),
-			Figures: []value.Number{value.Count("contradicted", f.Contradicted), value.Count("supported", f.Supported), value.Count("cannot be told", f.CannotTell)}})
+			Text:    fmt.Sprintf("%s %s: %s contradicted, %s supported, %s cannot be decided from traffic. Rules of %s.", value.Text(f.Name), value.Text(f.Version), plural.Thousands(f.Contradicted), plural.Thousands(f.Supported), plural.Thousands(f.CannotTell), value.Text(j.RuleSet)),
+			Figures: []value.Number{value.Count("contradicted", f.Contradicted), value.Count("supported", f.Supported), value.Count("cannot be decided", f.CannotTell)}})
 		s.Blocks = append(s.Blocks, value.TableBlock(b.controlTable(f.Framework, f.Name+" "+f.Version, j.Controls, query)))
 	}
 	if len(j.Accesses) > 0 {

@@ -100,13 +100,13 @@ func (c Coverage) unread() (out []string) {
 // not be read.
 func (c Coverage) Absent(what string) string {
 	if c.State == forensics.None {
-		return "Nothing was recorded in this window, so it cannot be told whether there was any " + what + "."
+		return "Nothing was recorded in this window, so it is unknown whether there was any " + what + "."
 	}
 	why := slices.Concat(c.losses(), c.unread(), c.Redacted)
 	if len(why) == 0 {
 		return "No " + what + " was seen in what was recorded, and no loss is known."
 	}
-	return "No " + what + " was seen in what was recorded. Whether there was any cannot be told: " + value.And(why) + "."
+	return "No " + what + " was seen in what was recorded. It is unknown whether there was any: " + value.And(why) + "."
 }
 
 // More is the sentence that follows a claim about observed traffic: losses can support a violation,

@@ -279,7 +279,7 @@ func (b *builder) changes(p *templates.Section) (value.Section, string) {
 		return s, ""
 	}
 	if from-base < int64(time.Second) || from >= end {
-		s.Statements = []value.Statement{{ID: "changes-none", Text: "No earlier period of at least a second was recorded, so what changed cannot be told."}}
+		s.Statements = []value.Statement{{ID: "changes-none", Text: "No earlier period of at least a second was recorded, so it is unknown what changed."}}
 		return s, ""
 	}
 	var a struct {

@@ -68,7 +68,7 @@ func missing(repo fs.FS, p *dissect.Protocol) (list []string) {
 		lack("has no fuzz target", "call dissecttest.Fuzz")
 	}
 	if read(repo, "docs/format/protocols/"+p.Name+".md") == "" {
-		lack("has no page", "write docs/format/protocols/%s.md and list it in docs/README.md", p.Name)
+		lack("has no page", "write docs/format/protocols/%s.md and list it in docs/format/protocols.md", p.Name)
 	}
 	names := read(repo, "kfl/names.tsv")
 	word := regexp.MustCompile(`(?m)^` + p.Name + "\tbool\t=.*protocol == \"" + p.Name + `".*`).FindString(names)

@@ -195,7 +195,7 @@ func (k *conn) next(in *dissect.Input, at int) (n int, err error) {
 	return n, err
 }
 
-// skip counts bytes of the server whose meaning is lost. It returns 0 where the response to the next
+// skip counts bytes of the server whose meaning is lost. It returns 0 if the response to the next
 // request begins.
 func (k *conn) skip(in *dissect.Input, at int) int {
 	s := &k.sides[dissect.ToClient]

@@ -70,7 +70,7 @@ func (c *Conn) shownAgain(p *Packet) bool {
 	})
 }
 
-// answered is the SYN that p answers, nil where there is none.
+// answered is the SYN that p answers, nil if there is none.
 func (c *Conn) answered(p *Packet) *pendingSYN {
 	if y := c.pending; y != nil && (p.Ack-y.seq-1 < maxNearSYN || p.Seq == y.seq+1) {
 		return y
@@ -230,7 +230,7 @@ func (c *Conn) straySYN(dir dissect.Dir, p *Packet) bool {
 	return p.TCPFlags&decode.FIN != 0 || c.hasSeq[dir.Other()] && !(c.stream != nil && c.stream.Begins(uint8(dir), p.Seq+1))
 }
 
-// resetPlace says why a reset does not count, "" where it does. Only one at just the next
+// resetPlace says why a reset does not count, "" if it does. Only one at just the next
 // byte does (RFC 9293 section 3.10.7.4, RFC 5961 section 3.2); since bytes that were
 // captured may not have arrived yet, each place from what was acknowledged to what was
 // sent may be that. Against a SYN it must acknowledge the SYN.

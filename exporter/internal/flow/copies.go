@@ -35,7 +35,7 @@ type datagramKey struct {
 // sent is a datagram that was dissected.
 type sent struct {
 	key    datagramKey
-	before uint64 // 1 + the number of the one before with this key, 0 where there is none
+	before uint64 // 1 + the number of the one before with this key, 0 if there is none
 	at     int64
 	no     int64 // of its packet
 	ipid   uint32

@@ -44,7 +44,7 @@ type networks struct {
 	known   [2]bool
 	slots   uint8      // beside slot 0
 	proven  uint16     // bit n: the first payload of slot n is that of another slot
-	more    []network  // of all other slots, and of slot 0 where it changed
+	more    []network  // of all other slots, and of slot 0 if it changed
 	opening [2]opening // by the direction in the key
 
 	group        *group // nil while no other conversation has the same ends
@@ -82,7 +82,7 @@ func sideOf(srcIsLo bool) uint8 {
 	return 1
 }
 
-// find returns the conversation that the packet belongs to, nil where there is none yet,
+// find returns the conversation that the packet belongs to, nil if there is none yet,
 // and the slot of its network.
 func (s *Shard) find(k key, p *Packet, srcIsLo bool) (c *Conn, slot uint8) {
 	c = s.conns[k]

@@ -46,7 +46,7 @@ type Packet struct {
 	Window, MSS uint16
 	Problems    decode.Problem
 	VLAN        int32  // -1: none
-	Network     uint64 // what stands around the packet, see decode.Frame.Network; 0 where nothing does
+	Network     uint64 // what is around the packet, see decode.Frame.Network; 0 if nothing does
 	Seq, Ack    uint32
 	TSVal       uint32
 	IPID        uint32
@@ -58,7 +58,7 @@ type Packet struct {
 	Owner       int32           // who sent or took it, on the machine that captured it; see Flow.Owner
 	OwnerRank   uint8           // how well that is known; 0: only a flow's first packet counts
 	Wrote       bool            // the kernel said that Owner wrote this very packet
-	View        *View           // other addresses that the packet showed; nil where Src and Dst are what it showed
+	View        *View           // other addresses that the packet showed; nil if Src and Dst are what it showed
 	Sum         Sum
 	Flow        ID // set by the shard
 	Mark        Mark

@@ -15,7 +15,7 @@ type Plain struct {
 	At       int64  // packet that was worked on then, for the order of rows
 	No, Time int64  // packet that completed it
 	Server   bool   // the server sent it
-	Stream   int64  // of QUIC; -1 where there are none
+	Stream   int64  // of QUIC; -1 if there are none
 	Protocol string // what it was told to be by the end of the round, "" if nothing
 	from, to int
 }

@@ -171,7 +171,7 @@ func (k *Builder) fits(p, child *Step, factor float64) (fit, bool) {
 	if w := p.work; w != nil {
 		f.why = append(f.why, w.unsure(&f)...)
 	}
-	if child.sure && child.End-slack > to && !child.Sealed && (p.work == nil || p.work.told) {
+	if child.sure && child.End-slack > to && !child.Sealed && (p.work == nil || p.work.acked) {
 		f.outlasts = true
 		f.factor *= 0.75
 		f.why = append(f.why, "it lasted longer than its parent")

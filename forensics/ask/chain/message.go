@@ -20,7 +20,7 @@ type delivery struct {
 	Put      *int64 `json:"pk"` // nil if it was not captured
 	At       int64  `json:"ns"`
 	Until    int64  `json:"until"`
-	Told     bool   `json:"told"` // the consumer told the broker when it was done
+	Acked    bool   `json:"acked"` // the broker learned when the consumer was done
 	Endpoint int64  `json:"endpoint"`
 	Grade    int64  `json:"grade"`
 	Puts     int64  `json:"puts"`
@@ -42,7 +42,7 @@ type messages struct {
 type work struct {
 	at       *party
 	from, to int64
-	told     bool // the broker was told when it ended
+	acked    bool // the broker learned when it ended
 	puts     int64
 }
 
@@ -79,7 +79,7 @@ func (k *Builder) loadMessages(list []*Step) error {
 	const near = relation.MaxQueueNs
 	m := &messages{from - near, to + near, map[ask.Key]bool{}, map[ask.Key][]*delivery{}, map[ask.Key][]*delivery{}, map[ask.Key][]*delivery{}}
 	rows, more, err := ask.Rows[delivery](k.Ctx, k.C, maxDeliveries, fmt.Sprintf(`WITH %s, x AS NOT MATERIALIZED (%s)%s
-		SELECT g.k, v.pk, g.ns, g.until, g.told IS NOT NULL AS told, g.endpoint, coalesce(v.grade, 0)::BIGINT AS grade, coalesce(v.puts, 0) AS puts, coalesce(g.ns - v.since, 0) AS queue, coalesce(g.told <= v.answered, false) AS waits, '' AS role FROM got g LEFT JOIN via v ON v.gk = g.k
+		SELECT g.k, v.pk, g.ns, g.until, g.acked IS NOT NULL AS acked, g.endpoint, coalesce(v.grade, 0)::BIGINT AS grade, coalesce(v.puts, 0) AS puts, coalesce(g.ns - v.since, 0) AS queue, coalesce(g.acked <= v.answered, false) AS waits, '' AS role FROM got g LEFT JOIN via v ON v.gk = g.k
 		UNION ALL SELECT k, NULL, ns, ns, false, endpoint, 0, 0, 0, false, 'put' FROM msg WHERE put ORDER BY ns, k, pk`, terms.EndNames(k.C, "service"),
 		terms.EndsOf(k.C, "service", fmt.Sprintf("SELECT * FROM calls WHERE ts_ns BETWEEN %d AND %d AND protocol IN %s", from-2*near, to+2*near, relation.Brokers)), relation.Messages(k.C)))
 	if err != nil {
@@ -117,7 +117,7 @@ func (k *Builder) setWork(s *Step) {
 		return
 	}
 	d := list[0]
-	s.work = &work{s.Dst, d.At, d.Until, d.Told, d.Puts}
+	s.work = &work{s.Dst, d.At, d.Until, d.Acked, d.Puts}
 	if d.Endpoint == s.SrcID {
 		s.work.at = s.Src
 		k.into[s.Src.Key] = append(k.into[s.Src.Key], s)
@@ -137,7 +137,7 @@ func (w *work) unsure(f *fit) (why []string) {
 	if f.kind >= byRequest {
 		return nil
 	}
-	if !w.told {
+	if !w.acked {
 		f.factor *= 0.9
 		why = append(why, "it is unknown when the work on the message ended")
 	}

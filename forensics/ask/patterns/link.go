@@ -88,15 +88,15 @@ func (l *finder) linkTables(calls string, args []any) []tempTable {
 		{chainTable, calls, args},
 		{linkTable, linkSQL, nil},
 		{pathTable, fmt.Sprintf("SELECT path, any_value(%s) AS tpl FROM %s WHERE path IS NOT NULL AND protocol IN %s GROUP BY path", terms.PathTemplate, chainTable, terms.Serving), nil},
-		{familyTable, fmt.Sprintf(`WITH q AS (SELECT pk FROM %[1]s WHERE told GROUP BY pk HAVING count(*) >= %[3]d),
-			c AS MATERIALIZED (SELECT pk, grade, k, call_id, bn AS cbn, far AS cfar, protocol, ts_ns AS began, done, raw, more, endpoint FROM %[1]s JOIN q USING (pk) JOIN %[2]s USING (k) WHERE told),
+		{familyTable, fmt.Sprintf(`WITH q AS (SELECT pk FROM %[1]s WHERE with_text GROUP BY pk HAVING count(*) >= %[3]d),
+			c AS MATERIALIZED (SELECT pk, grade, k, call_id, bn AS cbn, far AS cfar, protocol, ts_ns AS began, done, raw, more, endpoint FROM %[1]s JOIN q USING (pk) JOIN %[2]s USING (k) WHERE with_text),
 			t AS MATERIALIZED (SELECT raw, protocol, CASE WHEN %[5]s THEN %[4]s WHEN protocol IN %[6]s THEN regexp_replace(raw, '[0-9]{2,}|[0-9a-fA-F-]{16,}|[0-9]+', '?', 'g') ELSE name END AS text FROM (SELECT raw, protocol, any_value(endpoint) AS name FROM c GROUP BY ALL))
 			SELECT c.*, t.text FROM c JOIN t USING (raw, protocol)`, linkTable, chainTable, few, fmt.Sprintf(terms.NormalSQL, "raw"), statements.IsStatement, table.ProtocolsIn(func(t *table.Traits) bool { return t.Words != "" })), nil},
 	}
 }
 
 // linkSQL is relation.Linked for the calls of chainTable, with few columns: pk is the number of the
-// request, told is true if the call has a text.
-var linkSQL = fmt.Sprintf(`WITH par AS MATERIALIZED (%s), ci AS NOT MATERIALIZED (SELECT k, ap AS pod, trace, traced, req, reqd, ts_ns AS began, raw IS NOT NULL AS told FROM %s)
-	SELECT k, pk, told, grade FROM (%s)`,
+// request, with_text is true if the call has a text.
+var linkSQL = fmt.Sprintf(`WITH par AS MATERIALIZED (%s), ci AS NOT MATERIALIZED (SELECT k, ap AS pod, trace, traced, req, reqd, ts_ns AS began, raw IS NOT NULL AS with_text FROM %s)
+	SELECT k, pk, with_text, grade FROM (%s)`,
 	relation.Requests(fmt.Sprintf("SELECT k, bp, ap AS up, trace, traced, req, reqd, ts_ns AS t0, done AS t1, %s FROM %s WHERE protocol IN %s", relation.Waits, chainTable, terms.Serving)), chainTable, relation.Linked("ci"))

@@ -292,7 +292,7 @@ func (g *policyMaker) withoutDNS(list []*netPolicy) []string {
 	return out
 }
 
-// outside names the hosts that rules allow by address, for want of labels.
+// outside names the hosts that rules allow by address, because they have no labels.
 func (g *policyMaker) outside() []string {
 	found := map[string]bool{}
 	for _, q := range g.groups {

@@ -13,7 +13,7 @@ import (
 const (
 	MaxQueueNs  = 3_600_000_000_000 // longest time between publishing and getting a message
 	maxSameNs   = 60_000_000_000    // the same if only topic and payload link the two
-	maxWorkNs   = 10_000_000_000    // longest work on a message whose end the broker is not told
+	maxWorkNs   = 10_000_000_000    // longest work on a message that nobody acknowledged
 	ClockUnsure = 5_000_000         // assumed difference of two clocks if the recording does not state it
 	maxTurns    = 16                // deliveries of one message to one consumer
 )
@@ -55,9 +55,9 @@ const likeness = `CASE WHEN protocol = 'kafka' AND put AND len(kafka_partitions)
 
 // Messages is SQL that follows ends, for tables got (the calls by which consumers got messages) and
 // via (the calls gk and pk that got and published a message). ns is when a message was published or
-// arrived, until when the work on it ended, told whether the broker was told so. pod is the
+// arrived, until when the work on it ended, acked when the broker learned that. pod is the
 // publisher or the consumer, endpoint its number in table endpoints. A publisher that asked for an answer
-// (NATS) waits for it until told, else for nothing. A consumer that asks again (loop) is done with what
+// (NATS) waits for it until then, else for nothing. A consumer that asks again (loop) is done with what
 // it got, unless it asks in advance as those of Kafka do. grade is 0 if a number or id of
 // the message links both at one broker, also a trace with topic and payload, else 1; puts counts the calls that published what one call
 // got, queue is the time between both.
@@ -66,11 +66,11 @@ const likeness = `CASE WHEN protocol = 'kafka' AND put AND len(kafka_partitions)
 // time that it got a message, an ASOF join finds the range with the offset. Without an identity on
 // both sides, the only message with this topic and payload of a minute is taken.
 func Messages(c terms.Several) string {
-	return fmt.Sprintf(`, msg AS MATERIALIZED (SELECT %[1]s AS k, put, CASE WHEN put OR sent THEN ts_ns ELSE ts_ns + coalesce(elapsed_us, 0) * 1000 END AS ns, CASE WHEN sent AND protocol IN ('nats', 'amqp', 'amqp1', 'stomp') OR put AND protocol = 'nats' THEN ts_ns + elapsed_us * 1000 END AS told,
+	return fmt.Sprintf(`, msg AS MATERIALIZED (SELECT %[1]s AS k, put, CASE WHEN put OR sent THEN ts_ns ELSE ts_ns + coalesce(elapsed_us, 0) * 1000 END AS ns, CASE WHEN sent AND protocol IN ('nats', 'amqp', 'amqp1', 'stomp') OR put AND protocol = 'nats' THEN ts_ns + elapsed_us * 1000 END AS acked,
 			ap AS up, CASE WHEN sent THEN bp ELSE ap END AS pod, CASE WHEN sent THEN dst_id ELSE src_id END AS endpoint, CASE WHEN sent THEN src_who ELSE dst_who END AS broker, hash(%[2]sclock_id) AS clock, CASE WHEN NOT put AND NOT sent AND protocol <> 'kafka' THEN hash(%[2]sconn_id) END AS loop, %[3]s, ts_ns AS began,
 			coalesce(%[4]s, []) AS ids, CASE WHEN coalesce(request_body_size, response_body_size, 1) > 0 THEN %[5]s END AS same
 			FROM (SELECT *, coalesce(%[6]s, false) AS put, coalesce(%[7]s, false) AS sent FROM x WHERE protocol IN %[8]s) WHERE put OR sent OR coalesce(%[9]s, false)),
-		got AS MATERIALIZED (SELECT *, coalesce(told, least(ns + %[10]d, CASE WHEN loop IS NOT NULL THEN lead(began) OVER (PARTITION BY loop ORDER BY ns, k) END)) AS until FROM msg WHERE NOT put),
+		got AS MATERIALIZED (SELECT *, coalesce(acked, least(ns + %[10]d, CASE WHEN loop IS NOT NULL THEN lead(began) OVER (PARTITION BY loop ORDER BY ns, k) END)) AS until FROM msg WHERE NOT put),
 		gotid AS MATERIALIZED (SELECT *, row_number() OVER (PARTITION BY name, pod, lo ORDER BY ns, k) AS turn FROM (SELECT k, ns, broker, clock, pod, i.name AS name, i.lo AS lo, i.hi AS hi FROM (SELECT *, unnest(ids) AS i FROM got))),
 		putid AS (SELECT k, ns, broker, clock, i.name AS name, i.lo AS lo, i.hi AS hi, i.alone AS alone FROM (SELECT *, unnest(ids) AS i FROM msg WHERE put)),
 		near AS (SELECT p.k AS pk, g.k AS gk, p.name, p.hi, p.alone, p.ns AS since, p.broker = g.broker AS one
@@ -81,7 +81,7 @@ func Messages(c terms.Several) string {
 		alike AS (SELECT k, put, ns, clock, traced, len(ids) > 0 AS named, count(*) FILTER (put) OVER w AS n, max(k) FILTER (put) OVER w AS pk, max(ns) FILTER (put) OVER w AS since, max(clock) FILTER (put) OVER w AS source, bool_or(len(ids) > 0) FILTER (put) OVER w AS known,
 			count(*) FILTER (NOT put) OVER (PARTITION BY same, broker, pod ORDER BY ns RANGE BETWEEN %[14]d PRECEDING AND %[14]d FOLLOWING) AS copies
 			FROM msg WHERE same IS NOT NULL WINDOW w AS (PARTITION BY same, broker ORDER BY ns RANGE BETWEEN %[14]d PRECEDING AND %[15]d FOLLOWING)),
-		via AS MATERIALIZED (SELECT v.*, count(*) OVER (PARTITION BY gk) AS puts, p.ns AS since, p.told AS answered FROM (SELECT gk, pk, grade FROM sure
+		via AS MATERIALIZED (SELECT v.*, count(*) OVER (PARTITION BY gk) AS puts, p.ns AS since, p.acked AS answered FROM (SELECT gk, pk, grade FROM sure
 			UNION ALL SELECT k, pk, CASE WHEN traced THEN 0 ELSE 1 END FROM alike g WHERE NOT put AND n = 1 AND copies = 1 AND NOT (named AND known) AND ns >= since - CASE WHEN clock = source THEN 0 ELSE %[15]d END AND k NOT IN (SELECT gk FROM sure)) v JOIN msg p ON p.k = pk)`,
 		terms.NumberOf(c), terms.Key(c, ""), Ties, names, likeness, puts, sent, Brokers, polls, int64(maxWorkNs), maxTurns,
 		fmt.Sprintf("CASE WHEN p.clock = g.clock THEN 0 ELSE %d END", ClockUnsure), int64(MaxQueueNs), int64(maxSameNs), ClockUnsure)
@@ -91,7 +91,7 @@ func Messages(c terms.Several) string {
 // is known. If one call got messages of several publishers, only an id shows to which of them a
 // later call belongs.
 const consumed = `SELECT coalesce(p.k, g.k) AS k, g.pod AS bp, coalesce(p.up, g.up) AS up, p.trace, coalesce(p.traced, false) AS traced, p.req, coalesce(p.reqd, false) AS reqd, g.ns AS t0, g.until AS t1,
-	coalesce(p.began, g.began) AS born, coalesce(v.puts, 1) = 1 AS timed, coalesce(v.grade, 0) AS floor, CASE WHEN coalesce(g.told <= p.told, false) THEN NULL WHEN p.k IS NOT NULL THEN g.ns - p.ns END AS queue FROM got g LEFT JOIN via v ON v.gk = g.k LEFT JOIN msg p ON p.k = v.pk`
+	coalesce(p.began, g.began) AS born, coalesce(v.puts, 1) = 1 AS timed, coalesce(v.grade, 0) AS floor, CASE WHEN coalesce(g.acked <= p.acked, false) THEN NULL WHEN p.k IS NOT NULL THEN g.ns - p.ns END AS queue FROM got g LEFT JOIN via v ON v.gk = g.k LEFT JOIN msg p ON p.k = v.pk`
 
 // Waits are the columns of a request in Requests that its sender waits for.
 const Waits = "ts_ns AS born, true AS timed, 0 AS floor, NULL::BIGINT AS queue"

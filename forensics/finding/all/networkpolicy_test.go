@@ -127,8 +127,8 @@ func TestNetworkPolicy(t *testing.T) {
 		"unprotected exact: no network policy selects shop/api, which has 2 connections, so nothing restricts it",
 		"unprotected exact: no network policy selects shop/web, which has 4 connections, so nothing restricts it",
 		"unprotected exact: no network policy selects pay/batch, which has 1 connection, so nothing restricts it",
-		"cannot-tell guess: 10.0.0.77 connects to pay/db at tcp/8080 in 1 connection, and whether the network policies allow them cannot be told: the owner of 10.0.0.77 is unknown",
-		"cannot-tell guess: shop/web connects to shop/late at tcp/80 in 1 connection, and whether the network policies allow them cannot be told: network policy shop/late was made less than 10 seconds before",
+		"cannot-tell guess: 10.0.0.77 connects to pay/db at tcp/8080 in 1 connection; it is unknown whether the network policies allow them: the owner of 10.0.0.77 is unknown",
+		"cannot-tell guess: shop/web connects to shop/late at tcp/80 in 1 connection; it is unknown whether the network policies allow them: network policy shop/late was made less than 10 seconds before",
 		"blocked exact: shop/web connects to pay/db at tcp/5432 in 1 connection, none of which was accepted, as network policy pay/db declares",
 		"blocked exact: shop/web connects to pay/db at tcp/5433 in 1 connection, none of which was accepted, as network policy pay/db declares",
 	}
@@ -169,8 +169,8 @@ func TestNetworkPolicyOverTime(t *testing.T) {
 		"not-enforced exact: shop/web connects to pay/db at tcp/80 in 1 connection, " + with + ", that network policy pay/changed should have refused: made 2026-01-01T00:00:00.000000000Z and not changed since",
 		"not-enforced likely: pay/db connects to shop/web at tcp/81 in 1 connection, " + with + ", that network policy shop/removed should have refused: made 2026-01-01T00:00:00.000000000Z; whether it had this spec at that time is unknown",
 		"predates-policy exact: shop/web connects to new/cache at tcp/82 in 1 connection that began before network policy new/later, which refuses new ones; the API leaves it to the network plugin whether it ends existing ones",
-		"cannot-tell guess: pay/db connects to shop/web at tcp/81 in 1 connection, and whether the network policies allow them cannot be told: network policy shop/removed was removed at about that time",
-		"cannot-tell guess: shop/web connects to pay/db at tcp/80 in 1 connection, and whether the network policies allow them cannot be told: network policy pay/changed was changed at an unknown time",
+		"cannot-tell guess: pay/db connects to shop/web at tcp/81 in 1 connection; it is unknown whether the network policies allow them: network policy shop/removed was removed at about that time",
+		"cannot-tell guess: shop/web connects to pay/db at tcp/80 in 1 connection; it is unknown whether the network policies allow them: network policy pay/changed was changed at an unknown time",
 	}
 	same(t, got, want)
 }
@@ -203,7 +203,7 @@ func TestNetworkPolicyLeavesOut(t *testing.T) {
 			kubePolicy("pay", "deny", early, 1, `{"podSelector":{},"policyTypes":["Ingress"]}`), kubePolicy("sys", "deny", early, 1, `{"podSelector":{}}`), kubePolicy("shop", "quarantine", early, 1, `{"podSelector":{"matchLabels":{"app":"quarantine"}}}`)}
 	}
 	got, notes := policyFindings(t, openCluster(t, &c, items("web", "2026-02-25T06:00:00Z"), items("quarantine", "2026-02-25T08:00:00Z")))
-	same(t, got, []string{"cannot-tell guess: pay/db connects to shop/web at tcp/80 in 1 connection, and whether the network policies allow them cannot be told: dumps show different labels of pod shop/web"})
+	same(t, got, []string{"cannot-tell guess: pay/db connects to shop/web at tcp/80 in 1 connection; it is unknown whether the network policies allow them: dumps show different labels of pod shop/web"})
 	if !strings.Contains(notes, "2 connections between pods and addresses of nodes were not judged") {
 		t.Error(notes)
 	}
@@ -224,7 +224,7 @@ func TestNetworkPolicyNeedsThePolicies(t *testing.T) {
 	}
 	// Without its namespaces' labels a policy cannot be evaluated.
 	got, _ = policyFindings(t, openCluster(t, &c, []string{web, db, kubePolicy("pay", "x", early, 1, `{"podSelector":{},"ingress":[{"from":[{"namespaceSelector":{"matchLabels":{"team":"a"}}}]}]}`)}))
-	if len(got) != 2 || !strings.Contains(strings.Join(got, "\n"), "cannot be told: no Kubernetes dump has the labels of namespace shop") {
+	if len(got) != 2 || !strings.Contains(strings.Join(got, "\n"), "allow them: no Kubernetes dump has the labels of namespace shop") {
 		t.Errorf("%v", got)
 	}
 }

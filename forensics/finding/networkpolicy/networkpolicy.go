@@ -290,7 +290,7 @@ func (c *claim) finding() finding.Finding {
 		f.What = plural.Sprintf("no network policy selects %s, which has %d {connection|connections}, so nothing restricts it", c.row.Src, c.row.Count)
 	case cannotTell:
 		f.Confidence = finding.Guess
-		f.What = fmt.Sprintf("%s, and whether the network policies allow them cannot be told: %s", to, c.why)
+		f.What = fmt.Sprintf("%s; it is unknown whether the network policies allow them: %s", to, c.why)
 	}
 	return f
 }

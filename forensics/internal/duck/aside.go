@@ -33,7 +33,7 @@ func (d *DB) Aside(ctx context.Context) (*DB, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	w, err := d.pool.take(ctx, false)
+	w, err := d.pool.acquire(ctx, false)
 	if err != nil {
 		<-d.database.aside
 		return nil, err
@@ -43,8 +43,8 @@ func (d *DB) Aside(ctx context.Context) (*DB, error) {
 	return &DB{database: d.database, kind: d.kind, aside: a}, nil
 }
 
-// take waits until the connection is free.
-func (a *aside) take(ctx context.Context) error {
+// acquire waits until the connection is free.
+func (a *aside) acquire(ctx context.Context) error {
 	select {
 	case _, open := <-a.turn:
 		if !open {
@@ -84,7 +84,7 @@ func (d *DB) End() {
 		<-a.turn
 		close(a.turn)
 		a.w.forget(a.number)
-		d.pool.give(a.w)
+		d.pool.release(a.w)
 		<-d.database.aside
 	})
 }

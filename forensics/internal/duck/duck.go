@@ -80,11 +80,11 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	o.fill()
 	d := &DB{database: &database{o: o, slots: make(chan struct{}, maxAnswers), aside: make(chan struct{}, maxAsides)}}
 	d.pool = newPool(o)
-	w, err := d.pool.take(ctx, false)
+	w, err := d.pool.acquire(ctx, false)
 	if err != nil {
 		return nil, fmt.Errorf("opening database: %w", errors.Join(err, d.Close()))
 	}
-	d.pool.give(w)
+	d.pool.release(w)
 	return d, nil
 }
 
@@ -159,11 +159,11 @@ func (d *DB) Exec(ctx context.Context, sql string) error {
 	if d.isLocked() {
 		return errors.New("running a set-up statement: the database is locked")
 	}
-	w, err := d.pool.take(ctx, false)
+	w, err := d.pool.acquire(ctx, false)
 	if err != nil {
 		return err
 	}
-	defer d.pool.give(w)
+	defer d.pool.release(w)
 	if err := w.exec(ctx, sql); err != nil {
 		return err
 	}

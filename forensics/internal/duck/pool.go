@@ -45,8 +45,8 @@ func newPool(o Options) *pool {
 	return p
 }
 
-// take waits for a worker. give gives it back.
-func (p *pool) take(ctx context.Context, alone bool) (*process, error) {
+// acquire waits for a worker. release returns it.
+func (p *pool) acquire(ctx context.Context, alone bool) (*process, error) {
 	for {
 		p.mu.Lock()
 		if p.closed {
@@ -76,7 +76,7 @@ func (p *pool) take(ctx context.Context, alone bool) (*process, error) {
 			if err == nil {
 				return w, nil
 			}
-			p.give(w)
+			p.release(w)
 			continue
 		}
 		p.mu.Unlock()
@@ -163,8 +163,8 @@ func (p *pool) notify() {
 	p.changed = make(chan struct{})
 }
 
-// give gives a worker back.
-func (p *pool) give(w *process) {
+// release returns a worker.
+func (p *pool) release(w *process) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w.users--
@@ -190,8 +190,8 @@ func (p *pool) give(w *process) {
 	p.notify()
 }
 
-// wear has a worker take no more questions after one that met the memory limit: what that
-// held is given back slowly, and would be held against the next.
+// wear gives a worker no more questions after one that met the memory limit: what that
+// held is returned slowly, and would count for the next question.
 func (p *pool) wear(w *process, err error) {
 	if !errors.Is(err, ErrMemory) {
 		return

@@ -42,7 +42,7 @@ func (d *DB) run(ctx context.Context, sql string, args []any, setup bool) (*Rows
 	}
 	q := wire.Question{Kind: d.kind, Setup: setup, SQL: sql, Hidden: d.hides, Args: args}
 	if d.aside != nil {
-		if err := d.aside.take(ctx); err != nil {
+		if err := d.aside.acquire(ctx); err != nil {
 			return nil, explain(ctx, sql, err)
 		}
 		q.Own = d.aside.number
@@ -67,19 +67,19 @@ func (d *DB) run(ctx context.Context, sql string, args []any, setup bool) (*Rows
 
 // once asks a worker.
 func (d *DB) once(ctx context.Context, q *wire.Question, alone bool) (*Rows, error) {
-	w, err := d.pool.take(ctx, alone)
+	w, err := d.pool.acquire(ctx, alone)
 	if err != nil {
 		return nil, explain(ctx, q.SQL, err)
 	}
 	rows, err := begin(ctx, w, q, d.asked, nil)
 	if err != nil {
 		d.pool.wear(w, err)
-		d.pool.give(w)
+		d.pool.release(w)
 		return nil, err
 	}
 	rows.free = func() {
 		d.pool.wear(w, rows.err)
-		d.pool.give(w)
+		d.pool.release(w)
 		<-d.slots
 	}
 	return rows, nil

@@ -80,11 +80,11 @@ func openDatabase(o *wire.Settings) (*database, error) {
 		// As an open option it would be shown but not enforced.
 		settle = append(settle, "SET max_temp_directory_size='"+strconv.FormatInt(o.MaxTemp, 10)+"B'")
 	}
-	c, err := d.take(0)
+	c, err := d.acquire(0)
 	if err != nil {
 		return nil, err
 	}
-	defer d.give(0, c)
+	defer d.release(0, c)
 	if err := d.addMask(c.conn); err != nil {
 		return nil, err
 	}
@@ -108,8 +108,8 @@ func each(c duckdb.Connection, list []string) error {
 	return nil
 }
 
-// take returns a free connection of a kind, or a new one.
-func (d *database) take(kind int) (*session, error) {
+// acquire returns a free connection of a kind, or a new one.
+func (d *database) acquire(kind int) (*session, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if kind < 0 || kind >= len(d.kinds) {
@@ -128,8 +128,8 @@ func (d *database) take(kind int) (*session, error) {
 	return s, nil
 }
 
-// give returns a connection for the next query of its kind.
-func (d *database) give(kind int, s *session) {
+// release returns a connection for the next query of its kind.
+func (d *database) release(kind int, s *session) {
 	d.mu.Lock()
 	d.kinds[kind].free = append(d.kinds[kind].free, s)
 	due := time.Now().After(d.trimAt)
@@ -148,7 +148,7 @@ func (d *database) takeOwn(kind int, number uint64, stop <-chan struct{}) (s *se
 	o := d.own[number]
 	d.mu.Unlock()
 	if o == nil {
-		if s, err = d.take(kind); err != nil {
+		if s, err = d.acquire(kind); err != nil {
 			return nil, nil, err
 		}
 		o = &own{session: s, turns: make(chan struct{}, 1)}

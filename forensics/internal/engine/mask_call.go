@@ -41,7 +41,7 @@ type maskCall struct {
 	as, name, texts vector
 	in, out         duckdb.Vector
 
-	asked, told int // look-ups in the memo, and hits
+	lookups, hits int // of the memo
 }
 
 // masked returns the masked text of a row of texts, with the names in row of. A null name counts as
@@ -60,13 +60,13 @@ func (c *maskCall) masked(of, row int) string {
 
 // text masks a text, or returns the cached result.
 func (c *maskCall) text(as, name, s string) string {
-	if len(s) > memoText || len(name) > memoText || c.asked >= memoTries && c.told < c.asked/4 {
+	if len(s) > memoText || len(name) > memoText || c.lookups >= memoTries && c.hits < c.lookups/4 {
 		return c.Text(as, name, s)
 	}
-	c.asked++
+	c.lookups++
 	slot := &c.memo[maphash.String(c.seed, s)%memoTexts]
 	if slot.text == s && slot.as == as && slot.name == name {
-		c.told++
+		c.hits++
 		return slot.masked
 	}
 	// Strings in a chunk do not outlive it, so copy them.

@@ -138,14 +138,14 @@ func FuzzServe(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	c, err := db.take(0)
+	c, err := db.acquire(0)
 	if err != nil {
 		f.Fatal(err)
 	}
 	if err := each(c.conn, []string{"SET enable_external_access=false"}); err != nil {
 		f.Fatal(err)
 	}
-	db.give(0, c)
+	db.release(0, c)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s := &server{db: db, w: bufio.NewWriter(io.Discard), fatal: make(chan error, 1), streams: map[uint64]*stream{}}
 		_ = s.receive(bufio.NewReader(bytes.NewReader(data))) // an error is also an answer

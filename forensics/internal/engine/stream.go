@@ -85,10 +85,10 @@ func (st *stream) connect() (give func(), err error) {
 		st.session, give, err = st.s.db.takeOwn(st.q.Kind, st.q.Own, st.ctx.Done())
 		return give, err
 	}
-	if st.session, err = st.s.db.take(st.q.Kind); err != nil {
+	if st.session, err = st.s.db.acquire(st.q.Kind); err != nil {
 		return nil, fmt.Errorf("connecting to the database: %w", err)
 	}
-	return func() { st.s.db.give(st.q.Kind, st.session) }, nil
+	return func() { st.s.db.release(st.q.Kind, st.session) }, nil
 }
 
 // answer runs the query and sends rows on request.

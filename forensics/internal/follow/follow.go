@@ -97,7 +97,7 @@ func index(fromServer bool) int {
 // segment processes one segment, or queues it until the missing bytes before it arrive.
 func (f *Follower) segment(s *side, fromServer bool, g segment) {
 	if int32(g.seq-s.next) <= 0 {
-		f.take(s, fromServer, g)
+		f.add(s, fromServer, g)
 		f.release(s, fromServer)
 		return
 	}
@@ -116,8 +116,8 @@ func (f *Follower) segment(s *side, fromServer bool, g segment) {
 	f.release(s, fromServer)
 }
 
-// take emits the new bytes of a segment that begins at or before the next byte.
-func (f *Follower) take(s *side, fromServer bool, g segment) {
+// add emits the new bytes of a segment that begins at or before the next byte.
+func (f *Follower) add(s *side, fromServer bool, g segment) {
 	old := int(int32(s.next - g.seq))
 	if old >= len(g.data)+g.lost {
 		return
@@ -153,7 +153,7 @@ func (f *Follower) jump(s *side, fromServer bool) {
 		f.gap(fromServer, g.no, g.time, int(missing))
 		s.next = g.seq
 	}
-	f.take(s, fromServer, g)
+	f.add(s, fromServer, g)
 }
 
 // Finish emits all queued segments.

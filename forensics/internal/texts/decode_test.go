@@ -122,7 +122,7 @@ func FuzzColumn(f *testing.F) {
 				t.Fatal(err)
 			}
 		}
-		if col.take(header{encoding: int64(encoding), values: int64(n), rle: true}, page) != nil || col.typ == typeInt64 {
+		if col.readPage(header{encoding: int64(encoding), values: int64(n), rle: true}, page) != nil || col.typ == typeInt64 {
 			return
 		}
 		if col.fits(int(n)) == nil && col.maxRep == 0 {

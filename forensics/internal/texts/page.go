@@ -236,14 +236,14 @@ func (r *reader) data(col *column) error {
 	if err != nil {
 		return err
 	}
-	if err := col.take(h, page); err != nil {
+	if err := col.readPage(h, page); err != nil {
 		return fmt.Errorf("the data page at %d: %w", col.data, err)
 	}
 	return nil
 }
 
-// take reads a decompressed data page.
-func (col *column) take(h header, page []byte) (err error) {
+// readPage reads a decompressed data page.
+func (col *column) readPage(h header, page []byte) (err error) {
 	if h.kind != 0 || !h.rle || h.values != int64(col.values) {
 		return fmt.Errorf("type %d with %d values, expected a data page with RLE levels and all %d", h.kind, h.values, col.values)
 	}

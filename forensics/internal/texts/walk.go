@@ -13,11 +13,11 @@ type walk struct {
 	jobs  []job
 	files []*os.File
 
-	mu     sync.Mutex
-	turn   *sync.Cond
-	taken  int // jobs
-	told   int
-	failed error
+	mu       sync.Mutex
+	turn     *sync.Cond
+	taken    int // jobs
+	reported int
+	failed   error
 }
 
 // job is one row group.
@@ -105,7 +105,7 @@ func (w *walk) work(ctx context.Context, k *worker) {
 // tell passes a row group to Group after all previous ones.
 func (w *walk) tell(at int, k *worker) bool {
 	w.mu.Lock()
-	for w.told != at && w.failed == nil {
+	for w.reported != at && w.failed == nil {
 		w.turn.Wait()
 	}
 	failed := w.failed
@@ -118,7 +118,7 @@ func (w *walk) tell(at int, k *worker) bool {
 		err = w.s.Group(&k.out)
 	}
 	w.mu.Lock()
-	w.told++
+	w.reported++
 	w.turn.Broadcast()
 	w.mu.Unlock()
 	if err != nil {

@@ -165,7 +165,7 @@ The shell is bash, zsh, fish or powershell. bash also needs the package bash-com
 			case "powershell":
 				return root.GenPowerShellCompletionWithDesc(out)
 			}
-			return exit.Usagef("shell %q: must be one of %s", args[0], strings.Join(shells, ", "))
+			return OneOf("shell", args[0], shells)
 		},
 	}
 }

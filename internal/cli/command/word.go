@@ -131,3 +131,21 @@ func distance(a, b string) int {
 	}
 	return row[len(b)]
 }
+
+// OneOf is the error of a value that must be one of names. The hint is the name that the value most likely means.
+func OneOf(what, value string, names []string) error {
+	near := Nearest(value, names)
+	for _, name := range names {
+		if near == "" && len(value) > 1 && strings.HasPrefix(name, value) {
+			near = name
+		}
+	}
+	if near != "" {
+		near = "did you mean " + near + "?"
+	}
+	list := strings.Join(names, ", ")
+	if last := len(names) - 1; last > 0 {
+		list = strings.Join(names[:last], ", ") + " or " + names[last]
+	}
+	return exit.With(fmt.Errorf("%s %q: must be %s", what, value, list), exit.Usage, near)
+}

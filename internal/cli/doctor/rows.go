@@ -17,14 +17,14 @@ const (
 	markColumn = 10  // longest mark and two spaces
 	maxName    = 22  // a longer name is on a separate line
 	noTerminal = 80  // columns if the output is a file or a pipe
-	minColumns = 60  // columns on a narrow terminal
+	minColumns = 40  // columns on a narrow terminal
 	maxColumns = 100 // longer lines are hard to read
 )
 
 // printRows writes rows with aligned and wrapped details.
 func printRows(out io.Writer, list []row) {
 	columns := noTerminal
-	if n := console.Columns(out); n > 0 {
+	if n := console.Screen(out); n > 0 {
 		columns = min(max(n, minColumns), maxColumns)
 	}
 	indent := 0
@@ -37,6 +37,9 @@ func printRows(out io.Writer, list []row) {
 		if r.name != "" {
 			indent = max(indent, markColumn+2)
 		}
+	}
+	if indent > columns/2 {
+		indent = markColumn + 2 // texts are below the names
 	}
 	for _, r := range list {
 		r.write(out, indent, columns)

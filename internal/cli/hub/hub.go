@@ -47,7 +47,7 @@ func Main(args []string, out, errOut io.Writer) int {
 	c.SetArgs(args)
 	c.SetOut(out)
 	c.SetErr(errOut)
-	err := c.ExecuteContext(ctx)
+	ran, err := c.ExecuteContextC(ctx)
 	var coded *exit.Error
 	code := exit.Other
 	switch {
@@ -59,8 +59,11 @@ func Main(args []string, out, errOut io.Writer) int {
 		code = exit.Disk
 	}
 	fmt.Fprintf(errOut, "error: %s\n", console.Lines(exit.Text(err)))
-	if code == exit.Usage {
-		fmt.Fprintln(errOut, "hint: see pcapsule-hub --help")
+	switch {
+	case coded != nil && coded.Hint != "":
+		fmt.Fprintf(errOut, "hint: %s\n", coded.Hint)
+	case code == exit.Usage:
+		fmt.Fprintf(errOut, "hint: see %s --help\n", ran.CommandPath())
 	}
 	return code
 }
@@ -160,11 +163,13 @@ func (f *flags) options(out, errOut io.Writer) (hub.Options, error) {
 	case "json":
 		o.Log = slog.New(slog.NewJSONHandler(errOut, nil))
 	default:
-		return o, exit.Usagef("--log %q: must be text or json", f.logFormat)
+		return o, shared.OneOf("--log", f.logFormat, []string{"text", "json"})
 	}
 	klog.SetSlogLogger(o.Log) // of client-go
-	if f.namespace == "" || f.dir == "" || f.listen == "" {
-		return o, exit.Usagef("--namespace, --data and --listen must not be empty")
+	for _, needed := range []struct{ flag, value string }{{"namespace", f.namespace}, {"data", f.dir}, {"listen", f.listen}} {
+		if needed.value == "" {
+			return o, exit.Usagef("--%s is missing", needed.flag)
+		}
 	}
 	limitHeap(f.memory)
 	if err := cmp.Or(f.jobs(&o), f.live(&o), f.log(&o, out)); err != nil {

@@ -199,7 +199,7 @@ func (f *recordFlags) options(e *env, args []string) (recorder.Options, error) {
 	case f.output == "":
 		return o, exit.Usagef("missing output: give -w FILE, -w RING/ or -w -")
 	case !o.Capture.Known():
-		return o, exit.Usagef("--capture %q: must be sockets, interfaces, both or auto", f.capture)
+		return o, command.OneOf("--capture", f.capture, []string{"sockets", "interfaces", "both", "auto"})
 	case f.duration < 0:
 		return o, exit.Usagef("--duration %s: must be 0 or more", f.duration)
 	case len(f.interfaces) > 0 && o.Capture != recorder.Interfaces && o.Capture != recorder.Both:
@@ -210,7 +210,7 @@ func (f *recordFlags) options(e *env, args []string) (recorder.Options, error) {
 	case "packet":
 		o.Comments = true
 	default:
-		return o, exit.Usagef("--comments %q: must be packet or none", f.comments)
+		return o, command.OneOf("--comments", f.comments, []string{"packet", "none"})
 	}
 	var err error
 	if o.Sight, err = sight.Parse(f.sight, ""); err != nil {

@@ -267,7 +267,7 @@ func run(ctx context.Context, f *flags, expression string, errOut io.Writer) err
 	case "json":
 		o.Log = slog.New(slog.NewJSONHandler(errOut, nil))
 	default:
-		return exit.Usagef("--log %q: must be text or json", f.logFormat)
+		return shared.OneOf("--log", f.logFormat, []string{"text", "json"})
 	}
 	if f.kubernetes != "off" {
 		o.Cluster, err = agent.Cluster(f.kubeconfig, o.Record.Program)
@@ -328,11 +328,11 @@ func (f *flags) options(expression string) (agent.Options, error) {
 	case f.ring == "":
 		return o, exit.Usagef("--ring: must be a folder")
 	case !o.Record.Capture.Known():
-		return o, exit.Usagef("--capture %q: must be sockets, interfaces, both or auto", f.capture)
+		return o, shared.OneOf("--capture", f.capture, []string{"sockets", "interfaces", "both", "auto"})
 	case len(f.interfaces) > 0 && o.Record.Capture != node.Interfaces && o.Record.Capture != node.Both:
 		return o, exit.Usagef("-i needs --capture=interfaces or --capture=both")
 	case f.kubernetes != "auto" && f.kubernetes != "required" && f.kubernetes != "off":
-		return o, exit.Usagef("--kubernetes %q: must be auto, required or off", f.kubernetes)
+		return o, shared.OneOf("--kubernetes", f.kubernetes, []string{"auto", "required", "off"})
 	case f.segmentTime <= 0, f.keep <= 0, f.patience < 0:
 		return o, exit.Usagef("--segment-time, --remember and --wait: must be times above 0")
 	}

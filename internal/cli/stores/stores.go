@@ -237,6 +237,8 @@ func explained(err error) error {
 		return exit.With(err, exit.Other, "set AWS_REGION, such as eu-central-1, or region in the profile")
 	case errors.Is(err, store.ErrCredentials):
 		return exit.With(err, exit.Other, "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE")
+	case errors.Is(err, store.ErrUnreachable):
+		return exit.With(err, exit.Other, "check the network, the bucket and the region; AWS_ENDPOINT_URL names another server than Amazon's")
 	case errors.Is(err, os.ErrPermission):
 		return exit.With(err, exit.Other, "check the credentials, such as AWS_ACCESS_KEY_ID, and what their account may do")
 	}

@@ -127,7 +127,7 @@ func (s *Source) Find(k workload.Key) (workload.InterfaceComment, bool) {
 	defer s.mu.Unlock()
 	e := s.known[id]
 	if e == nil {
-		e = s.want(id)
+		e = s.enqueue(id)
 	}
 	if k.Cgroup != "" && len(e.paths) < 4 && !slices.Contains(e.paths, k.Cgroup) {
 		e.paths = append(e.paths, k.Cgroup)
@@ -138,8 +138,8 @@ func (s *Source) Find(k workload.Key) (workload.InterfaceComment, bool) {
 	return e.facts.comment(id, k.PodUID), true
 }
 
-// want queues a container to be looked up.
-func (s *Source) want(id string) *entry {
+// enqueue queues a container to be looked up.
+func (s *Source) enqueue(id string) *entry {
 	if len(s.order) >= maxKnown {
 		old := s.order[0]
 		s.order = s.order[1:]

@@ -82,9 +82,9 @@ func (r *resolver) release(e *entry) {
 	}
 }
 
-// want sets the owner of a pod as far as it is known, and requests it otherwise. A new pod
+// resolve sets the owner of a pod as far as it is known, and requests it otherwise. A new pod
 // of an older replica set may mean that its Deployment was rolled back.
-func (r *resolver) want(e *entry, isNew bool) {
+func (r *resolver) resolve(e *entry, isNew bool) {
 	c := e.controller
 	m := r.known[c.uid]
 	if m == nil {

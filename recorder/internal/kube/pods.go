@@ -102,7 +102,7 @@ func (s *Source) pod(p *corev1.Pod, events bool) {
 	}
 	e.status = now
 	e.deleting = p.DeletionTimestamp != nil
-	s.owners.want(e, isNew)
+	s.owners.resolve(e, isNew)
 	if isNew || !slices.Equal(ids, e.ids) || !reflect.DeepEqual(before, s.comment(e, "", "")) {
 		s.changed(e)
 	}

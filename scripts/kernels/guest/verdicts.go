@@ -132,5 +132,5 @@ func (s *scene) dropped() {
 			return
 		}
 	}
-	report("drop reasons", bad, fmt.Sprintf("no drop for want of a socket: %v", s.reasons))
+	report("drop reasons", bad, fmt.Sprintf("no drop because there is no socket: %v", s.reasons))
 }

@@ -234,7 +234,7 @@ func TestInterpretationsAreComplete(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	readme, err := os.ReadFile(repo + "docs/README.md")
+	index, err := os.ReadFile(repo + "docs/format/protocols.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -256,9 +256,9 @@ func TestInterpretationsAreComplete(t *testing.T) {
 		if p.Doc == "" || p.Versions == "" || p.Depth == "" || len(p.Inside) == 0 {
 			t.Errorf("%s is not described", name)
 		}
-		page := "format/protocols/" + name + ".md"
-		if _, err := os.Stat(repo + "docs/" + page); err != nil || !bytes.Contains(readme, []byte(page)) {
-			t.Errorf("%s has no page that docs/README.md lists", name)
+		page := "protocols/" + name + ".md"
+		if _, err := os.Stat(repo + "docs/format/" + page); err != nil || !bytes.Contains(index, []byte(page)) {
+			t.Errorf("%s has no page that docs/format/protocols.md lists", name)
 		}
 		if !regexp.MustCompile(`(?m)^` + name + "\tbool\t=").Match(names) {
 			t.Errorf("%s is no word of KFL: add it to kfl/names.tsv", name)
