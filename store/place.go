@@ -131,7 +131,7 @@ func (p *packets) block(at block, size int64) ([]byte, error) {
 	var data []byte
 	var err error
 	for range attempts {
-		if data, err = p.load(at, min(blockSize, size-at.no*blockSize)); err == nil || p.ctx.Err() != nil || errors.Is(err, fs.ErrNotExist) {
+		if data, err = p.load(at, min(blockSize, size-at.no*blockSize)); err == nil || p.ctx.Err() != nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 			break
 		}
 	}
