@@ -191,32 +191,39 @@ func (l *Lake) register(ctx context.Context, src *source) error {
 
 // append adds a bundle's parts to a table, with the columns that it lacks.
 func (l *Lake) append(ctx context.Context, name string, src *source) (*table.Transaction, error) {
+	t, list, err := l.entries(ctx, name, src)
+	if err != nil {
+		return nil, err
+	}
+	tx := t.NewTransaction()
+	return tx, tx.AddDataFiles(ctx, list, iceberg.Properties{"pcapsule.bundle": src.ID})
+}
+
+// entries are those of a bundle's parts with rows, for a table that has all of their columns.
+func (l *Lake) entries(ctx context.Context, name string, src *source) (t *table.Table, list []iceberg.DataFile, err error) {
 	wanted, err := l.columns(ctx, src.parts[name])
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	t, err := l.ensure(ctx, name, wanted)
-	if err != nil {
-		return nil, err
+	if t, err = l.ensure(ctx, name, wanted); err != nil {
+		return nil, nil, err
 	}
 	if err := l.grow(ctx, t, wanted); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if t, err = l.load(ctx, name); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var list []iceberg.DataFile
 	for _, p := range src.parts[name] {
 		f, err := l.dataFile(ctx, t, p.path, p.file.Size, src.Bundle)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if f.Count() > 0 { // others only have the columns
 			list = append(list, f)
 		}
 	}
-	tx := t.NewTransaction()
-	return tx, tx.AddDataFiles(ctx, list, iceberg.Properties{"pcapsule.bundle": src.ID})
+	return t, list, nil
 }
 
 // dataFile is the entry of a file with its statistics.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/pcapsule/pcapsule/store"
@@ -167,18 +168,84 @@ func (l *Lake) checkBundle(ctx context.Context, b Bundle, have listed, without [
 	if !o.Repair {
 		return problems, nil
 	}
-	src.Added = b.Added
-	if err := l.remove(ctx, b.ID); err != nil {
-		return problems, err
-	}
 	if err := l.verify(ctx, r, src, nil); err != nil {
-		return problems, err
+		add("it is not repaired: %v", err)
+		return problems, nil
 	}
-	if err := l.retry(ctx, func() error { return l.register(ctx, src) }); err != nil {
+	if err := l.retry(ctx, func() error { return l.mend(ctx, src) }); err != nil {
 		return problems, err
 	}
 	problems[len(problems)-1].Fixed = "registered again"
 	return problems, nil
+}
+
+// mend makes all tables list the files of a bundle and no others of it, at once: an interrupted repair changes
+// nothing, so the next one finds the same problem.
+func (l *Lake) mend(ctx context.Context, src *source) error {
+	names, err := l.names(ctx)
+	if err != nil {
+		return err
+	}
+	for name := range src.parts {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	var changes []*table.Transaction
+	for _, name := range names {
+		if isOwn(name) {
+			continue
+		}
+		tx, err := l.mendTable(ctx, name, src)
+		if err != nil {
+			return fmt.Errorf("table %s of %s: %w", name, src.Address, err)
+		}
+		if tx != nil {
+			changes = append(changes, tx)
+		}
+		if err := l.step("mended " + name); err != nil {
+			return err
+		}
+	}
+	return l.commit(ctx, changes)
+}
+
+// mendTable makes a table list the files of a bundle, or returns nil if it does.
+func (l *Lake) mendTable(ctx context.Context, name string, src *source) (*table.Transaction, error) {
+	var t *table.Table
+	var want []iceberg.DataFile
+	var err error
+	if len(src.parts[name]) > 0 {
+		if t, want, err = l.entries(ctx, name, src); err != nil {
+			return nil, err
+		}
+	}
+	now, have, _, err := l.filesOf(ctx, name, src.ID)
+	if err != nil {
+		return nil, err
+	}
+	if t == nil {
+		t = now
+	}
+	gone, fresh := lacking(have, want), lacking(want, have)
+	switch {
+	case len(gone) > 0:
+		return replace(ctx, t, gone, fresh, src.ID)
+	case len(fresh) > 0:
+		tx := t.NewTransaction()
+		return tx, tx.AddDataFiles(ctx, fresh, iceberg.Properties{"pcapsule.bundle": src.ID})
+	}
+	return nil, nil
+}
+
+// lacking are the files of a list that another lacks.
+func lacking(list, other []iceberg.DataFile) []iceberg.DataFile {
+	return slices.DeleteFunc(slices.Clone(list), func(f iceberg.DataFile) bool {
+		return slices.ContainsFunc(other, func(o iceberg.DataFile) bool {
+			return o.FilePath() == f.FilePath() && o.FileSizeBytes() == f.FileSizeBytes()
+		})
+	})
 }
 
 // wanted are the files of a bundle that the tables must list: those with rows.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -475,6 +476,76 @@ func TestHolds(t *testing.T) {
 	if _, err := l.Find(t.Context(), b.ID); !errors.Is(err, ErrNone) {
 		t.Error(err)
 	}
+}
+
+// TestKilledRepairs ends a repair at each of its steps, and repairs a bundle of which a file is damaged: the
+// lake has the bundle as before, and a later repair finds the same problem.
+func TestKilledRepairs(t *testing.T) {
+	p := newPlace(t)
+	l := p.open()
+	redis := add(t, l, p.push("redis"))
+	for _, name := range []string{"flows", "endpoints"} {
+		tx, err := l.without(t.Context(), name, redis.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tx.Commit(context.WithoutCancel(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before, _, err := l.listed(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	unchanged := func(what string) {
+		t.Helper()
+		list, err := l.Bundles(t.Context())
+		if err != nil || len(list) != 1 || list[0].ID != redis.ID || list[0].Added != redis.Added {
+			t.Fatalf("%s: %+v %v", what, list, err)
+		}
+		if now, _, err := l.listed(t.Context()); err != nil || !maps.Equal(now[redis.ID], before[redis.ID]) {
+			t.Fatalf("%s: %d files are listed, %v", what, len(now[redis.ID]), err)
+		}
+	}
+	name := filepath.Join(p.dir, "store", "redis.pcapsule", "data", "tables", "calls", "protocol=redis", "part-000.parquet")
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[len(data)/3] ^= 1
+	if err := os.WriteFile(name, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := l.Check(t.Context(), Options{Repair: true, Orphans: time.Hour}); err != nil || len(found) != 2 || found[1].Fixed != "" || !strings.Contains(found[1].What, "calls") {
+		t.Errorf("a damaged file: %+v %v", found, err)
+	}
+	unchanged("a damaged file")
+	data[len(data)/3] ^= 1
+	if err := os.WriteFile(name, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for n := 0; ; n++ {
+		at := 0
+		l.step = func(string) error {
+			if at++; at > n {
+				return errKilled
+			}
+			return nil
+		}
+		_, err := l.Check(t.Context(), Options{Repair: true, Orphans: time.Hour})
+		l.step = func(string) error { return nil }
+		if err == nil {
+			if n < 10 {
+				t.Errorf("%d steps", n)
+			}
+			break
+		}
+		if !errors.Is(err, errKilled) {
+			t.Fatal(err)
+		}
+		unchanged(fmt.Sprintf("killed at step %d", n))
+	}
+	clean(t, l)
 }
 
 // TestOtherPrograms takes a file of a bundle out of a table, and a bundle's row out of bundles, as

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -194,20 +195,16 @@ func (k *Check) count(r *value.Report) {
 
 // differences names the values that differ.
 func differences(file, bundles *value.Report) ([]string, error) {
-	var a, b any
-	for _, x := range []struct {
-		r    *value.Report
-		into *any
-	}{{file, &a}, {bundles, &b}} {
-		text, err := json.Marshal(x.r)
-		if err == nil {
-			err = json.Unmarshal(text, x.into)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("comparing reports: %w", err)
-		}
-	}
 	w := &walker{out: []string{}}
+	one, err := json.Marshal(file)
+	two, err2 := json.Marshal(bundles)
+	if bytes.Equal(one, two) { // trees of large reports take a lot of memory
+		return w.out, errors.Join(err, err2)
+	}
+	var a, b any
+	if err := errors.Join(err, err2, json.Unmarshal(one, &a), json.Unmarshal(two, &b)); err != nil {
+		return nil, fmt.Errorf("comparing reports: %w", err)
+	}
 	w.walk(nil, nil, a, b)
 	return w.out, nil
 }

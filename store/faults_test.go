@@ -3,12 +3,14 @@ package store
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -34,7 +36,7 @@ func TestAlteredStores(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rels := []string{"bagit.txt", "bag-info.txt", "manifest-sha256.txt", tagManifest, "data/bundle.json", "data/open.sql", "custody/log.jsonl", "data/tables/flows/part-000.parquet", b.Manifest.Inputs[0].Path}
+	rels := []string{"bagit.txt", "bag-info.txt", "manifest-sha256.txt", tagManifest, "data/bundle.json", "data/open.sql", "data/blocks-sha256.txt", "custody/log.jsonl", "data/tables/flows/part-000.parquet", b.Manifest.Inputs[0].Path}
 	for _, rel := range rels {
 		was, err := os.ReadFile(filepath.Join(dir, rel))
 		if err != nil {
@@ -191,7 +193,7 @@ func TestInPlace(t *testing.T) {
 		if err := remote.Copy(t.Context(), here, nil); err != nil {
 			t.Fatal(err)
 		}
-		b, err := remote.Open(t.Context(), here)
+		b, _, err := remote.Open(t.Context(), here)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -216,7 +218,7 @@ func TestInPlace(t *testing.T) {
 		}
 		other := append(bytes.Clone(want[:len(want)-1]), want[len(want)-1]^1)
 		change(t, s, in.Path, other) // within the second of the push, in a store that is fast
-		if b, err = remote.Open(t.Context(), here); err == nil {
+		if b, _, err = remote.Open(t.Context(), here); err == nil {
 			if f, err = b.OpenInput(in); err == nil {
 				_, err = f.ReadAt(make([]byte, 10), in.Size-10)
 			}
@@ -228,13 +230,111 @@ func TestInPlace(t *testing.T) {
 		if remote, err = s.Find(t.Context(), name); err != nil {
 			t.Fatal(err)
 		}
-		if _, err = remote.Open(t.Context(), here); err == nil {
+		if _, _, err = remote.Open(t.Context(), here); err == nil {
 			t.Error("a packet file of another size is opened")
 		}
 		var damaged *bundle.DamagedError
 		again, err := newPackets(t.Context(), s, name, map[string]object{in.Path: {size: in.Size}}).load(block{in.Path, 0}, 10)
 		if !errors.As(err, &damaged) {
 			t.Errorf("an object that changed: %x, %v", again, err)
+		}
+	})
+}
+
+// TestChangedBlocks changes a byte of each block of a packet file between the listing and the answer, in a
+// way that its size, time and tag do not show. Reading names file and block, returns nothing of it and
+// keeps nothing. Other blocks are read.
+func TestChangedBlocks(t *testing.T) {
+	const rel = "data/packets/import/000-x"
+	data := make([]byte, 3*blockSize+1000)
+	for i := range data {
+		data[i] = byte(i >> 10)
+	}
+	sums := bundle.Blocks{}
+	for b := range slices.Chunk(data, blockSize) {
+		sums[rel] = append(sums[rel], sha256.Sum256(b))
+	}
+	for no := range sums[rel] {
+		for _, off := range []int{0, 999} {
+			s := opened(t, "file://"+t.TempDir())
+			now := bytes.Clone(data)
+			now[no*blockSize+off] ^= 1
+			change(t, s, rel, now)
+			there, err := s.objects(t.Context(), name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := newPackets(t.Context(), s, name, there)
+			p.sums = sums
+			got := make([]byte, len(data))
+			n, err := p.ReadAt(rel, got, 0)
+			var damaged *bundle.DamagedError
+			if !errors.As(err, &damaged) || damaged.File != rel || !strings.Contains(damaged.What, fmt.Sprintf("block %d,", no)) {
+				t.Errorf("block %d: %v", no, err)
+			}
+			if n != no*blockSize || !bytes.Equal(got[:n], data[:n]) || !bytes.Equal(got[n:], make([]byte, len(got)-n)) {
+				t.Errorf("block %d: %d bytes were returned", no, n)
+			}
+			if _, kept := p.blocks[block{rel, int64(no)}]; kept || len(p.blocks) != no {
+				t.Errorf("block %d: %d blocks are kept", no, len(p.blocks))
+			}
+			change(t, s, rel, data)
+			p.there, _ = s.objects(t.Context(), name)
+			if n, err := p.ReadAt(rel, got, 0); n != len(data) || err != nil {
+				t.Errorf("block %d, repaired: %d, %v", no, n, err)
+			}
+		}
+	}
+}
+
+// TestReplacedBeforeOpening replaces packets before the bundle is found in its store, so that no listing
+// shows it. A bundle without hashes of blocks says so.
+func TestReplacedBeforeOpening(t *testing.T) {
+	dir := made(t, "shop.pcapng")
+	each(t, func(t *testing.T, s *Store) {
+		pushed(t, s, dir)
+		b, err := bundle.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := &b.Manifest.Inputs[0]
+		was, err := os.ReadFile(b.Path(in.Path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		was[len(was)-1] ^= 1
+		change(t, s, in.Path, was)
+		remote, err := s.Find(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		here := filepath.Join(t.TempDir(), "copy.pcapsule")
+		if err := remote.Copy(t.Context(), here, nil); err != nil {
+			t.Fatal(err)
+		}
+		part, hashed, err := remote.Open(t.Context(), here)
+		if err != nil || !hashed {
+			t.Fatal(hashed, err)
+		}
+		f, err := part.OpenInput(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var damaged *bundle.DamagedError
+		if _, err := io.ReadAll(io.NewSectionReader(f, 0, in.Size)); !errors.As(err, &damaged) || damaged.File != in.Path {
+			t.Errorf("packets that were replaced: %v", err)
+		}
+		list := filepath.Join(here, "manifest-sha256.txt")
+		lines, err := os.ReadFile(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		old := slices.DeleteFunc(strings.SplitAfter(string(lines), "\n"), func(l string) bool { return strings.HasSuffix(l, "  data/blocks-sha256.txt\n") })
+		if err := os.WriteFile(list, []byte(strings.Join(old, "")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, hashed, err := remote.Open(t.Context(), here); err != nil || hashed {
+			t.Errorf("a bundle without hashes of blocks: %v, %v", hashed, err)
 		}
 	})
 }

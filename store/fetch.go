@@ -3,8 +3,10 @@ package store
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -133,8 +135,8 @@ func (s source) final(rel string, err error) error {
 		return nil
 	}
 	err2 := s.failed("reading", s.name+"/"+rel, err)
-	switch gcerrors.Code(err) {
-	case gcerrors.NotFound, gcerrors.PermissionDenied, gcerrors.InvalidArgument, gcerrors.FailedPrecondition:
+	code := gcerrors.Code(err)
+	if code == gcerrors.InvalidArgument || code == gcerrors.FailedPrecondition || errors.Is(err2, fs.ErrNotExist) || errors.Is(err2, fs.ErrPermission) {
 		return fmt.Errorf("%w: %w", transfer.ErrFinal, err2)
 	}
 	return err2

@@ -21,8 +21,8 @@ import (
 
 // Bounds of reading packets in place.
 const (
-	blockSize = 256 << 10 // bytes of one request: a call's packets are seldom more, and lie together
-	maxBlocks = 256       // in memory
+	blockSize = bundle.BlockSize // bytes of one request: a call's packets are seldom more, and lie together
+	maxBlocks = 256              // in memory
 	patience  = 2 * time.Minute
 	attempts  = 3
 )
@@ -30,13 +30,9 @@ const (
 // Copy copies the bundle's files except its packets to the folder dir, which must not exist, and verifies
 // each. Open opens it. Packets are most of a bundle's bytes, and questions seldom need them.
 func (b *Remote) Copy(ctx context.Context, dir string, progress func(done, total int64)) error {
-	data, err := b.store.read(ctx, b.Name+"/"+bundleJSON)
+	m, err := b.Manifest(ctx)
 	if err != nil {
 		return err
-	}
-	m, err := bundle.ParseManifest(data)
-	if err != nil {
-		return fmt.Errorf("%s/%s: %w", b.store.Address, b.Name, err)
 	}
 	isInput := func(f transfer.File) bool {
 		return slices.ContainsFunc(m.Inputs, func(in bundle.Input) bool { return in.Path == f.Name })
@@ -49,9 +45,18 @@ func (b *Remote) Copy(ctx context.Context, dir string, progress func(done, total
 }
 
 // Open opens the bundle whose other files Copy has put into dir. Its packets are read from the store by
-// ranges, without being hashed, as long as ctx lasts.
-func (b *Remote) Open(ctx context.Context, dir string) (*bundle.Bundle, error) {
-	return bundle.OpenPart(dir, newPackets(ctx, b.store, b.Name, b.there))
+// ranges, as long as ctx lasts. Each block is compared with its hash before any of its bytes is returned.
+// hashed is false if the bundle has no hashes of blocks, as those of older releases: then only the size,
+// time and tag of the objects are compared.
+func (b *Remote) Open(ctx context.Context, dir string) (opened *bundle.Bundle, hashed bool, err error) {
+	p := newPackets(ctx, b.store, b.Name, b.there)
+	if opened, err = bundle.OpenPart(dir, p); err == nil {
+		p.sums, err = opened.Blocks()
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	return opened, p.sums != nil, nil
 }
 
 func newPackets(ctx context.Context, s *Store, name string, there map[string]object) *packets {
@@ -75,6 +80,7 @@ type packets struct {
 	name  string
 	there map[string]object
 	wait  time.Duration // for a block
+	sums  bundle.Blocks // nil: the bundle has none
 
 	mu     sync.Mutex
 	blocks map[block]*list.Element
@@ -125,7 +131,7 @@ func (p *packets) block(at block, size int64) ([]byte, error) {
 	var data []byte
 	var err error
 	for range attempts {
-		if data, err = p.load(at, min(blockSize, size-at.no*blockSize)); err == nil || p.ctx.Err() != nil || errors.Is(err, fs.ErrNotExist) {
+		if data, err = p.load(at, min(blockSize, size-at.no*blockSize)); err == nil || p.ctx.Err() != nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 			break
 		}
 	}
@@ -187,6 +193,11 @@ func (p *packets) load(at block, n int64) ([]byte, error) {
 	}
 	if more, err := r.Read(make([]byte, 1)); more > 0 || !errors.Is(err, io.EOF) || !ranged(r, at.no*blockSize, n, o.size) {
 		return nil, p.store.failed("reading", key, errors.New("the server did not send the range that was requested"))
+	}
+	if p.sums != nil {
+		if err := p.sums.Check(at.rel, at.no, data); err != nil {
+			return nil, err
+		}
 	}
 	return data, nil
 }

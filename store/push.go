@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path"
@@ -81,46 +82,71 @@ func (p *push) run(ctx context.Context, b *bundle.Bundle) error {
 	if p.tag, err = os.ReadFile(filepath.Join(p.dir, tagManifest)); err != nil {
 		return err
 	}
-	there, err := p.objects(ctx, p.name)
+	list = slices.DeleteFunc(list, func(f transfer.File) bool { return f.Name == tagManifest })
+	p.total = transfer.Total(list)
+	there, whole, err := p.claim(ctx)
 	if err != nil {
 		return err
 	}
-	_, whole := there[tagManifest]
-	if err := p.claim(ctx, whole); err != nil {
-		return err
-	}
-	list = slices.DeleteFunc(list, func(f transfer.File) bool { return f.Name == tagManifest })
-	p.total = transfer.Total(list)
 	if err := p.each(ctx, list, there); err != nil {
 		return err
 	}
 	if whole {
 		p.out.Kept++
-		return nil
+		return p.release(ctx)
 	}
 	if err := p.compare(ctx, list); err != nil {
 		return err
 	}
 	if err := p.put(ctx, tagManifest, bytes.NewReader(p.tag), sha256.Sum256(p.tag), true); err != nil {
-		return err
+		// Another push of the same bundle may have been faster.
+		if !errors.Is(err, ErrTaken) || p.same(ctx) != nil {
+			return err
+		}
 	}
 	p.out.Files++
 	p.out.Bytes += int64(len(p.tag))
-	if err := p.bucket.Delete(ctx, p.name+marker); err != nil && gcerrors.Code(err) != gcerrors.NotFound {
-		return p.failed("deleting", p.name+marker, err)
-	}
-	return nil
+	return p.release(ctx)
 }
 
-// claim makes sure that nobody else writes a bundle of this name.
-func (p *push) claim(ctx context.Context, whole bool) error {
-	if whole {
-		tag, err := p.read(ctx, p.name+"/"+tagManifest)
-		if err == nil && !bytes.Equal(tag, p.tag) {
-			err = ErrTaken
+// claim makes sure that nobody else writes a bundle of this name. It returns what the store has of it, and
+// whether that is the whole bundle.
+func (p *push) claim(ctx context.Context) (there map[string]object, whole bool, err error) {
+	for _, claimed := range []bool{false, true} {
+		if claimed {
+			if err := p.mark(ctx); err != nil {
+				return nil, false, err
+			}
 		}
-		return err
+		// After the marker was written too: a push of another bundle may have ended just before.
+		if there, err = p.objects(ctx, p.name); err != nil {
+			return nil, false, err
+		}
+		if _, whole = there[tagManifest]; !whole {
+			continue
+		}
+		if err := p.same(ctx); err != nil {
+			if claimed {
+				err = errors.Join(err, p.release(ctx))
+			}
+			return nil, false, err
+		}
+		break
 	}
+	return there, whole, nil
+}
+
+// same returns ErrTaken if the store's bundle is another one.
+func (p *push) same(ctx context.Context) error {
+	tag, err := p.read(ctx, p.name+"/"+tagManifest)
+	if err == nil && !bytes.Equal(tag, p.tag) {
+		err = ErrTaken
+	}
+	return err
+}
+
+// mark writes the marker of this bundle, if there is none.
+func (p *push) mark(ctx context.Context) error {
 	sum := fmt.Sprintf("%x", sha256.Sum256(p.tag))
 	err := p.bucket.WriteAll(ctx, p.name+marker, []byte(sum), &blob.WriterOptions{IfNotExist: true, ContentType: "text/plain"})
 	if code := gcerrors.Code(err); code != gcerrors.FailedPrecondition && code != gcerrors.AlreadyExists {
@@ -130,10 +156,21 @@ func (p *push) claim(ctx context.Context, whole bool) error {
 		return nil
 	}
 	other, err := p.read(ctx, p.name+marker)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // that push has ended since: its bundle is whole
+	}
 	if err == nil && string(other) != sum {
 		err = fmt.Errorf("%w: push that one again, or delete %s/%s", ErrBusy, p.Address, p.name+marker)
 	}
 	return err
+}
+
+// release removes the marker.
+func (p *push) release(ctx context.Context) error {
+	if err := p.bucket.Delete(ctx, p.name+marker); err != nil && gcerrors.Code(err) != gcerrors.NotFound {
+		return p.failed("deleting", p.name+marker, err)
+	}
+	return nil
 }
 
 // each writes files that are not there yet.
@@ -251,6 +288,12 @@ func (p *push) compare(ctx context.Context, list []transfer.File) error {
 	there, err := p.objects(ctx, p.name)
 	if err != nil {
 		return err
+	}
+	if _, ok := there[tagManifest]; ok { // another push of the same bundle was faster
+		if err := p.same(ctx); err != nil {
+			return err
+		}
+		delete(there, tagManifest)
 	}
 	for _, f := range list {
 		o, ok := there[f.Name]

@@ -114,6 +114,12 @@ func open(ctx context.Context, address string, create bool) (*Store, error) {
 		}
 		q.Set("metadata", "skip") // else it has a file for each object
 		prefix = ""
+	case "s3":
+		if !q.Has("response_checksum_validation") {
+			// Everything that is read has a hash of ours. Otherwise, the client writes a warning to standard error
+			// for each answer of a server without checksums.
+			q.Set("response_checksum_validation", "when_required")
+		}
 	case "gs":
 		// An S3 client would add checksums that this endpoint refuses.
 		q.Set("endpoint", googleEndpoint)
@@ -231,6 +237,9 @@ func split(key string) (name, rel string) {
 	return key[:at], key[at+1:]
 }
 
+// refusals are the codes of S3 for credentials that are wrong, have expired, or do not allow it.
+var refusals = []string{"AccessDenied", "ExpiredToken", "InvalidToken", "InvalidAccessKeyId", "SignatureDoesNotMatch", "TokenRefreshRequired"}
+
 // failed is the error of an operation on an object. It distinguishes the causes.
 func (s *Store) failed(doing, key string, err error) error {
 	what := s.Address
@@ -252,6 +261,8 @@ func (s *Store) failed(doing, key string, err error) error {
 		return fmt.Errorf("%s %s: %w: %w", doing, what, fs.ErrPermission, err)
 	}
 	switch text := err.Error(); { // the provider's library has no types for these
+	case slices.ContainsFunc(refusals, func(code string) bool { return strings.Contains(text, code) }):
+		return fmt.Errorf("%s %s: %w: %w", doing, what, fs.ErrPermission, err)
 	case strings.Contains(text, "Invalid region"), strings.Contains(text, "Missing Region"):
 		return fmt.Errorf("%s %s: %w", doing, what, ErrRegion)
 	case strings.Contains(text, "get credentials:"):

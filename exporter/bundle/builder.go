@@ -1,7 +1,6 @@
 package bundle
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -45,7 +44,8 @@ type Builder struct {
 type known struct {
 	size      int64
 	sha256    Digest
-	discarded bool // hashed, not kept
+	blocks    []Digest // of a packet file that was written through a File
+	discarded bool     // hashed, not kept
 }
 
 // Create begins a bundle at path, and makes its hidden folder. Unfinished bundles that killed runs
@@ -146,9 +146,7 @@ func (b *Builder) Create(rel string) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("adding %s: %w", rel, err)
 	}
-	file := &File{b: b, f: f, rel: rel, hash: sha256.New()}
-	b.open[file] = true
-	return file, nil
+	return b.newFile(rel, f), nil
 }
 
 // Discard hashes the bytes written to file rel and keeps none of them. Such a bundle can only be
@@ -159,8 +157,8 @@ func (b *Builder) Discard(rel string) (*File, error) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	file := &File{b: b, rel: rel, hash: sha256.New(), discard: true}
-	b.open[file] = true
+	file := b.newFile(rel, nil)
+	file.discard = true
 	return file, nil
 }
 
@@ -179,9 +177,7 @@ func (b *Builder) Adopt(rel, from string) (*File, error) {
 	if err := os.Rename(from, p); err != nil {
 		return nil, fmt.Errorf("adding %s: %w", rel, err)
 	}
-	file := &File{b: b, rel: rel, hash: sha256.New()}
-	b.open[file] = true
-	return file, nil
+	return b.newFile(rel, nil), nil
 }
 
 // Add registers a file that was written at Path(rel), with its size and SHA-256. Finish hashes

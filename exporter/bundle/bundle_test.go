@@ -112,7 +112,7 @@ func TestBundleOpensAndVerifies(t *testing.T) {
 	r, err := b.Verify(context.Background(), func(d, n int64) { done, total = d, n })
 	must(t, err)
 	must(t, r.Err())
-	if b.Verified() != Verified || done != total || r.Bytes != total || r.Files != 12 {
+	if b.Verified() != Verified || done != total || r.Bytes != total || r.Files != 13 {
 		t.Errorf("%s, %d of %d bytes, %d files", b.Verified(), done, total, r.Files)
 	}
 	if len(r.Custody) != 1 || r.Custody[0].User != "ann" || r.Custody[0].Time.String() != "2026-01-02T03:04:05.000000006Z" {
@@ -153,7 +153,7 @@ func TestSha256sumReadsBothManifests(t *testing.T) {
 		t.Skip("needs sha256sum")
 	}
 	path := build(t, testOptions())
-	for name, files := range map[string]int{manifestName: 8, tagManifestName: 4} {
+	for name, files := range map[string]int{manifestName: 9, tagManifestName: 4} {
 		cmd := exec.Command(tool, "-c", "--strict", name)
 		cmd.Dir = path
 		out, err := cmd.CombinedOutput()

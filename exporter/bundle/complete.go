@@ -16,7 +16,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// Finish writes bundle.json, open.sql (unless the caller created one), the tag files and the
+// Finish writes bundle.json, open.sql (unless the caller created one), the hashes of blocks, the tag files and the
 // custody log, syncs everything to disk, and gives the bundle its name. On any error it aborts;
 // a full disk gives an error that wraps syscall.ENOSPC.
 func (b *Builder) Finish(m *Manifest) error {
@@ -32,6 +32,9 @@ func (b *Builder) finish(m *Manifest) error {
 		return err
 	}
 	if err := b.writeOpenSQL(); err != nil {
+		return err
+	}
+	if err := b.writeBlocks(); err != nil {
 		return err
 	}
 	data, err := m.Encode()
@@ -73,12 +76,15 @@ func (b *Builder) whole() error {
 	return b.stopped()
 }
 
-// Draft writes open.sql like Finish and lists every file below data/ except bundle.json, with
+// Draft writes open.sql and the hashes of blocks like Finish, and lists every file below data/ except bundle.json, with
 // its SHA-256. The files stay at Path until Abort.
 func (b *Builder) Draft() ([]Payload, error) {
 	err := b.whole()
 	if err == nil {
 		err = b.writeOpenSQL()
+	}
+	if err == nil {
+		err = b.writeBlocks()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("drafting bundle: %w", err)

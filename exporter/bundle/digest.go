@@ -1,8 +1,11 @@
 package bundle
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
+	"os"
 	"time"
 )
 
@@ -55,4 +58,38 @@ func (t *Time) UnmarshalText(text []byte) error {
 	}
 	*t = Time(ns)
 	return nil
+}
+
+// hashFile hashes a file, which it also writes to also.
+func hashFile(p string, also io.Writer) (Digest, error) {
+	f, err := os.Open(p)
+	if err != nil {
+		return Digest{}, fmt.Errorf("hashing: %w", err)
+	}
+	defer f.Close()
+	return hashReader(f, also, func(int) error { return nil })
+}
+
+// hashReader hashes r to its end, writes it to also, and calls each for every piece.
+func hashReader(r io.Reader, also io.Writer, each func(n int) error) (Digest, error) {
+	h := sha256.New()
+	buf := make([]byte, 64<<10) // most files are small
+	for {
+		n, err := r.Read(buf)
+		h.Write(buf[:n])
+		if n > 0 {
+			if _, err := also.Write(buf[:n]); err != nil {
+				return Digest{}, err
+			}
+			if err := each(n); err != nil {
+				return Digest{}, err
+			}
+		}
+		if err == io.EOF {
+			return Digest(h.Sum(nil)), nil
+		}
+		if err != nil {
+			return Digest{}, fmt.Errorf("hashing: %w", err)
+		}
+	}
 }

@@ -1,10 +1,12 @@
 package bundle
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"hash"
 	"io"
 	"os"
+	"strings"
 )
 
 // File is a file of an unfinished bundle.
@@ -13,12 +15,22 @@ type File struct {
 	f      *os.File
 	rel    string
 	hash   hash.Hash
+	blocks *blockHash // of a packet file, else nil
 	size   int64
 	sum    Digest
 	err    error
 	closed bool
 
 	discard bool // the bundle does not have it
+}
+
+func (b *Builder) newFile(rel string, f *os.File) *File {
+	file := &File{b: b, f: f, rel: rel, hash: sha256.New()}
+	if strings.HasPrefix(rel, packetsDir) {
+		file.blocks = newBlockHash()
+	}
+	b.open[file] = true
+	return file
 }
 
 // Write appends to the file.
@@ -31,6 +43,9 @@ func (f *File) Write(p []byte) (n int, err error) {
 		n, err = f.f.Write(p)
 	}
 	f.hash.Write(p[:n])
+	if f.blocks != nil {
+		f.blocks.Write(p[:n])
+	}
 	f.size += int64(n)
 	if err != nil {
 		f.err = fmt.Errorf("writing %s: %w", f.rel, err)
@@ -84,7 +99,11 @@ func (f *File) Close() error {
 	defer f.b.mu.Unlock()
 	delete(f.b.open, f)
 	if f.err == nil {
-		f.b.known[f.rel] = known{size: f.size, sha256: f.sum, discarded: f.discard}
+		k := known{size: f.size, sha256: f.sum, discarded: f.discard}
+		if f.blocks != nil {
+			k.blocks = f.blocks.Sums()
+		}
+		f.b.known[f.rel] = k
 	} else if f.b.err == nil {
 		f.b.err = f.err
 	}

@@ -3,6 +3,7 @@ package bundle
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -71,7 +72,7 @@ func (b *Builder) payload() ([]line, int64, error) {
 			return err
 		}
 		l := &lines[unread[i]]
-		l.sha256, err = hashFile(filepath.Join(b.dir, filepath.FromSlash(l.path)))
+		l.sha256, err = hashFile(filepath.Join(b.dir, filepath.FromSlash(l.path)), io.Discard)
 		return err
 	})
 	sortLines(lines)

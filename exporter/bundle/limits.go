@@ -36,6 +36,8 @@ func refuse(rel string, info fs.FileInfo) (want, got string) {
 		limit = maxListFile
 	case rel == jsonName:
 		limit = MaxManifest
+	case rel == blocksName:
+		limit = maxBlocks
 	case rel == openSQLName:
 		limit = maxOpenSQL
 	case rel == custodyName:

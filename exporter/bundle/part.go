@@ -20,7 +20,7 @@ type Packets interface {
 }
 
 // OpenPart opens the bundle in the directory dir, which lacks packet files; they are read from
-// packets, without being hashed. Its errors are those of OpenWith.
+// packets, which can compare them with Blocks. Its errors are those of OpenWith.
 func OpenPart(dir string, packets Packets) (*Bundle, error) {
 	return openAs(dir, func(d dirSource) source { return partSource{d, packets} }, packets)
 }

@@ -104,6 +104,8 @@ type verifier struct {
 	seen     map[string]bool     // files that exist, but must not be hashed
 	members  map[string]member32 // hashed files, filled in for a ZIP if not nil
 
+	blockSums map[string][]Digest // of packet files, as they were hashed; nil: the bundle has no list
+
 	mu    sync.Mutex
 	done  int64
 	total int64
@@ -137,10 +139,14 @@ func (v *verifier) run() error {
 	listed := v.lists(there)
 	v.added(there, listed)
 	v.sizes(there)
+	if v.has(blocksName, there) {
+		v.blockSums = map[string][]Digest{}
+	}
 	if err := v.hash(there, listed); err != nil {
 		return err
 	}
 	v.oxum(there)
+	v.blocks(there)
 	v.content(listed)
 	v.custody()
 	if err := v.custodyFiles(there); err != nil {
@@ -285,7 +291,17 @@ func (v *verifier) sum(rel string) (Digest, error) {
 			v.members[rel] = m
 		}()
 	}
-	return hashReader(r, func(n int) error {
+	also := io.Discard
+	if v.blockSums != nil && strings.HasPrefix(rel, packetsDir) {
+		h := newBlockHash()
+		also = h
+		defer func() {
+			v.mu.Lock()
+			defer v.mu.Unlock()
+			v.blockSums[rel] = h.Sums()
+		}()
+	}
+	return hashReader(r, also, func(n int) error {
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		v.done += int64(n)
@@ -358,34 +374,4 @@ func (v *verifier) content(listed []line) {
 
 func (v *verifier) reported(rel string) bool {
 	return slices.ContainsFunc(v.report.Problems, func(p Problem) bool { return p.File == rel })
-}
-
-func hashFile(p string) (Digest, error) {
-	f, err := os.Open(p)
-	if err != nil {
-		return Digest{}, fmt.Errorf("hashing: %w", err)
-	}
-	defer f.Close()
-	return hashReader(f, func(int) error { return nil })
-}
-
-// hashReader hashes r to its end and calls each for every piece.
-func hashReader(r io.Reader, each func(n int) error) (Digest, error) {
-	h := sha256.New()
-	buf := make([]byte, 64<<10) // most files are small
-	for {
-		n, err := r.Read(buf)
-		h.Write(buf[:n])
-		if n > 0 {
-			if err := each(n); err != nil {
-				return Digest{}, err
-			}
-		}
-		if err == io.EOF {
-			return Digest(h.Sum(nil)), nil
-		}
-		if err != nil {
-			return Digest{}, fmt.Errorf("hashing: %w", err)
-		}
-	}
 }

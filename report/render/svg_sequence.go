@@ -56,7 +56,7 @@ func sequenceSVG(f *value.Figure) string {
 	box := min(between-10, 170)
 	for i, name := range c.Actors {
 		s.f(`<g><title>%s</title><rect x="%s" y="4" width="%s" height="26" rx="4" class="actor"/>`, esc(name), px(x(i)-box/2), px(box))
-		s.text(x(i), 21, "middle", "label strong", fit(name, (box-8)/boldFactor))
+		s.text(x(i), 21, "middle", "label strong", fitName(name, (box-8)/boldFactor))
 		s.f(`</g>`)
 		s.line(x(i), 30, x(i), float64(height-8), "life")
 	}

@@ -1,10 +1,12 @@
 package render
 
 import (
+	"archive/zip"
 	"bytes"
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf16"
 
@@ -62,12 +64,28 @@ func XLSX(w io.Writer, r *value.Report) error {
 		b.err = readable(file.Bytes(), b.cells, maxBook)
 	}
 	if b.err == nil {
-		_, b.err = w.Write(file.Bytes())
+		b.err = ordered(w, file.Bytes())
 	}
 	if b.err != nil {
 		return fmt.Errorf("writing XLSX: %w", b.err)
 	}
 	return nil
+}
+
+// ordered writes the parts of a workbook by their names: the library writes them in the order of a map.
+func ordered(w io.Writer, file []byte) error {
+	in, err := zip.NewReader(bytes.NewReader(file), int64(len(file)))
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(in.File, func(a, b *zip.File) int { return strings.Compare(a.Name, b.Name) })
+	out := zip.NewWriter(w)
+	for _, f := range in.File {
+		if err := out.Copy(f); err != nil {
+			return err
+		}
+	}
+	return out.Close()
 }
 
 // grids lists the sheets that a reader sees.

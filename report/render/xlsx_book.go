@@ -3,6 +3,7 @@ package render
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -40,7 +41,8 @@ func (b *book) styles() {
 	}
 }
 
-// sheet writes a grid: its names stay on the screen, and can filter its rows.
+// sheet writes a grid: its names stay on the screen, and can filter its rows. Rows are written one by one, so
+// that only one is in memory as a spreadsheet has it.
 func (b *book) sheet(i int, g grid) {
 	if b.err != nil {
 		return
@@ -51,41 +53,44 @@ func (b *book) sheet(i int, g grid) {
 		b.keep(err)
 	}
 	g.fit(maxSheetRows)
-	for column, name := range g.columns {
-		b.cell(g.name, column, 0, name, b.head)
-		b.keep(b.f.SetColWidth(g.name, letter(column), letter(column), g.width(column)))
-	}
-	for row, cells := range g.rows {
-		for column, v := range cells {
-			style := b.text
-			if _, number := v.(int64); number {
-				style = b.amount
-			}
-			b.cell(g.name, column, row+1, v, style)
-		}
-	}
-	b.keep(b.f.SetPanes(g.name, &excelize.Panes{Freeze: true, YSplit: 1, TopLeftCell: "A2", ActivePane: "bottomLeft"}))
 	b.keep(b.f.AutoFilter(g.name, fmt.Sprintf("A1:%s%d", letter(len(g.columns)-1), len(g.rows)+1), nil))
+	w, err := b.f.NewStreamWriter(g.name)
+	if err != nil {
+		b.keep(err)
+		return
+	}
+	names := make([]any, len(g.columns))
+	for column, name := range slices.Backward(g.columns) { // the library writes the last one first
+		b.keep(w.SetColWidth(column+1, column+1, g.width(column)))
+		names[column] = excelize.Cell{StyleID: b.head, Value: fitCell(name)}
+	}
+	b.keep(w.SetPanes(&excelize.Panes{Freeze: true, YSplit: 1, TopLeftCell: "A2", ActivePane: "bottomLeft"}))
+	b.keep(w.SetRow("A1", names))
+	b.cells += len(names)
+	for row, values := range g.rows {
+		b.keep(w.SetRow(fmt.Sprintf("A%d", row+2), b.row(values)))
+	}
+	b.keep(w.Flush())
 }
 
-func (b *book) cell(sheet string, column, row int, v any, style int) {
-	if b.err != nil {
-		return
-	}
-	at := fmt.Sprintf("%s%d", letter(column), row+1)
-	switch v := v.(type) {
-	case string:
-		if v == "" {
-			return
+// row makes the cells of a row. An empty one is none.
+func (b *book) row(values []any) []any {
+	out := make([]any, len(values))
+	for column, v := range values {
+		switch v := v.(type) {
+		case string:
+			if v == "" {
+				continue
+			}
+			out[column] = excelize.Cell{StyleID: b.text, Value: fitCell(v)}
+		case int64:
+			out[column] = excelize.Cell{StyleID: b.amount, Value: v}
+		default:
+			continue
 		}
-		b.keep(b.f.SetCellStr(sheet, at, fitCell(v)))
-	case int64:
-		b.keep(b.f.SetCellInt(sheet, at, v))
-	default:
-		return
+		b.cells++
 	}
-	b.cells++
-	b.keep(b.f.SetCellStyle(sheet, at, at, style))
+	return out
 }
 
 // escapeForm is how XLSX writes a character that XML lacks (ECMA-376 part 1, 22.9.2.19).

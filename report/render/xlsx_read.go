@@ -2,6 +2,7 @@ package render
 
 import (
 	"archive/zip"
+	"bufio"
 	"bytes"
 	"encoding/xml"
 	"errors"
@@ -61,8 +62,8 @@ func readable(file []byte, cells int, most uint64) error {
 	return nil
 }
 
-// readBook reads all sheets.
-func readBook(file []byte) ([]sheetCells, error) {
+// readBook reads all sheets, or only the one with a name.
+func readBook(file []byte, only string) ([]sheetCells, error) {
 	z, err := zip.NewReader(bytes.NewReader(file), int64(len(file)))
 	if err != nil {
 		return nil, fmt.Errorf("the file is not XLSX: %w", err)
@@ -92,10 +93,10 @@ func readBook(file []byte) ([]sheetCells, error) {
 	}
 	var list []sheetCells
 	err = b.each("xl/workbook.xml", func(d *xml.Decoder, e xml.StartElement) error {
-		if e.Name.Local != "sheet" {
+		s := sheetCells{name: attribute(e, "name")}
+		if e.Name.Local != "sheet" || only != "" && s.name != only {
 			return nil
 		}
-		s := sheetCells{name: attribute(e, "name")}
 		err := b.each(targets[attribute(e, "id")], func(d *xml.Decoder, e xml.StartElement) error { return b.cell(&s, d, e) })
 		list = append(list, s)
 		return err
@@ -103,8 +104,8 @@ func readBook(file []byte) ([]sheetCells, error) {
 	return list, err
 }
 
-// read decompresses a part.
-func (b *workbook) read(name string) ([]byte, error) {
+// open opens a part.
+func (b *workbook) open(name string) (io.ReadCloser, error) {
 	f := b.parts[name]
 	if f == nil {
 		return nil, fmt.Errorf("the file is not XLSX: it lacks part %q", name)
@@ -113,28 +114,53 @@ func (b *workbook) read(name string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", name, err)
 	}
-	defer r.Close()
-	text, err := io.ReadAll(io.LimitReader(r, b.left+1))
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", name, err)
-	}
-	if b.left -= int64(len(text)); b.left < 0 {
-		return nil, errTooLarge
-	}
-	return text, nil
+	return r, nil
 }
 
-// each calls do for every element of a part that no call has read.
+// inflated reads a part and counts its bytes.
+type inflated struct {
+	b *workbook
+	r io.Reader
+}
+
+// Read implements io.Reader.
+func (i *inflated) Read(p []byte) (int, error) {
+	n, err := i.r.Read(p)
+	if i.b.left -= int64(n); i.b.left < 0 {
+		return 0, errTooLarge
+	}
+	return n, err
+}
+
+// read decompresses a part.
+func (b *workbook) read(name string) ([]byte, error) {
+	r, err := b.open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	text, err := io.ReadAll(&inflated{b, r})
+	if err != nil && !errors.Is(err, errTooLarge) {
+		err = fmt.Errorf("reading %s: %w", name, err)
+	}
+	return text, err
+}
+
+// each calls do for every element of a part that no call has read. It decompresses the part as it reads it.
 func (b *workbook) each(name string, do func(*xml.Decoder, xml.StartElement) error) error {
-	text, err := b.read(name)
+	f, err := b.open(name)
 	if err != nil {
 		return err
 	}
-	d := xml.NewDecoder(bytes.NewReader(text))
+	defer f.Close()
+	d := xml.NewDecoder(bufio.NewReader(&inflated{b, f}))
 	for {
 		t, err := d.RawToken()
 		if errors.Is(err, io.EOF) {
 			return nil
+		}
+		if errors.Is(err, errTooLarge) {
+			return errTooLarge
 		}
 		if err != nil {
 			return fmt.Errorf("reading %s: %w", name, err)
@@ -219,14 +245,14 @@ func (b *workbook) cell(s *sheetCells, d *xml.Decoder, e xml.StartElement) error
 
 // xlsxData joins the data in a workbook.
 func xlsxData(file []byte) ([]byte, error) {
-	list, err := readBook(file)
+	list, err := readBook(file, dataSheet)
 	if err != nil {
 		return nil, fmt.Errorf("%w (%v)", ErrNoData, err)
 	}
 	var out bytes.Buffer
 	for _, s := range list {
 		for _, c := range s.cells {
-			if piece, ok := strings.CutPrefix(c.text, dataPrefix); ok && s.name == dataSheet {
+			if piece, ok := strings.CutPrefix(c.text, dataPrefix); ok {
 				out.WriteString(piece)
 			}
 		}
@@ -254,7 +280,7 @@ func xlsxDiff(want, got []byte) []string {
 }
 
 func bookTokens(file []byte) (out []token, err error) {
-	list, err := readBook(file)
+	list, err := readBook(file, "")
 	for _, s := range list {
 		out = append(out, token{"workbook", "sheet " + s.name})
 		for _, c := range s.cells {

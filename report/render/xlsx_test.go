@@ -79,7 +79,7 @@ func TestTextOfWorkbooks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	list, err := readBook(b.Bytes())
+	list, err := readBook(b.Bytes(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func TestNoUnreadableWorkbook(t *testing.T) {
 	if err := XLSX(&file, &value.Report{Title: "t", Sections: []value.Section{{ID: "a", Title: "A", Text: []string{"x"}}}}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readBook(file.Bytes()); err != nil {
+	if _, err := readBook(file.Bytes(), ""); err != nil {
 		t.Errorf("what was written cannot be read: %v", err)
 	}
 	for _, tt := range []struct {

@@ -19,8 +19,9 @@ func (b *builder) validation(*templates.Section) (value.Section, string) {
 		used = append(used, r.Protocol)
 	}
 	s := value.Section{Title: "Validation of the decoders",
-		Text: []string{"Equal: both programs count the same values in a capture. Explained: they differ, and the reason was verified in the bytes of the capture; it is listed in the project with the capture. Open: they define what is counted differently. The disagreement is the share of values that are not equal, whichever program is right."}}
-	query := b.number(value.Query{Command: "go test ./internal/acceptance -run TestTruth"}) // in the source
+		Text: []string{"Equal: both programs count the same values in a capture. Explained: they differ, and the reason was verified in the bytes of the capture; it is listed in the project with the capture. Open: they define what is counted differently. The disagreement is the share of values that are not equal, whichever program is right.",
+			"The comparison was made for the release, with the captures in its source (test TestTruth). Its query repeats it for the calls that this report cites."}}
+	query := b.number(value.Query{Command: "pcapsule report verify FILE " + b.paths + " --recheck tshark"})
 	t := &value.Table{ID: "validation-table", Queries: query, Title: "Comparison with " + value.Text(p.Tool),
 		Columns: []value.Column{value.TextColumn("Decoder"), value.TextColumn("Counted"), value.NumberColumn("Captures", ""), value.NumberColumn("Equal", "captures"), value.NumberColumn("Explained", "captures"), value.NumberColumn("Open", "captures"),
 			value.NumberColumn("Values", "of the other program"), value.NumberColumn("Equal values", ""), value.NumberColumn("Disagreement", "")}}

@@ -35,7 +35,8 @@ func Command(s *console.Streams) *cobra.Command {
 		Long: `Keep bundles in object storage (s3://, gs://, azblob://) or on a volume (file://).
 
 Commands that read bundles also take the address of a bundle in a store. They copy its tables to the
-cache once, verified, and read packets in place when a question needs them.
+cache once, verified, and read packets in place when a question needs them. Each block of packets is
+compared with its hash.
 
 Credentials are those of the provider's own programs, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
 or a profile; gs:// takes an HMAC key in the same variables. AWS_ENDPOINT_URL names a server other than
@@ -269,6 +270,9 @@ func Open(ctx context.Context, address string, s *console.Streams) (b *bundle.Bu
 	if err != nil {
 		return nil, nil, explained(err)
 	}
-	b, err = remote.Open(ctx, path)
+	b, hashed, err := remote.Open(ctx, path)
+	if err == nil && !hashed {
+		fmt.Fprintf(s.Err, "%s has no hashes of blocks, because an older release made it: packets that are read in place are not verified\n", console.Line(name))
+	}
 	return b, held, explained(err)
 }
