@@ -114,12 +114,6 @@ func open(ctx context.Context, address string, create bool) (*Store, error) {
 		}
 		q.Set("metadata", "skip") // else it has a file for each object
 		prefix = ""
-	case "s3":
-		if !q.Has("response_checksum_validation") {
-			// Everything that is read has a hash of ours. Otherwise, the client writes a warning to standard error
-			// for each answer of a server without checksums.
-			q.Set("response_checksum_validation", "when_required")
-		}
 	case "gs":
 		// An S3 client would add checksums that this endpoint refuses.
 		q.Set("endpoint", googleEndpoint)
@@ -130,7 +124,8 @@ func open(ctx context.Context, address string, create bool) (*Store, error) {
 		u.Scheme = "s3"
 	}
 	if u.Scheme == "s3" && !q.Has("response_checksum_validation") {
-		// The library prints a warning for each answer without a checksum. The manifest has one for every file.
+		// Everything that is read has a hash of ours. Otherwise, the library prints a warning for each
+		// answer without a checksum.
 		q.Set("response_checksum_validation", "when_required")
 	}
 	if u.Scheme != "file" {
