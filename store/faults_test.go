@@ -3,7 +3,6 @@ package store
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -250,10 +249,9 @@ func TestChangedBlocks(t *testing.T) {
 	for i := range data {
 		data[i] = byte(i >> 10)
 	}
-	sums := bundle.Blocks{}
-	for b := range slices.Chunk(data, blockSize) {
-		sums[rel] = append(sums[rel], sha256.Sum256(b))
-	}
+	h := bundle.NewBlockHash()
+	h.Write(data)
+	sums := bundle.Blocks{rel: h.Sums()}
 	for no := range sums[rel] {
 		for _, off := range []int{0, 999} {
 			s := opened(t, "file://"+t.TempDir())

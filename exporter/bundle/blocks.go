@@ -3,6 +3,8 @@ package bundle
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash"
@@ -15,8 +17,8 @@ import (
 	"strings"
 )
 
-// BlockSize is the number of bytes of a packet file that have a SHA-256 of their own, so that they
-// can be verified without reading the whole file. The last block of a file may be shorter.
+// BlockSize is the number of bytes of a packet file that can be verified without reading the whole
+// file. The last block of a file may be shorter.
 const BlockSize = 256 << 10
 
 const (
@@ -27,17 +29,25 @@ const (
 	blocksFile  = "file " // before the path of a file
 )
 
-// Blocks has the SHA-256 of each block of a bundle's packet files, by path.
+// Blocks has what SHA-256 has computed of a bundle's packet files at the end of each block, by path: its
+// state (FIPS 180-4 section 6.2.2, H(i)) or, after a last block that is shorter, the hash of the file.
+// So the hash of the file costs no second computation, and other bytes of a block with the same state
+// would be a collision of SHA-256.
 type Blocks map[string][]Digest
 
-// Check compares block no of a packet file with its hash. It returns a *DamagedError if they differ.
+// Check compares block no of a packet file with the list. It returns a *DamagedError if they differ.
 func (b Blocks) Check(rel string, no int64, data []byte) error {
 	sums := b[rel]
 	if no < 0 || no >= int64(len(sums)) {
 		return &DamagedError{File: rel, What: fmt.Sprintf("%s has no block %d of it", blocksName, no)}
 	}
-	if got := Digest(sha256.Sum256(data)); got != sums[no] {
-		return &DamagedError{File: rel, What: fmt.Sprintf("block %d, %d bytes at %d, has SHA-256 %s instead of %s", no, len(data), no*BlockSize, got, sums[no])}
+	h := NewBlockHash()
+	if no > 0 {
+		h.resume(sums[no-1], no*BlockSize)
+	}
+	h.Write(data)
+	if got := h.Sums(); len(got) != 1 || got[0] != sums[no] {
+		return &DamagedError{File: rel, What: fmt.Sprintf("block %d, %d bytes at %d, does not match %s", no, len(data), no*BlockSize, blocksName)}
 	}
 	return nil
 }
@@ -83,7 +93,7 @@ func parseBlocks(data []byte) (Blocks, error) {
 	return b, nil
 }
 
-// Blocks reads and verifies the list of block hashes. It is nil if the bundle has none, such as a bundle
+// Blocks reads and verifies the list of blocks. It is nil if the bundle has none, such as a bundle
 // of an older release.
 func (b *Bundle) Blocks() (Blocks, error) {
 	at, ok := slices.BinarySearchFunc(b.files, blocksName, func(l line, rel string) int { return strings.Compare(l.path, rel) })
@@ -115,40 +125,63 @@ func (b *Bundle) Blocks() (Blocks, error) {
 	return list, nil
 }
 
-// blockHash hashes a stream block by block.
-type blockHash struct {
+// BlockHash is the SHA-256 of a packet file, which also lists its state after each block.
+type BlockHash struct {
 	hash hash.Hash
 	n    int // bytes of the current block
 	sums []Digest
 }
 
-func newBlockHash() *blockHash { return &blockHash{hash: sha256.New(), sums: []Digest{}} }
+// NewBlockHash returns a BlockHash of no bytes.
+func NewBlockHash() *BlockHash { return &BlockHash{hash: sha256.New(), sums: []Digest{}} }
 
 // Write implements io.Writer.
-func (h *blockHash) Write(p []byte) (int, error) {
+func (h *BlockHash) Write(p []byte) (int, error) {
 	total := len(p)
 	for len(p) > 0 {
 		n := min(len(p), BlockSize-h.n)
 		h.hash.Write(p[:n])
 		if h.n, p = h.n+n, p[n:]; h.n == BlockSize {
-			h.end()
+			h.sums, h.n = append(h.sums, Digest(h.marshal()[stateAt:stateAt+sha256.Size])), 0
 		}
 	}
 	return total, nil
 }
 
-func (h *blockHash) end() {
-	h.sums = append(h.sums, Digest(h.hash.Sum(nil)))
-	h.hash.Reset()
-	h.n = 0
-}
+// Sum appends the SHA-256 of everything that was written.
+func (h *BlockHash) Sum(b []byte) []byte { return h.hash.Sum(b) }
 
-// Sums ends the last block and returns the hashes of all.
-func (h *blockHash) Sums() []Digest {
+// Sums lists the state after each block and, if bytes follow, the SHA-256.
+func (h *BlockHash) Sums() []Digest {
 	if h.n > 0 {
-		h.end()
+		return append(slices.Clip(h.sums), Digest(h.hash.Sum(nil)))
 	}
 	return h.sums
+}
+
+// The form of a marshaled crypto/sha256: an identifier, the state, an incomplete block of 64 bytes, and
+// the number of bytes.
+const (
+	stateAt  = 4
+	lengthAt = stateAt + sha256.Size + sha256.BlockSize
+)
+
+func (h *BlockHash) marshal() []byte {
+	data, err := h.hash.(encoding.BinaryMarshaler).MarshalBinary()
+	if err != nil || len(data) != lengthAt+8 {
+		panic(fmt.Sprintf("crypto/sha256: a state of %d bytes: %v", len(data), err)) // a test finds it
+	}
+	return data
+}
+
+// resume continues after n bytes that ended in a state.
+func (h *BlockHash) resume(state Digest, n int64) {
+	data := h.marshal()
+	copy(data[stateAt:], state[:])
+	binary.BigEndian.PutUint64(data[lengthAt:], uint64(n))
+	if err := h.hash.(encoding.BinaryUnmarshaler).UnmarshalBinary(data); err != nil {
+		panic("crypto/sha256: " + err.Error())
+	}
 }
 
 // writeBlocks writes the hashes of the blocks of all packet files. It reads only files that others wrote.
@@ -169,9 +202,12 @@ func (b *Builder) writeBlocks() error {
 		if err != nil || e.IsDir() || list[rel] != nil {
 			return err
 		}
-		h := newBlockHash()
-		_, err = hashFile(filepath.Join(b.dir, filepath.FromSlash(rel)), h)
+		h := NewBlockHash()
+		sum, err := hashFile(filepath.Join(b.dir, filepath.FromSlash(rel)), h)
 		list[rel] = h.Sums()
+		if info, statErr := e.Info(); err == nil && statErr == nil {
+			b.Add(rel, info.Size(), sum)
+		}
 		return err
 	})
 	if data := list.encode(); err == nil && !there && len(list) > 0 && data != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// Finish writes bundle.json, open.sql (unless the caller created one), the hashes of blocks, the tag files and the
+// Finish writes bundle.json, open.sql (unless the caller created one), the list of blocks, the tag files and the
 // custody log, syncs everything to disk, and gives the bundle its name. On any error it aborts;
 // a full disk gives an error that wraps syscall.ENOSPC.
 func (b *Builder) Finish(m *Manifest) error {
@@ -76,7 +76,7 @@ func (b *Builder) whole() error {
 	return b.stopped()
 }
 
-// Draft writes open.sql and the hashes of blocks like Finish, and lists every file below data/ except bundle.json, with
+// Draft writes open.sql and the list of blocks like Finish, and lists every file below data/ except bundle.json, with
 // its SHA-256. The files stay at Path until Abort.
 func (b *Builder) Draft() ([]Payload, error) {
 	err := b.whole()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -60,27 +61,37 @@ func (t *Time) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// hashFile hashes a file, which it also writes to also.
-func hashFile(p string, also io.Writer) (Digest, error) {
+// hasher computes a SHA-256.
+type hasher interface {
+	io.Writer
+	Sum(b []byte) []byte
+}
+
+// hasherOf returns the hasher for a file of a bundle.
+func hasherOf(rel string) hasher {
+	if strings.HasPrefix(rel, packetsDir) {
+		return NewBlockHash()
+	}
+	return sha256.New()
+}
+
+// hashFile hashes a file.
+func hashFile(p string, h hasher) (Digest, error) {
 	f, err := os.Open(p)
 	if err != nil {
 		return Digest{}, fmt.Errorf("hashing: %w", err)
 	}
 	defer f.Close()
-	return hashReader(f, also, func(int) error { return nil })
+	return hashReader(f, h, func(int) error { return nil })
 }
 
-// hashReader hashes r to its end, writes it to also, and calls each for every piece.
-func hashReader(r io.Reader, also io.Writer, each func(n int) error) (Digest, error) {
-	h := sha256.New()
+// hashReader hashes r to its end and calls each for every piece.
+func hashReader(r io.Reader, h hasher, each func(n int) error) (Digest, error) {
 	buf := make([]byte, 64<<10) // most files are small
 	for {
 		n, err := r.Read(buf)
 		h.Write(buf[:n])
 		if n > 0 {
-			if _, err := also.Write(buf[:n]); err != nil {
-				return Digest{}, err
-			}
 			if err := each(n); err != nil {
 				return Digest{}, err
 			}

@@ -1,12 +1,9 @@
 package bundle
 
 import (
-	"crypto/sha256"
 	"fmt"
-	"hash"
 	"io"
 	"os"
-	"strings"
 )
 
 // File is a file of an unfinished bundle.
@@ -14,8 +11,7 @@ type File struct {
 	b      *Builder
 	f      *os.File
 	rel    string
-	hash   hash.Hash
-	blocks *blockHash // of a packet file, else nil
+	hash   hasher
 	size   int64
 	sum    Digest
 	err    error
@@ -25,10 +21,7 @@ type File struct {
 }
 
 func (b *Builder) newFile(rel string, f *os.File) *File {
-	file := &File{b: b, f: f, rel: rel, hash: sha256.New()}
-	if strings.HasPrefix(rel, packetsDir) {
-		file.blocks = newBlockHash()
-	}
+	file := &File{b: b, f: f, rel: rel, hash: hasherOf(rel)}
 	b.open[file] = true
 	return file
 }
@@ -43,9 +36,6 @@ func (f *File) Write(p []byte) (n int, err error) {
 		n, err = f.f.Write(p)
 	}
 	f.hash.Write(p[:n])
-	if f.blocks != nil {
-		f.blocks.Write(p[:n])
-	}
 	f.size += int64(n)
 	if err != nil {
 		f.err = fmt.Errorf("writing %s: %w", f.rel, err)
@@ -100,8 +90,8 @@ func (f *File) Close() error {
 	delete(f.b.open, f)
 	if f.err == nil {
 		k := known{size: f.size, sha256: f.sum, discarded: f.discard}
-		if f.blocks != nil {
-			k.blocks = f.blocks.Sums()
+		if h, ok := f.hash.(*BlockHash); ok {
+			k.blocks = h.Sums()
 		}
 		f.b.known[f.rel] = k
 	} else if f.b.err == nil {

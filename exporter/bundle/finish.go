@@ -1,9 +1,9 @@
 package bundle
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -72,7 +72,7 @@ func (b *Builder) payload() ([]line, int64, error) {
 			return err
 		}
 		l := &lines[unread[i]]
-		l.sha256, err = hashFile(filepath.Join(b.dir, filepath.FromSlash(l.path)), io.Discard)
+		l.sha256, err = hashFile(filepath.Join(b.dir, filepath.FromSlash(l.path)), sha256.New())
 		return err
 	})
 	sortLines(lines)

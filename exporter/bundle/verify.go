@@ -291,17 +291,15 @@ func (v *verifier) sum(rel string) (Digest, error) {
 			v.members[rel] = m
 		}()
 	}
-	also := io.Discard
-	if v.blockSums != nil && strings.HasPrefix(rel, packetsDir) {
-		h := newBlockHash()
-		also = h
+	h := hasherOf(rel)
+	if blocks, ok := h.(*BlockHash); ok && v.blockSums != nil {
 		defer func() {
 			v.mu.Lock()
 			defer v.mu.Unlock()
-			v.blockSums[rel] = h.Sums()
+			v.blockSums[rel] = blocks.Sums()
 		}()
 	}
-	return hashReader(r, also, func(n int) error {
+	return hashReader(r, h, func(n int) error {
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		v.done += int64(n)
