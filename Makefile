@@ -145,7 +145,7 @@ generators:
 
 # Tests that repeat one comparison over every sample, question, secret or place of a capture, which takes each
 # a minute of processor time. Other tests make the same comparison once or a few times.
-SWEEPS := ^Test(StateStaysInTheBudget|LyingLengths|PeakMemory|TruncatedCaptures|LostPackets|NothingShowsASecret|NoTableContainsASecret|NoAnswerConfirmsAGuess|AnswersMatchTheDescription|OverlappingBundlesHaveEachCallOnce|EachCallEqualsCall|AbsentProtocolsAnswerTheSame|BackEndsAgree|StrippedProgramsHaveTheSameFunctions|ReturnsMatchTheDisassembler|NoTextActsOnATerminal|NoTimeMakesAnAnswerFail)$$
+SWEEPS := ^Test(StateStaysInTheBudget|LyingLengths|PeakMemory|TruncatedCaptures|LostPackets|NothingShowsASecret|NoTableContainsASecret|NoAnswerConfirmsAGuess|AnswersMatchTheDescription|OverlappingBundlesHaveEachCallOnce|EachCallEqualsCall|AbsentProtocolsAnswerTheSame|StrippedProgramsHaveTheSameFunctions|ReturnsMatchTheDisassembler|NoTextActsOnATerminal|NoTimeMakesAnAnswerFail)$$
 SWEPT := ./exporter ./exporter/dissect/all ./exporter/dissect/quic ./exporter/dissect/ws ./mcp ./forensics ./kfl ./recorder/keys ./internal/cli
 sweeps: .cache/testgate
 	$(call gated,sweeps,$(UNIT),-run '$(SWEEPS)' $(SWEPT))

@@ -2,7 +2,9 @@ package derive
 
 import (
 	"encoding/binary"
+	"slices"
 	"sort"
+	"strings"
 )
 
 // Limits of values.
@@ -22,13 +24,33 @@ type needle struct {
 // finish and safe for concurrent use.
 type searcher struct {
 	needles []needle
-	heads   map[uint64][]int32 // needles by their first 8 bytes, longest first
-	seen    map[string]bool
-	first   filter // of these 8 bytes
-	inside  filter // of the 4 bytes at each of the first stride places of a needle
+	byText  map[string]int32   // index of each needle
+	heads   map[uint64]*bucket // needles by their first 8 bytes
+	first   filter             // of these 8 bytes
+	inside  filter             // of the 4 bytes at each of the first stride places of a needle
 	longest int
 	values  map[string]bool
 	names   *pseudonyms // nil if addresses stay
+}
+
+// bucket has the needles with the same first 8 bytes. Those of tokens may be most of all needles, so no
+// search looks at each.
+type bucket struct {
+	lengths []int    // of them, longest first, each once
+	sorted  []string // their texts
+}
+
+// startWith returns the range of the longer texts that begin with a prefix, within sorted[lo:hi].
+func (k *bucket) startWith(prefix string, lo, hi int) (int, int) {
+	lo += sort.Search(hi-lo, func(i int) bool { return k.sorted[lo+i] > prefix })
+	return lo, lo + sort.Search(hi-lo, func(i int) bool { return !strings.HasPrefix(k.sorted[lo+i], prefix) })
+}
+
+// open are the needles of a bucket, sorted[lo:hi], whose first bytes were found where data ends.
+type open struct {
+	k      *bucket
+	lo, hi int
+	have   int
 }
 
 // stride is the distance of the places that find looks at: one of stride places in a row is in the
@@ -62,7 +84,7 @@ func (f *filter) may(n uint64) bool {
 }
 
 func newSearcher() *searcher {
-	return &searcher{heads: map[uint64][]int32{}, seen: map[string]bool{}, values: map[string]bool{}}
+	return &searcher{byText: map[string]int32{}, values: map[string]bool{}}
 }
 
 // everywhere reports whether a value is long and odd enough to be searched everywhere; another one
@@ -122,30 +144,39 @@ func (s *searcher) add(value, whole string, rule int32) bool {
 }
 
 func (s *searcher) form(f form, rule int32) {
-	if len(f.text) < leastValue || s.seen[f.text] || f.text == f.with {
+	if _, seen := s.byText[f.text]; seen || len(f.text) < leastValue || f.text == f.with {
 		return
 	}
-	s.seen[f.text] = true
+	s.byText[f.text] = int32(len(s.needles))
 	s.needles = append(s.needles, needle{f, rule})
 }
 
 // finish makes the tables. It must be called after the last add and before find.
 func (s *searcher) finish() {
-	s.heads = make(map[uint64][]int32, len(s.needles))
+	s.heads = make(map[uint64]*bucket, len(s.needles))
 	s.first, s.inside = newFilter(len(s.needles)), newFilter(stride*len(s.needles))
 	s.longest = 0
 	for i := range s.needles {
 		text := s.needles[i].text
 		head := binary.LittleEndian.Uint64([]byte(text[:8]))
-		s.heads[head] = append(s.heads[head], int32(i))
+		if s.heads[head] == nil {
+			s.heads[head] = &bucket{}
+		}
+		s.heads[head].sorted = append(s.heads[head].sorted, text)
 		s.first.add(head)
 		for k := range stride {
 			s.inside.add(head >> (8 * k) & 0xffffffff)
 		}
 		s.longest = max(s.longest, len(text)+s.needles[i].post)
 	}
-	for _, list := range s.heads {
-		sort.Slice(list, func(a, b int) bool { return len(s.needles[list[a]].text) > len(s.needles[list[b]].text) })
+	for _, k := range s.heads {
+		slices.Sort(k.sorted)
+		for _, text := range k.sorted {
+			k.lengths = append(k.lengths, len(text))
+		}
+		slices.Sort(k.lengths)
+		k.lengths = slices.Compact(k.lengths)
+		slices.Reverse(k.lengths)
 	}
 }
 
@@ -172,31 +203,68 @@ func (s *searcher) findAt(b []byte, from, to int, hit func(at int, n *needle)) {
 		if !s.first.may(head) {
 			continue
 		}
-		for _, k := range s.heads[head] {
-			if n := &s.needles[k]; len(n.text) <= len(b)-i && string(b[i:i+len(n.text)]) == n.text && (!n.alone || alone(b, i, i+len(n.text))) {
+		s.at(s.heads[head], b[i:], 0, func(n *needle) bool {
+			found := !n.alone || alone(b, i, i+len(n.text))
+			if found {
 				hit(i, n)
-				break
 			}
+			return !found
+		})
+	}
+}
+
+// at calls each for the needles of a bucket that b begins with and that are longer than least, longest
+// first, until it returns false.
+func (s *searcher) at(k *bucket, b []byte, least int, each func(n *needle) bool) {
+	if k == nil {
+		return
+	}
+	for _, size := range k.lengths {
+		if size <= least {
+			return
+		}
+		if size > len(b) {
+			continue
+		}
+		if no, ok := s.byText[string(b[:size])]; ok && !each(&s.needles[no]) {
+			return
 		}
 	}
 }
 
-// begins calls may for every place from from to to in b where a needle begins that is there, or
-// that b cuts after at least 8 bytes.
-func (s *searcher) begins(b []byte, from, to int, may func(at int, n *needle)) {
+// begins looks at every place from from to to in b: whole gets each needle that is there, cut those that
+// b cuts after at least 8 bytes.
+func (s *searcher) begins(b []byte, from, to int, whole func(at int, n *needle), cut func(open)) {
 	if len(s.needles) == 0 {
 		return
 	}
 	for i := from; i < to && i+8 <= len(b); i++ {
 		head := binary.LittleEndian.Uint64(b[i:])
-		if !s.first.may(head) {
+		k := s.heads[head]
+		if !s.first.may(head) || k == nil {
 			continue
 		}
-		for _, k := range s.heads[head] {
-			n := &s.needles[k]
-			if size := min(len(n.text), len(b)-i); n.text[:size] == string(b[i:i+size]) {
-				may(i, n)
+		s.at(k, b[i:], 0, func(n *needle) bool {
+			whole(i, n)
+			return true
+		})
+		if k.lengths[0] > len(b)-i {
+			if lo, hi := k.startWith(string(b[i:]), 0, len(k.sorted)); lo < hi {
+				cut(open{k, lo, hi, len(b) - i})
 			}
 		}
 	}
+}
+
+// grow continues needles with the data that follows: each gets those that end in it. It returns those
+// that do not end yet, with more as false if there are none.
+func (s *searcher) grow(o open, data []byte, each func(n *needle)) (rest open, more bool) {
+	data = data[:min(len(data), o.k.lengths[0]-o.have)]
+	b := append([]byte(o.k.sorted[o.lo][:o.have]), data...)
+	s.at(o.k, b, o.have, func(n *needle) bool {
+		each(n)
+		return true
+	})
+	lo, hi := o.k.startWith(string(b), o.lo, o.hi)
+	return open{o.k, lo, hi, len(b)}, lo < hi
 }

@@ -11,7 +11,7 @@ const (
 	maxAhead   = 256     // segments that wait for an earlier one
 	maxWaiting = 1 << 20 // their bytes
 	maxDone    = 4096    // replaced ranges that are remembered for segments that are sent again
-	maxBegun   = 1024    // needles that have begun and wait for more bytes
+	maxBegun   = 1024    // places at which needles have begun that wait for more bytes
 	maxStreams = 1 << 17 // directions of one worker
 	shortTail  = 7       // too few bytes to tell which needle may begin
 )
@@ -46,12 +46,6 @@ type held struct {
 	index     int64
 	at        int32
 	seq, size uint32
-}
-
-// open is a needle whose first bytes are the last that were seen.
-type open struct {
-	n    *needle
-	have int
 }
 
 // span is a range of sequence numbers and the text there.
@@ -147,14 +141,9 @@ func (w *worker) grow(s *stream, b bit) {
 	s.next = b.end()
 	still := s.begun[:0]
 	for _, o := range s.begun {
-		rest := o.n.text[o.have:]
-		n := min(len(rest), len(b.payload))
-		switch {
-		case string(b.payload[:n]) != rest[:n]:
-		case n < len(rest):
-			still = append(still, open{o.n, o.have + n})
-		default:
-			w.put(s, nil, b.seq-uint32(o.have), o.n)
+		rest, more := w.search.grow(o, b.payload, func(n *needle) { w.put(s, nil, b.seq-uint32(o.have), n) })
+		if more {
+			still = append(still, rest)
 		}
 	}
 	s.begun = still
@@ -173,13 +162,12 @@ func (w *worker) grow(s *stream, b bit) {
 func (w *worker) start(s *stream, b []byte, base uint32, from, to int) {
 	crossing := to < len(b)
 	w.search.begins(b, from, to, func(i int, n *needle) {
-		switch {
-		case len(n.text) > len(b)-i:
-			if len(s.begun) < maxBegun {
-				s.begun = append(s.begun, open{n, len(b) - i})
-			}
-		case crossing:
+		if crossing {
 			w.put(s, nil, base+uint32(i), n)
+		}
+	}, func(o open) {
+		if len(s.begun) < maxBegun {
+			s.begun = append(s.begun, o)
 		}
 	})
 }

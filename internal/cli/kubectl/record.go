@@ -96,7 +96,7 @@ func (e *env) record(ctx context.Context, r request, length time.Duration, outpu
 	case len(list) == 0:
 		return exit.With(fmt.Errorf("%s had no packets that match: no bundle was made", r.Select.Workloads[0]), exit.Other, "")
 	case len(list) > 1:
-		return exit.With(fmt.Errorf("%s runs on %d nodes, so there are as many bundles", r.Select.Workloads[0], len(list)), exit.Usage, "give -o a folder, a name that does not end in "+offer.Extension)
+		return exit.With(fmt.Errorf("%s runs on several nodes, and each has a bundle", r.Select.Workloads[0]), exit.Usage, "give -o a folder, a name that does not end in "+offer.Extension)
 	}
 	if err := os.Rename(list[0], output); err != nil {
 		return exit.OutputError(err, output)
