@@ -243,7 +243,7 @@ func (x *redaction) raw() func(string) {
 		if x.s.search.values[value+"\x00"] {
 			return
 		}
-		x.pending = append(x.pending, found{rule: rule, value: value})
+		x.pending = append(x.pending, found{rule: rule, value: strings.Clone(value)}) // the payload is read over
 	})
 	return search.Payload
 }

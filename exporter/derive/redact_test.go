@@ -289,6 +289,24 @@ func TestPayloadsThatNoTableHolds(t *testing.T) {
 	samePackets(t, b, d, 3)
 }
 
+// TestPayloadsAreReadOver has a login behind what the tables show of a datagram, and then so many datagrams
+// that they are read into the same memory.
+func TestPayloadsAreReadOver(t *testing.T) {
+	s := newScene(t)
+	const login = "YWRtaW46bG9uZ1Bhc3N3b3JkMQ=="
+	send := func(data []byte) { s.udp([4]byte{10, 0, 0, 1}, [4]byte{10, 0, 0, 9}, 7777, 7778, data) }
+	send(append(bytes.Repeat([]byte("\x05\x06 "), 300), "Authorization: Basic "+login...))
+	for range 8000 {
+		send(bytes.Repeat([]byte("\x05\x06 nothing to see "), 60))
+	}
+	b := bundleOf(t, s.save())
+	d, _ := redacted(t, b, policy)
+	if data, err := os.ReadFile(d.Path(d.Manifest.Inputs[0].Path)); err != nil || bytes.Contains(data, []byte(login)) {
+		t.Errorf("the login is left: %v", err)
+	}
+	samePackets(t, b, d, 1)
+}
+
 // TestStoredBodies decodes what replaces a body, for all sizes and block borders.
 func TestStoredBodies(t *testing.T) {
 	for coding, decode := range decoders {
