@@ -69,7 +69,7 @@ func TestTraceFollowsAUser(t *testing.T) {
 		parent, child := got.Chains[0].Steps[0], got.Chains[0].Steps[1]
 		user, err := ask.One[struct {
 			Name string `json:"name"`
-		}](ctx, c, "SELECT "+terms.User+" AS name FROM calls WHERE starts_with(lower(hex(call_id)), ?)", parent.CallID)
+		}](ctx, c, "SELECT "+terms.User()+" AS name FROM calls WHERE starts_with(lower(hex(call_id)), ?)", parent.CallID)
 		if err != nil || user.Name != want || !strings.Contains(child.How, "the same user") {
 			t.Errorf("%s: made for %q (%s), want %q: %v", path, user.Name, child.How, want, err)
 		}

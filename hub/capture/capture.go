@@ -42,16 +42,13 @@ func Run(ctx context.Context, o Options) error {
 
 // round does the next step of each Capture.
 func (o *Options) round(ctx context.Context, now time.Time) error {
-	list, err := o.Client.Resource(resource.Captures).Namespace(o.Namespace).List(ctx, v1.ListOptions{})
-	if apierrors.IsNotFound(err) { // the cluster does not have the resource
-		return nil
-	}
+	list, err := served.List(ctx, o.Client, resource.Captures, o.Namespace)
 	if err != nil {
 		return err
 	}
 	var all []error
-	for i := range list.Items {
-		all = append(all, o.serve(ctx, &list.Items[i], now))
+	for i := range list {
+		all = append(all, o.serve(ctx, &list[i], now))
 	}
 	return errors.Join(all...)
 }

@@ -24,6 +24,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/hub/resource"
 	"github.com/pcapsule/pcapsule/hub/rounds"
+	"github.com/pcapsule/pcapsule/hub/served"
 	"github.com/pcapsule/pcapsule/recorder/pins"
 )
 
@@ -93,16 +94,13 @@ func Run(ctx context.Context, o Options) error {
 }
 
 func (o *Options) round(ctx context.Context, settled map[string]int) error {
-	list, err := o.Client.Resource(Resource).List(ctx, v1.ListOptions{})
-	if apierrors.IsNotFound(err) { // the cluster does not have the resource
-		return nil
-	}
+	list, err := served.List(ctx, o.Client, Resource, "")
 	if err != nil {
 		return err
 	}
 	here := map[string]bool{}
-	for i := range list.Items {
-		u := &list.Items[i]
+	for i := range list {
+		u := &list[i]
 		id := fmt.Sprintf("%s %d", u.GetUID(), u.GetGeneration())
 		if here[id] = true; settled[id] > 0 {
 			settled[id]--

@@ -12,9 +12,7 @@ import (
 	"slices"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
-	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/dynamic"
 
@@ -43,19 +41,16 @@ func Run(ctx context.Context, o Options) error {
 
 // round creates what is due at a time.
 func (o *Options) round(ctx context.Context, now time.Time) error {
-	list, err := o.Client.Resource(resource.Schedules).Namespace(o.Namespace).List(ctx, v1.ListOptions{})
-	if apierrors.IsNotFound(err) { // the cluster does not have the resource
-		return nil
-	}
+	list, err := served.List(ctx, o.Client, resource.Schedules, o.Namespace)
 	if err != nil {
 		return err
 	}
 	var all []error
-	if o.Bursts != nil && slices.ContainsFunc(list.Items, wantsBursts) {
+	if o.Bursts != nil && slices.ContainsFunc(list, wantsBursts) {
 		all = append(all, o.Bursts.look(ctx, now))
 	}
-	for i := range list.Items {
-		all = append(all, o.serve(ctx, &list.Items[i], now))
+	for i := range list {
+		all = append(all, o.serve(ctx, &list[i], now))
 	}
 	return errors.Join(all...)
 }

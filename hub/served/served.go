@@ -1,5 +1,5 @@
-// Package served is what the hub does for all of its resources: it creates a snapshot once, and writes a status if it has
-// changed.
+// Package served is what the hub does for all of its resources: it lists them, creates a snapshot once, and writes a status
+// if it has changed.
 package served
 
 import (
@@ -18,6 +18,18 @@ import (
 
 	"github.com/pcapsule/pcapsule/hub/resource"
 )
+
+// List lists the objects of a kind in a namespace, or in all if it is empty. A cluster without the kind has none.
+func List(ctx context.Context, client dynamic.Interface, kind schema.GroupVersionResource, namespace string) ([]unstructured.Unstructured, error) {
+	list, err := client.Resource(kind).Namespace(namespace).List(ctx, v1.ListOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	return list.Items, nil
+}
 
 // Create creates a snapshot, unless there is one of its name.
 func Create(ctx context.Context, client dynamic.Interface, s *resource.Snapshot) error {

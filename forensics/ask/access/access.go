@@ -136,7 +136,7 @@ func AskAccess(ctx context.Context, c *forensics.Case, in AccessIn) (*Access, er
 	}
 	a.rows = ask.CaseCalls(c, w.Where, w.Args)
 	if in.Cursor == "" {
-		if a.rows, err = ask.LoadCalls(ctx, c, accessColumns, w.Where, w.Args); err != nil {
+		if a.rows, err = ask.LoadCalls(ctx, c, accessColumns(), w.Where, w.Args); err != nil {
 			return nil, err
 		}
 		defer a.rows.Release()
@@ -162,7 +162,9 @@ func AskAccess(ctx context.Context, c *forensics.Case, in AccessIn) (*Access, er
 }
 
 // accessColumns are the columns that the summaries use.
-var accessColumns = `call_no, call_id, ts_ns, src_id, dst_id, protocol, failed, error, request_bytes, response_bytes, ` + terms.NamedUser + " AS named_user, " + statements.Columns("rows")
+func accessColumns() string {
+	return `call_no, call_id, ts_ns, src_id, dst_id, protocol, failed, error, request_bytes, response_bytes, ` + terms.NamedUser() + " AS named_user, " + statements.Columns("rows")
+}
 
 // scope builds the conditions for both ends.
 func (a *accessAnswer) scope() error {
@@ -220,7 +222,7 @@ func (a *accessAnswer) total() error {
 func (a *accessAnswer) clients() error {
 	w := a.w
 	all := w.Asked && a.in.KFL == "" && !a.in.PII // whether the rest of the case can be compared
-	user := terms.NamedUser
+	user := terms.NamedUser()
 	if a.rows.InMemory {
 		user = "named_user"
 	}

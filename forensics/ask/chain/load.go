@@ -81,7 +81,7 @@ func (k *Builder) name(list []*Step) error {
 	}
 	var rows []row
 	err := ask.ByRuns(k.C, keysOf(list), func(where, nos string) error {
-		some, _, err := ask.Rows[row](k.Ctx, k.C, ask.MaxLoaded, "SELECT "+terms.BundleOf(k.C, "k.")+`, k.call_no, left(concat_ws(' ', k.path, k.query_string, array_to_string(`+statements.Part("k.", "params")+`, ' '), k.redis_key, k.ldap_filter, k.kerberos_client), 500) AS words, left(coalesce(`+terms.User+`, ''), 256) AS user,
+		some, _, err := ask.Rows[row](k.Ctx, k.C, ask.MaxLoaded, "SELECT "+terms.BundleOf(k.C, "k.")+`, k.call_no, left(concat_ws(' ', k.path, k.query_string, array_to_string(`+statements.Part("k.", "params")+`, ' '), k.redis_key, k.ldap_filter, k.kerberos_client), 500) AS words, left(coalesce(`+terms.User()+`, ''), 256) AS user,
 			CASE WHEN k.path IS NULL OR k.protocol = 'grpc' THEN '' ELSE concat_ws(' ', k.method, k.path, k.query_string) END AS target, CASE WHEN k.request_body_size >= 16 THEN coalesce(k.request_body_sha256, ''::BLOB) ELSE ''::BLOB END AS body,
 			CASE WHEN k.response_body_size >= 16 THEN coalesce(k.response_body_sha256, ''::BLOB) ELSE ''::BLOB END AS answer, `+above+
 			" AS above FROM calls_raw k WHERE "+where, nos)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics"
@@ -46,30 +45,6 @@ var Spots = [...]spot{
 func one(name, column string) spot {
 	return spot{Name: name, Column: column, columns: []string{column}}
 }
-
-// fieldColumns are the columns of the place "fields", such as users, subjects, topics and names of
-// files. Together, the places have every text of a call.
-var fieldColumns = sync.OnceValue(func() []table.Column {
-	list := []table.Column{{Name: "status_text", Kind: table.Text}}
-	for _, c := range table.ProtocolColumns() {
-		elsewhere := slices.ContainsFunc(Spots[:], func(s spot) bool { return slices.Contains(s.columns, c.Name) })
-		if (c.Kind == table.Text || c.Kind == table.TextList) && !elsewhere {
-			list = append(list, c)
-		}
-	}
-	return list
-})
-
-// placeOf is where the text of a field is.
-func placeOf(c table.Column) forensics.TextPlace {
-	if c.Kind == table.TextList {
-		return forensics.TextPlace{Columns: []string{c.Name}, Join: betweenTexts}
-	}
-	return forensics.TextPlace{Columns: []string{c.Name}}
-}
-
-// betweenTexts separates the texts of a list.
-const betweenTexts = ", "
 
 // spotNames lists the places that search_content knows.
 func spotNames() []string {

@@ -3,13 +3,14 @@ package terms
 import (
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
 // NamedUser is SQL for the user that a row of calls names in its protocol's own column: of its login,
 // its session or its principal. It is null if there is none.
-var NamedUser = func() string {
+var NamedUser = sync.OnceValue(func() string {
 	own := map[string]string{"kerberos": "kerberos_client", "sip": "sip_auth_user"}
 	for _, c := range table.ProtocolColumns() {
 		if protocol, ok := strings.CutSuffix(c.Name, "_user"); ok && protocol == c.Protocol {
@@ -24,8 +25,10 @@ var NamedUser = func() string {
 		}
 	}
 	return b.String() + " END"
-}()
+})
 
 // User is NamedUser or, of HTTP, the user of Basic authentication (RFC 7617 section 2).
-var User = "coalesce(" + NamedUser + `, CASE WHEN auth_kind = 'basic' THEN TRY(split_part(decode(from_base64(regexp_extract(
+func User() string {
+	return "coalesce(" + NamedUser() + `, CASE WHEN auth_kind = 'basic' THEN TRY(split_part(decode(from_base64(regexp_extract(
 	list_filter(headers, h -> lower(h.name) = 'authorization' AND h.kind = 'request')[1].value, '^[Bb]asic +(.*)$', 1))), ':', 1)) END)`
+}
