@@ -55,9 +55,11 @@ func (p *place) push(name string) string {
 	return p.pushed(dir)
 }
 
-func (p *place) pushed(dir string) string {
+func (p *place) pushed(dir string) string { return p.pushedTo("file://"+p.dir+"/store", dir) }
+
+func (p *place) pushedTo(address, dir string) string {
 	p.t.Helper()
-	s, err := store.Create(p.t.Context(), "file://"+p.dir+"/store")
+	s, err := store.Create(p.t.Context(), address)
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -4,25 +4,18 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
+
+	"github.com/pcapsule/pcapsule/store/storetest"
 )
 
-// from is a hook: every request from number n on has a fault.
-func from(n int, how fault) func(int, *http.Request) fault {
-	return func(i int, _ *http.Request) fault {
-		switch {
-		case i < n:
-			return served
-		case i == n:
-			return how
-		}
-		return refused
-	}
+// newServer starts an S3 server and opens its store.
+func newServer(t *testing.T) (*storetest.Server, *Store) {
+	f := storetest.New(t)
+	return f, opened(t, "s3://evidence?use_path_style=true")
 }
 
 // next is the next request to end at: those in the middle are about one file like another.
@@ -38,12 +31,12 @@ func next(n int) int {
 // same push again completes it.
 func TestPushEndsAtEachRequest(t *testing.T) {
 	dir := made(t, "dns.pcap")
-	for _, how := range []fault{refused, lost} {
+	for _, how := range []storetest.Fault{storetest.Refused, storetest.Lost} {
 		for n := 0; ; n = next(n) {
-			f, s := newFake(t)
-			f.fail(from(n, how))
+			f, s := newServer(t)
+			f.Fail(storetest.From(n, how))
 			_, err := s.Push(t.Context(), dir, nil)
-			f.fail(nil)
+			f.Fail(nil)
 			list, err2 := s.List(t.Context())
 			if err2 != nil {
 				t.Fatal(err2)
@@ -54,7 +47,7 @@ func TestPushEndsAtEachRequest(t *testing.T) {
 				}
 				break
 			}
-			if how == refused && !errors.Is(err, fs.ErrPermission) {
+			if how == storetest.Refused && !errors.Is(err, fs.ErrPermission) {
 				t.Errorf("request %d: %v", n, err)
 			}
 			if r, err := s.Check(t.Context(), name, nil); len(list) == 1 && list[0].Whole && (err != nil || !r.OK()) {
@@ -64,7 +57,7 @@ func TestPushEndsAtEachRequest(t *testing.T) {
 			if r, err := s.Check(t.Context(), name, nil); err != nil || !r.OK() {
 				t.Errorf("request %d, pushed again: %v", n, err)
 			}
-			for key := range f.objects {
+			for _, key := range f.Keys() {
 				if strings.HasSuffix(key, marker) {
 					t.Errorf("request %d, pushed again: %s is left", n, key)
 				}
@@ -109,23 +102,23 @@ func TestReadingEndsAtEachRequest(t *testing.T) {
 	}
 	for what, read := range map[string]func(*Store, string) error{"in place": inPlace, "fetch": fetch} {
 		for _, deleted := range []bool{false, true} {
-			f, s := newFake(t)
+			f, s := newServer(t)
 			for n := 0; ; n = next(n) {
 				pushed(t, s, dir)
 				here := filepath.Join(t.TempDir(), "here.pcapsule")
 				want := fs.ErrPermission
-				f.fail(from(n, refused))
+				f.Fail(storetest.From(n, storetest.Refused))
 				if deleted {
 					want = fs.ErrNotExist
-					f.fail(func(i int, _ *http.Request) fault {
+					f.Fail(func(i int) storetest.Fault {
 						if i == n {
-							clear(f.objects)
+							f.Clear()
 						}
-						return served
+						return storetest.Served
 					})
 				}
 				err := read(s, here)
-				f.fail(nil)
+				f.Fail(nil)
 				if err == nil {
 					if n < 10 {
 						t.Errorf("%s: %d requests", what, n)
@@ -156,22 +149,17 @@ func TestTwoPushesAtOnce(t *testing.T) {
 	}
 	for _, second := range []string{dir, other} {
 		for n := 0; ; n = next(n) {
-			f, s := newFake(t)
-			var wait sync.WaitGroup
+			f, s := newServer(t)
 			var err2 error
 			requests := 0
-			f.fail(func(i int, r *http.Request) fault {
-				if requests = i; i == n { // under the server's lock: the other one takes over now
-					f.hook = nil
-					f.mu.Unlock()
-					wait.Go(func() { _, err2 = s.Push(t.Context(), second, nil) })
-					wait.Wait()
-					f.mu.Lock()
+			f.Fail(func(i int) storetest.Fault {
+				if requests = i; i == n { // the other one takes over now
+					f.Serve(func() { _, err2 = s.Push(t.Context(), second, nil) })
 				}
-				return served
+				return storetest.Served
 			})
 			_, err := s.Push(t.Context(), dir, nil)
-			f.fail(nil)
+			f.Fail(nil)
 			for _, err := range []error{err, err2} {
 				if err != nil && (second == dir || !errors.Is(err, ErrTaken) && !errors.Is(err, ErrBusy)) {
 					t.Errorf("request %d: %v", n, err)

@@ -235,33 +235,41 @@ func split(key string) (name, rel string) {
 // refusals are the codes of S3 for credentials that are wrong, have expired, or do not allow it.
 var refusals = []string{"AccessDenied", "ExpiredToken", "InvalidToken", "InvalidAccessKeyId", "SignatureDoesNotMatch", "TokenRefreshRequired"}
 
+// Cause is what an error of a provider's library means: fs.ErrNotExist, fs.ErrPermission, ErrUnreachable, ErrRegion
+// or ErrCredentials, with the provider's words if they say more; nil if none of these.
+func Cause(err error) error {
+	var host *net.DNSError
+	var dial *net.OpError
+	var answer interface{ ErrorCode() string } // of S3
+	switch {
+	case errors.As(err, &host):
+		return fmt.Errorf("%w: %s: %s", ErrUnreachable, host.Name, host.Err)
+	case errors.As(err, &dial) && dial.Op == "dial":
+		return fmt.Errorf("%w: %w", ErrUnreachable, dial)
+	case gcerrors.Code(err) == gcerrors.NotFound:
+		return fs.ErrNotExist
+	case errors.As(err, &answer) && slices.Contains(refusals, answer.ErrorCode()):
+		return fmt.Errorf("%w: the store answers %s", fs.ErrPermission, answer.ErrorCode())
+	case gcerrors.Code(err) == gcerrors.PermissionDenied:
+		return fs.ErrPermission
+	}
+	switch text := err.Error(); { // the provider's library has no types for these
+	case strings.Contains(text, "Invalid region"), strings.Contains(text, "Missing Region"):
+		return ErrRegion
+	case strings.Contains(text, "get credentials:"):
+		return ErrCredentials
+	}
+	return nil
+}
+
 // failed is the error of an operation on an object. It distinguishes the causes.
 func (s *Store) failed(doing, key string, err error) error {
 	what := s.Address
 	if key != "" {
 		what += "/" + key
 	}
-	var host *net.DNSError
-	var dial *net.OpError
-	switch {
-	case errors.As(err, &host):
-		return fmt.Errorf("%s %s: %w: %s: %s", doing, what, ErrUnreachable, host.Name, host.Err)
-	case errors.As(err, &dial) && dial.Op == "dial":
-		return fmt.Errorf("%s %s: %w: %w", doing, what, ErrUnreachable, dial)
-	}
-	switch gcerrors.Code(err) {
-	case gcerrors.NotFound:
-		return fmt.Errorf("%s %s: %w", doing, what, fs.ErrNotExist)
-	case gcerrors.PermissionDenied:
-		return fmt.Errorf("%s %s: %w: %w", doing, what, fs.ErrPermission, err)
-	}
-	switch text := err.Error(); { // the provider's library has no types for these
-	case slices.ContainsFunc(refusals, func(code string) bool { return strings.Contains(text, code) }):
-		return fmt.Errorf("%s %s: %w: %w", doing, what, fs.ErrPermission, err)
-	case strings.Contains(text, "Invalid region"), strings.Contains(text, "Missing Region"):
-		return fmt.Errorf("%s %s: %w", doing, what, ErrRegion)
-	case strings.Contains(text, "get credentials:"):
-		return fmt.Errorf("%s %s: %w", doing, what, ErrCredentials)
+	if cause := Cause(err); cause != nil {
+		err = cause
 	}
 	return fmt.Errorf("%s %s: %w", doing, what, err)
 }

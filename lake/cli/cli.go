@@ -72,6 +72,9 @@ func Main(args []string, out, errOut io.Writer) int {
 func explained(err error) error {
 	var damaged *bundle.DamagedError
 	var coded *exit.Error
+	if cause := store.Cause(err); errors.Is(cause, fs.ErrPermission) { // Iceberg's library does not say so
+		err = fmt.Errorf("using the lake's files: %w", cause)
+	}
 	switch {
 	case errors.As(err, &coded):
 		return err

@@ -1,4 +1,5 @@
-package store
+// Package storetest is an S3 server in memory whose requests can fail one by one.
+package storetest
 
 import (
 	"cmp"
@@ -16,62 +17,95 @@ import (
 	"time"
 )
 
-// fake is an S3 server in memory. hook, if not nil, sees each request first, with its number; if it returns
-// refused, the server's credentials have expired; if lost, the request is carried out and the answer is lost.
-type fake struct {
+// Server is an S3 server with a bucket "evidence".
+type Server struct {
 	mu      sync.Mutex
 	n       int
-	hook    func(n int, r *http.Request) fault
-	objects map[string]stored
+	hook    func(n int) Fault
+	objects map[string]object
 }
 
-type fault int
+// Fault is what becomes of a request.
+type Fault int
 
 const (
-	served fault = iota
-	refused
-	lost
+	Served  Fault = iota
+	Refused       // because the credentials have expired
+	Lost          // carried out, but the answer is lost
 )
 
-type stored struct {
+type object struct {
 	data []byte
 	meta http.Header
 	time time.Time
 }
 
-func newFake(t *testing.T) (*fake, *Store) {
-	f := &fake{objects: map[string]stored{}}
+// New starts a server, which S3 clients of the test's process use from now on.
+func New(t *testing.T) *Server {
+	f := &Server{objects: map[string]object{}}
 	server := httptest.NewServer(f)
 	t.Cleanup(server.Close)
 	for k, v := range map[string]string{"ACCESS_KEY_ID": "test", "SECRET_ACCESS_KEY": "testsecret", "REGION": "us-east-1", "S3_USE_PATH_STYLE": "true", "ENDPOINT_URL": server.URL, "MAX_ATTEMPTS": "1"} {
 		t.Setenv("AWS_"+k, v)
 	}
-	return f, opened(t, "s3://evidence?use_path_style=true")
+	return f
 }
 
-// fail sets the hook and starts to count.
-func (f *fake) fail(hook func(n int, r *http.Request) fault) {
+// Fail calls hook before each request from now on, with its number from 0, one request at a time. A nil
+// hook serves all.
+func (f *Server) Fail(hook func(n int) Fault) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.n, f.hook = 0, hook
 }
 
-func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// Serve serves other requests while use runs. Only a hook may call it, and no further one is called.
+func (f *Server) Serve(use func()) {
+	f.hook = nil
+	f.mu.Unlock()
+	use()
+	f.mu.Lock()
+}
+
+// Clear deletes all objects. Only a hook may call it.
+func (f *Server) Clear() { clear(f.objects) }
+
+// Keys are the names of all objects, in order.
+func (f *Server) Keys() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Sorted(maps.Keys(f.objects))
+}
+
+// From is a hook for which request n has a fault, and later ones are refused.
+func From(n int, how Fault) func(int) Fault {
+	return func(i int) Fault {
+		switch {
+		case i < n:
+			return Served
+		case i == n:
+			return how
+		}
+		return Refused
+	}
+}
+
+func (f *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	how := served
+	how := Served
 	if f.hook != nil {
-		how = f.hook(f.n, r)
+		how = f.hook(f.n)
 	}
 	f.n++
 	switch how {
-	case refused:
+	case Refused:
 		refuse(w, http.StatusForbidden, "ExpiredToken")
-	case lost:
+	case Lost:
 		f.serve(httptest.NewRecorder(), r, body)
 		panic(http.ErrAbortHandler)
 	default:
@@ -84,7 +118,7 @@ func refuse(w http.ResponseWriter, status int, code string) {
 	fmt.Fprintf(w, "<Error><Code>%s</Code><Message>%s</Message></Error>", code, code)
 }
 
-func (f *fake) serve(w http.ResponseWriter, r *http.Request, body []byte) {
+func (f *Server) serve(w http.ResponseWriter, r *http.Request, body []byte) {
 	key := strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, "/evidence"), "/")
 	o, there := f.objects[key]
 	switch {
@@ -93,7 +127,7 @@ func (f *fake) serve(w http.ResponseWriter, r *http.Request, body []byte) {
 	case r.Method == http.MethodPut && there && r.Header.Get("If-None-Match") == "*":
 		refuse(w, http.StatusPreconditionFailed, "PreconditionFailed")
 	case r.Method == http.MethodPut:
-		o = stored{body, http.Header{}, time.Now()}
+		o = object{body, http.Header{}, time.Now()}
 		for name, values := range r.Header {
 			if strings.HasPrefix(name, "X-Amz-Meta-") {
 				o.meta[name] = values
@@ -113,23 +147,23 @@ func (f *fake) serve(w http.ResponseWriter, r *http.Request, body []byte) {
 	}
 }
 
-func (o stored) tag() string { return fmt.Sprintf(`"%x"`, md5.Sum(o.data)) }
+func (o object) tag() string { return fmt.Sprintf(`"%x"`, md5.Sum(o.data)) }
 
-func (f *fake) list(w http.ResponseWriter, prefix string) {
-	type object struct {
+func (f *Server) list(w http.ResponseWriter, prefix string) {
+	type entry struct {
 		Key, LastModified, ETag string
 		Size                    int
 	}
 	var all struct {
 		XMLName     xml.Name `xml:"ListBucketResult"`
 		IsTruncated bool
-		Contents    []object
+		Contents    []entry
 	}
 	for key, o := range f.objects {
 		if strings.HasPrefix(key, prefix) {
-			all.Contents = append(all.Contents, object{key, o.time.UTC().Format(time.RFC3339), o.tag(), len(o.data)})
+			all.Contents = append(all.Contents, entry{key, o.time.UTC().Format(time.RFC3339), o.tag(), len(o.data)})
 		}
 	}
-	slices.SortFunc(all.Contents, func(a, b object) int { return cmp.Compare(a.Key, b.Key) })
+	slices.SortFunc(all.Contents, func(a, b entry) int { return cmp.Compare(a.Key, b.Key) })
 	xml.NewEncoder(w).Encode(all)
 }
