@@ -21,6 +21,7 @@ func TestRowsAreWhatTheClientSaid(t *testing.T) {
 		"amqp1":                  amqp1Did,
 		"apis":                   apisDid,
 		"cassandra":              cqlDid,
+		"etcd":                   etcdDid,
 		"kafka":                  kafkaDid,
 		"ldap":                   ldapDid,
 		"mcp":                    mcpDid,

@@ -32,6 +32,7 @@ var samples = map[string]string{
 	"apis.pcapng":                   "http1",
 	"cassandra.pcapng":              "cassandra",
 	"dns.pcap":                      "dns",
+	"etcd.pcapng":                   "http2",
 	"grpc.pcapng":                   "http2",
 	"http1.pcapng":                  "http1",
 	"http2.pcap":                    "http2",

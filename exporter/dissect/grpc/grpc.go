@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/content"
+	"github.com/pcapsule/pcapsule/exporter/dissect/content/etcd"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -42,6 +44,7 @@ type Row struct {
 	ResetBy        table.Opt[string] `col:"grpc_reset_by" enc:"dict" doc:"sender of the reset: client or server"`
 	Guessed        bool              `col:"grpc_guessed" doc:"recognized only by the form of its messages, because content-type was in a compression table entry that was not captured"`
 	UnknownHeaders int32             `col:"grpc_unknown_headers" doc:"number of headers whose name or value was in a compression table entry that was not captured"`
+	*etcd.Operation
 }
 
 // Protocol is gRPC.
@@ -99,13 +102,13 @@ func StatusName(code int32) string {
 // Stream has the fields of a gRPC stream that HTTP adds to its Call.
 type Stream struct {
 	Req, Resp Counter // they receive the bodies as sent; unused for base64
-	ReqBody   *dissect.Body
-	RespBody  *dissect.Body
+	X         *dissect.Exchange
 	Unsure    bool // the status may have been in bytes or headers that could not be decoded
 }
 
 // Fill sets the gRPC columns and failed, status_text and summary, from a call whose other
-// columns are set, including error and status_code. It finishes the bodies.
+// columns are set, including error and status_code. It finishes the bodies, and takes those with a
+// password out of the exchange: nothing could find it there, because fields have no names.
 func (r *Row) Fill(s *Stream) {
 	r.Web = isWeb(r.RequestContentType.V) || !r.RequestContentType.OK && isWeb(r.ResponseContentType.V)
 	if i := strings.LastIndexByte(r.Path.V, '/'); i > 0 {
@@ -114,13 +117,44 @@ func (r *Row) Fill(s *Stream) {
 	for i := range r.Headers {
 		r.header(&r.Headers[i])
 	}
-	r.RequestCount, r.RequestText = r.side(s.ReqBody, &s.Req, r.RequestContentType.V, r.Encoding.V)
+	r.RequestCount, r.RequestText = r.side(s.X.ReqBody, &s.Req, r.RequestContentType.V, r.Encoding.V)
 	if typ := r.ResponseContentType.V; Is(typ) || typ == "" && (r.Guessed || s.Unsure) {
-		r.ResponseCount, r.ResponseText = r.side(s.RespBody, &s.Resp, typ, r.AnswerEncoding.V)
+		r.ResponseCount, r.ResponseText = r.side(s.X.RespBody, &s.Resp, typ, r.AnswerEncoding.V)
 	} else if r.StatusCode.OK {
 		r.ResponseCount = table.Some(int32(0)) // for example a proxy's page
 	}
 	r.outcome(s.Unsure)
+	r.interpret(s)
+}
+
+// interpret reads the content of the messages.
+func (r *Row) interpret(s *Stream) {
+	if etcd.Endless(r.Path.V) && r.ResetBy.V == "client" && r.ResponseCount.V > 0 && r.Outcome == "" {
+		r.Outcome = table.OK
+	}
+	x := content.Exchange{Call: &r.Call, Request: contentOf(s.X.ReqBody, r.RequestContentType.V, r.Encoding.V),
+		Response: contentOf(s.X.RespBody, r.ResponseContentType.V, r.AnswerEncoding.V)}
+	if o := (etcd.Operation{}); etcd.Read(&x, &o) {
+		r.Operation = &o
+	}
+	if etcd.SendsSecret(r.Path.V) {
+		s.X.ReqBody, s.X.RespBody = nil, nil
+		r.RequestText, r.ResponseText, r.AuthKind = table.Opt[string]{}, table.Opt[string]{}, table.Some("password")
+	}
+}
+
+// contentOf is a body for readers of its content.
+func contentOf(b *dissect.Body, contentType, encoding string) content.Body {
+	if b == nil {
+		return content.Body{}
+	}
+	return content.Body{Size: b.Size(), Lost: b.Lost() > 0 || b.Over(), Messages: func(yield func([]byte) bool) {
+		for m := range Messages(Payload(contentType, b.Bytes()), encoding) {
+			if !m.Trailer && !m.Cut && m.Err == nil && !yield(m.Data) {
+				return
+			}
+		}
+	}}
 }
 
 func (r *Row) header(h *table.Header) {

@@ -156,8 +156,8 @@ func TestFill(t *testing.T) {
 			if tc.error != "" {
 				r.Error, r.ResetName = table.Some(tc.error), table.Some("CANCEL")
 			}
-			s := Stream{RespBody: conn.NewBody(tc.resp, ""), Unsure: tc.unsure}
-			io.WriteString(s.RespBody, tc.body)
+			s := Stream{X: &dissect.Exchange{RespBody: conn.NewBody(tc.resp, "")}, Unsure: tc.unsure}
+			io.WriteString(s.X.RespBody, tc.body)
 			io.WriteString(&s.Resp, tc.body)
 			r.Fill(&s)
 			got := fmt.Sprintf("%s | %s | %s | %d | %s | %d", r.Summary, r.StatusText.V, r.Outcome, r.ResponseCount.V, r.ResponseText.V, len(r.Headers))

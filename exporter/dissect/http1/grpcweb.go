@@ -21,7 +21,7 @@ func (k *conn) grpcRow(c *call) *grpc.Row {
 			row.Authority = table.Some(f.Value)
 		}
 	}
-	s := grpc.Stream{Req: counted(c.x.ReqBody), Resp: counted(c.x.RespBody), ReqBody: c.x.ReqBody, RespBody: c.x.RespBody, Unsure: c.gap || c.malformed}
+	s := grpc.Stream{Req: counted(c.x.ReqBody), Resp: counted(c.x.RespBody), X: &c.x, Unsure: c.gap || c.malformed}
 	cut := !s.Req.Whole() && grpc.Prefixed(h.RequestContentType.V) || !s.Resp.Whole() && grpc.Prefixed(h.ResponseContentType.V)
 	if row.Complete && cut {
 		k.c.AnomalyFrom("grpc", "message_cut", "the call ends inside a message", 0)

@@ -30,7 +30,7 @@ func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 		}
 	}
 	if len(head) < frameHead {
-		if dir == dissect.ToClient && mayBeSettings(head) {
+		if mayBeSettings(head) {
 			return dissect.More
 		}
 		return dissect.No
@@ -59,7 +59,7 @@ func resume(dir dissect.Dir, head []byte) dissect.Verdict {
 	return detect(dir, head)
 }
 
-// mayBeSettings reports whether a few bytes can be the start of a server's first SETTINGS frame.
+// mayBeSettings reports whether a few bytes can be the start of a side's first SETTINGS frame.
 func mayBeSettings(b []byte) bool {
 	const shape = "\x00\x00?\x04\x00\x00\x00\x00\x00"
 	for i, c := range b {
@@ -70,31 +70,28 @@ func mayBeSettings(b []byte) bool {
 	return len(b) > 0
 }
 
-// detectSettings examines SETTINGS as the first frame. The client's SETTINGS come after its
-// preface, so these are the server's; this also reveals a server mistaken for the client.
+// detectSettings examines SETTINGS as the first frame. Both sides send it, the client after its preface, which
+// may have been before the capture. So the first header block decides.
 func detectSettings(dir dissect.Dir, f frame, head []byte) dissect.Verdict {
-	if dir == dissect.ToServer {
-		return dissect.No
-	}
-	next := frameHead + f.size
-	if len(head) < next {
-		return dissect.More
-	}
-	if f.size > 0 {
-		if g := head[next:]; len(g) >= frameHead {
-			if h := parseFrame(g); !h.likely(g, dir) {
-				return dissect.No
-			}
+	for range maxChain {
+		next := frameHead + f.size
+		if len(head) < next+frameHead {
+			return dissect.More
 		}
-		return dissect.Yes
+		head = head[next:]
+		switch f = parseFrame(head); {
+		case !f.likely(head, dir):
+			return dissect.No
+		case f.typ != frameHeaders:
+		case len(head) <= frameHead+f.before():
+			return dissect.More
+		case dir == dissect.ToServer:
+			return dissect.Likely // without a preface
+		default:
+			return dissect.Yes
+		}
 	}
-	if len(head) < next+frameHead {
-		return dissect.More // empty SETTINGS are nine bytes that are almost all zeros
-	}
-	if v := chain(dir, f, head); v != dissect.Likely {
-		return v
-	}
-	return dissect.Yes
+	return dissect.No
 }
 
 // chain examines the frames after the first: all present frames must be likely, and the last may

@@ -3,6 +3,7 @@ package http2
 import (
 	"bytes"
 	"math/rand"
+	"slices"
 	"strings"
 	"testing"
 
@@ -127,11 +128,16 @@ func TestDetect(t *testing.T) {
 		{"half a preface", dissect.ToServer, prefaced[:10], dissect.More},
 		{"a preface from a server", dissect.ToClient, prefaced, dissect.No},
 		{"HTTP/1.1", dissect.ToServer, []byte("PUT / HTTP/1.1\r\n\r\n"), dissect.No},
-		{"a server's SETTINGS", dissect.ToClient, settings, dissect.Yes},
-		{"a part of a server's SETTINGS", dissect.ToClient, settings[:4], dissect.More},
-		{"a server's SETTINGS from the client", dissect.ToServer, settings, dissect.No},
+		{"SETTINGS, which both sides send", dissect.ToClient, settings, dissect.More},
+		{"SETTINGS, which the client sends after its preface", dissect.ToServer, settings, dissect.More},
+		{"a part of SETTINGS", dissect.ToClient, settings[:4], dissect.More},
+		{"SETTINGS and an answer", dissect.ToClient, slices.Concat(settings, answer), dissect.Yes},
+		{"SETTINGS and an answer from a client", dissect.ToServer, slices.Concat(settings, answer), dissect.No},
+		{"SETTINGS and a request", dissect.ToServer, slices.Concat(settings, request), dissect.Likely},
+		{"SETTINGS and a request from a server", dissect.ToClient, slices.Concat(settings, request), dissect.No},
+		{"SETTINGS and something else", dissect.ToClient, append(bytes.Clone(settings), "0123456789"...), dissect.No},
 		{"empty SETTINGS alone", dissect.ToClient, []byte("\x00\x00\x00\x04\x00\x00\x00\x00\x00"), dissect.More},
-		{"empty SETTINGS and an ACK", dissect.ToClient, []byte("\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x04\x01\x00\x00\x00\x00"), dissect.Yes},
+		{"empty SETTINGS and an ACK", dissect.ToClient, []byte("\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x04\x01\x00\x00\x00\x00"), dissect.More},
 		{"PRIORITY_UPDATE from a server", dissect.ToClient, []byte("\x00\x00\x01\x10\x00\x00\x00\x00\x03\x00"), dissect.No},
 		{"PRIORITY_UPDATE on a stream", dissect.ToServer, []byte("\x00\x00\x05\x10\x00\x00\x00\x00\x03\x00\x00\x00\x03u"), dissect.No},
 		{"PRIORITY_UPDATE that names a stream, and a PING", dissect.ToServer, []byte("\x00\x00\x07\x10\x00\x00\x00\x00\x00\x00\x00\x00\x03u=1\x00\x00\x08\x06\x00\x00\x00\x00\x0012345678"), dissect.Likely},

@@ -144,7 +144,7 @@ func (s *Stream) GRPCRow(c *dissect.Conn, e *End) *grpc.Row {
 	if row.Complete && (!req.count.Whole() || !resp.count.Whole()) {
 		c.AnomalyFrom("grpc", "message_cut", "stream "+strconv.FormatInt(s.ID, 10)+" ends inside a message", 0)
 	}
-	row.Fill(&grpc.Stream{Req: req.count, Resp: resp.count, ReqBody: req.Body, RespBody: resp.Body, Unsure: s.unsure(e)})
+	row.Fill(&grpc.Stream{Req: req.count, Resp: resp.count, X: &s.X, Unsure: s.unsure(e)})
 	if s.refused(e) {
 		row.Outcome = table.Refused
 	}

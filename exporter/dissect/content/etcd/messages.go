@@ -1,0 +1,660 @@
+package etcd
+
+import (
+	"iter"
+	"slices"
+	"strconv"
+	"strings"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect/content"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// Limits of a call.
+const (
+	maxDepth    = 4       // transactions within transactions
+	maxMessages = 1 << 16 // of one direction
+	maxParts    = 16      // keys and conditions in the summary
+)
+
+// value is the value of a field: a number, or bytes.
+type value struct {
+	n uint64
+	b []byte
+}
+
+func (v value) key() string { return clip.Text(v.b, content.MaxText) }
+
+// fields are the fields of a message up to one that cannot be read.
+func fields(b []byte) iter.Seq2[protowire.Number, value] {
+	return func(yield func(protowire.Number, value) bool) {
+		for len(b) > 0 {
+			number, typ, n := protowire.ConsumeTag(b)
+			if n < 0 {
+				return
+			}
+			b = b[n:]
+			var v value
+			switch typ {
+			case protowire.VarintType:
+				v.n, n = protowire.ConsumeVarint(b)
+			case protowire.BytesType:
+				v.b, n = protowire.ConsumeBytes(b)
+			default:
+				n = protowire.ConsumeFieldValue(number, typ, b)
+			}
+			if n < 0 || !yield(number, v) {
+				return
+			}
+			b = b[n:]
+		}
+	}
+}
+
+// method has the readers of the messages of one method; nil: they say nothing more.
+type method struct{ request, answer func(*reader, []byte) }
+
+// methods are those of the three services' definitions, rpc.proto, v3lock.proto and v3election.proto of
+// etcd 3.7. The numbers of fields below are theirs.
+var methods = map[string]method{
+	"/etcdserverpb.KV/Range":       {(*reader).span, (*reader).found},
+	"/etcdserverpb.KV/RangeStream": {(*reader).span, (*reader).found},
+	"/etcdserverpb.KV/Put":         {(*reader).put, (*reader).previous},
+	"/etcdserverpb.KV/DeleteRange": {(*reader).span, (*reader).deleted},
+	"/etcdserverpb.KV/Txn":         {func(r *reader, b []byte) { r.txn(b, 0) }, (*reader).txnAnswer},
+	"/etcdserverpb.KV/Compact":     {nil, (*reader).header},
+
+	"/etcdserverpb.Watch/Watch": {(*reader).watch, (*reader).events},
+
+	"/etcdserverpb.Lease/LeaseGrant":      {(*reader).leaseGrant, (*reader).leaseAnswer},
+	"/etcdserverpb.Lease/LeaseRevoke":     {(*reader).lease, (*reader).header},
+	"/etcdserverpb.Lease/LeaseKeepAlive":  {(*reader).lease, (*reader).leaseAnswer},
+	"/etcdserverpb.Lease/LeaseTimeToLive": {(*reader).lease, (*reader).leaseAnswer},
+	"/etcdserverpb.Lease/LeaseLeases":     {nil, (*reader).listed},
+
+	"/etcdserverpb.Cluster/MemberAdd":     {nil, (*reader).header},
+	"/etcdserverpb.Cluster/MemberRemove":  {nil, (*reader).header},
+	"/etcdserverpb.Cluster/MemberUpdate":  {nil, (*reader).header},
+	"/etcdserverpb.Cluster/MemberList":    {nil, (*reader).listed},
+	"/etcdserverpb.Cluster/MemberPromote": {nil, (*reader).header},
+
+	"/etcdserverpb.Maintenance/Alarm":      {nil, (*reader).header},
+	"/etcdserverpb.Maintenance/Status":     {nil, (*reader).header},
+	"/etcdserverpb.Maintenance/Defragment": {nil, (*reader).header},
+	"/etcdserverpb.Maintenance/Hash":       {nil, (*reader).header},
+	"/etcdserverpb.Maintenance/HashKV":     {nil, (*reader).header},
+	"/etcdserverpb.Maintenance/Snapshot":   {nil, (*reader).header},
+	"/etcdserverpb.Maintenance/MoveLeader": {nil, (*reader).header},
+	"/etcdserverpb.Maintenance/Downgrade":  {nil, (*reader).header},
+
+	"/etcdserverpb.Auth/AuthEnable":           {nil, (*reader).header},
+	"/etcdserverpb.Auth/AuthDisable":          {nil, (*reader).header},
+	"/etcdserverpb.Auth/AuthStatus":           {nil, (*reader).header},
+	"/etcdserverpb.Auth/Authenticate":         {(*reader).user, (*reader).header},
+	"/etcdserverpb.Auth/UserAdd":              {(*reader).user, (*reader).header},
+	"/etcdserverpb.Auth/UserGet":              {(*reader).user, (*reader).header},
+	"/etcdserverpb.Auth/UserList":             {nil, (*reader).header},
+	"/etcdserverpb.Auth/UserDelete":           {(*reader).user, (*reader).header},
+	"/etcdserverpb.Auth/UserChangePassword":   {(*reader).user, (*reader).header},
+	"/etcdserverpb.Auth/UserGrantRole":        {(*reader).userRole, (*reader).header},
+	"/etcdserverpb.Auth/UserRevokeRole":       {(*reader).userRole, (*reader).header},
+	"/etcdserverpb.Auth/RoleAdd":              {(*reader).role, (*reader).header},
+	"/etcdserverpb.Auth/RoleGet":              {(*reader).role, (*reader).header},
+	"/etcdserverpb.Auth/RoleList":             {nil, (*reader).header},
+	"/etcdserverpb.Auth/RoleDelete":           {(*reader).role, (*reader).header},
+	"/etcdserverpb.Auth/RoleGrantPermission":  {(*reader).grant, (*reader).header},
+	"/etcdserverpb.Auth/RoleRevokePermission": {(*reader).revoke, (*reader).header},
+
+	"/v3lockpb.Lock/Lock":   {(*reader).lock, (*reader).locked},
+	"/v3lockpb.Lock/Unlock": {(*reader).span, (*reader).header},
+
+	"/v3electionpb.Election/Campaign": {(*reader).lock, (*reader).elected},
+	"/v3electionpb.Election/Proclaim": {(*reader).leader, (*reader).header},
+	"/v3electionpb.Election/Leader":   {(*reader).lock, (*reader).header},
+	"/v3electionpb.Election/Observe":  {(*reader).lock, (*reader).header},
+	"/v3electionpb.Election/Resign":   {(*reader).leader, (*reader).header},
+}
+
+// secret are the methods with a password or a token in their messages.
+var secret = []string{"/etcdserverpb.Auth/Authenticate", "/etcdserverpb.Auth/UserAdd", "/etcdserverpb.Auth/UserChangePassword"}
+
+// Endless reports whether only the client ends a call of a method, by cancelling it.
+func Endless(path string) bool {
+	return path == "/etcdserverpb.Watch/Watch" || path == "/etcdserverpb.Lease/LeaseKeepAlive" || path == "/v3electionpb.Election/Observe"
+}
+
+// SendsSecret reports whether messages of a method contain a password or a token.
+func SendsSecret(path string) bool { return slices.Contains(secret, path) }
+
+// reader collects what the messages of a call say.
+type reader struct {
+	o             *Operation
+	seen          map[string]bool // keys
+	parts         []string        // of the summary
+	conditions    []string
+	puts, deletes int64
+	more          bool // keys of a request after the first one
+}
+
+func (r *reader) read(b *content.Body, use func(*reader, []byte)) {
+	if b.Messages == nil || use == nil {
+		return
+	}
+	n := 0
+	for data := range b.Messages {
+		if n++; n > maxMessages {
+			b.Lost = true
+			return
+		}
+		use(r, data)
+	}
+}
+
+// add adds a part of the summary to a list.
+func add(list *[]string, s string) {
+	if len(*list) == maxParts {
+		s = "…"
+	}
+	if len(*list) <= maxParts {
+		*list = append(*list, s)
+	}
+}
+
+// keyed notes a key of an answer or an event.
+func (r *reader) keyed(k string) {
+	if k == "" || r.seen[k] || len(r.o.Keys) == content.MaxList {
+		return
+	}
+	r.seen[k] = true
+	if k != r.o.Key.V {
+		r.o.Keys = append(r.o.Keys, k)
+	}
+}
+
+// named notes a key or a range that the client names. A range ends before its end; rpc.proto says what the
+// ends "\x00" and "one more than the key" mean.
+func (r *reader) named(what string, key, end []byte) {
+	o, kind := r.o, "key"
+	switch {
+	case len(end) == 0:
+	case string(end) == "\x00" && string(key) == "\x00":
+		kind, key = "all", nil
+	case string(end) == "\x00":
+		kind = "from"
+	case string(end) == string(next(key)):
+		kind = "prefix"
+	default:
+		kind = "range"
+	}
+	text := clip.Text(key, content.MaxText)
+	part := text
+	switch kind {
+	case "all":
+		part = "(all)"
+	case "range":
+		part += " to " + clip.Text(end, content.MaxText)
+	case "prefix", "from":
+		part += " (" + kind + ")"
+	}
+	add(&r.parts, strings.TrimSpace(what+" "+part))
+	if r.more {
+		r.keyed(text)
+		return
+	}
+	r.more = true
+	o.Key, o.Range = table.NonEmpty(text), table.Some(kind)
+	if kind == "range" {
+		o.RangeEnd = table.Some(clip.Text(end, content.MaxText))
+	}
+}
+
+// next is the end of the range of a prefix: the last byte is one more, or without the bytes that cannot be.
+func next(prefix []byte) []byte {
+	for i := len(prefix) - 1; i >= 0; i-- {
+		if prefix[i] < 0xff {
+			end := slices.Clone(prefix[:i+1])
+			end[i]++
+			return end
+		}
+	}
+	return []byte{0}
+}
+
+// header reads the first field of every answer.
+func (r *reader) header(b []byte) {
+	for n, v := range fields(b) {
+		if n != 1 {
+			continue
+		}
+		for n, v := range fields(v.b) {
+			if n == 3 {
+				r.o.Revision = table.Some(int64(v.n))
+			}
+		}
+	}
+}
+
+// stored reads a mvccpb.KeyValue.
+func (r *reader) stored(b []byte) {
+	for n, v := range fields(b) {
+		switch n {
+		case 1:
+			r.keyed(v.key())
+		case 5:
+			r.value(v.b)
+		}
+	}
+}
+
+func (r *reader) value(b []byte) { r.o.ValueSize = table.Some(r.o.ValueSize.V + int64(len(b))) }
+
+func (r *reader) leased(id uint64) {
+	if id != 0 {
+		r.o.Lease = table.Some(strconv.FormatUint(id, 16))
+	}
+}
+
+func (r *reader) counted(n int64) { r.o.Count = table.Some(n) }
+
+// ends are the key and the end in fields 1 and 2.
+func ends(b []byte) (key, end []byte) {
+	for n, v := range fields(b) {
+		switch n {
+		case 1:
+			key = v.b
+		case 2:
+			end = v.b
+		}
+	}
+	return key, end
+}
+
+// span reads a RangeRequest, a DeleteRangeRequest, or an UnlockRequest.
+func (r *reader) span(b []byte) { r.spanOf("", b) }
+
+func (r *reader) spanOf(what string, b []byte) {
+	key, end := ends(b)
+	r.named(what, key, end)
+}
+
+// found reads a RangeResponse.
+func (r *reader) found(b []byte) {
+	r.header(b)
+	r.counted(0) // proto3 omits 0
+	for n, v := range fields(b) {
+		switch n {
+		case 2:
+			r.stored(v.b)
+		case 4:
+			r.counted(int64(v.n))
+		}
+	}
+}
+
+// put reads a PutRequest.
+func (r *reader) put(b []byte) { r.putOf("", b) }
+
+func (r *reader) putOf(what string, b []byte) {
+	var key []byte
+	for n, v := range fields(b) {
+		switch n {
+		case 1:
+			key = v.b
+		case 2:
+			r.value(v.b)
+		case 3:
+			r.leased(v.n)
+		}
+	}
+	r.named(what, key, nil)
+}
+
+// previous reads a PutResponse.
+func (r *reader) previous(b []byte) {
+	r.header(b)
+	for n, v := range fields(b) {
+		if n == 2 {
+			r.stored(v.b)
+		}
+	}
+}
+
+// deleted reads a DeleteRangeResponse.
+func (r *reader) deleted(b []byte) {
+	r.header(b)
+	r.counted(0)
+	for n, v := range fields(b) {
+		switch n {
+		case 2:
+			r.counted(int64(v.n))
+		case 3:
+			r.stored(v.b)
+		}
+	}
+}
+
+// txn reads a TxnRequest.
+func (r *reader) txn(b []byte, depth int) {
+	if depth > maxDepth {
+		return
+	}
+	for n, v := range fields(b) {
+		switch n {
+		case 1:
+			r.compare(v.b)
+		case 2:
+			r.operation("", v.b, depth)
+		case 3:
+			r.operation("else ", v.b, depth)
+		}
+	}
+}
+
+// operation reads a RequestOp of the success or of the failure branch.
+func (r *reader) operation(branch string, b []byte, depth int) {
+	for n, v := range fields(b) {
+		switch n {
+		case 1:
+			r.spanOf(branch+"range", v.b)
+		case 2:
+			r.putOf(branch+"put", v.b)
+		case 3:
+			r.spanOf(branch+"delete_range", v.b)
+		case 4:
+			r.txn(v.b, depth+1)
+		}
+	}
+}
+
+var (
+	signs   = []string{"=", ">", "<", "!="}                                            // Compare.CompareResult
+	targets = []string{"version", "create_revision", "mod_revision", "value", "lease"} // Compare.CompareTarget
+)
+
+// compare reads a Compare.
+func (r *reader) compare(b []byte) {
+	sign, target, number, key := uint64(0), uint64(0), "0", ""
+	for n, v := range fields(b) {
+		switch n {
+		case 1:
+			sign = v.n
+		case 2:
+			target = v.n
+		case 3:
+			key = v.key()
+		case 4, 5, 6:
+			number = strconv.FormatInt(int64(v.n), 10)
+		case 7:
+			number = "…"
+		case 8:
+			number = strconv.FormatUint(v.n, 16)
+		}
+	}
+	if sign < uint64(len(signs)) && target < uint64(len(targets)) {
+		add(&r.conditions, targets[target]+"("+key+") "+signs[sign]+" "+number)
+	}
+}
+
+// txnAnswer reads a TxnResponse.
+func (r *reader) txnAnswer(b []byte) {
+	r.header(b)
+	r.txnResults(b, 0)
+}
+
+func (r *reader) txnResults(b []byte, depth int) {
+	succeeded, count := false, int64(0)
+	for n, v := range fields(b) {
+		switch n {
+		case 2:
+			succeeded = v.n != 0
+		case 3:
+			count++
+			r.result(v.b, depth)
+		}
+	}
+	if depth == 0 {
+		r.o.Succeeded, r.o.Count = table.Some(succeeded), table.Some(count)
+	}
+}
+
+// result reads a ResponseOp. Its answers have the revisions of the transaction.
+func (r *reader) result(b []byte, depth int) {
+	for n, v := range fields(b) {
+		switch {
+		case n == 1:
+			r.found(v.b)
+		case n == 2:
+			r.previous(v.b)
+		case n == 3:
+			r.deleted(v.b)
+		case n == 4 && depth < maxDepth:
+			r.txnResults(v.b, depth+1)
+		}
+	}
+}
+
+// watch reads a WatchRequest: a stream may have several watches.
+func (r *reader) watch(b []byte) {
+	for n, v := range fields(b) {
+		if n == 1 {
+			r.span(v.b)
+		}
+	}
+}
+
+// events reads a WatchResponse.
+func (r *reader) events(b []byte) {
+	r.header(b)
+	for n, v := range fields(b) {
+		switch n {
+		case 5:
+			if v.n > 0 {
+				r.o.Reason = table.Some("compacted to revision " + strconv.FormatUint(v.n, 10))
+			}
+		case 6:
+			if len(v.b) > 0 {
+				r.o.Reason = content.Some(string(v.b))
+			}
+		case 11:
+			r.event(v.b)
+		}
+	}
+}
+
+func (r *reader) event(b []byte) {
+	del := false
+	for n, v := range fields(b) {
+		switch n {
+		case 1:
+			del = v.n == 1
+		case 2:
+			r.stored(v.b)
+		}
+	}
+	if del {
+		r.deletes++
+	} else {
+		r.puts++
+	}
+}
+
+// leaseGrant reads a LeaseGrantRequest.
+func (r *reader) leaseGrant(b []byte) {
+	for n, v := range fields(b) {
+		switch n {
+		case 1:
+			r.o.TTL = table.Some(int64(v.n))
+		case 2:
+			r.leased(v.n)
+		}
+	}
+}
+
+// lease reads a request with the number of a lease.
+func (r *reader) lease(b []byte) {
+	for n, v := range fields(b) {
+		if n == 1 && v.n != 0 {
+			if r.leased(v.n); len(r.parts) == 0 {
+				add(&r.parts, r.o.Lease.V)
+			}
+		}
+	}
+}
+
+// leaseAnswer reads the answers with the number and the time of a lease, and its keys.
+func (r *reader) leaseAnswer(b []byte) {
+	r.header(b)
+	for n, v := range fields(b) {
+		switch n {
+		case 2:
+			r.leased(v.n)
+		case 3:
+			r.o.TTL = table.Some(int64(v.n))
+		case 4:
+			r.o.Reason = content.Some(string(v.b)) // of LeaseGrant; of LeaseTimeToLive a number
+		case 5:
+			r.keyed(v.key())
+		}
+	}
+}
+
+// listed reads LeaseLeasesResponse and MemberListResponse.
+func (r *reader) listed(b []byte) {
+	r.header(b)
+	count := int64(0)
+	for n := range fields(b) {
+		if n == 2 {
+			count++
+		}
+	}
+	r.counted(count)
+}
+
+// user reads a request whose first field is a user.
+func (r *reader) user(b []byte) {
+	for n, v := range fields(b) {
+		if n == 1 {
+			r.o.User = content.Some(v.key())
+			add(&r.parts, v.key())
+		}
+	}
+}
+
+// role reads a request whose first field is a role.
+func (r *reader) role(b []byte) {
+	for n, v := range fields(b) {
+		if n == 1 {
+			r.o.Role = content.Some(v.key())
+			add(&r.parts, v.key())
+		}
+	}
+}
+
+// userRole reads a request with a user and a role.
+func (r *reader) userRole(b []byte) {
+	user, role := ends(b)
+	r.o.User, r.o.Role = content.Some(string(user)), content.Some(string(role))
+	add(&r.parts, r.o.User.V+" "+r.o.Role.V)
+}
+
+// grant reads an AuthRoleGrantPermissionRequest: a role, and a Permission with its type, key and end.
+func (r *reader) grant(b []byte) {
+	r.role(b)
+	for n, v := range fields(b) {
+		if n != 2 {
+			continue
+		}
+		what, key, end := "read", []byte(nil), []byte(nil)
+		for n, v := range fields(v.b) {
+			switch n {
+			case 1:
+				what = [...]string{"read", "write", "readwrite"}[min(v.n, 2)]
+			case 2:
+				key = v.b
+			case 3:
+				end = v.b
+			}
+		}
+		r.named(what, key, end)
+	}
+}
+
+// revoke reads an AuthRoleRevokePermissionRequest.
+func (r *reader) revoke(b []byte) {
+	r.role(b)
+	var key, end []byte
+	for n, v := range fields(b) {
+		switch n {
+		case 2:
+			key = v.b
+		case 3:
+			end = v.b
+		}
+	}
+	r.named("", key, end)
+}
+
+// lock reads a LockRequest, CampaignRequest or LeaderRequest: a name, a lease, and a value.
+func (r *reader) lock(b []byte) {
+	var name []byte
+	for n, v := range fields(b) {
+		switch n {
+		case 1:
+			name = v.b
+		case 2:
+			r.leased(v.n)
+		case 3:
+			r.value(v.b)
+		}
+	}
+	r.named("", name, nil)
+}
+
+// locked reads a LockResponse.
+func (r *reader) locked(b []byte) {
+	r.header(b)
+	for n, v := range fields(b) {
+		if n == 2 {
+			r.keyed(v.key())
+		}
+	}
+}
+
+// elected reads a CampaignResponse.
+func (r *reader) elected(b []byte) {
+	r.header(b)
+	for n, v := range fields(b) {
+		if n == 2 {
+			r.leaderKey(v.b)
+		}
+	}
+}
+
+// leader reads a ProclaimRequest or a ResignRequest.
+func (r *reader) leader(b []byte) {
+	for n, v := range fields(b) {
+		switch n {
+		case 1:
+			name, _ := ends(v.b)
+			r.named("", name, nil)
+			r.leaderKey(v.b)
+		case 2:
+			r.value(v.b)
+		}
+	}
+}
+
+// leaderKey reads a LeaderKey.
+func (r *reader) leaderKey(b []byte) {
+	for n, v := range fields(b) {
+		switch n {
+		case 2:
+			r.keyed(v.key())
+		case 4:
+			r.leased(v.n)
+		}
+	}
+}
