@@ -14,10 +14,15 @@ import (
 type pendingSYN struct {
 	fromLo bool // the lower end of the key sent it
 	seq    uint32
+	ack    uint32 // of a SYN-ACK
 	at     int64
 	clock  int32
 	wscale int8
 	mss    uint16
+}
+
+func keptSYN(p *Packet, fromLo bool) *pendingSYN {
+	return &pendingSYN{fromLo: fromLo, seq: p.Seq, ack: p.Ack, at: p.Time, clock: p.Clock, wscale: p.WScale, mss: p.MSS}
 }
 
 // maxNearSYN is how far an acknowledgement may lie behind a SYN that it answers, where the
@@ -52,11 +57,17 @@ func (s *Shard) reused(c *Conn, p *Packet, srcIsLo bool) bool {
 		case over:
 			return true
 		case c.spoke&(1<<side) != 0:
-			c.pending = &pendingSYN{fromLo: srcIsLo, seq: p.Seq, at: p.Time, clock: p.Clock, wscale: p.WScale, mss: p.MSS}
+			c.pending = keptSYN(p, srcIsLo)
+		}
+		return c.answeredBefore(p) != nil
+	case decode.SYN | decode.ACK:
+		if c.answered(p) != nil && c.pending.fromLo != srcIsLo || over && c.hasISN[side] && c.isn[side] != p.Seq {
+			return true
+		}
+		if c.spoke&(1<<side) != 0 {
+			c.early = keptSYN(p, srcIsLo)
 		}
 		return false
-	case decode.SYN | decode.ACK:
-		return c.answered(p) != nil && c.pending.fromLo != srcIsLo || over && c.hasISN[side] && c.isn[side] != p.Seq
 	}
 	return c.goesOn(p, side, srcIsLo)
 }
@@ -72,8 +83,18 @@ func (c *Conn) shownAgain(p *Packet) bool {
 
 // answered is the SYN that p answers, nil if there is none.
 func (c *Conn) answered(p *Packet) *pendingSYN {
-	if y := c.pending; y != nil && (p.Ack-y.seq-1 < maxNearSYN || p.Seq == y.seq+1) {
+	if y := c.pending; y != nil && p.TCPFlags&decode.ACK != 0 && (p.Ack-y.seq-1 < maxNearSYN || p.Seq == y.seq+1) {
 		return y
+	}
+	return nil
+}
+
+// answeredBefore is the SYN-ACK that answers the pending SYN p, if it was captured before it, as two queues of a
+// network adapter do.
+func (c *Conn) answeredBefore(p *Packet) *pendingSYN {
+	if a, y := c.early, c.pending; a != nil && y != nil && p.TCPFlags&(decode.SYN|decode.ACK) == decode.SYN &&
+		a.fromLo != y.fromLo && a.ack == p.Seq+1 && p.Time-a.at < sightingSlack {
+		return a
 	}
 	return nil
 }
@@ -110,6 +131,14 @@ func (s *Shard) adopt(c *Conn, f *Flow, y *pendingSYN) {
 	}
 	f.side[dissect.ToServer].wscale, f.side[dissect.ToServer].mss = y.wscale, y.mss
 	s.stream(c, dissect.ToServer, &Packet{No: s.at, Time: y.at, Clock: y.clock, TCPFlags: decode.SYN, Seq: y.seq})
+}
+
+// adoptAnswer gives c, which begins with a SYN, the answer that was captured before it.
+func (s *Shard) adoptAnswer(c *Conn, f *Flow, a *pendingSYN) {
+	c.isn[dissect.ToClient], c.hasISN[dissect.ToClient] = a.seq, true
+	f.seen |= seenSYNACK
+	f.side[dissect.ToClient].wscale, f.side[dissect.ToClient].mss = a.wscale, a.mss
+	s.stream(c, dissect.ToClient, &Packet{No: s.at, Time: a.at, Clock: a.clock, TCPFlags: decode.SYN | decode.ACK, Seq: a.seq, Ack: a.ack})
 }
 
 // control judges a segment by its flags; false means that no receiver takes it, so it

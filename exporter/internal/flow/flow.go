@@ -40,6 +40,7 @@ type Conn struct {
 	ended          [2]bool
 	reset          bool
 	pending        *pendingSYN // of a connection that may follow on the same ports
+	early          *pendingSYN // SYN-ACK that answers no SYN so far
 	displaced      *Conn       // open connection whose ports it took
 	displacedAt    int64       // when another took its ports, ns
 	beside         bool        // another has its ports

@@ -239,6 +239,34 @@ func TestPayloadOfASYNACKCounts(t *testing.T) {
 	}
 }
 
+// TestSYNACKBeforeItsSYN captures the handshake of a connection on the ports of an open one in another order, as
+// two queues of a network adapter do.
+func TestSYNACKBeforeItsSYN(t *testing.T) {
+	const isn, other = 10_000_000, 20_000_000
+	asked := uint32(len(get))
+	for _, tt := range []struct {
+		name         string
+		ack          uint32 // of the SYN-ACK
+		calls, whole int
+	}{{"its own SYN", isn + 1, 2, 2}, {"another SYN", isn + 5, 3, 1}} {
+		t.Run(tt.name, func(t *testing.T) {
+			steps := []step{{4e6, cl, sv, ack, 101, 501, get, 0, 4}, {5e6, sv, cl, ack, 501, 101 + asked, ok, 0, 5},
+				{6e6, sv, cl, syn | ack, other, tt.ack, "", 0, 6}, {6.01e6, cl, sv, syn, isn, 0, "", 0, 7}, {6.02e6, cl, sv, ack, isn + 1, other + 1, "", 0, 8},
+				{7e6, cl, sv, ack, isn + 1, other + 1, get, 0, 9}, {8e6, sv, cl, ack, other + 1, isn + 1 + asked, ok, 0, 10}}
+			out, _ := playPackets(t, conversation(steps...))
+			whole := 0
+			for _, c := range out.Calls {
+				if c.Row.Base().Complete {
+					whole++
+				}
+			}
+			if len(out.Conns) != 2 || len(out.Calls) != tt.calls || whole != tt.whole {
+				t.Errorf("%d connections, %d calls, %d whole; anomalies %q", len(out.Conns), len(out.Calls), whole, kinds(out))
+			}
+		})
+	}
+}
+
 // TestForgedHandshakesLeaveTheOpenConnection plays whole handshakes with other numbers on the
 // ports of a connection, which goes on.
 func TestForgedHandshakesLeaveTheOpenConnection(t *testing.T) {

@@ -163,14 +163,15 @@ func (s *Shard) packet(p *Packet) {
 	if c != nil && c.displaced != nil {
 		c, slot = s.continued(c, slot, p, srcIsLo)
 	}
-	var syn *pendingSYN
+	var syn, answer *pendingSYN
 	var displaced *Conn
 	if c != nil && s.reused(c, p, srcIsLo) {
 		why := dissect.EndReuse
 		if c.transport != dissect.TCP {
 			why = dissect.EndTimeout
 		}
-		if syn = c.answered(p); syn != nil && !c.over() {
+		syn, answer = c.answered(p), c.answeredBefore(p)
+		if (syn != nil || answer != nil) && !c.over() {
 			s.displace(c, packetRef(p))
 			displaced = c
 		} else {
@@ -187,6 +188,9 @@ func (s *Shard) packet(p *Packet) {
 	s.owned(f, p, srcIsLo == c.srcIsLo)
 	if syn != nil {
 		s.adopt(c, f, syn)
+	}
+	if answer != nil {
+		s.adoptAnswer(c, f, answer)
 	}
 	p.Flow = f.id
 	c.last = max(c.last, p.Time)
