@@ -303,7 +303,7 @@ func (t *talk) behind(x, y *message) bool {
 	}
 	switch apart := x.no < asked.no || y.no < ask.no; {
 	case !apart && ask.iface == asked.iface:
-		return false // both wait for an answer at the same time: these are two questions
+		return t.shook == t.like.of // else both wait for an answer at the same time: these are two questions
 	case apart && t.syn != 0 && (y.syn || ask.iface == asked.iface):
 		return false
 	}

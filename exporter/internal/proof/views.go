@@ -16,9 +16,9 @@ const (
 // views finds connections that the capture shows under more than one pair of addresses, as on a
 // node that translates a service's address to a pod's. A translator rewrites only addresses and
 // ports: a SYN with the same sequence number, time stamp, window and options within a second,
-// and before the first one is answered, is probably the same SYN. A SYN without a time stamp is
-// not matched, because scanners send the same numbers to many ports (pairs waits for its
-// answer). An answered SYN is not matched, because replayed captures repeat them.
+// and before the client goes on after the answer, is probably the same SYN. A SYN without a time stamp
+// is not matched, because scanners send the same numbers to many ports (pairs waits for its
+// answer). A SYN whose client has gone on is not matched, because replayed captures repeat them.
 //
 // Anyone who sees a SYN can send a copy of it elsewhere. Payload therefore counts for the first
 // connection only after both SYN-ACKs had the same sequence number, which the server chose (RFC
@@ -28,11 +28,15 @@ const (
 // Equal ends in two networks are different ends. A SYN-ACK may arrive in another network than
 // its SYN; its direction then belongs to that network.
 //
+// Queues of a network adapter show a SYN after its answer, so a SYN-ACK without a SYN is kept for it.
+//
 // LIMIT: two files are not paired by SYN if their clocks differ by more than the time until the
 // connection was answered; pairs compares their payload.
 type views struct {
-	syns     recent[synKey, *dial] // not answered yet
+	syns     recent[synKey, *dial] // whose clients have sent nothing else so far
 	dials    recent[place, *dial]  // by the ends that were dialled
+	open     recent[place, *dial]  // answered ones that are in syns
+	early    recent[place, synAck] // SYN-ACKs without a SYN
 	known    recent[place, *seen]  // other ends
 	networks recent[tuple, uint64] // of the newest SYN that stood in one
 	limit    memory.Limit
@@ -70,6 +74,9 @@ type answer struct {
 // proven reports whether the server's number is the same in both views.
 func (s *seen) proven() bool { return s.answer.known && s.answer == s.of.answer }
 
+// synAck has the numbers of a SYN-ACK.
+type synAck struct{ seq, ack uint32 }
+
 type tuple [2]flow.End
 
 // tupleOf orders two ends.
@@ -83,7 +90,7 @@ func tupleOf(a, b flow.End) tuple {
 // find returns the view of a TCP packet, or nil if it has the addresses that its client dialled.
 // cookie is that of its socket, 0 unknown.
 func (v *views) find(f *flow.Packet, cookie uint64) *flow.View {
-	if len(v.known.m) == 0 && f.TCPFlags&decode.SYN == 0 {
+	if len(v.known.m) == 0 && len(v.open.m) == 0 && f.TCPFlags&decode.SYN == 0 {
 		return nil
 	}
 	src, dst := flow.End{Addr: f.Src, Port: f.SrcPort}, flow.End{Addr: f.Dst, Port: f.DstPort}
@@ -93,6 +100,9 @@ func (v *views) find(f *flow.Packet, cookie uint64) *flow.View {
 		return v.syn(f, src, dst, at)
 	case decode.SYN | decode.ACK:
 		return v.answered(f, at, cookie)
+	}
+	if d := v.open.m[at]; d != nil && src == d.client {
+		v.wentOn(d, at)
 	}
 	s := v.known.m[at]
 	switch {
@@ -122,6 +132,10 @@ func (v *views) syn(f *flow.Packet, src, dst flow.End, at place) *flow.View {
 		v.syns.put(k, d, v.limit.Scale(maxSYNs))
 		v.dials.put(at, d, v.limit.Scale(maxViews))
 		delete(v.known.m, at) // the ports are used for another connection now
+		delete(v.open.m, at)
+		if a, ok := v.early.m[at]; ok && a.ack == f.Seq+1 {
+			v.answer(d, a.seq)
+		}
 		return nil
 	}
 	if tupleOf(first.client, first.server) == at.tuple {
@@ -131,32 +145,51 @@ func (v *views) syn(f *flow.Packet, src, dst flow.End, at place) *flow.View {
 		return old.view
 	}
 	s := &seen{of: first, view: &flow.View{Dialled: [2]flow.End{first.client, first.server}, Seen: [2]flow.End{src, dst}, Network: first.network, By: flow.BySequence}}
+	if a, ok := v.early.m[at]; ok && a.ack == f.Seq+1 {
+		if s.answer = (answer{a.seq, true}); first.answer.known && !s.proven() {
+			return nil
+		}
+	}
 	v.known.put(at, s, v.limit.Scale(maxViews))
 	return s.view
 }
 
-// answered processes a SYN-ACK: that of a first SYN ends the search for its other views, and one
-// with a number that differs from another view's shows that they are two connections.
+// answer records the SYN-ACK of a first SYN.
+func (v *views) answer(d *dial, seq uint32) {
+	if !d.answer.known {
+		d.answer = answer{seq, true}
+		v.open.put(place{tupleOf(d.client, d.server), d.network}, d, v.limit.Scale(maxSYNs))
+	}
+}
+
+// wentOn ends the search for other views of a connection.
+func (v *views) wentOn(d *dial, at place) {
+	delete(v.open.m, at)
+	if v.syns.m[d.key] == d {
+		delete(v.syns.m, d.key)
+	}
+}
+
+// answered processes a SYN-ACK: one with a number that differs from another view's shows that they are two
+// connections.
 func (v *views) answered(f *flow.Packet, at place, cookie uint64) *flow.View {
 	v.learn(f, at)
-	ack := answer{f.Seq, true}
-	if d := v.dials.m[at]; d != nil && f.Ack == d.key.seq+1 {
-		if !d.answer.known {
-			d.answer = ack
-		}
+	d, s := v.dials.m[at], v.known.m[at]
+	dialled := d != nil && f.Ack == d.key.seq+1
+	if dialled {
+		v.answer(d, f.Seq)
 		if f.Direction == decode.DirOut {
 			d.cookie = cookie
 		}
-		if v.syns.m[d.key] == d {
-			delete(v.syns.m, d.key)
-		}
 	}
-	s := v.known.m[at]
 	if s == nil {
+		if !dialled {
+			v.early.put(at, synAck{f.Seq, f.Ack}, v.limit.Scale(maxSYNs))
+		}
 		return nil
 	}
 	if !s.answer.known {
-		s.answer = ack
+		s.answer = answer{f.Seq, true}
 	}
 	if s.of.answer.known && !s.proven() {
 		delete(v.known.m, at)

@@ -39,15 +39,23 @@ func TestViewsInNetworks(t *testing.T) {
 			{2, pod, client, 6, synAck, 500, 101, true}, {3, service, client, 0, synAck, 500, 101, false},
 			{2 * second, client, pod, 5, syn, 900, 0, false}, {2*second + 1, pod, client, 6, synAck, 700, 901, false},
 		}},
-		{"ports used again: the answer in another network ends the search for the new SYN", []step{
+		{"ports used again: after the answer in another network, the client ends the search for the new SYN", []step{
 			{0, client, service, 5, syn, 100, 0, false}, {1, service, client, 6, synAck, 500, 101, false},
 			{2 * second, client, service, 5, syn, 900, 0, false}, {2*second + 1, service, client, 6, synAck, 700, 901, false},
-			{2*second + 2, client, pod, 7, syn, 900, 0, false},
+			{2*second + 2, client, service, 5, decode.ACK, 901, 701, false}, {2*second + 3, client, pod, 7, syn, 900, 0, false},
 		}},
-		{"a SYN that was answered has no other view, though another tenant's had the same numbers", []step{
+		{"a SYN whose client went on has no other view, though another tenant's had the same numbers", []step{
 			{0, client, service, 0, syn, 100, 0, false},
 			{2 * second, client, service, 6, syn, 100, 0, false}, {2*second + 1, service, client, 6, synAck, 500, 101, false},
-			{2*second + 2, client, pod, 6, syn, 100, 0, false},
+			{2*second + 2, client, service, 6, decode.ACK, 101, 501, false}, {2*second + 3, client, pod, 6, syn, 100, 0, false},
+		}},
+		{"a SYN and its SYN-ACK before the translated SYN", []step{
+			{0, client, service, 0, syn, 100, 0, false}, {1, pod, client, 0, synAck, 500, 101, false}, {2, service, client, 0, synAck, 500, 101, false},
+			{3, client, pod, 0, syn, 100, 0, true}, {4, client, pod, 0, decode.ACK, 101, 501, true},
+		}},
+		{"the same numbers, but another answer before the SYN", []step{
+			{0, client, service, 0, syn, 100, 0, false}, {1, pod, client, 0, synAck, 600, 101, false}, {2, service, client, 0, synAck, 500, 101, false},
+			{3, client, pod, 0, syn, 100, 0, false}, {4, client, pod, 0, decode.ACK, 101, 601, false},
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
