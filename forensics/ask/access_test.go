@@ -143,3 +143,16 @@ func TestNoCrashWithoutASign(t *testing.T) {
 		}
 	}
 }
+
+// TestPersonalDataInFields finds personal data in the columns of a protocol: senders and recipients of mails.
+func TestPersonalDataInFields(t *testing.T) {
+	c := open(t, "smtp.pcapng")
+	got := must[*access.Access](t)(access.AskAccess(ctx, c, access.AccessIn{PII: true}))
+	calls := map[string]int64{}
+	for _, k := range got.Kinds {
+		calls[k.Place] = k.Calls
+	}
+	if calls["email in fields"] != 5 || calls["email in request.body"] != 3 {
+		t.Errorf("%v", calls)
+	}
+}

@@ -160,8 +160,17 @@ func loadTexts(ctx context.Context, c *forensics.Case, w *ask.Window) (*ask.Call
 		if s.Column == "" || s.Name == "trace_id" || s.Name == "request_id" || s.Name == "dns.answers" || s.Name == "host" {
 			continue
 		}
-		columns = append(columns, fmt.Sprintf("%s AS text%d", s.Column, len(list)))
 		list = append(list, textColumn{s.Name, s.Column})
+	}
+	fields, err := search.FieldText(ctx, c, "FROM calls WHERE "+w.Where, w.Args...)
+	if err != nil {
+		return nil, nil, err
+	}
+	if fields != "" {
+		list = append(list, textColumn{"fields", fields})
+	}
+	for i, t := range list {
+		columns = append(columns, fmt.Sprintf("%s AS text%d", t.column, i))
 	}
 	rows, err := ask.LoadCalls(ctx, c, strings.Join(columns, ", "), w.Where, w.Args)
 	if err == nil && rows.InMemory {

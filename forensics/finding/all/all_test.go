@@ -105,6 +105,20 @@ func TestFindingsOfTheShop(t *testing.T) {
 	}
 }
 
+// TestSensitiveDataInFields finds addresses in the columns of a protocol, each call once.
+func TestSensitiveDataInFields(t *testing.T) {
+	list := find(t, open(t, true, "smtp.pcapng"), finding.In{Names: []string{"sensitive-data"}})
+	n := int64(0)
+	for _, f := range list {
+		if strings.Contains(f.What, "email (personal) in the fields of MAIL") {
+			n += f.Count
+		}
+	}
+	if n != 4 || !strings.Contains(what(list), "2 × email a***@example.org") {
+		t.Errorf("%d calls in\n%s", n, what(list))
+	}
+}
+
 func TestEgressOutsideTheList(t *testing.T) {
 	c := open(t, false, "shop.pcapng")
 	allowed := find(t, c, finding.In{Names: []string{"egress"}, Allow: []string{"*.example.net"}})

@@ -2,11 +2,13 @@ package sensitivedata
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"unicode/utf8"
 
+	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/forensics/redact"
@@ -28,7 +30,25 @@ var places = slices.Concat([]place{
 	{forensics.TextPlace{Columns: []string{"redis_command"}}, 0, "Redis command"},
 	{forensics.TextPlace{Columns: []string{"redis_reply"}}, 8, "Redis reply"},
 	{forensics.TextPlace{Columns: []string{"headers"}, Headers: true}, 5, "headers"},
-})
+}, fields)
+
+// fields are all other columns of single protocols with text. They are one place in findings.
+var fields = fieldPlaces()
+
+func fieldPlaces() (list []place) {
+	const short = 5 // no detector finds something in so few characters
+	elsewhere := slices.Concat([]string{"redis_command", "redis_reply"}, table.DatabaseColumns("query"), table.DatabaseColumns("params"), table.DatabaseColumns("preview"))
+	for _, c := range table.ProtocolColumns() {
+		switch {
+		case slices.Contains(elsewhere, c.Name):
+		case c.Kind == table.Text:
+			list = append(list, place{forensics.TextPlace{Columns: []string{c.Name}}, short, "fields"})
+		case c.Kind == table.TextList:
+			list = append(list, place{forensics.TextPlace{Columns: []string{c.Name}, Join: ", "}, short, "fields"})
+		}
+	}
+	return list
+}
 
 // statementPlaces are those of databases.
 func statementPlaces() (list []place) {
@@ -243,6 +263,8 @@ func (s *search) inCalls(ctx context.Context) error {
 		t.Places = append(t.Places, p.text)
 	}
 	t.Group = func(bundle int, g *forensics.TextGroup) error {
+		first := int32(len(places) - len(fields))
+		inFields := map[int32][]redact.Match{} // by row
 		for i := 0; i < len(g.Hits); {
 			h := g.Hits[i]
 			j, at := s.of(h.Verdict)
@@ -251,7 +273,17 @@ func (s *search) inCalls(ctx context.Context) error {
 				_, at := s.of(g.Hits[i].Verdict)
 				list = distinct(slices.Concat(list, j.sets[at]))
 			}
+			if h.Place >= first {
+				inFields[h.Row] = distinct(slices.Concat(inFields[h.Row], list))
+				continue
+			}
 			if err := s.addHit(ctx, bundle, g, h, s.number(list)); err != nil {
+				return err
+			}
+		}
+		for _, row := range slices.Sorted(maps.Keys(inFields)) {
+			h := forensics.TextHit{Row: row, Place: first}
+			if err := s.addHit(ctx, bundle, g, h, s.number(inFields[row])); err != nil {
 				return err
 			}
 		}

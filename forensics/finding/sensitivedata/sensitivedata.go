@@ -1,5 +1,5 @@
-// Package sensitivedata finds personal data and secrets in bodies, URLs, headers, statements,
-// commands and results.
+// Package sensitivedata finds personal data and secrets in bodies, URLs, headers, statements, commands, results
+// and all other text of the protocols.
 //
 // It uses the detectors of forensics/redact. They verify check digits, so a number that only looks
 // like a card is not reported. Evidence is masked. Other analyzers cover credentials in
@@ -33,7 +33,7 @@ const (
 func Analyzer() finding.Analyzer {
 	return finding.Analyzer{Name: "sensitive-data", Basis: finding.OfRequests, Title: "personal data and secrets in traffic",
 		Kinds: kinds(),
-		Doc:   "Cards (Luhn), magnetic stripes, card verification codes and PIN blocks in fields named so, social security numbers, IBANs (check digits), email addresses, phone numbers, tokens, cloud keys and private keys in bodies, URLs, headers, SQL and Redis, with masked evidence.", Find: find}
+		Doc:   "Cards (Luhn), magnetic stripes, card verification codes and PIN blocks in fields named so, social security numbers, IBANs (check digits), email addresses, phone numbers, tokens, cloud keys and private keys in bodies, URLs, headers, SQL, Redis and all other text of the protocols, with masked evidence.", Find: find}
 }
 
 // kinds lists what can be found.
