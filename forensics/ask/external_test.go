@@ -95,3 +95,18 @@ func TestAllowListForms(t *testing.T) {
 		t.Errorf("with all of it inside: %v, %v", e.Destinations, err)
 	}
 }
+
+// TestCutRequestHasNoOtherDestination begins a capture after the request that a response answers: the other
+// requests of the connection show its host.
+func TestCutRequestHasNoOtherDestination(t *testing.T) {
+	w := newWire()
+	w.conns["c"] = &wireConn{client: [4]byte{10, 0, 0, 1}, server: [4]byte{203, 0, 113, 9}, sport: 40000, dport: 80, seq: 5_000_000, ack: 9_000_000}
+	for i := range 3 {
+		w.call(float64(10*i), 2, "c", 1, 9, 80, "GET / HTTP/1.1\r\nHost: api.example.net\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+	}
+	w.packets = w.packets[1:]
+	got := must[*servicemap.External](t)(servicemap.AskExternal(ctx, w.open(t), servicemap.ExternalIn{}))
+	if len(got.Destinations) != 1 || got.Destinations[0].Name != "api.example.net" || got.Destinations[0].Connections != 1 || got.Destinations[0].Calls != 3 {
+		t.Errorf("%+v", got.Destinations)
+	}
+}

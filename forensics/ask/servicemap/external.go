@@ -149,7 +149,9 @@ const maxExternal = 20_000
 // without calls.
 func outside(w *ask.Window, ctx context.Context, c *forensics.Case, narrowed bool, f *ask.Frame) ([]externalRow, error) {
 	on := terms.Key(c, "")
-	sql := w.Ends(c, "service") + fmt.Sprintf(`, y AS (SELECT * FROM %[2]s WHERE bn = 0), cx AS (SELECT conn, %[4]s conn_id, min(an) AS an, min(far) AS far FROM y GROUP BY ALL),
+	// A request that is cut lacks its host, but others of its connection may have shown it.
+	sql := w.Ends(c, "service") + fmt.Sprintf(`, y AS (SELECT * REPLACE (CASE WHEN host IS NULL AND min(far) FILTER (host = far) OVER k = max(far) FILTER (host = far) OVER k THEN min(far) FILTER (host = far) OVER k ELSE far END AS far)
+			FROM %[2]s WHERE bn = 0 WINDOW k AS (PARTITION BY conn)), cx AS (SELECT conn, %[4]s conn_id, min(an) AS an, min(far) AS far FROM y GROUP BY ALL),
 		cf AS (SELECT conn, any_value(an) AS an, any_value(far) AS far, max(src_payload_bytes) AS sent, max(dst_payload_bytes) AS received FROM cx JOIN (SELECT %[4]s conn_id, flow_id FROM connections) USING (%[4]s conn_id) JOIN flows_raw USING (%[4]s flow_id) GROUP BY 1),
 		cb AS (SELECT an, far, sum(sent)::BIGINT AS sent, sum(received)::BIGINT AS received FROM cf GROUP BY 1, 2)
 		SELECT far AS name, src AS client, na AS namespace, asked, by_sni, dns_known, own_lookup, addresses, ports, pods, calls, n, failed, connections, sent, received, first_at, last_at, protocols, opened, shakes, call_ids FROM (
