@@ -84,7 +84,19 @@ type Segment struct {
 	Only     string `json:"only,omitempty"`   // selected processes or pods
 	Policy   string `json:"policy,omitempty"` // excluded by policy
 	Own      string `json:"own,omitempty"`    // how the recorder's own traffic is excluded
-	Seal     string `json:"seal,omitempty"`   // sealed: bytes and record agree; broken; none: no record; absent if the ring is unknown
+
+	Programs []Program `json:"programs,omitempty"` // BPF programs that the recorder loaded into the kernel, at most MaxPrograms
+
+	Seal string `json:"seal,omitempty"` // sealed: bytes and record agree; broken; none: no record; absent if the ring is unknown
+}
+
+// MaxPrograms is how many programs of a segment are listed.
+const MaxPrograms = 16
+
+// Program is a program that ran in the kernel.
+type Program struct {
+	Name   string `json:"name"`
+	SHA256 Digest `json:"sha256"`
 }
 
 // Interface is one interface of a capture file, as the file describes it.

@@ -99,8 +99,15 @@ func headerOf(head []byte) *ring.Header {
 
 // segmentOf is the manifest's description of a segment's header.
 func segmentOf(h *ring.Header) *bundle.Segment {
-	return &bundle.Segment{Ring: word(h.Ring), Series: word(h.Series), Sequence: h.Sequence, Recorder: word(h.Recorder), BootID: word(h.BootID),
+	s := &bundle.Segment{Ring: word(h.Ring), Series: word(h.Series), Sequence: h.Sequence, Recorder: word(h.Recorder), BootID: word(h.BootID),
 		Kernel: word(h.Kernel), Filter: word(h.Filter), Only: word(h.Only), Policy: word(h.Policy), Own: word(h.Own)}
+	for _, p := range h.Programs[:min(len(h.Programs), bundle.MaxPrograms)] {
+		var sum bundle.Digest
+		if sum.UnmarshalText([]byte(p.SHA256)) == nil {
+			s.Programs = append(s.Programs, bundle.Program{Name: word(p.Name), SHA256: sum})
+		}
+	}
+	return s
 }
 
 // word cleans a text from a segment or a ring.
