@@ -24,7 +24,7 @@ func (s *search) inBodies(ctx context.Context) error {
 		Group: func(bundle int, g *forensics.TextGroup) error {
 			for _, h := range g.Hits {
 				set := uint32(h.Verdict - 1)
-				h.Place += int32(len(places))
+				h.Place += int32(len(places()))
 				if err := s.addHit(ctx, bundle, g, h, set); err != nil {
 					return err
 				}

@@ -23,17 +23,19 @@ type place struct {
 }
 
 // places are the columns with texts of calls, and their names in findings.
-var places = slices.Concat([]place{
-	{forensics.TextPlace{Columns: []string{"query_string"}}, 0, "URL"},
-	{forensics.TextPlace{Columns: []string{"path"}}, 8, "path"},
-}, statementPlaces(), []place{
-	{forensics.TextPlace{Columns: []string{"redis_command"}}, 0, "Redis command"},
-	{forensics.TextPlace{Columns: []string{"redis_reply"}}, 8, "Redis reply"},
-	{forensics.TextPlace{Columns: []string{"headers"}, Headers: true}, 5, "headers"},
-}, fields)
+var places = sync.OnceValue(func() []place {
+	return slices.Concat([]place{
+		{forensics.TextPlace{Columns: []string{"query_string"}}, 0, "URL"},
+		{forensics.TextPlace{Columns: []string{"path"}}, 8, "path"},
+	}, statementPlaces(), []place{
+		{forensics.TextPlace{Columns: []string{"redis_command"}}, 0, "Redis command"},
+		{forensics.TextPlace{Columns: []string{"redis_reply"}}, 8, "Redis reply"},
+		{forensics.TextPlace{Columns: []string{"headers"}, Headers: true}, 5, "headers"},
+	}, fieldPlaces())
+})
 
-// fields are all other columns of single protocols with text. They are one place in findings.
-var fields = fieldPlaces()
+// inFields is the name of all other columns of single protocols with text. They are one place in findings.
+const inFields = "fields"
 
 func fieldPlaces() (list []place) {
 	const short = 5 // no detector finds something in so few characters
@@ -42,9 +44,9 @@ func fieldPlaces() (list []place) {
 		switch {
 		case slices.Contains(elsewhere, c.Name):
 		case c.Kind == table.Text:
-			list = append(list, place{forensics.TextPlace{Columns: []string{c.Name}}, short, "fields"})
+			list = append(list, place{forensics.TextPlace{Columns: []string{c.Name}}, short, inFields})
 		case c.Kind == table.TextList:
-			list = append(list, place{forensics.TextPlace{Columns: []string{c.Name}, Join: ", "}, short, "fields"})
+			list = append(list, place{forensics.TextPlace{Columns: []string{c.Name}, Join: ", "}, short, inFields})
 		}
 	}
 	return list
@@ -65,10 +67,10 @@ func statementPlaces() (list []place) {
 var bodyPlaces = []string{"request body", "response body"}
 
 func placeName(i int) string {
-	if i >= len(places) {
-		return bodyPlaces[i-len(places)]
+	if n := len(places()); i >= n {
+		return bodyPlaces[i-n]
 	}
-	return places[i].name
+	return places()[i].name
 }
 
 // ignoredHeaders are headers without such data, or with credentials as intended.
@@ -128,7 +130,7 @@ func (j *judge) Text(place int, text []byte) forensics.TextVerdict {
 	if !j.calls {
 		return j.body(place, text)
 	}
-	p := &places[place]
+	p := &places()[place]
 	if p.short > 0 && utf8.RuneCount(text) <= p.short {
 		return 0
 	}
@@ -259,12 +261,12 @@ func (s *search) number(list []redact.Match) uint32 {
 func (s *search) inCalls(ctx context.Context) error {
 	t := forensics.Texts{Table: "calls", From: s.from, To: s.to, Numbers: []string{"call_no", "ts_ns"},
 		Judge: func() forensics.TextJudge { return s.judge(true) }}
-	for _, p := range places {
+	for _, p := range places() {
 		t.Places = append(t.Places, p.text)
 	}
 	t.Group = func(bundle int, g *forensics.TextGroup) error {
-		first := int32(len(places) - len(fields))
-		inFields := map[int32][]redact.Match{} // by row
+		fields := map[int32][]redact.Match{} // by row
+		first := int32(slices.IndexFunc(places(), func(p place) bool { return p.name == inFields }))
 		for i := 0; i < len(g.Hits); {
 			h := g.Hits[i]
 			j, at := s.of(h.Verdict)
@@ -274,16 +276,16 @@ func (s *search) inCalls(ctx context.Context) error {
 				list = distinct(slices.Concat(list, j.sets[at]))
 			}
 			if h.Place >= first {
-				inFields[h.Row] = distinct(slices.Concat(inFields[h.Row], list))
+				fields[h.Row] = distinct(slices.Concat(fields[h.Row], list))
 				continue
 			}
 			if err := s.addHit(ctx, bundle, g, h, s.number(list)); err != nil {
 				return err
 			}
 		}
-		for _, row := range slices.Sorted(maps.Keys(inFields)) {
+		for _, row := range slices.Sorted(maps.Keys(fields)) {
 			h := forensics.TextHit{Row: row, Place: first}
-			if err := s.addHit(ctx, bundle, g, h, s.number(inFields[row])); err != nil {
+			if err := s.addHit(ctx, bundle, g, h, s.number(fields[row])); err != nil {
 				return err
 			}
 		}

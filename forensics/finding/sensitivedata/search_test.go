@@ -9,7 +9,7 @@ import (
 )
 
 func headersPlace() int {
-	for i, p := range places {
+	for i, p := range places() {
 		if p.text.Headers {
 			return i
 		}
