@@ -62,6 +62,7 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 	// By default the heap grows to twice its live size. Captures pass through in bounded
 	// rounds, so little of that memory is worth keeping.
 	debug.SetGCPercent(50)
+	args = kubectl.AsPlugin(root, args)
 	root.SetArgs(args)
 	root.SetIn(e.In)
 	root.SetOut(printed)

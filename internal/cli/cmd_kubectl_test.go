@@ -172,6 +172,11 @@ func TestKubectlMistakes(t *testing.T) {
 		want string
 	}{
 		{"no window", []string{"snapshot", "x"}, nil, exit.Usage, "needs a window"},
+		{"a hint names the plugin as its user calls it", []string{"fetch"}, nil, exit.Usage, "hint: see kubectl pcapsule fetch --help"},
+		{"an unknown command", []string{"fetc"}, nil, exit.Usage, "hint: did you mean kubectl pcapsule fetch?"},
+		{"no cluster", []string{"fetch", "x"}, func(c *cluster) {
+			c.put("kubectl", "#!/bin/sh\necho 'error: error validating: Get \"http://localhost:8080/x\": dial tcp 127.0.0.1:8080: connect: connection refused; if you choose' >&2; exit 1\n")
+		}, exit.Other, "error: the cluster cannot be reached: dial tcp 127.0.0.1:8080: connect: connection refused\nhint: kubectl cluster-info"},
 		{"two windows", []string{"snapshot", "x", "--last", "1m", "--to", "2026-11-20T09:00:00Z"}, nil, exit.Usage, "needs a window"},
 		{"a path for a name", []string{"snapshot", "../x", "--last", "1m"}, nil, exit.Usage, "not the name of a snapshot"},
 		{"a flag for a name", []string{"fetch", "--", "--all"}, nil, exit.Usage, "not the name of a snapshot"},

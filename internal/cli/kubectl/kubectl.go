@@ -27,13 +27,28 @@ import (
 // Plugin is the name under which kubectl finds the program.
 const Plugin = "kubectl-pcapsule"
 
-// Args are the arguments of pcapsule for a command line; a program with the name of the plugin has the
-// command kubectl.
+// Args are the arguments of pcapsule for a command line. Those of a program with the name of the plugin begin
+// with Plugin.
 func Args(line []string) []string {
 	if strings.TrimSuffix(filepath.Base(line[0]), ".exe") == Plugin {
-		return slices.Concat([]string{"kubectl"}, line[1:])
+		return slices.Concat([]string{Plugin}, line[1:])
 	}
 	return line[1:]
+}
+
+// AsPlugin makes help and hints of the command kubectl below root name it as kubectl users call it, kubectl
+// pcapsule, if args are those of the plugin. It returns the arguments for root.
+func AsPlugin(root *cobra.Command, args []string) []string {
+	if len(args) == 0 || args[0] != Plugin {
+		return args
+	}
+	root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl"}
+	for _, c := range root.Commands() {
+		if c.Name() == "kubectl" {
+			c.Use = "pcapsule"
+		}
+	}
+	return slices.Concat([]string{"pcapsule"}, args[1:])
 }
 
 type env struct {
@@ -112,6 +127,15 @@ func failed(ctx context.Context, verb string, err error, said string) error {
 	said = strings.TrimSpace(said)
 	if said = said[strings.LastIndexByte(said, '\n')+1:]; said == "" {
 		said = err.Error()
+	}
+	for strings.HasPrefix(said, "error: ") {
+		said = strings.TrimPrefix(said, "error: ")
+	}
+	for _, way := range []string{"connection refused", " was refused", "no such host", "i/o timeout"} {
+		if strings.Contains(said, way) {
+			said, _, _ = strings.Cut(said[max(0, strings.Index(said, "dial ")):], "; ")
+			return exit.With(fmt.Errorf("the cluster cannot be reached: %s", said), exit.Other, "kubectl cluster-info shows which cluster is used; --context and --kubeconfig choose another")
+		}
 	}
 	return fmt.Errorf("kubectl %s: %s", verb, said)
 }
