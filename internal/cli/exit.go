@@ -87,7 +87,7 @@ func hint(err error, code int, command string) string {
 	case code == exit.Usage:
 		return "see " + command + " --help"
 	case code == exit.Exists:
-		return "choose another name with -o, or remove it first; nothing is overwritten"
+		return "choose another name, or remove it first; nothing is overwritten"
 	case errors.Is(err, pcapng.ErrBomb):
 		return "if you trust the file, unpack it yourself and give the unpacked file"
 	case errors.Is(err, pcapng.ErrNotCapture), errors.Is(err, pcapng.ErrTooShort), errors.Is(err, exporter.ErrNoInput):

@@ -65,7 +65,7 @@ func Usagef(format string, args ...any) error { return With(fmt.Errorf(format, a
 func NewOutput(path string) error {
 	path = filepath.Clean(path)
 	if _, err := os.Lstat(path); err == nil {
-		return With(fmt.Errorf("output %s exists", path), Exists, "choose another name with -o, or remove it first; nothing is overwritten")
+		return With(fmt.Errorf("output %s exists", path), Exists, "choose another name, or remove it first; nothing is overwritten")
 	}
 	if err := Outside(path); err != nil {
 		return err
