@@ -35,6 +35,20 @@ func TestMissingAccount(t *testing.T) {
 	}
 }
 
+// TestMissingAccountOfAzure opens a container without an account: the error has no words of the library.
+func TestMissingAccountOfAzure(t *testing.T) {
+	for _, name := range []string{"AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_KEY", "AZURE_STORAGE_SAS_TOKEN", "AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGEBLOB_CONNECTIONSTRING"} {
+		t.Setenv(name, "")
+	}
+	for _, account := range []struct{ name, key, words string }{{"", "", "AccountName"}, {"evidence", "not base64", "NewSharedKeyCredential"}} {
+		t.Setenv("AZURE_STORAGE_ACCOUNT", account.name)
+		t.Setenv("AZURE_STORAGE_KEY", account.key)
+		if _, err := Open(t.Context(), "azblob://evidence"); !errors.Is(err, ErrCredentials) || errors.Is(err, ErrAddress) || strings.Contains(err.Error(), account.words) {
+			t.Errorf("account %q, key %q: %v", account.name, account.key, err)
+		}
+	}
+}
+
 // TestUnreachable opens stores on servers that are not there: the error names the server and no request of the library.
 func TestUnreachable(t *testing.T) {
 	account(t)

@@ -55,7 +55,7 @@ var (
 	ErrNone        = errors.New("there is no such bundle in the store")
 	ErrTaken       = errors.New("the store has another bundle of this name")
 	ErrRegion      = errors.New("no region is set")
-	ErrCredentials = errors.New("no credentials were found")
+	ErrCredentials = errors.New("no usable credentials were found")
 	ErrUnreachable = errors.New("the server cannot be reached")
 	ErrBusy        = errors.New("another bundle of this name is being pushed, or its push was interrupted")
 )
@@ -139,6 +139,9 @@ func open(ctx context.Context, address string, create bool) (*Store, error) {
 		var at *fs.PathError
 		if errors.As(err, &at) {
 			return nil, fmt.Errorf("opening store %s: %w", s.Address, at)
+		}
+		if cause := Cause(err); cause != nil {
+			return nil, fmt.Errorf("opening store %s: %w", s.Address, cause)
 		}
 		return nil, fmt.Errorf("opening store %s: %w: %w", s.Address, ErrAddress, err)
 	}
@@ -256,7 +259,8 @@ func Cause(err error) error {
 	switch text := err.Error(); { // the provider's library has no types for these
 	case strings.Contains(text, "Invalid region"), strings.Contains(text, "Missing Region"):
 		return ErrRegion
-	case strings.Contains(text, "get credentials:"):
+	case strings.Contains(text, "get credentials:"), strings.Contains(text, "AccountName is required"), strings.Contains(text, "DefaultAzureCredential:"),
+		strings.Contains(text, "NewSharedKeyCredential"):
 		return ErrCredentials
 	}
 	return nil

@@ -237,7 +237,7 @@ func explained(err error) error {
 	case errors.Is(err, store.ErrRegion):
 		return exit.With(err, exit.Other, "set AWS_REGION, such as eu-central-1, or region in the profile")
 	case errors.Is(err, store.ErrCredentials):
-		return exit.With(err, exit.Other, "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE")
+		return exit.With(err, exit.Other, "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (for gs:// those of an HMAC key) or AWS_PROFILE; for azblob:// AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_KEY")
 	case errors.Is(err, store.ErrUnreachable):
 		return exit.With(err, exit.Other, "check the network, the bucket and the region; AWS_ENDPOINT_URL names another server than Amazon's")
 	case errors.Is(err, os.ErrPermission):
