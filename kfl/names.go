@@ -190,14 +190,15 @@ func (f *field) public() Field {
 
 // Nearest returns the name that s most likely misspells, or "" if none is near: at most one
 // letter in three may differ. A difference in case, or between dot and underscore, counts as
-// half a letter.
+// half a letter. Of equally near names, one with the same first letter comes first.
 func Nearest(s string, among []string) string {
 	if len(s) > 64 {
 		return ""
 	}
 	best, bestCost := "", 2*max(1, min(3, len(s)/3))+1
 	for _, n := range among {
-		if c := editCost(s, n, bestCost); c < bestCost {
+		c := editCost(s, n, bestCost+1)
+		if c < bestCost || c == bestCost && best != "" && best[0] != s[0] && n[0] == s[0] {
 			best, bestCost = n, c
 		}
 	}

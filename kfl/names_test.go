@@ -83,7 +83,7 @@ func TestDefinitions(t *testing.T) {
 
 func TestNearest(t *testing.T) {
 	for _, c := range []struct{ typed, want string }{
-		{"stats_code", "status_code"}, {"src.Pod", "src.pod"}, {"src_ip_", "src_ip"}, {"elapsed_tiem", "elapsed_time"}, {"src.nmae", "src.name"},
+		{"stats_code", "status_code"}, {"src.Pod", "src.pod"}, {"src_ip_", "src_ip"}, {"elapsed_tiem", "elapsed_time"}, {"src.nmae", "src.name"}, {"htp", "http"},
 		{"zzzzzzzz", ""}, {"", ""}, {strings.Repeat("a", 100), ""},
 	} {
 		if got := Nearest(c.typed, names().all); got != c.want {
