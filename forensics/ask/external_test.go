@@ -1,6 +1,7 @@
 package ask_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
@@ -108,5 +109,34 @@ func TestCutRequestHasNoOtherDestination(t *testing.T) {
 	got := must[*servicemap.External](t)(servicemap.AskExternal(ctx, w.open(t), servicemap.ExternalIn{}))
 	if len(got.Destinations) != 1 || got.Destinations[0].Name != "api.example.net" || got.Destinations[0].Connections != 1 || got.Destinations[0].Calls != 3 {
 		t.Errorf("%+v", got.Destinations)
+	}
+}
+
+// TestExternalBytesOfDifferentCuts has two recordings of parts of one connection: together they have all its bytes.
+func TestExternalBytesOfDifferentCuts(t *testing.T) {
+	part := func(from, to int) *wire {
+		w := newWire()
+		w.conns["c"] = &wireConn{client: [4]byte{10, 0, 0, 1}, server: [4]byte{203, 0, 113, 9}, sport: 40000, dport: 80, seq: 5_000_000, ack: 9_000_000}
+		for i := range 4 {
+			before := len(w.packets)
+			w.call(float64(10*i), 2, "c", 1, 9, 80, "POST / HTTP/1.1\r\nHost: api.example.net\r\nContent-Length: 1000\r\n\r\n"+strings.Repeat("q", 1000), "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n"+strings.Repeat("a", 500))
+			if i < from || i >= to {
+				w.packets = w.packets[:before]
+			}
+		}
+		return w
+	}
+	ask := func(list ...*wire) servicemap.Destination {
+		e := must[*servicemap.External](t)(servicemap.AskExternal(ctx, openWires(t, list...), servicemap.ExternalIn{}))
+		if len(e.Destinations) != 1 {
+			t.Fatalf("%+v", e.Destinations)
+		}
+		return e.Destinations[0]
+	}
+	whole := ask(part(0, 4))
+	for _, list := range [][]*wire{{part(0, 4), part(0, 4)}, {part(0, 3), part(1, 4)}, {part(0, 2), part(1, 3), part(2, 4)}} {
+		if d := ask(list...); d.SentKB != whole.SentKB || d.ReceivedKB != whole.ReceivedKB || d.Calls != whole.Calls || d.Connections != whole.Connections {
+			t.Errorf("%d bundles: %+v, the whole has %+v", len(list), d, whole)
+		}
 	}
 }
