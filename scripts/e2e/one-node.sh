@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
-# The recorder on a real cluster of one node: the manifest of docs/guide/recorder.md, pods of
+# The recorder on a real cluster of one node: the manifest of deploy/kustomize, pods of
 # three namespaces that talk, a snapshot while recording continues, and checks of its content.
 . "$(dirname "$0")/lib.sh"
 start pcrec 1 pcapsule-recorder scripts/e2e/talk
 
-# The guide's manifest, adapted to the small disk of such a node, with another image, two more capabilities for keys, and rules.
-awk '/^```yaml$/ {n++; if (n == 1) {on = 1; next}} /^```$/ {on = 0} on' docs/guide/recorder.md |
-	sed -e 's|image: registry.*|image: e2e.local/pcapsule-recorder:1\n        imagePullPolicy: Never|' \
+# The manifest without the hub, adapted to the small disk of such a node, with another image, two more capabilities
+# for keys, and rules.
+{ cat deploy/kustomize/base/namespace.yaml; echo ---; cat deploy/kustomize/base/recorder.yaml; } |
+	sed -e 's|image: .*|image: e2e.local/pcapsule-recorder:1|' -e '/- --transfer=/d; /- --config=/d' \
 		-e 's|add: \[BPF, PERFMON, NET_ADMIN\]|add: [BPF, PERFMON, NET_ADMIN, SYS_ADMIN, SYS_PTRACE]|' \
-		-e 's|--max-size=20Gi\]|--max-size=200Mi, --reserve=64Mi, --segment-time=5s, --keys=namespace=shop, --never=namespace=payments, --max-age=namespace=billing:1h]|' >"$dir/recorder.yaml"
-grep -q -- --never=namespace=payments "$dir/recorder.yaml" || { echo "e2e: the guide's manifest is not as expected" >&2; exit 1; }
+		-e 's|- --max-size=20Gi|- --max-size=200Mi\n        - --reserve=64Mi\n        - --segment-time=5s\n        - --keys=namespace=shop\n        - --never=namespace=payments\n        - --max-age=namespace=billing:1h|' >"$dir/recorder.yaml"
+grep -q -- --never=namespace=payments "$dir/recorder.yaml" || { echo "e2e: the manifest is not as expected" >&2; exit 1; }
+
 say "starting the recorder"
 k apply -f "$dir/recorder.yaml" >/dev/null
 k -n pcapsule rollout status ds/pcapsule-recorder --timeout=90s >/dev/null || { k -n pcapsule describe pods; k -n pcapsule logs ds/pcapsule-recorder; exit 1; }
