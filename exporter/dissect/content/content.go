@@ -9,7 +9,6 @@
 package content
 
 import (
-	"iter"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
@@ -57,8 +56,6 @@ type Body struct {
 	Size int64         // bytes before content decoding
 	Get  func() []byte // decoded bytes; nil if they were not kept
 	Lost bool          // bytes are missing, or were not kept
-
-	Messages iter.Seq[[]byte] // of gRPC: its messages, decompressed
 
 	limit int
 	text  []byte

@@ -8,6 +8,7 @@
 package grpc
 
 import (
+	"iter"
 	"strconv"
 	"strings"
 
@@ -45,6 +46,15 @@ type Row struct {
 	Guessed        bool              `col:"grpc_guessed" doc:"recognized only by the form of its messages, because content-type was in a compression table entry that was not captured"`
 	UnknownHeaders int32             `col:"grpc_unknown_headers" doc:"number of headers whose name or value was in a compression table entry that was not captured"`
 	*etcd.Operation
+}
+
+// Etcd describes the calls of etcd for readers.
+var Etcd = content.Protocol{
+	Name:     "etcd",
+	Doc:      "API of etcd: keys, transactions, watches, leases, users, members",
+	Versions: "version 3 (etcdserverpb, v3lockpb, v3electionpb)",
+	Depth:    "operations with keys, ranges, conditions, counts, revisions, leases, users; keys of answers and watches",
+	Inside:   []string{"grpc"},
 }
 
 // Protocol is gRPC.
@@ -132,10 +142,16 @@ func (r *Row) interpret(s *Stream) {
 	if etcd.Endless(r.Path.V) && r.ResetBy.V == "client" && r.ResponseCount.V > 0 && r.Outcome == "" {
 		r.Outcome = table.OK
 	}
-	x := content.Exchange{Call: &r.Call, Request: contentOf(s.X.ReqBody, r.RequestContentType.V, r.Encoding.V),
-		Response: contentOf(s.X.RespBody, r.ResponseContentType.V, r.AnswerEncoding.V)}
-	if o := (etcd.Operation{}); etcd.Read(&x, &o) {
-		r.Operation = &o
+	o := &etcd.Operation{}
+	lost := s.X.RespBody != nil && (s.X.RespBody.Lost() > 0 || s.X.RespBody.Over())
+	if named, ok := etcd.Read(r.Path.V, decoded(s.X.ReqBody, r.RequestContentType.V, r.Encoding.V), decoded(s.X.RespBody, r.ResponseContentType.V, r.AnswerEncoding.V), lost, o); ok {
+		r.Operation = o
+		x := content.Exchange{Call: &r.Call}
+		x.Name(named.What, "etcd "+o.Name.V)
+		x.Add(named.End)
+		if o.Reason.OK {
+			x.Fail(table.ClientError, o.Reason.V)
+		}
 	}
 	if etcd.SendsSecret(r.Path.V) {
 		s.X.ReqBody, s.X.RespBody = nil, nil
@@ -143,18 +159,18 @@ func (r *Row) interpret(s *Stream) {
 	}
 }
 
-// contentOf is a body for readers of its content.
-func contentOf(b *dissect.Body, contentType, encoding string) content.Body {
-	if b == nil {
-		return content.Body{}
-	}
-	return content.Body{Size: b.Size(), Lost: b.Lost() > 0 || b.Over(), Messages: func(yield func([]byte) bool) {
+// decoded are the whole messages of a body.
+func decoded(b *dissect.Body, contentType, encoding string) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		if b == nil {
+			return
+		}
 		for m := range Messages(Payload(contentType, b.Bytes()), encoding) {
 			if !m.Trailer && !m.Cut && m.Err == nil && !yield(m.Data) {
 				return
 			}
 		}
-	}}
+	}
 }
 
 func (r *Row) header(h *table.Header) {

@@ -9,7 +9,6 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/content"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/connect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/elasticsearch"
-	"github.com/pcapsule/pcapsule/exporter/dissect/content/etcd"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/graphql"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/jsonrpc"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/k8sapi"
@@ -17,6 +16,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/s3"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/soap"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/sse"
+	"github.com/pcapsule/pcapsule/exporter/dissect/grpc"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -36,7 +36,7 @@ type Columns struct {
 
 // Protocols describes each of them.
 func Protocols() []content.Protocol {
-	return []content.Protocol{sse.Protocol, graphql.Protocol, jsonrpc.Protocol, mcp.Protocol, connect.Protocol, s3.Protocol, k8sapi.Protocol, elasticsearch.Protocol, soap.Protocol, etcd.Protocol}
+	return []content.Protocol{sse.Protocol, graphql.Protocol, jsonrpc.Protocol, mcp.Protocol, connect.Protocol, s3.Protocol, k8sapi.Protocol, elasticsearch.Protocol, soap.Protocol, grpc.Etcd}
 }
 
 // readers are tried in this order until one accepts the exchange.

@@ -3,23 +3,14 @@
 package etcd
 
 import (
+	"iter"
 	"strconv"
 	"strings"
 	"unicode"
 
-	"github.com/pcapsule/pcapsule/exporter/dissect/content"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
-
-// Protocol describes it for readers.
-var Protocol = content.Protocol{
-	Name:     "etcd",
-	Doc:      "API of etcd: keys, transactions, watches, leases, users, members",
-	Versions: "version 3 (etcdserverpb, v3lockpb, v3electionpb)",
-	Depth:    "operations with keys, ranges, conditions, counts, revisions, leases, users; keys of answers and watches",
-	Inside:   []string{"grpc"},
-}
 
 // Operation is a call.
 type Operation struct {
@@ -42,19 +33,21 @@ type Operation struct {
 	Reason    table.Opt[string] `col:"etcd_cancel_reason" doc:"why the server ended a watch, or did not grant a lease"`
 }
 
-// Read implements content.Reader.
-func Read(x *content.Exchange, o *Operation) bool {
-	m, ok := methods[x.Path.V]
-	if !ok || !x.Path.OK {
-		return false
+// Named is how a summary shows a call: before and after its result.
+type Named struct{ What, End string }
+
+// Read reads the messages of a gRPC call, of which some may be lost. It returns false if the path is none of etcd's.
+func Read(path string, request, answer iter.Seq[[]byte], lost bool, o *Operation) (Named, bool) {
+	m, ok := methods[path]
+	if !ok {
+		return Named{}, false
 	}
-	_, method, _ := strings.Cut(x.Path.V[1:], "/")
-	o.Name = table.Some(words(method))
-	r := reader{o: o, seen: map[string]bool{}}
-	r.read(&x.Request, m.request)
-	r.read(&x.Response, m.answer)
-	r.name(x)
-	return true
+	_, name, _ := strings.Cut(path[1:], "/")
+	o.Name = table.Some(words(name))
+	r := reader{o: o, seen: map[string]bool{}, lost: lost}
+	r.read(request, m.request)
+	r.read(answer, m.answer)
+	return r.named(), true
 }
 
 // words is the name of a method in lower case with underscores: DeleteRange is delete_range.
@@ -71,28 +64,31 @@ func words(method string) string {
 	return b.String()
 }
 
-// name sets the summary, and fails the call if the server did not do what it was asked for.
-func (r *reader) name(x *content.Exchange) {
+// named makes the parts of the summary, and sets the counts of a watch.
+func (r *reader) named() (n Named) {
 	o := r.o
-	o.Condition = content.Some(strings.Join(r.conditions, " and "))
-	what := "etcd " + o.Name.V
+	o.Condition = some(strings.Join(r.conditions, " and "))
+	n.What = "etcd " + o.Name.V
 	if o.Condition.OK {
-		what += " if " + o.Condition.V + ":"
+		n.What += " if " + o.Condition.V + ":"
 	}
-	x.Name(strings.TrimSpace(what+" "+strings.Join(r.parts, ", ")), "etcd "+o.Name.V)
+	n.What = strings.TrimSpace(n.What + " " + strings.Join(r.parts, ", "))
 	switch {
-	case o.Name.V == "watch" && !x.Response.Lost:
+	case o.Name.V == "watch" && !r.lost:
 		o.Puts, o.Deletes = table.Some(r.puts), table.Some(r.deletes)
-		x.Add(", " + clip.Count(r.puts, "put", "puts") + ", " + clip.Count(r.deletes, "delete", "deletes"))
+		n.End = ", " + clip.Count(r.puts, "put", "puts") + ", " + clip.Count(r.deletes, "delete", "deletes")
 	case o.Succeeded.OK && o.Succeeded.V:
-		x.Add(", condition true")
+		n.End = ", condition true"
 	case o.Succeeded.OK:
-		x.Add(", condition false")
+		n.End = ", condition false"
 	case o.Count.OK:
-		x.Add(", " + strconv.FormatInt(o.Count.V, 10))
+		n.End = ", " + strconv.FormatInt(o.Count.V, 10)
 	}
 	if o.Reason.OK {
-		x.Add(", " + o.Reason.V)
-		x.Fail(table.ClientError, o.Reason.V)
+		n.End += ", " + o.Reason.V
 	}
+	return n
 }
+
+// some is a text as an optional column.
+func some(s string) table.Opt[string] { return table.NonEmpty(clip.Text(s, maxText)) }

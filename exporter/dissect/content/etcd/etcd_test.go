@@ -7,9 +7,6 @@ import (
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protowire"
-
-	"github.com/pcapsule/pcapsule/exporter/dissect/content"
-	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
 // msg is a message of fields: a number, then a text, a message or a number.
@@ -28,12 +25,10 @@ func msg(list ...any) (b []byte) {
 	return b
 }
 
-func call(path string, request, answer [][]byte) (*table.Call, *Operation, bool) {
-	c := &table.Call{Path: table.Some(path), Summary: path + " → OK"}
-	x := content.Exchange{Call: c, Request: content.Body{Messages: slices.Values(request)}, Response: content.Body{Messages: slices.Values(answer)}}
+func call(path string, request, answer [][]byte) (Named, *Operation, bool) {
 	o := &Operation{}
-	ok := Read(&x, o)
-	return c, o, ok
+	n, ok := Read(path, slices.Values(request), slices.Values(answer), false, o)
+	return n, o, ok
 }
 
 func TestRead(t *testing.T) {
@@ -56,30 +51,27 @@ func TestRead(t *testing.T) {
 		{"no key", "/etcdserverpb.KV/Range", one(nil), one(nil), "etcd range → OK, 0 [range key]"},
 		{"a prefix that ends with 0xff", "/etcdserverpb.KV/Range", one(msg(1, "a\xff", 2, "b")), one(nil), "etcd range a\uFFFD (prefix) → OK, 0 [range prefix]"},
 		{"a prefix of 0xff only", "/etcdserverpb.KV/Range", one(msg(1, "\xff", 2, "\x00")), nil, "etcd range \uFFFD (from) → OK [range from]"},
-		{"a long key", "/etcdserverpb.KV/Put", one(msg(1, long, 2, "v")), nil, "etcd put " + long[:247] + "… → OK [put key] bytes 1"},
+		{"a long key", "/etcdserverpb.KV/Put", one(msg(1, long, 2, "v")), nil, "etcd put " + long[:256] + "… → OK [put key] bytes 1"},
 		{"many keys", "/etcdserverpb.KV/Range", one(msg(1, "/k/", 2, "/k0")), one(msg(append(many, 4, 40)...)), "etcd range /k/ (prefix) → OK, 40 [range prefix] 32 keys, bytes 80"},
 		{"a number where a key is expected", "/etcdserverpb.KV/Range", one(msg(1, 5)), one(msg(4, "text")), "etcd range → OK, 0 [range key]"},
 		{"a message that is cut", "/etcdserverpb.KV/Put", one(msg(1, "a", 2, "value")[:6]), nil, "etcd put a → OK [put key]"},
 		{"an unknown comparison", "/etcdserverpb.KV/Txn", one(msg(1, msg(1, 9, 2, 9, 3, "a"))), one(msg(2, 1)), "etcd txn → OK, condition true [txn ]"},
 		{"transactions in transactions without end", "/etcdserverpb.KV/Txn", one(nested(200)), one(msg()), "etcd txn → OK, condition false [txn ]"},
 		{"a watch that the server cancels", "/etcdserverpb.Watch/Watch", one(msg(1, msg(1, "a"))), one(msg(4, 1, 6, "etcdserver: no leader")),
-			"etcd watch a → OK, 0 puts, 0 deletes, etcdserver: no leader [watch key] client_error"},
-		{"a lease without a number", "/etcdserverpb.Lease/LeaseGrant", one(msg(1, 5)), one(msg(4, "lease already exists")), "etcd lease_grant → OK, lease already exists [lease_grant ] client_error"},
+			"etcd watch a → OK, 0 puts, 0 deletes, etcdserver: no leader [watch key]"},
+		{"a lease without a number", "/etcdserverpb.Lease/LeaseGrant", one(msg(1, 5)), one(msg(4, "lease already exists")), "etcd lease_grant → OK, lease already exists [lease_grant ]"},
 		{"a negative time to live", "/etcdserverpb.Lease/LeaseTimeToLive", one(msg(1, 255)), one(msg(2, 255, 3, -1)), "etcd lease_time_to_live ff → OK [lease_time_to_live ] lease ff, ttl -1"},
 		{"a lock", "/v3lockpb.Lock/Lock", one(msg(1, "l", 2, 16)), one(msg(2, "l/10")), "etcd lock l → OK [lock key] 1 keys, lease 10"},
 		{"a leader", "/v3electionpb.Election/Campaign", one(msg(1, "e", 2, 16, 3, "me")), one(msg(2, msg(1, "e", 2, "e/10", 4, 16))), "etcd campaign e → OK [campaign key] 1 keys, lease 10, bytes 2"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			c, o, ok := call(tc.path, tc.request, tc.answer)
+			n, o, ok := call(tc.path, tc.request, tc.answer)
 			got := ""
 			if ok {
-				got = strings.Join(strings.Fields(c.Summary+" ["+o.Name.V+" "+o.Range.V+"]  "+facts(o)+c.Outcome), " ")
+				got = strings.TrimSpace(strings.ReplaceAll(n.What+" → OK"+n.End+" ["+o.Name.V+" "+o.Range.V+"] "+facts(o), "  ", " "))
 			}
 			if got != tc.want {
 				t.Errorf("got  %s\nwant %s", got, tc.want)
-			}
-			if ok && c.Endpoint != "etcd "+o.Name.V {
-				t.Errorf("endpoint %q", c.Endpoint)
 			}
 		})
 	}
@@ -114,9 +106,9 @@ func FuzzMessages(f *testing.F) {
 	f.Add(msg(1, msg(1, "a", 2, "b")), msg(11, msg(1, 1, 2, msg(1, "a"))))
 	f.Fuzz(func(t *testing.T, request, answer []byte) {
 		for path := range methods {
-			c, o, ok := call(path, [][]byte{request, request}, [][]byte{answer, answer})
-			if !ok || len(c.Summary) > content.MaxText+512 || len(o.Keys) > content.MaxList || len(o.Condition.V) > content.MaxText+3 {
-				t.Fatalf("%s: %d bytes of summary, %d keys", path, len(c.Summary), len(o.Keys))
+			n, o, ok := call(path, [][]byte{request, request}, [][]byte{answer, answer})
+			if !ok || len(n.What) > 40*maxText || len(o.Keys) > maxKeys || len(o.Condition.V) > maxText+3 {
+				t.Fatalf("%s: %d bytes of summary, %d keys", path, len(n.What), len(o.Keys))
 			}
 		}
 	})

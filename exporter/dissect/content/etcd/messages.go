@@ -8,13 +8,14 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
-	"github.com/pcapsule/pcapsule/exporter/dissect/content"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
 // Limits of a call.
 const (
+	maxText     = 256     // bytes of a text
+	maxKeys     = 32      // of column etcd_keys
 	maxDepth    = 4       // transactions within transactions
 	maxMessages = 1 << 16 // of one direction
 	maxParts    = 16      // keys and conditions in the summary
@@ -26,7 +27,7 @@ type value struct {
 	b []byte
 }
 
-func (v value) key() string { return clip.Text(v.b, content.MaxText) }
+func (v value) key() string { return clip.Text(v.b, maxText) }
 
 // fields are the fields of a message up to one that cannot be read.
 func fields(b []byte) iter.Seq2[protowire.Number, value] {
@@ -137,16 +138,17 @@ type reader struct {
 	conditions    []string
 	puts, deletes int64
 	more          bool // keys of a request after the first one
+	lost          bool // messages
 }
 
-func (r *reader) read(b *content.Body, use func(*reader, []byte)) {
-	if b.Messages == nil || use == nil {
+func (r *reader) read(messages iter.Seq[[]byte], use func(*reader, []byte)) {
+	if use == nil {
 		return
 	}
 	n := 0
-	for data := range b.Messages {
+	for data := range messages {
 		if n++; n > maxMessages {
-			b.Lost = true
+			r.lost = true
 			return
 		}
 		use(r, data)
@@ -165,7 +167,7 @@ func add(list *[]string, s string) {
 
 // keyed notes a key of an answer or an event.
 func (r *reader) keyed(k string) {
-	if k == "" || r.seen[k] || len(r.o.Keys) == content.MaxList {
+	if k == "" || r.seen[k] || len(r.o.Keys) == maxKeys {
 		return
 	}
 	r.seen[k] = true
@@ -174,9 +176,9 @@ func (r *reader) keyed(k string) {
 	}
 }
 
-// named notes a key or a range that the client names. A range ends before its end; rpc.proto says what the
+// target notes a key or a range that the client names. A range ends before its end; rpc.proto says what the
 // ends "\x00" and "one more than the key" mean.
-func (r *reader) named(what string, key, end []byte) {
+func (r *reader) target(what string, key, end []byte) {
 	o, kind := r.o, "key"
 	switch {
 	case len(end) == 0:
@@ -189,13 +191,13 @@ func (r *reader) named(what string, key, end []byte) {
 	default:
 		kind = "range"
 	}
-	text := clip.Text(key, content.MaxText)
+	text := clip.Text(key, maxText)
 	part := text
 	switch kind {
 	case "all":
 		part = "(all)"
 	case "range":
-		part += " to " + clip.Text(end, content.MaxText)
+		part += " to " + clip.Text(end, maxText)
 	case "prefix", "from":
 		part += " (" + kind + ")"
 	}
@@ -207,7 +209,7 @@ func (r *reader) named(what string, key, end []byte) {
 	r.more = true
 	o.Key, o.Range = table.NonEmpty(text), table.Some(kind)
 	if kind == "range" {
-		o.RangeEnd = table.Some(clip.Text(end, content.MaxText))
+		o.RangeEnd = table.Some(clip.Text(end, maxText))
 	}
 }
 
@@ -277,7 +279,7 @@ func (r *reader) span(b []byte) { r.spanOf("", b) }
 
 func (r *reader) spanOf(what string, b []byte) {
 	key, end := ends(b)
-	r.named(what, key, end)
+	r.target(what, key, end)
 }
 
 // found reads a RangeResponse.
@@ -309,7 +311,7 @@ func (r *reader) putOf(what string, b []byte) {
 			r.leased(v.n)
 		}
 	}
-	r.named(what, key, nil)
+	r.target(what, key, nil)
 }
 
 // previous reads a PutResponse.
@@ -456,7 +458,7 @@ func (r *reader) events(b []byte) {
 			}
 		case 6:
 			if len(v.b) > 0 {
-				r.o.Reason = content.Some(string(v.b))
+				r.o.Reason = some(string(v.b))
 			}
 		case 11:
 			r.event(v.b)
@@ -514,7 +516,7 @@ func (r *reader) leaseAnswer(b []byte) {
 		case 3:
 			r.o.TTL = table.Some(int64(v.n))
 		case 4:
-			r.o.Reason = content.Some(string(v.b)) // of LeaseGrant; of LeaseTimeToLive a number
+			r.o.Reason = some(string(v.b)) // of LeaseGrant; of LeaseTimeToLive a number
 		case 5:
 			r.keyed(v.key())
 		}
@@ -537,7 +539,7 @@ func (r *reader) listed(b []byte) {
 func (r *reader) user(b []byte) {
 	for n, v := range fields(b) {
 		if n == 1 {
-			r.o.User = content.Some(v.key())
+			r.o.User = some(v.key())
 			add(&r.parts, v.key())
 		}
 	}
@@ -547,7 +549,7 @@ func (r *reader) user(b []byte) {
 func (r *reader) role(b []byte) {
 	for n, v := range fields(b) {
 		if n == 1 {
-			r.o.Role = content.Some(v.key())
+			r.o.Role = some(v.key())
 			add(&r.parts, v.key())
 		}
 	}
@@ -556,7 +558,7 @@ func (r *reader) role(b []byte) {
 // userRole reads a request with a user and a role.
 func (r *reader) userRole(b []byte) {
 	user, role := ends(b)
-	r.o.User, r.o.Role = content.Some(string(user)), content.Some(string(role))
+	r.o.User, r.o.Role = some(string(user)), some(string(role))
 	add(&r.parts, r.o.User.V+" "+r.o.Role.V)
 }
 
@@ -578,7 +580,7 @@ func (r *reader) grant(b []byte) {
 				end = v.b
 			}
 		}
-		r.named(what, key, end)
+		r.target(what, key, end)
 	}
 }
 
@@ -594,7 +596,7 @@ func (r *reader) revoke(b []byte) {
 			end = v.b
 		}
 	}
-	r.named("", key, end)
+	r.target("", key, end)
 }
 
 // lock reads a LockRequest, CampaignRequest or LeaderRequest: a name, a lease, and a value.
@@ -610,7 +612,7 @@ func (r *reader) lock(b []byte) {
 			r.value(v.b)
 		}
 	}
-	r.named("", name, nil)
+	r.target("", name, nil)
 }
 
 // locked reads a LockResponse.
@@ -639,7 +641,7 @@ func (r *reader) leader(b []byte) {
 		switch n {
 		case 1:
 			name, _ := ends(v.b)
-			r.named("", name, nil)
+			r.target("", name, nil)
 			r.leaderKey(v.b)
 		case 2:
 			r.value(v.b)
