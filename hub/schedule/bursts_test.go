@@ -36,7 +36,7 @@ func TestBurstsOfErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	fail := func(source, destination string, n int64) {
-		table.Add([]pairs.Row{{Pair: pairs.Pair{Source: source, Destination: destination, Protocol: "http1"}, Counts: pairs.Counts{Calls: 2 * n, Failed: n}}}, nil)
+		table.Add([]pairs.Row{{Pair: pairs.Pair{Source: source, Destination: destination, Protocol: "http1"}, Counts: pairs.Counts{Calls: 3 * n, Failed: [4]int64{0, n}}}}, nil)
 	}
 	w := newWorld(t, "rule", map[string]any{"incidents": []any{"ErrorBurst"}, "errors": int64(10), "cooldown": "2m"})
 	w.o.Bursts = CountedBy(at)
@@ -47,6 +47,7 @@ func TestBurstsOfErrors(t *testing.T) {
 	fail("a", "shop/api", 9)
 	fail("a", "example.org", 500) // outside
 	fail("a", `x"} 7`+"\npcapsule_live_failed_calls_total{destination=\"shop/forged\",protocol=\"x\",source=\"y\"} 999", 500)
+	table.Add([]pairs.Row{{Pair: pairs.Pair{Source: "a", Destination: "shop/dns", Protocol: "dns"}, Counts: pairs.Counts{Calls: 900, Failed: [4]int64{900}}}}, nil) // errors of clients
 	w.at(10 * time.Second)
 	if list := w.snapshots(); len(list) > 0 {
 		t.Errorf("fewer than 10: %q", list)
@@ -94,11 +95,12 @@ func TestBurstsNeedLive(t *testing.T) {
 
 func TestMetricLines(t *testing.T) {
 	for line, want := range map[string]string{
-		`pcapsule_live_failed_calls_total{destination="shop/web",protocol="http1",source="a"} 12`:      "shop/web 12 true",
-		`pcapsule_live_failed_calls_total{destination="a\"b\\c\nd",protocol="x",source="y"} 1.5e+06`:   "a\"b\\c\nd 1500000 true",
-		`pcapsule_live_calls_total{destination="shop/web",protocol="http1",source="a"} 12`:             " 0 false",
-		`# HELP pcapsule_live_failed_calls_total Finished calls`:                                       " 0 false",
-		`pcapsule_live_failed_calls_total{destination="shop/web",protocol="http1",source="a"} several`: " 0 false",
+		`pcapsule_live_failed_calls_total{destination="shop/web",outcome="refused",protocol="http1",source="a"} 12`:      "shop/web 12 true",
+		`pcapsule_live_failed_calls_total{destination="a\"b\\c\nd",outcome="no_answer",protocol="x",source="y"} 1.5e+06`: "a\"b\\c\nd 1500000 true",
+		`pcapsule_live_calls_total{destination="shop/web",protocol="http1",source="a"} 12`:                               " 0 false",
+		`pcapsule_live_failed_calls_total{destination="shop/web",outcome="client_error",protocol="http1",source="a"} 9`:  " 0 false",
+		`# HELP pcapsule_live_failed_calls_total Finished calls`:                                                         " 0 false",
+		`pcapsule_live_failed_calls_total{destination="shop/web",protocol="http1",source="a"} several`:                   " 0 false",
 	} {
 		to, n, ok := failedOf(line)
 		if got := fmt.Sprint(to, " ", n, " ", ok); got != want {

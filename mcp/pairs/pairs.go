@@ -33,13 +33,17 @@ const grouped = " GROUP BY ALL ORDER BY n DESC, source, destination, protocol"
 
 const counts = `SELECT coalesce(src_who, '') AS source, coalesce(dst_who, '') AS destination, protocol,
 	count(*) AS n,
-	count(*) FILTER (failed) AS failed,
+	count(*) FILTER (outcome = 'client_error') AS client_error, count(*) FILTER (outcome = 'server_error') AS server_error,
+	count(*) FILTER (outcome = 'refused') AS refused, count(*) FILTER (outcome = 'no_answer') AS no_answer,
 	count(elapsed_us) AS timed,
 	coalesce(sum(elapsed_us), 0)::BIGINT AS us,
 	count(*) FILTER (elapsed_us <= $1) AS b1, count(*) FILTER (elapsed_us <= $2) AS b2, count(*) FILTER (elapsed_us <= $3) AS b3,
 	count(*) FILTER (elapsed_us <= $4) AS b4, count(*) FILTER (elapsed_us <= $5) AS b5, count(*) FILTER (elapsed_us <= $6) AS b6,
 	count(*) FILTER (elapsed_us <= $7) AS b7, count(*) FILTER (elapsed_us <= $8) AS b8, count(*) FILTER (elapsed_us <= $9) AS b9
 FROM calls`
+
+// failures are the outcomes of failed calls.
+var failures = [...]string{"client_error", "server_error", "refused", "no_answer"}
 
 // bounds of the histogram in microseconds.
 var bounds = [...]int64{1_000, 5_000, 10_000, 50_000, 100_000, 500_000, 1_000_000, 5_000_000, 10_000_000}
@@ -67,16 +71,22 @@ type Row struct {
 
 // Counts are the counters of a pair.
 type Counts struct {
-	Calls, Failed, Timed int64
-	Micros               int64              // of all timed calls together
-	Within               [len(bounds)]int64 // calls that took up to each of the bounds
+	Calls  int64
+	Failed [len(failures)]int64 // calls with each of these outcomes
+	Timed  int64
+	Micros int64              // of all timed calls together
+	Within [len(bounds)]int64 // calls that took up to each of the bounds
 }
 
 // RowOf returns a row of SQL.
 func RowOf(values []any) (Row, error) {
 	var r Row
 	texts := []*string{&r.Source, &r.Destination, &r.Protocol}
-	numbers := []*int64{&r.Calls, &r.Failed, &r.Timed, &r.Micros}
+	numbers := []*int64{&r.Calls}
+	for i := range r.Failed {
+		numbers = append(numbers, &r.Failed[i])
+	}
+	numbers = append(numbers, &r.Timed, &r.Micros)
 	for i := range r.Within {
 		numbers = append(numbers, &r.Within[i])
 	}
@@ -149,7 +159,10 @@ func label(s string) string {
 }
 
 func (c *Counts) add(d *Counts) {
-	c.Calls, c.Failed, c.Timed, c.Micros = c.Calls+d.Calls, c.Failed+d.Failed, c.Timed+d.Timed, c.Micros+d.Micros
+	c.Calls, c.Timed, c.Micros = c.Calls+d.Calls, c.Timed+d.Timed, c.Micros+d.Micros
+	for i := range c.Failed {
+		c.Failed[i] += d.Failed[i]
+	}
 	for i := range c.Within {
 		c.Within[i] += d.Within[i]
 	}
@@ -158,7 +171,7 @@ func (c *Counts) add(d *Counts) {
 var (
 	labels       = []string{"source", "destination", "protocol"}
 	callsDesc    = prometheus.NewDesc("pcapsule_live_calls_total", "Finished calls by workload of the client, workload of the server and protocol.", labels, nil)
-	failedDesc   = prometheus.NewDesc("pcapsule_live_failed_calls_total", "Finished calls with outcome client_error, server_error, refused or no_answer.", labels, nil)
+	failedDesc   = prometheus.NewDesc("pcapsule_live_failed_calls_total", "Finished calls that failed, also by outcome.", append(labels, "outcome"), nil)
 	durationDesc = prometheus.NewDesc("pcapsule_live_call_duration_seconds", "Time from the first byte of a request to the last one of its response.", labels, nil)
 	gapsDesc     = prometheus.NewDesc("pcapsule_live_gaps_total", "Coverage gaps that cuts of the live run stated, by reason: calls may be missing.", []string{"reason"}, nil)
 	failsDesc    = prometheus.NewDesc("pcapsule_live_count_failures_total", "Attempts to count calls that failed; the next one counts their calls, too.", nil, nil)
@@ -181,7 +194,9 @@ func (t *Table) Collect(out chan<- prometheus.Metric) {
 	for _, p := range t.sorted() {
 		c := t.pairs[p]
 		count(callsDesc, c.Calls, p.Source, p.Destination, p.Protocol)
-		count(failedDesc, c.Failed, p.Source, p.Destination, p.Protocol)
+		for i, outcome := range failures {
+			count(failedDesc, c.Failed[i], p.Source, p.Destination, p.Protocol, outcome)
+		}
 		buckets := map[float64]uint64{}
 		for i, us := range bounds {
 			buckets[float64(us)/1e6] = uint64(c.Within[i])

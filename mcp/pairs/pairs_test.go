@@ -11,7 +11,7 @@ import (
 )
 
 func row(source, destination string, calls int64) Row {
-	r := Row{Pair{source, destination, "http1"}, Counts{Calls: calls, Failed: 1, Timed: calls, Micros: calls * 20_000}}
+	r := Row{Pair{source, destination, "http1"}, Counts{Calls: calls, Failed: [4]int64{1: 1, 3: 2}, Timed: calls, Micros: calls * 20_000}}
 	for i, us := range bounds {
 		if us >= 20_000 {
 			r.Within[i] = calls
@@ -50,7 +50,10 @@ pcapsule_live_call_duration_seconds_count{destination="shop/cart",protocol="http
 		t.Error(err)
 	}
 	for name, series := range map[string]string{
-		"pcapsule_live_failed_calls_total":   `{destination="shop/cart",protocol="http1",source="shop/web"} 2`,
+		"pcapsule_live_failed_calls_total": `{destination="shop/cart",outcome="client_error",protocol="http1",source="shop/web"} 0
+pcapsule_live_failed_calls_total{destination="shop/cart",outcome="no_answer",protocol="http1",source="shop/web"} 4
+pcapsule_live_failed_calls_total{destination="shop/cart",outcome="refused",protocol="http1",source="shop/web"} 0
+pcapsule_live_failed_calls_total{destination="shop/cart",outcome="server_error",protocol="http1",source="shop/web"} 2`,
 		"pcapsule_live_gaps_total":           `{reason="drop"} 2`,
 		"pcapsule_live_count_failures_total": ` 1`,
 	} {
@@ -62,7 +65,7 @@ pcapsule_live_call_duration_seconds_count{destination="shop/cart",protocol="http
 }
 
 var helps = map[string]string{
-	"pcapsule_live_failed_calls_total":   "Finished calls with outcome client_error, server_error, refused or no_answer.",
+	"pcapsule_live_failed_calls_total":   "Finished calls that failed, also by outcome.",
 	"pcapsule_live_gaps_total":           "Coverage gaps that cuts of the live run stated, by reason: calls may be missing.",
 	"pcapsule_live_count_failures_total": "Attempts to count calls that failed; the next one counts their calls, too.",
 }
@@ -93,11 +96,11 @@ func TestPairsAreBounded(t *testing.T) {
 }
 
 func TestRowOf(t *testing.T) {
-	values := []any{"a", "b", "dns", int64(3), int64(1), int64(2), int64(900)}
+	values := []any{"a", "b", "dns", int64(3), int64(1), int64(0), int64(4), int64(5), int64(2), int64(900)}
 	for range bounds {
 		values = append(values, int64(2))
 	}
-	if r, err := RowOf(values); err != nil || r.Calls != 3 || r.Within[0] != 2 || r.Protocol != "dns" {
+	if r, err := RowOf(values); err != nil || r.Calls != 3 || r.Failed != [4]int64{1, 0, 4, 5} || r.Timed != 2 || r.Within[0] != 2 || r.Protocol != "dns" {
 		t.Errorf("%+v, %v", r, err)
 	}
 	for _, bad := range [][]any{nil, values[1:], append([]any{nil}, values[1:]...), append([]any{"a", "b", "c", 1.5}, values[4:]...)} {

@@ -160,12 +160,13 @@ rolled_out() { # REASON: waits until the condition has it, for this version
 kill_one() { # POD-SELECTOR NODE
 	kill_container "$(k -n pcapsule get pod -l "app.kubernetes.io/name=$1" --field-selector "spec.nodeName=$2" -o jsonpath='{.items[0].status.containerStatuses[0].containerID}')"
 }
-# kill_container ID: all its processes, found by its control group: names are cut, and other clusters have the same.
-kill_container() {
-	local id=$1 pids
-	pids=$(grep -ls -- "${id#containerd://}" /proc/[0-9]*/cgroup | cut -d / -f 3 || true)
-	if [ -n "$id" ] && [ -n "$pids" ]; then kill -9 $pids; return; fi
-	say "WRONG: no process of container ${id:-?}"; failed=$((failed + 1))
+# processes ID: those of a container, found by its control group: names are cut, and other clusters have the same.
+processes() { grep -ls -- "${1#containerd://}" /proc/[0-9]*/cgroup | cut -d / -f 3 || true; }
+kill_container() { # ID
+	local pids
+	pids=$(processes "$1")
+	if [ -n "$1" ] && [ -n "$pids" ]; then kill -9 $pids; return; fi
+	say "WRONG: no process of container ${1:-?}"; failed=$((failed + 1))
 }
 # finish: says how many were wrong, and fails if some were.
 finish() {

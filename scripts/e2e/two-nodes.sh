@@ -128,6 +128,7 @@ for ((i = 0; i < 20; i++)); do
 	sleep 1
 done
 some "calls of the last 30 seconds with both sides" "$(grep -o '"id"' "$dir/live.json" | wc -l)"
+grep -q '"id"' "$dir/live.json" || head -c 2000 "$dir/live.json"
 is "calls that are there twice" "" "$(live token /mcp/calls -d db=live -d limit=1000 --data-urlencode "kfl=http && path == '/from-front'" | grep -o 'from-front?n=[0-9]*' | sort | uniq -d | head -n 3)"
 live token /metrics >/dev/null
 sleep 5
@@ -183,6 +184,6 @@ is "snapshots that are left" "" "$(k -n pcapsule get snapshots -o name)"
 say "an uninstall, which leaves what it says"
 h uninstall pcapsule -n pcapsule >"$dir/uninstall.log" 2>&1 || { cat "$dir/uninstall.log"; failed=$((failed + 1)); }
 left() { k get "$@" -o name 2>/dev/null | grep pcapsule | sort | tr '\n' ' '; }
-is "what is left of the cluster" "customresourcedefinition.apiextensions.k8s.io/liveconfigs.pcapsule.dev customresourcedefinition.apiextensions.k8s.io/recorderconfigs.pcapsule.dev customresourcedefinition.apiextensions.k8s.io/snapshots.pcapsule.dev customresourcedefinition.apiextensions.k8s.io/snapshotschedules.pcapsule.dev " "$(left clusterroles,clusterrolebindings,customresourcedefinitions)"
+is "what is left of the cluster" "customresourcedefinition.apiextensions.k8s.io/captures.pcapsule.dev customresourcedefinition.apiextensions.k8s.io/liveconfigs.pcapsule.dev customresourcedefinition.apiextensions.k8s.io/recorderconfigs.pcapsule.dev customresourcedefinition.apiextensions.k8s.io/snapshots.pcapsule.dev customresourcedefinition.apiextensions.k8s.io/snapshotschedules.pcapsule.dev " "$(left clusterroles,clusterrolebindings,customresourcedefinitions)"
 is "what is left of the namespace" "configmap/pcapsule-ca lease.coordination.k8s.io/pcapsule-hub secret/pcapsule-ca " "$(left -n pcapsule daemonsets,deployments,services,networkpolicies,configmaps,secrets,leases,roles,persistentvolumeclaims)"
 finish

@@ -1,37 +1,66 @@
+//go:build linux
+
 // Command talk is the workload of scripts/e2e.sh: it serves HTTP and HTTPS with a self-signed
 // certificate, or requests pages repeatedly.
 //
-//	talk serve          port 8080 in clear, port 8443 over TLS
+//	talk serve          port 8080 in clear, port 8443 over TLS; below /broken/ the status is 500
 //	talk get URL...     each of them twice a second, on a connection of its own, with a number: ?n=1
 //	                    and so on; prints the status and the URL
+//	talk once N URL     N times at once, then ends
 //	talk fail CODE      ends with this exit code after a second
+//	talk eat            takes memory until it is killed
+//	talk proxy          connects what a redirect sends to port 15001 with where it was going
 package main
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"log"
 	"math/big"
+	"net"
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func main() {
 	if len(os.Args) < 2 {
-		log.Fatal("talk: want serve, get or fail")
+		log.Fatal("talk: want serve, get, once, fail, eat or proxy")
 	}
 	switch os.Args[1] {
 	case "serve":
 		log.Fatal(serve())
 	case "get":
-		get(os.Args[2:])
+		for n := 1; ; time.Sleep(500 * time.Millisecond) {
+			n += get(n, os.Args[2:])
+		}
+	case "once":
+		times, err := strconv.Atoi(os.Args[2])
+		if err != nil {
+			log.Fatal(err)
+		}
+		for n := 1; n <= times; {
+			n += get(n, os.Args[3:])
+		}
+	case "proxy":
+		log.Fatal(proxy())
+	case "eat":
+		var eaten [][]byte
+		for {
+			eaten = append(eaten, bytes.Repeat([]byte{1}, 1<<20))
+			time.Sleep(10 * time.Millisecond)
+		}
 	case "fail":
 		time.Sleep(time.Second)
 		code, err := strconv.Atoi(os.Args[2])
@@ -52,7 +81,12 @@ func serve() error {
 	if err != nil {
 		return err
 	}
-	page := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "page", r.URL.Path) })
+	page := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/broken/") {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+		fmt.Fprintln(w, "page", r.URL.Path)
+	})
 	secure := &http.Server{Addr: ":8443", Handler: page, TLSConfig: &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}}
 	ended := make(chan error, 2)
 	go func() { ended <- secure.ListenAndServeTLS("", "") }()
@@ -60,22 +94,70 @@ func serve() error {
 	return <-ended
 }
 
-func get(urls []string) {
-	c := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
-	for n := 1; ; time.Sleep(500 * time.Millisecond) {
-		for _, url := range urls {
-			url = fmt.Sprintf("%s?n=%d", url, n)
-			n++
-			r, err := c.Get(url)
-			if err != nil {
-				fmt.Println(err)
-				continue
-			}
-			if _, err := io.Copy(io.Discard, r.Body); err != nil {
-				fmt.Println(err)
-			}
-			r.Body.Close()
-			fmt.Println(r.Status, url)
-		}
+// proxy copies each connection that a redirect of netfilter sends here, to its original destination.
+func proxy() error {
+	l, err := net.Listen("tcp4", ":15001")
+	if err != nil {
+		return err
 	}
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		go func() {
+			defer c.Close()
+			to, err := originalOf(c.(*net.TCPConn))
+			if err != nil {
+				log.Print(err)
+				return
+			}
+			server, err := net.Dial("tcp4", to)
+			if err != nil {
+				log.Print(err)
+				return
+			}
+			defer server.Close()
+			go io.Copy(server, c)
+			io.Copy(c, server)
+		}()
+	}
+}
+
+// originalOf is the address to which a connection was made before it was redirected: SO_ORIGINAL_DST, a sockaddr_in,
+// which has the size and the place of an IPv6 membership.
+func originalOf(c *net.TCPConn) (string, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return "", err
+	}
+	var to string
+	refused := raw.Control(func(fd uintptr) {
+		var a *unix.IPv6Mreq
+		if a, err = unix.GetsockoptIPv6Mreq(int(fd), unix.IPPROTO_IP, unix.SO_ORIGINAL_DST); err == nil {
+			b := a.Multiaddr
+			to = net.JoinHostPort(net.IP(b[4:8]).String(), strconv.Itoa(int(b[2])<<8|int(b[3])))
+		}
+	})
+	return to, errors.Join(refused, err)
+}
+
+var client = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+
+// get requests each page with a number, the first with n, and returns how many these are.
+func get(n int, urls []string) int {
+	for i, url := range urls {
+		url = fmt.Sprintf("%s?n=%d", url, n+i)
+		r, err := client.Get(url)
+		if err != nil {
+			fmt.Println(err)
+			continue
+		}
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			fmt.Println(err)
+		}
+		r.Body.Close()
+		fmt.Println(r.Status, url)
+	}
+	return len(urls)
 }
