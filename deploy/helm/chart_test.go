@@ -345,6 +345,7 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		{"recorder: {maxSize: lots}", "/recorder/maxSize"},
 		{"recorder: {folder: '/var/../etc'}", "/recorder/folder"},
 		{"recorder: {folder: 'var'}", "/recorder/folder"},
+		{"recorder: {peers: none}", "/recorder/peers"},
 		{"recorder: {never: [{}]}", "/recorder/never/0"},
 		{"recorder: {never: [{name-space: a}]}", "/recorder/never/0"},
 		{"recorder: {never: [{port: 70000}]}", "/recorder/never/0/port"},

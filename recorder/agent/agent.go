@@ -36,7 +36,7 @@ type Options struct {
 	Record   recorder.Options // its Ring must be set; the agent sets Source and OnError
 	Cluster  *rest.Config     // connection to the API; nil: no Kubernetes
 	Labels   []string         // labels of pods that may be written; a star at the end matches any rest
-	NoPeers  bool             // do not watch services and endpoints of the whole cluster
+	Peers    string           // which objects of other nodes are watched: services, the default, pods or none
 	Keep     time.Duration    // how long ended workloads are remembered; 0 means 10 minutes
 	Patience time.Duration    // how long to wait for the API before recording starts; 0 means 5 s
 	Listen   string           // address of metrics and health; empty: none
@@ -164,7 +164,7 @@ func (a *agent) watch(ctx context.Context, o Options) (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	source := kube.New(api, kube.Options{Node: o.Record.Node, Labels: o.Labels, Keep: o.Keep, NoPeers: o.NoPeers,
+	source := kube.New(api, kube.Options{Node: o.Record.Node, Labels: o.Labels, Keep: o.Keep, Peers: kube.Peers(o.Peers),
 		OnError: func(err error) { a.o.Log.Warn("Kubernetes does not respond; recording continues", "error", err) },
 		OnBack: func(feed string, since time.Time) {
 			a.o.Log.Info("Kubernetes responds again", "feed", feed, "away", time.Since(since).Round(time.Millisecond))

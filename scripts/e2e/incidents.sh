@@ -5,7 +5,7 @@
 start pcinc 2 pcapsule-recorder pcapsule-hub pcapsule scripts/e2e/talk
 cat >"$dir/values.yaml" <<-'EOF'
 	image: {registry: e2e.local, tag: "1", pullPolicy: Never}
-	recorder: {maxSize: 100Mi, extraArgs: [--reserve=32Mi, --segment-time=5s]}
+	recorder: {maxSize: 100Mi, peers: pods, extraArgs: [--reserve=32Mi, --segment-time=5s]}
 	hub: {nodeSelector: {kubernetes.io/hostname: node1}}
 	mcp: {enabled: true}
 EOF
@@ -84,7 +84,7 @@ of "a rollout that failed" rollouts shop/Deployment/web "deadline"
 of "a burst of errors" bursts shop/Service/store "failed"
 fetch "$snapshot" token -o "$dir/burst" || { trouble; exit 1; }
 bundles=("$dir"/burst/*.pcapsule)
-some "failed calls in its window" "$(count "http && path == '/broken/x' && status_code == 500 && dst.workload == 'store'")"
+some "failed calls in its window" "$(count "http && path == '/broken/x' && status_code == 500 && src.pod == 'angry' && dst.workload == 'store'")"
 is "snapshots, one for each" "1 1 2" "$(for s in bursts rollouts crashes; do field snapshotschedule $s '{.status.recent[*].snapshot}' | wc -w; done | tr '\n' ' ' | sed 's/ $//')"
 k -n pcapsule delete snapshotschedules,snapshots --all --timeout=60s >/dev/null
 finish

@@ -106,14 +106,14 @@ say "a slow network that breaks while a part is sent"
 link tc qdisc add dev eth0 root tbf rate 600kbit burst 16kb latency 300ms
 snapshot broken '{last: 60s}'
 for ((i = 0; i < 40; i++)); do
-	[ "$(k -n pcapsule get snapshot broken -o jsonpath='{.status.nodes[?(@.name=="node2")].state}')" = Collecting ] && break
+	[ "$(k -n pcapsule get snapshot broken -o jsonpath='{.status.nodes[?(@.name=="node2")].state}')" = Receiving ] && break
 	sleep 0.5
 done
 sleep 2
-link ip link set eth0 down
+link nft 'add table inet cut; add chain inet cut drops { type filter hook prerouting priority -400; }; add rule inet cut drops iifname "eth0" drop'
 sleep 12
-link ip link set eth0 up
-second ip route show >"$dir/routes"
+is "its state meanwhile" Receiving "$(k -n pcapsule get snapshot broken -o jsonpath='{.status.nodes[?(@.name=="node2")].state}')"
+link nft delete table inet cut
 link tc qdisc del dev eth0 root
 ready broken
 is "every node's part is there" True "$(complete broken)"

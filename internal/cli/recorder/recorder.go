@@ -94,7 +94,7 @@ type flags struct {
 	headersOnly, noOwners, noEvents      bool
 	pin                                  string
 	node, kubeconfig, kubernetes, labels string
-	noPeers                              bool
+	peers                                string
 	keep, patience                       time.Duration
 	metrics, logFormat                   string
 	transfer, tlsCert, tlsKey, tlsCA     string
@@ -214,7 +214,7 @@ func (f *flags) define(fl *pflag.FlagSet) {
 	fl.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig file for the API (default: the pod's service account)")
 	fl.StringVar(&f.kubernetes, "kubernetes", "auto", "auto: use the API if there is one; required: exit if there is none; off")
 	fl.StringVar(&f.labels, "labels", agent.DefaultLabels, "pod labels to record, separated by commas; * at the end matches any ending; -: none")
-	fl.BoolVar(&f.noPeers, "no-peers", false, "do not watch services and endpoints of the whole cluster")
+	fl.StringVar(&f.peers, "peers", "services", "what is watched of other nodes: services and the pods behind them; pods: all pods too; none")
 	fl.DurationVar(&f.keep, "remember", 10*time.Minute, "how long to remember deleted pods")
 	fl.DurationVar(&f.patience, "wait", 5*time.Second, "how long to wait for the API before recording begins")
 	shared.Between(fl, "segment-time", &f.segmentTime, time.Millisecond, shared.Longest)
@@ -312,7 +312,7 @@ func (f *flags) transferOptions() (agent.Transfer, error) {
 // options reads the flags.
 func (f *flags) options(expression string) (agent.Options, error) {
 	r := ring.Options{Dir: f.ring, SegmentTime: f.segmentTime, SegmentBytes: int64(f.segmentSize), MaxAge: f.policy.MaxAge.All, MaxBytes: int64(f.maxSize), Reserve: int64(f.reserve)}
-	o := agent.Options{NoPeers: f.noPeers, Keep: f.keep, Patience: f.patience, Listen: f.metrics, Config: agent.Config{Name: f.config}, ChooseKeys: f.keys.choose}
+	o := agent.Options{Peers: f.peers, Keep: f.keep, Patience: f.patience, Listen: f.metrics, Config: agent.Config{Name: f.config}, ChooseKeys: f.keys.choose}
 	var err error
 	if o.Transfer, err = f.transferOptions(); err != nil {
 		return o, err
@@ -333,6 +333,8 @@ func (f *flags) options(expression string) (agent.Options, error) {
 		return o, exit.Usagef("-i needs --capture=interfaces or --capture=both")
 	case f.kubernetes != "auto" && f.kubernetes != "required" && f.kubernetes != "off":
 		return o, shared.OneOf("--kubernetes", f.kubernetes, []string{"auto", "required", "off"})
+	case f.peers != "services" && f.peers != "pods" && f.peers != "none":
+		return o, shared.OneOf("--peers", f.peers, []string{"services", "pods", "none"})
 	case f.segmentTime <= 0, f.keep <= 0, f.patience < 0:
 		return o, exit.Usagef("--segment-time, --remember and --wait: must be times above 0")
 	}

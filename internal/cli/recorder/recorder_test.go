@@ -149,7 +149,7 @@ func TestExitCodes(t *testing.T) {
 
 func TestOptionsReachTheRecorder(t *testing.T) {
 	f := flags{ring: "/r", segmentSize: 1 << 20, maxSize: 20 << 30, segmentTime: time.Second, capture: "sockets", buffer: 1 << 20,
-		snap: 96, node: "n", kubernetes: "off", labels: " app, x/* ,-", keep: time.Minute}
+		snap: 96, node: "n", kubernetes: "off", peers: "none", labels: " app, x/* ,-", keep: time.Minute}
 	f.policy.MaxAge.All = time.Hour
 	o, err := f.options("tcp port 80")
 	if err != nil {
@@ -157,7 +157,7 @@ func TestOptionsReachTheRecorder(t *testing.T) {
 	}
 	r := o.Record
 	if r.Ring.Dir != "/r" || r.Ring.SegmentBytes != 1<<20 || r.Ring.MaxBytes != 20<<30 || r.Ring.MaxAge != time.Hour || r.Filter != "tcp port 80" ||
-		r.Snap != 96 || r.RingBuffer != 1<<20 || r.Node != "n" || strings.Join(o.Labels, " ") != "app x/*" {
+		r.Snap != 96 || r.RingBuffer != 1<<20 || r.Node != "n" || strings.Join(o.Labels, " ") != "app x/*" || o.Peers != "none" {
 		t.Errorf("options %+v", o)
 	}
 }

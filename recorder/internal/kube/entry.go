@@ -42,7 +42,8 @@ type entry struct {
 	from, to int64   // ns; 0 if unknown or open
 	seen     int64   // when its pod was first reported by a watch; 0 if it was listed
 	gone     int64   // when its end became known; 0 before
-	users    int     // number of endpoints of the peer
+	users    int     // number of endpoints of the peer, and 1 if its pod is watched
+	watched  bool    // the pod of another node is watched
 	key      peerKey // of a peer
 }
 
@@ -91,6 +92,10 @@ func (s *Source) hold(a netip.Addr, e *entry, from int64) {
 	for i := range list {
 		if list[i].who == e && list[i].to == 0 {
 			return
+		}
+		// A pod gets its address after it is created, when no other has it. Ends are whole seconds.
+		if e.kind == isPod && list[i].who.kind == isPod && list[i].who != e {
+			from = max(from, list[i].to-1e9)
 		}
 	}
 	if len(list) >= maxSpans {

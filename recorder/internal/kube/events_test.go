@@ -201,3 +201,71 @@ func TestNodeAndPodsOnItsNetwork(t *testing.T) {
 		}
 	}
 }
+
+// TestPodsOfOtherNodes: with PodPeers, pods of other nodes have a name, labels and an owner, whether or not they are
+// behind a service, for as long as they have their address.
+func TestPodsOfOtherNodes(t *testing.T) {
+	s, clock := still(t, Options{Peers: PodPeers})
+	elsewhere := func(n int, name, ip string) *corev1.Pod {
+		p := running(n, name, ip)
+		p.Spec.NodeName, p.CreationTimestamp = "node-b", metav1.Time{Time: *clock}
+		p.Status.StartTime = &p.CreationTimestamp
+		return p
+	}
+	old := elsewhere(1, "old", "10.2.0.1")
+	rs := true
+	old.Labels["pod-template-hash"] = "5d8f"
+	old.OwnerReferences = []metav1.OwnerReference{{Kind: "ReplicaSet", Name: "cart-5d8f", Controller: &rs}}
+	host := elsewhere(2, "host", "172.30.0.2")
+	host.Spec.HostNetwork = true
+	mine := running(3, "mine", "10.1.0.3")
+	peers := store{peerPodStore{s}, s, peerPods}
+	if err := peers.Replace([]any{old, host, mine}, ""); err != nil {
+		t.Fatal(err)
+	}
+	find := func(addr string, at time.Time) workload.Identity {
+		c, _ := s.Find(workload.Key{Addr: netip.MustParseAddr(addr), At: at.UnixNano()})
+		return c.Identity
+	}
+	zero := *clock
+	id := find("10.2.0.1", zero.Add(time.Second))
+	if id.Pod != "old" || id.Node != "node-b" || id.Workload != "cart" || id.WorkloadKind != "Deployment" || !id.OwnerDerived || len(id.Labels) != 1 || id.Labels[0].Value != "web" {
+		t.Errorf("%+v", id)
+	}
+	for _, addr := range []string{"172.30.0.2", "10.1.0.3"} {
+		if id := find(addr, zero); id.Kind != "" {
+			t.Errorf("%s is %+v", addr, id)
+		}
+	}
+
+	// A service has it for a while, and a pod without an address comes.
+	slice := slicesOf("cart", 1, "node-b")
+	slice.Endpoints = []discoveryv1.Endpoint{endpoint(1, "10.2.0.1", "node-b")}
+	sliceStore{s}.put(slice)
+	if id := find("10.2.0.1", zero); len(id.Services) != 1 || id.Pod != "old" {
+		t.Errorf("behind a service: %+v", id)
+	}
+	*clock = zero.Add(10 * time.Second)
+	sliceStore{s}.remove(slice)
+	next := elsewhere(4, "next", "")
+	next.Status.PodIPs = nil
+	peers.Add(next)
+	*clock = zero.Add(20 * time.Second)
+	old.Status.Phase = corev1.PodSucceeded
+	old.Status.ContainerStatuses[0].State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{FinishedAt: metav1.Time{Time: clock.Add(-5 * time.Second)}}}
+	peers.Update(old)
+	next.Status.PodIP = "10.2.0.1"
+	peers.Update(next)
+	*clock = zero.Add(60 * time.Second)
+	if err := peers.Replace(nil, ""); err != nil { // it was deleted while the API did not answer
+		t.Fatal(err)
+	}
+	for after, want := range map[time.Duration]string{0: "old", 9 * time.Second: "old", 13 * time.Second: "old", 17 * time.Second: "next", 50 * time.Second: "next", 70 * time.Second: ""} {
+		if got := find("10.2.0.1", zero.Add(after)).Pod; got != want {
+			t.Errorf("after %s: %q, want %q", after, got, want)
+		}
+	}
+	if s.forget(clock.Add(time.Minute).UnixNano()); len(s.peers)+len(s.spans)+len(s.served) != 0 {
+		t.Errorf("left: %v %v %v", s.peers, s.spans, s.served)
+	}
+}

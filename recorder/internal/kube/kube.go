@@ -32,7 +32,7 @@ import (
 // Limits on memory. Objects beyond a limit are counted in State.Limited.
 const (
 	maxPods       = 20_000  // of this node, including ended ones
-	maxPeers      = 50_000  // addresses behind services, including ended ones
+	maxPeers      = 50_000  // pods of other nodes and addresses behind services, including ended ones
 	maxServices   = 20_000  // services, and endpoint slices
 	maxSlice      = 1000    // endpoints of a slice; Kubernetes' own limit
 	maxAddresses  = 16      // of one object
@@ -64,13 +64,22 @@ type Options struct {
 	Node    string                             // name of this node in the API
 	Labels  []string                           // labels to keep; a star at the end matches any rest
 	Keep    time.Duration                      // how long ended workloads are remembered; 0 means 10 minutes
-	NoPeers bool                               // do not watch services and endpoints
+	Peers   Peers                              // which objects of other nodes are watched
 	OnError func(error)                        // called when a feed fails or a request is rejected
 	OnBack  func(feed string, since time.Time) // called when a feed that has failed since then works again
 
 	now     func() time.Time
 	backoff time.Duration // first pause of a broken feed; 0 means client-go's
 }
+
+// Peers are the objects of other nodes that are watched, because packets come from them and go to them.
+type Peers string
+
+const (
+	ServicePeers Peers = "services" // services and the pods behind them
+	PodPeers     Peers = "pods"     // all pods too
+	NoPeers      Peers = "none"
+)
 
 // Source is a workload.Source of one node. Its methods can be called from any goroutine.
 type Source struct {
@@ -88,7 +97,7 @@ type Source struct {
 	services map[name]*service       // by namespace and name
 	slices   map[name]*slice         // by namespace and name
 	served   map[string][]membership // services of a pod, by UID
-	peers    map[peerKey]*entry      // pods of other nodes and outside addresses, behind services
+	peers    map[peerKey]*entry      // pods of other nodes, and outside addresses behind services
 	node     *entry
 	early    earlyEvents
 	changes  []Change
@@ -107,6 +116,9 @@ type name struct{ namespace, name string }
 func New(api API, o Options) *Source {
 	if o.Keep <= 0 {
 		o.Keep = 10 * time.Minute
+	}
+	if o.Peers == "" {
+		o.Peers = ServicePeers
 	}
 	if o.OnError == nil {
 		o.OnError = func(error) {}
@@ -152,7 +164,19 @@ func (s *Source) Run(ctx context.Context) {
 			here(&o, "metadata.name")
 			return s.api.Core.Nodes().Watch(ctx, o)
 		})
-	if !s.o.NoPeers {
+	if s.o.Peers == PodPeers {
+		elsewhere := fields.OneTermNotEqualSelector("spec.nodeName", s.o.Node).String()
+		s.follow(ctx, &all, peerPods, &corev1.Pod{}, peerPodStore{s},
+			func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+				o.FieldSelector = elsewhere
+				return s.api.Core.Pods("").List(ctx, o)
+			},
+			func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+				o.FieldSelector = elsewhere
+				return s.api.Core.Pods("").Watch(ctx, o)
+			})
+	}
+	if s.o.Peers != NoPeers {
 		s.follow(ctx, &all, "services", &corev1.Service{}, serviceStore{s},
 			func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 				return s.api.Core.Services("").List(ctx, o)

@@ -88,10 +88,7 @@ func (r *resolver) resolve(e *entry, isNew bool) {
 	c := e.controller
 	m := r.known[c.uid]
 	if m == nil {
-		e.owner = topOwner{kind: c.kind, name: c.name}
-		if c.kind == "Node" || c.kind == "" {
-			e.owner = topOwner{} // a static pod is owned by its node
-		}
+		e.owner = guess(e)
 		return
 	}
 	e.owner = m.top
@@ -115,6 +112,9 @@ func guess(e *entry) topOwner {
 	c := e.controller
 	if base, ok := strings.CutSuffix(c.name, "-"+e.hash); ok && c.kind == "ReplicaSet" && e.hash != "" && base != "" {
 		return topOwner{"Deployment", base, true}
+	}
+	if c.kind == "Node" {
+		return topOwner{} // of a static pod
 	}
 	return topOwner{kind: c.kind, name: c.name}
 }

@@ -169,7 +169,11 @@ func (s *Source) join(of name, t *target) {
 			return // its pod has more information
 		}
 	}
-	s.peer(of, t)
+	from := int64(0)
+	if s.feeds.synced("endpoints") {
+		from = s.now()
+	}
+	s.peer(of, t, from)
 }
 
 // known reports whether there is room for a pod's services.
@@ -181,25 +185,29 @@ func (s *Source) known(uid string) bool {
 	return false
 }
 
-func (s *Source) peer(of name, t *target) {
+// peer adds a use of a peer, which has its addresses from a time on. It returns nil if there are too many.
+func (s *Source) peer(of name, t *target, from int64) *entry {
 	k := t.key(of)
 	e := s.peers[k]
 	if e == nil || e.gone != 0 {
 		if len(s.peers) >= maxPeers {
 			s.limited++
-			return
+			return nil
 		}
-		e = &entry{kind: isOutside, namespace: of.namespace, name: of.name, node: t.node, key: k}
+		e = &entry{kind: isOutside, namespace: of.namespace, name: of.name, node: t.node, key: k, from: from}
 		if t.uid != "" {
 			e.kind, e.uid, e.name = isPod, t.uid, t.name
-		}
-		if s.feeds.synced("endpoints") {
-			e.from = s.now()
 		}
 		s.peers[k] = e
 	}
 	e.users++
-	for _, a := range t.addrs {
+	s.holdAll(e, t.addrs)
+	return e
+}
+
+// holdAll gives addresses to a peer since its beginning.
+func (s *Source) holdAll(e *entry, addrs []netip.Addr) {
+	for _, a := range addrs {
 		if !slices.Contains(e.addrs, a) && len(e.addrs) < maxAddresses {
 			e.addrs = append(slices.Clone(e.addrs), a)
 		}

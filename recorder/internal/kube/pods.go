@@ -218,11 +218,7 @@ func (s *Source) contains(e *entry, id, name string) {
 
 // address updates the pod's addresses, and when it released them.
 func (s *Source) address(e *entry, p *corev1.Pod) {
-	texts := []string{p.Status.PodIP}
-	for i := range p.Status.PodIPs[:min(len(p.Status.PodIPs), maxAddresses)] {
-		texts = append(texts, p.Status.PodIPs[i].IP)
-	}
-	now := addresses(texts...)
+	now := podAddresses(p)
 	if p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
 		e.to = ended(p)
 	}
@@ -247,6 +243,14 @@ func (s *Source) address(e *entry, p *corev1.Pod) {
 	if e.to != 0 {
 		s.release(e, e.to, e.addrs...)
 	}
+}
+
+func podAddresses(p *corev1.Pod) []netip.Addr {
+	texts := []string{p.Status.PodIP}
+	for i := range p.Status.PodIPs[:min(len(p.Status.PodIPs), maxAddresses)] {
+		texts = append(texts, p.Status.PodIPs[i].IP)
+	}
+	return addresses(texts...)
 }
 
 // ended returns when a pod released its addresses, 0 if unknown. The API's times are cut to
