@@ -159,6 +159,7 @@ bundles=("$dir"/restarted/*.pcapsule)
 is "connections of the hub's own transfers" 0 "$(rows "select count(*) from connections where dst_port = 9465")"
 is "names that were looked up, although the configuration is broken and the recorder restarted" 0 "$(count "dns")"
 some "rows that state the restart" "$(rows "select count(*) from coverage where kind = 'hole' and reason = 'restart'")"
+say "drops: $(rows "select source, detail, packets, from_ns, to_ns from coverage where kind = 'hole' and reason = 'drop'" | head -n 5 | tr '\n' ';')"
 
 say "a node whose power is cut"
 timeout 60 "$cluster/node-ctl.sh" kill 2
