@@ -45,6 +45,7 @@ func twoSpaces(t *testing.T) *bundle.Bundle {
 	s.taken, s.sent = had(10, byWriter), had(10, byWriter)
 	s.exchange(0, 0, "192.0.2.1:40001", "10.1.0.1:80", "/of-shop")
 	s.exchange(0, 100, "10.1.9.9:40002", "10.1.0.1:80", "/of-catalog-and-shop") // named by an address line only
+	s.answered(0, 150, "192.0.2.1:40006", "10.1.0.1:80", "/of-shop-by-payments", had(11, byWriter))
 	s.taken, s.sent = had(11, byWriter), had(11, byWriter)
 	s.exchange(1, 200, "192.0.2.1:40003", "10.1.0.2:80", "/of-payments")
 	s.exchange(1, 300, "10.1.0.1:40004", "10.1.0.2:80", "/of-shop-and-payments")
@@ -72,7 +73,7 @@ func TestNamespacesOfACut(t *testing.T) {
 	if got, err := derive.Namespaces(t.Context(), b); err != nil || !slices.Equal(got, []string{"catalog", "payments", "shop"}) {
 		t.Fatalf("namespaces %q, %v", got, err)
 	}
-	words := []string{"/of-shop ", "/of-catalog-and-shop ", "/of-payments ", "/of-shop-and-payments ", "/of-the-node ",
+	words := []string{"/of-shop ", "/of-catalog-and-shop ", "/of-payments ", "/of-shop-by-payments ", "/of-shop-and-payments ", "/of-the-node ",
 		"web-1", "vault-1", "list-1", "webserver", "vaultserver", "kubelet", "payments", "catalog", "podu2"}
 	for _, tt := range []struct {
 		name   string
@@ -82,7 +83,7 @@ func TestNamespacesOfACut(t *testing.T) {
 	}{
 		{"one namespace", []string{"shop"}, []string{"/of-shop ", "web-1", "webserver"}, 1},
 		{"another", []string{"payments"}, []string{"/of-payments ", "vault-1", "vaultserver", "payments", "podu2"}, 1},
-		{"both sides of a call", []string{"payments", "shop"}, []string{"/of-shop ", "/of-payments ", "/of-shop-and-payments ", "web-1", "vault-1", "webserver", "vaultserver", "payments", "podu2"}, 3},
+		{"both sides of a call", []string{"payments", "shop"}, []string{"/of-shop ", "/of-payments ", "/of-shop-by-payments ", "/of-shop-and-payments ", "web-1", "vault-1", "webserver", "vaultserver", "payments", "podu2"}, 4},
 		{"one that only an address line names", []string{"catalog", "shop"}, []string{"/of-shop ", "/of-catalog-and-shop ", "web-1", "list-1", "webserver", "catalog"}, 2},
 		{"one without connections of its own", []string{"catalog"}, nil, 0},
 		{"one that is not there", []string{"sho"}, nil, 0},

@@ -135,6 +135,11 @@ func (s *segmentFile) tcp(face int32, ms int64, out bool, src, dst string, seq, 
 // exchange writes an HTTP exchange as seen by the server's machine, from ms on: handshake,
 // request after 10 ms, answer after 20 ms.
 func (s *segmentFile) exchange(face int32, ms int64, client, server, path string) {
+	s.answered(face, ms, client, server, path, s.sent)
+}
+
+// answered is an exchange whose answer another process may have written, to which the socket was passed.
+func (s *segmentFile) answered(face int32, ms int64, client, server, path string, by pcapng.Socket) {
 	ask := "GET " + path + " HTTP/1.1\r\nHost: svc\r\n\r\n"
 	const answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 	n, m := uint32(len(ask)), uint32(len(answer))
@@ -143,7 +148,10 @@ func (s *segmentFile) exchange(face int32, ms int64, client, server, path string
 	s.tcp(face, ms+1, true, server, client, 500, i+1, 0x12, "")
 	s.tcp(face, ms+2, false, client, server, i+1, 501, 0x10, "")
 	s.tcp(face, ms+10, false, client, server, i+1, 501, 0x18, ask)
+	was := s.sent
+	s.sent = by
 	s.tcp(face, ms+20, true, server, client, 501, i+1+n, 0x18, answer)
+	s.sent = was
 	s.tcp(face, ms+21, false, client, server, i+1+n, 501+m, 0x11, "")
 	s.tcp(face, ms+22, true, server, client, 501+m, i+2+n, 0x11, "")
 }

@@ -9,6 +9,8 @@ import (
 	"os"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/internal/namespaces"
+	"github.com/pcapsule/pcapsule/exporter/internal/parts"
 	"github.com/pcapsule/pcapsule/exporter/table"
 	bpf "github.com/pcapsule/pcapsule/recorder/filter"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
@@ -52,7 +54,7 @@ func (c *Choice) both(conns map[int64]bool) {
 // connsOf lists the connections of which an end, or an end of one of their calls, is an accepted pod.
 func connsOf(ctx context.Context, tables map[string][]string, accept func(Pod) bool) (map[int64]bool, error) {
 	ids := map[int64]bool{}
-	err := eachRow(ctx, tables["endpoints"], []string{"endpoint_id", "namespace", "pod", "workload_kind", "workload", "labels", "services"}, func(v []any) error {
+	err := parts.Each(ctx, tables["endpoints"], []string{"endpoint_id", "namespace", "pod", "workload_kind", "workload", "labels", "services"}, func(v []any) error {
 		p := Pod{Labels: map[string]string{}}
 		for i, to := range []*string{&p.Namespace, &p.Name, &p.Kind, &p.Workload} {
 			*to, _ = v[i+1].(string)
@@ -71,34 +73,12 @@ func connsOf(ctx context.Context, tables map[string][]string, accept func(Pod) b
 		return nil, err
 	}
 	conns := map[int64]bool{}
-	err = eachEnd(ctx, tables, func(conn, end int64) {
+	err = namespaces.EachEnd(ctx, tables, func(conn, end int64) {
 		if ids[end] {
 			conns[conn] = true
 		}
 	})
 	return conns, err
-}
-
-// eachEnd visits the ends of connections and of their calls.
-func eachEnd(ctx context.Context, tables map[string][]string, visit func(conn, end int64)) error {
-	for _, name := range []string{"flows", "calls"} {
-		err := eachRow(ctx, tables[name], []string{"conn_id", "src_id", "dst_id"}, func(v []any) error {
-			conn, ok := v[0].(int64)
-			if !ok {
-				return nil
-			}
-			for _, end := range v[1:] {
-				if id, ok := end.(int64); ok {
-					visit(conn, id)
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // matching lists the connections that have a packet that matches an expression in tcpdump's syntax. An expression that
@@ -123,7 +103,7 @@ func matching(ctx context.Context, b *bundle.Bundle, tables map[string][]string,
 		return nil, err
 	}
 	conns := map[int64]bool{}
-	err = eachRow(ctx, tables["flows"], []string{"flow_id", "conn_id"}, func(v []any) error {
+	err = parts.Each(ctx, tables["flows"], []string{"flow_id", "conn_id"}, func(v []any) error {
 		flow, ok1 := v[0].(int64)
 		conn, ok2 := v[1].(int64)
 		if ok1 && ok2 && flows[flow] {

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/internal/parts"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -42,7 +43,7 @@ func Columns(ctx context.Context, b *bundle.Bundle, name string, columns ...stri
 		if part != name && !strings.HasPrefix(part, name+"/") {
 			continue
 		}
-		err := eachRow(ctx, files, columns, func(v []any) error {
+		err := parts.Each(ctx, files, columns, func(v []any) error {
 			list = append(list, fmt.Sprint(part, v))
 			return nil
 		})

@@ -12,31 +12,22 @@ import (
 	"slices"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/internal/namespaces"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
 // spaces are the namespaces that a cut is limited to; nil does not limit it.
-type spaces map[string]bool
+type spaces namespaces.Set
 
-func spacesOf(list []string) spaces {
-	if list == nil {
-		return nil
-	}
-	s := spaces{}
-	for _, name := range list {
-		s[name] = true
-	}
-	return s
-}
+func spacesOf(list []string) spaces { return spaces(namespaces.Of(list)) }
 
-// visible reports whether a name of this namespace may be shown. What is in no namespace, such as a
-// node or an address outside the cluster, may.
-func (s spaces) visible(namespace string) bool { return namespace == "" || s[namespace] }
+// visible is namespaces.Set.Visible.
+func (s spaces) visible(namespace string) bool { return namespaces.Set(s).Visible(namespace) }
 
 // Namespaces lists the namespaces of the endpoints in a bundle, sorted.
 func Namespaces(ctx context.Context, b *bundle.Bundle) ([]string, error) {
-	of, err := endpointSpaces(ctx, bundle.TableParts(b.Payload(), b.Path))
+	of, err := namespaces.Endpoints(ctx, bundle.TableParts(b.Payload(), b.Path))
 	if err != nil {
 		return nil, err
 	}
@@ -47,46 +38,9 @@ func Namespaces(ctx context.Context, b *bundle.Bundle) ([]string, error) {
 	return slices.Sorted(maps.Keys(all)), nil
 }
 
-// endpointSpaces lists the endpoints that are in a namespace.
-func endpointSpaces(ctx context.Context, tables map[string][]string) (map[int64]string, error) {
-	of := map[int64]string{}
-	err := eachRow(ctx, tables["endpoints"], []string{"endpoint_id", "namespace"}, func(v []any) error {
-		id, ok := v[0].(int64)
-		if name, in := v[1].(string); ok && in && name != "" {
-			of[id] = name
-		}
-		return nil
-	})
-	return of, err
-}
-
-// conns lists the connections within the namespaces: at least one end is in one of them, and no end,
-// of the connection or of one of its calls, is in another.
-func (s spaces) conns(ctx context.Context, tables map[string][]string) (map[int64]bool, error) {
-	of, err := endpointSpaces(ctx, tables)
-	if err != nil {
-		return nil, err
-	}
-	in, out := map[int64]bool{}, map[int64]bool{}
-	err = eachEnd(ctx, tables, func(conn, end int64) {
-		switch namespace, named := of[end]; {
-		case !named:
-		case s[namespace]:
-			in[conn] = true
-		default:
-			out[conn] = true
-		}
-	})
-	if err != nil {
-		return nil, err
-	}
-	maps.DeleteFunc(in, func(conn int64, _ bool) bool { return out[conn] })
-	return in, nil
-}
-
 // limit reduces a choice to the connections within the namespaces.
 func (s spaces) limit(ctx context.Context, tables map[string][]string, c *Choice) error {
-	conns, err := s.conns(ctx, tables)
+	conns, err := namespaces.Set(s).Conns(ctx, tables)
 	if err != nil {
 		return err
 	}

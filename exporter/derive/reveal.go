@@ -9,6 +9,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/commit"
+	"github.com/pcapsule/pcapsule/exporter/internal/parts"
 	"github.com/pcapsule/pcapsule/exporter/seal"
 )
 
@@ -57,7 +58,7 @@ func callAt(ctx context.Context, tables map[string][]string, no int64) (name str
 			continue
 		}
 		n := uint64(0)
-		err := eachRow(ctx, files, []string{"call_no"}, func(v []any) error {
+		err := parts.Each(ctx, files, []string{"call_no"}, func(v []any) error {
 			if v[0] == no {
 				name, row = t, n
 			}

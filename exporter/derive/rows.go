@@ -171,7 +171,7 @@ type packetRow struct {
 
 // eachPacket visits table packets.
 func eachPacket(ctx context.Context, tables map[string][]string, visit func(p *packetRow)) error {
-	return eachRow(ctx, tables["packets"], []string{"packet_no", "file_id", "file_index", "flow_id", "ts_ns"}, func(v []any) error {
+	return parts.Each(ctx, tables["packets"], []string{"packet_no", "file_id", "file_index", "flow_id", "ts_ns"}, func(v []any) error {
 		p := packetRow{flow: -1}
 		var ok [4]bool
 		p.no, ok[0] = v[0].(int64)
@@ -189,47 +189,10 @@ func eachPacket(ctx context.Context, tables map[string][]string, visit func(p *p
 	})
 }
 
-// eachRow visits some columns of a table, in the order of their names here.
-func eachRow(ctx context.Context, files, columns []string, visit func(values []any) error) error {
-	rows, err := parts.ReadRows(files, func(name string, _ table.Kind) bool { return slices.Contains(columns, name) })
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	if len(rows.Columns) == 0 {
-		return nil
-	}
-	order := make([]int, len(columns))
-	for i, c := range columns {
-		if order[i] = slices.Index(rows.Columns, c); order[i] < 0 {
-			return fmt.Errorf("no column %s", c)
-		}
-	}
-	var values []any
-	sorted := make([]any, len(columns))
-	for n := 0; ; n++ {
-		if n%4096 == 0 && ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if values, err = rows.Next(values); err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		for i, k := range order {
-			sorted[i] = values[k]
-		}
-		if err := visit(sorted); err != nil {
-			return err
-		}
-	}
-}
-
 // flowsOf lists the flows of connections, and their addresses. Without conns it lists all.
 func flowsOf(ctx context.Context, tables map[string][]string, conns map[int64]bool) (flows map[int64]bool, addrs map[string]bool, err error) {
 	flows, addrs = map[int64]bool{}, map[string]bool{}
-	err = eachRow(ctx, tables["flows"], []string{"flow_id", "conn_id", "src_ip", "dst_ip"}, func(v []any) error {
+	err = parts.Each(ctx, tables["flows"], []string{"flow_id", "conn_id", "src_ip", "dst_ip"}, func(v []any) error {
 		flow, ok1 := v[0].(int64)
 		conn, ok2 := v[1].(int64)
 		if ok1 && ok2 && (conns == nil || conns[conn]) {

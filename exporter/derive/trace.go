@@ -6,6 +6,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/internal/parts"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -158,7 +159,7 @@ func (x *redaction) conversations(ctx context.Context, want map[int64]bool) (kee
 		return nil, where, err
 	}
 	conns := map[int64]int64{} // of flows
-	err = eachRow(ctx, tables["flows"], []string{"flow_id", "conn_id"}, func(v []any) error {
+	err = parts.Each(ctx, tables["flows"], []string{"flow_id", "conn_id"}, func(v []any) error {
 		flow, ok1 := v[0].(int64)
 		conn, ok2 := v[1].(int64)
 		if ok1 && ok2 {
