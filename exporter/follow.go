@@ -187,21 +187,23 @@ func (l *Live) Wait(ctx context.Context, after int64) (bundle.LiveCut, error) {
 
 // View makes a bundle of the rows of the time last, or of all rows that are kept if last is 0, with
 // open calls. It returns bundle.ErrNothingLive if there is nothing.
-func (l *Live) View(last time.Duration) (*bundle.LiveView, error) {
-	return l.view(live.Request{Last: last})
+//
+// within limits a view to connections within namespaces, by the rule of cuts; nil does not limit it.
+func (l *Live) View(ctx context.Context, last time.Duration, within []string) (*bundle.LiveView, error) {
+	return l.view(ctx, live.Request{Last: last, Within: within})
 }
 
 // Since makes a bundle of the rows that were finished after a cut, for callers that have the ones
 // before.
-func (l *Live) Since(cut int64) (*bundle.LiveView, error) {
-	return l.view(live.Request{Finished: true, After: cut})
+func (l *Live) Since(ctx context.Context, cut int64, within []string) (*bundle.LiveView, error) {
+	return l.view(ctx, live.Request{Finished: true, After: cut, Within: within})
 }
 
-func (l *Live) view(r live.Request) (*bundle.LiveView, error) {
+func (l *Live) view(ctx context.Context, r live.Request) (*bundle.LiveView, error) {
 	if l.o.Gaps != nil {
 		r.Gaps = l.o.Gaps()
 	}
-	v, err := l.store.View(r, ringPackets{l.ring}, l.coverage)
+	v, err := l.store.View(ctx, r, ringPackets{l.ring}, l.coverage)
 	if err != nil {
 		return nil, err
 	}

@@ -21,7 +21,7 @@ func newer(t *testing.T, l *Live, after int64, want int) (paths map[string]int) 
 		if _, err := l.Wait(t.Context(), after); err != nil {
 			t.Fatal(err)
 		}
-		v, err := l.Since(after)
+		v, err := l.Since(t.Context(), after, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

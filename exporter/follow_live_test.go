@@ -120,7 +120,7 @@ func until(t *testing.T, l *Live, table string, ok func(rows []string) bool) {
 			t.Fatal(err)
 		}
 		cut = c.No
-		v, err := l.View(0)
+		v, err := l.View(t.Context(), 0, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -201,7 +201,7 @@ func TestSegmentsRemovedBeforeTheyWereRead(t *testing.T) {
 	if err := os.Remove(list[1]); err != nil {
 		t.Fatal(err)
 	}
-	v, err := follows(t, dir, 10).View(0)
+	v, err := follows(t, dir, 10).View(t.Context(), 0, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,7 +283,7 @@ func TestPacketsOfALiveRun(t *testing.T) {
 	l := g.follow(FollowOptions{})
 	g.call(80, false)
 	until(t, l, "packets", func(rows []string) bool { return len(rows) == 4 })
-	v, err := l.View(time.Minute)
+	v, err := l.View(t.Context(), time.Minute, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

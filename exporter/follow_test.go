@@ -144,7 +144,7 @@ func TestALiveRunHasTheRowsOfABundle(t *testing.T) {
 		want := rowsOf(t, b)
 		for _, every := range tt.every {
 			t.Run(fmt.Sprintf("%s cut after %d", tt.sample, every), func(t *testing.T) {
-				v, err := follows(t, dir, every).View(0)
+				v, err := follows(t, dir, every).View(t.Context(), 0, nil)
 				if err != nil {
 					t.Fatal(err)
 				}

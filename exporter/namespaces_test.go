@@ -4,15 +4,19 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/derive"
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
@@ -32,15 +36,15 @@ func (d deriver) Trace(context.Context, *bundle.Bundle, func(int32, int64) bool,
 	return errors.New("a cut traces nothing")
 }
 
-// twoSpaces is a bundle of a node with pods of several namespaces: each talks to the outside, and shop
-// talks to payments.
-func twoSpaces(t *testing.T) *bundle.Bundle {
+// spacesSegment is a segment of a node with pods of several namespaces, with its side files: each talks to the outside,
+// and shop talks to payments.
+func spacesSegment(t *testing.T) (s *segmentFile, sides map[string]string) {
 	t.Helper()
 	pod := func(namespace, name, uid, ip string) workload.InterfaceComment {
 		return workload.InterfaceComment{Cgroup: "/kubepods/pod" + uid, How: "cgroup", Addresses: []netip.Addr{netip.MustParseAddr(ip)},
 			Identity: workload.Identity{Node: "node-a", Namespace: namespace, Pod: name, PodUID: uid, Container: "c-" + name}}
 	}
-	s := newSegment(t, ring.Header{}, pod("shop", "web-1", "u1", "10.1.0.1"), pod("payments", "vault-1", "u2", "10.1.0.2"),
+	s = newSegment(t, ring.Header{}, pod("shop", "web-1", "u1", "10.1.0.1"), pod("payments", "vault-1", "u2", "10.1.0.2"),
 		workload.InterfaceComment{Cgroup: "/system.slice", How: "cgroup", Identity: workload.Identity{Node: "node-a"}})
 	s.taken, s.sent = had(10, byWriter), had(10, byWriter)
 	s.exchange(0, 0, "192.0.2.1:40001", "10.1.0.1:80", "/of-shop")
@@ -51,10 +55,62 @@ func twoSpaces(t *testing.T) *bundle.Bundle {
 	s.exchange(1, 300, "10.1.0.1:40004", "10.1.0.2:80", "/of-shop-and-payments")
 	s.taken, s.sent = had(12, byWriter), had(12, byWriter)
 	s.exchange(2, 400, "192.0.2.1:40005", "10.0.0.9:80", "/of-the-node")
-	path := s.write(t.TempDir(), "sockets-node-a-000000001", map[string]string{
+	return s, map[string]string{
 		"owners.jsonl": proc(10, "webserver", `,"cgroup":"/kubepods/podu1","pod_uid":"u1"`) + proc(11, "vaultserver", `,"cgroup":"/kubepods/podu2","pod_uid":"u2"`) + proc(12, "kubelet", `,"cgroup":"/system.slice"`) +
 			`{"address":"10.1.9.9","workload":{"ring":"3f9c2ab1","namespace":"catalog","pod":"list-1","pod_uid":"u3","how":"address","kind":"pod","name":"list-1"}}` + "\n",
-		"events.jsonl": `{"ts":"` + stampOf(5) + `","kind":"exec","pid":11,"name":"vaultserver"}` + "\n"})
+		"events.jsonl": `{"ts":"` + stampOf(5) + `","kind":"exec","pid":11,"name":"vaultserver"}` + "\n"}
+}
+
+// spacesRing is a ring with a segment.
+func spacesRing(t *testing.T, s *segmentFile, sides map[string]string) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	w, err := ring.Create(ring.Options{Dir: dir, Node: "node-a", SyncEvery: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	series, err := w.Series(ring.SeriesOptions{Name: "sockets", LinkType: 276, Sides: slices.Sorted(maps.Keys(sides))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := pcapng.NewReader(bytes.NewReader(s.bytes()), pcapng.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	faces := map[int32]ring.InterfaceID{}
+	for b := (pcapng.Batch{}); r.Next(&b) == nil; {
+		for i := range b.Packets {
+			p := &b.Packets[i]
+			if _, ok := faces[p.Interface]; !ok {
+				x := r.Interfaces()[p.Interface]
+				c, _ := workload.ParseInterfaceComment(x.Comments[0])
+				c.Ring = w.Ring()
+				if faces[p.Interface], err = series.Interface(pcapng.Interface{Name: x.Name, Comments: []string{workload.FormatInterfaceComment(c)}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			flags, _ := p.Flags()
+			socket, _ := p.Socket()
+			socket.PID, socket.TID = 0, 0
+			pid, tid, _ := p.ProcessThread()
+			if err := series.Append(&ring.Packet{Interface: faces[p.Interface], Time: p.Time, Data: p.Data, OrigLen: p.OrigLen, Flags: uint32(flags), PID: pid, TID: tid, Socket: socket}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for kind, text := range sides {
+		writeFile(t, filepath.Join(dir, series.Current().Side(kind)), strings.ReplaceAll(text, "3f9c2ab1", w.Ring()))
+	}
+	if err := errors.Join(w.Seal(t.Context()), w.Close(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func twoSpaces(t *testing.T) *bundle.Bundle {
+	t.Helper()
+	s, sides := spacesSegment(t)
+	path := s.write(t.TempDir(), "sockets-node-a-000000001", sides)
 	out := filepath.Join(t.TempDir(), "all.pcapsule")
 	if _, err := Run(t.Context(), []string{path}, out, Options{Release: "test", Repanic: true}); err != nil {
 		t.Fatal(err)
@@ -66,6 +122,25 @@ func twoSpaces(t *testing.T) *bundle.Bundle {
 	return b
 }
 
+var spacesWords = []string{"/of-shop ", "/of-catalog-and-shop ", "/of-payments ", "/of-shop-by-payments ", "/of-shop-and-payments ", "/of-the-node ",
+	"web-1", "vault-1", "list-1", "webserver", "vaultserver", "kubelet", "payments", "catalog", "podu2"}
+
+// spacesSeen is what people may see of spacesSegment.
+var spacesSeen = []struct {
+	name   string
+	spaces []string
+	has    []string
+	calls  int64
+}{
+	{"one namespace", []string{"shop"}, []string{"/of-shop ", "web-1", "webserver"}, 1},
+	{"another", []string{"payments"}, []string{"/of-payments ", "vault-1", "vaultserver", "payments", "podu2"}, 1},
+	{"both sides of a call", []string{"payments", "shop"}, []string{"/of-shop ", "/of-payments ", "/of-shop-by-payments ", "/of-shop-and-payments ", "web-1", "vault-1", "webserver", "vaultserver", "payments", "podu2"}, 4},
+	{"one that only an address line names", []string{"catalog", "shop"}, []string{"/of-shop ", "/of-catalog-and-shop ", "web-1", "list-1", "webserver", "catalog"}, 2},
+	{"one without connections of its own", []string{"catalog"}, nil, 0},
+	{"one that is not there", []string{"sho"}, nil, 0},
+	{"none", []string{}, nil, 0},
+}
+
 // TestNamespacesOfACut cuts a bundle to namespaces, and searches every file of the result for what it must
 // have and for what it must not.
 func TestNamespacesOfACut(t *testing.T) {
@@ -73,22 +148,7 @@ func TestNamespacesOfACut(t *testing.T) {
 	if got, err := derive.Namespaces(t.Context(), b); err != nil || !slices.Equal(got, []string{"catalog", "payments", "shop"}) {
 		t.Fatalf("namespaces %q, %v", got, err)
 	}
-	words := []string{"/of-shop ", "/of-catalog-and-shop ", "/of-payments ", "/of-shop-by-payments ", "/of-shop-and-payments ", "/of-the-node ",
-		"web-1", "vault-1", "list-1", "webserver", "vaultserver", "kubelet", "payments", "catalog", "podu2"}
-	for _, tt := range []struct {
-		name   string
-		spaces []string
-		has    []string
-		calls  int64
-	}{
-		{"one namespace", []string{"shop"}, []string{"/of-shop ", "web-1", "webserver"}, 1},
-		{"another", []string{"payments"}, []string{"/of-payments ", "vault-1", "vaultserver", "payments", "podu2"}, 1},
-		{"both sides of a call", []string{"payments", "shop"}, []string{"/of-shop ", "/of-payments ", "/of-shop-by-payments ", "/of-shop-and-payments ", "web-1", "vault-1", "webserver", "vaultserver", "payments", "podu2"}, 4},
-		{"one that only an address line names", []string{"catalog", "shop"}, []string{"/of-shop ", "/of-catalog-and-shop ", "web-1", "list-1", "webserver", "catalog"}, 2},
-		{"one without connections of its own", []string{"catalog"}, nil, 0},
-		{"one that is not there", []string{"sho"}, nil, 0},
-		{"none", []string{}, nil, 0},
-	} {
+	for _, tt := range spacesSeen {
 		t.Run(tt.name, func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "cut.pcapsule")
 			_, err := derive.Cut(t.Context(), b, out, derive.Choice{Said: bundle.DerivedCut{Namespaces: tt.spaces}}, derive.Options{Exporter: deriver{Options{Release: "test", Repanic: true}}})
@@ -113,7 +173,7 @@ func TestNamespacesOfACut(t *testing.T) {
 				t.Errorf("calls %v, %d packets, derived %+v", m.Calls, m.Accounts.Packets, m.Derived)
 			}
 			all := contents(t, out)
-			for _, w := range words {
+			for _, w := range spacesWords {
 				if got, want := bytes.Contains(all, []byte(w)), slices.Contains(tt.has, w); got != want {
 					t.Errorf("%q is in the bundle: %v, want %v", w, got, want)
 				}
@@ -142,4 +202,42 @@ func contents(t *testing.T, dir string) (all []byte) {
 		all = append(all, row...)
 	}
 	return all
+}
+
+// TestNamespacesOfALiveView searches every row of a live view, and its manifest, for the same.
+func TestNamespacesOfALiveView(t *testing.T) {
+	s, sides := spacesSegment(t)
+	dir := spacesRing(t, s, sides)
+	for _, every := range []int64{0, 5} { // packets between cuts
+		l := follows(t, dir, every)
+		for _, tt := range spacesSeen {
+			t.Run(fmt.Sprint(tt.name, " ", every), func(t *testing.T) {
+				for _, finished := range []bool{false, true} {
+					v, err := l.View(t.Context(), 0, tt.spaces)
+					if finished {
+						v, err = l.Since(t.Context(), 0, tt.spaces)
+					}
+					if err != nil {
+						t.Fatal(err)
+					}
+					m := v.Bundle.Manifest
+					all, packets := []byte(fmt.Sprintf("%+v", m)), int64(0)
+					for name, list := range rowsOf(t, v.Bundle) {
+						all = append(all, strings.Join(list, "\n")...)
+						if name == "packets/packets" {
+							packets += int64(len(list))
+						}
+					}
+					if m.Calls["http1"] != tt.calls || m.Accounts.Packets != packets || !finished && packets != 7*tt.calls {
+						t.Errorf("finished %v: calls %v, %d packets, %d rows of packets; want %d calls", finished, m.Calls, m.Accounts.Packets, packets, tt.calls)
+					}
+					for _, w := range spacesWords {
+						if got, want := bytes.Contains(all, []byte(w)), slices.Contains(tt.has, w); got != want && !finished || got && !want {
+							t.Errorf("finished %v: %q is in the view: %v, want %v", finished, w, got, want)
+						}
+					}
+				}
+			})
+		}
+	}
 }

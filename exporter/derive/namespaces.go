@@ -72,7 +72,7 @@ func (s spaces) packets(path string, keep map[int64]bool) error {
 			p := &b.Packets[i]
 			shown, seen := known[p.Interface]
 			if !seen {
-				shown = p.Interface < 0 || int(p.Interface) >= len(list) || s.comments(list[p.Interface].Comments)
+				shown = p.Interface < 0 || int(p.Interface) >= len(list) || namespaces.Set(s).Comments(list[p.Interface].Comments)
 				known[p.Interface] = shown
 			}
 			if !shown {
@@ -80,16 +80,6 @@ func (s spaces) packets(path string, keep map[int64]bool) error {
 			}
 		}
 	}
-}
-
-// comments reports whether the comments of an interface name nothing of another namespace.
-func (s spaces) comments(texts []string) bool {
-	for _, text := range texts {
-		if c, ok := workload.ParseInterfaceComment(text); ok && !s.visible(c.Identity.Namespace) {
-			return false
-		}
-	}
-	return true
 }
 
 // block says whether a block is kept. Of an interface of another namespace it keeps the header: its

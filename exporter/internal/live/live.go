@@ -85,6 +85,8 @@ type Store struct {
 	made    int64
 	views   []*View
 	closed  bool
+
+	narrowing sync.Mutex // one view is narrowed at a time; held before mu
 }
 
 // NewStore makes a store in a private folder, which must exist. It keeps rows for a time, and at

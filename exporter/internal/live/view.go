@@ -2,6 +2,7 @@ package live
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -31,20 +32,73 @@ type Request struct {
 	Finished bool          // only rows finished after the cut After, and nothing that is open
 	After    int64
 	Gaps     []bundle.LiveGap // of the packets
+	Within   []string         // only what is within these namespaces; nil: everything
 }
 
 // View makes a bundle. A view of the same cut and the same request is made once.
-func (s *Store) View(r Request, packets bundle.Packets, extra func(rows []table.Coverage, f write.Folder) ([]write.Part, error)) (*View, error) {
+func (s *Store) View(ctx context.Context, r Request, packets bundle.Packets, extra func(rows []table.Coverage, f write.Folder) ([]write.Part, error)) (*View, error) {
+	list := r.Within
+	if r.Within = nil; list != nil && r.Finished {
+		r.Within = []string{} // the same view for all namespaces
+	}
+	v, err := s.whole(r, packets, extra)
+	if err != nil || list == nil {
+		return v, err
+	}
+	return s.within(ctx, v, list, packets)
+}
+
+// within makes the part of a view that is within namespaces. Views of others are not held up, and one is made at a time.
+func (s *Store) within(ctx context.Context, whole *View, list []string, packets bundle.Packets) (*View, error) {
+	s.narrowing.Lock()
+	defer s.narrowing.Unlock()
+	key := fmt.Sprintf("%s within %q", whole.key, list)
+	s.mu.Lock()
+	made := s.keyed(key)
+	s.made++
+	dir := filepath.Join(s.dir, "views", fmt.Sprintf("%06d.pcapsule", s.made))
+	s.mu.Unlock()
+	if made != nil {
+		return made, nil
+	}
+	m, files, err := narrow(ctx, whole, dir, list)
+	var b *bundle.Bundle
+	if err == nil {
+		b, err = bundle.Assemble(dir, m, files, packets)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil && s.closed {
+		err = fs.ErrClosed
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	v := &View{Path: dir, Bundle: b, Cut: whole.Cut, key: key, made: time.Now()}
+	s.views = append(s.views, v)
+	return v, nil
+}
+
+// keyed returns the view that was made for a request, nil if there is none.
+func (s *Store) keyed(key string) *View {
+	for _, v := range s.views {
+		if v.key == key {
+			return v
+		}
+	}
+	return nil
+}
+
+// whole makes a bundle of the rows of all namespaces.
+func (s *Store) whole(r Request, packets bundle.Packets, extra func(rows []table.Coverage, f write.Folder) ([]write.Part, error)) (*View, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return nil, fs.ErrClosed
 	}
-	key := fmt.Sprint(s.cut.No, r)
-	for _, v := range s.views {
-		if v.key == key {
-			return v, nil
-		}
+	key := fmt.Sprintf("%d %+v", s.cut.No, r)
+	if v := s.keyed(key); v != nil {
+		return v, nil
 	}
 	sets, from := s.choose(r)
 	m := s.manifest(sets)
@@ -116,8 +170,11 @@ func (s *Store) choose(r Request) (list []chosen, from int64) {
 			list = append(list, chosen{x, remembered})
 		}
 	}
-	if !r.Finished {
+	switch {
+	case !r.Finished:
 		list = append(list, chosen{&s.open, nil})
+	case r.Within != nil: // the ends of open connections say which calls are within
+		list = append(list, chosen{&s.open, func(name string) bool { return name == "flows" }})
 	}
 	return list, from
 }
@@ -219,6 +276,9 @@ func columnsOf(name string) (list []bundle.Column) {
 	return list
 }
 
+// source of the gaps of a view that are not in its sets.
+const source = "live"
+
 // lagging is how far the run may be behind the recorder before a view reports it.
 const lagging = 3 * time.Second
 
@@ -226,7 +286,7 @@ const lagging = 3 * time.Second
 func (s *Store) cover(dir string, files []string, m *bundle.Manifest, r Request, from int64, extra func([]table.Coverage, write.Folder) ([]write.Part, error)) ([]string, error) {
 	var rows []table.Coverage
 	hole := func(from, to int64, reason, detail string) {
-		rows = append(rows, table.Coverage{FileID: -1, Source: "live", FromNs: from, ToNs: max(from, to), Kind: "hole", Reason: reason, Detail: detail})
+		rows = append(rows, table.Coverage{FileID: -1, Source: source, FromNs: from, ToNs: max(from, to), Kind: "hole", Reason: reason, Detail: detail})
 	}
 	for _, g := range r.Gaps {
 		if g.To >= from {

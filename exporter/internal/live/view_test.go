@@ -17,7 +17,7 @@ import (
 // gaps lists the gaps of a view, as reason and detail.
 func gaps(t *testing.T, s *Store, r Request) (list []string) {
 	t.Helper()
-	_, err := s.View(r, nil, func(rows []table.Coverage, _ write.Folder) ([]write.Part, error) {
+	_, err := s.View(t.Context(), r, nil, func(rows []table.Coverage, _ write.Folder) ([]write.Part, error) {
 		for _, row := range rows {
 			list = append(list, row.Reason+": "+row.Detail)
 		}
@@ -147,7 +147,7 @@ func TestViewsAreBounded(t *testing.T) {
 	if s.Opened(s.views[0].Path) == nil || s.Opened(filepath.Join(s.dir, "views", "000001.pcapsule")) != nil {
 		t.Error("another view is open")
 	}
-	if _, err := s.View(Request{Last: time.Nanosecond}, nil, nil); !errors.Is(err, bundle.ErrNothingLive) {
+	if _, err := s.View(t.Context(), Request{Last: time.Nanosecond}, nil, nil); !errors.Is(err, bundle.ErrNothingLive) {
 		t.Error(err)
 	}
 }

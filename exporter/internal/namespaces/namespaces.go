@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/internal/parts"
+	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
 // Set is a set of namespaces; nil is all of them.
@@ -28,6 +29,16 @@ func Of(list []string) Set {
 // Visible reports whether a name of this namespace may be shown. What is in no namespace, such as a
 // node or an address outside the cluster, may.
 func (s Set) Visible(namespace string) bool { return namespace == "" || s[namespace] }
+
+// Comments reports whether the comments of an interface name nothing of another namespace.
+func (s Set) Comments(texts []string) bool {
+	for _, text := range texts {
+		if c, ok := workload.ParseInterfaceComment(text); ok && !s.Visible(c.Identity.Namespace) {
+			return false
+		}
+	}
+	return true
+}
 
 // Endpoints lists the endpoints that are in a namespace.
 func Endpoints(ctx context.Context, tables map[string][]string) (map[int64]string, error) {
