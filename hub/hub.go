@@ -202,7 +202,7 @@ func (h *hub) lead(ctx context.Context) (err error) {
 		Ran: known.Nodes, Collector: h.collector(nodes, witness), Jobs: h.jobs(), Large: h.Large, Log: h.Log})
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stop, err := h.download(controller)
+	stop, err := h.download(controller, known)
 	if err != nil {
 		return err
 	}
@@ -259,7 +259,7 @@ func (h *hub) refresh(ctx context.Context) error {
 }
 
 // download serves bundles. It returns a function that stops it.
-func (h *hub) download(c *control.Controller) (stop func(), err error) {
+func (h *hub) download(c *control.Controller, known *pods.Memory) (stop func(), err error) {
 	l, err := net.Listen("tcp", h.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("listening for downloads: %w", err)
@@ -273,7 +273,7 @@ func (h *hub) download(c *control.Controller) (stop func(), err error) {
 		}
 		return &p.Certificate, nil
 	}}
-	server := download.Server(download.Handler(download.Options{Find: c.Find, Allow: h.allow, Cutter: h.Cutter, Answers: h.Answers, Record: h.Record, Log: h.Log}), h.Log)
+	server := download.Server(download.Handler(download.Options{Find: c.Find, Allow: h.allow, Cutter: h.Cutter, Answers: h.Answers, Spaces: known.Namespaces, Record: h.Record, Log: h.Log}), h.Log)
 	go func() {
 		if err := server.Serve(tls.NewListener(l, config)); !errors.Is(err, http.ErrServerClosed) {
 			h.Log.Error("serving downloads ended", "error", err)

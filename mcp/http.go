@@ -43,6 +43,11 @@ type HTTPOptions struct {
 	Tokens  []door.Token // bearer tokens; none: no token is required
 	OAuth   *door.OAuth  // accepts the tokens of an authorization server; nil: none
 
+	// Within is a header that limits a request to live calls within the namespaces that it lists, separated by commas, for
+	// a program in front that knows what its clients may see; empty: there is none. A client that reaches this server can
+	// only lessen by it what it sees.
+	Within string
+
 	MaxBody     int64 // bytes of a request; 0: 1 MiB
 	MaxSessions int   // for the revisions with sessions; 0: 64
 	MaxRequests int   // being answered at once; 0: 128
@@ -224,6 +229,13 @@ func (h *handler) inSession() (n int) {
 // Handler serves MCP at /mcp, the REST paths and the first page.
 func (s *Server) Handler(o HTTPOptions) http.Handler {
 	o.fill()
+	d := o.door()
+	d.Log = s.refused
+	return door.Guard(s.within(s.routed(o), o), d)
+}
+
+// routed serves what the door lets in.
+func (s *Server) routed(o HTTPOptions) http.Handler {
 	inner := newHandler(s.sdk, o)
 	mux := http.NewServeMux()
 	mux.HandleFunc("/mcp", func(w http.ResponseWriter, r *http.Request) {
@@ -244,9 +256,7 @@ func (s *Server) Handler(o HTTPOptions) http.Handler {
 			mux.HandleFunc(rt.Method+" "+rt.Path, s.strict(rt))
 		}
 	}
-	d := o.door()
-	d.Log = s.refused
-	return door.Guard(mux, d)
+	return mux
 }
 
 // accepts reports whether Accept names a media type; */* does not.

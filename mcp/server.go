@@ -83,6 +83,7 @@ type Server struct {
 
 	learning learning
 	counting counting
+	parts    parts
 }
 
 const instructions = `Evidence bundles of network traffic: every call (HTTP, gRPC, DNS, TLS, Redis, PostgreSQL, ICMP, …) with times, endpoints, bodies and the packets behind it.
@@ -155,9 +156,10 @@ func (s *Server) MCP() *mcp.Server { return s.sdk }
 
 // Close closes the open case after the answers in progress.
 func (s *Server) Close() error {
+	err := s.parts.close()
 	s.learning.stop()
 	s.counting.end()
-	return s.cases.Close()
+	return errors.Join(err, s.cases.Close())
 }
 
 // opened takes note of a case that replaced the open one.

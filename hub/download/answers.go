@@ -1,19 +1,24 @@
 package download
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"slices"
 	"strings"
+	"time"
 
+	"github.com/pcapsule/pcapsule/hub/offer"
 	"github.com/pcapsule/pcapsule/hub/resource"
 )
 
 // live is the content that questions are about.
 var live = Content{resource.LiveConfigs.Resource, resource.LiveName}
 
-// answers passes questions to the MCP server beside the hub, which answers everybody who reaches it.
+// answers passes questions to the MCP server beside the hub, which answers everybody who reaches it. Of people who may
+// see only some namespaces it says so.
 func (h *handler) answers(to *url.URL) http.Handler {
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
@@ -22,6 +27,10 @@ func (h *handler) answers(to *url.URL) http.Handler {
 			r.Out.Header.Del("Authorization") // the token of a person is not for another program
 			r.Out.Header.Del("Cookie")
 			r.Out.Header.Del("Origin")
+			r.Out.Header.Del(offer.NamespacesHeader)
+			if g, ok := r.In.Context().Value(grantKey{}).(Grant); !ok || !g.All {
+				r.Out.Header.Set(offer.NamespacesHeader, strings.Join(g.Namespaces, ","))
+			}
 		},
 		FlushInterval: -1, // a tail is a stream
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
@@ -36,20 +45,50 @@ func (h *handler) answers(to *url.URL) http.Handler {
 		if !ok {
 			return
 		}
-		if !g.All {
-			h.Log.Warn("refused a question", "path", r.URL.Path, "user", g.User, "from", r.RemoteAddr)
-			http.Error(w, "questions to the hub need the right to the traffic of all namespaces; make a snapshot, fetch your part of it, and ask that", http.StatusForbidden)
-			return
-		}
-		h.Log.Info("passed a question on", "path", r.URL.Path, "user", g.User, "from", r.RemoteAddr)
+		h.Log.Info("passed a question on", "path", r.URL.Path, "user", g.User, "namespaces", g.Namespaces, "from", r.RemoteAddr)
+		ctx, stop := context.WithCancel(context.WithValue(r.Context(), grantKey{}, g))
+		defer stop()
+		go h.endWith(ctx, stop, bearer(r), g)
+		r = r.WithContext(ctx)
 		proxy.ServeHTTP(w, r)
 	})
 }
 
+// grantKey has the rights by which a question is passed on.
+type grantKey struct{}
+
+// endWith ends an answer that lasts, such as a tail, when the rights by which it began have changed.
+func (h *handler) endWith(ctx context.Context, stop func(), token string, began Grant) {
+	t := time.NewTicker(h.again)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		g, err := h.grant(ctx, token, live)
+		if errors.Is(err, ErrUnknown) || errors.Is(err, ErrDenied) || err == nil && (g.All != began.All || !slices.Equal(g.Namespaces, began.Namespaces)) {
+			h.Log.Info("ended an answer: the rights have changed", "user", began.User)
+			stop()
+			return
+		}
+	}
+}
+
+// bearer is the token of a request; empty if it has none.
+func bearer(r *http.Request) string {
+	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !ok {
+		return ""
+	}
+	return token
+}
+
 // person determines the rights of the owner of a request's token, or answers the request.
 func (h *handler) person(w http.ResponseWriter, r *http.Request, what Content) (g Grant, ok bool) {
-	token, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if !bearer || token == "" {
+	token := bearer(r)
+	if token == "" {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		http.Error(w, "a token of Kubernetes is needed, such as of: kubectl create token", http.StatusUnauthorized)
 		return g, false

@@ -7,14 +7,22 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
+	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/pcapsule/pcapsule/hub/offer"
 )
 
 // TestWhoMayAskLive is every way to what is recorded now by every right: calls, counts, packets, the service map, SQL, a
-// stream, metrics, and paths that are spelled otherwise. Questions reach the MCP server only for people who may see all, and without their token.
+// stream, metrics, and paths that are spelled otherwise. Questions reach the MCP server without the token, with the
+// namespaces that the person may see, whatever the person says.
 func TestWhoMayAskLive(t *testing.T) {
 	asked := 0
+	var limit []string // of the last question
 	behind := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		limit = r.Header.Values(offer.NamespacesHeader)
 		if asked++; r.Header.Get("Authorization") != "" {
 			t.Error("the token was passed on")
 		}
@@ -33,6 +41,10 @@ func TestWhoMayAskLive(t *testing.T) {
 			return Grant{All: true}, nil
 		case "shop":
 			return Grant{Namespaces: []string{"shop"}}, nil
+		case "two":
+			return Grant{Namespaces: []string{"cart", "shop"}}, nil
+		case "empty":
+			return Grant{}, nil
 		case "none":
 			return Grant{}, fmt.Errorf("%w: nothing", ErrDenied)
 		}
@@ -40,9 +52,11 @@ func TestWhoMayAskLive(t *testing.T) {
 	}})
 	for _, path := range []string{"/mcp", "/mcp/tail", "/mcp/tail?kfl=http", "/mcp/calls?db=live", "/mcp/calls?db=live:5m", "/mcp/calls?db=/var/lib/pcapsule-hub/snapshots/x/bundles/a.pcapsule",
 		"/mcp/sql?db=live&sql=select+1", "/mcp/ask/get_service_map", "/mcp/ask/get_overview", "/mcp/ask/export_pcap", "/mcp/packets", "/mcp/openapi.json", "/metrics"} {
-		for token, want := range map[string]int{"all": 200, "shop": 403, "none": 403, "forged": 401, "": 401} {
+		for token, want := range map[string]int{"all": 200, "shop": 200, "two": 200, "empty": 200, "none": 403, "forged": 401, "": 401} {
 			before := asked
+			limit = nil
 			r := httptest.NewRequest(http.MethodGet, path, nil)
+			r.Header.Set(offer.NamespacesHeader, "shop,payments")
 			if token != "" {
 				r.Header.Set("Authorization", "Bearer "+token)
 			}
@@ -51,13 +65,16 @@ func TestWhoMayAskLive(t *testing.T) {
 			if w.Code != want || (asked > before) != (want == 200) {
 				t.Errorf("%s with token %q: %d, passed on: %v; want %d", path, token, w.Code, asked > before, want)
 			}
+			if want := map[string][]string{"shop": {"shop"}, "two": {"cart,shop"}, "empty": {""}}[token]; !slices.Equal(limit, want) {
+				t.Errorf("%s with token %q: limited to %q, want %q", path, token, limit, want)
+			}
 		}
 	}
 	for _, path := range []string{"//mcp", "/mcp/../mcp/tail", "/./metrics", "/MCP", "/mcp%2ftail", "/%6dcp/calls", "/metrics/", "/v1/../mcp", "/mcp;x", "/v1/snapshots/..%2f..%2fmcp"} {
 		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodHead, http.MethodOptions} {
 			before := asked
 			r := httptest.NewRequest(method, path, nil)
-			r.Header.Set("Authorization", "Bearer shop")
+			r.Header.Set("Authorization", "Bearer none")
 			r.Header.Set("X-Forwarded-User", "all")
 			r.Header.Add("Authorization", "Bearer all")
 			w := httptest.NewRecorder()
@@ -66,5 +83,60 @@ func TestWhoMayAskLive(t *testing.T) {
 				t.Errorf("%s %s reached the answers: %d", method, path, w.Code)
 			}
 		}
+	}
+}
+
+// TestRightsOfAStream: a stream ends when the right by which it began is taken away, or is another.
+func TestRightsOfAStream(t *testing.T) {
+	behind := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+	}))
+	defer behind.Close()
+	u, err := url.Parse(behind.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, after := range map[string]Grant{"less": {Namespaces: []string{"shop"}}, "more": {All: true}, "none": {}} {
+		t.Run(name, func(t *testing.T) {
+			var changed atomic.Bool
+			h := &handler{Options: Options{Log: slog.New(slog.DiscardHandler), Allow: func(context.Context, string, Content, func() ([]string, error)) (Grant, error) {
+				switch {
+				case !changed.Load():
+					return Grant{Namespaces: []string{"cart", "shop"}}, nil
+				case name == "none":
+					return Grant{}, fmt.Errorf("%w: nothing", ErrDenied)
+				}
+				return after, nil
+			}}, grants: map[[32]byte]granted{}, again: 10 * time.Millisecond}
+			front := httptest.NewServer(h.answers(u))
+			defer front.Close()
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, front.URL+"/mcp/tail", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Authorization", "Bearer x")
+			res, err := http.DefaultClient.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			ended := make(chan error, 1)
+			go func() { _, err := res.Body.Read(make([]byte, 1)); ended <- err }()
+			select {
+			case err := <-ended:
+				t.Fatalf("it ended early: %v", err)
+			case <-time.After(50 * time.Millisecond):
+			}
+			changed.Store(true)
+			h.mu.Lock()
+			clear(h.grants)
+			h.mu.Unlock()
+			select {
+			case <-ended:
+			case <-time.After(10 * time.Second):
+				t.Fatal("the stream goes on")
+			}
+		})
 	}
 }

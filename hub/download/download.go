@@ -40,8 +40,10 @@ type Options struct {
 	// lists those of the content.
 	Allow  func(ctx context.Context, token string, what Content, namespaces func() ([]string, error)) (Grant, error)
 	Cutter Cutter
-	// Answers is the MCP server that gets the questions of people who may see everything; nil: there is none.
+	// Answers is the MCP server that gets questions, with the namespaces of people who may not see all; nil: there is none.
 	Answers *url.URL
+	// Spaces lists the namespaces of what is recorded now.
+	Spaces func() []string
 	// Record writes every request to the access log before it is answered. If it fails, the answer is an error. nil:
 	// there is no log.
 	Record func(Request) error
@@ -59,6 +61,7 @@ type handler struct {
 	grants map[[sha256.Size]byte]granted // by token and snapshot
 	spaces map[string][]string           // namespaces, by the folder of bundles
 	making map[string]*making            // views, by their folder
+	again  time.Duration                 // after which rights to an answer that lasts are asked for again
 }
 
 // Handler serves
@@ -67,7 +70,7 @@ type handler struct {
 //	GET /v1/snapshots/NAME/bundles/NODE/FILE   a file, with If-Match and Range
 //	/mcp, /mcp/..., /metrics                   questions, which the MCP server beside the hub answers
 func Handler(o Options) http.Handler {
-	h := &handler{Options: o, lists: map[string][]transfer.File{}, grants: map[[sha256.Size]byte]granted{}, spaces: map[string][]string{}, making: map[string]*making{}}
+	h := &handler{Options: o, again: grantAge, lists: map[string][]transfer.File{}, grants: map[[sha256.Size]byte]granted{}, spaces: map[string][]string{}, making: map[string]*making{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/snapshots/{name}", h.describe)
 	mux.HandleFunc("GET /v1/snapshots/{name}/bundles/{node}/{file...}", h.file)

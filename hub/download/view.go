@@ -98,10 +98,13 @@ func (h *handler) grant(ctx context.Context, token string, what Content) (Grant,
 	return now, nil
 }
 
-// namespaces lists those of a snapshot's bundles; none before it is ready, and none of what is live.
+// namespaces lists those of the live calls, or of a snapshot's bundles; none before it is ready.
 func (h *handler) namespaces(ctx context.Context, what Content) ([]string, error) {
 	name := what.Name
-	if h.Cutter == nil || what.Resource != resource.Snapshots.Resource {
+	switch {
+	case what == live && h.Spaces != nil:
+		return h.atMost(h.Spaces(), what), nil
+	case h.Cutter == nil || what.Resource != resource.Snapshots.Resource:
 		return nil, nil
 	}
 	s, dir, err := h.Find(name)
@@ -126,10 +129,7 @@ func (h *handler) namespaces(ctx context.Context, what Content) ([]string, error
 	}
 	slices.Sort(list)
 	list = slices.Compact(list)
-	if len(list) > maxSpaces {
-		h.Log.Warn("a snapshot has too many namespaces; rights to the others are not asked for", "snapshot", name, "namespaces", len(list), "asked", maxSpaces)
-		list = list[:maxSpaces]
-	}
+	list = h.atMost(list, what)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.spaces) >= maxLists {
@@ -137,6 +137,15 @@ func (h *handler) namespaces(ctx context.Context, what Content) ([]string, error
 	}
 	h.spaces[dir] = list
 	return list, nil
+}
+
+// atMost limits the namespaces that Kubernetes is asked about.
+func (h *handler) atMost(list []string, what Content) []string {
+	if len(list) <= maxSpaces {
+		return list
+	}
+	h.Log.Warn("too many namespaces; rights to the others are not asked for", "resource", what.Resource, "name", what.Name, "namespaces", len(list), "asked", maxSpaces)
+	return list[:maxSpaces]
 }
 
 // bundlesOf are the names of a snapshot's bundles.

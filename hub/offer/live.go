@@ -13,6 +13,9 @@ import (
 // liveName is the file in the folder of copies that describes them.
 const liveName = "live.json"
 
+// NamespacesHeader limits a question that the hub passes on to what is within these namespaces, separated by commas.
+const NamespacesHeader = "Pcapsule-Namespaces"
+
 // maxLive limits its size.
 const maxLive = 16 << 20
 

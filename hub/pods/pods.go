@@ -186,6 +186,17 @@ func (m *Memory) Nodes(accept func(*resource.Pod) bool, from, to time.Time) (nod
 	return slices.Sorted(maps.Keys(found)), since
 }
 
+// Namespaces lists those of all pods that it remembers, sorted.
+func (m *Memory) Namespaces() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := map[string]bool{}
+	for _, r := range m.runs {
+		all[r.Namespace] = true
+	}
+	return slices.Sorted(maps.Keys(all))
+}
+
 // sweep forgets what is old.
 func (m *Memory) sweep() {
 	m.mu.Lock()

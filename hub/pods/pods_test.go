@@ -1,6 +1,7 @@
 package pods
 
 import (
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -130,6 +131,14 @@ func TestWherePodsRan(t *testing.T) {
 }
 
 // TestUnknownBeforeTheList: until the first list has come, nothing is known.
+func TestNamespacesOfPods(t *testing.T) {
+	w := newWorld(t)
+	for i, namespace := range []string{"shop", "payments", "shop"} {
+		w.put(&core.Pod{ObjectMeta: v1.ObjectMeta{Name: "x", Namespace: namespace, UID: types.UID(fmt.Sprint(i))}, Spec: core.PodSpec{NodeName: "node-a"}})
+	}
+	w.await("the pods", func() bool { return slices.Equal(w.m.Namespaces(), []string{"payments", "shop"}) })
+}
+
 func TestUnknownBeforeTheList(t *testing.T) {
 	m := New(fake.NewSimpleDynamicClient(runtime.NewScheme()), slog.New(slog.DiscardHandler))
 	if list, since := m.Nodes((&resource.Selection{Namespaces: []string{"shop"}}).Accepts(), begin, begin); len(list) > 0 || !since.IsZero() {

@@ -144,7 +144,7 @@ func (t *ringTail) all(ctx context.Context) error {
 	if err := t.live.Err(); err != nil {
 		return err
 	}
-	v, err := t.live.View(0)
+	v, err := t.live.View(ctx, 0, nil)
 	if err != nil {
 		return err
 	}
@@ -163,7 +163,7 @@ func (t *ringTail) follow(ctx context.Context) error {
 	}
 	for err == nil {
 		var v *bundle.LiveView
-		if v, err = t.live.Since(after); err != nil {
+		if v, err = t.live.Since(ctx, after, nil); err != nil {
 			break
 		}
 		after = v.Cut

@@ -50,6 +50,12 @@ type Live interface {
 	LiveAfter(ctx context.Context, after int64) (paths []string, cut int64, err error)
 }
 
+// Limited is implemented by a Live that can leave out what is not within namespaces. Within returns one that answers
+// only about connections with an end in one of these namespaces and none in another, and names no other.
+type Limited interface {
+	Within(namespaces []string) Live
+}
+
 // Errors of a Store.
 var (
 	ErrNoSnapshot = errors.New("no such snapshot")

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/hub/offer"
+	"github.com/pcapsule/pcapsule/mcp/store"
 )
 
 const (
@@ -198,8 +199,39 @@ func (c *Copies) all() (map[string]Live, error) {
 	return list, nil
 }
 
+// Within returns the same with only the connections within namespaces.
+func (c *Copies) Within(namespaces []string) store.Live {
+	return &limited{c, append([]string{}, namespaces...)}
+}
+
+// limited implements store.Live.
+type limited struct {
+	all        *Copies
+	namespaces []string
+}
+
+// Live implements store.Live.
+func (l *limited) Live(ctx context.Context, last time.Duration) ([]string, error) {
+	return l.all.views(ctx, last, l.namespaces)
+}
+
+// LiveAfter implements store.Live.
+func (l *limited) LiveAfter(ctx context.Context, after int64) ([]string, int64, error) {
+	return l.all.after(ctx, after, l.namespaces)
+}
+
 // Live implements store.Live: a view of each ring.
-func (c *Copies) Live(_ context.Context, last time.Duration) ([]string, error) {
+func (c *Copies) Live(ctx context.Context, last time.Duration) ([]string, error) {
+	return c.views(ctx, last, nil)
+}
+
+// LiveAfter implements store.Live. A cut of all rings is a number for the cut of each.
+func (c *Copies) LiveAfter(ctx context.Context, after int64) ([]string, int64, error) {
+	return c.after(ctx, after, nil)
+}
+
+// views makes a view of each ring.
+func (c *Copies) views(ctx context.Context, last time.Duration, within []string) ([]string, error) {
 	if last <= 0 || last > c.o.Keep {
 		return nil, badRequest("the last %s: live has at most %s; make a snapshot for more", last, c.o.Keep)
 	}
@@ -209,7 +241,7 @@ func (c *Copies) Live(_ context.Context, last time.Duration) ([]string, error) {
 	}
 	var paths []string
 	for _, dir := range slices.Sorted(maps.Keys(list)) {
-		v, err := list[dir].View(last)
+		v, err := list[dir].View(ctx, last, within)
 		if errors.Is(err, bundle.ErrNothingLive) || err == nil && v.Cut == 0 {
 			continue
 		}
@@ -224,8 +256,8 @@ func (c *Copies) Live(_ context.Context, last time.Duration) ([]string, error) {
 	return paths, nil
 }
 
-// LiveAfter implements store.Live. A cut of all rings is a number for the cut of each.
-func (c *Copies) LiveAfter(ctx context.Context, after int64) (paths []string, cut int64, err error) {
+// after waits for the next cut of a ring, and makes a view of each ring.
+func (c *Copies) after(ctx context.Context, after int64, within []string) (paths []string, cut int64, err error) {
 	before, known := c.cut(after)
 	for {
 		list, err := c.all()
@@ -239,7 +271,7 @@ func (c *Copies) LiveAfter(ctx context.Context, after int64) (paths []string, cu
 			}
 		}
 		if !known || time.Since(before.at) >= c.o.every && newer(list, before.cuts) {
-			paths, cut, err := c.since(list, before.cuts)
+			paths, cut, err := c.since(ctx, list, before.cuts, within)
 			if err != nil || len(paths) > 0 {
 				return paths, cut, err
 			}
@@ -273,14 +305,14 @@ func newer(list map[string]Live, than map[string]int64) bool {
 
 // since makes a view of each ring of what was finished after a cut, and the number of the new cut. Callers that are
 // at the same cut get the same.
-func (c *Copies) since(list map[string]Live, before map[string]int64) (paths []string, cut int64, err error) {
+func (c *Copies) since(ctx context.Context, list map[string]Live, before map[string]int64, within []string) (paths []string, cut int64, err error) {
 	now := map[string]int64{}
 	for _, dir := range slices.Sorted(maps.Keys(list)) {
 		l := list[dir]
 		if l.Last().No == 0 {
 			continue // it has not read anything yet
 		}
-		v, err := l.Since(before[dir])
+		v, err := l.Since(ctx, before[dir], within)
 		if err != nil {
 			return nil, 0, err
 		}

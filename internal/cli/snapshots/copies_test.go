@@ -22,6 +22,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
 	"github.com/pcapsule/pcapsule/hub/live"
+	"github.com/pcapsule/pcapsule/hub/offer"
 	"github.com/pcapsule/pcapsule/mcp"
 	"github.com/pcapsule/pcapsule/recorder/pins"
 )
@@ -33,7 +34,8 @@ type watched struct {
 	dir   string
 	nodes map[string]*pins.Client
 	cut   map[string]*atomic.Bool // the node cannot be reached
-	stop  func()                  // ends the hub's follower, as when it is killed but for its files
+	all   *Copies
+	stop  func() // ends the hub's follower, as when it is killed but for its files
 }
 
 func watch(t *testing.T, rings map[string]*growing) *watched {
@@ -56,11 +58,12 @@ func watch(t *testing.T, rings map[string]*growing) *watched {
 		w.nodes[name], w.cut[name] = &pins.Client{URL: u, HTTP: agent.Client()}, off
 	}
 	w.startHub()
-	c := FollowCopies(CopiesOptions{Dir: w.dir, Keep: time.Minute, every: 100 * time.Millisecond, OnError: func(err error) { t.Log(err) },
+	c := FollowCopies(CopiesOptions{Dir: w.dir, Keep: 5 * time.Minute, every: 100 * time.Millisecond, OnError: func(err error) { t.Log(err) },
 		Follow: func(ctx context.Context, ring string, _ int64, gaps func() []bundle.LiveGap, onError func(error)) (Live, error) {
-			return exporter.Follow(ctx, ring, exporter.FollowOptions{Keep: time.Minute, Every: 100 * time.Millisecond, OnError: onError, Gaps: gaps})
+			return exporter.Follow(ctx, ring, exporter.FollowOptions{Keep: 5 * time.Minute, Every: 100 * time.Millisecond, OnError: onError, Gaps: gaps})
 		}})
 	t.Cleanup(c.Close)
+	w.all = c
 	server, err := mcp.New(nil, mcp.Options{Release: "test", Questions: all.Questions(), Live: c, Open: func(ctx context.Context, paths []string) (*forensics.Case, error) {
 		return forensics.Open(ctx, paths, forensics.Options{Threads: 2, MaskSecrets: true, Open: c.OpenBundle})
 	}})
@@ -68,7 +71,7 @@ func watch(t *testing.T, rings map[string]*growing) *watched {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { server.Close() })
-	web := httptest.NewServer(server.Handler(mcp.HTTPOptions{}))
+	web := httptest.NewServer(server.Handler(mcp.HTTPOptions{Within: offer.NamespacesHeader}))
 	t.Cleanup(web.Close)
 	w.url = web.URL
 	return w
@@ -99,7 +102,7 @@ func (w *watched) startHub() {
 
 // count is the number of calls in db live.
 func (w *watched) count(kfl string) (n int, err error) {
-	status, out := get(w.t, w.url+"/mcp/calls?db=live:1m&limit=1000&kfl="+url.QueryEscape(kfl))
+	status, out := get(w.t, w.url+"/mcp/calls?db=live:5m&limit=1000&kfl="+url.QueryEscape(kfl))
 	if status != http.StatusOK {
 		return 0, fmt.Errorf("%d %v", status, out)
 	}
@@ -132,7 +135,7 @@ func TestLiveOfACluster(t *testing.T) {
 		t.Fatalf("the sample has %d calls", want)
 	}
 	w.await("http", want)
-	_, out := get(t, w.url+"/mcp/calls?db=live:1m&kfl=http&limit=1")
+	_, out := get(t, w.url+"/mcp/calls?db=live:5m&kfl=http&limit=1")
 	if text := fmt.Sprint(out); !strings.Contains(text, "coverage") {
 		t.Errorf("no coverage: %.300s", text)
 	}
@@ -194,7 +197,13 @@ func metrics(t *testing.T, at string) (n int) {
 // tailOf begins a tail. The function that it returns lists the identities of its calls so far.
 func tailOf(t *testing.T, at, kfl string) func() []string {
 	t.Helper()
-	res, err := http.Get(at + "/mcp/tail?kfl=" + url.QueryEscape(kfl))
+	return tailAs(t, at, kfl, http.DefaultClient)
+}
+
+// tailAs is tailOf of a client.
+func tailAs(t *testing.T, at, kfl string, c *http.Client) func() []string {
+	t.Helper()
+	res, err := c.Get(at + "/mcp/tail?kfl=" + url.QueryEscape(kfl))
 	if err != nil || res.StatusCode != http.StatusOK {
 		t.Fatal(res, err)
 	}
@@ -221,7 +230,7 @@ func tailOf(t *testing.T, at, kfl string) func() []string {
 
 // gaps lists the reasons of the coverage gaps in db live.
 func (w *watched) gaps() string {
-	_, out := get(w.t, w.url+"/mcp/calls?db=live:1m&limit=1")
+	_, out := get(w.t, w.url+"/mcp/calls?db=live:5m&limit=1")
 	return fmt.Sprint(out["coverage"])
 }
 

@@ -12,12 +12,13 @@ import (
 // catchUp is how long a question about live waits for a run that has just begun.
 const catchUp = 10 * time.Second
 
-// Live is a run that follows a ring. A view covers the last time, or the rows after a cut.
+// Live is a run that follows a ring. A view covers the last time, or the rows after a cut; within limits it to
+// connections within namespaces, nil does not.
 type Live interface {
 	Last() bundle.LiveCut
 	Wait(ctx context.Context, after int64) (bundle.LiveCut, error)
-	View(last time.Duration) (*bundle.LiveView, error)
-	Since(cut int64) (*bundle.LiveView, error)
+	View(ctx context.Context, last time.Duration, within []string) (*bundle.LiveView, error)
+	Since(ctx context.Context, cut int64, within []string) (*bundle.LiveView, error)
 	Open(path string) (b *bundle.Bundle, ok bool)
 	Close() error
 }
@@ -38,7 +39,7 @@ func (s *Store) Live(ctx context.Context, last time.Duration) ([]string, error) 
 	if err := s.caughtUp(ctx); err != nil {
 		return nil, err
 	}
-	v, err := s.live.View(last)
+	v, err := s.live.View(ctx, last, nil)
 	if errors.Is(err, bundle.ErrNothingLive) {
 		return nil, badRequest("nothing was recorded in the last %s", last)
 	}
@@ -81,7 +82,7 @@ func (s *Store) LiveAfter(ctx context.Context, after int64) (paths []string, cut
 	} else if _, err := s.live.Wait(ctx, after); err != nil {
 		return nil, 0, err
 	}
-	v, err := s.live.Since(after)
+	v, err := s.live.Since(ctx, after, nil)
 	if err != nil {
 		return nil, 0, err
 	}
