@@ -30,7 +30,7 @@ const (
 
 // Verdict is one check of a bundle with its outcome.
 type Verdict struct {
-	Check  string `json:"check"` // files, hashes, custody, signature, timestamp, log, ring, losses, tables
+	Check  string `json:"check"` // files, hashes, custody, signature, timestamp, log, ring, losses, programs, tables
 	State  State  `json:"state"`
 	Place  string `json:"place,omitempty"` // file in the bundle
 	Detail string `json:"detail,omitempty"`
@@ -109,6 +109,9 @@ func (c *checker) seal(file string, data []byte) {
 	envelope, statement, err := parse(data)
 	if err == nil {
 		err = c.covers(file, statement)
+	}
+	if err == nil && c.report.Content != nil {
+		err = repeats(statement.Predicate, c.report.Content)
 	}
 	if err != nil {
 		c.add("signature", No, file, err.Error())

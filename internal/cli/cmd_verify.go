@@ -128,6 +128,7 @@ type verifyResult struct {
 	OK bool `json:"ok"`
 	*bundle.Report
 	Verdicts  []seal.Verdict      `json:"verdicts"`
+	Programs  []seal.Program      `json:"programs"` // whose digests are stated
 	Rederived *exporter.Rederived `json:"rederived,omitempty"`
 
 	derived []seal.Verdict // on what a derived bundle was made from
@@ -156,7 +157,7 @@ func (e *env) runVerify(c *cobra.Command, path string, f *verifyFlags) error {
 	if err != nil {
 		return err
 	}
-	res := verifyResult{OK: report.OK(), Report: report}
+	res := verifyResult{OK: report.OK(), Report: report, Programs: seal.Programs(report)}
 	res.rings = []seal.Verdict{{Check: "ring", State: seal.NotChecked, Detail: "the files must match their hashes first"}}
 	var b *bundle.Bundle
 	if report.OK() {
@@ -240,7 +241,7 @@ func (r *verifyResult) failure(path string) error {
 
 // verdicts lists the properties of the bundle and whether each is true.
 func verdicts(ctx context.Context, r *verifyResult, trust seal.Trust) []seal.Verdict {
-	list := slices.Concat(custody.Verdicts(ctx, r.Report, trust), r.rings, seal.Stated(r.Content), r.derived)
+	list := slices.Concat(custody.Verdicts(ctx, r.Report, trust), r.rings, seal.Stated(r.Content), []seal.Verdict{seal.StatedPrograms(r.Programs)}, r.derived)
 	switch d := r.Rederived; {
 	case d == nil:
 		return append(list, seal.Verdict{Check: "tables", State: seal.NotChecked, Detail: "--rederive compares them with the packets"})
