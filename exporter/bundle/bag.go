@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 )
 
 // Limits of the tag files.
@@ -142,23 +143,45 @@ func oneLine(s string) string {
 	return strings.TrimSpace(s)
 }
 
-// oxum finds Payload-Oxum in bag-info.txt: bytes and files of the payload.
+// oxum finds Payload-Oxum in bag-info.txt: bytes and files of the payload. A file that other readers could read
+// differently (RFC 8493 section 2.2.2) is an error.
 func oxum(info []byte) (size, files int64, err error) {
+	if !utf8.Valid(info) {
+		return 0, 0, errors.New("bytes that are not UTF-8")
+	}
+	found, value, inside := false, "", false
 	for text := range strings.Lines(string(info)) {
-		value, ok := strings.CutPrefix(text, "Payload-Oxum:")
-		if !ok {
+		text = strings.TrimRight(text, "\r\n")
+		if text != "" && (text[0] == ' ' || text[0] == '\t') { // it continues the value
+			if inside {
+				value += text
+			}
 			continue
 		}
-		a, b, ok := strings.Cut(strings.TrimSpace(value), ".")
-		if !ok {
-			return 0, 0, fmt.Errorf("Payload-Oxum %q, expected bytes.files", strings.TrimSpace(value))
+		label, after, ok := strings.Cut(text, ":")
+		if !ok && text != "" {
+			return 0, 0, fmt.Errorf("line %.40q has no label", text)
 		}
-		if size, err = parseCount(a); err == nil {
-			files, err = parseCount(b)
+		if inside = strings.EqualFold(strings.TrimSpace(label), "Payload-Oxum"); !inside {
+			continue
 		}
-		return size, files, err
+		if found {
+			return 0, 0, errors.New("Payload-Oxum twice")
+		}
+		found, value = true, after
 	}
-	return 0, 0, errors.New("no Payload-Oxum")
+	if !found {
+		return 0, 0, errors.New("no Payload-Oxum")
+	}
+	value = strings.TrimSpace(value)
+	a, b, ok := strings.Cut(value, ".")
+	if !ok {
+		return 0, 0, fmt.Errorf("Payload-Oxum %q, expected bytes.files", value)
+	}
+	if size, err = parseCount(a); err == nil {
+		files, err = parseCount(b)
+	}
+	return size, files, err
 }
 
 func parseCount(s string) (n int64, err error) {

@@ -111,7 +111,7 @@ func (b *Builder) Path(rel string) string {
 
 func (b *Builder) allowed(rel string) error {
 	if !validRel(rel) || !portable(rel) || !strings.HasPrefix(rel, "data/") || rel == jsonName {
-		return fmt.Errorf("adding %q: the path must be below data/ and have plain names, which every system allows", rel)
+		return fmt.Errorf("adding %q: the path must be below data/, with names of [a-z0-9._=-], at most %d bytes each", rel, maxElement)
 	}
 	return nil
 }

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -30,7 +29,6 @@ func (b *Builder) payload() ([]line, int64, error) {
 		}
 	}
 	b.mu.Unlock()
-	folded := map[string]string{}
 	err := fs.WalkDir(os.DirFS(b.dir), "data", func(rel string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err
@@ -39,13 +37,9 @@ func (b *Builder) payload() ([]line, int64, error) {
 		if err != nil {
 			return err
 		}
-		if !info.Mode().IsRegular() || !validRel(rel) {
+		if !info.Mode().IsRegular() || !portable(rel) {
 			return fmt.Errorf("%s: not a plain file with a plain name", rel)
 		}
-		if other, ok := folded[strings.ToLower(rel)]; ok {
-			return fmt.Errorf("%s and %s would be one file where case does not count", other, rel)
-		}
-		folded[strings.ToLower(rel)] = rel
 		k, ok := left[rel]
 		if ok && k.size != info.Size() {
 			return fmt.Errorf("%s has %d bytes, was registered with %d", rel, info.Size(), k.size)

@@ -6,12 +6,14 @@ import (
 	"unicode/utf8"
 )
 
-// maxName limits SafeName, so that a number before it and a suffix after it fit in the 255 bytes
-// of a file name.
-const maxName = 100
+// Limits of file names, in bytes.
+const (
+	maxElement = 100             // of any name
+	maxName    = maxElement - 20 // of SafeName, so that a number before it and a suffix after it fit
+)
 
 // SafeName makes a file name from any text: lower-case ASCII letters, digits, dot, dash and
-// underscore, neither hidden nor reserved on any system, at most 100 bytes, with the extension kept.
+// underscore, neither hidden nor reserved on any system, at most 80 bytes, with the extension kept.
 // Different texts may give the same name, so callers put a number first.
 func SafeName(name string) string {
 	if i := strings.LastIndexAny(name, `/\`); i >= 0 {
@@ -65,13 +67,18 @@ func reserved(name string) bool {
 	return len(stem) == 4 && (strings.HasPrefix(stem, "COM") || strings.HasPrefix(stem, "LPT")) && stem[3] >= '0' && stem[3] <= '9'
 }
 
-// portable reports whether a path is valid on every system: Windows rejects these characters,
-// drops dots and blanks at the end of a name, and reserves names for devices. Bundles from other
-// tools may have such names, so this only applies to those we write.
+// portable reports whether a path is the same file on every system, and looks like no other: its names have only
+// lower-case ASCII letters, digits, dot, dash, underscore and equals sign, are neither hidden nor an option of a command, do
+// not end with a dot, which Windows drops, and are not reserved there for a device. Only tag files may have other names.
 func portable(rel string) bool {
 	for el := range strings.SplitSeq(rel, "/") {
-		if strings.ContainsAny(el, `<>:"|?*\`) || strings.TrimRight(el, ". ") != el || reserved(el) {
+		if len(el) > maxElement || strings.TrimLeft(el, ".-") != el || strings.TrimRight(el, ".") != el || reserved(el) {
 			return false
+		}
+		for i := range len(el) {
+			if !plain(el[i]) && el[i] != '=' {
+				return false
+			}
 		}
 	}
 	return true

@@ -42,10 +42,7 @@ func FuzzSafeName(f *testing.F) {
 	f.Add(strings.Repeat("x.", 80))
 	f.Fuzz(func(t *testing.T, in string) {
 		got := SafeName(in)
-		if !portable(got) {
-			t.Fatalf("SafeName(%q) = %q, which Windows refuses", in, got)
-		}
-		if !validRel("data/packets/import/000-"+got) || strings.ContainsAny(got, `/\ `) || len(got) > maxName+1 || got[0] == '.' || got[0] == '-' || strings.ToLower(got) != got {
+		if !portable("data/packets/import/000-"+got) || !portable(got) || strings.Contains(got, "/") || len(got) > maxName+1 {
 			t.Fatalf("SafeName(%q) = %q", in, got)
 		}
 		if again := SafeName(got); again != got {
@@ -54,10 +51,10 @@ func FuzzSafeName(f *testing.F) {
 	})
 }
 
-func TestBuilderRefusesNamesThatWindowsRefuses(t *testing.T) {
+func TestBuilderRefusesNamesThatSomeSystemRefuses(t *testing.T) {
 	for _, rel := range []string{
 		"data/a:b", "data/a?", "data/a*", "data/<a>", `data/"a"`, "data/a|b", `data/a\b`, "data/a.", "data/a ", "data/con", "data/NUL.txt",
-		"data/Com1.pcap", "data/aux/x",
+		"data/com1.pcap", "data/aux/x", "data/A", "data/a~1", "data/\u00e9", "data/.a", "data/-a", "data/" + strings.Repeat("a", maxElement+1),
 	} {
 		b, err := Create(filepath.Join(t.TempDir(), "x.pcapsule"), CreateOptions{})
 		must(t, err)

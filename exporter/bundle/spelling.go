@@ -3,15 +3,20 @@ package bundle
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf8"
 )
 
 // UniqueKeys returns an error if an object in a JSON text has a key twice, also in other letters'
-// case. Readers disagree about which of the two counts, so such evidence would say different things to different
+// case, or if the text is not UTF-8. Readers disagree about which of the two counts, so such evidence would say different things to different
 // people; Go's reader even takes Event for event.
 func UniqueKeys(data []byte) error {
+	if !utf8.Valid(data) {
+		return errors.New("reading JSON: bytes that are not UTF-8")
+	}
 	type level struct {
 		keys map[string]bool // nil: a list
 		key  bool            // the next token is a key

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -181,6 +182,8 @@ func (v *verifier) lists(there map[string]int64) []line {
 	for _, l := range payload {
 		if !strings.HasPrefix(l.path, "data/") {
 			v.report.add(manifestName, Malformed, "only files below data/", l.path)
+		} else if !portable(l.path) {
+			v.report.add(manifestName, Malformed, fmt.Sprintf("names of [a-z0-9._=-], at most %d bytes", maxElement), l.path)
 		}
 	}
 	payload = slices.DeleteFunc(payload, func(l line) bool { return !strings.HasPrefix(l.path, "data/") })
@@ -335,13 +338,19 @@ func (v *verifier) oxum(there map[string]int64) {
 	}
 }
 
+// declaration is what bagit.txt has. Other programs may write an earlier version.
+var declaration = regexp.MustCompile(`^BagIt-Version: (0\.9[0-9]|1\.0)\r?\nTag-File-Character-Encoding: UTF-8(\r?\n)?$`)
+
 // content compares bundle.json with the manifest: both contain the hashes of inputs and side
 // inputs.
 func (v *verifier) content(listed []line) {
-	if err := readDeclaration(v.src); err != nil && !errors.Is(err, fs.ErrNotExist) && !v.reported(bagitName) {
-		v.report.add(bagitName, Malformed, "BagIt-Version", err.Error())
+	if text, err := readAll(v.src, bagitName, maxTagFile); err == nil && !declaration.Match(text) && !v.reported(bagitName) {
+		v.report.add(bagitName, Malformed, strings.TrimSpace(bagitText), fmt.Sprintf("%.100q", text))
 	}
 	m, err := readManifest(v.src)
+	if err == nil {
+		err = v.spelling()
+	}
 	if err != nil {
 		// A later schema is not damage: this checks the files.
 		if !v.reported(jsonName) && !errors.Is(err, ErrNewerSchema) {
@@ -368,6 +377,15 @@ func (v *verifier) content(listed []line) {
 			v.report.add(s.Path, Changed, s.SHA256.String()+" by bundle.json", sum.String()+" by "+manifestName)
 		}
 	}
+}
+
+// spelling checks that every reader reads the same in bundle.json.
+func (v *verifier) spelling() error {
+	data, err := readAll(v.src, jsonName, MaxManifest)
+	if err != nil {
+		return err
+	}
+	return UniqueKeys(data)
 }
 
 func (v *verifier) reported(rel string) bool {

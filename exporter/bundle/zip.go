@@ -77,6 +77,9 @@ func readZipAt(r io.ReaderAt, size int64) (*zipSource, error) {
 	if err := z.list(zr.File, size); err != nil {
 		return nil, err
 	}
+	if err := checkLayout(r, size, zr.File); err != nil {
+		return nil, err
+	}
 	return z, nil
 }
 

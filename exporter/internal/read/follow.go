@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"hash"
 	"io"
@@ -286,8 +287,14 @@ func (s *series) open(x *input, id int32) error {
 	})
 }
 
-// FollowedPath is the path of a followed segment inside a live bundle.
-func FollowedPath(id ring.ID) string { return followedDir + id.Segment() }
+// FollowedPath is the path of a followed segment inside a live bundle: its own name if a bundle can have it.
+func FollowedPath(id ring.ID) string {
+	if name := id.Segment(); bundle.SafeName(name) == name {
+		return followedDir + name
+	}
+	node := sha256.Sum256([]byte(id.Node))
+	return followedDir + ring.ID{Series: id.Series, Node: hex.EncodeToString(node[:8]), Sequence: id.Sequence}.Segment()
+}
 
 // followedDir is the folder of followed segments.
 const followedDir = "data/packets/ring/"
