@@ -27,7 +27,10 @@ func (c *comparison) manifest() error {
 	if c.otherRelease {
 		c.field("tool.release", "is "+short(m.Tool.Release)+", but parts say that "+short(c.r.By)+" wrote them")
 	}
-	if m.Derived = c.b.Manifest.Derived; m.Derived != nil {
+	if d := c.b.Manifest.Derived; d != nil {
+		again := *d
+		again.Rederivable = "fully" // this is the proof
+		m.Derived = &again
 		c.unproven("derived")
 	}
 	c.inputs(&m)

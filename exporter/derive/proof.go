@@ -16,10 +16,14 @@ import (
 
 // Files of a derived bundle.
 const (
-	commitmentsPath = "data/derived/commitments.dsse.json"
-	proofPath       = "data/derived/proof-%03d.bin"
-	rowsPath        = "data/derived/rows-%s.bin"
+	derivedDir      = "data/derived/"
+	commitmentsPath = derivedDir + "commitments.dsse.json"
+	proofPath       = derivedDir + "proof-%03d.bin"
+	rowsPath        = derivedDir + "rows-%s.bin"
 )
+
+// commentsRule is the rule of a packet of which only comments were changed.
+const commentsRule = "comments"
 
 // ErrSeed means that a seed file is not that of the original's seal.
 var ErrSeed = errors.New("the seed file is not that of the bundle's seal")
@@ -46,7 +50,7 @@ func (s *source) prove(draft *Draft, d *bundle.Derived, seed *seal.SeedFile) err
 			if r, ok := rules[index]; ok {
 				return r
 			}
-			return "comments"
+			return commentsRule
 		})
 		if err != nil {
 			return fmt.Errorf("proving %s: %w", in.Path, err)
@@ -99,7 +103,13 @@ func Verify(ctx context.Context, b *bundle.Bundle, trust seal.Trust, reveals ...
 	if d == nil {
 		return nil
 	}
+	no := func(place, what string) []seal.Verdict {
+		return []seal.Verdict{{Check: "derived", State: seal.No, Place: place, Detail: what}}
+	}
 	v := seal.Verdict{Check: "derived", State: seal.NotChecked, Place: "data/bundle.json", Detail: stated(d)}
+	if err := agrees(d, b.Payload()); err != nil {
+		return no(v.Place, err.Error())
+	}
 	if !slices.ContainsFunc(b.Payload(), func(p bundle.Payload) bool { return p.Path == commitmentsPath }) {
 		v.Detail += "; stated, not proved: it was made without the seed of the original's seal"
 		list := []seal.Verdict{v}
@@ -107,9 +117,6 @@ func Verify(ctx context.Context, b *bundle.Bundle, trust seal.Trust, reveals ...
 			list = append(list, seal.Verdict{Check: "revealed", State: seal.No, Place: file, Detail: "the bundle has no commitments of its original"})
 		}
 		return list
-	}
-	no := func(place, what string) []seal.Verdict {
-		return []seal.Verdict{{Check: "derived", State: seal.No, Place: place, Detail: what}}
 	}
 	data, err := readLimited(b.Path(commitmentsPath))
 	if err != nil {
@@ -119,20 +126,20 @@ func Verify(ctx context.Context, b *bundle.Bundle, trust seal.Trust, reveals ...
 	if c == nil {
 		return list
 	}
-	counts, place, err := verifyProofs(ctx, b, d, c)
+	got, place, err := verifyProofs(ctx, b, d, c)
 	if err != nil {
 		return append(list, no(place, err.Error())...)
 	}
-	if got := (bundle.DerivedCount{Unchanged: counts.Unchanged, Changed: counts.Changed, Removed: counts.Removed}); got.Removed != d.Packets.Removed || got.Unchanged+got.Changed != d.Packets.Unchanged+d.Packets.Changed {
-		return append(list, no("data/bundle.json", fmt.Sprintf("it says %+v, the proofs show %+v", d.Packets, got))...)
+	if err := proved(d, got, c); err != nil {
+		return append(list, no(v.Place, err.Error())...)
 	}
 	var rules []string
-	for _, r := range slices.Sorted(maps.Keys(counts.Rules)) {
-		rules = append(rules, fmt.Sprintf("%s %d", r, counts.Rules[r]))
+	for _, r := range slices.Sorted(maps.Keys(got.Rules)) {
+		rules = append(rules, fmt.Sprintf("%s %d", r, got.Rules[r]))
 	}
 	v.State = seal.Yes
 	v.Detail = fmt.Sprintf("%s from %s, sealed at %s: %d packets unchanged (proved), %d changed (committed; rules as stated: %s), %d removed (committed); rederivable: %s",
-		d.Kind, d.From.Name, c.SealedAt, counts.Unchanged, counts.Changed, strings.Join(append(rules, "none")[:max(1, len(rules))], ", "), counts.Removed, d.Rederivable)
+		d.Kind, d.From.Name, c.SealedAt, got.Unchanged, got.Changed, strings.Join(append(rules, "none")[:max(1, len(rules))], ", "), got.Removed, d.Rederivable)
 	list = append(append(list, v), verifyRows(b, d, c)...)
 	for _, file := range reveals {
 		list = append(list, verifyReveal(b, d, c, file))
