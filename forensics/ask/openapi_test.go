@@ -1,11 +1,16 @@
 package ask_test
 
 import (
+	"bufio"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers/gorillamux"
 
 	"github.com/pcapsule/pcapsule/forensics/ask/openapi"
 	"github.com/pcapsule/pcapsule/forensics/check"
@@ -39,8 +44,8 @@ func TestOpenAPIDescribesTheCallsItWasMadeOf(t *testing.T) {
 					ids[op.OperationID] = true
 				}
 			}
-			if doc.Components == nil && doc.Security == nil {
-				t.Error("no credentials are described and security is left open")
+			if doc.Security == nil {
+				t.Error("security is left open")
 			}
 			_, name, _ := strings.Cut(service, "/")
 			rules, err := check.Parse([]byte(`{version: 1, rules: [{name: as described, calls: 'http && (dst.service == "`+name+`" || dst.pod.startsWith("`+name+`"))', openapi: api.yaml}]}`),
@@ -72,5 +77,123 @@ func TestOpenAPIContainsNoValuesFromTheTraffic(t *testing.T) {
 	}
 	if _, err := openapi.Ask(ctx, c, openapi.In{}); err == nil {
 		t.Error("an input without a service is accepted")
+	}
+}
+
+// TestOpenAPIOfUnusualRequests describes requests that are legal but rare. Each request and response
+// that was made must match, including those of failed calls, and no value may appear.
+func TestOpenAPIOfUnusualRequests(t *testing.T) {
+	const server = "10.9.0.1"
+	w := &traffic{t: t}
+	type pair struct{ request, answer string }
+	list := []pair{
+		{get("/search?q=&page=2&tag=a&tag=b"), answer("200 OK", `{"next": null}`)},
+		{get("/search?q=x+y&page=10&tag=c&flag"), answer("200 OK", `{"next": null}`)},
+		{get("/search?q=z&page=7&expr=a=b=12345678&zz=%zz"), answer("400 Bad Request", `{"error": "bad"}`)},
+		{get("/search?q=%ff%fe&page=7"), answer("400 Bad Request", `{"error": "bad"}`)},
+		{get("/lookup?/c+dir+secretfolder"), answer("200 OK", `{}`)},
+		{get("/lookup?kLmNoPqRsTuVwXyZaBcD"), answer("200 OK", `{}`)},
+		{get("/maps/{braces}/x{y}"), answer("200 OK", `{"a": [1, null], "b": null}`)},
+		{get("/maps/{other}/x{z}"), answer("200 OK", `{"a": [null], "b": "text"}`)},
+		{get("/people/Mary%20Smithson/notes"), answer("200 OK", `[]`)},
+		{get("/reset/hTqwErTyUiOpAsDfGhJk"), answer("200 OK", `[]`)},
+		{get("/keyed?api_key=hunterhunter", "X-Tenant: blue"), answer("200 OK", `{}`)},
+		{get("/both", "Authorization: Bearer hunterhunter", "X-Api-Key: hunterhunter"), answer("200 OK", `{}`)},
+		{get("/signed", "Authorization: AWS4-HMAC-SHA256 Credential=hunterhunter"), answer("200 OK", `{}`)},
+		{get("/watch"), answer("200 OK", `{"type": "ADDED"}`+"\n"+`{"type": "GONE"}`)},
+		{get("/odd"), answer("799 Odd", `{"a": 1}`)},
+		{post("/items", `{"a": 1}`), answer("201 Created", `{"a": 1}`)},
+		{post("/items", `{"a": null}`), answer("201 Created", `{"a": "b"}`)},
+		{post("/items", `{"b": "x"}`), answer("422 Unprocessable Entity", `{"detail": [{"loc": ["a"]}]}`)},
+		{post("/items", `{"a": 1`), answer("400 Bad Request", ``)},
+		{strings.Replace(post("/items", "a,b"), "application/json", "csv", 1), strings.Replace(answer("415 Unsupported", "no"), "application/json", "text", 1)},
+	}
+	for i, p := range list {
+		w.http(time.Duration(i)*time.Second, time.Millisecond, "10.9.0.2", server, p.request, p.answer)
+	}
+	out, err := openapi.Ask(ctx, w.open(), openapi.In{Service: server})
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := openapi3.NewLoader().LoadFromData([]byte(out.YAML))
+	if err == nil {
+		err = doc.Validate(ctx)
+	}
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out.YAML)
+	}
+	router, err := gorillamux.NewRouter(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range list {
+		first, _, _ := strings.Cut(p.request, "\r\n")
+		req, err := http.ReadRequest(bufio.NewReader(strings.NewReader(p.request)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.ReadResponse(bufio.NewReader(strings.NewReader(p.answer)), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		route, params, err := router.FindRoute(req)
+		if err != nil {
+			t.Errorf("%s: %v", first, err)
+			continue
+		}
+		in := &openapi3filter.RequestValidationInput{Request: req, PathParams: params, Route: route,
+			Options: &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, IncludeResponseStatus: true, ExcludeRequestBody: res.StatusCode == 400}}
+		if err := openapi3filter.ValidateRequest(ctx, in); err != nil {
+			t.Errorf("%s: %v", first, err)
+		}
+		if err := openapi3filter.ValidateResponse(ctx, &openapi3filter.ResponseValidationInput{RequestValidationInput: in, Status: res.StatusCode, Header: res.Header, Body: res.Body}); err != nil {
+			t.Errorf("%s: %v", first, err)
+		}
+	}
+	for _, value := range []string{"hunter", "kLmN", "12345678", "hTqw", "Mary", "braces", "secretfolder", "blue"} {
+		if strings.Contains(out.YAML, value) {
+			t.Errorf("%q of the traffic is in it", value)
+		}
+	}
+	for _, want := range []string{"allowEmptyValue: true", "name: api_key", "query-api_key: []", "bearer: []", "name: X-Api-Key", "name: Authorization", "type: integer", "type: array", "name: flag"} {
+		if !strings.Contains(strings.ToLower(out.YAML), strings.ToLower(want)) {
+			t.Errorf("no %q in it", want)
+		}
+	}
+	schemas(doc, func(s *openapi3.Schema) {
+		if s.Nullable && s.Type.IsEmpty() {
+			t.Error("a schema without a type is nullable")
+		}
+	})
+	if t.Failed() {
+		t.Log(out.YAML)
+	}
+}
+
+// schemas visits all schemas of bodies.
+func schemas(doc *openapi3.T, visit func(*openapi3.Schema)) {
+	var walk func(r *openapi3.SchemaRef)
+	walk = func(r *openapi3.SchemaRef) {
+		if r == nil {
+			return
+		}
+		visit(r.Value)
+		walk(r.Value.Items)
+		walk(r.Value.AdditionalProperties.Schema)
+		for _, x := range r.Value.AnyOf {
+			walk(x)
+		}
+		for _, x := range r.Value.Properties {
+			walk(x)
+		}
+	}
+	for _, item := range doc.Paths.Map() {
+		for _, op := range item.Operations() {
+			for _, res := range op.Responses.Map() {
+				for _, m := range res.Value.Content {
+					walk(m.Schema)
+				}
+			}
+		}
 	}
 }

@@ -22,6 +22,7 @@ const (
 	maxSamples    = 40       // distinct bodies of one operation and status
 	maxSample     = 1 << 20  // bytes of a body that is analyzed
 	maxTexts      = 16 << 20 // bytes of bodies that are read at a time
+	maxQueries    = 20_000   // distinct query strings of all operations
 )
 
 // In is the input of generate_openapi.
@@ -71,8 +72,10 @@ type operation struct {
 
 // parameter is a query parameter or a header.
 type parameter struct {
-	calls int64
-	value shape
+	calls    int64
+	value    shape
+	repeated bool // a call had it more than once
+	empty    bool // a call had it without a value
 }
 
 // Ask answers generate_openapi.

@@ -2,9 +2,11 @@ package openapi
 
 import (
 	"context"
+	"net/url"
 	"regexp"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 )
@@ -61,33 +63,54 @@ func partsOf(ctx context.Context, c *forensics.Case, w *ask.Window, ops map[stri
 	return nil
 }
 
-// queriesOf reads the names of query parameters and the shapes of their values.
+// queriesOf reads the names of query parameters and the shapes of their values, from the most
+// frequent query strings.
 func queriesOf(ctx context.Context, c *forensics.Case, w *ask.Window, ops map[string]*operation) error {
 	type row struct {
 		Key   string `json:"key"`
-		Name  string `json:"name"`
-		Value string `json:"value"`
+		Query string `json:"query"`
 		Calls int64  `json:"calls"`
 	}
-	rows, _, err := ask.Rows[row](ctx, c, 100*maxOperations, `WITH q AS MATERIALIZED (SELECT `+key+`, query_string AS q, count(*) AS n FROM calls WHERE `+w.Where+` AND query_string <> '' GROUP BY 1, 2),
-		p AS (SELECT key, n, unnest(list_distinct(list_transform(string_split(q, '&'), x -> split_part(x, '=', 1)))) AS name FROM (FROM q ORDER BY n DESC, key, q LIMIT 20000)),
-		v AS (SELECT key, unnest(string_split(q, '&')) AS x FROM (FROM q ORDER BY key, q LIMIT 5000))
-		SELECT key, name, value, calls FROM (SELECT key, url_decode(name) AS name, '' AS value, sum(n)::BIGINT AS calls FROM p WHERE name <> '' GROUP BY 1, 2
-		UNION ALL SELECT DISTINCT key, url_decode(split_part(x, '=', 1)) AS name, url_decode(split_part(x, '=', 2)) AS value, 0 AS calls FROM v) ORDER BY calls = 0, key, name, value`, w.Args...)
+	rows, _, err := ask.Rows[row](ctx, c, maxQueries, `SELECT `+key+`, query_string AS query, count(*) AS calls FROM calls WHERE `+w.Where+` AND query_string <> ''
+		GROUP BY 1, 2 ORDER BY calls DESC, 1, 2`, w.Args...)
 	if err != nil {
 		return err
 	}
 	for _, r := range rows {
-		switch op := ops[r.Key]; {
-		case op == nil:
-		case r.Calls > 0 && isData(r.Name):
-		case r.Calls > 0:
-			count(op.query, r.Name, r.Calls, 100)
-		case r.Calls == 0 && op.query[r.Name] != nil:
-			op.query[r.Name].value.addText(r.Value)
+		if op := ops[r.Key]; op != nil {
+			op.asked(r.Query, r.Calls)
 		}
 	}
 	return nil
+}
+
+// asked adds the parameters of a query string that a number of calls had.
+func (op *operation) asked(query string, calls int64) {
+	seen := map[string]bool{}
+	for pair := range strings.SplitSeq(query, "&") {
+		name, value, _ := strings.Cut(pair, "=")
+		name, value = unescaped(name), unescaped(value)
+		if name == "" || isData(name) {
+			continue
+		}
+		if !seen[name] {
+			count(op.query, name, calls, 100)
+		}
+		if p := op.query[name]; p != nil {
+			p.repeated = p.repeated || seen[name]
+			p.empty = p.empty || value == ""
+			p.value.addText(value)
+		}
+		seen[name] = true
+	}
+}
+
+// unescaped decodes a name or a value of a query string; one that is not valid stays as it is.
+func unescaped(s string) string {
+	if text, err := url.QueryUnescape(s); err == nil {
+		return text
+	}
+	return s
 }
 
 // count adds calls with a parameter. It keeps at most most parameters.
@@ -164,6 +187,11 @@ func cookiesOf(ctx context.Context, c *forensics.Case, w *ask.Window, ops map[st
 //
 // LIMIT: a session cookie of another name is described as a parameter.
 var credential = regexp.MustCompile(`(?i)sess|auth|token|jwt|login|remember|identity|(^|[^a-z])(sso|sid)([^a-z]|$)|sid$`)
+
+// isKeyParameter reports whether a query parameter of this name carries a key or a token.
+func isKeyParameter(name string) bool {
+	return table.IsKeyHeader(strings.ReplaceAll(name, "_", "-"))
+}
 
 // isCredential reports whether a cookie of this name authenticates the client. A CSRF token does
 // not.

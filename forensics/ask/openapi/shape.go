@@ -2,6 +2,7 @@ package openapi
 
 import (
 	"encoding/json"
+	"io"
 	"maps"
 	"regexp"
 	"slices"
@@ -24,18 +25,21 @@ type shape struct {
 	fields                                           map[string]*shape
 	items                                            *shape
 	values                                           *shape // values of fields whose names are data
+	invalid                                          bool   // a body was not one JSON value
 	partial                                          bool   // not all values were analyzed, so nothing is known to be required
 }
 
 var uuidForm = regexp.MustCompile(`^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$`)
 
-// addJSON adds one body. A body that is not JSON only increases seen.
+// addJSON adds one body. No schema holds for bodies that are not one JSON value, such as a stream of
+// events.
 func (s *shape) addJSON(text string) {
 	d := json.NewDecoder(strings.NewReader(text))
 	d.UseNumber()
 	var v any
-	if d.Decode(&v) != nil {
-		s.seen++
+	err := d.Decode(&v)
+	if _, more := d.Token(); err != nil || more != io.EOF {
+		s.invalid = true
 		return
 	}
 	s.add(v, 0)
@@ -127,7 +131,7 @@ func (s *shape) addText(v string) {
 }
 
 // schema is the shape as a Schema Object of OpenAPI 3.0 (section 4.7.24). Several types become
-// anyOf; a place with only null values has no type.
+// anyOf. A place with only null values is a nullable object, because null needs a type there.
 func (s *shape) schema() *schemaObject { return s.object("", !s.partial) }
 
 // object is the schema of the values of the field name, or of a body. required is false if no field
@@ -175,17 +179,19 @@ func (s *shape) object(name string, required bool) *schemaObject {
 	if s.boolean > 0 {
 		kinds = append(kinds, &schemaObject{Type: "boolean"})
 	}
-	var out *schemaObject
+	if len(kinds) == 0 && s.null > 0 {
+		kinds = []*schemaObject{{Type: "object"}}
+	}
+	for _, k := range kinds { // nullable adds null to a type, so it has no meaning without one
+		k.Nullable = s.null > 0
+	}
 	switch len(kinds) {
 	case 0:
-		out = &schemaObject{}
+		return &schemaObject{}
 	case 1:
-		out = kinds[0]
-	default:
-		out = &schemaObject{AnyOf: kinds}
+		return kinds[0]
 	}
-	out.Nullable = s.null > 0
-	return out
+	return &schemaObject{AnyOf: kinds}
 }
 
 // schemaObject is the part of a Schema Object that is written.

@@ -19,7 +19,7 @@ type (
 		OpenAPI    string                           `yaml:"openapi"`
 		Info       apiInfo                          `yaml:"info"`
 		Servers    []map[string]string              `yaml:"servers"`
-		Security   *[]requirement                   `yaml:"security,omitempty"`
+		Security   []requirement                    `yaml:"security"`
 		Paths      map[string]map[string]*apiMethod `yaml:"paths"`
 		Components *apiComponents                   `yaml:"components,omitempty"`
 	}
@@ -34,13 +34,14 @@ type (
 		Parameters []apiParameter          `yaml:"parameters,omitempty"`
 		Body       *apiBody                `yaml:"requestBody,omitempty"`
 		Responses  map[string]*apiResponse `yaml:"responses"`
-		Security   *[]requirement          `yaml:"security,omitempty"` // empty: no authentication; nil: unknown
+		Security   *[]requirement          `yaml:"security,omitempty"` // empty: no authentication; nil: unknown, so that of the document
 	}
 	requirement  map[string][]string
 	apiParameter struct {
 		Name     string        `yaml:"name"`
 		In       string        `yaml:"in"`
 		Required bool          `yaml:"required,omitempty"`
+		Empty    bool          `yaml:"allowEmptyValue,omitempty"` // queries only
 		Schema   *schemaObject `yaml:"schema"`
 	}
 	apiBody struct {
@@ -59,12 +60,9 @@ type (
 	}
 )
 
-// schemes maps kinds of credentials to security schemes.
-var schemes = map[string]map[string]string{
-	"bearer": {"type": "http", "scheme": "bearer"},
-	"basic":  {"type": "http", "scheme": "basic"},
-	"digest": {"type": "http", "scheme": "digest"},
-}
+// registered are the kinds of credentials that are schemes of the registry for Authorization
+// (RFC 9110 section 16.4.1).
+var registered = []string{"basic", "bearer", "concealed", "digest", "dpop", "gnap", "hoba", "mutual", "negotiate", "oauth", "privatetoken", "scram-sha-1", "scram-sha-256", "vapid"}
 
 func writeOpenAPI(service string, list []*operation) (string, error) {
 	doc := apiDoc{OpenAPI: "3.0.3", Servers: []map[string]string{{"url": "/"}}, Paths: map[string]map[string]*apiMethod{},
@@ -83,10 +81,14 @@ func writeOpenAPI(service string, list []*operation) (string, error) {
 		m.ID = operationID(verb, op.Path, ids)
 		doc.Paths[op.Path][verb] = m
 	}
+	// Operations of which no call succeeded may need any of the schemes, or none.
+	doc.Security = []requirement{}
 	if len(used) > 0 {
 		doc.Components = &apiComponents{used}
-	} else {
-		doc.Security = &[]requirement{}
+		for _, id := range slices.Sorted(maps.Keys(used)) {
+			doc.Security = append(doc.Security, requirement{id: {}})
+		}
+		doc.Security = append(doc.Security, requirement{})
 	}
 	text, err := yaml.Dump(doc, yaml.WithIndent(2))
 	return string(text), err
@@ -113,27 +115,21 @@ func (op *operation) method(used map[string]map[string]string) *apiMethod {
 	m := &apiMethod{Summary: plural.Count(op.Calls, "call", "calls") + " seen", Responses: map[string]*apiResponse{}}
 	for i, part := range strings.Split(op.Path, "/") {
 		if strings.HasPrefix(part, "{") {
-			m.Parameters = append(m.Parameters, apiParameter{strings.Trim(part, "{}"), "path", true, op.parts[i].schema()})
+			m.Parameters = append(m.Parameters, apiParameter{Name: strings.Trim(part, "{}"), In: "path", Required: true, Schema: op.parts[i].schema()})
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(op.query)) {
-		p := op.query[name]
-		m.Parameters = append(m.Parameters, apiParameter{name, "query", p.calls == op.Calls, plainSchema(&p.value)})
-	}
-	for _, name := range slices.Sorted(maps.Keys(op.headers)) {
-		if !table.IsKeyHeader(name) { // key headers become security schemes
-			m.Parameters = append(m.Parameters, apiParameter{name, "header", op.headers[name].calls == op.Calls, &schemaObject{Type: "string"}})
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(op.cookies)) {
-		if op.auth["cookie"] == 0 || !isCredential(name) {
-			m.Parameters = append(m.Parameters, apiParameter{name, "cookie", op.cookies[name].calls == op.Calls, &schemaObject{Type: "string"}})
-		}
-	}
+	m.Security = op.security(used)
+	m.parameters(op, used, "query", op.query)
+	m.parameters(op, used, "header", op.headers)
+	m.parameters(op, used, "cookie", op.cookies)
 	if len(op.request) > 0 {
 		m.Body = &apiBody{Required: op.withBody == op.Calls, Content: media(op.request)}
 	}
 	for _, status := range op.Statuses {
+		if status < 100 || status > 599 { // OpenAPI has no place for it
+			m.Responses["default"] = &apiResponse{"another status", nil}
+			continue
+		}
 		text := http.StatusText(int(status))
 		if text == "" {
 			text = "status " + strconv.FormatInt(status, 10)
@@ -143,37 +139,60 @@ func (op *operation) method(used map[string]map[string]string) *apiMethod {
 	if len(op.Statuses) == 0 {
 		m.Responses["default"] = &apiResponse{"no response was recorded", nil}
 	}
-	m.Security = op.security(used)
 	return m
 }
 
+// parameters adds the parameters at a place, in the order of their names, except those that the
+// operation's security schemes describe.
+func (m *apiMethod) parameters(op *operation, used map[string]map[string]string, in string, list map[string]*parameter) {
+	scheme := func(name string) bool {
+		return m.Security != nil && slices.ContainsFunc(*m.Security, func(r requirement) bool {
+			_, ok := r[keyID(in, name)]
+			return ok
+		})
+	}
+	for _, name := range slices.Sorted(maps.Keys(list)) {
+		if scheme(name) {
+			continue
+		}
+		p := list[name]
+		m.Parameters = append(m.Parameters, apiParameter{name, in, p.calls == op.Calls, p.empty, p.schema()})
+	}
+}
+
 // security returns the authentication of the successful calls, and adds each scheme to used. It is
-// nil if no call succeeded, or if OpenAPI has no scheme for the credentials.
+// nil if no call succeeded, or if nobody knows what carried the credentials.
 func (op *operation) security(used map[string]map[string]string) *[]requirement {
 	var list []requirement
 	add := func(id string, scheme map[string]string) {
 		used[id] = scheme
 		list = append(list, requirement{id: {}})
 	}
-	for _, kind := range slices.Sorted(maps.Keys(op.auth)) {
-		switch scheme, ok := schemes[kind]; {
-		case ok:
-			add(kind, scheme)
-		case kind == "apikey":
-			for _, name := range op.keyHeaders() {
-				add(schemeID("apikey-"+name), map[string]string{"type": "apiKey", "in": "header", "name": name})
-			}
-		case kind == "cookie":
-			for _, name := range slices.Sorted(maps.Keys(op.cookies)) {
-				if isCredential(name) {
-					add(schemeID("cookie-"+name), map[string]string{"type": "apiKey", "in": "cookie", "name": name})
-				}
+	// keys adds the parameters of a place that are keys, and returns how many calls had one at least.
+	keys := func(in string, have map[string]*parameter, is func(string) bool) (calls int64) {
+		for _, name := range slices.Sorted(maps.Keys(have)) {
+			if is(name) {
+				add(keyID(in, name), map[string]string{"type": "apiKey", "in": in, "name": name})
+				calls = max(calls, have[name].calls)
 			}
 		}
+		return calls
 	}
 	open := op.auth[""] > 0
+	for _, kind := range slices.Sorted(maps.Keys(op.auth)) {
+		switch {
+		case kind == "":
+			open = keys("query", op.query, isKeyParameter) < op.Calls
+		case kind == "cookie":
+			keys("cookie", op.cookies, isCredential)
+		case slices.Contains(registered, kind):
+			add(kind, map[string]string{"type": "http", "scheme": kind})
+		case kind != "apikey" || keys("header", op.headers, table.IsKeyHeader) == 0:
+			add("authorization", map[string]string{"type": "apiKey", "in": "header", "name": "Authorization"})
+		}
+	}
 	switch {
-	case open && len(op.auth) == 1:
+	case open && len(list) == 0:
 		list = []requirement{}
 	case len(list) == 0:
 		return nil
@@ -183,18 +202,12 @@ func (op *operation) security(used map[string]map[string]string) *[]requirement 
 	return &list
 }
 
-// keyHeaders returns the headers that carried API keys; Authorization if there are no others.
-func (op *operation) keyHeaders() []string {
-	var names []string
-	for _, name := range slices.Sorted(maps.Keys(op.headers)) {
-		if table.IsKeyHeader(name) {
-			names = append(names, name)
-		}
+// keyID names the security scheme for a key.
+func keyID(in, name string) string {
+	if in == "header" {
+		in = "apikey"
 	}
-	if names == nil {
-		return []string{"authorization"}
-	}
-	return names
+	return schemeID(in + "-" + name)
 }
 
 // schemeID converts a name to a key of Components (section 4.7.7).
@@ -207,30 +220,33 @@ func schemeID(name string) string {
 	}, name)
 }
 
-// plainSchema is the schema of a text. It is a number only if all values were numbers.
-func plainSchema(s *shape) *schemaObject {
+// schema is the schema of a parameter, whose values are texts. It is a number only if all values
+// were numbers.
+func (p *parameter) schema() *schemaObject {
 	kinds := 0
-	for _, n := range []int64{s.integer + s.number, s.boolean, s.text} {
+	for _, n := range []int64{p.value.integer + p.value.number, p.value.boolean, p.value.text} {
 		if n > 0 {
 			kinds++
 		}
 	}
-	if kinds != 1 {
-		return &schemaObject{Type: "string"}
+	one := &schemaObject{Type: "string"}
+	if kinds == 1 {
+		one = p.value.schema()
 	}
-	return s.schema()
+	if p.repeated {
+		return &schemaObject{Type: "array", Items: one}
+	}
+	return one
 }
 
 func media(shapes map[string]*shape) map[string]*apiMedia {
 	out := map[string]*apiMedia{}
 	for _, kind := range slices.Sorted(maps.Keys(shapes)) {
 		m := &apiMedia{}
-		if s := shapes[kind]; s.seen > 0 && strings.HasSuffix(kind, "json") {
+		if s := shapes[kind]; s.seen > 0 && !s.invalid && strings.HasSuffix(kind, "json") {
 			m.Schema = s.schema()
 		}
-		if strings.Contains(kind, "/") {
-			out[kind] = m
-		}
+		out[kind] = m
 	}
 	if len(out) == 0 {
 		return nil
