@@ -34,7 +34,7 @@ bundles=("$dir"/incident/*.pcapsule)
 is "bundles" 2 "${#bundles[@]}"
 say "a person with the right to one namespace"
 k -n shop create serviceaccount observer >/dev/null
-k -n shop create role traffic --verb=get --resource=snapshots.pcapsule.dev/content >/dev/null
+k -n shop create role traffic --verb=get --resource=snapshots.pcapsule.dev/content,liveconfigs.pcapsule.dev/content >/dev/null
 k -n shop create rolebinding traffic --role=traffic --serviceaccount=shop:observer >/dev/null
 k -n shop create token observer >"$dir/observer"
 inside=$(rows "select count(*) from calls where 'shop' in (src_namespace, dst_namespace) and coalesce(src_namespace, 'shop') = 'shop' and coalesce(dst_namespace, 'shop') = 'shop'")
@@ -137,7 +137,9 @@ timeout -s INT 20 "$cluster/in.sh" bash -c 'PATH=$1:$PATH exec kubectl pcapsule 
 some "calls of a tail by the plugin" "$(wc -l <"$dir/tail.ndjson")"
 is "of these twice" "" "$(grep -o 'from-front?n=[0-9]*' "$dir/tail.ndjson" | sort | uniq -d | head -n 3)"
 is "a stranger gets nothing live" 403 "$(live stranger /mcp/tail -o /dev/null -w '%{http_code}')"
-is "a person with the right to one namespace gets nothing live" 403 "$(live observer /mcp/calls -d db=live -o /dev/null -w '%{http_code}')"
+live observer /mcp/calls -d db=live -d limit=1000 >"$dir/live.json"
+some "calls within the namespace, for a person with that right" "$(grep -o '"id"' "$dir/live.json" | wc -l)"
+is "names of other namespaces in them" "" "$(grep -oE 'kube-system|coredns|pcapsule-hub-' "$dir/live.json" | sort -u)"
 is "without a token" 401 "$(timeout 20 "$cluster/in.sh" curl -sS --cacert "$dir/ca.crt" --resolve "pcapsule-hub.pcapsule.svc:8443:$hub" -o /dev/null -w '%{http_code}' https://pcapsule-hub.pcapsule.svc:8443/metrics)"
 k -n pcapsule delete liveconfig default >/dev/null
 
