@@ -55,7 +55,10 @@ pod=$(k -n shop get pods -l app=web -o jsonpath='{.items[0].metadata.name}')
 plugin record "shop/$pod" --for 5s -o "$dir/pod.pcapsule" || { cat "$dir/plugin.log"; failed=$((failed + 1)); }
 some "calls of one pod, recorded by the plugin" "$(bin/pcapsule query "$dir/pod.pcapsule" http --count | tail -n 1 | tr -d ', ')"
 is "calls of others in that" 0 "$(bin/pcapsule query "$dir/pod.pcapsule" "http && src.pod != '$pod' && dst.pod != '$pod'" --count | tail -n 1 | tr -d ', ')"
-is "snapshots that the plugin left" 0 "$(k -n pcapsule get snapshots -o name | grep -c record-)"
+is "snapshots that the plugin left" 0 "$(for ((i = 0; i < 20; i++)); do
+	n=$(k -n pcapsule get snapshots -o name | grep -c record-) || break
+	sleep 1
+done; echo "$n")"
 both_sides incident
 is "packets lost" "" "$(rows "select source, packets from coverage where kind = 'hole' and reason = 'drop'")"
 
@@ -137,8 +140,12 @@ timeout -s INT 20 "$cluster/in.sh" bash -c 'PATH=$1:$PATH exec kubectl pcapsule 
 some "calls of a tail by the plugin" "$(wc -l <"$dir/tail.ndjson")"
 is "of these twice" "" "$(grep -o 'from-front?n=[0-9]*' "$dir/tail.ndjson" | sort | uniq -d | head -n 3)"
 is "a stranger gets nothing live" 403 "$(live stranger /mcp/tail -o /dev/null -w '%{http_code}')"
-live observer /mcp/calls -d db=live -d limit=1000 >"$dir/live.json"
+for ((i = 0; i < 10; i++)); do
+	live observer /mcp/calls -d db=live -d limit=1000 >"$dir/live.json" && grep -q '"id"' "$dir/live.json" && break
+	sleep 2
+done
 some "calls within the namespace, for a person with that right" "$(grep -o '"id"' "$dir/live.json" | wc -l)"
+grep -q '"id"' "$dir/live.json" || head -c 2000 "$dir/live.json"
 is "names of other namespaces in them" "" "$(grep -oE 'kube-system|coredns|pcapsule-hub-' "$dir/live.json" | sort -u)"
 is "without a token" 401 "$(timeout 20 "$cluster/in.sh" curl -sS --cacert "$dir/ca.crt" --resolve "pcapsule-hub.pcapsule.svc:8443:$hub" -o /dev/null -w '%{http_code}' https://pcapsule-hub.pcapsule.svc:8443/metrics)"
 k -n pcapsule delete liveconfig default >/dev/null
