@@ -72,8 +72,10 @@ func (s *Server) restRoutes() []route {
 	tail.media, tail.handle, tail.stream = "text/event-stream", s.restTail, true
 	metrics := get("/metrics", "Calls by pair of workloads and protocol for Prometheus, counted since the first such request")
 	metrics.media, metrics.handle = "text/plain", s.restMetrics
+	spanned := get("/mcp/spans", "Calls that match a KFL filter as spans of OpenTelemetry, one message of OTLP in JSON per line; at most 10,000 calls", db, text("kfl", "KFL filter"), millis("start"), millis("end"))
+	spanned.media, spanned.handle = "application/x-ndjson", s.restSpans
 	return append(list,
-		tail, metrics,
+		tail, metrics, spanned,
 		s.ofTool(get("/mcp/data-boundaries", "Recorded time ranges"), "get_data_boundaries", nil),
 		s.ofTool(get("/mcp/snapshots", "Snapshots, the newest first"), "list_snapshots", nil),
 		s.ofTool(create, "create_snapshot", bodyArgs),

@@ -174,7 +174,7 @@ func TestWhereSpansAreInATrace(t *testing.T) {
 // keysOfSpans are the attributes that spans may have, by the conventions' own constants.
 func keysOfSpans() (list []string) {
 	for _, k := range []attribute.Key{semconv.ServiceNameKey, semconv.ServiceNamespaceKey, semconv.K8SNamespaceNameKey, semconv.K8SPodNameKey, semconv.K8SPodUIDKey, semconv.K8SDeploymentNameKey, semconv.K8SStatefulSetNameKey,
-		semconv.K8SDaemonSetNameKey, semconv.K8SReplicaSetNameKey, semconv.K8SJobNameKey, semconv.K8SCronJobNameKey, semconv.K8SNodeNameKey, semconv.K8SContainerNameKey, semconv.ContainerIDKey, semconv.ContainerImageNameKey,
+		semconv.K8SDaemonSetNameKey, semconv.K8SReplicaSetNameKey, semconv.K8SJobNameKey, semconv.K8SCronJobNameKey, semconv.K8SNodeNameKey, semconv.K8SContainerNameKey, semconv.ContainerIDKey, semconv.ContainerImageNameKey, semconv.ContainerImageTagsKey,
 		semconv.ProcessExecutableNameKey, semconv.ProcessExecutablePathKey, semconv.ProcessPIDKey, semconv.NetworkTransportKey, semconv.NetworkProtocolNameKey, semconv.NetworkProtocolVersionKey, semconv.NetworkPeerAddressKey,
 		semconv.NetworkPeerPortKey, semconv.ServerAddressKey, semconv.ServerPortKey, semconv.ClientAddressKey, semconv.ErrorTypeKey, semconv.HTTPRequestMethodKey, semconv.HTTPRequestMethodOriginalKey, semconv.HTTPResponseStatusCodeKey,
 		semconv.HTTPRequestBodySizeKey, semconv.HTTPResponseBodySizeKey, semconv.URLFullKey, semconv.URLSchemeKey, semconv.URLPathKey, semconv.URLQueryKey, semconv.DBSystemNameKey, semconv.DBOperationNameKey, semconv.DBQueryTextKey,

@@ -31,6 +31,8 @@ type queryFlags struct {
 	table   string
 	macros  string
 	explain bool
+
+	endpoint string // of OTLP
 }
 
 func (f *queryFlags) flags(e *env, c *cobra.Command, formats []string) {
@@ -58,7 +60,8 @@ them, first become a bundle in your cache, which later commands reuse.`,
   pcapsule query incident.pcapsule 'http && status_code >= 500'
   pcapsule query incident.pcapsule 'dst.service == "payment"' --group-by path,status_code
   pcapsule query a.pcapsule b.pcapsule 'dns && status_code != 0' --format ndjson | jq .host
-  pcapsule query incident.pcapsule 'http && status_code == 503' --format har > failed.har`,
+  pcapsule query incident.pcapsule 'http && status_code == 503' --format har > failed.har
+  pcapsule query incident.pcapsule "" --format otlp --endpoint http://localhost:4318`,
 		Args:              cobra.MinimumNArgs(2),
 		ValidArgsFunction: completeKFL,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -70,8 +73,9 @@ them, first become a bundle in your cache, which later commands reuse.`,
 			return e.runQuery(c, args[:len(args)-1], q, &f)
 		},
 	}
-	f.flags(e, c, slices.Concat(format.OfRows(), []string{"har", "curl"}))
+	f.flags(e, c, slices.Concat(format.OfRows(), format.OfCalls()))
 	f.window.flags(c)
+	c.Flags().StringVar(&f.endpoint, "endpoint", "", "with --format otlp: URL of a collector, to which spans are sent by HTTP instead of printed, such as http://localhost:4318")
 	c.Flags().StringSliceVar(&f.columns, "columns", nil, "columns to show, in this order")
 	c.Flags().StringVar(&f.order, "order", "", `order, such as "elapsed_us desc" (default: by time)`)
 	c.Flags().StringSliceVar(&f.groupBy, "group-by", nil, "count calls by these columns")
@@ -123,6 +127,7 @@ func (e *env) runQuery(c *cobra.Command, paths []string, q forensics.Query, f *q
 		calls = format.HAR(&e.Streams)
 	case "curl":
 		calls = format.Curl(&e.Streams)
+	case "otlp":
 	default:
 		if out, err = format.NewRows(f.format, &e.Streams, hidden...); err != nil {
 			return err
@@ -141,6 +146,9 @@ func (e *env) runQuery(c *cobra.Command, paths []string, q forensics.Query, f *q
 	q.Limit = f.limit
 	if f.explain {
 		return e.explainQuery(ctx, cs, q, f.format == "json")
+	}
+	if f.format == "otlp" {
+		return e.exportSpans(ctx, cs, q, f.endpoint)
 	}
 	if calls != nil {
 		return e.eachCall(ctx, cs, q, calls)
@@ -250,7 +258,10 @@ func (f *queryFlags) check(q *forensics.Query) error {
 	} else if _, err := os.Stat(last); err == nil && last != "" {
 		return exit.Usagef("missing %s: %s is a file or folder; %s", what, last, then)
 	}
-	if whole := f.format == "har" || f.format == "curl"; whole && (q.Count || len(q.GroupBy) > 0 || len(q.Columns) > 0 || q.Table != "calls") {
+	if f.endpoint != "" && f.format != "otlp" {
+		return exit.Usagef("--endpoint needs --format otlp")
+	}
+	if whole := slices.Contains(format.OfCalls(), f.format); whole && (q.Count || len(q.GroupBy) > 0 || len(q.Columns) > 0 || q.Table != "calls") {
 		return exit.Usagef("--format %s writes whole calls: leave out --columns, --count, --group-by and --table", f.format)
 	}
 	return nil

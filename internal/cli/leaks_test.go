@@ -47,7 +47,7 @@ func TestMaskedCommandsShowNoSecret(t *testing.T) {
 	if shown := leaktest.Shown(run("sql", bundle, "select * from bodies", "--format", "csv"), secrets); shown == "" {
 		t.Error("no secret is shown without --mask")
 	}
-	for _, name := range append(format.OfRows(), "har", "curl") {
+	for _, name := range append(format.OfRows(), format.OfCalls()...) {
 		masked("query", bundle, "http || redis || postgresql", "--format", name)
 	}
 	for _, name := range format.OfRows() {

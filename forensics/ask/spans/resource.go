@@ -15,7 +15,7 @@ import (
 // schemaURL is the version of the semantic conventions that names and values follow.
 const schemaURL = "https://opentelemetry.io/schemas/1.37.0"
 
-// attribute is a string, int64, bool or []string; an empty string is left out.
+// attribute is a string, int64 or []string; an empty string and nil are left out.
 type attribute struct {
 	key   string
 	value any
@@ -33,6 +33,12 @@ func list(all ...attribute) (out []*commonpb.KeyValue) {
 			v.Value = &commonpb.AnyValue_StringValue{StringValue: strings.ToValidUTF8(x, "\uFFFD")}
 		case int64:
 			v.Value = &commonpb.AnyValue_IntValue{IntValue: x}
+		case []string:
+			all := &commonpb.ArrayValue{}
+			for _, text := range x {
+				all.Values = append(all.Values, &commonpb.AnyValue{Value: &commonpb.AnyValue_StringValue{StringValue: strings.ToValidUTF8(text, "\uFFFD")}})
+			}
+			v.Value = &commonpb.AnyValue_ArrayValue{ArrayValue: all}
 		default:
 			continue
 		}
@@ -75,8 +81,16 @@ func resource(r row, side string) []attribute {
 	if key := owners[t("workload_kind")]; key != "" {
 		out = append(out, attribute{key, t("workload")})
 	}
-	out = append(out, attribute{"k8s.node.name", t("node")}, attribute{"k8s.container.name", t("container")}, attribute{"container.id", t("container_id")}, attribute{"container.image.name", t("image")},
-		attribute{"process.executable.name", t("process")}, attribute{"process.executable.path", t("exe")})
+	out = append(out, attribute{"k8s.node.name", t("node")}, attribute{"k8s.container.name", t("container")}, attribute{"container.id", t("container_id")})
+	if image := t("image"); image != "" {
+		name, _, _ := strings.Cut(image, "@")
+		if i := strings.LastIndexByte(name, ':'); i > strings.LastIndexByte(name, '/') {
+			out = append(out, attribute{"container.image.name", name[:i]}, attribute{"container.image.tags", []string{name[i+1:]}})
+		} else {
+			out = append(out, attribute{"container.image.name", name})
+		}
+	}
+	out = append(out, attribute{"process.executable.name", t("process")}, attribute{"process.executable.path", t("exe")})
 	if pid, ok := r.number(side + "pid"); ok {
 		out = append(out, attribute{"process.pid", pid})
 	}

@@ -27,8 +27,11 @@ type Rows interface {
 	End() error
 }
 
-// OfRows are the formats for rows. Calls can also be written by HAR and Curl.
+// OfRows are the formats for rows.
 func OfRows() []string { return []string{"table", "json", "ndjson", "csv", "parquet"} }
+
+// OfCalls are those for whole calls only: HAR, Curl, and spans of OpenTelemetry (package spans).
+func OfCalls() []string { return []string{"har", "curl", "otlp"} }
 
 // NewRows returns a writer to standard output in one of the formats OfRows. A table does not
 // show the columns in hidden, which only set the colour of its rows.
