@@ -60,8 +60,12 @@ func Check(ctx context.Context, r *bundle.Report, trust Trust) []Verdict {
 			c.add("signature", No, file, "no seal, time stamp or proof of a log belongs under this name")
 		}
 	}
-	for _, file := range unfinished(r) {
+	missing, failed := absent(r)
+	for _, file := range missing {
 		c.add("signature", No, file, "the custody log has this file, but it is missing")
+	}
+	for _, file := range failed {
+		c.add("signature", NotChecked, file, "the custody log says that this file could not be written")
 	}
 	c.missing("this bundle")
 	if trust.Authorities != nil && !c.stamped {

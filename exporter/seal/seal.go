@@ -220,20 +220,34 @@ func nextName(r *bundle.Report) (string, error) {
 
 // unfinished are the files that the custody log has, that do not exist, and for which no entry
 // says why.
-func unfinished(r *bundle.Report) (files []string) {
-	failed := map[string]bool{}
-	for i := range r.Custody {
-		if r.Custody[i].Event == EventFailed {
-			failed[r.Custody[i].Details["file"]] = true
-		}
-	}
+func unfinished(r *bundle.Report) []string {
+	files, _ := absent(r)
+	return files
+}
+
+// absent are the files that the custody log has and that do not exist: those without a reason, and those whose writing
+// failed. An entry says so before the next seal, which covers it; one that somebody added later, to explain that a seal
+// was removed, is no reason.
+func absent(r *bundle.Report) (unfinished, failed []string) {
+	open := []string{} // that an entry can still explain
 	for i := range r.Custody {
 		e := &r.Custody[i]
 		file := e.Details["file"]
-		_, exists := r.CustodyFiles[file]
-		if (e.Event == EventSealed || e.Event == EventTimestamped || e.Event == EventLogged) && !exists && !failed[file] {
-			files = append(files, file)
+		if e.Event == EventFailed {
+			if at := slices.Index(open, file); at >= 0 {
+				open, failed = slices.Delete(open, at, at+1), append(failed, file)
+			}
+			continue
+		}
+		if e.Event == EventSealed {
+			unfinished, open = append(unfinished, open...), nil
+		}
+		if e.Event != EventSealed && e.Event != EventTimestamped && e.Event != EventLogged {
+			continue
+		}
+		if _, exists := r.CustodyFiles[file]; !exists {
+			open = append(open, file)
 		}
 	}
-	return files
+	return append(unfinished, open...), failed
 }

@@ -242,6 +242,13 @@ func TestEveryTamperingIsFound(t *testing.T) {
 		{"another type of payload", first, envelope(first, func(e map[string]any) { e["payloadType"] = "text/plain" })},
 		{"the envelope written again", first, envelope(first, func(map[string]any) {})},
 		{"a file added", "data/extra", func(t *testing.T, dir string) { put(t, dir, "data/extra", "x") }},
+		{"a seal removed, and an entry that its writing failed", "seal-000.tsr", func(t *testing.T, dir string) {
+			os.Remove(filepath.Join(dir, first))
+			b := must(bundle.Open(dir))(t)
+			if _, _, err := b.AppendCustody(bundle.Entry{Event: seal.EventFailed, Details: map[string]string{"file": first}}); err != nil {
+				t.Fatal(err)
+			}
+		}},
 		{"a file added in custody", "custody/extra", func(t *testing.T, dir string) { put(t, dir, "custody/extra", "x") }},
 		{"a table replaced with remade manifests and log", first, remade},
 	}
@@ -302,6 +309,77 @@ func remade(t *testing.T, dir string) {
 	}
 	if err := os.CopyFS(dir, os.DirFS(forged.Dir)); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestTamperingsOfTwoSeals removes and exchanges seals of a bundle that was sealed twice, and of a copy that another
+// person sealed.
+func TestTamperingsOfTwoSeals(t *testing.T) {
+	b := made(t, "dns.pcap")
+	sign := func(b *bundle.Bundle, s seal.Signer) {
+		if _, err := seal.Sign(ctx, b, seal.Options{Signers: []seal.Signer{s}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const log, first, second = "custody/log.jsonl", "custody/seal-000.dsse.json", "custody/seal-001.dsse.json"
+	sign(b, ed(t, "Ann"))
+	fork := filepath.Join(t.TempDir(), "b.pcapsule")
+	if err := os.CopyFS(fork, os.DirFS(b.Dir)); err != nil {
+		t.Fatal(err)
+	}
+	sign(b, ed(t, "Bob"))
+	other := must(bundle.Open(fork))(t)
+	sign(other, ed(t, "Eve"))
+	read := func(dir, rel string) string { return string(must(os.ReadFile(filepath.Join(dir, rel)))(t)) }
+	fail := func(file string) func(t *testing.T, dir string) {
+		return func(t *testing.T, dir string) {
+			if err := os.Remove(filepath.Join(dir, file)); err != nil {
+				t.Fatal(err)
+			}
+			b := must(bundle.Open(dir))(t)
+			if _, _, err := b.AppendCustody(bundle.Entry{Event: seal.EventFailed, Details: map[string]string{"file": file}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, tt := range []tampering{
+		{"the first seal removed", first, func(t *testing.T, dir string) { os.Remove(filepath.Join(dir, first)) }},
+		{"the first seal removed, and an entry that its writing failed", first, fail(first)},
+		{"the seals exchanged", first, func(t *testing.T, dir string) {
+			a, b := read(dir, first), read(dir, second)
+			put(t, dir, first, b)
+			put(t, dir, second, a)
+		}},
+		{"the second seal of the other copy", second, func(t *testing.T, dir string) { put(t, dir, second, read(fork, second)) }},
+		{"the log of the other copy", second, func(t *testing.T, dir string) { put(t, dir, log, read(fork, log)) }},
+		{"the second seal of the other copy as a third", "seal-002", func(t *testing.T, dir string) { put(t, dir, "custody/seal-002.dsse.json", read(fork, second)) }},
+		{"both logs", log, func(t *testing.T, dir string) {
+			l := strings.SplitAfter(read(fork, log), "\n")
+			put(t, dir, log, read(dir, log)+l[2])
+		}},
+		{"a seal with a number like another", "seal-01", func(t *testing.T, dir string) { put(t, dir, "custody/seal-01.dsse.json", read(dir, first)) }},
+		{"a seal in capitals", "SEAL-000", func(t *testing.T, dir string) { put(t, dir, "custody/SEAL-000.dsse.json", read(dir, first)) }},
+		{"a seal in a folder", "x/seal-000", func(t *testing.T, dir string) {
+			if err := os.Mkdir(filepath.Join(dir, "custody/x"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			put(t, dir, "custody/x/seal-000.dsse.json", read(dir, first))
+		}},
+		{"a proof of a log of another file", "seal-000.tlog-proof", func(t *testing.T, dir string) { put(t, dir, "custody/seal-000.tlog-proof", "x") }},
+	} {
+		dir := filepath.Join(t.TempDir(), "b.pcapsule")
+		if err := os.CopyFS(dir, os.DirFS(b.Dir)); err != nil {
+			t.Fatal(err)
+		}
+		tt.do(t, dir)
+		if f := faults(t, dir, seal.Trust{}); !strings.Contains(strings.Join(f, "\n"), tt.place) {
+			t.Errorf("%s: %q, want a fault that names %q", tt.name, f, tt.place)
+		}
+	}
+	for _, dir := range []string{b.Dir, fork} {
+		if f := faults(t, dir, seal.Trust{}); len(f) > 0 {
+			t.Errorf("an intact bundle: %q", f)
+		}
 	}
 }
 
