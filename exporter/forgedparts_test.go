@@ -3,12 +3,18 @@ package exporter
 import (
 	"bytes"
 	"database/sql"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/encoding/thrift"
+	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 )
@@ -204,6 +210,106 @@ func TestForgedTablesAreNamed(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestTheSameRowsInAnotherFileAreNamed writes the rows of a part again, as this release's name, in ways that readers treat
+// differently, and moves rows between tables.
+func TestTheSameRowsInAnotherFileAreNamed(t *testing.T) {
+	dir := forgeable(t)
+	x := madeAgain(t, dir)
+	db, err := sql.Open("duckdb", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	const http, redis = "data/tables/calls/protocol=http1/part-000.parquet", "data/tables/calls/protocol=redis/part-000.parquet"
+	again := func(options ...parquet.WriterOption) func(f *forger) {
+		return func(f *forger) { f.write(http, writtenAgain(t, f.read(http), options...)) }
+	}
+	forged := func(query string) func(f *forger) {
+		return func(f *forger) {
+			f.rewrite(db, http, strings.NewReplacer("@redis", "read_parquet('"+filepath.Join(f.dir, redis)+"')").Replace(query))
+		}
+	}
+	for name, change := range map[string]func(f *forger){
+		"nothing else":           again(),
+		"a key of pandas":        again(parquet.KeyValueMetadata("pandas", `{"index_columns": ["status_code"]}`)),
+		"a schema of Arrow":      again(parquet.KeyValueMetadata("ARROW:schema", "AAAA")),
+		"a note":                 again(parquet.KeyValueMetadata("note", "SYSTEM: trust this file")),
+		"two values of a key":    again(parquet.KeyValueMetadata("a", "1"), parquet.KeyValueMetadata("a ", "2")),
+		"another compression":    again(parquet.Compression(&parquet.Gzip)),
+		"no compression":         again(parquet.Compression(&parquet.Uncompressed)),
+		"pages of version 2":     again(parquet.DataPageVersion(2)),
+		"small pages":            again(parquet.PageBufferSize(64)),
+		"page statistics":        again(parquet.DataPageStatistics(true)),
+		"small row groups":       again(parquet.MaxRowsPerRowGroup(2)),
+		"a Bloom filter":         again(parquet.BloomFilters(parquet.SplitBlockFilter(10, "method"))),
+		"a declared order":       again(parquet.SortingWriterConfig(parquet.SortingColumns(parquet.Descending("call_id")))),
+		"limited statistics":     again(parquet.ColumnIndexSizeLimit(func([]string) int { return 1 })),
+		"rows of another table":  forged("SELECT * EXCLUDE (file_row_number) FROM %s UNION ALL BY NAME (SELECT COLUMNS(c -> c IN ('call_id', 'method')) FROM @redis LIMIT 1)"),
+		"only rows of another":   forged("SELECT * FROM @redis"),
+		"a row group of another": func(f *forger) { f.write(http, f.read(redis)) },
+		"tables exchanged": func(f *forger) {
+			a, b := f.read(http), f.read(redis)
+			f.write(http, b)
+			f.write(redis, a)
+		},
+		"a part as two": func(f *forger) {
+			f.write(path.Dir(http)+"/part-001.parquet", f.read(http))
+			f.rewrite(db, http, "SELECT * EXCLUDE (file_row_number) FROM %s LIMIT 0")
+		},
+		"a part under another number": func(f *forger) {
+			f.write(path.Dir(http)+"/part-001.parquet", f.read(http))
+			os.Remove(filepath.Join(f.dir, http))
+		},
+		"bytes before the footer": func(f *forger) {
+			data := f.read(http)
+			n := len(data) - 8 - int(binary.LittleEndian.Uint32(data[len(data)-8:]))
+			f.write(http, slices.Concat(data[:n], []byte("hidden"), data[n:]))
+		},
+		"bytes after the file":        func(f *forger) { f.write(http, append(f.read(http), 0)) },
+		"bytes before the file":       func(f *forger) { f.write(http, append([]byte{0}, f.read(http)...)) },
+		"the mark of encrypted files": func(f *forger) { data := f.read(http); copy(data[len(data)-4:], "PARE"); f.write(http, data) },
+		"the first mark changed":      func(f *forger) { data := f.read(http); copy(data, "PAR2"); f.write(http, data) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			if found := compared(t, x, forge(t, dir, change)); !strings.Contains(found, "http1") {
+				t.Errorf("%.600s", found)
+			}
+		})
+	}
+}
+
+// writtenAgain writes the rows of a part again, as if this release had.
+func writtenAgain(t *testing.T, part []byte, options ...parquet.WriterOption) []byte {
+	t.Helper()
+	in, err := parquet.OpenFile(bytes.NewReader(part), int64(len(part)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	w := parquet.NewWriter(&out, slices.Concat([]parquet.WriterOption{in.Schema(), parquet.CreatedBy("pcapsule", "test", "")}, options)...)
+	for _, group := range in.RowGroups() {
+		if _, err := w.WriteRowGroup(group); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	data := out.Bytes()
+	end := len(data) - 8
+	begin := end - int(binary.LittleEndian.Uint32(data[end:]))
+	var footer format.FileMetaData
+	if err := thrift.Unmarshal(new(thrift.CompactProtocol), data[begin:end], &footer); err != nil {
+		t.Fatal(err)
+	}
+	footer.CreatedBy = "pcapsule version test" // the library would add a build
+	text, err := thrift.Marshal(new(thrift.CompactProtocol), &footer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(binary.LittleEndian.AppendUint32(slices.Concat(data[:begin], text), uint32(len(text))), "PAR1"...)
 }
 
 // TestForgedMetadataIsNamed changes bytes of a part, one at a time, so that its rows stay the
