@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -113,9 +114,12 @@ func (l *layout) member(f *zip.File) error {
 		return err
 	}
 	after := f.Flags&8 != 0
-	if !after || u32(head[14:]) != 0 || u32(head[18:]) != 0 && u32(head[18:]) != most32 || u32(head[22:]) != 0 && u32(head[22:]) != most32 {
-		if u32(head[14:]) != f.CRC32 || !is32(head[18:], f.CompressedSize64) || !is32(head[22:], f.UncompressedSize64) {
-			return fmt.Errorf("its header has other sizes, or another checksum, than the directory")
+	for _, field := range []struct {
+		at    int
+		value uint64
+	}{{14, uint64(f.CRC32)}, {18, f.CompressedSize64}, {22, f.UncompressedSize64}} {
+		if !is32(head[field.at:], field.value) && !(after && u32(head[field.at:]) == 0) { // 0: it follows the member
+			return errors.New("its header has other sizes, or another checksum, than the directory")
 		}
 	}
 	if f.CompressedSize64 > uint64(l.size-l.at) {
@@ -148,7 +152,7 @@ func (l *layout) after(f *zip.File) error {
 			}
 		}
 	}
-	return fmt.Errorf("the sizes after it are not those of the directory")
+	return errors.New("the sizes after it are not those of the directory")
 }
 
 // entry checks an entry of the directory, which the ZIP reader has read.
@@ -162,7 +166,7 @@ func (l *layout) entry(f *zip.File) error {
 	case u16(head[32:]) != 0:
 		return fmt.Errorf("a comment of %d bytes", u16(head[32:]))
 	case u16(head[34:]) != 0:
-		return fmt.Errorf("it is on another disk")
+		return errors.New("it is on another disk")
 	}
 	return otherName(extra, f)
 }
@@ -207,7 +211,7 @@ func (l *layout) end(begin int64, files int) error {
 	case u16(head[20:]) != 0 || l.at != l.size:
 		return fmt.Errorf("a comment of %d bytes, and %d bytes at the end", u16(head[20:]), l.size-l.at)
 	case u16(head[4:]) != 0 || u16(head[6:]) != 0 || !has16(head[8:], files) || !has16(head[10:], files) || !is32(head[12:], uint64(directory)) || !is32(head[16:], uint64(begin)):
-		return fmt.Errorf("it is not where, or as long as, the end of the ZIP says")
+		return errors.New("it is not where, or as long as, the end of the ZIP says")
 	}
 	return nil
 }
