@@ -14,7 +14,8 @@ func callsRoute(s *Server, rt route) route {
 	rt = typed(s, rt, false, func(ctx context.Context, a *tools.Invocation, x *question) (tools.ShapedCalls, error) {
 		return a.ShapeCalls(ctx, x.get("kfl"), x.number("start"), x.number("end"), x.page())
 	})
-	raw := &jsonschema.Schema{Type: "object", Description: "format=raw: every column of table calls", Required: []string{"call_id"}}
+	raw := &jsonschema.Schema{Type: "object", Description: "format=raw: every column of table calls", Required: []string{"call_id"},
+		Properties: map[string]*jsonschema.Schema{"call_id": {Type: "string"}}}
 	rt.answer.Properties["calls"] = &jsonschema.Schema{Type: "array", Items: &jsonschema.Schema{AnyOf: []*jsonschema.Schema{tools.Schema[tools.ShapedCall](rt.Path), raw}}}
 	return rt
 }

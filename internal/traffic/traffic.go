@@ -20,6 +20,9 @@ var begin = time.Date(2026, 2, 25, 6, 13, 20, 0, time.UTC)
 // step is the time between two packets of a handshake.
 const step = 10 * time.Microsecond
 
+// segment is the most bytes of a request in one packet.
+const segment = 32 << 10
+
 // Capture is a capture under construction. Its zero value is ready.
 type Capture struct {
 	packets []packet
@@ -47,6 +50,10 @@ func (c *Capture) Exchange(at, took time.Duration, name, client, server, request
 		c.tcp(at-3*step, n, true, layers.TCP{SYN: true}, "")
 		c.tcp(at-2*step, n, false, layers.TCP{SYN: true, ACK: true}, "")
 		c.tcp(at-step, n, true, layers.TCP{ACK: true}, "")
+	}
+	for len(request) > segment {
+		c.tcp(at, n, true, layers.TCP{ACK: true}, request[:segment])
+		request = request[segment:]
 	}
 	c.tcp(at, n, true, layers.TCP{ACK: true, PSH: true}, request)
 	if response != "" {

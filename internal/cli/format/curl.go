@@ -1,8 +1,11 @@
 package format
 
 import (
+	"bytes"
+	"encoding/base64"
 	"fmt"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -33,7 +36,7 @@ func (w *curl) Call(x *forensics.Exchange) error {
 		fmt.Fprintf(w.s.Out, "# %s %s\n", time.Unix(0, ns).UTC().Format(time.RFC3339Nano), console.Printable(h.text("summary"), 200))
 	}
 	headers, remarks := curlHeaders(h)
-	body, remark := curlBody(x)
+	body, remark := curlBody(h)
 	for _, r := range append(remarks, remark...) {
 		fmt.Fprintln(w.s.Out, "#", r)
 	}
@@ -62,37 +65,57 @@ func curlRequest(h httpCall) []string {
 	if ip, err := netip.ParseAddr(h.text("dst_ip")); err == nil {
 		parts = append(parts, "--connect-to", shellQuote("::"+netip.AddrPortFrom(ip, uint16(h.number("dst_port", 0))).String()))
 	}
-	if t := h.text("http1_target"); t == "*" {
-		parts = append(parts, "--request-target", shellQuote(t))
+	if h.text("method") == "HEAD" && !h.hasBody() { // with -X curl would wait for the body of the response
+		parts = append(parts, "--head")
+	} else {
+		parts = append(parts, "-X", shellQuote(h.text("method")))
 	}
-	if h.text("method") == "HEAD" { // with -X curl would wait for a body
-		return append(parts, "--head", shellQuote(h.url()))
+	target, root := h.target(), h.scheme()+"://"+h.host()
+	if h.text("http1_target") != "" || !plainTarget.MatchString(target) {
+		return append(parts, "--request-target", shellQuote(target), shellQuote(root+"/"))
 	}
-	return append(parts, "-X", shellQuote(h.text("method")), shellQuote(h.url()))
+	return append(parts, shellQuote(root+target))
 }
+
+// plainHost is a host with or without a port, and plainTarget a target that curl sends as it is: it
+// cuts one at #, and refuses or encodes other bytes.
+var (
+	plainHost   = regexp.MustCompile(`^([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?$`)
+	plainTarget = regexp.MustCompile(`^/[!-"$-~]*$`)
+)
+
+// maxArgument is the length of a text that a command can have as one argument, on Linux 128 KiB.
+const maxArgument = 100 << 10
 
 // curlHeaders are the headers that were sent. It removes headers that curl would add but
 // the client did not send.
 func curlHeaders(h httpCall) (parts, remarks []string) {
-	own := []string{"User-Agent", "Accept"}
-	if h.x.Request != nil && len(h.x.Request.Data) > 0 {
+	own := []string{"Host", "User-Agent", "Accept"}
+	body := h.hasBody()
+	if body {
 		own = append(own, "Content-Type", "Expect")
 	}
-	sent := map[string]bool{}
+	sent := map[string]bool{"host": h.text("http2_authority") != ""}
 	for _, l := range h.headers("request") {
 		name := strings.ToLower(l.Name)
 		sent[name] = true
 		switch {
 		case strings.HasPrefix(l.Name, "@"): // curl would read a file of that name and send it
 			remarks = append(remarks, "left out, because curl would read it as a file name: header "+shellQuote(l.Name))
+			continue
 		case name == "content-encoding":
 			remarks = append(remarks, "the body is sent decoded, so this is left out: header "+shellQuote(l.Name+": "+l.Value))
-		case name == "accept-encoding": // --compressed makes curl decode the response
-			parts = append(parts, "--compressed", "-H", shellQuote(l.Name+": "+l.Value))
-		case name == "host", name == "content-length", name == "transfer-encoding", name == "connection": // curl sets its own
-		case l.Value == "": // with a colon curl would not send the header
+			continue
+		case name == "accept-encoding":
+			parts = append(parts, "--compressed") // decodes the response
+		case name == "host" && plainHost.MatchString(l.Value) && !strings.HasSuffix(l.Value, ":80") && !strings.HasSuffix(l.Value, ":443"):
+			continue // the URL has it; curl removes the default port
+		case name == "content-length" && (body || l.Value != "0"), name == "transfer-encoding" && (!body || !strings.EqualFold(l.Value, "chunked")):
+			continue // curl counts the bytes of a body; without one it sends no length
+		}
+		if l.Value == "" { // with a colon curl would not send the header
 			parts = append(parts, "-H", shellQuote(l.Name+";"))
-		default:
+		} else {
 			parts = append(parts, "-H", shellQuote(l.Name+": "+l.Value))
 		}
 	}
@@ -104,16 +127,20 @@ func curlHeaders(h httpCall) (parts, remarks []string) {
 	return parts, remarks
 }
 
-func curlBody(x *forensics.Exchange) (parts, remarks []string) {
-	b := x.Request
-	switch {
-	case b == nil || len(b.Data) == 0:
+// curlBody is the body that was sent.
+func curlBody(h httpCall) (parts, remarks []string) {
+	if !h.hasBody() {
 		return nil, nil
-	case b.IsText && !b.Truncated:
-		// Not --data-binary, which reads a body that begins with @ as a file name.
-		return []string{"--data-raw", shellQuote(string(b.Data))}, nil
 	}
-	return []string{"--data-binary", "@" + b.SHA256 + ".body"}, []string{"the body is not text: pcapsule show prints it, sha256 " + b.SHA256}
+	b := h.x.Request
+	if b.Truncated || !b.Complete {
+		remarks = append(remarks, plural.Sprintf("the body is incomplete: %d of %d {byte|bytes}", int64(len(b.Data)), b.Size))
+	}
+	if b.IsText && len(b.Data) <= maxArgument && !bytes.Contains(b.Data, []byte{0}) {
+		// Not --data-binary, which reads a body that begins with @ as a file name.
+		return []string{"--data-raw", shellQuote(string(b.Data))}, remarks
+	}
+	return []string{"--data-binary", "@<(printf %s '" + base64.StdEncoding.EncodeToString(b.Data) + "' | base64 -d)"}, remarks
 }
 
 // End implements Calls.
@@ -124,7 +151,7 @@ func (w *curl) End() error {
 	return nil
 }
 
-// shellQuote quotes for a POSIX shell. A text with control characters is written in the
+// shellQuote quotes for bash and zsh. A text with control characters is written in the
 // form $'…', so that pasting the command cannot run anything else.
 //
 // LIMIT: a shell cannot pass a NUL; it is left out.

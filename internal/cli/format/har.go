@@ -2,11 +2,14 @@ package format
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics"
@@ -129,28 +132,64 @@ func (h httpCall) headers(side string) []harNV {
 	return out
 }
 
-// url is the requested URL: with the host that the client named, or else the server's
-// address.
+// url is the requested URL. It is a URI (RFC 3986) even if the target was not.
 func (h httpCall) url() string {
+	host, target := h.host(), h.target()
+	switch {
+	case h.text("method") == http.MethodConnect && plainHost.MatchString(target):
+		host, target = target, "/"
+	case strings.Contains(target, "://") && !strings.HasPrefix(target, "/"):
+		return escaped(target)
+	case !strings.HasPrefix(target, "/"): // of the whole server
+		target = "/"
+	}
+	return h.scheme() + "://" + host + escaped(target)
+}
+
+// escaped encodes the bytes that a URI must not have in its path and query, and #, which would begin
+// a fragment.
+func escaped(s string) string {
+	isHex := func(i int) bool { return i < len(s) && strings.IndexByte("0123456789abcdefABCDEF", s[i]) >= 0 }
+	var b strings.Builder
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '%' && !(isHex(i+1) && isHex(i+2)), c <= ' ', c >= 0x7f, strings.IndexByte("\"#<>\\^`{|}", c) >= 0:
+			fmt.Fprintf(&b, "%%%02X", c)
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// host is the host that the client named, or else the server's address.
+func (h httpCall) host() string {
 	host := h.text("http2_authority")
 	for _, l := range h.headers("request") {
 		if host == "" && strings.EqualFold(l.Name, "host") {
 			host = l.Value
 		}
 	}
-	if host == "" {
-		host = fmt.Sprintf("%s:%d", h.text("dst_ip"), h.number("dst_port", 0))
+	if plainHost.MatchString(host) {
+		return host
 	}
-	u := url.URL{Scheme: h.scheme(), Host: host, Path: h.text("path"), RawQuery: h.text("query_string")}
-	if raw := h.text("path"); raw != "" { // as sent, with its percent-encoding
-		s := u.Scheme + "://" + host + raw
-		if u.RawQuery != "" {
-			s += "?" + u.RawQuery
-		}
-		return s
-	}
-	return u.String()
+	return net.JoinHostPort(h.text("dst_ip"), strconv.FormatInt(h.number("dst_port", 0), 10))
 }
+
+// target is the target of the request as it was sent.
+func (h httpCall) target() string {
+	if t := h.text("http1_target"); t != "" {
+		return t
+	}
+	target := cmp.Or(h.text("path"), "/")
+	if h.x.Call.Get("query_string") != nil {
+		target += "?" + h.text("query_string")
+	}
+	return target
+}
+
+// hasBody reports whether the request has a body of which bytes were captured.
+func (h httpCall) hasBody() bool { return h.x.Request != nil && len(h.x.Request.Data) > 0 }
 
 // scheme is the scheme that the client named, or else https if the call was encrypted.
 func (h httpCall) scheme() string {
