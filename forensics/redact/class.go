@@ -18,7 +18,8 @@ const (
 	colon
 	blank
 	backslash
-	high // not ASCII
+	high  // not ASCII
+	quote // " ' `
 
 	alpha   = upper | lower
 	alnum   = digit | alpha
@@ -49,7 +50,7 @@ var classes = func() (list [256]class) {
 			list[c] = blank
 		}
 	}
-	for b, of := range map[byte]class{'-': dash, '_': underscore, '.': dot, '+': plus, '/': slash, '=': equals, '~': tilde, '%': percent, ':': colon, '\\': backslash} {
+	for b, of := range map[byte]class{'-': dash, '_': underscore, '.': dot, '+': plus, '/': slash, '=': equals, '~': tilde, '%': percent, ':': colon, '\\': backslash, '"': quote, '\'': quote, '`': quote} {
 		list[b] = of
 	}
 	return list
@@ -76,6 +77,14 @@ func after(s string, i int) byte {
 		return s[i]
 	}
 	return 0
+}
+
+// first returns the place of the first byte of a class from i on, or the length of s.
+func first(s string, i int, of class) int {
+	for i < len(s) && classes[s[i]]&of == 0 {
+		i++
+	}
+	return i
 }
 
 // span counts the bytes of a class from i on, up to most.

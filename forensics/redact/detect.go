@@ -196,37 +196,41 @@ func (sc *scanner) within(s string, done, depth int) Match {
 
 // open returns the first match in plain text that begins at done or later.
 func (sc *scanner) open(s string, done int) Match {
-	prev := before(s, done)
-	for i := done; i < len(s); {
-		c := s[i]
-		what := sc.look[c] & follows[prev]
-		if what == 0 {
-			prev = c
+	for i := sc.first(s, done); i < len(s); i = sc.first(s, i) {
+		switch sc.look[s[i]] & follows[before(s, i)] {
+		case 0:
 			i++
 			continue
-		}
-		if what == numeral {
+		case numeral:
 			end := i + 1
 			for end < len(s) && classes[s[end]]&digit != 0 {
 				end++
 			}
 			if !likelyNumber(s, i, end) {
-				prev, i = '0', end
+				i = end
 				continue
 			}
-		} else if !likely(s, i) {
-			prev = c
-			i++
-			continue
+		default:
+			if !likely(s, i) {
+				i++
+				continue
+			}
 		}
 		m, next := sc.at(s, i, done)
 		if m.End > 0 {
 			return m
 		}
 		i = max(next, i+1)
-		prev = s[i-1]
 	}
 	return Match{}
+}
+
+// first returns the place of the first byte from i on that needs a check, or the length of s.
+func (sc *scanner) first(s string, i int) int {
+	for i < len(s) && sc.look[s[i]] == 0 {
+		i++
+	}
+	return i
 }
 
 // likelyNumber is a quick check whether the digits from i to end can be a match, by the bytes around
@@ -259,13 +263,13 @@ func likely(s string, i int) bool {
 		if next == '-' {
 			return prev != '-' && after(s, i+2) == '-'
 		}
-		return issuedBefore(s, i)
+		return issuedSigns[prev]&dash != 0 && issuedBefore(s, i)
 	case '_':
-		return issuedBefore(s, i)
+		return issuedSigns[prev]&underscore != 0 && issuedBefore(s, i)
 	case '/':
 		return next == 's' && strings.HasPrefix(s[i:], slackHook) || classes[prev]&(lower|upper) != 0 && isAlnum(next) && span(s, i+1, leastStepToken, token) == leastStepToken
 	case '.':
-		return issuedBefore(s, i) || prev == 's' && next == 's'
+		return issuedSigns[prev]&dot != 0 && issuedBefore(s, i) || prev == 's' && next == 's'
 	case ':', '=':
 		return c == ':' && (next == '/' && after(s, i+2) == '/' || next == 'A' && isDigit(prev)) || afterKey(s, i) || afterCode(s, i)
 	case '>':

@@ -38,9 +38,18 @@ var issuedEnds = func() (list [256][]*issuedToken) {
 	return list
 }()
 
+// issuedSigns has the signs that follow a byte at the end of a prefix.
+var issuedSigns = func() (list [256]class) {
+	for _, t := range issuedTokens {
+		n := len(t.prefix)
+		list[t.prefix[n-2]] |= classes[t.prefix[n-1]]
+	}
+	return list
+}()
+
 // issuedBefore reports whether the sign at i may be the last byte of a token's prefix.
 func issuedBefore(s string, i int) bool {
-	return issuedEnds[before(s, i)] != nil && slices.ContainsFunc(issuedEnds[before(s, i)], func(t *issuedToken) bool { return strings.HasSuffix(s[:i+1], t.prefix) })
+	return slices.ContainsFunc(issuedEnds[before(s, i)], func(t *issuedToken) bool { return strings.HasSuffix(s[:i+1], t.prefix) })
 }
 
 // issuerToken checks for a token whose prefix ends with the sign at i.

@@ -154,8 +154,14 @@ func (k *keys) least() (size int, letters []uint32) {
 	for i := range k.paths {
 		add(string(k.paths[i].parts[len(k.paths[i].parts)-1]))
 	}
+	// A set that contains another says nothing more.
 	slices.Sort(letters)
-	return max(size, 1), slices.Compact(letters)
+	letters = slices.Compact(letters)
+	all := slices.Clone(letters)
+	letters = slices.DeleteFunc(letters, func(set uint32) bool {
+		return slices.ContainsFunc(all, func(less uint32) bool { return less != set && less&^set == 0 })
+	})
+	return max(size, 1), letters
 }
 
 // lettersOf returns the set of the letters of a text, ignoring case.

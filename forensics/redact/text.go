@@ -24,12 +24,16 @@ func (t *task) assignments(s string) (edits []edit) {
 			edits = append(edits, edit{start, start + len(value), t.p.mask})
 		}
 	}
-	for i := 0; i < len(s); {
-		if classes[s[i]]&(equals|colon) == 0 && (s[i] != ' ' || !t.sentence(s, i)) {
-			i++
-			continue
+	for i := first(s, 0, equals|colon|quote); i < len(s); i = first(s, i, equals|colon|quote) {
+		at := i // of the sign between name and value
+		if classes[s[i]] == quote {
+			if !t.sentence(s, i) {
+				i++
+				continue
+			}
+			at--
 		}
-		e, next := t.assignment(s, i, len(edits) > 0 && edits[len(edits)-1].end > i)
+		e, next := t.assignment(s, at, len(edits) > 0 && edits[len(edits)-1].end > at)
 		if e.end > e.start {
 			edits = append(edits, e)
 		}
@@ -38,14 +42,13 @@ func (t *task) assignments(s string) (edits []edit) {
 	return edits
 }
 
-// sentence reports whether the blank at i is between a secret name and its value in a sentence, as in
-// password "…" and password is ….
+// sentence reports whether the quote at i follows a secret name and a blank, as in password "…".
 func (t *task) sentence(s string, i int) bool {
-	if q := after(s, i+1); q != '"' && q != '\'' && q != '`' {
+	if before(s, i) != ' ' {
 		return false
 	}
-	n := back(s, i, maxName, word)
-	return n > 0 && t.judge(s[i-n:i]) == yes
+	n := back(s, i-1, maxName, word)
+	return n > 0 && t.judge(s[i-1-n:i-1]) == yes
 }
 
 // assignment returns the edit for the value after the equals sign or colon at i if its name is
