@@ -30,6 +30,10 @@ type LiveGap struct {
 	Reason, Detail string // as in table coverage
 }
 
+// FirstOpenCall is the number of the first call of a live view that waits for its answer. It gets its final number, and
+// keeps its call_id, when it is finished.
+const FirstOpenCall = int64(1) << 40
+
 // ErrNothingLive is the error of a view in whose time nothing was recorded.
 var ErrNothingLive = errors.New("nothing was recorded in this time")
 

@@ -7,10 +7,6 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// FirstShown is the number of the first call that Show writes: the calls that wait get their final
-// numbers with their answers.
-const FirstShown = int64(1) << 40
-
 // Live is a joiner of a live run, whose rows go to new tables from time to time.
 type Live struct {
 	*Joiner
@@ -83,7 +79,7 @@ func (l *Live) Show(r *round.Round, out *write.Tables) (calls int64, err error) 
 		for i := range b.Calls {
 			e := &b.Calls[i]
 			c, conn := e.Row.Base(), l.known.conn(e.Conn)
-			c.CallNo = FirstShown + calls
+			c.CallNo = bundle.FirstOpenCall + calls
 			calls++
 			l.place(c, e, conn)
 			l.queue(e.Row)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
@@ -24,8 +25,13 @@ func (k *Builder) setEnds(list []*Step) error {
 		By     string `json:"reset_by"`
 	}
 	var need []ask.Key
+	_, last, _ := k.C.Window()
 	for _, s := range list {
 		s.End, s.sure = s.Start, s.Took != nil
+		if s.No >= bundle.FirstOpenCall { // of a live view: it is open
+			s.End = min(max(s.Start, last), s.Start+openEnded)
+			continue
+		}
 		if s.Took != nil {
 			s.End += *s.Took * 1000
 		}

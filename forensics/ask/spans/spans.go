@@ -15,6 +15,7 @@ import (
 
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 
+	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
@@ -54,7 +55,9 @@ func Each(ctx context.Context, c *forensics.Case, q forensics.Query, release str
 	q.Columns = append([]string{"call_no"}, bundleColumn(c)...)
 	var keys []ask.Key
 	res, err = c.Each(ctx, q, func([]forensics.Column) error { return nil }, func(cols []forensics.Column, values []any) error {
-		keys = append(keys, rowOf(cols, values).key())
+		if k := rowOf(cols, values).key(); k.No < bundle.FirstOpenCall { // a span is about what has ended
+			keys = append(keys, k)
+		}
 		return nil
 	})
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+	"go.opentelemetry.io/collector/pdata/ptrace"
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/hub/offer"
@@ -52,8 +53,17 @@ func (p *pods) talk(port string) {
 		c.Exchange(time.Duration(i)*time.Millisecond, time.Microsecond, x.path, x.from, x.to+port,
 			traffic.HTTP("GET "+x.path+" HTTP/1.1", "Host: svc", ""), traffic.HTTP("HTTP/1.1 500 No", "Content-Type: text/plain", "the body "+x.path))
 	}
-	at := time.Now().UnixNano()
+	p.play(&c, 0, 1<<20)
+}
+
+// play records packets of a capture, from one to another, now.
+func (p *pods) play(c *traffic.Capture, from, to int) {
+	p.t.Helper()
+	at, no := time.Now().UnixNano(), -1
 	c.Packets(func(_ int64, data []byte) {
+		if no++; no < from || no >= to {
+			return
+		}
 		at += 1000
 		face, ok := p.faces[netip.AddrFrom4([4]byte(data[30:34]))]
 		if !ok {
@@ -241,5 +251,44 @@ func TestRoadsByNamespaces(t *testing.T) {
 	}
 	if status, _ := get(t, w.url+"/mcp/calls?db=live:5m"); status != http.StatusOK {
 		t.Errorf("without a limit: %d", status)
+	}
+}
+
+// TestSpansOfLive: a call that another one caused has the same parent while that one waits and when it is finished.
+func TestSpansOfLive(t *testing.T) {
+	a := recordPods(t)
+	w := watch(t, map[string]*growing{"node-a": a.growing})
+	var c traffic.Capture
+	c.Exchange(time.Millisecond, time.Second, "outer", "192.0.2.1", "10.1.0.1:80", traffic.HTTP("GET /outer HTTP/1.1", "Host: svc", ""), traffic.HTTP("HTTP/1.1 200 OK", "", "{}"))
+	c.Exchange(10*time.Millisecond, time.Millisecond, "inner", "10.1.0.1", "10.1.0.2:80", traffic.HTTP("GET /inner HTTP/1.1", "Host: svc", ""), traffic.HTTP("HTTP/1.1 200 OK", "", "{}"))
+	spans := func(want int) map[string]ptrace.Span {
+		t.Helper()
+		var text string
+		for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+			text = ofPath("/mcp/spans?db=live:5m&kfl=http")(t, w, http.DefaultClient, nil)
+			read, err := (&ptrace.JSONUnmarshaler{}).UnmarshalTraces([]byte(text))
+			if err != nil || read.SpanCount() != want {
+				continue
+			}
+			found := map[string]ptrace.Span{}
+			for _, r := range read.ResourceSpans().All() {
+				for _, s := range r.ScopeSpans().At(0).Spans().All() {
+					found[fmt.Sprint(s.Kind(), " ", s.Name())] = s
+				}
+			}
+			return found
+		}
+		t.Fatalf("no %d spans: %.500s", want, text)
+		return nil
+	}
+	a.play(&c, 0, 9)
+	before := spans(2)["Client GET /inner"]
+	if before.ParentSpanID().IsEmpty() {
+		t.Fatal("the call that waits is not the parent")
+	}
+	a.play(&c, 9, 10)
+	after := spans(4)
+	if outer := after["Server GET /outer"]; outer.SpanID() != before.ParentSpanID() || outer.TraceID() != before.TraceID() || after["Client GET /inner"].SpanID() != before.SpanID() {
+		t.Errorf("before %s in %s below %s, then %s in %s", before.SpanID(), before.TraceID(), before.ParentSpanID(), outer.SpanID(), outer.TraceID())
 	}
 }
