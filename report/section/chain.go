@@ -193,7 +193,11 @@ func (b *builder) failureEvents() (list []event, query []int) {
 	f, query := b.whatFailed()
 	for _, g := range f.Groups {
 		what := fmt.Sprintf("%s from %s to %s fails: %s", value.Text(g.Endpoint), b.nodeName(g.Src), b.nodeName(g.Dst), g.outcome())
-		list = append(list, event{nanos(g.First), "first failure", what + fmt.Sprintf(" (%s, %s)", plural.Count(g.Calls, "call", "calls"), value.Text(g.When)), true, b.cite(g.CallIDs...)})
+		when := value.Text(g.When)
+		if g.Calls > 2 { // of one and of two calls it has the number
+			when = plural.Count(g.Calls, "call", "calls") + ", " + when
+		}
+		list = append(list, event{nanos(g.First), "first failure", what + " (" + when + ")", true, b.cite(g.CallIDs...)})
 		if g.Calls > 1 {
 			list = append(list, event{nanos(g.Last), "last failure", what, false, nil})
 		}

@@ -204,16 +204,16 @@ func nameWords(list []nameFailure) string {
 			search += n.Calls
 		}
 	}
+	const harmless = "which is harmless if another name in that list resolved"
 	switch {
 	case all == 0:
 		return ""
 	case search == 0:
-		return plural.Sprintf("%d {was a question for a name|were questions for names} that could not be resolved.", all)
+		return plural.Sprintf("%d of them {is a DNS query for a name|are DNS queries for names} that did not resolve.", all)
+	case search == all:
+		return plural.Sprintf("%d of them {is a DNS query for a name|are DNS queries for names} from a resolver's search list that did not resolve, ", all) + harmless + "."
 	}
-	if search == all {
-		return plural.Sprintf("%d {was a question for a name|were questions for names} of a resolver's search list that could not be resolved, which is harmless if another name of the list was resolved.", all)
-	}
-	return plural.Sprintf("%d were questions for names that could not be resolved, %d of them from a resolver's search list, which is harmless if another name of the list was resolved.", all, search)
+	return plural.Sprintf("%d of them are DNS queries for names that did not resolve; %d of these {comes|come} from a resolver's search list, ", all, search) + harmless + "."
 }
 
 // causeFront says where the failures began.
@@ -222,15 +222,19 @@ func (b *builder) causeFront(f *failures, query []int) {
 		return
 	}
 	c := f.Causes[0]
+	after := ""
+	if c.ElapsedMs > 0 { // a message without a response takes no time
+		after = ", after " + millis(c.ElapsedMs)
+	}
 	b.state(value.Statement{ID: "cause", Head: headWhat, Bad: true, Queries: query, Cite: b.originCite(c),
-		Text:    fmt.Sprintf("Of the failures whose chains were followed, most began with %s at %s: %s, after %s.", value.Text(c.Endpoint), b.nodeName(c.Dst), originWords(c), millis(c.ElapsedMs)),
+		Text:    fmt.Sprintf("The most frequent origin of the failures whose chains were followed is %s at %s%s: %s.", value.Text(c.Endpoint), b.nodeName(c.Dst), after, originWords(c)),
 		Figures: []value.Number{value.Count("failed calls that it explains", int64(c.Chains))}})
 	sure := map[string]int{}
 	for _, c := range f.Causes {
 		sure[c.Sure]++
 	}
 	b.state(value.Statement{ID: "cause-sure", Head: headSure, Queries: query,
-		Text: fmt.Sprintf("%s: %s. Exact links are shown by ids in the traffic, likely ones by time within the only open request; a guess had several candidates.", plural.Count(int64(len(f.Causes)), "origin of failures was found", "origins of failures were found"), sureWords(sure))})
+		Text: fmt.Sprintf("%s: %s. Ids in the traffic show exact links. A likely link is to the only request that the caller had open; a guess is one of several.", plural.Count(int64(len(f.Causes)), "origin of failures was found", "origins of failures were found"), sureWords(sure))})
 }
 
 // sureWords counts certainties.
@@ -277,7 +281,11 @@ func (b *builder) findingFront() {
 		}
 	}
 	worst := found.Findings[0]
-	text := fmt.Sprintf("%s: %s. The worst: %s.", plural.Count(int64(len(found.Findings)), "finding", "findings"), value.And(parts), strings.TrimSuffix(value.Clean(worst.What, 2*value.MaxText), "."))
+	what := strings.TrimSuffix(value.Clean(worst.What, 2*value.MaxText), ".")
+	text := fmt.Sprintf("%d findings: %s. The worst: %s.", len(found.Findings), value.And(parts), what)
+	if len(found.Findings) == 1 {
+		text = fmt.Sprintf("1 finding of severity %s: %s.", worst.Severity, what)
+	}
 	if known > 0 {
 		text += " " + plural.Count(int64(known), "finding was", "findings were") + " accepted earlier, with reasons."
 	}
@@ -296,5 +304,5 @@ func (b *builder) findingEnds(list []finding.Finding, query []int) {
 	}
 	names := b.nodeNames(servers)
 	b.state(value.Statement{ID: "findings-whom", Head: headWhom, Text: fmt.Sprintf("The findings concern %s.", value.Some(names)), Queries: query})
-	b.state(value.Statement{ID: "findings-since", Head: headSince, Text: fmt.Sprintf("What they describe was seen from %s to %s UTC.", b.moment(first), b.moment(last)), Queries: query})
+	b.state(value.Statement{ID: "findings-since", Head: headSince, Text: fmt.Sprintf("The traffic behind the findings was seen from %s to %s UTC.", b.moment(first), b.moment(last)), Queries: query})
 }

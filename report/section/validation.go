@@ -41,7 +41,7 @@ func (b *builder) validation(*templates.Section) (value.Section, string) {
 			value.CountCell(r.Theirs), value.CountCell(r.Same), value.WordCell(rate(most-r.Same, most)))
 	}
 	s.Blocks = []value.Block{value.TableBlock(t)}
-	s.Statements = []value.Statement{{ID: "validation-set", Queries: query, Text: fmt.Sprintf("The decoders of this release were compared with %s on %s (%s; SHA-256 of their list: %s). Of %s, each of one kind of fact in one capture, %s are equal, %s differ with a verified reason, and %s are open.",
+	s.Statements = []value.Statement{{ID: "validation-set", Queries: query, Text: fmt.Sprintf("The decoders of this release were compared with %s on %s (%s; SHA-256 of their list: %s). For the protocols of this report there are %s, each of one kind of fact in one capture: %s are equal, %s differ with a verified reason, and %s are open.",
 		value.Text(p.Tool), plural.Count(p.Captures, "capture", "captures"), value.Text(p.Set), p.SHA256, plural.Count(all, "comparison", "comparisons"), plural.Thousands(equal), plural.Thousands(explained), plural.Thousands(all-equal-explained)),
 		Figures: []value.Number{value.Count("comparisons", all), value.Count("equal", equal), value.Count("explained", explained)}}}
 	if len(without) > 0 {

@@ -1,0 +1,23 @@
+package section
+
+import "testing"
+
+// TestNameWords reads what the first page says of names that did not resolve, for one and several.
+func TestNameWords(t *testing.T) {
+	of := func(calls int64, search bool) nameFailure {
+		n := nameFailure{Search: search}
+		n.Calls = calls
+		return n
+	}
+	for want, list := range map[string][]nameFailure{
+		"": nil,
+		"1 of them is a DNS query for a name that did not resolve.":                                                                                                          {of(1, false)},
+		"3 of them are DNS queries for names that did not resolve.":                                                                                                          {of(1, false), of(2, false)},
+		"2 of them are DNS queries for names from a resolver's search list that did not resolve, which is harmless if another name in that list resolved.":                   {of(2, true)},
+		"3 of them are DNS queries for names that did not resolve; 1 of these comes from a resolver's search list, which is harmless if another name in that list resolved.": {of(2, false), of(1, true)},
+	} {
+		if got := nameWords(list); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
