@@ -29,7 +29,10 @@ func traits() (list []table.ProtocolTraits) {
 }
 
 // ProtocolsError says why protocols cannot be selected.
-type ProtocolsError struct{ msg string }
+type ProtocolsError struct {
+	Unknown string // a name that is no protocol's
+	msg     string
+}
 
 func (e *ProtocolsError) Error() string { return e.msg }
 
@@ -62,29 +65,29 @@ func (o *Options) checkProtocols() error {
 	for _, name := range slices.Concat(o.Only, o.Without) {
 		for _, p := range content.Protocols() {
 			if p.Name == name {
-				return &ProtocolsError{fmt.Sprintf("%s is a part of rows of %s: it cannot be selected without them", name, strings.Join(p.Inside, " and "))}
+				return &ProtocolsError{msg: fmt.Sprintf("%s is a part of rows of %s: it cannot be selected without them", name, strings.Join(p.Inside, " and "))}
 			}
 		}
 		if !slices.Contains(names, name) {
-			return &ProtocolsError{fmt.Sprintf("unknown protocol %q; protocols are %s", name, strings.Join(names, ", "))}
+			return &ProtocolsError{Unknown: name, msg: fmt.Sprintf("unknown protocol %q", name)}
 		}
 	}
 	if !slices.ContainsFunc(names, o.selects) {
-		return &ProtocolsError{"the selection leaves no protocol"}
+		return &ProtocolsError{msg: "the selection leaves no protocol"}
 	}
 	for _, p := range Protocols() {
 		found, carried := o.selects(p.Name), slices.ContainsFunc(p.Inside, o.selects)
 		switch {
 		case len(p.Inside) == 0:
 		case found && !carried && slices.Contains(o.Only, p.Name):
-			return &ProtocolsError{fmt.Sprintf("%s is read only inside %s: select that too", p.Name, strings.Join(p.Inside, " or "))}
+			return &ProtocolsError{msg: fmt.Sprintf("%s is read only inside %s: select that too", p.Name, strings.Join(p.Inside, " or "))}
 		case carried && slices.Contains(o.Without, p.Name) && p.NewStreams == nil:
-			return &ProtocolsError{fmt.Sprintf("%s is a part of %s: leave those out too", p.Name, strings.Join(p.Inside, ", "))}
+			return &ProtocolsError{msg: fmt.Sprintf("%s is a part of %s: leave those out too", p.Name, strings.Join(p.Inside, ", "))}
 		}
 	}
 	for _, d := range o.DecodeAs {
 		if slices.Contains(names, d.Protocol) && !o.selects(d.Protocol) {
-			return &ProtocolsError{fmt.Sprintf("%s/%d cannot be decoded as %s, which is not selected", d.Transport, d.Port, d.Protocol)}
+			return &ProtocolsError{msg: fmt.Sprintf("%s/%d cannot be decoded as %s, which is not selected", d.Transport, d.Port, d.Protocol)}
 		}
 	}
 	return nil

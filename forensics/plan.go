@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
+	"github.com/pcapsule/pcapsule/kfl/nearest"
 )
 
 // plan is a Query as SQL.
@@ -111,7 +112,7 @@ func (c *Case) planRows(ctx context.Context, q *Query, cur *cursor) (*plan, erro
 	}
 	v := c.views[name]
 	if v == nil {
-		return nil, usagef("this case has no table %s; it has %s", strconv.Quote(name), strings.Join(c.order, ", "))
+		return nil, unknownName(name, c.order, "this case has no table %s; it has %s", strconv.Quote(name), strings.Join(c.order, ", "))
 	}
 	p := &plan{db: c.db, cites: -1, packet: -1, bundle: -1, sel: &selection{view: v}}
 	used, err := c.restrict(ctx, p, q)
@@ -225,11 +226,19 @@ func (p *plan) names(columns []string, whole bool) {
 	}
 }
 
+// unknownName is the error for a name that is not among some, with the one that it most likely means.
+func unknownName(name string, among []string, format string, args ...any) error {
+	if hint := nearest.Hint(name, among); hint != "" {
+		return usagef(format+"; %s", append(args, hint)...)
+	}
+	return usagef(format, args...)
+}
+
 // check rejects columns that the table does not have.
 func (v *view) check(cols []string) error {
 	for _, name := range cols {
 		if !v.has(name) {
-			return usagef("table %s has no column %s", v.name, strconv.Quote(name))
+			return unknownName(name, v.names(), "table %s has no column %s", v.name, strconv.Quote(name))
 		}
 	}
 	return nil

@@ -29,6 +29,14 @@ func (v *view) has(column string) bool {
 	return hasColumn(v.columns, column) || hasColumn(v.absent, column)
 }
 
+// names lists the columns that queries see.
+func (v *view) names() (list []string) {
+	for _, c := range v.columns {
+		list = append(list, c.Name)
+	}
+	return list
+}
+
 func hasColumn(list []duck.Column, name string) bool {
 	return slices.ContainsFunc(list, func(c duck.Column) bool { return c.Name == name })
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/kfl"
+	"github.com/pcapsule/pcapsule/kfl/nearest"
 )
 
 // Limits of an explanation.
@@ -81,7 +82,7 @@ func (c *Case) unfit(ctx context.Context, p kfl.Condition, from, to int64) strin
 			texts[col.Name] = col.Type == "VARCHAR"
 		}
 	}
-	values, empty, whole := []string(nil), k.Absent(), !p.Part
+	values, with, empty, whole := []string(nil), []string(nil), k.Absent(), !p.Part
 	for _, name := range k.Columns() {
 		isText, known := texts[name]
 		if !known {
@@ -90,6 +91,8 @@ func (c *Case) unfit(ctx context.Context, p kfl.Condition, from, to int64) strin
 		list, any := c.valuesOf(ctx, name, isText, from, to)
 		if !any {
 			empty = append(empty, name)
+		} else {
+			with = append(with, name)
 		}
 		values = append(values, list...)
 		whole = whole && isText
@@ -98,7 +101,7 @@ func (c *Case) unfit(ctx context.Context, p kfl.Condition, from, to int64) strin
 		values = nil
 	}
 	for _, text := range p.Texts {
-		if near := kfl.Nearest(text, values); near != "" && near != text {
+		if near := nearest.Name(text, values); near != "" && near != text {
 			return fmt.Sprintf("; did you mean %q?", near)
 		}
 	}
@@ -117,7 +120,8 @@ func (c *Case) unfit(ctx context.Context, p kfl.Condition, from, to int64) strin
 	case len(empty) > 0 && len(empty) == len(texts)+len(k.Absent()):
 		return ": " + strings.Join(empty, " and ") + " has no value in any call in this time"
 	case len(values) > 0 && len(values) <= maxListed:
-		return "; the values in this time are " + strings.Join(values, ", ")
+		is := map[bool]string{true: " is ", false: " is one of "}[len(values) == 1]
+		return "; in this time " + strings.Join(with, " or ") + is + strings.Join(values, ", ")
 	}
 	return ""
 }

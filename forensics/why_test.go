@@ -15,7 +15,7 @@ func TestAnEmptyAnswerSaysWhy(t *testing.T) {
 		{`dst.service == "paymnt"`, `no call matches dst.service == "paymnt"; did you mean "payment"?`},
 		{`http && dst.service == "shop"`, `no call matches dst.service == "shop"; "shop" is a namespace: use src.namespace or dst.namespace`},
 		{`http && dst.service in ["unheard", "shop"]`, `"shop" is a namespace: use src.namespace or dst.namespace`},
-		{`src.node == "elsewhere"`, `; the values in this time are node-1`},
+		{`src.node == "elsewhere"`, `; in this time src_node is node-1`},
 		{`src.hostname == "a"`, `src_hostname has no value in any call in this time`},
 		{`http && dst.service == "frontend" && path == "/v1/payments"`, `each of these conditions matches calls, but no call matches all of them: http (179), dst.service == "frontend" (49), path == "/v1/payments" (11)`},
 		{`http && ts_ns < 0`, `no call matches ts_ns < 0`},

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/pcapsule/pcapsule/kfl/nearest"
 )
 
 // index is x[key].
@@ -49,7 +51,11 @@ func (c *checker) part(n *ast, x *node, key *ast) (*node, *Error) {
 		return nil, c.fail(key, "", "a key of %s cannot be %s", aType(x.typ), aType(k.typ))
 	}
 	if n.kind == nSelect {
-		return nil, c.failAt(n.at, n.end, "", "%s has no member %s", aType(x.typ), clip(n.text))
+		of := aType(x.typ)
+		if name := n.args[0].text; x.typ.kind == kBool && name != "" {
+			of = clip(name) + ", a condition,"
+		}
+		return nil, c.failAt(n.at, n.end, "", "%s has no member %s", of, clip(n.text))
 	}
 	return nil, c.fail(n, "", "%s has no members", aType(x.typ))
 }
@@ -144,7 +150,7 @@ func (c *checker) noFunction(n *ast) *Error {
 	if hint == "" {
 		if form, ok := methods[n.text]; ok {
 			hint = "write " + form
-		} else if near := Nearest(n.text, sortedKeys(functions)); near != "" {
+		} else if near := nearest.Name(n.text, sortedKeys(functions)); near != "" {
 			hint = "did you mean " + functions[near] + "?"
 		}
 	}
@@ -313,7 +319,7 @@ func (c *checker) method(n *ast) (*node, *Error) {
 func (c *checker) noMethod(n *ast) *Error {
 	hint := retired[n.text]
 	if hint == "" {
-		if near := Nearest(n.text, sortedKeys(methods)); near != "" {
+		if near := nearest.Name(n.text, sortedKeys(methods)); near != "" {
 			hint = "did you mean " + methods[near] + "?"
 		} else if form, ok := functions[n.text]; ok {
 			hint = "write " + form

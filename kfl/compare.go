@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/kfl/nearest"
 )
 
 const (
@@ -238,7 +239,7 @@ func (c *checker) impossible(n *ast, a, b *node) *Error {
 	case a.typ.text == textProtocol && b.typ.kind == kText && b.typ.text == textPlain && !c.own && b.str != "":
 		if f := names().byName[lowerASCII(b.str)]; f == nil || f.kind != srcExpr || !strings.HasPrefix(f.arg, "protocol ") {
 			near := ""
-			if near = Nearest(lowerASCII(b.str), protocolWords()); near != "" {
+			if near = nearest.Name(lowerASCII(b.str), protocolWords()); near != "" {
 				near = "; did you mean " + near + "?"
 			}
 			c.notes = append(c.notes, quoteText(clip(b.str))+" is not a protocol that this release dissects"+near)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/pcapsule/pcapsule/kfl/nearest"
 )
 
 // any tests whether an element of a list passes the test.
@@ -131,7 +133,7 @@ func (c *checker) finding(n *ast, name string) (*node, *Error) {
 	if name != "" {
 		if kind, _, _ := strings.Cut(name, "/"); !slices.Contains(all, kind) { // the part after / selects one finding of the kind
 			hint := "this case has no findings"
-			if near := Nearest(name, all); near != "" {
+			if near := nearest.Name(name, all); near != "" {
 				hint = "did you mean " + quoteText(near) + "?"
 			} else if len(all) > 0 {
 				hint = "the findings are " + strings.Join(all[:min(len(all), 8)], ", ")

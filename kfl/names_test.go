@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/pcapsule/pcapsule/kfl/nearest"
 )
 
 // TestColumnsHaveFields reads the tags of the exporter's rows as text, because kfl does not import
@@ -86,7 +88,7 @@ func TestNearest(t *testing.T) {
 		{"stats_code", "status_code"}, {"src.Pod", "src.pod"}, {"src_ip_", "src_ip"}, {"elapsed_tiem", "elapsed_time"}, {"src.nmae", "src.name"}, {"htp", "http"},
 		{"zzzzzzzz", ""}, {"", ""}, {strings.Repeat("a", 100), ""},
 	} {
-		if got := Nearest(c.typed, names().all); got != c.want {
+		if got := nearest.Name(c.typed, names().all); got != c.want {
 			t.Errorf("nearest to %q is %q, want %q", c.typed, got, c.want)
 		}
 	}

@@ -3,6 +3,8 @@ package kfl
 import (
 	"strings"
 	"unicode/utf8"
+
+	"github.com/pcapsule/pcapsule/kfl/nearest"
 )
 
 const (
@@ -129,7 +131,7 @@ func (p *parser) unexpected(want string) *Error {
 	case tokIdent:
 		hint := foreign[strings.ToLower(t.text)]
 		if hint == "" {
-			if near := Nearest(t.text, infixWords[:]); near != "" {
+			if near := nearest.Name(t.text, infixWords[:]); near != "" {
 				hint = "did you mean " + near + "?"
 			}
 		}

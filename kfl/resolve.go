@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sort"
 	"strings"
+
+	"github.com/pcapsule/pcapsule/kfl/nearest"
 )
 
 // dotted returns the name of n if it has the form a.b.c or a["b"].
@@ -132,10 +134,7 @@ func (c *checker) unknown(n *ast, name string) *Error {
 		}
 		return c.fail(n, "fields that begin with it: "+strings.Join(some, ", "), "%s is not a complete field name", clip(name))
 	}
-	hint := ""
-	if near := Nearest(name, c.allNames()); near != "" {
-		hint = "did you mean " + near + "?"
-	}
+	hint := nearest.Hint(name, c.allNames())
 	return c.fail(n, hint, "unknown name %s, expected a field, a keyword or a macro", clip(name))
 }
 

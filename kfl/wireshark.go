@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -22,6 +23,9 @@ var wireshark = sync.OnceValue(func() map[string]string {
 	return m
 })
 
+// constants are words that are values.
+var constants = []string{"true", "false", "nil", "null"}
+
 // wiresharkOps are Wireshark's operators that are words.
 var wiresharkOps = map[string]string{"eq": "==", "ne": "!=", "gt": ">", "lt": "<", "ge": ">=", "le": "<=", "~": "matches"}
 
@@ -31,29 +35,36 @@ var (
 		return regexp.MustCompile(`"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|` +
 			`([A-Za-z][\w.]*)(?:\s*(==|!=|<=|>=|=~|<|>|~|\b(?:eq|ne|gt|lt|ge|le|contains|matches|in)\b)\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[\w.:/*-]+))?`)
 	})
-	hexByte = regexp.MustCompile(`^0x[0-9a-fA-F]+$`)
+	plainWord = regexp.MustCompile(`^[A-Za-z_][\w-]*$`)
+	hexByte   = regexp.MustCompile(`^0x[0-9a-fA-F]+$`)
 )
 
 // suggest adds the likely intention to an error: the same condition with Wireshark's fields
-// replaced by KFL's and with addresses in quotes. It suggests only queries that compile.
+// replaced by KFL's and with addresses in quotes, and with words in quotes if they are unknown names. It
+// suggests only queries that compile.
 func suggest(src string, env Env, err *Error) *Error {
 	if err.Macro != "" || err.Limit {
 		return err
 	}
-	text := fromWireshark(src)
-	if text == src {
-		return err
+	for bad, quote := err, false; ; quote = true {
+		text := fromWireshark(src, quote)
+		if text != src {
+			_, bad = compile(text, env)
+		}
+		if bad == nil {
+			out := *err
+			out.Hint = "write " + text
+			return &out
+		}
+		if quote || !strings.HasPrefix(bad.Msg, "unknown name") {
+			return err
+		}
 	}
-	if _, bad := compile(text, env); bad == nil {
-		out := *err
-		out.Hint = "write " + text
-		return &out
-	}
-	return err
 }
 
-// fromWireshark translates the Wireshark fields and operators in src to KFL.
-func fromWireshark(src string) string {
+// fromWireshark translates the Wireshark fields and operators in src to KFL. quote: also put words that
+// fields are compared with in quotes.
+func fromWireshark(src string, quote bool) string {
 	var b strings.Builder
 	last := 0
 	for _, m := range wiresharkTerm().FindAllStringSubmatchIndex(src, -1) {
@@ -66,20 +77,41 @@ func fromWireshark(src string) string {
 			}
 			return src[m[2*i]:m[2*i+1]]
 		}
-		b.WriteString(src[last:m[0]] + comparison(part(1), part(2), part(3), src[m[0]:m[1]]))
+		b.WriteString(src[last:m[0]] + comparison(part(1), part(2), part(3), src[m[0]:m[1]], quote))
 		last = m[1]
 	}
 	return b.String() + src[last:]
 }
 
+// meant returns the fields that a name means which KFL does not have, with blanks between: those of
+// Wireshark's field, of both ends for the name of one (service), or without its protocol (http.method).
+func meant(name string) string {
+	if to, ok := wireshark()[name]; ok {
+		return to
+	}
+	known := names().byName
+	if known["src."+name] != nil && known["dst."+name] != nil {
+		return "src." + name + " dst." + name
+	}
+	protocol, rest, dotted := strings.Cut(name, ".")
+	if own := protocol + "_" + rest; dotted && known[own] != nil {
+		return own
+	}
+	if dotted && known[protocol] != nil && known[rest] != nil {
+		return rest
+	}
+	return ""
+}
+
 // comparison translates a comparison to KFL; op and value are empty for a name without a
 // comparison. It returns whole if name is not a field of Wireshark.
-func comparison(name, op, value, whole string) string {
-	to, ok := wireshark()[name]
-	if names().byName[name] != nil {
-		ok = false
-	}
+func comparison(name, op, value, whole string, quote bool) string {
+	to := meant(name)
+	ok := to != "" && names().byName[name] == nil
 	quoted := quotedAddress(value)
+	if quote && quoted == value && plainWord.MatchString(value) && names().byName[value] == nil && !slices.Contains(constants, value) {
+		quoted = quoteText(value)
+	}
 	if !ok && quoted == value {
 		return whole
 	}

@@ -19,12 +19,12 @@ func TestWiresharkFields(t *testing.T) {
 		var faults []string
 		for _, value := range []string{"1", `"x"`, "10.0.0.1", `"2026-01-31T12:00:00Z"`} {
 			for _, op := range []string{" == ", " contains "} {
-				if _, err := Compile(fromWireshark(name+op+value), Env{}); err != nil {
+				if _, err := Compile(fromWireshark(name+op+value, false), Env{}); err != nil {
 					faults = append(faults, err.Error())
 				}
 			}
 		}
-		if _, err := Compile(fromWireshark(name), Env{}); err != nil {
+		if _, err := Compile(fromWireshark(name, false), Env{}); err != nil {
 			faults = append(faults, err.Error())
 		}
 		if len(faults) == 9 {

@@ -11,7 +11,7 @@ import (
 	"github.com/google/jsonschema-go/jsonschema"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
-	"github.com/pcapsule/pcapsule/kfl"
+	"github.com/pcapsule/pcapsule/kfl/nearest"
 	"github.com/pcapsule/pcapsule/mcp/object"
 	"github.com/pcapsule/pcapsule/mcp/rpc"
 	"github.com/pcapsule/pcapsule/mcp/store"
@@ -60,7 +60,7 @@ func (rt route) check(r *http.Request) error {
 			continue
 		}
 		hint := "this path has none"
-		if near := kfl.Nearest(name, names); near != "" {
+		if near := nearest.Name(name, names); near != "" {
 			hint = "did you mean " + near + "?"
 		} else if len(names) > 0 {
 			hint = "must be one of " + strings.Join(names, ", ")

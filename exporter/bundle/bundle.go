@@ -97,11 +97,19 @@ func OpenWith(path string, o OpenOptions) (*Bundle, error) {
 	return nil, fmt.Errorf("opening bundle %s: %s is neither a folder nor a ZIP: %w", path, info.Mode().Type(), ErrNotBundle)
 }
 
-// stat is os.Stat with a better error for the address of a store.
+// AddressError reports an address, such as that of a store, in place of a folder or file.
+type AddressError struct{ Address string }
+
+func (e *AddressError) Error() string { return e.Address + " is an address, not a folder or file" }
+
+// Is reports whether target is ErrNotBundle.
+func (e *AddressError) Is(target error) bool { return target == ErrNotBundle }
+
+// stat is os.Stat with a better error for an address.
 func stat(path string) (fs.FileInfo, error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) && strings.Contains(path, "://") {
-		return nil, fmt.Errorf("%s is an address, and this needs the whole bundle in a folder; pcapsule store fetch copies it: %w", path, ErrNotBundle)
+		return nil, &AddressError{path}
 	}
 	return info, err
 }

@@ -9,7 +9,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
-	"github.com/pcapsule/pcapsule/kfl"
+	"github.com/pcapsule/pcapsule/kfl/nearest"
 )
 
 // Limits of notes about unknown names.
@@ -113,7 +113,7 @@ func (k named) unknown(ctx context.Context, c *forensics.Case, name string) stri
 		n, _ := row[0].(string)
 		names = append(names, n)
 	}
-	if near := kfl.Nearest(name, names); near != "" {
+	if near := nearest.Name(name, names); near != "" {
 		note += fmt.Sprintf("; did you mean %s?", Clip(near, 100))
 	}
 	return note
@@ -143,10 +143,10 @@ func suggestion(ctx context.Context, c *forensics.Case, name string) string {
 		}
 		names, full = append(names, n), append(full, in+"/"+n)
 	}
-	near := kfl.Nearest(last, names)
+	near := nearest.Name(last, names)
 	switch {
 	case near == "":
-		return "; get_service_map lists the services"
+		return "; the service map lists the services"
 	case space == "":
 		return fmt.Sprintf("; did you mean %s?", near)
 	case near == last: // in another namespace

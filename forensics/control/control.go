@@ -14,7 +14,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/finding"
-	"github.com/pcapsule/pcapsule/kfl"
+	"github.com/pcapsule/pcapsule/kfl/nearest"
 )
 
 // Verdict is the judgment about a control.
@@ -140,7 +140,7 @@ func Run(ctx context.Context, c *forensics.Case, analyzers []finding.Analyzer, i
 func choose(frameworks, controls []string) ([]*requirement, error) {
 	for _, f := range frameworks {
 		if !slices.Contains(order, f) {
-			return nil, ask.Wrong("frameworks", "unknown framework %q; %s", ask.Clip(f, 100), nearest(f, order))
+			return nil, ask.Wrong("frameworks", "unknown framework %q; %s", ask.Clip(f, 100), suggestion(f, order))
 		}
 	}
 	var ids []string
@@ -149,7 +149,7 @@ func choose(frameworks, controls []string) ([]*requirement, error) {
 	}
 	for _, id := range controls {
 		if !slices.Contains(ids, id) {
-			return nil, ask.Wrong("controls", "unknown control %q; %s", ask.Clip(id, 100), nearest(id, ids))
+			return nil, ask.Wrong("controls", "unknown control %q; %s", ask.Clip(id, 100), suggestion(id, ids))
 		}
 	}
 	var list []*requirement
@@ -164,10 +164,10 @@ func choose(frameworks, controls []string) ([]*requirement, error) {
 	return list, nil
 }
 
-// nearest suggests the most similar name, or where to find all, as the end of a sentence.
-func nearest(name string, among []string) string {
-	if near := kfl.Nearest(name, among); near != "" {
-		return "did you mean " + near + "?"
+// suggestion suggests the most similar name, or where to find all, as the end of a sentence.
+func suggestion(name string, among []string) string {
+	if hint := nearest.Hint(name, among); hint != "" {
+		return hint
 	}
 	if len(among) <= len(order) {
 		return "use some of " + strings.Join(among, ", ")

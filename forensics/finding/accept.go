@@ -121,7 +121,7 @@ func mapping(n *yaml.Node, keys []string) (map[string]*yaml.Node, error) {
 			known = known || want == k.Value
 		}
 		if !known {
-			return nil, place(k, "unknown key %q; %s", ask.Clip(k.Value, 100), nearest(k.Value, keys))
+			return nil, place(k, "unknown key %q; %s", ask.Clip(k.Value, 100), suggestion(k.Value, keys))
 		}
 		if out[k.Value] != nil {
 			return nil, place(k, "%s occurs twice", k.Value)

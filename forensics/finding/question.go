@@ -8,7 +8,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
-	"github.com/pcapsule/pcapsule/kfl"
+	"github.com/pcapsule/pcapsule/kfl/nearest"
 )
 
 // In is the input of list_findings.
@@ -63,7 +63,7 @@ func Run(ctx context.Context, c *forensics.Case, analyzers []Analyzer, in In) (*
 	}
 	for _, n := range in.Names {
 		if !slices.ContainsFunc(analyzers, func(a Analyzer) bool { return a.Name == n }) {
-			return nil, ask.Wrong("names", "unknown analyzer %q; %s", n, nearest(n, names(analyzers)))
+			return nil, ask.Wrong("names", "unknown analyzer %q; %s", n, suggestion(n, names(analyzers)))
 		}
 	}
 	where, args := asked.Where, asked.Args
@@ -154,10 +154,10 @@ func names(list []Analyzer) (out []string) {
 	return out
 }
 
-// nearest suggests the most similar name, or all of them, as the end of a sentence.
-func nearest(name string, all []string) string {
-	if near := kfl.Nearest(name, all); near != "" {
-		return "did you mean " + near + "?"
+// suggestion suggests the most similar name, or all of them, as the end of a sentence.
+func suggestion(name string, all []string) string {
+	if hint := nearest.Hint(name, all); hint != "" {
+		return hint
 	}
 	return "use some of " + strings.Join(all, ", ")
 }

@@ -7,13 +7,14 @@
 package cli
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"os/signal"
 	"runtime/debug"
 	"slices"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -89,10 +90,15 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 // misused returns the error of an invalid command line. For an unknown command the hint
 // suggests the nearest one.
 func misused(root *cobra.Command, args []string, err error) error {
+	var coded *exit.Error
+	if errors.As(err, &coded) {
+		return err
+	}
 	if _, rest, unknown := root.Find(args); unknown != nil {
 		for _, name := range rest {
-			if near := root.SuggestionsFor(name); len(near) > 0 {
-				return exit.With(err, exit.Usage, "did you mean pcapsule "+strings.Join(near, " or pcapsule ")+"?")
+			questions, _, _ := root.Find([]string{"ask"})
+			if hint := cmp.Or(command.Likely(root, name), command.Likely(questions, name)); hint != "" {
+				return exit.With(err, exit.Usage, hint)
 			}
 		}
 	}
@@ -108,7 +114,8 @@ func (e *env) root() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	c.DisableSuggestions, c.SuggestionsMinimumDistance = true, 2 // they become the hint
+	c.DisableSuggestions = true // they become the hint
+	c.SetFlagErrorFunc(command.FlagError)
 	c.CompletionOptions.DisableDefaultCmd = true
 	help := command.Help("pcapsule help query")
 	e.runs(help)

@@ -46,7 +46,7 @@ as tools. pcapsule ask QUESTION --help lists the flags of a question.`,
 			e.running = true // its hint is better than that of a flag
 			return notAQuestion(c, words)
 		}
-		return err
+		return command.FlagError(at, err)
 	})
 	for _, q := range all.Questions() {
 		c.AddCommand(e.cmdQuestion(q))
@@ -64,9 +64,8 @@ func notAQuestion(c *cobra.Command, words []string) error {
 		return exit.With(fmt.Errorf("no question before %s", words[0]), exit.Usage, "put the question first: pcapsule ask "+question+" "+words[0])
 	}
 	hint := "pcapsule ask --help lists the questions"
-	c.SuggestionsMinimumDistance = 3
-	if near := c.SuggestionsFor(words[0]); len(near) > 0 {
-		hint = "did you mean " + strings.Join(near, " or ") + "? " + hint
+	if near := command.Likely(c, words[0]); near != "" {
+		hint = near
 	}
 	return exit.With(fmt.Errorf("no question %q", words[0]), exit.Usage, hint)
 }

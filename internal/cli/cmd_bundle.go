@@ -8,6 +8,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -208,6 +209,8 @@ func (e *env) bundleError(ctx context.Context, err error, output string) error {
 	var keys *exporter.KeysError
 	var protocols *exporter.ProtocolsError
 	switch {
+	case errors.As(err, &protocols) && protocols.Unknown != "":
+		return exit.With(err, exit.Usage, likelyProtocol(protocols.Unknown))
 	case errors.As(err, &protocols):
 		return exit.With(err, exit.Usage, "see pcapsule protocols")
 	case errors.As(err, &strict):
@@ -246,18 +249,12 @@ func parseDecodeAs(list []string) (out []dissect.DecodeAs, err error) {
 }
 
 func knownProtocol(d dissect.DecodeAs) error {
-	var names []string
 	for _, p := range exporter.Protocols() {
-		for _, t := range p.Transports {
-			if t == d.Transport && p.New != nil {
-				if p.Name == d.Protocol {
-					return nil
-				}
-				names = append(names, p.Name)
-			}
+		if p.Name == d.Protocol && p.New != nil && slices.Contains(p.Transports, d.Transport) {
+			return nil
 		}
 	}
-	return exit.Usagef("--decode-as: unknown protocol %q over %s; known: %s", d.Protocol, d.Transport, strings.Join(names, ", "))
+	return exit.With(fmt.Errorf("--decode-as: no protocol %q over %s", d.Protocol, d.Transport), exit.Usage, likelyProtocol(d.Protocol))
 }
 
 // memoryFlag is --memory of the commands that dissect.

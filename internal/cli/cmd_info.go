@@ -267,17 +267,17 @@ func (r *infoResult) printCalls(w io.Writer) {
 // printUnread counts connections with payload that no dissector reads.
 func (r *infoResult) printUnread(w io.Writer) {
 	for i, u := range r.Unread {
-		label, what := "unread", "of an unknown protocol"
+		label, what := "unread", "protocol unknown"
 		if i > 0 {
 			label = ""
 		}
 		switch u.Evidence {
 		case "port":
-			what = "likely " + u.Protocol + " by port"
+			what = "likely " + u.Protocol + ", by port"
 		case "content", "upgrade":
-			what = console.Printable(u.Protocol, 40) + " by " + u.Evidence
+			what = console.Printable(u.Protocol, 40) + ", by " + u.Evidence
 		}
-		fmt.Fprintf(w, "  %-10s %s %s\n", label, plural.Count(u.Connections, "connection", "connections"), what)
+		fmt.Fprintf(w, "  %-10s %s: %s\n", label, plural.Count(u.Connections, "connection", "connections"), what)
 	}
 }
 

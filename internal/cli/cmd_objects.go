@@ -20,6 +20,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/extract"
 	"github.com/pcapsule/pcapsule/internal/cli/format"
 	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/kfl/nearest"
 )
 
 type objectsFlags struct {
@@ -148,7 +149,7 @@ func knownColumns(cs *forensics.Case, columns []string) error {
 	}
 	for _, name := range columns {
 		if !slices.Contains(known, name) {
-			return exit.Usagef("table objects has no column %q", name)
+			return exit.With(fmt.Errorf("table objects has no column %q", name), exit.Usage, nearest.Hint(name, known))
 		}
 	}
 	return nil

@@ -16,6 +16,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/kfl"
+	"github.com/pcapsule/pcapsule/kfl/nearest"
 )
 
 func (e *env) cmdProtocols() *cobra.Command {
@@ -64,6 +65,21 @@ func protocolNames() (list []string) {
 	return list
 }
 
+// likelyProtocol is a hint that names the protocol that name most likely means, or says where all are.
+// A name of a product is one that a protocol's description has: rabbitmq of AMQP.
+func likelyProtocol(name string) string {
+	name = strings.ToLower(name)
+	if hint := nearest.Hint(name, protocolNames()); hint != "" {
+		return hint
+	}
+	for _, p := range protocols() {
+		if words := strings.ReplaceAll(strings.ToLower(p.Doc+" "+p.Versions), " ", ""); len(name) > 2 && strings.Contains(words, name) {
+			return "did you mean " + p.Name + "?"
+		}
+	}
+	return "pcapsule protocols lists the names"
+}
+
 // protocolInfo is the output of pcapsule protocols for a protocol.
 type protocolInfo struct {
 	Name       string         `json:"name"`
@@ -106,11 +122,7 @@ func (e *env) runProtocols(args []string, asJSON bool) error {
 	}
 	switch {
 	case len(list) == 0:
-		hint := ""
-		if near := kfl.Nearest(args[0], protocolNames()); near != "" {
-			hint = "; did you mean " + near + "?"
-		}
-		return exit.Usagef("unknown protocol %q%s", args[0], hint)
+		return exit.With(fmt.Errorf("unknown protocol %q", args[0]), exit.Usage, likelyProtocol(args[0]))
 	case asJSON:
 		return e.JSON(list)
 	case len(args) == 1:

@@ -11,6 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/kfl/nearest"
 )
 
 func (e *env) cmdSchema() *cobra.Command {
@@ -60,7 +61,7 @@ func (e *env) runSchema(args []string, asJSON bool) error {
 		}
 	}
 	if len(list) == 0 {
-		return exit.Usagef("unknown table %q; tables are %s", args[0], strings.Join(names, ", "))
+		return exit.With(fmt.Errorf("unknown table %q; tables are %s", args[0], strings.Join(names, ", ")), exit.Usage, nearest.Hint(args[0], names))
 	}
 	if asJSON {
 		return e.JSON(list)

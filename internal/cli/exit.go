@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
@@ -14,6 +15,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/filter"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/workload"
+	"github.com/pcapsule/pcapsule/store"
 )
 
 // exitCodes describes the exit codes in the help.
@@ -77,7 +79,13 @@ func hint(err error, code int, command string) string {
 	var syntax *filter.Error
 	var link *filter.LinkTypeError
 	var names *workload.SyntaxError
+	var address *bundle.AddressError
+	var place *fs.PathError
 	switch {
+	case errors.As(err, &address) && store.IsAddress(address.Address):
+		return "pcapsule store fetch copies a bundle from a store"
+	case errors.As(err, &address), errors.As(err, &place) && strings.Contains(place.Path, "://"):
+		return "download it first; pcapsule reads only addresses of stores: s3://, gs://, azblob:// and file:///"
 	case errors.As(err, &syntax):
 		return "packet filters use tcpdump's syntax; see pcap-filter(7)"
 	case errors.As(err, &names):

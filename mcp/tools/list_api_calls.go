@@ -13,7 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
-	"github.com/pcapsule/pcapsule/kfl"
+	"github.com/pcapsule/pcapsule/kfl/nearest"
 )
 
 var toolListAPICalls = Tool{Name: "list_api_calls", set: "calls", core: true, Sealed: true, title: "Calls that match a filter",
@@ -141,7 +141,7 @@ func (s *Invocation) callsHave(field string, list []string) ([]string, error) {
 		column := strings.ReplaceAll(name, ".", "_")
 		if !slices.Contains(known, column) {
 			hint := "describe_schema with table calls lists the columns"
-			if near := kfl.Nearest(column, known); near != "" {
+			if near := nearest.Name(column, known); near != "" {
 				hint = "did you mean " + near + "?"
 			}
 			return nil, ask.Wrong(field, "table calls has no column %q; %s", ask.Clip(name, 50), hint)

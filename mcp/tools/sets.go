@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
-	"github.com/pcapsule/pcapsule/kfl"
+	"github.com/pcapsule/pcapsule/kfl/nearest"
 )
 
 // Sets with a special meaning.
@@ -40,7 +40,7 @@ func chosen(text string, entries []*Entry) (choice, error) {
 		name = strings.TrimSpace(name)
 		if !slices.Contains(known, name) {
 			hint := "use " + strings.Join(known[:len(toolSets)+2], ", ") + " or names of tools"
-			if near := kfl.Nearest(name, known); near != "" {
+			if near := nearest.Name(name, known); near != "" {
 				hint = "did you mean " + near + "?"
 			}
 			return nil, &ToolsError{fmt.Sprintf("no tool or set of tools named %q; %s", ask.Clip(name, 100), hint)}

@@ -17,7 +17,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
-	"github.com/pcapsule/pcapsule/kfl"
+	"github.com/pcapsule/pcapsule/kfl/nearest"
 )
 
 //go:embed *.yaml
@@ -368,7 +368,7 @@ func (p *parser) any(n *yaml.Node, depth int) any {
 
 // hint names the nearest of some names.
 func hint(s string, among []string) string {
-	if near := kfl.Nearest(s, among); near != "" {
+	if near := nearest.Name(s, among); near != "" {
 		return fmt.Sprintf(" (did you mean %q?)", near)
 	}
 	return ""

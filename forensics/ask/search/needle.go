@@ -41,8 +41,10 @@ func NewNeedle(text, pattern string, whole, fold bool) (*Needle, error) {
 		flags = "(?si)"
 	}
 	switch {
+	case text == "" && pattern == "":
+		return nil, ask.Wrong("", "missing input: give text or pattern")
 	case text != "" && pattern != "":
-		return nil, ask.Wrong("pattern", "use either text or pattern, not both")
+		return nil, ask.Wrong("", "give text or pattern, not both")
 	case pattern != "":
 		if len(pattern) > maxPattern {
 			return nil, ask.Wrong("pattern", "must be at most %d bytes, not %d", maxPattern, len(pattern))

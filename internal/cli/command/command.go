@@ -5,14 +5,17 @@ package command
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/version"
+	"github.com/pcapsule/pcapsule/kfl/nearest"
 )
 
 // CheckArgs wraps a check of the number of arguments, so that its error names the missing
@@ -46,18 +49,16 @@ func Group(c *cobra.Command) {
 		if len(args) == 0 {
 			return c.Help()
 		}
-		var names []string
-		for _, sub := range c.Commands() {
-			if sub.IsAvailableCommand() {
-				names = append(names, sub.Name())
-			}
-		}
-		hint := ""
-		if near := Nearest(args[0], names); near != "" {
-			hint = "did you mean " + c.CommandPath() + " " + near + "?"
-		}
-		return exit.With(fmt.Errorf("unknown command %q of %s: use one of %s", args[0], c.Name(), strings.Join(names, ", ")), exit.Usage, hint)
+		return exit.With(fmt.Errorf("unknown command %q of %s: use one of %s", args[0], c.Name(), strings.Join(names(c), ", ")), exit.Usage, Likely(c, args[0]))
 	}
+}
+
+// Likely is the hint that names the command of c that word most likely means, "" if none is near.
+func Likely(c *cobra.Command, word string) string {
+	if near := nearest.Name(word, names(c)); near != "" {
+		return "did you mean " + c.CommandPath() + " " + near + "?"
+	}
+	return ""
 }
 
 // CheckAllArgs makes c and all its subcommands name the missing argument, and those that only hold
@@ -86,6 +87,27 @@ func arguments(use string) (list []string) {
 	return list
 }
 
+// FlagError is a usage error whose hint names the flag that was most likely meant.
+func FlagError(c *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) {
+		return exit.With(err, exit.Usage, "")
+	}
+	if short := unknown.GetSpecifiedShortnames(); short != "" {
+		if short[0] < 'A' { // a number, as in -1
+			return exit.With(err, exit.Usage, "put -- before arguments that begin with -")
+		}
+		return exit.With(err, exit.Usage, "")
+	}
+	var flags []string
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden {
+			flags = append(flags, "--"+f.Name)
+		}
+	})
+	return exit.With(err, exit.Usage, nearest.Hint("--"+unknown.GetSpecifiedName(), flags))
+}
+
 // Help is cobra's help command, except that an unknown command is a usage error.
 func Help(example string) *cobra.Command {
 	return &cobra.Command{
@@ -95,14 +117,10 @@ func Help(example string) *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			about, rest, err := c.Root().Find(args)
 			if err != nil {
-				return exit.With(err, exit.Usage, "")
+				return exit.With(err, exit.Usage, Likely(c.Root(), args[0]))
 			}
 			if len(rest) > 0 {
-				if near := Nearest(rest[0], names(about)); near != "" {
-					return exit.With(fmt.Errorf("help %s: give the name of one command", strings.Join(args, " ")), exit.Usage,
-						"did you mean "+about.CommandPath()+" "+near+"?")
-				}
-				return exit.Usagef("help %s: give the name of one command", strings.Join(args, " "))
+				return exit.With(fmt.Errorf("%s has no command %q", about.CommandPath(), rest[0]), exit.Usage, Likely(about, rest[0]))
 			}
 			about.InitDefaultHelpFlag()
 			return about.Help()

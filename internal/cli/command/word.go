@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/kfl/nearest"
 	"github.com/pcapsule/pcapsule/recorder/filter"
 )
 
@@ -58,7 +59,7 @@ func CheckFilter(c *cobra.Command, args []string) error {
 		list = program + " --help lists the commands"
 	}
 	hint := list + "; a filter uses tcpdump's syntax, see pcap-filter(7)"
-	if near := Nearest(word, own); near != "" {
+	if near := nearest.Name(word, own); near != "" {
 		hint = "did you mean " + program + " " + near + "? " + list
 	} else if len(args) > 1 {
 		return nil // for example tpc port 80: more likely a filter with a typo
@@ -94,58 +95,11 @@ func sentence(words []string) string {
 	return strings.Join(words[:last], ", ") + " and " + words[last]
 }
 
-// Nearest returns the name that word most likely misspells, "" if there is none. One letter in
-// three may differ; names of fewer than 4 letters must match exactly.
-func Nearest(word string, names []string) (nearest string) {
-	best := -1
-	for _, name := range names {
-		limit := len(name) / 3
-		if len(name) < 4 {
-			limit = 0
-		}
-		if d := distance(word, name); d <= limit && (best < 0 || d < best) {
-			best, nearest = d, name
-		}
-	}
-	return nearest
-}
-
-// distance is the Levenshtein distance: the letters to add, remove or replace to get from a
-// to b.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
-}
-
 // OneOf is the error of a value that must be one of names. The hint is the name that the value most likely means.
 func OneOf(what, value string, names []string) error {
-	near := Nearest(value, names)
-	for _, name := range names {
-		if near == "" && len(value) > 1 && strings.HasPrefix(name, value) {
-			near = name
-		}
-	}
-	if near != "" {
-		near = "did you mean " + near + "?"
-	}
 	list := strings.Join(names, ", ")
 	if last := len(names) - 1; last > 0 {
 		list = strings.Join(names[:last], ", ") + " or " + names[last]
 	}
-	return exit.With(fmt.Errorf("%s %q: must be %s", what, value, list), exit.Usage, near)
+	return exit.With(fmt.Errorf("%s %q: must be %s", what, value, list), exit.Usage, nearest.Hint(value, names))
 }

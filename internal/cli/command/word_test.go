@@ -63,13 +63,3 @@ func TestCheckFilter(t *testing.T) {
 		}
 	}
 }
-
-func TestNearest(t *testing.T) {
-	names := []string{"ask", "doctor", "ring", "verify"}
-	for word, want := range map[string]string{"doctor": "doctor", "docter": "doctor", "dctr": "doctor", "verfiy": "verify", "rings": "ring", "rng": "ring",
-		"ask": "ask", "task": "", "tsk": "", "status": "", "": ""} {
-		if got := Nearest(word, names); got != want {
-			t.Errorf("%q is near %q, want %q", word, got, want)
-		}
-	}
-}

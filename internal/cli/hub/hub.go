@@ -107,7 +107,7 @@ Exit codes: 0 ended by a signal; 1 other; 2 usage; 6 disk.`,
 	}
 	c.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	c.CompletionOptions.DisableDefaultCmd = true
-	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exit.With(err, exit.Usage, "") })
+	c.SetFlagErrorFunc(shared.FlagError)
 	fl := c.Flags()
 	fl.SortFlags = false
 	fl.StringVar(&f.namespace, "namespace", "", "namespace of the snapshots that are served, and of recorders (default: $POD_NAMESPACE)")

@@ -160,7 +160,7 @@ they ignore the environment variables of recording.
 				return word
 			}
 		}
-		return exit.With(err, exit.Usage, "")
+		return shared.FlagError(at, err)
 	})
 	f.define(c.Flags())
 	shared.SetHelp(c, shared.Screen(c))
