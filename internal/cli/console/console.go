@@ -47,11 +47,22 @@ func Lines(s string) string {
 	return strings.Join(list, "\n")
 }
 
+// keepsNext reports whether a word stays on the line of the next one: a number with its unit, as 12 kB,
+// or with what it counts, as 2 × password.
+func keepsNext(word string) bool {
+	return word == "×" || strings.ContainsAny(word, "0123456789") && strings.Trim(word, "0123456789.,") == ""
+}
+
 // Wrap breaks text into lines of at most width columns, between words. A longer word is on
 // a separate line.
 func Wrap(text string, width int) (list []string) {
 	line, used := "", 0
-	for word := range strings.FieldsSeq(text) {
+	words := strings.Fields(text)
+	for i, word := range words {
+		if i+1 < len(words) && keepsNext(word) && utf8.RuneCountInString(word)+1+utf8.RuneCountInString(words[i+1]) <= width {
+			words[i+1] = word + " " + words[i+1]
+			continue
+		}
 		n := utf8.RuneCountInString(word)
 		if used > 0 && used+1+n > width {
 			list, line, used = append(list, line), "", 0
@@ -80,9 +91,10 @@ func Hanging(first int, text string, rest, width int) string {
 		runes := []rune(line)
 		at := -1 // the last blank that fits, or else the first one after it
 		for i := rest + 1; i < len(runes) && (i <= width || at < 0); i++ {
-			if runes[i] == ' ' {
-				at = i
+			if runes[i] != ' ' || at >= 0 && keepsNext(lastWord(runes[rest:i])) {
+				continue
 			}
+			at = i
 		}
 		if at < 0 {
 			break
@@ -93,12 +105,21 @@ func Hanging(first int, text string, rest, width int) string {
 	return strings.Join(append(out, line), "\n")
 }
 
+// lastWord returns the word at the end of a text.
+func lastWord(text []rune) string {
+	at := len(text)
+	for at > 0 && text[at-1] != ' ' {
+		at--
+	}
+	return string(text[at:])
+}
+
 // Row writes a line of a list: its head, and a text that is wrapped beside it, or below it if
 // that leaves too little of the screen.
 func Row(w io.Writer, head, text string) error {
 	line, rest := head+text, utf8.RuneCountInString(head)
 	if screen := Screen(w); screen > 0 {
-		if rest > screen/2 {
+		if screen-rest < leastBeside {
 			rest = belowHead
 		}
 		line = Hanging(0, line, rest, screen)
@@ -107,7 +128,10 @@ func Row(w io.Writer, head, text string) error {
 	return err
 }
 
-const belowHead = 6 // indent of a text below a long head
+const (
+	belowHead   = 6  // indent of a text below a long head
+	leastBeside = 30 // columns that a text beside a head needs
+)
 
 // JSON writes a value as indented JSON without escaping <, > and &.
 func JSON(w io.Writer, v any) error {
@@ -156,7 +180,7 @@ func Screen(w any) int {
 	return max(n, LeastWidth)
 }
 
-// Columns is how many characters a line of the terminal w has, 0 if w is none.
+// Columns is how many characters a line of the terminal w has, 0 if w is not one.
 func Columns(w any) int {
 	if !Terminal(w) {
 		return 0

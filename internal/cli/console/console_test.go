@@ -1,6 +1,7 @@
 package console
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/pcapsule/pcapsule/internal/plural"
@@ -39,6 +40,23 @@ func TestPrintable(t *testing.T) {
 	} {
 		if got := Printable(tt.text, tt.n); got != tt.want {
 			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestNumbersKeepTheirUnits(t *testing.T) {
+	const text = "accounts 12 kB payload: 2 × password, 1,234 bytes"
+	for width, want := range map[int]string{
+		8:  "accounts|12 kB|payload:|2 ×|password,|1,234|bytes",
+		11: "accounts|12 kB|payload:|2 ×|password,|1,234 bytes",
+		25: "accounts 12 kB payload:|2 × password, 1,234 bytes",
+		80: text,
+	} {
+		if got := strings.Join(Wrap(text, width), "|"); got != want {
+			t.Errorf("wrapped at %d: %q, want %q", width, got, want)
+		}
+		if got := strings.ReplaceAll(Hanging(0, text, 0, width), "\n", "|"); width > 20 && got != want {
+			t.Errorf("hanging at %d: %q, want %q", width, got, want)
 		}
 	}
 }

@@ -117,6 +117,9 @@ func TestShortenedSummary(t *testing.T) {
 		{"summary", "A frontend.shop.svc → 10.244.0.13 +1 (2 more)", 28, "A frontend… → 10.244.0.13 +1"},
 		{"summary", "SELECT a, b, c FROM orders", 18, "SELECT a, b, c FR…"},
 		{"path", "/a → b → c", 8, "/a → b …"},
+		{"src_name", "192.168.14.207", 10, "…68.14.207"},
+		{"src_name", "2001:db8::7:3bc1", 10, "…8::7:3bc1"},
+		{"src_name", "frontend-5d8f7c9b66-t7wzj", 10, "frontend-…"},
 	} {
 		if got := shortened(c.col, c.text, c.width); got != c.want {
 			t.Errorf("%s: %q, want %q", c.text, got, c.want)

@@ -3,6 +3,7 @@ package format
 import (
 	"bufio"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -289,8 +290,11 @@ func isTime(col string) bool {
 }
 
 // shortened cuts a text to a width. Of a summary such as "POST /v1/payments → 503 (63 B)" it keeps
-// the status.
+// the status, and of an address its end, in which addresses differ.
 func shortened(col, s string, width int) string {
+	if _, err := netip.ParseAddr(s); err == nil {
+		return "…" + s[len(s)-width+1:]
+	}
 	if at := strings.LastIndex(s, " → "); col == summary && at > 0 {
 		end := s[at:]
 		if size := strings.LastIndex(end, " ("); size > 0 {

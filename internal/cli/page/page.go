@@ -170,6 +170,9 @@ func (p *page) fact(m member) (text string, ok bool) {
 			return "", false
 		}
 		text := p.value(m.name, v)
+		if p.pairs && strings.Contains(text, " → ") {
+			return strings.ReplaceAll(label+" "+text, " ", nbsp), true
+		}
 		return label + nbsp + text, utf8.RuneCountInString(text) <= 40 && !p.separate(m.name, text)
 	case bool:
 		if v {

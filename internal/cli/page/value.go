@@ -15,6 +15,7 @@ import (
 var words = map[string]string{
 	"sure": "certainty", "when": "pattern", "holes": "coverage gaps", "more_holes": "more coverage gaps", "said": "response", "way": "path",
 	"began": "caused by", "words": "summary", "asks": "calls made", "asked": "matches the input", "own": "began here", "forth": "from src to dst", "back": "from dst to src", "single_points": "single points of failure",
+	"latency_p": "p value of latency", "error_p": "p value of errors", "slower_in": "share of slower pairs", "tests": "comparisons", "trend_percent_per_bucket": "trend per bucket",
 	"good_p50_ms": "p50 of successful calls", "good_p99_ms": "p99 of successful calls",
 }
 
@@ -57,7 +58,7 @@ func (p *page) value(name string, v any) string {
 		if p.pairs && len(list) == 2 && number64(list[0]) && number64(list[1]) {
 			return strings.Join(parts, " → ")
 		}
-		return strings.Join(parts, ", ")
+		return joined(parts)
 	}
 	if s, ok := v.(string); ok {
 		switch {
@@ -72,6 +73,18 @@ func (p *page) value(name string, v any) string {
 		}
 	}
 	return valueOf(name, v)
+}
+
+// joined lists texts, with a comma behind all but sentences.
+func joined(parts []string) string {
+	var b strings.Builder
+	for i, text := range parts {
+		if i > 0 {
+			b.WriteString(map[bool]string{true: " ", false: ", "}[strings.HasSuffix(parts[i-1], ".")])
+		}
+		b.WriteString(text)
+	}
+	return b.String()
 }
 
 func number64(v any) bool { _, ok := v.(json.Number); return ok }
@@ -118,10 +131,12 @@ func quantity(name, text string, f float64) string {
 		return nbspSize(f * 1e6)
 	case name == "bytes" || strings.HasSuffix(name, "_bytes"):
 		return nbspSize(f)
-	case strings.HasSuffix(name, "_percent"):
+	case strings.HasSuffix(name, "_percent"), strings.Contains(name, "_percent_per_"):
 		return text + nbsp + "%"
-	case (name == "share" || name == "error_rate" || strings.HasSuffix(name, "_share")) && f >= 0 && f <= 1:
+	case (name == "share" || name == "error_rate" || name == "slower_in" || strings.HasSuffix(name, "_share")) && f >= 0 && f <= 1:
 		return strconv.FormatFloat(math.Round(f*1000)/10, 'f', -1, 64) + nbsp + "%"
+	case strings.Contains(text, ".") && math.Abs(f) >= 9.995:
+		return digits3(f)
 	}
 	return text
 }
