@@ -72,7 +72,10 @@ func (o *Answer) news(ctx context.Context, c *forensics.Case, w *ask.Window, t *
 			o.Vanished = append(o.Vanished, n)
 		}
 	}
-	order := map[string]int{"destination": 0, "dependency": 1, "endpoint": 2, "status": 3}
+	order := map[string]int{}
+	for i, k := range kinds {
+		order[k.one] = i
+	}
 	for _, list := range [][]News{o.New, o.Vanished} {
 		slices.SortStableFunc(list, func(a, b News) int {
 			return cmp.Or(cmp.Compare(b.Calls, a.Calls), cmp.Compare(order[a.Kind], order[b.Kind]))
@@ -96,7 +99,7 @@ func (o *Answer) writeVerdict(services, endpoints []Change) {
 		say("The period has no calls (%s); the baseline has %d.", coverageWords(o.Period.Coverage.State), o.Baseline.Calls)
 		return
 	}
-	say("%d {call|calls}, before %d; %s.", o.Period.Calls, o.Baseline.Calls, failedWords([2]int64{o.Baseline.Calls, o.Period.Calls}, [2]int64{o.Baseline.Failed, o.Period.Failed}, 2))
+	say("%d {call|calls}, before %d; %s.", o.Period.Calls, o.Baseline.Calls, failedWords([2]int64{o.Baseline.Calls, o.Period.Calls}, [2]int64{o.Baseline.Failed, o.Period.Failed}))
 	changed, little := 0, 0
 	for _, list := range [][]Change{services, endpoints} {
 		for i, ch := range list {
@@ -119,20 +122,13 @@ func (o *Answer) writeVerdict(services, endpoints []Change) {
 	if little > 0 {
 		say("Changes in latency or errors with fewer than %d {call|calls} in one of the windows: %d, listed last.", enough, little)
 	}
-	count := map[string]int{}
-	for _, n := range o.New {
-		count["new "+n.Kind]++
-	}
-	for _, n := range o.Vanished {
-		count["vanished "+n.Kind]++
-	}
-	var kinds []string
-	for k := range count {
-		kinds = append(kinds, k)
-	}
-	slices.Sort(kinds)
-	for _, k := range kinds {
-		say("%s: %d.", k, count[k])
+	for _, news := range []struct {
+		what string
+		list []News
+	}{{"New", o.New}, {"Vanished", o.Vanished}} {
+		if len(news.list) > 0 {
+			say("%s: %s.", news.what, countKinds(news.list))
+		}
 	}
 	if o.Period.Coverage.State != "complete" || o.Baseline.Coverage.State != "complete" {
 		o.Note("the windows were not recorded completely, so volumes are not comparable; see the coverage of each")
@@ -140,6 +136,24 @@ func (o *Answer) writeVerdict(services, endpoints []Change) {
 	if o.Tests > 1 {
 		o.Note("%d comparisons were made; p values are adjusted (Holm), and a change is reported only if it is also substantial: latency by at least %.0f %%, errors by 1 percentage point, volume by half", o.Tests, 100*(minRatio-1))
 	}
+}
+
+// kinds are the kinds of news with their plurals, in the order of a list.
+var kinds = []struct{ one, many string }{{"destination", "destinations"}, {"dependency", "dependencies"}, {"endpoint", "endpoints"}, {"status", "statuses"}}
+
+// countKinds lists how many of each kind there are: "1 dependency, 2 endpoints".
+func countKinds(list []News) string {
+	count := map[string]int64{}
+	for _, n := range list {
+		count[n.Kind]++
+	}
+	var parts []string
+	for _, k := range kinds {
+		if n := count[k.one]; n > 0 {
+			parts = append(parts, plural.Count(n, k.one, k.many))
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 func coverageWords(state string) string {

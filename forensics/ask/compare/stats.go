@@ -263,7 +263,7 @@ func (ch *Change) judge(minutes [2]float64) {
 	}
 	if d := ch.ErrorRate[1] - ch.ErrorRate[0]; ch.ErrorP != nil && *ch.ErrorP < levelOfP && math.Abs(d) >= minErrorDiff {
 		word := map[bool]string{true: "more_errors", false: "fewer_errors"}[d > 0]
-		say(word, 8*math.Abs(d)*math.Sqrt(float64(ch.Calls[1])), "%s: %s", strings.ReplaceAll(word, "_", " "), failedWords(ch.Calls, ch.Failed, 1))
+		say(word, 8*math.Abs(d)*math.Sqrt(float64(ch.Calls[1])), "%s: %s", strings.ReplaceAll(word, "_", " "), failedWords(ch.Calls, ch.Failed))
 	}
 	if ch.Calls[0] == 0 || ch.Calls[1] == 0 {
 		ch.Words = strings.Join(words, "; ")
@@ -290,13 +290,12 @@ func (ch *Change) slowest() string {
 	return fmt.Sprintf("p99 %.4g ms, before %.4g ms", ch.P99Ms[1], ch.P99Ms[0])
 }
 
-// failedWords describes the failures in both windows: as percentages with the given digits, or as
-// counts if there are few calls.
-func failedWords(calls, failed [2]int64, digits int) string {
+// failedWords describes the failures in both windows: as percentages, or as counts if there are few calls.
+func failedWords(calls, failed [2]int64) string {
 	if few(calls) {
 		return fmt.Sprintf("%d of %d failed, before %d of %d: too few calls for a percentage", failed[1], calls[1], failed[0], calls[0])
 	}
-	return fmt.Sprintf("%.*f %% failed, before %.*f %%", digits, 100*ask.Share(failed[1], calls[1]), digits, 100*ask.Share(failed[0], calls[0]))
+	return fmt.Sprintf("%.3g %% failed, before %.3g %%", 100*ask.Share(failed[1], calls[1]), 100*ask.Share(failed[0], calls[0]))
 }
 
 // differs reports whether the values of any pair differ by at least minRatio.

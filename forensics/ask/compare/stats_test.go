@@ -59,7 +59,7 @@ func TestFewCallsMakeNoVerdict(t *testing.T) {
 	}
 	o := &Answer{Baseline: Period{Calls: 12}, Period: Period{Calls: 9, Failed: 8}, Tests: 2}
 	o.writeVerdict(nil, list)
-	if text := strings.Join(o.Verdict, "\n"); !strings.Contains(text, "many: more errors: 6.0 %") || strings.Contains(text, "few:") || !strings.Contains(text, "8 of 9 failed") || !strings.Contains(text, "fewer than 20 calls in one of the windows: 1,") {
+	if text := strings.Join(o.Verdict, "\n"); !strings.Contains(text, "many: more errors: 6 %") || strings.Contains(text, "few:") || !strings.Contains(text, "8 of 9 failed") || !strings.Contains(text, "fewer than 20 calls in one of the windows: 1,") {
 		t.Error(text)
 	}
 	// Volume counts even with few calls.

@@ -220,7 +220,7 @@ func (g *graph) protocols(ctx context.Context, c *forensics.Case) ([]ProtocolUse
 func (o *Overview) summarize(w *ask.Window) {
 	say := func(format string, args ...any) { o.Summary = append(o.Summary, plural.Sprintf(format, args...)) }
 	o.Summary = []string{}
-	say("%s to %s: %d {request|requests}, %d failed (%.2f %%), on %d {connection|connections}.", ask.Stamp(w.From), ask.Stamp(w.To), o.Calls, o.Failed, 100*ask.Share(o.Failed, o.Calls), o.Conns.Total)
+	say("%s to %s: %d {request|requests}, %d failed (%.3g %%), on %d {connection|connections}.", ask.Stamp(w.From), ask.Stamp(w.To), o.Calls, o.Failed, 100*ask.Share(o.Failed, o.Calls), o.Conns.Total)
 	var names []string
 	for _, p := range o.Protocols {
 		names = append(names, fmt.Sprintf("%s (%d)", p.Protocol, p.Calls))
