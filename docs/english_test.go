@@ -23,6 +23,7 @@ var phrases = []struct{ not, but string }{
 	{`\bat hand\b`, "current, or available"},
 	{`\blook(s|ed)? whether\b`, "check whether"},
 	{`\b(that|what|which|it) is no (folder|bundle|capture|file|call|segment|key|number|table)\b`, "is not a"},
+	{`\b(it|that|one|line) is none\b`, "is not one"},
 	{`\bwhence\b`, "from which"},
 	{`\bas it were\b`, "delete it"},
 	{`\bgoes without saying\b`, "delete it"},
@@ -90,7 +91,7 @@ var inMessages = []struct {
 }
 
 // messages calls do with each text of a Go file that may be a message, and its line. SQL and the tags of
-// fields are none.
+// fields are not.
 func messages(t *testing.T, name string, src []byte, do func(text string, line int)) {
 	t.Helper()
 	set := token.NewFileSet()

@@ -180,7 +180,7 @@ func TestARingAsInput(t *testing.T) {
 			}
 			writeFile(t, path, strings.Replace(string(data), "GET /x", "GET /y", 1))
 		}, 3, "3 worker", "0 drop 3; 0 filter 2; 1 drop 3; 2 drop 3", "its bytes differ from the sealed ones"},
-		{"with a line of seals that is none", func(t *testing.T, dir string) {
+		{"with a line of seals that is not one", func(t *testing.T, dir string) {
 			path := filepath.Join(dir, "seals.jsonl")
 			data, err := os.ReadFile(path)
 			if err != nil {

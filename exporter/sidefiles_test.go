@@ -271,7 +271,7 @@ func TestOwnersOfASegment(t *testing.T) {
 		{"who the control group is was learned later", host, `{"workload":{"namespace":"shop","pod":"late-1","pod_uid":"u9"},"cgroup":"/web","from":"` + stampOf(-10) + `"}` + "\n", none, none,
 			"segment pod late-1"},
 		{"what does not hold at that time", host, `{"workload":{"pod":"late-1"},"cgroup":"/web","from":"` + stampOf(1000) + `"}` + "\n", none, none, "segment node"},
-		{"lines that are none", host, "{\n\x00\xff\n[]\n{\"socket\":1}\n" + strings.Repeat("x", 70_000) + "\n{}\n" + `{"process":["a"]}`, none, none, "segment node"},
+		{"lines that are not", host, "{\n\x00\xff\n[]\n{\"socket\":1}\n" + strings.Repeat("x", 70_000) + "\n{}\n" + `{"process":["a"]}`, none, none, "segment node"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newSegment(t, ring.Header{}, tt.iface)

@@ -68,7 +68,7 @@ func TestEveryNumberHasOneRule(t *testing.T) {
 
 func isNumber(s *jsonschema.Schema) bool { return s.Type == "integer" || s.Type == "number" }
 
-// TestWholeNumbers accepts the forms of a whole number that JSON has, and names the argument that is none.
+// TestWholeNumbers accepts the forms of a whole number that JSON has, and names the argument that is not one.
 func TestWholeNumbers(t *testing.T) {
 	s := serving(t, Options{}, bundled(t, "http1.pcapng"))
 	for _, tool := range []string{"list_api_calls", "find_failures", "list_workloads"} {

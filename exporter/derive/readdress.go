@@ -68,7 +68,7 @@ func (x *rewriter) quoted(data []byte) {
 	}
 }
 
-// headerAt is the header with this source address. ok is false if it is none of IP.
+// headerAt is the header with this source address. ok is false if it is not one of IP.
 func headerAt(data []byte, src place) (h header, ok bool) {
 	h = header{at: src.at - 12, size: 20}
 	if src.size == 16 {

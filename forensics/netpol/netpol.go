@@ -67,7 +67,7 @@ type Pod struct {
 // End is an end of a connection.
 type End struct {
 	Addr    netip.Addr // of the pod behind a service, not of the service; invalid if unknown
-	Pod     *Pod       // nil if it is none, or if it is unknown
+	Pod     *Pod       // nil if it is not one, or if it is unknown
 	Unknown string     // why it may be a pod although Pod is nil
 }
 
@@ -223,7 +223,7 @@ func (b *Block) has(e *End) Answer {
 func within(cidr string, addr netip.Addr) Answer {
 	p, err := netip.ParsePrefix(cidr)
 	if err != nil {
-		return maybe("a rule has a range that is none")
+		return maybe("a rule has a range that is not one")
 	}
 	return sure(p.Contains(addr.Unmap()))
 }

@@ -58,8 +58,8 @@ func TestRules(t *testing.T) {
 		{"a protocol without a port", `{"podSelector":{},"ingress":[{"ports":[{"protocol":"SCTP"}]}]}`, refused, allowed, sctp},
 		{"a named port", `{"podSelector":{},"ingress":[{"ports":[{"port":"http"}]}]}`, allowed, refused, sctp},
 		{"a named port of another number", `{"podSelector":{},"ingress":[{"ports":[{"port":"dns","protocol":"UDP"}]}]}`, refused, refused, outside},
-		{"a block that is none", `{"podSelector":{},"ingress":[{"from":[{"ipBlock":{"cidr":"all"}}]}]}`, unknown, unknown, outside},
-		{"an operator that is none", `{"podSelector":{"matchExpressions":[{"key":"app","operator":"Like","values":["d"]}]}}`, unknown, unknown, outside},
+		{"a block that is not one", `{"podSelector":{},"ingress":[{"from":[{"ipBlock":{"cidr":"all"}}]}]}`, unknown, unknown, outside},
+		{"an operator that is not one", `{"podSelector":{"matchExpressions":[{"key":"app","operator":"Like","values":["d"]}]}}`, unknown, unknown, outside},
 	} {
 		spec, err := netpol.Parse(x.spec)
 		if err != nil {

@@ -41,7 +41,7 @@ type conn struct {
 }
 
 // Exchange adds a request on the connection of this name, and its response after took. The
-// first exchange of a connection begins with a handshake. An empty response is none.
+// first exchange of a connection begins with a handshake. An empty response is not one.
 // Addresses are as in "10.0.0.1", the server with its port. at is from the beginning.
 func (c *Capture) Exchange(at, took time.Duration, name, client, server, request, response string) {
 	n := c.conns[name]

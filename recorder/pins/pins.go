@@ -203,7 +203,7 @@ func (s *Store) Release(name string) error {
 }
 
 func (s *Store) remove(name string) error {
-	// The listing first, so that a half removed pin is none.
+	// The listing first, so that a half removed pin is not one.
 	if err := os.Remove(filepath.Join(s.dir, name, listing)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

@@ -150,7 +150,7 @@ func AppendHappening(b []byte, h *Happening) []byte {
 }
 
 // Detail is the content of the line that has no column in os_events, as JSON; empty if there
-// is none.
+// is not one.
 func (h *Happening) Detail() string {
 	p := &h.Process
 	d := struct {

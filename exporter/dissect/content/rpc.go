@@ -40,7 +40,7 @@ func ParseRPC(object []byte) (m Message, ok bool) {
 	return m, version && (m.Method != "" || m.Result != nil || m.Fail != nil)
 }
 
-// Messages reads a message of JSON-RPC or a batch; the list is empty if its first message is none.
+// Messages reads a message of JSON-RPC or a batch; the list is empty if its first message is not one.
 func Messages(v []byte) (list []Message) {
 	if Kind(v) != '[' {
 		if m, ok := ParseRPC(v); ok {

@@ -35,7 +35,7 @@ func (c *call) open(lines int) *Row {
 	return row
 }
 
-// startLine is a request line. One that is none, but at the start of a message, is a target only:
+// startLine is a request line. A line that is not one, but at the start of a message, is a target only:
 // servers answer it with 400.
 func startLine(line string) requestLine {
 	if l, ok := parseRequestLine(line); ok {

@@ -57,7 +57,7 @@ func (k *conn) serverLine(in *dissect.Input, at int) (int, error) {
 	default:
 		tag, status, text, ok := tagged(line)
 		if !ok {
-			return 0, fmt.Errorf("reading a response: %.40q is none", line)
+			return 0, fmt.Errorf("reading a response: %.40q is not one", line)
 		}
 		k.answer(in, at, n, tag, status, text)
 	}

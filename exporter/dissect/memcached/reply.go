@@ -48,7 +48,7 @@ func parseReply(line []byte) (r replyLine, err error) {
 	case "STAT", "ITEM":
 	default:
 		if !results[r.word] && !metaResults[r.word] && !isNumber(word) && !bytes.HasPrefix(line, []byte("key=")) {
-			return r, fmt.Errorf("reading a reply: %.40q is none", line)
+			return r, fmt.Errorf("reading a reply: %.40q is not one", line)
 		}
 	}
 	if size != nil {

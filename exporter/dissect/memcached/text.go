@@ -90,7 +90,7 @@ func parse(line []byte) (name string, v verb, words [][]byte, size int64, err er
 	v, ok := verbs[name]
 	words = words[1:]
 	if !ok {
-		return name, v, words, 0, fmt.Errorf("reading a command: %.40q is none", line)
+		return name, v, words, 0, fmt.Errorf("reading a command: %.40q is not one", line)
 	}
 	if len(words) < v.least || len(words) > v.most {
 		return name, v, words, 0, fmt.Errorf("reading %s: it has %d words", name, len(words))

@@ -116,7 +116,7 @@ func (k *conn) request(c *call, b []byte, size int64, cut bool) error {
 	}
 	c.command = b[0]
 	if tables()["command"][int64(b[0])] == "" {
-		return fmt.Errorf("reading a command: %#x is none", b[0])
+		return fmt.Errorf("reading a command: %#x is not one", b[0])
 	}
 	r := newReader(b[1:])
 	k.arguments(c, &r, cut)

@@ -31,7 +31,7 @@ var privateRequests = [...]string{"peer_list", "peer_list_sum", "peer_info", "pe
 // privateErrors are the names of error codes, ntp_request.h.
 var privateErrors = map[int32]string{1: "implementation", 2: "request", 3: "format", 4: "no data", 7: "authentication failure"}
 
-// controlShape checks a control message and returns its size without a MAC, 0 if it is none.
+// controlShape checks a control message and returns its size without a MAC, 0 if it is not one.
 func controlShape(b []byte) int {
 	if len(b) < controlSize || b[0]>>6 != 0 || b[0]>>3&7 < 1 || b[0]>>3&7 > 4 {
 		return 0
@@ -49,7 +49,7 @@ func (k *conn) control(in *dissect.Input) (int, error) {
 	b := in.Data
 	n := controlShape(b)
 	if n == 0 {
-		return 0, fmt.Errorf("reading a control message: %d bytes and operation %d are none", len(b), b[1]&31)
+		return 0, fmt.Errorf("reading a control message: %d bytes and operation %d are not one", len(b), b[1]&31)
 	}
 	if rest := len(b) - n; rest == 20 || rest == 24 || rest == 12 {
 		n = len(b) // a MAC
@@ -79,7 +79,7 @@ func (k *conn) control(in *dissect.Input) (int, error) {
 	return n, nil
 }
 
-// privateShape checks a private message and returns its size, 0 if it is none.
+// privateShape checks a private message and returns its size, 0 if it is not one.
 func privateShape(b []byte) int {
 	if len(b) < privateSize || b[0]>>3&7 < 1 || b[0]>>3&7 > 4 || b[2] > 3 {
 		return 0
@@ -97,7 +97,7 @@ func (k *conn) private(in *dissect.Input) (int, error) {
 	b := in.Data
 	n := privateShape(b)
 	if n == 0 {
-		return 0, fmt.Errorf("reading a private message: %d bytes with request %d are none", len(b), b[3])
+		return 0, fmt.Errorf("reading a private message: %d bytes with request %d are not one", len(b), b[3])
 	}
 	n = len(b) // requests are padded to a fixed size, and may have a MAC
 	op, id := privateRequests[b[3]], uint64(b[2])<<8|uint64(b[3])

@@ -38,7 +38,7 @@ type level struct {
 	boundary []byte // of its parts, if it is a multipart
 	parts    int
 	ended    bool  // after its last boundary
-	file     *open // nil if it is none
+	file     *open // nil if it is not one
 }
 
 // NewScanner returns a Scanner for a body, or nil if such a body has no parts.

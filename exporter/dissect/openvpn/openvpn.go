@@ -148,7 +148,7 @@ func (k *conn) packet(in *dissect.Input, from, to int) error {
 func (k *conn) reset(in *dissect.Input, op byte, id [idSize]byte, b []byte) error {
 	f, ok := formatOf(op, b)
 	if server := op == hardResetServerV1 || op == hardResetServerV2; !ok || server != (in.Dir == dissect.ToClient) {
-		return fmt.Errorf("reading %s: %d bytes from the %s are none", opNames[op], len(b), in.Dir.Sender())
+		return fmt.Errorf("reading %s: %d bytes from the %s are not one", opNames[op], len(b), in.Dir.Sender())
 	}
 	if in.Dir == dissect.ToServer && k.row != nil && k.sessions[in.Dir] != id && k.sessions[in.Dir] != [idSize]byte{} {
 		k.emit("no_response")

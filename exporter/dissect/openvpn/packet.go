@@ -73,7 +73,7 @@ func (f format) String() string {
 // hmacs are the sizes of HMACs: MD5, SHA-1, SHA-224, SHA-256, SHA-384, SHA-512.
 var hmacs = [...]int{16, 20, 28, 32, 48, 64}
 
-// formatOf is the format of a hard reset, which begins a session. ok is false if it is none.
+// formatOf is the format of a hard reset, which begins a session. ok is false if it is not one.
 func formatOf(op byte, b []byte) (f format, ok bool) {
 	if b[0]&7 != 0 || len(b) < askSize || [idSize]byte(b[1:]) == [idSize]byte{} {
 		return unknown, false

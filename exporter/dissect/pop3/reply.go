@@ -45,7 +45,7 @@ func (k *conn) reply(in *dissect.Input, at int) (int, error) {
 	status, text := first(line)
 	challenge := k.auth != nil && status == "" && bytes.HasPrefix(line, []byte("+"))
 	if n == 0 || n > maxLine || status == "" && !challenge || !lines.Plain(line) {
-		return 0, fmt.Errorf("reading a reply: %.40q is none", b[:min(len(b), maxLine)])
+		return 0, fmt.Errorf("reading a reply: %.40q is not one", b[:min(len(b), maxLine)])
 	}
 	if challenge {
 		k.auth.x.Response(in, at, at+n)

@@ -85,7 +85,7 @@ func TestDetect(t *testing.T) {
 		{"a letter", dissect.ToServer, "P", dissect.More},
 		{"a request of HTTP", dissect.ToServer, "POST / HTTP/1.1\r\n", dissect.No},
 		{"an address of the other family", dissect.ToServer, "PROXY TCP6 192.0.2.1 198.51.100.2 40000 443\r\n", dissect.No},
-		{"a port that is none", dissect.ToServer, "PROXY TCP4 192.0.2.1 198.51.100.2 40000 65536\r\n", dissect.No},
+		{"a port that is not one", dissect.ToServer, "PROXY TCP4 192.0.2.1 198.51.100.2 40000 65536\r\n", dissect.No},
 		{"a line that is too long", dissect.ToServer, "PROXY UNKNOWN " + strings.Repeat("x", 100) + "\r\n", dissect.No},
 		{"version 2", dissect.ToServer, full[:headSize], dissect.Yes},
 		{"the beginning of version 2", dissect.ToServer, full[:9], dissect.More},

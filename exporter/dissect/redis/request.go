@@ -310,7 +310,7 @@ func (k *conn) readInline(in *dissect.Input, at int) (n int, err error) {
 		return 0, nil
 	}
 	if verb, _, _ := bytes.Cut(bytes.TrimRight(b[:end], "\r"), []byte(" ")); k.c.Unproved() && specOf(verb) == nil {
-		return 0, fmt.Errorf("reading an inline command: %.40q is none", verb)
+		return 0, fmt.Errorf("reading an inline command: %.40q is not one", verb)
 	}
 	c := k.newCall()
 	c.inline, c.asked.Ack = true, in.Packet(at).Ack

@@ -62,7 +62,7 @@ func TestGroup(t *testing.T) {
 	}
 }
 
-// TestLimits reads a message with too many header fields, and one with a line that is none.
+// TestLimits reads a message with too many header fields, and one with a line that is not one.
 func TestLimits(t *testing.T) {
 	r := dissecttest.Play(t, dissecttest.OptionsOf(Protocol()), client("NOTIFY * HTTP/1.1\r\nNT: a\r\nbad\r\n"+strings.Repeat("X: y\r\n", 70)+"\r\n"))
 	if n := len(r.Rows()[0].Base().Headers); n != maxHeaders || dissecttest.Kinds(r) != "headers_dropped malformed" {

@@ -150,7 +150,7 @@ func (k *conn) version(s *side, in *dissect.Input, at int) (int, error) {
 	case n == 0 && len(b) < 1024:
 		return 0, nil
 	case n == 0 || !bytes.HasPrefix(line, []byte("SSH-")) && (in.Dir == dissect.ToServer || s.before+n > maxBefore):
-		return 0, fmt.Errorf("reading the version: %.40q is none", b)
+		return 0, fmt.Errorf("reading the version: %.40q is not one", b)
 	case !bytes.HasPrefix(line, []byte("SSH-")):
 		s.before += n
 		return n, nil

@@ -138,7 +138,7 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 	if in.Dir == dissect.ToServer {
 		instance, ok := parseRequest(b)
 		if !ok {
-			return 0, fmt.Errorf("reading a request: %d bytes that begin with 0x%02x are none", len(b), b[0])
+			return 0, fmt.Errorf("reading a request: %d bytes that begin with 0x%02x are not one", len(b), b[0])
 		}
 		row := &Row{Instance: table.NonEmpty(instance)}
 		row.Method = table.Some(kinds[b[0]])
@@ -146,7 +146,7 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 		return len(b), nil
 	}
 	if !isResponse(b) {
-		return 0, fmt.Errorf("reading a response: %d bytes that begin with 0x%02x are none", len(b), b[0])
+		return 0, fmt.Errorf("reading a response: %d bytes that begin with 0x%02x are not one", len(b), b[0])
 	}
 	c, _ := k.Take(struct{}{})
 	c = k.Response(in, len(b), c, &Row{})

@@ -163,7 +163,7 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 	}
 	m, ok := parse(b)
 	if !ok {
-		return 0, fmt.Errorf("reading a message: %d bytes that begin with 0x%04x are none", len(b), binary.BigEndian.Uint16(b))
+		return 0, fmt.Errorf("reading a message: %d bytes that begin with 0x%04x are not one", len(b), binary.BigEndian.Uint16(b))
 	}
 	if m.class == request || m.class == indication {
 		k.request(in, &m, b)

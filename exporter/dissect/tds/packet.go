@@ -66,7 +66,7 @@ func (k *conn) next(in *dissect.Input, at int) (int, error) {
 		}
 		n := recordHead + int(binary.BigEndian.Uint16(b[3:]))
 		if !isRecord(b) || n > maxRecord {
-			return 0, fmt.Errorf("reading a record of TLS: %.5x is none", b)
+			return 0, fmt.Errorf("reading a record of TLS: %.5x is not one", b)
 		}
 		k.sealedLogin(in, at, b)
 		*left = n

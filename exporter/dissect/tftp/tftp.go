@@ -72,7 +72,7 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 	}
 	m, ok := parse(b)
 	if !ok {
-		return 0, fmt.Errorf("reading a message: %d bytes that begin with %#x are none", len(b), b[:min(len(b), 4)])
+		return 0, fmt.Errorf("reading a message: %d bytes that begin with %#x are not one", len(b), b[:min(len(b), 4)])
 	}
 	if k.t == nil {
 		return 0, fmt.Errorf("reading a message: operation %d without a transfer", m.op)

@@ -62,7 +62,7 @@ func Protocol() *dissect.Protocol {
 	}
 }
 
-// kindOf is the type of a message, 0 if b is none.
+// kindOf is the type of a message, 0 if b is not one.
 func kindOf(b []byte) uint32 {
 	if len(b) < dataSize {
 		return 0

@@ -88,7 +88,7 @@ var (
 	yes = traffic.HTTP("HTTP/1.1 200 OK", "", "")
 )
 
-// TestNetworkPolicy plants one connection for each kind of finding, and several that are none.
+// TestNetworkPolicy plants one connection for each kind of finding, and several that are not.
 func TestNetworkPolicy(t *testing.T) {
 	var c traffic.Capture
 	n := 0

@@ -18,7 +18,7 @@ import (
 // Analyzer returns the analyzer no-auth.
 func Analyzer() finding.Analyzer {
 	return finding.Analyzer{Name: "no-auth", Basis: finding.OfRequests, Title: "workloads without authentication",
-		Doc: "Pairs of client and server whose calls of HTTP, gRPC, databases, stores and brokers carry no credentials, on connections without a login and without a client certificate. A login that proves nothing, such as trust of PostgreSQL, is none.", Find: find}
+		Doc: "Pairs of client and server whose calls of HTTP, gRPC, databases, stores and brokers carry no credentials, on connections without a login and without a client certificate. A login that proves nothing, such as trust of PostgreSQL, does not count.", Find: find}
 }
 
 // logins are the protocols with a login at the beginning of a connection.

@@ -55,7 +55,7 @@ func TestWhatIsNotKept(t *testing.T) {
 		d              *DB
 	}{
 		{"a connection that others use", "few", "SELECT 1", d},
-		{"a name that is none", "a b", "SELECT 1", a},
+		{"a name that is not one", "a b", "SELECT 1", a},
 		{"no name", "", "SELECT 1", a},
 		{"two statements", "few", "SELECT 1; SELECT 2", a},
 		{"no query", "few", "nothing", a},

@@ -143,7 +143,7 @@ func isWord(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-' || c == '+'
 }
 
-// name reads a name; it is empty if the token is none.
+// name reads a name; it is empty if the token is not one.
 func (s *scanner) name() (name string) {
 	if s.token == "" || !isWord(s.token[0]) || strings.IndexByte("0123456789-+", s.token[0]) >= 0 {
 		return ""

@@ -89,7 +89,7 @@ func lastSegment(p string) string {
 }
 
 // extended reports whether a name ends as names of files do: with a dot, and 1 to 10 letters or digits of
-// which one is a letter. So v1.2 is none.
+// which one is a letter. So v1.2 is not one.
 func extended(name string) bool {
 	end := path.Ext(name)
 	if len(end) < 2 || len(end) > 11 || len(end) == len(name) {

@@ -62,7 +62,7 @@ func Bounded(b []byte, limit int, what string) (line []byte, n int, err error) {
 // NotOne is the error of a line that the protocol does not allow. It does not quote the line, which
 // may be a password.
 func NotOne(what string, line []byte) error {
-	return fmt.Errorf("reading a %s: a line of %d bytes is none", what, len(line))
+	return fmt.Errorf("reading a %s: a line of %d bytes is not one", what, len(line))
 }
 
 // Replies reads numbered replies, which may have several lines.
