@@ -43,11 +43,6 @@ type HTTPOptions struct {
 	Tokens  []door.Token // bearer tokens; none: no token is required
 	OAuth   *door.OAuth  // accepts the tokens of an authorization server; nil: none
 
-	// Within is a header that limits a request to live calls within the namespaces that it lists, separated by commas, for
-	// a program in front that knows what its clients may see; empty: there is none. A client that reaches this server can
-	// only lessen by it what it sees.
-	Within string
-
 	MaxBody     int64 // bytes of a request; 0: 1 MiB
 	MaxSessions int   // for the revisions with sessions; 0: 64
 	MaxRequests int   // being answered at once; 0: 128

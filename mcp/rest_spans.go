@@ -6,10 +6,7 @@ import (
 	"net/http"
 	"time"
 
-	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
-
 	"github.com/pcapsule/pcapsule/forensics"
-	"github.com/pcapsule/pcapsule/forensics/ask/spans"
 	"github.com/pcapsule/pcapsule/mcp/store"
 	"github.com/pcapsule/pcapsule/mcp/tools"
 )
@@ -22,17 +19,19 @@ func (s *Server) restSpans(w http.ResponseWriter, r *http.Request) {
 	begin, x, t := time.Now(), &question{r: r, q: r.URL.Query()}, &accessNote{}
 	var out bytes.Buffer
 	err := s.withDB(r.Context(), restCaller(r), x.get("db"), long, func(ctx context.Context, a *tools.Invocation) error {
+		if s.o.Spans == nil {
+			return store.BadRequest("this server gives no spans")
+		}
 		q := forensics.Query{KFL: x.get("kfl"), From: x.number("start") * int64(time.Millisecond), To: x.number("end") * int64(time.Millisecond), Limit: maxSpanned + 1}
-		_, calls, err := spans.Each(ctx, a.Case, q, s.o.Release, func(m *tracepb.TracesData) error {
-			raw, err := spans.JSON(m)
-			if err == nil && s.o.Policy != nil { // texts are masked; known secrets may be parts of them
-				known, kerr := a.Case.Known(ctx)
-				if kerr != nil {
-					return kerr
+		calls, err := s.o.Spans(ctx, a.Case, q, func(line []byte) error {
+			if s.o.Policy != nil { // texts are masked; known secrets may be parts of them
+				known, err := a.Case.Known(ctx)
+				if err != nil {
+					return err
 				}
-				raw = []byte(known.Mask(string(raw)))
+				line = []byte(known.Mask(string(line)))
 			}
-			out.Write(append(raw, '\n'))
+			_, err := out.Write(line)
 			return err
 		})
 		if err == nil && calls > maxSpanned {

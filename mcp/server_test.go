@@ -16,6 +16,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask/spans"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
 	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/forensics/worker"
@@ -87,6 +88,10 @@ func serving(t testing.TB, o Options, paths ...string) *Server {
 	}
 	if o.Questions == nil {
 		o.Questions = all.Questions()
+	}
+	o.Spans = func(ctx context.Context, c *forensics.Case, q forensics.Query, write func([]byte) error) (int, error) {
+		_, n, err := spans.Lines(ctx, c, q, "test", write)
+		return n, err
 	}
 	s, err := New(c, o)
 	if err != nil {

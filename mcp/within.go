@@ -11,6 +11,11 @@ import (
 	"github.com/pcapsule/pcapsule/mcp/store"
 )
 
+// NamespacesHeader limits a request to live calls within the namespaces that it lists, separated by commas, for a program
+// in front that knows what its clients may see (hub/offer has the same name). A client that reaches this server can only
+// lessen by it what it sees.
+const NamespacesHeader = "Pcapsule-Namespaces"
+
 // Limits of the servers of parts.
 const (
 	maxParts  = 16
@@ -36,8 +41,8 @@ type part struct {
 // within passes requests that are limited to namespaces on to the server that has nothing else.
 func (s *Server) within(all http.Handler, o HTTPOptions) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		list, limited := r.Header[http.CanonicalHeaderKey(o.Within)]
-		if o.Within == "" || !limited {
+		list, limited := r.Header[NamespacesHeader]
+		if !limited {
 			all.ServeHTTP(w, r)
 			return
 		}

@@ -23,28 +23,41 @@ const otlpHeaders = "OTEL_EXPORTER_OTLP_HEADERS"
 
 // exportSpans prints calls as spans, one message of OTLP in JSON per line, or sends them to a collector.
 func (e *env) exportSpans(ctx context.Context, cs *forensics.Case, q forensics.Query, endpoint string) error {
-	write := func(t *tracepb.TracesData) error {
-		line, err := spans.JSON(t)
-		if err == nil {
-			_, err = e.Out.Write(append(line, '\n'))
-		}
+	if endpoint != "" {
+		return e.sendSpans(ctx, cs, q, endpoint)
+	}
+	res, calls, err := spans.Lines(ctx, cs, q, version.Release, func(line []byte) error {
+		_, err := e.Out.Write(line)
+		return err
+	})
+	if err != nil {
+		return e.questionError(err)
+	}
+	if calls == 0 {
+		e.afterTable(res, 0, false)
+	}
+	return nil
+}
+
+// spanLines is spans.Lines for the servers.
+func spanLines(ctx context.Context, c *forensics.Case, q forensics.Query, write func([]byte) error) (int, error) {
+	_, calls, err := spans.Lines(ctx, c, q, version.Release, write)
+	return calls, err
+}
+
+// sendSpans sends calls as spans to a collector.
+func (e *env) sendSpans(ctx context.Context, cs *forensics.Case, q forensics.Query, endpoint string) error {
+	to, err := collector(endpoint)
+	if err != nil {
 		return err
 	}
-	var to *otlp.Collector
-	if endpoint != "" {
-		var err error
-		if to, err = collector(endpoint); err != nil {
-			return err
+	res, calls, err := spans.Each(ctx, cs, q, version.Release, func(t *tracepb.TracesData) error {
+		body, err := spans.Proto(t)
+		if err == nil {
+			err = to.Send(ctx, body)
 		}
-		write = func(t *tracepb.TracesData) error {
-			body, err := spans.Proto(t)
-			if err == nil {
-				err = to.Send(ctx, body)
-			}
-			return err
-		}
-	}
-	res, calls, err := spans.Each(ctx, cs, q, version.Release, write)
+		return err
+	})
 	var refused *otlp.Error
 	switch {
 	case errors.As(err, &refused):
@@ -53,7 +66,7 @@ func (e *env) exportSpans(ctx context.Context, cs *forensics.Case, q forensics.Q
 		return e.questionError(err)
 	case calls == 0:
 		e.afterTable(res, 0, false)
-	case to != nil:
+	default:
 		fmt.Fprintf(e.Err, "%s sent as %s\n", plural.Count(int64(calls), "call", "calls"), plural.Count(2*int64(calls), "span", "spans"))
 	}
 	return nil

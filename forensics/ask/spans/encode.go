@@ -2,6 +2,7 @@ package spans
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -10,6 +11,8 @@ import (
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/pcapsule/pcapsule/forensics"
 )
 
 // JSON is a message as OTLP writes it in JSON: that of Protocol Buffers, with numbers for enumerations, and hexadecimal ids.
@@ -33,6 +36,17 @@ func JSON(t *tracepb.TracesData) ([]byte, error) {
 	e.SetEscapeHTML(false)
 	err = e.Encode(v)
 	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), err
+}
+
+// Lines is Each with messages as JSON, for readers of one message per line.
+func Lines(ctx context.Context, c *forensics.Case, q forensics.Query, release string, write func(line []byte) error) (*forensics.Result, int, error) {
+	return Each(ctx, c, q, release, func(t *tracepb.TracesData) error {
+		line, err := JSON(t)
+		if err == nil {
+			err = write(append(line, '\n'))
+		}
+		return err
+	})
 }
 
 // hexIDs writes ids in hexadecimal digits, which Protocol Buffers write in base64.

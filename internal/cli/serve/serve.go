@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/pcapsule/pcapsule/hub/offer"
 	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/mcp"
@@ -135,7 +134,7 @@ func (f *serveFlags) begin(ctx context.Context, with Options, s *mcp.Server) {
 
 // options checks the flags about the address and its access control.
 func (f *serveFlags) options(c *cobra.Command) (mcp.HTTPOptions, error) {
-	o := mcp.HTTPOptions{Within: offer.NamespacesHeader, Origins: f.origins, MaxSessions: f.sessions, MaxRequests: f.requests, MaxConns: f.conns, MaxBody: int64(f.body)}
+	o := mcp.HTTPOptions{Origins: f.origins, MaxSessions: f.sessions, MaxRequests: f.requests, MaxConns: f.conns, MaxBody: int64(f.body)}
 	for _, h := range f.hosts {
 		o.Hosts = append(o.Hosts, strings.ToLower(h))
 	}

@@ -20,9 +20,9 @@ import (
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask/spans"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
 	"github.com/pcapsule/pcapsule/hub/live"
-	"github.com/pcapsule/pcapsule/hub/offer"
 	"github.com/pcapsule/pcapsule/mcp"
 	"github.com/pcapsule/pcapsule/recorder/pins"
 )
@@ -64,14 +64,14 @@ func watch(t *testing.T, rings map[string]*growing) *watched {
 		}})
 	t.Cleanup(c.Close)
 	w.all = c
-	server, err := mcp.New(nil, mcp.Options{Release: "test", Questions: all.Questions(), Live: c, Open: func(ctx context.Context, paths []string) (*forensics.Case, error) {
+	server, err := mcp.New(nil, mcp.Options{Release: "test", Questions: all.Questions(), Live: c, Spans: spanLines, Open: func(ctx context.Context, paths []string) (*forensics.Case, error) {
 		return forensics.Open(ctx, paths, forensics.Options{Threads: 2, MaskSecrets: true, Open: c.OpenBundle})
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { server.Close() })
-	web := httptest.NewServer(server.Handler(mcp.HTTPOptions{Within: offer.NamespacesHeader}))
+	web := httptest.NewServer(server.Handler(mcp.HTTPOptions{}))
 	t.Cleanup(web.Close)
 	w.url = web.URL
 	return w
@@ -259,4 +259,9 @@ func TestLiveOfNodesThatAreGone(t *testing.T) {
 	w.stop()
 	w.startHub()
 	w.await("http", want)
+}
+
+func spanLines(ctx context.Context, c *forensics.Case, q forensics.Query, write func([]byte) error) (int, error) {
+	_, n, err := spans.Lines(ctx, c, q, "test", write)
+	return n, err
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/hub/offer"
 	"github.com/pcapsule/pcapsule/internal/traffic"
+	"github.com/pcapsule/pcapsule/mcp"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 	"github.com/pcapsule/pcapsule/recorder/workload"
@@ -185,6 +186,9 @@ func nothingElse(t *testing.T, text string, may []string) {
 
 // TestRoadsByNamespaces is every road by people with rights in different namespaces: no answer has anything of another.
 func TestRoadsByNamespaces(t *testing.T) {
+	if mcp.NamespacesHeader != offer.NamespacesHeader {
+		t.Fatal("the hub and the server have other names for the header")
+	}
 	a := recordPods(t)
 	w := watch(t, map[string]*growing{"node-a": a.growing})
 	a.talk(":80")
