@@ -240,8 +240,11 @@ func (s *searcher) begins(b []byte, from, to int, whole func(at int, n *needle),
 	}
 	for i := from; i < to && i+8 <= len(b); i++ {
 		head := binary.LittleEndian.Uint64(b[i:])
+		if !s.first.may(head) { // this saves most look-ups
+			continue
+		}
 		k := s.heads[head]
-		if !s.first.may(head) || k == nil {
+		if k == nil {
 			continue
 		}
 		s.at(k, b[i:], 0, func(n *needle) bool {

@@ -144,7 +144,7 @@ func (d *document) paired() bool {
 }
 
 func (d *document) secretPair(name string) bool {
-	return len(name) <= maxName && (d.t.secretHeader(name) || d.t.secret(nil, name))
+	return len(name) <= maxName && (d.t.p.SecretHeader(name) || d.t.secret(nil, name))
 }
 
 // pair stores the text of a name, or of a value that comes before its name.

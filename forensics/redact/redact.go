@@ -13,10 +13,14 @@ const Mask = "[masked]"
 
 // SecretHeader reports whether the policy masks all values of a header.
 func (p *Policy) SecretHeader(name string) bool {
-	if len(name) > maxName {
-		name = name[:maxName]
+	v, known := p.headerVerdicts.get(name)
+	if !known {
+		if v = no; p.headers.has(strings.ToLower(name[:min(len(name), maxName)])) {
+			v = yes
+		}
+		p.headerVerdicts.put(name, v)
 	}
-	return p.headers.has(strings.ToLower(name))
+	return v == yes
 }
 
 // Header masks the value of a header. In a secret header the scheme of Authorization and the names

@@ -58,18 +58,6 @@ func (t *task) judge(name string) verdict {
 	return v
 }
 
-// secretHeader is SecretHeader with a cache.
-func (t *task) secretHeader(name string) bool {
-	v, known := t.p.headerVerdicts.get(name)
-	if !known {
-		if v = no; t.p.SecretHeader(name) {
-			v = yes
-		}
-		t.p.headerVerdicts.put(name, v)
-	}
-	return v == yes
-}
-
 // secret reports whether the value of a name below path must be masked.
 func (t *task) secret(path []string, name string) bool {
 	switch t.judge(name) {

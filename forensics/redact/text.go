@@ -78,7 +78,7 @@ func (t *task) assignment(s string, i int, inside bool) (edit, int) {
 		whole = strings.Trim(whole, ".-")
 	}
 	name := whole[strings.LastIndexByte(whole, '.')+1:]
-	header := s[i] == ':' && strings.IndexByte(name, '-') > 0 && isAlpha(name[0]) && t.secretHeader(name)
+	header := s[i] == ':' && strings.IndexByte(name, '-') > 0 && isAlpha(name[0]) && t.p.SecretHeader(name)
 	if !header && !user && (t.judge(name) == no || !t.secretPath(strings.Split(whole, "."))) {
 		return edit{}, i + 1
 	}
