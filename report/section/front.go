@@ -152,7 +152,10 @@ func (b *builder) failureFront() {
 	first, last := "", ""
 	var clients []string
 	most := " Most often: "
-	if len(f.Groups) > 0 && f.Groups[0].Calls == 1 {
+	switch {
+	case f.Failed == 1:
+		most = " It is "
+	case len(f.Groups) > 0 && f.Groups[0].Calls == 1:
 		most = " One of them: "
 	}
 	if names := nameWords(f.DNS); names != "" {
@@ -164,7 +167,11 @@ func (b *builder) failureFront() {
 	}
 	for i, g := range f.Groups {
 		if i == 0 {
-			text += fmt.Sprintf("%s%s from %s to %s, %s (%s).", most, value.Text(g.Endpoint), b.nodeName(g.Src), b.nodeName(g.Dst), g.outcome(), plural.Thousands(g.Calls))
+			text += fmt.Sprintf("%s%s from %s to %s, %s", most, value.Text(g.Endpoint), b.nodeName(g.Src), b.nodeName(g.Dst), g.outcome())
+			if g.Calls > 1 {
+				text += " (" + plural.Thousands(g.Calls) + ")"
+			}
+			text += "."
 			cite = b.cite(g.CallIDs...)
 		}
 		if first == "" || g.First < first {
@@ -191,8 +198,17 @@ func (b *builder) failureFront() {
 	b.state(value.Statement{ID: "failed-whom", Head: headWhom, Text: fmt.Sprintf("%s failed calls: %s.", who, value.Some(names)), Queries: query, Figures: []value.Number{value.Count("clients with failed calls", int64(len(names)))}})
 	if first != "" {
 		b.state(value.Statement{ID: "failed-since", Head: headSince, Queries: query, Cite: began,
-			Text: fmt.Sprintf("The first failed call began at %s UTC, the last one at %s. The recording begins at %s, so an earlier start cannot be excluded.", b.moment(first), b.moment(last), value.Clock(b.first, b.first, b.last))})
+			Text: b.began("The first failed call began", "the last one", first, last) + fmt.Sprintf(" The recording begins at %s; failures before that cannot be excluded.", value.Clock(b.first, b.first, b.last))})
 	}
+}
+
+// began is a sentence about two times, or about one if no difference shows.
+func (b *builder) began(one, two, first, last string) string {
+	from, to := b.moment(first), b.moment(last)
+	if from == to {
+		return fmt.Sprintf("%s at %s UTC.", one, from)
+	}
+	return fmt.Sprintf("%s at %s UTC, %s at %s.", one, from, two, to)
 }
 
 // nameWords counts the failed questions for names. Those from search lists do no harm.
@@ -304,5 +320,5 @@ func (b *builder) findingEnds(list []finding.Finding, query []int) {
 	}
 	names := b.nodeNames(servers)
 	b.state(value.Statement{ID: "findings-whom", Head: headWhom, Text: fmt.Sprintf("The findings concern %s.", value.Some(names)), Queries: query})
-	b.state(value.Statement{ID: "findings-since", Head: headSince, Text: fmt.Sprintf("The traffic behind the findings was seen from %s to %s UTC.", b.moment(first), b.moment(last)), Queries: query})
+	b.state(value.Statement{ID: "findings-since", Head: headSince, Text: b.began("The traffic behind the findings begins", "it ends", first, last), Queries: query})
 }

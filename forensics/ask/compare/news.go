@@ -116,7 +116,10 @@ func (o *Answer) writeVerdict(services, endpoints []Change) {
 			}
 		}
 	}
-	if changed == 0 {
+	switch {
+	case changed == 0 && o.Tests == 0:
+		say("There are too few calls to compare latency, errors or volume.")
+	case changed == 0:
 		say("No substantial change in latency, errors or volume in %d comparisons.", o.Tests)
 	}
 	if little > 0 {

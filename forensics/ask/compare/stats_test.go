@@ -69,3 +69,13 @@ func TestFewCallsMakeNoVerdict(t *testing.T) {
 		t.Errorf("%+v", loud)
 	}
 }
+
+func TestVerdictCountsNews(t *testing.T) {
+	o := &Answer{New: []News{{Kind: "dependency"}, {Kind: "dependency"}, {Kind: "status"}}, Vanished: []News{{Kind: "status"}, {Kind: "status"}, {Kind: "endpoint"}}}
+	o.Period.Calls, o.Baseline.Calls = 1, 1
+	o.writeVerdict(nil, nil)
+	text := strings.Join(o.Verdict, " ")
+	if want := "There are too few calls to compare latency, errors or volume. New: 2 dependencies, 1 status. Vanished: 1 endpoint, 2 statuses."; !strings.HasSuffix(text, want) {
+		t.Errorf("%q, want %q", text, want)
+	}
+}
