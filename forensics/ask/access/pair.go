@@ -88,7 +88,7 @@ func AskPair(ctx context.Context, c *forensics.Case, in PairIn) (*Pair, error) {
 		return nil, err
 	}
 	if in.Src == "" || in.Dst == "" {
-		return nil, ask.Wrong("src", "src and dst are both required; * matches everything")
+		return nil, ask.Wrong("", "missing input: give src and dst; * matches everything")
 	}
 	if in.Limit == 0 {
 		w.Page = pairCalls
@@ -170,29 +170,32 @@ func (p *pairAnswer) kinds() error {
 	return err
 }
 
-func (p *pairAnswer) calls(before ask.Cursor) error {
-	type row struct {
-		PairCall
-		Headers   []search.Header `json:"headers"`
-		Bodies    []string        `json:"bodies"`
-		Types     []string        `json:"types"`
-		Sizes     []int64         `json:"sizes"`
-		Statement string          `json:"statement"`
-		Command   string          `json:"command"`
-		Path      string          `json:"path"`
-		Query     string          `json:"query"`
-		GRPC      []string        `json:"grpc"`
-		Bundle    int64           `json:"bundle"`
-		No        int64           `json:"call_no"`
-		Ns        int64           `json:"ts_ns"`
-	}
+// pairRow is a call with the columns that its answer is made of. Lists are of the request and the response.
+type pairRow struct {
+	PairCall
+	Headers   []search.Header `json:"headers"`
+	Bodies    []string        `json:"bodies"`
+	Types     []string        `json:"types"`
+	Sizes     []int64         `json:"sizes"`
+	Statement string          `json:"statement"`
+	Command   string          `json:"command"`
+	Path      string          `json:"path"`
+	Query     string          `json:"query"`
+	GRPC      []string        `json:"grpc"`
+	Bundle    int64           `json:"bundle"`
+	No        int64           `json:"call_no"`
+	Ns        int64           `json:"ts_ns"`
+}
+
+// page loads the calls of a page, the newest first, and sets the cursor of the next one.
+func (p *pairAnswer) page(before ask.Cursor) ([]pairRow, error) {
 	page, more, err := ask.Pick(p.ctx, p.rows.Case, p.rows.From, p.rows.Where+strings.ReplaceAll(before.Before(" AND "), "bundle", bundleName(p.c)), "ts_ns DESC, bundle DESC, call_no DESC", p.w.Page, p.rows.Args...)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var rows []row
+	var rows []pairRow
 	err = ask.ByRuns(p.c, page, func(where, nos string) error {
-		some, _, err := ask.Rows[row](p.ctx, p.c, ask.MaxLoaded, fmt.Sprintf(`SELECT %s, %s, call_no, ts_ns, CASE WHEN %s THEN 'forth' ELSE 'back' END AS direction, coalesce(src_pod, '') AS src_pod, coalesce(dst_pod, '') AS dst_pod, coalesce(headers, []) AS headers,
+		some, _, err := ask.Rows[pairRow](p.ctx, p.c, ask.MaxLoaded, fmt.Sprintf(`SELECT %s, %s, call_no, ts_ns, CASE WHEN %s THEN 'forth' ELSE 'back' END AS direction, coalesce(src_pod, '') AS src_pod, coalesce(dst_pod, '') AS dst_pod, coalesce(headers, []) AS headers,
 		[coalesce(request_body_sha256, ''::BLOB), coalesce(response_body_sha256, ''::BLOB)] AS bodies, [coalesce(request_content_type, ''), coalesce(response_content_type, '')] AS types,
 		[coalesce(request_body_size, 0), coalesce(response_body_size, 0)] AS sizes, coalesce(left(`+statements.Part("", "query")+`, 4000), '') AS statement, coalesce(redis_command, '') AS command, coalesce(left(path, 2000), '') AS path, coalesce(left(query_string, 2000), '') AS query,
 		[coalesce(grpc_request_text, ''), coalesce(grpc_response_text, coalesce(`+statements.Part("", "preview")+`, redis_reply, ''))] AS grpc FROM calls k WHERE %s`, terms.CallColumns(), terms.BundleOf(p.c, ""), p.forth, where), append(slices.Clone(p.x), nos)...)
@@ -200,12 +203,20 @@ func (p *pairAnswer) calls(before ask.Cursor) error {
 		return err
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	rows = ask.Arrange(page, rows, func(r row) ask.Key { return ask.Key{Bundle: r.Bundle, No: r.No} })
+	rows = ask.Arrange(page, rows, func(r pairRow) ask.Key { return ask.Key{Bundle: r.Bundle, No: r.No} })
 	if more && len(rows) > 0 {
 		last := rows[len(rows)-1]
 		p.out.Next, p.out.Truncated = ask.Cursor{TS: last.Ns, Bundle: last.Bundle, No: last.No}.String(), true
+	}
+	return rows, nil
+}
+
+func (p *pairAnswer) calls(before ask.Cursor) error {
+	rows, err := p.page(before)
+	if err != nil {
+		return err
 	}
 	var hashes []string
 	for _, r := range rows {
@@ -219,38 +230,42 @@ func (p *pairAnswer) calls(before ask.Cursor) error {
 	if err != nil {
 		return err
 	}
-	policy := p.c.Policy()
 	for i := range rows {
-		r := &rows[i]
-		one := r.PairCall
-		one.Request, one.Response = []PairHeader{}, []PairHeader{}
-		for _, h := range r.Headers {
-			header := PairHeader{h.Name, ask.Clip(policy.Header(h.Name, h.Value), 500)}
-			switch {
-			case strings.HasPrefix(h.Kind, "request"):
-				one.Request = append(one.Request, header)
-			case strings.HasPrefix(h.Kind, "response"):
-				one.Response = append(one.Response, header)
-			}
-		}
-		one.Summary = ask.Clip(one.Summary, 120)
-		switch {
-		case r.Statement != "":
-			one.Target = ask.Clip(ask.OneLine(policy.SQL(r.Statement)), 1000)
-		case r.Command != "":
-			one.Target = ask.Masked(policy, "command", r.Command, 500)
-		case r.Query != "":
-			one.Target = ask.Clip(r.Path+"?"+policy.Query(r.Query), 1000)
-		default:
-			one.Target = ask.Clip(r.Path, 1000)
-		}
-		one.Sent, one.Got = shownBody(policy, bodies, r.Bodies[0], r.Types[0], r.GRPC[0], r.Sizes[0]), shownBody(policy, bodies, r.Bodies[1], r.Types[1], r.GRPC[1], r.Sizes[1])
-		p.out.Calls = append(p.out.Calls, one)
+		p.out.Calls = append(p.out.Calls, rows[i].shown(p.c.Policy(), bodies))
 	}
 	if !p.w.All { // otherwise the page sorts them by time
 		slices.Reverse(p.out.Calls)
 	}
 	return nil
+}
+
+// shown is the call of an answer, masked and shortened.
+func (r *pairRow) shown(policy *redact.Policy, bodies map[string]string) PairCall {
+	one := r.PairCall
+	one.Request, one.Response = []PairHeader{}, []PairHeader{}
+	for _, h := range r.Headers {
+		header := PairHeader{h.Name, ask.Clip(policy.Header(h.Name, h.Value), 500)}
+		switch {
+		case strings.HasPrefix(h.Kind, "request"):
+			one.Request = append(one.Request, header)
+		case strings.HasPrefix(h.Kind, "response"):
+			one.Response = append(one.Response, header)
+		}
+	}
+	one.Summary = ask.Clip(one.Summary, 120)
+	switch {
+	case r.Statement != "":
+		one.Target = ask.Clip(ask.OneLine(policy.SQL(r.Statement)), 1000)
+	case r.Command != "":
+		one.Target = ask.Masked(policy, "command", r.Command, 500)
+	case r.Query != "":
+		one.Target = ask.Clip(r.Path+"?"+policy.Query(r.Query), 1000)
+	default:
+		one.Target = ask.Clip(r.Path, 1000)
+	}
+	one.Sent = shownBody(policy, bodies, r.Bodies[0], r.Types[0], r.GRPC[0], r.Sizes[0])
+	one.Got = shownBody(policy, bodies, r.Bodies[1], r.Types[1], r.GRPC[1], r.Sizes[1])
+	return one
 }
 
 // shownBody returns the part of a body that an answer shows.

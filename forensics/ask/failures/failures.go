@@ -307,6 +307,40 @@ func (g *group) limit() string {
 	return fmt.Sprintf("most took %s to %s, likely a timeout", chain.LengthOf(int64(*g.Low*1e6)), chain.LengthOf(int64(*g.High*1e6)))
 }
 
+// origins sums the origins of chains, in all and for each group. groups has the group of each root.
+func (f *Answer) origins(ctx context.Context, c *forensics.Case, list []group, roots []chain.Root, groups []int) error {
+	per := make([][]chain.Root, len(list))
+	var ends []ask.Key
+	for n, r := range roots {
+		i := groups[n]
+		list[i].Examined++
+		if r.Blame.At == r.Root {
+			list[i].Own++
+		} else {
+			per[i] = append(per[i], r)
+		}
+		ends = append(ends, r.Blame.At.Key())
+	}
+	text, err := ask.Answers(ctx, c, ends)
+	if err != nil {
+		return err
+	}
+	f.Causes = chain.SumOrigins(roots, text)
+	f.Causes = f.Causes[:min(len(f.Causes), chain.MaxOrigins)]
+	for i := range f.Causes {
+		f.Causes[i].Number = i + 1
+	}
+	for i := range list {
+		own := chain.SumOrigins(per[i], text)
+		for _, o := range own[:min(len(own), chain.MaxOrigins)] {
+			if n := slices.IndexFunc(f.Causes, func(c chain.Origin) bool { return c.Same(o) }); n >= 0 && len(list[i].Causes) < 3 {
+				list[i].Causes = append(list[i].Causes, Share{n + 1, o.Chains, o.Confidence, o.Sure})
+			}
+		}
+	}
+	return nil
+}
+
 // causes follows the chains of the groups' calls to their origins.
 func (f *Answer) causes(ctx context.Context, c *forensics.Case, list []group) error {
 	k, err := chain.New(ctx, c)
@@ -345,37 +379,13 @@ func (f *Answer) causes(ctx context.Context, c *forensics.Case, list []group) er
 	if err := k.LoadDetails(steps); err != nil {
 		return err
 	}
-	var all []chain.Root
-	per := make([][]chain.Root, len(list))
-	var ends []ask.Key
-	for _, s := range seeds {
-		i := of[s.Key()]
-		list[i].Examined++
-		b := chain.BlameOf(s, children)
-		if b.At == s {
-			list[i].Own++
-		} else {
-			per[i] = append(per[i], chain.Root{Blame: b, Root: s})
-		}
-		all = append(all, chain.Root{Blame: b, Root: s})
-		ends = append(ends, b.At.Key())
+	roots := make([]chain.Root, len(seeds))
+	groups := make([]int, len(seeds))
+	for i, s := range seeds {
+		roots[i], groups[i] = chain.Root{Blame: chain.BlameOf(s, children), Root: s}, of[s.Key()]
 	}
-	text, err := ask.Answers(ctx, c, ends)
-	if err != nil {
+	if err := f.origins(ctx, c, list, roots, groups); err != nil {
 		return err
-	}
-	f.Causes = chain.SumOrigins(all, text)
-	f.Causes = f.Causes[:min(len(f.Causes), chain.MaxOrigins)]
-	for i := range f.Causes {
-		f.Causes[i].Number = i + 1
-	}
-	for i := range list {
-		own := chain.SumOrigins(per[i], text)
-		for _, o := range own[:min(len(own), chain.MaxOrigins)] {
-			if n := slices.IndexFunc(f.Causes, func(c chain.Origin) bool { return c.Same(o) }); n >= 0 && len(list[i].Causes) < 3 {
-				list[i].Causes = append(list[i].Causes, Share{n + 1, o.Chains, o.Confidence, o.Sure})
-			}
-		}
 	}
 	if cut || k.Cut {
 		f.Note("there were too many calls around the failures, so some causes may be missing")

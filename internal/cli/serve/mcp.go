@@ -145,30 +145,8 @@ func (a *answerFlags) server(ctx context.Context, with Options, paths []string) 
 			stop()
 		}
 	}()
-	if a.ring != "" {
-		folder := cmp.Or(a.snapshots, strings.TrimRight(filepath.Clean(a.ring), "/")+".snapshots")
-		snapshots, open, end, err := with.Store(a.ring, folder, Live{Keep: a.liveKeep, Bytes: int64(a.liveMost)}, with.Warn)
-		if err != nil {
-			return nil, nil, err
-		}
-		ends = append(ends, end)
-		o.Store, opener = snapshots, open
-	}
-	if a.cluster != "" {
-		snapshots, end, err := with.Cluster(a.cluster)
-		if err != nil {
-			return nil, nil, err
-		}
-		ends = append(ends, end)
-		o.Store = snapshots
-	}
-	if a.copies != "" {
-		live, open, end, err := with.Copies(a.copies, Live{Keep: a.liveKeep, Bytes: int64(a.liveMost)}, with.Warn)
-		if err != nil {
-			return nil, nil, err
-		}
-		ends = append(ends, end)
-		o.Live, opener = live, open
+	if opener, err = a.sources(with, &o, &ends); err != nil {
+		return nil, nil, err
 	}
 	var c *forensics.Case
 	if len(paths) > 0 || a.ring == "" && a.copies == "" && a.cluster == "" {
@@ -188,6 +166,33 @@ func (a *answerFlags) server(ctx context.Context, with Options, paths []string) 
 	}
 	ends = append(ends, func() { s.Close() })
 	return s, stop, nil
+}
+
+// sources opens what the server reads besides bundles: a ring, the snapshots of a cluster, copies of rings. The opener
+// is that of their parts. What must be closed is added to ends.
+func (a *answerFlags) sources(with Options, o *mcp.Options, ends *[]func()) (opener forensics.Opener, err error) {
+	live := Live{Keep: a.liveKeep, Bytes: int64(a.liveMost)}
+	var end func()
+	if a.ring != "" {
+		folder := cmp.Or(a.snapshots, strings.TrimRight(filepath.Clean(a.ring), "/")+".snapshots")
+		if o.Store, opener, end, err = with.Store(a.ring, folder, live, with.Warn); err != nil {
+			return nil, err
+		}
+		*ends = append(*ends, end)
+	}
+	if a.cluster != "" {
+		if o.Store, end, err = with.Cluster(a.cluster); err != nil {
+			return nil, err
+		}
+		*ends = append(*ends, end)
+	}
+	if a.copies != "" {
+		if o.Live, opener, end, err = with.Copies(a.copies, live, with.Warn); err != nil {
+			return nil, err
+		}
+		*ends = append(*ends, end)
+	}
+	return opener, nil
 }
 
 // named refuses a command line that names neither a bundle nor a ring.
