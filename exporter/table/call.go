@@ -6,7 +6,7 @@ package table
 type Call struct {
 	CallNo   int64  `col:"call_no" doc:"number of the call in this bundle, from 0 without gaps, in the order of the packet that completed it"`
 	CallID   ID     `col:"call_id" doc:"identity by content: equal in every bundle and on both sides of a NAT; see docs/format/calls.md"`
-	Protocol string `col:"protocol" enc:"dict" doc:"protocol folder: http1, http2, http3, grpc, dns, tls, quic, redis, postgresql, kafka, icmp, tcp, udp, …"`
+	Protocol string `col:"protocol" enc:"dict" doc:"application protocol: http1, http2, http3, grpc, dns, tls, quic, redis, postgresql, kafka, icmp, tcp, udp, …"`
 	TsNs     int64  `col:"ts_ns" unit:"ns" doc:"time of the packet with the first byte of the request, nanoseconds since 1970 UTC"`
 	Ts       Micros `col:"ts" unit:"us" doc:"ts_ns truncated to microseconds, UTC"`
 

@@ -58,7 +58,7 @@ func Markdown(w io.Writer, r *value.Report) error {
 		m.statements(g.Statements)
 	}
 	if len(r.Unmade) > 0 {
-		m.f("\n**Not in this report, since it needs more memory than a question may use:** %s.\n", md(strings.Join(r.Unmade, ", ")))
+		m.f("\n**Not in this report, because it needs more memory than a question may use:** %s.\n", md(strings.Join(r.Unmade, ", ")))
 	}
 	if len(r.Absent) > 0 {
 		m.f("\n%s: %s.\n", absentWords(r), md(strings.Join(r.Absent, ", ")))

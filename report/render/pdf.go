@@ -204,7 +204,7 @@ func (p *paper) front(r *value.Report) {
 	}
 	if len(r.Unmade) > 0 {
 		p.y += 2
-		p.lines(look{pdf.Sans, "B", pdfText, "bad"}, pdfMargin, pdfWidth, "Not in this report, since it needs more memory than a question may use: "+strings.Join(r.Unmade, ", ")+".")
+		p.lines(look{pdf.Sans, "B", pdfText, "bad"}, pdfMargin, pdfWidth, "Not in this report, because it needs more memory than a question may use: "+strings.Join(r.Unmade, ", ")+".")
 	}
 	if len(r.Absent) > 0 {
 		p.y += 2

@@ -141,7 +141,7 @@ func headGrid(r *value.Report) grid {
 		g.add("looked for and not found", "", x, nil)
 	}
 	for _, x := range r.Unmade {
-		g.add("not in this report, since it needs more memory than a question may use", "", x, nil)
+		g.add("not in this report, because it needs more memory than a question may use", "", x, nil)
 	}
 	for _, s := range r.Sections {
 		for _, label := range s.Sign {

@@ -73,7 +73,7 @@ func (b *book) sheet(i int, g grid) {
 	b.keep(w.Flush())
 }
 
-// row makes the cells of a row. An empty one is none.
+// row makes the cells of a row. An empty text has no cell.
 func (b *book) row(values []any) []any {
 	out := make([]any, len(values))
 	for column, v := range values {

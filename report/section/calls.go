@@ -31,7 +31,7 @@ func (b *builder) protocols(*templates.Section) (value.Section, string) {
 		return value.Section{}, "calls"
 	}
 	s := value.Section{Title: "Protocols",
-		Text: []string{"A call is one request with its response, or one message where a protocol has no pairs. A call failed if its protocol reports a failure (an HTTP status of 400 or more, a DNS code that is not NOERROR, an SQLSTATE, a Redis error, a gRPC status that is not 0, a fatal TLS alert), or when there was no response."}}
+		Text: []string{"A call is one request with its response, or one message if a protocol has no pairs. A call failed if its protocol reports a failure (an HTTP status of 400 or more, a DNS code that is not NOERROR, an SQLSTATE, a Redis error, a gRPC status that is not 0, a fatal TLS alert), or when there was no response."}}
 	list := b.protocolList()
 	t := &value.Table{ID: "protocols-table", Title: "Calls by protocol", Queries: b.query(list.SQL),
 		Note: "Latency runs from the first byte of the request to the last byte of the response; for protocols without requests it is the length of the exchange. p50 is the median; 99 % of the calls took p99 or less.",

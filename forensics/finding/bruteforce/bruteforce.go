@@ -98,7 +98,7 @@ func report(l *finding.Look, r finding.Row) {
 	switch {
 	case r.Detail == "ssh":
 		f.Kind, f.Confidence = "short-connections", finding.Guess
-		f.What = plural.Sprintf("%s opened %d {connection|connections} of SSH to %s that carried too little for a session (of %d), up to %.0f within ten minutes", r.Src, r.Count, r.Dst, r.Of, r.Number)
+		f.What = plural.Sprintf("%s opened %d SSH {connection|connections} to %s that carried too little for a session (of %d), up to %.0f within ten minutes", r.Src, r.Count, r.Dst, r.Of, r.Number)
 	default:
 		f.What = plural.Sprintf("%s failed to log in to %s over %s %d {time|times} (of %d {login|logins}), up to %.0f within ten minutes", r.Src, r.Dst, r.Detail, r.Count, r.Of, r.Number)
 		if n := int64(r.Number2); n > 0 {

@@ -1,6 +1,6 @@
-// Package deprecated finds protocols that send secrets in clear or are known to be broken: Telnet,
+// Package deprecated finds protocols that send secrets in clear text or are known to be broken: Telnet,
 // FTP, TFTP, POP3 and IMAP without TLS, SSH 1, SMB 1, SNMP 1 and 2c, Kerberos with DES and RC4, MS-CHAP, RADIUS whose
-// answers can be forged, SOCKS 4, NTLM over HTTP, LDAP binds with a password in clear, HTTP/0.9 and
+// answers can be forged, SOCKS 4, NTLM over HTTP, LDAP binds with a password in clear text, HTTP/0.9 and
 // HTTP/1.0. Old TLS is weak-tls.
 //
 // A protocol counts only if the bytes show it, not if only a port suggests it. LIMIT: of a protocol
@@ -16,22 +16,22 @@ import (
 
 // kinds are the protocols, with their severity, description and reason.
 var kinds = []struct{ name, severity, what, why string }{
-	{"telnet", finding.High, "Telnet", "which sends passwords in clear"},
-	{"ftp", finding.High, "FTP without TLS", "which sends passwords in clear"},
+	{"telnet", finding.High, "Telnet", "which sends passwords in clear text"},
+	{"ftp", finding.High, "FTP without TLS", "which sends passwords in clear text"},
 	{"tftp", finding.Medium, "TFTP", "which has no authentication"},
 	{"pop3", finding.Medium, "POP3 without TLS (RFC 8314)", ""},
 	{"imap", finding.Medium, "IMAP without TLS (RFC 8314)", ""},
 	{"ssh-1", finding.High, "version 1 of SSH", "which is broken"},
 	{"smb-1", finding.High, "version 1 of SMB", "which is broken"},
-	{"snmp-1", finding.Medium, "version 1 of SNMP", "which sends its community in clear"},
-	{"snmp-2c", finding.Medium, "version 2c of SNMP", "which sends its community in clear"},
+	{"snmp-1", finding.Medium, "version 1 of SNMP", "which sends its community in clear text"},
+	{"snmp-2c", finding.Medium, "version 2c of SNMP", "which sends its community in clear text"},
 	{"kerberos-des", finding.High, "Kerberos with DES", "which is broken (RFC 6649)"},
 	{"kerberos-rc4", finding.High, "Kerberos with RC4", "with which a person who records a ticket can try passwords fast (RFC 8429)"},
 	{"kerberos-des3", finding.Medium, "Kerberos with DES3", "which RFC 8429 deprecates"},
 	{"ms-chap", finding.High, "MS-CHAP", "whose DES is broken"},
 	{"radius-unsigned", finding.Medium, "RADIUS without Message-Authenticator", "so somebody on the path can forge the answer (CVE-2024-3596)"},
 	{"socks-4", finding.Low, "version 4 of SOCKS", "which has no authentication"},
-	{"ldap-simple-bind", finding.High, "an LDAP bind with a password in clear", ""},
+	{"ldap-simple-bind", finding.High, "an LDAP bind with a password in clear text", ""},
 	{"ntlm", finding.Medium, "NTLM authentication over HTTP", ""},
 	{"http-0.9", finding.Low, "HTTP/0.9", ""},
 	{"http-1.0", finding.Low, "HTTP/1.0", ""},
@@ -40,7 +40,7 @@ var kinds = []struct{ name, severity, what, why string }{
 // Analyzer returns the analyzer deprecated-protocol.
 func Analyzer() finding.Analyzer {
 	a := finding.Analyzer{Name: "deprecated-protocol", Basis: finding.OfFlows, Title: "deprecated protocols",
-		Doc: "Telnet, FTP, TFTP, POP3 and IMAP without TLS, SSH 1, SMB 1, SNMP 1 and 2c, Kerberos with DES, DES3 and RC4, MS-CHAP, RADIUS whose answers can be forged, SOCKS 4, NTLM over HTTP, LDAP binds with a password in clear, HTTP/0.9 and 1.0, recognized by their bytes.", Find: find}
+		Doc: "Telnet, FTP, TFTP, POP3 and IMAP without TLS, SSH 1, SMB 1, SNMP 1 and 2c, Kerberos with DES, DES3 and RC4, MS-CHAP, RADIUS whose answers can be forged, SOCKS 4, NTLM over HTTP, LDAP binds with a password in clear text, HTTP/0.9 and 1.0, recognized by their bytes.", Find: find}
 	for _, k := range kinds {
 		a.Kinds = append(a.Kinds, k.name)
 	}
