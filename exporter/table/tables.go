@@ -267,7 +267,7 @@ type Workload struct {
 	Node        Opt[string] `col:"node" enc:"dict" doc:"node of a pod"`
 	Labels      []Pair      `col:"labels" doc:"labels, sorted by name"`
 	Services    []string    `col:"services" doc:"services in front of a pod, sorted"`
-	Ports       []Pair      `col:"ports" doc:"ports of a service, such as tcp/80, and the port on which the pods behind it listen; named ports of a pod, such as tcp/http; empty if no dump contains them"`
+	Ports       []Pair      `col:"ports" doc:"ports of a service, such as tcp/80, and each port on which the pods behind it listen; named ports of a pod, such as tcp/http; empty if no dump contains them"`
 	Spec        Opt[string] `col:"spec" doc:"spec of a network policy: JSON with the fields of networking.k8s.io/v1; null if it could not be read"`
 	SeenNs      int64       `col:"seen_ns" unit:"ns" doc:"newest dump that shows it with these labels and this spec; 0 if unknown. A namespace with other labels in another dump, or a policy with another spec, has another row"`
 	SinceNs     Opt[int64]  `col:"since_ns" unit:"ns" doc:"time from which its labels and its spec are known to be these: an earlier dump shows other labels, or the policy was not changed since it was made; null if no dump shows it"`

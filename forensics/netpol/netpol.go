@@ -283,3 +283,13 @@ func (l *Labels) has(e Expression) Answer {
 	}
 	return maybe("a selector has the unknown operator " + e.Operator)
 }
+
+// Listening returns the ports behind a service on which a pod listens: those that it declares, or else
+// all of them.
+func Listening(behind, declared []int64) []int64 {
+	own := slices.DeleteFunc(slices.Clone(behind), func(n int64) bool { return !slices.Contains(declared, n) })
+	if len(own) == 0 {
+		return behind
+	}
+	return own
+}

@@ -190,22 +190,26 @@ func (p *pod) namedPorts() []ServicePort {
 	return out
 }
 
-// targets finds the ports on which the pods behind a service listen. A name is resolved with
-// the first of its pods, by namespace and name, that has it.
+// targets finds the ports on which the pods behind a service listen. A name may be another port in
+// each of them: the ports come in the order of the pods, by namespace and name.
 func (b *builder) targets(s *service) []ServicePort {
 	var out []ServicePort
 	for _, p := range s.ports {
 		t := ServicePort{Protocol: protocolName(p.proto), Port: p.port, Target: p.target}
-		if p.name != "" && len(s.selector) > 0 {
-			list := b.named[portName{s.namespace, p.name, p.proto}]
-			for _, pod := range list[:min(len(list), maxNamed)] {
-				if matches(s.selector, pod.labels) {
-					t.Target = pod.port
-					break
-				}
+		if p.name == "" || len(s.selector) == 0 {
+			out = append(out, t)
+			continue
+		}
+		found := len(out)
+		list := b.named[portName{s.namespace, p.name, p.proto}]
+		for _, pod := range list[:min(len(list), maxNamed)] {
+			if t.Target = pod.port; matches(s.selector, pod.labels) && !slices.Contains(out[found:], t) {
+				out = append(out, t)
 			}
 		}
-		out = append(out, t)
+		if t.Target = p.target; len(out) == found {
+			out = append(out, t)
+		}
 	}
 	return out
 }

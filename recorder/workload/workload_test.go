@@ -282,6 +282,7 @@ func TestPortsBehindServices(t *testing.T) {
 	dump := `{"kind":"List","items":[
 	{"kind":"Pod","apiVersion":"v1","metadata":{"namespace":"shop","name":"web-1","uid":"1","labels":{"app":"web"}},"spec":{"containers":[{"name":"c","ports":[{"name":"http","containerPort":8080},{"name":"http","containerPort":5353,"protocol":"UDP"}]}]},"status":{"podIP":"10.0.0.1"}},
 	{"kind":"Pod","apiVersion":"v1","metadata":{"namespace":"shop","name":"api-1","uid":"2","labels":{"app":"api"}},"spec":{"containers":[{"name":"c","ports":[{"name":"http","containerPort":9090}]}]},"status":{"podIP":"10.0.0.2"}},
+	{"kind":"Pod","apiVersion":"v1","metadata":{"namespace":"shop","name":"web-2","uid":"4","labels":{"app":"web"}},"spec":{"containers":[{"name":"c","ports":[{"name":"http","containerPort":8090}]}]},"status":{"podIP":"10.0.0.3"}},
 	{"kind":"Service","apiVersion":"v1","metadata":{"namespace":"shop","name":"web","uid":"3"},"spec":{"clusterIP":"10.96.0.1","selector":{"app":"web"},"ports":[
 		{"port":80,"targetPort":"http"},{"port":443,"targetPort":8443},{"port":9000},{"port":53,"protocol":"UDP","targetPort":"http"},{"port":81,"targetPort":"gone"},{"port":82,"targetPort":99999},{"port":83,"targetPort":[1]}]}}]}`
 	x, again := NewIndex(), NewIndex()
@@ -295,7 +296,7 @@ func TestPortsBehindServices(t *testing.T) {
 	if _, err := again.AddKube("used", &used); err != nil {
 		t.Fatal(err)
 	}
-	want := []ServicePort{{"UDP", 53, 5353, ""}, {"TCP", 80, 8080, ""}, {"TCP", 81, 0, ""}, {"TCP", 82, 82, ""}, {"TCP", 83, 83, ""}, {"TCP", 443, 8443, ""}, {"TCP", 9000, 9000, ""}}
+	want := []ServicePort{{"UDP", 53, 5353, ""}, {"TCP", 80, 8080, ""}, {"TCP", 80, 8090, ""}, {"TCP", 81, 0, ""}, {"TCP", 82, 82, ""}, {"TCP", 83, 83, ""}, {"TCP", 443, 8443, ""}, {"TCP", 9000, 9000, ""}}
 	for _, w := range append(x.Workloads(), again.Workloads()...) {
 		switch {
 		case w.Kind == "service" && !slices.Equal(w.Ports, want):

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/netpol"
 )
 
 // podGroup is the set of pods of one workload.
@@ -21,6 +22,7 @@ type podGroup struct {
 	sets            []map[string]string // distinct label sets of its pods
 	selector        map[string]string   // labels that select only this group in its namespace; nil if there are none
 	services        []string
+	ports           []int64 // that its pods declare by name
 	ingress, egress []rule
 }
 
@@ -42,7 +44,7 @@ func (r rule) key() string {
 type policyMaker struct {
 	peers       map[[2]int64]*peer
 	groups      map[string]*podGroup // by path
-	targets     map[string]int64     // pod port by namespace/service/transport/port; 0 if unknown
+	targets     map[string][]int64   // pod ports by namespace/service/transport/port; none if unknown
 	unresolved  map[string]bool      // services whose pods listen on an unknown port
 	only        []string
 	ingressOnly bool
@@ -87,13 +89,19 @@ func (g *policyMaker) group(ctx context.Context, c *forensics.Case) error {
 	}
 	for i := range all {
 		k := &all[i]
+		var to *podGroup
 		if k.Kind == "pod" {
-			g.add(k.Namespace, cmp.Or(k.Owner, k.Name), k.Labels, k.Services)
-			continue
+			to = g.add(k.Namespace, cmp.Or(k.Owner, k.Name), k.Labels, k.Services)
 		}
 		for _, p := range k.Ports {
-			n, _ := strconv.ParseInt(p.Value, 10, 64)
-			g.targets[k.Namespace+"/"+k.Name+"/"+p.Name] = n
+			port := k.Namespace + "/" + k.Name + "/" + p.Name
+			switch n, _ := strconv.ParseInt(p.Value, 10, 64); {
+			case n == 0:
+			case to != nil:
+				to.ports = append(to.ports, n)
+			default:
+				g.targets[port] = append(g.targets[port], n)
+			}
 		}
 	}
 	for _, q := range g.groups {
@@ -102,8 +110,8 @@ func (g *policyMaker) group(ctx context.Context, c *forensics.Case) error {
 	return nil
 }
 
-// add adds a pod to the group of its workload.
-func (g *policyMaker) add(namespace, name string, list []label, services []string) {
+// add adds a pod to the group of its workload, and returns the group.
+func (g *policyMaker) add(namespace, name string, list []label, services []string) *podGroup {
 	labels := map[string]string{}
 	for _, l := range list {
 		if !isVolatile(l.Name) {
@@ -131,6 +139,7 @@ func (g *policyMaker) add(namespace, name string, list []label, services []strin
 			q.services = append(q.services, s)
 		}
 	}
+	return q
 }
 
 // commonSelectors are the label sets that are commonly used as selectors, best first.
@@ -203,20 +212,25 @@ func (g *policyMaker) hops(s *seen) []hop {
 	return []hop{h}
 }
 
-// behind returns the hops to the workloads behind a service.
+// behind returns the hops to the workloads behind a service, each at the ports on which its pods listen.
 func (g *policyMaker) behind(h hop, transport string) []hop {
 	service := h.dst.Namespace + "/" + h.dst.Service
-	target := g.targets[fmt.Sprintf("%s/%s/%d", service, transport, h.port)]
+	targets := g.targets[fmt.Sprintf("%s/%s/%d", service, transport, h.port)]
+	known := len(targets) > 0
+	if !known {
+		targets = []int64{h.port}
+	}
 	var list []hop
 	for _, k := range slices.Sorted(maps.Keys(g.groups)) {
 		if q := g.groups[k]; q.namespace == h.dst.Namespace && slices.Contains(q.services, h.dst.Service) {
-			one := h
-			one.to = q
-			one.port = cmp.Or(target, h.port)
-			list = append(list, one)
+			for _, port := range netpol.Listening(targets, q.ports) {
+				one := h
+				one.to, one.port = q, port
+				list = append(list, one)
+			}
 		}
 	}
-	if target == 0 && len(list) > 0 {
+	if !known && len(list) > 0 {
 		g.unresolved[service] = true
 	}
 	return list

@@ -10,7 +10,7 @@ import (
 // port 80 to port 8080 of the pods.
 func cluster(t *testing.T) *policyMaker {
 	t.Helper()
-	g := &policyMaker{groups: map[string]*podGroup{}, targets: map[string]int64{"shop/web/tcp/80": 8080}, unresolved: map[string]bool{}, peers: map[[2]int64]*peer{
+	g := &policyMaker{groups: map[string]*podGroup{}, targets: map[string][]int64{"shop/web/tcp/80": {8080}}, unresolved: map[string]bool{}, peers: map[[2]int64]*peer{
 		{0, 1}: {ID: 1, IP: "10.0.0.1", Kind: "pod", Namespace: "shop", Pod: "client-1", Workload: "client"},
 		{0, 2}: {ID: 2, IP: "10.96.0.7", Kind: "service", Namespace: "shop", Service: "web"},
 		{0, 3}: {ID: 3, IP: "10.0.0.3", Kind: "pod", Namespace: "shop", Pod: "blue-1", Workload: "blue", Service: "web"},
@@ -67,6 +67,23 @@ func TestPoliciesAllowThePortBehindAService(t *testing.T) {
 	}
 	if got := g.withoutDNS(list); !slices.Equal(got, []string{"shop/blue", "shop/client", "shop/green"}) {
 		t.Errorf("without DNS: %v", got)
+	}
+}
+
+// A port's name is another number in each workload behind a service.
+func TestPoliciesAllowTheNamedPortOfEachWorkload(t *testing.T) {
+	g := cluster(t)
+	g.targets["shop/web/tcp/80"] = []int64{8080, 9090}
+	g.groups["shop/blue"].ports = []int64{8080, 9000}
+	g.groups["shop/green"].ports = []int64{9090}
+	g.learn(&seen{SrcID: 1, DstID: 2, Transport: "tcp", Port: 80, Connections: 1, Learned: 1})
+	for name, want := range map[string]int64{"shop/blue": 8080, "shop/green": 9090} {
+		if in := g.groups[name].ingress; len(in) != 1 || in[0].port != want {
+			t.Errorf("%s allows %+v, want only port %d", name, in, want)
+		}
+	}
+	if out := g.groups["shop/client"].egress; len(out) != 2 {
+		t.Errorf("egress of the client: %+v", out)
 	}
 }
 

@@ -134,7 +134,7 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &policyMaker{peers: peers, groups: map[string]*podGroup{}, targets: map[string]int64{}, only: in.Namespaces, ingressOnly: in.Ingress}
+	g := &policyMaker{peers: peers, groups: map[string]*podGroup{}, targets: map[string][]int64{}, only: in.Namespaces, ingressOnly: in.Ingress}
 	if err := g.group(ctx, c); err != nil {
 		return nil, err
 	}

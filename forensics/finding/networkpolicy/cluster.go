@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
@@ -395,13 +397,17 @@ func (k *cluster) targets(g *group, dst *end, at int64) []target {
 		return []target{{k.endOf(dst, at), g.Port}}
 	}
 	service := dst.Namespace + "/" + dst.Service
-	port := int64(0)
+	var ports []int64
 	if o := k.services[service]; o != nil {
 		for _, p := range o.Ports {
 			if p.Name == fmt.Sprintf("%s/%d", g.Transport, g.Port) {
-				fmt.Sscan(p.Value, &port)
+				n, _ := strconv.ParseInt(p.Value, 10, 64)
+				ports = append(ports, n)
 			}
 		}
+	}
+	if len(ports) == 0 {
+		ports = []int64{0} // unknown
 	}
 	var out []target
 	for _, o := range k.behind[service] {
@@ -410,13 +416,16 @@ func (k *cluster) targets(g *group, dst *end, at int64) []target {
 		}
 		for _, a := range o.Addresses {
 			if addr, err := netip.ParseAddr(a); err == nil && addr.Is4() == dst.addr.Is4() {
-				out = append(out, target{netpol.End{Addr: addr, Pod: k.podOf(o, at)}, port})
+				pod := k.podOf(o, at)
+				for _, port := range netpol.Listening(ports, slices.Collect(maps.Values(pod.Ports))) {
+					out = append(out, target{netpol.End{Addr: addr, Pod: pod}, port})
+				}
 				break
 			}
 		}
 	}
 	if len(out) == 0 {
-		out = []target{{netpol.End{Unknown: "no Kubernetes dump has the pods behind service " + service}, port}}
+		out = []target{{netpol.End{Unknown: "no Kubernetes dump has the pods behind service " + service}, ports[0]}}
 	}
 	return out
 }
