@@ -21,7 +21,7 @@
 # make bench-lake  measure questions over 100 million calls in DuckDB and Spark; 40 GB of disk, 45 min (LAKE_CALLS=N)
 # make casts  record the terminal sessions of docs/recordings again
 # make conformance  run the official MCP suites against the server's HTTP; needs npm
-# make rest-check  compare serve with its OpenAPI description by schemathesis; needs Python and PyPI (EXAMPLES=20: 1 min, else 15)
+# make rest-check  compare serve with its OpenAPI description by schemathesis, and judge OpenAPI and HAR by redocly and har-validator; needs Python, PyPI and npm (EXAMPLES=20: 1 min, else 15)
 # make bench  make large captures and compare with other tools; takes long
 # make images  build container images of this machine's processor with its compilers, SBOMs and provenance in dist/; see docs/guide/cluster.md
 # make release  build archives for every system, Debian packages, images, SBOMs and checksums in dist/; needs root and debootstrap
