@@ -69,7 +69,7 @@ func traceOf(s *chain.Step) []byte {
 	}
 }
 
-// stated is an id of a header as bytes, with zeros in front if it is shorter; nil if it is none.
+// stated is an id of a header as bytes, with zeros in front if it is shorter; nil if it is not one.
 func stated(text string, size int) []byte {
 	text = strings.ReplaceAll(strings.TrimPrefix(text, "1-"), "-", "") // AWS writes 1-TIME-REST
 	if len(text) == 0 || len(text) > 2*size {
