@@ -198,7 +198,7 @@ func (b *builder) failureFront() {
 	b.state(value.Statement{ID: "failed-whom", Head: headWhom, Text: fmt.Sprintf("%s failed calls: %s.", who, value.Some(names)), Queries: query, Figures: []value.Number{value.Count("clients with failed calls", int64(len(names)))}})
 	if first != "" {
 		b.state(value.Statement{ID: "failed-since", Head: headSince, Queries: query, Cite: began,
-			Text: b.began("The first failed call began", "the last one", first, last) + fmt.Sprintf(" The recording begins at %s; failures before that cannot be excluded.", value.Clock(b.first, b.first, b.last))})
+			Text: b.began("The first failed call began", ", the last one", first, last) + fmt.Sprintf(" The recording begins at %s; failures before that cannot be excluded.", value.Clock(b.first, b.first, b.last))})
 	}
 }
 
@@ -208,7 +208,7 @@ func (b *builder) began(one, two, first, last string) string {
 	if from == to {
 		return fmt.Sprintf("%s at %s UTC.", one, from)
 	}
-	return fmt.Sprintf("%s at %s UTC, %s at %s.", one, from, two, to)
+	return fmt.Sprintf("%s at %s UTC%s at %s.", one, from, two, to)
 }
 
 // nameWords counts the failed questions for names. Those from search lists do no harm.
@@ -320,5 +320,5 @@ func (b *builder) findingEnds(list []finding.Finding, query []int) {
 	}
 	names := b.nodeNames(servers)
 	b.state(value.Statement{ID: "findings-whom", Head: headWhom, Text: fmt.Sprintf("The findings concern %s.", value.Some(names)), Queries: query})
-	b.state(value.Statement{ID: "findings-since", Head: headSince, Text: b.began("The traffic behind the findings begins", "it ends", first, last), Queries: query})
+	b.state(value.Statement{ID: "findings-since", Head: headSince, Text: b.began("The traffic behind the findings begins", " and ends", first, last), Queries: query})
 }

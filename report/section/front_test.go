@@ -26,10 +26,10 @@ func TestBegan(t *testing.T) {
 	b := &builder{}
 	const one, two = "2026-01-02T03:04:05.000000000Z", "2026-01-02T03:04:06.000000000Z"
 	b.first, b.last = nanos(one), nanos(two)
-	if got := b.began("It began", "it ended", one, one); got != "It began at 03:04:05.000 UTC." {
+	if got := b.began("It began", " and ended", one, one); got != "It began at 03:04:05.000 UTC." {
 		t.Error(got)
 	}
-	if got := b.began("It began", "it ended", one, two); got != "It began at 03:04:05.000 UTC, it ended at 03:04:06.000." {
+	if got := b.began("It began", " and ended", one, two); got != "It began at 03:04:05.000 UTC and ended at 03:04:06.000." {
 		t.Error(got)
 	}
 }
