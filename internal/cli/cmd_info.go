@@ -207,7 +207,7 @@ func (r *infoResult) print(w io.Writer, width int) {
 	fmt.Fprintf(w, "%s\n", r.Path)
 	if r.First != nil && r.Last != nil {
 		fmt.Fprintf(w, "  time       %s to %s (%s)\n", format.Stamp(int64(*r.First)), format.Stamp(int64(*r.Last)),
-			time.Duration(*r.Last-*r.First).Round(time.Millisecond))
+			console.Duration(time.Duration(*r.Last-*r.First)))
 	} else {
 		fmt.Fprintln(w, "  time       no packets")
 	}

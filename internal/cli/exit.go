@@ -65,9 +65,13 @@ func (e *env) report(err error, code int, command string) {
 	if errors.Is(err, exit.ErrReported) {
 		return
 	}
-	fmt.Fprintf(e.Err, "error: %s\n", console.Lines(exit.Text(err)))
+	text, quoted, several := strings.Cut(console.Lines(exit.Text(err)), "\n") // quoted is a place in a query, which is not wrapped
+	_ = console.Row(e.Err, "error: ", text)
+	if several {
+		fmt.Fprintln(e.Err, quoted)
+	}
 	if h := hint(err, code, command); h != "" {
-		fmt.Fprintf(e.Err, "hint: %s\n", h)
+		_ = console.Row(e.Err, "hint: ", h)
 	}
 }
 

@@ -166,14 +166,30 @@ func firstLine(s string) string {
 	return line
 }
 
+// noColumn matches DuckDB's message about an unknown column.
+var noColumn = regexp.MustCompile(`^Referenced column ("(?:[^"]|"")*") not found in FROM clause!\s*(?:Candidate bindings: (.*))?$`)
+
+// words is DuckDB's message in our words.
+func words(text string) string {
+	text = strings.TrimSpace(text)
+	m := noColumn.FindStringSubmatch(text)
+	switch {
+	case m == nil:
+		return text
+	case m[2] == "":
+		return "there is no column " + m[1]
+	}
+	return "there is no column " + m[1] + "; the most similar are " + m[2]
+}
+
 // place makes a SyntaxError; it converts DuckDB's caret to a place in sql.
 func place(sql, text string) *SyntaxError {
 	m := callerLine.FindStringSubmatchIndex(text)
 	if m == nil {
-		return &SyntaxError{Offset: -1, Msg: strings.TrimSpace(text)}
+		return &SyntaxError{Offset: -1, Msg: words(text)}
 	}
 	line, _ := strconv.Atoi(text[m[2]:m[3]])
-	e := &SyntaxError{Offset: -1, Line: line, Msg: strings.TrimSpace(text[:m[0]])}
+	e := &SyntaxError{Offset: -1, Line: line, Msg: words(text[:m[0]])}
 	caret := m[7] - m[6] - len("LINE : ") - (m[3] - m[2])
 	shown := text[m[4]:m[5]]
 	at := 0

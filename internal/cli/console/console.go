@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"golang.org/x/term"
@@ -139,6 +140,15 @@ func JSON(w io.Writer, v any) error {
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
 	return enc.Encode(v)
+}
+
+// Duration writes a length of time to the millisecond, such as 2m6.491s; from 2 days on, 246 days 9h.
+func Duration(d time.Duration) string {
+	const day = 24 * time.Hour
+	if d < 2*day {
+		return d.Round(time.Millisecond).String()
+	}
+	return fmt.Sprintf("%d days %dh", d/day, d%day/time.Hour)
 }
 
 // ByteSize writes a number of bytes for people, in powers of 1000.
