@@ -31,7 +31,7 @@ type shape struct {
 
 var uuidForm = regexp.MustCompile(`^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$`)
 
-// addJSON adds one body. No schema holds for bodies that are not one JSON value, such as a stream of
+// addJSON adds one body. No schema describes bodies that are not one JSON value, such as a stream of
 // events.
 func (s *shape) addJSON(text string) {
 	d := json.NewDecoder(strings.NewReader(text))
