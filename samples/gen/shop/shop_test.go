@@ -39,9 +39,9 @@ func TestScenarios(t *testing.T) {
 		}
 	}
 	for name, spoil := range map[string]func(*Scenario){
-		"a day that is not one":      func(sc *Scenario) { sc.Today = "2026-02-30" },
+		"a day that is not one":   func(sc *Scenario) { sc.Today = "2026-02-30" },
 		"a role without a player": func(sc *Scenario) { sc.Services = sc.Services[1:] },
-		"a time that is not one":     func(sc *Scenario) { sc.Times["now"] = "25:00" },
+		"a time that is not one":  func(sc *Scenario) { sc.Times["now"] = "25:00" },
 		"a count that is missing": func(sc *Scenario) { delete(sc.Counts, "503s") },
 		"a text that is missing":  func(sc *Scenario) { delete(sc.Texts, "card") },
 	} {
