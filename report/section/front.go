@@ -298,7 +298,7 @@ func (b *builder) findingFront() {
 	}
 	worst := found.Findings[0]
 	what := strings.TrimSuffix(value.Clean(worst.What, 2*value.MaxText), ".")
-	text := fmt.Sprintf("%d findings: %s. The worst: %s.", len(found.Findings), value.And(parts), what)
+	text := fmt.Sprintf("%s: %s. The worst: %s.", plural.Count(int64(len(found.Findings)), "finding", "findings"), value.And(parts), what)
 	if len(found.Findings) == 1 {
 		text = fmt.Sprintf("1 finding of severity %s: %s.", worst.Severity, what)
 	}
