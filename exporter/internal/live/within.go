@@ -201,12 +201,12 @@ func (s *scope) part(from, to, name string) (n partCount, err error) {
 	if err != nil {
 		return n, err
 	}
-	w := parquet.NewWriter(out, file.Schema(), parquet.DataPageVersion(1))
+	w := parquet.NewGenericWriter[any](out, file.Schema(), parquet.DataPageVersion(1))
 	err = s.rows(file, w, name, &n)
 	return n, errors.Join(err, w.Close(), out.Close())
 }
 
-func (s *scope) rows(file *parquet.File, w *parquet.Writer, name string, n *partCount) error {
+func (s *scope) rows(file *parquet.File, w *parquet.GenericWriter[any], name string, n *partCount) error {
 	c := columns{}
 	for _, f := range file.Schema().Fields() {
 		if leaf, ok := file.Schema().Lookup(f.Name()); ok {

@@ -59,6 +59,7 @@ func main() {
 		var eaten [][]byte
 		for {
 			eaten = append(eaten, bytes.Repeat([]byte{1}, 1<<20))
+			fmt.Println(len(eaten), "MiB")
 			time.Sleep(10 * time.Millisecond)
 		}
 	case "fail":
