@@ -33,14 +33,14 @@ type Request struct {
 	After    int64
 	Gaps     []bundle.LiveGap // of the packets
 	Within   []string         // only what is within these namespaces; nil: everything
+
+	ends bool // with the ends of open connections, which say which calls are within
 }
 
 // View makes a bundle. A view of the same cut and the same request is made once.
 func (s *Store) View(ctx context.Context, r Request, packets bundle.Packets, extra func(rows []table.Coverage, f write.Folder) ([]write.Part, error)) (*View, error) {
 	list := r.Within
-	if r.Within = nil; list != nil && r.Finished {
-		r.Within = []string{} // the same view for all namespaces
-	}
+	r.Within, r.ends = nil, list != nil && r.Finished // the same view for all namespaces
 	v, err := s.whole(r, packets, extra)
 	if err != nil || list == nil {
 		return v, err
@@ -173,7 +173,7 @@ func (s *Store) choose(r Request) (list []chosen, from int64) {
 	switch {
 	case !r.Finished:
 		list = append(list, chosen{&s.open, nil})
-	case r.Within != nil: // the ends of open connections say which calls are within
+	case r.ends:
 		list = append(list, chosen{&s.open, func(name string) bool { return name == "flows" }})
 	}
 	return list, from
