@@ -131,9 +131,7 @@ func (p *parser) unexpected(want string) *Error {
 	case tokIdent:
 		hint := foreign[strings.ToLower(t.text)]
 		if hint == "" {
-			if near := nearest.Name(t.text, infixWords[:]); near != "" {
-				hint = "did you mean " + near + "?"
-			}
+			hint = nearest.Hint(t.text, infixWords[:])
 		}
 		return p.fail(t, hint, "unexpected %s, expected %s", clip(t.text), want)
 	case tokText, tokRaw:

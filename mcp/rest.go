@@ -1,6 +1,7 @@
 package mcp
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"slices"
@@ -60,10 +61,8 @@ func (rt route) check(r *http.Request) error {
 			continue
 		}
 		hint := "this path has none"
-		if near := nearest.Name(name, names); near != "" {
-			hint = "did you mean " + near + "?"
-		} else if len(names) > 0 {
-			hint = "must be one of " + strings.Join(names, ", ")
+		if len(names) > 0 {
+			hint = cmp.Or(nearest.Hint(name, names), "must be one of "+strings.Join(names, ", "))
 		}
 		return store.BadRequest("parameter %q: unknown; %s", ask.Clip(name, 50), hint)
 	}

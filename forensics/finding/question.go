@@ -1,6 +1,7 @@
 package finding
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -156,10 +157,7 @@ func names(list []Analyzer) (out []string) {
 
 // suggestion suggests the most similar name, or all of them, as the end of a sentence.
 func suggestion(name string, all []string) string {
-	if hint := nearest.Hint(name, all); hint != "" {
-		return hint
-	}
-	return "use some of " + strings.Join(all, ", ")
+	return cmp.Or(nearest.Hint(name, all), "use some of "+strings.Join(all, ", "))
 }
 
 // Question is the question list_findings with these analyzers.

@@ -1,6 +1,7 @@
 package tools
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -140,10 +141,7 @@ func (s *Invocation) callsHave(field string, list []string) ([]string, error) {
 	for _, name := range list {
 		column := strings.ReplaceAll(name, ".", "_")
 		if !slices.Contains(known, column) {
-			hint := "describe_schema with table calls lists the columns"
-			if near := nearest.Name(column, known); near != "" {
-				hint = "did you mean " + near + "?"
-			}
+			hint := cmp.Or(nearest.Hint(column, known), "describe_schema with table calls lists the columns")
 			return nil, ask.Wrong(field, "table calls has no column %q; %s", ask.Clip(name, 50), hint)
 		}
 		if !slices.Contains(out, column) {

@@ -1,6 +1,7 @@
 package tools
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -39,10 +40,7 @@ func chosen(text string, entries []*Entry) (choice, error) {
 	for name := range strings.SplitSeq(text, ",") {
 		name = strings.TrimSpace(name)
 		if !slices.Contains(known, name) {
-			hint := "use " + strings.Join(known[:len(toolSets)+2], ", ") + " or names of tools"
-			if near := nearest.Name(name, known); near != "" {
-				hint = "did you mean " + near + "?"
-			}
+			hint := cmp.Or(nearest.Hint(name, known), "use "+strings.Join(known[:len(toolSets)+2], ", ")+" or names of tools")
 			return nil, &ToolsError{fmt.Sprintf("no tool or set of tools named %q; %s", ask.Clip(name, 100), hint)}
 		}
 		c[name] = true
