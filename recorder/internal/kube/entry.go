@@ -140,12 +140,15 @@ func (s *Source) at(a netip.Addr, at int64) *entry {
 	return best
 }
 
-// end records that an entry was removed, and when it ended.
+// end records that an entry was removed, and when it ended: now if that is unknown, 0.
 func (s *Source) end(e *entry, to int64) {
 	if e.gone != 0 {
 		return
 	}
 	e.gone = s.now()
+	if to == 0 || to > e.gone {
+		to = e.gone
+	}
 	if e.to == 0 {
 		e.to = to
 	}

@@ -101,6 +101,15 @@ type keeper interface {
 	replace(all []runtime.Object)
 }
 
+// with calls f with an object of its kind, with the lock held.
+func with[T runtime.Object](s *Source, obj runtime.Object, f func(T)) {
+	if v, ok := obj.(T); ok {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		f(v)
+	}
+}
+
 // store adapts a keeper to a reflector's store.
 type store struct {
 	keeper

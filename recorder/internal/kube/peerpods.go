@@ -11,21 +11,9 @@ const peerPods = "pods of other nodes"
 // clients, and have labels and owners.
 type peerPodStore struct{ s *Source }
 
-func (t peerPodStore) put(obj runtime.Object) {
-	if p, ok := obj.(*corev1.Pod); ok {
-		t.s.mu.Lock()
-		defer t.s.mu.Unlock()
-		t.s.peerPod(p)
-	}
-}
+func (t peerPodStore) put(obj runtime.Object) { with(t.s, obj, t.s.peerPod) }
 
-func (t peerPodStore) remove(obj runtime.Object) {
-	if p, ok := obj.(*corev1.Pod); ok {
-		t.s.mu.Lock()
-		defer t.s.mu.Unlock()
-		t.s.peerPodEnds(p)
-	}
-}
+func (t peerPodStore) remove(obj runtime.Object) { with(t.s, obj, t.s.peerPodEnds) }
 
 func (t peerPodStore) replace(all []runtime.Object) {
 	s := t.s
@@ -63,10 +51,7 @@ func (s *Source) peerPod(p *corev1.Pod) {
 	}
 	e := s.peers[peerKey{uid: uid}]
 	if e == nil || !e.watched || e.gone != 0 {
-		from := ns(p.CreationTimestamp.Time)
-		if p.Status.StartTime != nil {
-			from = ns(p.Status.StartTime.Time)
-		}
+		from := began(p)
 		if s.feeds.synced(peerPods) {
 			from = max(from, s.now()) // it has no address before it is first reported; see address
 		}
@@ -84,13 +69,7 @@ func (s *Source) peerPod(p *corev1.Pod) {
 
 // peerPodEnds notes that a pod of another node has ended.
 func (s *Source) peerPodEnds(p *corev1.Pod) {
-	e := s.peers[peerKey{uid: string(p.UID)}]
-	if e == nil || !e.watched || e.gone != 0 {
-		return
+	if e := s.peers[peerKey{uid: string(p.UID)}]; e != nil && e.watched {
+		s.end(e, ended(p))
 	}
-	to := ended(p)
-	if to == 0 || to > s.now() {
-		to = s.now()
-	}
-	s.end(e, to)
 }

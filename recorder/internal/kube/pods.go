@@ -20,25 +20,17 @@ const configHash = "kubernetes.io/config.hash"
 type podStore struct{ s *Source }
 
 func (t podStore) put(obj runtime.Object) {
-	if p, ok := obj.(*corev1.Pod); ok {
-		t.s.mu.Lock()
-		defer t.s.mu.Unlock()
-		t.s.pod(p, true)
-	}
+	with(t.s, obj, func(p *corev1.Pod) { t.s.pod(p, true) })
 }
 
 func (t podStore) remove(obj runtime.Object) {
-	p, ok := obj.(*corev1.Pod)
-	if !ok {
-		return
-	}
 	s := t.s
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if e := s.pods[string(p.UID)]; e != nil && e.gone == 0 {
-		s.pod(p, true) // its last state
-		s.podEnds(e, ended(p))
-	}
+	with(s, obj, func(p *corev1.Pod) {
+		if e := s.pods[string(p.UID)]; e != nil && e.gone == 0 {
+			s.pod(p, true) // its last state
+			s.podEnds(e, ended(p))
+		}
+	})
 }
 
 func (t podStore) replace(all []runtime.Object) {
@@ -68,9 +60,6 @@ func (t podStore) replace(all []runtime.Object) {
 
 // podEnds records that a pod was removed; to is the time of its end, 0 if unknown.
 func (s *Source) podEnds(e *entry, to int64) {
-	if to == 0 || to > s.now() {
-		to = s.now()
-	}
 	s.end(e, to)
 	s.reportEvent(s.podEvent(e, s.now(), "Removed", "Normal", "pod was removed"))
 	s.changed(e)
@@ -147,10 +136,7 @@ func (s *Source) describe(e *entry, p *corev1.Pod) {
 	e.namespace, e.name = cleanName(p.Namespace), cleanName(p.Name)
 	e.labels, e.hash = s.allowed(p.Labels), cleanName(p.Labels["pod-template-hash"])
 	e.hostNet = p.Spec.HostNetwork
-	e.from = ns(p.CreationTimestamp.Time)
-	if t := p.Status.StartTime; t != nil && ns(t.Time) != 0 {
-		e.from = ns(t.Time)
-	}
+	e.from = began(p)
 	e.containers = s.containersOf(p)
 	for _, list := range [...][]corev1.ContainerStatus{p.Status.InitContainerStatuses, p.Status.ContainerStatuses, p.Status.EphemeralContainerStatuses} {
 		for i := range min(len(list), maxContainers) {
@@ -251,6 +237,14 @@ func podAddresses(p *corev1.Pod) []netip.Addr {
 		texts = append(texts, p.Status.PodIPs[i].IP)
 	}
 	return addresses(texts...)
+}
+
+// began returns when a pod was started, or else created; 0 if unknown.
+func began(p *corev1.Pod) int64 {
+	if t := p.Status.StartTime; t != nil && ns(t.Time) != 0 {
+		return ns(t.Time)
+	}
+	return ns(p.CreationTimestamp.Time)
 }
 
 // ended returns when a pod released its addresses, 0 if unknown. The API's times are cut to

@@ -9,20 +9,10 @@ import (
 // serviceStore keeps the addresses of all services.
 type serviceStore struct{ s *Source }
 
-func (t serviceStore) put(obj runtime.Object) {
-	if v, ok := obj.(*corev1.Service); ok {
-		t.s.mu.Lock()
-		defer t.s.mu.Unlock()
-		t.s.service(v)
-	}
-}
+func (t serviceStore) put(obj runtime.Object) { with(t.s, obj, t.s.service) }
 
 func (t serviceStore) remove(obj runtime.Object) {
-	if v, ok := obj.(*corev1.Service); ok {
-		t.s.mu.Lock()
-		defer t.s.mu.Unlock()
-		t.s.endService(name{v.Namespace, v.Name})
-	}
+	with(t.s, obj, func(v *corev1.Service) { t.s.endService(name{v.Namespace, v.Name}) })
 }
 
 func (t serviceStore) replace(all []runtime.Object) {
@@ -52,19 +42,11 @@ func (t serviceStore) replace(all []runtime.Object) {
 type sliceStore struct{ s *Source }
 
 func (t sliceStore) put(obj runtime.Object) {
-	if v, ok := obj.(*discoveryv1.EndpointSlice); ok {
-		t.s.mu.Lock()
-		defer t.s.mu.Unlock()
-		t.s.slice(name{v.Namespace, v.Name}, t.s.sliceOf(v), true)
-	}
+	with(t.s, obj, func(v *discoveryv1.EndpointSlice) { t.s.slice(name{v.Namespace, v.Name}, t.s.sliceOf(v), true) })
 }
 
 func (t sliceStore) remove(obj runtime.Object) {
-	if v, ok := obj.(*discoveryv1.EndpointSlice); ok {
-		t.s.mu.Lock()
-		defer t.s.mu.Unlock()
-		t.s.slice(name{v.Namespace, v.Name}, nil, true)
-	}
+	with(t.s, obj, func(v *discoveryv1.EndpointSlice) { t.s.slice(name{v.Namespace, v.Name}, nil, true) })
 }
 
 func (t sliceStore) replace(all []runtime.Object) {
