@@ -13,11 +13,6 @@ install_chart "$dir/values.yaml"
 people
 start_pods
 
-# resource KIND NAME SPEC: creates one.
-resource() {
-	echo "{apiVersion: pcapsule.dev/v1alpha1, kind: $1, metadata: {name: $2, namespace: pcapsule}, spec: $3}" >"$dir/resource.yaml"
-	k apply -f "$dir/resource.yaml" >/dev/null
-}
 # pod NAME LIMITS ARGS: runs talk once, on node 2.
 pod() {
 	cat >"$dir/pod.yaml" <<-EOF

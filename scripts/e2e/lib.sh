@@ -92,16 +92,13 @@ start_pods() {
 	done
 }
 
-# snapshot NAME SPEC: creates one. ready NAME waits until it is ready.
-snapshot() {
-	cat >"$dir/snapshot.yaml" <<-EOF
-		apiVersion: pcapsule.dev/v1alpha1
-		kind: Snapshot
-		metadata: {name: $1, namespace: pcapsule}
-		spec: $2
-	EOF
-	k apply -f "$dir/snapshot.yaml" >/dev/null
+# resource KIND NAME SPEC: creates or changes one of the hub's resources.
+resource() {
+	echo "{apiVersion: pcapsule.dev/v1alpha1, kind: $1, metadata: {name: $2, namespace: pcapsule}, spec: $3}" >"$dir/resource.yaml"
+	k apply -f "$dir/resource.yaml" >/dev/null
 }
+# snapshot NAME SPEC: creates one. ready NAME waits until it is ready.
+snapshot() { resource Snapshot "$@"; }
 ready() { k -n pcapsule wait --for=condition=Ready "snapshot/$1" --timeout=110s >/dev/null || { trouble; exit 1; }; }
 complete() { k -n pcapsule get snapshot "$1" -o jsonpath='{.status.conditions[?(@.type=="Complete")].status}'; }
 # people: an account that may fetch, and what fetch needs.
@@ -139,15 +136,7 @@ both_sides() {
 	done
 }
 # configure SPEC [NAME]: writes the RecorderConfig.
-configure() {
-	cat >"$dir/config.yaml" <<-EOF
-		apiVersion: pcapsule.dev/v1alpha1
-		kind: RecorderConfig
-		metadata: {name: ${2:-default}, namespace: pcapsule}
-		spec: $1
-	EOF
-	k apply -f "$dir/config.yaml" >/dev/null
-}
+configure() { resource RecorderConfig "${2:-default}" "$1"; }
 status() { k -n pcapsule get recorderconfig default -o jsonpath="$1"; }
 rolled_out() { # REASON: waits until the condition has it, for this version
 	local n
