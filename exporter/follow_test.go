@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -154,8 +155,29 @@ func TestALiveRunHasTheRowsOfABundle(t *testing.T) {
 					delete(want, name)
 				}
 				sameRows(t, got, want)
+				sameColumns(t, v.Bundle.Manifest, b.Manifest)
 			})
 		}
+	}
+}
+
+// sameColumns compares the columns of all tables, by which a case of several bundles makes its views.
+func sameColumns(t *testing.T, got, want *bundle.Manifest) {
+	t.Helper()
+	columns := func(m *bundle.Manifest) map[string]string {
+		all := map[string]string{}
+		for _, x := range m.Tables {
+			if x.Protocol != "" {
+				continue
+			}
+			for _, c := range x.Columns {
+				all[x.Name] += c.Name + " " + c.Type + "\n"
+			}
+		}
+		return all
+	}
+	if a, b := columns(got), columns(want); !maps.Equal(a, b) {
+		t.Errorf("columns %v\nwant %v", a, b)
 	}
 }
 

@@ -253,27 +253,14 @@ func (s *Store) link(dir string, sets []chosen, m *bundle.Manifest) (files []str
 	return files, nil
 }
 
+// count adds a part to the table of its manifest. The part without rows comes first: it has all columns.
 func count(tables map[[2]string]*bundle.Table, p write.Part) {
 	key := [2]string{p.Table, p.Protocol}
 	if tables[key] == nil {
-		tables[key] = &bundle.Table{Name: p.Table, Protocol: p.Protocol, Columns: columnsOf(p.Table)}
+		tables[key] = &bundle.Table{Name: p.Table, Protocol: p.Protocol, Columns: append([]bundle.Column{}, p.Columns...)}
 	}
 	tables[key].Rows += p.Rows
 	tables[key].Parts++
-}
-
-// columnsOf lists the columns that a table has in any case.
-func columnsOf(name string) (list []bundle.Column) {
-	list = []bundle.Column{}
-	for _, t := range table.All() {
-		if t.Name != name {
-			continue
-		}
-		for i := range t.Columns {
-			list = append(list, bundle.Column{Name: t.Columns[i].Name, Type: t.Columns[i].Kind.String()})
-		}
-	}
-	return list
 }
 
 // source of the gaps of a view that are not in its sets.

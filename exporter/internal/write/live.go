@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/internal/columnar"
 )
 
@@ -12,6 +13,7 @@ type Part struct {
 	Table, Protocol string
 	Rel             string // in its folder
 	Rows, Bytes     int64
+	Columns         []bundle.Column // of a part without rows
 }
 
 // Again returns tables in another folder with the same schemas, for parts that are kept for a short
@@ -65,7 +67,12 @@ func (t *Tables) FinishEmpty() (list []Part, err error) {
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, Part{Table: name, Rel: folderOf(name, "") + r.Parts[0].Name, Bytes: r.Parts[0].Bytes})
+		p := Part{Table: name, Rel: folderOf(name, "") + r.Parts[0].Name, Bytes: r.Parts[0].Bytes}
+		for i := range t.schema[name].Columns {
+			col := &t.schema[name].Columns[i]
+			p.Columns = append(p.Columns, bundle.Column{Name: col.Name, Type: col.Kind.String()})
+		}
+		list = append(list, p)
 	}
 	return list, nil
 }
