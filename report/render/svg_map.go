@@ -15,6 +15,7 @@ const (
 	boxGap    = 16
 	bendGap   = 14
 	mapMargin = 20
+	headSize  = 9
 
 	boldFactor = 1.2 // width of bold text relative to normal text
 )
@@ -25,7 +26,7 @@ func mapSVG(f *value.Figure) string {
 	s := newSVG(f.ID, f.Title, f.Alt, mapWidth, int(d.height))
 	s.f(`<defs>`)
 	for _, kind := range []string{"edge", "bad"} {
-		s.f(`<marker id="%s-%s" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="9" markerHeight="9" markerUnits="userSpaceOnUse" orient="auto-start-reverse"><path d="M0 0L8 4L0 8z" class="%[2]s-head"/></marker>`, f.ID, kind)
+		s.f(`<marker id="%s-%s" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="%[3]d" markerHeight="%[3]d" markerUnits="userSpaceOnUse" orient="auto-start-reverse"><path d="M0 0L8 4L0 8z" class="%[2]s-head"/></marker>`, f.ID, kind, headSize)
 	}
 	s.f(`</defs>`)
 	for e := range d.c.Edges {
@@ -53,7 +54,7 @@ type mapDrawing struct {
 	height   float64
 	boxWidth float64
 	x        []float64 // left edge of each layer
-	taken    []box     // space used by nodes and labels
+	taken    []box     // space used by nodes, arrowheads and labels
 	paths    [][]point // for each edge: control points of cubic curves, 1 + 3n
 	self     []int64   // calls from a node to itself
 }
@@ -94,7 +95,25 @@ func newMapDrawing(c *value.MapChart) *mapDrawing {
 		d.taken = append(d.taken, box{b.x0 - 2, b.y0 - 2, b.x1 + 2, b.y1 + 2})
 	}
 	d.lay()
+	for e := range d.paths {
+		if head, ok := d.head(e); ok {
+			d.taken = append(d.taken, head)
+		}
+	}
 	return d
+}
+
+// head is the space of an edge's arrowhead.
+func (d *mapDrawing) head(e int) (box, bool) {
+	path := d.paths[e]
+	if len(path) == 0 {
+		return box{}, false
+	}
+	tip := path[len(path)-1]
+	if d.l.back[e] {
+		tip = path[0]
+	}
+	return box{tip.x - headSize, tip.y - headSize/2, tip.x + headSize, tip.y + headSize/2}, true
 }
 
 func (d *mapDrawing) room(p int) float64 {

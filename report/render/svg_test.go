@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -104,6 +105,25 @@ func TestMapsOfChance(t *testing.T) {
 			t.Fatalf("round %d: two pictures of one map", round)
 		} else {
 			checkXML(t, text)
+			noLabelOnHeads(t, d, text)
+		}
+	}
+}
+
+var labelGround = regexp.MustCompile(`<rect x="([0-9.]+)" y="([0-9.]+)" width="([0-9.]+)" height="14" class="ground"/>`)
+
+// noLabelOnHeads checks that no label covers an arrowhead. Coordinates are rounded to 0.1.
+func noLabelOnHeads(t *testing.T, d *mapDrawing, text string) {
+	t.Helper()
+	for _, m := range labelGround.FindAllStringSubmatch(text, -1) {
+		var x, y, w float64
+		if _, err := fmt.Sscan(strings.Join(m[1:], " "), &x, &y, &w); err != nil {
+			t.Fatal(err)
+		}
+		for e := range d.paths {
+			if head, ok := d.head(e); ok && head.touches(box{x, y + 0.1, x + w, y + 13.9}) {
+				t.Fatalf("a label covers the arrowhead of edge %d", e)
+			}
 		}
 	}
 }
