@@ -58,7 +58,7 @@ func Programs(r *bundle.Report) []Program {
 		}
 		_, s, err := parse(r.CustodyFiles[file])
 		if err != nil {
-			continue // Check says so
+			continue // Check reports a seal that cannot be read
 		}
 		for i := range s.Predicate.Inputs {
 			segment(file, s.Predicate.Inputs[i].Segment)

@@ -218,16 +218,15 @@ func nextName(r *bundle.Report) (string, error) {
 	return "", fmt.Errorf("sealing: the bundle has %d seals, the maximum", maxSeals)
 }
 
-// unfinished are the files that the custody log has, that do not exist, and for which no entry
-// says why.
+// unfinished returns the files that the custody log names, that do not exist, and whose absence no entry explains.
 func unfinished(r *bundle.Report) []string {
 	files, _ := absent(r)
 	return files
 }
 
-// absent are the files that the custody log has and that do not exist: those without a reason, and those whose writing
-// failed. An entry says so before the next seal, which covers it; one that somebody added later, to explain that a seal
-// was removed, is no reason.
+// absent returns the files that the custody log names and that do not exist, in two lists: those without a reason, and
+// those that an entry reports as failed. Such an entry counts only if it comes before the next seal, because that seal
+// covers it. One added later could be an attempt to explain the removal of a seal.
 func absent(r *bundle.Report) (unfinished, failed []string) {
 	open := []string{} // that an entry can still explain
 	for i := range r.Custody {

@@ -81,7 +81,7 @@ func writeOpenAPI(service string, list []*operation) (string, error) {
 		m.ID = operationID(verb, op.Path, ids)
 		doc.Paths[op.Path][verb] = m
 	}
-	// Operations of which no call succeeded may need any of the schemes, or none.
+	// An operation without a successful call shows no scheme. It may need any of them, or none.
 	doc.Security = []requirement{}
 	if len(used) > 0 {
 		doc.Components = &apiComponents{used}

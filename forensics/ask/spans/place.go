@@ -14,7 +14,7 @@ import (
 // unsure is the confidence below which a parent is only linked.
 const unsure = 0.6
 
-// place is where the spans of a call are in a trace.
+// place is the position of a call in a trace: its spans, their parent and their links.
 type place struct {
 	trace          []byte
 	client, server []byte // ids of the spans
