@@ -1,11 +1,11 @@
 // Package assemble runs rounds of packets through the shards, which put streams in order, dissect
 // them and emit rows.
 //
-// A shard has the connections whose addresses hash to it, and receives its packets round by round.
-// Any number of workers serves the shards. The rows of a shard depend on its packets alone, so the
-// number of workers changes no row. Memory is bounded: connections, and rows that wait for the next
-// stage, share one budget. A shard that makes many rows of a round waits until they were passed on,
-// as a part of the round. The last packets are followed by rounds in which all connections end.
+// A shard has the connections whose addresses hash to it, and receives its packets round by round. Any number of
+// workers serves the shards. The rows of a shard depend on its packets alone, so the number of workers changes no row.
+// Memory is bounded: connections, and rows that wait for the next stage, share one budget. A shard that makes many rows
+// in a round waits until they were passed on as a part of the round. After the last packets, all connections end in
+// further rounds.
 package assemble
 
 import (
@@ -38,9 +38,8 @@ type usage struct {
 	rows int // in rows that wait
 }
 
-// New makes the shards. Each gets its own protocols. Connections of all take at most about budget
-// bytes together, but a shard always may take 512 KiB. Rounds after the last packets come from
-// pool.
+// New makes the shards. Each gets its own protocols. The connections of all shards use at most about budget bytes, but
+// a shard may always use 512 KiB. Rounds after the last packets come from pool.
 func New(o flow.Options, budget int, pool round.Pool) (*Shards, error) {
 	if len(o.DecodeAs) > 0 {
 		if err := dissect.CheckDecodeAs(o.Protocols(), o.DecodeAs); err != nil {
@@ -200,11 +199,11 @@ func (s *Shards) Joined(r *round.Round) {
 
 // Limits of the memory of connections.
 const (
-	shardBudget  = 512 << 10 // what those of a shard may always take
+	shardBudget  = 512 << 10 // memory that a shard may always use
 	slowly       = 8         // rounds within which too much is given up
-	waitingShare = 32        // of the budget is what rows may take when another round is begun
-	rowShare     = 512       // of the budget is what rows of one shard and round may take
-	leastRows    = 64 << 10  // what they may always take
+	waitingShare = 32        // of the budget, for rows when another round begins
+	rowShare     = 512       // of the budget, for rows of one shard and round
+	leastRows    = 64 << 10  // memory that they may always use
 )
 
 // await waits until all shards have finished a round.
@@ -218,14 +217,13 @@ func (s *Shards) await(seq int) {
 	s.mu.Unlock()
 }
 
-// share says what the connections of each shard may take in a round, by what they took two
-// rounds before, because no shard is further behind; so the number of workers changes
-// nothing. Rows of the two rounds under way take as much as those of the two before.
+// share is the memory that the connections of each shard may use in a round. It depends on their use two rounds before,
+// because no shard is further behind; so the number of workers changes nothing. Rows of the two current rounds are
+// assumed to need as much as those of the two before.
 //
-// What is free goes to shards by their packets in this round and the one before: one busy
-// connection can have nearly everything, and a flood in all shards does not take it 16 times.
-// If too much is taken, each shard gives up its part, slowly, since what it gives up stands in
-// rows at first.
+// Free memory goes to shards by their packets in this round and the one before: one busy connection can have nearly all
+// of it, and a flood in all shards does not get it 16 times. If too much is used, each shard frees its part slowly,
+// because what it frees becomes rows first.
 func (s *Shards) share(j *job) {
 	packets, all := s.packets, 0
 	for i := range s.packets {
@@ -256,8 +254,7 @@ func (s *Shards) share(j *job) {
 	}
 }
 
-// do has a shard work on a round. It reports whether another worker has taken the place of this
-// one meanwhile.
+// do runs a shard on a round. It reports whether another worker has replaced this one meanwhile.
 func (s *Shards) do(t task, workers *sync.WaitGroup) (replaced bool) {
 	s.mu.Lock()
 	for s.done[t.shard] != t.j.seq {

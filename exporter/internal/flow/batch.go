@@ -69,7 +69,7 @@ const (
 	LocalServer
 )
 
-// Owned is a packet from which on another owner of a flow's end is known.
+// Owned is a packet from which a flow's end has another known owner.
 type Owned struct {
 	Flow   ID
 	At     int64
@@ -83,7 +83,7 @@ type CallRow struct {
 	Conn              ID
 	At                int64 // number of the packet that completed it
 	Row               table.CallRow
-	Swapped           bool      // client and server are the other way round than Started.Dialled says
+	Swapped           bool      // client and server are swapped compared with Started.Dialled
 	Writers           [2]Writer // of what the client and what the server sent, as Started.Dialled has them
 	ReqBody, RespBody *dissect.Body
 	Details           []dissect.Detail
@@ -105,7 +105,7 @@ type ConnRow struct {
 	At       int64
 	Row      *table.Connection
 	Swapped  bool
-	KeyLines []string // of a key log that open it, where none under its client random does
+	KeyLines []string // of a key log that decrypt it, if none under its client random does
 }
 
 // EventRow is something that happened to a TCP connection.
@@ -131,7 +131,7 @@ type Batch struct {
 	Conns     []ConnRow
 	Events    []EventRow
 	Anomalies []AnomalyRow
-	Plain     []Plain // only where Options.Plain asked for it
+	Plain     []Plain // only with Options.Plain
 	LeftOut   int     // connections that Show did not show
 	plain     []byte
 
@@ -140,14 +140,14 @@ type Batch struct {
 	marks []lengths // after the packets that left rows, ascending
 }
 
-// lengths are those of a batch's lists after a packet, which the rows of no later one precede.
+// lengths are those of a batch's lists after a packet. No row of a later packet precedes them.
 type lengths struct {
 	at                                                      int32
 	size                                                    int
 	started, owners, calls, flows, conns, events, anomalies int
 }
 
-// afterPackets is Batch.at once the shard has seen all packets of the round.
+// afterPackets is the value of Batch.at when the shard has seen all packets of the round.
 const afterPackets = math.MaxInt32
 
 // mark notes the lengths of the lists.
@@ -162,8 +162,8 @@ func (b *Batch) mark() {
 	b.marks = append(b.marks, m)
 }
 
-// Before reports whether the shard of b, which has the number i, works on a place of the round
-// before that of another shard.
+// Before reports whether the shard of b, which has the number i, is at an earlier place of the round than another
+// shard.
 func (b *Batch) Before(i int, other *Batch, j int) bool {
 	return b.at < other.at || b.at == other.at && i < j
 }
@@ -207,7 +207,7 @@ func (b *Batch) Rows() int {
 	return len(b.Calls) + len(b.Flows) + len(b.Conns) + len(b.Events) + len(b.Anomalies) + len(b.Plain)
 }
 
-// What rows take, in bytes.
+// Memory of rows, in bytes.
 const (
 	callRowCost = int(unsafe.Sizeof(CallRow{})) + 256 // with short texts, without Row
 	flowRowCost = int(unsafe.Sizeof(FlowRow{}) + unsafe.Sizeof(table.Flow{}))
@@ -224,8 +224,8 @@ const (
 // Memory is the approximate size of the batch's rows, in bytes.
 func (b *Batch) Memory() int { return b.size + len(b.Events)*eventCost + len(b.Anomalies)*anomalyCost }
 
-// callMemory is about what a call's row takes with everything it points to, in bytes. row is
-// the size of its struct.
+// callMemory is the approximate memory of a call's row with everything it points to, in bytes. row is the size of its
+// struct.
 func callMemory(e *dissect.Emission, row int) int {
 	c := e.Row.Base()
 	n := callRowCost + row + len(c.Cites)*int(unsafe.Sizeof(table.Range{})) + cap(c.Headers)*int(unsafe.Sizeof(table.Header{})) + len(e.Details)*detailCost + len(e.Objects)*objectCost

@@ -5,7 +5,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/internal/stream"
 )
 
-// NoClock is the clock of packets that have no time of their own.
+// NoClock is the clock of packets without a time.
 const NoClock = dissect.NoClock
 
 // Newest is the newest time of a clock, in nanoseconds since 1970 UTC.
@@ -14,7 +14,7 @@ type Newest struct {
 	Ns    int64
 }
 
-// SetClocks tells the newest time of each clock in the next round; nil if there is only one clock.
+// SetClocks sets the newest time of each clock in the next round; nil if there is only one clock.
 func (s *Shard) SetClocks(list []Newest) { s.clocks = list }
 
 // newest is the capture time at which a connection ends, by the clock of its last packet. at is the
@@ -39,7 +39,7 @@ func (t *tcpSink) Again(dir uint8, no int64, s *stream.Segment) {
 	(*Conn)(t).seenAgain(dissect.Dir(dir), no, dissect.Instant{Ns: s.Time, Clock: s.Clock})
 }
 
-// seenAgain notes the time of a copy of a packet, where another clock may have stamped it.
+// seenAgain notes the time of a copy of a packet, because another clock may have stamped it.
 func (c *Conn) seenAgain(dir dissect.Dir, no int64, at dissect.Instant) {
 	if c.clocks && c.d != nil {
 		c.shard.take(c, c.d.SeenAgain(dir, no, at))

@@ -8,9 +8,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/internal/stream"
 )
 
-// pendingSYN is a SYN on the ports of an open connection. RFC 5961 section 4 has its
-// receiver go on with the old connection and ask back, so only an answer makes it the
-// beginning of a new one.
+// pendingSYN is a SYN on the ports of an open connection. By RFC 5961 section 4 its receiver continues the old
+// connection and sends a challenge, so only an answer makes it the beginning of a new one.
 type pendingSYN struct {
 	fromLo bool // the lower end of the key sent it
 	seq    uint32
@@ -25,13 +24,11 @@ func keptSYN(p *Packet, fromLo bool) *pendingSYN {
 	return &pendingSYN{fromLo: fromLo, seq: p.Seq, ack: p.Ack, at: p.Time, clock: p.Clock, wscale: p.WScale, mss: p.MSS}
 }
 
-// maxNearSYN is how far an acknowledgement may lie behind a SYN that it answers, where the
-// SYN-ACK was not captured.
+// maxNearSYN is how far an acknowledgement may be after the SYN that it answers, if the SYN-ACK was not captured.
 const maxNearSYN = 1 << 16
 
-// reused reports whether the packet begins a new conversation on the ends of c. A SYN does
-// where the old connection is over (RFC 9293 section 3.10.7.4, TIME-WAIT); else it is kept
-// until the other side answers it.
+// reused reports whether the packet begins a new conversation on the ends of c. A SYN does if the old connection is
+// over (RFC 9293 section 3.10.7.4, TIME-WAIT); else it is kept until the other side answers it.
 func (s *Shard) reused(c *Conn, p *Packet, srcIsLo bool) bool {
 	if c.transport != dissect.TCP {
 		return s.now-c.touched > datagramIdle
@@ -72,9 +69,8 @@ func (s *Shard) reused(c *Conn, p *Packet, srcIsLo bool) bool {
 	return c.goesOn(p, side, srcIsLo)
 }
 
-// shownAgain reports whether an interface that has shown the connection's SYN shows it later than
-// copies come. After the end of a conversation that is another one: a generator or a replay uses one
-// number for all.
+// shownAgain reports whether an interface shows the connection's SYN again, later than a copy can be. After the end of
+// a conversation, this is the SYN of another one: a generator or a replay uses one number for all.
 func (c *Conn) shownAgain(p *Packet) bool {
 	return slices.ContainsFunc(c.flows, func(f *Flow) bool {
 		return f.Interface == p.Interface && f.Device == p.Device && f.seen&seenSYN != 0 && p.Time-f.syn > sightingSlack
@@ -99,9 +95,9 @@ func (c *Conn) answeredBefore(p *Packet) *pendingSYN {
 	return nil
 }
 
-// goesOn reports whether a segment without SYN belongs to the connection that a pending
-// SYN began: its own side goes on behind it in a capture of one side, or the other side
-// acknowledges it, also with a reset, and no byte of the old connection explains that.
+// goesOn reports whether a segment without SYN belongs to the connection that a pending SYN began: in a capture of one
+// side, its own side continues after it; or the other side acknowledges it, also with a reset, and no byte of the old
+// connection explains that.
 func (c *Conn) goesOn(p *Packet, side dissect.Dir, srcIsLo bool) bool {
 	y := c.pending
 	if y == nil || p.TCPFlags&decode.ACK == 0 {
@@ -117,7 +113,7 @@ func (c *Conn) goesOn(p *Packet, side dissect.Dir, srcIsLo bool) bool {
 	return !ok || int32(p.Ack-low) > maxNearSYN || int32(low-p.Ack) > maxNearSYN
 }
 
-// adopt makes c the connection that a SYN began which c's first packet answers.
+// adopt makes c the connection of the SYN that its first packet answers.
 func (s *Shard) adopt(c *Conn, f *Flow, y *pendingSYN) {
 	if c.srcIsLo != y.fromLo {
 		c.client, c.server, c.srcIsLo = c.server, c.client, y.fromLo
@@ -197,8 +193,8 @@ type synAck struct {
 	dir dissect.Dir
 }
 
-// synPayload is the payload of a SYN. Its receiver accepts it with TCP Fast Open (RFC 7413), which
-// its first acknowledgement shows, or ignores it, and it is sent again.
+// synPayload is the payload of a SYN. With TCP Fast Open (RFC 7413) the receiver accepts it, which its first
+// acknowledgement shows. Otherwise it ignores the payload, which is then sent again.
 type synPayload struct {
 	dir  dissect.Dir
 	at   dissect.Packet
@@ -207,7 +203,7 @@ type synPayload struct {
 	size int
 }
 
-// keepSYN keeps the payload of a SYN until the other side says whether it took it.
+// keepSYN keeps the payload of a SYN until the other side shows whether it accepted it.
 func (s *Shard) keepSYN(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 	n := int64(len(p.Payload))
 	s.settleSYN(c, dir, p) // a SYN-ACK may carry payload too, RFC 7413 section 4.2.2
@@ -223,8 +219,8 @@ func (s *Shard) keepSYN(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 	}
 }
 
-// settleSYN takes the payload of a SYN into the stream if the other side acknowledges it.
-// ack is nil at the connection's end.
+// settleSYN adds the payload of a SYN to the stream if the other side acknowledges it. ack is nil at the connection's
+// end.
 func (s *Shard) settleSYN(c *Conn, dir dissect.Dir, ack *Packet) {
 	y := c.synPayload
 	if y == nil || ack != nil && (dir == y.dir || ack.TCPFlags&decode.ACK == 0) {
@@ -245,7 +241,7 @@ func (s *Shard) settleSYN(c *Conn, dir dissect.Dir, ack *Packet) {
 	}
 }
 
-// straySYN reports whether a segment with SYN is none of the handshake.
+// straySYN reports whether a segment with SYN does not belong to the handshake.
 func (c *Conn) straySYN(dir dissect.Dir, p *Packet) bool {
 	if c.hasISN[dir] {
 		return c.isn[dir] != p.Seq
@@ -259,10 +255,9 @@ func (c *Conn) straySYN(dir dissect.Dir, p *Packet) bool {
 	return p.TCPFlags&decode.FIN != 0 || c.hasSeq[dir.Other()] && !(c.stream != nil && c.stream.Begins(uint8(dir), p.Seq+1))
 }
 
-// resetPlace says why a reset does not count, "" if it does. Only one at just the next
-// byte does (RFC 9293 section 3.10.7.4, RFC 5961 section 3.2); since bytes that were
-// captured may not have arrived yet, each place from what was acknowledged to what was
-// sent may be that. Against a SYN it must acknowledge the SYN.
+// resetPlace returns why a reset does not count, or "" if it does. A reset counts only at exactly the next byte (RFC
+// 9293 section 3.10.7.4, RFC 5961 section 3.2). Captured bytes may not have arrived yet, so the next byte may be
+// anywhere between what was acknowledged and what was sent. A reset that answers a SYN must acknowledge it.
 func (c *Conn) resetPlace(dir dissect.Dir, p *Packet) (kind, detail string) {
 	low, high, ok := uint32(0), uint32(0), false
 	if c.stream != nil {

@@ -12,7 +12,7 @@ import (
 const (
 	firstCopies = 256            // datagrams that a shard remembers at first
 	maxCopies   = 8192           // datagrams that it remembers at most, as many as may lie between two copies
-	copyCost    = 128            // bytes that one takes
+	copyCost    = 128            // memory of one, in bytes
 	maxEqual    = 16             // equal datagrams of a conversation that are looked at
 	copySlack   = int64(1_000e6) // ns within which another interface shows the same datagram
 )
@@ -76,8 +76,7 @@ func (d *datagrams) add(x sent) {
 	d.newest[x.key] = d.count
 }
 
-// grow doubles the room before the first datagram would be forgotten, and returns what
-// that takes.
+// grow doubles the room before the first datagram would be forgotten. It returns the additional memory.
 func (d *datagrams) grow() (cost int) {
 	if d.count < uint64(len(d.ring)) || len(d.ring) >= maxCopies {
 		return 0
@@ -91,7 +90,7 @@ func (d *datagrams) grow() (cost int) {
 	return cost
 }
 
-// drop forgets everything, and returns what that took.
+// drop forgets everything and returns the memory that was freed.
 func (d *datagrams) drop() (cost int) {
 	cost = len(d.ring) * copyCost
 	*d = datagrams{}
@@ -137,8 +136,8 @@ func (s *Shard) datagram(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 // shorter reports whether another interface shows a datagram that the snap length of this one cut. The
 // two cannot be compared, so the cut one is not read.
 //
-// LIMIT: a cut datagram is read if it comes before the other interface has shown its direction; then
-// both give a call, and the anomaly is at the second one.
+// LIMIT: a cut datagram is read if it comes before the other interface has shown its direction. Then there is a call
+// for each, and the second one has the anomaly.
 func (s *Shard) shorter(c *Conn, f *Flow, dir dissect.Dir, p *Packet) bool {
 	for _, g := range c.flows {
 		if g != f && !g.short && g.side[dir].packets > 0 && p.Time-g.lastNs < copySlack {
@@ -152,9 +151,8 @@ func (s *Shard) shorter(c *Conn, f *Flow, dir dissect.Dir, p *Packet) bool {
 	return false
 }
 
-// copied reports whether the datagram was already seen: on another interface, each of
-// which shows a datagram once in each direction, or on this one with the same IP
-// identification.
+// copied reports whether the datagram was already seen: on another interface (each shows a datagram once in each
+// direction), or on this one with the same IP identification.
 func (c *Conn) copied(f *Flow, dir dissect.Dir, p *Packet) bool {
 	me := uint32(1)
 	for i, g := range c.flows {

@@ -5,12 +5,12 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
 
-// A forged handshake with other sequence numbers looks like that of a new connection on ports
-// used again, but both ends of the open connection go on with it (RFC 5961 section 4). So an open
-// connection whose ports an answered SYN takes waits beside the new one for a while. A packet
-// that continues its numbers, and not those of the new one, is its own.
+// A forged handshake with other sequence numbers looks like that of a new connection on ports used again, but both ends
+// continue the open connection (RFC 5961 section 4). So if an answered SYN takes the ports of an open connection, that
+// connection waits next to the new one for a while. A packet that continues its numbers, and not those of the new one,
+// belongs to it.
 
-// maxDisplaced is how many connections may wait beside one that took their ports.
+// maxDisplaced is how many connections may wait next to one that took their ports.
 const maxDisplaced = 4
 
 // over reports whether a connection has ended for both of its ends.
@@ -44,8 +44,7 @@ func (c *Conn) nextBeside() *Conn {
 	return c.displaced
 }
 
-// continued returns the connection beside c that the packet continues, and the slot of its
-// network, or c itself.
+// continued returns the waiting connection that the packet continues, or c itself, and the slot of its network.
 func (s *Shard) continued(c *Conn, slot uint8, p *Packet, srcIsLo bool) (*Conn, uint8) {
 	side := sideOf(srcIsLo)
 	for d := c.nextBeside(); d != nil; d = d.nextBeside() {
@@ -72,13 +71,13 @@ func (c *Conn) owns(p *Packet, dir dissect.Dir, other *Conn, otherDir dissect.Di
 	return c.continues(dir, p) && (!other.continues(otherDir, p) || c.expects(dir, p) && !other.expects(otherDir, p))
 }
 
-// expects reports whether the packet begins just where its direction stands.
+// expects reports whether the packet begins exactly at the next byte of its direction.
 func (c *Conn) expects(dir dissect.Dir, p *Packet) bool {
 	d := &c.flows[0].side[dir]
 	return d.started && d.next == p.Seq
 }
 
-// restore gives the ports of an ended connection back to the newest one beside it.
+// restore returns the ports of an ended connection to the newest one that waits for them.
 func (s *Shard) restore(c *Conn) {
 	if c.beside {
 		return

@@ -24,7 +24,7 @@ func (c *Conn) stamped(dir dissect.Dir, p *Packet, brought stream.Verdict) {
 	}
 }
 
-// doubt gives the stream a segment that its receiver drops for this reason, which it may need all the same.
+// doubt passes the stream a segment that its receiver drops for this reason, because the stream may still need it.
 func (s *Shard) doubt(c *Conn, dir dissect.Dir, p *Packet, why stream.Doubt) bool {
 	seg := s.tcpSegment(c, dir, p)
 	seg.Doubt = why
@@ -66,7 +66,7 @@ var doubts = [...]struct{ kind, refused, redeemed string }{
 		"an acknowledgement of bytes that the other side had not sent, for which receivers drop a segment (RFC 9293 section 3.10.7.4)" + taken},
 }
 
-// taken is why the bytes of a segment in doubt are read.
+// taken is the reason why the bytes of a segment in doubt are read.
 const taken = ", but the receiver acknowledged the bytes, and no other copy was captured; they are read"
 
 // Odd implements stream.Sink.

@@ -46,15 +46,15 @@ type Conn struct {
 	beside         bool        // another has its ports
 	wentOn         bool        // after another took its ports
 	multipath      bool        // it agreed on Multipath TCP
-	unsummed       bool        // mixed checksums were told
-	rewritten      bool        // a wrong checksum among no right ones was told
+	unsummed       bool        // mixed checksums were reported
+	rewritten      bool        // a wrong checksum without any right one was reported
 	synPayload     *synPayload
 	rival          *synAck
 	odds           int32       // anomalies before the first payload
 	oddBytes       int64       // of those beyond maxEarlyOdds
 	spoke          uint8       // bit n: direction n was seen
 	serial         uint64      // among the connections of its shard
-	cost           int         // bytes that it takes by itself
+	cost           int         // its own memory, in bytes
 	writers        *[2]writers // by direction; nil if nothing is known about them
 	list           *list
 	prev, next     *Conn
@@ -88,10 +88,10 @@ type Flow struct {
 	First     int64 // number of the first packet
 	Interface int32
 	Device    uint32
-	View      *View // its own addresses, where a translator made them others than the connection's
-	Owner     int32 // of its first packet: the caller's number for who sent or took it, 0 unknown
+	View      *View // its own addresses, if a translator changed them
+	Owner     int32 // of its first packet: the caller's number for its sender or receiver on this machine, 0 unknown
 
-	owners      [2]owner // of the client's and the server's end, as packets told it
+	owners      [2]owner // of the client's and the server's end, from its packets
 	tunnels     []decode.Tunnel
 	vlan        int32
 	slot        uint8            // of networks: flows of one interface in different networks are different places
@@ -134,8 +134,7 @@ type owner struct {
 	rank uint8
 }
 
-// owned takes what a packet tells of its owner. What is known better stands; of two known
-// equally well the newer.
+// owned records the owner that a packet shows. A more certain owner is kept; of two equally certain ones, the newer is.
 func (s *Shard) owned(f *Flow, p *Packet, fromClient bool) {
 	if p.OwnerRank == 0 || p.Direction == decode.DirUnknown {
 		return
@@ -205,8 +204,8 @@ type hole struct {
 	at       int64
 }
 
-// maxHoles bounds the holes remembered for a direction; the oldest are forgotten, which
-// only turns a late segment's name from out_of_order into retransmission.
+// maxHoles bounds the holes remembered for a direction. The oldest are forgotten; then a late segment is named
+// retransmission instead of out_of_order.
 const maxHoles = 16
 
 // maxSigs is how many packets of a flow are remembered to know a copy of one.

@@ -6,7 +6,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
 
-// What connections take by themselves, in bytes; a test measures it.
+// The memory of connections themselves, in bytes; a test measures it.
 const (
 	connCost    = 1648 // with its first flow, and with what the joiner knows of both
 	flowCost    = 768  // each further flow
@@ -15,8 +15,8 @@ const (
 	defaultRoom = 8 << 20 // before SetBudget
 )
 
-// Held is the number of bytes that connections take: by themselves, out of order, not yet
-// consumed by a dissector, or of bodies and calls under way.
+// Held is the memory of connections, in bytes: their own, and that of data that is out of order, not yet consumed by a
+// dissector, or part of unfinished bodies and calls.
 func (s *Shard) Held() int { return s.engineHeld() + s.streamLimit - s.budget.Left + s.taken }
 
 func (s *Shard) engineHeld() int {
@@ -47,7 +47,7 @@ func (s *Shard) SetBudget(n int) {
 // has room again. Without it, a batch has no limit.
 func (s *Shard) SetOutlet(limit int, drain func()) { s.rowLimit, s.drain = limit, drain }
 
-// makeRoom has the rows passed on if they take too much.
+// makeRoom passes the rows on if they need too much memory.
 func (s *Shard) makeRoom() {
 	if s.drain != nil && s.out.size > s.rowLimit {
 		s.out.mark()
@@ -55,7 +55,7 @@ func (s *Shard) makeRoom() {
 	}
 }
 
-// expire closes at most that many connections that were silent too long.
+// expire closes connections that were silent too long, at most the given number.
 func (s *Shard) expire(last dissect.Packet, left int) {
 	for _, l := range [...]struct {
 		l    *list
@@ -71,8 +71,8 @@ func (s *Shard) expire(last dissect.Packet, left int) {
 	}
 }
 
-// limit closes what was silent longest if connections take too much, or those that nobody
-// has answered take most of it.
+// limit closes the connections that were silent longest if all together, or those without an answer, need too much
+// memory.
 func (s *Shard) limit(at dissect.Packet) {
 	for left := endsByPacket; left > 0; left-- {
 		var c *Conn
@@ -101,8 +101,8 @@ func (s *Shard) forget() {
 	}
 }
 
-// oldest is the connection to give up first. A flood of requests that nobody answers stays
-// among itself: it costs others only if it is a small part of all connections.
+// oldest is the connection to give up first. A flood of unanswered requests ends its own connections first: it costs
+// others only if it is a small part of all connections.
 func (s *Shard) oldest() *Conn {
 	if s.closing.head != nil {
 		return s.closing.head
@@ -127,7 +127,7 @@ func (s *Shard) unanswered() *list {
 	return &s.opening
 }
 
-// take charges a connection for what it takes by itself.
+// take charges a connection for its own memory.
 func (s *Shard) take(c *Conn, n int) {
 	c.cost += n
 	s.taken += n

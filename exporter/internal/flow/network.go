@@ -7,21 +7,20 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
 
-// What separates networks separates conversations: two tenants may use the same addresses
-// and ports at the same time. A packet therefore belongs to the conversation of its ends
-// that is known in its network (Packet.network). A conversation gets to be known in a
-// further network only by evidence in a packet from there:
+// Two tenants may use the same addresses and ports at the same time, in different networks. So a packet belongs to the
+// conversation of its ends that is known in its network (Packet.network). A conversation becomes known in another
+// network only by evidence in a packet from there:
 //
 //   - It is the answer: the other direction is known in this very network, or the packet
 //     acknowledges what only the conversation sent. Geneve, GTP-U, MPLS and asymmetric VLANs
-//     give each direction a network of its own.
+//     use a different network in each direction.
 //   - It is a packet that the conversation has already shown: before and after
 //     encapsulation, or at two places. TCP shows that by its numbers, anything else by an
 //     equal payload within a second.
 //
-// Otherwise it opens a conversation of its own. A SYN alone is weak evidence, since some
-// stacks and most generators count initial sequence numbers from a constant, so the first
-// payload of both is compared too; where it differs the network leaves the conversation.
+// Otherwise the packet opens a new conversation. A SYN alone is weak evidence, because some stacks and most generators
+// count initial sequence numbers from a constant. So the first payload of both is compared too; if it differs, the
+// network leaves the conversation.
 //
 // LIMIT: a datagram conversation whose first packets were lost in one of two networks is
 // not recognized there later, and is then two conversations.
@@ -30,19 +29,19 @@ import (
 const (
 	maxNetworks  = 16          // networks in which one conversation is known, each direction counted
 	maxSearched  = 8           // conversations of equal ends that a packet from an unknown network is compared with
-	numberSlack  = 1 << 20     // bytes by which a segment may lie beside the last one and still continue it
+	numberSlack  = 1 << 20     // distance in bytes at which a segment still continues the last one
 	answerSlack  = int64(10e9) // ns within which a datagram from an unknown network answers
 	networkSlack = int64(1e9)  // ns within which another network shows the same packet
 	openingBytes = 16          // of a direction's first payload, kept to compare payloads of unequal length
 	noSlot       = uint8(1<<8 - 1)
 )
 
-// networks are where one conversation is known. Slot 0 is where it was seen first, the
-// others are where the same packets were seen again.
+// networks are those in which one conversation is known. Slot 0 is the first, the others are those in which the same
+// packets were seen again.
 type networks struct {
 	id      [2]uint64 // of slot 0, by the direction in the key
 	known   [2]bool
-	slots   uint8      // beside slot 0
+	slots   uint8      // in addition to slot 0
 	proven  uint16     // bit n: the first payload of slot n is that of another slot
 	more    []network  // of all other slots, and of slot 0 if it changed
 	opening [2]opening // by the direction in the key
@@ -122,8 +121,7 @@ func (s *Shard) findNetwork(first *Conn, p *Packet, side uint8) (*Conn, uint8) {
 	return s.recognize(first, nil, p, side)
 }
 
-// recognize looks for the conversation that evidence in the packet speaks for; not is
-// one that it contradicted.
+// recognize looks for the conversation for which the packet has evidence; not is one that it contradicted.
 func (s *Shard) recognize(first, not *Conn, p *Packet, side uint8) (*Conn, uint8) {
 	var waiting *Conn
 	several := false
@@ -234,7 +232,7 @@ func (s *Shard) enroll(c *Conn, id uint64, side uint8) {
 	c.learn(id, side, 0)
 }
 
-// withdraw takes an ended conversation away from those of its ends.
+// withdraw removes an ended conversation from those of its ends.
 func (s *Shard) withdraw(c *Conn) {
 	n := &c.nets
 	n.each(c.forgetNetwork)
@@ -252,8 +250,8 @@ func (s *Shard) withdraw(c *Conn) {
 	n.group, n.older, n.newer = nil, nil, nil
 }
 
-// showed reports whether the packet is one that the conversation has shown in another
-// network, or goes on exactly where it stands.
+// showed reports whether the conversation has shown the packet in another network, or the packet begins exactly at its
+// next byte.
 func (c *Conn) showed(dir dissect.Dir, p *Packet) bool {
 	if c.transport != dissect.TCP {
 		return c.spoke&(1<<dir) != 0 && c.sentBefore(dir, p)
@@ -285,8 +283,8 @@ func (c *Conn) showedSYN(dir dissect.Dir, p *Packet) bool {
 	return false
 }
 
-// continues reports whether both numbers of a segment lie beside those of the
-// conversation, which happens to a foreign one once in 2^22 segments where numbers are random.
+// continues reports whether both numbers of a segment are close to those of the conversation. With random numbers, this
+// is true of one in 2^22 segments of another conversation.
 func (c *Conn) continues(dir dissect.Dir, p *Packet) bool {
 	for _, f := range c.flows {
 		mine, other := &f.side[dir], &f.side[dir.Other()]
@@ -335,8 +333,8 @@ func (c *Conn) answeredBy(dir dissect.Dir, p *Packet) bool {
 	return c.continues(dir, p)
 }
 
-// contradicts compares a segment with the first payload of its direction where another
-// place has shown that, and reports whether the bytes differ.
+// contradicts compares a segment with the first payload of its direction, if another place has shown that, and reports
+// whether the bytes differ.
 func (c *Conn) contradicts(p *Packet, side, slot uint8) bool {
 	n := &c.nets
 	o := &n.opening[side]
@@ -369,9 +367,8 @@ func (o *opening) equal(p *Packet) bool {
 	return string(p.Payload[:n]) == string(o.head[:n])
 }
 
-// leave moves the networks of a slot whose payload shows that they never were the
-// conversation's to one that they fit, else to a new one. What the handshake told stays
-// true for that.
+// leave handles a slot whose payload shows that its networks never belonged to the conversation: it moves them to a
+// conversation that they fit, else to a new one. What the handshake showed remains valid there.
 func (s *Shard) leave(c *Conn, k key, p *Packet, srcIsLo bool, slot uint8) (*Conn, uint8) {
 	n := &c.nets
 	var gone []network

@@ -40,7 +40,7 @@ func (s *Shard) oddMore(c *Conn, at dissect.Packet) {
 // dropped is the meaning of a wrong checksum.
 const dropped = ": every receiver drops the packet"
 
-// whole judges what lower layers said of a packet; false means that every receiver drops it.
+// whole judges a packet by the problems that lower layers found; false means that every receiver drops it.
 func (s *Shard) whole(c *Conn, f *Flow, dir dissect.Dir, p *Packet) bool {
 	n := int64(len(p.Payload))
 	switch {
@@ -75,10 +75,10 @@ func (s *Shard) whole(c *Conn, f *Flow, dir dissect.Dir, p *Packet) bool {
 	return true
 }
 
-// summed takes a packet whose sum is right, or was left to the network adapter by the
-// sending machine. Captures on that machine show all its packets so, which reading tells once
-// an interface. A capture on a receiver that joins segments shows large ones so; a small
-// one among right sums may be forged, which an anomaly of its connection says.
+// summed accepts a packet whose checksum is right, or that the sending machine left to its network adapter. A capture
+// on that machine shows all its packets like this, which reading reports once per interface. A capture on a receiver
+// that joins segments shows large ones like this. A small one among right checksums may be forged, which an anomaly of
+// its connection reports.
 func (s *Shard) summed(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 	d := &f.side[dir]
 	if p.Problems&decode.UnfinishedSum == 0 {

@@ -24,7 +24,7 @@ type Packet struct {
 	File        int32
 	Interface   int32  // over all files
 	Clock       int32  // that stamped it, see dissect.Instant
-	Device      uint32 // of the capturing machine, where one interface shows several (SLL2)
+	Device      uint32 // of the capturing machine, if one interface shows several (SLL2)
 	CapLen, Len int32
 	IPLen       int32
 	PayloadLen  int32
@@ -46,7 +46,7 @@ type Packet struct {
 	Window, MSS uint16
 	Problems    decode.Problem
 	VLAN        int32  // -1: none
-	Network     uint64 // what is around the packet, see decode.Frame.Network; 0 if nothing does
+	Network     uint64 // what is around the packet, see decode.Frame.Network; 0 if nothing is
 	Seq, Ack    uint32
 	TSVal       uint32
 	IPID        uint32
@@ -55,7 +55,7 @@ type Packet struct {
 	FragNos     []int64
 	Pieces      decode.Pieces   // of a joined or given-up datagram
 	Tunnels     []decode.Tunnel // nil for most
-	Owner       int32           // who sent or took it, on the machine that captured it; see Flow.Owner
+	Owner       int32           // its sender or receiver on the machine that captured it; see Flow.Owner
 	OwnerRank   uint8           // how well that is known; 0: only a flow's first packet counts
 	Wrote       bool            // the kernel said that Owner wrote this very packet
 	View        *View           // other addresses that the packet showed; nil if Src and Dst are what it showed
@@ -75,7 +75,7 @@ const (
 	SumRewritten            // wrong like all others of its direction: rewriting the capture did that
 )
 
-// SeqLen is how many sequence numbers a TCP segment takes, RFC 9293 section 3.4.
+// SeqLen is how many sequence numbers a TCP segment uses, RFC 9293 section 3.4.
 func (p *Packet) SeqLen() uint32 {
 	n := uint32(p.PayloadLen)
 	if p.TCPFlags&(decode.SYN|decode.FIN) != 0 {
@@ -97,13 +97,12 @@ func (p *Packet) snapCut() bool {
 	return p.Problems&decode.FragmentMissing == 0 && (p.Problems&decode.Truncated != 0 || int(p.PayloadLen) > len(p.Payload))
 }
 
-// portsOnly reports whether the snap length left of a TCP header the ports alone.
+// portsOnly reports whether the snap length left only the ports of a TCP header.
 func (p *Packet) portsOnly() bool {
 	return p.Proto == protoTCP && p.Problems&decode.HeaderCut != 0 && p.TCPFlags == 0
 }
 
-// Mark has the flags of a packet in the tables beside its TCP flags; the values are those of
-// packets.flags.
+// Mark has the flags of a packet in the tables, apart from its TCP flags; the values are those of packets.flags.
 type Mark uint16
 
 // Marks.
@@ -171,11 +170,10 @@ const (
 	BySequence     Evidence = "sequence"      // TCP's numbers
 	ByConnectionID Evidence = "connection_id" // of QUIC
 	ByPayload      Evidence = "payload"       // of datagrams
-	BySocket       Evidence = "socket"        // whose ends the recorder told
+	BySocket       Evidence = "socket"        // whose ends the recorder reported
 )
 
-// See puts the addresses that the connection was dialled with in the place of those that the
-// packet shows.
+// See replaces the addresses that the packet shows by those that the connection was dialled with.
 func (p *Packet) See(v *View) {
 	from, to := v.Dialled[0], v.Dialled[1]
 	if (End{p.Src, p.SrcPort}) != v.Seen[0] {
@@ -198,7 +196,7 @@ type key struct {
 	lo, hi         decode.Addr
 	loPort, hiPort uint16
 	proto          uint8
-	pdu            int32 // 1 + the interface of what is no packet: it is never joined with packets, and what two programs say of one connection is two
+	pdu            int32 // 1 + the interface of data that is not a packet. It is never joined with packets, nor with the data of another program
 }
 
 // keyOf returns the key and whether the packet's source is the lower end.

@@ -16,7 +16,7 @@ type Plain struct {
 	No, Time int64  // packet that completed it
 	Server   bool   // the server sent it
 	Stream   int64  // of QUIC; -1 if there are none
-	Protocol string // what it was told to be by the end of the round, "" if nothing
+	Protocol string // as known at the end of the round, "" if it is not known
 	from, to int
 }
 

@@ -203,7 +203,7 @@ func (c *Conn) row() table.Connection {
 	return r
 }
 
-// keyLines are lines of a key log that open the connection.
+// keyLines are lines of a key log that decrypt the connection.
 func (c *Conn) keyLines() []string {
 	if c.d == nil || c.d.Encrypted() == nil {
 		return nil
@@ -229,13 +229,11 @@ func encrypted(r *table.Connection, e *dissect.Encryption) {
 	r.RecordSizes, r.RecordTimes = e.Sizes, e.Times
 }
 
-// flipped reports whether content showed that client and server are the other way
-// round than Ends says.
+// flipped reports whether content showed that client and server are swapped compared with Ends.
 func (c *Conn) flipped() bool { return c.d != nil && c.d.Flipped() }
 
-// communityID is Community ID version 1, seed 0: SHA-1 over the ordered five-tuple. ICMP
-// has its message type and the type that answers it, or the code, for ports; where no
-// type answers it the ends are not put in order.
+// communityID is Community ID version 1, seed 0: SHA-1 over the ordered five-tuple. For ICMP, the message type and the
+// type that answers it, or the code, replace the ports; if no type answers it, the ends are not put in order.
 func communityID(a, b *end, proto, kind, code uint8) string {
 	aPort, bPort, oneWay := a.port, b.port, false
 	if proto == protoICMP || proto == protoICMPv6 {

@@ -74,7 +74,7 @@ func (f *Flow) connectNs() int64 {
 	return max(f.ack-f.syn, 0)
 }
 
-// connectUs is SYN to SYN-ACK, what the client's connect() waited for; -1 unknown. The first flow shows
+// connectUs is the time from SYN to SYN-ACK, for which the client's connect() waited; -1 unknown. The first flow shows
 // both, or one of them and a flow with the same clock the other, as in two files of a ring.
 func (c *Conn) connectUs() int64 {
 	first := c.flows[0]

@@ -42,13 +42,13 @@ type Shard struct {
 	history     stream.History
 	streamLimit int // of budget
 	room        int // bytes that connections may take
-	taken       int // bytes that connections take by themselves
+	taken       int // memory of connections themselves
 	datagrams   datagrams
 	serial      uint64 // of the newest connection
 	conns       map[key]*Conn
 	tcp         list
 	other       list
-	opening     list // TCP without payload so far: a flood of SYNs stays among itself
+	opening     list // TCP without payload so far: a flood of SYNs evicts its own
 	asking      list // datagrams that nobody answered so far
 	closing     list
 	ports       map[uint16]bool // server ports that protocols hint at
@@ -72,8 +72,8 @@ func NewShard(number int, o Options) *Shard {
 	return s
 }
 
-// start makes the engine. A small capture has packets in few of the shards, and the protocols of all
-// of them would take longer than such a capture.
+// start makes the engine. A small capture has packets in few shards, and making the protocols of all would take longer
+// than reading it.
 func (s *Shard) start() {
 	protocols := s.o.Protocols()
 	for _, p := range protocols {
@@ -267,7 +267,7 @@ func (s *Shard) roles(p *Packet) (fromClient bool, how role) {
 	if a, b := s.ports[p.SrcPort], s.ports[p.DstPort]; a != b {
 		return b, byPort
 	}
-	// A datagram's first sender is the one who asks, also from a low port (NFS).
+	// The first sender of a datagram is the client, also from a low port (NFS).
 	if a, b := p.SrcPort < 1024, p.DstPort < 1024; a != b && p.Proto == protoTCP {
 		return b, byPort
 	}
@@ -381,6 +381,6 @@ func (s *Shard) end(c *Conn, why dissect.End, at dissect.Packet) {
 	s.out.Conns = append(s.out.Conns, ConnRow{c.id, at.No, &row, c.flipped(), c.keyLines()})
 	s.connIDs.release(c.id)
 	s.out.size += len(c.flows)*flowRowCost + connRowCost
-	s.take(c, -c.cost) // last, since closing may begin what was never begun
+	s.take(c, -c.cost) // last, because closing may begin what was never begun
 	s.makeRoom()
 }

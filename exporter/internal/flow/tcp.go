@@ -88,8 +88,7 @@ func (s *Shard) tcpSegment(c *Conn, dir dissect.Dir, p *Packet) *stream.Segment 
 	return &s.segment
 }
 
-// pdu gives on bytes of a stream that are in order already: TCP had no part in how they
-// were captured.
+// pdu passes on bytes of a stream that are already in order, because they were not captured as TCP segments.
 func (s *Shard) pdu(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 	if len(p.Payload) == 0 && p.PayloadLen <= 0 {
 		return
@@ -249,8 +248,8 @@ func (f *Flow) tcp(s *Shard, dir dissect.Dir, p *Packet) {
 	d.window = scaled(d, o, p)
 }
 
-// scaled is the window that a segment announces: shifted only where both sides offered to
-// (RFC 7323 section 2.2), and never in a SYN.
+// scaled is the window that a segment announces: shifted only if both sides offered that (RFC 7323 section 2.2), and
+// never in a SYN.
 func scaled(d, o *sideStats, p *Packet) uint32 {
 	if p.TCPFlags&decode.SYN != 0 || d.wscale < 0 || o.wscale < 0 {
 		return uint32(p.Window)
@@ -311,7 +310,7 @@ func (f *Flow) sequence(s *Shard, d, o *sideStats, dir dissect.Dir, p *Packet) s
 			f.rare(dir).windowFull++
 		}
 		d.next, d.lastNewAt = end, p.Time
-		if ahead >= 0 && f.timed(p) { // what was sent before tells nothing, RFC 6298 section 3
+		if ahead >= 0 && f.timed(p) { // earlier samples are ambiguous, RFC 6298 section 3
 			f.sample(dir, end, p.Time)
 		}
 		return plain

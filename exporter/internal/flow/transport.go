@@ -6,9 +6,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
 
-// transportName is the value of column transport: the dissect engine's name where it
-// knows the transport, else IANA's keyword of the IP protocol in lower case, else
-// ip_proto_ and the number.
+// transportName is the value of column transport: the dissect engine's name if it knows the transport, else IANA's
+// keyword of the IP protocol in lower case, else ip_proto_ and the number.
 func transportName(t dissect.Transport, proto uint8) string {
 	if t != dissect.Other {
 		return t.String()

@@ -7,10 +7,9 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
 
-// writers are the processes that wrote what one end of a connection sent: two may use a
-// socket in turn, and what waited in its queue leaves while another writes, or nobody. Places
-// are TCP's sequence numbers, which are equal wherever a segment is seen, and numbers of
-// packets otherwise.
+// writers are the processes that wrote what one end of a connection sent. Two may use a socket in turn, and queued
+// bytes may leave while another process writes, or none. Positions are TCP's sequence numbers, which are equal at every
+// vantage, else numbers of packets.
 type writers struct {
 	first written   // the only stretch so far
 	list  []written // once there were two
@@ -23,7 +22,7 @@ type writers struct {
 type written struct {
 	from  int64
 	owner int32
-	exact bool // the kernel said so of the packet
+	exact bool // the kernel named it for the packet
 }
 
 const (
@@ -40,7 +39,7 @@ type Writer struct {
 	Guess bool // another may have written it
 }
 
-// wrote takes what a packet tells of who wrote it.
+// wrote records the writer that a packet shows.
 func (s *Shard) wrote(c *Conn, dir dissect.Dir, p *Packet) {
 	if c.writers == nil {
 		if p.OwnerRank == 0 {
@@ -96,8 +95,8 @@ func (s *Shard) wrote(c *Conn, dir dissect.Dir, p *Packet) {
 	}
 }
 
-// of says who wrote a message. That is exact if the kernel named the writer of the packet
-// that the message begins in, and no other writer of one behind it.
+// of returns the writer of a message. It is exact if the kernel named the writer of the packet in which the message
+// begins, and no other writer of a later one.
 func (w *writers) of(m *dissect.Span, tcp bool) Writer {
 	if len(w.list) == 0 {
 		return Writer{}
@@ -118,7 +117,7 @@ func (w *writers) of(m *dissect.Span, tcp bool) Writer {
 		}
 		return place >= from
 	}
-	var other int32 // who wrote what is behind
+	var other int32 // writer of what follows
 	for i := len(w.list) - 1; i >= 0; i-- {
 		x := &w.list[i]
 		switch {
@@ -133,5 +132,5 @@ func (w *writers) of(m *dissect.Span, tcp bool) Writer {
 			other = x.owner
 		}
 	}
-	return Writer{w.list[0].owner, true} // of before the oldest that is known
+	return Writer{w.list[0].owner, true} // earlier than the oldest known one
 }

@@ -14,7 +14,7 @@ import (
 const (
 	bodyPart    = 1 << 20 // bytes of one part
 	bodyFlush   = 4 << 20 // bytes that wait to be written
-	bodyOverlap = 4 << 10 // bytes that two parts share, so that a search finds what lies across
+	bodyOverlap = 4 << 10 // bytes that two parts share, so that a search finds text across their border
 	bodyWindow  = 1 << 16 // distinct bodies within which an equal one is not stored again
 )
 
@@ -49,7 +49,7 @@ func (x *bodies) write(out *write.Tables) error {
 	return err
 }
 
-// add puts a body into its table, unless an equal one went there a short while ago.
+// add puts a body into its table, unless an equal one was added a short while ago.
 func (x *bodies) add(b *dissect.Body, c *table.Call) {
 	if b == nil {
 		return

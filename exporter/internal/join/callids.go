@@ -51,8 +51,8 @@ func (u *callIDs) unique(c *table.Call) {
 	}
 }
 
-// touch reads what add will need. Reads that do not wait for one another take a fraction of
-// the time of as many that do, and each is a cache miss.
+// touch reads what add will need. Each read is a cache miss, and independent reads take a fraction of the time of
+// dependent ones.
 func (u *callIDs) touch(id table.ID) {
 	if u.seen == nil {
 		return

@@ -55,7 +55,7 @@ func newUnmet(list []netip.Addr) unmet {
 
 type endpointKey struct {
 	addr  netip.Addr
-	who   string // what tells two identities of one address apart
+	who   string // distinguishes two identities of one address
 	valid int64
 }
 
@@ -85,7 +85,7 @@ func NewIdentity(index *workload.Index, has bool) *Identity {
 	return w
 }
 
-// hear takes what the inputs of a round say about addresses.
+// hear records what the inputs of a round say about addresses.
 func (w *Identity) hear(list []round.Name) {
 	for i := range list {
 		switch s := &list[i]; {
@@ -100,10 +100,9 @@ func (w *Identity) hear(list []round.Name) {
 	}
 }
 
-// resolve is who stood behind an address at a time; owner is what the capture itself
-// says of this conversation's local end, or nil. A segment's word goes before the dumps,
-// ptcpdump's after them; what is missing in one is taken from the other where they do
-// not contradict.
+// resolve returns the owner of an address at a time; owner is the one that the capture itself states for this
+// conversation's local end, or nil. A segment takes precedence over dumps, and dumps over ptcpdump. Fields that one
+// lacks come from the other if the two do not contradict each other.
 func (w *Identity) resolve(a netip.Addr, port uint16, proto uint8, at int64, owner *workload.Identity) (id workload.Identity, known bool) {
 	if w.has {
 		id, known = w.index.Lookup(a, port, proto, at)
@@ -142,7 +141,7 @@ func (w *Identity) nameFor(peer, a netip.Addr) (name, how string) {
 	return w.names[lookup{addr: a}].name, "dns_other"
 }
 
-// endpoint is the number of who stood behind an address at a time, as its peer names it.
+// endpoint is the number of the owner of an address at a time, as its peer names it.
 func (w *Identity) endpoint(end flow.End, peer decode.Addr, proto uint8, at int64, owner *workload.Identity) int64 {
 	a := end.Addr.Netip()
 	id, known := w.resolve(a, end.Port, proto, at, owner)
@@ -247,8 +246,7 @@ func program(r *table.Endpoint, id *workload.Identity) {
 	}
 }
 
-// learn takes the name that a DNS answer gives an address, and how long the look-up took
-// the client that asked.
+// learn records the name of an address in a DNS answer, and how long the client waited for it.
 func (w *Identity) learn(client netip.Addr, name string, addr netip.Addr, at int64, tookUs table.Opt[int64]) {
 	addr = addr.Unmap()
 	name = strings.ToLower(strings.TrimSuffix(name, "."))

@@ -36,7 +36,7 @@ type joinedConn struct {
 	at    [2]flow.End // client and server, as ids has them
 	ids   [2]int64    // endpoints of both
 	ranks [2]uint8    // how well the owners of both are known
-	by    [2]int32    // interfaces of the flows that told them
+	by    [2]int32    // interfaces of the flows that showed them
 }
 
 func (k *known) flow(id flow.ID) *joinedFlow { return &k.flows[id] }
@@ -82,8 +82,8 @@ func (k *known) owner(no int32) *workload.Identity {
 	return nil
 }
 
-// laterOwners gives a flow of an earlier segment the owners that a later segment of the
-// same recording knew better.
+// laterOwners replaces owners of a flow of an earlier segment by more certain ones from a later segment of the same
+// recording.
 func (k *known) laterOwners(f *joinedFlow) {
 	c := k.conn(f.conn)
 	for side := range f.ids {
@@ -93,9 +93,8 @@ func (k *known) laterOwners(f *joinedFlow) {
 	}
 }
 
-// start gives a new flow, and its connection if that is new, their numbers and ends. The
-// connection's addresses stay as the client dialled them; who the server is, is known best
-// where a translator's work is seen, so the last view's answer stands.
+// start gives a new flow, and its connection if that is new, their numbers and ends. The connection's addresses stay as
+// the client dialled them. The server is known best behind a translator, so the last view determines it.
 func (j *Joiner) start(s *flow.Started) {
 	f := begin(&j.known.flows, s.Flow)
 	f.no, f.conn, f.link, f.ends = j.numbers.flows, s.Conn, s.Interface, s.Ends
@@ -121,8 +120,7 @@ func (j *Joiner) start(s *flow.Started) {
 	}
 }
 
-// own gives an end of a flow, and of its connection if nothing better is known, to another
-// owner.
+// own sets another owner of an end of a flow, and of its connection if no better one is known.
 func (j *Joiner) own(o *flow.Owned) {
 	f := j.known.flow(o.Flow)
 	c := j.known.conn(f.conn)
@@ -137,8 +135,8 @@ func (j *Joiner) own(o *flow.Owned) {
 	}
 }
 
-// writer is the endpoint of who wrote one side of a call. A writer who is forgotten, or whom
-// nobody named, is unknown: the connection's owner may be another.
+// writer is the endpoint of the process that wrote one side of a call. If it is forgotten or was never named, it is
+// unknown, because the connection's owner may be another.
 func (j *Joiner) writer(c *joinedConn, side int, w flow.Writer) int64 {
 	if w == (flow.Writer{}) {
 		return c.ids[side]

@@ -82,7 +82,7 @@ func nameOf(r *table.K8sEvent) k8sEvent {
 	return k8sEvent{r.TsNs, r.Kind.V, r.Namespace.V, r.Name.V, r.Reason.V, r.Message.V}
 }
 
-// addK8s joins what side files said of Kubernetes to what dumps said, which stands.
+// addK8s adds the Kubernetes events of side files to those of dumps, which take precedence.
 func addK8s(rows, side []table.K8sEvent) []table.K8sEvent {
 	if len(side) == 0 {
 		return rows

@@ -24,10 +24,10 @@ import (
 const (
 	smallFor  = time.Minute // small sets are kept so long, for views with an exact begin
 	viewsKept = 3           // newest views that are kept in any case
-	viewFor   = time.Minute // that a view is kept at least
+	viewFor   = time.Minute // least time that a view is kept
 
-	// finishFor is how long after a cut has read packets their rows are finished at the latest. After a
-	// run that ended early another one shows the calls of that time, some of them again.
+	// finishFor is how long after a cut has read packets their rows are finished at the latest. If a run ended early,
+	// the next one shows the calls of that time, some of them again.
 	finishFor = 2 * time.Second
 )
 
@@ -194,7 +194,7 @@ func (s *Store) Publish(c Cut, f Finished) error {
 	return errors.Join(err, s.dropViews())
 }
 
-// retire takes out the sets that are no longer kept.
+// retire removes the sets that are no longer kept.
 func (s *Store) retire() (old []Set) {
 	total := int64(0)
 	for _, x := range slices.Concat(s.small, s.large) {

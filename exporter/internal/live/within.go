@@ -19,14 +19,14 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// keys says by which column the rows of a table belong to what is within namespaces. A table that is not here has
-// no rows there.
+// keys is the column that decides whether a row of a table is within namespaces. Tables that are not listed have no
+// rows there.
 var keys = map[string]string{
 	"calls": "conn_id", "connections": "conn_id", "flows": "conn_id",
 	"packets": "flow_id", "tcp_events": "flow_id", "anomalies": "flow_id",
 	"tls": "call_no", "objects": "call_no",
 	"bodies": "sha256", "endpoints": "endpoint_id",
-	"clocks": "", "coverage": "", // all rows, without what names somebody or counts
+	"clocks": "", "coverage": "", // all rows, without names and counts
 }
 
 // scope is what is within namespaces in a view. A row that is about anything else is left out.
@@ -324,7 +324,7 @@ func (f *fileCount) add(x *fileCount) {
 // aroundPacket is how many bytes of a packet's block are not its data, at most.
 const aroundPacket = 128 << 10
 
-// manifest describes the part of a view. It counts nothing else, and names nobody else.
+// manifest describes the part of a view. It has no counts and names of anything else.
 func (s *scope) manifest(whole *bundle.Manifest, names []string, counts []partCount) *bundle.Manifest {
 	m := *whole
 	m.SideInputs, m.Warnings, m.Window, m.Accounts = []bundle.SideInput{}, []string{}, bundle.Window{}, bundle.Accounts{}

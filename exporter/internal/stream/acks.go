@@ -195,7 +195,7 @@ func (c *Conn) Begins(dir uint8, seq uint32) bool {
 	return h.started && !h.unsure && h.base == seq
 }
 
-// Begin says that direction dir began at seq, and not where its first SYN told, if it has sent no bytes.
+// Begin records that direction dir began at seq, not at the place of its first SYN, if it has sent no bytes.
 func (c *Conn) Begin(dir uint8, seq uint32) {
 	if h := &c.half[dir]; h.next == h.base && h.top == h.base && len(h.held) == 0 && !h.fin {
 		h.next, h.base, h.top = seq, seq, seq
