@@ -23,8 +23,8 @@ var (
 	ErrPinsInUse = errors.New("another recorder uses it")
 )
 
-// Pins is a folder of a BPF file system. What is in it stays in the kernel when its recorder
-// ends: programs go on, and their ring buffers wait for the next recorder.
+// Pins is a folder of a BPF file system. What is in it stays in the kernel when its recorder ends: programs continue,
+// and their ring buffers wait for the next recorder.
 //
 //	DIR/hooks/PROGRAM    links; each has the program of the newest generation
 //	DIR/owners           whose sockets are

@@ -205,8 +205,7 @@ func (p *Programs) FindSockets() (uint64, error) {
 	return n, nil
 }
 
-// Close detaches and unloads everything. Packets stay readable in maps that are mapped.
-// What Pins has goes on.
+// Close detaches and unloads everything. Packets stay readable in maps that are mapped. What Pins has continues.
 func (p *Programs) Close() {
 	p.Detach()
 	if p.Ledger != nil {
@@ -218,7 +217,7 @@ func (p *Programs) Close() {
 	p.coll.Close()
 }
 
-// Detach ends recording, but for what Pins has; what is in the ring buffers can still be read.
+// Detach ends recording, except by programs that Pins has. What is in the ring buffers can still be read.
 func (p *Programs) Detach() {
 	for _, l := range p.links {
 		l.Close()

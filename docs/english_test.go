@@ -38,7 +38,9 @@ var phrases = []struct{ not, but string }{
 	{`\bbe had back\b`, "restored"},
 	{`\b(is|are) told\b`, "gets, learns, or is reported; distinguished, if things are told apart"},
 	{`\bof which nothing\b`, "that sent nothing, or has nothing"},
-	{`\bnot any more\b`, "no longer"},
+	{`\bany more\b`, "no longer, or further"},
+	{`\bgoes on\b`, "continues"},
+	{`\btells? of\b`, "states, reports, or shows"},
 	{`\banother way than\b`, "another channel"},
 	{`\bhow sure\b`, "how certain: the label is certainty"},
 	{`\b(made|assigned|written) anew\b`, "again, or rewritten"},
@@ -85,7 +87,6 @@ var inMessages = []struct {
 	but string
 }{
 	{regexp.MustCompile(`\bwant\b`), "write must be, expected, instead of, or the limit is: the program wants nothing"},
-	{regexp.MustCompile(`\bgoes on\b`), "continues"},
 	{regexp.MustCompile(`\bwhoever\b`), "the person, client or process that …"},
 	{regexp.MustCompile(`\bsays so\b`), "states it, or reports it"},
 }

@@ -26,8 +26,8 @@ func (t *translated) file(test *testing.T, name string, ahead uint32) string {
 	return path
 }
 
-// TestPortsOfSettledConversation has a translated connection on the ports of an earlier one, which was not
-// translated and had so many messages that no view of it was searched for any more.
+// TestPortsOfSettledConversation has a translated connection on the ports of an earlier one, which was not translated
+// and had so many messages that the search for its views had ended.
 func TestPortsOfSettledConversation(t *testing.T) {
 	const service, server = "10.96.0.10:80", "10.244.1.7:8080"
 	const ask, answer = "GET /old HTTP/1.1\r\nHost: svc\r\n\r\n", "HTTP/1.1 204 No Content\r\n\r\n"

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestDecoysTakeNoPlace has a forged segment that the server never accepts, in a connection that goes on for
-// minutes or ends. All calls are those of the connection, and an anomaly names the segment.
+// TestDecoysTakeNoPlace has a forged segment that the server never accepts, in a connection that continues for minutes
+// or ends. All calls are those of the connection, and an anomaly names the segment.
 func TestDecoysTakeNoPlace(t *testing.T) {
 	const server, answer = "10.0.0.2:80", "HTTP/1.1 204 No Content\r\n\r\n"
 	for _, tt := range []struct {

@@ -82,7 +82,7 @@ func Derive(ctx context.Context, b *bundle.Bundle, output string, o Options, acc
 	return m, nil
 }
 
-// Traced is a call of which it is known where its bytes were captured.
+// Traced is a call with the places where its bytes were captured.
 type Traced struct {
 	Call   *table.Call
 	Bodies []*dissect.Body  // see dissect.Body.Places

@@ -42,9 +42,9 @@ type FollowOptions struct {
 
 	DecodeAs []dissect.DecodeAs
 	Release  string
-	OnError  func(error) // gets errors after which the run goes on; may be nil
+	OnError  func(error) // gets errors after which the run continues; may be nil
 
-	// Gaps are what the ring lacks without saying so, such as a copy that is behind; nil: nothing.
+	// Gaps returns what the ring lacks without stating it, such as a copy that is behind; nil: nothing.
 	Gaps func() []bundle.LiveGap
 
 	repanic    bool

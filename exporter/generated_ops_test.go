@@ -28,7 +28,7 @@ const (
 	quiet effect = iota // nothing: receivers notice no difference
 	lossy               // its packet is not captured, or not wholly
 	more                // it is a message itself, so it may add a row
-	loud                // receivers may differ, so an anomaly must tell it
+	loud                // receivers may differ, so an anomaly must report it
 )
 
 // opKind is a kind of change. Make changes the capture; pick chooses arguments.

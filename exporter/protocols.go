@@ -30,7 +30,7 @@ func traits() (list []table.ProtocolTraits) {
 
 // ProtocolsError says why protocols cannot be selected.
 type ProtocolsError struct {
-	Unknown string // a name that is no protocol's
+	Unknown string // a name that no protocol has
 	msg     string
 }
 

@@ -74,7 +74,7 @@ func rewrite(t *testing.T, dir, table string, query func(from string) string) {
 	}
 }
 
-// recorded is what a recorder tells of a process in a pod of its node.
+// recorded is what a recorder states about a process in a pod of its node.
 func recorded(pod, node string, pid int, how string) string {
 	return fmt.Sprintf(`'%[1]s' AS name, 'shop/%[1]s' AS who, 'pod' AS kind, 'shop' AS namespace, '%[1]s' AS pod, 'uid-%[1]s' AS pod_uid, '%[2]s' AS node, 'talk' AS process, %[3]d AS pid,
 		NULL AS service, NULL AS services, NULL AS workload, '%[4]s' AS how_known, %[4]s AS owner_guess`, pod, node, pid, how)
@@ -89,7 +89,7 @@ func guessed(pod, node string, pid int) string {
 	return strings.Replace(recorded(pod, node, pid, "creator"), "creator AS owner_guess", "true AS owner_guess", 1)
 }
 
-// byAddress is what a dump tells of a pod.
+// byAddress is what a dump states about a pod.
 func byAddress(pod, workload string) string {
 	return fmt.Sprintf(`'%[1]s' AS name, 'shop/%[2]s' AS who, 'pod' AS kind, 'shop' AS namespace, '%[1]s' AS pod, 'uid-%[1]s' AS pod_uid, NULL AS node, NULL AS process, NULL AS pid, NULL AS service, NULL AS services,
 		'%[2]s' AS workload, 'kube' AS how_known, NULL AS owner_guess`, pod, workload)

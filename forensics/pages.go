@@ -64,7 +64,7 @@ func (c *Case) writeCursor(q *Query, cur cursor) string {
 }
 
 // ErrMoved refuses a cursor whose page cannot be found again. It is an ErrCursor.
-var ErrMoved = fmt.Errorf("%w any more: the query gave its rows in another order, or other rows, than when it returned this cursor; "+
+var ErrMoved = fmt.Errorf("%w: the query returned its rows in another order, or other rows, than when it returned this cursor; "+
 	"end the SQL with ORDER BY ALL, or with columns that together are different in each row, and begin again without a cursor", ErrCursor)
 
 // unordered is the note about rows that were cut off.

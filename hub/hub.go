@@ -69,7 +69,7 @@ type Options struct {
 
 	Make  func(ctx context.Context, from, to string, window [2]ring.Time) error // makes a bundle; nothing is left behind if it fails
 	Count func(bundle string) (collect.Counts, error)
-	Stamp func(bundle string, s collect.Seen) error // adds what the hub says of a ring to the custody log; nil: it is not added
+	Stamp func(bundle string, s collect.Seen) error // adds the hub's statement about a ring to the custody log; nil: it is not added
 	// Job is what the Jobs are made of that bundle snapshots of more than Large bytes; nil: the hub bundles all.
 	Job   *batch.Job
 	Large int64
@@ -180,7 +180,7 @@ func (h *hub) connect() error {
 	return err
 }
 
-// lead does the hub's work until ctx ends or something cannot go on.
+// lead does the hub's work until ctx ends or a part of it fails.
 func (h *hub) lead(ctx context.Context) (err error) {
 	h.state.set(func(s *facts) { s.Leading = true })
 	h.Log.Info("working", "namespace", h.Namespace, "folder", h.Dir)

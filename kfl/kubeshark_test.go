@@ -70,7 +70,7 @@ func TestEveryVariableOfKFL2(t *testing.T) {
 		for _, name := range words[1:] {
 			count++
 			for _, form := range forms[words[0]] {
-				if strings.HasSuffix(name, "ip") { // text that is no address is an error
+				if strings.HasSuffix(name, "ip") { // text that is not an address is an error
 					form = strings.NewReplacer(`== "x"`, `== "10.0.0.7"`, `["a", "b"]`, `["10.0.0.7", "::1"]`).Replace(form)
 				}
 				src := strings.ReplaceAll(form, "@", name)

@@ -30,7 +30,7 @@ type route struct {
 	body   *jsonschema.Schema // of a POST
 	answer *jsonschema.Schema // nil: media
 	media  string             // media type of an answer other than JSON
-	stream bool               // the answer goes on until the client ends it
+	stream bool               // the answer continues until the client ends it
 }
 
 type param struct {

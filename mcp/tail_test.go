@@ -169,6 +169,6 @@ func TestTailEndsWithItsClient(t *testing.T) {
 	select {
 	case <-ended:
 	case <-time.After(20 * time.Second):
-		t.Fatal("the stream goes on")
+		t.Fatal("the stream continues")
 	}
 }

@@ -67,8 +67,8 @@ func nestedUsers() bool {
 	return err == nil && (len(f) != 3 || f[0] != "0" || f[1] != "0" || f[2] != "4294967295")
 }
 
-// oldContainers counts containers that only control groups of version 1 tell of, as /proc has them:
-// their packets cannot be distinguished from those of the machine.
+// oldContainers counts containers that appear only in control groups of version 1, as /proc has them: their packets
+// cannot be distinguished from those of the machine.
 func oldContainers(proc string) int {
 	files, err := filepath.Glob(filepath.Join(proc, "[0-9]*", "cgroup"))
 	if err != nil {

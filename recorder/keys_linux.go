@@ -171,8 +171,8 @@ func (k *keyring) end() {
 	}
 }
 
-// settle writes the waiting keys and closes the last file. Keys that arrive when no segment is open
-// any more are written next to the last one.
+// settle writes the waiting keys and closes the last file. Keys that arrive after the
+// last segment was closed are written next to it.
 //
 // LIMIT: a closed encrypted file cannot be extended; such keys are lost and counted.
 func (k *keyring) settle() {

@@ -23,7 +23,7 @@ type keyLine struct {
 	Reason    string `json:"reason,omitempty"`
 }
 
-// keylessLine is a line of the events file: a captured handshake of which no key was read.
+// keylessLine is a line of the events file: a captured handshake without a key.
 type keylessLine struct {
 	Time      string `json:"time"` // of the ClientHello
 	Kind      string `json:"kind"`

@@ -89,7 +89,7 @@ func startPinned(t *testing.T, cgroup, dir, pin string, buffer int, more string)
 	return startLacking(t, "ready ", cgroup, dir, pin, buffer, more)
 }
 
-// startLacking wants a recorder to say at its start what it lacks.
+// startLacking checks that a recorder states at its start what it lacks.
 func startLacking(t *testing.T, says, cgroup, dir, pin string, buffer int, more string) *pinned {
 	t.Helper()
 	p := launchPinned(t, cgroup, dir, pin, buffer, more)
@@ -206,8 +206,8 @@ func lossesOf(t *testing.T, dir string) (n uint64) {
 	return n + last
 }
 
-// TestKilledRecorderLosesNothing kills a recorder again and again under numbered traffic, with
-// times in which none runs. The kernel goes on, so each number is in the ring once.
+// TestKilledRecorderLosesNothing kills a recorder again and again under numbered traffic, with times in which none
+// runs. The kernel continues, so each number is in the ring once.
 func TestKilledRecorderLosesNothing(t *testing.T) {
 	pin, dir := pinFolder(t), filepath.Join(t.TempDir(), "ring")
 	s := newStage(t, "scene idle")

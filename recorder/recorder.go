@@ -59,7 +59,7 @@ type Options struct {
 	Comments    bool           // write the owner as a comment on each packet
 	Sight       sight.Sight    // "": Once for a stream, Both for a file or ring
 	RingBuffer  uint32         // bytes, a power of two; 0 means 32 MiB
-	Pin         string         // folder of a BPF file system: packets go on to be taken in the kernel after the end, for the next recorder of the ring; "": they do not
+	Pin         string         // folder of a BPF file system: after the end, the kernel keeps taking packets for the next recorder of the ring; "": it does not
 
 	Node    string          // name of this node; "" is the host name
 	Program string          // name and version of the program

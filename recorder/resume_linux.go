@@ -162,7 +162,7 @@ func statedLosses(counters map[string]ring.Counters) (lost, seen uint64) {
 	return lost, seen
 }
 
-// taken is how many packets of an earlier source need not be taken any more.
+// taken is how many packets of an earlier source need not be read.
 func (s *source) taken() uint64 {
 	_, n := s.ledger.Released()
 	for _, yes := range s.written {
@@ -236,7 +236,7 @@ func (r *recording) adopt() error {
 	return errors.Join(errs...)
 }
 
-// rest waits until no program of an earlier recorder runs any more.
+// rest waits until all programs of an earlier recorder have ended.
 func (s *source) rest() (c bpf.Counters, err error) {
 	time.Sleep(10 * time.Millisecond) // one may have been called and not have counted yet
 	for range 200 {

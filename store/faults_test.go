@@ -79,8 +79,8 @@ func TestAlteredStores(t *testing.T) {
 	}
 }
 
-// TestInterruptedPush ends a push after each number of bytes. What is there is no bundle, and another push
-// completes it.
+// TestInterruptedPush ends a push after each number of bytes. What is there is not a bundle, and another push completes
+// it.
 func TestInterruptedPush(t *testing.T) {
 	dir := made(t, "shop.pcapng")
 	each(t, func(t *testing.T, s *Store) {

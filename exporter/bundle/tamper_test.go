@@ -109,7 +109,7 @@ func TestTagFilesThatOthersReadDifferently(t *testing.T) {
 		{"two oxums, ours last", bagInfoName, oxum("Payload-Oxum: 1.1\nPayload-Oxum:")},
 		{"an oxum in capitals too", bagInfoName, extendBy(bagInfoName, "PAYLOAD-OXUM: 1.1\n")},
 		{"an oxum with a blank too", bagInfoName, extendBy(bagInfoName, "Payload-Oxum : 1.1\n")},
-		{"an oxum that goes on", bagInfoName, func(t *testing.T, dir string) {
+		{"an oxum with more text", bagInfoName, func(t *testing.T, dir string) {
 			oxum("Contact-Phone: 1\nPayload-Oxum:")(t, dir)
 			extendBy(bagInfoName, " 7\n")(t, dir)
 		}},

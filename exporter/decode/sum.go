@@ -5,8 +5,8 @@ import (
 	"math/bits"
 )
 
-// Sum is a checksum of TCP or UDP in a packet, and the bytes that it covers beside the
-// pseudo-header, as offsets in Input.Data. The snap length may have cut bytes at the end.
+// Sum is a checksum of TCP or UDP in a packet, and the bytes that it covers in addition to the pseudo-header, as
+// offsets in Input.Data. The snap length may have cut bytes at the end.
 type Sum struct {
 	Start, End, Place int
 	UDP               bool // 0 means none, RFC 768

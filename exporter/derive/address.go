@@ -118,7 +118,7 @@ func run(s string, from, to int, do func(from, to int, a netip.Addr)) {
 	}
 }
 
-// addressTexts are the ways to write an address beside those of formsOf.
+// addressTexts are the ways to write an address in addition to those of formsOf.
 func addressTexts(a netip.Addr) []string {
 	b := a.AsSlice()
 	slices.Reverse(b)

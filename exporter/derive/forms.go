@@ -19,7 +19,7 @@ type form struct {
 	with      string
 	pre, post int
 	packed    bool // its bytes are not characters: what is around it says nothing
-	alone     bool // it is no part of a longer number with dots
+	alone     bool // it is not part of a longer number with dots
 }
 
 // formsOf lists the ways in which protocols and formats write a value. whole is the header or

@@ -177,7 +177,7 @@ func (w *worker) copy(x *item) {
 	}
 }
 
-// short replaces a short value where it stands alone: not as a part of a longer word.
+// short replaces a short value if it is not part of a longer word.
 func (w *worker) short(f form, v local, x *item) {
 	if f.text == f.with || f.text == "" || len(f.text) < 3 && f.text != v.text {
 		return

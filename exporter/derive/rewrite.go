@@ -219,7 +219,7 @@ func (x *rewriter) icmp(data []byte) {
 	if at < 0 || end > len(data) || len(x.frame.Payload) < 4 {
 		return
 	}
-	copy(data[at:at+4], x.old[at:at+4]) // type, code and sum are no content
+	copy(data[at:at+4], x.old[at:at+4]) // type, code and sum are not content
 	s := decode.Sum{Start: at, End: end, Place: at + 2}
 	stated := binary.BigEndian.Uint16(x.old[at+2:])
 	binary.BigEndian.PutUint16(data[at+2:], s.Change(stated, at, x.old[at:end], data[at:end]))

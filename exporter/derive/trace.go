@@ -10,7 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// Traced is a call of which it is known where its bytes were captured.
+// Traced is a call with the places where its bytes were captured.
 type Traced struct {
 	Call   *table.Call
 	Bodies []*dissect.Body

@@ -1,7 +1,7 @@
 package dissect
 
-// readBeside passes a datagram to a connection beside c if it is of a protocol that has datagrams
-// between those of others. It reports whether it did.
+// readBeside passes a datagram to a second connection on the ports of c, if its protocol sends datagrams between those
+// of others. It reports whether it did.
 func (c *Conn) readBeside(dir Dir, data []byte, p Packet) bool {
 	if c.parent != nil || c.Info.Transport != UDP {
 		return false
@@ -28,8 +28,8 @@ func (c *Conn) readBeside(dir Dir, data []byte, p Packet) bool {
 	return true
 }
 
-// beginBeside starts the connection beside c. It keeps the direction of c's client of now: what c reads
-// later may show that the sides are the other way round.
+// beginBeside starts this second connection. It keeps the current direction of c's client, because c may later find
+// that the sides are swapped.
 func (c *Conn) beginBeside(p *Protocol) {
 	b := &Conn{Info: c.Info, engine: c.engine, parent: c, tlsUs: -1, isBeside: true, turned: c.flipped}
 	b.Info.RolesKnown, b.Info.Began = true, [2]bool{true, true}

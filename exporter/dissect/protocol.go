@@ -252,15 +252,14 @@ type Streams interface {
 	//   - 0, nil:     needs more bytes, or must first see another stream; called again when
 	//                 the stream has more, and after any other stream was read
 	//   - any, err:   the bytes at n cannot be this protocol; they are counted as an
-	//                 anomaly and the stream is not read any more
+	//                 anomaly and the stream is no longer read
 	//
 	// If in.End is set, nothing will follow; ReadStream is then called at least once, perhaps
 	// with no data.
 	ReadStream(id int64, in *Input) (n int, err error)
 
-	// GapStream reports that missing bytes of a stream were not captured. It returns what
-	// Dissector.Gap does, but after false the stream is not read any more, and its pending calls
-	// were emitted.
+	// GapStream reports that missing bytes of a stream were not captured. It returns what Dissector.Gap does, but after
+	// false the stream is no longer read, and its pending calls were emitted.
 	GapStream(id int64, in *Input, missing int64) bool
 
 	// ResetStream reports that side dir gave up a stream (RESET_STREAM), or asked the other side

@@ -50,7 +50,7 @@ func (r *Removal) Addresses() bool { return r.names }
 // KeepComments reports whether comments on packets stay.
 func (r *Removal) KeepComments() bool { return r.comments }
 
-// Kinds of a Removal's results beside those of detectors and patterns.
+// Kinds of a Removal's results in addition to those of detectors and patterns.
 const (
 	kindHeader = "header"
 	kindColumn = "column"

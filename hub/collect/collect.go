@@ -6,12 +6,12 @@
 //	nodes/NODE/pin.json       what the node listed
 //	nodes/NODE/held/          its files, complete or in held/.part/
 //	nodes/NODE/received.json  the state of a part that came
-//	nodes/NODE/anchor.json    what the witness said of the node's ring
+//	nodes/NODE/anchor.json    what the witness stated about the node's ring
 //	nodes/NODE/missing.json   why the node's part, or some of it, did not come
-//	nodes/NODE/failed.json    why no bundle was made of what came; the files stay
+//	nodes/NODE/failed.json    why no bundle was made of the files, which stay
 //	bundles/NODE.pcapsule     the finished bundle; nodes/NODE is removed then
 //
-// A part that did not come, or of which no bundle was made, gets a bundle too, which states the gap.
+// A part that did not arrive, or could not be bundled, gets a bundle too, which states the gap.
 package collect
 
 import (
@@ -235,8 +235,8 @@ func (c *Collector) attempt(ctx context.Context, p Part, n *resource.Node, repor
 // Held is the folder of the files that came.
 func (p Part) Held() string { return filepath.Join(p.node(), heldName) }
 
-// begin stores the listing. If the node has lost the pin and made another, files that are not the same
-// any more are removed; segments that only the earlier one had stay.
+// begin stores the listing. If the node has lost the pin and made another, files that
+// differ are removed; segments that only the earlier one had stay.
 func (c *Collector) begin(p Part, pin *pins.Pin) error {
 	// Seals and side files first: they say which segments there are, even if these do not come.
 	slices.SortStableFunc(pin.Files, func(a, b transfer.File) int { return isSegment(a.Name) - isSegment(b.Name) })

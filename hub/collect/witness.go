@@ -19,8 +19,8 @@ const (
 	maxAnchors = 50 // kept of a node; the oldest goes
 )
 
-// Witness countersigns the rings of which parts came, and compares each with what it countersigned before, so
-// that a node cannot cut or rewrite what the hub has seen.
+// Witness countersigns the rings whose parts arrived, and compares each with what it countersigned before, so that a
+// node cannot cut or rewrite what the hub has seen.
 type Witness struct {
 	Dir  string // of the anchors, a file for each node
 	Key  func() (ed25519.PrivateKey, error)
@@ -29,7 +29,7 @@ type Witness struct {
 	mu sync.Mutex
 }
 
-// Seen is what a witness says of the ring of a part.
+// Seen is the statement of a witness about the ring of a part.
 type Seen struct {
 	Anchor  *ring.Anchor `json:"anchor,omitempty"`  // nil if there is a problem
 	Problem string       `json:"problem,omitempty"` // it is not the ring that the witness has seen before
@@ -113,7 +113,7 @@ func (c *Collector) witness(p Part) (Seen, error) {
 	return s, ring.WriteNew(filepath.Join(p.node(), seenName), text, 0o600)
 }
 
-// seen reads what a witness said of a part.
+// seen reads the statement of a witness about a part.
 func (p Part) seen() (s Seen, err error) {
 	text, err := os.ReadFile(filepath.Join(p.node(), seenName))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -125,7 +125,7 @@ func (p Part) seen() (s Seen, err error) {
 	return s, err
 }
 
-// stamp puts what the witness said into the part's bundle.
+// stamp puts the statement of the witness into the part's bundle.
 func (c *Collector) stamp(p Part) error {
 	if c.Stamp == nil {
 		return nil

@@ -60,7 +60,7 @@ func (c *Controller) choose(ctx context.Context, s *resource.Snapshot, from, to 
 		message = fmt.Sprintf("all %d nodes are collected: the hub does not know yet where pods ran", len(names))
 	case known:
 		reason, message = "Known", fmt.Sprintf("selected pods ran on %d of %d nodes", len(ran), len(names))
-		names = ran // also nodes that are not there any more: their gap is stated
+		names = ran // also nodes that no longer exist: their gap is stated
 	}
 	if len(names) == 0 {
 		return false, c.reject(ctx, s, "NothingSelected", "none of the selected pods ran on a node in the window: "+s.Spec.Select.OfPods())

@@ -85,7 +85,7 @@ func New(o Options) *Controller {
 	return &Controller{o: o, queue: workqueue.NewTypedRateLimitingQueue(limit), runs: map[types.UID]*run{}, bundles: make(chan struct{}, 1)}
 }
 
-// Run serves snapshots until ctx ends, and waits until nothing is written any more.
+// Run serves snapshots until ctx ends, and waits until all writing has ended.
 func (c *Controller) Run(ctx context.Context) error {
 	if err := os.MkdirAll(c.o.Dir, 0o700); err != nil {
 		return err

@@ -66,7 +66,7 @@ func (c *jobCluster) job(snapshot string) *batch.Job {
 	return job
 }
 
-// say sets what the API says of a Job.
+// say sets what the API reports about a Job.
 func (c *jobCluster) say(snapshot, completed, failed string, conditions ...batch.JobCondition) {
 	c.t.Helper()
 	job := c.job(snapshot)

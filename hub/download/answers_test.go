@@ -135,7 +135,7 @@ func TestRightsOfAStream(t *testing.T) {
 			select {
 			case <-ended:
 			case <-time.After(10 * time.Second):
-				t.Fatal("the stream goes on")
+				t.Fatal("the stream continues")
 			}
 		})
 	}

@@ -35,9 +35,9 @@ var (
 type Options struct {
 	// Find returns a snapshot and the folder of its bundles, or ErrNone.
 	Find func(name string) (*resource.Snapshot, string, error)
-	// Allow returns what the token's owner may have of some content, with his name even if that is
-	// nothing: ErrUnknown, ErrDenied, or another error if that cannot be determined. namespaces
-	// lists those of the content.
+	// Allow returns which part of some content the token's owner may have, with the owner's name even if that is
+	// nothing: ErrUnknown, ErrDenied, or another error if that cannot be determined. namespaces lists those of the
+	// content.
 	Allow  func(ctx context.Context, token string, what Content, namespaces func() ([]string, error)) (Grant, error)
 	Cutter Cutter
 	// Answers is the MCP server that gets questions, with the namespaces of people who may not see all; nil: there is none.

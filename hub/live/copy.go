@@ -108,7 +108,7 @@ func (c *ringCopy) learn(g *pins.Growing) error {
 			f.have, f.settled = x.Size, x.Size
 		}
 	}
-	// What is not listed any more and not here is forgotten.
+	// What is neither listed nor here is forgotten.
 	for name, f := range c.files {
 		if !listed[name] && f.Changed < c.at-2*ring.Time(overlap) && (f.gone || f.have == 0 && !f.Open) {
 			delete(c.files, name)

@@ -73,7 +73,7 @@ const (
 // Status is its state.
 type Status struct {
 	Phase       string           `json:"phase,omitempty"`
-	From        string           `json:"from,omitempty"` // the window, which does not change any more
+	From        string           `json:"from,omitempty"` // the window, which no longer changes
 	To          string           `json:"to,omitempty"`
 	Nodes       []Node           `json:"nodes,omitempty"`
 	Collected   string           `json:"collected,omitempty"` // nodes with a part, of all: 2/3
@@ -109,7 +109,7 @@ type Node struct {
 	Gaps     int64  `json:"gaps,omitempty"` // coverage gaps in the window
 }
 
-// Finished reports whether nothing will change any more.
+// Finished reports whether this is final.
 func (n *Node) Finished() bool { return n.State == Bundled || n.Gone() }
 
 // Gone reports whether the node's bundle states a gap instead of its part, or of some of it.
@@ -125,7 +125,7 @@ func (s *Status) Find(node string) *Node {
 	return nil
 }
 
-// Finished reports whether nothing will change any more.
+// Finished reports whether this is final.
 func (s *Status) Finished() bool { return s.Phase == Ready || s.Phase == Failed }
 
 // Limits of messages about nodes. A node can say anything, and the API refuses an object of more than 1.5 MiB.

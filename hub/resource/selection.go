@@ -110,8 +110,8 @@ func (s *Selection) Check() error {
 	return fmt.Errorf("%w: filter: %s", ErrFilter, text)
 }
 
-// Accepts returns a function that reports whether a pod is selected; nil selects all ends, also those that are no pod.
-// The selection is one that Check accepts.
+// Accepts returns a function that reports whether a pod is selected; nil selects all ends, also those that are not
+// pods. The selection is one that Check accepts.
 func (s *Selection) Accepts() func(*Pod) bool {
 	if !s.ofPods() {
 		return nil

@@ -88,7 +88,7 @@ func TestSnapshotOfAnIncident(t *testing.T) {
 	if x := s.Spec.Select; !slices.Equal(x.Workloads, []string{"shop/Deployment/web"}) || x.Filter != "port 80" || x.KFL != "http" || x.Labels != "" || s.Spec.RetainFor.Duration != time.Hour || s.Labels[resource.ScheduleLabel] != "rule" {
 		t.Errorf("%+v", s)
 	}
-	w.at(3 * time.Hour) // the same incident, when its snapshot counts for no limit any more
+	w.at(3 * time.Hour) // the same incident, when its snapshot no longer counts for any limit
 	if s := w.schedule("rule"); len(w.snapshots()) != 1 || s.Status.LastSnapshot != "rule-3cweb" {
 		t.Errorf("%+v", s.Status)
 	}

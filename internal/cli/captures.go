@@ -118,7 +118,7 @@ func (e *env) cached(ctx context.Context, captures []string) (string, error) {
 	return path, nil
 }
 
-// unreleased identifies a build that is no release, because the next one may write other bundles.
+// unreleased identifies a build that is not a release, because the next one may write other bundles.
 func unreleased() string {
 	if version.Commit != "" {
 		return ""

@@ -54,7 +54,7 @@ as tools. pcapsule ask QUESTION --help lists the flags of a question.`,
 	return c
 }
 
-// notAQuestion is the error for words after ask of which the first is no question.
+// notAQuestion is the error if the first word after ask is not a question.
 func notAQuestion(c *cobra.Command, words []string) error {
 	if _, err := os.Stat(words[0]); err == nil {
 		question := "QUESTION"

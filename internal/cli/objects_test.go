@@ -144,8 +144,8 @@ func TestFilesOfShares(t *testing.T) {
 	}
 }
 
-// TestObjectsAgreeWithTshark compares hashes with tshark's. It exports every body of HTTP; those that are
-// messages between programs and error pages are no files here.
+// TestObjectsAgreeWithTshark compares hashes with tshark's. It exports every body of HTTP; those that are messages
+// between programs and error pages are not files here.
 func TestObjectsAgreeWithTshark(t *testing.T) {
 	if _, err := exec.LookPath("tshark"); err != nil {
 		t.Skip("needs tshark")

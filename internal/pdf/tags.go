@@ -32,7 +32,7 @@ type mark struct{ page, number int }
 // structure is the tags of a document.
 type structure struct {
 	root  Tag
-	open  *Tag     // that content belongs to; nil for what is no content, such as lines and footers
+	open  *Tag     // that content belongs to; nil for lines, footers and the like, which are not content
 	pages [][]*Tag // for each page, the tag of each mark
 	busy  bool     // inside a mark
 }
@@ -78,7 +78,7 @@ func (d *Doc) Tag(kind string, do func()) {
 // Text writes a line of text, which belongs to the open tag.
 func (d *Doc) Text(x, y float64, s string) { d.marked(func() { d.Fpdf.Text(x, y, s) }) }
 
-// Rect draws a rectangle, which is no content.
+// Rect draws a rectangle, which is not content.
 func (d *Doc) Rect(x, y, width, height float64, style string) {
 	if d.tags == nil || d.tags.busy {
 		d.Fpdf.Rect(x, y, width, height, style)

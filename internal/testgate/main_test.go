@@ -244,8 +244,8 @@ func TestRaceExceptionsAreTests(t *testing.T) {
 // whole matches a format in which THING ends at a colon or at the end.
 var whole = regexp.MustCompile(`(?s)^needs ([^:,%]+|%s)(: .*)?$`)
 
-// TestEverySkipSaysWhatItNeeds also finds entries of the first list that no test says any more: the
-// test's message was reworded, and its skip would fail on another machine. It reads the calls of Skip and Skipf in all tests and in what they share.
+// TestEverySkipSaysWhatItNeeds also finds entries of the first list that no test uses: the test's message was reworded,
+// and its skip would fail on another machine. It reads the calls of Skip and Skipf in all tests and in what they share.
 func TestEverySkipSaysWhatItNeeds(t *testing.T) {
 	found, said := 0, map[string]bool{}
 	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {

@@ -38,7 +38,7 @@ type Message struct {
 	Error   json.RawMessage `json:"error"`
 }
 
-// Call reports whether a message is a request that wants an answer.
+// Call reports whether a message is a request that needs an answer.
 func (m *Message) Call() bool { return m.Method != nil && m.ID != nil }
 
 // Name returns the method, or "".

@@ -135,7 +135,7 @@ func TestBrokenVersionComesBeforeTheFirstRecording(t *testing.T) {
 	if s := c.state(); s.Problem == "" || s.Generation != 2 {
 		t.Errorf("%+v", s)
 	}
-	c.reject(k, errors.New("it cannot start any more"))
+	c.reject(k, errors.New("it can no longer start"))
 	if k, _, err := a.next(); err != nil || k.UID != "" {
 		t.Errorf("%+v, %v; want that of the flags", k, err)
 	}

@@ -130,7 +130,7 @@ func TestConfigurationChangesWhileRecording(t *testing.T) {
 	x.offer(4, never(1))
 	x.until("a good version", func(c pins.Config) bool { return c.Applied == 4 && c.Problem == "" })
 	x.sends("the other port", to[1], forbidden)
-	x.sends("the port that is not forbidden any more", to[0], delivered)
+	x.sends("the port that is no longer forbidden", to[0], delivered)
 	x.offer(5, `{"keys": {"of": ["all"]}}`)
 	x.until("keys that this recorder does not read", func(c pins.Config) bool { return c.Generation == 5 && strings.Contains(c.Problem, "keys") })
 	cancel()

@@ -198,8 +198,8 @@ type Process struct {
 	Keys       uint64 // passed to the sink; for plaintext, the number of pieces
 }
 
-// Missing is a captured handshake of which no key was read: for each chosen process that took
-// part in it, or else once for a process that is not chosen.
+// Missing is a captured handshake without a key: for each chosen process that took part in it, or else once for a
+// process that is not chosen.
 type Missing struct {
 	Process      // Reason and Detail are those of this handshake
 	ClientRandom [32]byte

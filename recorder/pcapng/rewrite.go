@@ -9,7 +9,7 @@ import (
 // lengths stay.
 type Edit struct {
 	Packet  func(p *Packet) (keep bool)                                  // p.Data may be changed
-	Block   func(typ BlockType, body []byte, bigEndian bool) (keep bool) // any block that is no packet
+	Block   func(typ BlockType, body []byte, bigEndian bool) (keep bool) // any block that is not a packet
 	Comment func(typ BlockType, text []byte) (keep bool)                 // a comment of a kept block or packet
 }
 
@@ -19,7 +19,7 @@ type Rewritten struct {
 	Removed  int64 // packets left out
 	Blocks   int64 // other blocks left out
 	Comments int64 // left out
-	Damaged  int64 // bytes left out that are no block or no packet
+	Damaged  int64 // bytes left out that are not a block or not a packet
 	Written  int64
 }
 
@@ -70,7 +70,7 @@ func (s *rewriting) keep(from, to int64) {
 	}
 }
 
-// block is shown every block that is no packet, and, as type 0, bytes that are no block.
+// block is shown every block that is not a packet and, as type 0, bytes that are not a block.
 func (s *rewriting) block(typ BlockType, off, size int64, _ []byte) {
 	if typ == 0 {
 		s.said.Damaged += size

@@ -79,7 +79,7 @@ type Resumed struct {
 	Detail   string `json:"detail,omitempty"`
 }
 
-// Seal describes a segment, which must not change any more.
+// Seal describes a segment, which must not change afterwards.
 type Seal struct {
 	Series        string    `json:"series"`
 	Node          string    `json:"node"`

@@ -116,7 +116,7 @@ func (w *Writer) seal(seg *segment) error {
 		if err != nil {
 			return err
 		}
-		seg.file.Close() // it is not written any more
+		seg.file.Close() // nothing else is written to it
 		seg.file, seg.move, seg.resync = f, move, true
 	}
 	path := filepath.Join(w.opt.Dir, seg.id.Segment())

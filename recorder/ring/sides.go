@@ -32,7 +32,7 @@ func (s *sideSeals) apply(r *Record) {
 	}
 }
 
-// sealed reports whether the side files must not change any more.
+// sealed reports whether the side files are final.
 func (s *sideSeals) sealed() bool { return s != nil && s.final != nil && !s.open }
 
 // same reports whether two readings of a chain have the same state.

@@ -111,8 +111,7 @@ func (seg *segment) keepRoom(n int) error {
 	return nil
 }
 
-// closeSingle writes the accounts after all packets and closes the file. It is called when
-// nothing else is written any more.
+// closeSingle writes the accounts after all packets and closes the file. It is called when nothing else is written.
 func (s *Series) closeSingle() error {
 	s.mu.Lock()
 	seg, kept := s.seg, Totals{s.packets, s.dropped}

@@ -194,9 +194,9 @@ func (x *Index) addBackends(b *backends) {
 	}
 }
 
-// complete returns the kinds of which a list probably contained all objects: pods or services
-// from more than one namespace mean all namespaces, more than one node means all nodes, and
-// a policy with anything of another namespace means all policies. An object of these kinds that is missing from a later list no longer exists.
+// complete returns the kinds whose objects a list probably contained completely: pods or services from more than one
+// namespace mean all namespaces, more than one node means all nodes, and a policy with anything of another namespace
+// means all policies. An object of these kinds that is missing from a later list no longer exists.
 func (u *unit) complete() []string {
 	var out []string
 	if namespaces(u.pods, func(p *pod) string { return p.namespace }) > 1 {

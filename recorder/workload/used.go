@@ -129,7 +129,7 @@ func (x *Index) writeHosts(out *usedWriter) {
 	}
 }
 
-// listed are the kinds of which a list can be complete.
+// listed are the kinds for which a list can be complete.
 var listed = []string{"pod", "service", "node", "networkpolicy"}
 
 // readOwn reads the two kinds that writeLists and writeHosts write.

@@ -40,7 +40,7 @@ is "counters balance" 1 "$(metric balanced)"
 some "packets kept off the disk by the rule" "$(metric packets_forbidden_total)"
 some "processes with verified keys" "$(metric 'tls_processes{reason="",state="verified"}')"
 
-say "snapshot while recording goes on"
+say "snapshot while recording continues"
 node "$dir/pcapsule" snapshot "$ring" --last 5m --embed-keys -o "$dir/x.pcapsule" 2>"$dir/snapshot.err" || { cat "$dir/snapshot.err" >&2; exit 1; }
 bundle=$dir/x.pcapsule
 is "the ring holds what its seals say" 0 "$(node "$dir/pcapsule" ring verify "$ring" >"$dir/verify" 2>&1; echo $?)"

@@ -10,8 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// arguments reads the arguments of a method that is no answer. wait is false if the sender asked for no
-// answer.
+// arguments reads the arguments of a method that is not an answer. wait is false if the sender asked for no answer.
 func (k *conn) arguments(c *call, in *dissect.Input, at int, id uint32, r *reader) (wait bool) {
 	row := c.row
 	wait = true
@@ -187,7 +186,7 @@ func (k *conn) login(c *call, in *dissect.Input, at int, r *reader) {
 	c.row.User = table.NonEmpty(k.user)
 }
 
-// hide notes where a credential is, which ends where the reader stands.
+// hide notes the place of a credential, which ends at the reader's position.
 func (r *reader) hide(c *call, in *dissect.Input, at int, secret []byte) {
 	end := at + frameHead + 4 + r.Used()
 	c.x.Hide(in, end-len(secret), end)

@@ -103,7 +103,7 @@ func isAnswer(id uint32) bool {
 		id != connStartOK && id != connSecureOK && id != connTuneOK && strings.HasSuffix(methodName(dissect.ToServer, id), "-ok")
 }
 
-// ask reads a method that is no answer.
+// ask reads a method that is not an answer.
 func (k *conn) ask(in *dissect.Input, at, end int, number uint16, id uint32, r *reader) {
 	c := k.newCall(in.Dir, number, id)
 	c.x.Request(in, at, at+end)

@@ -16,7 +16,7 @@ import (
 // Limits of one connection.
 const (
 	maxFrame   = 256 << 10 // bytes of a performative
-	maxSection = 64 << 10  // bytes of a section of a message that is no body
+	maxSection = 64 << 10  // bytes of a section of a message that is not its body
 	maxList    = 64        // application properties in a row, requests that an error is compared with
 	maxReading = 1024      // messages that are being read
 )

@@ -160,7 +160,7 @@ func (k *conn) preface(in *dissect.Input, at int) (int, error) {
 	return frameHead, nil
 }
 
-// Protocols of a header beside AMQP itself, sections 5.2.1 and 5.3.1.
+// Protocols of a header other than AMQP itself, sections 5.2.1 and 5.3.1.
 const idTLS, idSASL = 2, 3
 
 // detectPreface accepts a protocol header of AMQP, of TLS or of SASL in version 1.0.0.

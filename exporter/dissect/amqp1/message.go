@@ -20,7 +20,7 @@ type incoming struct {
 	head     []byte // beginning of a section
 	left     int64  // bytes of a section
 	isBody   bool   // it is one of the body
-	lost     bool   // where sections begin is not known any more
+	lost     bool   // the beginning of the next section is not known
 	body     *dissect.Body
 }
 
@@ -289,7 +289,7 @@ func (d *deliveries) add(c *call) {
 	}
 }
 
-// settled notes that a message does not wait any more.
+// settled notes that a message no longer waits.
 func (k *conn) settled(c *call) {
 	d, place := c.sent, c.place
 	c.sent = nil

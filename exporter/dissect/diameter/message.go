@@ -79,7 +79,7 @@ func readHead(b []byte) (h head, err error) {
 	return h, nil
 }
 
-// detect wants a head with a known command and a first AVP that fits. Usually the client sends requests, but both
+// detect requires a head with a known command and a first AVP that fits. Usually the client sends requests, but both
 // sides may.
 func detect(dir dissect.Dir, b []byte) dissect.Verdict {
 	if len(b) > 0 && b[0] != 1 || len(b) > 1 && b[1] > maxMessage>>16 || len(b) > 4 && b[4]&flagsNoUsed != 0 || len(b) > 7 && tables()["command"][int64(binary.BigEndian.Uint32(b[4:])&0xffffff)] == "" {

@@ -27,7 +27,7 @@ type streamDir struct {
 	l       *dissect.StreamBuffer
 	ended   bool
 	endSeen bool // ReadStream was called with End
-	dead    bool // not read any more
+	dead    bool // no longer read
 }
 
 // player is the connection of PlayStreams.

@@ -103,7 +103,7 @@ const (
 	inTrailer
 	inRest  // until the connection closes
 	inHold  // CONNECT or Upgrade: until the answer arrives
-	inDoubt // a request whose end its Transfer-Encoding does not tell: until the answer arrives
+	inDoubt // a request whose Transfer-Encoding does not show its end: until the answer arrives
 )
 
 // side is the reading position in one direction.

@@ -33,7 +33,7 @@ func TestGaps(t *testing.T) {
 		{"over both sides", with(gap(0, up, 50, ""), gap(0, down, 50, "x")), "", ""},
 		{"inside a frame of the control stream", with(say(3, down, num(0x21)+num(10)+"abc"), gap(3, down, 7, frameOf(frameGoAway, num(4))), get, fin(0, down, head+data("0123456789"))),
 			"0 GET / → 200 complete got=\"0123456789\"\n", ""},
-		{"on the control stream, which is not read any more", with(gap(3, down, 7, frameOf(frameGoAway, num(0))), get, fin(0, down, head+data("0123456789"))),
+		{"on the control stream, which is no longer read", with(gap(3, down, 7, frameOf(frameGoAway, num(0))), get, fin(0, down, head+data("0123456789"))),
 			"0 GET / → 200 complete got=\"0123456789\"\n", ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {

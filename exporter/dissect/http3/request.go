@@ -215,7 +215,7 @@ func (h *conn) gapFrames(s *stream, id int64, in *dissect.Input, missing int64) 
 	life := s.life
 	q, r := &s.Half[in.Dir], &s.read[in.Dir]
 	n := 0
-	if len(in.Data) > 0 { // a blocked section cannot wait any more
+	if len(in.Data) > 0 { // a blocked section can no longer wait
 		n, _ = h.readFrames(s, id, in, 0, true)
 	}
 	if s.life != life || q.End || r.lost {

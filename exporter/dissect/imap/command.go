@@ -24,8 +24,8 @@ var commands = map[string]bool{"CAPABILITY": false, "NOOP": false, "LOGOUT": fal
 	"UNAUTHENTICATE": false, "REPLACE": false, "GENURLAUTH": false, "URLFETCH": false, "CANCELUPDATE": false, "ESEARCH": false, "LANGUAGE": false, "COMPARATOR": false,
 	"UID FETCH": false, "UID STORE": false, "UID SEARCH": false, "UID COPY": false, "UID MOVE": false, "UID EXPUNGE": false, "UID SORT": false, "UID THREAD": false, "UID REPLACE": false}
 
-// split reads tag, command and arguments of a line. The tag is empty if the line is no command: of one
-// that is not known, the tag has a digit.
+// split reads tag, command and arguments of a line. The tag is empty if the line is not a command: of one that is not
+// known, the tag has a digit.
 func split(line []byte) (tag, verb string, rest []byte) {
 	word, rest, ok := bytes.Cut(line, []byte(" "))
 	if !ok || !isTag(word) {

@@ -116,9 +116,9 @@ func responseFits(function uint8, failed bool, d []byte) bool {
 	return false
 }
 
-// detect wants messages of known functions whose data has the form of the function in this direction, up to the end
+// detect requires messages of known functions whose data has the form of the function in this direction, up to the end
 // of the bytes. The header alone is weak: its only fixed bytes are two zeros. Some messages are the same in both
-// directions; those after them tell.
+// directions; later ones decide.
 func detect(dir dissect.Dir, b []byte) dissect.Verdict {
 	v := dissect.More
 	for len(b) > 0 {

@@ -115,7 +115,7 @@ type conn struct {
 	driver string
 }
 
-// exhausting is a request whose replies go on.
+// exhausting is a request that gets further replies.
 type exhausting struct {
 	id   int32 // of the latest reply
 	on   bool

@@ -164,8 +164,8 @@ func definesNext(b []byte, seq byte) dissect.Verdict {
 	return dissect.Likely
 }
 
-// detectError examines ERR_Packet. As the first message of a connection it is certain, because
-// nothing but its text and its number can say what it is.
+// detectError examines ERR_Packet. As the first message of a connection it is certain, because nothing but its text and
+// its number can identify it.
 func detectError(b []byte, size int, seq byte) dissect.Verdict {
 	if len(b) < size {
 		return dissect.More

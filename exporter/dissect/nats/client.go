@@ -249,7 +249,7 @@ func (k *conn) publishing(s *side, in *dissect.Input, at int, f *frame) {
 	s.call = c
 }
 
-// published handles the end of a message that is no answer.
+// published handles the end of a message that is not an answer.
 func (k *conn) published(s *side) {
 	c := s.call
 	c.x.ReqBody = s.body

@@ -101,7 +101,7 @@ type call struct {
 	ends    bool   // the reply ends the transfers of the file
 	gap     bool
 	done    bool
-	single  bool // it is no message of its own
+	single  bool // it is part of another message
 }
 
 // step is an operation of a compound, and the path after it.

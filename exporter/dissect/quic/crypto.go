@@ -15,7 +15,7 @@ type flight struct {
 	asm  assembly
 	part []byte // unfinished message
 	pass int    // bytes of an oversized message still to come
-	dead bool   // not read any more: the bytes are not a message, or the position of the next one is lost
+	dead bool   // no longer read: the bytes are not a message, or the position of the next one is lost
 }
 
 func (x *flight) drop(c *dissect.Conn) {

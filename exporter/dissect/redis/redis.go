@@ -161,8 +161,8 @@ func (c *call) Asked() *inorder.Request { return &c.asked }
 // Waits implements inorder.Call: a call is emitted with its reply.
 func (c *call) Waits() bool { return true }
 
-// replies is how many replies a command still waits for. Those of a subscription look like what the
-// server pushes, and what follows replication is no reply.
+// replies is how many replies a command still waits for. Those of a subscription look like what the server pushes, and
+// what follows replication is not a reply.
 func replies(c *call) (int64, bool) {
 	if c.spec == nil {
 		return 1, true

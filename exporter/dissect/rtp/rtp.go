@@ -70,7 +70,7 @@ func Protocol() *dissect.Protocol {
 	}
 }
 
-// detectLast tries RTP for any packet that can be one: Read wants the proof.
+// detectLast tries RTP for any packet that can be one: Read requires the proof.
 func detectLast(_ dissect.Dir, b []byte) dissect.Verdict {
 	if p, err := parse(b); err != nil || p.payload == 0 {
 		return dissect.No

@@ -178,7 +178,7 @@ func (k *conn) named(c *call, answer []byte) {
 	}
 }
 
-// endMail ends a message that gets no content any more.
+// endMail ends a message that gets no further content.
 func (k *conn) endMail() {
 	c := k.mail
 	if k.mail = nil; c == nil {

@@ -51,9 +51,8 @@ func (k *conn) reply(in *dissect.Input, at int) (int, error) {
 	return line.N, nil
 }
 
-// find finds the command that a reply answers: none for the greeting, and for what the server says
-// on its own. A code of one command alone ends those before it: their replies are missing, or part
-// of another line.
+// find finds the command that a reply answers: none for the greeting, and for what the server sends on its own. A code
+// of one command alone ends those before it: their replies are missing, or part of another line.
 func (k *conn) find(in *dissect.Input, at, code int) *step {
 	if in.First(at) && (code == codeReady || len(k.All()) == 0) {
 		return nil

@@ -86,7 +86,7 @@ type step struct {
 	verb  string
 	to    string // of RCPT
 	last  bool   // BDAT LAST
-	gone  bool   // it does not wait any more
+	gone  bool   // it no longer waits
 	asked inorder.Request
 }
 

@@ -8,8 +8,8 @@ import (
 // maxCommunity is far beyond the limits of agents.
 const maxCommunity = 255
 
-// detect wants a message that fills the datagram: a version, a community or the header of version 3, and a
-// PDU that this side sends, whose variables fill it.
+// detect requires a message that fills the datagram: a version, a community or the header of version 3, and a PDU that
+// this side sends, whose variables fill it.
 func detect(dir dissect.Dir, b []byte) dissect.Verdict {
 	r := ber.New(b)
 	body := r.Enter(ber.Sequence)
@@ -42,7 +42,7 @@ func valid3(dir dissect.Dir, r *ber.Reader) bool {
 	}
 	if flags[0]&flagPriv != 0 {
 		r.Expect(ber.Octets)
-		// The side that sends it wants an answer, or gives one.
+		// The side that sends it expects an answer, or answers.
 		return !r.Bad() && !r.More() && (flags[0]&flagReportable != 0) == (dir == dissect.ToServer)
 	}
 	scoped := r.Enter(ber.Sequence)

@@ -48,7 +48,7 @@ var versions = map[int64]string{0: "1", 1: "2c", 3: "3"}
 type message struct {
 	tag        byte // 0 if it is encrypted
 	id         int64
-	reportable bool // of version 3: the sender wants an answer
+	reportable bool // of version 3: the sender expects an answer
 	size       int
 	row        *Row
 	odd        string // what is wrong with it; empty if nothing is
@@ -91,7 +91,7 @@ func parse(b []byte) (m message, err error) {
 	return m, nil
 }
 
-// shown is a community that is no secret, because agents have it when they are delivered.
+// shown is a community that is not secret, because it is the default of agents.
 func shown(community []byte) string {
 	switch s := string(community); s {
 	case "public", "private", "":

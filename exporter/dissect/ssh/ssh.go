@@ -249,8 +249,8 @@ func (k *conn) Gap(in *dissect.Input, _ int64) bool {
 	return true
 }
 
-// Resync implements dissect.Dissector: after a loss, nothing can be read any more. The first lines show
-// whether they are the beginning.
+// Resync implements dissect.Dissector: after a loss, nothing else can be read. The first lines show whether they are
+// the beginning.
 func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	if k.c.Starting() {
 		return

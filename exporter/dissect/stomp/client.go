@@ -244,7 +244,7 @@ func (k *conn) await(c *call) {
 	}
 }
 
-// waits is the message in a line, nil if it does not wait any more.
+// waits is the message in a line, nil if it no longer waits.
 func (k *conn) waits(w waiting) *call {
 	if c, ok := k.delivered.Get(w.place); ok && c.no == w.no {
 		return c

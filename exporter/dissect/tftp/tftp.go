@@ -3,8 +3,7 @@
 //
 // A row is one transfer: the request, and the blocks that the server sends or gets from a port of its own.
 //
-// LIMIT: a transfer that goes on for longer than a conversation in which nothing comes any more, the one
-// of the request, is cut there.
+// LIMIT: a transfer that continues for longer than a silent conversation is kept, the one of the request, is cut there.
 package tftp
 
 import (

@@ -15,7 +15,7 @@ const defaultBlock = 512 // bytes of a block, RFC 1350 section 2
 
 const transferCost = int(unsafe.Sizeof(transfer{})+unsafe.Sizeof(Row{})) + 2*maxText
 
-// transfer is a transfer that goes on.
+// transfer is an unfinished transfer.
 type transfer struct {
 	k      *conn
 	x      dissect.Exchange

@@ -65,7 +65,7 @@ func (s *Scratch) fullest() *Table {
 	})
 }
 
-// drop forgets a table, which keeps no memory any more.
+// drop forgets a table that has released its memory.
 func (s *Scratch) drop(t *Table) {
 	if t.room == 0 {
 		return

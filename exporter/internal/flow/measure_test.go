@@ -267,8 +267,8 @@ func TestSYNACKBeforeItsSYN(t *testing.T) {
 	}
 }
 
-// TestForgedHandshakesLeaveTheOpenConnection plays whole handshakes with other numbers on the
-// ports of a connection, which goes on.
+// TestForgedHandshakesLeaveTheOpenConnection plays whole handshakes with other numbers on the ports of a connection,
+// which continues.
 func TestForgedHandshakesLeaveTheOpenConnection(t *testing.T) {
 	for _, n := range []uint32{1, 6} {
 		steps := []step{{4e6, cl, sv, ack, 101, 501, get[:4], 0, 4}}

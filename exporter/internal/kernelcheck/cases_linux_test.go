@@ -167,7 +167,7 @@ func strays(add adder) {
 			c.segment(c.at(bodySize)+1, nil, how{ackMove: 1})
 		})
 	})
-	add("ports used again", "the old connection goes on after the SYN", equal, around(func(c *client) {
+	add("ports used again", "the old connection continues after the SYN", equal, around(func(c *client) {
 		was := c.isn
 		c.isn += 1 << 24
 		c.syn(how{})

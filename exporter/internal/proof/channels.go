@@ -98,7 +98,7 @@ func (c *channels) ofDatagram(f *flow.Packet, h uint64) uint64 {
 	if s, ok := c.opened.m[k]; ok {
 		return s
 	}
-	if len(p) < 4 || p[0] != 0 || p[1] < 3 || p[1] > 6 { // not what a server sends; it may be in a conversation that goes on
+	if len(p) < 4 || p[0] != 0 || p[1] < 3 || p[1] > 6 { // not what a server sends; the conversation may be an older one
 		return h
 	}
 	if a, ok := c.announced.m[listener{dst, f.Network, true}]; ok && a.from == f.Src && f.Time-a.at <= channelWithin {

@@ -8,8 +8,8 @@ const (
 	maxSettled  = settledBits / 16 // then at most 2 % of all others also count as settled
 )
 
-// settled is a set of conversations, by hash, that are not examined any more. It drops all of
-// them when there are too many.
+// settled is a set of conversations, by hash, that are no longer examined. It drops all of them when there are too
+// many.
 //
 // LIMIT: a few other conversations also count as settled, so they are not paired.
 type settled struct {

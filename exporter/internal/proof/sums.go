@@ -64,7 +64,7 @@ type off struct {
 type known struct {
 	off
 	n      int64 // packets
-	common bool  // proven to be no forgery
+	common bool  // proven not to be a forgery
 }
 
 // judged is a packet that waits.
@@ -156,7 +156,7 @@ func (x *summed) count(o off) int64 {
 	return k.n
 }
 
-// common reports whether one of the errors is proven to be no forgery.
+// common reports whether one of the errors is proven not to be a forgery.
 func (x *summed) common(errs *[2]off) bool {
 	return slices.ContainsFunc(x.offs, func(k known) bool { return k.common && (k.off == errs[0] || k.off == errs[1]) })
 }

@@ -13,12 +13,11 @@ const (
 	synSlack = int64(1e9) // ns within which a translated SYN follows its original
 )
 
-// views finds connections that the capture shows under more than one pair of addresses, as on a
-// node that translates a service's address to a pod's. A translator rewrites only addresses and
-// ports: a SYN with the same sequence number, time stamp, window and options within a second,
-// and before the client goes on after the answer, is probably the same SYN. A SYN without a time stamp
-// is not matched, because scanners send the same numbers to many ports (pairs waits for its
-// answer). A SYN whose client has gone on is not matched, because replayed captures repeat them.
+// views finds connections that the capture shows under more than one pair of addresses, as on a node that translates a
+// service's address to a pod's. A translator rewrites only addresses and ports: a SYN with the same sequence number,
+// time stamp, window and options within a second, and before the client continues after the answer, is probably the
+// same SYN. A SYN without a time stamp is not matched, because scanners send the same numbers to many ports (pairs
+// waits for its answer). A SYN whose client has gone on is not matched, because replayed captures repeat them.
 //
 // Anyone who sees a SYN can send a copy of it elsewhere. Payload therefore counts for the first
 // connection only after both SYN-ACKs had the same sequence number, which the server chose (RFC

@@ -66,9 +66,9 @@ type input struct {
 // Inputs are the captures of a run.
 type Inputs struct {
 	files   []*input
-	skipped []string // files in folders that are no captures
+	skipped []string // files in folders that are not captures
 	nested  []string // bundles in folders, which are not read again
-	odd     []string // what else should be told
+	odd     []string // other things to report
 	rings   []*ringFolder
 	again   bool  // the inputs are those of a bundle
 	total   int64 // bytes on disk of all, 0 unknown

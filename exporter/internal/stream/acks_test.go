@@ -27,7 +27,7 @@ func TestAcknowledgements(t *testing.T) {
 		{"the answer that it acknowledges comes a moment later", [][]step{handshake, {{seq: 101, text: "a?", ack: 501}, {seq: 103, text: "b?", ack: 503}, {dir: 1, seq: 501, text: "AA", ack: 103}}}, "0:a? 1:AA 0:b?"},
 		{"the same, with FINs", [][]step{handshake, {{seq: 101, text: "a?", ack: 501}, {seq: 103, flags: FIN, ack: 504}, {dir: 1, seq: 501, flags: FIN, text: "AA", ack: 103}}}, "0:a? 1:AA 1:end 0:end"},
 		{"the answer that it acknowledges is not captured, and an acknowledgement", [][]step{handshake, {{seq: 101, text: "a?", ack: 501}, {seq: 103, text: "b?", ack: 503}}, pure(300, 1, 503, 105)}, "0:a? 1:gap 2 0:b?"},
-		{"the other side is not captured any more", [][]step{handshake, {{seq: 101, text: "a?", ack: 501}, {seq: 103, text: "b?", ack: 503}, {seq: 105, text: "c?", ack: 505}}}, "0:a? 1:gap 2 0:b? 1:gap 2 0:c?"},
+		{"the other side is no longer captured", [][]step{handshake, {{seq: 101, text: "a?", ack: 501}, {seq: 103, text: "b?", ack: 503}, {seq: 105, text: "c?", ack: 505}}}, "0:a? 1:gap 2 0:b? 1:gap 2 0:c?"},
 		{"20 MiB of the other side are not captured", [][]step{handshake, {{seq: 101, text: "a?", ack: 501}, {seq: 103, text: "b?", ack: 20<<20 + 501}, {dir: 1, seq: 20<<20 + 501, text: "B", ack: 105}}}, "0:a? 1:gap 20971520 0:b? 1:B"},
 		{"forged, and the receiver speaks, but does not acknowledge it", [][]step{handshake, {{seq: 101, text: "ab", ack: 9501}}, pure(20, 1, 501, 101)}, "0:refused 2"},
 		{"forged, and the receiver acknowledges the real one that is not captured", [][]step{handshake, {{seq: 101, text: "xy", ack: 9501}, {seq: 103, text: "cd", ack: 501}}, pure(300, 1, 501, 105)}, "0:redeemed 0 0:xy 0:cd"},

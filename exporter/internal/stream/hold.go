@@ -201,8 +201,8 @@ func (c *Conn) patience(dir uint8, s *Segment) {
 	}
 }
 
-// tired reports whether the wait for a gap has lasted long enough. It goes on while the receiver waits for the
-// same byte, because then nothing is missing in the capture.
+// tired reports whether the wait for a gap has lasted long enough. It continues while the receiver waits for the same
+// byte, because then nothing is missing in the capture.
 func (c *Conn) tired(dir uint8, h *half, s *Segment) bool {
 	wait := int64(holeWait)
 	if !c.half[dir^1].spoke {

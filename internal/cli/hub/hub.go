@@ -129,7 +129,7 @@ Exit codes: 0 ended by a signal; 1 other; 2 usage; 6 disk.`,
 	return c
 }
 
-// noArgs refuses arguments that are no flags.
+// noArgs refuses arguments that are not flags.
 func noArgs(_ *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return exit.Usagef("unexpected argument %q", args[0])

@@ -131,7 +131,7 @@ func (p program) runCat(c *cobra.Command, dir string, f *catFlags) error {
 		return outputError(err, f.output)
 	}
 	for _, name := range got.Missing {
-		warn(c, "%s does not exist any more", name)
+		warn(c, "%s no longer exists", name)
 	}
 	if got.Damage > 0 {
 		warn(c, "%s in sealed segments cannot be read; %s ring verify lists them", plural.Count(got.Damage, "place", "places"), p.name)

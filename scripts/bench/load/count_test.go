@@ -52,7 +52,7 @@ func TestCount(t *testing.T) {
 		{"a pcap file with two packets", pcap("one", "three"), 2, 0, nil},
 		{"a pcap file with none", pcap(), 0, 0, nil},
 		{"a pcap file cut in its last packet", pcap("one", "three")[:24+16+3+16+2], 1, 0, errCut},
-		{"PCAPNG with a packet that tells of seven lost", ng, 2, 7, nil},
+		{"PCAPNG with a packet that reports seven lost", ng, 2, 7, nil},
 		{"PCAPNG cut in its last block", ng[:len(ng)-1], 1, 0, errCut},
 		{"nothing", nil, 0, 0, errCut},
 	} {

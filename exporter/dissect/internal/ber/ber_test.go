@@ -34,7 +34,7 @@ func TestReader(t *testing.T) {
 		t.Errorf("an element longer than its parent gives %q, bad %v", body, r.Bad())
 	}
 	if r.Expect(Octets) != nil || r.More() || r.Peek() != 0 {
-		t.Error("a reader goes on after an error")
+		t.Error("a reader continues after an error")
 	}
 	w := New([]byte("\x02\x01\x01"))
 	if w.Expect(Octets) != nil || !w.Bad() {

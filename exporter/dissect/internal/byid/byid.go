@@ -37,8 +37,8 @@ type Entry[K comparable, C any] struct {
 	in           bool
 }
 
-// Put adds a request, which takes cost bytes of the budget. An earlier one with the same key, which
-// will not be answered any more, is emitted as no_response.
+// Put adds a request, which takes cost bytes of the budget. An earlier one with the same key, which can no longer be
+// answered, is emitted as no_response.
 func (t *Table[K, C]) Put(key K, c C, cost int) {
 	now := t.Conn.Now().Time
 	for e := t.entries.Oldest(); t.Wait > 0 && e != nil && now-e.at > t.Wait; e = t.entries.Oldest() {

@@ -30,7 +30,7 @@ func TestTable(t *testing.T) {
 	if _, ok := b.Take(1); ok || b.Len() != 4 {
 		t.Errorf("taken twice, or %d are left", b.Len())
 	}
-	b.Put(2, "again", 100) // the first one will not be answered any more
+	b.Put(2, "again", 100) // the first one can no longer be answered
 	b.Shed()
 	b.Resync(dissect.ToServer, dissect.LossGap)
 	if b.Lost() {

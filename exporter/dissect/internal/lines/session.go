@@ -28,8 +28,8 @@ func NewSession(c *dissect.Conn, client, server Side) Session {
 	return Session{conn: c, read: [2]Side{dissect.ToServer: client, dissect.ToClient: server}}
 }
 
-// StartTLS records that the server accepted TLS. A byte that begins a TLS handshake ends the
-// session from now on; other bytes do not, since a client may go on without TLS.
+// StartTLS records that the server accepted TLS. A byte that begins a TLS handshake ends the session from now on; other
+// bytes do not, because a client may continue without TLS.
 func (s *Session) StartTLS() { s.tls = true }
 
 // Read implements dissect.Dissector.
