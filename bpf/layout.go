@@ -8,8 +8,8 @@ const PacketHeader = 104
 // Largest is the largest number of bytes of one packet in the ring buffer.
 const Largest = 65464 - PacketHeader
 
-// Kind says how the owner of a packet is known. docs/format/socket.md says how reliable each
-// kind is; workload.KnowledgeOf has the names.
+// Kind is how the owner of a packet is known. docs/format/socket.md describes how reliable each kind is;
+// workload.KnowledgeOf has the names.
 type Kind uint8
 
 // Kinds of knowledge, the most reliable first after None.
@@ -264,7 +264,7 @@ func (e *Event) process(b []byte) bool {
 	return true
 }
 
-// reversed is a path of which the last component stands first.
+// reversed is a path whose last component comes first.
 func reversed(b []byte, n uint32) string {
 	var path string
 	for b = b[:min(n, uint32(len(b)))]; len(b) > 0; {

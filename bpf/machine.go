@@ -47,8 +47,7 @@ const MaxWalked = 1_000_000
 
 var walked = regexp.MustCompile(`processed (\d+) insns`)
 
-// Walked loads the programs and returns how many instructions this kernel's verifier walked for
-// each of them.
+// Walked loads the programs and returns how many instructions this kernel's verifier examined for each of them.
 func Walked(o Options) (map[string]int, error) {
 	spec, err := loadRecorder()
 	if err != nil {
@@ -82,7 +81,7 @@ func Walked(o Options) (map[string]int, error) {
 // LockedDown reports whether the kernel forbids programs to read its memory; see LockdownFile.
 func LockedDown() bool { return loader.LockedDown() }
 
-// LockdownFile is the file that says how far the kernel protects itself from root.
+// LockdownFile states how far the kernel protects itself from root.
 const LockdownFile = loader.Lockdown
 
 // Oldest is the oldest Linux that the programs are tested on.

@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Errors of Pins that a caller may want to tell apart.
+// Errors of Pins that a caller may need to distinguish.
 var (
 	ErrNoPins    = errors.New("not a BPF file system")
 	ErrPinsInUse = errors.New("another recorder uses it")
@@ -30,7 +30,7 @@ var (
 //	DIR/owners           whose sockets are
 //	DIR/NUMBER/MAP       a generation: ring buffers, counters and ledger of one recorder's programs
 //
-// One recorder at a time has it; a lock on the folder ends with its process.
+// One recorder at a time uses it; its lock on the folder ends with its process.
 type Pins struct {
 	Old []*Generation // of earlier recorders, the oldest first
 
@@ -42,7 +42,7 @@ type Pins struct {
 
 // Generation is what programs of one recorder wrote to.
 type Generation struct {
-	// Unreadable says why nobody can read its packets; nil if they can be.
+	// Unreadable is the reason why nobody can read its packets; nil if they can be read.
 	Unreadable error
 	Ledger     *Ledger // nil if it is unreadable
 
@@ -55,8 +55,8 @@ const (
 	ledgerPin   = "ledger"
 )
 
-// OpenPins locks a folder, which is made where it is not there, and finds what earlier
-// recorders left. It answers ErrNoPins and ErrPinsInUse.
+// OpenPins locks a folder, which it makes if necessary, and finds what earlier recorders left. It returns ErrNoPins or
+// ErrPinsInUse.
 func OpenPins(dir string) (*Pins, error) {
 	lock, err := lockPins(dir, true)
 	if err != nil {
@@ -121,7 +121,7 @@ func lockPins(dir string, make bool) (*os.File, error) {
 	return lock, nil
 }
 
-// generations lists the numbers there are.
+// generations lists the existing numbers.
 func (p *Pins) generations() (numbers []uint64, err error) {
 	list, err := os.ReadDir(p.dir)
 	if err != nil {
@@ -136,9 +136,9 @@ func (p *Pins) generations() (numbers []uint64, err error) {
 	return numbers, nil
 }
 
-// openGeneration returns nil for a generation without a ledger, and removes it. The ledger is pinned
-// last and removed first, so a recorder ended while it made or removed the generation: no program
-// wrote to it, or its packets were taken.
+// openGeneration returns nil for a generation without a ledger, and removes it. The ledger is pinned last and removed
+// first. So without one, a recorder ended while it made or removed the generation: no program wrote to it, or its
+// packets were read.
 func openGeneration(dir string) (*Generation, error) {
 	g := &Generation{dir: dir}
 	ledger, err := ebpf.LoadPinnedMap(filepath.Join(dir, ledgerPin), nil)
@@ -217,8 +217,7 @@ func removePins(dir string) error {
 	return os.Remove(dir)
 }
 
-// owners returns the knowledge of sockets that earlier programs have, nil if there is none
-// of this form.
+// owners returns what earlier programs know about sockets, nil if they have nothing in this form.
 func (p *Pins) owners(spec *ebpf.MapSpec) *ebpf.Map {
 	m, err := ebpf.LoadPinnedMap(filepath.Join(p.dir, recorderMapOwners), nil)
 	if err != nil {
@@ -262,9 +261,8 @@ func (p *Pins) pin(coll *ebpf.Collection, ownersKept bool) (*Ledger, error) {
 	return l, nil
 }
 
-// place gives a hook its program: the link of an earlier recorder continues with it, without a
-// moment in between. Links that cannot be changed, and those of another control group, are followed
-// by a new one; both are there for a moment.
+// place attaches a program to a hook. The link of an earlier recorder continues with it, without an interruption. If a
+// link cannot be changed, or is of another control group, a new one follows it, and both exist for a moment.
 func (p *Pins) place(name string, prog *ebpf.Program, cgroup string, attach func() (link.Link, error)) error {
 	path := filepath.Join(p.dir, hooksFolder, name)
 	if old, err := link.LoadPinnedLink(path, nil); err == nil {
@@ -317,7 +315,7 @@ func (p *Pins) Prune() error {
 	return nil
 }
 
-// Close gives the folder to another recorder.
+// Close releases the folder for another recorder.
 func (p *Pins) Close() error {
 	var errs []error
 	for _, g := range p.Old {
@@ -326,8 +324,8 @@ func (p *Pins) Close() error {
 	return errors.Join(append(errs, p.lock.Close())...)
 }
 
-// Abandon closes the folder for a recorder that did not begin. What it pinned goes again, unless
-// hooks have its programs already: the next recorder takes over from those.
+// Abandon closes the folder for a recorder that did not begin. It removes what the recorder pinned, unless hooks have
+// its programs already: then the next recorder takes over from those.
 func (p *Pins) Abandon() error {
 	var err error
 	switch {
@@ -341,9 +339,8 @@ func (p *Pins) Abandon() error {
 	return errors.Join(err, p.Close())
 }
 
-// Unpin ends what a recorder left in a folder: its programs are detached, and what waits in
-// their ring buffers is lost. It answers ErrNoPins, ErrPinsInUse, and fs.ErrNotExist where
-// nothing is left.
+// Unpin ends what a recorder left in a folder: its programs are detached, and the contents of their ring buffers are
+// lost. It returns ErrNoPins, ErrPinsInUse, or fs.ErrNotExist if nothing was left.
 func Unpin(dir string) error {
 	lock, err := lockPins(dir, false)
 	if err != nil {

@@ -29,14 +29,14 @@ type Options struct {
 	Filter          []classic.RawInstruction // packets that do not match are filtered
 	Never           []classic.RawInstruction // packets that match are forbidden, if they match Filter
 	Owners          bool
-	OwnTGID         uint32 // its sockets are left out, with Owners; 0 means nobody's
+	OwnTGID         uint32 // its sockets are left out, with Owners; 0 means none
 	OwnCgroup       uint64 // its packets are left out; 0 means none
 	EventsPerSecond uint32 // of each kind that traffic drives; 0 means 1000
 	WakeBytes       uint64 // waiting in the ring buffer; 0 means a quarter of it
-	Pins            *Pins  // what stays when the recorder ends; nil: nothing
+	Pins            *Pins  // keeps programs when the recorder ends; nil: none stay
 }
 
-// Programs are loaded programs and what they are attached to.
+// Programs are loaded programs and their links.
 type Programs struct {
 	coll  *ebpf.Collection
 	links []io.Closer // must stay referenced: a link that is garbage collected detaches
@@ -44,7 +44,7 @@ type Programs struct {
 	Missing map[string]error
 	// Ledger of the ring buffer of packets; nil without Pins.
 	Ledger *Ledger
-	// OwnersKept reports that what earlier programs knew of sockets is known.
+	// OwnersKept reports that the programs have what earlier ones knew about sockets.
 	OwnersKept bool
 
 	pins    *Pins
@@ -57,8 +57,8 @@ var ErrNoBTF = loader.ErrNoBTF
 // RefusedError means that this kernel does not accept a program.
 type RefusedError = loader.RefusedError
 
-// since is the first Linux that has what a program needs. All others need at most 5.10, the
-// oldest release that is tested. The tests compare this with the helpers that programs call.
+// since is the first Linux that provides what a program needs. All others need at most 5.10, the oldest release that is
+// tested. The tests compare this with the helpers that programs call.
 var since = map[string]loader.Release{
 	recorderProgOpenSockets:   {Major: 5, Minor: 12}, // cookies of sockets in iterators
 	recorderProgPacketDropped: {Major: 5, Minor: 17}, // the reason for a drop
@@ -178,8 +178,7 @@ func replace(p *ebpf.ProgramSpec, function string, body asm.Instructions) error 
 	return nil
 }
 
-// FindSockets notes who has sockets open that are older than the recorder, and returns
-// how many it found.
+// FindSockets finds the owners of sockets that are older than the recorder, and returns the number of sockets.
 func (p *Programs) FindSockets() (uint64, error) {
 	prog := p.coll.Programs[recorderProgOpenSockets]
 	if prog == nil {

@@ -7,9 +7,8 @@ import (
 	classic "golang.org/x/net/bpf"
 )
 
-// Filters are written for the packet as in the file, with the Linux cooked header in front. The
-// kernel's packet begins after that header, which the program builds on its
-// stack.
+// Filters apply to the packet as in the file, with the Linux cooked header before it. The kernel's packet begins after
+// that header, which the program builds on its stack.
 const cookedLen = 20
 
 // Registers that are preserved across calls, and places on the stack.

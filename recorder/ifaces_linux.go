@@ -105,8 +105,8 @@ func (f *ifaces) declare(x *iface) error {
 	return nil
 }
 
-// renew looks up again who is behind an interface. It returns what is known now, and whether
-// that differs from what packets were written with.
+// renew looks up the owner of an interface again. It returns what is known now, and whether that differs from what
+// packets were written with.
 func (f *ifaces) renew(x *iface) (workload.InterfaceComment, bool, error) {
 	c := f.comment(x.group, x.since)
 	text := workload.FormatInterfaceComment(c)

@@ -36,8 +36,7 @@ const (
 // DefaultPin is the Pin of recorders of nodes.
 const DefaultPin = "/sys/fs/bpf/pcapsule"
 
-// MinSegment is the smallest segment that people may ask for: a ring of smaller ones is
-// mostly names.
+// MinSegment is the smallest segment size that users may set: a ring of smaller segments consists mostly of overhead.
 const MinSegment = 64 << 10
 
 // Options of a recording. Set exactly one of File, Stream and Ring as the output.
@@ -50,7 +49,7 @@ type Options struct {
 
 	Cgroup      string         // control group whose sockets are recorded, with all groups below it; "" is the root
 	Interface   []string       // for Interfaces; none means all
-	Filter      string         // in the language of pcap-filter(7)
+	Filter      string         // in the syntax of pcap-filter(7)
 	Policy      *policy.Policy // whose packets are wanted or forbidden; nil: all are wanted
 	Snap        uint32         // bytes of a packet to keep; 0 means all
 	HeadersOnly bool           // keep network and transport headers

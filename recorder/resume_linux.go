@@ -58,7 +58,7 @@ func Unpin(dir string) (removed bool, err error) {
 	}
 }
 
-// CanPin reports whether dir is in a BPF file system, or would be if it existed.
+// CanPin reports whether dir is in a BPF file system, or would be after it is created.
 func CanPin(dir string) bool {
 	var info unix.Statfs_t
 	for at := filepath.Clean(dir); ; at = filepath.Dir(at) {
@@ -78,14 +78,14 @@ type leftover struct {
 	details []string
 }
 
-// takeOver is asked when the ring is opened: how far is the recorder before, what waits for this
-// one, and what was lost that no seal states.
+// takeOver is called when the ring is opened. It returns how far the previous recorder was, what waits for this one,
+// and the losses that no seal states.
 func (r *recording) takeOver(left ring.Left) *ring.Resumed {
 	id := hash64(left.Ring)
 	r.progs.Ledger.Begin(id, r.settings, left.Next)
 	earlier := r.sources[:len(r.sources)-1]
 	known := len(r.pins.Old) > 0 && !slices.ContainsFunc(earlier, func(s *source) bool { return s.ledger.Ring() != id })
-	// Another recorder wrote to the ring since, and has what passed: it would be there twice.
+	// Another recorder has written to the ring since then, so these packets would be there twice.
 	stale := known && len(earlier) > 0 && !slices.ContainsFunc(earlier, func(s *source) bool { return s.ledger.Start() == left.Start })
 	var all leftover
 	for _, s := range earlier {
@@ -95,7 +95,7 @@ func (r *recording) takeOver(left ring.Left) *ring.Resumed {
 		}
 	}
 	if !known || stale {
-		return nil // what is known is not of this ring
+		return nil // the ledger is about another ring
 	}
 	stated, then := statedLosses(left.Counters)
 	all.SeenThen, all.Lost = then, int64(all.lost-min(stated, all.lost))
@@ -199,8 +199,8 @@ func (r *recording) openSources() error {
 	return nil
 }
 
-// adopt is called when all hooks have this recorder's programs: the counters of those before
-// stand still from now on. What they counted since the start record was written counts here.
+// adopt is called when all hooks have this recorder's programs, so the counters of earlier ones no longer change. What
+// they counted after the start record was written counts here.
 func (r *recording) adopt() error {
 	if r.pins == nil {
 		return nil

@@ -66,7 +66,7 @@ type recording struct {
 	keys          *keyring
 	users         map[int64]string
 	scope         string // control group that is recorded, below the root
-	processesLost uint64 // lost process events at the time when /proc was last read
+	processesLost uint64 // lost process events when /proc was last read
 
 	pins       *bpf.Pins         // nil: nothing of the recording stays in the kernel
 	unkept     string            // why, if it should

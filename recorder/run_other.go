@@ -15,8 +15,8 @@ func Doctor() []Check {
 	return []Check{{"system", Bad, runtime.GOOS, "record on Linux; bundles can be created and queried on any system"}}
 }
 
-// Unpin answers ErrPlatform.
+// Unpin returns ErrPlatform.
 func Unpin(string) (removed bool, err error) { return false, ErrPlatform }
 
-// CanPin answers false.
+// CanPin returns false.
 func CanPin(string) bool { return false }

@@ -8,8 +8,8 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/internal/mapped"
 )
 
-// source is where packets and events come from: the ring buffers of this recorder's programs,
-// or of those of a recorder before.
+// source is the origin of packets and events: the ring buffers of this recorder's programs, or of those of an earlier
+// recorder.
 type source struct {
 	packets, events *mapped.Reader
 	ledger          *bpf.Ledger     // nil: what was read goes with this process
@@ -62,7 +62,7 @@ func (h *held) push(from *mapped.Reader, seq uint64) {
 	h.list = append(h.list, heldRecord{from, seq, h.count})
 }
 
-// settle gives back records of the first n packets.
+// settle returns the records of the first n packets to the kernel.
 func (h *held) settle(n uint64) {
 	for h.first < len(h.list) && h.list[h.first].n <= n {
 		h.list[h.first].from.Done(h.list[h.first].seq)
@@ -86,7 +86,7 @@ func (r *recording) release() {
 		}
 	}
 	if ledger != nil {
-		ledger.SetDropped(dropped) // before what was dropped is gone from the kernel
+		ledger.SetDropped(dropped) // before dropped packets are gone from the kernel
 	}
 	for _, s := range r.sources {
 		s.packets.Release()
@@ -96,8 +96,8 @@ func (r *recording) release() {
 // reading is the source that packets are read from now.
 func (r *recording) reading() *source { return r.sources[r.at] }
 
-// turnSource switches to the next source if all records of this one were returned, and forgets
-// those before of which the output has everything.
+// turnSource switches to the next source if all records of this one were returned. It forgets earlier ones once the
+// output has everything from them.
 func (r *recording) turnSource() {
 	for r.at < len(r.sources)-1 && r.reading().packets.Empty() {
 		r.drainEvents()

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// account says why captured handshakes have no key. Tracker.mu guards it.
+// account finds out why captured handshakes have no key. Tracker.mu guards it.
 type account struct {
 	at      time.Time // of the last judgement
 	lost    uint64    // by the programs' counters then
@@ -198,7 +198,7 @@ func (p *process) value() Process {
 	return Process{PID: p.pid, Executable: p.exe, Cgroup: p.cgroup, Library: p.library, State: p.state, Keys: p.keys}
 }
 
-// why says why a process has no keys, by the file that came closest.
+// why returns why a process has no keys, by the file that came closest.
 func (p *process) why(captured bool) (reason Reason, detail string, l Library) {
 	l = p.library
 	if p.reason != "" {
@@ -233,7 +233,7 @@ func (p *process) why(captured bool) (reason Reason, detail string, l Library) {
 	return reason, detail, l
 }
 
-// why says why objects of a build gave no key.
+// why returns why objects of a build yielded no key.
 func (b *build) why(captured bool) (Reason, string) {
 	switch {
 	case b.proven:

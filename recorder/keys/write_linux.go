@@ -94,7 +94,7 @@ func (t *Tracker) flush() {
 	}
 }
 
-// verify tries the keys of processes of which none has opened a record yet.
+// verify tries the keys of processes without a key that has decrypted a record.
 func (t *Tracker) verify(last bool) {
 	now := time.Now()
 	for _, p := range t.procs {
