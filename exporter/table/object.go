@@ -25,7 +25,7 @@ type Object struct {
 	Part     Opt[string] `col:"mime_part" doc:"position in a MIME message, such as 2 or 1.2; null for the whole body"`
 
 	BodySHA256 Opt[Hash]   `col:"body_sha256" doc:"body in table bodies that contains the file's bytes; null if that was too large to keep: then the packets have them"`
-	BodyFrom   int64       `col:"body_offset" unit:"bytes" doc:"where they begin in the body"`
-	BodySize   int64       `col:"body_size" unit:"bytes" doc:"how many bytes of the body they are, before transfer decoding"`
+	BodyFrom   int64       `col:"body_offset" unit:"bytes" doc:"where the file's bytes begin in the body"`
+	BodySize   int64       `col:"body_size" unit:"bytes" doc:"number of the file's bytes in the body, before transfer decoding"`
 	Transfer   Opt[string] `col:"transfer_encoding" enc:"dict" doc:"transfer encoding of these bytes that must be decoded: base64 or quoted-printable"`
 }

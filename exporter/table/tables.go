@@ -41,7 +41,7 @@ type Endpoint struct {
 	Hostname     Opt[string] `col:"hostname" doc:"name from a hosts file or a Name Resolution Block"`
 	External     bool        `col:"external" doc:"the address is outside private, link-local, loopback and known cluster ranges"`
 	HowKnown     string      `col:"how_known" enc:"dict" doc:"source of the identity: segment, kube, peer, ptcpdump, hosts, nrb, dns, dns_other (a guess) or none; if the process is known from its socket, the kind of knowledge: writer, last_user, acceptor, creator, holder_at_start, listener_inherited, shared_at_start (docs/format/socket.md)"`
-	OwnerGuess   Opt[bool]   `col:"owner_guess" doc:"the kernel did not say that this process wrote the bytes: it made, inherited, accepted or used the socket before; null if no process is known from its socket"`
+	OwnerGuess   Opt[bool]   `col:"owner_guess" doc:"the process is a guess, because the kernel did not name the writer: it made, inherited, accepted or used the socket before; null if no process is known from its socket"`
 	Exe          Opt[string] `col:"exe" doc:"program file of the process"`
 	Command      []string    `col:"command" doc:"command line of the process, with secrets masked by the recorder"`
 	User         Opt[string] `col:"user_name" enc:"dict" doc:"user of the process, by its name on the node, else by number"`
@@ -153,16 +153,16 @@ type Connection struct {
 	KeyReason         Opt[string] `col:"key_reason" enc:"dict" doc:"why not all records were decrypted: no_key, no_handshake, gap, unsupported, wrong_key or unencrypted; see docs/format/keys.md"`
 	ClientRandom      []byte      `col:"client_random" doc:"client random of its first handshake, which identifies its keys in a key log; null if it was not captured"`
 	ClientRecords     Opt[int64]  `col:"client_records" doc:"encrypted records of TLS or DTLS, or packets of QUIC, from the client"`
-	ServerRecords     Opt[int64]  `col:"server_records" doc:"the same from the server"`
-	ClientRecordBytes Opt[int64]  `col:"client_record_bytes" unit:"bytes" doc:"bytes of these records on the wire"`
-	ServerRecordBytes Opt[int64]  `col:"server_record_bytes" unit:"bytes" doc:"the same from the server"`
+	ServerRecords     Opt[int64]  `col:"server_records" doc:"encrypted records of TLS or DTLS, or packets of QUIC, from the server"`
+	ClientRecordBytes Opt[int64]  `col:"client_record_bytes" unit:"bytes" doc:"bytes of the client's encrypted records on the wire"`
+	ServerRecordBytes Opt[int64]  `col:"server_record_bytes" unit:"bytes" doc:"bytes of the server's encrypted records on the wire"`
 	ClientOpened      Opt[int64]  `col:"client_opened" doc:"client records that a key decrypted and authenticated"`
-	ServerOpened      Opt[int64]  `col:"server_opened" doc:"the same from the server"`
-	ClientPlainBytes  Opt[int64]  `col:"client_plain_bytes" unit:"bytes" doc:"application bytes decrypted from them"`
-	ServerPlainBytes  Opt[int64]  `col:"server_plain_bytes" unit:"bytes" doc:"the same from the server"`
+	ServerOpened      Opt[int64]  `col:"server_opened" doc:"server records that a key decrypted and authenticated"`
+	ClientPlainBytes  Opt[int64]  `col:"client_plain_bytes" unit:"bytes" doc:"application bytes decrypted from the client's records"`
+	ServerPlainBytes  Opt[int64]  `col:"server_plain_bytes" unit:"bytes" doc:"application bytes decrypted from the server's records"`
 	Alerts            []string    `col:"alerts" doc:"alerts after the handshake, in order, with their side, such as client close_notify; only decrypted ones"`
 	RecordSizes       []int64     `col:"record_sizes" unit:"bytes" doc:"sizes of the first 64 encrypted records on the wire, in order; negative from server to client"`
-	RecordTimes       []int64     `col:"record_times_us" unit:"us" doc:"times of the same records since the first of them"`
+	RecordTimes       []int64     `col:"record_times_us" unit:"us" doc:"times of the records in record_sizes since the first of them"`
 }
 
 // Packet is one packet of the bundle, with its position.
@@ -242,9 +242,9 @@ type OSEvent struct {
 	Signal      Opt[int32]  `col:"signal" doc:"signal that ended the process"`
 	Transport   Opt[string] `col:"transport" enc:"dict" doc:"tcp, udp or another IP protocol's name"`
 	LocalIP     Opt[string] `col:"local_ip" doc:"address of this machine's end"`
-	LocalPort   Opt[int32]  `col:"local_port" doc:"its port"`
+	LocalPort   Opt[int32]  `col:"local_port" doc:"port of this machine's end"`
 	RemoteIP    Opt[string] `col:"remote_ip" doc:"address of the other end"`
-	RemotePort  Opt[int32]  `col:"remote_port" doc:"its port"`
+	RemotePort  Opt[int32]  `col:"remote_port" doc:"port of the other end"`
 	Before      Opt[string] `col:"state_before" enc:"dict" doc:"TCP state before"`
 	After       Opt[string] `col:"state_after" enc:"dict" doc:"TCP state after"`
 	Reason      Opt[string] `col:"reason" enc:"dict" doc:"the kernel's reason for dropping a packet"`

@@ -42,9 +42,9 @@ type TLSHandshake struct {
 	CertMatchesSNI  Opt[bool]   `col:"cert_matches_sni" doc:"one of its names matches the name that the client requested; null if the client sent none"`
 	CertProblem     Opt[string] `col:"cert_problem" doc:"why the certificate could not be parsed completely"`
 	ChainSubjects   []string    `col:"chain_subjects" doc:"subjects of all certificates that the server sent, its own first"`
-	ChainIssuers    []string    `col:"chain_issuers" doc:"issuers, in the same order"`
-	ChainNotAfter   []string    `col:"chain_not_after" doc:"ends of validity in the same order, RFC 3339"`
-	ChainSHA256     []string    `col:"chain_sha256" doc:"SHA-256 in the same order, hexadecimal"`
+	ChainIssuers    []string    `col:"chain_issuers" doc:"issuers of these certificates, in the order of chain_subjects"`
+	ChainNotAfter   []string    `col:"chain_not_after" doc:"ends of validity in the order of chain_subjects, RFC 3339"`
+	ChainSHA256     []string    `col:"chain_sha256" doc:"SHA-256 in the order of chain_subjects, hexadecimal"`
 
 	ClientCertSubject     Opt[string] `col:"client_cert_subject" doc:"subject of the client's certificate, RFC 2253"`
 	ClientCertIssuer      Opt[string] `col:"client_cert_issuer" doc:"issuer of the client's certificate, RFC 2253"`

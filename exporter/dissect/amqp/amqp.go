@@ -35,7 +35,7 @@ type Row struct {
 	Consumer    table.Opt[string] `col:"amqp_consumer_tag" doc:"consumer tag"`
 	Tag         table.Opt[int64]  `col:"amqp_delivery_tag" doc:"delivery tag: pairs a message with its acknowledgement; for a published message its number on the channel since confirm.select"`
 	Redelivered bool              `col:"amqp_redelivered" doc:"the message may have been delivered before"`
-	Mandatory   bool              `col:"amqp_mandatory" doc:"the client wants the message back if no queue gets it"`
+	Mandatory   bool              `col:"amqp_mandatory" doc:"the server must return the message if no queue gets it"`
 	NoAck       bool              `col:"amqp_no_ack" doc:"the consumer acknowledges nothing"`
 	Ack         table.Opt[string] `col:"amqp_ack" enc:"dict" doc:"ack, nack or reject; with requeue if the message goes back to its queue"`
 	Returned    bool              `col:"amqp_returned" doc:"the server returned the message: no queue got it"`

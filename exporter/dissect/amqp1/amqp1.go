@@ -27,7 +27,7 @@ type Row struct {
 	Channel     int32             `col:"amqp1_channel" doc:"number of the channel of the sender"`
 	Container   table.Opt[string] `col:"amqp1_container" enc:"dict" doc:"container-id of the sender of open"`
 	Link        table.Opt[string] `col:"amqp1_link" doc:"name of the link"`
-	Role        table.Opt[string] `col:"amqp1_role" enc:"dict" doc:"what the sender of attach is on the link: sender or receiver"`
+	Role        table.Opt[string] `col:"amqp1_role" enc:"dict" doc:"role of the sender of attach on the link: sender or receiver"`
 	Address     table.Opt[string] `col:"amqp1_address" enc:"dict" doc:"address of the node: target of the messages of the side that attached first, source of those to it"`
 	Delivery    table.Opt[int64]  `col:"amqp1_delivery_id" doc:"delivery-id: pairs a message with its disposition; the first one of a disposition that settles no message of this bundle"`
 	State       table.Opt[string] `col:"amqp1_state" enc:"dict" doc:"state that the receiver gave the message: accepted, rejected, released, modified; settled if it states none"`

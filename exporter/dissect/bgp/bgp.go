@@ -56,7 +56,7 @@ type Row struct {
 	Origin           table.Opt[string] `col:"bgp_origin" enc:"dict" doc:"origin of the path: igp, egp or incomplete"`
 	NextHop          table.Opt[string] `col:"bgp_next_hop" enc:"dict" doc:"next hop; the first one of several"`
 	Communities      []string          `col:"bgp_communities" doc:"communities and large communities; at most 64"`
-	EndOfRIB         bool              `col:"bgp_end_of_rib" doc:"the UPDATE says that the first exchange of routes is over (RFC 4724)"`
+	EndOfRIB         bool              `col:"bgp_end_of_rib" doc:"the UPDATE marks the end of the first exchange of routes (RFC 4724)"`
 	ErrorCode        table.Opt[string] `col:"bgp_error" enc:"dict" doc:"error of a NOTIFICATION, such as Cease"`
 	ErrorSubcode     table.Opt[string] `col:"bgp_error_subcode" enc:"dict" doc:"subcode, such as Administrative Shutdown"`
 	Reason           table.Opt[string] `col:"bgp_reason" doc:"operator's text in a NOTIFICATION (RFC 9003), at most 255 bytes"`

@@ -56,11 +56,11 @@ type Row struct {
 	ErrMessage  table.Opt[string] `col:"cassandra_error_message" doc:"the error's text, at most 1 KiB"`
 	Warnings    []string          `col:"cassandra_warnings" doc:"warnings of the server, at most 8"`
 	Tracing     table.Opt[string] `col:"cassandra_tracing_id" doc:"id of the trace that the server made"`
-	User        table.Opt[string] `col:"cassandra_user" enc:"dict" doc:"user who authenticated on this connection"`
+	User        table.Opt[string] `col:"cassandra_user" enc:"dict" doc:"user that authenticated on this connection"`
 	Application table.Opt[string] `col:"cassandra_application" enc:"dict" doc:"name of the application, else name and version of the driver, from STARTUP"`
 	Compression table.Opt[string] `col:"cassandra_compression" enc:"dict" doc:"compression of the connection: lz4 or snappy"`
 	Ahead       int32             `col:"cassandra_ahead" doc:"number of earlier requests that were unanswered when this one was sent (multiplexing)"`
-	Partial     bool              `col:"cassandra_partial" doc:"only the beginning of a long message was read, so that lists and counts may be incomplete"`
+	Partial     bool              `col:"cassandra_partial" doc:"only the beginning of a long message was read, so lists and counts may be incomplete"`
 }
 
 // Protocol is CQL.

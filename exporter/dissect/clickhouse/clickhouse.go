@@ -40,7 +40,7 @@ type Row struct {
 	Params      []string          `col:"clickhouse_params" doc:"parameters of the statement as name=value, at most 32 of 256 bytes"`
 	Settings    []string          `col:"clickhouse_settings" doc:"settings of the statement as name=value, at most 32 of 256 bytes"`
 	Columns     []string          `col:"clickhouse_columns" doc:"names of the result's columns"`
-	Types       []string          `col:"clickhouse_types" doc:"their types"`
+	Types       []string          `col:"clickhouse_types" doc:"types of the result's columns"`
 	Rows        table.Opt[int64]  `col:"clickhouse_rows" doc:"number of rows returned; null if there was no result set"`
 	Preview     table.Opt[string] `col:"clickhouse_preview" doc:"first rows, with tabs between values and \\N for null, at most 4 KiB; arrays, tuples and maps are shown as …"`
 	Inserted    table.Opt[int64]  `col:"clickhouse_inserted_rows" doc:"number of rows that the client sent; null if it sent none"`
@@ -61,7 +61,7 @@ type Row struct {
 	Server      table.Opt[string] `col:"clickhouse_server_version" enc:"dict" doc:"version of the server, from its answer to the login"`
 	Revision    table.Opt[int64]  `col:"clickhouse_revision" doc:"revision of the protocol that both sides know; a guess if the login was not captured"`
 	Cancelled   bool              `col:"clickhouse_cancelled" doc:"the client asked to cancel the statement"`
-	Partial     bool              `col:"clickhouse_partial" doc:"a part could not be read, so that lists and counts may be incomplete"`
+	Partial     bool              `col:"clickhouse_partial" doc:"a part could not be read, so lists and counts may be incomplete"`
 }
 
 // Protocol is ClickHouse.

@@ -34,7 +34,7 @@ type Row struct {
 	Vendor        table.Opt[string] `col:"dhcp_vendor" enc:"dict" doc:"vendor class of the client, such as MSFT 5.0"`
 	Requested     table.Opt[string] `col:"dhcp_requested" doc:"address that the client requests or has"`
 	Addresses     []string          `col:"dhcp_addresses" doc:"addresses, or prefixes, that the server offers or assigns; at most 64"`
-	Lease         table.Opt[int64]  `col:"dhcp_lease_s" unit:"s" doc:"lease time that the server states, else that the client requests; of IPv6, the shortest valid lifetime; 4294967295 is for ever"`
+	Lease         table.Opt[int64]  `col:"dhcp_lease_s" unit:"s" doc:"lease time that the server states, else that the client requests; of IPv6, the shortest valid lifetime; 4294967295 means unlimited"`
 	Server        table.Opt[string] `col:"dhcp_server" enc:"dict" doc:"server identifier: an address; of IPv6, a DUID in hexadecimal"`
 	Relay         table.Opt[string] `col:"dhcp_relay" enc:"dict" doc:"address of the relay that is nearest to the client"`
 	Mask          table.Opt[string] `col:"dhcp_mask" enc:"dict" doc:"subnet mask"`
@@ -43,7 +43,7 @@ type Row struct {
 	Domain        table.Opt[string] `col:"dhcp_domain" enc:"dict" doc:"domain, or of IPv6 the first of the search list"`
 	BootServer    table.Opt[string] `col:"dhcp_boot_server" doc:"server for booting, by name or address"`
 	BootFile      table.Opt[string] `col:"dhcp_boot_file" doc:"file, or URL, for booting"`
-	Parameters    []string          `col:"dhcp_parameters" doc:"numbers of the options that the client requests, in its order, which tells kinds of clients apart"`
+	Parameters    []string          `col:"dhcp_parameters" doc:"numbers of the options that the client requests, in its order, which is typical of each kind of client"`
 	Options       []string          `col:"dhcp_options" doc:"numbers of the options of the request, else of the response, in order"`
 	Status        table.Opt[int32]  `col:"dhcp_status" doc:"status code of IPv6, the first that is not 0"`
 	StatusMessage table.Opt[string] `col:"dhcp_message" doc:"text about the status or the refusal"`

@@ -55,7 +55,7 @@ type Row struct {
 	ResponseParts   table.Opt[int32] `col:"dns_response_messages" doc:"number of messages of the answer; a zone transfer may have many"`
 	Flags           []string         `col:"dns_flags" doc:"flags of the answer, or of the question if there was no answer: aa, tc, rd, ra, z, ad, cd, do, and qu for a multicast question that requests a direct answer"`
 	EDNSSize        table.Opt[int32] `col:"dns_edns_size" unit:"bytes" doc:"largest UDP answer that the client accepts (EDNS); the server's value if there was no question"`
-	EDNSVersion     table.Opt[int32] `col:"dns_edns_version" doc:"EDNS version that belongs to dns_edns_size"`
+	EDNSVersion     table.Opt[int32] `col:"dns_edns_version" doc:"EDNS version from the same message as dns_edns_size"`
 	EDNSOptions     []string         `col:"dns_edns_options" doc:"EDNS options of both sides as name=value: ecs, cookie, nsid, ede, …; option65001=hex if the number has no name"`
 	RequestLength   table.Opt[int64] `col:"dns_request_length" unit:"bytes" doc:"length of the question message"`
 	ResponseLength  table.Opt[int64] `col:"dns_response_length" unit:"bytes" doc:"length of the answer messages"`

@@ -25,17 +25,17 @@ type Row struct {
 	Pushed         bool              `col:"http3_pushed" doc:"the server pushed it; the request is its PUSH_PROMISE"`
 	PushedOn       table.Opt[int64]  `col:"http3_pushed_on" doc:"stream whose request the server answered with this push"`
 	PushID         table.Opt[int64]  `col:"http3_push_id" doc:"push id, RFC 9114 section 4.6"`
-	Priority       table.Opt[string] `col:"http3_priority" enc:"dict" doc:"value of the last PRIORITY_UPDATE frame for it, such as u=1, i (RFC 9218)"`
+	Priority       table.Opt[string] `col:"http3_priority" enc:"dict" doc:"value of the last PRIORITY_UPDATE frame for the request, such as u=1, i (RFC 9218)"`
 	ErrorCode      table.Opt[int64]  `col:"http3_error_code" doc:"error code of the RESET_STREAM, STOP_SENDING or CONNECTION_CLOSE that ended the stream, RFC 9114 section 8.1"`
 	ErrorName      table.Opt[string] `col:"http3_error_name" enc:"dict" doc:"name of http3_error_code, such as H3_REQUEST_CANCELLED"`
 	ResetBy        table.Opt[string] `col:"http3_reset_by" enc:"dict" doc:"side that gave up the stream first: client or server; null if the connection was closed"`
 	UnknownHeaders int32             `col:"http3_unknown_headers" doc:"number of headers whose name or value was in a compression table entry that was not captured"`
 	Datagrams      table.Opt[int64]  `col:"http3_datagrams" doc:"number of HTTP datagrams of both sides that belong to the call, RFC 9297 section 2.1"`
-	DatagramBytes  table.Opt[int64]  `col:"http3_datagram_bytes" unit:"bytes" doc:"payload bytes of these datagrams"`
+	DatagramBytes  table.Opt[int64]  `col:"http3_datagram_bytes" unit:"bytes" doc:"payload bytes of the HTTP datagrams that belong to the call"`
 	Capsules       table.Opt[string] `col:"http3_capsules" doc:"types of the capsules in both bodies with the number of each, such as DATAGRAM 12 (RFC 9297 section 3), if capsule-protocol is ?1, and of connect-udp, connect-ip and webtransport"`
 	SessionStreams table.Opt[int64]  `col:"http3_webtransport_streams" doc:"streams of the WebTransport session that this request opened"`
-	SessionBytes   table.Opt[int64]  `col:"http3_webtransport_bytes" unit:"bytes" doc:"bytes of these streams, both ways"`
-	SessionList    table.Opt[string] `col:"http3_webtransport_list" doc:"the first 64 of these streams as id:bytes from client/bytes from server"`
+	SessionBytes   table.Opt[int64]  `col:"http3_webtransport_bytes" unit:"bytes" doc:"bytes of the streams of the WebTransport session, both ways"`
+	SessionList    table.Opt[string] `col:"http3_webtransport_list" doc:"the first 64 streams of the WebTransport session, as id:bytes from client/bytes from server"`
 	*all.Columns
 }
 

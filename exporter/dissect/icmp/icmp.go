@@ -48,7 +48,7 @@ type Row struct {
 	Flags         []string          `col:"icmp_flags" doc:"flags of neighbor discovery: router, solicited, override, managed, other, home_agent"`
 	Options       []string          `col:"icmp_options" doc:"options of neighbor discovery and extension objects of errors as name=value: prefix, rdnss, dnssl, nonce, mpls, …"`
 	Groups        []string          `col:"icmp_groups" doc:"multicast groups of a listener query, report or done"`
-	GroupActions  []string          `col:"icmp_group_actions" doc:"what a version 2 report says of each of icmp_groups: is_include, to_exclude, …"`
+	GroupActions  []string          `col:"icmp_group_actions" doc:"action that a version 2 report states for each of icmp_groups: is_include, to_exclude, …"`
 	QuotedSrc     table.Opt[string] `col:"icmp_quoted_src" doc:"source address of the packet that an error quotes"`
 	QuotedDst     table.Opt[string] `col:"icmp_quoted_dst" doc:"destination address of the packet that an error quotes"`
 	QuotedProto   table.Opt[string] `col:"icmp_quoted_protocol" enc:"dict" doc:"IP protocol of the packet that an error quotes: tcp, udp, icmp, icmpv6, sctp or its number"`

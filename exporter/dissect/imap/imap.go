@@ -34,7 +34,7 @@ type Row struct {
 	Tag          table.Opt[string] `col:"imap_tag" doc:"tag that connects command and response"`
 	Argument     table.Opt[string] `col:"imap_argument" doc:"arguments, at most 1 KiB, with {n} for a literal of more than 512 bytes; null for LOGIN; of AUTHENTICATE, the mechanism"`
 	Mailbox      table.Opt[string] `col:"imap_mailbox" enc:"dict" doc:"mailbox that the command names, decoded, else the selected one"`
-	User         table.Opt[string] `col:"imap_user" enc:"dict" doc:"user of the connection, if LOGIN or AUTHENTICATE named it (PLAIN, LOGIN, SCRAM); for these, the one that they name"`
+	User         table.Opt[string] `col:"imap_user" enc:"dict" doc:"user of the connection, if LOGIN or AUTHENTICATE named it (PLAIN, LOGIN, SCRAM); in the rows of these commands, the user that they name"`
 	Auth         table.Opt[string] `col:"imap_auth" enc:"dict" doc:"mechanism of AUTHENTICATE"`
 	Status       table.Opt[string] `col:"imap_status" enc:"dict" doc:"OK, NO, BAD, BYE or PREAUTH"`
 	Code         table.Opt[string] `col:"imap_code" enc:"dict" doc:"response code without its arguments, such as AUTHENTICATIONFAILED"`
@@ -44,8 +44,8 @@ type Row struct {
 	Size         table.Opt[int64]  `col:"imap_size" unit:"bytes" doc:"bytes of literals: content of messages that FETCH returned or APPEND sent"`
 	Exists       table.Opt[int64]  `col:"imap_exists" doc:"number of messages in the mailbox, as the last EXISTS response states it"`
 	MessageID    table.Opt[string] `col:"imap_message_id" enc:"bloom" doc:"header Message-ID of the first message whose headers were sent, without angle brackets"`
-	Subject      table.Opt[string] `col:"imap_subject" doc:"its header Subject, decoded (RFC 2047)"`
-	From         table.Opt[string] `col:"imap_from" doc:"its header From, decoded"`
+	Subject      table.Opt[string] `col:"imap_subject" doc:"header Subject of the first message whose headers were sent, decoded (RFC 2047)"`
+	From         table.Opt[string] `col:"imap_from" doc:"header From of the first message whose headers were sent, decoded"`
 	Capabilities []string          `col:"imap_capabilities" doc:"capabilities that the server states; at most 128"`
 	Ahead        int32             `col:"imap_ahead" doc:"number of earlier commands that were unanswered when this one was sent (pipelining)"`
 }

@@ -40,7 +40,7 @@ type Row struct {
 	Till         table.Opt[string] `col:"kerberos_till" doc:"until when the ticket is requested, as sent: 20371013024805Z"`
 	Addresses    []string          `col:"kerberos_addresses" doc:"addresses of the client in the request, or its NetBIOS name; at most 32"`
 	ErrorCode    table.Opt[int32]  `col:"kerberos_error_code" doc:"error code; its name is in status_text"`
-	ErrorText    table.Opt[string] `col:"kerberos_error_text" doc:"the server's own words about the error; at most 1 KiB"`
+	ErrorText    table.Opt[string] `col:"kerberos_error_text" doc:"the server's text about the error, at most 1 KiB"`
 	ServerTime   table.Opt[string] `col:"kerberos_server_time" doc:"server's clock in an error, as sent"`
 }
 

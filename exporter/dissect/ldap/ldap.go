@@ -55,7 +55,7 @@ type Row struct {
 	MatchedDN  table.Opt[string] `col:"ldap_matched_dn" doc:"the last object of the name that exists, if the result states it"`
 	Message    table.Opt[string] `col:"ldap_message" doc:"the server's own text about the result, at most 1 KiB"`
 	Controls   []string          `col:"ldap_controls" doc:"controls of the request, then of the result, by their OIDs; at most 100"`
-	Abandoned  bool              `col:"ldap_abandoned" doc:"the client gave the operation up"`
+	Abandoned  bool              `col:"ldap_abandoned" doc:"the client abandoned the operation"`
 }
 
 // Protocol is LDAP.

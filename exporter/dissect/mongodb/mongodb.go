@@ -54,14 +54,14 @@ type Row struct {
 	ErrName     table.Opt[string] `col:"mongodb_error_code_name" enc:"dict" doc:"name of the error, such as DuplicateKey"`
 	ErrMessage  table.Opt[string] `col:"mongodb_error_message" doc:"the error's text, at most 1 KiB"`
 	Errors      int32             `col:"mongodb_errors" doc:"number of errors in the reply"`
-	User        table.Opt[string] `col:"mongodb_user" enc:"dict" doc:"user who authenticated on this connection"`
+	User        table.Opt[string] `col:"mongodb_user" enc:"dict" doc:"user that authenticated on this connection"`
 	Mechanism   table.Opt[string] `col:"mongodb_mechanism" enc:"dict" doc:"mechanism of the authentication, such as SCRAM-SHA-256"`
 	Application table.Opt[string] `col:"mongodb_application" enc:"dict" doc:"name of the application, from hello"`
 	Driver      table.Opt[string] `col:"mongodb_driver" enc:"dict" doc:"name and version of the driver, from hello"`
 	Compression table.Opt[string] `col:"mongodb_compression" enc:"dict" doc:"compression of the request, else of the reply: snappy, zlib or zstd"`
 	Exhaust     bool              `col:"mongodb_exhaust" doc:"the server sends replies without being asked again: this row is such a reply, or the request that allowed it"`
 	Ahead       int32             `col:"mongodb_ahead" doc:"number of earlier requests that were unanswered when this one was sent (pipelining)"`
-	Partial     bool              `col:"mongodb_partial" doc:"only the beginning of a long message was read, so that lists and counts may be incomplete"`
+	Partial     bool              `col:"mongodb_partial" doc:"only the beginning of a long message was read, so lists and counts may be incomplete"`
 }
 
 // Protocol is MongoDB.

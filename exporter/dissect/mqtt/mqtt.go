@@ -39,8 +39,8 @@ type Row struct {
 	Dup        bool              `col:"mqtt_dup" doc:"the message was sent before"`
 	Value      table.Opt[string] `col:"mqtt_value" doc:"beginning of the payload, at most 256 bytes; hexadecimal after 0x if it is not text"`
 	Reason     table.Opt[int32]  `col:"mqtt_reason_code" doc:"return or reason code of the answer, or of DISCONNECT"`
-	ReasonText table.Opt[string] `col:"mqtt_reason" enc:"dict" doc:"its name"`
-	ReasonSaid table.Opt[string] `col:"mqtt_reason_string" doc:"text that was sent with it"`
+	ReasonText table.Opt[string] `col:"mqtt_reason" enc:"dict" doc:"name of mqtt_reason_code"`
+	ReasonSaid table.Opt[string] `col:"mqtt_reason_string" doc:"text that was sent with the reason code"`
 	KeepAlive  table.Opt[int32]  `col:"mqtt_keep_alive_s" unit:"s" doc:"keep alive time that the client announces, or that the server sets"`
 	Clean      bool              `col:"mqtt_clean_start" doc:"the client begins a new session"`
 	Present    bool              `col:"mqtt_session_present" doc:"the server continues a session"`
@@ -49,7 +49,7 @@ type Row struct {
 	Related    table.Opt[string] `col:"mqtt_correlation_data" doc:"correlation data of the message; hexadecimal after 0x if it is not text"`
 	Expiry     table.Opt[int64]  `col:"mqtt_expiry_s" unit:"s" doc:"lifetime of the message, or of the session"`
 	Alias      table.Opt[int32]  `col:"mqtt_topic_alias" doc:"topic alias of the message"`
-	Server     table.Opt[string] `col:"mqtt_server_reference" doc:"other server that the client is to use"`
+	Server     table.Opt[string] `col:"mqtt_server_reference" doc:"other server that the client should use"`
 }
 
 // Protocol is MQTT.

@@ -54,7 +54,7 @@ type Row struct {
 	Affected     table.Opt[int64]  `col:"mysql_affected_rows" doc:"number of rows that the statements changed"`
 	LastInsertID table.Opt[int64]  `col:"mysql_last_insert_id" doc:"first generated value of an AUTO_INCREMENT column"`
 	Warnings     int32             `col:"mysql_warnings" doc:"number of warnings"`
-	Info         table.Opt[string] `col:"mysql_info" doc:"the server's own words about the result, such as Rows matched: 1  Changed: 1  Warnings: 0"`
+	Info         table.Opt[string] `col:"mysql_info" doc:"the server's text about the result, such as Rows matched: 1  Changed: 1  Warnings: 0"`
 	Success      bool              `col:"mysql_success" doc:"the server answered and reported no error"`
 	ErrCode      table.Opt[int32]  `col:"mysql_error_code" doc:"number of the error, such as 1062"`
 	ErrState     table.Opt[string] `col:"mysql_error_state" enc:"dict" doc:"SQLSTATE of the error"`

@@ -44,7 +44,7 @@ type Row struct {
 	Delivered   table.Opt[int64]  `col:"nats_delivery" doc:"number of this delivery of the message, from 1"`
 	Pending     table.Opt[int64]  `col:"nats_pending" doc:"messages that the consumer still has"`
 	Ack         table.Opt[string] `col:"nats_ack" enc:"dict" doc:"acknowledgement of a delivery: ack, nak, progress, next or term"`
-	Duplicate   bool              `col:"nats_duplicate" doc:"the stream had a message with this id already"`
+	Duplicate   bool              `col:"nats_duplicate" doc:"the stream already had a message with this id"`
 	MessageID   table.Opt[string] `col:"nats_message_id" doc:"header Nats-Msg-Id"`
 	Status      table.Opt[int32]  `col:"nats_status" doc:"status of a message without a payload, such as 100 (heartbeat), 408 or 503 (no responders)"`
 	ErrorCode   table.Opt[int32]  `col:"nats_error_code" doc:"number of an error of JetStream (err_code)"`

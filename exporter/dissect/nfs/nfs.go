@@ -43,12 +43,12 @@ type Row struct {
 	Operations []string          `col:"nfs_operations" doc:"operations of a compound in order; at most 128"`
 	FailedOp   table.Opt[string] `col:"nfs_failed_operation" enc:"dict" doc:"operation of a compound that failed"`
 	Auth       table.Opt[string] `col:"nfs_auth" enc:"dict" doc:"kind of credentials: none, sys, gss, …"`
-	UID        table.Opt[int64]  `col:"nfs_uid" doc:"user number that the client states (AUTH_SYS); nothing proves it"`
+	UID        table.Opt[int64]  `col:"nfs_uid" doc:"user number that the client states (AUTH_SYS); not proven"`
 	GID        table.Opt[int64]  `col:"nfs_gid" doc:"group number that the client states"`
-	Machine    table.Opt[string] `col:"nfs_machine" enc:"dict" doc:"name that the client gives its machine (AUTH_SYS)"`
+	Machine    table.Opt[string] `col:"nfs_machine" enc:"dict" doc:"machine name that the client states (AUTH_SYS)"`
 	Service    table.Opt[string] `col:"nfs_gss_service" enc:"dict" doc:"what RPCSEC_GSS does with the call: none (authentication only), integrity or privacy"`
 	Handle     table.Opt[string] `col:"nfs_handle" doc:"file handle of the call, or of the reply if the call has a name, hexadecimal"`
-	File       table.Opt[string] `col:"nfs_path" enc:"bloom" doc:"file: its path as far as lookups and mounts in the connection say, at least its name; at most 4 KiB"`
+	File       table.Opt[string] `col:"nfs_path" enc:"bloom" doc:"path of the file, as far as lookups and mounts on the connection show it, else its name; at most 4 KiB"`
 	NewName    table.Opt[string] `col:"nfs_new_name" doc:"new name of a rename or a link"`
 	Offset     table.Opt[int64]  `col:"nfs_offset" unit:"bytes" doc:"position in the file of a read or a write"`
 	Length     table.Opt[int64]  `col:"nfs_length" unit:"bytes" doc:"bytes that a read or a write requests"`

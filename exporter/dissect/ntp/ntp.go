@@ -27,7 +27,7 @@ type Row struct {
 	Poll           table.Opt[int32]  `col:"ntp_poll" doc:"poll interval as a power of 2, in seconds"`
 	Precision      table.Opt[int32]  `col:"ntp_precision" doc:"precision of the clock as a power of 2, in seconds"`
 	RootDelay      table.Opt[int64]  `col:"ntp_root_delay_us" unit:"us" doc:"delay to the reference clock"`
-	RootDispersion table.Opt[int64]  `col:"ntp_root_dispersion_us" unit:"us" doc:"largest error against the reference clock"`
+	RootDispersion table.Opt[int64]  `col:"ntp_root_dispersion_us" unit:"us" doc:"largest error relative to the reference clock"`
 	Offset         table.Opt[int64]  `col:"ntp_offset_us" unit:"us" doc:"server's clock minus the clock of the capture: the mean of both directions, with the times of the packets"`
 	Server         table.Opt[int64]  `col:"ntp_server_us" unit:"us" doc:"time from receiving the request to sending the response, as the server states it"`
 	KeyID          table.Opt[int64]  `col:"ntp_key_id" doc:"number of the key that authenticates the request, else the response"`

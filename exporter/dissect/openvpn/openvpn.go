@@ -20,14 +20,14 @@ import (
 type Row struct {
 	table.Call
 	ClientSession  table.Opt[string] `col:"openvpn_client_session" doc:"session id of the client, hexadecimal"`
-	ServerSession  table.Opt[string] `col:"openvpn_server_session" doc:"session id of the server"`
+	ServerSession  table.Opt[string] `col:"openvpn_server_session" doc:"session id of the server, hexadecimal"`
 	Protection     table.Opt[string] `col:"openvpn_protection" enc:"dict" doc:"protection of the control channel: none, tls-auth (signed), tls-crypt or tls-crypt-v2 (encrypted)"`
 	Renegotiations int64             `col:"openvpn_renegotiations" doc:"soft resets, each of which negotiates new keys"`
 	Lost           bool              `col:"openvpn_control_lost" doc:"control packets are missing, so the TLS inside is incomplete"`
 	ClientPackets  int64             `col:"openvpn_client_data_packets" unit:"packets" doc:"data packets of the client; not in request_bytes and not cited"`
-	ClientBytes    int64             `col:"openvpn_client_data_bytes" unit:"bytes" doc:"bytes of these, with their headers"`
+	ClientBytes    int64             `col:"openvpn_client_data_bytes" unit:"bytes" doc:"bytes of the client's data packets, with their headers"`
 	ServerPackets  int64             `col:"openvpn_server_data_packets" unit:"packets" doc:"data packets of the server; not in response_bytes and not cited"`
-	ServerBytes    int64             `col:"openvpn_server_data_bytes" unit:"bytes" doc:"bytes of these, with their headers"`
+	ServerBytes    int64             `col:"openvpn_server_data_bytes" unit:"bytes" doc:"bytes of the server's data packets, with their headers"`
 }
 
 // Protocol is OpenVPN.

@@ -73,10 +73,10 @@ type Row struct {
 	XID          table.Opt[int64]        `col:"postgresql_xid" doc:"number of the replicated transaction"`
 	GID          table.Opt[string]       `col:"postgresql_gid" doc:"name of the prepared transaction (two-phase commit)"`
 	Committed    table.Opt[table.Micros] `col:"postgresql_commit_time" unit:"us" doc:"when the transaction was committed, prepared or rolled back, by the clock of the server"`
-	Inserts      table.Opt[int64]        `col:"postgresql_inserts" doc:"inserted rows of the replicated transaction"`
-	Updates      table.Opt[int64]        `col:"postgresql_updates" doc:"its updated rows"`
-	Deletes      table.Opt[int64]        `col:"postgresql_deletes" doc:"its deleted rows"`
-	Truncates    table.Opt[int64]        `col:"postgresql_truncates" doc:"its TRUNCATE commands"`
+	Inserts      table.Opt[int64]        `col:"postgresql_inserts" doc:"rows that the replicated transaction inserts"`
+	Updates      table.Opt[int64]        `col:"postgresql_updates" doc:"rows that the replicated transaction updates"`
+	Deletes      table.Opt[int64]        `col:"postgresql_deletes" doc:"rows that the replicated transaction deletes"`
+	Truncates    table.Opt[int64]        `col:"postgresql_truncates" doc:"TRUNCATE commands of the replicated transaction"`
 	Tables       []string                `col:"postgresql_tables" doc:"tables that the transaction changes, in order of their first change, at most 64; the number of a table whose description was not captured"`
 	Ahead        int32                   `col:"postgresql_ahead" doc:"number of earlier calls that were unanswered when this one was sent (pipelining)"`
 }

@@ -37,12 +37,12 @@ type Row struct {
 	Version    int32             `col:"proxy_version" doc:"version of the PROXY protocol: 1 or 2"`
 	Family     table.Opt[string] `col:"proxy_family" enc:"dict" doc:"tcp4, tcp6, udp4, udp6, unix stream or unix datagram; null if the proxy states no addresses"`
 	ClientIP   table.Opt[string] `col:"proxy_client_ip" enc:"dict" doc:"address of the client as the proxy states it, RFC 5952; not proven by packets"`
-	ClientPort table.Opt[int32]  `col:"proxy_client_port" doc:"its port"`
+	ClientPort table.Opt[int32]  `col:"proxy_client_port" doc:"port of the client as the proxy states it"`
 	ServerIP   table.Opt[string] `col:"proxy_server_ip" enc:"dict" doc:"address that the client connected to, as the proxy states it"`
-	ServerPort table.Opt[int32]  `col:"proxy_server_port" doc:"its port"`
+	ServerPort table.Opt[int32]  `col:"proxy_server_port" doc:"port that the client connected to, as the proxy states it"`
 	Authority  table.Opt[string] `col:"proxy_authority" enc:"dict" doc:"host name that the client sent, usually of SNI"`
 	ALPN       table.Opt[string] `col:"proxy_alpn" enc:"dict" doc:"protocol that the proxy's client selected by ALPN"`
-	UniqueID   table.Opt[string] `col:"proxy_unique_id" doc:"identity of the connection as the proxy states it; bytes that are no text as hexadecimal digits"`
+	UniqueID   table.Opt[string] `col:"proxy_unique_id" doc:"identity of the connection as the proxy states it; in hexadecimal digits if it is not text"`
 	TLS        table.Opt[string] `col:"proxy_tls_version" enc:"dict" doc:"version of TLS between client and proxy, such as TLSv1.3"`
 	TLSSubject table.Opt[string] `col:"proxy_tls_client_cn" enc:"dict" doc:"common name of the client's certificate"`
 	Verified   table.Opt[bool]   `col:"proxy_tls_verified" doc:"the client presented a certificate, and the proxy verified it"`

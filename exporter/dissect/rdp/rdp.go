@@ -26,7 +26,7 @@ var tables = names.Lazy(namesText)
 // Row is a connection request with its confirm, or an MCS connect.
 type Row struct {
 	table.Call
-	User        table.Opt[string] `col:"rdp_user" enc:"dict" doc:"cookie mstshash of the request: the user's name, which clients cut to 9 characters; it proves nothing"`
+	User        table.Opt[string] `col:"rdp_user" enc:"dict" doc:"cookie mstshash of the request: the user's name, which clients cut to 9 characters; not proven"`
 	Token       table.Opt[string] `col:"rdp_routing_token" doc:"cookie msts of the request: the server that a load balancer must choose"`
 	Requested   []string          `col:"rdp_requested" doc:"security that the client offers: tls, credssp (with NLA), credssp-ex, rdstls, rdsaad; rdp alone is RDP's own security; null if the request has no negotiation"`
 	Selected    table.Opt[string] `col:"rdp_selected" enc:"dict" doc:"security that the server chose; rdp if it does not negotiate"`

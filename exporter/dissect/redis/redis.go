@@ -41,7 +41,7 @@ type Row struct {
 	Elements table.Opt[int64]  `col:"redis_elements" doc:"number of elements of an aggregate reply, or of pairs of a map"`
 	ErrText  table.Opt[string] `col:"redis_error" doc:"error reply of the server, complete line; for EXEC and similar commands the first error inside"`
 	Slot     table.Opt[int32]  `col:"redis_slot" doc:"hash slot of a redirect, MOVED or ASK"`
-	Target   table.Opt[string] `col:"redis_target" enc:"dict" doc:"node to which MOVED or ASK redirects, as host:port; without a host, it is another port of the same one"`
+	Target   table.Opt[string] `col:"redis_target" enc:"dict" doc:"node to which MOVED or ASK redirects, as host:port; without a host, another port of the same node"`
 	Script   table.Opt[string] `col:"redis_script" enc:"dict" doc:"script that the command runs or loads: SHA-1 of its text for EVAL, EVALSHA and SCRIPT LOAD; name of the function for FCALL"`
 	Errors   int32             `col:"redis_errors" doc:"number of errors in the reply, including those inside aggregates"`
 	Push     table.Opt[string] `col:"redis_push" enc:"dict" doc:"kind of a message without a command: message, pmessage, smessage, invalidate, monitor, replication, …"`

@@ -24,18 +24,18 @@ type Row struct {
 	table.Call
 	Source      int64             `col:"rtp_ssrc" doc:"SSRC: number that the sender chose for the stream, or for the source of the reports"`
 	PayloadType table.Opt[int32]  `col:"rtp_payload_type" doc:"payload type of most packets"`
-	Codec       table.Opt[string] `col:"rtp_codec" enc:"dict" doc:"its name with clock rate, such as PCMU/8000: from the SDP of the call, else from RFC 3551; null for a dynamic type without SDP"`
+	Codec       table.Opt[string] `col:"rtp_codec" enc:"dict" doc:"name of the codec with its clock rate, such as PCMU/8000: from the SDP of the call, else from RFC 3551; null for a dynamic type without SDP"`
 	Types       []string          `col:"rtp_payload_types" doc:"payload types with their numbers of packets, such as 8:1168; at most 8"`
 	Packets     table.Opt[int64]  `col:"rtp_packets" doc:"packets of the stream that were captured"`
-	Payload     table.Opt[int64]  `col:"rtp_payload_bytes" unit:"bytes" doc:"bytes of media in them, without heads and padding"`
-	Lost        table.Opt[int64]  `col:"rtp_lost" doc:"sequence numbers between the first and the last that no packet has"`
-	Duplicates  table.Opt[int64]  `col:"rtp_duplicates" doc:"packets with a sequence number that came before"`
-	Reordered   table.Opt[int64]  `col:"rtp_reordered" doc:"packets that came after one with a greater sequence number"`
+	Payload     table.Opt[int64]  `col:"rtp_payload_bytes" unit:"bytes" doc:"bytes of media in the packets, without heads and padding"`
+	Lost        table.Opt[int64]  `col:"rtp_lost" doc:"missing sequence numbers between the first and the last"`
+	Duplicates  table.Opt[int64]  `col:"rtp_duplicates" doc:"packets with a sequence number that was seen before"`
+	Reordered   table.Opt[int64]  `col:"rtp_reordered" doc:"packets that came after one with a larger sequence number"`
 	Restarts    table.Opt[int64]  `col:"rtp_restarts" doc:"how often the sequence numbers began again"`
 	First       table.Opt[int64]  `col:"rtp_first_sequence" doc:"sequence number of the first packet"`
 	Rate        table.Opt[int64]  `col:"rtp_clock_rate" unit:"Hz" doc:"clock rate of the timestamps: of the codec, else measured; null if neither is known"`
 	Jitter      table.Opt[int64]  `col:"rtp_jitter_us" unit:"us" doc:"interarrival jitter at the place of the capture, RFC 3550 section 6.4.1: mean over the packets of this payload type"`
-	MaxJitter   table.Opt[int64]  `col:"rtp_max_jitter_us" unit:"us" doc:"the greatest value of the jitter"`
+	MaxJitter   table.Opt[int64]  `col:"rtp_max_jitter_us" unit:"us" doc:"largest value of the jitter"`
 	Pause       table.Opt[int64]  `col:"rtp_max_gap_us" unit:"us" doc:"longest time between two packets"`
 	Dialog      table.Opt[string] `col:"rtp_sip_call_id" enc:"bloom" doc:"Call-ID of the SIP call whose SDP names the port of the stream"`
 	By          table.Opt[string] `col:"rtp_sdp" enc:"dict" doc:"what connects the stream with the call: address (address, port and payload type are in SDP), or port (port and payload type are, for a translated address, and the measured clock rate fits)"`
@@ -46,11 +46,11 @@ type Row struct {
 	Name             table.Opt[string] `col:"rtp_cname" enc:"bloom" doc:"CNAME of the source; at most 255 bytes"`
 	ReportedSource   table.Opt[int64]  `col:"rtp_reported_ssrc" doc:"SSRC of the stream that the last report is about"`
 	ReportedLost     table.Opt[int64]  `col:"rtp_reported_lost" doc:"packets that the reporter misses, as of its last report; less than 0 if it got duplicates"`
-	ReportedFraction table.Opt[int32]  `col:"rtp_reported_fraction_lost" doc:"the greatest fraction that was lost between two reports, in 1/256"`
+	ReportedFraction table.Opt[int32]  `col:"rtp_reported_fraction_lost" doc:"largest reported fraction of packets lost between two reports, in 1/256"`
 	ReportedHighest  table.Opt[int64]  `col:"rtp_reported_highest" doc:"highest sequence number that the reporter got, with its cycles"`
-	ReportedJitter   table.Opt[int64]  `col:"rtp_reported_jitter" doc:"the greatest jitter that it reported, in units of the timestamp"`
+	ReportedJitter   table.Opt[int64]  `col:"rtp_reported_jitter" doc:"largest jitter that the reporter stated, in units of the timestamp"`
 	RoundTrip        table.Opt[int64]  `col:"rtp_round_trip_us" unit:"us" doc:"time from the place of the capture to the reporter and back, by the last report that allows it"`
-	Bye              table.Opt[bool]   `col:"rtp_bye" doc:"the source said goodbye"`
+	Bye              table.Opt[bool]   `col:"rtp_bye" doc:"the source sent BYE"`
 
 	late *stream // for NameIDs
 }

@@ -20,8 +20,8 @@ type Row struct {
 	table.Call
 	ClientTag       table.Opt[int64]  `col:"sctp_client_tag" doc:"verification tag that the client chose; packets of the server carry it"`
 	ServerTag       table.Opt[int64]  `col:"sctp_server_tag" doc:"verification tag that the server chose; packets of the client carry it"`
-	ClientStreams   table.Opt[int32]  `col:"sctp_client_streams" doc:"streams from the client: what it wants, at most what the server allows"`
-	ServerStreams   table.Opt[int32]  `col:"sctp_server_streams" doc:"streams from the server: what it wants, at most what the client allows"`
+	ClientStreams   table.Opt[int32]  `col:"sctp_client_streams" doc:"streams from the client: the number that it requests, limited by what the server allows"`
+	ServerStreams   table.Opt[int32]  `col:"sctp_server_streams" doc:"streams from the server: the number that it requests, limited by what the client allows"`
 	ClientAddresses []string          `col:"sctp_client_addresses" doc:"addresses that the client lists in INIT; at most 32"`
 	ServerAddresses []string          `col:"sctp_server_addresses" doc:"addresses that the server lists in INIT ACK; at most 32"`
 	Payloads        []string          `col:"sctp_payloads" doc:"payload protocol identifiers of the user messages by IANA's names, such as m3ua or diameter, in the order of the first; at most 16"`
@@ -29,7 +29,7 @@ type Row struct {
 	ServerMessages  int64             `col:"sctp_server_messages" doc:"user messages of the server, each once"`
 	ClientBytes     int64             `col:"sctp_client_message_bytes" unit:"bytes" doc:"bytes of the client's user messages, each once"`
 	ServerBytes     int64             `col:"sctp_server_message_bytes" unit:"bytes" doc:"bytes of the server's user messages, each once"`
-	Repeated        int64             `col:"sctp_retransmissions" doc:"DATA chunks that came again"`
+	Repeated        int64             `col:"sctp_retransmissions" doc:"DATA chunks that were sent again"`
 	Lost            int64             `col:"sctp_lost_chunks" doc:"DATA chunks that were not captured although later ones were"`
 	Abandoned       int64             `col:"sctp_abandoned_chunks" doc:"DATA chunks that their sender gave up (FORWARD TSN, RFC 3758), as far as they were not captured"`
 	Heartbeats      int64             `col:"sctp_heartbeats" doc:"HEARTBEAT chunks of both sides"`

@@ -29,7 +29,7 @@ type Row struct {
 	Contact     table.Opt[string] `col:"sip_contact" doc:"address of the first Contact of the request"`
 	Answered    table.Opt[string] `col:"sip_response_contact" doc:"address of the first Contact of the response"`
 	Hops        table.Opt[int32]  `col:"sip_hops" doc:"number of Via in the request, else in the response"`
-	Provisional []string          `col:"sip_provisional" doc:"provisional responses, such as 100 and 180; the first 16"`
+	Provisional []string          `col:"sip_provisional" doc:"codes of provisional responses, such as 100 and 180; the first 16"`
 	Ringing     table.Opt[int64]  `col:"sip_ringing_us" unit:"us" doc:"from the first byte of the request to the first response with 180 or 183"`
 	Expires     table.Opt[int64]  `col:"sip_expires_s" unit:"s" doc:"Expires of the response, else of the request"`
 	User        table.Opt[string] `col:"sip_auth_user" enc:"dict" doc:"user that the request authenticates"`

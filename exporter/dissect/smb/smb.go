@@ -41,14 +41,14 @@ type Row struct {
 	Credits     table.Opt[int32]  `col:"smb_credits" doc:"credits that the response grants"`
 	Dialect     table.Opt[string] `col:"smb_dialect" enc:"dict" doc:"dialect that a negotiation selected, such as 3.1.1 or NT LM 0.12"`
 	Dialects    []string          `col:"smb_dialects" doc:"dialects that the client offers"`
-	Signing     table.Opt[string] `col:"smb_signing" enc:"dict" doc:"what the server says about signing in a negotiation: required, enabled or disabled"`
+	Signing     table.Opt[string] `col:"smb_signing" enc:"dict" doc:"signing that the server states in a negotiation: required, enabled or disabled"`
 	Cipher      table.Opt[string] `col:"smb_cipher" enc:"dict" doc:"cipher that a negotiation of 3.1.1 selected"`
 	Session     table.Opt[string] `col:"smb_session" doc:"session id, hexadecimal; of SMB 1 the user id"`
 	Auth        table.Opt[string] `col:"smb_auth" enc:"dict" doc:"kind of a login: ntlmv1, ntlmv2, ntlm (its first step), kerberos, anonymous, guest, lanman or plaintext"`
 	User        table.Opt[string] `col:"smb_user" enc:"dict" doc:"user of the session, as the login states it; null if Kerberos hides it or it was not captured"`
 	Domain      table.Opt[string] `col:"smb_domain" enc:"dict" doc:"domain of the user"`
 	Workstation table.Opt[string] `col:"smb_workstation" enc:"dict" doc:"name of the client's machine in a login by NTLM"`
-	Target      table.Opt[string] `col:"smb_target" enc:"dict" doc:"name that the server gives itself or its domain in a challenge of NTLM, the DNS name if there is one"`
+	Target      table.Opt[string] `col:"smb_target" enc:"dict" doc:"name of the server or its domain in its NTLM challenge, the DNS name if there is one"`
 	Share       table.Opt[string] `col:"smb_share" enc:"dict" doc:"path of the connected share, such as \\\\files\\public"`
 	ShareType   table.Opt[string] `col:"smb_share_type" enc:"dict" doc:"disk, pipe or print"`
 	FileID      table.Opt[string] `col:"smb_file_id" doc:"identifier of the open file, hexadecimal"`
@@ -63,7 +63,7 @@ type Row struct {
 	Length      table.Opt[int64]  `col:"smb_length" unit:"bytes" doc:"bytes that a read or a write requests"`
 	Bytes       table.Opt[int64]  `col:"smb_bytes" unit:"bytes" doc:"bytes that were read or written, as the response states"`
 	Pattern     table.Opt[string] `col:"smb_pattern" doc:"search pattern of a listing"`
-	Info        table.Opt[string] `col:"smb_info" enc:"dict" doc:"what a query or a change of information is about, such as file/standard; of SMB 1 the name of the transaction"`
+	Info        table.Opt[string] `col:"smb_info" enc:"dict" doc:"subject of a query or a change of information, such as file/standard; of SMB 1 the name of the transaction"`
 	Ioctl       table.Opt[string] `col:"smb_ioctl" enc:"dict" doc:"control code"`
 	RPC         table.Opt[string] `col:"smb_rpc" enc:"dict" doc:"message of DCE/RPC on a named pipe: bind, request, …"`
 	Interface   table.Opt[string] `col:"smb_rpc_interface" enc:"dict" doc:"interface of DCE/RPC, such as srvsvc; its UUID if it has no known name"`

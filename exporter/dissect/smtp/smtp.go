@@ -45,7 +45,7 @@ type Row struct {
 	Codes      []string          `col:"smtp_codes" doc:"codes of all replies to the commands of the message, in order; at most 1000"`
 	Reply      table.Opt[string] `col:"smtp_reply" doc:"text of the last reply, such as 2.0.0 Ok: queued as 4F2A; its first line"`
 	Auth       table.Opt[string] `col:"smtp_auth" enc:"dict" doc:"mechanism of AUTH"`
-	User       table.Opt[string] `col:"smtp_user" enc:"dict" doc:"user of the connection, if AUTH PLAIN, LOGIN or SCRAM named it; for AUTH, the one that it names"`
+	User       table.Opt[string] `col:"smtp_user" enc:"dict" doc:"user of the connection, if AUTH PLAIN, LOGIN or SCRAM named it; in the row of AUTH, the user that it names"`
 	Extensions []string          `col:"smtp_extensions" doc:"extensions that the server offers in its reply to EHLO"`
 	Ahead      int32             `col:"smtp_ahead" doc:"number of earlier commands that were unanswered when the first one of this call was sent (pipelining)"`
 }

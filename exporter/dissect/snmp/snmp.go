@@ -26,18 +26,18 @@ type Row struct {
 	User           table.Opt[string] `col:"snmp_user" enc:"dict" doc:"user of version 3"`
 	Level          table.Opt[string] `col:"snmp_security_level" enc:"dict" doc:"security of the request of version 3: noAuthNoPriv, authNoPriv or authPriv"`
 	Engine         table.Opt[string] `col:"snmp_engine_id" enc:"bloom" doc:"authoritative engine of version 3 in hexadecimal, of the response if there is one"`
-	Boots          table.Opt[int64]  `col:"snmp_engine_boots" doc:"how often this engine was started, as the response states it, else the request"`
-	Time           table.Opt[int64]  `col:"snmp_engine_time_s" unit:"s" doc:"how long this engine has run since, as the response states it, else the request"`
+	Boots          table.Opt[int64]  `col:"snmp_engine_boots" doc:"how often the authoritative engine was started, as the response states it, else the request"`
+	Time           table.Opt[int64]  `col:"snmp_engine_time_s" unit:"s" doc:"time since the last start of the authoritative engine, as the response states it, else the request"`
 	Context        table.Opt[string] `col:"snmp_context" enc:"dict" doc:"context name of version 3"`
 	ErrorStatus    table.Opt[int32]  `col:"snmp_error_status" doc:"error status of the response; its name is in status_text"`
 	ErrorIndex     table.Opt[int64]  `col:"snmp_error_index" doc:"number of the variable with the error, from 1"`
-	Report         table.Opt[string] `col:"snmp_report" enc:"dict" doc:"what a Report says, such as usmStatsWrongDigests"`
+	Report         table.Opt[string] `col:"snmp_report" enc:"dict" doc:"counter that a Report returns, such as usmStatsWrongDigests"`
 	NonRepeaters   table.Opt[int64]  `col:"snmp_non_repeaters" doc:"of a GetBulkRequest, variables that are read once"`
-	MaxRepetitions table.Opt[int64]  `col:"snmp_max_repetitions" doc:"of a GetBulkRequest, how often the others are read"`
+	MaxRepetitions table.Opt[int64]  `col:"snmp_max_repetitions" doc:"of a GetBulkRequest, how often the other variables are read"`
 	OIDs           []string          `col:"snmp_oids" doc:"names of the variables of the request, else of the response; at most 64"`
 	Values         []string          `col:"snmp_values" doc:"variables with their values, as in 1.3.6.1.2.1.1.5.0 = till: of the response, else of a set, inform or trap; at most 64 of at most 256 bytes; values that are keys, passwords or communities are ***"`
 	Variables      table.Opt[int64]  `col:"snmp_variables" doc:"number of variables in the response, else in the request"`
-	Trap           table.Opt[string] `col:"snmp_trap" enc:"dict" doc:"what a trap or inform notifies of: its OID, or its name if it is a generic one, such as linkDown; an enterprise's own trap of version 1 as RFC 3584 converts it"`
+	Trap           table.Opt[string] `col:"snmp_trap" enc:"dict" doc:"notification of a trap or inform: its OID, or its name if it is a generic one, such as linkDown; an enterprise's own trap of version 1 as RFC 3584 converts it"`
 	Enterprise     table.Opt[string] `col:"snmp_enterprise" enc:"dict" doc:"enterprise of a trap of version 1"`
 	Agent          table.Opt[string] `col:"snmp_agent" enc:"dict" doc:"address of the agent in a trap of version 1"`
 	Uptime         table.Opt[int64]  `col:"snmp_uptime_ms" unit:"ms" doc:"how long the agent has run, as a trap or inform states it"`

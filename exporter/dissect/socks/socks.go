@@ -34,7 +34,7 @@ type Row struct {
 	Auth      table.Opt[string] `col:"socks_auth" enc:"dict" doc:"kind of authentication that the proxy chose: none, password, gssapi, …"`
 	User      table.Opt[string] `col:"socks_user" enc:"dict" doc:"user of the login; of SOCKS 4, the user id"`
 	Target    table.Opt[string] `col:"socks_target" doc:"address or name and port that the client asked for, such as api.example:443"`
-	Bound     table.Opt[string] `col:"socks_bound" doc:"address and port in the proxy's reply: its end of the connection to the target, or where it listens"`
+	Bound     table.Opt[string] `col:"socks_bound" doc:"address and port in the proxy's reply: its end of the connection to the target, or the place where it listens"`
 	Connected table.Opt[string] `col:"socks_connected" doc:"of BIND: address and port of the host that connected"`
 }
 

@@ -36,7 +36,7 @@ type Row struct {
 	Kind         table.Opt[string] `col:"ssdp_nts" enc:"dict" doc:"NTS of an announcement: ssdp:alive, ssdp:update or ssdp:byebye, or upnp:propchange of an event"`
 	Target       table.Opt[string] `col:"ssdp_target" enc:"dict" doc:"what is announced (NT), searched or found (ST), such as upnp:rootdevice or urn:schemas-upnp-org:device:MediaServer:1"`
 	USN          table.Opt[string] `col:"ssdp_usn" enc:"bloom" doc:"unique name of the device or service that announces itself or answers"`
-	Location     table.Opt[string] `col:"ssdp_location" doc:"URL of its description"`
+	Location     table.Opt[string] `col:"ssdp_location" doc:"URL of the description of the device or service"`
 	Server       table.Opt[string] `col:"ssdp_server" enc:"dict" doc:"SERVER: system, version of UPnP and product of the device"`
 	MaxAge       table.Opt[int64]  `col:"ssdp_max_age_s" unit:"s" doc:"CACHE-CONTROL: how long the announcement is valid"`
 	MaxWait      table.Opt[int64]  `col:"ssdp_mx_s" unit:"s" doc:"MX of a search: how long a device may wait before it answers"`

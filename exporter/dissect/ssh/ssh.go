@@ -46,9 +46,9 @@ type Row struct {
 	ClientVersion table.Opt[string] `col:"ssh_client_version" enc:"dict" doc:"version line of the client, such as SSH-2.0-OpenSSH_9.2p1"`
 	ServerVersion table.Opt[string] `col:"ssh_server_version" enc:"dict" doc:"version line of the server"`
 	HASSH         table.Opt[string] `col:"ssh_hassh" enc:"dict" doc:"HASSH of the client: MD5 of the algorithms that it offers for key exchange, encryption, integrity and compression"`
-	HASSHServer   table.Opt[string] `col:"ssh_hassh_server" enc:"dict" doc:"HASSHserver: the same of the server's offer"`
+	HASSHServer   table.Opt[string] `col:"ssh_hassh_server" enc:"dict" doc:"HASSH of the server (HASSHserver), from the algorithms that it offers"`
 	ClientOffer   []string          `col:"ssh_client_algorithms" doc:"lists of algorithms that the client offers: key exchange, host keys, then encryption, integrity and compression, each to the server and to the client"`
-	ServerOffer   []string          `col:"ssh_server_algorithms" doc:"the same of the server"`
+	ServerOffer   []string          `col:"ssh_server_algorithms" doc:"lists of algorithms that the server offers, as in ssh_client_algorithms"`
 	Kex           table.Opt[string] `col:"ssh_kex" enc:"dict" doc:"key exchange that both sides chose (RFC 4253 section 7.1)"`
 	HostKeyType   table.Opt[string] `col:"ssh_host_key_algorithm" enc:"dict" doc:"algorithm of the host key that both sides chose"`
 	Cipher        table.Opt[string] `col:"ssh_cipher" enc:"dict" doc:"encryption to the server that both sides chose"`

@@ -42,8 +42,8 @@ type Row struct {
 	table.Call
 	Instance  table.Opt[string] `col:"ssrp_instance" enc:"dict" doc:"instance that the request asks for"`
 	Instances []string          `col:"ssrp_instances" doc:"instances of the response as SERVER\\INSTANCE; at most 256"`
-	Versions  []string          `col:"ssrp_versions" doc:"their versions"`
-	Endpoints []string          `col:"ssrp_endpoints" doc:"where they listen: tcp and a port, or np and a pipe, in the order of the instances"`
+	Versions  []string          `col:"ssrp_versions" doc:"versions of the instances, in the order of ssrp_instances"`
+	Endpoints []string          `col:"ssrp_endpoints" doc:"where the instances listen: tcp and a port, or np and a pipe, in the order of ssrp_instances"`
 	Clustered bool              `col:"ssrp_clustered" doc:"an instance is a part of a failover cluster"`
 	AdminPort table.Opt[int32]  `col:"ssrp_admin_port" doc:"TCP port of the dedicated administrator connection"`
 }

@@ -43,8 +43,8 @@ type Row struct {
 	User         table.Opt[string] `col:"stomp_user" enc:"dict" doc:"login of CONNECT"`
 	Host         table.Opt[string] `col:"stomp_virtual_host" enc:"dict" doc:"virtual host of CONNECT"`
 	Server       table.Opt[string] `col:"stomp_server" enc:"dict" doc:"name and version of the server, from CONNECTED"`
-	Session      table.Opt[string] `col:"stomp_session" doc:"session that the server names"`
-	HeartBeat    table.Opt[string] `col:"stomp_heart_beat" doc:"heart-beats that the client offers and wants, then those of the server, in ms"`
+	Session      table.Opt[string] `col:"stomp_session" doc:"session id from CONNECTED"`
+	HeartBeat    table.Opt[string] `col:"stomp_heart_beat" doc:"heart-beats that the client offers and requests, then those of the server, in ms"`
 }
 
 // Protocol is STOMP.

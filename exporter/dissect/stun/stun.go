@@ -33,7 +33,7 @@ type Row struct {
 	Mapped      table.Opt[string] `col:"stun_mapped" doc:"address and port from which the request came to the server: those outside the last translator"`
 	Relayed     table.Opt[string] `col:"stun_relayed" doc:"address and port that the TURN server allocated for the client"`
 	Peers       []string          `col:"stun_peers" doc:"addresses and ports of peers that the message is about; at most 16"`
-	Alternate   table.Opt[string] `col:"stun_alternate" doc:"server that the client is sent to"`
+	Alternate   table.Opt[string] `col:"stun_alternate" doc:"other server to which the client is directed"`
 	User        table.Opt[string] `col:"stun_user" enc:"dict" doc:"USERNAME: the user of a TURN server; of ICE, the name fragments of both sides with a colon between them"`
 	Realm       table.Opt[string] `col:"stun_realm" enc:"dict" doc:"REALM"`
 	Client      table.Opt[string] `col:"stun_client_software" enc:"dict" doc:"SOFTWARE of the sender of the request or the indication"`

@@ -46,7 +46,7 @@ type Row struct {
 	Requests    table.Opt[int64]  `col:"tds_requests" doc:"number of calls of procedures in one RPC; the columns have the first"`
 	Params      []string          `col:"tds_params" doc:"values of the parameters as text, NULL for null, name=value for named ones; without those that hold the statement; at most 100 of 256 bytes"`
 	Handle      table.Opt[int64]  `col:"tds_handle" doc:"handle of the prepared statement"`
-	Transaction table.Opt[string] `col:"tds_transaction" enc:"dict" doc:"what a request asks of the transaction manager: begin, commit, rollback, save, promote, propagate or get_address"`
+	Transaction table.Opt[string] `col:"tds_transaction" enc:"dict" doc:"request to the transaction manager: begin, commit, rollback, save, promote, propagate or get_address"`
 	Columns     []string          `col:"tds_columns" doc:"names of the columns of the first result"`
 	Rows        table.Opt[int64]  `col:"tds_rows" doc:"number of rows returned, in all results; null if there was no result set"`
 	Results     int32             `col:"tds_results" doc:"number of result sets"`
@@ -63,7 +63,7 @@ type Row struct {
 	ErrProc     table.Opt[string] `col:"tds_error_procedure" enc:"dict" doc:"procedure in which the first error occurred"`
 	Line        table.Opt[int64]  `col:"tds_error_line" doc:"line of the batch or procedure"`
 	Errors      int32             `col:"tds_errors" doc:"number of errors"`
-	Messages    []string          `col:"tds_messages" doc:"messages that are no errors, at most 16"`
+	Messages    []string          `col:"tds_messages" doc:"messages that are not errors, at most 16"`
 	Changes     []string          `col:"tds_changes" doc:"changes of the session as name=value, such as database=shop; at most 16"`
 	User        table.Opt[string] `col:"tds_user" enc:"dict" doc:"user of the connection, if its login was captured and readable"`
 	Application table.Opt[string] `col:"tds_application" enc:"dict" doc:"application that the login names"`
@@ -79,7 +79,7 @@ type Row struct {
 	Bulk        table.Opt[int64]  `col:"tds_bulk_rows" doc:"number of rows that the client sent in a bulk load"`
 	Requested   int32             `col:"tds_request_packets" doc:"number of TDS packets of the request"`
 	Responded   int32             `col:"tds_response_packets" doc:"number of TDS packets of the response"`
-	Partial     bool              `col:"tds_partial" doc:"a part could not be read, so that lists and counts may be incomplete"`
+	Partial     bool              `col:"tds_partial" doc:"a part could not be read, so lists and counts may be incomplete"`
 }
 
 // Protocol is TDS.

@@ -25,7 +25,7 @@ type Row struct {
 	Size      table.Opt[int64]  `col:"tftp_size" unit:"bytes" doc:"size of the file, as the sender announced it in option tsize"`
 	Blocks    table.Opt[int64]  `col:"tftp_blocks" doc:"blocks that were transferred, without those sent again"`
 	Again     table.Opt[int64]  `col:"tftp_retransmitted" doc:"blocks that were sent again, or out of order"`
-	ErrorBy   table.Opt[string] `col:"tftp_error_by" enc:"dict" doc:"who ended the transfer with an error: client or server"`
+	ErrorBy   table.Opt[string] `col:"tftp_error_by" enc:"dict" doc:"side that ended the transfer with an error: client or server"`
 }
 
 // Protocol is TFTP.

@@ -27,7 +27,7 @@ type Row struct {
 	Type      string            `col:"thrift_type" enc:"dict" doc:"call, or oneway if no reply follows; reply or exception if only that was captured"`
 	Sequence  int32             `col:"thrift_sequence" doc:"number that connects a call with its reply; many clients always send 0"`
 	Encoding  string            `col:"thrift_encoding" enc:"dict" doc:"binary or compact"`
-	Framed    bool              `col:"thrift_framed" doc:"a length is before each message (TFramedTransport)"`
+	Framed    bool              `col:"thrift_framed" doc:"each message follows its length (TFramedTransport)"`
 	Arguments table.Opt[string] `col:"thrift_arguments" doc:"arguments with the numbers of their fields, such as 1: 5, 2: \"abc\"; at most 1 KiB"`
 	Result    table.Opt[string] `col:"thrift_result" doc:"result: field 0 is the value, others are exceptions that the method declares; at most 1 KiB"`
 	Exception table.Opt[int32]  `col:"thrift_exception" doc:"number of the field of a declared exception"`

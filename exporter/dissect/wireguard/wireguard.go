@@ -35,14 +35,14 @@ var sizes = map[uint32]int{initiation: initiationSize, response: responseSize, c
 type Row struct {
 	table.Call
 	Initiator     table.Opt[int64] `col:"wireguard_initiator_index" doc:"index by which the initiator of the handshake knows the session"`
-	Responder     table.Opt[int64] `col:"wireguard_responder_index" doc:"index by which the responder knows it"`
+	Responder     table.Opt[int64] `col:"wireguard_responder_index" doc:"index by which the responder knows the session"`
 	Attempts      int64            `col:"wireguard_initiations" doc:"initiations up to the one that was answered; 0 if the handshake was not captured"`
 	Cookie        bool             `col:"wireguard_cookie" doc:"the responder was under load and demanded a cookie"`
 	Keepalives    int64            `col:"wireguard_keepalives" unit:"packets" doc:"data messages without content, of both sides"`
 	ClientPackets int64            `col:"wireguard_client_data_packets" unit:"packets" doc:"data messages of the client, with keepalives; not in request_bytes and not cited"`
-	ClientBytes   int64            `col:"wireguard_client_data_bytes" unit:"bytes" doc:"bytes of these, with their headers"`
+	ClientBytes   int64            `col:"wireguard_client_data_bytes" unit:"bytes" doc:"bytes of the client's data messages, with their headers"`
 	ServerPackets int64            `col:"wireguard_server_data_packets" unit:"packets" doc:"data messages of the server, with keepalives; not in response_bytes and not cited"`
-	ServerBytes   int64            `col:"wireguard_server_data_bytes" unit:"bytes" doc:"bytes of these, with their headers"`
+	ServerBytes   int64            `col:"wireguard_server_data_bytes" unit:"bytes" doc:"bytes of the server's data messages, with their headers"`
 }
 
 // Protocol is WireGuard.

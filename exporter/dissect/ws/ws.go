@@ -25,9 +25,9 @@ type Row struct {
 	From        table.Opt[string] `col:"ws_from" enc:"dict" doc:"sender: client or server of the connection; a message of the server has the server as its source (src)"`
 	Fragments   table.Opt[int32]  `col:"ws_fragments" doc:"number of frames of the message"`
 	Masked      table.Opt[bool]   `col:"ws_masked" doc:"the frames are masked, as those of a client must be"`
-	Compressed  table.Opt[bool]   `col:"ws_compressed" doc:"the message is compressed with permessage-deflate; its body is decompressed, unless error says otherwise"`
+	Compressed  table.Opt[bool]   `col:"ws_compressed" doc:"the message is compressed with permessage-deflate; its body is decompressed, unless error has a reason"`
 	Size        table.Opt[int64]  `col:"ws_payload_size" unit:"bytes" doc:"payload of its frames, before decompression"`
-	Answers     table.Opt[int32]  `col:"ws_answers" doc:"number of messages that answered this one, if the content tells"`
+	Answers     table.Opt[int32]  `col:"ws_answers" doc:"number of messages that answered this one, if the content shows that"`
 	CloseCode   table.Opt[int32]  `col:"ws_close_code" doc:"status code of a CLOSE, RFC 6455 section 7.4"`
 	CloseReason table.Opt[string] `col:"ws_close_reason" doc:"reason of a CLOSE, as sent"`
 	Subprotocol table.Opt[string] `col:"ws_subprotocol" enc:"dict" doc:"sub-protocol that the server chose, such as graphql-transport-ws"`

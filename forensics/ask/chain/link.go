@@ -234,8 +234,7 @@ func (k *Builder) judge(fits []fit, child *Step) *Link {
 	best := fits[0]
 	l := &Link{Parent: best.p, Confidence: confidences[best.kind] * best.factor, How: evidence[best.kind]}
 	for _, f := range fits[1:] {
-		// A call around the parent at the same instance (a sidecar proxy) is not an
-		// no rival: it is the parent's own.
+		// A call around the parent at the same instance (a sidecar proxy) is not a rival: it is the parent's own.
 		around := f.p.Dst == best.p.Src || f.p.Dst != nil && best.p.Src != nil && f.p.Dst.Key == best.p.Src.Key
 		if f.kind == best.kind && f.outlasts == best.outlasts && f.loose == best.loose && !(around && f.p.Start <= best.p.Start && f.p.End >= best.p.End) && f.p.ID != best.p.ID {
 			l.Others++

@@ -25,7 +25,7 @@ type Action struct {
 	Operation table.Opt[string] `col:"elasticsearch_operation" enc:"dict" doc:"operation: index, get, delete, search, bulk, or the API of the path without its underscore, such as cluster/health or, of an index itself, indices/create. Not null in every call of Elasticsearch or OpenSearch"`
 	Index     table.Opt[string] `col:"elasticsearch_index" enc:"dict" doc:"index, or several with commas, as the path has them"`
 	ID        table.Opt[string] `col:"elasticsearch_id" doc:"id of the document"`
-	TookMs    table.Opt[int64]  `col:"elasticsearch_took_ms" unit:"ms" doc:"time that the server says it took"`
+	TookMs    table.Opt[int64]  `col:"elasticsearch_took_ms" unit:"ms" doc:"time that the server states for the operation"`
 	Hits      table.Opt[int64]  `col:"elasticsearch_hits" doc:"hits.total of a search"`
 	Items     table.Opt[int64]  `col:"elasticsearch_items" doc:"operations in the answer of a bulk"`
 	Errors    table.Opt[int64]  `col:"elasticsearch_errors" doc:"items of a bulk that failed, or shards of a search"`

@@ -19,7 +19,7 @@ type Operation struct {
 	Range     table.Opt[string] `col:"etcd_range" enc:"dict" doc:"what etcd_key begins: key, prefix (all keys with this prefix), from (this key and all after it), all, or range"`
 	RangeEnd  table.Opt[string] `col:"etcd_range_end" doc:"first key after the range, if etcd_range is range"`
 	Keys      []string          `col:"etcd_keys" doc:"keys of the other operations of a transaction, of other watches, of the answer, and of a watch's events; each once, at most 32"`
-	Condition table.Opt[string] `col:"etcd_condition" doc:"what a transaction compares, such as mod_revision(/jobs/7) = 12, without values"`
+	Condition table.Opt[string] `col:"etcd_condition" doc:"comparison of a transaction, such as mod_revision(/jobs/7) = 12, without values"`
 	Succeeded table.Opt[bool]   `col:"etcd_succeeded" doc:"whether the condition of a transaction was true"`
 	Count     table.Opt[int64]  `col:"etcd_count" doc:"keys in the range, keys deleted, operations that a transaction carried out, leases or members listed"`
 	Puts      table.Opt[int64]  `col:"etcd_puts" doc:"events of a watch that put a key; null if a gap made the count uncertain"`
@@ -28,8 +28,8 @@ type Operation struct {
 	Revision  table.Opt[int64]  `col:"etcd_revision" doc:"revision of the store in the last answer"`
 	Lease     table.Opt[string] `col:"etcd_lease" doc:"lease in hexadecimal digits, as etcdctl shows it"`
 	TTL       table.Opt[int64]  `col:"etcd_ttl" unit:"s" doc:"time to live of the lease in the last answer"`
-	User      table.Opt[string] `col:"etcd_user" enc:"dict" doc:"user that an operation of Auth is about"`
-	Role      table.Opt[string] `col:"etcd_role" enc:"dict" doc:"role that an operation of Auth is about"`
+	User      table.Opt[string] `col:"etcd_user" enc:"dict" doc:"user that is the object of an operation of Auth"`
+	Role      table.Opt[string] `col:"etcd_role" enc:"dict" doc:"role that is the object of an operation of Auth"`
 	Reason    table.Opt[string] `col:"etcd_cancel_reason" doc:"why the server ended a watch, or did not grant a lease"`
 }
 

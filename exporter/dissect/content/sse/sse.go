@@ -25,7 +25,7 @@ type Stream struct {
 	Events  table.Opt[int64]  `col:"sse_events" doc:"number of events that the server sent; null if a gap, or the limit of what is read, made the count uncertain"`
 	Types   []string          `col:"sse_types" doc:"types of the events, each once, in the order of the first, at most 32; message is the type of events without one"`
 	LastID  table.Opt[string] `col:"sse_last_id" doc:"last event id that the server sent"`
-	After   table.Opt[string] `col:"sse_after_id" doc:"Last-Event-ID of the request: the client had the events up to it"`
+	After   table.Opt[string] `col:"sse_after_id" doc:"Last-Event-ID of the request: the client already had the events up to it"`
 	RetryMs table.Opt[int64]  `col:"sse_retry_ms" unit:"ms" doc:"latest reconnection time that the server requested"`
 }
 
