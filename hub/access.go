@@ -12,8 +12,8 @@ import (
 	"github.com/pcapsule/pcapsule/hub/resource"
 )
 
-// allow asks Kubernetes for the rights of a token's owner to some content. The right in the hub's
-// namespace is that to everything; one in another namespace is that to its traffic.
+// allow asks Kubernetes for the rights of a token's owner to some content. The right in the hub's namespace covers
+// everything; one in another namespace covers the traffic of that namespace.
 func (h *hub) allow(ctx context.Context, token string, what download.Content, namespaces func() ([]string, error)) (g download.Grant, err error) {
 	review, err := h.review.TokenReviews().Create(ctx, &authentication.TokenReview{Spec: authentication.TokenReviewSpec{Token: token}}, meta.CreateOptions{})
 	if err != nil {

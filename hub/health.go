@@ -12,7 +12,7 @@ import (
 
 // facts are the state that the probes report.
 type facts struct {
-	Leader  string `json:"leader"`  // the hub that works
+	Leader  string `json:"leader"`  // the active hub
 	Leading bool   `json:"leading"` // this one
 	Ready   bool   `json:"ready"`   // it serves
 }

@@ -61,7 +61,7 @@ type Options struct {
 	Cluster   *rest.Config
 	Namespace string
 	Dir       string // for collected files
-	Listen    string // address where bundles are handed out
+	Listen    string // address for downloads of bundles
 	Health    string // address of /healthz and /readyz; empty: none
 	Identity  string // of this hub among several, such as the pod's name
 	Release   string
@@ -70,16 +70,16 @@ type Options struct {
 	Make  func(ctx context.Context, from, to string, window [2]ring.Time) error // makes a bundle; nothing is left behind if it fails
 	Count func(bundle string) (collect.Counts, error)
 	Stamp func(bundle string, s collect.Seen) error // adds the hub's statement about a ring to the custody log; nil: it is not added
-	// Job is what the Jobs are made of that bundle snapshots of more than Large bytes; nil: the hub bundles all.
+	// Job is the template of the Jobs that bundle snapshots of more than Large bytes; nil: the hub bundles all.
 	Job   *batch.Job
 	Large int64
 	// LiveBytes limits the copies of the rings that are followed, all together; 0: none is followed.
 	LiveBytes int64
-	// Answers is the MCP server beside the hub, to which questions are passed on; nil: there is none.
+	// Answers is the MCP server next to the hub, to which questions are passed on; nil: there is none.
 	Answers *url.URL
 	// Record writes requests for bundles and questions to the access log; nil: there is none.
 	Record func(download.Request) error
-	// Cutter makes what people see who may not see all; nil refuses them.
+	// Cutter makes the views of people who may not see everything; nil refuses them.
 	Cutter download.Cutter
 }
 

@@ -1,8 +1,8 @@
 // Package authority is the certificate authority of recorders and hub: it keeps its key in a
 // Secret, publishes its certificate in a ConfigMap, and signs the certificates of recorders.
 //
-// It signs only for a pod of the recorders' service account, and only the name of the node on which the API
-// server says that this pod runs.
+// It signs only for pods of the recorders' service account, and only the name of the node on which, according to the
+// API server, the pod runs.
 package authority
 
 import (
@@ -114,7 +114,7 @@ func (a *Authority) secret(ctx context.Context) (*core.Secret, error) {
 	return s, err
 }
 
-// Witness is the key that countersigns rings. It follows from the authority's key, so that no other has to be kept.
+// Witness is the key that countersigns rings. It is derived from the authority's key, so no other key need be kept.
 func (a *Authority) Witness() (ed25519.PrivateKey, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -106,7 +106,8 @@ func mirror(c *resource.Capture, s *resource.Snapshot, now time.Time) {
 	}
 }
 
-// snapshot reads the snapshot of a Capture, nil if there is none. One of the same name that is another's is an error.
+// snapshot reads the snapshot of a Capture, nil if there is none. A snapshot of this name that does not belong to the
+// Capture is an error.
 func (o *Options) snapshot(ctx context.Context, c *resource.Capture) (*resource.Snapshot, error) {
 	name := c.Snapshot().Name
 	u, err := o.snapshots().Get(ctx, name, v1.GetOptions{})
@@ -125,7 +126,7 @@ func (o *Options) snapshot(ctx context.Context, c *resource.Capture) (*resource.
 	return resource.FromObject(u)
 }
 
-// delete deletes the snapshot of a Capture and waits until it is gone with its files.
+// delete deletes the snapshot of a Capture and waits until its files are removed.
 func (o *Options) delete(ctx context.Context, u *unstructured.Unstructured, s *resource.Snapshot) error {
 	if s == nil {
 		return ignoreGone(o.finalizer(ctx, u, false))
@@ -161,7 +162,7 @@ func (o *Options) snapshots() dynamic.ResourceInterface {
 	return o.Client.Resource(resource.Snapshots).Namespace(o.Namespace)
 }
 
-// ignoreGone is nil for an error that something is gone already.
+// ignoreGone returns nil for the error that something no longer exists.
 func ignoreGone(err error) error {
 	if apierrors.IsNotFound(err) {
 		return nil

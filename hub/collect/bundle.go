@@ -12,7 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
-// bundled reports whether the part's bundle is there. A bundle that is there is complete, because it gets its name last.
+// bundled reports whether the part's bundle exists. It is complete then, because a bundle gets its name last.
 func (p Part) bundled() (bool, error) {
 	_, err := os.Stat(p.Bundle())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -21,9 +21,8 @@ func (p Part) bundled() (bool, error) {
 	return err == nil, err
 }
 
-// Bundle makes the bundle of a part that was received, is missing or failed, unless it is there,
-// and reads its numbers. It returns the final state. Several programs may do so at once: the bundle
-// of the first that finishes stays.
+// Bundle makes the bundle of a part that was received, is missing or failed, unless it exists, and reads its numbers.
+// It returns the final state. Several programs may call it at once: the bundle of the first that finishes stays.
 func (c *Collector) Bundle(ctx context.Context, p Part, n resource.Node) (resource.Node, error) {
 	there, err := p.bundled()
 	if err != nil {
@@ -53,8 +52,8 @@ func (c *Collector) Bundle(ctx context.Context, p Part, n resource.Node) (resour
 	return n, nil
 }
 
-// make makes the bundle in the part's own folder and then moves it to its place. In the folder of all bundles, programs
-// on other machines would be beside it, whose locks a shared volume may not show.
+// make makes the bundle in the part's own folder and then moves it to its place. In the folder of all bundles it would
+// be next to those of programs on other machines, whose locks a shared volume may not show.
 func (c *Collector) make(ctx context.Context, from string, p Part) error {
 	made, all := filepath.Join(p.node(), filepath.Base(p.Bundle())), filepath.Dir(p.Bundle())
 	if _, err := os.Stat(made); errors.Is(err, fs.ErrNotExist) { // otherwise a program was killed before it moved it
@@ -78,7 +77,7 @@ func (c *Collector) make(ctx context.Context, from string, p Part) error {
 	return syncFolder(all)
 }
 
-// syncFolder makes a new name in a folder survive a power cut.
+// syncFolder syncs a folder, so that a new name in it survives a power cut.
 func syncFolder(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {
@@ -87,8 +86,8 @@ func syncFolder(dir string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// Fail keeps the reason why no bundle was made of a part that came, and makes one that states the gap. What was
-// collected stays until the snapshot is deleted.
+// Fail stores why a received part could not be bundled, and makes a bundle that states the gap. The collected files
+// stay until the snapshot is deleted.
 func (c *Collector) Fail(ctx context.Context, p Part, n resource.Node, why string) (resource.Node, error) {
 	n.State, n.Reason, n.Message = resource.Failed, Gone, why
 	if err := c.keep(p, failedName, n); err != nil {
@@ -130,7 +129,7 @@ func sweep(node string) error {
 	return err
 }
 
-// source is the folder to make a bundle of: the received part, or a ring that only states the gap.
+// source is the folder from which the bundle is made: the received part, or a ring that only states the gap.
 func (p Part) source(n resource.Node) string {
 	if _, err := os.Stat(filepath.Join(p.Held(), "seals.jsonl")); err == nil && n.State != resource.Failed {
 		return p.Held()

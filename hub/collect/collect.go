@@ -81,8 +81,8 @@ type Collector struct {
 	// Count reads the numbers of a finished bundle.
 	Count func(path string) (Counts, error)
 
-	// Witness countersigns the rings; nil: nobody does. Stamp adds what it said to the custody log of a finished
-	// bundle, unless it is there; nil: it is only compared with later parts.
+	// Witness countersigns the rings; nil: nobody does. Stamp adds its statement to the custody log of a finished
+	// bundle, unless the log has it; nil: it is only compared with later parts.
 	Witness *Witness
 	Stamp   func(bundle string, s Seen) error
 
@@ -91,8 +91,8 @@ type Collector struct {
 	Log   *slog.Logger
 }
 
-// Pin pins a part on its node before its files can come, because retention does not wait. What fails is tried
-// again by Receive.
+// Pin pins a part on its node before its files are received, because retention does not wait. Receive tries again what
+// fails here.
 func (c *Collector) Pin(ctx context.Context, p Part) error {
 	var n resource.Node
 	if done, err := c.finished(p, &n); done || err != nil {
@@ -105,8 +105,8 @@ func (c *Collector) Pin(ctx context.Context, p Part) error {
 	return err
 }
 
-// Receive gets the files of a part. It returns its state: resource.Received, or resource.Missing if the node
-// could not be reached for the time of patience, in which case some files may be there. report is called
+// Receive gets the files of a part. It returns the part's state: resource.Received, or resource.Missing if the node
+// could not be reached within the patience of the snapshot; some files may then have been received. report is called
 // with intermediate states. An error is that of the hub's own disk or of ctx.
 func (c *Collector) Receive(ctx context.Context, p Part, report func(resource.Node)) (resource.Node, error) {
 	n := resource.Node{Name: p.Node, State: resource.Waiting}
@@ -178,7 +178,7 @@ func isFinal(err error) bool {
 	return errors.As(err, &missing) && missing.Final
 }
 
-// finished fills in the state of a part that needs nothing more from its node.
+// finished fills in the state of a part that needs nothing else from its node.
 func (c *Collector) finished(p Part, n *resource.Node) (bool, error) {
 	for _, name := range []string{failedName, missingName, receivedName} {
 		text, err := os.ReadFile(filepath.Join(p.node(), name))
@@ -196,7 +196,7 @@ func (c *Collector) finished(p Part, n *resource.Node) (bool, error) {
 	return there, err
 }
 
-// keep stores the state of a part, so that a hub that was killed does not need the node again.
+// keep stores the state of a part, so that a restarted hub does not need the node again.
 func (c *Collector) keep(p Part, name string, n resource.Node) error {
 	text, err := json.Marshal(n)
 	if err != nil {
@@ -232,13 +232,13 @@ func (c *Collector) attempt(ctx context.Context, p Part, n *resource.Node, repor
 	return f.Fetch(ctx, client.Files(p.Pin), pin.Files, p.Held())
 }
 
-// Held is the folder of the files that came.
+// Held is the folder of the received files.
 func (p Part) Held() string { return filepath.Join(p.node(), heldName) }
 
 // begin stores the listing. If the node has lost the pin and made another, files that
 // differ are removed; segments that only the earlier one had stay.
 func (c *Collector) begin(p Part, pin *pins.Pin) error {
-	// Seals and side files first: they say which segments there are, even if these do not come.
+	// Seals and side files first: they show which segments exist, even if these are never received.
 	slices.SortStableFunc(pin.Files, func(a, b transfer.File) int { return isSegment(a.Name) - isSegment(b.Name) })
 	path := filepath.Join(p.node(), pinName)
 	var old pins.Pin

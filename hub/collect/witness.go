@@ -32,7 +32,7 @@ type Witness struct {
 // Seen is the statement of a witness about the ring of a part.
 type Seen struct {
 	Anchor  *ring.Anchor `json:"anchor,omitempty"`  // nil if there is a problem
-	Problem string       `json:"problem,omitempty"` // it is not the ring that the witness has seen before
+	Problem string       `json:"problem,omitempty"` // it is not the ring that the witness saw before
 }
 
 // see compares the ring of a part with the anchors and countersigns it. The part's window ended before
@@ -91,7 +91,7 @@ func replace(path string, text []byte) error {
 	return syncFolder(filepath.Dir(path))
 }
 
-// witness lets the witness see a part that came, once, and stores what it says for the bundle.
+// witness shows a received part to the witness, once, and stores the statement for the bundle.
 func (c *Collector) witness(p Part) (Seen, error) {
 	if c.Witness == nil {
 		return Seen{}, nil

@@ -38,8 +38,8 @@ func fix(s *resource.Snapshot, names []string) {
 	}
 }
 
-// choose fixes the nodes of a snapshot of pods when its window is over. A node is left out only if the hub knows of all
-// pods of the window that none of the selected ran there. It reports whether the snapshot is served.
+// choose fixes the nodes of a snapshot of pods when its window is over. A node is left out only if the hub knows all
+// pods of the window, and none of the selected ones ran there. It reports whether the snapshot is served.
 func (c *Controller) choose(ctx context.Context, s *resource.Snapshot, from, to ring.Time) (ok bool, err error) {
 	if !byPods(s) || len(s.Status.Nodes) > 0 {
 		return true, nil

@@ -43,7 +43,7 @@ func (c *Controller) collect(ctx context.Context, s *resource.Snapshot) error {
 	if err := c.accept(ctx, s, from, to); err != nil {
 		return err
 	}
-	// Packets of the window's last moment are in the ring a moment later.
+	// The last packets of the window reach the ring a moment later.
 	if err := sleepUntil(ctx, time.Unix(0, int64(to)).Add(c.o.Retry)); err != nil {
 		return err
 	}
@@ -199,7 +199,7 @@ func (j *collection) receive(ctx context.Context) error {
 			turns <- struct{}{}
 			defer func() { <-turns }()
 			if err := j.part(ctx, i); err != nil {
-				cancel(err) // the others continue where they were when it is tried again
+				cancel(err) // a later attempt continues the others
 			}
 		})
 	}
@@ -237,7 +237,7 @@ func (j *collection) bundle(ctx context.Context, i int) error {
 	return err
 }
 
-// tell writes the progress to the status until done.
+// tell writes the progress to the status until done is closed.
 func (j *collection) tell(ctx context.Context, done <-chan struct{}) {
 	t := time.NewTicker(progressEvery)
 	defer t.Stop()

@@ -1,8 +1,8 @@
 // Package control serves the resource Snapshot: it collects and bundles the parts of all nodes, and
 // keeps the status of the resource up to date.
 //
-// Its state is in the API and in one folder for each snapshot, so it can be ended at any moment. A
-// snapshot's files are removed only when the resource is deleted.
+// Its state is in the API and in one folder for each snapshot, so it can end at any moment. A snapshot's files are
+// removed only when the resource is deleted.
 package control
 
 import (
@@ -43,8 +43,8 @@ type Options struct {
 	Namespace string                                      // whose snapshots are served
 	Dir       string                                      // for collected files
 	Nodes     func(ctx context.Context) ([]string, error) // of the cluster
-	// Ran lists the nodes on which accepted pods ran in a time, and since when it knows of all pods; zero: it knows
-	// nothing. nil: nobody knows.
+	// Ran lists the nodes on which accepted pods ran in a time range, and returns the time from which it knows all
+	// pods; zero: it knows none. nil: this is not known.
 	Ran       func(accept func(*resource.Pod) bool, from, to time.Time) (nodes []string, since time.Time)
 	Collector *collect.Collector
 	Jobs      *jobs.Runner  // bundles the parts of large snapshots; nil: the hub bundles all
@@ -204,8 +204,8 @@ func hasFinalizer(s *resource.Snapshot) bool {
 	return slices.Contains(s.Finalizers, resource.Finalizer)
 }
 
-// setFinalizer adds or removes the finalizer. It changes nothing else of the object: written by these
-// Go values, a duration such as 1h would become 1h0m0s, and a window cannot be changed.
+// setFinalizer adds or removes the finalizer. It changes nothing else in the object: these Go values would write a
+// duration such as 1h as 1h0m0s, and a window cannot be changed.
 func (c *Controller) setFinalizer(ctx context.Context, s *resource.Snapshot, there bool) error {
 	u, err := c.objects(s).Get(ctx, s.Name, meta.GetOptions{})
 	if apierrors.IsNotFound(err) || err == nil && u.GetUID() != s.UID {
@@ -302,10 +302,10 @@ func (c *Controller) delete(ctx context.Context, s *resource.Snapshot) error {
 	return nil
 }
 
-// expire deletes a snapshot whose time is over.
+// expire deletes a snapshot whose retention has ended.
 func (c *Controller) expire(ctx context.Context, s *resource.Snapshot) error {
 	if dir, err := c.folder(s.UID); err == nil {
-		// Left by a hub that ended after it had written the status.
+		// A hub that ended after it had written the status left these.
 		if err := collect.Sweep(dir); err != nil {
 			return err
 		}

@@ -11,8 +11,8 @@ import (
 	"github.com/pcapsule/pcapsule/hub/resource"
 )
 
-// large reports whether a part that is there is left for a Job: those of the plan, and before there is one, those that
-// came after the snapshot had become large. A part that has not arrived is never large.
+// large reports whether a received part is left for a Job: one of the plan or, before there is a plan, one that arrived
+// after the snapshot had become large. A part that has not arrived is never large.
 func (j *collection) large(n resource.Node) bool {
 	if j.c.o.Jobs == nil || n.Received == 0 || n.State == resource.Failed {
 		return false
@@ -29,7 +29,7 @@ func (j *collection) large(n resource.Node) bool {
 	return sum > j.c.o.Large
 }
 
-// runJob has the parts bundled that were left for a Job, and waits for them.
+// runJob lets a Job bundle the parts that were left for it, and waits for them.
 func (j *collection) runJob(ctx context.Context) error {
 	if j.plan == nil {
 		plan := &collect.Plan{}
@@ -61,7 +61,7 @@ func (j *collection) runJob(ctx context.Context) error {
 	}
 }
 
-// look does the next step for each index of the Job, and returns how many are left.
+// look does the next step for each index of the Job, and returns the number of unfinished ones.
 func (j *collection) look(ctx context.Context) (left int, err error) {
 	at := map[string]int{} // of the nodes that are left
 	for i := range j.parts {

@@ -14,11 +14,11 @@ import (
 	"github.com/pcapsule/pcapsule/hub/resource"
 )
 
-// live is the content that questions are about.
+// live is the content to which questions refer.
 var live = Content{resource.LiveConfigs.Resource, resource.LiveName}
 
-// answers passes questions to the MCP server beside the hub, which answers everybody who reaches it. Of people who may
-// see only some namespaces it says so.
+// answers passes questions to the MCP server next to the hub, which answers every client. For people who may see only
+// some namespaces, it passes these too.
 func (h *handler) answers(to *url.URL) http.Handler {
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
@@ -57,7 +57,7 @@ func (h *handler) answers(to *url.URL) http.Handler {
 // grantKey has the rights by which a question is passed on.
 type grantKey struct{}
 
-// endWith ends an answer that lasts, such as a tail, when the rights by which it began have changed.
+// endWith ends a long answer, such as a tail, when the rights with which it began have changed.
 func (h *handler) endWith(ctx context.Context, stop func(), token string, began Grant) {
 	t := time.NewTicker(h.again)
 	defer t.Stop()

@@ -61,14 +61,14 @@ type handler struct {
 	grants map[[sha256.Size]byte]granted // by token and snapshot
 	spaces map[string][]string           // namespaces, by the folder of bundles
 	making map[string]*making            // views, by their folder
-	again  time.Duration                 // after which rights to an answer that lasts are asked for again
+	again  time.Duration                 // after which the rights to a long answer are checked again
 }
 
 // Handler serves
 //
 //	GET /v1/snapshots/NAME                     the snapshot and its bundles, with their files
 //	GET /v1/snapshots/NAME/bundles/NODE/FILE   a file, with If-Match and Range
-//	/mcp, /mcp/..., /metrics                   questions, which the MCP server beside the hub answers
+//	/mcp, /mcp/..., /metrics                   questions, which the MCP server next to the hub answers
 func Handler(o Options) http.Handler {
 	h := &handler{Options: o, again: grantAge, lists: map[string][]transfer.File{}, grants: map[[sha256.Size]byte]granted{}, spaces: map[string][]string{}, making: map[string]*making{}}
 	mux := http.NewServeMux()
@@ -82,8 +82,8 @@ func Handler(o Options) http.Handler {
 	return h.audited(mux)
 }
 
-// open finds a snapshot for a request that is allowed, or answers the request. dir is where the bundles are from which
-// the request is answered, and no others.
+// open finds a snapshot for a request that is allowed, or answers the request. dir is the folder of the bundles from
+// which the request is answered; it has no others.
 func (h *handler) open(w http.ResponseWriter, r *http.Request) (s *resource.Snapshot, dir string, g Grant, ok bool) {
 	name := r.PathValue("name")
 	if !resource.NodeName(name) {
@@ -137,7 +137,7 @@ func (h *handler) describe(w http.ResponseWriter, r *http.Request) {
 		}
 		path, err := v.place(dir, &n)
 		if err != nil {
-			if g.All { // otherwise it would say that there is something of others
+			if g.All { // otherwise it would reveal that there is data of others
 				a.Nothing = append(a.Nothing, n.Name)
 			}
 			continue
@@ -213,8 +213,7 @@ func (h *handler) list(path string) ([]transfer.File, error) {
 	return l, nil
 }
 
-// Server returns a server for a handler; a client that reads slowly is not cut, one that does not
-// begin is.
+// Server returns a server for a handler. It waits for clients that read slowly, but not for those that send no request.
 func Server(h http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: time.Minute,
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}

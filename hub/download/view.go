@@ -24,7 +24,7 @@ type Grant struct {
 	Namespaces []string // only the traffic within these, sorted; if not All
 }
 
-// View is the part of bundles that somebody gets.
+// View is the part of bundles that a person gets.
 type View struct {
 	Namespaces []string           // only the traffic within these, sorted; nil: of all
 	Select     resource.Selection // what the snapshot is about
@@ -46,13 +46,13 @@ func viewOf(s *resource.Snapshot, g Grant) View {
 type Cutter interface {
 	// Namespaces lists those that a bundle has.
 	Namespaces(ctx context.Context, bundle string) ([]string, error)
-	// Cut makes a bundle at to of a view. It returns
-	//   - ErrNothing if there is no packet of that,
+	// Cut makes the bundle of a view at to. It returns
+	//   - ErrNothing if no packet belongs to the view,
 	//   - another error otherwise, and leaves nothing behind.
 	Cut(ctx context.Context, bundle, to string, v View) error
 }
 
-// ErrNothing means that a bundle has nothing of a view.
+// ErrNothing means that no packet of a bundle belongs to a view.
 var ErrNothing = errors.New("nothing of this view")
 
 // errUnfinished means that a view is being made.
@@ -61,8 +61,8 @@ var errUnfinished = errors.New("the part of the bundles that was selected, or th
 // Limits of views.
 const (
 	maxViews   = 32               // of one snapshot; the oldest goes
-	maxSpaces  = 1000             // namespaces of a snapshot that Kubernetes is asked about
-	grantAge   = 10 * time.Second // for which Kubernetes is not asked again about the same token
+	maxSpaces  = 1000             // namespaces of a snapshot whose rights are checked
+	grantAge   = 10 * time.Second // for which the rights of a token are cached
 	maxGrants  = 1000
 	viewWait   = 10 * time.Second // for which a request waits; then the client asks again
 	nothingExt = ".nothing"       // beside bundles: a node with nothing to see
@@ -75,8 +75,8 @@ type granted struct {
 	at time.Time
 }
 
-// grant determines the rights of a token to a snapshot. A client asks for many files at once, and
-// for each of them Kubernetes would be asked once for each namespace.
+// grant determines the rights of a token to a snapshot. A client requests many files at once, and each would cost one
+// question to Kubernetes per namespace.
 func (h *handler) grant(ctx context.Context, token string, what Content) (Grant, error) {
 	key := sha256.Sum256([]byte(token + "\x00" + what.Resource + "\x00" + what.Name))
 	h.mu.Lock()
@@ -139,7 +139,7 @@ func (h *handler) namespaces(ctx context.Context, what Content) ([]string, error
 	return list, nil
 }
 
-// atMost limits the namespaces that Kubernetes is asked about.
+// atMost limits the namespaces whose rights are checked.
 func (h *handler) atMost(list []string, what Content) []string {
 	if len(list) <= maxSpaces {
 		return list
@@ -158,16 +158,16 @@ func bundlesOf(s *resource.Snapshot) (names []string) {
 	return names
 }
 
-// viewFolder is where the bundles of a view are, whose names are those of the snapshot. The selection of a snapshot
-// does not change.
+// viewFolder is the folder of the bundles of a view. They have the names of those of the snapshot, whose selection does
+// not change.
 func viewFolder(dir string, v *View) string {
 	sum := sha256.Sum256([]byte(fmt.Sprint(v.Namespaces == nil) + "\x00" + strings.Join(v.Namespaces, "\x00")))
 	return filepath.Join(filepath.Dir(dir), viewsName, hex.EncodeToString(sum[:16]))
 }
 
-// place is where the bundle of a node is, of which dir is the folder of all and v what somebody gets. ErrNothing: there is
-// nothing of the view. A node whose part is missing then has the bundle that states the gap, unless that may name what
-// somebody may not see.
+// place is the path of the bundle of a node; dir is the folder of all bundles, and v the part that a person gets.
+// ErrNothing: nothing belongs to the view. If the part of a node is missing, its bundle is the one that states the gap,
+// unless that could name something that the person may not see.
 func (v *View) place(dir string, n *resource.Node) (string, error) {
 	name := n.Name + offer.Extension
 	whole := filepath.Join(dir, name)
@@ -184,8 +184,8 @@ func (v *View) place(dir string, n *resource.Node) (string, error) {
 	return part, ErrNothing
 }
 
-// view makes somebody's view, or returns errUnfinished if it takes longer. It is made in the
-// background, so that a client that goes away does not end it.
+// view makes a person's view, or returns errUnfinished if it takes longer. It works in the background, so that it
+// continues if the client goes away.
 func (h *handler) view(ctx context.Context, s *resource.Snapshot, dir string, v *View) error {
 	folder := viewFolder(dir, v)
 	if err := finished(s, folder); err == nil || !errors.Is(err, errUnfinished) {
@@ -208,7 +208,7 @@ func (h *handler) view(ctx context.Context, s *resource.Snapshot, dir string, v 
 	return errUnfinished
 }
 
-// making is a view that is being made; after done, err says why that failed.
+// making is a view that is being made; after done, err is the reason if that failed.
 type making struct {
 	done chan struct{}
 	err  error
@@ -231,7 +231,7 @@ func finished(s *resource.Snapshot, folder string) error {
 	return nil
 }
 
-// make makes a view. What a hub made that was killed stays.
+// make makes a view. It keeps what a killed hub has made.
 func (h *handler) make(job *making, s *resource.Snapshot, dir, folder string, v *View) {
 	err := func() error {
 		if err := oldest(filepath.Dir(folder), filepath.Base(folder)); err != nil {

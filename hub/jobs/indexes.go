@@ -11,7 +11,7 @@ import (
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// indexes says what became of each of n indexes of a Job.
+// indexes returns the state of each of n indexes of a Job.
 func (r *Runner) indexes(ctx context.Context, job *batch.Job, n int) ([]Index, error) {
 	all := make([]Index, n)
 	for i := range all {
@@ -65,7 +65,7 @@ func (r *Runner) indexes(ctx context.Context, job *batch.Job, n int) ([]Index, e
 	return all, nil
 }
 
-// of says what a pod that has not succeeded does.
+// of returns the state of a pod that has not succeeded.
 func of(p *core.Pod) Index {
 	where := "pod " + p.Name
 	if p.Spec.NodeName != "" {
@@ -93,7 +93,7 @@ func of(p *core.Pod) Index {
 	return Index{Waiting, where + " starts"}
 }
 
-// whyFailed says why a pod failed: that it was evicted, or how its program ended, with the last line that it wrote.
+// whyFailed returns why a pod failed: an eviction, or how its program ended, with the last line that it wrote.
 func whyFailed(p *core.Pod) string {
 	if p.Status.Reason != "" {
 		return p.Status.Reason + ": " + p.Status.Message
@@ -107,7 +107,7 @@ func whyFailed(p *core.Pod) string {
 	return "failed"
 }
 
-// set reads a list of indexes such as 0,2-5. What is not below n is left out.
+// set reads a list of indexes such as 0,2-5. It leaves out those that are not below n.
 func set(list string, n int) map[int]bool {
 	out := map[int]bool{}
 	for part := range strings.SplitSeq(list, ",") {

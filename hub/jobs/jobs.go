@@ -1,9 +1,9 @@
 // Package jobs bundles the parts of a large snapshot by an Indexed Job of Kubernetes, one pod for
 // each part.
 //
-// The Job is named by the snapshot's UID, so a hub that restarts finds it, and two hubs cannot make
-// two. The Job contains only the snapshot's UID and, as an annotation, its name. A file
-// (collect.Plan) has the meaning of each index.
+// The Job is named for the snapshot's UID, so a restarted hub finds it, and two hubs cannot create two. The Job
+// contains only the snapshot's UID and, as an annotation, its name. A file (collect.Plan) states which node each index
+// is.
 package jobs
 
 import (
@@ -111,7 +111,7 @@ func (r *Runner) job(s *resource.Snapshot, name string, n int) *batch.Job {
 	return job
 }
 
-// Remove ends and removes a snapshot's Job with its pods. It reports whether none is left that may write; otherwise,
+// Remove ends and removes a snapshot's Job with its pods. It reports whether no pod is left that can write; if not,
 // call it again.
 func (r *Runner) Remove(ctx context.Context, uid types.UID) (gone bool, err error) {
 	name, err := Name(uid)

@@ -9,8 +9,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Read reads the file with the Job that each snapshot's Job is made of. The hub adds names, the number of indexes and
-// the argument --snapshot of the first container.
+// Read reads the file with the template of each snapshot's Job. The hub adds names, the number of indexes and the
+// argument --snapshot of the first container.
 func Read(path string) (*batch.Job, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {

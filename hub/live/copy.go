@@ -43,7 +43,7 @@ type file struct {
 	pins.GrowingFile
 	id      ring.ID
 	segment bool
-	settled int64 // bytes that it had when it was listed before; what side files say of them was written since
+	settled int64 // its size in the previous list; side files about these bytes were written since then
 	have    int64 // bytes of these that were read
 	gone    bool  // it was removed here, or there
 	whole   bool  // a segment with its name
@@ -57,7 +57,7 @@ func (c *ringCopy) since(keep time.Duration) ring.Time {
 	return c.at - ring.Time(overlap)
 }
 
-// update gets what a list has and the copy has not.
+// update gets what a list has and the copy lacks.
 func (c *ringCopy) update(ctx context.Context, from *pins.Client, g *pins.Growing, most int64) (whole bool, err error) {
 	first := c.at == 0
 	if err := c.learn(g); err != nil {
@@ -186,7 +186,7 @@ func (c *ringCopy) beginSeals(ctx context.Context, from *pins.Client, f *file) e
 
 // segments gets packets. A segment begins after the one before it is whole.
 func (c *ringCopy) segments(ctx context.Context, from *pins.Client) (whole bool, err error) {
-	waits := "" // series of which a segment is not whole
+	waits := "" // series with an incomplete segment
 	whole = true
 	left := int64(pollBytes)
 	list := c.inOrder()
@@ -219,7 +219,7 @@ func (c *ringCopy) segments(ctx context.Context, from *pins.Client) (whole bool,
 	return whole, nil
 }
 
-// path is where a file is.
+// path is the path of a file.
 func (c *ringCopy) path(f *file) string {
 	if f.segment && !f.whole {
 		return filepath.Join(c.dir, "."+f.Name)
@@ -227,7 +227,7 @@ func (c *ringCopy) path(f *file) string {
 	return filepath.Join(c.dir, f.Name)
 }
 
-// get gets the bytes of a file up to one. It returns how many came, also with an error.
+// get gets the bytes of a file up to a position. It returns how many it received, also with an error.
 func (c *ringCopy) get(ctx context.Context, from *pins.Client, f *file, to int64) (n int64, err error) {
 	if f.have >= to {
 		return 0, nil
@@ -254,7 +254,7 @@ func (c *ringCopy) get(ctx context.Context, from *pins.Client, f *file, to int64
 	return n, nil
 }
 
-// missed says that a file was removed before all of it came.
+// missed records that a file was removed before all of it was copied.
 func (c *ringCopy) missed(f *file) {
 	f.gone = true
 	if f.segment {

@@ -1,8 +1,8 @@
 // Package live keeps copies of the newest part of rings, while recorders write them.
 //
-// A copy is a folder with the names of its ring, so a reader that follows a ring can follow a copy.
-// It has whole segments and their side files in the order in which they were written; a segment has
-// its hidden name until it is complete. Copies are bounded, and another hub makes them again.
+// A copy is a folder with the same names as its ring, so a reader that follows a ring can follow a copy. It has whole
+// segments and their side files in the order in which they were written; a segment has its hidden name until it is
+// complete. Copies are bounded, and a new hub makes them again.
 package live
 
 import (

@@ -13,7 +13,7 @@ import (
 // liveName is the file in the folder of copies that describes them.
 const liveName = "live.json"
 
-// NamespacesHeader limits a question that the hub passes on to what is within these namespaces, separated by commas.
+// NamespacesHeader limits a question that the hub passes on to these namespaces, separated by commas.
 const NamespacesHeader = "Pcapsule-Namespaces"
 
 // maxLive limits its size.
@@ -42,7 +42,7 @@ type LiveNode struct {
 	Lost    []LiveGap `json:"lost,omitempty"`
 }
 
-// LiveGap is a time of which a copy lacks packets.
+// LiveGap is a time range in which a copy lacks packets.
 type LiveGap struct {
 	From   int64  `json:"from"` // ns since 1970 UTC
 	To     int64  `json:"to"`

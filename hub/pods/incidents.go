@@ -65,8 +65,8 @@ func ID(parts ...any) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// podOf is a pod with its topmost owner, as far as the pod tells: the name of a Deployment is that of its ReplicaSet
-// without the hash.
+// podOf is a pod with its topmost owner, as far as the pod states it: the name of a Deployment is that of its
+// ReplicaSet without the hash.
 func podOf(p *core.Pod) resource.Pod {
 	x := resource.Pod{Namespace: p.Namespace, Name: p.Name, Labels: p.Labels, AnyService: true}
 	if o := meta.GetControllerOfNoCopy(p); o != nil {
@@ -80,8 +80,8 @@ func podOf(p *core.Pod) resource.Pod {
 	return x
 }
 
-// incidentsOf lists the ends of a pod's containers that were none of its own will: by the kernel for memory, with an exit
-// code other than 0, or followed by a restart. A pod that is being deleted has none.
+// incidentsOf lists the abnormal ends of a pod's containers: by the kernel because of memory, with an exit code other
+// than 0, or followed by a restart. A pod that is being deleted has none.
 func incidentsOf(p *core.Pod, x resource.Pod) (list []Incident) {
 	if p.DeletionTimestamp != nil {
 		return nil

@@ -1,7 +1,7 @@
 // Package pods remembers where the pods of the cluster ran, and what ended them, because the API forgets a pod when it
 // is deleted.
 //
-// It knows what it has seen: after a restart of the hub, nothing about pods that ended before.
+// It knows only what it has seen: after a restart of the hub, nothing about pods that ended before.
 package pods
 
 import (
@@ -69,7 +69,7 @@ func (m *Memory) Run(ctx context.Context) error {
 		informer cache.SharedIndexInformer
 		see      func(*unstructured.Unstructured)
 	}{{all, m.seePod}, {rollouts, m.seeDeployment}} {
-		// What is kept of an object is its key; the rest is in this memory.
+		// The cache keeps only the key of an object; the rest is in this memory.
 		if err := w.informer.SetTransform(func(obj any) (any, error) {
 			u, ok := obj.(*unstructured.Unstructured)
 			if !ok || u.Object["spec"] == nil {
@@ -149,8 +149,8 @@ func (m *Memory) seePod(u *unstructured.Unstructured) {
 	}
 }
 
-// ofCronJob is the pod as that of a CronJob, which a pod of its Jobs does not name. So too many nodes may be found, but
-// none is missed.
+// ofCronJob is the pod as a pod of a CronJob, which the pods of its Jobs do not name. So too many nodes may be found,
+// but none is missed.
 func (r *run) ofCronJob() *resource.Pod {
 	p := r.Pod
 	if i := strings.LastIndexByte(p.Owner, '-'); p.Kind == "Job" && i > 0 {
@@ -168,8 +168,8 @@ func (m *Memory) gone(uid types.UID) {
 	}
 }
 
-// Nodes lists the nodes where pods ran that are accepted, in a time. It returns the time since when it knows: about
-// pods that ended before, it says nothing. zero: it knows nothing yet.
+// Nodes lists the nodes where accepted pods ran in a time range. It also returns the time from which it knows all pods:
+// pods that ended earlier are not known. zero: it knows nothing yet.
 func (m *Memory) Nodes(accept func(*resource.Pod) bool, from, to time.Time) (nodes []string, since time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -84,8 +84,8 @@ type Status struct {
 	Conditions  []meta.Condition `json:"conditions,omitempty"`
 }
 
-// States of a node's part. A part that arrived, but of which no bundle could be made, is Failed:
-// there is a bundle that states it, and the hub keeps the part.
+// States of a node's part. A part that arrived but could not be bundled is Failed: there is a bundle that states this,
+// and the hub keeps the part.
 const (
 	Waiting   = "Waiting"   // not reached yet
 	Receiving = "Receiving" // pinned

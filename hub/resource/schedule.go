@@ -21,7 +21,7 @@ const ScheduleLabel = "pcapsule.dev/schedule"
 // Scheduling is the condition of a schedule: snapshots are created.
 const Scheduling = "Scheduling"
 
-// Schedule creates snapshots again and again.
+// Schedule creates snapshots repeatedly.
 type Schedule struct {
 	meta.TypeMeta   `json:",inline"`
 	meta.ObjectMeta `json:"metadata"`
@@ -29,8 +29,8 @@ type Schedule struct {
 	Status          ScheduleStatus `json:"status,omitzero"`
 }
 
-// ScheduleSpec is a person's request: snapshots at fixed times (Every), or of what happens to workloads (Incidents). Windows of
-// Every end at its multiples since 1970, UTC.
+// ScheduleSpec is a person's request: snapshots at fixed times (Every), or of incidents of workloads (Incidents).
+// Windows of Every end at its multiples since 1970, UTC.
 type ScheduleSpec struct {
 	Every     *meta.Duration `json:"every,omitempty"`
 	Last      *meta.Duration `json:"last,omitempty"`      // with Every: length of each window; default: Every
@@ -47,7 +47,7 @@ type ScheduleSpec struct {
 	Suspend   bool           `json:"suspend,omitempty"`
 }
 
-// ScheduleStatus is what it has created.
+// ScheduleStatus lists what a schedule has created.
 type ScheduleStatus struct {
 	LastWindow   string           `json:"lastWindow,omitempty"` // end of the last one, RFC 3339
 	LastSnapshot string           `json:"lastSnapshot,omitempty"`
@@ -82,7 +82,7 @@ const (
 	maxCooldown     = 6 * time.Hour
 	minEvery        = time.Minute
 	maxSchedule     = 40 // bytes of its name, to which the time of a window is added
-	maxMissed       = 10 // windows that are made up for after a time without a hub
+	maxMissed       = 10 // missed windows for which snapshots are created after a time without a hub
 )
 
 // ScheduleFromObject reads a schedule of the API.
@@ -156,7 +156,7 @@ func (s *Schedule) Errors() int64 {
 	return s.Spec.Errors
 }
 
-// Cooldown is the time after a workload's incident in which further ones of it are not collected.
+// Cooldown is the time after a workload's incident in which its further incidents are not collected.
 func (s *Schedule) Cooldown() time.Duration {
 	if s.Spec.Cooldown == nil {
 		return defaultCooldown

@@ -1,6 +1,5 @@
-// Package rollout keeps the status of the resource RecorderConfig: which recorders have applied it,
-// and why others have not. Recorders watch the resource and cannot write it; the hub asks them by
-// mutual TLS.
+// Package rollout keeps the status of the resource RecorderConfig: which recorders have applied it, and why others have
+// not. Recorders watch the resource but cannot write it, so the hub queries them by mutual TLS.
 package rollout
 
 import (
@@ -181,7 +180,7 @@ func (o *Options) update(ctx context.Context, u *unstructured.Unstructured, answ
 	return done, err
 }
 
-// set sets the status from what recorders said about the version with a UID and generation. It reports whether all
+// set sets the status from the recorders' answers about the version with a UID and generation. It reports whether all
 // have applied it.
 func (s *Status) set(uid string, generation int64, answers map[string]Answer) (done bool) {
 	s.ObservedGeneration, s.Nodes = generation, nil
@@ -228,7 +227,7 @@ func named(list []string) string {
 	return text
 }
 
-// node is the state of a node that gave an answer.
+// node is the state of a node that answered.
 func (a Answer) node(name, uid string, generation int64) Node {
 	n := Node{Name: name}
 	switch c := a.Config; {

@@ -23,8 +23,8 @@ const (
 	scrape    = 20 * time.Second // patience
 )
 
-// Bursts notices that many calls failed, from the counters of the MCP server beside the hub. It looks only while a
-// schedule wants that, because the server counts only for those who ask.
+// Bursts notices that many calls failed, from the counters of the MCP server next to the hub. It reads them only while
+// a schedule needs them, because the server counts only on request.
 type Bursts struct {
 	url     string
 	samples []sample // of the last minute, the oldest first
@@ -94,7 +94,7 @@ func failedOf(line string) (to string, n int64, ok bool) {
 	return to, int64(count), err == nil && err2 == nil
 }
 
-// over lists the workloads to which at least so many calls have failed in the last minute. A workload has at most one
+// over lists the workloads to which at least this number of calls failed in the last minute. A workload has at most one
 // incident for each minute of the clock.
 func (b *Bursts) over(errors int64, now time.Time) (list []pods.Incident) {
 	if b == nil || len(b.samples) < 2 {

@@ -13,8 +13,8 @@ import (
 	"github.com/pcapsule/pcapsule/hub/served"
 )
 
-// collect creates snapshots of the incidents that a schedule is about, within its limits. What was created is in its
-// status, so a hub that restarts keeps to the limits and creates none twice.
+// collect creates snapshots of the incidents that a schedule is about, within its limits. The status lists them, so a
+// restarted hub keeps to the limits and creates none twice.
 func (o *Options) collect(ctx context.Context, s *resource.Schedule, now time.Time) error {
 	counts := max(time.Hour, s.Cooldown())
 	s.Status.Recent = slices.DeleteFunc(s.Status.Recent, func(m resource.Made) bool { return now.Sub(m.At.Time) > counts })

@@ -1,7 +1,7 @@
 // Package schedule creates the snapshots of SnapshotSchedules: at fixed times, and of incidents.
 //
-// A snapshot's name follows from its schedule and the end of its window, so a hub that restarts, or a second one,
-// creates none twice. Windows that ended while no hub ran are made up for, because rings may still have them.
+// A snapshot's name follows from its schedule and the end of its window, so a restarted hub, or a second one, creates
+// none twice. Windows that ended while no hub ran get their snapshots later, because rings may still have them.
 package schedule
 
 import (
@@ -29,7 +29,7 @@ type Options struct {
 	Client    dynamic.Interface
 	Namespace string
 	Incidents func() []pods.Incident // of the last hour, the oldest first
-	Bursts    *Bursts                // nil: nobody counts failed calls
+	Bursts    *Bursts                // nil: failed calls are not counted
 	Log       *slog.Logger
 }
 

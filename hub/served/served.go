@@ -1,5 +1,5 @@
-// Package served is what the hub does for all of its resources: it lists them, creates a snapshot once, and writes a status
-// if it has changed.
+// Package served has what the hub does for all its resources: it lists them, creates a snapshot once, and writes a
+// status if it has changed.
 package served
 
 import (
@@ -45,7 +45,7 @@ func Create(ctx context.Context, client dynamic.Interface, s *resource.Snapshot)
 	return nil
 }
 
-// Status writes the status of an object, if it is another than before. What changed meanwhile is left to the next round.
+// Status writes the status of an object if it has changed. It leaves changes in the meantime to the next round.
 func Status(ctx context.Context, client dynamic.Interface, kind schema.GroupVersionResource, u *unstructured.Unstructured, before, now any) error {
 	if equality.Semantic.DeepEqual(before, now) {
 		return nil
