@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
@@ -39,6 +40,7 @@ type FollowOptions struct {
 	From  int64         // begin with the segments that reach this time, ns; 0 begins Keep before now
 	Once  bool          // end with what the ring has
 	Temp  string        // folder for the temporary folder; empty: the system's
+	Share string        // folder in which the rows of each cut are left for other machines (Mirror); empty: none
 
 	DecodeAs []dissect.DecodeAs
 	Release  string
@@ -54,14 +56,17 @@ type FollowOptions struct {
 
 // Live is a run that follows a ring and keeps the last minutes as a bundle that grows.
 type Live struct {
-	ring  string
-	o     FollowOptions
-	store *live.Store
-	held  *bundle.Held
-	dir   string
-	stop  context.CancelFunc
-	ended chan struct{}
-	err   error // of a run with Once, after ended
+	ring    string
+	o       FollowOptions
+	packets bundle.Packets
+	store   *live.Store
+	shared  *live.Shared                   // nil: they are left for nobody
+	refused atomic.Pointer[bundle.LiveGap] // up to now; nil: nothing is
+	held    *bundle.Held
+	dir     string
+	stop    context.CancelFunc
+	ended   chan struct{}
+	err     error // of a run with Once, after ended
 
 	cut int64 // of the run's goroutine
 	n   int64 // sets begun
@@ -76,26 +81,38 @@ func Follow(ctx context.Context, dir string, o FollowOptions) (*Live, error) {
 	if _, err := ring.Open(dir); err != nil {
 		return nil, err
 	}
+	l := &Live{ring: dir, o: o, packets: ringPackets{dir}}
+	if err := l.begin(ctx, l.run); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// begin makes the store, and begins the run.
+func (l *Live) begin(ctx context.Context, run func(context.Context)) (err error) {
+	o := &l.o
 	o.Keep, o.Most, o.Every = cmp.Or(o.Keep, DefaultLiveKeep), cmp.Or(o.Most, DefaultLiveBytes), cmp.Or(o.Every, time.Second)
 	o.Temp = cmp.Or(o.Temp, os.TempDir())
 	if o.OnError == nil {
 		o.OnError = func(error) {}
 	}
-	l := &Live{ring: dir, o: o, ended: make(chan struct{})}
+	l.ended = make(chan struct{})
 	if err := l.makeFolder(); err != nil {
-		return nil, fmt.Errorf("making the folder of the live bundle: %w", err)
+		return fmt.Errorf("making the folder of the live bundle: %w", err)
 	}
-	var err error
-	if l.store, err = live.NewStore(l.dir, o.Keep, o.Most); err != nil {
+	if l.store, err = live.NewStore(l.dir, o.Keep, o.Most); err == nil && o.Share != "" {
+		l.shared, err = live.NewShared(o.Share)
+	}
+	if err != nil {
 		l.held.Release()
-		return nil, errors.Join(err, os.RemoveAll(l.dir))
+		return errors.Join(err, os.RemoveAll(l.dir))
 	}
 	ctx, l.stop = context.WithCancel(ctx)
 	go func() {
 		defer close(l.ended)
-		l.run(ctx)
+		run(ctx)
 	}()
-	return l, nil
+	return nil
 }
 
 // makeFolder makes the temporary folder, and removes those that killed programs left.
@@ -147,6 +164,9 @@ func (l *Live) Close() error {
 	l.stop()
 	<-l.ended
 	err := l.store.Close()
+	if l.shared != nil {
+		err = errors.Join(err, l.shared.Close())
+	}
 	l.held.Release()
 	return err
 }
@@ -203,7 +223,10 @@ func (l *Live) view(ctx context.Context, r live.Request) (*bundle.LiveView, erro
 	if l.o.Gaps != nil {
 		r.Gaps = l.o.Gaps()
 	}
-	v, err := l.store.View(ctx, r, ringPackets{l.ring}, l.coverage)
+	if g := l.refused.Load(); g != nil {
+		r.Gaps = append(r.Gaps, bundle.LiveGap{From: g.From, To: time.Now().Truncate(time.Second).UnixNano(), Reason: g.Reason, Detail: g.Detail})
+	}
+	v, err := l.store.View(ctx, r, l.packets, l.coverage)
 	if err != nil {
 		return nil, err
 	}

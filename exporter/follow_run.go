@@ -177,7 +177,10 @@ func (f *following) show(r *round.Round) error {
 		f.nextLarge()
 	}
 	f.Live.cut = c.No
-	return f.store.Publish(c, done)
+	if err := f.store.Publish(c, done); err != nil || f.shared == nil {
+		return err
+	}
+	return f.store.Share(f.shared)
 }
 
 // finishLarge ends the large set, with what rows of any set may name.

@@ -29,7 +29,7 @@ const statusEvery = 10 * time.Second
 // follower follows the rings that the LiveConfig chooses.
 func (h *hub) follower(f *finder) *live.Follower {
 	return live.New(live.Options{Dir: filepath.Join(h.Dir, Copies), Find: f.find, Bytes: h.LiveBytes, Log: h.Log,
-		Wanted: func(ctx context.Context) ([]string, error) {
+		Wanted: func(ctx context.Context) ([]live.Choice, error) {
 			l, err := h.liveConfig(ctx)
 			if err != nil || l == nil || l.Check() != nil {
 				return nil, err
@@ -42,7 +42,11 @@ func (h *hub) follower(f *finder) *live.Follower {
 				}
 				names = slices.Sorted(maps.Keys(all))
 			}
-			return names[:min(len(names), resource.MaxLiveNodes)], nil
+			var chosen []live.Choice
+			for _, name := range names[:min(len(names), resource.MaxLiveNodes)] {
+				chosen = append(chosen, live.Choice{Name: name, Rows: l.Spec.RowsOf(name)})
+			}
+			return chosen, nil
 		}})
 }
 

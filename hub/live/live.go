@@ -1,8 +1,9 @@
-// Package live keeps copies of the newest part of rings, while recorders write them.
+// Package live keeps copies of the newest part of rings, while recorders write them, or of the rows that nodes make of
+// them.
 //
 // A copy is a folder with the same names as its ring, so a reader that follows a ring can follow a copy. It has whole
 // segments and their side files in the order in which they were written; a segment has its hidden name until it is
-// complete. Copies are bounded, and a new hub makes them again.
+// complete. A copy of rows is a folder of recorder/rows. Copies are bounded, and a new hub makes them again.
 package live
 
 import (
@@ -36,7 +37,7 @@ const (
 type Options struct {
 	Dir string // for the copies; what is there is removed
 	// Wanted lists the nodes to follow.
-	Wanted func(ctx context.Context) ([]string, error)
+	Wanted func(ctx context.Context) ([]Choice, error)
 	// Find returns the recorder of a node.
 	Find  func(ctx context.Context, node string) (*pins.Client, error)
 	Bytes int64         // of all copies together
@@ -44,6 +45,12 @@ type Options struct {
 	Log   *slog.Logger
 
 	poll, ask, again time.Duration // for tests
+}
+
+// Choice is a node to follow.
+type Choice struct {
+	Name string
+	Rows bool // get the rows that it makes itself, not its packets
 }
 
 // Follower follows rings.
@@ -80,9 +87,9 @@ func (f *Follower) Run(ctx context.Context) error {
 	for {
 		if time.Since(asked) >= f.o.ask {
 			asked = time.Now()
-			names, err := f.o.Wanted(ctx)
+			nodes, err := f.o.Wanted(ctx)
 			if err == nil {
-				f.follow(ctx, &all, names)
+				f.follow(ctx, &all, nodes)
 			} else if !failing && ctx.Err() == nil {
 				f.o.Log.Warn("finding out what to follow live; trying again", "error", err)
 			}
@@ -100,23 +107,32 @@ func (f *Follower) Run(ctx context.Context) error {
 }
 
 // follow begins and ends nodes.
-func (f *Follower) follow(ctx context.Context, all *sync.WaitGroup, names []string) {
+func (f *Follower) follow(ctx context.Context, all *sync.WaitGroup, nodes []Choice) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	before := map[string]*node{} // of another kind
 	for name, n := range f.nodes {
-		if !slices.Contains(names, name) {
+		if !slices.Contains(nodes, n.choice) {
 			n.stop()
+			before[name] = n
 			delete(f.nodes, name)
 		}
 	}
-	for _, name := range names {
-		if f.nodes[name] != nil || !offer.Plain(name) {
+	for _, c := range nodes {
+		if f.nodes[c.Name] != nil || !offer.Plain(c.Name) {
 			continue
 		}
 		run, stop := context.WithCancel(ctx)
-		n := &node{f: f, name: name, stop: stop, said: offer.LiveNode{Name: name, State: offer.Unreachable, Message: "it was not reached yet", UpTo: time.Now().UnixNano()}}
-		f.nodes[name] = n
-		all.Go(func() { n.run(run) })
+		n := &node{f: f, choice: c, stop: stop, ended: make(chan struct{}),
+			said: offer.LiveNode{Name: c.Name, Rows: c.Rows, State: offer.Unreachable, Message: "it was not reached yet", UpTo: time.Now().UnixNano()}}
+		f.nodes[c.Name] = n
+		all.Go(func() {
+			defer close(n.ended)
+			if old := before[c.Name]; old != nil {
+				<-old.ended
+			}
+			n.run(run)
+		})
 	}
 }
 
@@ -142,14 +158,17 @@ func (f *Follower) Status() *offer.Live {
 
 // node is a node that is followed.
 type node struct {
-	f    *Follower
-	name string
-	stop context.CancelFunc
+	f      *Follower
+	choice Choice
+	stop   context.CancelFunc
+	ended  chan struct{}
 
 	mu   sync.Mutex
 	said offer.LiveNode
 
-	copy *ringCopy // of the goroutine; nil before the first answer
+	// Of the goroutine: the copy of the ring or of the rows.
+	copy *ringCopy // nil before the first answer
+	rows rowsCopy
 }
 
 func (n *node) status() offer.LiveNode {
@@ -167,14 +186,14 @@ func (n *node) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		most, wait := n.f.share()
 		began := time.Now()
-		whole, err := n.poll(ctx, most)
-		n.say(began, whole, err)
+		upTo, err := n.poll(ctx, began, most)
+		n.say(upTo, err)
 		if err != nil {
 			wait = max(n.f.o.again, n.f.o.poll)
 		}
 		if now := err == nil; now != reached && ctx.Err() == nil {
 			reached = now
-			n.f.o.Log.Info("following a ring", "node", n.name, "reached", reached, "error", err)
+			n.f.o.Log.Info("following a ring", "node", n.choice.Name, "reached", reached, "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -184,19 +203,21 @@ func (n *node) run(ctx context.Context) {
 }
 
 // say remembers the result of a poll.
-func (n *node) say(began time.Time, whole bool, err error) {
+func (n *node) say(upTo time.Time, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	s := &n.said
 	switch {
 	case err != nil:
 		s.State, s.Message = offer.Unreachable, clip(err.Error())
-	case whole:
-		s.State, s.Message, s.UpTo = offer.Following, "", began.UnixNano()
+	case !upTo.IsZero():
+		s.State, s.Message, s.UpTo = offer.Following, "", upTo.UnixNano()
 	default:
 		s.State, s.Message = offer.Behind, ""
 	}
-	if n.copy != nil {
+	if n.choice.Rows {
+		s.Dir = n.rows.rel
+	} else if n.copy != nil {
 		s.Dir = n.copy.rel
 		s.Lost = append(s.Lost, n.copy.lost...)
 		n.copy.lost = nil
@@ -206,14 +227,26 @@ func (n *node) say(began time.Time, whole bool, err error) {
 	s.Lost = s.Lost[max(0, len(s.Lost)-maxLost):]
 }
 
-// poll gets what was written since the last time. whole reports whether nothing is left.
-func (n *node) poll(ctx context.Context, most int64) (whole bool, err error) {
+// poll gets what was written since the last time. It returns until when the copy has everything; zero: something is left.
+func (n *node) poll(ctx context.Context, began time.Time, most int64) (upTo time.Time, err error) {
 	ctx, cancel := context.WithTimeout(ctx, pollMost)
 	defer cancel()
-	c, err := n.f.o.Find(ctx, n.name)
+	c, err := n.f.o.Find(ctx, n.choice.Name)
 	if err != nil {
-		return false, err
+		return upTo, err
 	}
+	if n.choice.Rows {
+		return n.pollRows(ctx, c, began, most)
+	}
+	whole, err := n.pollRing(ctx, c, most)
+	if err == nil && whole {
+		upTo = began
+	}
+	return upTo, err
+}
+
+// pollRing gets what was written to the ring.
+func (n *node) pollRing(ctx context.Context, c *pins.Client, most int64) (whole bool, err error) {
 	if n.copy == nil {
 		n.copy = &ringCopy{}
 	}
@@ -232,9 +265,8 @@ func (n *node) poll(ctx context.Context, most int64) (whole bool, err error) {
 // renew begins a copy of another ring, or the first.
 func (n *node) renew(g *pins.Growing) error {
 	old := n.copy
-	rel := filepath.Join(n.name, fmt.Sprintf("%x", time.Now().UnixNano()))
-	dir := filepath.Join(n.f.o.Dir, rel)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	dir, rel, err := n.folder()
+	if err != nil {
 		return err
 	}
 	n.copy = &ringCopy{dir: dir, rel: rel, ring: g.Ring, files: map[string]*file{}}
@@ -244,9 +276,16 @@ func (n *node) renew(g *pins.Growing) error {
 	return os.RemoveAll(old.dir)
 }
 
+// folder makes a folder for a copy.
+func (n *node) folder() (dir, rel string, err error) {
+	rel = filepath.Join(n.choice.Name, fmt.Sprintf("%x", time.Now().UnixNano()))
+	dir = filepath.Join(n.f.o.Dir, rel)
+	return dir, rel, os.MkdirAll(dir, 0o700)
+}
+
 // remove removes the copy.
 func (n *node) remove() {
-	if err := os.RemoveAll(filepath.Join(n.f.o.Dir, n.name)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		n.f.o.Log.Error("removing the copy of a ring", "node", n.name, "error", err)
+	if err := os.RemoveAll(filepath.Join(n.f.o.Dir, n.choice.Name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		n.f.o.Log.Error("removing the copy of a ring", "node", n.choice.Name, "error", err)
 	}
 }

@@ -52,7 +52,7 @@ func clientOf(t *testing.T, h http.Handler) *pins.Client {
 func follow(t *testing.T, c *pins.Client, bytes int64) (f *Follower, dir func() string) {
 	t.Helper()
 	f = New(Options{Dir: filepath.Join(t.TempDir(), "live"), Bytes: bytes, Log: slog.New(slog.DiscardHandler), poll: 5 * time.Millisecond, ask: 10 * time.Millisecond, again: time.Millisecond,
-		Wanted: func(context.Context) ([]string, error) { return []string{"n"}, nil },
+		Wanted: func(context.Context) ([]Choice, error) { return []Choice{{Name: "n"}}, nil },
 		Find:   func(context.Context, string) (*pins.Client, error) { return c, nil }})
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)

@@ -35,7 +35,8 @@ const (
 // LiveNode is a node whose ring is followed.
 type LiveNode struct {
 	Name    string    `json:"name"`
-	Dir     string    `json:"dir,omitempty"` // the copy, relative to the folder; empty: there is none yet
+	Dir     string    `json:"dir,omitempty"`  // the copy, relative to the folder; empty: there is none yet
+	Rows    bool      `json:"rows,omitempty"` // the node sends rows only
 	State   string    `json:"state"`
 	Message string    `json:"message,omitempty"`
 	UpTo    int64     `json:"up_to"` // the copy has everything that was written until then, ns since 1970 UTC
@@ -58,6 +59,9 @@ func (n *LiveNode) Gaps(now time.Time) []LiveGap {
 	list := append([]LiveGap(nil), n.Lost...)
 	if late := now.Sub(time.Unix(0, n.UpTo)); late > lateAfter {
 		reason, what := "not_read", "the hub's copy of the ring is behind"
+		if n.Rows {
+			what = "the hub's copy of the rows is behind"
+		}
 		if n.State == Unreachable {
 			reason, what = "missing", "the recorder cannot be reached"
 		}

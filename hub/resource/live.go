@@ -3,6 +3,7 @@ package resource
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -27,6 +28,15 @@ type LiveConfig struct {
 // LiveSpec is a person's request.
 type LiveSpec struct {
 	Nodes []string `json:"nodes,omitempty"` // empty: all that have a recorder
+	Rows  []string `json:"rows,omitempty"`  // those of them that dissect themselves and send rows only; *: all
+}
+
+// AllNodes in Rows means all nodes.
+const AllNodes = "*"
+
+// RowsOf reports whether a node sends rows only.
+func (s *LiveSpec) RowsOf(node string) bool {
+	return slices.Contains(s.Rows, node) || slices.Contains(s.Rows, AllNodes)
 }
 
 // LiveStatus is how far the hub follows.
@@ -64,6 +74,11 @@ func (l *LiveConfig) Check() error {
 	for _, n := range l.Spec.Nodes {
 		if !NodeName(n) {
 			return fmt.Errorf("%w: %.80q cannot be the name of a node", ErrLive, n)
+		}
+	}
+	for _, n := range l.Spec.Rows {
+		if n != AllNodes && !NodeName(n) {
+			return fmt.Errorf("%w: rows: %.80q cannot be the name of a node", ErrLive, n)
 		}
 	}
 	return nil

@@ -65,6 +65,9 @@ func followCopies(folder string, live serve.Live, warn func(format string, args 
 	s := snapshots.FollowCopies(snapshots.CopiesOptions{Dir: folder, Keep: live.Keep, OnError: func(err error) { warn("%v", err) },
 		Follow: func(ctx context.Context, ring string, share int64, gaps func() []bundle.LiveGap, onError func(error)) (snapshots.Live, error) {
 			return exporter.Follow(ctx, ring, exporter.FollowOptions{Keep: live.Keep, Most: live.Bytes / share, Release: version.Release, OnError: onError, Gaps: gaps})
+		},
+		Mirror: func(ctx context.Context, dir string, gaps func() []bundle.LiveGap, onError func(error)) (snapshots.Live, error) {
+			return exporter.Mirror(ctx, dir, exporter.FollowOptions{Release: version.Release, OnError: onError, Gaps: gaps})
 		}})
 	return s, s.OpenBundle, s.Close, nil
 }

@@ -41,6 +41,7 @@ type Transfer struct {
 	Listen        string // address; empty: not at all
 	Cert, Key, CA string // files that are read again when they change; empty: certificates from the cluster
 	Namespace     string // of the hub, for certificates from the cluster; empty: the pod's own
+	Rows          string // folder with rows that another program makes of the ring; empty: none
 }
 
 // transfer serves coverage, pins and their files to the hub. It returns a function that stops it.
@@ -60,6 +61,7 @@ func (a *agent) transfer(ctx context.Context) (stop func(), err error) {
 		return nil, fmt.Errorf("listening for the hub: %w", err)
 	}
 	store := pins.Open(a.o.Record.Ring.Dir, a.o.Record.Node)
+	store.ServeRows(a.o.Transfer.Rows)
 	go a.sweep(ctx, store)
 	// No timeout for a whole response: files are large. A client that does not read is cut by
 	// the write deadline of each piece.

@@ -58,6 +58,7 @@ type Pin struct {
 // Store keeps the pins of a ring.
 type Store struct {
 	ring, dir, node string
+	rows            string // folder with rows of the ring; empty: none
 
 	mu sync.Mutex // held while a pin is made or removed
 }

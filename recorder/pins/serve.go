@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/recorder/ring"
+	"github.com/pcapsule/pcapsule/recorder/rows"
 	"github.com/pcapsule/pcapsule/recorder/transfer"
 )
 
@@ -30,6 +31,8 @@ type window struct {
 //	GET    /v1/pins/NAME/files/FILE    a file, with If-Match and Range
 //	GET    /v1/follow?since=TIME       the files of the ring that have changed since, also those being written
 //	GET    /v1/follow/FILE?from=N&to=N their bytes between two offsets, up to 4 MiB
+//	GET    /v1/rows?run=RUN&no=N       the newest cut of the program that dissects here; without files if it is cut N of RUN
+//	GET    /v1/rows/FILE               a set of it, with If-Match and Range
 //
 // Who may ask is up to the caller.
 func (s *Store) Handler(log *slog.Logger) http.Handler {
@@ -87,6 +90,8 @@ func (s *Store) Handler(log *slog.Logger) http.Handler {
 		answer(w, g, err)
 	})
 	mux.HandleFunc("GET /v1/follow/{name}", s.grown)
+	mux.HandleFunc("GET /v1/rows", s.listRows)
+	mux.HandleFunc("GET /v1/rows/{name}", s.rowsFile)
 	return mux
 }
 
@@ -104,13 +109,13 @@ func status(err error) int {
 	switch {
 	case errors.Is(err, ErrName), errors.Is(err, ErrWindow):
 		return http.StatusBadRequest
-	case errors.Is(err, ErrNone):
+	case errors.Is(err, ErrNone), errors.Is(err, errNoRows):
 		return http.StatusNotFound
 	case errors.Is(err, ErrTaken):
 		return http.StatusConflict
 	case errors.Is(err, ErrMany):
 		return http.StatusTooManyRequests
-	case errors.Is(err, ring.ErrNotRing), errors.Is(err, fs.ErrNotExist): // nothing has been recorded yet
+	case errors.Is(err, ring.ErrNotRing), errors.Is(err, fs.ErrNotExist), errors.Is(err, rows.ErrNone): // nothing has been recorded or dissected yet
 		return http.StatusServiceUnavailable
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return http.StatusInsufficientStorage

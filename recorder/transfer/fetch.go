@@ -100,6 +100,7 @@ type Fetcher struct {
 	Pause    time.Duration // between attempts; 0 means 1 s
 	Idle     time.Duration // a connection without a byte for so long is cut; 0 means 30 s
 	Progress func(n int64) // called with the number of bytes that arrived or were already there; may be nil
+	NoSync   bool          // the files need not survive a crash of the machine
 }
 
 // Fetch receives the listed files in their order into the folder dir, which must exist. What an earlier call left there is continued: finished files are kept, unfinished ones are
@@ -171,8 +172,12 @@ func (c *Fetcher) file(ctx context.Context, root *os.Root, from Source, f File) 
 		case <-time.After(c.pause()):
 		}
 	}
-	// Windows neither renames nor removes an open file.
-	if err := errors.Join(p.Sync(), p.Close()); err != nil {
+	if !c.NoSync {
+		if err := p.Sync(); err != nil {
+			return err
+		}
+	}
+	if err := p.Close(); err != nil { // Windows neither renames nor removes an open file
 		return err
 	}
 	if sum := hex.EncodeToString(p.hash.Sum(nil)); sum != f.SHA256 {

@@ -33,13 +33,14 @@ const (
 
 // Set is the parts of one folder.
 type Set struct {
-	Dir         string // name below the store's folder
-	Parts       []write.Part
-	Cut         int64 // the last cut whose rows it has
-	First, Last int64 // times of its packets, ns; 0 if it has none
-	To          int64 // newest capture time when it was finished, ns
-	Packets     int64
-	Calls       map[string]int64 // by protocol
+	Dir     string           `json:"-"` // name below the store's folder
+	Parts   []write.Part     `json:"parts"`
+	Cut     int64            `json:"cut"`   // the last cut whose rows it has
+	First   int64            `json:"first"` // times of its packets, ns; 0 if it has none
+	Last    int64            `json:"last"`
+	To      int64            `json:"to"` // newest capture time when it was finished, ns
+	Packets int64            `json:"packets"`
+	Calls   map[string]int64 `json:"calls"` // by protocol
 }
 
 // Bytes is the size of the parts.

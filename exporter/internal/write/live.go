@@ -6,14 +6,31 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/internal/columnar"
+	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
 // Part is a file of a table.
 type Part struct {
-	Table, Protocol string
-	Rel             string // in its folder
-	Rows, Bytes     int64
-	Columns         []bundle.Column // of a part without rows
+	Table    string          `json:"table"`
+	Protocol string          `json:"protocol,omitempty"`
+	Rel      string          `json:"path"` // in its folder
+	Rows     int64           `json:"rows"`
+	Bytes    int64           `json:"bytes"`
+	Columns  []bundle.Column `json:"-"` // of a part without rows
+}
+
+// Folder is where the part's table has its parts.
+func (p *Part) Folder() string { return folderOf(p.Table, p.Protocol) }
+
+// Schema is the schema of the parts of a table; nil if there is none of this name.
+func (t *Tables) Schema(name, protocol string) *table.Schema {
+	switch {
+	case name == "calls" && protocol != "":
+		return t.known[protocol]
+	case protocol != "":
+		return nil
+	}
+	return t.schema[name]
 }
 
 // Again returns tables in another folder with the same schemas, for parts that are kept for a short

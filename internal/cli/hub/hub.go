@@ -125,7 +125,7 @@ Exit codes: 0 ended by a signal; 1 other; 2 usage; 6 disk.`,
 	fl.StringVar(&f.access, "access-log", "-", "file to which a JSON line is appended for every request for bundles and every question; -: standard output; empty: none")
 	shared.SetHelp(c, shared.Screen(c))
 	c.SetHelpCommand(shared.Help("pcapsule-hub help part"))
-	c.AddCommand(partCommand(env))
+	c.AddCommand(partCommand(env), rowsCommand(env, errOut))
 	return c
 }
 

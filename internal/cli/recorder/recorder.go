@@ -98,7 +98,7 @@ type flags struct {
 	keep, patience                       time.Duration
 	metrics, logFormat                   string
 	transfer, tlsCert, tlsKey, tlsCA     string
-	config                               string
+	config, rows                         string
 }
 
 // lookup finds an environment variable.
@@ -226,6 +226,7 @@ func (f *flags) define(fl *pflag.FlagSet) {
 	fl.StringVar(&f.tlsCert, "tls-cert", "", "certificate for --transfer, a file that is read again when it changes (default: one that is requested from the cluster)")
 	fl.StringVar(&f.tlsKey, "tls-key", "", "private key of --tls-cert")
 	fl.StringVar(&f.tlsCA, "tls-ca", "", "authority of the hub's certificate, with --tls-cert")
+	fl.StringVar(&f.rows, "rows", "", "with --transfer: folder in which pcapsule-hub rows, beside this program, leaves rows of the ring, which are served to the hub; empty: none")
 	fl.StringVar(&f.config, "config", "", "name of a RecorderConfig in the pod's namespace, which is applied without a restart and can only restrict what these flags allow; empty: none")
 	fl.StringVar(&f.logFormat, "log", "text", "log format on standard error: text or json")
 }
@@ -293,7 +294,7 @@ func run(ctx context.Context, f *flags, expression string, errOut io.Writer) err
 
 // transferOptions reads the flags for the hub.
 func (f *flags) transferOptions() (agent.Transfer, error) {
-	t := agent.Transfer{Listen: f.transfer, Cert: f.tlsCert, Key: f.tlsKey, CA: f.tlsCA}
+	t := agent.Transfer{Listen: f.transfer, Cert: f.tlsCert, Key: f.tlsKey, CA: f.tlsCA, Rows: f.rows}
 	given := 0
 	for _, file := range []string{f.tlsCert, f.tlsKey, f.tlsCA} {
 		if file != "" {
@@ -303,6 +304,8 @@ func (f *flags) transferOptions() (agent.Transfer, error) {
 	switch {
 	case given > 0 && f.transfer == "":
 		return t, exit.Usagef("--tls-cert, --tls-key and --tls-ca need --transfer")
+	case f.rows != "" && f.transfer == "":
+		return t, exit.Usagef("--rows needs --transfer")
 	case given == 1, given == 2:
 		return t, exit.Usagef("--tls-cert, --tls-key and --tls-ca: give all three or none")
 	}

@@ -28,7 +28,9 @@ type CopiesOptions struct {
 	Dir  string // where the hub keeps copies of rings
 	Keep time.Duration
 	// Follow follows a copy. share is the number of copies, gaps what this one lacks.
-	Follow  func(ctx context.Context, ring string, share int64, gaps func() []bundle.LiveGap, onError func(error)) (Live, error)
+	Follow func(ctx context.Context, ring string, share int64, gaps func() []bundle.LiveGap, onError func(error)) (Live, error)
+	// Mirror shows the rows of a node that sends rows only.
+	Mirror  func(ctx context.Context, dir string, gaps func() []bundle.LiveGap, onError func(error)) (Live, error)
 	OnError func(error)
 
 	every time.Duration // for tests
@@ -111,17 +113,17 @@ func (c *Copies) look() error {
 	if err != nil {
 		return err
 	}
-	wanted := map[string]string{}
+	wanted := map[string]*offer.LiveNode{}
 	for i := range l.Nodes {
 		if n := &l.Nodes[i]; n.Dir != "" {
-			wanted[n.Dir] = n.Name
+			wanted[n.Dir] = n
 		}
 	}
 	c.mu.Lock()
 	c.said = *l
 	var over []*followedRing
 	for dir, f := range c.rings {
-		if wanted[dir] == "" {
+		if wanted[dir] == nil {
 			over = append(over, f)
 			delete(c.rings, dir)
 		}
@@ -137,8 +139,8 @@ func (c *Copies) look() error {
 		err = errors.Join(err, f.live.Close())
 	}
 	for _, dir := range first {
-		node := wanted[dir]
-		live, e := c.o.Follow(c.ctx, filepath.Join(c.o.Dir, dir), int64(len(wanted)), func() []bundle.LiveGap { return c.gaps(node) }, c.o.OnError)
+		node := wanted[dir].Name
+		live, e := c.begin(wanted[dir], int64(len(wanted)))
 		if e != nil {
 			err = errors.Join(err, fmt.Errorf("node %s: %w", node, e)) // the next look tries again
 			continue
@@ -148,6 +150,15 @@ func (c *Copies) look() error {
 		c.mu.Unlock()
 	}
 	return err
+}
+
+// begin begins the run of a copy. share is the number of copies.
+func (c *Copies) begin(n *offer.LiveNode, share int64) (Live, error) {
+	dir, gaps := filepath.Join(c.o.Dir, n.Dir), func() []bundle.LiveGap { return c.gaps(n.Name) }
+	if n.Rows {
+		return c.o.Mirror(c.ctx, dir, gaps, c.o.OnError)
+	}
+	return c.o.Follow(c.ctx, dir, share, gaps, c.o.OnError)
 }
 
 // gaps is what the copy of a node lacks. The first node that is followed also states the nodes without one.

@@ -36,14 +36,25 @@ type watched struct {
 	cut   map[string]*atomic.Bool // the node cannot be reached
 	all   *Copies
 	stop  func() // ends the hub's follower, as when it is killed but for its files
+
+	mu       sync.Mutex
+	dissects map[string]bool        // the nodes that send rows only
+	runs     map[string]*agentsRows // their runs
+	rings    map[string]*growing
 }
 
-func watch(t *testing.T, rings map[string]*growing) *watched {
+// watch serves nodes. Those of rows dissect themselves and send rows only.
+func watch(t *testing.T, rings map[string]*growing, rows ...string) *watched {
 	t.Helper()
-	w := &watched{t: t, dir: filepath.Join(t.TempDir(), "live"), nodes: map[string]*pins.Client{}, cut: map[string]*atomic.Bool{}}
+	w := &watched{t: t, dir: filepath.Join(t.TempDir(), "live"), nodes: map[string]*pins.Client{}, cut: map[string]*atomic.Bool{}, dissects: map[string]bool{}, runs: map[string]*agentsRows{}, rings: rings}
 	for name, r := range rings {
 		off := &atomic.Bool{}
-		h := pins.Open(r.dir, name).Handler(slog.New(slog.DiscardHandler))
+		store := pins.Open(r.dir, name)
+		if slices.Contains(rows, name) {
+			w.dissects[name] = true
+			store.ServeRows(w.dissect(name))
+		}
+		h := store.Handler(slog.New(slog.DiscardHandler))
 		agent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if off.Load() {
 				panic(http.ErrAbortHandler)
@@ -61,6 +72,9 @@ func watch(t *testing.T, rings map[string]*growing) *watched {
 	c := FollowCopies(CopiesOptions{Dir: w.dir, Keep: 5 * time.Minute, every: 100 * time.Millisecond, OnError: func(err error) { t.Log(err) },
 		Follow: func(ctx context.Context, ring string, _ int64, gaps func() []bundle.LiveGap, onError func(error)) (Live, error) {
 			return exporter.Follow(ctx, ring, exporter.FollowOptions{Keep: 5 * time.Minute, Every: 100 * time.Millisecond, OnError: onError, Gaps: gaps})
+		},
+		Mirror: func(ctx context.Context, dir string, gaps func() []bundle.LiveGap, onError func(error)) (Live, error) {
+			return exporter.Mirror(ctx, dir, exporter.FollowOptions{OnError: onError, Gaps: gaps})
 		}})
 	t.Cleanup(c.Close)
 	w.all = c
@@ -80,11 +94,13 @@ func watch(t *testing.T, rings map[string]*growing) *watched {
 // startHub starts a follower.
 func (w *watched) startHub() {
 	f := live.New(live.Options{Dir: w.dir, Bytes: 64 << 20, Log: slog.New(slog.DiscardHandler),
-		Wanted: func(context.Context) (names []string, err error) {
+		Wanted: func(context.Context) (nodes []live.Choice, err error) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
 			for name := range w.nodes {
-				names = append(names, name)
+				nodes = append(nodes, live.Choice{Name: name, Rows: w.dissects[name]})
 			}
-			return names, nil
+			return nodes, nil
 		},
 		Find: func(_ context.Context, node string) (*pins.Client, error) { return w.nodes[node], nil }})
 	ctx, cancel := context.WithCancel(context.Background())
