@@ -101,13 +101,19 @@ func (m *mirror) say(err error) {
 		return
 	}
 	last, _ := m.store.Last()
-	if last.No == 0 { // so that there are views
+	begins := last.No == 0
+	if begins {
 		last = live.Cut{No: 1, At: time.Now(), Now: time.Now().UnixNano(), Idle: true, Counters: map[string]map[string]int64{}}
-		err = errors.Join(err, m.store.Publish(last, live.Finished{}))
 	}
 	g := &bundle.LiveGap{From: last.At.UnixNano(), Reason: "not_read", Detail: "rows of the node are refused: " + err.Error()}
 	if old := m.refused.Swap(g); old == nil || old.Detail != g.Detail {
 		m.o.OnError(fmt.Errorf("rows in %s are refused: %w", filepath.Base(m.ring), err))
+	}
+	if !begins {
+		return
+	}
+	if err := m.store.Publish(last, live.Finished{}); err != nil { // so that there are views, which state it
+		m.o.OnError(err)
 	}
 }
 

@@ -189,6 +189,20 @@ func TestValues(t *testing.T) {
 			c := o.(*apps.Deployment).Spec.Template.Spec.Containers
 			return len(c) == 2 && slices.Contains(c[1].Args, "--addr=127.0.0.1:9000") && c[1].VolumeMounts[0].ReadOnly && *c[1].SecurityContext.ReadOnlyRootFilesystem
 		}},
+		{"a recorder alone by default", "mcp: {enabled: true}", "DaemonSet/pcapsule-recorder", func(o runtime.Object) bool {
+			p := o.(*apps.DaemonSet).Spec.Template.Spec
+			return len(p.Containers) == 1 && !slices.Contains(p.Containers[0].Args, "--rows=/rows")
+		}},
+		{"no rows without somebody who asks for them", "live: {rows: {enabled: true}}", "DaemonSet/pcapsule-recorder", func(o runtime.Object) bool {
+			return len(o.(*apps.DaemonSet).Spec.Template.Spec.Containers) == 1
+		}},
+		{"rows by a program without rights, which reads the ring and not its key", "mcp: {enabled: true}\nlive: {rows: {enabled: true, resources: {limits: {cpu: 250m}}}}", "DaemonSet/pcapsule-recorder", func(o runtime.Object) bool {
+			p := o.(*apps.DaemonSet).Spec.Template.Spec
+			c := p.Containers[1]
+			return slices.Contains(p.Containers[0].Args, "--rows=/rows") && c.Args[0] == "rows" && c.Resources.Limits.Cpu().MilliValue() == 250 &&
+				c.SecurityContext.Capabilities.Add == nil && c.SecurityContext.Capabilities.Drop[0] == "ALL" && *c.SecurityContext.ReadOnlyRootFilesystem &&
+				len(c.VolumeMounts) == 2 && c.VolumeMounts[0].SubPath == "ring" && c.VolumeMounts[0].ReadOnly
+		}},
 		{"a claim of the chart's own", "hub: {storage: {size: 50Gi, className: fast}}", "PersistentVolumeClaim/pcapsule-hub", func(o runtime.Object) bool {
 			c := o.(*core.PersistentVolumeClaim)
 			return *c.Spec.StorageClassName == "fast" && c.Annotations["helm.sh/resource-policy"] == "keep"
@@ -363,6 +377,9 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		{"hub: {jobs: {size: 1Gi}}", "/hub/jobs"},
 		{"hub: {accessLog: 'a b'}", "/hub/accessLog"},
 		{"hub: {accessLog: true}", "/hub/accessLog"},
+		{"live: {rows: true}", "/live/rows"},
+		{"live: {rows: {maxSize: 1}}", "/live/rows/maxSize"},
+		{"live: {rows: {cpu: 1}}", "/live/rows"},
 		{"investigators: [{kind: ServiceAccount, name: a}]", "/investigators/0"},
 		{"investigators: [{kind: Robot, name: a}]", "/investigators/0/kind"},
 	} {

@@ -17,6 +17,11 @@
 {{- if and (include "pcapsule.claim" .) (ne (toString (default 0 $jobs.threshold)) "0") }}yes{{ end }}
 {{- end }}
 
+{{- /* rows: not empty if nodes can send rows only */ -}}
+{{- define "pcapsule.rows" -}}
+{{- if and .Values.mcp.enabled .Values.live.enabled (default dict .Values.live.rows).enabled }}yes{{ end }}
+{{- end }}
+
 {{- /* select: the schema of a selection of pods and connections, the same in all resources */ -}}
 {{- define "pcapsule.select" -}}
 type: object
