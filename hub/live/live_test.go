@@ -51,8 +51,18 @@ func clientOf(t *testing.T, h http.Handler) *pins.Client {
 // follow follows one node, and returns the folder of its copy.
 func follow(t *testing.T, c *pins.Client, bytes int64) (f *Follower, dir func() string) {
 	t.Helper()
+	return followAs(t, c, bytes, Choice{Name: "n"})
+}
+
+func followAs(t *testing.T, c *pins.Client, bytes int64, node Choice) (f *Follower, dir func() string) {
+	t.Helper()
+	return followWanted(t, c, bytes, func(context.Context) ([]Choice, error) { return []Choice{node}, nil })
+}
+
+func followWanted(t *testing.T, c *pins.Client, bytes int64, wanted func(context.Context) ([]Choice, error)) (f *Follower, dir func() string) {
+	t.Helper()
 	f = New(Options{Dir: filepath.Join(t.TempDir(), "live"), Bytes: bytes, Log: slog.New(slog.DiscardHandler), poll: 5 * time.Millisecond, ask: 10 * time.Millisecond, again: time.Millisecond,
-		Wanted: func(context.Context) ([]Choice, error) { return []Choice{{Name: "n"}}, nil },
+		Wanted: wanted,
 		Find:   func(context.Context, string) (*pins.Client, error) { return c, nil }})
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
