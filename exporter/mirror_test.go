@@ -86,7 +86,7 @@ func everything(t *testing.T, l *Live, within []string) *bundle.Bundle {
 
 // TestMirrorHasTheRows: what another machine shows is what the one that dissects shows.
 func TestMirrorHasTheRows(t *testing.T) {
-	for _, sample := range []struct{ capture, keys string }{{"http1.pcapng", ""}, {"dns.pcapng", ""}, {"tls-keys.pcapng", ""}} {
+	for _, sample := range []struct{ capture, keys string }{{"http1.pcapng", ""}, {"tls.pcapng", "tls.keylog"}, {"http2.pcap", ""}} {
 		t.Run(sample.capture, func(t *testing.T) {
 			l, dir := shares(t, ringOf(t, sample.capture, sample.keys, 20), 3)
 			m := mirrors(t, copyOf(t, dir))
@@ -100,13 +100,16 @@ func TestMirrorHasTheRows(t *testing.T) {
 				}
 			}
 			a, b := everything(t, l, nil).Manifest, everything(t, m, nil).Manifest
-			if fmt.Sprint(a.Calls, a.Accounts, a.Inputs) != fmt.Sprint(b.Calls, b.Accounts, b.Inputs) {
-				t.Errorf("the manifest differs: %+v, want %+v", b, a)
+			a.Tables, b.Tables = nil, nil // their sets are in another order
+			want, err := a.Encode()
+			got, err2 := b.Encode()
+			if err := errors.Join(err, err2); err != nil || !bytes.Equal(got, want) {
+				t.Errorf("the manifest differs: %v, %s, want %s", err, got, want)
 			}
 			if m.Last().No != l.Last().No || m.Last().Now != l.Last().Now || !m.Last().Idle {
 				t.Errorf("cut %+v, want %+v", m.Last(), l.Last())
 			}
-			_, err := noPackets{}.Size("data/packets/x")
+			_, err = noPackets{}.Size("data/packets/x")
 			if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "snapshot") {
 				t.Errorf("packets: %v", err)
 			}
@@ -261,7 +264,7 @@ func TestSetsThatAreRefused(t *testing.T) {
 		{"one more file", "after its parts", func(t *testing.T, dir string) {
 			repack(t, filepath.Join(dir, set), func(list []member) []member { return append(list, member{"x", nil}) })
 		}},
-		{"one file less", "EOF", func(t *testing.T, dir string) {
+		{"one file less", "of a set with", func(t *testing.T, dir string) {
 			repack(t, filepath.Join(dir, set), func(list []member) []member { return list[:len(list)-1] })
 		}},
 		{"a part that is no Parquet", "does not end as a Parquet file does", part(func(d []byte) []byte { return make([]byte, len(d)) })},

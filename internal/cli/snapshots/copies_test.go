@@ -159,8 +159,14 @@ func TestLiveOfACluster(t *testing.T) {
 
 // TestTailOfACluster: a call that two nodes finish at different times is printed and counted once.
 func TestTailOfACluster(t *testing.T) {
+	for _, rows := range [][]string{nil, {"node-a"}} {
+		t.Run(fmt.Sprintf("rows of %q", rows), func(t *testing.T) { tailOfACluster(t, rows) })
+	}
+}
+
+func tailOfACluster(t *testing.T, rows []string) {
 	a, b := record(t, 20_000), record(t, 20_000)
-	w := watch(t, map[string]*growing{"node-a": a, "node-b": b})
+	w := watch(t, map[string]*growing{"node-a": a, "node-b": b}, rows...)
 	at := time.Now().UnixNano()
 	a.playAt("http1.pcapng", 0, 20, at)
 	b.playAt("http1.pcapng", 0, 20, at)
@@ -253,8 +259,14 @@ func (w *watched) gaps() string {
 // TestLiveOfNodesThatAreGone: a node that cannot be reached is a gap, which ends when the copy has caught up, and a hub
 // that is killed copies again.
 func TestLiveOfNodesThatAreGone(t *testing.T) {
+	for _, rows := range [][]string{nil, {"node-b"}} {
+		t.Run(fmt.Sprintf("rows of %q", rows), func(t *testing.T) { nodesThatAreGone(t, rows) })
+	}
+}
+
+func nodesThatAreGone(t *testing.T, rows []string) {
 	a, b := record(t, 20_000), record(t, 20_000)
-	w := watch(t, map[string]*growing{"node-a": a, "node-b": b})
+	w := watch(t, map[string]*growing{"node-a": a, "node-b": b}, rows...)
 	a.play("ntp.pcapng", 0, 10)
 	w.await("http", 0)
 	w.cut["node-b"].Store(true)
