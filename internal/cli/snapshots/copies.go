@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -121,35 +122,44 @@ func (c *Copies) look() error {
 	}
 	c.mu.Lock()
 	c.said = *l
-	var over []*followedRing
-	for dir, f := range c.rings {
-		if wanted[dir] == nil {
-			over = append(over, f)
-			delete(c.rings, dir)
-		}
-	}
+	kept := 0
 	var first []string
 	for _, dir := range slices.Sorted(maps.Keys(wanted)) {
-		if c.rings[dir] == nil && len(c.rings)+len(first) < maxCopies {
+		if c.rings[dir] != nil {
+			kept++
+		} else {
 			first = append(first, dir)
 		}
 	}
 	c.mu.Unlock()
-	for _, f := range over {
-		err = errors.Join(err, f.live.Close())
-	}
-	for _, dir := range first {
+	begun := map[string]*followedRing{}
+	for _, dir := range first[:max(0, min(len(first), maxCopies-kept))] {
 		node := wanted[dir].Name
 		live, e := c.begin(wanted[dir], int64(len(wanted)))
 		if e != nil {
 			err = errors.Join(err, fmt.Errorf("node %s: %w", node, e)) // the next look tries again
 			continue
 		}
-		c.mu.Lock()
-		c.rings[dir] = &followedRing{node: node, live: live}
-		c.mu.Unlock()
+		begun[dir] = &followedRing{node: node, live: live}
+	}
+	for _, f := range c.replace(wanted, begun) {
+		err = errors.Join(err, f.live.Close())
 	}
 	return err
+}
+
+// replace takes out the runs of copies that are gone, and adds new ones. At no time a tail sees neither.
+func (c *Copies) replace(wanted map[string]*offer.LiveNode, begun map[string]*followedRing) (over []*followedRing) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for dir, f := range c.rings {
+		if wanted[dir] == nil {
+			over = append(over, f)
+			delete(c.rings, dir)
+		}
+	}
+	maps.Copy(c.rings, begun)
+	return over
 }
 
 // begin begins the run of a copy. share is the number of copies.
@@ -253,7 +263,7 @@ func (c *Copies) views(ctx context.Context, last time.Duration, within []string)
 	var paths []string
 	for _, dir := range slices.Sorted(maps.Keys(list)) {
 		v, err := list[dir].View(ctx, last, within)
-		if errors.Is(err, bundle.ErrNothingLive) || err == nil && v.Cut == 0 {
+		if errors.Is(err, bundle.ErrNothingLive) || errors.Is(err, fs.ErrClosed) || err == nil && v.Cut == 0 {
 			continue
 		}
 		if err != nil {
@@ -324,6 +334,9 @@ func (c *Copies) since(ctx context.Context, list map[string]Live, before map[str
 			continue // it has not read anything yet
 		}
 		v, err := l.Since(ctx, before[dir], within)
+		if errors.Is(err, fs.ErrClosed) { // there is another copy
+			continue
+		}
 		if err != nil {
 			return nil, 0, err
 		}
