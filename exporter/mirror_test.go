@@ -16,6 +16,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/recorder/rows"
+	"github.com/pcapsule/pcapsule/recorder/transfer"
 )
 
 // shares follows a ring to its end, with a cut after each of so many packets, and leaves the rows in a folder.
@@ -287,6 +288,28 @@ func TestSetsThatAreRefused(t *testing.T) {
 			}
 			return d
 		})},
+		{"a set that is listed twice", "occurs twice", cut(func(c *rows.Cut) {
+			c.State = bytes.Replace(c.State, []byte(`"small":[`), []byte(`"small":[{"file":"`+set+`","cut":1,"to":1},`), 1)
+		})},
+		{"a set with the name of our own empty one", "does not begin with", func(t *testing.T, dir string) {
+			cut(func(c *rows.Cut) {
+				c.Files = append(c.Files, transfer.File{Name: "empty.tar", SHA256: strings.Repeat("0", 64)})
+				c.State = bytes.Replace(c.State, []byte(`"small":[`), []byte(`"small":[{"file":"empty.tar","cut":1,"to":1},`), 1)
+			})(t, dir)
+			if err := os.WriteFile(filepath.Join(dir, "empty.tar"), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"another version", "format version 9", func(t *testing.T, dir string) {
+			path := filepath.Join(dir, "rows.json")
+			text, err := os.ReadFile(path)
+			if err == nil {
+				err = os.WriteFile(path, bytes.Replace(text, []byte(`"version":1`), []byte(`"version":9`), 1), 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}},
 		{"a state that is no state", "reading the state", cut(func(c *rows.Cut) { c.State = []byte(`[1]`) })},
 		{"an input that is not there", "input", cut(func(c *rows.Cut) {
 			c.State = bytes.Replace(c.State, []byte(`"inputs":["i`), []byte(`"inputs":["i99`), 1)
@@ -313,8 +336,8 @@ func TestSetsThatAreRefused(t *testing.T) {
 			if text := refusal(t, m); !strings.Contains(text, tt.want) {
 				t.Errorf("it says %q, want %q", text, tt.want)
 			}
-			if list, err := os.ReadDir(filepath.Join(m.dir, "sets", strings.TrimSuffix(set, ".tar"))); len(list) > 0 {
-				t.Errorf("%v is left, %v", list, err)
+			if n := everything(t, m, nil).Manifest.Calls; len(n) > 0 {
+				t.Errorf("it shows %v", n)
 			}
 		})
 	}

@@ -171,19 +171,20 @@ func TestNodesThatLieAboutRows(t *testing.T) {
 		return fmt.Sprintf(`{"name":%q,"size":%d,"sha256":%q}`, name, size, hash)
 	}
 	for _, tt := range []struct{ name, cut, want string }{
-		{"a path", `"run":"r","no":1,"files":[` + one("../../x.tar", 1) + `]`, "cannot be the name of a set"},
-		{"the listing as a set", `"run":"r","no":1,"files":[` + one("rows.json", 1) + `]`, "cannot be the name of a set"},
-		{"another file", `"run":"r","no":1,"files":[` + one("live.json.new", 1) + `]`, "cannot be the name of a set"},
-		{"a folder", `"run":"r","no":1,"files":[` + one("a/b.tar", 1) + `]`, "cannot be the name of a set"},
-		{"a hidden name", `"run":"r","no":1,"files":[` + one(".part", 1) + `]`, "cannot be the name of a set"},
-		{"a negative size", `"run":"r","no":1,"files":[` + one("s1.tar", -1) + `]`, "has size -1"},
-		{"a set that is too large", `"run":"r","no":1,"files":[` + one("s1.tar", 1<<40) + `]`, "a copy may have"},
-		{"a name twice", `"run":"r","no":1,"files":[` + one("s1.tar", 1) + `,` + one("s1.tar", 1) + `]`, "occurs twice"},
-		{"no hash", `"run":"r","no":1,"files":[{"name":"s1.tar","size":1}]`, "has hash"},
-		{"an altered set", `"run":"r","no":1,"files":[` + one("s1.tar", 1) + `]`, "was altered"},
-		{"no run", `"run":"","no":1`, "a cut of run"},
-		{"a long run", `"run":"` + strings.Repeat("r", 100) + `","no":1`, "a cut of run"},
-		{"no number", `"run":"r","no":0`, "a cut of run"},
+		{"a path", `"version":1,"run":"r","no":1,"files":[` + one("../../x.tar", 1) + `]`, "cannot be the name of a set"},
+		{"the listing as a set", `"version":1,"run":"r","no":1,"files":[` + one("rows.json", 1) + `]`, "cannot be the name of a set"},
+		{"another file", `"version":1,"run":"r","no":1,"files":[` + one("live.json.new", 1) + `]`, "cannot be the name of a set"},
+		{"a folder", `"version":1,"run":"r","no":1,"files":[` + one("a/b.tar", 1) + `]`, "cannot be the name of a set"},
+		{"a hidden name", `"version":1,"run":"r","no":1,"files":[` + one(".part", 1) + `]`, "cannot be the name of a set"},
+		{"a negative size", `"version":1,"run":"r","no":1,"files":[` + one("s1.tar", -1) + `]`, "has size -1"},
+		{"a set that is too large", `"version":1,"run":"r","no":1,"files":[` + one("s1.tar", 1<<40) + `]`, "a copy may have"},
+		{"a name twice", `"version":1,"run":"r","no":1,"files":[` + one("s1.tar", 1) + `,` + one("s1.tar", 1) + `]`, "occurs twice"},
+		{"no hash", `"version":1,"run":"r","no":1,"files":[{"name":"s1.tar","size":1}]`, "has hash"},
+		{"an altered set", `"version":1,"run":"r","no":1,"files":[` + one("s1.tar", 1) + `]`, "was altered"},
+		{"another release", `"version":2,"run":"r","no":1`, "upgrade recorders and hub"},
+		{"no run", `"version":1,"run":"","no":1`, "a cut of run"},
+		{"a long run", `"version":1,"run":"` + strings.Repeat("r", 100) + `","no":1`, "a cut of run"},
+		{"no number", `"version":1,"run":"r","no":0`, "a cut of run"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			f, dir := followRows(t, clientOf(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -17,6 +17,9 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/transfer"
 )
 
+// Version is that of the format, docs/format/rows.md.
+const Version = 1
+
 // Limits of a cut.
 const (
 	MaxFiles  = 10_000
@@ -35,6 +38,7 @@ var ErrNone = errors.New("no rows are there yet")
 
 // Cut lists the sets of a cut.
 type Cut struct {
+	Version int             `json:"version"`
 	Run     string          `json:"run"` // of the program that dissects; another one has other sets
 	No      int64           `json:"no"`
 	At      int64           `json:"at"`                // when it was made by the node's clock, ns since 1970 UTC
@@ -50,6 +54,9 @@ func Named(name string) bool { return name != listing && goodName.MatchString(na
 
 // Check returns why a cut must not be used.
 func (c *Cut) Check() error {
+	if c.Version != Version {
+		return fmt.Errorf("rows have format version %d, this release reads %d: upgrade recorders and hub to the same release", c.Version, Version)
+	}
 	if c.Run == "" || len(c.Run) > maxRun || c.No <= 0 {
 		return fmt.Errorf("a cut of run %.80q with number %d", c.Run, c.No)
 	}
@@ -80,6 +87,7 @@ func (c *Cut) Find(name string) (transfer.File, bool) {
 
 // Write makes a cut the newest one of a folder.
 func Write(dir string, c *Cut) error {
+	c.Version = Version
 	text, err := json.Marshal(c)
 	if err != nil {
 		return err

@@ -30,6 +30,8 @@ const (
 	maxParts       = 2000     // of a set
 	maxInputs      = 10_000
 	maxText        = 1000 // bytes of a text for people
+
+	adoptedPrefix = "of-" // begins the folder of a set, so that it is none of ours
 )
 
 // Adopted takes over cuts that another machine has shared, from a folder with its files.
@@ -73,6 +75,9 @@ func (a *Adopted) Cut(ctx context.Context, c *rows.Cut) error {
 		return slices.ContainsFunc(c.Files, func(f transfer.File) bool { return f.Name == name })
 	}
 	get := func(r ref) (*Set, error) {
+		if used[r.File] {
+			return nil, fmt.Errorf("set %.120q occurs twice", r.File)
+		}
 		used[r.File] = true
 		return a.set(ctx, r)
 	}
@@ -223,7 +228,7 @@ func (a *Adopted) unpack(ctx context.Context, name string) (x *Set, err error) {
 	if len(x.Parts) > maxParts {
 		return nil, fmt.Errorf("it has %d parts, the limit is %d", len(x.Parts), maxParts)
 	}
-	x.Dir = strings.TrimSuffix(name, ".tar")
+	x.Dir = adoptedPrefix + strings.TrimSuffix(name, ".tar")
 	folder := a.store.Folder(x.Dir)
 	defer func() {
 		if err != nil {

@@ -115,7 +115,10 @@ func narrow(ctx context.Context, whole *View, dir string, list []string) (*bundl
 			to := filepath.Join(dir, filepath.FromSlash(rel))
 			err := os.MkdirAll(filepath.Dir(to), 0o700)
 			if err == nil {
-				counts[i], err = s.part(whole.Bundle.Path(rel), to, tableOf(rel))
+				err = parts.Guard(func() (err error) { // it may be of another machine
+					counts[i], err = s.part(whole.Bundle.Path(rel), to, tableOf(rel))
+					return err
+				})
 			}
 			return err
 		})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf8"
 
 	schema "github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -31,7 +32,7 @@ func Check(ctx context.Context, file string, want *schema.Schema, rows int64) er
 		}
 	}
 	for i, c := range r.cursors {
-		if err := guarded(func() error { return r.readAll(ctx, c, rows) }); err != nil {
+		if err := Guard(func() error { return r.readAll(ctx, c, r.kinds[i], rows) }); err != nil {
 			return fmt.Errorf("column %s: %w", r.Columns[i], err)
 		}
 	}
@@ -39,7 +40,7 @@ func Check(ctx context.Context, file string, want *schema.Schema, rows int64) er
 }
 
 // readAll reads a column, which must have a number of rows.
-func (r *Rows) readAll(ctx context.Context, c *cursor, rows int64) (err error) {
+func (r *Rows) readAll(ctx context.Context, c *cursor, kind schema.Kind, rows int64) (err error) {
 	for n := int64(0); ; n++ {
 		if n%4096 == 0 && ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -52,6 +53,30 @@ func (r *Rows) readAll(ctx context.Context, c *cursor, rows int64) (err error) {
 			return fmt.Errorf("it does not have %d rows, which are listed", rows)
 		case err != nil:
 			return fmt.Errorf("row %d: %w", n, err)
+		case !validTexts(kind, r.buf):
+			return fmt.Errorf("row %d has text that is not UTF-8", n)
 		}
 	}
+}
+
+// textsEach is how many texts each item of a kind has.
+var textsEach = map[schema.Kind]int{schema.Text: 1, schema.TextList: 1, schema.Pairs: 2, schema.Headers: 3}
+
+// validTexts reports whether the texts of a row are UTF-8. A query on others fails as a whole.
+func validTexts(kind schema.Kind, row []byte) bool {
+	if textsEach[kind] == 0 || row[0] == 0 {
+		return true
+	}
+	v, n := reading{row[1:]}, 1
+	if kind != schema.Text {
+		n = int(v.uint32())
+	}
+	for range n * textsEach[kind] {
+		size := v.uint32()
+		if !utf8.Valid(v.b[:size]) {
+			return false
+		}
+		v.b = v.b[size:]
+	}
+	return true
 }

@@ -30,7 +30,7 @@ type Result struct {
 // required created_by of each part.
 func Compare(there, made []string, strict bool, created string) Result {
 	r := Result{Digests: map[string][sha256.Size]byte{}}
-	err := guarded(func() error { return r.compare(there, made, strict, created) })
+	err := Guard(func() error { return r.compare(there, made, strict, created) })
 	if err != nil {
 		r.add("", -1, "%v", err)
 	}
@@ -66,7 +66,7 @@ func (r *Result) compare(there, made []string, strict bool, created string) erro
 	}
 	r.schemas(have, want, strict)
 	for _, c := range have.parts[0].file.Root().Columns() {
-		if err := guarded(func() error { return r.column(have, want, c) }); err != nil {
+		if err := Guard(func() error { return r.column(have, want, c) }); err != nil {
 			r.add(c.Name(), -1, "%v", err)
 		}
 	}

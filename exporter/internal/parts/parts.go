@@ -64,7 +64,7 @@ func openPart(path string) (x *part, err error) {
 	if err := checkFooter(f, info.Size()); err != nil {
 		return nil, err
 	}
-	err = guarded(func() (err error) {
+	err = Guard(func() (err error) {
 		x = &part{name: path, f: f, size: info.Size()}
 		x.file, err = parquet.OpenFile(f, info.Size(), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
 		return err
@@ -78,9 +78,9 @@ func (t *table) close() {
 	}
 }
 
-// guarded runs do and converts a panic to an error. The library panics on some files that
+// Guard runs do and converts a panic to an error. The library panics on some files that
 // violate the format, and such a file must not end the program that checks it.
-func guarded(do func() error) (err error) {
+func Guard(do func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("it cannot be read: %v", r)

@@ -123,7 +123,7 @@ func (r *Rows) Next(row []any) ([]any, error) {
 	if len(r.cursors) == 0 {
 		return row, io.EOF
 	}
-	err := guarded(func() (err error) { row, err = r.next(row); return err })
+	err := Guard(func() (err error) { row, err = r.next(row); return err })
 	return row, err
 }
 

@@ -25,7 +25,7 @@ func Texts(paths []string, do func(texts []byte, escaped bool) bool) error {
 					return err
 				}
 				more := true
-				if err := guarded(func() (err error) { more, err = chunkTexts(chunk, do); return err }); err != nil || !more {
+				if err := Guard(func() (err error) { more, err = chunkTexts(chunk, do); return err }); err != nil || !more {
 					return err
 				}
 			}
