@@ -92,7 +92,7 @@ func (e *env) cached(ctx context.Context, captures []string) (string, error) {
 			}
 		}
 	}
-	path := filepath.Join(dir, key.Name())
+	path := filepath.Join(dir, key.Name(strings.TrimSuffix(outputOf(captures[0]), ".pcapsule")))
 	notice := "the bundle of " + strings.Join(captures[:min(len(captures), 3)], ", ")
 	if n := len(captures) - 3; n > 0 {
 		notice += plural.Sprintf(" and %d more {capture|captures}", n)

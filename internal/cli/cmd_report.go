@@ -25,6 +25,7 @@ import (
 	"github.com/pcapsule/pcapsule/report"
 	"github.com/pcapsule/pcapsule/report/render"
 	"github.com/pcapsule/pcapsule/report/templates"
+	"github.com/pcapsule/pcapsule/report/value"
 )
 
 // maxReport is the largest file that report verify and report diff read.
@@ -110,9 +111,13 @@ func (e *env) runReport(c *cobra.Command, paths []string, f *reportFlags) error 
 	if err != nil {
 		return err
 	}
-	paths, err = e.bundles(c.Context(), paths)
+	given := paths
+	paths, err = e.bundles(c.Context(), given)
 	if err != nil {
 		return err
+	}
+	if o.Title == "" && !slices.Equal(paths, given) {
+		o.Title = titleOf(given)
 	}
 	if f.verify {
 		if o.Checks, err = checkBundles(c, paths, nil); err != nil {
@@ -136,6 +141,18 @@ func (e *env) runReport(c *cobra.Command, paths []string, f *reportFlags) error 
 		return write(e.Exact())
 	}
 	return exit.OutputError(writeWhole(f.output, outputMode(cs), write), f.output)
+}
+
+// titleOf names captures and folders as a person knows them; their bundles have other names.
+func titleOf(paths []string) string {
+	var names []string
+	for _, p := range paths {
+		names = append(names, filepath.Base(filepath.Clean(p)))
+	}
+	if len(names) > 4 {
+		names = append(names[:3], fmt.Sprintf("%d more", len(names)-3))
+	}
+	return value.And(names)
 }
 
 // form is the format of the output.

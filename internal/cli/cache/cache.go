@@ -17,6 +17,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -80,8 +81,16 @@ func (k Key) Add(path string, stopped func() error) error {
 	return nil
 }
 
-// Name returns the name of the bundle in the cache.
-func (k Key) Name() string { return hex.EncodeToString(k.h.Sum(nil)[:8]) + ending }
+// Name returns the name of the bundle in the cache. It begins with what people know the content by.
+func (k Key) Name(content string) string {
+	content = strings.Trim(noName.ReplaceAllString(strings.ToLower(content), "-"), "-.")
+	if content != "" {
+		content = content[:min(len(content), 40)] + "-"
+	}
+	return content + hex.EncodeToString(k.h.Sum(nil)[:8]) + ending
+}
+
+var noName = regexp.MustCompile(`[^a-z0-9._=-]+`)
 
 // Get holds the bundle at path in a cache. If the bundle does not exist it calls build first.
 func Get(path string, build func() error) (*bundle.Held, error) {

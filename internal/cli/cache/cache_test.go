@@ -82,7 +82,7 @@ func TestKey(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		return k.Name()
+		return k.Name("")
 	}
 	seen := map[string]bool{}
 	for _, name := range []string{key("r1", a), key("r2", a), key("r1", b), key("r1", other), key("r1", a, b), key("r1")} {
