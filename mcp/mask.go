@@ -145,7 +145,7 @@ func (s *Server) learn() {
 	})
 }
 
-// stop ends it and waits until it has released its case.
+// stop ends the learning and waits until it has released its case.
 func (l *learning) stop() {
 	l.mu.Lock()
 	l.over = true

@@ -100,8 +100,7 @@ func (s *Server) count(ctx context.Context) {
 	}
 }
 
-// countCuts counts the calls that were finished since it was called last. If it fails they are counted the
-// next time.
+// countCuts counts the calls that were finished since its last call. If it fails, the next call counts them.
 func (s *Server) countCuts(ctx context.Context) {
 	n := &s.counting
 	ctx, cancel := context.WithTimeout(ctx, s.o.Deadline)

@@ -42,9 +42,9 @@ type tailEnd struct {
 	Message string `json:"message"`
 }
 
-// restTail streams the calls that the live run finishes from now on, as server-sent events (WHATWG HTML,
-// section 9.2). Events wait for a slow client up to a limit; then the stream ends with an event that says
-// so, and nothing is left out silently.
+// restTail streams the calls that the live run finishes from now on, as server-sent events (WHATWG HTML, section 9.2).
+// Events wait for a slow client up to a limit; then the stream ends with an event that states this, so nothing is left
+// out silently.
 func (s *Server) restTail(w http.ResponseWriter, r *http.Request) {
 	begin, who, x := time.Now(), restCaller(r), &question{r: r, q: r.URL.Query()}
 	t := &tail{s: s, who: who, kfl: x.get("kfl"), page: tools.ShapedPage{Limit: tools.MaxRows, Format: x.get("format")}}

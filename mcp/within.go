@@ -11,9 +11,9 @@ import (
 	"github.com/pcapsule/pcapsule/mcp/store"
 )
 
-// NamespacesHeader limits a request to live calls within the namespaces that it lists, separated by commas, for a program
-// in front that knows what its clients may see (hub/offer has the same name). A client that reaches this server can only
-// lessen by it what it sees.
+// NamespacesHeader limits a request to live calls within the namespaces that it lists, separated by commas, for a
+// program in front that knows what its clients may see (hub/offer has the same name). A client that reaches this server
+// directly can only see less with it.
 const NamespacesHeader = "Pcapsule-Namespaces"
 
 // Limits of the servers of parts.
@@ -22,7 +22,7 @@ const (
 	partsKept = 4 << 20 // bytes of answers that each keeps
 )
 
-// parts are servers that answer about what is within some namespaces only. So no question, path or cache knows of
+// parts are servers that answer about some namespaces only. So no question, path or cache needs to know about
 // namespaces, and none can forget them.
 type parts struct {
 	mu     sync.Mutex
@@ -38,7 +38,7 @@ type part struct {
 	using      int // requests that are being answered
 }
 
-// within passes requests that are limited to namespaces on to the server that has nothing else.
+// within passes requests that are limited to namespaces on to the server that has only these.
 func (s *Server) within(all http.Handler, o HTTPOptions) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		list, limited := r.Header[NamespacesHeader]

@@ -146,7 +146,7 @@ func (c *Conn) mostUnread(s *side) int {
 	return max(maxBuffered, s.need+64<<10)
 }
 
-// room takes n bytes and a segment from the budget.
+// room charges n bytes and a segment to the budget.
 func (c *Conn) room(s *side, n int) bool {
 	if len(s.buf)+n > c.mostUnread(s) || !c.grow(n+segCost) {
 		return false
@@ -155,8 +155,8 @@ func (c *Conn) room(s *side, n int) bool {
 	return true
 }
 
-// makeRoom is room, but the oldest calls of this connection give way, so that it can be read on. The
-// caller is not in Dissector.Read.
+// makeRoom is room, but drops the oldest calls of this connection, so that reading can continue. The caller is not in
+// Dissector.Read.
 func (c *Conn) makeRoom(s *side, n int) bool {
 	if c.room(s, n) {
 		return true

@@ -165,7 +165,7 @@ type Info struct {
 	Began                  [2]bool // the first byte of a direction follows the packet that began it
 	ConnectUs              int64   // duration of the TCP handshake as the client saw it; -1 unknown
 	Owner                  any     // the caller's own state, available as Conn.Info.Owner
-	OpenedBy               string  // what decrypted it before it came here; "" if it arrives as sent
+	OpenedBy               string  // what decrypted it before; "" if it arrives as sent
 	Client, Server         netip.Addr
 	Opened                 Packet // its first packet
 }
@@ -175,10 +175,10 @@ type Conn struct {
 	Info Info
 
 	engine    *Engine
-	parent    *Conn // the connection that carries this one inside its encryption, or is beside it
+	parent    *Conn // the connection that carries this one inside its encryption, or that uses the same ports
 	beside    *Conn // reads a protocol that has datagrams between those of this connection, see Protocol.Beside
 	isBeside  bool
-	turned    bool // of a connection beside another one: Conn.flipped of that one when it began
+	turned    bool // of a second connection on the same ports: Conn.flipped of the other one when it began
 	proto     *Protocol
 	d         Dissector
 	streams   Streams // in place of d, see Protocol.NewStreams
@@ -206,7 +206,7 @@ type Conn struct {
 	callAnom  int32
 	held      int // bytes of the engine's budget, including all inner connections
 	kept      int // of these, what d keeps, see Dissector.Kept
-	debt      int // of held, what exceeded the budget
+	debt      int // of held, the part that exceeded the budget
 	rank      rank
 	path      []string // protocols, outermost first
 	unknown   *unknownState

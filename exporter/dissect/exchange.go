@@ -143,7 +143,7 @@ func (x *Exchange) add(p *part, in *Input, from, to int) {
 	}
 	if !x.req.seen && !x.resp.seen && in.conn != nil {
 		x.losses = in.conn.losses
-		if o := in.Dir.Other(); p == &x.resp && in.conn.sides[o].lossy { // it may answer what was lost
+		if o := in.Dir.Other(); p == &x.resp && in.conn.sides[o].lossy { // its request may be among the lost bytes
 			x.losses.of[o]--
 		}
 	}

@@ -26,7 +26,7 @@ type Expected struct {
 
 	Name  string                   // of its protocol
 	New   func(c *Conn) Dissector  // makes its dissector
-	Found func(c *Conn, as string) // it was found, but a protocol reads it
+	Found func(c *Conn, as string) // it was found, but another protocol reads it
 
 	at    int64 // capture time of the announcement
 	ended bool
@@ -102,7 +102,7 @@ func (c *Conn) expectedBegins() bool {
 	return true
 }
 
-// unexpected says that a protocol reads an announced connection.
+// unexpected reports that another protocol reads an announced connection.
 func (c *Conn) unexpected(as string) {
 	if x := c.expect; x != nil && !x.ended {
 		c.expect = nil

@@ -108,7 +108,7 @@ func (e *env) runFetch(ctx context.Context, hub, name string, f *fetchFlags) err
 	return nil
 }
 
-// explain says what the bundles lack.
+// explain prints what the bundles lack.
 func (x *fetch) explain(s *offer.Snapshot) {
 	e := x.e
 	if s.Selected != "" {

@@ -19,8 +19,8 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/lakecmd"
 )
 
-// lakeProgram has the commands that change or list a lake. It is a program of its own, because Iceberg's
-// library would add half to the size of this one.
+// lakeProgram has the commands that change or list a lake. It is a separate program, because Iceberg's library would
+// make this one half as large again.
 const lakeProgram = "pcapsule-lake"
 
 func (e *env) cmdLake() *cobra.Command {
@@ -137,7 +137,7 @@ func (e *env) selected(ctx context.Context, args []string) ([]string, error) {
 	var addresses []string
 	for _, b := range list {
 		if len(b.Removed) > 0 {
-			// The bundle still has what nobody may see.
+			// The bundle still has rows that were removed from the lake.
 			return nil, exit.With(fmt.Errorf("rows of namespace %s were removed from bundle %s", b.Removed[0], b.Name), exit.Refused, "ask Spark or Trino, or select other bundles with --in-bundle")
 		}
 		a := b.Address

@@ -57,7 +57,7 @@ func openSnapshots(ring, folder string, live serve.Live, warn func(format string
 	return s, s.OpenBundle, s.Close, nil
 }
 
-// followCopies follows the rings of which the hub keeps copies.
+// followCopies follows the rings whose copies the hub keeps.
 func followCopies(folder string, live serve.Live, warn func(format string, args ...any)) (store.Live, forensics.Opener, func(), error) {
 	if _, err := os.Stat(folder); err != nil {
 		return nil, nil, nil, fmt.Errorf("opening the hub's copies of rings: %w", err)

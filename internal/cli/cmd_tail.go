@@ -244,7 +244,7 @@ func (e *env) tailEvent(kind string, data []byte, how string) error {
 		e.tailGaps(&c)
 	case "end":
 		var end struct{ Message string }
-		_ = json.Unmarshal(data, &end) // without a text, the end itself is said
+		_ = json.Unmarshal(data, &end) // without a text, the end itself is the message
 		return fmt.Errorf("the server ended the stream: %s", end.Message)
 	}
 	return nil

@@ -204,7 +204,7 @@ func (e *env) rederive(ctx context.Context, b *bundle.Bundle, o exporter.Options
 	return r, err
 }
 
-// derived checks what a derived bundle says of its original, and what --reveal shows of that.
+// derived checks the statements of a derived bundle about its original, and what --reveal shows of it.
 func (f *verifyFlags) derived(ctx context.Context, b *bundle.Bundle, trust *seal.Trust) ([]seal.Verdict, error) {
 	if b.Manifest.Derived == nil {
 		if len(f.reveals) > 0 {

@@ -1,7 +1,7 @@
 // Package pairs counts calls by pair of workloads, for Prometheus.
 //
-// The number of pairs is bounded: calls of later ones are counted in one series whose labels are all
-// "other". Nothing is forgotten, so counters only grow.
+// The number of pairs is bounded: calls of later ones are counted in one series whose labels are all "other". No pair
+// is forgotten, so counters only grow.
 package pairs
 
 import (

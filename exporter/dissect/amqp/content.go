@@ -181,8 +181,7 @@ func (k *conn) settled(side int) *byid.Table[tagged, *call] {
 	return &k.published
 }
 
-// returns gives the error of a returned message to the one that was published, which its confirmation
-// follows.
+// returns adds the error of a returned message to the published message, whose confirmation follows.
 func (k *conn) returns(c *call) {
 	for p := range k.published.Newest(maxList) {
 		if p.channel == c.channel && p.row.Exchange == c.row.Exchange && p.row.Key == c.row.Key && p.row.Mandatory && !p.row.Returned && p.size == c.size {
@@ -236,7 +235,7 @@ func (k *conn) acknowledge(in *dissect.Input, at, end int, number uint16, id uin
 		k.c.Confirm()
 		return
 	}
-	c := k.newCall(in.Dir, number, id) // of a message that was got, or not captured
+	c := k.newCall(in.Dir, number, id) // of a message from basic.get, or one that was not captured
 	c.x.Request(in, at, at+end)
 	c.row.Tag, c.row.Ack = table.Some(int64(tag)), table.Some(word)
 	c.alone, c.whole = true, true

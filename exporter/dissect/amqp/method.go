@@ -58,7 +58,7 @@ func (k *conn) newCall(dir dissect.Dir, number uint16, id uint32) *call {
 	return c
 }
 
-// said notes a method of the call.
+// said records a method of the call.
 func (c *call) said(name string) {
 	if len(c.row.Methods) < maxList {
 		c.row.Methods = append(c.row.Methods, name)
@@ -194,7 +194,7 @@ func (k *conn) answer(in *dissect.Input, at, end int, number uint16, id uint32, 
 	k.emit(c, "")
 }
 
-// closing gives the error of close to the request that caused it.
+// closing adds the error of close to the request that caused it.
 func (k *conn) closing(c *call, in *dissect.Input, at, end int) {
 	row := c.row
 	if row.ReplyCode.V == 200 || row.ReplyCode.V == 0 {

@@ -302,7 +302,7 @@ func (k *conn) settled(c *call) {
 	}
 }
 
-// take removes the ids of a range.
+// take removes and returns the ids of a range.
 func (d *deliveries) take(first, last uint32) []uint32 {
 	i := sort.Search(len(d.ids), func(i int) bool { return int32(d.ids[i]-first) >= 0 })
 	j := sort.Search(len(d.ids), func(i int) bool { return int32(d.ids[i]-last) > 0 })

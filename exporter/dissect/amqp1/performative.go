@@ -249,7 +249,7 @@ func (k *conn) attach(s *session, in *dissect.Input, from, to int, number uint16
 	asked.by, asked.code = in.Dir.Other(), attach
 	first, answers := k.pending.Get(asked)
 	terminus := f.at(5)      // the source
-	if receives == answers { // who attaches first sends, so the node is the target
+	if receives == answers { // the side that attaches first sends, so the node is the target
 		terminus = f.at(6)
 	}
 	l.address = message.Text(terminus.items(1).at(0).bytes())
@@ -324,8 +324,8 @@ func (k *conn) unlink(s *session, at handleOf, l *link) {
 	k.held -= l.held
 }
 
-// failed gives an error that ends a link, a session or the connection to the request that caused it.
-// It reports whether there is one.
+// failed adds an error that ends a link, a session or the connection to the request that caused it. It reports whether
+// there is one.
 func (k *conn) failed(in *dissect.Input, from, to int, e value, of func(c *call) bool) bool {
 	if e.null() {
 		return false

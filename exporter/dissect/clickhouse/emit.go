@@ -48,7 +48,7 @@ func (k *conn) emit(c *call, why string) {
 	k.Conn.Emit(&c.x, row)
 }
 
-// outcome is who an error blames.
+// outcome is the side that an error blames.
 func outcome(code int32) string {
 	switch {
 	case tables()["refused"][int64(code)] != "":

@@ -8,8 +8,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
 
-// maxAnswered is how many answered questions of a conversation are remembered. Whoever forges an
-// answer sends it about when the right one comes.
+// maxAnswered is how many answered questions of a conversation are remembered. A forged answer arrives at about the
+// same time as the right one.
 const maxAnswered = 8
 
 // answered is an answer that has a question.

@@ -297,8 +297,7 @@ func (k *conn) emit(c *call, why string) {
 	k.Conn.Emit(&c.x, row)
 }
 
-// untold reports whether a transfer took place over a data connection whose
-// announcement was not.
+// untold reports whether a transfer used a data connection whose announcement was not captured.
 func (c *call) untold() bool {
 	row := c.row
 	if !transfers[row.Command] || !row.StatusCode.OK || row.StatusCode.V/100 != 2 || row.Data.OK {

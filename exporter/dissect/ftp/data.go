@@ -16,7 +16,7 @@ type transfer struct {
 	k        *conn // nil once the control connection has ended, or announced another one
 	expected dissect.Expected
 	active   bool  // the server opens it
-	call     *call // the command with which it belongs together
+	call     *call // the command to which it belongs
 
 	conn  *dissect.Conn // nil until its first byte
 	x     dissect.Exchange
@@ -168,7 +168,7 @@ func (k *conn) bind(c *call) {
 	}
 }
 
-// carried gives a call what its data connection carried.
+// carried adds to a call what its data connection carried.
 func (k *conn) carried(c *call) {
 	t := c.data
 	if t == nil {

@@ -115,8 +115,8 @@ func lastWord(text []rune) string {
 	return string(text[at:])
 }
 
-// Row writes a line of a list: its head, and a text that is wrapped beside it, or below it if
-// that leaves too little of the screen.
+// Row writes a line of a list: its head, and a text that is wrapped next to it, or below it if the screen is too
+// narrow.
 func Row(w io.Writer, head, text string) error {
 	line, rest := head+text, utf8.RuneCountInString(head)
 	if screen := Screen(w); screen > 0 {
@@ -131,7 +131,7 @@ func Row(w io.Writer, head, text string) error {
 
 const (
 	belowHead   = 6  // indent of a text below a long head
-	leastBeside = 30 // columns that a text beside a head needs
+	leastBeside = 30 // columns that a text next to a head needs
 )
 
 // JSON writes a value as indented JSON without escaping <, > and &.
