@@ -297,7 +297,7 @@ func (k *conn) secret(in *dissect.Input, at, n int, line []byte) {
 	k.named(c, line)
 }
 
-// named takes the user out of an answer.
+// named reads the user from an answer.
 func (k *conn) named(c *call, answer []byte) {
 	if user := k.answers.User(c.row.Auth.V, answer); len(user) > 0 {
 		c.row.User = table.NonEmpty(clip.Line(user, maxText))

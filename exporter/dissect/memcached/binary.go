@@ -161,7 +161,7 @@ func (k *conn) readBinary(in *dissect.Input, at int) (int, error) {
 	return p.size, nil
 }
 
-// extras takes the numbers before the key.
+// extras reads the numbers before the key.
 func (c *call) extras(b []byte) {
 	be := binary.BigEndian
 	row := c.row

@@ -159,7 +159,7 @@ func (row *Row) texts() int {
 	return n
 }
 
-// arguments takes the words of a command.
+// arguments reads the words of a command.
 func (k *conn) arguments(c *call, v verb, words [][]byte) {
 	row := c.row
 	word := func(i int) table.Opt[string] {
@@ -193,7 +193,7 @@ func (k *conn) arguments(c *call, v verb, words [][]byte) {
 	}
 }
 
-// meta takes the flags of a meta command.
+// meta reads the flags of a meta command.
 func (k *conn) meta(c *call, flags [][]byte) {
 	row := c.row
 	row.Args = table.NonEmpty(text(bytes.Join(flags, []byte{' '})))

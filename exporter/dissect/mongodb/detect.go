@@ -47,7 +47,7 @@ func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 	return likely(sure)
 }
 
-// asks reports whether a message answers none: some drivers say -1.
+// asks reports whether a message is not an answer: some drivers send -1.
 func (h head) asks() bool { return h.answer == 0 || h.answer == -1 }
 
 func likely(ok bool) dissect.Verdict {

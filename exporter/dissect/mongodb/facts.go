@@ -47,7 +47,7 @@ func (f *facts) commandDocument(doc []byte) error {
 	return err
 }
 
-// named takes the name of a command, and its collection.
+// named reads the name of a command, and its collection.
 func (f *facts) named(e element) {
 	name := text(e.key)
 	if name == "explain" && e.kind == typeDocument {
@@ -65,7 +65,7 @@ func (f *facts) named(e element) {
 	}
 }
 
-// argument takes an element of a command.
+// argument reads an element of a command.
 func (f *facts) argument(e element) {
 	row := f.row
 	s, isText := e.text()
@@ -121,7 +121,7 @@ func sessionOf(e element) (id table.Opt[string]) {
 	return id
 }
 
-// client takes the names of application and driver from hello.
+// client reads the names of application and driver from hello.
 func (f *facts) client(e element) {
 	if e.kind != typeDocument {
 		return
@@ -151,7 +151,7 @@ func (f *facts) client(e element) {
 	})
 }
 
-// authentication takes the mechanism and the user's name, and nothing else of the payload.
+// authentication reads the mechanism and the user's name, and nothing else of the payload.
 func (f *facts) authentication(e element) {
 	key := string(e.key)
 	command := strings.ToLower(f.row.Command.V)
@@ -210,7 +210,7 @@ func (f *facts) written(list string, doc []byte) error {
 	return err
 }
 
-// part takes a document of the statement under a name.
+// part reads a document of the statement under a name.
 func (f *facts) part(name string, doc []byte) error {
 	if len(doc) == 0 {
 		return errDocument

@@ -48,8 +48,8 @@ func detectConnect(f *fixed, head []byte) dissect.Verdict {
 	return dissect.No
 }
 
-// walk checks the packets of a segment, of which one must have a topic. Both sides send PUBLISH, so it
-// is not enough: some packet must be one that only this side sends.
+// walk checks the packets of a segment. One must have a topic. Both sides send PUBLISH, so it is not enough: some
+// packet must be one that only this side sends.
 func walk(dir dissect.Dir, head []byte) dissect.Verdict {
 	all, sure, named := len(head), false, false
 	for first := true; len(head) > 0; first = false {

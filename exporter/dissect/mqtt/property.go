@@ -80,7 +80,7 @@ func (r *reader) properties(c *call) {
 	}
 }
 
-// property takes a property of a packet.
+// property reads a property of a packet.
 func (c *call) property(id int64, value, second []byte) {
 	row := c.row
 	var wide [8]byte

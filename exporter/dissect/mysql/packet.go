@@ -167,7 +167,7 @@ func errSequence(o *source, got, want byte) error {
 	return fmt.Errorf("reading a packet %s: sequence number %d instead of %d", o.in.Dir, got, want)
 }
 
-// piece reads n bytes of a long message, of which payload follows the header.
+// piece reads n bytes of a long message; payload of these follow the header.
 func (k *conn) piece(s *side, o *source, n int, payload []byte) {
 	s.left -= int64(len(payload))
 	if s.call == nil {

@@ -16,7 +16,7 @@ type columns struct {
 	ends  []int  // of each definition in raw
 }
 
-// columnType says how the values of a column are encoded.
+// columnType describes how the values of a column are encoded.
 type columnType struct {
 	typ      byte
 	unsigned bool

@@ -36,8 +36,8 @@ type paramType struct {
 
 func (p *params) cost() int { return p.size + 40*cap(p.types) + 16*cap(p.values) }
 
-// read reads n parameters: which are null, their types unless an earlier execution sent them, and
-// the values. named parameters have names beside their types. Values in long were sent before.
+// read reads n parameters: which are null, their types unless an earlier execution sent them, and the values. named
+// parameters have names in addition to their types. Values in long were sent before.
 func (p *params) read(r *reader, n int, known []paramType, named bool, long map[int]longValue) {
 	if n <= 0 {
 		return

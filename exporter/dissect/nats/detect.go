@@ -12,8 +12,8 @@ const (
 	maxLine0  = 4 << 10  // bytes of a line that it waits for
 )
 
-// detect accepts INFO and CONNECT with their fields, and messages whose payload ends where the line
-// says. Other lines, such as PING, are also those of other protocols.
+// detect accepts INFO and CONNECT with their fields, and messages whose payload ends where the line states. Other
+// lines, such as PING, are also those of other protocols.
 func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 	if len(head) == 0 || strings.IndexByte("ICPHMSU", head[0]&^0x20) < 0 {
 		return dissect.No
@@ -61,7 +61,7 @@ func object(f *frame, head []byte) dissect.Verdict {
 	return dissect.More
 }
 
-// whole reports whether a payload has the length that its line says.
+// whole reports whether a payload has the length that its line states.
 func whole(f *frame, b []byte) dissect.Verdict {
 	if f.headers > 0 && len(b) >= 8 && !bytes.HasPrefix(b, []byte("NATS/1.0")) {
 		return dissect.No

@@ -28,7 +28,7 @@ var operationsOfAPI = []struct {
 	{"STREAM.LIST", false, false}, {"DIRECT.GET", true, false}, {"INFO", false, false},
 }
 
-// jetStream takes what a subject of JetStream's API names: $JS.API.… or $JS.domain.API.….
+// jetStream reads what a subject of JetStream's API names: $JS.API.… or $JS.domain.API.….
 func (row *Row) jetStream(subject string) {
 	rest, ok := strings.CutPrefix(subject, "$JS.")
 	if !ok {
@@ -57,7 +57,7 @@ func (row *Row) jetStream(subject string) {
 	row.API = table.Some(message.Text([]byte(rest)))
 }
 
-// delivery takes what the reply subject of a delivered message says, ADR-15 of NATS:
+// delivery reads the reply subject of a delivered message, ADR-15 of NATS:
 // $JS.ACK.[domain.account.]stream.consumer.delivery.sequence.consumer sequence.time.pending[.random].
 func (row *Row) delivery(reply string) {
 	w := strings.Split(reply, ".")[2:]

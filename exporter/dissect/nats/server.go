@@ -180,7 +180,7 @@ func (k *conn) failed(text string, seq uint32) *call {
 	return nil
 }
 
-// blame says who is at fault for an error.
+// blame returns the side that an error blames.
 func blame(text string) string {
 	lower := strings.ToLower(text)
 	for _, word := range [...]string{"maximum connections", "maximum account", "secure connection"} {

@@ -25,7 +25,7 @@ func detect(dir dissect.Dir, b []byte) dissect.Verdict {
 	return detectMessage(dir, b[mark:], size)
 }
 
-// detectMessage looks at a message of a size of which b is the beginning.
+// detectMessage looks at a message of a size; b is its beginning.
 func detectMessage(dir dissect.Dir, b []byte, size int64) dissect.Verdict {
 	if int64(len(b)) > size {
 		b = b[:size]

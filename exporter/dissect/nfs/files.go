@@ -65,8 +65,8 @@ func (k *conn) failed(handle string) {
 	}
 }
 
-// transferred ends the transfers of a file in the call that completes them: a CLOSE of NFS 4, a COMMIT of what
-// was written, or, before NFS 4, the READ after which all bytes have come.
+// transferred ends the transfers of a file in the call that completes them: a CLOSE of NFS 4, a COMMIT of what was
+// written, or, before NFS 4, the READ that completes the file.
 func (k *conn) transferred(c *call) {
 	f := k.fileOf(c.handle)
 	if f == nil {

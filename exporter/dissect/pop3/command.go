@@ -88,7 +88,7 @@ func (k *conn) secret(in *dissect.Input, at, n int, line []byte) {
 	k.named(k.auth, line)
 }
 
-// named takes the user out of an answer.
+// named reads the user from an answer.
 func (k *conn) named(c *call, answer []byte) {
 	if len(answer) == 0 {
 		return

@@ -178,7 +178,7 @@ func (k *conn) streamed(body []byte, in *dissect.Input, from, to int, cut bool) 
 	return nil
 }
 
-// interrupt ends the row of a transaction of which messages were lost.
+// interrupt ends the row of a transaction with lost messages.
 func (k *conn) interrupt(why dissect.Loss) {
 	if s := k.stream; s != nil && s.part != nil {
 		s.part.gap, s.part.bad = why == dissect.LossGap, why != dissect.LossGap

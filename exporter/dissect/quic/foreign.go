@@ -230,7 +230,7 @@ func (q *conn) googleFrames(s sealed, plain []byte) {
 	}
 }
 
-// skipGoogleAck skips an acknowledgement. Its type gives the width of its numbers.
+// skipGoogleAck skips an acknowledgement. Its type has the width of its numbers.
 func skipGoogleAck(r *cursor.Cursor, typ uint8) {
 	widths := [...]int{1, 2, 4, 6}
 	largest, block := widths[typ>>2&3], widths[typ&3]

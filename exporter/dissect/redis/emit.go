@@ -167,7 +167,7 @@ func (k *conn) show(c *call, row *Row, why string) {
 	k.scratch = b
 }
 
-// orWord says in a summary why there is no reply.
+// orWord is the word of a summary for why there is no reply.
 func orWord(why string) string {
 	switch why {
 	case "":

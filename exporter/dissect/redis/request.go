@@ -285,7 +285,7 @@ func (c *call) maySecret(i int64) bool {
 	return c.masked == i || c.spec.act == actAuth && i > 1 && c.argc > 3 || c.spec.act == actACL && i > 2
 }
 
-// sign is the number of bytes before a password that say what it is.
+// sign is the number of bytes before a password that identify it.
 func (c *call) sign() int {
 	if c.spec.act == actACL {
 		return 1

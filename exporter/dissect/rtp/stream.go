@@ -172,8 +172,8 @@ func (s *stream) units(p packet, rate int64) int64 {
 	return ns/1e9*rate + ns%1e9*rate/1e9
 }
 
-// delay brings the estimates of jitter up to date. Another payload type and a jump of the timestamp, as after a
-// pause, are a new start: they say nothing about the network. Neither does another clock.
+// delay updates the estimates of jitter. Another payload type and a jump of the timestamp, as after a pause, are a new
+// start, because they do not depend on the network. Neither does another clock.
 func (s *stream) delay(t *typeCount, p packet) {
 	begin := s.packets == 1 || s.kind != p.kind || !s.timedAfter(p)
 	if !begin {

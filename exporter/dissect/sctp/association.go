@@ -53,7 +53,7 @@ func (a *association) shed() bool {
 	return a.inner != nil && a.inner.Shed()
 }
 
-// refuses reports a packet that its receiver does not accept, and says why.
+// refuses reports a packet that its receiver does not accept, with the reason.
 func (a *association) refuses(in *dissect.Input, p *packet) bool {
 	if p.sum && a.sound {
 		a.anomaly("checksum", "the checksum is wrong: the receiver did not take the packet", int64(len(in.Data)))

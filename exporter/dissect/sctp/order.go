@@ -84,7 +84,7 @@ func (s *sender) acknowledge(tsn uint32) {
 	}
 }
 
-// data takes a DATA chunk.
+// data reads a DATA chunk.
 func (a *association) data(in *dissect.Input, c *chunk) {
 	v, head := c.value, 12
 	if c.kind == chunkIData {

@@ -25,7 +25,7 @@ type stream struct {
 }
 
 // describe reads the lines c=, m= and a=rtpmap of SDP. Others, such as keys, are not looked at. It is not nil, to
-// tell a description without media from none.
+// distinguish a description without media from none.
 func describe(b []byte) (list []string, offers []media.Offer) {
 	list = []string{}
 	var session string

@@ -96,8 +96,8 @@ func leastOf(kind string, b []byte) int {
 	return maxWhole
 }
 
-// commandSize is the length of the command at the beginning of b, which has size bytes at most. It is 0 if b
-// is too short to say.
+// commandSize is the length of the command at the beginning of b, which has size bytes at most. It is 0 if b is too
+// short.
 func commandSize(dir dissect.Dir, b []byte, size int64) (kind string, length int64, err error) {
 	if len(b) < 4 {
 		return "", 0, nil

@@ -92,7 +92,7 @@ func (c *call) complete() {
 	c.headers()
 }
 
-// headers takes the headers that name a message out of its content (RFC 5322 section 2.2).
+// headers reads the headers that identify a message from its content (RFC 5322 section 2.2).
 func (c *call) headers() {
 	if c.headEnd {
 		return

@@ -10,8 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// replies are the codes of SOCKS 5 (RFC 1928 section 6) and 4: names, and the outcomes that they
-// stand for.
+// replies are the codes of SOCKS 5 (RFC 1928 section 6) and 4: names, and the outcomes that they mean.
 var replies = map[byte]struct{ text, outcome string }{
 	0: {"succeeded", ""}, 1: {"general failure", table.ServerError}, 2: {"not allowed", table.Refused}, 3: {"network unreachable", table.ServerError},
 	4: {"host unreachable", table.ServerError}, 5: {"connection refused", table.ServerError}, 6: {"TTL expired", table.ServerError},

@@ -224,8 +224,8 @@ func (s *side) algorithms(payload []byte) error {
 	return nil
 }
 
-// hostKey takes the fingerprint of the server's key, the first field of the reply. The old group
-// exchange has message 31 too, whose first field is a number and no key.
+// hostKey reads the fingerprint of the server's key, the first field of the reply. The old group exchange has message
+// 31 too, whose first field is a number, not a key.
 func (k *conn) hostKey(payload []byte) {
 	c := cursor.New(payload[1:])
 	key := c.Bytes(int(min(c.Uint32(), maxPacket)))

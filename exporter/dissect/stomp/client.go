@@ -193,7 +193,7 @@ func (k *conn) forget() {
 	k.subs, k.subsHave = nil, 0
 }
 
-// acknowledge gives ACK or NACK to the messages that it answers. It returns their number.
+// acknowledge adds ACK or NACK to the messages that it answers. It returns their number.
 func (k *conn) acknowledge(in *dissect.Input, at, end int, f *frame) int {
 	c := k.acknowledged(f)
 	if c == nil {

@@ -8,7 +8,7 @@ import (
 
 const maxDetect = 8 << 10 // bytes of a head that detection waits for
 
-// required are the headers of which a frame must have one, so that it is known outside the login.
+// required are headers: a frame must have one of them to be recognized outside the login.
 var required = map[string][]string{
 	"SEND": {"destination"}, "SUBSCRIBE": {"destination"}, "UNSUBSCRIBE": {"id", "destination"}, "ACK": {"id", "message-id"}, "NACK": {"id", "message-id"},
 	"BEGIN": {"transaction"}, "COMMIT": {"transaction"}, "ABORT": {"transaction"}, "MESSAGE": {"message-id"}, "RECEIPT": {"receipt-id"},

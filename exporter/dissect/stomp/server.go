@@ -140,7 +140,7 @@ func (k *conn) ended(dir dissect.Dir) {
 	k.sent(c)
 }
 
-// blame says who is at fault for an error.
+// blame returns the side that an error blames.
 func blame(text string) string {
 	lower := strings.ToLower(text)
 	for _, word := range [...]string{"connection limit", "maximum connections", "too many connections"} {

@@ -222,8 +222,8 @@ func (k *conn) response(in *dissect.Input, m *message, b []byte) {
 	k.End(c, "")
 }
 
-// outcome is the outcome of an error code. A server refuses the first request of a client to tell it the realm
-// and a nonce, RFC 8489 section 9.2; and later a new nonce, or another server.
+// outcome is the outcome of an error code. A server refuses the first request of a client to send it the realm and a
+// nonce (RFC 8489 section 9.2), and later ones to send a new nonce or another server.
 func outcome(code int32, signed bool) string {
 	switch {
 	case code == 401 && !signed, code == 438, code == 300:

@@ -54,7 +54,7 @@ func (k *conn) responsePacket(s *session, in *dissect.Input, from, to int, head,
 	return nil
 }
 
-// cancelled takes the client's request to cancel into the call that it cancelled.
+// cancelled adds the client's request to cancel to the call that it cancelled.
 func (k *conn) cancelled(s *session, c *call) {
 	if c.kind == typeAttention {
 		return

@@ -270,7 +270,7 @@ func (p *procedure) read(k *conn, r *little) bool {
 	return true
 }
 
-// places says where a procedure of the server has the statement, the handle and the first value.
+// places are the positions of the statement, the handle and the first value among a server procedure's parameters.
 type places struct{ statement, handle, values int }
 
 // procedures are those that execute statements, [MS-TDS] section 2.2.6.6 and the documentation of SQL Server.

@@ -224,7 +224,7 @@ func (t *tokens) step(b []byte) int {
 	return r.Used()
 }
 
-// skip skips n bytes, of which the message may have fewer.
+// skip skips n bytes, or those that the message has.
 func skip(r *little, n uint32) {
 	r.Skip(int(min(int64(n), int64(r.Left())+1)))
 }

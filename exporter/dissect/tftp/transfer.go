@@ -77,7 +77,7 @@ func (t *transfer) message(m *message, fromServer bool) {
 	}
 }
 
-// agree takes the values of options. sized reports whether tsize is the size of the file, and not the question for it.
+// agree reads the values of options. sized reports whether tsize is the size of the file, and not the question for it.
 func (t *transfer) agree(list []option, sized bool) {
 	for _, o := range list {
 		n, err := strconv.ParseInt(o.value, 10, 64)

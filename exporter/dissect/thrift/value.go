@@ -347,8 +347,8 @@ func compactKind(code byte) kind {
 	return compactKinds[code]
 }
 
-// open begins a struct or container of which n bytes were read. The head of a struct has no bytes, so
-// its first field is read too.
+// open begins a struct or container after n bytes of it were read. The head of a struct has no bytes, so its first
+// field is read too.
 func (v *values) open(l level, n int) (int, error) {
 	if len(v.stack) == maxDepth {
 		return 0, fmt.Errorf("reading a value: more than %d are nested", maxDepth)

@@ -228,8 +228,8 @@ func (k *conn) learn(h recordHeader, out *tlskeys.Record) {
 	}
 }
 
-// missed reports the lost content before a record to the inner connection: the lost bytes
-// without the overhead of their records, of which the number is known.
+// missed reports the lost content before a record to the inner connection: the lost bytes without the overhead of their
+// records, whose number is known.
 func (k *conn) missed(s *side, in *dissect.Input, at int, out *tlskeys.Record, lost int64) {
 	k.dropPart(s)
 	s.astray = true

@@ -122,8 +122,7 @@ func (k *conn) finish(in *dissect.Input, at int) {
 	k.join(m, text)
 }
 
-// inflate decompresses a message, RFC 7692 section 7.2.2. Without takeover of the context, each
-// message stands for itself.
+// inflate decompresses a message, RFC 7692 section 7.2.2. Without takeover of the context, each message is independent.
 func (k *conn) inflate(dir dissect.Dir, s *side, m *call) {
 	takeover := !k.fresh[dir]
 	switch {

@@ -8,8 +8,8 @@ import (
 
 // Handler is a protocol.
 type Handler[C Call] interface {
-	// Size is the length of the message at the front of b in bytes, its head included. It is 0 if b
-	// is too short to say. With an error, b cannot be a message.
+	// Size is the length of the message at the front of b in bytes, its head included. It is 0 if b is too short. With
+	// an error, b cannot be a message.
 	Size(dir dissect.Dir, b []byte) (int64, error)
 
 	// Message reads a message and returns its call. b is all of it, or its beginning if partial is
