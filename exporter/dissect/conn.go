@@ -278,7 +278,7 @@ func (c *Conn) run(dir Dir) {
 			dir = dir.Other()
 			continue
 		}
-		if len(c.refused) != refused {
+		if len(c.refused) != refused || n == offerAgain {
 			continue
 		}
 		if n > 0 {
@@ -297,6 +297,9 @@ func (c *Conn) run(dir Dir) {
 	}
 }
 
+// offerAgain is what offer returns if it has read the bytes of both sides: what is left is to be offered once more.
+const offerAgain = -1
+
 // offer runs detection or Read once. It returns the number of bytes consumed.
 func (c *Conn) offer(dir Dir, data []byte) int {
 	s := &c.sides[dir]
@@ -312,9 +315,9 @@ func (c *Conn) offer(dir Dir, data []byte) int {
 		}
 		if o := dir.Other(); len(c.sides[o].buf) > 0 {
 			c.align(o)
-			if len(s.segs) > 1 && !c.sides[0].ended && !c.sides[1].ended {
+			if len(s.segs) > 1 {
 				c.replay()
-				return 0
+				return offerAgain
 			}
 			c.run(o) // it arrived first, so it is read first: a request before its response
 		}
@@ -383,9 +386,15 @@ func (c *Conn) replay() {
 		s.off, s.need = off, 0
 	}
 	slices.SortStableFunc(list, func(a, b piece) int { return cmp.Compare(a.nth, b.nth) })
+	ended, was := [2]bool{c.sides[0].ended, c.sides[1].ended}, c.flipped
+	c.sides[0].ended, c.sides[1].ended = false, false // not before all bytes
 	for _, p := range list {
 		c.data(p.dir, p.data, p.at)
 	}
+	if c.flipped != was {
+		ended[0], ended[1] = ended[1], ended[0]
+	}
+	c.sides[0].ended, c.sides[1].ended = ended[0], ended[1]
 }
 
 // input is memory for the argument of Read, so that a segment costs no allocation. Connections
