@@ -80,6 +80,9 @@ type call struct {
 	size    int // bytes of texts in row
 }
 
+// open reports whether the client of a transaction may go on with it: a recipient was accepted, or none refused so far.
+func (c *call) open() bool { return len(c.row.To) > 0 || len(c.row.Rejected) == 0 }
+
 // step is a command that waits for its reply.
 type step struct {
 	call  *call
@@ -240,7 +243,7 @@ func (k *conn) Close(why dissect.End) {
 	k.Queue.Close(why)
 	if k.mail != nil && k.mail == mail { // every command was answered
 		k.mail = nil
-		if !mail.over && mail.row.Size.OK && !mail.body {
+		if !mail.over && (mail.row.Size.OK && !mail.body || why == dissect.EndCapture && mail.open()) {
 			mail.why = why.CallError()
 		}
 		k.emit(mail, mail.why)
