@@ -42,7 +42,7 @@ func (c *Conn) behindEnd(dir uint8, h *half, s *Segment) bool {
 // finish reports the end of a direction once.
 func (c *Conn) finish(dir uint8, s *Segment) {
 	h := &c.half[dir]
-	if h.fin && !h.ended && !h.unsure && len(h.held) == 0 && h.next == h.finSeq {
+	if h.fin && !h.ended && !h.unsettled() && len(h.held) == 0 && h.next == h.finSeq {
 		h.ended = true
 		c.Sink.End(dir, s)
 	}

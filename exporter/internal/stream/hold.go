@@ -8,9 +8,9 @@ import "slices"
 func (c *Conn) blocked(dir uint8, s *Segment) bool {
 	o := &c.half[dir^1]
 	if s.Flags&ACK == 0 || !before(o.next, s.Ack) {
-		return false
+		return o.undialled
 	}
-	return len(o.held) > 0 || o.started && !o.ended && o.unseen(s.Ack) > 0
+	return o.undialled || len(o.held) > 0 || o.started && !o.ended && o.unseen(s.Ack) > 0
 }
 
 // unseen is how many bytes up to ack no segment had. An acknowledgement too far away is not
@@ -33,11 +33,15 @@ func (c *Conn) waits(dir uint8) bool {
 	return h.ready() && len(o.held) == 0 && c.blocked(dir, h.held[0])
 }
 
+// unsettled reports whether it may still turn out where the direction begins: the capture began in the middle, or a
+// SYN that was captured late is awaited.
+func (h *half) unsettled() bool { return h.unsure || h.undialled }
+
 // hole reports whether bytes before the held ones are missing.
-func (h *half) hole() bool { return !h.unsure && len(h.held) > 0 && h.held[0].Seq != h.next }
+func (h *half) hole() bool { return !h.unsettled() && len(h.held) > 0 && h.held[0].Seq != h.next }
 
 // ready reports whether the first held segment is next.
-func (h *half) ready() bool { return !h.unsure && len(h.held) > 0 && h.held[0].Seq == h.next }
+func (h *half) ready() bool { return !h.unsettled() && len(h.held) > 0 && h.held[0].Seq == h.next }
 
 // hold keeps a copy of a segment that arrived too early.
 func (c *Conn) hold(dir uint8, h *half, s *Segment) Verdict {
@@ -183,17 +187,17 @@ func (c *Conn) Pass(s *Segment) {
 // patience ends the waiting in a direction once it is pointless.
 func (c *Conn) patience(dir uint8, s *Segment) {
 	h := &c.half[dir]
-	for h.unsure || len(h.held) > 0 {
+	for h.unsettled() || len(h.held) > 0 {
 		switch {
 		case c.full(h):
-		case h.unsure && (c.packets-h.since >= startPatience || s.Time-h.holeTime > startWait):
+		case h.unsettled() && (c.packets-h.since >= startPatience || s.Time-h.holeTime > startWait):
 		case h.stray() && s.Time-h.held[0].Time > holeWait:
 		case h.hole() && c.tired(dir, h, s):
 		case c.waits(dir) && c.overdue(h, s):
 		default:
 			return
 		}
-		if !h.unsure && !h.hole() && !c.waits(dir) { // full of segments that wait for the other direction
+		if !h.unsettled() && !h.hole() && !c.waits(dir) { // full of segments that wait for the other direction
 			c.giveUp(dir^1, s)
 		} else {
 			c.giveUp(dir, s)
@@ -244,8 +248,8 @@ func (c *Conn) overdue(h *half, s *Segment) bool {
 func (c *Conn) giveUp(dir uint8, s *Segment) {
 	h, o := &c.half[dir], &c.half[dir^1]
 	switch {
-	case h.unsure:
-		h.unsure = false
+	case h.unsettled():
+		h.unsure, h.undialled = false, false
 	case c.waits(dir):
 		c.missed(dir^1, h.held[0])
 	case h.hole() && !c.full(h) && c.dropStrays(dir, h):

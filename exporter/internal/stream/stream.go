@@ -133,6 +133,7 @@ type half struct {
 	spoke     bool // a packet of this direction was seen
 	begun     bool // its SYN was seen
 	placed    bool // it has not started, but top is where it is
+	undialled bool // a SYN-ACK began it, and its SYN may still come
 	hasAck    bool
 	window    uint32 // the largest that its sender announced
 	next      uint32
@@ -217,11 +218,12 @@ func (c *Conn) accept(dir uint8, h *half, s *Segment) Verdict {
 			c.Begin(dir, seq)
 		}
 		c.start(h, seq, s)
-		if o := &c.half[dir^1]; s.Flags&ACK != 0 {
+		if o := &c.half[dir^1]; s.Flags&ACK != 0 && !o.started {
 			c.start(o, s.Ack, s)
+			o.undialled = true
 		}
-		if h.unsure && !before(h.next, seq) {
-			h.next, h.base, h.unsure = seq, seq, false
+		if (h.unsure || h.undialled) && !before(h.next, seq) {
+			h.next, h.base, h.unsure, h.undialled = seq, seq, false, false
 			c.drain()
 		}
 		h.begun = h.base == seq
@@ -288,7 +290,7 @@ func (c *Conn) data(dir uint8, h *half, s *Segment) (v Verdict) {
 		}
 		s.cutFront(behind)
 	}
-	if s.Seq == h.next && len(h.held) == 0 && !h.unsure && !c.blocked(dir, s) {
+	if s.Seq == h.next && len(h.held) == 0 && !h.unsettled() && !c.blocked(dir, s) {
 		c.deliver(dir, h, s)
 		c.drain()
 		return v | New
@@ -367,7 +369,7 @@ func (c *Conn) Close(last *Segment) {
 	}
 	for d := range c.half {
 		h := &c.half[d]
-		h.unsure = false
+		h.unsure, h.undialled = false, false
 		c.tail(uint8(d), h, last)
 		c.finish(uint8(d), last)
 		h.disorder = &inOrder
