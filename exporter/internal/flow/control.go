@@ -24,6 +24,12 @@ func keptSYN(p *Packet, fromLo bool) *pendingSYN {
 	return &pendingSYN{fromLo: fromLo, seq: p.Seq, ack: p.Ack, at: p.Time, clock: p.Clock, wscale: p.WScale, mss: p.MSS}
 }
 
+// again reports whether the packet is y, shown by another interface a moment later: a sender does not repeat a SYN that
+// soon (RFC 6298 section 2.1).
+func (y *pendingSYN) again(p *Packet, fromLo bool) bool {
+	return y != nil && y.fromLo == fromLo && y.seq == p.Seq && y.ack == p.Ack && p.Time-y.at < sightingSlack
+}
+
 // maxNearSYN is how far an acknowledgement may be after the SYN that it answers, if the SYN-ACK was not captured.
 const maxNearSYN = 1 << 16
 
@@ -51,17 +57,22 @@ func (s *Shard) reused(c *Conn, p *Packet, srcIsLo bool) bool {
 			return over && c.d != nil && c.shownAgain(p)
 		case !c.hasISN[side] && c.hasSeq[side] && c.firstSeq[side] == p.Seq+1: // the capture shows the SYN late
 			return false
-		case over:
+		case over && !c.pending.again(p, srcIsLo) && !c.inside(side, p.Seq):
 			return true
 		case c.spoke&(1<<side) != 0:
 			c.pending = keptSYN(p, srcIsLo)
 		}
 		return c.answeredBefore(p) != nil
 	case decode.SYN | decode.ACK:
-		if c.answered(p) != nil && c.pending.fromLo != srcIsLo || over && c.hasISN[side] && c.isn[side] != p.Seq {
+		other := side.Other()
+		switch own := c.hasISN[side] && c.isn[side] == p.Seq; {
+		case own && c.hasISN[other] && c.isn[other]+1 == p.Ack: // of this connection's handshake
+			return false
+		case c.answered(p) != nil && c.pending.fromLo != srcIsLo:
 			return true
-		}
-		if c.spoke&(1<<side) != 0 {
+		case over && c.hasISN[side] && !own && !c.early.again(p, srcIsLo) && !c.inside(other, p.Ack):
+			return true
+		case c.spoke&(1<<side) != 0:
 			c.early = keptSYN(p, srcIsLo)
 		}
 		return false
@@ -150,13 +161,8 @@ func (s *Shard) control(c *Conn, f *Flow, dir dissect.Dir, p *Packet) bool {
 		c.multipath = true
 		s.odd(c, f, packetRef(p), "multipath", "a connection of Multipath TCP (RFC 8684): other connections may have carried a part of its messages; each is read alone", 0)
 	}
-	if y := c.rival; y != nil && dir != y.dir && flags&(decode.SYN|decode.ACK|decode.RST) == decode.ACK {
-		c.rival = nil
-		if p.Ack == y.seq+1 && c.isn[y.dir] != y.seq {
-			c.isn[y.dir] = y.seq
-			c.stream.Begin(uint8(y.dir), y.seq+1)
-			s.odd(c, f, packetRef(p), "stray_syn", "of two SYN-ACKs with different numbers, the client acknowledges the later one: the first is forged or belongs to another attempt", 0)
-		}
+	if len(c.rivals) > 0 && dir != c.rivals[0].dir && flags&(decode.SYN|decode.ACK|decode.RST) == decode.ACK {
+		s.chooseAnswer(c, f, p)
 	}
 	switch {
 	case flags&decode.RST != 0:
@@ -173,7 +179,7 @@ func (s *Shard) control(c *Conn, f *Flow, dir dissect.Dir, p *Packet) bool {
 		return true
 	case flags&decode.SYN != 0 && c.straySYN(dir, p):
 		if flags&decode.ACK != 0 && c.stream != nil && !c.hasSeq[dir] && !c.hasSeq[dir.Other()] {
-			c.rival = &synAck{p.Seq, dir}
+			c.rivals = append(c.rivals[:min(len(c.rivals), maxRivals-1)], synAck{p.Seq, dir})
 		}
 		return refuse("stray_syn", "a SYN on an open connection changes nothing (RFC 5961 section 4)")
 	case flags&decode.SYN != 0 && n > 0:
@@ -186,11 +192,26 @@ func (s *Shard) control(c *Conn, f *Flow, dir dissect.Dir, p *Packet) bool {
 	return true
 }
 
-// synAck is a SYN-ACK with another number than the first one. The client's acknowledgement says which of the two
+// synAck is a SYN-ACK with another number than the first one. The client's acknowledgement says which of them
 // it accepted (RFC 9293 section 3.10.7.3).
 type synAck struct {
 	seq uint32
 	dir dissect.Dir
+}
+
+// maxRivals is how many such SYN-ACKs are kept.
+const maxRivals = 8
+
+// chooseAnswer makes the SYN-ACK that the client acknowledges first that of the connection.
+func (s *Shard) chooseAnswer(c *Conn, f *Flow, ack *Packet) {
+	i := slices.IndexFunc(c.rivals, func(y synAck) bool { return ack.Ack == y.seq+1 })
+	if i >= 0 && c.isn[c.rivals[i].dir] != c.rivals[i].seq {
+		y := c.rivals[i]
+		c.isn[y.dir] = y.seq
+		c.stream.Begin(uint8(y.dir), y.seq+1)
+		s.odd(c, f, packetRef(ack), "stray_syn", "of several SYN-ACKs with different numbers, the client acknowledges a later one: the first is forged or belongs to another attempt", 0)
+	}
+	c.rivals = nil
 }
 
 // synPayload is the payload of a SYN. With TCP Fast Open (RFC 7413) the receiver accepts it, which its first

@@ -13,6 +13,12 @@ import (
 // maxDisplaced is how many connections may wait next to one that took their ports.
 const maxDisplaced = 4
 
+// repeats reports whether the packet is a SYN with the number of c's own.
+func (c *Conn) repeats(p *Packet, srcIsLo bool) bool {
+	dir := c.dirOf(sideOf(srcIsLo))
+	return c.hasISN[dir] && c.isn[dir] == p.Seq
+}
+
 // over reports whether a connection has ended for both of its ends.
 func (c *Conn) over() bool { return c.reset || c.ended[0] && c.ended[1] }
 
@@ -52,7 +58,7 @@ func (s *Shard) continued(c *Conn, slot uint8, p *Packet, srcIsLo bool) (*Conn, 
 		if known == noSlot || !d.owns(p, d.dirOf(side), c, c.dirOf(side)) {
 			continue
 		}
-		if !d.wentOn {
+		if !d.wentOn && !d.over() {
 			d.wentOn = true
 			for _, of := range [...]*Conn{d, c} {
 				s.odd(of, of.flows[0], packetRef(p), "ports_shared", "a complete handshake began a connection on the ports of an open one, which continues: one of the two is forged", 0)
@@ -65,10 +71,27 @@ func (s *Shard) continued(c *Conn, slot uint8, p *Packet, srcIsLo bool) (*Conn, 
 
 // owns reports whether a packet belongs to the displaced connection c, rather than to other.
 func (c *Conn) owns(p *Packet, dir dissect.Dir, other *Conn, otherDir dissect.Dir) bool {
+	if p.TCPFlags&decode.SYN == 0 && c.over() {
+		return c.inside(dir, p.Seq) && (p.TCPFlags&decode.ACK == 0 || c.inside(dir.Other(), p.Ack)) && !other.expects(otherDir, p)
+	}
 	if p.TCPFlags&decode.SYN != 0 {
-		return c.hasISN[dir] && c.isn[dir] == p.Seq && !(other.hasISN[otherDir] && other.isn[otherDir] == p.Seq)
+		return c.hasISN[dir] && c.isn[dir] == p.Seq && (p.TCPFlags&decode.ACK == 0 || c.inside(dir.Other(), p.Ack)) && !(other.hasISN[otherDir] && other.isn[otherDir] == p.Seq)
 	}
 	return c.continues(dir, p) && (!other.continues(otherDir, p) || c.expects(dir, p) && !other.expects(otherDir, p))
+}
+
+// inside reports whether direction dir has sent the byte before a sequence number. The numbers of another connection on
+// the same ports are higher than those of one that has ended (RFC 9293 section 3.6.1).
+func (c *Conn) inside(dir dissect.Dir, seq uint32) bool {
+	from, known := c.isn[dir], c.hasISN[dir]
+	if !known {
+		from, known = c.firstSeq[dir], c.hasSeq[dir]
+	}
+	if !known || c.stream == nil {
+		return false
+	}
+	_, to, ok := c.stream.Place(uint8(dir))
+	return ok && to-seq <= min(to-from, maxWindow)
 }
 
 // expects reports whether the packet begins exactly at the next byte of its direction.

@@ -49,7 +49,7 @@ type Conn struct {
 	unsummed       bool        // mixed checksums were reported
 	rewritten      bool        // a wrong checksum without any right one was reported
 	synPayload     *synPayload
-	rival          *synAck
+	rivals         []synAck
 	odds           int32       // anomalies before the first payload
 	oddBytes       int64       // of those beyond maxEarlyOdds
 	spoke          uint8       // bit n: direction n was seen

@@ -368,3 +368,71 @@ func heap() int {
 	runtime.ReadMemStats(&m)
 	return int(m.HeapAlloc)
 }
+
+// TestCopiesAfterTheEnd has a connection whose copies on another interface come after its end, with SYNs and SYN-ACKs
+// between.
+func TestCopiesAfterTheEnd(t *testing.T) {
+	const far = 1 << 30
+	one, end := exchange(1000, 0, 1), uint32(102+len(get))
+	for _, tt := range []struct {
+		name         string
+		stray        []step // after the end
+		early        []step // before the request, and again among the copies
+		conns, calls int
+	}{
+		{"nothing", nil, nil, 1, 1},
+		{"a SYN with a higher number begins another connection", []step{{1100, cl, sv, syn, far, 0, "", 0, 7}}, nil, 2, 1},
+		{"a SYN of the server", []step{{1100, sv, cl, syn, far, 0, "", 0, 7}}, nil, 2, 1},
+		{"a SYN with a number of the connection", []step{{1100, cl, sv, syn, 110, 0, "", 0, 7}}, nil, 1, 1},
+		{"a SYN-ACK for a number of the connection", []step{{1100, sv, cl, syn | ack, far, 110, "", 0, 7}}, nil, 1, 1},
+		{"a SYN-ACK for the end of the connection", []step{{1100, sv, cl, syn | ack, far, end, "", 0, 7}}, nil, 1, 1},
+		{"a stray SYN shown again", nil, []step{{1025, cl, sv, syn, far, 0, "", 0, 7}}, 1, 1},
+		{"a stray SYN with a number near", nil, []step{{1025, cl, sv, syn, 90, 0, "", 0, 7}}, 1, 1},
+		{"a stray SYN-ACK shown again", nil, []step{{1025, sv, cl, syn | ack, 502, far, "", 0, 7}}, 1, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			with := slices.Concat(one[:3], tt.early, one[3:])
+			steps := append(slices.Clone(with), tt.stray...)
+			for _, s := range with {
+				s.at, s.link = s.at+10_000, 1
+				steps = append(steps, s)
+			}
+			out := play(t, steps...)
+			if len(out.Conns) != tt.conns || len(out.Calls) != tt.calls {
+				t.Errorf("%d connections, %d calls; want %d, %d", len(out.Conns), len(out.Calls), tt.conns, tt.calls)
+			}
+		})
+	}
+}
+
+// TestOneServerNumberForAllConnections has a server whose initial sequence number is a constant, on ports used again.
+func TestOneServerNumberForAllConnections(t *testing.T) {
+	one, two := exchange(1000, 0, 1), exchange(2000, 0, 11)
+	for i := range two {
+		if two[i].src == cl {
+			two[i].seq += 9000
+		} else {
+			two[i].ack += 9000
+		}
+	}
+	two[1].ack = 9101
+	out := play(t, append(one, two...)...)
+	if len(out.Conns) != 2 || len(out.Flows) != 2 || len(out.Calls) != 2 || len(out.Anomalies) > 0 {
+		t.Errorf("%d connections, %d flows, %d calls, anomalies %v; want 2 of each and none", len(out.Conns), len(out.Flows), len(out.Calls), out.Anomalies)
+	}
+	if f := out.Flows[1].Row; f.SrcPackets != 4 || f.DstPackets != 3 {
+		t.Errorf("the second one has %d and %d packets, want 4 and 3", f.SrcPackets, f.DstPackets)
+	}
+}
+
+// TestLateSYNBeginsItsConnection has the SYN after other packets, as two queues of a network adapter show it.
+func TestLateSYNBeginsItsConnection(t *testing.T) {
+	for n := 1; n <= 5; n++ {
+		steps := exchange(1000, 0, 1)
+		late := append(slices.Clone(steps[1:n+1]), steps[0])
+		out := play(t, append(late, steps[n+1:]...)...)
+		if len(out.Conns) != 1 || len(out.Calls) != 1 || !out.Calls[0].Row.Base().Complete || len(out.Anomalies) > 0 {
+			t.Errorf("%d packets before it: %d connections, calls %v, anomalies %v", n, len(out.Conns), out.Calls, out.Anomalies)
+		}
+	}
+}

@@ -53,6 +53,7 @@ func (s *Shard) whole(c *Conn, f *Flow, dir dissect.Dir, p *Packet) bool {
 		detail := dropped
 		if p.Problems&decode.FragmentConflict != 0 {
 			detail = " over the first copies of its fragments, which conflict with others: receivers that keep these may accept it"
+			s.overlaps(c, f, p)
 		}
 		s.odd(c, f, packetRef(p), "bad_checksum", "a wrong "+wrongSum(p)+" checksum"+detail, n)
 		return false
@@ -70,9 +71,13 @@ func (s *Shard) whole(c *Conn, f *Flow, dir dissect.Dir, p *Packet) bool {
 		s.summed(c, f, dir, p)
 	}
 	if p.Problems&(decode.FragmentOverlap|decode.FragmentConflict) != 0 {
-		s.odd(c, f, packetRef(p), "fragment_overlap", "its fragments overlap; the first copy of each byte was kept, while receivers may keep another or drop all (RFC 791 section 3.2, RFC 5722)", 0)
+		s.overlaps(c, f, p)
 	}
 	return true
+}
+
+func (s *Shard) overlaps(c *Conn, f *Flow, p *Packet) {
+	s.odd(c, f, packetRef(p), "fragment_overlap", "its fragments overlap; the first copy of each byte was kept, while receivers may keep another or drop all (RFC 791 section 3.2, RFC 5722)", 0)
 }
 
 // summed accepts a packet whose checksum is right, or that the sending machine left to its network adapter. A capture

@@ -171,7 +171,7 @@ func (s *Shard) packet(p *Packet) {
 			why = dissect.EndTimeout
 		}
 		syn, answer = c.answered(p), c.answeredBefore(p)
-		if (syn != nil || answer != nil) && !c.over() {
+		if c.transport == dissect.TCP && (c.over() && c.d != nil && !c.repeats(p, srcIsLo) || !c.over() && (syn != nil || answer != nil)) {
 			s.displace(c, packetRef(p))
 			displaced = c
 		} else {
@@ -203,6 +203,9 @@ func (s *Shard) packet(p *Packet) {
 	}
 	c.spoke |= 1 << dir
 	s.wrote(c, dir, p)
+	if p.Alike {
+		s.odd(c, f, packetRef(p), "same_exchange", "another pair of addresses showed the same question and answer within a second, and their times prove neither one exchange that was captured twice nor two: a translated or replayed one; both are read", 0)
+	}
 	if p.snapCut() {
 		p.Mark |= SnapCut
 		f.snapCuts++

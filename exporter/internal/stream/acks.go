@@ -195,11 +195,23 @@ func (c *Conn) Begins(dir uint8, seq uint32) bool {
 	return h.started && !h.unsure && h.base == seq
 }
 
-// Begin records that direction dir began at seq, not at the place of its first SYN, if it has sent no bytes.
+// Begin records that direction dir began at seq, not at the place of its first SYN, if no bytes of it were passed on.
 func (c *Conn) Begin(dir uint8, seq uint32) {
-	if h := &c.half[dir]; h.next == h.base && h.top == h.base && len(h.held) == 0 && !h.fin {
-		h.next, h.base, h.top = seq, seq, seq
+	h := &c.half[dir]
+	if h.next != h.base || h.fin {
+		return
 	}
+	for len(h.held) > 0 && before(h.held[0].Seq, seq) {
+		s := h.held[0]
+		c.odd(dir, Stray, len(s.Payload), -1, s)
+		c.release(h, len(s.Payload))
+		c.forget(h)
+	}
+	h.next, h.base, h.top = seq, seq, seq
+	if n := len(h.held); n > 0 {
+		h.top = h.held[n-1].Seq + uint32(h.held[n-1].Len)
+	}
+	c.drain()
 }
 
 func (s *Segment) refutes(d *Segment) bool { return before(s.Ack, d.Ack) && before(d.Seq, s.end()) }
