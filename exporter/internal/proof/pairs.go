@@ -95,7 +95,7 @@ func (p *pairs) find(f *flow.Packet, hash uint64, s spot) *flow.View {
 	if src := (flow.End{Addr: f.Src, Port: f.SrcPort}); (src != t.at.tuple[0]) != t.swapped {
 		dir = 1
 	}
-	if !says || !tcp && len(f.Payload) < minMessage { // follows the last question
+	if !says || !tcp && len(f.Payload) < minMessage || f.Sum == flow.SumWrong { // follows the last question
 		return p.pass(t, s)
 	}
 	m := message{hash: p.hash(f), at: f.Time, no: f.No, iface: f.Interface, clock: f.Clock, dir: dir, syn: syn,
@@ -231,6 +231,7 @@ func (p *pairs) answeredFirst(t *talk, m *message) {
 	for i := range t.like.answers {
 		if a := &t.like.answers[i]; a.hash == m.hash {
 			t.shake(m)
+			t.like.equal = true
 			if t.behind(m, a) {
 				p.prove(t)
 				return
@@ -270,6 +271,7 @@ func (p *pairs) answered(t *talk, m message) {
 	l := t.like
 	if e := p.said.m[m.hash]; e != nil && p.shown(l.of, &m) {
 		t.shake(&m)
+		l.equal = true
 		if t.behind(e, &m) {
 			p.prove(t)
 			return
@@ -323,7 +325,7 @@ func (p *pairs) prove(t *talk) {
 	}
 	l.awaited, l.answers = nil, nil
 	if t.tcp {
-		p.views.prove(t.at, l.view)
+		p.views.prove(t.at, l.view, t.isn)
 	}
 }
 
@@ -336,10 +338,15 @@ func (t *talk) viewAs(other *talk) *flow.View {
 	return v
 }
 
-// leave ends the state that a conversation is, or may be, a view.
+// leave ends the state that a conversation is, or may be, a view. If both have shown the same answer, but nothing proved
+// or disproved that, the first packet says so: the two may be one that was captured at two places, or one is a replay.
 func (t *talk) leave() {
-	if t.like != nil {
-		x := t.like.of
+	if l := t.like; l != nil {
+		if !l.proven && l.equal && len(l.awaited) > 0 {
+			s := l.awaited[0]
+			s.in.Packets[s.i].Alike = true
+		}
+		x := l.of
 		x.copies = slices.DeleteFunc(x.copies, func(c *talk) bool { return c == t })
 		t.like = nil
 	}

@@ -36,6 +36,7 @@ type talk struct {
 	like    *like    // nil if it is not a view
 	shook   *talk    // has shown the same SYN-ACK, with random numbers
 	syn     uint64   // hash of its first SYN
+	isn     uint32   // number of that
 	looked  uint8    // messages already examined, up to the limit
 	since   int64    // time of the first of them
 	stays   bool     // it is not a view, and will not be one
@@ -74,6 +75,7 @@ type like struct {
 	of        *talk
 	proven    bool
 	follows   bool       // both have shown the last question
+	equal     bool       // both have shown the same answer
 	late      bool       // the original had an answer before these ends showed the question
 	asked     [2]message // the messages that started the wait: in the original and under these ends
 	questions int        // questions without an answer
@@ -109,5 +111,5 @@ func (t *talk) dialled(syn uint64, f *flow.Packet) {
 		c.like = nil
 	}
 	client := flow.End{Addr: f.Src, Port: f.SrcPort}
-	*t = talk{at: t.at, hash: t.hash, syn: syn, tcp: true, swapped: client != t.at.tuple[0]}
+	*t = talk{at: t.at, hash: t.hash, syn: syn, isn: f.Seq, tcp: true, swapped: client != t.at.tuple[0]}
 }

@@ -24,6 +24,8 @@ const (
 // 9293 section 3.4.1), or after the recorder reported that the socket that sent one receives it.
 // Until then the two share only handshakes, which carry no payload.
 //
+// A SYN on the ends of a view that has not ended changes nothing until it is answered (RFC 5961 section 4).
+//
 // Equal ends in two networks are different ends. A SYN-ACK may arrive in another network than
 // its SYN; its direction then belongs to that network.
 //
@@ -62,6 +64,56 @@ type seen struct {
 	view   *flow.View
 	of     *dial
 	answer answer
+	ended  uint8   // bit n: Seen[n] of the view sent a FIN; both after a reset
+	again  *redial // a SYN that was not answered so far
+}
+
+// redial is a SYN on the ends of a view.
+type redial struct {
+	from flow.End
+	seq  uint32
+	seen *seen // what they are once it is answered; nil: ends of their own
+}
+
+// end notes the end of a view's directions.
+func (s *seen) end(f *flow.Packet) {
+	switch {
+	case f.TCPFlags&decode.RST != 0:
+		s.ended = 3
+	case f.TCPFlags&decode.FIN != 0 && s.view.Seen[0] == (flow.End{Addr: f.Src, Port: f.SrcPort}):
+		s.ended |= 1
+	case f.TCPFlags&decode.FIN != 0:
+		s.ended |= 2
+	}
+}
+
+// over reports whether the ends may be used again.
+func (s *seen) over() bool { return s == nil || s.ended == 3 || !s.proven() }
+
+// answered reports whether a packet shows that the other side has answered the SYN.
+func (r *redial) answered(f *flow.Packet) bool {
+	if r == nil || f.TCPFlags&decode.ACK == 0 {
+		return false
+	}
+	if r.from == (flow.End{Addr: f.Src, Port: f.SrcPort}) {
+		return f.TCPFlags&decode.SYN == 0 && f.Seq == r.seq+1
+	}
+	return f.Ack == r.seq+1
+}
+
+// current is the view of these ends to which a packet belongs.
+func (v *views) current(at place, f *flow.Packet) *seen {
+	s := v.known.m[at]
+	if s == nil || !s.again.answered(f) {
+		return s
+	}
+	if s.again.seen == nil {
+		delete(v.known.m, at)
+		return nil
+	}
+	s = s.again.seen
+	v.known.put(at, s, v.limit.Scale(maxViews))
+	return s
 }
 
 // answer is the sequence number of a SYN-ACK.
@@ -103,10 +155,12 @@ func (v *views) find(f *flow.Packet, cookie uint64) *flow.View {
 	if d := v.open.m[at]; d != nil && src == d.client {
 		v.wentOn(d, at)
 	}
-	s := v.known.m[at]
-	switch {
-	case s == nil:
+	s := v.current(at, f)
+	if s == nil {
 		return nil
+	}
+	s.end(f)
+	switch {
 	case cookie != 0 && cookie == s.of.cookie && f.Direction == decode.DirIn:
 		s.answer = s.of.answer // the socket that answered receives the packets of these ends
 	case f.PayloadLen > 0 && !s.proven():
@@ -120,17 +174,26 @@ func (v *views) syn(f *flow.Packet, src, dst flow.End, at place) *flow.View {
 	if f.Network != 0 {
 		v.networks.put(at.tuple, f.Network, v.limit.Scale(maxViews))
 	}
+	old := v.known.m[at]
+	switch {
+	case old.over():
+		old = nil
+	case old.of.key.seq == f.Seq && old.of.key != (synKey{}): // shown again
+		return old.view
+	}
 	if !f.HasTS {
-		delete(v.known.m, at)
+		v.begin(at, old, &redial{src, f.Seq, nil})
 		return nil
 	}
 	k := synKey{f.Seq, f.TSVal, f.Window, f.MSS, f.WScale}
 	first := v.syns.m[k]
 	if first == nil || f.Time-first.at > synSlack || first.at-f.Time > synSlack {
 		d := &dial{client: src, server: dst, network: f.Network, at: f.Time, key: k}
-		v.syns.put(k, d, v.limit.Scale(maxSYNs))
+		if old == nil {
+			v.syns.put(k, d, v.limit.Scale(maxSYNs))
+		}
 		v.dials.put(at, d, v.limit.Scale(maxViews))
-		delete(v.known.m, at) // the ports are used for another connection now
+		v.begin(at, old, &redial{src, f.Seq, nil})
 		delete(v.open.m, at)
 		if a, ok := v.early.m[at]; ok && a.ack == f.Seq+1 {
 			v.answer(d, a.seq)
@@ -140,8 +203,8 @@ func (v *views) syn(f *flow.Packet, src, dst flow.End, at place) *flow.View {
 	if tupleOf(first.client, first.server) == at.tuple {
 		return nil
 	}
-	if old := v.known.m[at]; old != nil && old.of == first {
-		return old.view
+	if s := v.known.m[at]; s != nil && s.of == first {
+		return s.view
 	}
 	s := &seen{of: first, view: &flow.View{Dialled: [2]flow.End{first.client, first.server}, Seen: [2]flow.End{src, dst}, Network: first.network, By: flow.BySequence}}
 	if a, ok := v.early.m[at]; ok && a.ack == f.Seq+1 {
@@ -149,8 +212,20 @@ func (v *views) syn(f *flow.Packet, src, dst flow.End, at place) *flow.View {
 			return nil
 		}
 	}
-	v.known.put(at, s, v.limit.Scale(maxViews))
+	v.begin(at, old, &redial{src, f.Seq, s})
 	return s.view
+}
+
+// begin notes a SYN on ends that may have an old view: unless that has ended, it stays until the SYN is answered.
+func (v *views) begin(at place, old *seen, r *redial) {
+	switch {
+	case old != nil:
+		old.again = r
+	case r.seen != nil:
+		v.known.put(at, r.seen, v.limit.Scale(maxViews))
+	default:
+		delete(v.known.m, at)
+	}
 }
 
 // answer records the SYN-ACK of a first SYN.
@@ -173,7 +248,7 @@ func (v *views) wentOn(d *dial, at place) {
 // connections.
 func (v *views) answered(f *flow.Packet, at place, cookie uint64) *flow.View {
 	v.learn(f, at)
-	d, s := v.dials.m[at], v.known.m[at]
+	d, s := v.dials.m[at], v.current(at, f)
 	dialled := d != nil && f.Ack == d.key.seq+1
 	if dialled {
 		v.answer(d, f.Seq)
@@ -203,15 +278,19 @@ func (v *views) learn(f *flow.Packet, at place) {
 	if d, s := v.dials.m[at], v.known.m[at]; d != nil && !d.over(f) || s != nil && !s.of.over(f) {
 		return
 	}
-	delete(v.known.m, at)
 	asked := place{at.tuple, v.networks.m[at.tuple]}
 	if asked.network == f.Network {
 		asked.network = 0
 	}
-	if d := v.dials.m[asked]; d != nil {
+	d, s := v.dials.m[asked], v.known.m[asked]
+	dialled, viewed := d != nil && f.Ack == d.key.seq+1, s != nil && f.Ack == s.of.key.seq+1
+	if dialled || viewed {
+		delete(v.known.m, at)
+	}
+	if dialled {
 		v.dials.put(at, d, v.limit.Scale(maxViews))
 	}
-	if s := v.known.m[asked]; s != nil && f.Ack == s.of.key.seq+1 {
+	if viewed {
 		v.known.put(at, s, v.limit.Scale(maxViews))
 	}
 }
@@ -221,8 +300,8 @@ func (d *dial) over(f *flow.Packet) bool {
 	return d.key != (synKey{}) && d.answer.known && f.Ack != d.key.seq+1
 }
 
-// prove records ends whose payload showed that they are a view.
-func (v *views) prove(at place, view *flow.View) {
+// prove records ends whose payload showed that they are a view. isn is the number of their SYN, 0 if it was not seen.
+func (v *views) prove(at place, view *flow.View, isn uint32) {
 	same := answer{known: true}
-	v.known.put(at, &seen{view: view, of: &dial{answer: same}, answer: same}, v.limit.Scale(maxViews))
+	v.known.put(at, &seen{view: view, of: &dial{answer: same, key: synKey{seq: isn}}, answer: same}, v.limit.Scale(maxViews))
 }

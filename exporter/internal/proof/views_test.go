@@ -2,6 +2,7 @@ package proof
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
@@ -63,6 +64,49 @@ func TestViewsInNetworks(t *testing.T) {
 			for i, s := range tt.steps {
 				src, dst := endOf(netip.MustParseAddrPort(s.src)), endOf(netip.MustParseAddrPort(s.dst))
 				f := &flow.Packet{Time: s.at, Proto: protoTCP, Network: s.network, Src: src.Addr, SrcPort: src.Port, Dst: dst.Addr, DstPort: dst.Port,
+					TCPFlags: s.flags, Seq: s.seq, Ack: s.ack, HasTS: true, TSVal: 9}
+				if got := v.find(f, 0); (got != nil) != s.view {
+					t.Errorf("packet %d: view %v, want one: %v", i, got, s.view)
+				}
+			}
+		})
+	}
+}
+
+// TestStraySYNsKeepViews has SYNs and SYN-ACKs at the ends of a view that has not ended, which change nothing until they
+// are answered (RFC 5961 section 4).
+func TestStraySYNsKeepViews(t *testing.T) {
+	const syn, synAck, ack, fin = decode.SYN, decode.SYN | decode.ACK, decode.ACK, decode.FIN | decode.ACK
+	const client, service, pod = "10.0.0.1:50000", "10.96.0.1:80", "10.244.0.7:8080"
+	type step struct {
+		src, dst string
+		flags    uint16
+		seq, ack uint32
+		view     bool
+	}
+	open := []step{{client, service, syn, 100, 0, false}, {client, pod, syn, 100, 0, true}, {pod, client, synAck, 500, 101, true},
+		{service, client, synAck, 500, 101, false}, {client, service, ack, 101, 501, false}, {client, pod, ack, 101, 501, true}}
+	for _, tt := range []struct {
+		name  string
+		steps []step
+	}{
+		{"a SYN of the client", []step{{client, pod, syn, 9000, 0, false}, {client, pod, ack, 101, 501, true}}},
+		{"a SYN of the server, at both places", []step{{pod, client, syn, 9000, 0, false}, {service, client, syn, 9000, 0, false}, {pod, client, ack, 501, 101, true},
+			{service, client, ack, 501, 101, false}}},
+		{"a SYN of the client, at both places", []step{{client, service, syn, 9000, 0, false}, {client, pod, syn, 9000, 0, true}, {client, pod, ack, 101, 501, true}}},
+		{"a SYN-ACK", []step{{pod, client, synAck, 500, 102, true}, {client, pod, ack, 101, 501, true}}},
+		{"its own SYN, shown again", []step{{client, pod, syn, 100, 0, true}, {pod, client, synAck, 500, 101, true}, {client, pod, ack, 101, 501, true}}},
+		{"a SYN that is answered", []step{{client, pod, syn, 9000, 0, false}, {pod, client, synAck, 700, 9001, false}, {client, pod, ack, 9001, 701, false}}},
+		{"a SYN whose client goes on, in a capture of one side", []step{{client, pod, syn, 9000, 0, false}, {client, pod, ack, 9001, 701, false}}},
+		{"a SYN that is answered at both places", []step{{client, service, syn, 9000, 0, false}, {client, pod, syn, 9000, 0, true}, {pod, client, synAck, 700, 9001, true},
+			{service, client, synAck, 700, 9001, false}, {client, pod, ack, 9001, 701, true}}},
+		{"a SYN after the end", []step{{client, pod, fin, 101, 501, true}, {pod, client, fin, 501, 102, true}, {client, pod, syn, 9000, 0, false}, {client, pod, ack, 101, 501, false}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var v views
+			for i, s := range slices.Concat(open, tt.steps) {
+				src, dst := endOf(netip.MustParseAddrPort(s.src)), endOf(netip.MustParseAddrPort(s.dst))
+				f := &flow.Packet{Time: int64(i), Proto: protoTCP, Src: src.Addr, SrcPort: src.Port, Dst: dst.Addr, DstPort: dst.Port,
 					TCPFlags: s.flags, Seq: s.seq, Ack: s.ack, HasTS: true, TSVal: 9}
 				if got := v.find(f, 0); (got != nil) != s.view {
 					t.Errorf("packet %d: view %v, want one: %v", i, got, s.view)
