@@ -33,7 +33,9 @@ type piece struct {
 	bad     bool   // its checksum is wrong
 	vlan    uint16 // 0: none
 	tunnel  int    // see enclose; 0: none
+	vni     byte   // of VXLAN
 	frag    int    // payload bytes of a fragment; 0: whole. Negative: the last one comes first
+	forged  bool   // the second of several fragments comes with other bytes, too
 	cut     int    // bytes after the IP header that were captured; 0: all
 	raw     []byte // IP payload of another protocol
 }
@@ -169,6 +171,9 @@ func (p *piece) frames() (list [][]byte) {
 	}
 	for off := 0; off < len(body); off += size {
 		end := min(off+size, len(body))
+		if p.forged && off == size && end < len(body) { // the last one would end the datagram
+			list = append(list, p.link(p.ip([]byte(otherText(string(body[off:end]))), off, true, end < len(body))))
+		}
 		list = append(list, p.link(p.ip(body[off:end], off, true, end < len(body))))
 	}
 	if p.frag < 0 {
@@ -252,7 +257,7 @@ func enclose(tunnel int, kind uint16, ip []byte, p *piece) []byte {
 	switch tunnel {
 	case tunnelVXLAN:
 		ip = ethernetFrame(kind, nil, ip)
-		return outer.ip(udp(4789, 8, 0, 0, 0, 0, 0, 7, 0), 0, false, false)
+		return outer.ip(udp(4789, 8, 0, 0, 0, 0, 0, 7+p.vni, 0), 0, false, false)
 	case tunnelGRE:
 		outer.proto = 47
 		return outer.ip(append(be.AppendUint16([]byte{0, 0}, kind), ip...), 0, false, false)

@@ -479,9 +479,11 @@ func withoutSACK(options string) string {
 }
 
 func kindOf(o op) *opKind {
-	for i := range opKinds {
-		if opKinds[i].name == o.kind {
-			return &opKinds[i]
+	for _, list := range [][]opKind{opKinds, edgeKinds} {
+		for i := range list {
+			if list[i].name == o.kind {
+				return &list[i]
+			}
 		}
 	}
 	panic("no change " + o.kind)
