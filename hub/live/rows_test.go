@@ -141,7 +141,7 @@ func TestRowsAreLate(t *testing.T) {
 	isCopied(t, s, dir, "o000001.tar")
 	state(t, f, offer.Following, "")
 	n := f.Status().Nodes[0]
-	if gaps := n.Gaps(time.Now()); len(gaps) != 1 || gaps[0].Reason != "not_read" || !strings.Contains(gaps[0].Detail, "copy of the rows is behind") || time.Since(time.Unix(0, gaps[0].From)) < 50*time.Second {
+	if gaps := n.Gaps(time.Now()); len(gaps) != 1 || gaps[0].Reason != "not_read" || !strings.Contains(gaps[0].Detail, "copy of its rows is behind") || time.Since(time.Unix(0, gaps[0].From)) < 50*time.Second {
 		t.Errorf("gaps: %+v", gaps)
 	}
 }

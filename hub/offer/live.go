@@ -59,11 +59,13 @@ func (n *LiveNode) Gaps(now time.Time) []LiveGap {
 	list := append([]LiveGap(nil), n.Lost...)
 	if late := now.Sub(time.Unix(0, n.UpTo)); late > lateAfter {
 		reason, what := "not_read", "the hub's copy of the ring is behind"
-		if n.Rows {
-			what = "the hub's copy of the rows is behind"
-		}
-		if n.State == Unreachable {
+		switch {
+		case n.State == Unreachable && n.Rows:
+			reason, what = "missing", "its rows cannot be fetched"
+		case n.State == Unreachable:
 			reason, what = "missing", "the recorder cannot be reached"
+		case n.Rows:
+			what = "the hub's copy of its rows is behind"
 		}
 		if n.Message != "" {
 			what += ": " + n.Message

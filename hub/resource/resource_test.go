@@ -200,3 +200,29 @@ func compare(t *testing.T, at string, n node, typ reflect.Type) {
 		}
 	}
 }
+
+// TestLiveRows: which nodes send rows only, and what no node can be.
+func TestLiveRows(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		spec  LiveSpec
+		rows  string // of nodes a and b
+		wrong bool
+	}{
+		{"packets of all", LiveSpec{}, "", false},
+		{"rows of one", LiveSpec{Rows: []string{"b"}}, "b", false},
+		{"rows of all", LiveSpec{Nodes: []string{"a", "b"}, Rows: []string{"*"}}, "ab", false},
+		{"a path", LiveSpec{Rows: []string{"../b"}}, "", true},
+		{"all nodes have no name", LiveSpec{Nodes: []string{"*"}}, "", true},
+	} {
+		got := ""
+		for _, n := range []string{"a", "b"} {
+			if tt.spec.RowsOf(n) {
+				got += n
+			}
+		}
+		if err := (&LiveConfig{Spec: tt.spec}).Check(); got != tt.rows || (err != nil) != tt.wrong {
+			t.Errorf("%s: %q, %v, want %q", tt.name, got, err, tt.rows)
+		}
+	}
+}

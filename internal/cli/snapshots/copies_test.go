@@ -271,9 +271,13 @@ func nodesThatAreGone(t *testing.T, rows []string) {
 	w.await("http", 0)
 	w.cut["node-b"].Store(true)
 	b.play("http1.pcapng", 0, 1000)
+	gone := "node node-b: the recorder cannot be reached"
+	if rows != nil {
+		gone = "node node-b: its rows cannot be fetched"
+	}
 	stated := func(want bool) {
 		t.Helper()
-		for end := time.Now().Add(20 * time.Second); strings.Contains(w.gaps(), "node node-b: the recorder cannot be reached") != want; time.Sleep(100 * time.Millisecond) {
+		for end := time.Now().Add(20 * time.Second); strings.Contains(w.gaps(), gone) != want; time.Sleep(100 * time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatalf("stated: %v, want %v: %s", !want, want, w.gaps())
 			}
