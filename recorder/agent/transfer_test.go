@@ -15,6 +15,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pins"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 	"github.com/pcapsule/pcapsule/recorder/ring/ringtest"
+	"github.com/pcapsule/pcapsule/recorder/rows"
 	"github.com/pcapsule/pcapsule/recorder/transfer"
 )
 
@@ -66,7 +67,10 @@ func TestHubGetsSegments(t *testing.T) {
 	l.Close()
 	certificate(t, i, root, files, mutual.Node("a"), true)
 	a := &agent{o: Options{Log: slog.New(slog.DiscardHandler), Record: recorder.Options{Ring: &ring.Options{Dir: dir}, Node: "a"},
-		Transfer: Transfer{Listen: address, Cert: filepath.Join(files, "crt"), Key: filepath.Join(files, "key"), CA: filepath.Join(files, "ca")}}}
+		Transfer: Transfer{Listen: address, Cert: filepath.Join(files, "crt"), Key: filepath.Join(files, "key"), CA: filepath.Join(files, "ca"), Rows: t.TempDir()}}}
+	if err := rows.Write(a.o.Transfer.Rows, &rows.Cut{Run: "r", No: 1}); err != nil {
+		t.Fatal(err)
+	}
 	stop, err := a.transfer(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -92,8 +96,14 @@ func TestHubGetsSegments(t *testing.T) {
 	if rep, err := ring.Verify(got, ring.VerifyOptions{}); err != nil || !rep.OK() {
 		t.Errorf("%v, %v", rep, err)
 	}
+	if list, err := hub.Rows(t.Context(), "", 0); err != nil || list.Node != "a" || list.Cut.Run != "r" || !rows.Wanted(a.o.Transfer.Rows) {
+		t.Errorf("rows: %+v, %v", list, err)
+	}
 	if _, err := client(mutual.Node("b"), "a").Coverage(t.Context()); err == nil {
 		t.Error("another recorder was served")
+	}
+	if _, err := client(mutual.Node("b"), "a").Rows(t.Context(), "", 0); err == nil {
+		t.Error("another recorder was served rows")
 	}
 	if _, err := client(mutual.Hub, "b").Coverage(t.Context()); err == nil || !strings.Contains(err.Error(), "b.node.pcapsule") {
 		t.Errorf("it was mistaken for another node: %v", err)

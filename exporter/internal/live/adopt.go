@@ -31,7 +31,7 @@ const (
 	maxInputs      = 10_000
 	maxText        = 1000 // bytes of a text for people
 
-	adoptedPrefix = "of-" // begins the folder of a set, so that it is none of ours
+	adoptedPrefix = "of-" // begins the folder of a set, so that it cannot be one of ours
 )
 
 // Adopted takes over cuts that another machine has shared, from a folder with its files.

@@ -20,7 +20,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/rows"
 )
 
-// lookEvery is how often rows looks whether somebody wants them.
+// lookEvery is how often the program checks that somebody wants rows.
 const lookEvery = 250 * time.Millisecond
 
 // rowsCommand dissects on a node, beside its recorder.
