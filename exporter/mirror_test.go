@@ -425,3 +425,27 @@ func TestDamagedSets(t *testing.T) {
 		}
 	}
 }
+
+// TestMirrorOfANodeThatIsBehind: a node that has too little of the processor is a gap.
+func TestMirrorOfANodeThatIsBehind(t *testing.T) {
+	_, from := shares(t, ringOf(t, "http1.pcapng", "", 20), 30)
+	dir := copyOf(t, from)
+	c, err := rows.Read(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	behind := bytes.Replace(c.State, []byte(`"idle":true`), []byte(`"idle":false`), 1)
+	if bytes.Equal(behind, c.State) {
+		t.Fatalf("the state is %s", c.State)
+	}
+	for name, state := range map[string][]byte{"": c.State, "behind the recorder": behind} {
+		c.State = state
+		if err := rows.Write(dir, c); err != nil {
+			t.Fatal(err)
+		}
+		m := mirrors(t, dir)
+		if text := fmt.Sprint(rowsOf(t, everything(t, m, nil))); strings.Contains(text, "behind the recorder") != (name != "") {
+			t.Errorf("%q: %.500s", name, text)
+		}
+	}
+}
