@@ -45,7 +45,7 @@ func (c *Conn) detect(dir Dir, head []byte) bool {
 		other.need = 0
 		return false
 	}
-	if len(other.buf) > 0 || other.ended || len(head) >= detectBuffered/2 {
+	if len(other.buf) > 0 && (!other.more || other.ended) || other.ended || len(head) >= detectBuffered/2 {
 		c.giveUp()
 	}
 	return false
