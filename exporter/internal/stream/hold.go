@@ -58,6 +58,7 @@ func (c *Conn) hold(dir uint8, h *half, s *Segment) Verdict {
 			if over >= s.Len {
 				return v &^ New
 			}
+			s.again = true
 			s.cutFront(over)
 		}
 	}
@@ -67,6 +68,7 @@ func (c *Conn) hold(dir uint8, h *half, s *Segment) Verdict {
 		if lead >= s.Len {
 			break
 		}
+		s.again = true
 		if lead > 0 {
 			part := *s
 			part.cutBack(lead)
@@ -121,14 +123,14 @@ func (c *Conn) compare(dir uint8, a, s *Segment, over int) Verdict {
 }
 
 // drain delivers held segments that are now in order, in both directions. Two segments that wait
-// for each other were retransmitted with a newer acknowledgement; the one captured first is then
-// delivered first.
+// for each other were retransmitted with a newer acknowledgement; the one that is known to be is then delivered
+// first, else the one captured first.
 func (c *Conn) drain() {
 	a, b := &c.half[0], &c.half[1]
 	for {
 		switch {
 		case c.drained(0) || c.drained(1):
-		case a.ready() && b.ready() && a.held[0].No <= b.held[0].No:
+		case a.ready() && b.ready() && (a.held[0].again && !b.held[0].again || a.held[0].again == b.held[0].again && a.held[0].No <= b.held[0].No):
 			c.first(0)
 		case a.ready() && b.ready():
 			c.first(1)

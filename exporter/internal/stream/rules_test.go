@@ -56,6 +56,7 @@ func TestRules(t *testing.T) {
 		{"a greeting waits for the SYN", []step{{dir: 1, flags: SYN, seq: 500, ack: 101}, {dir: 1, seq: 501, text: "A", ack: 101}, {flags: SYN, seq: 98}, {seq: 99, text: "yz"}}, "0:yz 1:A"},
 		{"the SYN of an answer does not come", append([]step{{dir: 1, flags: SYN, seq: 500, ack: 101}, {seq: 101, text: "ab", ack: 501}}, append(acks(20, 103), step{flags: SYN, seq: 98}, step{seq: 99, text: "yz"})...), "0:ab 0:late 2"},
 		{"an answer waits for its question", after([]step{{seq: 103, text: "st?", ack: 501}, {dir: 1, seq: 501, text: "ok", ack: 106}, {seq: 101, text: "te", ack: 501}}), "0:te 0:st? 1:ok"},
+		{"a question sent again with a later one waits for no later answer", after([]step{{dir: 1, seq: 501, text: "ok", ack: 103}, {seq: 103, text: "b?", ack: 503}, {seq: 101, text: "a?b?", ack: 503}}), "0:a? 1:ok 0:b?"},
 		{"an answer waits until its question is given up", after([]step{{seq: 103, text: "st?", ack: 501}, {dir: 1, seq: 501, text: "ok", ack: 106}}), "0:gap 2 0:st? 1:ok"},
 		{"two requests, whose answers were both lost: the second one had the first answer", after([]step{{seq: 101, text: "a?", ack: 501}, {seq: 103, text: "b?", ack: 503},
 			{dir: 1, seq: 505, text: "C", ack: 107}, {seq: 105, text: "c?", ack: 505}}), "0:a? 1:gap 2 0:b? 1:gap 2 0:c? 1:C"},

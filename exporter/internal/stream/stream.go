@@ -59,6 +59,7 @@ type Segment struct {
 	against int   // packets since that speak against it
 	lately  int64 // time of the newest of these
 	refuted bool  // a later segment shows that it is forged
+	again   bool  // others had a part of it before, so it was sent again, with a newer acknowledgement
 }
 
 // Oddity is the reason why bytes of a segment are not data, or why an end does not count.
