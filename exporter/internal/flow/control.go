@@ -59,7 +59,7 @@ func (s *Shard) reused(c *Conn, p *Packet, srcIsLo bool) bool {
 			return false
 		case over && !c.pending.again(p, srcIsLo) && !c.inside(side, p.Seq):
 			return true
-		case c.spoke&(1<<side) != 0:
+		case c.spoke&(1<<side) != 0, c.role == bySYN && side == dissect.ToClient: // the second: both sides dial at once, or the first SYN was stray
 			c.pending = keptSYN(p, srcIsLo)
 		}
 		return c.answeredBefore(p) != nil
@@ -67,6 +67,9 @@ func (s *Shard) reused(c *Conn, p *Packet, srcIsLo bool) bool {
 		other := side.Other()
 		switch own := c.hasISN[side] && c.isn[side] == p.Seq; {
 		case own && c.hasISN[other] && c.isn[other]+1 == p.Ack: // of this connection's handshake
+			if c.pending != nil && c.pending.seq == c.isn[other] { // both sides dialled at once
+				c.pending = nil
+			}
 			return false
 		case c.answered(p) != nil && c.pending.fromLo != srcIsLo:
 			return true

@@ -96,8 +96,8 @@ func (c *Conn) inside(dir dissect.Dir, seq uint32) bool {
 
 // expects reports whether the packet begins exactly at the next byte of its direction.
 func (c *Conn) expects(dir dissect.Dir, p *Packet) bool {
-	d := &c.flows[0].side[dir]
-	return d.started && d.next == p.Seq
+	d, o := &c.flows[0].side[dir], &c.flows[0].side[dir.Other()]
+	return d.started && d.next == p.Seq || !d.started && o.hasAck && o.lastAck == p.Seq
 }
 
 // restore returns the ports of an ended connection to the newest one that waits for them.

@@ -425,6 +425,15 @@ func TestOneServerNumberForAllConnections(t *testing.T) {
 	}
 }
 
+// TestStraySYNOfTheServerMakesItNoClient has a SYN of the server's that nobody answers, before the client's.
+func TestStraySYNOfTheServerMakesItNoClient(t *testing.T) {
+	steps := append([]step{{900, sv, cl, syn, 77, 0, "", 0, 9}}, exchange(1000, 0, 1)...)
+	out := play(t, steps...)
+	if len(out.Calls) != 1 || !out.Calls[0].Row.Base().Complete || out.Calls[0].Row.Base().DstPort != 80 {
+		t.Errorf("calls %v, want one of the client's", out.Calls)
+	}
+}
+
 // TestLateSYNBeginsItsConnection has the SYN after other packets, as two queues of a network adapter show it.
 func TestLateSYNBeginsItsConnection(t *testing.T) {
 	for n := 1; n <= 5; n++ {

@@ -354,7 +354,7 @@ func (t *talk) leave() {
 
 // expire ends the waits that have lasted too long.
 func (p *pairs) expire(now int64) {
-	for len(p.waiting) > 0 && (p.waiting[0].over() || !near(p.waiting[0].of.like.asked[1].at, now)) {
+	for len(p.waiting) > 0 && (p.waiting[0].over() || now-p.waiting[0].of.like.asked[1].at > pairSlack) {
 		p.pop()
 	}
 }
