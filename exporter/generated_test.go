@@ -173,6 +173,9 @@ func (x generated) faults(t testing.TB) (list []string) {
 			for i := range truth[o.conv].pieces[min(o.pkt+1, len(truth[o.conv].pieces)):] {
 				touched[[2]int{o.conv, i + o.pkt + 1}] = true
 			}
+		case "late": // what was sent again comes first, then
+			retimed[[2]int{o.conv, o.pkt}] = slices.ContainsFunc(x.ops, func(p op) bool { return p.kind == "repacked" && p.conv == o.conv })
+			all[o.conv][loud] = all[o.conv][loud] || slices.ContainsFunc(x.ops, func(p op) bool { return p.kind == "bytes" && p.conv == o.conv }) // later than the stream waits
 		case "time":
 			retimed[[2]int{o.conv, o.pkt}] = true
 		default:
@@ -419,6 +422,10 @@ var generatedCases = []generated{
 	{[]string{"smtp.pcapng 1"}, []op{{"late handshake", 0, 5, 6, 0}}},
 	{[]string{"smtp.pcapng 1 six"}, []op{{"ends", 0, 25, 0, 0}}},
 	{[]string{"modbus.pcapng 0 six"}, []op{{"second answer", 0, 7, 862, 0}, {"second answer", 0, 21, 541, 1}}},
+	{[]string{"amqp.pcapng 1", "amqp.pcapng 0"}, []op{{"syn", 0, 9, 5000, 1}, {"reused", 0, 6, 93, 1}}},
+	{[]string{"mysql.pcapng 1"}, []op{{"repacked", 0, 8, 1, 0}, {"late", 0, 6, 4, 1}, {"late", 0, 5, 1, 1}}},
+	{[]string{"redis.pcap 6"}, []op{{"bytes", 0, 5, 0, 0}, {"half-close", 0, 4, 0, 0}}},
+	{[]string{"", "radius.pcapng 3 six", "", "memcached.pcapng 3 six", "memcached.pcapng 1 six"}, []op{{"time", 3, 0, 3, 0}, {"translated late", 1, 0, 3744, 0}}},
 	{[]string{"sip.pcapng 0 six"}, []op{{"fragment twice", 0, 8, 0, 0}}},
 }
 
