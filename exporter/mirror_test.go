@@ -449,3 +449,23 @@ func TestMirrorOfANodeThatIsBehind(t *testing.T) {
 		}
 	}
 }
+
+// TestMirrorWithoutRoom: what the hub left out is a gap.
+func TestMirrorWithoutRoom(t *testing.T) {
+	_, from := shares(t, ringOf(t, "http1.pcapng", "", 20), 3)
+	for _, left := range []int{0, 1} {
+		dir := copyOf(t, from)
+		c, err := rows.Read(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Files = c.Files[:len(c.Files)-left]
+		if err := rows.Write(dir, c); err != nil {
+			t.Fatal(err)
+		}
+		text := fmt.Sprint(rowsOf(t, everything(t, mirrors(t, dir), nil)))
+		if strings.Contains(text, "the hub has no room") != (left > 0) {
+			t.Errorf("without %d sets: %.1000s", left, text)
+		}
+	}
+}

@@ -110,6 +110,10 @@ func TestCopyOfRows(t *testing.T) {
 			}
 			s.put("r1", 2, "o000002.tar", "s000002.tar", "s000001.tar")
 			isCopied(t, s, dir, "o000002.tar", "s000002.tar", "s000001.tar")
+			time.Sleep(200 * time.Millisecond) // until the poll has ended
+			if _, err := os.Stat(filepath.Join(dir(), "o000001.tar")); err != nil {
+				t.Errorf("a set of the cut before, which somebody may read: %v", err)
+			}
 			s.put("r1", 3, "o000003.tar", "s000002.tar")
 			isCopied(t, s, dir, "o000003.tar", "s000002.tar")
 			s.put("r1", 4, "o000004.tar", "s000002.tar")
