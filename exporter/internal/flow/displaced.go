@@ -94,7 +94,8 @@ func (c *Conn) inside(dir dissect.Dir, seq uint32) bool {
 	return ok && to-seq <= min(to-from, maxWindow)
 }
 
-// expects reports whether the packet begins exactly at the next byte of its direction.
+// expects reports whether the packet begins exactly at the next byte of its direction or, if none of them was seen, at
+// the one that its receiver acknowledged.
 func (c *Conn) expects(dir dissect.Dir, p *Packet) bool {
 	d, o := &c.flows[0].side[dir], &c.flows[0].side[dir.Other()]
 	return d.started && d.next == p.Seq || !d.started && o.hasAck && o.lastAck == p.Seq
