@@ -10,6 +10,7 @@ cat >"$dir/values.yaml" <<-'EOF'
 	recorder: {maxSize: 100Mi, extraArgs: [--reserve=32Mi, --segment-time=5s]}
 	hub: {nodeSelector: {kubernetes.io/hostname: node1}}
 	mcp: {enabled: true}
+	live: {rows: {enabled: true, maxSize: 32MiB}}
 EOF
 install_chart "$dir/values.yaml"
 is "recorders with a certificate" 2 "$(for ((i = 0; i < 30; i++)); do
@@ -147,6 +148,19 @@ some "calls within the namespace, for a person with that right" "$(grep -o '"id"
 grep -q '"id"' "$dir/live.json" || head -c 2000 "$dir/live.json"
 is "names of other namespaces in them" "" "$(grep -oE 'kube-system|coredns|pcapsule-hub-' "$dir/live.json" | sort -u)"
 is "without a token" 401 "$(timeout 20 "$cluster/in.sh" curl -sS --cacert "$dir/ca.crt" --resolve "pcapsule-hub.pcapsule.svc:8443:$hub" -o /dev/null -w '%{http_code}' https://pcapsule-hub.pcapsule.svc:8443/metrics)"
+for which in "['*']" "[node2]"; do
+	resource LiveConfig default "{rows: $which}" || failed=$((failed + 1))
+	sleep 12 # until the hub has read it, and its status is new
+	k -n pcapsule wait --for=condition=Following liveconfig/default --timeout=60s >/dev/null || { k -n pcapsule get liveconfig default -o yaml; failed=$((failed + 1)); }
+	for ((i = 0; i < 20; i++)); do
+		live token /mcp/calls -d db=live -d limit=1000 --data-urlencode "kfl=http && path == '/from-front' && src.pod.startsWith('front-') && dst.pod.startsWith('web-') && src.node == 'node1' && dst.node == 'node2'" >"$dir/live.json"
+		grep -q '"id"' "$dir/live.json" && break
+		sleep 1
+	done
+	some "calls with both sides, with rows of $which instead of packets" "$(grep -o '"id"' "$dir/live.json" | wc -l)"
+	grep -q '"id"' "$dir/live.json" || head -c 2000 "$dir/live.json"
+done
+is "a wrong name of a node" 1 "$(resource LiveConfig default "{rows: ['../x']}" 2>/dev/null; echo $?)"
 k -n pcapsule delete liveconfig default >/dev/null
 
 say "a hub that is killed while it collects"
