@@ -427,6 +427,7 @@ var generatedCases = []generated{
 	{[]string{"redis.pcap 6"}, []op{{"bytes", 0, 5, 0, 0}, {"half-close", 0, 4, 0, 0}}},
 	{[]string{"", "radius.pcapng 3 six", "", "memcached.pcapng 3 six", "memcached.pcapng 1 six"}, []op{{"time", 3, 0, 3, 0}, {"translated late", 1, 0, 3744, 0}}},
 	{[]string{"sip.pcapng 0 six"}, []op{{"fragment twice", 0, 8, 0, 0}}},
+	{[]string{"radius.pcapng 6", "", "", ""}, []op{{"long header", 0, 0, 2, 0}, {"begins", 0, 2, 0, 0}}},
 }
 
 func TestGeneratedCases(t *testing.T) {

@@ -29,6 +29,10 @@ func (c *Conn) datagram(dir Dir, data []byte, p Packet) {
 	if c.d == nil {
 		return
 	}
+	if c.doubted(dir, data) {
+		c.datagram(sent, data, p)
+		return
+	}
 	s := &c.sides[dir]
 	c.arrived(s, p)
 	in := c.engine.input()
@@ -37,16 +41,8 @@ func (c *Conn) datagram(dir Dir, data []byte, p Packet) {
 	n, err := c.d.Read(in)
 	if c.claim != nil {
 		if err != nil && p.Cut == 0 { // what is missing of a cut datagram may be what its protocol lacks
-			was, trial := c.flipped, c.claim.trial
-			if c.withdraw(err.Error()); c.flipped != was {
-				dir = dir.Other()
-			}
-			if trial { // another protocol may begin here
-				c.datagram(sent, data, p)
-				return
-			}
-			c.giveUp()
-			c.skip(dir, data, p)
+			c.withdraw(err.Error())
+			c.datagram(sent, data, p) // another protocol may begin here
 			return
 		}
 		c.claim.u.add(in, n)
@@ -79,16 +75,46 @@ func (c *Conn) displaced(dir Dir, data []byte) bool {
 			return false
 		}
 		for _, q := range byPort[port] {
-			if c.verdict(q, dir, false, data) < Likely {
-				continue
+			if c.verdict(q, dir, false, data) >= Likely {
+				c.displace("this one is not; it and those after it are read as "+q.Name+", the protocol of the port", func() { c.begin(q, Yes) })
+				return true
 			}
-			c.Anomaly("displaced", "the first datagrams were read as "+c.proto.Name+", which this one is not; it and those after it are read as "+q.Name+", the protocol of the port", 0)
-			old := c.d
-			c.d = nil
-			old.Close(EndUpgrade)
-			c.begin(q, Yes)
-			return true
 		}
 	}
 	return false
+}
+
+// doubted begins the protocol that a datagram shows instead of one that nothing has proven, see Protocol.Doubts. On the
+// ports of the unproven protocol its encrypted datagrams are not searched for others.
+func (c *Conn) doubted(dir Dir, data []byte) bool {
+	if c.proto.Doubts == nil || !c.proto.Doubts(c.d, data) {
+		return false
+	}
+	byPort := c.engine.byPort[c.Info.Transport]
+	if slices.Contains(byPort[c.Info.ServerPort], c.proto) || slices.Contains(byPort[c.Info.ClientPort], c.proto) {
+		return false
+	}
+	q, v, swapped := c.detectSides(dir, data)
+	if q == nil {
+		q, v = c.findByPort(dir, data), Yes
+	}
+	if q == nil || q == c.proto {
+		return false
+	}
+	why := "nothing proves it; this datagram and those after it are read as " + q.Name
+	if c.claim != nil {
+		c.withdraw(why) // and its protocol is not detected again
+		return true
+	}
+	c.displace(why, func() { c.accept(q, v, dir, data, swapped) })
+	return true
+}
+
+// displace ends the protocol of the first datagrams, and begins another one.
+func (c *Conn) displace(why string, begin func()) {
+	c.Anomaly("displaced", "the first datagrams were read as "+c.proto.Name+"; "+why, 0)
+	old := c.d
+	c.d = nil
+	old.Close(EndUpgrade)
+	begin()
 }

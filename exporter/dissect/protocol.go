@@ -125,6 +125,11 @@ type Protocol struct {
 	// datagram: without d, only messages that Detect accepts are.
 	Beside func(d Dissector, datagram []byte) bool
 
+	// Doubts, if not nil, reports whether nothing that was read so far proves that the conversation is
+	// the protocol's, and this datagram does not prove it either. Then another protocol that Detect finds in
+	// it begins: one forged datagram must not hide all others.
+	Doubts func(d Dissector, datagram []byte) bool
+
 	// New makes the state for one connection.
 	New func(c *Conn) Dissector
 

@@ -41,6 +41,7 @@ func Protocol() *dissect.Protocol {
 		Ports:      []uint16{1194},
 		Detect:     detect,
 		Resume:     resume,
+		Doubts:     doubts,
 		New:        newConn,
 		Row:        &Row{},
 		Traits:     table.Traits{Carrier: true},
@@ -57,6 +58,7 @@ type conn struct {
 	keys     [maxKeys]*exchange
 	key      int  // of the latest negotiation
 	begun    bool // the first packet of the client was captured
+	answered bool // and the server's reset names it
 	why      string
 	held     int
 }
@@ -163,9 +165,19 @@ func (k *conn) reset(in *dissect.Input, op byte, id [idSize]byte, b []byte) erro
 		k.format = f
 	}
 	if in.Dir == dissect.ToClient && k.sessions[dissect.ToServer] != [idSize]byte{} && (k.format != plain || remoteOf(b) == k.sessions[dissect.ToServer]) {
+		k.answered = true
 		k.c.Confirm()
 	}
 	return nil
+}
+
+// doubts reports whether a datagram is data of a session that no server has answered: any other text may begin like it.
+func doubts(d dissect.Dissector, datagram []byte) bool {
+	if k := d.(*conn); k.answered || len(datagram) == 0 {
+		return false
+	}
+	op := datagram[0] >> 3
+	return op == dataV1 || op == dataV2
 }
 
 func (k *conn) begin() {

@@ -2,6 +2,7 @@ package quic
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
@@ -106,4 +107,14 @@ func (s *settings) opens(head []byte, trials int) dissect.Verdict {
 		return dissect.Yes
 	}
 	return dissect.No
+}
+
+// doubts reports whether no answer was decrypted, and the datagram has no long header of a known version: anyone can
+// send one from the ends of another conversation.
+func doubts(d dissect.Dissector, datagram []byte) bool {
+	if len(datagram) == 0 || slices.ContainsFunc(d.(*tuple).conns, func(q *conn) bool { return q.replied || q.guessed }) {
+		return false
+	}
+	var h header
+	return !isLong(datagram[0]) || readLong(datagram, false, &h) != nil || h.kind == foreign
 }
