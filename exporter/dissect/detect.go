@@ -45,7 +45,8 @@ func (c *Conn) detect(dir Dir, head []byte) bool {
 		other.need = 0
 		return false
 	}
-	if len(other.buf) > 0 && (!other.more || other.ended) || other.ended || len(head) >= detectBuffered/2 {
+	waits := c.Info.RolesKnown && s.ended && other.more // for more bytes of the other side
+	if len(other.buf) > 0 && !waits || other.ended || len(head) >= detectBuffered/2 {
 		c.giveUp()
 	}
 	return false

@@ -132,7 +132,7 @@ func (s *Store) Share(h *Shared) error {
 	return err
 }
 
-// earlier lists the files that only earlier cuts need, and forgets those that nobody needs any more.
+// earlier lists the files that only earlier cuts need, and forgets those that nobody needs now.
 func (h *Shared) earlier(now time.Time) (list []transfer.File) {
 	for name, f := range h.made {
 		switch {

@@ -97,7 +97,7 @@ func TestStraySYNsKeepViews(t *testing.T) {
 		{"a SYN-ACK", []step{{pod, client, synAck, 500, 102, true}, {client, pod, ack, 101, 501, true}}},
 		{"its own SYN, shown again", []step{{client, pod, syn, 100, 0, true}, {pod, client, synAck, 500, 101, true}, {client, pod, ack, 101, 501, true}}},
 		{"a SYN that is answered", []step{{client, pod, syn, 9000, 0, false}, {pod, client, synAck, 700, 9001, false}, {client, pod, ack, 9001, 701, false}}},
-		{"a SYN whose client goes on, in a capture of one side", []step{{client, pod, syn, 9000, 0, false}, {client, pod, ack, 9001, 701, false}}},
+		{"a SYN whose client continues, in a capture of one side", []step{{client, pod, syn, 9000, 0, false}, {client, pod, ack, 9001, 701, false}}},
 		{"a SYN that is answered at both places", []step{{client, service, syn, 9000, 0, false}, {client, pod, syn, 9000, 0, true}, {pod, client, synAck, 700, 9001, true},
 			{service, client, synAck, 700, 9001, false}, {client, pod, ack, 9001, 701, true}}},
 		{"a SYN after the end", []step{{client, pod, fin, 101, 501, true}, {pod, client, fin, 501, 102, true}, {client, pod, syn, 9000, 0, false}, {client, pod, ack, 101, 501, false}}},

@@ -99,7 +99,7 @@ func whileWanted(ctx context.Context, dir string, o exporter.FollowOptions, log 
 	for rows.Wanted(o.Share) && ctx.Err() == nil {
 		pause(ctx)
 	}
-	log.Info("nobody asks for rows any more")
+	log.Info("nobody asks for rows now")
 	return nil
 }
 

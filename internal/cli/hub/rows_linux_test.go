@@ -85,7 +85,7 @@ func used(t *testing.T, p *os.Process) time.Duration {
 }
 
 // TestRowsWithinALimit: a program that has too little of the processor uses no more, is behind, and says so. It catches
-// up when there is less to do, and ends when nobody asks any more.
+// up when there is less to do, and ends when nobody asks now.
 func TestRowsWithinALimit(t *testing.T) {
 	group := limited(t, rowsLimit)
 	base := t.TempDir()
@@ -177,7 +177,7 @@ func TestRowsWithinALimit(t *testing.T) {
 			break
 		}
 		if time.Now().After(end) {
-			t.Fatal("it goes on although nobody asks any more")
+			t.Fatal("it continues although nobody asks")
 		}
 	}
 }
