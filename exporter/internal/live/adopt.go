@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -71,9 +70,6 @@ func (a *Adopted) Cut(ctx context.Context, c *rows.Cut) error {
 		used[name] = true
 		next.Inputs = append(next.Inputs, *in)
 	}
-	there := func(name string) bool {
-		return slices.ContainsFunc(c.Files, func(f transfer.File) bool { return f.Name == name })
-	}
 	get := func(r ref) (*Set, error) {
 		if used[r.File] {
 			return nil, fmt.Errorf("set %.120q occurs twice", r.File)
@@ -98,7 +94,7 @@ func (a *Adopted) Cut(ctx context.Context, c *rows.Cut) error {
 	var lists [2][]Set
 	for i, refs := range [][]ref{said.Small, said.Large} {
 		for _, r := range refs {
-			if !there(r.File) { // the receiver had no room for it
+			if _, there := transfer.Find(c.Files, r.File); !there { // the receiver had no room for it
 				if r.To > said.Removed {
 					said.Removed, said.Why = r.To, "the hub has no room for more rows of this node"
 				}

@@ -223,7 +223,7 @@ func (c *Conn) accept(dir uint8, h *half, s *Segment) Verdict {
 			c.start(o, s.Ack, s)
 			o.undialled = true
 		}
-		if (h.unsure || h.undialled) && !before(h.next, seq) {
+		if h.unsettled() && !before(h.next, seq) {
 			h.next, h.base, h.unsure, h.undialled = seq, seq, false, false
 			c.drain()
 		}
