@@ -22,7 +22,7 @@ const mirrorEvery = 100 * time.Millisecond
 // are a coverage gap of each view. Of the options it uses Temp, Release, OnError and Gaps.
 func Mirror(ctx context.Context, dir string, o FollowOptions) (*Live, error) {
 	l := &Live{ring: dir, o: o, packets: noPackets{}}
-	if err := l.begin(ctx, (&mirror{Live: l}).run); err != nil {
+	if err := l.begin(ctx, (&mirror{Live: l, cuts: rows.NewReader(dir)}).run); err != nil {
 		return nil, err
 	}
 	return l, nil
@@ -32,8 +32,8 @@ func Mirror(ctx context.Context, dir string, o FollowOptions) (*Live, error) {
 type mirror struct {
 	*Live
 	adopted *live.Adopted
-	tried   int64 // number of the newest cut that was looked at
-	err     error // why it was refused
+	cuts    *rows.Reader
+	err     error // why the newest cut was refused
 }
 
 // run takes over cuts until ctx ends.
@@ -74,24 +74,26 @@ func (m *mirror) empty() error {
 
 // next takes over a new cut, if there is one.
 func (m *mirror) next(ctx context.Context) error {
-	c, err := rows.Read(m.ring)
-	if errors.Is(err, rows.ErrNone) {
+	c, err := m.cuts.Next()
+	switch {
+	case errors.Is(err, rows.ErrNone):
 		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if c.No == m.tried {
+	case err == nil && c == nil:
 		return m.err
-	}
-	err = m.adopted.Cut(ctx, c)
-	if errors.Is(err, fs.ErrNotExist) {
-		if now, e := rows.Read(m.ring); e == nil && now.No != c.No {
-			return nil // it was replaced meanwhile
+	case err == nil:
+		err = m.adopted.Cut(ctx, c)
+		if errors.Is(err, fs.ErrNotExist) && m.replaced(c) {
+			return nil
 		}
 	}
-	m.tried, m.err = c.No, err
+	m.err = err
 	return err
+}
+
+// replaced reports whether there is another cut now.
+func (m *mirror) replaced(c *rows.Cut) bool {
+	now, err := rows.Read(m.ring)
+	return err == nil && now.No != c.No
 }
 
 // say states in views that there are no new rows, and why.

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -100,24 +101,44 @@ func Write(dir string, c *Cut) error {
 }
 
 // Read reads the newest cut of a folder. It returns ErrNone if there is none.
-func Read(dir string) (*Cut, error) {
-	path := filepath.Join(dir, listing)
-	info, err := os.Stat(path)
+func Read(dir string) (*Cut, error) { return NewReader(dir).Next() }
+
+// Reader reads each cut of a folder once.
+type Reader struct {
+	path string
+	last fs.FileInfo // of the cut that was read; a new cut is another file
+}
+
+// NewReader makes a reader of a folder.
+func NewReader(dir string) *Reader { return &Reader{path: filepath.Join(dir, listing)} }
+
+// Next reads the newest cut. It returns nil if it has read that one, and ErrNone if there is none.
+func (r *Reader) Next() (*Cut, error) {
+	f, err := os.Open(r.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrNone
 	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
 	if err == nil && info.Size() > MaxCut {
 		err = fmt.Errorf("%s has %d bytes, the limit is %d", listing, info.Size(), MaxCut)
 	}
 	if err != nil {
 		return nil, err
 	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
+	if r.last != nil && os.SameFile(info, r.last) && info.ModTime().Equal(r.last.ModTime()) && info.Size() == r.last.Size() {
+		return nil, nil
 	}
+	r.last = info
 	var c Cut
-	if err = json.Unmarshal(text, &c); err == nil {
+	text, err := io.ReadAll(io.LimitReader(f, MaxCut))
+	if err == nil {
+		err = json.Unmarshal(text, &c)
+	}
+	if err == nil {
 		err = c.Check()
 	}
 	if err != nil {
