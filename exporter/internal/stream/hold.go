@@ -252,6 +252,8 @@ func (c *Conn) giveUp(dir uint8, s *Segment) {
 	switch {
 	case h.unsettled():
 		h.unsure, h.undialled = false, false
+	case c.waits(dir) && o.undialled:
+		o.undialled = false
 	case c.waits(dir):
 		c.missed(dir^1, h.held[0])
 	case h.hole() && !c.full(h) && c.dropStrays(dir, h):

@@ -193,28 +193,36 @@ func TestBudget(t *testing.T) {
 }
 
 func FuzzSegment(f *testing.F) {
-	f.Add([]byte{0, 2, 0, 0, 0, 0, 1, 16, 0, 5, 3, 9})
+	f.Add([]byte{12, 0, 2, 0, 0, 0, 0, 1, 16, 0, 5, 3, 9})
 	f.Fuzz(func(t *testing.T, in []byte) {
+		if len(in) == 0 {
+			return
+		}
+		budget := 256 << (in[0] & 15)
 		h := &heard{}
-		b := &Budget{Left: 1 << 20}
+		b := &Budget{Left: budget}
 		y := &History{Budget: b}
 		c := &Conn{Sink: h, Budget: b, History: y}
+		in = in[1:]
 		for i := int64(0); len(in) >= 6; i++ {
 			n := int(in[5] & 63)
 			s := Segment{Packet: Packet{No: i, Time: i * int64(in[4]) << 24}, Flags: uint16(in[1]), Seq: uint32(in[2]) << (in[3] & 24), Ack: uint32(in[4]),
 				Payload: in[:min(n, len(in))], Len: n + int(in[5]>>6)}
 			s.Seq += uint32(in[3])
-			if in[0]&2 != 0 {
+			switch in[0] & 6 {
+			case 2:
 				c.Doubt(in[0]&1, &s)
-			} else {
+			case 4:
+				c.Pass(&s)
+			default:
 				c.Segment(in[0]&1, &s)
 			}
 			in = in[6:]
 		}
 		c.Close(&Segment{})
 		y.Drop()
-		if b.Left != 1<<20 {
-			t.Fatalf("budget is %d after the end, want %d", b.Left, 1<<20)
+		if b.Left != budget {
+			t.Fatalf("budget is %d after the end, want %d", b.Left, budget)
 		}
 		for d := range c.In {
 			if c.Out[d] > c.In[d] {

@@ -168,16 +168,20 @@ func tailOfACluster(t *testing.T, rows []string) {
 	a, b := record(t, 20_000), record(t, 20_000)
 	w := watch(t, map[string]*growing{"node-a": a, "node-b": b}, rows...)
 	at := time.Now().UnixNano()
-	a.playAt("http1.pcapng", 0, 20, at)
-	b.playAt("http1.pcapng", 0, 20, at)
-	w.await("dns", 0)
+	a.playAt("dns.pcap", 0, 1000, at)
+	b.playAt("dns.pcap", 0, 1000, at)
+	w.await("dns", int(a.bundled("dns")))
 	metrics(t, w.url)
 	lines := tailOf(t, w.url, "http")
-	time.Sleep(300 * time.Millisecond)
+	a.playAt("http1.pcapng", 0, 20, at)
+	b.playAt("http1.pcapng", 0, 20, at)
+	w.await("http", int(a.bundled("http")))
 	a.playAt("http1.pcapng", 20, 1000, at+1e9)
-	time.Sleep(2 * time.Second)
+	w.await("http", int(a.bundled("http")))
 	b.playAt("http1.pcapng", 20, 1000, at+1e9)
-	time.Sleep(3 * time.Second)
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end) && len(lines()) < metrics(t, w.url); time.Sleep(50 * time.Millisecond) {
+	}
+	time.Sleep(2 * time.Second)
 	seen := map[string]int{}
 	for _, id := range lines() {
 		seen[id]++
