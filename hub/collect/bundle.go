@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/pcapsule/pcapsule/hub/resource"
+	"github.com/pcapsule/pcapsule/internal/whole"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
@@ -74,16 +75,7 @@ func (c *Collector) make(ctx context.Context, from string, p Part) error {
 	if err != nil {
 		return err
 	}
-	return syncFolder(all)
-}
-
-// syncFolder syncs a folder, so that a new name in it survives a power cut.
-func syncFolder(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
+	return whole.SyncFolder(all)
 }
 
 // Fail stores why a received part could not be bundled, and makes a bundle that states the gap. The collected files

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/pcapsule/pcapsule/internal/whole"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
@@ -70,25 +71,10 @@ func (w *Witness) see(p Part) (s Seen, err error) {
 	if text, err = json.Marshal(list[max(0, len(list)-maxAnchors):]); err != nil {
 		return s, err
 	}
-	return Seen{Anchor: &a}, replace(path, text)
-}
-
-// replace replaces a small file, which is whole at each moment.
-func replace(path string, text []byte) error {
-	next := path + ".new"
-	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
+		return s, err
 	}
-	if err := ring.WriteNew(next, text, 0o600); err != nil {
-		return err
-	}
-	if err := os.Rename(next, path); err != nil {
-		return err
-	}
-	return syncFolder(filepath.Dir(path))
+	return Seen{Anchor: &a}, whole.ReplaceDurably(path, 0o600, whole.Text(text))
 }
 
 // witness shows a received part to the witness, once, and stores the statement for the bundle.

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/pcapsule/pcapsule/internal/whole"
 )
 
 // liveName is the file in the folder of copies that describes them.
@@ -81,11 +83,7 @@ func WriteLive(dir string, l *Live) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(dir, liveName)
-	if err := os.WriteFile(path+".new", text, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
+	return whole.Replace(filepath.Join(dir, liveName), 0o600, whole.Text(text))
 }
 
 // ReadLive reads it. Without one, the hub follows nothing.

@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -18,6 +17,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/version"
+	"github.com/pcapsule/pcapsule/internal/whole"
 )
 
 func (e *env) cmdCheck() *cobra.Command {
@@ -98,18 +98,7 @@ func (e *env) writeReport(path string, mode fs.FileMode, write func(io.Writer) e
 	case "-":
 		return write(e.Exact())
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", path, errors.Unwrap(err)) // without the name of the temporary file
-	}
-	err = errors.Join(write(f), f.Chmod(mode), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-	}
-	return err
+	return whole.Replace(path, mode, write)
 }
 
 func printCheck(w io.Writer, r *check.Report) error {

@@ -22,6 +22,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/version"
+	"github.com/pcapsule/pcapsule/internal/whole"
 	"github.com/pcapsule/pcapsule/report"
 	"github.com/pcapsule/pcapsule/report/render"
 	"github.com/pcapsule/pcapsule/report/templates"
@@ -140,7 +141,7 @@ func (e *env) runReport(c *cobra.Command, paths []string, f *reportFlags) error 
 	if f.output == "-" {
 		return write(e.Exact())
 	}
-	return exit.OutputError(writeWhole(f.output, outputMode(cs), write), f.output)
+	return created(f.output, outputMode(cs), write)
 }
 
 // titleOf names captures and folders as a person knows them; their bundles have other names.
@@ -271,36 +272,11 @@ func outputMode(cs *forensics.Case) fs.FileMode {
 	return 0o644
 }
 
-// writeWhole writes a new file under a hidden name and renames it when it is complete, so
-// that a command that fails leaves nothing behind.
-func writeWhole(path string, mode fs.FileMode, write func(io.Writer) error) (err error) {
-	t, err := os.CreateTemp(filepath.Dir(path), ".pcapsule-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			t.Close()
-			os.Remove(t.Name())
-		}
-	}()
-	if err := write(t); err != nil {
-		return err
-	}
-	if err := t.Chmod(mode); err != nil {
-		return err
-	}
-	if err := t.Close(); err != nil {
-		return err
-	}
-	// Unlike rename, link does not replace a file that was created in the meantime.
-	switch err := os.Link(t.Name(), path); {
-	case err == nil:
-		os.Remove(t.Name())
-		return nil
-	case errors.Is(err, fs.ErrExist):
-		os.Remove(t.Name())
+// created writes a new file, and explains an error.
+func created(path string, mode fs.FileMode, write func(io.Writer) error) error {
+	err := whole.Create(path, mode, write)
+	if errors.Is(err, fs.ErrExist) {
 		return exit.With(fmt.Errorf("output %s exists", path), exit.Exists, "")
 	}
-	return os.Rename(t.Name(), path) // a file system without links
+	return exit.OutputError(err, path)
 }

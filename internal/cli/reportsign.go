@@ -20,6 +20,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/custody"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/whole"
 	"github.com/pcapsule/pcapsule/report"
 	"github.com/pcapsule/pcapsule/report/recheck"
 )
@@ -78,9 +79,8 @@ func (e *env) runReportSign(c *cobra.Command, args []string, f *custody.Signing)
 	if err != nil {
 		return err
 	}
-	err = writeWhole(output, 0o644, func(w io.Writer) error { _, err := w.Write(envelope); return err })
-	if err != nil {
-		return exit.OutputError(err, output)
+	if err := created(output, 0o644, whole.Text(envelope)); err != nil {
+		return err
 	}
 	fmt.Fprintln(e.Out, console.Line(output))
 	for i := range signers {

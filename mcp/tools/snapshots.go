@@ -3,12 +3,13 @@ package tools
 import (
 	"context"
 	"fmt"
-	"os"
+	"io"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/internal/whole"
 	"github.com/pcapsule/pcapsule/mcp/cases"
 	"github.com/pcapsule/pcapsule/mcp/store"
 )
@@ -165,18 +166,10 @@ func (s *Invocation) exportSnapshotPCAP(ctx context.Context, in exportSnapshotIn
 	if out.Path, err = s.exportPath(name); err != nil {
 		return out, err
 	}
-	f, err := os.CreateTemp(filepath.Dir(out.Path), "."+name+".*")
-	if err != nil {
-		return out, err
-	}
-	defer os.Remove(f.Name()) // the link below keeps the file
-	out.PCAPReport, err = s.Cases.Store().SnapshotPCAP(ctx, in.ID, store.PCAPRequest{Nodes: in.Nodes, Filter: in.Filter, From: in.Start * 1e6, To: in.End * 1e6}, f)
-	if end := f.Close(); err == nil {
-		err = end
-	}
-	if err == nil {
-		err = os.Link(f.Name(), out.Path) // fails if the file exists
-	}
+	err = whole.Create(out.Path, 0o600, func(w io.Writer) (err error) {
+		out.PCAPReport, err = s.Cases.Store().SnapshotPCAP(ctx, in.ID, store.PCAPRequest{Nodes: in.Nodes, Filter: in.Filter, From: in.Start * 1e6, To: in.End * 1e6}, w)
+		return err
+	})
 	return out, err
 }
 

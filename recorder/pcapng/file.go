@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/pcapsule/pcapsule/internal/whole"
 )
 
 // File is an output that gets its name only when it is complete. Until Commit it has a
@@ -63,7 +65,7 @@ func (o *File) Commit() error {
 	hidden := o.f.Name()
 	o.f = nil
 	if err == nil {
-		err = rename(hidden, o.path)
+		err = whole.Place(hidden, o.path)
 	}
 	if err != nil {
 		os.Remove(hidden)
@@ -71,29 +73,10 @@ func (o *File) Commit() error {
 	}
 	// Sync the directory too: after a power cut the name could otherwise be missing although
 	// something else already refers to it.
-	if err := syncDir(filepath.Dir(o.path)); err != nil {
+	if err := whole.SyncFolder(filepath.Dir(o.path)); err != nil {
 		return fmt.Errorf("finishing %s: %w", o.path, err)
 	}
 	return nil
-}
-
-// rename moves a file without replacing one. A hard link fails if the name is taken, which
-// a rename does not.
-//
-// LIMIT: on file systems without links another program can still create the file between
-// the check and the rename.
-func rename(from, to string) error {
-	err := os.Link(from, to)
-	if err == nil {
-		return os.Remove(from)
-	}
-	if errors.Is(err, fs.ErrExist) {
-		return fs.ErrExist
-	}
-	if _, err := os.Lstat(to); err == nil {
-		return fs.ErrExist
-	}
-	return os.Rename(from, to)
 }
 
 // Abort removes the output. It does nothing after Commit, so it can be deferred.

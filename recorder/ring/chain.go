@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/pcapsule/pcapsule/internal/whole"
 	"github.com/pcapsule/pcapsule/recorder/ring/internal/durable"
 )
 
@@ -136,7 +137,7 @@ func openChain(dir, node string, key ed25519.PrivateKey) (*chain, *history, erro
 		f.Close()
 		return nil, nil, err
 	}
-	if err := durable.SyncFolder(dir); err != nil {
+	if err := whole.SyncFolder(dir); err != nil {
 		f.Close()
 		return nil, nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/pcapsule/pcapsule/internal/whole"
 	"github.com/pcapsule/pcapsule/recorder/ring/internal/durable"
 )
 
@@ -109,7 +110,7 @@ func pin(ctx context.Context, dir string, from, to Time, dest string, opt PinOpt
 	if err := durable.WriteNew(filepath.Join(dest, pinName), append(text, '\n'), 0o644); err != nil {
 		return nil, err
 	}
-	return p, durable.SyncFolder(filepath.Dir(filepath.Clean(dest)))
+	return p, whole.SyncFolder(filepath.Dir(filepath.Clean(dest)))
 }
 
 // add links or copies a segment and copies its side files.

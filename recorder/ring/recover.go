@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/internal/whole"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring/internal/durable"
 )
@@ -158,7 +159,7 @@ func (w *Writer) recover(old *history) (*found, error) {
 	}
 	w.findLive(old, visible)
 	w.restartHole(f, old)
-	return f, durable.SyncFolder(w.opt.Dir)
+	return f, whole.SyncFolder(w.opt.Dir)
 }
 
 // findLive lists the sealed segments that exist, in the order of their seals.
@@ -291,7 +292,7 @@ func (w *Writer) sealRecovered(u unsealed) error {
 		if err := durable.RenameNew(u.path, filepath.Join(w.opt.Dir, u.id.Segment())); err != nil {
 			return err
 		}
-		if err := durable.SyncFolder(w.opt.Dir); err != nil {
+		if err := whole.SyncFolder(w.opt.Dir); err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/pcapsule/pcapsule/internal/whole"
 	"github.com/pcapsule/pcapsule/recorder/ring/internal/durable"
 )
 
@@ -154,7 +155,7 @@ func (w *Writer) seal(seg *segment) error {
 		}
 		return err
 	}
-	if err := durable.SyncFolder(w.opt.Dir); err != nil {
+	if err := whole.SyncFolder(w.opt.Dir); err != nil {
 		w.report(fmt.Errorf("sealing segment %s: %w", seg.id, err)) // it is renamed; if a power cut undoes that, the next start repeats it
 	}
 	if err := seg.file.Close(); err != nil {

@@ -12,7 +12,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/pcapsule/pcapsule/recorder/ring/internal/durable"
+	"github.com/pcapsule/pcapsule/internal/whole"
 )
 
 // sideWait is how long a request for a seal waits for side files, which are written after
@@ -170,7 +170,7 @@ func (w *Writer) sealSidesOf(id ID, kinds []string, recovered bool) error {
 		r.Files = append(r.Files, SideFile{kind, size, sum})
 	}
 	// Sync the names too: after a power cut a listed file must not be missing.
-	if err := durable.SyncFolder(w.opt.Dir); err != nil {
+	if err := whole.SyncFolder(w.opt.Dir); err != nil {
 		return err
 	}
 	w.mu.Lock()

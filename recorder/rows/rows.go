@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"time"
 
+	"github.com/pcapsule/pcapsule/internal/whole"
 	"github.com/pcapsule/pcapsule/recorder/transfer"
 )
 
@@ -93,11 +94,7 @@ func Write(dir string, c *Cut) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(dir, listing)
-	if err := os.WriteFile(path+".new", text, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
+	return whole.Replace(filepath.Join(dir, listing), 0o600, whole.Text(text))
 }
 
 // Read reads the newest cut of a folder. It returns ErrNone if there is none.

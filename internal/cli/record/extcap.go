@@ -17,6 +17,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/version"
+	"github.com/pcapsule/pcapsule/internal/whole"
 	"github.com/pcapsule/pcapsule/recorder"
 	"github.com/pcapsule/pcapsule/recorder/filter"
 )
@@ -210,7 +211,7 @@ func (e *env) extcapInstall(ctx context.Context, folder string) error {
 	} else if err == nil && !strings.HasPrefix(string(old), extcapHead) || err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return exit.With(fmt.Errorf("output %s exists and was not written by pcapsule", path), exit.Exists, "remove it first, or choose another folder")
 	}
-	if err := replaceFile(path, text); err != nil {
+	if err := whole.Replace(path, 0o755, whole.Text([]byte(text))); err != nil {
 		return exit.OutputError(err, path)
 	}
 	fmt.Fprintf(e.Out, "%s calls %s\n", path, self)
@@ -225,26 +226,6 @@ const extcapHead = "#!/bin/sh\n# pcapsule as a capture program of Wireshark\n"
 // extcap.
 func extcapScript(self string) string {
 	return extcapHead + "exec '" + strings.ReplaceAll(self, "'", `'\''`) + "' extcap \"$@\"\n"
-}
-
-// replaceFile writes a program atomically.
-func replaceFile(path, text string) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(text)
-	if err == nil {
-		err = f.Chmod(0o755)
-	}
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
 }
 
 // extcapFolder asks tshark for its personal folder for capture programs.

@@ -24,6 +24,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/internal/whole"
 	"github.com/pcapsule/pcapsule/mcp/store"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
@@ -246,11 +247,7 @@ func (s *Store) write(x store.Snapshot) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(s.dir, x.Name, infoName)
-	if err := os.WriteFile(path+".new", append(text, '\n'), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
+	return whole.Replace(filepath.Join(s.dir, x.Name, infoName), 0o600, whole.Text(append(text, '\n')))
 }
 
 // reserve creates a snapshot's folder, which reserves its name.

@@ -8,8 +8,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"syscall"
+
+	"github.com/pcapsule/pcapsule/internal/whole"
 )
 
 // WriteNew creates a small file that is complete or does not exist. It never replaces one.
@@ -27,20 +28,7 @@ func WriteNew(path string, data []byte, mode fs.FileMode) error {
 	if err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
-	return SyncFolder(dir)
-}
-
-// SyncFolder makes the names in a folder durable. Without it, a renamed segment may be
-// hidden again after a power cut although its seal exists.
-func SyncFolder(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil // Windows cannot sync a folder
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return whole.SyncFolder(dir)
 }
 
 // LinkOrCopy links a file, or copies it if the disk has no links or is another one.
