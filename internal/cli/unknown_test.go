@@ -64,6 +64,7 @@ func TestAnUnknownNameIsNamed(t *testing.T) {
 		t.Fatal(log.String())
 	}
 	face := faces(t, bundle)
+	seen := map[string]bool{} // the command, which opens the bundle each time, is given each parameter once
 	for _, q := range all.Questions() {
 		for _, param := range slices.Sorted(maps.Keys(q.In.Properties)) {
 			u, ok := unknownNames[param]
@@ -81,6 +82,9 @@ func TestAnUnknownNameIsNamed(t *testing.T) {
 				in[name] = value
 			}
 			for name, ask := range face {
+				if name == "CLI" && seen[param] {
+					continue
+				}
 				got := ask(q.Name, in)
 				if !slices.ContainsFunc(got, func(s string) bool { return strings.Contains(s, u.value) && strings.Contains(s, u.near) }) {
 					t.Errorf("%s %s=%s by %s: want %q named and %q suggested in %q", q.Name, param, u.value, name, u.value, u.near, got)
@@ -89,6 +93,7 @@ func TestAnUnknownNameIsNamed(t *testing.T) {
 					t.Errorf("%s %s by %s: says it twice: %q", q.Name, param, name, named)
 				}
 			}
+			seen[param] = true
 		}
 	}
 }
