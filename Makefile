@@ -26,7 +26,7 @@
 # make images  build container images of this machine's processor with its compilers, SBOMs and provenance in dist/; see docs/guide/cluster.md
 # make release  build archives for every system, Debian packages, images, SBOMs and checksums in dist/; needs root and debootstrap
 # make release-check  make release, then run and inspect everything (Wine, QEMU); takes long
-# make release-short  compile everything for Windows and macOS that needs no C compiler, run the arm64 recorder under QEMU; 1 min
+# make release-short  check the types of everything for Windows and macOS that needs no C compiler, run the arm64 recorder under QEMU; 1 min
 SHELL := /bin/bash
 GO ?= go
 FUZZTIME ?= 2s
@@ -219,6 +219,8 @@ release-check: release
 	$(GO) run ./scripts/release check -again
 
 release-short:
+	cd .ci/tools && $(GO) build -o ../../.cache/systems ./systems
+	.cache/systems
 	@if command -v qemu-aarch64-static >/dev/null; then $(GO) run ./scripts/release short; else echo "other systems: not tested, which needs qemu-aarch64-static"; fi
 
 clean:
