@@ -100,63 +100,81 @@ type taken struct {
 	last    int64
 	times   []int64
 	odd     []string // inconsistent accounts
+
+	conns    map[flow.ID]flow.ID  // of flows
+	accounts map[flow.ID][2]int64 // of conversations that have not ended: payload bytes, and those accounted for
 }
 
 // takeIn reads and assembles a capture without writing a bundle.
 func takeIn(t *testing.T, data []byte) *taken {
+	x, o := newTaken(), Options{Repanic: true, Jobs: 1}
+	sources, done := x.open(t, data)
+	if sources == nil {
+		return x
+	}
+	defer done()
+	_, x.err = pipe(context.Background(), o.reads(sources, nil, Protocols), true, Protocols, o, func(r *round.Round) error {
+		x.add(r)
+		return nil
+	})
+	return x
+}
+
+func newTaken() *taken {
+	return &taken{last: -1, conns: map[flow.ID]flow.ID{}, accounts: map[flow.ID][2]int64{}}
+}
+
+// open opens a capture; nil if that fails. The function that it returns closes and removes it.
+func (x *taken) open(t *testing.T, data []byte) (*read.Inputs, func()) {
 	path := filepath.Join(t.TempDir(), "a.pcap")
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	defer os.Remove(path)
-	x := &taken{last: -1}
 	sources, err := read.Open([]string{path}, nil)
 	if err != nil {
+		os.Remove(path)
 		x.err = err
-		return x
+		return nil, nil
 	}
-	defer sources.Close()
-	type account struct{ payload, told int64 }
-	accounts := map[flow.ID]*account{}
-	conns := map[flow.ID]flow.ID{}
-	o := Options{Repanic: true, Jobs: 1}
-	_, x.err = pipe(context.Background(), o.reads(sources, nil, Protocols), true, Protocols, o, func(r *round.Round) error {
-		for i := range r.Packets {
-			if p := &r.Packets[i]; !p.GivenUp {
-				x.packets = append(x.packets, fmt.Sprint(p.No, p.Offset, p.Len, p.CapLen, p.Src, p.Dst))
-				x.last = max(x.last, p.No)
-				x.times = append(x.times, p.Time)
-			}
+	return sources, func() {
+		sources.Close()
+		os.Remove(path)
+	}
+}
+
+// add adds the results of a round.
+func (x *taken) add(r *round.Round) {
+	for i := range r.Packets {
+		if p := &r.Packets[i]; !p.GivenUp {
+			x.packets = append(x.packets, fmt.Sprint(p.No, p.Offset, p.Len, p.CapLen, p.Src, p.Dst))
+			x.last = max(x.last, p.No)
+			x.times = append(x.times, p.Time)
 		}
-		for s := range r.Out {
-			for _, f := range r.Out[s].Started {
-				conns[f.Flow] = f.Conn
-			}
-			for _, f := range r.Out[s].Flows {
-				c := conns[f.Flow]
-				if accounts[c] == nil {
-					accounts[c] = &account{}
-				}
-				accounts[c].payload += f.Row.SrcPayloadBytes + f.Row.DstPayloadBytes
-				accounts[c].told += f.Row.CutBytes + f.Row.RowBytes + f.Row.AnomalyBytes + f.Row.DuplicateBytes
-			}
-			for _, c := range r.Out[s].Conns {
-				if a := accounts[c.Conn]; a != nil && a.payload != a.told {
-					x.odd = append(x.odd, fmt.Sprintf("%s:%d to %s:%d: %d payload bytes, %d accounted for", c.Row.SrcIP, c.Row.SrcPort, c.Row.DstIP, c.Row.DstPort, a.payload, a.told))
-				}
-				delete(accounts, c.Conn)
-			}
+	}
+	for s := range r.Out {
+		for _, f := range r.Out[s].Started {
+			x.conns[f.Flow] = f.Conn
 		}
-		if r.Final {
-			return nil
+		for _, f := range r.Out[s].Flows {
+			a := x.accounts[x.conns[f.Flow]]
+			a[0] += f.Row.SrcPayloadBytes + f.Row.DstPayloadBytes
+			a[1] += f.Row.CutBytes + f.Row.RowBytes + f.Row.AnomalyBytes + f.Row.DuplicateBytes
+			x.accounts[x.conns[f.Flow]] = a
 		}
-		for _, at := range r.Order(nil, func(b *flow.Batch) int { return len(b.Calls) }, func(b *flow.Batch, i int) int64 { return b.Calls[i].At }) {
-			c := r.Out[at.Shard].Calls[at.I].Row.Base()
-			x.calls = append(x.calls, fmt.Sprint(at.No, " ", c.Protocol, " ", c.Summary, c.Cites))
+		for _, c := range r.Out[s].Conns {
+			if a := x.accounts[c.Conn]; a[0] != a[1] {
+				x.odd = append(x.odd, fmt.Sprintf("%s:%d to %s:%d: %d payload bytes, %d accounted for", c.Row.SrcIP, c.Row.SrcPort, c.Row.DstIP, c.Row.DstPort, a[0], a[1]))
+			}
+			delete(x.accounts, c.Conn)
 		}
-		return nil
-	})
-	return x
+	}
+	if r.Final {
+		return
+	}
+	for _, at := range r.Order(nil, func(b *flow.Batch) int { return len(b.Calls) }, func(b *flow.Batch, i int) int64 { return b.Calls[i].At }) {
+		c := r.Out[at.Shard].Calls[at.I].Row.Base()
+		x.calls = append(x.calls, fmt.Sprint(at.No, " ", c.Protocol, " ", c.Summary, c.Cites))
+	}
 }
 
 // within compares the result of a cut capture with that of the complete one.

@@ -202,10 +202,7 @@ func (c *Conn) Begin(dir uint8, seq uint32) {
 		return
 	}
 	for len(h.held) > 0 && before(h.held[0].Seq, seq) {
-		s := h.held[0]
-		c.odd(dir, Stray, len(s.Payload), -1, s)
-		c.release(h, len(s.Payload))
-		c.forget(h)
+		c.dropStray(dir, h)
 	}
 	h.next, h.base, h.top = seq, seq, seq
 	if n := len(h.held); n > 0 {
@@ -269,8 +266,9 @@ func (h *half) tookOld() bool {
 	return len(h.doubts) > 0 && h.doubts[0].Doubt == OldAck && h.heard.No > h.doubts[0].No && h.doubted(h.doubts[0].end()) == 0
 }
 
-// missed reports as a gap what a segment acknowledges and no segment of direction dir had.
-func (c *Conn) missed(dir uint8, s *Segment) {
+// missed reports as a gap what a segment acknowledges and no segment of direction dir had. It returns false if there is
+// nothing of that kind.
+func (c *Conn) missed(dir uint8, s *Segment) bool {
 	h := &c.half[dir]
 	at := *s
 	at.Payload = nil
@@ -280,7 +278,7 @@ func (c *Conn) missed(dir uint8, s *Segment) {
 		h.next = s.Ack
 	case n == 0:
 	case c.redeem(dir, h, h.next+uint32(n)):
-		return
+		return true
 	default:
 		if ahead := h.doubted(h.next + uint32(n)); ahead > 0 {
 			n = ahead
@@ -291,6 +289,7 @@ func (c *Conn) missed(dir uint8, s *Segment) {
 	if before(h.top, s.Ack) {
 		h.top = s.Ack
 	}
+	return n > 0
 }
 
 // decide ends all waiting for what segments in doubt acknowledge.

@@ -125,9 +125,10 @@ func (c *Conn) compare(dir uint8, a, s *Segment, over int) Verdict {
 // drain delivers held segments that are now in order, in both directions. Two segments that wait
 // for each other were retransmitted with a newer acknowledgement; the one that is known to be is then delivered
 // first, else the one captured first.
-func (c *Conn) drain() {
+// It reports whether there were any.
+func (c *Conn) drain() (any bool) {
 	a, b := &c.half[0], &c.half[1]
-	for {
+	for ; ; any = true {
 		switch {
 		case c.drained(0) || c.drained(1):
 		case a.ready() && b.ready() && (a.held[0].again && !b.held[0].again || a.held[0].again == b.held[0].again && a.held[0].No <= b.held[0].No):
@@ -135,7 +136,7 @@ func (c *Conn) drain() {
 		case a.ready() && b.ready():
 			c.first(1)
 		default:
-			return
+			return any
 		}
 	}
 }
@@ -189,22 +190,30 @@ func (c *Conn) Pass(s *Segment) {
 // patience ends the waiting in a direction once it is pointless.
 func (c *Conn) patience(dir uint8, s *Segment) {
 	h := &c.half[dir]
-	for h.unsettled() || len(h.held) > 0 {
-		switch {
-		case c.full(h):
-		case h.unsettled() && (c.packets-h.since >= startPatience || s.Time-h.holeTime > startWait):
-		case h.stray() && s.Time-h.held[0].Time > holeWait:
-		case h.hole() && c.tired(dir, h, s):
-		case c.waits(dir) && c.overdue(h, s):
-		default:
-			return
-		}
+	for more := true; more && c.pointless(dir, s); {
 		if !h.unsettled() && !h.hole() && !c.waits(dir) { // full of segments that wait for the other direction
-			c.giveUp(dir^1, s)
+			more = c.giveUp(dir^1, s)
 		} else {
-			c.giveUp(dir, s)
+			more = c.giveUp(dir, s)
 		}
 	}
+}
+
+// pointless reports whether a direction has waited long enough for what it waits for, or has no room to wait.
+func (c *Conn) pointless(dir uint8, s *Segment) bool {
+	h := &c.half[dir]
+	switch {
+	case !h.unsettled() && len(h.held) == 0:
+		return false
+	case c.full(h):
+	case h.unsettled() && (c.packets-h.since >= startPatience || s.Time-h.holeTime > startWait):
+	case h.stray() && s.Time-h.held[0].Time > holeWait:
+	case h.hole() && c.tired(dir, h, s):
+	case c.waits(dir) && c.overdue(h, s):
+	default:
+		return false
+	}
+	return true
 }
 
 // tired reports whether the wait for a gap has lasted long enough. It continues while the receiver waits for the same
@@ -226,16 +235,21 @@ func (h *half) stray() bool {
 // dropStrays drops segments that are stray.
 func (c *Conn) dropStrays(dir uint8, h *half) (dropped bool) {
 	for h.stray() {
-		s := h.held[0]
+		c.dropStray(dir, h)
 		dropped = true
-		c.odd(dir, Stray, len(s.Payload), -1, s)
-		c.release(h, len(s.Payload))
-		c.forget(h)
 	}
 	if dropped && len(h.held) == 0 {
 		h.top = h.next
 	}
 	return dropped
+}
+
+// dropStray drops the first held segment.
+func (c *Conn) dropStray(dir uint8, h *half) {
+	s := h.held[0]
+	c.odd(dir, Stray, len(s.Payload), -1, s)
+	c.release(h, len(s.Payload))
+	c.forget(h)
 }
 
 // overdue reports whether bytes that their receiver has acknowledged have not been captured for long.
@@ -246,8 +260,18 @@ func (c *Conn) overdue(h *half, s *Segment) bool {
 	return c.packets-h.holeAck >= ackedPatience || s.Time-h.ackTime > ackedWait
 }
 
-// giveUp ends the wait for an earlier start, or for the first gap.
-func (c *Conn) giveUp(dir uint8, s *Segment) {
+// giveUp ends the wait for an earlier start, or for the first gap. It reports whether that changed anything: a loop that
+// calls it must end otherwise.
+func (c *Conn) giveUp(dir uint8, s *Segment) bool {
+	changed := c.giveUpFirst(dir)
+	drained := c.drain()
+	c.finish(dir, s)
+	return changed || drained
+}
+
+// giveUpFirst ends the wait of the first held segment. What it ends is gone or shorter afterwards: the doubt about the
+// beginning, the held segment, or the number of bytes before it that are missing in one of the directions.
+func (c *Conn) giveUpFirst(dir uint8) bool {
 	h, o := &c.half[dir], &c.half[dir^1]
 	switch {
 	case h.unsettled():
@@ -255,35 +279,40 @@ func (c *Conn) giveUp(dir uint8, s *Segment) {
 	case c.waits(dir) && o.undialled:
 		o.undialled = false
 	case c.waits(dir):
-		c.missed(dir^1, h.held[0])
+		return c.missed(dir^1, h.held[0])
 	case h.hole() && !c.full(h) && c.dropStrays(dir, h):
 	case h.hole():
-		first := h.held[0]
-		hole := int64(first.Seq - h.next)
-		if hole > farAhead && (!h.hasAck || before(h.acked, first.Seq)) {
-			// No acknowledgement covers bytes so far away: a stray or forged segment must not
-			// make the rest of the stream look old.
-			c.odd(dir, Stray, len(first.Payload), -1, first)
-			c.release(h, len(first.Payload))
-			c.forget(h)
-			return
-		}
-		if o.ready() { // what waits there had received only a part of the missing bytes
-			if n := int64(int32(o.held[0].Ack - h.next)); o.held[0].Flags&ACK != 0 && n > 0 {
-				hole = min(hole, n)
-			}
-		}
-		if c.redeem(dir, h, h.next+uint32(hole)) {
-			break
-		}
-		if ahead := h.doubted(h.next + uint32(hole)); ahead > 0 {
-			hole = ahead
-		}
-		at := *first
-		at.Payload = nil
-		c.gap(dir, h, h.next, hole, &at)
-		h.next += uint32(hole)
+		c.closeHole(dir)
+	default:
+		return false
 	}
-	c.drain()
-	c.finish(dir, s)
+	return true
+}
+
+// closeHole makes a gap of the bytes before the first held segment, or of those before the first one in doubt.
+func (c *Conn) closeHole(dir uint8) {
+	h, o := &c.half[dir], &c.half[dir^1]
+	first := h.held[0]
+	hole := int64(first.Seq - h.next)
+	if hole > farAhead && (!h.hasAck || before(h.acked, first.Seq)) {
+		// No acknowledgement covers bytes so far away: a stray or forged segment must not
+		// make the rest of the stream look old.
+		c.dropStray(dir, h)
+		return
+	}
+	if o.ready() { // what waits there had received only a part of the missing bytes
+		if n := int64(int32(o.held[0].Ack - h.next)); o.held[0].Flags&ACK != 0 && n > 0 {
+			hole = min(hole, n)
+		}
+	}
+	if c.redeem(dir, h, h.next+uint32(hole)) {
+		return
+	}
+	if ahead := h.doubted(h.next + uint32(hole)); ahead > 0 {
+		hole = ahead
+	}
+	at := *first
+	at.Payload = nil
+	c.gap(dir, h, h.next, hole, &at)
+	h.next += uint32(hole)
 }

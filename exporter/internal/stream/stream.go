@@ -362,14 +362,18 @@ func (c *Conn) Close(last *Segment) {
 	c.init()
 	c.Budget.at = *last
 	c.decide(last)
-	for len(c.half[0].held)+len(c.half[1].held) > 0 {
+	for more := true; more && len(c.half[0].held)+len(c.half[1].held) > 0; {
+		more = false
 		for d := range c.half {
-			c.dropStrays(uint8(d), &c.half[d])
-			c.giveUp(uint8(d), last)
+			dropped := c.dropStrays(uint8(d), &c.half[d])
+			more = c.giveUp(uint8(d), last) || dropped || more
 		}
 	}
 	for d := range c.half {
 		h := &c.half[d]
+		for len(h.held) > 0 { // the loop above leaves none; its rules must not cost bytes if they are wrong
+			c.dropStray(uint8(d), h)
+		}
 		h.unsure, h.undialled = false, false
 		c.tail(uint8(d), h, last)
 		c.finish(uint8(d), last)
