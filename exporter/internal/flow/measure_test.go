@@ -299,3 +299,13 @@ func TestForgedHandshakesLeaveTheOpenConnection(t *testing.T) {
 		}
 	}
 }
+
+func TestPayloadOfACopiedResetIsCountedOnce(t *testing.T) {
+	reset := step{4e6, sv, cl, 0x4 | ack, 501, 101, "stop", 0, 4}
+	again := reset
+	again.at += 1000
+	_, f := playPackets(t, conversation(reset, again))
+	if told := f.Row.CutBytes + f.Row.RowBytes + f.Row.AnomalyBytes + f.Row.DuplicateBytes; told != 8 || f.Row.SrcPayloadBytes+f.Row.DstPayloadBytes != 8 {
+		t.Errorf("%d bytes are accounted for, want 8 of 8", told)
+	}
+}

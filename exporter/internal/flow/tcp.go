@@ -36,7 +36,7 @@ func (s *Shard) tcpPacket(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 		f.tcp(s, dir, p)
 		return
 	}
-	if copied && p.PayloadLen > 0 { // equal numbers do not prove equal bytes
+	if copied && p.PayloadLen > 0 && p.TCPFlags&decode.RST == 0 { // equal numbers do not prove equal bytes
 		brought = s.stream(c, dir, p)
 	}
 	if copied && brought&(stream.New|stream.Differs) == 0 {
