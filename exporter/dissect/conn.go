@@ -203,7 +203,8 @@ func (c *Conn) data(dir Dir, data []byte, p Packet) {
 func (c *Conn) offerSegment(dir Dir, data []byte) {
 	s := &c.sides[dir]
 	rest := data
-	for len(rest) > 0 {
+	for steps := (idle{}); len(rest) > 0; {
+		steps.count(c, len(rest))
 		was, refused := c.flipped, len(c.refused)
 		n := c.offer(dir, rest)
 		if c.flipped != was { // the content showed that this side is the server
@@ -251,7 +252,8 @@ func (c *Conn) offerSegment(dir Dir, data []byte) {
 
 // run offers the unread bytes of one direction until the dissector consumes no more.
 func (c *Conn) run(dir Dir) {
-	for {
+	for steps := (idle{}); ; {
+		steps.count(c, c.unread())
 		s := &c.sides[dir]
 		was, refused, before := c.flipped, len(c.refused), len(s.buf)
 		if c.state == skipping || s.seeking {
@@ -294,6 +296,27 @@ func (c *Conn) run(dir Dir) {
 			}
 			return
 		}
+	}
+}
+
+// unread counts the bytes of both directions that no dissector has consumed.
+func (c *Conn) unread() int { return len(c.sides[0].buf) + len(c.sides[1].buf) }
+
+// maxIdle is how many steps in a row may consume nothing. Detection, a claim that is withdrawn and an upgrade are such
+// steps, and each protocol can have a few of them.
+const maxIdle = 1000
+
+// idle counts steps of a loop that consume nothing. A dissector that asks for an upgrade again and again must not keep
+// its connection for ever.
+type idle struct{ steps, left int }
+
+// count begins a step while n bytes are left.
+func (x *idle) count(c *Conn, n int) {
+	if x.steps++; n < x.left {
+		x.steps = 0
+	}
+	if x.left = n; x.steps > maxIdle {
+		panic(fmt.Sprintf("dissect: %d bytes are left after %d steps, protocols %v", n, x.steps, c.path))
 	}
 }
 

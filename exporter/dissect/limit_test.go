@@ -133,3 +133,40 @@ func TestBombsOfOneMomentAreBounded(t *testing.T) {
 		t.Errorf("%d bytes came out a moment later, want all", b.decoded)
 	}
 }
+
+// restless asks for an upgrade to its own protocol instead of reading.
+type restless struct {
+	endProbe
+	c *Conn
+}
+
+func (r *restless) Read(*Input) (int, error) {
+	r.c.Upgrade("probe", nil)
+	return 0, nil
+}
+
+// Shed says that it gave something up, and gave nothing up.
+func (*restless) Shed() bool { return true }
+
+func TestUpgradesThatConsumeNothingEnd(t *testing.T) {
+	g := &recordingSink{}
+	c := probeConn(t, g, false, func(c *Conn) Dissector { return &restless{c: c} })
+	c.Data(ToServer, []byte("abc"), Packet{})
+	c.Data(ToClient, []byte("de"), Packet{No: 1})
+	c.Close(EndFin, Packet{No: 2})
+	if got := c.RowBytes + c.AnomalyBytes; got != 5 {
+		t.Errorf("%d bytes accounted for, want 5", got)
+	}
+	if len(g.anomalies) == 0 || g.anomalies[0].Kind != "panic" {
+		t.Errorf("anomalies %v, want a panic", g.anomalies)
+	}
+}
+
+func TestSheddingThatFreesNothingEnds(t *testing.T) {
+	c := probeConn(t, noSink{}, true, func(c *Conn) Dissector { return &endProbe{} })
+	c.engine.SetBudget(100)
+	c.d = &restless{}
+	if n := c.Keep(1000); n != 0 {
+		t.Errorf("%d bytes were kept, want none", n)
+	}
+}

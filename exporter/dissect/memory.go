@@ -91,11 +91,18 @@ func (e *Engine) Held() int { return e.held }
 // connection that uses most ends its oldest calls; if that is this one, Dissector.Shed does it. It
 // returns the number of reserved bytes, which Release returns: 0 if nothing more could be freed.
 func (c *Conn) Keep(n int) int {
-	for !c.grow(n) {
+	r := c.root()
+	for idle := 0; !c.grow(n); {
+		was := r.held
 		if !c.shed() {
 			return 0
 		}
 		c.evicted()
+		if idle++; r.held < was {
+			idle = 0
+		} else if idle > maxIdle { // what it gives up is not charged here
+			return 0
+		}
 	}
 	return n
 }

@@ -198,11 +198,11 @@ func (c *Conn) gap(dir Dir, n int64) {
 
 // turns offers the unread bytes of both directions in turns, as long as each lets the other continue.
 func (c *Conn) turns(dir Dir) {
-	for {
+	for steps := (idle{}); ; dir = dir.Other() {
+		steps.count(c, c.unread())
 		before := len(c.sides[dir].buf)
 		if c.run(dir); len(c.sides[dir].buf) >= before {
 			return
 		}
-		dir = dir.Other()
 	}
 }
