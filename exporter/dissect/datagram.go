@@ -66,16 +66,31 @@ func (c *Conn) datagram(dir Dir, data []byte, p Packet) {
 	s.off += int64(len(data))
 }
 
-// displaced begins the protocol of the conversation's port instead of another one, which cannot
-// read this datagram: the sender of the first datagram must not decide how all others are read.
-func (c *Conn) displaced(dir Dir, data []byte) bool {
+// portsFor reports whether the ports speak for a protocol: one is its own. They do not if the other one is another
+// protocol's, because the sender of one forged datagram chooses neither which of the two is the server's.
+func (c *Conn) portsFor(p *Protocol) (own, disputed bool) {
 	byPort := c.engine.byPort[c.Info.Transport]
 	for _, port := range [2]uint16{c.Info.ServerPort, c.Info.ClientPort} {
-		if slices.Contains(byPort[port], c.proto) {
-			return false
+		if slices.Contains(byPort[port], p) {
+			own = true
+		} else if len(byPort[port]) > 0 {
+			disputed = true
 		}
+	}
+	return own, disputed
+}
+
+// displaced begins the protocol of one of the conversation's ports instead of another one, which cannot
+// read this datagram: the sender of the first datagram must not decide how all others are read. A protocol on its own
+// port stays, unless the other port is another one's and it has no row yet.
+func (c *Conn) displaced(dir Dir, data []byte) bool {
+	if own, disputed := c.portsFor(c.proto); own && (!disputed || c.root().calls > 0) {
+		return false
+	}
+	byPort := c.engine.byPort[c.Info.Transport]
+	for _, port := range [2]uint16{c.Info.ServerPort, c.Info.ClientPort} {
 		for _, q := range byPort[port] {
-			if c.verdict(q, dir, false, data) >= Likely {
+			if q != c.proto && c.verdict(q, dir, false, data) >= Likely {
 				c.displace("this one is not; it and those after it are read as "+q.Name+", the protocol of the port", func() { c.begin(q, Yes) })
 				return true
 			}
@@ -84,19 +99,25 @@ func (c *Conn) displaced(dir Dir, data []byte) bool {
 	return false
 }
 
-// doubted begins the protocol that a datagram shows instead of one that nothing has proven, see Protocol.Doubts. On the
-// ports of the unproven protocol its encrypted datagrams are not searched for others.
+// doubted begins the protocol that a datagram shows instead of one that nothing has proven, see Protocol.Doubts.
 func (c *Conn) doubted(dir Dir, data []byte) bool {
-	if c.proto.Doubts == nil || !c.proto.Doubts(c.d, data) {
+	if c.proto.Doubts == nil {
 		return false
 	}
-	byPort := c.engine.byPort[c.Info.Transport]
-	if slices.Contains(byPort[c.Info.ServerPort], c.proto) || slices.Contains(byPort[c.Info.ClientPort], c.proto) {
+	doubt := c.proto.Doubts(c.d, data)
+	if doubt < Likely {
 		return false
 	}
 	q, v, swapped := c.detectSides(dir, data)
+	if own, disputed := c.portsFor(c.proto); own && !disputed && doubt == Likely && v != Yes {
+		q = nil
+	}
+	begin := func() { c.accept(q, v, dir, data, swapped) }
 	if q == nil {
-		q, v = c.findByPort(dir, data), Yes
+		if q, v, swapped = c.findByPort(dir, data), Yes, false; q == nil || q == c.proto {
+			q, v = c.findLast(dir, data, Likely), Likely
+			begin = func() { c.beginLast(q, v, dir, data) }
+		}
 	}
 	if q == nil || q == c.proto {
 		return false
@@ -106,7 +127,7 @@ func (c *Conn) doubted(dir Dir, data []byte) bool {
 		c.withdraw(why) // and its protocol is not detected again
 		return true
 	}
-	c.displace(why, func() { c.accept(q, v, dir, data, swapped) })
+	c.displace(why, begin)
 	return true
 }
 

@@ -243,16 +243,28 @@ func (c *Conn) detectDatagram(dir Dir, data []byte) bool {
 
 // detectLast begins the first protocol whose DetectLast gives this answer.
 func (c *Conn) detectLast(dir Dir, data []byte, want Verdict) bool {
-	for _, p := range c.engine.byKind[c.Info.Transport] {
-		if p.DetectLast == nil || p.DetectLast(dir, data) != want || slices.Contains(c.refused, refusal{p, c.flipped}) {
-			continue
-		}
-		if c.accept(p, want, dir, data, false); c.claim != nil {
-			c.claim.trial = true
-		}
-		return true
+	p := c.findLast(dir, data, want)
+	if p != nil {
+		c.beginLast(p, want, dir, data)
 	}
-	return false
+	return p != nil
+}
+
+// findLast returns the first protocol whose DetectLast gives this answer.
+func (c *Conn) findLast(dir Dir, data []byte, want Verdict) *Protocol {
+	for _, p := range c.engine.byKind[c.Info.Transport] {
+		if p.DetectLast != nil && p.DetectLast(dir, data) == want && !slices.Contains(c.refused, refusal{p, c.flipped}) {
+			return p
+		}
+	}
+	return nil
+}
+
+// beginLast begins a protocol that findLast returned for these bytes.
+func (c *Conn) beginLast(p *Protocol, v Verdict, dir Dir, data []byte) {
+	if c.accept(p, v, dir, data, false); c.claim != nil {
+		c.claim.trial = true
+	}
 }
 
 // findByPort returns the protocol that the port alone makes likely, see DetectOnPort.

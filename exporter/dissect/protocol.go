@@ -125,10 +125,13 @@ type Protocol struct {
 	// datagram: without d, only messages that Detect accepts are.
 	Beside func(d Dissector, datagram []byte) bool
 
-	// Doubts, if not nil, reports whether nothing that was read so far proves that the conversation is
-	// the protocol's, and this datagram does not prove it either. Then another protocol that Detect finds in
-	// it begins: one forged datagram must not hide all others.
-	Doubts func(d Dissector, datagram []byte) bool
+	// Doubts, if not nil, says whether another protocol may begin with this datagram, because nothing that was read so
+	// far proves that the conversation is the protocol's: one forged datagram must not hide all others. It returns
+	//   - No:     the protocol is proven, or the datagram is the protocol's
+	//   - Likely: it may be the protocol's, such as encrypted data; on Ports another protocol begins only if Detect
+	//     answers Yes
+	//   - Yes:    it cannot be the protocol's
+	Doubts func(d Dissector, datagram []byte) Verdict
 
 	// New makes the state for one connection.
 	New func(c *Conn) Dissector

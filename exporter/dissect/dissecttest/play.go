@@ -8,6 +8,7 @@
 package dissecttest
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"testing"
@@ -56,6 +57,7 @@ func (r *Result) Anomaly(_ *dissect.Conn, a table.Anomaly) { r.Anomalies = appen
 // Options control how a conversation is played.
 type Options struct {
 	Transport  dissect.Transport
+	ClientPort uint16 // 0: 40000
 	ServerPort uint16
 	End        dissect.End // how the connection ends; with EndFin, both directions end first
 	Protocols  []*dissect.Protocol
@@ -76,7 +78,7 @@ func Play(t testing.TB, o Options, chunks ...Chunk) *Result {
 	if o.Budget > 0 {
 		e.SetBudget(o.Budget)
 	}
-	c := e.NewConn(dissect.Info{Transport: o.Transport, ClientPort: 40000, ServerPort: o.ServerPort,
+	c := e.NewConn(dissect.Info{Transport: o.Transport, ClientPort: cmp.Or(o.ClientPort, 40000), ServerPort: o.ServerPort,
 		RolesKnown: o.Roles, Began: [2]bool{o.Roles, o.Roles}, ConnectUs: -1, IPVersion: o.IPVersion, Multicast: o.Multicast})
 	r.Conn = c
 	var sent [2]uint32

@@ -171,13 +171,28 @@ func (k *conn) reset(in *dissect.Input, op byte, id [idSize]byte, b []byte) erro
 	return nil
 }
 
-// doubts reports whether a datagram is data of a session that no server has answered: any other text may begin like it.
-func doubts(d dissect.Dissector, datagram []byte) bool {
-	if k := d.(*conn); k.answered || len(datagram) == 0 {
-		return false
+// doubts doubts that datagrams are OpenVPN until a server has answered: any other text may begin like data. A control
+// packet must be of the session.
+func doubts(d dissect.Dissector, datagram []byte) dissect.Verdict {
+	k := d.(*conn)
+	if k.answered || len(datagram) == 0 {
+		return dissect.No
 	}
-	op := datagram[0] >> 3
-	return op == dataV1 || op == dataV2
+	switch op := datagram[0] >> 3; {
+	case op == dataV1 || op == dataV2:
+		return dissect.Likely
+	case opNames[op] == "" || len(datagram) < 1+idSize:
+		return dissect.Yes
+	case isHardReset(op):
+		if _, ok := formatOf(op, datagram); ok {
+			return dissect.No
+		}
+		return dissect.Yes
+	}
+	if id := [idSize]byte(datagram[1:]); id == k.sessions[0] || id == k.sessions[1] || k.sessions == [2][idSize]byte{} {
+		return dissect.No
+	}
+	return dissect.Likely // a server whose reset was not captured has an id of its own
 }
 
 func (k *conn) begin() {

@@ -109,12 +109,25 @@ func (s *settings) opens(head []byte, trials int) dissect.Verdict {
 	return dissect.No
 }
 
-// doubts reports whether no answer was decrypted, and the datagram has no long header of a known version: anyone can
-// send one from the ends of another conversation.
-func doubts(d dissect.Dissector, datagram []byte) bool {
-	if len(datagram) == 0 || slices.ContainsFunc(d.(*tuple).conns, func(q *conn) bool { return q.replied || q.guessed }) {
-		return false
+// doubts doubts that datagrams are QUIC until an answer was decrypted: anyone can send a long header of a known version from
+// the ends of another conversation. A short header without the fixed bit is no packet of a version that can be read
+// (RFC 9000 section 17.3.1; a sender omits it only after it has read the other side's parameters, RFC 9287).
+func doubts(d dissect.Dissector, datagram []byte) dissect.Verdict {
+	conns := d.(*tuple).conns
+	if len(datagram) == 0 || slices.ContainsFunc(conns, func(q *conn) bool { return q.replied || q.guessed }) {
+		return dissect.No
 	}
 	var h header
-	return !isLong(datagram[0]) || readLong(datagram, false, &h) != nil || h.kind == foreign
+	switch {
+	case !isLong(datagram[0]):
+		if fixed(datagram[0]) || slices.ContainsFunc(conns, func(q *conn) bool { return q.other != 0 }) {
+			return dissect.Likely
+		}
+		return dissect.Yes
+	case readLong(datagram, false, &h) != nil:
+		return dissect.Yes
+	case h.kind == foreign:
+		return dissect.Likely
+	}
+	return dissect.No
 }
