@@ -199,7 +199,8 @@ func (x generated) faults(t testing.TB) (list []string) {
 			}
 		}
 		f := fault{datagrams: !truth[k].tcp(), got: got, effects: effects, name: fmt.Sprintf("conversation %d, %s", k, x.convs[k])}
-		f.ends = append(f.ends, endsOf(truth[k].pieces[0], false), endsOf(truth[k].pieces[0], true))
+		first := truth[k].pieces[0]
+		f.ends = append(f.ends, endsOf(first, false), endsOf(first, true), sortedEnds(first.dst.String(), translatedEnd(first.src).String())) // of the client, if the server's packets begin
 		base := map[string]int{}
 		for _, j := range members {
 			if len(truth[j].pieces) == 0 {
@@ -428,6 +429,11 @@ var generatedCases = []generated{
 	{[]string{"", "radius.pcapng 3 six", "", "memcached.pcapng 3 six", "memcached.pcapng 1 six"}, []op{{"time", 3, 0, 3, 0}, {"translated late", 1, 0, 3744, 0}}},
 	{[]string{"sip.pcapng 0 six"}, []op{{"fragment twice", 0, 8, 0, 0}}},
 	{[]string{"radius.pcapng 6", "", "", ""}, []op{{"long header", 0, 0, 2, 0}, {"begins", 0, 2, 0, 0}}},
+	{[]string{"grpc.pcapng 0 six"}, []op{{"lost", 0, 7, 0, 0}, {"begins", 0, 7, 0, 0}, {"translated", 0, 28, 3, 1}}},
+	{[]string{"mysql.pcapng 1"}, []op{{"begins", 0, 11, 0, 0}, {"translated", 0, 6, 3, 0}}},
+	{[]string{"tds.pcapng 1"}, []op{{"syn", 0, 11, 0, 1}, {"translated late", 0, 1, 1665, 1}}},
+	{[]string{"tds.pcapng 1"}, []op{{"repacked", 0, 7, 1, 0}, {"late", 0, 3, 6, 0}}},
+	{[]string{"grpc.pcapng 0"}, []op{{"repacked", 0, 16, 2, 0}, {"late", 0, 15, 6, 0}}},
 }
 
 func TestGeneratedCases(t *testing.T) {

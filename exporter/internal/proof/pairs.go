@@ -63,7 +63,7 @@ type pairs struct {
 // memory is the search's memory in bytes.
 func (p *pairs) memory() int {
 	const talkCost, messageCost, likeCost = int(unsafe.Sizeof(talk{})), int(unsafe.Sizeof(message{})), int(unsafe.Sizeof(like{}))
-	return p.talks.memory(talkCost) + p.said.memory(messageCost) + len(p.waiting)*(likeCost+128)
+	return p.talks.memory(2*talkCost) + p.said.memory(messageCost) + len(p.waiting)*(likeCost+128)
 }
 
 // find returns the view of a packet, or nil if its ends are those of its conversation. hash is
@@ -85,10 +85,12 @@ func (p *pairs) find(f *flow.Packet, hash uint64, s spot) *flow.View {
 	}
 	p.expire(f.Time)
 	if dials {
-		t.dialled(p.hash(f), f)
+		t = p.dialled(t, f)
+	} else {
+		t = t.current(f)
 	}
 	if t.stays {
-		p.settled.add(placeHash(hash, f.Network))
+		p.settle(t)
 		return nil
 	}
 	dir := uint8(0)
@@ -115,7 +117,7 @@ func (p *pairs) find(f *flow.Packet, hash uint64, s spot) *flow.View {
 		if l.late && t.tcp && !shown && !l.proven { // it stays here, with all that follow: its answer must not go elsewhere
 			t.leave()
 			t.stays = true
-			p.settled.add(placeHash(hash, f.Network))
+			p.settle(t)
 			return nil
 		}
 		if l.follows || !l.proven {
@@ -137,6 +139,22 @@ func (p *pairs) talk(f *flow.Packet, hash uint64, tcp, says bool) *talk {
 		p.talks.put(at, t, p.limit.Scale(maxTalks))
 	}
 	return t
+}
+
+// dialled returns the conversation of a SYN on the ends of t.
+func (p *pairs) dialled(t *talk, f *flow.Packet) *talk {
+	n := t.dialled(p.hash(f), f)
+	if n.before != nil {
+		p.talks.put(t.at, n, p.limit.Scale(maxTalks))
+	}
+	return n
+}
+
+// settle ends the examination of a conversation, unless a SYN on its ends waits for an answer.
+func (p *pairs) settle(t *talk) {
+	if p.talks.m[t.at] == t {
+		p.settled.add(placeHash(t.hash, t.at.network))
+	}
 }
 
 // manyHosts reports whether an address belongs to several hosts, which answer under their own.
@@ -210,7 +228,7 @@ func (p *pairs) listen(t *talk, m message, s spot) {
 		}
 	case !t.tcp && near(t.since, m.at):
 	case len(t.copies) == 0:
-		p.settled.add(placeHash(t.hash, t.at.network))
+		p.settle(t)
 		return
 	}
 	m.of, m.by = t, 1

@@ -224,30 +224,51 @@ func (c *Conn) review(dir uint8, s *Segment, force bool) {
 	for h.tookOld() && c.redeem(dir, h, h.doubts[0].end()) {
 		c.drain()
 	}
-	for i := 0; i < len(h.doubts); {
-		d := h.doubts[i]
-		long := s.Time - d.Time
-		switch {
-		case !d.open():
-			i++
-			continue
-		case !o.unsent(d.Ack):
-		case !force && c.packets-d.since < ackedPatience && long <= ackedWait:
-			return
-		case !h.ignored(d):
-			c.missed(dir^1, d)
-		case force || long > holeWait:
-			d.refuted = true
-			continue
-		default:
+	for {
+		i, ok := h.settled(o)
+		if !ok {
+			i, ok = c.waited(dir, s, force)
+		}
+		if !ok {
 			return
 		}
 		force = false
-		c.undoubt(h, i)
+		d := c.undoubt(h, i)
 		c.acknowledge(dir^1, d)
 		c.take(dir, h, d.Seq, d)
-		i = 0
 	}
+}
+
+// settled finds the segment in doubt that was captured first of those that acknowledge nothing unknown of the other
+// direction o any more.
+func (h *half) settled(o *half) (first int, ok bool) {
+	for i, d := range h.doubts {
+		if d.open() && !o.unsent(d.Ack) && (!ok || d.No < h.doubts[first].No) {
+			first, ok = i, true
+		}
+	}
+	return first, ok
+}
+
+// waited finds the first open segment in doubt if its wait is over and it counts. If it does not, it is not open afterwards.
+func (c *Conn) waited(dir uint8, s *Segment, force bool) (first int, ok bool) {
+	h := &c.half[dir]
+	for i, d := range h.doubts {
+		long := s.Time - d.Time
+		switch {
+		case !d.open():
+		case !force && c.packets-d.since < ackedPatience && long <= ackedWait:
+			return 0, false
+		case !h.ignored(d):
+			c.missed(dir^1, d)
+			return i, true
+		case force || long > holeWait:
+			d.refuted = true
+		default:
+			return 0, false
+		}
+	}
+	return 0, false
 }
 
 // opposed notes that a later packet speaks against a segment in doubt: the receiver does not acknowledge it, or its

@@ -122,23 +122,31 @@ func (c *Conn) compare(dir uint8, a, s *Segment, over int) Verdict {
 	return v
 }
 
-// drain delivers held segments that are now in order, in both directions. Two segments that wait
-// for each other were retransmitted with a newer acknowledgement; the one that is known to be is then delivered
-// first, else the one captured first.
-// It reports whether there were any.
+// drain delivers held segments that are now in order, in both directions. It reports whether there were any.
 func (c *Conn) drain() (any bool) {
 	a, b := &c.half[0], &c.half[1]
 	for ; ; any = true {
 		switch {
 		case c.drained(0) || c.drained(1):
 		case a.ready() && b.ready() && (a.held[0].again && !b.held[0].again || a.held[0].again == b.held[0].again && a.held[0].No <= b.held[0].No):
-			c.first(0)
+			c.untie(0)
 		case a.ready() && b.ready():
-			c.first(1)
+			c.untie(1)
 		default:
 			return any
 		}
 	}
+}
+
+// untie delivers the first held segment of a direction although it acknowledges bytes that wait for it. Two segments that
+// wait for each other were retransmitted with a newer acknowledgement; the one that is known to be is delivered first,
+// else the one captured first. Its bytes were first sent before it received what it acknowledges (RFC 9293 section 3.8.1).
+func (c *Conn) untie(dir uint8) {
+	s, o := c.half[dir].held[0], &c.half[dir^1]
+	if s.Flags&ACK != 0 && before(o.next, s.Ack) {
+		s.Ack = o.next
+	}
+	c.first(dir)
 }
 
 func (c *Conn) drained(dir uint8) bool {
