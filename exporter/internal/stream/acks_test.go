@@ -117,3 +117,44 @@ func TestPlaceOfWhatIsAcknowledged(t *testing.T) {
 		t.Errorf("the place is from %d to %d, want from 101 to 110", low, high)
 	}
 }
+
+// brought logs which packet brought bytes, and what that acknowledges.
+type brought struct {
+	nothing
+	log []string
+}
+
+func (b *brought) Data(_ uint8, data []byte, s *Segment) {
+	b.log = append(b.log, fmt.Sprintf("%s of %d, ack %d", data, s.No, s.Ack))
+}
+
+// TestPacketsThatBringBytes has retransmissions with other borders that were captured before bytes that they repeat or acknowledge.
+func TestPacketsThatBringBytes(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		steps []Segment
+		dirs  []uint8
+		want  string
+	}{
+		{"the first copy counts among those that acknowledge a late segment", []Segment{{Seq: 101, Ack: 501, Payload: []byte("a?")}, {Seq: 103, Ack: 503, Payload: []byte("b?")},
+			{Seq: 102, Ack: 503, Payload: []byte("?b?")}, {Seq: 501, Ack: 103, Payload: []byte("AA")}}, []uint8{0, 0, 0, 1},
+			"a? of 0, ack 501; AA of 3, ack 103; b? of 1, ack 503"},
+		{"a retransmission before the answer that it acknowledges", []Segment{{Seq: 501, Ack: 103, Payload: []byte("AA")}, {Seq: 103, Ack: 503, Payload: []byte("b?")},
+			{Seq: 101, Ack: 503, Payload: []byte("a?b?")}}, []uint8{1, 0, 0},
+			"a? of 2, ack 501; AA of 0, ack 103; b? of 1, ack 503"},
+	} {
+		b := &Budget{Left: 1 << 20}
+		log := &brought{}
+		c := &Conn{Sink: log, Budget: b, History: &History{Budget: b}}
+		c.Segment(0, &Segment{Seq: 100, Flags: SYN})
+		c.Segment(1, &Segment{Seq: 500, Ack: 101, Flags: SYN | ACK})
+		for i, s := range tt.steps {
+			s.No, s.Flags, s.Len, s.Window = int64(i), ACK, len(s.Payload), 1<<16
+			c.Segment(tt.dirs[i], &s)
+		}
+		c.Close(&Segment{})
+		if got := strings.Join(log.log, "; "); got != tt.want {
+			t.Errorf("%s:\n got %s\nwant %s", tt.name, got, tt.want)
+		}
+	}
+}
