@@ -84,13 +84,12 @@ func (p *pairs) find(f *flow.Packet, hash uint64, s spot) *flow.View {
 		return nil
 	}
 	p.expire(f.Time)
-	if dials {
-		t = p.dialled(t, f)
-	} else {
-		t = t.current(f)
+	if t.answered(f); dials {
+		t = t.dialled(p.hash(f), f)
+		p.talks.put(t.at, t, p.limit.Scale(maxTalks))
 	}
 	if t.stays {
-		p.settle(t)
+		p.settled.add(placeHash(hash, f.Network))
 		return nil
 	}
 	dir := uint8(0)
@@ -117,7 +116,7 @@ func (p *pairs) find(f *flow.Packet, hash uint64, s spot) *flow.View {
 		if l.late && t.tcp && !shown && !l.proven { // it stays here, with all that follow: its answer must not go elsewhere
 			t.leave()
 			t.stays = true
-			p.settle(t)
+			p.settled.add(placeHash(hash, f.Network))
 			return nil
 		}
 		if l.follows || !l.proven {
@@ -139,22 +138,6 @@ func (p *pairs) talk(f *flow.Packet, hash uint64, tcp, says bool) *talk {
 		p.talks.put(at, t, p.limit.Scale(maxTalks))
 	}
 	return t
-}
-
-// dialled returns the conversation of a SYN on the ends of t.
-func (p *pairs) dialled(t *talk, f *flow.Packet) *talk {
-	n := t.dialled(p.hash(f), f)
-	if n.before != nil {
-		p.talks.put(t.at, n, p.limit.Scale(maxTalks))
-	}
-	return n
-}
-
-// settle ends the examination of a conversation, unless a SYN on its ends waits for an answer.
-func (p *pairs) settle(t *talk) {
-	if p.talks.m[t.at] == t {
-		p.settled.add(placeHash(t.hash, t.at.network))
-	}
 }
 
 // manyHosts reports whether an address belongs to several hosts, which answer under their own.
@@ -179,7 +162,7 @@ func (p *pairs) hash(f *flow.Packet) uint64 {
 // shown reports whether a conversation has shown a message within the time.
 func (p *pairs) shown(t *talk, m *message) bool {
 	e := p.said.m[m.hash]
-	return e != nil && e.of == t && e.dir == m.dir && t.comparable(e, m)
+	return e != nil && t.said(e, m.dir) && t.comparable(e, m)
 }
 
 // comparable reports whether the times of two messages allow that they are the same.
@@ -228,7 +211,7 @@ func (p *pairs) listen(t *talk, m message, s spot) {
 		}
 	case !t.tcp && near(t.since, m.at):
 	case len(t.copies) == 0:
-		p.settle(t)
+		p.settled.add(placeHash(t.hash, t.at.network))
 		return
 	}
 	m.of, m.by = t, 1

@@ -39,8 +39,8 @@ type talk struct {
 	isn     uint32   // number of that
 	looked  uint8    // messages already examined, up to the limit
 	since   int64    // time of the first of them
+	was     *talk    // on the same ends before its SYN, while nothing has answered that
 	stays   bool     // it is not a view, and will not be one
-	before  *talk    // on the same ends, until its own SYN is answered
 	tcp     bool
 	swapped bool // direction 0 is from the second end of the tuple
 }
@@ -102,47 +102,34 @@ func (w wait) over() bool {
 	return w.of.like == nil || w.of.like.proven || w.of.like.asked[1].no != w.since
 }
 
-// dialled returns the conversation of a SYN on the ends of t. One with another number than the first changes nothing until
-// it is answered (RFC 5961 section 4): until then its conversation has t behind it.
+// dialled returns the conversation of a SYN on the ends of t. One with another number than the first begins another
+// conversation. What t showed before stays its own, because the SYN may be stray (RFC 5961 section 4).
 func (t *talk) dialled(syn uint64, f *flow.Packet) *talk {
-	old := t
-	if t.before != nil {
-		old = t.before
+	if t.syn == syn {
+		return t // a retransmission
 	}
-	client := flow.End{Addr: f.Src, Port: f.SrcPort}
-	next := talk{at: t.at, hash: t.hash, syn: syn, isn: f.Seq, tcp: true, swapped: client != t.at.tuple[0]}
-	switch {
-	case t.syn == syn: // a retransmission
-		return t
-	case old.syn == syn:
-		return old
-	case old.syn == 0: // only what came before its beginning was captured
-		old.end()
-		*old = next
-		return old
-	}
-	next.before = old
-	return &next
-}
-
-// current is the conversation of a packet without SYN, or with a SYN-ACK: t, or the one behind it if nothing has answered
-// t's SYN so far.
-func (t *talk) current(f *flow.Packet) *talk {
-	if t.before == nil {
-		return t
-	}
-	if !(&redial{from: t.ends()[0], seq: t.isn}).answered(f) {
-		return t.before
-	}
-	t.before.end()
-	t.before = nil
-	return t
-}
-
-// end ends what is known of views of a conversation, because another one uses its ports.
-func (t *talk) end() {
 	t.leave()
 	for _, c := range t.copies {
 		c.like = nil
 	}
+	client := flow.End{Addr: f.Src, Port: f.SrcPort}
+	next := &talk{at: t.at, hash: t.hash, syn: syn, isn: f.Seq, tcp: true, swapped: client != t.at.tuple[0]}
+	if t.syn == 0 { // its beginning was not captured, or comes late
+		*t = *next
+		return t
+	}
+	t.copies, t.was, next.was = nil, nil, t
+	return next
+}
+
+// answered notes that the SYN of a conversation was not stray.
+func (t *talk) answered(f *flow.Packet) {
+	if t.was != nil && (&redial{from: t.ends()[0], seq: t.isn}).answered(f) {
+		t.was = nil
+	}
+}
+
+// said reports whether the conversation has shown a message, or would have without a stray SYN.
+func (t *talk) said(m *message, dir uint8) bool {
+	return m.of == t && m.dir == dir || m.of.was == t && (m.dir == dir) == (m.of.swapped == t.swapped)
 }
