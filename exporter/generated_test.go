@@ -432,7 +432,6 @@ var generatedCases = []generated{
 	{[]string{"grpc.pcapng 0 six"}, []op{{"lost", 0, 7, 0, 0}, {"begins", 0, 7, 0, 0}, {"translated", 0, 28, 3, 1}}},
 	{[]string{"mysql.pcapng 1"}, []op{{"begins", 0, 11, 0, 0}, {"translated", 0, 6, 3, 0}}},
 	{[]string{"tds.pcapng 1"}, []op{{"syn", 0, 11, 0, 1}, {"translated late", 0, 1, 1665, 1}}},
-	{[]string{"thrift.pcapng 1 six"}, []op{{"syn", 0, 4, 5000, 0}, {"reset", 0, 3, 1073741824, 0}, {"translated", 0, 14, 1, 0}}},
 	{[]string{"tds.pcapng 1"}, []op{{"repacked", 0, 7, 1, 0}, {"late", 0, 3, 6, 0}}},
 	{[]string{"grpc.pcapng 0"}, []op{{"repacked", 0, 16, 2, 0}, {"late", 0, 15, 6, 0}}},
 }
