@@ -83,8 +83,8 @@ func (f *bundleFlags) shared(fl *pflag.FlagSet) {
 	fl.BoolVar(&f.embedKeys, "embed-keys", false, "keep the keys that decrypt connections in the bundle (data/keys/)")
 	fl.StringArrayVar(&f.keysTo, "keys-to", nil, "with --embed-keys: encrypt the keys with age to this recipient (age1…, or a file of recipients); can be repeated")
 	fl.StringArrayVar(&f.decodeAs, "decode-as", nil, "protocol of a server port, such as tcp/9000=redis; can be repeated")
-	fl.StringSliceVar(&f.only, "only", nil, "find only these protocols, and what is inside their messages; pcapsule protocols lists them. The bytes of others are calls of tcp, udp or ip")
-	fl.StringSliceVar(&f.without, "without", nil, "do not find these protocols")
+	fl.StringSliceVar(&f.only, "only", nil, "dissect only these protocols and those inside them (pcapsule protocols lists them); other payload becomes calls of tcp, udp or ip")
+	fl.StringSliceVar(&f.without, "without", nil, "do not dissect these protocols")
 	jobsFlag(fl, &f.jobs)
 	memoryFlag(fl, &f.memory)
 	fl.StringVar(&f.note, "note", "", "note for the custody log, one line")
@@ -266,7 +266,7 @@ func memoryFlag(fl *pflag.FlagSet, to *command.Size) {
 
 // jobsFlag is --jobs of the commands that dissect.
 func jobsFlag(fl *pflag.FlagSet, to *int) {
-	fl.IntVar(to, "jobs", 0, "number of workers; 0 is one per processor; the output does not depend on it")
+	fl.IntVar(to, "jobs", 0, "number of workers; 0: one per processor; the output is always the same")
 	command.Between(fl, "jobs", to, 0, 1024)
 }
 

@@ -26,7 +26,7 @@ func (e *env) cmdCheck() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check BUNDLE|CAPTURE... RULES.yaml",
 		Short: "Check traffic against rules: statuses, headers, schemas, latency, retries, database calls",
-		Long: `Check the calls of bundles against a file of rules, for a developer or a pipeline. A rule selects
+		Long: `Check the calls in bundles against a file of rules, by hand or in a CI pipeline. A rule selects
 calls with a KFL filter and states what must be true of them; docs/guide/check.md describes every
 key. A rule without matching calls fails, unless it has min_calls: 0. If a rule of level error
 fails, the exit code is 8, and each call that violates it is listed with its packets.`,

@@ -27,9 +27,9 @@ func (e *env) cmdCut() *cobra.Command {
 	var f cutFlags
 	c := &cobra.Command{
 		Use:   "cut BUNDLE [FILTER] -o NAME.pcapsule",
-		Short: "Make a bundle with some of the packets: a time range, a workload, or what a KFL filter matches",
-		Long: `Make a bundle with some of the packets, byte for byte: the connections whose calls match a KFL
-filter, the connections of a workload, or a time range. The tables are made again from these packets.
+		Short: "Make a bundle of selected packets: a time range, a workload, or calls that match a KFL filter",
+		Long: `Make a bundle of selected packets, unchanged: the connections whose calls match a KFL
+filter, the connections of a workload, or a time range. The tables are rebuilt from these packets.
 Names of other workloads and keys of other connections are left out. The original is not changed.`,
 		Example: `  pcapsule cut incident.pcapsule 'http && status_code >= 500' -o failed.pcapsule
   pcapsule cut incident.pcapsule --workload shop/payment -o payment.pcapsule
@@ -150,10 +150,10 @@ func (e *env) cmdMerge() *cobra.Command {
 	var keys keyFlags
 	c := &cobra.Command{
 		Use:   "merge BUNDLE -o NAME.pcapsule",
-		Short: "Make a bundle of the same packets with more names or keys",
-		Long: `Make a bundle of the same packets, with names from a dump of Kubernetes or a hosts file, or with keys
-that decrypt more of them. The keys that were used are kept in data/keys/, because the tables cannot
-be made again without them; only its owner can then read the bundle.`,
+		Short: "Rebuild a bundle from the same packets with more names or keys",
+		Long: `Make a bundle of the same packets, with names from a Kubernetes dump or a hosts file, or
+with keys that decrypt more of them. The keys that were used are kept in data/keys/, because the
+tables cannot be rebuilt without them, so only its owner can read the new bundle.`,
 		Example: `  pcapsule merge incident.pcapsule --kube kube.json -o named.pcapsule
   pcapsule merge incident.pcapsule --keys sslkeys.log -o decrypted.pcapsule`,
 		Args: cobra.ExactArgs(1),

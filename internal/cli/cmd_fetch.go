@@ -45,11 +45,12 @@ func (e *env) cmdFetch() *cobra.Command {
 		Use:   "fetch HUB SNAPSHOT -o FOLDER",
 		Short: "Get the bundles of a cluster's snapshot",
 		Long: `Get the bundles of a snapshot from the hub of a cluster into a folder, one for each node, and
-verify them. The same command again continues where it was interrupted. Nodes whose part is missing
-have a bundle too, which states the coverage gap. If the snapshot has a KFL filter, each bundle is cut to it here.
+verify them. To resume after an interruption, run the same command again. A node whose part is
+missing also gets a bundle, which states the coverage gap. If the snapshot has a KFL filter, this
+command cuts each bundle to the connections that match.
 
-HUB is the address of pcapsule-hub, such as that of a kubectl port-forward. Kubernetes decides who may
-have a snapshot: the token is that of an account with the right to get snapshots/content.`,
+HUB is the address of pcapsule-hub, such as that of a kubectl port-forward. Kubernetes decides who
+may fetch a snapshot: the token's account needs the right to get snapshots/content.`,
 		Example: `  kubectl -n pcapsule port-forward service/pcapsule-hub 8443 &
   kubectl -n pcapsule get configmap pcapsule-ca -o jsonpath='{.data.ca\.crt}' >ca.crt
   PCAPSULE_TOKEN=$(kubectl -n pcapsule create token investigator) pcapsule fetch https://localhost:8443 incident --ca ca.crt -o incident
@@ -61,8 +62,8 @@ have a snapshot: the token is that of an account with the right to get snapshots
 	}
 	fl := c.Flags()
 	fl.StringVarP(&f.output, "output", "o", "", "folder for the bundles; created if it does not exist")
-	fl.StringVar(&f.ca, "ca", "", "certificate authority of the hub, in PEM (default: those of the system)")
-	fl.StringVar(&f.name, "server-name", "", "name in the hub's certificate (default: that in HUB)")
+	fl.StringVar(&f.ca, "ca", "", "certificate authority of the hub, in PEM (default: the system's authorities)")
+	fl.StringVar(&f.name, "server-name", "", "name in the hub's certificate (default: the host name in HUB)")
 	fl.StringVar(&f.tokenFile, "token-file", "", "file with the token (default: $PCAPSULE_TOKEN)")
 	fl.DurationVar(&f.wait, "wait", 0, "how long to wait until the snapshot is ready")
 	command.Between(fl, "wait", &f.wait, 0, command.Longest)

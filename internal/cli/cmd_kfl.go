@@ -21,7 +21,7 @@ import (
 func (e *env) cmdKFL() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "kfl",
-		Short: "Check, format, explain and complete KFL, for people and editors",
+		Short: "Check, format, explain and complete KFL filters",
 		Long: `KFL is the filter language for calls; docs/kfl.md describes it. These commands need no bundle.
 If the filter is -, it is read from standard input. Macros are read from --macros FILE, or else
 from pcapsule/macros.kfl in the configuration folder ($XDG_CONFIG_HOME or ~/.config).`,
@@ -47,7 +47,7 @@ type kflFlags struct {
 
 func (f *kflFlags) flags(c *cobra.Command, what string) {
 	c.Flags().StringVar(&f.macros, "macros", "", "file of macros (default: pcapsule/macros.kfl in the configuration folder)")
-	c.Flags().StringSliceVar(&f.bundle, "bundle", nil, "bundle whose columns to use instead of those that this release knows")
+	c.Flags().StringSliceVar(&f.bundle, "bundle", nil, "use the columns of this bundle instead of those that this release knows")
 	c.Flags().BoolVar(&f.asJSON, "json", false, what)
 }
 

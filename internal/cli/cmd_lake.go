@@ -28,7 +28,7 @@ func (e *env) cmdLake() *cobra.Command {
 		Use:   "lake",
 		Short: "Query many bundles at once: register them for Spark, Trino and DuckDB",
 		Long: `Register the tables of bundles in object storage as Apache Iceberg tables, without copying them, and query
-the bundles that can contain the answer. Registering needs the program pcapsule-lake, in the folder of pcapsule or
+the bundles that can contain the answer. Registering needs the program pcapsule-lake, next to pcapsule or
 in PATH. docs/guide/lake.md describes both.`,
 	}
 	c.AddCommand(lakecmd.Commands(new(lakecmd.Flags), e.runLake)...)

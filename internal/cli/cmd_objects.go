@@ -37,7 +37,7 @@ func (e *env) cmdObjects() *cobra.Command {
 		Use:   "objects BUNDLE|CAPTURE... [KFL]",
 		Short: "List files seen in transfer, and write them to a folder",
 		Long: `List the files that HTTP, FTP, SMB, NFS and mail carried: name, type, size, SHA-256, and the call. The last
-argument may be a KFL filter for the calls; docs/format/objects.md says which bodies are files.
+argument may be a KFL filter for the calls; docs/format/objects.md explains which bodies count as files.
 
 With --extract the files are written to a new folder under safe names, never executable, with a
 manifest. They may be malicious.`,
@@ -58,8 +58,8 @@ manifest. They may be malicious.`,
 	fl.StringVar(&f.in.SHA256, "sha256", "", "only files with this SHA-256")
 	fl.StringVar(&f.in.Direction, "direction", "", "upload or download")
 	fl.StringVar(&f.dir, "extract", "", "new folder to which the files are written")
-	fl.Var(&f.maxSize, "max-size", "with --extract: size of all files together")
-	fl.IntVar(&f.most, "most", 1000, "with --extract: number of files")
+	fl.Var(&f.maxSize, "max-size", "with --extract: maximum size of all files together")
+	fl.IntVar(&f.most, "most", 1000, "with --extract: maximum number of files")
 	command.Between(fl, "max-size", &f.maxSize, 1, command.Largest)
 	command.Between(fl, "most", &f.most, 1, command.Most)
 	completes(c, "direction", "upload", "download")

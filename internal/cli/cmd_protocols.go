@@ -23,10 +23,10 @@ func (e *env) cmdProtocols() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "protocols [NAME]",
-		Short: "List the protocols that are dissected, or describe one",
-		Long: `List the protocols that are dissected. With a name: versions, columns, KFL names, limits. Ports are
-hints: content decides. Speed is the payload per second of one processor, as a fraction of HTTP/1's; it
-depends on the size of messages.`,
+		Short: "List the supported protocols, or describe one",
+		Long: `List the supported protocols. With a name, describe one: versions, columns, KFL names,
+limits. Ports are only hints; content decides. Speed is the throughput of one processor as a
+fraction of HTTP/1's; it depends on the message size.`,
 		Example: `  pcapsule protocols
   pcapsule protocols redis
   pcapsule protocols --json`,

@@ -38,7 +38,7 @@ type deriveFlags struct {
 func (f *deriveFlags) register(c *cobra.Command) {
 	fl := c.Flags()
 	fl.StringVarP(&f.output, "output", "o", "", "bundle to make, a name ending in .pcapsule")
-	fl.StringVar(&f.seed, "seed", "", "seed file of the bundle's seal (seal --commit); the new bundle then proves what it was made from")
+	fl.StringVar(&f.seed, "seed", "", "seed file of the bundle's seal (seal --commit); the new bundle can then prove its origin")
 	fl.StringVar(&f.note, "note", "", "note for the custody log, one line")
 	fl.BoolVar(&f.anonymous, "anonymous", false, "leave user and host out of the custody log")
 	fl.BoolVar(&f.asJSON, "json", false, "print JSON")
@@ -116,11 +116,12 @@ func (e *env) cmdRedact() *cobra.Command {
 		Short: "Make a bundle without the values that a policy names",
 		Long: `Make a bundle without the values that a policy names: card numbers, tokens, cookies, named
 fields, whole bodies. The packets are changed first, and the tables are made from them again.
-Number, order, times and lengths of the packets stay; keys are removed. A search of the result
-must find none of the values, in any encoding, or no bundle is made. The original is only read.
+The number, order, times and lengths of the packets do not change; keys are removed. The result is
+then searched: if any of the values is left, in any encoding, no bundle is made. The original is not
+changed.
 
 --test runs the tests inside a policy and needs no bundle. docs/guide/redaction.md describes
-policies; samples/policies has some.`,
+policies; samples/policies has examples.`,
 		Example: `  pcapsule redact incident.pcapsule --policy samples/policies/cards.yaml -o for-the-vendor.pcapsule
   pcapsule redact --policy my.yaml --test`,
 		Args: cobra.MaximumNArgs(1),

@@ -49,8 +49,8 @@ incident, access, accesses, card-accesses, egress, pii, tls, vendor, architectur
 YAML file of your own. The ending of the output's name is its format: ` + endings() + `.
 
 The first page says what happened, to whom, since when, how certain that is, and what was not
-recorded. Every statement, figure and table cites the calls, packets and queries behind it, and the
-figures are those of pcapsule ask. The same bundles and flags always give the same bytes.
+recorded. Every statement, figure and table cites the calls, packets and queries behind it, and the figures are
+the same as those of pcapsule ask. The same bundles and flags always give the same bytes.
 pcapsule report verify FILE BUNDLE checks a report against its bundle, and pcapsule report sign
 FILE BUNDLE signs it.
 

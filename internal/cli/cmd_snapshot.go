@@ -45,8 +45,8 @@ func (e *env) cmdSnapshot() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "snapshot RING (--last 10m | --from TIME --to TIME) [KFL] -o NAME.pcapsule",
 		Short: "Bundle a time range from a ring while recording continues",
-		Long: `Make a bundle of a time range of a ring. If a recorder is writing into the ring, it is asked to
-seal its current segments, and continues. The segments of the time range are pinned, so that
+		Long: `Make a bundle of a time range of a ring. A recorder that is writing into the ring seals its
+current segments and continues. The segments of the time range are pinned, so that
 retention keeps them until the bundle is complete.
 
 The bundle contains whole segments, which can be checked against the ring's seals; its tables
@@ -56,7 +56,8 @@ packets, or those of matching calls and the earlier packets of their connections
 header names the original segments.
 
 The key files of the segments decrypt their content. If connections remain encrypted, key files of
-other segments are tried: for connections that began earlier, and for keys that were read late.`,
+other segments are tried, because a connection may have begun earlier, or its key may have been read
+late.`,
 		Example: `  pcapsule snapshot /var/lib/pcapsule --last 10m -o incident.pcapsule
   pcapsule snapshot /var/lib/pcapsule --from 2026-01-31T14:15:00Z --to 2026-01-31T14:20:00Z -o five-minutes.pcapsule
   pcapsule snapshot /var/lib/pcapsule --last 1h 'http && status_code >= 500' -o errors.pcapsule

@@ -55,7 +55,7 @@ all calls are printed. A warning states each coverage gap.`,
 	fl.StringVar(&f.ring, "ring", "", "folder that a recorder on this machine writes into")
 	fl.StringVar(&f.server, "server", "", "address of pcapsule serve --ring, such as http://127.0.0.1:8898")
 	fl.StringVar(&f.tokenFile, "token-file", "", "with --server: file with the token (default: $PCAPSULE_TOKEN)")
-	fl.StringVar(&f.ca, "ca", "", "with --server: certificate authority of the server, in PEM (default: those of the system)")
+	fl.StringVar(&f.ca, "ca", "", "with --server: certificate authority of the server, in PEM (default: the system's authorities)")
 	fl.StringVar(&f.name, "server-name", "", "with --server: name in the certificate of the server, if its address has another")
 	fl.StringVar(&f.format, "format", "table", "table or ndjson")
 	fl.DurationVar(&f.last, "last", 0, "with --ring: start this long before now")

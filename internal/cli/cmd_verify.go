@@ -30,22 +30,22 @@ func (e *env) cmdVerify() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "verify BUNDLE",
 		Short: "Check every file of a bundle against its hashes and signatures",
-		Long: `Check every file of a bundle against its manifests, that nothing was added, that the custody log
-is unbroken, and that its seals are valid. Each line of the output is one verdict: yes, no or not
+		Long: `Check that every file of a bundle matches its manifests, that nothing was added, that the
+custody log is unbroken, and that its seals are valid. Each line of the output is one verdict: yes, no or not
 checked. A seal shows its signer's fingerprint; with --signer, verify fails unless that public key
 signed. --authority does the same for the certificate of a time-stamp authority, and --log-key for
 the public key of a transparency log.
 
 For a bundle of a ring, the segments must be those that the ring sealed, and the chain of its records
 must be unbroken. An anchor (pcapsule ring anchor) that you give with --anchor must be in the chain.
---witness and --ring-key name the only keys whose anchors and records count.
+With --witness and --ring-key, only anchors and records signed by these keys count.
 
 With --rederive everything is rebuilt from the packets in the bundle and compared with its files:
 tables row by row, every field of bundle.json, open.sql. What packets cannot prove, such as the
 names of imported files, is listed. A bundle that was made with keys needs them again, unless it
 contains them.
 
---reveal checks what pcapsule reveal shows of the original of a derived bundle.`,
+--reveal checks a proof from pcapsule reveal about the original of a derived bundle.`,
 		Example: `  pcapsule verify incident.pcapsule
   pcapsule verify incident.pcapsule --signer examiner.pub --authority tsa.pem
   pcapsule verify incident.pcapsule --rederive --json
@@ -58,8 +58,8 @@ contains them.
 	c.Flags().StringArrayVar(&f.signers, "signer", nil, "public key that must have signed: PEM, OpenSSH or certificate; can be repeated")
 	c.Flags().StringArrayVar(&f.authorities, "authority", nil, "certificate (PEM) of a time-stamp authority or its root; can be repeated")
 	c.Flags().StringArrayVar(&f.logs, "log-key", nil, "file with the public key of a transparency log, NAME+HASH+KEY; can be repeated")
-	c.Flags().StringArrayVar(&f.reveals, "reveal", nil, "file of pcapsule reveal that shows a part of the original of a derived bundle; can be repeated")
-	c.Flags().StringArrayVar(&f.anchors, "anchor", nil, "file with an anchor (see ring anchor) that a ring of the bundle must have; can be repeated")
+	c.Flags().StringArrayVar(&f.reveals, "reveal", nil, "proof from pcapsule reveal about the original of a derived bundle; can be repeated")
+	c.Flags().StringArrayVar(&f.anchors, "anchor", nil, "file with an anchor (see ring anchor) that must be in a ring of the bundle; can be repeated")
 	c.Flags().StringArrayVar(&f.witnesses, "witness", nil, "file with the public key of a witness of rings; can be repeated")
 	c.Flags().StringArrayVar(&f.ringKeys, "ring-key", nil, "file with the public key of a recorder, which must have signed the ring; can be repeated")
 	f.keys.register(c.Flags())

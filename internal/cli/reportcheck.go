@@ -60,7 +60,7 @@ the values. Differences are named, and the exit code is then 8. A masked report 
 
 If FILE` + signedSuffix + ` exists (pcapsule report sign), the signatures are checked too, every file of
 the bundles is hashed, and their seals are listed. With --signer the command fails unless that key
-signed the report. What a second tool stated is only repeated with --recheck tshark.`,
+signed the report. Results of a second tool are checked again only with --recheck tshark.`,
 		Example: `  pcapsule report verify outage.html incident.pcapsule
   pcapsule report verify outage.html incident.pcapsule --signer examiner.pub
   pcapsule report verify outage.csv node-a.pcapsule node-b.pcapsule --json`,

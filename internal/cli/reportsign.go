@@ -36,7 +36,7 @@ func (e *env) cmdReportSign() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "sign FILE BUNDLE... --key KEY",
 		Short: "Check a report against its bundles, then sign it together with them",
-		Long: `Check a report as pcapsule report verify does, and every file of its bundles, and sign it. The
+		Long: `Check a report as pcapsule report verify does, check every file of its bundles, and sign the report. The
 signature is in the new file FILE` + signedSuffix + `: an in-toto statement about the report and the
 tagmanifest of each bundle, which is also what pcapsule seal signs. A report that differs from its
 bundles is not signed. Public tools can verify the signature; docs/format/seal.md shows how.`,

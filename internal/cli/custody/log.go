@@ -116,8 +116,8 @@ func (e *env) cmdCustodyVerify() *cobra.Command {
 		Use:   "verify BUNDLE",
 		Short: "Check that no entry of the custody log was changed, removed or cut off",
 		Long: `Check that no entry of the custody log was changed, removed or moved, and that the log belongs to
-this bundle. A log alone cannot show that entries were cut off at its end: give a custody_head that
-you kept elsewhere with --head, and the log must still contain that entry. Seals are checked too.`,
+this bundle. The log alone cannot show whether entries were cut off at its end. To detect that, pass
+a custody_head that you kept elsewhere (--head): the log must still contain that entry. Seals are checked too.`,
 		Example: "  pcapsule custody verify incident.pcapsule --head 58ed3ed489c356fd9e99482a6e685d7eb79e0b688be36177f0b48ae929e76526",
 		Args:    cobra.ExactArgs(1),
 		RunE:    func(c *cobra.Command, args []string) error { return e.runCustodyVerify(c.Context(), args[0], head) },
@@ -178,7 +178,7 @@ copied, reviewed or received), by whom, on which machine, and a note. The time i
 machine's clock. Entries are never changed or removed.
 
 The events legal_hold, hold_released and retention (with --until) say how long the bundle is kept.
-They travel with it, and show, verify and cover sheets name the hold and the date in force.`,
+They are part of the bundle: show, verify and cover sheets report the hold and the date in force.`,
 		Example: `  pcapsule custody add incident.pcapsule --event received --user "A. Auditor" --note "case 4711"
   pcapsule custody add incident.pcapsule --event legal_hold --authority "District Court, 3 C 17/26"
   pcapsule custody add incident.pcapsule --event retention --until 2032-12-31`,

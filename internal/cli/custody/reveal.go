@@ -35,10 +35,10 @@ func Reveal(s *console.Streams) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "reveal BUNDLE --seed FILE -o NAME.json",
 		Short: "Show one packet or row of a sealed bundle, with proof",
-		Long: `Show one packet or row of a sealed bundle, with the proof that the seal committed to it. Somebody who
-has only a redacted or cut bundle checks it with verify --reveal, and learns nothing of other packets
-and rows. Rows can be shown if they cannot be made from packets: those of workloads, k8s_events and
-os_events and, if keys decrypted something, of every table. --groups shows only some groups of columns: ` + strings.Join(commit.RowGroups(), ", ") + `.`,
+		Long: `Show one packet or row of a sealed bundle, with the proof that the seal committed to it. Someone who has only
+a redacted or cut bundle checks it with verify --reveal, and learns nothing about other packets and
+rows. Only rows that cannot be rebuilt from packets can be shown: those of workloads, k8s_events and
+os_events, and of every table if keys decrypted something. --groups shows only some groups of columns: ` + strings.Join(commit.RowGroups(), ", ") + `.`,
 		Example: `  pcapsule reveal incident.pcapsule --seed seed.json --packet 4711 -o packet.json
   pcapsule reveal incident.pcapsule --seed seed.json --row calls:17 --groups when,request -o call.json
   pcapsule verify for-the-vendor.pcapsule --signer examiner.pub --reveal call.json`,

@@ -161,8 +161,8 @@ func Timestamp(s *console.Streams) *cobra.Command {
 	var f stampFlags
 	c := &cobra.Command{
 		Use:   "timestamp BUNDLE",
-		Short: "Add a time stamp of an authority (RFC 3161) to a seal",
-		Long: `Add a time stamp of an authority (RFC 3161) to a seal, by default the newest. It proves that the
+		Short: "Add a time stamp from an authority (RFC 3161) to a seal",
+		Long: `Add a time stamp from an authority (RFC 3161) to a seal, by default the newest. It proves that the
 seal existed at a time that this machine did not choose. With --url the authority is asked directly.
 Without a network, write the request to a file (--request), send it to the authority from another
 machine, and add the response (--response).`,

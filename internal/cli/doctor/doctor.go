@@ -28,10 +28,10 @@ func Command(program string, layouts func() string, questions func() []recorder.
 	var f flags
 	c := &cobra.Command{
 		Use:   "doctor [--keys [PROCESS...]]",
-		Short: "Check what this machine can record, and say what to change",
+		Short: "Check what this machine can record, and what to change",
 		Long: `Check everything that recording needs: the kernel, its type information (BTF), control groups,
-capabilities, each kernel hook, uprobes and the clock. Each hook is attached for a moment.
-Nothing is recorded. The exit code is 1 if recording does not work.
+capabilities, each kernel hook, uprobes and the clock. Each hook is attached briefly. Nothing is
+recorded. The exit code is 1 if recording does not work.
 
   ok        works
   degraded  recording works, but with less information

@@ -34,7 +34,7 @@ func (e *env) cmdFetch() *cobra.Command {
 	var output string
 	c := &cobra.Command{
 		Use:     "fetch SNAPSHOT [-o FOLDER]",
-		Short:   "Get the bundles of a snapshot, verified",
+		Short:   "Get the bundles of a snapshot, and verify them",
 		Long:    `Get the bundles of a snapshot into a folder, one for each node, and verify them.`,
 		Example: "  kubectl pcapsule fetch incident -o incident",
 		Args:    cobra.ExactArgs(1),

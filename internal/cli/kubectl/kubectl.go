@@ -67,9 +67,9 @@ func Command(s *console.Streams) *cobra.Command {
 
 Link pcapsule as ` + Plugin + ` in your PATH to use it as a plugin: kubectl pcapsule snapshot.
 
-It runs kubectl with your configuration and rights. To get bundles it sends a Kubernetes token to the hub:
-that of your kubeconfig, of $PCAPSULE_TOKEN or --token-file, or one that you may create for a service account
-(--account).`,
+It runs kubectl with your configuration and rights. To fetch bundles it sends the hub a Kubernetes
+token: from your kubeconfig, $PCAPSULE_TOKEN or --token-file, or one that it creates for a service
+account (--account).`,
 		Example: `  ln -s "$(command -v pcapsule)" /usr/local/bin/` + Plugin + `
   kubectl pcapsule snapshot incident --last 10m
   kubectl pcapsule query incident 'http && status_code >= 500'

@@ -25,10 +25,10 @@ func (e *env) cmdRecord() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "record NAMESPACE/[KIND/]NAME --for 1m -o FILE",
 		Aliases: []string{"capture_traffic"},
-		Short:   "Record a pod or a workload from now on",
-		Long: `Record a pod, or the pods of a workload, from now on: make a bundle of the packets of their connections. The
-recorders of their nodes are running already; the command creates a resource Capture, fetches its bundles, and deletes
-it. For packets from before now, make a snapshot with --workload.`,
+		Short:   "Record a pod or a workload, starting now",
+		Long: `Record a pod, or the pods of a workload, starting now, and make a bundle of their
+connections. The recorders are already running on the nodes: the command creates a Capture resource,
+fetches its bundles, and deletes it. For earlier packets, make a snapshot with --workload.`,
 		Example: `  kubectl pcapsule record shop/payment-7d4b9 --for 1m -o payment.pcapsule
   kubectl pcapsule record shop/Deployment/payment --for 5m --kfl 'http && failed' -o payment`,
 		Args: cobra.ExactArgs(1),

@@ -98,8 +98,8 @@ func (e *env) cmdSnapshot() *cobra.Command {
 		Use:   "snapshot [NAME] --last 10m",
 		Short: "Freeze a window of the recordings of all nodes",
 		Long: `Freeze a window of the recordings of all nodes as a resource Snapshot, and wait until its bundles can be
-fetched. If pods are selected, only nodes are collected where these ran, and the bundles have the connections of
-these pods. Without a name it gets one. kubectl describe snapshot shows the state of each node.`,
+fetched. If you select pods, only the nodes on which they ran are collected, and the bundles contain
+only the connections of these pods. Without NAME, a name is generated. kubectl describe snapshot shows the state of each node.`,
 		Example: `  kubectl pcapsule snapshot incident --last 10m
   kubectl pcapsule snapshot checkout --last 10m --workload shop/Deployment/checkout --kfl 'http && failed'
   kubectl pcapsule snapshot --from 2026-11-20T09:00:00Z --to 2026-11-20T09:05:00Z --node worker-1 -o night`,

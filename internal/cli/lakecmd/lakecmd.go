@@ -113,8 +113,9 @@ func (f *Flags) remove() *cobra.Command {
 		Use:   "remove NAMESPACE",
 		Short: "Remove the rows of a Kubernetes namespace from all tables",
 		Long: `Remove the rows of a Kubernetes namespace from all tables: its endpoints and objects, and everything on
-connections that have one of its endpoints. Files with such rows are rewritten as files of the lake. If a
-legal hold or a retention date keeps one of the bundles, nothing is removed, and the command ends with exit
+connections that have one of its endpoints. Files with such rows are rewritten, and the new files
+belong to the lake. If a legal hold or a retention date protects one of the bundles, nothing is
+removed, and the command ends with exit
 code 10. Table removals records who removed what, when and why. The bundles in their stores are not touched:
 they still have the packets.`,
 		Example: "  pcapsule lake remove payments --reason 'request 4711'",

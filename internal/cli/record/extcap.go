@@ -65,7 +65,7 @@ Recording needs the same rights as pcapsule record.`,
 	fl.BoolVar(&f.dlts, "extcap-dlts", false, "print the interface's link type")
 	fl.BoolVar(&f.config, "extcap-config", false, "list the interface's settings")
 	fl.StringVar(&f.reload, "extcap-reload-option", "", "list the values of a setting; no setting has a list")
-	fl.BoolVar(&f.cleanup, "extcap-cleanup-postkill", false, "clean up after a killed capture; there is nothing to clean up")
+	fl.BoolVar(&f.cleanup, "extcap-cleanup-postkill", false, "accepted for compatibility: there is nothing to clean up")
 	fl.BoolVar(&f.capture, "capture", false, "capture until the reader closes the pipe")
 	fl.StringVar(&f.fifo, "fifo", "", "named pipe to write packets to")
 	fl.StringVar(&f.filter, "extcap-capture-filter", "", "tcpdump filter; without --capture it is only checked")

@@ -75,11 +75,11 @@ type answerFlags struct {
 func (a *answerFlags) flags(c *cobra.Command, live Live) {
 	f := c.Flags()
 	f.StringVar(&a.tools, "tools", "all", "tools to offer: names of sets and of tools, separated by commas; sets are all, core, cases, calls, network, services, incidents, performance, security, checks and ring")
-	f.StringVar(&a.exportDir, "export-dir", "", "folder into which export_pcap may write; without it, that tool is refused")
+	f.StringVar(&a.exportDir, "export-dir", "", "folder into which export_pcap may write; without it, that tool is disabled")
 	f.StringSliceVar(&a.allow, "allow", nil, "folder from which open_case may open bundles; can be repeated")
-	f.StringVar(&a.ring, "ring", "", "ring of a recorder on this machine: clients can freeze, dissect and query its time ranges, and its last seconds")
+	f.StringVar(&a.ring, "ring", "", "ring of a recorder on this machine: clients can freeze, dissect and query time ranges of it, and query its last seconds")
 	f.StringVar(&a.snapshots, "snapshots", "", "with --ring: folder for snapshots, preferably on the ring's disk (default: RING.snapshots)")
-	f.StringVar(&a.copies, "live-copies", "", "folder with the hub's copies of the rings that it follows: db live is the last seconds of all of them")
+	f.StringVar(&a.copies, "live-copies", "", "folder with the hub's copies of the rings that it follows; db live then covers all of them")
 	f.DurationVar(&a.liveKeep, "live-keep", live.Keep, "how long db live keeps calls; 0: db live is off")
 	a.liveMost = command.Size(live.Bytes)
 	f.Var(&a.liveMost, "live-most", "temporary files for db live; older calls are removed early if they need more")
@@ -89,7 +89,7 @@ func (a *answerFlags) flags(c *cobra.Command, live Live) {
 	f.DurationVar(&a.deadline, "deadline", forensics.AnswerTime, "maximum time for one answer")
 	f.IntVar(&a.parallel, "parallel", 2, "number of long answers computed at once, each on all processors")
 	a.memory, a.temp, a.keep = forensics.DefaultMemory, 4<<30, 32<<20
-	f.Var(&a.memory, "memory", "memory that the program tries to stay below")
+	f.Var(&a.memory, "memory", "memory use that the program tries not to exceed")
 	f.Var(&a.temp, "max-temp", "temporary files for queries that do not fit into memory; 0: such queries fail")
 	f.Var(&a.keep, "keep", "memory for cached answers; 0: no cache")
 	command.Between(f, "live-keep", &a.liveKeep, 0, live.MaxKeep)

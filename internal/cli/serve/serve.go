@@ -50,7 +50,7 @@ machine only; any other address needs --token-file or tokens of an authorization
 	}
 	f.flags(c, with.Live)
 	fl := c.Flags()
-	fl.BoolVar(&f.packets, "packets", false, "allow downloads of snapshots' packets although answers are masked: packets are never masked")
+	fl.BoolVar(&f.packets, "packets", false, "allow downloads of snapshots' packets, which are never masked")
 	fl.StringVar(&f.addr, "addr", "127.0.0.1:8898", "address to listen on")
 	fl.StringVar(&f.tokens, "token-file", "", "file of bearer tokens, one per line, optionally after the holder's name")
 	fl.StringVar(&f.cert, "tls-cert", "", "certificate for HTTPS, PEM")

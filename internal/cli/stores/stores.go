@@ -50,9 +50,9 @@ func (e *env) push() *cobra.Command {
 	return &cobra.Command{
 		Use:   "push BUNDLE... STORE",
 		Short: "Copy bundles to a store",
-		Long: `Copy bundles to a store. Each file is compared with the manifest on its way. The same command again
-continues where it was interrupted, and adds what is new in the custody log. A bundle in a store is never
-replaced: another bundle of the same name is an error.`,
+		Long: `Copy bundles to a store. Each file is compared with the manifest on its way. To resume
+after an interruption, or to add new entries of the custody log, run the same command again. A
+bundle in a store is never replaced: a different bundle of the same name is an error.`,
 		Example:           "  pcapsule store push incident.pcapsule s3://evidence/2026",
 		Args:              cobra.MinimumNArgs(2),
 		ValidArgsFunction: command.CompleteBundles,
@@ -146,8 +146,8 @@ func (e *env) fetch() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "fetch ADDRESS",
 		Short: "Copy a bundle from a store",
-		Long: `Copy a bundle from a store and verify it. The same command again continues where it was interrupted. The
-folder gets its name when everything in it is verified.`,
+		Long: `Copy a bundle from a store and verify it. To resume after an interruption, run the same
+command again. The folder gets its name when everything in it is verified.`,
 		Example: "  pcapsule store fetch s3://evidence/2026/incident.pcapsule",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
