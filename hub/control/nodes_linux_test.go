@@ -59,7 +59,7 @@ func TestPinsComeFirst(t *testing.T) {
 }
 
 // TestThousandNodes is a hub with 1,000 registered recorders: each has a certificate, a ring and a server with mutual
-// TLS. 20 of them are gone, and the hub is ended in the middle. docs/design/032-many-nodes.md has what it logs.
+// TLS. 20 of them are gone, and the hub is ended in the middle. docs/design/025-cluster.md has what it logs.
 func TestThousandNodes(t *testing.T) {
 	const nodes, gone = 1000, 20
 	c := newCluster(t)
