@@ -171,9 +171,9 @@ func TestForgedTablesAreNamed(t *testing.T) {
 				f.t.Fatal(err)
 			}
 		}, "column status_code, row 0: is 500, the packets give 2"},
-		{"an extra part", func(f *forger) { f.write(path.Dir(http)+"/part-001.parquet", f.read(http)) }, "part-001.parquet: the packets do not give this file"},
-		{"an extra protocol", func(f *forger) { f.write("data/tables/calls/protocol=extra/part-000.parquet", f.read(http)) }, "protocol=extra/part-000.parquet: the packets do not give this file"},
-		{"an extra file", func(f *forger) { f.write("data/notes.txt", []byte("x")) }, "data/notes.txt: the packets do not give this file"},
+		{"an extra part", func(f *forger) { f.write(path.Dir(http)+"/part-001.parquet", f.read(http)) }, "part-001.parquet: the packets do not produce this file"},
+		{"an extra protocol", func(f *forger) { f.write("data/tables/calls/protocol=extra/part-000.parquet", f.read(http)) }, "protocol=extra/part-000.parquet: the packets do not produce this file"},
+		{"an extra file", func(f *forger) { f.write("data/notes.txt", []byte("x")) }, "data/notes.txt: the packets do not produce this file"},
 		{"another open.sql", func(f *forger) { f.write(openSQLPath, append(f.read(openSQLPath), "DROP VIEW calls;\n"...)) }, "data/open.sql: line "},
 		{"a script in the page", func(f *forger) {
 			f.ownPage = true
@@ -183,7 +183,7 @@ func TestForgedTablesAreNamed(t *testing.T) {
 			f.ownPage = true
 			f.write(readmePath, nil)
 		}, "README.html: it is not the page"},
-		{"a table gone", func(f *forger) { os.Remove(filepath.Join(f.dir, "data/tables/coverage/part-000.parquet")) }, "data/tables/coverage/part-000.parquet: the packets give this file, the bundle lacks it"},
+		{"a table gone", func(f *forger) { os.Remove(filepath.Join(f.dir, "data/tables/coverage/part-000.parquet")) }, "data/tables/coverage/part-000.parquet: the packets produce this file, but the bundle lacks it"},
 		{"another table's part", func(f *forger) {
 			f.write("data/tables/coverage/part-000.parquet", f.read("data/tables/flows/part-000.parquet"))
 		}, "table coverage: the files hold "},

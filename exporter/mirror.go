@@ -122,7 +122,7 @@ func (m *mirror) say(err error) {
 // noPackets are the packets of a node that sends rows only.
 type noPackets struct{}
 
-var errNoPackets = fmt.Errorf("the node sends rows only: its packets are in its ring, and a snapshot has them: %w", fs.ErrNotExist)
+var errNoPackets = fmt.Errorf("the node sends only rows: make a snapshot to get its packets: %w", fs.ErrNotExist)
 
 // Size implements bundle.Packets.
 func (noPackets) Size(string) (int64, error) { return 0, errNoPackets }

@@ -76,10 +76,10 @@ func (r *Rederived) add(d Difference) {
 }
 
 // ErrNotRederivable means that the bundle does not contain all inputs of its tables.
-var ErrNotRederivable = errors.New("the bundle does not hold what its tables were made from")
+var ErrNotRederivable = errors.New("the bundle does not contain everything that its tables were made from")
 
 // ErrNeedsKeys means that the tables were made with keys that the caller must supply.
-var ErrNeedsKeys = errors.New("the bundle's tables cannot be made again without its keys")
+var ErrNeedsKeys = errors.New("the bundle's tables cannot be rebuilt without its keys")
 
 // Rederive makes everything below data/ again, from the packets and inputs in b, in a folder for
 // temporary files, and compares it with the files of b: the rows of both, the row digests, and
@@ -234,7 +234,7 @@ func keysOf(b *bundle.Bundle, o *Options) error {
 		}
 	}
 	if len(needs) > 0 && len(o.Keys) == 0 {
-		return fmt.Errorf("%w: it was made with keys that it does not hold: %s", ErrNeedsKeys, strings.Join(needs, ", "))
+		return fmt.Errorf("%w: it was made with keys that it does not contain: %s", ErrNeedsKeys, strings.Join(needs, ", "))
 	}
 	return nil
 }

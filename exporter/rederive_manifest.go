@@ -242,7 +242,7 @@ func (c *comparison) warnings(m *bundle.Manifest) {
 			continue
 		}
 		if about(w, names) || strings.Contains(w, ": not used: ") {
-			c.unproven("warnings about files that the bundle does not hold")
+			c.unproven("warnings about files that the bundle does not contain")
 			out = append(out, w)
 		}
 	}

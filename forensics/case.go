@@ -328,8 +328,8 @@ var (
 	ErrCrashed  = duck.ErrCrashed  // the query crashed its process; the next one works
 	ErrDamaged  = duck.ErrDamaged  // a table cannot be read completely
 	ErrNotFound = errors.New("not found")
-	ErrCursor   = errors.New("cursor is not of this question")
-	ErrUsage    = errors.New("the question contradicts itself")
+	ErrCursor   = errors.New("the cursor belongs to another question")
+	ErrUsage    = errors.New("the inputs contradict each other")
 )
 
 // Guard bounds the memory of the database processes of several cases together.

@@ -107,14 +107,14 @@ func (o *Coverage) gaps(recorded []Hole) {
 	at := o.From
 	for _, r := range recorded {
 		if r.From > at {
-			o.add(Hole{Bundle: -1, From: at, To: r.From - 1, Reason: "not_recorded", Detail: "no source of the case recorded at this time"})
+			o.add(Hole{Bundle: -1, From: at, To: r.From - 1, Reason: "not_recorded", Detail: "nothing in the case was recorded at this time"})
 		}
 		if r.To >= at {
 			at = r.To + 1
 		}
 	}
 	if at <= o.To {
-		o.add(Hole{Bundle: -1, From: at, To: o.To, Reason: "not_recorded", Detail: "no source of the case recorded at this time"})
+		o.add(Hole{Bundle: -1, From: at, To: o.To, Reason: "not_recorded", Detail: "nothing in the case was recorded at this time"})
 	}
 }
 

@@ -34,7 +34,7 @@ func (c *checker) part(n *ast, x *node, key *ast) (*node, *Error) {
 	}
 	switch {
 	case x.op == opDeep && k.typ.kind == kText:
-		return nil, c.fail(n, `write one name after the dots: request.body.json()..sku == "x"`, "cannot take a part of all values under %s", clip(x.path[0]))
+		return nil, c.fail(n, `write one name after the dots: request.body.json()..sku == "x"`, "cannot select a part of all values under %s", clip(x.path[0]))
 	case isXML(x) && k.typ.kind == kText:
 		return c.xmlStep(key, x, k)
 	case x.typ.each && x.typ.elem == kJSON && k.typ.kind == kText:
@@ -46,7 +46,7 @@ func (c *checker) part(n *ast, x *node, key *ast) (*node, *Error) {
 	case x.typ.kind == kJSON:
 		return c.step(n, x, key, k)
 	case x.typ.kind == kBody:
-		return nil, c.fail(n, "write "+n.args[0].text+".json() first", "cannot take a part of a body")
+		return nil, c.fail(n, "write "+n.args[0].text+".json() first", "cannot select a part of a body")
 	case x.typ.kind == kMap || x.typ.kind == kList:
 		return nil, c.fail(key, "", "a key of %s cannot be %s", aType(x.typ), aType(k.typ))
 	}
@@ -246,7 +246,7 @@ func (c *checker) size(n *ast, x *node) (_ *node, err *Error) {
 		c.columns[x.str+"_body_size"] = true
 		return c.make(n, node{op: opCol, typ: typ{kind: kInt, unit: "bytes"}, str: x.str + "_body_size"})
 	default:
-		return nil, c.fail(n, "", "cannot take the size of %s", aType(x.typ))
+		return nil, c.fail(n, "", "cannot compute the size of %s", aType(x.typ))
 	}
 	return c.make(n, node{op: opSize, typ: typ{kind: kInt}, args: []*node{x}})
 }

@@ -184,7 +184,7 @@ func (c *checker) toCondition(n *ast, x *node) (*node, *Error) {
 	if x.typ.kind == kXML {
 		return c.exists(n, x)
 	}
-	return nil, c.fail(n, "compare it, as in x == …", "%s where a condition is required", aType(x.typ))
+	return nil, c.fail(n, "compare it, as in x == …", "expected a condition, got %s", aType(x.typ))
 }
 
 // aType returns the name of a type for a message.

@@ -278,7 +278,7 @@ func (c *checker) compareText(n *ast, op string, a, b *node) (*node, *Error) {
 			break // it asks whether there is an address
 		}
 		if err != nil || ip.Zone() != "" {
-			return nil, c.fail(n, "an address is like 10.0.0.7 or 2001:db8::7; names of hosts are in src.name and dst.name", "%s is not an address", quoteText(clip(b.str)))
+			return nil, c.fail(n, "an address looks like 10.0.0.7 or 2001:db8::7; host names are in src.name and dst.name", "%s is not an address", quoteText(clip(b.str)))
 		}
 		b = &node{op: opConst, typ: b.typ, str: ip.String()}
 	case textHex:

@@ -73,7 +73,7 @@ func (c *checker) document(n *ast, x *node) (*node, *Error) {
 	}
 	if x = asText(x); x.typ.kind == kText {
 		if usesXML(x) {
-			return nil, c.fail(n, `search it as text, as in .contains("x")`, "json() works on no part of an XML body")
+			return nil, c.fail(n, `search it as text, as in .contains("x")`, "json() does not work inside an XML body")
 		}
 		doc, err := c.make(n, node{op: opParse, typ: typ{kind: kJSON}, args: []*node{x}})
 		if err != nil || doc.op != opParse {

@@ -41,7 +41,7 @@ func (c *checker) every(n *ast) (*node, *Error) {
 	case x.typ.kind == kList:
 		return eachOf(x), nil
 	case x.typ.kind == kBody:
-		return nil, c.fail(n, "write "+n.args[0].text+".json().*", "cannot take a part of a body")
+		return nil, c.fail(n, "write "+n.args[0].text+".json().*", "cannot select a part of a body")
 	}
 	return nil, c.fail(n, "", "%s has no members", aType(x.typ))
 }
@@ -127,7 +127,7 @@ func (c *checker) compareFinding(n *ast, op string, a, b *node) (*node, *Error) 
 func (c *checker) finding(n *ast, name string) (*node, *Error) {
 	f := c.env.Findings
 	if f == nil {
-		return nil, c.fail(n, "open the bundle as a case, which computes findings", "findings are not available here")
+		return nil, c.fail(n, "open the bundle as a case to compute findings", "findings are not available here")
 	}
 	all := f.Names()
 	if name != "" {

@@ -195,7 +195,7 @@ func (l *Lake) verifyBefore(ctx context.Context, b Bundle, lists map[string][]ic
 	for _, name := range slices.Sorted(maps.Keys(lists)) {
 		for _, f := range lists[name] {
 			if !slices.ContainsFunc(src.parts[name], func(p part) bool { return p.path == f.FilePath() }) {
-				return fmt.Errorf("%w: table %s lists %s, which is not of this bundle; pcapsule-lake check --repair repairs it", ErrConfig, name, f.FilePath())
+				return fmt.Errorf("%w: table %s lists %s, which does not belong to this bundle; pcapsule-lake check --repair repairs it", ErrConfig, name, f.FilePath())
 			}
 		}
 	}

@@ -236,7 +236,7 @@ func (w *walker) walk(path, columns []string, a, b any) {
 	}
 	if !reflect.DeepEqual(a, b) {
 		p, q := apart(a, b)
-		w.say(path, "the file says %s, the bundles give %s", p, q)
+		w.say(path, "the file says %s, the bundles say %s", p, q)
 	}
 }
 
@@ -261,7 +261,7 @@ func (w *walker) maps(path, columns []string, a, b map[string]any) {
 		case !left:
 			w.say(at, "%s is missing in the file", words(b[k]))
 		case !right:
-			w.say(at, "the file has %s, which the bundles do not give", words(a[k]))
+			w.say(at, "the file has %s, which the bundles do not have", words(a[k]))
 		default:
 			w.walk(element(at, k, columns, b[k]), columns, a[k], b[k])
 		}
@@ -291,7 +291,7 @@ func (w *walker) lists(path, columns []string, a, b []any) {
 		case i >= len(a):
 			w.say(path, "%s is missing in the file", words(b[i]))
 		case i >= len(b):
-			w.say(path, "the file has %s, which the bundles do not give", words(a[i]))
+			w.say(path, "the file has %s, which the bundles do not have", words(a[i]))
 		default:
 			w.walk(append(path[:len(path):len(path)], item(i, columns, b[i])), columns, a[i], b[i])
 		}

@@ -303,7 +303,7 @@ func (p *push) compare(ctx context.Context, list []transfer.File) error {
 		delete(there, f.Name)
 	}
 	if len(there) > 0 {
-		return fmt.Errorf("the store has %s/%s/%s, which is not of this bundle: %w", p.Address, p.name, slices.Min(slices.Collect(maps.Keys(there))), ErrTaken)
+		return fmt.Errorf("the store has %s/%s/%s, which does not belong to this bundle: %w", p.Address, p.name, slices.Min(slices.Collect(maps.Keys(there))), ErrTaken)
 	}
 	return nil
 }

@@ -108,7 +108,7 @@ func (l *layout) member(f *zip.File) error {
 	case l.err != nil || err != nil || offset != l.at:
 		return fmt.Errorf("bytes at %d that belong to no member", begin)
 	case string(name) != f.Name || u16(head[6:]) != f.Flags || u16(head[8:]) != f.Method:
-		return fmt.Errorf("its header names %.100q, or another method, than the directory", name)
+		return fmt.Errorf("its header has another name (%.100q) or method than the directory", name)
 	}
 	if err := otherName(extra, f); err != nil {
 		return err
@@ -119,7 +119,7 @@ func (l *layout) member(f *zip.File) error {
 		value uint64
 	}{{14, uint64(f.CRC32)}, {18, f.CompressedSize64}, {22, f.UncompressedSize64}} {
 		if !is32(head[field.at:], field.value) && !(after && u32(head[field.at:]) == 0) { // 0: it follows the member
-			return errors.New("its header has other sizes, or another checksum, than the directory")
+			return errors.New("the sizes or the checksum in its header differ from the directory")
 		}
 	}
 	if f.CompressedSize64 > uint64(l.size-l.at) {
@@ -152,7 +152,7 @@ func (l *layout) after(f *zip.File) error {
 			}
 		}
 	}
-	return errors.New("the sizes after it are not those of the directory")
+	return errors.New("the sizes after it differ from the directory")
 }
 
 // entry checks an entry of the directory, which the ZIP reader has read.
@@ -211,7 +211,7 @@ func (l *layout) end(begin int64, files int) error {
 	case u16(head[20:]) != 0 || l.at != l.size:
 		return fmt.Errorf("a comment of %d bytes, and %d bytes at the end", u16(head[20:]), l.size-l.at)
 	case u16(head[4:]) != 0 || u16(head[6:]) != 0 || !has16(head[8:], files) || !has16(head[10:], files) || !is32(head[12:], uint64(directory)) || !is32(head[16:], uint64(begin)):
-		return errors.New("it is not where, or as long as, the end of the ZIP says")
+		return errors.New("its place or length differs from the end record of the ZIP")
 	}
 	return nil
 }

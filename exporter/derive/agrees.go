@@ -15,9 +15,9 @@ import (
 func agrees(d *bundle.Derived, files []bundle.Payload) error {
 	switch {
 	case d.Kind != bundle.Redacted && d.Kind != bundle.Cut && d.Kind != bundle.Merged:
-		return fmt.Errorf("kind %q is none of %s, %s and %s", d.Kind, bundle.Redacted, bundle.Cut, bundle.Merged)
+		return fmt.Errorf("kind %q is not %s, %s or %s", d.Kind, bundle.Redacted, bundle.Cut, bundle.Merged)
 	case (d.Kind == bundle.Redacted) != (d.Policy != nil), (d.Kind == bundle.Cut) != (d.Cut != nil), d.Kind != bundle.Merged && len(d.Added) > 0:
-		return fmt.Errorf("what it states of its policy, cut or added files does not fit its kind %s", d.Kind)
+		return fmt.Errorf("what it states about its policy, cut or added files contradicts its kind %s", d.Kind)
 	case d.Kind == bundle.Redacted && d.From.TagManifest != nil:
 		return errors.New("a redacted bundle must not have the hash of its original")
 	case (d.From.Derived == "") && len(d.From.Lacks) > 0, d.From.Derived == bundle.Redacted && len(d.From.Lacks) == 0:
@@ -70,7 +70,7 @@ func counts(d *bundle.Derived) error {
 	case d.Kind != bundle.Redacted && p.Changed > 0 || d.Kind == bundle.Merged && p.Removed > 0:
 		return fmt.Errorf("a bundle that is %s has no changed or removed packets", d.Kind)
 	case most > p.Changed || sum < p.Changed: // a packet can be changed by several rules
-		return fmt.Errorf("its rules do not give %d changed packets", p.Changed)
+		return fmt.Errorf("its rules do not add up to %d changed packets", p.Changed)
 	}
 	return nil
 }

@@ -75,7 +75,7 @@ func Cut(ctx context.Context, b *bundle.Bundle, output string, c Choice, o Optio
 		r.Warnings = append(r.Warnings, "the cut keeps every packet")
 	}
 	if events {
-		r.Warnings = append(r.Warnings, "events of the operating system were left out: they are not about connections")
+		r.Warnings = append(r.Warnings, "operating system events were left out, because they are not about connections")
 	}
 	return r, nil
 }

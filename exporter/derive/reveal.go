@@ -101,7 +101,7 @@ func committed(r *commit.Reveal, c *seal.Commitments) error {
 			return r.Verify(f.Packets, f.Root)
 		}
 	}
-	return fmt.Errorf("%s: the seal has no commitment to it; reveal the packets that give it", r.What())
+	return fmt.Errorf("%s: the seal has no commitment to it; reveal the packets that it was made from", r.What())
 }
 
 // verifyReveal checks a file that reveals a part of the original of a derived bundle.

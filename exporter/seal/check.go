@@ -57,7 +57,7 @@ func Check(ctx context.Context, r *bundle.Report, trust Trust) []Verdict {
 		case strings.HasSuffix(file, proofSuffix):
 			c.logged(file, r.CustodyFiles[file])
 		default:
-			c.add("signature", No, file, "no seal, time stamp or proof of a log belongs under this name")
+			c.add("signature", No, file, "this is not the name of a seal, time stamp or log proof")
 		}
 	}
 	missing, failed := absent(r)
@@ -223,7 +223,7 @@ func parseEnvelope(data []byte) (*dsse.Envelope, []byte, error) {
 // verifiers look for have no other letters' case, which Go's reader would accept.
 func spelled(payload []byte) error {
 	if err := bundle.UniqueKeys(payload); err != nil {
-		return fmt.Errorf("the statement says two things: %w", err)
+		return fmt.Errorf("the statement is ambiguous: %w", err)
 	}
 	var top map[string]json.RawMessage
 	if err := json.Unmarshal(payload, &top); err != nil {

@@ -95,12 +95,12 @@ func ReadSeed(path string) (*SeedFile, error) {
 		return nil, fmt.Errorf("%s: %d bytes are too many for a seed file", path, len(data))
 	}
 	if err := json.Unmarshal(data, &w); err != nil {
-		return nil, fmt.Errorf("%s is no seed file: %w", path, err)
+		return nil, fmt.Errorf("%s is not a seed file: %w", path, err)
 	}
 	// The envelope was indented with the file; encode is its one spelling.
 	var e envelope
 	if err := json.Unmarshal(w.Commitments, &e); err != nil {
-		return nil, fmt.Errorf("%s is no seed file: %w", path, err)
+		return nil, fmt.Errorf("%s is not a seed file: %w", path, err)
 	}
 	s := &SeedFile{Seed: [32]byte(w.Seed)}
 	s.Commitments, err = encode(&e)
@@ -138,7 +138,7 @@ func CheckCommitments(ctx context.Context, file string, data []byte, trust Trust
 // check checks that a statement is about its own commitments.
 func (s *commitmentStatement) check() error {
 	if s.Type != StatementType || s.PredicateType != CommitmentsType {
-		return fmt.Errorf("a statement %q with predicate %q, which are no commitments", s.Type, s.PredicateType)
+		return fmt.Errorf("a statement %q with predicate %q, which is not a statement of commitments", s.Type, s.PredicateType)
 	}
 	files, err := json.Marshal(s.Predicate.Files)
 	if err != nil {

@@ -33,7 +33,7 @@ func (e *env) logged(c *cobra.Command, args []string, run func() error) error {
 	}
 	log, err := accesslog.Open(e.accessPath)
 	if err != nil {
-		return exit.With(err, exit.Disk, "give --access-log a file that can be written")
+		return exit.With(err, exit.Disk, "pass --access-log a file that you can write to")
 	}
 	defer log.Close()
 	e.access = log

@@ -137,7 +137,7 @@ func (e *env) questionError(err error) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &bad) && bad.Limit:
-		return exit.With(pretty(err, bad), exit.Limit, "ask for less at once; docs/kfl.md has the limits")
+		return exit.With(pretty(err, bad), exit.Limit, "simplify the filter; docs/kfl.md lists the limits")
 	case errors.As(err, &bad) && bad.Hint != "": // pretty includes the hint
 		return exit.With(pretty(err, bad), exit.Syntax, "")
 	case errors.As(err, &bad):
@@ -149,11 +149,11 @@ func (e *env) questionError(err error) error {
 	case errors.Is(err, forensics.ErrCursor):
 		return exit.With(err, exit.Usage, "use a cursor with the same bundles, question and flags that returned it")
 	case errors.Is(err, forensics.ErrDeadline), errors.Is(err, context.DeadlineExceeded):
-		return exit.With(late(err), exit.Limit, "narrow the question, or allow more with --deadline")
+		return exit.With(late(err), exit.Limit, "narrow the question, or raise --deadline")
 	case errors.Is(err, forensics.ErrMemory):
 		return exit.With(err, exit.Limit, "ask for fewer columns or rows")
 	case errors.Is(err, forensics.ErrCrashed):
-		return exit.With(err, exit.Limit, "the bundle is unharmed; write the question differently")
+		return exit.With(err, exit.Limit, "the bundle is not damaged; rephrase the question")
 	case errors.Is(err, forensics.ErrNotFound):
 		return exit.With(err, exit.Other, "pcapsule query BUNDLE KFL lists calls with their numbers (call_no)")
 	case errors.As(err, &several):
@@ -169,7 +169,7 @@ func late(err error) error {
 	if errors.Is(err, forensics.ErrDeadline) {
 		return err
 	}
-	return fmt.Errorf("%w: the question took longer than it was given", forensics.ErrDeadline)
+	return fmt.Errorf("%w: the question exceeded its deadline", forensics.ErrDeadline)
 }
 
 // pretty returns err with the KFL in question and a mark at the mistake. Text before the

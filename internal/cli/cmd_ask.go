@@ -61,13 +61,13 @@ func notAQuestion(c *cobra.Command, words []string) error {
 		if len(words) > 1 {
 			question = words[1]
 		}
-		return exit.With(fmt.Errorf("no question before %s", words[0]), exit.Usage, "put the question first: pcapsule ask "+question+" "+words[0])
+		return exit.With(fmt.Errorf("missing question before %s", words[0]), exit.Usage, "put the question first: pcapsule ask "+question+" "+words[0])
 	}
 	hint := "pcapsule ask --help lists the questions"
 	if near := command.Likely(c, words[0]); near != "" {
 		hint = near
 	}
-	return exit.With(fmt.Errorf("no question %q", words[0]), exit.Usage, hint)
+	return exit.With(fmt.Errorf("unknown question %q", words[0]), exit.Usage, hint)
 }
 
 // cmdQuestion makes a command of a question, with a flag for each field of its input.

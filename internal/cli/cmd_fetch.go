@@ -119,7 +119,7 @@ func (x *fetch) explain(s *offer.Snapshot) {
 		fmt.Fprintln(e.Out, console.Line("the snapshot selects calls that match "+s.KFL))
 	}
 	for _, n := range s.Nothing {
-		e.Warn("node %s recorded, and has nothing of what the snapshot selects", n)
+		e.Warn("node %s recorded nothing that the snapshot selects", n)
 	}
 	if len(s.Namespaces) > 0 {
 		e.Warn("you have the right to see %s: %s; connections with others are left out", plural.Count(int64(len(s.Namespaces)), "namespace", "namespaces"), strings.Join(s.Namespaces, ", "))
@@ -152,7 +152,7 @@ func (f *fetchFlags) open(e *env, hub, name string) (*fetch, error) {
 		token = string(text)
 	}
 	if token = strings.TrimSpace(token); token == "" || strings.ContainsAny(token, "\r\n") {
-		return nil, exit.Usagef("missing token: set PCAPSULE_TOKEN, or give --token-file; kubectl create token makes one")
+		return nil, exit.Usagef("missing token: set PCAPSULE_TOKEN, or give --token-file; kubectl create token creates one")
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: f.name}
 	if f.ca != "" {
@@ -162,7 +162,7 @@ func (f *fetchFlags) open(e *env, hub, name string) (*fetch, error) {
 		}
 		config.RootCAs = x509.NewCertPool()
 		if !config.RootCAs.AppendCertsFromPEM(text) {
-			return nil, exit.Usagef("--ca %s: it has no certificate in PEM", f.ca)
+			return nil, exit.Usagef("--ca %s: it contains no PEM certificate", f.ca)
 		}
 	}
 	return &fetch{e: e, base: u.JoinPath("v1/snapshots", name), dir: f.output, header: http.Header{"Authorization": {"Bearer " + token}},
@@ -267,7 +267,7 @@ func (x *fetch) receive(ctx context.Context, b offer.Bundle, final string) (int6
 	bar.Clear()
 	var altered transfer.AlteredErrors
 	if errors.As(err, &altered) {
-		return 0, exit.With(err, exit.Verify, "the hub's copy was altered, or bytes were changed on the way; nothing was given a final name")
+		return 0, exit.With(err, exit.Verify, "the hub's copy was altered, or the transfer was corrupted; the bundle did not get its final name")
 	}
 	if err == nil {
 		err = rep.Err()

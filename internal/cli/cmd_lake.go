@@ -67,7 +67,7 @@ func lakeProcess(ctx context.Context, args []string) (*exec.Cmd, error) {
 	}
 	if _, err := os.Stat(path); err != nil {
 		if path, err = exec.LookPath(lakeProgram); err != nil {
-			return nil, exit.With(errors.New("the program "+lakeProgram+" is neither in the folder of pcapsule nor in PATH"), exit.Other, "build it from the source with make lake-program, see docs/guide/lake.md")
+			return nil, exit.With(errors.New("the program "+lakeProgram+" is neither next to pcapsule nor in PATH"), exit.Other, "build it from the source with make lake-program, see docs/guide/lake.md")
 		}
 	}
 	p := exec.CommandContext(ctx, path, args...)
@@ -138,7 +138,7 @@ func (e *env) selected(ctx context.Context, args []string) ([]string, error) {
 	for _, b := range list {
 		if len(b.Removed) > 0 {
 			// The bundle still has rows that were removed from the lake.
-			return nil, exit.With(fmt.Errorf("rows of namespace %s were removed from bundle %s", b.Removed[0], b.Name), exit.Refused, "ask Spark or Trino, or select other bundles with --in-bundle")
+			return nil, exit.With(fmt.Errorf("rows of namespace %s were removed from bundle %s", b.Removed[0], b.Name), exit.Refused, "use Spark or Trino, or select other bundles with --in-bundle")
 		}
 		a := b.Address
 		if strings.HasPrefix(a, "s3://") && (os.Getenv("AWS_ENDPOINT_URL") != "" || os.Getenv("AWS_ENDPOINT_URL_S3") != "") {

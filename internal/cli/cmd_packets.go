@@ -216,7 +216,7 @@ func (e *env) printSlice(r *forensics.CarveReport, f *packetsFlags) {
 	}
 	switch {
 	case r.Coverage.State == forensics.None:
-		fmt.Fprintln(e.Err, "nothing was recorded in the time asked about")
+		fmt.Fprintln(e.Err, "nothing was recorded in that time range")
 	case r.Packets == 0:
 		fmt.Fprintf(e.Err, "No matches: %s is a capture without packets.\n", f.output)
 	}

@@ -100,7 +100,7 @@ func deriveError(err error, output string) error {
 	case errors.Is(err, derive.ErrAddresses):
 		return exit.With(err, exit.Usage, "no bundle was made; addresses: pseudonyms needs --seed FILE, and a bundle that was made without a filter")
 	case errors.Is(err, derive.ErrChanged):
-		return exit.With(err, exit.Verify, "pcapsule verify says what was changed")
+		return exit.With(err, exit.Verify, "pcapsule verify shows what was changed")
 	case errors.As(err, &left):
 		return exit.With(err, exit.Other, "no bundle was made; name the value's field in the policy, or cut its connection out")
 	}
@@ -127,7 +127,7 @@ policies; samples/policies has examples.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if policy == "" {
-				return exit.Usagef("missing policy: give --policy FILE; samples/policies has some")
+				return exit.Usagef("missing policy: give --policy FILE; samples/policies has examples")
 			}
 			p, err := redact.LoadRemoval(policy)
 			if err != nil {

@@ -158,7 +158,7 @@ func (e *env) lines(lang kfl.Env) (read func() (string, error), end func()) {
 		}
 		return text, at, true
 	}
-	fmt.Fprintln(e.Out, "Type help for a list of what you can ask; Ctrl-D ends.")
+	fmt.Fprintln(e.Out, "Type help to see what you can enter; Ctrl-D exits.")
 	return func() (string, error) {
 		before, err := term.MakeRaw(int(in.Fd()))
 		if err != nil {

@@ -174,9 +174,9 @@ func (e *env) runReportVerify(c *cobra.Command, args []string, f *reportCheckFla
 	return nil
 }
 
-// differs is the error of a report that is not what its bundles give.
+// differs is the error of a report that does not match its bundles.
 func differs(path string) error {
-	return exit.With(fmt.Errorf("%s is not what its bundles give", path), exit.Verify, "ask its author for the original, or make the report again with pcapsule report")
+	return exit.With(fmt.Errorf("%s does not match its bundles", path), exit.Verify, "ask its author for the original, or make the report again with pcapsule report")
 }
 
 func or(s, other string) string {
@@ -188,7 +188,7 @@ func or(s, other string) string {
 
 func printVerified(w io.Writer, path string, k *report.Check) {
 	if len(k.Differences) == 0 {
-		fmt.Fprintln(w, path+plural.Sprintf(" is intact: %d {statement|statements}, %d {table|tables}, %d {figure|figures} and %d {citation|citations} are those of the bundles", k.Statements, k.Tables, k.Figures, k.Citations))
+		fmt.Fprintln(w, path+plural.Sprintf(" is intact: %d {statement|statements}, %d {table|tables}, %d {figure|figures} and %d {citation|citations} match the bundles", k.Statements, k.Tables, k.Figures, k.Citations))
 	}
 	for _, d := range k.Differences {
 		fmt.Fprintln(w, d)

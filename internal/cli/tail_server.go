@@ -30,7 +30,7 @@ func (e *env) tailServer(ctx context.Context, filter string, f *tailFlags) error
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return exit.With(fmt.Errorf("asking the server: %w", err), exit.Other, "pcapsule serve --ring RING answers at the address that it prints")
+		return exit.With(fmt.Errorf("asking the server: %w", err), exit.Other, "start the server with pcapsule serve --ring RING, which prints its address")
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
@@ -80,7 +80,7 @@ func (f *tailFlags) request(ctx context.Context, filter string) (*http.Request, 
 		}
 		config.RootCAs = x509.NewCertPool()
 		if !config.RootCAs.AppendCertsFromPEM(text) {
-			return nil, nil, exit.Usagef("--ca %s: it has no certificate in PEM", f.ca)
+			return nil, nil, exit.Usagef("--ca %s: it contains no PEM certificate", f.ca)
 		}
 	}
 	u = u.JoinPath("mcp", "tail")

@@ -91,7 +91,7 @@ func explained(err error) error {
 	case errors.As(err, &damaged):
 		return exit.With(err, exit.Verify, "nothing of the bundle was changed in the lake")
 	case errors.Is(err, fs.ErrPermission):
-		return exit.With(err, exit.Other, "check the credentials, such as AWS_ACCESS_KEY_ID, and what their account may do")
+		return exit.With(err, exit.Other, "check the credentials, such as AWS_ACCESS_KEY_ID, and the permissions of their account")
 	}
 	return err
 }

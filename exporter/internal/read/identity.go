@@ -81,7 +81,7 @@ func (w *Identity) load(kind, path string, add func(string, io.Reader) (workload
 	case err != nil:
 		return &InputError{path, err}
 	case stats.Kept == 0:
-		w.warnings = append(w.warnings, name+": it names no address")
+		w.warnings = append(w.warnings, name+": it contains no addresses")
 	}
 	if _, err := io.Copy(h, f); err != nil {
 		return &InputError{path, err}

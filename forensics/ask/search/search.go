@@ -114,7 +114,7 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 		return nil, err
 	}
 	if len(list) == 0 && n != nil && !in.IgnoreCase {
-		out.Note("the search is case-sensitive unless it is asked to ignore case")
+		out.Note("the search is case-sensitive; set ignore_case to ignore case")
 	}
 	out.Match(len(out.Matches))
 	return out, nil

@@ -168,7 +168,7 @@ func TestNetworkPolicyOverTime(t *testing.T) {
 	want := []string{
 		"not-enforced exact: shop/web connects to pay/db at tcp/80 in 1 connection, " + with + ", that network policy pay/changed should have refused: made 2026-01-01T00:00:00.000000000Z and not changed since",
 		"not-enforced likely: pay/db connects to shop/web at tcp/81 in 1 connection, " + with + ", that network policy shop/removed should have refused: made 2026-01-01T00:00:00.000000000Z; whether it had this spec at that time is unknown",
-		"predates-policy exact: shop/web connects to new/cache at tcp/82 in 1 connection that began before network policy new/later, which refuses new ones; the API leaves it to the network plugin whether it ends existing ones",
+		"predates-policy exact: shop/web connects to new/cache at tcp/82 in 1 connection that began before network policy new/later, which refuses new ones; the network plugin decides whether existing ones end",
 		"cannot-tell guess: pay/db connects to shop/web at tcp/81 in 1 connection; it is unknown whether the network policies allow them: network policy shop/removed was removed at about that time",
 		"cannot-tell guess: shop/web connects to pay/db at tcp/80 in 1 connection; it is unknown whether the network policies allow them: network policy pay/changed was changed at an unknown time",
 	}

@@ -284,7 +284,7 @@ func (c *claim) finding() finding.Finding {
 		f.What = fmt.Sprintf("%s, none of which was accepted, as %s declares", to, by)
 	case predates:
 		f.Severity = finding.Low
-		f.What = fmt.Sprintf("%s that began before %s, which refuses new ones; the API leaves it to the network plugin whether it ends existing ones", to, by)
+		f.What = fmt.Sprintf("%s that began before %s, which refuses new ones; the network plugin decides whether existing ones end", to, by)
 	case unprotected:
 		f.Severity = finding.Low
 		f.What = plural.Sprintf("no network policy selects %s, which has %d {connection|connections}, so nothing restricts it", c.row.Src, c.row.Count)

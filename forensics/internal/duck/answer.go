@@ -126,7 +126,7 @@ func (a *answer) stop() {
 	case <-a.stopped:
 	case <-a.w.gone:
 	case <-late.C:
-		a.w.kill(errors.New("a question did not end when it was told to"))
+		a.w.kill(errors.New("a question did not stop when it was interrupted"))
 		<-a.w.gone
 	}
 	a.over()

@@ -178,7 +178,7 @@ func (w *process) receive() error {
 		a := w.answers[f.Stream]
 		switch {
 		case a == nil:
-			err = fmt.Errorf("%w: an answer that nobody waits for", wire.ErrFrame)
+			err = fmt.Errorf("%w: an unexpected answer", wire.ErrFrame)
 		case f.Kind == wire.Stopped:
 			if delete(w.answers, f.Stream); !a.stopping {
 				err = fmt.Errorf("%w: it stopped by itself", wire.ErrFrame)
@@ -186,7 +186,7 @@ func (w *process) receive() error {
 			close(a.stopped)
 		case a.stopping: // sent before it received the stop
 		case !a.wanted:
-			err = fmt.Errorf("%w: a batch that was not asked for", wire.ErrFrame)
+			err = fmt.Errorf("%w: an unrequested batch", wire.ErrFrame)
 		default:
 			a.wanted = false
 			a.frames <- f // has space for a requested frame
@@ -237,7 +237,7 @@ func (w *process) leave() {
 	select {
 	case <-w.gone:
 	case <-time.After(leaveTime):
-		w.kill(errors.New("it did not leave"))
+		w.kill(errors.New("it did not exit"))
 		<-w.gone
 	}
 }
@@ -255,7 +255,7 @@ func (w *process) dead() bool {
 func (w *process) send(kind wire.Kind, stream uint64, body []byte) error {
 	w.sending.Lock()
 	defer w.sending.Unlock()
-	late := time.AfterFunc(writeTime, func() { w.kill(errors.New("it does not listen")) })
+	late := time.AfterFunc(writeTime, func() { w.kill(errors.New("it does not respond")) })
 	defer late.Stop()
 	err := wire.WriteFrame(w.buf, kind, stream, body)
 	if err == nil {

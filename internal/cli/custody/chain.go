@@ -57,10 +57,10 @@ func (c *ringChecker) witnessed(b *bundle.Bundle) {
 		var a ring.Anchor
 		switch {
 		case e.Event == bundle.EventContradicted:
-			c.add("anchor", seal.No, "custody/log.jsonl", "a witness says that the ring is not the one that it saw before: "+e.Note)
+			c.add("anchor", seal.No, "custody/log.jsonl", "a witness reports that this is not the ring that it saw before: "+e.Note)
 		case e.Event != bundle.EventAnchored:
 		case json.Unmarshal([]byte(e.Details["anchor"]), &a) != nil:
-			c.add("anchor", seal.No, "custody/log.jsonl", fmt.Sprintf("entry %d has no anchor that can be read", e.Seq))
+			c.add("anchor", seal.No, "custody/log.jsonl", fmt.Sprintf("entry %d has no readable anchor", e.Seq))
 		case len(c.trust.Witnesses) == 0 || slices.ContainsFunc(c.trust.Witnesses, a.By):
 			c.said = append(c.said, a)
 		}
@@ -120,7 +120,7 @@ func (c *ringChecker) segments(m *bundle.Manifest) {
 	case unsealed > 0:
 		c.add("ring", seal.NotChecked, "", plural.Sprintf("%d {segment has|segments have} no seal", unsealed))
 	case len(c.reports) == 0:
-		c.add("ring", seal.NotChecked, "", "no input is a recorder's segment with its ring")
+		c.add("ring", seal.NotChecked, "", "no input is a segment of a recorder's ring")
 	case others > 0:
 		c.add("ring", seal.NotChecked, "", plural.Sprintf("%d {capture is|captures are} of no ring; ", others)+plural.Sprintf("%d {segment|segments} as sealed; ", found)+c.describe())
 	default:
@@ -160,7 +160,7 @@ func (c *ringChecker) anchors() {
 		seen := fmt.Sprintf("%s up to record %d of %d, seen by %s at %s", label, r.Anchored, r.Records-1, r.AnchoredBy, r.AnchoredAt)
 		switch {
 		case r.Anchored < 0:
-			c.add("anchor", seal.NotChecked, "", label+" has no anchor: an end that was cut off would not show")
+			c.add("anchor", seal.NotChecked, "", label+" has no anchor, so a cut-off end cannot be detected")
 		case given:
 			c.add("anchor", seal.Yes, "", seen+", an anchor that you gave")
 		case r.AnchorsTrusted:

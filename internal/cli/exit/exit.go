@@ -85,7 +85,7 @@ func NewOutput(path string) error {
 func OutputError(err error, path string) error {
 	var at *fs.PathError
 	if errors.Is(err, fs.ErrPermission) && errors.As(err, &at) && filepath.Dir(at.Path) == filepath.Dir(filepath.Clean(path)) {
-		return With(fmt.Errorf("output %s: writing to folder %s: %w", path, filepath.Dir(at.Path), at.Err), Disk, "check who may write there, or choose another folder with -o")
+		return With(fmt.Errorf("output %s: writing to folder %s: %w", path, filepath.Dir(at.Path), at.Err), Disk, "check the folder's permissions, or choose another folder with -o")
 	}
 	return err
 }

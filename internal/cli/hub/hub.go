@@ -215,7 +215,7 @@ func (f *flags) log(o *hub.Options, out io.Writer) (err error) {
 		log = accesslog.To(out)
 	default:
 		if log, err = accesslog.Open(f.access); err != nil {
-			return exit.With(err, exit.Disk, "give --access-log a file that can be written")
+			return exit.With(err, exit.Disk, "pass --access-log a file that you can write to")
 		}
 	}
 	o.Record = recordTo(log)

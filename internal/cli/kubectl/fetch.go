@@ -155,7 +155,7 @@ func (e *env) forward(ctx context.Context, object, ports string) (port string, s
 	}
 	if port == "" || !timer.Stop() {
 		cancel()
-		err := errors.Join(errors.New("kubectl forwards no port"), cmd.Wait())
+		err := errors.Join(errors.New("kubectl did not forward a port"), cmd.Wait())
 		return "", nil, failed(context.WithoutCancel(ctx), "port-forward", err, errs.String())
 	}
 	done := make(chan struct{})
@@ -193,8 +193,8 @@ func (e *env) cmdQuestion(q question) *cobra.Command {
 	return &cobra.Command{
 		Use:   use,
 		Short: q.short,
-		Long: q.short + `, as pcapsule ` + q.name + ` does. Its bundles are fetched once, into the cache.
-Arguments after the snapshot are those of pcapsule ` + q.name + `; its flags come after --.`,
+		Long: q.short + `, as pcapsule ` + q.name + ` does. Its bundles are fetched into the cache once.
+Arguments after the snapshot are passed to pcapsule ` + q.name + `; put its flags after --.`,
 		Args: cobra.MinimumNArgs(q.at + 1),
 		RunE: func(c *cobra.Command, args []string) error {
 			bundles, err := e.cached(c.Context(), args[q.at])

@@ -122,7 +122,7 @@ func failed(ctx context.Context, verb string, err error, said string) error {
 		return context.Cause(ctx)
 	}
 	if errors.Is(err, exec.ErrNotFound) {
-		return exit.With(errors.New("kubectl is not in the PATH"), exit.Other, "install kubectl; this command runs it")
+		return exit.With(errors.New("kubectl is not in the PATH"), exit.Other, "install kubectl, which this command runs")
 	}
 	said = strings.TrimSpace(said)
 	if said = said[strings.LastIndexByte(said, '\n')+1:]; said == "" {

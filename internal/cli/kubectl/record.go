@@ -67,7 +67,7 @@ func (e *env) record(ctx context.Context, r request, length time.Duration, outpu
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 		defer cancel()
 		if _, err := e.output(ctx, nil, "delete", captures, name, "--wait=false"); err != nil {
-			e.Warn("Capture %s is left, for %s: %v", name, keepRecord, err)
+			e.Warn("Capture %s was not deleted; it expires after %s: %v", name, keepRecord, err)
 		}
 	}()
 	e.Note("recording %s for %s", r.Select.Workloads[0], length)

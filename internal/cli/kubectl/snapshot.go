@@ -169,7 +169,7 @@ func (e *env) create(ctx context.Context, kind, name, prefix string, r request) 
 	}
 	var s snapshot
 	if err := json.Unmarshal(text, &s); err != nil || !offer.Plain(s.Metadata.Name) {
-		return nil, errors.Join(fmt.Errorf("kubectl create answered without a name: %.200q", text), err)
+		return nil, errors.Join(fmt.Errorf("kubectl create returned no name: %.200q", text), err)
 	}
 	return &s, nil
 }

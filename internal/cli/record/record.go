@@ -172,7 +172,7 @@ func (e *env) runRecord(ctx context.Context, args []string, f *recordFlags, chan
 		fmt.Fprint(console.Drawn(e.Err), "\r\x1b[K")
 	}
 	if err != nil && o.File != "" && exit.IsDisk(err) && (s.Delivered > 0 || exists(o.File)) {
-		return exit.With(fmt.Errorf("%w; %s can be read to its end: %s", err, o.File, plural.Count(int64(s.Delivered), "packet", "packets")), exit.Disk, "free space, and record into another file")
+		return exit.With(fmt.Errorf("%w; %s is readable and has %s", err, o.File, plural.Count(int64(s.Delivered), "packet", "packets")), exit.Disk, "free space, and record into another file")
 	}
 	if err != nil {
 		return recordError(err, f.output)
@@ -293,7 +293,7 @@ func recordError(err error, output string) error {
 	case errors.As(err, &rule):
 		return exit.With(err, exit.Usage, "list the processes with ps, or choose by exe: or cgroup:")
 	case errors.Is(err, ring.ErrLocked):
-		return exit.With(err, exit.Exists, "end the other recorder, or choose another folder")
+		return exit.With(err, exit.Exists, "stop the other recorder, or choose another folder")
 	case errors.Is(err, fs.ErrExist):
 		return exit.With(err, exit.Exists, otherOutput)
 	}

@@ -50,7 +50,7 @@ func classifyKind(ctx context.Context, err error) (code int, hint string) {
 	case errors.Is(err, node.ErrPolicy):
 		return exit.Usage, "nothing was recorded; docs/guide/recorder.md lists what each rule needs"
 	case errors.Is(err, ring.ErrLocked):
-		return exit.Exists, "a ring has only one recorder: end the other, or choose another --ring"
+		return exit.Exists, "a ring has only one recorder: stop the other, or choose another --ring"
 	case errors.Is(err, ring.ErrNewer):
 		return exit.Newer, "use a newer pcapsule-recorder, or choose another --ring"
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.EIO), errors.Is(err, ring.ErrReserve):

@@ -275,7 +275,7 @@ func run(ctx context.Context, f *flags, expression string, errOut io.Writer) err
 		switch {
 		case err == nil:
 		case f.kubernetes == "auto" && errors.Is(err, agent.ErrNoCluster):
-			o.Log.Warn("recording without names of pods: no kubeconfig and no service account; --kubernetes=off silences this warning")
+			o.Log.Warn("recording without pod names: no kubeconfig and no service account; --kubernetes=off silences this warning")
 		case errors.Is(err, agent.ErrNoCluster), f.kubeconfig != "":
 			return exit.With(err, exit.Usage, "")
 		default:

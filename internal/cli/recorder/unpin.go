@@ -24,7 +24,7 @@ buffers. Packets that wait there are lost. Run it on a node after the recorder w
 			removed, err := node.Unpin(dir)
 			switch {
 			case errors.Is(err, node.ErrPinned):
-				return exit.With(err, exit.Exists, "end the recorder first")
+				return exit.With(err, exit.Exists, "stop the recorder first")
 			case err != nil:
 				return err
 			case removed:

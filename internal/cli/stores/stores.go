@@ -233,15 +233,15 @@ func explained(err error) error {
 	case errors.Is(err, store.ErrTaken):
 		return exit.With(err, exit.Refused, "rename the folder, or push it to another place")
 	case errors.As(err, &altered), errors.As(err, &damaged):
-		return exit.With(err, exit.Verify, "nothing was given a final name")
+		return exit.With(err, exit.Verify, "the bundle did not get its final name")
 	case errors.Is(err, store.ErrRegion):
 		return exit.With(err, exit.Other, "set AWS_REGION, such as eu-central-1, or region in the profile")
 	case errors.Is(err, store.ErrCredentials):
 		return exit.With(err, exit.Other, "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (for gs:// those of an HMAC key) or AWS_PROFILE; for azblob:// AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_KEY")
 	case errors.Is(err, store.ErrUnreachable):
-		return exit.With(err, exit.Other, "check the network, the bucket and the region; AWS_ENDPOINT_URL names another server than Amazon's")
+		return exit.With(err, exit.Other, "check the network, the bucket and the region; AWS_ENDPOINT_URL selects a server other than Amazon's")
 	case errors.Is(err, os.ErrPermission):
-		return exit.With(err, exit.Other, "check the credentials, such as AWS_ACCESS_KEY_ID, and what their account may do")
+		return exit.With(err, exit.Other, "check the credentials, such as AWS_ACCESS_KEY_ID, and the permissions of their account")
 	}
 	return err
 }
