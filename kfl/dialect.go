@@ -171,7 +171,7 @@ func (q *Query) SQLIn(dialect string) (string, error) {
 	return where.sql, nil
 }
 
-// lacks records that the dialect cannot say what n is, and returns a piece of no meaning.
+// lacks records that the dialect cannot express n, and returns a placeholder.
 func (w *writer) lacks(n *node, what string) frag {
 	if w.lacking == nil {
 		w.lacking = errorAt(w.src, n.pos, max(n.pos, n.end), "pcapsule query and pcapsule lake query can, with DuckDB", "dialect %s cannot express %s", w.d.Name, what)

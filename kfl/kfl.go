@@ -1,8 +1,9 @@
 // Package kfl implements KFL, the filter language for calls: a superset of Kubeshark's KFL2,
 // which is a subset of CEL, and of the older forms that people still use. It parses a query,
-// checks names and types, and compiles it to a condition in DuckDB's SQL. An absent value is never an error at run time: a comparison
-// with it is false. An invalid query is refused with the position of the error. names.tsv
-// and the columns of protocols in exporter/table are the names, docs/kfl.md describes the language.
+// checks names and types, and compiles it to a condition in DuckDB's SQL. An absent value is never an error
+// at run time: a comparison with it is false. An invalid query is refused with the position of the error. The
+// names are those of names.tsv and the columns of protocols in exporter/table; docs/kfl.md describes the
+// language.
 package kfl
 
 import (

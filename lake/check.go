@@ -36,8 +36,8 @@ type listed map[string]int64
 
 // Check compares the lake with the bundles in their stores. If Repair is set, it repairs the damage
 // of an interrupted writer or another program: bundles whose files are not all listed are
-// registered again, files of bundles that the lake does not have are taken out, and metadata that
-// nothing names is deleted.
+// registered again, files of bundles that the lake does not have are removed from the tables, and metadata that
+// nothing refers to is deleted.
 func (l *Lake) Check(ctx context.Context, o Options) ([]Problem, error) {
 	known, err := l.Bundles(ctx)
 	if err != nil {

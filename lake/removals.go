@@ -30,7 +30,7 @@ type Removal struct {
 	files string // Files as the table has them
 }
 
-// Rewrite is a file of which the lake lists another version.
+// Rewrite is a file that the lake replaced by one without the removed rows.
 type Rewrite struct {
 	Table  string `json:"table"`
 	Old    string `json:"old"`

@@ -14,7 +14,7 @@ import (
 	"github.com/pcapsule/pcapsule/store"
 )
 
-// Kept is why a bundle may not leave the lake yet.
+// Kept is the reason why a bundle must stay in the lake.
 type Kept struct {
 	Bundle Bundle
 	Err    error // wraps ErrHeld, or says why its custody log could not be read

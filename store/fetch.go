@@ -18,7 +18,7 @@ import (
 )
 
 // Fetch copies a bundle from the store to the folder dir, which gets its name when everything in it was
-// verified. The same call again continues one that was interrupted. progress may be nil. The report is
+// verified. Calling it again resumes an interrupted copy. progress may be nil. The report is
 // that of bundle.Verify; it has problems if the store's copy was altered, and then there is no folder.
 func (s *Store) Fetch(ctx context.Context, name, dir string, progress func(done, total int64)) (*bundle.Report, error) {
 	if _, err := os.Lstat(dir); err == nil {

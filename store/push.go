@@ -37,9 +37,9 @@ type Pushed struct {
 }
 
 // Push copies a bundle to the store, under the name of its folder. Each file is hashed on its way
-// and compared with the manifest, so a damaged bundle is not pushed. The same push again continues
-// one that was interrupted, repairs files that were altered in the store, and adds entries of the
-// custody log that are new. progress may be nil.
+// and compared with the manifest, so a damaged bundle is not pushed. Pushing again resumes an
+// interrupted push, repairs files that were altered in the store, and adds new entries of the custody
+// log. progress may be nil.
 //
 // It returns an error that wraps ErrTaken or ErrBusy if another bundle has or will have the name,
 // *bundle.DamagedError if a file is not as listed, or the errors of OpenWith and of the store.

@@ -15,7 +15,7 @@ import (
 const receiving = ".receiving"
 
 // Receive copies the files of a bundle from any source to the folder dir, which gets its name when
-// everything in it was verified. The same call again continues one that was interrupted. progress may be
+// everything in it was verified. Calling it again resumes an interrupted copy. progress may be
 // nil. The report is that of bundle.Verify; it has problems if the source's copy was altered, and then
 // there is no folder.
 func Receive(ctx context.Context, from transfer.Source, list []transfer.File, dir string, progress func(done, total int64)) (*bundle.Report, error) {

@@ -71,7 +71,7 @@ var schemes = []string{"s3", "gs", "azblob", "file"}
 // googleEndpoint serves Google Cloud Storage by S3's protocol, with HMAC keys.
 const googleEndpoint = "https://storage.googleapis.com"
 
-// Store is a place that has bundles: a bucket, or the objects of a bucket that begin with a prefix.
+// Store is a place for bundles: a bucket, or the objects of a bucket that begin with a prefix.
 type Store struct {
 	Address string // without parameters
 
@@ -238,8 +238,8 @@ func split(key string) (name, rel string) {
 // refusals are the codes of S3 for credentials that are wrong, have expired, or do not allow it.
 var refusals = []string{"AccessDenied", "ExpiredToken", "InvalidToken", "InvalidAccessKeyId", "SignatureDoesNotMatch", "TokenRefreshRequired"}
 
-// Cause is what an error of a provider's library means: fs.ErrNotExist, fs.ErrPermission, ErrUnreachable, ErrRegion
-// or ErrCredentials, with the provider's words if they say more; nil if none of these.
+// Cause classifies an error of a provider's library: fs.ErrNotExist, fs.ErrPermission, ErrUnreachable, ErrRegion
+// or ErrCredentials, with the provider's text if it adds something. It returns nil for other errors.
 func Cause(err error) error {
 	var host *net.DNSError
 	var dial *net.OpError

@@ -1,4 +1,4 @@
-// Package nearest finds the name that a person most likely meant. It knows no list of names.
+// Package nearest finds the name that a person most likely meant. The caller supplies the names.
 package nearest
 
 import "strings"

@@ -25,7 +25,7 @@ type Server struct {
 	objects map[string]object
 }
 
-// Fault is what becomes of a request.
+// Fault is the way in which a request fails.
 type Fault int
 
 const (
