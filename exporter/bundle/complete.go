@@ -163,9 +163,15 @@ func (b *Builder) writeTags(m *Manifest, payload []line, size int64) error {
 		return err
 	}
 	sum := Digest(sha256.Sum256(list))
+	details := map[string]string{"platform": runtime.GOOS + "/" + runtime.GOARCH}
+	if b.opts.Program != nil {
+		if sum := b.opts.Program(); sum != nil {
+			details[programDetail] = sum.String()
+		}
+	}
 	first, err := encodeEntry(Entry{
 		Time: Time(b.opts.Time.UnixNano()), Event: EventMade, Tool: agent, User: b.opts.User, Host: b.opts.Host,
-		Note: b.opts.Note, Details: map[string]string{"platform": runtime.GOOS + "/" + runtime.GOARCH}, TagManifest: &sum,
+		Note: b.opts.Note, Details: details, TagManifest: &sum,
 	})
 	if err != nil {
 		return err

@@ -44,6 +44,18 @@ type Entry struct {
 	Prev        *Digest           `json:"prev,omitempty"` // SHA-256 of the previous line, without its line end; absent in the first
 }
 
+// programDetail is the detail of the first entry that has the digest of the program that made the bundle.
+const programDetail = "program_sha256"
+
+// Program is the digest of the program that made the bundle, as the first entry of its custody log states it; else nil.
+func (e *Entry) Program() *Digest {
+	var d Digest
+	if d.UnmarshalText([]byte(e.Details[programDetail])) != nil {
+		return nil
+	}
+	return &d
+}
+
 // EntryError is an entry that the custody log cannot hold.
 type EntryError struct{ What string }
 

@@ -115,7 +115,7 @@ func (c *checker) seal(file string, data []byte) {
 		err = c.covers(file, statement)
 	}
 	if err == nil && c.report.Content != nil {
-		err = repeats(statement.Predicate, c.report.Content)
+		err = repeats(statement.Predicate, c.report)
 	}
 	if err != nil {
 		c.add("signature", No, file, err.Error())

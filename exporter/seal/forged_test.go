@@ -12,13 +12,14 @@ import (
 
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 
+	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/seal"
 )
 
 // TestForgedSeals replaces the seal of a bundle by one that a signer, or somebody else, made with other
 // tools. Each must be refused, because another verifier would say something else.
 func TestForgedSeals(t *testing.T) {
-	b := made(t, "dns.pcap")
+	b := makeWith(t, "dns.pcap", func() *bundle.Digest { return &bundle.Digest{5} })
 	ann, bob, eve := ed(t, "Ann"), ed(t, "Bob"), ed(t, "Eve")
 	if _, err := seal.Sign(ctx, b, seal.Options{Signers: []seal.Signer{ann, bob}}); err != nil {
 		t.Fatal(err)
@@ -70,6 +71,7 @@ func TestForgedSeals(t *testing.T) {
 		{"two digests of a subject", replaced(`"digest":{`, `"digest":{"sha512":"00",`), false},
 		{"another type of statement, and ours in capitals", replaced(`"_type":"`+seal.StatementType+`"`, `"_type":"x","_TYPE":"`+seal.StatementType+`"`), false},
 		{"two predicates", replaced(`"predicate":`, `"predicate":{},"predicate":`), false},
+		{"another program that made the bundle", replaced(`"sha256":"05`, `"sha256":"06`), false},
 		{"two signers in the record", replaced(`"signers":`, `"signers":[],"signers":`), false},
 		{"more after the statement", both(seal.PayloadType, payload+`{}`), false},
 		{"another type of payload", both("application/json", payload), false},

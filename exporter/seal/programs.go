@@ -29,7 +29,7 @@ type Program struct {
 // String is the program with its whole digest.
 func (p Program) String() string { return strings.TrimSpace(p.Kind+" "+p.Name) + " " + p.Digest }
 
-// Programs lists the programs whose digests bundle.json and the seals state, without repetition.
+// Programs lists the programs whose digests bundle.json, the custody log and the seals state, without repetition.
 func Programs(r *bundle.Report) []Program {
 	type key struct{ kind, name, digest string }
 	places := map[key][]string{}
@@ -50,6 +50,11 @@ func Programs(r *bundle.Report) []Program {
 	if r.Content != nil {
 		for i := range r.Content.Inputs {
 			segment(jsonName, r.Content.Inputs[i].Segment)
+		}
+	}
+	if len(r.Custody) > 0 {
+		if sum := r.Custody[0].Program(); sum != nil {
+			add(logName, ProgramBinary, r.Custody[0].Tool, "sha256:"+sum.String())
 		}
 	}
 	for _, file := range slices.Sorted(maps.Keys(r.CustodyFiles)) {

@@ -3,6 +3,7 @@ package seal_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -38,6 +39,10 @@ func TestProgramsAreListedWithTheirPlaces(t *testing.T) {
 		"image sha256:00 in custody/seal-000.dsse.json, custody/seal-001.dsse.json"
 	if text := strings.Join(got, "\n"); text != want {
 		t.Errorf("programs\n%s\nwant\n%s", text, want)
+	}
+	if list := seal.Programs(must(bundle.Verify(ctx, makeWith(t, "dns.pcap", bundle.ThisProgram).Dir, nil))(t)); len(list) != 1 || list[0].Name != "pcapsule test" ||
+		list[0].Digest != "sha256:"+bundle.ThisProgram().String() || !slices.Equal(list[0].Places, []string{"custody/log.jsonl"}) {
+		t.Errorf("a bundle that states its program: %v", list)
 	}
 	v := seal.StatedPrograms(list)
 	for _, p := range list {

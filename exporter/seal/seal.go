@@ -110,6 +110,7 @@ func Sign(ctx context.Context, b *bundle.Bundle, o Options) (*Sealed, error) {
 	}
 	record := collect(report.Content, o.Request)
 	record.SealedWith = o.With
+	record.Tool.SHA256 = report.Custody[0].Program()
 	var ids []string
 	for i := range o.Signers {
 		party := o.Signers[i].Party

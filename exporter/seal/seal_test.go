@@ -44,8 +44,14 @@ func must[T any](v T, err error) func(t testing.TB) T {
 // made makes a bundle from a sample.
 func made(t testing.TB, sample string) *bundle.Bundle {
 	t.Helper()
+	return makeWith(t, sample, nil)
+}
+
+// makeWith makes a bundle that states the program that made it.
+func makeWith(t testing.TB, sample string, program func() *bundle.Digest) *bundle.Bundle {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "b.pcapsule")
-	_, err := exporter.Run(ctx, []string{filepath.Join("../../samples", sample)}, path, exporter.Options{Release: "test"})
+	_, err := exporter.Run(ctx, []string{filepath.Join("../../samples", sample)}, path, exporter.Options{Release: "test", Custody: bundle.CreateOptions{Program: program}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -173,6 +173,7 @@ func (f *bundleFlags) options(e *env) (exporter.Options, error) {
 		return o, err
 	}
 	o.Custody = madeBy(f.anonymous)
+	o.Custody.Program = bundle.ThisProgram
 	o.Custody.Note, o.Custody.Identifier, o.Custody.Organization = f.note, f.caseID, f.organization
 	o.Accept = func(m *bundle.Manifest) error {
 		if !f.strict || len(m.Warnings) == 0 {

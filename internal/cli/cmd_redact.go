@@ -59,7 +59,7 @@ func (f *deriveFlags) options(original string) (b *bundle.Bundle, o derive.Optio
 	}
 	t := tables{exporter.Options{Release: version.Release, Jobs: f.jobs, Custody: madeBy(f.anonymous), Identities: f.identities}}
 	t.Memory = limitMemory(f.memory)
-	t.Custody.Note = f.note
+	t.Custody.Note, t.Custody.Program = f.note, bundle.ThisProgram
 	o.Exporter = t
 	o.Event = bundle.Entry{Note: f.note, Tool: strings.TrimSpace("pcapsule " + version.Release)}
 	if !f.anonymous {

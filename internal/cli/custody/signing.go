@@ -1,10 +1,8 @@
 package custody
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 
@@ -114,16 +112,5 @@ func (f *Signing) Signers() (list []seal.Signer, done func(), err error) {
 
 // ThisProgram describes the running program with the hash of its file.
 func ThisProgram() seal.Tool {
-	t := seal.Tool{Name: "pcapsule", Release: version.Release}
-	if name, err := os.Executable(); err == nil {
-		if f, err := os.Open(name); err == nil {
-			defer f.Close()
-			h := sha256.New()
-			if _, err := io.Copy(h, f); err == nil {
-				sum := bundle.Digest(h.Sum(nil))
-				t.SHA256 = &sum
-			}
-		}
-	}
-	return t
+	return seal.Tool{Name: "pcapsule", Release: version.Release, SHA256: bundle.ThisProgram()}
 }
