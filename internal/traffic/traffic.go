@@ -70,15 +70,36 @@ func (c *Capture) Attempt(at time.Duration, client, server string, refused bool)
 	}
 }
 
-// Datagram adds one UDP datagram to a server.
-func (c *Capture) Datagram(at time.Duration, client, server, payload string) {
+// Datagram adds one UDP datagram to a server, and its answers.
+func (c *Capture) Datagram(at time.Duration, client, server, payload string, answers ...string) {
 	n := c.connect(fmt.Sprintf("datagram %d", len(c.conns)), client, server)
-	u := &layers.UDP{SrcPort: layers.UDPPort(n.client.Port()), DstPort: layers.UDPPort(n.server.Port())}
-	ip := &layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolUDP, SrcIP: n.client.Addr().AsSlice(), DstIP: n.server.Addr().AsSlice()}
+	c.udp(at, n.client, n.server, payload)
+	for i, answer := range answers {
+		c.udp(at+time.Duration(i+1)*step, n.server, n.client, answer)
+	}
+}
+
+func (c *Capture) udp(at time.Duration, from, to netip.AddrPort, payload string) {
+	u := &layers.UDP{SrcPort: layers.UDPPort(from.Port()), DstPort: layers.UDPPort(to.Port())}
+	ip := header(from.Addr(), to.Addr(), layers.IPProtocolUDP)
 	if err := u.SetNetworkLayerForChecksum(ip); err != nil {
 		panic(err)
 	}
 	c.add(at, ip, u, payload)
+}
+
+// Ping adds an ICMP echo request, and its reply if it is answered.
+func (c *Capture) Ping(at time.Duration, client, server string, answered bool) {
+	from, to := netip.MustParseAddr(client), netip.MustParseAddr(server)
+	id := uint16(len(c.packets))
+	c.add(at, header(from, to, layers.IPProtocolICMPv4), &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(layers.ICMPv4TypeEchoRequest, 0), Id: id}, "ping")
+	if answered {
+		c.add(at+step, header(to, from, layers.IPProtocolICMPv4), &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(layers.ICMPv4TypeEchoReply, 0), Id: id}, "ping")
+	}
+}
+
+func header(from, to netip.Addr, protocol layers.IPProtocol) *layers.IPv4 {
+	return &layers.IPv4{Version: 4, TTL: 64, Protocol: protocol, SrcIP: from.AsSlice(), DstIP: to.AsSlice()}
 }
 
 // connect numbers connections, so that no two of them share a port of the client or sequence numbers.
@@ -105,7 +126,7 @@ func (c *Capture) tcp(at time.Duration, n *conn, up bool, t layers.TCP, payload 
 	if t.SYN {
 		*seq++
 	}
-	ip := &layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolTCP, SrcIP: from.Addr().AsSlice(), DstIP: to.Addr().AsSlice()}
+	ip := header(from.Addr(), to.Addr(), layers.IPProtocolTCP)
 	if err := t.SetNetworkLayerForChecksum(ip); err != nil {
 		panic(err)
 	}

@@ -216,6 +216,9 @@ func (b *builder) blast(p *templates.Section) (value.Section, string) {
 	if b.err != nil {
 		return s, ""
 	}
+	if d.Blast.Calls == 0 { // of protocols that serve requests
+		return s, "requests to the service in which failures began"
+	}
 	t := &value.Table{ID: "blast-table", Title: "Endpoints that need " + b.nodeName(service), Queries: query,
 		Columns: []value.Column{value.NumberColumn("Depth", "calls away"), value.NameColumn("Server"), value.CodeColumn("Endpoint"), value.NumberColumn("Calls", ""), value.NumberColumn("Needed it", "of these"), value.NumberColumn("Share", ""), value.TextColumn("Certainty")}}
 	for i, e := range d.Blast.Endpoints {

@@ -202,12 +202,12 @@ func flowsSeen(ctx context.Context, c *forensics.Case, w *ask.Window) ([]seen, e
 		args = append(args, cond.Args...)
 	}
 	sql := fmt.Sprintf(`WITH f AS (SELECT %[1]s, conn, flow_id, src_id, dst_id, transport, dst_port, first_ns, last_ns,
-			CASE transport WHEN 'tcp' THEN coalesce(state NOT IN ('syn_sent', 'refused'), true) ELSE dst_packets > 0 END AS answered,
+			%[5]s AS answered,
 			role_known IN ('port', 'first_packet') AND dst_port >= 32768 AS guessed, row_number() OVER (PARTITION BY conn ORDER BY (dst_pod IS NOT NULL) DESC, (src_pod IS NOT NULL) DESC, first_ns, flow_id) AS nth
 			FROM %[2]s WHERE transport IN ('tcp', 'udp', 'sctp'))
 		SELECT bundle, src_id, dst_id, transport, dst_port AS port, count(*) AS connections, count(*) FILTER (answered) AS answered,
 			min(first_ns) AS first_ns, arg_min(%[4]s, flow_id) AS flow_id, count(*) FILTER (%[3]s) AS learned, guessed
-		FROM f WHERE nth = 1 GROUP BY ALL ORDER BY bundle, src_id, dst_id, transport, port, guessed`, terms.BundleOf(c, ""), ask.Joined(c, "flows"), learned, terms.FlowID(c))
+		FROM f WHERE nth = 1 GROUP BY ALL ORDER BY bundle, src_id, dst_id, transport, port, guessed`, terms.BundleOf(c, ""), ask.Joined(c, "flows"), learned, terms.FlowID(c), terms.Accepted)
 	rows, more, err := ask.Rows[seen](ctx, c, maxSeen, sql, args...)
 	if more {
 		w.Notes = append(w.Notes, fmt.Sprintf("more than %d pairs of endpoints and ports; the rest was left out", maxSeen))

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -76,6 +77,35 @@ func TestEgressToBareAddresses(t *testing.T) {
 		if len(f.CallIDs) != 1 || len(f.FlowIDs) != 1 {
 			t.Errorf("cites calls %v and flows %v: %s", f.CallIDs, f.FlowIDs, f.What)
 		}
+	}
+}
+
+// TestOutsideTrafficThatWasAnswered: what is said about answers is right for every transport, and of a connection whose
+// other direction was not captured nothing is said.
+func TestOutsideTrafficThatWasAnswered(t *testing.T) {
+	ends := [2]string{"10.0.0.1", "203.0.113."}
+	var c traffic.Capture
+	c.Datagram(0, ends[0], ends[1]+"1:9999", "question", "answer")
+	c.Datagram(2*ms, ends[0], ends[1]+"2:9999", "question")
+	c.Ping(3*ms, ends[0], ends[1]+"3", true)
+	c.Ping(4*ms, ends[0], ends[1]+"4", false)
+	c.Attempt(5*ms, ends[0], ends[1]+"5:80", true)
+	c.Attempt(6*ms, ends[0], ends[1]+"6:80", false)
+	c.Exchange(7*ms, ms, "x", ends[0], ends[1]+"7:81", "question", "answer")
+	got := of(t, openTraffic(t, &c), "egress")
+	var silent []string
+	for _, text := range got {
+		to := strings.Fields(text)[5]
+		if strings.Contains(text, "none was answered") {
+			silent = append(silent, strings.TrimPrefix(to, ends[1]))
+		}
+		if strings.Contains(text, "icmp/") {
+			t.Errorf("ICMP has no port: %s", text)
+		}
+	}
+	slices.Sort(silent)
+	if want := []string{"2", "4", "5", "6"}; len(got) != 7 || !slices.Equal(silent, want) {
+		t.Errorf("not answered: %q, want %q, of\n%s", silent, want, strings.Join(got, "\n"))
 	}
 }
 

@@ -42,7 +42,7 @@ func find(ctx context.Context, l *finding.Look) error {
 		k AS MATERIALIZED (SELECT g.*, who, 'calls of ' || protocol || ' ' || coalesce(method || ' ' || path, '') AS detail FROM g JOIN e ON `+l.On("g", "src_id", "e")+`
 				WINDOW same AS (PARTITION BY who, dst_ip, detail)
 				QUALIFY sum(n) OVER same >= `+fmt.Sprint(least)+` AND max(last_ns) OVER same - min(first_ns) OVER same >= (sum(n) OVER same - 1) * 200000000),
-		beats AS (SELECT `+terms.Who("src_")+` AS src, dst_ip AS dst, coalesce(dst_dns_name, dst_hostname, '') AS name, transport || '/' || dst_port AS detail, first_ns AS beat, `+terms.FlowID(l.Case)+` AS flow_id, NULL::BLOB AS id, src_bytes AS size
+		beats AS (SELECT `+terms.Who("src_")+` AS src, dst_ip AS dst, coalesce(dst_dns_name, dst_hostname, '') AS name, `+terms.Port+` AS detail, first_ns AS beat, `+terms.FlowID(l.Case)+` AS flow_id, NULL::BLOB AS id, src_bytes AS size
 				FROM flows WHERE dst_external AND NOT coalesce(src_external, false) AND `+l.Once()+`
 			UNION ALL SELECT k.who, k.dst_ip, c.name, k.detail, ts_ns, NULL, call_id, request_bytes FROM c JOIN k ON `+same+`),
 		b AS (SELECT *, beat - lag(beat) OVER (PARTITION BY src, dst, detail ORDER BY beat, flow_id, id) AS pause FROM beats)

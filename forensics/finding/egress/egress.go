@@ -29,14 +29,14 @@ func find(ctx context.Context, l *finding.Look) error {
 	}
 	// A host that is an address, as in http://203.0.113.9/, is not a name.
 	rows, err := l.Rows(ctx, `WITH f AS (SELECT `+on+`, `+terms.Who("src_")+` AS src, dst_ip, dst_dns_name, dst_hostname, transport, dst_port, first_ns, last_ns, src_bytes,
-				dst_packets > 0 AND state NOT IN ('syn_sent', 'refused') AS answered
+				`+terms.Accepted+` AS answered, `+terms.Port+` AS port
 			FROM flows WHERE dst_external AND NOT coalesce(src_external, false) AND `+l.OnceIf(l.Flows(), ask.Largest)+`),
 		n AS (SELECT `+on+`, list(DISTINCT lower(host)) FILTER (NOT regexp_full_match(host, '[0-9.]+|0x[0-9a-f]+|.*:.*')) AS hosts, `+ids+` AS ids FROM calls_raw WHERE (`+l.Bundle("dst_id")+`) IN (SELECT (`+l.Bundle("endpoint_id")+`) FROM endpoints_raw WHERE external) GROUP BY ALL)
-		SELECT src, dst_ip AS dst, transport || '/' || dst_port AS detail, count(*) AS count, count(*) FILTER (answered) AS "of", sum(src_bytes)::DOUBLE AS number,
+		SELECT src, dst_ip AS dst, port AS detail, count(*) AS count, count(*) FILTER (answered) AS "of", sum(src_bytes)::DOUBLE AS number,
 			min(first_ns) AS first_ns, max(last_ns) AS last_ns, arg_min(`+terms.FlowID(l.Case)+`, first_ns, 3) AS flow_ids,
 			list_transform(`+l.First(`list_sort(flatten(list(coalesce(ids, []))))`)+`, x -> lower(hex(x))) AS call_ids,
 			list_sort(list_distinct(list_filter(flatten(list([dst_dns_name, dst_hostname])) || flatten(list(coalesce(hosts, []))), x -> x IS NOT NULL))) AS evidence
-		FROM f LEFT JOIN n USING (`+on+`) GROUP BY src, dst_ip, transport, dst_port ORDER BY count DESC, src, dst, detail`)
+		FROM f LEFT JOIN n USING (`+on+`) GROUP BY src, dst_ip, port ORDER BY count DESC, src, dst, detail`)
 	if err != nil {
 		return err
 	}

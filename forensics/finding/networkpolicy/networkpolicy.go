@@ -68,7 +68,7 @@ type group struct {
 // %[3]s has the times of changes, %[4]s adds the connection that each flow belongs to, and
 // %[5]s is its id.
 const groupsSQL = `WITH f AS (SELECT %[1]s, dst_pod IS NOT NULL AS behind,
-		CASE transport WHEN 'tcp' THEN coalesce(state NOT IN ('syn_sent', 'refused'), true) WHEN 'sctp' THEN src_packets > 1 AND dst_packets > 1 ELSE dst_packets > 0 END AS accepted,
+		` + terms.Accepted + ` AS accepted,
 		transport <> 'tcp' OR role_known IN ('syn', 'synack') AS begun, role_known IN ('port', 'first_packet') AND dst_port >= 32768 AS guessed
 		FROM flows WHERE transport IN ('tcp', 'udp', 'sctp') AND %[2]s),
 	s AS (%[4]s),
