@@ -109,6 +109,20 @@ func TestOutsideTrafficThatWasAnswered(t *testing.T) {
 	}
 }
 
+// TestQuestionsWithoutAnAnswer: nobody needs to answer a multicast question, and after the end of a capture there may have
+// been an answer.
+func TestQuestionsWithoutAnAnswer(t *testing.T) {
+	var c traffic.Capture
+	ask := func(at time.Duration, server, name string) {
+		c.Datagram(at, "10.0.0.1", server, "\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00"+string(rune(len(name)))+name+"\x00\x00\x01\x00\x01")
+	}
+	ask(0, "224.0.0.252:5355", "wpad")
+	ask(ms, "224.0.0.251:5353", "printer")
+	ask(2*ms, "10.0.0.53:53", "lost")
+	ask(60*time.Second, "10.0.0.53:53", "late")
+	hold(t, of(t, openTraffic(t, &c), "dns-failure"), "10.0.0.1 asked 10.0.0.53 for lost: no_response, 1 time")
+}
+
 // A scan is one finding per client, not one per address.
 func TestAScanIsOneFinding(t *testing.T) {
 	var c traffic.Capture

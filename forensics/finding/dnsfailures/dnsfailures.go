@@ -1,4 +1,5 @@
-// Package dnsfailures finds DNS questions without an answer or with an error.
+// Package dnsfailures finds DNS questions without an answer or with an error, as the outcome of their calls states it: a
+// multicast question needs no answer (RFC 6762 section 5), nor does one that the end of the capture cut.
 //
 // Failures caused by a resolver's search list are not findings if the same client gets an answer for
 // the name without the suffix: a note counts them.
@@ -18,12 +19,12 @@ func Analyzer() finding.Analyzer {
 }
 
 func find(ctx context.Context, l *finding.Look) error {
-	rows, err := l.Rows(ctx, l.Groups("lower(dns_questions[1]) AS name, coalesce(status_text, error, 'no_response') AS outcome", "protocol = 'dns' AND len(dns_questions) > 0")+`,
-		good AS (SELECT DISTINCT src, name FROM g WHERE outcome = 'NOERROR'),
-		bad AS (SELECT * FROM g WHERE outcome <> 'NOERROR')
-		SELECT src, dst, name AS detail, outcome AS other, `+l.Sums()+`,
-			max(CASE WHEN outcome = 'NXDOMAIN' AND EXISTS (SELECT 1 FROM good WHERE good.src = bad.src AND starts_with(bad.name, good.name || '.')) THEN 1 ELSE 0 END)::DOUBLE AS number
-		FROM bad GROUP BY src, dst, name, outcome ORDER BY count DESC, src, dst, detail, other`, l.Args...)
+	rows, err := l.Rows(ctx, l.Groups("lower(dns_questions[1]) AS name, CASE WHEN failed THEN coalesce(status_text, error, 'no_response') WHEN status_text = 'NOERROR' THEN 'NOERROR' END AS result", "protocol = 'dns' AND len(dns_questions) > 0")+`,
+		good AS (SELECT DISTINCT src, name FROM g WHERE result = 'NOERROR'),
+		bad AS (SELECT * FROM g WHERE result <> 'NOERROR')
+		SELECT src, dst, name AS detail, result AS other, `+l.Sums()+`,
+			max(CASE WHEN result = 'NXDOMAIN' AND EXISTS (SELECT 1 FROM good WHERE good.src = bad.src AND starts_with(bad.name, good.name || '.')) THEN 1 ELSE 0 END)::DOUBLE AS number
+		FROM bad GROUP BY src, dst, name, result ORDER BY count DESC, src, dst, detail, other`, l.Args...)
 	if err != nil {
 		return err
 	}
