@@ -105,6 +105,15 @@ func TestFindingsOfTheShop(t *testing.T) {
 	}
 }
 
+// TestAlgorithmsAreNoAddresses: algorithms of SSH are named like chacha20-poly1305@openssh.com.
+func TestAlgorithmsAreNoAddresses(t *testing.T) {
+	c := open(t, true, "ssh.pcapng")
+	if r, err := c.Query(ctx, forensics.Query{KFL: `ssh and ssh_mac contains "@openssh.com"`, Count: true}); err != nil || r.Rows[0][0] == int64(0) {
+		t.Fatalf("the sample has no such name: %v, %v", r, err)
+	}
+	hold(t, of(t, c, "sensitive-data"))
+}
+
 // TestSensitiveDataInFields finds addresses in the columns of a protocol, each call once.
 func TestSensitiveDataInFields(t *testing.T) {
 	list := find(t, open(t, true, "smtp.pcapng"), finding.In{Names: []string{"sensitive-data"}})

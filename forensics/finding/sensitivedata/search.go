@@ -37,12 +37,16 @@ var places = sync.OnceValue(func() []place {
 // inFields is the name of all other columns of single protocols with text. They are one place in findings.
 const inFields = "fields"
 
+// algorithms are columns with names of algorithms, many of which look like addresses of e-mail: RFC 4251 section 6 has
+// NAME@DOMAIN for those of a vendor.
+var algorithms = []string{"ssh_client_algorithms", "ssh_server_algorithms", "ssh_kex", "ssh_host_key_algorithm", "ssh_cipher", "ssh_mac", "ssh_compression"}
+
 func fieldPlaces() (list []place) {
 	const short = 5 // no detector finds something in so few characters
 	elsewhere := slices.Concat([]string{"redis_command", "redis_reply"}, table.DatabaseColumns("query"), table.DatabaseColumns("params"), table.DatabaseColumns("preview"))
 	for _, c := range table.ProtocolColumns() {
 		switch {
-		case slices.Contains(elsewhere, c.Name):
+		case slices.Contains(elsewhere, c.Name), slices.Contains(algorithms, c.Name):
 		case c.Kind == table.Text:
 			list = append(list, place{forensics.TextPlace{Columns: []string{c.Name}}, short, inFields})
 		case c.Kind == table.TextList:
