@@ -27,8 +27,8 @@ type Row struct {
 }
 
 // Crowds merges the rows of clients with more than 10 rows for which alike is true. In the merged
-// row Of is their number, Count and Number are sums, and Evidence has the first five servers. All
-// other rows are in rest, in their order.
+// row Of is the number of different servers, Number2 that of merged rows, Count and Number are sums, and Evidence has the
+// first five servers. All other rows are in rest, in their order.
 func Crowds(rows []Row, alike func(Row) bool) (rest, crowds []Row) {
 	of := map[string][]Row{}
 	for _, r := range rows {
@@ -48,17 +48,20 @@ func Crowds(rows []Row, alike func(Row) bool) (rest, crowds []Row) {
 		}
 		done[r.Src] = true
 		slices.SortStableFunc(list, func(a, b Row) int { return cmp.Compare(a.FirstNs, b.FirstNs) })
-		one := Row{Src: r.Src, Detail: "crowd", Of: int64(len(list)), FirstNs: list[0].FirstNs}
-		for i, x := range list {
+		one := Row{Src: r.Src, Detail: "crowd", Number2: float64(len(list)), FirstNs: list[0].FirstNs}
+		servers := map[string]bool{}
+		for _, x := range list {
 			one.Count, one.Number, one.LastNs = one.Count+x.Count, one.Number+x.Number, max(one.LastNs, x.LastNs)
 			one.CallIDs = append(one.CallIDs, x.CallIDs...)
 			if len(one.FlowIDs) < 3 {
 				one.FlowIDs = append(one.FlowIDs, x.FlowIDs[:min(1, len(x.FlowIDs))]...)
 			}
-			if i < 5 {
+			if !servers[x.Dst] && len(servers) < 5 {
 				one.Evidence = append(one.Evidence, x.Dst)
 			}
+			servers[x.Dst] = true
 		}
+		one.Of = int64(len(servers))
 		crowds = append(crowds, one)
 	}
 	return rest, crowds

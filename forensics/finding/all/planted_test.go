@@ -138,12 +138,15 @@ func TestAScanIsOneFinding(t *testing.T) {
 	for i := range 10 { // as many as are listed individually
 		c.Attempt(41*time.Second+time.Duration(i)*20*ms, "10.0.0.3", fmt.Sprintf("203.0.113.%d:99", i+1), false)
 	}
+	for i := range 60 {
+		c.Attempt(48*time.Second+time.Duration(i)*20*ms, "10.0.0.4", fmt.Sprintf("203.0.113.7:%d", 1000+i), true)
+	}
 	k := openTraffic(t, &c)
-	hold(t, of(t, k, "scan"), "10.0.0.1 tried up to 300 targets")
+	hold(t, of(t, k, "scan"), "10.0.0.1 tried up to 300 targets within a minute (250 addresses, 2 ports)", "10.0.0.4 tried up to 60 targets within a minute (1 address, 60 ports)")
 	got := of(t, k, "egress")
-	hold(t, got[:1], "10.0.0.1 tries 300 outside destinations in 300 connections; none accepted one")
-	if len(got) != 11 {
-		t.Errorf("%d findings, want 1 of the scan and 10 of the other client:\n%s", len(got), strings.Join(got, "\n"))
+	hold(t, got[:2], "10.0.0.1 tries 300 ports of 250 outside destinations in 300 connections; none accepted one", "10.0.0.4 tries 60 ports of 1 outside destination in 60")
+	if len(got) != 12 {
+		t.Errorf("%d findings, want 1 of each scan and 10 of the other client:\n%s", len(got), strings.Join(got, "\n"))
 	}
 	hold(t, of(t, k, "egress", "203.0.113.0/24"))
 	got = of(t, k, "unusual")

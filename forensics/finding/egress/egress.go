@@ -6,6 +6,7 @@ package egress
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -50,7 +51,11 @@ func find(ctx context.Context, l *finding.Look) error {
 	})
 	rest, crowds := finding.Crowds(rows, func(r finding.Row) bool { return r.Of == 0 })
 	for _, r := range crowds {
-		add(l, r, plural.Sprintf("%s tries %d {outside destination|outside destinations} in %d {connection|connections}; none accepted one", r.Src, r.Of, r.Count))
+		ports := ""
+		if r.Number2 > float64(r.Of) {
+			ports = fmt.Sprintf("%.0f ports of ", r.Number2)
+		}
+		add(l, r, plural.Sprintf("%s tries %s%d {outside destination|outside destinations} in %d {connection|connections}; none accepted one", r.Src, ports, r.Of, r.Count))
 	}
 	for _, r := range rest {
 		name := "an address without any name"

@@ -24,7 +24,7 @@ func find(ctx context.Context, l *finding.Look) error {
 				state IN ('syn_sent', 'refused') AS shut FROM flows WHERE transport = 'tcp' AND `+l.Once()+`),
 		m AS (SELECT src, minute, count(DISTINCT (dst_ip, dst_port)) AS targets, count(DISTINCT dst_ip) AS hosts, count(DISTINCT dst_port) AS ports, count(*) FILTER (shut) AS shut, count(*) AS n,
 			min(first_ns) AS first_ns, max(last_ns) AS last_ns, arg_min(flow_id, first_ns, 3) AS ids FROM f GROUP BY src, minute)
-		SELECT src, max(hosts) || ' addresses, ' || max(ports) || ' ports' AS detail, sum(n)::BIGINT AS count, max(targets) AS "of", sum(shut)::DOUBLE AS number, min(first_ns) AS first_ns, max(last_ns) AS last_ns,
+		SELECT src, max(hosts) || if(max(hosts) = 1, ' address, ', ' addresses, ') || max(ports) || if(max(ports) = 1, ' port', ' ports') AS detail, sum(n)::BIGINT AS count, max(targets) AS "of", sum(shut)::DOUBLE AS number, min(first_ns) AS first_ns, max(last_ns) AS last_ns,
 			arg_min(ids, first_ns) AS flow_ids FROM m WHERE targets >= `+fmt.Sprint(manyTargets)+` AND shut * 2 > n GROUP BY src ORDER BY count DESC, src`)
 	if err != nil {
 		return err
