@@ -214,7 +214,7 @@ func TestFetchWithTheFilterOfASnapshot(t *testing.T) {
 		note       string
 		bundleCall int64
 	}{
-		{"nothing", "http", false, exit.Done, "", "has nothing of what the snapshot selects", 0},
+		{"nothing", "http", false, exit.Done, "", "recorded nothing that the snapshot selects", 0},
 		{"all of a protocol", "dns", false, exit.Done, bundle.Cut, "calls that match dns", 21},
 		{"nothing of a node whose part is missing", "http", true, exit.Done, "whole", "coverage gap: node a", 21},
 		{"an unknown field", "http && statuscode == 1", false, exit.Syntax, "", "statuscode", 0},

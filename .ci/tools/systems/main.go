@@ -42,7 +42,7 @@ func check(system string) (n int, err error) {
 		}
 	}
 	if len(read) != len(list) {
-		found = append(found, fmt.Errorf("%d packages were read, want %d", len(read), len(list)))
+		found = append(found, fmt.Errorf("%d packages were read instead of %d", len(read), len(list)))
 	}
 	return len(read), errors.Join(found...)
 }

@@ -239,8 +239,8 @@ func (c *Conn) review(dir uint8, s *Segment, force bool) {
 	}
 }
 
-// settled finds the segment in doubt that was captured first of those that acknowledge nothing unknown of the other
-// direction o any more.
+// settled finds the segment in doubt that was captured first of those that now acknowledge only what the other direction
+// o is known to have sent.
 func (h *half) settled(o *half) (first int, ok bool) {
 	for i, d := range h.doubts {
 		if d.open() && !o.unsent(d.Ack) && (!ok || d.No < h.doubts[first].No) {

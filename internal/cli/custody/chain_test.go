@@ -189,7 +189,7 @@ func TestWitnessInTheLog(t *testing.T) {
 		{"an anchor of another witness", bundle.Entry{Event: bundle.EventAnchored, Details: text(anchor)}, []ed25519.PublicKey{stranger}, "has no anchor"},
 		{"a forged anchor", bundle.Entry{Event: bundle.EventAnchored, Details: text(foreign)}, nil, "anchor no"},
 		{"no anchor", bundle.Entry{Event: bundle.EventAnchored}, nil, "anchor no"},
-		{"a contradiction", bundle.Entry{Event: bundle.EventContradicted, Note: "its tail was cut"}, nil, "anchor no custody/log.jsonl a witness says"},
+		{"a contradiction", bundle.Entry{Event: bundle.EventContradicted, Note: "its tail was cut"}, nil, "anchor no custody/log.jsonl a witness reports"},
 	} {
 		copied := filepath.Join(t.TempDir(), "b.pcapsule")
 		if err := os.CopyFS(copied, os.DirFS(path)); err != nil {

@@ -142,7 +142,7 @@ func TestRowsHaveNoPackets(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := c.Packets(t.Context(), forensics.Selection{}, io.Discard); err == nil || !strings.Contains(err.Error(), "the node sends rows only") || !strings.Contains(err.Error(), "a snapshot has them") {
+	if _, err := c.Packets(t.Context(), forensics.Selection{}, io.Discard); err == nil || !strings.Contains(err.Error(), "the node sends only rows") || !strings.Contains(err.Error(), "make a snapshot to get its packets") {
 		t.Errorf("packets: %v", err)
 	}
 }
