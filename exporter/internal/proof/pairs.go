@@ -14,6 +14,7 @@ import (
 // Limits of the search for conversations seen under other ends.
 const (
 	maxTalks    = 16_384         // conversations kept
+	maxRedials  = 1024           // of them, those with a SYN that nothing has answered
 	maxMessages = 32_768         // messages kept, as many as may lie between two views
 	maxFirst    = 64             // messages of a conversation to examine until one is seen elsewhere, and all within pairSlack
 	maxFirstTCP = 8              // the same for TCP, without that time
@@ -55,6 +56,7 @@ type pairs struct {
 	talks   recent[place, *talk]
 	said    recent[uint64, *message] // by hash, of the conversation that showed it first
 	waiting []wait                   // oldest first
+	redials []*talk                  // those that may have another one behind them (see talk.was), oldest first
 	settled settled
 	views   *views // gets proven views of TCP
 	limit   memory.Limit
@@ -63,7 +65,7 @@ type pairs struct {
 // memory is the search's memory in bytes.
 func (p *pairs) memory() int {
 	const talkCost, messageCost, likeCost = int(unsafe.Sizeof(talk{})), int(unsafe.Sizeof(message{})), int(unsafe.Sizeof(like{}))
-	return p.talks.memory(2*talkCost) + p.said.memory(messageCost) + len(p.waiting)*(likeCost+128)
+	return p.talks.memory(talkCost) + len(p.redials)*(talkCost+8) + p.said.memory(messageCost) + len(p.waiting)*(likeCost+128)
 }
 
 // find returns the view of a packet, or nil if its ends are those of its conversation. hash is
@@ -85,8 +87,7 @@ func (p *pairs) find(f *flow.Packet, hash uint64, s spot) *flow.View {
 	}
 	p.expire(f.Time)
 	if t.answered(f); dials {
-		t = t.dialled(p.hash(f), f)
-		p.talks.put(t.at, t, p.limit.Scale(maxTalks))
+		p.dialled(&t, f)
 	}
 	if t.stays {
 		p.settled.add(placeHash(hash, f.Network))
@@ -138,6 +139,20 @@ func (p *pairs) talk(f *flow.Packet, hash uint64, tcp, says bool) *talk {
 		p.talks.put(at, t, p.limit.Scale(maxTalks))
 	}
 	return t
+}
+
+// dialled replaces the conversation of a SYN by that which the SYN begins.
+func (p *pairs) dialled(t **talk, f *flow.Packet) {
+	next := (*t).dialled(p.hash(f), f)
+	if next == *t {
+		return
+	}
+	*t = next
+	p.talks.put(next.at, next, p.limit.Scale(maxTalks))
+	if p.redials = append(p.redials, next); len(p.redials) > maxRedials {
+		p.redials[0].was = nil
+		p.redials = slices.Delete(p.redials, 0, 1)
+	}
 }
 
 // manyHosts reports whether an address belongs to several hosts, which answer under their own.
