@@ -43,23 +43,16 @@ func packetsOf(t *testing.T, path string) []seen {
 	return list
 }
 
-// readPackets reads the TCP segments and datagrams of a capture. Addresses become IPv4.
-func readPackets(path string) (list []seen, err error) {
-	f, err := os.Open(path)
+// eachFrame decodes the packets of a capture.
+func eachFrame(path string, each func(p *pcapng.Packet, f *decode.Frame)) error {
+	file, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer f.Close()
-	r, err := pcapng.NewReader(f, pcapng.Options{})
+	defer file.Close()
+	r, err := pcapng.NewReader(file, pcapng.Options{})
 	if err != nil {
-		return nil, err
-	}
-	hosts := map[netip.Addr]netip.Addr{}
-	end := func(a decode.Addr, port uint16) netip.AddrPort {
-		if _, ok := hosts[a.Netip()]; !ok {
-			hosts[a.Netip()] = netip.AddrFrom4([4]byte{10, 0, 0, byte(len(hosts) + 1)})
-		}
-		return netip.AddrPortFrom(hosts[a.Netip()], port)
+		return err
 	}
 	d := decode.New(decode.Options{})
 	var b pcapng.Batch
@@ -69,12 +62,30 @@ func readPackets(path string) (list []seen, err error) {
 			p := &b.Packets[i]
 			var f decode.Frame
 			d.Decode(decode.Input{LinkType: p.LinkType, Interface: p.Interface, Data: p.Data, OrigLen: p.OrigLen, Time: p.Time}, &f)
-			if f.L4 && (f.Proto == 6 || f.Proto == 17) {
-				list = append(list, seen{end(f.Src, f.SrcPort), end(f.Dst, f.DstPort), f.Proto, byte(f.Flags), f.Seq, f.Ack, string(f.Payload), 0})
-			}
+			each(p, &f)
 		}
 	}
 	if !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
+}
+
+// readPackets reads the TCP segments and datagrams of a capture. Addresses become IPv4.
+func readPackets(path string) (list []seen, err error) {
+	hosts := map[netip.Addr]netip.Addr{}
+	end := func(a decode.Addr, port uint16) netip.AddrPort {
+		if _, ok := hosts[a.Netip()]; !ok {
+			hosts[a.Netip()] = netip.AddrFrom4([4]byte{10, 0, 0, byte(len(hosts) + 1)})
+		}
+		return netip.AddrPortFrom(hosts[a.Netip()], port)
+	}
+	err = eachFrame(path, func(_ *pcapng.Packet, f *decode.Frame) {
+		if f.L4 && (f.Proto == 6 || f.Proto == 17) {
+			list = append(list, seen{end(f.Src, f.SrcPort), end(f.Dst, f.DstPort), f.Proto, byte(f.Flags), f.Seq, f.Ack, string(f.Payload), 0})
+		}
+	})
+	if err != nil {
 		return nil, err
 	}
 	return list, nil

@@ -3,9 +3,7 @@ package exporter
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -109,7 +107,7 @@ func only(keep func(i int, p *linked) bool) func([]linked) []linked {
 	}
 }
 
-// sorted changes the order of packets. The times stay where they are.
+// sorted changes the order of packets. Each place in the capture keeps its time.
 func sorted(key func(i int, p *linked) int) func([]linked) []linked {
 	return func(l []linked) []linked {
 		order := make([]int, len(l))
@@ -128,35 +126,18 @@ func sorted(key func(i int, p *linked) int) func([]linked) []linked {
 
 // packetsWithLinks reads the packets of a capture that have its first link type.
 func packetsWithLinks(path string) (list []linked, link uint16, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer f.Close()
-	r, err := pcapng.NewReader(f, pcapng.Options{})
-	if err != nil {
-		return nil, 0, err
-	}
-	d := decode.New(decode.Options{})
-	var b pcapng.Batch
-	for err == nil {
-		err = r.Next(&b)
-		for i := range b.Packets {
-			p := &b.Packets[i]
-			if len(list) == 0 {
-				link = p.LinkType
-			}
-			if p.LinkType != link {
-				continue
-			}
-			var f decode.Frame
-			d.Decode(decode.Input{LinkType: p.LinkType, Interface: p.Interface, Data: p.Data, OrigLen: p.OrigLen, Time: p.Time}, &f)
-			back := f.Src.Netip().Compare(f.Dst.Netip())
-			list = append(list, linked{aPacket{p.Time, int(p.OrigLen), slices.Clone(p.Data)}, f.L4 && f.Proto == 6, len(f.Payload) > 0, uint16(f.Flags),
-				back > 0 || back == 0 && f.SrcPort > f.DstPort})
+	err = eachFrame(path, func(p *pcapng.Packet, f *decode.Frame) {
+		if len(list) == 0 {
+			link = p.LinkType
 		}
-	}
-	if !errors.Is(err, io.EOF) {
+		if p.LinkType != link {
+			return
+		}
+		back := f.Src.Netip().Compare(f.Dst.Netip())
+		list = append(list, linked{aPacket{p.Time, int(p.OrigLen), slices.Clone(p.Data)}, f.L4 && f.Proto == 6, len(f.Payload) > 0, uint16(f.Flags),
+			back > 0 || back == 0 && f.SrcPort > f.DstPort})
+	})
+	if err != nil {
 		return nil, 0, err
 	}
 	return list, link, nil

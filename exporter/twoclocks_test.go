@@ -20,7 +20,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// packetsOf reads a sample.
+// packetsIn reads a sample.
 func packetsIn(t *testing.T, path string) (list []pcapng.Packet, link uint16) {
 	t.Helper()
 	raw, err := os.ReadFile(path)
