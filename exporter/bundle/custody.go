@@ -48,9 +48,9 @@ type Entry struct {
 const programDetail = "program_sha256"
 
 // Program is the digest of the program that made the bundle, as the first entry of its custody log states it; else nil.
-func (e *Entry) Program() *Digest {
+func (r *Report) Program() *Digest {
 	var d Digest
-	if d.UnmarshalText([]byte(e.Details[programDetail])) != nil {
+	if len(r.Custody) == 0 || d.UnmarshalText([]byte(r.Custody[0].Details[programDetail])) != nil {
 		return nil
 	}
 	return &d

@@ -107,9 +107,10 @@ type Losses struct {
 	Segments       map[string]int64 `json:"segments,omitempty" jsonschema:"recorder segments by the state of their seals: sealed, broken, none"`
 }
 
-// collect makes the record of a bundle from what bundle.json says and what people said.
-func collect(m *bundle.Manifest, request Request) Acquisition {
-	a := Acquisition{Request: request, Tool: Tool{Name: m.Tool.Name, Release: m.Tool.Release}, Options: m.Options, Window: m.Window, Filters: m.Filters,
+// collect makes the record of a bundle from what bundle.json and the custody log say and what people said.
+func collect(r *bundle.Report, request Request) Acquisition {
+	m := r.Content
+	a := Acquisition{Request: request, Tool: Tool{Name: m.Tool.Name, Release: m.Tool.Release, SHA256: r.Program()}, Options: m.Options, Window: m.Window, Filters: m.Filters,
 		Inputs: []Input{}, SideInputs: []SideInput{}, Signers: []Party{}, Packets: m.Accounts.Packets, Calls: m.Calls, Warnings: m.Warnings,
 		Losses: LossesOf(m)}
 	for i := range m.Inputs {

@@ -52,10 +52,8 @@ func Programs(r *bundle.Report) []Program {
 			segment(jsonName, r.Content.Inputs[i].Segment)
 		}
 	}
-	if len(r.Custody) > 0 {
-		if sum := r.Custody[0].Program(); sum != nil {
-			add(logName, ProgramBinary, r.Custody[0].Tool, "sha256:"+sum.String())
-		}
+	if sum := r.Program(); sum != nil {
+		add(logName, ProgramBinary, r.Custody[0].Tool, "sha256:"+sum.String())
 	}
 	for _, file := range slices.Sorted(maps.Keys(r.CustodyFiles)) {
 		if !strings.HasSuffix(file, sealSuffix) {

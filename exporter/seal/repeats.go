@@ -14,10 +14,10 @@ import (
 // repeats compares what a record repeats from bundle.json and the custody log with them. Fields that a record does not
 // have are not compared, because an older release may have written it.
 func repeats(record Acquisition, r *bundle.Report) error {
-	is := collect(r.Content, record.Request)
-	is.SealedAt, is.Signers, is.SealedWith, is.Tool.SHA256 = record.SealedAt, record.Signers, record.SealedWith, record.Tool.SHA256
-	if len(r.Custody) > 0 && r.Custody[0].Program() != nil {
-		is.Tool.SHA256 = r.Custody[0].Program()
+	is := collect(r, record.Request)
+	is.SealedAt, is.Signers, is.SealedWith = record.SealedAt, record.Signers, record.SealedWith
+	if is.Tool.SHA256 == nil { // the log does not state it
+		is.Tool.SHA256 = record.Tool.SHA256
 	}
 	is.Commitments, is.TableCommitments = record.Commitments, record.TableCommitments
 	var sides [2]any

@@ -108,9 +108,8 @@ func Sign(ctx context.Context, b *bundle.Bundle, o Options) (*Sealed, error) {
 	if err != nil {
 		return nil, err
 	}
-	record := collect(report.Content, o.Request)
+	record := collect(report, o.Request)
 	record.SealedWith = o.With
-	record.Tool.SHA256 = report.Custody[0].Program()
 	var ids []string
 	for i := range o.Signers {
 		party := o.Signers[i].Party
