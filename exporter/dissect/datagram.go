@@ -66,8 +66,8 @@ func (c *Conn) datagram(dir Dir, data []byte, p Packet) {
 	s.off += int64(len(data))
 }
 
-// portsFor reports whether the ports speak for a protocol: one is its own. They do not if the other one is another
-// protocol's, because the sender of one forged datagram chooses neither which of the two is the server's.
+// portsFor reports whether one of the ports is a protocol's own, and whether the other one is another protocol's. Then the
+// ports prove nothing: whoever forges one datagram chooses both.
 func (c *Conn) portsFor(p *Protocol) (own, disputed bool) {
 	byPort := c.engine.byPort[c.Info.Transport]
 	for _, port := range [2]uint16{c.Info.ServerPort, c.Info.ClientPort} {

@@ -87,7 +87,7 @@ func (p *pairs) find(f *flow.Packet, hash uint64, s spot) *flow.View {
 	}
 	p.expire(f.Time)
 	if t.answered(f); dials {
-		p.dialled(&t, f)
+		t = p.dialled(t, f)
 	}
 	if t.stays {
 		p.settled.add(placeHash(hash, f.Network))
@@ -141,18 +141,18 @@ func (p *pairs) talk(f *flow.Packet, hash uint64, tcp, says bool) *talk {
 	return t
 }
 
-// dialled replaces the conversation of a SYN by that which the SYN begins.
-func (p *pairs) dialled(t **talk, f *flow.Packet) {
-	next := (*t).dialled(p.hash(f), f)
-	if next == *t {
-		return
+// dialled returns the conversation of a SYN on the ends of t, and keeps it in place of t.
+func (p *pairs) dialled(t *talk, f *flow.Packet) *talk {
+	next := t.dialled(p.hash(f), f)
+	if next == t {
+		return t
 	}
-	*t = next
 	p.talks.put(next.at, next, p.limit.Scale(maxTalks))
 	if p.redials = append(p.redials, next); len(p.redials) > maxRedials {
 		p.redials[0].was = nil
 		p.redials = slices.Delete(p.redials, 0, 1)
 	}
+	return next
 }
 
 // manyHosts reports whether an address belongs to several hosts, which answer under their own.
