@@ -124,7 +124,7 @@ func (f *Follower) follow(ctx context.Context, all *sync.WaitGroup, nodes []Choi
 		}
 		run, stop := context.WithCancel(ctx)
 		n := &node{f: f, choice: c, stop: stop, ended: make(chan struct{}),
-			said: offer.LiveNode{Name: c.Name, Rows: c.Rows, State: offer.Unreachable, Message: "it was not reached yet", UpTo: time.Now().UnixNano()}}
+			said: offer.LiveNode{Name: c.Name, Rows: c.Rows, State: offer.Unreachable, Message: "it was not reached yet", UpTo: time.Now().Add(-f.o.Keep).UnixNano()}}
 		f.nodes[c.Name] = n
 		all.Go(func() {
 			defer close(n.ended)

@@ -171,23 +171,28 @@ func (c *Copies) begin(n *offer.LiveNode, share int64) (Live, error) {
 	return c.o.Follow(c.ctx, dir, share, gaps, c.o.OnError)
 }
 
-// gaps is what the copy of a node lacks. The first node that is followed also states the nodes without one.
+// gaps is what the copy of a node lacks. The first node that was read also states the nodes that were not.
 func (c *Copies) gaps(node string) (list []bundle.LiveGap) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
 	first := ""
-	with := map[string]bool{}
+	read := map[string]bool{}
 	for _, f := range c.rings {
-		with[f.node] = true
+		if f.live.Last().No == 0 {
+			continue
+		}
+		read[f.node] = true
 		if first == "" || f.node < first {
 			first = f.node
 		}
 	}
-	for i := range c.said.Nodes {
-		n := &c.said.Nodes[i]
-		if n.Name != node && (node != first || with[n.Name]) {
+	for _, n := range c.said.Nodes {
+		if n.Name != node && (node != first || read[n.Name]) {
 			continue
+		}
+		if !read[n.Name] {
+			n.UpTo = now.Add(-c.o.Keep).UnixNano()
 		}
 		for _, g := range n.Gaps(now) {
 			list = append(list, bundle.LiveGap(g))
@@ -261,9 +266,14 @@ func (c *Copies) views(ctx context.Context, last time.Duration, within []string)
 		return nil, err
 	}
 	var paths []string
+	unread := 0
 	for _, dir := range slices.Sorted(maps.Keys(list)) {
+		if list[dir].Last().No == 0 {
+			unread++
+			continue
+		}
 		v, err := list[dir].View(ctx, last, within)
-		if errors.Is(err, bundle.ErrNothingLive) || errors.Is(err, fs.ErrClosed) || err == nil && v.Cut == 0 {
+		if errors.Is(err, bundle.ErrNothingLive) || errors.Is(err, fs.ErrClosed) {
 			continue
 		}
 		if err != nil {
@@ -271,7 +281,10 @@ func (c *Copies) views(ctx context.Context, last time.Duration, within []string)
 		}
 		paths = append(paths, v.Path)
 	}
-	if len(paths) == 0 {
+	switch {
+	case len(paths) == 0 && unread > 0:
+		return nil, badRequest("nothing of db live was read yet; ask again in a few seconds")
+	case len(paths) == 0:
 		return nil, badRequest("nothing was recorded in the last %s", last)
 	}
 	return paths, nil

@@ -60,7 +60,15 @@ func TestRowsOfACluster(t *testing.T) {
 				a.playAt("http1.pcapng", 0, 1000, at)
 				b.playAt("http1.pcapng", 0, 1000, at+1000)
 			}
-			w.await("http", int(here.bundled("http")))
+			want := int(here.bundled("http"))
+			for end := time.Now().Add(20 * time.Second); !strings.Contains(w.gaps(), "state:complete"); time.Sleep(20 * time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatal(w.gaps())
+				}
+			}
+			if n, err := w.count("http"); n != want || err != nil {
+				t.Errorf("%d calls, %v, want %d", n, err, want)
+			}
 			for _, path := range []string{"/mcp/calls?db=live:5m&format=full&limit=1000", "/mcp/flows/summary?db=live:5m", "/mcp/resolve/workloads?db=live:5m"} {
 				_, out := get(t, w.url+path)
 				for _, changes := range []string{"coverage", "now", "query", "request", "window", "bundles", "took_ms"} {
