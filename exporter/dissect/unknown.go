@@ -14,7 +14,7 @@ const (
 )
 
 // Unknown is the row of a payload without a matching protocol: one per connection, so that every
-// payload is reported. Its protocol is the transport's name.
+// payload is reported. table.Undissected names its protocol.
 type Unknown struct {
 	table.Call
 	RequestHead  []byte `col:"payload_request_head" doc:"first 64 bytes that the client sent"`
@@ -31,18 +31,7 @@ type unknownState struct {
 }
 
 func unknownProtocol(t Transport) *Protocol {
-	name := t.String()
-	switch t { // protocols have these names already
-	case ICMP:
-		name = "icmp_payload"
-	case QUIC:
-		name = "quic_stream"
-	case SCTP:
-		name = "sctp_payload"
-	case Association:
-		name = "sctp_messages"
-	}
-	return &Protocol{Name: name, Doc: "payload of " + t.String() + " without a matching protocol",
+	return &Protocol{Name: table.Undissected[t], Doc: "payload of " + t.String() + " without a matching protocol",
 		Transports: []Transport{t}, Row: &Unknown{}}
 }
 

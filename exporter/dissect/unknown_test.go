@@ -1,6 +1,10 @@
 package dissect
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
 
 // TestUnknownPayloadIsNamed checks what a row says about payload that no dissector reads, and that
 // the connection says the same.
@@ -77,6 +81,17 @@ func TestUnknownCutDatagram(t *testing.T) {
 		row := g.calls[0].Row.Base()
 		if row.Complete != (cut == 0) || cut > 0 && row.Error.V != "gap" {
 			t.Errorf("%d bytes are missing: complete %t, error %q", cut, row.Complete, row.Error.V)
+		}
+	}
+}
+// TestEachTransportHasUndissectedRows holds that questions know every name of undissected payload.
+func TestEachTransportHasUndissectedRows(t *testing.T) {
+	if len(table.Undissected) != int(transports) {
+		t.Fatalf("%d names, %d transports", len(table.Undissected), transports)
+	}
+	for tr, want := range map[Transport]string{TCP: "tcp", UDP: "udp", ICMP: "icmp_payload", SCTP: "sctp_payload", Other: "ip", QUIC: "quic_stream", Association: "sctp_messages"} {
+		if got := unknownProtocol(tr).Name; got != want {
+			t.Errorf("%s: %s, want %s", tr, got, want)
 		}
 	}
 }

@@ -44,6 +44,10 @@ var NoLogin = []string{"trust", "anonymous", "none", "sys"}
 // or a ticket.
 var SentLogin = []string{"password", "basic", "bearer", "token", "community", "pap", "md5", "cram-md5", "digest-md5", "apop", "chap", "ms-chap", "mysql_old_password"}
 
+// Undissected are the protocols of rows about payload that no dissector reads. The dissect engine has one for each
+// transport.
+var Undissected = []string{"tcp", "udp", "icmp_payload", "sctp_payload", "ip", "quic_stream", "sctp_messages"}
+
 // ProtocolTraits are the traits of one protocol.
 type ProtocolTraits struct {
 	Protocol string `json:"protocol"`

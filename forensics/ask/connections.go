@@ -68,6 +68,13 @@ func Once(c *forensics.Case, cond string, by Sighting) string {
 	return `(bundle, conn_id) IN (SELECT (bundle, conn_id) FROM (` + Sightings(cond, by) + `) WHERE bundle = first.b AND conn_id = first.c)`
 }
 
+// FlowsOnce is the condition for one flow of each connection that matches a condition, however many vantages and
+// bundles of the case saw it: the flow from which its calls were read.
+func FlowsOnce(c *forensics.Case, cond string, by Sighting) string {
+	flow := terms.Key(c, "") + "flow_id"
+	return "(" + flow + ") IN (SELECT (" + flow + ") FROM connections_raw WHERE " + Once(c, cond, by) + ")"
+}
+
 // connNumber is SQL for the number conn of a connection.
 func connNumber(bundle, conn string) string {
 	return fmt.Sprintf("%s::BIGINT * %d + %s", bundle, terms.BundleStep, conn)

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
@@ -143,7 +144,7 @@ func Undissected(ctx context.Context, c *forensics.Case, conns string, args ...a
 		if u := &list[i]; u.Protocol != "" {
 			u.KFL = fmt.Sprintf("payload_protocol == %s", terms.QuoteKFL(u.Protocol))
 		} else {
-			u.KFL = `protocol in ["tcp", "udp"] and payload_protocol == nil`
+			u.KFL = `protocol in ["` + strings.Join(table.Undissected, `", "`) + `"] and payload_protocol == nil`
 		}
 	}
 	return list, err

@@ -206,5 +206,5 @@ func (l *Look) Once() string { return l.OnceIf(l.Flows(), ask.Earliest) }
 
 // OnceIf is the same for connections that match a condition, with the choice of the bundle.
 func (l *Look) OnceIf(cond string, by ask.Sighting) string {
-	return cond + " AND (" + l.Bundle("flow_id") + ") IN (SELECT (" + l.Bundle("flow_id") + ") FROM connections_raw WHERE " + ask.Once(l.Case, cond, by) + ")"
+	return cond + " AND " + ask.FlowsOnce(l.Case, cond, by)
 }

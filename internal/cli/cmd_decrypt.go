@@ -123,10 +123,10 @@ func (e *env) printDecrypted(s *exporter.DecryptStats, output string) {
 	fmt.Fprintf(to, "%s: %s, %s of plaintext from %s of %s\n", output, plural.Count(s.PDUs, "PDU", "PDUs"), console.ByteSize(s.Bytes),
 		plural.Thousands(opened), plural.Count(all, "encrypted connection", "encrypted connections"))
 	if all > 0 {
-		fmt.Fprintf(to, "keys: %s\n", tally(s.Connections))
+		fmt.Fprintf(to, "keys: %s\n", listed(s.Connections))
 	}
 	if len(s.Reasons) > 0 {
-		fmt.Fprintf(to, "not or only partly decrypted: %s\n", tally(s.Reasons))
+		fmt.Fprintf(to, "not or only partly decrypted: %s\n", listed(s.Reasons))
 	}
 	switch {
 	case all == 0:
@@ -140,8 +140,8 @@ func (e *env) printDecrypted(s *exporter.DecryptStats, output string) {
 	}
 }
 
-// tally lists counts by name, in alphabetical order.
-func tally(counts map[string]int64) string {
+// listed lists counts by name, in alphabetical order.
+func listed(counts map[string]int64) string {
 	var list []string
 	for _, k := range slices.Sorted(maps.Keys(counts)) {
 		list = append(list, fmt.Sprintf("%s %s", k, plural.Thousands(counts[k])))

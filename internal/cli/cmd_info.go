@@ -15,6 +15,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/tally"
 	"github.com/pcapsule/pcapsule/internal/cli/cache"
 	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
@@ -39,6 +40,9 @@ func (e *env) cmdInfo() *cobra.Command {
 }
 
 // talker is an endpoint with the bytes it sent and received.
+// infoTalkers is how many endpoints info prints.
+const infoTalkers = 8
+
 type talker struct {
 	Name  string `json:"name"`
 	IP    string `json:"ip"`
@@ -168,11 +172,13 @@ func (e *env) info(ctx context.Context, path string) (*infoResult, error) {
 		}
 	}
 	query("SELECT protocol, count(*) FROM calls WHERE failed GROUP BY 1", func(row []any) { r.Failed[format.Text(row[0])] = format.Number(row[1]) })
-	query(`SELECT e.name, e.ip, sum(t.n), count(*) FROM (SELECT src_id AS id, src_bytes + dst_bytes AS n FROM flows UNION ALL
-		SELECT dst_id, src_bytes + dst_bytes FROM flows) t JOIN endpoints e ON e.endpoint_id = t.id GROUP BY 1, 2 ORDER BY 3 DESC, 2 LIMIT 8`,
-		func(row []any) {
-			r.Talkers = append(r.Talkers, talker{format.Text(row[0]), format.Text(row[1]), format.Number(row[2]), format.Number(row[3])})
-		})
+	if err == nil {
+		var list tally.Table[tally.Talker]
+		list, err = tally.Talkers(ctx, c, &ask.Window{})
+		for _, t := range list.Rows[:min(len(list.Rows), infoTalkers)] {
+			r.Talkers = append(r.Talkers, talker{t.Name, t.IP, t.Sent + t.Received, t.Flows})
+		}
+	}
 	query("SELECT source || ' ' || kind, sum(count)::BIGINT FROM anomalies GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 12",
 		func(row []any) {
 			r.Anomalies = append(r.Anomalies, infoCount{format.Text(row[0]), format.Number(row[1])})

@@ -8,7 +8,7 @@ import (
 )
 
 var toolGetL4FlowSummary = Tool{Name: "get_l4_flow_summary", set: "network", Sealed: true, title: "Traffic summary",
-	doc: "Summarize all flows: totals, top talkers by bytes, traffic by namespace, between namespaces and to external addresses, and TCP health."}
+	doc: "Summarize all flows, each connection once: totals, top talkers by bytes, traffic by namespace, between namespaces and to external addresses, and TCP health."}
 
 type getL4FlowSummaryIn struct {
 	From string `json:"from,omitempty" jsonschema:"start, RFC 3339, or a duration such as 15m before the end"`

@@ -6,11 +6,12 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/mcp/store"
 )
 
 var toolListL4Flows = Tool{Name: "list_l4_flows", set: "network", Sealed: true, title: "Transport flows",
-	doc: "List TCP, UDP and other flows with packets, bytes and TCP health, or totals by pod, namespace, service or node. Filters match either endpoint."}
+	doc: "List TCP, UDP and other flows with packets, bytes and TCP health, or totals by pod, namespace, service or node. Filters match either endpoint. Each connection is there once; table flows has one row for each place where it was captured."}
 
 type listL4FlowsIn struct {
 	Aggregate string `json:"aggregate,omitempty" jsonschema:"pod, namespace, service or node: one row per pair instead of per flow"`
@@ -38,7 +39,7 @@ const flowColumns = `flow_id, make_timestamp_ns(first_ns) AS first, make_timesta
 
 const sumColumns = `count(*) AS flows, sum(src_packets + dst_packets)::BIGINT AS packets, sum(src_bytes)::BIGINT AS src_bytes, sum(dst_bytes)::BIGINT AS dst_bytes,
 	sum(retransmissions)::BIGINT AS retransmissions, sum(resets)::BIGINT AS resets, approx_quantile(handshake_us, 0.5)::BIGINT AS handshake_p50_us,
-	approx_quantile(handshake_us, 0.99)::BIGINT AS handshake_p99_us, min(first_packet) AS first_packet, max(last_packet) AS last_packet`
+	approx_quantile(handshake_us, 0.99)::BIGINT AS handshake_p99_us`
 
 func (s *Invocation) listL4Flows(ctx context.Context, in listL4FlowsIn) (ListL4FlowsOut, error) {
 	out := ListL4FlowsOut{Columns: []string{}, Flows: [][]any{},
@@ -80,9 +81,10 @@ func (s *Invocation) line(r *forensics.Result, i int) []any {
 	return line
 }
 
-// flowFilter returns an SQL condition on flows; the user's values are arguments.
+// flowFilter returns an SQL condition on flows that selects one flow of each connection, however many vantages and
+// bundles saw it; the user's values are arguments.
 func (s *Invocation) flowFilter(in listL4FlowsIn) (string, []any, error) {
-	where := []string{"true"}
+	where := []string{ask.FlowsOnce(s.Case, "true", ask.Largest)}
 	var args []any
 	both := func(value string, columns ...string) {
 		if value == "" {

@@ -248,8 +248,12 @@ type ShapedSummary struct {
 // ShapeSummary returns totals over all flows.
 func (a *Invocation) ShapeSummary(ctx context.Context) (ShapedSummary, error) {
 	out := ShapedSummary{TopByBytes: []ShapedTop{}, TopByPkts: []ShapedTop{}, ByNamespace: map[string]int64{}, CrossNamespace: []ShapedPair{}}
+	where, args, err := a.flowFilter(listL4FlowsIn{})
+	if err != nil {
+		return out, err
+	}
 	sums := func(sql string, each func(row []any)) error {
-		r, err := a.Case.Query(ctx, forensics.Query{SQL: sql, Limit: ask.MaxAll})
+		r, err := a.Case.Query(ctx, forensics.Query{SQL: "WITH f AS (SELECT * FROM flows WHERE " + where + ") " + sql, Args: args, Limit: ask.MaxAll})
 		if err != nil {
 			return err
 		}
@@ -259,8 +263,8 @@ func (a *Invocation) ShapeSummary(ctx context.Context) (ShapedSummary, error) {
 		}
 		return nil
 	}
-	err := sums(`SELECT count(*), count(*) FILTER (transport = 'tcp'), count(*) FILTER (transport = 'udp'), coalesce(sum(src_bytes + dst_bytes), 0)::BIGINT, coalesce(sum(src_packets + dst_packets), 0)::BIGINT,
-		count(DISTINCT src_ip), count(DISTINCT dst_ip) FROM flows`, func(r []any) {
+	err = sums(`SELECT count(*), count(*) FILTER (transport = 'tcp'), count(*) FILTER (transport = 'udp'), coalesce(sum(src_bytes + dst_bytes), 0)::BIGINT, coalesce(sum(src_packets + dst_packets), 0)::BIGINT,
+		count(DISTINCT src_ip), count(DISTINCT dst_ip) FROM f`, func(r []any) {
 		out.Total, out.TCP, out.UDP, out.Bytes, out.Pkts, out.Clients, out.Servers = number(r[0]), number(r[1]), number(r[2]), number(r[3]), number(r[4]), number(r[5]), number(r[6])
 	})
 	for _, by := range []struct {
@@ -268,16 +272,16 @@ func (a *Invocation) ShapeSummary(ctx context.Context) (ShapedSummary, error) {
 		to    *[]ShapedTop
 	}{{"bytes", &out.TopByBytes}, {"pkts", &out.TopByPkts}} {
 		if err == nil {
-			err = sums(`SELECT src_name, dst_name, sum(src_bytes + dst_bytes)::BIGINT AS bytes, sum(src_packets + dst_packets)::BIGINT AS pkts FROM flows GROUP BY 1, 2 ORDER BY `+by.order+` DESC, 1, 2 LIMIT 10`, func(r []any) {
+			err = sums(`SELECT src_name, dst_name, sum(src_bytes + dst_bytes)::BIGINT AS bytes, sum(src_packets + dst_packets)::BIGINT AS pkts FROM f GROUP BY 1, 2 ORDER BY `+by.order+` DESC, 1, 2 LIMIT 10`, func(r []any) {
 				*by.to = append(*by.to, ShapedTop{text(r[0]), text(r[1]), number(r[2]), number(r[3])})
 			})
 		}
 	}
 	if err == nil {
-		err = sums(`SELECT coalesce(dst_namespace, ''), count(*) FROM flows GROUP BY 1 ORDER BY 1`, func(r []any) { out.ByNamespace[text(r[0])] = number(r[1]) })
+		err = sums(`SELECT coalesce(dst_namespace, ''), count(*) FROM f GROUP BY 1 ORDER BY 1`, func(r []any) { out.ByNamespace[text(r[0])] = number(r[1]) })
 	}
 	if err == nil {
-		err = sums(`SELECT src_namespace, dst_namespace, count(*), sum(src_bytes + dst_bytes)::BIGINT FROM flows WHERE src_namespace <> dst_namespace GROUP BY 1, 2 ORDER BY 4 DESC, 1, 2`, func(r []any) {
+		err = sums(`SELECT src_namespace, dst_namespace, count(*), sum(src_bytes + dst_bytes)::BIGINT FROM f WHERE src_namespace <> dst_namespace GROUP BY 1, 2 ORDER BY 4 DESC, 1, 2`, func(r []any) {
 			out.CrossNamespace = append(out.CrossNamespace, ShapedPair{text(r[0]), text(r[1]), number(r[2]), number(r[3])})
 		})
 	}

@@ -52,7 +52,8 @@ type listWorkloadsOut struct {
 
 const endpointColumns = `ip, valid_from_ns, name, kind, namespace, workload_kind, workload, service, node, labels`
 
-// endpoints reads the owners of addresses, with the filters that both tools share.
+// endpoints reads the owners of addresses, with the filters that both tools share. Owners that several bundles know are
+// there once, and an address that one of them cannot name has the name that another knows.
 func (s *Invocation) endpoints(ctx context.Context, namespaces []string, name, nameRegex, kind string, at int64) (*forensics.Result, error) {
 	where, args := "true", []any{}
 	add := func(cond string, values ...any) { where, args = where+" AND "+cond, append(args, values...) }
@@ -86,7 +87,8 @@ func (s *Invocation) endpoints(ctx context.Context, namespaces []string, name, n
 	if at != 0 {
 		add("valid_from_ns <= ?", at*int64(time.Millisecond))
 	}
-	return s.Case.Query(ctx, forensics.Query{SQL: "SELECT " + endpointColumns + " FROM endpoints WHERE " + where + " ORDER BY namespace NULLS LAST, name, ip, valid_from_ns", Args: args, Limit: ask.MaxAll})
+	return s.Case.Query(ctx, forensics.Query{SQL: "SELECT DISTINCT " + endpointColumns + " FROM (FROM endpoints QUALIFY name <> ip OR NOT bool_or(name <> ip) OVER (PARTITION BY ip, valid_from_ns)) WHERE " + where +
+		" ORDER BY namespace NULLS LAST, name, ip, valid_from_ns", Args: args, Limit: ask.MaxAll})
 }
 
 func (s *Invocation) listWorkloads(ctx context.Context, in listWorkloadsIn) (listWorkloadsOut, error) {
@@ -98,6 +100,7 @@ func (s *Invocation) listWorkloads(ctx context.Context, in listWorkloadsIn) (lis
 	if err != nil {
 		return out, err
 	}
+	at := map[[3]string]int{}
 	for _, row := range r.Rows {
 		w := workloadOut{Name: text(row[2]), Namespace: text(row[4]), Kind: text(row[3]), Service: text(row[7]), Node: text(row[8]), Labels: labelsOf(row[9]), IPs: []addressOut{}}
 		if text(row[6]) != "" {
@@ -110,14 +113,15 @@ func (s *Invocation) listWorkloads(ctx context.Context, in listWorkloadsIn) (lis
 		if !has {
 			continue
 		}
-		i := slices.IndexFunc(out.Workloads, func(o workloadOut) bool {
-			return o.Name == w.Name && o.Namespace == w.Namespace && o.Kind == w.Kind
-		})
-		if i < 0 {
+		i, ok := at[[3]string{w.Name, w.Namespace, w.Kind}]
+		if !ok {
 			i = len(out.Workloads)
+			at[[3]string{w.Name, w.Namespace, w.Kind}] = i
 			out.Workloads = append(out.Workloads, w)
 		}
-		out.Workloads[i].IPs = append(out.Workloads[i].IPs, address(row))
+		if a := address(row); !slices.Contains(out.Workloads[i].IPs, a) {
+			out.Workloads[i].IPs = append(out.Workloads[i].IPs, a)
+		}
 	}
 	out.Total = len(out.Workloads)
 	out.page = s.page(r)
@@ -195,7 +199,9 @@ func (s *Invocation) listIPs(ctx context.Context, in listIPsIn) (listIPsOut, err
 			at[ip] = i
 			out.IPs = append(out.IPs, ipOut{IP: ip})
 		}
-		out.IPs[i].Records = append(out.IPs[i].Records, ipRecord{text(row[2]), text(row[4]), text(row[3]), address(row).From})
+		if owner := (ipRecord{text(row[2]), text(row[4]), text(row[3]), address(row).From}); !slices.Contains(out.IPs[i].Records, owner) {
+			out.IPs[i].Records = append(out.IPs[i].Records, owner)
+		}
 	}
 	out.Total = len(out.IPs)
 	out.page = s.page(r)

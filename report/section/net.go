@@ -70,7 +70,7 @@ func (b *builder) handshakeFailures(s *value.Section) {
 // serverName is the name that a client asked for. The endpoint of a handshake without one is the name of
 // the protocol.
 func serverName(endpoint string) value.Cell {
-	if slices.Contains([]string{"", "tls", "dtls", "quic"}, endpoint) {
+	if slices.Contains([]string{"", "tls", "quic"}, endpoint) {
 		return value.WordCell("(none sent)")
 	}
 	return value.TextCell(endpoint)
@@ -262,7 +262,7 @@ func (b *builder) talkers(*templates.Section) (value.Section, string) {
 		}
 		chart.Bars = append(chart.Bars, value.Bar{Name: name, Value: x.Sent + x.Received})
 	}
-	f := &value.Figure{ID: "talkers-bars", Title: "Endpoints with the most bytes", Bars: chart, Queries: b.query(list.SQL), Note: "IP bytes sent and received; each flow counts at both ends."}
+	f := &value.Figure{ID: "talkers-bars", Title: "Endpoints with the most bytes", Bars: chart, Queries: b.query(list.SQL), Note: "IP bytes sent and received; each connection counts once, at both ends."}
 	f.Alt = fmt.Sprintf("Bars of bytes: the first is %s with %s.", chart.Bars[0].Name, value.Bytes(chart.Bars[0].Value))
 	s := value.Section{Title: "Talkers and the outside", Blocks: []value.Block{value.FigureBlock(f)}}
 	b.outside(&s)

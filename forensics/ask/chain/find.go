@@ -6,13 +6,16 @@ import (
 	"slices"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// carriers are the protocols of rows that have neither a response nor an error while they last.
-var carriers = map[string]bool{"tls": true, "dtls": true, "quic": true, "tcp": true, "udp": true}
+// lasts reports whether rows of a protocol have neither a response nor an error while they last.
+func lasts(protocol string) bool {
+	return table.TraitsOf(protocol).Carrier || slices.Contains(table.Undissected, protocol)
+}
 
 // setEnds sets the end of calls. A call that lacks its response ends with its connection, a message
 // that needs none with itself.
@@ -35,7 +38,7 @@ func (k *Builder) setEnds(list []*Step) error {
 		if s.Took != nil {
 			s.End += *s.Took * 1000
 		}
-		if s.Took == nil && (s.Error != "" || carriers[s.Protocol]) || s.Protocol == "tls" || s.Protocol == "quic" {
+		if s.Took == nil && (s.Error != "" || lasts(s.Protocol)) || s.Protocol == "tls" || s.Protocol == "quic" {
 			need = append(need, ask.Key{Bundle: s.Bundle, No: s.ConnID})
 		}
 	}

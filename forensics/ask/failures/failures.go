@@ -93,7 +93,7 @@ func Question() ask.Question {
 }
 
 // class is the SQL for the class of a failure.
-var class = `(CASE WHEN protocol IN ` + table.ProtocolsIn(func(t *table.Traits) bool { return t.Lookup }) + ` THEN 'dns' WHEN protocol IN ('tls', 'dtls', 'quic') THEN 'tls' WHEN protocol IN ` + terms.Web + ` AND status_code BETWEEN 400 AND 499 THEN '4xx'
+var class = `(CASE WHEN protocol IN ` + table.ProtocolsIn(func(t *table.Traits) bool { return t.Lookup }) + ` THEN 'dns' WHEN protocol IN ('tls', 'quic') THEN 'tls' WHEN protocol IN ` + terms.Web + ` AND status_code BETWEEN 400 AND 499 THEN '4xx'
 	WHEN protocol IN ` + terms.Web + ` AND status_code >= 500 THEN '5xx' WHEN error IS NOT NULL THEN 'no_answer' ELSE 'other' END)`
 
 // failureColumns are the columns of failed calls that are read.

@@ -209,7 +209,7 @@ func readGraph(w *ask.Window, ctx context.Context, c *forensics.Case, by string,
 			sum(sent) AS sent, sum(received) AS received, sum(opened) AS opened, arg_min(call_id, ts_ns) AS call_id FROM y GROUP BY ALL),
 		q AS (SELECT an, bn, far, quantile_disc(`+terms.Took+`, [0.5, 0.99]) FILTER (%[1]s) AS p, count(DISTINCT conn) AS conns FROM %[2]s GROUP BY ALL),
 		t AS (SELECT an, bn, far, bool_or(asked) AS asked, sum(n)::BIGINT AS n, coalesce(sum(n) FILTER (request), 0)::BIGINT AS calls, coalesce(sum(failed) FILTER (request), 0)::BIGINT AS failed, sum(faults)::BIGINT AS faults,
-			sum(sent)::BIGINT AS sent, sum(received)::BIGINT AS received, coalesce(sum(opened) FILTER (request), 0)::BIGINT AS opened, coalesce(sum(n) FILTER (protocol IN ('tls', 'dtls', 'quic')), 0)::BIGINT AS shakes,
+			sum(sent)::BIGINT AS sent, sum(received)::BIGINT AS received, coalesce(sum(opened) FILTER (request), 0)::BIGINT AS opened, coalesce(sum(n) FILTER (protocol IN ('tls', 'quic')), 0)::BIGINT AS shakes,
 			list({'protocol': protocol, 'calls': n::BIGINT, 'failed': failed::BIGINT, 'call_id': lower(hex(call_id))} ORDER BY n DESC, protocol) AS protocols FROM g GROUP BY ALL)
 		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pa, pb, na, nb, asked, calls, n, failed, faults, p[1] / 1000.0 AS p50_ms, p[2] / 1000.0 AS p99_ms, sent, received, conns, opened, shakes, protocols
 		FROM t JOIN q USING (an, bn, far) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY calls DESC, n DESC, 1, 2`, terms.IsRequest, ask.Joined(c, "x"), terms.EndsOf(c, by, sums))

@@ -9,7 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// Transport summarizes all TCP flows. Times are the 50th, 90th and 99th percentile in microseconds.
+// Transport summarizes TCP flows, one of each connection. Times are the 50th, 90th and 99th percentile in microseconds.
 type Transport struct {
 	Flows      int64   `json:"flows"`
 	Packets    int64   `json:"packets"`
@@ -27,13 +27,19 @@ type Transport struct {
 	RoundTrip  []int64 `json:"rtt"`
 }
 
-// TCP summarizes all TCP flows in one row.
+// flows is the condition for flows_raw of a window: one flow of each connection, however many vantages and bundles saw
+// it. Of several bundles that saw it, the one with the most packets counts.
+func flows(c *forensics.Case, w *ask.Window) string {
+	return during(w, "") + " AND " + ask.FlowsOnce(c, during(w, ""), ask.Largest)
+}
+
+// TCP summarizes TCP flows, one of each connection, in one row.
 func TCP(ctx context.Context, c *forensics.Case, w *ask.Window) (Table[Transport], error) {
 	return read[Transport](ctx, c, `SELECT count(*) AS flows, sum(src_packets + dst_packets)::BIGINT AS packets, sum(retransmissions)::BIGINT AS retransmissions, sum(fast_retransmissions)::BIGINT AS fast,
   sum(out_of_order)::BIGINT AS out_of_order, sum(duplicate_acks)::BIGINT AS duplicate_acks, sum(zero_windows)::BIGINT AS zero_windows, sum(resets)::BIGINT AS resets,
   count(*) FILTER (WHERE state = 'refused') AS refused, sum(lost_segments)::BIGINT AS gaps, sum(gap_bytes)::BIGINT AS gap_bytes, count(*) FILTER (WHERE one_sided) AS one_sided,
   quantile_disc(handshake_us, [0.5, 0.9, 0.99]) AS handshake, quantile_disc(rtt_avg_us, [0.5, 0.9, 0.99]) AS rtt
-FROM flows_raw WHERE transport = 'tcp' AND `+during(w, ""))
+FROM flows_raw WHERE transport = 'tcp' AND `+flows(c, w))
 }
 
 // Trouble is a TCP flow with retransmissions, zero windows, losses or resets.
@@ -55,20 +61,22 @@ type Trouble struct {
 	Last        int64  `json:"last_packet"`
 }
 
-// Troubled returns the worst TCP flows.
+// Troubled returns the worst TCP flows. Of a connection that was seen several times, it returns the worst sighting.
 func Troubled(ctx context.Context, c *forensics.Case, w *ask.Window) (Table[Trouble], error) {
-	return read[Trouble](ctx, c, fmt.Sprintf(`SELECT %s, f.flow_id, s.who AS client, f.src_port, d.who AS server, f.dst_port, f.state, f.src_packets + f.dst_packets AS packets,
+	return read[Trouble](ctx, c, fmt.Sprintf(`WITH f AS (SELECT *, retransmissions + 2 * zero_windows + 2 * lost_segments + resets AS badness FROM %[1]s
+  WHERE transport = 'tcp' AND badness > 0 QUALIFY row_number() OVER (PARTITION BY conn ORDER BY badness DESC, %[2]sflow_id) = 1)
+SELECT %[3]s, f.flow_id, s.who AS client, f.src_port, d.who AS server, f.dst_port, f.state, f.src_packets + f.dst_packets AS packets,
   f.retransmissions, f.zero_windows, f.resets, f.gap_bytes, f.handshake_us, f.first_packet, f.last_packet
-FROM flows_raw f JOIN endpoints s ON s.endpoint_id = f.src_id%s JOIN endpoints d ON d.endpoint_id = f.dst_id%s
-WHERE f.transport = 'tcp' AND f.retransmissions + f.zero_windows + f.lost_segments + f.resets > 0 AND %s
-ORDER BY f.retransmissions + 2 * f.zero_windows + 2 * f.lost_segments + f.resets DESC, 1, f.flow_id LIMIT 12`,
-		terms.BundleOf(c, "f."), terms.SameBundle(c, "s", "f"), terms.SameBundle(c, "d", "f"), during(w, "f.")))
+FROM f JOIN endpoints s ON s.endpoint_id = f.src_id%[4]s JOIN endpoints d ON d.endpoint_id = f.dst_id%[5]s
+ORDER BY f.badness DESC, 1, f.flow_id LIMIT 12`,
+		ask.Joined(c, "(SELECT * FROM flows_raw WHERE "+during(w, "")+")"), terms.Key(c, ""), terms.BundleOf(c, "f."), terms.SameBundle(c, "s", "f"), terms.SameBundle(c, "d", "f")))
 }
 
-// ends is SQL for table t, which has one row for each end of each flow.
+// ends is SQL for table t, which has one row for each end of one flow of each connection.
 func ends(c *forensics.Case, w *ask.Window) string {
-	return fmt.Sprintf(`WITH t AS (SELECT %[1]ssrc_id AS id, dst_id AS peer, src_bytes AS sent, dst_bytes AS received, protocol FROM flows_raw WHERE %[2]s
-  UNION ALL SELECT %[1]sdst_id, src_id, dst_bytes, src_bytes, protocol FROM flows_raw WHERE %[2]s)`, terms.Key(c, ""), during(w, ""))
+	return fmt.Sprintf(`WITH f AS (SELECT * FROM flows_raw WHERE %[2]s),
+  t AS (SELECT %[1]ssrc_id AS id, dst_id AS peer, src_bytes AS sent, dst_bytes AS received, protocol FROM f
+  UNION ALL SELECT %[1]sdst_id, src_id, dst_bytes, src_bytes, protocol FROM f)`, terms.Key(c, ""), flows(c, w))
 }
 
 // Talker is an endpoint with the IP bytes that it sent and received.
@@ -122,7 +130,7 @@ type Reading struct {
 func Readings(ctx context.Context, c *forensics.Case, w *ask.Window) (Table[Reading], error) {
 	return read[Reading](ctx, c, `SELECT count(*) AS connections, count(*) FILTER (key_state IN ('none', 'unverified')) AS sealed,
   count(*) FILTER (payload_protocol IS NOT NULL OR protocol IS NULL AND key_state IS NULL AND calls > 0) AS unknown,
-  (SELECT count(*) FROM flows_raw WHERE one_sided AND transport = 'tcp' AND `+during(w, "")+`) AS one_sided,
-  (SELECT count(*) FROM flows_raw WHERE gap_bytes > 0 AND `+during(w, "")+`) AS missing
+  (SELECT count(*) FROM flows_raw WHERE one_sided AND transport = 'tcp' AND `+flows(c, w)+`) AS one_sided,
+  (SELECT count(*) FROM flows_raw WHERE gap_bytes > 0 AND `+flows(c, w)+`) AS missing
 FROM `+ask.EachOnce(c, "connections_raw", during(w, "")))
 }

@@ -12,7 +12,7 @@ import (
 
 // carriers are the protocols whose rows are not requests of an application: handshakes, and
 // payload that no dissector reads.
-var carriers = table.ProtocolsIn(func(t *table.Traits) bool { return t.Carrier }, "dtls", "tcp", "udp")
+var carriers = table.ProtocolsIn(func(t *table.Traits) bool { return t.Carrier }, table.Undissected...)
 
 // IsRequest is the SQL for a call that an application made.
 var IsRequest = `(protocol NOT IN ` + carriers + `)`

@@ -11,6 +11,8 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/tally"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
 )
@@ -64,6 +66,18 @@ func TestOverlappingBundlesChangeNoAnswer(t *testing.T) {
 		defer c.Close()
 		finding.Bind(c, all.Analyzers())
 		out := map[string]map[string]any{}
+		add := func(name string, v any) {
+			text, err := json.Marshal(v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var plain any
+			if err := json.Unmarshal(text, &plain); err != nil {
+				t.Fatal(err)
+			}
+			out[name] = map[string]any{}
+			valuesOf(plain, "", out[name])
+		}
 		for _, q := range all.Questions() {
 			in := inputs[q.Name]
 			if in == "" {
@@ -73,16 +87,21 @@ func TestOverlappingBundlesChangeNoAnswer(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: %v", q.Name, err)
 			}
-			text, err := json.Marshal(v)
+			add(q.Name, v)
+		}
+		w := &ask.Window{}
+		for name, of := range map[string]func() (any, error){
+			"TCP flows of reports":            func() (any, error) { t, err := tally.TCP(ctx, c, w); return t.Rows, err },
+			"TCP flows of reports in trouble": func() (any, error) { t, err := tally.Troubled(ctx, c, w); return len(t.Rows), err },
+			"talkers of reports":              func() (any, error) { t, err := tally.Talkers(ctx, c, w); return t.Rows, err },
+			"addresses outside of reports":    func() (any, error) { t, err := tally.Outside(ctx, c, w); return t.Rows, err },
+			"connections that could be read":  func() (any, error) { t, err := tally.Readings(ctx, c, w); return t.Rows, err },
+		} {
+			v, err := of()
 			if err != nil {
-				t.Fatal(err)
+				t.Fatalf("%s: %v", name, err)
 			}
-			var plain any
-			if err := json.Unmarshal(text, &plain); err != nil {
-				t.Fatal(err)
-			}
-			out[q.Name] = map[string]any{}
-			valuesOf(plain, "", out[q.Name])
+			add(name, v)
 		}
 		return out
 	}
