@@ -434,6 +434,7 @@ var generatedCases = []generated{
 	{[]string{"tds.pcapng 1"}, []op{{"syn", 0, 11, 0, 1}, {"translated late", 0, 1, 1665, 1}}},
 	{[]string{"tds.pcapng 1"}, []op{{"repacked", 0, 7, 1, 0}, {"late", 0, 3, 6, 0}}},
 	{[]string{"grpc.pcapng 0"}, []op{{"repacked", 0, 16, 2, 0}, {"late", 0, 15, 6, 0}}},
+	{[]string{"thrift.pcapng 1 six"}, []op{{"syn", 0, 4, 5000, 0}, {"reset", 0, 3, 1073741824, 0}, {"translated", 0, 14, 1, 0}}},
 }
 
 func TestGeneratedCases(t *testing.T) {

@@ -8,9 +8,10 @@ import (
 
 // Limits of the search for connections seen under other addresses.
 const (
-	maxSYNs  = 8192       // first packets kept
-	maxViews = 65_536     // translated conversations kept at the same time
-	synSlack = int64(1e9) // ns within which a translated SYN follows its original
+	maxSYNs   = 8192       // first packets kept
+	maxViews  = 65_536     // translated conversations kept at the same time
+	synSlack  = int64(1e9) // ns within which a translated SYN follows its original
+	nearBytes = 1 << 20    // from the bytes of its side to a reset: one farther off only makes the next SYN wait for its answer
 )
 
 // views finds connections that the capture shows under more than one pair of addresses, as on a node that translates a
@@ -55,7 +56,7 @@ type dial struct {
 	network        uint64
 	at             int64
 	key            synKey
-	answer         answer
+	answer         number
 	cookie         uint64 // of the socket that answered, 0 unknown
 }
 
@@ -63,9 +64,10 @@ type dial struct {
 type seen struct {
 	view   *flow.View
 	of     *dial
-	answer answer
-	ended  uint8   // bit n: Seen[n] of the view sent a FIN; both after a reset
-	again  *redial // a SYN that was not answered so far
+	answer number
+	ended  uint8     // bit n: Seen[n] of the view sent a FIN; both after a reset
+	next   [2]number // sequence numbers after the newest bytes of Seen[n]
+	again  *redial   // a SYN that was not answered so far
 }
 
 // redial is a SYN on the ends of a view.
@@ -75,15 +77,26 @@ type redial struct {
 	seen *seen // what they are once it is answered; nil: ends of their own
 }
 
-// end notes the end of a view's directions.
+// end notes how far a view's directions are, and their end. A reset far from the bytes of its side ends nothing
+// (RFC 9293 section 3.10.7.4): a SYN after it counts once it is answered.
 func (s *seen) end(f *flow.Packet) {
+	dir := 0
+	if s.view.Seen[0] != (flow.End{Addr: f.Src, Port: f.SrcPort}) {
+		dir = 1
+	}
+	next, to := &s.next[dir], f.Seq+uint32(f.PayloadLen)
+	near := !next.known || to-next.seq+nearBytes <= 2*nearBytes
 	switch {
 	case f.TCPFlags&decode.RST != 0:
-		s.ended = 3
-	case f.TCPFlags&decode.FIN != 0 && s.view.Seen[0] == (flow.End{Addr: f.Src, Port: f.SrcPort}):
-		s.ended |= 1
+		if near {
+			s.ended = 3
+		}
+		return
 	case f.TCPFlags&decode.FIN != 0:
-		s.ended |= 2
+		s.ended |= 1 << dir
+	}
+	if near && (!next.known || int32(to-next.seq) > 0) {
+		*next = number{to, true}
 	}
 }
 
@@ -116,8 +129,8 @@ func (v *views) current(at place, f *flow.Packet) *seen {
 	return s
 }
 
-// answer is the sequence number of a SYN-ACK.
-type answer struct {
+// number is a sequence number that may be known.
+type number struct {
 	seq   uint32
 	known bool
 }
@@ -208,7 +221,7 @@ func (v *views) syn(f *flow.Packet, src, dst flow.End, at place) *flow.View {
 	}
 	s := &seen{of: first, view: &flow.View{Dialled: [2]flow.End{first.client, first.server}, Seen: [2]flow.End{src, dst}, Network: first.network, By: flow.BySequence}}
 	if a, ok := v.early.m[at]; ok && a.ack == f.Seq+1 {
-		if s.answer = (answer{a.seq, true}); first.answer.known && !s.proven() {
+		if s.answer = (number{a.seq, true}); first.answer.known && !s.proven() {
 			return nil
 		}
 	}
@@ -231,7 +244,7 @@ func (v *views) begin(at place, old *seen, r *redial) {
 // answer records the SYN-ACK of a first SYN.
 func (v *views) answer(d *dial, seq uint32) {
 	if !d.answer.known {
-		d.answer = answer{seq, true}
+		d.answer = number{seq, true}
 		v.open.put(place{tupleOf(d.client, d.server), d.network}, d, v.limit.Scale(maxSYNs))
 	}
 }
@@ -263,7 +276,7 @@ func (v *views) answered(f *flow.Packet, at place, cookie uint64) *flow.View {
 		return nil
 	}
 	if !s.answer.known {
-		s.answer = answer{f.Seq, true}
+		s.answer = number{f.Seq, true}
 	}
 	if s.of.answer.known && !s.proven() {
 		delete(v.known.m, at)
@@ -302,6 +315,6 @@ func (d *dial) over(f *flow.Packet) bool {
 
 // prove records ends whose payload showed that they are a view. isn is the number of their SYN, 0 if it was not seen.
 func (v *views) prove(at place, view *flow.View, isn uint32) {
-	same := answer{known: true}
+	same := number{known: true}
 	v.known.put(at, &seen{view: view, of: &dial{answer: same, key: synKey{seq: isn}}, answer: same}, v.limit.Scale(maxViews))
 }
