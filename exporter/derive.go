@@ -38,9 +38,9 @@ func (d *Draft) Add(rel string, data []byte) error {
 }
 
 // Derive makes a bundle at output from the packets and side inputs that b describes, with b's
-// options that change data/. Kube and hosts files and keys of o are used in addition. accept sees
-// the draft before it gets its name; if it returns an error, nothing is left behind. The errors
-// are those of Run. With o.MoveInputs, the packet files of b are moved, not copied.
+// options that change data/. It adds the Kube files, hosts files and keys of o. accept sees the
+// draft before it gets its name; if it returns an error, nothing is left behind. The errors are
+// those of Run. With o.MoveInputs, the packet files of b are moved, not copied.
 func Derive(ctx context.Context, b *bundle.Bundle, output string, o Options, accept func(*Draft) error) (*bundle.Manifest, error) {
 	kube, hosts := o.Kube, o.Hosts
 	o, err := optionsOf(b, o)

@@ -205,8 +205,8 @@ func (l *Live) Wait(ctx context.Context, after int64) (bundle.LiveCut, error) {
 	}
 }
 
-// View makes a bundle of the rows of the time last, or of all rows that are kept if last is 0, with
-// open calls. It returns bundle.ErrNothingLive if there is nothing.
+// View makes a bundle of the newest rows, with open calls: those of the last period, or all kept
+// rows if last is 0. It returns bundle.ErrNothingLive if there are none.
 //
 // within limits a view to connections within namespaces, by the rule of cuts; nil does not limit it.
 func (l *Live) View(ctx context.Context, last time.Duration, within []string) (*bundle.LiveView, error) {

@@ -17,8 +17,8 @@ type Keys struct {
 	Recipients []age.Recipient     // of encrypted key files; without any, files are not encrypted and only their owner can read them
 	Layouts    string              // folder for the library layouts found; "" discards them at the end
 
-	// Plaintext selects the processes whose plaintext is read at their calls of a TLS library.
-	// Reading costs these programs some microseconds a call.
+	// Plaintext selects the processes whose plaintext is read at their calls of a TLS library. Reading
+	// costs these programs a few microseconds per call.
 	Plaintext          keys.Selector
 	PlaintextWorkloads []workload.Selector
 }

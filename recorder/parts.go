@@ -1,7 +1,7 @@
 package recorder
 
-// CPU has the kernel programs' counters of one processor. They run at any time, so while packets
-// arrive the numbers may differ by the packets in progress.
+// CPU has the kernel programs' counters of one processor. The programs run concurrently, so the
+// numbers may differ by the packets in progress.
 type CPU struct {
 	Seen       uint64
 	Filtered   uint64 // by the kernel's filter, and the recorder's own

@@ -1,10 +1,10 @@
 // Package recorder records the packets of this machine's sockets, with their owners, from
 // the kernel into a ring or a file.
 //
-// It promises that recording costs the traffic nothing but time: it changes, delays and
-// rejects no packet. It never rewrites a packet, never names an owner that it does not know,
-// and accounts for every packet it saw: seen = filtered + delivered + dropped. It does not
-// use Kubernetes; a control group's path or a workload.Source identifies its workload.
+// Recording changes and rejects no packet, and costs the traffic only processor time. It never
+// names an owner that it does not know. It accounts for every packet that it saw: seen = filtered +
+// delivered + dropped. It does not use Kubernetes; a control group's path or a workload.Source
+// identifies its workload.
 package recorder
 
 import (
@@ -33,7 +33,7 @@ const (
 	Auto Capture = "auto"
 )
 
-// DefaultPin is the Pin of recorders of nodes.
+// DefaultPin is the Pin of the recorders of cluster nodes.
 const DefaultPin = "/sys/fs/bpf/pcapsule"
 
 // MinSegment is the smallest segment size that users may set: a ring of smaller segments consists mostly of overhead.
@@ -140,8 +140,8 @@ const (
 var (
 	ErrPlatform = errors.New("recording needs Linux")
 
-	// ErrStreamKeys is for keys with a stream: they arrive after the packets that they
-	// decrypt, and readers of a capture need them before.
+	// ErrStreamKeys means that keys were requested for a stream. Keys arrive after the packets that
+	// they decrypt, but readers of a capture need them before.
 	ErrStreamKeys = errors.New("keys cannot be written to a stream: record to a file or a ring")
 
 	// ErrPinned means that a recorder still uses the programs to remove.

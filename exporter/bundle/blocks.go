@@ -29,10 +29,10 @@ const (
 	blocksFile  = "file " // before the path of a file
 )
 
-// Blocks has what SHA-256 has computed of a bundle's packet files at the end of each block, by path: its
-// state (FIPS 180-4 section 6.2.2, H(i)) or, after a last block that is shorter, the hash of the file.
-// So the hash of the file costs no second computation, and other bytes of a block with the same state
-// would be a collision of SHA-256.
+// Blocks has the state of SHA-256 (FIPS 180-4 section 6.2.2, H(i)) at the end of each block of a
+// bundle's packet files, by path. After a last block that is shorter, it is the hash of the file.
+// So the file's hash needs no second computation, and other bytes with the same state would be a
+// SHA-256 collision.
 type Blocks map[string][]Digest
 
 // Check compares block no of a packet file with the list. It returns a *DamagedError if they differ.

@@ -97,7 +97,7 @@ func OpenWith(path string, o OpenOptions) (*Bundle, error) {
 	return nil, fmt.Errorf("opening bundle %s: %s is neither a folder nor a ZIP: %w", path, info.Mode().Type(), ErrNotBundle)
 }
 
-// AddressError reports an address, such as that of a store, in place of a folder or file.
+// AddressError means that a path is an address, such as that of a store, and not a folder or file.
 type AddressError struct{ Address string }
 
 func (e *AddressError) Error() string { return e.Address + " is an address, not a folder or file" }

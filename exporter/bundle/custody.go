@@ -24,7 +24,7 @@ const (
 // EventMade is the event of the first entry, and of no other.
 const EventMade = "made"
 
-// Events by which a witness of the ring that a bundle was made from says what it has seen.
+// Events in which a witness of the bundle's ring states what it has seen.
 const (
 	EventAnchored     = "anchored"     // detail anchor: its countersignature (docs/format/ring.md)
 	EventContradicted = "contradicted" // the ring is not the one that it countersigned before; note: why

@@ -13,9 +13,9 @@ var ErrOrder = errors.New("the rows are in another order")
 // rowRule is the rule of a changed row: the policy changed the file from which it was made.
 const rowRule = "side_input"
 
-// ProveRows makes the proof that the rows of a derived table come from an original one. If both have
-// as many rows, each is that of the same number; if not, rows were removed. It fails with ErrOrder
-// if neither is so.
+// ProveRows makes the proof that the rows of a derived table come from an original one. If both
+// have the same number of rows, rows correspond by number; otherwise rows were removed. It returns
+// ErrOrder if neither is the case.
 func ProveRows(original, derived []string, name string, seed Key) (proof []byte, t bundle.TableCommitment, err error) {
 	keep, err := kept(original, derived)
 	if err != nil {

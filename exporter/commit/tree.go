@@ -71,8 +71,8 @@ func (t *Tree) Root() Hash {
 	return h
 }
 
-// Prover collects the proof that some leaves of a tree are known: the roots of the largest
-// subtrees of which no leaf is. The zero value is ready to use.
+// Prover collects the proof that some leaves of a tree are known: the roots of the largest subtrees
+// without a known leaf. The zero value is ready to use.
 type Prover struct {
 	stack []subtree
 	n     uint64
@@ -85,7 +85,7 @@ type subtree struct {
 	proof []Hash // of the unknown subtrees in it, left to right; nil if it is unknown as a whole
 }
 
-// Add appends a leaf, which the reader of the proof will know or not.
+// Add appends a leaf. known is whether the reader of the proof will know it.
 func (p *Prover) Add(leaf Hash, known bool) {
 	s := subtree{hash: leaf, known: known}
 	for n := p.n; n&1 == 1; n >>= 1 {
@@ -135,8 +135,8 @@ type Known struct {
 }
 
 // Verify computes the root of a tree of n leaves from leaves that are known, in order, and a proof.
-// A root does not determine n, which must come from the signer of the root. It fails with ErrProof
-// if the proof has other than the hashes that it needs.
+// A root does not determine n, which must come from the signer of the root. It returns ErrProof if
+// the proof does not have exactly the hashes that it needs.
 func Verify(n uint64, known []Known, proof []Hash) (Hash, error) {
 	if n == 0 {
 		if len(known)+len(proof) > 0 {

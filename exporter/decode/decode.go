@@ -47,12 +47,12 @@ type Options struct {
 // Decoder decodes packets. It holds the fragments of incomplete datagrams, so only one goroutine
 // may use it.
 type Decoder struct {
-	// OnSum, if it is set, is called for each checksum of TCP or UDP that is there, those around
-	// tunnels too, for tools that change packets.
+	// OnSum, if set, is called for each TCP or UDP checksum of the packet, including those outside
+	// tunnels. It is for tools that change packets.
 	OnSum func(Sum)
-	// OnAddress, if it is set, is called for each address in the headers, those around tunnels too,
-	// with the offset in Input.Data where it begins; it has 4 or 16 bytes. Headers in datagrams that
-	// were reassembled are left out.
+	// OnAddress, if set, is called for each address in the headers, including those outside tunnels,
+	// with the offset in Input.Data where it begins. An address has 4 or 16 bytes. Headers in
+	// datagrams that were reassembled are left out.
 	OnAddress func(at, size int)
 
 	frags reassembler

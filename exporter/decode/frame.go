@@ -231,9 +231,9 @@ type Frame struct {
 	PPPoESession     uint16
 	Urgent           uint16
 
-	// Sums are the checksums that were verified. A wrong one is off by a value that is the same for all
-	// packets of a direction if addresses or ports were rewritten without it. Off by 0 is not verified,
-	// 0xffff is right, RFC 1071.
+	// Sums are the checksums that were verified. A wrong one is off by a value that is the same for
+	// all packets of a direction if addresses or ports were rewritten without it. A difference of 0
+	// means not verified, 0xffff means correct (RFC 1071).
 	Sums struct {
 		IP     uint16 // of the innermost IPv4 header, or of an outer one if that is wrong
 		L4     uint16 // of TCP or UDP

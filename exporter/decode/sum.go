@@ -21,7 +21,7 @@ func (w *walk) address(b []byte, size int) {
 }
 
 // Change is the checksum after old was replaced with bytes of the same length at offset at in the
-// packet, RFC 1624 section 3. What was wrong stays wrong.
+// packet, RFC 1624 section 3. An invalid checksum stays invalid.
 func (s Sum) Change(stated uint16, at int, old, with []byte) uint16 {
 	n := uint64(^stated)
 	for i := range old {

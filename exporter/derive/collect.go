@@ -8,10 +8,10 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// Policy finds the values to remove. Package forensics/redact has one.
+// Policy finds the values to remove. Package forensics/redact implements it.
 type Policy interface {
 	// Search returns functions that pass what they find to found: the rule, the value, the whole
-	// header or line that holds it, and whether the rest of the message must go too. One
+	// header or line that holds it, and whether the rest of the message must be removed too. One
 	// goroutine uses them.
 	Search(found func(rule, value, whole string, rest bool)) Search
 	WholeBody(contentType string) bool // whether bodies of this type go as a whole

@@ -16,8 +16,8 @@ type Choice struct {
 	Pods         func(Pod) bool // connections with an end that is one of these; nil keeps all
 	FromNs, ToNs int64          // packets of this time, both inclusive; 0 leaves an end open
 	Filter       string         // connections with a packet that matches, in tcpdump's syntax; empty keeps all
-	// Only connections within the namespaces Said.Namespaces are kept, if it is not nil, and no name of
-	// another namespace and no count of other packets.
+	// If Said.Namespaces is not nil, only connections within these namespaces are kept, without names
+	// of other namespaces and without counts of other packets.
 	Said bundle.DerivedCut // as people said it
 }
 

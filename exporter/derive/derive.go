@@ -48,8 +48,8 @@ type Exporter interface {
 	// Derive makes a bundle at output from the packets and side inputs that b describes. accept
 	// sees it before it gets its name; if that fails, nothing is left behind.
 	Derive(ctx context.Context, b *bundle.Bundle, output string, a Additions, accept func(*Draft) error) (*bundle.Manifest, error)
-	// Trace dissects the packets of b for which keep is true, or all, and calls each for every call,
-	// with where its bodies and what no row shows were captured.
+	// Trace dissects the packets of b for which keep returns true, or all. It calls each for every
+	// call, with the places where its bodies, and values that no row shows, were captured.
 	Trace(ctx context.Context, b *bundle.Bundle, keep func(file int32, index int64) bool, each func(Traced) error) error
 }
 

@@ -167,8 +167,8 @@ func (x *Exchange) add(p *part, in *Input, from, to int) {
 	x.Cite(in, from, to)
 }
 
-// Answer adds the request of y, a separate message until its content showed that it answers x, to
-// the response of x. y must not be used afterwards.
+// Answer adds the request of y to the response of x, because the content of message y shows that it
+// answers x. y must not be used afterwards.
 func (x *Exchange) Answer(c *Conn, y *Exchange) {
 	switch p, q := &x.resp, &y.req; {
 	case !p.seen:

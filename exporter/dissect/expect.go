@@ -9,14 +9,15 @@ const (
 	expectedSlack  = int64(1e9)   // ns by which the packets of two connections may be out of order
 )
 
-// Expected is a TCP connection or a conversation in UDP that another connection announced, such as the
-// data connection of FTP. No other connection may be mistaken for it: it must come after the announcement, between the
-// hosts that the announcement allows, and its content decides. A protocol that certainly recognizes
-// its content reads it, and the dissector of New can still refuse it by an error of Read: then it
-// is detected like any other.
+// Expected is a TCP connection or UDP conversation that another connection announced, such as an
+// FTP data connection. No other connection may be mistaken for it: it must come after the
+// announcement, between the hosts that the announcement allows, and its content decides. A protocol
+// that is certain of its content reads it. The dissector of New can still refuse it by an error of
+// Read; then it is detected like any other.
 //
-// Nobody opens a conversation in UDP. Opener and Listener are its ends, and its first datagram decides
-// whether the dissector of New reads it: that one calls Conn.Confirm, or returns an error.
+// No side opens a UDP conversation, so Opener and Listener are just its ends. Its first datagram
+// decides whether the dissector of New reads it: the dissector calls Conn.Confirm or returns an
+// error.
 type Expected struct {
 	Transport Transport
 	Opener    netip.Addr // who opens it

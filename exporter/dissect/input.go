@@ -75,8 +75,8 @@ func (in *Input) First(i int) bool {
 	return in.conn != nil && in.conn.Info.Began[in.Dir] && in.Offset(i) == in.conn.sides[in.Dir].start
 }
 
-// Each calls read with the position of each message in the input. read returns the bytes it read;
-// 0 or an error ends Each. Each returns what all of them read.
+// Each calls read with the position of each message in the input. read returns the number of bytes
+// it read; 0 or an error ends Each. Each returns the sum.
 func (in *Input) Each(read func(at int) (int, error)) (int, error) {
 	at := 0
 	for at < len(in.Data) {

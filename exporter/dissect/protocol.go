@@ -119,10 +119,10 @@ type Protocol struct {
 	// the conversation. Yes counts only for the first datagram.
 	DetectLast func(dir Dir, head []byte) Verdict
 
-	// Beside, if not nil, states that datagrams of the protocol may come between those of any
-	// other one in the same conversation (RFC 7983), which reads the rest. It reports whether a
-	// datagram is the protocol's. d is its dissector of the conversation, nil before its first
-	// datagram: without d, only messages that Detect accepts are.
+	// Beside, if not nil, states that datagrams of the protocol may come between those of any other
+	// one in the same conversation (RFC 7983), which reads the rest. It reports whether a datagram is
+	// the protocol's. d is this protocol's dissector of the conversation, nil before its first
+	// datagram. Without d, only datagrams that Detect accepts are the protocol's.
 	Beside func(d Dissector, datagram []byte) bool
 
 	// Doubts, if not nil, says whether another protocol may begin with this datagram, because nothing that was read so
@@ -300,7 +300,7 @@ type NameAnswer struct {
 }
 
 // IDNamer is a row of a protocol whose calls name things by ids that calls on other connections
-// explain, such as the topics of Kafka. Rows come in the order of the bundle.
+// explain, such as Kafka topics. Rows come in the order of the bundle.
 type IDNamer interface {
 	// NameIDs adds the names that this row gives to ids, and puts the names of ids in their place in
 	// its text.

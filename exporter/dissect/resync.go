@@ -107,8 +107,8 @@ func (l *losses) add(dir Dir, why Loss) {
 	l.last = why
 }
 
-// Unaffected declares that bytes of these directions that were lost since x began belong to other
-// calls, because the part of x in each is one message, which is complete.
+// Unaffected declares that the bytes lost in these directions since x began belong to other calls,
+// because x has one complete message in each.
 func (c *Conn) Unaffected(x *Exchange, dirs ...Dir) {
 	for _, d := range dirs {
 		x.losses.of[d] = c.losses.of[d]

@@ -5,9 +5,9 @@
 //
 //	Status Opt[int32] `col:"status_code" unit:"" doc:"HTTP status, DNS rcode …"`
 //
-// Column names are snake case; a name has the same type in every table for ever. The package
-// imports no other package of this project and writes nothing: exporter/internal/columnar turns
-// rows into Parquet, and forensics binds the same names.
+// Column names are snake case. A name has the same type in every table, and in every release. The
+// package imports no other package of this project and writes nothing: exporter/internal/columnar
+// turns rows into Parquet, and forensics binds the same names.
 package table
 
 import (

@@ -7,8 +7,8 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// Basis is the traffic that an analyzer examines. If there is none of it, that the analyzer found
-// nothing proves nothing.
+// Basis is the traffic that an analyzer examines. If there is no such traffic, an answer without
+// findings proves nothing.
 type Basis struct {
 	What  string // in the plural, such as "TLS handshakes"
 	Calls string // SQL condition for calls; empty if the analyzer examines flows or files

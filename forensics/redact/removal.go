@@ -119,8 +119,8 @@ const (
 
 // Finder returns a Finder that passes what it finds to found: its kind (of a detector, the name of
 // a pattern, name, header, column or body), the value as it is in the text, and the value of the
-// whole header or line that holds it. With rest, the row shows only the beginning of a message
-// that holds such values, and all of it must go.
+// whole header or line that holds it. rest means that the row shows only the beginning of a message
+// with such values, so the whole message must be removed.
 func (r *Removal) Finder(found func(kind, value, whole string, rest bool)) *Finder {
 	return &Finder{r: r, found: found, clean: map[reading]map[string]bool{}}
 }
@@ -130,7 +130,7 @@ func (f *Finder) Text(contentType, s string) {
 	f.once(reading{'t', contentType}, s, func(t *task) { t.text(contentType, s, 0) })
 }
 
-// Payload searches any bytes, in which only values with a recognizable form are found.
+// Payload searches bytes of any kind. It finds only values with a recognizable form.
 func (f *Finder) Payload(s string) {
 	t := task{p: f.r.Policy, seen: func(kind, v string) {
 		if kind != encodedKind && !strings.Contains(v, f.r.mask) {
@@ -230,7 +230,7 @@ func (f *Finder) Header(name, value string) {
 // fullPreview is the length from which a preview of a result may have been cut.
 const fullPreview = 3 << 10
 
-// Row searches all values of a row, which are of the types of exporter/table.
+// Row searches all values of a row. They have the types of exporter/table.
 func (f *Finder) Row(columns []string, row []any) {
 	text := func(name string) string {
 		if i := slices.Index(columns, name); i >= 0 {

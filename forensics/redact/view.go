@@ -17,7 +17,7 @@ const Function = "pcapsule_mask"
 // must always include them.
 var ContextColumns = append(append([]string{"protocol"}, table.DatabaseColumns("columns")...), table.DatabaseColumns("query")...)
 
-// Summaries is the SQL for how to read the summary of a call.
+// Summaries is the SQL expression for the way to read the summary of a call.
 var Summaries = "CASE WHEN protocol IN ('" + strings.Join(databases(), "', '") + "') THEN 'sql' WHEN protocol = 'redis' THEN 'command' ELSE 'plain' END"
 
 func databases() (names []string) {

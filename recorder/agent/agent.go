@@ -1,9 +1,9 @@
-// Package agent is the recorder of a cluster node: it combines recorder, which does not use
-// Kubernetes, with the API's information about this node's workloads, and reports its state to
+// Package agent is the recorder of a cluster node. It combines package recorder, which does not use
+// Kubernetes, with what the API knows about this node's workloads. It reports its state to
 // Prometheus and to the kubelet's probes.
 //
-// Recording has priority: without an API, packets are recorded with the information of their
-// control groups, and the state reports it.
+// Recording has priority. Without an API, packets are recorded with only the data of their control
+// groups, and the state reports that.
 package agent
 
 import (
@@ -43,7 +43,8 @@ type Options struct {
 	Transfer Transfer         // for the hub
 	Config   Config           // a RecorderConfig that is applied without a restart
 
-	// ChooseKeys reads whose keys a RecorderConfig wants: values of the flags --keys, --keys-to and --plaintext.
+	// ChooseKeys parses the part of a RecorderConfig about keys: the values of the flags --keys,
+	// --keys-to and --plaintext.
 	ChooseKeys func(of, to, plaintext []string, r ring.Options, headersOnly bool) (*recorder.Keys, error)
 
 	Log *slog.Logger

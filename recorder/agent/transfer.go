@@ -36,7 +36,7 @@ func podNamespace(given string) (string, error) {
 	return strings.TrimSpace(string(text)), err
 }
 
-// Transfer is how the hub reaches the ring.
+// Transfer configures how the hub reaches the ring.
 type Transfer struct {
 	Listen        string // address; empty: not at all
 	Cert, Key, CA string // files that are read again when they change; empty: certificates from the cluster

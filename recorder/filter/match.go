@@ -74,8 +74,8 @@ func stepOf(n *node) stepLoad {
 	return s
 }
 
-// CanMatch is false if no packet can match, as for tcp and udp, or for udp and vlan, which
-// looks for udp before the tag.
+// CanMatch reports whether any packet can match. It is false for "tcp and udp", and for "udp and
+// vlan", which looks for udp before the tag.
 func (p *Program) CanMatch() bool {
 	for i := range p.steps {
 		if p.steps[i].yes == accept || p.steps[i].no == accept {
@@ -85,8 +85,8 @@ func (p *Program) CanMatch() bool {
 	return false
 }
 
-// Match reports whether a packet matches. data is captured from the link header on; origLen
-// is its length on the wire.
+// Match reports whether a packet matches. data begins with the link header. origLen is the packet's
+// length on the wire, in bytes.
 func (p *Program) Match(data []byte, origLen uint32) bool {
 	var v uint32 // before the mask, so that a later step can use another
 	size := uint(len(data))

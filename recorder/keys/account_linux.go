@@ -51,8 +51,8 @@ func (t *Tracker) Missing() []Missing {
 	return list
 }
 
-// Keyless counts the handshakes without a key by the reason: of the chosen process, or of the
-// first of two.
+// Keyless counts the handshakes without a key by reason. If two chosen processes took part, the
+// reason is that of the first one.
 func (t *Tracker) Keyless() map[Reason]uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()

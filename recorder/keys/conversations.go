@@ -16,9 +16,9 @@ const (
 	maxWaitSize = 16 << 10
 )
 
-// Conversations keeps the beginnings of TLS connections over TCP, and of QUIC connections, to
-// prove keys with. It implements Captured for code that has packets. It is safe for several goroutines,
-// and costs one map lookup for each TCP or UDP packet.
+// Conversations keeps the beginnings of TLS connections over TCP and of QUIC connections, so that
+// keys can be tested on them. It implements Captured for code that has packets. It is safe for
+// several goroutines, and costs one map lookup for each TCP or UDP packet.
 type Conversations struct {
 	mu       sync.Mutex
 	flows    map[flowKey]*flow
@@ -73,8 +73,8 @@ func (c *Conversations) Records(clientRandom [32]byte) (client, server []byte, o
 	return slices.Clip(f.sides[0].data), slices.Clip(f.sides[1].data), true
 }
 
-// Packet adds one IP packet of a time (UTC, ns). writer is the process that sent it, 0 if it is
-// not known. Packet keeps no reference to ip.
+// Packet adds one IP packet with its capture time (UTC, ns). writer is the process that sent it, or
+// 0 if it is not known. Packet keeps no reference to ip.
 func (c *Conversations) Packet(ip []byte, at int64, writer uint32) {
 	from, to, protocol, b := transportOf(ip)
 	if protocol == udp && len(b) > 8 {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Able says whether keys or plaintext can be read.
+// Able states whether keys or plaintext can be read.
 type Able string
 
 // Values of Able.

@@ -20,9 +20,9 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/internal/program"
 )
 
-// Probe tests whether keys and plaintext can be read on this machine: it loads the programs
-// and briefly attaches a probe to this program's own file. No process is chosen. ends says
-// why plaintext has no addresses.
+// Probe tests whether keys and plaintext can be read on this machine. It loads the programs and
+// briefly attaches a probe to this program's own file. No process is chosen. ends is the reason if
+// plaintext has no addresses, else nil.
 func Probe() (ends, err error) {
 	if !machine.InFirstPIDs() {
 		return nil, ErrNamespace

@@ -147,7 +147,7 @@ func (s Selector) never(pid uint32, exe, cgroup string) bool {
 	return s.Never != nil && s.Never(pid, exe, cgroup)
 }
 
-// State says how far the keys of a process were read.
+// State is how far the keys of a process were read.
 type State uint8
 
 // States.
@@ -198,8 +198,8 @@ type Process struct {
 	Keys       uint64 // passed to the sink; for plaintext, the number of pieces
 }
 
-// Missing is a captured handshake without a key: for each chosen process that took part in it, or else once for a
-// process that is not chosen.
+// Missing is a captured handshake without a key. There is one for each chosen process that took
+// part in it, or a single one if none is chosen.
 type Missing struct {
 	Process      // Reason and Detail are those of this handshake
 	ClientRandom [32]byte

@@ -21,7 +21,7 @@ type Plain struct {
 	Local, Remote netip.AddrPort
 }
 
-// Ends says how the ends of a connection are known.
+// Ends is how the ends of a connection are known.
 type Ends uint8
 
 // Values of Ends.

@@ -252,8 +252,7 @@ func (t *Tracker) PlainCounters() (PlainCounters, error) {
 	return c, err
 }
 
-// EndsUnknown says why the ends of connections are unknown in plaintext; nil if they are
-// known.
+// EndsUnknown returns the reason why plaintext has no addresses, or nil if it has them.
 func (t *Tracker) EndsUnknown() error {
 	if t.plain == nil {
 		return nil

@@ -148,8 +148,7 @@ func Start(o Options) (*Tracker, error) {
 	return t, nil
 }
 
-// Close ends the reading after the ring buffer has been emptied. Closing again does
-// nothing.
+// Close stops reading once the ring buffer is empty. Closing again does nothing.
 func (t *Tracker) Close() error {
 	t.once.Do(func() { t.err = t.end() })
 	return t.err

@@ -25,5 +25,5 @@ func (t *Tracker) Processes() []Process { return nil }
 // PlainCounters reads the counters of plaintext.
 func (t *Tracker) PlainCounters() (PlainCounters, error) { return PlainCounters{}, ErrUnsupported }
 
-// EndsUnknown says why the ends of connections are unknown in plaintext.
+// EndsUnknown returns the reason why plaintext has no addresses.
 func (t *Tracker) EndsUnknown() error { return ErrUnsupported }

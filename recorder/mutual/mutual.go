@@ -36,7 +36,7 @@ const (
 // Node returns the name in the certificate of a node's recorder.
 func Node(name string) string { return name + nodeSuffix }
 
-// Pair is a certificate and the authorities that the other side's must come from.
+// Pair is a certificate, and the authorities of which one must have issued the other side's.
 type Pair struct {
 	Certificate tls.Certificate
 	Roots       *x509.CertPool

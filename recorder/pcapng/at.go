@@ -9,9 +9,9 @@ import (
 // ErrNoPacket means that no packet begins at an offset.
 var ErrNoPacket = errors.New("no packet begins here")
 
-// ReadPacketAt reads the packet whose block or record begins at off again. i is its interface.
-// Data and Options are in buf, which grows as needed and is returned for the next call. Index is -1
-// and Frame 0, because they are unknown here.
+// ReadPacketAt reads a packet again: the one whose block or record begins at byte off. i is its
+// interface. Data and Options are in buf, which grows as needed and is returned for the next call.
+// Index is -1 and Frame 0, because they are unknown here.
 func ReadPacketAt(src io.ReaderAt, i *Interface, off int64, buf []byte) (Packet, []byte, error) {
 	buf, err := readAt(src, off, 32, buf)
 	if err != nil {

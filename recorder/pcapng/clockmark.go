@@ -12,8 +12,8 @@ import (
 // ClockID identifies a clock that stamped packets. It is equal in all files with packets of that clock.
 type ClockID [16]byte
 
-// ClockMark says which clock stamped the packets of an interface. A file with packets of several captures
-// has it in a comment of each interface, because nothing else in it separates their clocks
+// ClockMark states which clock stamped the packets of an interface. A file with packets of several
+// captures has it in a comment of each interface, because nothing else in it separates their clocks
 // (docs/format/pcapng.md).
 type ClockMark struct {
 	ID           ClockID `json:"-"`

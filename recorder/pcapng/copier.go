@@ -34,9 +34,9 @@ func (c *Copier) Interface(source int, i *Interface) (int32, error) {
 	return id, nil
 }
 
-// Packet writes a packet that came by an interface of a source, with more options after its own. A
-// packet without a time, or with one that does not fit, gets a comment about it if nothing else in
-// the output shows it.
+// Packet writes a packet of a source's interface, with more options after its own. If the packet
+// has no time, or a time that does not fit, and nothing else in the output shows that, it gets a
+// comment.
 func (c *Copier) Packet(source int, i *Interface, p *Packet, more *OptionList) error {
 	id, err := c.Interface(source, i)
 	if err != nil {

@@ -21,8 +21,8 @@ const (
 	DamageUnreadable DamageKind = "unreadable" // the bytes could not be read or decompressed
 )
 
-// Damage is a place that could not be read as it is. Length counts the bytes without a
-// packet; it is 0 if nothing was skipped.
+// Damage is a damaged place of a file. Length counts the bytes without a packet; it is 0 if nothing
+// was skipped.
 type Damage struct {
 	Offset, Length int64
 	Kind           DamageKind

@@ -154,7 +154,7 @@ func (s *Source) room() int64 {
 	return max(room, 0)
 }
 
-// Close frees the memory of the decoder. It does not close the stream below.
+// Close frees the memory of the decoder. It does not close the underlying stream.
 func (s *Source) Close() error {
 	if s.zst != nil {
 		s.zst.Close()

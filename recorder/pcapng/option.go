@@ -110,8 +110,8 @@ func IterOptions(options []byte, bigEndian bool) OptionIter {
 	return OptionIter{rest: options, be: bigEndian}
 }
 
-// Next moves to the next option. It is false at the end of the options, and if an option is
-// longer than the remaining bytes; then Bad is true.
+// Next moves to the next option. It returns false at the end of the options, and if an option is
+// longer than the remaining bytes; in the second case Bad is true.
 func (it *OptionIter) Next() bool {
 	if len(it.rest) < 4 {
 		it.bad = it.bad || len(it.rest) > 0

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// Edit says how Rewrite changes a capture. Texts, bodies and data may be changed in place; their
-// lengths stay.
+// Edit defines how Rewrite changes a capture. Texts, bodies and data may be changed in place, but
+// keep their lengths.
 type Edit struct {
 	Packet  func(p *Packet) (keep bool)                                  // p.Data may be changed
 	Block   func(typ BlockType, body []byte, bigEndian bool) (keep bool) // any block that is not a packet

@@ -23,7 +23,7 @@ type Client struct {
 	HTTP *http.Client
 }
 
-// Make pins a window, or returns the pin that there is.
+// Make pins a window, or returns the existing pin.
 func (c *Client) Make(ctx context.Context, name string, from, to ring.Time) (*Pin, error) {
 	body, err := json.Marshal(window{from, to})
 	if err != nil {
@@ -56,7 +56,7 @@ func (c *Client) Release(ctx context.Context, name string) error {
 	return nil
 }
 
-// Files is where the files of a pin are.
+// Files returns the source of a pin's files.
 func (c *Client) Files(name string) transfer.Source {
 	return transfer.Web{Base: c.URL.JoinPath("v1/pins", name, "files"), Client: c.HTTP}
 }

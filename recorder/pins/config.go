@@ -20,12 +20,12 @@ type Config struct {
 	Problem    string `json:"problem,omitempty"` // why the version seen is not in force
 }
 
-// ConfigHandler serves it.
+// ConfigHandler serves the state at ConfigPath.
 func ConfigHandler(state func() Config) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { answer(w, state(), nil) })
 }
 
-// Config asks a node.
+// Config requests the state of a node's RecorderConfig.
 func (c *Client) Config(ctx context.Context) (*Config, error) {
 	var v Config
 	if err := c.do(ctx, http.MethodGet, ConfigPath[1:], nil, &v); err != nil {

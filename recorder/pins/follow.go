@@ -29,7 +29,7 @@ const (
 	maxRingID    = 128
 )
 
-// Growing is a ring while it is written.
+// Growing is a listing of a ring that is being written.
 type Growing struct {
 	Node  string        `json:"node"`
 	Ring  string        `json:"ring"`

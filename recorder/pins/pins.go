@@ -78,8 +78,8 @@ func named(name string) error {
 }
 
 // Make pins the window from from to to, inclusive, after the recorder has ended its current
-// segments. If the pin exists, it is returned. It returns ErrName, ErrWindow, ErrTaken, ErrMany,
-// or an error of the disk, and leaves nothing behind then.
+// segments. If the pin exists, it is returned. It fails with ErrName, ErrWindow, ErrTaken, ErrMany,
+// or an error of the disk, and then leaves nothing behind.
 func (s *Store) Make(ctx context.Context, name string, from, to ring.Time) (*Pin, error) {
 	if err := named(name); err != nil {
 		return nil, err

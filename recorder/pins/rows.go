@@ -29,7 +29,7 @@ type Rows struct {
 // ServeRows makes the handler serve the rows that another program leaves in a folder.
 func (s *Store) ServeRows(dir string) { s.rows = dir }
 
-// Rows reads the newest cut, and marks that it was asked for.
+// Rows reads the newest cut, and marks that a client requested it.
 func (s *Store) Rows() (*Rows, error) {
 	if s.rows == "" {
 		return nil, errNoRows
@@ -90,7 +90,7 @@ func (c *Client) Rows(ctx context.Context, run string, no int64) (*Rows, error) 
 	return &v, nil
 }
 
-// RowsFiles is where the sets are.
+// RowsFiles returns the source of the sets.
 func (c *Client) RowsFiles() transfer.Source {
 	return transfer.Web{Base: c.URL.JoinPath("v1/rows"), Client: c.HTTP}
 }

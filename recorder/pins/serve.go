@@ -34,7 +34,7 @@ type window struct {
 //	GET    /v1/rows?run=RUN&no=N       the newest cut of the program that dissects here; without files if it is cut N of RUN
 //	GET    /v1/rows/FILE               a set of it, with If-Match and Range
 //
-// Who may ask is up to the caller.
+// The caller decides who may make requests.
 func (s *Store) Handler(log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/coverage", func(w http.ResponseWriter, _ *http.Request) {

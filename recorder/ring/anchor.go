@@ -48,7 +48,8 @@ func (a Anchor) Sign(key ed25519.PrivateKey) Anchor {
 	return a
 }
 
-// By reports whether an anchor names a witness's key. Only a check of the chain shows that it signed.
+// By reports whether an anchor names a witness's key. Only a check of the chain proves that the key
+// signed it.
 func (a Anchor) By(key ed25519.PublicKey) bool {
 	k, ok := publicKey(a.PublicKey)
 	return ok && k.Equal(key)
@@ -67,9 +68,9 @@ func (a *Anchor) check(ring string) error {
 	return nil
 }
 
-// MakeAnchor is for a witness, who signs the anchor then: it verifies the chain of the ring in dir
-// with opt and describes its last record. It does not read segments, so a copy of the seals is
-// enough. For a broken chain it returns ErrBroken, and a report with the reasons.
+// MakeAnchor verifies the chain of the ring in dir with opt, and returns an anchor of its last
+// record for a witness to sign. It does not read segments, so a copy of the seals is enough. For a
+// broken chain it returns ErrBroken, and a report with the reasons.
 func MakeAnchor(dir string, opt VerifyOptions, witness string) (Anchor, *Report, error) {
 	v, err := verifyChain(dir, opt)
 	if err != nil {
@@ -82,7 +83,7 @@ func MakeAnchor(dir string, opt VerifyOptions, witness string) (Anchor, *Report,
 }
 
 // CheckChain does the part of Verify that needs only seals.jsonl: it checks the records, and the
-// anchors in opt against them. It returns the seal of each segment that was ever sealed, too.
+// anchors in opt against them. It also returns the seal of each segment that was ever sealed.
 func CheckChain(dir string, opt VerifyOptions) (*Report, map[ID]*Seal, error) {
 	v, err := verifyChain(dir, opt)
 	if err != nil {

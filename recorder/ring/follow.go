@@ -38,7 +38,7 @@ type Follower struct {
 	idle   atomic.Bool
 }
 
-// Follow starts to read. The ring must exist; it need not have a segment yet.
+// Follow starts to read a ring, which must exist but need not have a segment yet.
 func Follow(ctx context.Context, dir string, opt FollowOptions) (*Follower, error) {
 	if opt.Poll <= 0 {
 		opt.Poll = 50 * time.Millisecond
@@ -86,7 +86,7 @@ func OnlySeries(list []Segment) (string, error) {
 	return name, nil
 }
 
-// SeriesNames lists the series of a ring, sorted, those without a sealed segment too.
+// SeriesNames lists the series of a ring, sorted, including those without a sealed segment.
 func SeriesNames(dir string) ([]string, error) {
 	list, err := os.ReadDir(dir)
 	if err != nil {
@@ -102,7 +102,7 @@ func SeriesNames(dir string) ([]string, error) {
 	return names, nil
 }
 
-// OpenSegment opens a segment of a ring by its name, also while it is written.
+// OpenSegment opens a segment of a ring by its name, even while it is being written.
 func OpenSegment(dir, name string) (*os.File, error) {
 	id, kind, _, ok := ParseName(name)
 	if !ok || kind != "pcapng" {

@@ -375,8 +375,8 @@ func (s *Series) Totals() Totals {
 	return Totals{s.packets, s.dropped}
 }
 
-// Settled is how many of the packets that Append took are not in this process's memory only:
-// they are in the file, or the disk refused them.
+// Settled counts the packets that Append accepted and that are no longer only in this process's
+// memory: they are in the file, or the disk refused them.
 func (s *Series) Settled() uint64 { return s.settled.Load() }
 
 func (s *Series) status() SeriesStatus {

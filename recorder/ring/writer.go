@@ -43,8 +43,9 @@ type Options struct {
 	SyncEvery  time.Duration // maximum time until they are synced; 1 s; below 0: only when sealed
 	RetryEvery time.Duration // between attempts while the disk fails; 1 s
 
-	// Resume is asked, before the start record is written, what the kernel did for the recorder
-	// before after that had ended; nil, or its answer nil: nothing is known of it.
+	// Resume is called before the start record is written. It returns what the kernel's programs did
+	// after the previous recorder had ended. If Resume or its result is nil, nothing is known about
+	// that.
 	Resume func(Left) *Resumed
 
 	OnError func(error)  // gets each problem; must not call the ring

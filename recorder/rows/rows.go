@@ -1,7 +1,9 @@
-// Package rows is the folder in which a node leaves the rows of its live run for other machines, and a copy of it.
+// Package rows reads and writes the folder in which a node leaves the rows of its live run for
+// other machines, and copies of this folder.
 //
-// Each file has a set of rows and never changes. rows.json, which is replaced as a whole, lists the files of the newest
-// cut with their hashes. What is in them is up to the exporter. Names that lead out of the folder are refused.
+// Each file has a set of rows and never changes. rows.json, which is replaced as a whole, lists the
+// files of the newest cut with their hashes. The exporter defines their content. Names that lead
+// out of the folder are refused.
 package rows
 
 import (
@@ -51,7 +53,7 @@ type Cut struct {
 
 var goodName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,80}\.(tar|json)$`)
 
-// Named reports whether a set may have a name.
+// Named reports whether a name is valid for a set.
 func Named(name string) bool { return name != listing && goodName.MatchString(name) }
 
 // Check returns why a cut must not be used.
@@ -164,7 +166,7 @@ func Keep(dir string, names map[string]bool) error {
 	return err
 }
 
-// Want marks a folder: somebody asks for its rows.
+// Want marks a folder: a client requests its rows.
 func Want(dir string) error {
 	path := filepath.Join(dir, wanted)
 	now := time.Now()
@@ -175,7 +177,7 @@ func Want(dir string) error {
 	return err
 }
 
-// Wanted reports whether somebody asked for the rows of a folder in the last minute.
+// Wanted reports whether a client requested the rows of a folder in the last minute.
 func Wanted(dir string) bool {
 	info, err := os.Stat(filepath.Join(dir, wanted))
 	return err == nil && time.Since(info.ModTime()).Abs() < wantedFor

@@ -17,7 +17,7 @@ const (
 	Once Sight = "once" // not again on arrival at a socket after leaving another one
 )
 
-// Parse reads a choice; an empty text returns otherwise.
+// Parse parses a choice. For an empty text it returns otherwise.
 func Parse(text string, otherwise Sight) (Sight, error) {
 	switch s := Sight(text); s {
 	case "":

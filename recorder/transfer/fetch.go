@@ -42,7 +42,7 @@ func (e AlteredErrors) Error() string {
 	return fmt.Sprintf("%d files were altered; the first: %v", len(e), e[0])
 }
 
-// StatusError is a response that has no file.
+// StatusError is an HTTP response without a file.
 type StatusError struct {
 	Code int
 	Text string // first line of the body
@@ -52,17 +52,17 @@ func (e *StatusError) Error() string {
 	return fmt.Sprintf("the server answered %d %s: %s", e.Code, http.StatusText(e.Code), e.Text)
 }
 
-// ErrFinal is wrapped by an error of a Source that another attempt would meet again.
+// ErrFinal is wrapped by the errors of a Source that a retry would not resolve.
 var ErrFinal = errors.New("no use in trying again")
 
-// Source is where files are.
+// Source provides files.
 type Source interface {
-	// Open returns the bytes of a file from byte at on. Its errors are *AlteredError if the
-	// source has another file of this name, ones that wrap ErrFinal, or temporary ones.
+	// Open returns the bytes of a file from offset at. It returns *AlteredError if the source has
+	// another file of this name, an error that wraps ErrFinal, or a temporary error.
 	Open(ctx context.Context, f File, at int64) (io.ReadCloser, error)
 }
 
-// Web is a Source that serves each file below an address.
+// Web is a Source that gets each file by HTTP from below an address.
 type Web struct {
 	Base   *url.URL
 	Client *http.Client

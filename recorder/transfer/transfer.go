@@ -85,7 +85,7 @@ func isHash(s string) bool {
 	return err == nil && len(b) == sha256.Size && strings.ToLower(s) == s
 }
 
-// Total is the size of all files.
+// Total is the size of all files in bytes.
 func Total(list []File) (n int64) {
 	for _, f := range list {
 		n += f.Size

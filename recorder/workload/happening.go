@@ -149,8 +149,8 @@ func AppendHappening(b []byte, h *Happening) []byte {
 	return append(append(b, text...), '\n')
 }
 
-// Detail is the content of the line that has no column in os_events, as JSON; empty if there
-// is not one.
+// Detail returns the fields of the line that have no column in os_events, as JSON. It is empty if
+// there are none.
 func (h *Happening) Detail() string {
 	p := &h.Process
 	d := struct {

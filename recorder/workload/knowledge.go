@@ -2,8 +2,8 @@ package workload
 
 import "slices"
 
-// Knowledge says how the owner of a socket is known; docs/format/owners.md says how reliable
-// each kind is.
+// Knowledge is how the owner of a socket is known. docs/format/owners.md states how reliable each
+// kind is.
 type Knowledge uint8
 
 // Kinds of knowledge. More reliable ones have larger numbers.

@@ -13,8 +13,8 @@ const (
 	maxSame  = 64   // processes with one number, in one file
 )
 
-// Owners has the processes, workloads and addresses of one owners file. Add first, then query; one
-// goroutine at a time. Lines over the memory limit are counted.
+// Owners holds the processes, workloads and addresses of one owners file. Add first, then query;
+// one goroutine at a time. Lines over the memory limit are counted.
 type Owners struct {
 	room   int64
 	cost   int64
@@ -68,7 +68,7 @@ func NewOwners(room int64) *Owners {
 	return &Owners{room: room, byKey: map[string]int32{}, byPID: map[int64]int32{}, byAddr: map[addressKey]int32{}, texts: map[string]string{}}
 }
 
-// Cost is the estimate of the bytes it uses.
+// Cost estimates its memory in bytes.
 func (x *Owners) Cost() int64 { return x.cost }
 
 // Groups returns the groups of the lines, in line order.

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Verdict says whether a subject is selected.
+// Verdict is whether a subject is selected.
 type Verdict uint8
 
 // Verdicts are ordered: if two conditions must be true, the smaller verdict counts.

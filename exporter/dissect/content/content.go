@@ -115,7 +115,7 @@ func (x *Exchange) Fail(outcome, text string) {
 	}
 }
 
-// Name sets the operation: what replaces the request in the summary, and endpoint is the operation
+// Name sets the operation. what replaces the request in the summary. endpoint is the operation
 // without the parts that differ between calls.
 func (x *Exchange) Name(what, endpoint string) {
 	const arrow = " → "

@@ -18,8 +18,8 @@ type Event struct {
 	Retry string // reconnection time of this event, as sent
 }
 
-// Events are the complete events of an event stream. An event without data is not one, but its id
-// and its reconnection time count for the next one.
+// Events are the complete events of an event stream. An event without data is left out, but its id
+// and its reconnection time apply to the next one.
 func Events(stream []byte) iter.Seq[*Event] {
 	return func(yield func(*Event) bool) {
 		var e Event

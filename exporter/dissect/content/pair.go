@@ -19,6 +19,6 @@ type Pair struct {
 	Several    bool // the call may have more than one answer
 }
 
-// Pairing puts messages of a WebSocket together to calls. A message of an unknown call, or one that
-// cannot be read, is a separate call.
+// Pairing combines WebSocket messages into calls. A message of an unknown call, or one that cannot
+// be read, is a separate call.
 type Pairing func(toClient bool, message []byte) Pair

@@ -1,8 +1,8 @@
 // Package guess names the protocol of a conversation that no dissector reads: by the form of its
 // first bytes, or else by its ports as a hint.
 //
-// A form names a protocol only if other protocols hardly ever begin like that. Guess decodes no
-// further, keeps no state, and imports no other package of pcapsule.
+// A form names a protocol only if other protocols hardly ever begin in the same way. Guess decodes
+// no further, keeps no state, and imports no other package of pcapsule.
 package guess
 
 // Evidence is the basis of a name, the value of column payload_evidence.

@@ -3,7 +3,8 @@
 //
 // A row is one transfer: the request, and the blocks that the server sends or gets from a port of its own.
 //
-// LIMIT: a transfer that continues for longer than a silent conversation is kept, the one of the request, is cut there.
+// LIMIT: the conversation of the request is silent during a transfer. A transfer that takes longer
+// than a silent conversation is kept is cut there.
 package tftp
 
 import (

@@ -1,5 +1,5 @@
-// Package cryptopan replaces addresses by pseudonyms that keep prefixes: two addresses have as many
-// first bits in common after it as before. It is Crypto-PAn of Xu, Fan, Ammar and Moon
+// Package cryptopan replaces addresses by pseudonyms that keep prefixes: two pseudonyms have as
+// many leading bits in common as the two addresses. It is Crypto-PAn of Xu, Fan, Ammar and Moon
 // (Prefix-Preserving IP Address Anonymization, ICNP 2002), with AES-128 as in their reference
 // implementation, and the same construction over 128 bits for IPv6.
 package cryptopan

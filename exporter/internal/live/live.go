@@ -1,9 +1,9 @@
 // Package live keeps the parts that a live run writes, and makes bundles of them.
 //
 // Each cut of the run writes a small set of parts. Every half minute one large set with the rows of
-// the small sets is added, so that a long view reads few files. Sets that are too old, or too many
-// bytes, are removed. A view is a folder with hard links to the parts of a time range, so it stays
-// readable when sets are removed.
+// the small sets is added, so that a long view reads few files. Sets are removed if they are too
+// old, or if all sets have too many bytes. A view is a folder with hard links to the parts of a
+// time range, so it stays readable when sets are removed.
 package live
 
 import (

@@ -1,5 +1,5 @@
-// Package namespaces says which connections are within namespaces: the part of a bundle that people see who have
-// rights in these only. It reads the tables, and knows nothing of rights.
+// Package namespaces selects the connections within namespaces: the part of a bundle for people
+// with rights in only these namespaces. It reads the tables, and does not check rights.
 package namespaces
 
 import (

@@ -1,10 +1,10 @@
 // Package recording decides which interfaces of capture files have one clock.
 //
-// A recording is what one program wrote in one piece. It has one clock, and two recordings have the same
-// clock only if the files show it: by a mark, by the recorder's statement, or by names of rotated files. In
-// doubt they have two, because a duration that compares two clocks is wrong and nothing shows it, while one
-// that is missing has an anomaly. The package reads no file: its caller reports sections, interfaces and the
-// times of packets in the order of the files.
+// A recording is what one program wrote in one piece. It has one clock, and two recordings have the
+// same clock only if the files show it: by a mark, by the recorder's statement, or by names of
+// rotated files. In doubt they have two clocks, because a duration between two clocks is wrong
+// without any sign of it, while a missing duration has an anomaly. The package reads no file: its
+// caller reports sections, interfaces and the times of packets in the order of the files.
 package recording
 
 import (

@@ -1,6 +1,6 @@
 // Package adminaccess lists the paths by which machines, containers and databases are administered:
-// SSH, RDP, VNC, Telnet, commands in containers through Kubernetes, consoles of databases, pages and
-// endpoints for administrators, changes through SNMP, and administration of Kerberos and of devices.
+// SSH, RDP, VNC, Telnet, commands in containers through Kubernetes, database consoles, pages and
+// endpoints for administrators, changes over SNMP, and administration of Kerberos and of devices.
 //
 // Such access is normal. A finding is high if it comes from outside, medium if it is not encrypted,
 // and otherwise information for a review. Inside TLS that was not decrypted it cannot be seen.

@@ -1,9 +1,9 @@
 // Package bruteforce finds clients that try many logins, most of which fail.
 //
-// One finding is one source and one target over one protocol. It has the number of all logins
-// between them, including successful ones, so a busy gateway with a few wrong passwords is not
-// reported. SSH hides results of logins: its connections are judged by the number of bytes, which
-// the confidence reflects.
+// One finding is one source and one target over one protocol. It counts all logins between them,
+// including successful ones, so a busy gateway with a few wrong passwords is not reported. SSH
+// hides the results of logins, so its connections are judged by their number of bytes, with a lower
+// confidence.
 package bruteforce
 
 import (

@@ -1,4 +1,4 @@
-// Package coveragegap finds gaps of the recording itself, as evidence for controls about logging
+// Package coveragegap finds gaps in the recording itself, as evidence for controls about logging
 // and monitoring: gaps by reason, and clocks that were not synchronized.
 //
 // Requested gaps, such as filters and policies, are info; losses are medium. Gaps have no packets

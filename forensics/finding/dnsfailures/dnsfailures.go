@@ -1,5 +1,6 @@
-// Package dnsfailures finds DNS questions without an answer or with an error, as the outcome of their calls states it: a
-// multicast question needs no answer (RFC 6762 section 5), nor does one that the end of the capture cut.
+// Package dnsfailures finds DNS questions without an answer or with an error, by the outcome of
+// their calls. A multicast question needs no answer (RFC 6762 section 5). A question that the end
+// of the capture cut off may have got an answer, so it does not count.
 //
 // Failures caused by a resolver's search list are not findings if the same client gets an answer for
 // the name without the suffix: a note counts them.

@@ -1,5 +1,5 @@
-// Package outsidevolume finds workloads that send large volumes to destinations outside, as copies
-// of data do.
+// Package outsidevolume finds workloads that send large volumes to outside destinations, as when
+// data is copied out.
 //
 // A pair is reported if it sent at least 10 MiB in the window, and at least twice as much as it
 // received: downloads and ordinary calls receive more than they send. Allowed destinations are not

@@ -1,5 +1,5 @@
-// Package cooked writes the link-layer part of packets of sockets: the Linux cooked header,
-// version 2, and the flags of a PCAPNG packet.
+// Package cooked writes the link layer of packets that were captured at sockets: the Linux cooked
+// header, version 2, and the flags of a PCAPNG packet.
 package cooked
 
 import (

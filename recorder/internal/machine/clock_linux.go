@@ -14,8 +14,8 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
-// Clock converts the kernel's monotonic times to UTC. Both clocks run at the same speed, so
-// their distance changes only when the clock is set.
+// Clock converts the kernel's monotonic times to UTC. Both clocks run at the same speed, so their
+// difference changes only when UTC is set.
 type Clock struct {
 	Now      ring.Clock
 	Distance int64 // UTC minus monotonic

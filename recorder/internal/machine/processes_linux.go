@@ -11,7 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/bpf"
 )
 
-// Process is one program of a process: exec starts another in the same process.
+// Process is one program that a process runs. After an exec, the same process runs another one.
 type Process struct {
 	PID, Parent uint32
 	Start       int64 // UTC; of the process
@@ -30,7 +30,7 @@ type Process struct {
 	bootStart   uint64
 }
 
-// Processes knows which process had a PID at a time, until some time after its end.
+// Processes knows which process had a PID at a time. It forgets a process some time after its end.
 type Processes struct {
 	clock *Clock
 	By    map[uint32]*Process

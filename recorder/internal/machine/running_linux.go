@@ -13,8 +13,8 @@ import (
 // of that namespace.
 const firstPIDNamespace = "pid:[4026531836]"
 
-// InFirstPIDs reports whether this process has the numbers of processes that the kernel's programs
-// report. It returns true if that is unknown.
+// InFirstPIDs reports whether process numbers mean the same here as in the kernel's programs: this
+// process is in the first PID namespace. It returns true if that is unknown.
 func InFirstPIDs() bool {
 	ns, err := os.Readlink("/proc/self/ns/pid")
 	return err != nil || ns == firstPIDNamespace

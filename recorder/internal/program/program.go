@@ -29,8 +29,8 @@ const (
 	machineARM64 = 183
 )
 
-// Errors that a caller may need to distinguish. ErrMachine is for files of other processors than
-// this machine's.
+// Errors that a caller may need to distinguish. ErrMachine means that a file is for another
+// processor than this machine's.
 var (
 	Err32Bit     = errors.New("a 32-bit program or library")
 	ErrMachine   = errors.New("for another CPU architecture")
@@ -184,10 +184,10 @@ func (m *File) Text(section string, most uint64) ([]byte, error) {
 	return m.read(s.off, min(s.size, most))
 }
 
-// Offset is the place in the file of an instruction, given its address.
+// Offset returns the file offset, in bytes, of the instruction at an address.
 func (m *File) Offset(va uint64) (uint64, bool) { return m.offset(va, true) }
 
-// Entry is the place in the file of a program's first instruction.
+// Entry returns the file offset, in bytes, of the program's first instruction.
 func (m *File) Entry() (uint64, error) {
 	h, err := m.read(24, 8)
 	if err != nil {

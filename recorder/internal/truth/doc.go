@@ -1,4 +1,4 @@
-// Package truth tests owners with scenes in which the writer of all data is known: processes
-// in their own network namespace call each other while the recorder runs, and each call in
-// the bundle must name the processes that made and answered it, or be marked as a guess.
+// Package truth tests owners in scenarios in which the writer of all data is known. Processes in
+// separate network namespaces call each other while the recorder runs. Each call in the bundle must
+// name the processes that made and answered it, or be marked as a guess.
 package truth

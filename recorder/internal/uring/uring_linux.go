@@ -1,6 +1,5 @@
-// Package uring makes io_uring calls one at a time, for test scenes: a library is not needed
-// for a few calls. A Ring must be used by one goroutine only, and is closed when its process
-// ends.
+// Package uring makes io_uring calls for tests, one at a time. A library is not needed for so few
+// calls. A Ring must be used by one goroutine only, and is closed when its process ends.
 package uring
 
 import (

@@ -38,8 +38,8 @@ func Show(b []byte) string {
 // Size is a number of bytes in a summary.
 func Size(n int64) string { return strconv.FormatInt(n, 10) + " B" }
 
-// Trace takes the trace and the request id that the headers of a message name, as those of HTTP do.
-// It does not overwrite fields that are set.
+// Trace sets the trace id and the request id from the headers of a message, as for HTTP. It does
+// not overwrite fields that are set.
 func Trace(c *table.Call, headers []table.Header) {
 	if len(headers) == 0 {
 		return

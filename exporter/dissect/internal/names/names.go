@@ -2,7 +2,7 @@
 //
 // A file has sections. A section begins with its name in brackets; each other line is a number
 // (decimal, or hexadecimal with 0x), a space and its name. Empty lines and lines that begin with #
-// do not count. A file that is not like this is a programmer's mistake: Read panics.
+// do not count. A file of another form is a programmer's mistake, and Read panics.
 package names
 
 import (

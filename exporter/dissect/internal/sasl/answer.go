@@ -20,8 +20,8 @@ func (a *Answers) Lose() { a.lost = true }
 // None reports whether no answer was captured.
 func (a *Answers) None() bool { return a.n == 0 }
 
-// User records an answer, in base64, and returns the name of the user in it. Only an answer that is
-// certainly the first has one: the next one of LOGIN is the password.
+// User records an answer, in base64, and returns the name of the user in it. Only the answer that
+// is certainly the first one has it, because the next answer of LOGIN is the password.
 func (a *Answers) User(mechanism string, coded []byte) []byte {
 	if a.n++; a.n > 1 || a.lost {
 		return nil
