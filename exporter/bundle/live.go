@@ -16,8 +16,8 @@ type LiveCut struct {
 	Idle bool      // everything in the ring was read
 }
 
-// LiveView is a bundle of the last part of a live run. Its folder stays for a minute at least, and until two
-// newer ones were made.
+// LiveView is a bundle of the last part of a live run. Its folder stays for at least a minute, and
+// until two newer views were made.
 type LiveView struct {
 	Path   string
 	Bundle *Bundle

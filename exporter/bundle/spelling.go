@@ -10,9 +10,9 @@ import (
 	"unicode/utf8"
 )
 
-// UniqueKeys returns an error if the text is not UTF-8, or if an object in it has two keys that differ at most in case.
-// Readers disagree about which of the two counts, so different people would read different evidence. Go's reader even
-// accepts Event as event.
+// UniqueKeys returns an error if the text is not UTF-8, or if an object in it has two keys that
+// differ at most in case. Readers disagree about which of the two counts, so different people would
+// read different evidence. Go's decoder even treats Event and event as one key.
 func UniqueKeys(data []byte) error {
 	if !utf8.Valid(data) {
 		return errors.New("reading JSON: bytes that are not UTF-8")

@@ -10,8 +10,9 @@ import (
 	"strings"
 )
 
-// VerifyCustody checks the chain of the custody log of the bundle at path, and that the log belongs to
-// the bundle's tagmanifest, and reads the seals. It hashes no file that the manifests list.
+// VerifyCustody checks the chain of the custody log of the bundle at path, checks that the log
+// belongs to the bundle's tagmanifest, and reads the seals. It hashes no file that the manifests
+// list.
 func VerifyCustody(ctx context.Context, path string) (*Report, error) {
 	return verifyBy(ctx, path, nil, func(v *verifier) error {
 		there, err := v.walk()

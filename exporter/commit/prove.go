@@ -43,8 +43,8 @@ type run struct {
 }
 
 // Prove makes the proof that the packets of a derived file come from an original, to whose packets
-// key committed. keep says which packets the derived file has, and rule why one was changed. It
-// returns the commitment too, for comparison with the signed one. derived may be empty if no
+// key committed. keep selects the packets of the derived file, and rule is why one was changed.
+// Prove also returns the commitment, for comparison with the signed one. derived may be empty if no
 // packet was kept.
 func Prove(original, derived string, id int32, key Key, keep func(index int64) bool, rule func(index int64) string) (proof []byte, f bundle.Commitment, err error) {
 	from, err := openPackets(original)

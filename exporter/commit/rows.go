@@ -126,8 +126,8 @@ func (x *rows) same(o source) bool {
 // SideTables are the tables whose rows come from side inputs.
 var SideTables = []string{"k8s_events", "os_events", "workloads"}
 
-// Tables commits to the rows that cannot be made from the packets alone: of SideTables and, if keys
-// decrypted something, of all tables but packets.
+// Tables commits to the rows that cannot be made from the packets alone: those of SideTables and,
+// if keys decrypted something, those of all tables except packets.
 func Tables(ctx context.Context, b *bundle.Bundle, seed Key) ([]bundle.TableCommitment, error) {
 	tables := bundle.TableParts(b.Payload(), b.Path)
 	maps.DeleteFunc(tables, func(name string, _ []string) bool {

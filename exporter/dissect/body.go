@@ -104,8 +104,8 @@ func (b *Body) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Expect announces a body of probably n bytes, which saves moving it while it grows. A length
-// field is trusted up to 4 KiB only, because many connections may lie.
+// Expect announces a body of probably n bytes, which saves moving it while it grows. A length field
+// is trusted only up to 4 KiB, because those of many connections may be false.
 func (b *Body) Expect(n int64) {
 	if n = min(n, 4<<10); b.over == nil && n > int64(cap(b.buf)) {
 		b.move(int(n), int(n))

@@ -191,8 +191,8 @@ func (x *Exchange) Include(c *Conn, y *Exchange) {
 	x.charge(c)
 }
 
-// Part returns a copy for the row of a call that x carries, without bodies and without the
-// request or response that do not belong to it.
+// Part returns a copy for the row of a call that x carries, without bodies, and without a request
+// or response that does not belong to it.
 func (x *Exchange) Part(request, response bool) Exchange {
 	y := *x
 	y.ReqBody, y.RespBody, y.Ordinal, y.held = nil, nil, table.Opt[int64]{}, 0

@@ -56,9 +56,9 @@ func (c *Conn) NewStream(by string) *Conn {
 // ConnCost is the memory of an inner connection, in addition to what it keeps.
 const ConnCost = int(unsafe.Sizeof(Conn{}))
 
-// NewTunnel starts the named protocol for bytes that c carries as they are, such as a WebSocket in a
-// stream of HTTP/2; without a name, the one that detection finds. If c has datagrams, they carry a
-// stream. It returns nil if the engine does not know the protocol.
+// NewTunnel starts the named protocol for bytes that c carries unchanged, such as a WebSocket in an
+// HTTP/2 stream. Without a name, detection finds it. If c has datagrams, they carry a stream. It
+// returns nil if the engine does not know the protocol.
 func (c *Conn) NewTunnel(name string, info *UpgradeInfo) *Conn {
 	p := c.engine.byName[name]
 	if name != "" && (p == nil || p.New == nil) {

@@ -56,7 +56,7 @@ func (g *caseGraph) add(kind, name string, n node) node {
 	return node{"@id": id}
 }
 
-// CASE writes the investigation as JSON-LD by the CASE and UCO ontologies, version 1: the packet
+// CASE writes the investigation as JSON-LD in the CASE and UCO ontologies, version 1: the packet
 // files with their hashes, a provenance record, and an action for each entry of the custody log.
 func (c *Cover) CASE(w io.Writer) error {
 	g := &caseGraph{seed: c.Fingerprint.String(), made: map[string]bool{}}

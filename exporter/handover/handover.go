@@ -147,8 +147,7 @@ type Package struct {
 }
 
 // Open opens the package at path: its folder, its SHA256SUMS, its ZIP or any of its parts. If
-// SHA256SUMS is beside the parts, they must agree with it; the error of one that does not wraps
-// ErrParts.
+// SHA256SUMS is beside the parts, they must match it; otherwise the error wraps ErrParts.
 func Open(ctx context.Context, path string) (*Package, error) {
 	dir, base := filepath.Split(path)
 	if info, err := os.Stat(path); err != nil {

@@ -168,7 +168,7 @@ func (l *Losses) String() string {
 	return strings.Join(parts, ", ")
 }
 
-// Stated is the verdict on what bundle.json says was lost. m may be nil: nothing is known then.
+// Stated is the verdict on the losses that bundle.json states. If m is nil, nothing is known.
 func Stated(m *bundle.Manifest) []Verdict {
 	if m == nil {
 		return nil

@@ -156,9 +156,9 @@ func NewSigner(name string, key crypto.Signer) (Signer, error) {
 	}}, nil
 }
 
-// ParsePrivate reads a private key: PEM (PKCS #8, PKCS #1, SEC 1) or OpenSSH, encrypted to one of
-// the identities with age or not at all. A passphrase of OpenSSH is not supported: add such a key
-// to ssh-agent.
+// ParsePrivate reads a private key: PEM (PKCS #8, PKCS #1, SEC 1) or OpenSSH, unencrypted, or
+// encrypted with age to one of the identities. OpenSSH keys with a passphrase are not supported:
+// add them to ssh-agent.
 func ParsePrivate(name string, text []byte, identities []age.Identity) (Signer, error) {
 	text, err := decrypt(text, identities)
 	if err != nil {

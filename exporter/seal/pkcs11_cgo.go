@@ -10,10 +10,10 @@ import (
 	pkcs11uri "github.com/stefanberger/go-pkcs11uri"
 )
 
-// PKCS11Signer is a private key in a token: a smart card, an HSM, or a cloud's key service by
-// its PKCS #11 module. The URI (RFC 7512) names the module (module-path), the token or slot-id,
-// the key (object or id), and the PIN (pin-source or pin-value). Keys are ECDSA or RSA. done ends
-// the session.
+// PKCS11Signer is a private key in a token: a smart card, an HSM, or a cloud key service with a
+// PKCS #11 module. The URI (RFC 7512) names the module (module-path), the token or slot-id, the key
+// (object or id), and the PIN (pin-source or pin-value). Keys are ECDSA or RSA. done ends the
+// session.
 func PKCS11Signer(name, uri string) (s Signer, done func(), err error) {
 	u := pkcs11uri.New()
 	u.SetAllowAnyModule(true)

@@ -77,9 +77,9 @@ type Options struct {
 	Entry   bundle.Entry // who seals, where and with which program; becomes a line of the custody log
 	With    Tool         // the program that seals
 	Signers []Signer     // each of them signs
-	// Commitments to the packets and to the rows of tables, salted from Seed.Seed, are signed too,
-	// and put into Seed, from which proofs about derived bundles are made. Without Seed there are
-	// none.
+	// Commitments are about packets, Tables about the rows of tables, both salted from Seed.Seed. They
+	// are signed too, and put into Seed, from which proofs about derived bundles are made. Without
+	// Seed there are none.
 	Commitments []bundle.Commitment
 	Tables      []bundle.TableCommitment
 	Seed        *SeedFile

@@ -1,7 +1,7 @@
 package table
 
-// Object is a file that a call carried, or a body too large for table bodies. The file's bytes are a
-// body of the call, or a part of it; docs/format/objects.md has the rules.
+// Object is a file that a call carried, or a body too large for table bodies. The file's bytes are
+// a body of the call, or a part of one (docs/format/objects.md).
 type Object struct {
 	SHA256      Hash        `col:"sha256" doc:"SHA-256 of the file's bytes as far as they were captured; if encoding is set, of the bytes before content decoding"`
 	Size        int64       `col:"size" unit:"bytes" doc:"bytes that sha256 covers"`

@@ -36,12 +36,13 @@ type Statements struct {
 	Errors   []string `json:"errors"`   // columns with it
 }
 
-// NoLogin are the values of auth_kind with which a login proves nothing: the client only states who it is.
+// NoLogin are the values of auth_kind for logins that prove nothing: the client only states who it
+// is.
 var NoLogin = []string{"trust", "anonymous", "none", "sys"}
 
-// SentLogin are the values of auth_kind with which a secret is on the wire: in clear text, or in a
-// form against which passwords can be tried. Other kinds prove a secret by a challenge, a signature
-// or a ticket.
+// SentLogin are the values of auth_kind for logins that send a secret: in clear text, or in a form
+// against which passwords can be tried. Other kinds prove a secret by a challenge, a signature or a
+// ticket.
 var SentLogin = []string{"password", "basic", "bearer", "token", "community", "pap", "md5", "cram-md5", "digest-md5", "apop", "chap", "ms-chap", "mysql_old_password"}
 
 // Undissected are the protocols of rows about payload that no dissector reads. The dissect engine has one for each

@@ -40,7 +40,8 @@ func ParseRPC(object []byte) (m Message, ok bool) {
 	return m, version && (m.Method != "" || m.Result != nil || m.Fail != nil)
 }
 
-// Messages reads a message of JSON-RPC or a batch; the list is empty if its first message is not one.
+// Messages reads a JSON-RPC message or a batch. The list is empty if the first message is not
+// JSON-RPC.
 func Messages(v []byte) (list []Message) {
 	if Kind(v) != '[' {
 		if m, ok := ParseRPC(v); ok {

@@ -11,8 +11,7 @@ func Exchange(request, response string) []Chunk {
 	return []Chunk{{Dir: dissect.ToServer, Data: []byte(request)}, {Dir: dissect.ToClient, Data: []byte(response)}}
 }
 
-// Bench measures a protocol: it plays the beginning of a connection once, and the rest again and
-// again.
+// Bench measures a protocol: it plays the beginning of a connection once, and the rest repeatedly.
 func Bench(b *testing.B, p *dissect.Protocol, begin, again []Chunk) {
 	sink := &noted{}
 	e, err := dissect.NewEngine([]*dissect.Protocol{p}, nil, sink, true)

@@ -116,9 +116,9 @@ type Stream struct {
 	Unsure    bool // the status may have been in bytes or headers that could not be decoded
 }
 
-// Fill sets the gRPC columns and failed, status_text and summary, from a call whose other
-// columns are set, including error and status_code. It finishes the bodies, and takes those with a
-// password out of the exchange: nothing could find it there, because fields have no names.
+// Fill sets the gRPC columns and failed, status_text and summary, from a call whose other columns
+// are set, including error and status_code. It finishes the bodies, and removes those with a
+// password from the exchange, because fields have no names by which masking could find it.
 func (r *Row) Fill(s *Stream) {
 	r.Web = isWeb(r.RequestContentType.V) || !r.RequestContentType.OK && isWeb(r.ResponseContentType.V)
 	if i := strings.LastIndexByte(r.Path.V, '/'); i > 0 {

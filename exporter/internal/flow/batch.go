@@ -13,7 +13,7 @@ import (
 // share a budget, so it is part of the format.
 const ShardCount = 16
 
-// ID names a flow, or a connection, to the next stage; 0 names none. Another one may use it in the
+// ID names a flow, or a connection, to the next stage; 0 names none. It may be reused from the
 // round after the one with the row of its end.
 type ID int32
 

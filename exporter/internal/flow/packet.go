@@ -174,7 +174,7 @@ const (
 	BySocket       Evidence = "socket"        // whose ends the recorder reported
 )
 
-// See replaces the addresses that the packet shows by those that the connection was dialled with.
+// See replaces the addresses in the packet with those to which the connection was opened.
 func (p *Packet) See(v *View) {
 	from, to := v.Dialled[0], v.Dialled[1]
 	if (End{p.Src, p.SrcPort}) != v.Seen[0] {

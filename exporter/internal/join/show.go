@@ -41,8 +41,8 @@ func (l *Live) Join(r *round.Round) error {
 	return l.Joiner.Join(r)
 }
 
-// Remember writes the endpoints that are known and the clocks of the inputs of a cut, which rows in any
-// tables may name.
+// Remember writes the known endpoints and the clocks of a cut's inputs. Rows of any table may refer
+// to them.
 func (l *Live) Remember(out *write.Tables, c *round.Cut) error {
 	var ends []table.Endpoint
 	for e := l.who.byUse.Back(); e != nil; e = e.Prev() {

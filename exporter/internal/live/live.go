@@ -119,8 +119,8 @@ func (f Folder) Path(rel string) string {
 // Mode implements write.Folder.
 func (Folder) Mode() fs.FileMode { return 0o600 }
 
-// Begin forgets all sets, and takes those of a new run. empty has every table without rows. Calls that
-// the run before has shown will not be finished again.
+// Begin removes all sets, and accepts those of a new run. empty has every table without rows. Calls
+// that the previous run has shown will not be finished again.
 func (s *Store) Begin(empty Set) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

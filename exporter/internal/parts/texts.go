@@ -6,9 +6,9 @@ import (
 	"github.com/parquet-go/parquet-go"
 )
 
-// Texts calls do with the texts and bytes of the parts of a table, those of one page or dictionary
-// after each other, as the files have them: texts are escaped, bytes are not, and each distinct one
-// of a dictionary comes once. It is much faster than ReadRows. It ends if do returns false.
+// Texts calls do with the texts and bytes of the parts of a table, page by page and dictionary by
+// dictionary. The values are as in the files: texts are escaped, bytes are not, and each value of a
+// dictionary comes once. It is much faster than ReadRows. It ends if do returns false.
 func Texts(paths []string, do func(texts []byte, escaped bool) bool) error {
 	t, err := openTable(paths)
 	if err != nil {

@@ -35,8 +35,8 @@ const (
 	defaultEvery   = time.Second           // between cuts
 )
 
-// FullError means that a live run has met as many interfaces as it remembers. Another one begins with
-// none; from the time From on it meets about half as many.
+// FullError means that a live run has seen as many interfaces as it can remember. A new run that
+// begins at From sees about half as many.
 type FullError struct{ From int64 }
 
 func (e *FullError) Error() string {

@@ -35,7 +35,7 @@ type Options struct {
 
 	Limit memory.Limit // that bounds what is remembered
 
-	// Explained reports how certain protocols other than QUIC are that a datagram is theirs; nil:
+	// Explained reports how certain protocols other than QUIC are that a datagram is theirs. Nil means
 	// not at all.
 	Explained func(datagram []byte) proof.Explanation
 }

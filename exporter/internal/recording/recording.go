@@ -78,7 +78,8 @@ type about struct {
 	merged bool
 }
 
-// Section notes what a section header says. It must be called before Of for interfaces of the section.
+// Section records the content of a section header. It must be called before Of for interfaces of
+// the section.
 func (f *File) Section(b pcapng.Block) {
 	s, err := pcapng.ParseSection(b)
 	if err != nil {
@@ -103,7 +104,7 @@ func (f *File) Section(b pcapng.Block) {
 // Header is the recorder's description of a section, nil if there is none.
 func (f *File) Header(section int32) *ring.Header { return f.about[section].header }
 
-// Merged reports whether a section says that it was merged from several captures.
+// Merged reports whether a section states that it was merged from several captures.
 func (f *File) Merged(section int32) bool { return f.about[section].merged }
 
 // Ended notes that the file has no more packets.

@@ -207,7 +207,8 @@ func (r *Round) Full() bool {
 	return r.begun.packets+len(r.Packets) >= r.limit.Scale(maxPackets) || r.begun.bytes+r.bytes >= r.limit.Scale(maxBytes)
 }
 
-// Continue makes an empty round the rest of another, so that it ends where that would have ended.
+// Continue makes an empty round the rest of another, so that it ends where the other would have
+// ended.
 func (r *Round) Continue(of *Round) {
 	of.More = true
 	r.begun.packets, r.begun.bytes = of.begun.packets+len(of.Packets), of.begun.bytes+of.bytes

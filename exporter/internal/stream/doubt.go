@@ -17,9 +17,9 @@ const (
 )
 
 // Doubt keeps a segment that its receiver drops, for s.Doubt. Its bytes count only if the receiver
-// acknowledged them and no other copy was captured until the wait for one ended: then the capture was
-// changed after it was made, or a forged segment took the place of one that was not captured. Doubt
-// reports false if the segment cannot become part of the stream.
+// acknowledged them and no other copy was captured until the wait for one ended. In that case the
+// capture was changed after it was made, or a forged segment replaces one that was not captured.
+// Doubt reports false if the segment cannot become part of the stream.
 func (c *Conn) Doubt(dir uint8, s *Segment) bool {
 	c.init()
 	_, ok := c.doubt(dir, s)

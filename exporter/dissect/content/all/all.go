@@ -58,7 +58,7 @@ var unused = sync.Pool{New: func() any { return &Columns{} }}
 
 // Read reads the content of an exchange whose row is about to be emitted: its columns, except for
 // those that the engine fills, are set. It changes Outcome, StatusText, Summary and Endpoint of the
-// call if the content says more than the carrier. The result is nil if it says nothing.
+// call if the content has more information than the carrier. The result is nil if it has none.
 func Read(x content.Exchange) *Columns {
 	c := unused.Get().(*Columns)
 	found := !x.Socket && sse.Read(&x, &c.Stream)
@@ -90,7 +90,7 @@ func body(b *dissect.Body) content.Body {
 	}}
 }
 
-// PairingOf is how messages of a WebSocket with a sub-protocol are put together to calls.
+// PairingOf returns how WebSocket messages of a sub-protocol are combined into calls.
 func PairingOf(subprotocol string) content.Pairing {
 	switch subprotocol {
 	case graphql.TransportWS, graphql.GraphQLWS:
@@ -99,7 +99,7 @@ func PairingOf(subprotocol string) content.Pairing {
 	return jsonrpc.Pair
 }
 
-// OfSocket is Read for a message of a WebSocket with its answers, of which some may be lost.
+// OfSocket is Read for a WebSocket message with its answers, of which some may be lost.
 func OfSocket(c *table.Call, x *dissect.Exchange, subprotocol string, lost bool) *Columns {
 	e := content.NewExchange(c, body(x.ReqBody), body(x.RespBody))
 	e.Socket, e.Subprotocol = true, subprotocol

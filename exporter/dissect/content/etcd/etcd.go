@@ -36,7 +36,8 @@ type Operation struct {
 // Named is how a summary shows a call: before and after its result.
 type Named struct{ What, End string }
 
-// Read reads the messages of a gRPC call, of which some may be lost. It returns false if the path is none of etcd's.
+// Read reads the messages of a gRPC call, of which some may be lost. It returns false if the path
+// is not one of etcd's.
 func Read(path string, request, answer iter.Seq[[]byte], lost bool, o *Operation) (Named, bool) {
 	m, ok := methods[path]
 	if !ok {

@@ -108,8 +108,8 @@ func (s *Stream) body(c *dissect.Conn, dir dissect.Dir) *dissect.Body {
 	return q.Body
 }
 
-// Note stores what the rest of the stream needs from a header of a head. Fields calls it for the
-// headers that it appends.
+// Note stores what the rest of the stream needs from a header field of a head. Fields calls it for
+// the headers that it appends.
 func (s *Stream) Note(x *table.Header, dir dissect.Dir) {
 	q := &s.Half[dir]
 	switch httpfield.Lookup(x.Name) {

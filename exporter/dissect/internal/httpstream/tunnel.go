@@ -13,8 +13,9 @@ import (
 // carry as they are, with the names of their dissectors.
 var tunnels = map[string]string{"websocket": "ws"}
 
-// Carry passes in.Data[from:to], bytes of the body, to the protocol in a CONNECT: that of an extended
-// one, else the one that detection finds. It returns false if the stream carries none that can be read.
+// Carry passes in.Data[from:to], bytes of the body, to the protocol in a CONNECT: the one that an
+// extended CONNECT names, else the one that detection finds. It returns false if the stream carries
+// no protocol that can be read.
 func (s *Stream) Carry(c *dissect.Conn, in *dissect.Input, from, to int) bool {
 	if s.inner == nil && !s.openTunnel(c) {
 		return false
