@@ -120,7 +120,9 @@ func (k *conn) fill(c *call, row *Row) {
 	case 'E':
 		row.Transaction = table.Some("failed")
 	}
-	row.AuthKind = some(c.auth)
+	if c.proved || c.auth == "trust" { // else the client gave up before it sent what the server asked for
+		row.AuthKind = some(c.auth)
+	}
 	k.verbs(c, row)
 }
 

@@ -164,7 +164,8 @@ type call struct {
 	pid       table.Opt[int64]
 	text      string // of a notification, or the answer to a request for encryption
 	channel   string
-	auth      string
+	auth      string // what the server asks for
+	proved    bool   // the client sent it
 	version   string
 	answered  bool
 	skipped   bool // the server skipped it after an error

@@ -119,6 +119,7 @@ func (k *conn) target(s *side, in *dissect.Input, at int) {
 		s.call = k.opened(s.kind, in)
 	case 'p':
 		if o := k.front(); o != nil && o.kind == 'U' {
+			o.call.proved = true
 			s.call = o.call
 		}
 	}
@@ -232,6 +233,7 @@ func (k *conn) request(kind byte, body []byte, in *dissect.Input, from, to int, 
 		}
 	case 'p':
 		if o := k.front(); o != nil && o.kind == 'U' {
+			o.call.proved = true
 			k.assign(o.call, in, from, to)
 			if o.call.auth == "sasl" {
 				o.call.auth = mechanism(r.CString())
