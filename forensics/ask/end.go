@@ -57,7 +57,7 @@ func EndOf(ctx context.Context, c *forensics.Case, prefix, name string) (End, er
 			test = `host LIKE ? ESCAPE '\'`
 			name = terms.Pattern(name)
 		}
-		out.Calls, out.Args = out.Conns+" OR coalesce("+test+" AND protocol <> 'dns', false)", []any{name}
+		out.Calls, out.Args = out.Conns+" OR coalesce("+test+" AND "+terms.NamesServer+", false)", []any{name}
 	}
 	return out, nil
 }

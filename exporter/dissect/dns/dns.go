@@ -81,7 +81,7 @@ func Protocol() *dissect.Protocol {
 		DetectOnPort: detectOnPort,
 		New:          newConn,
 		Row:          &Row{},
-		Traits: table.Traits{Lookup: true, Words: "NULL", Wireshark: "dns",
+		Traits: table.Traits{Lookup: true, Elsewhere: true, Words: "NULL", Wireshark: "dns",
 			Harmless: "status_text = 'NXDOMAIN'"},
 	}
 }

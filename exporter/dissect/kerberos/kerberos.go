@@ -56,6 +56,7 @@ func Protocol() *dissect.Protocol {
 		Detect:     detect,
 		New:        newConn,
 		Row:        &Row{},
+		Traits:     table.Traits{Elsewhere: true},
 	}
 }
 

@@ -44,7 +44,7 @@ func Protocol() *dissect.Protocol {
 		Doubts:     doubts,
 		New:        newConn,
 		Row:        &Row{},
-		Traits:     table.Traits{Carrier: true},
+		Traits:     table.Traits{Carrier: true, Encrypts: true},
 	}
 }
 

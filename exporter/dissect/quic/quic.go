@@ -48,7 +48,7 @@ func Protocol(keys *secrets.Store) *dissect.Protocol {
 		Doubts:       doubts,
 		New:          func(c *dissect.Conn) dissect.Dissector { return &tuple{c: c, set: s} },
 		Row:          &Row{},
-		Traits:       table.Traits{Carrier: true},
+		Traits:       table.Traits{Carrier: true, Encrypts: true},
 	}
 }
 

@@ -53,6 +53,7 @@ func Protocol() *dissect.Protocol {
 		DetectOnPort: detectOnPort,
 		New:          newConn,
 		Row:          &Row{},
+		Traits:       table.Traits{Encrypts: true},
 	}
 }
 

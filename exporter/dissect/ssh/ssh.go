@@ -73,6 +73,7 @@ func Protocol() *dissect.Protocol {
 		Resume:     func(dissect.Dir, []byte) dissect.Verdict { return dissect.Likely }, // what follows is counted
 		New:        newConn,
 		Row:        &Row{},
+		Traits:     table.Traits{Encrypts: true},
 	}
 }
 

@@ -81,7 +81,7 @@ func Protocol(keys *secrets.Store) *dissect.Protocol {
 			return k
 		},
 		Row:    &Row{},
-		Traits: table.Traits{Carrier: true, Wireshark: "tls"},
+		Traits: table.Traits{Carrier: true, Encrypts: true, Wireshark: "tls"},
 	}
 }
 

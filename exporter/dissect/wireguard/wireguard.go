@@ -58,7 +58,7 @@ func Protocol() *dissect.Protocol {
 		DetectLast: detectLast,
 		New:        func(c *dissect.Conn) dissect.Dissector { return &conn{c: c} },
 		Row:        &Row{},
-		Traits:     table.Traits{Carrier: true},
+		Traits:     table.Traits{Carrier: true, Encrypts: true},
 	}
 }
 

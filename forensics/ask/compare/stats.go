@@ -62,7 +62,7 @@ func (t *times) read(ctx context.Context, c *forensics.Case, w *ask.Window, endp
 			h AS (SELECT %[1]s, list(bin::BIGINT ORDER BY bin) AS bins, list(c0 ORDER BY bin) AS h0, list(c1 ORDER BY bin) AS h1 FROM b GROUP BY ALL)`, group, logBins)
 		list, join = ", bins, h0, h1", fmt.Sprintf("LEFT JOIN h USING (%s)", group)
 	}
-	sql := w.Ends(c, "service") + fmt.Sprintf(`, y AS NOT MATERIALIZED (SELECT %[1]s, %[2]s AS later, failed, `+terms.Took+` AS elapsed_us, protocol <> 'dns' AND host = far AS named, %[8]s AS k FROM x WHERE %[3]s),
+	sql := w.Ends(c, "service") + fmt.Sprintf(`, y AS NOT MATERIALIZED (SELECT %[1]s, %[2]s AS later, failed, `+terms.Took+` AS elapsed_us, `+terms.Asked+` AS named, %[8]s AS k FROM x WHERE %[3]s),
 		g AS (SELECT %[4]s, bool_or(named) AS asked, count(*) FILTER (NOT later) AS n0, count(*) FILTER (later) AS n1, count(*) FILTER (failed AND NOT later) AS f0, count(*) FILTER (failed AND later) AS f1, min(k) AS first_key,
 			quantile_disc(elapsed_us, [0.5, 0.9, 0.99]) FILTER (NOT later) AS p0, quantile_disc(elapsed_us, [0.5, 0.9, 0.99]) FILTER (later) AS p1 FROM y GROUP BY ALL)%[5]s
 		SELECT coalesce(nullif(far, ''), dst) AS dst, pb, asked, %[6]s n0, n1, f0, f1, first_key, p0, p1%[9]s FROM g %[10]s JOIN dname USING (bn) ORDER BY n0 + n1 DESC, %[7]s`,

@@ -75,7 +75,7 @@ func AskAPIStats(ctx context.Context, c *forensics.Case, in APIStatsIn) (*APISta
 		Method string `json:"method"`
 		Path   string `json:"tpl"`
 	}
-	sql := w.Ends(c, "service") + fmt.Sprintf(`, g AS (SELECT bn, far, protocol, coalesce(method, '') AS method, tpl, bool_or(protocol <> 'dns' AND host = far) AS asked, count(*) AS calls, count(*) FILTER (failed) AS failed,
+	sql := w.Ends(c, "service") + fmt.Sprintf(`, g AS (SELECT bn, far, protocol, coalesce(method, '') AS method, tpl, bool_or(`+terms.Asked+`) AS asked, count(*) AS calls, count(*) FILTER (failed) AS failed,
 			quantile_disc(`+terms.Took+`, [0.5, 0.9, 0.99]) AS p, sum(request_bytes + response_bytes)::BIGINT AS bytes, %s FROM (SELECT *, `+terms.PathTemplate+` AS tpl FROM x) GROUP BY ALL)
 		SELECT coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, calls, failed, p[1] / 1000.0 AS p50_ms, p[2] / 1000.0 AS p90_ms, p[3] / 1000.0 AS p99_ms, bytes, call_ids
 		FROM g JOIN dname USING (bn) ORDER BY %s DESC NULLS LAST, 1, 4, 5, 6`, terms.SomeCalls, order)

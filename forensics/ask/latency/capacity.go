@@ -119,7 +119,7 @@ func AskCapacity(ctx context.Context, c *forensics.Case, in CapacityIn) (*Capaci
 	if in.By == "service" {
 		keys, group, names = "bn, far", "bn, far", ""
 	}
-	sql := w.Ends(c, "service") + fmt.Sprintf(`, y AS NOT MATERIALIZED (SELECT %[1]s, (ts_ns - %[2]d) // %[3]d AS step, `+terms.Took+` AS elapsed_us, request_bytes, response_bytes, protocol <> 'dns' AND host = far AS named FROM x WHERE %[4]s),
+	sql := w.Ends(c, "service") + fmt.Sprintf(`, y AS NOT MATERIALIZED (SELECT %[1]s, (ts_ns - %[2]d) // %[3]d AS step, `+terms.Took+` AS elapsed_us, request_bytes, response_bytes, `+terms.Asked+` AS named FROM x WHERE %[4]s),
 		s AS (SELECT %[5]s, step, count(*) AS n, sum(request_bytes + response_bytes)::BIGINT AS bytes, coalesce(sum(elapsed_us), 0) * 1000.0 / %[3]d AS busy, coalesce(quantile_disc(elapsed_us, 0.99), 0) / 1000.0 AS p99 FROM y GROUP BY ALL),
 		l AS (SELECT %[5]s, list(step ORDER BY step) AS steps, list(n ORDER BY step) AS counts, list(bytes ORDER BY step) AS step_bytes, list(busy ORDER BY step) AS busy, list(p99 ORDER BY step) AS p99 FROM s GROUP BY ALL),
 		g AS (SELECT %[5]s, bool_or(named) AS asked, count(*) AS calls, quantile_disc(request_bytes, 0.5) AS request_p50, max(request_bytes) AS request_max, quantile_disc(response_bytes, [0.5, 0.99]) AS response_p, max(response_bytes) AS response_max, sum(request_bytes + response_bytes)::BIGINT AS bytes FROM y GROUP BY ALL)

@@ -221,7 +221,7 @@ func breakdown(w *ask.Window, ctx context.Context, c *forensics.Case, in *In, f 
 	}
 	asked := ""
 	if by != "client" {
-		asked = ", bool_or(protocol <> 'dns' AND host = far) AS asked"
+		asked = ", bool_or(" + terms.Asked + ") AS asked"
 		names += ", asked"
 	}
 	last := map[string]string{"": "dst, protocol, method, tpl", "endpoint": "dst, protocol, method, tpl", "service": "dst", "client": "src"}[by]

@@ -98,7 +98,7 @@ func correlate(w *ask.Window, ctx context.Context, c *forensics.Case, f *ask.Fra
 			UNION ALL SELECT bn, far, protocol, coalesce(method, '') AS method, %[1]s AS tpl, 'response' AS of, response_body_size AS size, elapsed_us, host FROM x WHERE %[2]s AND elapsed_us IS NOT NULL AND response_body_size > 0),
 		r AS (SELECT *, rank() OVER (PARTITION BY bn, far, protocol, method, tpl, of ORDER BY size) + (count(*) OVER (PARTITION BY bn, far, protocol, method, tpl, of, size) - 1) / 2.0 AS rs,
 			rank() OVER (PARTITION BY bn, far, protocol, method, tpl, of ORDER BY elapsed_us) + (count(*) OVER (PARTITION BY bn, far, protocol, method, tpl, of, elapsed_us) - 1) / 2.0 AS re FROM s),
-		g AS (SELECT bn, far, protocol, method, tpl, of, bool_or(protocol <> 'dns' AND host = far) AS asked, count(*) AS n, min(size) AS low, max(size) AS high, stddev_pop(size) AS ds, stddev_pop(elapsed_us) AS de,
+		g AS (SELECT bn, far, protocol, method, tpl, of, bool_or(`+terms.Asked+`) AS asked, count(*) AS n, min(size) AS low, max(size) AS high, stddev_pop(size) AS ds, stddev_pop(elapsed_us) AS de,
 			covar_pop(size, elapsed_us) AS cov, covar_pop(rs, re) AS rcov, stddev_pop(rs) AS drs, stddev_pop(re) AS dre FROM r GROUP BY ALL HAVING count(*) >= %[3]d)
 		SELECT coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, of, n, CASE WHEN ds > 0 AND de > 0 THEN cov / (ds * de) END AS pearson, CASE WHEN drs > 0 AND dre > 0 THEN rcov / (drs * dre) END AS spearman,
 			CASE WHEN ds > 0 THEN cov / (ds * ds) * 1000 END AS ms_per_mb, low AS min_bytes, high AS max_bytes FROM g JOIN dname USING (bn)

@@ -37,7 +37,7 @@ func (l *finder) contentType(ctx context.Context) ([]Pattern, error) {
 		CallIDs []string `json:"call_ids"`
 	}
 	side := func(s string) string {
-		return fmt.Sprintf("SELECT bn, far, protocol, coalesce(method, '') AS method, %[2]s AS tpl, '%[1]s' AS side, %[1]s_content_type AS content_type, %[1]s_body_sha256 AS sha256, call_id, ts_ns, protocol <> 'dns' AND host = far AS asked FROM x WHERE protocol IN %[3]s AND %[1]s_body_size BETWEEN 1 AND 1000000", s, terms.PathTemplate, terms.Web)
+		return fmt.Sprintf("SELECT bn, far, protocol, coalesce(method, '') AS method, %[2]s AS tpl, '%[1]s' AS side, %[1]s_content_type AS content_type, %[1]s_body_sha256 AS sha256, call_id, ts_ns, "+terms.Asked+" AS asked FROM x WHERE protocol IN %[3]s AND %[1]s_body_size BETWEEN 1 AND 1000000", s, terms.PathTemplate, terms.Web)
 	}
 	// A body is read once for each content type it was sent with.
 	rows, _, err := ask.Rows[row](ctx, l.c, ask.MaxEdges, l.k.Ends(l.c, "service")+fmt.Sprintf(`, u AS NOT MATERIALIZED (%s UNION ALL %s),

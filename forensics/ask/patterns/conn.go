@@ -95,7 +95,7 @@ func (l *finder) keepAlive(ctx context.Context) ([]Pattern, error) {
 		Closing int64    `json:"closing"`
 		CallIDs []string `json:"call_ids"`
 	}
-	rows, _, err := ask.Rows[row](ctx, l.c, ask.MaxEdges, l.k.Ends(l.c, "service")+fmt.Sprintf(`, k AS (SELECT an, bn, far, conn, count(*) AS n, count(*) FILTER (NOT coalesce(http1_keep_alive, true)) AS closing, bool_or(protocol <> 'dns' AND host = far) AS asked,
+	rows, _, err := ask.Rows[row](ctx, l.c, ask.MaxEdges, l.k.Ends(l.c, "service")+fmt.Sprintf(`, k AS (SELECT an, bn, far, conn, count(*) AS n, count(*) FILTER (NOT coalesce(http1_keep_alive, true)) AS closing, bool_or(`+terms.Asked+`) AS asked,
 			min(ts_ns) AS ts_ns, arg_min(call_id, ts_ns) AS call_id FROM %s WHERE protocol = 'http1' GROUP BY ALL)
 		SELECT src, coalesce(nullif(far, ''), dst) AS dst, any_value(pb) AS pb, bool_or(asked) AS asked, sum(n)::BIGINT AS calls, count(*) AS conns, count(*) FILTER (n = 1) AS single, sum(closing)::BIGINT AS closing, %s
 		FROM k JOIN sname USING (an) JOIN dname USING (bn) GROUP BY 1, 2 HAVING sum(n) >= 10 ORDER BY calls DESC, 1, 2`, ask.Joined(l.c, "x"), terms.SomeCalls), l.k.Args...)
@@ -151,7 +151,7 @@ func (l *finder) pool(ctx context.Context) ([]Pattern, error) {
 	if since != "" {
 		l.note(fmt.Sprintf("pool: only the latest %d calls, from %s on, were examined", maxPooled, since))
 	}
-	rows, _, err := ask.Rows[row](ctx, l.c, ask.MaxEdges, w.Ends(l.c, "service")+fmt.Sprintf(`, t AS MATERIALIZED (SELECT %[1]s AS k, conn, ap, an, bn, far, src_pod, protocol, protocol <> 'dns' AND host = far AS asked, call_id, ts_ns, ts_ns + elapsed_us * 1000 AS done,
+	rows, _, err := ask.Rows[row](ctx, l.c, ask.MaxEdges, w.Ends(l.c, "service")+fmt.Sprintf(`, t AS MATERIALIZED (SELECT %[1]s AS k, conn, ap, an, bn, far, src_pod, protocol, `+terms.Asked+` AS asked, call_id, ts_ns, ts_ns + elapsed_us * 1000 AS done,
 			lag(ts_ns + elapsed_us * 1000) OVER (PARTITION BY conn ORDER BY ts_ns, call_no) AS before FROM %[2]s WHERE `+pooled+` AND elapsed_us IS NOT NULL),
 		ev AS (SELECT k, ap, bn, far, ts_ns AS moment, 1 AS d FROM t UNION ALL SELECT k, ap, bn, far, done AS moment, -1 AS d FROM t),
 		fl AS (SELECT k, d, sum(d) OVER (PARTITION BY ap, bn, far ORDER BY moment, d, k ROWS UNBOUNDED PRECEDING) AS busy FROM ev),

@@ -36,7 +36,7 @@ func (l *finder) crowds(ctx context.Context, w *ask.Window) ([]Pattern, error) {
 		Last    int64    `json:"last_ns"`
 		CallIDs []string `json:"call_ids"`
 	}
-	rows, _, err := ask.Rows[row](ctx, l.c, ask.MaxNames, w.Ends(l.c, "service")+fmt.Sprintf(`, t AS MATERIALIZED (SELECT %[1]s AS k, conn, ap, an, bn, far, src_pod, protocol <> 'dns' AND host = far AS asked, call_id, ts_ns, ts_ns + elapsed_us * 1000 AS done,
+	rows, _, err := ask.Rows[row](ctx, l.c, ask.MaxNames, w.Ends(l.c, "service")+fmt.Sprintf(`, t AS MATERIALIZED (SELECT %[1]s AS k, conn, ap, an, bn, far, src_pod, `+terms.Asked+` AS asked, call_id, ts_ns, ts_ns + elapsed_us * 1000 AS done,
 			lag(ts_ns + elapsed_us * 1000) OVER (PARTITION BY conn ORDER BY ts_ns, call_no) AS before FROM %[2]s WHERE `+pooled+` AND elapsed_us IS NOT NULL),
 		ev AS (SELECT k, ap, bn, far, ts_ns AS moment, 1 AS d FROM t UNION ALL SELECT k, ap, bn, far, done AS moment, -1 AS d FROM t),
 		fl AS (SELECT *, max(greatest(busy, busy - d)) OVER (PARTITION BY ap, bn, far ORDER BY moment RANGE BETWEEN %[3]d PRECEDING AND CURRENT ROW) AS late FROM

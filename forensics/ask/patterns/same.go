@@ -83,7 +83,7 @@ func (l *finder) duplicates(ctx context.Context) ([]Pattern, error) {
 		n AS (SELECT *, sum(CASE WHEN coalesce(ts_ns - before <= %[3]d AND NOT (broken AND ended <= ts_ns), false) THEN 0 ELSE 1 END) OVER (PARTITION BY h ORDER BY ts_ns, k) AS run FROM o),
 		d AS (SELECT h, run, count(*) AS n FROM n GROUP BY ALL HAVING count(*) > 1),
 		z AS (SELECT k, d.h, d.run, d.n, (n.ts_ns - before) / 1e6 AS gap FROM n JOIN d USING (h, run)),
-		r AS (SELECT an, bn, far, protocol, any_value(coalesce(method, '')) AS method, any_value(path) AS path, any_value(%[4]s) AS tpl, bool_or(protocol <> 'dns' AND host = far) AS asked, any_value(n) AS n, bool_and(coalesce(request_id, trace_id) IS NOT NULL OR request_body_size > 0) AS sure,
+		r AS (SELECT an, bn, far, protocol, any_value(coalesce(method, '')) AS method, any_value(path) AS path, any_value(%[4]s) AS tpl, bool_or(`+terms.Asked+`) AS asked, any_value(n) AS n, bool_and(coalesce(request_id, trace_id) IS NOT NULL OR request_body_size > 0) AS sure,
 			max(gap) AS gap, min(ts_ns) AS t0, arg_min(call_id, ts_ns, 5) AS ids FROM x JOIN z ON z.k = %[1]s WHERE NOT coalesce(regexp_matches(path, '%[5]s'), false) GROUP BY an, bn, far, protocol, h, run)
 		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, things, calls, most, sure, gap_ms, call_ids FROM (SELECT an, bn, far, protocol, method, tpl, bool_or(asked) AS asked, count(*) AS things, sum(n)::BIGINT AS calls, max(n) AS most,
 			bool_or(sure) AS sure, quantile_disc(gap, 0.5) AS gap_ms, list_transform(arg_max(ids, (n, -t0, path)), i -> lower(hex(i))) AS call_ids FROM r GROUP BY an, bn, far, protocol, method, tpl) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY things DESC, 1, 2, 5, 6, 7`,
@@ -143,7 +143,7 @@ func (l *finder) correlation(ctx context.Context) ([]Pattern, error) {
 		out = append(out, Pattern{Kind: "correlation", Src: r.Src, Dst: r.Dst, Problem: r.AllWith > 0 && r.Pb != terms.Outside, Count: r.Bare, Confidence: "exact", CallIDs: r.CallIDs, How: "no X-Request-Id, X-Correlation-Id or trace header; without health checks",
 			KFL:     l.kfl(r.Src, r.Dst, r.Pb, r.Asked) + ` and protocol in ["http1", "http2", "http3", "grpc"] and !request_id and !trace_id`,
 			Numbers: []Number{{"without_any", float64(r.Bare)}, {"calls", float64(r.Calls)}, {"share_without", part}, {"without_request_id", float64(r.NoReq)}, {"without_trace_id", float64(r.NoTrace)}},
-			Words:   plural.Sprintf("%d of %d {request|requests} from %s to %s carry no correlation or trace id (%.3g %%); of all requests %d of %d do.", r.Bare, r.Calls, r.Src, r.Dst, 100*part, r.AllWith, r.AllCalls)})
+			Words:   plural.Sprintf("%d of %d {request|requests} from %s to %s {carries|carry} no correlation or trace id (%.3g %%); in total, %d of %d {request|requests} {carries|carry} one.", r.Bare, r.Calls, r.Src, r.Dst, 100*part, r.AllWith, r.AllCalls)})
 	}
 	return out, nil
 }

@@ -48,7 +48,7 @@ type Destination struct {
 	First       string   `json:"first"`
 	Last        string   `json:"last"`
 	Protocols   []string `json:"protocols"`
-	Encrypted   string   `json:"encrypted" jsonschema:"yes, no or partly"`
+	Encrypted   string   `json:"encrypted" jsonschema:"yes, no, partly or unknown"`
 	Allowed     *bool    `json:"allowed,omitempty" jsonschema:"with allow"`
 	Violators   []string `json:"violators,omitempty" jsonschema:"clients that are not allowed to call it"`
 	CallIDs     []string `json:"call_ids" jsonschema:"the first three"`
@@ -156,10 +156,10 @@ func outside(w *ask.Window, ctx context.Context, c *forensics.Case, narrowed boo
 			FROM cx JOIN (SELECT conn, sum(request_bytes) AS sent, sum(response_bytes) AS received FROM y GROUP BY 1) USING (conn) JOIN (SELECT %[4]s conn_id, flow_id FROM connections) USING (%[4]s conn_id) JOIN flows_raw USING (%[4]s flow_id) GROUP BY conn),
 		cb AS (SELECT an, far, sum(sent)::BIGINT AS sent, sum(received)::BIGINT AS received FROM cf GROUP BY 1, 2)
 		SELECT far AS name, src AS client, na AS namespace, asked, by_sni, dns_known, own_lookup, addresses, ports, pods, calls, n, failed, connections, sent, received, first_at, last_at, protocols, opened, shakes, call_ids FROM (
-		SELECT an, far, bool_or(protocol <> 'dns' AND host = far) AS asked, bool_or(protocol IN ('tls', 'quic') AND host = far) AS by_sni, bool_or(dst_dns_name = far) AS dns_known, bool_or(dst_dns_name = far AND dst_how_known <> 'dns_other') AS own_lookup,
+		SELECT an, far, bool_or(`+terms.Asked+`) AS asked, bool_or(protocol IN ('tls', 'quic') AND host = far) AS by_sni, bool_or(dst_dns_name = far) AS dns_known, bool_or(dst_dns_name = far AND dst_how_known <> 'dns_other') AS own_lookup,
 			list_sort(list(DISTINCT dst_ip))[1:10] AS addresses, list_sort(list(DISTINCT dst_port::BIGINT))[1:10] AS ports, list_sort(list(DISTINCT src_pod))[1:10] AS pods, count(*) AS n, count(*) FILTER (%[1]s) AS calls, count(*) FILTER (failed) AS failed,
 			count(DISTINCT conn) AS connections, make_timestamp_ns(min(ts_ns)) AS first_at, make_timestamp_ns(max(ts_ns)) AS last_at,
-			list_sort(list(DISTINCT protocol)) AS protocols, count(*) FILTER (decrypted_by IS NOT NULL AND %[1]s) AS opened, count(*) FILTER (protocol IN ('tls', 'quic')) AS shakes, %[3]s
+			list_sort(list(DISTINCT protocol)) AS protocols, count(*) FILTER (`+terms.Sealed+` AND %[1]s) AS opened, count(*) FILTER (`+terms.Shakes+`) AS shakes, %[3]s
 		FROM y GROUP BY an, far) LEFT JOIN cb USING (an, far) JOIN sname USING (an) WHERE pa <> 'outside' ORDER BY calls DESC, n DESC, 1, 2`, terms.IsRequest, ask.Joined(c, "x"), terms.SomeCalls, on, bytesOf("src_payload_bytes", "sent"), bytesOf("dst_payload_bytes", "received"))
 	rows, more, err := ask.Rows[externalRow](ctx, c, maxExternal, sql, w.Args...)
 	if err != nil {
@@ -285,14 +285,7 @@ func (d *Destination) finish(sum *externalRow, known map[string]ask.Node) {
 	if d.NameFrom != "none" {
 		d.Domain = terms.Domain(d.Name)
 	}
-	switch {
-	case sum.Opened > 0 && sum.Opened == d.Calls, d.Calls == 0 && sum.Shakes > 0:
-		d.Encrypted = "yes"
-	case sum.Opened == 0 && sum.Shakes == 0:
-		d.Encrypted = "no"
-	default:
-		d.Encrypted = "partly"
-	}
+	d.Encrypted = encrypted(d.Calls, sum.Opened, sum.Shakes)
 	if d.CallIDs == nil {
 		d.CallIDs = []string{}
 	}

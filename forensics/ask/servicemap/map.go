@@ -202,14 +202,14 @@ type edgeRow struct {
 func readGraph(w *ask.Window, ctx context.Context, c *forensics.Case, by string, narrowed bool, f *ask.Frame) (*graph, error) {
 	// Sum by address first, then join the names to the sums: there are few addresses. The host
 	// of a DNS question is not a host that was called.
-	sums := fmt.Sprintf(`SELECT %ssrc_id, dst_id, protocol, CASE WHEN protocol <> 'dns' THEN host END AS host, count(*) AS n, count(*) FILTER (failed) AS failed, count(*) FILTER (%s) AS faults, sum(request_bytes) AS sent, sum(response_bytes) AS received,
-			count(decrypted_by) AS opened, arg_min(call_id, ts_ns) AS call_id, min(ts_ns) AS ts_ns FROM %s WHERE %s GROUP BY ALL`, terms.Key(c, ""), terms.Fault, "calls", w.Where)
+	sums := fmt.Sprintf(`SELECT %ssrc_id, dst_id, protocol, CASE WHEN `+terms.NamesServer+` THEN host END AS host, count(*) AS n, count(*) FILTER (failed) AS failed, count(*) FILTER (%s) AS faults, sum(request_bytes) AS sent, sum(response_bytes) AS received,
+			count(*) FILTER (`+terms.Sealed+`) AS opened, arg_min(call_id, ts_ns) AS call_id, min(ts_ns) AS ts_ns FROM %s WHERE %s GROUP BY ALL`, terms.Key(c, ""), terms.Fault, "calls", w.Where)
 	sql := w.Ends(c, by) + fmt.Sprintf(`, y AS (%[3]s),
-		g AS (SELECT an, bn, far, protocol, %[1]s AS request, bool_or(protocol <> 'dns' AND host = far) AS asked, sum(n) AS n, sum(failed) AS failed, sum(faults) AS faults,
+		g AS (SELECT an, bn, far, protocol, %[1]s AS request, bool_or(`+terms.Asked+`) AS asked, sum(n) AS n, sum(failed) AS failed, sum(faults) AS faults,
 			sum(sent) AS sent, sum(received) AS received, sum(opened) AS opened, arg_min(call_id, ts_ns) AS call_id FROM y GROUP BY ALL),
 		q AS (SELECT an, bn, far, quantile_disc(`+terms.Took+`, [0.5, 0.99]) FILTER (%[1]s) AS p, count(DISTINCT conn) AS conns FROM %[2]s GROUP BY ALL),
 		t AS (SELECT an, bn, far, bool_or(asked) AS asked, sum(n)::BIGINT AS n, coalesce(sum(n) FILTER (request), 0)::BIGINT AS calls, coalesce(sum(failed) FILTER (request), 0)::BIGINT AS failed, sum(faults)::BIGINT AS faults,
-			sum(sent)::BIGINT AS sent, sum(received)::BIGINT AS received, coalesce(sum(opened) FILTER (request), 0)::BIGINT AS opened, coalesce(sum(n) FILTER (protocol IN ('tls', 'quic')), 0)::BIGINT AS shakes,
+			sum(sent)::BIGINT AS sent, sum(received)::BIGINT AS received, coalesce(sum(opened) FILTER (request), 0)::BIGINT AS opened, coalesce(sum(n) FILTER (`+terms.Shakes+`), 0)::BIGINT AS shakes,
 			list({'protocol': protocol, 'calls': n::BIGINT, 'failed': failed::BIGINT, 'call_id': lower(hex(call_id))} ORDER BY n DESC, protocol) AS protocols FROM g GROUP BY ALL)
 		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pa, pb, na, nb, asked, calls, n, failed, faults, p[1] / 1000.0 AS p50_ms, p[2] / 1000.0 AS p99_ms, sent, received, conns, opened, shakes, protocols
 		FROM t JOIN q USING (an, bn, far) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY calls DESC, n DESC, 1, 2`, terms.IsRequest, ask.Joined(c, "x"), terms.EndsOf(c, by, sums))
@@ -294,18 +294,23 @@ func (g *graph) addSilent(ctx context.Context, c *forensics.Case, w *ask.Window,
 	return nil
 }
 
+// encrypted says whether traffic was encrypted on the wire, of which sealed calls were, and that had handshakes of
+// encryption. Nothing is known if there is neither a call nor a handshake.
+func encrypted(calls, sealed, shakes int64) string {
+	switch {
+	case calls > 0 && sealed == calls || calls == 0 && shakes > 0:
+		return "yes"
+	case calls == 0:
+		return "unknown"
+	case sealed == 0 && shakes == 0:
+		return "no"
+	}
+	return "partly"
+}
+
 // finish sets the fields that are derived from others.
 func (g *graph) finish(e *MapEdge) {
-	switch {
-	case e.Calls > 0 && e.enc == e.Calls || e.Calls == 0 && e.shakes > 0:
-		e.Encrypted = "yes"
-	case e.Calls > 0 && e.enc == 0 && e.shakes == 0:
-		e.Encrypted = "no"
-	case e.Calls > 0:
-		e.Encrypted = "partly"
-	default:
-		e.Encrypted = "unknown"
-	}
+	e.Encrypted = encrypted(e.Calls, e.enc, e.shakes)
 	if e.carried == 0 {
 		return
 	}

@@ -232,8 +232,8 @@ func (o *Overview) summarize(w *ask.Window) {
 		say("Protocols without a dissector: %s.", strings.Join(names, "; "))
 	}
 	names = nil
-	for _, s := range o.Services[:min(5, len(o.Services))] {
-		if s.CallsIn > 0 {
+	for _, s := range o.Services {
+		if s.CallsIn > 0 && !isGroup(s.Name) && len(names) < 5 {
 			names = append(names, fmt.Sprintf("%s (%d)", s.Name, s.CallsIn))
 		}
 	}

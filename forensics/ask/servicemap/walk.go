@@ -2,6 +2,7 @@ package servicemap
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -39,13 +40,25 @@ func (g *graph) external() []ExternalDomain {
 	return out
 }
 
+// onLink reports whether a node is an address that no router forwards packets to, or a group of receivers.
+func onLink(name string) bool {
+	a, err := netip.ParseAddr(name)
+	return err == nil && a.IsLinkLocalUnicast() || isGroup(name)
+}
+
+// isGroup reports whether a node is a multicast or the broadcast address, which is no server.
+func isGroup(name string) bool {
+	a, err := netip.ParseAddr(name)
+	return err == nil && (a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}))
+}
+
 // ingress returns the nodes that are called from outside. If the case has known inside nodes, it
 // also returns those called from addresses without a name.
 func (g *graph) ingress() []IngressPoint {
 	by := map[string]*IngressPoint{}
 	for i := range g.edges {
 		e := &g.edges[i]
-		if e.Calls == 0 || e.pb == terms.Outside || !(e.pa == terms.Outside || e.pa == "unknown" && e.pb == terms.Inside) {
+		if e.Calls == 0 || onLink(e.Dst) || e.pb == terms.Outside || !(e.pa == terms.Outside || e.pa == "unknown" && e.pb == terms.Inside) {
 			continue
 		}
 		p := by[e.Dst]

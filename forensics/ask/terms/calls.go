@@ -14,6 +14,15 @@ import (
 // payload that no dissector reads.
 var carriers = table.ProtocolsIn(func(t *table.Traits) bool { return t.Carrier }, table.Undissected...)
 
+// encrypting are the protocols that encrypt what they carry.
+var encrypting = table.ProtocolsIn(func(t *table.Traits) bool { return t.Encrypts }, "dtls")
+
+// Shakes is the SQL condition for calls of protocols that encrypt what they carry: their handshakes.
+var Shakes = "protocol IN " + encrypting
+
+// Sealed is the SQL condition for calls that were encrypted on the wire.
+var Sealed = "(decrypted_by IS NOT NULL OR " + Shakes + ")"
+
 // IsRequest is the SQL for a call that an application made.
 var IsRequest = `(protocol NOT IN ` + carriers + `)`
 
@@ -29,8 +38,9 @@ var Serving = table.ProtocolsIn(func(t *table.Traits) bool { return t.Serves })
 // Web are the protocols with requests of HTTP.
 var Web = table.ProtocolsIn(func(t *table.Traits) bool { return t.Web })
 
-// FailureStatus is the SQL for the status of a failed call.
-const FailureStatus = `coalesce(status_code::VARCHAR || CASE WHEN status_text IS NULL THEN '' ELSE ' ' || status_text END, status_text, error, 'failed')`
+// FailureStatus is the SQL for the status of a failed call. Without an answer, a status is a part of the request, such as
+// the code of an ICMP message, and the reason is the error.
+const FailureStatus = `coalesce(CASE WHEN outcome = 'no_answer' THEN error END, status_code::VARCHAR || CASE WHEN status_text IS NULL THEN '' ELSE ' ' || status_text END, status_text, error, 'failed')`
 
 // NormalSQL is the SQL for a statement without its literals and runs of white space.
 const NormalSQL = `trim(regexp_replace(regexp_replace(regexp_replace(regexp_replace(left(%s, 4000), $$'(?:[^']|'')*'$$, '?', 'g'), '\$[0-9]+|\b[0-9]+(?:\.[0-9]+)?\b', '?', 'g'), '\s+', ' ', 'g'), '\?(?: ?, ?\?)+', '?, …', 'g'))`
@@ -74,6 +84,15 @@ const SomeCalls = `list_transform(arg_min(call_id, ts_ns, 3), x -> lower(hex(x))
 func Qualified(cond string) string {
 	return strings.NewReplacer("src_id", "k.src_id", "dst_id", "k.dst_id", "bundle =", "k.bundle =").Replace(cond)
 }
+
+// elsewhere are the protocols whose host is no name of the server, such as that of a DNS question.
+var elsewhere = table.ProtocolsIn(func(t *table.Traits) bool { return t.Elsewhere })
+
+// NamesServer is the SQL condition that the host of a call, if it has one, is a name of its server.
+var NamesServer = "protocol NOT IN " + elsewhere
+
+// Asked is the SQL condition for calls whose client used the name far; see EndsOf.
+var Asked = NamesServer + " AND host = far"
 
 // NamedEndpoint is Endpoint with the host names of DNS and TLS.
 var NamedEndpoint = `(CASE WHEN protocol IN ('dns', 'tls', 'quic') THEN protocol || coalesce(' ' || host, '') ELSE ` + Endpoint + ` END)`

@@ -41,7 +41,7 @@ func End(p, name string) (cond string, args []any) {
 			any = append(any, test(p+c, name))
 		}
 		if p == "dst_" && !ok {
-			any = append(any, test("host", name))
+			any = append(any, test("host", name)+" AND "+NamesServer)
 		}
 		where = append(where, "coalesce("+strings.Join(any, ", false) OR coalesce(")+", false)")
 	}
@@ -64,7 +64,7 @@ func EndIs(c Several, p, name string) (cond string, args []any) {
 		cond = strings.Replace(cond, p+"id IN (SELECT ", "(bundle, "+p+"id) IN (SELECT bundle, ", 1)
 	}
 	if p == "dst_" && !ok {
-		cond, args = cond+" OR coalesce(host = ?, false)", append(args, name)
+		cond, args = cond+" OR coalesce(host = ? AND "+NamesServer+", false)", append(args, name)
 	}
 	return cond, args
 }

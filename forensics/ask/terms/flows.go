@@ -1,5 +1,7 @@
 package terms
 
+import "strings"
+
 // Accepted is the SQL for a connection that its server accepted, or whose datagrams it answered. A TCP connection that
 // was captured from its middle was accepted before, even if only one direction was captured. An SCTP server answers an
 // INIT that it refuses with one packet (RFC 9260 section 8.4).
@@ -7,3 +9,10 @@ const Accepted = `(CASE transport WHEN 'tcp' THEN coalesce(state NOT IN ('syn_se
 
 // Port is the SQL for the transport and the port of a connection's server, as in tcp/443, or icmp.
 const Port = `(transport || CASE WHEN transport IN ('tcp', 'udp', 'sctp') THEN '/' || dst_port ELSE '' END)`
+
+// Reports is the SQL condition for flows of ICMP with nothing but error messages: reports about other traffic, which
+// their receiver sent.
+func Reports(c Several) string {
+	id := strings.TrimSuffix(Key(c, "")+"flow_id", " ")
+	return "(transport = 'icmp' AND (" + id + ") IN (SELECT (" + id + ") FROM calls_raw WHERE protocol = 'icmp' GROUP BY ALL HAVING bool_and(outcome = 'refused' AND response_bytes = 0)))"
+}

@@ -58,14 +58,14 @@ const nameLikeKFL = `host.matches("[A-Za-z].*[.]|[.].*[A-Za-z]")`
 // DstKFL is the KFL for calls to a node. place is where the node is, levels are the columns that
 // its name comes from, and asked is true if clients used that name.
 func DstKFL(by, name, place, levels string, asked bool) string {
-	const host = `dst.external and dst.kind in ["outside", "host"] and !dns and host == `
+	host := `dst.external and dst.kind in ["outside", "host"] and protocol not in ` + listKFL(elsewhere) + ` and host == `
 	switch {
 	case place != Outside || by == "namespace" || by == "node":
 		return NodeKFL("dst", by, name, levels)
 	case asked && levels == "":
 		return host + QuoteKFL(name)
 	}
-	addressed := NodeKFL("dst", by, name, levels) + ` and (!host or dns or !` + nameLikeKFL + `)`
+	addressed := NodeKFL("dst", by, name, levels) + ` and (!host or protocol in ` + listKFL(elsewhere) + ` or !` + nameLikeKFL + `)`
 	if asked {
 		return "(" + host + QuoteKFL(name) + " or " + addressed + ")"
 	}
@@ -73,7 +73,12 @@ func DstKFL(by, name, place, levels string, asked bool) string {
 }
 
 // NotCarriers is the KFL equivalent of IsRequest, to append to a filter.
-var NotCarriers = ` and protocol not in ` + strings.NewReplacer("(", "[", ")", "]", "'", `"`).Replace(carriers)
+var NotCarriers = ` and protocol not in ` + listKFL(carriers)
+
+// listKFL is the KFL for a list of texts in SQL.
+func listKFL(list string) string {
+	return strings.NewReplacer("(", "[", ")", "]", "'", `"`).Replace(list)
+}
 
 // whoKFL is the KFL for one end, "src" or "dst", that has a name in Who. levels are the results of
 // level for it, joined with commas.
