@@ -3,6 +3,7 @@ package finding
 import (
 	"cmp"
 	"slices"
+	"strings"
 )
 
 // crowd is the highest number of findings of one kind about one client that are listed separately.
@@ -65,4 +66,22 @@ func Crowds(rows []Row, alike func(Row) bool) (rest, crowds []Row) {
 		crowds = append(crowds, one)
 	}
 	return rest, crowds
+}
+
+// Reach says which port of a server a client uses, as terms.Port names it. A protocol without ports has no connections to
+// them: it is sent.
+func Reach(src, dst, port string) string {
+	if !strings.Contains(port, "/") {
+		return src + " sends " + port + " to " + dst
+	}
+	return src + " connects to " + dst + " at " + port
+}
+
+// Taken is the word for what a server does with connections to a port that succeed; see terms.Accepted. A refusal is an
+// answer too, but nobody accepts datagrams.
+func Taken(port string) string {
+	if strings.HasPrefix(port, "tcp/") || strings.HasPrefix(port, "sctp/") {
+		return "accepted"
+	}
+	return "answered"
 }

@@ -98,6 +98,13 @@ func (c *Capture) Ping(at time.Duration, client, server string, answered bool) {
 	}
 }
 
+// Unreachable adds the report of a host that it got a datagram for a port that nobody uses.
+func (c *Capture) Unreachable(at time.Duration, from, to string) {
+	a, b := netip.MustParseAddr(from), netip.MustParseAddr(to)
+	quote := "\x45\x00\x00\x1c\x00\x00\x00\x00\x40\x11\x00\x00" + string(b.AsSlice()) + string(a.AsSlice()) + "\x00\x35\x00\x36\x00\x08\x00\x00"
+	c.add(at, header(a, b, layers.IPProtocolICMPv4), &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodePort)}, quote)
+}
+
 func header(from, to netip.Addr, protocol layers.IPProtocol) *layers.IPv4 {
 	return &layers.IPv4{Version: 4, TTL: 64, Protocol: protocol, SrcIP: from.AsSlice(), DstIP: to.AsSlice()}
 }

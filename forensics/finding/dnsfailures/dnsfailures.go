@@ -20,12 +20,12 @@ func Analyzer() finding.Analyzer {
 }
 
 func find(ctx context.Context, l *finding.Look) error {
-	rows, err := l.Rows(ctx, l.Groups("lower(dns_questions[1]) AS name, CASE WHEN failed THEN coalesce(status_text, error, 'no_response') WHEN status_text = 'NOERROR' THEN 'NOERROR' END AS result", "protocol = 'dns' AND len(dns_questions) > 0")+`,
+	rows, err := l.Rows(ctx, l.Groups("method, lower(dns_questions[1]) AS name, CASE WHEN failed THEN coalesce(status_text, error, 'no_response') WHEN status_text = 'NOERROR' THEN 'NOERROR' END AS result", "protocol = 'dns' AND len(dns_questions) > 0")+`,
 		good AS (SELECT DISTINCT src, name FROM g WHERE result = 'NOERROR'),
 		bad AS (SELECT * FROM g WHERE result <> 'NOERROR')
-		SELECT src, dst, name AS detail, result AS other, `+l.Sums()+`,
+		SELECT src, dst, name AS detail, result AS other, [method] AS evidence, `+l.Sums()+`,
 			max(CASE WHEN result = 'NXDOMAIN' AND EXISTS (SELECT 1 FROM good WHERE good.src = bad.src AND starts_with(bad.name, good.name || '.')) THEN 1 ELSE 0 END)::DOUBLE AS number
-		FROM bad GROUP BY src, dst, name, result ORDER BY count DESC, src, dst, detail, other`, l.Args...)
+		FROM bad GROUP BY src, dst, method, name, result ORDER BY count DESC, src, dst, detail, other, evidence`, l.Args...)
 	if err != nil {
 		return err
 	}
@@ -39,7 +39,13 @@ func find(ctx context.Context, l *finding.Look) error {
 		if r.Other == "NXDOMAIN" {
 			severity = finding.Low
 		}
-		l.Add(r, finding.Finding{Kind: r.Other, Severity: severity, Confidence: finding.Exact, What: plural.Sprintf("%s asked %s for %s: %s, %d {time|times}", r.Src, r.Dst, r.Detail, r.Other, r.Count)})
+		f := finding.Finding{Kind: r.Other, Severity: severity, Confidence: finding.Exact, Evidence: []string{},
+			What: plural.Sprintf("%s asked %s for %s: %s, %d {time|times}", r.Src, r.Dst, r.Detail, r.Other, r.Count)}
+		if op := r.Evidence[0]; op != "QUERY" { // an update or a notification asks for nothing
+			f.Key = r.Detail + "\x00" + r.Other + "\x00" + op
+			f.What = plural.Sprintf("%s sent %s for %s to %s: %s, %d {time|times}", r.Src, op, r.Detail, r.Dst, r.Other, r.Count)
+		}
+		l.Add(r, f)
 	}
 	if searched > 0 {
 		l.Note("%d NXDOMAIN {answer|answers} {comes|come} from search lists: the name itself was resolved", searched)

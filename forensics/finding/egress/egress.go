@@ -28,12 +28,13 @@ func find(ctx context.Context, l *finding.Look) error {
 	if l.All() {
 		ids = "list(call_id)"
 	}
-	// A host that is an address, as in http://203.0.113.9/, is not a name.
+	// A host that is an address, as in http://203.0.113.9/, is not a name. A message that needs no answer, or whose answer
+	// may have come after the end of the capture, is not unanswered.
 	rows, err := l.Rows(ctx, `WITH f AS (SELECT `+on+`, `+terms.Who("src_")+` AS src, dst_ip, dst_dns_name, dst_hostname, transport, dst_port, first_ns, last_ns, src_bytes,
 				`+terms.Accepted+` AS answered, `+terms.Port+` AS port
-			FROM flows WHERE dst_external AND NOT coalesce(src_external, false) AND `+l.OnceIf(l.Flows(), ask.Largest)+`),
-		n AS (SELECT `+on+`, list(DISTINCT lower(host)) FILTER (NOT regexp_full_match(host, '[0-9.]+|0x[0-9a-f]+|.*:.*')) AS hosts, `+ids+` AS ids FROM calls_raw WHERE (`+l.Bundle("dst_id")+`) IN (SELECT (`+l.Bundle("endpoint_id")+`) FROM endpoints_raw WHERE external) GROUP BY ALL)
-		SELECT src, dst_ip AS dst, port AS detail, count(*) AS count, count(*) FILTER (answered) AS "of", sum(src_bytes)::DOUBLE AS number,
+			FROM flows WHERE dst_external AND NOT coalesce(src_external, false) AND `+l.OnceIf(l.Flows(), ask.Largest)+` AND NOT `+terms.Reports(l.Case)+`),
+		n AS (SELECT `+on+`, list(DISTINCT lower(host)) FILTER (`+terms.NamesServer+` AND NOT regexp_full_match(host, '[0-9.]+|0x[0-9a-f]+|.*:.*')) AS hosts, bool_or(outcome IN ('ok', 'cut')) AS settled, `+ids+` AS ids FROM calls_raw WHERE (`+l.Bundle("dst_id")+`) IN (SELECT (`+l.Bundle("endpoint_id")+`) FROM endpoints_raw WHERE external) GROUP BY ALL)
+		SELECT src, dst_ip AS dst, port AS detail, count(*) AS count, count(*) FILTER (answered OR coalesce(settled, false)) AS "of", sum(src_bytes)::DOUBLE AS number,
 			min(first_ns) AS first_ns, max(last_ns) AS last_ns, arg_min(`+terms.FlowID(l.Case)+`, first_ns, 3) AS flow_ids,
 			list_transform(`+l.First(`list_sort(flatten(list(coalesce(ids, []))))`)+`, x -> lower(hex(x))) AS call_ids,
 			list_sort(list_distinct(list_filter(flatten(list([dst_dns_name, dst_hostname])) || flatten(list(coalesce(hosts, []))), x -> x IS NOT NULL))) AS evidence
@@ -53,18 +54,22 @@ func find(ctx context.Context, l *finding.Look) error {
 	for _, r := range crowds {
 		ports := ""
 		if r.Number2 > float64(r.Of) {
-			ports = fmt.Sprintf("%.0f ports of ", r.Number2)
+			word := "ports"
+			if slices.ContainsFunc(rows, func(x finding.Row) bool { return x.Src == r.Src && x.Of == 0 && !strings.Contains(x.Detail, "/") }) {
+				word = "ports or protocols"
+			}
+			ports = fmt.Sprintf("%.0f %s of ", r.Number2, word)
 		}
-		add(l, r, plural.Sprintf("%s tries %s%d {outside destination|outside destinations} in %d {connection|connections}; none accepted one", r.Src, ports, r.Of, r.Count))
+		add(l, r, plural.Sprintf("%s tries %s%d {outside destination|outside destinations} in %d {connection|connections}; none was accepted or answered", r.Src, ports, r.Of, r.Count))
 	}
 	for _, r := range rest {
 		name := "an address without any name"
 		if len(r.Evidence) > 0 {
 			name = strings.Join(r.Evidence[:min(3, len(r.Evidence))], ", ")
 		}
-		what := plural.Sprintf("%s connects to %s (%s) at %s, %d {connection|connections}, %.0f bytes sent", r.Src, r.Dst, name, r.Detail, r.Count, r.Number)
+		what := plural.Sprintf("%s in %d {connection|connections}, %.0f bytes sent", finding.Reach(r.Src, r.Dst+" ("+name+")", r.Detail), r.Count, r.Number)
 		if r.Of == 0 {
-			what += "; none was answered"
+			what += "; none was " + finding.Taken(r.Detail)
 		}
 		add(l, r, what)
 	}

@@ -19,14 +19,14 @@ func Analyzer() finding.Analyzer {
 
 func find(ctx context.Context, l *finding.Look) error {
 	defer l.Unmasked()() // only unmasked tokens can be compared; none is shown
-	// To save memory, ends are numbers until the last step, and tokens are 128-bit hashes. Received
+	// A call of a workload to itself, as on a loopback address, passes nothing on. To save memory, ends are numbers until the last step, and tokens are 128-bit hashes. Received
 	// tokens matter only for workloads that send tokens.
 	rows, err := l.Rows(ctx, `WITH e AS MATERIALIZED (SELECT *, dense_rank() OVER (ORDER BY who) AS w FROM (`+l.Ends()+`)),
 		h AS (SELECT `+l.Bundle("src_id, dst_id")+`, ts_ns, call_id,
 				unnest(list_filter(headers, h -> h.kind = 'request' AND lower(h.name) IN ('authorization', 'cookie', 'x-api-key', 'api-key', 'x-auth-token', 'x-access-token'))) AS h
 			FROM `+l.Calls+` WHERE `+l.Where+` AND `+finding.Web+` AND auth_kind IS NOT NULL),
 		t AS MATERIALIZED (SELECT s.w AS src, d.w AS dst, d.external AS outside, ts_ns, call_id, lower(h.name) AS name, md5_number(h.value) AS token
-			FROM h JOIN e s ON `+l.On("h", "src_id", "s")+` JOIN e d ON `+l.On("h", "dst_id", "d")+` WHERE length(h.value) >= 12),
+			FROM h JOIN e s ON `+l.On("h", "src_id", "s")+` JOIN e d ON `+l.On("h", "dst_id", "d")+` WHERE length(h.value) >= 12 AND s.w <> d.w),
 		came AS (SELECT dst AS who, name, token, min(ts_ns) AS at, min_by(src, ts_ns) AS "from" FROM t WHERE dst IN (SELECT src FROM t) GROUP BY 1, 2, 3),
 		f AS (SELECT t.src, t.dst, t.name, min_by(came."from", t.ts_ns) AS "from", count(*) AS count, count(DISTINCT t.token) AS "of", min(t.ts_ns) AS first_ns, max(t.ts_ns) AS last_ns,
 				max(CASE WHEN outside THEN 1 ELSE 0 END)::DOUBLE AS number, `+l.CallIDs()+`

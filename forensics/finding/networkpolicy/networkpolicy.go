@@ -267,7 +267,7 @@ func (c *claim) finding() finding.Finding {
 	if c.likely {
 		f.Confidence = finding.Likely
 	}
-	to := plural.Sprintf("%s connects to %s at %s in %d {connection|connections}", c.row.Src, c.row.Dst, c.row.Detail, c.row.Count)
+	to := plural.Sprintf("%s in %d {connection|connections}", finding.Reach(c.row.Src, c.row.Dst, c.row.Detail), c.row.Count)
 	by := "network policy " + strings.Join(c.policies, ", ")
 	if len(c.policies) > 1 {
 		by = "network policies " + strings.Join(c.policies, ", ")
@@ -281,7 +281,7 @@ func (c *claim) finding() finding.Finding {
 		}
 		f.What = fmt.Sprintf("%s, with %s bytes of payload, that %s should have refused: %s", to, amount, by, strings.Join(slices.Sorted(slices.Values(c.notes)), "; others: "))
 	case blocked:
-		f.What = fmt.Sprintf("%s, none of which was accepted, as %s declares", to, by)
+		f.What = fmt.Sprintf("%s, none of which was %s, as %s declares", to, finding.Taken(c.row.Detail), by)
 	case predates:
 		f.Severity = finding.Low
 		f.What = fmt.Sprintf("%s that began before %s, which refuses new ones; the network plugin decides whether existing ones end", to, by)

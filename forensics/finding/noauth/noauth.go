@@ -7,6 +7,7 @@ package noauth
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -54,11 +55,15 @@ func find(ctx context.Context, l *finding.Look) error {
 	for _, r := range rows {
 		if r.Other != "" {
 			l.Add(r, finding.Finding{Kind: "probe", Severity: finding.Info, Confidence: finding.Exact,
-				What: plural.Sprintf("%s checks the health of %s over %s without authentication in %d {call|calls}, which is normal", r.Src, r.Dst, r.Detail, r.Count)})
+				What: plural.Sprintf("%s calls paths of %s that usually need no credentials, such as those of health checks, metrics and favicon.ico, over %s without authentication in %d {call|calls}", r.Src, r.Dst, r.Detail, r.Count)})
 			continue
 		}
+		none := "the only call carries no credentials"
+		if r.Count > 1 {
+			none = fmt.Sprintf("none of %d calls carries credentials", r.Count)
+		}
 		l.Add(r, finding.Finding{Kind: r.Detail, Severity: finding.Low, Confidence: finding.Exact,
-			What: plural.Sprintf("%s uses %s to %s without authentication: none of %d {call|calls} carries credentials, and no client certificate was presented", r.Src, r.Detail, r.Dst, r.Count)})
+			What: fmt.Sprintf("%s uses %s to %s without authentication: %s, and no client certificate was presented", r.Src, r.Detail, r.Dst, none)})
 	}
 	return nil
 }

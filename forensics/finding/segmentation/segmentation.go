@@ -57,12 +57,12 @@ func find(ctx context.Context, l *finding.Look) error {
 // claim describes connections from one namespace to another.
 func claim(r finding.Row, from, to string) finding.Finding {
 	f := finding.Finding{Kind: between, Severity: finding.High, Confidence: finding.Exact,
-		What: plural.Sprintf("%s connects to %s at %s in %d {connection|connections}, but %s->%s is not on the allow-list", r.Src, r.Dst, r.Detail, r.Count, from, to)}
+		What: plural.Sprintf("%s in %d {connection|connections}, but %s->%s is not on the allow-list", finding.Reach(r.Src, r.Dst, r.Detail), r.Count, from, to)}
 	if from == finding.Outside {
 		f.Kind = inbound
 	}
 	if r.Of == 0 {
-		f.Severity, f.What = finding.Info, f.What+"; none was accepted"
+		f.Severity, f.What = finding.Info, f.What+"; none was "+finding.Taken(r.Detail)
 	}
 	return f
 }

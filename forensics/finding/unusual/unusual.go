@@ -38,9 +38,10 @@ func find(ctx context.Context, l *finding.Look) error {
 		l.Note("nothing was recorded before %s, so there is no baseline", ask.Stamp(from))
 		return nil
 	}
+	// The rest of an evicted flow is another flow, so in the window only that one counts.
 	base, asked := float64(from-first)/3.6e12, float64(to-from)/3.6e12 // hours
 	rows, err := l.Rows(ctx, `WITH f AS (SELECT `+terms.Who("src_")+` AS src, `+terms.Who("dst_")+` AS dst, dst_external AS outside, first_ns, last_ns, `+terms.FlowID(l.Case)+` AS flow_id, src_bytes + dst_bytes AS bytes, src_bytes,
-				first_ns >= $1 AS now FROM flows WHERE close_reason <> 'evicted' AND `+l.OnceIf(fmt.Sprintf("first_ns <= %d", to), ask.Earliest)+`),
+				first_ns >= $1 AS now FROM flows WHERE (close_reason <> 'evicted' OR first_ns < $1) AND `+l.OnceIf(fmt.Sprintf("first_ns <= %d", to), ask.Earliest)+`),
 		known AS (SELECT src FROM f WHERE NOT now GROUP BY 1 HAVING count(*) >= 5),
 		p AS (SELECT src, dst, bool_or(outside) AS outside, count(*) FILTER (now) AS n, count(*) FILTER (NOT now) AS before, coalesce(sum(bytes) FILTER (now), 0) AS bytes,
 			coalesce(sum(bytes) FILTER (NOT now), 0) AS bytes_before, coalesce(sum(src_bytes) FILTER (now), 0) AS sent, min(first_ns) FILTER (now) AS first_ns, max(last_ns) FILTER (now) AS last_ns,
@@ -56,13 +57,13 @@ func find(ctx context.Context, l *finding.Look) error {
 	rest, crowds := finding.Crowds(rows, func(r finding.Row) bool { return r.Detail == "new" })
 	for _, r := range crowds {
 		l.Add(r, finding.Finding{Kind: "new", Severity: finding.Medium, Confidence: finding.Exact,
-			What: plural.Sprintf("%s connected to %d {destination|destinations} for the first time since %s, with %d {connection|connections} and %.0f bytes", r.Src, r.Of, ask.Stamp(from), r.Count, r.Number)})
+			What: plural.Sprintf("%s had traffic with %d {destination|destinations} since %s, in %d {connection|connections} with %.0f bytes, but with none of them from %s until then", r.Src, r.Of, ask.Stamp(from), r.Count, r.Number, ask.Stamp(first))})
 	}
 	for _, r := range rest {
 		f := finding.Finding{Kind: r.Detail, Severity: finding.Low, Confidence: finding.Exact}
 		switch r.Detail {
 		case "new":
-			f.What = plural.Sprintf("%s never connected to %s before %s, but %d {time|times} since, with %.0f bytes", r.Src, r.Dst, ask.Stamp(from), r.Count, r.Number)
+			f.What = plural.Sprintf("%s had no traffic with %s from %s to %s, but since then %d {connection|connections} with %.0f bytes", r.Src, r.Dst, ask.Stamp(first), ask.Stamp(from), r.Count, r.Number)
 			if r.Other != "" {
 				f.Severity = finding.Medium
 			}
