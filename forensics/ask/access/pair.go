@@ -164,7 +164,7 @@ type pairAnswer struct {
 }
 
 func (p *pairAnswer) kinds() error {
-	list, more, err := ask.Rows[PairKind](p.ctx, p.rows.Case, p.w.Limit, fmt.Sprintf(`SELECT direction, protocol, %s AS endpoint, coalesce(status_code::VARCHAR || CASE WHEN status_text IS NULL THEN '' ELSE ' ' || status_text END, status_text, error, '') AS status, count(*) AS calls,
+	list, more, err := ask.Rows[PairKind](p.ctx, p.rows.Case, p.w.Limit, fmt.Sprintf(`SELECT direction, protocol, %s AS endpoint, `+terms.Status+` AS status, count(*) AS calls,
 		make_timestamp_ns(min(ts_ns)) AS first, make_timestamp_ns(max(ts_ns)) AS last, list_transform(arg_min(call_id, (ts_ns, call_id), 3), x -> lower(hex(x))) AS call_ids FROM (SELECT *, CASE WHEN %s THEN 'forth' ELSE 'back' END AS direction FROM %s WHERE %s) GROUP BY ALL ORDER BY calls DESC, direction DESC, protocol, endpoint, status LIMIT %d`, terms.NamedEndpoint, p.forth, p.rows.From, p.rows.Where, p.w.Limit+1), slices.Concat(p.x, p.rows.Args)...)
 	p.out.Kinds, p.out.Truncated = list, p.out.Truncated || more
 	return err

@@ -303,7 +303,7 @@ func (t *timelineAnswer) calls() error {
 	activity := fmt.Sprintf(`SELECT direction, peer, external, protocol, endpoint, status, count(*) AS calls, count(*) FILTER (failed) AS failed, round(quantile_disc(elapsed_us, 0.5) / 1000.0, 3) AS p50_ms,
 		round(max(elapsed_us) / 1000.0, 3) AS max_ms, sum(request_bytes + response_bytes)::BIGINT AS bytes, make_timestamp_ns(min(ts_ns)) AS first, make_timestamp_ns(max(ts_ns)) AS last,
 		list_transform(arg_min(call_id, (ts_ns, call_id), 3), x -> lower(hex(x))) AS call_ids FROM (SELECT CASE WHEN %[1]s THEN 'out' ELSE 'in' END AS direction, CASE WHEN %[1]s THEN %[2]s ELSE %[3]s END AS peer,
-			CASE WHEN %[1]s THEN dst_external ELSE src_external END AS external, protocol, %[4]s AS endpoint, coalesce(status_code::VARCHAR || CASE WHEN status_text IS NULL THEN '' ELSE ' ' || status_text END, status_text, error, '') AS status,
+			CASE WHEN %[1]s THEN dst_external ELSE src_external END AS external, protocol, %[4]s AS endpoint, `+terms.Status+` AS status,
 			failed, error, `+terms.Took+` AS elapsed_us, request_bytes, response_bytes, ts_ns, call_id FROM %[5]s WHERE %[6]s AND (%[1]s OR %[7]s))
 		GROUP BY ALL ORDER BY bool_or(protocol = 'dns'), calls DESC, first, direction, peer, endpoint, status`, made, terms.Who("dst_"), terms.Who("src_"), terms.NamedEndpoint, "calls", w.Where, in)
 	list, more, err := ask.Rows[Activity](t.ctx, t.c, ask.MaxAll, activity+fmt.Sprintf(" LIMIT %d", ask.MaxAll+1), w.Args...)

@@ -64,6 +64,7 @@ type MapEdge struct {
 	enc     int64
 	shakes  int64
 	carried int64
+	back    int64 // of calls, those on connections that the callee opened
 }
 
 // EdgeProtocol is one protocol of an edge.
@@ -195,6 +196,7 @@ type edgeRow struct {
 	Conns     int64          `json:"conns"`
 	Opened    int64          `json:"opened"`
 	Shakes    int64          `json:"shakes"`
+	Back      int64          `json:"back"`
 	Protocols []EdgeProtocol `json:"protocols"`
 }
 
@@ -202,16 +204,19 @@ type edgeRow struct {
 func readGraph(w *ask.Window, ctx context.Context, c *forensics.Case, by string, narrowed bool, f *ask.Frame) (*graph, error) {
 	// Sum by address first, then join the names to the sums: there are few addresses. The host
 	// of a DNS question is not a host that was called.
-	sums := fmt.Sprintf(`SELECT %ssrc_id, dst_id, protocol, CASE WHEN `+terms.NamesServer+` THEN host END AS host, count(*) AS n, count(*) FILTER (failed) AS failed, count(*) FILTER (%s) AS faults, sum(request_bytes) AS sent, sum(response_bytes) AS received,
-			count(*) FILTER (`+terms.Sealed+`) AS opened, arg_min(call_id, ts_ns) AS call_id, min(ts_ns) AS ts_ns FROM %s WHERE %s GROUP BY ALL`, terms.Key(c, ""), terms.Fault, "calls", w.Where)
+	key := terms.Key(c, "")
+	sums := fmt.Sprintf(`SELECT %[1]ssrc_id, dst_id, protocol, CASE WHEN `+terms.NamesServer+` THEN host END AS host, count(*) AS n, count(*) FILTER (failed) AS failed, count(*) FILTER (%[2]s) AS faults, sum(request_bytes) AS sent, sum(response_bytes) AS received,
+			count(*) FILTER (`+terms.Sealed+`) AS opened, arg_min(call_id, ts_ns) AS call_id, min(ts_ns) AS ts_ns,
+			count(*) FILTER ((%[1]sflow_id, src_id) IN (SELECT (%[1]sflow_id, dst_id) FROM flows_raw WHERE (%[1]sdst_id) IN (SELECT (%[1]sendpoint_id) FROM endpoints_raw WHERE external))) AS back
+			FROM %[3]s WHERE %[4]s GROUP BY ALL`, key, terms.Fault, "calls", w.Where)
 	sql := w.Ends(c, by) + fmt.Sprintf(`, y AS (%[3]s),
 		g AS (SELECT an, bn, far, protocol, %[1]s AS request, bool_or(`+terms.Asked+`) AS asked, sum(n) AS n, sum(failed) AS failed, sum(faults) AS faults,
-			sum(sent) AS sent, sum(received) AS received, sum(opened) AS opened, arg_min(call_id, ts_ns) AS call_id FROM y GROUP BY ALL),
+			sum(sent) AS sent, sum(received) AS received, sum(opened) AS opened, sum(back) AS back, arg_min(call_id, ts_ns) AS call_id FROM y GROUP BY ALL),
 		q AS (SELECT an, bn, far, quantile_disc(`+terms.Took+`, [0.5, 0.99]) FILTER (%[1]s) AS p, count(DISTINCT conn) AS conns FROM %[2]s GROUP BY ALL),
 		t AS (SELECT an, bn, far, bool_or(asked) AS asked, sum(n)::BIGINT AS n, coalesce(sum(n) FILTER (request), 0)::BIGINT AS calls, coalesce(sum(failed) FILTER (request), 0)::BIGINT AS failed, sum(faults)::BIGINT AS faults,
-			sum(sent)::BIGINT AS sent, sum(received)::BIGINT AS received, coalesce(sum(opened) FILTER (request), 0)::BIGINT AS opened, coalesce(sum(n) FILTER (`+terms.Shakes+`), 0)::BIGINT AS shakes,
+			sum(sent)::BIGINT AS sent, sum(received)::BIGINT AS received, coalesce(sum(opened) FILTER (request), 0)::BIGINT AS opened, coalesce(sum(back) FILTER (request), 0)::BIGINT AS back, coalesce(sum(n) FILTER (`+terms.Shakes+`), 0)::BIGINT AS shakes,
 			list({'protocol': protocol, 'calls': n::BIGINT, 'failed': failed::BIGINT, 'call_id': lower(hex(call_id))} ORDER BY n DESC, protocol) AS protocols FROM g GROUP BY ALL)
-		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pa, pb, na, nb, asked, calls, n, failed, faults, p[1] / 1000.0 AS p50_ms, p[2] / 1000.0 AS p99_ms, sent, received, conns, opened, shakes, protocols
+		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pa, pb, na, nb, asked, calls, n, failed, faults, p[1] / 1000.0 AS p50_ms, p[2] / 1000.0 AS p99_ms, sent, received, conns, opened, shakes, back, protocols
 		FROM t JOIN q USING (an, bn, far) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY calls DESC, n DESC, 1, 2`, terms.IsRequest, ask.Joined(c, "x"), terms.EndsOf(c, by, sums))
 	rows, more, err := ask.Rows[edgeRow](ctx, c, ask.MaxEdges, sql, w.Values(w.Args...)...)
 	if err != nil {
@@ -261,7 +266,7 @@ func (g *graph) add(r *edgeRow, known map[string]ask.Node) {
 	b.FailedIn += r.Failed
 	g.edges = append(g.edges, MapEdge{Src: r.Src, Dst: r.Dst, Calls: r.Calls, Failed: r.Failed, Faults: r.Faults, P50Ms: r.P50Ms, P99Ms: r.P99Ms,
 		RequestKB: float64(r.Sent) / 1000, ResponseKB: float64(r.Received) / 1000, Connections: r.Conns, Protocols: r.Protocols,
-		CrossesSpace: r.Na != "" && r.Nb != "" && r.Na != r.Nb, pa: r.Pa, pb: r.Pb, nsA: r.Na, enc: r.Opened, shakes: r.Shakes, carried: r.Rows})
+		CrossesSpace: r.Na != "" && r.Nb != "" && r.Na != r.Nb, pa: r.Pa, pb: r.Pb, nsA: r.Na, enc: r.Opened, shakes: r.Shakes, carried: r.Rows, back: r.Back})
 }
 
 // addSilent adds connections without calls. They make an edge even if it has no call.

@@ -156,7 +156,7 @@ func (o *Overview) services(g *graph, w *ask.Window) {
 // read reads failures and connections.
 func (o *Overview) read(ctx context.Context, c *forensics.Case, w *ask.Window) (err error) {
 	sql := w.Ends(c, "service") + fmt.Sprintf(`SELECT coalesce(nullif(far, ''), dst) AS dst, protocol, endpoint, status, calls, call_ids FROM (
-			SELECT bn, far, protocol, %s AS endpoint, coalesce(status_code::VARCHAR || CASE WHEN status_text IS NULL THEN '' ELSE ' ' || status_text END, status_text, error, '') AS status, count(*) AS calls, %s
+			SELECT bn, far, protocol, %s AS endpoint, `+terms.Status+` AS status, count(*) AS calls, %s
 			FROM x WHERE failed GROUP BY 1, 2, 3, 4, 5) JOIN dname USING (bn) ORDER BY calls DESC, 1, 2, 3, 4`, terms.Endpoint, terms.SomeCalls)
 	more := false
 	if o.Failures, more, err = ask.Rows[Failure](ctx, c, w.Limit, sql, w.Args...); err != nil {
@@ -229,7 +229,7 @@ func (o *Overview) summarize(w *ask.Window) {
 		say("Protocols: %s.", strings.Join(names, ", "))
 	}
 	if names = ask.Likely(o.Unread); len(names) > 0 {
-		say("Protocols without a dissector: %s.", strings.Join(names, "; "))
+		say("Payload that no dissector read: %s.", strings.Join(names, "; "))
 	}
 	names = nil
 	for _, s := range o.Services {
@@ -248,7 +248,11 @@ func (o *Overview) summarize(w *ask.Window) {
 	}
 	if len(o.Failures) > 0 {
 		f := o.Failures[0]
-		say("Most frequent failure: %s at %s, %s, %d {time|times}.", f.Endpoint, f.Dst, f.Status, f.Calls)
+		at := "at"
+		if f.Protocol == "icmp" { // a message, such as the report of a router, fails nowhere
+			at = "to"
+		}
+		say("Most frequent failure: %s %s %s, %s, %d {time|times}.", f.Endpoint, at, f.Dst, f.Status, f.Calls)
 	}
 	names = nil
 	for _, n := range o.NotIP[:min(5, len(o.NotIP))] {

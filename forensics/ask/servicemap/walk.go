@@ -58,7 +58,7 @@ func (g *graph) ingress() []IngressPoint {
 	by := map[string]*IngressPoint{}
 	for i := range g.edges {
 		e := &g.edges[i]
-		if e.Calls == 0 || onLink(e.Dst) || e.pb == terms.Outside || !(e.pa == terms.Outside || e.pa == "unknown" && e.pb == terms.Inside) {
+		if e.Calls <= e.back || onLink(e.Dst) || e.pb == terms.Outside || !(e.pa == terms.Outside || e.pa == "unknown" && e.pb == terms.Inside) {
 			continue
 		}
 		p := by[e.Dst]

@@ -38,9 +38,15 @@ var Serving = table.ProtocolsIn(func(t *table.Traits) bool { return t.Serves })
 // Web are the protocols with requests of HTTP.
 var Web = table.ProtocolsIn(func(t *table.Traits) bool { return t.Web })
 
-// FailureStatus is the SQL for the status of a failed call. Without an answer, a status is a part of the request, such as
-// the code of an ICMP message, and the reason is the error.
-const FailureStatus = `coalesce(CASE WHEN outcome = 'no_answer' THEN error END, status_code::VARCHAR || CASE WHEN status_text IS NULL THEN '' ELSE ' ' || status_text END, status_text, error, 'failed')`
+// status is the SQL for the status of a call, null if it has none. Without a response, the status code of a row is that of
+// the request, as in ICMP.
+const status = `CASE WHEN error = 'no_response' THEN error END, status_code::VARCHAR || CASE WHEN status_text IS NULL THEN '' ELSE ' ' || status_text END, status_text, error`
+
+// Status is the SQL for the status of a call, empty if it has none.
+const Status = "coalesce(" + status + ", '')"
+
+// FailureStatus is the SQL for the status of a failed call.
+const FailureStatus = "coalesce(" + status + ", 'failed')"
 
 // NormalSQL is the SQL for a statement without its literals and runs of white space.
 const NormalSQL = `trim(regexp_replace(regexp_replace(regexp_replace(regexp_replace(left(%s, 4000), $$'(?:[^']|'')*'$$, '?', 'g'), '\$[0-9]+|\b[0-9]+(?:\.[0-9]+)?\b', '?', 'g'), '\s+', ' ', 'g'), '\?(?: ?, ?\?)+', '?, …', 'g'))`
@@ -73,7 +79,7 @@ const Until = `ts_ns + coalesce(waited_us, elapsed_us, 0) * 1000`
 // packet numbers belong to the call's bundle.
 func CallColumns() string {
 	return `call_id, make_timestamp_ns(ts_ns) AS time, ` + Who("src_") + ` AS src, ` + Who("dst_") + ` AS dst, protocol, left(summary, 300) AS summary,
-		coalesce(status_code::VARCHAR || CASE WHEN status_text IS NULL THEN '' ELSE ' ' || status_text END, status_text, error, '') AS status,
+		` + Status + ` AS status,
 		coalesce(elapsed_us, 0) / 1000.0 AS elapsed_ms, cites AS packets`
 }
 
