@@ -102,3 +102,29 @@ func TestEncryptionOfDestinations(t *testing.T) {
 		t.Error(text)
 	}
 }
+
+// TestConnectionsWithoutCalls: a connection that was accepted is not refused, even if nothing was sent on it.
+func TestConnectionsWithoutCalls(t *testing.T) {
+	var made packets.Capture
+	for i, server := range []string{"10.0.0.2:80", "10.0.0.3:80"} {
+		at := time.Duration(i) * time.Second
+		for j := range 3 {
+			made.Exchange(at+time.Duration(j)*10*time.Millisecond, time.Millisecond, server+strings.Repeat("'", j), "10.0.0.1", server, packets.HTTP("GET / HTTP/1.1", "Host: a", ""), packets.HTTP("HTTP/1.1 200 OK", "", ""))
+		}
+		if i == 0 {
+			made.Exchange(at+50*time.Millisecond, time.Millisecond, "idle", "10.0.0.1", server, "", "")
+		} else {
+			made.Attempt(at+50*time.Millisecond, "10.0.0.1", server, true)
+		}
+	}
+	d, err := servicemap.AskDependencies(ctx, openMade(t, &made), servicemap.DependenciesIn{Service: "10.0.0.1"})
+	if err != nil || len(d.Downstream) != 2 {
+		t.Fatalf("%+v, %v", d, err)
+	}
+	for _, e := range d.Downstream {
+		want := map[string]string{"10.0.0.2": "", "10.0.0.3": "1 of 4 connections were refused or not answered"}[e.Dst]
+		if e.Why != want {
+			t.Errorf("%s: %q, want %q", e.Dst, e.Why, want)
+		}
+	}
+}

@@ -242,7 +242,7 @@ func (s *serviceAnswer) words() {
 	case o.In.Calls == 0:
 		b.WriteString(" has no callers")
 	default:
-		b.WriteString(plural.Sprintf(" answered %d {call|calls} (%d failed) from %s", o.In.Calls, o.In.Failed, firstThree(o.Callers, func(p ServicePeer) string { return p.Peer })))
+		b.WriteString(plural.Sprintf(" got %d {call|calls} (%d failed) from %s", o.In.Calls, o.In.Failed, firstThree(o.Callers, func(p ServicePeer) string { return p.Peer })))
 		fmt.Fprintf(&b, ", mostly %s", firstThree(o.Endpoints, func(p ServicePath) string { return p.Endpoint }))
 	}
 	for _, kind := range []struct {
@@ -270,7 +270,9 @@ func (s *serviceAnswer) words() {
 		}
 	}
 	for _, p := range o.Asks {
-		if p.Health != "ok" {
+		if p.Health == "slow" && p.P99Ms != nil {
+			fmt.Fprintf(&b, "; %s is slow: the 99th percentile is %.0f ms", p.Peer, *p.P99Ms)
+		} else if p.Health != "ok" {
 			b.WriteString(plural.Sprintf("; %s is %s: %d of %d {call|calls} failed", p.Peer, p.Health, p.Failed, p.Calls))
 		}
 	}

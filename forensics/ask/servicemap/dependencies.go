@@ -231,24 +231,24 @@ func (e *MapEdge) health() (string, string) {
 	n, bad := e.Calls, e.Faults
 	if n == 0 {
 		n = e.Connections
-		bad += e.NotAnswered
+		bad += e.shut
 	}
 	rate := ask.Share(bad, n)
 	switch {
 	case n == 0:
 		return "unknown", "no answers and no refusals were seen"
-	case e.Calls == 0 && e.NotAnswered > 0 && rate >= failingShare:
-		return "failing", plural.Sprintf("%d of %d {connection|connections} carried nothing: refused, or not answered", e.NotAnswered, n)
+	case e.Calls == 0 && e.shut > 0 && rate >= failingShare:
+		return "failing", plural.Sprintf("%d of %d {connection|connections} {was|were} refused or not answered", e.shut, n)
 	case rate >= failingShare:
 		return "failing", plural.Sprintf("%d of %d {call|calls} failed on the server's side", bad, n)
 	case rate >= degradedShare:
 		return "degraded", plural.Sprintf("%d of %d {call|calls} failed on the server's side", bad, n)
-	case e.NotAnswered > 0 && ask.Share(e.NotAnswered, e.Connections) >= degradedShare:
-		return "degraded", plural.Sprintf("%d of %d {connection|connections} carried nothing: refused, or not answered", e.NotAnswered, e.Connections)
+	case e.shut > 0 && ask.Share(e.shut, e.Connections) >= degradedShare:
+		return "degraded", plural.Sprintf("%d of %d {connection|connections} {was|were} refused or not answered", e.shut, e.Connections)
 	case e.P99Ms != nil && *e.P99Ms >= slowMs:
-		return "slow", fmt.Sprintf("1 %% of calls take %.0f ms or more", *e.P99Ms)
+		return "slow", fmt.Sprintf("the 99th percentile is %.0f ms", *e.P99Ms)
 	case e.Calls == 0:
-		return "unknown", "encrypted or without a dissector: only handshakes were seen"
+		return "unknown", "no calls were read: encrypted, without a dissector, or nothing was sent"
 	}
 	return "ok", ""
 }

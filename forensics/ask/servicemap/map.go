@@ -64,6 +64,7 @@ type MapEdge struct {
 	enc     int64
 	shakes  int64
 	carried int64
+	shut    int64 // of connections without calls, those that were refused or not answered
 	back    int64 // of calls, those on connections that the callee opened
 }
 
@@ -197,6 +198,7 @@ type edgeRow struct {
 	Opened    int64          `json:"opened"`
 	Shakes    int64          `json:"shakes"`
 	Back      int64          `json:"back"`
+	Shut      int64          `json:"shut"`
 	Protocols []EdgeProtocol `json:"protocols"`
 }
 
@@ -273,8 +275,9 @@ func (g *graph) add(r *edgeRow, known map[string]ask.Node) {
 func (g *graph) addSilent(ctx context.Context, c *forensics.Case, w *ask.Window, known map[string]ask.Node) error {
 	conns, args := w.Connections(c, "connections", false)
 	src := fmt.Sprintf(`CASE WHEN %s THEN '%s' ELSE %s END`, terms.Nameless("src_"), terms.AnyOutside, terms.Node("src_", g.by))
-	rows, _, err := ask.Rows[edgeRow](ctx, c, ask.MaxEdges, fmt.Sprintf(`SELECT %s AS src, %s AS dst, min(%s) AS pa, min(%s) AS pb, min(src_namespace) AS na, min(dst_namespace) AS nb, count(*) AS conns
-		FROM %s WHERE calls = 0 GROUP BY 1, 2 ORDER BY conns DESC, 1, 2`, src, terms.Node("dst_", g.by), terms.Place("src_"), terms.Place("dst_"), conns), args...)
+	rows, _, err := ask.Rows[edgeRow](ctx, c, ask.MaxEdges, fmt.Sprintf(`SELECT %s AS src, %s AS dst, min(%s) AS pa, min(%s) AS pb, min(src_namespace) AS na, min(dst_namespace) AS nb, count(*) AS conns,
+			count(*) FILTER ((%[6]sflow_id) IN (SELECT (%[6]sflow_id) FROM flows_raw WHERE NOT %[7]s)) AS shut
+		FROM %[5]s WHERE calls = 0 GROUP BY 1, 2 ORDER BY conns DESC, 1, 2`, src, terms.Node("dst_", g.by), terms.Place("src_"), terms.Place("dst_"), conns, terms.Key(c, ""), terms.Accepted), args...)
 	if err != nil {
 		return err
 	}
@@ -294,7 +297,7 @@ func (g *graph) addSilent(ctx context.Context, c *forensics.Case, w *ask.Window,
 			r.Conns = n
 		}
 		g.edges[k].Connections += r.Conns
-		g.edges[k].NotAnswered = r.Conns
+		g.edges[k].NotAnswered, g.edges[k].shut = r.Conns, r.Shut
 	}
 	return nil
 }
