@@ -15,7 +15,7 @@ import (
 var carriers = table.ProtocolsIn(func(t *table.Traits) bool { return t.Carrier }, table.Undissected...)
 
 // encrypting are the protocols that encrypt what they carry.
-var encrypting = table.ProtocolsIn(func(t *table.Traits) bool { return t.Encrypts }, "dtls")
+var encrypting = table.ProtocolsIn(func(t *table.Traits) bool { return t.Encrypts })
 
 // Shakes is the SQL condition for calls of protocols that encrypt what they carry: their handshakes.
 var Shakes = "protocol IN " + encrypting
