@@ -84,6 +84,7 @@ func TestUnknownCutDatagram(t *testing.T) {
 		}
 	}
 }
+
 // TestEachTransportHasUndissectedRows holds that questions know every name of undissected payload.
 func TestEachTransportHasUndissectedRows(t *testing.T) {
 	if len(table.Undissected) != int(transports) {

@@ -120,7 +120,7 @@ func NoteUnread(ctx context.Context, c *forensics.Case, f *Frame, w *Window) err
 		likely = " (" + likely + ")"
 	}
 	if n > 0 {
-		f.Note("%d {connection|connections} in this time {uses|use} a protocol that has no dissector%s: only {its|their} first bytes are known", n, likely)
+		f.Note("%d {connection|connections} in this time {has|have} payload that no dissector read%s: only {its|their} first bytes are known", n, likely)
 	}
 	return nil
 }
@@ -134,7 +134,7 @@ type UndissectedUse struct {
 	KFL         string `json:"kfl" jsonschema:"KFL filter for their first bytes"`
 }
 
-// Undissected lists the probable protocols of connections without a dissector, most frequent first.
+// Undissected lists the probable protocols of connections with such payload, most frequent first.
 // conns is SQL for the connections, with its arguments.
 func Undissected(ctx context.Context, c *forensics.Case, conns string, args ...any) ([]UndissectedUse, error) {
 	list, _, err := Rows[UndissectedUse](ctx, c, MaxRows, `SELECT coalesce(payload_protocol, '') AS protocol, coalesce(payload_evidence, '') AS evidence, count(*) AS connections, count(DISTINCT dst_ip) AS servers

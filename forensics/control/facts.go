@@ -28,7 +28,7 @@ type Connections struct {
 	Encrypted   int64 `json:"encrypted"`
 	Decrypted   int64 `json:"decrypted" jsonschema:"of these, completely decrypted with keys"`
 	Unseen      int64 `json:"handshake_unseen" jsonschema:"encrypted connections whose handshake was not recorded"`
-	Unread      int64 `json:"unread" jsonschema:"connections whose protocol has no dissector: only their first bytes are known"`
+	Unread      int64 `json:"unread" jsonschema:"connections with payload that no dissector read: only their first bytes are known"`
 	Unnamed     int64 `json:"unnamed" jsonschema:"of these, connections whose first bytes do not show which protocol it is"`
 	Unparsed    int64 `json:"unparsed_bytes" jsonschema:"payload that no dissector could parse"`
 	Undecrypted int64 `json:"undecrypted" jsonschema:"encrypted connections that were not completely decrypted"`
@@ -229,7 +229,7 @@ func (j *judge) reasons(need string) (out []string) {
 		add(n.Undecrypted > 0, "%d of %d {connection|connections} could not be decrypted", n.Undecrypted, n.All)
 		fallthrough
 	case "readable":
-		add(n.Unread > 0, "%d {connection uses|connections use} a protocol that has no dissector", n.Unread)
+		add(n.Unread > 0, "%d {connection has|connections have} payload that no dissector read", n.Unread)
 		add(n.Unparsed > 0, "%d {byte|bytes} of payload could not be parsed", n.Unparsed)
 	case "handshakes":
 		add(n.Unseen > 0, "%d encrypted {connection's handshake was|connections' handshakes were} not recorded", n.Unseen)

@@ -24,7 +24,7 @@ type Coverage struct {
 	Missing  int64    // flows whose streams lack bytes
 	OneSided int64    // TCP flows of which one direction was captured
 	Sealed   int64    // encrypted connections that no key opens
-	Unknown  int64    // connections with a protocol that has no dissector
+	Unknown  int64    // connections with payload that no dissector read
 	All      int64    // connections
 	Redacted []string // how values were removed
 }
@@ -90,7 +90,7 @@ func (c Coverage) unread() (out []string) {
 		out = append(out, fmt.Sprintf("%s of %s could not be decrypted", plural.Thousands(c.Sealed), plural.Count(c.All, "connection", "connections")))
 	}
 	if c.Unknown > 0 {
-		out = append(out, plural.Count(c.Unknown, "connection has", "connections have")+" a protocol without a dissector")
+		out = append(out, plural.Count(c.Unknown, "connection has", "connections have")+" payload that no dissector read")
 	}
 	return out
 }

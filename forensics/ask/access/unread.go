@@ -31,7 +31,7 @@ func (a *accessAnswer) unread() error {
 	conns := ask.EachOnce(a.c, "connections", w.During())
 	sql := fmt.Sprintf(`WITH b AS (SELECT %[1]s, conn_id, max(src_payload_bytes) AS sent, max(dst_payload_bytes) AS got, min(first_packet) AS packet, min(state) AS state FROM flows_raw WHERE first_ns <= ? AND last_ns >= ? GROUP BY 1, 2),
 		h AS (SELECT %[1]s, conn_id, min(call_id) AS id FROM calls_raw WHERE NOT %[8]s AND ts_ns <= ? GROUP BY 1, 2),
-		k AS (SELECT %[2]s AS client, %[3]s AS server, dst_port AS port, CASE WHEN k.key_state IN ('none', 'unverified') THEN 'encrypted' || coalesce(' (' || k.encryption || ')', '') || ', no key opens it' WHEN k.protocol IS NULL AND k.calls > 0 THEN 'a protocol without a dissector' || coalesce(', ' || CASE k.payload_evidence WHEN 'port' THEN 'likely ' ELSE '' END || k.payload_protocol, '')
+		k AS (SELECT %[2]s AS client, %[3]s AS server, dst_port AS port, CASE WHEN k.key_state IN ('none', 'unverified') THEN 'encrypted' || coalesce(' (' || k.encryption || ')', '') || ', no key opens it' WHEN k.protocol IS NULL AND k.calls > 0 THEN 'payload that no dissector read' || coalesce(', ' || CASE k.payload_evidence WHEN 'port' THEN 'likely ' ELSE '' END || k.payload_protocol, '')
 			WHEN k.calls = 0 THEN 'no call on it' || coalesce(', ' || b.state, '') END AS why, b.sent, b.got, b.packet, k.first_ns, k.last_ns, h.id FROM %[9]s k JOIN b ON b.conn_id = k.conn_id%[4]s LEFT JOIN h ON h.conn_id = k.conn_id%[5]s
 			WHERE (%[6]s))
 		SELECT client, server, port, why, count(*) AS connections, sum(sent)::BIGINT AS sent_bytes, sum(got)::BIGINT AS received_bytes, make_timestamp_ns(min(first_ns)) AS first, make_timestamp_ns(max(last_ns)) AS last,

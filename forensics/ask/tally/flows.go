@@ -121,7 +121,7 @@ WHERE e.external GROUP BY e.ip ORDER BY sum(sent + received) DESC, e.ip LIMIT 20
 type Reading struct {
 	Connections int64 `json:"connections"`
 	Sealed      int64 `json:"sealed"`    // encrypted, and no key opens them
-	Unknown     int64 `json:"unknown"`   // payload of a protocol without a dissector
+	Unknown     int64 `json:"unknown"`   // with payload that no dissector read
 	OneSided    int64 `json:"one_sided"` // only one direction was captured
 	MissingFrom int64 `json:"missing"`   // bytes of their streams are missing
 }

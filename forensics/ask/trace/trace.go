@@ -354,7 +354,7 @@ func (t *Answer) unfollowed(k *chain.Builder) error {
 	list, _, err := ask.Rows[open](k.Ctx, k.C, 5, fmt.Sprintf(`SELECT %s AS src, %s || ':' || dst_port AS dst, count(*) AS n FROM connections WHERE protocol IS NULL AND transport = 'tcp' AND calls > 0
 		AND src_id IN (SELECT no FROM %s) AND first_ns <= ? AND last_ns >= ? GROUP BY 1, 2 ORDER BY 1, 2 LIMIT 6`, terms.Who("src_"), terms.Who("dst_"), terms.Zip("no")), terms.Numbers(ids), last, first)
 	for _, o := range list {
-		t.Note("%s had %d {connection|connections} to %s at the time in a protocol without a dissector (perhaps a queue): the chains do not include {its|their} traffic", o.Src, o.N, o.Dst)
+		t.Note("%s had %d {connection|connections} to %s at the time with payload that no dissector read (perhaps a queue): the chains do not include {it|them}", o.Src, o.N, o.Dst)
 	}
 	return err
 }
