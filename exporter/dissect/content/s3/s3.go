@@ -41,7 +41,7 @@ func Read(x *content.Exchange, a *Access) bool {
 	query, _ := url.ParseQuery(x.Query.V[:min(len(x.Query.V), 8<<10)])
 	bucket, key := target(x)
 	op := operation(x, bucket, key, query)
-	if op == "" {
+	if op == "" || bucket == "" && key == "" && aliased(x) {
 		return false
 	}
 	a.Operation, a.Bucket = table.Some(op), content.Some(bucket)
@@ -56,7 +56,10 @@ func Read(x *content.Exchange, a *Access) bool {
 	a.Error = content.Some(failure(x, op))
 	what := strings.TrimSpace("S3 " + op + " " + bucket)
 	endpoint := what
-	if key != "" {
+	switch {
+	case key != "" && bucket == "":
+		what += " /" + key
+	case key != "":
 		what += "/" + key
 	}
 	x.Name(what, endpoint)
@@ -91,8 +94,18 @@ func target(x *content.Exchange) (bucket, key string) {
 	if b := hosted(x.Host.V); b != "" {
 		return b, path
 	}
+	if aliased(x) {
+		return "", path
+	}
 	bucket, key, _ = strings.Cut(path, "/")
 	return bucket, key
+}
+
+// aliased reports whether a name of another domain leads to a bucket of Amazon, which nothing names then: a CNAME, or a
+// content delivery network. Amazon reads a bucket from the path only under its own names.
+func aliased(x *content.Exchange) bool {
+	host, _, _ := strings.Cut(x.Host.V, ":")
+	return host != "" && x.Header(httpfield.Response, "Server") == "AmazonS3" && !strings.HasSuffix(host, ".amazonaws.com") && !strings.HasSuffix(host, ".amazonaws.com.cn")
 }
 
 // hosted is the bucket in a host name such as photos.s3.eu-west-1.amazonaws.com. Other domains may
