@@ -13,6 +13,7 @@ import (
 // about one row of table calls.
 type Traits struct {
 	Carrier    bool        `json:"carrier,omitempty"`    // its rows are handshakes, not requests of an application
+	Requests   string      `json:"requests,omitempty"`   // end of method in rows of requests; the others are messages that nothing answers
 	Web        bool        `json:"web,omitempty"`        // requests with methods, paths and status codes of HTTP
 	Serves     bool        `json:"serves,omitempty"`     // its calls cause other calls, and it has paths
 	Lookup     bool        `json:"lookup,omitempty"`     // its requests find servers, and host is the name that they look for

@@ -68,6 +68,7 @@ func Protocol() *dissect.Protocol {
 		Detect:     func(dissect.Dir, []byte) dissect.Verdict { return dissect.Yes },
 		New:        newConn,
 		Row:        &Row{},
+		Traits:     table.Traits{Requests: "_request"},
 	}
 }
 

@@ -176,16 +176,16 @@ func (s *serviceAnswer) peers() error {
 	}{{s.to, "src_", &s.out.Callers}, {s.from, "dst_", &s.out.Asks}} {
 		sql := fmt.Sprintf(`WITH e AS MATERIALIZED (SELECT %[1]s, endpoint_id, %[2]s AS who, external FROM endpoints_raw),
 			f AS MATERIALIZED (SELECT e.who AS peer, k.protocol, e.external, k.endpoint, CASE WHEN k.protocol IN `+named+` THEN k.host END AS host, k.failed AS bad,
-				k.failed AND NOT (%[9]s) AS ill, `+terms.Took+` AS elapsed_us, k.call_no + %[10]s AS nth, k.call_id FROM %[4]s k LEFT JOIN e ON e.endpoint_id = k.%[3]sid%[11]s WHERE %[5]s AND %[6]s),
+				k.failed AND NOT (%[9]s) AS ill, `+terms.Took+` AS elapsed_us, k.call_no + %[10]s AS nth, k.call_id, %[7]s AS request FROM %[4]s k LEFT JOIN e ON e.endpoint_id = k.%[3]sid%[11]s WHERE %[5]s AND %[6]s),
 			n AS (SELECT peer, protocol, endpoint, host, count(*) AS n FROM f GROUP BY ALL), m AS (SELECT peer, protocol, %[12]s AS endpoint, sum(n) AS n FROM n GROUP BY ALL),
 			t AS (SELECT peer, protocol, arg_max(endpoint, (n, endpoint), 3) AS endpoints FROM m GROUP BY ALL)
 			SELECT f.peer, f.protocol, coalesce(bool_or(external), false) AS external, count(*) AS calls, count(*) FILTER (bad) AS failed,
 				CASE WHEN count(*) FILTER (ill) * 100 >= count(*) AND quantile_disc(elapsed_us, 0.99) > 1000000 THEN 'failing and slow' WHEN count(*) FILTER (ill) * 100 >= count(*) THEN 'failing'
-				WHEN quantile_disc(elapsed_us, 0.99) > 1000000 AND %[7]s THEN 'slow' ELSE 'ok' END AS health,
+				WHEN quantile_disc(elapsed_us, 0.99) > 1000000 AND any_value(request) THEN 'slow' ELSE 'ok' END AS health,
 				round(quantile_disc(elapsed_us, 0.5) / 1000.0, 3) AS p50_ms, round(quantile_disc(elapsed_us, 0.99) / 1000.0, 3) AS p99_ms, any_value(t.endpoints) AS endpoints,
 				list_transform(arg_min(call_id, nth, 3), x -> lower(hex(x))) AS call_ids
 			FROM f JOIN t ON t.peer = f.peer AND t.protocol = f.protocol GROUP BY 1, 2 ORDER BY calls DESC, 1, 2 LIMIT %[8]d`,
-			terms.BundleOf(s.c, ""), terms.Who(""), side.other, s.rows.From, s.rows.Where, terms.Qualified(side.own), strings.ReplaceAll(terms.IsRequest, "protocol", "f.protocol"), s.w.Limit+1, harmless, bundleOffset(s.c), terms.SameBundle(s.c, "e", "k"), terms.NamedEndpoint)
+			terms.BundleOf(s.c, ""), terms.Who(""), side.other, s.rows.From, s.rows.Where, terms.Qualified(side.own), terms.IsRequest, s.w.Limit+1, harmless, bundleOffset(s.c), terms.SameBundle(s.c, "e", "k"), terms.NamedEndpoint)
 		list, more, err := ask.Rows[ServicePeer](s.ctx, s.rows.Case, s.w.Limit, sql, s.rows.Args...)
 		if err != nil {
 			return err

@@ -207,12 +207,12 @@ func readGraph(w *ask.Window, ctx context.Context, c *forensics.Case, by string,
 	// Sum by address first, then join the names to the sums: there are few addresses. The host
 	// of a DNS question is not a host that was called.
 	key := terms.Key(c, "")
-	sums := fmt.Sprintf(`SELECT %[1]ssrc_id, dst_id, protocol, CASE WHEN `+terms.NamesServer+` THEN host END AS host, count(*) AS n, count(*) FILTER (failed) AS failed, count(*) FILTER (%[2]s) AS faults, sum(request_bytes) AS sent, sum(response_bytes) AS received,
+	sums := fmt.Sprintf(`SELECT %[1]ssrc_id, dst_id, protocol, CASE WHEN `+terms.NamesServer+` THEN host END AS host, `+terms.IsRequest+` AS request, count(*) AS n, count(*) FILTER (failed) AS failed, count(*) FILTER (%[2]s) AS faults, sum(request_bytes) AS sent, sum(response_bytes) AS received,
 			count(*) FILTER (`+terms.Sealed+`) AS opened, arg_min(call_id, ts_ns) AS call_id, min(ts_ns) AS ts_ns,
 			count(*) FILTER ((%[1]sflow_id, src_id) IN (SELECT (%[1]sflow_id, dst_id) FROM flows_raw WHERE (%[1]sdst_id) IN (SELECT (%[1]sendpoint_id) FROM endpoints_raw WHERE external))) AS back
 			FROM %[3]s WHERE %[4]s GROUP BY ALL`, key, terms.Fault, "calls", w.Where)
 	sql := w.Ends(c, by) + fmt.Sprintf(`, y AS (%[3]s),
-		g AS (SELECT an, bn, far, protocol, %[1]s AS request, bool_or(`+terms.Asked+`) AS asked, sum(n) AS n, sum(failed) AS failed, sum(faults) AS faults,
+		g AS (SELECT an, bn, far, protocol, request, bool_or(`+terms.Asked+`) AS asked, sum(n) AS n, sum(failed) AS failed, sum(faults) AS faults,
 			sum(sent) AS sent, sum(received) AS received, sum(opened) AS opened, sum(back) AS back, arg_min(call_id, ts_ns) AS call_id FROM y GROUP BY ALL),
 		q AS (SELECT an, bn, far, quantile_disc(`+terms.Took+`, [0.5, 0.99]) FILTER (%[1]s) AS p, count(DISTINCT conn) AS conns FROM %[2]s GROUP BY ALL),
 		t AS (SELECT an, bn, far, bool_or(asked) AS asked, sum(n)::BIGINT AS n, coalesce(sum(n) FILTER (request), 0)::BIGINT AS calls, coalesce(sum(failed) FILTER (request), 0)::BIGINT AS failed, sum(faults)::BIGINT AS faults,

@@ -5,6 +5,7 @@
 package terms
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -24,7 +25,18 @@ var Shakes = "protocol IN " + encrypting
 var Sealed = "(decrypted_by IS NOT NULL OR " + Shakes + ")"
 
 // IsRequest is the SQL for a call that an application made.
-var IsRequest = `(protocol NOT IN ` + carriers + `)`
+var IsRequest = `(protocol NOT IN ` + carriers + messages(" AND (protocol <> '%s' OR ends_with(method, '%s'))") + `)`
+
+// messages joins a condition for each protocol with rows that are messages, not requests. The condition has a place for
+// the protocol, and one for the end of method in requests.
+func messages(condition string) (all string) {
+	for _, p := range table.AllTraits() {
+		if p.Requests != "" {
+			all += fmt.Sprintf(condition, p.Protocol, p.Requests)
+		}
+	}
+	return all
+}
 
 // PathTemplate is the SQL for an endpoint without its method, or empty if it has no path.
 const PathTemplate = `(CASE WHEN path IS NULL THEN '' WHEN starts_with(endpoint, method || ' ') THEN substr(endpoint, length(method) + 2) ELSE endpoint END)`

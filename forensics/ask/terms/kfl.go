@@ -73,7 +73,7 @@ func DstKFL(by, name, place, levels string, asked bool) string {
 }
 
 // NotCarriers is the KFL equivalent of IsRequest, to append to a filter.
-var NotCarriers = ` and protocol not in ` + listKFL(carriers)
+var NotCarriers = ` and protocol not in ` + listKFL(carriers) + messages(` and (protocol != "%s" or method.endsWith("%s"))`)
 
 // listKFL is the KFL for a list of texts in SQL.
 func listKFL(list string) string {
