@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/pcapsule/pcapsule/internal/sources"
 )
 
 // pages are all documents, by their path from the root of the repository.
@@ -95,6 +97,7 @@ func TestPagesAreListed(t *testing.T) {
 // nothing is linked if they are up to date.
 func programs(t *testing.T) string {
 	t.Helper()
+	sources.Look(t, "..")
 	built.Do(func() {
 		for name, cgo := range map[string]string{"pcapsule": "1", "pcapsule-recorder": "0"} {
 			c := exec.Command("go", "build", "-ldflags=-s -w", "-o", filepath.Join("..", "bin", name), "../cmd/"+name)

@@ -18,6 +18,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/all"
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/internal/whole"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
@@ -321,7 +322,7 @@ func tshark(t *testing.T, capture, filter string, fields ...string) string {
 		t.Skip("needs tshark")
 	}
 	path := filepath.Join(t.TempDir(), "plain.pcapng")
-	f, err := pcapng.CreateFile(path)
+	f, err := whole.CreateFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/forensics/internal/carve"
 	"github.com/pcapsule/pcapsule/forensics/internal/follow"
-	"github.com/pcapsule/pcapsule/recorder/pcapng"
+	"github.com/pcapsule/pcapsule/internal/whole"
 )
 
 // Context defines which packets a slice has in addition to the cited ones.
@@ -79,7 +79,7 @@ type CarveReport struct {
 // PacketsFile writes a slice to a file that appears only when it is complete. It returns fs.ErrExist
 // if path exists.
 func (c *Case) PacketsFile(ctx context.Context, sel Selection, path string) (CarveReport, error) {
-	f, err := pcapng.CreateFile(path)
+	f, err := whole.CreateFile(path)
 	if err != nil {
 		return CarveReport{}, err
 	}

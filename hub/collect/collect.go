@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/hub/resource"
+	"github.com/pcapsule/pcapsule/internal/whole"
 	"github.com/pcapsule/pcapsule/recorder/pins"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 	"github.com/pcapsule/pcapsule/recorder/transfer"
@@ -202,7 +203,7 @@ func (c *Collector) keep(p Part, name string, n resource.Node) error {
 	if err != nil {
 		return err
 	}
-	err = ring.WriteNew(filepath.Join(p.node(), name), text, 0o600)
+	err = whole.CreateDurably(filepath.Join(p.node(), name), 0o600, whole.Text(text))
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}
@@ -264,7 +265,7 @@ func (c *Collector) begin(p Part, pin *pins.Pin) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return ring.WriteNew(path, text, 0o600)
+	return whole.CreateDurably(path, 0o600, whole.Text(text))
 }
 
 func isSegment(name string) int {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/pcapsule/pcapsule/hub/resource"
+	"github.com/pcapsule/pcapsule/internal/whole"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
@@ -29,7 +30,7 @@ func (p *Plan) Write(dir string) error {
 	if err != nil {
 		return err
 	}
-	return ring.WriteNew(filepath.Join(dir, planName), text, 0o600)
+	return whole.CreateDurably(filepath.Join(dir, planName), 0o600, whole.Text(text))
 }
 
 // ReadPlan reads the plan of a snapshot, nil if there is none.

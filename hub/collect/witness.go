@@ -96,7 +96,7 @@ func (c *Collector) witness(p Part) (Seen, error) {
 	if err != nil {
 		return s, err
 	}
-	return s, ring.WriteNew(filepath.Join(p.node(), seenName), text, 0o600)
+	return s, whole.CreateDurably(filepath.Join(p.node(), seenName), 0o600, whole.Text(text))
 }
 
 // seen reads the statement of a witness about a part.

@@ -18,7 +18,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/version"
-	"github.com/pcapsule/pcapsule/recorder/pcapng"
+	"github.com/pcapsule/pcapsule/internal/whole"
 )
 
 type decryptFlags struct {
@@ -94,7 +94,7 @@ func (e *env) decrypt(ctx context.Context, inputs []string, output string, o exp
 	if output == "-" {
 		return exporter.Decrypt(ctx, inputs, e.Exact(), o)
 	}
-	out, err := pcapng.CreateFile(output)
+	out, err := whole.CreateFile(output)
 	if err != nil {
 		return nil, err
 	}

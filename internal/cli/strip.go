@@ -14,6 +14,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/internal/whole"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
@@ -98,7 +99,7 @@ func (f *packetsFlags) onlyStrip(c *cobra.Command, args []string) error {
 }
 
 func stripToFile(path, input string, src io.Reader) (pcapng.Stripped, error) {
-	out, err := pcapng.CreateFile(path)
+	out, err := whole.CreateFile(path)
 	if err != nil {
 		return pcapng.Stripped{}, err
 	}

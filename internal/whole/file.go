@@ -1,4 +1,4 @@
-package pcapng
+package whole
 
 import (
 	"crypto/rand"
@@ -7,8 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-
-	"github.com/pcapsule/pcapsule/internal/whole"
 )
 
 // File is an output that gets its name only when it is complete. Until Commit it has a
@@ -65,7 +63,7 @@ func (o *File) Commit() error {
 	hidden := o.f.Name()
 	o.f = nil
 	if err == nil {
-		err = whole.Place(hidden, o.path)
+		err = Place(hidden, o.path)
 	}
 	if err != nil {
 		os.Remove(hidden)
@@ -73,7 +71,7 @@ func (o *File) Commit() error {
 	}
 	// Sync the directory too: after a power cut the name could otherwise be missing although
 	// something else already refers to it.
-	if err := whole.SyncFolder(filepath.Dir(o.path)); err != nil {
+	if err := SyncFolder(filepath.Dir(o.path)); err != nil {
 		return fmt.Errorf("finishing %s: %w", o.path, err)
 	}
 	return nil

@@ -37,6 +37,14 @@ func Create(path string, mode fs.FileMode, write func(io.Writer) error) error {
 	return put(path, mode, write, false, Place)
 }
 
+// CreateDurably is Create that waits for the disk: after a power cut there is the whole file or none.
+func CreateDurably(path string, mode fs.FileMode, write func(io.Writer) error) error {
+	if err := put(path, mode, write, true, Place); err != nil {
+		return err
+	}
+	return SyncFolder(filepath.Dir(path))
+}
+
 // Place renames a file. If the new name is taken, the error is fs.ErrExist: a hard link fails then, a rename does not.
 //
 // LIMIT: on file systems without links, a file that another program creates in the meantime is replaced.

@@ -3,8 +3,6 @@ package pcapng
 import (
 	"bytes"
 	"errors"
-	"io"
-	"io/fs"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -248,40 +246,5 @@ func TestPacketWithoutTimeIsCopied(t *testing.T) {
 		if p.TimeOK != withComment || string(p.Data) != "abc" || p.OrigLen != 9 || withComment && len(p.Comments()) != 2 {
 			t.Errorf("comment %t: %+v %q", withComment, p, p.Comments())
 		}
-	}
-}
-
-func TestFileHasItsNameOnlyWhenComplete(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "out.pcapng")
-	f, err := CreateFile(path)
-	must(t, err)
-	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
-		t.Error("it has its name before it is complete")
-	}
-	_, err = io.WriteString(f, "bytes")
-	must(t, err, f.Commit())
-	if b, err := os.ReadFile(path); err != nil || string(b) != "bytes" {
-		t.Errorf("%q, %v", b, err)
-	}
-	if _, err := CreateFile(path); !errors.Is(err, fs.ErrExist) {
-		t.Errorf("an output that exists: %v", err)
-	}
-	g, err := CreateFile(filepath.Join(dir, "other"))
-	must(t, err, g.Abort(), g.Abort())
-
-	late, err := CreateFile(filepath.Join(dir, "late"))
-	must(t, err, os.WriteFile(filepath.Join(dir, "late"), []byte("theirs"), 0o600))
-	if err := late.Commit(); !errors.Is(err, fs.ErrExist) {
-		t.Errorf("a name created in the meantime: %v", err)
-	}
-	if b, _ := os.ReadFile(filepath.Join(dir, "late")); string(b) != "theirs" {
-		t.Error("the file created in the meantime was replaced")
-	}
-	if list, _ := os.ReadDir(dir); len(list) != 2 {
-		t.Errorf("left behind: %v", list)
-	}
-	if _, err := CreateFile(filepath.Join(dir, "no", "such")); err == nil {
-		t.Error("a missing folder is accepted")
 	}
 }

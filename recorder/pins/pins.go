@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pcapsule/pcapsule/internal/whole"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 	"github.com/pcapsule/pcapsule/recorder/transfer"
 )
@@ -165,7 +166,7 @@ func (s *Store) fill(ctx context.Context, temp, name string, from, to ring.Time,
 	if err != nil {
 		return nil, err
 	}
-	return p, ring.WriteNew(filepath.Join(temp, listing), text, 0o600)
+	return p, whole.CreateDurably(filepath.Join(temp, listing), 0o600, whole.Text(text))
 }
 
 // Get returns a pin, or ErrNone. The pin is kept for another day.

@@ -300,12 +300,3 @@ func (c *chain) close() error {
 	// Return the space that was allocated in advance.
 	return errors.Join(c.f.Truncate(c.size), c.f.Close())
 }
-
-// WriteNew creates a small file that is complete or does not exist. It returns fs.ErrExist
-// instead of replacing a file.
-func WriteNew(path string, data []byte, mode fs.FileMode) error {
-	if err := durable.WriteNew(path, data, mode); err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
-	}
-	return nil
-}

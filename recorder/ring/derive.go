@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/pcapsule/pcapsule/internal/whole"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring/internal/durable"
 )
@@ -128,5 +129,5 @@ func (p *Pinned) describe(dir, dest string) error {
 	if err != nil {
 		return err
 	}
-	return durable.WriteNew(filepath.Join(dest, pinName), append(text, '\n'), 0o644)
+	return whole.CreateDurably(filepath.Join(dest, pinName), 0o644, whole.Text(append(text, '\n')))
 }

@@ -107,7 +107,7 @@ func pin(ctx context.Context, dir string, from, to Time, dest string, opt PinOpt
 	if err != nil {
 		return nil, err
 	}
-	if err := durable.WriteNew(filepath.Join(dest, pinName), append(text, '\n'), 0o644); err != nil {
+	if err := whole.CreateDurably(filepath.Join(dest, pinName), 0o644, whole.Text(append(text, '\n'))); err != nil {
 		return nil, err
 	}
 	return p, whole.SyncFolder(filepath.Dir(filepath.Clean(dest)))
@@ -332,5 +332,5 @@ func absent(dest, node, recorder string, gap Hole) error {
 	if err != nil {
 		return err
 	}
-	return durable.WriteNew(filepath.Join(dest, pinName), append(text, '\n'), 0o644)
+	return whole.CreateDurably(filepath.Join(dest, pinName), 0o644, whole.Text(append(text, '\n')))
 }

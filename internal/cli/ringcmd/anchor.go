@@ -14,6 +14,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/internal/whole"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 	"github.com/pcapsule/pcapsule/recorder/ring/signingkey"
 )
@@ -109,7 +110,7 @@ func (f *anchorFlags) make(out io.Writer, dir string, opt ring.VerifyOptions) er
 	if err := console.JSON(&text, a); err != nil {
 		return err
 	}
-	err = ring.WriteNew(f.output, text.Bytes(), 0o644)
+	err = whole.CreateDurably(f.output, 0o644, whole.Text(text.Bytes()))
 	if errors.Is(err, fs.ErrExist) {
 		return exit.With(fmt.Errorf("%s exists", f.output), exit.Exists, "choose another file with -o; an anchor is never replaced")
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/internal/whole"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 	"github.com/pcapsule/pcapsule/recorder/sight"
@@ -170,10 +171,10 @@ func arrivals(again *int64) func(*pcapng.Packet, *pcapng.Interface) bool {
 }
 
 func (p program) copy(ctx context.Context, out io.Writer, output string, r *ring.Ring, list []ring.Segment, from, to int64, keep func(*pcapng.Packet, *pcapng.Interface) bool) (ring.Copied, error) {
-	var file *pcapng.File
+	var file *whole.File
 	if output != "-" {
 		var err error
-		if file, err = pcapng.CreateFile(output); err != nil {
+		if file, err = whole.CreateFile(output); err != nil {
 			return ring.Copied{}, err
 		}
 		defer file.Abort()

@@ -17,7 +17,7 @@ import (
 	"runtime"
 	"strings"
 
-	"github.com/pcapsule/pcapsule/recorder/ring/internal/durable"
+	"github.com/pcapsule/pcapsule/internal/whole"
 )
 
 // Load reads the node's signing key, PKCS #8 in PEM, or creates it if the file does not
@@ -35,7 +35,7 @@ func Load(path string) (ed25519.PrivateKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("creating key %s: %w", path, err)
 	}
-	err = durable.WriteNew(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600)
+	err = whole.CreateDurably(path, 0o600, whole.Text(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))
 	if errors.Is(err, fs.ErrExist) {
 		return readKey(path) // another process was faster
 	}

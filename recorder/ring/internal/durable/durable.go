@@ -7,29 +7,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"syscall"
-
-	"github.com/pcapsule/pcapsule/internal/whole"
 )
-
-// WriteNew creates a small file that is complete or does not exist. It never replaces one.
-func WriteNew(path string, data []byte, mode fs.FileMode) error {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, ".new-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
-	if err == nil {
-		err = RenameNew(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return whole.SyncFolder(dir)
-}
 
 // LinkOrCopy links a file, or copies it if the disk has no links or is another one.
 func LinkOrCopy(from, to string) (linked bool, err error) {
