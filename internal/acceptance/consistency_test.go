@@ -41,8 +41,8 @@ const equalCapture = 40
 // applications. They list what is none and do not ask the traits of protocols, so that a wrong trait
 // is found.
 const (
-	requests    = "(protocol NOT IN ('tls', 'dtls', 'quic', 'sctp', 'openvpn', 'wireguard', 'tcp', 'udp'))"
-	requestsKFL = `protocol not in ["tls", "dtls", "quic", "sctp", "openvpn", "wireguard", "tcp", "udp"]`
+	requests    = "(protocol NOT IN ('tls', 'quic', 'sctp', 'openvpn', 'wireguard', 'tcp', 'udp', 'ip', 'icmp_payload', 'sctp_payload', 'sctp_messages', 'quic_stream') AND (protocol <> 'icmp' OR ends_with(method, '_request')))"
+	requestsKFL = `protocol not in ["tls", "quic", "sctp", "openvpn", "wireguard", "tcp", "udp", "ip", "icmp_payload", "sctp_payload", "sctp_messages", "quic_stream"] and (protocol != "icmp" or method.endsWith("_request"))`
 )
 
 // sameNumbers are numbers with one meaning: the SQL that counts them, KFL for the same calls, and the
