@@ -13,22 +13,14 @@ import (
 	packets "github.com/pcapsule/pcapsule/internal/traffic"
 )
 
-// openMade opens a bundle of made traffic.
+// openMade opens a bundle of made traffic, one in each test.
 func openMade(t *testing.T, made *packets.Capture) *forensics.Case {
 	t.Helper()
-	file, out := filepath.Join(t.TempDir(), "made.pcap"), filepath.Join(t.TempDir(), "made.pcapsule")
+	file := filepath.Join(t.TempDir(), "made.pcap")
 	if err := made.Write(file); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := exporter.Run(ctx, []string{file}, out, exporter.Options{Release: "test", Repanic: true}); err != nil {
-		t.Fatal(err)
-	}
-	c, err := forensics.Open(ctx, []string{out}, forensics.Options{Threads: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	return c
+	return share(t, t.Name(), []string{file}, exporter.Options{})
 }
 
 // A DHCP message, up to its options, with its cookie: a request if kind is 1.

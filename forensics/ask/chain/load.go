@@ -23,7 +23,7 @@ func (k *Builder) LoadDetails(list []*Step) error {
 	var rows []row
 	err := ask.ByRuns(k.C, keysOf(list), func(where, nos string) error {
 		some, _, err := ask.Rows[row](k.Ctx, k.C, ask.MaxLoaded, "SELECT "+terms.BundleOf(k.C, "k.")+`, k.call_no, coalesce(k.method, '') AS method, coalesce(k.host, '') AS host, left(coalesce(k.path, ''), 500) AS path, coalesce(k.status_code, 0) AS status_code,
-		coalesce(CASE WHEN k.error = 'no_response' THEN k.error END, k.status_code::VARCHAR || CASE WHEN k.status_text IS NULL THEN '' ELSE ' ' || k.status_text END, k.status_text, k.error, '') AS status, left(k.summary, 300) AS summary, k.cites AS packets, hash(`+relation.Asked+", "+relation.Carried+`)::VARCHAR AS same
+		`+terms.Status+` AS status, left(k.summary, 300) AS summary, k.cites AS packets, hash(`+relation.Asked+", "+relation.Carried+`)::VARCHAR AS same
 		FROM calls_raw k WHERE `+where, nos)
 		rows = append(rows, some...)
 		return err

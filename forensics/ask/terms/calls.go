@@ -15,11 +15,8 @@ import (
 // payload that no dissector reads.
 var carriers = table.ProtocolsIn(func(t *table.Traits) bool { return t.Carrier }, table.Undissected...)
 
-// encrypting are the protocols that encrypt what they carry.
-var encrypting = table.ProtocolsIn(func(t *table.Traits) bool { return t.Encrypts })
-
 // Shakes is the SQL condition for calls of protocols that encrypt what they carry: their handshakes.
-var Shakes = "protocol IN " + encrypting
+var Shakes = "protocol IN " + table.ProtocolsIn(func(t *table.Traits) bool { return t.Encrypts })
 
 // Sealed is the SQL condition for calls that were encrypted on the wire.
 var Sealed = "(decrypted_by IS NOT NULL OR " + Shakes + ")"

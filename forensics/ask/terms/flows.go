@@ -1,7 +1,5 @@
 package terms
 
-import "strings"
-
 // Accepted is the SQL for a connection that its server accepted, or whose datagrams it answered. A TCP connection that
 // was captured from its middle was accepted before, even if only one direction was captured. An SCTP server answers an
 // INIT that it refuses with one packet (RFC 9260 section 8.4).
@@ -13,6 +11,6 @@ const Port = `(transport || CASE WHEN transport IN ('tcp', 'udp', 'sctp') THEN '
 // Reports is the SQL condition for flows of ICMP with nothing but error messages: reports about other traffic, which
 // their receiver sent.
 func Reports(c Several) string {
-	id := strings.TrimSuffix(Key(c, "")+"flow_id", " ")
+	id := Key(c, "") + "flow_id"
 	return "(transport = 'icmp' AND (" + id + ") IN (SELECT (" + id + ") FROM calls_raw WHERE protocol = 'icmp' GROUP BY ALL HAVING bool_and(outcome = 'refused' AND response_bytes = 0)))"
 }

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/control"
@@ -20,28 +19,16 @@ import (
 // openIn opens traffic in a cluster with pods of these namespaces: their addresses by namespace.
 func openIn(t *testing.T, c *traffic.Capture, pods map[string]string) *forensics.Case {
 	t.Helper()
-	dir := t.TempDir()
-	file, dump, out := filepath.Join(dir, "made.pcap"), filepath.Join(dir, "kube.json"), filepath.Join(dir, "made.pcapsule")
-	if err := c.Write(file); err != nil {
-		t.Fatal(err)
-	}
 	var items []string
 	for ns, ip := range pods {
 		items = append(items, `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web","namespace":"`+ns+`","uid":"`+ns+`","creationTimestamp":"2026-01-01T00:00:00Z"},"spec":{"nodeName":"n"},"status":{"podIP":"`+ip+`","podIPs":[{"ip":"`+ip+`"}]}}`)
 	}
 	slices.Sort(items)
+	dump := filepath.Join(t.TempDir(), "kube.json")
 	if err := os.WriteFile(dump, []byte(`{"apiVersion":"v1","kind":"List","items":[`+strings.Join(items, ",")+`]}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := exporter.Run(ctx, []string{file}, out, exporter.Options{Release: "test", Repanic: true, Kube: []string{dump}}); err != nil {
-		t.Fatal(err)
-	}
-	k, err := forensics.Open(ctx, []string{out}, forensics.Options{Threads: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { k.Close() })
-	return k
+	return openMade(t, c, dump)
 }
 
 func TestDeprecatedProtocols(t *testing.T) {

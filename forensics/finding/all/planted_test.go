@@ -19,12 +19,20 @@ import (
 
 func openTraffic(t *testing.T, c *traffic.Capture) *forensics.Case {
 	t.Helper()
+	k := openMade(t, c)
+	finding.Bind(k, all.Analyzers())
+	return k
+}
+
+// openMade opens a bundle of traffic and of Kubernetes dumps.
+func openMade(t *testing.T, c *traffic.Capture, kube ...string) *forensics.Case {
+	t.Helper()
 	dir := t.TempDir()
 	file, out := filepath.Join(dir, "made.pcap"), filepath.Join(dir, "made.pcapsule")
 	if err := c.Write(file); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := exporter.Run(ctx, []string{file}, out, exporter.Options{Release: "test", Repanic: true}); err != nil {
+	if _, err := exporter.Run(ctx, []string{file}, out, exporter.Options{Release: "test", Repanic: true, Kube: kube}); err != nil {
 		t.Fatal(err)
 	}
 	k, err := forensics.Open(ctx, []string{out}, forensics.Options{Threads: 2})
@@ -32,7 +40,6 @@ func openTraffic(t *testing.T, c *traffic.Capture) *forensics.Case {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { k.Close() })
-	finding.Bind(k, all.Analyzers())
 	return k
 }
 
