@@ -139,7 +139,9 @@ func (c *checking) begin(name string) func(*row) error {
 	})
 	return func(r *row) error {
 		list = list[:0]
-		search.Row(r.names, r.values)
+		if !c.s.clean.has(r) {
+			search.Row(r.names, r.values)
+		}
 		column := ""
 		for i, v := range r.values {
 			if column == "" && c.inValue(v) {

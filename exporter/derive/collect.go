@@ -44,6 +44,7 @@ type secrets struct {
 	coded  map[table.Hash]bool             // bodies with a secret, which were sent in an encoding
 	fresh  int                             // values that were not known before
 	found  map[string]bool                 // tables with something that the policy finds
+	clean  *cleanRows                      // rows without such
 
 	handled map[int64]bool // packets of rest in which that was replaced
 
@@ -53,7 +54,7 @@ type secrets struct {
 
 func newSecrets() *secrets {
 	return &secrets{ruleNo: map[string]int32{}, search: newSearcher(), short: map[int64]map[brief]int32{}, blank: map[int64]int32{},
-		bodies: map[table.Hash]map[string]int32{}, coded: map[table.Hash]bool{}, addresses: map[int64]map[netip.Addr]bool{}, found: map[string]bool{}, unread: map[int64]bool{},
+		bodies: map[table.Hash]map[string]int32{}, coded: map[table.Hash]bool{}, addresses: map[int64]map[netip.Addr]bool{}, found: map[string]bool{}, clean: newCleanRows(), unread: map[int64]bool{},
 		rest: map[int64]int32{}, conns: map[int64]bool{}, handled: map[int64]bool{}}
 }
 
@@ -120,9 +121,13 @@ func collect(ctx context.Context, tables map[string][]string, p Policy, s *secre
 		return func(r *row) error {
 			list = list[:0]
 			search.Row(r.names, r.values)
+			hash := s.clean.hash(r)
 			mu.Lock()
 			defer mu.Unlock()
 			s.found[name] = s.found[name] || len(list) > 0
+			if len(list) == 0 {
+				s.clean.add(hash)
+			}
 			s.row(r, list, p)
 			return s.addressRow(r)
 		}

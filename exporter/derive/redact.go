@@ -240,7 +240,7 @@ func (x *redaction) raw() func(string) {
 		}
 		x.mu.Lock()
 		defer x.mu.Unlock()
-		if x.s.search.values[value+"\x00"] {
+		if x.s.search.values[value] {
 			return
 		}
 		x.pending = append(x.pending, found{rule: rule, value: strings.Clone(value)}) // the payload is read over

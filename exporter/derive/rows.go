@@ -126,20 +126,50 @@ func walkTable(ctx context.Context, name string, files []string, visit func(*row
 	for i, c := range rows.Columns {
 		r.columns[c] = i
 	}
-	for n := 0; ; n++ {
-		if n%4096 == 0 && ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if r.values, err = rows.Next(r.values); err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if err := visit(r); err != nil {
-			return err
-		}
+	return readAhead(ctx, rows, func(values []any) error {
+		r.values = values
+		return visit(r)
+	})
+}
+
+// aheadRows is how many rows are read before they are visited.
+const aheadRows = 8
+
+// readAhead visits each row while the next ones are read.
+func readAhead(ctx context.Context, rows *parts.Rows, visit func(values []any) error) error {
+	ready, free := make(chan []any, aheadRows), make(chan []any, aheadRows)
+	for range aheadRows {
+		free <- nil
 	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		defer close(ready)
+		for {
+			select {
+			case values := <-free:
+				values, err := rows.Next(values)
+				if err == io.EOF {
+					return nil
+				}
+				if err != nil {
+					return err
+				}
+				ready <- values // there is room for all that are not free
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+	})
+	group.Go(func() error {
+		for values := range ready {
+			if err := visit(values); err != nil {
+				return err
+			}
+			free <- values
+		}
+		return nil
+	})
+	return group.Wait()
 }
 
 // whereIs is the place of a packet: its file and its number in it.

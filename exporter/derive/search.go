@@ -29,8 +29,9 @@ type searcher struct {
 	first   filter             // of these 8 bytes
 	inside  filter             // of the 4 bytes at each of the first stride places of a needle
 	longest int
-	values  map[string]bool
-	names   *pseudonyms // nil if addresses stay
+	values  map[string]bool // that were added, alone or in a line
+	lines   map[string]bool // values, each with the line that holds it
+	names   *pseudonyms     // nil if addresses stay
 }
 
 // bucket has the needles with the same first 8 bytes. Those of tokens may be most of all needles, so no
@@ -84,7 +85,7 @@ func (f *filter) may(n uint64) bool {
 }
 
 func newSearcher() *searcher {
-	return &searcher{byText: map[string]int32{}, values: map[string]bool{}}
+	return &searcher{byText: map[string]int32{}, values: map[string]bool{}, lines: map[string]bool{}}
 }
 
 // everywhere reports whether a value is long and odd enough to be searched everywhere; another one
@@ -118,13 +119,13 @@ func varied(value string) bool {
 	return n >= 4
 }
 
-// add adds a value. It reports whether the value is new.
+// add adds a value, and the line that holds it if there is one. It reports whether any of this is new.
 func (s *searcher) add(value, whole string, rule int32) bool {
 	key := value + "\x00" + whole
-	if s.values[key] {
+	if s.lines[key] || whole == "" && s.values[value] {
 		return false
 	}
-	s.values[key] = true
+	s.values[value], s.lines[key] = true, true
 	if len(whole) > 4*piece {
 		whole = ""
 	}
