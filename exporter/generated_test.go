@@ -278,7 +278,7 @@ func (f *fault) find() (list []string) {
 	var left []wantedRow
 	for _, w := range f.want {
 		i := slices.IndexFunc(rows, func(r saidRow) bool {
-			return (r.text == w.text || f.effects[lossy] && r.within(w.text)) && (max(r.ts-w.ts-w.moved, w.ts+w.moved-r.ts) < 15 || w.retimed > 0)
+			return (r.text == w.text || f.effects[lossy] && r.within(w.text)) && (atTimeOf(r, w) || w.retimed > 0)
 		})
 		if i < 0 {
 			left = append(left, w)
@@ -304,9 +304,14 @@ func (f *fault) find() (list []string) {
 	return list
 }
 
+// atTimeOf reports whether a row has the time of a true one, or that of its packet under other addresses.
+func atTimeOf(r saidRow, w wantedRow) bool {
+	return max(r.ts-w.ts-w.moved, w.ts+w.moved-r.ts) < 15
+}
+
 // halved reports whether rows has one of the same time that is not complete.
 func (f *fault) halved(rows []saidRow, w wantedRow) bool {
-	return slices.ContainsFunc(rows, func(r saidRow) bool { return !r.complete && r.ts == w.ts+w.moved })
+	return slices.ContainsFunc(rows, func(r saidRow) bool { return !r.complete && atTimeOf(r, w) })
 }
 
 // within reports whether the row says nothing that text does not. What only lost packets said is absent.
@@ -434,6 +439,7 @@ var generatedCases = []generated{
 	{[]string{"tds.pcapng 1"}, []op{{"syn", 0, 11, 0, 1}, {"translated late", 0, 1, 1665, 1}}},
 	{[]string{"tds.pcapng 1"}, []op{{"repacked", 0, 7, 1, 0}, {"late", 0, 3, 6, 0}}},
 	{[]string{"grpc.pcapng 0"}, []op{{"repacked", 0, 16, 2, 0}, {"late", 0, 15, 6, 0}}},
+	{[]string{"imap.pcapng 1 six"}, []op{{"translated", 0, 9, 3, 1}, {"lost", 0, 1, 0, 0}}},
 	{[]string{"thrift.pcapng 1 six"}, []op{{"syn", 0, 4, 5000, 0}, {"reset", 0, 3, 1073741824, 0}, {"translated", 0, 14, 1, 0}}},
 }
 

@@ -167,6 +167,34 @@ func TestTranslatedConnectionIsOne(t *testing.T) {
 	}
 }
 
+// TestGreetingWithoutSYNACK has a server that greets first, under its own address, and no SYN-ACK. Only an answer that both
+// show proves that the ends are one connection's.
+func TestGreetingWithoutSYNACK(t *testing.T) {
+	const client, service, pod = "10.0.0.5:40000", "10.96.0.10:21", "10.0.1.7:2121"
+	const greeting, ask = "220 ready\r\n", "NOOP\r\n"
+	for _, tt := range []struct{ name, answer, want string }{
+		{"the same greeting", greeting, "0 10.96.0.10, 0 10.0.1.7"},
+		{"another greeting", "220 reads\r\n", "0 10.96.0.10, 1 10.0.1.7"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := newTranslated()
+			up := func(flags byte, seq, ack uint32, data string) {
+				c.packet(client, service, flags, seq, ack, 99, data)
+				c.packet(client, pod, flags, seq, ack, 99, data)
+			}
+			up(0x02, 7000, 0, "")
+			up(0x10, 7001, 501, "")
+			c.packet(pod, client, 0x18, 501, 7001, 99, greeting)
+			c.packet(service, client, 0x18, 501, 7001, 99, tt.answer)
+			up(0x18, 7001, 501+uint32(len(greeting)), ask)
+			got := c.answers(t, "select string_agg(conn_id || ' ' || dst_ip, ', ' order by flow_id) from {flows} where dst_payload_bytes > 0")
+			if got[0] != tt.want {
+				t.Errorf("%q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
 // TestReusedPortsAreTwoConnections has two connections without time stamps on the same ports;
 // the second one is translated to another server.
 func TestReusedPortsAreTwoConnections(t *testing.T) {

@@ -8,7 +8,6 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 	"github.com/pcapsule/pcapsule/exporter/internal/memory"
-	"github.com/pcapsule/pcapsule/exporter/internal/round"
 )
 
 // Limits of the search for conversations seen under other ends.
@@ -100,8 +99,7 @@ func (p *pairs) find(f *flow.Packet, hash uint64, s spot) *flow.View {
 	if !says || !tcp && len(f.Payload) < minMessage || f.Sum == flow.SumWrong { // follows the last question
 		return p.pass(t, s)
 	}
-	m := message{hash: p.hash(f), at: f.Time, no: f.No, iface: f.Interface, clock: f.Clock, dir: dir, syn: syn,
-		drawn: syn && f.Seq >= minDrawn && f.Ack > minDrawn}
+	m := p.message(f, dir)
 	t.last[dir] = m.no + 1
 	switch l := t.like; {
 	case l == nil:
@@ -139,6 +137,22 @@ func (p *pairs) talk(f *flow.Packet, hash uint64, tcp, says bool) *talk {
 		p.talks.put(at, t, p.limit.Scale(maxTalks))
 	}
 	return t
+}
+
+// message is the message of a packet from the sender of a direction.
+func (p *pairs) message(f *flow.Packet, dir uint8) message {
+	syn := f.Proto == protoTCP && f.TCPFlags&decode.SYN != 0
+	return message{hash: p.hash(f), at: f.Time, no: f.No, iface: f.Interface, clock: f.Clock, dir: dir, syn: syn,
+		drawn: syn && f.Seq >= minDrawn && f.Ack > minDrawn}
+}
+
+// repeats notes a SYN that another conversation has shown. Its ends may get payload before the other ones do.
+func (p *pairs) repeats(f *flow.Packet, hash uint64) {
+	p.settled.remove(placeHash(hash, f.Network))
+	if t := p.talk(f, hash, true, true); t != nil {
+		m := p.message(f, 0)
+		p.dialled(t, f).repeated = &m
+	}
 }
 
 // dialled returns the conversation of a SYN on the ends of t, and keeps it in place of t.
@@ -215,6 +229,9 @@ func (p *pairs) listen(t *talk, m message, s spot) {
 		}
 		return
 	}
+	if e == nil && p.beginAtSYN(t, m, s) {
+		return
+	}
 	limit := uint8(maxFirst)
 	if t.tcp {
 		limit = maxFirstTCP
@@ -237,158 +254,4 @@ func (p *pairs) listen(t *talk, m message, s spot) {
 	for i := len(t.copies) - 1; i >= 0; i-- {
 		p.answeredFirst(t.copies[i], &m)
 	}
-}
-
-// answeredFirst checks whether a possible view has shown a message before its original.
-func (p *pairs) answeredFirst(t *talk, m *message) {
-	if t.like.proven || m.dir == t.like.asked[0].dir {
-		return
-	}
-	for i := range t.like.answers {
-		if a := &t.like.answers[i]; a.hash == m.hash {
-			t.shake(m)
-			t.like.equal = true
-			if t.behind(m, a) {
-				p.prove(t)
-				return
-			}
-		}
-	}
-	t.doubt()
-}
-
-// doubt ends a wait if both conversations have had answers, but different ones.
-func (t *talk) doubt() {
-	l := t.like
-	if answer := 1 - l.asked[0].dir; len(l.answers) >= l.questions && l.of.last[answer] > l.asked[0].no+1 {
-		t.leave()
-	}
-}
-
-// begin starts waiting for the proof that a conversation is a view of the one that showed
-// message e before.
-func (p *pairs) begin(t *talk, e *message, m message, s spot) {
-	if e.dir != m.dir {
-		t.swapped = !t.swapped
-		t.last[0], t.last[1] = t.last[1], t.last[0]
-		m.dir = e.dir
-	}
-	t.like = &like{of: e.of, follows: true, late: e.of.last[1-e.dir] > e.no+1, asked: [2]message{*e, m}, questions: 1, awaited: []spot{s}}
-	t.shake(&m)
-	e.of.copies = append(e.of.copies, t)
-	if len(p.waiting) == maxWaiting {
-		p.pop()
-	}
-	p.waiting = append(p.waiting, wait{t, m.no})
-}
-
-// answered processes a message of the side that was asked.
-func (p *pairs) answered(t *talk, m message) {
-	l := t.like
-	if e := p.said.m[m.hash]; e != nil && p.shown(l.of, &m) {
-		t.shake(&m)
-		l.equal = true
-		if t.behind(e, &m) {
-			p.prove(t)
-			return
-		}
-	}
-	if len(l.answers) == maxAnswers {
-		l.answers = append(l.answers[:0], l.answers[1:]...)
-	}
-	l.answers = append(l.answers, m)
-	if !m.syn {
-		t.doubt()
-	}
-}
-
-// shake notes that both conversations have shown a message.
-func (t *talk) shake(m *message) {
-	if m.drawn {
-		t.shook = t.like.of
-	}
-}
-
-// behind reports whether the times allow that the original showed answer x and these ends showed
-// y.
-func (t *talk) behind(x, y *message) bool {
-	ask, asked := &t.like.asked[0], &t.like.asked[1]
-	if x.no < ask.no || y.no < asked.no || !near(x.at, y.at) && (!t.comparable(x, y) || t.shook != t.like.of) {
-		return false
-	}
-	if ask.no < asked.no && y.no < x.no {
-		return true
-	}
-	switch apart := x.no < asked.no || y.no < ask.no; {
-	case !apart && ask.iface == asked.iface:
-		return t.shook == t.like.of // else both wait for an answer at the same time: these are two questions
-	case apart && t.syn != 0 && (y.syn || ask.iface == asked.iface):
-		return false
-	}
-	here, there := t.ends()[ask.dir], t.like.of.ends()[ask.dir]
-	return t.shook == t.like.of || here.Addr == there.Addr || here.Port == there.Port
-}
-
-// prove makes a conversation a view of another one, including all its waiting packets.
-func (p *pairs) prove(t *talk) {
-	l := t.like
-	x := l.of
-	l.proven, l.view = true, x.viewAs(t)
-	from, to := t.hash%flow.ShardCount, x.hash%flow.ShardCount
-	for _, s := range l.awaited {
-		s.in.Packets[s.i].See(l.view)
-		s.in.Move(s.i, from, to)
-	}
-	l.awaited, l.answers = nil, nil
-	if t.tcp {
-		p.views.prove(t.at, l.view, t.isn)
-	}
-}
-
-// viewAs makes the view of a conversation under other ends.
-func (t *talk) viewAs(other *talk) *flow.View {
-	v := &flow.View{Dialled: t.ends(), Seen: other.ends(), Network: t.at.network, By: flow.ByPayload}
-	if t.tcp {
-		v.By = flow.BySequence
-	}
-	return v
-}
-
-// leave ends the state that a conversation is, or may be, a view. If both have shown the same answer, but nothing proved
-// or disproved that, the first packet says so: the two may be one that was captured at two places, or one is a replay.
-func (t *talk) leave() {
-	if l := t.like; l != nil {
-		if !l.proven && l.equal && len(l.awaited) > 0 {
-			s := l.awaited[0]
-			s.in.Packets[s.i].Alike = true
-		}
-		x := l.of
-		x.copies = slices.DeleteFunc(x.copies, func(c *talk) bool { return c == t })
-		t.like = nil
-	}
-}
-
-// expire ends the waits that have lasted too long.
-func (p *pairs) expire(now int64) {
-	for len(p.waiting) > 0 && (p.waiting[0].over() || now-p.waiting[0].of.like.asked[1].at > pairSlack) {
-		p.pop()
-	}
-}
-
-// pop ends the oldest wait.
-func (p *pairs) pop() {
-	if w := p.waiting[0]; !w.over() {
-		w.of.leave()
-	}
-	p.waiting[0] = wait{}
-	p.waiting = p.waiting[1:] // moving the others would cost quadratic time
-}
-
-// awaits reports whether packets of a round may still prove to belong to a view. r is the oldest
-// unsent round.
-func (p *pairs) awaits(r *round.Round) bool {
-	for len(p.waiting) > 0 && p.waiting[0].over() {
-		p.pop()
-	}
-	return len(p.waiting) > 0 && p.waiting[0].of.like.awaited[0].in == r
 }

@@ -70,7 +70,9 @@ func (j *Judge) view(fr *decode.Frame, f *flow.Packet, namespace uint64, s *pcap
 	case fr.PDU:
 		return hash
 	case fr.Proto == protoTCP:
-		v = j.views.find(f, s.Cookie)
+		if v = j.views.find(f, s.Cookie); v != nil && f.TCPFlags&(decode.SYN|decode.ACK) == decode.SYN {
+			j.pairs.repeats(f, hash)
+		}
 	case fr.Proto == protoUDP:
 		v, ours = j.quicViews.find(f, hash, s.Cookie)
 	default:

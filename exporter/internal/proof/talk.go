@@ -29,20 +29,21 @@ type message struct {
 
 // talk is a conversation of two ends in one network.
 type talk struct {
-	at      place
-	hash    uint64   // of the ends; it selects the shard
-	last    [2]int64 // 1 + number of the newest message of each direction
-	copies  []*talk  // its views, and possible ones
-	like    *like    // nil if it is not a view
-	shook   *talk    // has shown the same SYN-ACK, with random numbers
-	syn     uint64   // hash of its first SYN
-	isn     uint32   // number of that
-	looked  uint8    // messages already examined, up to the limit
-	since   int64    // time of the first of them
-	was     *talk    // on the same ends before its SYN, while nothing has answered that
-	stays   bool     // it is not a view, and will not be one
-	tcp     bool
-	swapped bool // direction 0 is from the second end of the tuple
+	at       place
+	hash     uint64   // of the ends; it selects the shard
+	last     [2]int64 // 1 + number of the newest message of each direction
+	copies   []*talk  // its views, and possible ones
+	like     *like    // nil if it is not a view
+	shook    *talk    // has shown the same SYN-ACK, with random numbers
+	syn      uint64   // hash of its first SYN
+	isn      uint32   // number of that
+	repeated *message // its SYN, if another conversation has shown that
+	looked   uint8    // messages already examined, up to the limit
+	since    int64    // time of the first of them
+	was      *talk    // on the same ends before its SYN, while nothing has answered that
+	stays    bool     // it is not a view, and will not be one
+	tcp      bool
+	swapped  bool // direction 0 is from the second end of the tuple
 }
 
 // ends are the sender of direction 0 and the other side.
