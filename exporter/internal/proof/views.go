@@ -23,7 +23,8 @@ const (
 // Anyone who sees a SYN can send a copy of it elsewhere. Payload therefore counts for the first
 // connection only after both SYN-ACKs had the same sequence number, which the server chose (RFC
 // 9293 section 3.4.1), or after the recorder reported that the socket that sent one receives it.
-// Until then the two share only handshakes, which carry no payload.
+// Until then the two share only handshakes, which carry no payload. Of several SYN-ACKs, the one that
+// the client acknowledges counts, because anyone can forge one.
 //
 // A SYN on the ends of a view that has not ended changes nothing until it is answered (RFC 5961 section 4).
 //
@@ -56,7 +57,7 @@ type dial struct {
 	network        uint64
 	at             int64
 	key            synKey
-	answer         number
+	answer         answers
 	cookie         uint64 // of the socket that answered, 0 unknown
 }
 
@@ -64,7 +65,7 @@ type dial struct {
 type seen struct {
 	view   *flow.View
 	of     *dial
-	answer number
+	answer answers
 	ended  uint8     // bit n: Seen[n] of the view sent a FIN; both after a reset
 	next   [2]number // sequence numbers after the newest bytes of Seen[n]
 	again  *redial   // a SYN that was not answered so far
@@ -136,7 +137,10 @@ type number struct {
 }
 
 // proven reports whether the server's number is the same in both views.
-func (s *seen) proven() bool { return s.answer.known && s.answer == s.of.answer }
+func (s *seen) proven() bool { return s.answer.like(&s.of.answer) }
+
+// refuted reports whether both views were answered, and no answer is the same.
+func (s *seen) refuted() bool { return s.answer.differs(&s.of.answer) }
 
 // synAck has the numbers of a SYN-ACK.
 type synAck struct{ seq, ack uint32 }
@@ -166,10 +170,17 @@ func (v *views) find(f *flow.Packet, cookie uint64) *flow.View {
 		return v.answered(f, at, cookie)
 	}
 	if d := v.open.m[at]; d != nil && src == d.client {
+		d.answer.acknowledge(f)
 		v.wentOn(d, at)
 	}
 	s := v.current(at, f)
 	if s == nil {
+		return nil
+	}
+	if src == s.view.Seen[0] {
+		s.answer.acknowledge(f)
+	}
+	if s.refuted() {
 		return nil
 	}
 	s.end(f)
@@ -221,7 +232,7 @@ func (v *views) syn(f *flow.Packet, src, dst flow.End, at place) *flow.View {
 	}
 	s := &seen{of: first, view: &flow.View{Dialled: [2]flow.End{first.client, first.server}, Seen: [2]flow.End{src, dst}, Network: first.network, By: flow.BySequence}}
 	if a, ok := v.early.m[at]; ok && a.ack == f.Seq+1 {
-		if s.answer = (number{a.seq, true}); first.answer.known && !s.proven() {
+		if s.answer.add(a.seq); s.refuted() {
 			return nil
 		}
 	}
@@ -243,10 +254,10 @@ func (v *views) begin(at place, old *seen, r *redial) {
 
 // answer records the SYN-ACK of a first SYN.
 func (v *views) answer(d *dial, seq uint32) {
-	if !d.answer.known {
-		d.answer = number{seq, true}
+	if d.answer.n == 0 {
 		v.open.put(place{tupleOf(d.client, d.server), d.network}, d, v.limit.Scale(maxSYNs))
 	}
+	d.answer.add(seq)
 }
 
 // wentOn ends the search for other views of a connection.
@@ -258,7 +269,7 @@ func (v *views) wentOn(d *dial, at place) {
 }
 
 // answered processes a SYN-ACK: one with a number that differs from another view's shows that they are two
-// connections.
+// connections, unless the client acknowledges another one.
 func (v *views) answered(f *flow.Packet, at place, cookie uint64) *flow.View {
 	v.learn(f, at)
 	d, s := v.dials.m[at], v.current(at, f)
@@ -275,11 +286,7 @@ func (v *views) answered(f *flow.Packet, at place, cookie uint64) *flow.View {
 		}
 		return nil
 	}
-	if !s.answer.known {
-		s.answer = number{f.Seq, true}
-	}
-	if s.of.answer.known && !s.proven() {
-		delete(v.known.m, at)
+	if s.answer.add(f.Seq); s.refuted() {
 		return nil
 	}
 	return s.view
@@ -310,11 +317,11 @@ func (v *views) learn(f *flow.Packet, at place) {
 
 // over reports whether a SYN-ACK answers a later SYN on the same ports.
 func (d *dial) over(f *flow.Packet) bool {
-	return d.key != (synKey{}) && d.answer.known && f.Ack != d.key.seq+1
+	return d.key != (synKey{}) && d.answer.n > 0 && f.Ack != d.key.seq+1
 }
 
 // prove records ends whose payload showed that they are a view. isn is the number of their SYN, 0 if it was not seen.
 func (v *views) prove(at place, view *flow.View, isn uint32) {
-	same := number{known: true}
+	same := answers{n: 1}
 	v.known.put(at, &seen{view: view, of: &dial{answer: same, key: synKey{seq: isn}}, answer: same}, v.limit.Scale(maxViews))
 }

@@ -12,7 +12,7 @@ import (
 // TestViewsInNetworks has SYN-ACKs in other networks than their SYNs, and those of other tenants with
 // the same addresses.
 func TestViewsInNetworks(t *testing.T) {
-	const syn, synAck = decode.SYN, decode.SYN | decode.ACK
+	const syn, synAck, data = decode.SYN, decode.SYN | decode.ACK, decode.ACK | 8 // PSH
 	const client, service, pod = "10.0.0.1:50000", "10.96.0.1:80", "10.244.0.7:8080"
 	const second = int64(1e9)
 	type step struct {
@@ -58,13 +58,37 @@ func TestViewsInNetworks(t *testing.T) {
 			{0, client, service, 0, syn, 100, 0, false}, {1, pod, client, 0, synAck, 600, 101, false}, {2, service, client, 0, synAck, 500, 101, false},
 			{3, client, pod, 0, syn, 100, 0, false}, {4, client, pod, 0, decode.ACK, 101, 601, false},
 		}},
+		{"a forged SYN-ACK after that of the pod", []step{
+			{0, client, service, 0, syn, 100, 0, false}, {1, client, pod, 0, syn, 100, 0, true}, {2, pod, client, 0, synAck, 500, 101, true},
+			{3, service, client, 0, synAck, 900, 101, false}, {4, service, client, 0, synAck, 500, 101, false},
+			{5, client, service, 0, decode.ACK, 101, 501, false}, {6, client, pod, 0, decode.ACK, 101, 501, true}, {7, pod, client, 0, data, 501, 101, true},
+		}},
+		{"a forged SYN-ACK before that of the pod", []step{
+			{0, client, service, 0, syn, 100, 0, false}, {1, client, pod, 0, syn, 100, 0, true}, {2, service, client, 0, synAck, 900, 101, false},
+			{3, pod, client, 0, synAck, 500, 101, false}, {4, service, client, 0, synAck, 500, 101, false},
+			{5, client, service, 0, decode.ACK, 101, 501, false}, {6, client, pod, 0, decode.ACK, 101, 501, true}, {7, pod, client, 0, data, 501, 101, true},
+		}},
+		{"a forged SYN-ACK as that of the pod", []step{
+			{0, client, service, 0, syn, 100, 0, false}, {1, client, pod, 0, syn, 100, 0, true}, {2, pod, client, 0, synAck, 900, 101, true},
+			{3, pod, client, 0, synAck, 500, 101, true}, {4, service, client, 0, synAck, 500, 101, false},
+			{5, client, service, 0, decode.ACK, 101, 501, false}, {6, client, pod, 0, decode.ACK, 101, 501, true}, {7, pod, client, 0, data, 501, 101, true},
+		}},
+		{"a copied SYN, whose answer is forged in the first connection", []step{
+			{0, client, service, 0, syn, 100, 0, false}, {1, client, pod, 0, syn, 100, 0, true}, {2, service, client, 0, synAck, 500, 101, false},
+			{3, pod, client, 0, synAck, 900, 101, false}, {4, service, client, 0, synAck, 900, 101, false},
+			{5, client, service, 0, decode.ACK, 101, 501, false}, {6, client, pod, 0, decode.ACK, 101, 901, false}, {7, pod, client, 0, data, 901, 101, false},
+		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var v views
 			for i, s := range tt.steps {
 				src, dst := endOf(netip.MustParseAddrPort(s.src)), endOf(netip.MustParseAddrPort(s.dst))
-				f := &flow.Packet{Time: s.at, Proto: protoTCP, Network: s.network, Src: src.Addr, SrcPort: src.Port, Dst: dst.Addr, DstPort: dst.Port,
-					TCPFlags: s.flags, Seq: s.seq, Ack: s.ack, HasTS: true, TSVal: 9}
+				flags, size := s.flags, int32(0)
+				if flags == data {
+					flags, size = decode.ACK, 10
+				}
+				f := &flow.Packet{Time: s.at, Proto: protoTCP, Network: s.network, PayloadLen: size, Src: src.Addr, SrcPort: src.Port, Dst: dst.Addr, DstPort: dst.Port,
+					TCPFlags: flags, Seq: s.seq, Ack: s.ack, HasTS: true, TSVal: 9}
 				if got := v.find(f, 0); (got != nil) != s.view {
 					t.Errorf("packet %d: view %v, want one: %v", i, got, s.view)
 				}
