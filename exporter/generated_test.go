@@ -441,6 +441,7 @@ var generatedCases = []generated{
 	{[]string{"grpc.pcapng 0"}, []op{{"repacked", 0, 16, 2, 0}, {"late", 0, 15, 6, 0}}},
 	{[]string{"imap.pcapng 1 six"}, []op{{"translated", 0, 9, 3, 1}, {"lost", 0, 1, 0, 0}}},
 	{[]string{"imap.pcapng 1"}, []op{{"translated", 0, 4, 1, 1}, {"second answer", 0, 1, 677, 0}}},
+	{[]string{"postgresql.pcapng 4"}, []op{{"lost", 0, 1, 0, 0}, {"lost", 0, 5, 0, 0}}},
 	{[]string{"thrift.pcapng 1 six"}, []op{{"syn", 0, 4, 5000, 0}, {"reset", 0, 3, 1073741824, 0}, {"translated", 0, 14, 1, 0}}},
 }
 

@@ -241,7 +241,7 @@ func (c *Conn) take(dir uint8, h *half, seq uint32, s *Segment) (v Verdict) {
 		if s.Len == 0 && s.Flags&FIN == 0 {
 			return 0
 		}
-		c.start(h, seq, s)
+		c.start(h, c.beginning(dir, seq), s)
 		h.unsure = !h.hasAck || h.acked != seq
 		if h.hasAck && before(s.end(), h.acked) { // it could not be judged before
 			h.own()
@@ -263,6 +263,15 @@ func (c *Conn) take(dir uint8, h *half, seq uint32, s *Segment) (v Verdict) {
 	}
 	c.finish(dir, &c.Budget.at)
 	return v
+}
+
+// beginning is where a direction begins whose first captured bytes are at seq. If the other one has shown its SYN, its
+// bytes from the first that this one expects on are missing.
+func (c *Conn) beginning(dir uint8, seq uint32) uint32 {
+	if h := &c.half[dir]; h.hasAck && c.half[dir^1].begun && before(h.acked, seq) && seq-h.acked <= maxBack {
+		return h.acked
+	}
+	return seq
 }
 
 func (c *Conn) start(h *half, seq uint32, s *Segment) {
