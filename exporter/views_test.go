@@ -195,6 +195,46 @@ func TestGreetingWithoutSYNACK(t *testing.T) {
 	}
 }
 
+// TestBulkTransferFromItsMiddle has a transfer that was going on before the capture began, so no answer with payload
+// shows that both ends are one connection's for long. Acknowledgements do, if they are the same.
+func TestBulkTransferFromItsMiddle(t *testing.T) {
+	const client, service, pod = "10.0.0.5:40000", "10.96.0.10:80", "10.0.1.7:8080"
+	const ask, answer = "GET /x HTTP/1.1\r\nHost: svc\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+	for _, tt := range []struct {
+		name string
+		more uint32 // what the client has sent under the pod's address, in addition
+		want []string
+	}{
+		{"the same acknowledgements", 0, []string{"2", "1"}},
+		{"other acknowledgements", 7, []string{"4", "2"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := newTranslated()
+			seq, up := uint32(700_000), uint32(5000)
+			for i := range 1500 {
+				c.packet(pod, client, 0x10, seq, up+tt.more, 99, strings.Repeat("x", 100))
+				c.packet(service, client, 0x10, seq, up, 99, strings.Repeat("x", 100))
+				if seq += 100; i%2 == 1 {
+					c.packet(client, service, 0x10, up, seq, 99, "")
+					c.packet(client, pod, 0x10, up+tt.more, seq, 99, "")
+				}
+			}
+			for range 2 {
+				c.packet(client, service, 0x18, up, seq, 99, ask)
+				c.packet(client, pod, 0x18, up+tt.more, seq, 99, ask)
+				up += uint32(len(ask))
+				c.packet(pod, client, 0x18, seq, up+tt.more, 99, answer)
+				c.packet(service, client, 0x18, seq, up, 99, answer)
+				seq += uint32(len(answer))
+			}
+			got := c.answers(t, "select count(*)::varchar from {calls} where complete", "select count(*)::varchar from {connections}")
+			if fmt.Sprint(got) != fmt.Sprint(tt.want) {
+				t.Errorf("%q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
 // TestReusedPortsAreTwoConnections has two connections without time stamps on the same ports;
 // the second one is translated to another server.
 func TestReusedPortsAreTwoConnections(t *testing.T) {

@@ -33,7 +33,7 @@ const (
 //
 // Anyone who sees a datagram can send a copy of it elsewhere, so an equal question only starts a
 // wait. The ends are a view of the first conversation once the other side has answered with an
-// equal message too, and if the times allow that one is behind the other:
+// equal message too, or has acknowledged with equal numbers, and if the times allow that one is behind the other:
 //   - the exchange of one view lies within that of the other, as with one clock, or
 //   - the clocks differ by less than a second, and the client's address or port is the same or
 //     both have shown a SYN-ACK with random numbers. A handshake alone is then no proof, and on one
@@ -97,6 +97,9 @@ func (p *pairs) find(f *flow.Packet, hash uint64, s spot) *flow.View {
 		dir = 1
 	}
 	if !says || !tcp && len(f.Payload) < minMessage || f.Sum == flow.SumWrong { // follows the last question
+		if tcp && !says && f.TCPFlags&(decode.ACK|decode.RST) == decode.ACK && f.Sum != flow.SumWrong {
+			p.acknowledged(t, p.message(f, dir))
+		}
 		return p.pass(t, s)
 	}
 	m := p.message(f, dir)

@@ -82,6 +82,7 @@ type like struct {
 	asked     [2]message // the messages that started the wait: in the original and under these ends
 	questions int        // questions without an answer
 	answers   []message
+	acks      []message // of the side that was asked, without payload
 	awaited   []spot
 	view      *flow.View
 }

@@ -33,17 +33,64 @@ func (p *pairs) answeredFirst(t *talk, m *message) {
 	if t.like.proven || m.dir == t.like.asked[0].dir {
 		return
 	}
-	for i := range t.like.answers {
-		if a := &t.like.answers[i]; a.hash == m.hash {
+	if !p.equalTo(t, m, t.like.answers) {
+		t.doubt()
+	}
+}
+
+// equalTo makes a possible view a proven one if it has shown the same message as its original before, and the times
+// allow that.
+func (p *pairs) equalTo(t *talk, m *message, shown []message) bool {
+	for i := range shown {
+		if a := &shown[i]; a.hash == m.hash {
 			t.shake(m)
 			t.like.equal = true
 			if t.behind(m, a) {
 				p.prove(t)
-				return
+				return true
 			}
 		}
 	}
-	t.doubt()
+	return false
+}
+
+// acknowledged processes a segment of TCP without payload. Equal numbers prove what an equal answer does: a bulk transfer
+// may have no other answer for long. Different ones disprove nothing, because interfaces merge segments.
+func (p *pairs) acknowledged(t *talk, m message) {
+	if l := t.like; l != nil && !l.proven && m.dir != l.asked[0].dir {
+		if p.answeredBoth(t, &m) {
+			return
+		}
+		if len(l.acks) == maxAnswers {
+			l.acks = append(l.acks[:0], l.acks[1:]...)
+		}
+		l.acks = append(l.acks, m)
+	}
+	waits := false
+	for i := len(t.copies) - 1; i >= 0; i-- {
+		if c := t.copies[i]; !c.like.proven && m.dir != c.like.asked[0].dir {
+			waits = !p.equalTo(c, &m, c.like.acks) || waits
+		}
+	}
+	if waits {
+		m.of, m.by = t, 1
+		p.said.put(m.hash, &m, p.limit.Scale(maxMessages))
+	}
+}
+
+// answeredBoth makes a possible view a proven one if its original has shown the same message, and the times allow that.
+func (p *pairs) answeredBoth(t *talk, m *message) bool {
+	e := p.said.m[m.hash]
+	if e == nil || !p.shown(t.like.of, m) {
+		return false
+	}
+	t.shake(m)
+	t.like.equal = true
+	if !t.behind(e, m) {
+		return false
+	}
+	p.prove(t)
+	return true
 }
 
 // doubt ends a wait if both conversations have had answers, but different ones.
@@ -65,6 +112,7 @@ func (p *pairs) begin(t *talk, e *message, m message, s spot) {
 	t.like = &like{of: e.of, follows: true, late: e.of.last[1-e.dir] > e.no+1, asked: [2]message{*e, m}, questions: 1, awaited: []spot{s}}
 	t.shake(&m)
 	e.of.copies = append(e.of.copies, t)
+	p.settled.remove(placeHash(e.of.hash, e.of.at.network)) // its answers count now
 	if len(p.waiting) == maxWaiting {
 		p.pop()
 	}
@@ -74,13 +122,8 @@ func (p *pairs) begin(t *talk, e *message, m message, s spot) {
 // answered processes a message of the side that was asked.
 func (p *pairs) answered(t *talk, m message) {
 	l := t.like
-	if e := p.said.m[m.hash]; e != nil && p.shown(l.of, &m) {
-		t.shake(&m)
-		l.equal = true
-		if t.behind(e, &m) {
-			p.prove(t)
-			return
-		}
+	if p.answeredBoth(t, &m) {
+		return
 	}
 	if len(l.answers) == maxAnswers {
 		l.answers = append(l.answers[:0], l.answers[1:]...)
@@ -128,7 +171,7 @@ func (p *pairs) prove(t *talk) {
 		s.in.Packets[s.i].See(l.view)
 		s.in.Move(s.i, from, to)
 	}
-	l.awaited, l.answers = nil, nil
+	l.awaited, l.answers, l.acks = nil, nil, nil
 	if t.tcp {
 		p.views.prove(t.at, l.view, t.isn)
 	}
