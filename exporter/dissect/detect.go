@@ -29,7 +29,11 @@ func (c *Conn) detect(dir Dir, head []byte) bool {
 	if (s.more || len(head) < minDetect) && !s.ended {
 		return false
 	}
-	if p := c.findByPort(dir, head); p != nil {
+	p = c.findByPort(dir, head)
+	if p == nil { // the other side's bytes would be given up below
+		p = c.findByPort(dir.Other(), other.buf)
+	}
+	if p != nil {
 		c.begin(p, Yes)
 		return true
 	}

@@ -70,6 +70,12 @@ func TestRows(t *testing.T) {
 			"PUBLISH a/c (2 B) → ok mqtt_packets=[PUBLISH PUBREC PUBREL PUBCOMP]", "PINGREQ → PINGRESP mqtt_packets=[PINGREQ PINGRESP]", "DISCONNECT mqtt_packets=[DISCONNECT]"}},
 		{Name: "the server publishes too", Chunks: samples[1].Chunks, Want: []string{in4, "SUBSCRIBE a/# → QoS 1 mqtt_packets=[SUBSCRIBE SUBACK] mqtt_reason_code=1",
 			"PUBLISH a/b (2 B) → ok mqtt_packets=[PUBLISH PUBACK]", "UNSUBSCRIBE a/# → ok mqtt_packets=[UNSUBSCRIBE UNSUBACK]"}},
+		{Name: "from its middle, a subscriber that sends nothing but acknowledgements", Chunks: chunks{
+			server(pub(2, "sensors/a", "\x00\x01hi")), client(packet(0x40, "\x00\x01")), server(pub(2, "sensors/a", "\x00\x02ho")), client(packet(0x40, "\x00\x02"))},
+			Midway: true, Want: []string{
+				"PUBLISH sensors/a (2 B) → ok mqtt_packets=[PUBLISH PUBACK]", "PUBLISH sensors/a (2 B) → ok mqtt_packets=[PUBLISH PUBACK]"}},
+		{Name: "from its middle, a subscriber that sends nothing", Chunks: chunks{server(pub(0, "sensors/a", "hi")), server(pub(0, "sensors/a", "ho"))},
+			Midway: true, Want: []string{"PUBLISH sensors/a (2 B) mqtt_packets=[PUBLISH]", "PUBLISH sensors/a (2 B) mqtt_packets=[PUBLISH]"}},
 		{Name: "properties of version 5", Chunks: samples[2].Chunks, Want: []string{in4,
 			"PUBLISH a/b (5 B) mqtt_packets=[PUBLISH]",
 			"PUBLISH a/b (2 B) → ok trace_id=4bf92f3577b34da6a3ce929d0e0e4736 mqtt_packets=[PUBLISH PUBACK] mqtt_reason_code=16 mqtt_response_topic=reply",

@@ -112,6 +112,9 @@ func (row *Row) stored(b []byte) {
 	}
 	if row.Status.OK {
 		row.StatusCode = table.Some(row.Status.V)
+		if row.Status.V == noResponders && !row.StatusText.OK { // the server sends no text with it
+			row.StatusText = table.Some("no responders")
+		}
 		row.Outcome = blameStatus(row.Status.V, row.StatusText.V)
 	}
 	if len(b) < 2 || len(b) > maxJSON || b[0] != '{' || !row.API.OK && !bytes.HasPrefix(b, []byte(`{"stream":`)) && !bytes.HasPrefix(b, []byte(`{"error":`)) {
@@ -144,10 +147,12 @@ func (row *Row) stored(b []byte) {
 	}
 }
 
+const noResponders = 503 // status of the answer to a message that nobody subscribes to
+
 // blameStatus is the outcome of an answer that is only a status.
 func blameStatus(status int32, text string) string {
 	switch {
-	case status == 503 || strings.Contains(text, "Leadership") || strings.Contains(text, "Shutdown"):
+	case status == noResponders || strings.Contains(text, "Leadership") || strings.Contains(text, "Shutdown"):
 		return table.ServerError
 	case status == 404 || status == 408 || status < 400 || strings.Contains(text, "Completed"):
 		return table.OK // no message came in time, or all that were asked for

@@ -140,7 +140,7 @@ func quoted(text string) (string, bool) {
 	return subject, ok
 }
 
-const maxNamed = 64 // commands among which that of an error is looked for
+const maxNamed = 64 // commands among which that of an error or a delivery is looked for
 
 // failed finds and removes the command of an error.
 func (k *conn) failed(text string, seq uint32) *call {
@@ -219,20 +219,38 @@ func (k *conn) delivering(s *side, in *dissect.Input, at int, f *frame) {
 	c.size = f.total - f.headers
 	if strings.HasPrefix(c.reply, "$JS.ACK.") {
 		c.row.delivery(c.reply)
-		k.pulled(string(f.sid), in, at, at+f.line)
+		k.pulled(c.row, string(f.sid), in, at, at+f.line)
 	}
 	s.call = c
 }
 
 // pulled answers the request for messages that a delivery fulfils, if there is one.
-func (k *conn) pulled(sid string, in *dissect.Input, at, end int) {
-	inbox := k.subs[sid]
-	if c, ok := k.asked.Get(inbox); inbox != "" && ok && c.pull {
-		k.asked.Take(inbox)
-		c.x.Response(in, at, end)
-		c.answered, c.waitsMsg, c.answer = true, false, "messages"
-		k.emit(c, "")
+func (k *conn) pulled(d *Row, sid string, in *dissect.Input, at, end int) {
+	c := k.pullOf(d, k.subs[sid])
+	if c == nil {
+		return
 	}
+	k.asked.Take(c.reply)
+	c.x.Response(in, at, end)
+	c.answered, c.waitsMsg, c.answer = true, false, "messages"
+	k.emit(c, "")
+}
+
+// pullOf returns the oldest request for messages of the same consumer whose reply subject belongs to a
+// subscription. Some clients subscribe to one inbox for each request, others to one with a wildcard for all.
+func (k *conn) pullOf(d *Row, inbox string) *call {
+	if !wild(inbox) {
+		if c, ok := k.asked.Get(inbox); ok && c.pull {
+			return c
+		}
+		return nil
+	}
+	for c := range k.asked.Oldest(maxNamed) {
+		if c.pull && c.row.Stream == d.Stream && c.row.Consumer == d.Consumer && matches(inbox, c.reply) {
+			return c
+		}
+	}
+	return nil
 }
 
 // answered handles the end of a message that answers another one.
