@@ -87,6 +87,7 @@ type call struct {
 	side     int   // place there
 	no       int64 // among the messages of a side that awaited an acknowledgement, from 1
 	alone    bool  // nothing answers it
+	known    bool  // an acknowledgement of a message that basic.get returned
 	may      bool  // an acknowledgement may follow, but need not
 	whole    bool
 	gap      bool
@@ -147,6 +148,7 @@ type channel struct {
 	tags     [2]tags         // of these, and of some that have one
 	noAck    map[string]bool // consumers that acknowledge nothing
 	consumes int
+	got      uint64 // highest delivery tag of a message that basic.get returned
 }
 
 // content is a message whose header and body are being read.

@@ -227,6 +227,9 @@ func (k *conn) results(c *call, id uint32, r *reader) {
 		row.Redelivered = r.Uint8()&1 != 0
 		row.Exchange, row.Key = table.Some(message.Text(r.short())), table.Some(message.Text(r.short()))
 		row.Messages = table.Some(int64(r.Uint32()))
+		if ch != nil {
+			ch.got = max(ch.got, uint64(row.Tag.V))
+		}
 	case getEmpty:
 		row.Messages = table.Some[int64](0)
 	}

@@ -239,6 +239,8 @@ func (k *conn) acknowledge(in *dissect.Input, at, end int, number uint16, id uin
 	c.x.Request(in, at, at+end)
 	c.row.Tag, c.row.Ack = table.Some(int64(tag)), table.Some(word)
 	c.alone, c.whole = true, true
+	ch := k.channels[number]
+	c.known = ch != nil && tag <= ch.got && side == delivered
 	k.emit(c, "")
 }
 

@@ -48,7 +48,7 @@ func (k *conn) emit(c *call, why string) {
 		why = "malformed"
 	case c.gap, c.row.Mandatory && k.unsureOf(c): // it may have come back
 		why = "gap"
-	case !c.x.HasRequest(), why == "" && (c.id == ack || c.id == nack || c.id == reject): // of what was not captured
+	case !c.x.HasRequest(), why == "" && !c.known && (c.id == ack || c.id == nack || c.id == reject): // of what was not captured
 		why = "no_request"
 	case c.may && c.whole:
 		why = "" // the consumer need not acknowledge

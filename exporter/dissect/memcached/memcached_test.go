@@ -76,6 +76,12 @@ func TestRows(t *testing.T) {
 			"mg k v q Oxy → VA, 1 value status_text=VA memcached_form=meta memcached_keys=[k] memcached_items=1 memcached_opaque=xy memcached_quiet=true",
 			"mg b q → no reply requested memcached_form=meta memcached_keys=[b] memcached_quiet=true",
 			"mn → MN status_text=MN memcached_form=meta"}},
+		{Name: "what a quiet meta command cannot reply answers the next one", Chunks: chunks{client("mg k v\r\n"), server("HD\r\n"), client("md a q\r\nme a\r\nms b 1 q\r\nx\r\nmd b\r\n"), server("EN\r\nHD\r\n")}, Want: []string{
+			"mg k v → HD status_text=HD memcached_form=meta memcached_keys=[k]",
+			"md a q → no reply requested memcached_form=meta memcached_keys=[a] memcached_quiet=true",
+			"me a → EN, 0 values status_text=EN memcached_form=meta memcached_keys=[a] memcached_items=0",
+			"ms b q, 1 byte → no reply requested memcached_form=meta memcached_keys=[b] memcached_quiet=true",
+			"md b → HD status_text=HD memcached_form=meta memcached_keys=[b]"}},
 		{Name: "quiet binary commands", Chunks: s[4].Chunks, Want: []string{
 			"setq k, 5 bytes → no reply requested memcached_form=binary memcached_keys=[k] memcached_flags=5 memcached_expiry=60 memcached_opaque=1 memcached_quiet=true",
 			"getkq a → no reply requested memcached_form=binary memcached_keys=[a] memcached_opaque=2 memcached_quiet=true",

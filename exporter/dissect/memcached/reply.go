@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -15,6 +16,13 @@ var results = map[string]bool{"STORED": true, "NOT_STORED": true, "EXISTS": true
 
 // metaResults are the words of replies to meta commands.
 var metaResults = map[string]bool{"HD": true, "VA": true, "EN": true, "NF": true, "NS": true, "EX": true, "MN": true, "ME": true}
+
+// repliesTo are the words of replies to each meta command, and hiddenFrom those that its flag q suppresses:
+// memcached's doc/protocol.txt.
+var (
+	repliesTo  = map[string]string{"mg": "VA HD EN", "ms": "HD NS EX NF", "md": "HD NF EX", "ma": "VA HD NF NS EX", "me": "ME EN", "mn": "MN"}
+	hiddenFrom = map[string]string{"mg": "EN", "ms": "HD", "md": "HD NF", "ma": "HD NF"}
+)
 
 // replyLine is a line of a reply.
 type replyLine struct {
@@ -139,7 +147,8 @@ func answers(c *call, r *replyLine) bool {
 	case c.binary:
 		return false
 	case c.replies == repliesMeta:
-		return metaResults[r.word] && (r.word == "MN") == (c.row.Command.V == "mn")
+		command := c.row.Command.V
+		return metaResults[r.word] && strings.Contains(repliesTo[command], r.word) && !(c.quiet && strings.Contains(hiddenFrom[command], r.word))
 	case c.replies == repliesValues:
 		return r.word == "VALUE" || r.word == "END"
 	case c.replies == repliesStats:

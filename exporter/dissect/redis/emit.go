@@ -16,6 +16,9 @@ const (
 	maxSummaryReply   = 80
 )
 
+// moved is the push with which a server of a cluster ends a subscription whose slot moves to another one.
+const moved = "sunsubscribe"
+
 const arrow = " → "
 
 // emit emits a call. why is the value of column error, empty if the call ended normally.
@@ -31,7 +34,7 @@ func (k *conn) emit(c *call, why string) {
 		why = "gap"
 	case c.bad:
 		why = "malformed"
-	case !asked && (c.push == "" || confirms([]byte(c.push))): // a confirmation answers a command
+	case !asked && (c.push == "" || confirms([]byte(c.push)) && c.push != moved): // a confirmation answers a command
 		why = "no_request"
 	}
 	if why != "" {

@@ -90,7 +90,7 @@ type call struct {
 	keyAt    int64 // index of the argument that is the first key; -1 none, 0 not known yet
 	keys     int32
 	masked   int64 // index of the argument that is a password; -1 none
-	secrets  bool  // an argument was one
+	secrets  bool  // an argument, or a value of the reply, was one
 	user     string
 	db       table.Opt[int32]
 	ahead    int32
@@ -98,20 +98,22 @@ type call struct {
 	whole    bool  // the command was read completely
 	inline   bool
 
-	reply    []byte // as text
-	first    [4]span
-	kind     byte // type byte of the reply; 0 none yet
-	null     bool
-	full     bool // reply is incomplete
-	elements int64
-	errText  string
-	errors   int32
-	push     string
-	queued   bool // for EXEC
-	script   string
-	answered bool
-	gap      bool
-	bad      bool
+	reply      []byte   // as text
+	told       [][]byte // passwords of the reply whose places are not noted yet
+	nextSecret bool     // the next value of the reply is one
+	first      [4]span
+	kind       byte // type byte of the reply; 0 none yet
+	null       bool
+	full       bool // reply is incomplete
+	elements   int64
+	errText    string
+	errors     int32
+	push       string
+	queued     bool // for EXEC
+	script     string
+	answered   bool
+	gap        bool
+	bad        bool
 }
 
 // side is the reading position in one direction.

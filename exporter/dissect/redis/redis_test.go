@@ -121,6 +121,16 @@ func TestRows(t *testing.T) {
 			"AUTH *** → OK |simple_string\nAUTH bob *** → WRONGPASS invalid |error user=bob status=WRONGPASS failed\n" +
 				"CONFIG SET requirepass *** maxmemory 1 → OK |simple_string\nACL SETUSER al on *** → OK |simple_string\nauth *** → OK |simple_string\n" +
 				"MIGRATE h 1 \"\" 0 5 AUTH2 u *** KEYS a → OK |simple_string", 0},
+		{"a subscription that ends because its slot moved is no failure",
+			chunks{client(cmd("SSUBSCRIBE", "c")), server("*3\r\n" + bulk("ssubscribe") + bulk("c") + ":1\r\n"), server("*3\r\n" + bulk("sunsubscribe") + bulk("c") + ":0\r\n")},
+			"SSUBSCRIBE c → [ssubscribe, c, 1] |array key=c channel=c\npush [sunsubscribe, c, 0] |array push=sunsubscribe channel=c", 0},
+		{"passwords in replies are not shown",
+			chunks{client(cmd("CONFIG", "GET", "*")), server("*8\r\n" + bulk("port") + bulk("6379") + bulk("requirepass") + bulk("abc") + bulk("masterauth") + bulk("") + bulk("masteruser") + bulk("bob")),
+				client(cmd("CONFIG", "GET", "requirepass")), server("%1\r\n" + bulk("requirepass") + bulk("hunter2")),
+				client(cmd("ACL", "LIST")), server("*1\r\n" + bulk("user al on #"+strings.Repeat("5f", 32)+" ~* +@all")),
+				client(cmd("ACL", "GENPASS", "32")), server(bulk("hunter23"))},
+			"CONFIG GET * → [port, 6379, requirepass, ***, masterauth, \"\", masteruser, bob] |array\nCONFIG GET requirepass → {requirepass: ***} |map\n" +
+				"ACL LIST → [\"user al on #*** ~* +@all\"] |array\nACL GENPASS 32 → *** |bulk_string", 0},
 		{"each command of a transaction has its result",
 			chunks{client(cmd("MULTI") + cmd("INCR", "a") + cmd("GET", "b") + cmd("HGETALL", "h") + cmd("GET", "n") + cmd("EXEC") + cmd("PING")),
 				server("+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*4\r\n-WRONGTYPE no\r\n" + bulk(`x "y"`) + "*2\r\n" + bulk("f") + ":1\r\n"), server("_\r\n+PONG\r\n")},

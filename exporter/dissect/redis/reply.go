@@ -57,6 +57,7 @@ func (k *conn) readReply(in *dissect.Input, at int) (n int, err error) {
 		n, done, err = k.w.walk(k.c, c, b)
 	}
 	c.x.Response(in, at, at+n)
+	c.hideReply(in, at, at+n)
 	if done {
 		k.resp = nil
 		k.endReply(c)

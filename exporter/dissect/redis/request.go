@@ -267,8 +267,7 @@ func (c *call) secret(i int64, p []byte) bool {
 			c.masked = i + 2
 		}
 	case actConfig, actSentinel:
-		if bytes.Contains(p, []byte("pass")) || bytes.Contains(p, []byte("auth")) ||
-			bytes.Contains(p, []byte("PASS")) || bytes.Contains(p, []byte("AUTH")) {
+		if namesSecret(p) {
 			c.masked = i + 1
 		}
 	case actACL:

@@ -186,6 +186,9 @@ func (c *call) string(w *walker, kind byte, p []byte, size int64) {
 	if w.attrs > 0 {
 		return
 	}
+	n := len(p)
+	p = c.maskReply(w, kind, p)
+	size += int64(len(p) - n)
 	if kind == '-' || kind == '!' {
 		if c.errors++; c.errors == 1 {
 			c.errText = text(p[:min(len(p), maxText)])

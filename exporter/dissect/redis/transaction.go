@@ -104,6 +104,7 @@ func (k *conn) readResults(in *dissect.Input, at int) (n int, done bool, err err
 	}
 	n, done, err = k.w.walk(k.c, q, b)
 	q.x.Cite(in, at, at+n)
+	q.hideReply(in, at, at+n)
 	if !done {
 		return n, false, err
 	}
