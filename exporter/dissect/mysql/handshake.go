@@ -15,11 +15,12 @@ import (
 
 // First bytes of packets of the server.
 const (
-	packetOK   = 0x00
-	packetMore = 0x01 // of an authentication
-	packetFile = 0xfb
-	packetEOF  = 0xfe // also the request for another plugin, and OK after the rows of a result
-	packetErr  = 0xff
+	packetOK     = 0x00
+	packetMore   = 0x01 // of an authentication
+	packetFactor = 0x02 // of an authentication with several factors: the plugin of the next one
+	packetFile   = 0xfb
+	packetEOF    = 0xfe // also the request for another plugin, and OK after the rows of a result
+	packetErr    = 0xff
 )
 
 const maxPlugin = 64 // bytes of a plugin's name
@@ -227,6 +228,9 @@ func (k *conn) verdict(c *call, b []byte) error {
 		k.failed(c, b)
 	case packetMore:
 		return nil
+	case packetFactor:
+		c.plugin, c.auth = pluginName(b[1:]), ""
+		return nil
 	case packetEOF:
 		if c.plugin = pluginName(b[1:]); len(b) == 1 {
 			c.plugin = "mysql_old_password"
@@ -234,6 +238,9 @@ func (k *conn) verdict(c *call, b []byte) error {
 		c.auth = ""
 		return nil
 	default:
+		if k.serverCaps != 0 && k.serverCaps&capLongPassword == 0 { // plugins of MariaDB, such as parsec, send what they like
+			return nil
+		}
 		return fmt.Errorf("reading the authentication: unknown packet %#x", b[0])
 	}
 	if c.kind == kindConnect {
@@ -293,7 +300,11 @@ func isGreeting(b []byte, size int) (is, more bool) {
 	if !clip.Printable(version) || len(version) > 128 || len(version) > 0 && (version[0] < '0' || version[0] > '9') || i > 0 && (i < 4 || bytes.IndexByte(version, '.') < 0) {
 		return false, false
 	}
-	if i < 0 || len(b) < min(size, i+32) {
+	const after = 31 // bytes after the version, at least
+	switch {
+	case i >= 0 && size < i+1+after:
+		return false, false
+	case i < 0 || len(b) < i+1+after:
 		return false, true
 	}
 	rest := b[i+1:]

@@ -127,6 +127,10 @@ func samples() []dissecttest.Sample {
 		{Name: "another plugin", Rows: 2, Chunks: chunks{server(greeting("5.5.5-10.11.6-MariaDB", baseCaps)), client(response(1, baseCaps)),
 			server(pkt(2, "\xfecaching_sha2_password\x00", strings.Repeat("s", 20), "\x00")), client(pkt(3, strings.Repeat("h", 32))),
 			server(pkt(4, "\x01\x03") + okPacket(5, 0, 0, 2, "")), client(com(comInitDB, "other")), server(okPacket(1, 0, 0, 2, ""))}},
+		{Name: "a second factor", Rows: 1, Chunks: chunks{server(greeting("9.1.0", baseCaps)), client(response(1, baseCaps)),
+			server(pkt(2, "\x02authentication_webauthn_client\x00challenge")), client(pkt(3, "signature")), server(okPacket(4, 0, 0, 2, ""))}},
+		{Name: "data of a plugin of MariaDB", Rows: 1, Chunks: chunks{server(greeting("5.5.5-11.6.2-MariaDB", baseCaps&^capLongPassword)), client(response(1, baseCaps&^capLongPassword)),
+			server(pkt(2, "\xfeparsec\x00", strings.Repeat("s", 32))), client(pkt(3, "")), server(pkt(4, "P\x00salt")), client(pkt(5, strings.Repeat("c", 96))), server(okPacket(6, 0, 0, 2, ""))}},
 		{Name: "compressed", Rows: 2, Chunks: append(login(baseCaps|capCompress),
 			client(packed(0, query(long))), server(packed(1, result(1, 2, str("1")+str(strings.Repeat("x", 100))))))},
 	}
@@ -217,6 +221,8 @@ func TestRows(t *testing.T) {
 			"CONNECT | connect bob@shop, caching_sha2_password → ok | user bob@shop  caching_sha2_password",
 			"COM_INIT_DB | init db other → ok",
 		},
+		"a second factor":             {"CONNECT | connect bob@shop, authentication_webauthn_client → ok | user bob@shop  authentication_webauthn_client"},
+		"data of a plugin of MariaDB": {"CONNECT | connect bob@shop, parsec → ok | user bob@shop  parsec"},
 		"compressed": {
 			"CONNECT | connect bob@shop, mysql_native_password → ok | user bob@shop  mysql_native_password",
 			`COM_QUERY | ` + long + ` → 1 row | columns id,name | rows "1\t` + strings.Repeat("x", 100) + `\n"`,
