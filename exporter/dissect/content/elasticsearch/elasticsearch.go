@@ -27,8 +27,8 @@ type Action struct {
 	ID        table.Opt[string] `col:"elasticsearch_id" doc:"id of the document"`
 	TookMs    table.Opt[int64]  `col:"elasticsearch_took_ms" unit:"ms" doc:"time that the server states for the operation"`
 	Hits      table.Opt[int64]  `col:"elasticsearch_hits" doc:"hits.total of a search"`
-	Items     table.Opt[int64]  `col:"elasticsearch_items" doc:"operations in the answer of a bulk"`
-	Errors    table.Opt[int64]  `col:"elasticsearch_errors" doc:"items of a bulk that failed, or shards of a search"`
+	Items     table.Opt[int64]  `col:"elasticsearch_items" doc:"operations in the answer of a bulk, or searches in that of a multi-search"`
+	Errors    table.Opt[int64]  `col:"elasticsearch_errors" doc:"items of a bulk or multi-search that failed, shards of a search, or documents of an operation by query"`
 	ErrorType table.Opt[string] `col:"elasticsearch_error_type" enc:"dict" doc:"type of the first error, such as index_not_found_exception"`
 }
 
@@ -48,7 +48,7 @@ func Read(x *content.Exchange, a *Action) bool {
 	case a.Items.OK && a.Errors.V > 0:
 		x.Add(", " + strconv.FormatInt(a.Errors.V, 10) + " of " + strconv.FormatInt(a.Items.V, 10) + " items failed")
 	case a.Errors.V > 0:
-		x.Add(", " + strconv.FormatInt(a.Errors.V, 10) + " shards failed")
+		x.Add(", " + strconv.FormatInt(a.Errors.V, 10) + " " + a.parts() + " failed")
 	}
 	if a.ErrorType.OK {
 		x.Add(", " + a.ErrorType.V)
@@ -57,6 +57,14 @@ func Read(x *content.Exchange, a *Action) bool {
 		x.Fail(outcome(a.ErrorType.V), a.ErrorType.V)
 	}
 	return true
+}
+
+// parts is what fails without failing the whole operation.
+func (a *Action) parts() string {
+	if strings.HasSuffix(a.Operation.V, "_by_query") || a.Operation.V == "reindex" {
+		return "documents"
+	}
+	return "shards"
 }
 
 // target reads INDEX/_api/ID and _api/….
@@ -118,6 +126,10 @@ func answersLike(x *content.Exchange, op string) bool {
 		return has["_shards"]
 	case op == "bulk":
 		return has["took"] && has["errors"] && has["items"]
+	case op == "msearch" || op == "msearch/template":
+		return has["took"] && has["responses"]
+	case op == "update_by_query" || op == "delete_by_query" || op == "reindex":
+		return has["took"] && has["total"] && has["version_conflicts"]
 	case op == "indices/create" || op == "indices/delete":
 		return has["acknowledged"]
 	}
@@ -147,6 +159,10 @@ func (a *Action) answer(x *content.Exchange) {
 			a.failure(v)
 		case "items":
 			a.bulk(v)
+		case "responses":
+			a.searches(v)
+		case "failures":
+			a.failures(v)
 		}
 	}
 }
@@ -164,6 +180,29 @@ func (a *Action) bulk(items []byte) {
 		}
 	}
 	a.Items, a.Errors = table.Some(n), table.Some(failed)
+}
+
+// searches reads the answers of a multi-search.
+func (a *Action) searches(list []byte) {
+	n, failed := int64(0), int64(0)
+	for v := range content.Elements(list) {
+		n++
+		if e := content.Member(v, "error"); e != nil {
+			failed++
+			a.failure(e)
+		}
+	}
+	a.Items, a.Errors = table.Some(n), table.Some(failed)
+}
+
+// failures reads what stopped an update, a deletion or a copy of the documents that match a query.
+func (a *Action) failures(list []byte) {
+	n := int64(0)
+	for v := range content.Elements(list) {
+		n++
+		a.failure(content.Member(v, "cause"))
+	}
+	a.Errors = table.Some(n)
 }
 
 // failure reads the type of an error.

@@ -129,6 +129,11 @@ func answersLike(x *content.Exchange) bool {
 	case "application/apply-patch+yaml", "application/strategic-merge-patch+json":
 		return true
 	}
+	for _, header := range []string{"Sec-WebSocket-Protocol", "X-Stream-Protocol-Version"} { // exec, attach and portforward
+		if strings.HasSuffix(x.Header(httpfield.Response, header), ".k8s.io") {
+			return true
+		}
+	}
 	if strings.Contains(x.UserAgent.V, "kubernetes/") || strings.HasPrefix(x.UserAgent.V, "kubectl/") {
 		return true
 	}
