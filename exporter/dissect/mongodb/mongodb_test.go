@@ -181,6 +181,9 @@ func TestRows(t *testing.T) {
 		{Name: "errors of writes in a reply that is ok", Chunks: chunks{client(msg(1, 0, 0, d("insert", "orders", "documents", array{d("_id", 1), d("_id", 1)}, "$db", "shop"))),
 			server(msg(8, 1, 0, d("n", 1, "writeErrors", array{d("index", 1, "code", 11000, "errmsg", "E11000 dup"), d("index", 2, "code", 121)}, "ok", 1.0)))}, Want: []string{
 			"insert shop.orders, 2 documents → DuplicateKey: E11000 dup outcome=client_error status_code=11000 status_text=DuplicateKey mongodb_opcode=OP_MSG mongodb_params=[_id=1 _id=1] mongodb_error_code=11000 mongodb_errors=2"}},
+		{Name: "errors of writes in the results of bulkWrite", Chunks: chunks{client(msg(1, 0, 0, d("bulkWrite", 1, "ops", array{d("insert", 0, "document", d("_id", 1))}, "nsInfo", array{d("ns", "shop.orders")}, "$db", "admin"))),
+			server(msg(8, 1, 0, d("cursor", d("firstBatch", array{d("ok", 1.0, "idx", 0), d("ok", 0.0, "idx", 1, "code", 11000, "errmsg", "E11000 dup")}, "id", int64(0)), "nErrors", 1, "ok", 1.0)))}, Want: []string{
+			"bulkWrite admin {_id: ?}, 1 document → DuplicateKey: E11000 dup outcome=client_error status_code=11000 status_text=DuplicateKey mongodb_opcode=OP_MSG mongodb_params=[document._id=1] mongodb_columns=[ok idx code errmsg] mongodb_preview=1\t0\t\\N\t\\N\n0\t1\t11000\tE11000 dup mongodb_cursor_id=0 mongodb_error_code=11000 mongodb_errors=1"}},
 		{Name: "an error of the write concern is the server's", Chunks: chunks{client(msg(1, 0, 0, d("delete", "orders", "deletes", array{d("q", d("a", array{1, 2}), "limit", 0)}, "$db", "shop"))),
 			server(msg(8, 1, 0, d("n", 1, "writeConcernError", d("code", 64, "errmsg", "waiting"), "ok", 1.0)))}, Want: []string{
 			"delete shop.orders {a: [?]}, 1 delete → WriteConcernTimeout: waiting outcome=server_error status_code=64 status_text=WriteConcernTimeout mongodb_opcode=OP_MSG mongodb_params=[q.a.0=1 q.a.1=2] mongodb_error_code=64 mongodb_errors=1"}},

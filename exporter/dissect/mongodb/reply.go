@@ -125,6 +125,22 @@ func (a *answer) document(doc []byte) {
 	if a.count++; len(a.docs) < maxFirst {
 		a.docs = append(a.docs, doc)
 	}
+	if a.row.Command.V == "bulkWrite" && !succeeded(doc) { // its documents are the results of the writes
+		a.failure(doc)
+	}
+}
+
+// succeeded reports whether a document does not say "ok: 0".
+func succeeded(doc []byte) bool {
+	ok := true
+	_, _ = elements(doc, func(e element) bool {
+		if string(e.key) == "ok" {
+			f, is := e.number()
+			ok = !is || f != 0
+		}
+		return ok
+	})
+	return ok
 }
 
 // command reads the document that answers a command.
