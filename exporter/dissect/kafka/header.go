@@ -98,7 +98,11 @@ func (k *conn) plausible(dir dissect.Dir, b []byte) error {
 	if dir == dissect.ToClient || k.rawSASL {
 		return nil
 	}
-	if _, _, err := readHeader(b[4:]); err != nil && !errors.Is(err, errShort) {
+	_, msg, err := readHeader(b[4:])
+	if msg == nil && k.proven { // see newer, which needs all of the header
+		return nil
+	}
+	if err != nil && !errors.Is(err, errShort) {
 		return fmt.Errorf("reading a request: %w, got %.32x", err, b)
 	}
 	return nil
@@ -110,17 +114,17 @@ func (k *conn) request(b []byte, partial bool, no int64) (*call, error) {
 	if err != nil && k.rawSASL {
 		return k.token(b), nil
 	}
+	if msg == nil {
+		if c := k.newer(b); c != nil {
+			return c, nil
+		}
+	}
 	if err != nil && !(partial && errors.Is(err, errShort)) {
 		return nil, fmt.Errorf("reading a request: %w, got %.32x", err, b)
 	}
-	k.rawSASL = false
-	row := &Row{Correlation: h.id, Mechanism: table.NonEmpty(k.mechanism), User: table.NonEmpty(k.user),
-		Software: table.NonEmpty(k.software), Ahead: int32(k.Len())}
-	row.APIKey, row.Version = table.Some(int32(h.key)), table.Some(int32(h.version))
-	name := tables()["api"].Name(int64(h.key), "api_")
-	row.Method, row.API = table.Some(name), table.Some(capitals(name))
-	row.Client = table.NonEmpty(message.Text(h.client))
-	c := &call{row: row, key: h.key, version: h.version}
+	k.rawSASL, k.client = false, string(h.client)
+	c := k.newCall(&h)
+	row, name := c.row, c.row.Method.V
 	f := k.collect(c)
 	f.partial = partial
 	body := b[min(h.size, len(b)):]
@@ -145,6 +149,32 @@ func (k *conn) request(b []byte, partial bool, no int64) (*call, error) {
 		k.Put(h.id, c, callCost+c.texts)
 	}
 	return c, nil
+}
+
+// newCall begins a call with the header of its request.
+func (k *conn) newCall(h *header) *call {
+	row := &Row{Correlation: h.id, Mechanism: table.NonEmpty(k.mechanism), User: table.NonEmpty(k.user),
+		Software: table.NonEmpty(k.software), Ahead: int32(k.Len())}
+	row.APIKey, row.Version = table.Some(int32(h.key)), table.Some(int32(h.version))
+	name := tables()["api"].Name(int64(h.key), "api_")
+	row.Method, row.API = table.Some(name), table.Some(capitals(name))
+	row.Client = table.NonEmpty(message.Text(h.client))
+	return &call{row: row, key: h.key, version: h.version}
+}
+
+// newer reads the header of a request whose API is not known: a later one, or a vendor's. That header is
+// evidence enough if a response identified the connection, and the client id is that of the request before. It returns nil
+// if not.
+func (k *conn) newer(b []byte) *call {
+	r := newReader(b, false)
+	h := header{key: r.int16(), version: r.int16(), id: r.int32(), client: r.str()}
+	if r.Short() || !k.proven || k.client == "" || string(h.client) != k.client || h.key < 0 || h.version < 0 {
+		return nil
+	}
+	c := k.newCall(&h)
+	c.row.Partial, c.row.Request = true, table.Some("")
+	k.Put(h.id, c, callCost)
+	return c
 }
 
 // learn remembers the fields of a request that describe its connection.
@@ -201,12 +231,12 @@ func (k *conn) response(b []byte, partial bool) (*call, error) {
 		}
 		return &call{row: &Row{Correlation: id}, key: -1}, nil
 	}
-	k.unsure = false
+	k.unsure, k.proven = false, true
 	k.Conn.Confirm()
 	f := k.collect(c)
 	f.response, f.partial = true, partial
 	msg := kmsg.ResponseForKey(c.key)
-	if c.version > msg.MaxVersion() {
+	if msg == nil || c.version > msg.MaxVersion() {
 		f.partial = true
 		f.finish()
 		return c, nil

@@ -113,6 +113,8 @@ type conn struct {
 	unsure    bool // the position of responses is a guess since a loss
 	rawSASL   bool // tokens without a header follow, see SaslHandshake version 0
 	rawID     int32
+	proven    bool   // a response had the correlation id of a request
+	client    string // client id of the latest request
 	mechanism string
 	user      string
 	software  string

@@ -211,6 +211,9 @@ func TestRows(t *testing.T) {
 			"Heartbeat group billing → no_response error=no_response outcome=no_answer path=billing kafka_group=billing kafka_member=member-1"}},
 		{Name: "of a long message the beginning is read", Chunks: s[3].Chunks[:2], Want: []string{
 			"Produce orders/2, 1 record → orders/2:1 path=orders kafka_topics=[orders] kafka_offsets=[orders/2:1] kafka_acks=1 kafka_records=1 kafka_compression=none kafka_error_code=0 kafka_partial=true"}},
+		{Name: "an API that is not known has a row", Chunks: chunks{client(ask(1, handshake)), server(say(1, at(kmsg.NewPtrSASLHandshakeResponse(), 1))),
+			client("\x00\x00\x00\x11\x27\x10\x00\x07\x00\x00\x00\x02\x00\x04shop\x00ab"), server("\x00\x00\x00\x07\x00\x00\x00\x02\x00ab")}, Want: []string{
+			"SaslHandshake PLAIN → ok kafka_error_code=0 kafka_sasl_mechanism=PLAIN", "api_10000 → ok kafka_sasl_mechanism=PLAIN kafka_partial=true"}},
 		{Name: "passwords are not shown", Chunks: chunks{client(ask(1, handshake)), server(say(1, at(kmsg.NewPtrSASLHandshakeResponse(), 1))),
 			client(ask(2, token)), server(say(2, wrong))}, Want: []string{
 			"SaslHandshake PLAIN → ok kafka_error_code=0 kafka_sasl_mechanism=PLAIN",
