@@ -210,6 +210,9 @@ func TestRows(t *testing.T) {
 				server(msg('A', 5, "a\x00load\x00") + msg('S', "TimeZone\x00UTC\x00") + failure('N', "WARNING", "01000", "careful"))},
 			"query: listen a → LISTEN tx=\"idle\" notices=\"00000 NOTICE: hi\" success\nnotification: notification a load success\n" +
 				"parameter_status: parameter TimeZone = UTC success\nnotice: notice 01000 WARNING: careful notices=\"01000 WARNING: careful\" success", 0},
+		{"the server ends an idle connection",
+			chunks{client(query("listen a")), server(tag("LISTEN") + ready("I")), server(failure('E', "FATAL", "57P05", "terminating"))},
+			"query: listen a → LISTEN tx=\"idle\" success\nnotice: notice 57P05 FATAL: terminating notices=\"57P05 FATAL: terminating\" failed", 0},
 		{"replication is counted",
 			chunks{client(query("START_REPLICATION SLOT s LOGICAL 0/0")), server(msg('W', "\x00", int16(0)) + msg('d', "wxyz")), client(msg('d', "r12")), server(msg('d', "k"))},
 			"query: START_REPLICATION SLOT s LOGICAL 0/0 → ok copy=8 success", 0},

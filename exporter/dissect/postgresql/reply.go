@@ -276,6 +276,9 @@ func (k *conn) orphaned(kind byte, body []byte, in *dissect.Input, from, to int,
 		}
 		return
 	}
+	if kind == 'E' && k.orphan == nil && !k.lost && k.terminated(parseError(body), in, from, to) {
+		return
+	}
 	c := k.reply(in)
 	k.assign(c, in, from, to)
 	switch kind {

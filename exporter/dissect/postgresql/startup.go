@@ -155,6 +155,18 @@ func (k *conn) unsolicited(kind byte, in *dissect.Input, from, to int) *call {
 	return c
 }
 
+// terminated emits a row for an error with which the server ends the connection, because it shuts down or the client was
+// idle too long. It reports whether e is one.
+func (k *conn) terminated(e *serverError, in *dissect.Input, from, to int) bool {
+	if e.severity == "ERROR" {
+		return false
+	}
+	c := k.unsolicited('E', in, from, to)
+	c.err, c.notices = e, []string{e.code + " " + e.severity + ": " + e.message}
+	k.emit(c, in, "")
+	return true
+}
+
 func (c *call) unsolicited() bool {
 	return c.kind == kindNotify || c.kind == kindNotice || c.kind == kindStatus || c.kind == kindReplication
 }
