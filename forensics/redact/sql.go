@@ -257,6 +257,10 @@ func (t *task) literals(s string, do func(sqlToken)) {
 			places = nil
 			continue
 		}
+		if strings.EqualFold(tok.word, "replace") && i+1 < len(list) && list[i+1].isLiteral() && t.passwords() { // MySQL: the password until now
+			do(list[i+1])
+			continue
+		}
 		if keyed[strings.ToLower(tok.word)] && i+1 < len(list) && list[i+1].word == "(" && t.passwords() {
 			i = valuesOf(list, i+1, do) - 1
 			continue
@@ -268,6 +272,9 @@ func (t *task) literals(s string, do func(sqlToken)) {
 		name := tok.word
 		if strings.EqualFold(name, "identified") {
 			name = "identified_by"
+			if i+2 < len(list) && (strings.EqualFold(list[i+1].word, "with") || strings.EqualFold(list[i+1].word, "via")) {
+				i += 2 // the plugin
+			}
 		}
 		if !t.secret(path, name) {
 			continue

@@ -48,6 +48,7 @@ patterns:
 		{"columns of an INSERT", "sql", `INSERT INTO "u" (id, "password") VALUES (1, 'a'), (2, crypt('b', 'c'))`, `INSERT INTO "u" (id, "password") VALUES (1, '[masked]'), (2, crypt('[masked]', '[masked]'))`},
 		{"a password of a role", "sql", "ALTER ROLE a WITH ENCRYPTED PASSWORD $$x$$", "ALTER ROLE a WITH ENCRYPTED PASSWORD $$[masked]$$"},
 		{"a password by its statement", "sql", "CREATE USER a IDENTIFIED BY 'x'", "CREATE USER a IDENTIFIED BY '[masked]'"},
+		{"a password with the one until now", "sql", `ALTER USER a IDENTIFIED WITH p BY "x" REPLACE 'y'`, `ALTER USER a IDENTIFIED WITH p BY "[masked]" REPLACE '[masked]'`},
 		{"SQL that is cut", "sql", "SELECT 1 WHERE password = 'abc", "SELECT 1 WHERE password = '[masked]"},
 		{"Redis AUTH", "command", "AUTH default s3cret", "AUTH [masked] [masked]"},
 		{"a field of Redis", "command", `HSET user:1 name a password "b c"`, "HSET user:1 name a password [masked]"},
