@@ -81,7 +81,7 @@ func (o *Options) checkProtocols() error {
 		case len(p.Inside) == 0:
 		case found && !carried && slices.Contains(o.Only, p.Name):
 			return &ProtocolsError{msg: fmt.Sprintf("%s is read only inside %s: select that too", p.Name, strings.Join(p.Inside, " or "))}
-		case carried && slices.Contains(o.Without, p.Name) && p.NewStreams == nil:
+		case carried && slices.Contains(o.Without, p.Name) && p.New == nil && p.NewStreams == nil:
 			return &ProtocolsError{msg: fmt.Sprintf("%s is a part of %s: leave those out too", p.Name, strings.Join(p.Inside, ", "))}
 		}
 	}

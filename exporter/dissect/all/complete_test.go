@@ -34,7 +34,7 @@ func TestProtocolsAreComplete(t *testing.T) {
 // everything that it lacks.
 func TestIncompleteProtocolIsReported(t *testing.T) {
 	got := missing(os.DirFS("../../.."), &dissect.Protocol{Name: "novel", New: func(*dissect.Conn) dissect.Dissector { return nil }})
-	if len(got) != 8 {
+	if len(got) != 9 {
 		t.Errorf("%d sentences: %s", len(got), strings.Join(got, "\n"))
 	}
 	for _, s := range got {
@@ -51,6 +51,9 @@ func missing(repo fs.FS, p *dissect.Protocol) (list []string) {
 	}
 	if p.Doc == "" || p.Versions == "" || p.Depth == "" {
 		lack("does not say what it reads", "set Doc, Versions and Depth")
+	}
+	if p.Detect == nil && p.DetectLast == nil && len(p.Inside) == 0 {
+		lack("is found by nothing", "set Detect, or Inside to the protocols that carry it")
 	}
 	folder := "exporter/dissect/" + p.Name
 	if read(repo, folder+"/"+p.Name+".go") == "" {

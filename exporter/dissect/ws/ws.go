@@ -43,6 +43,7 @@ func Protocol() *dissect.Protocol {
 		Versions:   "13 (RFC 6455, 8441, 9220)",
 		Depth:      "messages with their content, permessage-deflate, pings, the reason of a close",
 		Transports: []dissect.Transport{dissect.TCP},
+		Inside:     []string{"http1", "http2", "http3"},
 		Resume:     resume,
 		New:        newConn,
 		Row:        &Row{},
