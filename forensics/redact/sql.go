@@ -5,105 +5,6 @@ import (
 	"strings"
 )
 
-// sqlKind is the kind of an SQL token.
-type sqlKind uint8
-
-const (
-	sqlWord  sqlKind = iota // name or keyword, without quotes
-	sqlText                 // literal text; start and end are inside its quotes
-	sqlOther                // number
-	sqlParam                // $1, ?, :name
-	sqlSign                 // one byte of punctuation
-)
-
-type sqlToken struct {
-	kind       sqlKind
-	start, end int
-	word       string
-	double     bool // in double quotes: a name, or in MySQL a literal
-}
-
-// maxTokens is the highest number of tokens that are parsed as SQL; the rest is searched as text.
-const maxTokens = 200_000
-
-// sqlTokens splits a statement into tokens. The statement may be cut.
-func sqlTokens(s string) (list []sqlToken) {
-	for i := 0; i < len(s) && len(list) < maxTokens; {
-		c := s[i]
-		switch {
-		case c <= ' ':
-			i++
-		case c == '-' && after(s, i+1) == '-':
-			i = pastAny(s, i, "\n")
-		case c == '/' && after(s, i+1) == '*':
-			i = pastAny(s, i, "*/")
-		case c == '\'':
-			end := quoteEnd(s, i, c)
-			list = append(list, sqlToken{kind: sqlText, start: i + 1, end: end})
-			i = end + 1
-		case c == '"' || c == '`' || c == '[' && isAlpha(after(s, i+1)):
-			close := c
-			if c == '[' {
-				close = ']'
-			}
-			end := quoteEnd(s, i, close)
-			list = append(list, sqlToken{kind: sqlWord, start: i + 1, end: end, word: s[i+1 : end], double: c == '"'})
-			i = end + 1
-		case c == '$' && !isDigit(after(s, i+1)):
-			end, inner := dollar(s, i)
-			list = append(list, inner)
-			i = end
-		case c == '$' || c == '?' || c == ':' && isAlnum(after(s, i+1)) && before(s, i) != ':':
-			n := span(s, i+1, maxName, token)
-			list = append(list, sqlToken{kind: sqlParam, start: i, end: i + 1 + n})
-			i += 1 + n
-		case isDigit(c):
-			n := span(s, i, len(s), alnum|dot)
-			list = append(list, sqlToken{kind: sqlOther, start: i, end: i + n})
-			i += n
-		case isToken(c) && c != '-' || c >= 0x80:
-			n := span(s, i, len(s), word|high)
-			list = append(list, sqlToken{kind: sqlWord, start: i, end: i + n, word: s[i : i+n]})
-			i += n
-		default:
-			list = append(list, sqlToken{kind: sqlSign, start: i, end: i + 1, word: s[i : i+1]})
-			i++
-		}
-	}
-	return list
-}
-
-// quoteEnd returns the end of the text in quotes at i: a quote that is not doubled or escaped.
-func quoteEnd(s string, i int, quote byte) int {
-	for j := i + 1; j < len(s); j++ {
-		switch s[j] {
-		case '\\':
-			j++
-		case quote:
-			if after(s, j+1) != quote {
-				return j
-			}
-			j++
-		}
-	}
-	return len(s)
-}
-
-// dollar parses $tag$…$tag$ (PostgreSQL, section 4.1.2.4), or a single sign.
-func dollar(s string, i int) (int, sqlToken) {
-	n := span(s, i+1, 64, word)
-	if after(s, i+1+n) != '$' {
-		return i + 1, sqlToken{kind: sqlSign, start: i, end: i + 1, word: "$"}
-	}
-	tag := s[i : i+n+2]
-	start := i + len(tag)
-	end := strings.Index(s[start:], tag)
-	if end < 0 {
-		return len(s), sqlToken{kind: sqlText, start: start, end: len(s)}
-	}
-	return start + end + len(tag), sqlToken{kind: sqlText, start: start, end: start + end}
-}
-
 // nameless is a quick check by words whether a statement or a command has no secret names. Most have
 // none, and parsing is ten times as expensive. It returns false for a text with signs that could hide
 // a name or contain another kind of text.
@@ -113,7 +14,7 @@ func (t *task) nameless(s string) bool {
 			return false
 		}
 		n := span(s, i, len(s), word|high|dash)
-		if n > 0 && t.named(s[i:i+n]) {
+		if n > 0 && (t.named(s[i:i+n]) || opens(s, i+n) && reachesOut(s[i:i+n]) > 0) {
 			return false
 		}
 		i += max(n, 1)
@@ -234,6 +135,33 @@ var keyed = map[string]bool{
 	"encryptbypassphrase": true, "decryptbypassphrase": true, "pwdencrypt": true, "pwdcompare": true,
 }
 
+// opens reports whether a parenthesis opens after a word that ends at i.
+func opens(s string, i int) bool {
+	for i < len(s) && s[i] <= ' ' {
+		i++
+	}
+	return after(s, i) == '('
+}
+
+// reachesOut returns the first argument that may be a credential of a function that reads or writes elsewhere, by position;
+// 0 for all other words. They are ClickHouse's table functions and engines, see its documentation under each name.
+func reachesOut(word string) int {
+	if len(word) < 2 || len(word) > 24 {
+		return 0
+	}
+	switch strings.ToLower(word) {
+	case "s3", "gcs", "cosn", "oss", "hudi", "iceberg", "icebergs3", "deltalake", "deltalakes3", "s3queue": // URL, key, secret
+		return 1
+	case "s3cluster", "icebergs3cluster", "deltalakecluster", "hudicluster", "remote", "remotesecure": // a name or address before
+		return 2
+	case "mysql", "postgresql", "mongodb", "azureblobstorage", "azurequeue", "icebergazure": // address, database, table, user, password
+		return 3
+	case "azureblobstoragecluster", "redis":
+		return 4
+	}
+	return 0
+}
+
 // literals calls do for the values of secret columns: after the column's name and an operator, or at
 // its position in an INSERT.
 func (t *task) literals(s string, do func(sqlToken)) {
@@ -263,6 +191,10 @@ func (t *task) literals(s string, do func(sqlToken)) {
 		}
 		if keyed[strings.ToLower(tok.word)] && i+1 < len(list) && list[i+1].word == "(" && t.passwords() {
 			i = valuesOf(list, i+1, do) - 1
+			continue
+		}
+		if from := reachesOut(tok.word); from > 0 && i+1 < len(list) && list[i+1].word == "(" && t.passwords() {
+			i = argumentsOf(list, i+1, from, do) - 1
 			continue
 		}
 		var path []string
@@ -315,8 +247,25 @@ func valuesOf(list []sqlToken, i int, do func(sqlToken)) int {
 	return i
 }
 
-func (tok sqlToken) isLiteral() bool {
-	return tok.kind == sqlText || tok.kind == sqlOther || tok.kind == sqlParam
+// argumentsOf calls do for the texts and parameters in the arguments of a function from number from on, counted from 0.
+// Its parenthesis is token i. It returns the next token.
+func argumentsOf(list []sqlToken, i, from int, do func(sqlToken)) int {
+	depth, place := 0, 0
+	for ; i < len(list); i++ {
+		switch tok := list[i]; {
+		case tok.kind == sqlSign && tok.word == "(":
+			depth++
+		case tok.kind == sqlSign && tok.word == ")":
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		case tok.kind == sqlSign && tok.word == "," && depth == 1:
+			place++
+		case place >= from && (tok.kind == sqlText || tok.kind == sqlParam):
+			do(tok)
+		}
+	}
+	return i
 }
 
 // columns returns the secret positions of the columns in parentheses after a table's name, or nil.
