@@ -17,8 +17,8 @@ func lasts(protocol string) bool {
 	return table.TraitsOf(protocol).Carrier || slices.Contains(table.Undissected, protocol)
 }
 
-// setEnds sets the end of calls. A call that lacks its response ends with its connection, a message
-// that needs none with itself.
+// setEnds sets the end of calls. A call that lacks its response ends when its caller stops waiting, a message that needs
+// none with itself, and what has neither with its connection.
 func (k *Builder) setEnds(list []*Step) error {
 	type conn struct {
 		Bundle int64  `json:"bundle"`
@@ -35,8 +35,8 @@ func (k *Builder) setEnds(list []*Step) error {
 			s.End = min(max(s.Start, last), s.Start+openEnded)
 			continue
 		}
-		if s.Took != nil {
-			s.End += *s.Took * 1000
+		if took := cmp.Or(s.Took, s.waited); took != nil {
+			s.End += *took * 1000
 		}
 		if s.Took == nil && (s.Error != "" || lasts(s.Protocol)) || s.Protocol == "tls" || s.Protocol == "quic" {
 			need = append(need, ask.Key{Bundle: s.Bundle, No: s.ConnID})
@@ -65,7 +65,9 @@ func (k *Builder) setEnds(list []*Step) error {
 			s.Sealed, s.End = true, max(s.End, cn.Last)
 		} else if s.Took == nil {
 			s.resetBy = cn.By
-			s.End = min(max(s.Start, cn.Last), s.Start+openEnded)
+			if s.waited == nil {
+				s.End = min(max(s.Start, cn.Last), s.Start+openEnded)
+			}
 		}
 	}
 	return nil

@@ -34,7 +34,7 @@ func numbersOf(g *forensics.RowGroup, names ...string) ([]*forensics.RowColumn, 
 }
 
 // stepNames are the columns of a step, in the order in which stepAt reads them.
-var stepNames = [...]string{"call_no", "call_id", "ts_ns", "elapsed_us", "clock_id", "src_id", "dst_id", "conn_id", "protocol", "failed", "error", "trace_id", "span_id", "request_id"}
+var stepNames = [...]string{"call_no", "call_id", "ts_ns", "elapsed_us", "clock_id", "src_id", "dst_id", "conn_id", "protocol", "failed", "error", "trace_id", "span_id", "request_id", "waited_us"}
 
 // stepAt reads a row as a step.
 func stepAt(bundle int, cols []*forensics.RowColumn, row int) Step {
@@ -47,6 +47,9 @@ func stepAt(bundle int, cols []*forensics.RowColumn, row int) Step {
 		Protocol: text(8), Failed: number(9) != 0, Error: text(10), Trace: text(11), Span: strings.ToLower(text(12)), Request: text(13)}
 	if took, ok := cols[3].Number(row); ok {
 		s.Took = &took
+	}
+	if waited, ok := cols[14].Number(row); ok {
+		s.waited = &waited
 	}
 	return s
 }

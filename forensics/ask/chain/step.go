@@ -53,7 +53,8 @@ type Step struct {
 	answer   string // hash of its response body
 	above    string // its parent span id
 	read     bool   // words, user, target, body, answer and above were read
-	End      int64  // end of the response, or of the connection if there was no response
+	waited   *int64 // how long its caller waited, in microseconds
+	End      int64  // end of the response, or of the wait if there was no response
 	sure     bool   // End comes from a response
 	Sealed   bool   // an encrypted connection in place of calls that could not be read
 	Src      *party
@@ -82,8 +83,14 @@ type detail struct {
 // Key is the key of its call.
 func (s *Step) Key() ask.Key { return ask.Key{Bundle: s.Bundle, No: s.No} }
 
+// noRequest is the error of a call of which only the response was captured.
+const noRequest = "no_request"
+
 // Broken reports whether the call failed or has no complete response.
-func (s *Step) Broken() bool { return s.Failed || s.Error != "" }
+func (s *Step) Broken() bool { return s.Failed || s.Error != "" && s.Error != noRequest }
+
+// Unanswered reports whether the call has no complete response.
+func (s *Step) Unanswered() bool { return s.Error != "" && s.Error != noRequest && !s.sure }
 
 // party is one end of calls.
 type party struct {

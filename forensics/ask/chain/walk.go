@@ -182,7 +182,7 @@ func BlameOf(s *Step, children map[*Step][]*Step) Blame {
 			b.confidence = min(b.confidence, 0.7)
 		}
 	}
-	if len(b.path) == 1 && b.At.Error != "" && !b.At.sure {
+	if len(b.path) == 1 && b.At.Unanswered() {
 		b.kind = "no_answer"
 	}
 	return b
@@ -201,7 +201,7 @@ func worst(parent *Step, children []*Step, slowly bool) (*Step, string) {
 		}
 	}
 	if bad != nil {
-		if bad.Error != "" && !bad.sure {
+		if bad.Unanswered() {
 			return bad, "no_answer"
 		}
 		return bad, "failed"

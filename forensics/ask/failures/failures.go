@@ -63,7 +63,7 @@ type FailureGroup struct {
 	Calls    int64    `json:"calls"`
 	First    string   `json:"first"`
 	Last     string   `json:"last"`
-	P50Ms    *float64 `json:"p50_ms,omitempty" jsonschema:"median time until the response, or until the connection ended without one"`
+	P50Ms    *float64 `json:"p50_ms,omitempty" jsonschema:"median time until the response, or that the caller waited without one"`
 	MinMs    *float64 `json:"min_ms,omitempty"`
 	MaxMs    *float64 `json:"max_ms,omitempty"`
 	When     string   `json:"when" jsonschema:"pattern in time: one burst, bursts, about every n seconds, or spread"`
@@ -94,10 +94,13 @@ func Question() ask.Question {
 
 // class is the SQL for the class of a failure.
 var class = `(CASE WHEN protocol IN ` + table.ProtocolsIn(func(t *table.Traits) bool { return t.Lookup }) + ` THEN 'dns' WHEN protocol IN ('tls', 'quic') THEN 'tls' WHEN protocol IN ` + terms.Web + ` AND status_code BETWEEN 400 AND 499 THEN '4xx'
-	WHEN protocol IN ` + terms.Web + ` AND status_code >= 500 THEN '5xx' WHEN error IS NOT NULL THEN 'no_answer' ELSE 'other' END)`
+	WHEN protocol IN ` + terms.Web + ` AND status_code >= 500 THEN '5xx' WHEN outcome = 'no_answer' THEN 'no_answer' ELSE 'other' END)`
+
+// waitSeen is the SQL condition that packets show how long a caller waited. Those of datagrams do not show when it gave up.
+const waitSeen = "(outcome <> 'no_answer' OR transport IN ('tcp', 'quic', 'sctp'))"
 
 // failureColumns are the columns of failed calls that are read.
-const failureColumns = `path, endpoint, outcome, call_no, call_id, ts_ns, elapsed_us, protocol, method, host, status_code, status_text, failed, error, conn_id, stream_id,
+const failureColumns = `path, endpoint, outcome, call_no, call_id, ts_ns, elapsed_us, waited_us, transport, protocol, method, host, status_code, status_text, failed, error, conn_id, stream_id,
 	src_id, src_who, src_ip, src_kind, src_namespace, src_external, src_service, src_workload, src_pod, src_name, src_dns_name, src_hostname,
 	dst_id, dst_who, dst_ip, dst_namespace, dst_external, dst_service, dst_workload, dst_pod, dst_name, dst_dns_name, dst_hostname`
 
@@ -185,6 +188,7 @@ type group struct {
 	LastNs  int64    `json:"last_ns"`
 	Low     *float64 `json:"low"`
 	High    *float64 `json:"high"`
+	Clear   bool     `json:"clear"` // the packets show how long its callers waited
 	GapP10  *float64 `json:"gap_p10"`
 	GapP50  *float64 `json:"gap_p50"`
 	GapP90  *float64 `json:"gap_p90"`
@@ -200,21 +204,21 @@ type sample struct {
 // groups sets the groups and, if causes is true, their origins.
 func (f *Answer) groups(ctx context.Context, c *forensics.Case, w *ask.Window, rows *ask.CallTable, causes bool) error {
 	// All clients outside count as one client.
-	sql := fmt.Sprintf(`WITH f AS MATERIALIZED (SELECT CASE WHEN %[14]s THEN 'outside' ELSE %[1]s END AS src, src_ip, %[2]s AS dst, protocol, %[3]s AS endpoint, %[4]s AS plain, %[5]s AS class, error, ts_ns, elapsed_us, call_id, %[6]s, call_no, conn_id, stream_id
+	sql := fmt.Sprintf(`WITH f AS MATERIALIZED (SELECT CASE WHEN %[14]s THEN 'outside' ELSE %[1]s END AS src, src_ip, %[2]s AS dst, protocol, %[3]s AS endpoint, %[4]s AS plain, %[5]s AS class, error, ts_ns, `+terms.Took+` / 1000.0 AS took, %[8]s AS clear, call_id, %[6]s, call_no, conn_id, stream_id
 			FROM %[11]s WHERE %[7]s AND protocol <> 'dns'),
 		y AS (%[15]s),
-		e AS (SELECT f.*, plain || CASE WHEN f.error = 'reset' AND f.stream_id IS NULL AND y.side = 'client' THEN '%[16]s' WHEN f.error = 'reset' AND f.stream_id IS NULL AND y.side = 'server' THEN '%[17]s' ELSE '' END AS status, coalesce(f.elapsed_us, CASE WHEN f.stream_id IS NULL THEN (k.last_ns - f.ts_ns) // 1000 END) / 1000.0 AS took
-			FROM f LEFT JOIN connections_raw k ON k.conn_id = CASE WHEN f.elapsed_us IS NULL THEN f.conn_id END%[8]s LEFT JOIN y ON y.conn_id = CASE WHEN f.error = 'reset' THEN f.conn_id END%[18]s),
+		e AS (SELECT f.*, plain || CASE WHEN f.error = 'reset' AND f.stream_id IS NULL AND y.side = 'client' THEN '%[16]s' WHEN f.error = 'reset' AND f.stream_id IS NULL AND y.side = 'server' THEN '%[17]s' ELSE '' END AS status
+			FROM f LEFT JOIN y ON y.conn_id = CASE WHEN f.error = 'reset' THEN f.conn_id END%[18]s),
 		m AS (SELECT quantile_disc(ts_ns, [0.1, 0.3, 0.5, 0.7, 0.9]) AS at, count(*) AS total FROM e),
 		o AS (SELECT e.*, list_min(list_transform(m.at, a -> abs(a - ts_ns))) AS far, m.total, (ts_ns - lag(ts_ns) OVER g) / 1e6 AS gap, row_number() OVER (PARTITION BY src, dst, protocol, endpoint, status, class ORDER BY list_min(list_transform(m.at, a -> abs(a - ts_ns))), ts_ns, bundle, call_no) AS nth FROM e, m
 			WINDOW g AS (PARTITION BY src, dst, protocol, endpoint, status, class ORDER BY ts_ns, bundle, call_no))
 		SELECT src, dst, protocol, endpoint, status, class, count(DISTINCT CASE WHEN src = 'outside' THEN src_ip END) AS clients, count(*) AS calls, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns,
-			round(quantile_disc(took, 0.5), 3) AS p50_ms, round(min(took), 3) AS min_ms, round(max(took), 3) AS max_ms, quantile_disc(took, 0.2) AS low, quantile_disc(took, 0.8) AS high,
+			round(quantile_disc(took, 0.5), 3) AS p50_ms, round(min(took), 3) AS min_ms, round(max(took), 3) AS max_ms, quantile_disc(took, 0.2) AS low, quantile_disc(took, 0.8) AS high, bool_and(clear) AS clear,
 			quantile_disc(gap, 0.1) AS gap_p10, quantile_disc(gap, 0.5) AS gap_p50, quantile_disc(gap, 0.9) AS gap_p90, count(*) FILTER (gap > 10000) AS pauses,
 			list_transform(arg_min(call_id, (ts_ns, bundle, call_no), 3), x -> lower(hex(x))) AS call_ids,
 			arg_min({'bundle': bundle, 'call_no': call_no}, (ts_ns, bundle, call_no), %[9]d) FILTER (nth <= %[9]d AND (far <= %[12]d OR nth = 1 OR total <= %[13]d)) AS sample
 		FROM o GROUP BY ALL ORDER BY calls DESC, first_ns, src, dst, endpoint, status LIMIT %[10]d`,
-		terms.Who("src_"), terms.Who("dst_"), terms.Endpoint, terms.FailureStatus, class, terms.BundleOf(c, ""), rows.Where, terms.SameBundle(c, "k", "f"), maxExamined, w.Limit+1, rows.From, chain.NearTime, chain.MaxSeeds,
+		terms.Who("src_"), terms.Who("dst_"), terms.Endpoint, terms.FailureStatus, class, terms.BundleOf(c, ""), rows.Where, waitSeen, maxExamined, w.Limit+1, rows.From, chain.NearTime, chain.MaxSeeds,
 		terms.Nameless("src_"), chain.ResetBy(c, "l.conn_id IN (SELECT conn_id FROM f WHERE error = 'reset')"), chain.ResetWords("client"), chain.ResetWords("server"), terms.SameBundle(c, "y", "f"))
 	list, more, err := ask.Rows[group](ctx, rows.Case, w.Limit, sql, rows.Args...)
 	if err != nil {
@@ -264,47 +268,6 @@ func (g *group) differing(text map[ask.Key]string) []string {
 		}
 	}
 	return out
-}
-
-// when describes the pattern in time.
-func (g *group) when() string {
-	length := g.LastNs - g.FirstNs
-	switch {
-	case g.Calls == 1:
-		return "once"
-	case g.Calls == 2:
-		if length < 1000 {
-			return "twice, at the same time"
-		}
-		return "twice, " + chain.LengthOf(length) + " apart"
-	case g.GapP50 == nil || g.GapP10 == nil || g.GapP90 == nil:
-		return "spread"
-	case g.Calls >= 5 && *g.GapP50 >= 100 && *g.GapP90-*g.GapP10 <= 0.2**g.GapP50:
-		return fmt.Sprintf("about every %s, over %s", chain.LengthOf(int64(*g.GapP50*1e6)), chain.LengthOf(length))
-	case g.Pauses == 0 && length <= 60_000_000_000:
-		return fmt.Sprintf("one burst of %s", chain.LengthOf(length))
-	case g.Pauses == 0:
-		return fmt.Sprintf("without a pause of 10 s, over %s", chain.LengthOf(length))
-	case g.Pauses*3 <= g.Calls:
-		return fmt.Sprintf("%d bursts over %s, at least 10 s apart", g.Pauses+1, chain.LengthOf(length))
-	}
-	return "spread over " + chain.LengthOf(length)
-}
-
-// limits are common timeouts, in milliseconds.
-var limits = [...]float64{100, 150, 200, 250, 300, 400, 500, 600, 750, 800, 1000, 1500, 2000, 2500, 3000, 4000, 5000, 6000, 8000, 10_000, 12_000, 15_000, 20_000, 25_000, 30_000, 45_000, 60_000, 90_000, 120_000, 180_000, 300_000}
-
-// limit describes the time that most calls took, if it looks like a timeout.
-func (g *group) limit() string {
-	if g.Calls < 3 || g.P50Ms == nil || g.Low == nil || g.High == nil || *g.P50Ms < 90 || *g.High-*g.Low > 0.1**g.P50Ms {
-		return ""
-	}
-	for _, l := range limits {
-		if *g.P50Ms >= 0.985*l && *g.P50Ms <= 1.05*l {
-			return fmt.Sprintf("most took %s to %s, likely a timeout of %s", chain.LengthOf(int64(*g.Low*1e6)), chain.LengthOf(int64(*g.High*1e6)), chain.LengthOf(int64(l*1e6)))
-		}
-	}
-	return fmt.Sprintf("most took %s to %s, likely a timeout", chain.LengthOf(int64(*g.Low*1e6)), chain.LengthOf(int64(*g.High*1e6)))
 }
 
 // origins sums the origins of chains, in all and for each group. groups has the group of each root.

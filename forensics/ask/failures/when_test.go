@@ -20,19 +20,22 @@ func TestPatternInTime(t *testing.T) {
 		}
 	}
 	limit := func(low, mid, high float64) string {
-		return (&group{FailureGroup: FailureGroup{Calls: 9, P50Ms: f(mid)}, Low: f(low), High: f(high)}).limit()
+		return (&group{FailureGroup: FailureGroup{Calls: 9, P50Ms: f(mid)}, Low: f(low), High: f(high), Clear: true}).limit()
 	}
 	for _, row := range []struct {
 		low, mid, high float64
 		want           string
 	}{
 		{5001, 5002, 5010, "most took 5 s to 5.01 s, likely a timeout of 5 s"},
-		{1700, 1701, 1703, "most took 1.7 s to 1.7 s, likely a timeout"},
+		{1700, 1701, 1703, "most took 1.7 s, likely a timeout"},
 		{2000, 5000, 9000, ""},
 		{1, 1, 1, ""}, // fast responses are also alike
 	} {
 		if got := limit(row.low, row.mid, row.high); got != row.want {
 			t.Errorf("%v: %q, want %q", row.mid, got, row.want)
 		}
+	}
+	if got := (&group{FailureGroup: FailureGroup{Calls: 9, P50Ms: f(60000)}, Low: f(60000), High: f(60000)}).limit(); got != "" {
+		t.Errorf("no packet shows how long the callers waited: %q", got)
 	}
 }

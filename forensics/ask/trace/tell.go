@@ -171,8 +171,8 @@ func noteOf(s *chain.Step) string {
 		return plural.Sprintf("%d more DNS {look-up|look-ups} with search domains failed harmlessly", s.Searches)
 	case s.Sealed:
 		return "an encrypted connection without keys, for its whole duration; its requests cannot be read"
-	case s.Took == nil && s.Error != "":
-		return "no complete response; elapsed and self time run to the end of the connection"
+	case s.Unanswered():
+		return "no complete response; elapsed and self time are how long its caller waited"
 	}
 	return ""
 }
@@ -187,7 +187,10 @@ func (c *Chain) words(root *chain.Step, list []*chain.Step, children map[*chain.
 	spent := map[string]int64{}
 	most := ""
 	for _, s := range list {
-		where := s.Dst.Who + " for " + chain.EndpointOf(s)
+		where := "in " + s.Dst.Who + " for " + chain.EndpointOf(s)
+		if s.Unanswered() { // whether it arrived is unknown
+			where = "waiting for " + s.Dst.Who + " to answer " + chain.EndpointOf(s)
+		}
 		if s.Async() {
 			continue
 		}
@@ -196,7 +199,7 @@ func (c *Chain) words(root *chain.Step, list []*chain.Step, children map[*chain.
 		}
 	}
 	if whole := root.End - root.Start; whole > 0 {
-		fmt.Fprintf(&b, "; %.0f %% of the time was spent in %s", min(100, float64(spent[most])*100/float64(whole)), most)
+		fmt.Fprintf(&b, "; %.0f %% of the time was spent %s", min(100, float64(spent[most])*100/float64(whole)), most)
 	}
 	return ask.Clip(b.String(), 600)
 }
