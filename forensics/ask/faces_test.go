@@ -2,7 +2,9 @@ package ask_test
 
 import (
 	"fmt"
+	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -10,6 +12,9 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/failures"
+	"github.com/pcapsule/pcapsule/forensics/ask/service"
+	"github.com/pcapsule/pcapsule/forensics/ask/servicemap"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/internal/captures"
 )
 
@@ -83,4 +88,90 @@ func endings(t *testing.T, c *forensics.Case, ids []string) []ending {
 		t.Fatal(err)
 	}
 	return list
+}
+
+// TestEdgesAreTheSameInEveryAnswer: an edge of the map is found by the address of its server, and get_dependencies and
+// describe_service state the calls and the health of the map.
+func TestEdgesAreTheSameInEveryAnswer(t *testing.T) {
+	edges, rated := 0, 0
+	eachCapture(t, func(t *testing.T, c *forensics.Case) {
+		m, err := servicemap.AskServiceMap(ctx, c, servicemap.ServiceMapIn{Scope: ask.Scope{Limit: 1000}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range m.Edges[:min(3, len(m.Edges))] {
+			e := &m.Edges[i]
+			if e.Src == e.Dst {
+				continue
+			}
+			edges++
+			d := dependency(t, c, e)
+			if d == nil {
+				t.Errorf("%s to %s: get_dependencies does not list it", e.Src, e.Dst)
+				continue
+			}
+			if d.Calls != e.Calls || d.Failed != e.Failed || d.Faults != e.Faults || d.Faults > d.Calls {
+				t.Errorf("%s to %s: the map has %d calls, %d failed, %d faults; get_dependencies %d, %d, %d", e.Src, e.Dst, e.Calls, e.Failed, e.Faults, d.Calls, d.Failed, d.Faults)
+			}
+			if p := caller(t, c, e); p != nil && len(e.Protocols) == 1 && !strings.Contains(d.Why, "connection") {
+				rated++
+				if p.Health != d.Health || e.Calls > 0 && p.Calls != e.Calls {
+					t.Errorf("%s to %s: describe_service says %d calls, %s (%s), get_dependencies %d, %s (%s)", e.Src, e.Dst, p.Calls, p.Health, p.Why, e.Calls, d.Health, d.Why)
+				}
+			}
+		}
+	})
+	if edges < 60 || rated < 30 {
+		t.Errorf("only %d edges and %d ratings were compared", edges, rated)
+	}
+}
+
+// dependency finds an edge of the map by an address of its server.
+func dependency(t *testing.T, c *forensics.Case, e *servicemap.MapEdge) *servicemap.Dependency {
+	t.Helper()
+	name := e.Dst
+	rows, _, err := ask.Rows[struct {
+		IP string `json:"ip"`
+	}](ctx, c, 1, "SELECT dst_ip AS ip FROM calls WHERE dst_who = $1 OR dst_external AND host = $1 AND "+terms.NamesServer+" ORDER BY dst_who <> $1, call_no", name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(rows) > 0 {
+		name = rows[0].IP
+	}
+	d, err := servicemap.AskDependencies(ctx, c, servicemap.DependenciesIn{Service: name, Scope: ask.Scope{Limit: 1000}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(d.Upstream, func(x servicemap.Dependency) bool { return x.Src == e.Src && x.Dst == e.Dst })
+	if i < 0 {
+		return nil
+	}
+	return &d.Upstream[i]
+}
+
+// caller is the client of an edge as describe_service lists it, if the server has one address and no other name.
+func caller(t *testing.T, c *forensics.Case, e *servicemap.MapEdge) *service.ServicePeer {
+	t.Helper()
+	n, err := ask.One[struct {
+		Others int64 `json:"others"`
+	}](ctx, c, "SELECT count(*) AS others FROM calls WHERE (dst_ip = $1 OR host = $1) AND dst_who <> $1", e.Dst)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := netip.ParseAddr(e.Dst); err != nil || n.Others > 0 {
+		return nil
+	}
+	s, err := service.AskService(ctx, c, service.ServiceIn{Service: e.Dst, Scope: ask.Scope{Limit: 1000}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Matched != "some" {
+		t.Errorf("%s is a server in the map, but %s of it", e.Dst, s.Matched)
+	}
+	i := slices.IndexFunc(s.Callers, func(p service.ServicePeer) bool { return p.Peer == e.Src })
+	if i < 0 {
+		return nil
+	}
+	return &s.Callers[i]
 }

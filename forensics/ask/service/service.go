@@ -54,7 +54,9 @@ type ServicePeer struct {
 	External  bool     `json:"external,omitempty"`
 	Calls     int64    `json:"calls"`
 	Failed    int64    `json:"failed"`
-	Health    string   `json:"health" jsonschema:"ok, failing (1 % or more failed, not counting NXDOMAIN and set-up commands of Redis clients), slow (p99 above 1 s), or both"`
+	Faults    int64    `json:"faults,omitempty" jsonschema:"of the failed, not caused by the caller"`
+	Health    string   `json:"health" jsonschema:"ok, slow (p99 of 1 s or more), degraded (5 % or more of the calls failed and their caller did not cause it), failing (half or more), or unknown (handshakes and payload that was not read)"`
+	Why       string   `json:"why,omitempty"`
 	P50Ms     *float64 `json:"p50_ms,omitempty"`
 	P99Ms     *float64 `json:"p99_ms,omitempty"`
 	Endpoints []string `json:"endpoints" jsonschema:"most used, up to three"`
@@ -118,7 +120,7 @@ func AskService(ctx context.Context, c *forensics.Case, in ServiceIn) (*Service,
 	if err := ask.NoteUnread(ctx, c, &s.out.Frame, w); err != nil {
 		return nil, err
 	}
-	s.out.Match(int(s.out.In.Calls + s.out.Out.Calls))
+	s.out.Match(int(s.out.In.Calls+s.out.Out.Calls) + len(s.out.Callers) + len(s.out.Asks) + len(s.out.Handshakes))
 	return s.out, nil
 }
 
@@ -169,6 +171,21 @@ func (s *serviceAnswer) loads() error {
 	return err
 }
 
+// peerRow is a ServicePeer as SQL returns it, before its health is rated.
+type peerRow struct {
+	ServicePeer
+	Request bool `json:"request"` // not handshakes or payload that was not read
+}
+
+// rated rates the health of a peer. Of what is not a request, only failures are known.
+func (r *peerRow) rated() ServicePeer {
+	p := r.ServicePeer
+	if p.Health, p.Why = ask.Health(p.Calls, p.Faults, p.P99Ms); p.Health == ask.Healthy && !r.Request {
+		p.Health = ask.Unknown
+	}
+	return p
+}
+
 func (s *serviceAnswer) peers() error {
 	for _, side := range [2]struct {
 		own, other string
@@ -176,22 +193,24 @@ func (s *serviceAnswer) peers() error {
 	}{{s.to, "src_", &s.out.Callers}, {s.from, "dst_", &s.out.Asks}} {
 		sql := fmt.Sprintf(`WITH e AS MATERIALIZED (SELECT %[1]s, endpoint_id, %[2]s AS who, external FROM endpoints_raw),
 			f AS MATERIALIZED (SELECT e.who AS peer, k.protocol, e.external, k.endpoint, CASE WHEN k.protocol IN `+named+` THEN k.host END AS host, k.failed AS bad,
-				k.failed AND NOT (%[9]s) AS ill, `+terms.Took+` AS elapsed_us, k.call_no + %[10]s AS nth, k.call_id, %[7]s AS request FROM %[4]s k LEFT JOIN e ON e.endpoint_id = k.%[3]sid%[11]s WHERE %[5]s AND %[6]s),
+				%[9]s AS ill, CASE WHEN %[7]s THEN `+terms.Took+` END AS elapsed_us, k.call_no + %[10]s AS nth, k.call_id, %[7]s AS request FROM %[4]s k LEFT JOIN e ON e.endpoint_id = k.%[3]sid%[11]s WHERE %[5]s AND %[6]s),
 			n AS (SELECT peer, protocol, endpoint, host, count(*) AS n FROM f GROUP BY ALL), m AS (SELECT peer, protocol, %[12]s AS endpoint, sum(n) AS n FROM n GROUP BY ALL),
 			t AS (SELECT peer, protocol, arg_max(endpoint, (n, endpoint), 3) AS endpoints FROM m GROUP BY ALL)
-			SELECT f.peer, f.protocol, coalesce(bool_or(external), false) AS external, count(*) AS calls, count(*) FILTER (bad) AS failed,
-				CASE WHEN count(*) FILTER (ill) * 100 >= count(*) AND quantile_disc(elapsed_us, 0.99) > 1000000 THEN 'failing and slow' WHEN count(*) FILTER (ill) * 100 >= count(*) THEN 'failing'
-				WHEN quantile_disc(elapsed_us, 0.99) > 1000000 AND any_value(request) THEN 'slow' ELSE 'ok' END AS health,
+			SELECT f.peer, f.protocol, coalesce(bool_or(external), false) AS external, count(*) AS calls, count(*) FILTER (bad) AS failed, count(*) FILTER (ill) AS faults, bool_or(request) AS request,
 				round(quantile_disc(elapsed_us, 0.5) / 1000.0, 3) AS p50_ms, round(quantile_disc(elapsed_us, 0.99) / 1000.0, 3) AS p99_ms, any_value(t.endpoints) AS endpoints,
 				list_transform(arg_min(call_id, nth, 3), x -> lower(hex(x))) AS call_ids
 			FROM f JOIN t ON t.peer = f.peer AND t.protocol = f.protocol GROUP BY 1, 2 ORDER BY calls DESC, 1, 2 LIMIT %[8]d`,
-			terms.BundleOf(s.c, ""), terms.Who(""), side.other, s.rows.From, s.rows.Where, terms.Qualified(side.own), terms.IsRequest, s.w.Limit+1, harmless, bundleOffset(s.c), terms.SameBundle(s.c, "e", "k"), terms.NamedEndpoint)
-		list, more, err := ask.Rows[ServicePeer](s.ctx, s.rows.Case, s.w.Limit, sql, s.rows.Args...)
+			terms.BundleOf(s.c, ""), terms.Who(""), side.other, s.rows.From, s.rows.Where, terms.Qualified(side.own), terms.IsRequest, s.w.Limit+1, terms.Fault, bundleOffset(s.c), terms.SameBundle(s.c, "e", "k"), terms.NamedEndpoint)
+		list, more, err := ask.Rows[peerRow](s.ctx, s.rows.Case, s.w.Limit, sql, s.rows.Args...)
 		if err != nil {
 			return err
 		}
 		s.out.Truncated = s.out.Truncated || more
-		*side.to = ask.Fit(s.w, &s.out.Frame, list)
+		peers := make([]ServicePeer, len(list))
+		for i := range list {
+			peers[i] = list[i].rated()
+		}
+		*side.to = ask.Fit(s.w, &s.out.Frame, peers)
 	}
 	return nil
 }
@@ -203,10 +222,6 @@ func bundleOffset(c *forensics.Case) string {
 	}
 	return "(k.bundle::BIGINT << 40)"
 }
-
-// harmless is the SQL for failures that are harmless: NXDOMAIN from a resolver's search list, and
-// commands with which Redis clients introduce themselves.
-var harmless = table.EitherOf(func(t *table.Traits) string { return t.Harmless })
 
 // named are the protocols whose rows have a name but no path.
 var named = table.ProtocolsIn(func(t *table.Traits) bool { return t.Lookup || t.Carrier })
@@ -240,7 +255,7 @@ func (s *serviceAnswer) words() {
 	case o.In.Calls == 0 && o.Out.Calls == 0:
 		b.WriteString(" had no readable calls")
 	case o.In.Calls == 0:
-		b.WriteString(" has no callers")
+		b.WriteString(" got no readable calls")
 	default:
 		b.WriteString(plural.Sprintf(" got %d {call|calls} (%d failed) from %s", o.In.Calls, o.In.Failed, firstThree(o.Callers, func(p ServicePeer) string { return p.Peer })))
 		fmt.Fprintf(&b, ", mostly %s", firstThree(o.Endpoints, func(p ServicePath) string { return p.Endpoint }))
@@ -270,10 +285,8 @@ func (s *serviceAnswer) words() {
 		}
 	}
 	for _, p := range o.Asks {
-		if p.Health == "slow" && p.P99Ms != nil {
-			fmt.Fprintf(&b, "; %s is slow: the 99th percentile is %.0f ms", p.Peer, *p.P99Ms)
-		} else if p.Health != "ok" {
-			b.WriteString(plural.Sprintf("; %s is %s: %d of %d {call|calls} failed", p.Peer, p.Health, p.Failed, p.Calls))
+		if p.Why != "" {
+			fmt.Fprintf(&b, "; %s is %s: %s", p.Peer, p.Health, p.Why)
 		}
 	}
 	o.What = ask.Clip(b.String(), 1200)

@@ -12,13 +12,6 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// Thresholds for an unhealthy dependency.
-const (
-	failingShare  = 0.5
-	degradedShare = 0.05
-	slowMs        = 1000
-)
-
 // DependenciesIn is the input of get_dependencies.
 type DependenciesIn struct {
 	ask.Scope
@@ -56,7 +49,7 @@ type Dependency struct {
 	P50Ms     *float64 `json:"p50_ms,omitempty"`
 	P99Ms     *float64 `json:"p99_ms,omitempty"`
 	Protocols []string `json:"protocols"`
-	Health    string   `json:"health" jsonschema:"ok, slow, degraded, failing or unknown"`
+	Health    string   `json:"health" jsonschema:"ok, slow (p99 of 1 s or more), degraded (5 % or more of the calls failed and their caller did not cause it), failing (half or more), or unknown (no calls were read)"`
 	Why       string   `json:"why,omitempty"`
 	KFL       string   `json:"kfl,omitempty"`
 }
@@ -97,13 +90,13 @@ func AskDependencies(ctx context.Context, c *forensics.Case, in DependenciesIn) 
 	if err != nil {
 		return nil, err
 	}
-	targets, err := g.named(ctx, c, in.Service)
+	targets, err := g.named(ctx, c, w, in.Service)
 	if err != nil {
 		return nil, err
 	}
 	out.fill(g, w, targets, in.Depth)
 	if in.Via != "" {
-		layer, err := g.named(ctx, c, in.Via)
+		layer, err := g.named(ctx, c, w, in.Via)
 		if err != nil {
 			return nil, err
 		}
@@ -122,8 +115,20 @@ func AskDependencies(ctx context.Context, c *forensics.Case, in DependenciesIn) 
 	return out, nil
 }
 
+// calledAs finds the nodes with another name, such as the host that clients called, whose servers match a name.
+func (g *graph) calledAs(ctx context.Context, c *forensics.Case, w *ask.Window, name string) (out []string, err error) {
+	cond, args := terms.End("dst_", name)
+	rows, _, err := ask.Rows[MapNode](ctx, c, ask.MaxFacts, w.Ends(c, g.by)+"SELECT DISTINCT far AS name FROM x WHERE far <> '' AND "+cond+" ORDER BY 1", w.Values(args...)...)
+	for _, r := range rows {
+		if g.nodes[r.Name] != nil {
+			out = append(out, r.Name)
+		}
+	}
+	return out, err
+}
+
 // named finds the nodes of a map that match a name.
-func (g *graph) named(ctx context.Context, c *forensics.Case, name string) ([]string, error) {
+func (g *graph) named(ctx context.Context, c *forensics.Case, w *ask.Window, name string) ([]string, error) {
 	cond, args := terms.End("", name)
 	rows, _, err := ask.Rows[struct {
 		Name string `json:"name"`
@@ -137,6 +142,13 @@ func (g *graph) named(ctx context.Context, c *forensics.Case, name string) ([]st
 			out = ask.AddName(out, r.Name)
 		}
 	}
+	called, err := g.calledAs(ctx, c, w, name)
+	if err != nil {
+		return nil, err
+	}
+	for _, node := range called {
+		out = ask.AddName(out, node)
+	}
 	for node := range g.nodes { // nodes named by the host that clients called
 		if strings.EqualFold(node, name) || strings.HasPrefix(name, "*.") && strings.HasSuffix(node, name[1:]) {
 			out = ask.AddName(out, node)
@@ -144,6 +156,9 @@ func (g *graph) named(ctx context.Context, c *forensics.Case, name string) ([]st
 	}
 	return out, nil
 }
+
+// outside reports whether a node is outside. If it makes calls, they are among those of terms.AnyOutside.
+func (g *graph) outside(name string) bool { return g.nodes[name].Place == terms.Outside }
 
 func (d *Dependencies) fill(g *graph, w *ask.Window, targets []string, depth int) {
 	d.Services = []MapNode{}
@@ -161,16 +176,24 @@ func (d *Dependencies) fill(g *graph, w *ask.Window, targets []string, depth int
 	}
 	d.Single = ask.SomeNames(d.Single)
 	d.Summary = []string{}
+	mixed := slices.ContainsFunc(targets, g.outside) && g.nodes[terms.AnyOutside] != nil
 	if len(direct)+len(transitive)+len(next) > 0 {
-		d.Summary = append(d.Summary, plural.Sprintf("%d {calls|call} it directly, %d more {depends|depend} on it through others; it calls %d.", len(direct), len(transitive), len(next)))
+		text := plural.Sprintf("%d {calls|call} it directly, %d more {depends|depend} on it through others", len(direct), len(transitive))
+		if !mixed || len(next) > 0 {
+			text += fmt.Sprintf("; it calls %d", len(next))
+		}
+		d.Summary = append(d.Summary, text+".")
 	}
 	for _, e := range down {
-		if e.Depth == 1 && (e.Health == "failing" || e.Health == "degraded" || e.Health == "slow") {
+		if e.Depth == 1 && e.Health != ask.Healthy && e.Health != ask.Unknown {
 			d.Summary = append(d.Summary, fmt.Sprintf("%s to %s is %s: %s.", e.Src, e.Dst, e.Health, e.Why))
 		}
 	}
 	if len(d.Summary) > ask.MaxNames {
 		d.Summary = d.Summary[:ask.MaxNames]
+	}
+	if mixed {
+		d.Note("calls that addresses outside make are counted for all of them together, so those that it made are not listed")
 	}
 	d.Upstream, d.Downstream = ask.Fit(w, &d.Frame, up), ask.Fit(w, &d.Frame, down)
 }
@@ -193,7 +216,7 @@ func (g *graph) walk(from []string, most int, up bool) (rows []Dependency, first
 			if up {
 				near, far = far, near
 			}
-			if !slices.Contains(level, near) || near == far {
+			if !slices.Contains(level, near) || near == far || d > 1 && far == terms.AnyOutside && slices.ContainsFunc(from, g.outside) {
 				continue
 			}
 			if at, seen := depth[far]; !seen {
@@ -226,31 +249,26 @@ func (g *graph) dependency(e *MapEdge, depth int, far string) Dependency {
 	return d
 }
 
-// health rates an edge by the failures that its caller did not cause.
+// health rates an edge by its calls and its connections without calls.
 func (e *MapEdge) health() (string, string) {
-	n, bad := e.Calls, e.Faults
-	if n == 0 {
-		n = e.Connections
-		bad += e.shut
+	shut := plural.Sprintf("%d of %d {connection|connections} {was|were} refused or not answered", e.shut, e.Connections)
+	if e.Calls == 0 {
+		switch ill := ask.Ill(e.broken+e.shut, e.Connections); {
+		case ill != "" && e.broken == 0:
+			return ill, shut
+		case ill != "":
+			return ill, plural.Sprintf("%d of %d {connection|connections} {was|were} refused, not answered or failed while {it was|they were} opened", e.broken+e.shut, e.Connections)
+		}
+		return ask.Unknown, "no calls were read: encrypted, without a dissector, or nothing was sent"
 	}
-	rate := ask.Share(bad, n)
-	switch {
-	case n == 0:
-		return "unknown", "no answers and no refusals were seen"
-	case e.Calls == 0 && e.shut > 0 && rate >= failingShare:
-		return "failing", plural.Sprintf("%d of %d {connection|connections} {was|were} refused or not answered", e.shut, n)
-	case rate >= failingShare:
-		return "failing", plural.Sprintf("%d of %d {call|calls} failed on the server's side", bad, n)
-	case rate >= degradedShare:
-		return "degraded", plural.Sprintf("%d of %d {call|calls} failed on the server's side", bad, n)
-	case e.shut > 0 && ask.Share(e.shut, e.Connections) >= degradedShare:
-		return "degraded", plural.Sprintf("%d of %d {connection|connections} {was|were} refused or not answered", e.shut, e.Connections)
-	case e.P99Ms != nil && *e.P99Ms >= slowMs:
-		return "slow", fmt.Sprintf("the 99th percentile is %.0f ms", *e.P99Ms)
-	case e.Calls == 0:
-		return "unknown", "no calls were read: encrypted, without a dissector, or nothing was sent"
+	health, why := ask.Health(e.Calls, e.Faults, e.P99Ms)
+	if health != ask.Healthy && health != ask.Slow {
+		return health, why
 	}
-	return "ok", ""
+	if e.shut > 0 && ask.Ill(e.shut, e.Connections) != "" {
+		return ask.Degraded, shut
+	}
+	return health, why
 }
 
 // bypass lists the callers of the targets that do not belong to the layer.

@@ -66,6 +66,7 @@ type MapEdge struct {
 	carried int64
 	shut    int64 // of connections without calls, those that were refused or not answered
 	back    int64 // of calls, those on connections that the callee opened
+	broken  int64 // handshakes that failed, and not because of the caller
 }
 
 // EdgeProtocol is one protocol of an edge.
@@ -199,6 +200,7 @@ type edgeRow struct {
 	Shakes    int64          `json:"shakes"`
 	Back      int64          `json:"back"`
 	Shut      int64          `json:"shut"`
+	Broken    int64          `json:"broken"`
 	Protocols []EdgeProtocol `json:"protocols"`
 }
 
@@ -215,10 +217,10 @@ func readGraph(w *ask.Window, ctx context.Context, c *forensics.Case, by string,
 		g AS (SELECT an, bn, far, protocol, request, bool_or(`+terms.Asked+`) AS asked, sum(n) AS n, sum(failed) AS failed, sum(faults) AS faults,
 			sum(sent) AS sent, sum(received) AS received, sum(opened) AS opened, sum(back) AS back, arg_min(call_id, ts_ns) AS call_id FROM y GROUP BY ALL),
 		q AS (SELECT an, bn, far, quantile_disc(`+terms.Took+`, [0.5, 0.99]) FILTER (%[1]s) AS p, count(DISTINCT conn) AS conns FROM %[2]s GROUP BY ALL),
-		t AS (SELECT an, bn, far, bool_or(asked) AS asked, sum(n)::BIGINT AS n, coalesce(sum(n) FILTER (request), 0)::BIGINT AS calls, coalesce(sum(failed) FILTER (request), 0)::BIGINT AS failed, sum(faults)::BIGINT AS faults,
+		t AS (SELECT an, bn, far, bool_or(asked) AS asked, sum(n)::BIGINT AS n, coalesce(sum(n) FILTER (request), 0)::BIGINT AS calls, coalesce(sum(failed) FILTER (request), 0)::BIGINT AS failed, coalesce(sum(faults) FILTER (request), 0)::BIGINT AS faults, coalesce(sum(faults) FILTER (NOT request), 0)::BIGINT AS broken,
 			sum(sent)::BIGINT AS sent, sum(received)::BIGINT AS received, coalesce(sum(opened) FILTER (request), 0)::BIGINT AS opened, coalesce(sum(back) FILTER (request), 0)::BIGINT AS back, coalesce(sum(n) FILTER (`+terms.Shakes+`), 0)::BIGINT AS shakes,
 			list({'protocol': protocol, 'calls': n::BIGINT, 'failed': failed::BIGINT, 'call_id': lower(hex(call_id))} ORDER BY n DESC, protocol) AS protocols FROM g GROUP BY ALL)
-		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pa, pb, na, nb, asked, calls, n, failed, faults, p[1] / 1000.0 AS p50_ms, p[2] / 1000.0 AS p99_ms, sent, received, conns, opened, shakes, back, protocols
+		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pa, pb, na, nb, asked, calls, n, failed, faults, p[1] / 1000.0 AS p50_ms, p[2] / 1000.0 AS p99_ms, sent, received, conns, opened, shakes, back, broken, protocols
 		FROM t JOIN q USING (an, bn, far) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY calls DESC, n DESC, 1, 2`, terms.IsRequest, ask.Joined(c, "x"), terms.EndsOf(c, by, sums))
 	rows, more, err := ask.Rows[edgeRow](ctx, c, ask.MaxEdges, sql, w.Values(w.Args...)...)
 	if err != nil {
@@ -268,7 +270,7 @@ func (g *graph) add(r *edgeRow, known map[string]ask.Node) {
 	b.FailedIn += r.Failed
 	g.edges = append(g.edges, MapEdge{Src: r.Src, Dst: r.Dst, Calls: r.Calls, Failed: r.Failed, Faults: r.Faults, P50Ms: r.P50Ms, P99Ms: r.P99Ms,
 		RequestKB: float64(r.Sent) / 1000, ResponseKB: float64(r.Received) / 1000, Connections: r.Conns, Protocols: r.Protocols,
-		CrossesSpace: r.Na != "" && r.Nb != "" && r.Na != r.Nb, pa: r.Pa, pb: r.Pb, nsA: r.Na, enc: r.Opened, shakes: r.Shakes, carried: r.Rows, back: r.Back})
+		CrossesSpace: r.Na != "" && r.Nb != "" && r.Na != r.Nb, pa: r.Pa, pb: r.Pb, nsA: r.Na, enc: r.Opened, shakes: r.Shakes, carried: r.Rows, back: r.Back, broken: r.Broken})
 }
 
 // addSilent adds connections without calls. They make an edge even if it has no call.

@@ -1,0 +1,48 @@
+package ask
+
+import (
+	"fmt"
+
+	"github.com/pcapsule/pcapsule/internal/plural"
+)
+
+// The states of health.
+const (
+	Healthy  = "ok"
+	Slow     = "slow"
+	Degraded = "degraded"
+	Failing  = "failing"
+	Unknown  = "unknown"
+)
+
+// Thresholds of health.
+const (
+	failingShare  = 0.5
+	degradedShare = 0.05
+	slowMs        = 1000
+)
+
+// Ill returns Failing or Degraded if so many of n failed, otherwise "".
+func Ill(bad, n int64) string {
+	switch share := Share(bad, n); {
+	case share >= failingShare:
+		return Failing
+	case share >= degradedShare:
+		return Degraded
+	}
+	return ""
+}
+
+// Health rates calls by the failures that their caller did not cause, then by how long the slowest took. It says why they
+// are not healthy. Without calls it is unknown.
+func Health(calls, faults int64, p99Ms *float64) (health, why string) {
+	switch ill := Ill(faults, calls); {
+	case calls == 0:
+		return Unknown, ""
+	case ill != "":
+		return ill, plural.Sprintf("%d of %d {call|calls} {was|were} refused, not answered or failed on the server's side", faults, calls)
+	case p99Ms != nil && *p99Ms >= slowMs:
+		return Slow, fmt.Sprintf("the 99th percentile is %.0f ms", *p99Ms)
+	}
+	return Healthy, ""
+}
