@@ -15,6 +15,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/service"
 	"github.com/pcapsule/pcapsule/forensics/ask/servicemap"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/forensics/ask/trace"
 	"github.com/pcapsule/pcapsule/internal/captures"
 )
 
@@ -69,6 +70,37 @@ func TestFailuresAgreeWithTheirCalls(t *testing.T) {
 	})
 	if groups < 30 {
 		t.Errorf("only %d groups were compared", groups)
+	}
+}
+
+// TestTracesStateNoTimeThatNobodySaw: a call of which only the response was captured has no duration, and one without a
+// response is not said to have spent time in its server.
+func TestTracesStateNoTimeThatNobodySaw(t *testing.T) {
+	seen := map[string]int{}
+	eachCapture(t, func(t *testing.T, c *forensics.Case) {
+		rows, _, err := ask.Rows[ending](ctx, c, 10, `SELECT min(lower(hex(call_id))) AS id, error AS outcome, max(waited_us) / 1000.0 AS took FROM calls
+			WHERE error IN ('no_request', 'no_response') AND elapsed_us IS NULL GROUP BY error, protocol ORDER BY ALL`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range rows {
+			out, err := trace.Ask(ctx, c, trace.In{CallID: x.ID})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, one := range out.Chains {
+				if one.Calls != 1 {
+					continue
+				}
+				seen[x.Outcome]++
+				if x.Outcome == "no_request" && one.ElapsedMs > 0 || strings.Contains(one.What, "was spent in ") || x.Took != nil && one.ElapsedMs > *x.Took+0.002 {
+					t.Errorf("call %s has the error %s: %s", x.ID, x.Outcome, one.What)
+				}
+			}
+		}
+	})
+	if seen["no_request"] < 3 || seen["no_response"] < 3 {
+		t.Errorf("too few calls were traced: %v", seen)
 	}
 }
 

@@ -18,7 +18,7 @@ func lasts(protocol string) bool {
 }
 
 // setEnds sets the end of calls. A call that lacks its response ends when its caller stops waiting, a message that needs
-// none with itself, and what has neither with its connection.
+// none with itself, a response without its request, too, and what has neither with its connection.
 func (k *Builder) setEnds(list []*Step) error {
 	type conn struct {
 		Bundle int64  `json:"bundle"`
@@ -38,7 +38,7 @@ func (k *Builder) setEnds(list []*Step) error {
 		if took := cmp.Or(s.Took, s.waited); took != nil {
 			s.End += *took * 1000
 		}
-		if s.Took == nil && (s.Error != "" || lasts(s.Protocol)) || s.Protocol == "tls" || s.Protocol == "quic" {
+		if s.Took == nil && (s.Error != "" && s.Error != noRequest || lasts(s.Protocol)) || s.Protocol == "tls" || s.Protocol == "quic" {
 			need = append(need, ask.Key{Bundle: s.Bundle, No: s.ConnID})
 		}
 	}
@@ -63,7 +63,7 @@ func (k *Builder) setEnds(list []*Step) error {
 		}
 		if (s.Protocol == "tls" || s.Protocol == "quic") && cn.State != "" && cn.State != "verified" {
 			s.Sealed, s.End = true, max(s.End, cn.Last)
-		} else if s.Took == nil {
+		} else if s.Took == nil && s.Error != noRequest {
 			s.resetBy = cn.By
 			if s.waited == nil {
 				s.End = min(max(s.Start, cn.Last), s.Start+openEnded)

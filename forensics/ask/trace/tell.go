@@ -180,7 +180,10 @@ func noteOf(s *chain.Step) string {
 // words summarizes a chain in one sentence.
 func (c *Chain) words(root *chain.Step, list []*chain.Step, children map[*chain.Step][]*chain.Step) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s called %s: %s, %s after %s", root.Src.Who, root.Dst.Who, chain.EndpointOf(root), cmp.Or(root.Status, "done"), chain.LengthOf(root.End-root.Start))
+	fmt.Fprintf(&b, "%s called %s: %s, %s", root.Src.Who, root.Dst.Who, chain.EndpointOf(root), cmp.Or(root.Status, "done"))
+	if root.End > root.Start { // else it is a message, or its request was not captured
+		fmt.Fprintf(&b, " after %s", chain.LengthOf(root.End-root.Start))
+	}
 	if c.Origin != nil {
 		fmt.Fprintf(&b, "; the failure began at %s → %s %s (%s)", c.Origin.Src, c.Origin.Dst, c.Origin.Endpoint, cmp.Or(c.Origin.Status, c.Origin.What))
 	}
