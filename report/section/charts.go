@@ -17,11 +17,11 @@ const mostDays = 60
 func (b *builder) latencies(*templates.Section) (value.Section, string) {
 	s := value.Section{Title: "Latency distribution"}
 	if b.calls == 0 {
-		return s, "calls with a latency"
+		return s, "HTTP and gRPC requests with a latency"
 	}
 	list := tallied(b, tally.Latencies)
 	if len(list.Rows) == 0 {
-		return s, "calls with a latency"
+		return s, "HTTP and gRPC requests with a latency"
 	}
 	chart := &value.BarChart{Unit: "calls"}
 	most := list.Rows[0]
@@ -36,7 +36,7 @@ func (b *builder) latencies(*templates.Section) (value.Section, string) {
 			most = r
 		}
 	}
-	f := &value.Figure{ID: "latency-distribution", Title: "Requests by the time that they took", Bars: chart, Queries: b.query(list.SQL),
+	f := &value.Figure{ID: "latency-distribution", Title: "HTTP and gRPC requests by the time that they took", Bars: chart, Queries: b.query(list.SQL),
 		Note: "Each bar has twice the time of the one above it. Red: failed. A request without a response counts with the time that its caller waited."}
 	f.Alt = fmt.Sprintf("Bars: most requests, %s, took %s.", plural.Thousands(most.Calls), classText(most.Class))
 	s.Blocks = []value.Block{value.FigureBlock(f)}

@@ -90,7 +90,7 @@ type Took struct {
 	First  string `json:"first_call"`
 }
 
-// Latencies counts calls by the time that they took.
+// Latencies counts requests of HTTP and gRPC by the time that they took.
 func Latencies(ctx context.Context, c *forensics.Case, w *ask.Window) (Table[Took], error) {
 	return read[Took](ctx, c, `SELECT CASE WHEN `+terms.Took+` < 1 THEN 0 ELSE floor(log2(`+terms.Took+`))::BIGINT + 1 END AS class, count(*) AS calls, count(*) FILTER (WHERE failed) AS failed, `+firstCall(c)+`
 `+calls(w)+` AND protocol IN `+terms.Serving+` AND `+terms.Took+` IS NOT NULL GROUP BY 1 ORDER BY 1`, w.Args...)

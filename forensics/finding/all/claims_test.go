@@ -53,7 +53,7 @@ func TestFindingsAgreeWithWhatTheyCite(t *testing.T) {
 
 // telling are public captures about which findings once said something wrong.
 var telling = []string{"http1/packetbeat-http_realip.pcap", "dns/dpkt-dns_icmp.pcap", "sip/ndpi-sip.pcap", "icmp/tcpdump-icmp-rfc5837.pcap", "postgresql/arkime-postgres-badpass.pcap",
-	"quic/ndpi-gquic.pcap", "dns/arkime-dns-update.pcap", "mixed/ipfixprobe-mixed.pcap", "mixed/zeek-var-services-std-ports.pcap"}
+	"quic/ndpi-gquic.pcap", "dns/arkime-dns-update.pcap", "mixed/ipfixprobe-mixed.pcap", "mixed/zeek-var-services-std-ports.pcap", "mixed/ndpi-whatsapp_login_call.pcap"}
 
 // someCaptures are small public captures: the telling ones and one in 60, or the share that PCAPSULE_SHARE states.
 func someCaptures(t *testing.T) (out []string) {
@@ -110,6 +110,7 @@ var (
 	plurals = regexp.MustCompile(`\b1 [a-z ]*(calls|times|connections|handshakes|questions|packets|destinations|requests|ports|addresses)\b|\bof 1 (call|time|connection)\b`)
 	counted = regexp.MustCompile(`\b(\d+) (calls?|times?|handshakes?)\b`)
 	portly  = regexp.MustCompile(` at (icmp|ip|igmp|gre|esp)\b|\b(icmp|ip|igmp)/`)
+	stray   = regexp.MustCompile(` [),;]|  `)
 	ever    = regexp.MustCompile(`\b(never|always)\b`)
 )
 
@@ -121,7 +122,7 @@ func wording(f *finding.Finding) (wrong []string) {
 			own = strings.ReplaceAll(own, text, "X")
 		}
 	}
-	for name, re := range map[string]*regexp.Regexp{"singular and plural": plurals, "a port of a protocol that has none": portly, "a claim about times that nobody recorded": ever} {
+	for name, re := range map[string]*regexp.Regexp{"singular and plural": plurals, "a port of a protocol that has none": portly, "a claim about times that nobody recorded": ever, "a stray space": stray} {
 		if part := re.FindString(own); part != "" {
 			wrong = append(wrong, fmt.Sprintf("%s (%s)", name, part))
 		}

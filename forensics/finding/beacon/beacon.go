@@ -39,7 +39,7 @@ func find(ctx context.Context, l *finding.Look) error {
 				FROM (SELECT `+l.Bundle(of)+`, dst_id, host, ts_ns, call_id, request_bytes FROM `+l.Calls+` WHERE `+l.Where+` AND protocol <> 'icmp' AND `+terms.IsRequest+`) r
 				JOIN e d ON `+l.On("r", "dst_id", "d")+` JOIN e s ON `+l.On("r", "src_id", "s")+` WHERE d.external AND NOT coalesce(s.external, false)),
 		g AS (SELECT `+l.Bundle(of)+`, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns FROM c GROUP BY ALL),
-		k AS MATERIALIZED (SELECT g.*, who, 'calls of ' || protocol || ' ' || coalesce(method || ' ' || path, '') AS detail FROM g JOIN e ON `+l.On("g", "src_id", "e")+`
+		k AS MATERIALIZED (SELECT g.*, who, 'calls of ' || protocol || coalesce(' ' || method || ' ' || path, '') AS detail FROM g JOIN e ON `+l.On("g", "src_id", "e")+`
 				WINDOW same AS (PARTITION BY who, dst_ip, detail)
 				QUALIFY sum(n) OVER same >= `+fmt.Sprint(least)+` AND max(last_ns) OVER same - min(first_ns) OVER same >= (sum(n) OVER same - 1) * 200000000),
 		beats AS (SELECT `+terms.Who("src_")+` AS src, dst_ip AS dst, coalesce(dst_dns_name, dst_hostname, '') AS name, `+terms.Port+` AS detail, first_ns AS beat, `+terms.FlowID(l.Case)+` AS flow_id, NULL::BLOB AS id, src_bytes AS size
