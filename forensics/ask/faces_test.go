@@ -201,6 +201,9 @@ func caller(t *testing.T, c *forensics.Case, e *servicemap.MapEdge) *service.Ser
 	if s.Matched != "some" {
 		t.Errorf("%s is a server in the map, but %s of it", e.Dst, s.Matched)
 	}
+	if s.NoID != nil && s.NoID.Of == 0 {
+		t.Errorf("%s: a share of no requests: %+v", e.Dst, s.NoID)
+	}
 	i := slices.IndexFunc(s.Callers, func(p service.ServicePeer) bool { return p.Peer == e.Src })
 	if i < 0 {
 		return nil

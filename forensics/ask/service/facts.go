@@ -144,7 +144,9 @@ func (s *serviceAnswer) uncorrelated() error {
 	if u.CallIDs == nil {
 		u.CallIDs = []string{}
 	}
-	s.out.NoID = u
+	if u.Of > 0 {
+		s.out.NoID = &u
+	}
 	return nil
 }
 

@@ -38,7 +38,7 @@ type Service struct {
 	Replicas   []Replica      `json:"replicas" jsonschema:"its pods and their share of the calls received"`
 	Balance    float64        `json:"balance,omitempty" jsonschema:"calls of the busiest pod divided by the mean; 1 is even"`
 	Churn      []Churn        `json:"churn" jsonschema:"connections that it opens per minute"`
-	NoID       Uncorrelated   `json:"without_correlation"`
+	NoID       *Uncorrelated  `json:"without_correlation,omitempty" jsonschema:"absent if no HTTP or gRPC request was received"`
 	Repeats    []Repeat       `json:"repeats" jsonschema:"equal requests within 100 ms of each other"`
 	Adds       []AddedHeader  `json:"adds_headers" jsonschema:"request headers in the calls it makes that the calls it receives lack"`
 	Journey    []Transition   `json:"journey" jsonschema:"order in which users call endpoints"`
@@ -92,7 +92,7 @@ func AskService(ctx context.Context, c *forensics.Case, in ServiceIn) (*Service,
 		return nil, ask.Wrong("", "missing input: give service or labels, not both")
 	}
 	s := &serviceAnswer{ctx: ctx, c: c, w: w, out: &Service{Names: []string{}, Callers: []ServicePeer{}, Asks: []ServicePeer{}, Endpoints: []ServicePath{}, Handshakes: []Handshake{}, Replicas: []Replica{}, Churn: []Churn{},
-		NoID: Uncorrelated{Endpoints: []string{}, CallIDs: []string{}}, Repeats: []Repeat{}, Adds: []AddedHeader{}, Journey: []Transition{}, Blocking: []Blocking{}}}
+		Repeats: []Repeat{}, Adds: []AddedHeader{}, Journey: []Transition{}, Blocking: []Blocking{}}}
 	if s.out.Frame, err = w.Frame(ctx, c); err != nil {
 		return nil, err
 	}
