@@ -6,7 +6,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// TestOnlyEqualRowsAreClean remembers one row and changes each of its texts, and where they begin.
+// TestOnlyEqualRowsAreClean: a row with another text, or with the same bytes in other columns, is another row.
 func TestOnlyEqualRowsAreClean(t *testing.T) {
 	rowOf := func(values ...any) *row {
 		return &row{table: "calls", names: []string{"path", "preview", "args", "request_headers", "cookies", "call_no"}, values: values}

@@ -121,7 +121,10 @@ func collect(ctx context.Context, tables map[string][]string, p Policy, s *secre
 		return func(r *row) error {
 			list = list[:0]
 			search.Row(r.names, r.values)
-			hash := s.clean.hash(r)
+			var hash uint64
+			if len(list) == 0 {
+				hash = s.clean.hash(r)
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			s.found[name] = s.found[name] || len(list) > 0

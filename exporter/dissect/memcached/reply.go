@@ -3,8 +3,8 @@ package memcached
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -20,8 +20,8 @@ var metaResults = map[string]bool{"HD": true, "VA": true, "EN": true, "NF": true
 // repliesTo are the words of replies to each meta command, and hiddenFrom those that its flag q suppresses:
 // memcached's doc/protocol.txt.
 var (
-	repliesTo  = map[string]string{"mg": "VA HD EN", "ms": "HD NS EX NF", "md": "HD NF EX", "ma": "VA HD NF NS EX", "me": "ME EN", "mn": "MN"}
-	hiddenFrom = map[string]string{"mg": "EN", "ms": "HD", "md": "HD NF", "ma": "HD NF"}
+	repliesTo  = map[string][]string{"mg": {"VA", "HD", "EN"}, "ms": {"HD", "NS", "EX", "NF"}, "md": {"HD", "NF", "EX"}, "ma": {"VA", "HD", "NF", "NS", "EX"}, "me": {"ME", "EN"}, "mn": {"MN"}}
+	hiddenFrom = map[string][]string{"mg": {"EN"}, "ms": {"HD"}, "md": {"HD", "NF"}, "ma": {"HD", "NF"}}
 )
 
 // replyLine is a line of a reply.
@@ -148,7 +148,7 @@ func answers(c *call, r *replyLine) bool {
 		return false
 	case c.replies == repliesMeta:
 		command := c.row.Command.V
-		return metaResults[r.word] && strings.Contains(repliesTo[command], r.word) && !(c.quiet && strings.Contains(hiddenFrom[command], r.word))
+		return slices.Contains(repliesTo[command], r.word) && !(c.quiet && slices.Contains(hiddenFrom[command], r.word))
 	case c.replies == repliesValues:
 		return r.word == "VALUE" || r.word == "END"
 	case c.replies == repliesStats:

@@ -99,7 +99,7 @@ type call struct {
 	inline   bool
 
 	reply      []byte   // as text
-	told       [][]byte // passwords of the reply whose places are not noted yet
+	unplaced   [][]byte // passwords of the reply whose places are not noted yet
 	nextSecret bool     // the next value of the reply is one
 	first      [4]span
 	kind       byte // type byte of the reply; 0 none yet

@@ -101,7 +101,7 @@ func (k *conn) args(c *call, in *dissect.Input, at int) (n int, err error) {
 		if c.isScript(s.arg) {
 			s.hash = sha1.New()
 		}
-		secret := c.spec != nil && c.spec.act >= actAuth // possibly secret, so no body keeps it
+		secret := c.mayHoldSecret() // possibly secret, so no body keeps it
 		if size > maxText && !secret && c.x.ReqBody == nil {
 			s.into = k.c.NewBody("", "")
 			c.x.ReqBody = s.into
@@ -155,7 +155,7 @@ func (k *conn) arg(c *call, i int64, p []byte, size int64) (secret bool) {
 		c.spec, c.verb = k.command(p)
 		c.begin()
 	}
-	if c.spec != nil && c.spec.act >= actAuth && i > 0 {
+	if c.mayHoldSecret() && i > 0 {
 		secret = c.secret(i, p)
 	}
 	c.secrets = c.secrets || secret

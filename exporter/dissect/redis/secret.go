@@ -7,6 +7,9 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
 
+// mayHoldSecret reports whether an argument of the command, or a value of its reply, may be a password.
+func (c *call) mayHoldSecret() bool { return c.spec != nil && c.spec.act >= actAuth }
+
 // namesSecret reports whether a parameter of the server is a password.
 func namesSecret(p []byte) bool {
 	p = bytes.ToLower(p)
@@ -44,19 +47,19 @@ func (c *call) replySecrets(w *walker, kind byte, p []byte) [][]byte {
 func (c *call) maskReply(w *walker, kind byte, p []byte) []byte {
 	for _, s := range c.replySecrets(w, kind, p) {
 		c.secrets = true
-		c.told = append(c.told, bytes.Clone(s))
+		c.unplaced = append(c.unplaced, bytes.Clone(s))
 		p = bytes.ReplaceAll(p, s, []byte("***"))
 	}
 	return p
 }
 
-// hideReply notes where the passwords are in the part of a reply that was read.
+// hideReply notes the places of passwords in the part of a reply that was read.
 func (c *call) hideReply(in *dissect.Input, from, to int) {
-	for _, s := range c.told {
+	for _, s := range c.unplaced {
 		if i := bytes.Index(in.Data[from:to], s); i >= 0 {
 			from += i + len(s)
 			c.x.Hide(in, from-len(s), from)
 		}
 	}
-	c.told = nil
+	c.unplaced = nil
 }

@@ -61,7 +61,7 @@ func (w *walker) walk(k *dissect.Conn, c *call, b []byte) (n int, done bool, err
 // run reads consecutive short strings of a list, except its last: they are most of a long reply.
 func (w *walker) run(c *call, b []byte) (n int) {
 	f := &w.stack[w.depth-1]
-	if w.attrs > 0 || f.kind == '%' || f.seen < int64(len(c.first)) || c.spec != nil && c.spec.act >= actAuth {
+	if w.attrs > 0 || f.kind == '%' || f.seen < int64(len(c.first)) || c.mayHoldSecret() {
 		return 0
 	}
 	for f.left > 1 && n+6 <= len(b) && b[n] == '$' {

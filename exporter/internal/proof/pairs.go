@@ -227,7 +227,7 @@ func (p *pairs) listen(t *talk, m message, s spot) {
 		}
 		x := e.of
 		translated := x.at.tuple != t.at.tuple // equal ends in two networks are compared with their payload, see package flow
-		if translated && e.by <= maxCopies && x.like == nil && len(t.copies) == 0 && x.tcp == t.tcp && x.room() {
+		if translated && e.by <= maxCopies && t.mayView(x) {
 			p.begin(t, e, m, s)
 		}
 		return

@@ -54,6 +54,11 @@ func (t *talk) ends() [2]flow.End {
 	return t.at.tuple
 }
 
+// mayView reports whether a conversation may become a view of another one, for which it makes room.
+func (t *talk) mayView(x *talk) bool {
+	return x.like == nil && len(t.copies) == 0 && x.tcp == t.tcp && x.room()
+}
+
 // room makes room for another view. A translator that forgot a conversation gives it a new view, so
 // the proven one that was silent longest goes, unless it waits for an answer.
 func (t *talk) room() bool {

@@ -15,7 +15,7 @@ func (p *pairs) beginAtSYN(t *talk, m message, s spot) bool {
 	syn := *t.repeated
 	t.repeated = nil
 	e := p.said.m[syn.hash]
-	if e == nil || e.of == t || !near(e.at, syn.at) || e.of.like != nil || len(t.copies) > 0 || !e.of.room() {
+	if e == nil || e.of == t || !near(e.at, syn.at) || !t.mayView(e.of) {
 		return false
 	}
 	syn.at = m.at // the wait begins now
@@ -42,16 +42,31 @@ func (p *pairs) answeredFirst(t *talk, m *message) {
 // allow that.
 func (p *pairs) equalTo(t *talk, m *message, shown []message) bool {
 	for i := range shown {
-		if a := &shown[i]; a.hash == m.hash {
-			t.shake(m)
-			t.like.equal = true
-			if t.behind(m, a) {
-				p.prove(t)
-				return true
-			}
+		if a := &shown[i]; a.hash == m.hash && p.judge(t, m, a) {
+			return true
 		}
 	}
 	return false
+}
+
+// judge makes a possible view a proven one if the times allow that its original showed x and these ends showed y, which are
+// equal.
+func (p *pairs) judge(t *talk, x, y *message) bool {
+	t.shake(y)
+	t.like.equal = true
+	if !t.behind(x, y) {
+		return false
+	}
+	p.prove(t)
+	return true
+}
+
+// newest adds a message to the newest ones of a possible view.
+func newest(list []message, m message) []message {
+	if len(list) == maxAnswers {
+		list = append(list[:0], list[1:]...)
+	}
+	return append(list, m)
 }
 
 // acknowledged processes a segment of TCP without payload. Equal numbers prove what an equal answer does: a bulk transfer
@@ -61,10 +76,7 @@ func (p *pairs) acknowledged(t *talk, m message) {
 		if p.answeredBoth(t, &m) {
 			return
 		}
-		if len(l.acks) == maxAnswers {
-			l.acks = append(l.acks[:0], l.acks[1:]...)
-		}
-		l.acks = append(l.acks, m)
+		l.acks = newest(l.acks, m)
 	}
 	waits := false
 	for i := len(t.copies) - 1; i >= 0; i-- {
@@ -81,16 +93,7 @@ func (p *pairs) acknowledged(t *talk, m message) {
 // answeredBoth makes a possible view a proven one if its original has shown the same message, and the times allow that.
 func (p *pairs) answeredBoth(t *talk, m *message) bool {
 	e := p.said.m[m.hash]
-	if e == nil || !p.shown(t.like.of, m) {
-		return false
-	}
-	t.shake(m)
-	t.like.equal = true
-	if !t.behind(e, m) {
-		return false
-	}
-	p.prove(t)
-	return true
+	return e != nil && p.shown(t.like.of, m) && p.judge(t, e, m)
 }
 
 // doubt ends a wait if both conversations have had answers, but different ones.
@@ -125,10 +128,7 @@ func (p *pairs) answered(t *talk, m message) {
 	if p.answeredBoth(t, &m) {
 		return
 	}
-	if len(l.answers) == maxAnswers {
-		l.answers = append(l.answers[:0], l.answers[1:]...)
-	}
-	l.answers = append(l.answers, m)
+	l.answers = newest(l.answers, m)
 	if !m.syn {
 		t.doubt()
 	}

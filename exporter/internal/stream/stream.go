@@ -265,8 +265,8 @@ func (c *Conn) take(dir uint8, h *half, seq uint32, s *Segment) (v Verdict) {
 	return v
 }
 
-// beginning is where a direction begins whose first captured bytes are at seq. If the other one has shown its SYN, its
-// bytes from the first that this one expects on are missing.
+// beginning is where a direction begins whose first captured bytes are at seq. If the SYN of the other one was captured,
+// it begins at what that has acknowledged, and the bytes up to seq are missing.
 func (c *Conn) beginning(dir uint8, seq uint32) uint32 {
 	if h := &c.half[dir]; h.hasAck && c.half[dir^1].begun && before(h.acked, seq) && seq-h.acked <= maxBack {
 		return h.acked

@@ -173,13 +173,20 @@ func (a *Action) bulk(items []byte) {
 	for item := range content.Elements(items) {
 		n++
 		for _, v := range content.Members(item) {
-			if e := content.Member(v, "error"); e != nil {
-				failed++
-				a.failure(e)
-			}
+			failed += a.failedIn(v)
 		}
 	}
 	a.Items, a.Errors = table.Some(n), table.Some(failed)
+}
+
+// failedIn is 1 if a result has an error, whose type it reads.
+func (a *Action) failedIn(result []byte) int64 {
+	e := content.Member(result, "error")
+	if e == nil {
+		return 0
+	}
+	a.failure(e)
+	return 1
 }
 
 // searches reads the answers of a multi-search.
@@ -187,10 +194,7 @@ func (a *Action) searches(list []byte) {
 	n, failed := int64(0), int64(0)
 	for v := range content.Elements(list) {
 		n++
-		if e := content.Member(v, "error"); e != nil {
-			failed++
-			a.failure(e)
-		}
+		failed += a.failedIn(v)
 	}
 	a.Items, a.Errors = table.Some(n), table.Some(failed)
 }
