@@ -108,7 +108,7 @@ var edgeKinds = []opKind{
 	}), nil},
 	{"tenant of a tunnel", quiet, true, func(g *scene, o op) { // the next conversation has the same ends, in VXLAN
 		a, k := g.convs[o.conv], o.conv+1
-		if k >= len(g.convs) || g.gone[o.conv] || g.gone[k] || len(a.pieces) == 0 || len(g.convs[k].pieces) == 0 || g.views[k] != 0 {
+		if k >= len(g.convs) || !g.joins(o.conv, k) || g.views[k] != 0 {
 			return
 		}
 		first, next := a.pieces[0], g.convs[k].pieces[0]

@@ -360,7 +360,7 @@ var opKinds = []opKind{
 	}, small(20_000)},
 	{"reused", quiet, true, tcpOnly(func(g *scene, o op) { // by the next conversation, if it has the same server port
 		a, k := g.convs[o.conv], o.conv+1
-		if k >= len(g.convs) || !g.convs[k].tcp() || g.gone[o.conv] || g.gone[k] || len(a.pieces) == 0 || len(g.convs[k].pieces) == 0 {
+		if k >= len(g.convs) || !g.convs[k].tcp() || !g.joins(o.conv, k) {
 			return
 		}
 		first, next, last := a.pieces[0], g.convs[k].pieces[0], slices.MaxFunc(a.pieces, func(x, y piece) int { return int(x.order - y.order) })
@@ -376,7 +376,7 @@ var opKinds = []opKind{
 	}), nil},
 	{"tenant", quiet, true, func(g *scene, o op) { // the next conversation has the same ends, in a VLAN
 		a, k := g.convs[o.conv], o.conv+1
-		if k >= len(g.convs) || g.gone[o.conv] || g.gone[k] || len(a.pieces) == 0 || len(g.convs[k].pieces) == 0 {
+		if k >= len(g.convs) || !g.joins(o.conv, k) {
 			return
 		}
 		first, next := a.pieces[0], g.convs[k].pieces[0]
@@ -411,6 +411,12 @@ func (g *scene) all(o op, change func(p *piece)) {
 	for i := range g.convs[o.conv].pieces {
 		change(&g.convs[o.conv].pieces[i])
 	}
+}
+
+// joins reports whether the conversation with the number k may get the ends of another one: neither shares its ends so far.
+func (g *scene) joins(other, k int) bool {
+	shared := g.gone[other] || g.gone[k] || k+1 < len(g.gone) && g.gone[k+1]
+	return !shared && len(g.convs[other].pieces) > 0 && len(g.convs[k].pieces) > 0
 }
 
 // join gives the conversation with the number k, whose first piece is next, the ends of the one that begins

@@ -174,13 +174,16 @@ func (x generated) faults(t testing.TB) (list []string) {
 				touched[[2]int{o.conv, i + o.pkt + 1}] = true
 			}
 		case "late": // what was sent again comes first, then
-			retimed[[2]int{o.conv, o.pkt}] = slices.ContainsFunc(x.ops, func(p op) bool { return p.kind == "repacked" && p.conv == o.conv })
+			retimed[[2]int{o.conv, o.pkt}] = retimed[[2]int{o.conv, o.pkt}] || slices.ContainsFunc(x.ops, func(p op) bool { return p.kind == "repacked" && p.conv == o.conv })
 			all[o.conv][loud] = all[o.conv][loud] || slices.ContainsFunc(x.ops, func(p op) bool { return p.kind == "bytes" && p.conv == o.conv }) // later than the stream waits
 		case "time":
 			retimed[[2]int{o.conv, o.pkt}] = true
 		default:
 			if k.effect == lossy {
 				touched[[2]int{o.conv, o.pkt}] = true
+			}
+			if o.kind == "lost" && slices.ContainsFunc(x.ops, func(p op) bool { return p.kind == "resent" && p.conv == o.conv && p.pkt == o.pkt }) {
+				retimed[[2]int{o.conv, o.pkt}] = true
 			}
 		}
 	}
@@ -443,6 +446,10 @@ var generatedCases = []generated{
 	{[]string{"imap.pcapng 1"}, []op{{"translated", 0, 4, 1, 1}, {"second answer", 0, 1, 677, 0}}},
 	{[]string{"postgresql.pcapng 4"}, []op{{"lost", 0, 1, 0, 0}, {"lost", 0, 5, 0, 0}}},
 	{[]string{"thrift.pcapng 1 six"}, []op{{"syn", 0, 4, 5000, 0}, {"reset", 0, 3, 1073741824, 0}, {"translated", 0, 14, 1, 0}}},
+	{[]string{"kafka.pcapng 7"}, []op{{"translated late", 0, 8, 2663, 0}, {"syn", 0, 6, 1000, 1}}},
+	{[]string{"redis.pcap 6"}, []op{{"late", 0, 3, 6, 0}, {"late", 0, 4, 4, 1}, {"syn", 0, 4, 0, 1}, {"translated", 0, 1, 1, 0}}},
+	{[]string{"mongodb.pcapng 3"}, []op{{"syn", 0, 7, 0, 1}, {"bytes", 0, 7, 0, 0}, {"translated", 0, 6, 1, 0}, {"again", 0, 1, 12228, 1}}},
+	{[]string{"http2.pcap 0"}, []op{{"again", 0, 18, 18395, 0}, {"syn", 0, 13, 10, 0}}},
 }
 
 func TestGeneratedCases(t *testing.T) {

@@ -33,6 +33,9 @@ func (y *pendingSYN) again(p *Packet, fromLo bool) bool {
 // maxNearSYN is how far an acknowledgement may be after the SYN that it answers, if the SYN-ACK was not captured.
 const maxNearSYN = 1 << 16
 
+// maxCopied is how many of the newest bytes another interface may show later, as after a second at 2 Gbit/s.
+const maxCopied = 1 << 28
+
 // reused reports whether the packet begins a new conversation on the ends of c. A SYN does if the old connection is
 // over (RFC 9293 section 3.10.7.4, TIME-WAIT); else it is kept until the other side answers it.
 func (s *Shard) reused(c *Conn, p *Packet, srcIsLo bool) bool {
@@ -124,7 +127,11 @@ func (c *Conn) goesOn(p *Packet, side dissect.Dir, srcIsLo bool) bool {
 		return false
 	}
 	low, _, ok := c.stream.Place(uint8(side.Other()))
-	return !ok || int32(p.Ack-low) > maxNearSYN || int32(low-p.Ack) > maxNearSYN
+	taken := uint32(0) // bytes before low, which an interface may show later
+	if other := side.Other(); c.hasISN[other] {
+		taken = min(low-c.isn[other]-1, maxCopied)
+	}
+	return !ok || p.Ack-low+taken+maxNearSYN > taken+2*maxNearSYN
 }
 
 // adopt makes c the connection of the SYN that its first packet answers.

@@ -13,7 +13,7 @@ import (
 // Limits of the search for conversations seen under other ends.
 const (
 	maxTalks    = 16_384         // conversations kept
-	maxRedials  = 1024           // of them, those with a SYN that nothing has answered
+	maxRedials  = 1024           // of them, those with a later SYN that nothing has answered
 	maxMessages = 32_768         // messages kept, as many as may lie between two views
 	maxFirst    = 64             // messages of a conversation to examine until one is seen elsewhere, and all within pairSlack
 	maxFirstTCP = 8              // the same for TCP, without that time
@@ -55,7 +55,7 @@ type pairs struct {
 	talks   recent[place, *talk]
 	said    recent[uint64, *message] // by hash, of the conversation that showed it first
 	waiting []wait                   // oldest first
-	redials []*talk                  // those that may have another one behind them (see talk.was), oldest first
+	redials []*talk                  // those with a later SYN, oldest first
 	settled settled
 	views   *views // gets proven views of TCP
 	limit   memory.Limit
@@ -85,11 +85,15 @@ func (p *pairs) find(f *flow.Packet, hash uint64, s spot) *flow.View {
 		return nil
 	}
 	p.expire(f.Time)
-	if t.answered(f); dials {
+	switch {
+	case dials:
 		t = p.dialled(t, f)
+	case t.redialled(f):
+		t = t.replaced()
+		p.talks.put(t.at, t, p.limit.Scale(maxTalks))
 	}
 	if t.stays {
-		p.settled.add(placeHash(hash, f.Network))
+		p.settle(t)
 		return nil
 	}
 	dir := uint8(0)
@@ -118,7 +122,7 @@ func (p *pairs) find(f *flow.Packet, hash uint64, s spot) *flow.View {
 		if l.late && t.tcp && !shown && !l.proven { // it stays here, with all that follow: its answer must not go elsewhere
 			t.leave()
 			t.stays = true
-			p.settled.add(placeHash(hash, f.Network))
+			p.settle(t)
 			return nil
 		}
 		if l.follows || !l.proven {
@@ -136,7 +140,7 @@ func (p *pairs) talk(f *flow.Packet, hash uint64, tcp, says bool) *talk {
 	at := place{tupleOf(src, dst), f.Network}
 	t := p.talks.m[at]
 	if t == nil && says && src != dst && !manyHosts(&f.Dst) {
-		t = &talk{at: at, hash: hash, tcp: tcp, swapped: src != at.tuple[0]}
+		t = newTalk(at, hash, f)
 		p.talks.put(at, t, p.limit.Scale(maxTalks))
 	}
 	return t
@@ -158,18 +162,25 @@ func (p *pairs) repeats(f *flow.Packet, hash uint64) {
 	}
 }
 
-// dialled returns the conversation of a SYN on the ends of t, and keeps it in place of t.
+// dialled returns the conversation of a SYN on the ends of t.
 func (p *pairs) dialled(t *talk, f *flow.Packet) *talk {
-	next := t.dialled(p.hash(f), f)
-	if next == t {
-		return t
+	had := t.next != nil
+	d := t.dialled(p.hash(f), f)
+	if d == t || had {
+		return d
 	}
-	p.talks.put(next.at, next, p.limit.Scale(maxTalks))
-	if p.redials = append(p.redials, next); len(p.redials) > maxRedials {
-		p.redials[0].was = nil
+	if p.redials = append(p.redials, t); len(p.redials) > maxRedials {
+		p.redials[0].forget()
 		p.redials = slices.Delete(p.redials, 0, 1)
 	}
-	return next
+	return d
+}
+
+// settle ends the search for views of a conversation, unless another one may begin on its ends.
+func (p *pairs) settle(t *talk) {
+	if t.next == nil {
+		p.settled.add(placeHash(t.hash, t.at.network))
+	}
 }
 
 // manyHosts reports whether an address belongs to several hosts, which answer under their own.
@@ -246,7 +257,7 @@ func (p *pairs) listen(t *talk, m message, s spot) {
 		}
 	case !t.tcp && near(t.since, m.at):
 	case len(t.copies) == 0:
-		p.settled.add(placeHash(t.hash, t.at.network))
+		p.settle(t)
 		return
 	}
 	m.of, m.by = t, 1

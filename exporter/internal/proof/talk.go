@@ -1,6 +1,7 @@
 package proof
 
 import (
+	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 	"github.com/pcapsule/pcapsule/exporter/internal/round"
 )
@@ -40,7 +41,7 @@ type talk struct {
 	repeated *message // its SYN, if another conversation has shown that
 	looked   uint8    // messages already examined, up to the limit
 	since    int64    // time of the first of them
-	was      *talk    // on the same ends before its SYN, while nothing has answered that
+	next     *talk    // of a later SYN on the same ends, while nothing has answered that
 	stays    bool     // it is not a view, and will not be one
 	tcp      bool
 	swapped  bool // direction 0 is from the second end of the tuple
@@ -109,34 +110,63 @@ func (w wait) over() bool {
 	return w.of.like == nil || w.of.like.proven || w.of.like.asked[1].no != w.since
 }
 
-// dialled returns the conversation of a SYN on the ends of t. One with another number than the first begins another
-// conversation. What t showed before stays its own, because the SYN may be stray (RFC 5961 section 4).
-func (t *talk) dialled(syn uint64, f *flow.Packet) *talk {
-	if t.syn == syn {
-		return t // a retransmission
+// newTalk makes the conversation of the packet that shows it first. A SYN-ACK has the number of its SYN (RFC 9293
+// section 3.4), which may come later.
+func newTalk(at place, hash uint64, f *flow.Packet) *talk {
+	t := &talk{at: at, hash: hash, tcp: f.Proto == protoTCP, swapped: flow.End{Addr: f.Src, Port: f.SrcPort} != at.tuple[0]}
+	if f.TCPFlags&(decode.SYN|decode.ACK) == decode.SYN|decode.ACK {
+		t.isn = f.Ack - 1
 	}
+	return t
+}
+
+// dialled returns the conversation of a SYN on the ends of t. A SYN with another number may be stray (RFC 5961 section
+// 4), so what else these ends show is in t until something answers it.
+func (t *talk) dialled(syn uint64, f *flow.Packet) *talk {
+	switch {
+	case t.syn == syn: // a retransmission
+		return t
+	case t.next != nil && t.next.syn == syn:
+		return t.next
+	case t.syn == 0 && (t.last == [2]int64{} || t.isn == f.Seq):
+		t.syn, t.isn = syn, f.Seq
+		return t
+	}
+	t.forget()
+	t.next = newTalk(t.at, t.hash, f)
+	t.next.syn, t.next.isn = syn, f.Seq
+	return t.next
+}
+
+// forget forgets a later SYN on the ends of t.
+func (t *talk) forget() {
+	if t.next != nil {
+		t.next.end()
+		t.next = nil
+	}
+}
+
+// redialled reports whether a packet shows that the SYN of another conversation on the ends of t was not stray.
+func (t *talk) redialled(f *flow.Packet) bool {
+	return t.next != nil && (&redial{from: t.next.ends()[0], seq: t.next.isn}).answered(f)
+}
+
+// replaced ends a conversation, and returns the one that is on its ends now.
+func (t *talk) replaced() *talk {
+	next := t.next
+	t.next = nil
+	t.end()
+	return next
+}
+
+// end ends what connects a conversation with its views, and with what it may be a view of.
+func (t *talk) end() {
 	t.leave()
 	for _, c := range t.copies {
 		c.like = nil
 	}
-	client := flow.End{Addr: f.Src, Port: f.SrcPort}
-	next := &talk{at: t.at, hash: t.hash, syn: syn, isn: f.Seq, tcp: true, swapped: client != t.at.tuple[0]}
-	if t.syn == 0 { // its beginning was not captured, or comes late
-		*t = *next
-		return t
-	}
-	t.copies, t.was, next.was = nil, nil, t
-	return next
+	t.copies = nil
 }
 
-// answered notes that the SYN of a conversation was not stray.
-func (t *talk) answered(f *flow.Packet) {
-	if t.was != nil && (&redial{from: t.ends()[0], seq: t.isn}).answered(f) {
-		t.was = nil
-	}
-}
-
-// said reports whether the conversation has shown a message, or would have without a stray SYN.
-func (t *talk) said(m *message, dir uint8) bool {
-	return m.of == t && m.dir == dir || m.of.was == t && (m.dir == dir) == (m.of.swapped == t.swapped)
-}
+// said reports whether the conversation has shown a message.
+func (t *talk) said(m *message, dir uint8) bool { return m.of == t && m.dir == dir }

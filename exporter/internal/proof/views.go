@@ -26,7 +26,7 @@ const (
 // Until then the two share only handshakes, which carry no payload. Of several SYN-ACKs, the one that
 // the client acknowledges counts, because anyone can forge one.
 //
-// A SYN on the ends of a view that has not ended changes nothing until it is answered (RFC 5961 section 4).
+// A SYN on the ends of a view changes nothing until it is answered (RFC 5961 section 4).
 //
 // Equal ends in two networks are different ends. A SYN-ACK may arrive in another network than
 // its SYN; its direction then belongs to that network.
@@ -78,15 +78,20 @@ type redial struct {
 	seen *seen // what they are once it is answered; nil: ends of their own
 }
 
+// dir is the direction of a packet under a view's ends.
+func (s *seen) dir(f *flow.Packet) int {
+	if s.view.Seen[0] == (flow.End{Addr: f.Src, Port: f.SrcPort}) {
+		return 0
+	}
+	return 1
+}
+
 // end notes how far a view's directions are, and their end. A reset far from the bytes of its side ends nothing
 // (RFC 9293 section 3.10.7.4): a SYN after it counts once it is answered.
 func (s *seen) end(f *flow.Packet) {
-	dir := 0
-	if s.view.Seen[0] != (flow.End{Addr: f.Src, Port: f.SrcPort}) {
-		dir = 1
-	}
+	dir := s.dir(f)
 	next, to := &s.next[dir], f.Seq+uint32(f.PayloadLen)
-	near := !next.known || to-next.seq+nearBytes <= 2*nearBytes
+	near := next.near(f)
 	switch {
 	case f.TCPFlags&decode.RST != 0:
 		if near {
@@ -101,8 +106,11 @@ func (s *seen) end(f *flow.Packet) {
 	}
 }
 
-// over reports whether the ends may be used again.
-func (s *seen) over() bool { return s == nil || s.ended == 3 || !s.proven() }
+// left reports whether a packet shows that the SYN on the ends of a view was not stray: it answers it, or is not one of
+// a view that has ended.
+func (s *seen) left(f *flow.Packet) bool {
+	return s.again.answered(f) || s.again != nil && s.ended == 3 && !s.next[s.dir(f)].near(f)
+}
 
 // answered reports whether a packet shows that the other side has answered the SYN.
 func (r *redial) answered(f *flow.Packet) bool {
@@ -118,7 +126,7 @@ func (r *redial) answered(f *flow.Packet) bool {
 // current is the view of these ends to which a packet belongs.
 func (v *views) current(at place, f *flow.Packet) *seen {
 	s := v.known.m[at]
-	if s == nil || !s.again.answered(f) {
+	if s == nil || !s.left(f) {
 		return s
 	}
 	if s.again.seen == nil {
@@ -134,6 +142,11 @@ func (v *views) current(at place, f *flow.Packet) *seen {
 type number struct {
 	seq   uint32
 	known bool
+}
+
+// near reports whether the end of a packet may be near it.
+func (n number) near(f *flow.Packet) bool {
+	return !n.known || f.Seq+uint32(f.PayloadLen)-n.seq+nearBytes <= 2*nearBytes
 }
 
 // proven reports whether the server's number is the same in both views.
@@ -200,7 +213,7 @@ func (v *views) syn(f *flow.Packet, src, dst flow.End, at place) *flow.View {
 	}
 	old := v.known.m[at]
 	switch {
-	case old.over():
+	case old == nil || !old.proven():
 		old = nil
 	case old.of.key.seq == f.Seq && old.of.key != (synKey{}): // shown again
 		return old.view
@@ -240,7 +253,7 @@ func (v *views) syn(f *flow.Packet, src, dst flow.End, at place) *flow.View {
 	return s.view
 }
 
-// begin notes a SYN on ends that may have an old view: unless that has ended, it stays until the SYN is answered.
+// begin notes a SYN on ends that may have an old view, which stays until the SYN is answered.
 func (v *views) begin(at place, old *seen, r *redial) {
 	switch {
 	case old != nil:

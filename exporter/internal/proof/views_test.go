@@ -97,7 +97,7 @@ func TestViewsInNetworks(t *testing.T) {
 	}
 }
 
-// TestStraySYNsKeepViews has SYNs and SYN-ACKs at the ends of a view that has not ended, which change nothing until they
+// TestStraySYNsKeepViews has SYNs and SYN-ACKs at the ends of a view, which change nothing until they
 // are answered (RFC 5961 section 4).
 func TestStraySYNsKeepViews(t *testing.T) {
 	const syn, synAck, ack, fin = decode.SYN, decode.SYN | decode.ACK, decode.ACK, decode.FIN | decode.ACK
@@ -124,7 +124,8 @@ func TestStraySYNsKeepViews(t *testing.T) {
 		{"a SYN whose client continues, in a capture of one side", []step{{client, pod, syn, 9000, 0, false}, {client, pod, ack, 9001, 701, false}}},
 		{"a SYN that is answered at both places", []step{{client, service, syn, 9000, 0, false}, {client, pod, syn, 9000, 0, true}, {pod, client, synAck, 700, 9001, true},
 			{service, client, synAck, 700, 9001, false}, {client, pod, ack, 9001, 701, true}}},
-		{"a SYN after the end", []step{{client, pod, fin, 101, 501, true}, {pod, client, fin, 501, 102, true}, {client, pod, syn, 9000, 0, false}, {client, pod, ack, 101, 501, false}}},
+		{"a SYN after the end", []step{{client, pod, fin, 101, 501, true}, {pod, client, fin, 501, 102, true}, {client, pod, syn, 9_000_000, 0, false},
+			{client, pod, ack, 101, 501, true}, {client, pod, ack, 9_000_100, 701, false}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var v views
