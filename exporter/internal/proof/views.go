@@ -90,8 +90,7 @@ func (s *seen) dir(f *flow.Packet) int {
 // (RFC 9293 section 3.10.7.4): a SYN after it counts once it is answered.
 func (s *seen) end(f *flow.Packet) {
 	dir := s.dir(f)
-	next, to := &s.next[dir], f.Seq+uint32(f.PayloadLen)
-	near := next.near(f)
+	next, to, near := &s.next[dir], f.Seq+uint32(f.PayloadLen), s.next[dir].near(f)
 	switch {
 	case f.TCPFlags&decode.RST != 0:
 		if near {
@@ -100,6 +99,7 @@ func (s *seen) end(f *flow.Packet) {
 		return
 	case f.TCPFlags&decode.FIN != 0:
 		s.ended |= 1 << dir
+		to++ // RFC 9293 section 3.4
 	}
 	if near && (!next.known || int32(to-next.seq) > 0) {
 		*next = number{to, true}
@@ -109,7 +109,12 @@ func (s *seen) end(f *flow.Packet) {
 // left reports whether a packet shows that the SYN on the ends of a view was not stray: it answers it, or is not one of
 // a view that has ended.
 func (s *seen) left(f *flow.Packet) bool {
-	return s.again.answered(f) || s.again != nil && s.ended == 3 && !s.next[s.dir(f)].near(f)
+	if s.again == nil {
+		return false
+	}
+	own, other := s.next[s.dir(f)], s.next[1-s.dir(f)]
+	continues := own == number{f.Seq, true} || other == number{f.Ack, true}
+	return !continues && s.again.answered(f) || s.ended == 3 && !own.near(f)
 }
 
 // answered reports whether a packet shows that the other side has answered the SYN.
@@ -223,6 +228,9 @@ func (v *views) syn(f *flow.Packet, src, dst flow.End, at place) *flow.View {
 		return nil
 	}
 	k := synKey{f.Seq, f.TSVal, f.Window, f.MSS, f.WScale}
+	if d := v.dials.m[at]; d != nil && d.key == k && d.answer.n > 0 && f.Time-d.at <= synSlack { // shown again, after the answer
+		return nil
+	}
 	first := v.syns.m[k]
 	if first == nil || f.Time-first.at > synSlack || first.at-f.Time > synSlack {
 		d := &dial{client: src, server: dst, network: f.Network, at: f.Time, key: k}
