@@ -450,6 +450,8 @@ var generatedCases = []generated{
 	{[]string{"redis.pcap 6"}, []op{{"late", 0, 3, 6, 0}, {"late", 0, 4, 4, 1}, {"syn", 0, 4, 0, 1}, {"translated", 0, 1, 1, 0}}},
 	{[]string{"mongodb.pcapng 3"}, []op{{"syn", 0, 7, 0, 1}, {"bytes", 0, 7, 0, 0}, {"translated", 0, 6, 1, 0}, {"again", 0, 1, 12228, 1}}},
 	{[]string{"http2.pcap 0"}, []op{{"again", 0, 18, 18395, 0}, {"syn", 0, 13, 10, 0}}},
+	{[]string{"tds.pcapng 0 six"}, []op{{"keep-alive", 0, 6, 2, 1}, {"late", 0, 3, 6, 1}}},
+	{[]string{"postgresql.pcapng 3 six"}, []op{{"late", 0, 3, 6, 0}, {"keep-alive", 0, 6, 1, 1}}},
 	{[]string{"http1.pcapng 8"}, []op{{"twice", 0, 0, 38, 1}, {"translated late", 0, 0, 7076, 1}}},
 	{[]string{"postgresql.pcapng 1"}, []op{{"syn", 0, 4, 0, 0}, {"translated", 0, 7, 3, 1}, {"late", 0, 3, 6, 0}}},
 }

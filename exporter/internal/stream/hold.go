@@ -46,6 +46,7 @@ func (h *half) ready() bool { return !h.unsettled() && len(h.held) > 0 && h.held
 // hold keeps a copy of a segment that arrived too early.
 func (c *Conn) hold(dir uint8, h *half, s *Segment) Verdict {
 	v := New
+	s.probe = s.Len == 1 && (h.hasAck && h.acked == s.end() || h.claim != nil && h.claim.Ack == s.end())
 	if s.Seq != h.next {
 		v |= Ahead
 	}
@@ -105,13 +106,17 @@ func (c *Conn) release(h *half, n int) {
 }
 
 // compare compares the bytes that a, which is held, shares with the later s: those from the
-// start of s up to over bytes after it.
+// start of s up to over bytes after it. The byte of a keep-alive probe may be garbage,
+// so the other one counts.
 func (c *Conn) compare(dir uint8, a, s *Segment, over int) Verdict {
 	at := int(s.Seq - a.Seq)
 	shared := min(over, len(s.Payload))
 	n := max(min(shared, len(a.Payload)-at), 0)
 	var v Verdict
-	if n > 0 && string(a.Payload[at:at+n]) != string(s.Payload[:n]) {
+	switch {
+	case n > 0 && a.probe:
+		a.Packet, a.Flags, a.Ack, a.Payload[0], a.probe = s.Packet, s.Flags, s.Ack, s.Payload[0], s.probe
+	case n > 0 && !s.probe && string(a.Payload[at:at+n]) != string(s.Payload[:n]):
 		c.odd(dir, Conflict, n, a.No, s)
 		v = Differs
 	}

@@ -59,6 +59,7 @@ type Segment struct {
 	against int   // packets since that speak against it
 	lately  int64 // time of the newest of these
 	refuted bool  // a later segment shows that it is forged
+	probe   bool  // one byte, which was acknowledged before: it may be a keep-alive (RFC 9293 section 3.8.4)
 	again   bool  // others had a part of it before, so it was sent again, with a newer acknowledgement
 }
 
