@@ -315,10 +315,15 @@ func (c *Conn) begin(connectUs int64) {
 	if c.key.pdu != 0 {
 		by = "plaintext"
 	}
+	began := c.hasISN
+	if c.stream != nil {
+		began[dissect.ToServer] = began[dissect.ToServer] || began[dissect.ToClient] // a SYN-ACK says where (RFC 9293 section 3.5)
+		began[dissect.ToClient] = began[dissect.ToClient] || c.stream.Answered(uint8(dissect.ToClient))
+	}
 	c.shard.take(c, talkCost)
 	c.d = c.shard.engine.NewConn(dissect.Info{Transport: c.transport, ClientPort: c.client.port, ServerPort: c.server.port,
 		IPVersion: version, Multicast: to.IsMulticast() || to == limitedBroadcast,
-		RolesKnown: c.role == bySYN || c.role == bySYNACK, Began: c.hasISN, ConnectUs: connectUs, OpenedBy: by, Owner: c,
+		RolesKnown: c.role == bySYN || c.role == bySYNACK, Began: began, ConnectUs: connectUs, OpenedBy: by, Owner: c,
 		Client: c.client.addr.Netip(), Server: to, Opened: dissect.Packet{No: c.flows[0].First, Time: c.first, Clock: c.flows[0].clock}})
 }
 

@@ -1,0 +1,48 @@
+package exporter
+
+import (
+	"slices"
+	"testing"
+)
+
+// TestHandshakesInPart leaves packets out of each handshake of the samples. The others say where both directions begin,
+// so the rows are the same.
+func TestHandshakesInPart(t *testing.T) {
+	all, err := conversations()
+	if err != nil {
+		t.Fatal(err)
+	}
+	compared := 0
+	for _, c := range all {
+		c = c.placed(0, false)
+		if !c.tcp() || len(c.pieces) < 4 || c.pieces[0].flags != 2 || c.pieces[1].flags != 0x12 || c.pieces[2].flags != 0x10 || c.pieces[2].payload != "" {
+			continue
+		}
+		whole, _ := composed([]*conversation{c})
+		want, _ := tell(t, whole)
+		for _, lost := range [][]int{{0}, {1}, {2}, {0, 2}} {
+			part := slices.DeleteFunc(slices.Clone(c.pieces), func(p piece) bool { return slices.Contains(lost, p.no) })
+			data, _ := composed([]*conversation{{c.name, part}})
+			got, _ := tell(t, data)
+			for ends, w := range want {
+				rows := []saidRow{}
+				if g := got[ends]; g != nil {
+					rows = g.rows
+				}
+				compared++
+				if !slices.EqualFunc(rows, w.rows, func(a, b saidRow) bool { return a.text == b.text && a.ts == b.ts }) {
+					t.Errorf("%s without its packets %v: other rows:", c.name, lost)
+					for _, r := range rows {
+						t.Logf("\tgot  %s", r.text)
+					}
+					for _, r := range w.rows {
+						t.Logf("\twant %s", r.text)
+					}
+				}
+			}
+		}
+	}
+	if compared < 400 {
+		t.Errorf("%d handshakes were compared", compared)
+	}
+}
