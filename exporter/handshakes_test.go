@@ -46,3 +46,27 @@ func TestHandshakesInPart(t *testing.T) {
 		t.Errorf("%d handshakes were compared", compared)
 	}
 }
+
+// TestPlacesWithoutTheirSYN has a connection at three places with networks of their own, 50 ms apart, as a mirror port
+// shows it. The capture begins after the first SYN. Its calls count once.
+func TestPlacesWithoutTheirSYN(t *testing.T) {
+	c := conversationNamed(t, "http1.pcapng 3", 0)
+	whole, _ := composed([]*conversation{c})
+	want, _ := tell(t, whole)
+	ends := endsOf(c.pieces[0], false)
+	var pieces []piece
+	for k, vlan := range []uint16{0, 42, 77} {
+		for _, p := range c.pieces {
+			p.vlan, p.at, p.order = vlan, p.at+int64(k)*50e6, p.order+int64(k)*50e6
+			pieces = append(pieces, p)
+		}
+	}
+	slices.SortStableFunc(pieces, func(a, b piece) int { return int(a.order - b.order) })
+	for lost := 1; pieces[lost-1].payload == ""; lost++ {
+		data, _ := composed([]*conversation{{c.name, pieces[lost:]}})
+		got, _ := tell(t, data)
+		if g := got[ends]; g == nil || !slices.EqualFunc(g.rows, want[ends].rows, func(a, b saidRow) bool { return a.text == b.text }) {
+			t.Errorf("from packet %d: %d rows, want %d", lost+1, len(g.rows), len(want[ends].rows))
+		}
+	}
+}

@@ -257,12 +257,24 @@ func (c *Conn) showed(dir dissect.Dir, p *Packet) bool {
 		return c.spoke&(1<<dir) != 0 && c.sentBefore(dir, p)
 	}
 	if p.TCPFlags&(decode.SYN|decode.RST) == decode.SYN {
-		return c.hasISN[dir] && c.isn[dir] == p.Seq && c.showedSYN(dir, p)
+		if !c.hasISN[dir] {
+			return c.lostSYN(dir, p)
+		}
+		return c.isn[dir] == p.Seq && c.showedSYN(dir, p)
 	}
 	if o := &c.nets.opening[sideOf((dir == dissect.ToServer) == c.srcIsLo)]; o.set && p.PayloadLen > 0 && o.seq == p.Seq && !o.equal(p) {
 		return false
 	}
 	return c.spoke&(1<<dir) != 0 && c.continues(dir, p)
+}
+
+// lostSYN reports whether the conversation begins with what follows this SYN or SYN-ACK, in both directions: only this
+// network shows it.
+func (c *Conn) lostSYN(dir dissect.Dir, p *Packet) bool {
+	if other := dir.Other(); p.TCPFlags&decode.ACK != 0 && c.hasSeq[other] && c.firstSeq[other] != p.Ack {
+		return false
+	}
+	return c.hasSeq[dir] && c.firstSeq[dir] == p.Seq+1 && p.Time-c.first < networkSlack && c.first-p.Time < networkSlack
 }
 
 // showedSYN reports whether a flow saw the same SYN or SYN-ACK within a second.
@@ -328,7 +340,11 @@ func (c *Conn) answeredBy(dir dissect.Dir, p *Packet) bool {
 		return since < answerSlack && since > -networkSlack
 	}
 	if p.TCPFlags&decode.SYN != 0 {
-		return p.TCPFlags&decode.ACK != 0 && c.hasISN[dir.Other()] && p.Ack == c.isn[dir.Other()]+1
+		asked, seq := dir.Other(), c.firstSeq[dir.Other()]
+		if c.hasISN[asked] {
+			seq = c.isn[asked] + 1
+		}
+		return p.TCPFlags&decode.ACK != 0 && (c.hasISN[asked] || c.hasSeq[asked]) && p.Ack == seq
 	}
 	return c.continues(dir, p)
 }
