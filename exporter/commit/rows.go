@@ -33,7 +33,7 @@ var rowGroups = []rowGroup{
 	{"body", []string{"*_body_*", "sha256", "text", "bytes", "*_content_type", "content_type", "encoding"}},
 	{"request_headers", []string{"headers", "user_agent", "request_id", "trace_id", "span_id", "auth_kind", "request_headers_size"}},
 	{"response_headers", []string{"headers", "response_headers_size"}},
-	{"request", []string{"method", "host", "path", "endpoint", "query_string", "summary", "*request*", "http1_target", "*_authority", "dns_question*", "redis_command", "redis_key*",
+	{"request", []string{"method", "host", "proxied_to", "path", "endpoint", "query_string", "summary", "*request*", "http1_target", "*_authority", "dns_question*", "redis_command", "redis_key*",
 		"postgresql_query", "postgresql_params", "mysql_query", "mysql_params", "mysql_param_types", "mysql_attributes", "cassandra_query", "cassandra_params", "mongodb_query", "memcached_key*", "mongodb_params", "grpc_service", "grpc_method"}},
 	{"response", []string{"status_*", "outcome", "failed", "error", "complete", "*response*", "dns_answer*", "redis_reply", "redis_error*", "postgresql_columns", "postgresql_preview",
 		"postgresql_error*", "postgresql_rows", "mysql_columns", "mysql_preview", "mysql_error*", "mysql_rows", "memcached_status", "memcached_error", "cassandra_columns", "cassandra_preview", "cassandra_error*", "cassandra_rows", "mongodb_columns", "mongodb_preview", "mongodb_error*", "mongodb_rows", "grpc_status*", "grpc_message"}},

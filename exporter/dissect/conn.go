@@ -483,7 +483,7 @@ func (c *Conn) switchOver() {
 	p := c.engine.byName[u.name]
 	if p == nil || p.New == nil {
 		if u.name != "" {
-			c.likely = &guess.Guess{Protocol: u.name, By: guess.Upgrade}
+			c.known().likely = guess.Guess{Protocol: u.name, By: guess.Upgrade}
 		}
 		return
 	}

@@ -214,10 +214,24 @@ type Conn struct {
 	sightings *sightings // nil until another clock sees one of its packets again
 	inside    []string   // protocols of the inner connections, outermost first, if there are more than in path
 
-	likely *guess.Guess // of the last unknown payload in it or in what it carries, or of the last upgrade; may be nil
+	facts *facts // nil on most connections
 
 	// Counts of the stream's bytes in both directions.
 	RowBytes, GapBytes, AnomalyBytes int64
+}
+
+// facts are what few connections have, apart from Conn to keep that small.
+type facts struct {
+	likely   guess.Guess       // of the last unknown payload in it or in what it carries, or of the last upgrade
+	passedTo table.Opt[string] // see PassedTo
+}
+
+// known returns the facts for a change.
+func (c *Conn) known() *facts {
+	if c.facts == nil {
+		c.facts = &facts{}
+	}
+	return c.facts
 }
 
 type state uint8
@@ -278,10 +292,10 @@ func (c *Conn) Flipped() bool { return c.flipped }
 
 // Likely is the protocol that payload without a matching protocol probably is.
 func (c *Conn) Likely() guess.Guess {
-	if c.likely == nil {
+	if c.facts == nil {
 		return guess.Guess{}
 	}
-	return *c.likely
+	return c.facts.likely
 }
 
 // Calls is the number of calls emitted.
@@ -306,6 +320,14 @@ func (c *Conn) Unread(dir Dir) int { return len(c.sides[dir].buf) }
 // Upgrade states that another protocol follows the bytes consumed by this Read, in both
 // directions: the named one, or the one that detection finds if the name is empty or unknown.
 func (c *Conn) Upgrade(name string, info *UpgradeInfo) { c.upgrade = &upgrade{name, info} }
+
+// PassedTo states that the server is a proxy which passes the rest of the connection to a target, as column proxied_to
+// has it. Without a target it does not.
+func (c *Conn) PassedTo(target table.Opt[string]) {
+	if target.OK || c.facts != nil {
+		c.known().passedTo = target
+	}
+}
 
 // Emit passes on a finished call. The engine fills the columns that all protocols share from x
 // and the connection. The caller must not change the row afterwards.
@@ -350,9 +372,7 @@ func (c *Conn) emit(proto int, x *Exchange, row table.CallRow, details []Detail)
 		first = c.calls == 0
 		c.calls++
 	}
-	if c.Info.OpenedBy != "" {
-		b.DecryptedBy = table.Some(c.Info.OpenedBy)
-	}
+	c.describe(b)
 	if first && c.Info.ConnectUs >= 0 && c.Info.Transport == TCP {
 		b.ConnectUs = table.Some(c.Info.ConnectUs)
 	}
@@ -381,6 +401,18 @@ func (c *Conn) emit(proto int, x *Exchange, row table.CallRow, details []Detail)
 		Objects: append(x.ReqBody.objects("request", c.engine.kinds), x.RespBody.objects("response", c.engine.kinds)...)}
 	if !c.holdBack(e) {
 		c.engine.sink.Call(e)
+	}
+}
+
+// describe sets the columns that say how the connection is carried.
+func (c *Conn) describe(b *table.Call) {
+	if c.Info.OpenedBy != "" {
+		b.DecryptedBy = table.Some(c.Info.OpenedBy)
+	}
+	for ; c != nil && !b.ProxiedTo.OK; c = c.parent {
+		if c.facts != nil {
+			b.ProxiedTo = c.facts.passedTo
+		}
 	}
 }
 

@@ -152,7 +152,7 @@ func (c *Conn) emitUnknown(why End) {
 	row.Outcome = table.Unread
 	g := u.guess(c)
 	if g.Protocol != "" && (g.By != guess.Port || len(c.path) == 0) { // the rest of a message before the capture is no protocol
-		c.root().likely = &g
+		c.root().known().likely = g
 	}
 	row.Likely, row.Evidence = table.NonEmpty(g.Protocol), table.NonEmpty(string(g.By))
 	row.Summary = nameUnknown(c.Info.Transport, g) + u.first() + ", " + strconv.FormatInt(u.x.req.bytes, 10) + " bytes sent, " +
@@ -169,7 +169,7 @@ func (u *unknownState) guess(c *Conn) guess.Guess {
 		Datagrams: datagrams(c.Info.Transport), RolesKnown: c.Info.RolesKnown}
 	g := guess.Of(&start)
 	if c.Likely().By == guess.Upgrade && g.By != guess.Content {
-		return *c.likely
+		return c.Likely()
 	}
 	return g
 }

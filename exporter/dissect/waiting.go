@@ -50,9 +50,7 @@ func (c *Conn) showWaiting(w Waiter, show func(Emission)) {
 		if x.Ordinal.OK {
 			b.Ordinal = x.Ordinal.V
 		}
-		if c.Info.OpenedBy != "" {
-			b.DecryptedBy = table.Some(c.Info.OpenedBy)
-		}
+		c.describe(b)
 		b.Error, b.Complete = table.Some("cut"), false
 		x.fill(c, b)
 		b.Cites = slices.Clone(b.Cites)

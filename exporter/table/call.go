@@ -42,6 +42,7 @@ type Call struct {
 	Failed     bool        `col:"failed" doc:"outcome is client_error, server_error, refused or no_answer"`
 	Method     Opt[string] `col:"method" enc:"dict" doc:"verb: HTTP method, Redis command, SQL command, Kafka API, DNS opcode, ICMP type"`
 	Host       Opt[string] `col:"host" enc:"dict" doc:"name that the client requested: Host, :authority or CONNECT target without port, SNI, DNS name"`
+	ProxiedTo  Opt[string] `col:"proxied_to" enc:"dict" doc:"host and port to which the server, a proxy, is to pass the call: target of a SOCKS request, of CONNECT or of a request with an absolute URI, also for all that such a connection carries; host is then a name of that host, not of the server; null if the server is not used as a proxy"`
 	Path       Opt[string] `col:"path" doc:"HTTP path without query; gRPC /service/method; Kafka topic or group"`
 	Endpoint   string      `col:"endpoint" enc:"dict" doc:"the requested operation without the parts that differ between calls: method and path with {id} for such segments, else the method, else the protocol"`
 	Query      Opt[string] `col:"query_string" doc:"URL query without the question mark, as sent"`

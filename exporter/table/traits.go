@@ -17,7 +17,7 @@ type Traits struct {
 	Web        bool        `json:"web,omitempty"`        // requests with methods, paths and status codes of HTTP
 	Serves     bool        `json:"serves,omitempty"`     // its calls cause other calls, and it has paths
 	Lookup     bool        `json:"lookup,omitempty"`     // its requests find servers, and host is the name that they look for
-	Elsewhere  bool        `json:"elsewhere,omitempty"`  // host is no name of the server: what a look-up asks for, the service of a ticket, or the client
+	Elsewhere  bool        `json:"elsewhere,omitempty"`  // host is no name of the server: what a look-up asks for, the target of a proxy, the service of a ticket, or the client
 	Encrypts   bool        `json:"encrypts,omitempty"`   // it encrypts what it carries
 	Store      bool        `json:"store,omitempty"`      // method is a command of a store of keys and values
 	Pooled     bool        `json:"pooled,omitempty"`     // clients keep connections in a pool, each with one call at a time

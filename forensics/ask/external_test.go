@@ -1,6 +1,7 @@
 package ask_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -138,5 +139,26 @@ func TestExternalBytesOfDifferentCuts(t *testing.T) {
 		if d := ask(list...); d.SentKB != whole.SentKB || d.ReceivedKB != whole.ReceivedKB || d.Calls != whole.Calls || d.Connections != whole.Connections {
 			t.Errorf("%d bundles: %+v, the whole has %+v", len(list), d, whole)
 		}
+	}
+}
+
+// TestMessagesInRequestsHaveTheirDestination has requests that carry queries of DNS, which name no server, and a cut one.
+func TestMessagesInRequestsHaveTheirDestination(t *testing.T) {
+	query := "\x00\x00\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x03www\x07example\x03com\x00\x00\x01\x00\x01"
+	answer := "\x00\x00\x81\x80\x00\x01\x00\x01\x00\x00\x00\x00\x03www\x07example\x03com\x00\x00\x01\x00\x01\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\xc6\x33\x64\x07"
+	w := newWire()
+	w.conns["c"] = &wireConn{client: [4]byte{10, 0, 0, 1}, server: [4]byte{203, 0, 113, 9}, sport: 40000, dport: 80, seq: 5_000_000, ack: 9_000_000}
+	for i := range 3 {
+		w.call(float64(10*i), 2, "c", 1, 9, 80, fmt.Sprintf("POST /dns-query HTTP/1.1\r\nHost: doh.example.net\r\nContent-Type: application/dns-message\r\nContent-Length: %d\r\n\r\n%s", len(query), query),
+			fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: application/dns-message\r\nContent-Length: %d\r\n\r\n%s", len(answer), answer))
+	}
+	w.packets = w.packets[1:]
+	c := w.open(t)
+	got := must[*servicemap.External](t)(servicemap.AskExternal(ctx, c, servicemap.ExternalIn{}))
+	if len(got.Destinations) != 1 || got.Destinations[0].Name != "doh.example.net" || got.Destinations[0].Connections != 1 || got.Destinations[0].Calls < 5 {
+		t.Fatalf("%+v", got.Destinations)
+	}
+	if d := got.Destinations[0]; matching(t, c, d.KFL) != d.Calls {
+		t.Errorf("%d calls, but %d for %s", d.Calls, matching(t, c, d.KFL), d.KFL)
 	}
 }

@@ -243,7 +243,7 @@ func (r *Row) setTarget(target string) {
 		return
 	case r.Method.V == "CONNECT":
 		r.Target = table.Some(target)
-		r.Host = table.Some(httpfield.HostOf(target))
+		r.Host, r.ProxiedTo = table.Some(httpfield.HostOf(target)), httpfield.Proxied("", target)
 		return
 	case target[0] == '/':
 		r.setPath(target)
@@ -261,7 +261,7 @@ func (r *Row) setTarget(target string) {
 		end = len(rest)
 	}
 	if host := httpfield.HostOf(rest[:end]); host != "" {
-		r.Host = table.Some(host)
+		r.Host, r.ProxiedTo = table.Some(host), httpfield.Proxied(target[:i], rest[:end])
 	}
 	if r.setPath(rest[end:]); r.Path.V == "" {
 		r.Path.V = "/"
@@ -359,11 +359,13 @@ func (c *call) token() string {
 
 // switchTo passes the connection to the protocol that the call requested.
 func (k *conn) switchTo(c *call) {
+	row := c.open(0)
+	k.c.PassedTo(row.ProxiedTo)
 	if c.isConnect {
 		k.c.Upgrade("", nil)
 		return
 	}
-	token, settings, row := c.token(), "", c.open(0)
+	token, settings := c.token(), ""
 	info := &dissect.UpgradeInfo{Exchange: &dissect.Exchange{}, Method: row.Method.V, Path: row.Path.V, Query: row.Query.V,
 		Host: row.Host.V, Headers: row.Headers, HeadersSize: row.RequestHeadersSize.V, UpgradeTarget: token}
 	if c.next != nil {

@@ -21,6 +21,9 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
+// unknownTarget is column proxied_to of what a proxy relays to a target that cannot be read.
+const unknownTarget = "(unknown)"
+
 const (
 	maxMethods = 32  // methods that a client offers; real ones offer up to 5
 	maxName    = 255 // bytes of a name or user
@@ -51,6 +54,7 @@ func Protocol() *dissect.Protocol {
 		Resume:     func(dissect.Dir, []byte) dissect.Verdict { return dissect.Likely }, // what follows a loss is read as another protocol
 		New:        newConn,
 		Row:        &Row{},
+		Traits:     table.Traits{Elsewhere: true},
 	}
 }
 
@@ -100,6 +104,8 @@ type conn struct {
 	bound bool   // BIND had its first reply
 	loss  string // of a message of the client
 	done  bool
+
+	passed table.Opt[string] // column proxied_to of the rest of the connection
 }
 
 const connCost = int(unsafe.Sizeof(conn{}) + unsafe.Sizeof(Row{}))
@@ -152,6 +158,7 @@ func (k *conn) Read(in *dissect.Input) (n int, err error) {
 		n, err = k.server(in)
 	}
 	if k.done {
+		k.c.PassedTo(k.passed)
 		k.c.Upgrade("", nil)
 	}
 	return n, err
@@ -295,6 +302,9 @@ func (k *conn) request4(b []byte) (int, error) {
 func (k *conn) ask(command byte, host string, port uint16) {
 	k.asked, k.sides[dissect.ToServer] = command, phaseDone
 	k.row.Method, k.row.Host, k.row.Target = table.Some(commands[command]), table.NonEmpty(host), table.Some(join(host, port))
+	if command != associate { // which names the client's own address
+		k.row.ProxiedTo = k.row.Target
+	}
 }
 
 func join(host string, port uint16) string {
@@ -349,6 +359,9 @@ func address(b []byte) (host string, port uint16, n int, err error) {
 func (k *conn) emit(why string) {
 	k.done = true
 	row := k.row
+	if k.passed = row.ProxiedTo; !row.Method.OK { // it was not captured, or is encrypted
+		k.passed = table.Some(unknownTarget)
+	}
 	if why == "" {
 		why = k.loss
 	}

@@ -100,7 +100,7 @@ var class = `(CASE WHEN protocol IN ` + table.ProtocolsIn(func(t *table.Traits) 
 const waitSeen = "(outcome <> 'no_answer' OR transport IN ('tcp', 'quic', 'sctp'))"
 
 // failureColumns are the columns of failed calls that are read.
-const failureColumns = `path, endpoint, outcome, call_no, call_id, ts_ns, elapsed_us, waited_us, transport, protocol, method, host, status_code, status_text, failed, error, conn_id, stream_id,
+const failureColumns = `proxied_to, path, endpoint, outcome, call_no, call_id, ts_ns, elapsed_us, waited_us, transport, protocol, method, host, status_code, status_text, failed, error, conn_id, stream_id,
 	src_id, src_who, src_ip, src_kind, src_namespace, src_external, src_service, src_workload, src_pod, src_name, src_dns_name, src_hostname,
 	dst_id, dst_who, dst_ip, dst_namespace, dst_external, dst_service, dst_workload, dst_pod, dst_name, dst_dns_name, dst_hostname`
 

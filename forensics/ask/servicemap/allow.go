@@ -2,6 +2,7 @@ package servicemap
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
@@ -92,16 +93,14 @@ func (a *allowList) allows(r *externalRow) bool {
 			return true
 		}
 	}
-	name := strings.ToLower(strings.TrimSuffix(r.Name, "."))
-	for _, n := range a.names {
-		if n == name {
-			return true
-		}
-	}
-	for _, s := range a.suffixes {
-		if strings.HasSuffix(name, s) {
-			return true
-		}
+	if a.allowsName(r.Name) {
+		return true
 	}
 	return len(r.Addresses) > 0 && len(a.ranges) > 0 && allIn(r.Addresses, a.ranges)
+}
+
+// allowsName reports whether the list allows a name.
+func (a *allowList) allowsName(name string) bool {
+	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	return slices.Contains(a.names, name) || slices.ContainsFunc(a.suffixes, func(s string) bool { return strings.HasSuffix(name, s) })
 }

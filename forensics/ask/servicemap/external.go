@@ -26,9 +26,10 @@ type External struct {
 	ask.Frame
 	Summary      []string      `json:"summary"`
 	Destinations []Destination `json:"destinations" jsonschema:"violations first, then most calls"`
-	Violations   int           `json:"violations,omitempty" jsonschema:"total destinations that are not on the allow-list"`
+	Behind       []Behind      `json:"behind_proxies" jsonschema:"hosts outside that clients reach through a proxy, inside or outside; violations first, then most calls"`
+	Violations   int           `json:"violations,omitempty" jsonschema:"total destinations and hosts behind proxies that are not on the allow-list"`
 	DNSFailures  []DNSFailure  `json:"dns_failures" jsonschema:"names that could not be resolved, most frequent first"`
-	Total        int           `json:"total_destinations"`
+	Total        int           `json:"total_destinations" jsonschema:"without those behind proxies"`
 }
 
 // Destination is one name or address outside.
@@ -78,6 +79,7 @@ type externalRow struct {
 	BySNI       bool     `json:"by_sni"`
 	DNS         bool     `json:"dns_known"`
 	OwnLookup   bool     `json:"own_lookup"`
+	Adopted     int64    `json:"adopted"` // rows that other rows of their connections name
 	Addresses   []string `json:"addresses"`
 	Ports       []int64  `json:"ports"`
 	Pods        []string `json:"pods"`
@@ -132,7 +134,17 @@ func AskExternal(ctx context.Context, c *forensics.Case, in ExternalIn) (*Extern
 			out.Violations++
 		}
 	}
-	out.summarize(list, len(in.Allow) > 0)
+	through, err := behind(w, ctx, c, allow, within)
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range through {
+		if b.Allowed != nil && !*b.Allowed {
+			out.Violations++
+		}
+	}
+	out.summarize(list, through, len(in.Allow) > 0)
+	out.Behind = ask.Fit(w, &out.Frame, through)
 	if out.DNSFailures, err = unresolved(w, ctx, c); err != nil {
 		return nil, err
 	}
@@ -149,15 +161,16 @@ const maxExternal = 20_000
 // without calls.
 func outside(w *ask.Window, ctx context.Context, c *forensics.Case, narrowed bool, f *ask.Frame) ([]externalRow, error) {
 	on := terms.Key(c, "")
-	// A request that is cut lacks its host, but others of its connection may have shown it.
-	sql := w.Ends(c, "service") + fmt.Sprintf(`, y AS (SELECT * REPLACE (CASE WHEN host IS NULL AND min(far) FILTER (host = far) OVER k = max(far) FILTER (host = far) OVER k THEN min(far) FILTER (host = far) OVER k ELSE far END AS far)
+	// A request that is cut lacks its host, and a message in it, such as a DNS query over HTTPS, has none that is the server's:
+	// others of its connection may have shown it.
+	sql := w.Ends(c, "service") + fmt.Sprintf(`, y AS (SELECT * REPLACE (CASE WHEN (host IS NULL OR NOT `+terms.NamesServer+`) AND min(far) FILTER (host = far) OVER k = max(far) FILTER (host = far) OVER k THEN min(far) FILTER (host = far) OVER k ELSE far END AS far), far AS own
 			FROM %[2]s WHERE bn = 0 WINDOW k AS (PARTITION BY conn)), cx AS (SELECT conn, %[4]s conn_id, min(an) AS an, min(far) AS far FROM y GROUP BY ALL),
 		cf AS (SELECT conn, any_value(an) AS an, any_value(far) AS far, %[5]s AS sent, %[6]s AS received
 			FROM cx JOIN (SELECT conn, sum(request_bytes) AS sent, sum(response_bytes) AS received FROM y GROUP BY 1) USING (conn) JOIN (SELECT %[4]s conn_id, flow_id FROM connections) USING (%[4]s conn_id) JOIN flows_raw USING (%[4]s flow_id) GROUP BY conn),
 		cb AS (SELECT an, far, sum(sent)::BIGINT AS sent, sum(received)::BIGINT AS received FROM cf GROUP BY 1, 2)
-		SELECT far AS name, src AS client, na AS namespace, asked, by_sni, dns_known, own_lookup, addresses, ports, pods, calls, n, failed, connections, sent, received, first_at, last_at, protocols, opened, shakes, call_ids FROM (
+		SELECT far AS name, src AS client, na AS namespace, asked, by_sni, dns_known, own_lookup, adopted, addresses, ports, pods, calls, n, failed, connections, sent, received, first_at, last_at, protocols, opened, shakes, call_ids FROM (
 		SELECT an, far, bool_or(`+terms.Asked+`) AS asked, bool_or(protocol IN ('tls', 'quic') AND host = far) AS by_sni, bool_or(dst_dns_name = far) AS dns_known, bool_or(dst_dns_name = far AND dst_how_known <> 'dns_other') AS own_lookup,
-			list_sort(list(DISTINCT dst_ip))[1:10] AS addresses, list_sort(list(DISTINCT dst_port::BIGINT))[1:10] AS ports, list_sort(list(DISTINCT src_pod))[1:10] AS pods, count(*) AS n, count(*) FILTER (%[1]s) AS calls, count(*) FILTER (failed) AS failed,
+			count(*) FILTER (own <> far) AS adopted, list_sort(list(DISTINCT dst_ip))[1:10] AS addresses, list_sort(list(DISTINCT dst_port::BIGINT))[1:10] AS ports, list_sort(list(DISTINCT src_pod) FILTER (src_pod IS NOT NULL))[1:10] AS pods, count(*) AS n, count(*) FILTER (%[1]s) AS calls, count(*) FILTER (failed) AS failed,
 			count(DISTINCT conn) AS connections, make_timestamp_ns(min(ts_ns)) AS first_at, make_timestamp_ns(max(ts_ns)) AS last_at,
 			list_sort(list(DISTINCT protocol)) AS protocols, count(*) FILTER (`+terms.Sealed+` AND %[1]s) AS opened, count(*) FILTER (`+terms.Shakes+`) AS shakes, %[3]s
 		FROM y GROUP BY an, far) LEFT JOIN cb USING (an, far) JOIN sname USING (an) WHERE pa <> 'outside' ORDER BY calls DESC, n DESC, 1, 2`, terms.IsRequest, ask.Joined(c, "x"), terms.SomeCalls, on, bytesOf("src_payload_bytes", "sent"), bytesOf("dst_payload_bytes", "received"))
@@ -174,7 +187,7 @@ func outside(w *ask.Window, ctx context.Context, c *forensics.Case, narrowed boo
 	}
 	conns, args := w.Connections(c, "connections", false)
 	addSilent, _, err := ask.Rows[externalRow](ctx, c, maxExternal, fmt.Sprintf(`SELECT %s AS name, %s AS client, min(src_namespace) AS namespace, bool_or(dst_dns_name IS NOT NULL) AS dns_known, bool_or(dst_how_known <> 'dns_other') AS own_lookup, list_sort(list(DISTINCT dst_ip))[1:10] AS addresses,
-		list_sort(list(DISTINCT dst_port::BIGINT))[1:10] AS ports, list_sort(list(DISTINCT src_pod))[1:10] AS pods, count(*) AS connections, make_timestamp_ns(min(first_ns)) AS first_at, make_timestamp_ns(max(last_ns)) AS last_at, list_sort(list(DISTINCT transport)) AS protocols
+		list_sort(list(DISTINCT dst_port::BIGINT))[1:10] AS ports, list_sort(list(DISTINCT src_pod) FILTER (src_pod IS NOT NULL))[1:10] AS pods, count(*) AS connections, make_timestamp_ns(min(first_ns)) AS first_at, make_timestamp_ns(max(last_ns)) AS last_at, list_sort(list(DISTINCT transport)) AS protocols
 		FROM %s WHERE calls = 0 AND %s = 'outside' AND %s <> 'outside' GROUP BY 1, 2 ORDER BY connections DESC, 1, 2`, terms.Who("dst_"), terms.Who("src_"), conns, terms.Place("dst_"), terms.Place("src_")), args...)
 	return append(rows, addSilent...), err
 }
@@ -214,9 +227,16 @@ func mergeRows(rows []externalRow, allow *allowList, within []netip.Prefix, know
 		}
 	}
 	out := []Destination{}
+	of := map[string]int{} // destinations with an address
+	for _, name := range names {
+		for _, a := range by[name].Addresses {
+			of[a]++
+		}
+	}
 	for _, name := range names {
 		d := by[name]
-		d.finish(counts[name], known)
+		sole := len(d.Addresses) < ask.MaxNames && !slices.ContainsFunc(d.Addresses, func(a string) bool { return of[a] > 1 })
+		d.finish(counts[name], known, sole)
 		out = append(out, *d)
 	}
 	slices.SortStableFunc(out, func(a, b Destination) int {
@@ -264,10 +284,12 @@ func (d *Destination) add(r, sum *externalRow) {
 	sum.Opened += r.Opened
 	sum.Shakes += r.Shakes
 	sum.Rows += r.Rows
+	sum.Adopted += r.Adopted
 	sum.Asked, sum.BySNI, sum.DNS, sum.OwnLookup = sum.Asked || r.Asked, sum.BySNI || r.BySNI, sum.DNS || r.DNS, sum.OwnLookup || r.OwnLookup
 }
 
-func (d *Destination) finish(sum *externalRow, known map[string]ask.Node) {
+// finish sets what depends on all clients. sole is true if its addresses are those of no other destination.
+func (d *Destination) finish(sum *externalRow, known map[string]ask.Node, sole bool) {
 	switch _, err := netip.ParseAddr(d.Name); {
 	case sum.Asked && sum.BySNI:
 		d.NameFrom = "sni"
@@ -291,6 +313,9 @@ func (d *Destination) finish(sum *externalRow, known map[string]ask.Node) {
 	}
 	if sum.Rows > 0 {
 		d.KFL = ask.DstKFL(d.Name, terms.Outside, sum.Asked, known)
+		if sum.Adopted > 0 && sole {
+			d.KFL = "(" + d.KFL + " or " + terms.NamelessKFL(d.Addresses) + ")"
+		}
 		if d.Calls > 0 && d.Calls < sum.Rows {
 			d.KFL += terms.NotCarriers
 		}
@@ -301,7 +326,7 @@ func (d *Destination) finish(sum *externalRow, known map[string]ask.Node) {
 }
 
 // summarize writes the summary.
-func (e *External) summarize(list []Destination, allow bool) {
+func (e *External) summarize(list []Destination, behind []Behind, allow bool) {
 	say := func(format string, args ...any) { e.Summary = append(e.Summary, plural.Sprintf(format, args...)) }
 	plain, bare := []string{}, []string{}
 	for _, d := range list {
@@ -313,8 +338,11 @@ func (e *External) summarize(list []Destination, allow bool) {
 		}
 	}
 	say("%d external {destination was|destinations were} called.", len(list))
+	if len(behind) > 0 {
+		say("%d external {host was|hosts were} reached through a proxy.", len(behind))
+	}
 	if allow {
-		say("%d of them are not on the allow-list.", e.Violations)
+		say("%d of them {is|are} not on the allow-list.", e.Violations)
 	}
 	if len(plain) > 0 {
 		say("Unencrypted: %s.", strings.Join(ask.SomeNames(plain), ", "))

@@ -209,7 +209,7 @@ func readGraph(w *ask.Window, ctx context.Context, c *forensics.Case, by string,
 	// Sum by address first, then join the names to the sums: there are few addresses. The host
 	// of a DNS question is not a host that was called.
 	key := terms.Key(c, "")
-	sums := fmt.Sprintf(`SELECT %[1]ssrc_id, dst_id, protocol, CASE WHEN `+terms.NamesServer+` THEN host END AS host, `+terms.IsRequest+` AS request, count(*) AS n, count(*) FILTER (failed) AS failed, count(*) FILTER (%[2]s) AS faults, sum(request_bytes) AS sent, sum(response_bytes) AS received,
+	sums := fmt.Sprintf(`SELECT %[1]ssrc_id, dst_id, protocol, CASE WHEN `+terms.NamesServer+` THEN host END AS host, NULL::VARCHAR AS proxied_to, `+terms.IsRequest+` AS request, count(*) AS n, count(*) FILTER (failed) AS failed, count(*) FILTER (%[2]s) AS faults, sum(request_bytes) AS sent, sum(response_bytes) AS received,
 			count(*) FILTER (`+terms.Sealed+`) AS opened, arg_min(call_id, ts_ns) AS call_id, min(ts_ns) AS ts_ns,
 			count(*) FILTER ((%[1]sflow_id, src_id) IN (SELECT (%[1]sflow_id, dst_id) FROM flows_raw WHERE (%[1]sdst_id) IN (SELECT (%[1]sendpoint_id) FROM endpoints_raw WHERE external))) AS back
 			FROM %[3]s WHERE %[4]s GROUP BY ALL`, key, terms.Fault, "calls", w.Where)

@@ -103,11 +103,12 @@ func Qualified(cond string) string {
 // elsewhere are the protocols whose host is no name of the server, such as that of a DNS question.
 var elsewhere = table.ProtocolsIn(func(t *table.Traits) bool { return t.Elsewhere })
 
-// NamesServer is the SQL condition that the host of a call, if it has one, is a name of its server.
-var NamesServer = "protocol NOT IN " + elsewhere
+// NamesServer is the SQL condition that the host of a call, if it has one, is a name of its server. Behind a proxy it is a
+// name of another host.
+var NamesServer = "(protocol NOT IN " + elsewhere + " AND proxied_to IS NULL)"
 
 // Asked is the SQL condition for calls whose client used the name far; see EndsOf.
-var Asked = NamesServer + " AND host = far"
+var Asked = "protocol NOT IN " + elsewhere + " AND host = far"
 
 // NamedEndpoint is Endpoint with the host names of DNS and TLS.
 var NamedEndpoint = `(CASE WHEN protocol IN ('dns', 'tls', 'quic') THEN protocol || coalesce(' ' || host, '') ELSE ` + Endpoint + ` END)`

@@ -58,18 +58,27 @@ const nameLikeKFL = `host.matches("[A-Za-z].*[.]|[.].*[A-Za-z]")`
 // DstKFL is the KFL for calls to a node. place is where the node is, levels are the columns that
 // its name comes from, and asked is true if clients used that name.
 func DstKFL(by, name, place, levels string, asked bool) string {
-	host := `dst.external and dst.kind in ["outside", "host"] and protocol not in ` + listKFL(elsewhere) + ` and host == `
+	host := `dst.external and dst.kind in ["outside", "host"] and protocol not in ` + listKFL(elsewhere) + ` and !proxied_to and host == `
 	switch {
 	case place != Outside || by == "namespace" || by == "node":
 		return NodeKFL("dst", by, name, levels)
 	case asked && levels == "":
 		return host + QuoteKFL(name)
 	}
-	addressed := NodeKFL("dst", by, name, levels) + ` and (!host or protocol in ` + listKFL(elsewhere) + ` or !` + nameLikeKFL + `)`
+	addressed := NodeKFL("dst", by, name, levels) + ` and (!host or proxied_to or protocol in ` + listKFL(elsewhere) + ` or !` + nameLikeKFL + `)`
 	if asked {
 		return "(" + host + QuoteKFL(name) + " or " + addressed + ")"
 	}
 	return addressed
+}
+
+// NamelessKFL is the KFL for calls to addresses that do not name their server.
+func NamelessKFL(addresses []string) string {
+	quoted := make([]string, len(addresses))
+	for i, a := range addresses {
+		quoted[i] = QuoteKFL(a)
+	}
+	return "dst.ip in [" + strings.Join(quoted, ", ") + "] and (!host or proxied_to or protocol in " + listKFL(elsewhere) + ")"
 }
 
 // NotCarriers is the KFL equivalent of IsRequest, to append to a filter.

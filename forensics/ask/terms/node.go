@@ -71,7 +71,7 @@ func EndsOf(c Several, by, calls string) string {
 	join := func(alias, id string) string {
 		return fmt.Sprintf(" JOIN e %[1]s ON "+on+"k.%[2]s = %[1]s.endpoint_id", alias, id)
 	}
-	host := "k." + NamesServer + " AND regexp_matches(k.host, '[A-Za-z].*[.]|[.].*[A-Za-z]')"
+	host := NamesServer + " AND regexp_matches(k.host, '[A-Za-z].*[.]|[.].*[A-Za-z]')"
 	if by == "namespace" || by == "node" {
 		host = "false"
 	}

@@ -36,7 +36,7 @@ func find(ctx context.Context, l *finding.Look) error {
 	}
 	rows, err := l.Rows(ctx, `WITH e AS MATERIALIZED (`+l.Ends()+`),
 		c AS NOT MATERIALIZED (SELECT r.*, coalesce(CASE WHEN `+terms.NamesServer+` THEN host END, d.dns_name, '') AS name
-				FROM (SELECT `+l.Bundle(of)+`, dst_id, host, ts_ns, call_id, request_bytes FROM `+l.Calls+` WHERE `+l.Where+` AND protocol <> 'icmp' AND `+terms.IsRequest+`) r
+				FROM (SELECT `+l.Bundle(of)+`, dst_id, host, proxied_to, ts_ns, call_id, request_bytes FROM `+l.Calls+` WHERE `+l.Where+` AND protocol <> 'icmp' AND `+terms.IsRequest+`) r
 				JOIN e d ON `+l.On("r", "dst_id", "d")+` JOIN e s ON `+l.On("r", "src_id", "s")+` WHERE d.external AND NOT coalesce(s.external, false)),
 		g AS (SELECT `+l.Bundle(of)+`, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns FROM c GROUP BY ALL),
 		k AS MATERIALIZED (SELECT g.*, who, 'calls of ' || protocol || coalesce(' ' || method || ' ' || path, '') AS detail FROM g JOIN e ON `+l.On("g", "src_id", "e")+`

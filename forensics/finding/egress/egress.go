@@ -1,7 +1,8 @@
 // Package egress finds unexpected connections to outside addresses.
 //
 // With an allow-list it reports every destination that is not on it. Without one it reports outside
-// addresses without a name: no DNS answer, no TLS server name, no HTTP host.
+// addresses without a name: no DNS answer, no TLS server name, no HTTP host. A proxy outside and the
+// hosts behind a proxy must both be on the list.
 package egress
 
 import (
@@ -16,10 +17,13 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
+var basis = finding.Basis{What: "connections to outside addresses or through proxies",
+	Flows: finding.OfOutside.Flows + " OR flow_id IN (SELECT flow_id FROM calls_raw WHERE proxied_to IS NOT NULL)"}
+
 // Analyzer returns the analyzer egress.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "egress", Basis: finding.OfOutside, Title: "unexpected outside destinations",
-		Doc: "Connections to outside addresses and domains that are not on the allow-list; without a list, to outside addresses without any name. Unanswered attempts are included and marked.", Find: find}
+	return finding.Analyzer{Name: "egress", Basis: basis, Title: "unexpected outside destinations",
+		Doc: "Connections to outside addresses and domains that are not on the allow-list; without a list, to outside addresses without any name. Unanswered attempts are included and marked. A proxy is a destination, and so is each host that it is asked for.", Find: find}
 }
 
 func find(ctx context.Context, l *finding.Look) error {
@@ -33,7 +37,7 @@ func find(ctx context.Context, l *finding.Look) error {
 	rows, err := l.Rows(ctx, `WITH f AS (SELECT `+on+`, `+terms.Who("src_")+` AS src, dst_ip, dst_dns_name, dst_hostname, transport, dst_port, first_ns, last_ns, src_bytes,
 				`+terms.Accepted+` AS answered, `+terms.Port+` AS port
 			FROM flows WHERE dst_external AND NOT coalesce(src_external, false) AND `+l.OnceIf(l.Flows(), ask.Largest)+` AND NOT `+terms.Reports(l.Case)+`),
-		n AS (SELECT `+on+`, list(DISTINCT lower(host)) FILTER (`+terms.NamesServer+` AND NOT regexp_full_match(host, '[0-9.]+|0x[0-9a-f]+|.*:.*')) AS hosts, bool_or(outcome IN ('ok', 'cut')) AS settled, `+ids+` AS ids FROM calls_raw WHERE (`+l.Bundle("dst_id")+`) IN (SELECT (`+l.Bundle("endpoint_id")+`) FROM endpoints_raw WHERE external) GROUP BY ALL)
+		n AS (SELECT `+on+`, list(DISTINCT lower(host)) FILTER (`+terms.NamesServer+` AND NOT `+terms.AddressLike+`) AS hosts, bool_or(outcome IN ('ok', 'cut')) AS settled, `+ids+` AS ids FROM calls_raw WHERE (`+l.Bundle("dst_id")+`) IN (SELECT (`+l.Bundle("endpoint_id")+`) FROM endpoints_raw WHERE external) GROUP BY ALL)
 		SELECT src, dst_ip AS dst, port AS detail, count(*) AS count, count(*) FILTER (answered OR coalesce(settled, false)) AS "of", sum(src_bytes)::DOUBLE AS number,
 			min(first_ns) AS first_ns, max(last_ns) AS last_ns, arg_min(`+terms.FlowID(l.Case)+`, first_ns, 3) AS flow_ids,
 			list_transform(`+l.First(`list_sort(flatten(list(coalesce(ids, []))))`)+`, x -> lower(hex(x))) AS call_ids,
@@ -76,7 +80,7 @@ func find(ctx context.Context, l *finding.Look) error {
 	if named > 0 {
 		l.Note("%d {pair|pairs} with named outside destinations {was|were} not checked: use allow, a list of allowed destinations", named)
 	}
-	return nil
+	return behind(ctx, l)
 }
 
 // add reports a destination that is not allowed or has no name.

@@ -8,6 +8,7 @@ var laterColumns = map[string][]struct{ column, sql string }{
 	"calls": {
 		{"outcome", ", " + Outcome + " AS outcome, elapsed_us AS waited_us, " + Endpoint + " AS endpoint"},
 		{"payload_protocol", noPayload},
+		{"proxied_to", ", CASE WHEN protocol = 'socks' OR protocol IN ('http1', 'http2', 'http3') AND method = 'CONNECT' AND path IS NULL THEN host END AS proxied_to"},
 	},
 	"connections": {{"payload_protocol", noPayload}},
 	"endpoints":   {{"who", ", " + Who + " AS who"}},

@@ -1,6 +1,7 @@
 package httpfield
 
 import (
+	"net"
 	"strings"
 	"unicode/utf8"
 
@@ -109,6 +110,29 @@ func HostOf(authority string) string {
 		s = s[:i]
 	}
 	return s
+}
+
+// ports are the default ports of the schemes that proxies pass on.
+var ports = map[string]string{"http": "80", "https": "443", "ftp": "21", "ws": "80", "wss": "443"}
+
+// Proxied is column proxied_to for the authority that a proxy is asked for. Its scheme, if any, gives the port that it
+// lacks.
+func Proxied(scheme, authority string) table.Opt[string] {
+	host := HostOf(authority)
+	if host == "" {
+		return table.Opt[string]{}
+	}
+	rest := authority[strings.LastIndexByte(authority, '@')+1:]
+	rest = rest[strings.LastIndexByte(rest, ']')+1:]
+	port := ports[strings.ToLower(scheme)]
+	if i := strings.LastIndexByte(rest, ':'); i >= 0 && strings.Count(rest, ":") == 1 {
+		n := i + 1
+		for n < len(rest) && rest[n] >= '0' && rest[n] <= '9' {
+			n++
+		}
+		port = rest[i+1 : n]
+	}
+	return table.Some(strings.TrimSuffix(net.JoinHostPort(host, port), ":"))
 }
 
 // SplitTarget splits an origin-form target into path and query; the query is absent if there is

@@ -195,6 +195,7 @@ func (s *Stream) call(c *table.Call, e *End) {
 	case s.Host != "":
 		c.Host = Some(httpfield.HostOf(s.Host))
 	}
+	c.ProxiedTo = s.proxied()
 	if s.Status != 0 {
 		c.StatusCode = table.Some(s.Status)
 	}

@@ -42,6 +42,7 @@ func (s *Stream) openTunnel(c *dissect.Conn) bool {
 		return false
 	}
 	if name == "" {
+		s.inner.PassedTo(s.proxied())
 		s.inner.Info.ServerPort = portOf(s.Authority)
 		for d := range s.Half {
 			if q := &s.Half[d]; q.Suspect || q.Body != nil && q.Body.Lost() > 0 {
@@ -50,6 +51,15 @@ func (s *Stream) openTunnel(c *dissect.Conn) bool {
 		}
 	}
 	return true
+}
+
+// proxied is column proxied_to of a stream. LIMIT: the targets of connect-udp and connect-ip are not read; their host is
+// that of the proxy.
+func (s *Stream) proxied() table.Opt[string] {
+	if s.Method != "CONNECT" || s.Tunnel != "" {
+		return table.Opt[string]{}
+	}
+	return httpfield.Proxied("", s.Authority)
 }
 
 // portOf is the port of an authority; 0 if it has none.
