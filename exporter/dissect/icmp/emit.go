@@ -11,7 +11,7 @@ import (
 func (k *conn) emit(c *call, why string) {
 	k.pending.Remove(c.entry)
 	row := c.row
-	hasRequest, hasResponse := c.x.HasRequest(), c.x.HasResponse()
+	hasRequest := c.x.HasRequest()
 	switch {
 	case why != "":
 	case c.why != "":
@@ -23,9 +23,6 @@ func (k *conn) emit(c *call, why string) {
 		row.Error = table.Some(why)
 	}
 	row.Complete = why == "" && !c.partial
-	if !hasResponse && isError(k.v6, uint8(row.TypeNumber)) {
-		row.Outcome = table.Refused
-	}
 	row.Summary = c.summary(k.c, why)
 	k.c.Emit(&c.x, row)
 	*c = call{}

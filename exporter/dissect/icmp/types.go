@@ -96,14 +96,6 @@ func TypeName(v6 bool, typ uint8) string {
 	return tables()[version(v6)].Name(int64(typ), "type_")
 }
 
-// isError reports whether a message says that a packet could not be delivered.
-func isError(v6 bool, typ uint8) bool {
-	if v6 {
-		return typ < 128 // RFC 4443 section 2.1
-	}
-	return typ == unreachable4 || typ == quench4 || typ == exceeded4 || typ == parameter4
-}
-
 // codeName is the name of a code, or "" if the type has no codes.
 func codeName(v6 bool, typ, code uint8) string {
 	if t, ok := tables()[version(v6)+" code of "+strconv.Itoa(int(typ))]; ok {

@@ -35,15 +35,16 @@ type In struct {
 // Answer is the answer of find_failures.
 type Answer struct {
 	ask.Frame
-	Total       int64          `json:"failed_calls"`
-	Calls       int64          `json:"calls" jsonschema:"all calls in scope, failed or not"`
-	Classes     []ClassCount   `json:"classes"`
-	Groups      []FailureGroup `json:"groups" jsonschema:"failed calls except DNS, most frequent first"`
-	Causes      []chain.Origin `json:"causes" jsonschema:"origins of the failures, as far as chains were followed, most frequent first; chains counts calls"`
-	DNS         []NameFailure  `json:"dns"`
-	Connections []ConnFailure  `json:"connections" jsonschema:"connections that were refused, reset or never answered, with or without calls"`
-	Listed      []ask.Call     `json:"listed,omitempty" jsonschema:"with list_calls: the failed calls by time"`
-	Next        string         `json:"next_cursor,omitempty" jsonschema:"cursor of the next page; repeat the same input"`
+	Total       int64             `json:"failed_calls"`
+	Calls       int64             `json:"calls" jsonschema:"all calls in scope, failed or not"`
+	Classes     []ClassCount      `json:"classes"`
+	Groups      []FailureGroup    `json:"groups" jsonschema:"failed calls except DNS, most frequent first"`
+	Causes      []chain.Origin    `json:"causes" jsonschema:"origins of the failures, as far as chains were followed, most frequent first; chains counts calls"`
+	DNS         []NameFailure     `json:"dns"`
+	Connections []ConnFailure     `json:"connections" jsonschema:"connections that were refused, reset or never answered, with or without calls"`
+	ICMP        []ask.Undelivered `json:"icmp_errors" jsonschema:"packets that could not be delivered, as ICMP errors report, by their sender and destination; they are no calls and not in failed_calls"`
+	Listed      []ask.Call        `json:"listed,omitempty" jsonschema:"with list_calls: the failed calls by time"`
+	Next        string            `json:"next_cursor,omitempty" jsonschema:"cursor of the next page; repeat the same input"`
 }
 
 // ClassCount is the number of failed calls of one class.
@@ -87,7 +88,7 @@ type Share struct {
 
 // Question is the question find_failures.
 func Question() ask.Question {
-	q := ask.New("find_failures", "What failed and why", "Failed calls grouped by client, server, endpoint and status, with 4xx and 5xx apart; the origin of each (deepest failing call below), error text, pattern in time, timeouts; DNS failures; refused and reset connections.", true, Ask)
+	q := ask.New("find_failures", "What failed and why", "Failed calls grouped by client, server, endpoint and status, with 4xx and 5xx apart; the origin of each (deepest failing call below), error text, pattern in time, timeouts; DNS failures; refused and reset connections; ICMP errors.", true, Ask)
 	q.Sums, q.Keyed = []string{"classes"}, "listed"
 	return q
 }
@@ -110,6 +111,7 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
+	scope := *w
 	if in.Service != "" {
 		to, err := ask.EndOf(ctx, c, "dst_", in.Service)
 		if err != nil {
@@ -128,7 +130,7 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &Answer{Classes: []ClassCount{}, Groups: []FailureGroup{}, Causes: []chain.Origin{}, DNS: []NameFailure{}, Connections: []ConnFailure{}}
+	out := &Answer{Classes: []ClassCount{}, Groups: []FailureGroup{}, Causes: []chain.Origin{}, DNS: []NameFailure{}, Connections: []ConnFailure{}, ICMP: []ask.Undelivered{}}
 	if out.Frame, err = w.Frame(ctx, c); err != nil {
 		return nil, err
 	}
@@ -166,6 +168,11 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 		if err := out.connections(ctx, c, w, in); err != nil {
 			return nil, err
 		}
+		var more bool
+		if out.ICMP, more, err = ask.UndeliveredTo(ctx, c, &scope, in.Service, in.Client); err != nil {
+			return nil, err
+		}
+		out.Truncated = out.Truncated || more
 	}
 	if in.ListCalls {
 		if out.Listed, out.Next, err = rows.List(ctx, c, after, w.Page); err != nil {
@@ -176,7 +183,7 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	if err := ask.NoteUnread(ctx, c, &out.Frame, w); err != nil {
 		return nil, err
 	}
-	out.Match(int(out.Total) + len(out.Connections))
+	out.Match(int(out.Total) + len(out.Connections) + len(out.ICMP))
 	return out, nil
 }
 

@@ -164,7 +164,7 @@ func outside(w *ask.Window, ctx context.Context, c *forensics.Case, narrowed boo
 	// A request that is cut lacks its host, and a message in it, such as a DNS query over HTTPS, has none that is the server's:
 	// others of its connection may have shown it.
 	sql := w.Ends(c, "service") + fmt.Sprintf(`, y AS (SELECT * REPLACE (CASE WHEN (host IS NULL OR NOT `+terms.NamesServer+`) AND min(far) FILTER (host = far) OVER k = max(far) FILTER (host = far) OVER k THEN min(far) FILTER (host = far) OVER k ELSE far END AS far), far AS own
-			FROM %[2]s WHERE bn = 0 WINDOW k AS (PARTITION BY conn)), cx AS (SELECT conn, %[4]s conn_id, min(an) AS an, min(far) AS far FROM y GROUP BY ALL),
+			FROM %[2]s WHERE bn = 0 AND NOT coalesce(protocol = 'icmp' AND `+terms.ICMPErrors+`, false) WINDOW k AS (PARTITION BY conn)), cx AS (SELECT conn, %[4]s conn_id, min(an) AS an, min(far) AS far FROM y GROUP BY ALL),
 		cf AS (SELECT conn, any_value(an) AS an, any_value(far) AS far, %[5]s AS sent, %[6]s AS received
 			FROM cx JOIN (SELECT conn, sum(request_bytes) AS sent, sum(response_bytes) AS received FROM y GROUP BY 1) USING (conn) JOIN (SELECT %[4]s conn_id, flow_id FROM connections) USING (%[4]s conn_id) JOIN flows_raw USING (%[4]s flow_id) GROUP BY conn),
 		cb AS (SELECT an, far, sum(sent)::BIGINT AS sent, sum(received)::BIGINT AS received FROM cf GROUP BY 1, 2)

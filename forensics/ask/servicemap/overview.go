@@ -36,6 +36,7 @@ type Overview struct {
 	Edges      []MapEdge            `json:"edges" jsonschema:"busiest first; get_service_map lists all"`
 	Endpoints  []Endpoint           `json:"endpoints" jsonschema:"busiest first; get_api_stats lists all"`
 	Failures   []Failure            `json:"failures" jsonschema:"most frequent first"`
+	ICMP       []ask.Undelivered    `json:"icmp_errors" jsonschema:"packets that could not be delivered, as ICMP errors report, by their sender and destination"`
 	External   []ExternalDomain     `json:"external_domains"`
 	Ingress    []IngressPoint       `json:"ingress"`
 	NotIP      []bundle.Count       `json:"not_ip" jsonschema:"non-IP packets of the whole case, by kind: arp, lldp, stp, wlan_beacon, or an unsupported link type"`
@@ -163,6 +164,10 @@ func (o *Overview) read(ctx context.Context, c *forensics.Case, w *ask.Window) (
 		return err
 	}
 	o.Truncated = o.Truncated || more
+	if o.ICMP, more, err = ask.UndeliveredTo(ctx, c, w, "", ""); err != nil {
+		return err
+	}
+	o.Truncated = o.Truncated || more
 	conns, args := w.Connections(c, "connections_raw", false)
 	if o.Unread, err = ask.Undissected(ctx, c, conns, args...); err != nil {
 		return err
@@ -243,16 +248,16 @@ func (o *Overview) summarize(w *ask.Window) {
 	if len(o.Ingress) > 0 {
 		say("Ingress: %s.", o.Ingress[0].Service)
 	}
-	if len(o.External) > 0 {
+	if len(o.External) > 0 && o.External[0].Calls > 0 {
 		say("Most called outside: %s.", o.External[0].Domain)
 	}
 	if len(o.Failures) > 0 {
 		f := o.Failures[0]
-		at := "at"
-		if f.Protocol == "icmp" { // a message, such as the report of a router, fails nowhere
-			at = "to"
-		}
-		say("Most frequent failure: %s %s %s, %s, %d {time|times}.", f.Endpoint, at, f.Dst, f.Status, f.Calls)
+		say("Most frequent failure: %s at %s, %s, %d {time|times}.", f.Endpoint, f.Dst, f.Status, f.Calls)
+	}
+	if len(o.ICMP) > 0 {
+		x := o.ICMP[0]
+		say("Most frequent ICMP error: %s, about %s from %s to %s, %d {time|times}.", x.What, x.Protocol, x.Src, x.Dst, x.Reports)
 	}
 	names = nil
 	for _, n := range o.NotIP[:min(5, len(o.NotIP))] {

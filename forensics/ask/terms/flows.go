@@ -12,5 +12,12 @@ const Port = `(transport || CASE WHEN transport IN ('tcp', 'udp', 'sctp') THEN '
 // their receiver sent.
 func Reports(c Several) string {
 	id := Key(c, "") + "flow_id"
-	return "(transport = 'icmp' AND (" + id + ") IN (SELECT (" + id + ") FROM calls_raw WHERE protocol = 'icmp' GROUP BY ALL HAVING bool_and(outcome = 'refused' AND response_bytes = 0)))"
+	return "(transport = 'icmp' AND (" + id + ") IN (SELECT (" + id + ") FROM calls_raw WHERE protocol = 'icmp' GROUP BY ALL HAVING bool_and(" + ICMPErrors + ")))"
 }
+
+// ICMPErrors is the SQL condition for rows of ICMP that are errors about a packet of their receiver.
+const ICMPErrors = "icmp_reply_type IS NULL AND (icmp_version = 4 AND icmp_type_number IN (3, 4, 11, 12) OR icmp_version = 6 AND icmp_type_number < 128)"
+
+// NotDelivered is the SQL condition for ICMP errors that say that a packet was not delivered and will not be if it is sent
+// again, as one that was too long or too frequent may be.
+const NotDelivered = "(method IN ('destination_unreachable', 'time_exceeded', 'parameter_problem') AND coalesce(status_text, '') <> 'fragmentation_needed')"

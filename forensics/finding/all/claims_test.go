@@ -14,6 +14,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
 	"github.com/pcapsule/pcapsule/internal/captures"
@@ -27,6 +28,7 @@ type cited struct {
 	Dst      string `json:"dst_who"`
 	Status   string `json:"status"`
 	Outcome  string `json:"outcome"`
+	Report   bool   `json:"report"`
 	Auth     string `json:"auth"`
 	Clear    bool   `json:"clear"`
 }
@@ -168,9 +170,9 @@ func read(t *testing.T, c *forensics.Case, from, id string, ids []string) []cite
 	if len(ids) == 0 {
 		return nil
 	}
-	columns := "protocol, src_who, dst_who, '' AS status, '' AS outcome, '' AS auth, false AS clear"
+	columns := "protocol, src_who, dst_who, '' AS status, '' AS outcome, '' AS auth, false AS clear, false AS report"
 	if from == "calls" {
-		columns = "protocol, src_who, dst_who, coalesce(status_text, '') AS status, outcome, coalesce(auth_kind, '') AS auth, decrypted_by IS NULL AS clear"
+		columns = "protocol, src_who, dst_who, coalesce(status_text, '') AS status, outcome, coalesce(auth_kind, '') AS auth, decrypted_by IS NULL AS clear, coalesce(protocol = 'icmp' AND " + terms.ICMPErrors + ", false) AS report"
 	}
 	rows, _, err := ask.Rows[cited](ctx, c, 1000, fmt.Sprintf("SELECT %[1]s AS id, %[2]s FROM %[3]s WHERE %[1]s IN ('%[4]s')", id, columns, from, strings.Join(ids, "', '")))
 	if err != nil || len(rows) != len(ids) {
@@ -204,7 +206,7 @@ func contradicts(f *finding.Finding, x *cited) (wrong []string) {
 		say("has the status %s", x.Status)
 	case has("succeeded without") && x.Outcome != "ok":
 		say("ended with %s", x.Outcome)
-	case f.Finding == "egress" && x.Protocol == "icmp" && x.Outcome == "refused":
+	case f.Finding == "egress" && x.Report:
 		say("is a report about other traffic")
 	case has("without encryption") && !x.Clear:
 		say("was encrypted")

@@ -37,7 +37,7 @@ func find(ctx context.Context, l *finding.Look) error {
 	rows, err := l.Rows(ctx, `WITH f AS (SELECT `+on+`, `+terms.Who("src_")+` AS src, dst_ip, dst_dns_name, dst_hostname, transport, dst_port, first_ns, last_ns, src_bytes,
 				`+terms.Accepted+` AS answered, `+terms.Port+` AS port
 			FROM flows WHERE dst_external AND NOT coalesce(src_external, false) AND `+l.OnceIf(l.Flows(), ask.Largest)+` AND NOT `+terms.Reports(l.Case)+`),
-		n AS (SELECT `+on+`, list(DISTINCT lower(host)) FILTER (`+terms.NamesServer+` AND NOT `+terms.AddressLike+`) AS hosts, bool_or(outcome IN ('ok', 'cut')) AS settled, `+ids+` AS ids FROM calls_raw WHERE (`+l.Bundle("dst_id")+`) IN (SELECT (`+l.Bundle("endpoint_id")+`) FROM endpoints_raw WHERE external) GROUP BY ALL)
+		n AS (SELECT `+on+`, list(DISTINCT lower(host)) FILTER (`+terms.NamesServer+` AND NOT `+terms.AddressLike+`) AS hosts, bool_or(outcome IN ('ok', 'cut') AND NOT (protocol = 'icmp' AND `+terms.ICMPErrors+`)) AS settled, `+ids+` AS ids FROM calls_raw WHERE (`+l.Bundle("dst_id")+`) IN (SELECT (`+l.Bundle("endpoint_id")+`) FROM endpoints_raw WHERE external) GROUP BY ALL)
 		SELECT src, dst_ip AS dst, port AS detail, count(*) AS count, count(*) FILTER (answered OR coalesce(settled, false)) AS "of", sum(src_bytes)::DOUBLE AS number,
 			min(first_ns) AS first_ns, max(last_ns) AS last_ns, arg_min(`+terms.FlowID(l.Case)+`, first_ns, 3) AS flow_ids,
 			list_transform(`+l.First(`list_sort(flatten(list(coalesce(ids, []))))`)+`, x -> lower(hex(x))) AS call_ids,

@@ -1,0 +1,72 @@
+package ask_test
+
+import (
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask/failures"
+	"github.com/pcapsule/pcapsule/forensics/ask/servicemap"
+	made "github.com/pcapsule/pcapsule/internal/traffic"
+)
+
+// openCapture opens a bundle of made traffic.
+func openCapture(t *testing.T, w *made.Capture) *forensics.Case {
+	t.Helper()
+	file, out := filepath.Join(t.TempDir(), "made.pcap"), filepath.Join(t.TempDir(), "made.pcapsule")
+	if err := w.Write(file); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := exporter.Run(ctx, []string{file}, out, exporter.Options{Release: "test", Repanic: true}); err != nil {
+		t.Fatal(err)
+	}
+	c := must[*forensics.Case](t)(forensics.Open(ctx, []string{out}, forensics.Options{Threads: 2}))
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// TestICMPErrorsBlameNobodyWhoReports has errors about the packets of a client. Neither the host nor the client fails by them:
+// every face shows them as attempts of the client at the host.
+func TestICMPErrorsBlameNobodyWhoReports(t *testing.T) {
+	var w made.Capture
+	const client, host = "10.0.0.1", "10.0.0.9"
+	w.Ping(0, client, "10.0.0.2", true)
+	for i := range 5 {
+		w.Unreachable(time.Duration(i)*time.Second, host, client)
+	}
+	c := openCapture(t, &w)
+	f := must[*failures.Answer](t)(failures.Ask(ctx, c, failures.In{}))
+	if f.Total != 0 || len(f.Groups) != 0 || len(f.ICMP) != 1 {
+		t.Fatalf("%d failed, %+v, %+v", f.Total, f.Groups, f.ICMP)
+	}
+	x := f.ICMP[0]
+	if x.Src != client || x.Dst != host || x.Protocol != "udp" || *x.Port != 54 || x.Reports != 5 || !slices.Equal(x.By, []string{host}) || x.What != "destination_unreachable port_unreachable" || len(x.CallIDs) != 3 {
+		t.Errorf("%+v", x)
+	}
+	for _, row := range []struct {
+		service, client string
+		errors          int
+	}{{host, "", 1}, {client, "", 0}, {"", client, 1}, {"", host, 0}, {"10.0.0.*", "", 1}, {"nobody", "", 0}} {
+		f := must[*failures.Answer](t)(failures.Ask(ctx, c, failures.In{Service: row.service, Client: row.client}))
+		if len(f.ICMP) != row.errors {
+			t.Errorf("to %q from %q: %+v", row.service, row.client, f.ICMP)
+		}
+	}
+	o := must[*servicemap.Overview](t)(servicemap.AskOverview(ctx, c, servicemap.OverviewIn{}))
+	if o.Failed != 0 || len(o.Failures) != 0 || len(o.ICMP) != 1 || o.ICMP[0].Dst != host {
+		t.Errorf("the overview has %d failures, %+v, %+v", o.Failed, o.Failures, o.ICMP)
+	}
+	r, err := c.Query(ctx, forensics.Query{KFL: "icmp and failed", Count: true})
+	if err != nil || r.Rows[0][0] != int64(0) {
+		t.Errorf("KFL has %v, %v", r.Rows, err)
+	}
+	d := must[*servicemap.Dependencies](t)(servicemap.AskDependencies(ctx, c, servicemap.DependenciesIn{Service: host}))
+	for _, s := range append(d.Upstream, d.Downstream...) {
+		if s.Failed > 0 {
+			t.Errorf("dependencies have %+v", s)
+		}
+	}
+}
