@@ -61,6 +61,12 @@ func EndNames(c Several, by string) string {
 		Key(c, ""), Node("", by), Nameless(""), AnyOutside, Node("", by), Place(""), Instance)
 }
 
+// named is the SQL condition that the host of a call is a name of its server, not an address.
+var named = NamesServer + " AND regexp_matches(host, '[A-Za-z].*[.]|[.].*[A-Za-z]')"
+
+// Server is the SQL for the name of a call's server: outside, the name that its client used. One address may have many.
+var Server = "(CASE WHEN " + Place("dst_") + " = 'outside' AND " + named + " THEN host ELSE " + Who("dst_") + " END)"
+
 // EndsOf is the SQL that numbers the nodes of calls, or of groups of calls with the columns src_id,
 // dst_id, protocol and host, and with bundle if the case has several.
 func EndsOf(c Several, by, calls string) string {
@@ -71,7 +77,7 @@ func EndsOf(c Several, by, calls string) string {
 	join := func(alias, id string) string {
 		return fmt.Sprintf(" JOIN e %[1]s ON "+on+"k.%[2]s = %[1]s.endpoint_id", alias, id)
 	}
-	host := NamesServer + " AND regexp_matches(k.host, '[A-Za-z].*[.]|[.].*[A-Za-z]')"
+	host := named
 	if by == "namespace" || by == "node" {
 		host = "false"
 	}
