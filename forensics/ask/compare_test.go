@@ -7,6 +7,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/compare"
+	"github.com/pcapsule/pcapsule/forensics/ask/servicemap"
 )
 
 func TestTodayAgainstYesterday(t *testing.T) {
@@ -102,6 +103,32 @@ func TestNoChangeIsNone(t *testing.T) {
 	for _, in := range []compare.In{{Shift: "x"}, {Shift: "-1h"}, {BaselineTo: "1h"}, {BaselineFrom: "2020-01-01T00:00:00Z", BaselineTo: "2019-01-01T00:00:00Z"}, {BaselineFrom: "1s"}} {
 		if _, err := compare.Ask(ctx, c, in); err == nil {
 			t.Errorf("%+v is accepted", in)
+		}
+	}
+}
+
+// TestUnrecordedBaselineIsNotCompared asks for a time before the recording: what the period has is neither more nor new.
+func TestUnrecordedBaselineIsNotCompared(t *testing.T) {
+	c := open(t, "shop.pcapng")
+	a := must[*compare.Answer](t)(compare.Ask(ctx, c, compare.In{Shift: "24h"}))
+	if a.Period.Calls == 0 || a.Baseline.Coverage.State != "none" || len(a.Services)+len(a.Endpoints)+len(a.New)+len(a.Vanished) > 0 {
+		t.Errorf("%+v", a)
+	}
+	if len(a.Verdict) != 1 || !strings.HasPrefix(a.Verdict[0], "The baseline was not recorded") {
+		t.Errorf("%q", a.Verdict)
+	}
+	if halves := must[*compare.Answer](t)(compare.Ask(ctx, c, compare.In{})); len(halves.Services) == 0 {
+		t.Errorf("the halves of the recording are not compared: %+v", halves)
+	}
+}
+
+// TestBlastRadiusThatIsUnknownHasNoZeros asks for the blast radius of servers whose callers serve nothing, or of nobody.
+func TestBlastRadiusThatIsUnknownHasNoZeros(t *testing.T) {
+	c := open(t, "socks.pcapng")
+	for _, service := range []string{"10.1.28.20", "10.1.28.5"} {
+		d := must[*servicemap.Dependencies](t)(servicemap.AskDependencies(ctx, c, servicemap.DependenciesIn{Service: service, Blast: true}))
+		if d.Blast != nil || !strings.Contains(strings.Join(d.Notes, "\n"), "blast radius") {
+			t.Errorf("%s: %+v, %q", service, d.Blast, d.Notes)
 		}
 	}
 }

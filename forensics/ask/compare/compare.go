@@ -126,6 +126,9 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 		return nil, err
 	}
 	out.writeVerdict(services, endpoints)
+	if out.unrecorded() { // what the other window has is neither new nor more
+		services, endpoints, out.New, out.Vanished = []Change{}, []Change{}, []News{}, []News{}
+	}
 	out.Services, out.Endpoints = ask.Fit(w, &out.Frame, services), ask.Fit(w, &out.Frame, endpoints)
 	out.New, out.Vanished = ask.Fit(w, &out.Frame, out.New), ask.Fit(w, &out.Frame, out.Vanished)
 	out.Match(int(min(out.Baseline.Calls+out.Period.Calls, 1)))

@@ -93,10 +93,10 @@ func (o *Answer) writeVerdict(services, endpoints []Change) {
 		say("Neither window has calls.")
 		return
 	case o.Baseline.Calls == 0:
-		say("The baseline has no calls (%s), so there is nothing to compare with.", coverageWords(o.Baseline.Coverage.State))
+		say("The baseline %s, so there is nothing to compare with; the period has %d {call|calls}, %d failed.", without(o.Baseline.Coverage.State), o.Period.Calls, o.Period.Failed)
 		return
 	case o.Period.Calls == 0:
-		say("The period has no calls (%s); the baseline has %d.", coverageWords(o.Period.Coverage.State), o.Baseline.Calls)
+		say("The period %s; the baseline has %d {call|calls}, %d failed.", without(o.Period.Coverage.State), o.Baseline.Calls, o.Baseline.Failed)
 		return
 	}
 	say("%d {call|calls}, before %d; %s.", o.Period.Calls, o.Baseline.Calls, failedWords([2]int64{o.Baseline.Calls, o.Period.Calls}, [2]int64{o.Baseline.Failed, o.Period.Failed}))
@@ -159,11 +159,17 @@ func countKinds(list []News) string {
 	return strings.Join(parts, ", ")
 }
 
-func coverageWords(state string) string {
+// unrecorded reports whether nothing was recorded in one of the windows.
+func (o *Answer) unrecorded() bool {
+	return o.Baseline.Coverage.State == "none" || o.Period.Coverage.State == "none"
+}
+
+// without says why a window has no calls.
+func without(state string) string {
 	if state == "none" {
-		return "not recorded"
+		return "was not recorded"
 	}
-	return "coverage " + state
+	return "has no calls (coverage " + state + ")"
 }
 
 // idsOf reads the ids of calls by the numbers of terms.NumberOf.

@@ -87,24 +87,36 @@ func blast(w *ask.Window, ctx context.Context, c *forensics.Case, targets []stri
 		Touching  int64    `json:"touching"`
 		Grade     int64    `json:"grade"`
 		CallIDs   []string `json:"call_ids"`
-		All       int64    `json:"n_all"`
-		Explained int64    `json:"n_explained"`
-		Vague     int64    `json:"n_vague"`
 	}
 	sql := ends + fmt.Sprintf(`, hits AS (SELECT pk, min(depth) AS depth, max(grade) AS grade FROM (%s) GROUP BY 1),
 		ep AS (SELECT min(h.depth) AS depth, bn, far, protocol, coalesce(method, '') AS method, %s AS tpl, count(*) AS calls, count(h.pk) AS touching, max(h.grade) AS grade,
 			list_transform(arg_min(CASE WHEN h.pk IS NOT NULL THEN call_id END, ts_ns, 3) FILTER (h.pk IS NOT NULL), i -> lower(hex(i))) AS call_ids
 			FROM x LEFT JOIN hits h ON h.pk = %s WHERE protocol IN %s GROUP BY ALL HAVING count(h.pk) > 0)
-		SELECT depth, coalesce(nullif(far, ''), dst) AS dst, protocol, method, tpl, calls, touching, grade, call_ids, (SELECT count(*) FROM c0) AS n_all,
-			(SELECT coalesce(sum(n), 0)::BIGINT FROM l1) AS n_explained, (SELECT coalesce(sum(vague), 0)::BIGINT FROM l1) AS n_vague
+		SELECT depth, coalesce(nullif(far, ''), dst) AS dst, protocol, method, tpl, calls, touching, grade, call_ids
 		FROM ep JOIN dname USING (bn) ORDER BY depth, touching / calls DESC, touching DESC, 2, 3, 4, 5`, strings.Join(hits, " UNION ALL "), terms.PathTemplate, terms.NumberOf(c), terms.Serving)
 	rows, more, err := ask.Rows[row](ctx, aside, w.Limit, sql, w.Values()...)
 	if err != nil {
 		return nil, err
 	}
-	out := &Blast{How: "a call belongs to the request that its sender was serving: the one with the same trace or request id, otherwise the open request that began last; up to three levels of callers", From: since, Endpoints: []BlastRow{}}
+	type sums struct {
+		All       int64 `json:"n_all"`
+		Explained int64 `json:"n_explained"`
+		Vague     int64 `json:"n_vague"`
+	}
+	all, err := ask.One[sums](ctx, aside, "SELECT (SELECT count(*) FROM c0) AS n_all, (SELECT coalesce(sum(n), 0)::BIGINT FROM l1) AS n_explained, (SELECT coalesce(sum(vague), 0)::BIGINT FROM l1) AS n_vague")
+	if err != nil {
+		return nil, err
+	}
+	if len(rows) == 0 {
+		if all.All == 0 {
+			f.Note("there is no blast radius: no service with requests of its own called it")
+		} else {
+			f.Note("the blast radius is unknown: none of %d {call|calls} to it could be traced to a request that its caller served", all.All)
+		}
+		return nil, nil
+	}
+	out := &Blast{Calls: all.All, Explained: all.Explained, Ambiguous: all.Vague, How: "a call belongs to the request that its sender was serving: the one with the same trace or request id, otherwise the open request that began last; up to three levels of callers", From: since, Endpoints: []BlastRow{}}
 	for _, r := range rows {
-		out.Calls, out.Explained, out.Ambiguous = r.All, r.Explained, r.Vague
 		out.Endpoints = append(out.Endpoints, BlastRow{r.Depth, r.Dst, ask.Clip(terms.EndpointName(r.Protocol, r.Method, r.Path), 200), r.Calls, r.Touching, ask.Share(r.Touching, r.Calls),
 			relation.Grades[r.Grade], r.CallIDs})
 	}
