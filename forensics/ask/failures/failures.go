@@ -97,9 +97,6 @@ func Question() ask.Question {
 var class = `(CASE WHEN protocol IN ` + table.ProtocolsIn(func(t *table.Traits) bool { return t.Lookup }) + ` THEN 'dns' WHEN protocol IN ('tls', 'quic') THEN 'tls' WHEN protocol IN ` + terms.Web + ` AND status_code BETWEEN 400 AND 499 THEN '4xx'
 	WHEN protocol IN ` + terms.Web + ` AND status_code >= 500 THEN '5xx' WHEN outcome = 'no_answer' THEN 'no_answer' ELSE 'other' END)`
 
-// waitSeen is the SQL condition that packets show how long a caller waited. Those of datagrams do not show when it gave up.
-const waitSeen = "(outcome <> 'no_answer' OR transport IN ('tcp', 'quic', 'sctp'))"
-
 // failureColumns are the columns of failed calls that are read.
 const failureColumns = `proxied_to, path, endpoint, outcome, call_no, call_id, ts_ns, elapsed_us, waited_us, transport, protocol, method, host, status_code, status_text, failed, error, conn_id, stream_id,
 	src_id, src_who, src_ip, src_kind, src_namespace, src_external, src_service, src_workload, src_pod, src_name, src_dns_name, src_hostname,
@@ -225,7 +222,7 @@ func (f *Answer) groups(ctx context.Context, c *forensics.Case, w *ask.Window, r
 			list_transform(arg_min(call_id, (ts_ns, bundle, call_no), 3), x -> lower(hex(x))) AS call_ids,
 			arg_min({'bundle': bundle, 'call_no': call_no}, (ts_ns, bundle, call_no), %[9]d) FILTER (nth <= %[9]d AND (far <= %[12]d OR nth = 1 OR total <= %[13]d)) AS sample
 		FROM o GROUP BY ALL ORDER BY calls DESC, first_ns, src, dst, endpoint, status LIMIT %[10]d`,
-		terms.Who("src_"), terms.Server, terms.Endpoint, terms.FailureStatus, class, terms.BundleOf(c, ""), rows.Where, waitSeen, maxExamined, w.Limit+1, rows.From, chain.NearTime, chain.MaxSeeds,
+		terms.Who("src_"), terms.Server, terms.Endpoint, terms.FailureStatus, class, terms.BundleOf(c, ""), rows.Where, terms.WaitSeen, maxExamined, w.Limit+1, rows.From, chain.NearTime, chain.MaxSeeds,
 		terms.Nameless("src_"), chain.ResetBy(c, "l.conn_id IN (SELECT conn_id FROM f WHERE error = 'reset')"), chain.ResetWords("client"), chain.ResetWords("server"), terms.SameBundle(c, "y", "f"))
 	list, more, err := ask.Rows[group](ctx, rows.Case, w.Limit, sql, rows.Args...)
 	if err != nil {

@@ -94,7 +94,12 @@ func AskAPIStats(ctx context.Context, c *forensics.Case, in APIStatsIn) (*APISta
 		out.Endpoints = append(out.Endpoints, r.EndpointStats)
 	}
 	out.Endpoints = ask.Fit(w, &out.Frame, append([]EndpointStats{}, out.Endpoints...))
-	out.Total, err = ask.Count(ctx, c, "SELECT count(*) AS n FROM "+"calls"+" WHERE "+w.Where, w.Args...)
+	n, err := ask.One[ask.Waits](ctx, c, "SELECT "+ask.WaitsColumns+" FROM calls WHERE "+w.Where, w.Args...)
+	if err != nil {
+		return nil, err
+	}
+	out.Total = n.Calls
+	out.NoteWaits(ask.Waits{Calls: n.Calls, Timed: n.Calls, None: n.None, Blind: n.Blind}) // rows of all kinds, not only requests
 	out.Match(len(out.Endpoints))
-	return out, err
+	return out, nil
 }

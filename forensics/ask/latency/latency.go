@@ -118,21 +118,12 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	if out.Frame, err = w.Frame(ctx, c); err != nil {
 		return nil, err
 	}
-	n, err := ask.One[struct {
-		Calls int64 `json:"calls"`
-		Timed int64 `json:"timed"`
-		None  int64 `json:"none"`
-	}](ctx, c, fmt.Sprintf("SELECT count(*) AS calls, count(*) FILTER (outcome = 'no_answer') AS none, count("+terms.Took+") AS timed FROM %s WHERE %s AND %s", "calls", w.Where, terms.IsRequest), w.Args...)
+	n, err := ask.One[ask.Waits](ctx, c, fmt.Sprintf("SELECT "+ask.WaitsColumns+" FROM %s WHERE %s AND %s", "calls", w.Where, terms.IsRequest), w.Args...)
 	if err != nil {
 		return nil, err
 	}
 	out.Calls, out.Timed, out.NoAnswer = n.Calls, n.Timed, n.None
-	if n.None > 0 {
-		out.Note("%d of %d {request|requests} got no response; they count with the time that their caller waited", n.None, n.Calls)
-	}
-	if n.Timed < n.Calls {
-		out.Note("%d of %d {request has|requests have} no time because they were only partly captured", n.Calls-n.Timed, n.Calls)
-	}
+	out.NoteWaits(n)
 	for _, part := range in.Parts {
 		if err := out.part(ctx, c, w, &in, part); err != nil {
 			return nil, err

@@ -78,15 +78,15 @@ func blast(w *ask.Window, ctx context.Context, c *forensics.Case, targets []stri
 		}
 	}
 	type row struct {
-		Depth     int64    `json:"depth"`
-		Dst       string   `json:"dst"`
-		Protocol  string   `json:"protocol"`
-		Method    string   `json:"method"`
-		Path      string   `json:"tpl"`
-		Calls     int64    `json:"calls"`
-		Touching  int64    `json:"touching"`
-		Grade     int64    `json:"grade"`
-		CallIDs   []string `json:"call_ids"`
+		Depth    int64    `json:"depth"`
+		Dst      string   `json:"dst"`
+		Protocol string   `json:"protocol"`
+		Method   string   `json:"method"`
+		Path     string   `json:"tpl"`
+		Calls    int64    `json:"calls"`
+		Touching int64    `json:"touching"`
+		Grade    int64    `json:"grade"`
+		CallIDs  []string `json:"call_ids"`
 	}
 	sql := ends + fmt.Sprintf(`, hits AS (SELECT pk, min(depth) AS depth, max(grade) AS grade FROM (%s) GROUP BY 1),
 		ep AS (SELECT min(h.depth) AS depth, bn, far, protocol, coalesce(method, '') AS method, %s AS tpl, count(*) AS calls, count(h.pk) AS touching, max(h.grade) AS grade,

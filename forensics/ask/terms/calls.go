@@ -81,6 +81,9 @@ func EndpointName(protocol, method, path string) string {
 // this is the time that the caller waited. It is null for a call that is only partly captured.
 const Took = `(CASE WHEN outcome = 'no_answer' THEN waited_us ELSE elapsed_us END)`
 
+// WaitSeen is the SQL condition that packets show how long a caller waited. Those of datagrams do not show when it gave up.
+const WaitSeen = "(outcome <> 'no_answer' OR transport IN ('tcp', 'quic', 'sctp'))"
+
 // Until is the SQL for the time at which a call ended for its caller, with or without a response.
 const Until = `ts_ns + coalesce(waited_us, elapsed_us, 0) * 1000`
 

@@ -1,0 +1,27 @@
+package ask
+
+import "github.com/pcapsule/pcapsule/forensics/ask/terms"
+
+// Waits count calls by how well their time is known.
+type Waits struct {
+	Calls int64 `json:"calls"`
+	Timed int64 `json:"timed"` // with a time
+	None  int64 `json:"none"`  // without a response
+	Blind int64 `json:"blind"` // of these, calls whose packets do not show when the caller gave up
+}
+
+// WaitsColumns are the columns of Waits in SQL that reads calls.
+var WaitsColumns = "count(*) AS calls, count(" + terms.Took + ") AS timed, count(*) FILTER (outcome = 'no_answer') AS none, count(*) FILTER (NOT " + terms.WaitSeen + ") AS blind"
+
+// NoteWaits adds what percentiles of calls count that have no response, or no time.
+func (f *Frame) NoteWaits(n Waits) {
+	if n.None > 0 {
+		f.Note("%d of %d {request|requests} got no response; they count with the time that their caller waited", n.None, n.Calls)
+	}
+	if n.Blind > 0 {
+		f.Note("%d of the unanswered {request was a datagram|requests were datagrams}: packets do not show when the caller gave up, so the time until the next attempt, the end of the conversation or one minute counts", n.Blind)
+	}
+	if n.Timed < n.Calls {
+		f.Note("%d of %d {request has|requests have} no time because they were only partly captured", n.Calls-n.Timed, n.Calls)
+	}
+}
