@@ -162,3 +162,16 @@ func TestMessagesInRequestsHaveTheirDestination(t *testing.T) {
 		t.Errorf("%d calls, but %d for %s", d.Calls, matching(t, c, d.KFL), d.KFL)
 	}
 }
+
+// TestCallsBetweenOutsideAddressesAreNoted has a client with a public address: no destination is listed, and the answer says why.
+func TestCallsBetweenOutsideAddressesAreNoted(t *testing.T) {
+	for _, first := range []byte{10, 198} {
+		w := newWire()
+		w.conns["c"] = &wireConn{client: [4]byte{first, 51, 0, 1}, server: [4]byte{203, 0, 113, 9}, sport: 40000, dport: 80, seq: 5_000_000, ack: 9_000_000}
+		w.call(0, 2, "c", 1, 9, 80, "GET / HTTP/1.1\r\nHost: api.example.net\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+		e := must[*servicemap.External](t)(servicemap.AskExternal(ctx, w.open(t), servicemap.ExternalIn{}))
+		if noted := strings.Contains(strings.Join(e.Notes, "\n"), "between outside addresses"); noted != (first == 198) || (len(e.Destinations) == 0) != noted {
+			t.Errorf("of a client at %d: %q, %+v", first, e.Notes, e.Destinations)
+		}
+	}
+}

@@ -129,6 +129,15 @@ func AskExternal(ctx context.Context, c *forensics.Case, in ExternalIn) (*Extern
 	}
 	list := mergeRows(rows, allow, within, known)
 	out.Total = len(list)
+	if out.Total == 0 {
+		between, err := ask.Count(ctx, c, "SELECT count(*) AS n FROM calls WHERE "+w.Where+" AND "+terms.Place("src_")+" = 'outside' AND "+terms.Place("dst_")+" = 'outside'", w.Args...)
+		if err != nil {
+			return nil, err
+		}
+		if between > 0 {
+			out.Note("%d {call is|calls are} between outside addresses and not listed, because only destinations of other clients are", between)
+		}
+	}
 	for _, d := range list {
 		if d.Allowed != nil && !*d.Allowed {
 			out.Violations++
