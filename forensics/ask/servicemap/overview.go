@@ -253,7 +253,11 @@ func (o *Overview) summarize(w *ask.Window) {
 	}
 	if len(o.Failures) > 0 {
 		f := o.Failures[0]
-		say("Most frequent failure: %s at %s, %s, %d {time|times}.", f.Endpoint, f.Dst, f.Status, f.Calls)
+		at := "at"
+		if f.Protocol == "icmp" { // a message without an answer fails nowhere
+			at = "to"
+		}
+		say("Most frequent failure: %s %s %s, %s, %d {time|times}.", f.Endpoint, at, f.Dst, f.Status, f.Calls)
 	}
 	if len(o.ICMP) > 0 {
 		x := o.ICMP[0]
