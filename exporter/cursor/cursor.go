@@ -26,8 +26,14 @@ func (c *Cursor) Short() bool { return c.short }
 // Used is the number of bytes read so far.
 func (c *Cursor) Used() int { return c.pos }
 
-// Left is the number of unread bytes.
-func (c *Cursor) Left() int { return len(c.data) - c.pos }
+// Left is the number of bytes that can still be read: none once the cursor is short, so a loop that
+// reads while some are left ends on every input.
+func (c *Cursor) Left() int {
+	if c.short {
+		return 0
+	}
+	return len(c.data) - c.pos
+}
 
 // Rest returns the unread bytes without reading them.
 func (c *Cursor) Rest() []byte { return c.data[c.pos:] }
