@@ -163,13 +163,16 @@ func (k *conn) handle(kind byte, body []byte, in *dissect.Input, from, to int, c
 		return nil
 	}
 	c := o.call
+	if c == nil && kind == 'E' { // at Sync, after all calls before it were done
+		c = k.reply(in)
+	}
 	if c != nil {
 		k.assign(c, in, from, to)
 	}
 	r := cursor.New(body)
 	switch kind {
 	case 'E':
-		k.failed(o, parseError(body), in)
+		k.failed(o, c, parseError(body), in)
 	case 'Z':
 		k.ready(o, r.Uint8(), in)
 	case '1', '2', '3', 'n':
@@ -324,16 +327,10 @@ func (k *conn) ready(o *op, tx byte, in *dissect.Input) {
 
 // failed reads ErrorResponse. After it the server skips the rest of a simple query, or an
 // extended query up to Sync.
-func (k *conn) failed(o *op, e *serverError, in *dissect.Input) {
-	c := o.call
-	if c != nil {
-		c.answered = true
-		if c.err == nil {
-			c.err = e
-		}
-	} else { // at Sync, after all calls before it were done
-		c = k.reply(in)
-		c.err, c.answered = e, true
+func (k *conn) failed(o *op, c *call, e *serverError, in *dissect.Input) {
+	c.answered = true
+	if c.err == nil {
+		c.err = e
 	}
 	switch o.kind {
 	case 'U', 'L':
