@@ -68,7 +68,7 @@ func TestConnections(t *testing.T) {
 }
 
 func TestPreparedStatements(t *testing.T) {
-	id := u32(9)
+	id, latest := u32(9), u32(-1)
 	prepare := chunks{client(com(comPrepare, "insert into t values (?)")), server(pkt(1, "\x00", id, u16(0), u16(1), "\x00", u16(0)) + column(2, "?", 252) + eof(3, 2))}
 	const prepared = "COM_STMT_PREPARE | prepare insert into t values (?) → ok"
 	for _, tc := range []struct {
@@ -86,6 +86,21 @@ func TestPreparedStatements(t *testing.T) {
 				"COM_STMT_EXECUTE | insert into t values (?) → 1 row affected | params 5 | types TINY | affected 1"}},
 		{"the latest statement", chunks{client(com(comExecute, u32(-1)+"\x00"+u32(1)+"\x00\x01\x01\x00\xff")), server(okPacket(1, 1, 0, 2, ""))},
 			[]string{"COM_STMT_EXECUTE | insert into t values (?) → 1 row affected | params -1 | types TINY | affected 1"}},
+		{"executed before the server answers the preparation", chunks{client(com(comPrepare, "update t set a = ?, b = '?' -- ?\n where id = ?") + com(comExecute, latest+"\x00"+u32(1)+"\x00\x01\x01\x00\x01\x00\x07\x08")),
+			server(pkt(1, "\x00", u32(10), u16(0), u16(2), "\x00", u16(0)) + column(2, "?", 252) + column(3, "?", 252) + eof(4, 2) + okPacket(1, 1, 0, 2, "")),
+			client(com(comExecute, id+"\x00"+u32(1)+"\x00\x01\x01\x00\x09")), server(okPacket(1, 1, 0, 2, "")),
+			client(com(comExecute, latest+"\x00"+u32(1)+"\x00\x00\x05\x06")), server(okPacket(1, 1, 0, 2, ""))},
+			[]string{"COM_STMT_PREPARE | prepare update t set a = ?, b = '?' -- ? where id = ? → ok",
+				"COM_STMT_EXECUTE | update t set a = ?, b = '?' -- ? where id = ? → 1 row affected | params 7,8 | types TINY,TINY | affected 1",
+				"COM_STMT_EXECUTE | insert into t values (?) → 1 row affected | params 9 | types TINY | affected 1",
+				"COM_STMT_EXECUTE | update t set a = ?, b = '?' -- ? where id = ? → 1 row affected | params 5,6 | types TINY,TINY | affected 1"}},
+		{"executed before a preparation fails", chunks{client(com(comPrepare, "selec ?") + com(comExecute, latest+"\x00"+u32(1)+"\x00\x01\x01\x00\x01")),
+			server(errPacket(1, 1064, "42000", "bad") + errPacket(1, 1064, "42000", "bad")),
+			client(com(comExecute, latest+"\x00"+u32(1))), server(errPacket(1, 1243, "HY000", "unknown statement"))},
+			[]string{"COM_STMT_PREPARE | prepare selec ? → ERROR 1064 (42000) bad | outcome client_error", "COM_STMT_EXECUTE | selec ? → ERROR 1064 (42000) bad | params 1 | types TINY | outcome client_error",
+				"COM_STMT_EXECUTE | ? → ERROR 1243 (HY000) unknown statement | outcome client_error"}},
+		{"values in advance for the latest statement", chunks{client(com(comLongData, latest+u16(0)+"abc")), client(com(comExecute, latest+"\x00"+u32(1)+"\x00\x01\xfc\x00")), server(okPacket(1, 1, 0, 2, ""))},
+			[]string{"COM_STMT_SEND_LONG_DATA | send long data insert into t values (?)", "COM_STMT_EXECUTE | insert into t values (?) → 1 row affected | params abc | types BLOB | affected 1"}},
 		{"a cursor", chunks{client(com(comExecute, id+"\x01"+u32(1)+"\x00\x01\x01\x00\x01")),
 			server(pkt(1, "\x01") + column(2, "id", 3) + eof(3, statusAutocommit|statusCursor)),
 			client(com(comFetch, id+u32(2))), server(pkt(1, "\x00\x00", u32(1)) + pkt(2, "\x00\x00", u32(2)) + eof(3, 0x82))},

@@ -65,7 +65,9 @@ func (k *conn) fill(c *call, row *Row) {
 	if c.known {
 		row.SQL = table.Some(c.query)
 	}
-	row.Statement, row.Thread = c.stmtID, c.thread
+	if row.Statement, row.Thread = c.stmtID, c.thread; c.stmt != nil && c.stmt.numbered {
+		row.Statement = table.Some(int64(c.stmt.id))
+	}
 	row.Params, row.ParamTypes, row.Attributes = c.params.texts(), c.params.typeNames(), c.attrs.named()
 	cols := c.first
 	if cols == nil {

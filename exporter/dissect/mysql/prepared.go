@@ -1,17 +1,21 @@
 package mysql
 
-import "unsafe"
+import (
+	"strings"
+	"unsafe"
+)
 
 // statement is a prepared statement.
 type statement struct {
-	id     uint32
-	query  string
-	known  bool // its COM_STMT_PREPARE was captured
-	params int
-	types  []paramType // of the parameters, from the latest execution that sent them
-	long   map[int]longValue
-	cols   *columns
-	size   int // of prepared.bytes
+	id       uint32
+	numbered bool // id is known; else the server has not answered COM_STMT_PREPARE yet
+	query    string
+	known    bool        // its COM_STMT_PREPARE was captured
+	params   int         // negative: unknown
+	types    []paramType // of the parameters, from the latest execution that sent them
+	long     map[int]longValue
+	cols     *columns
+	size     int // of prepared.bytes
 }
 
 // longValue is a value that was sent in advance by COM_STMT_SEND_LONG_DATA.
@@ -23,11 +27,12 @@ type longValue struct {
 // prepared are the statements of a connection.
 type prepared struct {
 	statements map[uint32]*statement
-	latest     *statement
-	bytes      int // memory of all
+	latest     *statement // of the newest COM_STMT_PREPARE, answered or not
+	bytes      int        // memory of all
 }
 
-// lastPrepared is the id that MariaDB's clients use for the latest prepared statement.
+// lastPrepared is the id that MariaDB's clients use for the latest prepared statement, for example to execute it
+// before the server has answered COM_STMT_PREPARE.
 const lastPrepared = 1<<32 - 1
 
 func (s *statement) cost() int {
@@ -60,8 +65,14 @@ func (k *conn) remember(s *statement) {
 	if k.statements == nil {
 		k.statements = map[uint32]*statement{}
 	}
-	k.statements[s.id], k.latest = s, s
+	k.statements[s.id] = s
 	k.changed(s)
+}
+
+// prepare begins a statement whose number the server has not sent yet.
+func (k *conn) prepare(c *call) {
+	c.stmt = &statement{query: c.query, known: c.known, params: -1}
+	k.latest = c.stmt
 }
 
 func (k *conn) forget(id uint32) {
@@ -74,18 +85,21 @@ func (k *conn) forget(id uint32) {
 	}
 }
 
+// named is the statement with this id, or nil.
+func (k *conn) named(id uint32) *statement {
+	if id == lastPrepared {
+		return k.latest
+	}
+	return k.statements[id]
+}
+
 // find returns the statement with this id. If it is unknown, a new one without a text is stored.
 func (k *conn) find(id uint32) *statement {
-	s := k.statements[id]
-	switch {
-	case s != nil:
-	case id == lastPrepared && k.latest != nil:
-		return k.latest
-	case id == lastPrepared:
-		return &statement{id: id, params: -1}
-	default:
-		s = &statement{id: id, params: -1}
-		k.remember(s)
+	s := k.named(id)
+	if s == nil {
+		if s = (&statement{id: id, numbered: id != lastPrepared, params: -1}); s.numbered {
+			k.remember(s)
+		}
 	}
 	return s
 }
@@ -118,7 +132,7 @@ func (k *conn) resetData(s *statement) {
 func (k *conn) execute(c *call, r *reader) {
 	id := uint32(r.number(4))
 	s := k.find(id)
-	c.stmt, c.stmtID = s, someInt(int64(s.id), id != lastPrepared || s.known)
+	c.stmt = s
 	c.query, c.known = s.query, s.known
 	if c.command == comBulkExecute { // the rows of parameters are not shown
 		r.Skip(2)
@@ -134,10 +148,40 @@ func (k *conn) execute(c *call, r *reader) {
 	}
 	if n > 0 {
 		c.params.read(r, n, s.types, named, s.long)
-		if c.params.types != nil {
-			s.types = c.params.types
-		}
+	} else if n < 0 && s.known && !named {
+		c.params.guess(*r, placeholders(s.query), s)
+	}
+	if c.params.types != nil {
+		s.types = c.params.types
 	}
 	s.long = nil
 	k.changed(s)
+}
+
+// guess reads n parameters if they fit exactly: the server has not said yet how many there are.
+func (p *params) guess(r reader, n int, s *statement) {
+	if p.read(&r, n, s.types, false, s.long); r.Short() || r.Left() > 0 {
+		*p = params{}
+	}
+}
+
+// placeholders is the number of question marks in a statement that are not in quotes or comments.
+func placeholders(q string) (n int) {
+	for i := 0; i < len(q); i++ {
+		switch c := q[i]; {
+		case c == '?':
+			n++
+		case c == '\'' || c == '"' || c == '`':
+			for i++; i < len(q) && q[i] != c; i++ {
+				if q[i] == '\\' && c != '`' {
+					i++
+				}
+			}
+		case c == '#' || strings.HasPrefix(q[i:], "-- "):
+			i += strings.IndexByte(q[i:]+"\n", '\n')
+		case strings.HasPrefix(q[i:], "/*") && !strings.HasPrefix(q[i:], "/*!"):
+			i += strings.Index(q[i:]+"*/", "*/") + 1
+		}
+	}
+	return n
 }

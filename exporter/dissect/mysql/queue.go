@@ -87,6 +87,9 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	*s = side{keep: s.keep[:0]}
 	k.acc = span{}
 	k.queue.Resync(dir, why)
+	if dir == dissect.ToServer {
+		k.latest = nil // a later COM_STMT_PREPARE may be lost
+	}
 	ends := dir == dissect.ToClient
 	switch f := k.queue.Front(); {
 	case k.hello != nil:

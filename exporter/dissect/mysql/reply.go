@@ -114,12 +114,15 @@ func isPrepared(c *call, b []byte, size int64) bool {
 // preparedOK reads COM_STMT_PREPARE_OK.
 func (k *conn) preparedOK(c *call, b []byte) {
 	r := newReader(b[1:])
-	s := &statement{id: uint32(r.number(4)), query: c.query, known: c.known}
+	if c.stmt == nil { // the command was not captured
+		k.prepare(c)
+	}
+	s := c.stmt
+	s.id, s.numbered = uint32(r.number(4)), true
 	c.defs, s.params = int(r.number(2)), int(r.number(2))
 	r.Skip(1)
 	c.warnings += int32(r.number(2))
 	c.command, c.answered = comPrepare, true
-	c.stmt, c.stmtID = s, table.Some(int64(s.id))
 	k.remember(s)
 	c.left, c.stage = s.params, stageParams
 	if c.left == 0 {
@@ -201,6 +204,9 @@ func (k *conn) columnsNext(c *call) {
 // endOfDefinitions reads the EOF packet after definitions, or the packet in its place.
 func (k *conn) endOfDefinitions(c *call, b []byte, size int64, cut bool) error {
 	eof := isEOF(b, int(size))
+	r := newReader(b[1:]) // b may be shorter than size
+	r.Skip(2)
+	status := uint16(r.number(2))
 	if !eof && k.noEOF == no {
 		return fmt.Errorf("reading a result: no EOF packet after the definitions: %.20q", b)
 	}
@@ -212,7 +218,7 @@ func (k *conn) endOfDefinitions(c *call, b []byte, size int64, cut bool) error {
 		k.emit(c, "")
 		return nil
 	default:
-		if c.stage = stageRows; eof && size == 5 && (uint16(b[3])|uint16(b[4])<<8)&statusCursor != 0 {
+		if c.stage = stageRows; eof && status&statusCursor != 0 {
 			return k.end(c, b, size) // the rows come with COM_STMT_FETCH
 		}
 	}
@@ -312,4 +318,7 @@ func (k *conn) failed(c *call, b []byte) {
 	message := r.Rest()
 	e.message = clip.Text(message[:min(len(message), maxErrorText)], maxErrorText)
 	c.err, c.answered = e, true
+	if c.command == comPrepare && k.latest == c.stmt {
+		k.latest = nil
+	}
 }

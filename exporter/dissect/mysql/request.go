@@ -139,13 +139,14 @@ func (k *conn) arguments(c *call, r *reader, cut bool) {
 		c.statement(r.Rest(), cut)
 	case comPrepare:
 		c.statement(r.Rest(), cut)
+		k.prepare(c)
 	case comInitDB:
 		c.use = clip.Text(r.Rest(), maxParam)
 	case comExecute, comBulkExecute:
 		k.execute(c, r)
 	case comFetch, comReset, comClose, comLongData:
-		c.stmtID = table.Some(int64(r.number(4)))
-		c.stmt = k.statements[uint32(c.stmtID.V)]
+		id := uint32(r.number(4))
+		c.stmt, c.stmtID = k.named(id), someInt(int64(id), id != lastPrepared)
 		switch c.command {
 		case comFetch:
 			c.stage, c.rows.OK = stageRows, true
@@ -155,7 +156,7 @@ func (k *conn) arguments(c *call, r *reader, cut bool) {
 		case comReset:
 			k.resetData(c.stmt)
 		case comClose:
-			k.forget(uint32(c.stmtID.V))
+			k.forget(id)
 			c.silent = true
 		case comLongData:
 			k.longData(c.stmt, int(r.number(2)), r.Rest(), cut)
