@@ -191,7 +191,7 @@ func (k *conn) summary(c *call, row *Row, why string) string {
 		k.scratch = b
 		return string(bytes.TrimSpace(b))
 	}
-	b = append(b, " → "...)
+	b = append(bytes.TrimRight(b, " "), " → "...)
 	b = c.outcome(b, row, why)
 	k.scratch = b
 	return string(b)

@@ -23,6 +23,13 @@ var Protocol = content.Protocol{
 	Inside:   []string{"http"},
 }
 
+// Errors of the request, although JSON-RPC leaves their range to the server: there is no such resource,
+// or the user must first visit a page.
+const (
+	resourceNotFound    = "-32002"
+	elicitationRequired = "-32042"
+)
+
 // Use is the used tool, prompt or resource, and the session. Method, id and errors are those of
 // jsonrpc.
 type Use struct {
@@ -105,6 +112,9 @@ func (u *Use) message(x *content.Exchange, asked []content.Message) {
 				u.answer(x, m, a.Result)
 			}
 		}
+	}
+	if code := x.StatusText.V; x.Outcome == table.ServerError && (code == resourceNotFound || code == elicitationRequired) {
+		x.Outcome = table.ClientError
 	}
 	object := u.Tool.V + u.Prompt.V + u.Resource.V
 	what := strings.TrimSpace("MCP " + u.Action.V + " " + object)
