@@ -93,6 +93,11 @@ func TestSuite(t *testing.T) {
 			client(cmd("UNSUBSCRIBE")),
 			server("*3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:1\r\n*3\r\n$11\r\nunsubscribe\r\n$1\r\nb\r\n:0\r\n"),
 			client(cmd("PING")), server("+PONG\r\n")}},
+		dissecttest.Sample{Name: "the end of all subscriptions", Rows: 4, Chunks: chunks{
+			client(cmd("SUBSCRIBE", "a", "b") + cmd("PSUBSCRIBE", "n*")),
+			server("*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n*3\r\n$10\r\npsubscribe\r\n$2\r\nn*\r\n:3\r\n"),
+			client(cmd("UNSUBSCRIBE") + cmd("PUNSUBSCRIBE")),
+			server("*3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:2\r\n*3\r\n$11\r\nunsubscribe\r\n$1\r\nb\r\n:1\r\n*3\r\n$12\r\npunsubscribe\r\n$2\r\nn*\r\n:0\r\n")}},
 		dissecttest.Sample{Name: "replication", Rows: 5, Chunks: chunks{
 			client(cmd("REPLCONF", "capa", "eof")), server("+OK\r\n"),
 			client(cmd("PSYNC", "?", "-1")), server("+FULLRESYNC 8de1787ba490483314a4d30f1c628bc5025eb761 0\r\n\n"),

@@ -86,6 +86,10 @@ func (k *conn) target(f *call, in *dissect.Input, at int) *call {
 		switch {
 		case subscribes && fold(word, f.verb):
 			return f
+		case subscribes && f.kind != 0 && k.confirmsNext(word): // f has all of its confirmations
+			f.answered = true
+			k.emit(f, "")
+			return k.queue.Front()
 		case b[0] == '>' || published(word) || confirms(word):
 			return k.pushed(pushKind(word))
 		}
@@ -139,6 +143,12 @@ func firstWord(b []byte) (word []byte, whole bool) {
 		return nil, false
 	}
 	return b[1+n : 1+n+int(size)], true
+}
+
+// confirmsNext reports whether a confirmation answers the command after the front one.
+func (k *conn) confirmsNext(word []byte) bool {
+	all := k.queue.All()
+	return len(all) > 1 && confirms(word) && fold(word, all[1].verb)
 }
 
 func published(word []byte) bool {
