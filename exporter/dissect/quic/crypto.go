@@ -114,12 +114,11 @@ func (q *conn) messages(x *flight, r role, data []byte, p dissect.Packet) {
 			return
 		}
 		size := messageHeader + messageSize(b)
-		q.message(x, r, b[0], b[messageHeader:size], p)
-		if len(x.part) > 0 {
-			q.release(x)
-		} else {
+		if len(x.part) == 0 {
 			data = data[size:]
 		}
+		q.message(x, r, b[0], b[messageHeader:size], p)
+		q.release(x)
 	}
 }
 
