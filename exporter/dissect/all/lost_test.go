@@ -41,6 +41,31 @@ func TestLostBytesMakeNoWrongCall(t *testing.T) {
 	}
 }
 
+// TestTheFirstRequestOfABatchIsLost loses a request that the client sends with another one. The response to the lost
+// one is the first that comes, and must not be assigned to the other one. Later requests have their responses.
+func TestTheFirstRequestOfABatchIsLost(t *testing.T) {
+	for _, p := range pipelines() {
+		if p.kind != dissect.TCP {
+			continue
+		}
+		t.Run(p.name, func(t *testing.T) {
+			o := dissecttest.Options{ServerPort: p.port, End: dissect.EndFin, Roles: true, Protocols: Protocols(nil)}
+			alone := slices.Concat(p.login, []dissecttest.Chunk{fromClient(p.request(0)), fromServer(p.response(0))})
+			later := []dissecttest.Chunk{fromClient(p.request(3)), fromServer(p.response(3))}
+			lost := []dissecttest.Chunk{{Dir: dissect.ToServer, Gap: int64(len(p.request(1))), Data: []byte(p.request(2))}, fromServer(p.response(1)), fromServer(p.response(2))}
+			want := pairs(dissecttest.Play(t, o, slices.Concat(alone, later)...))
+			switch p.name {
+			case "http2", "ldap", "dns, tcp", "thrift": // a number pairs them
+				want = pairs(dissecttest.Play(t, o, slices.Concat(alone, []dissecttest.Chunk{fromClient(p.request(2)), fromServer(p.response(2))}, later)...))
+			}
+			got := pairs(dissecttest.Play(t, o, slices.Concat(alone, lost, later)...))
+			if slices.Sort(want); !slices.Equal(slices.Sorted(slices.Values(got)), want) {
+				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+			}
+		})
+	}
+}
+
 // pairs are the summaries of the complete calls that have a request and a response.
 func pairs(r *dissecttest.Result) (list []string) {
 	for _, e := range r.Emissions {

@@ -18,6 +18,10 @@ var shared = map[string]bool{"USER": true, "PASS": true, "QUIT": true, "NOOP": t
 // alone are commands of FTP without an argument.
 var alone = map[string]bool{"SYST": true, "PASV": true, "EPSV": true, "FEAT": true, "PWD": true, "XPWD": true, "CDUP": true, "ABOR": true, "STOU": true, "REIN": true, "MLSD": true, "NLST": true, "LPSV": true}
 
+// others are commands that do not identify FTP but may come in it, RFC 959, 2389, 3659, 7151.
+var others = map[string]bool{"SIZE": true, "RNFR": true, "RNTO": true, "MKD": true, "RMD": true, "XMKD": true, "XRMD": true, "XCWD": true, "XCUP": true, "APPE": true, "REST": true,
+	"ALLO": true, "OPTS": true, "MODE": true, "STRU": true, "TYPE": true, "SMNT": true, "HOST": true, "LANG": true, "ADAT": true, "CCC": true, "MFMT": true}
+
 // detect recognizes a client by a command that only FTP has. Names and passwords decide nothing.
 func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 	if dir == dissect.ToClient {
@@ -109,5 +113,5 @@ func detectReplies(b []byte) dissect.Verdict {
 
 var grammar = lines.Grammar{Limit: maxLine, Reply: lines.BeginsReply, Command: func(line []byte) bool {
 	verb, rest := lines.Verb(line)
-	return shared[verb] || alone[verb] || decides(verb, rest)
+	return shared[verb] || alone[verb] || others[verb] || decides(verb, rest)
 }}

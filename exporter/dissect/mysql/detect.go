@@ -64,10 +64,21 @@ func verdict(is, more bool) dissect.Verdict {
 	return dissect.No
 }
 
+// short are the commands of a fixed size.
+var short = map[byte]int{comQuit: 1, comPing: 1, comStatistics: 1, comProcessInfo: 1, comResetSession: 1, comClose: 5, comReset: 5, comFetch: 9}
+
+// resume implements Protocol.Resume: a short command may also be alone, as pings of a pool are.
+func resume(dir dissect.Dir, head []byte) dissect.Verdict {
+	v := detect(dir, head)
+	if n := len(head) - headerSize; v == dissect.More && dir == dissect.ToServer && n > 0 && head[3] == 0 && u24(head) == n && short[head[headerSize]] == n {
+		return dissect.Likely
+	}
+	return v
+}
+
 // detectCommand examines a command. Those without a content of their own need another one after
 // them.
 func detectCommand(b, message []byte, size int) dissect.Verdict {
-	short := map[byte]int{comQuit: 1, comPing: 1, comStatistics: 1, comProcessInfo: 1, comResetSession: 1, comClose: 5, comReset: 5, comFetch: 9}
 	switch command := message[0]; {
 	case command == comQuery || command == comPrepare:
 		return detectStatement(message[1:], len(message) < size)

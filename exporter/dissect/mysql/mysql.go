@@ -79,6 +79,7 @@ func Protocol() *dissect.Protocol {
 		Ports:      []uint16{3306, 3307, 4000, 6033, 6446, 6447},
 		Detect:     detect,
 		Prefaced:   true,
+		Resume:     resume,
 		New:        newConn,
 		Row:        &Row{},
 		Traits: table.Traits{Pooled: true, Login: true, Wireshark: "mysql", TooMany: "mysql_error_code IN (1040, 1203, 1226)", Statements: &table.Statements{

@@ -232,6 +232,18 @@ func TestRows(t *testing.T) {
 		{"acknowledgements restore the pairing after a lost reply",
 			chunks{client(query("select 1")), {Dir: dissect.ToClient, Gap: 40}, client(query("begin")), server(tag("BEGIN") + ready("T"))},
 			"query: select 1 → gap error=\"gap\"\nquery: begin → BEGIN tx=\"transaction\" success", 0},
+		{"the first row after a lost reply is counted",
+			chunks{client(parse("", "select x") + bind("p", "", 0, 0) + execute("p", 1) + sync), server(parsed + bound + row("1") + msg('s') + ready("T")),
+				client(execute("p", 1) + sync), {Dir: dissect.ToClient, Gap: 30}, client(execute("p", 2) + sync), server(row("3") + row("4") + msg('s') + ready("T"))},
+			"execute: select x → suspended after 1 portal=\"p\" preview=\"1\\n\" tx=\"transaction\" success\nexecute: select x → gap error=\"gap\" portal=\"p\"\n" +
+				`execute: select x → suspended after 2 portal="p" preview="3\n4\n" tx="transaction" success`, 0},
+		{"the first message of a batch is missing",
+			chunks{client(query("begin")), server(tag("BEGIN") + ready("T")), {Dir: dissect.ToServer, Gap: 40, Data: []byte(parse("", "select 2") + bind("", "", 0, 0) + execute("", 0))},
+				client(parse("", "select 3") + bind("", "", 0, 0) + execute("", 0) + sync),
+				server(parsed + bound + tag("INSERT 0 1") + parsed + bound + tag("SELECT 2") + parsed + bound + tag("SELECT 3") + ready("T")), client(query("commit")), server(tag("COMMIT") + ready("I"))},
+			"query: begin → BEGIN tx=\"transaction\" success\nexecute: select 2 → gap error=\"gap\"\nexecute: select 3 → gap error=\"gap\"\n" +
+				"reply: ? → INSERT 1 error=\"no_request\" success\nreply: ? → SELECT 2 error=\"no_request\" success\nreply: ? → SELECT 3 error=\"no_request\" tx=\"transaction\" success\n" +
+				"query: commit → COMMIT tx=\"idle\" success", 0},
 		{"one reply to a batch is missing",
 			chunks{client(query("begin")), client(query("select 1")), client(query("commit")), server(tag("BEGIN") + ready("T")), {Dir: dissect.ToClient, Gap: 40}, server(tag("COMMIT") + ready("I")),
 				client(query("select 2")), server(tag("SELECT 0") + ready("I"))},

@@ -214,7 +214,12 @@ func (k *conn) resync(in *dissect.Input, at int) bool {
 	}
 	end := m.Place
 	if end < 0 {
-		end = m.End
+		for end = m.End; end > k.head && end < len(k.ops) && !k.ops[end].first; { // all of the group
+			end++
+		}
+		if end == len(k.ops) {
+			k.group = false // its rest follows
+		}
 	}
 	for n := end - k.head; n > 0; n-- {
 		if c := k.front().call; c != nil {
@@ -288,11 +293,14 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	}
 	*s = side{keep: s.keep[:0]}
 	k.lost = true
-	switch {
-	case dir == dissect.ToServer:
+	if dir == dissect.ToServer {
 		k.line.Missing(nil)
-	case k.passing > 0:
-		k.missed()
+		k.group = false // what follows may be in the middle of one
+	} else {
+		k.line.Lost()
+		if k.passing > 0 {
+			k.missed()
+		}
 	}
 	k.acc.call = nil
 	if c == nil {

@@ -91,6 +91,12 @@ func (k *conn) expect(kind byte, in *dissect.Input, at int) *op {
 		}
 		return nil
 	}
+	o := k.answered(kind, in, at)
+	k.line.Answered(in.Seq(at), o != nil)
+	return o
+}
+
+func (k *conn) answered(kind byte, in *dissect.Input, at int) *op {
 	if f := k.front(); f != nil && (k.lost || f.sent.After) && !k.resync(in, at) {
 		return nil
 	}
@@ -175,6 +181,8 @@ func (k *conn) handle(kind byte, body []byte, in *dissect.Input, from, to int, c
 		k.failed(o, c, parseError(body), in)
 	case 'Z':
 		k.ready(o, r.Uint8(), in)
+	case 'D': // the first one after a loss
+		c.row(body, in, from, to, cut)
 	case '1', '2', '3', 'n':
 		k.pop(in)
 	case 'T':

@@ -81,7 +81,10 @@ type side struct {
 // conn is the state of a connection.
 type conn struct {
 	inorder.Queue[*call]
-	sides [2]side
+	sides    [2]side
+	newest   int32 // number of the newest call
+	called   bool  // there is one
+	numbered bool  // numbers differ between calls
 }
 
 func newConn(c *dissect.Conn) dissect.Dissector {
@@ -213,6 +216,8 @@ func (k *conn) begin(in *dissect.Input, h head, n int) error {
 	c := &call{}
 	if in.Dir == dissect.ToServer {
 		k.Push(c, in.Packet(0).Ack, callCost)
+		k.numbered = k.numbered || k.called && k.newest != h.sequence
+		k.newest, k.called = h.sequence, true
 	} else {
 		c = k.answers(h, in.Seq(0))
 	}
@@ -243,16 +248,22 @@ func (k *conn) answers(h head, seq uint32) *call {
 		service, name := split(h.name)
 		return c.row.Sequence == h.sequence && c.row.Name == name && (!service.OK || c.row.Service == service)
 	}
+	find := func() *call {
+		list := k.All()
+		for _, c := range list[:min(len(list), maxAhead)] {
+			if c.ended && same(c) && !c.asked.Follows(seq) {
+				return c
+			}
+		}
+		return &call{}
+	}
+	if f := k.Front(); k.numbered && f != nil && (k.Lost() || f.asked.After) { // its number is better evidence than the order
+		return find()
+	}
 	if c := k.Answer(seq); c != nil && same(c) {
 		return c
 	}
-	list := k.All()
-	for _, c := range list[:min(len(list), maxAhead)] {
-		if c.ended && same(c) && !c.asked.Follows(seq) {
-			return c
-		}
-	}
-	return &call{}
+	return find()
 }
 
 // ended ends a message.

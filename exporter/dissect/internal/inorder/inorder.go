@@ -36,11 +36,30 @@ func (q *Request) Follows(seq uint32) bool { return int32(q.Ack-seq) > 0 }
 
 // Line tracks the order of a connection's requests.
 type Line struct {
-	last     int64 // when the last request was sent
-	missing  bool  // requests before the next one may be missing
-	late     bool  // late responses to dropped requests may follow
-	overlaps bool  // the client sends while only some answers have arrived
+	last     int64  // when the last request was sent
+	strange  uint32 // where the newest response begins, if unasked
+	unasked  bool   // that response answers no captured request, or came after requests were lost
+	lost     bool   // responses were lost after the newest one that was assigned to a request
+	missing  bool   // requests before the next one may be missing
+	late     bool   // late responses to dropped requests may follow
+	overlaps bool   // the client sends while only some answers have arrived
 }
+
+// Answered records that the response at seq was assigned to a request, or that it answers none that was captured.
+func (l *Line) Answered(seq uint32, assigned bool) {
+	if assigned && !l.missing {
+		l.lost, l.unasked = false, false
+	} else {
+		l.unasked, l.strange = true, seq
+	}
+}
+
+// Lost records that responses may be missing.
+func (l *Line) Lost() { l.lost = true }
+
+// served reports whether the requests that are missing before q may have been answered before the client sent q. If
+// not, they are of its batch, and the next response answers the first of them.
+func (l *Line) served(q *Request) bool { return l.lost || l.unasked && q.Follows(l.strange) }
 
 // Sent records a request sent at now in ns. oldest is the oldest request without an answer, nil
 // if there is none or if responses may be missing.
@@ -60,6 +79,7 @@ func (l *Line) Missing(next *Request) {
 		next.After = true
 	} else {
 		l.missing = true
+		l.lost = l.lost || l.last == 0 // nothing is known about the time before the first request
 	}
 }
 
@@ -93,7 +113,7 @@ func (l *Line) Find(seq uint32, waiting iter.Seq2[int, *Request]) Match {
 	exact, odd := newest.Ack == seq, newest.After || newest.Late
 	several := l.overlaps && (all > 1 || odd)
 	switch {
-	case exact && newest.After && size > 1, !exact && (odd || size > 1 || l.missing), several && !(exact && newest.Quiet):
+	case exact && newest.After && (size > 1 || !l.served(newest)), !exact && (odd || size > 1 || l.missing), several && !(exact && newest.Quiet):
 		l.late = true
 		return m
 	}

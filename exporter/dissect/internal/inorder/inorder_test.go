@@ -26,13 +26,13 @@ func TestFind(t *testing.T) {
 		{"a request sent later", false, 100, list{{Ack: 60}, {Ack: 60}, {Ack: 140}}, -1, 2, false},
 		{"the request was missing, and this one is of its batch", false, 100, list{{Ack: 60, After: true}}, -1, 1, false},
 		{"the first requests of a batch may be missing", false, 100, list{{Ack: 100, After: true}, {Ack: 100}}, -1, 2, false},
-		{"the request before was missing", false, 100, list{{Ack: 100, After: true}}, 0, 1, false},
+		{"the request before was missing", false, 100, list{{Ack: 100, After: true}}, -1, 1, false},
 		{"a batch after one without answers", false, 100, list{{Ack: 100, Late: true}, {Ack: 100}}, 0, 2, false},
 		{"a late response to another request", false, 100, list{{Ack: 60, Late: true}}, -1, 1, false},
 		{"one of many in flight", true, 100, list{{Ack: 60}, {Ack: 80}, {Ack: 90}}, -1, 3, false},
 		{"the newest of many in flight", true, 100, list{{Ack: 60}, {Ack: 80}, {Ack: 100}}, -1, 3, false},
 		{"the first after a pause", true, 100, list{{Ack: 60}, {Ack: 80}, {Ack: 100, Quiet: true}}, 2, 3, true},
-		{"after a pause and missing requests", true, 100, list{{Ack: 100, After: true, Quiet: true}}, 0, 1, true},
+		{"after a pause and missing requests", true, 100, list{{Ack: 100, After: true, Quiet: true}}, -1, 1, false},
 		{"the only one in flight", true, 100, list{{Ack: 90}}, 0, 1, false},
 		{"numbers wrap", false, 10, list{{Ack: 1<<32 - 5}, {Ack: 10}, {Ack: 30}}, 1, 2, false},
 	} {
@@ -71,6 +71,33 @@ func TestSent(t *testing.T) {
 	list := []Request{l.Sent(150, 7, nil), l.Sent(160, 7+pause, &a)}
 	if !l.overlaps || !slices.Equal(list, []Request{{Ack: 150, After: true, Late: true}, {Ack: 160, Quiet: true}}) {
 		t.Errorf("%+v, %+v", l, list)
+	}
+}
+
+// TestServed loses requests. The next one that was captured gets the next response only if those may have had theirs
+// before it was sent; else it is of their batch.
+func TestServed(t *testing.T) {
+	for _, x := range []struct {
+		name   string
+		before func(*Line)
+		place  int
+	}{
+		{"no response came", func(*Line) {}, -1},
+		{"nothing was captured before", func(l *Line) { *l = Line{} }, 0},
+		{"a response to a captured request came", func(l *Line) { l.Answered(60, true) }, -1},
+		{"a response to the missing request came", func(l *Line) { l.Answered(80, false) }, 0},
+		{"a response came that waits for its request", func(l *Line) { l.Answered(100, false) }, -1},
+		{"responses are missing too", func(l *Line) { l.Lost() }, 0},
+		{"a response came after missing ones", func(l *Line) { l.Lost(); l.Answered(60, true) }, -1},
+		{"a response came after the loss of the request", func(l *Line) { l.Missing(nil); l.Answered(60, true) }, 0},
+	} {
+		l := Line{last: 1}
+		x.before(&l)
+		l.Missing(nil)
+		q := l.Sent(100, 5, nil)
+		if m := l.Find(100, func(yield func(int, *Request) bool) { yield(0, &q) }); m.Place != x.place {
+			t.Errorf("%s: %+v, want place %d", x.name, m, x.place)
+		}
 	}
 }
 

@@ -31,9 +31,9 @@ type Queue[C Call] struct {
 	line   Line
 	list   []C // requests from head on, oldest first
 	head   int
+	ahead  int64 // responses to requests that were given up after all in list
 	lost   bool  // responses may be missing: order alone does not pair
 	starts bool  // those before the first one are missing
-	ahead  int64 // responses to requests that were given up after all in list
 	passes bool  // the newest response, at passed, answers a request that was given up
 	passed uint32
 }
@@ -174,6 +174,13 @@ func (q *Queue[C]) Answer(seq uint32) C {
 	if q.Passes(seq) {
 		return none
 	}
+	c := q.next(seq)
+	q.line.Answered(seq, c != none)
+	return c
+}
+
+func (q *Queue[C]) next(seq uint32) C {
+	var none C
 	starts, f := q.starts, q.Front()
 	if q.starts = false; f == none {
 		return f
@@ -225,6 +232,7 @@ func (q *Queue[C]) Resync(dir dissect.Dir, _ dissect.Loss) {
 	default:
 		q.uncertain()
 		q.lost = true
+		q.line.Lost()
 	}
 }
 
