@@ -60,6 +60,12 @@ func logins() []login {
 		{"Redis HELLO with a user", 6379, redis(func(s string) []byte { return resp("HELLO", "3", "AUTH", "ann", s) }), short},
 		{"Redis ACL", 6379, redis(func(s string) []byte { return resp("ACL", "SETUSER", "ann", "on", ">"+s) }), short},
 		{"Redis CONFIG", 6379, redis(func(s string) []byte { return resp("CONFIG", "SET", "requirepass", s) }), long},
+		{"Redis reply to CONFIG", 6379, func(s string) []say {
+			return []say{{data: resp("CONFIG", "GET", "*auth")}, {server: true, data: resp("masterauth", s)}, {data: resp("PING")}, {server: true, data: []byte("+PONG\r\n")}}
+		}, short},
+		{"Redis reply to ACL", 6379, func(s string) []say {
+			return []say{{data: resp("ACL", "GENPASS")}, {server: true, data: []byte(fmt.Sprintf("$%d\r\n%s\r\n", len(s), s))}, {data: resp("PING")}, {server: true, data: []byte("+PONG\r\n")}}
+		}, long},
 		{"Redis inline", 6379, redis(func(s string) []byte { return append(resp("PING"), `AUTH "`+s+"\"\r\n"...) }), short},
 		{"PostgreSQL password", 5432, func(s string) []say {
 			return postgres(say{server: true, data: []byte(auth(3, ""))}, say{data: []byte(pg("p", s+"\x00"))}, say{server: true, data: []byte(ok)})

@@ -151,6 +151,9 @@ func (w *walker) str(k *dissect.Conn, c *call, b []byte, n int, size int64) (int
 		w.body, w.crlf, w.kind = size, true, kind
 		return n, false, nil
 	}
+	if c.mayHoldSecret() && size <= maxText && n+int(size)+2 > len(b) {
+		return 0, false, nil // a password that comes in two packets must be hidden in both
+	}
 	c.note(w, kind, false)
 	if end := n + int(size); size <= maxText && end+2 <= len(b) {
 		if b[end] != '\r' || b[end+1] != '\n' {
