@@ -239,6 +239,7 @@ func (k *conn) publishing(s *side, in *dissect.Input, at int, f *frame) {
 		s.call, s.answer = c, true
 		if len(f.reply) > 0 { // the client asks for a confirmation of its acknowledgement
 			c.row.Reply = table.Some(message.Text(f.reply))
+			k.acked = append(k.acked[max(len(k.acked)-maxNamed+1, 0):], string(f.reply))
 		}
 		return
 	}

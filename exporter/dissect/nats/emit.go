@@ -32,8 +32,8 @@ func (k *conn) emit(c *call, why string) {
 		why = "" // the answer goes elsewhere
 	}
 	row.Error = table.NonEmpty(why)
-	// A delivery to an inbox answers something else.
-	row.Complete = why == "" && (c.answered || c.whole && (c.reply == "" || row.Status.OK) && !(c.delivered && unique(c.subject)))
+	// A delivery to an inbox answers something else, unless it confirms an acknowledgement.
+	row.Complete = why == "" && (c.answered || c.whole && (c.reply == "" || row.Status.OK) && (!c.delivered || c.confirms || !unique(c.subject)))
 	row.finish()
 	row.Summary = c.summary(why)
 	k.c.Emit(&c.x, row)
@@ -99,6 +99,8 @@ func (c *call) result(why string) string {
 		return c.answer
 	case c.answered && c.x.RespBody != nil:
 		return "answer (" + message.Size(c.x.RespBody.Size()) + ")"
+	case c.confirms:
+		return "acknowledgement confirmed"
 	case c.delivered:
 		return "delivered"
 	case c.waitsMsg:

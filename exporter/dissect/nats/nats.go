@@ -88,6 +88,7 @@ type call struct {
 	answer    string
 	answered  bool
 	pull      bool // a request to JetStream for messages
+	confirms  bool // a client's acknowledgement, which asked for it
 	gap       bool
 	bad       bool
 	whole     bool
@@ -121,6 +122,7 @@ type conn struct {
 	recent    []*call                   // commands that nothing answers unless they fail
 	recentHas int                       // bytes of the budget
 	ping      *call                     // of the server
+	acked     []string                  // subjects on which the newest acknowledgements are confirmed
 	sides     [2]side
 	subs      map[string]string // subjects by sid
 	subjects  map[string]int    // number of the others by subject
@@ -225,6 +227,9 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 // Kept implements dissect.Dissector.
 func (k *conn) Kept() int {
 	n := cap(k.recent) * 8
+	for _, subject := range k.acked {
+		n += int(unsafe.Sizeof(subject)) + len(subject)
+	}
 	for i := range k.sides {
 		if c := k.sides[i].call; c != nil {
 			n += callCost + c.texts

@@ -60,6 +60,12 @@ const hello = "INFO n1 2.15.2"
 func TestRows(t *testing.T) {
 	login := []string{hello, "CONNECT shop as alice → ok auth_kind=password", "PING → PONG"}
 	columns := []string{"auth_kind", "nats_stream_sequence", "nats_message_id", "nats_stream", "nats_consumer", "nats_api", "status_code"}
+	confirmed := begun(client("SUB _INBOX.a.* 1\r\nSUB orders.* 2\r\n"), server(msg("orders.new", "2", ack, "tea")), client(pub(ack, "_INBOX.a.5", "+ACK")), server(msg("_INBOX.a.5", "1", "", "")))
+	for _, row := range dissecttest.Play(t, dissecttest.OptionsOf(Protocol()), confirmed...).Rows() {
+		if b := row.Base(); !b.Complete {
+			t.Errorf("%s is not complete", b.Summary)
+		}
+	}
 	dissecttest.Converse(t, Protocol(), columns, []dissecttest.Conversation{
 		{Name: "a request is paired with its answer", Chunks: samples[0].Chunks, Want: append(login[:3:3],
 			"PUB price (3 B) → answer (4 B)", "SUB _INBOX.a.* → ok", "PUB log (0 B) → ok")},
@@ -73,6 +79,9 @@ func TestRows(t *testing.T) {
 		{Name: "verbose commands are answered in order", Chunks: samples[3].Chunks, Want: []string{hello, "CONNECT → ok auth_kind=token", "SUB a → ok", "PUB a (2 B) → ok", "MSG a (2 B) → delivered"}},
 		{Name: "a delivery that is not acknowledged in time", Chunks: begun(client("SUB orders.* 2\r\n"), server(msg("orders.new", "2", ack, "tea")), client(pub(ack, "", "+WPI")), client(pub(ack, "", "-NAK {\"delay\":1}"))), Want: append(login[:3:3],
 			"MSG orders.new (3 B) → nak outcome=server_error nats_stream=ORDERS nats_consumer=billing nats_stream_sequence=17", "SUB orders.* → ok")},
+		{Name: "an acknowledgement that the server confirms", Chunks: confirmed, Want: append(login[:3:3],
+			"MSG orders.new (3 B) → ack nats_stream=ORDERS nats_consumer=billing nats_stream_sequence=17", "MSG _INBOX.a.5 (0 B) → acknowledgement confirmed",
+			"SUB _INBOX.a.* → ok", "SUB orders.* → ok")},
 		{Name: "a message to a subscription that nobody began", Chunks: begun(server(msg("a", "9", "", ""))), Anomalies: 1, Want: append(login[:3:3], "MSG a (0 B) → delivered")},
 		{Name: "a login that is refused", Chunks: chunks{server(info), client(connect), server("-ERR 'Authorization Violation'\r\n")}, Want: []string{hello,
 			"CONNECT shop as alice → Authorization Violation outcome=client_error auth_kind=password", "PING → no_response error=no_response outcome=no_answer"}},

@@ -3,6 +3,7 @@ package nats
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
@@ -140,7 +141,7 @@ func quoted(text string) (string, bool) {
 	return subject, ok
 }
 
-const maxNamed = 64 // commands among which that of an error or a delivery is looked for
+const maxNamed = 64 // commands among which that of an error, a delivery or a confirmation is looked for
 
 // failed finds and removes the command of an error.
 func (k *conn) failed(text string, seq uint32) *call {
@@ -217,6 +218,9 @@ func (k *conn) delivering(s *side, in *dissect.Input, at int, f *frame) {
 	}
 	c.about(f.subject, f.reply)
 	c.size = f.total - f.headers
+	if i := slices.Index(k.acked, string(f.subject)); i >= 0 {
+		c.confirms, k.acked = true, slices.Delete(k.acked, i, i+1)
+	}
 	if strings.HasPrefix(c.reply, "$JS.ACK.") {
 		c.row.delivery(c.reply)
 		k.pulled(c.row, string(f.sid), in, at, at+f.line)
