@@ -177,6 +177,9 @@ func (k *conn) Ended(dir dissect.Dir, c *call, why string) {
 // Resync implements dissect.Dissector.
 func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	k.Table.Resync(dir, why)
+	if dir == dissect.ToClient {
+		k.keyspace = "" // a lost response may have changed it
+	}
 	k.unsure = k.unsure || dir == dissect.ToClient && !k.Conn.Starting()
 	k.framed.Resync(dir, why)
 	k.dropFrame(dir, string(why))

@@ -153,6 +153,18 @@ func TestWithoutTheBeginning(t *testing.T) {
 	}
 }
 
+// TestDatabaseAfterALoss loses a command that may have changed the database.
+func TestDatabaseAfterALoss(t *testing.T) {
+	parts := append(login(baseCaps), client(query("select 7")), server(okPacket(1, 0, 0, 2, "")), dissecttest.Chunk{Dir: dissect.ToServer, Gap: 20}, server(okPacket(1, 0, 0, 2, "")),
+		client(query("select id, name from items")), server(okPacket(1, 0, 0, 2, "")))
+	var got []string
+	for _, row := range dissecttest.Play(t, dissecttest.OptionsOf(Protocol()), parts...).Rows() {
+		r := row.(*Row)
+		got = append(got, r.SQL.V+" in "+r.Database.V)
+	}
+	compare(t, got, []string{" in shop", "select 7 in shop", " in ", "select id, name from items in "})
+}
+
 func TestDetect(t *testing.T) {
 	thrift := "\x80\x01\x00\x02\x00\x00\x00\x1ayet_another_command_passed\x00\x00\x00\x00\x0e" + strings.Repeat("\x0b\x00\x00\x00\xdf", 80)
 	dissecttest.Detect(t, detect, dissecttest.Heads{

@@ -232,6 +232,11 @@ func TestRows(t *testing.T) {
 		{"acknowledgements restore the pairing after a lost reply",
 			chunks{client(query("select 1")), {Dir: dissect.ToClient, Gap: 40}, client(query("begin")), server(tag("BEGIN") + ready("T"))},
 			"query: select 1 → gap error=\"gap\"\nquery: begin → BEGIN tx=\"transaction\" success", 0},
+		{"the unnamed statement is not known after a loss",
+			chunks{client(parse("", "select 1") + bind("", "", 0, 0) + execute("", 0) + sync), server(parsed + bound + row("1") + tag("SELECT 1") + ready("I")),
+				{Dir: dissect.ToServer, Gap: 30}, server(parsed), client(bind("", "", 0, 0) + execute("", 0) + sync), server(bound + row("2") + tag("SELECT 1") + ready("I"))},
+			"execute: select 1 → SELECT 1 preview=\"1\\n\" tx=\"idle\" success\n" +
+				"execute: ? → SELECT 1 preview=\"2\\n\" tx=\"idle\" success\nreply: ? → no_request error=\"no_request\"", 0},
 		{"the first row after a lost reply is counted",
 			chunks{client(parse("", "select x") + bind("p", "", 0, 0) + execute("p", 1) + sync), server(parsed + bound + row("1") + msg('s') + ready("T")),
 				client(execute("p", 1) + sync), {Dir: dissect.ToClient, Gap: 30}, client(execute("p", 2) + sync), server(row("3") + row("4") + msg('s') + ready("T"))},

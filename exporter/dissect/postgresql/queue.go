@@ -295,7 +295,8 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	k.lost = true
 	if dir == dissect.ToServer {
 		k.line.Missing(nil)
-		k.group = false // what follows may be in the middle of one
+		k.group = false                       // what follows may be in the middle of one
+		k.unnamed, k.unnamedPortal = nil, nil // a lost message may have replaced them
 	} else {
 		k.line.Lost()
 		if k.passing > 0 {

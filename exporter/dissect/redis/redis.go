@@ -318,6 +318,7 @@ func (k *conn) loseRequest() {
 		k.push(c)
 	}
 	k.queue.Resync(dissect.ToServer, dissect.LossGap)
+	k.db, k.user = table.Opt[int32]{}, "" // a lost command may have changed them
 }
 
 func (k *conn) loseReply() {

@@ -3,11 +3,13 @@ package redis
 import (
 	"crypto/sha1"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
+	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
 type chunks = []dissecttest.Chunk
@@ -254,4 +256,18 @@ func TestDetect(t *testing.T) {
 		{"an array", dissect.ToClient, "*2\r\n$1\r\na\r\n", dissect.Likely},
 		{"a line of IRC", dissect.ToClient, ":irc.example.org 001 hi\r\n", dissect.No},
 	})
+}
+
+// TestDatabaseAfterALoss loses a command that may have changed the database.
+func TestDatabaseAfterALoss(t *testing.T) {
+	get := cmd("GET", "a")
+	r := dissecttest.Play(t, dissecttest.OptionsOf(Protocol()), client(cmd("SELECT", "2")), server("+OK\r\n"), client(get), server("$1\r\n1\r\n"),
+		dissecttest.Chunk{Dir: dissect.ToServer, Gap: 20}, server("+OK\r\n"), client(get), server("$1\r\n1\r\n"))
+	var got []table.Opt[int32]
+	for _, row := range r.Rows() {
+		got = append(got, row.(*Row).DB)
+	}
+	if want := []table.Opt[int32]{{}, table.Some[int32](2), {}, {}}; !slices.Equal(got, want) {
+		t.Errorf("databases %v, want %v", got, want)
+	}
 }

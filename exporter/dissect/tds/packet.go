@@ -211,6 +211,9 @@ func (k *conn) Gap(in *dissect.Input, missing int64) bool {
 // Resync implements dissect.Dissector.
 func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	k.records[dir] = 0
+	if dir == dissect.ToClient {
+		k.database = "" // a lost response may have changed it
+	}
 	if k.tunnel != nil && !k.sealed {
 		k.tunnel.Gap(dir, lostAll, k.c.Now())
 	}
