@@ -56,7 +56,10 @@ func (k *conn) emit(c *call, in *dissect.Input, why string) {
 	row.Complete = why == ""
 	row.Success = c.answered && c.err == nil
 	k.fill(c, row)
-	if c.err != nil {
+	switch {
+	case c.err != nil && c.gaveUp:
+		row.Outcome = table.ClientError
+	case c.err != nil:
 		row.Outcome = outcome(row.ErrCode.V)
 	}
 	row.Summary = k.summary(c, row, why)

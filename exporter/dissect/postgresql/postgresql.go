@@ -154,6 +154,7 @@ type call struct {
 	tagRows   table.Opt[int64]
 	copyBytes int64
 	copied    bool
+	gaveUp    bool // the client ended COPY with CopyFail
 	copyIn    bool
 	err       *serverError
 	notices   []string

@@ -131,6 +131,17 @@ func lines(r *dissecttest.Result) string {
 	return strings.Join(out, "\n")
 }
 
+// TestCopyFail ends COPY in two ways with the same error.
+func TestCopyFail(t *testing.T) {
+	in := func(c dissecttest.Chunk) chunks {
+		return chunks{client(query("copy t from stdin")), server(msg('G', "\x00", int16(1), int16(0))), c, server(failure('E', "ERROR", "57014", "stopped") + ready("I"))}
+	}
+	dissecttest.Converse(t, Protocol(), nil, []dissecttest.Conversation{
+		{Name: "by the client", Chunks: in(client(msg('d', "1\n") + msg('f', "stop\x00"))), Want: []string{"copy t from stdin → ERROR 57014 stopped outcome=client_error"}},
+		{Name: "by another session", Chunks: in(client(msg('d', "1\n"))), Want: []string{"copy t from stdin → ERROR 57014 stopped outcome=server_error"}},
+	}...)
+}
+
 func TestSuite(t *testing.T) {
 	long := strings.Repeat("x", 100_000)
 	dissecttest.Run(t, Protocol(),
