@@ -39,6 +39,7 @@ var alsoIn = map[string][]string{
 	"socks":      {"other", "tls"}, // proxies before TLS
 	"thrift":     {"cassandra"},    // its old interface
 	"proxy":      {"tcp"},
+	"ws":         {"websocket", "tcp"},
 	"radius":     {"malformed"},
 	"snmp":       {},
 	"sip":        {"malformed"},

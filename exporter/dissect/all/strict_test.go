@@ -78,7 +78,7 @@ func TestNoOtherProtocolIsClaimed(t *testing.T) {
 	for file, protocol := range samples {
 		for _, k := range talks(t, file) {
 			for _, p := range Protocols(nil) {
-				if p.Detect == nil || p.Name == protocol || p.Transports[0] != dissect.TCP && p.Name != "dns" {
+				if p.Detect == nil || p.Name == protocol || slices.Contains(p.Inside, protocol) || p.Transports[0] != dissect.TCP && p.Name != "dns" {
 					continue
 				}
 				for i, c := range k.inClear(protocol) {

@@ -213,7 +213,7 @@ func resume(dir dissect.Dir, head []byte) dissect.Verdict {
 	frames := 0
 	for len(head) > 0 {
 		f, need, err := parseFrame(head)
-		if err != nil || f.masked != (dir == dissect.ToServer) || f.rsv&rsv23 != 0 || f.long || f.rsv != 0 && (f.control() || f.op == opContinue) {
+		if err != nil || !plausible(dir, &f) {
 			return dissect.No
 		}
 		if need > 0 && frames == 0 {

@@ -35,7 +35,7 @@ type Row struct {
 	*all.Columns
 }
 
-// Protocol is WebSocket. HTTP finds it.
+// Protocol is WebSocket. HTTP finds it, or its frames if the handshake was not captured.
 func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:       "ws",
@@ -44,6 +44,8 @@ func Protocol() *dissect.Protocol {
 		Depth:      "messages with their content, permessage-deflate, pings, the reason of a close",
 		Transports: []dissect.Transport{dissect.TCP},
 		Inside:     []string{"http1", "http2", "http3"},
+		Detect:     detect,
+		Prefaced:   true, // a connection begins with a handshake of HTTP
 		Resume:     resume,
 		New:        newConn,
 		Row:        &Row{},
