@@ -6,7 +6,7 @@ import (
 )
 
 // TestHandshakesInPart leaves packets out of each handshake of the samples. The others say where both directions begin,
-// so the rows are the same.
+// so the rows are the same. A greeting without its SYN-ACK may have lost bytes before it, so it is not compared.
 func TestHandshakesInPart(t *testing.T) {
 	all, err := conversations()
 	if err != nil {
@@ -21,6 +21,9 @@ func TestHandshakesInPart(t *testing.T) {
 		whole, _ := composed([]*conversation{c})
 		want, _ := tell(t, whole)
 		for _, lost := range [][]int{{0}, {1}, {2}, {0, 2}} {
+			if greets := c.pieces[3].src == c.pieces[1].src; greets && lost[0] == 1 {
+				continue
+			}
 			part := slices.DeleteFunc(slices.Clone(c.pieces), func(p piece) bool { return slices.Contains(lost, p.no) })
 			data, _ := composed([]*conversation{{c.name, part}})
 			got, _ := tell(t, data)

@@ -316,10 +316,7 @@ func (c *Conn) begin(connectUs int64) {
 		by = "plaintext"
 	}
 	began := c.hasISN
-	if c.stream != nil {
-		began[dissect.ToServer] = began[dissect.ToServer] || began[dissect.ToClient] // a SYN-ACK says where (RFC 9293 section 3.5)
-		began[dissect.ToClient] = began[dissect.ToClient] || c.stream.Answered(uint8(dissect.ToClient))
-	}
+	began[dissect.ToServer] = began[dissect.ToServer] || began[dissect.ToClient] // a SYN-ACK says where (RFC 9293 section 3.5)
 	c.shard.take(c, talkCost)
 	c.d = c.shard.engine.NewConn(dissect.Info{Transport: c.transport, ClientPort: c.client.port, ServerPort: c.server.port,
 		IPVersion: version, Multicast: to.IsMulticast() || to == limitedBroadcast,

@@ -195,13 +195,6 @@ func (c *Conn) Begins(dir uint8, seq uint32) bool {
 	return h.started && !h.unsure && h.base == seq
 }
 
-// Answered reports whether it is known where direction dir begins although its SYN-ACK was not captured: the other side,
-// whose SYN was, acknowledged that and no later byte.
-func (c *Conn) Answered(dir uint8) bool {
-	h := &c.half[dir]
-	return c.half[dir^1].begun && h.hasAck && (!h.started || h.base == h.acked)
-}
-
 // Begin records that direction dir began at seq, not at the place of its first SYN, if no bytes of it were passed on.
 func (c *Conn) Begin(dir uint8, seq uint32) {
 	h := &c.half[dir]
