@@ -25,7 +25,7 @@ func TestHandshakeNotCaptured(t *testing.T) {
 		{"compressed messages", false, chunks{says(0xc1, "\xf2\x48"), says(0xc1, "\xca\xc9"), says(0xc1, "\x02\x11"), says(0xc1, "\x01\x00")}, 4},
 		{"the handshake of another protocol was captured", true, bins, 0},
 		{"few binary messages", false, bins[:4], 0},
-		{"a text that is none", false, chunks{sends(0x81, "\x00\x01\x02\x03\x04\x05\x06\x07\x08")}, 0},
+		{"a text with control characters", false, chunks{sends(0x81, "\x00\x01\x02\x03\x04\x05\x06\x07\x08")}, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := dissecttest.Play(t, dissecttest.Options{Transport: dissect.TCP, Protocols: []*dissect.Protocol{Protocol()}, Roles: tt.begun}, tt.chunks...)
