@@ -75,7 +75,7 @@ func ServerByID(ctx context.Context, c *forensics.Case, name string) (cond strin
 	}
 	e, err := EndOf(ctx, c, "dst_", name)
 	if cond = e.Conns; !ok {
-		cond, args = cond+" OR coalesce(host = ? AND "+terms.NamesServer+", false)", []any{name}
+		cond, args = cond+" OR "+terms.HostIs, []any{name}
 	}
 	return cond, args, err
 }

@@ -28,13 +28,14 @@ func Fit[T any](w *Window, out *Frame, list []T) []T {
 // MaxNames is the highest number of names that a row of an answer lists.
 const MaxNames = 10
 
-// AddName adds a name to a sorted set.
-func AddName(list []string, name string) []string {
-	i, found := slices.BinarySearch(list, name)
-	if found {
-		return list
+// AddName adds names to a sorted set.
+func AddName(list []string, names ...string) []string {
+	for _, name := range names {
+		if i, found := slices.BinarySearch(list, name); !found {
+			list = slices.Insert(list, i, name)
+		}
 	}
-	return slices.Insert(list, i, name)
+	return list
 }
 
 // SomeNames cuts a list to MaxNames; the last entry then counts the rest.

@@ -83,7 +83,7 @@ func ofService(ctx context.Context, c *forensics.Case, name string) (string, []a
 	}
 	cond, args := "("+src.Conns+") OR ("+dst.Conns+")", []any(nil)
 	if !strings.Contains(name, "/") {
-		cond, args = cond+" OR coalesce(host = ? AND "+terms.NamesServer+", false)", []any{name}
+		cond, args = cond+" OR "+terms.HostIs, []any{name}
 	}
 	return cond, args, nil
 }

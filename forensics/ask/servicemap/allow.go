@@ -88,15 +88,28 @@ func allIn(addresses []string, ranges []netip.Prefix) bool {
 // can write any name in a Host header, so an address that is allowed only by name may belong to
 // someone else; name_from shows the source of the name.
 func (a *allowList) allows(r *externalRow) bool {
-	for _, ns := range a.namespaces {
-		if strings.EqualFold(ns, r.Namespace) {
-			return true
-		}
+	return a.allowsCall(r.Namespace, r.Name) || len(r.Addresses) > 0 && len(a.ranges) > 0 && allIn(r.Addresses, a.ranges)
+}
+
+// allowsCall reports whether the list allows all that a namespace calls, or the name of a destination.
+func (a *allowList) allowsCall(namespace, name string) bool {
+	return slices.ContainsFunc(a.namespaces, func(ns string) bool { return strings.EqualFold(ns, namespace) }) || a.allowsName(name)
+}
+
+// judged is the verdict about a destination, and the clients that are not allowed to reach it, after one more client.
+func judged(ok bool, violators []string, client string) (allowed *bool, _ []string) {
+	if !ok {
+		violators = ask.AddName(violators, client)
 	}
-	if a.allowsName(r.Name) {
-		return true
+	return new(len(violators) == 0), violators
+}
+
+// rank orders what is not allowed before the rest.
+func rank(allowed *bool) int {
+	if allowed != nil && !*allowed {
+		return 0
 	}
-	return len(r.Addresses) > 0 && len(a.ranges) > 0 && allIn(r.Addresses, a.ranges)
+	return 1
 }
 
 // allowsName reports whether the list allows a name.

@@ -54,7 +54,7 @@ func behind(w *ask.Window, ctx context.Context, c *forensics.Case, allow *allowL
 	rows, _, err := ask.Rows[behindRow](ctx, c, maxExternal, `SELECT `+terms.TargetHost+` AS target, `+terms.Who("src_")+` AS client, min(src_namespace) AS namespace, list_sort(list(DISTINCT proxied_to)) AS targets,
 			list_sort(list(DISTINCT lower(host)) FILTER (`+terms.NamesTarget+` AND NOT `+terms.AddressLike+`))[1:10] AS names, list_sort(list(DISTINCT `+terms.TargetPort+`) FILTER (`+terms.TargetPort+` IS NOT NULL))[1:10] AS ports, list_sort(list(DISTINCT `+terms.Who("dst_")+`))[1:10] AS proxies,
 			count(*) FILTER (`+terms.IsRequest+`) AS calls, count(*) AS n, count(*) FILTER (failed) AS failed, make_timestamp_ns(min(ts_ns)) AS first_at, make_timestamp_ns(max(ts_ns)) AS last_at, list_sort(list(DISTINCT protocol)) AS protocols, `+terms.SomeCalls+`
-		FROM calls WHERE `+w.Where+` AND proxied_to IS NOT NULL AND `+terms.BehindProxy+` AND `+terms.Place("src_")+` <> 'outside' AND `+terms.TargetHost+` NOT IN (`+terms.KnownInside+`) GROUP BY 1, 2 ORDER BY calls DESC, n DESC, 1, 2`, w.Args...)
+		FROM calls WHERE `+w.Where+` AND `+terms.BehindProxy+` AND `+terms.Place("src_")+` <> 'outside' AND `+terms.TargetHost+` NOT IN (`+terms.KnownInside+`) GROUP BY 1, 2 ORDER BY calls DESC, n DESC, 1, 2`, w.Args...)
 	if err != nil {
 		return nil, err
 	}
@@ -75,11 +75,7 @@ func behind(w *ask.Window, ctx context.Context, c *forensics.Case, allow *allowL
 		b.add(r)
 		targets[r.Host], all[r.Host] = append(targets[r.Host], r.Targets...), all[r.Host]+r.Rows
 		if allow != nil {
-			ok := allow.reaches(r)
-			if !ok {
-				b.Violators = ask.AddName(b.Violators, r.Client)
-			}
-			b.Allowed = new(len(b.Violators) == 0)
+			b.Allowed, b.Violators = judged(allow.reaches(r), b.Violators, r.Client)
 		}
 	}
 	out := []Behind{}
@@ -94,34 +90,17 @@ func behind(w *ask.Window, ctx context.Context, c *forensics.Case, allow *allowL
 	return out, nil
 }
 
-// rank orders what is not allowed before the rest.
-func rank(allowed *bool) int {
-	if allowed != nil && !*allowed {
-		return 0
-	}
-	return 1
-}
-
 func (b *Behind) add(r *behindRow) {
 	b.Calls, b.Failed = b.Calls+r.Calls, b.Failed+r.Failed
 	b.First, b.Last = min(b.First, r.First), max(b.Last, r.Last)
 	b.Clients = ask.AddName(b.Clients, r.Client)
-	for _, p := range r.Proxies {
-		b.Proxies = ask.AddName(b.Proxies, p)
-	}
-	for _, p := range r.Protocols {
-		b.Protocols = ask.AddName(b.Protocols, p)
-	}
+	b.Proxies, b.Protocols = ask.AddName(b.Proxies, r.Proxies...), ask.AddName(b.Protocols, r.Protocols...)
 	for _, n := range r.Names {
 		if n != b.Host {
 			b.Names = ask.AddName(b.Names, n)
 		}
 	}
-	for _, p := range r.Ports {
-		if !slices.Contains(b.Ports, p) && len(b.Ports) < ask.MaxNames {
-			b.Ports = append(b.Ports, p)
-		}
-	}
+	b.Ports = addPorts(b.Ports, r.Ports)
 }
 
 // finish sets what depends on all clients. n is the number of rows of calls, with handshakes.
@@ -142,7 +121,7 @@ func (b *Behind) finish(targets []string, n int64) {
 // reaches reports whether the list allows a client to reach a host behind a proxy: by the client's namespace, by what the
 // proxy is asked for, or, of an address, by all names that the client then sends.
 func (a *allowList) reaches(r *behindRow) bool {
-	if slices.ContainsFunc(a.namespaces, func(ns string) bool { return strings.EqualFold(ns, r.Namespace) }) || a.allowsName(r.Host) {
+	if a.allowsCall(r.Namespace, r.Host) {
 		return true
 	}
 	if _, err := netip.ParseAddr(r.Host); err != nil {

@@ -1,6 +1,7 @@
 package servicemap
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -139,7 +140,7 @@ func AskExternal(ctx context.Context, c *forensics.Case, in ExternalIn) (*Extern
 		}
 	}
 	for _, d := range list {
-		if d.Allowed != nil && !*d.Allowed {
+		if rank(d.Allowed) == 0 {
 			out.Violations++
 		}
 	}
@@ -148,7 +149,7 @@ func AskExternal(ctx context.Context, c *forensics.Case, in ExternalIn) (*Extern
 		return nil, err
 	}
 	for _, b := range through {
-		if b.Allowed != nil && !*b.Allowed {
+		if rank(b.Allowed) == 0 {
 			out.Violations++
 		}
 	}
@@ -225,14 +226,7 @@ func mergeRows(rows []externalRow, allow *allowList, within []netip.Prefix, know
 		}
 		d.add(r, counts[r.Name])
 		if allow != nil {
-			ok := allow.allows(r)
-			if d.Allowed == nil {
-				d.Allowed = &ok
-			}
-			if !ok {
-				d.Allowed = &ok
-				d.Violators = ask.AddName(d.Violators, r.Client)
-			}
+			d.Allowed, d.Violators = judged(allow.allows(r), d.Violators, r.Client)
 		}
 	}
 	out := []Destination{}
@@ -249,21 +243,19 @@ func mergeRows(rows []externalRow, allow *allowList, within []netip.Prefix, know
 		out = append(out, *d)
 	}
 	slices.SortStableFunc(out, func(a, b Destination) int {
-		bad := func(d *Destination) int {
-			if d.Allowed != nil && !*d.Allowed {
-				return 0
-			}
-			return 1
-		}
-		if x := bad(&a) - bad(&b); x != 0 {
-			return x
-		}
-		if x := b.Calls - a.Calls; x != 0 {
-			return int(max(-1, min(1, x)))
-		}
-		return strings.Compare(a.Name, b.Name)
+		return cmp.Or(cmp.Compare(rank(a.Allowed), rank(b.Allowed)), cmp.Compare(b.Calls, a.Calls), strings.Compare(a.Name, b.Name))
 	})
 	return out
+}
+
+// addPorts adds ports to those of a destination, up to the limit.
+func addPorts(list, more []int64) []int64 {
+	for _, p := range more {
+		if !slices.Contains(list, p) && len(list) < ask.MaxNames {
+			list = append(list, p)
+		}
+	}
+	return list
 }
 
 func (d *Destination) add(r, sum *externalRow) {
@@ -273,20 +265,8 @@ func (d *Destination) add(r, sum *externalRow) {
 	d.SentKB, d.ReceivedKB = ask.Round(d.SentKB+float64(r.Sent)/1000), ask.Round(d.ReceivedKB+float64(r.Received)/1000)
 	d.First, d.Last = min(d.First, r.First), max(d.Last, r.Last)
 	d.Clients = ask.AddName(d.Clients, r.Client)
-	for _, a := range r.Addresses {
-		d.Addresses = ask.AddName(d.Addresses, a)
-	}
-	for _, p := range r.Pods {
-		d.Pods = ask.AddName(d.Pods, p)
-	}
-	for _, p := range r.Protocols {
-		d.Protocols = ask.AddName(d.Protocols, p)
-	}
-	for _, p := range r.Ports {
-		if !slices.Contains(d.Ports, p) && len(d.Ports) < ask.MaxNames {
-			d.Ports = append(d.Ports, p)
-		}
-	}
+	d.Addresses, d.Pods, d.Protocols = ask.AddName(d.Addresses, r.Addresses...), ask.AddName(d.Pods, r.Pods...), ask.AddName(d.Protocols, r.Protocols...)
+	d.Ports = addPorts(d.Ports, r.Ports)
 	if d.CallIDs == nil {
 		d.CallIDs = r.CallIDs
 	}

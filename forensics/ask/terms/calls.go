@@ -110,6 +110,9 @@ var elsewhere = table.ProtocolsIn(func(t *table.Traits) bool { return t.Elsewher
 // name of another host.
 var NamesServer = "(protocol NOT IN " + elsewhere + " AND proxied_to IS NULL)"
 
+// HostIs is the SQL condition that a name, its argument, is that of the server that the client used.
+var HostIs = "coalesce(host = ? AND " + NamesServer + ", false)"
+
 // Asked is the SQL condition for calls whose client used the name far; see EndsOf.
 var Asked = "protocol NOT IN " + elsewhere + " AND host = far"
 

@@ -64,7 +64,7 @@ func EndIs(c Several, p, name string) (cond string, args []any) {
 		cond = strings.Replace(cond, p+"id IN (SELECT ", "(bundle, "+p+"id) IN (SELECT bundle, ", 1)
 	}
 	if p == "dst_" && !ok {
-		cond, args = cond+" OR coalesce(host = ? AND "+NamesServer+", false)", append(args, name)
+		cond, args = cond+" OR "+HostIs, append(args, name)
 	}
 	return cond, args
 }

@@ -16,7 +16,7 @@ import (
 // names the host; what a connection to an address then names counts as its name, as without a proxy.
 func behind(ctx context.Context, l *finding.Look) error {
 	rows, err := l.Rows(ctx, `WITH b AS (SELECT `+terms.Who("src_")+` AS src, `+terms.Who("dst_")+` AS proxy, `+terms.TargetHost+` AS target, `+terms.TargetPort+` AS port, host, `+terms.NamesTarget+` AS naming, ts_ns, call_id
-			FROM calls WHERE `+l.Where+` AND proxied_to IS NOT NULL AND `+terms.BehindProxy+` AND NOT coalesce(src_external, false))
+			FROM calls WHERE `+l.Where+` AND `+terms.BehindProxy+` AND NOT coalesce(src_external, false))
 		SELECT src, target AS dst, coalesce('port ' || port, '') AS detail, string_agg(DISTINCT proxy, ', ' ORDER BY proxy) AS other, count(*) AS count, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns,
 			`+l.CallIDs()+`, list_sort(list(DISTINCT lower(host)) FILTER (naming AND NOT `+terms.AddressLike+`)) AS evidence
 		FROM b WHERE target NOT IN (`+terms.KnownInside+`) GROUP BY ALL ORDER BY count DESC, src, dst, detail`, l.Args...)
