@@ -21,6 +21,7 @@ type Request struct {
 	After bool   // requests before it may be missing
 	Late  bool   // late responses to earlier requests may follow
 	Quiet bool   // the client had sent nothing for a while
+	first bool   // the missing ones were sent before the capture
 
 	cost   int   // bytes of the budget that it uses, see Queue
 	queued bool  // in a Queue
@@ -41,6 +42,7 @@ type Line struct {
 	unasked  bool   // that response answers no captured request, or came after requests were lost
 	lost     bool   // responses were lost after the newest one that was assigned to a request
 	missing  bool   // requests before the next one may be missing
+	starts   bool   // they were sent before the capture
 	late     bool   // late responses to dropped requests may follow
 	overlaps bool   // the client sends while only some answers have arrived
 }
@@ -61,11 +63,17 @@ func (l *Line) Lost() { l.lost = true }
 // not, they are of its batch, and the next response answers the first of them.
 func (l *Line) served(q *Request) bool { return l.lost || l.unasked && q.Follows(l.strange) }
 
+// whole reports whether all requests that were sent with q are known, although some before it are missing. A batch of
+// which a part was sent before the capture cannot follow a response that the capture has.
+func (l *Line) whole(q *Request, size int) bool {
+	return q.first && l.unasked && q.Follows(l.strange) || size == 1 && l.served(q)
+}
+
 // Sent records a request sent at now in ns. oldest is the oldest request without an answer, nil
 // if there is none or if responses may be missing.
 func (l *Line) Sent(ack uint32, now int64, oldest *Request) Request {
-	q := Request{Ack: ack, After: l.missing, Late: l.late, Quiet: now-l.last >= pause}
-	l.last, l.missing, l.late = now, false, false
+	q := Request{Ack: ack, After: l.missing, Late: l.late, Quiet: now-l.last >= pause, first: l.starts}
+	l.last, l.missing, l.starts, l.late = now, false, false, false
 	if oldest != nil && !oldest.After && oldest.Ack != ack {
 		l.overlaps = true
 	}
@@ -76,11 +84,18 @@ func (l *Line) Sent(ack uint32, now int64, oldest *Request) Request {
 // next one sent if next is nil.
 func (l *Line) Missing(next *Request) {
 	if next != nil {
-		next.After = true
+		next.After, next.first = true, false
 	} else {
-		l.missing = true
+		l.missing, l.starts = true, false
 		l.lost = l.lost || l.last == 0 // nothing is known about the time before the first request
 	}
+}
+
+// Interrupted records that requests before the next one are missing; starting: only because they were sent before the
+// capture, see dissect.Conn.Starting.
+func (l *Line) Interrupted(starting bool) {
+	l.Missing(nil)
+	l.starts = starting
 }
 
 // Match is a result of Find.
@@ -113,7 +128,7 @@ func (l *Line) Find(seq uint32, waiting iter.Seq2[int, *Request]) Match {
 	exact, odd := newest.Ack == seq, newest.After || newest.Late
 	several := l.overlaps && (all > 1 || odd)
 	switch {
-	case exact && newest.After && (size > 1 || !l.served(newest)), !exact && (odd || size > 1 || l.missing), several && !(exact && newest.Quiet):
+	case exact && newest.After && !l.whole(newest, size), !exact && (odd || size > 1 || l.missing), several && !(exact && newest.Quiet):
 		l.late = true
 		return m
 	}

@@ -101,6 +101,30 @@ func TestServed(t *testing.T) {
 	}
 }
 
+// TestBatchAtTheStart has a batch of two as the capture's first requests. It has no part before the capture if the
+// client had received a response that the capture has.
+func TestBatchAtTheStart(t *testing.T) {
+	for _, x := range []struct {
+		name   string
+		before func(*Line)
+		place  int
+	}{
+		{"nothing was captured before", func(l *Line) { l.Interrupted(true) }, -1},
+		{"a response was captured before", func(l *Line) { l.Answered(80, false); l.Interrupted(true) }, 0},
+		{"a response was captured before, after the start", func(l *Line) { l.Interrupted(true); l.Answered(80, false) }, 0},
+		{"a response came that waits for its request", func(l *Line) { l.Answered(100, false); l.Interrupted(true) }, -1},
+		{"requests were lost, too", func(l *Line) { l.Answered(80, false); l.Interrupted(true); l.Missing(nil) }, -1},
+		{"only a loss", func(l *Line) { l.Answered(80, false); l.Interrupted(false) }, -1},
+	} {
+		var l Line
+		x.before(&l)
+		list := []Request{l.Sent(100, 5, nil), l.Sent(100, 5, nil)}
+		if m := l.Find(100, func(yield func(int, *Request) bool) { _ = yield(0, &list[0]) && yield(1, &list[1]) }); m.Place != x.place {
+			t.Errorf("%s: %+v, want place %d", x.name, m, x.place)
+		}
+	}
+}
+
 // TestFindAfterMissing loses the response to a request and the request after it: what follows answers
 // one of both, unless it begins where the first response must.
 func TestFindAfterMissing(t *testing.T) {

@@ -224,10 +224,10 @@ func (q *Queue[C]) find(seq uint32) (c C) {
 // Resync records that messages of a direction may be missing. Embedded in a Dissector that reads
 // whole messages only, it is all of Dissector.Resync.
 func (q *Queue[C]) Resync(dir dissect.Dir, _ dissect.Loss) {
-	switch {
+	switch starting := q.Conn.Starting(); {
 	case dir == dissect.ToServer:
-		q.line.Missing(nil)
-	case q.Conn.Starting():
+		q.line.Interrupted(starting)
+	case starting:
 		q.starts = true
 	default:
 		q.uncertain()
