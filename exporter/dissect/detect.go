@@ -127,12 +127,12 @@ func (c *Conn) beginsHere(dir Dir, data []byte) bool {
 	if s.more && c.Info.RolesKnown {
 		return false
 	}
-	q, v, _ := c.detectSides(dir, data)
-	if q == nil || s.more && v != Yes {
+	q, here, swapped := c.detectSides(dir, data)
+	if q == nil || s.more && here != Yes {
 		return false
 	}
-	p, v, _ := c.detectSides(dir, append(s.buf[:len(s.buf):len(s.buf)], data...))
-	if p != nil || v == More {
+	all := append(s.buf[:len(s.buf):len(s.buf)], data...)
+	if p, v, _ := c.detectSides(dir, all); p != nil || v == More && (here != Yes || c.sideVerdict(q, dir, swapped, all) != No) {
 		s.need = 0
 		return false
 	}
@@ -217,6 +217,14 @@ func (c *Conn) verdict(p *Protocol, dir Dir, swapped bool, head []byte) Verdict 
 		return No
 	}
 	return v
+}
+
+// sideVerdict is verdict for the side that sends in dir, which detectSides may have swapped.
+func (c *Conn) sideVerdict(p *Protocol, dir Dir, swapped bool, head []byte) Verdict {
+	if swapped {
+		dir = dir.Other()
+	}
+	return c.verdict(p, dir, swapped, head)
 }
 
 // resumes is the answer of an already identified protocol about the bytes after a gap.

@@ -41,11 +41,7 @@ func (k *conn) begin(in *dissect.Input, at, n int, c *call, shown bool) {
 	if c != nil {
 		c.x.Add(in, at, at+n)
 	}
-	rev := k.revision()
-	if rev == 0 {
-		rev = guesses[0]
-	}
-	k.sides[in.Dir].block = &incoming{call: c, shown: shown, d: decoder{rev: rev, kinds: k.types, show: shown && in.Dir == dissect.ToClient}}
+	k.sides[in.Dir].block = &incoming{call: c, shown: shown, d: decoder{rev: k.revs.most, kinds: k.types, show: shown && in.Dir == dissect.ToClient}}
 }
 
 // readBlock reads bytes of a block.

@@ -118,20 +118,20 @@ type side struct {
 type conn struct {
 	inorder.Queue[*call]
 	sides    [2]side
-	blind    bool // the position in the server's bytes is lost until the next request
-	addendum bool // the client may send the rest of its login
-	client   uint64
-	server   uint64 // revisions, 0 if unknown
-	chunks   *call  // all that follows a login that chose packets in chunks; nil without one
-	stray    *call  // data of the client that belong to no request that waits
-	missed   string // why a query before the client's data may be missing; empty if none is
+	blind    bool      // the position in the server's bytes is lost until the next request
+	addendum bool      // the client may send the rest of its login
+	client   uint64    // its revision, 0 if the login was not captured
+	revs     revisions // of both sides
+	chunks   *call     // all that follows a login that chose packets in chunks; nil without one
+	stray    *call     // data of the client that belong to no request that waits
+	missed   string    // why a query before the client's data may be missing; empty if none is
 	types    map[string]*kind
 
 	user, database, application, version string
 }
 
 func newConn(c *dissect.Conn) dissect.Dissector {
-	k := &conn{types: map[string]*kind{}}
+	k := &conn{revs: anyRevision, types: map[string]*kind{}}
 	k.Queue = inorder.Queue[*call]{Conn: c, Emit: k.emit, Busy: func(c *call) bool {
 		out, back := &k.sides[dissect.ToServer], &k.sides[dissect.ToClient]
 		return c == back.call || c == out.call && out.block != nil
@@ -139,22 +139,19 @@ func newConn(c *dissect.Conn) dissect.Dissector {
 	return k
 }
 
-// revision is the revision of both sides, 0 if no login was captured.
-func (k *conn) revision() uint64 {
-	switch {
-	case k.client == 0:
-		return k.server
-	case k.server == 0:
-		return k.client
-	}
-	return min(k.client, k.server)
-}
+// revisions are the revisions of the protocol that a connection may have. One is certain after a login.
+type revisions struct{ least, most uint64 }
+
+// anyRevision are those of a connection of which only the middle was captured.
+var anyRevision = revisions{revLeast, revMost}
+
+func (r revisions) sure() bool { return r.least == r.most }
 
 // newCall makes a call with the known fields of the connection.
 func (k *conn) newCall(what string) *call {
 	row := &Row{Kind: table.NonEmpty(what), User: table.NonEmpty(k.user), Database: table.NonEmpty(k.database), Application: table.NonEmpty(k.application), Server: table.NonEmpty(k.version)}
-	if r := k.revision(); r > 0 {
-		row.Revision = table.Some(int64(r))
+	if k.revs != anyRevision {
+		row.Revision = table.Some(int64(k.revs.most))
 	}
 	return &call{row: row}
 }

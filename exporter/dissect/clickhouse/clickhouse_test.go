@@ -2,6 +2,7 @@ package clickhouse
 
 import (
 	"encoding/binary"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -88,7 +89,10 @@ func statement(sql string, rev uint64, params ...string) string {
 	if rev >= revTime {
 		s += u64(1)
 	}
-	s += "\x01" + str("bob") + str("laptop") + str("shop-client") + vary(24) + vary(8) + vary(max(rev, revTimezone)) + str("")
+	s += "\x01" + str("bob") + str("laptop") + str("shop-client") + vary(24) + vary(8) + vary(max(rev, revTimezone))
+	if rev >= revQuota {
+		s += str("")
+	}
 	if rev >= revDepth {
 		s += vary(0)
 	}
@@ -216,6 +220,38 @@ func TestRows(t *testing.T) {
 			login, "SELECT 1 → gap error=gap outcome=unread " + strings.TrimSpace(traced),
 			"SELECT 1 → 1 row " + traced + "clickhouse_rows=1 clickhouse_preview=1\n"}},
 	}...)
+}
+
+// TestRevisionsFromTheMiddle has a statement and its answer in each revision, without the login that says which it is,
+// with a client of the same revision and with a newer one.
+func TestRevisionsFromTheMiddle(t *testing.T) {
+	long := append([]uint64{revTotalBytes, revElapsed, revAggregation, revWritten, revCustom, newest}, guesses...)
+	for _, rev := range append(long, 54412, revTotalBytes-1, revElapsed-1, revAggregation-1, revWritten-1) {
+		progress, profile := "\x03"+vary(2)+vary(64)+vary(2), "\x06"+vary(2)+vary(1)+vary(64)+"\x00\x00\x00"
+		for from, n := range map[uint64]int{revTotalBytes: 1, revWritten: 2, revElapsed: 1} {
+			if rev >= from {
+				progress += strings.Repeat(vary(300), n)
+			}
+		}
+		if rev >= revAggregation {
+			profile += "\x00" + vary(0)
+		}
+		answer := []string{data(rev, 0, "1", "UInt8", ""), progress, data(rev, 1, "1", "UInt8", "\x01"), profile, progress, data(rev, 0), end}
+		for _, of := range []uint64{rev, newest} {
+			if of > rev && rev == revReplicas { // its statements are those of the next one, its columns are not
+				continue
+			}
+			ask := strings.Replace(statement("SELECT 1", rev), vary(max(rev, revTimezone)), vary(max(of, revTimezone)), 1)
+			whole, parts := chunks{client(ask), server(answer...)}, chunks{client(ask)}
+			for _, p := range answer {
+				parts = append(parts, server(p))
+			}
+			for _, c := range []chunks{whole, parts} {
+				dissecttest.Converse(t, Protocol(), []string{"clickhouse_rows"}, dissecttest.Conversation{
+					Name: fmt.Sprintf("revision %d of client %d in %d", rev, of, len(c)), Midway: true, Chunks: c, Want: []string{"SELECT 1 → 1 row clickhouse_rows=1"}})
+			}
+		}
+	}
 }
 
 func TestDetect(t *testing.T) {

@@ -241,26 +241,39 @@ func readSettings(r *cursor, rev uint64) (list []string) {
 	return nil
 }
 
-// readAnyQuery reads a statement of a connection whose revision may not be known.
-func readAnyQuery(b []byte, known uint64) (q query, rev uint64, r *cursor) {
-	if known > 0 {
-		r = &cursor{b: b, at: 1}
-		return readQuery(r, known), known, r
-	}
+// readAnyQuery reads a statement of a connection with one of these revisions, the newest with which it can be read.
+// It returns the revisions that read the same.
+func readAnyQuery(b []byte, of revisions) (q query, so revisions, r *cursor) {
+	r = &cursor{b: b, at: 1, err: errBytes}
 	var short *cursor
+	most := of.most
 	for _, rev := range guesses {
-		r = &cursor{b: b, at: 1}
-		if q = readQuery(r, rev); r.err == nil && (q.revision == 0 || q.revision >= rev) && (r.at == len(b) || b[r.at] == clientData) {
-			return q, rev, r
+		as := revisions{max(rev, of.least), most}
+		most = min(most, rev-1)
+		if as.least > as.most {
+			continue
 		}
-		if errors.Is(r.err, errShort) && (short == nil || short.need == 0 || r.need > 0 && r.need < short.need) {
-			short = r
+		t := &cursor{b: b, at: 1}
+		p := readQuery(t, as.least)
+		switch fits := t.err == nil && (of.sure() || (p.revision == 0 || p.revision >= as.least) && (t.at == len(b) || b[t.at] == clientData)); {
+		case fits && r.err != nil:
+			if q, so, r = p, as, t; q.revision > 0 && !of.sure() {
+				so.most = min(so.most, q.revision)
+			}
+		case fits && t.at == r.at && p.sql == q.sql:
+			so.least = as.least
+		case r.err == nil:
+			return q, so, r
+		case errors.Is(t.err, errShort) && (short == nil || short.need == 0 || t.need > 0 && t.need < short.need):
+			short = t
+		case of.sure():
+			r = t
 		}
 	}
-	if short != nil {
-		return query{}, 0, short
+	if r.err != nil && short != nil {
+		r = short
 	}
-	return query{}, 0, &cursor{err: errBytes}
+	return q, so, r
 }
 
 // fromClient reads a packet of the client, without a block that follows.
@@ -284,11 +297,9 @@ func (k *conn) fromClient(in *dissect.Input, at int) (int, error) {
 		h := readHello(r)
 		return k.packet(in, at, r, func() { k.login(in, at, r.at, h) })
 	case clientQuery:
-		q, rev, r := readAnyQuery(b, k.revision())
+		q, so, r := readAnyQuery(b, k.revs)
 		return k.packet(in, at, r, func() {
-			if k.revision() == 0 {
-				k.server, k.client = rev, q.revision
-			}
+			k.revs = so
 			k.query(in, at, r.at, q)
 		})
 	case clientPing, clientKeepAlive:
@@ -346,7 +357,7 @@ func (k *conn) packet(in *dissect.Input, at int, r *cursor, done func()) (int, e
 // needs more bytes.
 func (k *conn) afterHello(b []byte) (int, error) {
 	if b[0] == clientQuery {
-		if _, _, r := readAnyQuery(b, k.revision()); r.err == nil || errors.Is(r.err, errShort) && len(b) > 1 && r.at > 1 {
+		if _, _, r := readAnyQuery(b, k.revs); r.err == nil || errors.Is(r.err, errShort) && len(b) > 1 && r.at > 1 {
 			return 0, nil
 		}
 	}
@@ -363,7 +374,7 @@ func (k *conn) afterHello(b []byte) (int, error) {
 		return end, nil
 	}
 	send, receive := r.name(), r.name()
-	if k.revision() >= revParallel {
+	if k.revs.most >= revParallel {
 		r.uvarint()
 	}
 	switch {
@@ -385,7 +396,7 @@ const (
 
 // login begins the call of a hello.
 func (k *conn) login(in *dissect.Input, at, n int, h hello) {
-	k.client, k.server, k.version = h.revision, 0, ""
+	k.client, k.revs, k.version = h.revision, revisions{h.revision, h.revision}, ""
 	k.user, k.database, k.application = clip.Text(h.user, maxName), clip.Text(h.database, maxName), clip.Text(h.client, maxName)
 	k.addendum = h.revision >= revAddendum
 	c := k.newCall("HELLO")

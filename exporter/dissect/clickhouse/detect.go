@@ -23,7 +23,7 @@ func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 			return dissect.No
 		}
 	case dir == dissect.ToServer && head[0] == clientQuery:
-		_, _, r = readAnyQuery(head, 0)
+		_, _, r = readAnyQuery(head, anyRevision)
 	case dir == dissect.ToClient && head[0] == serverHello:
 		if n := min(len(head), 2+len(product)); string(head[1:n]) != ("\x0a" + product)[:n-1] {
 			return dissect.No
@@ -55,11 +55,19 @@ func resume(dir dissect.Dir, head []byte) dissect.Verdict {
 	case head[0] == clientPing && len(head) == 1, dir == dissect.ToClient && head[0] == serverEnd && len(head) == 1:
 		return dissect.Yes
 	case dir == dissect.ToClient && len(head) > 10 && (head[0] == serverData || head[0] == serverTotals) && head[1] == 0:
-		if d := (&decoder{}); string(head[2:4]) == "\x01\x00" && head[4] == 2 {
-			if _, err := d.read(head[2:10]); err == nil && d.stage == 1 {
-				return dissect.Yes
-			}
+		if plainBlock(head[2:]) {
+			return dissect.Yes
 		}
 	}
 	return dissect.No
+}
+
+// plainBlock reports whether a block that is not compressed begins here. b has at least 8 bytes.
+func plainBlock(b []byte) bool {
+	d := decoder{}
+	if string(b[:2]) != "\x01\x00" || b[2] != 2 {
+		return false
+	}
+	_, err := d.read(b[:8])
+	return err == nil && d.stage == 1
 }

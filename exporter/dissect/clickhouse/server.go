@@ -50,10 +50,6 @@ func (k *conn) answering(in *dissect.Input, at int) *call {
 func (k *conn) fromServer(in *dissect.Input, at int) (int, error) {
 	b := in.Data[at:]
 	r := &cursor{b: b, at: 1}
-	rev := k.revision()
-	if rev == 0 {
-		rev = revMost
-	}
 	part := func() *call {
 		c := k.answering(in, at)
 		c.x.Response(in, at, at+r.at)
@@ -63,9 +59,13 @@ func (k *conn) fromServer(in *dissect.Input, at int) (int, error) {
 	case serverHello:
 		h := readWelcome(r, k.client)
 		return k.packet(in, at, r, func() {
-			k.server, k.version = h.revision, h.version
+			rev := h.revision
+			if k.client > 0 {
+				rev = min(rev, k.client)
+			}
+			k.revs, k.version = revisions{rev, rev}, h.version
 			c := part()
-			c.row.Server, c.row.Revision = table.Some(h.version), table.Some(int64(k.revision()))
+			c.row.Server, c.row.Revision = table.Some(h.version), table.Some(int64(rev))
 			k.answered(c)
 		})
 	case serverPong, serverEnd:
@@ -74,19 +74,11 @@ func (k *conn) fromServer(in *dissect.Input, at int) (int, error) {
 		e := readException(r)
 		return k.packet(in, at, r, func() { k.failed(part(), e) })
 	case serverProgress:
-		p := readProgress(r, rev)
+		var p progress
+		k.readAny(r, func(r *cursor, rev uint64) { p = readProgress(r, rev) })
 		return k.packet(in, at, r, func() { k.progress(part().row, p) })
 	case serverProfile:
-		r.uvarint()
-		r.uvarint()
-		r.uvarint()
-		r.flag()
-		r.uvarint()
-		r.flag()
-		if rev >= revAggregation {
-			r.flag()
-			r.uvarint()
-		}
+		k.readAny(r, readProfile)
 		return k.packet(in, at, r, func() { part() })
 	case serverData, serverTotals, serverExtremes, serverLog, serverProfileLog:
 		r.name()
@@ -210,6 +202,50 @@ func readProgress(r *cursor, rev uint64) (p progress) {
 		r.uvarint()
 	}
 	return p
+}
+
+// readProfile reads the facts about a result.
+func readProfile(r *cursor, rev uint64) {
+	r.uvarint()
+	r.uvarint()
+	r.uvarint()
+	r.flag()
+	r.uvarint()
+	r.flag()
+	if rev >= revAggregation {
+		r.flag()
+		r.uvarint()
+	}
+}
+
+// longer are the revisions with which an answer's packets became longer, newest first, and 0.
+var longer = []uint64{revAggregation, revTotalBytes, revElapsed, revWritten, 0}
+
+// readAny reads a packet in the longest form after which a packet may begin, or nothing is.
+func (k *conn) readAny(r *cursor, read func(r *cursor, rev uint64)) {
+	from, rev := *r, k.revs.most
+	for _, next := range longer {
+		*r = from
+		if read(r, rev); next <= k.revs.least || r.err == nil && begins(r.b[r.at:]) {
+			return
+		}
+		rev = min(rev, next-1)
+	}
+}
+
+// begins reports whether a packet of the server may begin here, or nothing follows.
+func begins(b []byte) bool {
+	if len(b) == 0 {
+		return true
+	}
+	switch b[0] {
+	case serverEnd, serverProgress, serverProfile, serverException:
+		return true
+	case serverData, serverTotals, serverExtremes, serverLog, serverProfileLog:
+		packed := len(b) > 2+frameSum && methods[b[2+frameSum]] != ""
+		return len(b) < 10 || b[1] == 0 && (packed || plainBlock(b[2:]))
+	}
+	return false
 }
 
 func (k *conn) progress(row *Row, p progress) {

@@ -12,26 +12,35 @@ const (
 	maxLine0  = 4 << 10  // bytes of a line that it waits for
 )
 
-// detect accepts INFO and CONNECT with their fields, and messages whose payload ends where the line states. Other
-// lines, such as PING, are also those of other protocols.
+// detect accepts INFO and CONNECT with their fields, and messages whose payload ends where the line states, also after
+// lines that are those of other protocols, too, such as PING. SUB and UNSUB make it likely.
 func detect(dir dissect.Dir, head []byte) dissect.Verdict {
-	if len(head) == 0 || strings.IndexByte("ICPHMSU", head[0]&^0x20) < 0 {
+	if len(head) == 0 || strings.IndexByte("ICPHMSUicphmsu+-", head[0]) < 0 {
 		return dissect.No
 	}
-	f, err := parse(dir, head)
-	switch {
-	case err != nil:
-		return dissect.No
-	case f.op == "INFO" || f.op == "CONNECT":
-		return object(&f, head)
-	case f.line == 0 && len(head) > maxLine0:
-		return dissect.No
-	case f.line == 0:
-		return dissect.More
-	case f.payload:
-		return whole(&f, head[f.line:])
+	v := dissect.No
+	for before := 0; ; {
+		rest := head[before:]
+		f, err := parse(dir, rest)
+		switch {
+		case err != nil:
+			return dissect.No
+		case len(rest) == 0:
+			return v
+		case f.op == "INFO" || f.op == "CONNECT":
+			return object(&f, rest)
+		case f.line == 0 && len(head) > maxLine0:
+			return dissect.No
+		case f.line == 0:
+			return dissect.More
+		case f.payload:
+			return whole(&f, rest[f.line:])
+		}
+		before += f.line
+		if f.op == "SUB" || f.op == "UNSUB" {
+			v = dissect.Likely
+		}
 	}
-	return dissect.No
 }
 
 // fields identify the objects of INFO and CONNECT. They decide before the line ends, so that INFO
@@ -83,6 +92,12 @@ func yes(is bool) dissect.Verdict {
 		return dissect.Yes
 	}
 	return dissect.No
+}
+
+// detectOnPort accepts any whole line of that side, such as the PING of a connection that rests.
+func detectOnPort(dir dissect.Dir, head []byte) dissect.Verdict {
+	f, err := parse(dir, head)
+	return yes(err == nil && f.line > 1 && head[f.line-2] == '\r')
 }
 
 // resume accepts any line of that side, and waits for its end.

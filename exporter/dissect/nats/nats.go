@@ -65,11 +65,11 @@ func Protocol() *dissect.Protocol {
 		Depth:      "messages with their answers, subjects, headers, and the operations of JetStream",
 		Transports: []dissect.Transport{dissect.TCP},
 		Ports:      []uint16{4222, 4223, 6222, 7422},
-		Detect:     detect,
-		Resume:     resume,
-		New:        newConn,
-		Row:        &Row{},
-		Traits:     table.Traits{Login: true},
+		Detect:     detect, DetectOnPort: detectOnPort,
+		Resume: resume,
+		New:    newConn,
+		Row:    &Row{},
+		Traits: table.Traits{Login: true},
 	}
 }
 
