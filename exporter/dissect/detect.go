@@ -301,6 +301,11 @@ func (c *Conn) redetect(dir Dir, data []byte) bool {
 		return false
 	}
 	p, v, swapped := c.detectSides(dir, data)
+	if p == nil && turn && !datagrams(c.Info.Transport) && !c.Info.RolesKnown { // the end of a message may have come before it
+		if p = c.findByPort(dir, data); p != nil {
+			v, swapped = Yes, false
+		}
+	}
 	if p == nil {
 		return datagrams(c.Info.Transport) && s.looks <= detectSegments && c.detectLast(dir, data, Likely)
 	}

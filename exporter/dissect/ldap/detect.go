@@ -5,9 +5,12 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/ber"
 )
 
-// detect looks at the first message: its id, its operation, and the first fields of that.
+// detect looks at the first message: its id, its operation, and the first fields of that. SASL may have signed it.
 func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 	b := head
+	if len(b) > 0 && b[0] == 0 {
+		return detectSigned(dir, head)
+	}
 	tag, length, size := ber.Header(b)
 	switch {
 	case len(b) > 0 && b[0] != ber.Sequence || size < 0:

@@ -67,10 +67,10 @@ func Protocol() *dissect.Protocol {
 		Depth:      "operations with results, filters, attributes and the entries that a search returned",
 		Transports: []dissect.Transport{dissect.TCP, dissect.UDP},
 		Ports:      []uint16{389, 3268, 636, 3269},
-		Detect:     detect,
-		Resume:     resume,
-		New:        newConn,
-		Row:        &Row{},
+		Detect:     detect, DetectOnPort: detectOnPort,
+		Resume: resume,
+		New:    newConn,
+		Row:    &Row{},
 	}
 }
 
@@ -127,7 +127,7 @@ func (k *conn) Next(in *dissect.Input, at int, _ bool) (int, error) {
 	if k.upgrade {
 		return 0, nil
 	}
-	if b[0] == 0 && (k.layer || k.gaps) {
+	if b[0] == 0 && (k.layer || k.gaps || detectSigned(in.Dir, b) != dissect.No) {
 		return k.protected(in, at)
 	}
 	tag, length, size := ber.Header(b)

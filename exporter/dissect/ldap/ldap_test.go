@@ -74,12 +74,6 @@ func TestRows(t *testing.T) {
 	}
 	modify := msg(2, el(0x66, octets("cn=ann"), el(0x30, el(0x30, "\x0a\x01\x02", el(0x30, octets("mail"), el(0x31, octets("m@example.org")))),
 		el(0x30, "\x0a\x01\x00", el(0x30, octets("userPassword"), el(0x31, octets("secret")))))), el(0xa0, el(0x30, octets("1.2.3"))))
-	signed := func(s string) string {
-		return string(binary.BigEndian.AppendUint32(nil, uint32(len(s)+16+2))) + "\x05\x04\x01\xff\x00\x02\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01" + s + "ss"
-	}
-	sealed := func(n int) string {
-		return string(binary.BigEndian.AppendUint32(nil, uint32(n+16))) + "\x05\x04\x07\xff" + strings.Repeat("\x01", n+12)
-	}
 	dissecttest.Converse(t, Protocol(), columns, []dissecttest.Conversation{
 		{Name: "a login by password, and what follows it", Chunks: samples[0].Chunks, Want: []string{
 			"BIND cn=admin,dc=example,dc=org simple → success auth_kind=password",
@@ -108,10 +102,59 @@ func TestRows(t *testing.T) {
 			"NOTIFICATION 1.3.6.1.4.1.1466.20036 → unavailable outcome=server_error ldap_message=bye"}},
 		{Name: "an entry is lost", Chunks: chunks{client(search(1, base, 2, el(0x87, "a"))), server(entry(1, "cn=a", "a")), {Dir: dissect.ToClient, Gap: 40}, server(result(1, 5, 0, ""))}, Want: []string{
 			"SEARCH dc=example,dc=org sub (a=*) → 1 entry error=gap ldap_entries=1 ldap_names=[cn=a]"}},
-		{Name: "what SASL signs is read, what it encrypts is counted", Chunks: chunks{client(sasl(1, "GSSAPI")), server(result(1, 1, 0, "")), client(signed(search(2, base, 2, el(0x87, "a")))),
-			server(signed(entry(2, "cn=a", "a") + result(2, 5, 0, ""))), client(sealed(50)), server(sealed(80))}, Want: []string{
+		{Name: "what SASL signs is read, what it encrypts is counted", Chunks: chunks{client(sasl(1, "GSSAPI")), server(result(1, 1, 0, "")), signed(dissect.ToServer, search(2, base, 2, el(0x87, "a"))),
+			signed(dissect.ToClient, entry(2, "cn=a", "a")+result(2, 5, 0, "")), sealed(dissect.ToServer, 50), sealed(dissect.ToClient, 80)}, Want: []string{
 			"BIND GSSAPI sasl → success auth_kind=gssapi", "SEARCH dc=example,dc=org sub (a=*) → 1 entry ldap_entries=1 ldap_names=[cn=a]", "SEALED messages that SASL encrypted"}},
 	}...)
+}
+
+// signed is a message of a side that Kerberos signed, with the sum at its end.
+func signed(dir dissect.Dir, s string) dissecttest.Chunk {
+	return dissecttest.Chunk{Dir: dir, Data: frame("\x05\x04" + string(byte(dir)) + "\xff\x00\x02\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01" + s + "ss")}
+}
+
+// sealed is a message of a side that Kerberos encrypted.
+func sealed(dir dissect.Dir, n int) dissecttest.Chunk {
+	return dissecttest.Chunk{Dir: dir, Data: frame("\x05\x04" + string(byte(dir)|6) + "\xff" + strings.Repeat("\x01", n+12))}
+}
+
+func frame(token string) []byte {
+	return append(binary.BigEndian.AppendUint32(nil, uint32(len(token))), token...)
+}
+
+// TestProtectedMidway begins a capture in messages that a login before it protects: signed ones are read on any
+// port, encrypted ones on a port of LDAP.
+func TestProtectedMidway(t *testing.T) {
+	answer := signed(dissect.ToClient, entry(2, strings.Repeat("cn=a,", 5000)+"dc=b", "a")+result(2, 5, 0, ""))
+	rest := answer
+	rest.Data = rest.Data[120:] // the rest of a long message
+	read := chunks{rest, signed(dissect.ToServer, search(3, base, 2, el(0x87, "a"))), signed(dissect.ToClient, result(3, 5, 0, ""))}
+	secret := chunks{rest, sealed(dissect.ToServer, 50), sealed(dissect.ToClient, 80)}
+	for _, c := range []struct {
+		name   string
+		port   uint16
+		chunks chunks
+		want   string
+	}{
+		{"signed", 389, read, "SEARCH dc=example,dc=org sub (a=*) → 0 entries"},
+		{"signed, on another port", 50001, read, "SEARCH dc=example,dc=org sub (a=*) → 0 entries"},
+		{"encrypted", 389, secret, "SEALED messages that SASL encrypted"},
+		{"encrypted, on another port", 50001, secret, ""},
+		{"encrypted by NTLM", 389, chunks{{Dir: dissect.ToServer, Data: frame("\x01\x00\x00\x00" + strings.Repeat("\x02", 40))}}, "SEALED messages that SASL encrypted"},
+		{"a token that the other side sends", 389, chunks{{Dir: dissect.ToServer, Data: sealed(dissect.ToClient, 50).Data}}, ""},
+	} {
+		o := dissecttest.OptionsOf(Protocol())
+		o.Roles, o.ServerPort = false, c.port
+		got := ""
+		for _, row := range dissecttest.Play(t, o, c.chunks...).Rows() {
+			if r, ok := row.(*Row); ok {
+				got += r.Summary
+			}
+		}
+		if got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
 }
 
 // TestNestedFilters reads a filter of 10,000 levels.
@@ -154,6 +197,13 @@ func TestDetect(t *testing.T) {
 		{"an unbind", dissect.ToServer, msg(3, "\x42\x00"), dissect.Likely},
 		{"SNMP", dissect.ToServer, el(0x30, "\x02\x01\x01", octets("public"), el(0xa0, "\x02\x01\x01")), dissect.No},
 		{"a certificate", dissect.ToServer, el(0x30, el(0x30, el(0xa0, "\x02\x01\x02"), "\x02\x01\x01")), dissect.No},
+		{"a signed unbind", dissect.ToServer, string(signed(dissect.ToServer, msg(3, "\x42\x00")).Data), dissect.Likely},
+		{"a signed result", dissect.ToClient, string(signed(dissect.ToClient, result(1, 1, 0, "")).Data), dissect.Yes},
+		{"the beginning of one", dissect.ToClient, string(signed(dissect.ToClient, result(1, 1, 0, "")).Data[:18]), dissect.More},
+		{"a signed result from the other side", dissect.ToClient, string(signed(dissect.ToServer, result(1, 1, 0, "")).Data), dissect.No},
+		{"an encrypted message", dissect.ToServer, string(sealed(dissect.ToServer, 40).Data), dissect.No},
+		{"a signed message of another protocol", dissect.ToServer, string(signed(dissect.ToServer, "GET / HTTP/1.1").Data), dissect.No},
+		{"a frame in a frame", dissect.ToServer, string(signed(dissect.ToServer, string(signed(dissect.ToServer, msg(3, "\x42\x00")).Data)).Data), dissect.No},
 		{"an operation longer than its message", dissect.ToServer, el(0x30, "\x02\x01\x01\x60\x70\x02\x01\x03\x04\x00\x80\x00"), dissect.No},
 	})
 }

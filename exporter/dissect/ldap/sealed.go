@@ -74,36 +74,106 @@ func isMessages(dir dissect.Dir, b []byte) bool {
 	return len(b) > 0 && !r.Bad()
 }
 
-// resume also accepts a protected message.
+// resume also accepts an encrypted message.
 func resume(dir dissect.Dir, head []byte) dissect.Verdict {
-	if len(head) >= 20 && head[0] == 0 && binary.BigEndian.Uint32(head) >= 16 && string(head[4:6]) == "\x05\x04" {
+	if token, _ := token(head); len(token) >= tokenHead && isWrap(dir, token) {
 		return dissect.Likely
 	}
 	return detect(dir, head)
 }
 
-// unwrap is the content of a token that is signed and not encrypted: of Kerberos (RFC 4121 section
-// 4.2.6.2) or NTLM (MS-NLMP section 2.2.2.9).
-func unwrap(b []byte) []byte {
-	const head, sealed = 16, 2 // bytes of a header, and a flag
-	switch {
-	case len(b) < head:
-		return nil
-	case b[0] == 5 && b[1] == 4 && b[2]&sealed == 0:
-		sum, turned := int(binary.BigEndian.Uint16(b[4:])), int(binary.BigEndian.Uint16(b[6:]))
-		b = b[head:]
-		if sum > len(b) {
-			return nil
-		}
-		if turned == 0 {
-			return b[:len(b)-sum]
-		}
-		if turned == sum {
-			return b[sum:]
-		}
-		return nil
-	case bytes.HasPrefix(b, []byte("\x01\x00\x00\x00")):
-		return b[head:]
+// detectOnPort also accepts an encrypted message, of which nothing but its port says that it is LDAP.
+func detectOnPort(dir dissect.Dir, head []byte) dissect.Verdict {
+	if token, size := token(head); len(token) >= tokenHead && (isWrap(dir, token) || size == int64(len(token)) && isNTLM(token)) {
+		return dissect.Yes
 	}
-	return nil
+	return dissect.No
+}
+
+const tokenHead = 16 // bytes of the header of a token
+
+// token is a token of SASL, or its beginning, and its size, which is 0 if head does not begin with one.
+func token(head []byte) (b []byte, size int64) {
+	if len(head) < 4 {
+		return nil, 0
+	}
+	if size = int64(binary.BigEndian.Uint32(head)); size <= tokenHead || size > maxMessage {
+		return nil, 0
+	}
+	return head[4:min(int64(len(head)), 4+size)], size
+}
+
+// Flags of a token of Kerberos, RFC 4121 section 4.2.2.
+const (
+	byAcceptor = 1
+	isSealed   = 2
+	allFlags   = 7
+)
+
+// isWrap reports whether b, of at least tokenHead bytes, begins a token of Kerberos that this side sent.
+func isWrap(dir dissect.Dir, b []byte) bool {
+	return b[0] == 5 && b[1] == 4 && b[2]&^allFlags == 0 && (b[2]&byAcceptor != 0) == (dir == dissect.ToClient) && b[3] == 0xff
+}
+
+// isNTLM reports whether b begins a token of NTLM.
+func isNTLM(b []byte) bool { return bytes.HasPrefix(b, []byte("\x01\x00\x00\x00")) }
+
+// detectSigned accepts a message that is signed and not encrypted.
+func detectSigned(dir dissect.Dir, head []byte) dissect.Verdict {
+	if len(head) < 4 {
+		return dissect.More
+	}
+	b, size := token(head)
+	switch start := b[:min(len(b), 4)]; {
+	case size == 0, !bytes.HasPrefix([]byte("\x01\x00\x00\x00"), start) && !bytes.HasPrefix([]byte("\x05\x04"), start[:min(len(start), 2)]):
+		return dissect.No
+	case len(b) < tokenHead:
+		return dissect.More
+	}
+	switch from := content(b); {
+	case !isNTLM(b) && !isWrap(dir, b), from == 0 || int64(from) >= size:
+		return dissect.No
+	case from >= len(b):
+		return dissect.More
+	case b[from] != ber.Sequence:
+		return dissect.No
+	default:
+		if v := detect(dir, b[from:]); v != dissect.More || int64(len(b)) < size {
+			return v
+		}
+		return dissect.No
+	}
+}
+
+// content is where a token has its content, 0 if that is encrypted: of Kerberos (RFC 4121 section 4.2.6.2) or
+// NTLM (MS-NLMP section 2.2.2.9). b has at least tokenHead bytes.
+func content(b []byte) int {
+	if isNTLM(b) {
+		return tokenHead
+	}
+	sum, turned := binary.BigEndian.Uint16(b[4:]), binary.BigEndian.Uint16(b[6:])
+	switch {
+	case b[0] != 5 || b[1] != 4 || b[2]&isSealed != 0:
+		return 0
+	case turned == 0:
+		return tokenHead
+	case turned == sum:
+		return tokenHead + int(sum)
+	}
+	return 0
+}
+
+// unwrap is the content of a token that is signed and not encrypted.
+func unwrap(b []byte) []byte {
+	if len(b) < tokenHead {
+		return nil
+	}
+	from, to := content(b), len(b)
+	if from == tokenHead && !isNTLM(b) { // the sum is at the end
+		to -= int(binary.BigEndian.Uint16(b[4:]))
+	}
+	if from == 0 || from > to {
+		return nil
+	}
+	return b[from:to]
 }
