@@ -77,8 +77,8 @@ func (c *Conn) detectSides(dir Dir, head []byte) (p *Protocol, v Verdict, swappe
 
 // Limits on waiting for bytes that distinguish the sides.
 const (
-	maxUndecided = 4 << 10 // bytes of one side
-	undecided    = 8       // segments of a connection without a detected protocol
+	maxUndecided = 12 << 10 // bytes of one side
+	undecided    = 8        // segments of a connection without a detected protocol
 )
 
 // undecided decides about bytes that both sides may send, by the other side's bytes or by what

@@ -14,10 +14,11 @@ import (
 // protocol hints at and on another one, for which the first sender is assumed to be the client.
 // The rows must be the same. Encrypted TLS records and SSH do not show their sender, so only the
 // number of their rows must be the same. Encrypted messages of SMB, the watchdogs of Diameter, BGP and AMQP 1.0,
-// whose two sides say the same, do not show it either. Nor does PUBLISH of MQTT show its sender or version, nor a single
-// PING of NATS that it is one: only other complete calls must be the same.
+// whose two sides say the same, do not show it either. Nor does PUBLISH of MQTT show its sender or version: only other complete calls
+// must be the same. The last packets of some protocols prove nothing, so they are read only on their port.
 func TestMidwayOnAnyPort(t *testing.T) {
 	const unknownPort = 50001
+	tails := map[string]int{"mqtt": 4, "nats": 2} // packets at the end that prove nothing
 	for file, protocol := range samples {
 		t.Run(file, func(t *testing.T) {
 			protocols := Protocols(nil)
@@ -39,8 +40,11 @@ func TestMidwayOnAnyPort(t *testing.T) {
 					o.Protocols, o.ServerPort = Protocols(nil), unknownPort
 					got := dissecttest.Play(t, o, rest...)
 					a, b := knownRows(got), knownRows(want)
-					if protocol == "mqtt" || protocol == "nats" {
+					if protocol == "mqtt" {
 						a, b = slices.DeleteFunc(a, incomplete), slices.DeleteFunc(b, incomplete)
+					}
+					if len(a) == 0 && len(rest) <= tails[protocol] {
+						continue
 					}
 					if !slices.Equal(a, b) && (protocol != "tls" && protocol != "ssh" || len(a) != len(b)) {
 						t.Fatalf("%s from packet %d of %d:\n got %v\nwant %v", k.name, from, len(chunks), a, b)

@@ -48,34 +48,60 @@ func detectConnect(f *fixed, head []byte) dissect.Verdict {
 	return dissect.No
 }
 
-// walk checks the packets of a segment. One must have a topic. Both sides send PUBLISH, so it is not enough: some
-// packet must be one that only this side sends.
+// walk checks the packets of a segment. Both sides send PUBLISH, so it waits for a packet that only this side sends,
+// unless whole packets follow each other: one of them with a topic, or nothing but pings.
 func walk(dir dissect.Dir, head []byte) dissect.Verdict {
-	all, sure, named := len(head), false, false
-	for first := true; len(head) > 0; first = false {
-		f, err := header(dir, head)
-		if err != nil {
-			return dissect.No
-		}
-		if f.size == 0 {
-			break
-		}
-		v := topics(&f, head[f.size:])
-		if v == dissect.No || v == dissect.More && first && all > maxDetect {
-			return dissect.No
-		}
-		end := f.size + int(f.left)
-		named = named || v == dissect.Yes && (f.kind == publish || f.kind == subscribe || f.kind == unsubscribe)
-		sure = sure || v == dissect.Yes && f.kind >= subscribe && f.kind <= pingresp && end <= len(head)
-		head = head[min(end, len(head)):]
+	w := packets{all: true}
+	if !w.read(dir, head) || !w.begun && len(head) > maxDetect {
+		return dissect.No
 	}
 	switch {
-	case sure && named:
+	case w.sure && w.named, w.whole > 1 && w.all && (w.named || w.whole == w.pings):
 		return dissect.Likely
-	case all <= maxUndecided:
+	case len(head) <= maxUndecided:
 		return dissect.More
 	}
 	return dissect.No
+}
+
+// packets counts what the packets of a segment prove.
+type packets struct {
+	whole int
+	pings int
+	all   bool // the segment ends with the last packet
+	begun bool // enough of the first packet was read
+	named bool // one has a topic
+	sure  bool // one is of a type that only this side sends
+}
+
+// read examines all packets of a segment. It returns false if one cannot be of this side.
+func (w *packets) read(dir dissect.Dir, head []byte) bool {
+	for first := true; len(head) > 0; first = false {
+		f, err := header(dir, head)
+		switch {
+		case err != nil:
+			return false
+		case f.size == 0:
+			w.all = false
+			return true
+		}
+		v, end := topics(&f, head[f.size:]), f.size+int(f.left)
+		if v == dissect.No {
+			return false
+		}
+		w.begun = w.begun || first && v == dissect.Yes
+		w.named = w.named || v == dissect.Yes && (f.kind == publish || f.kind == subscribe || f.kind == unsubscribe)
+		if end > len(head) {
+			w.all = false
+			return true
+		}
+		w.sure = w.sure || f.kind >= subscribe && f.kind <= pingresp
+		if w.whole++; f.kind == pingreq || f.kind == pingresp {
+			w.pings++
+		}
+		head = head[end:]
+	}
+	return true
 }
 
 // topics checks the topics of a packet. More means that the packet is not complete.
@@ -149,13 +175,14 @@ func filterList(kind byte, b []byte, version byte) bool {
 	return !r.Short()
 }
 
-// detectOnPort also accepts the beginning of a connection without CONNECT, and PUBLISH alone.
+// detectOnPort also accepts the beginning of a connection without CONNECT, PUBLISH alone, and whole packets of any
+// type.
 func detectOnPort(dir dissect.Dir, head []byte) dissect.Verdict {
-	f, err := header(dir, head)
-	if err != nil || f.size == 0 || f.kind != publish && f.kind != subscribe && f.kind != unsubscribe || topics(&f, head[f.size:]) != dissect.Yes {
-		return dissect.No
+	w := packets{all: true}
+	if w.read(dir, head) && (w.all && w.whole > 0 || w.begun && w.named) {
+		return dissect.Yes
 	}
-	return dissect.Yes
+	return dissect.No
 }
 
 // resume accepts any packet of that side whose length is that of the segment, or whose topic is text.

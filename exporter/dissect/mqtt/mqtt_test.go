@@ -103,6 +103,13 @@ func TestDetect(t *testing.T) {
 		{"its beginning", dissect.ToServer, login5[:6], dissect.More},
 		{"CONNECT of an unknown version", dissect.ToServer, strings.Replace(login5, "\x05", "\x09", 1), dissect.No},
 		{"PUBLISH in mid-connection, which both sides send", dissect.ToClient, pub(0, "home/door", "open"), dissect.More},
+		{"two of them", dissect.ToClient, pub(0, "home/door", "open") + pub(2, "home/door", "\x00\x01shut"), dissect.Likely},
+		{"PUBLISH and an acknowledgement", dissect.ToServer, pub(0, "home/door", "open") + "\x40\x02\x00\x07", dissect.Likely},
+		{"PUBLISH and the beginning of another packet", dissect.ToServer, pub(0, "home/door", "open") + "\x40\x02\x00", dissect.More},
+		{"two acknowledgements", dissect.ToServer, "\x40\x02\x00\x07\x40\x02\x00\x08", dissect.More},
+		{"a ping", dissect.ToServer, "\xc0\x00", dissect.More},
+		{"two pings", dissect.ToServer, "\xc0\x00\xc0\x00", dissect.Likely},
+		{"two pings from the other side", dissect.ToClient, "\xc0\x00\xc0\x00", dissect.No},
 		{"PUBLISH and a packet of the server", dissect.ToClient, pub(0, "home/door", "open") + "\xd0\x00", dissect.Likely},
 		{"PUBLISH and a packet of the client", dissect.ToClient, pub(0, "home/door", "open") + "\xc0\x00", dissect.No},
 		{"one and something else", dissect.ToClient, pub(0, "home/door", "open") + "GET / HTTP/1.1\r\n", dissect.No},
@@ -113,6 +120,36 @@ func TestDetect(t *testing.T) {
 		{"a request of LDAP", dissect.ToServer, "\x30\x0c\x02\x01\x01\x60\x07\x02\x01\x03\x04\x00\x80\x00", dissect.No},
 		{"a line of SMTP", dissect.ToClient, "220 mail.example ESMTP\r\n", dissect.No},
 	})
+}
+
+// Of the last packets of a connection, the port says that they are MQTT.
+func TestLastPackets(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		port   uint16
+		chunks chunks
+		want   string
+	}{
+		{"a ping and the end", 1883, chunks{client("\xc0\x00"), server("\xd0\x00"), client("\xe0\x00")}, "PINGREQ → PINGRESP, DISCONNECT"},
+		{"the end", 1883, chunks{client("\xe0\x00")}, "DISCONNECT"},
+		{"the end on another port", 50001, chunks{client("\xe0\x00")}, ""},
+		{"pings on another port", 50001, chunks{client("\xc0\x00"), server("\xd0\x00"), client("\xc0\x00"), server("\xd0\x00")}, "PINGREQ → PINGRESP, PINGREQ → PINGRESP"},
+		{"messages of both sides on another port", 50001, chunks{client(pub(2, "bus/17/cmd", "\x00\x01go")), server("\x40\x02\x00\x01"), server(pub(2, "bus/17/info", "\x00\x09ok")), client("\x40\x02\x00\x09")},
+			"PUBLISH bus/17/cmd (2 B) → ok, PUBLISH bus/17/info (2 B) → ok"},
+		{"something else", 1883, chunks{client("\xe0\x00\x00\x00")}, ""},
+	} {
+		o := dissecttest.OptionsOf(Protocol())
+		o.Roles, o.ServerPort = false, c.port
+		var got []string
+		for _, row := range dissecttest.Play(t, o, c.chunks...).Rows() {
+			if r, ok := row.(*Row); ok {
+				got = append(got, r.Summary)
+			}
+		}
+		if got := strings.Join(got, ", "); got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
 }
 
 // TestNoSecretLeavesThePackage looks for the credentials of a login in its row.
