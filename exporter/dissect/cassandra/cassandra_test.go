@@ -99,6 +99,7 @@ func FuzzConversation(f *testing.F) { dissecttest.Fuzz(f, Protocol(), samples().
 
 func TestRows(t *testing.T) {
 	s := samples()
+	unpacked := []string{"SELECT id, status FROM shop.orders WHERE note = '" + strings.Repeat("tea ", 17) + "tea… → 2 rows method=SELECT cassandra_consistency=ONE cassandra_columns=[id status] cassandra_preview=1\tpaid\n2\t\\N"}
 	dissecttest.Converse(t, Protocol(), []string{"method", "status_text", "auth_kind", "cassandra_params", "cassandra_columns", "cassandra_preview", "cassandra_keyspace", "cassandra_consistency", "cassandra_user", "cassandra_statements"}, []dissecttest.Conversation{
 		{Name: "a query has its result", Chunks: s[0].Chunks, Want: []string{"options → ok method=OPTIONS", "startup → ok method=STARTUP",
 			"SELECT id, status FROM shop.orders → 2 rows method=SELECT cassandra_consistency=ONE cassandra_columns=[id status] cassandra_preview=1\tpaid\n2\t\\N"}},
@@ -115,6 +116,8 @@ func TestRows(t *testing.T) {
 			"auth response bob → BAD_CREDENTIALS: wrong outcome=client_error method=AUTH_RESPONSE status_text=BAD_CREDENTIALS auth_kind=password cassandra_user=bob"}},
 		{Name: "a batch", Chunks: chunks{client(ask(1, opBatch, "\x00"+u16(2)+"\x00"+long("UPDATE a SET b = ?")+u16(1)+long("x")+"\x00"+long("DELETE FROM a")+u16(0)+u16(4)+"\x00")), server(say(1, opResult, u32(1)))}, Want: []string{
 			"batch of 2: UPDATE a SET b = ?; DELETE FROM a → ok method=BATCH cassandra_params=[0x78] cassandra_statements=2 cassandra_consistency=QUORUM"}},
+		{Name: "lz4 from its middle", Midway: true, Chunks: s[3].Chunks[2:], Want: unpacked},
+		{Name: "snappy from its middle", Midway: true, Chunks: s[4].Chunks[2:], Want: unpacked},
 		{Name: "a response after a lost one is paired", Chunks: chunks{client(ask(1, opQuery, query("SELECT 1")) + ask(2, opQuery, query("SELECT 2"))), {Dir: dissect.ToClient, Gap: 40}, server(say(2, opResult, u32(1)))}, Want: []string{
 			"SELECT 2 → ok method=SELECT cassandra_consistency=ONE", "SELECT 1 → gap error=gap outcome=unread method=SELECT cassandra_consistency=ONE"}},
 	}...)
@@ -143,6 +146,11 @@ func TestDetect(t *testing.T) {
 		{"a query", dissect.ToServer, ask(1, opQuery, query("SELECT 1")), dissect.Yes},
 		{"a result", dissect.ToClient, say(1, opResult, rows), dissect.Likely},
 		{"a result from the wrong side", dissect.ToServer, say(1, opResult, rows), dissect.No},
+		{"a compressed query", dissect.ToServer, string(samples()[3].Chunks[2].Data), dissect.Yes},
+		{"its beginning", dissect.ToServer, string(samples()[3].Chunks[2].Data)[:30], dissect.More},
+		{"a compressed result", dissect.ToClient, string(samples()[4].Chunks[3].Data), dissect.Likely},
+		{"a compressed body with a wrong size", dissect.ToServer, strings.Replace(string(samples()[3].Chunks[2].Data), "\x00\x00\x01", "\x00\x00\x02", 1), dissect.No},
+		{"a result with the id of its trace", dissect.ToClient, message(4|answer, flagTracing, 1, opResult, strings.Repeat("\x07", 16)+rows), dissect.Likely},
 		{"a frame", dissect.ToServer, v5(message(5, 0, 1, opOptions, ""), false), dissect.Yes},
 		{"a frame with a wrong checksum", dissect.ToServer, s5damaged(), dissect.No},
 		{"a hello of SOCKS 5", dissect.ToServer, "\x05\x01\x00", dissect.More},

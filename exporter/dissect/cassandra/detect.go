@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"encoding/binary"
 
+	"github.com/klauspost/compress/snappy"
+	"github.com/pierrec/lz4/v4"
+
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sqltext"
 )
@@ -31,14 +34,48 @@ func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 	whole := int64(len(head)) >= headSize+h.length
 	b := head[headSize:min(int64(len(head)), headSize+h.length)]
 	switch {
-	case h.flags&flagCompressed != 0 || h.flags&flagPayload != 0:
+	case h.flags&flagPayload != 0:
 		return dissect.No // the other side, or a later message, decides
 	case !whole && h.length <= maxDetect:
 		return dissect.More
-	case dir == dissect.ToServer:
+	case h.flags&flagCompressed != 0:
+		if b = unpack(b); !whole || len(b) == 0 {
+			return dissect.No
+		}
+		h.flags, h.length = h.flags&^flagCompressed, int64(len(b))
+	}
+	if dir == dissect.ToServer {
 		return detectRequest(h, b, whole)
 	}
+	if h.flags&flagTracing != 0 && len(b) > traceID {
+		b, h.length, h.flags = b[traceID:], h.length-traceID, h.flags&^flagTracing
+	}
 	return detectResponse(h, b, whole)
+}
+
+const (
+	traceID     = 16       // bytes of the id of a trace before the body of a response
+	maxUnpacked = 64 << 10 // bytes of a compressed body that detection reads
+)
+
+// unpack decompresses the body of a message of versions 3 and 4 whose connection began before the capture. It is empty
+// if neither way fits.
+func unpack(b []byte) []byte {
+	if len(b) < 4 {
+		return nil
+	}
+	if size := binary.BigEndian.Uint32(b); size > 0 && size <= maxUnpacked {
+		out := make([]byte, size)
+		if n, err := lz4.UncompressBlock(b[4:], out); err == nil && n == len(out) {
+			return out
+		}
+	}
+	if size, err := snappy.DecodedLen(b); err == nil && size <= maxUnpacked {
+		if out, err := snappy.Decode(nil, b); err == nil {
+			return out
+		}
+	}
+	return nil
 }
 
 // framedHead reports whether b begins with a frame whose checksums are both right and which holds

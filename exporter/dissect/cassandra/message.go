@@ -157,6 +157,11 @@ func (k *conn) inflate(b []byte, partial bool) ([]byte, bool) {
 		} else {
 			err = fmt.Errorf("%d bytes are more than %d", size, maxInflate)
 		}
+		if err != nil && k.compression == "" && !partial {
+			if plain, e := k.Conn.Decompress("snappy", b, maxInflate); e == nil {
+				out, err, k.compression = plain, nil, "snappy"
+			}
+		}
 	}
 	if err != nil && !partial {
 		k.Conn.Anomaly("compression", "reading a message: "+err.Error(), 0)
