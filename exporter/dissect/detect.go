@@ -19,6 +19,11 @@ func (c *Conn) detect(dir Dir, head []byte) bool {
 	if p != nil && v != Yes && c.expect != nil { // a file may look like anything
 		p, v = nil, No
 	}
+	if p != nil && v != Yes {
+		if q := c.findByPort(dir, head); q != nil { // its port says more than a likeness
+			p, v, swapped = q, Yes, false
+		}
+	}
 	if p != nil {
 		c.unexpected(p.Name)
 		c.accept(p, v, dir, head, swapped)

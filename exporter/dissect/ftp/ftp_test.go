@@ -66,3 +66,14 @@ func TestDetect(t *testing.T) {
 		{"HTTP", dissect.ToServer, "GET / HTTP/1.1\r\n\r\n", dissect.No},
 	})
 }
+
+// TestLastCommands reads the end of a connection, of which only the port says that it is FTP.
+func TestLastCommands(t *testing.T) {
+	dissecttest.Converse(t, Protocol(), nil, dissecttest.Conversation{Name: "from its end", Midway: true,
+		Chunks: chunks{client("QUIT\r\n"), server("221 Goodbye.\r\n")}, Want: []string{"QUIT → 221 Goodbye."}})
+	o := dissecttest.OptionsOf(Protocol())
+	o.Roles, o.ServerPort = false, 50001
+	if p := dissecttest.Play(t, o, client("QUIT\r\n"), server("221 Goodbye.\r\n")).Conn.Protocol(); p != nil {
+		t.Errorf("on another port it is %s", p.Name)
+	}
+}

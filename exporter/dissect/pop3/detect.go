@@ -83,7 +83,7 @@ func detectReplies(b []byte) dissect.Verdict {
 	switch {
 	case status != ok || len(text) == 0 || !lines.Plain(line):
 		return dissect.No
-	case bytes.Contains(bytes.ToUpper(text), []byte("POP")), stamp(text):
+	case bytes.Contains(bytes.ToUpper(text), []byte("POP")), stamp(text), octets(text):
 		return dissect.Likely
 	}
 	if b = b[n:]; len(b) == 0 {
@@ -101,6 +101,12 @@ func detectReplies(b []byte) dissect.Verdict {
 		return dissect.No
 	}
 	return dissect.Likely
+}
+
+// octets reports whether a reply states the size of a message, as RETR's does in RFC 1939 section 5.
+func octets(text []byte) bool {
+	size, unit, _ := bytes.Cut(text, []byte(" "))
+	return len(size) > 0 && len(bytes.Trim(size, "0123456789")) == 0 && bytes.Equal(unit, []byte("octets"))
 }
 
 // stamp reports whether a greeting has the time stamp of APOP, <text@host>.

@@ -26,6 +26,9 @@ func (k *conn) line(in *dissect.Input, at int) (int, error) {
 	case modeContent:
 		return k.contentLine(in, at), nil
 	}
+	if n := k.restOfContent(in, at); n > 0 {
+		return n, nil
+	}
 	line, n, err := lines.Bounded(b, maxLine, "command")
 	switch {
 	case n == 0:

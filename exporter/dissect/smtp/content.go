@@ -44,6 +44,24 @@ func (k *conn) contentLine(in *dissect.Input, at int) int {
 	return n
 }
 
+// restOfContent reads the end of a message whose beginning is missing: a row with the reply, but without the content.
+func (k *conn) restOfContent(in *dissect.Input, at int) int {
+	line, _ := lines.Next(in.Data[at:])
+	was := k.midway
+	if k.midway = false; !was || k.mode != modeCommand || k.mail != nil || fits(line) {
+		return 0
+	}
+	n := contentEnd(in.Data[at:])
+	if n == 0 {
+		return 0
+	}
+	s := &step{verb: "DATA", call: &call{row: &Row{Command: "MAIL"}, steps: 1, over: true, gap: true}}
+	s.call.x.Request(in, at, at+n)
+	k.Push(s, in.Packet(at+n-1).Ack, stepCost+callCost)
+	s.asked.After = false // content follows the reply to DATA, and that all others (RFC 2920 section 3.1)
+	return n
+}
+
 // dotted adds a line of content without the dot that protects it (RFC 5321 section 4.5.2).
 func (k *conn) dotted(in *dissect.Input, from, to int, b []byte) {
 	if !k.midLine && b[0] == '.' {

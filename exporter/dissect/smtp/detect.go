@@ -2,9 +2,12 @@ package smtp
 
 import (
 	"bytes"
+	"strconv"
+	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/lines"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sasl"
 )
 
 // Limits of the bytes for which detection waits.
@@ -70,6 +73,9 @@ func detectReplies(b []byte) dissect.Verdict {
 			return dissect.No
 		}
 		code, text, last, ok := lines.Reply(line)
+		if ok && !greeted && lines.Plain(line) && enhanced(code, text) {
+			return dissect.Likely
+		}
 		named = named || bytes.Contains(bytes.ToUpper(text[:min(len(text), 512)]), []byte("SMTP"))
 		switch {
 		case !ok || !lines.Plain(line):
@@ -84,7 +90,64 @@ func detectReplies(b []byte) dissect.Verdict {
 	return dissect.More
 }
 
-var grammar = lines.Grammar{Limit: maxLine, Reply: lines.BeginsReply, Command: func(line []byte) bool {
-	verb, _ := lines.Verb(line)
+// enhanced reports whether the text of a reply begins with a status code of RFC 2034, which only SMTP has.
+func enhanced(code int, text []byte) bool {
+	status, _, _ := bytes.Cut(text, []byte(" "))
+	parts := strings.Split(string(status[:min(len(status), 16)]), ".")
+	if len(parts) != 3 || parts[0] != strconv.Itoa(code/100) || parts[0] != "2" && parts[0] != "4" && parts[0] != "5" {
+		return false
+	}
+	for _, p := range parts[1:] {
+		if len(p) == 0 || len(p) > 3 || strings.Trim(p, "0123456789") != "" {
+			return false
+		}
+	}
+	return true
+}
+
+// fits reports whether a line is a command with the arguments that it takes.
+func fits(line []byte) bool {
+	verb, rest := lines.Verb(line)
+	switch verb {
+	case "EHLO", "HELO", "LHLO":
+		return len(rest) > 0
+	case "MAIL", "SEND", "SOML", "SAML":
+		return hasPath(rest, "FROM:")
+	case "RCPT":
+		return hasPath(rest, "TO:")
+	case "DATA", "RSET", "QUIT", "STARTTLS", "TURN":
+		return len(bytes.TrimSpace(rest)) == 0
+	case "BDAT":
+		return len(rest) > 0 && rest[0] >= '0' && rest[0] <= '9'
+	case "AUTH":
+		mechanism, _, _ := bytes.Cut(rest, []byte(" "))
+		return sasl.Valid(mechanism)
+	}
 	return commands[verb]
-}}
+}
+
+var grammar = lines.Grammar{Limit: maxLine, Reply: lines.BeginsReply, Command: fits}
+
+// resume also accepts the end of a message's content.
+func resume(dir dissect.Dir, head []byte) dissect.Verdict {
+	if v := grammar.Resume(dir, head); v != dissect.No || dir == dissect.ToClient || contentEnd(head) == 0 {
+		return v
+	}
+	return dissect.Likely
+}
+
+// contentEnd is where the content of a message ends in b, 0 if it does not: nothing or a command follows.
+func contentEnd(b []byte) int {
+	n := 3
+	if !bytes.HasPrefix(b, []byte(".\r\n")) {
+		i := bytes.Index(b, []byte("\r\n.\r\n"))
+		if i < 0 {
+			return 0
+		}
+		n = i + 5
+	}
+	if line, whole := lines.Next(b[n:]); len(b) > n && (whole == 0 || !fits(line)) {
+		return 0
+	}
+	return n
+}

@@ -30,6 +30,8 @@ func (k *conn) reply(in *dissect.Input, at int) (int, error) {
 		if k.answering = k.find(in, at, code); k.answering == nil {
 			k.orphan = &call{row: &Row{Command: "NOTICE"}, over: true}
 			switch {
+			case k.stray != nil && k.content == nil && code != codeContinue: // its content has ended
+				k.orphan = k.stray
 			case !in.First(at) && code != codeClosing:
 				k.orphan.why = "no_request" // only 421 comes unasked, RFC 5321 section 3.8
 			case in.First(at) && code == codeReady:
@@ -146,6 +148,10 @@ func (k *conn) strays(c *call, code int) bool {
 	}
 	if k.stray = nil; k.content == was {
 		k.mode, k.content = modeCommand, nil
+	}
+	if c == was {
+		k.emit(was, string(dissect.LossGap))
+		return true
 	}
 	c.row.Command = "NOTICE"
 	k.emit(was, string(dissect.LossGap))

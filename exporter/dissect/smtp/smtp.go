@@ -60,7 +60,7 @@ func Protocol() *dissect.Protocol {
 		Transports: []dissect.Transport{dissect.TCP},
 		Ports:      []uint16{25, 587, 465, 24, 2525},
 		Detect:     detect, DetectOnPort: grammar.OnPort,
-		Resume: grammar.Resume,
+		Resume: resume,
 		New:    newConn,
 		Row:    &Row{},
 	}
@@ -127,6 +127,7 @@ type conn struct {
 	alone   map[string][]*step // commands with a verb of only, oldest first: those that wait for their replies, and some that do not
 	stray   *call              // content whose DATA is not known
 	lossy   bool               // commands before the next one may be missing
+	midway  bool               // the next line may be content of a message that began before the capture
 	client  string
 	user    string
 	answers sasl.Answers
@@ -182,7 +183,7 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 		if k.mail != nil {
 			k.mail.gap = true
 		}
-		k.mode, k.content, k.lossy = modeCommand, nil, true
+		k.mode, k.content, k.lossy, k.midway = modeCommand, nil, true, true
 		k.client, k.user = "", ""
 		k.answers.Lose()
 		return

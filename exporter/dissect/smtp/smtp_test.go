@@ -64,6 +64,13 @@ func TestRows(t *testing.T) {
 		{Name: "a server that rejects the content", Chunks: after(client("MAIL FROM:<a@b>\r\n"), server("250 a\r\n"), client("DATA\r\n"), server("503 b\r\n"), client("QUIT\r\n"), server("221 c\r\n")), Want: rows(
 			"MAIL <a@b> to nobody → 503 b outcome=client_error smtp_codes=[250 503]", "QUIT → 221 c smtp_codes=[221]")},
 		{Name: "a reply to a command before the capture", Midway: true, Chunks: chunks{server("554 no\r\n"), client("EHLO a\r\n"), server("421 bye\r\n")}, Want: []string{"NOTICE → 554 no, no_request error=no_request outcome=cut smtp_codes=[554]", "EHLO a → 421 bye outcome=server_error smtp_codes=[421]"}},
+		{Name: "from its middle, in the content of a message", Midway: true, Chunks: chunks{client("and so on\r\nHelp is near.\r\n.\r\nQUIT\r\n"), server("250 ok\r\n221 bye\r\n")}, Want: []string{
+			"MAIL ? to nobody → 250 ok, gap error=gap smtp_codes=[250]", "QUIT → 221 bye smtp_codes=[221] smtp_ahead=1"}},
+		{Name: "from its middle, before the content of a message", Midway: true, Chunks: chunks{server("354 go on\r\n"), client("Subject: x\r\n\r\na\r\n.\r\n"), server("250 ok\r\n"), client("QUIT\r\n"), server("221 bye\r\n")}, Want: []string{
+			"MAIL ? to nobody (17 bytes) → 250 ok, gap error=gap smtp_codes=[354 250]", "QUIT → 221 bye smtp_codes=[221]"}},
+		{Name: "from its middle, in a login", Midway: true, Chunks: chunks{client(coded("secret") + "\r\n"), server("235 2.7.0 ok\r\n"), client("RSET\r\n"), server("250 2.0.0 ok\r\n")}, Anomalies: 1, Want: []string{
+			"NOTICE → 235 2.7.0 ok, no_request error=no_request outcome=cut smtp_codes=[235]", "RSET → 250 2.0.0 ok smtp_codes=[250]"}},
+		{Name: "its last command", Midway: true, Chunks: chunks{client("QUIT\r\n"), server("221 bye\r\n")}, Want: []string{"QUIT → 221 bye smtp_codes=[221]"}},
 		{Name: "content that is cut", Chunks: after(client("MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n"), server("250 a\r\n250 b\r\n354 c\r\n"), client("Subject: x\r\n")), End: dissect.EndReset, Want: rows(
 			`MAIL <a@b> to <c@d> "x" (12 bytes) → 354 c, reset error=reset outcome=no_answer smtp_subject=x smtp_codes=[250 250 354]`)},
 		{Name: "a gap in the content, with its end", Chunks: after(client("MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n"), server("250 a\r\n250 b\r\n354 c\r\n"), client("Subject: x\r\n\r\nab\r\n"),
@@ -101,9 +108,25 @@ func TestDetect(t *testing.T) {
 		{"a greeting", dissect.ToClient, greeting, dissect.More},
 		{"a greeting and a reply", dissect.ToClient, greeting + "250 a\r\n", dissect.Likely},
 		{"a greeting and a reply of FTP", dissect.ToClient, "220 a\r\n331 password\r\n", dissect.No},
+		{"a reply with a status of RFC 2034", dissect.ToClient, "250 2.1.0 Ok\r\n", dissect.Likely},
+		{"a reply with the status of another class", dissect.ToClient, "250 4.1.0 Ok\r\n", dissect.No},
+		{"a reply with a version", dissect.ToClient, "220 2.4.1beta ready\r\n", dissect.More},
+		{"a reply with an address", dissect.ToClient, "250 2.1.0.7 Ok\r\n", dissect.No},
 		{"a login of FTP or POP3", dissect.ToServer, "USER ann\r\n", dissect.No},
 		{"HTTP", dissect.ToServer, "GET / HTTP/1.1\r\n\r\n", dissect.No},
 		{"no text", dissect.ToServer, "EHLO \x00\r\n", dissect.No},
+	})
+}
+
+func TestResume(t *testing.T) {
+	dissecttest.Detect(t, resume, dissecttest.Heads{
+		{"a command", dissect.ToServer, "RSET\r\n", dissect.Likely},
+		{"a command with something else", dissect.ToServer, "Data follows below\r\n", dissect.No},
+		{"a login", dissect.ToServer, "AUTH PLAIN AGE=\r\n", dissect.Likely},
+		{"the end of content", dissect.ToServer, "Data follows below\r\n.\r\n", dissect.Likely},
+		{"the end of content and a command", dissect.ToServer, ".\r\nMAIL FROM:<a@b>\r\n", dissect.Likely},
+		{"a dot in text", dissect.ToServer, "a\r\n.\r\nb\r\n", dissect.No},
+		{"a dot from the server", dissect.ToClient, "a\r\n.\r\n", dissect.No},
 	})
 }
 

@@ -145,13 +145,14 @@ func (g Grammar) Resume(dir dissect.Dir, head []byte) dissect.Verdict {
 // MaxWait is how many bytes of a line detection waits for.
 const MaxWait = 2 << 10
 
-// OnPort is Protocol.DetectOnPort: a command or a reply whose line is longer than detection waits for.
+// OnPort is Protocol.DetectOnPort: a command or a reply, also one whose line is longer than detection waits for. Other
+// protocols have such lines too, but not on this port.
 func (g Grammar) OnPort(dir dissect.Dir, head []byte) dissect.Verdict {
 	line, n := Next(head)
 	if n == 0 {
 		line = head
 	}
-	if len(line) < MaxWait {
+	if n == 0 && len(line) < MaxWait {
 		return dissect.No
 	}
 	if line = line[:min(len(line), g.Limit)]; Plain(line) && (dir == dissect.ToClient && g.Reply(line) || dir == dissect.ToServer && g.Command(line)) {

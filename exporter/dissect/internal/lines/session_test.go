@@ -74,6 +74,23 @@ func TestResume(t *testing.T) {
 	}
 }
 
+func TestOnPort(t *testing.T) {
+	g := Grammar{Limit: 4 << 10, Command: func(line []byte) bool { return strings.HasPrefix(string(line), "NOOP") }, Reply: BeginsReply}
+	for _, c := range []struct {
+		dir  dissect.Dir
+		head string
+		want dissect.Verdict
+	}{
+		{dissect.ToServer, "NOOP\r\n", dissect.Yes}, {dissect.ToServer, "NOOP", dissect.No}, {dissect.ToServer, "x\r\n", dissect.No}, {dissect.ToServer, "250 ok\r\n", dissect.No},
+		{dissect.ToServer, "NOOP " + strings.Repeat("x", MaxWait), dissect.Yes}, {dissect.ToServer, "NOOP \x01\r\n", dissect.No},
+		{dissect.ToClient, "250 ok\r\n", dissect.Yes}, {dissect.ToClient, "250 o", dissect.No}, {dissect.ToClient, "NOOP\r\n", dissect.No},
+	} {
+		if got := g.OnPort(c.dir, []byte(c.head)); got != c.want {
+			t.Errorf("%s %.20q: %v, want %v", c.dir, c.head, got, c.want)
+		}
+	}
+}
+
 // TestSession reads lines of both sides until TLS begins, which the server must have accepted.
 func TestSession(t *testing.T) {
 	var read []string
