@@ -91,7 +91,7 @@ func (k *conn) leave() {
 	f := k.files[0]
 	k.files = slices.Delete(k.files, 0, 1)
 	for response, t := range [...]*pieces.Transfer{f.up, f.down} {
-		if t == nil {
+		if !t.Captured() {
 			continue
 		}
 		row := f.first

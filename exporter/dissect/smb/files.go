@@ -88,7 +88,7 @@ func (k *conn) leave(f *file) {
 		return
 	}
 	for response, t := range [...]*pieces.Transfer{f.up, f.down} {
-		if t == nil {
+		if !t.Captured() {
 			continue
 		}
 		row := *f.first

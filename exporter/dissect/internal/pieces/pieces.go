@@ -210,6 +210,9 @@ func (t *Transfer) Into(x *dissect.Exchange, response, closed bool) {
 	x.Include(t.conn, &t.x)
 }
 
+// Captured reports whether any byte was captured. Without one there is no packet to cite.
+func (t *Transfer) Captured() bool { return t != nil && (t.x.HasRequest() || t.x.HasResponse()) }
+
 // Part is the exchange of a call that consists of the pieces only.
 func (t *Transfer) Part() dissect.Exchange {
 	x := t.x
