@@ -113,8 +113,10 @@ func (k *conn) target(s *side, in *dissect.Input, at int) {
 	switch s.kind {
 	case 'd', 'c', 'f':
 		s.call = k.copying()
-	case 'Q', 'F':
+	case 'Q':
 		s.call = k.newCall(kindQuery)
+	case 'F':
+		s.call = k.newCall(kindFunction)
 	case 'P', 'B', 'D', 'C', 'E':
 		s.call = k.opened(s.kind, in)
 	case 'p':
@@ -210,12 +212,15 @@ func (k *conn) request(kind byte, body []byte, in *dissect.Input, from, to int, 
 	case 'S':
 		k.sync(in, from, to)
 	case 'F':
-		c := k.newCall(kindFunction)
+		c, sent := k.req.call, max(from-1, 0)
+		if c == nil { // it did not arrive in pieces
+			c, sent = k.newCall(kindFunction), from
+		}
 		c.closed = true
 		k.start(c)
 		k.assign(c, in, from, to)
 		c.query = fmt.Sprintf("function %d", r.Uint32())
-		k.wait(kind, c, in, from)
+		k.wait(kind, c, in, sent)
 	case 'd', 'c', 'f':
 		if c := k.copying(); c != nil {
 			k.assign(c, in, from, to)
