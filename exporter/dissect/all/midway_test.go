@@ -149,8 +149,8 @@ var needsBefore = map[string]int{
 	"stomp.pcapng":      94, // SUBSCRIBE says whether messages are acknowledged
 	"amqp.pcapng":       95, // confirm.select begins to count the messages
 	"bgp.pcapng":        96,
-	"clickhouse.pcapng": 91,
-	"mqtt.pcapng":       85, "pop3.pcapng": 70, "smtp.pcapng": 86,
+	"clickhouse.pcapng": 91, // PING before the first statement
+	"mqtt.pcapng":       90, "pop3.pcapng": 87,
 }
 
 // played is a call of a conversation.

@@ -145,26 +145,43 @@ func (k *conn) fill(dir dissect.Dir, c *call, h head, b []byte, partial bool) er
 	return nil
 }
 
-// inflate decompresses a body of versions 3 and 4.
+// inflate decompresses a body of versions 3 and 4. If STARTUP was not captured, the first body says how.
 func (k *conn) inflate(b []byte, partial bool) ([]byte, bool) {
 	var out []byte
 	err := fmt.Errorf("the connection has no compression")
-	if k.compression == "snappy" {
-		out, err = k.Conn.Decompress("snappy", b, maxInflate)
-	} else if len(b) >= 4 { // lz4, also if STARTUP was not captured
-		if size := int64(binary.BigEndian.Uint32(b)); size <= maxInflate {
-			out, err = k.Conn.Decompress("lz4-block", b[4:], int(size))
-		} else {
-			err = fmt.Errorf("%d bytes are more than %d", size, maxInflate)
+	known := k.compression
+	for _, name := range compressions {
+		if known != "" && known != name {
+			continue
 		}
-		if err != nil && k.compression == "" && !partial {
-			if plain, e := k.Conn.Decompress("snappy", b, maxInflate); e == nil {
-				out, err, k.compression = plain, nil, "snappy"
-			}
+		if out, err = k.decompress(name, b); err == nil {
+			k.compression = name
+			break
 		}
 	}
 	if err != nil && !partial {
 		k.Conn.Anomaly("compression", "reading a message: "+err.Error(), 0)
 	}
 	return out, partial || err != nil
+}
+
+// compressions are those of versions 3 and 4.
+var compressions = [...]string{"lz4", "snappy"}
+
+func (k *conn) decompress(compression string, b []byte) ([]byte, error) {
+	if compression == "snappy" {
+		return k.Conn.Decompress(compression, b, maxInflate)
+	}
+	if len(b) < 4 {
+		return nil, fmt.Errorf("%d bytes are no block of lz4", len(b))
+	}
+	size := int64(binary.BigEndian.Uint32(b))
+	if size > maxInflate {
+		return nil, fmt.Errorf("%d bytes are more than %d", size, maxInflate)
+	}
+	out, err := k.Conn.Decompress("lz4-block", b[4:], int(size))
+	if err == nil && int64(len(out)) != size {
+		err = fmt.Errorf("%d bytes instead of %d", len(out), size)
+	}
+	return out, err
 }
