@@ -14,6 +14,7 @@ import (
 // Codes with a meaning of their own.
 const (
 	codeReady    = 220
+	codeBye      = 221
 	codeClosing  = 421
 	codeContinue = 354
 	codeAuth     = 334
@@ -30,7 +31,7 @@ func (k *conn) reply(in *dissect.Input, at int) (int, error) {
 		if k.answering = k.find(in, at, code); k.answering == nil {
 			k.orphan = &call{row: &Row{Command: "NOTICE"}, over: true}
 			switch {
-			case k.stray != nil && k.content == nil && code != codeContinue: // its content has ended
+			case k.answersStray(code):
 				k.orphan = k.stray
 			case !in.First(at) && code != codeClosing:
 				k.orphan.why = "no_request" // only 421 comes unasked, RFC 5321 section 3.8
@@ -56,7 +57,7 @@ func (k *conn) reply(in *dissect.Input, at int) (int, error) {
 // find finds the command that a reply answers: none for the greeting, and for what the server sends on its own. A code
 // of one command alone ends those before it: their replies are missing, or part of another line.
 func (k *conn) find(in *dissect.Input, at, code int) *step {
-	if in.First(at) && (code == codeReady || len(k.All()) == 0) {
+	if in.First(at) && (code == codeReady || len(k.All()) == 0) || k.answersStray(code) {
 		return nil
 	}
 	if s := k.waiting(only[code]); s != nil {
@@ -68,8 +69,14 @@ func (k *conn) find(in *dissect.Input, at, code int) *step {
 	return k.Answer(in.Seq(at))
 }
 
+// answersStray reports whether a reply is the one to content whose DATA is not known. What the client sent after it is
+// answered later.
+func (k *conn) answersStray(code int) bool {
+	return k.stray != nil && k.content == nil && code != codeContinue
+}
+
 // only has the command that alone is answered with a code.
-var only = map[int]string{codeContinue: "DATA", codeAuth: "AUTH"}
+var only = map[int]string{codeContinue: "DATA", codeAuth: "AUTH", codeBye: "QUIT"}
 
 // waiting is the oldest command with a verb of only that waits for its reply.
 func (k *conn) waiting(verb string) *step {
@@ -155,7 +162,7 @@ func (k *conn) strays(c *call, code int) bool {
 	}
 	c.row.Command = "NOTICE"
 	k.emit(was, string(dissect.LossGap))
-	k.emit(c, "")
+	k.emit(c, c.why)
 	return true
 }
 

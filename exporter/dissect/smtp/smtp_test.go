@@ -68,6 +68,11 @@ func TestRows(t *testing.T) {
 			"MAIL ? to nobody → 250 ok, gap error=gap smtp_codes=[250]", "QUIT → 221 bye smtp_codes=[221] smtp_ahead=1"}},
 		{Name: "from its middle, before the content of a message", Midway: true, Chunks: chunks{server("354 go on\r\n"), client("Subject: x\r\n\r\na\r\n.\r\n"), server("250 ok\r\n"), client("QUIT\r\n"), server("221 bye\r\n")}, Want: []string{
 			"MAIL ? to nobody (17 bytes) → 250 ok, gap error=gap smtp_codes=[354 250]", "QUIT → 221 bye smtp_codes=[221]"}},
+		{Name: "from its middle, with a command after the content", Midway: true, Chunks: chunks{server("250 to\r\n354 go on\r\n"), client("Subject: x\r\n\r\na\r\n.\r\nQUIT\r\n"), server("250 ok\r\n"), server("221 bye\r\n")}, Want: []string{
+			"NOTICE → 250 to, no_request error=no_request outcome=cut smtp_codes=[250]", "MAIL ? to nobody (17 bytes) → 250 ok, gap error=gap smtp_codes=[354 250]", "QUIT → 221 bye smtp_codes=[221]"}},
+		{Name: "from its middle, in a batch", Midway: true, Chunks: chunks{client("RSET\r\nDATA\r\n.\r\n"), server("250 reset\r\n"), server("354 go on\r\n"), server("250 queued\r\n")}, Want: []string{
+			"RSET → gap error=gap outcome=unread", "MAIL ? to nobody (0 bytes) → gap error=gap outcome=unread smtp_ahead=1", "NOTICE → 250 reset, no_request error=no_request outcome=cut smtp_codes=[250]",
+			"MAIL ? to nobody (0 bytes) → 354 go on, gap error=gap smtp_codes=[354]", "NOTICE → 250 queued, no_request error=no_request outcome=cut smtp_codes=[250]"}},
 		{Name: "from its middle, in a login", Midway: true, Chunks: chunks{client(coded("secret") + "\r\n"), server("235 2.7.0 ok\r\n"), client("RSET\r\n"), server("250 2.0.0 ok\r\n")}, Anomalies: 1, Want: []string{
 			"NOTICE → 235 2.7.0 ok, no_request error=no_request outcome=cut smtp_codes=[235]", "RSET → 250 2.0.0 ok smtp_codes=[250]"}},
 		{Name: "its last command", Midway: true, Chunks: chunks{client("QUIT\r\n"), server("221 bye\r\n")}, Want: []string{"QUIT → 221 bye smtp_codes=[221]"}},
