@@ -471,6 +471,9 @@ func (c *Conn) switchOver() {
 	c.upgrade = nil
 	c.Confirm()
 	if old := c.d; old != nil {
+		if _, ok := old.(Continuer); ok && u.name == "tls" {
+			c.before = &before{c.proto, old}
+		}
 		c.d = nil
 		old.Close(EndUpgrade)
 	}

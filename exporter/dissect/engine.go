@@ -175,8 +175,9 @@ type Conn struct {
 	Info Info
 
 	engine    *Engine
-	parent    *Conn // the connection that carries this one inside its encryption, or that uses the same ports
-	beside    *Conn // reads a protocol that has datagrams between those of this connection, see Protocol.Beside
+	parent    *Conn   // the connection that carries this one inside its encryption, or that uses the same ports
+	before    *before // what it was before TLS; nil if nothing
+	beside    *Conn   // reads a protocol that has datagrams between those of this connection, see Protocol.Beside
 	isBeside  bool
 	turned    bool // of a second connection on the same ports: Conn.flipped of the other one when it began
 	proto     *Protocol

@@ -25,6 +25,22 @@ func (c *Conn) NewInner(by string) *Conn {
 	return in
 }
 
+// before is the protocol of a connection that changed to TLS.
+type before struct {
+	proto *Protocol
+	d     Dissector
+}
+
+// Continue begins the protocol that c was before it changed to TLS in its inner connection, if it has nothing to detect.
+func (c *Conn) Continue(in *Conn) {
+	b := c.before
+	if b == nil {
+		return
+	}
+	in.begin(b.proto, Yes)
+	in.d.(Continuer).Continue(b.d)
+}
+
 // NewStreams starts the protocol that one of the ALPN names selects for the connection's
 // streams. It returns nil, nil if no protocol has any of these names.
 func (c *Conn) NewStreams(by string, alpn ...string) (*Conn, Streams) {

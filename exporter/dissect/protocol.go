@@ -318,6 +318,13 @@ type UpgradeInfo struct {
 	UpgradeTarget string // the token of the Upgrade header
 }
 
+// Continuer is a Dissector that continues inside TLS, which its connection changed to (STARTTLS).
+type Continuer interface {
+	// Continue is called before the first Read. before is the dissector of the same protocol that read the connection
+	// up to there, and is closed.
+	Continue(before Dissector)
+}
+
 // Upgrader is a Dissector that can continue after an upgrade from another protocol.
 type Upgrader interface {
 	Upgraded(info *UpgradeInfo)

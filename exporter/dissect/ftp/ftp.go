@@ -105,6 +105,9 @@ func newConn(c *dissect.Conn) dissect.Dissector {
 	return k
 }
 
+// Continue implements dissect.Continuer (RFC 4217 section 4.2).
+func (*conn) Continue(dissect.Dissector) {}
+
 // Gap implements dissect.Dissector: a line with a gap has lost its meaning.
 func (k *conn) Gap(*dissect.Input, int64) bool { return false }
 

@@ -120,6 +120,9 @@ func newConn(c *dissect.Conn) dissect.Dissector {
 	return k
 }
 
+// Continue implements dissect.Continuer: nothing of what was said before TLS counts (RFC 9051 section 6.2.1).
+func (*conn) Continue(dissect.Dissector) {}
+
 // Gap implements dissect.Dissector. Literals may have gaps.
 func (k *conn) Gap(in *dissect.Input, missing int64) bool {
 	if in.Dir == dissect.ToServer {

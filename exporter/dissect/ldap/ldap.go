@@ -112,6 +112,9 @@ func newConn(c *dissect.Conn) dissect.Dissector {
 	return k
 }
 
+// Continue implements dissect.Continuer: StartTLS changes who the user is only by a bind (RFC 4513 section 3.2).
+func (k *conn) Continue(before dissect.Dissector) { k.user = before.(*conn).user }
+
 // Read implements dissect.Dissector.
 func (k *conn) Read(in *dissect.Input) (int, error) {
 	n, err := k.parts.Read(k, in, false)

@@ -153,6 +153,9 @@ func (k *conn) response(c *call, b []byte) error {
 	k.agree(caps)
 	if caps&capSSL != 0 && r.Left() == 0 && !r.Short() {
 		c.kind, c.answered = kindSSL, true
+		if k.serverCaps != 0 {
+			k.greet = &greet{k.serverCaps, c.version, c.thread, c.plugin}
+		}
 		k.emit(c, "")
 		k.switched = true
 		k.c.Upgrade("tls", nil)

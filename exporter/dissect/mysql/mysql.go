@@ -175,7 +175,8 @@ type conn struct {
 	c     *dissect.Conn
 	sides [2]side
 	phase phase
-	hello *call // the connection phase, until it ends
+	hello *call  // the connection phase, until it ends
+	greet *greet // of a connection that changed to TLS
 
 	queue  inorder.Queue[*call]
 	orphan *call // a reply without a command
@@ -196,6 +197,17 @@ type conn struct {
 	spare      []*call
 	spareBytes int
 }
+
+// greet is what the server said before TLS.
+type greet struct {
+	caps    uint64
+	version string
+	thread  table.Opt[int64]
+	plugin  string
+}
+
+// Continue implements dissect.Continuer.
+func (k *conn) Continue(before dissect.Dissector) { k.greet = before.(*conn).greet }
 
 // ternary is a fact that may be unknown.
 type ternary uint8

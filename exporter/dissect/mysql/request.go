@@ -71,7 +71,11 @@ func (k *conn) begin(o *source, seq byte, size int, b []byte) {
 		}
 		k.hello = k.newCall(kindConnect)
 		k.hello.stage, k.hello.seq = stageAuth, seq-1
-		k.hello.gap = true // the greeting was not captured
+		if g := k.greet; g != nil {
+			k.serverCaps, k.hello.version, k.hello.thread, k.hello.plugin = g.caps, g.version, g.thread, g.plugin
+		} else {
+			k.hello.gap = true // the greeting was not captured
+		}
 	}
 	k.phase = phaseConnect
 }

@@ -84,6 +84,7 @@ type conn struct {
 	answers   sasl.Answers
 	answering *call // whose reply has more lines
 	midLine   bool  // in a line of the reply whose beginning was read
+	inside    bool  // TLS, which has no greeting
 	missed    bool  // replies may follow whose commands are not known
 }
 
@@ -93,6 +94,9 @@ func newConn(c *dissect.Conn) dissect.Dissector {
 	k.Queue = inorder.Queue[*call]{Conn: c, Emit: k.emit, Replies: replies, Busy: func(c *call) bool { return c == k.answering }}
 	return k
 }
+
+// Continue implements dissect.Continuer.
+func (k *conn) Continue(dissect.Dissector) { k.inside = true }
 
 // replies is how many replies a command still waits for. A long one cannot be distinguished from
 // others without its command.

@@ -80,7 +80,7 @@ func (k *conn) follows(seq uint32) bool {
 
 // find finds the command that a reply answers: none for the greeting.
 func (k *conn) find(in *dissect.Input, at int) *call {
-	if in.First(at) {
+	if in.First(at) && !k.inside {
 		return &call{row: &Row{Command: "GREETING"}}
 	}
 	if c := k.Answer(in.Seq(at)); c != nil {

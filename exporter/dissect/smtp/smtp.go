@@ -143,6 +143,9 @@ func newConn(c *dissect.Conn) dissect.Dissector {
 	return k
 }
 
+// Continue implements dissect.Continuer: nothing of what was said before TLS counts (RFC 3207 section 4.2).
+func (*conn) Continue(dissect.Dissector) {}
+
 // replies is how many replies a command still waits for. Some have an intermediate one.
 func replies(s *step) (int64, bool) {
 	return 1, s.verb != "DATA" && s.verb != "BDAT" && s.verb != "AUTH"

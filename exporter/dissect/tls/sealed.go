@@ -262,6 +262,7 @@ func (k *conn) carry(in *dissect.Input) bool {
 		if k.midstream {
 			k.inner.Info.RolesKnown, k.inner.Info.Began = k.c.Info.RolesKnown, [2]bool{}
 		}
+		k.c.Continue(k.inner)
 	}
 	return !k.innerEnded[in.Dir]
 }
