@@ -445,3 +445,28 @@ func TestLateSYNBeginsItsConnection(t *testing.T) {
 		}
 	}
 }
+
+// TestProbesAreRefused sends segments that are part of no connection, as scanners do: a reset refuses them, and ends
+// nothing that was open.
+func TestProbesAreRefused(t *testing.T) {
+	const push, urgent = uint16(decode.PSH), uint16(decode.URG)
+	reset := step{1010, sv, cl, rst | ack, 500, 101, "", 0, 60}
+	for _, tt := range []struct {
+		name  string
+		first step
+		want  string
+	}{
+		{"FIN scan", step{1000, cl, sv, uint16(decode.FIN), 100, 0, "", 0, 1}, "refused"},
+		{"segment that acknowledges nothing", step{1000, cl, sv, push, 100, 0, "", 0, 1}, "refused"},
+		{"Xmas scan", step{1000, cl, sv, uint16(decode.FIN) | push | urgent, 100, 0, "", 0, 1}, "refused"},
+		{"SYN", step{1000, cl, sv, syn, 99, 0, "", 0, 1}, "refused"},
+		{"an acknowledgement of an open connection", step{1000, cl, sv, ack, 100, 500, "", 0, 1}, "reset"},
+		{"the end of an open connection", step{1000, cl, sv, uint16(decode.FIN) | ack, 100, 500, "", 0, 1}, "reset"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := play(t, tt.first, reset).Flows[0].Row.State.V; got != tt.want {
+				t.Errorf("state %s, want %s", got, tt.want)
+			}
+		})
+	}
+}

@@ -215,17 +215,23 @@ const (
 	again
 )
 
+// probed reports whether all that the client sent is segments of no connection, with neither SYN nor ACK, as in a FIN, NULL
+// or Xmas scan: every segment of an open connection has ACK (RFC 9293 section 3.1).
+func (f *Flow) probed(client *sideStats) bool {
+	return client.packets > 0 && f.seen&(seenSYN|seenSYNACK|seenACK|seenData|seenRST) == 0
+}
+
 // tcp updates the statistics of one flow with one segment.
 func (f *Flow) tcp(s *Shard, dir dissect.Dir, p *Packet) {
 	d, o := &f.side[dir], &f.side[dir.Other()]
 	flags := p.TCPFlags
 	f.handshake(d, dir, p)
 	if flags&decode.RST != 0 {
-		f.seen |= seenRST
 		what := "reset"
-		if f.seen&(seenSYNACK|seenData) == 0 && f.seen&seenSYN != 0 && dir == dissect.ToClient {
+		if dir == dissect.ToClient && (f.seen&(seenSYNACK|seenData) == 0 && f.seen&seenSYN != 0 || f.probed(o)) {
 			f.refused, what = true, "refused"
 		}
+		f.seen |= seenRST
 		s.event(f, dir, p.No, p.Time, what, int64(p.PayloadLen))
 	}
 	if flags&decode.FIN != 0 {
