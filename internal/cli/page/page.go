@@ -189,7 +189,7 @@ func (p *page) fact(m member) (text string, ok bool) {
 		if text == "" {
 			return "", true
 		}
-		if m.name == "what" && !strings.Contains(v, " ") {
+		if m.name == "what" && origins[v] {
 			label = "origin:"
 		} else if words[m.name] != "" {
 			label += ":"

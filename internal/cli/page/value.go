@@ -22,6 +22,9 @@ var words = map[string]string{
 // kinds are readable forms of values of the member what.
 var kinds = map[string]string{"own": "this call", "no_answer": "no answer"}
 
+// origins are the values of the member what that say how failures began; see chain.Origin.
+var origins = map[string]bool{"own": true, "no_answer": true, "slow": true, "sealed": true, "failed": true}
+
 // directions are readable forms of values of the member direction.
 var directions = map[string]string{"forth": "src to dst", "back": "dst to src"}
 
