@@ -55,7 +55,7 @@ type Replica struct {
 	Pod    string   `json:"pod"`
 	Node   string   `json:"node,omitempty"`
 	Calls  int64    `json:"calls" jsonschema:"calls received"`
-	Share  float64  `json:"share"`
+	Share  float64  `json:"share" jsonschema:"of the calls that pods received"`
 	Failed int64    `json:"failed"`
 	P99Ms  *float64 `json:"p99_ms,omitempty"`
 	Made   int64    `json:"made" jsonschema:"calls made"`
@@ -64,9 +64,9 @@ type Replica struct {
 func (s *serviceAnswer) replicas() error {
 	list, more, err := ask.Rows[Replica](s.ctx, s.rows.Case, s.w.Limit, fmt.Sprintf(`SELECT pod, coalesce(min(node), '') AS node, count(*) FILTER (got) AS calls, round(count(*) FILTER (got) / greatest(1, sum(count(*) FILTER (got)) OVER ()), 4) AS share,
 		count(*) FILTER (got AND bad) AS failed, round(quantile_disc(elapsed_us, 0.99) FILTER (got) / 1000.0, 3) AS p99_ms, count(*) FILTER (NOT got) AS made
-		FROM (SELECT coalesce(dst_pod, dst_name) AS pod, dst_node AS node, true AS got, failed AS bad, `+terms.Took+` AS elapsed_us FROM %[1]s WHERE %[2]s AND %[3]s AND %[5]s
-			UNION ALL SELECT coalesce(src_pod, src_name), src_node, false, false, NULL FROM %[1]s WHERE %[2]s AND %[4]s AND %[5]s)
-		GROUP BY 1 ORDER BY calls DESC, pod LIMIT %[6]d`, s.rows.From, s.rows.Where, s.to, s.from, terms.IsRequest, s.w.Limit+1), s.rows.Values(s.rows.Args...)...)
+		FROM (SELECT dst_pod AS pod, dst_node AS node, true AS got, failed AS bad, `+terms.Took+` AS elapsed_us FROM %[1]s WHERE %[2]s AND %[3]s AND %[5]s
+			UNION ALL SELECT src_pod, src_node, false, false, NULL FROM %[1]s WHERE %[2]s AND %[4]s AND %[5]s)
+		WHERE pod IS NOT NULL GROUP BY 1 ORDER BY calls DESC, pod LIMIT %[6]d`, s.rows.From, s.rows.Where, s.to, s.from, terms.IsRequest, s.w.Limit+1), s.rows.Values(s.rows.Args...)...)
 	if err != nil {
 		return err
 	}

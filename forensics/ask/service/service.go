@@ -31,6 +31,7 @@ type Service struct {
 	What       string         `json:"what" jsonschema:"summary of its traffic"`
 	In         ask.Load       `json:"in" jsonschema:"calls received"`
 	Out        ask.Load       `json:"out" jsonschema:"calls made"`
+	Contact    ask.Contact    `json:"connections_to_it" jsonschema:"connections to it, with or without calls; if it accepted none, nothing shows that it is a service"`
 	Callers    []ServicePeer  `json:"callers" jsonschema:"its callers"`
 	Asks       []ServicePeer  `json:"asks" jsonschema:"what it calls, with health"`
 	Endpoints  []ServicePath  `json:"endpoints" jsonschema:"its endpoints"`
@@ -110,7 +111,7 @@ func AskService(ctx context.Context, c *forensics.Case, in ServiceIn) (*Service,
 		return nil, err
 	}
 	defer s.rows.Release()
-	steps := []func() error{s.loads, s.peers, s.endpoints, s.handshakes, s.replicas, s.churn, s.uncorrelated, s.repeats, s.headers, s.journey, s.blocking}
+	steps := []func() error{s.loads, s.contact, s.peers, s.endpoints, s.handshakes, s.replicas, s.churn, s.uncorrelated, s.repeats, s.headers, s.journey, s.blocking}
 	for _, f := range steps {
 		if err := f(); err != nil {
 			return nil, err
@@ -120,7 +121,7 @@ func AskService(ctx context.Context, c *forensics.Case, in ServiceIn) (*Service,
 	if err := ask.NoteUnread(ctx, c, &s.out.Frame, w); err != nil {
 		return nil, err
 	}
-	s.out.Match(int(s.out.In.Calls+s.out.Out.Calls) + len(s.out.Callers) + len(s.out.Asks) + len(s.out.Handshakes))
+	s.out.Match(int(s.out.In.Calls+s.out.Out.Calls+s.out.Contact.Connections) + len(s.out.Callers) + len(s.out.Asks) + len(s.out.Handshakes))
 	return s.out, nil
 }
 
@@ -168,6 +169,11 @@ func (s *serviceAnswer) loads() error {
 			s.out.In = r.Load
 		}
 	}
+	return err
+}
+
+func (s *serviceAnswer) contact() (err error) {
+	s.out.Contact, err = ask.ContactOf(s.ctx, s.c, s.w, s.to)
 	return err
 }
 
@@ -251,11 +257,17 @@ func (s *serviceAnswer) words() {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s", strings.Join(o.Names[:min(3, len(o.Names))], ", "))
+	tried := o.Contact.Connections > 0 && o.Contact.Accepted() == 0
 	switch {
-	case o.In.Calls == 0 && o.Out.Calls == 0:
-		b.WriteString(" had no readable calls")
+	case o.In.Calls == 0 && o.Out.Calls == 0 && tried && len(o.Callers)+len(o.Asks) == 0:
+		b.WriteString(" is not shown to be a service: " + o.Contact.Words() + "; none was accepted")
 	case o.In.Calls == 0:
-		b.WriteString(" got no readable calls")
+		b.WriteString(map[bool]string{true: " had", false: " got"}[o.Out.Calls == 0] + " no readable calls")
+		if words := o.Contact.Words(); words != "" {
+			b.WriteString("; " + words)
+		}
+	case tried && o.In.Failed == o.In.Calls:
+		b.WriteString(plural.Sprintf(" was sent %d {call|calls} by %s and answered none", o.In.Calls, firstThree(o.Callers, func(p ServicePeer) string { return p.Peer })))
 	default:
 		b.WriteString(plural.Sprintf(" got %d {call|calls} (%d failed) from %s", o.In.Calls, o.In.Failed, firstThree(o.Callers, func(p ServicePeer) string { return p.Peer })))
 		fmt.Fprintf(&b, ", mostly %s", firstThree(o.Endpoints, func(p ServicePath) string { return p.Endpoint }))

@@ -45,6 +45,7 @@ type Destination struct {
 	Calls       int64    `json:"calls" jsonschema:"requests, without handshakes and unknown payload"`
 	Failed      int64    `json:"failed"`
 	Connections int64    `json:"connections"`
+	Shut        int64    `json:"connections_not_accepted,omitempty" jsonschema:"of those without calls, connections that were refused or not answered"`
 	SentKB      float64  `json:"sent_kb" jsonschema:"payload sent by clients on these connections, encrypted or not, in units of 1000 bytes; counts whole connections, even if only a part is in the window"`
 	ReceivedKB  float64  `json:"received_kb"`
 	First       string   `json:"first"`
@@ -88,6 +89,7 @@ type externalRow struct {
 	Rows        int64    `json:"n"`
 	Failed      int64    `json:"failed"`
 	Connections int64    `json:"connections"`
+	Shut        int64    `json:"shut"`
 	Sent        int64    `json:"sent"`
 	Received    int64    `json:"received"`
 	First       string   `json:"first_at"`
@@ -197,8 +199,8 @@ func outside(w *ask.Window, ctx context.Context, c *forensics.Case, narrowed boo
 	}
 	conns, args := w.Connections(c, "connections", false)
 	addSilent, _, err := ask.Rows[externalRow](ctx, c, maxExternal, fmt.Sprintf(`SELECT %s AS name, %s AS client, min(src_namespace) AS namespace, bool_or(dst_dns_name IS NOT NULL) AS dns_known, bool_or(dst_how_known <> 'dns_other') AS own_lookup, list_sort(list(DISTINCT dst_ip))[1:10] AS addresses,
-		list_sort(list(DISTINCT dst_port::BIGINT))[1:10] AS ports, list_sort(list(DISTINCT src_pod) FILTER (src_pod IS NOT NULL))[1:10] AS pods, count(*) AS connections, make_timestamp_ns(min(first_ns)) AS first_at, make_timestamp_ns(max(last_ns)) AS last_at, list_sort(list(DISTINCT transport)) AS protocols
-		FROM %s WHERE calls = 0 AND %s = 'outside' AND %s <> 'outside' GROUP BY 1, 2 ORDER BY connections DESC, 1, 2`, terms.Who("dst_"), terms.Who("src_"), conns, terms.Place("dst_"), terms.Place("src_")), args...)
+		list_sort(list(DISTINCT dst_port::BIGINT))[1:10] AS ports, list_sort(list(DISTINCT src_pod) FILTER (src_pod IS NOT NULL))[1:10] AS pods, count(*) AS connections, count(*) FILTER ((%[6]s) IN (SELECT (%[6]s) FROM flows_raw WHERE NOT %[7]s)) AS shut, make_timestamp_ns(min(first_ns)) AS first_at, make_timestamp_ns(max(last_ns)) AS last_at, list_sort(list(DISTINCT transport)) AS protocols
+		FROM %[3]s WHERE calls = 0 AND %[4]s = 'outside' AND %[5]s <> 'outside' GROUP BY 1, 2 ORDER BY connections DESC, 1, 2`, terms.Who("dst_"), terms.Who("src_"), conns, terms.Place("dst_"), terms.Place("src_"), on+"flow_id", terms.Accepted), args...)
 	return append(rows, addSilent...), err
 }
 
@@ -262,6 +264,7 @@ func (d *Destination) add(r, sum *externalRow) {
 	d.Calls += r.Calls
 	d.Failed += r.Failed
 	d.Connections += r.Connections
+	d.Shut += r.Shut
 	d.SentKB, d.ReceivedKB = ask.Round(d.SentKB+float64(r.Sent)/1000), ask.Round(d.ReceivedKB+float64(r.Received)/1000)
 	d.First, d.Last = min(d.First, r.First), max(d.Last, r.Last)
 	d.Clients = ask.AddName(d.Clients, r.Client)
@@ -317,16 +320,22 @@ func (d *Destination) finish(sum *externalRow, known map[string]ask.Node, sole b
 // summarize writes the summary.
 func (e *External) summarize(list []Destination, behind []Behind, allow bool) {
 	say := func(format string, args ...any) { e.Summary = append(e.Summary, plural.Sprintf(format, args...)) }
-	plain, bare := []string{}, []string{}
+	plain, bare, shut := []string{}, []string{}, []string{}
 	for _, d := range list {
 		if d.Encrypted == "no" && d.Calls > 0 {
 			plain = ask.AddName(plain, d.Name)
+		}
+		if d.Shut > 0 && d.Shut == d.Connections {
+			shut = ask.AddName(shut, d.Name)
 		}
 		if d.NameFrom == "none" {
 			bare = ask.AddName(bare, d.Name)
 		}
 	}
-	say("%d external {destination was|destinations were} called.", len(list))
+	say("%d external {destination was|destinations were} called.", len(list)-len(shut))
+	if len(shut) > 0 {
+		say("%d more accepted no connection: %s.", len(shut), strings.Join(ask.SomeNames(shut), ", "))
+	}
 	if len(behind) > 0 {
 		say("%d external {host was|hosts were} reached through a proxy.", len(behind))
 	}

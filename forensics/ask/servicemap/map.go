@@ -54,6 +54,7 @@ type MapEdge struct {
 	ResponseKB   float64        `json:"response_kb"`
 	Connections  int64          `json:"connections"`
 	NotAnswered  int64          `json:"connections_without_calls,omitempty" jsonschema:"of these, connections without calls: refused, not answered, or opened and closed"`
+	Shut         int64          `json:"connections_not_accepted,omitempty" jsonschema:"of those without calls, connections that were refused or not answered"`
 	Encrypted    string         `json:"encrypted" jsonschema:"yes, no, partly or unknown"`
 	CrossesSpace bool           `json:"cross_namespace,omitempty"`
 	Protocols    []EdgeProtocol `json:"protocols"`
@@ -64,7 +65,6 @@ type MapEdge struct {
 	enc     int64
 	shakes  int64
 	carried int64
-	shut    int64 // of connections without calls, those that were refused or not answered
 	back    int64 // of calls, those on connections that the callee opened
 	broken  int64 // handshakes that failed, and not because of the caller
 }
@@ -246,6 +246,9 @@ func readGraph(w *ask.Window, ctx context.Context, c *forensics.Case, by string,
 	for i := range g.edges {
 		g.finish(&g.edges[i])
 	}
+	for _, n := range g.nodes {
+		n.Seen = n.seen()
+	}
 	return g, nil
 }
 
@@ -299,7 +302,7 @@ func (g *graph) addSilent(ctx context.Context, c *forensics.Case, w *ask.Window,
 			r.Conns = n
 		}
 		g.edges[k].Connections += r.Conns
-		g.edges[k].NotAnswered, g.edges[k].shut = r.Conns, r.Shut
+		g.edges[k].NotAnswered, g.edges[k].Shut = r.Conns, r.Shut
 	}
 	return nil
 }
@@ -321,10 +324,12 @@ func encrypted(calls, sealed, shakes int64) string {
 // finish sets the fields that are derived from others.
 func (g *graph) finish(e *MapEdge) {
 	e.Encrypted = encrypted(e.Calls, e.enc, e.shakes)
+	a, b := g.nodes[e.Src], g.nodes[e.Dst]
+	a.carried, a.out, a.rejected = a.carried+e.carried, a.out+e.Connections, a.rejected+e.Shut
+	b.carried, b.in, b.shut = b.carried+e.carried, b.in+e.Connections, b.shut+e.Shut
 	if e.carried == 0 {
 		return
 	}
-	a, b := g.nodes[e.Src], g.nodes[e.Dst]
 	e.KFL = terms.NodeKFL("src", g.by, e.Src, a.levels) + " and " + g.dst(b)
 	if e.Calls > 0 && e.Calls < e.carried {
 		e.KFL += terms.NotCarriers

@@ -1,5 +1,11 @@
 package servicemap
 
+import (
+	"strings"
+
+	"github.com/pcapsule/pcapsule/internal/plural"
+)
+
 // groupings maps each value of group_by to the column that names a node.
 var groupings = map[string]string{"": "service", "service": "service", "workload": "workload", "namespace": "namespace", "pod": "pod", "node": "node"}
 
@@ -14,7 +20,38 @@ type MapNode struct {
 	CallsIn   int64    `json:"calls_in"`
 	CallsOut  int64    `json:"calls_out"`
 	FailedIn  int64    `json:"failed_in"`
+	Seen      string   `json:"seen,omitempty" jsonschema:"of a node without calls: its connections, and how many were accepted"`
 
 	levels string
 	asked  bool // named by the host that clients called
+
+	carried  int64 // rows of its edges, also of what is not a request
+	in, out  int64 // connections to it and from it
+	shut     int64 // of those to it, connections that it refused or did not answer
+	rejected int64 // of those from it, connections that were refused or not answered
+}
+
+// tried reports whether connections to a node are all that was seen of it, and it accepted none: nothing shows that it
+// is a service.
+func (n *MapNode) tried() bool { return n.carried == 0 && n.out == 0 && n.in > 0 && n.shut == n.in }
+
+// seen describes what was seen of a node without calls.
+func (n *MapNode) seen() string {
+	if n.CallsIn > 0 || n.CallsOut > 0 {
+		return ""
+	}
+	var parts []string
+	for _, side := range []struct {
+		n, shut int64
+		where   string
+	}{{n.in, n.shut, "to"}, {n.out, n.rejected, "from"}} {
+		switch {
+		case side.n == 0:
+		case side.shut == side.n:
+			parts = append(parts, plural.Sprintf("%d {connection|connections} %s it, none accepted", side.n, side.where))
+		default:
+			parts = append(parts, plural.Sprintf("%d {connection|connections} %s it, %d accepted", side.n, side.where, side.n-side.shut))
+		}
+	}
+	return strings.Join(parts, "; ")
 }

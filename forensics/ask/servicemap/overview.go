@@ -40,6 +40,8 @@ type Overview struct {
 	External   []ExternalDomain     `json:"external_domains"`
 	Ingress    []IngressPoint       `json:"ingress"`
 	NotIP      []bundle.Count       `json:"not_ip" jsonschema:"non-IP packets of the whole case, by kind: arp, lldp, stp, wlan_beacon, or an unsupported link type"`
+
+	tried []string // hosts that accepted no connection
 }
 
 // ConnCount counts connections by how far they could be read.
@@ -48,6 +50,7 @@ type ConnCount struct {
 	Encrypted int64 `json:"encrypted"`
 	Opened    int64 `json:"opened" jsonschema:"of the encrypted ones, those that were decrypted"`
 	Silent    int64 `json:"without_calls"`
+	Shut      int64 `json:"not_accepted" jsonschema:"of those without calls, connections that were refused or not answered"`
 }
 
 // ProtocolUse summarizes the use of one protocol.
@@ -117,7 +120,11 @@ func AskOverview(ctx context.Context, c *forensics.Case, in OverviewIn) (*Overvi
 		out.Note("a non-IP packet that several bundles have counts once in each")
 	}
 	out.summarize(w)
-	out.Match(len(out.Protocols))
+	seen := len(out.Protocols) + int(out.Conns.Total)
+	if !w.Asked && !w.Narrowed {
+		seen += len(out.NotIP)
+	}
+	out.Match(seen)
 	return out, nil
 }
 
@@ -138,7 +145,10 @@ func (o *Overview) services(g *graph, w *ask.Window) {
 		if n.Namespace != "" {
 			o.Namespaces = ask.AddName(o.Namespaces, n.Namespace)
 		}
-		if n.Place != terms.Outside {
+		switch {
+		case n.tried():
+			o.tried = ask.AddName(o.tried, n.Name)
+		case n.Place != terms.Outside:
 			list = append(list, *n)
 		}
 	}
@@ -173,7 +183,7 @@ func (o *Overview) read(ctx context.Context, c *forensics.Case, w *ask.Window) (
 		return err
 	}
 	o.Conns, err = ask.One[ConnCount](ctx, c, `SELECT count(*) AS total, count(encryption) AS encrypted, count(*) FILTER (coalesce(client_opened, 0) + coalesce(server_opened, 0) > 0) AS opened,
-		count(*) FILTER (calls = 0) AS without_calls FROM `+conns, args...)
+		count(*) FILTER (calls = 0) AS without_calls, count(*) FILTER (calls = 0 AND (`+terms.Key(c, "")+`flow_id) IN (SELECT (`+terms.Key(c, "")+`flow_id) FROM flows_raw WHERE NOT `+terms.Accepted+`)) AS not_accepted FROM `+conns, args...)
 	return err
 }
 
@@ -225,7 +235,18 @@ func (g *graph) protocols(ctx context.Context, c *forensics.Case) ([]ProtocolUse
 func (o *Overview) summarize(w *ask.Window) {
 	say := func(format string, args ...any) { o.Summary = append(o.Summary, plural.Sprintf(format, args...)) }
 	o.Summary = []string{}
-	say("%s to %s: %d {request|requests}, %d failed (%.3g %%), on %d {connection|connections}.", ask.Stamp(w.From), ask.Stamp(w.To), o.Calls, o.Failed, 100*ask.Share(o.Failed, o.Calls), o.Conns.Total)
+	on := plural.Sprintf("on %d {connection|connections}", o.Conns.Total)
+	if o.Conns.Shut > 0 {
+		on += plural.Sprintf(", of which %d {was|were} refused or not answered", o.Conns.Shut)
+	}
+	if o.Calls == 0 {
+		say("%s to %s: no requests, %s.", ask.Stamp(w.From), ask.Stamp(w.To), on)
+	} else {
+		say("%s to %s: %d {request|requests}, %d failed (%.3g %%), %s.", ask.Stamp(w.From), ask.Stamp(w.To), o.Calls, o.Failed, 100*ask.Share(o.Failed, o.Calls), on)
+	}
+	if len(o.tried) > 0 {
+		say("Hosts that accepted none of the connections to them: %s.", strings.Join(ask.SomeNames(o.tried), ", "))
+	}
 	var names []string
 	for _, p := range o.Protocols {
 		names = append(names, fmt.Sprintf("%s (%d)", p.Protocol, p.Calls))

@@ -5,6 +5,9 @@ package terms
 // INIT that it refuses with one packet (RFC 9260 section 8.4).
 const Accepted = `(CASE transport WHEN 'tcp' THEN coalesce(state NOT IN ('syn_sent', 'refused'), true) WHEN 'sctp' THEN src_packets > 1 AND dst_packets > 1 ELSE dst_packets > 0 END)`
 
+// Refused is the SQL for a connection that its server refused, as opposed to one that it did not answer.
+const Refused = `(NOT ` + Accepted + ` AND transport IN ('tcp', 'sctp') AND dst_packets > 0)`
+
 // Port is the SQL for the transport and the port of a connection's server, as in tcp/443, or icmp.
 const Port = `(transport || CASE WHEN transport IN ('tcp', 'udp', 'sctp') THEN '/' || dst_port ELSE '' END)`
 

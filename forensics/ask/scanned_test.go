@@ -1,0 +1,105 @@
+package ask_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pcapsule/pcapsule/forensics/ask/service"
+	"github.com/pcapsule/pcapsule/forensics/ask/servicemap"
+	made "github.com/pcapsule/pcapsule/internal/traffic"
+)
+
+// scanned is a network in which a client tries two hosts and calls a third.
+func scanned() *made.Capture {
+	var w made.Capture
+	for i := range 3 {
+		at := time.Duration(i) * time.Second
+		w.Attempt(at, "10.0.0.1", "10.0.0.7:22", true)
+		w.Attempt(at+time.Millisecond, "10.0.0.1", "10.0.0.8:443", false)
+		w.Attempt(at+2*time.Millisecond, "10.0.0.1", "203.0.113.9:25", i == 0)
+	}
+	w.Exchange(0, time.Millisecond, "open", "10.0.0.1", "10.0.0.9:80", "GET / HTTP/1.1\r\nHost: open\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	return &w
+}
+
+// TestScannedHostIsNoService describes hosts that accepted no connection.
+func TestScannedHostIsNoService(t *testing.T) {
+	c := openCapture(t, scanned())
+	for _, tt := range []struct{ host, want string }{
+		{"10.0.0.7", "10.0.0.7 is not shown to be a service: 3 connections to it (tcp/22), 3 refused; none was accepted"},
+		{"10.0.0.8", "10.0.0.8 is not shown to be a service: 3 connections to it (tcp/443), 3 not answered; none was accepted"},
+		{"203.0.113.9", "203.0.113.9 is not shown to be a service: 3 connections to it (tcp/25), 1 refused, 2 not answered; none was accepted"},
+		{"10.0.0.9", "10.0.0.9 got 1 call (0 failed) from 10.0.0.1, mostly GET /"},
+		{"10.0.0.1", "10.0.0.1 got no readable calls; it asks 10.0.0.9 (GET /)"},
+	} {
+		s := must[*service.Service](t)(service.AskService(ctx, c, service.ServiceIn{Service: tt.host}))
+		if s.What != tt.want || s.Matched != "some" {
+			t.Errorf("%s: %q, matched %s; want %q", tt.host, s.What, s.Matched, tt.want)
+		}
+		if len(s.Replicas) > 0 {
+			t.Errorf("%s: replicas %v, although no pod is known", tt.host, s.Replicas)
+		}
+	}
+	if s := must[*service.Service](t)(service.AskService(ctx, c, service.ServiceIn{Service: "10.0.0.200"})); s.What != "" || s.Matched != "nothing_matched" {
+		t.Errorf("a host that was not seen: %q, matched %s", s.What, s.Matched)
+	}
+}
+
+// TestUnansweredDatagramsAreSent describes a host that answered no call.
+func TestUnansweredDatagramsAreSent(t *testing.T) {
+	var w made.Capture
+	w.Datagram(0, "10.0.0.1", "10.0.0.53:53", question)
+	w.Ping(time.Minute, "10.0.0.1", "10.0.0.2", true)
+	c := openCapture(t, &w)
+	s := must[*service.Service](t)(service.AskService(ctx, c, service.ServiceIn{Service: "10.0.0.53"}))
+	if want := "10.0.0.53 was sent 1 call by 10.0.0.1 and answered none"; s.What != want {
+		t.Errorf("%q, want %q", s.What, want)
+	}
+}
+
+// question is a DNS query for the address of a.test.
+const question = "\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01a\x04test\x00\x00\x01\x00\x01"
+
+// TestServiceListHasNoScannedHosts looks at the lists of services.
+func TestServiceListHasNoScannedHosts(t *testing.T) {
+	c := openCapture(t, scanned())
+	o := must[*servicemap.Overview](t)(servicemap.AskOverview(ctx, c, servicemap.OverviewIn{}))
+	var names []string
+	for _, n := range o.Services {
+		names = append(names, n.Name)
+	}
+	if want := []string{"10.0.0.9", "10.0.0.1"}; !slices.Equal(names, want) {
+		t.Errorf("services %v, want %v", names, want)
+	}
+	text := strings.Join(o.Summary, "\n")
+	for _, want := range []string{"on 10 connections, of which 9 were refused or not answered.", "Hosts that accepted none of the connections to them: 10.0.0.7, 10.0.0.8, 203.0.113.9."} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the summary lacks %q:\n%s", want, text)
+		}
+	}
+	m := must[*servicemap.ServiceMap](t)(servicemap.AskServiceMap(ctx, c, servicemap.ServiceMapIn{}))
+	seen := map[string]string{}
+	for _, n := range m.Nodes {
+		seen[n.Name] = n.Seen
+	}
+	if seen["10.0.0.7"] != "3 connections to it, none accepted" || seen["10.0.0.9"] != "" || seen["10.0.0.1"] != "" {
+		t.Errorf("nodes %q", seen)
+	}
+	e := must[*servicemap.External](t)(servicemap.AskExternal(ctx, c, servicemap.ExternalIn{}))
+	if want := "0 external destinations were called.\n1 more accepted no connection: 203.0.113.9."; !strings.HasPrefix(strings.Join(e.Summary, "\n"), want) {
+		t.Errorf("%q, want %q", e.Summary, want)
+	}
+}
+
+// TestOverviewWithoutCallsIsNotEmpty looks at captures without calls.
+func TestOverviewWithoutCallsIsNotEmpty(t *testing.T) {
+	var w made.Capture
+	w.Attempt(0, "10.0.0.1", "10.0.0.7:22", true)
+	c := openCapture(t, &w)
+	o := must[*servicemap.Overview](t)(servicemap.AskOverview(ctx, c, servicemap.OverviewIn{}))
+	if o.Matched != "some" || !strings.HasSuffix(o.Summary[0], ": no requests, on 1 connection, of which 1 was refused or not answered.") {
+		t.Errorf("matched %s, %q", o.Matched, o.Summary)
+	}
+}
