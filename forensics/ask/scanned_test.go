@@ -1,11 +1,14 @@
 package ask_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/pcapsule/pcapsule/forensics/ask/compare"
+	"github.com/pcapsule/pcapsule/forensics/ask/failures"
 	"github.com/pcapsule/pcapsule/forensics/ask/service"
 	"github.com/pcapsule/pcapsule/forensics/ask/servicemap"
 	made "github.com/pcapsule/pcapsule/internal/traffic"
@@ -101,5 +104,41 @@ func TestOverviewWithoutCallsIsNotEmpty(t *testing.T) {
 	o := must[*servicemap.Overview](t)(servicemap.AskOverview(ctx, c, servicemap.OverviewIn{}))
 	if o.Matched != "some" || !strings.HasSuffix(o.Summary[0], ": no requests, on 1 connection, of which 1 was refused or not answered.") {
 		t.Errorf("matched %s, %q", o.Matched, o.Summary)
+	}
+}
+
+// TestFailureCountsTellDatagrams asks the questions that count failures about a datagram without an answer.
+func TestFailureCountsTellDatagrams(t *testing.T) {
+	var w made.Capture
+	w.Datagram(0, "10.0.0.1", "10.0.0.53:53", question)
+	w.Ping(time.Minute, "10.0.0.1", "10.0.0.2", true)
+	c := openCapture(t, &w)
+	f := must[*failures.Answer](t)(failures.Ask(ctx, c, failures.In{}))
+	if f.Datagrams != 1 {
+		t.Errorf("%d unanswered datagrams, want 1", f.Datagrams)
+	}
+	s := must[*service.Service](t)(service.AskService(ctx, c, service.ServiceIn{Service: "10.0.0.53"}))
+	p := must[*compare.Answer](t)(compare.Ask(ctx, c, compare.In{}))
+	for name, notes := range map[string][]string{"find_failures": f.Notes, "describe_service": s.Notes, "compare_periods": p.Notes} {
+		if text := strings.Join(notes, "\n"); !strings.Contains(text, "1 unanswered request was a datagram: packets do not show when the caller gave up") {
+			t.Errorf("%s does not note it:\n%s", name, text)
+		}
+	}
+}
+
+// TestScanIsOneRow lists the failed connections of a scan.
+func TestScanIsOneRow(t *testing.T) {
+	var w made.Capture
+	for port := range 11 {
+		w.Attempt(time.Duration(port)*time.Millisecond, "10.0.0.1", fmt.Sprint("10.0.0.7:", 20+port), true)
+	}
+	w.Attempt(time.Second, "10.0.0.1", "10.0.0.8:22", true)
+	c := openCapture(t, &w)
+	f := must[*failures.Answer](t)(failures.Ask(ctx, c, failures.In{}))
+	if len(f.Connections) != 2 || f.Connections[0].Port != nil || f.Connections[0].Ports != 11 || f.Connections[0].Connections != 11 || f.Connections[1].Port == nil || *f.Connections[1].Port != 22 || f.Connections[1].Ports != 0 {
+		t.Errorf("%+v", f.Connections)
+	}
+	if len(f.Connections[0].FlowIDs) != 3 {
+		t.Errorf("flows %v, want 3", f.Connections[0].FlowIDs)
 	}
 }

@@ -1,6 +1,11 @@
 package ask
 
-import "github.com/pcapsule/pcapsule/forensics/ask/terms"
+import (
+	"context"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+)
 
 // Waits count calls by how well their time is known.
 type Waits struct {
@@ -10,18 +15,25 @@ type Waits struct {
 	Blind int64 `json:"blind"` // of these, calls whose packets do not show when the caller gave up
 }
 
-// WaitsColumns are the columns of Waits in SQL that reads calls.
-var WaitsColumns = "count(*) AS calls, count(" + terms.Took + ") AS timed, count(*) FILTER (outcome = 'no_answer') AS none, count(*) FILTER (NOT " + terms.WaitSeen + ") AS blind"
+// WaitsOf counts the calls of a table or query that match a condition.
+func WaitsOf(ctx context.Context, c *forensics.Case, from, where string, args ...any) (Waits, error) {
+	return One[Waits](ctx, c, "SELECT count(*) AS calls, count("+terms.Took+") AS timed, count(*) FILTER (outcome = 'no_answer') AS none, count(*) FILTER (NOT "+terms.WaitSeen+") AS blind FROM "+from+" WHERE "+where, args...)
+}
 
 // NoteWaits adds what percentiles of calls count that have no response, or no time.
 func (f *Frame) NoteWaits(n Waits) {
 	if n.None > 0 {
 		f.Note("%d of %d {request|requests} got no response; they count with the time that their caller waited", n.None, n.Calls)
 	}
-	if n.Blind > 0 {
-		f.Note("%d of the unanswered {request was a datagram|requests were datagrams}: packets do not show when the caller gave up, so the time until the next attempt, the end of the conversation or one minute counts", n.Blind)
-	}
+	f.NoteDatagrams(n.Blind)
 	if n.Timed < n.Calls {
 		f.Note("%d of %d {request has|requests have} no time because they were only partly captured", n.Calls-n.Timed, n.Calls)
+	}
+}
+
+// NoteDatagrams adds what is unknown about n unanswered datagrams.
+func (f *Frame) NoteDatagrams(n int64) {
+	if n > 0 {
+		f.Note("%d unanswered {request was a datagram|requests were datagrams}: packets do not show when the caller gave up, so the time until the next attempt, the end of the conversation or one minute counts", n)
 	}
 }

@@ -34,7 +34,7 @@ func (b *builder) protocols(*templates.Section) (value.Section, string) {
 		Text: []string{"A call is one request with its response, or one message if a protocol has no pairs. A call failed if its protocol reports a failure (an HTTP status of 400 or more, a DNS code that is not NOERROR, an SQLSTATE, a Redis error, a gRPC status that is not 0, a fatal TLS alert), or when there was no response."}}
 	list := b.protocolList()
 	t := &value.Table{ID: "protocols-table", Title: "Calls by protocol", Queries: b.query(list.SQL),
-		Note: "Latency runs from the first byte of the request to the last byte of the response; for protocols without requests it is the length of the exchange. p50 is the median; 99 % of the calls took p99 or less.",
+		Note: "Latency runs from the first byte of the request to the last byte of the response; for protocols without requests it is the length of the exchange. A call without a response counts with the time that its caller waited. p50 is the median; 99 % of the calls took p99 or less.",
 		Columns: []value.Column{value.TextColumn("Protocol"), value.NumberColumn("Calls", ""), value.NumberColumn("Failed", ""), value.NumberColumn("Share failed", ""), value.NumberColumn("Bytes", "payload"),
 			value.NumberColumn("p50", "latency"), value.NumberColumn("p90", "latency"), value.NumberColumn("p99", "latency")}}
 	for _, p := range list.Rows {

@@ -15,6 +15,7 @@ import (
 // failures is the part of the answer of find_failures that reports use.
 type failures struct {
 	Failed int64         `json:"failed_calls"`
+	Blind  int64         `json:"unanswered_datagrams"`
 	Calls  int64         `json:"calls"`
 	Groups []group       `json:"groups"`
 	Causes []origin      `json:"causes"`
@@ -155,11 +156,16 @@ func (b *builder) failing(p *templates.Section) (value.Section, string) {
 		t.Add(b.cite(g.CallIDs...), value.TextCell(g.Protocol), value.TextCell(g.Endpoint), value.WordCell(b.nodeName(g.Src)), value.WordCell(b.nodeName(g.Dst)), value.WordCell(g.outcome()),
 			value.CountCell(g.Calls), value.TextCell(when), value.WordCell(b.moment(g.First)))
 	}
-	if len(t.Rows) == 0 {
+	if len(t.Rows) > 0 {
+		t.Shares(5)
+		s.Blocks = []value.Block{value.TableBlock(t)}
+	} else if f.Blind == 0 {
 		return s, "failed calls other than DNS and TLS"
 	}
-	t.Shares(5)
-	s.Blocks = []value.Block{value.TableBlock(t)}
+	if f.Blind > 0 {
+		s.Statements = []value.Statement{{ID: "failures-datagrams", Queries: query, Figures: []value.Number{value.Count("unanswered datagrams", f.Blind)},
+			Text: plural.Sprintf("Of the %d failed {call|calls}, %d {was a datagram|were datagrams} without an answer in the capture. Packets do not show when the sender gave up.", f.Failed, f.Blind)}}
+	}
 	return s, ""
 }
 

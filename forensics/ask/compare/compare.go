@@ -10,6 +10,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
 // In is the input of compare_periods.
@@ -125,6 +126,11 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	if err := out.news(ctx, c, w, t, parts); err != nil {
 		return nil, err
 	}
+	n, err := ask.WaitsOf(ctx, c, "calls", w.Where+" AND "+terms.IsRequest, w.Args...)
+	if err != nil {
+		return nil, err
+	}
+	out.NoteWaits(n)
 	out.writeVerdict(services, endpoints)
 	if out.unrecorded() { // what the other window has is neither new nor more
 		services, endpoints, out.New, out.Vanished = []Change{}, []Change{}, []News{}, []News{}

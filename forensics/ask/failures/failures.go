@@ -36,6 +36,7 @@ type In struct {
 type Answer struct {
 	ask.Frame
 	Total       int64             `json:"failed_calls"`
+	Datagrams   int64             `json:"unanswered_datagrams,omitempty" jsonschema:"of the failed calls, datagrams without an answer: packets do not show when their caller gave up"`
 	Calls       int64             `json:"calls" jsonschema:"all calls in scope, failed or not"`
 	Classes     []ClassCount      `json:"classes"`
 	Groups      []FailureGroup    `json:"groups" jsonschema:"failed calls except DNS, most frequent first"`
@@ -155,6 +156,12 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	for _, n := range out.Classes {
 		out.Total += n.Calls
 	}
+	n, err := ask.WaitsOf(ctx, rows.Case, rows.From, rows.Where, rows.Args...)
+	if err != nil {
+		return nil, err
+	}
+	out.Datagrams = n.Blind
+	out.NoteDatagrams(n.Blind)
 	if err := out.groups(ctx, c, w, rows, !in.NoCauses); err != nil {
 		return nil, err
 	}

@@ -94,7 +94,7 @@ func AskAPIStats(ctx context.Context, c *forensics.Case, in APIStatsIn) (*APISta
 		out.Endpoints = append(out.Endpoints, r.EndpointStats)
 	}
 	out.Endpoints = ask.Fit(w, &out.Frame, append([]EndpointStats{}, out.Endpoints...))
-	n, err := ask.One[ask.Waits](ctx, c, "SELECT "+ask.WaitsColumns+" FROM calls WHERE "+w.Where, w.Args...)
+	n, err := ask.WaitsOf(ctx, c, "calls", w.Where, w.Args...)
 	if err != nil {
 		return nil, err
 	}

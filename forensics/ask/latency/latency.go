@@ -118,7 +118,7 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	if out.Frame, err = w.Frame(ctx, c); err != nil {
 		return nil, err
 	}
-	n, err := ask.One[ask.Waits](ctx, c, fmt.Sprintf("SELECT "+ask.WaitsColumns+" FROM %s WHERE %s AND %s", "calls", w.Where, terms.IsRequest), w.Args...)
+	n, err := ask.WaitsOf(ctx, c, "calls", w.Where+" AND "+terms.IsRequest, w.Args...)
 	if err != nil {
 		return nil, err
 	}
