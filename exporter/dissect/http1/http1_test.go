@@ -227,3 +227,12 @@ func TestAnyNumberOfRequestsMayWait(t *testing.T) {
 		t.Errorf("%d headers kept, want %d; quirks %v", len(row.Headers), maxFields, row.Quirks)
 	}
 }
+
+// TestTargetOfConnectUDP reads the destination of datagrams that a proxy is asked to pass on by an upgrade.
+func TestTargetOfConnectUDP(t *testing.T) {
+	r := play(t, dissect.EndFin, client("GET /.well-known/masque/udp/target.example/53/ HTTP/1.1\r\nHost: proxy\r\nConnection: Upgrade\r\nUpgrade: connect-udp\r\nCapsule-Protocol: ?1\r\n\r\n"),
+		server("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: connect-udp\r\n\r\n"))
+	if x := r.Emissions[0].Row.(*Row); x.ProxiedTo.V != "target.example:53" || x.Host.V != "proxy" {
+		t.Errorf("proxied to %q at host %q", x.ProxiedTo.V, x.Host.V)
+	}
+}

@@ -29,6 +29,9 @@ func (c *call) open(lines int) *Row {
 		row.Method, row.Version = table.Some(l.method), table.Some(httpfield.ValidText(l.version))
 	}
 	row.setTarget(httpfield.ValidText(l.target))
+	if to := httpfield.Masque(c.token(), row.Path.V); to.OK {
+		row.ProxiedTo = to
+	}
 	var h head
 	row.Headers = h.fields(fields, httpfield.Request, make([]table.Header, 0, fieldLines(fields)+lines))
 	row.Headers = h.fields(c.trailer, httpfield.RequestTrailer, row.Headers)

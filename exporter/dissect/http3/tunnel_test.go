@@ -112,3 +112,15 @@ func TestColumns(t *testing.T) {
 		})
 	}
 }
+
+// TestTargetOfConnectUDP reads the destination of proxied datagrams.
+func TestTargetOfConnectUDP(t *testing.T) {
+	ask := headers(":method", "CONNECT", ":protocol", "connect-udp", ":scheme", "https", ":authority", "proxy", ":path", "/.well-known/masque/udp/target.example/53/")
+	r := play(t, dissect.EndFin, noError, fin(0, up, ask), fin(0, down, headers(":status", "200")))
+	if len(r.Emissions) != 1 {
+		t.Fatalf("%d rows, want 1", len(r.Emissions))
+	}
+	if x := r.Emissions[0].Row.(*Row); x.ProxiedTo.V != "target.example:53" || x.Host.V != "proxy" {
+		t.Errorf("proxied to %q at host %q", x.ProxiedTo.V, x.Host.V)
+	}
+}

@@ -152,3 +152,23 @@ func BenchmarkFill(b *testing.B) {
 		Fill(&c, hs)
 	}
 }
+
+func TestMasque(t *testing.T) {
+	for _, tt := range []struct{ protocol, path, want string }{
+		{"connect-udp", "/.well-known/masque/udp/192.0.2.6/443/", "192.0.2.6:443"},
+		{"connect-udp", "/.well-known/masque/udp/2001%3Adb8%3A%3A42/443/", "[2001:db8::42]:443"},
+		{"Connect-UDP", "/.well-known/masque/udp/target.example.com/53", "target.example.com:53"},
+		{"connect-ip", "/.well-known/masque/ip/target.example.com/*/", "target.example.com"},
+		{"connect-ip", "/.well-known/masque/ip/*/*/", ""},
+		{"connect-ip", "/.well-known/masque/ip/192.0.2.0%2F24/17/", ""},
+		{"connect-udp", "/.well-known/masque/ip/target.example.com/*/", ""},
+		{"connect-udp", "/.well-known/masque/udp/target.example.com/", ""},
+		{"connect-udp", "/.well-known/masque/udp/a%zz/53/", ""},
+		{"connect-udp", "/proxy?h=a&p=53", ""},
+		{"websocket", "/.well-known/masque/udp/192.0.2.6/443/", ""},
+	} {
+		if got := Masque(tt.protocol, tt.path); got.V != tt.want || got.OK != (tt.want != "") {
+			t.Errorf("%s %s: %+v, want %q", tt.protocol, tt.path, got, tt.want)
+		}
+	}
+}

@@ -53,11 +53,13 @@ func (s *Stream) openTunnel(c *dissect.Conn) bool {
 	return true
 }
 
-// proxied is column proxied_to of a stream. LIMIT: the targets of connect-udp and connect-ip are not read; their host is
-// that of the proxy.
+// proxied is column proxied_to of a stream.
 func (s *Stream) proxied() table.Opt[string] {
-	if s.Method != "CONNECT" || s.Tunnel != "" {
+	switch {
+	case s.Method != "CONNECT":
 		return table.Opt[string]{}
+	case s.Tunnel != "":
+		return httpfield.Masque(s.Tunnel, s.Path)
 	}
 	return httpfield.Proxied("", s.Authority)
 }
