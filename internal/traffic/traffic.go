@@ -79,6 +79,12 @@ func (c *Capture) Datagram(at time.Duration, client, server, payload string, ans
 	}
 }
 
+// Reply adds one UDP datagram of a server, as in a capture that lacks the request.
+func (c *Capture) Reply(at time.Duration, client, server, payload string) {
+	n := c.connect(fmt.Sprintf("reply %d", len(c.conns)), client, server)
+	c.udp(at, n.server, n.client, payload)
+}
+
 func (c *Capture) udp(at time.Duration, from, to netip.AddrPort, payload string) {
 	u := &layers.UDP{SrcPort: layers.UDPPort(from.Port()), DstPort: layers.UDPPort(to.Port())}
 	ip := header(from.Addr(), to.Addr(), layers.IPProtocolUDP)

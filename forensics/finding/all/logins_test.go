@@ -8,6 +8,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/finding"
+	"github.com/pcapsule/pcapsule/internal/traffic"
 )
 
 // proofs are the kinds of logins in the samples that prove a secret without sending it.
@@ -44,6 +45,18 @@ func TestLoginsOfEveryProtocol(t *testing.T) {
 			t.Errorf("%s sends nothing that can be used", f.What)
 		}
 	}
+}
+
+// TestCredentialsInAResponse has the response of an SNMP agent, which repeats the community of a request that was not
+// captured: the client is not said to have sent it.
+func TestCredentialsInAResponse(t *testing.T) {
+	var w traffic.Capture
+	const response = "\x30\x26\x02\x01\x01\x04\x06public\xa2\x19\x02\x01\x07\x02\x01\x00\x02\x01\x00\x30\x0e\x30\x0c\x06\x08\x2b\x06\x01\x02\x01\x01\x03\x00\x05\x00"
+	w.Reply(0, "10.0.0.1", "10.0.0.9:161", response)
+	hold(t, of(t, openTraffic(t, &w), "plaintext-credentials"), "10.0.0.9 sends credentials (community) back to 10.0.0.1 over snmp without encryption in 1 response, whose request was not captured")
+	w.Datagram(0, "10.0.0.2", "10.0.0.9:161", strings.Replace(response, "\xa2", "\xa0", 1), response)
+	hold(t, of(t, openTraffic(t, &w), "plaintext-credentials"), "10.0.0.9 sends credentials (community) back to 10.0.0.1 over snmp without encryption in 1 response, whose request was not captured",
+		"10.0.0.2 sends credentials (community) to 10.0.0.9 over snmp without encryption in 1 call")
 }
 
 // kindsOf lists the kinds of logins in a case.

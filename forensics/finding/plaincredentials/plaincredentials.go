@@ -25,15 +25,18 @@ func Analyzer() finding.Analyzer {
 var sent = "auth_kind IN ('" + strings.Join(table.SentLogin, "', '") + "')"
 
 func find(ctx context.Context, l *finding.Look) error {
-	rows, err := l.Rows(ctx, l.Groups("protocol AS detail, auth_kind AS kind", `decrypted_by IS NULL AND auth_kind IS NOT NULL
+	rows, err := l.Rows(ctx, l.Groups("protocol AS detail, auth_kind AS kind, coalesce(error = 'no_request', false) AS unseen", `decrypted_by IS NULL AND auth_kind IS NOT NULL
 			AND (protocol IN `+terms.Serving+` OR `+sent+`)`)+`
-		SELECT src, dst, detail, kind AS other, max(CASE WHEN dst_outside THEN 1 ELSE 0 END)::DOUBLE AS number, `+l.Sums()+` FROM g GROUP BY src, dst, detail, kind ORDER BY count DESC, src, dst, detail, other`, l.Args...)
+		SELECT src, dst, detail, kind AS other, max(CASE WHEN dst_outside THEN 1 ELSE 0 END)::DOUBLE AS number, coalesce(sum(n) FILTER (unseen), 0)::BIGINT AS "of", `+l.Sums()+` FROM g GROUP BY src, dst, detail, kind ORDER BY count DESC, src, dst, detail, other`, l.Args...)
 	if err != nil {
 		return err
 	}
 	for _, r := range rows {
 		f := finding.Finding{Kind: r.Other, Severity: finding.Medium, Confidence: finding.Exact, Evidence: []string{r.Detail + " " + r.Other + " ***"},
 			What: plural.Sprintf("%s sends credentials (%s) to %s over %s without encryption in %d {call|calls}", r.Src, r.Other, r.Dst, r.Detail, r.Count)}
+		if r.Of == r.Count { // the client was not seen: its server repeats what it sent
+			f.What = plural.Sprintf("%s sends credentials (%s) back to %s over %s without encryption in %d {response|responses}, whose {request was|requests were} not captured", r.Dst, r.Other, r.Src, r.Detail, r.Count)
+		}
 		switch r.Other {
 		case "basic", "password", "plain", "digest":
 			f.Severity = finding.High
