@@ -13,11 +13,12 @@ type Waits struct {
 	Timed int64 `json:"timed"` // with a time
 	None  int64 `json:"none"`  // without a response
 	Blind int64 `json:"blind"` // of these, calls whose packets do not show when the caller gave up
+	Parts int64 `json:"parts"` // without a time, because they were only partly captured
 }
 
 // WaitsOf counts the calls of a table or query that match a condition.
 func WaitsOf(ctx context.Context, c *forensics.Case, from, where string, args ...any) (Waits, error) {
-	return One[Waits](ctx, c, "SELECT count(*) AS calls, count("+terms.Took+") AS timed, count(*) FILTER (outcome = 'no_answer') AS none, count(*) FILTER (NOT "+terms.WaitSeen+") AS blind FROM "+from+" WHERE "+where, args...)
+	return One[Waits](ctx, c, "SELECT count(*) AS calls, count("+terms.Took+") AS timed, count(*) FILTER (outcome = 'no_answer') AS none, count(*) FILTER (NOT "+terms.WaitSeen+") AS blind, count(*) FILTER ("+terms.Took+" IS NULL AND (outcome IN ('cut', 'unread') OR error IS NOT NULL)) AS parts FROM "+from+" WHERE "+where, args...)
 }
 
 // NoteWaits adds what percentiles of calls count that have no response, or no time.
@@ -26,8 +27,11 @@ func (f *Frame) NoteWaits(n Waits) {
 		f.Note("%d of %d {request|requests} got no response; they count with the time that their caller waited", n.None, n.Calls)
 	}
 	f.NoteDatagrams(n.Blind)
-	if n.Timed < n.Calls {
-		f.Note("%d of %d {request has|requests have} no time because they were only partly captured", n.Calls-n.Timed, n.Calls)
+	if n.Parts > 0 {
+		f.Note("%d of the requests {has|have} no time because {it was|they were} only partly captured", n.Parts)
+	}
+	if single := n.Calls - n.Timed - n.Parts; single > 0 {
+		f.Note("%d of the requests {has|have} no time because {it is a message|they are messages} that no response belongs to", single)
 	}
 }
 

@@ -62,6 +62,8 @@ type ServicePeer struct {
 	P99Ms     *float64 `json:"p99_ms,omitempty"`
 	Endpoints []string `json:"endpoints" jsonschema:"most used, up to three"`
 	CallIDs   []string `json:"call_ids"`
+
+	request bool // not handshakes or payload that was not read
 }
 
 // ServicePath is one endpoint of a service.
@@ -191,6 +193,7 @@ type peerRow struct {
 // rated rates the health of a peer. Of what is not a request, only failures are known.
 func (r *peerRow) rated() ServicePeer {
 	p := r.ServicePeer
+	p.request = r.Request
 	if p.Health, p.Why = ask.Health(p.Calls, p.Faults, p.P99Ms); p.Health == ask.Healthy && !r.Request {
 		p.Health = ask.Unknown
 	}
@@ -272,9 +275,9 @@ func (s *serviceAnswer) words() {
 			b.WriteString("; " + words)
 		}
 	case tried && o.In.Failed == o.In.Calls:
-		b.WriteString(plural.Sprintf(" was sent %d {call|calls} by %s and answered none", o.In.Calls, firstThree(o.Callers, func(p ServicePeer) string { return p.Peer })))
+		b.WriteString(plural.Sprintf(" was sent %d {call|calls} by %s and answered none", o.In.Calls, firstThree(o.requesters(), func(p ServicePeer) string { return p.Peer })))
 	default:
-		b.WriteString(plural.Sprintf(" got %d {call|calls} (%d failed) from %s", o.In.Calls, o.In.Failed, firstThree(o.Callers, func(p ServicePeer) string { return p.Peer })))
+		b.WriteString(plural.Sprintf(" got %d {call|calls} (%d failed) from %s", o.In.Calls, o.In.Failed, firstThree(o.requesters(), func(p ServicePeer) string { return p.Peer })))
 		fmt.Fprintf(&b, ", mostly %s", firstThree(o.Endpoints, func(p ServicePath) string { return p.Endpoint }))
 	}
 	for _, kind := range []struct {
@@ -307,6 +310,11 @@ func (s *serviceAnswer) words() {
 		}
 	}
 	o.What = ask.Clip(b.String(), 1200)
+}
+
+// requesters are the callers that sent requests.
+func (s *Service) requesters() []ServicePeer {
+	return slices.DeleteFunc(slices.Clone(s.Callers), func(p ServicePeer) bool { return !p.request })
 }
 
 // firstThree names the first three and counts the rest.

@@ -327,6 +327,7 @@ func (g *graph) finish(e *MapEdge) {
 	a, b := g.nodes[e.Src], g.nodes[e.Dst]
 	a.carried, a.out, a.rejected = a.carried+e.carried, a.out+e.Connections, a.rejected+e.Shut
 	b.carried, b.in, b.shut = b.carried+e.carried, b.in+e.Connections, b.shut+e.Shut
+	a.loud[1], b.loud[0] = a.loud[1]+e.Connections-e.NotAnswered, b.loud[0]+e.Connections-e.NotAnswered
 	if e.carried == 0 {
 		return
 	}

@@ -25,10 +25,11 @@ type MapNode struct {
 	levels string
 	asked  bool // named by the host that clients called
 
-	carried  int64 // rows of its edges, also of what is not a request
-	in, out  int64 // connections to it and from it
-	shut     int64 // of those to it, connections that it refused or did not answer
-	rejected int64 // of those from it, connections that were refused or not answered
+	carried  int64    // rows of its edges, also of what is not a request
+	in, out  int64    // connections to it and from it
+	shut     int64    // of those to it, connections that it refused or did not answer
+	rejected int64    // of those from it, connections that were refused or not answered
+	loud     [2]int64 // of those to it and from it, connections with rows, of which more is known than whether they were accepted
 }
 
 // tried reports whether connections to a node are all that was seen of it, and it accepted none: nothing shows that it
@@ -42,15 +43,19 @@ func (n *MapNode) seen() string {
 	}
 	var parts []string
 	for _, side := range []struct {
-		n, shut int64
-		where   string
-	}{{n.in, n.shut, "to"}, {n.out, n.rejected, "from"}} {
+		n, shut, loud int64
+		where         string
+	}{{n.in, n.shut, n.loud[0], "to"}, {n.out, n.rejected, n.loud[1], "from"}} {
 		switch {
 		case side.n == 0:
 		case side.shut == side.n:
 			parts = append(parts, plural.Sprintf("%d {connection|connections} %s it, none accepted", side.n, side.where))
-		default:
+		case side.loud == 0:
 			parts = append(parts, plural.Sprintf("%d {connection|connections} %s it, %d accepted", side.n, side.where, side.n-side.shut))
+		case side.shut == 0:
+			parts = append(parts, plural.Sprintf("%d {connection|connections} %s it", side.n, side.where))
+		default:
+			parts = append(parts, plural.Sprintf("%d {connection|connections} %s it, %d not accepted", side.n, side.where, side.shut))
 		}
 	}
 	return strings.Join(parts, "; ")
