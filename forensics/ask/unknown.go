@@ -102,6 +102,9 @@ func (k named) has(ctx context.Context, c *forensics.Case, name string) (bool, e
 func (k named) unknown(ctx context.Context, c *forensics.Case, name string) string {
 	note := fmt.Sprintf(k.note, Clip(name, 100))
 	if k.test == "" {
+		if name == terms.AnyOutside {
+			return name + " stands for outside addresses without a name: give one of the addresses"
+		}
 		return note + suggestion(ctx, c, name)
 	}
 	r, err := c.Query(ctx, forensics.Query{SQL: "SELECT DISTINCT n FROM (" + k.names + ") WHERE n IS NOT NULL ORDER BY n", Limit: maxNames})

@@ -294,7 +294,7 @@ func (s *serviceAnswer) words() {
 	} {
 		var list []ServicePeer
 		for _, p := range o.Asks {
-			if kind.is(p) {
+			if kind.is(p) && (p.request || p.Protocol != "icmp") { // an ICMP error is no call
 				list = append(list, p)
 			}
 		}

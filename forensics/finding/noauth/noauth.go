@@ -2,7 +2,7 @@
 //
 // In such a pair no call carries credentials, no connection began with a login, and no TLS client
 // presented a certificate. Connections that were not seen from the beginning, or not decrypted, are
-// ignored, and so is DNS. Health checks, which need no authentication, are marked as such.
+// ignored, and so are DNS and what a proxy passes on, because its server is another. Health checks, which need no authentication, are marked as such.
 package noauth
 
 import (
@@ -39,7 +39,7 @@ func find(ctx context.Context, l *finding.Look) error {
 	rows, err := l.Rows(ctx, `WITH login AS (SELECT DISTINCT `+on+` FROM calls_raw WHERE `+proof+`),
 		shown AS (SELECT DISTINCT `+on+` FROM tls_raw JOIN calls_raw USING (`+l.Bundle("call_no")+`) WHERE client_cert_subject IS NOT NULL),
 		r AS (SELECT `+on+`, flow_id, src_id, dst_id, protocol, protocol IN `+terms.Serving+` AND `+finding.Probe+` AS probe, bool_or(`+proof+`) AS auth, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, `+each+`
-			FROM `+l.Calls+` WHERE `+l.Where+` AND (protocol IN `+terms.Serving+` AND path IS NOT NULL
+			FROM `+l.Calls+` WHERE `+l.Where+` AND proxied_to IS NULL AND (protocol IN `+terms.Serving+` AND path IS NOT NULL
 				AND coalesce(status_code NOT IN (401, 407), true) OR protocol IN `+logins+`) GROUP BY ALL),
 		e AS (SELECT `+l.Bundle("endpoint_id")+`, `+terms.Who("")+` AS who FROM endpoints_raw),
 		c AS (SELECT s.who AS src, d.who AS dst, r.protocol, CASE WHEN r.protocol IN `+logins+` THEN (`+on+`) IN (SELECT (`+on+`) FROM login) ELSE auth END AS has, (`+on+`) IN (SELECT (`+on+`) FROM shown) AS cert,

@@ -1,0 +1,103 @@
+package all_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pcapsule/pcapsule/internal/traffic"
+)
+
+// TestScanThresholds has clients just below and at the number of targets, and with half of the connections accepted.
+func TestScanThresholds(t *testing.T) {
+	attempts := func(w *traffic.Capture, client string, ports int, apart time.Duration) {
+		for i := range ports {
+			w.Attempt(time.Duration(i)*apart, client, fmt.Sprintf("10.0.0.9:%d", 1000+i), i%2 == 0)
+		}
+	}
+	for _, tt := range []struct {
+		name string
+		make func(*traffic.Capture)
+		want []string
+	}{
+		{"14 ports", func(w *traffic.Capture) { attempts(w, "10.0.0.1", 14, time.Millisecond) }, nil},
+		{"15 ports", func(w *traffic.Capture) { attempts(w, "10.0.0.1", 15, time.Millisecond) },
+			[]string{"10.0.0.1 tried up to 15 targets within a minute (1 address, 15 ports); 15 of 15 connections were refused or not answered"}},
+		{"20 ports in more than a minute", func(w *traffic.Capture) { attempts(w, "10.0.0.1", 20, 10*time.Second) }, nil},
+		{"one port 30 times", func(w *traffic.Capture) {
+			for i := range 30 {
+				w.Attempt(time.Duration(i)*time.Millisecond, "10.0.0.1", "10.0.0.9:22", true)
+			}
+		}, nil},
+		{"half of 16 accepted", func(w *traffic.Capture) {
+			attempts(w, "10.0.0.1", 8, time.Millisecond)
+			for i := range 8 {
+				w.Exchange(time.Second, time.Millisecond, fmt.Sprint("open ", i), "10.0.0.1", fmt.Sprintf("10.0.0.9:%d", 2000+i), traffic.HTTP("GET / HTTP/1.1", "Host: a", ""), traffic.HTTP("HTTP/1.1 200 OK", "", ""))
+			}
+		}, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var w traffic.Capture
+			tt.make(&w)
+			hold(t, of(t, openTraffic(t, &w), "scan"), tt.want...)
+		})
+	}
+}
+
+// TestForwardedTokens has a service that passes on a token, one that has its own, one that got it only later, and one that
+// passes on a short value, which may be equal by chance.
+func TestForwardedTokens(t *testing.T) {
+	call := func(w *traffic.Capture, at time.Duration, from, to, token string) {
+		w.Exchange(at, time.Millisecond, from+to, from, to+":80", traffic.HTTP("GET / HTTP/1.1", "Host: "+to+"\r\nAuthorization: "+token, ""), traffic.HTTP("HTTP/1.1 200 OK", "", ""))
+	}
+	const token = "Bearer 0123456789abcdef"
+	for _, tt := range []struct {
+		name, first, second string
+		later               bool
+		to, want            string
+	}{
+		{"the same token", token, token, false, "10.0.0.3", "10.0.0.2 forwards header authorization, which it received from 10.0.0.1, to 10.0.0.3: 1 call, 1 different value"},
+		{"to the outside", token, token, false, "203.0.113.3", "10.0.0.2 forwards header authorization, which it received from 10.0.0.1, to 203.0.113.3: 1 call, 1 different value, outside"},
+		{"another token", token, token + "x", false, "10.0.0.3", ""},
+		{"received later", token, token, true, "10.0.0.3", ""},
+		{"short", "Bearer 1234", "Bearer 1234", false, "10.0.0.3", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var w traffic.Capture
+			at := [2]time.Duration{0, time.Second}
+			if tt.later {
+				at[0], at[1] = at[1], at[0]
+			}
+			call(&w, at[0], "10.0.0.1", "10.0.0.2", tt.first)
+			call(&w, at[1], "10.0.0.2", tt.to, tt.second)
+			want := []string{tt.want}
+			if tt.want == "" {
+				want = nil
+			}
+			hold(t, of(t, openTraffic(t, &w), "forwarded-token"), want...)
+		})
+	}
+}
+
+// TestFailedLookupsOfSearchLists has a name that is resolved after its search list, by the same client and by another one.
+func TestFailedLookupsOfSearchLists(t *testing.T) {
+	ask := func(w *traffic.Capture, at time.Duration, client, name, code string) {
+		q := question(name)
+		w.Datagram(at, client, "10.0.0.53:53", q, strings.Replace(q, q[2:4], "\x81"+code, 1))
+	}
+	var w traffic.Capture
+	ask(&w, 0, "10.0.0.1", "api.example.shop.svc", "\x83")
+	ask(&w, time.Second, "10.0.0.1", "api.example", "\x80")
+	ask(&w, 2*time.Second, "10.0.0.2", "api.example.shop.svc", "\x83")
+	ask(&w, 3*time.Second, "10.0.0.1", "broken.example", "\x82")
+	hold(t, of(t, openTraffic(t, &w), "dns-failure"), "10.0.0.1 asked 10.0.0.53 for broken.example: SERVFAIL, 1 time", "10.0.0.2 asked 10.0.0.53 for api.example.shop.svc: NXDOMAIN, 1 time")
+}
+
+// TestProxiesAreNoServersWithoutAuthentication has a request that a proxy passes on.
+func TestProxiesAreNoServersWithoutAuthentication(t *testing.T) {
+	var w traffic.Capture
+	w.Exchange(0, time.Millisecond, "proxied", "10.0.0.1", "10.0.0.2:3128", traffic.HTTP("GET http://other.example/a HTTP/1.1", "Host: other.example", ""), traffic.HTTP("HTTP/1.1 200 OK", "", ""))
+	w.Exchange(0, time.Millisecond, "direct", "10.0.0.1", "10.0.0.3:80", traffic.HTTP("GET /a HTTP/1.1", "Host: third.example", ""), traffic.HTTP("HTTP/1.1 200 OK", "", ""))
+	hold(t, of(t, openTraffic(t, &w), "no-auth"), "10.0.0.1 uses http1 to 10.0.0.3 without authentication: the only call carries no credentials, and no client certificate was presented")
+}
