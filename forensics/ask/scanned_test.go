@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/compare"
 	"github.com/pcapsule/pcapsule/forensics/ask/failures"
 	"github.com/pcapsule/pcapsule/forensics/ask/service"
@@ -140,5 +141,19 @@ func TestScanIsOneRow(t *testing.T) {
 	}
 	if len(f.Connections[0].FlowIDs) != 3 {
 		t.Errorf("flows %v, want 3", f.Connections[0].FlowIDs)
+	}
+}
+
+// TestICMPErrorsAreNoCallsInWords describes a host that reports an error about a client's datagram.
+func TestICMPErrorsAreNoCallsInWords(t *testing.T) {
+	var w made.Capture
+	w.Unreachable(0, "10.0.0.9", "203.0.113.1")
+	c := openCapture(t, &w)
+	s := must[*service.Service](t)(service.AskService(ctx, c, service.ServiceIn{Service: "10.0.0.9"}))
+	if s.What != "10.0.0.9 had no readable calls" {
+		t.Errorf("%q", s.What)
+	}
+	if note, want := ask.UnknownName(ctx, c, "(outside)"), "(outside) stands for outside addresses without a name: give one of the addresses"; note != want {
+		t.Errorf("%q, want %q", note, want)
 	}
 }
