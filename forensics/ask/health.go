@@ -40,9 +40,17 @@ func Health(calls, faults int64, p99Ms *float64) (health, why string) {
 	case calls == 0:
 		return Unknown, ""
 	case ill != "":
-		return ill, plural.Sprintf("%d of %d {call|calls} {was|were} refused, not answered or failed on the server's side", faults, calls)
+		return ill, plural.Sprintf("%d of %d {call|calls} ", faults, calls) + Were(faults) + " refused, not answered or failed on the server's side"
 	case p99Ms != nil && *p99Ms >= slowMs:
 		return Slow, fmt.Sprintf("the 99th percentile is %.0f ms", *p99Ms)
 	}
 	return Healthy, ""
+}
+
+// Were is the verb for n of several things: 1 of 5 calls was refused.
+func Were(n int64) string {
+	if n == 1 {
+		return "was"
+	}
+	return "were"
 }

@@ -114,7 +114,7 @@ func TestConnectionsWithoutCalls(t *testing.T) {
 		t.Fatalf("%+v, %v", d, err)
 	}
 	for _, e := range d.Downstream {
-		want := map[string]string{"10.0.0.2": "", "10.0.0.3": "1 of 4 connections were refused or not answered"}[e.Dst]
+		want := map[string]string{"10.0.0.2": "", "10.0.0.3": "1 of 4 connections was refused or not answered"}[e.Dst]
 		if e.Why != want {
 			t.Errorf("%s: %q, want %q", e.Dst, e.Why, want)
 		}

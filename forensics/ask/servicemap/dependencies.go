@@ -251,13 +251,13 @@ func (g *graph) dependency(e *MapEdge, depth int, far string) Dependency {
 
 // health rates an edge by its calls and its connections without calls.
 func (e *MapEdge) health() (string, string) {
-	shut := plural.Sprintf("%d of %d {connection|connections} {was|were} refused or not answered", e.Shut, e.Connections)
+	shut := plural.Sprintf("%d of %d {connection|connections} ", e.Shut, e.Connections) + ask.Were(e.Shut) + " refused or not answered"
 	if e.Calls == 0 {
 		switch ill := ask.Ill(e.broken+e.Shut, e.Connections); {
 		case ill != "" && e.broken == 0:
 			return ill, shut
 		case ill != "":
-			return ill, plural.Sprintf("%d of %d {connection|connections} {was|were} refused, not answered or failed while {it was|they were} opened", e.broken+e.Shut, e.Connections)
+			return ill, plural.Sprintf("%d of %d {connection|connections} ", e.broken+e.Shut, e.Connections) + ask.Were(e.broken+e.Shut) + " refused, not answered or failed during the handshake"
 		}
 		return ask.Unknown, "no calls were read: encrypted, without a dissector, or nothing was sent"
 	}
