@@ -82,7 +82,7 @@ func resume(dir dissect.Dir, head []byte) dissect.Verdict {
 	return detect(dir, head)
 }
 
-// detectOnPort also accepts an encrypted message, of which nothing but its port says that it is LDAP.
+// detectOnPort also accepts an encrypted message: only its port says that it is LDAP.
 func detectOnPort(dir dissect.Dir, head []byte) dissect.Verdict {
 	if token, size := token(head); len(token) >= tokenHead && (isWrap(dir, token) || size == int64(len(token)) && isNTLM(token)) {
 		return dissect.Yes
