@@ -472,7 +472,7 @@ func (c *Conn) switchOver() {
 	c.Confirm()
 	if old := c.d; old != nil {
 		if _, ok := old.(Continuer); ok && u.name == "tls" {
-			c.before = &before{c.proto, old}
+			c.known().before = &before{c.proto, old}
 		}
 		c.d = nil
 		old.Close(EndUpgrade)

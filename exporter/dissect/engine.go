@@ -175,9 +175,8 @@ type Conn struct {
 	Info Info
 
 	engine    *Engine
-	parent    *Conn   // the connection that carries this one inside its encryption, or that uses the same ports
-	before    *before // what it was before TLS; nil if nothing
-	beside    *Conn   // reads a protocol that has datagrams between those of this connection, see Protocol.Beside
+	parent    *Conn // the connection that carries this one inside its encryption, or that uses the same ports
+	beside    *Conn // reads a protocol that has datagrams between those of this connection, see Protocol.Beside
 	isBeside  bool
 	turned    bool // of a second connection on the same ports: Conn.flipped of the other one when it began
 	proto     *Protocol
@@ -225,6 +224,7 @@ type Conn struct {
 type facts struct {
 	likely   guess.Guess       // of the last unknown payload in it or in what it carries, or of the last upgrade
 	passedTo table.Opt[string] // see PassedTo
+	before   *before           // what it was before TLS; nil if nothing
 }
 
 // known returns the facts for a change.

@@ -33,12 +33,10 @@ type before struct {
 
 // Continue begins the protocol that c was before it changed to TLS in its inner connection, if it has nothing to detect.
 func (c *Conn) Continue(in *Conn) {
-	b := c.before
-	if b == nil {
-		return
+	if f := c.facts; f != nil && f.before != nil {
+		in.begin(f.before.proto, Yes)
+		in.d.(Continuer).Continue(f.before.d)
 	}
-	in.begin(b.proto, Yes)
-	in.d.(Continuer).Continue(b.d)
 }
 
 // NewStreams starts the protocol that one of the ALPN names selects for the connection's
