@@ -61,7 +61,11 @@ func TestDeprecatedProtocols(t *testing.T) {
 	var got []string
 	for _, f := range find(t, k, finding.In{Scope: ask.Scope{Limit: 100}, Names: []string{"deprecated-protocol"}}) {
 		got = append(got, f.Kind)
-		if f.Count != 1 || len(f.CallIDs) != 1 || strings.Contains(f.What, "secret") {
+		calls := 1
+		if f.Kind == "ftp" { // and the greeting
+			calls = 2
+		}
+		if f.Count != int64(calls) || len(f.CallIDs) != calls || strings.Contains(f.What, "secret") {
 			t.Errorf("%+v", f)
 		}
 	}
