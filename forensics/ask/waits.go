@@ -28,10 +28,10 @@ func (f *Frame) NoteWaits(n Waits) {
 	}
 	f.NoteDatagrams(n.Blind)
 	if n.Parts > 0 {
-		f.Note("%d of the requests {has|have} no time because {it was|they were} only partly captured", n.Parts)
+		f.Note("%d {request has|requests have} no time because {it was|they were} only partly captured", n.Parts)
 	}
 	if single := n.Calls - n.Timed - n.Parts; single > 0 {
-		f.Note("%d of the requests {has|have} no time because {it is a message|they are messages} that no response belongs to", single)
+		f.Note("%d {request has|requests have} no time because {it is a message|they are messages} that no response belongs to", single)
 	}
 }
 
