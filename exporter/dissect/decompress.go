@@ -36,6 +36,14 @@ func (c *Conn) Decompress(coding string, p []byte, limit int) ([]byte, error) {
 	return out.data, nil
 }
 
+// Decompress is Conn.Decompress for Protocol.Detect, which has no connection. p must be the whole of a short message:
+// nothing limits how often it is called.
+func Decompress(coding string, p []byte, limit int) ([]byte, error) {
+	out := decodedOutput{keep: int64(limit)}
+	err := decompress(&out, coding, p, int64(limit))
+	return out.data, err
+}
+
 // Inflate is Decompress for raw deflate without a last block, as in RFC 7692: dict is the content
 // decompressed before.
 func (c *Conn) Inflate(p, dict []byte) ([]byte, error) {

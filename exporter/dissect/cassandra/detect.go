@@ -4,9 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 
-	"github.com/klauspost/compress/snappy"
-	"github.com/pierrec/lz4/v4"
-
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sqltext"
 )
@@ -38,11 +35,14 @@ func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 		return dissect.No // the other side, or a later message, decides
 	case !whole && h.length <= maxDetect:
 		return dissect.More
+	case h.flags&flagCompressed != 0 && !whole:
+		return dissect.No
 	case h.flags&flagCompressed != 0:
-		if b = unpack(b); !whole || len(b) == 0 {
+		out, _, err := decompress("", b, maxUnpacked, dissect.Decompress)
+		if err != nil || len(out) == 0 {
 			return dissect.No
 		}
-		h.flags, h.length = h.flags&^flagCompressed, int64(len(b))
+		b, h.flags, h.length = out, h.flags&^flagCompressed, int64(len(out))
 	}
 	if dir == dissect.ToServer {
 		return detectRequest(h, b, whole)
@@ -57,26 +57,6 @@ const (
 	traceID     = 16       // bytes of the id of a trace before the body of a response
 	maxUnpacked = 64 << 10 // bytes of a compressed body that detection reads
 )
-
-// unpack decompresses the body of a message of versions 3 and 4 whose connection began before the capture. It is empty
-// if neither way fits.
-func unpack(b []byte) []byte {
-	if len(b) < 4 {
-		return nil
-	}
-	if size := binary.BigEndian.Uint32(b); size > 0 && size <= maxUnpacked {
-		out := make([]byte, size)
-		if n, err := lz4.UncompressBlock(b[4:], out); err == nil && n == len(out) {
-			return out
-		}
-	}
-	if size, err := snappy.DecodedLen(b); err == nil && size <= maxUnpacked {
-		if out, err := snappy.Decode(nil, b); err == nil {
-			return out
-		}
-	}
-	return nil
-}
 
 // framedHead reports whether b begins with a frame whose checksums are both right and which holds
 // whole messages, with the version of the first, which says who sent it.

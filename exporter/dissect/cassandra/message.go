@@ -2,6 +2,7 @@ package cassandra
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
@@ -147,19 +148,10 @@ func (k *conn) fill(dir dissect.Dir, c *call, h head, b []byte, partial bool) er
 
 // inflate decompresses a body of versions 3 and 4. If STARTUP was not captured, the first body says how.
 func (k *conn) inflate(b []byte, partial bool) ([]byte, bool) {
-	var out []byte
-	err := fmt.Errorf("the connection has no compression")
-	known := k.compression
-	for _, name := range compressions {
-		if known != "" && known != name {
-			continue
-		}
-		if out, err = k.decompress(name, b); err == nil {
-			k.compression = name
-			break
-		}
-	}
-	if err != nil && !partial {
+	out, name, err := decompress(k.compression, b, maxInflate, k.Conn.Decompress)
+	if err == nil {
+		k.compression = name
+	} else if !partial {
 		k.Conn.Anomaly("compression", "reading a message: "+err.Error(), 0)
 	}
 	return out, partial || err != nil
@@ -168,18 +160,37 @@ func (k *conn) inflate(b []byte, partial bool) ([]byte, bool) {
 // compressions are those of versions 3 and 4.
 var compressions = [...]string{"lz4", "snappy"}
 
-func (k *conn) decompress(compression string, b []byte) ([]byte, error) {
+// decoding is dissect.Decompress, or that of a connection.
+type decoding func(coding string, p []byte, limit int) ([]byte, error)
+
+// decompress decompresses a body to at most limit bytes, with the first compression that fits if known is empty, and
+// returns its name.
+func decompress(known string, b []byte, limit int, decode decoding) (out []byte, name string, err error) {
+	err = errors.New("the connection has no compression")
+	for _, name = range compressions {
+		if known != "" && known != name {
+			continue
+		}
+		if out, err = decode.body(name, b, limit); err == nil {
+			break
+		}
+	}
+	return out, name, err
+}
+
+// body decompresses a body. A block of LZ4 comes after its size.
+func (decode decoding) body(compression string, b []byte, limit int) ([]byte, error) {
 	if compression == "snappy" {
-		return k.Conn.Decompress(compression, b, maxInflate)
+		return decode(compression, b, limit)
 	}
 	if len(b) < 4 {
 		return nil, fmt.Errorf("%d bytes are no block of lz4", len(b))
 	}
 	size := int64(binary.BigEndian.Uint32(b))
-	if size > maxInflate {
-		return nil, fmt.Errorf("%d bytes are more than %d", size, maxInflate)
+	if size > int64(limit) {
+		return nil, fmt.Errorf("%d bytes are more than %d", size, limit)
 	}
-	out, err := k.Conn.Decompress("lz4-block", b[4:], int(size))
+	out, err := decode("lz4-block", b[4:], int(size))
 	if err == nil && int64(len(out)) != size {
 		err = fmt.Errorf("%d bytes instead of %d", len(out), size)
 	}

@@ -120,8 +120,7 @@ type conn struct {
 	sides    [2]side
 	blind    bool      // the position in the server's bytes is lost until the next request
 	addendum bool      // the client may send the rest of its login
-	client   uint64    // its revision, 0 if the login was not captured
-	revs     revisions // of both sides
+	revs     revisions // of both sides; until the answer to the login, of the client
 	chunks   *call     // all that follows a login that chose packets in chunks; nil without one
 	stray    *call     // data of the client that belong to no request that waits
 	missed   string    // why a query before the client's data may be missing; empty if none is
@@ -144,8 +143,6 @@ type revisions struct{ least, most uint64 }
 
 // anyRevision are those of a connection of which only the middle was captured.
 var anyRevision = revisions{revLeast, revMost}
-
-func (r revisions) sure() bool { return r.least == r.most }
 
 // newCall makes a call with the known fields of the connection.
 func (k *conn) newCall(what string) *call {

@@ -244,6 +244,10 @@ func readSettings(r *cursor, rev uint64) (list []string) {
 // readAnyQuery reads a statement of a connection with one of these revisions, the newest with which it can be read.
 // It returns the revisions that read the same.
 func readAnyQuery(b []byte, of revisions) (q query, so revisions, r *cursor) {
+	if of.least == of.most {
+		r = &cursor{b: b, at: 1}
+		return readQuery(r, of.most), of, r
+	}
 	r = &cursor{b: b, at: 1, err: errBytes}
 	var short *cursor
 	most := of.most
@@ -255,9 +259,9 @@ func readAnyQuery(b []byte, of revisions) (q query, so revisions, r *cursor) {
 		}
 		t := &cursor{b: b, at: 1}
 		p := readQuery(t, as.least)
-		switch fits := t.err == nil && (of.sure() || (p.revision == 0 || p.revision >= as.least) && (t.at == len(b) || b[t.at] == clientData)); {
+		switch fits := t.err == nil && (p.revision == 0 || p.revision >= as.least) && (t.at == len(b) || b[t.at] == clientData); {
 		case fits && r.err != nil:
-			if q, so, r = p, as, t; q.revision > 0 && !of.sure() {
+			if q, so, r = p, as, t; q.revision > 0 {
 				so.most = min(so.most, q.revision)
 			}
 		case fits && t.at == r.at && p.sql == q.sql:
@@ -266,8 +270,6 @@ func readAnyQuery(b []byte, of revisions) (q query, so revisions, r *cursor) {
 			return q, so, r
 		case errors.Is(t.err, errShort) && (short == nil || short.need == 0 || t.need > 0 && t.need < short.need):
 			short = t
-		case of.sure():
-			r = t
 		}
 	}
 	if r.err != nil && short != nil {
@@ -396,7 +398,7 @@ const (
 
 // login begins the call of a hello.
 func (k *conn) login(in *dissect.Input, at, n int, h hello) {
-	k.client, k.revs, k.version = h.revision, revisions{h.revision, h.revision}, ""
+	k.revs, k.version = revisions{h.revision, h.revision}, ""
 	k.user, k.database, k.application = clip.Text(h.user, maxName), clip.Text(h.database, maxName), clip.Text(h.client, maxName)
 	k.addendum = h.revision >= revAddendum
 	c := k.newCall("HELLO")

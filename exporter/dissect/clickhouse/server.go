@@ -57,15 +57,11 @@ func (k *conn) fromServer(in *dissect.Input, at int) (int, error) {
 	}
 	switch b[0] {
 	case serverHello:
-		h := readWelcome(r, k.client)
+		h := readWelcome(r, k.revs.most)
 		return k.packet(in, at, r, func() {
-			rev := h.revision
-			if k.client > 0 {
-				rev = min(rev, k.client)
-			}
-			k.revs, k.version = revisions{rev, rev}, h.version
+			k.revs, k.version = revisions{h.revision, h.revision}, h.version
 			c := part()
-			c.row.Server, c.row.Revision = table.Some(h.version), table.Some(int64(rev))
+			c.row.Server, c.row.Revision = table.Some(h.version), table.Some(int64(h.revision))
 			k.answered(c)
 		})
 	case serverPong, serverEnd:
@@ -106,11 +102,11 @@ func (k *conn) fromServer(in *dissect.Input, at int) (int, error) {
 // welcome is the server's answer to a login.
 type welcome struct {
 	version  string
-	revision uint64
+	revision uint64 // of both sides
 }
 
-// readWelcome reads the packet after its number. client is the revision of the client, 0 if it is unknown.
-func readWelcome(r *cursor, client uint64) (w welcome) {
+// readWelcome reads the packet after its number. most is the revision of the client, revMost if it is unknown.
+func readWelcome(r *cursor, most uint64) (w welcome) {
 	name := r.name()
 	major, minor := r.uvarint(), r.uvarint()
 	w.revision = r.uvarint()
@@ -118,10 +114,8 @@ func readWelcome(r *cursor, client uint64) (w welcome) {
 		r.fail(errBytes)
 	}
 	w.version = name + " " + strconv.FormatUint(major, 10) + "." + strconv.FormatUint(minor, 10)
-	rev := w.revision
-	if client > 0 {
-		rev = min(rev, client)
-	}
+	rev := min(w.revision, most)
+	w.revision = rev
 	if rev >= revParallel {
 		r.uvarint()
 	}
@@ -221,15 +215,18 @@ func readProfile(r *cursor, rev uint64) {
 // longer are the revisions with which an answer's packets became longer, newest first, and 0.
 var longer = []uint64{revAggregation, revTotalBytes, revElapsed, revWritten, 0}
 
-// readAny reads a packet in the longest form after which a packet may begin, or nothing is.
+// readAny reads a packet in its longest form that nothing follows, or another packet.
 func (k *conn) readAny(r *cursor, read func(r *cursor, rev uint64)) {
 	from, rev := *r, k.revs.most
 	for _, next := range longer {
+		if next > rev { // its form is that of an older one
+			continue
+		}
 		*r = from
 		if read(r, rev); next <= k.revs.least || r.err == nil && begins(r.b[r.at:]) {
 			return
 		}
-		rev = min(rev, next-1)
+		rev = next - 1
 	}
 }
 

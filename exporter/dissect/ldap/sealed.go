@@ -116,7 +116,10 @@ func isWrap(dir dissect.Dir, b []byte) bool {
 }
 
 // isNTLM reports whether b begins a token of NTLM.
-func isNTLM(b []byte) bool { return bytes.HasPrefix(b, []byte("\x01\x00\x00\x00")) }
+func isNTLM(b []byte) bool { return bytes.HasPrefix(b, versionNTLM) }
+
+// versionNTLM begins a token of NTLM.
+var versionNTLM = []byte("\x01\x00\x00\x00")
 
 // detectSigned accepts a message that is signed and not encrypted.
 func detectSigned(dir dissect.Dir, head []byte) dissect.Verdict {
@@ -125,7 +128,7 @@ func detectSigned(dir dissect.Dir, head []byte) dissect.Verdict {
 	}
 	b, size := token(head)
 	switch start := b[:min(len(b), 4)]; {
-	case size == 0, !bytes.HasPrefix([]byte("\x01\x00\x00\x00"), start) && !bytes.HasPrefix([]byte("\x05\x04"), start[:min(len(start), 2)]):
+	case size == 0, !bytes.HasPrefix(versionNTLM, start) && !bytes.HasPrefix([]byte("\x05\x04"), start[:min(len(start), 2)]):
 		return dissect.No
 	case len(b) < tokenHead:
 		return dissect.More
@@ -145,7 +148,7 @@ func detectSigned(dir dissect.Dir, head []byte) dissect.Verdict {
 	}
 }
 
-// content is where a token has its content, 0 if that is encrypted: of Kerberos (RFC 4121 section 4.2.6.2) or
+// content returns the offset of a token's content, 0 if that is encrypted: of Kerberos (RFC 4121 section 4.2.6.2) or
 // NTLM (MS-NLMP section 2.2.2.9). b has at least tokenHead bytes.
 func content(b []byte) int {
 	if isNTLM(b) {

@@ -12,8 +12,8 @@ const (
 	maxLine0  = 4 << 10  // bytes of a line that it waits for
 )
 
-// detect accepts INFO and CONNECT with their fields, and messages whose payload ends where the line states, also after
-// lines that are those of other protocols, too, such as PING. SUB and UNSUB make it likely.
+// detect accepts INFO and CONNECT with their fields, and messages whose payload ends where the line states. Lines that
+// other protocols share, such as PING, may come before. SUB and UNSUB make NATS likely.
 func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 	if len(head) == 0 || strings.IndexByte("ICPHMSUicphmsu+-", head[0]) < 0 {
 		return dissect.No

@@ -85,7 +85,7 @@ func (k *conn) command(in *dissect.Input, at, n int, verb string, rest []byte) {
 	k.lossy = false
 	c.steps++
 	c.x.Request(in, at, at+n)
-	if verb == only[codeContinue] || verb == only[codeAuth] || verb == only[codeBye] {
+	if isAlone(verb) {
 		k.alone[verb] = append(k.alone[verb], s)
 	}
 	ahead := k.Push(s, in.Packet(at).Ack, stepCost+callCost+2*n)

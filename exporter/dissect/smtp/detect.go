@@ -136,7 +136,7 @@ func resume(dir dissect.Dir, head []byte) dissect.Verdict {
 	return dissect.Likely
 }
 
-// contentEnd is where the content of a message ends in b, 0 if it does not: nothing or a command follows.
+// contentEnd returns the length of the content of a message with its end, before nothing or a command; else 0.
 func contentEnd(b []byte) int {
 	n := 3
 	if !bytes.HasPrefix(b, []byte(".\r\n")) {

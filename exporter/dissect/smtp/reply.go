@@ -78,6 +78,16 @@ func (k *conn) answersStray(code int) bool {
 // only has the command that alone is answered with a code.
 var only = map[int]string{codeContinue: "DATA", codeAuth: "AUTH", codeBye: "QUIT"}
 
+// isAlone reports whether a code is of this command alone.
+func isAlone(verb string) bool {
+	for _, v := range only {
+		if v == verb {
+			return true
+		}
+	}
+	return false
+}
+
 // waiting is the oldest command with a verb of only that waits for its reply.
 func (k *conn) waiting(verb string) *step {
 	list := k.alone[verb]
@@ -156,13 +166,11 @@ func (k *conn) strays(c *call, code int) bool {
 	if k.stray = nil; k.content == was {
 		k.mode, k.content = modeCommand, nil
 	}
-	if c == was {
-		k.emit(was, string(dissect.LossGap))
-		return true
-	}
-	c.row.Command = "NOTICE"
 	k.emit(was, string(dissect.LossGap))
-	k.emit(c, c.why)
+	if c != was {
+		c.row.Command = "NOTICE"
+		k.emit(c, c.why)
+	}
 	return true
 }
 
