@@ -199,8 +199,8 @@ func outside(w *ask.Window, ctx context.Context, c *forensics.Case, narrowed boo
 	}
 	conns, args := w.Connections(c, "connections", false)
 	addSilent, _, err := ask.Rows[externalRow](ctx, c, maxExternal, fmt.Sprintf(`SELECT %s AS name, %s AS client, min(src_namespace) AS namespace, bool_or(dst_dns_name IS NOT NULL) AS dns_known, bool_or(dst_how_known <> 'dns_other') AS own_lookup, list_sort(list(DISTINCT dst_ip))[1:10] AS addresses,
-		list_sort(list(DISTINCT dst_port::BIGINT))[1:10] AS ports, list_sort(list(DISTINCT src_pod) FILTER (src_pod IS NOT NULL))[1:10] AS pods, count(*) AS connections, count(*) FILTER ((%[6]s) IN (SELECT (%[6]s) FROM flows_raw WHERE NOT %[7]s)) AS shut, make_timestamp_ns(min(first_ns)) AS first_at, make_timestamp_ns(max(last_ns)) AS last_at, list_sort(list(DISTINCT transport)) AS protocols
-		FROM %[3]s WHERE calls = 0 AND %[4]s = 'outside' AND %[5]s <> 'outside' GROUP BY 1, 2 ORDER BY connections DESC, 1, 2`, terms.Who("dst_"), terms.Who("src_"), conns, terms.Place("dst_"), terms.Place("src_"), on+"flow_id", terms.Accepted), args...)
+		list_sort(list(DISTINCT dst_port::BIGINT))[1:10] AS ports, list_sort(list(DISTINCT src_pod) FILTER (src_pod IS NOT NULL))[1:10] AS pods, count(*) AS connections, count(*) FILTER (%[6]s) AS shut, make_timestamp_ns(min(first_ns)) AS first_at, make_timestamp_ns(max(last_ns)) AS last_at, list_sort(list(DISTINCT transport)) AS protocols
+		FROM %[3]s WHERE calls = 0 AND %[4]s = 'outside' AND %[5]s <> 'outside' GROUP BY 1, 2 ORDER BY connections DESC, 1, 2`, terms.Who("dst_"), terms.Who("src_"), conns, terms.Place("dst_"), terms.Place("src_"), terms.Shut(c)), args...)
 	return append(rows, addSilent...), err
 }
 

@@ -281,8 +281,8 @@ func (g *graph) addSilent(ctx context.Context, c *forensics.Case, w *ask.Window,
 	conns, args := w.Connections(c, "connections", false)
 	src := fmt.Sprintf(`CASE WHEN %s THEN '%s' ELSE %s END`, terms.Nameless("src_"), terms.AnyOutside, terms.Node("src_", g.by))
 	rows, _, err := ask.Rows[edgeRow](ctx, c, ask.MaxEdges, fmt.Sprintf(`SELECT %s AS src, %s AS dst, min(%s) AS pa, min(%s) AS pb, min(src_namespace) AS na, min(dst_namespace) AS nb, count(*) AS conns,
-			count(*) FILTER ((%[6]sflow_id) IN (SELECT (%[6]sflow_id) FROM flows_raw WHERE NOT %[7]s)) AS shut
-		FROM %[5]s WHERE calls = 0 GROUP BY 1, 2 ORDER BY conns DESC, 1, 2`, src, terms.Node("dst_", g.by), terms.Place("src_"), terms.Place("dst_"), conns, terms.Key(c, ""), terms.Accepted), args...)
+			count(*) FILTER (%[6]s) AS shut
+		FROM %[5]s WHERE calls = 0 GROUP BY 1, 2 ORDER BY conns DESC, 1, 2`, src, terms.Node("dst_", g.by), terms.Place("src_"), terms.Place("dst_"), conns, terms.Shut(c)), args...)
 	if err != nil {
 		return err
 	}

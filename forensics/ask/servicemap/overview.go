@@ -183,7 +183,7 @@ func (o *Overview) read(ctx context.Context, c *forensics.Case, w *ask.Window) (
 		return err
 	}
 	o.Conns, err = ask.One[ConnCount](ctx, c, `SELECT count(*) AS total, count(encryption) AS encrypted, count(*) FILTER (coalesce(client_opened, 0) + coalesce(server_opened, 0) > 0) AS opened,
-		count(*) FILTER (calls = 0) AS without_calls, count(*) FILTER (calls = 0 AND (`+terms.Key(c, "")+`flow_id) IN (SELECT (`+terms.Key(c, "")+`flow_id) FROM flows_raw WHERE NOT `+terms.Accepted+`)) AS not_accepted FROM `+conns, args...)
+		count(*) FILTER (calls = 0) AS without_calls, count(*) FILTER (calls = 0 AND `+terms.Shut(c)+`) AS not_accepted FROM `+conns, args...)
 	return err
 }
 

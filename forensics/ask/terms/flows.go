@@ -5,6 +5,12 @@ package terms
 // INIT that it refuses with one packet (RFC 9260 section 8.4).
 const Accepted = `(CASE transport WHEN 'tcp' THEN coalesce(state NOT IN ('syn_sent', 'refused'), true) WHEN 'sctp' THEN src_packets > 1 AND dst_packets > 1 ELSE dst_packets > 0 END)`
 
+// Shut is the SQL condition for rows of connections that their servers refused or did not answer, by their flows.
+func Shut(c Several) string {
+	id := "(" + Key(c, "") + "flow_id)"
+	return "(" + id + " IN (SELECT " + id + " FROM flows_raw WHERE NOT " + Accepted + "))"
+}
+
 // Refused is the SQL for a connection that its server refused, as opposed to one that it did not answer.
 const Refused = `(NOT ` + Accepted + ` AND transport IN ('tcp', 'sctp') AND dst_packets > 0)`
 
