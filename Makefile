@@ -107,6 +107,7 @@ compile:
 lint:
 	@unformatted=$$(git ls-files '*.go' | xargs gofmt -l); if [ -n "$$unformatted" ]; then echo "not formatted (gofmt):"; echo "$$unformatted"; exit 1; fi
 	@mkdir -p .cache
+	@for module in $$(git ls-files go.mod '*/go.mod' | xargs -n1 dirname); do $(GO) list -C $$module -m all >/dev/null || { echo "$$module: run go mod tidy in it"; exit 1; }; done
 	cd .ci/tools && $(GO) build -o ../../.cache/lint ./lint && $(GO) build -o ../../.cache/deadcode golang.org/x/tools/cmd/deadcode
 	GOGC=$(FEW_GC) .cache/lint ./...
 	cd lake && GOGC=$(FEW_GC) ../.cache/lint ./...
