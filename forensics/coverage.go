@@ -71,6 +71,9 @@ func (c *Case) Coverage(from, to int64) (Coverage, error) {
 	}
 	var recorded []Hole
 	for _, s := range list {
+		if s.To == 0 && !s.recorded { // a file without a readable packet
+			s.From, s.To, s.Detail = out.From, out.To, "at an unknown time: "+s.Detail
+		}
 		if s.To < out.From || s.From > out.To {
 			continue
 		}

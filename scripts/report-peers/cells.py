@@ -12,8 +12,8 @@ import openpyxl
 csv.field_size_limit(1 << 30)
 book = openpyxl.load_workbook(sys.argv[1])
 folder = pathlib.Path(sys.argv[2])
-# LibreOffice names the files after the sheets, with _ for characters that a file may not have.
-files = {p.stem.split("-", 1)[1]: p for p in folder.glob("*.csv")}
+# LibreOffice names the files after the workbook and the sheets, with _ for characters that a file may not have.
+files = {p.stem.removeprefix(pathlib.Path(sys.argv[1]).stem + "-"): p for p in folder.glob("*.csv")}
 cells = bad = 0
 for sheet in book:
     shown = list(csv.reader(files[sheet.title.replace("/", "_")].open(encoding="utf-8", newline="")))

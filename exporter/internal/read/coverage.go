@@ -3,6 +3,7 @@ package read
 import (
 	"fmt"
 	"hash/fnv"
+	"math"
 	"strconv"
 	"time"
 
@@ -111,14 +112,38 @@ func (r *Reader) notIP(f *decode.Frame) {
 	r.nonIP[name]++
 }
 
-// damage reports a part of a file that could not be read.
-func (r *Reader) damage(o *opened, d pcapng.Damage) {
-	r.addAnomaly(table.Anomaly{TsNs: o.last, Ts: table.MicrosOf(o.last), Source: "file", Kind: string(d.Kind), Detail: d.Detail,
-		FileID: table.Some(o.id), Offset: table.Some(d.Offset), Bytes: d.Length, Count: 1})
-	if d.Length > 0 {
-		r.addCoverage(table.Coverage{FileID: o.id, Source: o.name, FromNs: o.last, ToNs: o.last, Kind: "hole",
-			Reason: "damaged", Detail: fmt.Sprintf("%d bytes at %d: %s", d.Length, d.Offset, d.Detail)})
+// damages reports the damaged places of a file before an offset. What they held was recorded between
+// the last packet and the time of the next one, or after the last packet of the file.
+func (r *Reader) damages(o *opened, before, next int64) {
+	list := o.reader.Damage()
+	for ; o.damages < len(list) && list[o.damages].Offset < before; o.damages++ {
+		r.damage(o, &list[o.damages], next)
 	}
+	if more := o.reader.DamageTotal(); before == math.MaxInt64 && more.Places > int64(len(list)) {
+		for i := range list {
+			more.Bytes -= list[i].Length
+		}
+		r.damagedHole(o, o.first, next, fmt.Sprintf("%d bytes at %d further places", more.Bytes, more.Places-int64(len(list))))
+	}
+}
+
+func (r *Reader) damage(o *opened, d *pcapng.Damage, next int64) {
+	from := o.last
+	if o.packets == 0 {
+		from = next
+	}
+	r.addAnomaly(table.Anomaly{TsNs: from, Ts: table.MicrosOf(from), Source: "file", Kind: string(d.Kind), Detail: d.Detail,
+		FileID: table.Some(o.id), Offset: table.Some(d.Offset), Bytes: d.Length, Count: 1})
+	switch {
+	case d.Length > 0:
+		r.damagedHole(o, from, next, fmt.Sprintf("%d bytes at %d: %s", d.Length, d.Offset, d.Detail))
+	case d.Kind == pcapng.DamageTruncated || d.Kind == pcapng.DamageUnreadable: // the rest of a compressed file
+		r.damagedHole(o, from, next, fmt.Sprintf("nothing after %d could be read: %s", d.Offset, d.Detail))
+	}
+}
+
+func (r *Reader) damagedHole(o *opened, from, to int64, detail string) {
+	r.addCoverage(table.Coverage{FileID: o.id, Source: o.name, FromNs: min(from, to), ToNs: max(from, to), Kind: "hole", Reason: "damaged", Detail: detail})
 }
 
 // dropped writes a coverage gap for a packet's drop count.

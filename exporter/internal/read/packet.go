@@ -8,6 +8,7 @@ import (
 
 // add numbers and decodes one packet into the current round, if it passes the filter.
 func (r *Reader) add(o *opened, p *pcapng.Packet, pass bool) {
+	r.damages(o, p.Offset, o.now)
 	if p.TimeOK {
 		if !o.any {
 			o.any, o.first, o.last = true, o.now, o.now

@@ -243,7 +243,7 @@ func (r *Reader) refill(o *opened) error {
 	return nil
 }
 
-// adopt processes the new interfaces and damage of a window.
+// adopt processes the new interfaces of a window.
 func (r *Reader) adopt(o *opened) {
 	for list := o.reader.Interfaces(); o.ifaces < len(list); o.ifaces++ {
 		f := &list[o.ifaces]
@@ -269,9 +269,6 @@ func (r *Reader) adopt(o *opened) {
 		r.cur.Facts.Links = append(r.cur.Facts.Links, l.Link)
 		r.links, o.links = append(r.links, l), append(o.links, number)
 	}
-	for list := o.reader.Damage(); o.damages < len(list); o.damages++ {
-		r.damage(o, list[o.damages])
-	}
 }
 
 func (r *Reader) openNext() error {
@@ -295,6 +292,7 @@ func (r *Reader) openNext() error {
 // retire closes a completely read input.
 func (r *Reader) retire(o *opened) error {
 	r.adopt(o)
+	r.damages(o, math.MaxInt64, o.last)
 	o.recorded.Ended()
 	in, err := o.finish()
 	if err != nil {
