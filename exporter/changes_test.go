@@ -109,13 +109,19 @@ func TestReorderedCaptures(t *testing.T) {
 var reordered = strings.Split("ftp packets,icmp column,sctp packets,tls column,tls pair", ",")
 
 // TestSnappedCaptures cuts packets to a snap length: no call is complete with less than it had, and each
-// keeps its ports and roles.
+// keeps its ports and roles, its method, path and status. Of HTTP/1 most calls are read: their first lines
+// suffice.
 func TestSnappedCaptures(t *testing.T) {
+	requests, read := 0, 0
 	everySample(t, func(t *testing.T, list []aPacket) {
 		whole := readCalls(t, aPcap(binary.LittleEndian, 1, list), 0, 0)
-		roles := map[string]bool{}
+		roles, sent := map[string]bool{}, map[string][]*table.Call{}
 		for _, w := range whole {
 			roles[rolesOf(w.row.Base())] = true
+			sent[sentAs(w.row.Base())] = append(sent[sentAs(w.row.Base())], w.row.Base())
+			if w.row.Base().Protocol == "http1" {
+				requests++
+			}
 		}
 		for _, snap := range []int{66, 96, 128, 256} {
 			cut := slices.Clone(list)
@@ -127,6 +133,16 @@ func TestSnappedCaptures(t *testing.T) {
 				if !roles[rolesOf(b)] {
 					t.Errorf("%d bytes: %s: %q has other ends: %s", snap, b.Protocol, b.Summary, rolesOf(b))
 				}
+				if x := sent[sentAs(b)]; x != nil {
+					if !slices.ContainsFunc(x, func(x *table.Call) bool {
+						return !differs(x.Method, b.Method) && !differs(x.Path, b.Path) && !differs(x.StatusCode, b.StatusCode)
+					}) {
+						t.Errorf("%d bytes: %s: %q became %q", snap, b.Protocol, x[0].Summary, b.Summary)
+					}
+					if snap == 128 && b.Protocol == "http1" {
+						read++
+					}
+				}
 				if b.Complete && !snapped[b.Protocol] && !slices.ContainsFunc(whole, func(w *someCall) bool {
 					x := w.row.Base()
 					return x.CallID == b.CallID && x.RequestBytes <= b.RequestBytes && x.ResponseBytes <= b.ResponseBytes && x.RequestBodyWire.V <= b.RequestBodyWire.V && x.ResponseBodyWire.V <= b.ResponseBodyWire.V
@@ -136,7 +152,18 @@ func TestSnappedCaptures(t *testing.T) {
 			}
 		}
 	})
+	if read < requests*9/10 {
+		t.Errorf("of %d calls of HTTP/1, %d are read from packets of 128 bytes", requests, read)
+	}
 }
+
+// sentAs identifies a call by its protocol, client and time.
+func sentAs(b *table.Call) string {
+	return fmt.Sprint(b.Protocol, " ", b.SrcIP, ":", b.SrcPort, " ", b.TsNs)
+}
+
+// differs reports whether two values are known and different.
+func differs[T comparable](a, b table.Opt[T]) bool { return a.OK && b.OK && a.V != b.V }
 
 // snapped are the protocols with complete calls of cut packets that are not mended yet: a transfer of FTP
 // whose data connection shows nothing, an error of NATS whose command was cut, CLOSE of NFS and SMB with

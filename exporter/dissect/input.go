@@ -31,6 +31,7 @@ type Input struct {
 	End      bool   // nothing will follow in this direction
 	Fin      bool   // with End: the sender ended it, it was not given up
 	Datagram bool   // Data is one datagram
+	Taken    bool   // set by Gap if Data is in a row although the position is lost
 
 	conn *Conn // the connection charged for citations; may be nil
 	base int64 // stream offset of Data[0]

@@ -202,7 +202,8 @@ type Dissector interface {
 	// Gap reports that missing bytes of this direction were not captured. in.Data holds the
 	// unread bytes, which are dropped afterwards. It returns
 	//   - true:  the bytes are accounted for (inside a body of known length): continue
-	//   - false: the position in the stream is lost; the engine calls Resync with LossGap
+	//   - false: the position in the stream is lost; the engine calls Resync with LossGap. The unread bytes
+	//     are an anomaly, unless in.Taken is set
 	Gap(in *Input, missing int64) bool
 
 	// Resync reports that the position in a direction was lost: after Gap returned false or Read

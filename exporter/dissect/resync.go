@@ -179,7 +179,7 @@ func (c *Conn) gap(dir Dir, n int64) {
 		c.resync(dir, LossGap)
 	}
 	if len(s.buf) > 0 {
-		if inSync {
+		if inSync || in.Taken {
 			c.RowBytes += int64(len(s.buf))
 			c.drop(s, 0)
 		} else {

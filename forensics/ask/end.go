@@ -1,14 +1,18 @@
 package ask
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // End is the SQL condition that one end of a row has a name.
@@ -97,19 +101,40 @@ func runsOf(ids []int64) string {
 	return b.String()
 }
 
-// NoteUnread adds a note with the number of connections in the window that could not be read.
+// NoteUnread adds notes with the numbers of connections in the window of which bytes were not captured, or
+// that could not be read.
 func NoteUnread(ctx context.Context, c *forensics.Case, f *Frame, w *Window) error {
+	list, err := Unread(ctx, c, w.From, w.To)
+	for _, note := range list {
+		if !slices.Contains(f.Notes, note) {
+			f.Notes = append(f.Notes, note)
+		}
+	}
+	return err
+}
+
+// Unread says of how many connections between two times, 0 for an open end, bytes were not captured or could
+// not be read.
+func Unread(ctx context.Context, c *forensics.Case, from, to int64) (notes []string, err error) {
+	w := &Window{From: cmp.Or(from, math.MinInt64), To: cmp.Or(to, math.MaxInt64)}
+	missing, err := Count(ctx, c, `SELECT count(*) AS n FROM flows_raw WHERE gap_bytes > 0 AND `+w.During()+` AND `+FlowsOnce(c, w.During(), Largest))
+	if err != nil {
+		return nil, err
+	}
 	conns := EachOnce(c, "connections_raw", w.During())
 	sealed, err := Count(ctx, c, `SELECT count(*) AS n FROM `+conns+` WHERE key_state IN ('none', 'unverified')`)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	plain, err := Undissected(ctx, c, conns)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	if missing > 0 {
+		notes = append(notes, plural.Sprintf("bytes of %d {connection|connections} in this time were not captured: {its|their} calls may be incomplete, or missing", missing))
 	}
 	if sealed > 0 {
-		f.Note("%d {connection|connections} in this time {is|are} encrypted and could not be decrypted: {its content is|their contents are} not searched", sealed)
+		notes = append(notes, plural.Sprintf("%d {connection|connections} in this time {is|are} encrypted and could not be decrypted: {its content is|their contents are} not searched", sealed))
 	}
 	var n int64
 	for _, p := range plain {
@@ -120,9 +145,9 @@ func NoteUnread(ctx context.Context, c *forensics.Case, f *Frame, w *Window) err
 		likely = " (" + likely + ")"
 	}
 	if n > 0 {
-		f.Note("%d {connection|connections} in this time {has|have} payload that no dissector read%s: only {its|their} first bytes are known", n, likely)
+		notes = append(notes, plural.Sprintf("%d {connection|connections} in this time {has|have} payload that no dissector read%s: only {its|their} first bytes are known", n, likely))
 	}
-	return nil
+	return notes, nil
 }
 
 // UndissectedUse counts connections with payload that no dissector reads.

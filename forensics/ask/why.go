@@ -18,7 +18,7 @@ func (s Scope) scope() Scope { return s }
 func (f *Frame) frame() *Frame { return f }
 
 // explain adds notes about why nothing matched: an unknown name, or a part of the filter that
-// matches no call. It omits what it cannot find out in time.
+// matches no call, or bytes that were not captured. It omits what it cannot find out in time.
 func explain(ctx context.Context, c *forensics.Case, raw json.RawMessage, in, out any) {
 	a, ok := out.(framed)
 	asked, has := in.(scoped)
@@ -29,11 +29,15 @@ func explain(ctx context.Context, c *forensics.Case, raw json.RawMessage, in, ou
 	var fields map[string]json.RawMessage
 	_ = json.Unmarshal(raw, &fields) // it was read already
 	f.noteUnknown(ctx, c, fields)
-	if f.Matched == "nothing_matched" && s.KFL != "" {
-		w, err := s.Read(ctx, c)
-		if err != nil {
-			return
-		}
+	if f.Matched != "nothing_matched" {
+		return
+	}
+	w, err := s.Read(ctx, c)
+	if err != nil {
+		return
+	}
+	if s.KFL != "" {
 		f.Notes = append(f.Notes, c.Why(ctx, s.KFL, w.From, w.To)...)
 	}
+	_ = NoteUnread(ctx, c, f, w)
 }

@@ -128,7 +128,7 @@ func (e *env) runObjects(c *cobra.Command, args []string, f *objectsFlags) error
 		return err
 	}
 	if people || shown == 0 {
-		e.afterTable(res, shown, people && f.limit == 0)
+		e.afterTable(ctx, cs, res, shown, people && f.limit == 0)
 	}
 	return nil
 }

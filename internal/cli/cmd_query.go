@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/cli/format"
@@ -178,7 +179,7 @@ func (e *env) runQuery(c *cobra.Command, paths []string, q forensics.Query, f *q
 		return err
 	}
 	if people || shown == 0 {
-		e.afterTable(res, shown, people && f.limit == 0)
+		e.afterTable(ctx, cs, res, shown, people && f.limit == 0)
 	}
 	return nil
 }
@@ -223,7 +224,7 @@ func (e *env) eachCall(ctx context.Context, cs *forensics.Case, q forensics.Quer
 	if skipped > 0 {
 		fmt.Fprintf(e.Err, "%s left out: not HTTP\n", plural.Count(int64(skipped), "call", "calls"))
 	} else if len(list) == 0 {
-		e.afterTable(res, 0, false)
+		e.afterTable(ctx, cs, res, 0, false)
 	}
 	return w.End()
 }
@@ -271,7 +272,7 @@ func (f *queryFlags) check(q *forensics.Query) error {
 var peopleColumns = []string{"call_no", "ts_ns", "src_name", "dst_name", "protocol", "summary", "elapsed_us"}
 
 // afterTable prints what a reader should know in addition to the rows.
-func (e *env) afterTable(res *forensics.Result, shown int, capped bool) {
+func (e *env) afterTable(ctx context.Context, cs *forensics.Case, res *forensics.Result, shown int, capped bool) {
 	if capped && shown > tableRows {
 		fmt.Fprintf(e.Err, "Only the first %d rows are shown; --limit N shows more, --format ndjson all.\n", tableRows)
 	}
@@ -288,6 +289,14 @@ func (e *env) afterTable(res *forensics.Result, shown int, capped bool) {
 		fmt.Fprintln(e.Err, "No matches. The whole time range was captured.")
 	case cov.State == forensics.Partial:
 		fmt.Fprintf(e.Err, "The time range was only partly captured: %s\n", gapsText(cov))
+	}
+	if shown > 0 {
+		return
+	}
+	if unread, err := ask.Unread(ctx, cs, res.Coverage.From, res.Coverage.To); err == nil {
+		for _, n := range unread {
+			fmt.Fprintln(e.Err, n)
+		}
 	}
 }
 

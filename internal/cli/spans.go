@@ -34,7 +34,7 @@ func (e *env) exportSpans(ctx context.Context, cs *forensics.Case, q forensics.Q
 		return e.questionError(err)
 	}
 	if calls == 0 {
-		e.afterTable(res, 0, false)
+		e.afterTable(ctx, cs, res, 0, false)
 	}
 	return nil
 }
@@ -65,7 +65,7 @@ func (e *env) sendSpans(ctx context.Context, cs *forensics.Case, q forensics.Que
 	case err != nil:
 		return e.questionError(err)
 	case calls == 0:
-		e.afterTable(res, 0, false)
+		e.afterTable(ctx, cs, res, 0, false)
 	default:
 		fmt.Fprintf(e.Err, "%s sent as %s\n", plural.Count(int64(calls), "call", "calls"), plural.Count(2*int64(calls), "span", "spans"))
 	}

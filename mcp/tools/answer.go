@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"time"
 
 	"github.com/pcapsule/pcapsule/forensics"
@@ -27,7 +28,7 @@ type page struct {
 	Verified  bool         `json:"verified" jsonschema:"every file of the bundles was checked against its hash in this session"`
 }
 
-func (s *Invocation) page(r *forensics.Result) page {
+func (s *Invocation) page(ctx context.Context, r *forensics.Result) page {
 	p := page{Coverage: ask.CoverageOf(r.Coverage), Truncated: r.Truncated, Cursor: r.Next, Notes: r.Notes, Matched: "some", Verified: s.Case.Verified()}
 	if r.Now != 0 {
 		p.Now = ask.Stamp(r.Now)
@@ -36,6 +37,8 @@ func (s *Invocation) page(r *forensics.Result) page {
 		p.Matched = "nothing_matched"
 		if r.Coverage.State == forensics.None {
 			p.Matched = "not_recorded"
+		} else if notes, err := ask.Unread(ctx, s.Case, r.Coverage.From, r.Coverage.To); err == nil {
+			p.Notes = slices.Concat(p.Notes, notes)
 		}
 	}
 	return p
@@ -170,7 +173,7 @@ func rows[T any](ctx context.Context, s *Invocation, q forensics.Query, l limits
 		beside, err := object.Marshal(struct {
 			Page    page
 			Columns []forensics.Column
-		}{s.page(r), r.Columns})
+		}{s.page(ctx, r), r.Columns})
 		if err != nil {
 			return nil, nil, err
 		}

@@ -117,7 +117,7 @@ func (s *Invocation) listAPICalls(ctx context.Context, in listAPICallsIn) (out L
 	if err = errors.Join(err, failed); err != nil {
 		return out, err
 	}
-	out.Calls, out.page = list, s.page(r)
+	out.Calls, out.page = list, s.page(ctx, r)
 	return out, nil
 }
 
@@ -189,7 +189,7 @@ func (s *Invocation) groupCalls(ctx context.Context, in listAPICallsIn) (out Lis
 		return out, err
 	}
 	r.Notes, r.Now = append(w.Notes, r.Notes...), w.Now
-	out.Groups, out.page = list, s.page(r)
+	out.Groups, out.page = list, s.page(ctx, r)
 	return out, nil
 }
 

@@ -68,7 +68,7 @@ func (s *Invocation) listL4Flows(ctx context.Context, in listL4FlowsIn) (ListL4F
 	for _, c := range r.Columns {
 		out.Columns = append(out.Columns, c.Name)
 	}
-	out.Flows, out.page = list, s.page(r)
+	out.Flows, out.page = list, s.page(ctx, r)
 	return out, nil
 }
 

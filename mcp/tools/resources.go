@@ -60,7 +60,7 @@ func (s *Invocation) getFlow(ctx context.Context, in FlowIn) (getFlowOut, error)
 	if err != nil {
 		return out, err
 	}
-	out.Calls, out.page = list, s.page(calls)
+	out.Calls, out.page = list, s.page(ctx, calls)
 	return out, nil
 }
 

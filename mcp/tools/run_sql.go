@@ -43,7 +43,7 @@ func (s *Invocation) runSQL(ctx context.Context, in runSQLIn) (RunSQLOut, error)
 			out.Citations = append(out.Citations, l.Cite)
 		}
 	}
-	out.page = s.page(r)
+	out.page = s.page(ctx, r)
 	return out, nil
 }
 

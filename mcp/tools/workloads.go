@@ -124,7 +124,7 @@ func (s *Invocation) listWorkloads(ctx context.Context, in listWorkloadsIn) (lis
 		}
 	}
 	out.Total = len(out.Workloads)
-	out.page = s.page(r)
+	out.page = s.page(ctx, r)
 	out.Cursor = "" // it would continue the addresses, not the list
 	return out, nil
 }
@@ -204,7 +204,7 @@ func (s *Invocation) listIPs(ctx context.Context, in listIPsIn) (listIPsOut, err
 		}
 	}
 	out.Total = len(out.IPs)
-	out.page = s.page(r)
+	out.page = s.page(ctx, r)
 	out.Cursor = "" // it would continue the addresses, not the list
 	return out, nil
 }

@@ -78,6 +78,7 @@ type call struct {
 	respDone  bool
 	respWhole bool
 	gap       bool // some of its bytes were not captured
+	cutHead   bool // among them the end of the request's head
 	malformed bool
 	badAnswer bool // the bytes in place of the response were not HTTP
 	quirks    quirks
@@ -260,6 +261,12 @@ func (k *conn) Gap(in *dissect.Input, missing int64) bool {
 	}
 	s.scan, s.line, s.wait = 0, 0, false
 	switch s.state {
+	case inHead:
+		if in.Dir == dissect.ToServer {
+			k.cutRequest(in)
+		} else {
+			k.cutResponse(in)
+		}
 	case inRest:
 		k.account(s.call, in, 0, len(in.Data))
 		s.body.Missing(missing)

@@ -24,7 +24,9 @@ func (c *call) open(lines int) *Row {
 	}
 	line, fields, _ := cutLine(c.head)
 	l := startLine(line)
-	row.RequestHeadersSize = table.Some(int64(len(c.head)))
+	if !c.cutHead {
+		row.RequestHeadersSize = table.Some(int64(len(c.head)))
+	}
 	if l.method != "" {
 		row.Method, row.Version = table.Some(l.method), table.Some(httpfield.ValidText(l.version))
 	}
@@ -83,7 +85,7 @@ func (k *conn) readRequest(in *dissect.Input, at int) (n int, more bool, err err
 		}
 	}
 	text := string(b[:end])
-	line, rest, bare := cutLine(text)
+	line, _, _ := cutLine(text)
 	l, ok := parseRequestLine(line)
 	if !ok {
 		if !whole || s.lost || !s.started && !in.First(at) || !printable(line) {
@@ -91,6 +93,14 @@ func (k *conn) readRequest(in *dissect.Input, at int) (n int, more bool, err err
 		}
 		l = startLine(line)
 	}
+	k.beginRequest(l, text, in, at, lead, end, whole)
+	return lead + end, true, nil
+}
+
+// beginRequest begins a call with a head. It takes size bytes of in.Data after lead line ends at at.
+func (k *conn) beginRequest(l requestLine, text string, in *dissect.Input, at, lead, size int, whole bool) *call {
+	s := &k.req
+	_, rest, bare := cutLine(text)
 	s.scan, s.line, s.lost, s.started = 0, 0, false, true
 	c := calls.Get().(*call)
 	c.quirks = l.quirks
@@ -104,13 +114,25 @@ func (k *conn) readRequest(in *dissect.Input, at int) (n int, more bool, err err
 		c.simple = true
 	}
 	c.head = text
-	c.ahead = int32(k.queue.Push(c, in.Packet(at+lead).Ack, callCost+end))
-	k.startRequest(c, l, rest, in, at, lead+end)
+	c.ahead = int32(k.queue.Push(c, in.Packet(at+lead).Ack, callCost+len(text)))
+	k.startRequest(c, l, rest, in, at, lead+size)
 	if !whole {
 		s.state, s.call = inFixed, c // the message cannot continue
 		c.reqDone, c.reqWhole = false, false
 	}
-	return lead + end, true, nil
+	return c
+}
+
+// cutRequest begins a call with a head of which only the beginning was captured.
+func (k *conn) cutRequest(in *dissect.Input) {
+	lead := leading(in.Data)
+	b := in.Data[lead:]
+	text := string(b[:bytes.LastIndexByte(b, '\n')+1])
+	line, _, _ := cutLine(text)
+	if l, ok := parseRequestLine(line); ok && goodVersion(l.version) {
+		c := k.beginRequest(l, text, in, 0, lead, len(b), false)
+		c.gap, c.cutHead, c.quirks, in.Taken = true, true, c.quirks&^quirkNoHost, true
+	}
 }
 
 // openRequest handles a head without an empty line: HTTP/0.9 has none, and the connection may

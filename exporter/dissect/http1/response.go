@@ -51,13 +51,23 @@ func (k *conn) readResponse(in *dissect.Input, at int) (n int, more bool, err er
 		}
 	}
 	text := string(b[:end])
-	line, rest, bare := cutLine(text)
+	line, _, _ := cutLine(text)
 	l, ok := parseStatusLine(line)
 	if !ok {
 		return 0, false, errHead("a response", b)
 	}
+	more = k.beginResponse(l, text, in, at, lead, end, whole)
+	return lead + end, more, nil
+}
+
+// beginResponse begins a response with a head. It takes size bytes of in.Data after lead line ends at at, and
+// reports whether another message may follow.
+func (k *conn) beginResponse(l statusLine, text string, in *dissect.Input, at, lead, size int, whole bool) bool {
+	s := &k.resp
+	_, rest, bare := cutLine(text)
 	s.scan, s.started = 0, true
-	if s.call == nil {
+	c := s.call
+	if c == nil {
 		c = k.queue.Answer(in.Seq(at + lead))
 	}
 	if c == nil {
@@ -71,15 +81,33 @@ func (k *conn) readResponse(in *dissect.Input, at int) (n int, more bool, err er
 		c.quirks |= quirkLeadingLines
 	}
 	c.quirks |= l.quirks
-	k.account(c, in, at, at+lead+end)
-	k.answered(c, end, fieldLines(rest))
+	k.account(c, in, at, at+lead+size)
+	k.answered(c, len(text), fieldLines(rest))
 	if l.code >= 100 && l.code < 200 && l.code != 101 {
 		k.interim(c, l.code, rest)
-		return lead + end, true, nil
+		return true
 	}
-	c.row.ResponseHeadersSize = table.Some(int64(end))
-	switched := k.startResponse(c, l, rest, whole)
-	return lead + end, !switched, nil
+	if len(text) == size {
+		c.row.ResponseHeadersSize = table.Some(int64(size))
+	}
+	return !k.startResponse(c, l, rest, whole)
+}
+
+// cutResponse begins a response of whose head only the beginning was captured.
+func (k *conn) cutResponse(in *dissect.Input) {
+	lead := leading(in.Data)
+	b := in.Data[lead:]
+	text := string(b[:bytes.LastIndexByte(b, '\n')+1])
+	line, _, _ := cutLine(text)
+	l, ok := parseStatusLine(line)
+	if !ok || !goodVersion(l.version) {
+		return
+	}
+	k.beginResponse(l, text, in, 0, lead, len(b), false)
+	if c := k.resp.call; c != nil {
+		c.gap = true
+	}
+	in.Taken = true
 }
 
 // answered makes the row of the current response's call, which takes n bytes and some header

@@ -49,7 +49,7 @@ func (k *conn) emit(c *call, why string) {
 	row.Complete = why == "" && (c.pushed || c.asked)
 	row.Success = row.Success && c.x.HasResponse()
 	row.Method = row.Command
-	if row.Command.OK {
+	if row.Command.OK && row.Database.OK {
 		row.Path = table.NonEmpty(row.namespace())
 	}
 	if row.Errors > 0 {

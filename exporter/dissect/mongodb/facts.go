@@ -1,6 +1,7 @@
 package mongodb
 
 import (
+	"cmp"
 	"encoding/base64"
 	"slices"
 	"strconv"
@@ -324,12 +325,12 @@ func (f *facts) finish() {
 	f.c.texts += len(row.Query.V) + f.paramAll + 16*len(row.Params) + len(row.Database.V) + len(row.Collection.V) + len(row.Session.V)
 }
 
-// namespace is database and collection.
+// namespace is database and collection. The database is behind the collection in a message, so it may be cut off.
 func (row *Row) namespace() string {
 	if !row.Collection.OK {
 		return row.Database.V
 	}
-	return row.Database.V + "." + row.Collection.V
+	return cmp.Or(row.Database.V, "?") + "." + row.Collection.V
 }
 
 func plural(n int64, noun string) string {

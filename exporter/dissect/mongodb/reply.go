@@ -2,6 +2,7 @@ package mongodb
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -227,8 +228,8 @@ func (a *answer) fail(code int64, name, message string) {
 	if row.Errors++; row.Errors > 1 {
 		return
 	}
-	if row.ErrCode = table.Some(int32(code)); name == "" && code != 0 {
-		name = tables().code.Name(code, "error_")
+	if code != 0 { // otherwise an old server sent none, or it was cut off
+		row.ErrCode, name = table.Some(int32(code)), cmp.Or(name, tables().code.Name(code, "error_"))
 	}
 	row.ErrName, row.ErrMessage = table.NonEmpty(name), table.NonEmpty(message)
 }
@@ -272,7 +273,7 @@ func (a *answer) list(e element) {
 func (a *answer) finish() {
 	row := a.row
 	row.Partial = row.Partial || a.partial
-	row.Success = row.Errors == 0 && (a.ok || a.partial)
+	row.Success = row.Errors == 0 && (a.ok || a.partial && a.listed) // "ok" comes last; no error has a list
 	if a.listed {
 		row.Rows = table.Some(a.count)
 	}
