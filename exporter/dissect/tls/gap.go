@@ -2,8 +2,10 @@ package tls
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/handshake"
 	"github.com/pcapsule/pcapsule/exporter/internal/tlskeys"
 )
 
@@ -17,6 +19,7 @@ func (k *conn) Gap(in *dissect.Input, missing int64) bool {
 		at = k.drain(s, in)
 	}
 	rest := in.Data[at:]
+	k.cutHello(s, in, rest)
 	if k.hs != nil {
 		k.hs.gap = true
 		k.cite(in, at, len(in.Data))
@@ -66,6 +69,27 @@ func (k *conn) Gap(in *dissect.Input, missing int64) bool {
 	s.of = nil
 	k.finishIfDone()
 	return true
+}
+
+// cutHello reads a ClientHello of which rest is all that was captured, for example because the next segment
+// is missing: the server's name is often in its first bytes.
+func (k *conn) cutHello(s *side, in *dissect.Input, rest []byte) {
+	if s.place != atRecord || k.ssl2 || k.hs != nil && k.hs.client || len(rest) < headerBytes {
+		return
+	}
+	h := header(rest)
+	if !h.plausible() || h.typ != recordHandshake || s.sealed(h) {
+		return
+	}
+	message := slices.Concat(s.part, rest[headerBytes:])
+	if s.pass > 0 || messageSize(message) <= len(message) || message[0] != handshake.TypeClientHello {
+		return
+	}
+	k.begin(s, in, message)
+	k.hs.recordVersion(h.version)
+	var hello handshake.Client
+	_ = handshake.ReadClient(message[messageHeader:], false, &hello) // its end is missing
+	k.hs.fillClient(&hello, 0, false)
 }
 
 // drain reads the complete records in the bytes that scan was searching, because they are
@@ -194,6 +218,8 @@ func (k *conn) closeError(why dissect.End) string {
 		return "malformed"
 	case !hs.client && !hs.row.Renegotiation:
 		return "no_request"
+	case hs.gap: // its end may be among the missing bytes
+		return "gap"
 	case hs.x.HasResponse() && (why == dissect.EndFin || why == dissect.EndReuse || why == dissect.EndUpgrade):
 		return "cut"
 	}

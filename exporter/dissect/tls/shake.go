@@ -145,13 +145,14 @@ func (k *conn) clientHello(o origin, body []byte) error {
 	if hs.row.HelloRetry || h.MayRepeat() && !k.quic && (!k.c.Info.RolesKnown || k.sides[o.dir].lost) {
 		hs.gap = true // the first one was not captured
 	}
-	hs.fillClient(&h, k.ja4)
+	hs.fillClient(&h, k.ja4, true)
 	hs.clientID = idSize(&h.Extensions)
 	k.clientKeys(&h)
 	return err
 }
 
-func (h *shake) fillClient(c *handshake.Client, transport byte) {
+// fillClient fills the row from a ClientHello. Without its end, its extensions and fingerprints are unknown.
+func (h *shake) fillClient(c *handshake.Client, transport byte, whole bool) {
 	row, det := h.row, h.det
 	h.client = true
 	det.ClientVersion = table.Some(int32(c.Version))
@@ -181,7 +182,7 @@ func (h *shake) fillClient(c *handshake.Client, transport byte) {
 	row.Groups = listOrNil(c.Groups, handshake.Group)
 	row.Schemes = listOrNil(c.Schemes, handshake.Scheme)
 	det.OfferedVersions = listOrNil(c.Versions, handshake.Version)
-	if c.Types != nil && !c.NoExtBlock {
+	if whole && c.Types != nil && !c.NoExtBlock {
 		det.ClientExtensions = types(c.Types)
 	}
 	if c.KeyShares != nil {
@@ -190,7 +191,7 @@ func (h *shake) fillClient(c *handshake.Client, transport byte) {
 	if c.ECH != "" {
 		row.ECH = table.Some(c.ECH)
 	}
-	if !c.SSL2 { // the fingerprints are only defined for hellos of SSL 3.0 and later
+	if whole && !c.SSL2 { // the fingerprints are only defined for hellos of SSL 3.0 and later
 		ja3 := c.JA3(make([]byte, 0, 512))
 		row.JA3, det.JA3String = table.Some(handshake.MD5(ja3)), table.Some(string(ja3))
 		if transport == 0 {

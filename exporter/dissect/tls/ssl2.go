@@ -99,7 +99,7 @@ func (k *conn) message2(s *side, in *dissect.Input, body []byte) {
 			return
 		}
 		hs.step(handshake.TypeClientHello)
-		hs.fillClient(&h, 0)
+		hs.fillClient(&h, 0, true)
 		hs.hello2 = true
 	case ssl2ServerHello:
 		k.ssl2 = true

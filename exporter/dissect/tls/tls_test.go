@@ -325,6 +325,31 @@ func TestGapInHandshake(t *testing.T) {
 	}
 }
 
+// TestCutHello captures only the first bytes of a ClientHello. Its server name is known if they have it;
+// nothing is told that depends on its end.
+func TestCutHello(t *testing.T) {
+	for _, version := range []uint16{stdtls.VersionTLS12, stdtls.VersionTLS13} {
+		cc, sc := configs(t, version)
+		chunks := mustTalk(t, cc, sc)
+		hello := chunks[0].Data
+		name := bytes.Index(hello, []byte("a.example")) + len("a.example")
+		for n := headerBytes + messageHeader; n < len(hello); n++ {
+			cut := slices.Clone(chunks)
+			cut[0].Data = hello[:n]
+			next := slices.IndexFunc(cut[1:], func(c dissecttest.Chunk) bool { return c.Dir == dissect.ToServer })
+			cut[1+next].Gap = int64(len(hello) - n)
+			r := play(t, dissect.EndFin, cut...)
+			list, details := rows(r)
+			if len(list) != 1 || list[0].Complete || list[0].Failed || list[0].Error.V != "gap" || list[0].JA3.OK || list[0].JA4.OK || details[0].ClientExtensions != nil {
+				t.Fatalf("%d bytes: rows %+v", n, list)
+			}
+			if known := n >= name; list[0].SNI.OK != known || known && list[0].SNI.V != "a.example" {
+				t.Fatalf("%d bytes: server name %+v; it ends at %d", n, list[0].SNI, name)
+			}
+		}
+	}
+}
+
 func TestMidstream(t *testing.T) {
 	chunks := longTalk(t)
 	r := dissecttest.Play(t, dissecttest.Options{ServerPort: 443, Protocols: []*dissect.Protocol{Protocol(nil)}, End: dissect.EndCapture}, chunks[len(chunks)-12:]...)
