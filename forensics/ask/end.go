@@ -117,8 +117,13 @@ func NoteUnread(ctx context.Context, c *forensics.Case, f *Frame, w *Window) err
 // not be read.
 func Unread(ctx context.Context, c *forensics.Case, from, to int64) (notes []string, err error) {
 	w := &Window{From: cmp.Or(from, math.MinInt64), To: cmp.Or(to, math.MaxInt64)}
-	missing, err := Count(ctx, c, `SELECT count(*) AS n FROM flows_raw WHERE gap_bytes > 0 AND `+w.During()+` AND `+FlowsOnce(c, w.During(), Largest))
-	if err != nil {
+	type losses struct {
+		Missing int64 `json:"missing"`
+		OneWay  int64 `json:"one_way"`
+	}
+	lost, _, err := Rows[losses](ctx, c, 1, `SELECT count(*) FILTER (gap_bytes > 0) AS missing, count(*) FILTER (`+terms.OneDirection+`) AS one_way
+		FROM flows_raw WHERE (gap_bytes > 0 OR one_sided) AND `+w.During()+` AND `+FlowsOnce(c, w.During(), Largest))
+	if err != nil || len(lost) == 0 {
 		return nil, err
 	}
 	conns := EachOnce(c, "connections_raw", w.During())
@@ -130,8 +135,11 @@ func Unread(ctx context.Context, c *forensics.Case, from, to int64) (notes []str
 	if err != nil {
 		return nil, err
 	}
-	if missing > 0 {
-		notes = append(notes, plural.Sprintf("bytes of %d {connection|connections} in this time were not captured: {its|their} calls may be incomplete, or missing", missing))
+	if n := lost[0].Missing; n > 0 {
+		notes = append(notes, plural.Sprintf("bytes of %d {connection|connections} in this time were not captured: {its|their} calls may be incomplete, or missing", n))
+	}
+	if n := lost[0].OneWay; n > 0 {
+		notes = append(notes, plural.Sprintf("only one direction of %d {connection|connections} in this time was captured", n))
 	}
 	if sealed > 0 {
 		notes = append(notes, plural.Sprintf("%d {connection|connections} in this time {is|are} encrypted and could not be decrypted: {its content is|their contents are} not searched", sealed))

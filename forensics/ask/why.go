@@ -28,8 +28,9 @@ func explain(ctx context.Context, c *forensics.Case, raw json.RawMessage, in, ou
 	f, s := a.frame(), asked.scope()
 	var fields map[string]json.RawMessage
 	_ = json.Unmarshal(raw, &fields) // it was read already
+	before := len(f.Notes)
 	f.noteUnknown(ctx, c, fields)
-	if f.Matched != "nothing_matched" {
+	if f.Matched != "nothing_matched" || len(f.Notes) > before { // an unknown name is reason enough
 		return
 	}
 	w, err := s.Read(ctx, c)

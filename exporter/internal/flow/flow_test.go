@@ -239,6 +239,23 @@ func TestResetPayloadIsAnAnomaly(t *testing.T) {
 	}
 }
 
+// TestOneDirection captures only what the client sends: its acknowledgement shows that the server accepted it.
+func TestOneDirection(t *testing.T) {
+	whole := exchange(1000, 0, 7)
+	for _, tt := range []struct {
+		want  string
+		steps []step
+	}{
+		{"syn_sent", whole[:1]},
+		{"established", []step{whole[0], whole[2]}},
+		{"established", []step{whole[0], whole[3]}}, // the request acknowledges
+	} {
+		if f := play(t, tt.steps...).Flows[0].Row; f.State.V != tt.want || !f.OneSided {
+			t.Errorf("%d packets: state %s, one-sided %t; want %s", len(tt.steps), f.State.V, f.OneSided, tt.want)
+		}
+	}
+}
+
 func TestCompleteness(t *testing.T) {
 	whole := exchange(1000, 0, 7)
 	for _, tt := range []struct {

@@ -143,7 +143,7 @@ func (f *Flow) state() string {
 		return "closing"
 	case f.seen&(seenSYN|seenSYNACK) == 0:
 		return "midstream"
-	case f.seen&seenSYNACK == 0 && f.side[1].packets == 0:
+	case f.seen&seenSYNACK == 0 && f.side[1].packets == 0 && !f.side[0].hasAck: // a client that acknowledges had an answer
 		return "syn_sent"
 	case f.seen&(seenACK|seenData) == 0:
 		return "syn_received"

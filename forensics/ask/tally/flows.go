@@ -130,7 +130,7 @@ type Reading struct {
 func Readings(ctx context.Context, c *forensics.Case, w *ask.Window) (Table[Reading], error) {
 	return read[Reading](ctx, c, `SELECT count(*) AS connections, count(*) FILTER (key_state IN ('none', 'unverified')) AS sealed,
   count(*) FILTER (payload_protocol IS NOT NULL OR protocol IS NULL AND key_state IS NULL AND calls > 0) AS unknown,
-  (SELECT count(*) FROM flows_raw WHERE one_sided AND transport = 'tcp' AND `+flows(c, w)+`) AS one_sided,
+  (SELECT count(*) FROM flows_raw WHERE `+terms.OneDirection+` AND `+flows(c, w)+`) AS one_sided,
   (SELECT count(*) FROM flows_raw WHERE gap_bytes > 0 AND `+flows(c, w)+`) AS missing
 FROM `+ask.EachOnce(c, "connections_raw", during(w, "")))
 }
