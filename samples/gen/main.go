@@ -68,6 +68,7 @@ func scenarios() []scenario {
 		{"socks", makeSOCKS},
 		{"proxy", makeProxy},
 		{"thrift", makeThrift},
+		{"thrift-header", makeThriftHeader},
 		{"sip", makeSIP},
 		{"rtp", makeRTP},
 		{"diameter", makeDiameter},

@@ -47,3 +47,20 @@ func thriftDid(row table.CallRow) []string {
 	}
 	return []string{r.Name + "\t" + r.Arguments.V + "\t" + r.Result.V}
 }
+
+// thriftHeaderDid is thriftDid with the headers of the call and of its reply, and the transforms.
+func thriftHeaderDid(row table.CallRow) []string {
+	did := thriftDid(row)
+	r, ok := row.(*thrift.Row)
+	if !ok {
+		return did
+	}
+	of := map[string][]string{}
+	for _, h := range r.Headers {
+		of[h.Kind] = append(of[h.Kind], h.Name+"="+h.Value)
+	}
+	for _, list := range [][]string{of["request"], of["response"], r.Transforms} {
+		did[0] += "\t" + strings.Join(list, ",")
+	}
+	return did
+}

@@ -45,6 +45,7 @@ func TestRowsAreWhatTheClientSaid(t *testing.T) {
 		"socks":                  socksDid,
 		"proxy":                  proxyDid,
 		"thrift":                 thriftDid,
+		"thrift-header":          thriftHeaderDid,
 		"radius":                 radiusDid,
 		"snmp":                   snmpDid,
 		"sip":                    sipDid,

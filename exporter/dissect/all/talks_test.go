@@ -63,6 +63,7 @@ var samples = map[string]string{
 	"socks.pcapng":                  "socks",
 	"proxy.pcapng":                  "proxy",
 	"thrift.pcapng":                 "thrift",
+	"thrift-header.pcapng":          "thrift",
 	"radius.pcapng":                 "radius",
 	"snmp.pcapng":                   "snmp",
 	"sip.pcapng":                    "sip",

@@ -32,7 +32,18 @@ type head struct {
 	name            string
 	sequence        int32
 	framed, compact bool
-	frame           int64 // bytes of the frame after the head
+	frame           int64   // bytes of the frame after the head
+	header          *header // of a frame of THeaderTransport; nil in others
+	plain           []byte  // of a message that was packed: its fields
+	cut             bool    // plain is not all of them
+}
+
+// fromClient reports whether a client sends the message.
+func (h *head) fromClient() bool { return h.kind == kindCall || h.kind == kindOneway }
+
+// packed reports whether the head of the message is not known yet, because it is transformed or cannot be read.
+func (h *head) packed() bool {
+	return h.header != nil && (len(h.header.transforms) > 0 || h.header.unread != "")
 }
 
 // readHead reads the head of a message, with the length of its frame if it has one. n is its size, or
@@ -45,13 +56,16 @@ func readHead(b []byte) (h head, n int, err error) {
 		if len(b) < 6 {
 			return h, more, nil
 		}
+		if binary.BigEndian.Uint16(b[4:]) == headerMagic {
+			return readHeaderFrame(b)
+		}
 		h.frame = int64(binary.BigEndian.Uint32(b))
 		if h.frame < 8 || h.frame > maxFrame {
 			return h, 0, fmt.Errorf("reading a message: a frame of %d bytes", h.frame)
 		}
-		inner, n, err := readHead2(b[4:])
+		inner, n, err := readHead2(b[4:], false)
 		if err == nil && n != more && int64(n) >= h.frame {
-			err = errors.New("reading a message: its head is longer than its frame")
+			err = errHead
 		}
 		if n == more || err != nil {
 			return h, more, err
@@ -59,11 +73,48 @@ func readHead(b []byte) (h head, n int, err error) {
 		inner.framed, inner.frame = true, h.frame-int64(n)
 		return inner, 4 + n, nil
 	}
-	return readHead2(b)
+	return readHead2(b, false)
 }
 
-// readHead2 reads the head of a message without a frame's length.
-func readHead2(b []byte) (h head, n int, err error) {
+// readHeaderFrame reads the header of a frame of THeaderTransport, and the head of its message if that is not packed.
+func readHeaderFrame(b []byte) (h head, n int, err error) {
+	h, n, err = readHeader(b)
+	if n == more || err != nil || h.packed() {
+		return h, n, err
+	}
+	inner, size, err := readMessage(h, b[n:min(int64(len(b)), int64(n)+h.frame)])
+	switch {
+	case err != nil:
+		return h, 0, err
+	case size == more && int64(len(b)-n) >= h.frame, size != more && int64(size) >= h.frame:
+		return h, 0, errHead
+	case size == more:
+		return h, more, nil
+	}
+	inner.frame -= int64(size)
+	return inner, n + size, nil
+}
+
+var errHead = errors.New("reading a message: its head is longer than its frame")
+
+// readMessage reads the head of the message of a frame of THeaderTransport, whose protocol and number the frame states.
+func readMessage(frame head, b []byte) (h head, n int, err error) {
+	if len(b) < 2 {
+		return frame, more, nil
+	}
+	if h, n, err = readHead2(b, true); n == more || err != nil {
+		return frame, n, err
+	}
+	if h.compact != frame.compact {
+		return frame, 0, errors.New("reading a message: its protocol is not that of its frame")
+	}
+	frame.kind, frame.name = h.kind, h.name
+	return frame, n, nil
+}
+
+// readHead2 reads the head of a message without a frame's length. In a frame of THeaderTransport, errors of the
+// transport have no name.
+func readHead2(b []byte, header bool) (h head, n int, err error) {
 	var size int
 	switch {
 	case b[0] == 0x80 && b[1] == 1: // version 1 of TBinaryProtocol
@@ -89,7 +140,7 @@ func readHead2(b []byte) (h head, n int, err error) {
 	default:
 		return h, 0, fmt.Errorf("reading a message: it begins with %#x", b[:2])
 	}
-	if typeNames[h.kind] == "" || size == 0 || size > maxName {
+	if typeNames[h.kind] == "" || size == 0 && !(header && h.kind == kindException) || size > maxName {
 		return h, 0, fmt.Errorf("reading a message: type %d, and a name of %d bytes", h.kind, size)
 	}
 	if !isName(b[n:min(len(b), n+size)]) {
@@ -132,7 +183,9 @@ func detect(dir dissect.Dir, b []byte) dissect.Verdict {
 		return dissect.No
 	case n == more:
 		return dissect.More
-	case (h.kind == kindCall || h.kind == kindOneway) != (dir == dissect.ToServer):
+	case h.packed():
+		return detectPacked(dir, h, b[n:])
+	case h.fromClient() != (dir == dissect.ToServer):
 		return dissect.No
 	}
 	v := newValues(h.compact)
@@ -143,7 +196,7 @@ func detect(dir dissect.Dir, b []byte) dissect.Verdict {
 	if _, err := v.read(fields); err != nil {
 		return dissect.No
 	}
-	if h.compact && (len(h.name) < 3 || !v.any && !v.done) {
+	if h.compact && h.header == nil && (len(h.name) < 3 || !v.any && !v.done) {
 		return dissect.Likely
 	}
 	return dissect.Yes

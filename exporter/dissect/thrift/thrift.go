@@ -2,13 +2,16 @@
 // framed and unframed, on TCP and in datagrams.
 //
 // A row is a call with its reply. Arguments and result are shown as text with the numbers of their
-// fields, because their names are only in the interface's source. LIMIT: THeader, the old header of
-// TBinaryProtocol without a version, TJSONProtocol, SASL transports, and Finagle's trace headers
-// are not read.
+// fields, because their names are only in the interface's source. LIMIT: the old header of
+// TBinaryProtocol without a version, TJSONProtocol, SASL transports, Finagle's trace headers, and fbthrift's Rocket are
+// not read.
 package thrift
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unsafe"
@@ -16,22 +19,25 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/message"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
 // Row is one call.
 type Row struct {
 	table.Call
-	Service   table.Opt[string] `col:"thrift_service" enc:"dict" doc:"service before the colon of a multiplexed call (TMultiplexedProtocol)"`
-	Name      string            `col:"thrift_method" enc:"dict" doc:"name of the method"`
-	Type      string            `col:"thrift_type" enc:"dict" doc:"call, or oneway if no reply follows; reply or exception if only that was captured"`
-	Sequence  int32             `col:"thrift_sequence" doc:"number that connects a call with its reply; many clients always send 0"`
-	Encoding  string            `col:"thrift_encoding" enc:"dict" doc:"binary or compact"`
-	Framed    bool              `col:"thrift_framed" doc:"each message follows its length (TFramedTransport)"`
-	Arguments table.Opt[string] `col:"thrift_arguments" doc:"arguments with the numbers of their fields, such as 1: 5, 2: \"abc\"; at most 1 KiB"`
-	Result    table.Opt[string] `col:"thrift_result" doc:"result: field 0 is the value, others are exceptions that the method declares; at most 1 KiB"`
-	Exception table.Opt[int32]  `col:"thrift_exception" doc:"number of the field of a declared exception"`
-	Message   table.Opt[string] `col:"thrift_message" doc:"message of the exception: its first text"`
+	Service    table.Opt[string] `col:"thrift_service" enc:"dict" doc:"service before the colon of a multiplexed call (TMultiplexedProtocol)"`
+	Name       string            `col:"thrift_method" enc:"dict" doc:"name of the method; empty if its message cannot be read"`
+	Type       string            `col:"thrift_type" enc:"dict" doc:"call, or oneway if no reply follows; reply or exception if only that was captured"`
+	Sequence   int32             `col:"thrift_sequence" doc:"number that connects a call with its reply, of the header if there is one; many clients always send 0"`
+	Encoding   string            `col:"thrift_encoding" enc:"dict" doc:"binary or compact"`
+	Framed     bool              `col:"thrift_framed" doc:"each message follows its length (TFramedTransport)"`
+	Header     bool              `col:"thrift_header" doc:"each message has a header (THeaderTransport); its pairs are in headers"`
+	Transforms []string          `col:"thrift_transforms" doc:"transforms of the messages that have a header, such as zlib"`
+	Arguments  table.Opt[string] `col:"thrift_arguments" doc:"arguments with the numbers of their fields, such as 1: 5, 2: \"abc\"; at most 1 KiB"`
+	Result     table.Opt[string] `col:"thrift_result" doc:"result: field 0 is the value, others are exceptions that the method declares; at most 1 KiB"`
+	Exception  table.Opt[int32]  `col:"thrift_exception" doc:"number of the field of a declared exception"`
+	Message    table.Opt[string] `col:"thrift_message" doc:"message of the exception: its first text"`
 }
 
 // Protocol is Thrift.
@@ -39,7 +45,7 @@ func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:       "thrift",
 		Doc:        "Apache Thrift: calls of methods with arguments, results and exceptions",
-		Versions:   "TBinaryProtocol, TCompactProtocol 1, framed and unframed",
+		Versions:   "TBinaryProtocol, TCompactProtocol 1, framed and unframed, THeaderTransport",
 		Depth:      "calls with results, the fields of arguments and results, exceptions",
 		Transports: []dissect.Transport{dissect.TCP, dissect.UDP},
 		Ports:      []uint16{9090},
@@ -59,6 +65,7 @@ type call struct {
 	row   Row
 	ended bool // the call was read whole
 	gap   bool
+	odd   bool // a message of it cannot be read
 }
 
 const callCost = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(values{}))
@@ -96,6 +103,9 @@ func newConn(c *dissect.Conn) dissect.Dissector {
 // Kept implements dissect.Dissector.
 func (k *conn) Kept() (n int) {
 	for i := range k.sides {
+		if h := k.sides[i].head.header; h != nil {
+			n += h.texts
+		}
 		v := &k.sides[i].values
 		n += cap(v.text) + len(v.message) + cap(v.stack)*int(unsafe.Sizeof(level{}))
 	}
@@ -154,6 +164,9 @@ func (k *conn) Read(in *dissect.Input) (n int, err error) {
 	s := &k.sides[in.Dir]
 	if s.call == nil {
 		h, size, err := readHead(in.Data)
+		if size != more && err == nil && h.packed() {
+			size, err = k.unpack(in, &h, size)
+		}
 		switch {
 		case len(in.Data) == 0:
 			return 0, nil
@@ -168,6 +181,11 @@ func (k *conn) Read(in *dissect.Input) (n int, err error) {
 			return 0, err
 		}
 		n = size
+		if h.packed() {
+			if err := s.unpacked(); err != nil {
+				return n, err
+			}
+		}
 	}
 	return k.rest(in, n)
 }
@@ -190,7 +208,7 @@ func (k *conn) rest(in *dissect.Input, n int) (int, error) {
 	case err != nil:
 		return n, err
 	case s.head.framed && !s.values.done && (s.frame == 0 || len(data)-took > 0 && int64(len(data)-took) == s.frame):
-		return n, fmt.Errorf("reading a message: its fields are longer than its frame")
+		return n, errFields
 	case s.values.done && (!s.head.framed || s.frame == 0):
 		k.ended(in.Dir)
 	case in.Datagram:
@@ -198,6 +216,8 @@ func (k *conn) rest(in *dissect.Input, n int) (int, error) {
 	}
 	return n, nil
 }
+
+var errFields = errors.New("reading a message: its fields are longer than its frame")
 
 func (k *conn) cite(in *dissect.Input, from, to int) {
 	if c := k.sides[in.Dir].call; in.Dir == dissect.ToServer {
@@ -209,7 +229,7 @@ func (k *conn) cite(in *dissect.Input, from, to int) {
 
 // begin begins a message whose head has n bytes.
 func (k *conn) begin(in *dissect.Input, h head, n int) error {
-	if fromClient := h.kind == kindCall || h.kind == kindOneway; fromClient != (in.Dir == dissect.ToServer) {
+	if h.fromClient() != (in.Dir == dissect.ToServer) {
 		return fmt.Errorf("reading a message: a %s of the other side", typeNames[h.kind])
 	}
 	s := &k.sides[in.Dir]
@@ -221,16 +241,39 @@ func (k *conn) begin(in *dissect.Input, h head, n int) error {
 	} else {
 		c = k.answers(h, in.Seq(0))
 	}
-	if row := &c.row; !c.x.HasRequest() {
+	row := &c.row
+	if row.Name == "" {
 		row.Service, row.Name = split(h.name)
+	}
+	if !c.x.HasRequest() {
 		row.Type, row.Sequence, row.Framed, row.Encoding = typeNames[h.kind], h.sequence, h.framed, "binary"
 		if h.compact {
 			row.Encoding = "compact"
 		}
 	}
+	k.headers(in.Dir, c, &h)
 	*s = side{call: c, head: h, values: newValues(h.compact), frame: h.frame}
 	k.cite(in, 0, n)
 	return nil
+}
+
+// headers adds what the header of a message states.
+func (k *conn) headers(dir dissect.Dir, c *call, h *head) {
+	if h.header == nil {
+		return
+	}
+	row := &c.row
+	row.Header = true
+	row.Headers = append(row.Headers, h.header.headers(dir == dissect.ToClient)...)
+	for _, t := range h.header.transforms {
+		if !slices.Contains(row.Transforms, t.name) {
+			row.Transforms = append(row.Transforms, t.name)
+		}
+	}
+	if why := h.header.unread; why != "" {
+		c.odd = true
+		k.Conn.Anomaly("transform", "a message is not read: "+why, 0)
+	}
 }
 
 // split separates the service of a multiplexed call from its method.
@@ -246,6 +289,9 @@ func split(name string) (service table.Opt[string], method string) {
 func (k *conn) answers(h head, seq uint32) *call {
 	same := func(c *call) bool {
 		service, name := split(h.name)
+		if h.header != nil && (name == "" || c.row.Name == "") { // only the header of one of them is known
+			return c.row.Header && c.row.Sequence == h.sequence
+		}
 		return c.row.Sequence == h.sequence && c.row.Name == name && (!service.OK || c.row.Service == service)
 	}
 	find := func() *call {
@@ -273,7 +319,11 @@ func (k *conn) ended(dir dissect.Dir) {
 	row, text := &c.row, table.NonEmpty(string(v.text))
 	if dir == dissect.ToServer {
 		row.Arguments, c.ended = text, true
-		k.Grow(c, len(text.V)+len(row.Name))
+		n := len(text.V) + len(row.Name)
+		if h := s.head.header; h != nil {
+			n += h.texts
+		}
+		k.Grow(c, n)
 	} else {
 		row.Result = text
 		k.judge(c, s)
@@ -289,6 +339,7 @@ func (k *conn) ended(dir dissect.Dir) {
 func (k *conn) judge(c *call, s *side) {
 	row, v := &c.row, &s.values
 	switch {
+	case c.odd && !v.any: // its fields cannot be read
 	case s.head.kind == kindException:
 		name := exceptions[v.code]
 		if name == "" {
@@ -321,16 +372,20 @@ func (k *conn) emit(c *call, why string) {
 	if why == "" && c.gap {
 		why = string(dissect.LossGap)
 	}
+	if c.odd {
+		why = "unread"
+	}
 	if !c.x.HasRequest() {
 		why = "no_request"
 	}
 	row.Error, row.Complete = table.NonEmpty(why), why == ""
-	row.Method = table.Some(row.Name)
+	message.Trace(&row.Call, row.Headers)
+	row.Method = table.NonEmpty(row.Name)
 	if row.Service.OK {
 		row.Method = table.Some(row.Service.V + ":" + row.Name)
 	}
 	const shown = 80 // bytes of arguments in the summary
-	row.Summary = row.Method.V + "(" + clip.Text(row.Arguments.V, shown) + ")"
+	row.Summary = cmp.Or(row.Method.V, "?") + "(" + clip.Text(row.Arguments.V, shown) + ")"
 	switch {
 	case row.Message.OK:
 		row.Summary += " → " + row.StatusText.V + ": " + clip.Text(row.Message.V, shown)
