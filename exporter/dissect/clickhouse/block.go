@@ -37,18 +37,18 @@ var methods = map[byte]string{methodNone: "none", methodLZ4: "lz4", methodZstd: 
 var errUnread = errors.New("a type that is not read")
 
 // begin starts to read a block, after the head of its packet.
-func (k *conn) begin(in *dissect.Input, at, n int, c *call, shown bool) {
+func (k *conn) begin(in *input, at, n int, c *call, shown bool) {
 	if c != nil {
-		c.x.Add(in, at, at+n)
+		in.add(&c.x, at, at+n)
 	}
 	k.sides[in.Dir].block = &incoming{call: c, shown: shown, d: decoder{rev: k.revs.most, kinds: k.types, show: shown && in.Dir == dissect.ToClient}}
 }
 
 // readBlock reads bytes of a block.
-func (k *conn) readBlock(in *dissect.Input, at int) (int, error) {
+func (k *conn) readBlock(in *input, at int) (int, error) {
 	s := &k.sides[in.Dir]
 	x := s.block
-	b := in.Data[at:]
+	b := in.data[at:]
 	if !x.begun {
 		if len(b) < 3 {
 			return 0, nil
@@ -66,11 +66,11 @@ func (k *conn) readBlock(in *dissect.Input, at int) (int, error) {
 		n, err = x.d.read(b)
 	}
 	if x.call != nil && n > 0 {
-		x.call.x.Add(in, at, at+n)
+		in.add(&x.call.x, at, at+n)
 	}
 	switch {
 	case errors.Is(err, errUnread):
-		return k.unread(in, at+n, x, n)
+		return k.unread(in.Dir, x, n)
 	case err != nil:
 		return 0, err
 	case x.d.done:
@@ -83,28 +83,25 @@ func (k *conn) readBlock(in *dissect.Input, at int) (int, error) {
 	return n, nil
 }
 
-// unread ends the reading of a block with an unknown type. at is after the n bytes that were read.
-func (k *conn) unread(in *dissect.Input, at int, x *incoming, n int) (int, error) {
+// unread ends the reading of a block with an unknown type, of which n bytes were read.
+func (k *conn) unread(dir dissect.Dir, x *incoming, n int) (int, error) {
 	if x.call != nil {
 		x.call.row.Partial = true
 	}
-	if in.Dir == dissect.ToServer { // the next statement is found by its form
-		k.sides[in.Dir].block = nil
+	if dir == dissect.ToServer { // the next statement is found by its form
+		k.sides[dir].block = nil
 		if n == 0 {
 			return 0, errUnread
 		}
 		return n, nil
 	}
 	k.lose("unread")
-	if n == 0 {
-		return k.skip(in, at), nil
-	}
 	return n, nil
 }
 
 // readFrame reads one compressed frame.
-func (k *conn) readFrame(in *dissect.Input, at int, x *incoming) (int, error) {
-	b := in.Data[at:]
+func (k *conn) readFrame(in *input, at int, x *incoming) (int, error) {
+	b := in.data[at:]
 	if len(b) < frameSum+frameHead {
 		return 0, nil
 	}
@@ -116,7 +113,7 @@ func (k *conn) readFrame(in *dissect.Input, at int, x *incoming) (int, error) {
 	whole := frameSum + size
 	if len(b) < whole {
 		if at == 0 {
-			k.Conn.Need(in.Dir, whole)
+			in.need(k.Conn, whole)
 		}
 		return 0, nil
 	}

@@ -69,7 +69,7 @@ func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:       "clickhouse",
 		Doc:        "native protocol of ClickHouse",
-		Versions:   "revisions 54032 (2016) to 54479; not with chunked packets",
+		Versions:   "revisions 54032 (2016) to 54479, also in chunks",
 		Depth:      "statements with settings and parameters, the shape and first rows of results, inserted rows, progress, errors; LZ4 and Zstandard",
 		Transports: []dissect.Transport{dissect.TCP},
 		Ports:      []uint16{9000},
@@ -110,8 +110,12 @@ const callCost = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(Row{}))
 
 // side is the position in one direction.
 type side struct {
-	call  *call     // of the packet that is being read; of the server: until its response ends
-	block *incoming // that is being read; nil between packets
+	call    *call     // of the packet that is being read; of the server: until its response ends
+	block   *incoming // that is being read; nil between packets
+	chunked bool      // it sends chunks
+	known   bool      // chunked is not to be found out from the next bytes
+	never   bool      // the login says that it sends no chunks
+	left    int       // bytes of the current chunk
 }
 
 // conn is one connection.
@@ -119,9 +123,9 @@ type conn struct {
 	inorder.Queue[*call]
 	sides    [2]side
 	blind    bool      // the position in the server's bytes is lost until the next request
+	greeted  bool      // the login says which sides send chunks
 	addendum bool      // the client may send the rest of its login
 	revs     revisions // of both sides; until the answer to the login, of the client
-	chunks   *call     // all that follows a login that chose packets in chunks; nil without one
 	stray    *call     // data of the client that belong to no request that waits
 	missed   string    // why a query before the client's data may be missing; empty if none is
 	types    map[string]*kind
@@ -154,13 +158,43 @@ func (k *conn) newCall(what string) *call {
 }
 
 // Read implements dissect.Dissector.
-func (k *conn) Read(in *dissect.Input) (int, error) {
-	at := 0
+func (k *conn) Read(in *dissect.Input) (at int, err error) {
+	s := &k.sides[in.Dir]
 	for at < len(in.Data) {
-		if c := k.chunks; c != nil {
-			c.x.Add(in, at, len(in.Data))
-			return len(in.Data), nil
+		if b := in.Data[at:]; !s.known && !k.lost(in.Dir) && s.block == nil && s.left == 0 {
+			if len(b) == chunkHead && b[3] == 0 { // this may be the size of a chunk
+				return at, nil
+			}
+			s.known, s.chunked = len(b) > chunkHead, inChunks(in.Dir, b)
 		}
+		blind, chunked := k.lost(in.Dir), s.chunked
+		as := *s
+		if blind {
+			as.chunked = false
+		}
+		x, err := newInput(in, at, &as)
+		if err != nil {
+			return at, err
+		}
+		same := func() bool { return k.lost(in.Dir) == blind && s.chunked == chunked }
+		n, err := k.packets(x, same)
+		was := at
+		if at = x.read(n, &as); !blind {
+			s.left = as.left
+		}
+		if err != nil || at == was && same() {
+			return at, err
+		}
+	}
+	return at, nil
+}
+
+// lost reports whether the position in what a side sends is lost.
+func (k *conn) lost(dir dissect.Dir) bool { return k.blind && dir == dissect.ToClient }
+
+// packets reads packets while the form of the input is the same.
+func (k *conn) packets(in *input, same func() bool) (at int, err error) {
+	for at < len(in.data) && same() {
 		n, err := k.next(in, at)
 		if err != nil || n == 0 {
 			return at, err
@@ -171,29 +205,24 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 }
 
 // next reads a packet or a part of one. It returns 0 if it needs more bytes.
-func (k *conn) next(in *dissect.Input, at int) (n int, err error) {
+func (k *conn) next(in *input, at int) (int, error) {
 	s := &k.sides[in.Dir]
 	switch {
-	case in.Dir == dissect.ToClient && k.blind:
-		if n = k.skip(in, at); n > 0 {
-			return n, nil
-		}
-		return k.fromServer(in, at)
+	case k.lost(in.Dir):
+		return k.skip(in, at), nil
 	case s.block != nil:
-		n, err = k.readBlock(in, at)
+		return k.readBlock(in, at)
 	case in.Dir == dissect.ToServer:
 		return k.fromClient(in, at)
-	default:
-		return k.fromServer(in, at)
 	}
-	return n, err
+	return k.fromServer(in, at)
 }
 
 // skip counts bytes of the server whose meaning is lost. It returns 0 if the response to the next
 // request begins.
-func (k *conn) skip(in *dissect.Input, at int) int {
+func (k *conn) skip(in *input, at int) int {
 	s := &k.sides[dissect.ToClient]
-	n := len(in.Data) - at
+	n := len(in.data) - at
 	for _, c := range k.All() {
 		if c == s.call || !c.Waits() {
 			continue
@@ -204,7 +233,7 @@ func (k *conn) skip(in *dissect.Input, at int) int {
 		break
 	}
 	if n == 0 {
-		k.blind = false
+		k.blind, s.left, s.known = false, 0, s.known && k.greeted
 		if s.call != nil {
 			k.emit(s.call, "")
 		}
@@ -213,7 +242,7 @@ func (k *conn) skip(in *dissect.Input, at int) int {
 	if s.call == nil {
 		s.call = k.newCall("")
 	}
-	s.call.x.Response(in, at, at+n)
+	in.add(&s.call.x, at, at+n)
 	return n
 }
 
@@ -233,10 +262,6 @@ func (k *conn) lose(why string) {
 // Gap implements dissect.Dissector. After a gap in a response, the next response begins after the
 // next request.
 func (k *conn) Gap(in *dissect.Input, _ int64) bool {
-	if k.chunks != nil {
-		k.chunks.x.Add(in, 0, len(in.Data))
-		return true
-	}
 	if in.Dir == dissect.ToServer {
 		return false
 	}
@@ -254,7 +279,7 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	k.Queue.Resync(dir, why)
 	s := &k.sides[dir]
 	c := s.call
-	*s = side{}
+	*s = side{known: s.never, never: s.never}
 	if dir == dissect.ToClient {
 		k.blind = false
 		if c != nil {
@@ -278,10 +303,8 @@ func (k *conn) Kept() int {
 	if c := k.sides[dissect.ToClient].call; c != nil && c.row.Kind.V == "" {
 		n += callCost + c.texts
 	}
-	for _, c := range [...]*call{k.stray, k.chunks} {
-		if c != nil {
-			n += callCost
-		}
+	if k.stray != nil {
+		n += callCost
 	}
 	return n
 }
@@ -297,7 +320,4 @@ func (k *conn) Close(why dissect.End) {
 		k.emit(c, word)
 	}
 	k.Queue.Close(why)
-	if c := k.chunks; c != nil && (c.x.HasRequest() || c.x.HasResponse()) {
-		k.emit(c, "")
-	}
 }

@@ -213,9 +213,6 @@ func TestRows(t *testing.T) {
 		{Name: "a type that is not known", Chunks: append(begin[:3:3], ask, server(data(newest, 1, "j", "JSON", "whatever"), end), ask, server(data(newest, 1, "1", "UInt8", "\x01"), end)), Want: []string{
 			login, "SELECT 1 → unread error=unread outcome=unread " + traced + "clickhouse_partial=true",
 			"SELECT 1 → 1 row " + traced + "clickhouse_rows=1 clickhouse_preview=1\n"}},
-		{Name: "packets in chunks are one row that is not read", Anomalies: 1, Chunks: chunks{begin[0], begin[1], client(str("") + str("chunked") + str("notchunked") + vary(4)),
-			client("\x01\x00\x00\x00\x04\x00\x00\x00\x00"), server("\x04"), client("\x04")}, Want: []string{
-			login, "? → unread error=unread outcome=unread clickhouse_partial=true"}},
 		{Name: "a gap in a response", Chunks: append(begin[:3:3], ask, server(data(newest, 3, "1", "UInt8", "\x01")), dissecttest.Chunk{Dir: dissect.ToClient, Gap: 100}, server("\x01\x02\x03"), ask, server(data(newest, 1, "1", "UInt8", "\x01"), end)), Want: []string{
 			login, "SELECT 1 → gap error=gap outcome=unread " + strings.TrimSpace(traced),
 			"SELECT 1 → 1 row " + traced + "clickhouse_rows=1 clickhouse_preview=1\n"}},

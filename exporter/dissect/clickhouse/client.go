@@ -279,8 +279,8 @@ func readAnyQuery(b []byte, of revisions) (q query, so revisions, r *cursor) {
 }
 
 // fromClient reads a packet of the client, without a block that follows.
-func (k *conn) fromClient(in *dissect.Input, at int) (int, error) {
-	b := in.Data[at:]
+func (k *conn) fromClient(in *input, at int) (int, error) {
+	b := in.data[at:]
 	if k.addendum {
 		n, err := k.afterHello(b)
 		if err != nil || n < 0 {
@@ -288,7 +288,7 @@ func (k *conn) fromClient(in *dissect.Input, at int) (int, error) {
 		}
 		if k.addendum = false; n > 0 {
 			if c := k.sides[in.Dir].call; c != nil {
-				c.x.Request(in, at, at+n)
+				in.add(&c.x, at, at+n)
 			}
 			return n, nil
 		}
@@ -296,6 +296,9 @@ func (k *conn) fromClient(in *dissect.Input, at int) (int, error) {
 	r := &cursor{b: b, at: 1}
 	switch b[0] {
 	case clientHello:
+		if k.endsMessage(in.Dir, b) {
+			return 0, nil
+		}
 		h := readHello(r)
 		return k.packet(in, at, r, func() { k.login(in, at, r.at, h) })
 	case clientQuery:
@@ -314,7 +317,7 @@ func (k *conn) fromClient(in *dissect.Input, at int) (int, error) {
 		return k.packet(in, at, r, func() {
 			if c := k.newest(); c != nil {
 				c.row.Cancelled = true
-				c.x.Request(in, at, at+1)
+				in.add(&c.x, at, at+1)
 			}
 		})
 	case clientData, clientScalar:
@@ -340,11 +343,11 @@ func (k *conn) fromClient(in *dissect.Input, at int) (int, error) {
 }
 
 // packet finishes a packet of the cursor's length.
-func (k *conn) packet(in *dissect.Input, at int, r *cursor, done func()) (int, error) {
+func (k *conn) packet(in *input, at int, r *cursor, done func()) (int, error) {
 	switch {
 	case errors.Is(r.err, errShort):
 		if at == 0 && r.need > 0 {
-			k.Conn.Need(in.Dir, r.need)
+			in.need(k.Conn, r.need)
 		}
 		return 0, nil
 	case r.err != nil:
@@ -379,25 +382,24 @@ func (k *conn) afterHello(b []byte) (int, error) {
 	if k.revs.most >= revParallel {
 		r.uvarint()
 	}
-	switch {
-	case r.err != nil:
+	if r.err != nil {
 		return -1, nil
-	case send == chunked || receive == chunked:
-		k.chunks = k.newCall("")
-		k.chunks.lost, k.chunks.row.Partial = "unread", true
-		k.Conn.Anomaly("chunked", "both sides chose packets in chunks, which are not read", 0)
 	}
+	k.choose(send == chunked, receive == chunked)
 	return r.at, nil
 }
 
-// Words of a login about packets in chunks.
-const (
-	chunked    = "chunked"
-	notChunked = "notchunked"
-)
+// choose notes which sides send chunks.
+func (k *conn) choose(client, server bool) {
+	k.greeted = true
+	for dir, c := range [2]bool{client, server} {
+		s := &k.sides[dir]
+		s.chunked, s.known, s.never, s.left = c, true, !c, 0
+	}
+}
 
 // login begins the call of a hello.
-func (k *conn) login(in *dissect.Input, at, n int, h hello) {
+func (k *conn) login(in *input, at, n int, h hello) {
 	k.revs, k.version = revisions{h.revision, h.revision}, ""
 	k.user, k.database, k.application = clip.Text(h.user, maxName), clip.Text(h.database, maxName), clip.Text(h.client, maxName)
 	k.addendum = h.revision >= revAddendum
@@ -405,13 +407,13 @@ func (k *conn) login(in *dissect.Input, at, n int, h hello) {
 	c.row.AuthKind = table.Some("none")
 	if from, to := at+h.password[0], at+h.password[1]; from < to {
 		c.row.AuthKind = table.Some("password")
-		c.x.Hide(in, from, to)
+		c.x.Hide(in.Input, in.place(from), in.after(to-1))
 	}
 	k.push(in, at, n, c)
 }
 
 // query begins the call of a statement.
-func (k *conn) query(in *dissect.Input, at, n int, q query) {
+func (k *conn) query(in *input, at, n int, q query) {
 	c := k.newCall("QUERY")
 	row := c.row
 	row.SQL, row.QueryID = table.Some(clip.Text(q.sql, maxQuery)), table.NonEmpty(q.id)
@@ -433,10 +435,10 @@ func (k *conn) query(in *dissect.Input, at, n int, q query) {
 }
 
 // push adds a request to those that wait.
-func (k *conn) push(in *dissect.Input, at, n int, c *call) {
+func (k *conn) push(in *input, at, n int, c *call) {
 	k.endStray()
 	c.whole = true
-	c.x.Request(in, at, at+n)
+	in.add(&c.x, at, at+n)
 	k.Push(c, in.Packet(at).Ack, callCost+c.texts)
 	k.sides[dissect.ToServer].call = c
 }

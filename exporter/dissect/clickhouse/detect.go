@@ -10,9 +10,29 @@ import (
 // product is how a server calls itself. Clients have longer names.
 const product = "ClickHouse"
 
-// detect accepts a login, the answer to it, and a statement of a connection that began before the
-// capture. All of them have a revision of the protocol, which is a number of three bytes.
+// detect accepts a login, the answer to it, and a statement and an error of a connection that began before the
+// capture, these also in chunks.
 func detect(dir dissect.Dir, head []byte) dissect.Verdict {
+	v := detectPacket(dir, head)
+	if v != dissect.No {
+		return v
+	}
+	if isSize(head) && dir == dissect.ToServer {
+		return dissect.More
+	}
+	p, size := firstChunk(head)
+	if size < minStatement || dir == dissect.ToServer && p[0] != clientQuery || dir == dissect.ToClient && p[0] != serverException {
+		return dissect.No
+	}
+	if v = detectPacket(dir, p); v == dissect.More && len(p) == size { // of several chunks
+		return dissect.No
+	}
+	return v
+}
+
+// detectPacket accepts packets that all have a revision of the protocol, which is a number of three bytes, or an
+// error's name.
+func detectPacket(dir dissect.Dir, head []byte) dissect.Verdict {
 	if len(head) == 0 {
 		return dissect.More
 	}
@@ -58,6 +78,10 @@ func resume(dir dissect.Dir, head []byte) dissect.Verdict {
 		if plainBlock(head[2:]) {
 			return dissect.Yes
 		}
+	case inChunks(dir, head):
+		return dissect.Yes
+	case isSize(head): // senders write it alone
+		return dissect.Likely
 	}
 	return dissect.No
 }

@@ -33,7 +33,7 @@ const (
 )
 
 // answering is the call to which the server's bytes at a place belong.
-func (k *conn) answering(in *dissect.Input, at int) *call {
+func (k *conn) answering(in *input, at int) *call {
 	s := &k.sides[dissect.ToClient]
 	if s.call == nil {
 		if s.call = k.Answer(in.Seq(at)); s.call == nil {
@@ -47,19 +47,27 @@ func (k *conn) answering(in *dissect.Input, at int) *call {
 }
 
 // fromServer reads a packet of the server, without the block of data that follows.
-func (k *conn) fromServer(in *dissect.Input, at int) (int, error) {
-	b := in.Data[at:]
+func (k *conn) fromServer(in *input, at int) (int, error) {
+	b := in.data[at:]
 	r := &cursor{b: b, at: 1}
 	part := func() *call {
 		c := k.answering(in, at)
-		c.x.Response(in, at, at+r.at)
+		in.add(&c.x, at, at+r.at)
 		return c
 	}
 	switch b[0] {
 	case serverHello:
+		if k.endsMessage(in.Dir, b) {
+			return 0, nil
+		}
 		h := readWelcome(r, k.revs.most)
 		return k.packet(in, at, r, func() {
 			k.revs, k.version = revisions{h.revision, h.revision}, h.version
+			if h.revision < revChunked {
+				k.choose(false, false)
+			} else { // the client's next bytes say more, if they are captured
+				k.sides[0].known, k.sides[1].known = false, false
+			}
 			c := part()
 			c.row.Server, c.row.Revision = table.Some(h.version), table.Some(int64(h.revision))
 			k.answered(c)
@@ -96,7 +104,7 @@ func (k *conn) fromServer(in *dissect.Input, at int) (int, error) {
 	// What servers send each other has no reader here.
 	k.answering(in, at).row.Partial = true
 	k.lose("unread")
-	return k.skip(in, at), nil
+	return 0, nil
 }
 
 // welcome is the server's answer to a login.
