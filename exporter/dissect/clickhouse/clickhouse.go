@@ -123,7 +123,6 @@ type conn struct {
 	inorder.Queue[*call]
 	sides    [2]side
 	blind    bool      // the position in the server's bytes is lost until the next request
-	greeted  bool      // the login says which sides send chunks
 	addendum bool      // the client may send the rest of its login
 	revs     revisions // of both sides; until the answer to the login, of the client
 	stray    *call     // data of the client that belong to no request that waits
@@ -233,7 +232,7 @@ func (k *conn) skip(in *input, at int) int {
 		break
 	}
 	if n == 0 {
-		k.blind, s.left, s.known = false, 0, s.known && k.greeted
+		k.blind, s.left = false, 0
 		if s.call != nil {
 			k.emit(s.call, "")
 		}

@@ -391,7 +391,6 @@ func (k *conn) afterHello(b []byte) (int, error) {
 
 // choose notes which sides send chunks.
 func (k *conn) choose(client, server bool) {
-	k.greeted = true
 	for dir, c := range [2]bool{client, server} {
 		s := &k.sides[dir]
 		s.chunked, s.known, s.never, s.left = c, true, !c, 0
