@@ -120,9 +120,28 @@ func TestFailureCountsTellDatagrams(t *testing.T) {
 	}
 	s := must[*service.Service](t)(service.AskService(ctx, c, service.ServiceIn{Service: "10.0.0.53"}))
 	p := must[*compare.Answer](t)(compare.Ask(ctx, c, compare.In{}))
-	for name, notes := range map[string][]string{"find_failures": f.Notes, "describe_service": s.Notes, "compare_periods": p.Notes} {
+	d := must[*servicemap.Dependencies](t)(servicemap.AskDependencies(ctx, c, servicemap.DependenciesIn{Service: "10.0.0.53"}))
+	m := must[*servicemap.ServiceMap](t)(servicemap.AskServiceMap(ctx, c, servicemap.ServiceMapIn{Service: "10.0.0.53"}))
+	for name, notes := range map[string][]string{"find_failures": f.Notes, "describe_service": s.Notes, "compare_periods": p.Notes, "get_dependencies": d.Notes, "get_service_map": m.Notes} {
 		if text := strings.Join(notes, "\n"); !strings.Contains(text, "1 unanswered request was a datagram: packets do not show when the caller gave up") {
 			t.Errorf("%s does not note it:\n%s", name, text)
+		}
+	}
+}
+
+// TestDatagramsOfOtherServices counts only those on the way to or from the service, each once.
+func TestDatagramsOfOtherServices(t *testing.T) {
+	var w made.Capture
+	w.Datagram(0, "10.0.0.1", "10.0.0.53:53", question)
+	w.Datagram(0, "10.0.0.53", "10.0.0.1:53", question)
+	w.Datagram(0, "10.0.0.3", "10.0.0.54:53", question)
+	w.Ping(time.Minute, "10.0.0.1", "10.0.0.2", true)
+	c := openCapture(t, &w)
+	d := must[*servicemap.Dependencies](t)(servicemap.AskDependencies(ctx, c, servicemap.DependenciesIn{Service: "10.0.0.53"}))
+	m := must[*servicemap.ServiceMap](t)(servicemap.AskServiceMap(ctx, c, servicemap.ServiceMapIn{}))
+	for n, notes := range map[string][]string{"2 unanswered requests were datagrams": d.Notes, "3 unanswered requests were datagrams": m.Notes} {
+		if text := strings.Join(notes, "\n"); !strings.Contains(text, n) {
+			t.Errorf("no %s in\n%s", n, text)
 		}
 	}
 }

@@ -52,6 +52,8 @@ type Dependency struct {
 	Health    string   `json:"health" jsonschema:"ok, slow (p99 of 1 s or more), degraded (5 % or more of the calls failed and their caller did not cause it), failing (half or more), or unknown (no calls were read)"`
 	Why       string   `json:"why,omitempty"`
 	KFL       string   `json:"kfl,omitempty"`
+
+	edge *MapEdge
 }
 
 // Bypass is a client that bypasses a layer.
@@ -195,7 +197,20 @@ func (d *Dependencies) fill(g *graph, w *ask.Window, targets []string, depth int
 	if mixed {
 		d.Note("calls that addresses outside make are counted for all of them together, so those that it made are not listed")
 	}
+	d.NoteDatagrams(blind(edgesOf(append(slices.Clone(up), down...))))
 	d.Upstream, d.Downstream = ask.Fit(w, &d.Frame, up), ask.Fit(w, &d.Frame, down)
+}
+
+// edgesOf returns the edges of dependencies, each once.
+func edgesOf(list []Dependency) (edges []MapEdge) {
+	seen := map[*MapEdge]bool{}
+	for i := range list {
+		if e := list[i].edge; !seen[e] {
+			seen[e] = true
+			edges = append(edges, *e)
+		}
+	}
+	return edges
 }
 
 // walk lists the edges that lead to some nodes (up) or from them, by depth. It also returns the
@@ -241,7 +256,7 @@ func (g *graph) walk(from []string, most int, up bool) (rows []Dependency, first
 
 func (g *graph) dependency(e *MapEdge, depth int, far string) Dependency {
 	d := Dependency{Depth: depth, Src: e.Src, Dst: e.Dst, Place: g.nodes[far].Place, Calls: e.Calls, Failed: e.Failed, Faults: e.Faults, ErrorRate: ask.Share(e.Failed, e.Calls),
-		P50Ms: e.P50Ms, P99Ms: e.P99Ms, Protocols: []string{}, KFL: e.KFL}
+		P50Ms: e.P50Ms, P99Ms: e.P99Ms, Protocols: []string{}, KFL: e.KFL, edge: e}
 	for _, p := range e.Protocols {
 		d.Protocols = append(d.Protocols, p.Protocol)
 	}

@@ -67,6 +67,7 @@ type MapEdge struct {
 	carried int64
 	back    int64 // of calls, those on connections that the callee opened
 	broken  int64 // handshakes that failed, and not because of the caller
+	blind   int64 // unanswered datagrams of which nobody knows how long the caller waited
 }
 
 // EdgeProtocol is one protocol of an edge.
@@ -146,6 +147,7 @@ func AskServiceMap(ctx context.Context, c *forensics.Case, in ServiceMapIn) (*Se
 	}
 	out.External, out.Ingress = ask.Fit(w, &out.Frame, g.external()), ask.Fit(w, &out.Frame, g.ingress())
 	out.TotalEdges, out.TotalCalls = len(g.edges), g.calls()
+	out.NoteDatagrams(blind(g.edges))
 	out.Edges = ask.Fit(w, &out.Frame, g.edges)
 	out.Nodes = ask.Fit(w, &out.Frame, g.shown(out.Edges))
 	if in.Format == "mermaid" || in.Format == "dot" {
@@ -153,6 +155,14 @@ func AskServiceMap(ctx context.Context, c *forensics.Case, in ServiceMapIn) (*Se
 	}
 	out.Match(len(out.Edges))
 	return out, nil
+}
+
+// blind counts the unanswered datagrams of edges; see ask.Waits.
+func blind(edges []MapEdge) (n int64) {
+	for i := range edges {
+		n += edges[i].blind
+	}
+	return n
 }
 
 // narrow adds the filters of the input to the window.
@@ -196,6 +206,7 @@ type edgeRow struct {
 	Sent      int64          `json:"sent"`
 	Received  int64          `json:"received"`
 	Conns     int64          `json:"conns"`
+	Blind     int64          `json:"blind"`
 	Opened    int64          `json:"opened"`
 	Shakes    int64          `json:"shakes"`
 	Back      int64          `json:"back"`
@@ -216,11 +227,11 @@ func readGraph(w *ask.Window, ctx context.Context, c *forensics.Case, by string,
 	sql := w.Ends(c, by) + fmt.Sprintf(`, y AS (%[3]s),
 		g AS (SELECT an, bn, far, protocol, request, bool_or(`+terms.Asked+`) AS asked, sum(n) AS n, sum(failed) AS failed, sum(faults) AS faults,
 			sum(sent) AS sent, sum(received) AS received, sum(opened) AS opened, sum(back) AS back, arg_min(call_id, ts_ns) AS call_id FROM y GROUP BY ALL),
-		q AS (SELECT an, bn, far, quantile_disc(`+terms.Took+`, [0.5, 0.99]) FILTER (%[1]s) AS p, count(DISTINCT conn) AS conns FROM %[2]s GROUP BY ALL),
+		q AS (SELECT an, bn, far, quantile_disc(`+terms.Took+`, [0.5, 0.99]) FILTER (%[1]s) AS p, count(DISTINCT conn) AS conns, count(*) FILTER (%[1]s AND NOT `+terms.WaitSeen+`) AS blind FROM %[2]s GROUP BY ALL),
 		t AS (SELECT an, bn, far, bool_or(asked) AS asked, sum(n)::BIGINT AS n, coalesce(sum(n) FILTER (request), 0)::BIGINT AS calls, coalesce(sum(failed) FILTER (request), 0)::BIGINT AS failed, coalesce(sum(faults) FILTER (request), 0)::BIGINT AS faults, coalesce(sum(faults) FILTER (NOT request), 0)::BIGINT AS broken,
 			sum(sent)::BIGINT AS sent, sum(received)::BIGINT AS received, coalesce(sum(opened) FILTER (request), 0)::BIGINT AS opened, coalesce(sum(back) FILTER (request), 0)::BIGINT AS back, coalesce(sum(n) FILTER (`+terms.Shakes+`), 0)::BIGINT AS shakes,
 			list({'protocol': protocol, 'calls': n::BIGINT, 'failed': failed::BIGINT, 'call_id': lower(hex(call_id))} ORDER BY n DESC, protocol) AS protocols FROM g GROUP BY ALL)
-		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pa, pb, na, nb, asked, calls, n, failed, faults, p[1] / 1000.0 AS p50_ms, p[2] / 1000.0 AS p99_ms, sent, received, conns, opened, shakes, back, broken, protocols
+		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pa, pb, na, nb, asked, calls, n, failed, faults, p[1] / 1000.0 AS p50_ms, p[2] / 1000.0 AS p99_ms, sent, received, conns, blind, opened, shakes, back, broken, protocols
 		FROM t JOIN q USING (an, bn, far) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY calls DESC, n DESC, 1, 2`, terms.IsRequest, ask.Joined(c, "x"), terms.EndsOf(c, by, sums))
 	rows, more, err := ask.Rows[edgeRow](ctx, c, ask.MaxEdges, sql, w.Values(w.Args...)...)
 	if err != nil {
@@ -273,7 +284,7 @@ func (g *graph) add(r *edgeRow, known map[string]ask.Node) {
 	b.FailedIn += r.Failed
 	g.edges = append(g.edges, MapEdge{Src: r.Src, Dst: r.Dst, Calls: r.Calls, Failed: r.Failed, Faults: r.Faults, P50Ms: r.P50Ms, P99Ms: r.P99Ms,
 		RequestKB: float64(r.Sent) / 1000, ResponseKB: float64(r.Received) / 1000, Connections: r.Conns, Protocols: r.Protocols,
-		CrossesSpace: r.Na != "" && r.Nb != "" && r.Na != r.Nb, pa: r.Pa, pb: r.Pb, nsA: r.Na, enc: r.Opened, shakes: r.Shakes, carried: r.Rows, back: r.Back, broken: r.Broken})
+		CrossesSpace: r.Na != "" && r.Nb != "" && r.Na != r.Nb, pa: r.Pa, pb: r.Pb, nsA: r.Na, enc: r.Opened, shakes: r.Shakes, carried: r.Rows, back: r.Back, broken: r.Broken, blind: r.Blind})
 }
 
 // addSilent adds connections without calls. They make an edge even if it has no call.
