@@ -22,6 +22,7 @@ var (
 	OfHandshakes = Basis{What: "TLS handshakes", Calls: "protocol IN ('tls', 'quic')"}
 	OfDNS        = Basis{What: "DNS queries", Calls: "protocol = 'dns'"}
 	OfOutside    = Basis{What: "connections to outside addresses", Flows: "dst_external AND NOT coalesce(src_external, false)"}
+	OfProxied    = Basis{What: "connections to outside addresses or through proxies", Flows: OfOutside.Flows + " OR flow_id IN (SELECT flow_id FROM calls_raw WHERE proxied_to IS NOT NULL)"}
 	OfFlows      = Basis{What: "connections", Flows: "true"}
 	OfFiles      = Basis{What: "files in transfer"}
 )

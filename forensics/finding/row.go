@@ -16,6 +16,7 @@ type Row struct {
 	Dst      string   `json:"dst"`
 	Detail   string   `json:"detail"`
 	Other    string   `json:"other"`
+	Via      string   `json:"via"` // proxies between them
 	Count    int64    `json:"count"`
 	Of       int64    `json:"of"`
 	Number   float64  `json:"number"`

@@ -29,10 +29,10 @@ func (l *Look) Groups(by, where string) string {
 }
 
 // Ends is SQL for the names of endpoints. Its columns are bundle if the case has several bundles,
-// endpoint_id, external, dns_name, who, and as, which is "(outside)" for a client outside without a
+// endpoint_id, external, dns_name, hostname, who, and as, which is "(outside)" for a client outside without a
 // name.
 func (l *Look) Ends() string {
-	return "SELECT " + l.Bundle("endpoint_id, external, dns_name") + ", " + terms.Who("") + " AS who, CASE WHEN kind = 'outside' AND coalesce(dns_name, hostname, service) IS NULL THEN '(outside)' ELSE " + terms.Who("") + ` END AS "as" FROM endpoints_raw`
+	return "SELECT " + l.Bundle("endpoint_id, external, dns_name, hostname") + ", " + terms.Who("") + " AS who, CASE WHEN kind = 'outside' AND coalesce(dns_name, hostname, service) IS NULL THEN '(outside)' ELSE " + terms.Who("") + ` END AS "as" FROM endpoints_raw`
 }
 
 // On is the SQL condition that joins table left with a row of Ends named right, by a column of left.

@@ -17,6 +17,9 @@ const TargetPort = `TRY_CAST(nullif(regexp_extract(proxied_to, ':([0-9]+)$', 1),
 // server that it names is not.
 const BehindProxy = `(proxied_to IS NOT NULL AND ` + TargetHost + ` NOT IN (dst_ip, lower(coalesce(dst_dns_name, '')), lower(coalesce(dst_hostname, ''))))`
 
+// OutsideTarget is the SQL for the host behind a proxy, null if there is none or it is known to be inside; see HostOutside.
+const OutsideTarget = `(CASE WHEN ` + BehindProxy + ` AND ` + TargetHost + ` NOT IN (` + KnownInside + `) THEN ` + TargetHost + ` END)`
+
 // NamesTarget is the SQL condition that the host of a call through a proxy, if it has one, is a name of the host behind the
 // proxy.
 var NamesTarget = "protocol NOT IN " + elsewhere

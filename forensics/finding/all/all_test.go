@@ -169,3 +169,13 @@ func TestKFLNamesFindings(t *testing.T) {
 		t.Errorf("%v calls, %v payments", r.Rows, by.Rows)
 	}
 }
+
+// count returns the number of calls that match a KFL filter.
+func count(t testing.TB, c *forensics.Case, kfl string) int64 {
+	t.Helper()
+	r, err := c.Query(ctx, forensics.Query{KFL: kfl, Count: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.Rows[0][0].(int64)
+}

@@ -82,8 +82,12 @@ func clocks(ctx context.Context, l *finding.Look) error {
 	rows, err := l.Rows(ctx, `SELECT coalesce(node, '') AS detail, count(*) AS count, list_sort(list(source))[1:5] AS evidence FROM clocks WHERE NOT synchronized GROUP BY 1 ORDER BY 1`)
 	for _, r := range rows {
 		r.FirstNs, r.LastNs = l.From, l.To
+		node := "a node without a name"
+		if r.Detail != "" {
+			node = "node " + r.Detail
+		}
 		l.Add(r, finding.Finding{Kind: clock, Severity: finding.Low, Confidence: finding.Exact, Key: clock + "\x00" + r.Detail,
-			What: plural.Sprintf("the clock of node %s was not synchronized while recording, in %d {file|files}", r.Detail, r.Count)})
+			What: plural.Sprintf("the clock of %s was not synchronized while recording, in %d {file|files}", node, r.Count)})
 	}
 	return err
 }

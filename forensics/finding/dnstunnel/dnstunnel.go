@@ -2,7 +2,9 @@
 //
 // It looks for a client and a registered domain with many different long names whose labels look
 // like encoded data. Names of content networks and service discovery are also long, but few and
-// repeated. Reverse look-ups and names of the cluster are ignored.
+// repeated, and those of hosts and block lists have labels in common, so a label counts once.
+// Names without a known top-level domain are examined together. Reverse look-ups and names of the
+// cluster are ignored.
 package dnstunnel
 
 import (
@@ -20,23 +22,66 @@ import (
 // Thresholds above which names count as data.
 const (
 	manyNames = 20  // different names below one domain
-	longNames = 24  // mean bytes before the domain
+	longNames = 24  // mean bytes before the domain, without repeated labels
 	variety   = 3.0 // bits of entropy per character
 )
 
 // Analyzer returns the analyzer dns-tunnel.
 func Analyzer() finding.Analyzer {
 	return finding.Analyzer{Name: "dns-tunnel", Basis: finding.OfDNS, Title: "data in DNS names",
-		Doc: "At least 20 different names from one client below one domain, with 24 or more bytes before the domain on average, that look like encoded data; also many TXT or NULL answers.", Find: find}
+		Doc: "At least 20 different names from one client below one domain, or without a known top-level domain, that look like encoded data: 24 or more bytes before the domain on average, each label counted once. Says how many questions ask for TXT or NULL.", Find: find}
 }
+
+// unknown stands for the domain of names without a known top-level domain, as a tunnel to a server that the client reaches
+// directly has.
+const unknown = "(no known domain)"
 
 // sum summarizes the questions of one client below one domain.
 type sum struct {
 	row    finding.Row
-	names  int64
-	bytes  int64
+	names  map[string]bool
+	labels map[string]bool // before the domain
+	bytes  int64           // of labels
 	counts [256]int64
 	types  map[string]int64
+}
+
+// add adds questions for a name, with the part of it before the domain.
+func (s *sum) add(r *finding.Row, typ, before string) {
+	s.types[typ] += r.Count
+	s.row.Count += r.Count
+	s.row.LastNs = max(s.row.LastNs, r.LastNs)
+	s.row.Dst = min(s.row.Dst, r.Dst)
+	s.row.CallIDs = append(s.row.CallIDs, r.CallIDs...)
+	if s.names[r.Detail] {
+		return
+	}
+	s.names[r.Detail] = true
+	if len(s.row.Evidence) < 3 {
+		s.row.Evidence = append(s.row.Evidence, r.Detail)
+	}
+	for label := range strings.SplitSeq(before, ".") {
+		if s.labels[label] {
+			continue
+		}
+		s.labels[label] = true
+		s.bytes += int64(len(label))
+		for i := range len(label) {
+			s.counts[label[i]]++
+		}
+	}
+}
+
+// split returns the domain of a name and what is before it. ok is false for a domain itself.
+func split(name string) (before, domain string, ok bool) {
+	if suffix, known := publicsuffix.PublicSuffix(name); !known && !strings.Contains(suffix, ".") {
+		return name, unknown, true
+	}
+	domain, err := publicsuffix.EffectiveTLDPlusOne(name)
+	if err != nil || len(domain) >= len(name) {
+		return "", "", false
+	}
+	return strings.TrimSuffix(name, "."+domain), domain, true
 }
 
 func find(ctx context.Context, l *finding.Look) error {
@@ -57,43 +102,30 @@ func find(ctx context.Context, l *finding.Look) error {
 	sums := map[[2]string]*sum{}
 	var order [][2]string
 	for _, r := range rows {
-		domain, err := publicsuffix.EffectiveTLDPlusOne(r.Detail)
-		if err != nil || len(domain) >= len(r.Detail) {
+		before, domain, ok := split(r.Detail)
+		if !ok {
 			continue
 		}
 		k := [2]string{r.Src, domain}
 		s := sums[k]
 		if s == nil {
-			s = &sum{row: r.Row, types: map[string]int64{}}
-			s.row.Count = 0
+			s = &sum{row: finding.Row{Src: r.Src, Dst: r.Dst, FirstNs: r.FirstNs}, names: map[string]bool{}, labels: map[string]bool{}, types: map[string]int64{}}
 			sums[k] = s
 			order = append(order, k)
 		}
-		before := strings.TrimSuffix(r.Detail, "."+domain)
-		s.names++
-		s.bytes += int64(len(before))
-		for i := range len(before) {
-			if before[i] != '.' {
-				s.counts[before[i]]++
-			}
-		}
-		s.types[r.Type] += r.Count
-		s.row.Count += r.Count
-		s.row.LastNs = max(s.row.LastNs, r.LastNs)
-		if len(s.row.Evidence) < 3 {
-			s.row.Evidence = append(s.row.Evidence, r.Detail)
-		}
+		s.add(&r.Row, r.Type, before)
 	}
 	for _, k := range order {
 		s := sums[k]
-		odd := s.types["TXT"] + s.types["NULL"] + s.types["PRIVATE"]
-		long := float64(s.bytes) / float64(s.names)
-		if s.names < manyNames || long < longNames || bits(&s.counts) < variety {
+		odd := s.types["TXT"] + s.types["NULL"]
+		names := len(s.names)
+		long := float64(s.bytes) / float64(names)
+		if names < manyNames || long < longNames || bits(&s.counts) < variety {
 			continue
 		}
 		f := finding.Finding{Severity: finding.High, Confidence: finding.Likely, Key: k[1],
-			What: plural.Sprintf("%s asks for %d {different name|different names} below %s, %.0f bytes long on average with %.1f bits per character: up to %d bytes sent out in %d {question|questions}, %d of them for TXT or NULL",
-				k[0], s.names, k[1], long, bits(&s.counts), s.bytes, s.row.Count, odd)}
+			What: plural.Sprintf("%s asks for %d {different name|different names} below %s with %.0f bytes of new labels on average, %.1f bits per character: up to %d bytes sent out in %d {question|questions}, %d of them for TXT or NULL",
+				k[0], names, k[1], long, bits(&s.counts), s.bytes, s.row.Count, odd)}
 		l.Add(s.row, f)
 	}
 	return nil

@@ -17,12 +17,9 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-var basis = finding.Basis{What: "connections to outside addresses or through proxies",
-	Flows: finding.OfOutside.Flows + " OR flow_id IN (SELECT flow_id FROM calls_raw WHERE proxied_to IS NOT NULL)"}
-
 // Analyzer returns the analyzer egress.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "egress", Basis: basis, Title: "unexpected outside destinations",
+	return finding.Analyzer{Name: "egress", Basis: finding.OfProxied, Title: "unexpected outside destinations",
 		Doc: "Connections to outside addresses and domains that are not on the allow-list; without a list, to outside addresses without any name. Unanswered attempts are included and marked. A proxy is a destination, and so is each host that it is asked for.", Find: find}
 }
 

@@ -2,13 +2,13 @@
 //
 // It reports an endpoint if some of its calls carry credentials and others do not, with a lower
 // severity if these were refused. It also reports an endpoint without any credentials in a service
-// whose other endpoints have them. Cookies alone do not count, because visitors have them too.
-// Health checks and metrics are ignored.
+// whose other endpoints have them. Cookies alone do not count, because visitors have them too. A
+// redirect is no success: it may lead to a login. Ignored are health checks and metrics, logins, and
+// OPTIONS, which browsers send without credentials before a call (Fetch, section 3.3.5).
 package missingauth
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/pcapsule/pcapsule/forensics/finding"
@@ -18,19 +18,28 @@ import (
 // Analyzer returns the analyzer missing-auth.
 func Analyzer() finding.Analyzer {
 	return finding.Analyzer{Name: "missing-auth", Basis: finding.OfWeb, Title: "calls without required credentials",
-		Doc: "HTTP and gRPC calls without credentials to an endpoint that is also called with them (exact; info if they were refused), or to the one open endpoint of a service whose other endpoints require them (likely). Not health checks.", Find: find}
+		Doc: "HTTP and gRPC calls without credentials to an endpoint that is also called with them (exact; info if they were refused), or to an open endpoint of a service of which at least four in five endpoints require them (likely). Not health checks, logins and OPTIONS.", Find: find}
 }
+
+// good and refused are the SQL for calls that succeeded and for calls that were refused because of their credentials.
+const (
+	good    = `coalesce(NOT failed AND (status_code < 300 OR status_code = 304), false)`
+	refused = `coalesce(status_code IN (401, 403, 407) OR protocol = 'grpc' AND status_text IN ('UNAUTHENTICATED', 'PERMISSION_DENIED'), false)`
+)
+
+// login is the SQL condition for the paths of logins, which are called to get credentials.
+const login = `regexp_matches(lower(path), '/(log-?in|sign-?in|sign-?up|register|token|auth|authenticate|authorize|session|sessions)/?$')`
 
 // callsInScope is SQL for table c: the calls in scope of services that receive any credentials, summed by
 // ends, endpoint and result. It computes the template once per path, and names after summing.
 func callsInScope(l *finding.Look) (sql string, args []any) {
-	const how = `auth_kind IS NOT NULL AS has, coalesce(auth_kind <> 'cookie', false) AS proof, coalesce(status_code < 400, false) AS good, coalesce(status_code IN (401, 403, 407), false) AS refused`
+	const how = `auth_kind IS NOT NULL AS has, coalesce(auth_kind <> 'cookie', false) AS proof, ` + good + ` AS good, ` + refused + ` AS refused`
 	calls := l.Calls + " c WHERE " + l.Where + " AND " + finding.Web
 	there := " AND (" + l.Bundle("dst_id") + ") IN (SELECT (" + l.Bundle("endpoint_id") + ") FROM near)"
 	sql = `WITH e AS MATERIALIZED (` + l.Ends() + `),
-		taking AS (SELECT DISTINCT ` + l.Bundle("dst_id") + ` FROM ` + calls + ` AND auth_kind <> 'cookie' AND status_code < 400),
+		taking AS (SELECT DISTINCT ` + l.Bundle("dst_id") + ` FROM ` + calls + ` AND auth_kind <> 'cookie' AND ` + good + `),
 		near AS MATERIALIZED (SELECT ` + l.Bundle("endpoint_id") + ` FROM e WHERE who IN (SELECT e.who FROM taking JOIN e ON ` + l.On("taking", "dst_id", "e") + `)),
-		p AS MATERIALIZED (SELECT DISTINCT method AS m, path AS p, endpoint AS detail FROM (SELECT DISTINCT protocol, method, path, endpoint FROM ` + calls + there + `) WHERE NOT ` + finding.Probe + `),
+		p AS MATERIALIZED (SELECT DISTINCT method AS m, path AS p, endpoint AS detail FROM (SELECT DISTINCT protocol, method, path, endpoint FROM ` + calls + there + `) WHERE method IS DISTINCT FROM 'OPTIONS' AND NOT ` + finding.Probe + ` AND NOT ` + login + `),
 		r AS (SELECT ` + l.Bundle("src_id, dst_id") + `, detail, ` + how + `, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, ` + l.Some() + `
 			FROM (SELECT * FROM ` + calls + there + `) JOIN p ON p.p = path AND p.m IS NOT DISTINCT FROM method GROUP BY ALL),
 		c AS MATERIALIZED (SELECT s."as" AS src, d.who AS dst, r.* FROM r JOIN e s ON ` + l.On("r", "src_id", "s") + ` JOIN e d ON ` + l.On("r", "dst_id", "d") + `)`
@@ -69,7 +78,7 @@ func find(ctx context.Context, l *finding.Look) error {
 			}
 			f.What = plural.Sprintf("%d {call|calls} from %s to %s of %s succeeded without credentials; %d {other carries|others carry} them", r.Count, r.Src, r.Detail, r.Dst, r.Of)
 			if r.Number > 0 {
-				f.What += fmt.Sprintf(" and %.0f were refused for lack of credentials", r.Number)
+				f.What += plural.Sprintf(" and %d {was|were} refused for lack of credentials", int64(r.Number))
 			}
 		}
 		l.Add(r, f)

@@ -3,7 +3,8 @@
 //
 // A pair is reported if it sent at least 10 MiB in the window, and at least twice as much as it
 // received: downloads and ordinary calls receive more than they send. Allowed destinations are not
-// reported. Volumes count bytes of IP packets, so they are known for encrypted connections too.
+// reported. Volumes count bytes of IP packets, so they are known for encrypted connections too. Those of
+// a connection to a proxy that was asked for one host are volumes to that host.
 package outsidevolume
 
 import (
@@ -25,14 +26,19 @@ const (
 
 // Analyzer returns the analyzer outside-volume.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "outside-volume", Basis: finding.OfOutside, Title: "large volumes sent outside",
+	return finding.Analyzer{Name: "outside-volume", Basis: finding.OfProxied, Title: "large volumes sent outside",
 		Doc: "Workloads that send at least 10 MiB to an outside destination, and at least twice as much as they receive from it; not to destinations on the allow-list.", Find: find}
 }
 
 func find(ctx context.Context, l *finding.Look) error {
-	rows, err := l.Rows(ctx, `SELECT `+terms.Who("src_")+` AS src, `+terms.Who("dst_")+` AS dst, count(*) AS count, sum(src_bytes)::DOUBLE AS number, sum(dst_bytes)::DOUBLE AS number2,
-			min(first_ns) AS first_ns, max(last_ns) AS last_ns, arg_max(`+terms.FlowID(l.Case)+`, (src_bytes, -first_ns), 3) AS flow_ids, list_sort(list(DISTINCT dst_ip)) AS evidence
-		FROM flows WHERE dst_external AND NOT coalesce(src_external, false) AND `+l.OnceIf(l.Flows(), ask.Largest)+`
+	// The bytes of a connection to a proxy are those of the host behind it, if there is only one.
+	flow := l.Bundle("flow_id")
+	rows, err := l.Rows(ctx, `WITH p AS (SELECT `+flow+`, min(proxied_to) AS proxied_to FROM calls_raw WHERE proxied_to IS NOT NULL GROUP BY ALL HAVING count(DISTINCT `+terms.TargetHost+`) = 1),
+		f AS (SELECT *, `+terms.OutsideTarget+` AS target FROM flows LEFT JOIN p USING (`+flow+`) WHERE NOT coalesce(src_external, false) AND `+l.OnceIf(l.Flows(), ask.Largest)+`)
+		SELECT `+terms.Who("src_")+` AS src, coalesce(target, `+terms.Who("dst_")+`) AS dst, count(*) AS count, sum(src_bytes)::DOUBLE AS number, sum(dst_bytes)::DOUBLE AS number2, count(*) FILTER (dst_external) AS "of",
+			string_agg(DISTINCT `+terms.Who("dst_")+`, ', ' ORDER BY `+terms.Who("dst_")+`) FILTER (target IS NOT NULL) AS via,
+			min(first_ns) AS first_ns, max(last_ns) AS last_ns, arg_max(`+terms.FlowID(l.Case)+`, (src_bytes, -first_ns), 3) AS flow_ids, list_sort(list(DISTINCT coalesce(target, dst_ip))) AS evidence
+		FROM f WHERE dst_external OR target IS NOT NULL
 		GROUP BY 1, 2 HAVING number >= `+fmt.Sprint(least)+` AND number >= 2 * number2 ORDER BY number DESC, src, dst`)
 	if err != nil {
 		return err
@@ -41,8 +47,15 @@ func find(ctx context.Context, l *finding.Look) error {
 		if !slices.ContainsFunc(r.Evidence, func(ip string) bool { return !l.Allow.Permits(ip, []string{r.Dst}) }) {
 			continue
 		}
+		to := r.Dst + " outside"
+		if r.Via != "" {
+			if r.Of == 0 && !terms.HostOutside(r.Dst) {
+				continue
+			}
+			to += " through the proxy " + r.Via
+		}
 		f := finding.Finding{Severity: finding.Medium, Confidence: finding.Exact,
-			What: plural.Sprintf("%s sent %s to %s outside in %d {connection|connections}, and received %s", r.Src, size(r.Number), r.Dst, r.Count, size(r.Number2))}
+			What: plural.Sprintf("%s sent %s to %s in %d {connection|connections}, and received %s", r.Src, size(r.Number), to, r.Count, size(r.Number2))}
 		if r.Number >= large {
 			f.Severity = finding.High
 		}

@@ -1,0 +1,87 @@
+package all_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pcapsule/pcapsule/internal/traffic"
+)
+
+// TestFindingsNameTheHostBehindAProxy has beacons and downloads through proxies inside and outside.
+func TestFindingsNameTheHostBehindAProxy(t *testing.T) {
+	for name, tunnel := range tunnels {
+		for _, proxy := range []string{"10.0.0.9", proxyIP} {
+			t.Run(name+" of "+proxy, func(t *testing.T) {
+				var w traffic.Capture
+				for i := range 8 {
+					at, conn := time.Duration(i)*10*time.Second, fmt.Sprint("c", i)
+					for k, m := range tunnel.begin {
+						w.Exchange(at+time.Duration(k*100)*ms, ms, conn, "10.0.0.1", proxy+":8080", m[0], m[1])
+					}
+					if !tunnel.direct {
+						w.Exchange(at+500*ms, ms, conn, "10.0.0.1", proxy+":8080", "GET /a HTTP/1.1\r\nHost: "+tunnel.beyond+"\r\n\r\n", traffic.HTTP("HTTP/1.1 200 OK", "Content-Type: application/octet-stream", program))
+					}
+				}
+				k := openTraffic(t, &w)
+				beacons := of(t, k, "beacon")
+				if len(beacons) == 0 || len(beacons) > 2 {
+					t.Errorf("%d beacons", len(beacons))
+				}
+				severity, called := "medium", tunnel.beyond+" through the proxy "+proxy+" (calls of "
+				if tunnel.beyond == targetAddr {
+					severity, called = "high", targetAddr+" through the proxy "+proxy+" (no name, calls of "
+				}
+				for _, b := range beacons {
+					if !strings.HasPrefix(b, "beacon "+severity+": 10.0.0.1 calls "+called) || !strings.Contains(b, " every 10s, 8 times;") {
+						t.Error(b)
+					}
+				}
+				if !tunnel.direct {
+					hold(t, of(t, k, "risky-file"), "high: 10.0.0.1 and "+tunnel.beyond+", through the proxy "+proxy+": 8 files downloaded without encryption, of type application/vnd.microsoft.portable-executable, with an outside address")
+				}
+			})
+		}
+	}
+}
+
+// TestHostsInsideBehindAProxy are neither beacons nor outside, whatever the proxy is.
+func TestHostsInsideBehindAProxy(t *testing.T) {
+	for _, host := range []string{"10.0.0.7", "shop.internal", "shop"} {
+		var w traffic.Capture
+		for i := range 8 {
+			w.Exchange(time.Duration(i)*10*time.Second, ms, fmt.Sprint(i), "10.0.0.1", "10.0.0.9:3128", "GET http://"+host+"/a.exe HTTP/1.1\r\nHost: "+host+"\r\n\r\n",
+				traffic.HTTP("HTTP/1.1 200 OK", "Content-Type: application/octet-stream", program))
+		}
+		k := openTraffic(t, &w)
+		hold(t, of(t, k, "beacon"))
+		hold(t, of(t, k, "risky-file"), "medium: 10.0.0.1 and "+host+", through the proxy 10.0.0.9: 8 files downloaded without encryption, of type application/vnd.microsoft.portable-executable a.exe")
+	}
+}
+
+// TestVolumesBehindAProxy has uploads through a proxy to one host, to two hosts on one connection, and to a host inside.
+func TestVolumesBehindAProxy(t *testing.T) {
+	block := strings.Repeat("x", 60_000)
+	upload := func(w *traffic.Capture, proxy, conn string, hosts ...string) {
+		for i := range 180 {
+			host := hosts[i%len(hosts)]
+			w.Exchange(time.Duration(i)*10*ms, ms, conn, "10.0.0.1", proxy+":3128", traffic.HTTP("PUT http://"+host+"/ HTTP/1.1", "Host: "+host, block), traffic.HTTP("HTTP/1.1 200 OK", "", ""))
+		}
+	}
+	var w traffic.Capture
+	upload(&w, "10.0.0.9", "one", "evil.example.com")
+	upload(&w, "10.0.0.9", "inside", "shop.internal")
+	upload(&w, "10.0.0.9", "two", "a.example.com", "b.example.com")
+	upload(&w, proxyIP, "outside", "a.example.com", "b.example.com")
+	upload(&w, proxyIP, "outside and one", "other.example.com")
+	k := openTraffic(t, &w)
+	got := of(t, k, "outside-volume")
+	slices.Sort(got)
+	hold(t, got,
+		"medium: 10.0.0.1 sent 10.3 MiB to 203.0.113.9 outside in 1 connection, and received 0.0 MiB 203.0.113.9",
+		"medium: 10.0.0.1 sent 10.3 MiB to evil.example.com outside through the proxy 10.0.0.9 in 1 connection, and received 0.0 MiB evil.example.com",
+		"medium: 10.0.0.1 sent 10.3 MiB to other.example.com outside through the proxy 203.0.113.9 in 1 connection, and received 0.0 MiB other.example.com")
+	hold(t, of(t, k, "outside-volume", proxyIP, "*.example.com"))
+}
