@@ -47,10 +47,28 @@ func TestFindingsNameTheHostBehindAProxy(t *testing.T) {
 	}
 }
 
+// resolve asks for the address of a name.
+func resolve(w *traffic.Capture, name, ip string) {
+	q := question(name)
+	w.Datagram(0, "10.0.0.1", "10.0.0.53:53", q, q[:2]+"\x81\x80\x00\x01\x00\x01"+q[8:]+"\xc0\x0c\x00\x01\x00\x01\x00\x00\x0e\x10\x00\x04"+ip)
+}
+
+// TestTheNameOfAProxyIsNotThatOfTheHostBehindIt has a proxy with a name, and a host without one.
+func TestTheNameOfAProxyIsNotThatOfTheHostBehindIt(t *testing.T) {
+	var w traffic.Capture
+	resolve(&w, "proxy.example.net", "\xcb\x00\x71\x09")
+	for i, at := range every(8, 10*time.Second) {
+		w.Exchange(time.Second+at, ms, fmt.Sprint(i), "10.0.0.1", proxyIP+":1080", "\x04\x01\x01\xbb\xc6\x33\x64\x4dme\x00", "\x00\x5a\x00\x00\x00\x00\x00\x00")
+	}
+	hold(t, of(t, openTraffic(t, &w), "beacon"), "high: 10.0.0.1 calls "+targetAddr+" through the proxy proxy.example.net (no name, calls of socks")
+}
+
 // TestHostsInsideBehindAProxy are neither beacons nor outside, whatever the proxy is.
 func TestHostsInsideBehindAProxy(t *testing.T) {
-	for _, host := range []string{"10.0.0.7", "shop.internal", "shop"} {
+	for _, host := range []string{"10.0.0.7", "shop.internal", "shop", "shop.example.com"} {
 		var w traffic.Capture
+		resolve(&w, "shop.example.com", "\x0a\x00\x00\x07")
+		w.Ping(time.Second, "10.0.0.1", "10.0.0.7", true)
 		for i := range 8 {
 			w.Exchange(time.Duration(i)*10*time.Second, ms, fmt.Sprint(i), "10.0.0.1", "10.0.0.9:3128", "GET http://"+host+"/a.exe HTTP/1.1\r\nHost: "+host+"\r\n\r\n",
 				traffic.HTTP("HTTP/1.1 200 OK", "Content-Type: application/octet-stream", program))

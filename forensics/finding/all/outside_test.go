@@ -73,11 +73,20 @@ func TestBeacons(t *testing.T) {
 		{"calls to a name, less regular", call("updates.example.org", "/check", every(8, 10*s, 10*s+500*ms)),
 			[]string{"low: 10.0.0.1 calls 203.0.113.9 (updates.example.org, calls of http1 GET /check) every 10s, 8 times"}},
 		{"calls to an address", call("203.0.113.9", "/check", every(8, 10*s)), []string{"high: 10.0.0.1 calls 203.0.113.9 (no name, calls of http1 GET /check) every 10s, 8 times"}},
+		{"calls from the outside", func(w *traffic.Capture) {
+			for _, at := range every(8, 10*s) {
+				w.Exchange(at, ms, "outside", "203.0.113.2", "203.0.113.9:80", traffic.HTTP("GET / HTTP/1.1", "Host: a.example.org", ""), traffic.HTTP("HTTP/1.1 200 OK", "", ""))
+			}
+		}, nil},
 		{"calls to the inside", func(w *traffic.Capture) {
 			for _, at := range every(8, 10*s) {
 				w.Exchange(at, ms, "inside", "10.0.0.1", "10.0.0.2:80", traffic.HTTP("GET / HTTP/1.1", "Host: a.example.org", ""), traffic.HTTP("HTTP/1.1 200 OK", "", ""))
 			}
 		}, nil},
+		{"calls of another path between them", func(w *traffic.Capture) {
+			call("updates.example.org", "/check", every(8, 10*s))(w)
+			call("updates.example.org", "/other", every(7, 3*s, 14*s))(w)
+		}, []string{"medium: 10.0.0.1 calls 203.0.113.9 (updates.example.org, calls of http1 GET /check) every 10s, 8 times"}},
 		{"frequent calls", call("updates.example.org", "/check", every(20, s*4/10)), nil},
 		{"7 calls", call("updates.example.org", "/check", every(7, 10*s)), nil},
 		{"4 calls of each of 2 paths", call("updates.example.org", "/check/a#", every(8, 10*s)), nil},

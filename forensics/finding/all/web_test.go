@@ -43,6 +43,12 @@ func TestOpenEndpoints(t *testing.T) {
 		{"a redirect to a login", "GET /a token 200, GET /a none 302", nil},
 		{"not found", "GET /a token 200, GET /a none 404", nil},
 		{"a cookie without a token", "GET /a token 200, GET /a cookie 200", nil},
+		{"cookies too", four + strings.ReplaceAll(four, "token", "cookie") + "GET /open none 200", nil},
+		{"refused elsewhere", four + "GET /a none 401, GET /open none 200", []string{open,
+			"info: 1 call from 10.0.0.1 to GET /a of 10.0.0.2 without credentials was refused; 1 other carries them"}},
+		{"cookies elsewhere", "GET /a cookie 200, GET /b cookie 200, GET /c cookie 200, GET /d token 200, GET /open none 200", nil},
+		{"cookies at the endpoint", "GET /b token 200, GET /a cookie 200, GET /a none 200", nil},
+		{"credentials that failed at the endpoint", "GET /b token 200, GET /a token 401, GET /a none 200", nil},
 		{"credentials that failed", "GET /a token 401, GET /a none 200", nil},
 		{"credentials of another endpoint", "GET /b token 200, GET /a none 200", nil},
 	} {
@@ -141,23 +147,5 @@ func TestRiskyFilesAreCountedTogether(t *testing.T) {
 		"10.0.0.2 and 10.0.0.9: 7 files downloaded without encryption, of type application/vnd.microsoft.portable-executable 0.exe 1.exe 2.exe 3.exe 4.exe")
 	if list[0].Kind != "executable" || len(list[0].CallIDs) != 3 || list[0].First != "2026-02-25T06:13:20.000000000Z" || list[0].Last != "2026-02-25T06:13:26.000000000Z" {
 		t.Errorf("%+v", list[0])
-	}
-}
-
-// TestCoverageGaps reads damaged captures and one with counters of losses.
-func TestCoverageGaps(t *testing.T) {
-	for name, want := range map[string]string{
-		"hard/drops.pcapng":         "medium: 2 coverage gaps with the reason drop, with 17 packets known to be lost or left out 2026-01-01T00:00:00.004000000Z to 2026-01-01T00:00:00.004000000Z, eth0: lost before this packet",
-		"hard/truncated.pcap":       "medium: 1 coverage gap with the reason damaged, with 0 packets known to be lost or left out 2026-01-01T00:00:00.006000000Z to 2026-01-01T00:00:00.006000000Z, truncated.pcap: 40 bytes at 707",
-		"hard/corrupt-block.pcapng": "medium: 1 coverage gap with the reason damaged, with 0 packets known to be lost or left out 2026-01-01T00:00:00.007000000Z to",
-		"dns.pcap":                  "",
-	} {
-		c := open(t, false, name)
-		got := of(t, c, "coverage-gap")
-		if want == "" {
-			hold(t, got)
-			continue
-		}
-		hold(t, got, want)
 	}
 }

@@ -87,7 +87,7 @@ func clocks(ctx context.Context, l *finding.Look) error {
 			node = "node " + r.Detail
 		}
 		l.Add(r, finding.Finding{Kind: clock, Severity: finding.Low, Confidence: finding.Exact, Key: clock + "\x00" + r.Detail,
-			What: plural.Sprintf("the clock of %s was not synchronized while recording, in %d {file|files}", node, r.Count)})
+			What: plural.Sprintf("the clock of %s was not synchronized while recording: %d {interface of a file|interfaces of files}", node, r.Count)})
 	}
 	return err
 }
