@@ -130,13 +130,16 @@ func TestVolumesToOutside(t *testing.T) {
 	hold(t, of(t, k, "outside-volume", "203.0.113.0/24"))
 }
 
-// hello is a ClientHello (kind 1) or ServerHello (kind 2) with a version and suites.
-func hello(kind, minor byte, suites string) string {
+// hello is a ClientHello (kind 1) or ServerHello (kind 2) with a version, suites and extensions.
+func hello(kind, minor byte, suites string, extensions ...string) string {
 	body := string([]byte{3, minor}) + strings.Repeat("r", 32) + "\x00"
 	if kind == 1 {
 		body += "\x00" + string([]byte{byte(len(suites))}) + suites + "\x01\x00"
 	} else {
 		body += suites + "\x00"
+	}
+	if ext := strings.Join(extensions, ""); ext != "" {
+		body += string([]byte{byte(len(ext) >> 8), byte(len(ext))}) + ext
 	}
 	message := string([]byte{kind, 0, byte(len(body) >> 8), byte(len(body))}) + body
 	return string([]byte{0x16, 3, minor, byte(len(message) >> 8), byte(len(message))}) + message
@@ -149,11 +152,13 @@ func TestWeakTLS(t *testing.T) {
 	c.Exchange(10*ms, ms, "tls 1.0", "10.0.0.1", "10.0.0.3:443", hello(1, 1, cbc), hello(2, 1, cbc))
 	c.Exchange(20*ms, ms, "offered", "10.0.0.4", "10.0.0.5:443", hello(1, 3, gcm+rc4), hello(2, 3, gcm))
 	c.Exchange(30*ms, ms, "good", "10.0.0.6", "10.0.0.5:443", hello(1, 3, gcm), hello(2, 3, gcm))
+	c.Exchange(40*ms, ms, "unanswered", "10.0.0.6", "10.0.0.7:443", hello(1, 3, gcm), "")
+	c.Exchange(50*ms, ms, "versions", "10.0.0.8", "10.0.0.7:443", hello(1, 1, gcm, "\x00\x2b\x00\x05\x04\x03\x03\x03\x02"), "")
 	k := openTraffic(t, &c)
 	hold(t, of(t, k, "weak-tls"),
 		"high: 10.0.0.1 and 10.0.0.2 negotiated TLS 1.2 TLS_RSA_WITH_RC4_128_SHA (RC4) in 1 handshake TLS 1.2 TLS_RSA_WITH_RC4_128_SHA forbidden by RFC 7465, BCP 195, SP 800-52r2, BSI TR-02102-2 2025-01, Mozilla 5.7 intermediate, Mozilla 5.7 modern",
 		"medium: 10.0.0.1 and 10.0.0.3 negotiated TLS 1.0 TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA (TLS 1.0) in 1 handshake TLS 1.0 TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA forbidden by RFC 8996, BCP 195")
-	hold(t, of(t, k, "weak-tls-offered"), "10.0.0.1 offers RC4 to 10.0.0.2 in 1 handshake", "10.0.0.1 offers TLS 1.0 to 10.0.0.3 in 1", "10.0.0.4 offers RC4 to 10.0.0.5 in 1 handshake")
+	hold(t, of(t, k, "weak-tls-offered"), "10.0.0.1 offers RC4 to 10.0.0.2 in 1 handshake", "10.0.0.1 offers TLS 1.0 to 10.0.0.3 in 1", "10.0.0.4 offers RC4 to 10.0.0.5 in 1 handshake", "10.0.0.8 offers TLS 1.1 to 10.0.0.7 in 1 handshake")
 	out, err := finding.Run(ctx, k, all.Analyzers(), finding.In{Names: []string{"weak-tls"}})
 	if err != nil {
 		t.Fatal(err)
