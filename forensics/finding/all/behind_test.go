@@ -79,6 +79,19 @@ func TestHostsInsideBehindAProxy(t *testing.T) {
 	}
 }
 
+// TestHostsBehindAProxyRequireTheirOwnCredentials has a host that requires them, and one that does not.
+func TestHostsBehindAProxyRequireTheirOwnCredentials(t *testing.T) {
+	var w traffic.Capture
+	call := func(at time.Duration, host, headers string) {
+		w.Exchange(at, ms, host+headers, "10.0.0.1", "10.0.0.9:3128", traffic.HTTP("GET http://"+host+"/a HTTP/1.1", "Host: "+host+headers, ""), traffic.HTTP("HTTP/1.1 200 OK", "", ""))
+	}
+	call(0, "a.example.com", "\r\nAuthorization: Bearer abc")
+	call(time.Second, "b.example.com", "")
+	hold(t, of(t, openTraffic(t, &w), "missing-auth"))
+	call(2*time.Second, "a.example.com", "")
+	hold(t, of(t, openTraffic(t, &w), "missing-auth"), "high: 1 call from 10.0.0.1 to GET /a of a.example.com succeeded without credentials; 1 other carries them")
+}
+
 // TestVolumesBehindAProxy has uploads through a proxy to one host, to two hosts on one connection, and to a host inside.
 func TestVolumesBehindAProxy(t *testing.T) {
 	block := strings.Repeat("x", 60_000)

@@ -190,12 +190,13 @@ func TestKFLOfATunnel(t *testing.T) {
 		q := question(fmt.Sprintf("%02d%s.example.org", i, "abcdefghijklmnopqrstuvwxyz"))
 		w.Datagram(time.Duration(i)*ms, "10.0.0.1", fmt.Sprintf("10.0.0.%d:53", 54-i%2), q)
 	}
+	w.Datagram(ms, "10.0.0.1", "10.0.0.53:53", question("00abcdefghijklmnopqrstuvwxyz.example.org"))
 	c := openTraffic(t, &w)
 	list := find(t, c, finding.In{Names: []string{"dns-tunnel"}})
-	if len(list) != 1 || len(list[0].CallIDs) != 3 || list[0].Dst != "10.0.0.53" {
+	if len(list) != 1 || len(list[0].CallIDs) != 3 || list[0].Dst != "10.0.0.53" || len(list[0].Evidence) != 3 || list[0].Evidence[0] == list[0].Evidence[1] {
 		t.Fatalf("%+v", list)
 	}
-	if n := count(t, c, list[0].KFL); n != 25 {
+	if n := count(t, c, list[0].KFL); n != 26 {
 		t.Errorf("%s selects %d calls", list[0].KFL, n)
 	}
 }
