@@ -107,12 +107,14 @@ func TestVolumesBehindAProxy(t *testing.T) {
 	upload(&w, "10.0.0.9", "two", "a.example.com", "b.example.com")
 	upload(&w, proxyIP, "outside", "a.example.com", "b.example.com")
 	upload(&w, proxyIP, "outside and one", "other.example.com")
+	upload(&w, proxyIP, "an outside proxy that is asked for a host inside", "pay.internal")
 	k := openTraffic(t, &w)
 	got := of(t, k, "outside-volume")
 	slices.Sort(got)
 	hold(t, got,
 		"medium: 10.0.0.1 sent 10.3 MiB to 203.0.113.9 outside in 1 connection, and received 0.0 MiB 203.0.113.9",
 		"medium: 10.0.0.1 sent 10.3 MiB to evil.example.com outside through the proxy 10.0.0.9 in 1 connection, and received 0.0 MiB evil.example.com",
-		"medium: 10.0.0.1 sent 10.3 MiB to other.example.com outside through the proxy 203.0.113.9 in 1 connection, and received 0.0 MiB other.example.com")
-	hold(t, of(t, k, "outside-volume", proxyIP, "*.example.com"))
+		"medium: 10.0.0.1 sent 10.3 MiB to other.example.com outside through the proxy 203.0.113.9 in 1 connection, and received 0.0 MiB other.example.com",
+		"medium: 10.0.0.1 sent 10.3 MiB to pay.internal outside through the proxy 203.0.113.9 in 1 connection, and received 0.0 MiB pay.internal")
+	hold(t, of(t, k, "outside-volume", proxyIP, "*.example.com"), "10.3 MiB to pay.internal outside through the proxy 203.0.113.9")
 }

@@ -170,7 +170,8 @@ func TestDataInNames(t *testing.T) {
 		{"without a domain", names(20, func(i int) string { return "dnscat." + label(i, 30) + "." + label(50+i, 20) }), "\x00\x0f",
 			[]string{"10.0.0.1 asks for 20 different names below (no known domain) with 50 bytes of new labels on average"}},
 		{"names of the cluster", names(20, func(i int) string { return label(i, 30) + ".shop.svc.cluster.local" }), "\x00\x01", nil},
-		{"reverse names", names(20, func(i int) string { return label(i, 30) + ".in-addr.arpa" }), "\x00\x0c", nil},
+		{"reverse names", names(20, func(i int) string { return label(i, 30) + ".10.in-addr.arpa" }), "\x00\x0c", nil},
+		{"names of a link", names(20, func(i int) string { return label(i, 30) + ".local" }), "\x00\x01", nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var w traffic.Capture
