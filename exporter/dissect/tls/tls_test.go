@@ -326,7 +326,7 @@ func TestGapInHandshake(t *testing.T) {
 }
 
 // TestCutHello captures only the first bytes of a ClientHello. Its server name is known if they have it;
-// nothing is told that depends on its end.
+// what depends on its end is unknown.
 func TestCutHello(t *testing.T) {
 	for _, version := range []uint16{stdtls.VersionTLS12, stdtls.VersionTLS13} {
 		cc, sc := configs(t, version)
