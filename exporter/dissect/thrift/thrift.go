@@ -345,7 +345,11 @@ func (k *conn) judge(c *call, s *side) {
 		if name == "" {
 			name = "exception " + strconv.Itoa(int(v.code))
 		}
-		row.StatusCode, row.StatusText, row.Message = table.Some(v.code), table.Some(name), table.NonEmpty(v.message)
+		row.StatusCode = table.Some(v.code)
+		if s.gap && v.code == 0 { // its type was not captured
+			row.StatusCode, name = table.Opt[int32]{}, "exception"
+		}
+		row.StatusText, row.Message = table.Some(name), table.NonEmpty(v.message)
 		row.Outcome = table.ClientError
 		if v.code == 0 || v.code == 5 || v.code == 6 {
 			row.Outcome = table.ServerError
