@@ -3,8 +3,8 @@
 // It looks for a client and a registered domain with many different long names whose labels look
 // like encoded data. Names of content networks and service discovery are also long, but few and
 // repeated, and those of hosts and block lists have labels in common, so a label counts once.
-// Names without a known top-level domain are examined together. Reverse look-ups and names of the
-// cluster are ignored.
+// Names without a known top-level domain and with few others below their domain are examined
+// together. Reverse look-ups and names of the cluster are ignored.
 package dnstunnel
 
 import (
@@ -72,16 +72,19 @@ func (s *sum) add(r *finding.Row, typ, before string) {
 	}
 }
 
-// split returns the domain of a name and what is before it. ok is false for a domain itself.
-func split(name string) (before, domain string, ok bool) {
-	if suffix, known := publicsuffix.PublicSuffix(name); !known && !strings.Contains(suffix, ".") {
-		return name, unknown, true
-	}
+// split returns the domain of a name, what is before it, and whether its top-level domain is known. domain is
+// empty for a domain itself.
+func split(name string) (before, domain string, known bool) {
+	suffix, listed := publicsuffix.PublicSuffix(name)
+	known = listed || strings.Contains(suffix, ".")
 	domain, err := publicsuffix.EffectiveTLDPlusOne(name)
-	if err != nil || len(domain) >= len(name) {
-		return "", "", false
+	switch {
+	case err == nil && len(domain) < len(name):
+		return strings.TrimSuffix(name, "."+domain), domain, known
+	case known:
+		return "", "", known
 	}
-	return strings.TrimSuffix(name, "."+domain), domain, true
+	return "", name, known
 }
 
 func find(ctx context.Context, l *finding.Look) error {
@@ -101,11 +104,7 @@ func find(ctx context.Context, l *finding.Look) error {
 	}
 	sums := map[[2]string]*sum{}
 	var order [][2]string
-	for _, r := range rows {
-		before, domain, ok := split(r.Detail)
-		if !ok {
-			continue
-		}
+	add := func(r *row, domain, before string) {
 		k := [2]string{r.Src, domain}
 		s := sums[k]
 		if s == nil {
@@ -114,6 +113,17 @@ func find(ctx context.Context, l *finding.Look) error {
 			order = append(order, k)
 		}
 		s.add(&r.Row, r.Type, before)
+	}
+	for i := range rows {
+		if before, domain, _ := split(rows[i].Detail); domain != "" {
+			add(&rows[i], domain, before)
+		}
+	}
+	for i := range rows {
+		r := &rows[i]
+		if _, domain, known := split(r.Detail); !known && len(sums[[2]string{r.Src, domain}].names) < manyNames {
+			add(r, unknown, r.Detail)
+		}
 	}
 	for _, k := range order {
 		s := sums[k]
