@@ -4,17 +4,13 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"testing"
-
-	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// spot is where a packet is in a file, and its time.
+// spot is the offset of a packet in a file, and its time.
 type spot struct{ offset, ns int64 }
 
 // TestDamageIsACoverageGap damages packets at the beginning, in the middle and at the end of files. The
@@ -24,8 +20,8 @@ func TestDamageIsACoverageGap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for form, data := range map[string][]byte{"pcapng": original, "pcap": asPcap(t, original)} {
-		at := placesOf(t, data)
+	for form, data := range map[string][]byte{"pcapng": original, "pcap": aPcap(binary.LittleEndian, 1, ethernet(original))} {
+		at := placesOf(data)
 		n := len(at)
 		for _, c := range []struct{ first, last int }{{0, 4}, {20, 24}, {n / 2, n/2 + 1}, {n - 5, n - 1}} {
 			t.Run(fmt.Sprintf("%s packets %d to %d", form, c.first, c.last), func(t *testing.T) {
@@ -74,45 +70,11 @@ func checkGap(t *testing.T, data []byte, ending string, at []spot, first, last i
 	}
 }
 
-func placesOf(t *testing.T, data []byte) (out []spot) {
-	t.Helper()
-	eachPacket(t, data, func(p *pcapng.Packet) { out = append(out, spot{p.Offset, p.Time}) })
+// placesOf are the places of the packets of a capture.
+func placesOf(data []byte) (out []spot) {
+	packets := ethernet(data)
+	for i, p := range packetBlocks(data) {
+		out = append(out, spot{int64(p[0]), packets[i].at})
+	}
 	return out
-}
-
-// asPcap writes the packets of a file as pcap with nanoseconds.
-func asPcap(t *testing.T, data []byte) []byte {
-	t.Helper()
-	out := binary.LittleEndian.AppendUint32(nil, 0xa1b23c4d)
-	for _, v := range []uint32{4<<16 | 2, 0, 0, 262144, 1} {
-		out = binary.LittleEndian.AppendUint32(out, v)
-	}
-	eachPacket(t, data, func(p *pcapng.Packet) {
-		for _, v := range []int64{p.Time / 1e9, p.Time % 1e9, int64(len(p.Data)), int64(p.OrigLen)} {
-			out = binary.LittleEndian.AppendUint32(out, uint32(v))
-		}
-		out = append(out, p.Data...)
-	})
-	return out
-}
-
-func eachPacket(t *testing.T, data []byte, do func(*pcapng.Packet)) {
-	t.Helper()
-	r, err := pcapng.NewReader(bytes.NewReader(data), pcapng.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		var b pcapng.Batch
-		err := r.Next(&b)
-		if errors.Is(err, io.EOF) {
-			return
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i := range b.Packets {
-			do(&b.Packets[i])
-		}
-	}
 }

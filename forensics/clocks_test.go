@@ -1,12 +1,11 @@
 package forensics_test
 
 import (
-	"bytes"
 	"fmt"
 	"net/netip"
-	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/internal/traffic"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
@@ -39,29 +39,12 @@ func directions(t *testing.T, name string) (list [2][]pcapng.Packet) {
 // captured writes a file whose clock is ahead. A header makes it a segment.
 func captured(t *testing.T, name, header string, ahead time.Duration, list []pcapng.Packet) string {
 	t.Helper()
-	var b bytes.Buffer
-	s := pcapng.Section{}
-	if header != "" {
-		s.Comments = []string{header}
-	}
-	w, err := pcapng.NewWriter(&b, s, pcapng.WriterOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.AddInterface(pcapng.Interface{Name: "eth0", LinkType: list[0].LinkType, SnapLen: 262144, TsResol: 9, FCSLen: -1}); err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range list {
-		p.Kind, p.Interface, p.Time, p.Options = pcapng.KindEnhanced, 0, p.Time+int64(ahead), nil
-		if err := w.WritePacket(&p, nil); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.Flush(); err != nil {
-		t.Fatal(err)
+	list = slices.Clone(list)
+	for i := range list {
+		list[i].Time += int64(ahead)
 	}
 	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
+	if err := traffic.WriteSegment(path, header, list); err != nil {
 		t.Fatal(err)
 	}
 	return path

@@ -36,6 +36,9 @@ func (c *Conn) Decompress(coding string, p []byte, limit int) ([]byte, error) {
 	return out.data, nil
 }
 
+// Decompressor is Conn.Decompress or Decompress.
+type Decompressor func(coding string, p []byte, limit int) ([]byte, error)
+
 // Decompress is Conn.Decompress for Protocol.Detect, which has no connection. p must be the whole of a short message:
 // nothing limits how often it is called.
 func Decompress(coding string, p []byte, limit int) ([]byte, error) {

@@ -117,45 +117,51 @@ func NoteUnread(ctx context.Context, c *forensics.Case, f *Frame, w *Window) err
 // not be read.
 func Unread(ctx context.Context, c *forensics.Case, from, to int64) (notes []string, err error) {
 	w := &Window{From: cmp.Or(from, math.MinInt64), To: cmp.Or(to, math.MaxInt64)}
-	type losses struct {
-		Missing int64 `json:"missing"`
-		OneWay  int64 `json:"one_way"`
-	}
-	lost, _, err := Rows[losses](ctx, c, 1, `SELECT count(*) FILTER (gap_bytes > 0) AS missing, count(*) FILTER (`+terms.OneDirection+`) AS one_way
-		FROM flows_raw WHERE (gap_bytes > 0 OR one_sided) AND `+w.During()+` AND `+FlowsOnce(c, w.During(), Largest))
-	if err != nil || len(lost) == 0 {
+	list, _, err := Rows[Reading](ctx, c, 1, ReadingSQL(c, w.During()))
+	if err != nil || len(list) == 0 {
 		return nil, err
 	}
-	conns := EachOnce(c, "connections_raw", w.During())
-	sealed, err := Count(ctx, c, `SELECT count(*) AS n FROM `+conns+` WHERE key_state IN ('none', 'unverified')`)
-	if err != nil {
-		return nil, err
+	add := func(n int64, format string, more ...any) {
+		if n > 0 {
+			notes = append(notes, plural.Sprintf(format, append([]any{n}, more...)...))
+		}
 	}
-	plain, err := Undissected(ctx, c, conns)
-	if err != nil {
-		return nil, err
+	read := list[0]
+	add(read.MissingFrom, "bytes of %d {connection|connections} in this time were not captured: {its|their} calls may be incomplete, or missing")
+	add(read.OneSided, "only one direction of %d {connection|connections} in this time was captured")
+	add(read.Sealed, "%d {connection|connections} in this time {is|are} encrypted and could not be decrypted: {its content is|their contents are} not searched")
+	if read.Unknown == 0 {
+		return notes, nil
 	}
-	if n := lost[0].Missing; n > 0 {
-		notes = append(notes, plural.Sprintf("bytes of %d {connection|connections} in this time were not captured: {its|their} calls may be incomplete, or missing", n))
-	}
-	if n := lost[0].OneWay; n > 0 {
-		notes = append(notes, plural.Sprintf("only one direction of %d {connection|connections} in this time was captured", n))
-	}
-	if sealed > 0 {
-		notes = append(notes, plural.Sprintf("%d {connection|connections} in this time {is|are} encrypted and could not be decrypted: {its content is|their contents are} not searched", sealed))
-	}
-	var n int64
-	for _, p := range plain {
-		n += p.Connections
-	}
+	plain, err := Undissected(ctx, c, EachOnce(c, "connections_raw", w.During()))
 	likely := strings.Join(Likely(plain), "; ")
 	if likely != "" {
 		likely = " (" + likely + ")"
 	}
-	if n > 0 {
-		notes = append(notes, plural.Sprintf("%d {connection|connections} in this time {has|have} payload that no dissector read%s: only {its|their} first bytes are known", n, likely))
-	}
-	return notes, nil
+	add(read.Unknown, "%d {connection|connections} in this time {has|have} payload that no dissector read%s: only {its|their} first bytes are known", likely)
+	return notes, err
+}
+
+// Reading is how many connections could be read.
+type Reading struct {
+	Connections int64 `json:"connections"`
+	Sealed      int64 `json:"sealed"`    // encrypted, and no key opens them
+	Unknown     int64 `json:"unknown"`   // with payload that no dissector read
+	OneSided    int64 `json:"one_sided"` // only one direction was captured
+	MissingFrom int64 `json:"missing"`   // bytes of their streams are missing
+}
+
+// unknownPayload is the SQL condition for connections with payload that no dissector reads.
+const unknownPayload = `payload_protocol IS NOT NULL OR protocol IS NULL AND key_state IS NULL AND calls > 0`
+
+// ReadingSQL is the query for the Reading of the connections for which during is true, in one row.
+func ReadingSQL(c *forensics.Case, during string) string {
+	flows := during + " AND " + FlowsOnce(c, during, Largest)
+	return `SELECT count(*) AS connections, count(*) FILTER (key_state IN ('none', 'unverified')) AS sealed,
+  count(*) FILTER (` + unknownPayload + `) AS unknown,
+  (SELECT count(*) FROM flows_raw WHERE ` + terms.OneDirection + ` AND ` + flows + `) AS one_sided,
+  (SELECT count(*) FROM flows_raw WHERE gap_bytes > 0 AND ` + flows + `) AS missing
+FROM ` + EachOnce(c, "connections_raw", during)
 }
 
 // UndissectedUse counts connections with payload that no dissector reads.
@@ -171,7 +177,7 @@ type UndissectedUse struct {
 // conns is SQL for the connections, with its arguments.
 func Undissected(ctx context.Context, c *forensics.Case, conns string, args ...any) ([]UndissectedUse, error) {
 	list, _, err := Rows[UndissectedUse](ctx, c, MaxRows, `SELECT coalesce(payload_protocol, '') AS protocol, coalesce(payload_evidence, '') AS evidence, count(*) AS connections, count(DISTINCT dst_ip) AS servers
-		FROM `+conns+` WHERE (payload_protocol IS NOT NULL OR protocol IS NULL AND key_state IS NULL AND calls > 0)
+		FROM `+conns+` WHERE (`+unknownPayload+`)
 		GROUP BY 1, 2 ORDER BY connections DESC, 1, 2`, args...)
 	for i := range list {
 		if u := &list[i]; u.Protocol != "" {

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
 // crowd is the highest number of findings of one kind about one client that are listed separately.
@@ -27,6 +29,17 @@ type Row struct {
 	FlowIDs  []string `json:"flow_ids"`
 	Evidence []string `json:"evidence"`
 }
+
+// Through says through which proxies the destination was reached; empty if through none.
+func (r *Row) Through() string {
+	if r.Via == "" {
+		return ""
+	}
+	return " through the proxy " + r.Via
+}
+
+// Inside reports whether proxies were asked for a host inside, and none of them is outside: Of counts these.
+func (r *Row) Inside() bool { return r.Via != "" && r.Of == 0 && !terms.HostOutside(r.Dst) }
 
 // Crowds merges the rows of clients with more than 10 rows for which alike is true. In the merged
 // row Of is the number of different servers, Number2 that of merged rows, Count and Number are sums, and Evidence has the

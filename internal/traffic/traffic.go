@@ -3,6 +3,7 @@
 package traffic
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"os"
@@ -12,6 +13,8 @@ import (
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
 	"github.com/gopacket/gopacket/pcapgo"
+
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
 // begin is the time of the first packet of all captures.
@@ -195,4 +198,30 @@ func HTTP(first, headers, body string) string {
 		headers += "\r\n"
 	}
 	return fmt.Sprintf("%s\r\n%sContent-Length: %d\r\n\r\n%s", first, headers, len(body), body)
+}
+
+// WriteSegment writes a PCAPNG file of one interface. A header, which is that of a segment, is the comment of its section.
+func WriteSegment(name, header string, list []pcapng.Packet) error {
+	var b bytes.Buffer
+	s := pcapng.Section{}
+	if header != "" {
+		s.Comments = []string{header}
+	}
+	w, err := pcapng.NewWriter(&b, s, pcapng.WriterOptions{})
+	if err != nil {
+		return err
+	}
+	if _, err := w.AddInterface(pcapng.Interface{Name: "eth0", LinkType: list[0].LinkType, SnapLen: 262144, TsResol: 9, FCSLen: -1}); err != nil {
+		return err
+	}
+	for _, p := range list {
+		p.Kind, p.Interface, p.Options = pcapng.KindEnhanced, 0, nil
+		if err := w.WritePacket(&p, nil); err != nil {
+			return err
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return os.WriteFile(name, b.Bytes(), 0o600)
 }

@@ -160,26 +160,23 @@ func (k *conn) inflate(b []byte, partial bool) ([]byte, bool) {
 // compressions are those of versions 3 and 4.
 var compressions = [...]string{"lz4", "snappy"}
 
-// decoding is dissect.Decompress, or that of a connection.
-type decoding func(coding string, p []byte, limit int) ([]byte, error)
-
 // decompress decompresses a body to at most limit bytes, with the first compression that fits if known is empty, and
 // returns its name.
-func decompress(known string, b []byte, limit int, decode decoding) (out []byte, name string, err error) {
+func decompress(known string, b []byte, limit int, decode dissect.Decompressor) (out []byte, name string, err error) {
 	err = errors.New("the connection has no compression")
 	for _, name = range compressions {
 		if known != "" && known != name {
 			continue
 		}
-		if out, err = decode.body(name, b, limit); err == nil {
+		if out, err = decompressBody(name, b, limit, decode); err == nil {
 			break
 		}
 	}
 	return out, name, err
 }
 
-// body decompresses a body. A block of LZ4 comes after its size.
-func (decode decoding) body(compression string, b []byte, limit int) ([]byte, error) {
+// decompressBody decompresses a body. A block of LZ4 comes after its size.
+func decompressBody(compression string, b []byte, limit int, decode dissect.Decompressor) ([]byte, error) {
 	if compression == "snappy" {
 		return decode(compression, b, limit)
 	}

@@ -38,6 +38,24 @@ func headEnd(b []byte, from int) (end, resume int) {
 	}
 }
 
+// lines are a head as it was sent.
+type lines struct {
+	text, first, fields string
+	bare                bool // the first line ends without CR
+}
+
+func linesOf(b []byte) (l lines) {
+	l.text = string(b)
+	l.first, l.fields, l.bare = cutLine(l.text)
+	return l
+}
+
+// captured are the whole lines of a head of which b has only the beginning, after lead bytes of empty lines.
+func captured(b []byte) (l lines, lead int) {
+	lead = leading(b)
+	return linesOf(b[lead:max(lead, bytes.LastIndexByte(b, '\n')+1)]), lead
+}
+
 // head is a parsed block of header lines: the fields that decide where the message ends.
 type head struct {
 	length      int64 // Content-Length, -1 absent

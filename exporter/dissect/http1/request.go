@@ -84,38 +84,36 @@ func (k *conn) readRequest(in *dissect.Input, at int) (n int, more bool, err err
 			return 0, false, err
 		}
 	}
-	text := string(b[:end])
-	line, _, _ := cutLine(text)
-	l, ok := parseRequestLine(line)
+	head := linesOf(b[:end])
+	l, ok := parseRequestLine(head.first)
 	if !ok {
-		if !whole || s.lost || !s.started && !in.First(at) || !printable(line) {
+		if !whole || s.lost || !s.started && !in.First(at) || !printable(head.first) {
 			return 0, false, errHead("a request", b)
 		}
-		l = startLine(line)
+		l = startLine(head.first)
 	}
-	k.beginRequest(l, text, in, at, lead, end, whole)
+	k.beginRequest(l, head, in, at, lead, end, whole)
 	return lead + end, true, nil
 }
 
 // beginRequest begins a call with a head. It takes size bytes of in.Data after lead line ends at at.
-func (k *conn) beginRequest(l requestLine, text string, in *dissect.Input, at, lead, size int, whole bool) *call {
+func (k *conn) beginRequest(l requestLine, head lines, in *dissect.Input, at, lead, size int, whole bool) *call {
 	s := &k.req
-	_, rest, bare := cutLine(text)
 	s.scan, s.line, s.lost, s.started = 0, 0, false, true
 	c := calls.Get().(*call)
 	c.quirks = l.quirks
 	if lead > 0 {
 		c.quirks |= quirkLeadingLines
 	}
-	if bare {
+	if head.bare {
 		c.quirks |= quirkBareLF
 	}
 	if l.version == http09 {
 		c.simple = true
 	}
-	c.head = text
-	c.ahead = int32(k.queue.Push(c, in.Packet(at+lead).Ack, callCost+len(text)))
-	k.startRequest(c, l, rest, in, at, lead+size)
+	c.head = head.text
+	c.ahead = int32(k.queue.Push(c, in.Packet(at+lead).Ack, callCost+len(head.text)))
+	k.startRequest(c, l, head.fields, in, at, lead+size)
 	if !whole {
 		s.state, s.call = inFixed, c // the message cannot continue
 		c.reqDone, c.reqWhole = false, false
@@ -125,12 +123,9 @@ func (k *conn) beginRequest(l requestLine, text string, in *dissect.Input, at, l
 
 // cutRequest begins a call with a head of which only the beginning was captured.
 func (k *conn) cutRequest(in *dissect.Input) {
-	lead := leading(in.Data)
-	b := in.Data[lead:]
-	text := string(b[:bytes.LastIndexByte(b, '\n')+1])
-	line, _, _ := cutLine(text)
-	if l, ok := parseRequestLine(line); ok && goodVersion(l.version) {
-		c := k.beginRequest(l, text, in, 0, lead, len(b), false)
+	head, lead := captured(in.Data)
+	if l, ok := parseRequestLine(head.first); ok && goodVersion(l.version) {
+		c := k.beginRequest(l, head, in, 0, lead, len(in.Data)-lead, false)
 		c.gap, c.cutHead, c.quirks, in.Taken = true, true, c.quirks&^quirkNoHost, true
 	}
 }

@@ -50,21 +50,19 @@ func (k *conn) readResponse(in *dissect.Input, at int) (n int, more bool, err er
 			return 0, false, openHeadError("a response", b, startsAs(b, "HTTP/"))
 		}
 	}
-	text := string(b[:end])
-	line, _, _ := cutLine(text)
-	l, ok := parseStatusLine(line)
+	head := linesOf(b[:end])
+	l, ok := parseStatusLine(head.first)
 	if !ok {
 		return 0, false, errHead("a response", b)
 	}
-	more = k.beginResponse(l, text, in, at, lead, end, whole)
+	more = k.beginResponse(l, head, in, at, lead, end, whole)
 	return lead + end, more, nil
 }
 
 // beginResponse begins a response with a head. It takes size bytes of in.Data after lead line ends at at, and
 // reports whether another message may follow.
-func (k *conn) beginResponse(l statusLine, text string, in *dissect.Input, at, lead, size int, whole bool) bool {
+func (k *conn) beginResponse(l statusLine, head lines, in *dissect.Input, at, lead, size int, whole bool) bool {
 	s := &k.resp
-	_, rest, bare := cutLine(text)
 	s.scan, s.started = 0, true
 	c := s.call
 	if c == nil {
@@ -74,7 +72,7 @@ func (k *conn) beginResponse(l statusLine, text string, in *dissect.Input, at, l
 		c = calls.Get().(*call)
 	}
 	s.call = c
-	if bare {
+	if head.bare {
 		c.quirks |= quirkBareLF
 	}
 	if lead > 0 {
@@ -82,28 +80,25 @@ func (k *conn) beginResponse(l statusLine, text string, in *dissect.Input, at, l
 	}
 	c.quirks |= l.quirks
 	k.account(c, in, at, at+lead+size)
-	k.answered(c, len(text), fieldLines(rest))
+	k.answered(c, len(head.text), fieldLines(head.fields))
 	if l.code >= 100 && l.code < 200 && l.code != 101 {
-		k.interim(c, l.code, rest)
+		k.interim(c, l.code, head.fields)
 		return true
 	}
-	if len(text) == size {
+	if len(head.text) == size {
 		c.row.ResponseHeadersSize = table.Some(int64(size))
 	}
-	return !k.startResponse(c, l, rest, whole)
+	return !k.startResponse(c, l, head.fields, whole)
 }
 
 // cutResponse begins a response of whose head only the beginning was captured.
 func (k *conn) cutResponse(in *dissect.Input) {
-	lead := leading(in.Data)
-	b := in.Data[lead:]
-	text := string(b[:bytes.LastIndexByte(b, '\n')+1])
-	line, _, _ := cutLine(text)
-	l, ok := parseStatusLine(line)
+	head, lead := captured(in.Data)
+	l, ok := parseStatusLine(head.first)
 	if !ok || !goodVersion(l.version) {
 		return
 	}
-	k.beginResponse(l, text, in, 0, lead, len(b), false)
+	k.beginResponse(l, head, in, 0, lead, len(in.Data)-lead, false)
 	if c := k.resp.call; c != nil {
 		c.gap = true
 	}

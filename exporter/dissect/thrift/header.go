@@ -127,12 +127,9 @@ func (h *header) headers(reply bool) []table.Header {
 
 const headerCost = int(unsafe.Sizeof(table.Header{}))
 
-// decompressor is dissect.Decompress.
-type decompressor func(coding string, p []byte, limit int) ([]byte, error)
-
 // undo undoes the transforms of p, which has the first bytes of a message; whole says that it has all of them. It
 // returns at most most bytes, and cut if there may be more. ok is false if not even the first bytes are known for sure.
-func (h *header) undo(p []byte, whole bool, most int, decompress decompressor) (plain []byte, cut, ok bool) {
+func (h *header) undo(p []byte, whole bool, most int, decompress dissect.Decompressor) (plain []byte, cut, ok bool) {
 	for i := len(h.transforms) - 1; i >= 0; i-- {
 		t, limit := h.transforms[i], most
 		if t.whole && !whole {

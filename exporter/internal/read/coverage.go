@@ -113,18 +113,25 @@ func (r *Reader) notIP(f *decode.Frame) {
 }
 
 // damages reports the damaged places of a file before an offset. What they held was recorded between
-// the last packet and the time of the next one, or after the last packet of the file.
+// the last packet and the time of the next one.
 func (r *Reader) damages(o *opened, before, next int64) {
 	list := o.reader.Damage()
 	for ; o.damages < len(list) && list[o.damages].Offset < before; o.damages++ {
 		r.damage(o, &list[o.damages], next)
 	}
-	if more := o.reader.DamageTotal(); before == math.MaxInt64 && more.Places > int64(len(list)) {
-		for i := range list {
-			more.Bytes -= list[i].Length
-		}
-		r.damagedHole(o, o.first, next, fmt.Sprintf("%d bytes at %d further places", more.Bytes, more.Places-int64(len(list))))
+}
+
+// allDamage reports the damage of a file that was read to its end, also the places that are not listed.
+func (r *Reader) allDamage(o *opened) {
+	r.damages(o, math.MaxInt64, o.last)
+	list, more := o.reader.Damage(), o.reader.DamageTotal()
+	if more.Places -= int64(len(list)); more.Places == 0 {
+		return
 	}
+	for i := range list {
+		more.Bytes -= list[i].Length
+	}
+	r.damagedHole(o, o.first, o.last, fmt.Sprintf("%d bytes at %d further places", more.Bytes, more.Places))
 }
 
 func (r *Reader) damage(o *opened, d *pcapng.Damage, next int64) {

@@ -292,7 +292,7 @@ func (r *Reader) openNext() error {
 // retire closes a completely read input.
 func (r *Reader) retire(o *opened) error {
 	r.adopt(o)
-	r.damages(o, math.MaxInt64, o.last)
+	r.allDamage(o)
 	o.recorded.Ended()
 	in, err := o.finish()
 	if err != nil {

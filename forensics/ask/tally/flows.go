@@ -117,20 +117,7 @@ FROM t JOIN endpoints e ON e.endpoint_id = t.id%s JOIN endpoints p ON p.endpoint
 WHERE e.external GROUP BY e.ip ORDER BY sum(sent + received) DESC, e.ip LIMIT 20`, ends(c, w), terms.SameBundle(c, "e", "t"), terms.SameBundle(c, "p", "t")))
 }
 
-// Reading is how many connections of a window could be read.
-type Reading struct {
-	Connections int64 `json:"connections"`
-	Sealed      int64 `json:"sealed"`    // encrypted, and no key opens them
-	Unknown     int64 `json:"unknown"`   // with payload that no dissector read
-	OneSided    int64 `json:"one_sided"` // only one direction was captured
-	MissingFrom int64 `json:"missing"`   // bytes of their streams are missing
-}
-
 // Readings counts the connections that could be read, in one row.
-func Readings(ctx context.Context, c *forensics.Case, w *ask.Window) (Table[Reading], error) {
-	return read[Reading](ctx, c, `SELECT count(*) AS connections, count(*) FILTER (key_state IN ('none', 'unverified')) AS sealed,
-  count(*) FILTER (payload_protocol IS NOT NULL OR protocol IS NULL AND key_state IS NULL AND calls > 0) AS unknown,
-  (SELECT count(*) FROM flows_raw WHERE `+terms.OneDirection+` AND `+flows(c, w)+`) AS one_sided,
-  (SELECT count(*) FROM flows_raw WHERE gap_bytes > 0 AND `+flows(c, w)+`) AS missing
-FROM `+ask.EachOnce(c, "connections_raw", during(w, "")))
+func Readings(ctx context.Context, c *forensics.Case, w *ask.Window) (Table[ask.Reading], error) {
+	return read[ask.Reading](ctx, c, ask.ReadingSQL(c, during(w, "")))
 }

@@ -31,6 +31,6 @@ const ICMPErrors = "icmp_reply_type IS NULL AND (icmp_version = 4 AND icmp_type_
 // again, as one that was too long or too frequent may be.
 const NotDelivered = "(method IN ('destination_unreachable', 'time_exceeded', 'parameter_problem') AND coalesce(status_text, '') <> 'fragmentation_needed')"
 
-// OneDirection is the condition for TCP flows of which only one direction was captured. A SYN that nobody answers is none
-// of them.
+// OneDirection is the condition for TCP flows of which only one direction was captured. A SYN that nobody answers does not
+// count.
 const OneDirection = `(one_sided AND transport = 'tcp' AND ` + Accepted + `)`

@@ -1,10 +1,9 @@
 package all_test
 
 import (
-	"bytes"
 	"fmt"
-	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -57,38 +56,22 @@ func TestClocksThatWereNotSynchronized(t *testing.T) {
 	finding.Bind(c, all.Analyzers())
 	var clocks []string
 	for _, line := range of(t, c, "coverage-gap") {
-		if bytes.Contains([]byte(line), []byte("clock")) {
+		if strings.Contains(line, "clock") {
 			clocks = append(clocks, line)
 		}
 	}
 	hold(t, clocks, "low: the clock of a node without a name was not synchronized while recording: 1 interface of a file", "low: the clock of node n2 was not synchronized while recording: 1 interface of a file")
 }
 
-// segment writes a PCAPNG file with a header as those of a ring have.
+// segment writes a file with a header as those of a ring have.
 func segment(t *testing.T, header string, c *traffic.Capture) string {
 	t.Helper()
-	var b bytes.Buffer
-	s := pcapng.Section{}
-	if header != "" {
-		s.Comments = []string{header}
-	}
-	w, err := pcapng.NewWriter(&b, s, pcapng.WriterOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.AddInterface(pcapng.Interface{Name: "eth0", LinkType: 1, SnapLen: 262144, TsResol: 9, FCSLen: -1}); err != nil {
-		t.Fatal(err)
-	}
+	var list []pcapng.Packet
 	c.Packets(func(ns int64, data []byte) {
-		if err := w.WritePacket(&pcapng.Packet{Kind: pcapng.KindEnhanced, Time: ns, Data: data, OrigLen: uint32(len(data))}, nil); err != nil {
-			t.Fatal(err)
-		}
+		list = append(list, pcapng.Packet{LinkType: 1, Time: ns, Data: data, OrigLen: uint32(len(data))})
 	})
-	if err := w.Flush(); err != nil {
-		t.Fatal(err)
-	}
 	path := filepath.Join(t.TempDir(), "s.pcapng")
-	if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
+	if err := traffic.WriteSegment(path, header, list); err != nil {
 		t.Fatal(err)
 	}
 	return path

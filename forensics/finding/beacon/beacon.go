@@ -72,20 +72,14 @@ func find(ctx context.Context, l *finding.Look) error {
 		return err
 	}
 	for _, r := range rows {
-		add(l, r)
+		if !r.Inside() {
+			add(l, r)
+		}
 	}
 	return nil
 }
 
-// add reports a beacon, unless it is to a host inside.
 func add(l *finding.Look, r finding.Row) {
-	to := r.Src + " calls " + r.Dst
-	if r.Via != "" {
-		if r.Of == 0 && !terms.HostOutside(r.Dst) {
-			return
-		}
-		to += " through the proxy " + r.Via
-	}
 	_, err := netip.ParseAddr(r.Dst)
 	nameless := r.Other == "" && err == nil
 	name := cmp.Or(r.Other, "no name") + ", "
@@ -101,6 +95,6 @@ func add(l *finding.Look, r finding.Row) {
 		f.Severity = finding.Medium
 	}
 	beat := time.Duration(r.Number * 1e9).Round(time.Millisecond)
-	f.What = plural.Sprintf("%s (%s%s) every %s, %d {time|times}; the interquartile range of the pauses is %s", to, name, r.Detail, beat, r.Count, time.Duration(r.Number2*1e9).Round(time.Millisecond))
+	f.What = plural.Sprintf("%s calls %s%s (%s%s) every %s, %d {time|times}; the interquartile range of the pauses is %s", r.Src, r.Dst, r.Through(), name, r.Detail, beat, r.Count, time.Duration(r.Number2*1e9).Round(time.Millisecond))
 	l.Add(r, f)
 }

@@ -44,18 +44,11 @@ func find(ctx context.Context, l *finding.Look) error {
 		return err
 	}
 	for _, r := range rows {
-		if !slices.ContainsFunc(r.Evidence, func(ip string) bool { return !l.Allow.Permits(ip, []string{r.Dst}) }) {
+		if r.Inside() || !slices.ContainsFunc(r.Evidence, func(ip string) bool { return !l.Allow.Permits(ip, []string{r.Dst}) }) {
 			continue
 		}
-		to := r.Dst + " outside"
-		if r.Via != "" {
-			if r.Of == 0 && !terms.HostOutside(r.Dst) {
-				continue
-			}
-			to += " through the proxy " + r.Via
-		}
 		f := finding.Finding{Severity: finding.Medium, Confidence: finding.Exact,
-			What: plural.Sprintf("%s sent %s to %s in %d {connection|connections}, and received %s", r.Src, size(r.Number), to, r.Count, size(r.Number2))}
+			What: plural.Sprintf("%s sent %s to %s outside%s in %d {connection|connections}, and received %s", r.Src, size(r.Number), r.Dst, r.Through(), r.Count, size(r.Number2))}
 		if r.Number >= large {
 			f.Severity = finding.High
 		}

@@ -63,7 +63,7 @@ func find(ctx context.Context, l *finding.Look) error {
 	for _, r := range rows {
 		ends := r.Src + " and " + r.Dst
 		if r.Via != "" {
-			ends += ", through the proxy " + r.Via
+			ends += "," + r.Through()
 		}
 		f := finding.Finding{Kind: r.Detail, Severity: severities[r.Detail], Confidence: finding.Likely, Evidence: slices.DeleteFunc(r.Evidence, func(s string) bool { return s == "" }),
 			What: plural.Sprintf("%s: %d {file|files} ", ends, r.Count) + what(r.Detail, r.Other)}
