@@ -106,7 +106,7 @@ func (f *following) abort() {
 func (f *following) round(r *round.Round) error {
 	for i := range r.Packets {
 		p := &r.Packets[i]
-		if p.GivenUp {
+		if !p.Captured() {
 			continue
 		}
 		for _, s := range [...]*live.Set{&f.largeSet, &f.smallSet} {

@@ -72,7 +72,7 @@ type PacketRef struct {
 	Len       int64
 	CapLen    int64
 	Payload   int64
-	FromDst   bool // sent by the server
+	From      string // client, server, or network: an ICMP error about the request
 }
 
 // Call finds one call: by # and its number (bundle#number in a case of several bundles), by
@@ -304,12 +304,16 @@ func (c *Case) refs(ctx context.Context, x *Exchange) error {
 	}
 	x.MoreRefs = set.n
 	asked := x.askedByServer()
+	own, err := c.ownFlows(ctx, x)
+	if err != nil {
+		return err
+	}
 	names := map[int64]string{}
 	for _, in := range c.bundles[x.Bundle].Manifest.Inputs {
 		names[int64(in.FileID)] = in.Path
 	}
 	for _, s := range set.spans(maxSpans) {
-		rows, err := c.db.Query(ctx, "SELECT packet_no, file_id, file_index, frame, ts_ns, len, caplen, payload, flags FROM packets_raw WHERE packet_no BETWEEN ? AND ?"+
+		rows, err := c.db.Query(ctx, "SELECT packet_no, file_id, file_index, frame, ts_ns, len, caplen, payload, flags, flow_id FROM packets_raw WHERE packet_no BETWEEN ? AND ?"+
 			c.ofBundle(x.Bundle)+" ORDER BY packet_no", s.first, s.last)
 		if err != nil {
 			return err
@@ -318,8 +322,15 @@ func (c *Case) refs(ctx context.Context, x *Exchange) error {
 			if !set.has(rows.Int(0)) || len(x.Packets) >= maxRefs {
 				continue
 			}
+			from := "client"
+			switch {
+			case own != nil && !own[rows.Int(9)]:
+				from = "network"
+			case (rows.Int(8)&0x100 != 0) != asked:
+				from = "server"
+			}
 			x.Packets = append(x.Packets, PacketRef{PacketNo: rows.Int(0), File: names[rows.Int(1)], FileIndex: rows.Int(2), Frame: rows.Int(3),
-				TsNs: rows.Int(4), Len: rows.Int(5), CapLen: rows.Int(6), Payload: rows.Int(7), FromDst: (rows.Int(8)&0x100 != 0) != asked})
+				TsNs: rows.Int(4), Len: rows.Int(5), CapLen: rows.Int(6), Payload: rows.Int(7), From: from})
 		}
 		if err := rows.Err(); err != nil {
 			rows.Close()
@@ -329,6 +340,24 @@ func (c *Case) refs(ctx context.Context, x *Exchange) error {
 	}
 	x.MoreRefs -= int64(len(x.Packets))
 	return nil
+}
+
+// ownFlows lists the flows of the call's connection, if the call also cites an ICMP error about it. Otherwise it returns
+// nil, because nothing else must be distinguished.
+func (c *Case) ownFlows(ctx context.Context, x *Exchange) (map[int64]bool, error) {
+	if x.Call.Get("error") != table.Undelivered {
+		return nil, nil
+	}
+	rows, err := c.db.Query(ctx, "SELECT flow_id FROM flows_raw WHERE conn_id = ?"+c.ofBundle(x.Bundle), x.Call.Get("conn_id"))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	own := map[int64]bool{}
+	for rows.Next() {
+		own[rows.Int(0)] = true
+	}
+	return own, rows.Err()
 }
 
 // askedByServer reports whether the connection's server sent the request. The direction of packets

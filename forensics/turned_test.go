@@ -89,7 +89,7 @@ func TestTurnedRolesAreTurnedEverywhere(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if p := x.Packets; len(p) != 2 || p[0].FromDst || !p[1].FromDst {
+		if p := x.Packets; len(p) != 2 || p[0].From != "client" || p[1].From != "server" {
 			t.Errorf("packets of the call: %+v", p)
 		}
 		s, err := c.Follow(ctx, id, forensics.FollowOptions{})

@@ -8,6 +8,9 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/internal/namespaces"
+	"github.com/pcapsule/pcapsule/exporter/internal/parts"
+	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
 // Choice selects the packets that a cut keeps.
@@ -162,10 +165,14 @@ func chosen(ctx context.Context, tables map[string][]string, c *Choice) (map[int
 	if err != nil {
 		return nil, nil, err
 	}
+	reports, err := reportsOf(ctx, tables, c.Conns, flows)
+	if err != nil {
+		return nil, nil, err
+	}
 	keep := map[int32]map[int64]bool{}
 	err = eachPacket(ctx, tables, func(p *packetRow) {
 		inTime := (c.FromNs == 0 || p.ts >= c.FromNs) && (c.ToNs == 0 || p.ts <= c.ToNs)
-		if !inTime || c.Conns != nil && !flows[p.flow] {
+		if !inTime || c.Conns != nil && !flows[p.flow] && !reports[p.no] {
 			return
 		}
 		if keep[p.file] == nil {
@@ -174,6 +181,38 @@ func chosen(ctx context.Context, tables map[string][]string, c *Choice) (map[int
 		keep[p.file][p.index] = true
 	})
 	return keep, addrs, err
+}
+
+// reportsOf lists the ICMP errors about packets of connections: without them, their calls and flows would end in another
+// way. It returns nil if conns is nil, for all connections.
+func reportsOf(ctx context.Context, tables map[string][]string, conns, flows map[int64]bool) (map[int64]bool, error) {
+	if conns == nil {
+		return nil, nil
+	}
+	found := map[int64]bool{}
+	for name, files := range tables {
+		if !namespaces.IsCalls(name) {
+			continue
+		}
+		err := parts.Each(ctx, files, []string{"conn_id", "error", "cites"}, func(v []any) error {
+			conn, ok := v[0].(int64)
+			if cites, cited := v[2].(table.Cites); ok && cited && conns[conn] && v[1] == table.Undelivered {
+				eachNo(cites, func(no int64) { found[no] = true })
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	err := parts.Each(ctx, tables["tcp_events"], []string{"flow_id", "event", "packet_no"}, func(v []any) error {
+		flow, ok := v[0].(int64)
+		if no, numbered := v[2].(int64); ok && numbered && flows[flow] && v[1] == "refused" {
+			found[no] = true
+		}
+		return nil
+	})
+	return found, err
 }
 
 // kubeObject is an object of a dump.

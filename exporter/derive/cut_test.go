@@ -4,14 +4,17 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/derive"
+	"github.com/pcapsule/pcapsule/exporter/internal/parts"
 )
 
 func opened(t *testing.T, path string) *bundle.Bundle {
@@ -147,5 +150,35 @@ func TestAPolicyThatFindsNothing(t *testing.T) {
 	r := derive.Redaction{Policy: removalOf(t, policy), Text: []byte(policy)}
 	if _, err := derive.Redact(context.Background(), b, filepath.Join(t.TempDir(), "a.pcapsule"), r, quiet); !errors.Is(err, derive.ErrNothing) {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestCutKeepsReports: a call that an ICMP error ended has the same outcome in a cut, because the error is kept too.
+func TestCutKeepsReports(t *testing.T) {
+	b := bundleOf(t, "../../samples/icmp.pcap")
+	conns := map[int64]bool{}
+	outcomes := func(b *bundle.Bundle, protocol string) (list []string) {
+		files := bundle.TableParts(b.Payload(), b.Path)["calls/protocol="+protocol]
+		err := parts.Each(context.Background(), files, []string{"conn_id", "outcome", "error", "waited_us"}, func(v []any) error {
+			conns[v[0].(int64)] = true
+			list = append(list, fmt.Sprint(v[1:]...))
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	want := outcomes(b, "udp")
+	if len(want) != 1 || !strings.HasPrefix(want[0], "refused") {
+		t.Fatalf("calls by UDP in the sample: %v", want)
+	}
+	out := filepath.Join(t.TempDir(), "cut.pcapsule")
+	if _, err := derive.Cut(context.Background(), b, out, derive.Choice{Conns: conns}, quiet); err != nil {
+		t.Fatal(err)
+	}
+	d := opened(t, out)
+	if got := outcomes(d, "udp"); !slices.Equal(got, want) || d.Manifest.Accounts.Packets != 2 {
+		t.Errorf("in the cut of %d packets %v, want %v", d.Manifest.Accounts.Packets, got, want)
 	}
 }

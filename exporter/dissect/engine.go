@@ -222,9 +222,10 @@ type Conn struct {
 
 // facts are what few connections have, apart from Conn to keep that small.
 type facts struct {
-	likely   guess.Guess       // of the last unknown payload in it or in what it carries, or of the last upgrade
-	passedTo table.Opt[string] // see PassedTo
-	before   *before           // what it was before TLS; nil if nothing
+	likely      guess.Guess       // of the last unknown payload in it or in what it carries, or of the last upgrade
+	passedTo    table.Opt[string] // see PassedTo
+	before      *before           // what it was before TLS; nil if nothing
+	undelivered []undelivered     // by the number of the datagram
 }
 
 // known returns the facts for a change.

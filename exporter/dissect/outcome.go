@@ -15,14 +15,22 @@ const (
 // counts as failed. Outcome, if the dissector set it, is the answer's own result, and Endpoint what
 // the content says.
 func (c *Conn) judge(x *Exchange, b *table.Call) {
-	if b.Outcome == "" {
+	u := c.undelivered(x)
+	switch {
+	case u != nil:
+		u.explain(b)
+	case b.Outcome == "":
 		b.Outcome = c.outcome(x, b)
 	}
 	b.Failed = table.Failed(b.Outcome)
 	if b.Endpoint == "" {
 		b.Endpoint = b.EndpointOf()
 	}
-	b.WaitedUs = c.waited(x, b)
+	if u != nil {
+		b.WaitedUs = c.Micros(x.req.begin(), u.at.Instant())
+	} else {
+		b.WaitedUs = c.waited(x, b)
+	}
 }
 
 func (c *Conn) outcome(x *Exchange, b *table.Call) string {

@@ -304,6 +304,12 @@ func (c *Cites) Add(first, last int64) {
 	*c = out
 }
 
+// Has reports whether a packet is cited.
+func (c Cites) Has(no int64) bool {
+	i := sort.Search(len(c), func(i int) bool { return c[i].Last >= no })
+	return i < len(c) && c[i].First <= no
+}
+
 // Count is the number of packets in the ranges.
 func (c Cites) Count() (n int64) {
 	for _, r := range c {

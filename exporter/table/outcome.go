@@ -13,6 +13,10 @@ const (
 	Unread      = "unread"       // the bytes were captured, but the answer's result cannot be decoded
 )
 
+// Undelivered is the value of column error of a call about whose request there is an ICMP error. status_text has that in
+// words, and the error's packet is cited.
+const Undelivered = "undelivered"
+
 // Outcomes are all values of column outcome.
 func Outcomes() []string {
 	return []string{OK, ClientError, ServerError, Refused, NoAnswer, Cut, Unread}

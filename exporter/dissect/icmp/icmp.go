@@ -23,7 +23,6 @@ const (
 	responseTimeout = 60e9 // ns after which a request counts as unanswered
 	maxList         = 256  // groups, options and extension objects shown of one message
 	maxHex          = 64   // bytes of an unknown option or object shown
-	maxNested       = 8    // extension headers of a quoted IPv6 packet
 )
 
 // Row is a request with its reply, or one message.

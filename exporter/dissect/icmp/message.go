@@ -57,7 +57,7 @@ func (m *reader) message(typ, code uint8) {
 		if typ == parameter4 && code == 0 && !m.Short() {
 			row.Pointer = table.Some(int64(first))
 		}
-		if typ == unreachable4 && code == 4 && second > 0 { // RFC 1191 section 4
+		if typ == unreachable4 && code == fragmentationNeeded4 && second > 0 { // RFC 1191 section 4
 			row.MTU = table.Some(int64(second))
 		}
 		if typ == quench4 {

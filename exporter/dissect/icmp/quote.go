@@ -2,25 +2,19 @@ package icmp
 
 import (
 	"encoding/binary"
-	"net/netip"
 	"strconv"
 
+	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
 // IP protocol numbers.
 const (
-	protoHopByHop = 0
-	protoICMP     = 1
-	protoTCP      = 6
-	protoUDP      = 17
-	protoRouting  = 43
-	protoFragment = 44
-	protoAH       = 51
-	protoICMPv6   = 58
-	protoDstOpts  = 60
-	protoSCTP     = 132
-	protoUDPLite  = 136
+	protoICMP   = 1
+	protoTCP    = 6
+	protoUDP    = 17
+	protoICMPv6 = 58
+	protoSCTP   = 132
 )
 
 func protoName(p uint8) string {
@@ -39,84 +33,65 @@ func protoName(p uint8) string {
 	return strconv.Itoa(int(p))
 }
 
-// quote reads the start of a packet that an error quotes. The quote may end anywhere.
+// quote reads the start of a packet that an error quotes.
 func (m *reader) quote(b []byte) {
-	switch {
-	case len(b) >= 20 && b[0]>>4 == 4:
-		m.quote4(b)
-	case len(b) >= 40 && b[0]>>4 == 6:
-		m.quote6(b)
-	}
-}
-
-func (m *reader) quote4(b []byte) {
-	m.ends(b[12:16], b[16:20])
-	m.row.QuotedProto = table.Some(protoName(b[9]))
-	head := int(b[0]&15) * 4
-	if head < 20 || head > len(b) || binary.BigEndian.Uint16(b[6:])&0x1fff != 0 { // only the first fragment has ports
+	q, ok := decode.QuoteOf(b)
+	if !ok {
 		return
 	}
-	m.quotedTransport(b[9], b[head:])
-}
-
-func (m *reader) quote6(b []byte) {
-	m.ends(b[8:24], b[24:40])
-	next := b[6]
-	b = b[40:]
-	for range maxNested {
-		n := 0
-		switch next {
-		case protoHopByHop, protoRouting, protoDstOpts:
-			if len(b) >= 2 {
-				n = 8 * (int(b[1]) + 1)
-			}
-		case protoFragment:
-			if len(b) >= 8 && binary.BigEndian.Uint16(b[2:])&0xfff8 == 0 {
-				n = 8
-			}
-		case protoAH:
-			if len(b) >= 2 {
-				n = 4 * (int(b[1]) + 2)
-			}
-		default:
-			m.row.QuotedProto = table.Some(protoName(next))
-			m.quotedTransport(next, b)
-			return
-		}
-		if n == 0 || n > len(b) {
-			break
-		}
-		next, b = b[0], b[n:]
-	}
-	m.row.QuotedProto = table.Some(protoName(next))
-}
-
-func (m *reader) ends(src, dst []byte) {
-	s, _ := netip.AddrFromSlice(src)
-	d, _ := netip.AddrFromSlice(dst)
-	m.row.QuotedSrc, m.row.QuotedDst = table.Some(s.String()), table.Some(d.String())
-}
-
-func (m *reader) quotedTransport(proto uint8, b []byte) {
 	row := m.row
-	switch proto {
-	case protoTCP, protoUDP, protoSCTP, protoUDPLite:
-		if len(b) >= 4 {
-			row.QuotedSrcPort = table.Some(int32(binary.BigEndian.Uint16(b)))
-			row.QuotedDstPort = table.Some(int32(binary.BigEndian.Uint16(b[2:])))
-		}
-	case protoICMP, protoICMPv6:
-		if len(b) == 0 {
-			return
-		}
-		v6 := proto == protoICMPv6
-		row.QuotedType = table.Some(TypeName(v6, b[0]))
-		if k := kindOf(v6, b[0]); k.sequence && len(b) >= 8 {
-			row.ID = table.Some(int32(binary.BigEndian.Uint16(b[4:])))
-			row.Seq = table.Some(int32(binary.BigEndian.Uint16(b[6:])))
-			if k.short {
-				row.Seq.V >>= 8
-			}
+	row.QuotedSrc, row.QuotedDst, row.QuotedProto = table.Some(q.Src.String()), table.Some(q.Dst.String()), table.Some(protoName(q.Proto))
+	if src, dst, ok := q.Ports(); ok {
+		row.QuotedSrcPort, row.QuotedDstPort = table.Some(int32(src)), table.Some(int32(dst))
+	}
+	if q.First && (q.Proto == protoICMP || q.Proto == protoICMPv6) {
+		m.quotedMessage(q.Proto == protoICMPv6, q.Rest)
+	}
+}
+
+func (m *reader) quotedMessage(v6 bool, b []byte) {
+	row := m.row
+	if len(b) == 0 {
+		return
+	}
+	row.QuotedType = table.Some(TypeName(v6, b[0]))
+	if k := kindOf(v6, b[0]); k.sequence && len(b) >= 8 {
+		row.ID = table.Some(int32(binary.BigEndian.Uint16(b[4:])))
+		row.Seq = table.Some(int32(binary.BigEndian.Uint16(b[6:])))
+		if k.short {
+			row.Seq.V >>= 8
 		}
 	}
+}
+
+// Report says what became of a packet that an error quotes.
+type Report struct {
+	Why     string // the code in words, or the type if the codes have no names
+	Refused bool   // the destination or a router rejected the packet, and would reject it again
+}
+
+// ReportOf is the report of a message, if it says that a packet was not delivered (RFC 792, RFC 4443 section 3). Source
+// quench is none: it asks for fewer packets.
+func ReportOf(v6 bool, typ, code uint8) (r Report, ok bool) {
+	if v6 {
+		ok, r.Refused = typ >= unreachable6 && typ <= parameter6, typ == unreachable6 || typ == parameter6
+	} else {
+		ok = typ == unreachable4 || typ == exceeded4 || typ == parameter4
+		r.Refused = ok && typ != exceeded4 && (typ != unreachable4 || code != fragmentationNeeded4)
+	}
+	if !ok {
+		return r, false
+	}
+	if r.Why = codeName(v6, typ, code); r.Why == "" {
+		r.Why = TypeName(v6, typ)
+	}
+	return r, true
+}
+
+// Quoted is the packet that an error of ReportOf quotes, if that can be read.
+func Quoted(message []byte) (q decode.Quote, ok bool) {
+	if len(message) < errorHeader {
+		return q, false
+	}
+	return decode.QuoteOf(message[errorHeader:])
 }

@@ -21,6 +21,9 @@ const (
 	mask4        = 17
 	extEcho4     = 42
 
+	fragmentationNeeded4 = 4 // code of unreachable4
+	errorHeader          = 8 // bytes before the packet that an error quotes
+
 	unreachable6 = 1
 	tooBig6      = 2
 	exceeded6    = 3

@@ -13,8 +13,10 @@ const (
 	firstCopies = 256            // datagrams that a shard remembers at first
 	maxCopies   = 8192           // datagrams that it remembers at most, as many as may lie between two copies
 	copyCost    = 128            // memory of one, in bytes
+	maxQuoted   = 256            // newest datagrams of a conversation that an ICMP error may quote
 	maxEqual    = 16             // equal datagrams of a conversation that are looked at
 	copySlack   = int64(1_000e6) // ns within which another interface shows the same datagram
+	reportSlack = int64(60e9)    // ns within which an ICMP error reports that a datagram was not delivered: a router may wait for fragments that long
 )
 
 // datagrams are those that a shard dissected last.
@@ -36,9 +38,11 @@ type datagramKey struct {
 type sent struct {
 	key    datagramKey
 	before uint64 // 1 + the number of the one before with this key, 0 if there is none
+	prior  uint64 // the same for the one before of this conversation
 	at     int64
 	no     int64 // of its packet
 	ipid   uint32
+	failed bool   // an ICMP error reports that it was not delivered
 	seenBy uint32 // bits 2n and 2n+1: flow n has shown it, and has shown it coming in
 }
 
@@ -64,16 +68,31 @@ func (d *datagrams) find(k datagramKey, f func(*sent) bool) {
 	}
 }
 
-// add remembers a datagram; it forgets the oldest one if there is no more room.
-func (d *datagrams) add(x sent) {
-	x.before = d.newest[x.key]
+// of calls f with remembered datagrams of a conversation, newest first, until it returns false.
+func (d *datagrams) of(c *Conn, f func(*sent) bool) {
+	no := c.newest
+	for range maxQuoted {
+		if no == 0 || d.count-no >= uint64(len(d.ring)) {
+			return
+		}
+		x := &d.ring[(no-1)%uint64(len(d.ring))]
+		if x.key.conn != c.serial || !f(x) {
+			return
+		}
+		no = x.prior
+	}
+}
+
+// add remembers a datagram of a conversation; it forgets the oldest one if there is no more room.
+func (d *datagrams) add(c *Conn, x sent) {
+	x.before, x.prior = d.newest[x.key], c.newest
 	slot := &d.ring[d.count%uint64(len(d.ring))]
 	if old := d.count - uint64(len(d.ring)); d.count >= uint64(len(d.ring)) && d.newest[slot.key] == old+1 {
 		delete(d.newest, slot.key)
 	}
 	*slot = x
 	d.count++
-	d.newest[x.key] = d.count
+	d.newest[x.key], c.newest = d.count, d.count
 }
 
 // grow doubles the room before the first datagram would be forgotten. It returns the additional memory.
@@ -194,11 +213,11 @@ func (c *Conn) copied(f *Flow, dir dissect.Dir, p *Packet) bool {
 			return true
 		}
 		c.shard.taken += d.grow() // a translator gave it another identification, with which it may be seen again
-		d.add(sent{key: k, no: other.no, at: p.Time, ipid: p.IPID, seenBy: ^uint32(0)})
+		d.add(c, sent{key: k, no: other.no, at: p.Time, ipid: p.IPID, seenBy: ^uint32(0)})
 		return true
 	}
 	c.shard.taken += d.grow()
-	d.add(sent{key: k, no: p.No, at: p.Time, ipid: p.IPID, seenBy: me})
+	d.add(c, sent{key: k, no: p.No, at: p.Time, ipid: p.IPID, seenBy: me})
 	return false
 }
 

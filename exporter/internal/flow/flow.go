@@ -45,6 +45,7 @@ type Conn struct {
 	displacedAt    int64       // when another took its ports, ns
 	beside         bool        // another has its ports
 	wentOn         bool        // after another took its ports
+	unreachable    bool        // an ICMP error says that its SYN was rejected
 	multipath      bool        // it agreed on Multipath TCP
 	unsummed       bool        // mixed checksums were reported
 	rewritten      bool        // a wrong checksum without any right one was reported
@@ -54,6 +55,7 @@ type Conn struct {
 	oddBytes       int64       // of those beyond maxEarlyOdds
 	spoke          uint8       // bit n: direction n was seen
 	serial         uint64      // among the connections of its shard
+	newest         uint64      // datagram of it that its shard remembers, see sent.prior
 	cost           int         // its own memory, in bytes
 	writers        *[2]writers // by direction; nil if nothing is known about them
 	list           *list

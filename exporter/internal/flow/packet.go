@@ -38,6 +38,7 @@ type Packet struct {
 	L4          bool
 	PDU         bool // no packet, but bytes of a stream or datagram
 	GivenUp     bool // no packet, but a datagram whose fragments did not all come
+	Undelivered bool // no packet, but what an ICMP error quotes of one; Type, Code and Version are the error's
 	Multipath   bool // an option of Multipath TCP
 	Awaits      bool // truncated, and another interface has a larger snap length
 	SrcPort     uint16
@@ -84,6 +85,9 @@ func (p *Packet) SeqLen() uint32 {
 	}
 	return n
 }
+
+// Captured reports whether a file has the packet. Others report something to their conversation.
+func (p *Packet) Captured() bool { return !p.GivenUp && !p.Undelivered }
 
 // began is when the packet was captured, of a datagram its first fragment.
 func (p *Packet) began() int64 {

@@ -144,6 +144,9 @@ func (f *Flow) state() string {
 	case f.seen&(seenSYN|seenSYNACK) == 0:
 		return "midstream"
 	case f.seen&seenSYNACK == 0 && f.side[1].packets == 0 && !f.side[0].hasAck: // a client that acknowledges had an answer
+		if f.Conn.unreachable {
+			return "refused"
+		}
 		return "syn_sent"
 	case f.seen&(seenACK|seenData) == 0:
 		return "syn_received"

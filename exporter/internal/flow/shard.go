@@ -158,6 +158,10 @@ func (c *Conn) closeReason() dissect.End {
 
 func (s *Shard) packet(p *Packet) {
 	s.now = max(s.now, p.Time)
+	if p.Undelivered {
+		s.undelivered(p)
+		return
+	}
 	k, srcIsLo := keyOf(p)
 	c, slot := s.find(k, p, srcIsLo)
 	if c != nil && c.displaced != nil {

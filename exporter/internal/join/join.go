@@ -90,7 +90,7 @@ func (j *Joiner) writePackets(r *round.Round) error {
 	list := j.rows.packets[:0]
 	for i := range r.Packets {
 		p := &r.Packets[i]
-		if p.GivenUp {
+		if !p.Captured() {
 			continue
 		}
 		row := table.Packet{PacketNo: p.No, FileID: p.File, Offset: p.Offset, FileIndex: p.FileIndex, Frame: p.Frame, TsNs: p.Stamp,

@@ -58,6 +58,37 @@ func (j *Judge) Place(fr *decode.Frame, f *flow.Packet, namespace uint64, socket
 	return h
 }
 
+// PlaceQuoted is Place for what an ICMP error quotes of a packet, which proves nothing.
+func (j *Judge) PlaceQuoted(p *flow.Packet) uint64 {
+	t := tupleOf(flow.End{Addr: p.Src, Port: p.SrcPort}, flow.End{Addr: p.Dst, Port: p.DstPort})
+	if v := j.known(place{t, p.Network}, p.Proto); v != nil {
+		p.See(v)
+	}
+	if shard, ok := j.channels.opened.m[channel{t, p.Network, p.Proto == protoUDP}]; ok {
+		return shard
+	}
+	fr := decode.Frame{Proto: p.Proto, Src: p.Src, Dst: p.Dst, SrcPort: p.SrcPort, DstPort: p.DstPort}
+	return fr.FlowHash()
+}
+
+// known is the view of ends that was proved so far, or nil.
+func (j *Judge) known(at place, proto uint8) *flow.View {
+	switch proto {
+	case protoTCP:
+		if s := j.views.known.m[at]; s != nil {
+			return s.view
+		}
+	case protoUDP:
+		if s := j.quicViews.tuples.m[at]; s != nil && s.view != nil {
+			return s.view
+		}
+		if t := j.pairs.talks.m[at]; t != nil && !t.tcp && t.like != nil && t.like.proven {
+			return t.like.view
+		}
+	}
+	return nil
+}
+
 // view returns the hash of the addresses that the client dialled.
 func (j *Judge) view(fr *decode.Frame, f *flow.Packet, namespace uint64, s *pcapng.Socket, at spot) uint64 {
 	if !fr.PDU && (s.Ends != nil || len(j.socketViews.known.m) > 0) {

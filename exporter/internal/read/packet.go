@@ -111,6 +111,11 @@ func (r *Reader) decode(o *opened, p *pcapng.Packet, f *flow.Packet) {
 	h := r.judge.Place(fr, f, namespace, &socket, r.cur)
 	s, i := h%flow.ShardCount, int32(len(r.cur.Packets)-1)
 	r.cur.Shards[s] = append(r.cur.Shards[s], i)
+	if p, ok := flow.Undelivered(f); ok {
+		s := r.judge.PlaceQuoted(&p) % flow.ShardCount
+		*r.cur.Add(0) = p // its bytes are those of f
+		r.cur.Shards[s] = append(r.cur.Shards[s], i+1)
+	}
 }
 
 // incomplete is a datagram with missing fragments, and the shard of its conversation.

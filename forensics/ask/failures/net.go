@@ -46,7 +46,7 @@ type ConnFailure struct {
 	Dst         string `json:"dst"`
 	Port        *int64 `json:"port,omitempty" jsonschema:"absent if there are more than ten"`
 	Ports       int64  `json:"ports,omitempty" jsonschema:"number of ports, if there are more than ten, as in a scan"`
-	What        string `json:"what" jsonschema:"refused (answered with RST), unanswered (no answer to SYN), or reset (aborted)"`
+	What        string `json:"what" jsonschema:"refused (answered with RST or an ICMP error), unanswered (no answer to SYN), or reset (aborted)"`
 	ResetBy     string `json:"reset_by,omitempty" jsonschema:"client, server or both, if it was reset"`
 	Connections int64  `json:"connections"`
 	WithoutCall int64  `json:"without_calls" jsonschema:"of these, connections without a call"`

@@ -10,6 +10,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	columns "github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/encode"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
@@ -50,7 +51,7 @@ func CallJSON(s *console.Streams, x *forensics.Exchange) error {
 	}
 	refs := []ref{}
 	for _, p := range x.Packets {
-		refs = append(refs, ref{p.PacketNo, p.File, p.Frame, Stamp(p.TsNs), p.Len, side(p.FromDst)})
+		refs = append(refs, ref{p.PacketNo, p.File, p.Frame, Stamp(p.TsNs), p.Len, p.From})
 	}
 	b = append(b, `,"packets":`...)
 	b = AppendJSON(b, refs)
@@ -87,6 +88,7 @@ func bodyJSON(b *forensics.Body) shownBody {
 	return s
 }
 
+// side names the end of a connection that sent a packet.
 func side(server bool) string {
 	if server {
 		return "server"
@@ -144,6 +146,9 @@ func Call(s *console.Streams, x *forensics.Exchange) error {
 		fmt.Fprintf(w, "             %s\n", strings.Join(parts, ", "))
 	}
 	if s := get("error"); s != "" {
+		if s == columns.Undelivered {
+			s += ": " + get("status_text")
+		}
 		fmt.Fprintf(w, "  error      %s\n", s)
 	}
 	showOwn(w, x)
@@ -155,7 +160,7 @@ func Call(s *console.Streams, x *forensics.Exchange) error {
 			fmt.Fprintf(w, "  … %s more: pcapsule packets BUNDLE --call %s -o call.pcapng\n", plural.Thousands(int64(len(x.Packets)-i)+x.MoreRefs), get("call_id"))
 			break
 		}
-		fmt.Fprintf(w, "  %8d  %s frame %d  %s  %d bytes from the %s\n", p.PacketNo, path.Base(p.File), p.Frame, Stamp(p.TsNs), p.Len, side(p.FromDst))
+		fmt.Fprintf(w, "  %8d  %s frame %d  %s  %d bytes from the %s\n", p.PacketNo, path.Base(p.File), p.Frame, Stamp(p.TsNs), p.Len, p.From)
 	}
 	for _, a := range x.Anomalies {
 		fmt.Fprintf(w, "anomaly: %s %s: %s\n", Text(a.Get("source")), Text(a.Get("kind")), console.Printable(Text(a.Get("detail")), 200))

@@ -1,0 +1,107 @@
+package flow
+
+import (
+	"encoding/binary"
+	"hash/maphash"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/icmp"
+)
+
+// Undelivered makes the packet that an ICMP error quotes, for the conversation that sent it. It fails if f is no such
+// error, or quotes too little to find the conversation.
+func Undelivered(f *Packet) (p Packet, ok bool) {
+	if f.Proto != protoICMP && f.Proto != protoICMPv6 || f.Sum == SumWrong {
+		return p, false
+	}
+	if _, ok := icmp.ReportOf(f.Proto == protoICMPv6, f.Type, f.Code); !ok {
+		return p, false
+	}
+	q, ok := icmp.Quoted(f.Payload)
+	if !ok || !q.First {
+		return p, false
+	}
+	p = Packet{No: f.No, Time: f.Time, Interface: f.Interface, Clock: f.Clock, Network: f.Network, Undelivered: true, Type: f.Type, Code: f.Code, Version: f.Version,
+		Proto: q.Proto, Src: q.Src, Dst: q.Dst, IPID: q.IPID, PayloadLen: int32(q.Size), Payload: q.Rest, VLAN: -1}
+	if p.SrcPort, p.DstPort, ok = q.Ports(); !ok && transportOf(q.Proto) != dissect.ICMP {
+		return p, false
+	}
+	const udpHeader, tcpNumbers = 8, 12
+	switch {
+	case q.Proto == protoUDP:
+		if p.Payload = nil; len(q.Rest) > udpHeader {
+			p.Payload = q.Rest[udpHeader:]
+		}
+		if p.PayloadLen = -1; len(q.Rest) >= 6 {
+			p.PayloadLen = int32(binary.BigEndian.Uint16(q.Rest[4:])) - udpHeader
+		}
+	case q.Proto == protoTCP:
+		if len(q.Rest) < tcpNumbers-4 {
+			return p, false
+		}
+		p.Seq = binary.BigEndian.Uint32(q.Rest[4:])
+	}
+	return p, true
+}
+
+// undelivered tells the conversation that sent a packet that an ICMP error quotes it. An error about a packet that the
+// conversation has not shown changes nothing, because anyone can send one (RFC 5927).
+func (s *Shard) undelivered(p *Packet) {
+	k, srcIsLo := keyOf(p)
+	c := s.conns[k]
+	if c == nil {
+		return
+	}
+	side := sideOf(srcIsLo)
+	if g := c.nets.group; g != nil {
+		if c = g.by[groupKey{p.network(), side}]; c == nil {
+			c = g.by[groupKey{p.network(), side ^ 1}]
+		}
+		if c == nil {
+			return
+		}
+	}
+	report, _ := icmp.ReportOf(p.Version == 6, p.Type, p.Code)
+	dir := c.dirOf(side)
+	if c.transport == dissect.TCP {
+		if report.Refused && dir == dissect.ToServer {
+			s.rejected(c, p)
+		}
+		return
+	}
+	if x := c.quoted(dir, p); x != nil && c.d != nil {
+		x.failed = true
+		c.d.Undelivered(x.no, packetRef(p), report.Why, report.Refused)
+	}
+}
+
+// rejected notes that a connection's SYN was rejected (RFC 1122 section 4.2.3.9), unless the server has answered.
+func (s *Shard) rejected(c *Conn, p *Packet) {
+	if c.unreachable || !c.hasISN[dissect.ToServer] || c.isn[dissect.ToServer] != p.Seq || c.spoke&(1<<dissect.ToClient) != 0 {
+		return
+	}
+	c.unreachable = true
+	s.event(c.flows[0], dissect.ToClient, p.No, p.Time, "refused", 0)
+}
+
+// quoted is the datagram that an ICMP error quotes, or nil. Of several that are equal as far as the quote shows, it is
+// the oldest about which there is no error.
+func (c *Conn) quoted(dir dissect.Dir, p *Packet) (found *sent) {
+	var sum uint64
+	whole := p.PayloadLen >= 0 && len(p.Payload) >= int(p.PayloadLen)
+	if whole {
+		sum = maphash.Bytes(sums, p.Payload[:p.PayloadLen])
+	}
+	c.shard.datagrams.of(c, func(x *sent) bool {
+		switch {
+		case p.Time-x.at > reportSlack:
+			return false
+		case x.failed || x.key.dir != dir || p.PayloadLen >= 0 && x.key.len != p.PayloadLen || whole && x.key.sum != sum:
+		case p.IPID != 0 && x.ipid != 0 && p.IPID != x.ipid:
+		default:
+			found = x
+		}
+		return true
+	})
+	return found
+}
