@@ -153,6 +153,9 @@ var opKinds = []opKind{
 	}), small(6)},
 	{"fragments", quiet, false, func(g *scene, o op) {
 		g.each(o, func(p *piece) {
+			if len(p.payload) > 8192*o.a { // a datagram has at most 2048 fragments, decode.Options.MaxFragments
+				return
+			}
 			if p.frag = 8 * o.a; o.b == 1 {
 				p.frag = -p.frag
 			}

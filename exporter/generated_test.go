@@ -175,16 +175,26 @@ func (x generated) faults(t testing.TB) (list []string) {
 			}
 		case "late": // what was sent again comes first, then
 			retimed[[2]int{o.conv, o.pkt}] = retimed[[2]int{o.conv, o.pkt}] || slices.ContainsFunc(x.ops, func(p op) bool { return p.kind == "repacked" && p.conv == o.conv })
-			all[o.conv][loud] = all[o.conv][loud] || slices.ContainsFunc(x.ops, func(p op) bool { return p.kind == "bytes" && p.conv == o.conv }) // later than the stream waits
+			all[o.conv][loud] = all[o.conv][loud] || slices.ContainsFunc(x.ops, func(p op) bool {
+				return p.conv == o.conv && (p.kind == "bytes" || p.kind == "keep-alive" && p.b == 1) // later than the stream waits; a byte that contradicts a FIN that comes later
+			})
 		case "time":
 			retimed[[2]int{o.conv, o.pkt}] = true
 		default:
 			if k.effect == lossy {
 				touched[[2]int{o.conv, o.pkt}] = true
 			}
-			if o.kind == "lost" && slices.ContainsFunc(x.ops, func(p op) bool { return p.kind == "resent" && p.conv == o.conv && p.pkt == o.pkt }) {
-				retimed[[2]int{o.conv, o.pkt}] = true
+			if o.kind == "lost" && slices.ContainsFunc(x.ops, func(p op) bool { return kindOf(p).effect == loud && p.conv == o.conv && p.pkt == o.pkt }) {
+				all[o.conv][more] = true // a forged packet that nothing contradicts takes its place, whatever follows
+				for i := range truth[o.conv].pieces[o.pkt:] {
+					touched[[2]int{o.conv, i + o.pkt}] = true
+				}
 			}
+		}
+	}
+	for at := range touched { // only what was sent again shows these
+		if slices.ContainsFunc(x.ops, func(p op) bool { return (p.kind == "resent" || p.kind == "repacked") && p.conv == at[0] }) {
+			retimed[at] = true
 		}
 	}
 	data, _ := composed(g.convs)
@@ -278,16 +288,31 @@ func (f *fault) find() (list []string) {
 		}
 	}
 	slices.Sort(excuses)
-	var left []wantedRow
-	for _, w := range f.want {
-		i := slices.IndexFunc(rows, func(r saidRow) bool {
-			return (r.text == w.text || f.effects[lossy] && r.within(w.text)) && (atTimeOf(r, w) || w.retimed > 0)
-		})
-		if i < 0 {
-			left = append(left, w)
-		} else {
-			rows = slices.Delete(rows, i, i+1)
+	left := slices.Clone(f.want)
+	slices.SortStableFunc(left, func(a, b wantedRow) int { // what was lost has what the others leave
+		switch {
+		case a.touched == b.touched:
+			return 0
+		case a.touched:
+			return 1
 		}
+		return -1
+	})
+	for _, fits := range [...]func(r saidRow, w wantedRow) bool{ // the closest first: rows of equal text differ only in their times
+		func(r saidRow, w wantedRow) bool { return r.text == w.text && atTimeOf(r, w) },
+		func(r saidRow, w wantedRow) bool { return f.effects[lossy] && r.within(w.text) && atTimeOf(r, w) },
+		func(r saidRow, w wantedRow) bool { return r.text == w.text && w.retimed > 0 },
+		func(r saidRow, w wantedRow) bool { return f.effects[lossy] && r.within(w.text) && w.retimed > 0 },
+	} {
+		var rest []wantedRow
+		for _, w := range left {
+			if i := slices.IndexFunc(rows, func(r saidRow) bool { return fits(r, w) }); i >= 0 {
+				rows = slices.Delete(rows, i, i+1)
+			} else {
+				rest = append(rest, w)
+			}
+		}
+		left = rest
 	}
 	excused := f.effects != [loud + 1]bool{quiet: f.effects[quiet]} && len(excuses) > 0
 	unread := slices.ContainsFunc(rows, func(r saidRow) bool { return r.unread })
@@ -297,7 +322,7 @@ func (f *fault) find() (list []string) {
 		}
 	}
 	for _, r := range rows {
-		if f.datagrams && slices.ContainsFunc(left, func(w wantedRow) bool { return w.touched && w.ts+w.moved == r.ts }) {
+		if f.datagrams && slices.ContainsFunc(left, func(w wantedRow) bool { return w.touched && (w.ts+w.moved == r.ts || w.retimed > 0) }) {
 			continue
 		}
 		if !excused && !f.effects[more] && (!f.effects[lossy] || r.complete) && !(f.effects[lossy] && r.unread) {
@@ -454,6 +479,14 @@ var generatedCases = []generated{
 	{[]string{"postgresql.pcapng 3 six"}, []op{{"late", 0, 3, 6, 0}, {"keep-alive", 0, 6, 1, 1}}},
 	{[]string{"http1.pcapng 8"}, []op{{"twice", 0, 0, 38, 1}, {"translated late", 0, 0, 7076, 1}}},
 	{[]string{"postgresql.pcapng 1"}, []op{{"syn", 0, 4, 0, 0}, {"translated", 0, 7, 3, 1}, {"late", 0, 3, 6, 0}}},
+	{[]string{"cassandra.pcapng 0"}, []op{{"time", 0, 3, 5, 0}, {"begins", 0, 13, 0, 0}}},
+	{[]string{"sip.pcapng 0"}, []op{{"time", 0, 1, 3, 1}, {"begins", 0, 2, 0, 0}}},
+	{[]string{"", "cassandra.pcapng 8", "sip.pcapng 0"}, []op{{"time", 2, 4, 1, 0}, {"lost", 2, 5, 0, 0}}},
+	{[]string{"imap.pcapng 2"}, []op{{"bytes before", 0, 19, 0, 0}, {"lost", 0, 19, 0, 0}}},
+	{[]string{"stomp.pcapng 0 six"}, []op{{"repacked", 0, 15, 2, 0}, {"lost", 0, 15, 0, 0}}},
+	{[]string{"amqp.pcapng 1 six"}, []op{{"resent", 0, 5, 250, 0}, {"ends", 0, 3, 0, 0}}},
+	{[]string{"http2.pcap 0"}, []op{{"fragments", 0, 70, 1, 0}}},
+	{[]string{"tls.pcapng 8"}, []op{{"keep-alive", 0, 9, 2, 1}, {"late", 0, 7, 3, 0}}},
 }
 
 func TestGeneratedCases(t *testing.T) {
