@@ -487,6 +487,8 @@ var generatedCases = []generated{
 	{[]string{"amqp.pcapng 1 six"}, []op{{"resent", 0, 5, 250, 0}, {"ends", 0, 3, 0, 0}}},
 	{[]string{"http2.pcap 0"}, []op{{"fragments", 0, 70, 1, 0}}},
 	{[]string{"tls.pcapng 8"}, []op{{"keep-alive", 0, 9, 2, 1}, {"late", 0, 7, 3, 0}}},
+	{[]string{"tds.pcapng 0"}, []op{{"synack", 0, 25, -5000, 1}, {"synack", 0, 33, -5000, 1}, {"reset", 0, 24, -5000, 0}, {"again", 0, 26, 4253, 1}}},
+	{[]string{"http1.pcapng 4", "http1.pcapng 0"}, []op{{"reused", 0, 2, 11, 0}, {"synack", 0, 8, -1, 1}, {"twice", 0, 8, 34, 0}}},
 }
 
 func TestGeneratedCases(t *testing.T) {

@@ -62,7 +62,7 @@ func (s *Shard) reused(c *Conn, p *Packet, srcIsLo bool) bool {
 			return false
 		case over && !c.pending.again(p, srcIsLo) && !c.inside(side, p.Seq):
 			return true
-		case c.spoke&(1<<side) != 0, c.role == bySYN && side == dissect.ToClient: // the second: both sides dial at once, or the first SYN was stray
+		case c.spoke&(1<<side) != 0, c.role == bySYNACK && c.straySYN(side, p), c.role == bySYN && side == dissect.ToClient: // the last: both sides dial at once, or the first SYN was stray
 			c.pending = keptSYN(p, srcIsLo)
 		}
 		return c.answeredBefore(p) != nil
@@ -288,14 +288,15 @@ func (c *Conn) straySYN(dir dissect.Dir, p *Packet) bool {
 
 // resetPlace returns why a reset does not count, or "" if it does. A reset counts only at exactly the next byte (RFC
 // 9293 section 3.10.7.4, RFC 5961 section 3.2). Captured bytes may not have arrived yet, so the next byte may be
-// anywhere between what was acknowledged and what was sent. A reset that answers a SYN must acknowledge it.
+// anywhere between what was acknowledged and what was sent. A reset that answers a SYN must acknowledge it; what one
+// that answers a SYN-ACK must begin with, the SYN-ACK says.
 func (c *Conn) resetPlace(dir dissect.Dir, p *Packet) (kind, detail string) {
 	low, high, ok := uint32(0), uint32(0), false
 	if c.stream != nil {
 		low, high, ok = c.stream.Place(uint8(dir))
 	}
 	other := dir.Other()
-	if !ok || !c.hasISN[dir] && !c.hasSeq[dir] && c.hasISN[other] {
+	if !ok || dir == dissect.ToClient && !c.hasISN[dir] && !c.hasSeq[dir] && c.hasISN[other] {
 		if c.hasISN[other] && (p.TCPFlags&decode.ACK == 0 && !ok || p.TCPFlags&decode.ACK != 0 && p.Ack-c.isn[other]-1 > maxNearSYN) {
 			return "reset_refused", "a reset that does not acknowledge the SYN changes nothing (RFC 9293 section 3.10.7.3)"
 		}

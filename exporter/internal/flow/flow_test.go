@@ -403,6 +403,8 @@ func TestCopiesAfterTheEnd(t *testing.T) {
 		{"a SYN with a number of the connection", []step{{1100, cl, sv, syn, 110, 0, "", 0, 7}}, nil, 1, 1},
 		{"a SYN-ACK for a number of the connection", []step{{1100, sv, cl, syn | ack, far, 110, "", 0, 7}}, nil, 1, 1},
 		{"a SYN-ACK for the end of the connection", []step{{1100, sv, cl, syn | ack, far, end, "", 0, 7}}, nil, 1, 1},
+		{"another connection that its client resets, and one more", []step{{1100, sv, cl, syn | ack, far, end + 1, "", 0, 7},
+			{1200, cl, sv, decode.RST, end + 1, 0, "", 0, 8}, {1300, sv, cl, syn | ack, 400, end + 1, "", 0, 9}}, nil, 3, 1},
 		{"a stray SYN shown again", nil, []step{{1025, cl, sv, syn, far, 0, "", 0, 7}}, 1, 1},
 		{"a stray SYN with a number near", nil, []step{{1025, cl, sv, syn, 90, 0, "", 0, 7}}, 1, 1},
 		{"a stray SYN-ACK shown again", nil, []step{{1025, sv, cl, syn | ack, 502, far, "", 0, 7}}, 1, 1},
@@ -419,6 +421,30 @@ func TestCopiesAfterTheEnd(t *testing.T) {
 				t.Errorf("%d connections, %d calls; want %d, %d", len(out.Conns), len(out.Calls), tt.conns, tt.calls)
 			}
 		})
+	}
+}
+
+// TestResetAgainstASYNACK has a SYN-ACK whose SYN was not captured. It says which number its receiver continues with, so a
+// reset elsewhere changes nothing (RFC 9293 section 3.10.7.4).
+func TestResetAgainstASYNACK(t *testing.T) {
+	answer := step{1000, sv, cl, syn | ack, 500, 101, "", 0, 1}
+	for _, tt := range []struct {
+		name string
+		seq  uint32
+		want string
+	}{
+		{"at the next byte", 101, ""},
+		{"in the window", 102, "reset_in_window"},
+		{"elsewhere", 1 << 30, "reset_out_of_window"},
+	} {
+		out := play(t, answer, step{1100, cl, sv, decode.RST, tt.seq, 0, "", 0, 2})
+		kind := ""
+		if len(out.Anomalies) > 0 {
+			kind = out.Anomalies[0].Row.Kind
+		}
+		if kind != tt.want {
+			t.Errorf("a reset %s: anomaly %q, want %q", tt.name, kind, tt.want)
+		}
 	}
 }
 
@@ -460,6 +486,16 @@ func TestLateSYNBeginsItsConnection(t *testing.T) {
 		if len(out.Conns) != 1 || len(out.Calls) != 1 || !out.Calls[0].Row.Base().Complete || len(out.Anomalies) > 0 {
 			t.Errorf("%d packets before it: %d connections, calls %v, anomalies %v", n, len(out.Conns), out.Calls, out.Anomalies)
 		}
+	}
+}
+
+// TestSYNAfterAnAnswerToAnother has a stray SYN-ACK that segments of the server seem to continue. The SYN after it has another
+// number than it answers, and counts once it is answered.
+func TestSYNAfterAnAnswerToAnother(t *testing.T) {
+	stray := []step{{800, sv, cl, syn | ack, 7000, 90, "", 0, 8}, {900, sv, cl, fin, 7001, 90, "", 0, 9}}
+	out := play(t, append(stray, exchange(1000, 0, 1)...)...)
+	if len(out.Conns) != 2 || len(out.Calls) != 1 || !out.Calls[0].Row.Base().Complete {
+		t.Errorf("%d connections, calls %v; want 2, and one complete call", len(out.Conns), out.Calls)
 	}
 }
 

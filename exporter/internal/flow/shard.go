@@ -179,6 +179,7 @@ func (s *Shard) packet(p *Packet) {
 			s.displace(c, packetRef(p))
 			displaced = c
 		} else {
+			displaced, c.displaced = c.nextBeside(), nil // those that waited for its ports wait for those of the new one
 			s.end(c, why, packetRef(p))
 		}
 		c = nil
