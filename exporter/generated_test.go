@@ -489,6 +489,9 @@ var generatedCases = []generated{
 	{[]string{"tls.pcapng 8"}, []op{{"keep-alive", 0, 9, 2, 1}, {"late", 0, 7, 3, 0}}},
 	{[]string{"tds.pcapng 0"}, []op{{"synack", 0, 25, -5000, 1}, {"synack", 0, 33, -5000, 1}, {"reset", 0, 24, -5000, 0}, {"again", 0, 26, 4253, 1}}},
 	{[]string{"http1.pcapng 4", "http1.pcapng 0"}, []op{{"reused", 0, 2, 11, 0}, {"synack", 0, 8, -1, 1}, {"twice", 0, 8, 34, 0}}},
+	{[]string{"redis.pcap 5"}, []op{{"begins", 0, 16, 0, 0}, {"lost", 0, 18, 0, 0}, {"translated late", 0, 2, 8462, 0}}},
+	{[]string{"postgresql.pcapng 1 six"}, []op{{"translated late", 0, 5, 18671, 1}, {"begins", 0, 3, 0, 0}}},
+	{[]string{"stomp.pcapng 0"}, []op{{"translated late", 0, 8, 15058, 0}, {"begins", 0, 9, 0, 0}, {"bytes", 0, 11, 0, 0}}},
 }
 
 func TestGeneratedCases(t *testing.T) {

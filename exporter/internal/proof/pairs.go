@@ -77,7 +77,7 @@ func (p *pairs) find(f *flow.Packet, hash uint64, s spot) *flow.View {
 	if dials { // the ports may be used for another connection now
 		p.settled.remove(placeHash(hash, f.Network))
 	}
-	if !says && len(p.waiting) == 0 || p.settled.has(placeHash(hash, f.Network)) {
+	if !says && len(p.waiting) == 0 && !tcp || p.settled.has(placeHash(hash, f.Network)) {
 		return nil
 	}
 	t := p.talk(f, hash, tcp, says)
