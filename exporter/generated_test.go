@@ -492,6 +492,8 @@ var generatedCases = []generated{
 	{[]string{"redis.pcap 5"}, []op{{"begins", 0, 16, 0, 0}, {"lost", 0, 18, 0, 0}, {"translated late", 0, 2, 8462, 0}}},
 	{[]string{"postgresql.pcapng 1 six"}, []op{{"translated late", 0, 5, 18671, 1}, {"begins", 0, 3, 0, 0}}},
 	{[]string{"stomp.pcapng 0"}, []op{{"translated late", 0, 8, 15058, 0}, {"begins", 0, 9, 0, 0}, {"bytes", 0, 11, 0, 0}}},
+	{[]string{"mysql.pcapng 1", "mysql.pcapng 2"}, []op{{"ends", 0, 4, 0, 0}, {"reused", 0, 6, 48, 1}}},
+	{[]string{"postgresql.pcapng 0"}, []op{{"ends", 0, 89, 0, 0}}},
 }
 
 func TestGeneratedCases(t *testing.T) {

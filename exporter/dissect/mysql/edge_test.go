@@ -65,6 +65,10 @@ func TestConnections(t *testing.T) {
 			compare(t, rows(t, dissecttest.Options{Roles: true, End: dissect.EndFin}, tc.parts), tc.want)
 		})
 	}
+	for _, end := range []dissect.End{dissect.EndCapture, dissect.EndTimeout, dissect.EndReuse} { // how the client went on was not captured
+		compare(t, rows(t, dissecttest.Options{Roles: true, End: end}, chunks{server(greeting("8.0.32", baseCaps))}),
+			[]string{"CONNECT | connect, server 8.0.32 → no_request | user @   | outcome cut"})
+	}
 }
 
 func TestPreparedStatements(t *testing.T) {

@@ -157,7 +157,7 @@ func (k *conn) Close(why dissect.End) {
 	k.acc = span{}
 	if c := k.hello; c != nil {
 		word := why.CallError()
-		if !c.x.HasRequest() && why != dissect.EndCapture {
+		if !c.x.HasRequest() && (why == dissect.EndFin || why == dissect.EndReset) {
 			c.answered, word = true, "" // a probe: the client closed without a word
 		}
 		k.emit(c, word)

@@ -293,6 +293,26 @@ func TestRows(t *testing.T) {
 	}
 }
 
+// TestReplyWithoutItsEnd has a reply whose ReadyForQuery was not captured. If nothing shows that none was sent, it is incomplete.
+func TestReplyWithoutItsEnd(t *testing.T) {
+	done, failed, fatal := tag("SELECT 1"), failure('E', "ERROR", "42601", "syntax"), failure('E', "FATAL", "57P01", "terminating")
+	for _, tt := range []struct {
+		reply string
+		end   dissect.End
+		want  string
+	}{
+		{done, dissect.EndFin, "query: select 1 → SELECT 1 success"},
+		{done, dissect.EndCapture, "query: select 1 → SELECT 1 error=\"cut\" success"},
+		{failed, dissect.EndReset, "query: select 1 → ERROR 42601 syntax failed"},
+		{failed, dissect.EndReuse, "query: select 1 → ERROR 42601 syntax error=\"cut\" failed"},
+		{fatal, dissect.EndCapture, "query: select 1 → FATAL 57P01 terminating failed"},
+	} {
+		if got := lines(play(t, tt.end, client(query("select 1")), server(tt.reply))); got != tt.want {
+			t.Errorf("%v: got %s, want %s", tt.end, got, tt.want)
+		}
+	}
+}
+
 func TestSplit(t *testing.T) {
 	for _, c := range []struct {
 		name, in string

@@ -361,8 +361,12 @@ func closeError(c *call, why dissect.End) string {
 	if c.stream != nil && why != dissect.EndFin { // it lasts until the connection ends
 		return why.CallError()
 	}
-	if c.answered { // ReadyForQuery alone is missing, as after a fatal error
+	switch {
+	case !c.answered:
+	case why == dissect.EndFin || why == dissect.EndReset || c.err != nil && c.err.severity != "ERROR": // no ReadyForQuery comes after a fatal error
 		return ""
+	default:
+		return "cut"
 	}
 	if why == dissect.EndFin && c.x.HasResponse() {
 		return "cut"
