@@ -169,6 +169,10 @@ func (x generated) faults(t testing.TB) (list []string) {
 			for i := range o.pkt {
 				touched[[2]int{o.conv, i}] = true
 			}
+			has := func(kind string) bool {
+				return slices.ContainsFunc(x.ops, func(p op) bool { return p.kind == kind && p.conv == o.conv })
+			}
+			all[o.conv][more] = all[o.conv][more] || has("translated late") && has("bytes") // a view in other segments, see docs/design/017
 		case "ends":
 			for i := range truth[o.conv].pieces[min(o.pkt+1, len(truth[o.conv].pieces)):] {
 				touched[[2]int{o.conv, i + o.pkt + 1}] = true
@@ -322,7 +326,8 @@ func (f *fault) find() (list []string) {
 		}
 	}
 	for _, r := range rows {
-		if f.datagrams && slices.ContainsFunc(left, func(w wantedRow) bool { return w.touched && (w.ts+w.moved == r.ts || w.retimed > 0) }) {
+		silent := strings.Contains(r.text, "response_bytes=0\t") // only a failure is answered, as in NATS
+		if (f.datagrams || silent) && slices.ContainsFunc(left, func(w wantedRow) bool { return w.touched && (w.ts+w.moved == r.ts || w.retimed > 0) }) {
 			continue
 		}
 		if !excused && !f.effects[more] && (!f.effects[lossy] || r.complete) && !(f.effects[lossy] && r.unread) {
@@ -494,6 +499,8 @@ var generatedCases = []generated{
 	{[]string{"stomp.pcapng 0"}, []op{{"translated late", 0, 8, 15058, 0}, {"begins", 0, 9, 0, 0}, {"bytes", 0, 11, 0, 0}}},
 	{[]string{"mysql.pcapng 1", "mysql.pcapng 2"}, []op{{"ends", 0, 4, 0, 0}, {"reused", 0, 6, 48, 1}}},
 	{[]string{"postgresql.pcapng 0"}, []op{{"ends", 0, 89, 0, 0}}},
+	{[]string{"nats.pcapng 5"}, []op{{"ends", 0, 8, 0, 0}}},
+	{[]string{"amqp.pcapng 1"}, []op{{"translated late", 0, 2, 12953, 0}, {"begins", 0, 2, 0, 0}, {"bytes", 0, 3, 0, 0}}},
 }
 
 func TestGeneratedCases(t *testing.T) {
