@@ -153,7 +153,7 @@ func (x generated) faults(t testing.TB) (list []string) {
 	want, odd := tell(t, plain)
 	list = append(list, odd...)
 	all, touched := make([][loud + 1]bool, len(x.convs)), map[[2]int]bool{}
-	retimed := map[[2]int]bool{}
+	retimed := map[[2]int]int{} // by how many packets
 	for _, o := range x.ops {
 		k := kindOf(o)
 		if len(g.convs[o.conv].pieces) == 0 {
@@ -178,12 +178,17 @@ func (x generated) faults(t testing.TB) (list []string) {
 				touched[[2]int{o.conv, i + o.pkt + 1}] = true
 			}
 		case "late": // what was sent again comes first, then
-			retimed[[2]int{o.conv, o.pkt}] = retimed[[2]int{o.conv, o.pkt}] || slices.ContainsFunc(x.ops, func(p op) bool { return p.kind == "repacked" && p.conv == o.conv })
+			if slices.ContainsFunc(x.ops, func(p op) bool { return p.kind == "repacked" && p.conv == o.conv }) {
+				retimed[[2]int{o.conv, o.pkt}] = 1
+			}
 			all[o.conv][loud] = all[o.conv][loud] || slices.ContainsFunc(x.ops, func(p op) bool {
 				return p.conv == o.conv && (p.kind == "bytes" || p.kind == "keep-alive" && p.b == 1) // later than the stream waits; a byte that contradicts a FIN that comes later
 			})
 		case "time":
-			retimed[[2]int{o.conv, o.pkt}] = true
+			retimed[[2]int{o.conv, o.pkt}] = 1
+			if slices.ContainsFunc(x.ops, func(p op) bool { return strings.HasPrefix(p.kind, "fragment") && p.conv == o.conv && p.pkt == o.pkt }) {
+				retimed[[2]int{o.conv, o.pkt}] = 2
+			}
 		default:
 			if k.effect == lossy {
 				touched[[2]int{o.conv, o.pkt}] = true
@@ -198,7 +203,7 @@ func (x generated) faults(t testing.TB) (list []string) {
 	}
 	for at := range touched { // only what was sent again shows these
 		if slices.ContainsFunc(x.ops, func(p op) bool { return (p.kind == "resent" || p.kind == "repacked") && p.conv == at[0] }) {
-			retimed[at] = true
+			retimed[at] = 1
 		}
 	}
 	data, _ := composed(g.convs)
@@ -233,9 +238,7 @@ func (x generated) faults(t testing.TB) (list []string) {
 			for _, row := range w.rows {
 				n := 0
 				for _, no := range row.cites {
-					if retimed[[2]int{from[no].conv, from[no].piece.no}] {
-						n++
-					}
+					n += retimed[[2]int{from[no].conv, from[no].piece.no}]
 				}
 				f.want = append(f.want, wantedRow{row, g.moved[j], slices.ContainsFunc(row.cites, func(no int64) bool { return touched[[2]int{from[no].conv, from[no].piece.no}] }),
 					n})
@@ -501,6 +504,7 @@ var generatedCases = []generated{
 	{[]string{"postgresql.pcapng 0"}, []op{{"ends", 0, 89, 0, 0}}},
 	{[]string{"nats.pcapng 5"}, []op{{"ends", 0, 8, 0, 0}}},
 	{[]string{"amqp.pcapng 1"}, []op{{"translated late", 0, 2, 12953, 0}, {"begins", 0, 2, 0, 0}, {"bytes", 0, 3, 0, 0}}},
+	{[]string{"snmp.pcapng 4", "", "", "redis.pcap 1"}, []op{{"time", 0, 0, 2, 1}, {"fragments", 0, 0, 6, 0}}},
 }
 
 func TestGeneratedCases(t *testing.T) {
