@@ -186,7 +186,9 @@ func (x generated) faults(t testing.TB) (list []string) {
 			})
 		case "time":
 			retimed[[2]int{o.conv, o.pkt}] = 1
-			if slices.ContainsFunc(x.ops, func(p op) bool { return strings.HasPrefix(p.kind, "fragment") && p.conv == o.conv && p.pkt == o.pkt }) {
+			if slices.ContainsFunc(x.ops, func(p op) bool {
+				return (strings.HasPrefix(p.kind, "fragment") || p.kind == "twice") && p.conv == o.conv && p.pkt == o.pkt
+			}) {
 				retimed[[2]int{o.conv, o.pkt}] = 2
 			}
 		default:
@@ -505,6 +507,8 @@ var generatedCases = []generated{
 	{[]string{"nats.pcapng 5"}, []op{{"ends", 0, 8, 0, 0}}},
 	{[]string{"amqp.pcapng 1"}, []op{{"translated late", 0, 2, 12953, 0}, {"begins", 0, 2, 0, 0}, {"bytes", 0, 3, 0, 0}}},
 	{[]string{"snmp.pcapng 4", "", "", "redis.pcap 1"}, []op{{"time", 0, 0, 2, 1}, {"fragments", 0, 0, 6, 0}}},
+	{[]string{"ntp.pcapng 2", "smtp.pcapng 1"}, []op{{"time", 0, 0, 2, 0}, {"twice", 0, 0, 17, 1}}},
+	{[]string{"diameter.pcapng 0"}, []op{{"translated late", 0, 10, 8121, 0}, {"lost", 0, 0, 0, 0}}},
 }
 
 func TestGeneratedCases(t *testing.T) {

@@ -168,9 +168,9 @@ func (t *talk) end() {
 	t.copies = nil
 }
 
-// begunBefore reports whether the capture shows no handshake of a connection, so that an acknowledgement may be the only
-// answer which two views have in common.
-func (t *talk) begunBefore() bool { return t.tcp && t.syn == 0 && t.isn == 0 }
+// begunBefore reports whether the capture lacks the SYN of a connection, so that an acknowledgement may be the only answer
+// which two views have in common. One of a SYN-ACK proves no more than that.
+func (t *talk) begunBefore() bool { return t.tcp && t.syn == 0 && (t.isn == 0 || t.looked > 1) }
 
 // said reports whether the conversation has shown a message.
 func (t *talk) said(m *message, dir uint8) bool { return m.of == t && m.dir == dir }
