@@ -60,7 +60,7 @@ func (c *Conn) doubt(dir uint8, s *Segment) (Verdict, bool) {
 func (h *half) near(s *Segment) bool {
 	switch {
 	case !h.started:
-		return s.Doubt == UnsentAck
+		return s.Doubt == UnsentAck || s.Doubt == OldAck
 	case h.unsure:
 		return s.Doubt == UnsentAck && s.Seq-h.next+maxBack <= maxBack+maxHeld
 	}
