@@ -510,6 +510,7 @@ var generatedCases = []generated{
 	{[]string{"ntp.pcapng 2", "smtp.pcapng 1"}, []op{{"time", 0, 0, 2, 0}, {"twice", 0, 0, 17, 1}}},
 	{[]string{"diameter.pcapng 0"}, []op{{"translated late", 0, 10, 8121, 0}, {"lost", 0, 0, 0, 0}}},
 	{[]string{"postgresql.pcapng 5"}, []op{{"syn", 0, 4, 1073741824, 1}, {"bytes ahead", 0, 5, -10, 0}}},
+	{[]string{"", "", "redis.pcap 2 six"}, []op{{"translated late", 2, 4, 660, 1}, {"lost", 2, 1, 0, 0}, {"bytes", 2, 5, 0, 0}}},
 }
 
 func TestGeneratedCases(t *testing.T) {

@@ -108,6 +108,7 @@ func (p *pairs) find(f *flow.Packet, hash uint64, s spot) *flow.View {
 	}
 	m := p.message(f, dir)
 	t.last[dir] = m.no + 1
+	t.accepted = t.accepted || m.syn && !dials
 	switch l := t.like; {
 	case l == nil:
 	case dir != l.asked[0].dir:

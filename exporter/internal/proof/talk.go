@@ -42,6 +42,7 @@ type talk struct {
 	looked   uint8    // messages already examined, up to the limit
 	since    int64    // time of the first of them
 	next     *talk    // of a later SYN on the same ends, while nothing has answered that
+	accepted bool     // its SYN-ACK was captured
 	stays    bool     // it is not a view, and will not be one
 	tcp      bool
 	swapped  bool // direction 0 is from the second end of the tuple
@@ -168,9 +169,11 @@ func (t *talk) end() {
 	t.copies = nil
 }
 
-// begunBefore reports whether the capture lacks the SYN of a connection, so that an acknowledgement may be the only answer
-// which two views have in common. One of a SYN-ACK proves no more than that.
-func (t *talk) begunBefore() bool { return t.tcp && t.syn == 0 && (t.isn == 0 || t.looked > 1) }
+// unshaken reports whether the capture lacks the SYN or the SYN-ACK of a connection, so that an acknowledgement may be the
+// only answer which two views have in common. One of a SYN-ACK proves no more than that.
+func (t *talk) unshaken() bool {
+	return t.tcp && (t.syn == 0 || !t.accepted) && (t.isn == 0 || t.looked > 1)
+}
 
 // said reports whether the conversation has shown a message.
 func (t *talk) said(m *message, dir uint8) bool { return m.of == t && m.dir == dir }

@@ -78,7 +78,7 @@ func (p *pairs) acknowledged(t *talk, m message) {
 		}
 		l.acks = newest(l.acks, m)
 	}
-	waits := t.begunBefore() && t.looked < maxFirstTCP && t.last[1-m.dir] > 0
+	waits := t.unshaken() && t.looked < maxFirstTCP && t.last[1-m.dir] > 0
 	for i := len(t.copies) - 1; i >= 0; i-- {
 		if c := t.copies[i]; !c.like.proven && m.dir != c.like.asked[0].dir {
 			waits = !p.equalTo(c, &m, c.like.acks) || waits
