@@ -15,6 +15,9 @@ type Basis struct {
 	Flows string // SQL condition for flows
 }
 
+// Proxied is the SQL condition for flows to proxies.
+const Proxied = "flow_id IN (SELECT flow_id FROM calls_raw WHERE proxied_to IS NOT NULL)"
+
 // Bases of more than one analyzer.
 var (
 	OfRequests   = Basis{What: "decoded requests", Calls: terms.IsRequest}
@@ -22,7 +25,7 @@ var (
 	OfHandshakes = Basis{What: "TLS handshakes", Calls: "protocol IN ('tls', 'quic')"}
 	OfDNS        = Basis{What: "DNS queries", Calls: "protocol = 'dns'"}
 	OfOutside    = Basis{What: "connections to outside addresses", Flows: "dst_external AND NOT coalesce(src_external, false)"}
-	OfProxied    = Basis{What: "connections to outside addresses or through proxies", Flows: OfOutside.Flows + " OR flow_id IN (SELECT flow_id FROM calls_raw WHERE proxied_to IS NOT NULL)"}
+	OfProxied    = Basis{What: "connections to outside addresses or through proxies", Flows: OfOutside.Flows + " OR " + Proxied}
 	OfFlows      = Basis{What: "connections", Flows: "true"}
 	OfFiles      = Basis{What: "files in transfer"}
 )

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
@@ -86,7 +87,8 @@ type Finding struct {
 	Severity   string   `json:"severity" jsonschema:"high, medium, low or info"`
 	What       string   `json:"what" jsonschema:"the claim in a sentence"`
 	Src        string   `json:"src,omitempty" jsonschema:"client, as namespace/name"`
-	Dst        string   `json:"dst,omitempty" jsonschema:"server"`
+	Dst        string   `json:"dst,omitempty" jsonschema:"server; behind a proxy, the host that the proxy is asked for"`
+	Via        string   `json:"via,omitempty" jsonschema:"proxies through which the server was reached"`
 	Count      int64    `json:"count" jsonschema:"calls, connections or places behind it"`
 	First      string   `json:"first"`
 	Last       string   `json:"last"`
@@ -123,20 +125,23 @@ func (l *Look) Unmasked() (end func()) {
 	return func() { l.Case, l.Where = masked, where }
 }
 
-// Rows runs SQL that returns Rows.
+// Rows runs SQL that returns Rows. A host that only a proxy knows is outside if its name or address is.
 func (l *Look) Rows(ctx context.Context, sql string, args ...any) ([]Row, error) {
 	rows, more, err := ask.Rows[Row](ctx, l.Case, maxRows, sql, args...)
 	l.more = l.more || more
+	for i := range rows {
+		rows[i].Outside = rows[i].Outside || rows[i].Beyond && terms.HostOutside(rows[i].Dst)
+	}
 	return rows, err
 }
 
-// Add reports a finding. Empty ends, times and calls are filled from r.
+// Add reports a finding. Empty ends, times and calls are filled from r, and its proxies are named.
 func (l *Look) Add(r Row, f Finding) {
 	if len(l.found) >= maxPerAnalyzer && !l.all {
 		l.more = true
 		return
 	}
-	f.Finding = l.name
+	f.Finding, f.Via, f.What = l.name, r.Via, f.What+r.through()
 	if f.Src == "" {
 		f.Src = r.Src
 	}

@@ -132,7 +132,7 @@ func (o *Out) gather(ctx context.Context, looks []*Look, keep func(Finding) bool
 	}
 }
 
-// concerns reports whether a finding has a service at one end. The scope of calls does not limit
+// concerns reports whether a finding has a service at one end or between them. The scope of calls does not limit
 // findings about flows.
 func concerns(f Finding, service string) bool {
 	_, name, ok := strings.Cut(service, "/")
@@ -140,7 +140,7 @@ func concerns(f Finding, service string) bool {
 		name = service
 	}
 	name = strings.Trim(name, "*?")
-	return len(f.CallIDs) > 0 || strings.Contains(f.Src, name) || strings.Contains(f.Dst, name)
+	return len(f.CallIDs) > 0 || strings.Contains(f.Src, name) || strings.Contains(f.Dst, name) || strings.Contains(f.Via, name)
 }
 
 // narrowed reports whether the input leaves out findings of the window.

@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"slices"
 	"strings"
-
-	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
 // crowd is the highest number of findings of one kind about one client that are listed separately.
@@ -18,7 +16,9 @@ type Row struct {
 	Dst      string   `json:"dst"`
 	Detail   string   `json:"detail"`
 	Other    string   `json:"other"`
-	Via      string   `json:"via"` // proxies between them
+	Via      string   `json:"via"`     // proxies between them
+	Outside  bool     `json:"outside"` // the destination, or a proxy on the way to it, is outside
+	Beyond   bool     `json:"beyond"`  // the destination is behind a proxy and not known to be inside
 	Count    int64    `json:"count"`
 	Of       int64    `json:"of"`
 	Number   float64  `json:"number"`
@@ -30,16 +30,16 @@ type Row struct {
 	Evidence []string `json:"evidence"`
 }
 
-// Through says through which proxies the destination was reached; empty if through none.
-func (r *Row) Through() string {
-	if r.Via == "" {
+// through says through which proxies the destination was reached; empty if through none.
+func (r *Row) through() string {
+	switch {
+	case r.Via == "":
 		return ""
+	case strings.Contains(r.Via, ", "):
+		return "; the proxies are " + r.Via
 	}
-	return " through the proxy " + r.Via
+	return "; the proxy is " + r.Via
 }
-
-// Inside reports whether proxies were asked for a host inside, and none of them is outside: Of counts these.
-func (r *Row) Inside() bool { return r.Via != "" && r.Of == 0 && !terms.HostOutside(r.Dst) }
 
 // Crowds merges the rows of clients with more than 10 rows for which alike is true. In the merged
 // row Of is the number of different servers, Number2 that of merged rows, Count and Number are sums, and Evidence has the

@@ -1,38 +1,79 @@
 package finding
 
 import (
+	"context"
 	"fmt"
+	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
 // Groups is SQL (WITH g AS …) that groups the calls in scope that match where, by their ends and the
-// columns of by. A client outside without a name is "(outside)". The columns of g are src, dst, those
-// of by, n, first_ns, last_ns and ids. Strings are computed per group, not per call. The arguments
-// are Args, then those of where.
-func (l *Look) Groups(by, where string) string {
-	same := ""
-	if l.Case.Several() {
-		same = " AND %[1]s.bundle = r.bundle"
-	}
-	join := func(alias, id string) string {
-		return fmt.Sprintf(" JOIN endpoints %[1]s ON %[1]s.endpoint_id = r.%[2]s"+same, alias, id)
-	}
-	if same == "" {
-		join = func(alias, id string) string {
-			return fmt.Sprintf(" JOIN endpoints %[1]s ON %[1]s.endpoint_id = r.%[2]s", alias, id)
-		}
-	}
-	return `WITH r AS (SELECT ` + l.Bundle("src_id, dst_id") + `, ` + by + `, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, ` + l.some() + ` AS ids
+// columns of by. The columns of g are those of Named, those of by, n, first_ns, last_ns and ids. Strings are computed per
+// group, not per call. The arguments are Args, then those of where. own is as for Key.
+func (l *Look) Groups(by, where string, own ...string) string {
+	return `WITH ` + l.Names() + `, r AS (SELECT ` + l.Key(own...) + `, ` + by + `, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, ` + l.Some() + `
 			FROM ` + l.Calls + ` WHERE ` + l.Where + ` AND ` + where + ` GROUP BY ALL),
-		g AS (SELECT CASE WHEN s.kind = 'outside' AND coalesce(s.dns_name, s.hostname, s.service) IS NULL THEN '(outside)' ELSE ` + terms.Who("s.") + ` END AS src, ` + terms.Who("d.") + ` AS dst, s.external AS src_outside, d.external AS dst_outside, r.* FROM r` + join("s", "src_id") + join("d", "dst_id") + `)`
+		g AS (` + l.Named("r") + `)`
 }
 
+// Key is the SQL for the columns by which calls are grouped before Named: their ends, and what the server, a proxy, passes
+// them to. A call that asks for a host is about the proxy itself, and so is one that meets a condition of own.
+func (l *Look) Key(own ...string) string {
+	return l.Bundle("src_id, dst_id, CASE WHEN NOT coalesce(" + strings.Join(append(own, terms.AsksProxy), " OR ") + ", false) THEN proxied_to END AS proxied_to")
+}
+
+// ProxyLogin is the SQL condition for calls whose auth_kind is that of credentials for a proxy, those in Proxy-Authorization
+// (RFC 9110 section 11.7.2), and for those that a proxy refused for lack of them (section 15.5.8). Headers are read only if a call through a proxy has credentials.
+func (l *Look) ProxyLogin(ctx context.Context) (string, error) {
+	with := "proxied_to IS NOT NULL AND auth_kind IS NOT NULL AND " + Web
+	rows, err := l.Rows(ctx, "SELECT count(*) AS count FROM "+l.Calls+" WHERE "+l.Where+" AND "+with, l.Args...)
+	if err != nil || rows[0].Count == 0 {
+		return "status_code = 407", err
+	}
+	const names = "list_transform(headers, x -> lower(x.name))"
+	return "(status_code = 407 OR " + with + " AND list_contains(" + names + ", 'proxy-authorization') AND NOT list_contains(" + names + ", 'authorization'))", nil
+}
+
+// Names is SQL for the tables that Named reads.
+func (l *Look) Names() string {
+	return "e AS MATERIALIZED (" + l.Ends() + "), asked AS MATERIALIZED (" + terms.AskedHosts + ")"
+}
+
+// Named is SQL for the rows of a table with the columns of Key, and with
+//   - src, the client, or "(outside)" for one outside without a name; client, always with its name; src_namespace; src_outside
+//   - dst, the server or, behind a proxy, the host that the proxy is asked for, by the name of its owner if that is known
+//   - proxy, null if there is none; target, what it is asked for; target_namespace; beyond, whether that is not known to be inside
+//   - dst_outside, dst_dns_name and dst_hostname of the server or proxy.
+func (l *Look) Named(table string) string {
+	return behind(`SELECT s."as" AS src, s.who AS client, d.who AS server, s.namespace AS src_namespace, s.external AS src_outside, d.external AS dst_outside, d.ip AS dst_ip, d.dns_name AS dst_dns_name, d.hostname AS dst_hostname, r.*
+		FROM ` + table + ` r JOIN e s ON ` + l.On("r", "src_id", "s") + ` JOIN e d ON ` + l.On("r", "dst_id", "d"))
+}
+
+// NamedFlows is SQL for the flows that match a condition, with the columns dst, proxy, target, beyond and dst_outside of
+// Named. What a connection to a proxy carries is for the host behind it if the proxy was asked for only one.
+func (l *Look) NamedFlows(where string) string {
+	flow := l.Bundle("flow_id")
+	return `WITH ` + l.Names() + `, passed AS (SELECT ` + flow + `, min(proxied_to) AS proxied_to FROM calls_raw WHERE proxied_to IS NOT NULL GROUP BY ALL HAVING count(DISTINCT ` + terms.TargetHost + `) = 1),
+		f AS (` + behind(`SELECT *, `+terms.Who("dst_")+` AS server, dst_external AS dst_outside FROM flows LEFT JOIN passed USING (`+flow+`) WHERE `+where) + `)`
+}
+
+// behind is SQL for rows with the names of their ends and proxied_to, and with dst, proxy, target and beyond.
+func behind(rows string) string {
+	return `SELECT t.*, CASE WHEN target IS NULL THEN server ELSE coalesce(asked.who, target) END AS dst, CASE WHEN target IS NOT NULL THEN server END AS proxy,
+			target IS NOT NULL AND NOT coalesce(asked.inside, false) AS beyond, asked.namespace AS target_namespace
+		FROM (SELECT *, CASE WHEN ` + terms.BehindProxy + ` THEN ` + terms.TargetHost + ` END AS target FROM (` + rows + `)) t LEFT JOIN asked ON asked.asked = t.target`
+}
+
+// Ways are the columns of a Row with the proxies of a group of rows from Named, and with what makes it one with a
+// destination outside.
+const Ways = `string_agg(DISTINCT proxy, ', ' ORDER BY proxy) AS via, coalesce(bool_or(dst_outside), false) AS outside, coalesce(bool_or(beyond), false) AS beyond`
+
 // Ends is SQL for the names of endpoints. Its columns are bundle if the case has several bundles,
-// endpoint_id, external, dns_name, hostname, who, and as, which is "(outside)" for a client outside without a
+// endpoint_id, ip, namespace, external, dns_name, hostname, who, and as, which is "(outside)" for a client outside without a
 // name.
 func (l *Look) Ends() string {
-	return "SELECT " + l.Bundle("endpoint_id, external, dns_name, hostname") + ", " + terms.Who("") + " AS who, CASE WHEN kind = 'outside' AND coalesce(dns_name, hostname, service) IS NULL THEN '(outside)' ELSE " + terms.Who("") + ` END AS "as" FROM endpoints_raw`
+	return "SELECT " + l.Bundle("endpoint_id, ip, namespace, external, dns_name, hostname") + ", " + terms.Who("") + " AS who, CASE WHEN kind = 'outside' AND coalesce(dns_name, hostname, service) IS NULL THEN '(outside)' ELSE " + terms.Who("") + ` END AS "as" FROM endpoints_raw`
 }
 
 // On is the SQL condition that joins table left with a row of Ends named right, by a column of left.
@@ -47,9 +88,9 @@ func (l *Look) On(left, id, right string) string {
 // Some is the SQL for the column ids of a group of calls: the first call_ids, or all of them.
 func (l *Look) Some() string { return l.some() + " AS ids" }
 
-// Sums are the columns of a Row that are sums over groups of g.
+// Sums are the columns of a Row that are sums over groups of g, and Ways.
 func (l *Look) Sums() string {
-	return `sum(n)::BIGINT AS count, min(first_ns) AS first_ns, max(last_ns) AS last_ns, list_transform(` + l.IDs() + `, x -> lower(hex(x))) AS call_ids`
+	return `sum(n)::BIGINT AS count, min(first_ns) AS first_ns, max(last_ns) AS last_ns, list_transform(` + l.IDs() + `, x -> lower(hex(x))) AS call_ids, ` + Ways
 }
 
 // IDs is the SQL for the call_ids of groups of g, as BLOB.

@@ -30,17 +30,17 @@ func TestFindingsNameTheHostBehindAProxy(t *testing.T) {
 				if len(beacons) == 0 || len(beacons) > 2 {
 					t.Errorf("%d beacons", len(beacons))
 				}
-				severity, called := "medium", tunnel.beyond+" through the proxy "+proxy+" (calls of "
+				severity, called := "medium", tunnel.beyond+" (calls of "
 				if tunnel.beyond == targetAddr {
-					severity, called = "high", targetAddr+" through the proxy "+proxy+" (no name, calls of "
+					severity, called = "high", targetAddr+" (no name, calls of "
 				}
 				for _, b := range beacons {
-					if !strings.HasPrefix(b, "beacon "+severity+": 10.0.0.1 calls "+called) || !strings.Contains(b, " every 10s, 8 times;") {
+					if !strings.HasPrefix(b, "beacon "+severity+": 10.0.0.1 calls "+called) || !strings.Contains(b, " every 10s, 8 times;") || !strings.Contains(b, "; the proxy is "+proxy+" ") {
 						t.Error(b)
 					}
 				}
 				if !tunnel.direct {
-					hold(t, of(t, k, "risky-file"), "high: 10.0.0.1 and "+tunnel.beyond+", through the proxy "+proxy+": 8 files downloaded without encryption, of type application/vnd.microsoft.portable-executable, with an outside address")
+					hold(t, of(t, k, "risky-file"), "high: 10.0.0.1 and "+tunnel.beyond+": 8 files downloaded without encryption, of type application/vnd.microsoft.portable-executable, with an outside address; the proxy is "+proxy)
 				}
 			})
 		}
@@ -60,12 +60,12 @@ func TestTheNameOfAProxyIsNotThatOfTheHostBehindIt(t *testing.T) {
 	for i, at := range every(8, 10*time.Second) {
 		w.Exchange(time.Second+at, ms, fmt.Sprint(i), "10.0.0.1", proxyIP+":1080", "\x04\x01\x01\xbb\xc6\x33\x64\x4dme\x00", "\x00\x5a\x00\x00\x00\x00\x00\x00")
 	}
-	hold(t, of(t, openTraffic(t, &w), "beacon"), "high: 10.0.0.1 calls "+targetAddr+" through the proxy proxy.example.net (no name, calls of socks")
+	hold(t, of(t, openTraffic(t, &w), "beacon"), "high: 10.0.0.1 calls "+targetAddr+" (no name, calls of socks) every 10s, 8 times; the interquartile range of the pauses is 0s; the proxy is proxy.example.net")
 }
 
 // TestHostsInsideBehindAProxy are neither beacons nor outside, whatever the proxy is.
 func TestHostsInsideBehindAProxy(t *testing.T) {
-	for _, host := range []string{"10.0.0.7", "shop.internal", "shop", "shop.example.com"} {
+	for host, owner := range map[string]string{"10.0.0.7": "shop.example.com", "shop.internal": "shop.internal", "shop": "shop", "shop.example.com": "shop.example.com"} {
 		var w traffic.Capture
 		resolve(&w, "shop.example.com", "\x0a\x00\x00\x07")
 		w.Ping(time.Second, "10.0.0.1", "10.0.0.7", true)
@@ -75,7 +75,7 @@ func TestHostsInsideBehindAProxy(t *testing.T) {
 		}
 		k := openTraffic(t, &w)
 		hold(t, of(t, k, "beacon"))
-		hold(t, of(t, k, "risky-file"), "medium: 10.0.0.1 and "+host+", through the proxy 10.0.0.9: 8 files downloaded without encryption, of type application/vnd.microsoft.portable-executable a.exe")
+		hold(t, of(t, k, "risky-file"), "medium: 10.0.0.1 and "+owner+": 8 files downloaded without encryption, of type application/vnd.microsoft.portable-executable; the proxy is 10.0.0.9 a.exe")
 	}
 }
 
@@ -89,7 +89,7 @@ func TestHostsBehindAProxyRequireTheirOwnCredentials(t *testing.T) {
 	call(time.Second, "b.example.com", "")
 	hold(t, of(t, openTraffic(t, &w), "missing-auth"))
 	call(2*time.Second, "a.example.com", "")
-	hold(t, of(t, openTraffic(t, &w), "missing-auth"), "high: 1 call from 10.0.0.1 to GET /a of a.example.com succeeded without credentials; 1 other carries them")
+	hold(t, of(t, openTraffic(t, &w), "missing-auth"), "high: 1 call from 10.0.0.1 to GET /a of a.example.com succeeded without credentials; 1 other carries them; the proxy is 10.0.0.9")
 }
 
 // TestVolumesBehindAProxy has uploads through a proxy to one host, to two hosts on one connection, and to a host inside.
@@ -113,8 +113,8 @@ func TestVolumesBehindAProxy(t *testing.T) {
 	slices.Sort(got)
 	hold(t, got,
 		"medium: 10.0.0.1 sent 10.3 MiB to 203.0.113.9 outside in 1 connection, and received 0.0 MiB 203.0.113.9",
-		"medium: 10.0.0.1 sent 10.3 MiB to evil.example.com outside through the proxy 10.0.0.9 in 1 connection, and received 0.0 MiB evil.example.com",
-		"medium: 10.0.0.1 sent 10.3 MiB to other.example.com outside through the proxy 203.0.113.9 in 1 connection, and received 0.0 MiB other.example.com",
-		"medium: 10.0.0.1 sent 10.3 MiB to pay.internal outside through the proxy 203.0.113.9 in 1 connection, and received 0.0 MiB pay.internal")
-	hold(t, of(t, k, "outside-volume", proxyIP, "*.example.com"), "10.3 MiB to pay.internal outside through the proxy 203.0.113.9")
+		"medium: 10.0.0.1 sent 10.3 MiB to evil.example.com outside in 1 connection, and received 0.0 MiB; the proxy is 10.0.0.9 evil.example.com",
+		"medium: 10.0.0.1 sent 10.3 MiB to other.example.com outside in 1 connection, and received 0.0 MiB; the proxy is 203.0.113.9 other.example.com",
+		"medium: 10.0.0.1 sent 10.3 MiB to pay.internal outside in 1 connection, and received 0.0 MiB; the proxy is 203.0.113.9 pay.internal")
+	hold(t, of(t, k, "outside-volume", proxyIP, "*.example.com"), "10.3 MiB to pay.internal outside in 1 connection, and received 0.0 MiB; the proxy is 203.0.113.9")
 }

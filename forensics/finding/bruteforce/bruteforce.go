@@ -39,14 +39,15 @@ var logins = []login{
 	{"'pop3'", "pop3_command IN ('PASS', 'APOP', 'AUTH') AND outcome IN ('ok', 'client_error', 'refused') AND coalesce(pop3_code, '') NOT IN ('IN-USE', 'LOGIN-DELAY') AND coalesce(pop3_code, '') NOT LIKE 'SYS/%'", "outcome <> 'ok'", "pop3_user"},
 	{"'smtp'", "smtp_command = 'AUTH' AND status_code IN (235, 535)", "status_code = 535", "smtp_user"},
 	{"'radius'", "radius_code_name = 'Access-Request' AND radius_response_code_name IN ('Access-Accept', 'Access-Reject')", "radius_response_code_name = 'Access-Reject'", "radius_user"},
-	{"'http1', 'http2', 'http3'", "(status_code = 401 AND (auth_kind IN ('basic', 'digest', 'password') OR method = 'POST' AND auth_kind IS NULL) OR status_code < 400 AND auth_kind IN ('basic', 'digest', 'password'))", "status_code = 401", "NULL"},
+	{"'socks'", "auth_kind = 'password' AND status_text IS NOT NULL", "status_text = 'login failed'", "socks_user"},
+	{"'http1', 'http2', 'http3'", "(status_code = 401 AND method = 'POST' AND auth_kind IS NULL OR (status_code IN (401, 407) OR status_code < 400) AND auth_kind IN ('basic', 'digest', 'password'))", "status_code IN (401, 407)", "NULL"},
 	{"'ssh'", "ssh_client_encrypted_bytes > 0 AND complete", "ssh_client_encrypted_bytes < 4000 AND ssh_server_encrypted_bytes < 1600", "NULL"},
 }
 
 // Analyzer returns the analyzer brute-force.
 func Analyzer() finding.Analyzer {
 	return finding.Analyzer{Name: "brute-force", Basis: finding.OfFlows, Title: "many failed logins", Kinds: []string{"guessing", "spraying", "short-connections"},
-		Doc: "A client with at least 10 failed logins at one server within ten minutes, if they are most of its logins there, or 100: over LDAP, Kerberos, SMB, FTP, IMAP, POP3, SMTP, RADIUS and HTTP, against few accounts (guessing) or many (spraying), and whether one of the accounts was entered afterwards. Of SSH, whose logins are encrypted, 20 connections that carried too little for a session.", Find: find}
+		Doc: "A client with at least 10 failed logins at one server within ten minutes, if they are most of its logins there, or 100: over LDAP, Kerberos, SMB, FTP, IMAP, POP3, SMTP, RADIUS, SOCKS and HTTP, against few accounts (guessing) or many (spraying), and whether one of the accounts was entered afterwards. Of SSH, whose logins are encrypted, 20 connections that carried too little for a session.", Find: find}
 }
 
 // cases is SQL for a column that each protocol has in its own way.
@@ -68,15 +69,19 @@ func find(ctx context.Context, l *finding.Look) error {
 	by := "CASE WHEN protocol IN ('http1', 'http2', 'http3') THEN 'http' ELSE protocol END AS protocol, ts_ns AS tried, " +
 		cases(func(p login) string { return "coalesce(" + p.failed + ", false)" }) + " AS failed, " + cases(func(p login) string { return p.account }) + " AS account"
 	const ends = "src, dst, protocol"
-	rows, err := l.Rows(ctx, l.Groups(by, "("+strings.Join(is, " OR ")+")")+`,
+	own, err := l.ProxyLogin(ctx)
+	if err != nil {
+		return err
+	}
+	rows, err := l.Rows(ctx, l.Groups(by, "("+strings.Join(is, " OR ")+")", own)+`,
 		w AS (SELECT *, sum(CASE WHEN failed THEN n ELSE 0 END) OVER (PARTITION BY `+ends+` ORDER BY tried RANGE BETWEEN `+fmt.Sprint(window*1_000_000_000)+` PRECEDING AND CURRENT ROW) AS peak FROM g),
 		a AS (SELECT `+ends+`, account, coalesce(sum(n) FILTER (failed), 0) AS tries, min(tried) FILTER (failed) AS first_failed, max(tried) FILTER (NOT failed) AS last_ok FROM g WHERE account IS NOT NULL GROUP BY ALL),
 		s AS (SELECT `+ends+`, count(*) FILTER (tries > 0) AS accounts, max(tries) AS most, list(account || ' (' || tries || ')' ORDER BY tries DESC, account) FILTER (tries > 0) AS names,
 			list(account ORDER BY account) FILTER (tries >= `+fmt.Sprint(guessedName)+` AND last_ok > first_failed) AS entered FROM a GROUP BY ALL),
-		t AS (SELECT `+ends+`, sum(n)::BIGINT AS attempts, max(peak)::BIGINT AS peak, bool_or(src_outside) AS outside FROM w GROUP BY ALL),
+		t AS (SELECT `+ends+`, sum(n)::BIGINT AS attempts, max(peak)::BIGINT AS peak, bool_or(src_outside) AS from_outside FROM w GROUP BY ALL),
 		f AS (SELECT `+ends+`, `+l.Sums()+` FROM w WHERE failed GROUP BY ALL)
 		SELECT f.* EXCLUDE (protocol), protocol AS detail, attempts AS "of", peak::DOUBLE AS number, coalesce(accounts, 0)::DOUBLE AS number2, list_slice(coalesce(names, []), 1, 5) AS evidence,
-			CASE WHEN outside THEN 'outside' ELSE '' END || '/' || CASE WHEN accounts >= `+fmt.Sprint(manyNames)+` AND most <= `+fmt.Sprint(fewTries)+` THEN 'spraying' ELSE 'guessing' END || '/' || coalesce(array_to_string(list_slice(entered, 1, 5), ', '), '') AS other
+			CASE WHEN from_outside THEN 'outside' ELSE '' END || '/' || CASE WHEN accounts >= `+fmt.Sprint(manyNames)+` AND most <= `+fmt.Sprint(fewTries)+` THEN 'spraying' ELSE 'guessing' END || '/' || coalesce(array_to_string(list_slice(entered, 1, 5), ', '), '') AS other
 		FROM f JOIN t USING (`+ends+`) LEFT JOIN s USING (`+ends+`)
 		WHERE peak >= CASE WHEN protocol = 'ssh' THEN `+fmt.Sprint(manyShort)+` ELSE `+fmt.Sprint(manyFailed)+` END AND (f.count * 2 > attempts OR protocol <> 'ssh' AND peak >= `+fmt.Sprint(anyShare)+`)
 		ORDER BY f.count DESC, src, dst, protocol`, l.Args...)

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
@@ -48,17 +47,17 @@ func find(ctx context.Context, l *finding.Look) error {
 		return strings.Join(list, ", ")
 	}
 	// The tables are joined by the row of the handshake.
-	h := `WITH h AS (SELECT ` + terms.Who("src_") + ` AS src, ` + terms.Who("dst_") + ` AS dst, ts_ns, call_id, tls_sni, tls_certificate_state, ` + l.Bundle("call_no") + ` FROM calls WHERE ` + l.Where + ` AND protocol IN ('tls', 'quic')),
+	h := `WITH ` + l.Names() + `, h AS (SELECT ` + l.Key() + `, ts_ns, call_id, tls_sni, tls_certificate_state, call_no FROM ` + l.Calls + ` WHERE ` + l.Where + ` AND protocol IN ('tls', 'quic')),
 		c AS (SELECT 'server' AS whose, h.*, coalesce(tls_sni, '') AS sni, ` + side("") + `, cert_not_yet_valid, cert_matches_sni FROM h JOIN tls USING (` + l.Bundle("call_no") + `)
 			UNION ALL SELECT 'client' AS whose, h.*, '' AS sni, ` + side("client_") + `, NULL, NULL FROM h JOIN tls USING (` + l.Bundle("call_no") + `)) `
 	var cases []string
 	for i, p := range problems {
 		cases = append(cases, fmt.Sprintf("CASE WHEN (%s) THEN %d END", p.cond, i))
 	}
-	rows, err := l.Rows(ctx, h+`, p AS (SELECT *, unnest(list_filter([`+strings.Join(cases, ", ")+`], x -> x IS NOT NULL)) AS problem FROM c WHERE cert_subject IS NOT NULL)
-		SELECT src, dst, cert_subject AS detail, whose AS other, problem::DOUBLE AS number, count(*) AS count, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns,
+	rows, err := l.Rows(ctx, h+`, p AS (SELECT c.*, unnest(list_filter([`+strings.Join(cases, ", ")+`], x -> x IS NOT NULL)) AS problem FROM (`+l.Named("c")+`) c WHERE cert_subject IS NOT NULL)
+		SELECT client AS src, dst, cert_subject AS detail, whose AS other, problem::DOUBLE AS number, count(*) AS count, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns,
 			['valid to ' || strftime(make_timestamp_ns(cert_not_after_ns), '%Y-%m-%dT%H:%M:%SZ'), 'issuer ' || coalesce(cert_issuer, ''), coalesce(cert_key_type || ' ' || cert_key_bits, ''),
-				coalesce(cert_signature_algorithm, ''), 'name asked for ' || sni, 'sha256 ' || lower(hex(cert_sha256))] AS evidence, `+l.CallIDs()+`
+				coalesce(cert_signature_algorithm, ''), 'name asked for ' || sni, 'sha256 ' || lower(hex(cert_sha256))] AS evidence, `+l.CallIDs()+`, `+finding.Ways+`
 		FROM p GROUP BY ALL ORDER BY number, count DESC, src, dst, detail, other, evidence`, l.Args...)
 	if err != nil {
 		return err

@@ -15,11 +15,11 @@ import (
 // behind finds hosts outside that are reached through a proxy. The proxy connects to what it is asked for, so only that
 // names the host; what a connection to an address then names counts as its name, as without a proxy.
 func behind(ctx context.Context, l *finding.Look) error {
-	rows, err := l.Rows(ctx, `WITH b AS (SELECT `+terms.Who("src_")+` AS src, `+terms.Who("dst_")+` AS proxy, `+terms.TargetHost+` AS target, `+terms.TargetPort+` AS port, host, `+terms.NamesTarget+` AS naming, ts_ns, call_id
-			FROM calls WHERE `+l.Where+` AND `+terms.BehindProxy+` AND NOT coalesce(src_external, false))
-		SELECT src, target AS dst, coalesce('port ' || port, '') AS detail, string_agg(DISTINCT proxy, ', ' ORDER BY proxy) AS other, count(*) AS count, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns,
+	rows, err := l.Rows(ctx, `WITH `+l.Names()+`, r AS (SELECT `+l.Bundle("src_id, dst_id, proxied_to")+`, `+terms.TargetPort+` AS port, host, `+terms.NamesTarget+` AS naming, ts_ns, call_id
+			FROM `+l.Calls+` WHERE `+l.Where+` AND proxied_to IS NOT NULL)
+		SELECT client AS src, target AS dst, coalesce('port ' || port, '') AS detail, `+finding.Ways+`, count(*) AS count, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns,
 			`+l.CallIDs()+`, list_sort(list(DISTINCT lower(host)) FILTER (naming AND NOT `+terms.AddressLike+`)) AS evidence
-		FROM b WHERE target NOT IN (`+terms.KnownInside+`) GROUP BY ALL ORDER BY count DESC, src, dst, detail`, l.Args...)
+		FROM (`+l.Named("r")+`) WHERE beyond AND NOT coalesce(src_outside, false) GROUP BY ALL ORDER BY count DESC, src, dst, detail`, l.Args...)
 	if err != nil {
 		return err
 	}
@@ -39,7 +39,7 @@ func behind(ctx context.Context, l *finding.Look) error {
 		if r.Detail != "" {
 			what += " at " + r.Detail
 		}
-		add(l, r, plural.Sprintf("%s through the proxy %s in %d {call|calls}", what, r.Other, r.Count))
+		add(l, r, plural.Sprintf("%s in %d {call|calls}", what, r.Count))
 	}
 	return nil
 }

@@ -11,7 +11,6 @@ import (
 	"context"
 	"slices"
 
-	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
@@ -32,19 +31,18 @@ const (
 const login = `regexp_matches(lower(path), '/(log-?in|sign-?in|sign-?up|register|token|auth|authenticate|authorize|session|sessions)/?$')`
 
 // callsInScope is SQL for table c: the calls in scope of services that receive any credentials, summed by
-// ends, endpoint and result. The hosts behind a proxy are services of their own. It computes the template once per path, and names after summing.
-func callsInScope(l *finding.Look) (sql string, args []any) {
-	const how = `auth_kind IS NOT NULL AS has, coalesce(auth_kind <> 'cookie', false) AS proof, ` + good + ` AS good, ` + refused + ` AS refused`
+// ends, endpoint and result. Credentials for a proxy, the condition own, prove nothing to the host behind it. It computes the template once per path, and names after summing.
+func callsInScope(l *finding.Look, own string) (sql string, args []any) {
+	how := `auth_kind IS NOT NULL AS has, coalesce(auth_kind <> 'cookie' AND NOT ` + own + `, false) AS proof, ` + good + ` AS good, ` + refused + ` AS refused`
 	calls := l.Calls + " c WHERE " + l.Where + " AND " + finding.Web
 	there := " AND (" + l.Bundle("dst_id") + ") IN (SELECT (" + l.Bundle("endpoint_id") + ") FROM near)"
-	sql = `WITH e AS MATERIALIZED (` + l.Ends() + `),
+	sql = `WITH ` + l.Names() + `,
 		taking AS (SELECT DISTINCT ` + l.Bundle("dst_id") + ` FROM ` + calls + ` AND auth_kind <> 'cookie' AND ` + good + `),
 		near AS MATERIALIZED (SELECT ` + l.Bundle("endpoint_id") + ` FROM e WHERE who IN (SELECT e.who FROM taking JOIN e ON ` + l.On("taking", "dst_id", "e") + `)),
 		p AS MATERIALIZED (SELECT DISTINCT method AS m, path AS p, endpoint AS detail FROM (SELECT DISTINCT protocol, method, path, endpoint FROM ` + calls + there + `) WHERE method IS DISTINCT FROM 'OPTIONS' AND NOT ` + finding.Probe + ` AND NOT ` + login + `),
-		r AS (SELECT ` + l.Bundle("src_id, dst_id, dst_ip, proxied_to") + `, detail, ` + how + `, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, ` + l.Some() + `
+		r AS (SELECT ` + l.Key("status_code = 407") + `, detail, ` + how + `, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, ` + l.Some() + `
 			FROM (SELECT * FROM ` + calls + there + `) JOIN p ON p.p = path AND p.m IS NOT DISTINCT FROM method GROUP BY ALL),
-		w AS (SELECT s."as" AS src, d.who AS server, d.dns_name AS dst_dns_name, d.hostname AS dst_hostname, r.* FROM r JOIN e s ON ` + l.On("r", "src_id", "s") + ` JOIN e d ON ` + l.On("r", "dst_id", "d") + `),
-		c AS MATERIALIZED (SELECT *, CASE WHEN ` + terms.BehindProxy + ` THEN ` + terms.TargetHost + ` ELSE server END AS dst FROM w)`
+		c AS MATERIALIZED (` + l.Named("r") + `)`
 	return sql, slices.Concat(l.Args, l.Args, l.Args)
 }
 
@@ -52,7 +50,11 @@ func callsInScope(l *finding.Look) (sql string, args []any) {
 // them: one with at least three endpoints, of which four in five have credentials in every
 // successful call.
 func find(ctx context.Context, l *finding.Look) error {
-	calls, args := callsInScope(l)
+	own, err := l.ProxyLogin(ctx)
+	if err != nil {
+		return err
+	}
+	calls, args := callsInScope(l, own)
 	rows, err := l.Rows(ctx, calls+`,
 		e1 AS (SELECT dst, detail, coalesce(sum(n) FILTER (proof AND good), 0) AS authorized, coalesce(sum(n) FILTER (refused AND NOT has), 0) AS turned FROM c GROUP BY 1, 2),
 		e2 AS (SELECT dst, detail, bool_and(proof) AS closed, NOT bool_or(has) AS open FROM c WHERE good GROUP BY 1, 2),

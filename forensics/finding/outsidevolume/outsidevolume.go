@@ -31,24 +31,20 @@ func Analyzer() finding.Analyzer {
 }
 
 func find(ctx context.Context, l *finding.Look) error {
-	// The bytes of a connection to a proxy are those of the host behind it, if there is only one.
-	flow := l.Bundle("flow_id")
-	rows, err := l.Rows(ctx, `WITH p AS (SELECT `+flow+`, min(proxied_to) AS proxied_to FROM calls_raw WHERE proxied_to IS NOT NULL GROUP BY ALL HAVING count(DISTINCT `+terms.TargetHost+`) = 1),
-		f AS (SELECT *, `+terms.OutsideTarget+` AS target FROM flows LEFT JOIN p USING (`+flow+`) WHERE NOT coalesce(src_external, false) AND `+l.OnceIf(l.Flows(), ask.Largest)+`)
-		SELECT `+terms.Who("src_")+` AS src, coalesce(target, `+terms.Who("dst_")+`) AS dst, count(*) AS count, sum(src_bytes)::DOUBLE AS number, sum(dst_bytes)::DOUBLE AS number2, count(*) FILTER (dst_external) AS "of",
-			string_agg(DISTINCT `+terms.Who("dst_")+`, ', ' ORDER BY `+terms.Who("dst_")+`) FILTER (target IS NOT NULL) AS via,
+	rows, err := l.Rows(ctx, l.NamedFlows(`NOT coalesce(src_external, false) AND `+l.OnceIf(l.Flows(), ask.Largest))+`
+		SELECT `+terms.Who("src_")+` AS src, dst, count(*) AS count, sum(src_bytes)::DOUBLE AS number, sum(dst_bytes)::DOUBLE AS number2, `+finding.Ways+`,
 			min(first_ns) AS first_ns, max(last_ns) AS last_ns, arg_max(`+terms.FlowID(l.Case)+`, (src_bytes, -first_ns), 3) AS flow_ids, list_sort(list(DISTINCT coalesce(target, dst_ip))) AS evidence
-		FROM f WHERE dst_external OR target IS NOT NULL
+		FROM f WHERE dst_outside OR beyond
 		GROUP BY 1, 2 HAVING number >= `+fmt.Sprint(least)+` AND number >= 2 * number2 ORDER BY number DESC, src, dst`)
 	if err != nil {
 		return err
 	}
 	for _, r := range rows {
-		if r.Inside() || !slices.ContainsFunc(r.Evidence, func(ip string) bool { return !l.Allow.Permits(ip, []string{r.Dst}) }) {
+		if !r.Outside || !slices.ContainsFunc(r.Evidence, func(ip string) bool { return !l.Allow.Permits(ip, []string{r.Dst}) }) {
 			continue
 		}
 		f := finding.Finding{Severity: finding.Medium, Confidence: finding.Exact,
-			What: plural.Sprintf("%s sent %s to %s outside%s in %d {connection|connections}, and received %s", r.Src, size(r.Number), r.Dst, r.Through(), r.Count, size(r.Number2))}
+			What: plural.Sprintf("%s sent %s to %s outside in %d {connection|connections}, and received %s", r.Src, size(r.Number), r.Dst, r.Count, size(r.Number2))}
 		if r.Number >= large {
 			f.Severity = finding.High
 		}

@@ -25,9 +25,13 @@ func Analyzer() finding.Analyzer {
 var sent = "auth_kind IN ('" + strings.Join(table.SentLogin, "', '") + "')"
 
 func find(ctx context.Context, l *finding.Look) error {
+	own, err := l.ProxyLogin(ctx)
+	if err != nil {
+		return err
+	}
 	rows, err := l.Rows(ctx, l.Groups("protocol AS detail, auth_kind AS kind, coalesce(error = 'no_request', false) AS unseen", `decrypted_by IS NULL AND auth_kind IS NOT NULL
-			AND (protocol IN `+terms.Serving+` OR `+sent+`)`)+`
-		SELECT src, dst, detail, kind AS other, max(CASE WHEN dst_outside THEN 1 ELSE 0 END)::DOUBLE AS number, coalesce(sum(n) FILTER (unseen), 0)::BIGINT AS "of", `+l.Sums()+` FROM g GROUP BY src, dst, detail, kind ORDER BY count DESC, src, dst, detail, other`, l.Args...)
+			AND (protocol IN `+terms.Serving+` OR `+sent+`)`, own)+`
+		SELECT src, dst, detail, kind AS other, coalesce(sum(n) FILTER (unseen), 0)::BIGINT AS "of", `+l.Sums()+` FROM g GROUP BY src, dst, detail, kind ORDER BY count DESC, src, dst, detail, other`, l.Args...)
 	if err != nil {
 		return err
 	}
@@ -47,7 +51,7 @@ func find(ctx context.Context, l *finding.Look) error {
 		case "pap":
 			f.What += "; a password hidden with MD5 and the shared secret can be read with that secret, or by guessing it"
 		}
-		if r.Number > 0 {
+		if r.Outside {
 			f.Severity = finding.High
 			f.What += ", to an outside address"
 		}
@@ -63,15 +67,15 @@ func passwords(ctx context.Context, l *finding.Look) error {
 	defer l.Unmasked()()
 	const inBody = `(?i)"(password|passwd|pwd|passphrase|client_secret)"\s*:\s*"[^"]|(^|&)(password|passwd|pwd|passphrase|client_secret)=[^&]`
 	rows, err := l.Rows(ctx, `WITH b AS MATERIALIZED (SELECT DISTINCT sha256 FROM bodies WHERE text IS NOT NULL AND regexp_matches(text, ?)),
-		w AS NOT MATERIALIZED (SELECT `+l.Bundle("src_id, dst_id")+`, endpoint, query_string, request_body_sha256, response_body_sha256, call_id, ts_ns FROM `+l.Calls+` WHERE `+l.Where+` AND decrypted_by IS NULL AND `+finding.Web+`),
+		w AS NOT MATERIALIZED (SELECT `+l.Key()+`, endpoint, query_string, request_body_sha256, response_body_sha256, call_id, ts_ns FROM `+l.Calls+` WHERE `+l.Where+` AND decrypted_by IS NULL AND `+finding.Web+`),
 		c AS (SELECT *, 'request body' AS place FROM w WHERE request_body_sha256 IN (SELECT sha256 FROM b)
 			UNION ALL SELECT *, 'response body' FROM w WHERE response_body_sha256 IN (SELECT sha256 FROM b) AND NOT coalesce(request_body_sha256 IN (SELECT sha256 FROM b), false)
 			UNION ALL SELECT *, 'URL' FROM w WHERE regexp_matches(query_string, '(?i)(^|&)(password|passwd|pwd|passphrase|client_secret|access_token|api_?key|token)=[^&]')
 				AND NOT coalesce(request_body_sha256 IN (SELECT sha256 FROM b), false) AND NOT coalesce(response_body_sha256 IN (SELECT sha256 FROM b), false)),
-		r AS (SELECT `+l.Bundle("src_id, dst_id")+`, endpoint, place, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, `+l.Some()+` FROM c GROUP BY ALL),
-		e AS (`+l.Ends()+`)
-		SELECT s.who AS src, d.who AS dst, endpoint AS detail, place AS other, `+l.Sums()+`
-		FROM r LEFT JOIN e s ON `+l.On("r", "src_id", "s")+` LEFT JOIN e d ON `+l.On("r", "dst_id", "d")+` GROUP BY ALL ORDER BY count DESC, src, dst, detail, other`, append([]any{inBody}, l.Args...)...)
+		r AS (SELECT `+l.Bundle("src_id, dst_id, proxied_to")+`, endpoint, place, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, `+l.Some()+` FROM c GROUP BY ALL),
+		`+l.Names()+`
+		SELECT client AS src, dst, endpoint AS detail, place AS other, `+l.Sums()+`
+		FROM (`+l.Named("r")+`) GROUP BY ALL ORDER BY count DESC, src, dst, detail, other`, append([]any{inBody}, l.Args...)...)
 	if err != nil {
 		return err
 	}

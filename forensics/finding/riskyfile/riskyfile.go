@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
@@ -45,29 +44,21 @@ const kind = `CASE WHEN (detected_type IN ` + programs + ` OR detected_type IN `
 
 func find(ctx context.Context, l *finding.Look) error {
 	key := l.Bundle("call_no")
-	ends := l.Bundle("src_id, dst_id, dst_ip, proxied_to")
-	rows, err := l.Rows(ctx, `WITH f AS (SELECT `+ends+`, call_id, ts_ns, detected_type, coalesce(name, '') AS file, side, `+kind+` AS kind
-				FROM (SELECT `+key+`, src_id, dst_id, dst_ip, proxied_to, call_id, ts_ns, decrypted_by IS NULL AS clear FROM `+l.Calls+` WHERE `+l.Where+`) k
+	rows, err := l.Rows(ctx, `WITH f AS (SELECT `+l.Bundle("src_id, dst_id, proxied_to")+`, call_id, ts_ns, detected_type, coalesce(name, '') AS file, side, `+kind+` AS kind
+				FROM (SELECT `+l.Key()+`, call_no, call_id, ts_ns, decrypted_by IS NULL AS clear FROM `+l.Calls+` WHERE `+l.Where+`) k
 				JOIN (SELECT `+key+`, name, content_type, detected_type, side FROM objects WHERE detected_type IS NOT NULL) o USING (`+key+`)),
-		r AS (SELECT `+ends+`, kind, detected_type, side, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, list_sort(list(DISTINCT left(file, 200)))[:5] AS names, `+l.Some()+` FROM f WHERE kind IS NOT NULL GROUP BY ALL),
-		e AS MATERIALIZED (`+l.Ends()+`),
-		w AS (SELECT r.*, s.who AS src, d.who AS server, s.external OR d.external AS outside, d.dns_name AS dst_dns_name, d.hostname AS dst_hostname
-			FROM r JOIN e s ON `+l.On("r", "src_id", "s")+` JOIN e d ON `+l.On("r", "dst_id", "d")+`),
-		b AS (SELECT *, `+terms.BehindProxy+` AS behind, `+terms.OutsideTarget+` AS target FROM w)
-		SELECT src, CASE WHEN behind THEN `+terms.TargetHost+` ELSE server END AS dst, kind AS detail, detected_type || ' ' || side AS other, list_sort(list_distinct(flatten(list(names))))[:5] AS evidence,
-			string_agg(DISTINCT server, ', ' ORDER BY server) FILTER (behind) AS via, count(*) FILTER (outside)::DOUBLE AS number, count(target)::DOUBLE AS number2, `+l.Sums()+`
-		FROM b GROUP BY 1, 2, 3, 4 ORDER BY count DESC, src, dst, detail, other`, l.Args...)
+		r AS (SELECT `+l.Bundle("src_id, dst_id, proxied_to")+`, kind, detected_type, side, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, list_sort(list(DISTINCT left(file, 200)))[:5] AS names, `+l.Some()+` FROM f WHERE kind IS NOT NULL GROUP BY ALL),
+		`+l.Names()+`
+		SELECT client AS src, dst, kind AS detail, detected_type || ' ' || side AS other, list_sort(list_distinct(flatten(list(names))))[:5] AS evidence,
+			count(*) FILTER (src_outside)::DOUBLE AS number, `+l.Sums()+`
+		FROM (`+l.Named("r")+`) GROUP BY 1, 2, 3, 4 ORDER BY count DESC, src, dst, detail, other`, l.Args...)
 	if err != nil {
 		return err
 	}
 	for _, r := range rows {
-		ends := r.Src + " and " + r.Dst
-		if r.Via != "" {
-			ends += "," + r.Through()
-		}
 		f := finding.Finding{Kind: r.Detail, Severity: severities[r.Detail], Confidence: finding.Likely, Evidence: slices.DeleteFunc(r.Evidence, func(s string) bool { return s == "" }),
-			What: plural.Sprintf("%s: %d {file|files} ", ends, r.Count) + what(r.Detail, r.Other)}
-		if r.Detail == "executable" && (r.Number > 0 || r.Number2 > 0 && terms.HostOutside(r.Dst)) {
+			What: plural.Sprintf("%s and %s: %d {file|files} ", r.Src, r.Dst, r.Count) + what(r.Detail, r.Other)}
+		if r.Detail == "executable" && (r.Number > 0 || r.Outside) {
 			f.Severity = finding.High
 			f.What += ", with an outside address"
 		}

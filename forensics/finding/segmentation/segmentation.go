@@ -27,8 +27,8 @@ const crossing = `dst_namespace IS NOT NULL AND (src_namespace <> dst_namespace 
 
 // Analyzer returns the analyzer segmentation.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "segmentation", Basis: finding.Basis{What: "connections into namespaces", Flows: crossing}, Title: "disallowed connections between namespaces", Kinds: []string{between, inbound},
-		Doc: "Connections between namespaces, and from outside into one, whose pair is not on the allow-list (shop->payments, outside->shop); info if none was accepted.", Find: find}
+	return finding.Analyzer{Name: "segmentation", Basis: finding.Basis{What: "connections into namespaces", Flows: crossing + " OR " + finding.Proxied}, Title: "disallowed connections between namespaces", Kinds: []string{between, inbound},
+		Doc: "Connections between namespaces, and from outside into one, whose pair is not on the allow-list (shop->payments, outside->shop), also through a proxy; info if none was accepted.", Find: find}
 }
 
 func find(ctx context.Context, l *finding.Look) error {
@@ -46,18 +46,31 @@ func find(ctx context.Context, l *finding.Look) error {
 	if err != nil {
 		return err
 	}
-	for _, r := range rows {
+	behind, err := behindProxies(ctx, l)
+	for _, r := range append(rows, behind...) {
 		if from, to, _ := strings.Cut(r.Other, " "); !l.Allow.Connects(from, to) {
 			l.Add(r, claim(r, from, to))
 		}
 	}
-	return nil
+	return err
+}
+
+// behindProxies finds what clients ask proxies for in other namespaces. The connections to the proxies and from them count too.
+func behindProxies(ctx context.Context, l *finding.Look) ([]finding.Row, error) {
+	return l.Rows(ctx, `WITH `+l.Names()+`, r AS (SELECT `+l.Bundle("src_id, dst_id, proxied_to")+`, `+terms.TargetPort+` AS port, coalesce(failed, false) AS failed, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, `+l.Some()+`
+			FROM `+l.Calls+` WHERE `+l.Where+` AND proxied_to IS NOT NULL GROUP BY ALL)
+		SELECT src, dst, coalesce('tcp/' || port, 'tcp') AS detail, coalesce(src_namespace, '`+finding.Outside+`') || ' ' || target_namespace AS other, `+l.Sums()+`, coalesce(sum(n) FILTER (NOT failed), 0)::BIGINT AS "of"
+		FROM (`+l.Named("r")+`) WHERE target_namespace IS NOT NULL AND (src_namespace <> target_namespace OR src_namespace IS NULL AND src_outside) GROUP BY ALL ORDER BY count DESC, src, dst, detail, other`, l.Args...)
 }
 
 // claim describes connections from one namespace to another.
 func claim(r finding.Row, from, to string) finding.Finding {
+	seen := "{connection|connections}"
+	if r.Via != "" {
+		seen = "{call|calls}"
+	}
 	f := finding.Finding{Kind: between, Severity: finding.High, Confidence: finding.Exact,
-		What: plural.Sprintf("%s in %d {connection|connections}, but %s->%s is not on the allow-list", finding.Reach(r.Src, r.Dst, r.Detail), r.Count, from, to)}
+		What: plural.Sprintf("%s in %d "+seen+", but %s->%s is not on the allow-list", finding.Reach(r.Src, r.Dst, r.Detail), r.Count, from, to)}
 	if from == finding.Outside {
 		f.Kind = inbound
 	}

@@ -41,12 +41,12 @@ func (s *search) count(ctx context.Context) error {
 	if s.l.All() {
 		times = "list(ts_ns)"
 	}
-	sql := "WITH n AS (SELECT " + hits + `), e AS (` + s.l.Ends() + `),
-		m AS MATERIALIZED (SELECT ` + s.l.Bundle("src_id, dst_id") + `, method, path, ts_ns, call_id, hit_code, decrypted_by IS NOT NULL AS sealed FROM ` + s.l.Calls + ` JOIN n ON ` + on + ` WHERE ` + s.l.Where + ` AND call_no BETWEEN ? AND ?),
+	sql := "WITH n AS (SELECT " + hits + `), ` + s.l.Names() + `,
+		m AS MATERIALIZED (SELECT ` + s.l.Key() + `, method, path, ts_ns, call_id, hit_code, decrypted_by IS NOT NULL AS sealed FROM ` + s.l.Calls + ` JOIN n ON ` + on + ` WHERE ` + s.l.Where + ` AND call_no BETWEEN ? AND ?),
 		p AS (SELECT method AS m, path AS p, coalesce(method || ' ', '') || coalesce(` + template + `, '') AS what FROM (SELECT DISTINCT method, path FROM m)),
-		r AS (SELECT ` + s.l.Bundle("src_id, dst_id") + `, what, hit_code, sealed, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, ` + s.l.Some() + `, ` + times + ` AS times
+		r AS (SELECT ` + s.l.Bundle("src_id, dst_id, proxied_to") + `, what, hit_code, sealed, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, ` + s.l.Some() + `, ` + times + ` AS times
 			FROM m JOIN p ON path IS NOT DISTINCT FROM p AND method IS NOT DISTINCT FROM m GROUP BY ALL)
-		SELECT s."as" AS src, d.who AS dst, what, hit_code, sealed, n, first_ns, last_ns, ids, times FROM r JOIN e s ON ` + s.l.On("r", "src_id", "s") + ` JOIN e d ON ` + s.l.On("r", "dst_id", "d") + `
+		SELECT src, dst, what, hit_code, sealed, n, first_ns, last_ns, ids, times, coalesce(proxy, '') FROM (` + s.l.Named("r") + `)
 		ORDER BY first_ns, src, dst, what, hit_code, sealed, last_ns, n`
 	args = append(append(args, s.l.Args...), first, last)
 	_, err := s.l.Case.Each(ctx, forensics.Query{SQL: sql, Args: args}, nil, func(_ []forensics.Column, row []any) error {
@@ -57,13 +57,14 @@ func (s *search) count(ctx context.Context) error {
 		g.what, _ = row[2].(string)
 		g.sealed, _ = row[4].(bool)
 		r, calls := sums(row[5:])
+		r.Via, _ = row[10].(string)
 		s.add(g, uint32(code), r, calls)
 		return nil
 	})
 	return err
 }
 
-// sums parses the last columns of a group: calls, first and last time, first call_ids and their
+// sums parses columns of a group: calls, first and last time, first call_ids and their
 // times.
 func sums(row []any) (r finding.Row, calls []cited) {
 	r.Count, _ = row[0].(int64)
@@ -103,6 +104,9 @@ func (s *search) add(g group, set uint32, r finding.Row, calls []cited) {
 		if !slices.Contains(kinds, m.Kind) {
 			kinds = append(kinds, m.Kind)
 			x.row.Count += r.Count
+			if r.Via != "" && !slices.Contains(x.via, r.Via) {
+				x.via = append(x.via, r.Via)
+			}
 			x.row.FirstNs, x.row.LastNs = min(x.row.FirstNs, r.FirstNs), max(x.row.LastNs, r.LastNs)
 			x.cite(calls, s.l.All())
 		}

@@ -53,6 +53,7 @@ type group struct {
 type sum struct {
 	row    finding.Row
 	first  []cited
+	via    []string         // proxies
 	masked map[string]int64 // masked form → calls; forms beyond maxForms are left out
 }
 
@@ -135,6 +136,8 @@ func (s *search) report() {
 	for _, g := range list {
 		x := s.groups[g]
 		slices.SortFunc(x.first, earlier)
+		slices.Sort(x.via)
+		x.row.Via = strings.Join(x.via, ", ")
 		for _, c := range x.first {
 			x.row.CallIDs = append(x.row.CallIDs, c.id)
 		}

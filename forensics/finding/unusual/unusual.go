@@ -40,17 +40,18 @@ func find(ctx context.Context, l *finding.Look) error {
 	}
 	// The rest of an evicted flow is another flow, so in the window only that one counts.
 	base, asked := float64(from-first)/3.6e12, float64(to-from)/3.6e12 // hours
-	rows, err := l.Rows(ctx, `WITH f AS (SELECT `+terms.Who("src_")+` AS src, `+terms.Who("dst_")+` AS dst, dst_external AS outside, first_ns, last_ns, `+terms.FlowID(l.Case)+` AS flow_id, src_bytes + dst_bytes AS bytes, src_bytes,
-				first_ns >= $1 AS now FROM flows WHERE (close_reason <> 'evicted' OR first_ns < $1) AND `+l.OnceIf(fmt.Sprintf("first_ns <= %d", to), ask.Earliest)+`),
-		known AS (SELECT src FROM f WHERE NOT now GROUP BY 1 HAVING count(*) >= 5),
-		p AS (SELECT src, dst, bool_or(outside) AS outside, count(*) FILTER (now) AS n, count(*) FILTER (NOT now) AS before, coalesce(sum(bytes) FILTER (now), 0) AS bytes,
+	rows, err := l.Rows(ctx, l.NamedFlows(`(close_reason <> 'evicted' OR first_ns < $1) AND `+l.OnceIf(fmt.Sprintf("first_ns <= %d", to), ask.Earliest))+`,
+		w AS (SELECT `+terms.Who("src_")+` AS src, dst, proxy, dst_outside, beyond, first_ns, last_ns, `+terms.FlowID(l.Case)+` AS flow_id, src_bytes + dst_bytes AS bytes, src_bytes,
+				first_ns >= $1 AS now FROM f),
+		known AS (SELECT src FROM w WHERE NOT now GROUP BY 1 HAVING count(*) >= 5),
+		p AS (SELECT src, dst, `+finding.Ways+`, count(*) FILTER (now) AS n, count(*) FILTER (NOT now) AS before, coalesce(sum(bytes) FILTER (now), 0) AS bytes,
 			coalesce(sum(bytes) FILTER (NOT now), 0) AS bytes_before, coalesce(sum(src_bytes) FILTER (now), 0) AS sent, min(first_ns) FILTER (now) AS first_ns, max(last_ns) FILTER (now) AS last_ns,
-			arg_min(flow_id, first_ns, 3) FILTER (now) AS flow_ids FROM f GROUP BY src, dst)
-		SELECT src, dst, CASE WHEN before = 0 THEN 'new' WHEN bytes / $2 > 5 * bytes_before / $3 THEN 'bytes' ELSE 'connections' END AS detail, CASE WHEN outside THEN 'outside' ELSE '' END AS other,
+			arg_min(flow_id, first_ns, 3) FILTER (now) AS flow_ids FROM w GROUP BY src, dst)
+		SELECT src, dst, CASE WHEN before = 0 THEN 'new' WHEN bytes / $2 > 5 * bytes_before / $3 THEN 'bytes' ELSE 'connections' END AS detail, via, outside, beyond,
 			n AS count, before AS "of", bytes::DOUBLE AS number, bytes_before::DOUBLE AS number2, first_ns, last_ns, flow_ids, ['sent ' || sent || ' bytes'] AS evidence
 		FROM p WHERE n > 0 AND src IN (SELECT src FROM known)
 			AND (before = 0 OR n >= 10 AND bytes > 100000 AND bytes / $2 > 5 * bytes_before / $3 OR n >= 20 AND n / $2 > 5 * before / $3)
-		ORDER BY before = 0 DESC, outside DESC, count DESC, src, dst`, from, asked, base)
+		ORDER BY before = 0 DESC, outside OR beyond DESC, count DESC, src, dst`, from, asked, base)
 	if err != nil {
 		return err
 	}
@@ -64,7 +65,7 @@ func find(ctx context.Context, l *finding.Look) error {
 		switch r.Detail {
 		case "new":
 			f.What = plural.Sprintf("%s had no traffic with %s from %s to %s, but since then %d {connection|connections} with %.0f bytes", r.Src, r.Dst, ask.Stamp(first), ask.Stamp(from), r.Count, r.Number)
-			if r.Other != "" {
+			if r.Outside {
 				f.Severity = finding.Medium
 			}
 		default:

@@ -29,11 +29,11 @@ type pair struct {
 
 func findOffered(ctx context.Context, l *finding.Look) error {
 	key := l.Bundle("call_no")
-	rows, err := l.Rows(ctx, `WITH h AS (SELECT `+l.Bundle("src_id, dst_id")+`, call_id, ts_ns, `+offer+` AS offer
+	rows, err := l.Rows(ctx, `WITH h AS (SELECT `+l.Key()+`, call_id, ts_ns, `+offer+` AS offer
 				FROM `+l.Calls+` JOIN (SELECT `+key+`, client_version, offered_versions FROM tls_raw) USING (`+key+`) WHERE `+l.Where+` AND protocol IN ('tls', 'quic') AND tls_cipher_suites IS NOT NULL),
-		r AS (SELECT `+l.Bundle("src_id, dst_id")+`, offer, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, `+l.Some()+` FROM h GROUP BY ALL),
-		e AS (`+l.Ends()+`)
-		SELECT s.who AS src, d.who AS dst, offer AS evidence, `+l.Sums()+` FROM r JOIN e s ON `+l.On("r", "src_id", "s")+` JOIN e d ON `+l.On("r", "dst_id", "d")+`
+		r AS (SELECT `+l.Bundle("src_id, dst_id, proxied_to")+`, offer, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, `+l.Some()+` FROM h GROUP BY ALL),
+		`+l.Names()+`
+		SELECT client AS src, dst, offer AS evidence, `+l.Sums()+` FROM (`+l.Named("r")+`)
 		GROUP BY ALL ORDER BY count DESC, src, dst, evidence`, l.Args...)
 	if err != nil {
 		return err
@@ -51,7 +51,7 @@ func findOffered(ctx context.Context, l *finding.Look) error {
 		}
 		k := [2]string{r.Src, r.Dst}
 		if sums[k] == nil {
-			sums[k] = &pair{row: finding.Row{Src: r.Src, Dst: r.Dst, FirstNs: r.FirstNs}}
+			sums[k] = &pair{row: finding.Row{Src: r.Src, Dst: r.Dst, Via: r.Via, FirstNs: r.FirstNs}}
 			order = append(order, k)
 		}
 		sums[k].add(r, weak)
