@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -27,12 +28,25 @@ func openTraffic(t *testing.T, c *traffic.Capture) *forensics.Case {
 // openMade opens a bundle of traffic and of Kubernetes dumps.
 func openMade(t *testing.T, c *traffic.Capture, kube ...string) *forensics.Case {
 	t.Helper()
+	return openWith(t, c, nil, kube...)
+}
+
+// openWith opens a bundle of traffic, a log of TLS keys and Kubernetes dumps.
+func openWith(t *testing.T, c *traffic.Capture, keys []byte, kube ...string) *forensics.Case {
+	t.Helper()
 	dir := t.TempDir()
 	file, out := filepath.Join(dir, "made.pcap"), filepath.Join(dir, "made.pcapsule")
 	if err := c.Write(file); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := exporter.Run(ctx, []string{file}, out, exporter.Options{Release: "test", Repanic: true, Kube: kube}); err != nil {
+	o := exporter.Options{Release: "test", Repanic: true, Kube: kube}
+	if keys != nil {
+		o.Keys = []string{filepath.Join(dir, "keys")}
+		if err := os.WriteFile(o.Keys[0], keys, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := exporter.Run(ctx, []string{file}, out, o); err != nil {
 		t.Fatal(err)
 	}
 	k, err := forensics.Open(ctx, []string{out}, forensics.Options{Threads: 2})

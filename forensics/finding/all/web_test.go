@@ -1,7 +1,11 @@
 package all_test
 
 import (
+	"bytes"
+	"crypto/tls"
 	"fmt"
+	"io"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -130,6 +134,69 @@ func TestRiskyFiles(t *testing.T) {
 			}
 			hold(t, got, tt.want)
 		})
+	}
+}
+
+// said is one side of a connection, which notes what it sends.
+type said struct {
+	net.Conn
+	client bool
+	list   *[][2]string // of the client and the server
+}
+
+func (s said) Write(b []byte) (int, error) {
+	side := 1
+	if s.client {
+		side = 0
+		*s.list = append(*s.list, [2]string{})
+	}
+	(*s.list)[len(*s.list)-1][side] += string(b)
+	return s.Conn.Write(b)
+}
+
+// encrypt returns what both sides send if a client has one request in TLS 1.2, and the log of their keys.
+func encrypt(t *testing.T, request, response string) (list [][2]string, keys []byte) {
+	t.Helper()
+	var log bytes.Buffer
+	a, b := net.Pipe() // a write ends when the other side has read it, so only one side writes at a time
+	server := tls.Server(said{b, false, &list}, &tls.Config{Certificates: []tls.Certificate{issued(t)}, MaxVersion: tls.VersionTLS12, SessionTicketsDisabled: true})
+	done := make(chan error, 1)
+	go func() {
+		_, err := io.ReadFull(server, make([]byte, len(request)))
+		if err == nil {
+			_, err = io.WriteString(server, response)
+		}
+		done <- err
+	}()
+	client := tls.Client(said{a, true, &list}, &tls.Config{InsecureSkipVerify: true, KeyLogWriter: &log})
+	if _, err := io.WriteString(client, request); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(client, make([]byte, len(response))); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	return list, log.Bytes()
+}
+
+// TestEncryptedFiles are no risk on the way, but may be disguised.
+func TestEncryptedFiles(t *testing.T) {
+	for path, want := range map[string][]string{
+		"/setup.exe": nil,
+		"/cat.jpg":   {"high: 10.0.0.1 and 10.0.0.2: 1 file downloaded with content of type application/vnd.microsoft.portable-executable, which its name or declared type contradicts cat.jpg"},
+	} {
+		list, keys := encrypt(t, traffic.HTTP("GET "+path+" HTTP/1.1", "Host: a", ""), traffic.HTTP("HTTP/1.1 200 OK", "Content-Type: application/octet-stream", program))
+		var w traffic.Capture
+		for i, m := range list {
+			w.Exchange(time.Duration(i)*10*ms, ms, "a", "10.0.0.1", "10.0.0.2:443", m[0], m[1])
+		}
+		k := openWith(t, &w, keys)
+		if n := count(t, k, "decrypted_by and path == \""+path+"\""); n != 1 {
+			t.Fatalf("%d decrypted calls", n)
+		}
+		hold(t, of(t, k, "risky-file"), want...)
 	}
 }
 
