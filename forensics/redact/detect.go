@@ -72,6 +72,7 @@ const (
 	kPIN
 	kService
 	kPath
+	kSIP
 )
 
 // kindList describes the kinds in the order of their bits.
@@ -99,6 +100,7 @@ var kindList = [...]struct{ kind, class, doc string }{
 	{"pin_block", Personal, "PIN block after its name: 16 hexadecimal digits, ISO 9564-1"},
 	{"service_token", Credential, "token with a prefix of its issuer: npm, PyPI, OpenAI, Anthropic, SendGrid, Shopify, Vault, age and others"},
 	{"path_token", Credential, "token in a path after a step such as reset, invite, verify or hooks"},
+	{"sip_address", Personal, "address of a person or telephone after sip: or sips:, RFC 3261 section 19.1"},
 }
 
 var detectors = sync.OnceValue(func() []Detector {
@@ -146,7 +148,7 @@ var follows = func() (list [256]anchor) {
 
 // anchors are the bytes that trigger the check for a kind.
 var anchors = map[kinds]string{
-	kCard | kSSN | kIBAN | kPhone | kTrack: "0123456789", kPhone: "+(", kEmail: "@", kJWT: "J", kBearer | kBasic: "Bb",
+	kCard | kSSN | kIBAN | kPhone | kTrack: "0123456789", kPhone: "+(", kEmail | kSIP: "@", kJWT: "J", kBearer | kBasic: "Bb",
 	kAWSKey: "KS", kAWSSecret | kAzure: "=:", kCode | kPIN: "=:>", kAzure: "~", kGCP: "z.", kGitHub | kStripe | kService: "_", kGitLab | kSlack | kService | kPrivate: "-",
 	kSlack | kService: ".", kURL | kService: ":", kPath | kSlack: "/",
 }
@@ -355,7 +357,11 @@ func (sc *scanner) at(s string, i, done int) (Match, int) {
 		}
 	case '@':
 		if start, end := email(s, i); end > 0 {
-			return hit(kEmail, start, end, s[start:start+1]+"***"+s[i:end])
+			k := kEmail
+			if sip(s[:start]) {
+				k = kSIP
+			}
+			return hit(k, start, end, s[start:start+1]+"***"+s[i:end])
 		}
 	case '_':
 		if k, start, end, masked := issuerToken(s, i); k != 0 {

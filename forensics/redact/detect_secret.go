@@ -31,6 +31,16 @@ func email(s string, i int) (start, end int) {
 	return i - n, i + 1 + len(domain)
 }
 
+// sip reports whether an address with these bytes before it is one of SIP.
+func sip(before string) bool {
+	for _, scheme := range [...]string{"sip:", "sips:"} {
+		if n := len(before) - len(scheme); n >= 0 && strings.EqualFold(before[n:], scheme) && (n == 0 || !isAlnum(before[n-1])) {
+			return true
+		}
+	}
+	return false
+}
+
 // maxPEM is the largest private key in bytes; an RSA key of 16,384 bits has about 13,000.
 const maxPEM = 32 << 10
 

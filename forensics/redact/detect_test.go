@@ -21,6 +21,7 @@ func TestDetectors(t *testing.T) {
 		{"an account number in groups", "to GB29 NWBK 6016 1331 9268 19 please", "iban=GB** ************** 6819"},
 		{"an account number with wrong check digits", "DE88370400440532013000", ""},
 		{"an email address", "from <ann.lee+x@mail.example.com>.", "email=a***@mail.example.com"},
+		{"addresses of SIP", "<sip:ann@shop.example>;tag=1 SIPS:bob@shop.example:5061 gossip:ann@shop.example", "sip_address=a***@shop.example sip_address=b***@shop.example email=a***@shop.example"},
 		{"no email address", "a@b @x.com user@localhost x@1.2.3", ""},
 		{"a phone number with country code", "+49 30 1234-5678", "phone=+4*********78"},
 		{"a North American number", "call (212) 555-0187 or 212-555-0188", "phone=***-***-**87 phone=***-***-**88"},

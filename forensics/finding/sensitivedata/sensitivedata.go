@@ -100,7 +100,7 @@ func (x *sum) evidence(kind string) []string {
 // severe returns the severity of a kind.
 func severe(kind string) string {
 	switch kind {
-	case "email", "phone":
+	case "email", "phone", "sip_address":
 		return finding.Low
 	case "jwt", "bearer", "basic", "url_password":
 		return finding.Medium
