@@ -37,7 +37,7 @@ func (s *search) inBodies(ctx context.Context) error {
 // body searches a body, or stores the hash of one.
 func (j *judge) body(place int, text []byte) forensics.TextVerdict {
 	if place == 0 {
-		return j.set(redact.FindBytes(text))
+		return j.set(likely(text, redact.FindBytes(text)))
 	}
 	if len(text) != 32 {
 		return 0

@@ -1,8 +1,10 @@
 package sensitivedata
 
 import (
+	"bytes"
 	"context"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -144,7 +146,7 @@ func (j *judge) Text(place int, text []byte) forensics.TextVerdict {
 		}
 		return 0
 	}
-	return j.set(redact.FindBytes(text))
+	return j.set(likely(text, redact.FindBytes(text)))
 }
 
 // Header implements forensics.TextJudge. The name may reveal the kind of the value.
@@ -155,7 +157,32 @@ func (j *judge) Header(_ int, name, value, _ []byte, _ forensics.TextVerdict) fo
 	case ignoredHeaders[lower]:
 		return 0
 	}
-	return j.set(redact.Find(string(name) + ": " + string(value)))
+	text := string(name) + ": " + string(value)
+	return j.set(likely([]byte(text), redact.Find(text)))
+}
+
+// Numbers of cards that may be something else.
+const (
+	longNumber = 17 // digits; most random numbers of 64 bits have 19, and one in forty of these is like that of a card
+	maxName    = 40 // bytes before a number that may name it
+)
+
+// named says that a number is that of a card, and quoted that it is a text.
+var (
+	named  = regexp.MustCompile(`(?i)card|credit|debit|maestro|unionpay|visa|(\b|_)(pan|cc)(\b|_)`)
+	quoted = regexp.MustCompile(`["'\x60>=]$`)
+)
+
+// likely leaves out numbers that are like those of cards, but as long as a number of 64 bits, such as that of a trace, if they
+// are neither text nor named.
+func likely(text []byte, list []redact.Match) []redact.Match {
+	return slices.DeleteFunc(list, func(m redact.Match) bool {
+		if m.Kind != "card" || m.End-m.Start < longNumber || bytes.ContainsAny(text[m.Start:m.End], " -") {
+			return false
+		}
+		before := text[max(0, m.Start-maxName):m.Start]
+		return !quoted.Match(before) && !named.Match(before)
+	})
 }
 
 // keyLike reports whether a value may be a key whose name identifies it: it begins with at least 40

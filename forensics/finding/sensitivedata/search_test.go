@@ -29,6 +29,8 @@ func TestHeaders(t *testing.T) {
 		{"credentials where they belong", "Authorization", "Bearer 0123456789abcdef0123", ""},
 		{"quiet headers in any case", "HOST", "ann@example.com", ""},
 		{"too short to be anything", "X-A", "a@b.c", ""},
+		{"a number of 64 bits like that of a card", "X-Datadog-Trace-Id", "4752409876543212239", ""},
+		{"a long number of a card", "X-Card", "4752409876543212239", "card=4752 40** **** ***2 239"},
 		{"nothing", "X-Colour", "blue and green", ""},
 	} {
 		s := &search{known: map[string]uint32{}}
@@ -44,6 +46,19 @@ func TestHeaders(t *testing.T) {
 		}
 		if got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestLongNumbers: a number of 17 digits or more is that of a card only if it is text or is named.
+func TestLongNumbers(t *testing.T) {
+	for text, want := range map[string]bool{
+		"1: 4752409876543212239": false, "1: -4752409876543212239": false, `{"id":4752409876543212239,"at":1}`: false, "VALUES (7, 4752409876543212239)": false,
+		`1: "4752409876543212239"`: true, `{"id":"4752409876543212239"}`: true, "<a>4752409876543212239</a>": true, "card_number: 4752409876543212239": true, "pan=4752409876543212239&x=1": true, "pan: 4752409876543212239": true, `{"unionPay":4752409876543212239}`: true,
+		"spanned: 4752409876543212239": false, "1: 4111111111111111": true, "4111-1111-1111-1111": true,
+	} {
+		if got := len(likely([]byte(text), redact.Find(text))) == 1; got != want {
+			t.Errorf("%s: %v, want %v", text, got, want)
 		}
 	}
 }
