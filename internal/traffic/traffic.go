@@ -73,6 +73,15 @@ func (c *Capture) Attempt(at time.Duration, client, server string, refused bool)
 	}
 }
 
+// Probe adds a segment of no connection, with FIN or without any flag, which the server refuses or leaves without an answer.
+func (c *Capture) Probe(at time.Duration, client, server string, fin, refused bool) {
+	n := c.connect(fmt.Sprintf("probe %d", len(c.conns)), client, server)
+	c.tcp(at, n, true, layers.TCP{FIN: fin}, "")
+	if refused {
+		c.tcp(at+step, n, false, layers.TCP{RST: true, ACK: true}, "")
+	}
+}
+
 // Datagram adds one UDP datagram to a server, and its answers.
 func (c *Capture) Datagram(at time.Duration, client, server, payload string, answers ...string) {
 	n := c.connect(fmt.Sprintf("datagram %d", len(c.conns)), client, server)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
 var toolGetL4FlowSummary = Tool{Name: "get_l4_flow_summary", set: "network", Sealed: true, title: "Traffic summary",
@@ -57,7 +58,7 @@ func (s *Invocation) getL4FlowSummary(ctx context.Context, in getL4FlowSummaryIn
 	totals := read(`SELECT ` + sums + `, count(*) FILTER (transport = 'tcp') AS tcp_flows, count(*) FILTER (transport = 'udp') AS udp_flows,
 		count(DISTINCT src_ip) AS unique_clients, count(DISTINCT dst_ip) AS unique_servers, sum(retransmissions)::BIGINT AS retransmissions,
 		sum(out_of_order)::BIGINT AS out_of_order, sum(resets)::BIGINT AS resets, sum(zero_windows)::BIGINT AS zero_windows, sum(gap_bytes)::BIGINT AS gap_bytes,
-		count(*) FILTER (state IN ('syn_sent', 'refused')) AS unanswered_or_refused, approx_quantile(handshake_us, 0.5)::BIGINT AS handshake_p50_us,
+		count(*) FILTER (transport = 'tcp' AND NOT ` + terms.Accepted + `) AS unanswered_or_refused, approx_quantile(handshake_us, 0.5)::BIGINT AS handshake_p50_us,
 		approx_quantile(handshake_us, 0.99)::BIGINT AS handshake_p99_us FROM flows WHERE ` + where)
 	if len(totals) > 0 {
 		out.Totals = totals[0]

@@ -1,9 +1,13 @@
 package terms
 
 // Accepted is the SQL for a connection that its server accepted, or whose datagrams it answered. A TCP connection that
-// was captured from its middle was accepted before, even if only one direction was captured. An SCTP server answers an
+// was captured from its middle was accepted before, even if only one direction was captured, but a Probe was not. An SCTP server answers an
 // INIT that it refuses with one packet (RFC 9260 section 8.4).
-const Accepted = `(CASE transport WHEN 'tcp' THEN coalesce(state NOT IN ('syn_sent', 'refused'), true) WHEN 'sctp' THEN src_packets > 1 AND dst_packets > 1 ELSE dst_packets > 0 END)`
+const Accepted = `(CASE transport WHEN 'tcp' THEN coalesce(state NOT IN ('syn_sent', 'refused') AND NOT ` + Probe + `, true) WHEN 'sctp' THEN src_packets > 1 AND dst_packets > 1 ELSE dst_packets > 0 END)`
+
+// Probe is the SQL for a TCP flow of segments with neither SYN, ACK, RST nor payload, which belong to no connection, as in a
+// FIN, NULL or Xmas scan. A closed port answers them with RST, an open one never does (RFC 9293 section 3.10.7).
+const Probe = `(completeness & 47 = 0)`
 
 // Shut is the SQL condition for rows of connections that their servers refused or did not answer, by their flows.
 func Shut(c Several) string {

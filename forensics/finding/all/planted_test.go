@@ -176,6 +176,17 @@ func TestQuestionsWithoutAnAnswer(t *testing.T) {
 	hold(t, of(t, openTraffic(t, &c), "dns-failure"), "10.0.0.1 asked 10.0.0.53 for lost: no_response, 1 time", "10.0.0.1 sent UPDATE for zone to 10.0.0.53: no_response, 1 time")
 }
 
+// TestProbesWithoutAnAnswer: a closed port answers a FIN or NULL probe with RST, an open or filtered one does not answer.
+func TestProbesWithoutAnAnswer(t *testing.T) {
+	var c traffic.Capture
+	for i := range 30 {
+		c.Probe(time.Duration(i)*20*ms, "10.0.0.1", fmt.Sprintf("203.0.113.7:%d", 1000+i), i%2 == 0, i < 8)
+	}
+	k := openTraffic(t, &c)
+	hold(t, of(t, k, "scan"), "10.0.0.1 tried up to 30 targets within a minute (1 address, 30 ports); 30 of 30 connections were refused or not answered; 22 were probes without SYN and ACK that had no answer: such ports are open or filtered, because a closed port answers with RST")
+	hold(t, of(t, k, "egress"), "10.0.0.1 tries 30 ports of 1 outside destination in 30 connections; none was accepted or answered")
+}
+
 // A scan is one finding per client, not one per address.
 func TestAScanIsOneFinding(t *testing.T) {
 	var c traffic.Capture
