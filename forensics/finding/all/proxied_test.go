@@ -159,11 +159,15 @@ func TestFindingsNameWhomTheyConcern(t *testing.T) {
 					c.Exchange(at+time.Duration(k*10)*ms, ms, conn, "10.0.0.1", "10.0.0.9:8080", m[0], m[1])
 				}
 			}
-			got := of(t, openTraffic(t, &c), tt.finding)
+			list := find(t, openTraffic(t, &c), finding.In{Names: []string{tt.finding}})
+			got := strings.Split(what(list), "\n")[:len(list)]
 			if tt.want == "" {
 				hold(t, got)
-			} else {
-				hold(t, got, tt.want)
+				return
+			}
+			hold(t, got, tt.want)
+			if f := list[0]; (f.Via != "") != (f.Dst == tunnelled) || f.Via != "" && f.Via != "10.0.0.9" {
+				t.Errorf("%s through %q", f.Dst, f.Via)
 			}
 		})
 	}
