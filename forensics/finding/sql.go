@@ -24,7 +24,8 @@ func (l *Look) Key(own ...string) string {
 }
 
 // ProxyLogin is the SQL condition for calls whose auth_kind is that of credentials for a proxy, those in Proxy-Authorization
-// (RFC 9110 section 11.7.2), and for those that a proxy refused for lack of them (section 15.5.8). Headers are read only if a call through a proxy has credentials.
+// (RFC 9110 section 11.7.2), and for those that a proxy refused for lack of them (section 15.5.8). Headers are read only if
+// a call through a proxy has credentials.
 func (l *Look) ProxyLogin(ctx context.Context) (string, error) {
 	with := "proxied_to IS NOT NULL AND auth_kind IS NOT NULL AND " + Web
 	rows, err := l.Rows(ctx, "SELECT count(*) AS count FROM "+l.Calls+" WHERE "+l.Where+" AND "+with, l.Args...)
