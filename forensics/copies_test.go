@@ -15,6 +15,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/internal/traffic"
 )
 
 // window makes a bundle of a part of a sample's time, or of all of it if from and to are 0.
@@ -246,5 +247,31 @@ func TestOverlapsThatSplitCalls(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestReportAtOnePlace has a request of DNS at two places, of which one shows the ICMP error about it. That explains the
+// request, although the other bundle has more rows.
+func TestReportAtOnePlace(t *testing.T) {
+	const question = "\x00\x07\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01a\x04test\x00\x00\x01\x00\x01"
+	var silent, told traffic.Capture
+	silent.Datagram(0, "10.0.0.1", "10.0.0.2:53", question)
+	told.Rejected(0, "10.0.0.1", "10.0.0.2:53", question)
+	for i := range 5 {
+		silent.Datagram(20*time.Second, "10.0.0.3", "10.0.0.2:514", fmt.Sprintf("<14>%d", i))
+	}
+	bundles := make([]string, 2)
+	for i, c := range []*traffic.Capture{&silent, &told} {
+		path := filepath.Join(t.TempDir(), "place.pcap")
+		if err := c.Write(path); err != nil {
+			t.Fatal(err)
+		}
+		bundles[i] = window(t, path, 0, 0)
+	}
+	for _, c := range []*forensics.Case{open(t, bundles[0], bundles[1]), open(t, bundles[1], bundles[0])} {
+		r := query(t, c, forensics.Query{SQL: "SELECT outcome || ' ' || status_text || ', ' || (SELECT count(*) FROM sightings) FROM calls WHERE protocol = 'dns'"})
+		if got := fmt.Sprint(r.Rows); got != "[[refused port_unreachable, 1]]" {
+			t.Errorf("the calls of DNS: %s", got)
+		}
 	}
 }

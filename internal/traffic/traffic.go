@@ -123,6 +123,15 @@ func (c *Capture) Unreachable(at time.Duration, from, to string) {
 	c.add(at, header(a, b, layers.IPProtocolICMPv4), &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodePort)}, quote)
 }
 
+// Rejected adds one UDP datagram, and the report of the server's host that nobody uses its port, which quotes it.
+func (c *Capture) Rejected(at time.Duration, client, server, payload string) {
+	const ethernet = 14
+	c.Datagram(at, client, server, payload)
+	quote := c.packets[len(c.packets)-1].data[ethernet:]
+	c.add(at+step, header(netip.MustParseAddrPort(server).Addr(), netip.MustParseAddr(client), layers.IPProtocolICMPv4),
+		&layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodePort)}, string(quote))
+}
+
 func header(from, to netip.Addr, protocol layers.IPProtocol) *layers.IPv4 {
 	return &layers.IPv4{Version: 4, TTL: 64, Protocol: protocol, SrcIP: from.AsSlice(), DstIP: to.AsSlice()}
 }
