@@ -153,32 +153,46 @@ func TestAPolicyThatFindsNothing(t *testing.T) {
 	}
 }
 
-// TestCutKeepsReports: a call that an ICMP error ended has the same outcome in a cut, because the error is kept too.
-func TestCutKeepsReports(t *testing.T) {
+// reported lists how the calls of protocol udp ended, and marks their connections.
+func reported(t *testing.T, b *bundle.Bundle, conns map[int64]bool) (list []string) {
+	t.Helper()
+	files := bundle.TableParts(b.Payload(), b.Path)["calls/protocol=udp"]
+	err := parts.Each(context.Background(), files, []string{"conn_id", "outcome", "error", "waited_us"}, func(v []any) error {
+		conns[v[0].(int64)] = true
+		list = append(list, fmt.Sprint(v[1:]...))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// TestReportsStay: a call that an ICMP error ended has the same outcome in a derived bundle. A cut keeps the error, and a
+// redaction replaces the addresses that it quotes by those of the conversation.
+func TestReportsStay(t *testing.T) {
 	b := bundleOf(t, "../../samples/icmp.pcap")
 	conns := map[int64]bool{}
-	outcomes := func(b *bundle.Bundle, protocol string) (list []string) {
-		files := bundle.TableParts(b.Payload(), b.Path)["calls/protocol="+protocol]
-		err := parts.Each(context.Background(), files, []string{"conn_id", "outcome", "error", "waited_us"}, func(v []any) error {
-			conns[v[0].(int64)] = true
-			list = append(list, fmt.Sprint(v[1:]...))
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return list
-	}
-	want := outcomes(b, "udp")
+	want := reported(t, b, conns)
 	if len(want) != 1 || !strings.HasPrefix(want[0], "refused") {
 		t.Fatalf("calls by UDP in the sample: %v", want)
 	}
-	out := filepath.Join(t.TempDir(), "cut.pcapsule")
-	if _, err := derive.Cut(context.Background(), b, out, derive.Choice{Conns: conns}, quiet); err != nil {
+	out := t.TempDir()
+	if _, err := derive.Cut(context.Background(), b, filepath.Join(out, "cut.pcapsule"), derive.Choice{Conns: conns}, quiet); err != nil {
 		t.Fatal(err)
 	}
-	d := opened(t, out)
-	if got := outcomes(d, "udp"); !slices.Equal(got, want) || d.Manifest.Accounts.Packets != 2 {
-		t.Errorf("in the cut of %d packets %v, want %v", d.Manifest.Accounts.Packets, got, want)
+	cut := opened(t, filepath.Join(out, "cut.pcapsule"))
+	if cut.Manifest.Accounts.Packets != 2 {
+		t.Errorf("the cut has %d packets, want the request and the error", cut.Manifest.Accounts.Packets)
+	}
+	o := quiet
+	o.Seed, _ = sealed(t, b)
+	if _, err := derive.Redact(context.Background(), b, filepath.Join(out, "redacted.pcapsule"), derive.Redaction{Policy: removalOf(t, pseudonymPolicy), Text: []byte(pseudonymPolicy)}, o); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []*bundle.Bundle{cut, opened(t, filepath.Join(out, "redacted.pcapsule"))} {
+		if got := reported(t, d, conns); !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", d.Manifest.Derived.Kind, got, want)
+		}
 	}
 }

@@ -60,8 +60,10 @@ func (x *rewriter) quoted(data []byte) {
 	if !ok {
 		return
 	}
-	x.names.replace(data[first.at : first.at+first.size])
-	x.names.replace(data[first.at+first.size : first.at+2*first.size])
+	for _, at := range [2]int{first.at, first.at + first.size} {
+		copy(data[at:at+first.size], x.old[at:]) // it may be replaced already, because rows show it
+		x.names.replace(data[at : at+first.size])
+	}
 	x.header(data, h)
 	if h.place > 0 && h.place+2 <= len(data) {
 		x.pseudo(data, h)
