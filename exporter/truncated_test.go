@@ -145,7 +145,7 @@ func (x *taken) open(t *testing.T, data []byte) (*read.Inputs, func()) {
 // add adds the results of a round.
 func (x *taken) add(r *round.Round) {
 	for i := range r.Packets {
-		if p := &r.Packets[i]; !p.GivenUp {
+		if p := &r.Packets[i]; p.Captured() {
 			x.packets = append(x.packets, fmt.Sprint(p.No, p.Offset, p.Len, p.CapLen, p.Src, p.Dst))
 			x.last = max(x.last, p.No)
 			x.times = append(x.times, p.Time)

@@ -345,7 +345,7 @@ func (c *Case) refs(ctx context.Context, x *Exchange) error {
 // ownFlows lists the flows of the call's connection, if the call also cites an ICMP error about it. Otherwise it returns
 // nil, because nothing else must be distinguished.
 func (c *Case) ownFlows(ctx context.Context, x *Exchange) (map[int64]bool, error) {
-	if x.Call.Get("error") != table.Undelivered {
+	if !x.Undelivered() {
 		return nil, nil
 	}
 	rows, err := c.db.Query(ctx, "SELECT flow_id FROM flows_raw WHERE conn_id = ?"+c.ofBundle(x.Bundle), x.Call.Get("conn_id"))
@@ -359,6 +359,9 @@ func (c *Case) ownFlows(ctx context.Context, x *Exchange) (map[int64]bool, error
 	}
 	return own, rows.Err()
 }
+
+// Undelivered reports whether an ICMP error says what became of the request. Column status_text has it in words.
+func (x *Exchange) Undelivered() bool { return x.Call.Get("error") == table.Undelivered }
 
 // askedByServer reports whether the connection's server sent the request. The direction of packets
 // is relative to their flow, which may show one of the two addresses translated.

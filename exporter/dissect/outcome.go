@@ -15,10 +15,10 @@ const (
 // counts as failed. Outcome, if the dissector set it, is the answer's own result, and Endpoint what
 // the content says.
 func (c *Conn) judge(x *Exchange, b *table.Call) {
-	u := c.undelivered(x)
+	reports := c.undelivered(x)
 	switch {
-	case u != nil:
-		u.explain(b)
+	case len(reports) > 0:
+		c.explain(x, b, reports)
 	case b.Outcome == "":
 		b.Outcome = c.outcome(x, b)
 	}
@@ -26,9 +26,7 @@ func (c *Conn) judge(x *Exchange, b *table.Call) {
 	if b.Endpoint == "" {
 		b.Endpoint = b.EndpointOf()
 	}
-	if u != nil {
-		b.WaitedUs = c.Micros(x.req.begin(), u.at.Instant())
-	} else {
+	if len(reports) == 0 {
 		b.WaitedUs = c.waited(x, b)
 	}
 }

@@ -46,22 +46,23 @@ func (c *Conn) Undelivered(no int64, at Packet, why string, refused bool) {
 	c.weigh()
 }
 
-// undelivered is the first ICMP error about a call's request, or nil. What was answered was delivered.
-func (c *Conn) undelivered(x *Exchange) *undelivered {
+// undelivered lists the ICMP errors about a call's request. What was answered was delivered.
+func (c *Conn) undelivered(x *Exchange) (list []*undelivered) {
 	f := c.root().facts
 	if f == nil || !x.req.seen || x.resp.seen {
 		return nil
 	}
 	for i := range f.undelivered {
 		if u := &f.undelivered[i]; x.cites.Has(u.no) {
-			return u
+			list = append(list, u)
 		}
 	}
-	return nil
+	return list
 }
 
-// explain says in a row that an ICMP error reports what became of its request.
-func (u *undelivered) explain(b *table.Call) {
+// explain says in a row that ICMP errors report what became of its request. The last one counts.
+func (c *Conn) explain(x *Exchange, b *table.Call, list []*undelivered) {
+	u := list[len(list)-1]
 	b.Outcome = table.NoAnswer
 	if u.refused {
 		b.Outcome = table.Refused
@@ -76,5 +77,8 @@ func (u *undelivered) explain(b *table.Call) {
 	} else {
 		b.Summary += ", " + words
 	}
-	b.Cites.Add(u.at.No, u.at.No)
+	for _, u := range list {
+		b.Cites.Add(u.at.No, u.at.No)
+	}
+	b.WaitedUs = c.Micros(x.req.begin(), u.at.Instant())
 }

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strconv"
 
-	"github.com/pcapsule/pcapsule/exporter/dissect/icmp"
+	"github.com/pcapsule/pcapsule/exporter/dissect/icmp/wire"
 )
 
 // icmpFacts are the facts of ICMP. A pair has two messages, and the peer also counts the message that
@@ -23,7 +23,7 @@ func icmpFacts() []fact {
 func icmpType(v6 bool) func(string) string {
 	numbers := map[string]string{}
 	for typ := range 256 {
-		numbers[icmp.TypeName(v6, uint8(typ))] = strconv.Itoa(typ)
+		numbers[wire.TypeName(v6, uint8(typ))] = strconv.Itoa(typ)
 	}
 	return func(v string) string { return numbers[v] }
 }

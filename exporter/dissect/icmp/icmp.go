@@ -14,6 +14,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/cursor"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/icmp/wire"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/byid"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -165,10 +166,10 @@ func (k *conn) newCall(in *dissect.Input) *call {
 	if k.v6 {
 		row.Version = 6
 	}
-	row.TypeNumber, row.Code, row.Type, row.Length = int32(b[0]), int32(b[1]), TypeName(k.v6, b[0]), int64(len(b))
+	row.TypeNumber, row.Code, row.Type, row.Length = int32(b[0]), int32(b[1]), wire.TypeName(k.v6, b[0]), int64(len(b))
 	row.Method = table.Some(row.Type)
 	row.StatusCode = table.Some(row.Code)
-	if s := codeName(k.v6, b[0], b[1]); s != "" {
+	if s := wire.CodeName(k.v6, b[0], b[1]); s != "" {
 		row.StatusText = table.Some(s)
 	}
 	return c
@@ -231,10 +232,10 @@ func (k *conn) Shed() bool { return k.pending.Shed() }
 func (k *conn) addReply(c *call, in *dissect.Input, m *reader, kind kind, data uint32, whole bool) {
 	b, row := in.Data, c.row
 	c.x.Response(in, 0, len(b))
-	row.ReplyType = table.Some(TypeName(k.v6, b[0]))
+	row.ReplyType = table.Some(wire.TypeName(k.v6, b[0]))
 	row.ReplyLength = table.Some(int64(len(b)))
 	row.StatusCode = table.Some(int32(b[1]))
-	if s := codeName(k.v6, b[0], b[1]); s != "" {
+	if s := wire.CodeName(k.v6, b[0], b[1]); s != "" {
 		row.StatusText = table.Some(s)
 	}
 	if kind.echo && whole && c.whole {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/pcapsule/pcapsule/exporter/cursor"
+	"github.com/pcapsule/pcapsule/exporter/dissect/icmp/wire"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -51,13 +52,13 @@ func (m *reader) message(typ, code uint8) {
 	}
 	row := m.row
 	switch typ {
-	case unreachable4, exceeded4, parameter4, quench4:
+	case wire.Unreachable4, wire.Exceeded4, wire.Parameter4, quench4:
 		first, words := m.Uint8(), int(m.Uint8()) // RFC 4884 section 4
 		second := m.Uint16()
-		if typ == parameter4 && code == 0 && !m.Short() {
+		if typ == wire.Parameter4 && code == 0 && !m.Short() {
 			row.Pointer = table.Some(int64(first))
 		}
-		if typ == unreachable4 && code == fragmentationNeeded4 && second > 0 { // RFC 1191 section 4
+		if typ == wire.Unreachable4 && code == wire.FragmentationNeeded4 && second > 0 { // RFC 1191 section 4
 			row.MTU = table.Some(int64(second))
 		}
 		if typ == quench4 {
@@ -79,14 +80,14 @@ func (m *reader) message(typ, code uint8) {
 func (m *reader) message6(typ uint8) {
 	row := m.row
 	switch typ {
-	case unreachable6, exceeded6:
+	case wire.Unreachable6, wire.Exceeded6:
 		words := int(m.Uint8())
 		m.Skip(3)
 		m.extended(words * 8)
-	case tooBig6:
+	case wire.TooBig6:
 		row.MTU = table.Some(int64(m.Uint32()))
 		m.quote(m.Rest())
-	case parameter6:
+	case wire.Parameter6:
 		row.Pointer = table.Some(int64(m.Uint32()))
 		m.quote(m.Rest())
 	case listenQuery6, listenRep6, listenDone6:

@@ -5,7 +5,7 @@ import (
 	"hash/maphash"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
-	"github.com/pcapsule/pcapsule/exporter/dissect/icmp"
+	"github.com/pcapsule/pcapsule/exporter/dissect/icmp/wire"
 )
 
 // Undelivered makes the packet that an ICMP error quotes, for the conversation that sent it. It fails if f is no such
@@ -14,15 +14,15 @@ func Undelivered(f *Packet) (p Packet, ok bool) {
 	if f.Proto != protoICMP && f.Proto != protoICMPv6 || f.Sum == SumWrong {
 		return p, false
 	}
-	if _, ok := icmp.ReportOf(f.Proto == protoICMPv6, f.Type, f.Code); !ok {
+	if _, ok := wire.ReportOf(f.Proto == protoICMPv6, f.Type, f.Code); !ok {
 		return p, false
 	}
-	q, ok := icmp.Quoted(f.Payload)
+	q, ok := wire.Quoted(f.Payload)
 	if !ok || !q.First {
 		return p, false
 	}
 	p = Packet{No: f.No, Time: f.Time, Interface: f.Interface, Clock: f.Clock, Network: f.Network, Undelivered: true, Type: f.Type, Code: f.Code, Version: f.Version,
-		Proto: q.Proto, Src: q.Src, Dst: q.Dst, IPID: q.IPID, PayloadLen: int32(q.Size), Payload: q.Rest, VLAN: -1}
+		Proto: q.Proto, Src: q.Src.As16(), Dst: q.Dst.As16(), IPID: q.IPID, PayloadLen: int32(q.Size), Payload: q.Rest, VLAN: -1}
 	if p.SrcPort, p.DstPort, ok = q.Ports(); !ok && transportOf(q.Proto) != dissect.ICMP {
 		return p, false
 	}
@@ -61,7 +61,7 @@ func (s *Shard) undelivered(p *Packet) {
 			return
 		}
 	}
-	report, _ := icmp.ReportOf(p.Version == 6, p.Type, p.Code)
+	report, _ := wire.ReportOf(p.Version == 6, p.Type, p.Code)
 	dir := c.dirOf(side)
 	if c.transport == dissect.TCP {
 		if report.Refused && dir == dissect.ToServer {

@@ -10,7 +10,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	columns "github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/encode"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
@@ -146,7 +145,7 @@ func Call(s *console.Streams, x *forensics.Exchange) error {
 		fmt.Fprintf(w, "             %s\n", strings.Join(parts, ", "))
 	}
 	if s := get("error"); s != "" {
-		if s == columns.Undelivered {
+		if x.Undelivered() {
 			s += ": " + get("status_text")
 		}
 		fmt.Fprintf(w, "  error      %s\n", s)

@@ -1,11 +1,39 @@
-package decode
+package wire
+
+import (
+	"encoding/binary"
+	"net/netip"
+)
+
+// IP protocol numbers.
+const (
+	hopByHop = 0
+	ICMP     = 1
+	TCP      = 6
+	UDP      = 17
+	dccp     = 33
+	routing  = 43
+	fragment = 44
+	ah       = 51
+	ICMPv6   = 58
+	destOpts = 60
+	SCTP     = 132
+	udpLite  = 136
+)
+
+const (
+	errorHeader   = 8  // bytes of an error before the packet that it quotes
+	ipv4Header    = 20 // without options
+	ipv6Header    = 40
+	maxExtHeaders = 16 // of a quoted IPv6 packet
+)
 
 // Quote is what an ICMP error quotes of the packet that caused it: its headers, and as much of its payload as the
 // sender of the error included (RFC 792, RFC 1812 section 4.3.2.3, RFC 4443 section 2.4). The sender may be anyone.
 type Quote struct {
 	Version  uint8 // 4 or 6
 	Proto    uint8 // of IP, behind extension headers
-	Src, Dst Addr
+	Src, Dst netip.Addr
 	IPID     uint32 // of IPv4
 	First    bool   // Rest begins with the transport header: the packet is no later fragment, and its headers were quoted
 	Size     int    // bytes behind the IP headers, by the length that they state; -1 if they state none, or that of a fragment
@@ -15,9 +43,9 @@ type Quote struct {
 // Ports returns the ports of a transport that has them where TCP does.
 func (q *Quote) Ports() (src, dst uint16, ok bool) {
 	switch q.Proto {
-	case protoTCP, protoUDP, protoSCTP, protoUDPLite, protoDCCP:
+	case TCP, UDP, SCTP, udpLite, dccp:
 		if q.First && len(q.Rest) >= 4 {
-			return be16(q.Rest), be16(q.Rest[2:]), true
+			return binary.BigEndian.Uint16(q.Rest), binary.BigEndian.Uint16(q.Rest[2:]), true
 		}
 	}
 	return 0, 0, false
@@ -37,24 +65,23 @@ func QuoteOf(b []byte) (q Quote, ok bool) {
 }
 
 func (q *Quote) ipv4(b []byte) {
-	q.Version, q.Proto, q.IPID = 4, b[9], uint32(be16(b[4:]))
-	q.Src.set4(b[12:])
-	q.Dst.set4(b[16:])
+	q.Version, q.Proto, q.IPID = 4, b[9], uint32(binary.BigEndian.Uint16(b[4:]))
+	q.Src, q.Dst = netip.AddrFrom4([4]byte(b[12:])), netip.AddrFrom4([4]byte(b[16:]))
 	head := int(b[0]&15) * 4
 	if head < ipv4Header || head > len(b) {
 		return
 	}
-	fragment := be16(b[6:])
-	q.First = fragment&0x1fff == 0
+	place := binary.BigEndian.Uint16(b[6:])
+	q.First = place&0x1fff == 0
 	q.Size, q.Rest = -1, b[head:]
-	if total := int(be16(b[2:])); total > 0 && fragment&0x2000 == 0 { // 0: segmentation offload
+	if total := int(binary.BigEndian.Uint16(b[2:])); total > 0 && place&0x2000 == 0 { // 0: segmentation offload
 		q.Size = max(total-head, 0)
 	}
 }
 
 func (q *Quote) ipv6(b []byte) {
-	q.Version, q.Proto, q.Src, q.Dst = 6, b[6], Addr(b[8:24]), Addr(b[24:40])
-	size, all := int(be16(b[4:])), len(b)-ipv6Header
+	q.Version, q.Proto, q.Src, q.Dst = 6, b[6], netip.AddrFrom16([16]byte(b[8:])), netip.AddrFrom16([16]byte(b[24:]))
+	size, all := int(binary.BigEndian.Uint16(b[4:])), len(b)-ipv6Header
 	q.Size, q.Rest, q.First = -1, b[ipv6Header:], true
 	defer func() {
 		if size > 0 { // 0: a jumbogram, or offload
@@ -64,18 +91,18 @@ func (q *Quote) ipv6(b []byte) {
 	for range maxExtHeaders {
 		b, n := q.Rest, 0
 		switch q.Proto {
-		case protoHopByHop, protoRouting, protoDestOpts:
+		case hopByHop, routing, destOpts:
 			if len(b) >= 2 {
 				n = 8 * (int(b[1]) + 1)
 			}
-		case protoFragment:
-			if len(b) >= 8 && be16(b[2:])&0xfff8 == 0 {
+		case fragment:
+			if len(b) >= 8 && binary.BigEndian.Uint16(b[2:])&0xfff8 == 0 {
 				n = 8
 				if b[3]&1 != 0 {
 					size = 0
 				}
 			}
-		case protoAH:
+		case ah:
 			if len(b) >= 2 {
 				n = 4 * (int(b[1]) + 2)
 			}
@@ -88,4 +115,12 @@ func (q *Quote) ipv6(b []byte) {
 		q.Proto, q.Rest = b[0], b[n:]
 	}
 	q.First = false
+}
+
+// Quoted is the packet that an error of ReportOf quotes, if that can be read.
+func Quoted(message []byte) (q Quote, ok bool) {
+	if len(message) < errorHeader {
+		return q, false
+	}
+	return QuoteOf(message[errorHeader:])
 }
