@@ -104,8 +104,8 @@ func TestReorderedCaptures(t *testing.T) {
 
 // reordered are the kinds of differences of a reordered capture that are not mended yet, or cannot be: a
 // message that was overtaken by the end of its connection (sctp), a data connection that was overtaken by
-// the last reply (ftp), equal echo requests (icmp), an ICMP error that overtook the datagram it quotes (openvpn), and connections whose handshake comes after more data
-// than the stream waits for (tls).
+// the last reply (ftp), equal echo requests (icmp), an ICMP error that overtook the datagram it quotes (openvpn),
+// and connections whose handshake comes after more data than the stream waits for (tls).
 var reordered = strings.Split("ftp packets,icmp column,openvpn pair,sctp packets,tls column,tls pair", ",")
 
 // TestSnappedCaptures cuts packets to a snap length: no call is complete with less than it had, and each

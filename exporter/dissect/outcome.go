@@ -15,19 +15,17 @@ const (
 // counts as failed. Outcome, if the dissector set it, is the answer's own result, and Endpoint what
 // the content says.
 func (c *Conn) judge(x *Exchange, b *table.Call) {
-	reports := c.undelivered(x)
-	switch {
-	case len(reports) > 0:
+	if reports := c.undelivered(x); len(reports) > 0 {
 		c.explain(x, b, reports)
-	case b.Outcome == "":
-		b.Outcome = c.outcome(x, b)
+	} else {
+		if b.Outcome == "" {
+			b.Outcome = c.outcome(x, b)
+		}
+		b.WaitedUs = c.waited(x, b)
 	}
 	b.Failed = table.Failed(b.Outcome)
 	if b.Endpoint == "" {
 		b.Endpoint = b.EndpointOf()
-	}
-	if len(reports) == 0 {
-		b.WaitedUs = c.waited(x, b)
 	}
 }
 

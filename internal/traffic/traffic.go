@@ -66,8 +66,13 @@ func (c *Capture) Exchange(at, took time.Duration, name, client, server, request
 
 // Attempt adds an attempt to connect, which the server refuses or leaves without an answer.
 func (c *Capture) Attempt(at time.Duration, client, server string, refused bool) {
+	c.try(at, client, server, layers.TCP{SYN: true}, refused)
+}
+
+// try adds a segment of its own connection, and the reset that refuses it.
+func (c *Capture) try(at time.Duration, client, server string, segment layers.TCP, refused bool) {
 	n := c.connect(fmt.Sprintf("attempt %d", len(c.conns)), client, server)
-	c.tcp(at, n, true, layers.TCP{SYN: true}, "")
+	c.tcp(at, n, true, segment, "")
 	if refused {
 		c.tcp(at+step, n, false, layers.TCP{RST: true, ACK: true}, "")
 	}
@@ -75,11 +80,7 @@ func (c *Capture) Attempt(at time.Duration, client, server string, refused bool)
 
 // Probe adds a segment of no connection, with FIN or without any flag, which the server refuses or leaves without an answer.
 func (c *Capture) Probe(at time.Duration, client, server string, fin, refused bool) {
-	n := c.connect(fmt.Sprintf("probe %d", len(c.conns)), client, server)
-	c.tcp(at, n, true, layers.TCP{FIN: fin}, "")
-	if refused {
-		c.tcp(at+step, n, false, layers.TCP{RST: true, ACK: true}, "")
-	}
+	c.try(at, client, server, layers.TCP{FIN: fin}, refused)
 }
 
 // Datagram adds one UDP datagram to a server, and its answers.
@@ -120,7 +121,11 @@ func (c *Capture) Ping(at time.Duration, client, server string, answered bool) {
 func (c *Capture) Unreachable(at time.Duration, from, to string) {
 	a, b := netip.MustParseAddr(from), netip.MustParseAddr(to)
 	quote := "\x45\x00\x00\x1c\x00\x00\x00\x00\x40\x11\x00\x00" + string(b.AsSlice()) + string(a.AsSlice()) + "\x00\x35\x00\x36\x00\x08\x00\x00"
-	c.add(at, header(a, b, layers.IPProtocolICMPv4), &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodePort)}, quote)
+	c.unreachable(at, a, b, quote)
+}
+
+func (c *Capture) unreachable(at time.Duration, from, to netip.Addr, quote string) {
+	c.add(at, header(from, to, layers.IPProtocolICMPv4), &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodePort)}, quote)
 }
 
 // Rejected adds one UDP datagram, and the report of the server's host that nobody uses its port, which quotes it.
@@ -128,8 +133,7 @@ func (c *Capture) Rejected(at time.Duration, client, server, payload string) {
 	const ethernet = 14
 	c.Datagram(at, client, server, payload)
 	quote := c.packets[len(c.packets)-1].data[ethernet:]
-	c.add(at+step, header(netip.MustParseAddrPort(server).Addr(), netip.MustParseAddr(client), layers.IPProtocolICMPv4),
-		&layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodePort)}, string(quote))
+	c.unreachable(at+step, netip.MustParseAddrPort(server).Addr(), netip.MustParseAddr(client), string(quote))
 }
 
 func header(from, to netip.Addr, protocol layers.IPProtocol) *layers.IPv4 {

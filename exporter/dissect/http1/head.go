@@ -38,7 +38,7 @@ func headEnd(b []byte, from int) (end, resume int) {
 	}
 }
 
-// lines are a head as it was sent.
+// lines is the text of a head, with its first line and its fields.
 type lines struct {
 	text, first, fields string
 	bare                bool // the first line ends without CR

@@ -53,33 +53,27 @@ func (c *Conn) datagramKey(dir dissect.Dir, p *Packet) datagramKey {
 	return datagramKey{c.serial, maphash.Bytes(sums, p.Payload), p.PayloadLen, dir}
 }
 
+// numbered is the datagram with 1 + its number, or nil if there is none or it was forgotten.
+func (d *datagrams) numbered(no uint64) *sent {
+	if no == 0 || d.count-no >= uint64(len(d.ring)) {
+		return nil
+	}
+	return &d.ring[(no-1)%uint64(len(d.ring))]
+}
+
 // find calls f with remembered datagrams of a key, newest first, until it returns false.
 func (d *datagrams) find(k datagramKey, f func(*sent) bool) {
-	no := d.newest[k]
-	for range maxEqual {
-		if no == 0 || d.count-no >= uint64(len(d.ring)) {
-			return
-		}
-		x := &d.ring[(no-1)%uint64(len(d.ring))]
-		if !f(x) {
-			return
-		}
-		no = x.before
+	x := d.numbered(d.newest[k])
+	for n := 0; n < maxEqual && x != nil && f(x); n++ {
+		x = d.numbered(x.before)
 	}
 }
 
 // of calls f with remembered datagrams of a conversation, newest first, until it returns false.
 func (d *datagrams) of(c *Conn, f func(*sent) bool) {
-	no := c.newest
-	for range maxQuoted {
-		if no == 0 || d.count-no >= uint64(len(d.ring)) {
-			return
-		}
-		x := &d.ring[(no-1)%uint64(len(d.ring))]
-		if x.key.conn != c.serial || !f(x) {
-			return
-		}
-		no = x.prior
+	x := d.numbered(c.newest)
+	for n := 0; n < maxQuoted && x != nil && x.key.conn == c.serial && f(x); n++ { // after drop, its number may be another's
+		x = d.numbered(x.prior)
 	}
 }
 

@@ -11,6 +11,7 @@ package flow
 import (
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/icmp/wire"
 )
 
 // Packet has the fields of a decoded frame that are kept. The pipeline fills it; Shard sets Flow
@@ -38,7 +39,6 @@ type Packet struct {
 	L4          bool
 	PDU         bool // no packet, but bytes of a stream or datagram
 	GivenUp     bool // no packet, but a datagram whose fragments did not all come
-	Undelivered bool // no packet, but what an ICMP error quotes of one; Type, Code and Version are the error's
 	Multipath   bool // an option of Multipath TCP
 	Awaits      bool // truncated, and another interface has a larger snap length
 	SrcPort     uint16
@@ -54,6 +54,7 @@ type Packet struct {
 	Src, Dst    decode.Addr
 	Payload     []byte
 	FragNos     []int64
+	Undelivered *wire.Report    // not nil: no packet, but what an ICMP error with this report quotes of one
 	Pieces      decode.Pieces   // of a joined or given-up datagram
 	Tunnels     []decode.Tunnel // nil for most
 	Owner       int32           // its sender or receiver on the machine that captured it; see Flow.Owner
@@ -87,7 +88,7 @@ func (p *Packet) SeqLen() uint32 {
 }
 
 // Captured reports whether a file has the packet. Others report something to their conversation.
-func (p *Packet) Captured() bool { return !p.GivenUp && !p.Undelivered }
+func (p *Packet) Captured() bool { return !p.GivenUp && p.Undelivered == nil }
 
 // began is when the packet was captured, of a datagram its first fragment.
 func (p *Packet) began() int64 {

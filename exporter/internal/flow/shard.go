@@ -158,7 +158,7 @@ func (c *Conn) closeReason() dissect.End {
 
 func (s *Shard) packet(p *Packet) {
 	s.now = max(s.now, p.Time)
-	if p.Undelivered {
+	if p.Undelivered != nil {
 		s.undelivered(p)
 		return
 	}

@@ -14,19 +14,20 @@ func Undelivered(f *Packet) (p Packet, ok bool) {
 	if f.Proto != protoICMP && f.Proto != protoICMPv6 || f.Sum == SumWrong {
 		return p, false
 	}
-	if _, ok := wire.ReportOf(f.Proto == protoICMPv6, f.Type, f.Code); !ok {
+	report, ok := wire.ReportOf(f.Proto == protoICMPv6, f.Type, f.Code)
+	if !ok {
 		return p, false
 	}
 	q, ok := wire.Quoted(f.Payload)
 	if !ok || !q.First {
 		return p, false
 	}
-	p = Packet{No: f.No, Time: f.Time, Interface: f.Interface, Clock: f.Clock, Network: f.Network, Undelivered: true, Type: f.Type, Code: f.Code, Version: f.Version,
+	p = Packet{No: f.No, Time: f.Time, Interface: f.Interface, Clock: f.Clock, Network: f.Network, Undelivered: &report,
 		Proto: q.Proto, Src: q.Src.As16(), Dst: q.Dst.As16(), IPID: q.IPID, PayloadLen: int32(q.Size), Payload: q.Rest, VLAN: -1}
 	if p.SrcPort, p.DstPort, ok = q.Ports(); !ok && transportOf(q.Proto) != dissect.ICMP {
 		return p, false
 	}
-	const udpHeader, tcpNumbers = 8, 12
+	const udpHeader, tcpNumber = 8, 8 // bytes up to the end of the header, and of the sequence number
 	switch {
 	case q.Proto == protoUDP:
 		if p.Payload = nil; len(q.Rest) > udpHeader {
@@ -36,7 +37,7 @@ func Undelivered(f *Packet) (p Packet, ok bool) {
 			p.PayloadLen = int32(binary.BigEndian.Uint16(q.Rest[4:])) - udpHeader
 		}
 	case q.Proto == protoTCP:
-		if len(q.Rest) < tcpNumbers-4 {
+		if len(q.Rest) < tcpNumber {
 			return p, false
 		}
 		p.Seq = binary.BigEndian.Uint32(q.Rest[4:])
@@ -61,8 +62,7 @@ func (s *Shard) undelivered(p *Packet) {
 			return
 		}
 	}
-	report, _ := wire.ReportOf(p.Version == 6, p.Type, p.Code)
-	dir := c.dirOf(side)
+	report, dir := p.Undelivered, c.dirOf(side)
 	if c.transport == dissect.TCP {
 		if report.Refused && dir == dissect.ToServer {
 			s.rejected(c, p)

@@ -16,7 +16,7 @@ const manyTargets = 15
 // Analyzer returns the analyzer scan.
 func Analyzer() finding.Analyzer {
 	return finding.Analyzer{Name: "scan", Basis: finding.Basis{What: "TCP connections", Flows: "transport = 'tcp'"}, Title: "port and host scans",
-		Doc: "A client that tries at least 15 different addresses or ports over TCP within a minute, most of which refuse or do not answer. A FIN, NULL or Xmas probe without an answer is none: its port is open or filtered.", Find: find}
+		Doc: "A client that tries at least 15 different addresses or ports over TCP within a minute, most of which refuse or do not answer. FIN, NULL and Xmas probes without an answer count: their ports are open or filtered.", Find: find}
 }
 
 func find(ctx context.Context, l *finding.Look) error {

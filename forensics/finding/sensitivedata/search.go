@@ -157,8 +157,8 @@ func (j *judge) Header(_ int, name, value, _ []byte, _ forensics.TextVerdict) fo
 	case ignoredHeaders[lower]:
 		return 0
 	}
-	text := string(name) + ": " + string(value)
-	return j.set(likely([]byte(text), redact.Find(text)))
+	text := slices.Concat(name, []byte(": "), value)
+	return j.set(likely(text, redact.FindBytes(text)))
 }
 
 // Numbers of cards that may be something else.

@@ -31,7 +31,6 @@ const (
 // Quote is what an ICMP error quotes of the packet that caused it: its headers, and as much of its payload as the
 // sender of the error included (RFC 792, RFC 1812 section 4.3.2.3, RFC 4443 section 2.4). The sender may be anyone.
 type Quote struct {
-	Version  uint8 // 4 or 6
 	Proto    uint8 // of IP, behind extension headers
 	Src, Dst netip.Addr
 	IPID     uint32 // of IPv4
@@ -65,7 +64,7 @@ func QuoteOf(b []byte) (q Quote, ok bool) {
 }
 
 func (q *Quote) ipv4(b []byte) {
-	q.Version, q.Proto, q.IPID = 4, b[9], uint32(binary.BigEndian.Uint16(b[4:]))
+	q.Proto, q.IPID = b[9], uint32(binary.BigEndian.Uint16(b[4:]))
 	q.Src, q.Dst = netip.AddrFrom4([4]byte(b[12:])), netip.AddrFrom4([4]byte(b[16:]))
 	head := int(b[0]&15) * 4
 	if head < ipv4Header || head > len(b) {
@@ -80,14 +79,18 @@ func (q *Quote) ipv4(b []byte) {
 }
 
 func (q *Quote) ipv6(b []byte) {
-	q.Version, q.Proto, q.Src, q.Dst = 6, b[6], netip.AddrFrom16([16]byte(b[8:])), netip.AddrFrom16([16]byte(b[24:]))
-	size, all := int(binary.BigEndian.Uint16(b[4:])), len(b)-ipv6Header
-	q.Size, q.Rest, q.First = -1, b[ipv6Header:], true
-	defer func() {
-		if size > 0 { // 0: a jumbogram, or offload
-			q.Size = max(size-(all-len(q.Rest)), 0)
-		}
-	}()
+	q.Proto, q.Src, q.Dst = b[6], netip.AddrFrom16([16]byte(b[8:])), netip.AddrFrom16([16]byte(b[24:]))
+	q.Size, q.Rest = -1, b[ipv6Header:]
+	whole := q.skipExtensions()
+	if size := int(binary.BigEndian.Uint16(b[4:])); size > 0 && whole { // 0: a jumbogram, or offload
+		q.Size = max(size-(len(b)-ipv6Header-len(q.Rest)), 0)
+	}
+}
+
+// skipExtensions goes over the extension headers of IPv6 (RFC 8200 section 4), as far as they were quoted. whole is false
+// for the first fragment of several.
+func (q *Quote) skipExtensions() (whole bool) {
+	whole = true
 	for range maxExtHeaders {
 		b, n := q.Rest, 0
 		switch q.Proto {
@@ -98,23 +101,22 @@ func (q *Quote) ipv6(b []byte) {
 		case fragment:
 			if len(b) >= 8 && binary.BigEndian.Uint16(b[2:])&0xfff8 == 0 {
 				n = 8
-				if b[3]&1 != 0 {
-					size = 0
-				}
+				whole = b[3]&1 == 0
 			}
 		case ah:
 			if len(b) >= 2 {
 				n = 4 * (int(b[1]) + 2)
 			}
 		default:
-			return
+			q.First = true
+			return whole
 		}
 		if n == 0 || n > len(b) {
 			break
 		}
 		q.Proto, q.Rest = b[0], b[n:]
 	}
-	q.First = false
+	return whole
 }
 
 // Quoted is the packet that an error of ReportOf quotes, if that can be read.
