@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -157,14 +158,15 @@ func FuzzLines(f *testing.F) {
 	f.Add(writeLines([]line{{"data/a b", Digest{1}}, {"data/c", Digest{2}}}))
 	f.Add([]byte(strings.Repeat("A", 64) + " *data/x\r\n"))
 	f.Add([]byte(strings.Repeat("0", 64) + "  ../x\n"))
+	f.Add([]byte(strings.Repeat("A", 64) + " ** **"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		lines, err := parseLines(data)
 		if err != nil {
 			return
 		}
 		again, err := parseLines(writeLines(lines))
-		if err != nil || len(again) != len(lines) {
-			t.Fatalf("%q: %v", data, err)
+		if err != nil || !slices.Equal(again, lines) {
+			t.Fatalf("%q: %v, then %v: %v", data, lines, again, err)
 		}
 	})
 }

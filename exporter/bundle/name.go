@@ -86,9 +86,10 @@ func portable(rel string) bool {
 
 // validRel reports whether a path is allowed in a bundle. Paths are relative, with slashes, and
 // have no byte that BagIt would percent-encode or sha256sum would escape, so that manifests, ZIP
-// and disk use the same spelling.
+// and disk use the same spelling. They do not begin with an asterisk, which in a manifest may
+// precede a path without being part of it (RFC 8493, section 2.1.3).
 func validRel(rel string) bool {
-	if !fs.ValidPath(rel) || rel == "." || len(rel) > 1024 || !utf8.ValidString(rel) {
+	if !fs.ValidPath(rel) || rel[0] == '*' || rel == "." || len(rel) > 1024 || !utf8.ValidString(rel) {
 		return false
 	}
 	for _, c := range rel {
