@@ -50,10 +50,9 @@ type Decoder struct {
 	// OnSum, if set, is called for each TCP or UDP checksum of the packet, including those outside
 	// tunnels. It is for tools that change packets.
 	OnSum func(Sum)
-	// OnAddress, if set, is called for each address in the headers, including those outside tunnels,
-	// with the offset in Input.Data where it begins. An address has 4 or 16 bytes. Headers in
-	// datagrams that were reassembled are left out.
-	OnAddress func(at, size int)
+	// OnAddress, if set, is called for each address in the headers, including those outside tunnels.
+	// Headers in datagrams that were reassembled are left out.
+	OnAddress func(Address)
 
 	frags reassembler
 	saved Frame // the frame as it was before the innermost tunnel was entered

@@ -114,9 +114,9 @@ func TestDecode(t *testing.T) {
 		{"loopback of a little-endian BSD", linkNull, join("02 00 00 00", pkt), "ip " + inner},
 		{"loopback of a big-endian Mac, IPv6", linkNull, join("00 00 00 1e", pkt6), "ip " + plain6},
 		{"OpenBSD loopback", linkLoop, join("00 00 00 02", pkt), "ip " + inner},
-		{"raw IPv4", linkRaw, pkt, "ip " + inner},
+		{"raw IPv4", LinkRaw, pkt, "ip " + inner},
 		{"raw IPv6", linkIPv6, pkt6, "ip " + plain6},
-		{"raw with version 3", linkRaw, join("30 00", make([]byte, 30)), "none !bad_header"},
+		{"raw with version 3", LinkRaw, join("30 00", make([]byte, 30)), "none !bad_header"},
 		{"PPP with HDLC framing", linkPPPSerial, join("ff 03 00 21", pkt), "ip " + inner},
 		{"PPP without", linkPPP, join("00 57", pkt6), "ip " + plain6},
 		{"PPP with a direction", linkPPPDir, join("01 ff 03 21", pkt), "ip " + inner + " out"},
@@ -192,28 +192,28 @@ func TestDecode(t *testing.T) {
 		{"ERSPAN type I", linkEthernet, in4(protoGRE, "00 00 88 be", eth), "ip erspan" + outer + " " + inner},
 		{"ERSPAN type II", linkEthernet, in4(protoGRE, "10 00 88 be 00 00 00 01 10 00 00 64 00 00 00 00", eth), "ip erspan=100" + outer + " " + inner},
 		{"ERSPAN type III", linkEthernet, in4(protoGRE, "10 00 22 eb 00 00 00 01 20 00 00 64", make([]byte, 8), eth), "ip erspan=100" + outer + " " + inner},
-		{"IPv4 in IPv4", linkRaw, ipv4(protoIPv4, 1, 0, pkt), "ip ipip" + outer + " " + inner},
-		{"IPv6 in IPv4", linkRaw, ipv4(protoIPv6, 1, 0, pkt6), "ip 6in4" + outer + " " + plain6},
-		{"IPv4 in IPv6", linkRaw, ipv6(protoIPv4, pkt), "ip 4in6(fd00::1>fd00::2) " + inner},
-		{"IPv6 in IPv6", linkRaw, ipv6(protoIPv6, pkt6), "ip 6in6(fd00::1>fd00::2) " + plain6},
-		{"EtherIP", linkRaw, ipv4(protoEtherIP, 1, 0, join("30 00", eth)), "ip etherip" + outer + " " + inner},
-		{"five tunnels are one too many", linkRaw, ipv4(4, 1, 0, ipv4(4, 1, 0, ipv4(4, 1, 0, ipv4(4, 1, 0, ipv4(4, 1, 0, pkt))))),
+		{"IPv4 in IPv4", LinkRaw, ipv4(protoIPv4, 1, 0, pkt), "ip ipip" + outer + " " + inner},
+		{"IPv6 in IPv4", LinkRaw, ipv4(protoIPv6, 1, 0, pkt6), "ip 6in4" + outer + " " + plain6},
+		{"IPv4 in IPv6", LinkRaw, ipv6(protoIPv4, pkt), "ip 4in6(fd00::1>fd00::2) " + inner},
+		{"IPv6 in IPv6", LinkRaw, ipv6(protoIPv6, pkt6), "ip 6in6(fd00::1>fd00::2) " + plain6},
+		{"EtherIP", LinkRaw, ipv4(protoEtherIP, 1, 0, join("30 00", eth)), "ip etherip" + outer + " " + inner},
+		{"five tunnels are one too many", LinkRaw, ipv4(4, 1, 0, ipv4(4, 1, 0, ipv4(4, 1, 0, ipv4(4, 1, 0, ipv4(4, 1, 0, pkt))))),
 			"ip ipip" + outer + " ipip" + outer + " ipip" + outer + " ipip" + outer + " 10.0.0.1:0>10.0.0.2:0 proto=4 payload=36/36 !depth_limit"},
-		{"authentication header", linkRaw, ipv4(protoAH, 1, 0, join(protoUDP, "04 00 00 00 00 00 01 00 00 00 01", make([]byte, 12), udp)), "ip " + inner},
-		{"ESP stops", linkRaw, ipv4(50, 1, 0, make([]byte, 40)), "ip 10.0.0.1:0>10.0.0.2:0 proto=50 payload=40/40"},
+		{"authentication header", LinkRaw, ipv4(protoAH, 1, 0, join(protoUDP, "04 00 00 00 00 00 01 00 00 00 01", make([]byte, 12), udp)), "ip " + inner},
+		{"ESP stops", LinkRaw, ipv4(50, 1, 0, make([]byte, 40)), "ip 10.0.0.1:0>10.0.0.2:0 proto=50 payload=40/40"},
 
-		{"IPv6 hop-by-hop and destination options", linkRaw, ipv6(0, join(protoDestOpts, 0, make([]byte, 6), protoUDP, 0, make([]byte, 6), udp)), "ip " + plain6},
-		{"IPv6 atomic fragment", linkRaw, ipv6(protoFragment, join(protoUDP, "00 00 00 00 00 00 09", udp)), "ip " + plain6},
-		{"IPv6 extension headers without end", linkRaw, ipv6(protoDestOpts, join(repeat(join(protoDestOpts, 0, make([]byte, 6)), 40))), "ip fd00::1:0>fd00::2:0 proto=60 payload=192/192 !depth_limit"},
-		{"IPv6 extension header beyond the packet", linkRaw, ipv6(protoDestOpts, join(protoUDP, 200, make([]byte, 6))), "ip fd00::1:0>fd00::2:0 proto=60 payload=8/8 !bad_length"},
-		{"IPv6 no next header", linkRaw, ipv6(protoNoNext, nil), "ip fd00::1:0>fd00::2:0 proto=59 payload=0/0"},
-		{"IPv4 header length below 20", linkRaw, join("44 00 00 28", make([]byte, 36)), "ip 0.0.0.0:0>0.0.0.0:0 proto=0 payload=0/0 !bad_header"},
-		{"IPv4 total length beyond the frame", linkRaw, join(pkt[:2], "01 00", pkt[4:]), "ip " + inner + " !bad_length"},
-		{"IPv4 total length left to offload", linkRaw, join(pkt[:2], "00 00", pkt[4:]), "ip " + inner},
-		{"UDP length below 8", linkRaw, ipv4(protoUDP, 1, 0, join("13 88 00 35 00 04 00 00 61 62")), "ip 10.0.0.1:5000>10.0.0.2:53 proto=17 payload=2/2 !bad_length"},
-		{"TCP offset below 20", linkRaw, ipv4(protoTCP, 1, 0, join("00 01 00 02", make([]byte, 8), "40 02", make([]byte, 6))), "ip 10.0.0.1:1>10.0.0.2:2 proto=6 payload=0/0 !bad_header"},
-		{"TCP header beyond the packet", linkRaw, ipv4(protoTCP, 1, 0, join("00 01 00 02", make([]byte, 8), "f0 02", make([]byte, 6))), "ip 10.0.0.1:1>10.0.0.2:2 proto=6 payload=0/0 !bad_length"},
-		{"SCTP", linkRaw, ipv4(protoSCTP, 1, 0, join("00 01 00 02 00 00 00 09 00 00 00 00 01 02 03 04")), "ip 10.0.0.1:1>10.0.0.2:2 proto=132 payload=16/16"},
+		{"IPv6 hop-by-hop and destination options", LinkRaw, ipv6(0, join(protoDestOpts, 0, make([]byte, 6), protoUDP, 0, make([]byte, 6), udp)), "ip " + plain6},
+		{"IPv6 atomic fragment", LinkRaw, ipv6(protoFragment, join(protoUDP, "00 00 00 00 00 00 09", udp)), "ip " + plain6},
+		{"IPv6 extension headers without end", LinkRaw, ipv6(protoDestOpts, join(repeat(join(protoDestOpts, 0, make([]byte, 6)), 40))), "ip fd00::1:0>fd00::2:0 proto=60 payload=192/192 !depth_limit"},
+		{"IPv6 extension header beyond the packet", LinkRaw, ipv6(protoDestOpts, join(protoUDP, 200, make([]byte, 6))), "ip fd00::1:0>fd00::2:0 proto=60 payload=8/8 !bad_length"},
+		{"IPv6 no next header", LinkRaw, ipv6(protoNoNext, nil), "ip fd00::1:0>fd00::2:0 proto=59 payload=0/0"},
+		{"IPv4 header length below 20", LinkRaw, join("44 00 00 28", make([]byte, 36)), "ip 0.0.0.0:0>0.0.0.0:0 proto=0 payload=0/0 !bad_header"},
+		{"IPv4 total length beyond the frame", LinkRaw, join(pkt[:2], "01 00", pkt[4:]), "ip " + inner + " !bad_length"},
+		{"IPv4 total length left to offload", LinkRaw, join(pkt[:2], "00 00", pkt[4:]), "ip " + inner},
+		{"UDP length below 8", LinkRaw, ipv4(protoUDP, 1, 0, join("13 88 00 35 00 04 00 00 61 62")), "ip 10.0.0.1:5000>10.0.0.2:53 proto=17 payload=2/2 !bad_length"},
+		{"TCP offset below 20", LinkRaw, ipv4(protoTCP, 1, 0, join("00 01 00 02", make([]byte, 8), "40 02", make([]byte, 6))), "ip 10.0.0.1:1>10.0.0.2:2 proto=6 payload=0/0 !bad_header"},
+		{"TCP header beyond the packet", LinkRaw, ipv4(protoTCP, 1, 0, join("00 01 00 02", make([]byte, 8), "f0 02", make([]byte, 6))), "ip 10.0.0.1:1>10.0.0.2:2 proto=6 payload=0/0 !bad_length"},
+		{"SCTP", LinkRaw, ipv4(protoSCTP, 1, 0, join("00 01 00 02 00 00 00 09 00 00 00 00 01 02 03 04")), "ip 10.0.0.1:1>10.0.0.2:2 proto=132 payload=16/16"},
 		{"nothing at all", linkEthernet, nil, "none !bad_length"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -269,7 +269,7 @@ func TestTCPOptions(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			pkt := ipv4(protoTCP, 1, 0, tcpSegment(1, 2, 3, 4, SYN, join(c.options), nil))
-			f := decodeOne(linkRaw, pkt, len(pkt))
+			f := decodeOne(LinkRaw, pkt, len(pkt))
 			got := fmt.Sprintf("mss=%d ws=%d sackok=%v ts=%v,%d,%d sack=%v %v", f.MSS, f.WScale, f.SACKPermitted, f.HasTS, f.TSVal, f.TSEcr, f.SACK[:f.NSACK], f.Problems)
 			if f.Multipath {
 				got += "multipath"
@@ -291,7 +291,7 @@ func TestBigPackets(t *testing.T) {
 	four := ipv4(protoTCP, 1, 0, segment)
 	binary.BigEndian.PutUint16(four[2:], 0)
 	for name, pkt := range map[string][]byte{"IPv4": four, "IPv6": six, "IPv6 with the jumbo option": jumbo} {
-		f := decodeOne(linkRaw, pkt, len(pkt))
+		f := decodeOne(LinkRaw, pkt, len(pkt))
 		if f.PayloadLen != n || len(f.Payload) != n || f.Problems.Codes() != nil || f.IPLen != len(pkt) {
 			t.Errorf("%s: payload %d of %d, IP length %d, %v", name, len(f.Payload), f.PayloadLen, f.IPLen, f.Problems)
 		}
@@ -305,20 +305,50 @@ func TestRoutingHeaderNamesTheLastHop(t *testing.T) {
 		"segment routing": join(protoUDP, 2, 4, 1, make([]byte, 4), last),
 	} {
 		pkt := ipv6(protoRouting, join(header, udpDatagram(1, 2, nil)))
-		f := decodeOne(linkRaw, pkt, len(pkt))
+		f := decodeOne(LinkRaw, pkt, len(pkt))
 		if f.Dst.String() != "2001:db8::9" || f.SrcPort != 1 {
 			t.Errorf("%s: destination %s", name, f.Dst)
 		}
 		pkt[ipv6Header+3] = 0 // no segments left
-		f = decodeOne(linkRaw, pkt, len(pkt))
+		f = decodeOne(LinkRaw, pkt, len(pkt))
 		if f.Dst.String() != "fd00::2" {
 			t.Errorf("%s at its end: destination %s", name, f.Dst)
 		}
 	}
 }
 
+// TestEndsBesideTheHeader decodes packets that come from or go to an address outside the fixed part of their header,
+// as Wireshark's columns show them.
+func TestEndsBesideTheHeader(t *testing.T) {
+	home := join("20 01 0d b8", make([]byte, 11), 9)
+	options := func(b ...any) []byte {
+		list := join(b...)
+		pkt := ipv4(protoUDP, 1, 0, join(list, udpDatagram(1, 2, nil)))
+		pkt[0] = 0x40 | byte(5+len(list)/4)
+		return pkt
+	}
+	route := "09 08 07 06 05 04 03 02"
+	for _, c := range []struct {
+		name, want string
+		data       []byte
+	}{
+		{"home address", "2001:db8::9 fd00::2 1 2", ipv6(protoDestOpts, join(protoUDP, 2, "01 02 00 00 c9 10", home, udpDatagram(1, 2, nil)))},
+		{"home address of another length", "fd00::1 fd00::2 1 2", ipv6(protoDestOpts, join(protoUDP, 2, "01 02 00 00 c9 0f", home, udpDatagram(1, 2, nil)))},
+		{"loose route", "10.0.0.1 5.4.3.2 1 2", options("83 0b 04", route, 0)},
+		{"loose route behind another option", "10.0.0.1 5.4.3.2 1 2", options("01 44 04 05 00 83 0b 08", route)},
+		{"strict route", "10.0.0.1 5.4.3.2 1 2", options("89 0b 08", route, 0)},
+		{"strict route at its end", "10.0.0.1 10.0.0.2 1 2", options("89 0b 0c", route, 0)},
+		{"record of the route", "10.0.0.1 10.0.0.2 1 2", options("07 0b 04", route, 0)},
+	} {
+		f := decodeOne(LinkRaw, c.data, len(c.data))
+		if got := ours(&f); got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
 func TestFlowHashForgetsDirection(t *testing.T) {
-	a := decodeOne(linkRaw, ipv4(protoUDP, 1, 0, udpDatagram(1000, 53, nil)), 28)
+	a := decodeOne(LinkRaw, ipv4(protoUDP, 1, 0, udpDatagram(1000, 53, nil)), 28)
 	b := a
 	b.Src, b.Dst, b.SrcPort, b.DstPort = a.Dst, a.Src, a.DstPort, a.SrcPort
 	if a.FlowHash() != b.FlowHash() {

@@ -164,8 +164,8 @@ func (w *walk) arp() layer {
 	if be16(b[2:]) == etherIPv4 && plen == 4 && len(b) >= size {
 		f.Src.set4(b[8+hlen:])
 		f.Dst.set4(b[8+2*hlen+plen:])
-		w.address(b[8+hlen:], 4)
-		w.address(b[8+2*hlen+plen:], 4)
+		w.address(b[8+hlen:], 4, RoleOther)
+		w.address(b[8+2*hlen+plen:], 4, RoleOther)
 	}
 	if size > w.wire {
 		f.Problems |= BadLength

@@ -23,7 +23,7 @@ type fragments struct {
 }
 
 func newFragments(t *testing.T, opt Options) *fragments {
-	x := &fragments{t: t, link: linkRaw, wrap: func(b []byte) []byte { return b }}
+	x := &fragments{t: t, link: LinkRaw, wrap: func(b []byte) []byte { return b }}
 	opt.OnIncomplete = func(in Incomplete) {
 		in.Nos = slices.Clone(in.Nos)
 		x.given = append(x.given, in)
@@ -154,7 +154,7 @@ func TestFragmentCutBySnapLength(t *testing.T) {
 	whole := udpDatagram(9, 53, body(1000))
 	x := newFragments(t, Options{})
 	first := ipv4(protoUDP, 1, 0x2000, whole[:504])
-	x.d.Decode(Input{LinkType: linkRaw, Data: first[:200], OrigLen: uint32(len(first)), No: 1}, &x.f)
+	x.d.Decode(Input{LinkType: LinkRaw, Data: first[:200], OrigLen: uint32(len(first)), No: 1}, &x.f)
 	x.no = 1
 	x.four(1, 504, false, whole[504:])
 	if x.f.Kind != KindIP || x.f.PayloadLen != 1000 || len(x.f.Payload) != 200-20-8 || x.f.Problems != Truncated {
@@ -210,7 +210,7 @@ func TestFragmentFloodIsBounded(t *testing.T) {
 	for i := range 200_000 {
 		pkt := ipv4(protoUDP, uint16(r.Intn(1<<16)), uint16(0x2000|r.Intn(8000)), make([]byte, 8*r.Intn(20)))
 		pkt[12] = byte(r.Intn(16))
-		d.Decode(Input{LinkType: linkRaw, Data: pkt, OrigLen: uint32(len(pkt)), No: int64(i)}, &f)
+		d.Decode(Input{LinkType: LinkRaw, Data: pkt, OrigLen: uint32(len(pkt)), No: int64(i)}, &f)
 		if d.Held() > budget {
 			t.Fatalf("%d bytes held after packet %d, want at most %d", d.Held(), i, budget)
 		}

@@ -9,24 +9,24 @@ import (
 // payloads inside its input, and must stay within its budget.
 func FuzzDecode(f *testing.F) {
 	eth := ethernetTCP(20)
-	for _, link := range []uint16{linkEthernet, linkSLL, linkSLL2, linkNull, linkRaw, linkWLAN, linkRadiotap, linkPPP, linkNFLOG, linkPKTAP, linkFrameRelay, linkCHDLC, linkPrism, linkPPI, linkSLIP, linkPFLOG, linkUpperPDU, linkERF, linkJuniperEther, linkJuniperATM2, linkJuniperMLPPP, linkJuniperMLFR} {
+	for _, link := range []uint16{linkEthernet, linkSLL, linkSLL2, linkNull, LinkRaw, linkWLAN, linkRadiotap, linkPPP, linkNFLOG, linkPKTAP, linkFrameRelay, linkCHDLC, linkPrism, linkPPI, linkSLIP, linkPFLOG, linkUpperPDU, linkERF, linkJuniperEther, linkJuniperATM2, linkJuniperMLPPP, linkJuniperMLFR} {
 		f.Add(link, uint32(len(eth)), eth)
 	}
 	pkt := ipv4(protoUDP, 7, 0, udpDatagram(1, 2, make([]byte, 30)))
-	f.Add(uint16(linkRaw), uint32(100), pkt)
-	f.Add(uint16(linkRaw), uint32(100), ipv4(protoUDP, 7, 0x2000, make([]byte, 64)))
-	f.Add(uint16(linkRaw), uint32(200), ipv6(protoFragment, join(protoUDP, "00 00 01 00 00 00 07", make([]byte, 64))))
-	f.Add(uint16(linkRaw), uint32(200), ipv6(protoRouting, join(protoUDP, 2, 4, 1, make([]byte, 40))))
+	f.Add(uint16(LinkRaw), uint32(100), pkt)
+	f.Add(uint16(LinkRaw), uint32(100), ipv4(protoUDP, 7, 0x2000, make([]byte, 64)))
+	f.Add(uint16(LinkRaw), uint32(200), ipv6(protoFragment, join(protoUDP, "00 00 01 00 00 00 07", make([]byte, 64))))
+	f.Add(uint16(LinkRaw), uint32(200), ipv6(protoRouting, join(protoUDP, 2, 4, 1, make([]byte, 40))))
 	for _, port := range []uint16{portVXLAN, portVXLANGPE, portGeneve, portGTPU, portTeredo, portAYIYA, portL2TP, portMPLS, portCAPWAP, portGUE} {
 		body := join("08 00 65 58 00 00 2a 00", eth)
-		f.Add(uint16(linkRaw), uint32(300), ipv4(protoUDP, 7, 0, udpDatagram(1, port, body)))
+		f.Add(uint16(LinkRaw), uint32(300), ipv4(protoUDP, 7, 0, udpDatagram(1, port, body)))
 	}
 	for _, kind := range []uint16{etherVLAN, etherMPLS, etherPPPoE, etherNSH, etherPBB, etherMACsec, etherFabric, etherVNTag, etherARP} {
 		f.Add(uint16(linkEthernet), uint32(300), ethernet(kind, eth))
 	}
 	for _, kind := range []uint16{0x88be, 0x22eb, etherTEB, etherPPP, 0x883e} {
 		gre := append(binary.BigEndian.AppendUint16([]byte{0xf0, 0}, kind), eth...)
-		f.Add(uint16(linkRaw), uint32(300), ipv4(protoGRE, 7, 0, gre))
+		f.Add(uint16(LinkRaw), uint32(300), ipv4(protoGRE, 7, 0, gre))
 	}
 
 	f.Fuzz(func(t *testing.T, link uint16, orig uint32, data []byte) {

@@ -48,8 +48,8 @@ func (w *walk) ipv4() layer {
 	f.IPID = uint32(be16(b[4:]))
 	f.Src.set4(b[12:])
 	f.Dst.set4(b[16:])
-	w.address(b[12:], 4)
-	w.address(b[16:], 4)
+	w.address(b[12:], 4, RoleSource)
+	w.address(b[16:], 4, RoleDestination)
 	if total == 0 {
 		total = w.wire // segmentation offload: the length was not set yet
 	}
@@ -62,6 +62,7 @@ func (w *walk) ipv4() layer {
 		return layerDone
 	}
 	w.header4(b[:hl])
+	w.options4(b[ipv4Header:hl])
 	w.next = uint16(f.Proto)
 	if frag := be16(b[6:]); frag&0x3fff != 0 {
 		return w.fragment(piece{
@@ -86,8 +87,8 @@ func (w *walk) ipv6() layer {
 	f.Proto = b[6]
 	f.Src = Addr(b[8:24])
 	f.Dst = Addr(b[24:40])
-	w.address(b[8:], 16)
-	w.address(b[24:], 16)
+	w.address(b[8:], 16, RoleSource)
+	w.address(b[24:], 16, RoleDestination)
 	w.next = uint16(f.Proto)
 	w.ext = 0
 	if size == 0 && f.Proto != protoNoNext {
@@ -157,7 +158,10 @@ func (w *walk) ext6() layer {
 		case protoAH:
 			size = (int(b[1]) + 2) * 4
 		case protoRouting:
-			w.routing()
+			w.routing(b)
+			size = (int(b[1]) + 1) * 8
+		case protoDestOpts:
+			w.home(b)
 			size = (int(b[1]) + 1) * 8
 		default:
 			size = (int(b[1]) + 1) * 8
@@ -172,22 +176,6 @@ func (w *walk) ext6() layer {
 		if !w.skip(size) {
 			return layerDone
 		}
-	}
-}
-
-// routing makes the last address of a source route the destination: the packet's checksum covers
-// it, and answers come from it.
-func (w *walk) routing() {
-	b := w.data
-	size := (int(b[1]) + 1) * 8
-	if b[3] == 0 || len(b) < size || size < 24 { // no segments left: the header's address is the last
-		return
-	}
-	switch b[2] {
-	case 0, 2: // RFC 2460 and mobile IPv6: addresses in order of travel
-		w.f.Dst = Addr(b[size-16 : size])
-	case 4: // segment routing: the last segment comes first
-		w.f.Dst = Addr(b[8:24])
 	}
 }
 

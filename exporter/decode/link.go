@@ -13,7 +13,7 @@ const (
 	linkPPPSerial    = 50
 	linkPPPoE        = 51
 	linkATM          = 100
-	linkRaw          = 101
+	LinkRaw          = 101
 	linkCHDLC        = 104
 	linkWLAN         = 105
 	linkCLIP         = 106
@@ -60,7 +60,7 @@ func (w *walk) link() layer {
 		return w.sll()
 	case linkSLL2:
 		return w.sll2()
-	case linkRaw, linkRawBSD, linkRawOpenBSD, linkIPv4, linkIPv6, linkCLIP:
+	case LinkRaw, linkRawBSD, linkRawOpenBSD, linkIPv4, linkIPv6, linkCLIP:
 		return layerIP
 	case linkNull, linkLoop:
 		return w.null()

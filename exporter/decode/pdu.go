@@ -54,19 +54,19 @@ func (w *walk) upperPDU() layer {
 			return layerDone
 		case tag == pduIPv4Src && size == 4:
 			f.Src.set4(v)
-			w.address(v, 4)
+			w.address(v, 4, RoleOther)
 			has |= src
 		case tag == pduIPv4Dst && size == 4:
 			f.Dst.set4(v)
-			w.address(v, 4)
+			w.address(v, 4, RoleOther)
 			has |= dst
 		case tag == pduIPv6Src && size == 16:
 			f.Src = Addr(v)
-			w.address(v, 16)
+			w.address(v, 16, RoleOther)
 			has |= src
 		case tag == pduIPv6Dst && size == 16:
 			f.Dst = Addr(v)
-			w.address(v, 16)
+			w.address(v, 16, RoleOther)
 			has |= dst
 		case tag == pduPortType && size == 4:
 			if t := be32(v); t > 0 && t < uint32(len(pduProtocols)) {

@@ -13,13 +13,6 @@ type Sum struct {
 	Unfinished        bool // it is the sum of the pseudo-header, to which a network adapter adds the rest
 }
 
-// address reports that b begins with an address.
-func (w *walk) address(b []byte, size int) {
-	if w.d != nil && w.d.OnAddress != nil && w.f.FragNos == nil {
-		w.d.OnAddress(w.whole-cap(b), size)
-	}
-}
-
 // Change is the checksum after old was replaced with bytes of the same length at offset at in the
 // packet, RFC 1624 section 3. An invalid checksum stays invalid.
 func (s Sum) Change(stated uint16, at int, old, with []byte) uint16 {

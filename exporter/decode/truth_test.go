@@ -175,7 +175,7 @@ func (m facts) network(f *Frame, seen map[string]bool) {
 
 func (m facts) quoted(b []byte, seen map[string]bool) {
 	var f Frame
-	New(Options{}).Decode(Input{LinkType: linkRaw, Data: b, OrigLen: uint32(len(b))}, &f)
+	New(Options{}).Decode(Input{LinkType: LinkRaw, Data: b, OrigLen: uint32(len(b))}, &f)
 	before := m["tcp payload_bytes"]
 	m.frame(&f, seen)
 	m["tcp payload_bytes"] = before

@@ -109,12 +109,12 @@ func TestEncapsulationsAsTsharkReadsThem(t *testing.T) {
 		fact  string // of ours
 		alone bool   // tshark 4.0 does not support it
 	}{
-		{"802.11 in Aruba GRE", linkRaw, gre(0, 0x8200, wlanData(inner)), "gre(10.0.0.1>10.0.0.2)", false},
-		{"802.11 in Aruba GRE of the last type", linkRaw, gre(0, 0x8370, wlanData(inner)), "gre(10.0.0.1>10.0.0.2)", false},
-		{"ERSPAN type II", linkRaw, gre(greSequence, 0x88be, "00 00 00 01", "10 64 00 05 00 00 00 00", frame), "erspan=5(", false},
-		{"ERSPAN type III with a frame", linkRaw, gre(greSequence, 0x22eb, "00 00 00 01", "20 64 00 07 00 00 00 00 00 00 00 00", frame), "erspan=7(", false},
-		{"ERSPAN type III with a platform part", linkRaw, gre(greSequence, 0x22eb, "00 00 00 01", "20 64 00 07 00 00 00 00 00 00 00 01", "0c 00 00 00 00 00 00 00", frame), "erspan=7(", false},
-		{"ERSPAN type III with an IP packet", linkRaw, gre(greSequence, 0x22eb, "00 00 00 01", "20 64 00 07 00 00 00 00 00 00 08 00", inner), "erspan=7(", true},
+		{"802.11 in Aruba GRE", LinkRaw, gre(0, 0x8200, wlanData(inner)), "gre(10.0.0.1>10.0.0.2)", false},
+		{"802.11 in Aruba GRE of the last type", LinkRaw, gre(0, 0x8370, wlanData(inner)), "gre(10.0.0.1>10.0.0.2)", false},
+		{"ERSPAN type II", LinkRaw, gre(greSequence, 0x88be, "00 00 00 01", "10 64 00 05 00 00 00 00", frame), "erspan=5(", false},
+		{"ERSPAN type III with a frame", LinkRaw, gre(greSequence, 0x22eb, "00 00 00 01", "20 64 00 07 00 00 00 00 00 00 00 00", frame), "erspan=7(", false},
+		{"ERSPAN type III with a platform part", LinkRaw, gre(greSequence, 0x22eb, "00 00 00 01", "20 64 00 07 00 00 00 00 00 00 00 01", "0c 00 00 00 00 00 00 00", frame), "erspan=7(", false},
+		{"ERSPAN type III with an IP packet", LinkRaw, gre(greSequence, 0x22eb, "00 00 00 01", "20 64 00 07 00 00 00 00 00 00 08 00", inner), "erspan=7(", true},
 		{"ERF with Ethernet", linkERF, erfRecord(erfEthernet, 0, erfFrame), "", false},
 		{"ERF with Ethernet and extension headers", linkERF, erfRecord(erfEthernet, 2, erfFrame), "", false},
 		{"ERF with IPv4", linkERF, erfRecord(erfIPv4, 0, inner), "", false},
@@ -212,7 +212,7 @@ func TestFramesAreNamed(t *testing.T) {
 }
 
 func TestOuterFrameIsNotNamedByInnerFrame(t *testing.T) {
-	f := decodeOne(linkRaw, gre(0, 0x8200, join("80 00 00 00", make([]byte, 20), body(20))), 68)
+	f := decodeOne(LinkRaw, gre(0, 0x8200, join("80 00 00 00", make([]byte, 20), body(20))), 68)
 	if f.Kind != KindIP || f.Proto != protoGRE || f.Named != "" {
 		t.Errorf("got %s, named %q", describe(&f), f.Named)
 	}
@@ -266,12 +266,12 @@ func TestNetwork(t *testing.T) {
 	if of(vxlan(5, true)) != of(vxlan(5, false)) {
 		t.Error("the two directions of a VXLAN are two networks")
 	}
-	f := decodeOne(linkRaw, ip, len(ip))
+	f := decodeOne(LinkRaw, ip, len(ip))
 	if f.Network(1) != f.Network(2) {
 		t.Error("a namespace separates addresses that mean the same everywhere")
 	}
 	copy(ip[12:], []byte{127, 0, 0, 1})
-	if f = decodeOne(linkRaw, ip, len(ip)); f.Network(1) == f.Network(2) || f.Network(0) != 0 {
+	if f = decodeOne(LinkRaw, ip, len(ip)); f.Network(1) == f.Network(2) || f.Network(0) != 0 {
 		t.Error("a namespace does not separate loopback addresses")
 	}
 }
@@ -321,7 +321,7 @@ func TestReassembledDatagramListsItsPieces(t *testing.T) {
 	if p := x.f.Pieces; x.f.Kind != KindIP || p.Packets != 3 || p.First != 1 || p.Bytes != 60+1508 {
 		t.Errorf("%s, pieces %+v", describe(&x.f), p)
 	}
-	x.d.Decode(Input{LinkType: linkRaw, Data: ipv4(protoUDP, 1, 0, whole), OrigLen: 1528, No: 9}, &x.f)
+	x.d.Decode(Input{LinkType: LinkRaw, Data: ipv4(protoUDP, 1, 0, whole), OrigLen: 1528, No: 9}, &x.f)
 	if x.f.Pieces != (Pieces{}) {
 		t.Errorf("a whole packet has pieces %+v", x.f.Pieces)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 	"unsafe"
@@ -37,6 +38,12 @@ type pseudonyms struct {
 // special reports whether an address says nothing of a machine.
 func special(a netip.Addr) bool {
 	return a.IsUnspecified() || a.IsLoopback() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255})
+}
+
+// add makes an address known, as it is written somewhere.
+func (p *pseudonyms) add(text string, a netip.Addr) {
+	p.known[a] = true
+	p.spelt[strings.Clone(text)] = true
 }
 
 // choose chooses the first key of a seed by which no pseudonym is a known address or a special one.
@@ -118,6 +125,35 @@ func run(s string, from, to int, do func(from, to int, a netip.Addr)) {
 	}
 }
 
+// reverseNamesIn calls do for each domain name in a text that stands for an address (RFC 1035 section 3.5, RFC 3596
+// section 2.5).
+func reverseNamesIn(s string, do func(name string, a netip.Addr)) {
+	const suffix = ".arpa"
+	for i := 0; i+len(suffix) <= len(s); i++ {
+		if s[i] != '.' || !strings.EqualFold(s[i:i+len(suffix)], suffix) {
+			continue
+		}
+		for _, match := range reverseName.FindAllStringSubmatch(s, maxAddresses) {
+			labels := strings.Split(match[1]+match[2], ".")
+			slices.Reverse(labels) // the first one is empty now
+			text := strings.Join(labels[1:], ".")
+			if match[2] != "" {
+				digits := strings.Join(labels[1:], "")
+				text = digits[:4]
+				for at := 4; at < len(digits); at += 4 {
+					text += ":" + digits[at:at+4]
+				}
+			}
+			if a, err := netip.ParseAddr(text); err == nil && !special(a) {
+				do(match[0], a)
+			}
+		}
+		return
+	}
+}
+
+var reverseName = regexp.MustCompile(`(?i)\b(?:((?:[0-9]{1,3}\.){4})in-addr|((?:[0-9a-f]\.){32})ip6)\.arpa\b`)
+
 // addressTexts are the ways to write an address in addition to those of formsOf.
 func addressTexts(a netip.Addr) []string {
 	b := a.AsSlice()
@@ -147,9 +183,9 @@ func (s *secrets) addressRow(r *row) error {
 	}
 	for i, v := range r.values {
 		eachText(v, func(text string) {
+			reverseNamesIn(text, s.search.names.add)
 			addressesIn(text, func(from, to int, a netip.Addr) {
-				s.search.names.known[a] = true
-				s.search.names.spelt[strings.Clone(text[from:to])] = true
+				s.search.names.add(text[from:to], a)
 				if ofEnds(r.names[i]) {
 					return
 				}

@@ -2,6 +2,7 @@ package derive_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -38,6 +39,46 @@ func (s *scene) six(src, dst string, proto byte, place int, data []byte) {
 	s.frame(0x86dd, append(h, data...))
 }
 
+// routed adds datagrams whose checksums cover addresses that are not in the fixed part of their headers.
+func (s *scene) routed() {
+	at := func(text string) string { return string(netip.MustParseAddr(text).AsSlice()) }
+	datagram := func(pseudo string, n int) []byte { // UDP of n bytes of text
+		b := append([]byte{0x11, 0x22, 0x33, 0x44, 0, byte(8 + n), 0, 0}, strings.Repeat("t", n)...)
+		binary.BigEndian.PutUint16(b[6:], sum(append([]byte(pseudo+"\x00\x11\x00"+string(b[5:6])), b...), 0))
+		return b
+	}
+	for _, extension := range []struct {
+		next       byte
+		header     string
+		home, last string // if not those of the fixed part
+	}{
+		{43, "\x11\x02\x00\x01\x00\x00\x00\x00" + at("2001:db8::a1"), "", "2001:db8::a1"},
+		{43, "\x11\x04\x04\x01\x01\x00\x00\x00" + at("2001:db8::a2") + at("2001:db8::a3"), "", "2001:db8::a2"},
+		{60, "\x11\x02\x01\x02\x00\x00\xc9\x10" + at("2001:db8::a4"), "2001:db8::a4", ""},
+	} {
+		src, dst := "2001:db8::beef", "2001:db8::77"
+		udp := datagram(at(cmp.Or(extension.home, src))+at(cmp.Or(extension.last, dst)), 6)
+		h := append([]byte("\x60\x00\x00\x00\x00"), byte(len(extension.header)+len(udp)), extension.next, 64)
+		s.frame(0x86dd, append(h, at(src)+at(dst)+extension.header+string(udp)...))
+	}
+	for _, option := range []struct{ header, last string }{
+		{"\x83\x0b\x04" + at("172.31.7.1") + at("172.31.7.2") + "\x00", "172.31.7.2"},               // a loose route, at its first address
+		{"\x89\x07\x08" + at("172.31.7.3") + "\x00", "10.0.0.2"},                                    // a strict route, at its end
+		{"\x01\x07\x07\x08" + at("172.31.7.4"), "10.0.0.2"},                                         // a record of the route, behind a no-operation
+		{"\x44\x0c\x0d\x01" + at("172.31.7.5") + "\x00\x00\x00\x01", "10.0.0.2"},                    // timestamps with addresses
+		{"\x83\x0b\x0c" + at("172.31.7.6") + at("172.31.7.7") + "\x00\x00\x00\x00\x00", "10.0.0.2"}, // at its end
+	} {
+		udp := datagram(at("10.0.0.1")+at(option.last), 5)
+		size := 20 + len(option.header)
+		h := append([]byte{0x40 | byte(size/4), 0, 0, byte(size + len(udp)), 0, 9, 0, 0, 64, 17, 0, 0}, at("10.0.0.1")+at("10.0.0.2")+option.header...)
+		binary.BigEndian.PutUint16(h[10:], sum(h, 0))
+		s.frame(0x0800, append(h, udp...))
+		icmp := append([]byte{11, 0, 0, 0, 0, 0, 0, 0}, append(h, udp[:8]...)...) // a router's error quotes it
+		binary.BigEndian.PutUint16(icmp[2:], sum(icmp, 0))
+		s.ip([4]byte{10, 0, 0, 3}, [4]byte{10, 0, 0, 1}, 1, icmp)
+	}
+}
+
 // dns is a response with one record.
 func dns(name string, typ uint16, rdata []byte) []byte {
 	b := []byte("\x12\x34\x81\x80\x00\x01\x00\x01\x00\x00\x00\x00")
@@ -60,6 +101,9 @@ func addressed(t *testing.T) string {
 	s.udp(server, client, 53, 5353, dns("db.example", 1, []byte{10, 20, 30, 40}))
 	s.udp(server, client, 53, 5354, dns("db.example", 28, netip.MustParseAddr("2001:db8::77").AsSlice()))
 	s.udp(server, client, 53, 5355, dns("201.77.168.192.in-addr.arpa", 12, []byte("\x02db\x07example\x00")))
+	s.udp(server, client, 53, 5356, dns("8.7.31.172.in-addr.arpa", 12, []byte("\x03db2\x07example\x00"))) // nowhere else
+	s.udp(server, client, 53, 5357, dns("5.a."+strings.Repeat("0.", 22)+"8.B.D.0.1.0.0.2.ip6.arpa", 12, []byte("\x03db3\x07example\x00")))
+	s.routed()
 	quoted := []byte{0x45, 0, 0, 29, 0, 1, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 0x30, 0x39, 0, 99, 0, 9, 0x12, 0x34}
 	binary.BigEndian.PutUint16(quoted[10:], sum(quoted[:20], 0))
 	icmp := append([]byte{3, 3, 0, 0, 0, 0, 0, 0}, quoted...)
@@ -101,7 +145,8 @@ func TestNoAddressIsLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, text := range []string{"10.0.0.1", "10.0.0.2", "10.0.0.99", "192.168.77.201", "192-168-77-201", "201.77.168.192", "1.1.1.1", "10.20.30.40", "2001:db8::beef", "2001:DB8:0", "2001:db8::77",
-		"172.30.1.9", "172.30.1.10"} {
+		"172.30.1.9", "172.30.1.10", "2001:db8::a1", "2001:db8::a2", "2001:db8::a3", "2001:db8::a4", "172.31.7.1", "172.31.7.2", "172.31.7.3", "172.31.7.4", "172.31.7.5", "172.31.7.6", "172.31.7.7",
+		"8.7.31.172", "\x018\x017\x0231\x03172", "5.a.0.0", "\x015\x01a\x010\x010"} {
 		noneInTables(t, d, text)
 		if bytes.Contains(packets, []byte(text)) {
 			t.Errorf("the packets hold %s", text)
@@ -134,7 +179,7 @@ func checkSums(t *testing.T, d *bundle.Bundle) {
 		if f.Proto == 1 && sum(f.Payload, 0) != 0 {
 			t.Errorf("packet %d: the checksum of ICMP is wrong", p.Index)
 		}
-		if f.Proto == 1 && sum(f.Payload[8:28], 0) != 0 {
+		if f.Proto == 1 && sum(f.Payload[8:8+4*(f.Payload[8]&15)], 0) != 0 {
 			t.Errorf("packet %d: the checksum of the quoted header is wrong", p.Index)
 		}
 		if f.Proto == 58 && sum(append(append(append([]byte{}, p.Data[22:54]...), 0, 0, 0, byte(len(f.Payload)), 0, 0, 0, 58), f.Payload...), 0) != 0 {

@@ -12,7 +12,9 @@ import (
 type header struct {
 	at, size int // of the fixed part
 	proto    byte
-	place    int // of the checksum behind it that covers its addresses; 0: none
+	after    int      // the first byte behind the options of IPv4
+	place    int      // of the checksum behind it that covers its addresses; 0: none
+	ends     [2]place // the source and the destination that the checksum covers
 }
 
 // place is where an address is.
@@ -21,51 +23,57 @@ type place struct{ at, size int }
 // readdress replaces the addresses in the headers of a packet, those quoted by ICMP too, and
 // corrects the checksums of IPv4 headers. It returns the headers with a checksum behind them that
 // covers their addresses.
-func (x *rewriter) readdress(data []byte) (list []header) {
-	for _, a := range x.addrs {
-		if a.at >= 0 && a.at+a.size <= len(data) {
-			x.names.replace(data[a.at : a.at+a.size])
-		}
-	}
-	for i := 0; i+1 < len(x.addrs); i += 2 {
-		if h, ok := headerAt(x.old, x.addrs[i]); ok {
-			x.header(data, h)
-			list = append(list, h)
-		}
-	}
+func (x *rewriter) readdress(data []byte) []header {
+	list := x.headers(data, 0, x.addrs)
 	if x.frame.Kind == decode.KindIP && x.frame.FragNos == nil && (x.frame.Proto == 1 || x.frame.Proto == 58) {
 		x.quoted(data)
+	}
+	return list
+}
+
+// headers replaces addresses in headers, which are counted from an offset in data.
+func (x *rewriter) headers(data []byte, from int, addrs []decode.Address) (list []header) {
+	for _, a := range addrs {
+		is := place{from + a.At, a.Size}
+		if a.At < 0 || is.at+is.size > len(data) {
+			continue
+		}
+		copy(data[is.at:is.at+is.size], x.old[is.at:]) // it may be replaced already, because rows show it
+		x.names.replace(data[is.at : is.at+is.size])
+		if a.Role == decode.RoleSource {
+			h, _ := headerAt(x.old, is)
+			list = append(list, h)
+		}
+		if len(list) == 0 {
+			continue
+		}
+		switch h := &list[len(list)-1]; a.Role {
+		case decode.RoleHome:
+			h.ends[0] = is
+		case decode.RoleLast:
+			h.ends[1] = is
+		}
+	}
+	for _, h := range list {
+		if h.size == 20 { // RFC 791 section 3.1
+			x.adjust(data, h.at+10, false, place{h.at + 12, h.after - h.at - 12})
+		}
 	}
 	return slices.DeleteFunc(list, func(h header) bool { return h.place == 0 || h.place+2 > len(data) })
 }
 
-// header corrects the checksum of a header of IPv4, RFC 791 section 3.1.
-func (x *rewriter) header(data []byte, h header) {
-	if h.size == 20 {
-		x.adjust(data, h.at+10, h.at+12, h.at+20, false)
-	}
-}
-
-// quoted replaces the addresses in the header that an error of ICMP quotes, RFC 792 and RFC 4443.
+// quoted replaces the addresses in the headers that an error of ICMP quotes, RFC 792 and RFC 4443.
 func (x *rewriter) quoted(data []byte) {
-	at := cap(data) - cap(x.frame.Payload) + 8
-	first, errors := place{at + 12, 4}, []byte{3, 4, 5, 11, 12}
+	at, errors := cap(data)-cap(x.frame.Payload)+8, []byte{3, 4, 5, 11, 12}
 	if x.frame.Proto == 58 {
-		first, errors = place{at + 8, 16}, []byte{1, 2, 3, 4}
+		errors = []byte{1, 2, 3, 4}
 	}
-	if at < 8 || first.at+2*first.size > len(data) || !slices.Contains(errors, data[at-8]) {
+	if at < 8 || at > len(data) || !slices.Contains(errors, data[at-8]) {
 		return
 	}
-	h, ok := headerAt(x.old, first)
-	if !ok {
-		return
-	}
-	for _, at := range [2]int{first.at, first.at + first.size} {
-		copy(data[at:at+first.size], x.old[at:]) // it may be replaced already, because rows show it
-		x.names.replace(data[at : at+first.size])
-	}
-	x.header(data, h)
-	if h.place > 0 && h.place+2 <= len(data) {
+	x.quotes = x.quotes[:0]
+	x.quoting.Decode(decode.Input{LinkType: decode.LinkRaw, Data: x.old[at:], OrigLen: uint32(len(data) - at)}, &x.quote)
+	for _, h := range x.headers(data, at, x.quotes) {
 		x.pseudo(data, h)
 	}
 }
@@ -77,11 +85,13 @@ func headerAt(data []byte, src place) (h header, ok bool) {
 		h = header{at: src.at - 8, size: 40}
 	}
 	if h.at < 0 || h.at+h.size > len(data) || data[h.at]>>4 != map[int]byte{20: 4, 40: 6}[h.size] {
-		return h, false
+		return header{}, false
 	}
+	h.ends = [2]place{src, {src.at + src.size, src.size}}
 	next := h.at + h.size
 	if h.size == 20 {
-		next = h.at + int(data[h.at]&15)*4
+		next = h.at + max(20, int(data[h.at]&15)*4)
+		h.after = min(next, len(data))
 		if binary.BigEndian.Uint16(data[h.at+6:])&0x1fff != 0 { // not the first fragment
 			return h, true
 		}
@@ -117,33 +127,36 @@ func skipExtensions(data []byte, proto byte, at int) (upper byte, next int) {
 	return proto, 0
 }
 
-// adjust corrects the checksum at a place for what changed in data[from:to].
-func (x *rewriter) adjust(data []byte, at, from, to int, udp bool) {
-	if at+2 > len(data) || to > len(data) {
+// adjust corrects the checksum at a place for what changed in other places.
+func (x *rewriter) adjust(data []byte, at int, udp bool, changed ...place) {
+	if at+2 > len(data) {
 		return
 	}
-	s := decode.Sum{Start: from, UDP: udp}
-	stated := binary.BigEndian.Uint16(data[at:])
-	if stated == 0 { // left out, or computed by the network adapter
+	sum := binary.BigEndian.Uint16(data[at:])
+	if sum == 0 { // left out, or computed by the network adapter
 		return
 	}
-	binary.BigEndian.PutUint16(data[at:], s.Change(stated, from, x.old[from:to], data[from:to]))
+	binary.BigEndian.PutUint16(data[at:], x.change(data, sum, udp, changed))
 }
 
-// pseudo corrects the checksum that covers the addresses of a header. A sum of the pseudo-header
+// change is a checksum after a change of what it covers in some places, each of which begins a 16-bit word of it.
+func (x *rewriter) change(data []byte, sum uint16, udp bool, changed []place) uint16 {
+	for _, c := range changed {
+		s := decode.Sum{Start: c.at, UDP: udp}
+		sum = s.Change(sum, c.at, x.old[c.at:c.at+c.size], data[c.at:c.at+c.size])
+	}
+	return sum
+}
+
+// pseudo corrects the checksum that covers the ends of a packet. A sum of the pseudo-header
 // alone, which the network adapter completes, is not inverted.
 func (x *rewriter) pseudo(data []byte, h header) {
-	from, to := h.at+12, h.at+20
-	if h.size == 40 {
-		from, to = h.at+8, h.at+40
-	}
 	stated := binary.BigEndian.Uint16(x.old[h.place:])
 	if stated != 0 && slices.ContainsFunc(x.sums, func(s decode.Sum) bool { return s.Place == h.place && s.Unfinished }) {
-		s := decode.Sum{Start: from}
-		binary.BigEndian.PutUint16(data[h.place:], ^s.Change(^stated, from, x.old[from:to], data[from:to]))
+		binary.BigEndian.PutUint16(data[h.place:], ^x.change(data, ^stated, false, h.ends[:]))
 		return
 	}
-	x.adjust(data, h.place, from, to, h.proto == 17)
+	x.adjust(data, h.place, h.proto == 17, h.ends[:]...)
 }
 
 // blockAddresses replaces the addresses in an interface description and in a name resolution block:

@@ -54,7 +54,9 @@ func (e *fileEdit) write(from, to string, sum bundle.Digest) (said pcapng.Rewrit
 	x := &rewriter{fileEdit: e, left: e.changes}
 	x.d = decode.New(decode.Options{})
 	x.d.OnSum = func(s decode.Sum) { x.sums = append(x.sums, s) }
-	x.d.OnAddress = func(at, size int) { x.addrs = append(x.addrs, place{at, size}) }
+	x.d.OnAddress = func(a decode.Address) { x.addrs = append(x.addrs, a) }
+	x.quoting = decode.New(decode.Options{})
+	x.quoting.OnAddress = func(a decode.Address) { x.quotes = append(x.quotes, a) }
 	hash := newHashing()
 	defer hash.sum()
 	src := io.TeeReader(in, hash)
@@ -116,9 +118,13 @@ type rewriter struct {
 	d     *decode.Decoder
 	frame decode.Frame
 	sums  []decode.Sum
-	addrs []place
+	addrs []decode.Address
 	old   []byte
 	strip bool // the comments of this block go
+
+	quoting *decode.Decoder // of packets in ICMP errors
+	quote   decode.Frame
+	quotes  []decode.Address
 }
 
 func (x *rewriter) packet(p *pcapng.Packet) bool {

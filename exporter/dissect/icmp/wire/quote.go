@@ -25,6 +25,7 @@ const (
 	errorHeader   = 8  // bytes of an error before the packet that it quotes
 	ipv4Header    = 20 // without options
 	ipv6Header    = 40
+	routeHeader   = 8  // before the addresses of a routing header
 	maxExtHeaders = 16 // of a quoted IPv6 packet
 )
 
@@ -98,6 +99,9 @@ func (q *Quote) skipExtensions() (whole bool) {
 			if len(b) >= 2 {
 				n = 8 * (int(b[1]) + 1)
 			}
+			if q.Proto == routing && n >= routeHeader+16 && n <= len(b) && b[3] > 0 { // segments left
+				q.lastHop(b[2], b[routeHeader:n])
+			}
 		case fragment:
 			if len(b) >= 8 && binary.BigEndian.Uint16(b[2:])&0xfff8 == 0 {
 				n = 8
@@ -117,6 +121,17 @@ func (q *Quote) skipExtensions() (whole bool) {
 		q.Proto, q.Rest = b[0], b[n:]
 	}
 	return whole
+}
+
+// lastHop makes the end of a route the destination, which the packet's flow has (RFC 8754 section 5.4).
+func (q *Quote) lastHop(kind byte, list []byte) {
+	switch kind {
+	case 0, 2: // RFC 2460 section 4.4, RFC 6275 section 6.4: in order of travel
+		list = list[:len(list)-len(list)%16]
+		q.Dst = netip.AddrFrom16([16]byte(list[len(list)-16:]))
+	case 4: // RFC 8754 section 2: the last segment comes first
+		q.Dst = netip.AddrFrom16([16]byte(list))
+	}
 }
 
 // Quoted is the packet that an error of ReportOf quotes, if that can be read.
