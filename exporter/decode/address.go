@@ -47,8 +47,9 @@ const (
 )
 
 // options4 reads the options of an IPv4 header. While a source route has addresses left, the last of them is the packet's
-// destination, as for IPv6.
+// destination, as for IPv6. There is at most one source route (RFC 1122 section 3.2.1.8).
 func (w *walk) options4(b []byte) {
+	routed := false
 	for len(b) >= 2 && b[0] != optionEnd {
 		if b[0] == optionNop {
 			b = b[1:]
@@ -68,10 +69,12 @@ func (w *walk) options4(b []byte) {
 			w.route(option[3:], 4, RoleOther)
 		case optionLooseRoute, optionStrictRoute:
 			list := option[3 : size-(size-3)%4]
-			if int(option[2])+3 > size { // its pointer, which counts from 1, is behind the last address
+			if routed || int(option[2])+3 > size { // its pointer, which counts from 1, is behind the last address
 				w.route(list, 4, RoleOther)
+				routed = true
 				continue
 			}
+			routed = true
 			w.f.Dst.set4(list[len(list)-4:])
 			w.route(list, 4, RoleLast)
 		case optionTimestamp:

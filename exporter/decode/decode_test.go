@@ -338,6 +338,8 @@ func TestEndsBesideTheHeader(t *testing.T) {
 		{"loose route behind another option", "10.0.0.1 5.4.3.2 1 2", options("01 44 04 05 00 83 0b 08", route)},
 		{"strict route", "10.0.0.1 5.4.3.2 1 2", options("89 0b 08", route, 0)},
 		{"strict route at its end", "10.0.0.1 10.0.0.2 1 2", options("89 0b 0c", route, 0)},
+		{"two routes", "10.0.0.1 5.4.3.2 1 2", options("89 0b 04", route, "83 07 04 01 01 01 01 00 00")},
+		{"two routes, the first at its end", "10.0.0.1 10.0.0.2 1 2", options("89 0b 0c", route, "83 07 04 01 01 01 01 00 00")},
 		{"record of the route", "10.0.0.1 10.0.0.2 1 2", options("07 0b 04", route, 0)},
 	} {
 		f := decodeOne(LinkRaw, c.data, len(c.data))

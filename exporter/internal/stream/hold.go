@@ -23,7 +23,7 @@ func (h *half) unseen(ack uint32) int64 {
 	if !h.started || len(h.held) > 0 || h.unsure || n > farAhead {
 		return 0
 	}
-	return n
+	return max(n, 0)
 }
 
 // waits reports whether the first held segment of direction dir waits for bytes of the other
