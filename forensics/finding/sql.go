@@ -17,6 +17,9 @@ func (l *Look) Groups(by, where string, own ...string) string {
 		g AS (` + l.Named("r") + `)`
 }
 
+// Sent is Key for calls none of which is about the proxy itself: what they carry is for the host behind it.
+func (l *Look) Sent() string { return l.Bundle("src_id, dst_id, proxied_to") }
+
 // Key is the SQL for the columns by which calls are grouped before Named: their ends, and what the server, a proxy, passes
 // them to. A call that asks for a host is about the proxy itself, and so is one that meets a condition of own.
 func (l *Look) Key(own ...string) string {

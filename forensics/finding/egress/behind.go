@@ -15,7 +15,7 @@ import (
 // behind finds hosts outside that are reached through a proxy. The proxy connects to what it is asked for, so only that
 // names the host; what a connection to an address then names counts as its name, as without a proxy.
 func behind(ctx context.Context, l *finding.Look) error {
-	rows, err := l.Rows(ctx, `WITH `+l.Names()+`, r AS (SELECT `+l.Bundle("src_id, dst_id, proxied_to")+`, `+terms.TargetPort+` AS port, host, `+terms.NamesTarget+` AS naming, ts_ns, call_id
+	rows, err := l.Rows(ctx, `WITH `+l.Names()+`, r AS (SELECT `+l.Sent()+`, `+terms.TargetPort+` AS port, host, `+terms.NamesTarget+` AS naming, ts_ns, call_id
 			FROM `+l.Calls+` WHERE `+l.Where+` AND proxied_to IS NOT NULL)
 		SELECT client AS src, target AS dst, coalesce('port ' || port, '') AS detail, `+finding.Ways+`, count(*) AS count, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns,
 			`+l.CallIDs()+`, list_sort(list(DISTINCT lower(host)) FILTER (naming AND NOT `+terms.AddressLike+`)) AS evidence

@@ -72,7 +72,7 @@ func passwords(ctx context.Context, l *finding.Look) error {
 			UNION ALL SELECT *, 'response body' FROM w WHERE response_body_sha256 IN (SELECT sha256 FROM b) AND NOT coalesce(request_body_sha256 IN (SELECT sha256 FROM b), false)
 			UNION ALL SELECT *, 'URL' FROM w WHERE regexp_matches(query_string, '(?i)(^|&)(password|passwd|pwd|passphrase|client_secret|access_token|api_?key|token)=[^&]')
 				AND NOT coalesce(request_body_sha256 IN (SELECT sha256 FROM b), false) AND NOT coalesce(response_body_sha256 IN (SELECT sha256 FROM b), false)),
-		r AS (SELECT `+l.Bundle("src_id, dst_id, proxied_to")+`, endpoint, place, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, `+l.Some()+` FROM c GROUP BY ALL),
+		r AS (SELECT `+l.Sent()+`, endpoint, place, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, `+l.Some()+` FROM c GROUP BY ALL),
 		`+l.Names()+`
 		SELECT client AS src, dst, endpoint AS detail, place AS other, `+l.Sums()+`
 		FROM (`+l.Named("r")+`) GROUP BY ALL ORDER BY count DESC, src, dst, detail, other`, append([]any{inBody}, l.Args...)...)

@@ -44,10 +44,10 @@ const kind = `CASE WHEN (detected_type IN ` + programs + ` OR detected_type IN `
 
 func find(ctx context.Context, l *finding.Look) error {
 	key := l.Bundle("call_no")
-	rows, err := l.Rows(ctx, `WITH f AS (SELECT `+l.Bundle("src_id, dst_id, proxied_to")+`, call_id, ts_ns, detected_type, coalesce(name, '') AS file, side, `+kind+` AS kind
+	rows, err := l.Rows(ctx, `WITH f AS (SELECT `+l.Sent()+`, call_id, ts_ns, detected_type, coalesce(name, '') AS file, side, `+kind+` AS kind
 				FROM (SELECT `+l.Key()+`, call_no, call_id, ts_ns, decrypted_by IS NULL AS clear FROM `+l.Calls+` WHERE `+l.Where+`) k
 				JOIN (SELECT `+key+`, name, content_type, detected_type, side FROM objects WHERE detected_type IS NOT NULL) o USING (`+key+`)),
-		r AS (SELECT `+l.Bundle("src_id, dst_id, proxied_to")+`, kind, detected_type, side, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, list_sort(list(DISTINCT left(file, 200)))[:5] AS names, `+l.Some()+` FROM f WHERE kind IS NOT NULL GROUP BY ALL),
+		r AS (SELECT `+l.Sent()+`, kind, detected_type, side, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, list_sort(list(DISTINCT left(file, 200)))[:5] AS names, `+l.Some()+` FROM f WHERE kind IS NOT NULL GROUP BY ALL),
 		`+l.Names()+`
 		SELECT client AS src, dst, kind AS detail, detected_type || ' ' || side AS other, list_sort(list_distinct(flatten(list(names))))[:5] AS evidence,
 			count(*) FILTER (src_outside)::DOUBLE AS number, `+l.Sums()+`

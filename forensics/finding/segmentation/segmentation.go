@@ -57,7 +57,7 @@ func find(ctx context.Context, l *finding.Look) error {
 
 // behindProxies finds what clients ask proxies for in other namespaces. The connections to the proxies and from them count too.
 func behindProxies(ctx context.Context, l *finding.Look) ([]finding.Row, error) {
-	return l.Rows(ctx, `WITH `+l.Names()+`, r AS (SELECT `+l.Bundle("src_id, dst_id, proxied_to")+`, `+terms.TargetPort+` AS port, coalesce(failed, false) AS failed, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, `+l.Some()+`
+	return l.Rows(ctx, `WITH `+l.Names()+`, r AS (SELECT `+l.Sent()+`, `+terms.TargetPort+` AS port, coalesce(failed, false) AS failed, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, `+l.Some()+`
 			FROM `+l.Calls+` WHERE `+l.Where+` AND proxied_to IS NOT NULL GROUP BY ALL)
 		SELECT src, dst, coalesce('tcp/' || port, 'tcp') AS detail, coalesce(src_namespace, '`+finding.Outside+`') || ' ' || target_namespace AS other, `+l.Sums()+`, coalesce(sum(n) FILTER (NOT failed), 0)::BIGINT AS "of"
 		FROM (`+l.Named("r")+`) WHERE target_namespace IS NOT NULL AND (src_namespace <> target_namespace OR src_namespace IS NULL AND src_outside) GROUP BY ALL ORDER BY count DESC, src, dst, detail, other`, l.Args...)

@@ -44,7 +44,7 @@ func (s *search) count(ctx context.Context) error {
 	sql := "WITH n AS (SELECT " + hits + `), ` + s.l.Names() + `,
 		m AS MATERIALIZED (SELECT ` + s.l.Key() + `, method, path, ts_ns, call_id, hit_code, decrypted_by IS NOT NULL AS sealed FROM ` + s.l.Calls + ` JOIN n ON ` + on + ` WHERE ` + s.l.Where + ` AND call_no BETWEEN ? AND ?),
 		p AS (SELECT method AS m, path AS p, coalesce(method || ' ', '') || coalesce(` + template + `, '') AS what FROM (SELECT DISTINCT method, path FROM m)),
-		r AS (SELECT ` + s.l.Bundle("src_id, dst_id, proxied_to") + `, what, hit_code, sealed, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, ` + s.l.Some() + `, ` + times + ` AS times
+		r AS (SELECT ` + s.l.Sent() + `, what, hit_code, sealed, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, ` + s.l.Some() + `, ` + times + ` AS times
 			FROM m JOIN p ON path IS NOT DISTINCT FROM p AND method IS NOT DISTINCT FROM m GROUP BY ALL)
 		SELECT src, dst, what, hit_code, sealed, n, first_ns, last_ns, ids, times, coalesce(proxy, '') FROM (` + s.l.Named("r") + `)
 		ORDER BY first_ns, src, dst, what, hit_code, sealed, last_ns, n`

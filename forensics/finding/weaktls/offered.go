@@ -31,7 +31,7 @@ func findOffered(ctx context.Context, l *finding.Look) error {
 	key := l.Bundle("call_no")
 	rows, err := l.Rows(ctx, `WITH h AS (SELECT `+l.Key()+`, call_id, ts_ns, `+offer+` AS offer
 				FROM `+l.Calls+` JOIN (SELECT `+key+`, client_version, offered_versions FROM tls_raw) USING (`+key+`) WHERE `+l.Where+` AND protocol IN ('tls', 'quic') AND tls_cipher_suites IS NOT NULL),
-		r AS (SELECT `+l.Bundle("src_id, dst_id, proxied_to")+`, offer, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, `+l.Some()+` FROM h GROUP BY ALL),
+		r AS (SELECT `+l.Sent()+`, offer, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, `+l.Some()+` FROM h GROUP BY ALL),
 		`+l.Names()+`
 		SELECT client AS src, dst, offer AS evidence, `+l.Sums()+` FROM (`+l.Named("r")+`)
 		GROUP BY ALL ORDER BY count DESC, src, dst, evidence`, l.Args...)
