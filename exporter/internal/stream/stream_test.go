@@ -3,6 +3,7 @@ package stream
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"math/rand"
 	"strings"
 	"testing"
@@ -23,6 +24,9 @@ func (h *heard) Data(dir uint8, data []byte, _ *Segment) {
 }
 
 func (h *heard) Gap(dir uint8, n int64, _ bool, _ *Segment) {
+	if n <= 0 || n > math.MaxUint32 {
+		panic(fmt.Sprintf("a gap of %d bytes", n))
+	}
 	h.gaps[dir] += n
 	h.data[dir].WriteString(strings.Repeat("?", int(min(n, 1<<16))))
 	h.log = append(h.log, fmt.Sprintf("%d:gap %d", dir, n))
@@ -204,11 +208,15 @@ func FuzzSegment(f *testing.F) {
 		y := &History{Budget: b}
 		c := &Conn{Sink: h, Budget: b, History: y}
 		in = in[1:]
-		for i := int64(0); len(in) >= 6; i++ {
+		now := int64(0)
+		near := func(at, scale byte) uint32 { // a number around the largest and, with a scale, far from it
+			return math.MaxUint32 - 20 + uint32(int32(int8(at)))<<(scale&24)
+		}
+		for i := int64(0); len(in) >= 7; i++ {
 			n := int(in[5] & 63)
-			s := Segment{Packet: Packet{No: i, Time: i * int64(in[4]) << 24}, Flags: uint16(in[1]), Seq: uint32(in[2]) << (in[3] & 24), Ack: uint32(in[4]),
+			now += int64(in[6]) << (in[6] & 31) // up to a minute
+			s := Segment{Packet: Packet{No: i, Time: now}, Flags: uint16(in[1]), Seq: near(in[2], in[3]), Ack: near(in[4], in[3]>>3), Window: uint32(in[3]) << 6,
 				Payload: in[:min(n, len(in))], Len: n + int(in[5]>>6)}
-			s.Seq += uint32(in[3])
 			switch in[0] & 6 {
 			case 2:
 				c.Doubt(in[0]&1, &s)
@@ -217,7 +225,7 @@ func FuzzSegment(f *testing.F) {
 			default:
 				c.Segment(in[0]&1, &s)
 			}
-			in = in[6:]
+			in = in[7:]
 		}
 		c.Close(&Segment{})
 		y.Drop()
