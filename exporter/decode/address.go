@@ -11,7 +11,7 @@ type Address struct {
 type Role uint8
 
 const (
-	RoleOther       Role = iota // in ARP, on the route of a packet, or in an export of Wireshark
+	RoleOther       Role = iota // in ARP, on the route of a packet, in an option, or in an export of Wireshark
 	RoleSource                  // in the fixed part of an IP header, of which it is the first address
 	RoleDestination             // the second
 	RoleHome                    // counts as the source in the checksums behind the header (RFC 6275 section 11.3.1)

@@ -115,11 +115,27 @@ func (w *walk) tcpOptions(o []byte, cut bool) {
 			}
 		case kind == 30 && len(v) > 0:
 			f.Multipath = true
+			w.addAddress(v)
 		case kind == 8 && len(v) == 8:
 			f.HasTS, f.TSVal, f.TSEcr = true, be32(v), be32(v[4:])
 		case kind == 2 || kind == 3 || kind == 4 || kind == 5 || kind == 8:
 			f.Problems |= BadOptions
 		}
+	}
+}
+
+// addAddress reports the address in an ADD_ADDR option of Multipath TCP (RFC 8684 section 3.4.1, RFC 6824 section 3.4.1),
+// which may also have a port and an authentication code.
+func (w *walk) addAddress(v []byte) {
+	const subtype, port, code = 3, 2, 8
+	if v[0]>>4 != subtype {
+		return
+	}
+	switch len(v) - 2 { // the subtype with its flags, and a number of the address
+	case 4, 4 + port, 4 + code, 4 + port + code:
+		w.address(v[2:], 4, RoleOther)
+	case 16, 16 + port, 16 + code, 16 + port + code:
+		w.address(v[2:], 16, RoleOther)
 	}
 }
 

@@ -79,6 +79,19 @@ func (s *scene) routed() {
 	}
 }
 
+// offered adds segments of Multipath TCP that offer other addresses of their sender.
+func (s *scene) offered(list ...string) {
+	src, dst := [4]byte{10, 0, 0, 1}, [4]byte{10, 0, 0, 2}
+	for i, text := range list {
+		option := append([]byte{30, 0, 0x30, 7}, netip.MustParseAddr(text).AsSlice()...)
+		option[1] = byte(len(option))
+		option = append(option, make([]byte, -len(option)&3)...)
+		h := append([]byte{0xa0, byte(i), 0, 80, 0, 0, 0, 1, 0, 0, 0, 1, byte(20+len(option)) << 2, 0x10, 1, 0, 0, 0, 0, 0}, option...)
+		binary.BigEndian.PutUint16(h[16:], sum(h, pseudo(src, dst, 6, len(h))))
+		s.ip(src, dst, 6, h)
+	}
+}
+
 // dns is a response with one record.
 func dns(name string, typ uint16, rdata []byte) []byte {
 	b := []byte("\x12\x34\x81\x80\x00\x01\x00\x01\x00\x00\x00\x00")
@@ -104,6 +117,7 @@ func addressed(t *testing.T) string {
 	s.udp(server, client, 53, 5356, dns("8.7.31.172.in-addr.arpa", 12, []byte("\x03db2\x07example\x00"))) // nowhere else
 	s.udp(server, client, 53, 5357, dns("5.a."+strings.Repeat("0.", 22)+"8.B.D.0.1.0.0.2.ip6.arpa", 12, []byte("\x03db3\x07example\x00")))
 	s.routed()
+	s.offered("172.31.7.9", "2001:db8::a6")
 	quoted := []byte{0x45, 0, 0, 29, 0, 1, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 0x30, 0x39, 0, 99, 0, 9, 0x12, 0x34}
 	binary.BigEndian.PutUint16(quoted[10:], sum(quoted[:20], 0))
 	icmp := append([]byte{3, 3, 0, 0, 0, 0, 0, 0}, quoted...)
@@ -146,7 +160,7 @@ func TestNoAddressIsLeft(t *testing.T) {
 	}
 	for _, text := range []string{"10.0.0.1", "10.0.0.2", "10.0.0.99", "192.168.77.201", "192-168-77-201", "201.77.168.192", "1.1.1.1", "10.20.30.40", "2001:db8::beef", "2001:DB8:0", "2001:db8::77",
 		"172.30.1.9", "172.30.1.10", "2001:db8::a1", "2001:db8::a2", "2001:db8::a3", "2001:db8::a4", "172.31.7.1", "172.31.7.2", "172.31.7.3", "172.31.7.4", "172.31.7.5", "172.31.7.6", "172.31.7.7",
-		"8.7.31.172", "\x018\x017\x0231\x03172", "5.a.0.0", "\x015\x01a\x010\x010"} {
+		"172.31.7.9", "2001:db8::a6", "8.7.31.172", "\x018\x017\x0231\x03172", "5.a.0.0", "\x015\x01a\x010\x010"} {
 		noneInTables(t, d, text)
 		if bytes.Contains(packets, []byte(text)) {
 			t.Errorf("the packets hold %s", text)
