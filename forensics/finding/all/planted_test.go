@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -217,6 +218,22 @@ func TestAScanIsOneFinding(t *testing.T) {
 	hold(t, got[:1], "10.0.0.1 had traffic with 250 destinations since 2026-02-25T06:13:56")
 	if len(got) != 11 {
 		t.Errorf("%d findings, want 11:\n%s", len(got), strings.Join(got, "\n"))
+	}
+}
+
+// TestShortRecordingsHaveNoBaseline has less than a second before the last quarter.
+func TestShortRecordingsHaveNoBaseline(t *testing.T) {
+	var c traffic.Capture
+	for i := range 8 {
+		c.Exchange(time.Duration(i)*100*ms, ms, fmt.Sprint(i), "10.0.0.1", "10.0.0.2:80", traffic.HTTP("GET / HTTP/1.1", "Host: a", ""), traffic.HTTP("HTTP/1.1 200 OK", "", ""))
+	}
+	out, err := finding.Run(ctx, openTraffic(t, &c), all.Analyzers(), finding.In{Names: []string{"unusual"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "unusual: less than 1 second was recorded before "
+	if got := slices.DeleteFunc(out.Notes, func(s string) bool { return !strings.HasPrefix(s, "unusual:") }); len(got) != 1 || !strings.HasPrefix(got[0], want) {
+		t.Errorf("notes %q, want one that begins with %q", got, want)
 	}
 }
 

@@ -30,13 +30,19 @@ func find(ctx context.Context, l *finding.Look) error {
 	if from > last || to < first {
 		return nil // nothing was recorded in the window
 	}
-	if from <= first {
+	whole := from <= first
+	if whole {
 		from = to - (to-first)/4
-		l.Note("nothing was recorded before the window: the time from %s on, its last quarter, is compared with the time before", ask.Stamp(from))
 	}
-	if from <= first || from-first < 1e9 || to <= from {
-		l.Note("nothing was recorded before %s, so there is no baseline", ask.Stamp(from))
+	if to <= from { // the question is about one instant
 		return nil
+	}
+	if from-first < 1e9 {
+		l.Note("less than 1 second was recorded before %s: too little for a baseline", ask.Stamp(from))
+		return nil
+	}
+	if whole {
+		l.Note("nothing was recorded before the window: the time from %s on, its last quarter, is compared with the time before", ask.Stamp(from))
 	}
 	// The rest of an evicted flow is another flow, so in the window only that one counts.
 	base, asked := float64(from-first)/3.6e12, float64(to-from)/3.6e12 // hours
