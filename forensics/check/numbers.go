@@ -88,7 +88,7 @@ func (s *Rules) latency(ctx context.Context, q *scope, r *Rule, o *Outcome) erro
 		}
 		slow := q.with(terms.Took+" > ?", most.Microseconds())
 		if err := slow.breakAll(ctx, o, fmt.Sprintf("%s at most %s", name, most), func(c *ask.Call) string {
-			return fmt.Sprintf("%s %s; this call %g ms", name, got, c.ElapsedMs)
+			return fmt.Sprintf("%s %s; this call %s ms", name, got, plural.Digits(c.ElapsedMs, 15))
 		}); err != nil {
 			return err
 		}
@@ -114,9 +114,9 @@ func (s *Rules) errorRate(ctx context.Context, q *scope, r *Rule, o *Outcome) er
 		return err
 	}
 	got := float64(n) / float64(o.Calls)
-	o.Measured = append(o.Measured, plural.Sprintf("%d of %d {call|calls} failed, %.3g %%", n, o.Calls, 100*got))
+	o.Measured = append(o.Measured, plural.Sprintf("%d of %d {call|calls} failed, %s %%", n, o.Calls, plural.Digits(100*got, 3)))
 	if got <= float64(*r.ErrorRate) {
 		return nil
 	}
-	return bad.breakAll(ctx, o, fmt.Sprintf("at most %.3g %% failed", 100*float64(*r.ErrorRate)), summaryOf)
+	return bad.breakAll(ctx, o, fmt.Sprintf("at most %s %% failed", plural.Digits(100*float64(*r.ErrorRate), 3)), summaryOf)
 }

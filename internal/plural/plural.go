@@ -29,6 +29,13 @@ func Thousands(n int64) string {
 	return sign + s
 }
 
+// Digits writes a number with up to n significant digits, and never with an exponent, as %g does:
+// 1235, not 1.235e+03.
+func Digits(v float64, n int) string {
+	v, _ = strconv.ParseFloat(strconv.FormatFloat(v, 'g', n, 64), 64)
+	return strconv.FormatFloat(v, 'f', -1, 64)
+}
+
 // Sprintf is fmt.Sprintf with one more rule: for {one|many} it writes the first word if the last %d
 // before it is 1, and otherwise the second: "%d {packet carries|packets carry} this call". It
 // interprets only the format, never the arguments. Arguments are used in order.

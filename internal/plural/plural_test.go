@@ -19,6 +19,11 @@ func TestSprintf(t *testing.T) {
 			t.Errorf("%q, want %q", got, c.want)
 		}
 	}
+	for want, got := range map[string]string{"999": Digits(999.4, 3), "1000": Digits(999.6, 3), "12350": Digits(12345.6, 4), "0.00001": Digits(0.00001, 3), "2.5": Digits(2.5, 4), "0": Digits(0, 2)} {
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
 	if Count(1, "call", "calls") != "1 call" || Count(1234567, "call", "calls") != "1,234,567 calls" || Count(-1000, "a", "b") != "-1,000 b" {
 		t.Error(Count(1, "call", "calls"), Count(1234567, "call", "calls"), Count(-1000, "a", "b"))
 	}

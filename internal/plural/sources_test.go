@@ -16,11 +16,12 @@ import (
 var (
 	bare   = regexp.MustCompile(`%d ([a-z]+ ){0,2}(packets|rules|calls|connections|flows|files|entries|times|services|rows|bundles|hosts|groups|operations|endpoints|nodes|segments|tables|columns|requests|answers|pairs|snapshots|destinations|clients|workloads|addresses|queries|messages|records|problems|differences|findings|warnings|gaps|names|keys|others|hops|places|values|retries)\b`)
 	wanted = regexp.MustCompile(`%d [a-z]+, want`) // an error about an argument
+	power  = regexp.MustCompile(`%\.\d+g`)         // writes 1e+03 for 999.6
 	limit  = regexp.MustCompile(`(to|in the|about|at most|at least|more than|less than|only the|the first|the latest|the last|the largest|the busiest|want|of|has|with|given|and) %d `)
 )
 
 // TestNumbersAgreeWithTheirNouns checks the formats of all text for people: a number and its noun must
-// be written by Sprintf or Count.
+// be written by Sprintf or Count, and a number of significant digits by Digits.
 func TestNumbersAgreeWithTheirNouns(t *testing.T) {
 	seen := 0
 	for _, room := range []string{"forensics", "mcp", "report", "internal/cli"} {
@@ -45,6 +46,9 @@ func TestNumbersAgreeWithTheirNouns(t *testing.T) {
 				text := wanted.ReplaceAllString(limit.ReplaceAllString(lit.Value, "… "), "")
 				if found := bare.FindString(text); found != "" && !strings.Contains(text, "SELECT") {
 					t.Errorf("%s: %q is wrong for 1: write {one|many}, with plural.Sprintf", set.Position(lit.Pos()), found)
+				}
+				if found := power.FindString(text); found != "" {
+					t.Errorf("%s: %s writes large numbers with an exponent: use plural.Digits", set.Position(lit.Pos()), found)
 				}
 				return true
 			})

@@ -333,9 +333,9 @@ func LengthOf(ns int64) string {
 	case ns >= 10_000_000_000:
 		return fmt.Sprintf("%.0f s", float64(ns)/1e9)
 	case ns >= 1_000_000_000:
-		return fmt.Sprintf("%.3g s", float64(ns)/1e9)
+		return plural.Digits(float64(ns)/1e9, 3) + " s"
 	case ns >= 1_000_000:
-		return fmt.Sprintf("%.3g ms", float64(ns)/1e6)
+		return plural.Digits(float64(ns)/1e6, 3) + " ms"
 	}
 	return fmt.Sprintf("%d µs", ns/1000)
 }

@@ -259,7 +259,7 @@ func (ch *Change) judge(minutes [2]float64) {
 		if *ch.Slower < 0.5 {
 			word = "faster"
 		}
-		say(word, 4*math.Abs(*ch.Slower-0.5)*math.Sqrt(float64(ch.Calls[1])), "%s: median %.4g ms, before %.4g ms; %s", word, ch.P50Ms[1], ch.P50Ms[0], ch.slowest())
+		say(word, 4*math.Abs(*ch.Slower-0.5)*math.Sqrt(float64(ch.Calls[1])), "%s: median %s ms, before %s ms; %s", word, plural.Digits(ch.P50Ms[1], 4), plural.Digits(ch.P50Ms[0], 4), ch.slowest())
 	}
 	if d := ch.ErrorRate[1] - ch.ErrorRate[0]; ch.ErrorP != nil && *ch.ErrorP < levelOfP && math.Abs(d) >= minErrorDiff {
 		word := map[bool]string{true: "more_errors", false: "fewer_errors"}[d > 0]
@@ -274,7 +274,7 @@ func (ch *Change) judge(minutes [2]float64) {
 	z := math.Abs(float64(ch.Calls[1])/minutes[1]-float64(ch.Calls[0])/minutes[0]) / math.Sqrt(float64(ch.Calls[1])/(minutes[1]*minutes[1])+float64(ch.Calls[0])/(minutes[0]*minutes[0]))
 	if z > 6 && (ratio >= minVolume || ratio <= 1/minVolume) {
 		word := map[bool]string{true: "more_calls", false: "fewer_calls"}[ratio > 1]
-		say(word, math.Abs(math.Log2(ratio)), "%s: %.4g per minute, before %.4g", strings.ReplaceAll(word, "_", " "), ch.PerMinute[1], ch.PerMinute[0])
+		say(word, math.Abs(math.Log2(ratio)), "%s: %s per minute, before %s", strings.ReplaceAll(word, "_", " "), plural.Digits(ch.PerMinute[1], 4), plural.Digits(ch.PerMinute[0], 4))
 	}
 	ch.Words = strings.Join(words, "; ")
 }
@@ -287,7 +287,7 @@ func (ch *Change) slowest() string {
 	if ch.Few {
 		return plural.Sprintf("%d {call|calls}, before %d: too few for a p99", ch.Calls[1], ch.Calls[0])
 	}
-	return fmt.Sprintf("p99 %.4g ms, before %.4g ms", ch.P99Ms[1], ch.P99Ms[0])
+	return fmt.Sprintf("p99 %s ms, before %s ms", plural.Digits(ch.P99Ms[1], 4), plural.Digits(ch.P99Ms[0], 4))
 }
 
 // failedWords describes the failures in both windows: as percentages, or as counts if there are few calls.
@@ -295,7 +295,7 @@ func failedWords(calls, failed [2]int64) string {
 	if few(calls) {
 		return fmt.Sprintf("%d of %d failed, before %d of %d: too few calls for a percentage", failed[1], calls[1], failed[0], calls[0])
 	}
-	return fmt.Sprintf("%.3g %% failed, before %.3g %%", 100*ask.Share(failed[1], calls[1]), 100*ask.Share(failed[0], calls[0]))
+	return fmt.Sprintf("%s %% failed, before %s %%", plural.Digits(100*ask.Share(failed[1], calls[1]), 3), plural.Digits(100*ask.Share(failed[0], calls[0]), 3))
 }
 
 // differs reports whether the values of any pair differ by at least minRatio.

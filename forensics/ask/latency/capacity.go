@@ -9,6 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // CapacityIn is the input of get_capacity.
@@ -185,7 +186,7 @@ func (r *loadRow) load(from, step, buckets int64, series bool) Volume {
 	}
 	l.trend(counts, mean)
 	l.headroom(r)
-	l.Words = fmt.Sprintf("%.4g calls per step on average, %d at most (%.3g per second, from %s on); %s; %s.", mean, l.Peak, l.PeakPerSecond, l.PeakAt, map[string]string{"growing": "growing", "falling": "falling", "steady": "no trend", "unknown": "too few steps for a trend"}[l.Trend],
+	l.Words = fmt.Sprintf("%s calls per step on average, %d at most (%s per second, from %s on); %s; %s.", plural.Digits(mean, 4), l.Peak, plural.Digits(l.PeakPerSecond, 3), l.PeakAt, map[string]string{"growing": "growing", "falling": "falling", "steady": "no trend", "unknown": "too few steps for a trend"}[l.Trend],
 		map[string]string{"none_seen": "latency does not rise with load", "shrinking": "latency rises with load", "unknown": "too few calls to see whether latency rises with load"}[l.Headroom])
 	return l
 }

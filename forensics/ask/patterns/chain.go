@@ -90,7 +90,7 @@ func (l *finder) blocking(ctx context.Context) ([]Pattern, error) {
 		out = append(out, Pattern{Kind: "blocking", Src: r.Dst, Endpoint: name, Problem: r.SaveMs >= 1, Count: r.Requests, Confidence: confidence, CallIDs: r.CallIDs,
 			How: linkedHow + "; each begins after the previous one has ended; whether they depend on each other cannot be seen", KFL: ask.DstKFL(r.Dst, r.Pb, r.Asked, l.known) + " and " + terms.EndpointKFL(r.Protocol, r.Method, r.Path),
 			Numbers: []Number{{"requests_with_it", float64(r.Requests)}, {"requests", float64(r.All)}, {"mean_calls", ask.Round(float64(r.Calls) / float64(r.Requests))}, {"median_time_in_calls_ms", ask.Round(r.TimeMs)}, {"share_of_time", ask.Round(r.Share)}, {"median_saved_if_at_once_ms", ask.Round(r.SaveMs)}},
-			Words:   plural.Sprintf("%s at %s makes its %.3g calls one after the other (%d of %d {request|requests}): they take %.4g ms, parallel calls would save %.4g ms.", name, r.Dst, float64(r.Calls)/float64(r.Requests), r.Requests, r.All, r.TimeMs, r.SaveMs)})
+			Words:   plural.Sprintf("%s at %s makes its %s calls one after the other (%d of %d {request|requests}): they take %s ms, parallel calls would save %s ms.", name, r.Dst, plural.Digits(float64(r.Calls)/float64(r.Requests), 3), r.Requests, r.All, plural.Digits(r.TimeMs, 4), plural.Digits(r.SaveMs, 4))})
 	}
 	return out, nil
 }
@@ -163,5 +163,5 @@ func inMs(v *float64) string {
 	if v == nil {
 		return "unknown"
 	}
-	return fmt.Sprintf("%.4g ms", *v)
+	return plural.Digits(*v, 4) + " ms"
 }

@@ -145,12 +145,12 @@ func pauseWords(shape string, pauses []float64, factor float64) string {
 			list = append(list, "…")
 			break
 		}
-		list = append(list, fmt.Sprintf("%.4g", ms))
+		list = append(list, plural.Digits(ms, 4))
 	}
 	text := "pauses of " + strings.Join(list, ", ") + " ms"
 	switch shape {
 	case "exponential":
-		return fmt.Sprintf("%s: exponential backoff, each %.2g times the previous one", text, factor)
+		return fmt.Sprintf("%s: exponential backoff, each %s times the previous one", text, plural.Digits(factor, 2))
 	case "constant", "linear":
 		return text + ": " + shape
 	case "irregular":

@@ -242,7 +242,7 @@ func (o *Overview) summarize(w *ask.Window) {
 	if o.Calls == 0 {
 		say("%s to %s: no requests, %s.", ask.Stamp(w.From), ask.Stamp(w.To), on)
 	} else {
-		say("%s to %s: %d {request|requests}, %d failed (%.3g %%), %s.", ask.Stamp(w.From), ask.Stamp(w.To), o.Calls, o.Failed, 100*ask.Share(o.Failed, o.Calls), on)
+		say("%s to %s: %d {request|requests}, %d failed (%s %%), %s.", ask.Stamp(w.From), ask.Stamp(w.To), o.Calls, o.Failed, plural.Digits(100*ask.Share(o.Failed, o.Calls), 3), on)
 	}
 	if len(o.tried) > 0 {
 		say("Hosts that accepted none of the connections to them: %s.", strings.Join(ask.SomeNames(o.tried), ", "))
