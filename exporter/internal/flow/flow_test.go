@@ -11,6 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/dns"
 	"github.com/pcapsule/pcapsule/exporter/dissect/http1"
 	"github.com/pcapsule/pcapsule/exporter/dissect/icmp"
+	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
 // step is one TCP segment or, with flags 0, a datagram.
@@ -253,6 +254,31 @@ func TestOneDirection(t *testing.T) {
 		if f := play(t, tt.steps...).Flows[0].Row; f.State.V != tt.want || !f.OneSided {
 			t.Errorf("%d packets: state %s, one-sided %t; want %s", len(tt.steps), f.State.V, f.OneSided, tt.want)
 		}
+	}
+}
+
+// TestCallsOfOneDirection has a request whose answer was not captured: no end of the connection shows that there was none.
+func TestCallsOfOneDirection(t *testing.T) {
+	whole := exchange(1000, 0, 7)
+	request, later := whole[3], step{at: 3 * int64(tcpIdle), src: "10.9.9.9:1", dst: "10.9.9.8:2", text: "x"}
+	reset := step{request.at + 10, cl, sv, rst, request.seq + uint32(len(get)), request.ack, "", 0, 9}
+	again := step{request.at + 20, cl, sv, syn, 99_000, 0, "", 0, 10}
+	for name, steps := range map[string][]step{
+		"end of the capture": {request},
+		"silence":            {request, later},
+		"silence after SYN":  {whole[0], request, later},
+		"FIN":                {request, whole[5], later},
+		"RST":                {request, reset},
+		"another connection": {whole[0], request, again},
+	} {
+		out := play(t, steps...)
+		if len(out.Calls) == 0 || out.Calls[0].Row.Base().Outcome != table.Cut || out.Calls[0].Row.Base().Failed {
+			t.Errorf("%s: %+v", name, out.Calls)
+		}
+	}
+	answered := []step{whole[0], whole[1], request, {request.at + 10, sv, cl, ack, 501, 101 + uint32(len(get)), "", 0, 60}, later}
+	if out := play(t, answered...); out.Calls[0].Row.Base().Outcome != table.NoAnswer {
+		t.Errorf("a request that the server acknowledged, without an answer: %+v", out.Calls[0].Row)
 	}
 }
 

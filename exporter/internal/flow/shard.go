@@ -376,7 +376,13 @@ func (s *Shard) end(c *Conn, why dissect.End, at dissect.Packet) {
 	}
 	s.oddMore(c, last)
 	if c.d != nil {
-		c.d.CloseAt(why, last, until)
+		seen := why
+		if c.oneSided() { // its end shows nothing about answers that were not captured
+			if seen = dissect.EndCapture; why != dissect.EndTimeout && why != dissect.EndCapture {
+				until = last.Time
+			}
+		}
+		c.d.CloseAt(seen, last, until)
 	}
 	if why == dissect.EndEvicted {
 		s.anomaly(c.flows[0], at, "engine", "evicted", "the memory limit closed this conversation: its calls may be cut, and later packets begin another one", 0)
