@@ -70,3 +70,20 @@ func TestICMPErrorsBlameNobodyWhoReports(t *testing.T) {
 		}
 	}
 }
+
+// TestResponsesThatBrokeOffSayWhy has a response of 200 whose body stops, and a later call.
+func TestResponsesThatBrokeOffSayWhy(t *testing.T) {
+	var w made.Capture
+	get := made.HTTP("GET /a HTTP/1.1", "Host: a", "")
+	w.Exchange(0, time.Millisecond, "silent", "10.0.0.1", "10.0.0.2:80", get, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+	w.Exchange(2*time.Hour, time.Millisecond, "later", "10.0.0.1", "10.0.0.2:80", get, made.HTTP("HTTP/1.1 200 OK", "", "whole"))
+	c := openCapture(t, &w)
+	f := must[*failures.Answer](t)(failures.Ask(ctx, c, failures.In{}))
+	if len(f.Groups) != 1 || f.Groups[0].Status != "200 OK, timeout" || len(f.Causes) != 1 || f.Causes[0].Status != "200 OK, timeout" {
+		t.Errorf("%+v, %+v; want the status 200 OK, timeout", f.Groups, f.Causes)
+	}
+	o := must[*servicemap.Overview](t)(servicemap.AskOverview(ctx, c, servicemap.OverviewIn{}))
+	if len(o.Failures) != 1 || o.Failures[0].Status != "200 OK, timeout" {
+		t.Errorf("the overview has %+v", o.Failures)
+	}
+}
