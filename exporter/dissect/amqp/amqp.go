@@ -69,7 +69,7 @@ func Protocol() *dissect.Protocol {
 		Resume:     resume,
 		New:        newConn,
 		Row:        &Row{},
-		Traits:     table.Traits{Login: true},
+		Traits:     table.Traits{Login: true, Before: "method IN ('protocol header', 'connection.start')"},
 	}
 }
 

@@ -56,7 +56,7 @@ func Protocol() *dissect.Protocol {
 		Detect:     detect,
 		New:        newConn,
 		Row:        &Row{},
-		Traits:     table.Traits{Login: true},
+		Traits:     table.Traits{Login: true, Before: "method IN ('protocol header', 'sasl-mechanisms')"},
 	}
 }
 

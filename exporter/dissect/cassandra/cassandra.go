@@ -76,7 +76,7 @@ func Protocol() *dissect.Protocol {
 		Resume:     resume,
 		New:        newConn,
 		Row:        &Row{},
-		Traits: table.Traits{Login: true, TooMany: "cassandra_error_code = 4097", Statements: &table.Statements{
+		Traits: table.Traits{Login: true, Before: "method IN ('OPTIONS', 'STARTUP', 'AUTH_RESPONSE')", TooMany: "cassandra_error_code = 4097", Statements: &table.Statements{
 			Kind:     "cassandra_opcode",
 			Executed: "cassandra_opcode IN ('QUERY', 'EXECUTE', 'BATCH')",
 			Error:    "cassandra_error_code_name || ': ' || cassandra_error_message", Errors: []string{"cassandra_error_message"}}},

@@ -77,7 +77,7 @@ func Protocol() *dissect.Protocol {
 		Resume:       resume,
 		New:          newConn,
 		Row:          &Row{},
-		Traits:       table.Traits{Login: true},
+		Traits:       table.Traits{Login: true, Before: "method IN ('ApiVersions', 'SaslHandshake', 'SaslAuthenticate')"},
 	}
 }
 

@@ -64,6 +64,9 @@ type Row struct {
 	Partial     bool              `col:"mongodb_partial" doc:"only the beginning of a long message was read, so lists and counts may be incomplete"`
 }
 
+// before are the commands that need no login.
+const before = "('hello', 'ismaster', 'ping', 'buildinfo', 'saslstart', 'saslcontinue', 'authenticate', 'getnonce', 'endsessions', 'logout')"
+
 // Protocol is MongoDB.
 func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
@@ -76,9 +79,9 @@ func Protocol() *dissect.Protocol {
 		Detect:     detect,
 		New:        newConn,
 		Row:        &Row{},
-		Traits: table.Traits{Pooled: true, Login: true, Statements: &table.Statements{
+		Traits: table.Traits{Pooled: true, Login: true, Before: "lower(mongodb_command) IN " + before, Statements: &table.Statements{
 			Kind:     "mongodb_command",
-			Executed: "lower(mongodb_command) NOT IN ('hello', 'ismaster', 'ping', 'buildinfo', 'saslstart', 'saslcontinue', 'authenticate', 'getnonce', 'endsessions', 'logout')",
+			Executed: "lower(mongodb_command) NOT IN " + before,
 			Error:    "coalesce(mongodb_error_code_name || ': ', '') || mongodb_error_message", Errors: []string{"mongodb_error_message"}}},
 	}
 }

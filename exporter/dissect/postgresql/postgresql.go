@@ -93,7 +93,7 @@ func Protocol() *dissect.Protocol {
 		Detect:     detect,
 		New:        func(c *dissect.Conn) dissect.Dissector { return &conn{c: c} },
 		Row:        &Row{},
-		Traits: table.Traits{Pooled: true, Login: true, Wireshark: "pgsql", TooMany: "postgresql_error_code = '53300'", Statements: &table.Statements{
+		Traits: table.Traits{Pooled: true, Login: true, Before: "postgresql_kind IN ('ssl_request', 'gssenc_request', 'cancel_request')", Wireshark: "pgsql", TooMany: "postgresql_error_code = '53300'", Statements: &table.Statements{
 			Kind: "postgresql_kind", Executed: "postgresql_kind IN ('query', 'execute', 'function_call')",
 			Error: "postgresql_error_severity || ': ' || postgresql_error_message", Errors: []string{"postgresql_error_message", "postgresql_error_detail"}}},
 	}

@@ -63,7 +63,7 @@ func Protocol() *dissect.Protocol {
 		Detect:     detect,
 		New:        newConn,
 		Row:        &Row{},
-		Traits: table.Traits{Store: true, Pooled: true, Login: true, Port: 6379, Words: "method || ' ' || coalesce(redis_key, '')",
+		Traits: table.Traits{Store: true, Pooled: true, Login: true, Before: "upper(method) IN ('HELLO', 'AUTH', 'QUIT', 'RESET')", Port: 6379, Words: "method || ' ' || coalesce(redis_key, '')",
 			Harmless: "upper(method) IN ('CLIENT', 'HELLO')", TooMany: "redis_error ILIKE '%max number of clients%'"},
 	}
 }

@@ -84,7 +84,7 @@ func Protocol() *dissect.Protocol {
 		Detect:     detect,
 		New:        newConn,
 		Row:        &Row{},
-		Traits:     table.Traits{Login: true, Harmless: "status_text IN ('STATUS_OBJECT_NAME_NOT_FOUND', 'STATUS_OBJECT_PATH_NOT_FOUND', 'STATUS_NO_SUCH_FILE', 'STATUS_NOT_FOUND', 'STATUS_FS_DRIVER_REQUIRED', 'STATUS_CANCELLED')"},
+		Traits:     table.Traits{Login: true, Before: "method IN ('NEGOTIATE', 'SESSION_SETUP', 'LOGOFF')", Harmless: "status_text IN ('STATUS_OBJECT_NAME_NOT_FOUND', 'STATUS_OBJECT_PATH_NOT_FOUND', 'STATUS_NO_SUCH_FILE', 'STATUS_NOT_FOUND', 'STATUS_FS_DRIVER_REQUIRED', 'STATUS_CANCELLED')"},
 	}
 }
 

@@ -257,7 +257,6 @@ func TestKeysInHeadersAreCredentials(t *testing.T) {
 	hold(t, of(t, k, "no-auth"), "10.0.0.4 uses http1 to 10.0.0.2 without authentication: the only call")
 }
 
-// Data is also found in base64: in credentials, JSON and a query.
 // TestALoginByTrustIsNone has two clients of PostgreSQL: one sends a password, the other is trusted.
 func TestALoginByTrustIsNone(t *testing.T) {
 	message := func(kind, body string) string {
@@ -275,6 +274,22 @@ func TestALoginByTrustIsNone(t *testing.T) {
 	hold(t, of(t, openTraffic(t, &c), "no-auth"), "10.0.0.1 uses postgresql to 10.0.0.2 without authentication: none of 2 calls")
 }
 
+// TestNoUseBeforeALogin has clients of databases that got no further than a greeting, a request for TLS or a refused login,
+// and one whose request the server answered.
+func TestNoUseBeforeALogin(t *testing.T) {
+	pg := func(code string) string { return "\x00\x00\x00\x08" + code }
+	var c traffic.Capture
+	c.Exchange(0, ms, "tls", "10.0.0.1", "10.0.0.9:5432", pg("\x04\xd2\x16\x2f"), "S")
+	c.Exchange(5*ms, ms, "tls", "10.0.0.1", "10.0.0.9:5432", hello(3, 3, "\xc0\x2f"), "")
+	for i, who := range []string{"refused", "accepted"} {
+		client, at := fmt.Sprintf("10.0.0.%d", i+2), time.Duration(i+1)*time.Second
+		answer := []string{"-NOAUTH Authentication required.\r\n", "$1\r\n1\r\n"}[i]
+		c.Exchange(at, ms, who, client, "10.0.0.8:6379", "*2\r\n$3\r\nGET\r\n$1\r\na\r\n", answer)
+	}
+	hold(t, of(t, openTraffic(t, &c), "no-auth"), "10.0.0.3 uses redis to 10.0.0.8 without authentication: the only call carries no credentials")
+}
+
+// Data is also found in base64: in credentials, JSON and a query.
 func TestSensitiveDataInBase64(t *testing.T) {
 	b64 := func(s string) string { return base64.URLEncoding.EncodeToString([]byte(s)) }
 	var c traffic.Capture

@@ -1,8 +1,11 @@
 // Package noauth finds pairs of workloads that communicate without any authentication.
 //
 // In such a pair no call carries credentials, no connection began with a login, and no TLS client
-// presented a certificate. Connections that were not seen from the beginning, or not decrypted, are
-// ignored, and so are DNS and what a proxy passes on, because its server is another. Health checks, which need no authentication, are marked as such.
+// presented a certificate. Of protocols with a login, the server did what a client requested: a login
+// that it refused, a greeting, and the request for TLS before a connection that was not decrypted show
+// nothing. Connections that were not seen from the beginning are ignored, and so are DNS and what a
+// proxy passes on, because its server is another. Health checks, which need no authentication, are
+// marked as such.
 package noauth
 
 import (
@@ -28,6 +31,9 @@ var logins = table.ProtocolsIn(func(t *table.Traits) bool { return t.Login })
 // proof is the SQL condition that a call has credentials.
 var proof = "coalesce(auth_kind NOT IN ('" + strings.Join(table.NoLogin, "', '") + "'), false)"
 
+// served is the SQL condition that a server did what a client requested.
+var served = "outcome = 'ok' AND NOT coalesce(" + table.EitherOf(func(t *table.Traits) string { return t.Before }) + ", false)"
+
 func find(ctx context.Context, l *finding.Look) error {
 	// Count calls by connection first, so that names and joins apply to few rows.
 	on := l.Bundle("conn_id")
@@ -38,16 +44,16 @@ func find(ctx context.Context, l *finding.Look) error {
 	}
 	rows, err := l.Rows(ctx, `WITH login AS (SELECT DISTINCT `+on+` FROM calls_raw WHERE `+proof+`),
 		shown AS (SELECT DISTINCT `+on+` FROM tls_raw JOIN calls_raw USING (`+l.Bundle("call_no")+`) WHERE client_cert_subject IS NOT NULL),
-		r AS (SELECT `+on+`, flow_id, src_id, dst_id, protocol, protocol IN `+terms.Serving+` AND `+finding.Probe+` AS probe, bool_or(`+proof+`) AS auth, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, `+each+`
+		r AS (SELECT `+on+`, flow_id, src_id, dst_id, protocol, protocol IN `+terms.Serving+` AND `+finding.Probe+` AS probe, bool_or(`+proof+`) AS auth, bool_or(`+served+`) AS served, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, `+each+`
 			FROM `+l.Calls+` WHERE `+l.Where+` AND proxied_to IS NULL AND (protocol IN `+terms.Serving+` AND path IS NOT NULL
 				AND coalesce(status_code NOT IN (401, 407), true) OR protocol IN `+logins+`) GROUP BY ALL),
 		e AS (SELECT `+l.Bundle("endpoint_id")+`, `+terms.Who("")+` AS who FROM endpoints_raw),
 		c AS (SELECT s.who AS src, d.who AS dst, r.protocol, CASE WHEN r.protocol IN `+logins+` THEN (`+on+`) IN (SELECT (`+on+`) FROM login) ELSE auth END AS has, (`+on+`) IN (SELECT (`+on+`) FROM shown) AS cert,
-				coalesce(state <> 'midstream', true) AS whole, probe, n, r.first_ns, r.last_ns, ids
-			FROM r LEFT JOIN (SELECT `+l.Bundle("flow_id")+`, state FROM flows_raw) USING (`+l.Bundle("flow_id")+`)
+				coalesce(state <> 'midstream', true) AS whole, served AND NOT (src_id <> dst_id AND src_id = server) AS served, probe, n, r.first_ns, r.last_ns, ids
+			FROM r LEFT JOIN (SELECT `+l.Bundle("flow_id")+`, dst_id AS server, state FROM flows_raw) USING (`+l.Bundle("flow_id")+`)
 			LEFT JOIN (SELECT `+l.Bundle("endpoint_id AS src_id")+`, who FROM e) s USING (`+l.Bundle("src_id")+`) LEFT JOIN (SELECT `+l.Bundle("endpoint_id AS dst_id")+`, who FROM e) d USING (`+l.Bundle("dst_id")+`))
 		SELECT src, dst, protocol AS detail, CASE WHEN probe THEN 'probe' ELSE '' END AS other, sum(n)::BIGINT AS count, min(first_ns) AS first_ns, max(last_ns) AS last_ns, `+ids+` FROM c
-		GROUP BY src, dst, protocol, probe HAVING NOT bool_or(has) AND NOT bool_or(cert) AND (protocol NOT IN `+logins+` OR bool_or(whole))
+		GROUP BY src, dst, protocol, probe HAVING NOT bool_or(has) AND NOT bool_or(cert) AND (protocol NOT IN `+logins+` OR bool_or(whole) AND bool_or(served))
 		ORDER BY other, count DESC, src, dst, detail`, l.Args...)
 	if err != nil {
 		return err
