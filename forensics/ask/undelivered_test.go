@@ -87,3 +87,22 @@ func TestResponsesThatBrokeOffSayWhy(t *testing.T) {
 		t.Errorf("the overview has %+v", o.Failures)
 	}
 }
+
+// TestRefusalsAreNoTimeouts has failures that all take 150 ms: those of a gateway may be timeouts, refused logins are not.
+func TestRefusalsAreNoTimeouts(t *testing.T) {
+	var w made.Capture
+	for i := range 5 {
+		for path, status := range map[string]string{"/gateway": "504 Gateway Timeout", "/login": "401 Unauthorized", "/slow": "408 Request Timeout"} {
+			w.Exchange(time.Duration(i)*time.Second, 150*time.Millisecond, path, "10.0.0.1", "10.0.0.2:80", made.HTTP("GET "+path+" HTTP/1.1", "Host: a", ""), made.HTTP("HTTP/1.1 "+status, "", "no"))
+		}
+	}
+	f := must[*failures.Answer](t)(failures.Ask(ctx, openCapture(t, &w), failures.In{}))
+	if len(f.Groups) != 3 {
+		t.Fatalf("%+v", f.Groups)
+	}
+	for _, g := range f.Groups {
+		if (g.Limit == "") != (g.Endpoint == "GET /login") {
+			t.Errorf("%s %s: limit %q", g.Endpoint, g.Status, g.Limit)
+		}
+	}
+}

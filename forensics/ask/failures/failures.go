@@ -199,7 +199,7 @@ type group struct {
 	LastNs  int64    `json:"last_ns"`
 	Low     *float64 `json:"low"`
 	High    *float64 `json:"high"`
-	Clear   bool     `json:"clear"` // the packets show how long its callers waited
+	Clear   bool     `json:"clear"` // the packets show how long its callers waited, and what failed may be a timeout
 	GapP10  *float64 `json:"gap_p10"`
 	GapP50  *float64 `json:"gap_p50"`
 	GapP90  *float64 `json:"gap_p90"`
@@ -229,7 +229,7 @@ func (f *Answer) groups(ctx context.Context, c *forensics.Case, w *ask.Window, r
 			list_transform(arg_min(call_id, (ts_ns, bundle, call_no), 3), x -> lower(hex(x))) AS call_ids,
 			arg_min({'bundle': bundle, 'call_no': call_no}, (ts_ns, bundle, call_no), %[9]d) FILTER (nth <= %[9]d AND (far <= %[12]d OR nth = 1 OR total <= %[13]d)) AS sample
 		FROM o GROUP BY ALL ORDER BY calls DESC, first_ns, src, dst, endpoint, status LIMIT %[10]d`,
-		terms.Who("src_"), terms.Server, terms.Endpoint, terms.FailureStatus, class, terms.BundleOf(c, ""), rows.Where, terms.WaitSeen, maxExamined, w.Limit+1, rows.From, chain.NearTime, chain.MaxSeeds,
+		terms.Who("src_"), terms.Server, terms.Endpoint, terms.FailureStatus, class, terms.BundleOf(c, ""), rows.Where, "coalesce("+terms.WaitSeen+" AND "+terms.MayTimeOut+", true)", maxExamined, w.Limit+1, rows.From, chain.NearTime, chain.MaxSeeds,
 		terms.Nameless("src_"), chain.ResetBy(c, "l.conn_id IN (SELECT conn_id FROM f WHERE error = 'reset')"), chain.ResetWords("client"), chain.ResetWords("server"), terms.SameBundle(c, "y", "f"))
 	list, more, err := ask.Rows[group](ctx, rows.Case, w.Limit, sql, rows.Args...)
 	if err != nil {
