@@ -131,3 +131,20 @@ func TestChecksumsOfADirection(t *testing.T) {
 		})
 	}
 }
+
+// TestManyPacketsWithTheSameProblemAreAllCounted has more of them than get a row each.
+func TestManyPacketsWithTheSameProblemAreAllCounted(t *testing.T) {
+	const n = 500
+	m, _ := made(t, Options{Stdin: newFrames(n, func(i int, to []byte) []byte {
+		return append(ip4(to, 17, 1, 2, uint16(i+1), 0, 100), 0, 53, 0, 53, 0, 100, 0, 0) // 92 bytes less than the header says
+	})}, "-")
+	packets, rows := m.Accounts.Counters["packet"], m.Accounts.Counters["link"]
+	if len(packets) == 0 {
+		t.Fatal("no problem was found")
+	}
+	for kind, want := range packets {
+		if want != n || rows[kind] != want {
+			t.Errorf("%s: the anomalies count %d of %d packets, want %d", kind, rows[kind], want, n)
+		}
+	}
+}

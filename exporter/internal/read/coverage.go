@@ -3,7 +3,9 @@ package read
 import (
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -18,8 +20,39 @@ import (
 )
 
 // maxSameProblem is the number of packets with one kind of problem that get a row each; the
-// others are only counted.
+// others share one.
 const maxSameProblem = 200
+
+// shared is the row of the packets with one kind of problem that have none of their own.
+type shared struct {
+	source string
+	first  int64 // time of the first of them, ns
+	count  int64
+}
+
+// own counts a packet with a problem, and reports whether it gets a row of its own.
+func (r *Reader) own(f *flow.Packet, source, kind string) bool {
+	r.capped[kind]++
+	if r.capped[kind] <= maxSameProblem {
+		return true
+	}
+	s := r.shared[kind]
+	if s == nil {
+		s = &shared{source: source, first: f.Time}
+		r.shared[kind] = s
+	}
+	s.count++
+	return false
+}
+
+// addShared writes the rows that packets with the same problem share.
+func (r *Reader) addShared() {
+	for _, kind := range slices.Sorted(maps.Keys(r.shared)) {
+		s := r.shared[kind]
+		r.addAnomaly(table.Anomaly{TsNs: s.first, Ts: table.MicrosOf(s.first), Source: s.source, Kind: kind, Count: s.count,
+			Detail: fmt.Sprintf("more packets with this problem, from this time on; only the first %d have rows of their own", maxSameProblem)})
+	}
+}
 
 // problemDetail describes a decoding problem.
 func problemDetail(code string) string {
@@ -46,8 +79,7 @@ func (r *Reader) problems(f *flow.Packet) {
 		} else {
 			f.Mark |= flow.NotWhole
 		}
-		r.capped[code]++
-		if r.capped[code] <= maxSameProblem {
+		if r.own(f, "link", code) {
 			r.anomaly(f.No, f.Time, "link", code, problemDetail(code), 0)
 		}
 	}
@@ -56,8 +88,7 @@ func (r *Reader) problems(f *flow.Packet) {
 // outlier writes an anomaly for a packet whose time is far from those around it.
 func (r *Reader) outlier(f *flow.Packet) {
 	const kind = "time_outlier"
-	r.capped[kind]++
-	if r.capped[kind] <= maxSameProblem {
+	if r.own(f, "file", kind) {
 		r.anomaly(f.No, f.Time, "file", kind, fmt.Sprintf("its time differs by %s from those of the packets around it; it is ordered like them",
 			time.Duration(distance(f.Time, f.Stamp)).Round(time.Second)), 0)
 	}
@@ -69,8 +100,7 @@ const backSlack = int64(1e9) // ns
 // timeBack writes an anomaly for a packet whose time is before that of an earlier packet.
 func (r *Reader) timeBack(f *flow.Packet, by int64) {
 	const kind = "time_back"
-	r.capped[kind]++
-	if r.capped[kind] <= maxSameProblem {
+	if r.own(f, "file", kind) {
 		r.anomaly(f.No, f.Time, "file", kind, fmt.Sprintf("its time is %s before that of an earlier packet in the file; the file's order is kept",
 			time.Duration(by).Round(time.Millisecond)), 0)
 	}

@@ -71,6 +71,7 @@ type Reader struct {
 	recordings recording.Set
 	owners     owners
 	capped     map[string]int64
+	shared     map[string]*shared
 	nonIP      map[string]int64
 
 	ownersCost int64              // of the owners files that are open
@@ -106,7 +107,7 @@ func New(sources *Inputs, b *bundle.Builder, pool round.Pool, o Options) (*Reade
 		return nil, err
 	}
 	r := &Reader{sources: sources, b: b, opt: o, pass: pass, waiting: slices.Clone(sources.files),
-		free: make(chan *window, 8), pool: pool, capped: map[string]int64{}, nonIP: map[string]int64{},
+		free: make(chan *window, 8), pool: pool, capped: map[string]int64{}, shared: map[string]*shared{}, nonIP: map[string]int64{},
 		stopped: func() error { return nil }, byGroup: map[string]int32{}, lost: map[string]int64{}, sideCount: map[string]int64{}}
 	r.judge = proof.New(o.Limit, o.Explained)
 	r.decoder = decode.New(decode.Options{MaxFragmentBytes: o.Limit.Scale(16 << 20), OnIncomplete: r.gaveUp})
@@ -136,6 +137,7 @@ func (r *Reader) Run(ctx context.Context, out chan<- *round.Round) error {
 	r.decoder.Flush()
 	r.addIncomplete()
 	r.coverRings()
+	r.addShared()
 	if err := r.events(ctx); err != nil {
 		return err
 	}
