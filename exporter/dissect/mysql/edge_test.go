@@ -119,6 +119,40 @@ func TestPreparedStatements(t *testing.T) {
 	}
 }
 
+// TestDataInAdvanceBeyondTheParametersShown executes a statement with more parameters than a row shows, of which the
+// last ones were sent in advance.
+func TestDataInAdvanceBeyondTheParametersShown(t *testing.T) {
+	const n = maxParams + 20
+	text, columns, types := "insert into t values (?"+strings.Repeat(", ?", n-1)+")", "", ""
+	for i := range n {
+		columns, types = columns+column(2+i, "?", 252), types+map[bool]string{false: "\x01\x00", true: "\xfc\x00"}[i >= maxParams+5]
+	}
+	all := append(login(baseCaps), client(com(comPrepare, text)), server(pkt(1, "\x00", u32(9), u16(0), u16(n), "\x00", u16(0))+columns+eof(2+n, 2)))
+	for i := maxParams + 5; i < n; i++ {
+		all = append(all, client(com(comLongData, u32(9)+u16(i)+"abc")))
+	}
+	for _, bound := range []string{"\x01" + types, "\x00"} { // the second execution has no data in advance, but its values
+		values := strings.Repeat("\x07", maxParams+5)
+		if bound == "\x00" {
+			values += strings.Repeat(str("xyz"), n-maxParams-5)
+		}
+		all = append(all, client(com(comExecute, u32(9)+"\x00"+u32(1)+strings.Repeat("\x00", (n+7)/8)+bound+values)), server(okPacket(1, 1, 0, 2, "")))
+	}
+	r := dissecttest.Play(t, dissecttest.Options{Roles: true, ServerPort: 3306, End: dissect.EndFin, Protocols: []*dissect.Protocol{Protocol()}}, all...)
+	var executed int
+	for _, row := range r.Rows() {
+		if row := row.(*Row); row.Command.V == "COM_STMT_EXECUTE" {
+			executed++
+			if len(row.Params) != maxParams+1 || row.Params[maxParams-1] != "7" || row.Affected.V != 1 {
+				t.Errorf("%s, %d parameters", row.Summary, len(row.Params))
+			}
+		}
+	}
+	if executed != 2 || len(r.Anomalies) > 0 {
+		t.Errorf("%d executions, anomalies %v", executed, r.Anomalies)
+	}
+}
+
 // TestWithoutTheBeginning reads connections whose beginning was not captured, whose bytes were
 // lost, or that continue in TLS.
 func TestWithoutTheBeginning(t *testing.T) {

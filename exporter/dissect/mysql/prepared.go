@@ -104,10 +104,14 @@ func (k *conn) find(id uint32) *statement {
 	return s
 }
 
-// longData keeps the beginning of a value that is sent in advance.
+// longData keeps the beginning of a value that is sent in advance. Of the parameters that are not shown, the entry
+// maxParams tells only that one of them was sent.
 func (k *conn) longData(s *statement, param int, data []byte, cut bool) {
-	if s == nil || param >= maxParams {
+	if s == nil {
 		return
+	}
+	if param >= maxParams {
+		param, data = maxParams, nil
 	}
 	v := s.long[param]
 	v.start = append(v.start, data[:min(len(data), maxParam-min(len(v.start), maxParam))]...)

@@ -60,7 +60,12 @@ func (p *params) read(r *reader, n int, known []paramType, named bool, long map[
 	if p.types = known; len(known) < n || r.Short() {
 		return
 	}
+	_, beyond := long[maxParams]
 	for i := range n {
+		if i == maxParams && beyond { // which of the rest follow is not known
+			r.Skip(r.Left())
+			return
+		}
 		v, sent := long[i]
 		var text []byte
 		switch {
