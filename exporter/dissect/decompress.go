@@ -16,6 +16,12 @@ import (
 // maxInflated is the most that one call of Decompress produces, in bytes.
 const maxInflated = 4 << 20
 
+// DecompressLimit is the error of Decompress and Inflate for content that is longer than what they may produce, in
+// bytes. The content is not known to be damaged.
+type DecompressLimit int
+
+func (n DecompressLimit) Error() string { return fmt.Sprintf("more than %d bytes", int(n)) }
+
 // Decompress decodes p, which must be a part of a message, for its row: gzip, deflate (zlib), br,
 // zstd, snappy (blocks, also with the frames of Kafka's clients), lz4 (frames) or lz4-block (a block, at most limit bytes). It produces at
 // most limit bytes; if there are more, it returns those with an error. All bodies and messages near
@@ -28,7 +34,7 @@ func (c *Conn) Decompress(coding string, p []byte, limit int) ([]byte, error) {
 	err := decompress(&out, coding, p, int64(limit))
 	e.spanDecoded += out.n
 	if errors.Is(err, errDecodedLimit) {
-		err = fmt.Errorf("more than %d bytes", limit)
+		err = DecompressLimit(limit)
 	}
 	if err != nil {
 		return out.data, fmt.Errorf("decompressing %s: %w", coding, err)
@@ -57,7 +63,7 @@ func (c *Conn) Inflate(p, dict []byte) ([]byte, error) {
 	err := copyLimited(&out, r, limit)
 	e.spanDecoded += out.n
 	if errors.Is(err, errDecodedLimit) {
-		err = fmt.Errorf("more than %d bytes", limit)
+		err = DecompressLimit(limit)
 	}
 	if err != nil {
 		return out.data, fmt.Errorf("decompressing deflate: %w", err)

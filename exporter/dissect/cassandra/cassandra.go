@@ -36,7 +36,7 @@ const (
 type Row struct {
 	table.Call
 	Opcode      table.Opt[string] `col:"cassandra_opcode" enc:"dict" doc:"kind of the request, such as QUERY or EXECUTE; EVENT for a message that the server sent on its own; null if the request was not captured"`
-	Version     int32             `col:"cassandra_version" doc:"version of the protocol: 3, 4 or 5"`
+	Version     int32             `col:"cassandra_version" doc:"version of the protocol: 3, 4 or 5; also a later one that a client offered: 6, or 65 and 66 of DataStax Enterprise"`
 	Stream      int32             `col:"cassandra_stream" doc:"stream, which pairs request and response; -1 for events"`
 	CQL         table.Opt[string] `col:"cassandra_query" doc:"the statement as sent, at most 64 KiB; of a batch its statements, separated by semicolons; null for a prepared one whose PREPARE was not captured on this connection"`
 	Params      []string          `col:"cassandra_params" doc:"values as text, NULL for null; in hexadecimal digits if the type is unknown; at most 100 of 256 bytes"`

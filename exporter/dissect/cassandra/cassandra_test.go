@@ -66,14 +66,15 @@ var (
 
 func query(q string) string { return long(q) + u16(1) + "\x00" }
 
+func lz4Body(body string) string {
+	b := make([]byte, lz4.CompressBlockBound(len(body)))
+	n, _ := lz4.CompressBlock([]byte(body), b, nil)
+	return u32(len(body)) + string(b[:n])
+}
+
 func samples() []dissecttest.Sample {
 	prepared := u32(4) + str(id) + columns + u32(1) + u16(0) + spec + u32(noMetadata) + u32(0)
 	execute := str(id) + u16(6) + "\x01" + u16(2) + long(u32(7)) + long("paid")
-	lz := func(body string) string {
-		b := make([]byte, lz4.CompressBlockBound(len(body)))
-		n, _ := lz4.CompressBlock([]byte(body), b, nil)
-		return u32(len(body)) + string(b[:n])
-	}
 	long := query("SELECT id, status FROM shop.orders WHERE note = '" + strings.Repeat("tea ", 50) + "'")
 	start5 := chunks{client(message(5, 0, 0, opStartup, u16(1)+startup)), server(message(5|answer, 0, 0, opReady, ""))}
 	query5 := message(5, 0, 1, opQuery, u32(8)+"SELECT 1"+u16(1)+u32(0))
@@ -83,7 +84,7 @@ func samples() []dissecttest.Sample {
 		{Name: "prepared", Rows: 2, Chunks: chunks{client(ask(1, opPrepare, u32(len(insert))+insert)), server(say(1, opResult, prepared)), client(ask(2, opExecute, execute)), server(say(2, opResult, u32(1)))}},
 		{Name: "answers in another order, and an event", Rows: 4, Chunks: chunks{client(ask(0, opRegister, u16(1)+str("SCHEMA_CHANGE"))), server(say(0, opReady, "")), client(ask(1, opQuery, query("SELECT 1")) + ask(2, opQuery, query("USE shop"))),
 			server(say(2, opResult, u32(3)+str("shop")) + say(-1, opEvent, str("SCHEMA_CHANGE")+str("CREATED")+str("KEYSPACE")+str("shop")) + say(1, opError, u32(0x2000)+str("line 1: no viable alternative")))}},
-		{Name: "lz4", Rows: 2, Chunks: chunks{client(ask(0, opStartup, u16(2)+startup+str("COMPRESSION")+str("lz4"))), server(say(0, opReady, "")), client(message(4, flagCompressed, 1, opQuery, lz(long))), server(message(4|answer, flagCompressed, 1, opResult, lz(rows+strings.Repeat("\x00", 100))))}},
+		{Name: "lz4", Rows: 2, Chunks: chunks{client(ask(0, opStartup, u16(2)+startup+str("COMPRESSION")+str("lz4"))), server(say(0, opReady, "")), client(message(4, flagCompressed, 1, opQuery, lz4Body(long))), server(message(4|answer, flagCompressed, 1, opResult, lz4Body(rows+strings.Repeat("\x00", 100))))}},
 		{Name: "snappy", Rows: 2, Chunks: chunks{client(ask(0, opStartup, u16(2)+startup+str("COMPRESSION")+str("snappy"))), server(say(0, opReady, "")),
 			client(message(4, flagCompressed, 1, opQuery, string(snappy.Encode(nil, []byte(long))))), server(message(4|answer, flagCompressed, 1, opResult, string(snappy.Encode(nil, []byte(rows)))))}},
 		{Name: "frames of version 5", Rows: 3, Chunks: append(start5[:2:2], client(v5(query5+message(5, 0, 2, opQuery, u32(8)+"SELECT 2"+u16(1)+u32(0)), false)),
@@ -110,12 +111,17 @@ func TestRows(t *testing.T) {
 			"SELECT 1 → SYNTAX_ERROR: line 1: no viable alternative outcome=client_error method=SELECT status_text=SYNTAX_ERROR cassandra_consistency=ONE"}},
 		{Name: "frames of version 5", Chunks: s[5].Chunks, Want: []string{"startup → ok method=STARTUP", "SELECT 2 → ok method=SELECT cassandra_consistency=ONE",
 			"SELECT 1 → 2 rows method=SELECT cassandra_consistency=ONE cassandra_columns=[id status] cassandra_preview=1\tpaid\n2\t\\N"}},
+		{Name: "a version that the server refuses", Chunks: chunks{client(message(0x42, 0, 3, opOptions, "")), server(message(5|answer, 0, 3, opError, u32(0x0a)+str("Invalid or unsupported protocol version (66)")))}, Want: []string{
+			"options → PROTOCOL_ERROR: Invalid or unsupported protocol version (66) outcome=client_error method=OPTIONS status_text=PROTOCOL_ERROR"}},
+		{Name: "a statement of version 6 is not read", Anomalies: 1, Chunks: append(s[0].Chunks[:4:4], client(message(6, 0, 1, opQuery, query("SELECT 1")))), Want: []string{"options → ok method=OPTIONS", "startup → ok method=STARTUP"}},
 		{Name: "a frame with a wrong checksum is not read", Chunks: append(s[5].Chunks[:2:2], client(s5damaged())), Anomalies: 1, Want: []string{"startup → ok method=STARTUP"}},
 		{Name: "a login shows its user alone", Chunks: chunks{client(ask(0, opStartup, u16(1)+startup)), server(say(0, opAuthenticate, str("org.apache.cassandra.auth.PasswordAuthenticator"))),
 			client(ask(1, opAuthResponse, long("\x00bob\x00hunter2"))), server(say(1, opError, u32(0x100)+str("wrong")))}, Want: []string{"startup → ok method=STARTUP",
 			"auth response bob → BAD_CREDENTIALS: wrong outcome=client_error method=AUTH_RESPONSE status_text=BAD_CREDENTIALS auth_kind=password cassandra_user=bob"}},
 		{Name: "a batch", Chunks: chunks{client(ask(1, opBatch, "\x00"+u16(2)+"\x00"+long("UPDATE a SET b = ?")+u16(1)+long("x")+"\x00"+long("DELETE FROM a")+u16(0)+u16(4)+"\x00")), server(say(1, opResult, u32(1)))}, Want: []string{
 			"batch of 2: UPDATE a SET b = ?; DELETE FROM a → ok method=BATCH cassandra_params=[0x78] cassandra_statements=2 cassandra_consistency=QUORUM"}},
+		{Name: "bodies over the limit of decompression", Chunks: append(s[3].Chunks[:2:2], client(message(4, flagCompressed, 1, opQuery, lz4Body(query("SELECT '"+strings.Repeat("tea ", maxInflate/4)+"'")))), server(say(1, opResult, u32(1)))),
+			Want: []string{"startup → ok method=STARTUP", "… → ok method=QUERY"}},
 		{Name: "lz4 from its middle", Midway: true, Chunks: s[3].Chunks[2:], Want: unpacked},
 		{Name: "snappy from its middle", Midway: true, Chunks: s[4].Chunks[2:], Want: unpacked},
 		{Name: "a response after a lost one is paired", Chunks: chunks{client(ask(1, opQuery, query("SELECT 1")) + ask(2, opQuery, query("SELECT 2"))), {Dir: dissect.ToClient, Gap: 40}, server(say(2, opResult, u32(1)))}, Want: []string{
@@ -153,6 +159,9 @@ func TestDetect(t *testing.T) {
 		{"a result with the id of its trace", dissect.ToClient, message(4|answer, flagTracing, 1, opResult, strings.Repeat("\x07", 16)+rows), dissect.Likely},
 		{"a frame", dissect.ToServer, v5(message(5, 0, 1, opOptions, ""), false), dissect.Yes},
 		{"a frame with a wrong checksum", dissect.ToServer, s5damaged(), dissect.No},
+		{"a version that is only offered", dissect.ToServer, message(0x41, 0, 0, opOptions, ""), dissect.Likely},
+		{"a statement of that version", dissect.ToServer, message(0x41, 0, 0, opQuery, query("SELECT 1")), dissect.No},
+		{"an answer of that version", dissect.ToClient, message(0x41|answer, 0, 0, opReady, ""), dissect.No},
 		{"a hello of SOCKS 5", dissect.ToServer, "\x05\x01\x00", dissect.More},
 		{"a connection request of RDP", dissect.ToServer, "\x03\x00\x00\x13\x0e\xe0\x00\x00\x00\x00\x00\x01\x00\x08\x00\x03\x00\x00\x00", dissect.No},
 		{"a length of 1 GB", dissect.ToServer, "\x04\x00\x00\x01\x07\x40\x00\x00\x00", dissect.No},

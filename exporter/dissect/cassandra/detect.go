@@ -19,7 +19,7 @@ func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 		return dissect.Yes
 	}
 	if len(head) < headSize {
-		if len(head) > 0 && (head[0]&^answer < minVersion || head[0]&^answer > maxVersion || (head[0] >= answer) != (dir == dissect.ToClient)) {
+		if len(head) > 0 && !legalVersion(dir, head[0]) {
 			return dissect.No
 		}
 		return dissect.More

@@ -56,10 +56,9 @@ func readHead(b []byte) head {
 
 // check reports what contradicts a head.
 func (h head) check(dir dissect.Dir) error {
-	version := h.version &^ answer
 	request := tables()["request"][int64(h.opcode)] != ""
 	switch {
-	case version < minVersion || version > maxVersion || (h.version >= answer) != (dir == dissect.ToClient):
+	case !legalVersion(dir, h.version) || h.later() && h.opcode != opOptions && h.opcode != opStartup:
 		return fmt.Errorf("reading a message: version %#x goes %s", h.version, dir)
 	case h.flags > flagCompressed|flagTracing|flagPayload|flagWarning|flagBeta:
 		return fmt.Errorf("reading a message: flags %#x", h.flags)
@@ -69,6 +68,19 @@ func (h head) check(dir dissect.Dir) error {
 		return fmt.Errorf("reading a message: length %d is outside 0 to %d", h.length, maxMessage)
 	}
 	return nil
+}
+
+// later reports whether the version is one that is not read: 6, or 1 and 2 of DataStax Enterprise (0x41 and 0x42).
+// Drivers offer these first, with OPTIONS or STARTUP, which all versions have in common; other servers refuse them.
+func (h head) later() bool { return h.version == 6 || h.version == 0x41 || h.version == 0x42 }
+
+// legalVersion reports whether a message of one side can begin with this byte.
+func legalVersion(dir dissect.Dir, b byte) bool {
+	if dir == dissect.ToServer && (head{version: b}).later() {
+		return true
+	}
+	version := b &^ answer
+	return version >= minVersion && version <= maxVersion && (b >= answer) == (dir == dissect.ToClient)
 }
 
 // plausible reports whether b may begin with a message without a frame.
@@ -151,7 +163,7 @@ func (k *conn) inflate(b []byte, partial bool) ([]byte, bool) {
 	out, name, err := decompress(k.compression, b, maxInflate, k.Conn.Decompress)
 	if err == nil {
 		k.compression = name
-	} else if !partial {
+	} else if _, long := errors.AsType[dissect.DecompressLimit](err); !long && !partial {
 		k.Conn.Anomaly("compression", "reading a message: "+err.Error(), 0)
 	}
 	return out, partial || err != nil
@@ -185,7 +197,7 @@ func decompressBody(compression string, b []byte, limit int, decode dissect.Deco
 	}
 	size := int64(binary.BigEndian.Uint32(b))
 	if size > int64(limit) {
-		return nil, fmt.Errorf("%d bytes are more than %d", size, limit)
+		return nil, dissect.DecompressLimit(limit)
 	}
 	out, err := decode("lz4-block", b[4:], int(size))
 	if err == nil && int64(len(out)) != size {

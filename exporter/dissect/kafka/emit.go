@@ -78,9 +78,18 @@ func (c *call) summary(why string) string {
 	case c.key == apiProduce && len(row.Offsets) > 0:
 		s += few(row.Offsets)
 	case c.key == apiFetch:
-		s += clip.Count(row.Records.V, "record", "records")
+		s += row.counted()
 	default:
 		s += "ok"
+	}
+	return s
+}
+
+// counted is the number of records, which is not all of them if only the beginning of the message was read.
+func (row *Row) counted() string {
+	s := clip.Count(row.Records.V, "record", "records")
+	if row.Partial {
+		return "at least " + s
 	}
 	return s
 }

@@ -238,7 +238,7 @@ func (f *facts) asked() string {
 		words = append(words, few(row.Topics))
 	}
 	if row.Records.OK {
-		words = append(words, clip.Count(row.Records.V, "record", "records"))
+		words = append(words, row.counted())
 	}
 	for _, w := range []struct{ name, value string }{{"group", row.Group.V}, {"transaction", row.Transaction.V}} {
 		if w.value != "" {

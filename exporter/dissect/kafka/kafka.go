@@ -60,7 +60,7 @@ type Row struct {
 	Ahead        int32             `col:"kafka_ahead" doc:"number of earlier requests that were unanswered when this one was sent (pipelining)"`
 	named        []idName          // what a response says of ids
 	ids          bool              // ids stand for names
-	Partial      bool              `col:"kafka_partial" doc:"only the beginning of a long message was read, so lists and counts may be incomplete"`
+	Partial      bool              `col:"kafka_partial" doc:"only the beginning of a long message, or of its compressed records, was read, so lists and counts may be incomplete"`
 }
 
 // Protocol is Kafka.

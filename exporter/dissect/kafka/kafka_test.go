@@ -210,7 +210,7 @@ func TestRows(t *testing.T) {
 			"Produce logs/2, 2 records → no response requested path=logs kafka_topics=[logs] kafka_acks=0 kafka_records=2 kafka_compression=none kafka_keys=[k1] kafka_values=[v1 v2]",
 			"Heartbeat group billing → no_response error=no_response outcome=no_answer path=billing kafka_group=billing kafka_member=member-1"}},
 		{Name: "of a long message the beginning is read", Chunks: s[3].Chunks[:2], Want: []string{
-			"Produce orders/2, 1 record → orders/2:1 path=orders kafka_topics=[orders] kafka_offsets=[orders/2:1] kafka_acks=1 kafka_records=1 kafka_compression=none kafka_error_code=0 kafka_partial=true"}},
+			"Produce orders/2, at least 1 record → orders/2:1 path=orders kafka_topics=[orders] kafka_offsets=[orders/2:1] kafka_acks=1 kafka_records=1 kafka_compression=none kafka_error_code=0 kafka_partial=true"}},
 		{Name: "an API that is not known has a row", Chunks: chunks{client(ask(1, handshake)), server(say(1, at(kmsg.NewPtrSASLHandshakeResponse(), 1))),
 			client("\x00\x00\x00\x11\x27\x10\x00\x07\x00\x00\x00\x02\x00\x04shop\x00ab"), server("\x00\x00\x00\x07\x00\x00\x00\x02\x00ab")}, Want: []string{
 			"SaslHandshake PLAIN → ok kafka_error_code=0 kafka_sasl_mechanism=PLAIN", "api_10000 → ok kafka_sasl_mechanism=PLAIN kafka_partial=true"}},
@@ -337,6 +337,18 @@ func TestValuesAreTheBody(t *testing.T) {
 		e := r.Emissions[0]
 		if row := e.Row.(*Row); string(e.ReqBody.Bytes()) != want[1:] || len(row.Values) != maxRecords || !e.ReqBody.Complete {
 			t.Errorf("%q: body %.60q, %d values", coding, e.ReqBody.Bytes(), len(row.Values))
+		}
+	}
+}
+
+// TestDecompressionLimit reads batches that decompress to more than a message may: that is no damage.
+func TestDecompressionLimit(t *testing.T) {
+	for _, coding := range []string{"snappy", "zstd"} {
+		batch := string(records(coding, 0, record("k", strings.Repeat("v", maxInflate-500))))
+		r := dissecttest.Play(t, dissecttest.OptionsOf(Protocol()), client(ask(1, produce(9, 1, "orders", []byte(batch+batch+batch)))), server(say(1, produced(9, "orders", 7, 0))))
+		e := r.Emissions[0]
+		if row := e.Row.(*Row); len(r.Anomalies) > 0 || !row.Partial || row.Records.V != 3 || e.ReqBody.Complete || row.Summary != "Produce orders/2, at least 3 records → orders/2:7-9" {
+			t.Errorf("%s: %s, partial %v, %d records, complete %v, anomalies %v", coding, row.Summary, row.Partial, row.Records.V, e.ReqBody.Complete, r.Anomalies)
 		}
 	}
 }

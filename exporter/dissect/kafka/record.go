@@ -2,8 +2,10 @@ package kafka
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/message"
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -94,7 +96,9 @@ func (f *facts) inflate(attributes uint16, b []byte) []byte {
 	}
 	out, err := f.k.Conn.Decompress(coding, b, maxInflate-f.inflated)
 	f.inflated += len(out)
-	if err != nil && len(out) == 0 {
+	if _, ok := errors.AsType[dissect.DecompressLimit](err); ok {
+		f.partial = true
+	} else if err != nil {
 		f.k.Conn.Anomaly("compression", "reading a record batch: "+err.Error(), 0)
 	}
 	return out
