@@ -255,12 +255,13 @@ type side struct {
 	seeking  bool
 	lossy    bool // bytes were lost after the last ones that were read
 	ended    bool
-	fin      bool  // the sender ended it
-	endSeen  bool  // Read was called with End
-	more     bool  // a protocol needs more of buf to decide
-	looks    int16 // segments whose start detection has examined again
-	examined int32 // length of buf when detection last ran
-	charged  int   // bytes of the budget that buf and segs use
+	fin      bool   // the sender ended it
+	endSeen  bool   // Read was called with End
+	more     bool   // a protocol needs more of buf to decide
+	looks    int16  // segments whose start detection has examined again
+	examined int32  // length of buf when detection last ran
+	resynced uint32 // off of the other direction at the latest Resync, its lower half
+	charged  int    // bytes of the budget that buf and segs use
 }
 
 type upgrade struct {

@@ -71,6 +71,23 @@ func TestEachGapIsTold(t *testing.T) {
 	c.Close(EndFin, Packet{No: 4})
 }
 
+// The response to a call that began after a gap may be in a segment that is skipped.
+func TestSkippedSegmentIsTold(t *testing.T) {
+	c, out := lineConn(t)
+	c.Data(ToClient, []byte("YES answer\n"), Packet{})
+	c.Gap(ToClient, 10, Packet{No: 1})
+	for i, n := range []int{1, 2, 2, 3} { // no request comes before the third segment
+		if i != 2 {
+			c.Data(ToServer, []byte("YES request\n"), Packet{No: int64(2 + 2*i)})
+		}
+		c.Data(ToClient, []byte("the rest of an answer\n"), Packet{No: int64(3 + 2*i)})
+		if got := c.d.(*lineProbe).losses; got != n+1 {
+			t.Errorf("after segment %d the dissector heard of %d losses after %q, want %d", i, got, *out, n+1)
+		}
+	}
+	c.Close(EndFin, Packet{No: 20})
+}
+
 func TestRestOfAnEarlierMessageDoesNotHideTheNext(t *testing.T) {
 	c, out := lineConn(t)
 	c.Data(ToServer, []byte("rest of a body"), Packet{})

@@ -122,7 +122,7 @@ func (c *Conn) Starting() bool { return c.starting }
 // resync reports to the dissector that its position was lost.
 func (c *Conn) resync(dir Dir, why Loss) {
 	c.losses.add(dir, why)
-	c.sides[dir].lossy = true
+	c.sides[dir].lossy, c.sides[dir].resynced = true, uint32(c.sides[dir.Other()].off)
 	if c.d != nil {
 		c.d.Resync(dir, why)
 	}
@@ -141,7 +141,11 @@ func (c *Conn) seek(dir Dir, data []byte) bool {
 	s := &c.sides[dir]
 	s.looks++
 	if c.proto.resumes(dir, data) < Likely {
-		c.losses.add(dir, c.losses.last)
+		if other := uint32(c.sides[dir.Other()].off); other != s.resynced { // calls that began since the loss may be affected too
+			c.resync(dir, c.losses.last)
+		} else {
+			c.losses.add(dir, c.losses.last)
+		}
 		if cl := c.claim; cl != nil {
 			cl.misses++
 		}

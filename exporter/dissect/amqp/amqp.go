@@ -80,6 +80,7 @@ type call struct {
 	id       uint32 // class and method
 	channel  uint16
 	key      asked  // place in conn.asked
+	ack      uint32 // what the asker had received of the other side's data
 	size     int64  // of the payload
 	cause    uint32 // of close: the method that failed
 	answered bool

@@ -85,6 +85,7 @@ func TestSuite(t *testing.T) { dissecttest.Run(t, Protocol(), samples...) }
 func FuzzConversation(f *testing.F) { dissecttest.Fuzz(f, Protocol(), samples...) }
 
 func TestRows(t *testing.T) {
+	ask, empty := method(1, get, "\x00\x00"+short("q")+"\x01"), method(1, getEmpty, "\x00")
 	columns := []string{"amqp_methods", "auth_kind", "trace_id", "amqp_delivery_tag"}
 	login := []string{"protocol header amqp_methods=[protocol header]", "connection.start RabbitMQ 3.10.8 amqp_methods=[connection.start]",
 		"connection.start-ok shop as alice → ok auth_kind=password amqp_methods=[connection.start-ok connection.tune]",
@@ -117,6 +118,13 @@ func TestRows(t *testing.T) {
 		{Name: "a queue is asked twice", Chunks: begun(client(method(1, get, "\x00\x00"+short("q")+"\x01")+method(1, get, "\x00\x00"+short("q")+"\x01")),
 			server(method(1, getOK, tagOf(1)+"\x00"+short("")+short("q")+none)+body(1, 0, "", "hi")+method(1, getEmpty, "\x00"))), Want: after(
 			"basic.get q → message (2 B) amqp_methods=[basic.get basic.get-ok] amqp_delivery_tag=1", "basic.get q → empty amqp_methods=[basic.get basic.get-empty]")},
+		{Name: "the answer to the first of three requests is lost", Chunks: begun(client(ask), dissecttest.Chunk{Dir: dissect.ToClient, Gap: int64(len(empty))},
+			client(ask), server(empty), client(ask), server(empty)), Want: after(
+			"basic.get q → gap error=gap outcome=unread amqp_methods=[basic.get]", "basic.get q → empty amqp_methods=[basic.get basic.get-empty]", "basic.get q → empty amqp_methods=[basic.get basic.get-empty]")},
+		{Name: "the answer to one of two requests at once is lost", Chunks: begun(client(ask+ask), dissecttest.Chunk{Dir: dissect.ToClient, Gap: int64(len(empty)), Data: []byte(empty)},
+			client(ask), server(empty)), Want: after(
+			"basic.get q → gap error=gap outcome=unread amqp_methods=[basic.get]", "basic.get q → gap error=gap outcome=unread amqp_methods=[basic.get]",
+			"basic.get-empty → no_request error=no_request outcome=cut amqp_methods=[basic.get-empty]", "basic.get q → empty amqp_methods=[basic.get basic.get-empty]")},
 		{Name: "a message that was asked for is acknowledged", Chunks: begun(client(method(1, get, "\x00\x00"+short("q")+"\x00")),
 			server(method(1, getOK, tagOf(1)+"\x00"+short("")+short("q")+none)+body(1, 0, "", "hi")), client(method(1, reject, tagOf(1)+"\x00")+method(1, ack, tagOf(2)+"\x00"))), Want: after(
 			"basic.get q → message (2 B) amqp_methods=[basic.get basic.get-ok] amqp_delivery_tag=1", "basic.reject 1 amqp_methods=[basic.reject] amqp_delivery_tag=1",

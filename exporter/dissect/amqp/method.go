@@ -126,12 +126,13 @@ func (k *conn) ask(in *dissect.Input, at, end int, number uint16, id uint32, r *
 		k.emit(c, "")
 		return
 	}
-	k.wait(c, in.Dir, answer)
+	k.wait(c, in, at, answer)
 }
 
 // wait keeps a request until its answer.
-func (k *conn) wait(c *call, by dissect.Dir, answer uint32) {
-	place := asked{by: by, channel: c.channel, answer: answer}
+func (k *conn) wait(c *call, in *dissect.Input, at int, answer uint32) {
+	place := asked{by: in.Dir, channel: c.channel, answer: answer}
+	c.ack = in.Packet(at).Ack
 	l := k.lines[place]
 	c.key = place
 	c.key.n = l.next
@@ -140,25 +141,45 @@ func (k *conn) wait(c *call, by dissect.Dir, answer uint32) {
 	k.asked.Put(c.key, c, callCost+c.texts)
 }
 
-// next returns and removes the oldest request on a channel that a method answers.
-func (k *conn) next(by dissect.Dir, number uint16, answer uint32) *call {
+// next returns and removes the oldest request on a channel that a method at seq answers. After a loss, only the request
+// that was sent when exactly the data before seq had come is certain, or the only one that waits. If neither exists, all
+// that could be meant end, and the method answers none.
+func (k *conn) next(by dissect.Dir, number uint16, answer, seq uint32) *call {
 	place := asked{by: by, channel: number, answer: answer}
 	l, ok := k.lines[place]
+	doubt := false
 	for ok && l.first < l.next {
 		key := place
 		key.n = l.first
 		l.first++
+		lost := k.asked.MayBeLost(key)
 		c, there := k.asked.Take(key)
 		if l.first == l.next {
 			delete(k.lines, place)
 		} else {
 			k.lines[place] = l
 		}
-		if there {
+		switch doubt = doubt || there && lost && k.another(place, l, seq); {
+		case there && (!doubt || c.ack == seq):
 			return c
+		case there:
+			k.emit(c, string(dissect.LossGap))
+			if !k.another(place, l, seq) {
+				return nil
+			}
 		}
 	}
 	return nil
+}
+
+// another reports whether one more request waits at a place that was sent before a method at seq.
+func (k *conn) another(place asked, l line, seq uint32) bool {
+	for place.n = l.first; place.n < l.next; place.n++ {
+		if c, ok := k.asked.Get(place); ok {
+			return int32(c.ack-seq) <= 0
+		}
+	}
+	return false
 }
 
 // answer reads a method that answers another one.
@@ -170,7 +191,7 @@ func (k *conn) answer(in *dissect.Input, at, end int, number uint16, id uint32, 
 	case getEmpty:
 		kind = getOK
 	}
-	c := k.next(in.Dir.Other(), number, kind)
+	c := k.next(in.Dir.Other(), number, kind, in.Seq(at))
 	if c == nil {
 		c = k.newCall(in.Dir.Other(), number, 0)
 		name := methodName(in.Dir, id)
@@ -207,7 +228,7 @@ func (k *conn) closing(c *call, in *dissect.Input, at, end int) {
 	if c.id == connClose && (cause == 0 || cause == connStartOK) {
 		a = connTune // a login that failed names no method
 	}
-	victim := k.next(in.Dir.Other(), c.channel, a)
+	victim := k.next(in.Dir.Other(), c.channel, a, in.Seq(at))
 	if victim == nil && c.id == connClose {
 		for ch := range k.asked.Newest(maxList) {
 			if ch.id == cause {

@@ -156,8 +156,11 @@ func (t *Table[K, C]) Remove(e *Entry[K, C]) {
 
 func (t *Table[K, C]) emit(e *Entry[K, C], why string) {
 	t.Remove(e)
-	if why == "no_response" && e.no < t.lost {
-		why = string(dissect.LossGap)
+	if e.no < t.lost {
+		switch why {
+		case "no_response", "reset", "timeout": // the response may be among the lost bytes
+			why = string(dissect.LossGap)
+		}
 	}
 	t.Emit(e.call, why)
 }
@@ -177,6 +180,12 @@ func (t *Table[K, C]) Resync(dir dissect.Dir, _ dissect.Loss) {
 // Lost reports whether responses to some of the pending requests may have been lost.
 func (t *Table[K, C]) Lost() bool {
 	e := t.entries.Oldest()
+	return e != nil && e.no < t.lost
+}
+
+// MayBeLost reports whether the response to the newest request with a key may have been lost.
+func (t *Table[K, C]) MayBeLost(key K) bool {
+	e := t.byKey[key]
 	return e != nil && e.no < t.lost
 }
 

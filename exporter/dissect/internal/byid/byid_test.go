@@ -47,3 +47,22 @@ func TestTable(t *testing.T) {
 		t.Errorf("got %s\nwant %s; %d held", got, want, e.Held())
 	}
 }
+
+// TestLostResponseBeforeAReset has requests whose connection is reset: a response that may have been lost is not missing.
+func TestLostResponseBeforeAReset(t *testing.T) {
+	e, err := dissect.NewEngine(nil, nil, &sink{}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for end, want := range map[dissect.End]string{dissect.EndReset: "before gap, after reset", dissect.EndTimeout: "before gap, after timeout", dissect.EndCapture: "before cut, after cut"} {
+		var emitted []string
+		b := Table[int, string]{Conn: e.NewConn(dissect.Info{ConnectUs: -1}), Emit: func(c, why string) { emitted = append(emitted, c+" "+why) }}
+		b.Put(1, "before", 100)
+		b.Resync(dissect.ToClient, dissect.LossGap)
+		b.Put(2, "after", 100)
+		b.Close(end)
+		if got := strings.Join(emitted, ", "); got != want {
+			t.Errorf("%v: got %s, want %s", end, got, want)
+		}
+	}
+}
