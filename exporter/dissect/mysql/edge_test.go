@@ -153,6 +153,23 @@ func TestDataInAdvanceBeyondTheParametersShown(t *testing.T) {
 	}
 }
 
+// TestDataInAdvanceThatIsLost executes a statement whose value was sent in advance in lost bytes: its parameters are not
+// known, but the execution is.
+func TestDataInAdvanceThatIsLost(t *testing.T) {
+	data, execution := com(comLongData, u32(9)+u16(1)+"abc"), func(bound, value string) chunks {
+		return chunks{client(com(comExecute, u32(9)+"\x00"+u32(1)+"\x00"+bound+"\x07"+value)), server(okPacket(1, 1, 0, 2, ""))}
+	}
+	all := append(login(baseCaps), client(com(comPrepare, "insert into t values (?, ?)")),
+		server(pkt(1, "\x00", u32(9), u16(0), u16(2), "\x00", u16(0))+column(2, "?", 1)+column(3, "?", 252)+eof(4, 2)))
+	after := execution("\x01\x01\x00\xfc\x00", "")
+	after[0].Gap = int64(len(data))
+	compare(t, rows(t, dissecttest.Options{Roles: true, End: dissect.EndFin}, append(append(all, after...), execution("\x00", str("xyz"))...)), []string{loggedIn,
+		"COM_STMT_PREPARE | prepare insert into t values (?, ?) → ok",
+		"COM_STMT_EXECUTE | insert into t values (?, ?) → gap | params … | types TINY,BLOB | outcome unread", // the reply may be to what was lost
+		" | ? → 1 row affected, no_request | affected 1 | outcome cut",
+		"COM_STMT_EXECUTE | insert into t values (?, ?) → 1 row affected | params 7,xyz | types TINY,BLOB | affected 1"})
+}
+
 // TestWithoutTheBeginning reads connections whose beginning was not captured, whose bytes were
 // lost, or that continue in TLS.
 func TestWithoutTheBeginning(t *testing.T) {

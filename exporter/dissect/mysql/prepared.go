@@ -14,6 +14,7 @@ type statement struct {
 	params   int         // negative: unknown
 	types    []paramType // of the parameters, from the latest execution that sent them
 	long     map[int]longValue
+	losses   uint32 // prepared.losses at its latest execution
 	cols     *columns
 	size     int // of prepared.bytes
 }
@@ -29,6 +30,7 @@ type prepared struct {
 	statements map[uint32]*statement
 	latest     *statement // of the newest COM_STMT_PREPARE, answered or not
 	bytes      int        // memory of all
+	losses     uint32     // how often bytes of the client were lost
 }
 
 // lastPrepared is the id that MariaDB's clients use for the latest prepared statement, for example to execute it
@@ -151,14 +153,20 @@ func (k *conn) execute(c *call, r *reader) {
 		n = int(min(v, 1<<16))
 	}
 	if n > 0 {
+		before := *r
 		c.params.read(r, n, s.types, named, s.long)
+		if s.losses != k.losses && (r.Short() || r.Left() > 0) { // values that were sent in advance are lost
+			*r = before
+			r.Skip(r.Left())
+			c.params.values, c.params.size = nil, 0
+		}
 	} else if n < 0 && s.known && !named {
 		c.params.guess(*r, placeholders(s.query), s)
 	}
 	if c.params.types != nil {
 		s.types = c.params.types
 	}
-	s.long = nil
+	s.long, s.losses = nil, k.losses
 	k.changed(s)
 }
 

@@ -88,6 +88,7 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	k.acc = span{}
 	k.queue.Resync(dir, why)
 	if dir == dissect.ToServer {
+		k.losses++
 		k.latest, k.database = nil, "" // a later COM_STMT_PREPARE or COM_INIT_DB may be lost
 	}
 	ends := dir == dissect.ToClient
