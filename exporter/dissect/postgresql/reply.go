@@ -1,6 +1,7 @@
 package postgresql
 
 import (
+	"encoding/binary"
 	"fmt"
 	"strings"
 
@@ -25,6 +26,10 @@ func (k *conn) readReply(in *dissect.Input, at int) (int, error) {
 	}
 	if o := k.front(); o != nil && o.kind == 'L' && (b[0] != 'E' || len(b) > 1 && b[1] != 0) {
 		return k.readEncryption(o.call, in, at)
+	}
+	if (in.First(at) || in.Offset(at) == 0) && len(b) >= 5 && b[0] == 'N' && binary.BigEndian.Uint32(b[1:]) > maxMessage {
+		k.refusedEncryption(in, at)
+		return 1, nil
 	}
 	kind, size, ok, err := header(b, backendTypes, "server")
 	if !ok || err != nil {

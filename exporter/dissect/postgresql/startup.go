@@ -140,6 +140,16 @@ func (k *conn) readEncryption(c *call, in *dissect.Input, at int) (int, error) {
 	return 1, nil
 }
 
+// refusedEncryption makes the row of the answer N to an encryption request that was not captured. The message after it
+// makes it differ from a notice: its length would be over 1 GiB.
+func (k *conn) refusedEncryption(in *dissect.Input, at int) {
+	c := k.newCall(kindSSL)
+	c.text, c.answered, c.closed = "N", true, true
+	k.live++
+	k.assign(c, in, at, at+1)
+	k.emit(c, in, "")
+}
+
 // unsolicited makes the row of a message that answers no request.
 func (k *conn) unsolicited(kind byte, in *dissect.Input, from, to int) *call {
 	c := k.newCall(kindNotice)
