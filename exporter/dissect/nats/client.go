@@ -198,11 +198,8 @@ func (k *conn) unsubscribe(sid string) {
 	k.c.Release(cost)
 }
 
-// listens reports whether a subscription of this connection may get messages to a subject.
+// listens reports whether a known subscription of this connection gets messages to a subject.
 func (k *conn) listens(subject string) bool {
-	if !k.begun {
-		return true
-	}
 	if k.subjects[subject] > 0 {
 		return true
 	}

@@ -29,7 +29,11 @@ func (k *conn) emit(c *call, why string) {
 	case c.delivered && c.whole:
 		why = "" // nobody must answer a delivery
 	case c.waitsMsg && !c.waitsOK && c.whole && why == "no_response" && !k.listens(c.reply):
-		why = "" // the answer goes elsewhere
+		if k.begun {
+			why = "" // the answer goes elsewhere
+		} else { // perhaps, because its subscription may be older than the capture
+			why, row.Outcome = "cut", table.Cut
+		}
 	}
 	row.Error = table.NonEmpty(why)
 	// A delivery to an inbox answers something else, unless it confirms an acknowledgement.

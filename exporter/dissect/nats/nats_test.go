@@ -95,6 +95,8 @@ func TestRows(t *testing.T) {
 			"PUB nobody (0 B) → no responders outcome=server_error status_code=503", "SUB _INBOX.a.* → ok")},
 		{Name: "an answer that does not come", Chunks: begun(client("SUB _INBOX.a.* 1\r\n" + pub("slow", "_INBOX.a.1", "") + pub("other", "elsewhere", ""))), Want: append(login[:3:3],
 			"SUB _INBOX.a.* → ok", "PUB slow (0 B) → no_response error=no_response outcome=no_answer", "PUB other (0 B) → answer goes elsewhere")},
+		{Name: "an answer that may go elsewhere, because the capture began later", Chunks: chunks{client(pub("slow", "_INBOX.a.1", "")), server("PING\r\n"), client("PONG\r\nSUB known.* 7\r\n" + pub("late", "known.1", ""))}, Want: []string{
+			"PING → PONG", "SUB known.* → ok", "PUB slow (0 B) → cut error=cut outcome=cut", "PUB late (0 B) → no_response error=no_response outcome=no_answer"}},
 		{Name: "the API of JetStream", Chunks: begun(client("SUB _INBOX.a 1\r\n"+pub("$JS.API.STREAM.INFO.NONE", "_INBOX.a", "")),
 			server(msg("_INBOX.a", "1", "", `{"type":"io.nats.jetstream.api.v1.stream_info_response","error":{"code":404,"err_code":10059,"description":"stream not found"}}`)),
 			client(pub("$JS.hub.API.CONSUMER.MSG.NEXT.ORDERS.billing", "_INBOX.a", `{"batch":1}`)), server(msg("orders.new", "1", ack, "tea"))), Want: append(login[:3:3],
