@@ -30,6 +30,44 @@ func TestScanThresholds(t *testing.T) {
 				w.Attempt(time.Duration(i)*time.Millisecond, "10.0.0.1", "10.0.0.9:22", true)
 			}
 		}, nil},
+		{"a sweep by ping", func(w *traffic.Capture) {
+			for i := range 20 {
+				w.Ping(time.Duration(i)*time.Millisecond, "10.0.0.1", fmt.Sprintf("10.0.1.%d", i+1), i < 5)
+			}
+		}, []string{"10.0.0.1 tried up to 20 targets within a minute (20 addresses by ping); 15 of 20 conversations were refused or not answered"}},
+		{"pings that are answered", func(w *traffic.Capture) {
+			for i := range 20 {
+				w.Ping(time.Duration(i)*time.Millisecond, "10.0.0.1", fmt.Sprintf("10.0.1.%d", i+1), i < 10)
+			}
+		}, nil},
+		{"ports of UDP that are closed", func(w *traffic.Capture) {
+			for i := range 20 {
+				w.Rejected(time.Duration(i)*time.Millisecond, "10.0.0.1", fmt.Sprintf("10.0.0.9:%d", 1000+i), "x")
+			}
+		}, []string{"10.0.0.1 tried up to 20 targets within a minute (1 address, 20 ports of UDP); 20 of 20 conversations were refused or not answered"}},
+		{"one port of UDP of many hosts", func(w *traffic.Capture) {
+			for i := range 20 {
+				w.Datagram(time.Duration(i)*time.Millisecond, "10.0.0.1", fmt.Sprintf("10.0.1.%d:161", i+1), "x")
+			}
+			w.Ping(time.Second, "10.0.0.1", "10.0.0.2", true)
+		}, []string{"10.0.0.1 tried up to 20 targets within a minute (20 addresses, 1 port of UDP); 20 of 20 conversations were refused or not answered"}},
+		{"only one direction was captured", func(w *traffic.Capture) {
+			for i := range 20 {
+				w.Datagram(time.Duration(i)*time.Millisecond, "10.0.0.1", fmt.Sprintf("10.0.1.%d:161", i+1), "x")
+			}
+		}, nil},
+		{"peers, each at a port of its own", func(w *traffic.Capture) {
+			for i := range 30 {
+				w.Datagram(time.Duration(i)*time.Millisecond, "10.0.0.1", fmt.Sprintf("10.0.1.%d:%d", i+1, 2000+i), "x")
+			}
+			w.Ping(time.Second, "10.0.0.1", "10.0.0.2", true)
+		}, nil},
+		{"traceroute, and groups of hosts", func(w *traffic.Capture) {
+			for i := range 30 {
+				w.Rejected(time.Duration(i)*time.Millisecond, "10.0.0.1", fmt.Sprintf("10.0.0.9:%d", 33434+i), "x")
+				w.Datagram(time.Duration(i)*time.Millisecond, "10.0.0.1", fmt.Sprintf("239.0.0.%d:99", i+1), "x")
+			}
+		}, nil},
 		{"half of 16 accepted", func(w *traffic.Capture) {
 			attempts(w, "10.0.0.1", 8, time.Millisecond)
 			for i := range 8 {

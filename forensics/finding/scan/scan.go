@@ -10,28 +10,47 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// Lowest number of targets within one minute that counts as a scan.
-const manyTargets = 15
+const (
+	manyTargets = 15 // lowest number of targets within one minute that counts as a scan
+	manyPorts   = 5  // lowest number of ports of each host over UDP; clients of peer-to-peer networks use one of each
+)
+
+// datagrams is the SQL condition for conversations that may belong to a scan by datagrams. Nobody needs to answer what is
+// sent to several hosts at once, or an ICMP error. traceroute sends to ports from 33434 on, which are closed. A client about
+// which nothing else was captured may have got answers.
+func datagrams(l *finding.Look) string {
+	return `transport IN ('udp', 'icmp') AND NOT regexp_matches(dst_ip, '^(22[4-9]|23[0-9])[.]|^ff|[.]255$') AND NOT (transport = 'udp' AND dst_port BETWEEN 33434 AND 33534) AND NOT ` + terms.Reports(l.Case) + `
+			AND src_ip IN (SELECT src_ip FROM flows_raw WHERE dst_packets > 0 UNION ALL SELECT dst_ip FROM flows_raw WHERE src_packets > 0)`
+}
+
+// Words for what a scan consists of.
+var words = map[string][2]string{"tcp": {"", "{connection was|connections were}"}, "udp": {" of UDP", "{conversation was|conversations were}"}, "icmp": {" by ping", "{conversation was|conversations were}"}}
 
 // Analyzer returns the analyzer scan.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "scan", Basis: finding.Basis{What: "TCP connections", Flows: "transport = 'tcp'"}, Title: "port and host scans",
-		Doc: "A client that tries at least 15 different addresses or ports over TCP within a minute, most of which refuse or do not answer. FIN, NULL and Xmas probes without an answer count: their ports are open or filtered.", Find: find}
+	return finding.Analyzer{Name: "scan", Basis: finding.Basis{What: "TCP connections, datagrams and pings", Flows: "transport IN ('tcp', 'udp', 'icmp')"}, Title: "port and host scans",
+		Doc: "A client that tries at least 15 different addresses or ports over TCP, or over UDP or ICMP, within a minute, most of which refuse or do not answer. FIN, NULL and Xmas probes without an answer count: their ports are open or filtered. Over UDP, the client tries one port of many hosts, or many ports of each host.", Find: find}
 }
 
 func find(ctx context.Context, l *finding.Look) error {
-	rows, err := l.Rows(ctx, `WITH f AS (SELECT `+terms.Who("src_")+` AS src, dst_ip, dst_port, first_ns, last_ns, `+terms.FlowID(l.Case)+` AS flow_id, first_ns // 60000000000 AS minute,
-				NOT `+terms.Accepted+` AS shut, `+terms.Probe+` AS silent FROM flows WHERE transport = 'tcp' AND `+l.Once()+`),
-		m AS (SELECT src, minute, count(DISTINCT (dst_ip, dst_port)) AS targets, count(DISTINCT dst_ip) AS hosts, count(DISTINCT dst_port) AS ports, count(*) FILTER (shut) AS shut, count(*) FILTER (silent) AS silent, count(*) AS n,
-			min(first_ns) AS first_ns, max(last_ns) AS last_ns, arg_min(flow_id, first_ns, 3) AS ids FROM f GROUP BY src, minute)
-		SELECT src, max(hosts) || if(max(hosts) = 1, ' address, ', ' addresses, ') || max(ports) || if(max(ports) = 1, ' port', ' ports') AS detail, sum(n)::BIGINT AS count, max(targets) AS "of", sum(shut)::DOUBLE AS number, sum(silent)::DOUBLE AS number2, min(first_ns) AS first_ns, max(last_ns) AS last_ns,
-			arg_min(ids, first_ns) AS flow_ids FROM m WHERE targets >= `+fmt.Sprint(manyTargets)+` AND shut * 2 > n GROUP BY src ORDER BY count DESC, src`)
+	rows, err := l.Rows(ctx, `WITH f AS (SELECT `+terms.Who("src_")+` AS src, transport, dst_ip, dst_port, first_ns, last_ns, `+terms.FlowID(l.Case)+` AS flow_id, first_ns // 60000000000 AS minute,
+				NOT `+terms.Accepted+` AS shut, transport = 'tcp' AND `+terms.Probe+` AS silent FROM flows WHERE (transport = 'tcp' OR `+datagrams(l)+`) AND `+l.Once()+`),
+		m AS (SELECT src, transport, minute, count(DISTINCT (dst_ip, dst_port)) AS targets, count(DISTINCT dst_ip) AS hosts, count(DISTINCT dst_port) AS ports, count(*) FILTER (shut) AS shut, count(*) FILTER (silent) AS silent, count(*) AS n,
+			min(first_ns) AS first_ns, max(last_ns) AS last_ns, arg_min(flow_id, first_ns, 3) AS ids FROM f GROUP BY src, transport, minute)
+		SELECT src, transport AS other, max(hosts) || if(max(hosts) = 1, ' address', ' addresses') || CASE WHEN transport = 'icmp' THEN '' WHEN max(ports) = 1 THEN ', 1 port' ELSE ', ' || max(ports) || ' ports' END AS detail, sum(n)::BIGINT AS count, max(targets) AS "of", sum(shut)::DOUBLE AS number, sum(silent)::DOUBLE AS number2, min(first_ns) AS first_ns, max(last_ns) AS last_ns,
+			arg_min(ids, first_ns) AS flow_ids FROM m WHERE targets >= `+fmt.Sprint(manyTargets)+` AND shut * 2 > n AND (transport <> 'udp' OR ports = 1 OR hosts * `+fmt.Sprint(manyPorts)+` <= targets) GROUP BY src, transport ORDER BY count DESC, src, transport`)
 	if err != nil {
 		return err
 	}
 	for _, r := range rows {
-		f := finding.Finding{Severity: finding.High, Confidence: finding.Likely, Key: "scan",
-			What: plural.Sprintf("%s tried up to %d {target|targets} within a minute (%s); %.0f of %d {connection was|connections were} refused or not answered", r.Src, r.Of, r.Detail, r.Number, r.Count)}
+		w := words[r.Other]
+		f := finding.Finding{Severity: finding.High, Confidence: finding.Likely, Key: "scan " + r.Other,
+			What: plural.Sprintf("%s tried up to %d {target|targets} within a minute (%s%s); %.0f of %d "+w[1]+" refused or not answered", r.Src, r.Of, r.Detail, w[0], r.Number, r.Count)}
+		if r.Other == "tcp" {
+			f.Key = "scan"
+		} else {
+			f.Severity = finding.Medium
+		}
 		if n := int64(r.Number2); n > 0 {
 			f.What += plural.Sprintf("; %d {was a probe|were probes} without SYN and ACK that had no answer: such ports are open or filtered, because a closed port answers with RST", n)
 		}
