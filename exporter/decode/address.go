@@ -25,7 +25,7 @@ func (w *walk) address(b []byte, size int, role Role) {
 	}
 }
 
-// route reports the addresses in a list of which the last one is where the packet goes.
+// route reports a list of addresses. last is the role of the last one.
 func (w *walk) route(list []byte, size int, last Role) {
 	for ; len(list) >= size; list = list[size:] {
 		role := RoleOther
@@ -68,15 +68,13 @@ func (w *walk) options4(b []byte) {
 		case optionRecordRoute:
 			w.route(option[3:], 4, RoleOther)
 		case optionLooseRoute, optionStrictRoute:
-			list := option[3 : size-(size-3)%4]
-			if routed || int(option[2])+3 > size { // its pointer, which counts from 1, is behind the last address
-				w.route(list, 4, RoleOther)
-				routed = true
-				continue
+			list, last := option[3:size-(size-3)%4], RoleOther
+			if !routed && int(option[2])+3 <= size { // its pointer, which counts from 1, is not behind the last address
+				last = RoleLast
+				w.f.Dst.set4(list[len(list)-4:])
 			}
 			routed = true
-			w.f.Dst.set4(list[len(list)-4:])
-			w.route(list, 4, RoleLast)
+			w.route(list, 4, last)
 		case optionTimestamp:
 			if flag := option[3] & 15; flag == 1 || flag == 3 { // addresses before times
 				for list := option[4:]; len(list) >= 4; list = list[min(8, len(list)):] {
@@ -116,8 +114,8 @@ func (w *walk) routing(b []byte) {
 	}
 }
 
-// home finds the home address option among destination options (RFC 6275 section 6.3). The packet comes from that
-// address: the one in its header is where the machine is now.
+// home finds the home address option among destination options (RFC 6275 section 6.3). It is the packet's
+// source; the header has the present address of the machine.
 func (w *walk) home(b []byte) {
 	const pad1, homeAddress = 0, 0xc9
 	b = b[:min(len(b), (int(b[1])+1)*8)]

@@ -3,6 +3,7 @@ package derive
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -128,31 +129,41 @@ func run(s string, from, to int, do func(from, to int, a netip.Addr)) {
 // reverseNamesIn calls do for each domain name in a text that stands for an address (RFC 1035 section 3.5, RFC 3596
 // section 2.5).
 func reverseNamesIn(s string, do func(name string, a netip.Addr)) {
-	const suffix = ".arpa"
-	for i := 0; i+len(suffix) <= len(s); i++ {
-		if s[i] != '.' || !strings.EqualFold(s[i:i+len(suffix)], suffix) {
-			continue
-		}
-		for _, match := range reverseName.FindAllStringSubmatch(s, maxAddresses) {
-			labels := strings.Split(match[1]+match[2], ".")
-			slices.Reverse(labels) // the first one is empty now
-			text := strings.Join(labels[1:], ".")
-			if match[2] != "" {
-				digits := strings.Join(labels[1:], "")
-				text = digits[:4]
-				for at := 4; at < len(digits); at += 4 {
-					text += ":" + digits[at:at+4]
-				}
-			}
-			if a, err := netip.ParseAddr(text); err == nil && !special(a) {
-				do(match[0], a)
-			}
-		}
+	if !hasReverseName(s) {
 		return
+	}
+	for _, match := range reverseName.FindAllStringSubmatch(s, maxAddresses) {
+		var a netip.Addr
+		if four, six := backwards(match[1]), backwards(match[2]); len(four) > 0 {
+			a, _ = netip.ParseAddr(strings.Join(four, "."))
+		} else if b, err := hex.DecodeString(strings.Join(six, "")); err == nil {
+			a, _ = netip.AddrFromSlice(b)
+		}
+		if a.IsValid() && !special(a) {
+			do(match[0], a)
+		}
 	}
 }
 
-var reverseName = regexp.MustCompile(`(?i)\b(?:((?:[0-9]{1,3}\.){4})in-addr|((?:[0-9a-f]\.){32})ip6)\.arpa\b`)
+var reverseName = regexp.MustCompile(`(?i)\b(?:((?:[0-9]{1,3}\.){3}[0-9]{1,3})\.in-addr|((?:[0-9a-f]\.){31}[0-9a-f])\.ip6)\.arpa\b`)
+
+// hasReverseName is a quick test, because few texts have such a name.
+func hasReverseName(s string) bool {
+	const suffix = ".arpa"
+	for i := 0; i+len(suffix) <= len(s); i++ {
+		if s[i] == '.' && strings.EqualFold(s[i:i+len(suffix)], suffix) {
+			return true
+		}
+	}
+	return false
+}
+
+// backwards are the labels of a domain name, the last one first.
+func backwards(name string) []string {
+	list := strings.FieldsFunc(name, func(r rune) bool { return r == '.' })
+	slices.Reverse(list)
+	return list
+}
 
 // addressTexts are the ways to write an address in addition to those of formsOf.
 func addressTexts(a netip.Addr) []string {

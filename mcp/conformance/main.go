@@ -1,4 +1,4 @@
-// Conformance is a server for the official conformance suite of the Model Context Protocol. It
+// Command conformance is a server for the official conformance suite of the Model Context Protocol. It
 // combines the product's HTTP handling with the tools, resources and prompts that the suite
 // requires. It is a test program, not part of the product; scripts/conformance.sh runs it.
 package main

@@ -378,7 +378,8 @@ func (s *Shard) end(c *Conn, why dissect.End, at dissect.Packet) {
 	if c.d != nil {
 		seen := why
 		if c.oneSided() { // its end shows nothing about answers that were not captured
-			if seen = dissect.EndCapture; why != dissect.EndTimeout && why != dissect.EndCapture {
+			seen = dissect.EndCapture
+			if why != dissect.EndTimeout && why != dissect.EndCapture {
 				until = last.Time
 			}
 		}

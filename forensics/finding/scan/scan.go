@@ -23,8 +23,8 @@ func datagrams(l *finding.Look) string {
 			AND src_ip IN (SELECT src_ip FROM flows_raw WHERE dst_packets > 0 UNION ALL SELECT dst_ip FROM flows_raw WHERE src_packets > 0)`
 }
 
-// Words for what a scan consists of.
-var words = map[string][2]string{"tcp": {"", "{connection was|connections were}"}, "udp": {" of UDP", "{conversation was|conversations were}"}, "icmp": {" by ping", "{conversation was|conversations were}"}}
+// over says that a scan is not over TCP.
+var over = map[string]string{"udp": " of UDP", "icmp": " by ping"}
 
 // Analyzer returns the analyzer scan.
 func Analyzer() finding.Analyzer {
@@ -43,14 +43,12 @@ func find(ctx context.Context, l *finding.Look) error {
 		return err
 	}
 	for _, r := range rows {
-		w := words[r.Other]
-		f := finding.Finding{Severity: finding.High, Confidence: finding.Likely, Key: "scan " + r.Other,
-			What: plural.Sprintf("%s tried up to %d {target|targets} within a minute (%s%s); %.0f of %d "+w[1]+" refused or not answered", r.Src, r.Of, r.Detail, w[0], r.Number, r.Count)}
-		if r.Other == "tcp" {
-			f.Key = "scan"
-		} else {
-			f.Severity = finding.Medium
+		key, severity, tried := "scan", finding.High, "{connection was|connections were}"
+		if r.Other != "tcp" {
+			key, severity, tried = "scan "+r.Other, finding.Medium, "{conversation was|conversations were}"
 		}
+		f := finding.Finding{Severity: severity, Confidence: finding.Likely, Key: key,
+			What: plural.Sprintf("%s tried up to %d {target|targets} within a minute (%s%s); %.0f of %d "+tried+" refused or not answered", r.Src, r.Of, r.Detail, over[r.Other], r.Number, r.Count)}
 		if n := int64(r.Number2); n > 0 {
 			f.What += plural.Sprintf("; %d {was a probe|were probes} without SYN and ACK that had no answer: such ports are open or filtered, because a closed port answers with RST", n)
 		}
