@@ -313,17 +313,22 @@ func (c *Case) keepCopies(ctx context.Context, f *copies.Copies) error {
 // makeSightings makes the view with the other sightings of calls.
 func (c *Case) makeSightings(ctx context.Context) error {
 	source := `SELECT t.bundle, t.call_no, t.call_id, t.ts_ns, t.ts, t.src_ip, t.src_port, t.dst_ip, t.dst_port, t.src_id, t.dst_id, k.of_bundle, k.of_call_no
-		FROM ` + copiesTable + ` k JOIN (` + c.allOf("calls") + `) t ON t.bundle = k.Bundle AND t.call_no = k.call_no`
+		FROM ` + copiesTable + ` k JOIN (` + c.allOf("calls") + `) t ON t.bundle = k.bundle AND t.call_no = k.call_no`
+	return c.defineView(ctx, "sightings", source, view{key: []string{"ts_ns", "bundle", "call_no"}, from: "ts_ns", to: "ts_ns"})
+}
+
+// defineView adds a view that no bundle has as a table.
+func (c *Case) defineView(ctx context.Context, name, source string, v view) error {
 	cols, err := c.columnsOf(ctx, source)
 	if err != nil {
 		return err
 	}
 	source = c.masked(source, cols, every)
-	for _, name := range []string{"sightings", "sightings_raw"} {
+	for _, name := range []string{name, name + "_raw"} {
 		c.db.Define(duck.View{Name: name, SQL: "CREATE VIEW memory.main." + name + " AS " + source})
 	}
-	v := &view{name: "sightings", columns: cols, raw: cols, key: []string{"ts_ns", "bundle", "call_no"}, from: "ts_ns", to: "ts_ns"}
-	c.views[v.name] = v
-	c.order = append(c.order, v.name)
+	v.name, v.columns, v.raw = name, cols, cols
+	c.views[name] = &v
+	c.order = append(c.order, name)
 	return nil
 }

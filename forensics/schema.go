@@ -44,6 +44,7 @@ func (c *Case) Tables() ([]Table, error) {
 		known[s.Name] = s.Doc
 	}
 	known["sightings"] = "calls of this case that are also in another of its bundles, and the row of calls that represents both"
+	known["connection_sightings"] = "connections of this case that another of its bundles shows between other addresses, and the row of connections that represents both"
 	var out []Table
 	for _, name := range c.order {
 		t := Table{Name: name, Doc: known[name]}
@@ -59,6 +60,8 @@ func (c *Case) Tables() ([]Table, error) {
 			t.Rows -= c.copied
 		case name == "sightings":
 			t.Rows = c.copied
+		case name == "connection_sightings":
+			t.Rows = c.sameConns
 		case name == "endpoints" && c.ends != nil:
 			t.Rows += c.ends.made
 		case name == "anomalies" && c.ends != nil:
@@ -79,16 +82,17 @@ func describe(docs map[string]map[string]doc, tableName, column string) doc {
 	if d, ok := docs[tableName][column]; ok {
 		return d
 	}
-	if d, ok := docs["calls"][column]; ok && tableName == "sightings" {
+	of := map[string]string{"sightings": "calls", "connection_sightings": "connections"}[tableName]
+	if d, ok := docs[of][column]; ok {
 		return d
 	}
 	switch column {
 	case "bundle":
 		return doc{Doc: "index of the bundle in the case, from 0; numbers such as call_no are unique only within a bundle"}
 	case "of_bundle":
-		return doc{Doc: "index of the bundle with the row in calls"}
-	case "of_call_no":
-		return doc{Doc: "its call_no there"}
+		return doc{Doc: "index of the bundle with the row that represents it"}
+	case "of_call_no", "of_conn_id":
+		return doc{Doc: "its " + strings.TrimPrefix(column, "of_") + " there"}
 	case "ts_exact":
 		return doc{Doc: "ts_ns as a TIMESTAMP_NS, UTC"}
 	}

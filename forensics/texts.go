@@ -7,6 +7,7 @@ import (
 	"math"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync/atomic"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
@@ -144,11 +145,30 @@ const keptRows = 64 << 20
 type Rows struct {
 	read   []*texts.Rows    // of each bundle
 	copies []map[int64]bool // of calls: by bundle, the numbers of the rows that are copies
+	ends   []knownEnds      // of calls: by bundle, the rows whose ends another bundle knows better
 }
 
-// Rows returns a reader for a table. Of calls it also reads the copies; see Copy.
+// knownEnds are the ids of such ends, client and server, by call_no, in order; -1 if the row's own is as good.
+type knownEnds struct {
+	nos []int64
+	ids [][2]int64
+}
+
+// Rows returns a reader for a table. Of calls it also reads the copies and the ends that other bundles know better;
+// see Copy and End.
 func (c *Case) Rows(ctx context.Context, table string) (*Rows, error) {
 	r := &Rows{}
+	if table == "calls" && c.ends != nil {
+		r.ends = make([]knownEnds, len(c.bundles))
+		err := c.eachRow(ctx, "SELECT bundle::BIGINT, call_no, coalesce(src_id, -1), coalesce(dst_id, -1) FROM "+endsTable+" WHERE src_id IS NOT NULL OR dst_id IS NOT NULL ORDER BY bundle, call_no", func(row []any) error {
+			e := &r.ends[row[0].(int64)]
+			e.nos, e.ids = append(e.nos, row[1].(int64)), append(e.ids, [2]int64{row[2].(int64), row[3].(int64)})
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
 	if table == "calls" && c.copied > 0 {
 		r.copies = make([]map[int64]bool, len(c.bundles))
 		for i := range r.copies {
@@ -178,6 +198,25 @@ func (c *Case) Rows(ctx context.Context, table string) (*Rows, error) {
 
 // Copy reports whether the call with this number is a copy of one in another bundle.
 func (r *Rows) Copy(bundle int, no int64) bool { return r.copies != nil && r.copies[bundle][no] }
+
+// Sides of a call, for End.
+const (
+	Client = iota
+	Server
+)
+
+// End returns the endpoint_id of one side of the call with this number: of the row that describes it best, given the
+// one that its own row names.
+func (r *Rows) End(bundle int, no int64, side int, own int64) int64 {
+	if r.ends == nil {
+		return own
+	}
+	e := &r.ends[bundle]
+	if at, ok := slices.BinarySearch(e.nos, no); ok && e.ids[at][side] >= 0 {
+		return e.ids[at][side]
+	}
+	return own
+}
 
 // Each calls do for every row group of every bundle; do decides by the bounds whether to read it.
 // Columns can be read until do returns. An error of do ends the walk.

@@ -87,8 +87,17 @@ func (c *Case) makeViews(ctx context.Context) error {
 			return fmt.Errorf("table %s: %w", name, err)
 		}
 	}
-	if c.copies != nil {
-		return c.makeSightings(ctx)
+	if c.copies == nil {
+		return nil
+	}
+	if err := c.makeSightings(ctx); err != nil {
+		return err
+	}
+	if c.views["connections"] == nil {
+		return nil
+	}
+	if err := c.makeSameConnections(ctx); err != nil {
+		return fmt.Errorf("table connections: %w", err)
 	}
 	return nil
 }

@@ -41,10 +41,10 @@ const (
 // first.b and its conn_id is first.c. Rows of different bundles are the same connection if they have a
 // flow between the same ports in common, and were seen at the same time, within a second, because clocks
 // differ, or one after the other: within 10 minutes, as in one bundle, and within an hour on TCP if the
-// beginning of the later one was not seen.
+// beginning of the later one was not seen. If an address was translated between them, connection_sightings has them.
 //
-// LIMIT: a connection is counted in each bundle if an address was translated between them and neither
-// saw both sides.
+// LIMIT: a connection without any call is counted in each bundle if an address was translated between them and neither
+// saw both sides, unless both name the same service.
 func Sightings(cond string, by Sighting) string {
 	return `WITH k AS (SELECT bundle, conn_id, first_ns AS began FROM connections_raw WHERE ` + cond + `),
 		p AS (SELECT bundle, conn_id, began, transport, first_ns, last_ns, max(src_packets + dst_packets) OVER (PARTITION BY bundle, conn_id) AS packets,
@@ -55,8 +55,12 @@ func Sightings(cond string, by Sighting) string {
 		g AS (SELECT *, first_ns > silence + max(last_ns) OVER (PARTITION BY transport, ends ORDER BY first_ns, me ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS later FROM f),
 		h AS (SELECT *, count(*) FILTER (later) OVER (PARTITION BY transport, ends ORDER BY first_ns, me ROWS UNBOUNDED PRECEDING) AS run FROM g),
 		i AS (SELECT *, dense_rank() OVER (PARTITION BY transport, ends, run, bundle ORDER BY began, conn_id) AS nth FROM h),
-		j AS (SELECT bundle, conn_id, min(me) OVER (PARTITION BY transport, ends, run, nth) AS first FROM i)
-		SELECT bundle, conn_id, min(first) AS first FROM j GROUP BY bundle, conn_id`
+		j AS (SELECT bundle, conn_id, {'t': transport, 'ends': ends, 'run': run, 'nth': nth} AS way, {'b': coalesce(of_bundle, bundle), 'c': coalesce(of_conn_id, conn_id)} AS same, me
+			FROM i LEFT JOIN connection_sightings_raw USING (bundle, conn_id)),
+		l AS (SELECT *, min(me) OVER (PARTITION BY way) AS one FROM j),
+		m AS (SELECT *, min(one) OVER (PARTITION BY same) AS two FROM l),
+		n AS (SELECT *, min(two) OVER (PARTITION BY way) AS three FROM m)
+		SELECT bundle, conn_id, min(three) AS first FROM n GROUP BY bundle, conn_id`
 }
 
 // Once is the condition for connections that match a condition, each once even if several bundles of the

@@ -33,6 +33,38 @@ const (
 // scenarios have different names, numbers and times, but the same facts by role.
 var scenarios = []string{"default", "other"}
 
+// remoteCase is the scenario that scripts/e2e.sh adds: a running server's case of traffic without planted facts. Its
+// answers are written and compared with those of another server.
+//
+//	PCAPSULE_QUESTIONS_URL        the server's MCP endpoint
+//	PCAPSULE_QUESTIONS_ARGUMENTS  a JSON file with arguments by name, for all questions
+//	PCAPSULE_QUESTIONS_DUMP       folder for the answers
+const remoteCase = "remote"
+
+func init() {
+	if os.Getenv("PCAPSULE_QUESTIONS_URL") != "" {
+		scenarios = append(scenarios, remoteCase)
+	}
+}
+
+// openRemote returns the scenario of a running server: its questions have arguments and no facts.
+func openRemote() (*scenario, error) {
+	data, err := os.ReadFile(os.Getenv("PCAPSULE_QUESTIONS_ARGUMENTS"))
+	if err != nil {
+		return nil, err
+	}
+	s := &scenario{name: remoteCase, url: os.Getenv("PCAPSULE_QUESTIONS_URL")}
+	var args map[string]any
+	if err := json.Unmarshal(data, &args); err != nil {
+		return nil, err
+	}
+	for _, sc := range scripts() {
+		s.truth.Questions = append(s.truth.Questions, question{Number: sc.number, Arguments: args})
+	}
+	s.index()
+	return s, nil
+}
+
 // script answers a question.
 type script struct {
 	number int
@@ -71,6 +103,7 @@ func TestMain(m *testing.M) {
 type scenario struct {
 	name      string
 	truth     truth
+	url       string // of a running server, for remoteCase
 	exports   string // folder for export_pcap
 	names     map[string]string
 	roles     map[string]string
@@ -94,6 +127,9 @@ func open(t *testing.T, name string) *scenario {
 }
 
 func openScenario(name string) (*scenario, error) {
+	if name == remoteCase {
+		return openRemote()
+	}
 	ctx := context.Background()
 	folder := filepath.Join("..", "..", "samples", "questions", name)
 	s := &scenario{name: name, exports: filepath.Join(kept, name)}
@@ -144,11 +180,15 @@ func (s *scenario) close() {
 // connect returns a client of the scenario's server.
 func (s *scenario) connect(t *testing.T) *sdk.ClientSession {
 	t.Helper()
-	a, b := sdk.NewInMemoryTransports()
-	if _, err := s.server.MCP().Connect(context.Background(), a, nil); err != nil {
-		t.Fatal(err)
+	var transport sdk.Transport = &sdk.StreamableClientTransport{Endpoint: s.url}
+	if s.url == "" {
+		a, b := sdk.NewInMemoryTransports()
+		if _, err := s.server.MCP().Connect(context.Background(), a, nil); err != nil {
+			t.Fatal(err)
+		}
+		transport = b
 	}
-	c, err := sdk.NewClient(&sdk.Implementation{Name: "test", Version: "1"}, nil).Connect(context.Background(), b, nil)
+	c, err := sdk.NewClient(&sdk.Implementation{Name: "test", Version: "1"}, nil).Connect(context.Background(), transport, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,15 +230,16 @@ func (a *run) ask(tool string, args map[string]any) node {
 	if err != nil {
 		a.t.Fatalf("%s: %v", tool, err)
 	}
-	if len(r.Content) != 1 {
-		a.t.Fatalf("%s: %d contents, want 1", tool, len(r.Content))
-	}
 	text, ok := r.Content[0].(*sdk.TextContent)
 	if !ok {
 		a.t.Fatalf("%s: %T, want a text", tool, r.Content[0])
 	}
+	a.dump(tool, text.Text)
 	if r.IsError {
 		a.t.Fatalf("%s %v: %s", tool, args, text.Text)
+	}
+	if len(r.Content) != 1 {
+		a.t.Fatalf("%s: %d contents, want 1", tool, len(r.Content))
 	}
 	if a.bytes += len(text.Text); a.bytes > maxBytes {
 		a.t.Errorf("%d bytes of results after %s, want at most %d", a.bytes, tool, maxBytes)
@@ -212,13 +253,20 @@ func (a *run) ask(tool string, args map[string]any) node {
 	}
 	n.tool, n.args = tool, args
 	a.answers = append(a.answers, n)
-	if dir := os.Getenv("PCAPSULE_QUESTIONS_DUMP"); dir != "" { // write the answers, for reading when a fact is missing
-		file := filepath.Join(dir, fmt.Sprintf("%s-%02d-%d-%s.json", a.s.name, a.q.Number, a.calls, tool))
-		if err := os.WriteFile(file, []byte(text.Text), 0o644); err != nil {
-			a.t.Fatal(err)
-		}
-	}
 	return n
+}
+
+// dump writes an answer to PCAPSULE_QUESTIONS_DUMP, for reading when a fact is missing.
+func (a *run) dump(tool, text string) {
+	a.t.Helper()
+	dir := os.Getenv("PCAPSULE_QUESTIONS_DUMP")
+	if dir == "" {
+		return
+	}
+	file := filepath.Join(dir, fmt.Sprintf("%s-%02d-%d-%s.json", a.s.name, a.q.Number, a.calls, tool))
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		a.t.Fatal(err)
+	}
 }
 
 // arg returns an argument of the question.
@@ -302,6 +350,9 @@ func (s *scenario) run(t *testing.T, sc script) (r result) {
 func (a *run) checkFacts() (r result) {
 	t := a.t
 	r.calls, r.bytes, r.facts = a.calls, a.bytes, len(a.q.Facts)
+	if a.s.url != "" {
+		return r
+	}
 	for _, f := range a.q.Facts {
 		if problems := a.check(f); len(problems) > 0 {
 			t.Errorf("%s (%s):\n  %s", f.ID, f.Says, strings.Join(problems, "\n  "))

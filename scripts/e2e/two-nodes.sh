@@ -3,6 +3,9 @@
 # its bundles as one case, a hub and a recorder that are killed, and a node whose power is cut.
 . "$(dirname "$0")/lib.sh"
 start pchub 2 pcapsule-recorder pcapsule-hub pcapsule scripts/e2e/talk
+go test -c -o "$dir/questions" ./mcp/questions
+go run ./scripts/release images -o "$dir/next" -repository e2e.local -tag 2 pcapsule-recorder 2>"$dir/images.log" || { cat "$dir/images.log" >&2; exit 1; }
+timeout 120 "$cluster/load.sh" "$dir"/next/*.image.tar >"$dir/load.log" 2>&1 || { cat "$dir/load.log" >&2; exit 1; }
 
 # The chart, with values for the small disks of such nodes, and with the hub on the node that stays.
 cat >"$dir/values.yaml" <<-'EOF'
@@ -99,12 +102,18 @@ refused "a wrong value" /mcp/port upgrade pcapsule deploy/chart -n pcapsule --re
 refused "a value with a wrong name" nodeselector upgrade pcapsule deploy/chart -n pcapsule --reuse-values --set hub.nodeselector.a=b
 refused "a second hub" "cannot be imported" install another deploy/chart -n another --create-namespace -f "$dir/values.yaml"
 recorders >"$dir/before"
-h upgrade pcapsule deploy/chart -n pcapsule --reuse-values --set recorder.maxSize=90Mi >"$dir/upgrade.log" 2>&1 || { cat "$dir/upgrade.log"; failed=$((failed + 1)); }
+h upgrade pcapsule deploy/chart -n pcapsule --reuse-values --set recorder.maxSize=90Mi --set recorder.image=e2e.local/pcapsule-recorder:2 >"$dir/upgrade.log" 2>&1 || { cat "$dir/upgrade.log"; failed=$((failed + 1)); }
 k -n pcapsule rollout status ds/pcapsule-recorder --timeout=90s >/dev/null || trouble
 is "recorders that the upgrade left as they were" 0 "$(recorders | cut -d ' ' -f 1 | grep -cFf <(cut -d ' ' -f 1 "$dir/before") || true)"
-snapshot upgraded '{last: 30s}'
+is "images that they have now" "e2e.local/pcapsule-recorder:2" "$(k -n pcapsule get pod -l app.kubernetes.io/name=pcapsule-recorder -o jsonpath='{range .items[*]}{.spec.containers[0].image}{"\n"}{end}' | sort -u)"
+sleep 6
+snapshot upgraded '{last: 60s}'
 ready upgraded
 is "every node's part is there" True "$(complete upgraded)"
+fetch upgraded token -o "$dir/upgraded" || { trouble; exit 1; }
+bundles=("$dir"/upgraded/*.pcapsule)
+both_sides upgraded # one recorder ends when the next one records
+is "packets lost by the upgrade" "" "$(rows "select source, reason, packets, detail from coverage where kind = 'hole' and reason in ('drop', 'restart') and packets > 0")"
 
 say "the MCP server in the hub's pod"
 "$cluster/in.sh" kubectl -n pcapsule port-forward deployment/pcapsule-hub 8898 >"$dir/forward.log" 2>&1 &
@@ -113,8 +122,34 @@ for ((i = 0; i < 30; i++)); do
 	timeout 20 "$cluster/in.sh" curl -sS http://127.0.0.1:8898/mcp/snapshots >"$dir/mcp.json" 2>"$dir/mcp.err" && break
 	sleep 1
 done
-kill "$forward"
 some "bundles that it answers about" "$(grep -o '"dissections":\[' "$dir/mcp.json" | wc -l)"
+say "the 48 questions, to it and on a machine without a network"
+window=($(k -n pcapsule get snapshot incident -o jsonpath='{.status.from} {.status.to}'))
+bundles=("$dir"/incident/*.pcapsule)
+order=$(rows "select max(regexp_extract(path, '/orders/([0-9]+)', 1)) from calls where path like '/orders/%'")
+middle=$(date -u -d "${window[0]} + 10 seconds" +%FT%TZ)
+cat >"$dir/arguments.json" <<-EOF
+	{"from": "$middle", "to": "${window[1]}", "against_from": "${window[0]}", "against_to": "$middle", "baseline_to": "$middle", "at": "$middle",
+	"namespace": "shop", "service": "desk", "services": ["desk", "store"], "source": "shopper", "target": "store", "database": "store", "layer": "desk",
+	"pod": "$(k -n shop get pods -l app=desk -o jsonpath='{.items[0].metadata.name}')", "label": "team", "value": "sales", "wrong_service": "front", "wrong_target": "web",
+	"path": "/broken", "endpoint": "/orders/$order", "opposite": "/account/me", "status": 500, "order": "$order", "user": "$((order - 40000))", "request_id": "visit-$((order - 50000))-2",
+	"retries": 3, "minutes": 2, "limit": 10, "threshold_ms": 100, "allowed_cidrs": ["10.0.0.0/8"], "allowed_domains": ["example.org"]}
+EOF
+asked() { # FOLDER COMMAND...: asks the server at port 8898, where the command runs programs
+	mkdir "$dir/$1"
+	PCAPSULE_QUESTIONS_URL=http://127.0.0.1:8898/mcp PCAPSULE_QUESTIONS_ARGUMENTS=$dir/arguments.json PCAPSULE_QUESTIONS_DUMP=$dir/$1 timeout 300 "${@:2}" >"$dir/$1.log" 2>&1 || { cat "$dir/$1.log"; failed=$((failed + 1)); }
+}
+asked hub "$cluster/in.sh" "$dir/questions" -test.run TestQuestions/remote
+kill "$forward"
+asked laptop unshare -n bash -c 'ip link set lo up
+	"$1" serve --addr=127.0.0.1:8898 "${@:3}" 2>/dev/null &
+	server=$!
+	until curl -s -o /dev/null http://127.0.0.1:8898/mcp; do sleep 1; done
+	code=0; "$2" -test.run TestQuestions/remote || code=$?
+	kill "$server"; exit "$code"' laptop "$dir/pcapsule" "$dir/questions" "${bundles[@]}"
+some "answers" "$(ls "$dir/hub" | wc -l)"
+is "questions without an answer" "" "$(for ((i = 1; i <= 48; i++)); do compgen -G "$dir/hub/remote-$(printf %02d "$i")-*" >/dev/null || echo "$i"; done)"
+is "answers that differ" "" "$(for f in "$dir"/hub/*; do diff <(tr , '\n' <"$f") <(tr , '\n' <"$dir/laptop/${f##*/}") >"$dir/differ" || { echo "${f##*/}:"; sed -n 1,6p "$dir/differ"; }; done)"
 hubs=$(k -n pcapsule get pod -l app.kubernetes.io/name=pcapsule-hub -o jsonpath='{.items[0].status.podIP}')
 is "whether the network reaches it" 7 "$(timeout 20 "$cluster/in.sh" curl -sS "http://$hubs:8898/mcp" >/dev/null 2>&1; echo $?)"
 

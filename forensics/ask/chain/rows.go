@@ -65,9 +65,12 @@ func (k *Builder) stepsAt(bundle int, g *forensics.RowGroup, rows []int) ([]Step
 	}
 	out := make([]Step, 0, len(rows))
 	for _, row := range rows {
-		if s := stepAt(bundle, cols, row); !k.rows.Copy(bundle, s.No) {
-			out = append(out, s)
+		s := stepAt(bundle, cols, row)
+		if k.rows.Copy(bundle, s.No) {
+			continue
 		}
+		s.SrcID, s.DstID = k.rows.End(bundle, s.No, forensics.Client, s.SrcID), k.rows.End(bundle, s.No, forensics.Server, s.DstID)
+		out = append(out, s)
 	}
 	return out, nil
 }
@@ -126,16 +129,18 @@ type stretch struct{ lo, hi int64 }
 
 // placed are the stretches of the endpoints in one bundle.
 type placed struct {
+	rows     *forensics.Rows
+	bundle   int
 	at       map[int64][]stretch
 	from, to int64 // from the first to the last time
 }
 
-func placedAt(bundles, ids, los, his []int64) map[int64]*placed {
+func placedAt(rows *forensics.Rows, bundles, ids, los, his []int64) map[int64]*placed {
 	out := map[int64]*placed{}
 	for i, b := range bundles {
 		p := out[b]
 		if p == nil {
-			p = &placed{at: map[int64][]stretch{}, from: math.MaxInt64, to: math.MinInt64}
+			p = &placed{rows: rows, bundle: int(b), at: map[int64][]stretch{}, from: math.MaxInt64, to: math.MinInt64}
 			out[b] = p
 		}
 		p.at[ids[i]] = append(p.at[ids[i]], stretch{los[i], his[i]})
@@ -144,12 +149,20 @@ func placedAt(bundles, ids, los, his []int64) map[int64]*placed {
 	return out
 }
 
+// during reports whether one side of a call is at the endpoints in a stretch that fits. The columns are those of the
+// side's id and of call_no.
+func (p *placed) during(side int, id, no *forensics.RowColumn, row int, fits func(stretch) bool) bool {
+	own, _ := id.Number(row)
+	n, _ := no.Number(row)
+	return slices.ContainsFunc(p.at[p.rows.End(p.bundle, n, side, own)], fits)
+}
+
 // madeIn returns the rows of calls that endpoints made in their stretches.
 func (p *placed) madeIn(g *forensics.RowGroup) ([]int, error) {
 	if g.From > p.to || g.To < p.from {
 		return nil, nil
 	}
-	cols, err := numbersOf(g, "ts_ns", "src_id")
+	cols, err := numbersOf(g, "ts_ns", "src_id", "call_no")
 	if err != nil {
 		return nil, err
 	}
@@ -159,8 +172,7 @@ func (p *placed) madeIn(g *forensics.RowGroup) ([]int, error) {
 		if !ok || ts < p.from || ts > p.to {
 			continue
 		}
-		id, _ := cols[1].Number(row)
-		if slices.ContainsFunc(p.at[id], func(s stretch) bool { return ts >= s.lo && ts <= s.hi }) {
+		if p.during(forensics.Client, cols[1], cols[2], row, func(s stretch) bool { return ts >= s.lo && ts <= s.hi }) {
 			out = append(out, row)
 		}
 	}
@@ -183,7 +195,7 @@ func (p *placed) openIn(g *forensics.RowGroup) ([]int, error) {
 	if g.From > p.to || g.To < p.from-longCall || g.To < p.from-most {
 		return nil, nil
 	}
-	cols, err := numbersOf(g, "ts_ns", "dst_id", "elapsed_us")
+	cols, err := numbersOf(g, "ts_ns", "dst_id", "elapsed_us", "call_no")
 	if err != nil {
 		return nil, err
 	}
@@ -200,8 +212,7 @@ func (p *placed) openIn(g *forensics.RowGroup) ([]int, error) {
 		if end < p.from {
 			continue
 		}
-		id, _ := cols[1].Number(row)
-		if slices.ContainsFunc(p.at[id], func(s stretch) bool { return ts <= s.hi && end >= s.lo }) {
+		if p.during(forensics.Server, cols[1], cols[3], row, func(s stretch) bool { return ts <= s.hi && end >= s.lo }) {
 			out = append(out, row)
 		}
 	}

@@ -187,7 +187,7 @@ func (k *Builder) addParty(p *party) {
 	k.Same[p.Key] = append(k.Same[p.Key], p)
 	for _, name := range p.Services {
 		service := "service " + p.Namespace + "/" + name
-		if !slices.Contains(k.front[service], p.Key) {
+		if p.Key != service && !slices.Contains(k.front[service], p.Key) {
 			k.front[service] = append(k.front[service], p.Key)
 		}
 	}

@@ -183,6 +183,11 @@ func (in *In) times(ctx context.Context, c *forensics.Case) (*times, *ask.Window
 			t.to[0] = w.From - 1
 		}
 	}
+	for i := range t.to { // a time at which one ends and the other starts is not in both
+		if t.to[i] == t.from[1-i] && t.from[i] < t.to[i] {
+			t.to[i]--
+		}
+	}
 	if t.from[0] > t.to[0] {
 		return nil, nil, ask.After("baseline_from", t.from[0], "baseline_to", t.to[0])
 	}

@@ -150,17 +150,18 @@ func (t *timelineAnswer) events() error {
 		}
 	}
 	on := t.isTarget("src_id") + " OR " + t.isTarget("dst_id")
-	tcp, _, err := ask.Rows[event](t.ctx, t.c, ask.MaxAll, fmt.Sprintf(`WITH f AS (SELECT * FROM flows_raw WHERE (%s) AND first_ns <= ? AND last_ns >= ?)
-		SELECT min(e.ts_ns) AS ns, 'tcp' AS kind, e.event, 'by ' || e.side || ', ' || f.src_ip || ':' || f.src_port || ' → ' || f.dst_ip || ':' || f.dst_port AS what, count(*) AS times,
-			list_transform(arg_min(e.packet_no, e.packet_no, 3), p -> {'first': p, 'last': p}) AS packets, 0 AS weight
-		FROM tcp_events e JOIN f ON f.flow_id = e.flow_id%s WHERE e.ts_ns BETWEEN ? AND ? AND e.event <> 'keep_alive' GROUP BY e.event, e.side, f.src_ip, f.src_port, f.dst_ip, f.dst_port, e.ts_ns // 1000000000
-		ORDER BY ns, event, what LIMIT %d`, on, terms.SameBundle(t.c, "f", "e"), ask.MaxAll), t.w.From, t.w.To, t.w.From, t.w.To)
+	// Each event and each connection once: of several flows of a connection, the one that shows most of it.
+	flows := ask.Joined(t.c, "(SELECT *, src_ip || ':' || src_port || ' → ' || dst_ip || ':' || dst_port AS way FROM flows_raw WHERE ("+on+") AND first_ns <= ? AND last_ns >= ?)")
+	tcp, _, err := ask.Rows[event](t.ctx, t.c, ask.MaxAll, fmt.Sprintf(`WITH f AS %s,
+		g AS (SELECT f.conn, f.way, e.event, e.side, e.ts_ns // 1000000000 AS second, min(e.ts_ns) AS ns, count(*) AS times, list_transform(arg_min(e.packet_no, e.packet_no, 3), p -> {'first': p, 'last': p}) AS packets
+			FROM tcp_events e JOIN f ON f.flow_id = e.flow_id%s WHERE e.ts_ns BETWEEN ? AND ? AND e.event <> 'keep_alive' GROUP BY ALL)
+		SELECT ns, 'tcp' AS kind, event, 'by ' || side || ', ' || way AS what, times, packets, 0 AS weight FROM g
+		QUALIFY row_number() OVER (PARTITION BY conn, event, side, second ORDER BY times DESC, ns, way) = 1 ORDER BY ns, event, what LIMIT %d`, flows, terms.SameBundle(t.c, "f", "e"), ask.MaxAll), t.w.To, t.w.From, t.w.From, t.w.To)
 	if err != nil {
 		return err
 	}
-	conns, _, err := ask.Rows[event](t.ctx, t.c, ask.MaxAll, fmt.Sprintf(`SELECT first_ns AS ns, 'connection' AS kind, state AS event, src_ip || ':' || src_port || ' → ' || dst_ip || ':' || dst_port AS what, 1 AS times,
-		[{'first': first_packet, 'last': first_packet}] AS packets, 0 AS weight FROM flows_raw WHERE (%s) AND transport = 'tcp' AND state IN ('refused', 'syn_sent', 'reset') AND first_ns <= ? AND last_ns >= ?
-		ORDER BY ns, what LIMIT %d`, on, ask.MaxAll), t.w.To, t.w.From)
+	conns, _, err := ask.Rows[event](t.ctx, t.c, ask.MaxAll, fmt.Sprintf(`SELECT first_ns AS ns, 'connection' AS kind, state AS event, way AS what, 1 AS times, [{'first': first_packet, 'last': first_packet}] AS packets, 0 AS weight
+		FROM %s WHERE transport = 'tcp' AND state IN ('refused', 'syn_sent', 'reset') QUALIFY row_number() OVER (PARTITION BY conn ORDER BY first_ns, way) = 1 ORDER BY ns, what LIMIT %d`, flows, ask.MaxAll), t.w.To, t.w.From)
 	if err != nil {
 		return err
 	}

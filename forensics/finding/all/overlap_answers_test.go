@@ -42,6 +42,13 @@ func valuesOf(v any, path string, out map[string]any) {
 	}
 }
 
+// questionInputs are the inputs of questions about the shop; of the others {}.
+var questionInputs = map[string]string{
+	"describe_service": `{"service": "shop/frontend"}`, "get_dependencies": `{"service": "shop/payment"}`, "get_timeline": `{"workload": "shop/frontend"}`, "audit_access": `{"service": "shop/postgres"}`,
+	"get_pair": `{"src": "*", "dst": "*"}`, "search_content": `{"text": "order"}`, "trace_request": `{"kfl": "http && path.contains(\"checkout\")", "limit": 100}`,
+	"generate_openapi": `{"service": "shop/gateway"}`, "check_expectations": `{"rules": "version: 1\nrules:\n  - {name: ok, calls: http, every: status_code < 500}"}`,
+}
+
 // TestOverlappingBundlesChangeNoAnswer asks every question about one bundle, and about it with a second one
 // that has a part of the same packets.
 func TestOverlappingBundlesChangeNoAnswer(t *testing.T) {
@@ -52,11 +59,6 @@ func TestOverlappingBundlesChangeNoAnswer(t *testing.T) {
 			t.Fatal(err)
 		}
 		return path
-	}
-	inputs := map[string]string{
-		"describe_service": `{"service": "shop/frontend"}`, "get_dependencies": `{"service": "shop/payment"}`, "get_timeline": `{"workload": "shop/frontend"}`, "audit_access": `{"service": "shop/postgres"}`,
-		"get_pair": `{"src": "*", "dst": "*"}`, "search_content": `{"text": "order"}`, "trace_request": `{"kfl": "http && path.contains(\"checkout\")", "limit": 100}`,
-		"generate_openapi": `{"service": "shop/gateway"}`, "check_expectations": `{"rules": "version: 1\nrules:\n  - {name: ok, calls: http, every: status_code < 500}"}`,
 	}
 	answers := func(paths ...string) map[string]map[string]any {
 		c, err := forensics.Open(ctx, paths, forensics.Options{Threads: 2})
@@ -79,7 +81,7 @@ func TestOverlappingBundlesChangeNoAnswer(t *testing.T) {
 			valuesOf(plain, "", out[name])
 		}
 		for _, q := range all.Questions() {
-			in := inputs[q.Name]
+			in := questionInputs[q.Name]
 			if in == "" {
 				in = `{}`
 			}

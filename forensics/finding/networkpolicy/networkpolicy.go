@@ -63,8 +63,8 @@ type group struct {
 
 // groupsSQL groups the connections of the window. If several vantages saw a connection, its ends are
 // those of the vantage that knows their pods, because a service's address is translated in between. If
-// several bundles saw it, its ends are those of the bundle that saw its beginning, and its bytes are
-// those of the bundle that has the most. %[1]s are all columns with the bundle, %[2]s selects the flows,
+// several bundles saw it, its ends are those of the bundle that knows more of their pods, or else saw its beginning, and
+// its bytes are those of the bundle that has the most. %[1]s are all columns with the bundle, %[2]s selects the flows,
 // %[3]s has the times of changes, %[4]s adds the connection that each flow belongs to, and
 // %[5]s is its id.
 const groupsSQL = `WITH f AS (SELECT %[1]s, dst_pod IS NOT NULL AS behind,
@@ -107,7 +107,7 @@ func find(ctx context.Context, l *finding.Look) error {
 	}
 	if ask.Overlapping(l.Case) {
 		in := strings.Join(strings.Fields(strings.Trim(fmt.Sprint(slices.Sorted(maps.Keys(clusters))), "[]")), ", ") // the others show no policies
-		same = "SELECT f.*, first.b AS own, first.c AS conn FROM f JOIN (" + ask.Sightings(l.Flows()+" AND bundle IN ("+in+")", ask.Earliest) + ") USING (bundle, conn_id)"
+		same = "SELECT f.*, arg_max(f.bundle, (behind::INTEGER + (src_pod IS NOT NULL)::INTEGER, f.bundle = first.b)) OVER (PARTITION BY first) AS own, first AS conn FROM f JOIN (" + ask.Sightings(l.Flows()+" AND bundle IN ("+in+")", ask.Earliest) + ") USING (bundle, conn_id)"
 	}
 	groups, more, err := ask.Rows[group](ctx, l.Case, maxGroups, fmt.Sprintf(groupsSQL, columns, l.Flows(), terms.Zip("no"), same, terms.FlowID(l.Case)), terms.Numbers(slices.Sorted(maps.Keys(changes))))
 	if err != nil {

@@ -36,10 +36,15 @@ type Copies struct {
 	Order []Row       // the copies, sorted
 }
 
-// Row is a row of table calls.
+// Row is a row of table calls, or another with numbers.
 type Row struct {
 	Bundle int
 	No     int64
+}
+
+// Compare orders rows by bundle and number.
+func (r Row) Compare(o Row) int {
+	return cmp.Or(cmp.Compare(r.Bundle, o.Bundle), cmp.Compare(r.No, o.No))
 }
 
 // Case is the case that is searched.
@@ -95,7 +100,7 @@ func (c *Case) Find(ctx context.Context) (*Copies, error) {
 	if err := f.halves(ctx, c, from); err != nil {
 		return nil, err
 	}
-	slices.SortFunc(f.Order, func(a, b Row) int { return cmp.Or(cmp.Compare(a.Bundle, b.Bundle), cmp.Compare(a.No, b.No)) })
+	slices.SortFunc(f.Order, Row.Compare)
 	return f, nil
 }
 
