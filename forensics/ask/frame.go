@@ -55,6 +55,7 @@ type Coverage struct {
 // Hole is a coverage gap: a time range that was not recorded, or only in part.
 type Hole struct {
 	Source  string `json:"source"`
+	Sources int64  `json:"sources,omitempty" jsonschema:"how many sources leave out the same, if several; source is the first, from and to are of all"`
 	Reason  string `json:"reason" jsonschema:"filter, policy, drop, restart, retention, redaction, damaged, not_scheduled, not_read or not_recorded"`
 	From    string `json:"from"`
 	To      string `json:"to"`
@@ -62,7 +63,8 @@ type Hole struct {
 	Detail  string `json:"detail,omitempty"`
 }
 
-// CoverageOf converts a coverage for an answer. It lists at most maxHoles gaps.
+// CoverageOf converts a coverage for an answer. It lists at most maxHoles gaps, first those that nobody chose; what
+// several sources leave out by the same choice is one gap.
 func CoverageOf(c forensics.Coverage) Coverage {
 	out := Coverage{State: string(c.State), More: c.More}
 	if c.From != 0 {
@@ -71,12 +73,38 @@ func CoverageOf(c forensics.Coverage) Coverage {
 	if c.To != 0 {
 		out.To = Stamp(c.To)
 	}
-	for i, h := range c.Holes {
+	type choice struct {
+		bundle         int
+		reason, detail string
+	}
+	var lost, chosen []forensics.Hole
+	sources, at := map[int]int64{}, map[choice]int{}
+	for _, h := range c.Holes {
+		if h.Reason != "filter" && h.Reason != "policy" {
+			lost = append(lost, h)
+			continue
+		}
+		key := choice{h.Bundle, h.Reason, h.Detail}
+		i, ok := at[key]
+		if !ok {
+			at[key], sources[len(chosen)] = len(chosen), 1
+			chosen = append(chosen, h)
+			continue
+		}
+		g := &chosen[i]
+		g.From, g.To, g.Packets = min(g.From, h.From), max(g.To, h.To), g.Packets+h.Packets
+		sources[i]++
+	}
+	for i, h := range append(lost, chosen...) {
 		if i == maxHoles {
-			out.More += int64(len(c.Holes) - i)
+			out.More += int64(len(lost) + len(chosen) - i)
 			break
 		}
-		out.Holes = append(out.Holes, Hole{h.Source, h.Reason, Stamp(h.From), Stamp(h.To), h.Packets, Clip(h.Detail, 200)})
+		row := Hole{Source: h.Source, Reason: h.Reason, From: Stamp(h.From), To: Stamp(h.To), Packets: h.Packets, Detail: Clip(h.Detail, 200)}
+		if n := sources[i-len(lost)]; n > 1 {
+			row.Sources = n
+		}
+		out.Holes = append(out.Holes, row)
 	}
 	return out
 }
