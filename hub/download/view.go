@@ -66,7 +66,7 @@ const (
 	maxGrants  = 1000
 	viewWait   = 10 * time.Second // for which a request waits; then the client asks again
 	nothingExt = ".nothing"       // beside bundles: a node with nothing to see
-	viewsName  = "views"          // beside the folder of bundles
+	viewsName  = ".views"         // beside the folder of bundles; hidden, because a view is not the snapshot
 )
 
 // granted is a recent answer of Kubernetes.
