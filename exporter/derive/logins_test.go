@@ -124,6 +124,26 @@ func TestLoginsKeepTheirCalls(t *testing.T) {
 	}
 }
 
+// TestValuesAcrossPacketsAfterALoss has a value in several packets of which an earlier one is missing for good.
+func TestValuesAcrossPacketsAfterALoss(t *testing.T) {
+	const secret = "s3cr3t/K01+Zq~ab"
+	ask := func(lost bool, mss int) say {
+		return say{data: request("Content-Type: application/json\r\n", `{"card_token":"`+secret+`","qty":2}`), lost: lost, mss: mss}
+	}
+	ok, lostOK := answer("Content-Type: text/plain\r\n", "ok"), answer("Content-Type: text/plain\r\n", "ok")
+	lostOK.lost = true
+	s := newScene(t)
+	s.talk(80, ask(false, 0), ok, ask(true, 0), lostOK, ask(false, 13), ok, ask(false, 7), ok)
+	b := bundleOf(t, s.save())
+	d, r := redacted(t, b, policy)
+	if data := streamText(t, d); strings.Contains(data, secret) {
+		t.Errorf("the packets hold %q", secret)
+	}
+	if was, now := shape(t, b), shape(t, d); !slices.Equal(was, now) || r.Rounds != 1 || len(was) < 3 {
+		t.Errorf("%d rounds; calls and anomalies were\n%v\nand are\n%v", r.Rounds, was, now)
+	}
+}
+
 // streamText is the payload of all packets, one after the other.
 func streamText(t *testing.T, b *bundle.Bundle) string {
 	var text strings.Builder

@@ -58,6 +58,7 @@ type worker struct {
 	targets map[int64]*target
 	raw     func(text string) // searches a payload by the policy; may be nil
 	streams map[way]*stream
+	waiting int // bytes of all streams
 	copies  map[way]*copied
 	changes []change
 	joint   []byte
@@ -101,7 +102,7 @@ func (w *worker) packet(x *item) {
 	s := w.streams[x.way]
 	if s == nil {
 		if len(w.streams) >= maxStreams {
-			clear(w.streams)
+			w.finish()
 		}
 		s = &stream{}
 		w.streams[x.way] = s
@@ -251,6 +252,10 @@ func pass(ctx context.Context, f io.Reader, search *searcher, targets map[int64]
 				}
 			})
 		}
+	}
+	wg.Wait()
+	for _, w := range workers {
+		wg.Go(w.finish)
 	}
 	wg.Wait()
 	var all []change

@@ -51,6 +51,7 @@ type say struct {
 	data   []byte
 	mss    int
 	again  bool // each segment is sent again
+	lost   bool // no segment was captured
 }
 
 // talk adds a TCP conversation.
@@ -86,6 +87,11 @@ func (s *scene) talk(port uint16, list ...say) {
 		}
 		for d := m.data; len(d) > 0; {
 			n := min(mss, len(d))
+			if m.lost {
+				seq[from] += uint32(n)
+				d = d[n:]
+				continue
+			}
 			send(from, 0x18, d[:n])
 			if m.again {
 				seq[from] -= uint32(n)

@@ -10,6 +10,7 @@ import (
 const (
 	maxAhead   = 256     // segments that wait for an earlier one
 	maxWaiting = 1 << 20 // their bytes
+	maxHeld    = 1 << 26 // their bytes in all streams of one worker
 	maxDone    = 4096    // replaced ranges that are remembered for segments that are sent again
 	maxBegun   = 1024    // places at which needles have begun that wait for more bytes
 	maxStreams = 1 << 17 // directions of one worker
@@ -78,7 +79,10 @@ func (w *worker) take(s *stream, b bit) {
 	case ahead > 0 && len(s.ahead) < maxAhead && s.waiting+len(b.payload) <= maxWaiting:
 		b.payload = append([]byte(nil), b.payload...)
 		s.ahead = append(s.ahead, b)
-		s.waiting += len(b.payload)
+		w.hold(s, len(b.payload))
+		if w.waiting > maxHeld {
+			w.finish()
+		}
 		return
 	case ahead > 0:
 		w.skip(s)
@@ -99,10 +103,26 @@ func (w *worker) drain(s *stream) {
 			continue
 		}
 		s.ahead = append(s.ahead[:i], s.ahead[i+1:]...)
-		s.waiting -= len(b.payload)
+		w.hold(s, -len(b.payload))
 		w.grow(s, b)
 		i = 0
 	}
+}
+
+// hold counts bytes that wait.
+func (w *worker) hold(s *stream, n int) {
+	s.waiting += n
+	w.waiting += n
+}
+
+// finish ends all streams: what waits for missing bytes waits no longer.
+func (w *worker) finish() {
+	for _, s := range w.streams {
+		for len(s.ahead) > 0 {
+			w.skip(s)
+		}
+	}
+	clear(w.streams)
 }
 
 // skip stops waiting for the bytes before the first segment that waits.

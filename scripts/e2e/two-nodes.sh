@@ -31,6 +31,10 @@ snapshot incident '{last: 20s}'
 ready incident
 k -n pcapsule get snapshots
 is "every node's part is there" True "$(complete incident)"
+is "bundles that the MCP server opens" 2 "$(for ((i = 0; i < 30; i++)); do
+	k -n pcapsule logs deploy/pcapsule-hub -c mcp | grep '^opening' | grep -o '\.pcapsule' | wc -l | grep -v '^0' && break
+	sleep 1
+done)"
 is "a stranger gets nothing" "1 no" "$(fetch incident stranger -o "$dir/no" >"$dir/stranger.log" 2>&1; echo "$? $([ -e "$dir/no" ] && echo yes || echo no)")"
 grep -q 403 "$dir/stranger.log" || { say "WRONG answer to a stranger:"; cat "$dir/stranger.log"; failed=$((failed + 1)); }
 fetch incident token -o "$dir/incident" || { trouble; exit 1; }
