@@ -25,6 +25,8 @@ type task struct {
 
 	depth   int // number of base64 runs around the text
 	escapes int // number of URL encodings around it
+
+	code bool // a program: an unquoted value is an expression of it
 }
 
 // byName is the kind of a value that is masked because of its name.
@@ -184,6 +186,7 @@ func (t *task) text(contentType, s string, depth int) string {
 	kind = strings.TrimSpace(kind)
 	head := strings.TrimLeft(s[:min(len(s), 256)], " \t\r\n\ufeff")
 	first := after(head, 0)
+	t.code = strings.HasSuffix(kind, "javascript") || strings.HasSuffix(kind, "ecmascript")
 	switch {
 	case kind == "sql":
 		return t.sql(s)

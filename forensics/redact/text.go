@@ -89,6 +89,9 @@ func (t *task) assignment(s string, i int, inside bool) (edit, int) {
 	for v < len(s) && (s[v] == ' ' || s[v] == '\t') {
 		v++
 	}
+	if c := after(s, v); t.code && !isQuote(c) && c != '\\' && !(isQuote(before(s, i)) && (isDigit(c) || c == '-')) { // JSONP has numbers
+		return edit{}, i + 1
+	}
 	start, end := literal(s, v)
 	if block, to := blockText(s, j-n, v); to > block {
 		start, end = block, to
