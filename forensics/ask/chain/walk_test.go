@@ -28,6 +28,11 @@ func TestHarmlessFailures(t *testing.T) {
 	if !Harmless(search, []*Step{search, found}) || Harmless(lost, []*Step{lost, found}) || Harmless(found, nil) {
 		t.Error("look-ups")
 	}
+	within := call(1, "dns", "Web.shop.shop.svc.cluster.local", "", true)
+	other := call(1, "dns", "web.shop.store.example.net", "", true)
+	if service := call(2, "dns", "web.shop.svc.cluster.local", "", false); !Harmless(within, []*Step{within, service}) || Harmless(other, []*Step{other, service}) {
+		t.Error("look-ups in Kubernetes")
+	}
 	again := call(3, "http1", "", "/a", false)
 	if first := call(1, "http1", "", "/a", true); !Harmless(first, []*Step{first, again}) {
 		t.Error("a call whose retry succeeded is blamed")
