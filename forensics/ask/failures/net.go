@@ -18,7 +18,7 @@ type NameFailure struct {
 	Calls   int64    `json:"calls"`
 	First   string   `json:"first"`
 	Last    string   `json:"last"`
-	Search  bool     `json:"search_list,omitempty" jsonschema:"harmless: a resolver tried its search list, and the name without the domain was found"`
+	Search  bool     `json:"search_list,omitempty" jsonschema:"harmless: a resolver tried its search list and found the name without this domain or with another"`
 	CallIDs []string `json:"call_ids"`
 }
 
@@ -29,11 +29,19 @@ func (f *Answer) names(ctx context.Context, c *forensics.Case, w *ask.Window, ro
 	f.DNS, more, err = ask.Rows[NameFailure](ctx, rows.Case, w.Limit, fmt.Sprintf(`WITH f AS (SELECT lower(coalesce(host, '')) AS name, %s AS status, min(%s) AS client, count(DISTINCT (src_ip, src_who)) AS clients, count(*) AS calls,
 			min(ts_ns) AS a, max(ts_ns) AS b, list_transform(arg_min(call_id, (ts_ns, call_id), 3), x -> lower(hex(x))) AS call_ids FROM %s WHERE %s AND protocol = 'dns' GROUP BY 1, 2),
 		g AS (SELECT DISTINCT lower(host) AS name FROM calls_raw WHERE protocol = 'dns' AND NOT failed AND error IS NULL AND len(dns_answers) > 0 AND contains(host, '.')),
-		p AS (SELECT name, unnest(list_transform(range(1, len(string_split(name, '.'))), n -> array_to_string(string_split(name, '.')[1:n], '.'))) AS start FROM (SELECT DISTINCT name FROM f)),
-		s AS (SELECT DISTINCT p.name FROM p JOIN g ON p.start = g.name)
+		s AS (%s)
 		SELECT f.name, status, client, clients, calls, make_timestamp_ns(a) AS first, make_timestamp_ns(b) AS last, s.name IS NOT NULL AS search_list, call_ids
-		FROM f LEFT JOIN s ON s.name = f.name AND f.status LIKE '%%NXDOMAIN%%' ORDER BY search_list, calls DESC, f.name, status LIMIT %d`, terms.FailureStatus, terms.Who("src_"), rows.From, rows.Where, w.Limit+1), rows.Args...)
+		FROM f LEFT JOIN s ON s.name = f.name AND f.status LIKE '%%NXDOMAIN%%' ORDER BY search_list, calls DESC, f.name, status LIMIT %d`, terms.FailureStatus, terms.Who("src_"), rows.From, rows.Where, terms.Searched("f", "g", ""), w.Limit+1), rows.Args...)
 	f.Truncated = f.Truncated || more
+	searched := int64(0)
+	for _, n := range f.DNS {
+		if n.Search {
+			searched += n.Calls
+		}
+	}
+	if searched > 0 && !more {
+		f.Note("%d failed {look-up is|look-ups are} harmless: a resolver tried its search list and found the name", searched)
+	}
 	return err
 }
 

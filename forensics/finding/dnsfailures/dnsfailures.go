@@ -3,12 +3,13 @@
 // of the capture cut off may have got an answer, so it does not count.
 //
 // Failures caused by a resolver's search list are not findings if the same client gets an answer for
-// the name without the suffix: a note counts them.
+// the name without the domain or with another: a note counts them.
 package dnsfailures
 
 import (
 	"context"
 
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
@@ -22,9 +23,10 @@ func Analyzer() finding.Analyzer {
 func find(ctx context.Context, l *finding.Look) error {
 	rows, err := l.Rows(ctx, l.Groups("method, lower(dns_questions[1]) AS name, CASE WHEN failed THEN coalesce(status_text, error, 'no_response') WHEN status_text = 'NOERROR' THEN 'NOERROR' END AS result", "protocol = 'dns' AND len(dns_questions) > 0")+`,
 		good AS (SELECT DISTINCT src, name FROM g WHERE result = 'NOERROR'),
-		bad AS (SELECT * FROM g WHERE result <> 'NOERROR')
+		bad AS (SELECT * FROM g WHERE result <> 'NOERROR'),
+		searched AS (`+terms.Searched("(SELECT * FROM bad WHERE result = 'NXDOMAIN')", "good", "src, ")+`)
 		SELECT src, dst, name AS detail, result AS other, [method] AS evidence, `+l.Sums()+`,
-			max(CASE WHEN result = 'NXDOMAIN' AND EXISTS (SELECT 1 FROM good WHERE good.src = bad.src AND starts_with(bad.name, good.name || '.')) THEN 1 ELSE 0 END)::DOUBLE AS number
+			max((result = 'NXDOMAIN' AND (src, name) IN (SELECT (src, name) FROM searched))::INTEGER)::DOUBLE AS number
 		FROM bad GROUP BY src, dst, method, name, result ORDER BY count DESC, src, dst, detail, other, evidence`, l.Args...)
 	if err != nil {
 		return err
