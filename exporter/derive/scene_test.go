@@ -121,6 +121,19 @@ func (s *scene) tcp(src, dst [4]byte, sp, dp uint16, seq, ack uint32, flags byte
 	s.ip(src, dst, 6, h)
 }
 
+// datagrams adds a conversation over UDP.
+func (s *scene) datagrams(port uint16, list ...say) {
+	s.port++
+	client, server := [4]byte{10, 0, 0, 1}, [4]byte{10, 0, 0, 2}
+	for _, m := range list {
+		if m.server {
+			s.udp(server, client, port, s.port, m.data)
+		} else {
+			s.udp(client, server, s.port, port, m.data)
+		}
+	}
+}
+
 // udp adds one datagram.
 func (s *scene) udp(src, dst [4]byte, sp, dp uint16, data []byte) {
 	h := make([]byte, 8, 8+len(data))

@@ -75,7 +75,8 @@ type hidden struct {
 // Tracing reports whether Hide and HideRest are of use.
 func (in *Input) Tracing() bool { return in.conn != nil && in.conn.engine.trace }
 
-// Hide notes that in.Data[from:to] is a credential of a call, which no row shows.
+// Hide notes that in.Data[from:to] is a credential of a call, which no row shows. An empty range notes
+// that the call has none in its message.
 func (x *Exchange) Hide(in *Input, from, to int) { x.hide(in, from, to, true) }
 
 // HideRest notes that in.Data[from:to] is in no row, because the row shows only the beginning of
@@ -83,14 +84,17 @@ func (x *Exchange) Hide(in *Input, from, to int) { x.hide(in, from, to, true) }
 func (x *Exchange) HideRest(in *Input, from, to int) { x.hide(in, from, to, false) }
 
 func (x *Exchange) hide(in *Input, from, to int, credential bool) {
-	if !in.Tracing() || from >= to {
+	if !in.Tracing() {
 		return
 	}
 	e := in.conn.engine
 	h := e.hidden[x]
 	if h == nil {
-		h = &hidden{}
+		h = &hidden{list: []Hidden{}}
 		e.hidden[x] = h
+	}
+	if from >= to {
+		return
 	}
 	list, ok := in.places(from, to)
 	if !ok || in.conn.parent != nil || h.places+len(list) > maxPlaces {
@@ -105,8 +109,8 @@ func (x *Exchange) hide(in *Input, from, to int, credential bool) {
 	h.list = append(h.list, part)
 }
 
-// hiddenOf removes and returns what Hide and HideRest noted of a call. It is nil unless all of it
-// has places.
+// hiddenOf removes and returns what Hide and HideRest noted of a call. It is nil if they noted
+// nothing, or if a part has no place.
 func (e *Engine) hiddenOf(x *Exchange) []Hidden {
 	h := e.hidden[x]
 	if h == nil {

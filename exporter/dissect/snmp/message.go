@@ -51,8 +51,8 @@ type message struct {
 	reportable bool // of version 3: the sender expects an answer
 	size       int
 	row        *Row
-	odd        string // what is wrong with it; empty if nothing is
-	secret     []byte // its community, or the digest that proves a password
+	odd        string   // what is wrong with it; empty if nothing is
+	secrets    [][]byte // its community or the digest that proves a password, and variables that are keys, passwords or communities
 }
 
 func (m *message) name() string {
@@ -81,7 +81,7 @@ func parse(b []byte) (m message, err error) {
 	if body.Bad() {
 		return m, errHeader
 	}
-	m.secret = community
+	m.secrets = append(m.secrets, community)
 	m.row.Community, m.row.AuthKind = table.Some(shown(community)), table.Some("community")
 	m.pdu(&body)
 	if m.tag == 0 {
@@ -147,7 +147,7 @@ func (m *message) security(b []byte) {
 	if r.Bad() {
 		return // another model
 	}
-	m.secret = r.Expect(ber.Octets)
+	m.secrets = append(m.secrets, r.Expect(ber.Octets))
 	row := m.row
 	row.User = table.NonEmpty(clip.Line(user, maxText))
 	if len(engine) > 0 {
@@ -227,10 +227,15 @@ func (m *message) variables(list ber.Reader) {
 		if v.Bad() {
 			break
 		}
-		if n++; n > maxVariables {
+		n++
+		name, ok := ber.AppendOID(nil, oid)
+		secret := isSecret(string(name))
+		if secret {
+			m.secrets = append(m.secrets, value)
+		}
+		if n > maxVariables {
 			continue
 		}
-		name, ok := ber.AppendOID(nil, oid)
 		if !ok && len(oid) > 0 {
 			m.odd = fmt.Sprintf("variable %d has no valid OID", n)
 			name = append([]byte("?"), clip.Cut(hex.EncodeToString(oid), maxText)...)

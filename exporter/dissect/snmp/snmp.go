@@ -118,11 +118,15 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 	return m.size, nil
 }
 
-// hide notes where the secret of a message is.
+// hide notes where the secrets of a message are.
 func (m *message) hide(in *dissect.Input, x *dissect.Exchange) {
-	if n := len(m.secret); n > 0 { // it is a part of in.Data
-		at := cap(in.Data) - cap(m.secret)
-		x.Hide(in, at, at+n)
+	x.Hide(in, 0, 0) // a community may be empty
+	if !in.Tracing() {
+		return
+	}
+	for _, secret := range m.secrets { // parts of in.Data
+		at := cap(in.Data) - cap(secret)
+		x.Hide(in, at, at+len(secret))
 	}
 }
 
