@@ -3,6 +3,7 @@ package derive
 import (
 	"bytes"
 	"context"
+	"hash/fnv"
 	"io"
 	"runtime"
 	"slices"
@@ -47,9 +48,10 @@ type change struct {
 // item is a packet on its way to a worker.
 type item struct {
 	bit
-	way    way
-	stream bool // a part of a stream
-	pdu    bool // of one without sequence numbers
+	way      way
+	stream   bool // a part of a stream
+	datagram bool // of UDP
+	pdu      bool // of one without sequence numbers
 }
 
 // worker searches the packets of some conversations.
@@ -70,6 +72,8 @@ type worker struct {
 type copied struct {
 	spans []span
 	reach uint32 // no span ends after it
+
+	datagrams map[uint64][]span // by the hash of their payload; seq is the offset in it
 }
 
 func (w *worker) edit(index int64, at int32, with string, rule int32) {
@@ -78,7 +82,7 @@ func (w *worker) edit(index int64, at int32, with string, rule int32) {
 
 // packet searches one packet.
 func (w *worker) packet(x *item) {
-	if x.stream && len(w.copies) > 0 {
+	if len(w.copies) > 0 {
 		w.copy(x)
 	}
 	t := w.targets[x.index]
@@ -145,7 +149,7 @@ func (w *worker) target(t *target, x *item) {
 // place replaces bytes of a packet, and of its copies.
 func (w *worker) place(x *item, at int, with string, rule int32) {
 	w.edit(x.index, x.at+int32(at), with, rule)
-	if !x.stream || x.pdu {
+	if !x.stream && !x.datagram || x.pdu {
 		return
 	}
 	way := x.way.anywhere()
@@ -157,6 +161,16 @@ func (w *worker) place(x *item, at int, with string, rule int32) {
 		c = &copied{reach: x.seq}
 		w.copies[way] = c
 	}
+	if x.datagram {
+		h := hash(x.payload)
+		if c.datagrams == nil || len(c.datagrams) >= maxDone {
+			c.datagrams = map[uint64][]span{}
+		}
+		if list, s := c.datagrams[h], (span{uint32(at), with, rule}); len(list) < maxDone && !slices.Contains(list, s) {
+			c.datagrams[h] = append(list, s)
+		}
+		return
+	}
 	if len(c.spans) == maxDone {
 		c.spans = append(c.spans[:0], c.spans[maxDone/2:]...)
 	}
@@ -167,15 +181,31 @@ func (w *worker) place(x *item, at int, with string, rule int32) {
 	}
 }
 
-// copy replaces in a packet the bytes that were replaced in others with the same sequence numbers.
+// copy replaces in a packet the bytes that were replaced in others with the same sequence numbers, and in a
+// datagram those that were replaced in an equal one.
 func (w *worker) copy(x *item) {
+	if !x.stream && !x.datagram {
+		return
+	}
 	c := w.copies[x.way.anywhere()]
+	if c != nil && len(c.datagrams) > 0 {
+		for _, s := range c.datagrams[hash(x.payload)] {
+			w.apply(s, x.index, x.at, 0, uint32(len(x.payload)))
+		}
+	}
 	if c == nil || int32(c.reach-x.seq) <= 0 {
 		return
 	}
 	for _, s := range c.spans {
 		w.apply(s, x.index, x.at, x.seq, uint32(len(x.payload)))
 	}
+}
+
+// hash is a hash of a payload that is the same in every run.
+func hash(payload []byte) uint64 {
+	h := fnv.New64a()
+	h.Write(payload)
+	return h.Sum64()
 }
 
 // short replaces a short value if it is not part of a longer word.
@@ -291,6 +321,7 @@ func itemOf(d *decode.Decoder, f *decode.Frame, p *pcapng.Packet) (x item, shard
 	}
 	x.stream = f.Proto == 6 && f.L4
 	x.pdu = x.stream && f.PDU
+	x.datagram = f.Proto == 17 && f.L4
 	if x.stream && f.Flags&decode.SYN != 0 {
 		x.seq++
 	}
