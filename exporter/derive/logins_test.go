@@ -36,6 +36,15 @@ func tlv(tag byte, parts ...string) string {
 	return string([]byte{tag, byte(len(body))}) + body
 }
 
+// radius is a message of RADIUS with some attributes, each with its kind and value.
+func radius(code byte, authenticator string, attributes ...string) []byte {
+	all := ""
+	for _, a := range attributes {
+		all += string([]byte{a[0], byte(len(a) + 1)}) + a[1:]
+	}
+	return append(binary.BigEndian.AppendUint16([]byte{code, 7}, uint16(20+len(all))), authenticator+all...)
+}
+
 // login is a conversation with credentials that no row shows.
 type login struct {
 	name    string
@@ -45,7 +54,7 @@ type login struct {
 }
 
 // datagrams are the ports of logins over UDP.
-var datagrams = map[uint16]bool{161: true}
+var datagrams = map[uint16]bool{161: true, 1812: true, 3478: true}
 
 func logins() []login {
 	start := []byte(pg("", "\x00\x03\x00\x00user\x00app\x00database\x00shop\x00\x00"))
@@ -69,6 +78,16 @@ func logins() []login {
 			return []byte(tlv(0x30, "\x02\x01\x01", tlv(4, s), tlv(pdu, "\x02\x01\x07\x02\x01\x00\x02\x01\x00", list(value))))
 		}
 		return []say{{data: message(0xa3, tlv(4, "till"))}, {server: true, data: message(0xa2, tlv(4, "till"))}}
+	}
+	const random, proof = "Fr4nd0mR3qAuth#!", "pr00f-0f-s3rver!"
+	access := func(code byte, answer []string, attributes ...string) func(string) []say {
+		return func(s string) []say {
+			all := []string{"\x01ann"}
+			for _, a := range attributes {
+				all = append(all, strings.ReplaceAll(a, "%s", s))
+			}
+			return []say{{data: radius(1, random, append(all, "\x04\x0a\x00\x00\x01", "\x50m3ss4g3-signed!!")...)}, {server: true, data: radius(code, proof, answer...)}}
+		}
 	}
 	rows := strings.Repeat(pg("D", "\x00\x02\x00\x00\x00\x04name\x00\x00\x00\x0aopen-sesam"), 300)
 	return []login{
@@ -102,6 +121,10 @@ func logins() []login {
 				say{server: true, data: []byte(columns + rows + pg("D", "\x00\x02\x00\x00\x00\x04last\x00\x00\x00\x03"+s) + pg("C", "SELECT 301\x00") + pg("Z", "I"))})
 		}, []string{"k7#", "open-sesam"}},
 		{"SNMP community", 161, snmp, []string{"k7#", "c0mm"}},
+		{"RADIUS password", 1812, access(2, []string{"\x12Hello", "\x1a\x00\x00\x01\x37\x10\x14k3y-0f-th3-s3ss10n"}, "\x02%s"), []string{"v0X8v3Bz2T0CJGbJ", proof, "m3ss4g3-signed", "k3y-0f-th3-s3ss10n"}},
+		{"RADIUS CHAP", 1812, access(3, nil, "\x03\x01%s", "\x3cch4ll3nge"), []string{"QyF0X+HI4Ts=v0X8", "ch4ll3nge"}},
+		{"RADIUS MS-CHAP", 1812, access(3, []string{"\x1a\x00\x00\x01\x37\x02\x0aE=691 R="}, "\x1a\x00\x00\x01\x37\x19\x0c%s", "\x1a\x00\x00\x00\x09\x00\x00\x00\x01pw=s0me"), []string{"rmF9pqV8S7", "s0me"}},
+		{"RADIUS EAP", 1812, access(11, []string{"\x4f\x01\x02\x00\x0a\x04c0de", "\x18st4te"}, "\x4f\x02\x01\x00\x0d\x04%s", "\x4fm0re"), []string{"Zq~ab+K0", "m0re", "c0de", "st4te"}},
 		{"SNMP without a community", 161, func(string) []say { return snmp("") }, []string{"c0mm"}},
 	}
 }

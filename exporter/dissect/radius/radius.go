@@ -116,6 +116,7 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 // same one, sent again.
 func (k *conn) request(in *dissect.Input, m *message) {
 	c := k.Request(in, m.size, m.row)
+	m.hide(in, &c.X)
 	c.Note = m.authenticator
 	m.row.Code, m.row.Type, m.row.Attributes = int32(m.code), m.name(), m.attributes
 	m.row.Authenticated, m.row.AuthKind = table.Some(m.signed), m.auth
@@ -137,6 +138,7 @@ func (k *conn) response(in *dissect.Input, m *message) {
 		m.row.Code, m.row.Type = int32(m.code), m.name()
 	}
 	c = k.Response(in, m.size, c, m.row)
+	m.hide(in, &c.X)
 	row := c.Row
 	row.ResponseType, row.Response, row.Answered = table.Some(m.name()), m.attributes, table.Some(m.signed)
 	row.StatusCode, row.StatusText = table.Some(int32(m.code)), row.ResponseType
