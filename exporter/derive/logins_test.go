@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -43,6 +44,16 @@ func radius(code byte, authenticator string, attributes ...string) []byte {
 		all += string([]byte{a[0], byte(len(a) + 1)}) + a[1:]
 	}
 	return append(binary.BigEndian.AppendUint16([]byte{code, 7}, uint16(20+len(all))), authenticator+all...)
+}
+
+// stun is a message of STUN with some attributes, each with its kind and value, and a fingerprint.
+func stun(kind, transaction string, attributes ...string) []byte {
+	all := ""
+	for _, a := range attributes {
+		all += a[:2] + string([]byte{0, byte(len(a) - 2)}) + a[2:] + strings.Repeat("\x00", (4-len(a[2:])&3)&3)
+	}
+	b := append(binary.BigEndian.AppendUint16([]byte(kind), uint16(len(all)+8)), "\x21\x12\xa4\x42"+transaction+all...)
+	return binary.BigEndian.AppendUint32(append(b, "\x80\x28\x00\x04"...), crc32.ChecksumIEEE(b)^0x5354554e)
 }
 
 // login is a conversation with credentials that no row shows.
@@ -89,6 +100,11 @@ func logins() []login {
 			return []say{{data: radius(1, random, append(all, "\x04\x0a\x00\x00\x01", "\x50m3ss4g3-signed!!")...)}, {server: true, data: radius(code, proof, answer...)}}
 		}
 	}
+	turn := func(s string) []say {
+		user, realm, nonce := "\x00\x06ann", "\x00\x14shop", "\x00\x15obMatJos2Q"
+		return []say{{data: stun("\x00\x03", "transaction1", "\x00\x19\x11\x00\x00\x00")}, {server: true, data: stun("\x01\x13", "transaction1", "\x00\x09\x00\x00\x04\x01Unauthorized", realm, nonce)},
+			{data: stun("\x00\x03", "transaction2", "\x00\x19\x11\x00\x00\x00", user, realm, nonce, "\x40\x01t0k", "\x00\x08"+s)}, {server: true, data: stun("\x01\x03", "transaction2", "\x00\x0d\x00\x00\x02\x58", "\x00\x22r3s3rved", "\x00\x08"+s[1:]+"=")}}
+	}
 	rows := strings.Repeat(pg("D", "\x00\x02\x00\x00\x00\x04name\x00\x00\x00\x0aopen-sesam"), 300)
 	return []login{
 		{"Redis AUTH", 6379, redis(func(s string) []byte { return resp("AUTH", s) }), long},
@@ -125,6 +141,7 @@ func logins() []login {
 		{"RADIUS CHAP", 1812, access(3, nil, "\x03\x01%s", "\x3cch4ll3nge"), []string{"QyF0X+HI4Ts=v0X8", "ch4ll3nge"}},
 		{"RADIUS MS-CHAP", 1812, access(3, []string{"\x1a\x00\x00\x01\x37\x02\x0aE=691 R="}, "\x1a\x00\x00\x01\x37\x19\x0c%s", "\x1a\x00\x00\x00\x09\x00\x00\x00\x01pw=s0me"), []string{"rmF9pqV8S7", "s0me"}},
 		{"RADIUS EAP", 1812, access(11, []string{"\x4f\x01\x02\x00\x0a\x04c0de", "\x18st4te"}, "\x4f\x02\x01\x00\x0d\x04%s", "\x4fm0re"), []string{"Zq~ab+K0", "m0re", "c0de", "st4te"}},
+		{"TURN", 3478, turn, []string{"v0X8v3Bz2T0CJGbJQyF0", "0X8v3Bz2T0CJGbJQyF0=", "t0k", "r3s3rved"}},
 		{"SNMP without a community", 161, func(string) []say { return snmp("") }, []string{"c0mm"}},
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/dissect/sctp"
+	"github.com/pcapsule/pcapsule/exporter/dissect/stun"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
@@ -160,6 +161,7 @@ func (x *rewriter) apply(p *pcapng.Packet, list []change) {
 		return
 	}
 	x.count(p.Index, list)
+	x.fingerprints(p.Data)
 	if x.frame.FragNos != nil || x.frame.Kind != decode.KindIP {
 		x.sums = x.sums[:0]
 	} else if isSCTP {
@@ -168,6 +170,15 @@ func (x *rewriter) apply(p *pcapng.Packet, list []change) {
 		x.icmp(p.Data)
 	}
 	x.transport(p.Data, heads)
+}
+
+// fingerprints corrects those of STUN, which are checksums of content.
+func (x *rewriter) fingerprints(data []byte) {
+	at := cap(data) - cap(x.frame.Payload)
+	end := at + len(x.frame.Payload)
+	if at >= 0 && end <= len(data) && x.frame.L4 && x.frame.FragNos == nil {
+		stun.Fingerprint(x.old[at:end], data[at:end])
+	}
 }
 
 // transport corrects the checksums of TCP, UDP and ICMPv6.

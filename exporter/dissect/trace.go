@@ -33,13 +33,16 @@ func (b *Body) traceBytes(p []byte) {
 	if len(p) == 0 {
 		return
 	}
-	if in.conn != b.conn || b.conn.parent != nil || len(in.Data) == 0 || at < 0 || at+len(p) > len(in.Data) || len(b.places) >= maxPlaces {
+	if in.conn != b.conn || b.conn.carried() || len(in.Data) == 0 || at < 0 || at+len(p) > len(in.Data) || len(b.places) >= maxPlaces {
 		b.lostTrace = true
 		return
 	}
 	list, ok := in.places(at, at+len(p))
 	b.places, b.lostTrace = append(b.places, list...), b.lostTrace || !ok
 }
+
+// carried reports whether another connection carries the bytes of c, so that they may not be in packets as they are.
+func (c *Conn) carried() bool { return c.parent != nil && !c.isBeside }
 
 // places lists where in.Data[from:to] was captured. ok is false for fragments: no sequence number
 // tells which.
@@ -97,7 +100,7 @@ func (x *Exchange) hide(in *Input, from, to int, credential bool) {
 		return
 	}
 	list, ok := in.places(from, to)
-	if !ok || in.conn.parent != nil || h.places+len(list) > maxPlaces {
+	if !ok || in.conn.carried() || h.places+len(list) > maxPlaces {
 		h.lost = true
 		return
 	}

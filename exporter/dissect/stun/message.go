@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
-	"hash/crc32"
 	"net/netip"
 
 	"github.com/pcapsule/pcapsule/exporter/cursor"
@@ -125,9 +124,9 @@ func (m *message) endpoint(b []byte, xor bool) table.Opt[string] {
 	return table.Some(netip.AddrPortFrom(ip.Unmap(), port).String())
 }
 
-// wrongFingerprint reports whether the checksum of a message is not that of its bytes, RFC 8489 section 14.7.
+// wrongFingerprint reports whether the checksum of a message, b, is not that of its bytes.
 func wrongFingerprint(b, value []byte, at int) bool {
-	return len(value) != 4 || binary.BigEndian.Uint32(value) != crc32.ChecksumIEEE(b[:at])^0x5354554E
+	return len(value) != 4 || binary.BigEndian.Uint32(value) != fingerprint(b[:at])
 }
 
 // read sets the columns that a message states. It returns what is wrong with it, or "".

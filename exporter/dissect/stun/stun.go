@@ -194,6 +194,7 @@ func (k *conn) request(in *dissect.Input, m *message, b []byte) {
 		}
 	}
 	c := k.Request(in, len(b), row)
+	m.hide(in, &c.X)
 	if row.Indication {
 		k.End(c, "")
 		return
@@ -211,6 +212,7 @@ func (k *conn) response(in *dissect.Input, m *message, b []byte) {
 	row := &Row{Transaction: table.Some(m.id.String())}
 	row.Method = table.Some(m.name())
 	c = k.Response(in, len(b), c, row)
+	m.hide(in, &c.X)
 	row = c.Row
 	k.anomaly(row.read(m, b))
 	if m.class == failure {
