@@ -65,7 +65,7 @@ type login struct {
 }
 
 // datagrams are the ports of logins over UDP.
-var datagrams = map[uint16]bool{161: true, 1812: true, 3478: true}
+var datagrams = map[uint16]bool{161: true, 1812: true, 3478: true, 5060: true}
 
 func logins() []login {
 	start := []byte(pg("", "\x00\x03\x00\x00user\x00app\x00database\x00shop\x00\x00"))
@@ -105,6 +105,15 @@ func logins() []login {
 		return []say{{data: stun("\x00\x03", "transaction1", "\x00\x19\x11\x00\x00\x00")}, {server: true, data: stun("\x01\x13", "transaction1", "\x00\x09\x00\x00\x04\x01Unauthorized", realm, nonce)},
 			{data: stun("\x00\x03", "transaction2", "\x00\x19\x11\x00\x00\x00", user, realm, nonce, "\x40\x01t0k", "\x00\x08"+s)}, {server: true, data: stun("\x01\x03", "transaction2", "\x00\x0d\x00\x00\x02\x58", "\x00\x22r3s3rved", "\x00\x08"+s[1:]+"=")}}
 	}
+	sip := func(s string) []say {
+		head := func(first, more, body string) []byte {
+			return []byte(first + "\r\nVia: SIP/2.0/UDP 10.0.0.1;branch=b1\r\nFrom: <sip:ann@shop.example>;tag=1\r\nTo: <sip:till@shop.example>\r\nCall-ID: c:d:1@10.0.0.1\r\nCSeq: 2 INVITE\r\n" +
+				more + fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(body), body))
+		}
+		const media = "v=0\r\nc=IN IP4 10.0.0.1\r\nm=audio 4000 RTP/SAVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwg\r\na=ice-pwd:1cepwd\r\n"
+		return []say{{data: head("INVITE sip:till:p4ss@shop.example SIP/2.0", "Proxy-Authorization: Digest username=\"ann\", realm=\"shop, east\", nonce=\"n0nce\",\r\n cnonce=\"cn0\", nc=00000001, response=\""+s+"\"\r\nContent-Type: application/sdp\r\n", media)},
+			{server: true, data: head("SIP/2.0 200 OK", "Authentication-Info: rspauth=\"rsp4uth\"\r\nContent-Type: text/plain\r\n", "k3y")}}
+	}
 	rows := strings.Repeat(pg("D", "\x00\x02\x00\x00\x00\x04name\x00\x00\x00\x0aopen-sesam"), 300)
 	return []login{
 		{"Redis AUTH", 6379, redis(func(s string) []byte { return resp("AUTH", s) }), long},
@@ -142,6 +151,7 @@ func logins() []login {
 		{"RADIUS MS-CHAP", 1812, access(3, []string{"\x1a\x00\x00\x01\x37\x02\x0aE=691 R="}, "\x1a\x00\x00\x01\x37\x19\x0c%s", "\x1a\x00\x00\x00\x09\x00\x00\x00\x01pw=s0me"), []string{"rmF9pqV8S7", "s0me"}},
 		{"RADIUS EAP", 1812, access(11, []string{"\x4f\x01\x02\x00\x0a\x04c0de", "\x18st4te"}, "\x4f\x02\x01\x00\x0d\x04%s", "\x4fm0re"), []string{"Zq~ab+K0", "m0re", "c0de", "st4te"}},
 		{"TURN", 3478, turn, []string{"v0X8v3Bz2T0CJGbJQyF0", "0X8v3Bz2T0CJGbJQyF0=", "t0k", "r3s3rved"}},
+		{"SIP Digest", 5060, sip, []string{"6629fae49393a0539745", "n0nce", "cn0", "rsp4uth", "p4ss", "WVNfX19zZW1jdGwg", "1cepwd", "k3y"}},
 		{"SNMP without a community", 161, func(string) []say { return snmp("") }, []string{"c0mm"}},
 	}
 }

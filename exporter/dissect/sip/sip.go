@@ -132,7 +132,7 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 	if m.sdp {
 		m.media, m.offers = describe(b[at : at+size])
 	}
-	k.message(in, &m, at+size)
+	k.message(in, &m, at, at+size)
 	return at + size, nil
 }
 
@@ -143,15 +143,16 @@ func (k *conn) keepAlive(in *dissect.Input) {
 	k.End(c, "")
 }
 
-// message handles a message, in.Data[:n].
-func (k *conn) message(in *dissect.Input, m *message, n int) {
+// message handles a message, in.Data[:n], whose head is in.Data[:head].
+func (k *conn) message(in *dissect.Input, m *message, head, n int) {
 	id := key{in.Dir, m.id()}
 	if m.status > 0 {
 		id.dir = in.Dir.Other()
-		k.response(in, m, id, n)
+		k.response(in, m, id, head, n)
 		return
 	}
 	c := k.Request(in, n, &Row{})
+	m.hide(in, &c.X, head, n)
 	c.Row.asked(m)
 	if m.method == "ACK" {
 		k.End(c, "")
@@ -163,9 +164,10 @@ func (k *conn) message(in *dissect.Input, m *message, n int) {
 	k.Await(id, c, 2<<10+m.cost())
 }
 
-func (k *conn) response(in *dissect.Input, m *message, id key, n int) {
+func (k *conn) response(in *dissect.Input, m *message, id key, head, n int) {
 	c, ok := k.Get(id)
 	c = k.Response(in, n, c, &Row{})
+	m.hide(in, &c.X, head, n)
 	if !ok {
 		c.Row.common(m)
 	}
