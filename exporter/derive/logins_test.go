@@ -56,6 +56,22 @@ func stun(kind, transaction string, attributes ...string) []byte {
 	return binary.BigEndian.AppendUint32(append(b, "\x80\x28\x00\x04"...), crc32.ChecksumIEEE(b)^0x5354554e)
 }
 
+// smb is a command of SMB 2 over NetBIOS, SESSION_SETUP, with a token at offset 88 or, of the server, 72.
+func smb(id, status, flags uint32, fixed, token string) []byte {
+	le := binary.LittleEndian
+	b := le.AppendUint32([]byte("\xfeSMB\x40\x00\x01\x00"), status)
+	b = le.AppendUint32(append(b, 1, 0, 1, 0), flags)
+	b = le.AppendUint32(append(b, 0, 0, 0, 0), id)
+	b = append(append(b, make([]byte, 12)...), 9, 0, 0, 0, 0, 0, 0, 0)
+	b = append(append(b, make([]byte, 16)...), fixed...)
+	b = le.AppendUint16(b, uint16(len(token)))
+	if flags == 0 {
+		b = append(b, make([]byte, 8)...)
+	}
+	b = append(b, token...)
+	return append(binary.BigEndian.AppendUint32(nil, uint32(len(b))), b...)
+}
+
 // login is a conversation with credentials that no row shows.
 type login struct {
 	name    string
@@ -114,6 +130,15 @@ func logins() []login {
 		return []say{{data: head("INVITE sip:till:p4ss@shop.example SIP/2.0", "Proxy-Authorization: Digest username=\"ann\", realm=\"shop, east\", nonce=\"n0nce\",\r\n cnonce=\"cn0\", nc=00000001, response=\""+s+"\"\r\nContent-Type: application/sdp\r\n", media)},
 			{server: true, data: head("SIP/2.0 200 OK", "Authentication-Info: rspauth=\"rsp4uth\"\r\nContent-Type: text/plain\r\n", "k3y")}}
 	}
+	ntlm := func(s string) []say {
+		const ask, reply = "\x19\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x58\x00", "\x09\x00\x00\x00\x48\x00"
+		field := func(n, at byte) string { return string([]byte{n, 0, n, 0, at, 0, 0, 0}) }
+		n := byte(len(s))
+		return []say{{data: smb(1, 0, 0, ask, "NTLMSSP\x00\x01\x00\x00\x00"+strings.Repeat("\x00", 24))},
+			{server: true, data: smb(1, 0xc0000016, 1, reply, "NTLMSSP\x00\x02\x00\x00\x00"+field(4, 48)+"\x01\x02\x00\x00ch4ll#ng"+strings.Repeat("\x00", 8)+field(0, 52)+"SHOP")},
+			{data: smb(2, 0, 0, ask, "NTLMSSP\x00\x03\x00\x00\x00"+field(0, 88)+field(n, 88)+field(4, 88+n)+field(3, 92+n)+field(4, 95+n)+field(0, 99+n)+"\x00\x02\x00\x00"+"versionsmess4g3-c0de-16b"+s+"SHOPannTILL")},
+			{server: true, data: smb(2, 0, 1, reply, "")}}
+	}
 	rows := strings.Repeat(pg("D", "\x00\x02\x00\x00\x00\x04name\x00\x00\x00\x0aopen-sesam"), 300)
 	return []login{
 		{"Redis AUTH", 6379, redis(func(s string) []byte { return resp("AUTH", s) }), long},
@@ -152,6 +177,7 @@ func logins() []login {
 		{"RADIUS EAP", 1812, access(11, []string{"\x4f\x01\x02\x00\x0a\x04c0de", "\x18st4te"}, "\x4f\x02\x01\x00\x0d\x04%s", "\x4fm0re"), []string{"Zq~ab+K0", "m0re", "c0de", "st4te"}},
 		{"TURN", 3478, turn, []string{"v0X8v3Bz2T0CJGbJQyF0", "0X8v3Bz2T0CJGbJQyF0=", "t0k", "r3s3rved"}},
 		{"SIP Digest", 5060, sip, []string{"6629fae49393a0539745", "n0nce", "cn0", "rsp4uth", "p4ss", "WVNfX19zZW1jdGwg", "1cepwd", "k3y"}},
+		{"SMB NTLM", 445, ntlm, []string{"v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=", "ch4ll#ng", "mess4g3-c0de-16b"}},
 		{"SNMP without a community", 161, func(string) []say { return snmp("") }, []string{"c0mm"}},
 	}
 }

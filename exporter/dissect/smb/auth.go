@@ -37,7 +37,11 @@ func (k *conn) ntlm(in *dissect.Input, c *call, b []byte, at int) {
 	switch kind := m.u32(8); {
 	case kind == 1 && in.Dir == dissect.ToServer:
 		row.Auth, row.AuthKind = table.Some("ntlm"), table.Some("ntlm")
+		c.x.Hide(in, at, at) // it has no credential
 	case kind == 2 && in.Dir == dissect.ToClient:
+		if m.bytes(24, 8) != nil { // the challenge
+			c.x.Hide(in, at+24, at+32)
+		}
 		from, n := field(12)
 		row.Target = table.NonEmpty(m.wide(from, n))
 		if from, n = field(40); n > 0 {
@@ -60,10 +64,19 @@ func (k *conn) ntlm(in *dissect.Input, c *call, b []byte, at int) {
 		case size == 0:
 			l.auth = "lanman"
 		}
-		for _, i := range [...]int{12, 20, 52} { // the two responses and the session key
-			if from, n := field(i); n > 0 && m.bytes(from, n) != nil {
+		first := len(b)
+		for _, i := range [...]int{12, 20, 28, 36, 44, 52} {
+			from, n := field(i)
+			if n == 0 || m.bytes(from, n) == nil {
+				continue
+			}
+			first = min(first, from)
+			if i <= 20 || i == 52 { // the two responses and the session key
 				c.x.Hide(in, at+from, at+from+n)
 			}
+		}
+		if first >= 88 { // nothing else is where the MIC, which proves the session key, would be
+			c.x.Hide(in, at+72, at+88)
 		}
 		c.setLogin(l)
 		if l.auth != "anonymous" {
