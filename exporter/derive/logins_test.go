@@ -139,6 +139,12 @@ func logins() []login {
 			{data: smb(2, 0, 0, ask, "NTLMSSP\x00\x03\x00\x00\x00"+field(0, 88)+field(n, 88)+field(4, 88+n)+field(3, 92+n)+field(4, 95+n)+field(0, 99+n)+"\x00\x02\x00\x00"+"versionsmess4g3-c0de-16b"+s+"SHOPannTILL")},
 			{server: true, data: smb(2, 0, 1, reply, "")}}
 	}
+	mqtt := func(s string) []say {
+		text := func(s string) string { return "\x00" + string(rune(len(s))) + s }
+		data := func(s string) string { return string(rune(11+len(s))) + "\x15" + text("SCRAM") + "\x16" + text(s) }
+		return []say{{data: []byte(tlv(0x10, text("MQTT"), "\x05\xc2\x00\x3c", data("f1rst"), text("till"), text("ann"), text(s)))}, {server: true, data: []byte(tlv(0xf0, "\x18", data("ch4ll")))},
+			{data: []byte(tlv(0xf0, "\x18", data("pr00f")))}, {server: true, data: []byte(tlv(0x20, "\x00\x00", data("s3rv")))}}
+	}
 	rows := strings.Repeat(pg("D", "\x00\x02\x00\x00\x00\x04name\x00\x00\x00\x0aopen-sesam"), 300)
 	return []login{
 		{"Redis AUTH", 6379, redis(func(s string) []byte { return resp("AUTH", s) }), long},
@@ -178,6 +184,7 @@ func logins() []login {
 		{"TURN", 3478, turn, []string{"v0X8v3Bz2T0CJGbJQyF0", "0X8v3Bz2T0CJGbJQyF0=", "t0k", "r3s3rved"}},
 		{"SIP Digest", 5060, sip, []string{"6629fae49393a0539745", "n0nce", "cn0", "rsp4uth", "p4ss", "WVNfX19zZW1jdGwg", "1cepwd", "k3y"}},
 		{"SMB NTLM", 445, ntlm, []string{"v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=", "ch4ll#ng", "mess4g3-c0de-16b"}},
+		{"MQTT 5", 1883, mqtt, []string{"k7#", "f1rst", "ch4ll", "pr00f", "s3rv"}},
 		{"SNMP without a community", 161, func(string) []say { return snmp("") }, []string{"c0mm"}},
 	}
 }

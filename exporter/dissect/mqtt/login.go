@@ -35,6 +35,7 @@ func (k *conn) connect(in *dissect.Input, at, end int, r *reader) error {
 	row := c.row
 	row.KeepAlive, row.Clean = table.Some(int32(keep)), flags&flagClean != 0
 	r.properties(c)
+	c.x.Hide(in, r.secret[0], r.secret[1])
 	k.client = message.Text(r.text())
 	if flags&flagWill != 0 {
 		var will call
@@ -47,10 +48,11 @@ func (k *conn) connect(in *dissect.Input, at, end int, r *reader) error {
 		k.user = message.Text(r.text())
 	}
 	if flags&flagPassword != 0 {
-		if secret := r.text(); !row.AuthKind.OK {
+		secret := r.text()
+		from := at + end - r.Left()
+		c.x.Hide(in, from-len(secret), from)
+		if !row.AuthKind.OK {
 			row.AuthKind = table.Some("password")
-			from := at + end - r.Left()
-			c.x.Hide(in, from-len(secret), from)
 		}
 	}
 	row.Client, row.User = table.NonEmpty(k.client), table.NonEmpty(k.user)
@@ -71,6 +73,7 @@ func (k *conn) connected(in *dissect.Input, at, end int, r *reader) *call {
 	c.row.Client = table.Opt[string]{}
 	if r.Left() > 0 {
 		r.properties(c)
+		c.x.Hide(in, r.secret[0], r.secret[1])
 	}
 	if !c.row.Client.OK {
 		c.row.Client = assigned
@@ -96,6 +99,7 @@ func (k *conn) authenticate(in *dissect.Input, at, end int, r *reader) *call {
 	code := r.Uint8()
 	if r.Left() > 0 {
 		r.properties(c)
+		c.x.Hide(in, r.secret[0], r.secret[1])
 	}
 	if c.kind == auth && in.Dir == dissect.ToClient && code == 0 { // the server accepts
 		k.login, c.answered = nil, true

@@ -136,7 +136,7 @@ func (k *conn) packet(in *dissect.Input, at int) (int, error) {
 	if k.early(in, &f, b[f.size:end]) {
 		return 0, nil
 	}
-	r := reader{Cursor: cursor.New(b[f.size:end]), version: k.version}
+	r := reader{Cursor: cursor.New(b[f.size:end]), version: k.version, at: at + f.size}
 	c, err := k.read(in, at, end, &f, &r)
 	if err == nil && r.Short() {
 		err = fmt.Errorf("reading %s: it ends within a field", kindName(f.kind))

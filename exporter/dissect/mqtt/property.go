@@ -14,6 +14,8 @@ import (
 type reader struct {
 	cursor.Cursor
 	version byte
+	at      int    // of the fields in the input
+	secret  [2]int // where the authentication data of the last properties begins and ends there
 }
 
 // text reads a text or bytes after their length.
@@ -42,6 +44,7 @@ const (
 	propAssigned   = 18
 	propKeepAlive  = 19
 	propAuthMethod = 21
+	propAuthData   = 22
 	propServer     = 28
 	propReason     = 31
 	propAlias      = 35
@@ -53,7 +56,10 @@ func (r *reader) properties(c *call) {
 	if r.version != 5 {
 		return
 	}
-	p := reader{Cursor: r.Sub(int(r.varint()))}
+	n := int(r.varint())
+	at := r.at + r.Used()
+	p := reader{Cursor: r.Sub(n)}
+	r.secret = [2]int{}
 	for p.Left() > 0 && !p.Short() {
 		id := p.varint()
 		coding, ok := tables()["property"][id]
@@ -75,6 +81,9 @@ func (r *reader) properties(c *call) {
 		if p.Short() {
 			r.Bytes(-1)
 			return
+		}
+		if id == propAuthData {
+			r.secret = [2]int{at + p.Used() - len(value), at + p.Used()}
 		}
 		c.property(id, value, second)
 	}
