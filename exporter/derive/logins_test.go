@@ -106,6 +106,14 @@ func logins() []login {
 		}
 		return []say{{data: message(0xa3, tlv(4, "till"))}, {server: true, data: message(0xa2, tlv(4, "till"))}}
 	}
+	usm := func(s string) []say {
+		message := func(pdu byte) []byte {
+			return []byte(tlv(0x30, "\x02\x01\x03", tlv(0x30, "\x02\x01\x07\x02\x02\x05\xdc", tlv(4, "\x05"), "\x02\x01\x03"),
+				tlv(4, tlv(0x30, tlv(4, "engine"), "\x02\x01\x01\x02\x01\x02", tlv(4, "ann"), tlv(4, s), tlv(4))),
+				tlv(0x30, tlv(4, "engine"), tlv(4, "shop"), tlv(pdu, "\x02\x01\x07\x02\x01\x00\x02\x01\x00", tlv(0x30)))))
+		}
+		return []say{{data: message(0xa0)}, {server: true, data: message(0xa2)}}
+	}
 	const random, proof = "Fr4nd0mR3qAuth#!", "pr00f-0f-s3rver!"
 	access := func(code byte, answer []string, attributes ...string) func(string) []say {
 		return func(s string) []say {
@@ -185,6 +193,7 @@ func logins() []login {
 		{"SIP Digest", 5060, sip, []string{"6629fae49393a0539745", "n0nce", "cn0", "rsp4uth", "p4ss", "WVNfX19zZW1jdGwg", "1cepwd", "k3y"}},
 		{"SMB NTLM", 445, ntlm, []string{"v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=", "ch4ll#ng", "mess4g3-c0de-16b"}},
 		{"MQTT 5", 1883, mqtt, []string{"k7#", "f1rst", "ch4ll", "pr00f", "s3rv"}},
+		{"SNMP version 3", 161, usm, []string{"pr0v3s-a-pw!"}},
 		{"SNMP without a community", 161, func(string) []say { return snmp("") }, []string{"c0mm"}},
 	}
 }
