@@ -86,6 +86,27 @@ func (x *Exchange) Hide(in *Input, from, to int) { x.hide(in, from, to, true) }
 // its message.
 func (x *Exchange) HideRest(in *Input, from, to int) { x.hide(in, from, to, false) }
 
+// HidePart is Hide for a part of in.Data.
+func (x *Exchange) HidePart(in *Input, part []byte) {
+	from := int(uintptr(unsafe.Pointer(unsafe.SliceData(part))) - uintptr(unsafe.Pointer(unsafe.SliceData(in.Data))))
+	switch {
+	case len(part) == 0:
+		x.Hide(in, 0, 0)
+	case from < 0 || from+len(part) > len(in.Data):
+		x.HideUnplaced(in)
+	default:
+		x.Hide(in, from, from+len(part))
+	}
+}
+
+// HideUnplaced notes that a call has a credential whose place is not known, because it is no part of
+// in.Data: then nothing that Hide noted of the call is of use.
+func (x *Exchange) HideUnplaced(in *Input) {
+	if x.Hide(in, 0, 0); in.Tracing() {
+		in.conn.engine.hidden[x].lost = true
+	}
+}
+
 func (x *Exchange) hide(in *Input, from, to int, credential bool) {
 	if !in.Tracing() {
 		return

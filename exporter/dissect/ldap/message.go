@@ -135,7 +135,7 @@ func (k *conn) request(in *dissect.Input, op int, id int64, b []byte, partial bo
 		oid := clip.Line(r.Expect(ber.Context), maxText)
 		row.OID, c.starts = table.NonEmpty(oid), oid == startTLS
 		if value, ok := r.Optional(ber.Context | 1); ok && oid == passwordModify {
-			hide(in, c, value)
+			c.x.HidePart(in, value)
 		}
 	case opAbandon:
 		k.abandon(b)
@@ -155,13 +155,6 @@ func (k *conn) request(in *dissect.Input, op int, id int64, b []byte, partial bo
 // name is a name, which may be empty.
 func name(b []byte) table.Opt[string] { return table.Some(clip.Line(b, maxText)) }
 
-// hide notes that b, a part of the input, is a credential.
-func hide(in *dissect.Input, c *call, b []byte) {
-	if from := cap(in.Data) - cap(b); in.Tracing() && len(b) > 0 && from >= 0 && from+len(b) <= len(in.Data) {
-		c.x.Hide(in, from, from+len(b))
-	}
-}
-
 // bind reads who logs in and how, RFC 4511 section 4.2. The tags from 0x89 on are Microsoft's
 // (MS-ADTS section 5.1.1.1.3).
 func (c *call) bind(in *dissect.Input, r *ber.Reader) {
@@ -173,7 +166,7 @@ func (c *call) bind(in *dissect.Input, r *ber.Reader) {
 	kind := ""
 	switch tag {
 	case ber.Context: // a password
-		hide(in, c, body)
+		c.x.HidePart(in, body)
 		switch {
 		case len(body) > 0:
 			row.Auth, kind = table.Some("simple"), "password"
@@ -187,7 +180,7 @@ func (c *call) bind(in *dissect.Input, r *ber.Reader) {
 		s := ber.New(body)
 		mechanism := s.Expect(ber.Octets)
 		if credentials, ok := s.Optional(ber.Octets); ok {
-			hide(in, c, credentials)
+			c.x.HidePart(in, credentials)
 		}
 		if row.Auth = table.Some("sasl"); sasl.Valid(mechanism) {
 			row.Mechanism = table.Some(string(mechanism))
@@ -200,7 +193,7 @@ func (c *call) bind(in *dissect.Input, r *ber.Reader) {
 		c.user = row.DN.V
 	case ber.Context | 9, ber.Context | 10, ber.Context | 11, ber.Context | 2, ber.Context | 3, ber.Context | 4:
 		row.Auth, kind = table.Some("ntlm"), "ntlm"
-		hide(in, c, body)
+		c.x.HidePart(in, body)
 		c.layer = tag == ber.Context|11
 	}
 	row.AuthKind = table.NonEmpty(kind)
@@ -245,7 +238,7 @@ func (c *call) changes(in *dissect.Input, list *ber.Reader, modify bool) {
 		if isSecret(attribute) {
 			for values := one.Enter(ber.Set); values.More(); {
 				_, v := values.Next()
-				hide(in, c, v)
+				c.x.HidePart(in, v)
 			}
 		}
 		if len(row.Attributes) >= maxList {

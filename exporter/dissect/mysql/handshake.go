@@ -81,6 +81,7 @@ func (k *conn) greeting(c *call, b []byte) error {
 	r.Skip(1)
 	c.version = strings.TrimPrefix(clip.Text(r.CString(), maxPlugin), "5.5.5-") // MariaDB's prefix for old replicas
 	c.thread = table.Some(int64(r.number(4)))
+	k.hide(c, r.Used(), r.Used()+8)
 	r.Skip(9)
 	caps := r.number(2)
 	if r.Left() > 0 {
@@ -93,7 +94,9 @@ func (k *conn) greeting(c *call, b []byte) error {
 			caps |= more << 32
 		}
 		if caps&capSecure != 0 {
-			r.Skip(max(13, size-8))
+			n := max(13, size-8)
+			k.hide(c, r.Used(), r.Used()+n)
+			r.Skip(n)
 		}
 		if caps&capPluginAuth != 0 && !r.Short() {
 			c.plugin = pluginName(r.Rest())
@@ -118,9 +121,28 @@ func pluginName(b []byte) string {
 	return sqltext.Text(b)
 }
 
-// credentials records that the client sent n bytes of credentials for the current plugin.
-func (c *call) credentials(n int) {
-	if n == 0 {
+// logsIn reports whether the messages of a call may have credentials.
+func (c *call) logsIn() bool { return c.kind == kindConnect || c.stage == stageAuth }
+
+// hide notes that bytes from to to of the current message are a challenge or a credential, except zeros
+// at their end.
+func (k *conn) hide(c *call, from, to int) {
+	m := &k.current
+	if m.at < 0 {
+		c.x.HideUnplaced(m.in)
+		return
+	}
+	for to = min(to, len(m.data)); to > from && m.data[to-1] == 0; {
+		to--
+	}
+	c.x.Hide(m.in, m.at+from, m.at+to)
+}
+
+// credentials records that bytes from to to of the current message are the client's credentials for the
+// current plugin.
+func (k *conn) credentials(c *call, from, to int) {
+	k.hide(c, from, to)
+	if from >= to {
 		return
 	}
 	switch c.plugin {
@@ -141,7 +163,7 @@ func (k *conn) response(c *call, b []byte) error {
 	if caps&cap41 == 0 {
 		r.Skip(3)
 		c.user = sqltext.Text(r.CString())
-		c.credentials(r.Left())
+		k.credentials(c, r.Used(), len(b))
 		k.agree(caps)
 		return nil
 	}
@@ -162,14 +184,14 @@ func (k *conn) response(c *call, b []byte) error {
 		return nil
 	}
 	c.user = sqltext.Text(r.CString())
-	n := k.authData(&r, caps)
+	from, to := authData(&r, caps)
 	if caps&capConnectDB != 0 {
 		c.use = sqltext.Text(r.CString())
 	}
 	if caps&capPluginAuth != 0 && r.Left() > 0 {
 		c.plugin = pluginName(r.CString())
 	}
-	c.credentials(n)
+	k.credentials(c, from, to)
 	if caps&capAttributes != 0 && r.Left() > 0 {
 		k.attributes(&r)
 	}
@@ -179,17 +201,20 @@ func (k *conn) response(c *call, b []byte) error {
 	return nil
 }
 
-// authData skips the client's credentials and returns their size.
-func (k *conn) authData(r *reader, caps uint64) int {
+// authData skips the client's credentials and returns their place.
+func authData(r *reader, caps uint64) (from, to int) {
 	switch {
 	case caps&capAuthLenenc != 0:
-		return len(r.text())
+		n := len(r.text())
+		return r.Used() - n, r.Used()
 	case caps&capSecure != 0:
 		n := int(r.Uint8())
+		from = r.Used()
 		r.Skip(n)
-		return n
+		return from, from + n
 	}
-	return len(r.CString())
+	from = r.Used()
+	return from, from + len(r.CString())
 }
 
 // attributes reads the connection attributes.
@@ -230,17 +255,20 @@ func (k *conn) verdict(c *call, b []byte) error {
 	case packetErr:
 		k.failed(c, b)
 	case packetMore:
+		if len(b) > 2 { // a single byte is a state
+			k.hide(c, 1, len(b))
+		}
 		return nil
-	case packetFactor:
-		c.plugin, c.auth = pluginName(b[1:]), ""
-		return nil
-	case packetEOF:
-		if c.plugin = pluginName(b[1:]); len(b) == 1 {
+	case packetFactor, packetEOF:
+		if c.plugin, c.auth = pluginName(b[1:]), ""; len(b) == 1 && b[0] == packetEOF {
 			c.plugin = "mysql_old_password"
 		}
-		c.auth = ""
+		if i := bytes.IndexByte(b, 0); i >= 0 {
+			k.hide(c, i, len(b))
+		}
 		return nil
 	default:
+		k.hide(c, 1, len(b))
 		if k.serverCaps != 0 && k.serverCaps&capLongPassword == 0 { // plugins of MariaDB, such as parsec, send what they like
 			return nil
 		}
@@ -274,13 +302,13 @@ func (k *conn) accepted(c *call) {
 func (k *conn) changeUser(c *call, r *reader) {
 	c.stage = stageAuth
 	c.user = sqltext.Text(r.CString())
-	n := k.authData(r, capSecure)
+	from, to := authData(r, capSecure)
 	c.use = sqltext.Text(r.CString())
 	r.Skip(2)
 	if r.Left() > 0 && !r.Short() {
 		c.plugin = pluginName(r.CString())
 	}
-	c.credentials(n)
+	k.credentials(c, 1+from, 1+to) // r is behind the command's number
 	if k.caps&capAttributes != 0 && r.Left() > 0 && !r.Short() {
 		k.attributes(r)
 	}

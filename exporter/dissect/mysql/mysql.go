@@ -191,8 +191,13 @@ type conn struct {
 	prepared
 	newest *columns // to recognize them when they are repeated
 
-	switched   bool // another protocol follows
-	acc        span // bytes read but not yet added to their call
+	switched bool     // another protocol follows
+	acc      span     // bytes read but not yet added to their call
+	current  struct { // the message that is read
+		in   *dissect.Input
+		at   int // its place there; -1 if it is no part of the input
+		data []byte
+	}
 	scratch    []byte
 	spare      []*call
 	spareBytes int
@@ -246,6 +251,7 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 		}
 	}
 	k.flush()
+	k.current.in, k.current.data = nil, nil
 	return at, err
 }
 

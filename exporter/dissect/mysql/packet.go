@@ -153,6 +153,9 @@ func (k *conn) packet(o *source, b []byte) (int, error) {
 		c.seq = seq
 	}
 	if whole {
+		if k.current.in, k.current.at = o.in, o.at+headerSize; o.packed {
+			k.current.at = -1
+		}
 		if c != nil {
 			k.assign(c, o, headerSize+size)
 		}
@@ -174,6 +177,9 @@ func (k *conn) piece(s *side, o *source, n int, payload []byte) {
 		return
 	}
 	k.assign(s.call, o, n)
+	if s.call.logsIn() {
+		s.call.x.HideUnplaced(o.in)
+	}
 	if b := s.call.sent(o.in.Dir); b != nil {
 		b.Write(payload)
 	} else if room := maxWhole - len(s.keep); room > 0 && !s.gap {
@@ -192,6 +198,7 @@ func (k *conn) ended(s *side, o *source, n int) error {
 	if c.sent(o.in.Dir) != nil {
 		return nil
 	}
+	k.current.in, k.current.at = o.in, -1
 	return k.message(c, &source{in: o.in, at: o.at + n, packed: o.packed, end: o.end, last: o.last, calls: o.calls}, keep, size, cut)
 }
 
@@ -205,12 +212,17 @@ func (c *call) sent(dir dissect.Dir) *dissect.Body {
 
 // message reads a complete message of c, or the beginning of a long one.
 func (k *conn) message(c *call, o *source, b []byte, size int64, cut bool) error {
+	k.current.data = b
 	switch {
 	case c == nil:
 		return nil
 	case o.in.Dir == dissect.ToServer:
+		login := c.logsIn()
 		err := k.request(c, b, size, cut)
 		c.bad = c.bad || err != nil
+		if err != nil && (login || c.logsIn()) {
+			k.hide(c, 0, len(b))
+		}
 		return err
 	case c.kind == kindConnect && c.stage == stageFirst:
 		return k.greeting(c, b)

@@ -110,7 +110,7 @@ func (k *conn) request(c *call, b []byte, size int64, cut bool) error {
 	case c.kind == kindConnect && !k.capsKnown:
 		return k.response(c, b)
 	case c.stage == stageAuth:
-		c.credentials(len(b))
+		k.credentials(c, 0, len(b))
 		return nil
 	case c.command != 0: // more than the command
 		return fmt.Errorf("reading %s: a packet that does not follow", nameOf("command", int(c.command)))
