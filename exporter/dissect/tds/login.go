@@ -80,32 +80,83 @@ func (k *conn) login(c *call, b []byte) error {
 	row.Client, row.User, row.Application, row.Server = table.NonEmpty(k.client), table.NonEmpty(k.user), table.NonEmpty(k.application), table.NonEmpty(k.server)
 	row.Driver, row.Database, row.Version = table.NonEmpty(k.driver), table.NonEmpty(k.database), table.NonEmpty(k.version)
 	const integratedSecurity = 0x80
+	_, bearer := federated(b)
 	switch sspi := int(binary.LittleEndian.Uint16(b[78:])); {
 	case b[25]&integratedSecurity != 0:
 		row.AuthKind = table.Some(integrated(b[min(sspi, len(b)):]))
 	case binary.LittleEndian.Uint16(b[46:]) > 0:
 		row.AuthKind = table.Some("password")
-	case k.federated(b):
+	case bearer > 0:
 		row.AuthKind = table.Some("bearer")
 	}
 	return nil
 }
 
-// federated reports whether LOGIN7 has the feature FEDAUTH.
-func (k *conn) federated(b []byte) bool {
+// federated returns the place of the data of feature FEDAUTH of LOGIN7, section 2.2.6.4. Without the
+// feature, to is 0.
+func federated(b []byte) (from, to int) {
 	const hasExtension, fedAuth = 0x10, 0x02
 	at := int(binary.LittleEndian.Uint16(b[56:]))
 	if b[27]&hasExtension == 0 || at+4 > len(b) {
-		return false
+		return 0, 0
 	}
 	list := int64(binary.LittleEndian.Uint32(b[at:]))
 	for list+5 <= int64(len(b)) && b[list] != 0xff {
+		size := int64(binary.LittleEndian.Uint32(b[list+1:]))
 		if b[list] == fedAuth {
-			return true
+			return int(list + 5), int(list + 5 + size)
 		}
-		list += 5 + int64(binary.LittleEndian.Uint32(b[list+1:]))
+		list += 5 + size
 	}
-	return false
+	return 0, 0
+}
+
+// credentials lists the places of credentials in a message of the client, of which b is the beginning.
+func credentials(kind byte, b []byte) (list [][2]int) {
+	add := func(from, to int) { list = append(list, [2]int{from, max(from, to)}) }
+	token := func(from, to int) { // that of NTLM keeps its signature and type, MS-NLMP section 2.2.1
+		if from < len(b) && integrated(b[from:]) == "ntlm" {
+			from += 12
+		}
+		add(from, to)
+	}
+	const all = 1 << 30
+	switch {
+	case kind == typeSSPI:
+		token(0, all)
+	case kind == typeFedAuth: // two lengths come first, section 2.2.6.3
+		add(8, all)
+	case kind == typeLogin && len(b) >= loginSize-8:
+		more := isModern(binary.LittleEndian.Uint32(b[4:])) && len(b) >= loginSize // fields after the first 86 bytes
+		u16 := func(at int) int { return int(binary.LittleEndian.Uint16(b[at:])) }
+		add(u16(44), u16(44)+2*u16(46)) // password
+		size := u16(80)
+		if size == 0xffff && more { // the length is in a field of its own
+			size = int(binary.LittleEndian.Uint32(b[90:]))
+		}
+		token(u16(78), u16(78)+size)
+		if more {
+			add(u16(86), u16(86)+2*u16(88)) // new password
+		}
+		if from, to := federated(b); to-from > 5 { // options and a length come before the token
+			add(from+5, to)
+		}
+	}
+	return list
+}
+
+// hide marks the credentials in the last n bytes of message, which are at in.Data[at:at+n].
+func (c *call) hide(in *dissect.Input, at int, message []byte, n int, last bool) {
+	begin, total := len(message)-n, 0
+	for _, s := range credentials(c.kind, message) {
+		from, to := max(s[0], begin), min(s[1], len(message))
+		c.x.Hide(in, at+from-begin, at+to-begin)
+		c.hidden += max(0, to-from)
+		total += max(0, to-s[0])
+	}
+	if c.row.Partial || last && c.hidden != total { // it was not known when its bytes arrived
+		c.x.HideUnplaced(in)
+	}
 }
 
 // integrated names the kind of a token of integrated security.
@@ -116,13 +167,16 @@ func integrated(b []byte) string {
 	return "negotiate"
 }
 
+// isModern reports whether a version is 7.2 or later.
+func isModern(v uint32) bool { return v>>24 >= 0x72 || v>>24 == 0x08 }
+
 // setVersion records the version of TDS that a login requests or that the server chose.
 func (k *conn) setVersion(v uint32) {
 	if k.version = tables()["version"][int64(v)]; k.version == "" {
 		k.version = fmt.Sprintf("%#x", v)
 	}
 	k.modern = no
-	if v>>24 >= 0x72 || v>>24 == 0x08 {
+	if isModern(v) {
 		k.modern = yes
 	}
 	k.old = v == 0x70000000 || v == 0x07000000

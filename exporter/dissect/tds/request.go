@@ -37,6 +37,9 @@ func (k *conn) requestPacket(s *session, in *dissect.Input, from, to int, head, 
 	c.x.Request(in, from, to)
 	c.row.Requested++
 	last := head[1]&eom != 0
+	if in.Tracing() && (c.kind == typeLogin || c.kind == typeSSPI || c.kind == typeFedAuth) {
+		c.hide(in, to-len(payload), append(r.buf[:len(r.buf):len(r.buf)], payload...), len(payload), last)
+	}
 	switch {
 	case c.kind == typeBulk:
 		r.rows.feed(payload)

@@ -135,6 +135,7 @@ type call struct {
 	prepare  string // statement to remember under the handle that the response has
 	forget   table.Opt[int64]
 	texts    int // bytes of text in row
+	hidden   int // bytes of credentials that were marked
 	preview  []byte
 	full     bool
 }
