@@ -133,7 +133,7 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 	if m.kind == asReq || m.kind == tgsReq {
 		k.request(in, &m, b, size)
 	} else {
-		k.response(in, &m, size)
+		k.response(in, &m, b, size)
 	}
 	return size, nil
 }
@@ -154,10 +154,11 @@ func (k *conn) request(in *dissect.Input, m *message, b []byte, size int) {
 			break
 		}
 	}
+	hide(in, &c.X, b)
 	k.Await(c.Note.key, c, m.row.cost())
 }
 
-func (k *conn) response(in *dissect.Input, m *message, size int) {
+func (k *conn) response(in *dissect.Input, m *message, b []byte, size int) {
 	c := k.answered(in.Dir.Other(), m)
 	if c != nil {
 		k.Take(c.Note.key)
@@ -166,6 +167,7 @@ func (k *conn) response(in *dissect.Input, m *message, size int) {
 		m.row.Type = m.name()
 	}
 	c = k.Response(in, size, c, m.row)
+	hide(in, &c.X, b)
 	c.Row.ResponseType = table.Some(m.name())
 	k.End(c, "")
 }

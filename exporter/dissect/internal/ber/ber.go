@@ -75,6 +75,9 @@ func (r *Reader) More() bool { return !r.bad && r.pos < len(r.data) }
 // Used is the number of bytes read.
 func (r *Reader) Used() int { return r.pos }
 
+// Rest is what was not read.
+func (r *Reader) Rest() []byte { return r.data[r.pos:] }
+
 // Peek is the tag of the next element, 0 if there is none.
 func (r *Reader) Peek() byte {
 	if !r.More() {
