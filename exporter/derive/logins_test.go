@@ -83,7 +83,9 @@ type login struct {
 // datagrams are the ports of logins over UDP.
 var datagrams = map[uint16]bool{161: true, 1812: true, 3478: true, 5060: true}
 
-func logins() []login {
+func logins() []login { return append(binaryLogins(), textLogins()...) }
+
+func textLogins() []login {
 	start := []byte(pg("", "\x00\x03\x00\x00user\x00app\x00database\x00shop\x00\x00"))
 	ok := pg("R", "\x00\x00\x00\x00") + pg("K", "\x00\x00\x00\x07\x12\x9a\x34\x56") + pg("Z", "I")
 	query := []say{{data: []byte(pg("Q", "SELECT 1\x00"))}, {server: true, data: []byte(pg("C", "SELECT 1\x00") + pg("Z", "I"))}}

@@ -264,7 +264,7 @@ func (k *conn) verdict(c *call, b []byte) error {
 			c.plugin = "mysql_old_password"
 		}
 		if i := bytes.IndexByte(b, 0); i >= 0 {
-			k.hide(c, i, len(b))
+			k.hide(c, i+1, len(b))
 		}
 		return nil
 	default:
