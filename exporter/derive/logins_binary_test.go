@@ -133,7 +133,7 @@ func el(tag byte, parts ...string) string {
 }
 
 // kerberosSecrets are in kerberosTalk.
-var kerberosSecrets = []string{"timestamp/K01+Zq~ab", "ticket/K02+Zq~abcd", "answer/K03+Zq~abcd", "authenticator/K04", "authorization/K05", "checksum/K06+Zq", "challenge/K07+Zq", "unknown/K08+Zq~", "another/K09+Zq~"}
+var kerberosSecrets = []string{"timestamp/K01+Zq~ab", "ticket/K02+Zq~abcd", "answer/K03+Zq~abcd", "authenticator/K04", "authorization/K05", "checksum/K06+Zq", "challenge/K07+Zq", "unknown/K08+Zq~", "another/K09+Zq~", "unasked/K10+Zq~", "password/K11+Zq~"}
 
 // kerberosTalk lists the messages of a login, of the client and the server in turn.
 func kerberosTalk(head bool) []string {
@@ -156,18 +156,20 @@ func kerberosTalk(head bool) []string {
 		return el(0x60|kind, seq(fixed(1, 5), fixed(2, kind), field(3, seq(data...)), field(4, seq(field(0, el(3, "\x00\x40\x81\x00\x10")), field(1, name("ann", "till")),
 			field(2, str("SHOP")), field(3, name("cifs", "files")), field(8, seq(number(18))), more))))
 	}
-	reply := func(kind byte, data ...string) string {
-		return el(0x60|kind, seq(fixed(0, 5), fixed(1, kind), field(2, seq(data...)), field(3, str("SHOP")), field(4, name("ann", "till")), field(5, ticket(secret[1])), field(6, sealed(secret[2]))))
+	reply := func(kind byte, sent, own string, data ...string) string {
+		return el(0x60|kind, seq(fixed(0, 5), fixed(1, kind), field(2, seq(data...)), field(3, str("SHOP")), field(4, name("ann", "till")), field(5, ticket(sent)), field(6, sealed(own))))
 	}
 	list := []string{
 		request(10, "", padata(2, sealed(secret[0])), padata(138, sealed(secret[6])), padata(128, "\x30\x00"), padata(136, secret[7])),
-		reply(11, padata(136, secret[7])),
+		reply(11, secret[1], secret[2], padata(136, secret[7])),
 		request(12, field(10, sealed(secret[4]))+field(11, seq(ticket(secret[8]))), padata(1, el(0x6e, seq(field(0, number(5)), field(1, number(14)), field(3, ticket(secret[1])), field(4, sealed(secret[3]))))),
 			padata(129, seq(field(0, name("boss", "x")), field(1, str("SHOP")), field(2, seq(field(0, number(7)), field(1, el(4, secret[5])))), field(3, str("Kerberos"))))),
-		reply(13),
+		reply(13, secret[1], secret[2]),
 		request(10, "", padata(2, sealed(secret[0]))),
 		el(0x7e, seq(fixed(0, 5), fixed(1, 30), field(4, el(0x18, "20261122120000Z")), field(5, number(1)), field(6, number(24)), field(9, str("SHOP")), field(10, name("cifs", "files")),
 			field(12, el(4, seq(padata(19, ""), padata(133, secret[8])))))),
+		request(10, ""), // it proves nothing, but the response is encrypted with the password
+		reply(11, secret[9], secret[10]),
 	}
 	for i := range list {
 		if head {
@@ -194,7 +196,7 @@ func TestKerberosDatagramsKeepTheirCalls(t *testing.T) {
 					t.Errorf("the packets hold %q", secret)
 				}
 			}
-			if was, now := shape(t, b), shape(t, d); !slices.Equal(was, now) || len(was) != 3 {
+			if was, now := shape(t, b), shape(t, d); !slices.Equal(was, now) || len(was) != 4 {
 				t.Errorf("calls and anomalies were\n%v\nand are\n%v", was, now)
 			}
 		})

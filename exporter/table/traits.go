@@ -22,6 +22,7 @@ type Traits struct {
 	Store      bool        `json:"store,omitempty"`      // method is a command of a store of keys and values
 	Pooled     bool        `json:"pooled,omitempty"`     // clients keep connections in a pool, each with one call at a time
 	Login      bool        `json:"login,omitempty"`      // credentials are sent once, when a connection begins
+	Issues     bool        `json:"issues,omitempty"`     // responses have credentials, such as tickets, whatever the request proves
 	Before     string      `json:"before,omitempty"`     // SQL condition for requests that a server also answers before a login
 	Words      string      `json:"words,omitempty"`      // SQL for the text of a call without its values, if it is not method and path; NULL: it has none
 	Harmless   string      `json:"harmless,omitempty"`   // SQL condition for failures that are part of normal use

@@ -266,7 +266,9 @@ func (f *Finder) Row(columns []string, row []any) {
 	// it themselves; those of a protocol with a login of its own do not.
 	t := task{p: f.r.Policy}
 	shown := slices.ContainsFunc(row, func(v any) bool { h, ok := v.([]table.Header); return ok && len(h) > 0 }) && !table.TraitsOf(text("protocol")).Login
-	if kind := text("auth_kind"); kind != "" && !slices.Contains(table.NoLogin, kind) && !shown && t.passwords() {
+	kind := text("auth_kind")
+	secret := kind != "" && !slices.Contains(table.NoLogin, kind) || slices.Contains(columns, "auth_kind") && table.TraitsOf(text("protocol")).Issues
+	if secret && !shown && t.passwords() {
 		f.found(byName, "", "", true)
 	}
 }

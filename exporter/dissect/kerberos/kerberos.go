@@ -56,7 +56,7 @@ func Protocol() *dissect.Protocol {
 		Detect:     detect,
 		New:        newConn,
 		Row:        &Row{},
-		Traits:     table.Traits{Elsewhere: true},
+		Traits:     table.Traits{Elsewhere: true, Issues: true},
 	}
 }
 
