@@ -52,6 +52,9 @@ func mysqlLogins() []login {
 		{"MySQL, refused", 3306, func(s string) []say {
 			return append([]say{greeting()}, said(answer(s), my(2, "\xff\x15\x04#28000Access denied"))...)
 		}, []string{password, salt1, salt2}},
+		{"MySQL COM_REGISTER_SLAVE", 3306, func(s string) []say {
+			return talk(answer(""), ok(2), my(0, "\x15\x01\x00\x00\x00\x04till\x03ann"+string(rune(len(s)))+s+"\xea\x0c"+strings.Repeat("\x00", 8)), ok(1))
+		}, []string{password}},
 		{"MySQL COM_CHANGE_USER", 3306, func(s string) []say {
 			return talk(answer("12345678901234567890"), ok(2), my(0, "\x11bob\x00"+string(rune(len(s)))+s+"shop\x00\x2d\x00caching_sha2_password\x00"),
 				my(1, "\xfemysql_native_password\x00"+salt1+salt2+"\x00"), my(2, "98765432109876543210"), ok(3))

@@ -26,6 +26,7 @@ const (
 	comPing         = 0x0e
 	comChangeUser   = 0x11
 	comBinlogDump   = 0x12
+	comRegister     = 0x15
 	comPrepare      = 0x16
 	comExecute      = 0x17
 	comLongData     = 0x18

@@ -174,6 +174,16 @@ func (k *conn) arguments(c *call, r *reader, cut bool) {
 		c.stage = stageColumns
 		c.left = -1 // their number is not sent
 		c.query, c.known = sqltext.Text(r.CString()), true
+	case comRegister: // the password that a replica reports is another server's
+		r.Skip(4)
+		r.Skip(int(r.Uint8())) // host
+		r.Skip(int(r.Uint8())) // user
+		n := int(r.Uint8())
+		if from := 1 + r.Used(); n > 0 { // r is behind the command's number
+			c.plugin = "mysql_clear_password"
+			k.credentials(c, from, from+n)
+		}
+		r.Skip(n)
 	case comBinlogDump, comBinlogGTID:
 		c.stage = stageStream
 	case comQuit:
