@@ -22,7 +22,20 @@ func u32(n int) string { return u16(n) + u16(n>>16) }
 // binaryLogins are those of protocols whose messages are no text.
 func binaryLogins() []login {
 	overTCP := func(string) []say { return said(kerberosTalk(true)...) }
-	return slices.Concat(mysqlLogins(), tdsLogins(), []login{{"Kerberos", 88, overTCP, kerberosSecrets}})
+	return slices.Concat(mysqlLogins(), tdsLogins(), []login{{"Kerberos", 88, overTCP, kerberosSecrets}, {"LDAP", 389, ldapTalk, []string{"s3cr3t/K01+Zq~ab-987", "<10a13c7bf708ca0f399c>"}}})
+}
+
+// ldapTalk is a login in two steps, of which the first has no credential.
+func ldapTalk(s string) []say {
+	tlv := func(tag byte, body string) string { return string([]byte{tag, byte(len(body))}) + body }
+	message := func(id byte, op string) string { return tlv(0x30, tlv(2, string(rune(id)))+op) }
+	bind := func(id byte, credentials string) string {
+		return message(id, tlv(0x60, tlv(2, "\x03")+tlv(4, "")+tlv(0xa3, tlv(4, "CRAM-MD5")+credentials)))
+	}
+	result := func(id, code byte, more string) string {
+		return message(id, tlv(0x61, tlv(10, string(rune(code)))+tlv(4, "")+tlv(4, "")+more))
+	}
+	return said(bind(1, ""), result(1, 14, tlv(0x87, "<10a13c7bf708ca0f399c>")), bind(2, tlv(4, "ann "+s)), result(2, 0, ""))
 }
 
 func mysqlLogins() []login {

@@ -74,7 +74,7 @@ func (k *conn) message(in *dissect.Input, b []byte, from, to int, partial bool) 
 	if in.Dir == dissect.ToServer {
 		c, final, err = k.request(in, int(op&0x1f), id, body, partial)
 	} else {
-		c, final, err = k.response(int(op&0x1f), id, body, partial)
+		c, final, err = k.response(in, int(op&0x1f), id, body, partial)
 	}
 	if err != nil {
 		return nil, false, err
@@ -179,9 +179,8 @@ func (c *call) bind(in *dissect.Input, r *ber.Reader) {
 	case ber.Context | ber.Constructed | 3:
 		s := ber.New(body)
 		mechanism := s.Expect(ber.Octets)
-		if credentials, ok := s.Optional(ber.Octets); ok {
-			c.x.HidePart(in, credentials)
-		}
+		credentials, _ := s.Optional(ber.Octets)
+		c.x.HidePart(in, credentials)
 		if row.Auth = table.Some("sasl"); sasl.Valid(mechanism) {
 			row.Mechanism = table.Some(string(mechanism))
 			kind = sasl.Kind(string(mechanism))

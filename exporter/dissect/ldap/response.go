@@ -3,13 +3,14 @@ package ldap
 import (
 	"fmt"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/ber"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
 // response reads a message of the server and finds its call.
-func (k *conn) response(op int, id int64, b []byte, partial bool) (*call, bool, error) {
+func (k *conn) response(in *dissect.Input, op int, id int64, b []byte, partial bool) (*call, bool, error) {
 	c, ok := k.Get(id)
 	if !ok {
 		c = k.orphan(op, id)
@@ -30,7 +31,7 @@ func (k *conn) response(op int, id int64, b []byte, partial bool) (*call, bool, 
 	case opIntermediate:
 		return c, false, nil
 	}
-	if err := k.result(c, op, &r); err != nil && !partial {
+	if err := k.result(in, c, op, &r); err != nil && !partial {
 		return nil, false, err
 	}
 	return c, true, nil
@@ -72,7 +73,7 @@ func (k *conn) referrals(c *call, r *ber.Reader) {
 }
 
 // result reads what all results have, RFC 4511 section 4.1.9, and what it means for the connection.
-func (k *conn) result(c *call, op int, r *ber.Reader) error {
+func (k *conn) result(in *dissect.Input, c *call, op int, r *ber.Reader) error {
 	row := c.row
 	code := r.Int(ber.Enumerated)
 	matched, text := r.Expect(ber.Octets), r.Expect(ber.Octets)
@@ -99,6 +100,8 @@ func (k *conn) result(c *call, op int, r *ber.Reader) error {
 			k.Conn.Upgrade("tls", nil)
 		}
 	case opBindResult:
+		challenge, _ := r.Optional(ber.Context | 7) // serverSaslCreds, RFC 4511 section 4.2.2
+		c.x.HidePart(in, challenge)
 		if code == 0 && c.x.HasRequest() {
 			k.user, k.layer = c.user, c.layer
 		} else if code == 0 {
