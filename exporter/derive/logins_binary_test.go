@@ -27,7 +27,6 @@ func binaryLogins() []login {
 
 // ldapTalk is a login in two steps, of which the first has no credential.
 func ldapTalk(s string) []say {
-	tlv := func(tag byte, body string) string { return string([]byte{tag, byte(len(body))}) + body }
 	message := func(id byte, op string) string { return tlv(0x30, tlv(2, string(rune(id)))+op) }
 	bind := func(id byte, credentials string) string {
 		return message(id, tlv(0x60, tlv(2, "\x03")+tlv(4, "")+tlv(0xa3, tlv(4, "CRAM-MD5")+credentials)))

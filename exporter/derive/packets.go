@@ -49,9 +49,20 @@ type change struct {
 type item struct {
 	bit
 	way      way
-	stream   bool // a part of a stream
-	datagram bool // of UDP
-	pdu      bool // of one without sequence numbers
+	stream   bool   // a part of a stream
+	datagram bool   // of UDP
+	pdu      bool   // of one without sequence numbers
+	sum      uint64 // see hash; 0 before
+}
+
+// hash is a hash of the payload that is the same in every run.
+func (x *item) hash() uint64 {
+	if x.sum == 0 {
+		h := fnv.New64a()
+		h.Write(x.payload)
+		x.sum = h.Sum64()
+	}
+	return x.sum
 }
 
 // worker searches the packets of some conversations.
@@ -162,7 +173,7 @@ func (w *worker) place(x *item, at int, with string, rule int32) {
 		w.copies[way] = c
 	}
 	if x.datagram {
-		h := hash(x.payload)
+		h := x.hash()
 		if c.datagrams == nil || len(c.datagrams) >= maxDone {
 			c.datagrams = map[uint64][]span{}
 		}
@@ -189,7 +200,7 @@ func (w *worker) copy(x *item) {
 	}
 	c := w.copies[x.way.anywhere()]
 	if c != nil && len(c.datagrams) > 0 {
-		for _, s := range c.datagrams[hash(x.payload)] {
+		for _, s := range c.datagrams[x.hash()] {
 			w.apply(s, x.index, x.at, 0, uint32(len(x.payload)))
 		}
 	}
@@ -199,13 +210,6 @@ func (w *worker) copy(x *item) {
 	for _, s := range c.spans {
 		w.apply(s, x.index, x.at, x.seq, uint32(len(x.payload)))
 	}
-}
-
-// hash is a hash of a payload that is the same in every run.
-func hash(payload []byte) uint64 {
-	h := fnv.New64a()
-	h.Write(payload)
-	return h.Sum64()
 }
 
 // short replaces a short value if it is not part of a longer word.

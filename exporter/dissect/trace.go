@@ -29,7 +29,7 @@ func (b *Body) Places() (list []Place, ok bool) {
 func (b *Body) traceBytes(p []byte) {
 	b.traced = true
 	in := b.conn.engine.innermost()
-	at := int(uintptr(unsafe.Pointer(unsafe.SliceData(p))) - uintptr(unsafe.Pointer(unsafe.SliceData(in.Data))))
+	at := in.indexOf(p)
 	if len(p) == 0 {
 		return
 	}
@@ -39,6 +39,11 @@ func (b *Body) traceBytes(p []byte) {
 	}
 	list, ok := in.places(at, at+len(p))
 	b.places, b.lostTrace = append(b.places, list...), b.lostTrace || !ok
+}
+
+// indexOf is the index of a part of in.Data in it. Of other bytes it is any number.
+func (in *Input) indexOf(part []byte) int {
+	return int(uintptr(unsafe.Pointer(unsafe.SliceData(part))) - uintptr(unsafe.Pointer(unsafe.SliceData(in.Data))))
 }
 
 // carried reports whether another connection carries the bytes of c, so that they may not be in packets as they are.
@@ -88,7 +93,7 @@ func (x *Exchange) HideRest(in *Input, from, to int) { x.hide(in, from, to, fals
 
 // HidePart is Hide for a part of in.Data.
 func (x *Exchange) HidePart(in *Input, part []byte) {
-	from := int(uintptr(unsafe.Pointer(unsafe.SliceData(part))) - uintptr(unsafe.Pointer(unsafe.SliceData(in.Data))))
+	from := in.indexOf(part)
 	switch {
 	case len(part) == 0:
 		x.Hide(in, 0, 0)

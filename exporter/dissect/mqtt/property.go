@@ -15,7 +15,7 @@ type reader struct {
 	cursor.Cursor
 	version byte
 	at      int    // of the fields in the input
-	secret  [2]int // where the authentication data of the last properties begins and ends there
+	secret  [2]int // of the authentication data of the last properties, from and to
 }
 
 // text reads a text or bytes after their length.

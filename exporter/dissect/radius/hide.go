@@ -20,7 +20,7 @@ var secrets = map[uint8]bool{
 // microsoftSecrets are those of Microsoft: responses and challenges of MS-CHAP, passwords and keys, RFC 2548.
 var microsoftSecrets = map[uint8]bool{1: true, 3: true, 4: true, 5: true, 6: true, 11: true, 12: true, 16: true, 17: true, 25: true, 26: true, 27: true}
 
-// hide notes where the secrets of a message are, in.Data[:m.size]. The kinds and lengths of attributes stay,
+// hide notes the secrets of a message, in.Data[:m.size]. The kinds and lengths of attributes stay,
 // and so does the random authenticator of a request. That of a response proves the secret of the server.
 func (m *message) hide(in *dissect.Input, x *dissect.Exchange) {
 	if !in.Tracing() {

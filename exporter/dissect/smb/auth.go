@@ -75,7 +75,7 @@ func (k *conn) ntlm(in *dissect.Input, c *call, b []byte, at int) {
 				c.x.Hide(in, at+from, at+from+n)
 			}
 		}
-		if first >= 88 { // nothing else is where the MIC, which proves the session key, would be
+		if first >= 88 { // room for the MIC, which proves the session key
 			c.x.Hide(in, at+72, at+88)
 		}
 		c.setLogin(l)

@@ -118,15 +118,11 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 	return m.size, nil
 }
 
-// hide notes where the secrets of a message are.
+// hide notes the secrets of a message.
 func (m *message) hide(in *dissect.Input, x *dissect.Exchange) {
-	x.Hide(in, 0, 0) // a community may be empty
-	if !in.Tracing() {
-		return
-	}
-	for _, secret := range m.secrets { // parts of in.Data
-		at := cap(in.Data) - cap(secret)
-		x.Hide(in, at, at+len(secret))
+	x.Hide(in, 0, 0) // there may be none
+	for _, secret := range m.secrets {
+		x.HidePart(in, secret)
 	}
 }
 
