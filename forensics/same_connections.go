@@ -31,14 +31,11 @@ func (c *Case) makeSameConnections(ctx context.Context) error {
 	}
 	same := sameRows{}
 	err := c.eachRow(ctx, sql, func(row []any) error {
-		var n [4]int64
-		for i := range n {
-			var ok bool
-			if n[i], ok = row[i].(int64); !ok {
-				return fmt.Errorf("column %d is %T, expected a number", i, row[i])
-			}
+		a, b, err := copies.PairOf(row)
+		if err != nil {
+			return err
 		}
-		same.join(copies.Row{Bundle: int(n[0]), No: n[1]}, copies.Row{Bundle: int(n[2]), No: n[3]})
+		same.join(a, b)
 		return nil
 	})
 	if err != nil {

@@ -86,14 +86,17 @@ func connNumber(bundle, conn string) string {
 
 // Joined is SQL for the rows of a table or query with conn_id, and with bundle if the case has several. It
 // adds the column conn, which is the same number for rows of one connection, whichever bundle they are of.
-func Joined(c *forensics.Case, from string) string {
+func Joined(c *forensics.Case, from string) string { return JoinedIf(c, from, "true") }
+
+// JoinedIf is Joined for rows whose connections match a condition: only these are compared with each other.
+func JoinedIf(c *forensics.Case, from, cond string) string {
 	switch {
 	case !c.Several():
 		return "(SELECT *, conn_id AS conn FROM " + from + ")"
 	case !Overlapping(c):
 		return "(SELECT *, " + connNumber("bundle", "conn_id") + " AS conn FROM " + from + ")"
 	}
-	return "(SELECT r.*, " + connNumber("coalesce(s.first.b, r.bundle)", "coalesce(s.first.c, r.conn_id)") + " AS conn FROM " + from + " r LEFT JOIN (" + Sightings("true", Earliest) + ") s USING (bundle, conn_id))"
+	return "(SELECT r.*, " + connNumber("coalesce(s.first.b, r.bundle)", "coalesce(s.first.c, r.conn_id)") + " AS conn FROM " + from + " r LEFT JOIN (" + Sightings(cond, Earliest) + ") s USING (bundle, conn_id))"
 }
 
 // EachOnce is SQL for the rows of connections or connections_raw that match a condition, each connection

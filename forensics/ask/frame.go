@@ -77,35 +77,36 @@ func CoverageOf(c forensics.Coverage) Coverage {
 		bundle         int
 		reason, detail string
 	}
-	var lost, chosen []forensics.Hole
-	sources, at := map[int]int64{}, map[choice]int{}
+	type gap struct {
+		forensics.Hole
+		sources int64
+	}
+	var lost, chosen []gap
+	at := map[choice]int{}
 	for _, h := range c.Holes {
 		if h.Reason != "filter" && h.Reason != "policy" {
-			lost = append(lost, h)
+			lost = append(lost, gap{h, 1})
 			continue
 		}
 		key := choice{h.Bundle, h.Reason, h.Detail}
 		i, ok := at[key]
 		if !ok {
-			at[key], sources[len(chosen)] = len(chosen), 1
-			chosen = append(chosen, h)
+			at[key] = len(chosen)
+			chosen = append(chosen, gap{h, 1})
 			continue
 		}
 		g := &chosen[i]
-		g.From, g.To, g.Packets = min(g.From, h.From), max(g.To, h.To), g.Packets+h.Packets
-		sources[i]++
+		g.From, g.To, g.Packets, g.sources = min(g.From, h.From), max(g.To, h.To), g.Packets+h.Packets, g.sources+1
 	}
-	for i, h := range append(lost, chosen...) {
-		if i == maxHoles {
-			out.More += int64(len(lost) + len(chosen) - i)
-			break
-		}
-		row := Hole{Source: h.Source, Reason: h.Reason, From: Stamp(h.From), To: Stamp(h.To), Packets: h.Packets, Detail: Clip(h.Detail, 200)}
-		if n := sources[i-len(lost)]; n > 1 {
-			row.Sources = n
+	list := append(lost, chosen...)
+	for _, g := range list[:min(len(list), maxHoles)] {
+		row := Hole{Source: g.Source, Reason: g.Reason, From: Stamp(g.From), To: Stamp(g.To), Packets: g.Packets, Detail: Clip(g.Detail, 200)}
+		if g.sources > 1 {
+			row.Sources = g.sources
 		}
 		out.Holes = append(out.Holes, row)
 	}
+	out.More += int64(len(list) - len(out.Holes))
 	return out
 }
 

@@ -1,6 +1,7 @@
 package ask_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -23,6 +24,10 @@ func TestSearchedNames(t *testing.T) {
 		}
 		if got := len(r.Rows) == 1; got != want {
 			t.Errorf("%q: %t, want %t", asked, got, want)
+		}
+		short := strings.Count(asked, ".") < 12 // SQL compares no others
+		if got := slices.ContainsFunc(found, func(name string) bool { return terms.IsSearched(asked, name) }); short && got != want {
+			t.Errorf("IsSearched %q: %t, want %t", asked, got, want)
 		}
 	}
 }

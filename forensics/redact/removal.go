@@ -265,9 +265,10 @@ func (f *Finder) Row(columns []string, row []any) {
 	// Dissectors leave out what logs in, so only the packets hold it. Headers of HTTP and its like hold
 	// it themselves; those of a protocol with a login of its own do not.
 	t := task{p: f.r.Policy}
-	shown := slices.ContainsFunc(row, func(v any) bool { h, ok := v.([]table.Header); return ok && len(h) > 0 }) && !table.TraitsOf(text("protocol")).Login
+	traits := table.TraitsOf(text("protocol"))
+	shown := slices.ContainsFunc(row, func(v any) bool { h, ok := v.([]table.Header); return ok && len(h) > 0 }) && !traits.Login
 	kind := text("auth_kind")
-	secret := kind != "" && !slices.Contains(table.NoLogin, kind) || slices.Contains(columns, "auth_kind") && table.TraitsOf(text("protocol")).Issues
+	secret := kind != "" && !slices.Contains(table.NoLogin, kind) || slices.Contains(columns, "auth_kind") && traits.Issues
 	if secret && !shown && t.passwords() {
 		f.found(byName, "", "", true)
 	}

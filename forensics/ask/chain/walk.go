@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics/ask/relation"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
 // Above finds the ancestors of calls.
@@ -146,22 +147,11 @@ func Harmless(s *Step, siblings []*Step) bool {
 		}
 		switch {
 		case s.Protocol == "dns":
-			if o.Host == s.Host || searched(strings.ToLower(s.Host), strings.ToLower(o.Host)) {
+			if o.Host == s.Host || terms.IsSearched(strings.ToLower(s.Host), strings.ToLower(o.Host)) {
 				return true
 			}
 		case o.Src != nil && s.Src != nil && o.Src.Key == s.Src.Key && o.Dst != nil && s.Dst != nil && o.Dst.Who == s.Dst.Who && o.Same != "" && o.Same == s.Same && o.Start <= s.End+relation.MaxPauseNs && s.Protocol != "tls":
 			return true // a retry succeeded
-		}
-	}
-	return false
-}
-
-// searched reports whether a resolver with a search list asked for one name before it found the other: for
-// name.domain before name, or in Kubernetes for web.shop.shop.svc.cluster.local before web.shop.svc.cluster.local.
-func searched(asked, found string) bool {
-	for end := len(found); end > 0; end = strings.LastIndexByte(found[:end], '.') {
-		if rest, ok := strings.CutPrefix(asked, found[:end]+"."); ok {
-			return end == len(found) || strings.HasSuffix(rest, found[end:])
 		}
 	}
 	return false

@@ -1,14 +1,27 @@
 package terms
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
+
+// IsSearched reports whether a resolver with a search list asked for one name before it found the other: for
+// name.domain before name, or in Kubernetes for web.shop.shop.svc.cluster.local before web.shop.svc.cluster.local. Both
+// are in lower case.
+func IsSearched(asked, found string) bool {
+	for end := len(found); end > 0; end = strings.LastIndexByte(found[:end], '.') {
+		if rest, ok := strings.CutPrefix(asked, found[:end]+"."); ok {
+			return end == len(found) || strings.HasSuffix(rest, found[end:])
+		}
+	}
+	return false
+}
 
 // maxLabels is the highest number of labels of a name that Searched compares.
 const maxLabels = 12
 
-// Searched is SQL for the rows of asked whose name a resolver made with a domain of its search list, because a name of
-// found is what it searched for: without the domain, or in Kubernetes with a shorter one, such as
-// web.shop.svc.cluster.local after web.shop.shop.svc.cluster.local. Both are SQL sources with the lower-case column
-// name and the columns in by, each with a comma, which must be equal too.
+// Searched is SQL for the rows of asked whose name IsSearched with a name of found. Both are SQL sources with the
+// lower-case column name and the columns in by, each with a comma, which must be equal too.
 func Searched(asked, found, by string) string {
 	pair := func(to string) string {
 		return "array_to_string(l[1:i], '.') || '|' || array_to_string(l[" + to + ":], '.')"

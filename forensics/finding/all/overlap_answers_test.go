@@ -1,6 +1,7 @@
 package all_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -49,6 +50,31 @@ var questionInputs = map[string]string{
 	"generate_openapi": `{"service": "shop/gateway"}`, "check_expectations": `{"rules": "version: 1\nrules:\n  - {name: ok, calls: http, every: status_code < 500}"}`,
 }
 
+// eachAnswer calls do with the answer to every question about the shop.
+func eachAnswer(t *testing.T, c *forensics.Case, do func(question string, answer any)) {
+	t.Helper()
+	for _, q := range all.Questions() {
+		v, err := q.AskAll(ctx, c, json.RawMessage(cmp.Or(questionInputs[q.Name], `{}`)))
+		if err != nil {
+			t.Fatalf("%s: %v", q.Name, err)
+		}
+		do(q.Name, v)
+	}
+}
+
+// plain is an answer as JSON has it.
+func plain(t *testing.T, v any) (out any) {
+	t.Helper()
+	text, err := json.Marshal(v)
+	if err == nil {
+		err = json.Unmarshal(text, &out)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
 // TestOverlappingBundlesChangeNoAnswer asks every question about one bundle, and about it with a second one
 // that has a part of the same packets.
 func TestOverlappingBundlesChangeNoAnswer(t *testing.T) {
@@ -69,28 +95,10 @@ func TestOverlappingBundlesChangeNoAnswer(t *testing.T) {
 		finding.Bind(c, all.Analyzers())
 		out := map[string]map[string]any{}
 		add := func(name string, v any) {
-			text, err := json.Marshal(v)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var plain any
-			if err := json.Unmarshal(text, &plain); err != nil {
-				t.Fatal(err)
-			}
 			out[name] = map[string]any{}
-			valuesOf(plain, "", out[name])
+			valuesOf(plain(t, v), "", out[name])
 		}
-		for _, q := range all.Questions() {
-			in := questionInputs[q.Name]
-			if in == "" {
-				in = `{}`
-			}
-			v, err := q.AskAll(ctx, c, json.RawMessage(in))
-			if err != nil {
-				t.Fatalf("%s: %v", q.Name, err)
-			}
-			add(q.Name, v)
-		}
+		eachAnswer(t, c, add)
 		w := &ask.Window{}
 		for name, of := range map[string]func() (any, error){
 			"TCP flows of reports":            func() (any, error) { t, err := tally.TCP(ctx, c, w); return t.Rows, err },

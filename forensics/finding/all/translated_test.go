@@ -22,7 +22,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
 )
 
-// servicePort is the port of the shop's services where the pods behind them have another one.
+// servicePort is the port of those of the shop's services whose pods listen on another one.
 const servicePort = 8088
 
 // ofPods replaces what differs between the two captures in text.
@@ -238,25 +238,7 @@ func TestCallsThroughServicesChangeNoAnswer(t *testing.T) {
 				out[fmt.Sprintf("%s is %v", path, v)]++
 			}
 		}
-		for _, q := range all.Questions() {
-			in := questionInputs[q.Name]
-			if in == "" {
-				in = `{}`
-			}
-			v, err := q.AskAll(ctx, c, json.RawMessage(in))
-			if err != nil {
-				t.Fatalf("%s: %v", q.Name, err)
-			}
-			text, err := json.Marshal(v)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var plain any
-			if err := json.Unmarshal(text, &plain); err != nil {
-				t.Fatal(err)
-			}
-			add(q.Name, plain)
-		}
+		eachAnswer(t, c, func(question string, answer any) { add(question, plain(t, answer)) })
 		return out
 	}
 	want := answers(there)

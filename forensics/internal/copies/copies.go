@@ -47,6 +47,18 @@ func (r Row) Compare(o Row) int {
 	return cmp.Or(cmp.Compare(r.Bundle, o.Bundle), cmp.Compare(r.No, o.No))
 }
 
+// PairOf reads two rows from the columns bundle and number of one, then of the other.
+func PairOf(columns []any) (a, b Row, err error) {
+	var n [4]int64
+	for i := range n {
+		var ok bool
+		if n[i], ok = columns[i].(int64); !ok {
+			return a, b, fmt.Errorf("column %d is %T, expected a number", i, columns[i])
+		}
+	}
+	return Row{int(n[0]), n[1]}, Row{int(n[2]), n[3]}, nil
+}
+
 // Case is the case that is searched.
 type Case struct {
 	// Query reads the rows of SQL; the row that each gets is reused.
@@ -350,14 +362,11 @@ func (f *Copies) halves(ctx context.Context, c *Case, from string) error {
 			FROM b JOIN a ON %s AND a.answered = b.at WHERE b.elapsed_us IS NULL AND b.response_bytes = 0)
 		%s ORDER BY 1, 2, 3, 4`, contentOf, from, conns, swappedEnds, strings.Join(rules, " UNION ALL "))
 	return c.Query(ctx, sql, func(row []any) error {
-		var n [4]int64
-		for i := range n {
-			var ok bool
-			if n[i], ok = row[i].(int64); !ok {
-				return fmt.Errorf("comparing calls: column %d is %T, expected a number", i, row[i])
-			}
+		rest, whole, err := PairOf(row)
+		if err != nil {
+			return fmt.Errorf("comparing calls: %w", err)
 		}
-		f.join(stands, Row{int(n[0]), n[1]}, Row{int(n[2]), n[3]})
+		f.join(stands, rest, whole)
 		return nil
 	})
 }
