@@ -58,17 +58,16 @@ type Options struct {
 
 // Case is one or more opened bundles. It is safe for concurrent use.
 type Case struct {
-	bundles   []*bundle.Bundle
-	paths     []string
-	db        *duck.DB
-	views     map[string]*view
-	order     []string    // names of the views, in the order of the documentation
-	copies    []bool      // by bundle: some of its calls are copies; nil if bundles do not overlap in time
-	copied    int64       // number of rows that are copies
-	sameConns int64       // number of rows of connection_sightings
-	ends      *betterEnds // of calls that another bundle knows better; nil if there are none
-	id        string      // hash of what is in the case, for cursors
-	mask      bool        // credentials are masked
+	bundles []*bundle.Bundle
+	paths   []string
+	db      *duck.DB
+	views   map[string]*view
+	order   []string    // names of the views, in the order of the documentation
+	copies  []bool      // by bundle: some of its calls are copies; nil if bundles do not overlap in time
+	copied  int64       // number of rows that are copies
+	ends    *betterEnds // of calls that another bundle knows better; nil if there are none
+	id      string      // hash of what is in the case, for cursors
+	mask    bool        // credentials are masked
 
 	docs     func() (map[string]map[string]doc, error)
 	coverage func() ([]stretch, error)

@@ -324,11 +324,26 @@ func (c *Case) defineView(ctx context.Context, name, source string, v view) erro
 		return err
 	}
 	source = c.masked(source, cols, every)
-	for _, name := range []string{name, name + "_raw"} {
-		c.db.Define(duck.View{Name: name, SQL: "CREATE VIEW memory.main." + name + " AS " + source})
+	c.db.Define(duck.View{Name: name + "_raw", SQL: "CREATE VIEW memory.main." + name + "_raw AS " + source})
+	c.addView(name, source, cols, v)
+	return nil
+}
+
+// defineTable adds a view whose rows every process of the database computes once, when a query first names it. None
+// of its columns are masked.
+func (c *Case) defineTable(ctx context.Context, name, source string, v view) error {
+	cols, err := c.columnsOf(ctx, source)
+	if err != nil {
+		return err
 	}
+	c.db.Define(duck.View{Name: name + "_raw", SQL: "CREATE TABLE memory.main." + name + "_raw AS " + source})
+	c.addView(name, "SELECT * FROM memory.main."+name+"_raw", cols, v)
+	return nil
+}
+
+func (c *Case) addView(name, source string, cols []duck.Column, v view) {
+	c.db.Define(duck.View{Name: name, SQL: "CREATE VIEW memory.main." + name + " AS " + source})
 	v.name, v.columns, v.raw = name, cols, cols
 	c.views[name] = &v
 	c.order = append(c.order, name)
-	return nil
 }

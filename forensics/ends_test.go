@@ -189,7 +189,7 @@ func TestFiltersSeeTheJoinedEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, table := range tables {
-		if table.Rows != number(t, c, "SELECT count(*) FROM "+table.Name) {
+		if table.Rows >= 0 && table.Rows != number(t, c, "SELECT count(*) FROM "+table.Name) {
 			t.Errorf("%s: %d rows", table.Name, table.Rows)
 		}
 	}

@@ -14,7 +14,7 @@ type Table struct {
 	Name    string
 	Doc     string
 	Columns []TableColumn
-	Rows    int64 // as in the manifests
+	Rows    int64 // as in the manifests; -1 if they are computed when a query first needs them
 }
 
 // TableColumn is one column of a table.
@@ -44,7 +44,7 @@ func (c *Case) Tables() ([]Table, error) {
 		known[s.Name] = s.Doc
 	}
 	known["sightings"] = "calls of this case that are also in another of its bundles, and the row of calls that represents both"
-	known["connection_sightings"] = "connections of this case that another of its bundles shows between other addresses, and the row of connections that represents both"
+	known["connection_sightings"] = "connections of this case that several of its bundles show, with the row of connections that represents them, which for one of them is itself"
 	var out []Table
 	for _, name := range c.order {
 		t := Table{Name: name, Doc: known[name]}
@@ -61,7 +61,7 @@ func (c *Case) Tables() ([]Table, error) {
 		case name == "sightings":
 			t.Rows = c.copied
 		case name == "connection_sightings":
-			t.Rows = c.sameConns
+			t.Rows = -1
 		case name == "endpoints" && c.ends != nil:
 			t.Rows += c.ends.made
 		case name == "anomalies" && c.ends != nil:
@@ -91,6 +91,8 @@ func describe(docs map[string]map[string]doc, tableName, column string) doc {
 		return doc{Doc: "index of the bundle in the case, from 0; numbers such as call_no are unique only within a bundle"}
 	case "of_bundle":
 		return doc{Doc: "index of the bundle with the row that represents it"}
+	case "packets":
+		return doc{Doc: "packets of the flow that has most"}
 	case "of_call_no", "of_conn_id":
 		return doc{Doc: "its " + strings.TrimPrefix(column, "of_") + " there"}
 	case "ts_exact":

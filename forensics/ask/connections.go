@@ -32,36 +32,9 @@ func Overlapping(c *forensics.Case) bool {
 type Sighting string
 
 const (
-	Earliest Sighting = "began"    // knows best which end is the client, and whether it was accepted
+	Earliest Sighting = "first_ns" // knows best which end is the client, and whether it was accepted
 	Largest  Sighting = "-packets" // has the most bytes; the others may have bytes that it lacks
 )
-
-// Sightings is SQL for the connections that match a condition, in a case of several bundles: bundle,
-// conn_id, and first, which is the row that stands for all of the same connection: its bundle is
-// first.b and its conn_id is first.c. Rows of different bundles are the same connection if they have a
-// flow between the same ports in common, and were seen at the same time, within a second, because clocks
-// differ, or one after the other: within 10 minutes, as in one bundle, and within an hour on TCP if the
-// beginning of the later one was not seen. If an address was translated between them, connection_sightings has them.
-//
-// LIMIT: a connection without any call is counted in each bundle if an address was translated between them and neither
-// saw both sides, unless both name the same service.
-func Sightings(cond string, by Sighting) string {
-	return `WITH k AS (SELECT bundle, conn_id, first_ns AS began FROM connections_raw WHERE ` + cond + `),
-		p AS (SELECT bundle, conn_id, began, transport, first_ns, last_ns, max(src_packets + dst_packets) OVER (PARTITION BY bundle, conn_id) AS packets,
-			list_sort([src_ip || ' ' || coalesce(src_port, 0), dst_ip || ' ' || coalesce(dst_port, 0), CASE WHEN src_ip IN ('0.0.0.0', '::') THEN first_ns::VARCHAR ELSE '' END]) AS ends,
-			CASE WHEN transport <> 'tcp' THEN 600::BIGINT WHEN role_known IN ('syn', 'synack') THEN 1 ELSE 3600 END * 1000000000 AS silence
-			FROM flows_raw JOIN k USING (bundle, conn_id)),
-		f AS (SELECT *, {'a': ` + string(by) + `, 'p': -packets, 'b': bundle, 'c': conn_id} AS me FROM p),
-		g AS (SELECT *, first_ns > silence + max(last_ns) OVER (PARTITION BY transport, ends ORDER BY first_ns, me ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS later FROM f),
-		h AS (SELECT *, count(*) FILTER (later) OVER (PARTITION BY transport, ends ORDER BY first_ns, me ROWS UNBOUNDED PRECEDING) AS run FROM g),
-		i AS (SELECT *, dense_rank() OVER (PARTITION BY transport, ends, run, bundle ORDER BY began, conn_id) AS nth FROM h),
-		j AS (SELECT bundle, conn_id, {'t': transport, 'ends': ends, 'run': run, 'nth': nth} AS way, {'b': coalesce(of_bundle, bundle), 'c': coalesce(of_conn_id, conn_id)} AS same, me
-			FROM i LEFT JOIN connection_sightings_raw USING (bundle, conn_id)),
-		l AS (SELECT *, min(me) OVER (PARTITION BY way) AS one FROM j),
-		m AS (SELECT *, min(one) OVER (PARTITION BY same) AS two FROM l),
-		n AS (SELECT *, min(two) OVER (PARTITION BY way) AS three FROM m)
-		SELECT bundle, conn_id, min(three) AS first FROM n GROUP BY bundle, conn_id`
-}
 
 // Once is the condition for connections that match a condition, each once even if several bundles of the
 // case have it.
@@ -69,7 +42,9 @@ func Once(c *forensics.Case, cond string, by Sighting) string {
 	if !Overlapping(c) {
 		return cond
 	}
-	return `(bundle, conn_id) IN (SELECT (bundle, conn_id) FROM (` + Sightings(cond, by) + `) WHERE bundle = first.b AND conn_id = first.c)`
+	matching := "(SELECT bundle, conn_id FROM connections_raw WHERE " + cond + ")"
+	return "(bundle, conn_id) IN (SELECT (bundle, conn_id) FROM " + matching + ` ANTI JOIN (SELECT bundle, conn_id FROM connection_sightings_raw JOIN ` + matching + ` USING (bundle, conn_id)
+		QUALIFY row_number() OVER (PARTITION BY of_bundle, of_conn_id ORDER BY ` + string(by) + `, -packets, bundle, conn_id) > 1) USING (bundle, conn_id))`
 }
 
 // FlowsOnce is the condition for one flow of each connection that matches a condition, however many vantages and
@@ -86,17 +61,14 @@ func connNumber(bundle, conn string) string {
 
 // Joined is SQL for the rows of a table or query with conn_id, and with bundle if the case has several. It
 // adds the column conn, which is the same number for rows of one connection, whichever bundle they are of.
-func Joined(c *forensics.Case, from string) string { return JoinedIf(c, from, "true") }
-
-// JoinedIf is Joined for rows whose connections match a condition: only these are compared with each other.
-func JoinedIf(c *forensics.Case, from, cond string) string {
+func Joined(c *forensics.Case, from string) string {
 	switch {
 	case !c.Several():
 		return "(SELECT *, conn_id AS conn FROM " + from + ")"
 	case !Overlapping(c):
 		return "(SELECT *, " + connNumber("bundle", "conn_id") + " AS conn FROM " + from + ")"
 	}
-	return "(SELECT r.*, " + connNumber("coalesce(s.first.b, r.bundle)", "coalesce(s.first.c, r.conn_id)") + " AS conn FROM " + from + " r LEFT JOIN (" + Sightings(cond, Earliest) + ") s USING (bundle, conn_id))"
+	return "(SELECT r.*, " + connNumber("coalesce(of_bundle, r.bundle)", "coalesce(of_conn_id, r.conn_id)") + " AS conn FROM " + from + " r LEFT JOIN connection_sightings_raw s ON s.bundle = r.bundle AND s.conn_id = r.conn_id)"
 }
 
 // EachOnce is SQL for the rows of connections or connections_raw that match a condition, each connection

@@ -29,7 +29,7 @@ type describeSchemaOut struct {
 type tableInfo struct {
 	Name    string       `json:"name"`
 	Doc     string       `json:"doc"`
-	Rows    int64        `json:"rows"`
+	Rows    *int64       `json:"rows,omitempty" jsonschema:"absent if they are computed when a query first needs them"`
 	Names   string       `json:"column_names,omitempty"`
 	Columns []columnInfo `json:"columns,omitempty"`
 }
@@ -70,7 +70,10 @@ func (s *Invocation) describeSchema(_ context.Context, in DescribeSchemaIn) (des
 		if in.Table != "" && in.Table != t.Name {
 			continue
 		}
-		info := tableInfo{Name: t.Name, Doc: t.Doc, Rows: t.Rows}
+		info := tableInfo{Name: t.Name, Doc: t.Doc}
+		if t.Rows >= 0 {
+			info.Rows = &t.Rows
+		}
 		room -= len(t.Name) + len(t.Doc) + 80
 		var cols []string
 		for _, c := range t.Columns {

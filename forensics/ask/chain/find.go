@@ -228,7 +228,7 @@ func (k *Builder) brokenConns(spans []span) ([]*Step, error) {
 		return nil, nil
 	}
 	on := "k.src_id = w.id"
-	conns := ask.JoinedIf(k.C, "connections_raw", fmt.Sprintf("first_ns BETWEEN %d AND %d", slices.Min(los), slices.Max(his)))
+	conns := ask.Joined(k.C, fmt.Sprintf("(SELECT * FROM connections_raw WHERE first_ns BETWEEN %d AND %d)", slices.Min(los), slices.Max(his)))
 	if k.C.Several() {
 		on += " AND k.bundle = w.b"
 	}

@@ -151,7 +151,7 @@ func (t *timelineAnswer) events() error {
 	}
 	on := t.isTarget("src_id") + " OR " + t.isTarget("dst_id")
 	// Each event and each connection once: of several flows of a connection, the one that shows most of it.
-	flows := ask.JoinedIf(t.c, "(SELECT *, src_ip || ':' || src_port || ' → ' || dst_ip || ':' || dst_port AS way FROM flows_raw WHERE ("+on+") AND first_ns <= ? AND last_ns >= ?)", t.w.During())
+	flows := ask.Joined(t.c, "(SELECT *, src_ip || ':' || src_port || ' → ' || dst_ip || ':' || dst_port AS way FROM flows_raw WHERE ("+on+") AND first_ns <= ? AND last_ns >= ?)")
 	tcp, _, err := ask.Rows[event](t.ctx, t.c, ask.MaxAll, fmt.Sprintf(`WITH f AS %s,
 		g AS (SELECT f.conn, f.way, e.event, e.side, e.ts_ns // 1000000000 AS second, min(e.ts_ns) AS ns, count(*) AS times, list_transform(arg_min(e.packet_no, e.packet_no, 3), p -> {'first': p, 'last': p}) AS packets
 			FROM tcp_events e JOIN f ON f.flow_id = e.flow_id%s WHERE e.ts_ns BETWEEN ? AND ? AND e.event <> 'keep_alive' GROUP BY ALL)

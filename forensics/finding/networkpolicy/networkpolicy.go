@@ -107,7 +107,7 @@ func find(ctx context.Context, l *finding.Look) error {
 	}
 	if ask.Overlapping(l.Case) {
 		in := strings.Join(strings.Fields(strings.Trim(fmt.Sprint(slices.Sorted(maps.Keys(clusters))), "[]")), ", ") // the others show no policies
-		same = "SELECT f.*, arg_max(f.bundle, (behind::INTEGER + (src_pod IS NOT NULL)::INTEGER, f.bundle = first.b)) OVER (PARTITION BY first) AS own, first AS conn FROM f JOIN (" + ask.Sightings(l.Flows()+" AND bundle IN ("+in+")", ask.Earliest) + ") USING (bundle, conn_id)"
+		same = "SELECT *, arg_max(bundle, (behind::INTEGER + (src_pod IS NOT NULL)::INTEGER, -first_ns, -bundle)) OVER (PARTITION BY conn) AS own FROM " + ask.Joined(l.Case, "f") + " WHERE bundle IN (" + in + ")"
 	}
 	groups, more, err := ask.Rows[group](ctx, l.Case, maxGroups, fmt.Sprintf(groupsSQL, columns, l.Flows(), terms.Zip("no"), same, terms.FlowID(l.Case)), terms.Numbers(slices.Sorted(maps.Keys(changes))))
 	if err != nil {
