@@ -38,7 +38,7 @@ func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 	}
 	body := b[h.size:]
 	switch whole := int64(len(b)) == size; {
-	case !named(h.client):
+	case !named(h.client) && !(whole && introduces(msg, body)):
 		return dissect.No
 	case h.version > msg.MaxVersion():
 		return likely(whole)
@@ -68,6 +68,13 @@ func detectOnPort(dir dissect.Dir, head []byte) dissect.Verdict {
 // a request.
 func named(id []byte) bool {
 	return bytes.ContainsFunc(id, func(c rune) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' })
+}
+
+// introduces reports whether a body is ApiVersions with the name of a client's software, as brokers send it to one
+// another: their client id is a number.
+func introduces(msg kmsg.Request, body []byte) bool {
+	v, ok := msg.(*kmsg.ApiVersionsRequest)
+	return ok && exact(msg, body) && named([]byte(v.ClientSoftwareName))
 }
 
 func likely(yes bool) dissect.Verdict {

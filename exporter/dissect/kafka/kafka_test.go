@@ -357,6 +357,8 @@ func TestDetect(t *testing.T) {
 	heartbeat := at(kmsg.NewPtrHeartbeatRequest(), 4)
 	heartbeat.Group = "billing"
 	whole := ask(1, heartbeat)
+	hello := at(kmsg.NewPtrApiVersionsRequest(), 4)
+	hello.ClientSoftwareName, hello.ClientSoftwareVersion = "apache-kafka-java", "4.0.0"
 	dissecttest.Detect(t, detect, dissecttest.Heads{
 		{"a request", dissect.ToServer, whole, dissect.Yes},
 		{"the beginning of a request", dissect.ToServer, whole[:9], dissect.More},
@@ -364,6 +366,7 @@ func TestDetect(t *testing.T) {
 		{"an API that does not exist", dissect.ToServer, whole[:4] + "\x01" + whole[5:], dissect.No},
 		{"a response", dissect.ToClient, say(1, at(kmsg.NewPtrHeartbeatResponse(), 4)), dissect.No},
 		{"an id without a letter", dissect.ToServer, strings.Replace(whole, "shop", "\x01234"[1:]+"5", 1), dissect.No},
+		{"an id without a letter, as a broker has, with the name of its software", dissect.ToServer, strings.Replace(ask(1, hello), "shop", "\x01234"[1:]+"5", 1), dissect.Yes},
 		{"the first request of librdkafka", dissect.ToServer, "\x00\x00\x00\x15\x00\x12\x00\x00\x00\x00\x00\x01\x00\x07rdkafka\x00\x00\x00\x00", dissect.Yes},
 		{"4 billion tags, which take minutes to count", dissect.ToServer, "\x00\x00\x00" + string([]byte{whole[3] + 4}) + whole[4:len(whole)-1] + "\xff\xff\xff\xff\x0f", dissect.No},
 		{"zeros", dissect.ToServer, "\x00\x00\x00\x14" + strings.Repeat("\x00", 20), dissect.No},

@@ -263,8 +263,8 @@ func (k *conn) acknowledge(in *dissect.Input, at, end int, f *fixed, r *reader) 
 // answers reports whether a packet can answer a call.
 func answers(c *call, kind byte) bool {
 	switch kind {
-	case puback:
-		return c.kind == publish && c.row.QoS.V == 1
+	case puback: // RabbitMQ acknowledges a message of quality 2 so: it lowers the quality to 1
+		return c.kind == publish && (c.row.QoS.V == 1 || c.row.QoS.V == 2 && !c.received)
 	case pubrec, pubrel:
 		return c.kind == publish && c.row.QoS.V == 2
 	case pubcomp:

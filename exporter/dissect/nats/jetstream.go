@@ -97,10 +97,12 @@ func (row *Row) acknowledge(b []byte) (more bool) {
 	return false
 }
 
-// stored reads the answer of JetStream to a published message or to a request of its API, and the
-// error of a service.
-func (row *Row) stored(b []byte) {
+// refused reads the error of a service, ADR-32 of NATS, from the headers of its answer.
+func (row *Row) refused() {
 	for _, h := range row.Headers {
+		if h.Kind != "response" {
+			continue
+		}
 		switch strings.ToLower(h.Name) {
 		case "nats-service-error":
 			row.ErrorText, row.StatusText, row.Outcome = table.Some(h.Value), table.Some(h.Value), table.ServerError
@@ -110,6 +112,10 @@ func (row *Row) stored(b []byte) {
 			}
 		}
 	}
+}
+
+// stored reads the answer of JetStream to a published message or to a request of its API.
+func (row *Row) stored(b []byte) {
 	if row.Status.OK {
 		row.StatusCode = table.Some(row.Status.V)
 		if row.Status.V == noResponders && !row.StatusText.OK { // the server sends no text with it

@@ -263,6 +263,7 @@ func (k *conn) answered(s *side) {
 	c.x.RespBody = s.body
 	c.answered, c.waitsMsg = true, false
 	c.row.Answer = shown(s.body)
+	c.row.refused()
 	if c.delivered {
 		if strings.HasPrefix(c.reply, "$JS.ACK.") && c.row.acknowledge(s.body.Kept()) {
 			c.answered = false

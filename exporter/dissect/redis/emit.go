@@ -138,6 +138,9 @@ func (k *conn) show(c *call, row *Row, why string) {
 		b = append(b, arrow...)
 	}
 	reply := len(b)
+	if c.confirms > 0 { // it waited for another confirmation
+		c.reply = bytes.TrimSuffix(c.reply, []byte(" "))
+	}
 	b = append(b, clip.Cut(c.reply, maxText)...)
 	if c.full {
 		b = append(b, "…"...)

@@ -53,7 +53,7 @@ type Row struct {
 	ShareType   table.Opt[string] `col:"smb_share_type" enc:"dict" doc:"disk, pipe or print"`
 	FileID      table.Opt[string] `col:"smb_file_id" doc:"identifier of the open file, hexadecimal"`
 	File        table.Opt[string] `col:"smb_file" enc:"bloom" doc:"name of the file within its share, as it was opened; at most 1024 characters"`
-	NewName     table.Opt[string] `col:"smb_new_name" doc:"name to which the file is renamed"`
+	NewName     table.Opt[string] `col:"smb_new_name" doc:"name to which the file is renamed or linked"`
 	Delete      bool              `col:"smb_delete" doc:"the file is deleted now, or when it is closed"`
 	Access      []string          `col:"smb_access" doc:"rights that opening the file requests"`
 	Disposition table.Opt[string] `col:"smb_disposition" enc:"dict" doc:"what opening does if the file exists or not: supersede, open, create, open_if, overwrite or overwrite_if"`

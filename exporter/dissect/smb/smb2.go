@@ -164,11 +164,11 @@ func (k *conn) ask2(in *dissect.Input, c *call, m *message) {
 	}
 }
 
-// change reads a rename or a deletion, MS-FSCC section 2.4. The information begins at a position of
+// change reads a rename, a link or a deletion, MS-FSCC section 2.4. The information begins at a position of
 // the message.
 func (c *call) change(m *message, class, at int) {
 	switch class {
-	case 10, 65: // rename
+	case 10, 11, 65, 72: // rename, link
 		c.row.NewName = table.NonEmpty(m.wide(at+20, int(min(m.u32(at+16), maxWhole))))
 	case 13, 64: // disposition
 		c.row.Delete = m.u8(at)&1 != 0
@@ -187,6 +187,10 @@ func (k *conn) of(in *dissect.Input, c *call, id []byte) {
 	}
 	if prior := k.chains[in.Dir].prior; all && prior != nil { // the file of the command before
 		c.file, c.row.FileID, c.row.File = prior.file, prior.row.FileID, prior.row.File
+		return
+	}
+	if all && c.command == ioctl2 && !c.row.Compound { // it is about a tree or the session, MS-SMB2 section 2.2.31
+		c.file = ""
 		return
 	}
 	c.row.FileID = fileID(id)

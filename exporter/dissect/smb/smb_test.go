@@ -91,6 +91,11 @@ func closeAsk(id int, file string) string {
 	return ask(close2, id, le(uint16(24), uint16(0), uint32(0), file))
 }
 func closeReply(id int) string { return reply(close2, id, 0, le(uint16(60), zeros(58))) }
+
+// setAsk names a file anew, MS-FSCC section 2.4.42.
+func setAsk(id int, class byte, file, name string) string {
+	return ask(setInfo2, id, le(uint16(33), byte(1), class, uint32(20+len(utf(name))), uint16(96), uint16(0), uint32(0), file, zeros(16), uint32(len(utf(name))), utf(name)))
+}
 func ioctlAsk(id int, pdu string) string {
 	return ask(ioctl2, id, le(uint16(57), uint16(0), uint32(pipeTransact), fid, uint32(120), uint32(len(pdu)), uint32(0), uint32(0), uint32(0), uint32(1024), uint32(1), uint32(0), pdu))
 }
@@ -169,6 +174,10 @@ func TestRows(t *testing.T) {
 			`READ_ANDX a.txt 100 at 10 → STATUS_SUCCESS smb_share=\\files\c smb_bytes=4`, `CLOSE a.txt → STATUS_SUCCESS smb_share=\\files\c`}},
 		{Name: "a rename of the file that the command before opened", Chunks: chunks{client(frame(createAsk(4, "b"), related)), server(frame(createReply(4), reply(setInfo2, 5, 0xc0000022, failure)))}, Want: []string{
 			"CREATE b open → STATUS_SUCCESS smb_compound=true smb_access=[read_data read_attributes] smb_action=opened", "SET_INFO b to zz file/rename → STATUS_ACCESS_DENIED outcome=refused smb_compound=true"}},
+		{Name: "a link", Chunks: chunks{client(frame(createAsk(4, "b"))), server(frame(createReply(4))), client(frame(setAsk(5, 11, fid, "c"))), server(frame(reply(setInfo2, 5, 0, le(uint16(2)))))}, Want: []string{
+			"CREATE b open → STATUS_SUCCESS smb_access=[read_data read_attributes] smb_action=opened", "SET_INFO b to c file/link → STATUS_SUCCESS"}},
+		{Name: "a control of no file", Chunks: chunks{client(frame(strings.Replace(ioctlAsk(5, "x"), le(uint32(pipeTransact), fid), le(uint32(0x60194), strings.Repeat("\xff", 16)), 1))), server(frame(reply(ioctl2, 5, 0xc0000225, failure)))}, Want: []string{
+			"IOCTL FSCTL_DFS_GET_REFERRALS → STATUS_NOT_FOUND outcome=client_error"}},
 		{Name: "an answer that takes long", Chunks: chunks{client(frame(closeAsk(3, fid))), server(frame(v2(close2, 3, statusPending, flagResponse|flagAsync, 0, failure))), server(frame(v2(close2, 3, 0, flagResponse|flagAsync|flagSigned, 0, le(uint16(60), zeros(58)))))}, Want: []string{
 			"CLOSE ? → STATUS_SUCCESS smb_async=true smb_signed=true"}},
 		{Name: "a named pipe", Chunks: chunks{client(frame(createAsk(4, "srvsvc"))), server(frame(createReply(4))), client(frame(ioctlAsk(5, bind))), server(frame(ioctlReply(5, pdu(12, zeros(40))))),
