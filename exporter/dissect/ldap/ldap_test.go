@@ -89,7 +89,7 @@ func TestRows(t *testing.T) {
 			"BIND anonymous → success", "BIND cn=a unauthenticated → unwillingToPerform outcome=refused",
 			"BIND SCRAM-SHA-256 sasl → saslBindInProgress auth_kind=scram-sha-256", "BIND PLAIN sasl → invalidCredentials outcome=client_error auth_kind=password"}},
 		{Name: "changes without values", Chunks: chunks{client(modify), server(msg(2, el(0x67, "\x0a\x01\x0a", octets(""), octets(""), el(0xa3, octets("ldap://b.example/")))))}, Want: []string{
-			"MODIFY cn=ann replace mail, add userPassword → referral ldap_attributes=[mail userPassword] ldap_referrals=[ldap://b.example/] ldap_controls=[1.2.3]"}},
+			"MODIFY cn=ann replace mail, add userPassword → referral auth_kind=password ldap_attributes=[mail userPassword] ldap_referrals=[ldap://b.example/] ldap_controls=[1.2.3]"}},
 		{Name: "a filter of every kind", Chunks: chunks{client(search(1, "", 3, el(0xa0, el(0xa1, el(0xa2, equal("a", "(*)")), el(0xa5, octets("n"), octets("5")), el(0xa6, octets("n"), octets("9"))),
 			el(0xa4, octets("cn"), el(0x30, el(0x80, "a"), el(0x81, "b"), el(0x82, "c"))), el(0xa4, octets("cn"), el(0x30, el(0x82, "c"))), el(0xa8, octets("n"), octets("\xff")),
 			el(0xa9, el(0x81, "2.4"), el(0x82, "ou"), el(0x83, "x"), el(0x84, "\xff")), equal("userPassword", "secret"))))}, End: dissect.EndReset, Want: []string{

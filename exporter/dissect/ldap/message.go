@@ -130,12 +130,16 @@ func (k *conn) request(in *dissect.Input, op int, id int64, b []byte, partial bo
 		row.NewName = table.NonEmpty(renamed)
 	case opCompare:
 		row.DN = name(r.Expect(ber.Octets))
-		row.Filter = table.NonEmpty(assertion(r.Expect(ber.Sequence), "="))
+		compared := r.Expect(ber.Sequence)
+		row.Filter = table.NonEmpty(assertion(compared, "="))
+		if a := ber.New(compared); isSecret(a.Expect(ber.Octets)) {
+			c.hide(in, a.Expect(ber.Octets))
+		}
 	case opExtended:
 		oid := clip.Line(r.Expect(ber.Context), maxText)
 		row.OID, c.starts = table.NonEmpty(oid), oid == startTLS
 		if value, ok := r.Optional(ber.Context | 1); ok && oid == passwordModify {
-			c.x.HidePart(in, value)
+			c.hide(in, value)
 		}
 	case opAbandon:
 		k.abandon(b)
@@ -220,6 +224,24 @@ func (c *call) search(r *ber.Reader) {
 
 const passwordModify = "1.3.6.1.4.1.4203.1.11.1" // RFC 3062
 
+// secrets notes where the values of an attribute are, if they are passwords or keys.
+func (c *call) secrets(in *dissect.Input, attribute []byte, r *ber.Reader) {
+	if !isSecret(attribute) {
+		return
+	}
+	for values := r.Enter(ber.Set); values.More(); {
+		if _, v := values.Next(); !values.Bad() {
+			c.hide(in, v)
+		}
+	}
+}
+
+// hide notes where a password is that a call sets or returns.
+func (c *call) hide(in *dissect.Input, part []byte) {
+	c.x.HidePart(in, part)
+	c.row.AuthKind = table.Some("password")
+}
+
 // changes reads the attributes that an add or a modify sets.
 func (c *call) changes(in *dissect.Input, list *ber.Reader, modify bool) {
 	row := c.row
@@ -234,12 +256,7 @@ func (c *call) changes(in *dissect.Input, list *ber.Reader, modify bool) {
 		if one.Bad() {
 			break
 		}
-		if isSecret(attribute) {
-			for values := one.Enter(ber.Set); values.More(); {
-				_, v := values.Next()
-				c.x.HidePart(in, v)
-			}
-		}
+		c.secrets(in, attribute, &one)
 		if len(row.Attributes) >= maxList {
 			continue
 		}

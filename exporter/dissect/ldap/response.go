@@ -23,6 +23,10 @@ func (k *conn) response(in *dissect.Input, op int, id int64, b []byte, partial b
 			row.Names = append(row.Names, clip.Line(dn, 256))
 			k.Grow(id, 64+min(len(dn), 256))
 		}
+		for list := r.Enter(ber.Sequence); list.More(); {
+			one := list.Enter(ber.Sequence)
+			c.secrets(in, one.Expect(ber.Octets), &one)
+		}
 		return c, false, nil
 	case opReference:
 		row.References = table.Some(row.References.V + 1)
@@ -94,6 +98,9 @@ func (k *conn) result(in *dissect.Input, c *call, op int, r *ber.Reader) error {
 	case opExtendedDone:
 		if oid, ok := r.Optional(ber.Context | 10); ok && !row.OID.OK {
 			row.OID = table.NonEmpty(clip.Line(oid, maxText))
+		}
+		if value, ok := r.Optional(ber.Context | 11); ok && row.OID.V == passwordModify {
+			c.hide(in, value) // a password that the server made, RFC 3062 section 2
 		}
 		if c.starts && code == 0 {
 			k.upgrade = true
