@@ -30,6 +30,7 @@ type Exchange struct {
 	Request, Response Body
 	Socket            bool   // it consists of messages of a WebSocket
 	Subprotocol       string // of the WebSocket
+	Answered          bool   // the content has the whole answer, however its carrier ended
 }
 
 // Protocol describes a protocol inside exchanges for readers.
@@ -112,6 +113,14 @@ func (x *Exchange) Fail(outcome, text string) {
 	x.Outcome = outcome
 	if text != "" {
 		x.StatusText = table.Some(clip.Text(text, MaxText))
+	}
+}
+
+// Settle sets the outcome of an exchange whose carrier ended early, after the whole answer: a client may close a
+// stream of events as soon as it has what it asked for.
+func (x *Exchange) Settle() {
+	if x.Answered && x.Error.OK && x.Outcome == "" {
+		x.Outcome = table.OK
 	}
 }
 

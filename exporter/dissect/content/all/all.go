@@ -64,6 +64,7 @@ func Read(x content.Exchange) *Columns {
 	found := !x.Socket && sse.Read(&x, &c.Stream)
 	for _, read := range readers {
 		if read(&x, c) {
+			x.Settle()
 			return c
 		}
 	}

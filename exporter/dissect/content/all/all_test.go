@@ -106,6 +106,8 @@ func TestRead(t *testing.T) {
 		{"comments and block strings", exchange{"POST /g", jsonBoth, `{"query":"# { \n{ a(t: \"\"\"x \\\"\"\" } \"\"\") b,c }"}`, 200, `{"data":null}`}, "query {a, b, c} → 200 endpoint=POST /g query a graphql_type=query graphql_fields=[a b c] graphql_errors=0"},
 		{"errors without a code and a field", exchange{"POST /g", jsonBoth, `{"query":"{ a }"}`, 200, `{"errors":[{"message":"Syntax"}]}`},
 			"query {a} → 200, 1 error [client_error GraphQL error] endpoint=POST /g query a graphql_type=query graphql_fields=[a] graphql_errors=1 graphql_error=Syntax"},
+		{"an error without a field, beside data", exchange{"POST /g", jsonBoth, `{"query":"{ a }"}`, 200, `{"data":{"a":1},"errors":[{"message":"late"}]}`},
+			"query {a} → 200, 1 error [server_error GraphQL error] endpoint=POST /g query a graphql_type=query graphql_fields=[a] graphql_errors=1 graphql_error=late"},
 		{"an error of a field, after a lot of data", exchange{"POST /g", jsonBoth, `{"query":"mutation { a }"}`, 200, `{"data":{"a":"` + strings.Repeat("x", 1<<20) + `"},"errors":[{"message":"no","path":["a"]},{"message":"b","extensions":{"code":"X"}}]}`},
 			"mutation {a} → 200, 2 errors: X [server_error X] endpoint=POST /g mutation a graphql_type=mutation graphql_fields=[a] graphql_errors=2 graphql_error_code=X graphql_error=no"},
 		{"HTTP's own error stays", exchange{"POST /g", jsonBoth, `{"query":"{ a }"}`, 500, `{"errors":[{"message":"no","extensions":{"code":"FORBIDDEN"}}]}`},
@@ -182,6 +184,28 @@ func TestRead(t *testing.T) {
 
 // TestContentIsBounded reads content that is nested, endless or cut. None may take long, whatever
 // reads it.
+// TestAnswered has a client that closes the stream of events when it has what it asked for, as that of MCP for Python.
+func TestAnswered(t *testing.T) {
+	const answer = "data: {\"jsonrpc\":\"2.0\",\"id\":7,\"result\":{}}\n\n"
+	for _, c := range []struct{ name, request, response, want string }{
+		{"the answer", `{"jsonrpc":"2.0","id":7,"method":"tools/list"}`, answer, table.OK},
+		{"the answer to another request", `{"jsonrpc":"2.0","id":8,"method":"tools/list"}`, answer, ""},
+		{"a part of a batch", `[{"jsonrpc":"2.0","id":7,"method":"a"},{"jsonrpc":"2.0","id":8,"method":"b"}]`, answer, ""},
+		{"progress only", `{"jsonrpc":"2.0","id":7,"method":"tools/list"}`, "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\"}\n\n", ""},
+		{"an error", `{"jsonrpc":"2.0","id":7,"method":"tools/list"}`, "data: {\"jsonrpc\":\"2.0\",\"id\":7,\"error\":{\"code\":-32603,\"message\":\"no\"}}\n\n", table.ServerError},
+		{"a tool that fails", `{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"rm"}}`, "data: {\"jsonrpc\":\"2.0\",\"id\":7,\"result\":{\"isError\":true}}\n\n", table.ServerError},
+	} {
+		call := &table.Call{Method: table.Some("POST"), Path: table.Some("/mcp"), StatusCode: table.Some(int32(200)), Error: table.Some("cut"), Summary: "POST /mcp → 200",
+			RequestContentType: table.Some("application/json"), ResponseContentType: table.Some(content.EventStream)}
+		body := func(s string) content.Body {
+			return content.Body{Size: int64(len(s)), Get: func() []byte { return []byte(s) }}
+		}
+		if Read(content.NewExchange(call, body(c.request), body(c.response))); call.Outcome != c.want {
+			t.Errorf("%s: outcome %q, want %q", c.name, call.Outcome, c.want)
+		}
+	}
+}
+
 func TestContentIsBounded(t *testing.T) {
 	const n = 4 << 20
 	deep, quotes := strings.Repeat("[", n), strings.Repeat(`\"`, n/2)

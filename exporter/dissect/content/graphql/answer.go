@@ -36,7 +36,7 @@ func (o *Operation) answer(result []byte) {
 	for name, v := range content.Members(result) {
 		switch name {
 		case "data":
-			o.Errors.OK = true
+			o.Errors.OK, o.executed = true, o.executed || content.Kind(v) != 'n'
 		case "errors":
 			o.failed(v)
 		}
@@ -59,7 +59,7 @@ func (o *Operation) failure(e []byte) {
 	if !o.Error.OK {
 		o.Error = content.Some(content.String(content.Member(e, "message")))
 	}
-	o.atField = o.atField || content.Member(e, "path") != nil
+	o.executed = o.executed || content.Member(e, "path") != nil
 	if !o.ErrorCode.OK {
 		o.ErrorCode = content.Some(content.String(content.Member(content.Member(e, "extensions"), "code")))
 	}
@@ -84,7 +84,7 @@ func (o *Operation) result(x *content.Exchange) {
 	}
 	switch outcome := outcomeOf(o.ErrorCode.V); {
 	case outcome == table.OK:
-	case !o.ErrorCode.OK && !o.atField: // it was not executed, GraphQL specification section 7.1
+	case !o.ErrorCode.OK && !o.executed && o.Events.V == 0: // it was not executed, GraphQL specification section 7.1
 		x.Fail(table.ClientError, code)
 	default:
 		x.Fail(outcome, code)

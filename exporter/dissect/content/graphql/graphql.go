@@ -36,7 +36,7 @@ type Operation struct {
 	Error     table.Opt[string] `col:"graphql_error" doc:"message of the first error"`
 	Events    table.Opt[int64]  `col:"graphql_events" doc:"results that the server sent for a subscription"`
 
-	atField bool // an error names a field, so the operation was executed
+	executed bool // an error names a field, or there are results
 }
 
 // Read implements content.Reader.

@@ -63,14 +63,24 @@ func (c *Call) fill(x *content.Exchange, asked []content.Message) {
 		c.answered(&asked[i])
 	}
 	if x.Socket || x.Response.JSON() || x.Response.Type == content.EventStream {
+		open := map[string]bool{} // ids of requests without a response
+		for i := range asked {
+			if asked[i].HasID && asked[i].Method != "" {
+				open[asked[i].ID] = true
+			}
+		}
+		asks := len(open) > 0
 		for v := range x.Answers() {
 			for _, m := range content.Messages(v) {
 				if m.Method != "" {
 					c.Messages = table.Some(c.Messages.V + 1)
+				} else {
+					delete(open, m.ID)
 				}
 				c.answered(&m)
 			}
 		}
+		x.Answered = asks && len(open) == 0
 	}
 }
 
