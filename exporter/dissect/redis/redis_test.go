@@ -131,7 +131,7 @@ func TestRows(t *testing.T) {
 		{"a subscription that ends because its slot moved is no failure",
 			chunks{client(cmd("SSUBSCRIBE", "c")), server("*3\r\n" + bulk("ssubscribe") + bulk("c") + ":1\r\n"), server("*3\r\n" + bulk("sunsubscribe") + bulk("c") + ":0\r\n")},
 			"SSUBSCRIBE c → [ssubscribe, c, 1] |array key=c channel=c\npush [sunsubscribe, c, 0] |array push=sunsubscribe channel=c", 0},
-		{"the end of all channels, while a pattern goes on",
+		{"the end of all channels, while a pattern stays",
 			chunks{client(cmd("SUBSCRIBE", "a") + cmd("PSUBSCRIBE", "n*")), server("*3\r\n" + bulk("subscribe") + bulk("a") + ":1\r\n*3\r\n" + bulk("psubscribe") + bulk("n*") + ":2\r\n"),
 				client(cmd("UNSUBSCRIBE")), server("*3\r\n" + bulk("unsubscribe") + bulk("a") + ":1\r\n")},
 			"SUBSCRIBE a → [subscribe, a, 1] |array channel=a\nPSUBSCRIBE n* → [psubscribe, n*, 2] |array channel=n*\nUNSUBSCRIBE → [unsubscribe, a, 1] |array", 0},

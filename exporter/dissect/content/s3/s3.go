@@ -70,6 +70,15 @@ func Read(x *content.Exchange, a *Access) bool {
 	return true
 }
 
+// presigned reports whether a query has a signature of version 2, which S3 alone has without a version and an action.
+func presigned(query string) bool {
+	if !strings.Contains(query, "AWSAccessKeyId=") || len(query) > 8<<10 {
+		return false
+	}
+	q, _ := url.ParseQuery(query)
+	return q.Has("AWSAccessKeyId") && q.Has("Signature") && q.Has("Expires") && !q.Has("SignatureVersion") && !q.Has("Action")
+}
+
 // signed reports whether an exchange has what only this API has: a signature for service s3, or the
 // headers that its servers put into each answer.
 func signed(x *content.Exchange) bool {
@@ -78,7 +87,7 @@ func signed(x *content.Exchange) bool {
 	if auth == "" && strings.Contains(x.Query.V, "X-Amz-Credential=") {
 		scope = strings.ReplaceAll(x.Query.V, "%2F", "/")
 	}
-	if strings.Contains(scope, "/s3/aws4_request") || strings.HasPrefix(auth, "AWS ") {
+	if strings.Contains(scope, "/s3/aws4_request") || strings.HasPrefix(auth, "AWS ") || auth == "" && presigned(x.Query.V) {
 		return true
 	}
 	return x.Header(httpfield.Response, "X-Amz-Request-Id") != "" && (x.Header(httpfield.Response, "X-Amz-Id-2") != "" || x.Header(httpfield.Response, "Server") == "AmazonS3")
