@@ -12,6 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/failures"
+	"github.com/pcapsule/pcapsule/forensics/ask/latency"
 	"github.com/pcapsule/pcapsule/forensics/ask/service"
 	"github.com/pcapsule/pcapsule/forensics/ask/servicemap"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
@@ -212,4 +213,28 @@ func caller(t *testing.T, c *forensics.Case, e *servicemap.MapEdge) *service.Ser
 		return nil
 	}
 	return &s.Callers[i]
+}
+
+// TestEndpointsAreThoseOfTheirCalls: the filter of each endpoint matches as many calls as the endpoint has, and their column
+// endpoint has its name. Calls of SMB and NFS have a path that is no part of their endpoint.
+func TestEndpointsAreThoseOfTheirCalls(t *testing.T) {
+	endpoints := 0
+	eachCapture(t, func(t *testing.T, c *forensics.Case) {
+		out, err := latency.AskAPIStats(ctx, c, latency.APIStatsIn{Scope: ask.Scope{Limit: 1000}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, e := range out.Endpoints {
+			if i == 20 {
+				break
+			}
+			endpoints++
+			if n := matching(t, c, e.KFL); n != e.Calls {
+				t.Errorf("%s %s at %s has %d calls, its filter %s matches %d", e.Protocol, e.Endpoint, e.Dst, e.Calls, e.KFL, n)
+			}
+		}
+	})
+	if endpoints < 200 {
+		t.Errorf("only %d endpoints were compared", endpoints)
+	}
 }

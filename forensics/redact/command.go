@@ -43,6 +43,9 @@ func (t *task) secretWord(w string) bool {
 	}
 	path := strings.FieldsFunc(strings.TrimLeft(w, "-"), func(r rune) bool { return r == ':' || r == '.' || r == '/' })
 	last := len(path) - 1
+	if last > 0 && strings.ContainsAny(path[last], "0123456789") && strings.IndexByte(w, ':') > 0 && !t.secret(path[:last], path[last]) {
+		last-- // session:1234
+	}
 	return last >= 0 && t.secret(path[:last], path[last])
 }
 

@@ -23,6 +23,12 @@ func TestSecretsInSQL(t *testing.T) {
 		{"a password in double quotes", "sql", `CHANGE MASTER TO MASTER_PASSWORD="abc", MASTER_PORT=1`, `CHANGE MASTER TO MASTER_PASSWORD="[masked]", MASTER_PORT=1`},
 		{"rows in double quotes", "sql", `INSERT INTO u (name, password) VALUES ("a", "b")`, `INSERT INTO u (name, password) VALUES ("a", "[masked]")`},
 		{"the password of a user", "sql", "SET PASSWORD FOR 'bob'@'%' = 'abc'", "SET PASSWORD FOR 'bob'@'%' = '[masked]'"},
+		{"a comment", "sql", "SELECT 1 /* password=abc */ FROM t -- token: def\nWHERE a = 'b'", "SELECT 1 /* password=[masked] */ FROM t -- token: [masked]\nWHERE a = 'b'"},
+		{"columns and values in brackets", "sql", "SELECT 1 FROM u WHERE (name, u.password) = ('a', 'b') AND c = 'd'", "SELECT 1 FROM u WHERE (name, u.password) = ('a', '[masked]') AND c = 'd'"},
+		{"columns in rows", "sql", "SELECT 1 FROM u WHERE (name, password) IN (('a', 'b'), ('c', 'd')) AND c = 'e'", "SELECT 1 FROM u WHERE (name, password) IN (('a', '[masked]'), ('c', '[masked]')) AND c = 'e'"},
+		{"a value before its column", "sql", "SELECT 1 FROM u WHERE 'abc' = u.password AND b = 'c'", "SELECT 1 FROM u WHERE '[masked]' = u.password AND b = 'c'"},
+		{"rows before their columns", "sql", "MERGE INTO u USING (VALUES ('a', 'b')) AS v (name, password) ON u.c = 'd'", "MERGE INTO u USING (VALUES ('a', '[masked]')) AS v (name, password) ON u.c = 'd'"},
+		{"rows and columns without secrets", "sql", "SELECT 1 FROM (VALUES ('a')) AS v (name) WHERE (a, b) = ('c', 'd') OR 'e' = f -- g: h", "SELECT 1 FROM (VALUES ('a')) AS v (name) WHERE (a, b) = ('c', 'd') OR 'e' = f -- g: h"},
 		{"a password after FOR", "sql", "SET PASSWORD FOR bob = PASSWORD('abc')", "SET PASSWORD FOR bob = PASSWORD('[masked]')"},
 	} {
 		if got, _ := p.Text(tt.kind, tt.text); got != tt.want {
@@ -49,6 +55,17 @@ func TestSecretsInTexts(t *testing.T) {
 		{"a password in a sentence", "", `login with password "abc d" failed, the new password is: efg`, `login with password "[masked]" failed, the new password is: [masked]`},
 		{"other sentences", "", `the user "abc" is: d; it's "e"`, `the user "abc" is: d; it's "e"`},
 		{"a value with blanks around the sign", "", "password = abc\nuser = d", "password = [masked]\nuser = d"},
+		{"logins of netrc", "", "token=x machine h login u password abc\nmachine i login v\n  password def", "token=[masked] machine h login u password [masked]\nmachine i login v\n  password [masked]"},
+		{"a sentence about a login", "", "the login page asks for a password twice", "the login page asks for a password twice"},
+		{"a text in three quotes", "", "password = \"\"\"abc\nd\"\"\"\nuser = 1", "password = \"\"\"[masked]\"\"\"\nuser = 1"},
+		{"a variable of a shell", "", "export DB_PASS='abc' SMTP_PASS=def BYPASS=1", "export DB_PASS='[masked]' SMTP_PASS=[masked] BYPASS=1"},
+		{"a column of CSV", "text/csv; charset=utf-8", "user,\"Password\",n\r\nann,abc,1\r\nbob,\"d \"\"e, f\",2\r\n", "user,\"Password\",n\r\nann,[masked],1\r\nbob,\"[masked]\",2\r\n"},
+		{"a column between tabs", "text/tab-separated-values", "a\tapi_key\nb\tcde", "a\tapi_key\nb\t[masked]"},
+		{"CSV without secret columns", "text/csv", "a,b\nc,token=def\n\"g", "a,b\nc,token=[masked]\n\"g"},
+		{"a name of a file", "multipart/form-data; boundary=B", "--B\r\nContent-Disposition: form-data; name=\"f\"; filename=\"password=abc\"\r\n\r\nd\r\n--B--\r\n", "--B\r\nContent-Disposition: form-data; name=\"f\"; filename=\"password=[masked]\"\r\n\r\nd\r\n--B--\r\n"},
+		{"JSON in a parameter", "application/x-www-form-urlencoded", "f=%7B%22password%22%3A%22abc%22%7D&n=1", "f=%7B%22password%22%3A%22[masked]%22%7D&n=1"},
+		{"JSON in a parameter, as it is", "application/x-www-form-urlencoded", `f={"password":"abc"}&n=1`, "f=%7B%22password%22%3A%22[masked]%22%7D&n=1"},
+		{"GraphQL in a parameter", "application/x-www-form-urlencoded", "n=1&query=%7Blogin(password%3A%22abc%22)%7Bid%7D%7D", "n=1&query=%7Blogin%28password%3A%22[masked]%22%29%7Bid%7D%7D"},
 		{"a URL that is encoded twice", "application/x-www-form-urlencoded", "u=https%253A%2F%2Fx%2F%253Ftoken%253Dabcdefgh", "u=https%253A%252F%252Fx%252F%253Ftoken%253D[masked]"},
 	} {
 		if got, _ := p.Text(tt.kind, tt.text); got != tt.want {
@@ -84,6 +101,8 @@ func TestSecretsInFields(t *testing.T) {
 	for _, tt := range []struct{ name, kind, text, want string }{
 		{"an answer of Redis", "command", "GET api_key → a b c", "GET api_key → [masked] [masked] [masked]"},
 		{"a field of HTML", "text/html", `<input type="hidden" name="csrf_token" value="abc"><input name="n" value="d">`, `<input type="hidden" name="csrf_token" value="[masked]"><input name="n" value="d">`},
+		{"a password of HTML", "text/html", `<input type="password" name="q" value="abc"><input type="text" name="q" value="d">`, `<input type="password" name="q" value="[masked]"><input type="text" name="q" value="d">`},
+		{"a key of Redis with a number", "command", "MSET session:17 abc cart:18 d", "MSET session:[masked] [masked] cart:18 d"},
 		{"a field of HTML, value first", "text/html", `<input value='abc' name='csrf_token'/>`, `<input value='[masked]' name='csrf_token'/>`},
 	} {
 		if got, _ := p.Text(tt.kind, tt.text); got != tt.want {
@@ -92,6 +111,9 @@ func TestSecretsInFields(t *testing.T) {
 	}
 	if got := p.Header("Sec-WebSocket-Protocol", "base64url.bearer.authorization.k8s.io.YWJjZGVmZ2hpamts, v4.channel.k8s.io"); got != "[masked], v4.channel.k8s.io" {
 		t.Errorf("a bearer token as a protocol: %s", got)
+	}
+	if got := p.Header("Sec-WebSocket-Protocol", "v1.chat, bearer, abcd.ef-gh"); got != "v1.chat, bearer, [masked]" {
+		t.Errorf("a token after its scheme as a protocol: %s", got)
 	}
 	if got := p.Header("X-Context", `{"token":"abc","n":1}`); got != `{"token":"[masked]","n":1}` {
 		t.Errorf("JSON in a header: %s", got)

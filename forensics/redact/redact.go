@@ -57,6 +57,9 @@ func (t *task) header(name, value string) string {
 	if strings.EqualFold(name, "referer") || strings.EqualFold(name, "location") || strings.EqualFold(name, ":path") {
 		value = t.form(value)
 	}
+	if strings.EqualFold(name, "sec-websocket-protocol") {
+		value = t.protocols(value)
+	}
 	if at := strings.Index(value, bearerProtocol); at >= 0 {
 		_, end := literal(value, at)
 		value = value[:at] + t.value(value[at:end]) + value[end:]
@@ -65,6 +68,18 @@ func (t *task) header(name, value string) string {
 		return t.text("", value, 1)
 	}
 	return t.words(value)
+}
+
+// protocols masks the item after one that announces a token, in a list of WebSocket protocols (RFC 6455, section 11.3.4).
+func (t *task) protocols(value string) string {
+	items := strings.Split(value, ",")
+	for i := 1; i < len(items); i++ {
+		if name := strings.TrimSpace(items[i-1]); t.secret(nil, name) || isScheme(strings.ToLower(name)) && t.passwords() {
+			blank := len(items[i]) - len(strings.TrimLeft(items[i], " "))
+			items[i] = items[i][:blank] + t.value(items[i][blank:])
+		}
+	}
+	return strings.Join(items, ",")
 }
 
 // bearerProtocol is before a token in Sec-WebSocket-Protocol, with which browsers log in to Kubernetes.

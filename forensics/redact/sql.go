@@ -100,9 +100,10 @@ func (t *task) statement(s string) string {
 	return apply(s, t.hits(s, append(edits, t.assigned(s, edits)...)))
 }
 
-// assigned returns edits for the values of names in literals, such as password= in a connection string.
+// assigned returns edits for the values of names in literals and comments, such as password= in a connection string.
 func (t *task) assigned(s string, have []edit) (edits []edit) {
-	for _, tok := range sqlTokens(s) {
+	list, comments := sqlTokens(s)
+	for _, tok := range append(list, comments...) {
 		text := s[tok.start:min(tok.end, len(s))]
 		if tok.kind != sqlText || !strings.ContainsAny(text, "=:") || inside(have, tok.start, tok.end) {
 			continue
@@ -165,10 +166,15 @@ func reachesOut(word string) int {
 // literals calls do for the values of secret columns: after the column's name and an operator, or at
 // its position in an INSERT.
 func (t *task) literals(s string, do func(sqlToken)) {
-	list := sqlTokens(s)
+	list, _ := sqlTokens(s)
 	var places []bool // secret positions in the columns of an INSERT
+	rowsAt := 0       // the token after VALUES without columns before it
 	for i := 0; i < len(list); i++ {
 		tok := list[i]
+		if tok.kind == sqlSign && tok.word == "(" {
+			t.compared(list, i, do)
+			continue
+		}
 		if tok.kind == sqlText && i+2 < len(list) && list[i+1].word == "," && list[i+2].kind == sqlText && t.secretWord(s[tok.start:tok.end]) { // 'name', 'value'
 			do(list[i+2])
 			i += 2
@@ -183,6 +189,15 @@ func (t *task) literals(s string, do func(sqlToken)) {
 		if strings.EqualFold(tok.word, "values") && places != nil {
 			i = rows(list, i+1, places, do)
 			places = nil
+			continue
+		}
+		if strings.EqualFold(tok.word, "values") {
+			rowsAt = i + 1
+			continue
+		}
+		if rowsAt > 0 && i+1 < len(list) && list[i+1].word == "(" && (list[i-1].word == ")" || strings.EqualFold(list[i-1].word, "as")) { // (VALUES …) AS t (columns)
+			rows(list, rowsAt, t.columns(list, i+1), do)
+			rowsAt = 0
 			continue
 		}
 		if strings.EqualFold(tok.word, "replace") && i+1 < len(list) && list[i+1].isLiteral() && t.passwords() { // MySQL: the password until now
@@ -211,12 +226,31 @@ func (t *task) literals(s string, do func(sqlToken)) {
 		if !t.secret(path, name) {
 			continue
 		}
+		if before := i - 1 - 2*len(path); before > 0 && list[before].word == "=" && list[before-1].isLiteral() { // 'value' = column
+			do(list[before-1])
+		}
 		if strings.EqualFold(name, "password") && i+1 < len(list) && strings.EqualFold(list[i+1].word, "for") { // a user
 			to := slices.IndexFunc(list[i:min(i+8, len(list))], func(tok sqlToken) bool { return tok.word == "=" })
 			i += max(to-1, 0)
 		}
 		i = valuesOf(list, i+1, do) - 1
 	}
+}
+
+// compared calls do for the secret values of (column, …) = (value, …) and (column, …) IN ((value, …), …), whose columns begin
+// at token i.
+func (t *task) compared(list []sqlToken, i int, do func(sqlToken)) {
+	end := i + 1
+	for end < len(list) && (list[end].kind == sqlWord || list[end].word == "," || list[end].word == ".") {
+		end++
+	}
+	if end+2 >= len(list) || list[end].word != ")" || list[end+2].word != "(" || list[end+1].word != "=" && !strings.EqualFold(list[end+1].word, "in") {
+		return
+	}
+	if end += 2; end+1 < len(list) && list[end+1].word == "(" {
+		end++
+	}
+	rows(list, end, t.columns(list, i), do)
 }
 
 // valuesOf calls do for the literals of a column from token i on: one, a list in parentheses, or those
@@ -282,8 +316,12 @@ func (t *task) columns(list []sqlToken, i int) (places []bool) {
 	}
 	any := false
 	for i++; i < len(list) && list[i].word != ")" && list[i].word != "("; i++ {
-		if list[i].kind == sqlWord {
-			secret := t.secret([]string{table}, list[i].word)
+		if list[i].kind == sqlWord && (i+1 == len(list) || list[i+1].word != ".") {
+			of := table
+			if list[i-1].word == "." {
+				of = list[i-2].word
+			}
+			secret := t.secret([]string{of}, list[i].word)
 			places = append(places, secret)
 			any = any || secret
 		}

@@ -23,17 +23,17 @@ type sqlToken struct {
 // maxTokens is the highest number of tokens that are parsed as SQL; the rest is searched as text.
 const maxTokens = 200_000
 
-// sqlTokens splits a statement into tokens. The statement may be cut.
-func sqlTokens(s string) (list []sqlToken) {
+// sqlTokens splits a statement into tokens and comments. The statement may be cut.
+func sqlTokens(s string) (list, comments []sqlToken) {
 	for i := 0; i < len(s) && len(list) < maxTokens; {
 		c := s[i]
 		switch {
 		case c <= ' ':
 			i++
-		case c == '-' && after(s, i+1) == '-':
-			i = pastAny(s, i, "\n")
-		case c == '/' && after(s, i+1) == '*':
-			i = pastAny(s, i, "*/")
+		case c == '-' && after(s, i+1) == '-', c == '/' && after(s, i+1) == '*':
+			end := pastAny(s, i, map[byte]string{'-': "\n", '/': "*/"}[c])
+			comments = append(comments, sqlToken{kind: sqlText, start: i, end: end})
+			i = end
 		case c == '\'':
 			end := quoteEnd(s, i, c)
 			list = append(list, sqlToken{kind: sqlText, start: i + 1, end: end})
@@ -67,7 +67,7 @@ func sqlTokens(s string) (list []sqlToken) {
 			i++
 		}
 	}
-	return list
+	return list, comments
 }
 
 // quoteEnd returns the end of the text in quotes at i: a quote that is not doubled or escaped.

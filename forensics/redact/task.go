@@ -187,9 +187,11 @@ func (t *task) text(contentType, s string, depth int) string {
 	head := strings.TrimLeft(s[:min(len(s), 256)], " \t\r\n\ufeff")
 	first := after(head, 0)
 	t.code = strings.HasSuffix(kind, "javascript") || strings.HasSuffix(kind, "ecmascript")
-	switch {
+	switch comma := csvKinds[kind]; {
 	case kind == "sql":
 		return t.sql(s)
+	case comma != 0 && first != '<' && first != '{':
+		return t.csv(s, comma)
 	case kind == "command":
 		return t.command(s)
 	case strings.HasPrefix(kind, "multipart/"), kind == "" && isMultipart(head):

@@ -39,6 +39,38 @@ func (t *task) assignments(s string) (edits []edit) {
 		}
 		i = max(next, i+1)
 	}
+	if logins := t.netrc(s); len(logins) > 0 {
+		edits = tidy(append(edits, logins...))
+	}
+	return edits
+}
+
+// netrc returns the edits for passwords of curl and ftp: machine HOST login USER password VALUE.
+func (t *task) netrc(s string) (edits []edit) {
+	const login, password = "login ", "password "
+	for i := strings.Index(s, login); i >= 0 && t.passwords(); {
+		at := i + len(login)
+		at += len(s[at:]) - len(strings.TrimLeft(s[at:], " \t"))
+		for at < len(s) && !isBlank(s[at]) { // the user
+			at++
+		}
+		for at < len(s) && isBlank(s[at]) {
+			at++
+		}
+		if strings.HasPrefix(s[at:], password) {
+			if start, end := literal(s, at+len(password)); end > start && !strings.HasPrefix(s[start:], t.p.mask) {
+				t.n++
+				t.report(byName, s[start:end])
+				edits = append(edits, edit{start, end, t.p.mask})
+				at = end
+			}
+		}
+		next := strings.Index(s[at:], login)
+		if next < 0 {
+			break
+		}
+		i = at + next
+	}
 	return edits
 }
 
@@ -173,6 +205,9 @@ func literal(s string, i int) (start, end int) {
 		i++
 	}
 	if q := after(s, i); q == '"' || q == '\'' || q == '`' {
+		if quotes := strings.Repeat(string(q), 3); strings.HasPrefix(s[i:], quotes) { // of TOML and Python
+			return i + 3, max(i+3, pastAny(s, i+3, quotes)-3)
+		}
 		for j := i + 1; j < len(s); j++ {
 			switch {
 			case s[j] == '\\' && after(s, j+1) == q && j > i+1 && before(s, i) == '\\': // \"value\"
@@ -247,7 +282,7 @@ func (t *task) calmNames(s string) (reads []byte, ok bool) {
 		}
 		switch c {
 		case '&':
-			if part := s[begin:i]; escaped != 0 && len(part) > 8 && (escaped == '%' || strings.ContainsAny(part, "0123456789")) {
+			if part := s[begin:i]; escaped != 0 && len(part) > 8 && (escaped != '+' || strings.ContainsAny(part, "0123456789")) {
 				if hasParameters(part) {
 					return nil, false
 				}
@@ -260,6 +295,8 @@ func (t *task) calmNames(s string) (reads []byte, ok bool) {
 			odd = true
 		case '%':
 			escaped, odd = c, true
+		case '{':
+			escaped = c
 		case '+':
 			if escaped == 0 {
 				escaped = c
@@ -279,11 +316,11 @@ func (t *task) calmNames(s string) (reads []byte, ok bool) {
 
 // hasParameters reports whether the value of a parameter with escapes may itself have parameters.
 func hasParameters(part string) bool {
-	return strings.Count(part, "=") > 1 || strings.Contains(part, "%3D") || strings.Contains(part, "%3d") || strings.Contains(part, "%25")
+	return strings.Count(part, "=") > 1 || strings.Contains(part, "%7B") || strings.Contains(part, "%7b") || strings.IndexByte(part, '{') >= 0 || strings.Contains(part, "%3D") || strings.Contains(part, "%3d") || strings.Contains(part, "%25")
 }
 
 // formSigns are the bytes that calmNames checks.
-var formSigns = [256]bool{'&': true, '?': true, '#': true, ';': true, '%': true, '+': true, '[': true, '.': true, '=': true}
+var formSigns = [256]bool{'&': true, '?': true, '#': true, ';': true, '%': true, '+': true, '[': true, '.': true, '=': true, '{': true}
 
 // unquote appends an unescaped parameter; invalid escapes stay.
 func unquote(to []byte, s string) []byte {
@@ -384,12 +421,12 @@ func parameterPath(name string) []string {
 // encoded searches URL-escaped text: first raw, and if there is no match, unescaped.
 func (t *task) encoded(s string) string {
 	had := t.n
-	if out := t.words(s); t.n > had || len(s) < 9 || strings.IndexByte(s, '%') < 0 && strings.IndexByte(s, '+') < 0 {
+	if out := t.words(s); t.n > had || len(s) < 9 || !strings.ContainsAny(s, "%+{") {
 		return out
 	}
 	// Without an escape only blanks are hidden: in groups of digits, and between a word and a
 	// token, which also has digits.
-	if strings.IndexByte(s, '%') < 0 && !strings.ContainsAny(s, "0123456789") {
+	if !strings.ContainsAny(s, "%{0123456789") {
 		return s
 	}
 	name, value, ok := strings.Cut(s, "=")
@@ -418,6 +455,9 @@ func (t *task) encoded(s string) string {
 
 // unescaped masks an unescaped value, such as a URL with parameters, which may be escaped again.
 func (t *task) unescaped(s string) string {
+	if strings.IndexByte(s, '{') >= 0 { // JSON, GraphQL
+		return t.text("", s, maxNested)
+	}
 	if !strings.ContainsAny(s, "=%") || t.escapes >= maxEscapes {
 		return t.words(s)
 	}
@@ -451,9 +491,9 @@ func (t *task) multipart(contentType, s string, depth int) string {
 		name, kind := partHead(head)
 		end := len(strings.TrimRight(body, "\r\n"))
 		if t.secretParameter(name) {
-			parts[i] = head + gap + t.value(body[:end]) + body[end:]
+			parts[i] = t.plain(head) + gap + t.value(body[:end]) + body[end:]
 		} else {
-			parts[i] = head + gap + t.text(kind, body[:end], depth+1) + body[end:]
+			parts[i] = t.plain(head) + gap + t.text(kind, body[:end], depth+1) + body[end:]
 		}
 	}
 	return strings.Join(parts, boundary)

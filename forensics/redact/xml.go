@@ -74,8 +74,9 @@ func (t *task) tag(s string, i int, open []string) (name string, edits []edit, e
 	name = local(s[i+1 : i+1+n])
 	i += 1 + n
 	field, value, valueEnd := "", 0, 0 // of <input name="…" value="…">
+	typed := false                     // its type is password
 	defer func() {
-		if valueEnd > value && s[value:valueEnd] != t.p.mask && t.secret(nil, field) {
+		if valueEnd > value && s[value:valueEnd] != t.p.mask && (typed || t.secret(nil, field)) {
 			t.n++
 			t.report(byName, s[value:valueEnd])
 			edits = tidy(append(edits, edit{value, valueEnd, t.p.mask}))
@@ -104,6 +105,8 @@ func (t *task) tag(s string, i int, open []string) (name string, edits []edit, e
 		switch strings.ToLower(attr) {
 		case "name":
 			field = s[start:end]
+		case "type":
+			typed = strings.EqualFold(s[start:end], "password") && t.passwords()
 		case "value":
 			value, valueEnd = start, end
 		}

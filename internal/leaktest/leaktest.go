@@ -36,7 +36,7 @@ type Secret struct {
 	sql         string   // a statement
 }
 
-// Secrets returns 53 kinds of secrets, each with a different value.
+// Secrets returns 64 kinds of secrets, each with a different value.
 func Secrets() []Secret {
 	v := func(n int) string { return fmt.Sprintf("Zq%02dxK7-planted_%02dvV", n, n) }
 	jwt := "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJwbGFudGVkIn0.c2lnbmF0dXJlLXBsYW50ZWQ"
@@ -79,6 +79,12 @@ func Secrets() []Secret {
 		{Kind: "sentence", contentType: "text/plain", body: "The new password is: %s"}, {Kind: "quoted sentence", contentType: "text/plain", body: `with password "%s" at 12:00`},
 		{Kind: "user of curl", contentType: "text/plain", body: "curl -u bob:%s x"},
 		{Kind: "sql key", sql: "SELECT pgp_sym_decrypt(a, '%s') FROM t"}, {Kind: "sql setting", sql: "INSERT INTO settings VALUES ('smtp_password', '%s')"},
+		{Kind: "sql comment", sql: "SELECT 1 /* password=%s */"}, {Kind: "sql row", sql: "SELECT 1 FROM u WHERE (name, password) = ('a', '%s')"}, {Kind: "sql value first", sql: "SELECT 1 FROM u WHERE '%s' = password"},
+		{Kind: "query json", query: "filter=%%7B%%22password%%22%%3A%%22%s%%22%%7D"}, {Kind: "query graphql", query: "query=%%7Blogin(password%%3A%%22%s%%22)%%7Bid%%7D%%7D"},
+		{Kind: "websocket protocol", head: "Sec-WebSocket-Protocol: bearer, %s"}, {Kind: "csv column", contentType: "text/csv", body: "user,password\na,%s\n"},
+		{Kind: "file name", contentType: "multipart/form-data; boundary=XX", body: "--XX\r\nContent-Disposition: form-data; name=\"f\"; filename=\"password=%s\"\r\n\r\nhi\r\n--XX--\r\n"},
+		{Kind: "html password", contentType: "text/html", body: `<input type="password" name="q" value="%s">`}, {Kind: "netrc", contentType: "text/plain", body: "machine h login u password %s"},
+		{Kind: "redis key with a number", redis: []string{"SET", "session:7", "%s"}},
 		{Kind: "url password", Value: "Zq78plantedPass", contentType: "text/plain", body: "postgres://u:%s@db/x"},
 	}
 	for i := range list {

@@ -36,7 +36,7 @@ func messages(condition string) (all string) {
 }
 
 // PathTemplate is the SQL for an endpoint without its method, or empty if it has no path.
-const PathTemplate = `(CASE WHEN path IS NULL THEN '' WHEN starts_with(endpoint, method || ' ') THEN substr(endpoint, length(method) + 2) ELSE endpoint END)`
+const PathTemplate = `(CASE WHEN path IS NULL OR endpoint = method THEN '' WHEN starts_with(endpoint, method || ' ') THEN substr(endpoint, length(method) + 2) ELSE endpoint END)`
 
 // Fault is the SQL for a failed call that the caller did not cause.
 const Fault = `(outcome IN ('server_error', 'refused', 'no_answer'))`
