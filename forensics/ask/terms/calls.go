@@ -35,8 +35,9 @@ func messages(condition string) (all string) {
 	return all
 }
 
-// PathTemplate is the SQL for an endpoint without its method, or empty if it has no path.
-const PathTemplate = `(CASE WHEN path IS NULL OR endpoint = method THEN '' WHEN starts_with(endpoint, method || ' ') THEN substr(endpoint, length(method) + 2) ELSE endpoint END)`
+// PathTemplate is the SQL for what an endpoint adds to its method: a path with a blank before it, or nothing. An endpoint that
+// does not begin with its method, such as "etcd range", is whole.
+const PathTemplate = `(CASE WHEN path IS NULL OR endpoint = method THEN '' WHEN starts_with(endpoint, method || ' ') THEN substr(endpoint, length(method) + 1) ELSE endpoint END)`
 
 // Fault is the SQL for a failed call that the caller did not cause.
 const Fault = `(outcome IN ('server_error', 'refused', 'no_answer'))`
@@ -64,11 +65,12 @@ const NormalSQL = `trim(regexp_replace(regexp_replace(regexp_replace(regexp_repl
 // one with the lowest number, so that the result does not depend on the order of threads.
 const Slowest = `arg_max(call_id, least(coalesce(elapsed_us, -1), 2000000000000) * 4194304 - call_no % 4194304)`
 
-// EndpointName writes an endpoint: "GET /orders/{id}", "SELECT", "dns".
+// EndpointName writes an endpoint as column endpoint has it: "GET /orders/{id}", "SELECT", "dns". path is that of
+// PathTemplate.
 func EndpointName(protocol, method, path string) string {
 	switch {
-	case path != "" && method != "":
-		return method + " " + path
+	case strings.HasPrefix(path, " "):
+		return method + path
 	case path != "":
 		return path
 	case method != "":

@@ -104,7 +104,14 @@ func whoKFL(side, name, levels string) string {
 	return "((" + strings.Join(any, ") or (") + "))"
 }
 
+// Unnamed is the level of an address whose column name has only the address, while others of its calls have a name: at another
+// time, or in another bundle.
+const Unnamed = "unnamed"
+
 func levelKFL(side, name, level string) string {
+	if level == Unnamed {
+		return fmt.Sprintf("%s.name == %s", side, QuoteKFL(name))
+	}
 	ns, rest, ok := strings.Cut(name, "/")
 	if !ok {
 		ns, rest = "", name
@@ -136,20 +143,16 @@ func levelKFL(side, name, level string) string {
 // QuoteKFL quotes a text for KFL.
 func QuoteKFL(s string) string { return strconv.Quote(s) }
 
-// EndpointKFL is the KFL for calls of a protocol with an endpoint of method and path. Each is
-// empty if the endpoint has none.
+// EndpointKFL is the KFL for calls of a protocol with an endpoint of method and path, that of PathTemplate. Each is empty if
+// the endpoint has none.
 func EndpointKFL(protocol, method, path string) string {
-	name := method
-	switch {
-	case path != "" && method != "":
-		name = method + " " + path
-	case path != "":
-		name = path
-	case method == "":
-		name = protocol
-	}
+	filter := "protocol == " + QuoteKFL(protocol)
 	if kfl.IsProtocol(protocol) {
-		return protocol + " and endpoint == " + QuoteKFL(name)
+		filter = protocol
 	}
-	return "protocol == " + QuoteKFL(protocol) + " and endpoint == " + QuoteKFL(name)
+	filter += " and endpoint == " + QuoteKFL(EndpointName(protocol, method, path))
+	if method != "" && path != "" && !strings.HasPrefix(path, " ") { // other methods can have the same endpoint
+		filter += " and method == " + QuoteKFL(method)
+	}
+	return filter
 }
