@@ -62,7 +62,10 @@ func (m *Masker) Bytes(name, s string) string {
 	if t.secretColumn(name) {
 		return t.value(s)
 	}
-	return m.known.Mask(t.plain(s))
+	if text, order := wide(s); order != nil {
+		return widen(m.known.Mask(t.text("", text, 1)), order)
+	}
+	return m.known.Mask(t.binary(s))
 }
 
 func each[T, U any](list []T, do func(T) U) []U {

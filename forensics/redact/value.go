@@ -230,8 +230,7 @@ func (t *task) fields(path []string, s wire.Struct, depth int) wire.Struct {
 // bytes masks binary data as if it were text.
 func (t *task) bytes(v []byte) any {
 	had := t.n
-	s := string(v)
-	out := t.plain(s)
+	out := t.binary(string(v))
 	if t.n == had {
 		return v
 	}

@@ -18,6 +18,14 @@ func header(name, value string) wire.Struct {
 	return append(pair(name, value), wire.Field{Name: "kind", Value: "request"})
 }
 
+// utf16Text returns a text of ASCII in UTF-16, little endian.
+func utf16Text(s string) (wide string) {
+	for _, c := range s {
+		wide += string(c) + "\x00"
+	}
+	return wide
+}
+
 func TestValue(t *testing.T) {
 	for _, tt := range []struct {
 		name, column string
@@ -37,6 +45,10 @@ func TestValue(t *testing.T) {
 		{"arguments in two words", "command", []any{"app", "--password", "a"}, []any{"app", "--password", "[masked]"}},
 		{"a program file", "exe", "/usr/bin/token:x", "/usr/bin/token:x"},
 		{"a log text", "message", "cannot log in: password=a", "cannot log in: password=[masked]"},
+		{"bytes in UTF-16", "bytes", []byte(utf16Text(`{"password":"a"}`)), []byte(utf16Text(`{"password":"[masked]"}`))},
+		{"bytes in UTF-16 with a mark", "bytes", []byte("\xfe\xff\x00p\x00i\x00n\x00=\x00a"), []byte("\xfe\xff\x00p\x00i\x00n\x00=" + "\x00[\x00m\x00a\x00s\x00k\x00e\x00d\x00]")},
+		{"bytes in UTF-16 without secrets", "bytes", []byte(utf16Text("user: a")), []byte(utf16Text("user: a"))},
+		{"MessagePack", "bytes", []byte("\x82\xa8password\xa3abc\xa4user\xa1b"), []byte("\x82\xa8password\xa3[masked]\xa4user\xa1b")},
 		{"a column with a secret name", "password", int64(7), "[masked]"},
 		{"a session id of TLS", "session_id", []byte{1, 2}, []byte{1, 2}},
 		{"bytes", "bytes", []byte("\x01token=abc"), []byte("\x01token=[masked]")},
