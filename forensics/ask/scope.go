@@ -64,7 +64,13 @@ func (s Scope) Read(ctx context.Context, c *forensics.Case) (*Window, error) {
 	if w.To, err = ParseTime("to", s.To, last, first, last); err != nil {
 		return nil, err
 	}
-	if w.From > w.To {
+	switch {
+	case w.From <= w.To:
+	case s.To == "": // a window after the recording, in which nothing was recorded
+		w.To = w.From
+	case s.From == "": // or before it
+		w.From = w.To
+	default:
 		return nil, After("from", w.From, "to", w.To)
 	}
 	w.Limit = cmp.Or(s.Limit, DefaultRows)

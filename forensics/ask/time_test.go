@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/failures"
 )
 
 func TestParseTime(t *testing.T) {
@@ -40,6 +41,30 @@ func TestParseTime(t *testing.T) {
 	for _, text := range []string{"yesterday", "25:00", "-5m", "2026-13-01", "09:24:50 ", "0001-01-01", "1677-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "2262-04-12", "9999-12-31T23:59:59Z"} {
 		if got, err := ask.ParseTime("from", text, first, first, last); err == nil {
 			t.Errorf("%q is %s, want an error", text, ask.Stamp(got))
+		}
+	}
+}
+
+// TestTimesOutsideTheRecording: a window with one end outside the recording is a time that was not recorded, no matter which
+// end is given; a window whose given ends are in the wrong order is an error.
+func TestTimesOutsideTheRecording(t *testing.T) {
+	c := open(t, "http1.pcapng")
+	for _, tt := range []struct {
+		name string
+		in   ask.Scope
+		ok   bool
+	}{
+		{"after the end", ask.Scope{From: "2100-01-01"}, true},
+		{"before the start", ask.Scope{To: "1980-01-01"}, true},
+		{"both before the start", ask.Scope{From: "1980-01-01", To: "1980-01-02"}, true},
+		{"in the wrong order", ask.Scope{From: "1980-01-02", To: "1980-01-01"}, false},
+	} {
+		out, err := failures.Ask(ctx, c, failures.In{Scope: tt.in})
+		switch {
+		case (err == nil) != tt.ok:
+			t.Errorf("%s: %v", tt.name, err)
+		case err == nil && (out.Coverage.State != "none" || out.Calls != 0):
+			t.Errorf("%s: recorded %s, %d calls", tt.name, out.Coverage.State, out.Calls)
 		}
 	}
 }
