@@ -83,7 +83,25 @@ func (s *Shard) reused(c *Conn, p *Packet, srcIsLo bool) bool {
 		}
 		return false
 	}
-	return c.goesOn(p, side, srcIsLo)
+	return c.goesOn(p, side, srcIsLo) || over && c.foreign(p, side)
+}
+
+// foreign reports whether both numbers of a segment with payload are far from all that the connection, which is over,
+// sent and acknowledged: it is of another connection on the same ports, whose beginning was not captured.
+func (c *Conn) foreign(p *Packet, side dissect.Dir) bool {
+	return p.PayloadLen > 0 && p.TCPFlags&(decode.ACK|decode.RST) == decode.ACK && c.farFrom(side, p.Seq) && c.farFrom(side.Other(), p.Ack)
+}
+
+// farFrom reports whether a number is more than 1 MiB from all that direction dir sent. After 1 GiB none is, because the
+// numbers of a long connection wrap.
+func (c *Conn) farFrom(dir dissect.Dir, seq uint32) bool {
+	const far = 1 << 20
+	from, known := c.begins(dir)
+	if !known || c.stream == nil {
+		return false
+	}
+	_, to, ok := c.stream.Place(uint8(dir))
+	return ok && c.flows[0].side[dir].payload < maxWindow && seq-from+far > to-from+2*far
 }
 
 // shownAgain reports whether an interface shows the connection's SYN again, later than a copy can be. After the end of

@@ -83,15 +83,20 @@ func (c *Conn) owns(p *Packet, dir dissect.Dir, other *Conn, otherDir dissect.Di
 // inside reports whether direction dir has sent the byte before a sequence number. The numbers of another connection on
 // the same ports are higher than those of one that has ended (RFC 9293 section 3.6.1).
 func (c *Conn) inside(dir dissect.Dir, seq uint32) bool {
-	from, known := c.isn[dir], c.hasISN[dir]
-	if !known {
-		from, known = c.firstSeq[dir], c.hasSeq[dir]
-	}
+	from, known := c.begins(dir)
 	if !known || c.stream == nil {
 		return false
 	}
 	_, to, ok := c.stream.Place(uint8(dir))
 	return ok && to-seq <= min(to-from, maxWindow)
+}
+
+// begins is the first number that direction dir was seen to use.
+func (c *Conn) begins(dir dissect.Dir) (seq uint32, known bool) {
+	if c.hasISN[dir] {
+		return c.isn[dir], true
+	}
+	return c.firstSeq[dir], c.hasSeq[dir]
 }
 
 // expects reports whether the packet begins exactly at the next byte of its direction or, if none of them was seen, at

@@ -201,6 +201,39 @@ func TestPortsUsedAgainNeedTheAnswer(t *testing.T) {
 	}
 }
 
+// TestPortsUsedAgainWithoutAHandshake has another call on the ports of a connection, and no SYN. After the end, numbers far
+// from those before are another connection's (RFC 9293 section 3.4.1); before, or near, they are not.
+func TestPortsUsedAgainWithoutAHandshake(t *testing.T) {
+	const far = 1 << 30
+	size := uint32(len(get))
+	for _, tt := range []struct {
+		name         string
+		end          []step
+		seq, ack     uint32
+		conns, calls int
+	}{
+		{"after FINs", exchange(1000, 0, 1)[5:], far, far, 2, 2},
+		{"after a reset", []step{{1050, sv, cl, rst, 501 + uint32(len(ok)), 101 + size, "", 0, 9}}, far, far, 2, 2},
+		{"before the end", nil, far, far, 1, 1},
+		{"with a number of the server that is near", exchange(1000, 0, 1)[5:], far, 600, 1, 1},
+		{"with a number of the client that is near", exchange(1000, 0, 1)[5:], 50, far, 1, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			steps := append(exchange(1000, 0, 1)[:5:5], tt.end...)
+			steps = append(steps, step{1100, cl, sv, ack, tt.seq, tt.ack, get, 0, 11}, step{1200, sv, cl, ack, tt.ack, tt.seq + size, ok, 0, 12})
+			whole, out := 0, play(t, steps...)
+			for _, c := range out.Calls {
+				if c.Row.Base().Complete {
+					whole++
+				}
+			}
+			if len(out.Conns) != tt.conns || whole != tt.calls {
+				t.Errorf("%d connections, %d whole calls; want %d, %d", len(out.Conns), whole, tt.conns, tt.calls)
+			}
+		})
+	}
+}
+
 func TestPayloadOfASYNCountsIfItIsAcknowledged(t *testing.T) {
 	for _, tt := range []struct {
 		name       string
