@@ -245,6 +245,27 @@ func TestWhatHasAnotherClock(t *testing.T) {
 	}
 }
 
+// TestCallsShownUnderALaterClock has a sample in two files whose clocks differ by more than connections wait. Calls
+// that are read twice are marked on each connection.
+func TestCallsShownUnderALaterClock(t *testing.T) {
+	for _, sample := range []string{"http1.pcapng", "redis.pcap"} {
+		list, link := packetsIn(t, filepath.Join("..", "samples", sample))
+		files := []string{pcapOf(t, "a.pcap", link, 0, list), pcapOf(t, "b.pcap", link, 24*time.Hour, list)}
+		got := answersOf(t, files, Options{Release: "test"},
+			`with twice as (select right(hex(call_id), 20) as content, max(flow_id) as later from {calls} where transport = 'tcp' group by 1 having count(distinct flow_id) > 1)
+				select count(distinct later) > 0 and count(distinct later) = (select count(distinct flow_id) from {anomalies} where kind = 'same_call') from twice`,
+			"select count(*) from {calls} where anomalies > 0 and flow_id in (select flow_id from {anomalies} where kind = 'same_call')",
+			"select count(*) from {anomalies} where kind = 'same_call'")
+		if got[0] != "true" || got[1] != got[2] {
+			t.Errorf("%s: each connection shown twice is marked: %s; %s calls for %s anomalies", sample, got[0], got[1], got[2])
+		}
+	}
+	list, link := packetsIn(t, filepath.Join("..", "samples", "http1.pcapng"))
+	if got := answersOf(t, []string{pcapOf(t, "a.pcap", link, 0, list)}, Options{Release: "test"}, "select count(*) from {anomalies} where kind = 'same_call'"); got[0] != "0" {
+		t.Errorf("%s calls of one capture are marked", got[0])
+	}
+}
+
 // TestPacketsWithoutTimeHaveNoDurations has a sample in Simple Packet Blocks.
 func TestPacketsWithoutTimeHaveNoDurations(t *testing.T) {
 	list, link := packetsIn(t, filepath.Join("..", "samples", "http1.pcapng"))

@@ -29,10 +29,11 @@ type callIDs struct {
 	limit   memory.Limit
 }
 
-// unique makes the id of a call, which is of its content alone, the only one of its kind.
-func (u *callIDs) unique(c *table.Call) {
+// unique makes the id of a call, which is of its content alone, the only one of its kind. It returns whether
+// another call had it.
+func (u *callIDs) unique(c *table.Call) (again bool) {
 	if !u.add(c.CallID) {
-		return
+		return false
 	}
 	var b [table.ContentID + 16]byte
 	copy(b[:], c.CallID[len(c.CallID)-table.ContentID:])
@@ -46,7 +47,7 @@ func (u *callIDs) unique(c *table.Call) {
 		sum := sha256.Sum256(b[:])
 		copy(c.CallID[:len(c.CallID)-table.ContentID], sum[:])
 		if !u.add(c.CallID) || try > 2*maxIDTries {
-			return
+			return true
 		}
 	}
 }

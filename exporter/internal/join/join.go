@@ -50,6 +50,7 @@ type rows struct {
 	packets   []table.Packet
 	flows     []table.Flow // its capacity is what is written at once
 	tls       []table.TLSHandshake
+	again     []table.Anomaly // of calls that another connection had
 }
 
 // New makes a joiner that writes to out. The limit bounds its memory.
@@ -139,8 +140,11 @@ func (j *Joiner) call(e *flow.CallRow) error {
 	c, conn := e.Row.Base(), j.known.conn(e.Conn)
 	c.CallNo = j.numbers.calls
 	j.numbers.calls++
-	j.ids.unique(c)
+	again := j.ids.unique(c)
 	j.place(c, e, conn)
+	if again && c.Transport == "tcp" {
+		j.shownBefore(c, e.At, conn)
+	}
 	j.names(e, conn)
 	if r, ok := e.Row.(dissect.IDNamer); ok {
 		r.NameIDs(j.idNames)
@@ -163,6 +167,19 @@ func (j *Joiner) call(e *flow.CallRow) error {
 		return j.flushCalls()
 	}
 	return nil
+}
+
+// shownBefore marks, once per connection, a call on TCP with the sequence numbers and bytes of another one. Equal
+// numbers of both sides are no chance (RFC 9293 section 3.4.1).
+func (j *Joiner) shownBefore(c *table.Call, at int64, conn *joinedConn) {
+	if conn.again {
+		return
+	}
+	conn.again = true
+	c.Anomalies++
+	j.rows.again = append(j.rows.again, table.Anomaly{TsNs: c.TsNs, Ts: c.Ts, Source: "tcp", Kind: "same_call",
+		Detail: "an earlier connection has a call with the same sequence numbers and bytes: one connection that a capture with another clock shows again, or a replayed one; both are read",
+		FlowID: table.Some(c.FlowID), PacketNo: table.Some(at), Count: 1})
 }
 
 // queue adds a call to the rows that wait to be written.
@@ -244,7 +261,8 @@ func (j *Joiner) names(e *flow.CallRow, conn *joinedConn) {
 }
 
 func (j *Joiner) writeAnomalies(r *round.Round) error {
-	list := slices.Clone(r.Facts.Anomalies)
+	list := slices.Concat(r.Facts.Anomalies, j.rows.again)
+	j.rows.again = j.rows.again[:0]
 	j.order = r.Order(j.order, func(b *flow.Batch) int { return len(b.Anomalies) }, func(b *flow.Batch, i int) int64 { return b.Anomalies[i].At })
 	for _, m := range j.order {
 		a := &r.Out[m.Shard].Anomalies[m.I]
