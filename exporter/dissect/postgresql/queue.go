@@ -221,6 +221,9 @@ func (k *conn) resync(in *dissect.Input, at int) bool {
 			k.group = false // its rest follows
 		}
 	}
+	if m.Unknown {
+		k.c.Anomaly("pairing_unknown", inorder.Unknown, 0)
+	}
 	for n := end - k.head; n > 0; n-- {
 		if c := k.front().call; c != nil {
 			c.gap = true

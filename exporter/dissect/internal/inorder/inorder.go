@@ -15,6 +15,9 @@ const pause = int64(1e9)
 // Guessed is the detail of anomaly pairing_guessed.
 const Guessed = "after a gap among pipelined requests, responses were assigned to requests by acknowledgement numbers, which is a guess"
 
+// Unknown is the detail of anomaly pairing_unknown.
+const Unknown = "the capture begins in the middle of the connection: a response could belong to several requests, or to one from before the capture, so it is a row of its own, and these requests end without it"
+
 // Request is the position of a request in its conversation.
 type Request struct {
 	Ack   uint32 // acknowledged by the client when it sent the request
@@ -104,6 +107,7 @@ type Match struct {
 	End     int  // place after the last possible request
 	Any     bool // some request is possible
 	Guessed bool // several requests are possible
+	Unknown bool // only because of requests from before the capture, for which no bytes are lost
 }
 
 // Find finds the request for a response at seq. waiting yields the requests without an answer,
@@ -129,7 +133,7 @@ func (l *Line) Find(seq uint32, waiting iter.Seq2[int, *Request]) Match {
 	several := l.overlaps && (all > 1 || odd)
 	switch {
 	case exact && newest.After && !l.whole(newest, size), !exact && (odd || size > 1 || l.missing), several && !(exact && newest.Quiet):
-		l.late = true
+		l.late, m.Unknown = true, newest.first
 		return m
 	}
 	m.Place, m.Guessed = place, several

@@ -105,22 +105,23 @@ func TestServed(t *testing.T) {
 // client had received a response that the capture has.
 func TestBatchAtTheStart(t *testing.T) {
 	for _, x := range []struct {
-		name   string
-		before func(*Line)
-		place  int
+		name    string
+		before  func(*Line)
+		place   int
+		unknown bool // because of what came before the capture
 	}{
-		{"nothing was captured before", func(l *Line) { l.Interrupted(true) }, -1},
-		{"a response was captured before", func(l *Line) { l.Answered(80, false); l.Interrupted(true) }, 0},
-		{"a response was captured before, after the start", func(l *Line) { l.Interrupted(true); l.Answered(80, false) }, 0},
-		{"a response came that waits for its request", func(l *Line) { l.Answered(100, false); l.Interrupted(true) }, -1},
-		{"requests were lost, too", func(l *Line) { l.Answered(80, false); l.Interrupted(true); l.Missing(nil) }, -1},
-		{"only a loss", func(l *Line) { l.Answered(80, false); l.Interrupted(false) }, -1},
+		{"nothing was captured before", func(l *Line) { l.Interrupted(true) }, -1, true},
+		{"a response was captured before", func(l *Line) { l.Answered(80, false); l.Interrupted(true) }, 0, false},
+		{"a response was captured before, after the start", func(l *Line) { l.Interrupted(true); l.Answered(80, false) }, 0, false},
+		{"a response came that waits for its request", func(l *Line) { l.Answered(100, false); l.Interrupted(true) }, -1, true},
+		{"requests were lost, too", func(l *Line) { l.Answered(80, false); l.Interrupted(true); l.Missing(nil) }, -1, false},
+		{"only a loss", func(l *Line) { l.Answered(80, false); l.Interrupted(false) }, -1, false},
 	} {
 		var l Line
 		x.before(&l)
 		list := []Request{l.Sent(100, 5, nil), l.Sent(100, 5, nil)}
-		if m := l.Find(100, func(yield func(int, *Request) bool) { _ = yield(0, &list[0]) && yield(1, &list[1]) }); m.Place != x.place {
-			t.Errorf("%s: %+v, want place %d", x.name, m, x.place)
+		if m := l.Find(100, func(yield func(int, *Request) bool) { _ = yield(0, &list[0]) && yield(1, &list[1]) }); m.Place != x.place || m.Unknown != x.unknown {
+			t.Errorf("%s: %+v, want place %d, unknown %v", x.name, m, x.place, x.unknown)
 		}
 	}
 }

@@ -212,6 +212,9 @@ func (q *Queue[C]) find(seq uint32) (c C) {
 	} else if m.Any {
 		q.lost = true
 	}
+	if m.Unknown {
+		q.Conn.Anomaly("pairing_unknown", Unknown, 0)
+	}
 	for n := m.End; n > 0 && q.All()[0] != c; n-- {
 		q.Emit(q.All()[0], string(dissect.LossGap))
 	}
