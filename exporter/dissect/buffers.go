@@ -190,6 +190,5 @@ func (c *Conn) overflow(dir Dir, data []byte, p Packet) {
 		why = fmt.Sprintf("a message exceeds the limit of %d bytes", most)
 	}
 	c.lost(dir, "limit", why)
-	c.AnomalyBytes += int64(len(data))
-	s.off += int64(len(data))
+	c.passOver(s, data)
 }

@@ -120,6 +120,13 @@ func (c *Conn) lose(s *side, n int, kind, detail string) {
 	c.drop(s, n)
 }
 
+// passOver counts a segment between a loss and the next message.
+func (c *Conn) passOver(s *side, data []byte) {
+	c.AnomalyBytes += int64(len(data))
+	c.Anomaly("skipped", "bytes after a loss, before the next message that can be read", int64(len(data)))
+	s.off += int64(len(data))
+}
+
 // drop removes n bytes at the front of s; 0 means all.
 func (c *Conn) drop(s *side, n int) {
 	if n == 0 || n >= len(s.buf) {
@@ -169,8 +176,7 @@ func (c *Conn) data(dir Dir, data []byte, p Packet) {
 		s = &c.sides[dir]
 	}
 	if s.seeking && !c.seek(dir, data) {
-		c.AnomalyBytes += int64(len(data))
-		s.off += int64(len(data))
+		c.passOver(s, data)
 		return
 	}
 	if len(s.buf) == 0 {

@@ -60,7 +60,7 @@ func TestRows(t *testing.T) {
 			"AUTHENTICATE LOGIN bob → OK auth_kind=password imap_argument=LOGIN imap_user=bob",
 			"AUTHENTICATE SCRAM-SHA-1 cleo → BAD cancelled outcome=client_error auth_kind=scram-sha-1 imap_argument=SCRAM-SHA-1 imap_user=cleo",
 			`LOGIN a "b → NO UNAVAILABLE later outcome=server_error auth_kind=password imap_user=a "b imap_code=UNAVAILABLE`}},
-		{Name: "the first answer of a login was lost: the second is no user", Chunks: after(client("1 AUTHENTICATE LOGIN\r\n"), server("+ VXNlcm5hbWU6\r\n"), dissecttest.Chunk{Dir: dissect.ToServer, Gap: 6}, server("+ UGFzc3dvcmQ6\r\n"), client(coded("secret")+"\r\n"), client("2 NOOP\r\n"), server("1 OK ok\r\n2 OK ok\r\n")), Want: []string{hello,
+		{Name: "the first answer of a login was lost: the second is no user", Anomalies: 1, Chunks: after(client("1 AUTHENTICATE LOGIN\r\n"), server("+ VXNlcm5hbWU6\r\n"), dissecttest.Chunk{Dir: dissect.ToServer, Gap: 6}, server("+ UGFzc3dvcmQ6\r\n"), client(coded("secret")+"\r\n"), client("2 NOOP\r\n"), server("1 OK ok\r\n2 OK ok\r\n")), Want: []string{hello,
 			"AUTHENTICATE LOGIN → OK, gap error=gap auth_kind=password imap_argument=LOGIN", "NOOP → OK imap_ahead=1"}},
 		{Name: "a password in no form that LOGIN has", Chunks: after(client("1 LOGIN \"ann secret\r\n"), server("1 BAD x\r\n"), client("3 LOGIN ann{6+}\r\nsecret\r\n"), server("3 BAD y\r\n")), Want: []string{hello,
 			"LOGIN → BAD x outcome=client_error auth_kind=password", "LOGIN ann → BAD y outcome=client_error auth_kind=password imap_user=ann"}},

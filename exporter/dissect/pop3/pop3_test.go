@@ -48,7 +48,7 @@ func TestRows(t *testing.T) {
 			client(coded("cleo")+"\r\n"), server("+ UGFzc3dvcmQ6\r\n"), client(coded("secret")+"\r\n"), server("+OK in\r\n"), client("AUTH\r\n"), server("+OK\r\nPLAIN\r\n.\r\n")), Want: []string{hello,
 			"APOP ann → -ERR AUTH no outcome=client_error auth_kind=apop pop3_user=ann pop3_code=AUTH", "AUTH PLAIN bob → -ERR IN-USE later outcome=server_error auth_kind=password pop3_user=bob pop3_code=IN-USE",
 			"AUTH LOGIN cleo → +OK in auth_kind=password pop3_user=cleo", "AUTH cleo → +OK pop3_user=cleo"}},
-		{Name: "the first answer of a login was lost: the second is no user", Chunks: after(client("AUTH LOGIN\r\n"), server("+ VXNlcm5hbWU6\r\n"), dissecttest.Chunk{Dir: dissect.ToServer, Gap: 6}, server("+ UGFzc3dvcmQ6\r\n"), client(coded("secret")+"\r\n"), server("+OK in\r\n"), client("NOOP\r\n"), server("+OK\r\n")), Want: []string{hello,
+		{Name: "the first answer of a login was lost: the second is no user", Anomalies: 1, Chunks: after(client("AUTH LOGIN\r\n"), server("+ VXNlcm5hbWU6\r\n"), dissecttest.Chunk{Dir: dissect.ToServer, Gap: 6}, server("+ UGFzc3dvcmQ6\r\n"), client(coded("secret")+"\r\n"), server("+OK in\r\n"), client("NOOP\r\n"), server("+OK\r\n")), Want: []string{hello,
 			"AUTH LOGIN → +OK in, gap error=gap auth_kind=password", "NOOP → +OK"}},
 		{Name: "from its end", Midway: true, Chunks: chunks{client("DELE 1\r\n"), server("+OK\r\n"), client("QUIT\r\n"), server("+OK bye\r\n")}, Want: []string{"DELE 1 → +OK pop3_message=1", "QUIT → +OK bye"}},
 		{Name: "a refused client", Chunks: chunks{server("-ERR [SYS/TEMP] full\r\n"), client("CAPA\r\n")}, Want: []string{"GREETING → -ERR SYS/TEMP full outcome=refused pop3_code=SYS/TEMP", "CAPA → no_response error=no_response outcome=no_answer"}},

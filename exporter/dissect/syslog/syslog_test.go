@@ -51,7 +51,7 @@ func TestRows(t *testing.T) {
 			"local7.debug: just text syslog_format=text syslog_framing=newline syslog_message=just text"}},
 		{Name: "the last one without a newline", Chunks: chunks{client(old)}, End: dissect.EndFin, Want: []string{
 			"auth.crit su: 'su root' failed for lonvick on /dev/pts/8 host=mymachine syslog_format=rfc3164 syslog_framing=newline syslog_time=Oct 11 22:14:15 syslog_host=mymachine syslog_app=su syslog_process=99 syslog_message='su root' failed for lonvick on /dev/pts/8"}},
-		{Name: "a gap", Chunks: chunks{client(old + "\n"), {Dir: dissect.ToServer, Gap: 9}, client("c\n"), client("<34>Oct 11 22:14:17 a b: c\n")}, Want: []string{
+		{Name: "a gap", Anomalies: 1, Chunks: chunks{client(old + "\n"), {Dir: dissect.ToServer, Gap: 9}, client("c\n"), client("<34>Oct 11 22:14:17 a b: c\n")}, Want: []string{
 			"auth.crit su: 'su root' failed for lonvick on /dev/pts/8 host=mymachine syslog_format=rfc3164 syslog_framing=newline syslog_time=Oct 11 22:14:15 syslog_host=mymachine syslog_app=su syslog_process=99 syslog_message='su root' failed for lonvick on /dev/pts/8",
 			"auth.crit b: c host=a syslog_format=rfc3164 syslog_framing=newline syslog_time=Oct 11 22:14:17 syslog_host=a syslog_app=b syslog_message=c"}},
 	}...)
