@@ -192,6 +192,22 @@ func TestStreams(t *testing.T) {
 			c.headers(1, true, ":method", "GET", ":scheme", "http", ":path", "/a", ":authority", "h", ":path", "/b")
 			return []dissecttest.Chunk{c.flush(), s.ok(1, "x").flush()}
 		}, "1 GET /a → 200 complete got=\"x\"\n", "pseudo_header"},
+		{"a line end in a path", dissect.EndFin, func(c, s *peer) []dissecttest.Chunk {
+			c.headers(1, true, ":method", "GET", ":scheme", "http", ":path", "/a\r\nX: y", ":authority", "h")
+			return []dissecttest.Chunk{c.flush(), s.ok(1, "x").flush()}
+		}, "1 GET /a\r\nX: y → 200 complete got=\"x\"\n", "smuggling"},
+		{"a coding of HTTP/1.1", dissect.EndFin, func(c, s *peer) []dissecttest.Chunk {
+			c.headers(1, true, ":method", "GET", ":scheme", "http", ":path", "/a", ":authority", "h", "transfer-encoding", "chunked")
+			return []dissecttest.Chunk{c.flush(), s.ok(1, "x").flush()}
+		}, "1 GET /a → 200 complete got=\"x\"\n", "smuggling"},
+		{"a body with another length than it says", dissect.EndFin, func(c, s *peer) []dissecttest.Chunk {
+			c.headers(1, false, ":method", "POST", ":scheme", "http", ":path", "/a", ":authority", "h", "content-length", "1").data(1, true, "xyz")
+			return []dissecttest.Chunk{c.flush(), s.ok(1, "x").flush()}
+		}, "1 POST /a → 200 complete sent=\"xyz\" got=\"x\"\n", "smuggling"},
+		{"a body with the length that it says", dissect.EndFin, func(c, s *peer) []dissecttest.Chunk {
+			c.headers(1, false, ":method", "POST", ":scheme", "http", ":path", "/a", ":authority", "h", "content-length", "3").data(1, true, "xyz")
+			return []dissecttest.Chunk{c.flush(), s.ok(1, "x").flush()}
+		}, "1 POST /a → 200 complete sent=\"xyz\" got=\"x\"\n", ""},
 		{"a block that cannot be decoded", dissect.EndFin, func(c, s *peer) []dissecttest.Chunk {
 			c.fr.WriteHeaders(xhttp2.HeadersFrameParam{StreamID: 1, EndStream: true, EndHeaders: true, BlockFragment: []byte("\x82\x84\x80")})
 			return []dissecttest.Chunk{c.flush(), s.ok(1, "x").flush()}

@@ -21,6 +21,7 @@ func (h *conn) emit(s *stream, cause string) {
 		e.CodeName = errorName(uint32(s.ResetCode.V))
 		e.Enough = s.Reset && s.ResetCode.V == 0 // RFC 9113 section 8.1: an answer before the end of the request
 	}
+	s.CheckLength(h.c, &e)
 	if row := s.GRPCRow(h.c, &e); row != nil {
 		h.c.Emit(&s.X, row)
 		h.forget(s)

@@ -18,6 +18,7 @@ func (h *conn) emit(s *stream, cause string) {
 	}
 	s.EndTunnel(h.c, cause)
 	e := s.ending(cause)
+	s.CheckLength(h.c, &e)
 	if row := s.GRPCRow(h.c, &e); row != nil {
 		h.c.Emit(&s.X, row)
 		h.forget(s)

@@ -87,6 +87,9 @@ func (s *Stream) Fields(c *dissect.Conn, fields []hpack.Field, kind string, dir 
 	}
 	for i := range fields {
 		f := &fields[i]
+		if why := forbidden(f); why != "" {
+			c.Anomaly("smuggling", fmt.Sprintf("%s on stream %d: field %q %s", kind, s.ID, Shown([]byte(f.Name)), why), 0)
+		}
 		if f.Name != "" && f.Name[0] == ':' && !f.Unknown {
 			if s.pseudo(f.Name, httpfield.ValidText(f.Value), kind) {
 				s.held += len(f.Value)
