@@ -316,6 +316,33 @@ func TestFloodOfSYNsLeavesBusyConnections(t *testing.T) {
 	}
 }
 
+// TestConnectionsThatHaveEndedWaitInAQuarter ends many connections within the time for which they wait for late packets.
+func TestConnectionsThatHaveEndedWaitInAQuarter(t *testing.T) {
+	s := NewShard(0, Options{Protocols: func() []*dissect.Protocol { return []*dissect.Protocol{http1.Protocol()} }, Repanic: true})
+	out, mine, n := &Batch{}, []int32{0}, defaultRoom/connCost
+	for i := range n {
+		for k, p := range exchange(int64(1000+i), 0, 7) {
+			if p.src != sv {
+				p.src = netip.AddrPortFrom(netip.AddrFrom4([4]byte{11, 0, byte(i >> 8), byte(i)}), 1000).String()
+			} else {
+				p.dst = netip.AddrPortFrom(netip.AddrFrom4([4]byte{11, 0, byte(i >> 8), byte(i)}), 1000).String()
+			}
+			s.Run([]Packet{p.packet(10*i + k)}, mine, out)
+		}
+		if held := s.Held(); held > defaultRoom/2 { // with the history of streams
+			t.Fatalf("connection %d of %d: %d bytes held, want about a quarter of %d", i, n, held, defaultRoom)
+		}
+	}
+	for _, f := range out.Flows {
+		if f.Row.CloseReason != "fin" {
+			t.Fatalf("a connection ended by %q", f.Row.CloseReason)
+		}
+	}
+	if len(out.Calls) != n {
+		t.Errorf("%d calls, want %d", len(out.Calls), n)
+	}
+}
+
 // TestWhatMemoryEndsIsAnAnomaly opens more conversations than there is room for: each that ends for it has
 // an anomaly.
 func TestWhatMemoryEndsIsAnAnomaly(t *testing.T) {

@@ -71,12 +71,15 @@ func (s *Shard) expire(last dissect.Packet, left int) {
 	}
 }
 
-// limit closes the connections that were silent longest if all together, or those without an answer, need too much
-// memory.
+// limit closes the connections that were silent longest if all together need too much memory, or those without an
+// answer, or those that have ended and wait for late packets: the more there are, the more often the collector has to
+// examine all of them.
 func (s *Shard) limit(at dissect.Packet) {
 	for left := endsByPacket; left > 0; left-- {
 		var c *Conn
 		switch {
+		case s.closing.n*(connCost+talkCost) > s.room/4:
+			c = s.closing.head
 		case s.opening.n*connCost+s.asking.n*(connCost+talkCost) > s.room/4:
 			c = s.unanswered().head
 		case s.taken > s.room-s.room/8:
