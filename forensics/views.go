@@ -79,7 +79,8 @@ func (c *Case) makeViews(ctx context.Context) error {
 	if i := slices.Index(making, "endpoints"); i > 0 {
 		making = slices.Insert(slices.Delete(making, i, i+1), 0, "endpoints")
 	}
-	if err := c.tellCopies(ctx); err != nil {
+	found, err := c.tellCopies(ctx)
+	if err != nil {
 		return err
 	}
 	for _, name := range making {
@@ -96,19 +97,19 @@ func (c *Case) makeViews(ctx context.Context) error {
 	if c.views["connections"] == nil {
 		return nil
 	}
-	if err := c.makeSameConnections(ctx); err != nil {
+	if err := c.makeSameConnections(ctx, found.Conns); err != nil {
 		return fmt.Errorf("table connections: %w", err)
 	}
 	return nil
 }
 
-// tellCopies finds calls that are in several bundles. A single bundle has none.
-func (c *Case) tellCopies(ctx context.Context) error {
+// tellCopies finds calls that are in several bundles, or nil if no times of bundles overlap.
+func (c *Case) tellCopies(ctx context.Context) (*copies.Copies, error) {
 	if !c.several() || !slices.Contains(c.order, "calls") {
-		return nil
+		return nil, nil
 	}
 	if _, err := c.describe(ctx, "calls"); err != nil {
-		return fmt.Errorf("table calls: %w", err)
+		return nil, fmt.Errorf("table calls: %w", err)
 	}
 	redacted := make([]bool, len(c.bundles))
 	for i, b := range c.bundles {
@@ -118,14 +119,14 @@ func (c *Case) tellCopies(ctx context.Context) error {
 		Calls: func(i int) string { return c.sourceOf("calls", i, nil, parquet) }}
 	f, err := all.Find(ctx)
 	if err != nil || f == nil {
-		return err
+		return nil, err
 	}
 	c.copies, c.copied = f.Some, int64(len(f.Order))
 	if err := c.keepCopies(ctx, f); err != nil || c.copied == 0 {
-		return err
+		return f, err
 	}
 	c.ends, err = c.joinEnds(ctx)
-	return err
+	return f, err
 }
 
 // source is the SQL that reads a table's parts, or empty if no bundle has it. A call in several

@@ -34,6 +34,7 @@ type Copies struct {
 	Of    map[Row]Row // the row that represents a copy
 	Some  []bool      // by bundle: whether it has copies
 	Order []Row       // the copies, sorted
+	Conns Sets        // connections between different addresses that have copies of the same calls, by conn_id
 }
 
 // Row is a row of table calls, or another with numbers.
@@ -73,6 +74,7 @@ type Case struct {
 // sighting is a row of calls that may be a copy.
 type sighting struct {
 	Row
+	conn     int64 // its conn_id
 	content  []byte
 	ts       int64
 	ends     [2]string // address and port, in order
@@ -89,7 +91,7 @@ func (c *Case) Find(ctx context.Context) (*Copies, error) {
 	if near == nil {
 		return nil, nil
 	}
-	f := &Copies{Of: map[Row]Row{}, Some: make([]bool, len(c.Windows))}
+	f := &Copies{Of: map[Row]Row{}, Some: make([]bool, len(c.Windows)), Conns: Sets{}}
 	var parts []string
 	for i := range c.Windows {
 		if near[i] == nil {
@@ -161,11 +163,15 @@ var contentOf = fmt.Sprintf("call_id[%d:%d]", len(table.ID{})-table.ContentID+1,
 
 // compare finds the copies in one of n partitions of the contents.
 func (f *Copies) compare(ctx context.Context, c *Case, from string, pass, n int64, ranks []int) error {
+	conn := "conn_id"
+	if c.Conns == "" {
+		conn = "0::BIGINT"
+	}
 	sql := fmt.Sprintf(`WITH x AS MATERIALIZED (SELECT bundle, hash(%[1]s) AS h FROM %[2]s WHERE hash(%[1]s) %% %[3]d = %[4]d),
 		d AS (SELECT h FROM x GROUP BY h HAVING min(bundle) <> max(bundle))
 		SELECT bundle, call_no, %[1]s AS content, ts_ns, src_ip, src_port, dst_ip, dst_port, transport, %[5]s,
-			request_bytes + response_bytes, coalesce(len(headers), 0) + (path IS NOT NULL)::INTEGER + (host IS NOT NULL)::INTEGER, ordinal
-		FROM %[2]s WHERE hash(%[1]s) %% %[3]d = %[4]d AND hash(%[1]s) IN (SELECT h FROM d) ORDER BY content, ts_ns, call_id, bundle, call_no`, contentOf, from, n, pass, wholeness)
+			request_bytes + response_bytes, coalesce(len(headers), 0) + (path IS NOT NULL)::INTEGER + (host IS NOT NULL)::INTEGER, ordinal, %[6]s
+		FROM %[2]s WHERE hash(%[1]s) %% %[3]d = %[4]d AND hash(%[1]s) IN (SELECT h FROM d) ORDER BY content, ts_ns, call_id, bundle, call_no`, contentOf, from, n, pass, wholeness, conn)
 	var group []sighting
 	err := c.Query(ctx, sql, func(row []any) error {
 		s, err := readSighting(row, ranks)
@@ -187,8 +193,8 @@ func (f *Copies) compare(ctx context.Context, c *Case, from string, pass, n int6
 }
 
 func readSighting(row []any, ranks []int) (s sighting, err error) {
-	var ints [9]int64
-	for k, at := range [...]int{0, 1, 3, 5, 7, 9, 10, 11, 12} {
+	var ints [10]int64
+	for k, at := range [...]int{0, 1, 3, 5, 7, 13, 9, 10, 11, 12} {
 		n, ok := row[at].(int64)
 		if !ok {
 			return s, fmt.Errorf("comparing calls: column %d is %T, expected a number", at, row[at])
@@ -208,7 +214,7 @@ func readSighting(row []any, ranks []int) (s sighting, err error) {
 	s.ends = inOrder(fmt.Sprintf("%s %d", src, ints[3]), fmt.Sprintf("%s %d", dst, ints[4]))
 	s.stream = transport == "tcp" || transport == "quic"
 	s.samePort = ints[3] == ints[4]
-	s.weight, s.rank = [4]int64(ints[5:]), ranks[s.Bundle]
+	s.conn, s.weight, s.rank = ints[5], [4]int64(ints[6:]), ranks[s.Bundle]
 	return s, nil
 }
 
@@ -255,6 +261,9 @@ func (f *Copies) match(group []sighting) {
 		for _, i := range rows {
 			if i != keep {
 				f.add(group[i].Row, group[keep].Row)
+				if a, b := &group[i], &group[keep]; a.ends != b.ends {
+					f.Conns.Join(Row{a.Bundle, a.conn}, Row{b.Bundle, b.conn})
+				}
 			}
 		}
 	}
