@@ -22,10 +22,10 @@ func u32(n int) string { return u16(n) + u16(n>>16) }
 // binaryLogins are those of protocols whose messages are no text.
 func binaryLogins() []login {
 	overTCP := func(string) []say { return said(kerberosTalk(true)...) }
-	return slices.Concat(mysqlLogins(), tdsLogins(), []login{{"Kerberos", 88, overTCP, kerberosSecrets}, {"LDAP", 389, ldapTalk, []string{"s3cr3t/K01+Zq~ab-987", "<10a13c7bf708ca0f399c>", "Zmz8KW/q", "{SSHA}c9f1x"}}})
+	return slices.Concat(mysqlLogins(), tdsLogins(), []login{{"Kerberos", 88, overTCP, kerberosSecrets}, {"LDAP", 389, ldapTalk, []string{"s3cr3t/K01+Zq~ab-987", "<10a13c7bf708ca0f399c>", "Zmz8KW/q", "{SSHA}c9f1x", "eq-R7vt0", "sub-R7vt1", "rule-R7vt2"}}})
 }
 
-// ldapTalk is a login in two steps, of which the first has no credential, a password that the server makes and one in an entry.
+// ldapTalk is a login in two steps, of which the first has no credential, a password that the server makes, those of a filter and one in an entry.
 func ldapTalk(s string) []say {
 	message := func(id byte, op string) string { return tlv(0x30, tlv(2, string(rune(id)))+op) }
 	bind := func(id byte, credentials string) string {
@@ -36,10 +36,23 @@ func ldapTalk(s string) []say {
 	}
 	modify := message(3, tlv(0x77, tlv(0x80, "1.3.6.1.4.1.4203.1.11.1")+tlv(0x81, tlv(0x30, tlv(0x80, "ann")))))
 	made := message(3, tlv(0x78, tlv(10, "\x00")+tlv(4, "")+tlv(4, "")+tlv(0x8b, tlv(0x30, tlv(0x80, "Zmz8KW/q")))))
-	entry := message(4, tlv(0x64, tlv(4, "cn=ann")+tlv(0x30, tlv(0x30, tlv(4, "userPassword")+tlv(0x31, tlv(4, "{SSHA}c9f1x"))))))
-	all := tlv(4, "") + tlv(10, "\x02") + tlv(10, "\x00") + tlv(2, "\x00") + tlv(2, "\x00") + tlv(1, "\x00") + tlv(0x87, "sn") + tlv(0x30, "")
-	search := []say{{data: []byte(message(4, tlv(0x63, all)))}, {server: true, data: []byte(entry + message(4, tlv(0x65, tlv(10, "\x00")+tlv(4, "")+tlv(4, ""))))}}
+	search := []say{}
+	for i, filter := range ldapFilters() {
+		id, all := byte(4+i), tlv(4, "")+tlv(10, "\x02")+tlv(10, "\x00")+tlv(2, "\x00")+tlv(2, "\x00")+tlv(1, "\x00")+filter+tlv(0x30, "")
+		entry := message(id, tlv(0x64, tlv(4, "cn=ann")+tlv(0x30, tlv(0x30, tlv(4, "userPassword")+tlv(0x31, tlv(4, "{SSHA}c9f1x"))))))
+		search = append(search, say{data: []byte(message(id, tlv(0x63, all)))}, say{server: true, data: []byte(entry + message(id, tlv(0x65, tlv(10, "\x00")+tlv(4, "")+tlv(4, ""))))})
+	}
 	return append(search, said(modify, made, bind(1, ""), result(1, 14, tlv(0x87, "<10a13c7bf708ca0f399c>")), bind(2, tlv(4, "ann "+s)), result(2, 0, ""))...)
+}
+
+// ldapFilters have passwords in matches of every kind, the second one deeper than filters are read.
+func ldapFilters() (filters [2]string) {
+	filters[0] = tlv(0xa1, tlv(0xa3, tlv(4, "userPassword")+tlv(4, "eq-R7vt0"))+tlv(0xa4, tlv(4, "userPassword")+tlv(0x30, tlv(0x81, "sub-R7vt1"))))
+	filters[1] = tlv(0xa9, tlv(0x82, "userPassword")+tlv(0x83, "rule-R7vt2"))
+	for range 34 {
+		filters[1] = tlv(0xa2, filters[1])
+	}
+	return filters
 }
 
 func mysqlLogins() []login {

@@ -3,6 +3,7 @@ package ldap
 import (
 	"unicode/utf8"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/ber"
 )
 
@@ -85,6 +86,44 @@ func appendOf(dst, attribute, value []byte) []byte {
 		return append(dst, "***"...)
 	}
 	return appendValue(dst, value)
+}
+
+// filterSecrets notes where a filter has passwords or keys, also in what filterText leaves out.
+func (c *call) filterSecrets(in *dissect.Input, b []byte) {
+	for len(b) > 0 {
+		tag, length, size := ber.Header(b)
+		if size <= 0 || length > int64(len(b)-size) {
+			return
+		}
+		switch b = b[size:]; tag {
+		case filterAnd, filterOr, filterNot: // their filters are next
+		default:
+			c.matchSecrets(in, tag, ber.New(b[:length]))
+			b = b[length:]
+		}
+	}
+}
+
+// matchSecrets notes what an attribute is compared with, if that is a password or a key.
+func (c *call) matchSecrets(in *dissect.Input, tag byte, r ber.Reader) {
+	value := byte(ber.Octets)
+	if tag == filterExtensible {
+		value = ber.Context | 3
+		r.Optional(ber.Context | 1) // the rule
+	}
+	_, attribute := r.Next()
+	if !isSecret(attribute) {
+		return
+	}
+	list := r
+	if tag == filterSubstrings {
+		list = r.Enter(ber.Sequence)
+	}
+	for list.More() {
+		if got, part := list.Next(); got == value || tag == filterSubstrings {
+			c.hide(in, part)
+		}
+	}
 }
 
 // appendSubstrings appends the parts of a value: at its beginning (0), in it (1) and at its end (2).

@@ -93,7 +93,7 @@ func TestRows(t *testing.T) {
 		{Name: "a filter of every kind", Chunks: chunks{client(search(1, "", 3, el(0xa0, el(0xa1, el(0xa2, equal("a", "(*)")), el(0xa5, octets("n"), octets("5")), el(0xa6, octets("n"), octets("9"))),
 			el(0xa4, octets("cn"), el(0x30, el(0x80, "a"), el(0x81, "b"), el(0x82, "c"))), el(0xa4, octets("cn"), el(0x30, el(0x82, "c"))), el(0xa8, octets("n"), octets("\xff")),
 			el(0xa9, el(0x81, "2.4"), el(0x82, "ou"), el(0x83, "x"), el(0x84, "\xff")), equal("userPassword", "secret"))))}, End: dissect.EndReset, Want: []string{
-			`SEARCH subordinate (&(|(!(a=\28\2a\29))(n>=5)(n<=9))(cn=a*b*c)(cn=*c)(n~=\ff)(ou:dn:2.4:=x)(userPassword=***)) → reset error=reset outcome=no_answer`}},
+			`SEARCH subordinate (&(|(!(a=\28\2a\29))(n>=5)(n<=9))(cn=a*b*c)(cn=*c)(n~=\ff)(ou:dn:2.4:=x)(userPassword=***)) → reset error=reset outcome=no_answer auth_kind=password`}},
 		{Name: "a search that the client gives up", Chunks: chunks{client(search(1, base, 2, el(0x87, "a"))), server(entry(1, "cn=a", "a")), client(msg(2, el(0x50, "\x01")))}, Want: []string{
 			"SEARCH dc=example,dc=org sub (a=*) → abandoned error=no_response outcome=no_answer ldap_entries=1 ldap_names=[cn=a]", "ABANDON"}},
 		{Name: "a message of the server alone, and entries whose search was not captured", Chunks: chunks{server(entry(5, "cn=a", "a") + entry(5, "cn=b", "b") + result(5, 5, 0, "")),

@@ -113,7 +113,7 @@ func (k *conn) request(in *dissect.Input, op int, id int64, b []byte, partial bo
 	case opBind:
 		c.bind(in, &r)
 	case opSearch:
-		c.search(&r)
+		c.search(in, &r)
 	case opModify, opAdd:
 		row.DN = name(r.Expect(ber.Octets))
 		list := r.Enter(ber.Sequence)
@@ -203,7 +203,7 @@ func (c *call) bind(in *dissect.Input, r *ber.Reader) {
 }
 
 // search reads the parameters of a search, RFC 4511 section 4.5.1.
-func (c *call) search(r *ber.Reader) {
+func (c *call) search(in *dissect.Input, r *ber.Reader) {
 	row := c.row
 	row.DN = name(r.Expect(ber.Octets))
 	row.Scope = table.Some(tables()["scope"].Name(r.Int(ber.Enumerated), "scope_"))
@@ -213,6 +213,7 @@ func (c *call) search(r *ber.Reader) {
 	r.Expect(ber.Boolean)
 	filter := *r
 	if _, body := r.Next(); !r.Bad() {
+		c.filterSecrets(in, filter.Rest()[:r.Used()-filter.Used()])
 		row.Filter = table.NonEmpty(filterText(&filter))
 	} else if len(body) == 0 {
 		return
