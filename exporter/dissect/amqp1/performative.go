@@ -150,6 +150,10 @@ func (k *conn) performative(in *dissect.Input, from, to int, number uint16, code
 			k.disposition(s, in, from, to, number, f)
 		case end:
 			blamed := k.failed(in, from, to, f.at(0), func(c *call) bool { return c.code == attach && c.link != nil && s.has(c.link) })
+			if !blamed && s.sent[in.Dir.Other()].waits == 1 { // with several, it is not known which one failed
+				blamed = k.failed(in, from, to, f.at(0), func(c *call) bool { return c.sent == &s.sent[in.Dir.Other()] })
+			}
+			k.unsettled(s, in.Dir.Other())
 			place := key{session: s.no}
 			_, answers := k.pending.Get(key{by: in.Dir.Other(), code: end, session: s.no})
 			k.pair(in, from, to, code, place, number, func(c *call) { c.ends(f.at(0), blamed) })
@@ -232,9 +236,28 @@ func (k *conn) forget(s *session) {
 			i++
 		}
 	}
+	k.unsettled(s, dissect.ToServer)
+	k.unsettled(s, dissect.ToClient)
 	free = min(free, k.held)
 	k.c.Release(free)
 	k.held -= free
+}
+
+// unsettled ends what a side sent in a session and the other one, which ended it, will not answer (AMQP 1.0 section 2.5.5).
+func (k *conn) unsettled(s *session, by dissect.Dir) {
+	list := s.sent[by].ids
+	s.sent[by].ids = nil
+	for _, id := range list {
+		if c, ok := k.pending.Take(deliveryKey(by, s, id)); ok {
+			k.emit(c, "no_response")
+		}
+	}
+	for c := range k.pending.Oldest(maxList) {
+		if c.x.Reversed == (by == dissect.ToClient) && c.place.session == s.no && (c.code == attach || c.code == detach) {
+			k.pending.Take(c.place)
+			k.emit(c, "no_response")
+		}
+	}
 }
 
 // has reports whether a link is one of the session.
