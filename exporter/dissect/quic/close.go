@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
@@ -33,27 +32,8 @@ func errorName(code uint64) string {
 	return fmt.Sprintf("0x%x", code)
 }
 
-// text converts a peer's text to valid UTF-8 without control characters.
-func text(b []byte) string {
-	plain := utf8.Valid(b)
-	for _, c := range b {
-		plain = plain && c >= ' ' && c != 0x7f
-	}
-	if plain {
-		return string(b)
-	}
-	var s strings.Builder
-	for len(b) > 0 {
-		r, n := utf8.DecodeRune(b)
-		if r == utf8.RuneError && n == 1 || r < ' ' || r == 0x7f {
-			fmt.Fprintf(&s, `\x%02x`, b[0])
-		} else {
-			s.WriteRune(r)
-		}
-		b = b[n:]
-	}
-	return s.String()
-}
+// text is a peer's text on one line.
+func text(b []byte) string { return clip.Line(b, len(b)) }
 
 // close ends the connection and emits its row.
 func (q *conn) close(why dissect.End) {

@@ -58,7 +58,7 @@ func TestPeer(t *testing.T) {
 			}
 			row := out.row(t)
 			t.Logf("%d datagrams, updates %d %d, paths %d of %d, encryption %+v", len(r.list), row.ClientKeyUpdates, row.ServerKeyUpdates, row.PathsValidated, row.PathChallenges, c.Encrypted().Opened)
-			if row.Host.V != "peer.example" || row.ALPN.V != "blob" || row.Close.V != "application" || row.CloseCode.V != 7 || row.CloseReason.V != `done\x0a` || row.CloseBy.V != "client" {
+			if row.Host.V != "peer.example" || row.ALPN.V != "blob" || row.Close.V != "application" || row.CloseCode.V != 7 || row.CloseReason.V != "done" || row.CloseBy.V != "client" {
 				t.Errorf("row %+v", row)
 			}
 			if row.Retry != k.retry || row.ClientUnread+row.ServerUnread > 0 || row.GapBytes > 0 || b.gaps > 0 || row.ClientBidi != int64(len(clientBidi(r))) || row.ServerUni != int64(k.uni) {

@@ -279,7 +279,7 @@ func TestClose(t *testing.T) {
 	}{
 		{"an alert in the handshake", append(frame(frameClose, 0x128, 6, 3), "bad"...), initial, "transport", "CRYPTO_ERROR handshake_failure", "bad", true},
 		{"no error", frame(frameClose, 0, 0, 0), oneRTT, "transport", "NO_ERROR", "", false},
-		{"an application's error", append(frame(frameCloseApp, 99, 2), 0xff, '!'), oneRTT, "application", "", `\xff!`, true},
+		{"an application's error", append(frame(frameCloseApp, 99, 2), 0xff, '!'), oneRTT, "application", "", "\uFFFD!", true},
 		{"HTTP/3 without error", frame(frameCloseApp, 0x100, 0), oneRTT, "application", "", "", false},
 	} {
 		f := begin(t, "blob")

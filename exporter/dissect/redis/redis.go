@@ -32,8 +32,8 @@ const (
 type Row struct {
 	table.Call
 	Type     table.Opt[string] `col:"redis_type" enc:"dict" doc:"type of the reply: simple_string, error, integer, bulk_string, array, null, map, set, boolean, double, big_number, bulk_error, verbatim_string, push, rdb"`
-	Command  table.Opt[string] `col:"redis_command" doc:"command with its arguments, at most 1 KiB; arguments that are not plain text are quoted and escaped; passwords are ***"`
-	Key      table.Opt[string] `col:"redis_key" enc:"bloom" doc:"first key of the command, at most 1 KiB; escaped if it is not text"`
+	Command  table.Opt[string] `col:"redis_command" doc:"command with its arguments, at most 1 KiB; arguments that are not plain text are quoted; passwords are ***"`
+	Key      table.Opt[string] `col:"redis_key" enc:"bloom" doc:"first key of the command, at most 1 KiB"`
 	Keys     int32             `col:"redis_keys" doc:"number of keys of the command; 0 if it has none or its keys are unknown"`
 	DB       table.Opt[int32]  `col:"redis_db" doc:"database selected by an earlier SELECT; null if no SELECT was seen"`
 	User     table.Opt[string] `col:"redis_user" enc:"dict" doc:"user name from AUTH or HELLO on this connection"`

@@ -275,3 +275,16 @@ func TestDatabaseAfterALoss(t *testing.T) {
 		t.Errorf("databases %v, want %v", got, want)
 	}
 }
+
+// TestBinaryValuesAreNotEscapedTwice: a table escapes what is not text (docs/format/parts.md).
+func TestBinaryValuesAreNotEscapedTwice(t *testing.T) {
+	r := play(t, dissect.EndFin, client(cmd("SET", "b\xff\n", "\x00\xc0\\")), server("+OK\r\n"), client(cmd("DUMP", "h")), server("$5\r\n\x00\xc0\x10\r\n\r\n"))
+	for i, want := range []string{"SET \"b\xff\\n\" \"\x00\xc0\\\\\" → OK", "DUMP h → \x00\xc0\x10\\r\\n"} {
+		if got := r.Rows()[i].(*Row).Summary; got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	if got := r.Rows()[0].(*Row).Key.V; got != "b\xff\\n" {
+		t.Errorf("key %q", got)
+	}
+}

@@ -6,31 +6,14 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 )
 
-const hexDigits = "0123456789abcdef"
-
 // plain reports whether p needs no quotes in a command line.
 func plain(p []byte) bool {
-	if len(p) == 0 {
-		return false
-	}
-	for _, c := range p {
-		if c <= ' ' || c == '"' || c == '\'' || c == '\\' || c == 0x7f {
-			return false
-		}
-		if c >= utf8.RuneSelf {
-			return plainWide(p)
-		}
-	}
-	return true
-}
-
-func plainWide(p []byte) bool {
 	for _, c := range p {
 		if c <= ' ' || c == '"' || c == '\'' || c == '\\' || c == 0x7f {
 			return false
 		}
 	}
-	return utf8.Valid(p)
+	return len(p) > 0 && utf8.Valid(p)
 }
 
 // appendArg appends p as redis-cli would show it.
@@ -43,7 +26,8 @@ func appendArg(dst, p []byte) []byte {
 	return append(dst, '"')
 }
 
-// appendEscaped appends p and escapes everything that is not text.
+// appendEscaped appends p on one line: with escapes for line ends and tabs, and, in quotes, for quotes and
+// backslashes. Bytes that are not text stay as they are, because a table escapes them (docs/format/parts.md).
 func appendEscaped(dst, p []byte, quoted bool) []byte {
 	for len(p) > 0 {
 		n := ordinary(p, quoted)
@@ -52,46 +36,36 @@ func appendEscaped(dst, p []byte, quoted bool) []byte {
 			break
 		}
 		c := p[0]
-		if _, n = utf8.DecodeRune(p); n > 1 {
-			dst = append(dst, p[:n]...)
-			p = p[n:]
-			continue
-		}
 		switch c {
-		case '"', '\\':
-			dst = append(dst, '\\', c)
 		case '\n':
-			dst = append(dst, '\\', 'n')
+			c = 'n'
 		case '\r':
-			dst = append(dst, '\\', 'r')
+			c = 'r'
 		case '\t':
-			dst = append(dst, '\\', 't')
-		default:
-			dst = append(dst, '\\', 'x', hexDigits[c>>4], hexDigits[c&15])
+			c = 't'
 		}
+		dst = append(dst, '\\', c)
 		p = p[1:]
 	}
 	return dst
 }
 
-// ordinary is the length of the ASCII text at the front of p that needs no escape.
+// ordinary is the length of the text at the front of p that needs no escape.
 func ordinary(p []byte, quoted bool) int {
 	for i, c := range p {
-		if c < ' ' || c >= 0x7f || quoted && (c == '"' || c == '\\') {
+		if c == '\n' || c == '\r' || c == '\t' || quoted && (c == '"' || c == '\\') {
 			return i
 		}
 	}
 	return len(p)
 }
 
-// text is p as valid text without control characters.
+// text is p on one line.
 func text(p []byte) string {
-	for _, c := range p {
-		if c < ' ' || c >= 0x7f {
-			return string(appendEscaped(nil, p, false))
-		}
+	if ordinary(p, false) == len(p) {
+		return string(p)
 	}
-	return string(p)
+	return string(appendEscaped(nil, p, false))
 }
 
 // fold reports whether p equals word, which is in upper case, ignoring case.
