@@ -3,6 +3,7 @@ package kafka
 import (
 	"bytes"
 	"encoding/binary"
+	"strconv"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -13,6 +14,7 @@ import (
 const (
 	maxDetect   = 16 << 10  // bytes of a request that detection waits for
 	maxExpected = 128 << 20 // bytes of a message that detection believes
+	minNumbered = 12        // bytes of the body of a request of a broker
 )
 
 // detect accepts a request whose head and body are exactly of a version of its API. A response
@@ -39,7 +41,7 @@ func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 	body := b[h.size:]
 	switch whole := int64(len(b)) == size; {
 	case !named(h.client) && !(whole && introduces(msg, body)):
-		return dissect.No
+		return likely(whole && numbered(h.client) && len(body) >= minNumbered && exact(msg, body))
 	case h.version > msg.MaxVersion():
 		return likely(whole)
 	case whole && exact(msg, body):
@@ -68,6 +70,12 @@ func detectOnPort(dir dissect.Dir, head []byte) dissect.Verdict {
 // a request.
 func named(id []byte) bool {
 	return bytes.ContainsFunc(id, func(c rune) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' })
+}
+
+// numbered reports whether a client id is a number in decimal digits: that of a broker.
+func numbered(id []byte) bool {
+	_, err := strconv.ParseUint(string(id), 10, 31)
+	return err == nil
 }
 
 // introduces reports whether a body is ApiVersions with the name of a client's software, as brokers send it to one
