@@ -186,7 +186,10 @@ func (k *conn) summary(c *call, row *Row, why string) string {
 	case kindClose:
 		b = append(append(b, "close "...), clip.Text(c.text, 60)...)
 	default:
-		if b = sqltext.AppendLine(b, c.query); len(b) == 0 {
+		switch b = sqltext.AppendLine(b, c.query); {
+		case len(b) == 0 && c.empty:
+			b = append(b, "empty statement"...)
+		case len(b) == 0:
 			b = append(b, '?')
 		}
 	}

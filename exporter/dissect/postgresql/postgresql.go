@@ -159,6 +159,7 @@ type call struct {
 	err       *serverError
 	notices   []string
 	suspended bool
+	empty     bool     // the server said that the statement is empty
 	stream    *stream  // of START_REPLICATION and its transactions
 	changes   *changes // of a transaction
 	tx        byte

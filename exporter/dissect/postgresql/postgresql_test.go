@@ -137,6 +137,8 @@ func TestCopyFail(t *testing.T) {
 		return chunks{client(query("copy t from stdin")), server(msg('G', "\x00", int16(1), int16(0))), c, server(failure('E', "ERROR", "57014", "stopped") + ready("I"))}
 	}
 	dissecttest.Converse(t, Protocol(), nil, []dissecttest.Conversation{
+		{Name: "an empty statement, with which lib/pq looks for life", Chunks: chunks{client(query("")), server("I\x00\x00\x00\x04" + ready("I")), client(query("select 1")), server(tag("SELECT 0") + ready("I"))}, Want: []string{
+			"empty statement → ok", "select 1 → SELECT 0"}},
 		{Name: "by the client", Chunks: in(client(msg('d', "1\n") + msg('f', "stop\x00"))), Want: []string{"copy t from stdin → ERROR 57014 stopped outcome=client_error"}},
 		{Name: "by another session", Chunks: in(client(msg('d', "1\n"))), Want: []string{"copy t from stdin → ERROR 57014 stopped outcome=server_error"}},
 	}...)

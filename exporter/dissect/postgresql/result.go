@@ -128,6 +128,8 @@ func (c *call) complete(kind byte, body []byte) {
 	switch kind {
 	case 's':
 		c.suspended = true
+	case 'I':
+		c.empty = true
 	case 'C':
 		c.tagged(bytes.TrimSuffix(body, []byte{0}))
 	}
