@@ -137,9 +137,12 @@ func (r *Row) Fill(s *Stream) {
 	r.interpret(s)
 }
 
+// healthWatch is a call that only the client ends (gRPC Health Checking Protocol).
+const healthWatch = "/grpc.health.v1.Health/Watch"
+
 // interpret reads the content of the messages.
 func (r *Row) interpret(s *Stream) {
-	if etcd.Endless(r.Path.V) && r.ResetBy.V == "client" && r.ResponseCount.V > 0 && r.Outcome == "" {
+	if endless := etcd.Endless(r.Path.V) || r.Path.V == healthWatch; endless && r.ResetBy.V == "client" && r.ResponseCount.V > 0 && r.Outcome == "" {
 		r.Outcome = table.OK
 	}
 	o := &etcd.Operation{}

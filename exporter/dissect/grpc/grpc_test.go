@@ -171,6 +171,27 @@ func TestFill(t *testing.T) {
 	}
 }
 
+// TestAWatchEndsWhenItsClientCancels: the client has its answers, unless none came or the server reset the call.
+func TestAWatchEndsWhenItsClientCancels(t *testing.T) {
+	for _, tc := range []struct{ path, by, body, want string }{
+		{"/etcdserverpb.Watch/Watch", "client", prefixed(0, "\x08\x01"), table.OK},
+		{"/grpc.health.v1.Health/Watch", "client", prefixed(0, "\x08\x01"), table.OK},
+		{"/grpc.health.v1.Health/Watch", "client", "", ""},
+		{"/grpc.health.v1.Health/Watch", "server", prefixed(0, "\x08\x01"), ""},
+		{"/grpc.health.v1.Health/Check", "client", prefixed(0, "\x08\x01"), ""},
+	} {
+		r := &Row{}
+		r.Path, r.StatusCode, r.RequestContentType = table.Some(tc.path), table.Some(int32(200)), table.Some("application/grpc")
+		r.ResponseContentType, r.Error, r.ResetName, r.ResetBy = r.RequestContentType, table.Some("reset"), table.Some("CANCEL"), table.Some(tc.by)
+		s := Stream{X: &dissect.Exchange{RespBody: testConn(t).NewBody("application/grpc", "")}}
+		io.WriteString(s.X.RespBody, tc.body)
+		io.WriteString(&s.Resp, tc.body)
+		if r.Fill(&s); r.Outcome != tc.want {
+			t.Errorf("%s that the %s resets after %d bytes: outcome %q, want %q", tc.path, tc.by, len(tc.body), r.Outcome, tc.want)
+		}
+	}
+}
+
 func testConn(t testing.TB) *dissect.Conn {
 	e, err := dissect.NewEngine(nil, nil, nil, true)
 	if err != nil {
