@@ -2,6 +2,7 @@ package amqp1
 
 import (
 	"bytes"
+	"slices"
 	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
@@ -252,7 +253,7 @@ func (k *conn) unsettled(s *session, by dissect.Dir) {
 			k.emit(c, "no_response")
 		}
 	}
-	for c := range k.pending.Oldest(maxList) {
+	for _, c := range slices.Collect(k.pending.Oldest(maxList)) { // collected, because removing one ends the walk
 		if c.x.Reversed == (by == dissect.ToClient) && c.place.session == s.no && (c.code == attach || c.code == detach) {
 			k.pending.Take(c.place)
 			k.emit(c, "no_response")
