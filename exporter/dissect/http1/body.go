@@ -75,7 +75,7 @@ func (k *conn) readChunked(s *side, in *dissect.Input, at int) (n int, err error
 		m := 0
 		switch s.state {
 		case inChunkLine:
-			m, err = s.chunkLine(b[n:])
+			m, err = k.chunkLine(s, b[n:])
 		case inChunk:
 			m = int(min(s.left, int64(len(b)-n)))
 			s.body.Write(b[n : n+m])
@@ -83,7 +83,7 @@ func (k *conn) readChunked(s *side, in *dissect.Input, at int) (n int, err error
 				s.state = inChunkEnd
 			}
 		case inChunkEnd:
-			m, err = s.chunkEnd(b[n:])
+			m, err = k.chunkEnd(s, b[n:])
 		case inTrailer:
 			m, err = k.trailer(s, b[n:], in.Dir)
 			if m > 0 {
@@ -102,7 +102,7 @@ func (k *conn) readChunked(s *side, in *dissect.Input, at int) (n int, err error
 }
 
 // chunkLine reads a chunk's size and skips extensions.
-func (s *side) chunkLine(b []byte) (n int, err error) {
+func (k *conn) chunkLine(s *side, b []byte) (n int, err error) {
 	i := bytes.IndexByte(b, '\n')
 	if i < 0 {
 		if len(b) > maxChunkLine {
@@ -114,7 +114,7 @@ func (s *side) chunkLine(b []byte) (n int, err error) {
 	if i > 0 && line[i-1] == '\r' {
 		line = line[:i-1]
 	} else {
-		s.call.quirks |= quirkBareLF
+		k.bareChunk(s)
 	}
 	size, spaced, ok := chunkSize(line)
 	if !ok {
@@ -128,6 +128,20 @@ func (s *side) chunkLine(b []byte) (n int, err error) {
 		s.state = inTrailer
 	}
 	return i + 1, nil
+}
+
+// bareChunk marks a body that has an LF without CR at the size or end of a chunk. RFC 9112 section 2.2 lets readers
+// accept it in the head only: another reader takes it for a part of the extension, or skips two bytes after the chunk.
+func (k *conn) bareChunk(s *side) {
+	if s.call.quirks&quirkBareChunk != 0 {
+		return
+	}
+	s.call.quirks |= quirkBareLF | quirkBareChunk
+	what := "response"
+	if s == &k.req {
+		what = "request"
+	}
+	k.smuggling(what, "a chunk line ends in LF alone; it was accepted (RFC 9112 sections 2.2 and 7.1)")
 }
 
 func chunkSize(line []byte) (size int64, spaced, ok bool) {
@@ -160,14 +174,14 @@ func hexDigit(c byte) int {
 }
 
 // chunkEnd reads the line end after a chunk's bytes.
-func (s *side) chunkEnd(b []byte) (n int, err error) {
+func (k *conn) chunkEnd(s *side, b []byte) (n int, err error) {
 	switch {
 	case len(b) == 0 || len(b) == 1 && b[0] == '\r':
 		return 0, nil
 	case b[0] == '\r' && b[1] == '\n':
 		n = 2
 	case b[0] == '\n':
-		s.call.quirks |= quirkBareLF
+		k.bareChunk(s)
 		n = 1
 	default:
 		return 0, fmt.Errorf("reading a chunk's end: expected a line end, got %.8q", b)

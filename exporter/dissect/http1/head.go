@@ -63,6 +63,8 @@ type head struct {
 	conflict    bool  // two different Content-Lengths
 	repeated    bool
 	hidden      bool // Content-Length or Transfer-Encoding with a space before the colon
+	folded      bool // the same, in more than one line
+	disguised   bool // a part of a line that other readers may take for one of them
 	te          string
 	hasTE       bool
 	encoding    string
@@ -116,11 +118,12 @@ func (h *head) fields(s, kind string, out []table.Header) []table.Header {
 			h.quirks |= quirkLeadingSpace // ignored for framing, as required by RFC 9112 section 2.2
 		}
 		first = false
-		if s != "" && (s[0] == ' ' || s[0] == '\t') {
-			line, s = unfold(line, s)
+		fold := s != "" && (s[0] == ' ' || s[0] == '\t')
+		if fold {
+			line, s = h.unfold(line, s)
 			h.quirks |= quirkFold
 		}
-		name, value := h.field(line)
+		name, value := h.field(line, fold)
 		if n++; n > maxFields {
 			h.quirks |= quirkFields // applied above, but not kept
 			continue
@@ -137,11 +140,12 @@ func (h *head) fields(s, kind string, out []table.Header) []table.Header {
 }
 
 // unfold joins a line with its continuation lines, RFC 9112 section 5.2.
-func unfold(line, s string) (joined, rest string) {
+func (h *head) unfold(line, s string) (joined, rest string) {
 	var b strings.Builder
 	b.WriteString(line)
 	for s != "" && (s[0] == ' ' || s[0] == '\t') {
 		line, s, _ = cutLine(s)
+		h.disguised = h.disguised || likeFraming(line)
 		b.WriteByte(' ')
 		b.WriteString(httpfield.Trim(line))
 	}
@@ -149,7 +153,10 @@ func unfold(line, s string) (joined, rest string) {
 }
 
 // field splits one line into name and value and applies the fields that frame the message.
-func (h *head) field(line string) (name, value string) {
+func (h *head) field(line string, folded bool) (name, value string) {
+	if _, after, ok := strings.Cut(line, "\r"); ok && likeFraming(after) {
+		h.disguised = true
+	}
 	i := strings.IndexByte(line, ':')
 	if i < 0 {
 		h.quirks |= quirkNoColon
@@ -167,14 +174,32 @@ func (h *head) field(line string) (name, value string) {
 	if n == httpfield.Other {
 		if !tokenOnly(name) {
 			h.quirks |= quirkName
+			h.disguised = h.disguised || likeFraming(line)
 		}
 		return name, value
 	}
 	h.framing(n, value)
-	if spaced && (n == httpfield.ContentLength || n == httpfield.TransferEncoding) {
-		h.hidden = true
+	if n == httpfield.ContentLength || n == httpfield.TransferEncoding {
+		h.hidden = h.hidden || spaced
+		h.folded = h.folded || folded
 	}
 	return name, value
+}
+
+// likeFraming reports whether a reader that ends lines at a CR alone, does not join lines, or ignores bytes that no name
+// may have, sees Content-Length or Transfer-Encoding in the text (RFC 9112 sections 2.2, 5.1 and 5.2).
+func likeFraming(text string) bool {
+	for line := range strings.SplitSeq(text, "\r") {
+		name, _, ok := strings.Cut(line, ":")
+		if !ok {
+			continue
+		}
+		name = strings.TrimFunc(name, func(r rune) bool { return r > 0x7f || !isToken(byte(r)) })
+		if n := httpfield.Lookup(name); n == httpfield.ContentLength || n == httpfield.TransferEncoding {
+			return true
+		}
+	}
+	return false
 }
 
 func (h *head) framing(n httpfield.Name, value string) {

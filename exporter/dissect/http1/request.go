@@ -301,6 +301,12 @@ func (k *conn) frame(s *side, c *call, h *head, what string, response bool) (enc
 	if h.hidden && !response {
 		k.smuggling(what, "a framing header has white space before its colon, which RFC 9112 section 5.1 forbids; it was applied")
 	}
+	if h.folded {
+		k.smuggling(what, "a framing header has more than one line, which RFC 9112 section 5.2 forbids; the lines were joined")
+	}
+	if h.disguised {
+		k.smuggling(what, "a line that other readers may take for Content-Length or Transfer-Encoding; it was not applied (RFC 9112 sections 2.2, 5.1 and 5.2)")
+	}
 	if h.hasTE {
 		chunked, twice, others := codings(h.te)
 		if c.http10 {

@@ -258,6 +258,7 @@ func (h *conn) dataFrame(in *dissect.Input, n int, f frame) int {
 	}
 	s := h.find(f.stream)
 	if s == nil && !h.isClosed(f.stream, f.size) {
+		h.checkID(in.Dir, f.stream, "DATA")
 		s = h.open(f.stream)
 	}
 	sd := &h.sides[in.Dir]

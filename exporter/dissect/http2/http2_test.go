@@ -208,6 +208,17 @@ func TestStreams(t *testing.T) {
 			c.headers(1, false, ":method", "POST", ":scheme", "http", ":path", "/a", ":authority", "h", "content-length", "3").data(1, true, "xyz")
 			return []dissecttest.Chunk{c.flush(), s.ok(1, "x").flush()}
 		}, "1 POST /a → 200 complete sent=\"xyz\" got=\"x\"\n", ""},
+		{"a stream that is used again", dissect.EndFin, func(c, s *peer) []dissecttest.Chunk {
+			a, b := c.get(1, "/1").flush(), s.ok(1, "x").flush()
+			return []dissecttest.Chunk{a, b, c.get(1, "/again").flush(), s.ok(1, "y").flush()}
+		}, "1 GET /1 → 200 complete got=\"x\"\n1 GET /again → 200 complete got=\"y\"\n", "stream_id"},
+		{"a client on a stream of the server, and odd ones after it", dissect.EndFin, func(c, s *peer) []dissecttest.Chunk {
+			a, b := c.get(4, "/even").flush(), s.ok(4, "x").flush()
+			return []dissecttest.Chunk{a, b, c.get(1, "/1").flush(), s.ok(1, "y").flush()}
+		}, "4 GET /even → 200 complete got=\"x\"\n1 GET /1 → 200 complete got=\"y\"\n", "stream_id"},
+		{"a server on a stream that it did not promise", dissect.EndFin, func(c, s *peer) []dissecttest.Chunk {
+			return []dissecttest.Chunk{c.get(1, "/1").flush(), s.ok(2, "x").ok(1, "y").flush()}
+		}, "1 GET /1 → 200 complete got=\"y\"\n2 ? ? → 200, no request error=no_request failed got=\"x\"\n", "stream_id"},
 		{"a block that cannot be decoded", dissect.EndFin, func(c, s *peer) []dissecttest.Chunk {
 			c.fr.WriteHeaders(xhttp2.HeadersFrameParam{StreamID: 1, EndStream: true, EndHeaders: true, BlockFragment: []byte("\x82\x84\x80")})
 			return []dissecttest.Chunk{c.flush(), s.ok(1, "x").flush()}

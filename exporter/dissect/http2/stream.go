@@ -128,10 +128,31 @@ func (h *conn) forHeaders(dir dissect.Dir, id uint32) *stream {
 	if h.isClosed(id, 0) {
 		return nil
 	}
-	if dir == dissect.ToServer {
+	h.checkID(dir, id, "HEADERS")
+	if dir == dissect.ToServer && id&1 == 1 {
 		h.highest = max(h.highest, id)
 	}
 	return h.open(id)
+}
+
+// checkID marks a stream that its side may not open: a client opens odd streams in ascending order, a server only
+// promised ones (RFC 9113 section 5.1.1). In a direction with losses, other frames may explain it.
+func (h *conn) checkID(dir dissect.Dir, id uint32, frame string) {
+	why := ""
+	switch {
+	case !h.sides[dir].whole:
+	case dir == dissect.ToServer && id&1 == 0:
+		why = "a client opens odd streams only"
+	case dir == dissect.ToServer && id <= h.highest:
+		why = fmt.Sprintf("a client opens streams in ascending order, and stream %d came before", h.highest)
+	case dir == dissect.ToServer && frame != "HEADERS":
+		why = "HEADERS open a stream"
+	case dir == dissect.ToClient && id&1 == 0:
+		why = "the server did not promise it"
+	}
+	if why != "" {
+		h.c.Anomaly("stream_id", fmt.Sprintf("%s on stream %d, which is not open: %s (RFC 9113 section 5.1.1); read as a call of its own", frame, id, why), 0)
+	}
 }
 
 // promised opens the stream of a PUSH_PROMISE.
