@@ -7,8 +7,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
 
-// detect recognizes QUIC by its long headers: a version in use, and consistent lengths. A short
-// header alone proves nothing, see settings.detectOnPort.
+// detect recognizes QUIC by its long headers: a version in use, and consistent lengths. An Initial must also
+// authenticate, because everyone has its keys. A short header alone proves nothing, see settings.detectOnPort.
 func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 	if len(head) < 1+4+1+1 {
 		return dissect.No
@@ -37,6 +37,8 @@ func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 		ok, fromServer = true, true
 	case zeroRTT:
 		ok = true
+	case initial:
+		ok, fromServer = !refuted(head, &h), len(h.dcid) == 0
 	default:
 		ok, fromServer = true, len(h.dcid) == 0
 	}
@@ -44,6 +46,20 @@ func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 		return dissect.No
 	}
 	return dissect.Yes
+}
+
+// refuted reports whether an Initial packet is not a client's first one: the keys that follow from its own destination
+// id do not open it (RFC 9001 section 5.2). Later ones, and those of a server, have the keys of that first packet.
+func refuted(head []byte, h *header) bool {
+	if h.size > len(head) {
+		return false // cut
+	}
+	keys := initialKeysOf(h.version, h.dcid)
+	if keys == nil {
+		return false
+	}
+	_, _, _, ok := new(tuple).openWith(keys.keys[client], &space{}, head[:h.size], h.number)
+	return !ok
 }
 
 // namesVersion reports whether a version negotiation packet lists a version in use.
@@ -96,8 +112,16 @@ func (s *settings) detectOnPort(_ dissect.Dir, head []byte) dissect.Verdict {
 	return s.opens(head, guessBudget)
 }
 
-// detectLast accepts a packet with a short header that some key decrypts, on any port.
-func (s *settings) detectLast(_ dissect.Dir, head []byte) dissect.Verdict {
+// detectLast accepts a packet with a short header that some key decrypts, on any port. An Initial that follows the first
+// one, which the capture may lack, is likely QUIC until an answer proves it, see tuple.prove.
+func (s *settings) detectLast(dir dissect.Dir, head []byte) dissect.Verdict {
+	var h header
+	if len(head) > 0 && isLong(head[0]) {
+		if fixed(head[0]) && readLong(head, true, &h) == nil && h.kind == initial && !(dir == dissect.ToServer && len(h.dcid) == 0) {
+			return dissect.Likely
+		}
+		return dissect.No
+	}
 	return s.opens(head, lastBudget)
 }
 

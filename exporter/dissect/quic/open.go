@@ -92,6 +92,7 @@ func (q *conn) open(s sealed) outcome {
 	if result != done {
 		return result
 	}
+	q.c.Confirm()
 	e, d := q.c.Encryption(), q.dir(s.role)
 	e.Opened[d]++
 	if q.t.trials > 0 {

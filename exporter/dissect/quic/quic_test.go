@@ -10,6 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dns"
 	"github.com/pcapsule/pcapsule/exporter/dissect/tls"
+	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
 func chunk(dir dissect.Dir, b []byte) dissecttest.Chunk { return dissecttest.Chunk{Dir: dir, Data: b} }
@@ -70,7 +71,9 @@ func TestDetect(t *testing.T) {
 		{"a client's Initial", dissect.ToServer, client, dissect.Yes},
 		{"a client's Initial from the other side", dissect.ToClient, client, dissect.Yes},
 		{"a server's Initial without a client's id is not the client's", dissect.ToServer, vector(t, "v1 server-packet"), dissect.No},
-		{"a server's Initial", dissect.ToClient, vector(t, "v1 server-packet"), dissect.Yes},
+		{"a server's Initial, whose keys only the client's shows", dissect.ToClient, vector(t, "v1 server-packet"), dissect.No},
+		{"a client's Initial that does not authenticate", dissect.ToServer, with(client, len(client)-1, client[len(client)-1]^1), dissect.No},
+		{"a client's Initial that was cut", dissect.ToServer, client[:200], dissect.Yes},
 		{"a Retry comes from a server", dissect.ToServer, vector(t, "v1 retry"), dissect.No},
 		{"a Retry", dissect.ToClient, vector(t, "v2 retry"), dissect.Yes},
 		{"version negotiation", dissect.ToClient, negotiation(0x1a2a3a4a, 1), dissect.Yes},
@@ -90,6 +93,40 @@ func TestDetect(t *testing.T) {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
 	}
+}
+
+// An Initial that nothing authenticates is QUIC only if the other side answers with its ids.
+func TestForgedInitial(t *testing.T) {
+	random := bytes.Repeat([]byte{0x5a}, 1200)
+	forged := append(long(0xc3, []byte{1, 2, 3, 4, 5, 6, 7, 8}, []byte{9, 9, 9, 9}, true, 7, len(random)-20), random...)
+	whole := begin(t, "blob").list
+	for _, c := range []struct {
+		name string
+		list []datagram
+		want string
+	}{
+		{"random bytes", []datagram{{dir: dissect.ToServer, data: forged}}, "udp"},
+		{"random bytes twice", []datagram{{dir: dissect.ToServer, data: forged}, {dir: dissect.ToServer, data: forged}}, "udp"},
+		{"the client's first packet is missing", append([]datagram{whole[1], {dir: dissect.ToServer, data: forgedReply()}}, whole[2:]...), "tls quic"},
+		{"the server's first packets only", whole[1:], "tls quic"},
+		{"the answer was captured first", append([]datagram{whole[1], whole[0]}, whole[2:]...), "tls quic"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			out, _ := play(t, c.list, protocols(secrets.NewStore(), &blob{})...)
+			got := ""
+			for _, e := range out.Emissions {
+				got = strings.TrimSpace(got + " " + e.Row.Base().Protocol)
+			}
+			if got != c.want {
+				t.Errorf("rows of %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// forgedReply is an Initial of a client whose first one was not captured: nobody can read it.
+func forgedReply() []byte {
+	return append(long(0xc3, []byte{0xf0, 0x67, 0xa5, 0x50, 0x2a, 0x42, 0x62, 0xb5}, nil, true, 7, 40), bytes.Repeat([]byte{0x5a}, 60)...)
 }
 
 func TestReadLong(t *testing.T) {

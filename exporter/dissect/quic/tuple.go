@@ -24,7 +24,9 @@ type tuple struct {
 
 	plain, head []byte // of the packet being decrypted
 	p           dissect.Packet
-	uncut       bool // the datagram combines several, see segment
+	uncut       bool        // the datagram combines several, see segment
+	from        dissect.Dir // of the first datagram
+	read        bool        // it was read
 }
 
 var errPadding = errors.New("the bytes after the last packet of the datagram are not a packet")
@@ -35,6 +37,9 @@ func (t *tuple) Read(in *dissect.Input) (int, error) {
 		return 0, nil
 	}
 	t.p, t.uncut = in.Packet(0), false
+	if !t.read {
+		t.from, t.read = in.Dir, true
+	}
 	at := 0
 	var last *conn
 	for at < len(in.Data) {
@@ -57,6 +62,14 @@ func (t *tuple) Read(in *dissect.Input) (int, error) {
 	return at, nil
 }
 
+// prove confirms that an Initial which nothing could authenticate began a QUIC connection, if the other side answers with
+// its ids. One sender alone may have invented them.
+func (t *tuple) prove(dir dissect.Dir, belongs bool) {
+	if belongs && dir != t.from {
+		t.c.Confirm()
+	}
+}
+
 func zeros(b []byte) bool { return len(bytes.Trim(b, "\x00")) == 0 }
 
 // packet reads the packet at in.Data[at] and returns its length.
@@ -75,6 +88,9 @@ func (t *tuple) packet(in *dissect.Input, at int) (int, *conn, error) {
 		}
 		return 0, nil, err
 	}
+	if h.kind >= retry {
+		t.c.Confirm()
+	}
 	switch h.kind {
 	case negotiation:
 		q := t.negotiated(in, at, &h)
@@ -88,6 +104,10 @@ func (t *tuple) packet(in *dissect.Input, at int) (int, *conn, error) {
 	}
 	n := min(h.size, len(b))
 	q := t.find(in.Dir, b[:n], &h)
+	if h.kind != initial {
+		t.c.Confirm()
+	}
+	t.prove(in.Dir, q.knows(in.Dir, &h))
 	q.protected(in, at, n, &h)
 	return n, q, nil
 }
@@ -241,6 +261,7 @@ func (t *tuple) short(in *dissect.Input, at int) (int, *conn, error) {
 	for i := len(t.conns) - 1; i >= 0; i-- {
 		if n, ok := t.conns[i].addressed(in.Dir, b); ok {
 			q, idLen = t.conns[i], n
+			t.prove(in.Dir, n > 0)
 			break
 		}
 	}
