@@ -1,6 +1,8 @@
 package flow
 
 import (
+	"fmt"
+
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
@@ -10,8 +12,9 @@ import (
 // connection waits next to the new one for a while. A packet that continues its numbers, and not those of the new one,
 // belongs to it.
 
-// maxDisplaced is how many connections may wait next to one that took their ports.
-const maxDisplaced = 4
+// maxDisplaced is how many connections may wait next to one that took their ports: a packet that does not continue the
+// newest one is compared with each. Their memory has the limit of all connections, see Shard.limit.
+const maxDisplaced = 256
 
 // repeats reports whether the packet is a SYN with the number of c's own.
 func (c *Conn) repeats(p *Packet, srcIsLo bool) bool {
@@ -38,6 +41,10 @@ func (s *Shard) displace(c *Conn, at dissect.Packet) {
 		}
 	}
 	if n > maxDisplaced {
+		if !c.crowded {
+			c.crowded = true
+			s.odd(give, give.flows[0], at, "limit", fmt.Sprintf("more than %d connections used these ports within a minute: a copy of an older one that another interface shows later counts as another connection", maxDisplaced), 0)
+		}
 		s.end(give, dissect.EndReuse, at)
 	}
 }
@@ -53,6 +60,9 @@ func (c *Conn) nextBeside() *Conn {
 // continued returns the waiting connection that the packet continues, or c itself, and the slot of its network.
 func (s *Shard) continued(c *Conn, slot uint8, p *Packet, srcIsLo bool) (*Conn, uint8) {
 	side := sideOf(srcIsLo)
+	if dir := c.dirOf(side); p.TCPFlags&decode.SYN == 0 && c.expects(dir, p) && c.continues(dir, p) {
+		return c, slot
+	}
 	for d := c.nextBeside(); d != nil; d = d.nextBeside() {
 		known := d.nets.slotOf(p.network(), side)
 		if known == noSlot || !d.owns(p, d.dirOf(side), c, c.dirOf(side)) {

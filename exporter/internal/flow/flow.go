@@ -42,6 +42,7 @@ type Conn struct {
 	pending        *pendingSYN // of a connection that may follow on the same ports
 	early          *pendingSYN // SYN-ACK that answers no SYN so far
 	displaced      *Conn       // open connection whose ports it took
+	crowded        bool        // more connections waited for the ports than may
 	displacedAt    int64       // when another took its ports, ns
 	beside         bool        // another has its ports
 	wentOn         bool        // after another took its ports

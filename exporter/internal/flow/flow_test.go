@@ -477,6 +477,41 @@ func TestCopiesAfterTheEnd(t *testing.T) {
 	}
 }
 
+// TestCopiesOfManyOnTheSamePorts has many connections on the same ports, which another interface shows a second later, so
+// all wait for their copies. Beyond the limit an anomaly says that copies count again.
+func TestCopiesOfManyOnTheSamePorts(t *testing.T) {
+	for _, tt := range []struct{ n, conns, limits int }{{100, 100, 0}, {maxDisplaced + 44, 0, 1}} {
+		var steps []step
+		for i := range tt.n {
+			one := exchange(int64(1e9+1e6*i), 0, uint32(100*i+1))
+			for j := range one {
+				by, other := uint32(5_000_000*i), uint32(7_000_000*i)
+				if one[j].src == sv {
+					by, other = other, by
+				}
+				one[j].seq += by
+				if one[j].flags&ack != 0 {
+					one[j].ack += other
+				}
+			}
+			steps = append(steps, one...)
+		}
+		for _, s := range steps {
+			s.at, s.link = s.at+1e9, 1
+			steps = append(steps, s)
+		}
+		out, limits := play(t, steps...), 0
+		for _, a := range out.Anomalies {
+			if a.Row.Kind == "limit" {
+				limits++
+			}
+		}
+		if tt.conns > 0 && (len(out.Conns) != tt.conns || len(out.Calls) != tt.conns) || limits != tt.limits {
+			t.Errorf("%d connections: %d connections, %d calls, %d anomalies; want %d and %d", tt.n, len(out.Conns), len(out.Calls), limits, tt.conns, tt.limits)
+		}
+	}
+}
+
 // TestResetAgainstASYNACK has a SYN-ACK whose SYN was not captured. It says which number its receiver continues with, so a
 // reset elsewhere changes nothing (RFC 9293 section 3.10.7.4).
 func TestResetAgainstASYNACK(t *testing.T) {

@@ -186,7 +186,9 @@ func (s *Shard) packet(p *Packet) {
 	}
 	if c == nil {
 		c, slot = s.open(k, p, srcIsLo), 0
-		c.displaced = displaced
+		if c.displaced = displaced; displaced != nil {
+			c.crowded = displaced.crowded
+		}
 	}
 	c.nets.open(p, sideOf(srcIsLo), slot)
 	f := s.flowOf(c, p, srcIsLo == c.srcIsLo, slot)
