@@ -42,7 +42,9 @@ func (c *Conn) acknowledge(dir uint8, s *Segment) {
 	}
 	if h.unsure && s.Ack == h.next { // the receiver expects exactly these bytes
 		h.unsure = false
-		c.drain()
+		if s.Len == 0 || c.half[dir^1].started { // else its own bytes may be among those that h acknowledges, see take
+			c.drain()
+		}
 		c.finish(dir, s)
 	}
 }

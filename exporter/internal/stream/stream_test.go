@@ -120,6 +120,7 @@ func TestSegment(t *testing.T) {
 		{"overlap while held, other bytes", []step{{0, SYN, 100, "", 0, 0, 0}, {0, 0, 103, "cd", 0, 0, 0}, {0, 0, 102, "BXYe", 0, 0, 0}, {0, 0, 101, "a", 0, 0, 0}}, "0:conflict 2 with 1 0:a 0:B 0:cd 0:e"},
 		{"sequence numbers wrap", []step{{0, SYN, 0xfffffffd, "", 0, 0, 0}, {0, 0, 0xfffffffe, "ab", 0, 0, 0}, {0, 0, 1, "d", 0, 0, 0}, {0, 0, 0, "c", 0, 0, 0}}, "0:ab 0:c 0:d"},
 		{"starts in the middle", []step{{0, 0, 1000, "ab", 7, 0, 0}, {0, 0, 1002, "cd", 7, 0, 0}}, "0:ab 0:cd"},
+		{"starts in the middle with an answer to bytes that come backwards", []step{{1, 0, 500, "ok", 1004, 0, 0}, {0, 0, 1002, "cd", 500, 0, 0}, {0, 0, 1000, "ab", 500, 0, 0}}, "0:ab 0:cd 1:ok"},
 		{"a keep-alive's byte is not a conflict", []step{{0, SYN, 100, "", 0, 0, 0}, {0, 0, 101, "ab", 0, 0, 0}, {1, 0, 500, "", 103, 0, 0}, {0, 0, 102, "\x00", 0, 0, 0}}, "0:ab"},
 		{"one unacknowledged byte is not a keep-alive", []step{{0, SYN, 100, "", 0, 0, 0}, {0, 0, 101, "ab", 0, 0, 0}, {0, 0, 102, "\x00", 0, 0, 0}}, "0:ab 0:conflict 1 with 1"},
 		{"lost and acknowledged", append([]step{{0, SYN, 100, "", 0, 0, 0}, {0, 0, 101, "ab", 0, 0, 0}, {0, 0, 105, "ef", 0, 0, 0}}, quiet(20, 107)...), "0:ab 0:gap 2 0:ef"},
