@@ -301,3 +301,19 @@ func TestMissingFragmentIsAGapOfItsConversation(t *testing.T) {
 		t.Errorf("got %q, %d packets", got, m.Accounts.Packets)
 	}
 }
+
+// TestFirstFragmentMissing has an answer whose first fragment was not captured. Its ports are unknown, so the anomaly says
+// what the seemingly unanswered call may lack.
+func TestFirstFragmentMissing(t *testing.T) {
+	query, parts := lookupParts()
+	w := newWire(101)
+	w.add(0, 0, query, 0)
+	w.add(0, 200, parts[1], 0)
+	w.add(0, 300, parts[2], 0)
+	got, _ := w.answers(t, "select kind || ' ' || packet_no || ' ' || detail from {anomalies}")
+	for _, want := range []string{"fragments_missing 1 ", "the first fragment of datagram", "(IP protocol 17)", "may be the one it answers"} {
+		if !strings.Contains(got[0], want) {
+			t.Errorf("%q lacks %q", got[0], want)
+		}
+	}
+}

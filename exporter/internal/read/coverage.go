@@ -128,8 +128,8 @@ func (r *Reader) gaveUp(d decode.Incomplete) {
 		return
 	}
 	if r.capped[kind] <= maxSameProblem {
-		r.anomaly(max(r.numbered-1, 0), r.now, "ip", kind, fmt.Sprintf("datagram %d of %s to %s, first packet %d: %s",
-			d.ID, d.Src, d.Dst, d.First, d.Reason), int64(d.Bytes))
+		r.anomaly(d.First, r.now, "ip", kind, fmt.Sprintf("the first fragment of datagram %d (IP protocol %d) from %s to %s did not come (%s): its ports are unknown, so its bytes are in no conversation, and a call between these hosts that seems to have no response may be the one it answers",
+			d.ID, d.Proto, d.Src, d.Dst, d.Reason), int64(d.Bytes))
 	}
 }
 
