@@ -41,6 +41,7 @@ type Conn struct {
 	reset          bool
 	pending        *pendingSYN // of a connection that may follow on the same ports
 	early          *pendingSYN // SYN-ACK that answers no SYN so far
+	elsewhere      *elsewhere  // segment of a connection that may have taken the ports
 	displaced      *Conn       // open connection whose ports it took
 	crowded        bool        // more connections waited for the ports than may
 	displacedAt    int64       // when another took its ports, ns

@@ -214,7 +214,8 @@ func TestPortsUsedAgainWithoutAHandshake(t *testing.T) {
 	}{
 		{"after FINs", exchange(1000, 0, 1)[5:], far, far, 2, 2},
 		{"after a reset", []step{{1050, sv, cl, rst, 501 + uint32(len(ok)), 101 + size, "", 0, 9}}, far, far, 2, 2},
-		{"before the end", nil, far, far, 1, 1},
+		{"before the end", nil, far, far, 2, 2},
+		{"before the end, near for losses", nil, 100 << 20, 100 << 20, 1, 1},
 		{"with a number of the server that is near", exchange(1000, 0, 1)[5:], far, 600, 1, 1},
 		{"with a number of the client that is near", exchange(1000, 0, 1)[5:], 50, far, 1, 1},
 	} {

@@ -169,13 +169,17 @@ func (s *Shard) packet(p *Packet) {
 	}
 	var syn, answer *pendingSYN
 	var displaced *Conn
+	var first *elsewhere
 	if c != nil && s.reused(c, p, srcIsLo) {
 		why := dissect.EndReuse
 		if c.transport != dissect.TCP {
 			why = dissect.EndTimeout
 		}
 		syn, answer = c.answered(p), c.answeredBefore(p)
-		if c.transport == dissect.TCP && (c.over() && c.d != nil && !c.repeats(p, srcIsLo) || !c.over() && (syn != nil || answer != nil)) {
+		if c.transport == dissect.TCP && syn == nil && answer == nil && c.elsewhere.answered(p, c.dirOf(sideOf(srcIsLo))) {
+			first = s.release(c)
+		}
+		if c.transport == dissect.TCP && (c.over() && c.d != nil && !c.repeats(p, srcIsLo) || !c.over() && (syn != nil || answer != nil || first != nil)) {
 			s.displace(c, packetRef(p))
 			displaced = c
 		} else {
@@ -189,6 +193,9 @@ func (s *Shard) packet(p *Packet) {
 		if c.displaced = displaced; displaced != nil {
 			c.crowded = displaced.crowded
 		}
+		if first != nil && c.role == firstPacket { // the answer came first
+			c.client, c.server, c.srcIsLo = displaced.client, displaced.server, displaced.srcIsLo
+		}
 	}
 	c.nets.open(p, sideOf(srcIsLo), slot)
 	f := s.flowOf(c, p, srcIsLo == c.srcIsLo, slot)
@@ -198,6 +205,9 @@ func (s *Shard) packet(p *Packet) {
 	}
 	if answer != nil {
 		s.adoptAnswer(c, f, answer)
+	}
+	if first != nil {
+		s.adoptFirst(c, f, c.dirOf(sideOf(!srcIsLo)), first)
 	}
 	p.Flow = f.id
 	c.last = max(c.last, p.Time)
@@ -370,6 +380,7 @@ func (s *Shard) end(c *Conn, why dissect.End, at dissect.Packet) {
 	defer s.forget()
 	last := dissect.Packet{No: at.No, Time: c.lastAt, Clock: c.lastClock, Seq: c.lastSeq, Ack: c.lastAck}
 	s.settleSYN(c, dissect.ToServer, nil)
+	s.settleElsewhere(c)
 	if c.stream != nil {
 		c.stream.Close(&stream.Segment{Packet: stream.Packet{No: at.No, Time: last.Time, Clock: last.Clock}})
 	}

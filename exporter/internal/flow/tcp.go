@@ -54,6 +54,9 @@ func (s *Shard) tcpPacket(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 	if !c.hasSeq[dir] && p.TCPFlags&decode.SYN == 0 {
 		c.firstSeq[dir], c.hasSeq[dir] = p.Seq, true
 	}
+	if brought == 0 && s.await(c, dir, p) {
+		return
+	}
 	if brought == 0 {
 		if c.outdated(dir, p) && s.doubt(c, dir, p, stream.OldStamp) {
 			return
