@@ -19,6 +19,7 @@ type claim struct {
 	flipped bool // the claim swapped the sides
 	by      Dir  // direction whose bytes led to the claim
 	misses  int  // segments searched without finding where to continue
+	crypt   bool // the connection was encrypted before
 	trial   bool // of DetectLast: only Conn.Confirm proves it
 }
 
@@ -97,6 +98,9 @@ func (c *Conn) withdraw(why string) {
 	c.quiet = true
 	d.Close(EndUpgrade)
 	c.quiet = false
+	if c.parent == nil && !cl.crypt {
+		c.crypt = nil
+	}
 	cl.u.x.release(c)
 	c.shrink(cl.held)
 	c.root().calls -= int64(len(cl.rows))

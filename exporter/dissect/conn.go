@@ -449,7 +449,7 @@ const maxPath = 32
 func (c *Conn) begin(p *Protocol, v Verdict) {
 	c.proto, c.state = p, reading
 	if v == Likely {
-		c.claim = &claim{}
+		c.claim = &claim{crypt: c.Encrypted() != nil}
 	}
 	for d := range c.sides {
 		c.sides[d].need, c.sides[d].more = 0, false

@@ -112,8 +112,11 @@ func TestForgedInitial(t *testing.T) {
 		{"the answer was captured first", append([]datagram{whole[1], whole[0]}, whole[2:]...), "tls quic"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			out, _ := play(t, c.list, protocols(secrets.NewStore(), &blob{})...)
+			out, conn := play(t, c.list, protocols(secrets.NewStore(), &blob{})...)
 			got := ""
+			if encrypted := conn.Encrypted() != nil; encrypted == (c.want == "udp") {
+				t.Errorf("encrypted: %v", encrypted)
+			}
 			for _, e := range out.Emissions {
 				got = strings.TrimSpace(got + " " + e.Row.Base().Protocol)
 			}
