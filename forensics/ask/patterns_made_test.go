@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -302,6 +303,27 @@ func TestVolumesByStep(t *testing.T) {
 	for _, in := range []latency.CapacityIn{{By: "pod"}, {Bucket: "1ns"}, {Bucket: "soon"}} {
 		if _, err := latency.AskCapacity(ctx, c, in); err == nil {
 			t.Errorf("%+v is accepted", in)
+		}
+	}
+}
+
+// TestEndpointsOfOnePath: methods of one path can have endpoints of other names.
+func TestEndpointsOfOnePath(t *testing.T) {
+	w := newWire()
+	for i := range 8 {
+		at, line, answer := float64(i)*1000, "GET", `{"kind":"PodList","apiVersion":"v1","items":[]}`
+		if i%2 == 1 {
+			line, answer = "POST", `{"kind":"Pod","apiVersion":"v1"}`
+		}
+		w.http(at, 500, fmt.Sprint("api", i), 1, 2, line+" /api/v1/namespaces/shop/pods", "Content-Type: application/json\r\n", "{}", "200 OK", jsonType, answer)
+		for j := range 6 {
+			w.http(at+10+float64(j)*20, 15, "store", 2, 3, fmt.Sprintf("GET /items/%d", 100*i+j), "", "", "200 OK", jsonType, `{"a":1}`)
+		}
+	}
+	list := look(t, w.open(t), patterns.In{}, "n_plus_one")
+	for _, endpoint := range []string{"k8s list pods", "k8s create pods"} {
+		if p := one(t, list, "10.0.0.2", "10.0.0.3", endpoint); p.Count != 4 || number(p, "requests") != 4 || !strings.Contains(p.KFL, strconv.Quote(endpoint)) {
+			t.Errorf("%+v", p)
 		}
 	}
 }

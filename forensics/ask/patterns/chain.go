@@ -42,12 +42,12 @@ func (l *finder) nPlusOne(ctx context.Context) ([]Pattern, error) {
 		return nil, err
 	}
 	rows, _, err := ask.Rows[chainRow](ctx, l.c, ask.MaxEdges, fmt.Sprintf(`WITH r AS (SELECT pk, cbn, cfar, text, count(*) AS n, max(grade) AS grade, (max(done) - min(began)) / 1e6 AS ms, arg_min(call_id, began, 8) AS ids
-			FROM %[1]s GROUP BY pk, cbn, cfar, text HAVING count(*) >= %[4]d AND count(DISTINCT hash(raw, more)) >= %[5]g * count(*)),
-		o AS (SELECT r.*, p.call_id AS pid, bn, far, protocol, coalesce(method, '') AS method, coalesce(tpl, '') AS tpl, `+terms.Asked+` AS asked FROM r JOIN %[2]s p ON p.k = r.pk LEFT JOIN %[3]s USING (path)),
+			FROM %[1]s GROUP BY pk, cbn, cfar, text HAVING count(*) >= %[3]d AND count(DISTINCT hash(raw, more)) >= %[4]g * count(*)),
+		o AS (SELECT r.*, p.call_id AS pid, bn, far, protocol, coalesce(method, '') AS method, `+terms.PathTemplate+` AS tpl, `+terms.Asked+` AS asked FROM r JOIN %[2]s p ON p.k = r.pk),
 		g AS (SELECT bn, far, protocol, method, tpl, bool_or(asked) AS asked, cbn, cfar, text, count(*) AS requests, sum(n)::BIGINT AS calls, max(n) AS most, max(grade) AS grade, quantile_disc(ms, 0.5) AS time_ms, arg_max(list_concat([pid], ids), n * 4194304 - pk %% 4194304) AS ids FROM o GROUP BY bn, far, protocol, method, tpl, cbn, cfar, text),
-		%[6]s
+		%[5]s
 		SELECT coalesce(nullif(g.far, ''), d.dst) AS dst, d.pb AS pb, asked, g.protocol, g.method, g.tpl, coalesce(nullif(cfar, ''), t.dst) AS to_dst, left(text, 300) AS text, requests, n_all, calls, most, grade, time_ms, list_transform(ids, i -> lower(hex(i))) AS call_ids
-		FROM g JOIN a USING (bn, far, protocol, method, tpl) JOIN dname d USING (bn) JOIN dname t ON t.bn = cbn ORDER BY calls DESC, 1, 4, 5, 6, 7, 8`, familyTable, chainTable, pathTable, minSimilar, minDistinct, allRequests))
+		FROM g JOIN a USING (bn, far, protocol, method, tpl) JOIN dname d USING (bn) JOIN dname t ON t.bn = cbn ORDER BY calls DESC, 1, 4, 5, 6, 7, 8`, familyTable, chainTable, minSimilar, minDistinct, allRequests))
 	if err != nil {
 		return nil, err
 	}
@@ -69,14 +69,14 @@ func (l *finder) blocking(ctx context.Context) ([]Pattern, error) {
 	}
 	rows, _, err := ask.Rows[chainRow](ctx, l.c, ask.MaxEdges, fmt.Sprintf(`WITH s AS (SELECT *, lag(done) OVER (PARTITION BY pk ORDER BY began, k) AS before FROM %[1]s),
 		r AS (SELECT pk, count(*) AS n, count(*) FILTER (before IS NULL OR began >= before) AS steps, sum(done - began) / 1e6 AS ms, (sum(done - began) - max(done - began)) / 1e6 AS save, max(grade) AS grade, arg_min(call_id, began, 8) AS ids
-			FROM s GROUP BY pk HAVING count(*) >= %[4]d AND (min(cbn) < max(cbn) OR min(cfar) < max(cfar) OR min(text) < max(text))),
-		o AS (SELECT r.*, p.call_id AS pid, bn, far, protocol, coalesce(method, '') AS method, coalesce(tpl, '') AS tpl, `+terms.Asked+` AS asked, elapsed_us / 1000.0 AS total
-			FROM r JOIN %[2]s p ON p.k = r.pk LEFT JOIN %[3]s USING (path) WHERE steps = n),
+			FROM s GROUP BY pk HAVING count(*) >= %[3]d AND (min(cbn) < max(cbn) OR min(cfar) < max(cfar) OR min(text) < max(text))),
+		o AS (SELECT r.*, p.call_id AS pid, bn, far, protocol, coalesce(method, '') AS method, `+terms.PathTemplate+` AS tpl, `+terms.Asked+` AS asked, elapsed_us / 1000.0 AS total
+			FROM r JOIN %[2]s p ON p.k = r.pk WHERE steps = n),
 		g AS (SELECT bn, far, protocol, method, tpl, bool_or(asked) AS asked, count(*) AS requests, sum(n)::BIGINT AS calls, max(n) AS most, quantile_disc(grade, 0.5) AS grade, quantile_cont(ms, 0.5) AS time_ms, quantile_cont(save, 0.5) AS save_ms, sum(ms) / nullif(sum(total), 0) AS time_share,
-			arg_max(list_concat([pid], ids), save) AS ids FROM o WHERE ms >= %[5]g * total GROUP BY bn, far, protocol, method, tpl),
-		%[6]s
+			arg_max(list_concat([pid], ids), save) AS ids FROM o WHERE ms >= %[4]g * total GROUP BY bn, far, protocol, method, tpl),
+		%[5]s
 		SELECT coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, requests, n_all, calls, most, grade, coalesce(time_ms, 0) AS time_ms, coalesce(save_ms, 0) AS save_ms, coalesce(time_share, 0) AS time_share, list_transform(ids, i -> lower(hex(i))) AS call_ids
-		FROM g JOIN a USING (bn, far, protocol, method, tpl) JOIN dname USING (bn) WHERE requests >= 3 AND requests * 2 >= n_all ORDER BY requests * save_ms DESC, 1, 4, 5, 6`, familyTable, chainTable, pathTable, minSteps, blockedShare, allRequests))
+		FROM g JOIN a USING (bn, far, protocol, method, tpl) JOIN dname USING (bn) WHERE requests >= 3 AND requests * 2 >= n_all ORDER BY requests * save_ms DESC, 1, 4, 5, 6`, familyTable, chainTable, minSteps, blockedShare, allRequests))
 	if err != nil {
 		return nil, err
 	}
@@ -116,15 +116,15 @@ func (l *finder) caching(ctx context.Context) ([]Pattern, error) {
 		Hit      int64    `json:"hits"`
 	}
 	rows, _, err := ask.Rows[row](ctx, l.c, ask.MaxEdges, fmt.Sprintf(`WITH db AS (SELECT pk, max(grade) AS grade, arg_min(call_id, ts_ns, 1) AS dbid FROM %[2]s JOIN %[1]s USING (k) WHERE stored GROUP BY 1),
-		r AS (SELECT k AS pk, call_id AS pid, bn, far, protocol, coalesce(method, '') AS method, coalesce(tpl, '') AS tpl, `+terms.Asked+` AS asked, path, thing, ts_ns, elapsed_us, bits FROM %[1]s LEFT JOIN %[3]s USING (path) WHERE %[4]s),
+		r AS (SELECT k AS pk, call_id AS pid, bn, far, protocol, coalesce(method, '') AS method, `+terms.PathTemplate+` AS tpl, `+terms.Asked+` AS asked, path, thing, ts_ns, elapsed_us, bits FROM %[1]s WHERE %[3]s),
 		o AS (SELECT r.*, dbid IS NOT NULL AS reached, db.grade, db.dbid, row_number() OVER v AS turn, count(*) OVER (PARTITION BY bn, far, tpl, thing) AS times FROM r LEFT JOIN db USING (pk) WINDOW v AS (PARTITION BY bn, far, tpl, thing ORDER BY ts_ns, r.pk)),
 		g AS (SELECT bn, far, protocol, method, tpl, bool_or(asked) AS asked, count(*) AS requests, count(DISTINCT thing) AS things, count(DISTINCT path) AS paths, count(DISTINCT thing) FILTER (times > 1) AS repeated, count(*) FILTER (turn = 1 AND times > 1 AND reached) AS first_db,
 			count(*) FILTER (turn > 1) AS later, count(*) FILTER (turn > 1 AND reached) AS later_db, quantile_disc(elapsed_us, 0.5) FILTER (reached) / 1000.0 AS cold_ms, quantile_disc(elapsed_us, 0.5) FILTER (NOT reached AND turn > 1) / 1000.0 AS warm_ms,
-			count(*) FILTER (bits & %[5]d > 0) AS cache_control, count(*) FILTER (bits & %[6]d > 0) AS etag, count(*) FILTER (bits & %[7]d > 0) AS age, count(*) FILTER (bits & %[8]d > 0) AS hits,
+			count(*) FILTER (bits & %[4]d > 0) AS cache_control, count(*) FILTER (bits & %[5]d > 0) AS etag, count(*) FILTER (bits & %[6]d > 0) AS age, count(*) FILTER (bits & %[7]d > 0) AS hits,
 			coalesce(max(grade), 1) AS grade, list_concat(arg_min(pid, ts_ns, 4), flatten(arg_min(dbid, ts_ns, 3) FILTER (dbid IS NOT NULL))) AS ids FROM o GROUP BY bn, far, protocol, method, tpl)
 		SELECT coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, requests, things, paths, repeated, first_db, later, later_db, cold_ms, warm_ms, cache_control, etag, age, hits, grade, list_transform(ids, i -> lower(hex(i))) AS call_ids
 		FROM g JOIN dname USING (bn) WHERE requests >= 2 AND (first_db > 0 OR later_db > 0 OR cold_ms IS NOT NULL OR cache_control + etag + age + hits > 0) ORDER BY requests DESC, 1, 4, 5, 6`,
-		chainTable, linkTable, pathTable, mayCache, withCacheControl, withETag, withAge, withHit))
+		chainTable, linkTable, mayCache, withCacheControl, withETag, withAge, withHit))
 	if err != nil {
 		return nil, err
 	}

@@ -24,7 +24,6 @@ const (
 	chainTable  = "pattern_chain"  // calls that may be causes or effects of others
 	linkTable   = "pattern_links"  // which of these caused which
 	familyTable = "pattern_family" // calls caused by requests that caused several
-	pathTable   = "pattern_paths"  // templates of the paths
 )
 
 // loadShared loads the calls that all kinds read, once. Without enough memory each kind reads its own

@@ -29,12 +29,10 @@ func ownWords() (sql string) {
 }
 
 // allRequests is SQL for table a: the number of requests of each endpoint.
-var allRequests = fmt.Sprintf(`a AS (SELECT bn, far, protocol, method, coalesce(tpl, '') AS tpl, sum(n)::BIGINT AS n_all FROM (SELECT bn, far, protocol, coalesce(method, '') AS method, path, count(*) AS n FROM %s WHERE protocol IN %s GROUP BY ALL)
-			LEFT JOIN %s USING (path) GROUP BY ALL)`, chainTable, terms.Serving, pathTable)
+var allRequests = fmt.Sprintf(`a AS (SELECT bn, far, protocol, coalesce(method, '') AS method, %s AS tpl, count(*) AS n_all FROM %s WHERE protocol IN %s GROUP BY ALL)`, terms.PathTemplate, chainTable, terms.Serving)
 
 // loadLinks loads the latest requests and the calls that they caused, once for all kinds that need
-// them: tables chainTable, linkTable, pathTable, and familyTable with the calls of requests that
-// caused several.
+// them: tables chainTable, linkTable, and familyTable with the calls of requests that caused several.
 func (l *finder) loadLinks(ctx context.Context) error {
 	if l.linked {
 		return nil
@@ -87,7 +85,6 @@ func (l *finder) linkTables(calls string, args []any) []tempTable {
 	return []tempTable{
 		{chainTable, calls, args},
 		{linkTable, linkSQL, nil},
-		{pathTable, fmt.Sprintf("SELECT path, any_value(%s) AS tpl FROM %s WHERE path IS NOT NULL AND protocol IN %s GROUP BY path", terms.PathTemplate, chainTable, terms.Serving), nil},
 		{familyTable, fmt.Sprintf(`WITH q AS (SELECT pk FROM %[1]s WHERE with_text GROUP BY pk HAVING count(*) >= %[3]d),
 			c AS MATERIALIZED (SELECT pk, grade, k, call_id, bn AS cbn, far AS cfar, protocol, ts_ns AS began, done, raw, more, endpoint FROM %[1]s JOIN q USING (pk) JOIN %[2]s USING (k) WHERE with_text),
 			t AS MATERIALIZED (SELECT raw, protocol, CASE WHEN %[5]s THEN %[4]s WHEN protocol IN %[6]s THEN regexp_replace(raw, '[0-9]{2,}|[0-9a-fA-F-]{16,}|[0-9]+', '?', 'g') ELSE name END AS text FROM (SELECT raw, protocol, any_value(endpoint) AS name FROM c GROUP BY ALL))
