@@ -75,7 +75,7 @@ func (c *Case) prepare(ctx context.Context, q *Query) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	if q.SQL != "" {
+	if q.SQL != "" || q.Alone {
 		return c.planSQL(ctx, q, cur)
 	}
 	return c.planRows(ctx, q, cur)

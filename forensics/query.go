@@ -38,8 +38,8 @@ type Query struct {
 	// Named asserts that SQL names every column that its answer depends on, even if it has a *
 	// or an alias that looks like a row. Then only these columns of calls are read.
 	Named bool
-	// Alone marks SQL from a user: no other query runs in the same process, because the SQL may
-	// crash it.
+	// Alone marks SQL from a user, which may be empty by mistake: no other query runs in the same
+	// process, because the SQL may crash it.
 	Alone bool
 
 	From, To int64 // nanoseconds since 1970 UTC, both inclusive; 0 leaves an end open

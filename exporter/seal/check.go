@@ -75,7 +75,7 @@ func Check(ctx context.Context, r *bundle.Report, trust Trust) []Verdict {
 		c.add("log", No, "", "no seal is in a log whose key you gave")
 	}
 	if len(c.verdicts) == 0 {
-		c.add("signature", NotChecked, "", "the bundle is not sealed")
+		c.add("signature", NotChecked, "", "the bundle is not sealed, so bag-info.txt and the last custody entry can be changed unnoticed")
 	}
 	return c.verdicts
 }

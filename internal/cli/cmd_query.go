@@ -118,7 +118,7 @@ func (e *env) runQuery(c *cobra.Command, paths []string, q forensics.Query, f *q
 		return err
 	}
 	people := f.format == "table"
-	short := people && q.SQL == "" && len(q.Columns) == 0 && len(q.GroupBy) == 0 && !q.Count && (q.Table == "" || q.Table == "calls")
+	short := people && !q.Alone && len(q.Columns) == 0 && len(q.GroupBy) == 0 && !q.Count && (q.Table == "" || q.Table == "calls")
 	var hidden []string
 	if short && e.Coloured() {
 		hidden = []string{"outcome"}
@@ -251,7 +251,7 @@ func (f *queryFlags) check(q *forensics.Query) error {
 		return command.OneOf("--format", f.format, f.formats)
 	}
 	what, then, last := "filter", `"" as the last argument matches all calls`, q.KFL
-	if q.SQL != "" {
+	if q.Alone {
 		what, then, last = "query", "the query is the last argument", q.SQL
 	}
 	if command.IsBundlePath(last) {

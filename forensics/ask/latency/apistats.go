@@ -37,7 +37,7 @@ type EndpointStats struct {
 	P99Ms     *float64 `json:"p99_ms,omitempty"`
 	Bytes     int64    `json:"bytes" jsonschema:"payload of requests and responses"`
 	ExampleID []string `json:"call_ids" jsonschema:"the first three calls"`
-	KFL       string   `json:"kfl" jsonschema:"filter for exactly these calls, without the filters of the input"`
+	KFL       string   `json:"kfl" jsonschema:"filter for exactly these calls, without the window and the other filters of the input"`
 }
 
 // StatsQuestion is the question get_api_stats.

@@ -64,7 +64,7 @@ type Breakdown struct {
 	Network  *Phase   `json:"network,omitempty" jsonschema:"the network's part of wait; only if both sides were captured"`
 	Most     string   `json:"most_in,omitempty" jsonschema:"the phase with the most total time"`
 	CallID   string   `json:"call_id" jsonschema:"the slowest call"`
-	KFL      string   `json:"kfl" jsonschema:"filter for exactly these calls, in addition to the window"`
+	KFL      string   `json:"kfl" jsonschema:"filter for exactly these calls, without the window and the other filters of the input"`
 }
 
 // Phase summarizes one phase of calls.

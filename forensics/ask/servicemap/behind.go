@@ -28,7 +28,7 @@ type Behind struct {
 	Allowed   *bool    `json:"allowed,omitempty" jsonschema:"with allow: by the host, or if it is an address also by its names"`
 	Violators []string `json:"violators,omitempty" jsonschema:"clients that are not allowed to reach it"`
 	CallIDs   []string `json:"call_ids" jsonschema:"the first three"`
-	KFL       string   `json:"kfl"`
+	KFL       string   `json:"kfl" jsonschema:"filter for exactly these calls; if calls is 0, for the handshakes and unknown payload"`
 }
 
 // behindRow is a host behind proxies and one of its clients, as SQL returns it.

@@ -51,7 +51,7 @@ type Dependency struct {
 	Protocols []string `json:"protocols"`
 	Health    string   `json:"health" jsonschema:"ok, slow (p99 of 1 s or more), degraded (5 % or more of the calls failed and their caller did not cause it), failing (half or more), or unknown (no calls were read)"`
 	Why       string   `json:"why,omitempty"`
-	KFL       string   `json:"kfl,omitempty"`
+	KFL       string   `json:"kfl,omitempty" jsonschema:"filter for exactly these calls; if calls is 0, for the handshakes and unknown payload"`
 
 	edge *MapEdge
 }

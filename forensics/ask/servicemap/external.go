@@ -55,7 +55,7 @@ type Destination struct {
 	Allowed     *bool    `json:"allowed,omitempty" jsonschema:"with allow"`
 	Violators   []string `json:"violators,omitempty" jsonschema:"clients that are not allowed to call it"`
 	CallIDs     []string `json:"call_ids" jsonschema:"the first three"`
-	KFL         string   `json:"kfl,omitempty"`
+	KFL         string   `json:"kfl,omitempty" jsonschema:"filter for exactly these calls; if calls is 0, for the handshakes and unknown payload"`
 }
 
 // DNSFailure is a name that could not be resolved.

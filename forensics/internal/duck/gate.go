@@ -61,6 +61,8 @@ func (d *DB) Gate(ctx context.Context, sql string, tables func(name string) bool
 		return Facts{}, syntaxAt(sql, tree.Message, tree.Position)
 	case tree.Error:
 		return Facts{}, &RefusedError{unreadable(sql, tree.Message)}
+	case len(tree.Statements) == 0:
+		return Facts{}, &RefusedError{"the query is empty"}
 	case len(tree.Statements) != 1:
 		return Facts{}, &RefusedError{fmt.Sprintf("%d statements, only one is allowed", len(tree.Statements))}
 	}
