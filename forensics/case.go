@@ -344,9 +344,13 @@ type SyntaxError = duck.SyntaxError
 // RefusedError is SQL that was not run, with the reason.
 type RefusedError = duck.RefusedError
 
-func usagef(format string, args ...any) error {
-	return fmt.Errorf(format+": %w", append(args, ErrUsage)...)
-}
+// usageError is an ErrUsage that says what is wrong.
+type usageError string
+
+func (e usageError) Error() string { return string(e) }
+func (e usageError) Unwrap() error { return ErrUsage }
+
+func usagef(format string, args ...any) error { return usageError(fmt.Sprintf(format, args...)) }
 
 // readRanges converts a value of a column cites to ranges.
 func readRanges(v any) table.Cites {

@@ -236,9 +236,9 @@ func (s *Server) explain(c *forensics.Case, err error) error {
 	case errors.Is(err, forensics.ErrRefused):
 		err = fmt.Errorf("%w; run_sql runs a single query that only reads the bundle's tables", err)
 	case errors.Is(err, forensics.ErrDeadline), errors.Is(err, context.DeadlineExceeded):
-		err = fmt.Errorf("%w; narrow the question with from and to", forensics.ErrDeadline)
+		err = fmt.Errorf("%w; narrow the question, for example to a shorter time", forensics.ErrDeadline)
 	case errors.Is(err, forensics.ErrMemory):
-		err = fmt.Errorf("%w; ask for fewer columns or rows, or narrow the question with from and to", err)
+		err = fmt.Errorf("%w; ask for fewer columns or rows, or narrow the question, for example to a shorter time", err)
 	case errors.Is(err, forensics.ErrCrashed):
 		err = fmt.Errorf("%w; other questions still work, so ask this one differently", err)
 	case errors.Is(err, forensics.ErrCursor) && !errors.Is(err, forensics.ErrMoved):

@@ -68,11 +68,37 @@ func TestEveryNumberHasOneRule(t *testing.T) {
 
 func isNumber(s *jsonschema.Schema) bool { return s.Type == "integer" || s.Type == "number" }
 
+// TestArgumentsThatAToolRefuses names the argument and says what to do.
+func TestArgumentsThatAToolRefuses(t *testing.T) {
+	s := serving(t, Options{}, bundled(t, "http1.pcapng"))
+	for args, want := range map[string]string{
+		`{"servce": "x"}`:           "servce: unknown; did you mean service?",
+		`{"\u001bzzzzzzzz": 1}`:     "unknown; must be one of ",
+		`{"service": null}`:         "service: must be of type string, not null",
+		`{"list_calls": "yes"}`:     "list_calls: must be of type boolean, not string",
+		`{"cursor": ["x"]}`:         "cursor: must be of type string, not array",
+		`{"limit": {}}`:             "limit: must be of type integer, not object",
+		`{"from": "2h", "to": "x"}`: "to: must be a time",
+	} {
+		if _, err := s.Call(t.Context(), caller{}, "find_failures", json.RawMessage(args)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", args, err, want)
+		}
+	}
+	for tool, want := range map[string]string{"get_dependencies": "service: missing: ", "get_api_call": "id: missing: "} {
+		if _, err := s.Call(t.Context(), caller{}, tool, json.RawMessage(`{}`)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", tool, err, want)
+		}
+	}
+	if _, err := s.Call(t.Context(), caller{}, "list_api_calls", json.RawMessage(`{"order": "nope"}`)); err == nil || strings.Contains(err.Error(), "contradict") {
+		t.Errorf("an unknown column: %v", err)
+	}
+}
+
 // TestWholeNumbers accepts the forms of a whole number that JSON has, and names the argument that is not one.
 func TestWholeNumbers(t *testing.T) {
 	s := serving(t, Options{}, bundled(t, "http1.pcapng"))
 	for _, tool := range []string{"list_api_calls", "find_failures", "list_workloads"} {
-		for limit, want := range map[string]string{"5": "", "5.0": "", "5e0": "", "1.5": "limit: must be a whole number, not 1.5", `"5"`: `limit: 5 has type "string", want "integer"`, "null": "limit: "} {
+		for limit, want := range map[string]string{"5": "", "5.0": "", "5e0": "", "1.5": "limit: must be a whole number, not 1.5", `"5"`: "limit: must be of type integer, not string", "null": "limit: must be of type integer, not null"} {
 			_, err := s.Call(t.Context(), caller{}, tool, json.RawMessage(`{"limit": `+limit+`}`))
 			if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 				t.Errorf("%s with limit %s: %v, want %q", tool, limit, err, want)

@@ -179,12 +179,11 @@ func pretty(err error, bad *kfl.Error) error {
 	return errors.New(before + bad.Pretty())
 }
 
-// contradiction returns the error of an impossible question. The exit code says its kind,
-// so the message gives only the reason.
+// contradiction returns the error of an impossible question.
 func contradiction(err error) error {
-	why := errors.New(strings.TrimSuffix(err.Error(), ": "+forensics.ErrUsage.Error()))
-	if strings.Contains(why.Error(), "no column") || strings.Contains(why.Error(), "no table") {
-		return exit.With(why, exit.Usage, "pcapsule schema lists tables and columns")
+	hint := ""
+	if strings.Contains(err.Error(), "no column") || strings.Contains(err.Error(), "no table") {
+		hint = "pcapsule schema lists tables and columns"
 	}
-	return exit.With(why, exit.Usage, "")
+	return exit.With(err, exit.Usage, hint)
 }

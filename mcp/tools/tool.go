@@ -2,18 +2,21 @@ package tools
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/google/jsonschema-go/jsonschema"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/kfl/nearest"
 	"github.com/pcapsule/pcapsule/mcp/object"
 )
 
@@ -104,8 +107,10 @@ func (e *Entry) Check(args json.RawMessage) (json.RawMessage, Common, error) {
 	if err := json.Unmarshal(args, &m); err != nil {
 		return nil, more, errors.New("arguments: must be a JSON object")
 	}
-	if err := ask.InBounds(e.In, m); err != nil { // the schema's error would not be as clear
-		return nil, more, fmt.Errorf("arguments of %s: %w", e.Name, err)
+	for _, check := range []func(*jsonschema.Schema, map[string]any) error{asDeclared, ask.InBounds} { // the schema's error would not be as clear
+		if err := check(e.In, m); err != nil {
+			return nil, more, fmt.Errorf("arguments of %s: %w", e.Name, err)
+		}
 	}
 	if n, ok := m["max_bytes"].(float64); ok {
 		more.Most = int(n)
@@ -128,6 +133,51 @@ func (e *Entry) Check(args json.RawMessage) (json.RawMessage, Common, error) {
 	}
 	out, err := json.Marshal(fields)
 	return out, more, err
+}
+
+// asDeclared checks that an input gives the members that its schema requires, no others, and each with its type.
+func asDeclared(in *jsonschema.Schema, given map[string]any) error {
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		s := in.Properties[name]
+		if s == nil && in.AdditionalProperties == nil {
+			continue
+		}
+		if s == nil {
+			names := slices.Sorted(maps.Keys(in.Properties))
+			return ask.Wrong(ask.Clip(name, 50), "unknown; %s", cmp.Or(nearest.Hint(name, names), "must be one of "+strings.Join(names, ", ")))
+		}
+		types := s.Types
+		if s.Type != "" {
+			types = []string{s.Type}
+		}
+		is := typeOf(given[name])
+		if len(types) > 0 && !slices.Contains(types, is) && (is != "number" || !slices.Contains(types, "integer")) {
+			return ask.Wrong(name, "must be of type %s, not %s", strings.Join(types, " or "), is)
+		}
+	}
+	for _, name := range in.Required {
+		if _, there := given[name]; !there {
+			return ask.Wrong(name, "missing: %s", cmp.Or(in.Properties[name].Description, "it is required"))
+		}
+	}
+	return nil
+}
+
+// typeOf is the JSON Schema type of a value, number for every number.
+func typeOf(v any) string {
+	switch v.(type) {
+	case nil:
+		return "null"
+	case bool:
+		return "boolean"
+	case float64:
+		return "number"
+	case string:
+		return "string"
+	case []any:
+		return "array"
+	}
+	return "object"
 }
 
 // schemaPath matches the path in a validator's error.
