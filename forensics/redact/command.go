@@ -2,6 +2,9 @@ package redact
 
 import "strings"
 
+// sitePassword is the command of FTP that changes a password.
+const sitePassword = "SITE PSWD"
+
 // Command masks the secret words of a command: values after options such as --password, in
 // NAME=value, and after a key or field with a secret name.
 func (p *Policy) Command(words []string) []string {
@@ -23,6 +26,8 @@ func (t *task) arguments(words []string) []string {
 			next = false
 			continue
 		case strings.EqualFold(bare, "auth") && (i == 0 || i == 2 && strings.EqualFold(words[0], "hello")) && t.passwords():
+			rest = true
+		case i == 1 && strings.EqualFold(bare, "pswd") && strings.EqualFold(words[0], "site") && t.passwords(): // of FTP: the old and the new one
 			rest = true
 		default:
 			next = t.secretWord(bare)
@@ -59,7 +64,7 @@ func (t *task) argument(w string) string {
 
 // command masks a command line: words separated by blanks, with or without quotes.
 func (t *task) command(s string) string {
-	if t.nameless(s) && t.calm(s) {
+	if t.nameless(s) && t.calm(s) && !(len(s) > len(sitePassword) && strings.EqualFold(s[:len(sitePassword)], sitePassword)) {
 		return s
 	}
 	return t.commandLine(s)

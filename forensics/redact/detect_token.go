@@ -101,11 +101,14 @@ func stepped(s string, i int) (k kinds, start, end int, masked string) {
 		return 0, 0, 0, ""
 	}
 	n := span(s, i+1, 512, token)
-	if n < leastStepToken || classes[after(s, i+1+n)]&(dot|percent|colon) != 0 {
-		return 0, 0, 0, ""
-	}
-	if text := s[i+1 : i+1+n]; !strings.ContainsAny(text, "0123456789") || strings.IndexFunc(text, func(r rune) bool { return isAlpha(byte(r)) }) < 0 {
+	if classes[after(s, i+1+n)]&(dot|percent|colon) != 0 || !generated(s[i+1:i+1+n]) {
 		return 0, 0, 0, ""
 	}
 	return kPath, i + 1, i + 1 + n, Mask
+}
+
+// generated reports whether a text may be a token that was made for a link or session: it has letters and digits.
+func generated(text string) bool {
+	return len(text) >= leastStepToken && span(text, 0, 512, token) == len(text) && strings.ContainsAny(text, "0123456789") &&
+		strings.IndexFunc(text, func(r rune) bool { return isAlpha(byte(r)) }) >= 0
 }

@@ -196,6 +196,11 @@ func (d *document) string(i int) int {
 		if escaped {
 			d.key = unescape(text)
 		}
+		if n := len(d.open); n > 1 && d.t.index(d.open[n-1].key) && generated(text) {
+			d.t.n++
+			d.t.report(byName, text)
+			d.edits = append(d.edits, edit{start, end, d.t.p.mask})
+		}
 		return colon + 1
 	}
 	d.pair(start, end)
@@ -214,6 +219,12 @@ func (d *document) string(i int) int {
 		d.edits = append(d.edits, edit{start, end, out})
 	}
 	return next
+}
+
+// index reports whether an object below a name has secrets as its own names: the plural of a secret name.
+func (t *task) index(name string) bool {
+	one, plural := strings.CutSuffix(name, "s")
+	return plural && !t.secret(nil, name) && t.secret(nil, one)
 }
 
 // delimits reports whether a byte ends a number or word.

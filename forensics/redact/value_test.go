@@ -4,6 +4,7 @@ import (
 	"os"
 	"reflect"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -49,6 +50,9 @@ func TestValue(t *testing.T) {
 		{"bytes in UTF-16 with a mark", "bytes", []byte("\xfe\xff\x00p\x00i\x00n\x00=\x00a"), []byte("\xfe\xff\x00p\x00i\x00n\x00=" + "\x00[\x00m\x00a\x00s\x00k\x00e\x00d\x00]")},
 		{"bytes in UTF-16 without secrets", "bytes", []byte(utf16Text("user: a")), []byte(utf16Text("user: a"))},
 		{"MessagePack", "bytes", []byte("\x82\xa8password\xa3abc\xa4user\xa1b"), []byte("\x82\xa8password\xa3[masked]\xa4user\xa1b")},
+		{"CBOR", "bytes", []byte("\xa2hpasswordghunter2dusercann"), []byte("\xa2hpassword" + "g[masked]dusercann")},
+		{"CBOR with a long value", "bytes", []byte("\xa1etoken\x58\x20" + strings.Repeat("\x01", 32)), []byte("\xa1etoken\x58\x20[masked]")},
+		{"CBOR without secrets", "bytes", []byte("\xa1fstatusghunter2\x00"), []byte("\xa1fstatusghunter2\x00")},
 		{"a column with a secret name", "password", int64(7), "[masked]"},
 		{"a session id of TLS", "session_id", []byte{1, 2}, []byte{1, 2}},
 		{"bytes", "bytes", []byte("\x01token=abc"), []byte("\x01token=[masked]")},

@@ -2,6 +2,7 @@ package redact
 
 import (
 	"encoding/binary"
+	"slices"
 	"strings"
 	"unicode/utf16"
 )
@@ -55,7 +56,7 @@ func (t *task) binary(s string) string {
 	if text, order := wide(s); order != nil {
 		return widen(t.text("", text, 1), order)
 	}
-	return apply(s, t.hits(s, tidy(append(t.assignments(s), t.counted(s)...))))
+	return apply(s, t.hits(s, tidy(slices.Concat(t.assignments(s), t.counted(s), t.cbor(s)))))
 }
 
 // maxLength is the largest size of the length before a text, with its type, in bytes: MessagePack has 5.
@@ -92,3 +93,49 @@ func (t *task) counted(s string) (edits []edit) {
 
 // printable reports whether a byte is a character of ASCII that is shown.
 func printable(c byte) bool { return c >= ' ' && c < 0x7f }
+
+// CBOR (RFC 8949, section 3.1): the high three bits of the first byte of an item are its type, the others its length or where
+// that is.
+const (
+	cborBytes, cborText = 2, 3
+	cborShort           = 24 // lengths below it are in the first byte
+)
+
+// cbor returns the edits for values after secret names in CBOR, whose lengths may be characters: "hpasswordgsecret1".
+func (t *task) cbor(s string) (edits []edit) {
+	for i := 0; i < len(s); i++ {
+		n := int(s[i] & 31)
+		if s[i]>>5 != cborText || n < 3 || n >= cborShort || i+1+n >= len(s) || span(s, i+1, n, token) < n {
+			continue
+		}
+		start := i + 1 + n
+		length, head := cborLength(s[start:])
+		if head == 0 || length == 0 || !t.secret(nil, s[i+1:start]) {
+			continue
+		}
+		start += head
+		if end := min(start+length, len(s)); end > start && !strings.HasPrefix(s[start:], t.p.mask) {
+			t.n++
+			t.report(byName, s[start:end])
+			edits = append(edits, edit{start, end, t.p.mask})
+			i = end - 1
+		}
+	}
+	return edits
+}
+
+// cborLength reads the beginning of a text or of bytes: their length, and that of the beginning in bytes, 0 if s is neither.
+func cborLength(s string) (length, head int) {
+	if kind := s[0] >> 5; kind != cborText && kind != cborBytes {
+		return 0, 0
+	}
+	switch n := int(s[0] & 31); {
+	case n < cborShort:
+		return n, 1
+	case n == 24 && len(s) > 1:
+		return int(s[1]), 2
+	case n == 25 && len(s) > 2:
+		return int(s[1])<<8 | int(s[2]), 3
+	}
+	return 0, 0
+}
