@@ -105,6 +105,13 @@ func (c *Case) unfit(ctx context.Context, p kfl.Condition, from, to int64) strin
 			return fmt.Sprintf("; did you mean %q?", near)
 		}
 	}
+	for _, text := range p.Texts {
+		if ns, rest, ok := strings.Cut(text, "/"); ok && slices.Contains(values, rest) && len(with) == 1 {
+			if side, field, ok := strings.Cut(with[0], "_"); ok && (side == "src" || side == "dst") {
+				return fmt.Sprintf("; write %[1]s.namespace == %[3]q and %[1]s.%[2]s == %[4]q", side, field, ns, rest)
+			}
+		}
+	}
 	named := c.named(ctx, p.Texts)
 	for _, text := range p.Texts {
 		for _, side := range sides {

@@ -13,6 +13,7 @@ func TestAnEmptyAnswerSaysWhy(t *testing.T) {
 	_, last, _ := c.Window()
 	for _, v := range []struct{ kfl, want string }{
 		{`dst.service == "paymnt"`, `no call matches dst.service == "paymnt"; did you mean "payment"?`},
+		{`dst.service == "shop/payment"`, `; write dst.namespace == "shop" and dst.service == "payment"`},
 		{`http && dst.service == "shop"`, `no call matches dst.service == "shop"; "shop" is a namespace: use src.namespace or dst.namespace`},
 		{`http && dst.service in ["unheard", "shop"]`, `"shop" is a namespace: use src.namespace or dst.namespace`},
 		{`src.node == "elsewhere"`, `; in this time src_node is node-1`},

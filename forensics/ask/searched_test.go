@@ -1,6 +1,7 @@
 package ask_test
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
@@ -28,6 +29,23 @@ func TestSearchedNames(t *testing.T) {
 		short := strings.Count(asked, ".") < 12 // SQL compares no others
 		if got := slices.ContainsFunc(found, func(name string) bool { return terms.IsSearched(asked, name) }); short && got != want {
 			t.Errorf("IsSearched %q: %t, want %t", asked, got, want)
+		}
+	}
+}
+
+// TestNothingMatchedSaysWhatWasAsked: names that are known and a text that is nowhere are reasons too.
+func TestNothingMatchedSaysWhatWasAsked(t *testing.T) {
+	c := open(t, "shop.pcapng")
+	for _, v := range []struct{ question, in, want string }{
+		{"get_pair", `{"src": "gateway", "dst": "postgres"}`, "no call in this time is between gateway and postgres themselves"},
+		{"trace_request", `{"text": "no-such-order"}`, `no call that was searched contains "no-such-order"`},
+		{"search_content", `{"pattern": "no-such-[a-z]+er"}`, `no call that was searched contains "no-such-[a-z]+er"`},
+	} {
+		notes, _ := json.Marshal(put(t, c, v.question, v.in)["notes"])
+		var list []string
+		_ = json.Unmarshal(notes, &list)
+		if !strings.Contains(strings.Join(list, "\n"), v.want) {
+			t.Errorf("%s: %q, want %s", v.question, list, v.want)
 		}
 	}
 }

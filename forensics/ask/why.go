@@ -1,8 +1,10 @@
 package ask
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 
 	"github.com/pcapsule/pcapsule/forensics"
 )
@@ -36,6 +38,16 @@ func explain(ctx context.Context, c *forensics.Case, raw json.RawMessage, in, ou
 	w, err := s.Read(ctx, c)
 	if err != nil {
 		return
+	}
+	text := func(name string) (s string) {
+		_ = json.Unmarshal(fields[name], &s)
+		return s
+	}
+	if s := cmp.Or(text("text"), text("pattern")); s != "" {
+		f.Notes = append(f.Notes, fmt.Sprintf("no call that was searched contains %q", Clip(s, 100)))
+	}
+	if src, dst := text("src"), text("dst"); src != "" && dst != "" {
+		f.Notes = append(f.Notes, fmt.Sprintf("no call in this time is between %s and %s themselves; the service map shows what is between them", Clip(src, 100), Clip(dst, 100)))
 	}
 	if s.KFL != "" {
 		f.Notes = append(f.Notes, c.Why(ctx, s.KFL, w.From, w.To)...)

@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics"
@@ -148,6 +149,11 @@ func (s *Rules) evaluate(ctx context.Context, c *forensics.Case, r *Rule, o *Out
 	}
 	if o.Calls < least {
 		o.fail(nil, plural.Sprintf("at least %d {call|calls}", least), "%d {call|calls}, so the rule was not tested", o.Calls)
+		if o.Calls == 0 && r.Calls != "" {
+			if why := c.Why(ctx, r.Calls, q.from, q.to); len(why) > 0 {
+				o.Broken[len(o.Broken)-1].Got += ": " + strings.Join(why, "; ")
+			}
+		}
 	}
 	for _, e := range []func(context.Context, *scope, *Rule, *Outcome) error{
 		s.counts, s.every, s.never, s.latency, s.errorRate, s.headers, s.bodies, s.openAPI, s.relations,

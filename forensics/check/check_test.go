@@ -79,6 +79,7 @@ paths:
 		{"never, but a call matches", `calls: http && path == "/v1/payments", never: status_code == 500`, check.Fail, 11, 1, "500"},
 		{"absent fields do not match", `calls: dns, every: status_code < 1`, check.Fail, 104, 48, "NXDOMAIN"},
 		{"no call at all", `calls: http && path == "/nothing", every: "true"`, check.Fail, 0, 1, "was not tested"},
+		{"no call of a misspelt service", `calls: http && dst.service == "paymnt", error_rate: 1%`, check.Fail, 0, 1, `did you mean "payment"?`},
 		{"no call, and none needed", `calls: http && path == "/nothing", min_calls: 0, every: "true"`, check.Pass, 0, 0, ""},
 		{"a count", `calls: http && path == "/v1/send", count: 3`, check.Pass, 3, 0, ""},
 		{"a wrong count", `calls: http && path == "/v1/send", count: {max: 2}`, check.Fail, 3, 1, "3 calls"},

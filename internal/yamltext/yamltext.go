@@ -27,6 +27,7 @@ var libyaml = map[string]string{
 	"mapping values are not allowed in this context": "a second : in one line; put the value in quotes",
 	"could not find expected ':'":                    "a key without :",
 	"found unexpected end of stream":                 "a quoted text has no end",
+	"yaml: no documents in stream":                   "the file is empty",
 }
 
 // Error explains an error of the YAML library. Other errors stay as they are.
@@ -68,7 +69,7 @@ func explain(e *yaml.LoadError) string {
 	if plain, ok := libyaml[text]; ok {
 		text = plain
 	}
-	if strings.HasPrefix(text, "line ") { // our own decoders name the line too
+	if e.Mark.Line == 0 || strings.HasPrefix(text, "line ") { // our own decoders name the line too
 		return text
 	}
 	return fmt.Sprintf("line %d: %s", e.Mark.Line, text)

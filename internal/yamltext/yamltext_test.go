@@ -7,6 +7,13 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
+func TestEmptyFile(t *testing.T) {
+	var v struct{}
+	if err := Error(yaml.Load([]byte(""), &v)); err == nil || err.Error() != "the file is empty" {
+		t.Error(err)
+	}
+}
+
 func TestError(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{"hello", `line 1: found text "hello" instead of a mapping`},
