@@ -39,6 +39,26 @@ func (c *Conn) Gap(dir Dir, n int64, p Packet) {
 	c.weigh()
 }
 
+// GapGrows reports that the latest gap of one direction has n bytes more than reported. It cuts no calls that began since,
+// unless the direction could be read behind what was reported.
+func (c *Conn) GapGrows(dir Dir, n int64, p Packet) {
+	own := dir
+	if c.flipped {
+		own = dir.Other()
+	}
+	s := &c.sides[own]
+	if c.state == reading && !s.seeking {
+		c.Gap(dir, n, p)
+		return
+	}
+	if c.closed || n <= 0 {
+		return
+	}
+	c.GapBytes += n
+	s.off += n
+	c.unknownGap(n)
+}
+
 // End reports that one direction will send no more: its FIN and everything before it have
 // arrived.
 func (c *Conn) End(dir Dir, p Packet) {

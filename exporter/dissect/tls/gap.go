@@ -13,7 +13,7 @@ import (
 // gap is inside a record, else scan searches for it.
 func (k *conn) Gap(in *dissect.Input, missing int64) bool {
 	s := &k.sides[in.Dir]
-	s.lost = true
+	s.lost, s.hole = true, true
 	at := 0
 	if s.place == scanning && k.keys.Any() {
 		at = k.drain(s, in)
@@ -169,6 +169,16 @@ func (k *conn) scan(s *side, in *dissect.Input, at int, final bool) int {
 	}
 	s.scanned += int64(i)
 	return i
+}
+
+// tellHole reports the loss of a side's bytes to the inner connection before bytes of the other side, because it ended the
+// calls that waited then, and none that begin later. How much content was lost shows only with the side's next record.
+func (k *conn) tellHole(dir dissect.Dir, p dissect.Packet) {
+	if s := &k.sides[dir]; s.hole && k.inner != nil && k.enc.Plain[dir] > 0 && !k.innerEnded[dir] {
+		s.hole = false
+		s.told++
+		k.inner.Gap(dir, 1, p)
+	}
 }
 
 // foundPlace ends the search for a record, which begins after n more bytes.

@@ -64,6 +64,7 @@ func (k *conn) data(in *dissect.Input, at, whole int, out *tlskeys.Record) {
 		k.c.Anomaly("data_after_close", fmt.Sprintf("%d bytes of application data after the alert close_notify", len(out.Plain)), 0)
 		return
 	}
+	k.tellHole(in.Dir.Other(), in.Packet(at))
 	if in.Datagram {
 		k.inner.FeedDatagram(in, at, at+whole, out.Plain)
 		return

@@ -66,18 +66,22 @@ func (s *plainSink) row(t testing.TB, i int) (*Row, *table.TLSHandshake) {
 	return list[i], details[i]
 }
 
-func playKeys(t testing.TB, keys *secrets.Store, transport dissect.Transport, chunks []dissecttest.Chunk) *plainSink {
+func playKeys(t testing.TB, keys *secrets.Store, transport dissect.Transport, chunks []dissecttest.Chunk, inner ...*dissect.Protocol) *plainSink {
 	t.Helper()
 	s := &plainSink{}
-	e, err := dissect.NewEngine([]*dissect.Protocol{Protocol(keys)}, nil, s, true)
+	e, err := dissect.NewEngine(append([]*dissect.Protocol{Protocol(keys)}, inner...), nil, s, true)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := e.NewConn(dissect.Info{Transport: transport, ClientPort: 40000, ServerPort: 443, RolesKnown: false, ConnectUs: -1})
 	s.Conn = c
 	p := dissect.Packet{No: -1, Time: 1_700_000_000_000_000_000}
+	at := [2]uint32{1, 1}
 	for _, ch := range chunks {
 		p.No, p.Time = p.No+1, p.Time+1000
+		at[ch.Dir] += uint32(ch.Gap)
+		p.Seq, p.Ack = at[ch.Dir], at[ch.Dir.Other()]
+		at[ch.Dir] += uint32(len(ch.Data))
 		if ch.Gap > 0 {
 			c.Gap(ch.Dir, ch.Gap, p)
 		}

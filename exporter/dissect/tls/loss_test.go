@@ -2,12 +2,15 @@ package tls
 
 import (
 	"bytes"
+	"fmt"
 	"math/rand"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
+	"github.com/pcapsule/pcapsule/exporter/dissect/http1"
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
@@ -174,5 +177,52 @@ func checkLoss(t *testing.T, k talker, seed int64, exact bool, list []sent, gaps
 	}
 	if aead := !strings.Contains(k.name, "CBC"); exact && !stream && aead && got.inner.GapBytes != missing {
 		t.Errorf("run %d: %d bytes were reported as lost, want %d", seed, got.inner.GapBytes, missing)
+	}
+}
+
+// TestALostResponseCutsItsCallOnly loses all of a response. The next request, which the client sent after it, has its own.
+func TestALostResponseCutsItsCallOnly(t *testing.T) {
+	up, down := "", ""
+	for i := range 3 {
+		up += fmt.Sprintf("GET /%d HTTP/1.1\r\nHost: h\r\n\r\n", i)
+		down += fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: 3000\r\n\r\n%03d", i) + strings.Repeat("x", 2997)
+	}
+	for _, k := range lossTalkers(t) {
+		if strings.Contains(k.name, "CBC") || strings.Contains(k.name, "RC4") { // the first record after a loss has no beginning
+			continue
+		}
+		t.Run(k.name, func(t *testing.T) {
+			var chunks []dissecttest.Chunk
+			for range k.sessions {
+				chunks = speak(t, k.cc, k.sc, script{[]byte(up), []byte(down), 5000, 3})
+			}
+			var kept []dissecttest.Chunk
+			for nth, i := 0, 0; i < len(chunks); {
+				end, size := i, int64(0)
+				for ; end < len(chunks) && chunks[end].Dir == chunks[i].Dir; end++ {
+					size += int64(len(chunks[end].Data))
+				}
+				if chunks[i].Dir == dissect.ToClient && size > 3000 {
+					nth++
+				}
+				if nth == 2 && chunks[i].Dir == dissect.ToClient {
+					kept = append(kept, dissecttest.Chunk{Dir: dissect.ToClient, Gap: size})
+				} else {
+					kept = append(kept, chunks[i:end]...)
+				}
+				i = end
+			}
+			got := playKeys(t, storeOf(t, k.log.Bytes()), dissect.TCP, kept, http1.Protocol())
+			var list []string
+			for _, r := range got.Rows() {
+				if b := r.Base(); b.Protocol == "http1" {
+					list = append(list, fmt.Sprint(b.Summary, " ", b.Complete))
+				}
+			}
+			want := []string{"GET /0 → 200 (3.0 kB) true", "GET /1 → gap false", "GET /2 → 200 (3.0 kB) true"}
+			if !slices.Equal(list, want) {
+				t.Errorf("%q, want %q", list, want)
+			}
+		})
 	}
 }

@@ -197,6 +197,7 @@ func (k *conn) opened(s *side, in *dissect.Input, at, whole int, h recordHeader,
 	if out.Missed > 0 {
 		k.missed(s, in, at, out, lost)
 	}
+	s.hole, s.told = false, 0
 	if len(out.Plain) > 1<<14 {
 		k.c.Anomaly("limit", fmt.Sprintf("a record has %d bytes of content, the limit is %d", len(out.Plain), 1<<14), 0)
 	}
@@ -242,14 +243,19 @@ func (k *conn) missed(s *side, in *dissect.Input, at int, out *tlskeys.Record, l
 		n, records = n-int64(out.Overhead)-finished, records-1
 	}
 	n -= records * int64(out.Overhead)
-	if records > 0 && k.carry(in) {
-		k.inner.Gap(in.Dir, max(n, 1), in.Packet(at))
+	if n = max(n, 1) - s.told; records > 0 && n > 0 && k.carry(in) {
+		if s.told > 0 && !s.hole {
+			k.inner.GapGrows(in.Dir, n, in.Packet(at))
+		} else {
+			k.inner.Gap(in.Dir, n, in.Packet(at))
+		}
 	}
 }
 
 // headless counts a record as lost together with those before it.
 func (k *conn) headless(s *side, in *dissect.Input, at int, out *tlskeys.Record, lost int64) {
 	k.missed(s, in, at, out, lost)
+	s.hole, s.told = false, 0
 	if out.Type == recordData && len(out.Plain) > 0 && k.carry(in) {
 		k.inner.Gap(in.Dir, int64(len(out.Plain)), in.Packet(at))
 	}

@@ -121,6 +121,8 @@ type side struct {
 
 	next   int64  // stream offset after the last record that was decrypted or is unencrypted; -1 before
 	astray bool   // encrypted messages were lost: the next bytes may be in the middle of one
+	hole   bool   // bytes were lost that the inner connection does not know of yet
+	told   int64  // of the bytes lost since the last decrypted record, how many it knows of
 	tail   []byte // the last bytes that were read
 	failed int64  // 1 + stream offset of a possible record that could not be decrypted
 }
