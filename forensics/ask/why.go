@@ -1,7 +1,6 @@
 package ask
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -43,8 +42,11 @@ func explain(ctx context.Context, c *forensics.Case, raw json.RawMessage, in, ou
 		_ = json.Unmarshal(fields[name], &s)
 		return s
 	}
-	if s := cmp.Or(text("text"), text("pattern")); s != "" {
-		f.Notes = append(f.Notes, fmt.Sprintf("no call that was searched contains %q", Clip(s, 100)))
+	switch {
+	case text("text") != "":
+		f.Notes = append(f.Notes, "no call that was searched contains the text")
+	case text("pattern") != "":
+		f.Notes = append(f.Notes, "no call that was searched matches the pattern")
 	}
 	if src, dst := text("src"), text("dst"); src != "" && dst != "" {
 		f.Notes = append(f.Notes, fmt.Sprintf("no call in this time is between %s and %s themselves; the service map shows what is between them", Clip(src, 100), Clip(dst, 100)))

@@ -107,7 +107,7 @@ func (e *Entry) Check(args json.RawMessage) (json.RawMessage, Common, error) {
 	if err := json.Unmarshal(args, &m); err != nil {
 		return nil, more, errors.New("arguments: must be a JSON object")
 	}
-	for _, check := range []func(*jsonschema.Schema, map[string]any) error{asDeclared, ask.InBounds} { // the schema's error would not be as clear
+	for _, check := range []func(*jsonschema.Schema, map[string]any) error{asDeclared, ask.InBounds, complete} { // the schema's error would not be as clear
 		if err := check(e.In, m); err != nil {
 			return nil, more, fmt.Errorf("arguments of %s: %w", e.Name, err)
 		}
@@ -135,7 +135,7 @@ func (e *Entry) Check(args json.RawMessage) (json.RawMessage, Common, error) {
 	return out, more, err
 }
 
-// asDeclared checks that an input gives the members that its schema requires, no others, and each with its type.
+// asDeclared checks that an input has only members of its schema, each with its type.
 func asDeclared(in *jsonschema.Schema, given map[string]any) error {
 	for _, name := range slices.Sorted(maps.Keys(given)) {
 		s := in.Properties[name]
@@ -155,6 +155,11 @@ func asDeclared(in *jsonschema.Schema, given map[string]any) error {
 			return ask.Wrong(name, "must be of type %s, not %s", strings.Join(types, " or "), is)
 		}
 	}
+	return nil
+}
+
+// complete checks that an input has the members that its schema requires.
+func complete(in *jsonschema.Schema, given map[string]any) error {
 	for _, name := range in.Required {
 		if _, there := given[name]; !there {
 			return ask.Wrong(name, "missing: %s", cmp.Or(in.Properties[name].Description, "it is required"))
