@@ -46,17 +46,14 @@ func (c *Conn) GapGrows(dir Dir, n int64, p Packet) {
 	if c.flipped {
 		own = dir.Other()
 	}
-	s := &c.sides[own]
-	if c.state == reading && !s.seeking {
+	switch s := &c.sides[own]; {
+	case c.state == reading && !s.seeking:
 		c.Gap(dir, n, p)
-		return
+	case !c.closed && n > 0:
+		c.GapBytes += n
+		s.off += n
+		c.unknownGap(n)
 	}
-	if c.closed || n <= 0 {
-		return
-	}
-	c.GapBytes += n
-	s.off += n
-	c.unknownGap(n)
 }
 
 // End reports that one direction will send no more: its FIN and everything before it have

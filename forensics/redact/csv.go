@@ -13,9 +13,7 @@ func (t *task) csv(s string, comma byte) string {
 		case line == 0:
 			secret = append(secret, t.secret(nil, s[start:end]))
 		case column < len(secret) && secret[column] && end > start && s[start:end] != t.p.mask:
-			t.n++
-			t.report(byName, s[start:end])
-			edits = append(edits, edit{start, end, t.p.mask})
+			edits = append(edits, t.cover(s, start, end))
 		}
 		if column++; after(s, next) != comma {
 			line, column = line+1, 0

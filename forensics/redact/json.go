@@ -197,9 +197,7 @@ func (d *document) string(i int) int {
 			d.key = unescape(text)
 		}
 		if n := len(d.open); n > 1 && d.t.index(d.open[n-1].key) && generated(text) {
-			d.t.n++
-			d.t.report(byName, text)
-			d.edits = append(d.edits, edit{start, end, d.t.p.mask})
+			d.edits = append(d.edits, d.t.cover(d.s, start, end))
 		}
 		return colon + 1
 	}
@@ -328,9 +326,9 @@ func (d *document) bare(i int) int {
 	}
 	d.odd = d.odd || text != "true" && text != "false" && !isDigit(text[0]) && text[0] != '-'
 	if d.masked() {
-		d.t.n++
-		d.t.report(byName, text)
-		d.edits = append(d.edits, edit{i, end, `"` + d.t.p.mask + `"`})
+		e := d.t.cover(d.s, i, end)
+		e.with = `"` + e.with + `"`
+		d.edits = append(d.edits, e)
 		return end
 	}
 	if out := d.t.bareWord(text); out != text {

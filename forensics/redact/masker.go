@@ -65,7 +65,7 @@ func (m *Masker) Bytes(name, s string) string {
 	if text, order := wide(s); order != nil {
 		return widen(m.known.Mask(t.text("", text, 1)), order)
 	}
-	return m.known.Mask(t.binary(s))
+	return m.known.Mask(t.narrow(s))
 }
 
 func each[T, U any](list []T, do func(T) U) []U {

@@ -88,13 +88,11 @@ func (t *task) statement(s string) string {
 		if tok.kind == sqlParam || tok.end <= tok.start || s[tok.start:tok.end] == t.p.mask {
 			return
 		}
-		t.n++
-		t.report(byName, s[tok.start:tok.end])
-		with := t.p.mask
+		e := t.cover(s, tok.start, tok.end)
 		if tok.kind == sqlOther {
-			with = "'" + with + "'"
+			e.with = "'" + e.with + "'"
 		}
-		edits = append(edits, edit{tok.start, tok.end, with})
+		edits = append(edits, e)
 	})
 	edits = tidy(edits)
 	return apply(s, t.hits(s, append(edits, t.assigned(s, edits)...)))

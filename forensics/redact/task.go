@@ -81,6 +81,13 @@ func (t *task) value(s string) string {
 	return t.p.mask
 }
 
+// cover counts and reports a value with a secret name, and returns its edit.
+func (t *task) cover(s string, start, end int) edit {
+	t.n++
+	t.report(byName, s[start:end])
+	return edit{start, end, t.p.mask}
+}
+
 // apply applies edits, which must be sorted and must not overlap.
 func apply(s string, edits []edit) string {
 	if len(edits) == 0 {

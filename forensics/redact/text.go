@@ -19,9 +19,7 @@ func (t *task) assignments(s string) (edits []edit) {
 		value, key, _ := strings.Cut(rest, "' for key '")
 		key, _, ok = strings.Cut(key, "'")
 		if start := len(s) - len(rest); ok && t.secretPath(strings.Split(key, ".")) {
-			t.n++
-			t.report(byName, value)
-			edits = append(edits, edit{start, start + len(value), t.p.mask})
+			edits = append(edits, t.cover(s, start, start+len(value)))
 		}
 	}
 	for i := first(s, 0, equals|colon|quote); i < len(s); i = first(s, i, equals|colon|quote) {
@@ -48,8 +46,12 @@ func (t *task) assignments(s string) (edits []edit) {
 // netrc returns the edits for passwords of curl and ftp: machine HOST login USER password VALUE.
 func (t *task) netrc(s string) (edits []edit) {
 	const login, password = "login ", "password "
-	for i := strings.Index(s, login); i >= 0 && t.passwords(); {
-		at := i + len(login)
+	for at := 0; t.passwords(); {
+		i := strings.Index(s[at:], login)
+		if i < 0 {
+			break
+		}
+		at += i + len(login)
 		at += len(s[at:]) - len(strings.TrimLeft(s[at:], " \t"))
 		for at < len(s) && !isBlank(s[at]) { // the user
 			at++
@@ -57,19 +59,13 @@ func (t *task) netrc(s string) (edits []edit) {
 		for at < len(s) && isBlank(s[at]) {
 			at++
 		}
-		if strings.HasPrefix(s[at:], password) {
-			if start, end := literal(s, at+len(password)); end > start && !strings.HasPrefix(s[start:], t.p.mask) {
-				t.n++
-				t.report(byName, s[start:end])
-				edits = append(edits, edit{start, end, t.p.mask})
-				at = end
-			}
+		if !strings.HasPrefix(s[at:], password) {
+			continue
 		}
-		next := strings.Index(s[at:], login)
-		if next < 0 {
-			break
+		if start, end := literal(s, at+len(password)); end > start && !strings.HasPrefix(s[start:], t.p.mask) {
+			edits = append(edits, t.cover(s, start, end))
+			at = end
 		}
-		i = at + next
 	}
 	return edits
 }
@@ -141,9 +137,7 @@ func (t *task) assignment(s string, i int, inside bool) (edit, int) {
 	if end <= start || strings.HasPrefix(s[start:], t.p.mask) {
 		return edit{}, i + 1
 	}
-	t.n++
-	t.report(byName, s[start:end])
-	return edit{start, end, t.p.mask}, end
+	return t.cover(s, start, end), end
 }
 
 // tuple returns the edit for the values in (name, …)=(value, …), with the equals sign at i, as in errors of
@@ -158,9 +152,7 @@ func (t *task) tuple(s string, i int) (edit, int) {
 	}) {
 		return edit{}, i + 1
 	}
-	t.n++
-	t.report(byName, s[i+2:i+2+last])
-	return edit{i + 2, i + 2 + last, t.p.mask}, i + 2 + last
+	return t.cover(s, i+2, i+2+last), i + 2 + last
 }
 
 // blockText returns the lines of a text of YAML, whose | or > is at i and whose name begins at start:

@@ -56,6 +56,11 @@ func (t *task) binary(s string) string {
 	if text, order := wide(s); order != nil {
 		return widen(t.text("", text, 1), order)
 	}
+	return t.narrow(s)
+}
+
+// narrow is binary for bytes that are no text in UTF-16.
+func (t *task) narrow(s string) string {
 	return apply(s, t.hits(s, tidy(slices.Concat(t.assignments(s), t.counted(s), t.cbor(s)))))
 }
 
@@ -82,9 +87,7 @@ func (t *task) counted(s string) (edits []edit) {
 			end++
 		}
 		if start > i && end > start && t.secret(nil, name) && !strings.HasPrefix(s[start:], t.p.mask) {
-			t.n++
-			t.report(byName, s[start:end])
-			edits = append(edits, edit{start, end, t.p.mask})
+			edits = append(edits, t.cover(s, start, end))
 			i = end
 		}
 	}
@@ -115,9 +118,7 @@ func (t *task) cbor(s string) (edits []edit) {
 		}
 		start += head
 		if end := min(start+length, len(s)); end > start && !strings.HasPrefix(s[start:], t.p.mask) {
-			t.n++
-			t.report(byName, s[start:end])
-			edits = append(edits, edit{start, end, t.p.mask})
+			edits = append(edits, t.cover(s, start, end))
 			i = end - 1
 		}
 	}

@@ -77,9 +77,7 @@ func (t *task) tag(s string, i int, open []string) (name string, edits []edit, e
 	typed := false                     // its type is password
 	defer func() {
 		if valueEnd > value && s[value:valueEnd] != t.p.mask && (typed || t.secret(nil, field)) {
-			t.n++
-			t.report(byName, s[value:valueEnd])
-			edits = tidy(append(edits, edit{value, valueEnd, t.p.mask}))
+			edits = tidy(append(edits, t.cover(s, value, valueEnd)))
 		}
 	}()
 	for i < len(s) && s[i] != '>' && s[i] != '<' {
@@ -111,9 +109,7 @@ func (t *task) tag(s string, i int, open []string) (name string, edits []edit, e
 			value, valueEnd = start, end
 		}
 		if end > start && s[start:end] != t.p.mask && t.judge(attr) != no && t.secret(append(open[:len(open):len(open)], name), attr) {
-			t.n++
-			t.report(byName, s[start:end])
-			edits = append(edits, edit{start, end, t.p.mask})
+			edits = append(edits, t.cover(s, start, end))
 		}
 		i = min(end+1, len(s))
 	}

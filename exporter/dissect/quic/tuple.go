@@ -88,7 +88,7 @@ func (t *tuple) packet(in *dissect.Input, at int) (int, *conn, error) {
 		}
 		return 0, nil, err
 	}
-	if h.kind >= retry {
+	if h.kind != initial {
 		t.c.Confirm()
 	}
 	switch h.kind {
@@ -104,9 +104,6 @@ func (t *tuple) packet(in *dissect.Input, at int) (int, *conn, error) {
 	}
 	n := min(h.size, len(b))
 	q := t.find(in.Dir, b[:n], &h)
-	if h.kind != initial {
-		t.c.Confirm()
-	}
 	t.prove(in.Dir, q.knows(in.Dir, &h))
 	q.protected(in, at, n, &h)
 	return n, q, nil

@@ -142,7 +142,11 @@ func (k *conn) unseal(s *side, in *dissect.Input, at, whole int, h recordHeader,
 		k.notOpened(s, in, at, whole, what, lost)
 	}
 	k.shared.put(buf)
-	return what == tlskeys.Opened || what == tlskeys.Headless
+	read := what == tlskeys.Opened || what == tlskeys.Headless
+	if read {
+		s.hole, s.told = false, 0
+	}
+	return read
 }
 
 // before is what was captured before in.Data[at], if the keys need it.
@@ -197,7 +201,6 @@ func (k *conn) opened(s *side, in *dissect.Input, at, whole int, h recordHeader,
 	if out.Missed > 0 {
 		k.missed(s, in, at, out, lost)
 	}
-	s.hole, s.told = false, 0
 	if len(out.Plain) > 1<<14 {
 		k.c.Anomaly("limit", fmt.Sprintf("a record has %d bytes of content, the limit is %d", len(out.Plain), 1<<14), 0)
 	}
@@ -255,7 +258,6 @@ func (k *conn) missed(s *side, in *dissect.Input, at int, out *tlskeys.Record, l
 // headless counts a record as lost together with those before it.
 func (k *conn) headless(s *side, in *dissect.Input, at int, out *tlskeys.Record, lost int64) {
 	k.missed(s, in, at, out, lost)
-	s.hole, s.told = false, 0
 	if out.Type == recordData && len(out.Plain) > 0 && k.carry(in) {
 		k.inner.Gap(in.Dir, int64(len(out.Plain)), in.Packet(at))
 	}

@@ -176,7 +176,7 @@ func (s *Shard) packet(p *Packet) {
 			why = dissect.EndTimeout
 		}
 		syn, answer = c.answered(p), c.answeredBefore(p)
-		if c.transport == dissect.TCP && syn == nil && answer == nil && c.elsewhere.answered(p, c.dirOf(sideOf(srcIsLo))) {
+		if syn == nil && answer == nil && c.elsewhere.answered(p, c.dirOf(sideOf(srcIsLo))) {
 			first = s.release(c)
 		}
 		if c.transport == dissect.TCP && (c.over() && c.d != nil && !c.repeats(p, srcIsLo) || !c.over() && (syn != nil || answer != nil || first != nil)) {
