@@ -104,7 +104,7 @@ func (k *conn) sasl(in *dissect.Input, from, to int, code byte, f fields) {
 	}
 }
 
-// hide notes where a credential is.
+// hide marks a credential.
 func hide(c *call, in *dissect.Input, from, to int, secret []byte) {
 	if i := bytes.LastIndex(in.Data[from:to], secret); i >= 0 && len(secret) > 0 {
 		c.x.Hide(in, from+i, from+i+len(secret))

@@ -213,7 +213,7 @@ func (k *conn) message(s *side, in *dissect.Input, at int, cut bool) (int, error
 	return len(b), nil
 }
 
-// hide notes where the secret is in the message at in.Data[at:].
+// hide marks the secret in the message at in.Data[at:].
 func (c *call) hide(in *dissect.Input, at int) {
 	if c == nil || len(c.secret) == 0 {
 		return

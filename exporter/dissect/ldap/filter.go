@@ -88,7 +88,7 @@ func appendOf(dst, attribute, value []byte) []byte {
 	return appendValue(dst, value)
 }
 
-// filterSecrets notes where a filter has passwords or keys, also in what filterText leaves out.
+// filterSecrets marks the passwords and keys in a filter, including those that filterText leaves out.
 func (c *call) filterSecrets(in *dissect.Input, b []byte) {
 	for len(b) > 0 {
 		tag, length, size := ber.Header(b)
@@ -104,7 +104,7 @@ func (c *call) filterSecrets(in *dissect.Input, b []byte) {
 	}
 }
 
-// matchSecrets notes what an attribute is compared with, if that is a password or a key.
+// matchSecrets marks the values that an attribute is compared with, if it holds passwords or keys.
 func (c *call) matchSecrets(in *dissect.Input, tag byte, r ber.Reader) {
 	value := byte(ber.Octets)
 	if tag == filterExtensible {

@@ -225,7 +225,7 @@ func (c *call) search(in *dissect.Input, r *ber.Reader) {
 
 const passwordModify = "1.3.6.1.4.1.4203.1.11.1" // RFC 3062
 
-// secrets notes where the values of an attribute are, if they are passwords or keys.
+// secrets marks the values of an attribute that holds passwords or keys.
 func (c *call) secrets(in *dissect.Input, attribute []byte, r *ber.Reader) {
 	if !isSecret(attribute) {
 		return
@@ -237,7 +237,7 @@ func (c *call) secrets(in *dissect.Input, attribute []byte, r *ber.Reader) {
 	}
 }
 
-// hide notes where a password is that a call sets or returns.
+// hide marks a password that a call sets, compares or returns.
 func (c *call) hide(in *dissect.Input, part []byte) {
 	c.x.HidePart(in, part)
 	c.row.AuthKind = table.Some("password")

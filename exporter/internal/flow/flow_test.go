@@ -330,7 +330,7 @@ func TestConnectionsThatHaveEndedWaitInAQuarter(t *testing.T) {
 			s.Run([]Packet{p.packet(10*i + k)}, mine, out)
 		}
 		if held := s.Held(); held > defaultRoom/2 { // with the history of streams
-			t.Fatalf("connection %d of %d: %d bytes held, want about a quarter of %d", i, n, held, defaultRoom)
+			t.Fatalf("connection %d of %d: %d bytes in use, want about a quarter of %d", i, n, held, defaultRoom)
 		}
 	}
 	for _, f := range out.Flows {
