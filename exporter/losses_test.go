@@ -198,7 +198,7 @@ func (whole someCalls) contradictions(got someCalls) map[string]string {
 	}
 	for _, c := range got {
 		b := c.row.Base()
-		if !b.Complete {
+		if !b.Complete || b.Error.V == table.Abandoned || len(whole) > 0 && whole.nearest(c).row.Base().Error.V == table.Abandoned {
 			if !slices.ContainsFunc(whole, func(w *someCall) bool { return w.covers(c.cites) }) {
 				found[b.Protocol+" pair: packets of several calls, "+b.Error.V] = fmt.Sprintf("%q %v", b.Summary, c.cites)
 			}

@@ -125,6 +125,7 @@ func (c *Conn) finish(why End) {
 		d.Close(why)
 	}
 	c.emitUnknown(why)
+	c.release(func(*untaken) bool { return true })
 	if b := c.beside; b != nil {
 		b.CloseAt(why, c.now, c.closedAt.Ns)
 	}

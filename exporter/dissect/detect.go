@@ -171,6 +171,9 @@ func (c *Conn) flip() {
 	c.Info.Began[0], c.Info.Began[1] = c.Info.Began[1], c.Info.Began[0]
 	c.sides[0], c.sides[1] = c.sides[1], c.sides[0]
 	c.last = c.last.Other()
+	if f := c.facts; f != nil {
+		f.left[0], f.left[1] = f.left[1], f.left[0]
+	}
 	if u := c.unknown; u != nil {
 		u.x.req, u.x.resp = u.x.resp, u.x.req
 		u.sides[0], u.sides[1] = u.sides[1], u.sides[0]

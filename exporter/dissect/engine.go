@@ -226,6 +226,8 @@ type facts struct {
 	passedTo    table.Opt[string] // see PassedTo
 	before      *before           // what it was before TLS; nil if nothing
 	undelivered []undelivered     // by the number of the datagram
+	left        [2]departure      // of a TCP connection, by direction
+	untaken     []untaken         // calls that wait, see awaitTaken
 }
 
 // known returns the facts for a change.
@@ -402,7 +404,7 @@ func (c *Conn) emit(proto int, x *Exchange, row table.CallRow, details []Detail)
 	e := Emission{Row: row, Protocol: proto, Conn: outer, At: c.now.No, Reversed: x.Reversed != turned, Request: x.req.span(), Response: x.resp.span(),
 		ReqBody: x.ReqBody, RespBody: x.RespBody, Details: details, Hidden: c.engine.hiddenOf(x),
 		Objects: append(x.ReqBody.objects("request", c.engine.kinds), x.RespBody.objects("response", c.engine.kinds)...)}
-	if !c.holdBack(e) {
+	if !c.holdBack(e) && !c.awaitTaken(x, e) {
 		c.engine.sink.Call(e)
 	}
 }

@@ -22,9 +22,10 @@ type Exchange struct {
 
 	req, resp part
 	cites     table.Cites
-	held      int    // bytes of the budget that cites uses
-	losses    losses // of the connection at the first byte
-	short     bool   // a datagram of it was captured in part
+	held      int       // bytes of the budget that cites uses
+	losses    losses    // of the connection at the first byte, see Conn.Unaffected
+	before    [2]uint32 // the same, unchanged
+	short     bool      // a datagram of it was captured in part
 }
 
 type part struct {
@@ -35,6 +36,7 @@ type part struct {
 	first, last int64    // ns
 	bytes       int64
 	seq, ack    uint32
+	seqEnd      uint32 // after the last byte; inside encryption at or before that
 	no          int64
 	payload     uint64 // hash of the first datagram
 	head        [headBytes]byte
@@ -146,6 +148,7 @@ func (x *Exchange) add(p *part, in *Input, from, to int) {
 		if o := in.Dir.Other(); p == &x.resp && in.conn.sides[o].lossy { // its request may be among the lost bytes
 			x.losses.of[o]--
 		}
+		x.before = x.losses.of
 	}
 	if !p.seen {
 		s := in.at(from)
@@ -163,6 +166,7 @@ func (x *Exchange) add(p *part, in *Input, from, to int) {
 	end := in.at(to - 1)
 	x.short = x.short || in.Datagram && end.Cut > 0
 	p.reach(end.Instant())
+	p.seqEnd = end.Seq + uint32(in.base+int64(to)-end.off)
 	p.bytes += int64(to - from)
 	x.Cite(in, from, to)
 }
@@ -173,11 +177,11 @@ func (x *Exchange) Answer(c *Conn, y *Exchange) {
 	switch p, q := &x.resp, &y.req; {
 	case !p.seen:
 		if *p = *q; !x.req.seen {
-			x.losses = y.losses
+			x.losses, x.before = y.losses, y.before
 		}
 	case q.seen:
 		p.reach(q.end())
-		p.bytes += q.bytes
+		p.bytes, p.seqEnd = p.bytes+q.bytes, q.seqEnd
 	}
 	x.Include(c, y)
 }

@@ -17,6 +17,12 @@ const (
 func (c *Conn) judge(x *Exchange, b *table.Call) {
 	if reports := c.undelivered(x); len(reports) > 0 {
 		c.explain(x, b, reports)
+	} else if c.mayBeLost(x, b) {
+		b.Summary = outcomeInstead(b, string(LossGap))
+		b.Error, b.Complete, b.Outcome = table.Some(string(LossGap)), false, table.Unread
+		b.WaitedUs = c.waited(x, b)
+	} else if c.abandoned(x, b) {
+		c.setAbandoned(b, x.req.begin(), &c.departures()[x.caller()])
 	} else {
 		if b.Outcome == "" {
 			b.Outcome = c.outcome(x, b)
@@ -54,6 +60,16 @@ func (c *Conn) outcome(x *Exchange, b *table.Call) string {
 	return table.Unread
 }
 
+// mayBeLost reports whether a call seems to have no response, but bytes in which it may have been are missing.
+func (c *Conn) mayBeLost(x *Exchange, b *table.Call) bool {
+	switch b.Error.V {
+	case "no_response", "reset", "timeout":
+		answers, left := x.caller().Other(), c.departures()
+		return x.req.seen && !x.resp.seen && (c.losses.of[answers] != x.before[answers] || left != nil && left[x.caller()].ahead)
+	}
+	return false
+}
+
 // mayFollow reports whether the answer to a pending question in a datagram may come after the
 // end of the capture: the client sent nothing since, and the question is recent.
 func (c *Conn) mayFollow(x *Exchange) bool {
@@ -70,10 +86,7 @@ func datagrams(t Transport) bool { return t != TCP && t != QUIC && t != Associat
 
 // peerEnded reports whether the connection, not the capture, ended before the answer did.
 func (c *Conn) peerEnded(x *Exchange) bool {
-	answers := ToClient
-	if x.Reversed {
-		answers = ToServer
-	}
+	answers := x.caller().Other()
 	r := c.root()
 	if c.sides[answers].fin || r.sides[answers].fin {
 		return true

@@ -67,16 +67,11 @@ func (c *Conn) explain(x *Exchange, b *table.Call, list []*undelivered) {
 	if u.refused {
 		b.Outcome = table.Refused
 	}
-	b.Error, b.Complete = table.Some(table.Undelivered), false
 	if !b.StatusText.OK {
 		b.StatusText = table.Some(u.why)
 	}
-	const silent = "no response"
-	if words := strings.ReplaceAll(u.why, "_", " "); strings.HasSuffix(b.Summary, silent) {
-		b.Summary = strings.TrimSuffix(b.Summary, silent) + words
-	} else {
-		b.Summary += ", " + words
-	}
+	b.Summary = outcomeInstead(b, strings.ReplaceAll(u.why, "_", " "))
+	b.Error, b.Complete = table.Some(table.Undelivered), false
 	for _, u := range list {
 		b.Cites.Add(u.at.No, u.at.No)
 	}

@@ -124,7 +124,7 @@ func (p *part) merge(q *part) {
 	p.n += uint8(copy(p.head[p.n:], q.head[:q.n]))
 	end := later(p.end(), q.end())
 	p.last, p.clocks[1] = end.Ns, end.Clock
-	p.bytes += q.bytes
+	p.bytes, p.seqEnd = p.bytes+q.bytes, q.seqEnd
 }
 
 func (c *Conn) unknownGap(n int64) {

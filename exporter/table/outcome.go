@@ -17,6 +17,10 @@ const (
 // words, and the error's packet is cited.
 const Undelivered = "undelivered"
 
+// Abandoned is the value of column error of a call whose caller had closed the connection before the response began. The
+// FIN or RST is cited.
+const Abandoned = "abandoned"
+
 // Outcomes are all values of column outcome.
 func Outcomes() []string {
 	return []string{OK, ClientError, ServerError, Refused, NoAnswer, Cut, Unread}

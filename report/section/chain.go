@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics/ask/tally"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/report/templates"
@@ -143,7 +144,10 @@ func (b *builder) sequence(c chain, query []int) *value.Figure {
 
 // failedStatus reports whether the status of a step is that of a failure.
 func failedStatus(s step) bool {
-	return len(s.Status) > 0 && (s.Status[0] == '4' || s.Status[0] == '5' || strings.Contains(s.Status, "no_response") || strings.Contains(s.Status, "reset"))
+	if s.Status != "" && (s.Status[0] == '4' || s.Status[0] == '5') {
+		return true
+	}
+	return slices.ContainsFunc([]string{"no_response", "reset", table.Abandoned}, func(why string) bool { return strings.Contains(s.Status, why) })
 }
 
 // chainTable lists the calls of a chain.

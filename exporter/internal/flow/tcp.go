@@ -30,6 +30,9 @@ func (s *Shard) tcpPacket(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 		return
 	}
 	s.settleSYN(c, dir, p)
+	if c.d != nil && p.TCPFlags&(decode.ACK|decode.RST) == decode.ACK {
+		c.d.Acked(dir, p.Ack)
+	}
 	var brought stream.Verdict
 	copied := f.sighted(dir, p)
 	if p.View != nil && p.TCPFlags&decode.SYN != 0 && !copied { // it may yet turn out to be another connection's
@@ -47,6 +50,9 @@ func (s *Shard) tcpPacket(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 	f.tcp(s, dir, p)
 	if p.TCPFlags&decode.SYN != 0 && !c.hasISN[dir] {
 		c.isn[dir], c.hasISN[dir] = p.Seq, true
+	}
+	if p.TCPFlags&(decode.RST|decode.FIN) != 0 {
+		c.departs(dir, p)
 	}
 	if p.TCPFlags&decode.RST != 0 {
 		return
@@ -67,6 +73,22 @@ func (s *Shard) tcpPacket(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 	if c.reset && brought&stream.New != 0 {
 		s.odd(c, f, packetRef(p), "data_after_reset", "new bytes behind a reset that its receiver must take: one of the two is forged or did not arrive", 0)
 	}
+}
+
+// departs reports a FIN or RST with what its sender has acknowledged.
+func (c *Conn) departs(dir dissect.Dir, p *Packet) {
+	if c.d == nil {
+		return
+	}
+	at, reset, ahead := packetRef(p), p.TCPFlags&decode.RST != 0, false
+	if c.stream != nil {
+		acked, high, ok := c.stream.Place(uint8(dir.Other()))
+		if ok && (p.TCPFlags&decode.ACK == 0 || int32(acked-p.Ack) > 0) {
+			at.Ack = acked
+		}
+		ahead = ok && reset && at.Ack-high-1 < maxNearSYN
+	}
+	c.d.Departs(dir, at, reset, ahead)
 }
 
 // stream gives a segment to the stream, which compares and orders its bytes.

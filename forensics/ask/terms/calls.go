@@ -49,8 +49,8 @@ var Serving = table.ProtocolsIn(func(t *table.Traits) bool { return t.Serves })
 var Web = table.ProtocolsIn(func(t *table.Traits) bool { return t.Web })
 
 // status is the SQL for the status of a call, null if it has none. Without a response, the status code of a row is that of
-// the request, as in ICMP. A response that broke off has its status and why: "200 OK, reset".
-const status = `CASE WHEN error = 'no_response' THEN error END, status_code::VARCHAR || coalesce(' ' || status_text, '') || CASE WHEN outcome = 'no_answer' AND error IN ('reset', 'timeout', 'cut', 'gap') THEN ', ' || error ELSE '' END, status_text, error`
+// the request, as in ICMP. A response that broke off or came too late has its status and why: "200 OK, reset".
+const status = `CASE WHEN error = 'no_response' THEN error END, status_code::VARCHAR || coalesce(' ' || status_text, '') || CASE WHEN outcome = 'no_answer' AND error IN ('reset', 'timeout', 'cut', 'gap', 'abandoned') THEN ', ' || error ELSE '' END, status_text, error`
 
 // Status is the SQL for the status of a call, empty if it has none.
 const Status = "coalesce(" + status + ", '')"

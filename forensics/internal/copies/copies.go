@@ -155,8 +155,9 @@ func (c *Case) overlaps() []*[2]int64 {
 	return out
 }
 
-// wholeness is the SQL for the completeness of a row. Any answer, also an ICMP error, is more than none.
-const wholeness = `(outcome NOT IN ('cut', 'unread'))::BIGINT * 16 + (outcome <> 'no_answer')::BIGINT * 8 + complete::BIGINT * 4 + (error IS NULL)::BIGINT * 2 + (elapsed_us IS NOT NULL)::BIGINT`
+// wholeness is the SQL for the completeness of a row. Any answer, also an ICMP error, is more than none; that its caller
+// rejected it is more still.
+const wholeness = `(complete AND error IS NOT DISTINCT FROM 'abandoned')::BIGINT * 32 + (outcome NOT IN ('cut', 'unread'))::BIGINT * 16 + (outcome <> 'no_answer')::BIGINT * 8 + complete::BIGINT * 4 + (error IS NULL)::BIGINT * 2 + (elapsed_us IS NOT NULL)::BIGINT`
 
 // contentOf is the SQL for the part of a call_id that depends only on the content.
 var contentOf = fmt.Sprintf("call_id[%d:%d]", len(table.ID{})-table.ContentID+1, len(table.ID{}))

@@ -1,0 +1,114 @@
+package exporter
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// seg is a segment of a dialogue. It acknowledges all that the other side sent before it, unless stale is set.
+type seg struct {
+	server  bool
+	ms      int64
+	flags   byte
+	payload string
+	stale   bool // acknowledges nothing new
+}
+
+const (
+	finFlag, rstFlag, ackFlag = 1, 4, 16
+
+	slowAnswer = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+)
+
+func fromClient(ms int64, flags byte, payload string) seg { return seg{false, ms, flags, payload, false} }
+func fromServer(ms int64, flags byte, payload string) seg { return seg{true, ms, flags, payload, false} }
+
+// rejects is a RST without ACK, as a closed socket answers data (RFC 9293 section 3.10.7.1).
+func rejects(ms int64) seg { return seg{false, ms, rstFlag, "", true} }
+
+// dialogue makes a TCP connection of segments.
+func dialogue(segs []seg) *conversation {
+	ends := [2]netip.AddrPort{netip.MustParseAddrPort("10.1.1.1:40000"), netip.MustParseAddrPort("10.1.1.2:80")}
+	c := &conversation{name: "dialogue"}
+	seq, acked := [2]uint32{1000, 9000}, [2]uint32{}
+	add := func(s seg) {
+		d := 0
+		if s.server {
+			d = 1
+		}
+		if !s.stale {
+			acked[d] = seq[1-d]
+		}
+		at := s.ms * 1e6
+		p := piece{no: len(c.pieces), at: at, order: at, proto: 6, ttl: 64, id: uint16(len(c.pieces) + 1), src: ends[d], dst: ends[1-d], flags: s.flags, seq: seq[d], window: 65000, payload: s.payload}
+		if s.flags&ackFlag != 0 {
+			p.ack = acked[d]
+		}
+		c.pieces = append(c.pieces, p)
+		seq[d] += uint32(len(s.payload))
+		if s.flags&(finFlag|2) != 0 {
+			seq[d]++
+		}
+	}
+	for _, s := range append([]seg{fromClient(0, 2, ""), fromServer(0, 2|ackFlag, ""), fromClient(0, ackFlag, "")}, segs...) {
+		add(s)
+	}
+	return c
+}
+
+// TestCallerGone has callers that close the connection before, during and after the response, and callers that
+// only end their side of it.
+func TestCallerGone(t *testing.T) {
+	ask := func(path string) string { return "GET /" + path + " HTTP/1.1\r\nHost: shop\r\n\r\n" }
+	for _, c := range []struct {
+		name, want string
+		segs       []seg
+	}{
+		{"the response is rejected", "200 no_answer abandoned 200000 complete 3-6",
+			[]seg{fromClient(0, ackFlag, ask("a")), fromClient(200, finFlag|ackFlag, ""), fromServer(600, ackFlag, slowAnswer), rejects(601)}},
+		{"the same, with data in two segments", "200 no_answer abandoned 200000 complete 3-7",
+			[]seg{fromClient(0, ackFlag, ask("a")), fromClient(200, finFlag|ackFlag, ""), fromServer(600, ackFlag, slowAnswer[:20]), fromServer(600, ackFlag, slowAnswer[20:]), rejects(601)}},
+		{"a reset before the response", "200 no_answer abandoned 200000 complete 3-5",
+			[]seg{fromClient(0, ackFlag, ask("a")), fromClient(200, rstFlag|ackFlag, ""), fromServer(201, ackFlag, slowAnswer)}},
+		{"no response after a FIN", "NULL no_answer abandoned 200000 incomplete 3-4",
+			[]seg{fromClient(0, ackFlag, ask("a")), fromClient(200, finFlag|ackFlag, ""), fromServer(600, finFlag|ackFlag, ""), fromClient(600, ackFlag, "")}},
+		{"no response after a reset", "NULL no_answer abandoned 200000 incomplete 3-4",
+			[]seg{fromClient(0, ackFlag, ask("a")), fromClient(200, rstFlag|ackFlag, "")}},
+		{"a part of the response is rejected", "200 no_answer abandoned 200000 incomplete 3-6",
+			[]seg{fromClient(0, ackFlag, ask("a")), fromClient(200, finFlag|ackFlag, ""), fromServer(600, ackFlag, slowAnswer[:40]), rejects(601)}},
+		{"a half-closed caller acknowledges", "200 ok NULL 600000 complete 3,5",
+			[]seg{fromClient(0, ackFlag, ask("a")), fromClient(0, finFlag|ackFlag, ""), fromServer(600, ackFlag, slowAnswer), fromClient(600, ackFlag, ""), fromServer(601, finFlag|ackFlag, ""), rejects(602)}},
+		{"a half-closed caller whose acknowledgment was not captured", "200 ok NULL 600000 complete 3,5",
+			[]seg{fromClient(0, ackFlag, ask("a")), fromClient(0, finFlag|ackFlag, ""), fromServer(600, ackFlag, slowAnswer)}},
+		{"a forged reset: the caller continues", "200 ok NULL 600000 complete 3,5",
+			[]seg{fromClient(0, ackFlag, ask("a")), {false, 200, rstFlag, "", true}, fromServer(600, ackFlag, slowAnswer), fromClient(600, ackFlag, "")}},
+		{"the response came before the FIN", "200 ok NULL 100000 complete 3-4",
+			[]seg{fromClient(0, ackFlag, ask("a")), fromServer(100, ackFlag, slowAnswer), fromClient(200, finFlag|ackFlag, ""), rejects(201)}},
+		{"a reset with what it took", "200 ok NULL 600000 complete 3,5",
+			[]seg{fromClient(0, ackFlag, ask("a")), fromClient(200, finFlag|ackFlag, ""), fromServer(600, ackFlag, slowAnswer), fromClient(601, rstFlag|ackFlag, "")}},
+		{"the server ended first", "NULL no_answer no_response 300000 incomplete 3",
+			[]seg{fromClient(0, ackFlag, ask("a")), fromServer(200, finFlag|ackFlag, ""), fromClient(300, finFlag|ackFlag, "")}},
+		{"the server reset a half-closed caller", "NULL no_answer reset 600000 incomplete 3",
+			[]seg{fromClient(0, ackFlag, ask("a")), fromClient(0, finFlag|ackFlag, ""), fromServer(600, rstFlag|ackFlag, "")}},
+		{"one of two answers was taken", "200 ok NULL 100000 complete 3-4; 200 no_answer abandoned 300000 complete 3,6-8",
+			[]seg{fromClient(0, ackFlag, ask("a")+ask("b")), fromServer(100, ackFlag, slowAnswer), fromClient(100, ackFlag, ""), fromClient(300, finFlag|ackFlag, ""), fromServer(600, ackFlag, slowAnswer), rejects(601)}},
+		{"one of two answers was taken after the FIN", "200 ok NULL 400000 complete 3,5; 200 no_answer abandoned 300000 complete 3-4,7-8",
+			[]seg{fromClient(0, ackFlag, ask("a")+ask("b")), fromClient(300, finFlag|ackFlag, ""), fromServer(400, ackFlag, slowAnswer), fromClient(400, ackFlag, ""), fromServer(600, ackFlag, slowAnswer), rejects(601)}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			data, _ := composed([]*conversation{dialogue(c.segs)})
+			path := filepath.Join(t.TempDir(), "a.pcapng")
+			if err := os.WriteFile(path, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, rows := bundleOf(t, Options{}, []string{path},
+				"select string_agg(concat_ws(' ', coalesce(status_code::varchar, 'NULL'), outcome, coalesce(error, 'NULL'), waited_us, case when complete then 'complete' else 'incomplete' end, array_to_string(list_transform(cites, lambda r: case when r.first = r.last then r.first::varchar else r.first || '-' || r.last end), ',')), '; ' order by ts, path) from calls")
+			if got := strings.Join(rows, ""); got != c.want {
+				t.Errorf("got  %s\nwant %s", got, c.want)
+			}
+		})
+	}
+}

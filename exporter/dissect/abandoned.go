@@ -1,0 +1,189 @@
+package dissect
+
+import (
+	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// maxUntaken is how many answers of a connection are kept until it shows whether the caller took them. LIMIT: the oldest
+// of more count as taken.
+const maxUntaken = 64
+
+// noWait is the time within which a caller that closes after its request did not wait for the response, as after QUIT.
+const noWait = 1e6 // ns
+
+// departure is how one end of a TCP connection stopped: after FIN it sends no more, after RST it reads no more either.
+type departure struct {
+	Packet         // of the first FIN or RST, with what its sender had acknowledged
+	resetNo int64  // packet of the RST
+	acked   uint32 // highest acknowledgment number since
+	known   bool
+	reset   bool
+	ahead   bool // it acknowledged bytes that were not captured
+}
+
+// had reports whether the byte with this sequence number had arrived when the side closed.
+func (d *departure) had(seq uint32) bool { return int32(d.Ack-seq) > 0 }
+
+// took reports whether the side acknowledged all before a sequence number.
+func (d *departure) took(end uint32) bool { return int32(d.acked-end) >= 0 }
+
+// departures are those of a TCP connection, nil if there is none.
+func (c *Conn) departures() *[2]departure {
+	if r := c.root(); r.Info.Transport == TCP && r.facts != nil {
+		return &r.facts.left
+	}
+	return nil
+}
+
+// untaken is a call whose answer began after its caller had sent FIN. The caller may still read (RFC 9293 section 3.6,
+// half-close), or has closed and rejects the answer with RST (section 3.10.7.4).
+type untaken struct {
+	Emission
+	caller Dir
+	end    uint32 // sequence number after the answer
+	asked  Instant
+	cost   int // bytes of the budget
+}
+
+// Departs reports that a side sent FIN or RST. p.Ack is what that side had acknowledged, also if the segment itself has
+// no ACK; ahead says that this includes bytes which were not captured.
+func (c *Conn) Departs(dir Dir, p Packet, reset, ahead bool) {
+	if c.closed {
+		return
+	}
+	c.now = p
+	if c.flipped {
+		dir = dir.Other()
+	}
+	d := &c.known().left[dir]
+	if !d.known {
+		d.known, d.Packet, d.acked = true, p, p.Ack
+		d.Also = nil
+	}
+	d.ahead = d.ahead || ahead
+	if int32(p.Ack-d.acked) > 0 {
+		d.acked = p.Ack
+	}
+	if reset && !d.reset {
+		d.reset, d.resetNo = true, p.No
+		c.release(func(u *untaken) bool { return u.caller == dir })
+	}
+}
+
+// Acked reports the acknowledgment number of a segment. It is needed only after a FIN or RST of the same side.
+func (c *Conn) Acked(dir Dir, ack uint32) {
+	if c.closed || c.facts == nil {
+		return
+	}
+	if c.flipped {
+		dir = dir.Other()
+	}
+	d := &c.facts.left[dir]
+	if d.known && int32(ack-d.acked) > 0 {
+		d.acked = ack
+		c.release(func(u *untaken) bool { return u.caller == dir && int32(ack-u.end) >= 0 })
+	}
+}
+
+// caller is the side that sent the request.
+func (x *Exchange) caller() Dir {
+	if x.Reversed {
+		return ToClient
+	}
+	return ToServer
+}
+
+// abandoned reports whether the caller of a call without a complete answer closed the connection first.
+func (c *Conn) abandoned(x *Exchange, b *table.Call) bool {
+	left := c.departures()
+	if left == nil {
+		return false
+	}
+	caller, other := &left[x.caller()], &left[x.caller().Other()]
+	switch {
+	case !x.req.seen || !caller.known || !c.root().closing || c.losses.of != x.before || caller.ahead || c.atOnce(x, caller) || b.Error.V != "reset" && b.Error.V != "no_response":
+		return false
+	case x.resp.seen: // a part came, and was rejected
+		return caller.reset && !caller.had(x.resp.seq) && !caller.took(x.resp.seqEnd)
+	}
+	return !other.reset && !(other.known && caller.had(other.Seq))
+}
+
+// awaitTaken keeps a call whose answer began after the caller had closed its side, until the caller acknowledges or
+// rejects it, or until the connection ends. It reports false if there is nothing to wait for.
+func (c *Conn) awaitTaken(x *Exchange, e Emission) bool {
+	r, b, left := c.root(), e.Row.Base(), c.departures()
+	if left == nil || b.Outcome == table.NoAnswer || b.Outcome == table.Cut {
+		return false
+	}
+	d := &left[x.caller()]
+	if !d.known || !x.req.seen || !x.resp.seen || d.had(x.resp.seq) || d.took(x.resp.seqEnd) || c.atOnce(x, d) {
+		return false
+	}
+	u := untaken{Emission: e, caller: x.caller(), end: x.resp.seqEnd, asked: x.req.begin(), cost: rowCost}
+	for _, body := range [...]*Body{e.ReqBody, e.RespBody} {
+		if body != nil {
+			u.cost += body.Memory()
+		}
+	}
+	if len(r.facts.untaken) == maxUntaken {
+		oldest := &r.facts.untaken[0]
+		r.release(func(u *untaken) bool { return u == oldest })
+	}
+	if !c.grow(u.cost) {
+		return false
+	}
+	r.facts.untaken = append(r.facts.untaken, u)
+	return true
+}
+
+// atOnce reports whether the caller closed together with its request.
+func (c *Conn) atOnce(x *Exchange, d *departure) bool {
+	ns, known := c.Between(x.req.end(), d.Instant())
+	return known && ns < noWait
+}
+
+// release emits calls kept by awaitTaken that which selects.
+func (c *Conn) release(which func(u *untaken) bool) {
+	if c.facts == nil || len(c.facts.untaken) == 0 {
+		return
+	}
+	list := c.facts.untaken
+	c.facts.untaken = nil
+	for i := range list {
+		u := &list[i]
+		if !which(u) {
+			c.facts.untaken = append(c.facts.untaken, *u)
+			continue
+		}
+		if d := &c.facts.left[u.caller]; d.reset && !d.took(u.end) {
+			c.setAbandoned(u.Row.Base(), u.asked, d)
+		}
+		c.shrink(u.cost)
+		u.At = c.now.No
+		c.engine.sink.Call(u.Emission)
+	}
+}
+
+// setAbandoned says in a row that the caller had closed the connection before the answer began.
+func (c *Conn) setAbandoned(b *table.Call, asked Instant, d *departure) {
+	b.Summary = outcomeInstead(b, table.Abandoned)
+	b.Error, b.Outcome, b.Failed = table.Some(table.Abandoned), table.NoAnswer, true
+	b.WaitedUs = c.Micros(asked, d.Instant())
+	b.Cites.Add(d.No, d.No)
+	if d.reset {
+		b.Cites.Add(d.resetNo, d.resetNo)
+	}
+}
+
+// outcomeInstead is the summary of a call with other words for its outcome.
+func outcomeInstead(b *table.Call, words string) string {
+	for _, s := range [...]string{"no response", b.Error.V} {
+		if rest, ok := strings.CutSuffix(b.Summary, s); ok && s != "" {
+			return rest + words
+		}
+	}
+	return b.Summary + ", " + words
+}
