@@ -81,8 +81,8 @@ func missing(repo fs.FS, p *dissect.Protocol) (list []string) {
 	if !hasSample(repo, p.Name) {
 		lack("has no sample", "record one with samples/gen, and list it in variable samples of exporter/dissect/all/talks_test.go, which also puts it into the detection matrix")
 	}
-	if !regexp.MustCompile(`(?m)^\| ([a-z0-9]+, )*` + p.Name + `(, [a-z0-9]+)* \|`).MatchString(read(repo, "docs/format/calls.md")) {
-		lack("has no row in the table of outcomes", "add it to docs/format/calls.md")
+	if !strings.Contains(read(repo, "docs/format/protocols/"+p.Name+".md"), "\n## Outcome\n") {
+		lack("has no section Outcome in its page", "list there which responses are client_error, server_error and refused")
 	}
 	return list
 }
