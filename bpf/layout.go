@@ -8,7 +8,7 @@ const PacketHeader = 104
 // Largest is the largest number of bytes of one packet in the ring buffer.
 const Largest = 65464 - PacketHeader
 
-// Kind is how the owner of a packet is known. docs/format/socket.md describes how reliable each kind is;
+// Kind is how the owner of a packet is known. docs/format/owners.md describes how reliable each kind is;
 // workload.KnowledgeOf has the names.
 type Kind uint8
 

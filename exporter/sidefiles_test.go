@@ -43,7 +43,7 @@ type segmentFile struct {
 	taken, sent pcapng.Socket // on each packet that came in, and that went out
 }
 
-// Kinds of knowledge, as packets have them (docs/format/socket.md).
+// Kinds of knowledge, as packets have them (docs/format/owners.md).
 const (
 	byWriter   = 1
 	byLastUser = 2

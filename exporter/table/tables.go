@@ -40,7 +40,7 @@ type Endpoint struct {
 	DNSName      Opt[string] `col:"dns_name" doc:"name of this address in DNS answers in the capture"`
 	Hostname     Opt[string] `col:"hostname" doc:"name from a hosts file or a Name Resolution Block"`
 	External     bool        `col:"external" doc:"the address is outside private, link-local, loopback and known cluster ranges"`
-	HowKnown     string      `col:"how_known" enc:"dict" doc:"source of the identity: segment, kube, peer, ptcpdump, hosts, nrb, dns, dns_other (a guess) or none; if the process is known from its socket, the kind of knowledge: writer, last_user, acceptor, creator, holder_at_start, listener_inherited, shared_at_start (docs/format/socket.md)"`
+	HowKnown     string      `col:"how_known" enc:"dict" doc:"source of the identity: segment, kube, peer, ptcpdump, hosts, nrb, dns, dns_other (a guess) or none; if the process is known from its socket, the kind of knowledge: writer, last_user, acceptor, creator, holder_at_start, listener_inherited, shared_at_start (docs/format/owners.md)"`
 	OwnerGuess   Opt[bool]   `col:"owner_guess" doc:"the process is a guess, because the kernel did not name the writer: it made, inherited, accepted or used the socket before; null if no process is known from its socket"`
 	Exe          Opt[string] `col:"exe" doc:"program file of the process"`
 	Command      []string    `col:"command" doc:"command line of the process, with secrets masked by the recorder"`

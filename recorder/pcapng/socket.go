@@ -19,7 +19,7 @@ const (
 )
 
 // Socket has a recorder's data about the socket that sent or received a packet, from a custom
-// option (docs/format/socket.md).
+// option (docs/format/owners.md).
 type Socket struct {
 	Cookie   uint64 // the kernel's number of the socket, not reused before the next boot
 	Netns    uint64 // the kernel's number of its network namespace; 0 if unknown

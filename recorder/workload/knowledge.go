@@ -33,7 +33,7 @@ func (k Knowledge) String() string {
 // socket, but another process may have sent the packet.
 func (k Knowledge) Guess() bool { return k < Writer }
 
-// numbered lists the kinds by their numbers in packets (docs/format/socket.md).
+// numbered lists the kinds by their numbers in packets (docs/format/owners.md).
 var numbered = [...]Knowledge{KnownNot, Writer, LastUser, Acceptor, CreatorOfSocket, ListenerOwner, HolderAtStart, SharedAtStart}
 
 // KnowledgeOf returns the kind with a number.
