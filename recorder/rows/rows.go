@@ -2,8 +2,14 @@
 // other machines, and copies of this folder.
 //
 // Each file has a set of rows and never changes. rows.json, which is replaced as a whole, lists the
-// files of the newest cut with their hashes. The exporter defines their content. Names that lead
-// out of the folder are refused.
+// files of the newest cut with their hashes. Names that lead out of the folder are refused.
+//
+// A set NAME.tar has set.json and then the parts that it lists, Parquet files as in a bundle
+// (docs/format/parts.md), and nothing else: sNUMBER has the rows of one cut, lNUMBER those of up to
+// 30 cuts, kNUMBER endpoints and clocks of any set, oNUMBER rows of open calls and connections.
+// iNUMBER-HASH.json describes a segment as inputs of bundle.json does. The recorder serves the
+// folder to the hub as GET /v1/rows?run=RUN&no=N (without files if it is cut N of that run) and
+// GET /v1/rows/NAME, whose ETag is the hash.
 package rows
 
 import (
@@ -21,7 +27,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/transfer"
 )
 
-// Version is that of the format, docs/format/rows.md.
+// Version is that of rows.json; others are refused.
 const Version = 1
 
 // Limits of a cut.
