@@ -33,7 +33,7 @@ func TestNewProtocolShowsItsExample(t *testing.T) {
 			t.Errorf("the example does not have\n%s", m[1])
 		}
 	}
-	if len(parts) < 4 {
+	if len(parts) < 3 {
 		t.Errorf("the guide shows %d parts of the example", len(parts))
 	}
 }
