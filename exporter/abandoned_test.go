@@ -23,8 +23,12 @@ const (
 	slowAnswer = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 )
 
-func fromClient(ms int64, flags byte, payload string) seg { return seg{false, ms, flags, payload, false} }
-func fromServer(ms int64, flags byte, payload string) seg { return seg{true, ms, flags, payload, false} }
+func fromClient(ms int64, flags byte, payload string) seg {
+	return seg{false, ms, flags, payload, false}
+}
+func fromServer(ms int64, flags byte, payload string) seg {
+	return seg{true, ms, flags, payload, false}
+}
 
 // rejects is a RST without ACK, as a closed socket answers data (RFC 9293 section 3.10.7.1).
 func rejects(ms int64) seg { return seg{false, ms, rstFlag, "", true} }

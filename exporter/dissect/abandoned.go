@@ -7,7 +7,7 @@ import (
 )
 
 // maxUntaken is how many answers of a connection are kept until it shows whether the caller took them. LIMIT: the oldest
-// of more count as taken.
+// of more count as taken, as do all when memory runs out.
 const maxUntaken = 64
 
 // noWait is the time within which a caller that closes after its request did not wait for the response, as after QUIT.

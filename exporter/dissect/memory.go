@@ -216,12 +216,13 @@ func (e *Engine) relieve(c *Conn, n int) bool {
 	return true
 }
 
-// giveMemory frees what costs least: the oldest call, else the unread bytes, else all state of
+// giveMemory frees what costs least: calls that wait to be taken, else the oldest call, else the unread bytes, else all state of
 // the dissector.
 func (c *Conn) giveMemory() {
 	r := c.root()
 	was := r.held
-	if c.shed() && r.held < was {
+	c.release(func(*untaken) bool { return true })
+	if r.held < was || c.shed() && r.held < was {
 		return
 	}
 	if c.state == detecting && len(c.sides[0].buf)+len(c.sides[1].buf) > 0 {
