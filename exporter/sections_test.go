@@ -2,10 +2,12 @@ package exporter
 
 import (
 	"bytes"
+	"compress/gzip"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -121,6 +123,38 @@ func TestMergedFilesHaveSeveralClocks(t *testing.T) {
 		got := answersOf(t, files, Options{Release: "test"}, "select count(distinct same_as) || ' ' || (select count(distinct ts_ns) > 0 from {anomalies} where kind = 'two_clocks') || ' ' || (select count(*) from {calls} where response_bytes > 0 and request_bytes > 0 and waited_us < 0) from {clocks}")
 		if want := "2 true 0"; got[0] != want {
 			t.Errorf("%v: %s, want %s", files, got[0], want)
+		}
+	}
+}
+
+// TestSeveralCapturesInAFile has files of all formats joined by cat, also compressed: the rows are those of
+// the single files.
+func TestSeveralCapturesInAFile(t *testing.T) {
+	names := []string{"dns.pcap", "redis.pcap", "http1.pcapng", "http2.pcap"}
+	single, joined := []string{}, []byte{}
+	var packed bytes.Buffer
+	for _, name := range names {
+		path := filepath.Join("..", "samples", name)
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		single, joined = append(single, path), append(joined, data...)
+		z := gzip.NewWriter(&packed)
+		z.Write(data)
+		z.Close()
+	}
+	queries := []string{"select string_agg(n, ' ' order by n) from (select protocol || ' ' || coalesce(error, '') || ' ' || count(*) as n from {calls} group by protocol, error)",
+		"select count(*) || ' ' || sum(request_bytes) from {calls}", "select count(*) from {anomalies} where source = 'file' and kind <> 'time_back'"}
+	want := answersOf(t, single, Options{Release: "test"}, queries...)
+	for name, data := range map[string][]byte{"joined.pcap": joined, "joined.pcap.gz": packed.Bytes()} {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got := answersOf(t, []string{path}, Options{Release: "test"}, append(queries, "select count(distinct same_as) from {clocks}")...)
+		if !slices.Equal(got[:3], want) || got[3] != "4" {
+			t.Errorf("%s: %q, want %q and 4 clocks", name, got, want)
 		}
 	}
 }

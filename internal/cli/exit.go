@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"strings"
 
@@ -118,6 +119,8 @@ func hint(err error, code int, command string) string {
 		return "check the path"
 	case errors.Is(err, fs.ErrPermission):
 		return "check who may read the file"
+	case code == exit.NotCapture && errors.Is(err, io.ErrUnexpectedEOF):
+		return "the file ends before its first packet can be unpacked; copy it again, or ask for the whole file"
 	case code == exit.NotCapture:
 		return "give a capture file, a folder of them, or - for standard input"
 	}

@@ -141,7 +141,7 @@ func (e *env) printStripped(s *pcapng.Stripped, packed pcapng.Compression, outpu
 	}
 	what := "it contained no secrets"
 	switch {
-	case s.Format == pcapng.FormatPcap:
+	case s.Format == pcapng.FormatPcap && s.Blocks == 0:
 		what = "this format cannot contain secrets"
 	case s.Blocks > 0:
 		what = fmt.Sprintf("%s removed: %s bytes, %s", plural.Count(s.Blocks, "block of secrets", "blocks of secrets"), plural.Thousands(s.Bytes), plural.Count(s.Lines, "key line", "key lines"))

@@ -134,7 +134,7 @@ func blockAt(src io.ReaderAt, i *Interface, off int64, buf []byte) (Packet, []by
 
 // ReadInterfaceAt reads the interface description at off in the section whose header
 // is at section, so that packets can be read again without a walk from the start. For
-// classic pcap both are 0. Index and Section are 0; ID is id, its number in the section.
+// classic pcap both are the place of the file header. Index and Section are 0; ID is id, its number in the section.
 func ReadInterfaceAt(src io.ReaderAt, section, off int64, id uint32) (Interface, error) {
 	head, err := readAt(src, section, 24, nil)
 	if err != nil {
@@ -152,10 +152,10 @@ func ReadInterfaceAt(src io.ReaderAt, section, off int64, id uint32) (Interface,
 		i.ID, i.SectionOffset, i.Offset = id, section, off
 		return i, nil
 	}
-	if section != 0 || off != 0 {
+	if section != off {
 		return Interface{}, fmt.Errorf("reading section header at %d: %w", section, ErrNotCapture)
 	}
-	r, err := NewReader(io.NewSectionReader(src, 0, 1<<62), Options{})
+	r, err := NewReader(io.NewSectionReader(src, off, 1<<62), Options{})
 	if err != nil {
 		return Interface{}, err
 	}
@@ -163,7 +163,10 @@ func ReadInterfaceAt(src io.ReaderAt, section, off int64, id uint32) (Interface,
 	if err := r.Next(&b); err != nil && err != io.EOF {
 		return Interface{}, err
 	}
-	return r.ifaces[0], nil
+	i := r.ifaces[0]
+	i.SectionOffset, i.Offset = off, off
+	i.record.first += off
+	return i, nil
 }
 
 func describedAt(src io.ReaderAt, be bool, off int64) (Interface, error) {

@@ -18,7 +18,11 @@ func (r *Reader) walkBlocks(b *Batch, w []byte, pos int) (int, int) {
 			pos += int(size)
 			continue
 		}
-		used, need := r.block(b, w, pos)
+		used, need, ok := r.another(w, pos)
+		if need > 0 || ok {
+			return pos + used, need
+		}
+		used, need = r.block(b, w, pos)
 		if need > 0 || r.scanning {
 			return pos, need
 		}
@@ -130,7 +134,7 @@ func (r *Reader) block(b *Batch, w []byte, pos int) (used, need int) {
 		if !r.eof && len(rest)-full < lookahead {
 			return 0, full + lookahead
 		}
-		if size&3 != 0 || endsInBlock(rest[:full], be) || !r.chainAt(rest[full:], be, 2) {
+		if size&3 != 0 || endsInBlock(rest[:full], be) || !r.chainAt(rest[full:], be, 2) || r.swallowed(rest, full) {
 			if typ == BlockSection {
 				r.newSection(be, off)
 			}
@@ -175,7 +179,7 @@ func (r *Reader) badLength(rest []byte, off int64, typ BlockType, be bool, size 
 func (r *Reader) cutBlock(w []byte, pos int, typ BlockType, size int) int {
 	rest, off := w[pos:], r.base+int64(pos)
 	scanFrom := off + 1
-	if typ == BlockEnhanced && len(rest) >= 28 {
+	if typ == BlockEnhanced && len(rest) >= 28 && !r.swallowed(rest, size) {
 		// A packet may contain a PCAPNG file: look inside its data only if the two lengths
 		// contradict each other.
 		dataEnd := 28 + (uint64(u32(rest[20:], r.be))+3)&^3

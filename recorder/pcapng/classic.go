@@ -56,6 +56,22 @@ func recordFormatOf(head []byte) (recordFormat, bool) {
 
 // startClassic reads the file header.
 func (r *Reader) startClassic(head []byte, f recordFormat) error {
+	if extra := int(f.first) - len(head); extra > 0 {
+		var err error
+		if head, err = r.readUpTo(head, int(f.first)); err != nil {
+			return err
+		}
+		if len(head) < int(f.first) {
+			return fmt.Errorf("reading pcap file header: %w (%d of %d bytes)", ErrTooShort, len(head), f.first)
+		}
+	}
+	r.describeClassic(head, f, 0)
+	r.carry, r.base = head[:0], f.first
+	return nil
+}
+
+// describeClassic makes an interface from the file header at off.
+func (r *Reader) describeClassic(head []byte, f recordFormat, off int64) {
 	major, minor := u16(head[4:], f.be), u16(head[6:], f.be)
 	network := u32(head[20:], f.be)
 	f.snap = u32(head[16:], f.be)
@@ -78,24 +94,19 @@ func (r *Reader) startClassic(head []byte, f recordFormat) error {
 		i.TsResol = 9
 	}
 	f.link = i.LinkType
-	r.rec, r.be, r.section = f, f.be, 0
+	f.first += off
+	r.newSection(f.be, off)
+	r.rec = f
 	if major != 2 && major != 543 {
-		r.note(0, 0, DamageVersion, "pcap version %d.%d, but 2.4 is supported", major, minor)
+		r.note(off, 0, DamageVersion, "pcap version %d.%d, but 2.4 is supported", major, minor)
 		r.unseen = major < 2
 	}
-	if extra := int(f.first) - len(head); extra > 0 {
-		var err error
-		if r.carry, err = r.readUpTo(head, int(f.first)); err != nil {
-			return err
-		}
-		if len(r.carry) < int(f.first) {
-			return fmt.Errorf("reading pcap file header: %w (%d of %d bytes)", ErrTooShort, len(r.carry), f.first)
-		}
+	if len(r.ifaces) >= maxInterfaces {
+		r.skip = true
+		return
 	}
-	r.carry, r.base = r.carry[:0], f.first
 	i.clock, i.record = newClock(i.TsResol, 0), f
-	r.addInterface(i, true, 0)
-	return nil
+	r.addInterface(i, true, off)
 }
 
 // aixLink maps RFC 1573 interface types, which AIX writes, to link types.
@@ -134,23 +145,39 @@ func (rec record) zero() bool { return rec == record{} }
 
 // walkRecords reads classic records from w[pos:].
 func (r *Reader) walkRecords(b *Batch, w []byte, pos int) (int, int) {
-	if r.rec.variant {
-		if need := r.chooseVariant(w[pos:]); need > 0 {
-			return pos, need
-		}
-	}
 	f := &r.rec
 	for {
+		if f.variant {
+			if need := r.chooseVariant(w[pos:]); need > 0 {
+				return pos, need
+			}
+		}
 		rest, off := w[pos:], r.base+int64(pos)
 		if len(rest) < f.header {
 			if !r.eof {
 				return pos, f.header
 			}
+			if used, _, ok := r.another(w, pos); ok {
+				return pos + used, 0
+			}
 			return r.truncated(w, pos, f.header), 0
 		}
 		rec := f.read(rest)
 		size := uint64(rec.capLen) + uint64(f.header)
-		if rec.capLen > maxSnap || rec.zero() || f.odd(rec) || size > uint64(len(rest)) {
+		odd := rec.capLen > maxSnap || rec.zero() || f.odd(rec) || size > uint64(len(rest))
+		if odd || rec.capLen == 0 {
+			used, need, ok := r.another(w, pos)
+			if pos += used; need > 0 || ok && r.format != FormatPcap {
+				return pos, need
+			}
+			if ok {
+				continue
+			}
+		}
+		if next := size + uint64(f.header); !odd && uint64(len(rest)) < next && !r.eof && !r.opt.Live {
+			return pos, int(next)
+		}
+		if odd || r.doubtful(rec, rest[size:]) {
 			need := r.judge(w, pos, rec)
 			if need > 0 || r.scanning || r.tail {
 				if r.tail {
@@ -162,10 +189,15 @@ func (r *Reader) walkRecords(b *Batch, w []byte, pos int) (int, int) {
 		} else {
 			r.ref = int64(rec.sec)
 		}
+		if r.skip {
+			r.note(off, int64(size), DamageInterface, "more than %d interfaces in one file", maxInterfaces)
+			pos += int(size)
+			continue
+		}
 		b.Packets = append(b.Packets, Packet{
 			Offset: off, Index: r.index, Frame: r.nextFrame(),
 			Time: int64(rec.sec)*1e9 + int64(rec.frac)*f.mul, TimeOK: true,
-			LinkType: f.link, OrigLen: rec.orig, BigEndian: f.be,
+			Interface: int32(r.ifBase), LinkType: f.link, OrigLen: rec.orig, BigEndian: f.be,
 			Data: rest[f.header:size:size],
 		})
 		r.index++
@@ -190,35 +222,42 @@ func (r *Reader) chooseVariant(w []byte) (need int) {
 	}
 	f := &r.rec
 	f.variant = false
-	if r.opt.Live || r.soundStart(w, 1) {
+	if r.opt.Live || f.soundStart(w, 1) {
 		return 0
 	}
-	own, other := f.header, 20
-	if own == 24 {
-		other = 28
+	if other := f.longer(); other.soundStart(w, 2) {
+		f.header = other.header
 	}
-	if f.header = other; !r.soundStart(w, 2) {
-		f.header = own
+	if !r.skip {
+		r.ifaces[r.ifBase].record = *f
 	}
-	r.ifaces[0].record = *f
 	return 0
+}
+
+// longer is the layout with the other length that its magic number may mean.
+func (f recordFormat) longer() recordFormat {
+	f.header += 4
+	return f
 }
 
 // soundStart reports whether the first records are valid. It checks at most four, and at least
 // 'least' of them must be complete.
-func (r *Reader) soundStart(w []byte, least int) bool {
+func (f *recordFormat) soundStart(w []byte, least int) bool {
 	ref := int64(-1)
 	for whole := 0; whole < 4; whole++ {
-		if len(w) < r.rec.header {
+		if whole >= least && hasMagic(w) {
+			return true
+		}
+		if len(w) < f.header {
 			return whole >= least || whole > 0 && len(w) == 0
 		}
-		rec := r.rec.read(w)
+		rec := f.read(w)
 		const year = 366 * 86400
 		far := ref >= 0 && (int64(rec.sec)-ref > year || ref-int64(rec.sec) > year)
-		if far || r.rec.odd(rec) || rec.capLen > maxSnap || rec.zero() {
+		if far || f.odd(rec) || rec.capLen > maxSnap || rec.zero() {
 			return false
 		}
-		size := int(rec.capLen) + r.rec.header
+		size := int(rec.capLen) + f.header
 		if size > len(w) {
 			return whole >= least
 		}
@@ -240,14 +279,18 @@ func (r *Reader) judge(w []byte, pos int, rec record) (need int) {
 		return r.judgeZero(rest, off)
 	case size > uint64(len(rest)) && !r.eof:
 		return int(size)
-	case size > uint64(len(rest)) && !odd:
+	case size > uint64(len(rest)) && !odd && !r.swallowed(rest, int(size)):
 		r.truncated(w, pos, int(size))
 	case size > uint64(len(rest)):
 		r.lose(off, DamageTruncated, "record of %d bytes, %d left", size, len(rest))
 		r.onFound = DamageLength
 	case !r.eof && uint64(len(rest)) < size+lookahead:
 		return int(size) + lookahead
-	case r.nextPlausible(rest[size:]):
+	case r.swallowed(rest, int(size)):
+		r.lose(off, DamageLength, "record of %d bytes, and another capture begins inside", size)
+	case odd && r.nextPlausible(rest[size:]):
+	case !odd:
+		r.ref = int64(rec.sec)
 	case rec.capLen > maxSnap:
 		r.distrust(size)
 		r.lose(off, DamageLength, "record with captured length %d and no record after it", rec.capLen)
@@ -284,6 +327,16 @@ func (r *Reader) judgeZero(rest []byte, off int64) (need int) {
 	return 0
 }
 
+// doubtful reports whether what follows a valid record is neither a record of its time nor a capture, so
+// that the record itself may be cut.
+func (r *Reader) doubtful(rec record, next []byte) bool {
+	if len(next) < r.rec.header || r.opt.Live || hasMagic(next) {
+		return false
+	}
+	n := r.rec.read(next)
+	return n.capLen > maxSnap || r.rec.odd(n) || !near(n.sec, rec.sec)
+}
+
 // nextPlausible reports whether the header after an odd record is plausible.
 func (r *Reader) nextPlausible(w []byte) bool {
 	if len(w) < r.rec.header {
@@ -294,10 +347,13 @@ func (r *Reader) nextPlausible(w []byte) bool {
 }
 
 // near reports whether a time is within a year of the last sound record.
-func (r *Reader) near(sec uint32) bool {
+func (r *Reader) near(sec uint32) bool { return r.ref == 0 || near(sec, uint32(r.ref)) }
+
+// near reports whether two times are within a year.
+func near(a, b uint32) bool {
 	const year = 366 * 86400
-	d := int64(sec) - r.ref
-	return r.ref == 0 || d > -year && d < year
+	d := int64(a) - int64(b)
+	return d > -year && d < year
 }
 
 // recordsAt reports whether a chain of records begins at w: three valid ones, or fewer

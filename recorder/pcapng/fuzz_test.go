@@ -19,6 +19,7 @@ func addSeeds(f *testing.F) {
 	f.Add(append(sampleNg(1, false), rawBlock(nil, BlockNames, false, []byte{1, 0, 6, 0, 1, 2, 3, 4, 'a', 0, 0, 0, 0, 0, 0, 0})...))
 	f.Add(append(sampleNg(1, false), rawBlock(nil, BlockSecrets, false, []byte{0x4b, 0x53, 0x4c, 0x54, 4, 0, 0, 0, 'k', 'e', 'y', '\n'})...))
 	f.Add(append(sampleNg(2, false)[:200], sampleNg(2, true)...))
+	f.Add(append(sampleClassic(2)[:100], append(sampleNg(2, true), sampleClassic(1)...)...))
 }
 
 // FuzzReader checks that there is no panic, that memory stays within a few windows, that

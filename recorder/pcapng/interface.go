@@ -9,7 +9,7 @@ type Interface struct {
 	ID            uint32 // in its section
 	Section       int32  // number of its section, from 0
 	SectionOffset int64  // of the section header
-	Offset        int64  // of the description; 0 in classic pcap
+	Offset        int64  // of the description; of the file header in classic pcap
 	BigEndian     bool
 	LinkType      uint16
 	SnapLen       uint32 // 0 means no limit

@@ -29,7 +29,8 @@ type Batch struct {
 type Reader struct {
 	src    io.Reader
 	opt    Options
-	format Format
+	first  Format // of the file
+	format Format // at the place that is read
 
 	maxBlock int // shrinks with each false length of a long block
 
@@ -69,6 +70,8 @@ type Reader struct {
 
 	pass    func(typ BlockType, off, size int64, blk []byte) // receives what Strip needs
 	passAll bool                                             // and every block that is not a packet
+
+	passHeader func(from, to int64) // receives the headers of classic captures after the first one
 }
 
 // NewReader detects the format from the first bytes of src. It returns
@@ -90,16 +93,17 @@ func NewReader(src io.Reader, opt Options) (*Reader, error) {
 	if err := r.sniff(); err != nil {
 		return nil, err
 	}
+	r.first = r.format
 	return r, nil
 }
 
-// Format is the format of the capture.
-func (r *Reader) Format() Format { return r.format }
+// Format is the format of the capture, of the first one if the file has several.
+func (r *Reader) Format() Format { return r.first }
 
 // Packets is the number of packets returned so far.
 func (r *Reader) Packets() int64 { return r.index }
 
-// Sections is the number of sections begun so far; a pcap file has one.
+// Sections is the number of sections begun so far; each classic capture is one.
 func (r *Reader) Sections() int { return int(r.section) + 1 }
 
 var errNoProgress = errors.New("the stream returns neither bytes nor an end")
@@ -213,12 +217,13 @@ func (r *Reader) walk(b *Batch, w []byte) (pos, need int) {
 				return pos, need
 			}
 		}
-		if r.format == FormatPcap {
+		format := r.format
+		if format == FormatPcap {
 			pos, need = r.walkRecords(b, w, pos)
 		} else {
 			pos, need = r.walkBlocks(b, w, pos)
 		}
-		if !r.scanning {
+		if !r.scanning && format == r.format {
 			return pos, need
 		}
 	}
@@ -241,7 +246,7 @@ func (r *Reader) scan(w []byte, pos int) (at, need int, ok bool) {
 			p -= 4 // with the p++ of the loop, three of the zeros are examined again
 			continue
 		}
-		if r.format == FormatPcap && r.recordsAt(w[p:]) || r.format == FormatPcapng && r.blocksAt(w[p:]) {
+		if r.format == FormatPcap && r.recordsAt(w[p:]) || r.format == FormatPcapng && r.blocksAt(w[p:]) || r.followsDamage(w[p:]) {
 			r.found(r.base+int64(p), false)
 			return p, 0, true
 		}

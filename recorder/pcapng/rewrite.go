@@ -35,9 +35,8 @@ func Rewrite(w io.Writer, src io.Reader, edit Edit) (Rewritten, error) {
 		return Rewritten{}, err
 	}
 	s.r = r
-	if r.Format() == FormatPcapng {
-		r.pass, r.passAll = s.block, true
-	} else {
+	r.pass, r.passAll, r.passHeader = s.block, true, s.keep
+	if r.Format() == FormatPcap {
 		s.keep(0, r.rec.first)
 	}
 	var b Batch
@@ -94,7 +93,8 @@ func (s *rewriting) block(typ BlockType, off, size int64, _ []byte) {
 
 // packet keeps a packet, or does not.
 func (s *rewriting) packet(p *Packet) {
-	head, size := s.r.rec.header, s.r.rec.header+len(p.Data)
+	head := s.r.ifaces[p.Interface].record.header
+	size := head + len(p.Data)
 	if p.Kind != KindRecord {
 		head = 28
 		if p.Kind == KindSimple {

@@ -20,7 +20,7 @@ type Stripped struct {
 // Strip copies a capture without its secrets: every block except decryption secrets byte for
 // byte, in all sections. Bytes outside blocks are also removed and counted, because they may
 // be part of a key. If a section header has the length of its section, the length is set to
-// unknown, because it may now be wrong. A classic pcap file, which cannot contain secrets, is
+// unknown, because it may now be wrong. Classic pcap, which cannot contain secrets, is
 // copied unchanged. The errors are those of NewReader and of Next.
 func Strip(w io.Writer, src io.Reader) (Stripped, error) { return strip(w, src, Options{}) }
 
@@ -32,10 +32,7 @@ func strip(w io.Writer, src io.Reader, o Options) (Stripped, error) {
 		return Stripped{}, err
 	}
 	s.r = r
-	s.result.Format = r.Format()
-	if r.Format() == FormatPcapng {
-		r.pass = s.pass
-	}
+	s.result.Format, r.pass = r.Format(), s.pass
 	var b Batch
 	for err == nil {
 		err = r.Next(&b)
@@ -72,6 +69,9 @@ func (s *stripping) pass(typ BlockType, off, size int64, blk []byte) {
 			s.result.Lines += keyLines(k.Data)
 		}
 	default:
+		if s.r.format == FormatPcap {
+			return
+		}
 		s.out = append(s.out, stretch{off, off + size})
 		s.result.Damaged += size
 	}
@@ -93,9 +93,7 @@ func (s *stripping) copyKept() error {
 		return s.err
 	}
 	upTo := s.r.base
-	if s.r.Format() == FormatPcap {
-		upTo = s.off + int64(len(s.buf))
-	} else if s.r.scanning { // the scan continues: these bytes are lost whatever it finds
+	if s.r.scanning && s.r.format == FormatPcapng { // the scan continues: these bytes are lost whatever it finds
 		s.out = append(s.out, stretch{s.r.lost.Offset, upTo})
 	}
 	at := s.off

@@ -84,7 +84,7 @@ func FuzzStrip(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if s.Format == FormatPcap {
+		if s.Format == FormatPcap && s.Blocks == 0 && s.Damaged == 0 {
 			if !bytes.Equal(out.Bytes(), data) {
 				t.Fatalf("a pcap of %d bytes gave %d", len(data), out.Len())
 			}

@@ -6,6 +6,7 @@ import (
 	"hash"
 	"io"
 	"os"
+	"slices"
 	"sync/atomic"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
@@ -250,7 +251,8 @@ func (o *opened) describe(whole bool) bundle.Input {
 	if more := o.reader.DamageTotal().Places - int64(len(o.reader.Damage())); more > 0 {
 		in.DamageMore += more
 	}
-	if o.failed != nil {
+	known := slices.ContainsFunc(in.Damage, func(d bundle.Damage) bool { return d.Kind == unreadable && d.Offset == in.Size })
+	if o.failed != nil && !known {
 		in.AddDamage(bundle.Damage{Offset: in.Size, Kind: unreadable, Detail: o.failed.Error()})
 	}
 	o.describeInterfaces(&in, whole)

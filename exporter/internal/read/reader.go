@@ -304,6 +304,10 @@ func (r *Reader) retire(o *opened) error {
 		return err
 	}
 	r.cover(o, &in)
+	if o.secrets > 0 && !o.ng {
+		r.warn(o.name + ": " + countText(o.secrets, "secrets block", "secrets blocks") + " not used: " +
+			"the file begins with a classic pcap, so its secrets come after packets that are read once; pass its PCAPNG part with --keys")
+	}
 	r.closed = append(r.closed, in)
 	return nil
 }

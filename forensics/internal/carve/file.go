@@ -37,7 +37,7 @@ type File struct {
 	loaded   bool
 }
 
-// section is a part of a PCAPNG file with its own interfaces; a classic pcap file is one section.
+// section is a part of a PCAPNG file with its own interfaces; a classic pcap is one section.
 type section struct {
 	offset    int64
 	bigEndian bool
@@ -92,12 +92,7 @@ func (f *File) listed() bool {
 
 // walk scans the file from its start.
 func (f *File) walk() error {
-	opt := pcapng.Options{OnBlock: func(b pcapng.Block) {
-		if b.Type == pcapng.BlockSection {
-			f.sections = append(f.sections, section{offset: b.Offset, bigEndian: b.BigEndian})
-		}
-	}}
-	r, err := pcapng.NewReader(io.NewSectionReader(f.src.src, 0, f.size), opt)
+	r, err := pcapng.NewReader(io.NewSectionReader(f.src.src, 0, f.size), pcapng.Options{})
 	if err != nil {
 		return err
 	}
@@ -108,17 +103,15 @@ func (f *File) walk() error {
 	if !errors.Is(err, io.EOF) {
 		return err
 	}
-	if len(f.sections) == 0 {
-		f.sections = []section{{}}
-	}
 	for _, i := range r.Interfaces() {
-		if s := f.section(i.SectionOffset); s != nil {
-			s.bigEndian = i.BigEndian
-			for len(s.ifaces) < int(min(i.ID, 1<<16)) { // numbers without a description
-				s.ifaces = append(s.ifaces, pcapng.Interface{ID: uint32(len(s.ifaces))})
-			}
-			s.ifaces = append(s.ifaces, i)
+		if n := len(f.sections); n == 0 || f.sections[n-1].offset != i.SectionOffset {
+			f.sections = append(f.sections, section{offset: i.SectionOffset, bigEndian: i.BigEndian})
 		}
+		s := &f.sections[len(f.sections)-1]
+		for len(s.ifaces) < int(min(i.ID, 1<<16)) { // numbers without a description
+			s.ifaces = append(s.ifaces, pcapng.Interface{ID: uint32(len(s.ifaces))})
+		}
+		s.ifaces = append(s.ifaces, i)
 	}
 	return nil
 }
