@@ -303,17 +303,65 @@ func TestMissingFragmentIsAGapOfItsConversation(t *testing.T) {
 }
 
 // TestFirstFragmentMissing has an answer whose first fragment was not captured. Its ports are unknown, so the anomaly says
-// what the seemingly unanswered call may lack.
+// what the call that it seems to answer may lack. Only a call that waits for it may.
 func TestFirstFragmentMissing(t *testing.T) {
 	query, parts := lookupParts()
-	w := newWire(101)
-	w.add(0, 0, query, 0)
-	w.add(0, 200, parts[1], 0)
-	w.add(0, 300, parts[2], 0)
-	got, _ := w.answers(t, "select kind || ' ' || packet_no || ' ' || detail from {anomalies}")
-	for _, want := range []string{"fragments_missing 1 ", "the first fragment of datagram", "(IP protocol 17)", "may be the one it answers"} {
-		if !strings.Contains(got[0], want) {
-			t.Errorf("%q lacks %q", got[0], want)
+	const s = int64(1e6) // µs
+	for name, c := range map[string]struct {
+		from    byte // of the fragments
+		at, end int64
+		want    string
+	}{
+		"an answer":                        {53, 200, 0, "gap false true"},
+		"a late one":                       {53, 40 * s, 200 * s, "gap false true"},
+		"fragments of another host":        {54, 200, 0, "no_response true false"},
+		"fragments before the question":    {53, -200, 0, "no_response true false"},
+		"fragments a long time afterwards": {53, 90 * s, 200 * s, "no_response true false"},
+	} {
+		w := newWire(101)
+		lost := func() {
+			for _, p := range parts[1:] {
+				p = bytes.Clone(p)
+				p[15] = c.from
+				w.add(0, c.at, p, 0)
+			}
 		}
+		if c.at < 0 {
+			lost()
+		}
+		w.add(0, 0, query, 0)
+		if c.at > 0 {
+			lost()
+		}
+		if c.end > 0 {
+			w.add(0, c.end, udpPacket(8, 1, 99, 40001, 99, []byte("x")), 0)
+		} else {
+			w.add(0, 10*s, udpPacket(8, 1, 99, 40001, 99, []byte("x")), 0)
+		}
+		got, _ := w.answers(t, "select kind || ' ' || packet_no || ' ' || detail from {anomalies} where flow_id is null",
+			"select error || ' ' || failed || ' ' || (select count(*) > 0 from {anomalies} where kind = 'fragments_missing' and flow_id is not null) from {calls} where protocol = 'dns'")
+		for _, want := range []string{"fragments_missing ", "the first fragment of datagram", "(IP protocol 17)", "may be the one it answers"} {
+			if !strings.Contains(got[0], want) {
+				t.Errorf("%s: %q lacks %q", name, got[0], want)
+			}
+		}
+		if got[1] != c.want {
+			t.Errorf("%s: %s, want %s", name, got[1], c.want)
+		}
+	}
+}
+
+// TestManyFirstFragmentsMissing has more such datagrams than get a row each: the others share one.
+func TestManyFirstFragmentsMissing(t *testing.T) {
+	_, parts := lookupParts()
+	w := newWire(101)
+	for i := range 1000 {
+		p := bytes.Clone(parts[1])
+		p[4], p[5] = byte(i>>8), byte(i)
+		w.add(0, int64(i), p, 0)
+	}
+	got, _ := w.answers(t, "select count(*) || ' ' || sum(count) from {anomalies} where kind = 'fragments_missing'")
+	if want := "201 1000"; got[0] != want {
+		t.Errorf("%s, want %s", got[0], want)
 	}
 }

@@ -129,6 +129,7 @@ func (d *Decoder) Decode(p Input, f *Frame) {
 	}
 	w.cut = w.wire > len(w.data)
 
+	d.frags.expire(p.Time) // or an answer whose first fragment is missing is known only after its call has ended
 	at := layerLink
 	if p.LinkType == linkEthernet {
 		at = layerEthernet

@@ -17,10 +17,8 @@ const (
 func (c *Conn) judge(x *Exchange, b *table.Call) {
 	if reports := c.undelivered(x); len(reports) > 0 {
 		c.explain(x, b, reports)
-	} else if c.mayBeLost(x, b) {
-		b.Summary = outcomeInstead(b, string(LossGap))
-		b.Error, b.Complete, b.Outcome = table.Some(string(LossGap)), false, table.Unread
-		b.WaitedUs = c.waited(x, b)
+	} else if p, lost := c.mayBeLost(x, b); lost {
+		c.setLost(x, b, p)
 	} else if c.abandoned(x, b) {
 		c.setAbandoned(b, x.req.begin(), &c.departures()[x.caller()])
 	} else {
@@ -58,16 +56,6 @@ func (c *Conn) outcome(x *Exchange, b *table.Call) string {
 		return table.OK
 	}
 	return table.Unread
-}
-
-// mayBeLost reports whether a call seems to have no response, but bytes in which it may have been are missing.
-func (c *Conn) mayBeLost(x *Exchange, b *table.Call) bool {
-	switch b.Error.V {
-	case "no_response", "reset", "timeout":
-		answers, left := x.caller().Other(), c.departures()
-		return x.req.seen && !x.resp.seen && (c.losses.of[answers] != x.before[answers] || left != nil && left[x.caller()].ahead)
-	}
-	return false
 }
 
 // mayFollow reports whether the answer to a pending question in a datagram may come after the

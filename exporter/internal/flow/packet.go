@@ -39,6 +39,7 @@ type Packet struct {
 	L4          bool
 	PDU         bool // no packet, but bytes of a stream or datagram
 	GivenUp     bool // no packet, but a datagram whose fragments did not all come
+	Portless    bool // the first of them is missing, so it is every shard's
 	Multipath   bool // an option of Multipath TCP
 	Awaits      bool // truncated, and another interface has a larger snap length
 	SrcPort     uint16

@@ -1,6 +1,8 @@
 package flow
 
 import (
+	"slices"
+
 	"net/netip"
 	"reflect"
 
@@ -44,6 +46,7 @@ type Shard struct {
 	room        int // bytes that connections may take
 	taken       int // memory of connections themselves
 	datagrams   datagrams
+	portless    portless
 	serial      uint64 // of the newest connection
 	conns       map[key]*Conn
 	tcp         list
@@ -104,7 +107,7 @@ func (s *Shard) start() {
 
 // Run takes the packets of one round that belong to this shard and leaves rows in out.
 func (s *Shard) Run(packets []Packet, mine []int32, out *Batch) {
-	if s.engine == nil && len(mine) > 0 {
+	if s.engine == nil && slices.ContainsFunc(mine, func(i int32) bool { return !packets[i].Portless }) {
 		s.start()
 	}
 	s.out = out
@@ -160,6 +163,10 @@ func (s *Shard) packet(p *Packet) {
 	s.now = max(s.now, p.Time)
 	if p.Undelivered != nil {
 		s.undelivered(p)
+		return
+	}
+	if p.Portless {
+		s.portless.add(p)
 		return
 	}
 	k, srcIsLo := keyOf(p)

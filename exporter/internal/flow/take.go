@@ -25,10 +25,17 @@ func (p *Packet) Take(f *decode.Frame, namespace uint64) {
 	}
 }
 
-// GivenUp makes the packet that reports an incomplete datagram to its conversation: d.Frame must be
-// set.
+// GivenUp makes the packet that reports an incomplete datagram to its conversation; without d.Frame, to
+// all conversations of its hosts.
 func GivenUp(d *decode.Incomplete, namespace uint64, clock int32) Packet {
-	p := Packet{No: d.Nos[len(d.Nos)-1], Time: d.Last, Interface: d.Interface, Clock: clock, GivenUp: true}
+	p := Packet{No: d.First, Time: d.Last, Interface: d.Interface, Clock: clock, GivenUp: true}
+	if n := len(d.Nos); n > 0 {
+		p.No = d.Nos[n-1]
+	}
+	if d.Frame == nil {
+		p.Portless, p.Src, p.Dst, p.Proto, p.VLAN = true, d.Src, d.Dst, d.Proto, -1
+		return p
+	}
 	p.Take(d.Frame, namespace)
 	return p
 }

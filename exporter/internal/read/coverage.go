@@ -31,14 +31,14 @@ type shared struct {
 }
 
 // own counts a packet with a problem, and reports whether it gets a row of its own.
-func (r *Reader) own(f *flow.Packet, source, kind string) bool {
+func (r *Reader) own(ns int64, source, kind string) bool {
 	r.capped[kind]++
 	if r.capped[kind] <= maxSameProblem {
 		return true
 	}
 	s := r.shared[kind]
 	if s == nil {
-		s = &shared{source: source, first: f.Time}
+		s = &shared{source: source, first: ns}
 		r.shared[kind] = s
 	}
 	s.count++
@@ -79,7 +79,7 @@ func (r *Reader) problems(f *flow.Packet) {
 		} else {
 			f.Mark |= flow.NotWhole
 		}
-		if r.own(f, "link", code) {
+		if r.own(f.Time, "link", code) {
 			r.anomaly(f.No, f.Time, "link", code, problemDetail(code), 0)
 		}
 	}
@@ -88,7 +88,7 @@ func (r *Reader) problems(f *flow.Packet) {
 // outlier writes an anomaly for a packet whose time is far from those around it.
 func (r *Reader) outlier(f *flow.Packet) {
 	const kind = "time_outlier"
-	if r.own(f, "file", kind) {
+	if r.own(f.Time, "file", kind) {
 		r.anomaly(f.No, f.Time, "file", kind, fmt.Sprintf("its time differs by %s from those of the packets around it; it is ordered like them",
 			time.Duration(distance(f.Time, f.Stamp)).Round(time.Second)), 0)
 	}
@@ -100,7 +100,7 @@ const backSlack = int64(1e9) // ns
 // timeBack writes an anomaly for a packet whose time is before that of an earlier packet.
 func (r *Reader) timeBack(f *flow.Packet, by int64) {
 	const kind = "time_back"
-	if r.own(f, "file", kind) {
+	if r.own(f.Time, "file", kind) {
 		r.anomaly(f.No, f.Time, "file", kind, fmt.Sprintf("its time is %s before that of an earlier packet in the file; the file's order is kept",
 			time.Duration(by).Round(time.Millisecond)), 0)
 	}
@@ -122,15 +122,15 @@ func (r *Reader) addCoverage(row table.Coverage) {
 // gaveUp handles an IP datagram with missing fragments.
 func (r *Reader) gaveUp(d decode.Incomplete) {
 	const kind = "fragments_missing"
-	r.capped[kind]++
+	given := incomplete{packet: flow.GivenUp(&d, r.links[d.Interface].namespace, r.links[d.Interface].recording.Clock)}
 	if d.Frame != nil { // its conversation reports it
-		r.incomplete = append(r.incomplete, incomplete{flow.GivenUp(&d, r.links[d.Interface].namespace, r.links[d.Interface].recording.Clock), d.Frame.FlowHash() % flow.ShardCount})
-		return
-	}
-	if r.capped[kind] <= maxSameProblem {
+		r.capped[kind]++
+		given.shard = d.Frame.FlowHash() % flow.ShardCount
+	} else if r.own(d.Last, "ip", kind) {
 		r.anomaly(d.First, r.now, "ip", kind, fmt.Sprintf("the first fragment of datagram %d (IP protocol %d) from %s to %s did not come (%s): its ports are unknown, so its bytes are in no conversation, and a call between these hosts that seems to have no response may be the one it answers",
 			d.ID, d.Proto, d.Src, d.Dst, d.Reason), int64(d.Bytes))
 	}
+	r.incomplete = append(r.incomplete, given)
 }
 
 // notIP counts packets without addresses.

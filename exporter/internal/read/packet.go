@@ -118,7 +118,7 @@ func (r *Reader) decode(o *opened, p *pcapng.Packet, f *flow.Packet) {
 	}
 }
 
-// incomplete is a datagram with missing fragments, and the shard of its conversation.
+// incomplete is a datagram with missing fragments, and the shard of its conversation. Without ports, any may have it.
 type incomplete struct {
 	packet flow.Packet
 	shard  uint64
@@ -130,7 +130,12 @@ func (r *Reader) addIncomplete() {
 	for i := range r.incomplete {
 		g := &r.incomplete[i]
 		*r.cur.Add(len(g.packet.Payload)) = g.packet
-		r.cur.Shards[g.shard] = append(r.cur.Shards[g.shard], int32(len(r.cur.Packets)-1))
+		at := int32(len(r.cur.Packets) - 1)
+		for s := range r.cur.Shards {
+			if g.packet.Portless || uint64(s) == g.shard {
+				r.cur.Shards[s] = append(r.cur.Shards[s], at)
+			}
+		}
 	}
 	clear(r.incomplete)
 	r.incomplete = r.incomplete[:0]

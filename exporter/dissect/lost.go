@@ -1,0 +1,60 @@
+package dissect
+
+import (
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// LossSink is a Sink that knows datagrams that were captured without their ports. Lost returns one that may be of
+// a connection, sent in one direction between two times of one clock.
+type LossSink interface {
+	Lost(c *Conn, dir Dir, from, to Instant) (Packet, bool)
+}
+
+// mayBeLost reports whether a call seems to have no response, but bytes or a datagram in which it may have been are
+// missing. p is the datagram, nil for bytes.
+func (c *Conn) mayBeLost(x *Exchange, b *table.Call) (p *Packet, lost bool) {
+	switch {
+	case !x.req.seen || x.resp.seen:
+		return nil, false
+	case b.Error.V != "no_response" && b.Error.V != "reset" && b.Error.V != "timeout":
+		return nil, false
+	case datagrams(c.root().Info.Transport):
+		p = c.portless(x)
+		return p, p != nil
+	}
+	answers, left := x.caller().Other(), c.departures()
+	return nil, c.losses.of[answers] != x.before[answers] || left != nil && left[x.caller()].ahead
+}
+
+// portless is a datagram without ports that may be the answer to a call in datagrams, nil if there is none.
+func (c *Conn) portless(x *Exchange) *Packet {
+	r := c.root()
+	known, ok := c.engine.sink.(LossSink)
+	if !ok {
+		return nil
+	}
+	dir := x.caller().Other()
+	if r.flipped {
+		dir = dir.Other()
+	}
+	to := x.req.end()
+	to.Ns += longestWait
+	if p, ok := known.Lost(r, dir, x.req.begin(), to); ok {
+		return &p
+	}
+	return nil
+}
+
+// setLost says in a row that its response may be among missing bytes, or in datagram p.
+func (c *Conn) setLost(x *Exchange, b *table.Call, p *Packet) {
+	b.Summary = outcomeInstead(b, "response may be lost")
+	b.Error, b.Outcome, b.Complete = table.Some(string(LossGap)), table.Unread, false
+	if b.WaitedUs = c.waited(x, b); p == nil {
+		return
+	}
+	b.Cites.Add(p.No, p.No)
+	b.WaitedUs = c.Micros(x.req.begin(), p.Instant())
+	if !c.muted() {
+		c.AnomalyAt(*p, "ip", "fragments_missing", "a datagram between the hosts of this call came without its first fragment, which has the ports: it may be the response", 0)
+	}
+}
