@@ -12,15 +12,16 @@ import (
 const maxWindow = 1 << 30
 
 // outdated reports whether the time stamp of a segment is older than that of the bytes before: its receiver drops
-// it (PAWS, RFC 7323 section 5.3).
+// it (PAWS, RFC 7323 section 5.3). Stamps that a translator rewrites are compared only under the same ends.
 func (c *Conn) outdated(dir dissect.Dir, p *Packet) bool {
-	return p.HasTS && c.hasStamp[dir] && int32(p.TSVal-c.stamp[dir]) < 0
+	return p.HasTS && c.hasStamp[dir] && int32(p.TSVal-c.stamp[dir]) < 0 &&
+		(p.View.same(c.stampOf[dir]) || !p.View.restamps() && !c.stampOf[dir].restamps())
 }
 
 // stamped notes the time stamp of bytes that arrived in order, as receivers do (RFC 7323 section 4.3).
 func (c *Conn) stamped(dir dissect.Dir, p *Packet, brought stream.Verdict) {
 	if p.HasTS && p.PayloadLen > 0 && brought&(stream.New|stream.Ahead) == stream.New && !c.outdated(dir, p) {
-		c.stamp[dir], c.hasStamp[dir] = p.TSVal, true
+		c.stamp[dir], c.hasStamp[dir], c.stampOf[dir] = p.TSVal, true, p.View
 	}
 }
 

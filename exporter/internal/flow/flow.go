@@ -35,6 +35,7 @@ type Conn struct {
 	hasISN         [2]bool
 	stamp          [2]uint32 // time stamp of the newest bytes that arrived in order
 	hasStamp       [2]bool
+	stampOf        [2]*View  // under whose ends it was
 	firstSeq       [2]uint32 // of the first segment without SYN
 	hasSeq         [2]bool
 	ended          [2]bool

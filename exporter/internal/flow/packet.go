@@ -164,10 +164,14 @@ type View struct {
 	Seen    [2]End   // as this view shows them
 	Network uint64   // in which it was dialled
 	By      Evidence // that both are one connection
+	Stamps  bool     // time stamps of TCP are other ones
 }
 
 // same reports whether two views, each perhaps nil, show the same ends.
 func (v *View) same(o *View) bool { return v == o || v != nil && o != nil && v.Seen == o.Seen }
+
+// restamps reports whether a view, perhaps nil, shows other time stamps.
+func (v *View) restamps() bool { return v != nil && v.Stamps }
 
 // Evidence is the proof that a view belongs to a connection, as connections.pair_method names it.
 type Evidence string

@@ -107,7 +107,7 @@ func (p *pairs) find(f *flow.Packet, hash uint64, s spot) *flow.View {
 		return p.pass(t, s)
 	}
 	m := p.message(f, dir)
-	t.last[dir] = m.no + 1
+	t.last[dir], t.data[dir] = m.no+1, !m.syn
 	t.accepted = t.accepted || m.syn && !dials
 	switch l := t.like; {
 	case l == nil:
@@ -196,7 +196,7 @@ func (p *pairs) hash(f *flow.Packet) uint64 {
 	h := maphash.Bytes(p.seed, f.Payload) ^ uint64(f.PayloadLen)*0x9e3779b97f4a7c15
 	if f.Proto == protoTCP {
 		h ^= maphash.Comparable(p.seed, [2]uint32{f.Seq, f.Ack})
-		if f.TCPFlags&decode.SYN != 0 {
+		if f.TCPFlags&decode.SYN != 0 && f.Seq < minDrawn { // a translator may rewrite or remove it
 			h ^= maphash.Comparable(p.seed, f.TSVal)
 		}
 	}

@@ -33,6 +33,7 @@ type talk struct {
 	at       place
 	hash     uint64   // of the ends; it selects the shard
 	last     [2]int64 // 1 + number of the newest message of each direction
+	data     [2]bool  // it is no SYN
 	copies   []*talk  // its views, and possible ones
 	like     *like    // nil if it is not a view
 	shook    *talk    // has shown the same SYN-ACK, with random numbers

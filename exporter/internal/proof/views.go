@@ -15,10 +15,10 @@ const (
 )
 
 // views finds connections that the capture shows under more than one pair of addresses, as on a node that translates a
-// service's address to a pod's. A translator rewrites only addresses and ports: a SYN with the same sequence number,
-// time stamp, window and options within a second, and before the client continues after the answer, is probably the
-// same SYN. A SYN without a time stamp is not matched, because scanners send the same numbers to many ports (pairs
-// waits for its answer). A SYN whose client has gone on is not matched, because replayed captures repeat them.
+// service's address to a pod's. A translator keeps a SYN's sequence number, window and window scale, but may change its
+// time stamp and segment size: the same ones within a second, and before the client continues after the answer, are
+// probably the same SYN. SYNs without time stamps are not matched with each other, because scanners send the same numbers
+// to many ports (pairs waits for their answers). A SYN whose client has gone on is not matched, because replayed captures repeat them.
 //
 // Anyone who sees a SYN can send a copy of it elsewhere. Payload therefore counts for the first
 // connection only after both SYN-ACKs had the same sequence number, which the server chose (RFC
@@ -45,10 +45,11 @@ type views struct {
 	limit    memory.Limit
 }
 
+// synKey has the fields of a SYN that every translator keeps.
 type synKey struct {
-	seq, tsval  uint32
-	window, mss uint16
-	wscale      int8
+	seq    uint32
+	window uint16
+	wscale int8
 }
 
 // dial is a connection's first SYN.
@@ -57,6 +58,8 @@ type dial struct {
 	network        uint64
 	at             int64
 	key            synKey
+	tsval          uint32
+	copies         uint8 // views with another time stamp, or none
 	answer         answers
 	cookie         uint64 // of the socket that answered, 0 unknown
 }
@@ -223,17 +226,20 @@ func (v *views) syn(f *flow.Packet, src, dst flow.End, at place) *flow.View {
 	case old.of.key.seq == f.Seq && old.of.key != (synKey{}): // shown again
 		return old.view
 	}
-	if !f.HasTS {
+	k := synKey{f.Seq, f.Window, f.WScale}
+	first := v.syns.m[k]
+	if first != nil && !first.like(f) {
+		first = nil
+	}
+	if first == nil && !f.HasTS {
 		v.begin(at, old, &redial{src, f.Seq, nil})
 		return nil
 	}
-	k := synKey{f.Seq, f.TSVal, f.Window, f.MSS, f.WScale}
-	if d := v.dials.m[at]; d != nil && d.key == k && d.answer.n > 0 && f.Time-d.at <= synSlack { // shown again, after the answer
+	if d := v.dials.m[at]; d != nil && d.key == k && d.tsval == f.TSVal && d.answer.n > 0 && f.Time-d.at <= synSlack { // shown again, after the answer
 		return nil
 	}
-	first := v.syns.m[k]
-	if first == nil || f.Time-first.at > synSlack || first.at-f.Time > synSlack {
-		d := &dial{client: src, server: dst, network: f.Network, at: f.Time, key: k}
+	if first == nil {
+		d := &dial{client: src, server: dst, network: f.Network, at: f.Time, key: k, tsval: f.TSVal}
 		if old == nil {
 			v.syns.put(k, d, v.limit.Scale(maxSYNs))
 		}
@@ -251,7 +257,10 @@ func (v *views) syn(f *flow.Packet, src, dst flow.End, at place) *flow.View {
 	if s := v.known.m[at]; s != nil && s.of == first {
 		return s.view
 	}
-	s := &seen{of: first, view: &flow.View{Dialled: [2]flow.End{first.client, first.server}, Seen: [2]flow.End{src, dst}, Network: first.network, By: flow.BySequence}}
+	if f.TSVal != first.tsval {
+		first.copies++
+	}
+	s := &seen{of: first, view: &flow.View{Dialled: [2]flow.End{first.client, first.server}, Seen: [2]flow.End{src, dst}, Network: first.network, By: flow.BySequence, Stamps: f.TSVal != first.tsval}}
 	if a, ok := v.early.m[at]; ok && a.ack == f.Seq+1 {
 		if s.answer.add(a.seq); s.refuted() {
 			return nil
@@ -259,6 +268,15 @@ func (v *views) syn(f *flow.Packet, src, dst flow.End, at place) *flow.View {
 	}
 	v.begin(at, old, &redial{src, f.Seq, s})
 	return s.view
+}
+
+// like reports whether a SYN may be the one that opened a connection, under other ends. A translator may rewrite or remove
+// the time stamp, but then the number must be a random one, and few ends may show it.
+func (d *dial) like(f *flow.Packet) bool {
+	if f.Time-d.at > synSlack || d.at-f.Time > synSlack {
+		return false
+	}
+	return f.HasTS && f.TSVal == d.tsval || f.Seq >= minDrawn && d.copies < maxCopies
 }
 
 // begin notes a SYN on ends that may have an old view, which stays until the SYN is answered.

@@ -140,3 +140,32 @@ func TestStraySYNsKeepViews(t *testing.T) {
 		})
 	}
 }
+
+// TestSYNsOfTranslatorsThatRewriteThem has a SYN whose time stamp or segment size is another one under other ends. Only a
+// random number may then show that it is the same SYN, and only in few places: scanners repeat one number on many ports.
+func TestSYNsOfTranslatorsThatRewriteThem(t *testing.T) {
+	const random, constant = 0x5eed1234, 4711
+	type syn struct {
+		seq, tsval uint32 // no time stamp if 0
+		mss        uint16
+		view       bool
+	}
+	for name, list := range map[string][]syn{
+		"another segment size":           {{constant, 9, 1460, false}, {constant, 9, 1380, true}},
+		"another time stamp":             {{random, 9, 1460, false}, {random, 900, 1460, true}},
+		"no time stamp":                  {{random, 9, 1460, false}, {random, 0, 1380, true}},
+		"never a time stamp":             {{random, 0, 1460, false}, {random, 0, 1460, false}},
+		"a constant number":              {{constant, 9, 1460, false}, {constant, 900, 1460, false}},
+		"a constant one, no time stamp":  {{constant, 9, 1460, false}, {constant, 0, 1460, false}},
+		"more ends than translators use": {{random, 9, 1460, false}, {random, 1, 1460, true}, {random, 2, 1460, true}, {random, 3, 1460, true}, {random, 4, 1460, true}, {random, 5, 1460, false}},
+	} {
+		var v views
+		for i, s := range list {
+			f := &flow.Packet{Time: int64(i), Proto: protoTCP, Src: decode.Addr{1}, SrcPort: 40000, Dst: decode.Addr{2, byte(i)}, DstPort: uint16(80 + i),
+				TCPFlags: decode.SYN, Seq: s.seq, HasTS: s.tsval != 0, TSVal: s.tsval, MSS: s.mss}
+			if got := v.find(f, 0); (got != nil) != s.view {
+				t.Errorf("%s, SYN %d: view %v, want one: %v", name, i, got, s.view)
+			}
+		}
+	}
+}

@@ -96,10 +96,11 @@ func (p *pairs) answeredBoth(t *talk, m *message) bool {
 	return e != nil && p.shown(t.like.of, m) && p.judge(t, e, m)
 }
 
-// doubt ends a wait if both conversations have had answers, but different ones.
+// doubt ends a wait if both conversations have had answers, but different ones. A SYN-ACK is none, because these ends
+// may lack it.
 func (t *talk) doubt() {
 	l := t.like
-	if answer := 1 - l.asked[0].dir; len(l.answers) >= l.questions && l.of.last[answer] > l.asked[0].no+1 {
+	if answer := 1 - l.asked[0].dir; len(l.answers) >= l.questions && l.of.data[answer] && l.of.last[answer] > l.asked[0].no+1 {
 		t.leave()
 	}
 }
@@ -110,6 +111,7 @@ func (p *pairs) begin(t *talk, e *message, m message, s spot) {
 	if e.dir != m.dir {
 		t.swapped = !t.swapped
 		t.last[0], t.last[1] = t.last[1], t.last[0]
+		t.data[0], t.data[1] = t.data[1], t.data[0]
 		m.dir = e.dir
 	}
 	t.like = &like{of: e.of, follows: true, late: e.of.last[1-e.dir] > e.no+1, asked: [2]message{*e, m}, questions: 1, awaited: []spot{s}}
