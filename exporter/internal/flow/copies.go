@@ -42,6 +42,7 @@ type sent struct {
 	at     int64
 	no     int64 // of its packet
 	ipid   uint32
+	ttl    uint8
 	failed bool   // an ICMP error reports that it was not delivered
 	seenBy uint32 // bits 2n and 2n+1: flow n has shown it, and has shown it coming in
 }
@@ -165,7 +166,8 @@ func (s *Shard) shorter(c *Conn, f *Flow, dir dissect.Dir, p *Packet) bool {
 }
 
 // copied reports whether the datagram was already seen: on another interface (each shows a datagram once in each
-// direction), or on this one with the same IP identification.
+// direction), or on this one with the same IP identification, or without one at another distance from its sender: a
+// mirror shows it before and after a router.
 func (c *Conn) copied(f *Flow, dir dissect.Dir, p *Packet) bool {
 	me := uint32(1)
 	for i, g := range c.flows {
@@ -186,6 +188,8 @@ func (c *Conn) copied(f *Flow, dir dissect.Dir, p *Packet) bool {
 		case x.seenBy&me == 0 && since < copySlack && since > -copySlack:
 			other = x
 		case x.seenBy&me != 0 && p.IPID != 0 && x.ipid == p.IPID && since < sightingSlack:
+			again = true
+		case x.seenBy&me != 0 && p.IPID == 0 && x.ipid == 0 && x.ttl != p.TTL && since < sightingSlack:
 			again = true
 		case x.seenBy&me != 0 && p.IPID == 0 && x.ipid == 0 && since < unmarkedSlack:
 			unsure = true
@@ -211,7 +215,7 @@ func (c *Conn) copied(f *Flow, dir dissect.Dir, p *Packet) bool {
 		return true
 	}
 	c.shard.taken += d.grow()
-	d.add(c, sent{key: k, no: p.No, at: p.Time, ipid: p.IPID, seenBy: me})
+	d.add(c, sent{key: k, no: p.No, at: p.Time, ipid: p.IPID, ttl: p.TTL, seenBy: me})
 	return false
 }
 

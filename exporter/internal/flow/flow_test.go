@@ -158,6 +158,10 @@ func TestCopiesWithoutMarks(t *testing.T) {
 		if got := kinds(shown(t, []placed{q, again})); !slices.Equal(got, tt.udp) {
 			t.Errorf("equal datagrams %d ns apart: anomalies %q, want %q", tt.later, got, tt.udp)
 		}
+		q.TTL, again.TTL = 64, 63 // behind a router
+		if b := shown(t, []placed{q, again}); len(kinds(b)) > 0 || b.Flows[0].Row.Sightings != 1 {
+			t.Errorf("equal datagrams %d ns apart, before and after a router: anomalies %q, %d sightings, want none and 1", tt.later, kinds(b), b.Flows[0].Row.Sightings)
+		}
 	}
 }
 

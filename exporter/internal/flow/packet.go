@@ -33,6 +33,7 @@ type Packet struct {
 	Proto       uint8
 	Version     uint8
 	Type, Code  uint8
+	TTL         uint8 // or hop limit
 	Direction   decode.Direction
 	WScale      int8
 	HasTS       bool

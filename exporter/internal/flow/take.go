@@ -15,6 +15,7 @@ func (p *Packet) Take(f *decode.Frame, namespace uint64) {
 		p.VLAN = int32(f.VLANs[0])
 	}
 	p.IPLen, p.PayloadLen = int32(min(f.IPLen, 1<<31-1)), int32(min(f.PayloadLen, 1<<31-1))
+	p.TTL = f.TTL
 	p.WScale, p.HasTS, p.TSVal, p.IPID = f.WScale, f.HasTS, f.TSVal, f.IPID
 	p.SrcPort, p.DstPort, p.TCPFlags, p.Window, p.MSS = f.SrcPort, f.DstPort, f.Flags, f.Window, f.MSS
 	p.Seq, p.Ack, p.Src, p.Dst, p.Payload, p.FragNos, p.Pieces = f.Seq, f.Ack, f.Src, f.Dst, f.Payload, f.FragNos, f.Pieces
