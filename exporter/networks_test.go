@@ -351,6 +351,22 @@ func TestFirstFragmentMissing(t *testing.T) {
 	}
 }
 
+// TestCopiedQuestionAtTheEnd has a question shortly before the end of the capture, whose answer may follow. A copy of it
+// from another interface changes nothing.
+func TestCopiedQuestionAtTheEnd(t *testing.T) {
+	query, _ := lookupParts()
+	for _, copies := range []int{0, 1, 2} {
+		w := newWire(101, 101, 101)
+		for i := range copies + 1 {
+			w.add(i, int64(i)*20, query, 0)
+		}
+		got, _ := w.answers(t, "select count(*) || ' ' || any_value(outcome) || ' ' || any_value(failed) from {calls}")
+		if want := "1 cut false"; got[0] != want {
+			t.Errorf("%d copies: %s, want %s", copies, got[0], want)
+		}
+	}
+}
+
 // TestManyFirstFragmentsMissing has more such datagrams than get a row each: the others share one.
 func TestManyFirstFragmentsMissing(t *testing.T) {
 	_, parts := lookupParts()

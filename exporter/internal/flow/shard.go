@@ -218,6 +218,7 @@ func (s *Shard) packet(p *Packet) {
 	}
 	p.Flow = f.id
 	c.last = max(c.last, p.Time)
+	lastAt, lastClock := c.lastAt, c.lastClock
 	c.lastAt, c.lastClock, c.lastSeq, c.lastAck = p.Time, p.Clock, p.Seq, p.Ack
 	c.clocks = c.clocks || p.Clock != c.flows[0].clock
 	dir := dissect.ToServer
@@ -240,7 +241,9 @@ func (s *Shard) packet(p *Packet) {
 	case c.transport == dissect.TCP:
 		s.tcpPacket(c, f, dir, p)
 	default:
-		s.datagram(c, f, dir, p)
+		if s.datagram(c, f, dir, p); p.Mark&Sighting != 0 { // a copy of a question is no later packet, after which no answer comes
+			c.lastAt, c.lastClock = lastAt, lastClock
+		}
 	}
 	s.touch(c)
 	s.limit(packetRef(p))
