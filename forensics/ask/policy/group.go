@@ -22,7 +22,8 @@ type podGroup struct {
 	sets            []map[string]string // distinct label sets of its pods
 	selector        map[string]string   // labels that select only this group in its namespace; nil if there are none
 	services        []string
-	ports           []int64 // that its pods declare by name
+	ports           []int64      // that its pods declare by name
+	addrs           []netip.Addr // of its pods
 	ingress, egress []rule
 }
 
@@ -35,6 +36,7 @@ type rule struct {
 	name      string       // for display
 	transport string
 	port      int64
+	dns       bool // carries DNS
 }
 
 func (r rule) key() string {
@@ -45,9 +47,17 @@ type policyMaker struct {
 	peers       map[[2]int64]*peer
 	groups      map[string]*podGroup // by path
 	targets     map[string][]int64   // pod ports by namespace/service/transport/port; none if unknown
+	nodes       map[netip.Addr]bool  // addresses of nodes
 	unresolved  map[string]bool      // services whose pods listen on an unknown port
+	unlocated   map[string]bool      // services whose translated address is unknown
+	hosted      map[string]bool      // paths of workloads that use the network of their node
 	only        []string
 	ingressOnly bool
+}
+
+func newPolicyMaker(peers map[[2]int64]*peer) *policyMaker {
+	return &policyMaker{peers: peers, groups: map[string]*podGroup{}, targets: map[string][]int64{}, nodes: map[netip.Addr]bool{},
+		unresolved: map[string]bool{}, unlocated: map[string]bool{}, hosted: map[string]bool{}}
 }
 
 // isVolatile reports whether a label varies between pods or releases.
@@ -72,26 +82,32 @@ type known struct {
 	Labels    []label  `json:"labels"`
 	Services  []string `json:"services"`
 	Ports     []label  `json:"ports"`
+	Addresses []string `json:"addresses"`
 }
 
 // group collects pods by workload, from the Kubernetes dumps and from the traffic, and finds the
 // selector of each group.
 func (g *policyMaker) group(ctx context.Context, c *forensics.Case) error {
-	g.unresolved = map[string]bool{}
 	for _, k := range sortedPeers(g.peers) {
 		if p := g.peers[k]; p.Pod != "" && p.Namespace != "" {
-			g.add(p.Namespace, cmp.Or(p.Workload, p.Pod), p.Labels, append(p.Services, p.Service))
+			g.add(p.Namespace, cmp.Or(p.Workload, p.Pod), p.Labels, append(p.Services, p.Service)).locate(p.IP)
+		} else if p.Kind == "node" {
+			g.addNode(p.IP)
 		}
 	}
-	all, _, err := ask.Rows[known](ctx, c, maxSeen, "SELECT DISTINCT kind, namespace, name, owner, labels, services, ports FROM workloads WHERE kind IN ('pod', 'service') ORDER BY ALL")
+	all, _, err := ask.Rows[known](ctx, c, maxSeen, "SELECT DISTINCT kind, namespace, name, owner, labels, services, ports, addresses FROM workloads WHERE kind IN ('pod', 'service', 'node') ORDER BY ALL")
 	if err != nil {
 		return err
 	}
 	for i := range all {
 		k := &all[i]
 		var to *podGroup
-		if k.Kind == "pod" {
+		switch k.Kind {
+		case "pod":
 			to = g.add(k.Namespace, cmp.Or(k.Owner, k.Name), k.Labels, k.Services)
+			to.locate(k.Addresses...)
+		case "node":
+			g.addNode(k.Addresses...)
 		}
 		for _, p := range k.Ports {
 			port := k.Namespace + "/" + k.Name + "/" + p.Name
@@ -108,6 +124,38 @@ func (g *policyMaker) group(ctx context.Context, c *forensics.Case) error {
 		q.selector = g.selectorOf(q)
 	}
 	return nil
+}
+
+// addNode adds addresses of a node. Pods with such an address use the network of their node:
+// policies do not select them, and rules reach them by address.
+func (g *policyMaker) addNode(addrs ...string) {
+	for _, s := range addrs {
+		if a, err := netip.ParseAddr(s); err == nil {
+			g.nodes[a] = true
+		}
+	}
+}
+
+// locate adds addresses of the group's pods.
+func (q *podGroup) locate(addrs ...string) {
+	for _, s := range addrs {
+		a, err := netip.ParseAddr(s)
+		if i, found := slices.BinarySearchFunc(q.addrs, a, netip.Addr.Compare); err == nil && !found {
+			q.addrs = slices.Insert(q.addrs, i, a)
+		}
+	}
+}
+
+// at returns the group of the pod at an address; nil if it is not a pod that policies can select.
+func (g *policyMaker) at(p *peer) *podGroup {
+	if p.Pod == "" {
+		return nil
+	}
+	if a, err := netip.ParseAddr(p.IP); err == nil && g.nodes[a] {
+		g.hosted[groupKey(p)] = true
+		return nil
+	}
+	return g.groups[groupKey(p)]
 }
 
 // add adds a pod to the group of its workload, and returns the group.
@@ -187,32 +235,28 @@ func selects(selector, labels map[string]string) bool {
 // A hop is a connection as a network plugin sees it: after the service's address was translated.
 type hop struct {
 	src, dst  *peer
-	from, to  *podGroup // nil if the end is not a pod
+	from, to  *podGroup // nil if the end is not a pod that policies can select
 	transport string
 	port      int64
+	dns       bool
 }
 
-// hops returns the possible hops of a connection: to a service, one to each of its workloads.
+// hops returns the possible hops of a connection: to a service, one to each of its workloads, or to
+// each of their addresses if no selector selects them. No policy applies between a pod and itself.
 func (g *policyMaker) hops(s *seen) []hop {
-	h := hop{src: g.peers[[2]int64{s.Bundle, s.SrcID}], dst: g.peers[[2]int64{s.Bundle, s.DstID}], transport: strings.ToUpper(s.Transport), port: s.Port}
-	if h.src == nil || h.dst == nil {
+	h := hop{src: g.peers[[2]int64{s.Bundle, s.SrcID}], dst: g.peers[[2]int64{s.Bundle, s.DstID}], transport: strings.ToUpper(s.Transport), port: s.Port, dns: s.DNS}
+	if h.src == nil || h.dst == nil || h.src.IP == h.dst.IP {
 		return nil
 	}
-	if h.src.Pod != "" {
-		h.from = g.groups[groupKey(h.src)]
-	}
-	switch {
-	case h.dst.Pod != "":
-		h.to = g.groups[groupKey(h.dst)]
-	case h.dst.Kind == "service" && h.dst.Service != "":
-		if list := g.behind(h, s.Transport); len(list) > 0 {
-			return list
-		}
+	h.from, h.to = g.at(h.src), g.at(h.dst)
+	if h.dst.Kind == "service" && h.dst.Service != "" {
+		return g.behind(h, s.Transport)
 	}
 	return []hop{h}
 }
 
-// behind returns the hops to the workloads behind a service, each at the ports on which its pods listen.
+// behind returns the hops to the workloads and hosts behind a service, each at the ports on which
+// its pods listen.
 func (g *policyMaker) behind(h hop, transport string) []hop {
 	service := h.dst.Namespace + "/" + h.dst.Service
 	targets := g.targets[fmt.Sprintf("%s/%s/%d", service, transport, h.port)]
@@ -220,18 +264,52 @@ func (g *policyMaker) behind(h hop, transport string) []hop {
 	if !known {
 		targets = []int64{h.port}
 	}
+	address, _ := netip.ParseAddr(h.dst.IP)
 	var list []hop
 	for _, k := range slices.Sorted(maps.Keys(g.groups)) {
 		if q := g.groups[k]; q.namespace == h.dst.Namespace && slices.Contains(q.services, h.dst.Service) {
 			for _, port := range netpol.Listening(targets, q.ports) {
+				list = append(list, g.hopsTo(h, q, address.Is4(), port)...)
+			}
+		}
+	}
+	pods := len(list)
+	for _, k := range sortedPeers(g.peers) {
+		if p := g.peers[k]; k[0] == h.dst.Bundle && p.Pod == "" && p.Kind != "service" && p.Namespace == h.dst.Namespace && slices.Contains(p.Services, h.dst.Service) {
+			for _, port := range targets {
 				one := h
-				one.to, one.port = q, port
+				one.dst, one.port = p, port
 				list = append(list, one)
 			}
 		}
 	}
-	if !known && len(list) > 0 {
+	if !known && pods > 0 {
 		g.unresolved[service] = true
+	}
+	if len(list) == 0 {
+		g.unlocated[service] = true
+		return []hop{h}
+	}
+	return list
+}
+
+// hopsTo returns the hops to a workload behind a service, whose pods have addresses of the
+// service's family.
+func (g *policyMaker) hopsTo(h hop, q *podGroup, is4 bool, port int64) (list []hop) {
+	for _, a := range q.addrs {
+		if a.Is4() != is4 {
+			continue
+		}
+		one, pod := h, *h.dst
+		pod.IP = a.String()
+		one.dst, one.to, one.port = &pod, q, port
+		if g.nodes[a] {
+			g.hosted[q.path()], one.to = true, nil
+		}
+		list = append(list, one)
+		if one.to != nil && q.selector != nil {
+			break // one rule selects all of its pods
+		}
 	}
 	return list
 }
@@ -258,7 +336,7 @@ func (g *policyMaker) includes(q *podGroup) bool {
 
 // rule returns the rule for one end of the hop: the pods q, or the address of p.
 func (h *hop) rule(p *peer, q *podGroup) (rule, bool) {
-	r := rule{transport: h.transport, port: h.port}
+	r := rule{transport: h.transport, port: h.port, dns: h.dns}
 	if q != nil && q.selector != nil {
 		r.group, r.name = q, q.path()
 		return r, true
@@ -274,14 +352,20 @@ func (h *hop) rule(p *peer, q *podGroup) (rule, bool) {
 func addRule(list []rule, r rule) []rule {
 	i, found := slices.BinarySearchFunc(list, r, func(a, b rule) int { return strings.Compare(a.key(), b.key()) })
 	if found {
+		list[i].dns = list[i].dns || r.dns
 		return list
 	}
 	return slices.Insert(list, i, r)
 }
 
-// unselected names the workloads with traffic that have no selector of their own.
+// unselected names the workloads with traffic that no policy can select.
 func (g *policyMaker) unselected() []string {
 	out := []string{}
+	for _, k := range slices.Sorted(maps.Keys(g.hosted)) {
+		if q := g.groups[k]; q != nil && g.includes(q) {
+			out = append(out, k+": its pods use the network of their node, where policies do not apply")
+		}
+	}
 	for _, k := range slices.Sorted(maps.Keys(g.groups)) {
 		if q := g.groups[k]; q.selector == nil && g.includes(q) && len(q.ingress)+len(q.egress) > 0 {
 			why := "its pods have no labels"
@@ -298,7 +382,7 @@ func (g *policyMaker) unselected() []string {
 func (g *policyMaker) withoutDNS(list []*netPolicy) []string {
 	var out []string
 	for _, p := range list {
-		atDNS := func(r rule) bool { return r.port == 53 }
+		atDNS := func(r rule) bool { return r.dns }
 		if !g.ingressOnly && !slices.ContainsFunc(p.group.egress, atDNS) && !slices.ContainsFunc(p.group.ingress, atDNS) {
 			out = append(out, p.group.path())
 		}

@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -10,20 +12,88 @@ import (
 // port 80 to port 8080 of the pods.
 func cluster(t *testing.T) *policyMaker {
 	t.Helper()
-	g := &policyMaker{groups: map[string]*podGroup{}, targets: map[string][]int64{"shop/web/tcp/80": {8080}}, unresolved: map[string]bool{}, peers: map[[2]int64]*peer{
+	g := newPolicyMaker(map[[2]int64]*peer{
 		{0, 1}: {ID: 1, IP: "10.0.0.1", Kind: "pod", Namespace: "shop", Pod: "client-1", Workload: "client"},
 		{0, 2}: {ID: 2, IP: "10.96.0.7", Kind: "service", Namespace: "shop", Service: "web"},
 		{0, 3}: {ID: 3, IP: "10.0.0.3", Kind: "pod", Namespace: "shop", Pod: "blue-1", Workload: "blue", Service: "web"},
 		{0, 4}: {ID: 4, IP: "203.0.113.9", Kind: "outside", DNSName: "cards.example", External: true},
-	}}
+	})
+	g.targets["shop/web/tcp/80"] = []int64{8080}
 	g.add("shop", "client", []label{{"app", "client"}, {"pod-template-hash", "1"}}, nil)
 	g.add("shop", "blue", []label{{"app", "web"}, {"track", "blue"}}, []string{"web"})
 	g.add("shop", "green", []label{{"app", "web"}, {"track", "green"}}, []string{"web"})
 	g.add("shop", "other", []label{{"app", "web"}}, []string{"web-internal"})
+	for name, addr := range map[string]string{"client": "10.0.0.1", "blue": "10.0.0.3", "green": "10.0.0.4", "other": "10.0.0.5"} {
+		g.groups["shop/"+name].locate(addr, "2001:db8::1")
+	}
 	for _, q := range g.groups {
 		q.selector = g.selectorOf(q)
 	}
 	return g
+}
+
+// A network plugin sees the address behind a service, never the service's own. Policies do not
+// select pods on the network of their node, and do not restrict a pod's connections to itself.
+func TestPoliciesHaveTheAddressesThatPluginsSee(t *testing.T) {
+	for _, tc := range []struct {
+		name       string
+		setup      func(*policyMaker)
+		seen       seen
+		egress     []string // of the client: address or selector, and port
+		unselected string
+		unlocated  []string
+	}{
+		{"a service in front of pods that no selector selects", func(g *policyMaker) {
+			g.groups["shop/other"].locate("10.0.0.6")
+		}, seen{SrcID: 1, DstID: 5, Transport: "tcp", Port: 80}, []string{"10.0.0.5/32 8080", "10.0.0.6/32 8080"}, "", nil},
+		{"a service in front of pods on their node's network", func(g *policyMaker) {
+			g.addNode("10.0.0.5")
+		}, seen{SrcID: 1, DstID: 5, Transport: "tcp", Port: 80}, []string{"10.0.0.5/32 8080"}, "shop/other: its pods use the network of their node, where policies do not apply", nil},
+		{"a service in front of a host", func(g *policyMaker) {
+			g.peers[[2]int64{0, 7}] = &peer{ID: 7, IP: "10.5.5.5", Kind: "host", Namespace: "shop", Services: []string{"db"}}
+			g.targets["shop/db/tcp/5432"] = []int64{5433}
+		}, seen{SrcID: 1, DstID: 6, Transport: "tcp", Port: 5432}, []string{"10.5.5.5/32 5433"}, "", nil},
+		{"a service in front of unknown addresses", nil, seen{SrcID: 1, DstID: 6, Transport: "tcp", Port: 5432}, []string{"10.96.0.9/32 5432"}, "", []string{"shop/db"}},
+		{"a pod on its node's network", func(g *policyMaker) { g.addNode("10.0.0.3") },
+			seen{SrcID: 1, DstID: 3, Transport: "tcp", Port: 8080}, []string{"10.0.0.3/32 8080"}, "shop/blue: its pods use the network of their node, where policies do not apply", nil},
+		{"a pod and itself", nil, seen{SrcID: 1, DstID: 1, Transport: "tcp", Port: 8080}, nil, "", nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			g := cluster(t)
+			g.peers[[2]int64{0, 5}] = &peer{ID: 5, IP: "10.96.0.8", Kind: "service", Namespace: "shop", Service: "web-internal"}
+			g.peers[[2]int64{0, 6}] = &peer{ID: 6, IP: "10.96.0.9", Kind: "service", Namespace: "shop", Service: "db"}
+			g.targets["shop/web-internal/tcp/80"] = []int64{8080}
+			if tc.setup != nil {
+				tc.setup(g)
+			}
+			g.learn(&tc.seen)
+			var egress []string
+			for _, r := range g.groups["shop/client"].egress {
+				egress = append(egress, fmt.Sprintf("%s %d", r.prefix, r.port))
+			}
+			if !slices.Equal(egress, tc.egress) {
+				t.Errorf("egress %q, want %q", egress, tc.egress)
+			}
+			if got := g.unselected(); tc.unselected != "" && !slices.Equal(got, []string{tc.unselected}) {
+				t.Errorf("unselected %q, want %q", got, tc.unselected)
+			}
+			if got := slices.Sorted(maps.Keys(g.unlocated)); !slices.Equal(got, tc.unlocated) {
+				t.Errorf("services with unknown addresses %q, want %q", got, tc.unlocated)
+			}
+			if a, refused := g.judge(inForce(g.policies()), &tc.seen); refused {
+				t.Errorf("what was learned is refused: %+v", a)
+			}
+		})
+	}
+}
+
+// The pods of a cluster's DNS may listen on another port than their service.
+func TestPoliciesKnowDNSAtAnyPort(t *testing.T) {
+	g := cluster(t)
+	g.learn(&seen{SrcID: 1, DstID: 3, Transport: "udp", Port: 5353, DNS: true})
+	if got := g.withoutDNS(g.policies()); len(got) > 0 {
+		t.Errorf("without DNS: %q", got)
+	}
 }
 
 func TestPoliciesAllowThePortBehindAService(t *testing.T) {

@@ -77,6 +77,7 @@ type seen struct {
 	FlowID      string `json:"flow_id"`
 	Learned     int64  `json:"learned"`
 	Guessed     bool   `json:"guessed"` // the server side is a guess
+	DNS         bool   `json:"dns"`     // it carries DNS; the port of a server's pods may be another than 53
 }
 
 // peer is an endpoint with the facts that policies need.
@@ -134,7 +135,8 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &policyMaker{peers: peers, groups: map[string]*podGroup{}, targets: map[string][]int64{}, only: in.Namespaces, ingressOnly: in.Ingress}
+	g := newPolicyMaker(peers)
+	g.only, g.ingressOnly = in.Namespaces, in.Ingress
 	if err := g.group(ctx, c); err != nil {
 		return nil, err
 	}
@@ -172,8 +174,11 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	if list := slices.Sorted(maps.Keys(g.unresolved)); len(list) > 0 {
 		out.Note("the port on which the pods behind %s listen is unknown, so the rules have the service's port. Policies apply after the service's address is translated, so check these rules", strings.Join(list[:min(len(list), maxNamed)], ", "))
 	}
+	if list := slices.Sorted(maps.Keys(g.unlocated)); len(list) > 0 {
+		out.Note("the addresses behind %s are unknown, so the rules have the service's address and port. Policies apply after they are translated, so replace them by the addresses and ports in its EndpointSlices", strings.Join(list[:min(len(list), maxNamed)], ", "))
+	}
 	if list := g.withoutDNS(policies); len(list) > 0 {
-		out.Note("no DNS query from %s was seen in this time, so the policies do not allow DNS: if these pods resolve names, add egress to port 53 of the cluster's DNS", strings.Join(list[:min(len(list), maxNamed)], ", "))
+		out.Note("no DNS query from %s was seen in this time, so the policies do not allow DNS: if these pods resolve names, add egress to the pods of the cluster's DNS and the port on which they listen, such as 53", strings.Join(list[:min(len(list), maxNamed)], ", "))
 	}
 	if list := g.outside(); len(list) > 0 {
 		out.Note("policies use addresses and labels, not names: these rules become outdated if the names resolve to other addresses: %s", strings.Join(list[:min(len(list), maxNamed)], ", "))
@@ -201,12 +206,12 @@ func flowsSeen(ctx context.Context, c *forensics.Case, w *ask.Window) ([]seen, e
 		learned += " AND conn IN (SELECT conn FROM " + ask.Joined(c, "(SELECT "+terms.Key(c, "")+"conn_id FROM calls WHERE "+cond.SQL+")") + ")"
 		args = append(args, cond.Args...)
 	}
-	sql := fmt.Sprintf(`WITH f AS (SELECT %[1]s, conn, flow_id, src_id, dst_id, transport, dst_port, first_ns, last_ns,
+	sql := fmt.Sprintf(`WITH f AS (SELECT %[1]s, conn, flow_id, src_id, dst_id, transport, dst_port, first_ns, last_ns, dst_port = 53 OR protocol = 'dns' AS dns,
 			%[5]s AS answered,
-			role_known IN ('port', 'first_packet') AND dst_port >= 32768 AS guessed, row_number() OVER (PARTITION BY conn ORDER BY (dst_pod IS NOT NULL) DESC, (src_pod IS NOT NULL) DESC, first_ns, flow_id) AS nth
+			role_known IN ('port', 'first_packet') AND dst_port >= 32768 AS guessed, row_number() OVER (PARTITION BY conn ORDER BY (dst_pod IS NOT NULL) DESC, (dst_kind IS DISTINCT FROM 'service') DESC, (src_pod IS NOT NULL) DESC, first_ns, flow_id) AS nth
 			FROM %[2]s WHERE transport IN ('tcp', 'udp', 'sctp'))
 		SELECT bundle, src_id, dst_id, transport, dst_port AS port, count(*) AS connections, count(*) FILTER (answered) AS answered,
-			min(first_ns) AS first_ns, arg_min(%[4]s, flow_id) AS flow_id, count(*) FILTER (%[3]s) AS learned, guessed
+			min(first_ns) AS first_ns, arg_min(%[4]s, flow_id) AS flow_id, count(*) FILTER (%[3]s) AS learned, guessed, bool_or(dns) AS dns
 		FROM f WHERE nth = 1 GROUP BY ALL ORDER BY bundle, src_id, dst_id, transport, port, guessed`, terms.BundleOf(c, ""), ask.Joined(c, "flows"), learned, terms.FlowID(c), terms.Accepted)
 	rows, more, err := ask.Rows[seen](ctx, c, maxSeen, sql, args...)
 	if more {
