@@ -251,7 +251,7 @@ func (s *Server) routed(o HTTPOptions) http.Handler {
 			mux.HandleFunc(rt.Method+" "+rt.Path, s.strict(rt))
 		}
 	}
-	return mux
+	return s.astray(mux)
 }
 
 // accepts reports whether Accept names a media type; */* does not.

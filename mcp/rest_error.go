@@ -1,7 +1,9 @@
 package mcp
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"slices"
@@ -9,6 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/kfl"
+	"github.com/pcapsule/pcapsule/kfl/nearest"
 	"github.com/pcapsule/pcapsule/mcp/cases"
 	"github.com/pcapsule/pcapsule/mcp/object"
 	"github.com/pcapsule/pcapsule/mcp/queue"
@@ -64,11 +67,59 @@ type restFailure struct {
 
 // restError answers with an error.
 func (s *Server) restError(w http.ResponseWriter, err error) {
+	s.restFail(w, statusOf(err), err.Error())
+}
+
+func (s *Server) restFail(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set(trustHeader, tools.TrustNote)
-	w.WriteHeader(statusOf(err))
-	raw, _ := object.Marshal(restFailure{s.hide(err.Error()), tools.TrustNote}) // two strings always marshal
-	_, _ = w.Write(raw)                                                         // the client may be gone
+	w.WriteHeader(status)
+	raw, _ := object.Marshal(restFailure{s.hide(text), tools.TrustNote}) // two strings always marshal
+	_, _ = w.Write(raw)                                                  // the client may be gone
+}
+
+// astray answers requests for paths and methods that the server does not have as other errors are
+// answered. It leaves the others to mux.
+func (s *Server) astray(mux *http.ServeMux) http.HandlerFunc {
+	var paths []string
+	for _, rt := range s.routes() {
+		if !slices.Contains(paths, rt.Path) {
+			paths = append(paths, rt.Path)
+		}
+	}
+	return func(w http.ResponseWriter, r *http.Request) {
+		miss, pattern := mux.Handler(r)
+		if pattern != "" {
+			mux.ServeHTTP(w, r)
+			return
+		}
+		m := headOnly{header: http.Header{}}
+		miss.ServeHTTP(&m, r)
+		path := ask.Clip(r.URL.Path, 100)
+		switch m.status {
+		case http.StatusMethodNotAllowed:
+			allowed := m.header.Get("Allow")
+			w.Header().Set("Allow", allowed)
+			s.restFail(w, m.status, fmt.Sprintf("the method of %s must be %s", path, allowed))
+		case http.StatusNotFound:
+			s.restFail(w, m.status, fmt.Sprintf("there is no path %q; %s", path, cmp.Or(nearest.Hint(path, paths), "GET /mcp lists the paths")))
+		default:
+			mux.ServeHTTP(w, r)
+		}
+	}
+}
+
+// headOnly keeps the status and the header of an answer, without its text.
+type headOnly struct {
+	header http.Header
+	status int
+}
+
+func (m *headOnly) Header() http.Header    { return m.header }
+func (m *headOnly) WriteHeader(status int) { m.status = cmp.Or(m.status, status) }
+func (m *headOnly) Write(p []byte) (int, error) {
+	m.status = cmp.Or(m.status, http.StatusOK)
+	return len(p), nil
 }
 
 // errMasked reports that packets would reveal masked values.

@@ -72,6 +72,38 @@ func TestInvalidParametersAreRefused(t *testing.T) {
 }
 
 // TestRESTListsHaveEachRowOnce reads lists with pages of several sizes; the total counts all pages.
+func TestUnknownPathsAndMethodsAreAnsweredAsOtherErrors(t *testing.T) {
+	s := serving(t, Options{}, bundled(t, "http1.pcapng"))
+	web := httptest.NewServer(s.Handler(HTTPOptions{}))
+	defer web.Close()
+	for _, tc := range []struct {
+		method, path string
+		status       int
+		want, allow  string
+	}{
+		{"GET", "/mcp/cals", http.StatusNotFound, "did you mean /mcp/calls?", ""},
+		{"POST", "/mcp/ask/get-overview", http.StatusNotFound, "did you mean /mcp/ask/get_overview?", ""},
+		{"GET", "/a/wholly/different/thing", http.StatusNotFound, "GET /mcp lists the paths", ""},
+		{"DELETE", "/mcp/calls", http.StatusMethodNotAllowed, "the method of /mcp/calls must be GET, HEAD", "GET, HEAD"},
+		{"GET", "/mcp/ask/get_overview", http.StatusMethodNotAllowed, "the method of /mcp/ask/get_overview must be POST", "POST"},
+	} {
+		r, err := http.NewRequest(tc.method, web.URL+tc.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out restFailure
+		err = json.NewDecoder(answer.Body).Decode(&out)
+		answer.Body.Close()
+		if err != nil || answer.StatusCode != tc.status || !strings.Contains(out.Error, tc.want) || out.Trust == "" || answer.Header.Get("Allow") != tc.allow {
+			t.Errorf("%s %s: %d %+v %v, Allow %q, want %d with %q", tc.method, tc.path, answer.StatusCode, out, err, answer.Header.Get("Allow"), tc.status, tc.want)
+		}
+	}
+}
+
 func TestRESTListsHaveEachRowOnce(t *testing.T) {
 	for _, bundles := range [][]string{{bundled(t, "http1.pcapng")}, {bundled(t, "http1.pcapng"), bundled(t, "shop.pcapng")}} {
 		s := serving(t, Options{}, bundles...)
