@@ -62,6 +62,13 @@ func (c *Collector) Header(name, value string) {
 	c.add(value)
 }
 
+// Pair collects a value whose key has the name of a secret, such as user:1:password.
+func (c *Collector) Pair(key, value string) {
+	if t := (&task{p: c.p}); t.secretWord(key) {
+		c.add(value)
+	}
+}
+
 // Params collects from the parameters of a statement.
 func (c *Collector) Params(statement string, list []string) {
 	t := task{p: c.p, seen: c.seen}

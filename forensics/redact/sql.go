@@ -98,12 +98,13 @@ func (t *task) statement(s string) string {
 	return apply(s, t.hits(s, append(edits, t.assigned(s, edits)...)))
 }
 
-// assigned returns edits for the values of names in literals and comments, such as password= in a connection string.
+// assigned returns edits for the values of names in literals and comments, such as password= in a connection string, and
+// in statements about logins inside literals, as in dynamic SQL and in logs.
 func (t *task) assigned(s string, have []edit) (edits []edit) {
 	list, comments := sqlTokens(s)
 	for _, tok := range append(list, comments...) {
 		text := s[tok.start:min(tok.end, len(s))]
-		if tok.kind != sqlText || !strings.ContainsAny(text, "=:") || inside(have, tok.start, tok.end) {
+		if tok.kind != sqlText && !tok.double || !strings.ContainsAny(text, "=:'\"") || inside(have, tok.start, tok.end) {
 			continue
 		}
 		for _, e := range t.assignments(text) {

@@ -8,7 +8,9 @@ import (
 )
 
 // plain masks values after secret names, as in password=… or "token": "…", and matches of detectors.
-func (t *task) plain(s string) string { return apply(s, t.hits(s, t.assignments(s))) }
+func (t *task) plain(s string) string {
+	return apply(s, together(t.printable(s), t.hits(s, t.assignments(s))))
+}
 
 // duplicate is the beginning of an error of MySQL.
 const duplicate = "Duplicate entry '"
@@ -25,6 +27,13 @@ func (t *task) assignments(s string) (edits []edit) {
 	for i := first(s, 0, equals|colon|quote); i < len(s); i = first(s, i, equals|colon|quote) {
 		at := i // of the sign between name and value
 		if classes[s[i]] == quote {
+			if t.identified(s, i) {
+				if start, end := literal(s, i); end > start && !strings.HasPrefix(s[start:], t.p.mask) {
+					edits, i = append(edits, t.cover(s, start, end)), end
+				}
+				i++
+				continue
+			}
 			if !t.sentence(s, i) {
 				i++
 				continue
@@ -77,6 +86,28 @@ func (t *task) sentence(s string, i int) bool {
 	}
 	n := back(s, i-1, maxName, word)
 	return n > 0 && t.judge(s[i-1-n:i-1]) == yes
+}
+
+// maxIdentified is the length of a text that ends as in IDENTIFIED WITH plugin AS.
+const maxIdentified = 100
+
+// identified reports whether a text before i begins a statement about a login: IDENTIFIED BY, or IDENTIFIED WITH or VIA
+// a plugin BY, AS or USING, and perhaps the function PASSWORD.
+func (t *task) identified(s string, i int) bool {
+	head := strings.TrimRight(s[max(0, i-maxIdentified):i], " \t\r\n(")
+	if cut := len(head) - len("password"); cut > 0 && strings.EqualFold(head[cut:], "password") {
+		head = strings.TrimRight(head[:cut], " \t\r\n")
+	}
+	last := head[len(head)-back(head, len(head), maxName, word):]
+	if !strings.EqualFold(last, "by") && !strings.EqualFold(last, "as") && !strings.EqualFold(last, "using") {
+		return false
+	}
+	f := strings.Fields(head)
+	n := len(f)
+	if n >= 2 && strings.EqualFold(f[n-2], "identified") {
+		return t.passwords()
+	}
+	return n >= 4 && strings.EqualFold(f[n-4], "identified") && (strings.EqualFold(f[n-3], "with") || strings.EqualFold(f[n-3], "via")) && t.passwords()
 }
 
 // assignment returns the edit for the value after the equals sign or colon at i if its name is
@@ -199,6 +230,11 @@ func literal(s string, i int) (start, end int) {
 	if q := after(s, i); q == '"' || q == '\'' || q == '`' {
 		if quotes := strings.Repeat(string(q), 3); strings.HasPrefix(s[i:], quotes) { // of TOML and Python
 			return i + 3, max(i+3, pastAny(s, i+3, quotes)-3)
+		}
+		if after(s, i+1) == q && isToken(after(s, i+2)) { // inside other quotes, which double them, as in SQL and CSV
+			if n := strings.IndexAny(s[i+2:], "\n"+string(q)); n >= 0 && after(s, i+2+n) == q && after(s, i+3+n) == q {
+				return i + 2, i + 2 + n
+			}
 		}
 		for j := i + 1; j < len(s); j++ {
 			switch {

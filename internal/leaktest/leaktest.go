@@ -33,10 +33,11 @@ type Secret struct {
 	contentType string
 	body        string
 	redis       []string // a command
+	memcached   string   // the key of a value
 	sql         string   // a statement
 }
 
-// Secrets returns 64 kinds of secrets, each with a different value.
+// Secrets returns 68 kinds of secrets, each with a different value.
 func Secrets() []Secret {
 	v := func(n int) string { return fmt.Sprintf("Zq%02dxK7-planted_%02dvV", n, n) }
 	jwt := "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJwbGFudGVkIn0.c2lnbmF0dXJlLXBsYW50ZWQ"
@@ -85,6 +86,9 @@ func Secrets() []Secret {
 		{Kind: "file name", contentType: "multipart/form-data; boundary=XX", body: "--XX\r\nContent-Disposition: form-data; name=\"f\"; filename=\"password=%s\"\r\n\r\nhi\r\n--XX--\r\n"},
 		{Kind: "html password", contentType: "text/html", body: `<input type="password" name="q" value="%s">`}, {Kind: "netrc", contentType: "text/plain", body: "machine h login u password %s"},
 		{Kind: "redis key with a number", redis: []string{"SET", "session:7", "%s"}},
+		{Kind: "memcached key of a secret", memcached: "user:7:password"},
+		{Kind: "sql in a literal", sql: "INSERT INTO log VALUES ('CREATE USER z IDENTIFIED BY ''%s''')"}, {Kind: "login in a text", contentType: "text/plain", body: "7 root ALTER USER a IDENTIFIED WITH p AS '%s'"},
+		{Kind: "quoted-printable", contentType: "text/plain", body: "Hello, the pass=\r\nword: %s"},
 		{Kind: "url password", Value: "Zq78plantedPass", contentType: "text/plain", body: "postgres://u:%s@db/x"},
 	}
 	for i := range list {
@@ -111,6 +115,8 @@ func (s *Secret) request(i int) (request, response string) {
 			request += fmt.Sprintf("$%d\r\n%s\r\n", len(word), word)
 		}
 		return request, "+OK\r\n"
+	case s.memcached != "":
+		return fmt.Sprintf("set %s 0 60 %d\r\n%s\r\n", s.memcached, len(s.Value), s.Value), "STORED\r\n"
 	case s.sql != "":
 		message := func(kind, body string) string {
 			return kind + string(binary.BigEndian.AppendUint32(nil, uint32(4+len(body)))) + body
