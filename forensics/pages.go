@@ -41,14 +41,14 @@ func (c *Case) readCursor(q *Query) (*cursor, error) {
 		return nil, nil
 	}
 	if len(q.Cursor) > maxCursor {
-		return nil, ErrCursor
+		return nil, ErrNoCursor
 	}
 	data, err := base64.RawURLEncoding.DecodeString(q.Cursor)
-	if err != nil {
-		return nil, ErrCursor
-	}
 	var cur cursor
-	if json.Unmarshal(data, &cur) != nil || cur.Question != c.question(q) || cur.Row < 0 || (len(cur.Key) == 0) != (cur.Row > 0) {
+	if err != nil || json.Unmarshal(data, &cur) != nil {
+		return nil, ErrNoCursor
+	}
+	if cur.Question != c.question(q) || cur.Row < 0 || (len(cur.Key) == 0) != (cur.Row > 0) {
 		return nil, ErrCursor
 	}
 	return &cur, nil
@@ -62,6 +62,17 @@ func (c *Case) writeCursor(q *Query, cur cursor) string {
 	}
 	return base64.RawURLEncoding.EncodeToString(data)
 }
+
+// ErrNoCursor refuses a text that is no cursor. It is an ErrCursor.
+var ErrNoCursor error = noCursor{}
+
+type noCursor struct{}
+
+func (noCursor) Error() string {
+	return "the cursor is not one that an answer returned: pass next_cursor whole and unchanged, or begin again without a cursor"
+}
+
+func (noCursor) Is(target error) bool { return target == ErrCursor }
 
 // ErrMoved refuses a cursor whose page cannot be found again. It is an ErrCursor.
 var ErrMoved = fmt.Errorf("%w: the query returned its rows in another order, or other rows, than when it returned this cursor; "+

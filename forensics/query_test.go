@@ -38,6 +38,8 @@ func TestErrorsAreTellable(t *testing.T) {
 		{"a limit below zero", forensics.Query{Limit: -1}, forensics.ErrUsage, nil},
 		{"a cursor from nowhere", forensics.Query{Cursor: "eyJxIjoiMCJ9"}, forensics.ErrCursor, nil},
 		{"an invalid cursor", forensics.Query{Cursor: "%%%"}, forensics.ErrCursor, nil},
+		{"a text that is no cursor", forensics.Query{Cursor: "abc"}, forensics.ErrNoCursor, nil},
+		{"a cursor that is cut", forensics.Query{Cursor: "eyJxIjoiMC"}, forensics.ErrNoCursor, nil},
 		{"KFL on a table without calls", forensics.Query{Table: "clocks", KFL: "http"}, forensics.ErrUsage, nil},
 	} {
 		_, err := c.Query(ctx, x.q)

@@ -241,7 +241,7 @@ func (s *Server) explain(c *forensics.Case, err error) error {
 		err = fmt.Errorf("%w; ask for fewer columns or rows, or narrow the question, for example to a shorter time", err)
 	case errors.Is(err, forensics.ErrCrashed):
 		err = fmt.Errorf("%w; other questions still work, so ask this one differently", err)
-	case errors.Is(err, forensics.ErrCursor) && !errors.Is(err, forensics.ErrMoved):
+	case errors.Is(err, forensics.ErrCursor) && !errors.Is(err, forensics.ErrMoved) && !errors.Is(err, forensics.ErrNoCursor):
 		err = fmt.Errorf("%w; use a cursor only with the question that returned it", err)
 	}
 	if gone := missingBundle(c); gone != "" {

@@ -146,6 +146,8 @@ func (e *env) questionError(err error) error {
 		return exit.With(err, exit.Syntax, "pcapsule schema lists tables and columns")
 	case errors.As(err, &refused), errors.Is(err, forensics.ErrRefused):
 		return exit.With(err, exit.Refused, "a bundle is evidence: only a single query that reads the bundle's own tables is allowed")
+	case errors.Is(err, forensics.ErrNoCursor):
+		return exit.With(err, exit.Usage, "")
 	case errors.Is(err, forensics.ErrCursor):
 		return exit.With(err, exit.Usage, "use a cursor with the same bundles, question and flags that returned it")
 	case errors.Is(err, forensics.ErrDeadline), errors.Is(err, context.DeadlineExceeded):

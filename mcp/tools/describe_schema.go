@@ -59,7 +59,7 @@ func (s *Invocation) describeSchema(_ context.Context, in DescribeSchemaIn) (des
 	skip := 0
 	if in.Cursor != "" {
 		if skip, err = strconv.Atoi(in.Cursor); err != nil || skip < 0 {
-			return out, forensics.ErrCursor
+			return out, forensics.ErrNoCursor
 		}
 	}
 	var names []string

@@ -192,14 +192,17 @@ func readPlace(raw json.RawMessage, id string) (*pageStart, error) {
 		return nil, nil
 	}
 	if json.Unmarshal(raw, &text) != nil || len(text) > maxPlace {
-		return nil, forensics.ErrCursor
+		return nil, forensics.ErrNoCursor
 	}
 	if text == "" {
 		return nil, nil
 	}
 	data, err := base64.RawURLEncoding.DecodeString(text)
 	var at pageStart
-	if err != nil || json.Unmarshal(data, &at) != nil || at.Question != id || len(at.Lists) == 0 && at.Keyed == nil {
+	if err != nil || json.Unmarshal(data, &at) != nil {
+		return nil, forensics.ErrNoCursor
+	}
+	if at.Question != id || len(at.Lists) == 0 && at.Keyed == nil {
 		return nil, forensics.ErrCursor
 	}
 	for _, n := range at.Lists {
