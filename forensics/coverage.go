@@ -37,7 +37,7 @@ type Coverage struct {
 type Hole struct {
 	Bundle   int
 	Source   string // interface, node or file
-	From, To int64
+	From, To int64  // 0 if no time is known, because no packet could be read
 	Reason   string // filter, policy, drop, restart, retention, redaction, damaged, not_scheduled, not_read, not_recorded
 	Packets  int64  // known to be lost
 	Detail   string
@@ -66,13 +66,16 @@ func (c *Case) Coverage(from, to int64) (Coverage, error) {
 	if to == 0 {
 		out.To = last
 	}
-	if !any {
-		return out, nil
-	}
 	var recorded []Hole
 	for _, s := range list {
 		if s.To == 0 && !s.recorded { // a file without a readable packet
 			s.From, s.To, s.Detail = out.From, out.To, "at an unknown time: "+s.Detail
+		}
+		if !any && !s.recorded { // a case without packets has no time
+			out.add(s.Hole)
+		}
+		if !any {
+			continue
 		}
 		if s.To < out.From || s.From > out.To {
 			continue

@@ -57,7 +57,7 @@ type Hole struct {
 	Source  string `json:"source"`
 	Sources int64  `json:"sources,omitempty" jsonschema:"how many sources leave out the same, if several; source is the first, from and to are of all"`
 	Reason  string `json:"reason" jsonschema:"filter, policy, drop, restart, retention, redaction, damaged, not_scheduled, not_read or not_recorded"`
-	From    string `json:"from"`
+	From    string `json:"from" jsonschema:"empty if no time is known, because no packet could be read"`
 	To      string `json:"to"`
 	Packets int64  `json:"packets,omitempty" jsonschema:"packets known to be lost"`
 	Detail  string `json:"detail,omitempty"`
@@ -100,7 +100,10 @@ func CoverageOf(c forensics.Coverage) Coverage {
 	}
 	list := append(lost, chosen...)
 	for _, g := range list[:min(len(list), maxHoles)] {
-		row := Hole{Source: g.Source, Reason: g.Reason, From: Stamp(g.From), To: Stamp(g.To), Packets: g.Packets, Detail: Clip(g.Detail, 200)}
+		row := Hole{Source: g.Source, Reason: g.Reason, Packets: g.Packets, Detail: Clip(g.Detail, 200)}
+		if g.To != 0 {
+			row.From, row.To = Stamp(g.From), Stamp(g.To)
+		}
 		if g.sources > 1 {
 			row.Sources = g.sources
 		}

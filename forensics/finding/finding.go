@@ -185,7 +185,9 @@ func (l *Look) Add(r Row, f Finding) {
 	for i := range f.Evidence {
 		f.Evidence[i] = ask.Clip(f.Evidence[i], 300)
 	}
-	f.First, f.Last = ask.Stamp(r.FirstNs), ask.Stamp(r.LastNs)
+	if r.LastNs != 0 { // else no time is known
+		f.First, f.Last = ask.Stamp(r.FirstNs), ask.Stamp(r.LastNs)
+	}
 	l.found = append(l.found, f)
 }
 

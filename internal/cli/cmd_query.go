@@ -285,6 +285,9 @@ func (e *env) afterTable(ctx context.Context, cs *forensics.Case, res *forensics
 	switch cov := res.Coverage; {
 	case cov.State == forensics.None:
 		fmt.Fprintln(e.Err, "No packets were recorded in that time range, so an empty answer proves nothing.")
+		if len(cov.Holes) > 0 {
+			fmt.Fprintf(e.Err, "What was not recorded: %s\n", gapsText(cov))
+		}
 	case shown == 0 && cov.State == forensics.Complete:
 		fmt.Fprintln(e.Err, "No matches. The whole time range was captured.")
 	case cov.State == forensics.Partial:

@@ -130,7 +130,7 @@ func (c Coverage) Listed() string {
 // NotRecorded lists the traffic that was not recorded or could not be read.
 func (c Coverage) NotRecorded() string {
 	if c.State == forensics.None {
-		return "Nothing was recorded in this window."
+		return strings.TrimSpace("Nothing was recorded in this window. " + sentence(value.And(c.losses())))
 	}
 	var parts []string
 	if why := c.losses(); len(why) > 0 {

@@ -8,7 +8,6 @@ package coveragegap
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/pcapsule/pcapsule/forensics"
@@ -73,7 +72,11 @@ func add(r *finding.Row, h *forensics.Hole) {
 	r.Number += float64(h.Packets)
 	r.FirstNs, r.LastNs = min(r.FirstNs, h.From), max(r.LastNs, h.To)
 	if len(r.Evidence) < 5 {
-		r.Evidence = append(r.Evidence, fmt.Sprintf("%s to %s, %s: %s", ask.Stamp(h.From), ask.Stamp(h.To), h.Source, h.Detail))
+		when := ""
+		if h.To != 0 {
+			when = ask.Stamp(h.From) + " to " + ask.Stamp(h.To) + ", "
+		}
+		r.Evidence = append(r.Evidence, when+h.Source+": "+h.Detail)
 	}
 }
 
