@@ -64,7 +64,7 @@ func (o *Options) checkProtocols() error {
 	}
 	for _, name := range slices.Concat(o.Only, o.Without) {
 		for _, p := range content.Protocols() {
-			if p.Name == name {
+			if p.Name == name && !slices.Contains(names, name) {
 				return &ProtocolsError{msg: fmt.Sprintf("%s is a part of rows of %s: it cannot be selected without them", name, strings.Join(p.Inside, " and "))}
 			}
 		}

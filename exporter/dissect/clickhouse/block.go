@@ -86,7 +86,7 @@ func (k *conn) readBlock(in *input, at int) (int, error) {
 // unread ends the reading of a block with an unknown type, of which n bytes were read.
 func (k *conn) unread(dir dissect.Dir, x *incoming, n int) (int, error) {
 	if x.call != nil {
-		x.call.row.Partial = true
+		x.call.row.Partial = table.Some(true)
 	}
 	if dir == dissect.ToServer { // the next statement is found by its form
 		k.sides[dir].block = nil
@@ -99,35 +99,63 @@ func (k *conn) unread(dir dissect.Dir, x *incoming, n int) (int, error) {
 	return n, nil
 }
 
+// frame is a compressed frame.
+type frame struct {
+	method  byte
+	content []byte
+	plain   int // bytes of its content after decompression
+}
+
+// parseFrame reads the frame at the beginning of b. size is that of the frame, 0 if it is not known yet; content is nil
+// if the frame is not complete.
+func parseFrame(b []byte) (f frame, size int, err error) {
+	if len(b) < frameSum+frameHead {
+		return f, 0, nil
+	}
+	h := b[frameSum:]
+	size = int(binary.LittleEndian.Uint32(h[1:]))
+	f = frame{method: h[0], plain: int(binary.LittleEndian.Uint32(h[5:]))}
+	if methods[f.method] == "" || size < frameHead || size > maxFrame || f.plain > maxFrame {
+		return f, 0, fmt.Errorf("reading a compressed frame: method 0x%02x, %d bytes with %d of content", f.method, size, f.plain)
+	}
+	if len(h) >= size {
+		f.content = h[frameHead:size]
+	}
+	return f, frameSum + size, nil
+}
+
+// open returns the content.
+func (f *frame) open(decompress dissect.Decompressor) ([]byte, error) {
+	if f.method == methodNone {
+		return f.content, nil
+	}
+	coding := map[byte]string{methodLZ4: "lz4-block", methodZstd: "zstd"}[f.method]
+	out, err := decompress(coding, f.content, f.plain)
+	if err != nil || len(out) != f.plain {
+		return nil, errUnread
+	}
+	return out, nil
+}
+
 // readFrame reads one compressed frame.
 func (k *conn) readFrame(in *input, at int, x *incoming) (int, error) {
 	b := in.data[at:]
-	if len(b) < frameSum+frameHead {
-		return 0, nil
+	f, whole, err := parseFrame(b)
+	if err != nil || whole == 0 {
+		return 0, err
 	}
-	h := b[frameSum:]
-	method, size, plain := h[0], int(binary.LittleEndian.Uint32(h[1:])), int(binary.LittleEndian.Uint32(h[5:]))
-	if methods[method] == "" || size < frameHead || size > maxFrame || plain > maxFrame {
-		return 0, fmt.Errorf("reading a compressed frame: method 0x%02x, %d bytes with %d of content", method, size, plain)
-	}
-	whole := frameSum + size
-	if len(b) < whole {
+	if f.content == nil {
 		if at == 0 {
 			in.need(k.Conn, whole)
 		}
 		return 0, nil
 	}
 	if c := x.call; c != nil && (!c.row.Compression.OK || x.shown) {
-		c.row.Compression = table.Some(methods[method])
+		c.row.Compression = table.Some(methods[f.method])
 	}
-	content := h[frameHead:size]
-	if method != methodNone {
-		coding := map[byte]string{methodLZ4: "lz4-block", methodZstd: "zstd"}[method]
-		out, err := k.Conn.Decompress(coding, content, plain)
-		if err != nil || len(out) != plain {
-			return 0, errUnread
-		}
-		content = out
+	content, err := f.open(k.Conn.Decompress)
+	if err != nil {
+		return 0, err
 	}
 	if len(x.plain) > 0 {
 		content = append(x.plain, content...)

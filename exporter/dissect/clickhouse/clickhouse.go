@@ -34,34 +34,13 @@ const (
 // Row is one request with its response.
 type Row struct {
 	table.Call
-	Kind        table.Opt[string] `col:"clickhouse_kind" enc:"dict" doc:"kind of the request: HELLO (a login), QUERY, PING, TABLES (a server asks for the state of tables) or DATA (data that the client still sends after its statement failed); null if the request was not captured"`
-	SQL         table.Opt[string] `col:"clickhouse_query" doc:"the statement as sent, at most 64 KiB"`
-	QueryID     table.Opt[string] `col:"clickhouse_query_id" doc:"id of the statement, if the client chose one"`
-	Params      []string          `col:"clickhouse_params" doc:"parameters of the statement as name=value, at most 32 of 256 bytes"`
-	Settings    []string          `col:"clickhouse_settings" doc:"settings of the statement as name=value, at most 32 of 256 bytes"`
-	Columns     []string          `col:"clickhouse_columns" doc:"names of the result's columns"`
-	Types       []string          `col:"clickhouse_types" doc:"types of the result's columns"`
-	Rows        table.Opt[int64]  `col:"clickhouse_rows" doc:"number of rows returned; null if there was no result set"`
-	Preview     table.Opt[string] `col:"clickhouse_preview" doc:"first rows, with tabs between values and \\N for null, at most 4 KiB; arrays, tuples and maps are shown as …"`
-	Inserted    table.Opt[int64]  `col:"clickhouse_inserted_rows" doc:"number of rows that the client sent; null if it sent none"`
-	ReadRows    table.Opt[int64]  `col:"clickhouse_read_rows" doc:"number of rows that the server read, by its reports of progress"`
-	ReadBytes   table.Opt[int64]  `col:"clickhouse_read_bytes" doc:"number of bytes that the server read, by its reports of progress"`
-	WrittenRows table.Opt[int64]  `col:"clickhouse_written_rows" doc:"number of rows that the server wrote, by its reports of progress"`
-	Compression table.Opt[string] `col:"clickhouse_compression" enc:"dict" doc:"compression of blocks: none, lz4 or zstd; null if no block was sent"`
-	Success     bool              `col:"clickhouse_success" doc:"the server answered and reported no error"`
-	ErrCode     table.Opt[int32]  `col:"clickhouse_error_code" doc:"number of the error, such as 60"`
-	ErrName     table.Opt[string] `col:"clickhouse_error_code_name" enc:"dict" doc:"name of the error, such as UNKNOWN_TABLE"`
-	ErrMessage  table.Opt[string] `col:"clickhouse_error_message" doc:"the error's text, at most 1 KiB"`
-	User        table.Opt[string] `col:"clickhouse_user" enc:"dict" doc:"user of the connection, if its login was captured"`
-	Initial     table.Opt[string] `col:"clickhouse_initial_user" enc:"dict" doc:"user whose statement another server passed on"`
-	Database    table.Opt[string] `col:"clickhouse_database" enc:"dict" doc:"database that the login chose"`
-	Application table.Opt[string] `col:"clickhouse_application" enc:"dict" doc:"name of the client"`
-	ClientHost  table.Opt[string] `col:"clickhouse_client_host" enc:"dict" doc:"client's host name as the statement states it"`
-	OSUser      table.Opt[string] `col:"clickhouse_os_user" enc:"dict" doc:"client's user of the operating system as the statement states it"`
-	Server      table.Opt[string] `col:"clickhouse_server_version" enc:"dict" doc:"version of the server, from its answer to the login"`
-	Revision    table.Opt[int64]  `col:"clickhouse_revision" doc:"revision of the protocol that both sides know; a guess if the login was not captured"`
-	Cancelled   bool              `col:"clickhouse_cancelled" doc:"the client asked to cancel the statement"`
-	Partial     bool              `col:"clickhouse_partial" doc:"a part could not be read, so lists and counts may be incomplete"`
+	Statement
+	Initial    table.Opt[string] `col:"clickhouse_initial_user" enc:"dict" doc:"user whose statement another server passed on"`
+	ClientHost table.Opt[string] `col:"clickhouse_client_host" enc:"dict" doc:"client's host name as the statement states it"`
+	OSUser     table.Opt[string] `col:"clickhouse_os_user" enc:"dict" doc:"client's user of the operating system as the statement states it"`
+	Server     table.Opt[string] `col:"clickhouse_server_version" enc:"dict" doc:"version of the server, from its answer to the login"`
+	Revision   table.Opt[int64]  `col:"clickhouse_revision" doc:"revision of the protocol that both sides know; a guess if the login was not captured"`
+	Cancelled  bool              `col:"clickhouse_cancelled" doc:"the client asked to cancel the statement"`
 }
 
 // Protocol is ClickHouse.
@@ -149,7 +128,8 @@ var anyRevision = revisions{revLeast, revMost}
 
 // newCall makes a call with the known fields of the connection.
 func (k *conn) newCall(what string) *call {
-	row := &Row{Kind: table.NonEmpty(what), User: table.NonEmpty(k.user), Database: table.NonEmpty(k.database), Application: table.NonEmpty(k.application), Server: table.NonEmpty(k.version)}
+	row := &Row{Server: table.NonEmpty(k.version)}
+	row.Kind, row.User, row.Database, row.Application = table.NonEmpty(what), table.NonEmpty(k.user), table.NonEmpty(k.database), table.NonEmpty(k.application)
 	if k.revs != anyRevision {
 		row.Revision = table.Some(int64(k.revs.most))
 	}

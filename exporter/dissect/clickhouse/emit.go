@@ -1,12 +1,9 @@
 package clickhouse
 
 import (
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sqltext"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
-
-const maxSummary = 120 // bytes of an error in a summary
 
 // emit emits a call. why is the value of column error, empty if the call ended normally.
 func (k *conn) emit(c *call, why string) {
@@ -31,8 +28,8 @@ func (k *conn) emit(c *call, why string) {
 		why = "no_request"
 	}
 	row.Error = table.NonEmpty(why)
-	row.Complete = why == "" && c.whole && !row.Partial
-	row.Success = c.answered && !row.ErrCode.OK
+	row.Complete = why == "" && c.whole && !row.Partial.V
+	row.Success, row.Partial = table.Some(c.answered && !row.ErrCode.OK), table.Some(row.Partial.V)
 	if row.Inserted.OK && row.Rows.V == 0 { // the server showed the columns of the table only
 		row.Rows = table.Opt[int64]{}
 	}
@@ -75,14 +72,11 @@ func (c *call) summary(why string) string {
 	b = append(b, " → "...)
 	switch {
 	case row.ErrCode.OK:
-		b = append(append(b, row.ErrName.V...), ": "...)
-		b = append(b, clip.Line([]byte(row.ErrMessage.V), maxSummary)...)
+		b = append(b, row.problem()...)
 	case why != "":
 		b = append(b, why...)
-	case row.Inserted.OK:
-		b = append(b, clip.Count(row.Inserted.V, "row inserted", "rows inserted")...)
-	case row.Rows.OK:
-		b = append(b, clip.Count(row.Rows.V, "row", "rows")...)
+	case row.Inserted.OK, row.Rows.OK:
+		b = append(b, row.count()...)
 	case row.Kind.V == "HELLO" && row.Server.OK:
 		b = append(b, row.Server.V...)
 	default:

@@ -102,7 +102,7 @@ func (k *conn) fromServer(in *input, at int) (int, error) {
 		return 0, errBytes
 	}
 	// What servers send each other has no reader here.
-	k.answering(in, at).row.Partial = true
+	k.answering(in, at).row.Partial = table.Some(true)
 	k.lose("unread")
 	return 0, nil
 }
@@ -270,7 +270,6 @@ func (k *conn) answered(c *call) {
 // failed ends a call with an error.
 func (k *conn) failed(c *call, e exception) {
 	row := c.row
-	row.ErrCode, row.ErrMessage = table.Some(e.code), table.Some(e.text)
-	row.ErrName = table.Some(tables()["error"].Name(int64(e.code), "ERROR_"))
+	row.fail(e.code, e.text)
 	k.answered(c)
 }

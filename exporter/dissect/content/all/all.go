@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/clickhouse"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/connect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/elasticsearch"
@@ -32,11 +33,12 @@ type Columns struct {
 	k8sapi.Request
 	elasticsearch.Action
 	soap.Envelope
+	clickhouse.Statement
 }
 
 // Protocols describes each of them.
 func Protocols() []content.Protocol {
-	return []content.Protocol{sse.Protocol, graphql.Protocol, jsonrpc.Protocol, mcp.Protocol, connect.Protocol, s3.Protocol, k8sapi.Protocol, elasticsearch.Protocol, soap.Protocol, grpc.Etcd}
+	return []content.Protocol{sse.Protocol, graphql.Protocol, jsonrpc.Protocol, mcp.Protocol, connect.Protocol, s3.Protocol, k8sapi.Protocol, elasticsearch.Protocol, soap.Protocol, clickhouse.HTTP, grpc.Etcd}
 }
 
 // readers are tried in this order until one accepts the exchange.
@@ -51,6 +53,7 @@ var readers = [...]content.Reader[Columns]{
 	func(x *content.Exchange, c *Columns) bool { return k8sapi.Read(x, &c.Request) },
 	func(x *content.Exchange, c *Columns) bool { return elasticsearch.Read(x, &c.Action) },
 	func(x *content.Exchange, c *Columns) bool { return soap.Read(x, &c.Envelope) },
+	func(x *content.Exchange, c *Columns) bool { return clickhouse.ReadHTTP(x, &c.Statement) },
 }
 
 // unused are Columns of exchanges with no meaning, for the next ones.
