@@ -8,7 +8,7 @@ import (
 // KeyHeaders are the names of HTTP request headers that carry a key or a token, in lower case:
 // the complete name, or a pattern in which * matches the rest. HTTP has no registry for them;
 // these are the headers that API gateways and cloud services use.
-var KeyHeaders = []string{"api-key", "apikey", "*-api-key", "x-auth-*", "x-authorization", "*-token", "*-subscription-key", "x-functions-key"}
+var KeyHeaders = []string{"api-key", "apikey", "*-api-key", "x-auth-*", "x-authorization", "*-token", "*-subscription-key", "x-functions-key", "x-clickhouse-key"}
 
 // notKeys are parts of header names that match KeyHeaders but carry no credentials: tokens that
 // protect a form or continue a list.

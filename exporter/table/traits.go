@@ -35,10 +35,11 @@ type Traits struct {
 // Statements are the properties of a database that questions need. Its columns include
 // <protocol>_query, _params, _columns, _preview, _rows, _user and _application.
 type Statements struct {
-	Kind     string   `json:"kind"`     // column that says what a call is
-	Executed string   `json:"executed"` // SQL condition that a call executed a statement
-	Error    string   `json:"error"`    // SQL for the text of an error
-	Errors   []string `json:"errors"`   // columns with it
+	Kind     string   `json:"kind"`                // column that says what a call is
+	Executed string   `json:"executed"`            // SQL condition that a call executed a statement
+	Error    string   `json:"error"`               // SQL for the text of an error
+	Errors   []string `json:"errors"`              // columns with it
+	OverHTTP bool     `json:"over_http,omitempty"` // rows of HTTP have its columns too
 }
 
 // NoLogin are the values of auth_kind for logins that prove nothing: the client only states who it

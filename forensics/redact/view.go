@@ -18,7 +18,18 @@ const Function = "pcapsule_mask"
 var ContextColumns = append(append([]string{"protocol"}, table.DatabaseColumns("columns")...), table.DatabaseColumns("query")...)
 
 // Summaries is the SQL expression for the way to read the summary of a call.
-var Summaries = "CASE WHEN protocol IN ('" + strings.Join(databases(), "', '") + "') THEN 'sql' WHEN protocol = 'redis' THEN 'command' ELSE 'plain' END"
+var Summaries = "CASE WHEN protocol IN ('" + strings.Join(databases(), "', '") + "') OR " + overHTTP + " THEN 'sql' WHEN protocol = 'redis' THEN 'command' ELSE 'plain' END"
+
+// overHTTP is the condition that a call of HTTP is a statement of a database.
+var overHTTP = func() string {
+	var list []string
+	for _, d := range table.Databases() {
+		if d.OverHTTP {
+			list = append(list, d.Column("query")+" IS NOT NULL")
+		}
+	}
+	return strings.Join(list, " OR ")
+}()
 
 func databases() (names []string) {
 	for _, d := range table.Databases() {

@@ -61,13 +61,23 @@ var Kinds = join(", ", func(d table.Database) string {
 var Protocols = join(", ", func(d table.Database) string { return "'" + d.Protocol + "'" })
 
 // IsStatement is the condition that a call is one of a database.
-var IsStatement = "protocol IN (" + Protocols + ")"
+var IsStatement = "(protocol IN (" + Protocols + ")" + overHTTP(func(d table.Database) string { return " OR " + d.Kind + " IS NOT NULL" }) + ")"
+
+// overHTTP joins texts of the databases whose statements HTTP carries too.
+func overHTTP(each func(table.Database) string) (s string) {
+	for _, d := range Databases {
+		if d.OverHTTP {
+			s += each(d)
+		}
+	}
+	return s
+}
 
 // Executed is the condition that a call executed something, if it is one of a database: preparing
 // a statement and starting a connection do not.
 var Executed = "(CASE protocol " + join(" ", func(d table.Database) string {
 	return "WHEN '" + d.Protocol + "' THEN coalesce(" + d.Executed + ", true)"
-}) + " ELSE true END)"
+}) + " ELSE true" + overHTTP(func(d table.Database) string { return " AND coalesce(" + d.Executed + ", true)" }) + " END)"
 
 // Error is the SQL for the text of an error; alias is empty or ends with a point.
 func Error(alias string) string {

@@ -58,7 +58,7 @@ func Protocol() *dissect.Protocol {
 		Row:        &Row{},
 		Traits: table.Traits{Pooled: true, Login: true, TooMany: "clickhouse_error_code = 202", Statements: &table.Statements{
 			Kind: "clickhouse_kind", Executed: "clickhouse_kind = 'QUERY'",
-			Error: "clickhouse_error_code_name || ': ' || clickhouse_error_message", Errors: []string{"clickhouse_error_message"}}},
+			Error: "clickhouse_error_code_name || ': ' || clickhouse_error_message", Errors: []string{"clickhouse_error_message"}, OverHTTP: true}},
 	}
 }
 

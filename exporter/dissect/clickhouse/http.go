@@ -291,7 +291,7 @@ type webError struct {
 // errorText is an error (src/Common/Exception.cpp): up to 2020 with what() at its end, today with its name and a version.
 var errorText = regexp.MustCompile(`^Code: (\d{1,5})(?:\.|, e\.displayText\(\) =) (DB::(?s:.*))`)
 
-// readError reads the text of an error, code 0 if it is none.
+// readError reads the text of an error. The code of another text is 0.
 func readError(b []byte) (e webError) {
 	m := errorText.FindSubmatch(b[:min(len(b), maxForm)])
 	if m == nil {

@@ -176,6 +176,13 @@ func (t *result) lines(b []byte, heads int, values func(line []byte) []string) {
 		case len(line) == 0 && t.totals:
 			return
 		default:
+			if t.show && t.names == nil && content.Kind(line) == '{' {
+				for name := range content.Members(line) {
+					if t.names = append(t.names, clip.Text(name, maxValue)); len(t.names) == maxColumns {
+						break
+					}
+				}
+			}
 			t.row(func() []string { return values(line) })
 		}
 	}
@@ -230,8 +237,8 @@ func (t *result) native(b []byte, rev uint64) {
 	kinds := map[string]*kind{}
 	for len(b) > 0 {
 		d := decoder{rev: rev, kinds: kinds, show: t.show}
-		if rev == 0 {
-			d.stage = 1
+		if rev == 0 || len(b) < 8 || !plainBlock(b) {
+			d.rev, d.stage = 0, 1
 		}
 		n, err := d.read(b)
 		if t.names == nil && t.show && len(d.names) > 0 {
