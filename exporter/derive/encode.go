@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"hash/adler32"
 	"hash/crc32"
+	"strconv"
 	"strings"
 
 	"github.com/klauspost/compress/flate"
@@ -42,6 +43,13 @@ func containerOf(coding string) (c container, ok bool) {
 // stored returns an encoding of exactly size bytes that decodes to a run of the fill byte. ok is
 // false if size is too small for one, or the coding is unknown.
 func stored(coding string, size int) (out []byte, ok bool) {
+	if coding == "aws-chunked" {
+		const frame = 24 // bytes around one chunk, at most, and of a trailer
+		if size <= frame {
+			return nil, false
+		}
+		return recode(coding, []byte(strings.Repeat(string(fill), size-frame)), size)
+	}
 	c, ok := containerOf(coding)
 	if !ok {
 		return nil, false
@@ -98,6 +106,17 @@ func storedHead(coding string, out []byte, n int, last bool) []byte {
 // format has no way to fill the rest.
 func recode(coding string, text []byte, size int) (out []byte, ok bool) {
 	switch coding {
+	case "aws-chunked": // one chunk without a signature; a trailer takes the rest
+		out = append(strconv.AppendInt(nil, int64(len(text)), 16), "\r\n"...)
+		out = append(append(out, text...), "\r\n0\r\n"...)
+		spare := size - len(out) - len("\r\n")
+		if spare > 0 && spare < len("x:\r\n") || spare < 0 {
+			return nil, false
+		}
+		if spare > 0 {
+			out = append(out, "x:"+strings.Repeat(string(fill), spare-len("x:\r\n"))+"\r\n"...)
+		}
+		return append(out, "\r\n"...), true
 	case "gzip", "x-gzip":
 		const head, foot = 10, 8
 		body := deflated(text, flate.BestCompression)

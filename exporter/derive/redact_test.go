@@ -24,6 +24,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/derive"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
@@ -59,6 +60,10 @@ func chunked(head, body string, size int) say {
 
 // encoders are content codings.
 var encoders = map[string]func(string) string{
+	"aws-chunked": func(s string) string {
+		half := len(s) / 2
+		return fmt.Sprintf("%x;chunk-signature=a\r\n%s\r\n%x;chunk-signature=b\r\n%s\r\n0;chunk-signature=c\r\n\r\n", half, s[:half], len(s)-half, s[half:])
+	},
 	"gzip": func(s string) string {
 		var b bytes.Buffer
 		w := gzip.NewWriter(&b)
@@ -328,6 +333,10 @@ func TestStoredBodies(t *testing.T) {
 
 // decoders are the inverse of encoders.
 var decoders = map[string]func(io.Reader) ([]byte, error){
+	"aws-chunked": func(r io.Reader) ([]byte, error) {
+		b, _ := io.ReadAll(r)
+		return dissect.Decompress("aws-chunked", b, 1<<20)
+	},
 	"gzip": func(r io.Reader) ([]byte, error) {
 		z, err := gzip.NewReader(r)
 		if err != nil {

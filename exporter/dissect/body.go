@@ -12,6 +12,7 @@ import (
 	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect/object"
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -262,15 +263,24 @@ func (e *Engine) decodeAllowance(no int64) int64 {
 	return max(maxSpanDecoded-e.spanDecoded, 0)
 }
 
+// contentCodings are the codings of a body, the outermost last.
 func contentCodings(s string) []string {
 	if s == "" {
 		return nil
 	}
 	var out []string
+	signed := false
 	for _, c := range strings.Split(strings.ToLower(s), ",") {
-		if c = strings.TrimSpace(c); c != "" && c != "identity" && c != "none" { // none is not registered, but servers of event streams send it
+		switch c = strings.TrimSpace(c); c {
+		case "", "identity", "none": // none is not registered, but servers of event streams send it
+		case awsChunked: // clients send it first, although it is the last that they apply
+			signed = true
+		default:
 			out = append(out, c)
 		}
+	}
+	if signed {
+		out = append(out, awsChunked)
 	}
 	return out
 }
@@ -317,6 +327,10 @@ func decodeContent(out *decodedOutput, coding string, p []byte, limit int64) err
 			defer d.Close()
 			r = d
 		}
+	case "lz4": // not registered: ClickHouse sends it
+		r = lz4.NewReader(bytes.NewReader(p))
+	case awsChunked:
+		return unAWSChunked(out, p, limit)
 	default:
 		return errUnknownCoding
 	}

@@ -81,8 +81,6 @@ func decompress(out *decodedOutput, coding string, p []byte, limit int64) error 
 		return unsnappy(out, p, limit)
 	case "lz4-block":
 		return unlz4Block(out, p, limit)
-	case "lz4":
-		return copyLimited(out, lz4.NewReader(bytes.NewReader(p)), limit)
 	}
 	return decodeContent(out, coding, p, limit)
 }

@@ -3,6 +3,7 @@ package dissect
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -30,6 +31,7 @@ func TestDecompress(t *testing.T) {
 		block := snappy.Encode(nil, part)
 		framed = append(binary.BigEndian.AppendUint32(framed, uint32(len(block))), block...)
 	}
+	chunked := fmt.Appendf(nil, "1770;chunk-signature=ab\r\n%s\r\nfa0;chunk-signature=cd\r\n%s\r\n0;chunk-signature=ef\r\nx-amz-checksum-crc32c:sOO8/Q==\r\nx-amz-trailer-signature:12\r\n\r\n", text[:6000], text[6000:])
 	for _, c := range []struct {
 		name, coding string
 		data         []byte
@@ -45,6 +47,11 @@ func TestDecompress(t *testing.T) {
 		{"more than the limit", "lz4", lz.Bytes(), 100, true},
 		{"a block over the limit", "snappy", snappy.Encode(nil, text), 100, true},
 		{"a length that lies", "snappy", []byte("\xff\xff\xff\xff\x07abc"), 1 << 20, true},
+		{"signed chunks", "aws-chunked", chunked, 1 << 20, false},
+		{"signed chunks without the last one", "aws-chunked", chunked[:len(chunked)-120], 1 << 20, true},
+		{"signed chunks over the limit", "aws-chunked", chunked, 100, true},
+		{"a size that lies", "aws-chunked", []byte("ffffffff\r\nabc"), 1 << 20, true},
+		{"a size that is none", "aws-chunked", []byte("-1\r\nabc\r\n0\r\n\r\n"), 1 << 20, true},
 		{"garbage", "zstd", []byte("garbage"), 1 << 20, true},
 		{"an unknown coding", "rot13", text, 1 << 20, true},
 	} {

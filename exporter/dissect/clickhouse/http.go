@@ -195,7 +195,7 @@ func (s *Statement) asked(x *content.Exchange, r *web) {
 		user, _, _ := strings.Cut(string(plain), ":")
 		s.User = content.Some(user)
 	}
-	if !x.AuthKind.OK && (r.field("password") != "" || header("Key") != "") {
+	if !x.AuthKind.OK && r.field("password") != "" {
 		x.AuthKind = table.Some("password")
 	}
 	if verb := sqltext.Verb(s.SQL.V); len(r.data) > 0 && verb == "INSERT" && !x.Request.Lost {

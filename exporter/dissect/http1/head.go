@@ -210,6 +210,10 @@ func (h *head) framing(n httpfield.Name, value string) {
 		h.te, h.hasTE = join(h.te, value), true
 	case httpfield.ContentEncoding:
 		h.encoding = join(h.encoding, value)
+	case httpfield.AmzContentSHA256:
+		if coding := httpfield.SignedChunks(value); coding != "" {
+			h.encoding = join(h.encoding, coding)
+		}
 	case httpfield.ContentType:
 		if h.contentType == "" {
 			h.contentType = httpfield.ValidText(value)

@@ -86,9 +86,9 @@ func (l *finder) linkTables(calls string, args []any) []tempTable {
 		{chainTable, calls, args},
 		{linkTable, linkSQL, nil},
 		{familyTable, fmt.Sprintf(`WITH q AS (SELECT pk FROM %[1]s WHERE with_text GROUP BY pk HAVING count(*) >= %[3]d),
-			c AS MATERIALIZED (SELECT pk, grade, k, call_id, bn AS cbn, far AS cfar, protocol, ts_ns AS began, done, raw, more, endpoint FROM %[1]s JOIN q USING (pk) JOIN %[2]s USING (k) WHERE with_text),
-			t AS MATERIALIZED (SELECT raw, protocol, CASE WHEN %[5]s THEN %[4]s WHEN protocol IN %[6]s THEN regexp_replace(raw, '[0-9]{2,}|[0-9a-fA-F-]{16,}|[0-9]+', '?', 'g') ELSE name END AS text FROM (SELECT raw, protocol, any_value(endpoint) AS name FROM c GROUP BY ALL))
-			SELECT c.*, t.text FROM c JOIN t USING (raw, protocol)`, linkTable, chainTable, few, fmt.Sprintf(terms.NormalSQL, "raw"), statements.IsStatement, table.ProtocolsIn(func(t *table.Traits) bool { return t.Words != "" })), nil},
+			c AS MATERIALIZED (SELECT pk, grade, k, call_id, bn AS cbn, far AS cfar, protocol, ts_ns AS began, done, raw, more, endpoint, stored FROM %[1]s JOIN q USING (pk) JOIN %[2]s USING (k) WHERE with_text),
+			t AS MATERIALIZED (SELECT raw, protocol, CASE WHEN stored THEN %[4]s WHEN protocol IN %[5]s THEN regexp_replace(raw, '[0-9]{2,}|[0-9a-fA-F-]{16,}|[0-9]+', '?', 'g') ELSE name END AS text FROM (SELECT raw, protocol, any_value(endpoint) AS name, bool_or(stored) AS stored FROM c GROUP BY raw, protocol))
+			SELECT c.*, t.text FROM c JOIN t USING (raw, protocol)`, linkTable, chainTable, few, fmt.Sprintf(terms.NormalSQL, "raw"), table.ProtocolsIn(func(t *table.Traits) bool { return t.Words != "" })), nil},
 	}
 }
 

@@ -6,6 +6,8 @@
 // header, only their kind.
 package httpfield
 
+import "strings"
+
 // Name is a field name that the exporter handles specially.
 type Name uint8
 
@@ -37,6 +39,7 @@ const (
 	B3SpanID
 	AmznTraceID
 	UberTraceID
+	AmzContentSHA256
 	DatadogTraceID
 	DatadogParentID
 	DatadogTags
@@ -44,6 +47,15 @@ const (
 	GRPCStatus
 	GRPCMessage
 )
+
+// SignedChunks returns the content coding that a value of X-Amz-Content-Sha256 announces, empty if it announces none:
+// clients of Amazon S3 may leave it out of Content-Encoding.
+func SignedChunks(value string) string {
+	if strings.HasPrefix(value, "STREAMING-") {
+		return "aws-chunked"
+	}
+	return ""
+}
 
 // Lookup returns the Name of a field name, ignoring case.
 func Lookup(name string) Name {
@@ -101,6 +113,8 @@ func lookupLong(name string) Name {
 		return pick(name, "x-datadog-trace-id", DatadogTraceID, "", Other)
 	case 19:
 		return pick(name, "proxy-authorization", ProxyAuthorization, "x-datadog-parent-id", DatadogParentID)
+	case 20:
+		return pick(name, "x-amz-content-sha256", AmzContentSHA256, "", Other)
 	}
 	return Other
 }

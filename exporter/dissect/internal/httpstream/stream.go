@@ -117,15 +117,22 @@ func (s *Stream) Note(x *table.Header, dir dissect.Dir) {
 		q.ctype = x.Value
 		s.GRPC = s.GRPC || grpc.Is(x.Value)
 	case httpfield.ContentEncoding:
-		if q.coding != "" {
-			q.coding += ", "
-		}
-		q.coding += x.Value
+		q.addCoding(x.Value)
+	case httpfield.AmzContentSHA256:
+		q.addCoding(httpfield.SignedChunks(x.Value))
 	case httpfield.ContentLength:
 		if n, ok := parseLength(x.Value); ok {
 			q.length = table.Some(n)
 		}
 	}
+}
+
+// addCoding adds to the value of Content-Encoding.
+func (q *Half) addCoding(s string) {
+	if q.coding != "" && s != "" {
+		q.coding += ", "
+	}
+	q.coding += s
 }
 
 func parseLength(s string) (n int64, ok bool) {
