@@ -153,6 +153,11 @@ func (row *Row) stored(b []byte) {
 	}
 }
 
+// notFound is the text of the status 404 for a message that a client asked for by its number or subject
+// (server/stream.go of nats-server). Without direct access the API says it with an error. Other texts of 404 mean that no
+// message came.
+const notFound = "Message Not Found"
+
 const noResponders = 503 // status of the answer to a message that nobody subscribes to
 
 // blameStatus is the outcome of an answer that is only a status.
@@ -160,6 +165,8 @@ func blameStatus(status int32, text string) string {
 	switch {
 	case status == noResponders || strings.Contains(text, "Leadership") || strings.Contains(text, "Shutdown"):
 		return table.ServerError
+	case text == notFound:
+		return table.ClientError
 	case status == 404 || status == 408 || status < 400 || strings.Contains(text, "Completed"):
 		return table.OK // no message came in time, or all that were asked for
 	}

@@ -8,16 +8,12 @@
 package thrift
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/message"
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -26,18 +22,23 @@ import (
 // Row is one call.
 type Row struct {
 	table.Call
-	Service    table.Opt[string] `col:"thrift_service" enc:"dict" doc:"service before the colon of a multiplexed call (TMultiplexedProtocol)"`
-	Name       string            `col:"thrift_method" enc:"dict" doc:"name of the method; empty if its message cannot be read"`
-	Type       string            `col:"thrift_type" enc:"dict" doc:"call, or oneway if no reply follows; reply or exception if only that was captured"`
-	Sequence   int32             `col:"thrift_sequence" doc:"number that connects a call with its reply, of the header if there is one; many clients always send 0"`
-	Encoding   string            `col:"thrift_encoding" enc:"dict" doc:"binary or compact"`
-	Framed     bool              `col:"thrift_framed" doc:"each message follows its length (TFramedTransport)"`
-	Header     bool              `col:"thrift_header" doc:"each message has a header (THeaderTransport); its pairs are in headers"`
-	Transforms []string          `col:"thrift_transforms" doc:"transforms of the messages that have a header, such as zlib"`
-	Arguments  table.Opt[string] `col:"thrift_arguments" doc:"arguments with the numbers of their fields, such as 1: 5, 2: \"abc\"; at most 1 KiB"`
-	Result     table.Opt[string] `col:"thrift_result" doc:"result: field 0 is the value, others are exceptions that the method declares; at most 1 KiB"`
-	Exception  table.Opt[int32]  `col:"thrift_exception" doc:"number of the field of a declared exception"`
-	Message    table.Opt[string] `col:"thrift_message" doc:"message of the exception: its first text"`
+	Invocation
+	Framed     bool     `col:"thrift_framed" doc:"each message follows its length (TFramedTransport)"`
+	Header     bool     `col:"thrift_header" doc:"each message has a header (THeaderTransport); its pairs are in headers"`
+	Transforms []string `col:"thrift_transforms" doc:"transforms of the messages that have a header, such as zlib"`
+}
+
+// Invocation is what a call and its reply say, on TCP and inside HTTP.
+type Invocation struct {
+	Service   table.Opt[string] `col:"thrift_service" enc:"dict" doc:"service before the colon of a multiplexed call (TMultiplexedProtocol)"`
+	Name      table.Opt[string] `col:"thrift_method" enc:"dict" doc:"name of the method; empty if its message cannot be read"`
+	Type      table.Opt[string] `col:"thrift_type" enc:"dict" doc:"call, or oneway if no reply follows; reply or exception if only that was captured"`
+	Sequence  table.Opt[int32]  `col:"thrift_sequence" doc:"number that connects a call with its reply, of the header if there is one; many clients always send 0"`
+	Encoding  table.Opt[string] `col:"thrift_encoding" enc:"dict" doc:"binary or compact"`
+	Arguments table.Opt[string] `col:"thrift_arguments" doc:"arguments with the numbers of their fields, such as 1: 5, 2: \"abc\"; at most 1 KiB"`
+	Result    table.Opt[string] `col:"thrift_result" doc:"result: field 0 is the value, others are exceptions that the method declares; at most 1 KiB"`
+	Exception table.Opt[int32]  `col:"thrift_exception" doc:"number of the field of a declared exception"`
+	Message   table.Opt[string] `col:"thrift_message" doc:"message of the exception: its first text"`
 }
 
 // Protocol is Thrift.
@@ -144,7 +145,7 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	k.Queue.Resync(dir, why)
 	c := k.sides[dir].call
 	k.sides[dir] = side{}
-	if c != nil && (dir == dissect.ToClient || c.row.Type == oneway) {
+	if c != nil && (dir == dissect.ToClient || c.row.Type.V == oneway) {
 		k.emit(c, string(why))
 	} else if c != nil {
 		c.ended, c.gap = true, true
@@ -242,14 +243,12 @@ func (k *conn) begin(in *dissect.Input, h head, n int) error {
 		c = k.answers(h, in.Seq(0))
 	}
 	row := &c.row
-	if row.Name == "" {
-		row.Service, row.Name = split(h.name)
+	if row.Name.V == "" {
+		row.begins(h)
 	}
 	if !c.x.HasRequest() {
-		row.Type, row.Sequence, row.Framed, row.Encoding = typeNames[h.kind], h.sequence, h.framed, "binary"
-		if h.compact {
-			row.Encoding = "compact"
-		}
+		row.Framed = h.framed
+		row.describe(h)
 	}
 	k.headers(in.Dir, c, &h)
 	*s = side{call: c, head: h, values: newValues(h.compact), frame: h.frame}
@@ -276,23 +275,15 @@ func (k *conn) headers(dir dissect.Dir, c *call, h *head) {
 	}
 }
 
-// split separates the service of a multiplexed call from its method.
-func split(name string) (service table.Opt[string], method string) {
-	if s, m, ok := strings.Cut(name, ":"); ok {
-		return table.Some(s), m
-	}
-	return table.Opt[string]{}, name
-}
-
 // answers finds the call of a reply: the oldest, if its name and number are the same, else another
 // one with both.
 func (k *conn) answers(h head, seq uint32) *call {
 	same := func(c *call) bool {
 		service, name := split(h.name)
-		if h.header != nil && (name == "" || c.row.Name == "") { // only the header of one of them is known
-			return c.row.Header && c.row.Sequence == h.sequence
+		if h.header != nil && (name == "" || c.row.Name.V == "") { // only the header of one of them is known
+			return c.row.Header && c.row.Sequence.V == h.sequence
 		}
-		return c.row.Sequence == h.sequence && c.row.Name == name && (!service.OK || c.row.Service == service)
+		return c.row.Sequence.V == h.sequence && c.row.Name.V == name && (!service.OK || c.row.Service == service)
 	}
 	find := func() *call {
 		list := k.All()
@@ -319,7 +310,7 @@ func (k *conn) ended(dir dissect.Dir) {
 	row, text := &c.row, table.NonEmpty(string(v.text))
 	if dir == dissect.ToServer {
 		row.Arguments, c.ended = text, true
-		n := len(text.V) + len(row.Name)
+		n := len(text.V) + len(row.Name.V)
 		if h := s.head.header; h != nil {
 			n += h.texts
 		}
@@ -340,34 +331,21 @@ func (k *conn) judge(c *call, s *side) {
 	row, v := &c.row, &s.values
 	switch {
 	case c.odd && !v.any: // its fields cannot be read
-	case s.head.kind == kindException:
-		name := exceptions[v.code]
-		if name == "" {
-			name = "exception " + strconv.Itoa(int(v.code))
-		}
-		row.StatusCode = table.Some(v.code)
-		if s.gap && v.code == 0 { // its type was not captured
-			row.StatusCode, name = table.Opt[int32]{}, "exception"
-		}
-		row.StatusText, row.Message = table.Some(name), table.NonEmpty(v.message)
-		row.Outcome = table.ClientError
-		if v.code == 0 || v.code == 5 || v.code == 6 {
-			row.Outcome = table.ServerError
-		}
-	case !v.any && s.gap: // the kind of the result is unknown
-	case v.first == 0:
+	case s.head.kind != kindException && !v.any && s.gap: // the kind of the result is unknown
+	case s.head.kind != kindException && v.first == 0:
 		if c.gap {
 			row.Outcome = table.OK
 		}
 	default:
-		row.Exception, row.Message = table.Some(int32(v.first)), table.NonEmpty(v.message)
-		row.StatusText, row.Outcome = table.Some("declared exception "+strconv.Itoa(int(v.first))), table.ClientError
+		text, outcome := row.fail(s.head.kind, v)
+		if row.StatusText, row.Outcome = table.Some(text), outcome; s.head.kind == kindException {
+			row.StatusCode = table.Some(v.code)
+		}
+		if row.StatusCode.OK && s.gap && v.code == 0 { // its type was not captured
+			row.StatusCode, row.StatusText = table.Opt[int32]{}, table.Some("exception")
+		}
 	}
 }
-
-// exceptions are the types of TApplicationException.
-var exceptions = map[int32]string{0: "UNKNOWN", 1: "UNKNOWN_METHOD", 2: "INVALID_MESSAGE_TYPE", 3: "WRONG_METHOD_NAME", 4: "BAD_SEQUENCE_ID", 5: "MISSING_RESULT",
-	6: "INTERNAL_ERROR", 7: "PROTOCOL_ERROR", 8: "INVALID_TRANSFORM", 9: "INVALID_PROTOCOL", 10: "UNSUPPORTED_CLIENT_TYPE"}
 
 // emit emits a call. why is the value of column error, empty if the call ended normally.
 func (k *conn) emit(c *call, why string) {
@@ -384,19 +362,10 @@ func (k *conn) emit(c *call, why string) {
 	}
 	row.Error, row.Complete = table.NonEmpty(why), why == ""
 	message.Trace(&row.Call, row.Headers)
-	row.Method = table.NonEmpty(row.Name)
-	if row.Service.OK {
-		row.Method = table.Some(row.Service.V + ":" + row.Name)
-	}
-	const shown = 80 // bytes of arguments in the summary
-	row.Summary = cmp.Or(row.Method.V, "?") + "(" + clip.Text(row.Arguments.V, shown) + ")"
-	switch {
-	case row.Message.OK:
-		row.Summary += " → " + row.StatusText.V + ": " + clip.Text(row.Message.V, shown)
-	case row.StatusText.OK:
-		row.Summary += " → " + row.StatusText.V
-	case row.Result.OK:
-		row.Summary += " → " + clip.Text(row.Result.V, shown)
+	row.Method = table.NonEmpty(row.method())
+	row.Summary = row.asked()
+	if end := row.ends(row.StatusText.V); end != "" {
+		row.Summary += " → " + end
 	}
 	if why != "" {
 		row.Summary += " → " + why

@@ -61,29 +61,29 @@ func TestRows(t *testing.T) {
 	columns := []string{"status_code", "thrift_service", "thrift_type", "thrift_sequence", "thrift_encoding", "thrift_framed", "thrift_arguments", "thrift_result", "thrift_exception", "thrift_message"}
 	long := strings.Repeat("long ", 500)
 	dissecttest.Converse(t, Protocol(), columns, []dissecttest.Conversation{
-		{Name: "binary", Chunks: samples[0].Chunks, Want: []string{"ping() thrift_type=call thrift_encoding=binary",
-			"add(1: 1, 2: 2) → 0: 3 thrift_type=call thrift_encoding=binary thrift_arguments=1: 1, 2: 2 thrift_result=0: 3"}},
+		{Name: "binary", Chunks: samples[0].Chunks, Want: []string{"ping() thrift_type=call thrift_sequence=0 thrift_encoding=binary",
+			"add(1: 1, 2: 2) → 0: 3 thrift_type=call thrift_sequence=0 thrift_encoding=binary thrift_arguments=1: 1, 2: 2 thrift_result=0: 3"}},
 		{Name: "framed", Chunks: samples[1].Chunks, Want: []string{
-			`divide(1: 1, 2: 2) → declared exception 1: div 0 outcome=client_error thrift_type=call thrift_sequence=7 thrift_encoding=binary thrift_framed=true thrift_arguments=1: 1, 2: 2 ` +
-				`thrift_result=1: {1: 4, 2: "div 0"} thrift_exception=1 thrift_message=div 0`,
-			`zip(1: "x") thrift_type=oneway thrift_sequence=8 thrift_encoding=binary thrift_framed=true thrift_arguments=1: "x"`}},
+			`divide(1: 1, 2: 2) → declared exception 1: div 0 outcome=client_error thrift_type=call thrift_sequence=7 thrift_encoding=binary thrift_arguments=1: 1, 2: 2 ` +
+				`thrift_result=1: {1: 4, 2: "div 0"} thrift_exception=1 thrift_message=div 0 thrift_framed=true`,
+			`zip(1: "x") thrift_type=oneway thrift_sequence=8 thrift_encoding=binary thrift_arguments=1: "x" thrift_framed=true`}},
 		{Name: "compact", Chunks: samples[2].Chunks, Want: []string{
 			"Calc:add(1: 1, 2: 2) → 0: 3 thrift_service=Calc thrift_type=call thrift_sequence=1 thrift_encoding=compact thrift_arguments=1: 1, 2: 2 thrift_result=0: 3",
 			"nosuch(" + allText[:80] + "…) → UNKNOWN_METHOD: no such outcome=client_error status_code=1 thrift_type=call thrift_sequence=300 thrift_encoding=compact thrift_arguments=" + allText +
 				` thrift_result=1: "no such", 2: 1 thrift_message=no such`}},
 		{Name: "each type", Chunks: chunks{client(binaryMessage(1, "all", 0, all)), server(binaryMessage(3, "all", 0, unknown))}, Want: []string{
-			"all(" + allText[:80] + "…) → UNKNOWN_METHOD: no such outcome=client_error status_code=1 thrift_type=call thrift_encoding=binary thrift_arguments=" + allText + ` thrift_result=1: "no such", 2: 1 thrift_message=no such`}},
+			"all(" + allText[:80] + "…) → UNKNOWN_METHOD: no such outcome=client_error status_code=1 thrift_type=call thrift_sequence=0 thrift_encoding=binary thrift_arguments=" + allText + ` thrift_result=1: "no such", 2: 1 thrift_message=no such`}},
 		{Name: "replies in another order", Chunks: chunks{client(binaryMessage(1, "a", 1, "") + binaryMessage(1, "b", 2, "")), server(binaryMessage(2, "b", 2, three) + binaryMessage(2, "a", 1, ""))}, Want: []string{
 			"b() → 0: 3 thrift_type=call thrift_sequence=2 thrift_encoding=binary thrift_result=0: 3", "a() thrift_type=call thrift_sequence=1 thrift_encoding=binary"}},
 		{Name: "a long text in pieces", Chunks: chunks{client(binaryMessage(1, "put", 0, text(1, long))[:600]), client(binaryMessage(1, "put", 0, text(1, long))[600:]), server(binaryMessage(2, "put", 0, ""))}, Want: []string{
-			"put(1: \"" + long[:76] + "…) thrift_type=call thrift_encoding=binary thrift_arguments=1: \"" + long[:128] + "…\""}},
+			"put(1: \"" + long[:76] + "…) thrift_type=call thrift_sequence=0 thrift_encoding=binary thrift_arguments=1: \"" + long[:128] + "…\""}},
 		{Name: "a gap in a frame", Chunks: chunks{client(framed(binaryMessage(1, "put", 0, text(1, long)))[:100]), {Dir: dissect.ToServer, Data: []byte(framed(binaryMessage(1, "put", 0, text(1, long)))[200:]), Gap: 100},
 			server(framed(binaryMessage(2, "put", 0, ""))), client(framed(binaryMessage(1, "ping", 0, ""))), server(framed(binaryMessage(2, "ping", 0, "")))}, Want: []string{
-			"put(1: …) → gap error=gap thrift_type=call thrift_encoding=binary thrift_framed=true thrift_arguments=1: …", "ping() thrift_type=call thrift_encoding=binary thrift_framed=true"}},
+			"put(1: …) → gap error=gap thrift_type=call thrift_sequence=0 thrift_encoding=binary thrift_arguments=1: … thrift_framed=true", "ping() thrift_type=call thrift_sequence=0 thrift_encoding=binary thrift_framed=true"}},
 		{Name: "no reply", Chunks: chunks{client(binaryMessage(1, "add", 0, two))}, End: dissect.EndReset, Want: []string{
-			"add(1: 1, 2: 2) → reset error=reset outcome=no_answer thrift_type=call thrift_encoding=binary thrift_arguments=1: 1, 2: 2"}},
+			"add(1: 1, 2: 2) → reset error=reset outcome=no_answer thrift_type=call thrift_sequence=0 thrift_encoding=binary thrift_arguments=1: 1, 2: 2"}},
 		{Name: "a reply without its call", Chunks: chunks{client(binaryMessage(4, "zip", 1, "")), server(binaryMessage(2, "add", 0, three))}, Want: []string{"zip() thrift_type=oneway thrift_sequence=1 thrift_encoding=binary",
-			"add() → 0: 3 → no_request error=no_request outcome=cut thrift_type=reply thrift_encoding=binary thrift_result=0: 3"}},
+			"add() → 0: 3 → no_request error=no_request outcome=cut thrift_type=reply thrift_sequence=0 thrift_encoding=binary thrift_result=0: 3"}},
 	}...)
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/soap"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/sse"
 	"github.com/pcapsule/pcapsule/exporter/dissect/grpc"
+	"github.com/pcapsule/pcapsule/exporter/dissect/thrift"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -34,11 +35,12 @@ type Columns struct {
 	elasticsearch.Action
 	soap.Envelope
 	clickhouse.Statement
+	thrift.Invocation
 }
 
 // Protocols describes each of them.
 func Protocols() []content.Protocol {
-	return []content.Protocol{sse.Protocol, graphql.Protocol, jsonrpc.Protocol, mcp.Protocol, connect.Protocol, s3.Protocol, k8sapi.Protocol, elasticsearch.Protocol, soap.Protocol, clickhouse.HTTP, grpc.Etcd}
+	return []content.Protocol{sse.Protocol, graphql.Protocol, jsonrpc.Protocol, mcp.Protocol, connect.Protocol, s3.Protocol, k8sapi.Protocol, elasticsearch.Protocol, soap.Protocol, clickhouse.HTTP, thrift.HTTP, grpc.Etcd}
 }
 
 // readers are tried in this order until one accepts the exchange.
@@ -54,6 +56,7 @@ var readers = [...]content.Reader[Columns]{
 	func(x *content.Exchange, c *Columns) bool { return elasticsearch.Read(x, &c.Action) },
 	func(x *content.Exchange, c *Columns) bool { return soap.Read(x, &c.Envelope) },
 	func(x *content.Exchange, c *Columns) bool { return clickhouse.ReadHTTP(x, &c.Statement) },
+	func(x *content.Exchange, c *Columns) bool { return thrift.ReadHTTP(x, &c.Invocation) },
 }
 
 // unused are Columns of exchanges with no meaning, for the next ones.
