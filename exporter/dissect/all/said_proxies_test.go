@@ -45,7 +45,7 @@ func thriftDid(row table.CallRow) []string {
 	if !ok {
 		return []string{"another protocol: " + row.Base().Summary}
 	}
-	return []string{r.Name + "\t" + r.Arguments.V + "\t" + r.Result.V}
+	return []string{r.Name.V + "\t" + r.Arguments.V + "\t" + r.Result.V}
 }
 
 // thriftHeaderDid is thriftDid with the headers of the call and of its reply, and the transforms.
