@@ -2,6 +2,7 @@ package dissect
 
 import (
 	"bytes"
+	"cmp"
 	"compress/zlib"
 	"crypto/sha256"
 	"hash"
@@ -36,6 +37,7 @@ type Body struct {
 	Encoding    string // value of Content-Encoding, as sent
 	Complete    bool   // set by the dissector at the end of the body
 	File        *File  // set by the dissector if the body is a file, or contains files
+	Wire        int64  // set by the dissector if what it writes was decompressed: the bytes before that
 
 	conn    *Conn
 	buf     []byte
@@ -188,6 +190,9 @@ func (b *Body) Memory() int {
 
 // Size is the number of bytes written, before content decoding.
 func (b *Body) Size() int64 { return b.size }
+
+// WireSize is the number of bytes before any decoding of the content.
+func (b *Body) WireSize() int64 { return cmp.Or(b.Wire, b.size) }
 
 // Lost is the number of bytes known to be missing.
 func (b *Body) Lost() int64 { return b.missing }

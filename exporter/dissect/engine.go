@@ -425,7 +425,7 @@ func fillBody(b *Body, hash *table.Opt[table.Hash], size, wire *table.Opt[int64]
 	if b == nil || b.size == 0 && b.missing == 0 {
 		return
 	}
-	*hash, *wire = table.Some(b.Hash), table.Some(b.size)
+	*hash, *wire = table.Some(b.Hash), table.Some(b.WireSize())
 	if !b.Large {
 		*size = table.Some(b.decoded)
 	}

@@ -136,6 +136,7 @@ func (k *conn) inflate(dir dissect.Dir, s *side, m *call) {
 	if m.unread == "" {
 		out, err := k.c.Inflate(s.raw.Kept(), s.window)
 		m.x.ReqBody.Write(out)
+		m.x.ReqBody.Wire = m.size
 		if err != nil {
 			k.c.Anomaly("compression", fmt.Sprintf("a message of %d bytes: %v", s.raw.Size(), err), s.raw.Size())
 			m.unread = "malformed"
@@ -201,8 +202,10 @@ func (k *conn) join(m *call, text []byte) {
 			c.x.RespBody = k.c.NewBody("application/json", "")
 		} else {
 			c.x.RespBody.Write([]byte("\n"))
+			c.x.RespBody.Wire++
 		}
 		c.x.RespBody.Write(text)
+		c.x.RespBody.Wire += m.size
 	}
 	m.x.ReqBody.Finish()
 	m.x.ReqBody.Release()

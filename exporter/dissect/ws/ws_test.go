@@ -199,3 +199,19 @@ func TestRows(t *testing.T) {
 		"graphql_type", "graphql_operation", "graphql_fields", "graphql_errors", "graphql_error_code", "graphql_error", "graphql_events",
 		"jsonrpc_method", "jsonrpc_id", "jsonrpc_error_code", "jsonrpc_error", "jsonrpc_errors"}, cs...)
 }
+
+// TestSizesOfCompressedMessages: the size on the wire is that before decompression, of the message and of its answer.
+func TestSizesOfCompressedMessages(t *testing.T) {
+	ask := `{"jsonrpc":"2.0","id":1,"method":"add","params":["` + strings.Repeat("a", 500) + `"]}`
+	answer := `{"jsonrpc":"2.0","id":1,"result":"` + strings.Repeat("b", 700) + `"}`
+	var one, two packer
+	packedAsk, packedAnswer := one.pack(ask), two.pack(answer)
+	o := dissecttest.OptionsOf(Protocol())
+	o.Protocols = append(o.Protocols, http1.Protocol())
+	rows := dissecttest.Play(t, o, asks(fresh), agrees(fresh), sends(0xc1, packedAsk), says(0xc1, packedAnswer)).Rows()
+	c := rows[len(rows)-1].Base()
+	got := [4]int64{c.RequestBodySize.V, c.RequestBodyWire.V, c.ResponseBodySize.V, c.ResponseBodyWire.V}
+	if want := [4]int64{int64(len(ask)), int64(len(packedAsk)), int64(len(answer)), int64(len(packedAnswer))}; got != want {
+		t.Errorf("%s: sizes %v, want %v", c.Summary, got, want)
+	}
+}

@@ -83,7 +83,7 @@ func (x *bodies) split(b *dissect.Body, c *table.Call) {
 				end--
 			}
 		}
-		row := table.Body{SHA256: b.Hash, Part: part, Offset: int64(off), Size: int64(len(data)), WireSize: b.Size(),
+		row := table.Body{SHA256: b.Hash, Part: part, Offset: int64(off), Size: int64(len(data)), WireSize: b.WireSize(),
 			Complete: b.Complete && b.Lost() == 0, FirstCallNo: c.CallNo}
 		row.ContentType = table.NonEmpty(b.ContentType)
 		row.Encoding = table.NonEmpty(b.Codings)
