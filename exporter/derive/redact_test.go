@@ -167,6 +167,12 @@ func plants() []plant {
 		{"Redis", 6379, func(s string) []say {
 			return []say{{data: []byte(fmt.Sprintf("*2\r\n$4\r\nAUTH\r\n$%d\r\n%s\r\n*3\r\n$3\r\nSET\r\n$5\r\ntoken\r\n$%d\r\n%s\r\n", len(s), s, len(s), s))}, {server: true, data: []byte("+OK\r\n+OK\r\n")}}
 		}},
+		{"ClickHouse over HTTP", 8123, func(s string) []say {
+			q := "CREATE USER app IDENTIFIED BY '" + s + "'"
+			url := "GET /?query=ALTER%20USER%20app%20IDENTIFIED%20BY%20%27" + s + "%27 HTTP/1.1\r\nHost: db\r\nX-ClickHouse-Key: " + s + "\r\n\r\n"
+			ok := say{server: true, data: []byte("HTTP/1.1 200 OK\r\nX-ClickHouse-Query-Id: 1\r\nContent-Length: 0\r\n\r\n")}
+			return []say{{data: []byte(url)}, ok, {data: fmt.Appendf(nil, "POST / HTTP/1.1\r\nHost: db\r\nContent-Length: %d\r\n\r\n%s", len(q), q)}, ok}
+		}},
 		{"PostgreSQL", 5432, func(s string) []say {
 			q := "ALTER ROLE app PASSWORD '" + s + "'\x00"
 			m := binary.BigEndian.AppendUint32([]byte("Q"), uint32(4+len(q)))

@@ -51,7 +51,7 @@ func TestDecompress(t *testing.T) {
 		{"signed chunks without the last one", "aws-chunked", chunked[:len(chunked)-120], 1 << 20, true},
 		{"signed chunks over the limit", "aws-chunked", chunked, 100, true},
 		{"a size that lies", "aws-chunked", []byte("ffffffff\r\nabc"), 1 << 20, true},
-		{"a size that is none", "aws-chunked", []byte("-1\r\nabc\r\n0\r\n\r\n"), 1 << 20, true},
+		{"a size that is negative", "aws-chunked", []byte("-1\r\nabc\r\n0\r\n\r\n"), 1 << 20, true},
 		{"garbage", "zstd", []byte("garbage"), 1 << 20, true},
 		{"an unknown coding", "rot13", text, 1 << 20, true},
 	} {
