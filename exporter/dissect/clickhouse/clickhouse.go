@@ -12,7 +12,6 @@ import (
 	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/names"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -71,7 +70,7 @@ var tables = names.Lazy(namesText)
 // call is a request that waits for its response, or a response without a request.
 type call struct {
 	x        dissect.Exchange
-	waiting  inorder.Request
+	waiting  dissect.QueuedRequest
 	row      *Row
 	whole    bool // the request was captured
 	answered bool
@@ -79,10 +78,10 @@ type call struct {
 	texts    int    // bytes of text in row
 }
 
-// Asked implements inorder.Call.
-func (c *call) Asked() *inorder.Request { return &c.waiting }
+// Asked implements dissect.Queued.
+func (c *call) Asked() *dissect.QueuedRequest { return &c.waiting }
 
-// Waits implements inorder.Call.
+// Waits implements dissect.Queued.
 func (c *call) Waits() bool { return !c.answered }
 
 const callCost = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(Row{}))
@@ -99,7 +98,7 @@ type side struct {
 
 // conn is one connection.
 type conn struct {
-	inorder.Queue[*call]
+	dissect.Queue[*call]
 	sides    [2]side
 	blind    bool      // the position in the server's bytes is lost until the next request
 	addendum bool      // the client may send the rest of its login
@@ -113,7 +112,7 @@ type conn struct {
 
 func newConn(c *dissect.Conn) dissect.Dissector {
 	k := &conn{revs: anyRevision, types: map[string]*kind{}}
-	k.Queue = inorder.Queue[*call]{Conn: c, Emit: k.emit, Busy: func(c *call) bool {
+	k.Queue = dissect.Queue[*call]{Conn: c, Emit: k.emit, Busy: func(c *call) bool {
 		out, back := &k.sides[dissect.ToServer], &k.sides[dissect.ToClient]
 		return c == back.call || c == out.call && out.block != nil
 	}}

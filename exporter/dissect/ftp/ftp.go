@@ -9,7 +9,6 @@ import (
 	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/lines"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -58,7 +57,7 @@ func Protocol() *dissect.Protocol {
 // call is a command that waits for its reply, or a reply without a command.
 type call struct {
 	x     dissect.Exchange
-	asked inorder.Request
+	asked dissect.QueuedRequest
 	row   *Row
 	data  *transfer // of a transfer; nil if there is none
 	first bool      // a reply at the start of the connection
@@ -69,10 +68,10 @@ const (
 	transferCost = int(unsafe.Sizeof(transfer{}))
 )
 
-// Asked implements inorder.Call.
-func (c *call) Asked() *inorder.Request { return &c.asked }
+// Asked implements dissect.Queued.
+func (c *call) Asked() *dissect.QueuedRequest { return &c.asked }
 
-// Waits implements inorder.Call.
+// Waits implements dissect.Queued.
 func (c *call) Waits() bool { return true }
 
 // data is the address of the next data connection.
@@ -83,7 +82,7 @@ type data struct {
 
 // conn is the state of a connection.
 type conn struct {
-	inorder.Queue[*call]
+	dissect.Queue[*call]
 	lines.Session
 	replies    lines.Replies
 	user, kind string
@@ -101,7 +100,7 @@ type conn struct {
 func newConn(c *dissect.Conn) dissect.Dissector {
 	k := &conn{replies: lines.Replies{Limit: maxLine, Keep: maxLinesKept, Show: maxText, Free: true}}
 	k.Session = lines.NewSession(c, k.command, k.reply)
-	k.Queue = inorder.Queue[*call]{Conn: c, Emit: k.emit, Busy: func(c *call) bool { return c == k.answering }}
+	k.Queue = dissect.Queue[*call]{Conn: c, Emit: k.emit, Busy: func(c *call) bool { return c == k.answering }}
 	return k
 }
 

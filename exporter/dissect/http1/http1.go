@@ -14,7 +14,6 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/all"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -64,7 +63,7 @@ type call struct {
 	trailer   string // of the request, if it came before row was made
 	row       *Row   // made of both once an answer begins, because many requests wait for one
 	x         dissect.Exchange
-	asked     inorder.Request
+	asked     dissect.QueuedRequest
 	ahead     int32 // see Row.Ahead
 	isHead    bool
 	isConnect bool
@@ -125,19 +124,19 @@ type side struct {
 type conn struct {
 	c         *dissect.Conn
 	req, resp side
-	queue     inorder.Queue[*call]
+	queue     dissect.Queue[*call]
 }
 
 func newConn(c *dissect.Conn) dissect.Dissector {
 	k := &conn{c: c}
-	k.queue = inorder.Queue[*call]{Conn: c, Emit: k.giveUp, Busy: func(c *call) bool { return c == k.resp.call || c == k.req.call }}
+	k.queue = dissect.Queue[*call]{Conn: c, Emit: k.giveUp, Busy: func(c *call) bool { return c == k.resp.call || c == k.req.call }}
 	return k
 }
 
-// Asked implements inorder.Call.
-func (c *call) Asked() *inorder.Request { return &c.asked }
+// Asked implements dissect.Queued.
+func (c *call) Asked() *dissect.QueuedRequest { return &c.asked }
 
-// Waits implements inorder.Call.
+// Waits implements dissect.Queued.
 func (c *call) Waits() bool { return !c.respDone }
 
 // giveUp emits a call that can no longer be answered.

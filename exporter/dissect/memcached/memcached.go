@@ -10,7 +10,6 @@ import (
 	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -68,7 +67,7 @@ func Protocol() *dissect.Protocol {
 // call is a command that waits for its reply, or a reply without its command.
 type call struct {
 	x        dissect.Exchange
-	asked    inorder.Request
+	asked    dissect.QueuedRequest
 	row      *Row
 	replies  replies
 	opcode   byte
@@ -85,10 +84,10 @@ type call struct {
 	bad      bool
 }
 
-// Asked implements inorder.Call.
-func (c *call) Asked() *inorder.Request { return &c.asked }
+// Asked implements dissect.Queued.
+func (c *call) Asked() *dissect.QueuedRequest { return &c.asked }
 
-// Waits implements inorder.Call.
+// Waits implements dissect.Queued.
 func (c *call) Waits() bool { return !c.silent && !c.done }
 
 // callCost is the memory of a pending call in addition to its texts.
@@ -137,7 +136,7 @@ type side struct {
 }
 
 type conn struct {
-	queue    inorder.Queue[*call]
+	queue    dissect.Queue[*call]
 	c        *dissect.Conn
 	sides    [2]side
 	reply    *call // a reply with more lines, or the one whose value is read
@@ -147,7 +146,7 @@ type conn struct {
 
 func newConn(c *dissect.Conn) dissect.Dissector {
 	k := &conn{c: c}
-	k.queue = inorder.Queue[*call]{Conn: c, Emit: k.emit, Replies: pending, Busy: func(c *call) bool { return c == k.reply || c == k.sides[dissect.ToServer].call }}
+	k.queue = dissect.Queue[*call]{Conn: c, Emit: k.emit, Replies: pending, Busy: func(c *call) bool { return c == k.reply || c == k.sides[dissect.ToServer].call }}
 	return k
 }
 

@@ -11,7 +11,6 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/byid"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -74,7 +73,7 @@ func Protocol() *dissect.Protocol {
 // call is a message that waits for its acknowledgement, or an acknowledgement without its message.
 type call struct {
 	x        dissect.Exchange
-	asked    inorder.Request
+	asked    dissect.QueuedRequest
 	row      *Row
 	from     dissect.Dir // who sent the message
 	kind     byte
@@ -93,10 +92,10 @@ type call struct {
 // callCost is the memory of a waiting call in addition to its text.
 const callCost = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(Row{}))
 
-// Asked implements inorder.Call.
-func (c *call) Asked() *inorder.Request { return &c.asked }
+// Asked implements dissect.Queued.
+func (c *call) Asked() *dissect.QueuedRequest { return &c.asked }
 
-// Waits implements inorder.Call.
+// Waits implements dissect.Queued.
 func (c *call) Waits() bool { return true }
 
 // side is the state of one direction.
@@ -111,7 +110,7 @@ type side struct {
 type conn struct {
 	c       *dissect.Conn
 	sides   [2]side
-	pings   inorder.Queue[*call]
+	pings   dissect.Queue[*call]
 	login   *call   // CONNECT or AUTH without its answer
 	waits   [2]bool // a packet of that side waits for the other side
 	version byte    // 0 if it is not known
@@ -124,7 +123,7 @@ func newConn(c *dissect.Conn) dissect.Dissector {
 	for i := range k.sides {
 		k.sides[i].sent.Conn, k.sides[i].sent.Emit = c, k.emit
 	}
-	k.pings = inorder.Queue[*call]{Conn: c, Emit: k.emit}
+	k.pings = dissect.Queue[*call]{Conn: c, Emit: k.emit}
 	return k
 }
 

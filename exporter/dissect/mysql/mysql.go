@@ -13,7 +13,6 @@ import (
 	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -118,7 +117,7 @@ const (
 // call is a command that waits for its reply, or a reply without a command.
 type call struct {
 	x       dissect.Exchange
-	asked   inorder.Request
+	asked   dissect.QueuedRequest
 	kind    kind
 	command byte
 	query   string
@@ -178,7 +177,7 @@ type conn struct {
 	hello *call  // the connection phase, until it ends
 	greet *greet // of a connection that changed to TLS
 
-	queue  inorder.Queue[*call]
+	queue  dissect.Queue[*call]
 	orphan *call // a reply without a command
 
 	caps, serverCaps    uint64
@@ -257,6 +256,6 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 
 func newConn(c *dissect.Conn) dissect.Dissector {
 	k := &conn{c: c}
-	k.queue = inorder.Queue[*call]{Conn: c, Emit: k.emit, Busy: func(c *call) bool { return c.x.HasResponse() }}
+	k.queue = dissect.Queue[*call]{Conn: c, Emit: k.emit, Busy: func(c *call) bool { return c.x.HasResponse() }}
 	return k
 }

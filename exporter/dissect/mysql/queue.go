@@ -2,7 +2,6 @@ package mysql
 
 import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
 )
 
 func (k *conn) newCall(of kind) *call {
@@ -15,10 +14,10 @@ func (k *conn) newCall(of kind) *call {
 	return c
 }
 
-// Asked implements inorder.Call.
-func (c *call) Asked() *inorder.Request { return &c.asked }
+// Asked implements dissect.Queued.
+func (c *call) Asked() *dissect.QueuedRequest { return &c.asked }
 
-// Waits implements inorder.Call: a call is emitted with its reply.
+// Waits implements dissect.Queued: a call is emitted with its reply.
 func (c *call) Waits() bool { return true }
 
 // drop removes a call from everything that refers to it.

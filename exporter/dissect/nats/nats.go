@@ -12,7 +12,6 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/byid"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -76,7 +75,7 @@ func Protocol() *dissect.Protocol {
 // call is a message that waits for its answer.
 type call struct {
 	x         dissect.Exchange
-	asked     inorder.Request
+	asked     dissect.QueuedRequest
 	row       *Row
 	no        int64 // of the command on its connection
 	size      int64 // of the payload
@@ -98,10 +97,10 @@ type call struct {
 // callCost is the memory of a waiting call in addition to its text.
 const callCost = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(Row{}))
 
-// Asked implements inorder.Call.
-func (c *call) Asked() *inorder.Request { return &c.asked }
+// Asked implements dissect.Queued.
+func (c *call) Asked() *dissect.QueuedRequest { return &c.asked }
 
-// Waits implements inorder.Call.
+// Waits implements dissect.Queued.
 func (c *call) Waits() bool { return c.waitsOK }
 
 // side is the message that is being read in one direction.
@@ -118,7 +117,7 @@ type conn struct {
 	c         *dissect.Conn
 	asked     byid.Table[string, *call] // published, by reply subject
 	delivered byid.Table[string, *call] // by reply subject
-	order     inorder.Queue[*call]      // commands that +OK or PONG answers
+	order     dissect.Queue[*call]      // commands that +OK or PONG answers
 	recent    []*call                   // commands that nothing answers unless they fail
 	recentHas int                       // bytes of the budget
 	ping      *call                     // of the server
@@ -143,7 +142,7 @@ func newConn(c *dissect.Conn) dissect.Dissector {
 	k := &conn{c: c}
 	k.asked.Conn, k.asked.Emit = c, k.emit
 	k.delivered.Conn, k.delivered.Emit = c, k.emit
-	k.order = inorder.Queue[*call]{Conn: c, Emit: k.emit}
+	k.order = dissect.Queue[*call]{Conn: c, Emit: k.emit}
 	return k
 }
 

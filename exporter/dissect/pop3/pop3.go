@@ -8,7 +8,6 @@ import (
 	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/lines"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/mailhead"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sasl"
@@ -61,7 +60,7 @@ func Protocol() *dissect.Protocol {
 // call is a command that waits for its reply, or a reply without a command.
 type call struct {
 	x     dissect.Exchange
-	asked inorder.Request
+	asked dissect.QueuedRequest
 	row   *Row
 	head  mailhead.Head
 	gap   bool
@@ -69,15 +68,15 @@ type call struct {
 
 const callCost = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(Row{}))
 
-// Asked implements inorder.Call.
-func (c *call) Asked() *inorder.Request { return &c.asked }
+// Asked implements dissect.Queued.
+func (c *call) Asked() *dissect.QueuedRequest { return &c.asked }
 
-// Waits implements inorder.Call.
+// Waits implements dissect.Queued.
 func (c *call) Waits() bool { return true }
 
 // conn is the state of a connection.
 type conn struct {
-	inorder.Queue[*call]
+	dissect.Queue[*call]
 	lines.Session
 	user      string
 	auth      *call // AUTH without its reply
@@ -91,7 +90,7 @@ type conn struct {
 func newConn(c *dissect.Conn) dissect.Dissector {
 	k := &conn{}
 	k.Session = lines.NewSession(c, k.command, k.reply)
-	k.Queue = inorder.Queue[*call]{Conn: c, Emit: k.emit, Replies: replies, Busy: func(c *call) bool { return c == k.answering }}
+	k.Queue = dissect.Queue[*call]{Conn: c, Emit: k.emit, Replies: replies, Busy: func(c *call) bool { return c == k.answering }}
 	return k
 }
 

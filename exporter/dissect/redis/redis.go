@@ -13,7 +13,6 @@ import (
 	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -77,7 +76,7 @@ type span struct{ from, to int }
 // call is a pending command, or a reply without a command.
 type call struct {
 	x     dissect.Exchange
-	asked inorder.Request
+	asked dissect.QueuedRequest
 	spec  *spec  // nil for commands not in the table
 	verb  string // in upper case
 
@@ -137,7 +136,7 @@ type conn struct {
 	w          walker
 	resp       *call // the call of the current reply
 	tx         transaction
-	queue      inorder.Queue[*call]
+	queue      dissect.Queue[*call]
 	spare      []*call
 	spareBytes int
 	scratch    []byte
@@ -153,14 +152,14 @@ type conn struct {
 
 func newConn(c *dissect.Conn) dissect.Dissector {
 	k := &conn{c: c, commands: commands()}
-	k.queue = inorder.Queue[*call]{Conn: c, Emit: k.emit, Replies: replies, Busy: func(c *call) bool { return c == k.resp }}
+	k.queue = dissect.Queue[*call]{Conn: c, Emit: k.emit, Replies: replies, Busy: func(c *call) bool { return c == k.resp }}
 	return k
 }
 
-// Asked implements inorder.Call.
-func (c *call) Asked() *inorder.Request { return &c.asked }
+// Asked implements dissect.Queued.
+func (c *call) Asked() *dissect.QueuedRequest { return &c.asked }
 
-// Waits implements inorder.Call: a call is emitted with its reply.
+// Waits implements dissect.Queued: a call is emitted with its reply.
 func (c *call) Waits() bool { return true }
 
 // replies is how many replies a command still waits for. Those of a subscription look like what the server pushes, and

@@ -9,7 +9,6 @@ import (
 	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/lines"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sasl"
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -90,16 +89,16 @@ type step struct {
 	to    string // of RCPT
 	last  bool   // BDAT LAST
 	gone  bool   // it no longer waits
-	asked inorder.Request
+	asked dissect.QueuedRequest
 }
 
 const stepCost = int(unsafe.Sizeof(step{}))
 const callCost = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(Row{}))
 
-// Asked implements inorder.Call.
-func (s *step) Asked() *inorder.Request { return &s.asked }
+// Asked implements dissect.Queued.
+func (s *step) Asked() *dissect.QueuedRequest { return &s.asked }
 
-// Waits implements inorder.Call.
+// Waits implements dissect.Queued.
 func (s *step) Waits() bool { return true }
 
 // mode is the kind of the client's next bytes.
@@ -115,7 +114,7 @@ const (
 
 // conn is the state of a connection.
 type conn struct {
-	inorder.Queue[*step]
+	dissect.Queue[*step]
 	lines.Session
 	replies lines.Replies
 	mode    mode
@@ -139,7 +138,7 @@ type conn struct {
 func newConn(c *dissect.Conn) dissect.Dissector {
 	k := &conn{alone: map[string][]*step{}, replies: lines.Replies{Limit: maxLine, Keep: 1, Show: maxText}}
 	k.Session = lines.NewSession(c, k.line, k.reply)
-	k.Queue = inorder.Queue[*step]{Conn: c, Emit: k.lose, Replies: replies, Busy: func(s *step) bool { return s == k.answering }}
+	k.Queue = dissect.Queue[*step]{Conn: c, Emit: k.lose, Replies: replies, Busy: func(s *step) bool { return s == k.answering }}
 	return k
 }
 

@@ -12,7 +12,6 @@ import (
 	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/names"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -124,7 +123,7 @@ const (
 // call is a request that waits for its response, or a response without a request.
 type call struct {
 	x        dissect.Exchange
-	waiting  inorder.Request
+	waiting  dissect.QueuedRequest
 	row      *Row
 	s        *session
 	kind     byte
@@ -140,17 +139,17 @@ type call struct {
 	full     bool
 }
 
-// Asked implements inorder.Call.
-func (c *call) Asked() *inorder.Request { return &c.waiting }
+// Asked implements dissect.Queued.
+func (c *call) Asked() *dissect.QueuedRequest { return &c.waiting }
 
-// Waits implements inorder.Call.
+// Waits implements dissect.Queued.
 func (c *call) Waits() bool { return !c.answered }
 
 const callCost = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(Row{}))
 
 // session has the requests of a connection without MARS, or of one of its sessions.
 type session struct {
-	queue   inorder.Queue[*call]
+	queue   dissect.Queue[*call]
 	id      table.Opt[int32]
 	request struct { // that is being received
 		call *call
@@ -200,7 +199,7 @@ func newConn(c *dissect.Conn) dissect.Dissector {
 
 func (k *conn) newSession() *session {
 	s := &session{}
-	s.queue = inorder.Queue[*call]{Conn: k.c, Emit: k.emit, Busy: func(c *call) bool { return c == s.request.call || c == s.response.call }}
+	s.queue = dissect.Queue[*call]{Conn: k.c, Emit: k.emit, Busy: func(c *call) bool { return c == s.request.call || c == s.response.call }}
 	return s
 }
 

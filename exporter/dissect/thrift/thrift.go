@@ -14,7 +14,6 @@ import (
 	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/message"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -62,7 +61,7 @@ const maxAhead = 1024
 // call is a call that waits for its reply, or a reply without a call.
 type call struct {
 	x     dissect.Exchange
-	asked inorder.Request
+	asked dissect.QueuedRequest
 	row   Row
 	ended bool // the call was read whole
 	gap   bool
@@ -71,10 +70,10 @@ type call struct {
 
 const callCost = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(values{}))
 
-// Asked implements inorder.Call.
-func (c *call) Asked() *inorder.Request { return &c.asked }
+// Asked implements dissect.Queued.
+func (c *call) Asked() *dissect.QueuedRequest { return &c.asked }
 
-// Waits implements inorder.Call.
+// Waits implements dissect.Queued.
 func (c *call) Waits() bool { return true }
 
 // side is the state of one direction.
@@ -88,7 +87,7 @@ type side struct {
 
 // conn is the state of a connection.
 type conn struct {
-	inorder.Queue[*call]
+	dissect.Queue[*call]
 	sides    [2]side
 	newest   int32 // number of the newest call
 	called   bool  // there is one
@@ -97,7 +96,7 @@ type conn struct {
 
 func newConn(c *dissect.Conn) dissect.Dissector {
 	k := &conn{}
-	k.Queue = inorder.Queue[*call]{Conn: c, Emit: k.emit, Busy: func(c *call) bool { return c == k.sides[0].call || c == k.sides[1].call }}
+	k.Queue = dissect.Queue[*call]{Conn: c, Emit: k.emit, Busy: func(c *call) bool { return c == k.sides[0].call || c == k.sides[1].call }}
 	return k
 }
 

@@ -12,7 +12,6 @@ import (
 	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -64,24 +63,24 @@ func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 // call is a question that waits for its reply, or a reply whose question was not captured.
 type call struct {
 	x     dissect.Exchange
-	asked inorder.Request
+	asked dissect.QueuedRequest
 	row   Row
 }
 
 const callCost = int(unsafe.Sizeof(call{})) + maxLine // memory of a question
 
-// Asked implements inorder.Call.
-func (c *call) Asked() *inorder.Request { return &c.asked }
+// Asked implements dissect.Queued.
+func (c *call) Asked() *dissect.QueuedRequest { return &c.asked }
 
-// Waits implements inorder.Call.
+// Waits implements dissect.Queued.
 func (c *call) Waits() bool { return true }
 
 // conn has Resync, Kept, Shed and Close from its queue.
-type conn struct{ inorder.Queue[*call] }
+type conn struct{ dissect.Queue[*call] }
 
 func newConn(c *dissect.Conn) dissect.Dissector {
 	k := &conn{}
-	k.Queue = inorder.Queue[*call]{Conn: c, Emit: k.emit}
+	k.Queue = dissect.Queue[*call]{Conn: c, Emit: k.emit}
 	return k
 }
 

@@ -1,16 +1,14 @@
-package inorder
+package dissect
 
 import (
 	"slices"
-
-	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
 
-// Call is a request in a Queue, usually a pointer to the dissector's record of it.
-type Call interface {
+// Queued is a request in a Queue, usually a pointer to the dissector's record of it.
+type Queued interface {
 	comparable
 	// Asked is the request's position, which the queue sets.
-	Asked() *Request
+	Asked() *QueuedRequest
 	// Waits reports whether the response is not complete yet.
 	Waits() bool
 }
@@ -20,15 +18,15 @@ type Call interface {
 // a loss. Only the memory budget limits their number. Requests that were given up for memory are
 // counted, so that the responses to the others still find them. Embed it in a Dissector for Kept and
 // Shed.
-type Queue[C Call] struct {
-	Conn *dissect.Conn
+type Queue[C Queued] struct {
+	Conn *Conn
 	Emit func(c C, why string) // emits a call, which must Remove it; why is the value of column error
 	Busy func(c C) bool        // whether a message of c is being read, so that Shed must keep it; may be nil
 
 	// Replies is the number of responses that c still waits for, and whether it is known; nil: 1.
 	Replies func(c C) (n int64, known bool)
 
-	line   Line
+	line   RequestLine
 	list   []C // requests from head on, oldest first
 	head   int
 	ahead  int64 // responses to requests that were given up after all in list
@@ -63,7 +61,7 @@ func (q *Queue[C]) Push(c C, ack uint32, cost int) int {
 		clear(q.list[n:])
 		q.list, q.head = q.list[:n], 0
 	}
-	var oldest *Request
+	var oldest *QueuedRequest
 	var none C
 	if f := q.Front(); f != none && !q.lost && f.Asked().ahead == 0 {
 		oldest = f.Asked()
@@ -200,7 +198,7 @@ func (q *Queue[C]) next(seq uint32) C {
 // find restores the pairing after a loss.
 func (q *Queue[C]) find(seq uint32) (c C) {
 	q.uncertain()
-	m := q.line.Find(seq, func(yield func(int, *Request) bool) {
+	m := q.line.Find(seq, func(yield func(int, *QueuedRequest) bool) {
 		for i, c := range q.All() {
 			if c.Waits() && !yield(i, c.Asked()) {
 				return
@@ -213,22 +211,22 @@ func (q *Queue[C]) find(seq uint32) (c C) {
 		q.lost = true
 	}
 	if m.Unknown {
-		q.Conn.Anomaly("pairing_unknown", Unknown, 0)
+		q.Conn.Anomaly("pairing_unknown", PairingUnknown, 0)
 	}
 	for n := m.End; n > 0 && q.All()[0] != c; n-- {
-		q.Emit(q.All()[0], string(dissect.LossGap))
+		q.Emit(q.All()[0], string(LossGap))
 	}
 	if m.Guessed {
-		q.Conn.Anomaly("pairing_guessed", Guessed, 0)
+		q.Conn.Anomaly("pairing_guessed", PairingGuessed, 0)
 	}
 	return c
 }
 
 // Resync records that messages of a direction may be missing. Embedded in a Dissector that reads
 // whole messages only, it is all of Dissector.Resync.
-func (q *Queue[C]) Resync(dir dissect.Dir, _ dissect.Loss) {
+func (q *Queue[C]) Resync(dir Dir, _ Loss) {
 	switch starting := q.Conn.Starting(); {
-	case dir == dissect.ToServer:
+	case dir == ToServer:
 		q.line.Interrupted(starting)
 	case starting:
 		q.starts = true
@@ -239,10 +237,10 @@ func (q *Queue[C]) Resync(dir dissect.Dir, _ dissect.Loss) {
 	}
 }
 
-// Kept implements dissect.Dissector; Conn.Keep counts the requests.
+// Kept implements Dissector; Conn.Keep counts the requests.
 func (q *Queue[C]) Kept() int { return 0 }
 
-// Shed implements dissect.Dissector: it drops the oldest request of which no message is being read.
+// Shed implements Dissector: it drops the oldest request of which no message is being read.
 // Its response is counted when it comes.
 func (q *Queue[C]) Shed() bool {
 	for _, c := range q.All() {
@@ -269,7 +267,7 @@ func (q *Queue[C]) skip(c C) {
 		c.Asked().ahead += n
 		return
 	}
-	var next *Request
+	var next *QueuedRequest
 	all := q.All()
 	for _, d := range all[slices.Index(all, c)+1:] {
 		if d.Waits() {
@@ -281,7 +279,7 @@ func (q *Queue[C]) skip(c C) {
 }
 
 // Close emits the requests, oldest first.
-func (q *Queue[C]) Close(why dissect.End) {
+func (q *Queue[C]) Close(why End) {
 	for len(q.All()) > 0 {
 		q.Emit(q.All()[0], why.CallError())
 	}

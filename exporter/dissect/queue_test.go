@@ -1,40 +1,39 @@
-package inorder
+package dissect
 
 import (
 	"slices"
 	"testing"
 
-	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-type noted struct{ kinds []string }
+type notedKinds struct{ kinds []string }
 
-func (*noted) Call(dissect.Emission) {}
-func (n *noted) Anomaly(_ *dissect.Conn, a table.Anomaly) {
+func (*notedKinds) Call(Emission) {}
+func (n *notedKinds) Anomaly(_ *Conn, a table.Anomaly) {
 	n.kinds = append(n.kinds, a.Kind)
 }
 
-type waiting struct {
-	asked Request
+type inLine struct {
+	asked QueuedRequest
 	name  string
 }
 
-func (w *waiting) Asked() *Request { return &w.asked }
-func (w *waiting) Waits() bool     { return true }
+func (w *inLine) Asked() *QueuedRequest { return &w.asked }
+func (w *inLine) Waits() bool           { return true }
 
 // newQueue is a queue of a connection whose engine may hold limit bytes; 0 is the default.
-func newQueue(t *testing.T, s dissect.Sink, limit int) (*dissect.Engine, *Queue[*waiting]) {
+func newQueue(t *testing.T, s Sink, limit int) (*Engine, *Queue[*inLine]) {
 	t.Helper()
-	e, err := dissect.NewEngine(nil, nil, s, true)
+	e, err := NewEngine(nil, nil, s, true)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if limit > 0 {
 		e.SetBudget(limit)
 	}
-	q := &Queue[*waiting]{Conn: e.NewConn(dissect.Info{ConnectUs: -1})}
-	q.Emit = func(w *waiting, _ string) { q.Remove(w) }
+	q := &Queue[*inLine]{Conn: e.NewConn(Info{ConnectUs: -1})}
+	q.Emit = func(w *inLine, _ string) { q.Remove(w) }
 	return e, q
 }
 
@@ -49,19 +48,19 @@ func TestOnlyMemoryLimitsRequests(t *testing.T) {
 		{"by order", false, n},
 		{"after a loss, when a response could answer any of them", true, 0},
 	} {
-		s := &noted{}
+		s := &notedKinds{}
 		e, q := newQueue(t, s, 0)
 		for range n {
-			q.Push(&waiting{}, 100, 10)
+			q.Push(&inLine{}, 100, 10)
 		}
 		if c.loss {
-			q.Resync(dissect.ToClient, dissect.LossGap)
+			q.Resync(ToClient, LossGap)
 			q.Answer(101)
 		}
 		if n := len(q.All()); n != c.left || e.Held() < 10*n {
 			t.Errorf("%s: %d are left, want %d; %d bytes are held", c.name, n, c.left, e.Held())
 		}
-		q.Close(dissect.EndFin)
+		q.Close(EndFin)
 		if slices.Contains(s.kinds, "limit") {
 			t.Errorf("%s: anomalies %v", c.name, s.kinds)
 		}
@@ -74,16 +73,16 @@ func TestResponsesToGivenUpRequestsAreCounted(t *testing.T) {
 	names := []string{"a", "b", "c", "d", "e"}
 	for given := range 1 << len(names) {
 		for late := range len(names) + 1 { // how many requests are sent after the others were given up
-			_, q := newQueue(t, &noted{}, 0)
-			busy := map[*waiting]bool{}
-			q.Busy = func(w *waiting) bool { return busy[w] }
+			_, q := newQueue(t, &notedKinds{}, 0)
+			busy := map[*inLine]bool{}
+			q.Busy = func(w *inLine) bool { return busy[w] }
 			var want []string
 			shed := func() {
 				for q.Shed() {
 				}
 			}
 			for i, name := range names {
-				w := &waiting{name: name}
+				w := &inLine{name: name}
 				if q.Push(w, 100, 10); given>>i&1 == 0 {
 					busy[w] = true
 					want = append(want, name)
@@ -118,18 +117,18 @@ func TestResponsesToGivenUpRequestsAreCounted(t *testing.T) {
 
 // TestLossEndsTheCount tries responses after a loss: those to given-up requests may be among the lost.
 func TestLossEndsTheCount(t *testing.T) {
-	_, q := newQueue(t, &noted{}, 0)
-	q.Push(&waiting{name: "a"}, 100, 10)
+	_, q := newQueue(t, &notedKinds{}, 0)
+	q.Push(&inLine{name: "a"}, 100, 10)
 	q.Shed()
-	q.Push(&waiting{name: "b"}, 100, 10)
-	q.Resync(dissect.ToClient, dissect.LossGap)
+	q.Push(&inLine{name: "b"}, 100, 10)
+	q.Resync(ToClient, LossGap)
 	if f := q.Answer(150); f != nil {
 		t.Errorf("a response after a loss answers %s, though it may answer a", f.name)
 	}
 	if q.Ahead() {
 		t.Error("responses to given-up requests are still counted")
 	}
-	q.Push(&waiting{name: "c"}, 200, 10)
+	q.Push(&inLine{name: "c"}, 200, 10)
 	if f := q.Answer(200); f == nil || f.name != "c" {
 		t.Error("the client waited, but the next response does not answer its request")
 	}
@@ -137,10 +136,10 @@ func TestLossEndsTheCount(t *testing.T) {
 
 // TestIntermediateResponseIsNotTheLast counts two responses to one given-up request.
 func TestIntermediateResponseIsNotTheLast(t *testing.T) {
-	_, q := newQueue(t, &noted{}, 0)
-	q.Push(&waiting{name: "a"}, 100, 10)
+	_, q := newQueue(t, &notedKinds{}, 0)
+	q.Push(&inLine{name: "a"}, 100, 10)
 	q.Shed()
-	q.Push(&waiting{name: "b"}, 100, 10)
+	q.Push(&inLine{name: "b"}, 100, 10)
 	if q.Answer(100) != nil {
 		t.Fatal("the response to a answers b")
 	}
