@@ -4,6 +4,7 @@ import (
 	_ "embed" // for names.txt
 	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/message"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/names"
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -35,7 +36,7 @@ func (k *conn) emit(c *call, why string) {
 	if c.kind == disconnect && row.StatusText.OK && c.x.Reversed && row.Outcome == table.ClientError {
 		row.Outcome = table.Refused // the server ends the connection
 	}
-	message.Trace(&row.Call, row.Headers)
+	httpfield.Trace(&row.Call, row.Headers)
 	row.Summary = c.summary(why)
 	k.c.Emit(&c.x, row)
 }

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/message"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -45,7 +46,7 @@ func (k *conn) emit(c *call, why string) {
 
 // finish takes columns from the headers.
 func (row *Row) finish() {
-	message.Trace(&row.Call, row.Headers)
+	httpfield.Trace(&row.Call, row.Headers)
 	for _, h := range row.Headers {
 		if strings.EqualFold(h.Name, "Nats-Msg-Id") && !row.MessageID.OK {
 			row.MessageID = table.Some(h.Value)

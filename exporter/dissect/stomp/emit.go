@@ -1,6 +1,7 @@
 package stomp
 
 import (
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/message"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -20,7 +21,7 @@ func (k *conn) emit(c *call, why string) {
 	}
 	row.Error = table.NonEmpty(why)
 	row.Complete = why == "" && (c.answered || c.alone) && c.whole
-	message.Trace(&row.Call, row.Headers)
+	httpfield.Trace(&row.Call, row.Headers)
 	if !row.RequestID.OK {
 		row.RequestID = row.Correlation
 	}

@@ -8,8 +8,8 @@ import (
 	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/message"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -21,6 +21,7 @@ const (
 	headerFixed   = 14       // bytes before the header
 	headerCounted = 10       // of these, those that the length of the frame counts
 	maxInfo       = 64       // headers of a message in its row
+	maxInfoText   = 256      // bytes of a name or value in them
 	maxTransforms = 4        // of a message
 	maxPacked     = 64 << 10 // bytes of a transformed message that are read
 	maxPlain      = 64 << 10 // bytes of its content that are read
@@ -107,7 +108,7 @@ func (h *header) read(r *varints) (protocol uint64) {
 
 func (h *header) add(name, value []byte) {
 	if len(h.info) < maxInfo {
-		v := table.Header{Name: message.Text(name), Value: message.Text(value)}
+		v := table.Header{Name: clip.Text(name, maxInfoText), Value: clip.Text(value, maxInfoText)}
 		h.info = append(h.info, v)
 		h.texts += len(v.Name) + len(v.Value) + headerCost
 	}

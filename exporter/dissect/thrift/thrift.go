@@ -14,7 +14,7 @@ import (
 	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/message"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -360,7 +360,7 @@ func (k *conn) emit(c *call, why string) {
 		why = "no_request"
 	}
 	row.Error, row.Complete = table.NonEmpty(why), why == ""
-	message.Trace(&row.Call, row.Headers)
+	httpfield.Trace(&row.Call, row.Headers)
 	row.Method = table.NonEmpty(row.method())
 	row.Summary = row.asked()
 	if end := row.ends(row.StatusText.V); end != "" {

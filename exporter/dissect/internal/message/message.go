@@ -1,5 +1,5 @@
 // Package message contains the code that dissectors of message brokers share: the conversion of
-// names and payloads to text of a row, and the trace ids in the headers of a message.
+// names and payloads to text of a row.
 package message
 
 import (
@@ -8,8 +8,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
-	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
 // MaxText is how many bytes of a name, header or payload a row has.
@@ -37,24 +35,3 @@ func Show(b []byte) string {
 
 // Size is a number of bytes in a summary.
 func Size(n int64) string { return strconv.FormatInt(n, 10) + " B" }
-
-// Trace sets the trace id and the request id from the headers of a message, as for HTTP. It does
-// not overwrite fields that are set.
-func Trace(c *table.Call, headers []table.Header) {
-	if len(headers) == 0 {
-		return
-	}
-	list := make([]table.Header, len(headers))
-	for i, h := range headers {
-		h.Kind = httpfield.Request
-		list[i] = h
-	}
-	var t table.Call
-	httpfield.Fill(&t, list)
-	if t.TraceID.OK && !c.TraceID.OK {
-		c.TraceID, c.SpanID = t.TraceID, t.SpanID
-	}
-	if t.RequestID.OK && !c.RequestID.OK {
-		c.RequestID = t.RequestID
-	}
-}
