@@ -11,7 +11,7 @@ import (
 const maxUntaken = 64
 
 // noWait is the time within which a caller that closes after its request did not wait for the response, as after QUIT.
-const noWait = 1e6 // ns
+const noWait = 10e6 // ns
 
 // departure is how one end of a TCP connection stopped: after FIN it sends no more, after RST it reads no more either.
 type departure struct {
@@ -95,31 +95,41 @@ func (x *Exchange) caller() Dir {
 	return ToServer
 }
 
-// abandoned reports whether the caller of a call without a complete answer closed the connection first.
-func (c *Conn) abandoned(x *Exchange, b *table.Call) bool {
+// gaveUp is the departure of the caller, if it closed before it had a byte of the response and before the other side
+// closed; else nil. Bytes that were not captured could have been the response.
+func (c *Conn) gaveUp(x *Exchange) *departure {
 	left := c.departures()
-	if left == nil {
-		return false
+	if left == nil || !x.req.seen || c.losses.of != x.before {
+		return nil
 	}
 	caller, other := &left[x.caller()], &left[x.caller().Other()]
 	switch {
-	case !x.req.seen || !caller.known || !c.root().closing || c.losses.of != x.before || caller.ahead || c.atOnce(x, caller) || b.Error.V != "reset" && b.Error.V != "no_response":
-		return false
-	case x.resp.seen: // a part came, and was rejected
-		return caller.reset && !caller.had(x.resp.seq) && !caller.took(x.resp.seqEnd)
+	case !caller.known || caller.ahead || c.atOnce(x, caller), x.resp.seen && caller.had(x.resp.seq):
+		return nil
+	case !x.resp.seen && (other.reset || other.known && caller.had(other.Seq)):
+		return nil
 	}
-	return !other.reset && !(other.known && caller.had(other.Seq))
+	return caller
+}
+
+// abandoned reports whether the caller rejected the part of a response that came.
+func (c *Conn) abandoned(x *Exchange, b *table.Call) bool {
+	if !x.resp.seen || !c.root().closing || b.Error.V != "reset" && b.Error.V != "no_response" {
+		return false
+	}
+	d := c.gaveUp(x)
+	return d != nil && d.reset && !d.took(x.resp.seqEnd)
 }
 
 // awaitTaken keeps a call whose answer began after the caller had closed its side, until the caller acknowledges or
 // rejects it, or until the connection ends. It reports false if there is nothing to wait for.
 func (c *Conn) awaitTaken(x *Exchange, e Emission) bool {
-	r, b, left := c.root(), e.Row.Base(), c.departures()
-	if left == nil || b.Outcome == table.NoAnswer || b.Outcome == table.Cut {
+	r, b := c.root(), e.Row.Base()
+	if !x.resp.seen || b.Outcome == table.NoAnswer || b.Outcome == table.Cut {
 		return false
 	}
-	d := &left[x.caller()]
-	if !d.known || !x.req.seen || !x.resp.seen || d.had(x.resp.seq) || d.took(x.resp.seqEnd) || c.atOnce(x, d) {
+	d := c.gaveUp(x)
+	if d == nil || d.took(x.resp.seqEnd) {
 		return false
 	}
 	u := untaken{Emission: e, caller: x.caller(), end: x.resp.seqEnd, asked: x.req.begin(), cost: rowCost}

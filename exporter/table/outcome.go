@@ -17,8 +17,8 @@ const (
 // words, and the error's packet is cited.
 const Undelivered = "undelivered"
 
-// Abandoned is the value of column error of a call whose caller had closed the connection before the response began. The
-// FIN or RST is cited.
+// Abandoned is the value of column error of a call whose caller had closed the connection before the response began, and
+// rejected that. The FIN and RST are cited.
 const Abandoned = "abandoned"
 
 // Outcomes are all values of column outcome.
