@@ -29,15 +29,17 @@ type knownOnce struct {
 type knownSource struct {
 	table, needs string // a column that the source needs
 	as           string // how package redact reads the text; a list is JSON
-	sql          string
+	sql          string // with howRead for the way to read a summary
 }
+
+const howRead = "{summaries}"
 
 var knownSources = append(databaseSources(), []knownSource{
 	{"calls", "headers", redact.AsHeader, "SELECT h.name, h.value FROM (SELECT unnest(headers) AS h FROM calls_raw) WHERE length(h.value) >= 8"},
 	{"calls", "query_string", redact.AsContent, "SELECT 'application/x-www-form-urlencoded', query_string FROM calls_raw WHERE contains(query_string, '=')"},
 	{"calls", "http1_target", redact.AsContent, "SELECT 'application/x-www-form-urlencoded', http1_target FROM calls_raw WHERE contains(http1_target, '=')"},
 	{"bodies", "text", redact.AsContent, "SELECT coalesce(content_type, ''), text FROM bodies_raw WHERE length(text) >= 8"},
-	{"calls", "summary", redact.AsContent, "SELECT " + redact.Summaries + ", summary FROM calls_raw WHERE length(summary) >= 8"},
+	{"calls", "summary", redact.AsContent, "SELECT " + howRead + ", summary FROM calls_raw WHERE length(summary) >= 8"},
 	{"calls", "path", redact.AsContent, "SELECT 'plain', path FROM calls_raw WHERE length(path) >= 8"},
 	{"calls", "redis_reply", redact.AsContent, "SELECT 'command', redis_reply FROM calls_raw WHERE length(redis_reply) >= 8"},
 	{"calls", "grpc_request_text", redact.AsContent, "SELECT '', grpc_request_text FROM calls_raw WHERE grpc_request_text IS NOT NULL"},
@@ -90,7 +92,8 @@ func (c *Case) collect(ctx context.Context, s knownSource, all *redact.Collector
 	if v == nil || !hasColumn(v.raw, s.needs) {
 		return nil
 	}
-	rows, err := c.db.Query(ctx, fmt.Sprintf("%s LIMIT %d", s.sql, knownRows))
+	sql := strings.Replace(s.sql, howRead, redact.Summaries(func(column string) bool { return hasColumn(v.raw, column) }), 1)
+	rows, err := c.db.Query(ctx, fmt.Sprintf("%s LIMIT %d", sql, knownRows))
 	if err != nil {
 		return err
 	}

@@ -17,19 +17,16 @@ const Function = "pcapsule_mask"
 // must always include them.
 var ContextColumns = append(append([]string{"protocol"}, table.DatabaseColumns("columns")...), table.DatabaseColumns("query")...)
 
-// Summaries is the SQL expression for the way to read the summary of a call.
-var Summaries = "CASE WHEN protocol IN ('" + strings.Join(databases(), "', '") + "') OR " + overHTTP + " THEN 'sql' WHEN protocol = 'redis' THEN 'command' ELSE 'plain' END"
-
-// overHTTP is the condition that a call of HTTP is a statement of a database.
-var overHTTP = func() string {
-	var list []string
+// Summaries is the SQL expression for the way to read the summary of a call. has reports whether its table has a column.
+func Summaries(has func(column string) bool) string {
+	statement := "protocol IN ('" + strings.Join(databases(), "', '") + "')"
 	for _, d := range table.Databases() {
-		if d.OverHTTP {
-			list = append(list, d.Column("query")+" IS NOT NULL")
+		if query := d.Column("query"); d.OverHTTP && has(query) {
+			statement += " OR " + query + " IS NOT NULL"
 		}
 	}
-	return strings.Join(list, " OR ")
-}()
+	return "CASE WHEN " + statement + " THEN 'sql' WHEN protocol = 'redis' THEN 'command' ELSE 'plain' END"
+}
 
 func databases() (names []string) {
 	for _, d := range table.Databases() {
@@ -79,7 +76,7 @@ func (p *Policy) column(c wire.Column, has func(string) bool) string {
 		case c.Name == "text" && has("content_type"):
 			return call(AsContent, "coalesce(content_type, '')", name)
 		case c.Name == "summary" && has("protocol"):
-			return call(AsContent, Summaries, name)
+			return call(AsContent, Summaries(has), name)
 		case part == "preview" && has(db.Column("columns")):
 			return call(AsRows, "coalesce(array_to_string("+db.Column("columns")+", chr(9)), '')", name)
 		}
