@@ -147,7 +147,7 @@ func (e *env) questionError(err error) error {
 	case errors.As(err, &refused), errors.Is(err, forensics.ErrRefused):
 		return exit.With(err, exit.Refused, "a bundle is evidence: only a single query that reads the bundle's own tables is allowed")
 	case errors.Is(err, forensics.ErrNoCursor):
-		return exit.With(err, exit.Usage, "")
+		return exit.With(err, exit.Usage, "copy the whole cursor from the end of the answer before, or leave --cursor out")
 	case errors.Is(err, forensics.ErrCursor):
 		return exit.With(err, exit.Usage, "use a cursor with the same bundles, question and flags that returned it")
 	case errors.Is(err, forensics.ErrDeadline), errors.Is(err, context.DeadlineExceeded):
