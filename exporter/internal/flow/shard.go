@@ -1,10 +1,9 @@
 package flow
 
 import (
-	"slices"
-
 	"net/netip"
 	"reflect"
+	"slices"
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
