@@ -6,7 +6,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// maxUntaken is how many answers of a connection are kept until it shows whether the caller took them. LIMIT: the oldest
+// maxUntaken is how many responses of a connection are kept until it shows whether the caller took them. LIMIT: the oldest
 // of more count as taken, as do all when memory runs out.
 const maxUntaken = 64
 
@@ -37,12 +37,12 @@ func (c *Conn) departures() *[2]departure {
 	return nil
 }
 
-// untaken is a call whose answer began after its caller had sent FIN. The caller may still read (RFC 9293 section 3.6,
-// half-close), or has closed and rejects the answer with RST (section 3.10.7.4).
+// untaken is a call whose response began after its caller had sent FIN. The caller may still read (RFC 9293 section 3.6,
+// half-close), or has closed and rejects the response with RST (section 3.10.7.4).
 type untaken struct {
 	Emission
 	caller Dir
-	end    uint32 // sequence number after the answer
+	end    uint32 // sequence number after the response
 	asked  Instant
 	cost   int // bytes of the budget
 }
@@ -121,7 +121,7 @@ func (c *Conn) abandoned(x *Exchange, b *table.Call) bool {
 	return d != nil && d.reset && !d.took(x.resp.seqEnd)
 }
 
-// awaitTaken keeps a call whose answer began after the caller had closed its side, until the caller acknowledges or
+// awaitTaken keeps a call whose response began after the caller had closed its side, until the caller acknowledges or
 // rejects it, or until the connection ends. It reports false if there is nothing to wait for.
 func (c *Conn) awaitTaken(x *Exchange, e Emission) bool {
 	r, b := c.root(), e.Row.Base()
@@ -155,7 +155,7 @@ func (c *Conn) atOnce(x *Exchange, d *departure) bool {
 	return known && ns < noWait
 }
 
-// release emits calls kept by awaitTaken that which selects.
+// release emits the calls kept by awaitTaken that the function selects.
 func (c *Conn) release(which func(u *untaken) bool) {
 	if c.facts == nil || len(c.facts.untaken) == 0 {
 		return
@@ -177,7 +177,7 @@ func (c *Conn) release(which func(u *untaken) bool) {
 	}
 }
 
-// setAbandoned says in a row that the caller had closed the connection before the answer began.
+// setAbandoned says in a row that the caller had closed the connection before the response began.
 func (c *Conn) setAbandoned(b *table.Call, asked Instant, d *departure) {
 	b.Summary = outcomeInstead(b, table.Abandoned)
 	b.Error, b.Outcome, b.Failed = table.Some(table.Abandoned), table.NoAnswer, true
