@@ -71,19 +71,12 @@ func (c *Case) Coverage(from, to int64) (Coverage, error) {
 		if s.To == 0 && !s.recorded { // a file without a readable packet
 			s.From, s.To, s.Detail = out.From, out.To, "at an unknown time: "+s.Detail
 		}
-		if !any && !s.recorded { // a case without packets has no time
+		switch {
+		case any && (s.To < out.From || s.From > out.To): // a case without packets has no time
+		case !s.recorded:
 			out.add(s.Hole)
-		}
-		if !any {
-			continue
-		}
-		if s.To < out.From || s.From > out.To {
-			continue
-		}
-		if s.recorded {
+		case any:
 			recorded = append(recorded, s.Hole)
-		} else {
-			out.add(s.Hole)
 		}
 	}
 	if len(recorded) == 0 {

@@ -1,20 +1,12 @@
 package dissect
 
 import (
-	"bytes"
 	"cmp"
-	"compress/zlib"
 	"crypto/sha256"
 	"hash"
-	"io"
 	"strings"
 
-	"github.com/andybalholm/brotli"
-	"github.com/klauspost/compress/flate"
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
-	"github.com/pierrec/lz4/v4"
-
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/coding"
 	"github.com/pcapsule/pcapsule/exporter/dissect/object"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -22,7 +14,6 @@ import (
 // Limits of one body.
 const (
 	MaxBody        = 16 << 20 // bytes kept of one body before content decoding
-	maxDecoded     = 32 << 20 // bytes after content decoding
 	decodeSpan     = 4096     // packets that share one decoding limit in an engine
 	maxSpanDecoded = 48 << 20 // bytes that content decoding may produce within these packets
 	maxKept        = 1 << 20  // decoded bytes kept for the tables within these packets; the rest is decoded again there
@@ -70,15 +61,15 @@ func (b *Body) Bytes() []byte {
 	}
 	data := b.buf
 	codings := strings.Split(b.Codings, ",")
-	for i, coding := range codings {
-		out := decodedOutput{keep: maxDecoded}
-		limit := int64(maxDecoded)
+	for i, name := range codings {
+		out := coding.Output{Keep: coding.MaxDecoded}
+		limit := int64(coding.MaxDecoded)
 		if i == len(codings)-1 {
 			limit = b.decoded
-			out.data = make([]byte, 0, limit)
+			out.Data = make([]byte, 0, limit)
 		}
-		_ = decodeContent(&out, coding, data, limit) // the same input gave the same output before
-		data = out.data
+		_ = coding.DecodeContent(&out, name, data, limit) // the same input gave the same output before
+		data = out.Data
 	}
 	return data
 }
@@ -154,7 +145,7 @@ func (b *Body) Spill() bool {
 // spill frees the kept bytes and continues with their hash only.
 func (b *Body) spill() {
 	b.over = sha256.New()
-	if contentCodings(b.Encoding) == nil {
+	if coding.List(b.Encoding) == nil {
 		b.scan, b.kind = object.NewScanner(b.ContentType), object.KindOf(b.buf)
 	}
 	b.hashOnly(b.buf)
@@ -219,7 +210,7 @@ func (b *Body) Finish() {
 	b.conn.shrink(b.charged)
 	b.charged = 0
 	b.Decoded = b.buf
-	codings := contentCodings(b.Encoding)
+	codings := coding.List(b.Encoding)
 	if len(b.Decoded) == 0 {
 		codings = nil // the server had nothing to send
 	}
@@ -231,22 +222,22 @@ func (b *Body) Finish() {
 	e := b.conn.engine
 	for i := len(codings) - 1; i >= 0; i-- {
 		left := e.decodeAllowance(b.conn.root().now.No)
-		keep := int64(maxDecoded)
+		keep := int64(coding.MaxDecoded)
 		if i == 0 {
 			keep = max(maxKept-e.kept, int64(len(b.buf)))
 		}
-		out := decodedOutput{hash: sha256.New(), keep: keep}
-		err := decodeContent(&out, codings[i], b.Decoded, min(maxDecoded, left))
-		e.spanDecoded += out.n
-		if out.n == 0 && err != nil {
+		out := coding.Output{Hash: sha256.New(), Keep: keep}
+		err := coding.DecodeContent(&out, codings[i], b.Decoded, min(coding.MaxDecoded, left))
+		e.spanDecoded += out.N
+		if out.N == 0 && err != nil {
 			b.conn.Anomaly("content_encoding", "decoding "+codings[i]+": "+err.Error(), b.decoded)
 			break
 		}
-		b.Decoded, b.decoded, b.notKept = out.data, out.n, out.n > out.keep
+		b.Decoded, b.decoded, b.notKept = out.Data, out.N, out.N > out.Keep
 		if i == 0 {
-			e.kept += int64(len(out.data))
+			e.kept += int64(len(out.Data))
 		}
-		out.hash.Sum(b.Hash[:0])
+		out.Hash.Sum(b.Hash[:0])
 		b.Codings = strings.TrimPrefix(b.Codings+","+codings[i], ",")
 		if err != nil {
 			if b.Complete && b.missing == 0 {
@@ -266,95 +257,4 @@ func (e *Engine) decodeAllowance(no int64) int64 {
 		e.spanNo, e.spanDecoded, e.kept = span, 0, 0
 	}
 	return max(maxSpanDecoded-e.spanDecoded, 0)
-}
-
-// contentCodings are the codings of a body, the outermost last.
-func contentCodings(s string) []string {
-	if s == "" {
-		return nil
-	}
-	var out []string
-	signed := false
-	for _, c := range strings.Split(strings.ToLower(s), ",") {
-		switch c = strings.TrimSpace(c); c {
-		case "", "identity", "none": // none is not registered, but servers of event streams send it
-		case awsChunked: // clients send it first, although it is the last that they apply
-			signed = true
-		default:
-			out = append(out, c)
-		}
-	}
-	if signed {
-		out = append(out, awsChunked)
-	}
-	return out
-}
-
-// decodedOutput receives decoded bytes. Above keep bytes it only hashes.
-type decodedOutput struct {
-	hash hash.Hash // may be nil
-	data []byte
-	keep int64
-	n    int64
-}
-
-// Write implements io.Writer.
-func (u *decodedOutput) Write(p []byte) (int, error) {
-	if u.hash != nil {
-		u.hash.Write(p)
-	}
-	if u.n += int64(len(p)); u.n <= u.keep {
-		u.data = append(u.data, p...)
-	} else {
-		u.data = nil
-	}
-	return len(p), nil
-}
-
-// decodeContent decodes p into out, at most limit bytes. After an error, out has the bytes decoded
-// before it.
-func decodeContent(out *decodedOutput, coding string, p []byte, limit int64) error {
-	var r io.Reader
-	var err error
-	switch coding {
-	case "gzip", "x-gzip":
-		r, err = gzip.NewReader(bytes.NewReader(p))
-	case "deflate": // RFC 9110 section 8.4.1.2 requires zlib, but many senders send raw deflate
-		if r, err = zlib.NewReader(bytes.NewReader(p)); err != nil {
-			r, err = flate.NewReader(bytes.NewReader(p)), nil
-		}
-	case "br":
-		r = brotli.NewReader(bytes.NewReader(p))
-	case "zstd":
-		var d *zstd.Decoder
-		d, err = zstd.NewReader(bytes.NewReader(p), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(maxDecoded))
-		if err == nil {
-			defer d.Close()
-			r = d
-		}
-	case "lz4": // not registered: ClickHouse sends it
-		r = lz4.NewReader(bytes.NewReader(p))
-	case awsChunked:
-		return unAWSChunked(out, p, limit)
-	default:
-		return errUnknownCoding
-	}
-	if err != nil {
-		return err
-	}
-	return copyLimited(out, r, limit)
-}
-
-// copyLimited copies at most limit bytes of r; more are an error.
-func copyLimited(out *decodedOutput, r io.Reader, limit int64) error {
-	if _, err := io.Copy(out, io.LimitReader(r, limit)); err != nil {
-		return err
-	}
-	switch n, err := io.ReadFull(r, make([]byte, 1)); {
-	case n > 0:
-		return errDecodedLimit
-	case err != io.EOF:
-		return err
-	}
-	return nil
 }

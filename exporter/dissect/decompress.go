@@ -2,15 +2,14 @@ package dissect
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
 
 	"github.com/klauspost/compress/flate"
-	"github.com/klauspost/compress/snappy"
-	"github.com/pierrec/lz4/v4"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/coding"
 )
 
 // maxInflated is the most that one call of Decompress produces, in bytes.
@@ -27,30 +26,30 @@ func (n DecompressLimit) Error() string { return fmt.Sprintf("more than %d bytes
 // most limit bytes; if there are more, it returns those with an error. All bodies and messages near
 // one packet share an allowance, so that decompression bombs cost time and memory in proportion to
 // packets.
-func (c *Conn) Decompress(coding string, p []byte, limit int) ([]byte, error) {
+func (c *Conn) Decompress(name string, p []byte, limit int) ([]byte, error) {
 	e := c.engine
 	limit = min(limit, maxInflated, int(e.decodeAllowance(c.root().now.No)))
-	out := decodedOutput{keep: int64(limit)}
-	err := decompress(&out, coding, p, int64(limit))
-	e.spanDecoded += out.n
-	if errors.Is(err, errDecodedLimit) {
+	out := coding.Output{Keep: int64(limit)}
+	err := coding.Decode(&out, name, p, int64(limit))
+	e.spanDecoded += out.N
+	if errors.Is(err, coding.ErrLimit) {
 		err = DecompressLimit(limit)
 	}
 	if err != nil {
-		return out.data, fmt.Errorf("decompressing %s: %w", coding, err)
+		return out.Data, fmt.Errorf("decompressing %s: %w", name, err)
 	}
-	return out.data, nil
+	return out.Data, nil
 }
 
 // Decompressor is Conn.Decompress or Decompress.
-type Decompressor func(coding string, p []byte, limit int) ([]byte, error)
+type Decompressor func(name string, p []byte, limit int) ([]byte, error)
 
 // Decompress is Conn.Decompress for Protocol.Detect, which has no connection. p must be the whole of a short message:
 // nothing limits how often it is called.
-func Decompress(coding string, p []byte, limit int) ([]byte, error) {
-	out := decodedOutput{keep: int64(limit)}
-	err := decompress(&out, coding, p, int64(limit))
-	return out.data, err
+func Decompress(name string, p []byte, limit int) ([]byte, error) {
+	out := coding.Output{Keep: int64(limit)}
+	err := coding.Decode(&out, name, p, int64(limit))
+	return out.Data, err
 }
 
 // Inflate is Decompress for raw deflate without a last block, as in RFC 7692: dict is the content
@@ -58,82 +57,19 @@ func Decompress(coding string, p []byte, limit int) ([]byte, error) {
 func (c *Conn) Inflate(p, dict []byte) ([]byte, error) {
 	e := c.engine
 	limit := min(maxInflated, e.decodeAllowance(c.root().now.No))
-	out := decodedOutput{keep: limit}
+	out := coding.Output{Keep: limit}
 	r := flate.NewReaderDict(io.MultiReader(bytes.NewReader(p), strings.NewReader(deflateEnd)), dict)
-	err := copyLimited(&out, r, limit)
-	e.spanDecoded += out.n
-	if errors.Is(err, errDecodedLimit) {
+	err := coding.Copy(&out, r, limit)
+	e.spanDecoded += out.N
+	if errors.Is(err, coding.ErrLimit) {
 		err = DecompressLimit(limit)
 	}
 	if err != nil {
-		return out.data, fmt.Errorf("decompressing deflate: %w", err)
+		return out.Data, fmt.Errorf("decompressing deflate: %w", err)
 	}
-	return out.data, nil
+	return out.Data, nil
 }
 
 // deflateEnd is the end of the block that a sender leaves out (RFC 7692 section 7.2.1), and an empty
 // last block.
 const deflateEnd = "\x00\x00\xff\xff\x01\x00\x00\xff\xff"
-
-func decompress(out *decodedOutput, coding string, p []byte, limit int64) error {
-	switch coding {
-	case "snappy":
-		return unsnappy(out, p, limit)
-	case "lz4-block":
-		return unlz4Block(out, p, limit)
-	}
-	return decodeContent(out, coding, p, limit)
-}
-
-// unlz4Block decodes a block without frame, whose size is the limit.
-func unlz4Block(out *decodedOutput, p []byte, limit int64) error {
-	b := make([]byte, limit)
-	n, err := lz4.UncompressBlock(p, b)
-	if err != nil {
-		return err
-	}
-	_, err = out.Write(b[:n])
-	return err
-}
-
-// xerial begins the frames of snappy-java: the magic, and two versions of 4 bytes.
-const xerial = "\x82SNAPPY\x00"
-
-var errSnappy = errors.New("invalid snappy data")
-
-// unsnappy decodes a block, or blocks with their sizes after the header of snappy-java.
-func unsnappy(out *decodedOutput, p []byte, limit int64) error {
-	if !bytes.HasPrefix(p, []byte(xerial)) {
-		return unsnappyBlock(out, p, limit)
-	}
-	for p = p[min(len(p), len(xerial)+8):]; len(p) > 0; {
-		if len(p) < 4 {
-			return errSnappy
-		}
-		n := int64(binary.BigEndian.Uint32(p))
-		if n > int64(len(p)-4) {
-			return errSnappy
-		}
-		if err := unsnappyBlock(out, p[4:4+n], limit-out.n); err != nil {
-			return err
-		}
-		p = p[4+n:]
-	}
-	return nil
-}
-
-func unsnappyBlock(out *decodedOutput, p []byte, limit int64) error {
-	n, err := snappy.DecodedLen(p)
-	if err != nil {
-		return errSnappy
-	}
-	if int64(n) > limit { // a block is decoded as a whole
-		return errDecodedLimit
-	}
-	b, err := snappy.Decode(nil, p)
-	if err != nil {
-		return errSnappy
-	}
-	_, err = out.Write(b)
-	return err
-}

@@ -13,6 +13,9 @@ import (
 	"github.com/pierrec/lz4/v4"
 )
 
+// xerial begins the frames of snappy-java.
+const xerial = "\x82SNAPPY\x00"
+
 func TestDecompress(t *testing.T) {
 	text := []byte(strings.Repeat("shop ", 2000))
 	var gz, lz bytes.Buffer

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/coding"
 	"github.com/pcapsule/pcapsule/exporter/dissect/object"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -26,7 +27,7 @@ func (b *Body) objects(side string, kinds fileKinds) []table.Object {
 		return nil
 	}
 	scan, container := b.scan, strings.HasPrefix(object.MediaType(b.ContentType), "multipart/")
-	if scan == nil && !b.Large && (b.Codings != "" || contentCodings(b.Encoding) == nil) {
+	if scan == nil && !b.Large && (b.Codings != "" || coding.List(b.Encoding) == nil) {
 		if scan = object.NewScanner(b.ContentType); scan != nil {
 			scan.Write(b.Bytes())
 		}
@@ -66,7 +67,7 @@ func (b *Body) object(side string, kinds fileKinds) table.Object {
 		o.Size, o.Encoding, o.Kind = b.size, table.NonEmpty(b.Encoding), table.NonEmpty(b.kind)
 	} else {
 		o.BodySHA256, o.Kind = table.Some(b.Hash), table.NonEmpty(kinds.of(b))
-		if contentCodings(b.Encoding) != nil && b.Codings == "" {
+		if coding.List(b.Encoding) != nil && b.Codings == "" {
 			o.Encoding, o.Kind = table.NonEmpty(b.Encoding), table.Opt[string]{}
 		}
 	}

@@ -2,12 +2,26 @@ package dissect
 
 import (
 	"slices"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
 )
+
+// QueuedRequest is what a Queue knows of a request.
+type QueuedRequest struct {
+	inorder.Request
+
+	cost   int // bytes of the budget that it uses
+	queued bool
+	ahead  int64 // responses to given-up requests that come before that to this one
+}
+
+// Cost is the number of bytes of the budget that the request uses in its Queue.
+func (q *QueuedRequest) Cost() int { return q.cost }
 
 // Queued is a request in a Queue, usually a pointer to the dissector's record of it.
 type Queued interface {
 	comparable
-	// Asked is the request's position, which the queue sets.
+	// Asked is what the queue knows of the request, which it sets.
 	Asked() *QueuedRequest
 	// Waits reports whether the response is not complete yet.
 	Waits() bool
@@ -26,7 +40,7 @@ type Queue[C Queued] struct {
 	// Replies is the number of responses that c still waits for, and whether it is known; nil: 1.
 	Replies func(c C) (n int64, known bool)
 
-	line   RequestLine
+	line   inorder.Line
 	list   []C // requests from head on, oldest first
 	head   int
 	ahead  int64 // responses to requests that were given up after all in list
@@ -61,14 +75,13 @@ func (q *Queue[C]) Push(c C, ack uint32, cost int) int {
 		clear(q.list[n:])
 		q.list, q.head = q.list[:n], 0
 	}
-	var oldest *QueuedRequest
+	var oldest *inorder.Request
 	var none C
 	if f := q.Front(); f != none && !q.lost && f.Asked().ahead == 0 {
-		oldest = f.Asked()
+		oldest = &f.Asked().Request
 	}
 	a := c.Asked()
-	*a = q.line.Sent(ack, q.Conn.Now().Time, oldest)
-	a.cost, a.queued, a.ahead = cost, true, q.ahead
+	*a = QueuedRequest{q.line.Sent(ack, q.Conn.Now().Time, oldest), cost, true, q.ahead}
 	q.ahead = 0
 	q.list = append(q.list, c)
 	return len(q.All()) - 1
@@ -198,9 +211,9 @@ func (q *Queue[C]) next(seq uint32) C {
 // find restores the pairing after a loss.
 func (q *Queue[C]) find(seq uint32) (c C) {
 	q.uncertain()
-	m := q.line.Find(seq, func(yield func(int, *QueuedRequest) bool) {
+	m := q.line.Find(seq, func(yield func(int, *inorder.Request) bool) {
 		for i, c := range q.All() {
-			if c.Waits() && !yield(i, c.Asked()) {
+			if c.Waits() && !yield(i, &c.Asked().Request) {
 				return
 			}
 		}
@@ -211,13 +224,13 @@ func (q *Queue[C]) find(seq uint32) (c C) {
 		q.lost = true
 	}
 	if m.Unknown {
-		q.Conn.Anomaly("pairing_unknown", PairingUnknown, 0)
+		q.Conn.Anomaly("pairing_unknown", inorder.Unknown, 0)
 	}
 	for n := m.End; n > 0 && q.All()[0] != c; n-- {
 		q.Emit(q.All()[0], string(LossGap))
 	}
 	if m.Guessed {
-		q.Conn.Anomaly("pairing_guessed", PairingGuessed, 0)
+		q.Conn.Anomaly("pairing_guessed", inorder.Guessed, 0)
 	}
 	return c
 }
@@ -267,11 +280,11 @@ func (q *Queue[C]) skip(c C) {
 		c.Asked().ahead += n
 		return
 	}
-	var next *QueuedRequest
+	var next *inorder.Request
 	all := q.All()
 	for _, d := range all[slices.Index(all, c)+1:] {
 		if d.Waits() {
-			next = d.Asked()
+			next = &d.Asked().Request
 			break
 		}
 	}

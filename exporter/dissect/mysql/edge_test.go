@@ -6,6 +6,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
 )
 
 const loggedIn = "CONNECT | connect bob@shop, mysql_native_password → ok | user bob@shop  mysql_native_password"
@@ -196,7 +197,7 @@ func TestWithoutTheBeginning(t *testing.T) {
 			[]string{`COM_QUERY | select id, name from items → 1 row, gap | columns id,name | rows "…" | outcome ok`, selected}},
 		{"a reply that was lost", append(chunks{client(query("select 7"))}, select1[0], lost(select1[1], 11)),
 			[]string{"COM_QUERY | select 7 → gap | outcome unread", "COM_QUERY | select id, name from items → gap | outcome unread",
-				` | ? → 1 row, no_request | columns id,name | rows "1\ta\n" | outcome cut`, "anomaly pairing_unknown " + dissect.PairingUnknown}},
+				` | ? → 1 row, no_request | columns id,name | rows "1\ta\n" | outcome cut`, "anomaly pairing_unknown " + inorder.Unknown}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			compare(t, rows(t, dissecttest.Options{End: dissect.EndFin}, tc.parts), tc.want)

@@ -14,6 +14,7 @@ import (
 	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -179,9 +180,9 @@ type call struct {
 type op struct {
 	kind  byte
 	call  *call
-	sent  dissect.QueuedRequest // of the first message
-	first bool                  // first after a Sync, or a simple query
-	last  bool                  // of a simple query: its last statement
+	sent  inorder.Request // of the first message
+	first bool            // first after a Sync, or a simple query
+	last  bool            // of a simple query: its last statement
 }
 
 // side is the reading position in a long message of one direction.
@@ -205,7 +206,7 @@ type conn struct {
 	orphan  *call // a reply without a request
 	aborted bool  // after an error: the server skips everything until Sync
 	group   bool  // messages since the last Sync were read
-	line    dissect.RequestLine
+	line    inorder.Line
 	lost    bool       // replies may be missing: pairing by order alone is not safe
 	passing int        // ReadyForQuery that still come for messages that were given up for memory
 	kinds   [128]int32 // number of ops by kind

@@ -5,6 +5,7 @@ import (
 	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
 )
 
 const maxSpare = 32 // calls kept for reuse
@@ -82,7 +83,7 @@ func (k *conn) wait(kind byte, c *call, in *dissect.Input, at int) {
 	o := op{kind: kind, call: c, first: !k.group || kind == 'q'}
 	o.sent.Ack = in.Packet(at).Ack
 	if o.first {
-		var oldest *dissect.QueuedRequest
+		var oldest *inorder.Request
 		if f := k.front(); f != nil && !k.lost && k.passing == 0 {
 			oldest = &f.sent
 		}
@@ -221,7 +222,7 @@ func (k *conn) resync(in *dissect.Input, at int) bool {
 		}
 	}
 	if m.Unknown {
-		k.c.Anomaly("pairing_unknown", dissect.PairingUnknown, 0)
+		k.c.Anomaly("pairing_unknown", inorder.Unknown, 0)
 	}
 	for n := end - k.head; n > 0; n-- {
 		if c := k.front().call; c != nil {
@@ -230,13 +231,13 @@ func (k *conn) resync(in *dissect.Input, at int) bool {
 		k.pop(in)
 	}
 	if m.Guessed {
-		k.c.Anomaly("pairing_guessed", dissect.PairingGuessed, 0)
+		k.c.Anomaly("pairing_guessed", inorder.Guessed, 0)
 	}
 	return m.Place >= 0
 }
 
 // waiting yields the pending requests with the positions of their first messages.
-func (k *conn) waiting(yield func(int, *dissect.QueuedRequest) bool) {
+func (k *conn) waiting(yield func(int, *inorder.Request) bool) {
 	for i := k.head; i < len(k.ops); i++ {
 		if o := &k.ops[i]; (o.first || i == k.head) && !yield(i, &o.sent) {
 			return

@@ -1,4 +1,4 @@
-package dissect
+package coding
 
 import (
 	"bytes"
@@ -17,7 +17,7 @@ var errChunkedEnd = errors.New("the last chunk is missing")
 // unAWSChunked removes aws-chunked: each chunk has a line with its size in hexadecimal and its signature before it, and
 // trailers follow the last one, which is empty (https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html,
 // and sigv4-streaming-trailers.html).
-func unAWSChunked(out *decodedOutput, p []byte, limit int64) error {
+func unAWSChunked(out *Output, p []byte, limit int64) error {
 	for len(p) > 0 {
 		line, _, ok := bytes.Cut(p[:min(len(p), maxChunkLine)], []byte("\r\n"))
 		size, _, _ := bytes.Cut(line, []byte{';'})
@@ -29,8 +29,8 @@ func unAWSChunked(out *decodedOutput, p []byte, limit int64) error {
 			return nil
 		}
 		data := p[:min(uint64(len(p)), n)]
-		if out.n+int64(len(data)) > limit {
-			return errDecodedLimit
+		if out.N+int64(len(data)) > limit {
+			return ErrLimit
 		}
 		out.Write(data)
 		if p = p[len(data):]; uint64(len(data)) == n && len(p) > 0 && !bytes.HasPrefix(p, []byte("\r\n")) {

@@ -1,4 +1,4 @@
-package dissect
+package inorder
 
 import (
 	"slices"
@@ -6,7 +6,7 @@ import (
 )
 
 func TestFind(t *testing.T) {
-	type list = []QueuedRequest
+	type list = []Request
 	for _, x := range []struct {
 		name     string
 		overlaps bool
@@ -36,8 +36,8 @@ func TestFind(t *testing.T) {
 		{"the only one in flight", true, 100, list{{Ack: 90}}, 0, 1, false},
 		{"numbers wrap", false, 10, list{{Ack: 1<<32 - 5}, {Ack: 10}, {Ack: 30}}, 1, 2, false},
 	} {
-		l := RequestLine{overlaps: x.overlaps}
-		places := func(yield func(int, *QueuedRequest) bool) {
+		l := Line{overlaps: x.overlaps}
+		places := func(yield func(int, *Request) bool) {
 			for i := range x.waiting {
 				if !yield(i, &x.waiting[i]) {
 					return
@@ -55,7 +55,7 @@ func TestFind(t *testing.T) {
 }
 
 func TestSent(t *testing.T) {
-	var l RequestLine
+	var l Line
 	a := l.Sent(100, 5, nil)
 	b := l.Sent(100, 5, &a)
 	if l.overlaps {
@@ -68,8 +68,8 @@ func TestSent(t *testing.T) {
 	}
 	l.Missing(nil)
 	l.late = true
-	list := []QueuedRequest{l.Sent(150, 7, nil), l.Sent(160, 7+pause, &a)}
-	if !l.overlaps || !slices.Equal(list, []QueuedRequest{{Ack: 150, After: true, Late: true}, {Ack: 160, Quiet: true}}) {
+	list := []Request{l.Sent(150, 7, nil), l.Sent(160, 7+pause, &a)}
+	if !l.overlaps || !slices.Equal(list, []Request{{Ack: 150, After: true, Late: true}, {Ack: 160, Quiet: true}}) {
 		t.Errorf("%+v, %+v", l, list)
 	}
 }
@@ -79,23 +79,23 @@ func TestSent(t *testing.T) {
 func TestServed(t *testing.T) {
 	for _, x := range []struct {
 		name   string
-		before func(*RequestLine)
+		before func(*Line)
 		place  int
 	}{
-		{"no response came", func(*RequestLine) {}, -1},
-		{"nothing was captured before", func(l *RequestLine) { *l = RequestLine{} }, 0},
-		{"a response to a captured request came", func(l *RequestLine) { l.Answered(60, true) }, -1},
-		{"a response to the missing request came", func(l *RequestLine) { l.Answered(80, false) }, 0},
-		{"a response came that waits for its request", func(l *RequestLine) { l.Answered(100, false) }, -1},
-		{"responses are missing too", func(l *RequestLine) { l.Lost() }, 0},
-		{"a response came after missing ones", func(l *RequestLine) { l.Lost(); l.Answered(60, true) }, -1},
-		{"a response came after the loss of the request", func(l *RequestLine) { l.Missing(nil); l.Answered(60, true) }, 0},
+		{"no response came", func(*Line) {}, -1},
+		{"nothing was captured before", func(l *Line) { *l = Line{} }, 0},
+		{"a response to a captured request came", func(l *Line) { l.Answered(60, true) }, -1},
+		{"a response to the missing request came", func(l *Line) { l.Answered(80, false) }, 0},
+		{"a response came that waits for its request", func(l *Line) { l.Answered(100, false) }, -1},
+		{"responses are missing too", func(l *Line) { l.Lost() }, 0},
+		{"a response came after missing ones", func(l *Line) { l.Lost(); l.Answered(60, true) }, -1},
+		{"a response came after the loss of the request", func(l *Line) { l.Missing(nil); l.Answered(60, true) }, 0},
 	} {
-		l := RequestLine{last: 1}
+		l := Line{last: 1}
 		x.before(&l)
 		l.Missing(nil)
 		q := l.Sent(100, 5, nil)
-		if m := l.Find(100, func(yield func(int, *QueuedRequest) bool) { yield(0, &q) }); m.Place != x.place {
+		if m := l.Find(100, func(yield func(int, *Request) bool) { yield(0, &q) }); m.Place != x.place {
 			t.Errorf("%s: %+v, want place %d", x.name, m, x.place)
 		}
 	}
@@ -106,21 +106,21 @@ func TestServed(t *testing.T) {
 func TestBatchAtTheStart(t *testing.T) {
 	for _, x := range []struct {
 		name    string
-		before  func(*RequestLine)
+		before  func(*Line)
 		place   int
 		unknown bool // because of what came before the capture
 	}{
-		{"nothing was captured before", func(l *RequestLine) { l.Interrupted(true) }, -1, true},
-		{"a response was captured before", func(l *RequestLine) { l.Answered(80, false); l.Interrupted(true) }, 0, false},
-		{"a response was captured before, after the start", func(l *RequestLine) { l.Interrupted(true); l.Answered(80, false) }, 0, false},
-		{"a response came that waits for its request", func(l *RequestLine) { l.Answered(100, false); l.Interrupted(true) }, -1, true},
-		{"requests were lost, too", func(l *RequestLine) { l.Answered(80, false); l.Interrupted(true); l.Missing(nil) }, -1, false},
-		{"only a loss", func(l *RequestLine) { l.Answered(80, false); l.Interrupted(false) }, -1, false},
+		{"nothing was captured before", func(l *Line) { l.Interrupted(true) }, -1, true},
+		{"a response was captured before", func(l *Line) { l.Answered(80, false); l.Interrupted(true) }, 0, false},
+		{"a response was captured before, after the start", func(l *Line) { l.Interrupted(true); l.Answered(80, false) }, 0, false},
+		{"a response came that waits for its request", func(l *Line) { l.Answered(100, false); l.Interrupted(true) }, -1, true},
+		{"requests were lost, too", func(l *Line) { l.Answered(80, false); l.Interrupted(true); l.Missing(nil) }, -1, false},
+		{"only a loss", func(l *Line) { l.Answered(80, false); l.Interrupted(false) }, -1, false},
 	} {
-		var l RequestLine
+		var l Line
 		x.before(&l)
-		list := []QueuedRequest{l.Sent(100, 5, nil), l.Sent(100, 5, nil)}
-		if m := l.Find(100, func(yield func(int, *QueuedRequest) bool) { _ = yield(0, &list[0]) && yield(1, &list[1]) }); m.Place != x.place || m.Unknown != x.unknown {
+		list := []Request{l.Sent(100, 5, nil), l.Sent(100, 5, nil)}
+		if m := l.Find(100, func(yield func(int, *Request) bool) { _ = yield(0, &list[0]) && yield(1, &list[1]) }); m.Place != x.place || m.Unknown != x.unknown {
 			t.Errorf("%s: %+v, want place %d, unknown %v", x.name, m, x.place, x.unknown)
 		}
 	}
@@ -130,10 +130,10 @@ func TestBatchAtTheStart(t *testing.T) {
 // one of both, unless it begins where the first response must.
 func TestFindAfterMissing(t *testing.T) {
 	for seq, want := range map[uint32]int{100: 0, 140: -1} {
-		var l RequestLine
+		var l Line
 		q := l.Sent(100, 5, nil)
 		l.Missing(nil)
-		m := l.Find(seq, func(yield func(int, *QueuedRequest) bool) { yield(0, &q) })
+		m := l.Find(seq, func(yield func(int, *Request) bool) { yield(0, &q) })
 		if m.Place != want || m.End != 1 {
 			t.Errorf("response at %d: %+v, want place %d", seq, m, want)
 		}

@@ -1,46 +1,38 @@
-package dissect
-
-import "iter"
-
-// This file pairs responses with requests after a gap, for protocols in which only their
+// Package inorder pairs responses with requests after a gap, for protocols in which only their
 // order connects them.
 //
 // The only evidence is what the client had received when it sent each request. It is proof for a
 // client that waits for each answer, or for all answers to one batch before it sends the next.
 // For a client that sends while some answers are pending, it is a guess, and only after a pause.
 // A response that could answer one of several requests is assigned to none.
+package inorder
+
+import "iter"
 
 // pause is how long, in ns, a client must be silent before its requests count as answered.
 const pause = int64(1e9)
 
-// PairingGuessed is the detail of anomaly pairing_guessed.
-const PairingGuessed = "after a gap among pipelined requests, responses were assigned to requests by acknowledgement numbers, which is a guess"
+// Guessed is the detail of anomaly pairing_guessed.
+const Guessed = "after a gap among pipelined requests, responses were assigned to requests by acknowledgement numbers, which is a guess"
 
-// PairingUnknown is the detail of anomaly pairing_unknown.
-const PairingUnknown = "the capture begins in the middle of the connection: a response could belong to several requests, or to one from before the capture, so it is a row of its own, and these requests end without it"
+// Unknown is the detail of anomaly pairing_unknown.
+const Unknown = "the capture begins in the middle of the connection: a response could belong to several requests, or to one from before the capture, so it is a row of its own, and these requests end without it"
 
-// QueuedRequest is the position of a request in its conversation.
-type QueuedRequest struct {
+// Request is the position of a request in its conversation.
+type Request struct {
 	Ack   uint32 // acknowledged by the client when it sent the request
 	After bool   // requests before it may be missing
 	Late  bool   // late responses to earlier requests may follow
 	Quiet bool   // the client had sent nothing for a while
 	first bool   // the missing ones were sent before the capture
-
-	cost   int   // bytes of the budget that it uses, see Queue
-	queued bool  // in a Queue
-	ahead  int64 // responses to given-up requests that come before that to this one, see Queue
 }
-
-// Cost is the number of bytes of the budget that the request uses in its Queue.
-func (q *QueuedRequest) Cost() int { return q.cost }
 
 // Follows reports whether the client had received a part of the response at seq when it sent the
 // request: the response then answers another one, which was not captured.
-func (q *QueuedRequest) Follows(seq uint32) bool { return int32(q.Ack-seq) > 0 }
+func (q *Request) Follows(seq uint32) bool { return int32(q.Ack-seq) > 0 }
 
-// RequestLine tracks the order of a connection's requests.
-type RequestLine struct {
+// Line tracks the order of a connection's requests.
+type Line struct {
 	last     int64  // when the last request was sent
 	strange  uint32 // where the newest response begins, if unasked
 	unasked  bool   // that response answers no captured request, or came after requests were lost
@@ -52,7 +44,7 @@ type RequestLine struct {
 }
 
 // Answered records that the response at seq was assigned to a request, or that it answers none that was captured.
-func (l *RequestLine) Answered(seq uint32, assigned bool) {
+func (l *Line) Answered(seq uint32, assigned bool) {
 	if assigned && !l.missing {
 		l.lost, l.unasked = false, false
 	} else {
@@ -61,24 +53,24 @@ func (l *RequestLine) Answered(seq uint32, assigned bool) {
 }
 
 // Lost records that responses may be missing.
-func (l *RequestLine) Lost() { l.lost = true }
+func (l *Line) Lost() { l.lost = true }
 
 // served reports whether the requests that are missing before q may have been answered before the client sent q. If
 // not, they are of its batch, and the next response answers the first of them.
-func (l *RequestLine) served(q *QueuedRequest) bool {
+func (l *Line) served(q *Request) bool {
 	return l.lost || l.unasked && q.Follows(l.strange)
 }
 
 // whole reports whether all requests that were sent with q are known, although some before it are missing. A batch of
 // which a part was sent before the capture cannot follow a response that the capture has.
-func (l *RequestLine) whole(q *QueuedRequest, size int) bool {
+func (l *Line) whole(q *Request, size int) bool {
 	return q.first && l.unasked && q.Follows(l.strange) || size == 1 && l.served(q)
 }
 
 // Sent records a request sent at now in ns. oldest is the oldest request without an answer, nil
 // if there is none or if responses may be missing.
-func (l *RequestLine) Sent(ack uint32, now int64, oldest *QueuedRequest) QueuedRequest {
-	q := QueuedRequest{Ack: ack, After: l.missing, Late: l.late, Quiet: now-l.last >= pause, first: l.starts}
+func (l *Line) Sent(ack uint32, now int64, oldest *Request) Request {
+	q := Request{Ack: ack, After: l.missing, Late: l.late, Quiet: now-l.last >= pause, first: l.starts}
 	l.last, l.missing, l.starts, l.late = now, false, false, false
 	if oldest != nil && !oldest.After && oldest.Ack != ack {
 		l.overlaps = true
@@ -88,7 +80,7 @@ func (l *RequestLine) Sent(ack uint32, now int64, oldest *QueuedRequest) QueuedR
 
 // Missing records that requests are missing before next, the oldest pending one, or before the
 // next one sent if next is nil.
-func (l *RequestLine) Missing(next *QueuedRequest) {
+func (l *Line) Missing(next *Request) {
 	if next != nil {
 		next.After, next.first = true, false
 	} else {
@@ -98,14 +90,14 @@ func (l *RequestLine) Missing(next *QueuedRequest) {
 }
 
 // Interrupted records that requests before the next one are missing; starting: only because they were sent before the
-// capture, see Conn.Starting.
-func (l *RequestLine) Interrupted(starting bool) {
+// capture, see dissect.Conn.Starting.
+func (l *Line) Interrupted(starting bool) {
 	l.Missing(nil)
 	l.starts = starting
 }
 
-// ResponseMatch is a result of Find.
-type ResponseMatch struct {
+// Match is a result of Find.
+type Match struct {
 	Place   int  // of the answered request; -1 if it is unknown
 	End     int  // place after the last possible request
 	Any     bool // some request is possible
@@ -116,9 +108,9 @@ type ResponseMatch struct {
 // Find finds the request for a response at seq. waiting yields the requests without an answer,
 // oldest first, with their places. Requests before Place, or before End if Place is -1, can no
 // longer be answered.
-func (l *RequestLine) Find(seq uint32, waiting iter.Seq2[int, *QueuedRequest]) ResponseMatch {
-	m := ResponseMatch{Place: -1}
-	var newest *QueuedRequest // the first of those with the newest acknowledgement
+func (l *Line) Find(seq uint32, waiting iter.Seq2[int, *Request]) Match {
+	m := Match{Place: -1}
+	var newest *Request // the first of those with the newest acknowledgement
 	place, all, size := 0, 0, 0
 	for i, q := range waiting {
 		if q.Follows(seq) {
