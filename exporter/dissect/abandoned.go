@@ -15,24 +15,25 @@ const noWait = 10e6 // ns
 
 // departure is how one end of a TCP connection stopped: after FIN it sends no more, after RST it reads no more either.
 type departure struct {
-	Packet         // of the first FIN or RST, with what its sender had acknowledged
-	resetNo int64  // packet of the RST
-	acked   uint32 // highest acknowledgment number since
-	known   bool
-	reset   bool
-	ahead   bool // it acknowledged bytes that were not captured
+	at       Instant // of the first FIN or RST
+	seq, ack uint32  // of the same, with what its sender had acknowledged
+	acked    uint32  // highest acknowledgment number since
+	known    bool
+	reset    bool
+	ahead    bool  // it acknowledged bytes that were not captured
+	resetNo  int64 // packet of the RST
 }
 
 // had reports whether the byte with this sequence number had arrived when the side closed.
-func (d *departure) had(seq uint32) bool { return int32(d.Ack-seq) > 0 }
+func (d *departure) had(seq uint32) bool { return int32(d.ack-seq) > 0 }
 
 // took reports whether the side acknowledged all before a sequence number.
 func (d *departure) took(end uint32) bool { return int32(d.acked-end) >= 0 }
 
 // departures are those of a TCP connection, nil if there is none.
 func (c *Conn) departures() *[2]departure {
-	if r := c.root(); r.Info.Transport == TCP && r.facts != nil {
-		return &r.facts.left
+	if r := c.root(); r.Info.Transport == TCP {
+		return r.left
 	}
 	return nil
 }
@@ -57,10 +58,12 @@ func (c *Conn) Departs(dir Dir, p Packet, reset, ahead bool) {
 	if c.flipped {
 		dir = dir.Other()
 	}
-	d := &c.known().left[dir]
+	if c.left == nil {
+		c.left = new([2]departure)
+	}
+	d := &c.left[dir]
 	if !d.known {
-		d.known, d.Packet, d.acked = true, p, p.Ack
-		d.Also = nil
+		*d = departure{at: p.Instant(), seq: p.Seq, ack: p.Ack, acked: p.Ack, known: true}
 	}
 	d.ahead = d.ahead || ahead
 	if int32(p.Ack-d.acked) > 0 {
@@ -74,13 +77,13 @@ func (c *Conn) Departs(dir Dir, p Packet, reset, ahead bool) {
 
 // Acked reports the acknowledgment number of a segment. It is needed only after a FIN or RST of the same side.
 func (c *Conn) Acked(dir Dir, ack uint32) {
-	if c.closed || c.facts == nil {
+	if c.closed || c.left == nil {
 		return
 	}
 	if c.flipped {
 		dir = dir.Other()
 	}
-	d := &c.facts.left[dir]
+	d := &c.left[dir]
 	if d.known && int32(ack-d.acked) > 0 {
 		d.acked = ack
 		c.release(func(u *untaken) bool { return u.caller == dir && int32(ack-u.end) >= 0 })
@@ -106,7 +109,7 @@ func (c *Conn) gaveUp(x *Exchange) *departure {
 	switch {
 	case !caller.known || caller.ahead || c.atOnce(x, caller), x.resp.seen && caller.had(x.resp.seq):
 		return nil
-	case !x.resp.seen && (other.reset || other.known && caller.had(other.Seq)):
+	case !x.resp.seen && (other.reset || other.known && caller.had(other.seq)):
 		return nil
 	}
 	return caller
@@ -138,20 +141,21 @@ func (c *Conn) awaitTaken(x *Exchange, e Emission) bool {
 			u.cost += body.Memory()
 		}
 	}
-	if len(r.facts.untaken) == maxUntaken {
-		oldest := &r.facts.untaken[0]
+	f := r.known()
+	if len(f.untaken) == maxUntaken {
+		oldest := &f.untaken[0]
 		r.release(func(u *untaken) bool { return u == oldest })
 	}
 	if !c.grow(u.cost) {
 		return false
 	}
-	r.facts.untaken = append(r.facts.untaken, u)
+	f.untaken = append(f.untaken, u)
 	return true
 }
 
 // atOnce reports whether the caller closed together with its request.
 func (c *Conn) atOnce(x *Exchange, d *departure) bool {
-	ns, known := c.Between(x.req.end(), d.Instant())
+	ns, known := c.Between(x.req.end(), d.at)
 	return known && ns < noWait
 }
 
@@ -168,7 +172,7 @@ func (c *Conn) release(which func(u *untaken) bool) {
 			c.facts.untaken = append(c.facts.untaken, *u)
 			continue
 		}
-		if d := &c.facts.left[u.caller]; d.reset && !d.took(u.end) {
+		if d := &c.left[u.caller]; d.reset && !d.took(u.end) {
 			c.setAbandoned(u.Row.Base(), u.asked, d)
 		}
 		c.shrink(u.cost)
@@ -181,8 +185,8 @@ func (c *Conn) release(which func(u *untaken) bool) {
 func (c *Conn) setAbandoned(b *table.Call, asked Instant, d *departure) {
 	b.Summary = outcomeInstead(b, table.Abandoned)
 	b.Error, b.Outcome, b.Failed = table.Some(table.Abandoned), table.NoAnswer, true
-	b.WaitedUs = c.Micros(asked, d.Instant())
-	b.Cites.Add(d.No, d.No)
+	b.WaitedUs = c.Micros(asked, d.at)
+	b.Cites.Add(d.at.No, d.at.No)
 	if d.reset {
 		b.Cites.Add(d.resetNo, d.resetNo)
 	}

@@ -16,7 +16,7 @@ func moreStep(n int) int {
 // then be skipping).
 func (c *Conn) detect(dir Dir, head []byte) bool {
 	p, v, swapped := c.detectSides(dir, head)
-	if p != nil && v != Yes && c.expect != nil { // a file may look like anything
+	if p != nil && v != Yes && c.expected() != nil { // a file may look like anything
 		p, v = nil, No
 	}
 	if p != nil && v != Yes {
@@ -171,8 +171,8 @@ func (c *Conn) flip() {
 	c.Info.Began[0], c.Info.Began[1] = c.Info.Began[1], c.Info.Began[0]
 	c.sides[0], c.sides[1] = c.sides[1], c.sides[0]
 	c.last = c.last.Other()
-	if f := c.facts; f != nil {
-		f.left[0], f.left[1] = f.left[1], f.left[0]
+	if l := c.left; l != nil {
+		l[0], l[1] = l[1], l[0]
 	}
 	if u := c.unknown; u != nil {
 		u.x.req, u.x.resp = u.x.resp, u.x.req

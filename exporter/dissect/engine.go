@@ -200,8 +200,7 @@ type Conn struct {
 	claim     *claim // nil if the protocol is certain
 	refused   []refusal
 	upgrade   *upgrade
-	expect    *Expected // that announced it, until its content is known
-	tlsUs     int64     // -1 unknown
+	tlsUs     int64 // -1 unknown
 	kinds     []kindCount
 	callAnom  int32
 	held      int // bytes of the engine's budget, including all inner connections
@@ -214,7 +213,8 @@ type Conn struct {
 	sightings *sightings // nil until another clock sees one of its packets again
 	inside    []string   // protocols of the inner connections, outermost first, if there are more than in path
 
-	facts *facts // nil on most connections
+	left  *[2]departure // of a TCP connection, by direction; nil before the first
+	facts *facts        // nil on most connections
 
 	// Counts of the stream's bytes in both directions.
 	RowBytes, GapBytes, AnomalyBytes int64
@@ -226,7 +226,7 @@ type facts struct {
 	passedTo    table.Opt[string] // see PassedTo
 	before      *before           // what it was before TLS; nil if nothing
 	undelivered []undelivered     // by the number of the datagram
-	left        [2]departure      // of a TCP connection, by direction
+	expect      *Expected         // that announced it, until its content is known
 	untaken     []untaken         // calls that wait, see awaitTaken
 }
 
@@ -274,7 +274,9 @@ type upgrade struct {
 // NewConn starts a connection.
 func (e *Engine) NewConn(info Info) *Conn {
 	c := &Conn{Info: info, engine: e, tlsUs: -1}
-	c.expect = e.expectedOf(&c.Info)
+	if x := e.expectedOf(&c.Info); x != nil {
+		c.known().expect = x
+	}
 	if p := e.decodeAs[portKey{info.Transport, info.ServerPort}]; p != nil {
 		c.begin(p, Yes)
 	}

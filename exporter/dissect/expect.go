@@ -89,14 +89,22 @@ func (e *Engine) expectedAt(info *Info, listener netip.Addr, port uint16, opener
 	return x
 }
 
+// expected is the announcement of the connection, nil if there is none.
+func (c *Conn) expected() *Expected {
+	if c.facts == nil {
+		return nil
+	}
+	return c.facts.expect
+}
+
 // expectedBegins begins the dissector of an announced connection: of TCP, once no protocol matches its
 // content.
 func (c *Conn) expectedBegins() bool {
-	x := c.expect
+	x := c.expected()
 	if x == nil || x.ended {
 		return false
 	}
-	c.expect = nil
+	c.facts.expect = nil
 	c.Unexpect(x)
 	c.begin(&Protocol{Name: x.Name, Detect: func(Dir, []byte) Verdict { return No }, New: x.New}, Likely)
 	c.claim.trial = x.Transport == UDP
@@ -105,8 +113,8 @@ func (c *Conn) expectedBegins() bool {
 
 // unexpected reports that another protocol reads an announced connection.
 func (c *Conn) unexpected(as string) {
-	if x := c.expect; x != nil && !x.ended {
-		c.expect = nil
+	if x := c.expected(); x != nil && !x.ended {
+		c.facts.expect = nil
 		c.Unexpect(x)
 		x.Found(c, as)
 	}

@@ -94,7 +94,7 @@ func (c *Conn) waited(x *Exchange, b *table.Call) table.Opt[int64] {
 	r := c.root()
 	until := c.until()
 	if d := c.gaveUp(x); d != nil && !x.resp.seen {
-		until = d.Instant()
+		until = d.at
 	}
 	if datagrams(r.Info.Transport) && until.Clock == x.req.clocks[1] {
 		until.Ns = min(until.Ns, x.req.last+longestWait)
