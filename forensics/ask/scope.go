@@ -162,11 +162,7 @@ func Stamp(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02T1
 
 // Frame returns the Frame of an answer, with the coverage of the window.
 func (w *Window) Frame(_ context.Context, c *forensics.Case) (Frame, error) {
-	var from, to int64
-	if w.Asked {
-		from, to = w.From, w.To
-	}
-	cov, err := c.Coverage(from, to)
+	cov, err := c.Coverage(w.From, w.To)
 	if err != nil {
 		return Frame{}, err
 	}
