@@ -14,6 +14,7 @@ import (
 func (k *conn) Gap(in *dissect.Input, missing int64) bool {
 	s := &k.sides[in.Dir]
 	s.lost, s.hole = true, true
+	s.late = k.hs == nil && k.done || k.enc.Plain[in.Dir] > 0
 	at := 0
 	if s.place == scanning && k.keys.Any() {
 		at = k.drain(s, in)
@@ -172,9 +173,10 @@ func (k *conn) scan(s *side, in *dissect.Input, at int, final bool) int {
 }
 
 // tellHole reports the loss of a side's bytes to the inner connection before bytes of the other side, because it ended the
-// calls that waited then, and none that begin later. How much content was lost shows only with the side's next record.
+// calls that waited then, and none that begin later, and before its end. How much content was lost shows only with the side's
+// next record.
 func (k *conn) tellHole(dir dissect.Dir, p dissect.Packet) {
-	if s := &k.sides[dir]; s.hole && k.inner != nil && k.enc.Plain[dir] > 0 && !k.innerEnded[dir] {
+	if s := &k.sides[dir]; s.hole && s.late && k.inner != nil && !k.innerEnded[dir] {
 		s.hole = false
 		s.told++
 		k.inner.Gap(dir, 1, p)
@@ -215,6 +217,8 @@ func (k *conn) Close(why dissect.End) {
 	}
 	k.note()
 	k.keys.Close()
+	k.tellHole(dissect.ToServer, k.c.Now())
+	k.tellHole(dissect.ToClient, k.c.Now())
 	if k.inner != nil {
 		k.inner.Close(why, k.c.Now())
 	}
