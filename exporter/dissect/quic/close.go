@@ -139,7 +139,7 @@ func (q *conn) countUnread(pl place) {
 func (q *conn) reportKeys() {
 	e := q.c.Encryption()
 	state, reason := q.keys()
-	if state > e.State || e.State == state && e.Reason == "" && state != dissect.KeyVerified {
+	if state > e.State || e.State == state && e.Reason == "" {
 		e.State, e.Reason = state, reason
 	}
 }

@@ -83,6 +83,7 @@ type conn struct {
 	searched bool // the store was searched
 	guessed  bool // identified by a key that decrypts, without a handshake
 	atStart  bool // and that packet is one of the connection's first
+	snapped  bool // a packet was captured in part
 	tried    bool // there were keys for a packet, but none decrypts it
 
 	kept      []kept
@@ -319,6 +320,7 @@ func (q *conn) protected(in *dissect.Input, at, n int, h *header) {
 		q.proven(r)
 	}
 	if n < h.size {
+		q.snapped = true
 		q.unread(in.Dir)
 		return
 	}
