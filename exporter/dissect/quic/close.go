@@ -63,6 +63,9 @@ func (q *conn) close(why dissect.End) {
 	q.closed = true
 	q.reportKeys()
 	q.shake.Keys(q.keys())
+	if q.weak {
+		q.alert()
+	}
 	q.shake.Close(why)
 	q.emit(why)
 }
