@@ -129,7 +129,7 @@ func (k *conn) insideAlert(in *dissect.Input, at, whole int, body []byte) {
 // endInner ends one direction of the inner connection.
 func (k *conn) endInner(dir dissect.Dir, p dissect.Packet) {
 	if k.inner != nil && !k.innerEnded[dir] {
-		k.tellHole(dir, p)
+		k.tellEnd(dir, p)
 		k.inner.End(dir, p)
 	}
 	k.innerEnded[dir] = true

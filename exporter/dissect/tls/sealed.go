@@ -149,7 +149,7 @@ func (k *conn) unseal(s *side, in *dissect.Input, at, whole int, h recordHeader,
 	k.shared.put(buf)
 	read := what == tlskeys.Opened || what == tlskeys.Headless
 	if read {
-		s.hole, s.told = false, 0
+		s.hole, s.told, s.hidden = false, 0, 0
 	}
 	return read
 }
@@ -191,10 +191,23 @@ func (k *conn) notOpened(s *side, in *dissect.Input, at, whole int, what tlskeys
 	case what == tlskeys.NoKey && lost == 0:
 		s.next = in.Offset(at + whole) // skipped deliberately
 	}
+	k.hide(s, in.Dir, k.rec.Type, whole)
 	if what == tlskeys.NoKey {
 		k.skip(s, in.Dir, k.rec.Type, whole)
 	}
 }
+
+// hide records that a record after the handshake was not decrypted, which may have application data. If a later one shows that
+// it had none, nothing is missing.
+func (k *conn) hide(s *side, dir dissect.Dir, typ uint8, whole int) {
+	if typ == recordData && k.afterShake(dir) {
+		s.hole, s.late = true, true
+		s.hidden += int64(whole)
+	}
+}
+
+// afterShake reports whether a side may have sent application data.
+func (k *conn) afterShake(dir dissect.Dir) bool { return k.hs == nil && k.done || k.enc.Plain[dir] > 0 }
 
 // skip counts a record that no key decrypts, if it has application data. In TLS 1.3 its type does not show that, but the
 // numbers of later records show that only 0-RTT can be missing.

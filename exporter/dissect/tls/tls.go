@@ -123,6 +123,7 @@ type side struct {
 	astray bool     // encrypted messages were lost: the next bytes may be in the middle of one
 	hole   bool     // bytes were lost that the inner connection does not know of yet
 	late   bool     // the side may have sent application data when they were lost
+	hidden int64    // bytes since the last decrypted record that were lost, or that no key decrypted
 	told   int64    // of the bytes lost since the last decrypted record, how many it knows of
 	closed struct { // records with application data that no key decrypted since the last decrypted record; in TLS 1.3 only 0-RTT
 		bytes, records int64

@@ -178,7 +178,7 @@ func TestWhatNoKeyDecrypts(t *testing.T) {
 		{"all keys", two, false, nil, []string{"GET /a → 200 (2 B), ok true", "GET /b → 200 (2 B), ok true"}, ""},
 		{"no keys of the handshake", two, false, []string{"CLIENT_HANDSHAKE", "SERVER_HANDSHAKE"},
 			[]string{"GET /a → 200 (2 B), ok true", "GET /b → 200 (2 B), ok true"}, dissect.NoKey},
-		{"no keys of the server", two, false, []string{"SERVER_"}, []string{"GET /a → response may be lost, unread false", "GET /b → response may be lost, unread false"}, dissect.NoKey},
+		{"no keys of the server", two, false, []string{"SERVER_"}, []string{"GET /a → gap, unread false", "GET /b → gap, unread false"}, dissect.NoKey},
 		{"a key update among lost records", func(w *written) *written {
 			all := page("aaaabbbbcccc")
 			w.shake(false).say(up, get("a")).say(down, all[:len(all)-8]).say(down, all[len(all)-8:len(all)-4]).update(down).lost(2)
@@ -207,12 +207,32 @@ func TestWhatNoKeyDecrypts(t *testing.T) {
 			w.shake(false).say(up, get("a")).say(down, page("aa")).say(up, get("b")).say(down, page("bb"))
 			w.chunks[len(w.chunks)-1].Data[20] ^= 1
 			return w
-		}, false, nil, []string{"GET /a → 200 (2 B), ok true", "GET /b → response may be lost, unread false"}, dissect.WrongKey},
+		}, false, nil, []string{"GET /a → 200 (2 B), ok true", "GET /b → gap, unread false"}, dissect.WrongKey},
 		{"a response is damaged", func(w *written) *written {
 			w.shake(false).say(up, get("a")).say(down, page("aa"))
 			w.chunks[len(w.chunks)-1].Data[20] ^= 1
 			return w.say(up, get("b")).say(down, page("bb"))
-		}, false, nil, []string{"GET /a → gap, unread false", "GET /b → gap, unread false", "? ? → 200 (2 B), cut false"}, dissect.WrongKey},
+		}, false, nil, []string{"GET /a → gap, unread false", "GET /b → 200 (2 B), ok true"}, dissect.WrongKey},
+		{"half of a response is damaged", func(w *written) *written {
+			all := page("aaaabbbb")
+			w.shake(false).say(up, get("a")).say(down, all[:len(all)-4]).say(down, all[len(all)-4:])
+			w.chunks[len(w.chunks)-1].Data[10] ^= 1
+			return w
+		}, false, nil, []string{"GET /a → 200 (4 B), gap, ok false"}, dissect.WrongKey},
+		{"half of a response is lost", func(w *written) *written {
+			all := page("aaaabbbb")
+			return w.shake(false).say(up, get("a")).say(down, all[:len(all)-4]).say(down, all[len(all)-4:]).lost(1)
+		}, false, nil, []string{"GET /a → 200 (4 B), gap, ok false"}, dissect.KeyGap},
+		{"the end of a response up to the end of the connection is cut off", func(w *written) *written {
+			w.shake(false).say(up, get("a")).say(down, "HTTP/1.1 200 OK\r\n\r\nhalf").say(down, "rest")
+			n := len(w.chunks) - 1
+			w.chunks[n].Data = w.chunks[n].Data[:15]
+			return w
+		}, false, nil, []string{"GET /a → 200 (4 B), gap, ok false"}, dissect.NoKey},
+		{"four lost key updates", func(w *written) *written {
+			w.shake(false).say(up, get("a")).say(down, page("aa")).update(down).update(down).update(down).update(down).lost(4)
+			return w.say(up, get("b")).say(down, page("bb"))
+		}, false, nil, []string{"GET /a → 200 (2 B), ok true", "GET /b → gap, unread false"}, dissect.KeyGap},
 		{"the only response is lost", func(w *written) *written {
 			return w.shake(false).say(up, get("a")).say(down, page("aa")).lost(1)
 		}, false, nil, []string{"GET /a → gap, unread false"}, dissect.KeyGap},
