@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -166,7 +167,7 @@ func (w *Window) Frame(_ context.Context, c *forensics.Case) (Frame, error) {
 	if err != nil {
 		return Frame{}, err
 	}
-	f := Frame{Coverage: CoverageOf(cov), Notes: w.Notes, recorded: cov.State != forensics.None}
+	f := Frame{Coverage: CoverageOf(cov), Notes: slices.Concat(w.Notes, redacted(c)), recorded: cov.State != forensics.None}
 	f.Verified = c.Verified()
 	if w.Now != 0 {
 		f.Now = Stamp(w.Now)
