@@ -162,7 +162,7 @@ func ParseTime(field, text string, missing, first, last int64) (int64, error) {
 func Stamp(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02T15:04:05.000000000Z") }
 
 // Frame returns the Frame of an answer, with the coverage of the window.
-func (w *Window) Frame(_ context.Context, c *forensics.Case) (Frame, error) {
+func (w *Window) Frame(ctx context.Context, c *forensics.Case) (Frame, error) {
 	cov, err := c.Coverage(w.From, w.To)
 	if err != nil {
 		return Frame{}, err
@@ -172,7 +172,7 @@ func (w *Window) Frame(_ context.Context, c *forensics.Case) (Frame, error) {
 	if w.Now != 0 {
 		f.Now = Stamp(w.Now)
 	}
-	return f, nil
+	return f, f.noteOwners(ctx, c)
 }
 
 // Narrow limits the window to a service, a client and a path. Each may be empty.
