@@ -43,6 +43,7 @@ func scenarios() []scenario {
 		{"icmp", makeICMP},
 		{"kafka", makeKafka},
 		{"web", makeWeb},
+		{"socketio", makeSocketIO},
 		{"nats", makeNATS},
 		{"mongodb", makeMongoDB},
 		{"mcp", makeMCP},
