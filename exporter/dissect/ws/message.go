@@ -115,6 +115,12 @@ func (k *conn) finish(in *dissect.Input, at int) {
 		}
 		k.inner.Gap(dir, lostAll, k.c.Now())
 	}
+	if dir == dissect.ToClient && !s.begun && k.opening == (content.Opening{}) && m.op == opText {
+		if o := all.OpeningBy(text); o != k.opening {
+			k.opening, k.pair = o, all.PairingOf(o)
+		}
+	}
+	s.begun = true
 	if !body.Complete || body.Over() || !k.meaningful(m) {
 		k.emit(m, "")
 		return

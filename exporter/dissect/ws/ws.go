@@ -83,6 +83,7 @@ type side struct {
 	msg   *call         // the current data message
 	pings []*call       // without a PONG
 	bye   *call         // its CLOSE, until the other side answers
+	begun bool          // it sent a message
 	ended bool          // it sent a CLOSE
 	raw   *dissect.Body // of a compressed message
 

@@ -107,6 +107,11 @@ func OpeningOf(subprotocol, query string) content.Opening {
 	return o
 }
 
+// OpeningBy reads the first message of a server, if the handshake was not captured or shows nothing.
+func OpeningBy(message []byte) content.Opening {
+	return content.Opening{Engine: socketio.OpenedBy(message)}
+}
+
 // PairingOf returns how the messages of a WebSocket are combined into calls.
 func PairingOf(o content.Opening) content.Pairing {
 	switch {

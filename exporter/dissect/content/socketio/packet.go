@@ -18,10 +18,11 @@ var socketKinds = [...]string{"connect", "disconnect", "event", "ack", "connect_
 
 // Digits with a meaning here.
 const (
+	open       = '0' // of Engine.IO
 	ping       = '2'
 	pong       = '3'
-	message    = '4' // of Engine.IO
-	attachment = 'b' // of Engine.IO in long polling: base64
+	message    = '4'
+	attachment = 'b' // in long polling: base64
 
 	connect      = '0' // of Socket.IO
 	disconnect   = '1'

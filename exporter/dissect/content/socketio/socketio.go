@@ -52,6 +52,30 @@ func OpeningOf(query string) (version int, continues bool) {
 	return version, v.Get("sid") != ""
 }
 
+// OpenedBy is the version of Engine.IO if a message is an open packet, else 0. The server sends it first, unless the
+// session began with long polling.
+func OpenedBy(message []byte) (version int) {
+	if p, ok := parse(message); !ok || p.engine != open || content.Kind(p.data) != '{' {
+		return 0
+	}
+	session, interval := "", ""
+	version = 3
+	for name, v := range content.Members(message[1:]) {
+		switch name {
+		case "sid":
+			session = content.String(v)
+		case "pingInterval":
+			interval = content.Scalar(v)
+		case "maxPayload": // since version 4
+			version = 4
+		}
+	}
+	if session == "" || interval == "" {
+		return 0
+	}
+	return version
+}
+
 // Read implements content.Reader.
 func Read(x *content.Exchange, c *Packet) bool {
 	if x.Socket {
