@@ -19,6 +19,7 @@ type Exchange struct {
 	StreamID          table.Opt[int64]
 	Ordinal           table.Opt[int64] // within StreamID or the connection; Emit sets it if absent
 	Reversed          bool             // the connection's server sent the request: the row's src is the server
+	Left              bool             // the caller ended it while the response went on
 
 	req, resp part
 	cites     table.Cites

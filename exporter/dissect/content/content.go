@@ -30,6 +30,7 @@ type Exchange struct {
 	Request, Response Body
 	Socket            bool // it consists of messages of a WebSocket
 	Opening                // of the WebSocket
+	Left              bool // the caller ended it while the response went on
 	Answered          bool // the content has the whole answer, however its carrier ended
 }
 

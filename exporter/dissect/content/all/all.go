@@ -71,6 +71,7 @@ var unused = sync.Pool{New: func() any { return &Columns{} }}
 func Read(x content.Exchange) *Columns {
 	c := unused.Get().(*Columns)
 	found := !x.Socket && sse.Read(&x, &c.Stream)
+	x.Answered = found && x.Left && x.Method.V == "GET" // only its reader ends a stream of events without an end
 	for _, read := range readers {
 		if read(&x, c) {
 			x.Settle()
@@ -78,6 +79,7 @@ func Read(x content.Exchange) *Columns {
 		}
 	}
 	if found {
+		x.Settle()
 		return c
 	}
 	unused.Put(c)
@@ -86,7 +88,9 @@ func Read(x content.Exchange) *Columns {
 
 // OfHTTP is Read for a request with its response.
 func OfHTTP(c *table.Call, x *dissect.Exchange) *Columns {
-	return Read(content.NewExchange(c, body(x.ReqBody), body(x.RespBody)))
+	e := content.NewExchange(c, body(x.ReqBody), body(x.RespBody))
+	e.Left = x.Left
+	return Read(e)
 }
 
 // body is a body whose decoding waits until a reader needs it.
