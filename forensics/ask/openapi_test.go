@@ -64,6 +64,29 @@ func TestOpenAPIDescribesTheCallsItWasMadeOf(t *testing.T) {
 	}
 }
 
+// TestOpenAPIOfQueriesWithSemicolons checks a request against the description that was made of it.
+func TestOpenAPIOfQueriesWithSemicolons(t *testing.T) {
+	const server = "10.9.0.1"
+	w := &traffic{t: t}
+	w.http(0, time.Millisecond, "10.9.0.2", server, get("/files?type=text/plain;%20charset=utf-8&name=a"), answer("200 OK", `{}`))
+	c := w.open()
+	out, err := openapi.Ask(ctx, c, openapi.In{Service: server})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules, err := check.Parse([]byte(`{version: 1, rules: [{name: as described, calls: http, openapi: api.yaml}]}`), fstest.MapFS{"api.yaml": {Data: []byte(out.YAML)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := check.Run(ctx, c, rules, all.Analyzers())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Passed != 1 {
+		t.Errorf("%+v\n%s", r.Results, out.YAML)
+	}
+}
+
 func TestOpenAPIContainsNoValuesFromTheTraffic(t *testing.T) {
 	c := open(t, "shop.pcapng")
 	out, err := openapi.Ask(ctx, c, openapi.In{Service: "shop/payment"})

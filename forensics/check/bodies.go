@@ -87,7 +87,7 @@ func (q *scope) exchanges(ctx context.Context, do func(*exchange) error) error {
 
 func (r *exchangeRow) exchange() *exchange {
 	x := &exchange{call: r.Call, method: r.Method, status: int(r.Code), reqHash: r.ReqHash, resHash: r.ResHash, request: http.Header{}, response: http.Header{},
-		url: &url.URL{Scheme: "http", Host: r.Host, Path: r.Path, RawQuery: r.Query}}
+		url: &url.URL{Scheme: "http", Host: r.Host, Path: r.Path, RawQuery: strings.ReplaceAll(r.Query, ";", "%3B")}} // net/url drops a parameter with ";", which only "&" ends (WHATWG URL, 5.1)
 	if u, err := url.PathUnescape(r.Path); err == nil {
 		x.url.Path, x.url.RawPath = u, r.Path
 	}
