@@ -29,6 +29,13 @@ func TestOutcomesOfStreamsThatEndEarly(t *testing.T) {
 	agree := func(then frames) frames {
 		return func(c, s *peer) { s.headers(3, false, ":status", "200"); then(c, s) }
 	}
+	events := func(then frames) frames {
+		return func(c, s *peer) {
+			s.headers(3, false, ":status", "200", "content-type", "text/event-stream")
+			s.fr.WriteData(3, false, []byte("data: now\n\n"))
+			then(c, s)
+		}
+	}
 	nothing := func(_, _ *peer) {}
 	for _, tt := range []struct {
 		name    string
@@ -47,6 +54,8 @@ func TestOutcomesOfStreamsThatEndEarly(t *testing.T) {
 		{"the client cancels", get, dissect.EndFin, reset(client, xhttp2.ErrCodeCancel), table.NoAnswer},
 		{"the client cancels gRPC", rpc, dissect.EndFin, reset(client, xhttp2.ErrCodeCancel), table.NoAnswer},
 		{"half an answer, then refused", get, dissect.EndFin, agree(reset(server, xhttp2.ErrCodeRefusedStream)), table.NoAnswer},
+		{"the client cancels a stream of events", get, dissect.EndFin, events(reset(client, xhttp2.ErrCodeCancel)), table.OK},
+		{"the server cancels a stream of events", get, dissect.EndFin, events(reset(server, xhttp2.ErrCodeInternal)), table.NoAnswer},
 		{"a tunnel that ends with the connection", connect, dissect.EndFin, agree(nothing), table.OK},
 		{"a tunnel that the client ends", connect, dissect.EndFin, agree(reset(client, xhttp2.ErrCodeCancel)), table.OK},
 		{"a tunnel whose connection is reset", connect, dissect.EndReset, agree(nothing), table.OK},
