@@ -32,9 +32,6 @@ func errorName(code uint64) string {
 	return fmt.Sprintf("0x%x", code)
 }
 
-// text is a peer's text on one line.
-func text(b []byte) string { return clip.Line(b, len(b)) }
-
 // close ends the connection and emits its row.
 func (q *conn) close(why dissect.End) {
 	if q.closed {

@@ -291,7 +291,7 @@ func (q *conn) closeFrame(app bool, s sealed, r *cursor.Cursor) {
 	row.CloseBy, row.CloseCode = table.Some(s.role.String()), table.Some(int64(code))
 	row.CloseReason = table.Opt[string]{}
 	if len(reason) > 0 {
-		row.CloseReason = table.Some(clip.Text(text(reason), 1000))
+		row.CloseReason = table.Some(clip.Line(reason, 1000))
 	}
 	if app {
 		row.Close, row.CloseName, row.CloseFrame = table.Some("application"), table.Opt[string]{}, table.Opt[string]{}
