@@ -5,7 +5,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/ber"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 // Choices of a filter, RFC 4511 section 4.5.1.7.

@@ -6,9 +6,9 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/handshake"
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 // cryptoError is the first of 256 codes that contain a TLS alert, RFC 9000 section 20.1.

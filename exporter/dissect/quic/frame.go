@@ -6,9 +6,9 @@ import (
 	"fmt"
 
 	"github.com/pcapsule/pcapsule/exporter/cursor"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/handshake"
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 // frames reads the frames of a packet.

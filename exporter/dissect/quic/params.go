@@ -6,8 +6,8 @@ import (
 	"strconv"
 
 	"github.com/pcapsule/pcapsule/exporter/cursor"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 const maxParameter = 256 // bytes of a value to show

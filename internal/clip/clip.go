@@ -1,4 +1,4 @@
-// Package clip converts bytes from the wire to valid text of limited length.
+// Package clip makes valid text of limited length from bytes that others wrote: on the wire, in a file, in an error.
 package clip
 
 import (
