@@ -20,7 +20,8 @@ type seg struct {
 const (
 	finFlag, rstFlag, ackFlag = 1, 4, 16
 
-	slowAnswer = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+	eventStream = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+	slowAnswer  = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 )
 
 func fromClient(ms int64, flags byte, payload string) seg {
@@ -101,6 +102,14 @@ func TestCallerGone(t *testing.T) {
 			[]seg{fromClient(0, ackFlag, ask("a")+ask("b")), fromServer(100, ackFlag, slowAnswer), fromClient(100, ackFlag, ""), fromClient(300, finFlag|ackFlag, ""), fromServer(600, ackFlag, slowAnswer), rejects(601)}},
 		{"one of two answers was taken after the FIN", "200 ok NULL 400000 complete 3,5; 200 no_answer abandoned 300000 complete 3-4,7-8",
 			[]seg{fromClient(0, ackFlag, ask("a")+ask("b")), fromClient(300, finFlag|ackFlag, ""), fromServer(400, ackFlag, slowAnswer), fromClient(400, ackFlag, ""), fromServer(600, ackFlag, slowAnswer), rejects(601)}},
+		{"a stream of events that the caller ended", "200 ok cut 100000 incomplete 3-5",
+			[]seg{fromClient(0, ackFlag, ask("a")), fromServer(50, ackFlag, eventStream), fromServer(100, ackFlag, "d\r\ndata: now\n\n\r\n"), fromClient(300, finFlag|ackFlag, ""), fromServer(300, finFlag|ackFlag, "")}},
+		{"the same, with an event under way", "200 ok reset 100000 incomplete 3-5",
+			[]seg{fromClient(0, ackFlag, ask("a")), fromServer(50, ackFlag, eventStream), fromServer(100, ackFlag, "d\r\ndata: now\n\n\r\n"), fromClient(300, rstFlag|ackFlag, "")}},
+		{"a stream of events that the server ended", "200 no_answer cut 300000 incomplete 3-5",
+			[]seg{fromClient(0, ackFlag, ask("a")), fromServer(50, ackFlag, eventStream), fromServer(100, ackFlag, "d\r\ndata: now\n\n\r\n"), fromServer(300, finFlag|ackFlag, ""), fromClient(300, finFlag|ackFlag, "")}},
+		{"another stream that the caller ended", "200 no_answer cut 300000 incomplete 3-5",
+			[]seg{fromClient(0, ackFlag, ask("a")), fromServer(50, ackFlag, strings.Replace(eventStream, "event-stream", "plain", 1)), fromServer(100, ackFlag, "d\r\ndata: now\n\n\r\n"), fromClient(300, finFlag|ackFlag, ""), fromServer(300, finFlag|ackFlag, "")}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			data, _ := composed([]*conversation{dialogue(c.segs)})

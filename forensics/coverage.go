@@ -13,6 +13,8 @@ import (
 const (
 	maxStretches = 200000 // rows of table coverage
 	maxHoles     = 1000   // gaps listed in one answer
+
+	minPause = int64(10e9) // ns between two recordings above which it can be a gap
 )
 
 // CoverageState is whether the requested time was recorded.
@@ -47,12 +49,13 @@ type Hole struct {
 type stretch struct {
 	Hole
 	recorded bool
+	silence  int64 // longest time between two packets of a recorded one, ns
 }
 
 // Coverage returns the coverage of a time window, both ends inclusive; 0 leaves an end open.
 //
-// A time counts as recorded if any source of the case recorded it. Without a window, times between
-// recordings are not gaps, because nobody requested them.
+// A time counts as recorded if any source of the case recorded it. So does a pause between two
+// recordings that is not much longer than the silences in them, as captures in several files have.
 func (c *Case) Coverage(from, to int64) (Coverage, error) {
 	list, err := c.coverage()
 	if err != nil {
@@ -66,25 +69,27 @@ func (c *Case) Coverage(from, to int64) (Coverage, error) {
 	if to == 0 {
 		out.To = last
 	}
-	var recorded []Hole
+	var known []stretch // times about which there is a statement
 	for _, s := range list {
-		if s.To == 0 && !s.recorded { // a file without a readable packet
+		timeless := s.To == 0 && !s.recorded // a file without a readable packet
+		if timeless {
 			s.From, s.To, s.Detail = out.From, out.To, "at an unknown time: "+s.Detail
 		}
-		switch {
-		case any && (s.To < out.From || s.From > out.To): // a case without packets has no time
-		case !s.recorded:
+		if any && (s.To < out.From || s.From > out.To) { // a case without packets has no time
+			continue
+		}
+		if !s.recorded {
 			out.add(s.Hole)
-		case any:
-			recorded = append(recorded, s.Hole)
+		}
+		if any && !timeless {
+			known = append(known, s)
 		}
 	}
-	if len(recorded) == 0 {
+	if !slices.ContainsFunc(known, func(s stretch) bool { return s.recorded }) {
 		return out, nil
 	}
-	if from != 0 || to != 0 {
-		out.gaps(recorded)
-	}
+	out.pauses(known)
+	slices.SortStableFunc(out.Holes, func(a, b Hole) int { return cmp.Compare(a.From, b.From) })
 	out.State = Complete
 	if len(out.Holes) > 0 {
 		out.State = Partial
@@ -100,21 +105,25 @@ func (o *Coverage) add(h Hole) {
 	o.Holes = append(o.Holes, h)
 }
 
-// gaps adds the parts of the requested window outside every recording.
-func (o *Coverage) gaps(recorded []Hole) {
-	slices.SortFunc(recorded, func(a, b Hole) int { return cmp.Compare(a.From, b.From) })
-	at := o.From
-	for _, r := range recorded {
-		if r.From > at {
-			o.add(Hole{Bundle: -1, From: at, To: r.From - 1, Reason: "not_recorded", Detail: "nothing in the case was recorded at this time"})
+// pauses adds the parts of the requested window about which there is no statement.
+func (o *Coverage) pauses(known []stretch) {
+	slices.SortFunc(known, func(a, b stretch) int { return cmp.Compare(a.From, b.From) })
+	at, silence := o.From, int64(-1) // no recording is before the first
+	for _, s := range known {
+		if s.From > at && (silence < 0 || s.From-at > max(minPause, 2*silence, 2*s.silence)) {
+			o.unrecorded(at, s.From-1)
 		}
-		if r.To >= at {
-			at = r.To + 1
+		if s.To >= at {
+			at, silence = s.To+1, s.silence
 		}
 	}
 	if at <= o.To {
-		o.add(Hole{Bundle: -1, From: at, To: o.To, Reason: "not_recorded", Detail: "nothing in the case was recorded at this time"})
+		o.unrecorded(at, o.To)
 	}
+}
+
+func (o *Coverage) unrecorded(from, to int64) {
+	o.add(Hole{Bundle: -1, From: from, To: to, Reason: "not_recorded", Detail: "no file of the case has packets of this time"})
 }
 
 // readCoverage reads table coverage. A bundle without the table counts as recorded from its first to
@@ -127,7 +136,7 @@ func (c *Case) readCoverage() ([]stretch, error) {
 		if c.several() {
 			no = "bundle"
 		}
-		rows, err := c.db.Query(context.Background(), "SELECT "+no+", source, from_ns, to_ns, kind, reason, packets, detail FROM coverage LIMIT ?", maxStretches)
+		rows, err := c.db.Query(context.Background(), "SELECT "+no+", source, from_ns, to_ns, kind, reason, packets, detail, coalesce(silence_ns, to_ns - from_ns) FROM coverage ORDER BY from_ns, to_ns, source, reason LIMIT ?", maxStretches)
 		if err != nil {
 			return nil, err
 		}
@@ -146,11 +155,11 @@ func (c *Case) readCoverage() ([]stretch, error) {
 	for i, b := range c.bundles {
 		for _, l := range b.Manifest.Derived.Lacks() {
 			if w := b.Manifest.Window; l.Reason == bundle.LackFilter && w.FirstNs != nil && w.LastNs != nil {
-				out = append(out, stretch{Hole{Bundle: i, Source: b.Manifest.Derived.Kind, From: int64(*w.FirstNs), To: int64(*w.LastNs), Reason: l.Reason, Packets: l.Packets, Detail: l.Detail}, false})
+				out = append(out, stretch{Hole{Bundle: i, Source: b.Manifest.Derived.Kind, From: int64(*w.FirstNs), To: int64(*w.LastNs), Reason: l.Reason, Packets: l.Packets, Detail: l.Detail}, false, 0})
 			}
 		}
 		if w := b.Manifest.Window; !has[i] && w.FirstNs != nil && w.LastNs != nil {
-			out = append(out, stretch{Hole{Bundle: i, From: int64(*w.FirstNs), To: int64(*w.LastNs)}, true})
+			out = append(out, stretch{Hole{Bundle: i, From: int64(*w.FirstNs), To: int64(*w.LastNs)}, true, int64(*w.LastNs - *w.FirstNs)})
 		}
 	}
 	return out, nil
@@ -171,5 +180,5 @@ func (c *Case) Redactions() (out []string) {
 
 func readStretch(r *duck.Rows) stretch {
 	return stretch{Hole{Bundle: int(r.Int(0)), Source: r.Text(1), From: r.Int(2), To: r.Int(3), Reason: r.Text(5),
-		Packets: r.Int(6), Detail: r.Text(7)}, r.Text(4) == "recorded"}
+		Packets: r.Int(6), Detail: r.Text(7)}, r.Text(4) == "recorded", r.Int(8)}
 }

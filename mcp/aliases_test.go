@@ -36,6 +36,12 @@ func TestToolNamesOfOtherProductsAreAnswered(t *testing.T) {
 	if got := callTool(t, s, "resolve_workload", nil, &out); got != "" || out["workloads"] == nil {
 		t.Errorf("an alias of a tool: %q, %v", got, out)
 	}
+	if got := callTool(t, s, "get_api_call", map[string]any{"id": "#0"}, &out); got != "" || out["call"] == nil {
+		t.Errorf("an argument by its name in other products: %q, %v", got, out)
+	}
+	if got := callTool(t, s, "get_api_call", map[string]any{"id": "#0", "call_id": "#1"}, &out); !strings.Contains(got, "id: unknown") {
+		t.Errorf("an argument by both names: %q", got)
+	}
 	if got := callTool(t, s, "list_ips", nil, &out); got != "" || out["ips"] == nil {
 		t.Errorf("a tool that is not listed: %q, %v", got, out)
 	}

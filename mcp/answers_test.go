@@ -370,7 +370,7 @@ func TestAnswersFitTheirBudget(t *testing.T) {
 			args value
 		}{
 			{"list_api_calls", value{"limit": 1000}}, {"run_sql", value{"sql": "select * from calls where protocol = 'http' order by ts_ns, call_no", "limit": 1000}}, {"list_l4_flows", value{"limit": 1000}},
-			{"get_api_call", value{"id": "#1"}}, {"describe_schema", value{}}, {"describe_schema", value{"table": "calls"}}, {"get_api_stats", value{"limit": 1000}},
+			{"get_api_call", value{"call_id": "#1"}}, {"describe_schema", value{}}, {"describe_schema", value{"table": "calls"}}, {"get_api_stats", value{"limit": 1000}},
 			{"get_l4_flow_summary", value{}},
 		} {
 			args := value{"max_bytes": most}
@@ -445,7 +445,7 @@ func TestAnInstructionInAPayloadStaysData(t *testing.T) {
 	s := serving(t, Options{}, path)
 	c := connected(t, s, nil)
 	found := 0
-	for tool, args := range map[string]value{"list_api_calls": {}, "get_api_call": {"id": "#0"}, "run_sql": {"sql": "select * from calls"}, "get_api_stats": {}} {
+	for tool, args := range map[string]value{"list_api_calls": {}, "get_api_call": {"call_id": "#0"}, "run_sql": {"sql": "select * from calls"}, "get_api_stats": {}} {
 		v, e := answer(t, c, tool, args) // it checks each answer's schema and trust note
 		if e != "" {
 			t.Errorf("%s: %s", tool, e)

@@ -202,7 +202,7 @@ func TestAClosedCaseIsGone(t *testing.T) {
 		t.Fatal(e)
 	}
 	var out any
-	if e := callTool(t, c, "get_api_call", value{"id": calls.Calls[0].ID}, &out); !strings.Contains(e, "not found") {
+	if e := callTool(t, c, "get_api_call", value{"call_id": calls.Calls[0].ID}, &out); !strings.Contains(e, "not found") {
 		t.Errorf("a call of a closed case: %q", e)
 	}
 	for _, uri := range []string{"pcapsule://cases/1", "pcapsule://calls/" + calls.Calls[0].ID} {

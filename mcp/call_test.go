@@ -38,7 +38,7 @@ func TestShortQuestionsDoNotWaitForLongOnes(t *testing.T) {
 			t.Errorf("%s: %s", tool, text)
 		}
 	}
-	if text := callTool(t, c, "get_api_call", map[string]any{"id": "#0"}, &map[string]any{}); text != "" {
+	if text := callTool(t, c, "get_api_call", map[string]any{"call_id": "#0"}, &map[string]any{}); text != "" {
 		t.Error(text)
 	}
 	release()

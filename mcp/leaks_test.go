@@ -134,7 +134,7 @@ func TestNothingShowsASecret(t *testing.T) {
 		}
 	}
 	for i := range 2 * len(secrets) {
-		call("get_api_call", value{"id": fmt.Sprintf("#%d", i)})
+		call("get_api_call", value{"call_id": fmt.Sprintf("#%d", i)})
 	}
 	for _, sql := range hostileSQL {
 		call("run_sql", value{"sql": sql, "max_bytes": 400000, "limit": 500})

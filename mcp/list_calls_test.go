@@ -55,7 +55,7 @@ func TestListOfCallsHasBodies(t *testing.T) {
 	}
 	for _, x := range v["calls"].([]any) {
 		call := x.(value)
-		one, _ := answer(t, c, "get_api_call", value{"id": call["call_id"], "max_body": 200})
+		one, _ := answer(t, c, "get_api_call", value{"call_id": call["call_id"], "max_body": 200})
 		for _, side := range []string{"request", "response"} {
 			got, _ := call[side].(value)
 			want, _ := one[side].(value)

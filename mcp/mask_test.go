@@ -41,7 +41,7 @@ func TestPolicyMasksEveryAnswer(t *testing.T) {
 		tool string
 		args value
 	}{
-		{"list_api_calls", value{}}, {"get_api_call", value{"id": "#0"}}, {"run_sql", value{"sql": "select * exclude (cites) from calls", "max_bytes": 200000}},
+		{"list_api_calls", value{}}, {"get_api_call", value{"call_id": "#0"}}, {"run_sql", value{"sql": "select * exclude (cites) from calls", "max_bytes": 200000}},
 		{"run_sql", value{"sql": "select h.name, h.value from (select unnest(headers) as h from calls)"}}, {"run_sql", value{"sql": "select h.value from (select unnest(headers) as h from calls_raw)"}},
 		{"run_sql", value{"sql": "select headers::varchar as x, query_string as y from calls"}}, {"run_sql", value{"sql": "select text from bodies"}},
 		{"run_sql", value{"sql": "select text as anything from bodies_raw"}}, {"run_sql", value{"sql": "select {'a': [text]} as nested from bodies"}},

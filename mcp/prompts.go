@@ -53,7 +53,7 @@ const window = `"from": "{from}", "to": "{to}"`
 var (
 	seeCases    = do("List the open bundles with their time spans and coverage gaps.", toolCall{"list_cases", `{}`})
 	seeFailed   = do("List the failures, and find where they began.", toolCall{"find_failures", `{` + window + `, "list_calls": true, "limit": 20}`}, toolCall{"list_api_calls", `{"kfl": "failed", ` + window + `, "limit": 20}`})
-	seeCall     = do("Show one of these calls in full, and name its packets. Skip this step if there are no such calls.", toolCall{"get_api_call", `{"id": "CALL_ID"}`})
+	seeCall     = do("Show one of these calls in full, and name its packets. Skip this step if there are no such calls.", toolCall{"get_api_call", `{"call_id": "CALL_ID"}`})
 	seeSlow     = do("List the slowest calls.", toolCall{"list_api_calls", `{"order": "elapsed_us desc", ` + window + `, "limit": 20}`})
 	seeEnds     = do("Show the endpoints with their failures and latency.", toolCall{"get_api_stats", `{` + window + `}`}, toolCall{"run_sql", `{"sql": "select dst_name, protocol, count(*) as calls, count(*) filter (failed) as bad, quantile_disc(elapsed_us, 0.99) as p99_us, min(call_no) as call_no from calls group by all order by calls desc"}`})
 	seeMap      = do("Show which services call each other.", toolCall{"get_service_map", `{` + window + `}`}, toolCall{"list_l4_flows", `{"aggregate": "service", ` + window + `}`})
@@ -114,7 +114,7 @@ func prompts() []prompt {
 			do("Count the failures by kind.", toolCall{"run_sql", `{"sql": "select dst_name, protocol, status_code, error, count(*) as times, min(call_no) as call_no from calls where failed or error is not null group by all order by times desc"}`}),
 		}, "Group the failures by cause, each with a call_id and its packets."},
 		{"trace_request", "Trace a request", "The path of one request through all services.", []*mcp.PromptArgument{needed(mcp.PromptArgument{Name: "call_id", Description: "call_id of any call of the request"})}, []step{
-			do("Show the call.", toolCall{"get_api_call", `{"id": "{call_id}"}`}),
+			do("Show the call.", toolCall{"get_api_call", `{"call_id": "{call_id}"}`}),
 			do("Find the other calls of its trace.", toolCall{"trace_request", `{"call_id": "{call_id}"}`}, toolCall{"run_sql", `{"sql": "select lower(hex(call_id)) as call_id, ts, src_name, dst_name, summary, status_code, elapsed_us, error, cites from calls where trace_id is not null and trace_id in (select trace_id from calls where lower(hex(call_id)) like '{call_id}%') order by ts_ns"}`}),
 			do("Find calls made during this call, for services that do not propagate trace headers.", toolCall{"run_sql", `{"sql": "select lower(hex(x.call_id)) as call_id, x.ts, x.src_name, x.dst_name, x.summary, x.elapsed_us, x.cites from calls x, (select ts_ns as a, ts_ns + 1000 * coalesce(elapsed_us, 0) as b, dst_name as who from calls where lower(hex(call_id)) like '{call_id}%' limit 1) c where x.ts_ns between c.a and c.b and x.src_name = c.who order by x.ts_ns"}`}),
 		}, "Draw the chain of calls with their times. Say where the time was spent or where the chain broke, and which links are certain (trace id) and which are likely (time only)."},

@@ -53,7 +53,7 @@ func (s *Server) ofCall() route {
 		if err := validated(rt.body, x.body); err != nil {
 			return nil, err
 		}
-		out := map[string]any{"id": x.body["id"]}
+		out := map[string]any{"call_id": x.body["id"]}
 		if n, ok := x.body["max_payload_size"]; ok {
 			out["max_body"] = n
 		}

@@ -173,7 +173,7 @@ func TestFromFilterToCallToPackets(t *testing.T) {
 		t.Fatalf("calls %+v", calls)
 	}
 	var one tools.GetAPICallOut
-	callTool(t, s, "get_api_call", map[string]any{"id": calls.Calls[0].ID}, &one)
+	callTool(t, s, "get_api_call", map[string]any{"call_id": calls.Calls[0].ID}, &one)
 	if one.Packets != calls.Calls[0].Packets || len(one.Places) == 0 || one.Response == nil {
 		t.Fatalf("call %+v", one)
 	}
@@ -240,7 +240,7 @@ func TestRefusals(t *testing.T) {
 		{"an unknown table", "describe_schema", map[string]any{"table": "passwords"}, `table "passwords"`},
 		{"a cursor of another question", "list_api_calls", map[string]any{"cursor": "abc"}, "cursor"},
 		{"an invalid time", "list_api_calls", map[string]any{"from": "yesterday"}, "2026-01-31T14:15:00Z"},
-		{"an unknown call", "get_api_call", map[string]any{"id": "#99999999"}, "not found"},
+		{"an unknown call", "get_api_call", map[string]any{"call_id": "#99999999"}, "not found"},
 	} {
 		var out any
 		if got := callTool(t, s, tt.tool, tt.args, &out); !strings.Contains(strings.ToLower(got), strings.ToLower(tt.want)) {

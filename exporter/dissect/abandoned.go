@@ -115,6 +115,16 @@ func (c *Conn) gaveUp(x *Exchange) *departure {
 	return caller
 }
 
+// LeftFirst reports whether the caller of an exchange closed the connection before it knew that the other side did.
+func (c *Conn) LeftFirst(x *Exchange) bool {
+	left := c.departures()
+	if left == nil {
+		return false
+	}
+	caller, other := &left[x.caller()], &left[x.caller().Other()]
+	return caller.known && !other.reset && (!other.known || !caller.had(other.seq))
+}
+
 // abandoned reports whether the caller rejected the part of a response that came.
 func (c *Conn) abandoned(x *Exchange, b *table.Call) bool {
 	if !x.resp.seen || !c.root().closing || b.Error.V != "reset" && b.Error.V != "no_response" {

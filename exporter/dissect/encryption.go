@@ -21,7 +21,7 @@ const (
 	NoHandshake = "no_handshake" // its hellos were not captured, and no key decrypted it without them
 	KeyGap      = "gap"          // missing bytes hide what the keys depend on
 	Unsupported = "unsupported"  // unsupported version, cipher suite or compression
-	WrongKey    = "wrong_key"    // the key for its client random decrypts nothing
+	WrongKey    = "wrong_key"    // the key for its client random decrypts nothing, or not all: a record was damaged or forged
 	Unencrypted = "unencrypted"  // the connection ended before anything was encrypted
 )
 
@@ -63,6 +63,26 @@ func (c *Conn) Encryption() *Encryption {
 
 // Encrypted returns the connection's encryption, or nil if there is none.
 func (c *Conn) Encrypted() *Encryption { return c.root().crypt }
+
+// unopened counts the encrypted records that no key decrypted until now, by direction of the outermost connection.
+func (c *Conn) unopened() (n [2]int64) {
+	if e := c.Encrypted(); e != nil {
+		for d := range n {
+			n[d] = e.Records[d] - e.Opened[d]
+		}
+	}
+	return n
+}
+
+// outward is a direction of c as the outermost connection has it.
+func (c *Conn) outward(dir Dir) Dir {
+	for ; c.parent != nil; c = c.parent {
+		if c.flipped {
+			dir = dir.Other()
+		}
+	}
+	return dir
+}
 
 // maxAlerts is how many alerts of a connection are listed.
 const maxAlerts = 16

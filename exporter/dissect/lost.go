@@ -11,18 +11,23 @@ type LossSink interface {
 }
 
 // mayBeLost reports whether a call seems to have no response, but bytes or a datagram in which it may have been are
-// missing. p is the datagram, nil for bytes.
+// missing, or encrypted records that no key decrypts. p is the datagram, nil for bytes.
 func (c *Conn) mayBeLost(x *Exchange, b *table.Call) (p *Packet, lost bool) {
 	switch {
 	case !x.req.seen || x.resp.seen:
 		return nil, false
 	case b.Error.V != "no_response" && b.Error.V != "reset" && b.Error.V != "timeout":
 		return nil, false
-	case datagrams(c.root().Info.Transport):
+	}
+	answers := x.caller().Other()
+	if out := c.outward(answers); c.unopened()[out] > x.sealed[out] {
+		return nil, true
+	}
+	if datagrams(c.root().Info.Transport) {
 		p = c.portless(x)
 		return p, p != nil
 	}
-	answers, left := x.caller().Other(), c.departures()
+	left := c.departures()
 	return nil, c.losses.of[answers] != x.before[answers] || left != nil && left[x.caller()].ahead
 }
 

@@ -240,7 +240,7 @@ func (q *Queue[C]) find(seq uint32) (c C) {
 func (q *Queue[C]) Resync(dir Dir, _ Loss) {
 	switch starting := q.Conn.Starting(); {
 	case dir == ToServer:
-		q.line.Interrupted(starting)
+		q.line.Interrupted(starting, q.Conn.FromStart(ToClient))
 	case starting:
 		q.starts = true
 	default:

@@ -276,14 +276,15 @@ type Workload struct {
 
 // Coverage is a time range in which one source recorded, or a coverage gap with its reason.
 type Coverage struct {
-	FileID  int32  `col:"file_id" doc:"file in bundle.json; -1 for information from a ring about times that are in none of the files here"`
-	Source  string `col:"source" enc:"dict" doc:"interface, file, ring or node that recorded"`
-	FromNs  int64  `col:"from_ns" unit:"ns" doc:"start of the time range; 0 if no time is known, because nothing of a file could be read"`
-	ToNs    int64  `col:"to_ns" unit:"ns" doc:"end of the time range, included"`
-	Kind    string `col:"kind" enc:"dict" doc:"recorded, or hole for a coverage gap"`
-	Reason  string `col:"reason" enc:"dict" doc:"reason of a gap: filter, policy, drop, disk, restart, retention, missing, redaction, damaged, not_scheduled, not_read (by a live run so far); empty for recorded"`
-	Packets int64  `col:"packets" doc:"number of packets recorded, or known to be lost in a gap"`
-	Detail  string `col:"detail" doc:"further information"`
+	FileID  int32      `col:"file_id" doc:"file in bundle.json; -1 for information from a ring about times that are in none of the files here"`
+	Source  string     `col:"source" enc:"dict" doc:"interface, file, ring or node that recorded"`
+	FromNs  int64      `col:"from_ns" unit:"ns" doc:"start of the time range; 0 if no time is known, because nothing of a file could be read"`
+	ToNs    int64      `col:"to_ns" unit:"ns" doc:"end of the time range, included"`
+	Kind    string     `col:"kind" enc:"dict" doc:"recorded, or hole for a coverage gap"`
+	Reason  string     `col:"reason" enc:"dict" doc:"reason of a gap: filter, policy, drop, disk, restart, retention, missing, redaction, damaged, not_scheduled, not_read (by a live run so far); empty for recorded"`
+	Packets int64      `col:"packets" doc:"number of packets recorded, or known to be lost in a gap"`
+	Detail  string     `col:"detail" doc:"further information"`
+	Silence Opt[int64] `col:"silence_ns" unit:"ns" doc:"longest time between two packets of a recorded time range; null for gaps and in older bundles"`
 }
 
 // Anomaly is input that the decoder or a dissector could not accept.

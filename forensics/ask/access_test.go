@@ -2,6 +2,7 @@ package ask_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -32,6 +33,29 @@ func twice(t *testing.T, o forensics.Options) *forensics.Case {
 	}
 	t.Cleanup(func() { c.Close() })
 	return c
+}
+
+// TestHalfNamedBundlesSaySo asks about a bundle with owners and a copy without them: each call counts once, and the
+// answer says why a service has two names.
+func TestHalfNamedBundlesSaySo(t *testing.T) {
+	var dirs []string
+	for _, kube := range [][]string{{filepath.Join("..", "..", "samples", "shop.kube.json")}, nil} {
+		dirs = append(dirs, filepath.Join(t.TempDir(), "x.pcapsule"))
+		if _, err := exporter.Run(ctx, []string{filepath.Join("..", "..", "samples", "shop.pcapng")}, dirs[len(dirs)-1], exporter.Options{Release: "test", Repanic: true, Kube: kube}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := forensics.Open(ctx, dirs, forensics.Options{Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	for c, want := range map[*forensics.Case]bool{c: true, twice(t, forensics.Options{}): false} {
+		out := put(t, c, "get_service_map", `{}`)
+		if got := strings.Contains(fmt.Sprint(out["notes"]), "appear under two names"); got != want || out["total_calls"] != 368.0 {
+			t.Errorf("%v calls, notes %v: want a note %v", out["total_calls"], out["notes"], want)
+		}
+	}
 }
 
 func TestACallInTwoBundlesIsOneCall(t *testing.T) {

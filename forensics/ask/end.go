@@ -113,8 +113,16 @@ func NoteUnread(ctx context.Context, c *forensics.Case, f *Frame, w *Window) err
 	return err
 }
 
-// Unread says of how many connections between two times, 0 for an open end, bytes were not captured or could
-// not be read.
+// redacted says which policies removed values, and what that means for an answer.
+func redacted(c *forensics.Case) (notes []string) {
+	for _, text := range c.Redactions() {
+		notes = append(notes, text+": they are not found, and values that differed can look the same")
+	}
+	return notes
+}
+
+// Unread says which values were removed, and of how many connections between two times, 0 for an open end, bytes
+// were not captured or could not be read.
 func Unread(ctx context.Context, c *forensics.Case, from, to int64) (notes []string, err error) {
 	w := &Window{From: cmp.Or(from, math.MinInt64), To: cmp.Or(to, math.MaxInt64)}
 	list, _, err := Rows[Reading](ctx, c, 1, ReadingSQL(c, w.During()))
@@ -127,6 +135,7 @@ func Unread(ctx context.Context, c *forensics.Case, from, to int64) (notes []str
 		}
 	}
 	read := list[0]
+	notes = redacted(c)
 	add(read.MissingFrom, "bytes of %d {connection|connections} in this time were not captured: {its|their} calls may be incomplete, or missing")
 	add(read.OneSided, "only one direction of %d {connection|connections} in this time was captured")
 	add(read.Sealed, "%d {connection|connections} in this time {is|are} encrypted and could not be decrypted: {its content is|their contents are} not searched")

@@ -62,6 +62,24 @@ type Node struct {
 // MaxFacts is the highest number of nodes that Nodes reads; nodes inside come first.
 const MaxFacts = 50_000
 
+// noteOwners notes addresses that have an owner in some of the bundles only: a name of one bundle may not be that of
+// the same address in another, so one service has two names.
+func (f *Frame) noteOwners(ctx context.Context, c *forensics.Case) error {
+	if !c.Several() {
+		return nil
+	}
+	type half struct {
+		N    int64  `json:"n"`
+		Some string `json:"some"`
+	}
+	x, err := One[half](ctx, c, `SELECT count(*) AS n, coalesce(min(ip), '') AS some FROM (SELECT ip FROM (SELECT ip, bundle, bool_or(how_known NOT IN ('none', 'dns', 'dns_other')) AS owned
+		FROM endpoints GROUP BY ALL) GROUP BY ip HAVING bool_or(owned) AND NOT bool_and(owned))`)
+	if x.N > 0 {
+		f.Note("%d {address|addresses}, such as %s, {has an owner|have owners} in some of the bundles only, so {its|their} calls appear under two names; pcapsule merge with --kube or --hosts names {it|them} in the others", x.N, x.Some)
+	}
+	return err
+}
+
 // Nodes reads the known facts about nodes, by name. An outside address without a name is also
 // listed under the address itself, because calls to it use that name.
 func Nodes(ctx context.Context, c *forensics.Case, by string) (map[string]Node, error) {

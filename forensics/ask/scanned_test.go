@@ -103,7 +103,7 @@ func TestOverviewWithoutCallsIsNotEmpty(t *testing.T) {
 	w.Attempt(0, "10.0.0.1", "10.0.0.7:22", true)
 	c := openCapture(t, &w)
 	o := must[*servicemap.Overview](t)(servicemap.AskOverview(ctx, c, servicemap.OverviewIn{}))
-	if o.Matched != "some" || !strings.HasSuffix(o.Summary[0], ": no requests, on 1 connection, of which 1 was refused or not answered.") {
+	if o.Matched != "some" || !strings.HasSuffix(o.Summary[0], ": no calls, on 1 connection, of which 1 was refused or not answered.") {
 		t.Errorf("matched %s, %q", o.Matched, o.Summary)
 	}
 }

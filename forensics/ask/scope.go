@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -161,21 +162,17 @@ func ParseTime(field, text string, missing, first, last int64) (int64, error) {
 func Stamp(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02T15:04:05.000000000Z") }
 
 // Frame returns the Frame of an answer, with the coverage of the window.
-func (w *Window) Frame(_ context.Context, c *forensics.Case) (Frame, error) {
-	var from, to int64
-	if w.Asked {
-		from, to = w.From, w.To
-	}
-	cov, err := c.Coverage(from, to)
+func (w *Window) Frame(ctx context.Context, c *forensics.Case) (Frame, error) {
+	cov, err := c.Coverage(w.From, w.To)
 	if err != nil {
 		return Frame{}, err
 	}
-	f := Frame{Coverage: CoverageOf(cov), Notes: w.Notes, recorded: cov.State != forensics.None}
+	f := Frame{Coverage: CoverageOf(cov), Notes: slices.Concat(w.Notes, redacted(c)), recorded: cov.State != forensics.None}
 	f.Verified = c.Verified()
 	if w.Now != 0 {
 		f.Now = Stamp(w.Now)
 	}
-	return f, nil
+	return f, f.noteOwners(ctx, c)
 }
 
 // Narrow limits the window to a service, a client and a path. Each may be empty.

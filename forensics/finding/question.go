@@ -89,9 +89,6 @@ func Run(ctx context.Context, c *forensics.Case, analyzers []Analyzer, in In) (*
 	if out.Frame, err = asked.Frame(ctx, c); err != nil {
 		return nil, err
 	}
-	for _, text := range c.Redactions() {
-		out.Note("%s, which no analyzer can find", text)
-	}
 	out.gather(ctx, looks, func(f Finding) bool {
 		return Rank(f.Severity) <= worst && (in.Service == "" || concerns(f, in.Service))
 	})

@@ -183,13 +183,9 @@ func (e *env) info(ctx context.Context, path string) (*infoResult, error) {
 		func(row []any) {
 			r.Anomalies = append(r.Anomalies, infoCount{format.Text(row[0]), format.Number(row[1])})
 		})
-	for _, l := range m.Derived.Lacks() {
-		r.Coverage = append(r.Coverage, infoGap{m.Derived.Kind, l.Reason, r.First, r.Last, l.Packets, l.Detail})
+	if err == nil {
+		err = r.readGaps(c, m)
 	}
-	query("SELECT source, reason, from_ns, to_ns, packets, detail FROM coverage WHERE kind = 'hole' ORDER BY from_ns, source LIMIT 50",
-		func(row []any) {
-			r.Coverage = append(r.Coverage, infoGap{format.Text(row[0]), format.Text(row[1]), bundle.At(format.Number(row[2])), bundle.At(format.Number(row[3])), format.Number(row[4]), format.Text(row[5])})
-		})
 	query("SELECT auth_kind, count(*) FROM calls WHERE auth_kind NOT IN ('"+strings.Join(table.NoLogin, "', '")+"') GROUP BY 1 ORDER BY 2 DESC, 1",
 		func(row []any) { r.Secrets = append(r.Secrets, infoCount{format.Text(row[0]), format.Number(row[1])}) })
 	query(`SELECT encryption, key_state, coalesce(key_reason, ''), count(*) FROM connections WHERE encryption IS NOT NULL
@@ -332,6 +328,20 @@ func (r *infoResult) printKeys(w io.Writer) {
 	}
 }
 
+// readGaps reads the coverage gaps, with what a redaction removed from the whole time.
+func (r *infoResult) readGaps(c *forensics.Case, m *bundle.Manifest) error {
+	for _, l := range m.Derived.Lacks() {
+		if l.Reason != bundle.LackFilter { // which is a coverage gap
+			r.Coverage = append(r.Coverage, infoGap{m.Derived.Kind, l.Reason, r.First, r.Last, l.Packets, l.Detail})
+		}
+	}
+	cov, err := c.Coverage(0, 0)
+	for _, h := range cov.Holes {
+		r.Coverage = append(r.Coverage, infoGap{h.Source, h.Reason, bundle.At(h.From), bundle.At(h.To), h.Packets, h.Detail})
+	}
+	return err
+}
+
 func (r *infoResult) printDoubts(w io.Writer) {
 	if r.Kubernetes > 0 {
 		fmt.Fprintf(w, "  identity   %s known pods, services and nodes\n", plural.Thousands(r.Kubernetes))
@@ -341,7 +351,15 @@ func (r *infoResult) printDoubts(w io.Writer) {
 			fmt.Fprintln(w, plural.Sprintf("             … %d more {gap|gaps}", len(r.Coverage)-i))
 			break
 		}
-		fmt.Fprintf(w, "  gap        %s: %s, %s\n", console.Printable(h.Source, 40), h.Reason, console.Printable(h.Detail, 100))
+		source := ""
+		if h.Source != "" {
+			source = console.Printable(h.Source, 40) + ": "
+		}
+		when := ""
+		if h.From != nil && h.To != nil && *h.From < *h.To {
+			when = fmt.Sprintf(" from %s to %s (%s)", time.Unix(0, int64(*h.From)).UTC().Format(time.DateTime), time.Unix(0, int64(*h.To)).UTC().Format(time.DateTime), console.Duration(time.Duration(*h.To-*h.From)))
+		}
+		fmt.Fprintf(w, "  gap        %s%s%s, %s\n", source, strings.ReplaceAll(h.Reason, "_", " "), when, console.Printable(h.Detail, 100))
 	}
 	for i, n := range r.Anomalies {
 		label := "anomalies"

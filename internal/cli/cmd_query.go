@@ -303,24 +303,21 @@ func (e *env) afterTable(ctx context.Context, cs *forensics.Case, res *forensics
 	}
 }
 
+// gapsText counts coverage gaps by reason.
 func gapsText(cov forensics.Coverage) string {
 	count := map[string]int64{}
-	var order []string
+	var order, parts []string
 	for _, h := range cov.Holes {
 		if count[h.Reason] == 0 {
 			order = append(order, h.Reason)
 		}
 		count[h.Reason]++
 	}
-	text := ""
-	for i, r := range order {
-		if i > 0 {
-			text += ", "
-		}
-		text += fmt.Sprintf("%d × %s", count[r], r)
+	for _, r := range order {
+		parts = append(parts, plural.Count(count[r], "gap", "gaps")+" ("+strings.ReplaceAll(r, "_", " ")+")")
 	}
 	if cov.More > 0 {
-		text += fmt.Sprintf(" and %d more", cov.More)
+		parts = append(parts, plural.Thousands(cov.More)+" more")
 	}
-	return text + " (pcapsule info lists them)"
+	return strings.Join(parts, ", ") + "; pcapsule info lists them"
 }

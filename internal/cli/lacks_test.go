@@ -49,6 +49,12 @@ func TestDerivedBundlesProveNoAbsence(t *testing.T) {
 		if info := run("info", at(tt.bundle)); strings.Contains(info, "match http were kept") != tt.filtered {
 			t.Errorf("info of %s: want gap %q: %v\n%s", tt.bundle, gap, tt.filtered, info)
 		}
+		for _, args := range [][]string{{"ask", "get-overview", at(tt.bundle)}, {"ask", "search-content", at(tt.bundle), "--text", "nope"}, {"ask", "list-findings", at(tt.bundle)},
+			{"query", at(tt.bundle), `path == "/nope"`}, {"sql", at(tt.bundle), "SELECT 1 WHERE false"}} {
+			if n := strings.Count(run(args...), "the policy cards removed values: they are not found"); (n == 1) != strings.Contains(tt.want, "policy") {
+				t.Errorf("%q of %s states a redaction %d times", args[:2], tt.bundle, n)
+			}
+		}
 		page := run("report", at(tt.bundle), "--template", "pii", "--json")
 		if filtered := strings.Contains(page, "coverage gap (filter)"); filtered != tt.filtered {
 			t.Errorf("report of %s: states a filter: %v, want %v", tt.bundle, filtered, tt.filtered)
@@ -56,6 +62,10 @@ func TestDerivedBundlesProveNoAbsence(t *testing.T) {
 		if redacted := strings.Contains(page, "The policy cards removed values."); redacted != strings.Contains(tt.want, "policy") {
 			t.Errorf("report of %s: states a redaction: %v", tt.bundle, redacted)
 		}
+	}
+	run("redact", at("shop"), "--policy", "../../samples/policies/bodies.yaml", "-o", at("bodies"))
+	if text := run("ask", "find-patterns", at("bodies"), "--kinds", "content_type"); !strings.HasPrefix(text, "No matches. ") {
+		t.Errorf("bodies that were removed contradict their type:\n%s", text)
 	}
 	run("cut", at("shop"), `path == "/api/cart"`, "-o", at("cart"))
 	run("redact", at("cart"), "--policy", "../../samples/policies/credentials.yaml", "-o", at("secret"))

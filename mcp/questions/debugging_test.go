@@ -18,7 +18,7 @@ func whatItSends(a *run) {
 
 func realHeaders(a *run) {
 	f := a.ask("search_content", map[string]any{"text": a.arg("request_id"), "whole": true, "in": []string{"request.headers"}})
-	call := a.ask("get_api_call", map[string]any{"id": f.str("matches.0.call_id")})
+	call := a.ask("get_api_call", map[string]any{"call_id": f.str("matches.0.call_id")})
 	a.shown("call", call.at("call"))
 }
 
@@ -34,5 +34,5 @@ func emptyAnswers(a *run) {
 	f := a.ask("search_content", map[string]any{"service": a.arg("service"), "pattern": `^\s*(\{[^{}\[\]]*\[\s*\]\s*\}|\[\s*\]|\{\s*\}|null)\s*$`, "in": []string{"response.body"}})
 	a.number("count", f.num("total_calls"))
 	a.shown("calls", f.at("matches"))
-	a.ask("get_api_call", map[string]any{"id": f.str("matches.0.call_id")})
+	a.ask("get_api_call", map[string]any{"call_id": f.str("matches.0.call_id")})
 }

@@ -73,7 +73,7 @@ func authMiddleware(a *run) {
 	passed := where(v.each("asks"), func(n node) bool { return n.str("protocol") == "http1" })
 	a.shown("passed_call", passed...)
 	for _, p := range passed {
-		a.ask("get_api_call", map[string]any{"id": p.str("call_ids.0")})
+		a.ask("get_api_call", map[string]any{"call_id": p.str("call_ids.0")})
 	}
 }
 
@@ -109,11 +109,11 @@ func caching(a *run) {
 			a.number("cold_ms", value(x, "cold_p50_ms"))
 			a.number("warm_ms", value(x, "warm_p50_ms"))
 			a.behind("rows", f, x.str("kfl"))
-			a.ask("get_api_call", map[string]any{"id": x.str("call_ids.0")})
+			a.ask("get_api_call", map[string]any{"call_id": x.str("call_ids.0")})
 		case "GET " + a.arg("opposite"):
 			a.number("never", value(x, "requests"))
 			a.behind("rows", f, x.str("kfl"))
-			a.ask("get_api_call", map[string]any{"id": x.str("call_ids.0")})
+			a.ask("get_api_call", map[string]any{"call_id": x.str("call_ids.0")})
 			t := a.ask("trace_request", a.window(map[string]any{"kfl": x.str("kfl"), "limit": 100, "max_bytes": 40000}))
 			a.number("never_queries", float64(len(where(steps(t), func(n node) bool { return n.str("protocol") == "postgresql" }))))
 		}

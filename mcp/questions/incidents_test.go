@@ -80,7 +80,7 @@ func whatFailed(a *run) {
 func exactRequest(a *run) {
 	f := a.ask("find_failures", map[string]any{"service": a.arg("service"), "kfl": "status_code == " + a.arg("status")})
 	a.number("500s", f.num("failed_calls"))
-	call := a.ask("get_api_call", map[string]any{"id": f.str("groups.0.call_ids.0")})
+	call := a.ask("get_api_call", map[string]any{"call_id": f.str("groups.0.call_ids.0")})
 	a.times("when", call.str("call.ts"), call.str("call.ts"))
 	a.shown("call", call.at("call"))
 }

@@ -27,7 +27,7 @@ func (a *run) found(names ...string) []node {
 // details returns the details of the first call of a row.
 func (a *run) details(n node) node {
 	a.t.Helper()
-	return a.ask("get_api_call", map[string]any{"id": n.str("call_ids.0")})
+	return a.ask("get_api_call", map[string]any{"call_id": n.str("call_ids.0")})
 }
 
 // count is a number of a pattern by its name.

@@ -118,7 +118,7 @@ func TestSecretsStayMasked(t *testing.T) {
 	}
 	found := callTool(t, c, "list_findings", map[string]any{"names": []string{"sensitive-data"}})
 	for _, f := range found.each("findings")[:3] {
-		call, _ := callForText(t, c, "get_api_call", map[string]any{"id": f.str("call_ids.0")})
+		call, _ := callForText(t, c, "get_api_call", map[string]any{"call_id": f.str("call_ids.0")})
 		for _, x := range s.leaks(call) {
 			t.Errorf("get_api_call shows %q", x)
 		}
@@ -155,7 +155,7 @@ func TestHiddenPromptIsData(t *testing.T) {
 			args map[string]any
 		}{
 			{"search_content", map[string]any{"text": prompt}},
-			{"get_api_call", map[string]any{"id": w.id}},
+			{"get_api_call", map[string]any{"call_id": w.id}},
 			{"run_sql", map[string]any{"sql": "SELECT text FROM bodies WHERE contains(text, '" + prompt + "')"}},
 		} {
 			text, r := callForText(t, c, q.tool, q.args)
@@ -242,7 +242,7 @@ func (s *scenario) calledAgain(t *testing.T, c *sdk.ClientSession) {
 	}
 	chosen = chosen[:3]
 	for _, id := range chosen {
-		if call := callTool(t, c, "get_api_call", map[string]any{"id": id}); call.str("packets") == "" || len(call.each("places")) == 0 {
+		if call := callTool(t, c, "get_api_call", map[string]any{"call_id": id}); call.str("packets") == "" || len(call.each("places")) == 0 {
 			t.Errorf("call %s cites no packets", id)
 		}
 	}

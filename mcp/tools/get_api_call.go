@@ -15,10 +15,10 @@ import (
 )
 
 var toolGetAPICall = Tool{Name: "get_api_call", set: "calls", core: true, Short: true, title: "One call in full",
-	doc: "Show one call in full: endpoints, headers, decoded bodies, times, flow, packets, anomalies."}
+	doc: "Show one call in full: endpoints, headers, decoded bodies, times, flow, packets, anomalies.", other: map[string]string{"id": "call_id"}}
 
 type GetAPICallIn struct {
-	ID      string `json:"id" jsonschema:"call_id, at least 8 digits of it, or # and call_no, such as #42"`
+	ID      string `json:"call_id" jsonschema:"call_id, at least 8 digits of it, or # and call_no, such as #42"`
 	MaxBody int    `json:"max_body,omitempty" jsonschema:"bytes of each body, at most 16384; default 4096"`
 }
 

@@ -32,6 +32,8 @@ type Tool struct {
 	Free             bool   // needs no case
 	Short            bool   // fast: does not wait for tools that take seconds
 	Sealed           bool   // deterministic: the answer may be kept
+
+	other map[string]string // arguments by the names of similar products: accepted, but not listed
 }
 
 // Entry is a tool with its schemas and function.
@@ -107,6 +109,12 @@ func (e *Entry) Check(args json.RawMessage) (json.RawMessage, Common, error) {
 	if err := json.Unmarshal(args, &m); err != nil {
 		return nil, more, errors.New("arguments: must be a JSON object")
 	}
+	if e.rename(m) {
+		var err error
+		if args, err = json.Marshal(m); err != nil {
+			return nil, more, err
+		}
+	}
 	for _, check := range []func(*jsonschema.Schema, map[string]any) error{asDeclared, ask.InBounds, complete} { // the schema's error would not be as clear
 		if err := check(e.In, m); err != nil {
 			return nil, more, fmt.Errorf("arguments of %s: %w", e.Name, err)
@@ -133,6 +141,19 @@ func (e *Entry) Check(args json.RawMessage) (json.RawMessage, Common, error) {
 	}
 	out, err := json.Marshal(fields)
 	return out, more, err
+}
+
+// rename gives arguments with names of similar products our names, and reports whether there was one. Of an argument with
+// both names, the other one stays, and is unknown.
+func (e *Entry) rename(m map[string]any) (some bool) {
+	for other, name := range e.other {
+		v, there := m[other]
+		if _, both := m[name]; there && !both {
+			delete(m, other)
+			m[name], some = v, true
+		}
+	}
+	return some
 }
 
 // asDeclared checks that an input has only members of its schema, each with its type.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/pcapsule/pcapsule/internal/quote"
 	"github.com/pcapsule/pcapsule/report/value"
 )
 
@@ -42,32 +43,24 @@ func pieces(text string) iter.Seq[string] {
 // dataPrefix begins each piece, so that none looks like a formula.
 const dataPrefix = "json:"
 
-// inert keeps a program for spreadsheets from taking text as a formula (OWASP, CSV injection).
-func inert(s string) string {
-	if s != "" && strings.ContainsAny(s[:1], "=+-@\t\r|%") {
-		return "'" + s
-	}
-	return s
-}
-
 // CSV writes a report as records of one form, for programs: statements, cells of tables, points of
 // charts, queries, and at the end the data in pieces.
 func CSV(w io.Writer, r *value.Report) error {
 	c := &csvWriter{w: csv.NewWriter(w), many: len(r.Bundles) > 1}
 	c.write(csvHead...)
-	c.write("report", "title", r.Kind, "", "", inert(r.Title), "", "", "")
+	c.write("report", "title", r.Kind, "", "", quote.Cell(r.Title), "", "", "")
 	c.write("report", "from", "", "", "", r.From, "", "", "")
 	c.write("report", "to", "", "", "", r.To, "", "", "")
 	for _, b := range r.Bundles {
-		c.write("bundle", inert(b.Name), b.Verified, "", "", inert(b.Detail), "", "", "")
+		c.write("bundle", quote.Cell(b.Name), b.Verified, "", "", quote.Cell(b.Detail), "", "", "")
 	}
 	for _, f := range r.Facts {
-		c.write("fact", "", inert(f.Label), "", "", inert(f.Text), number(f.Value), "", "")
+		c.write("fact", "", quote.Cell(f.Label), "", "", quote.Cell(f.Text), number(f.Value), "", "")
 	}
 	c.statements("summary", r.Statements)
 	for _, s := range r.Sections {
 		for i, text := range s.Text {
-			c.write("text", s.ID, inert(s.Title), strconv.Itoa(i+1), "", inert(text), "", "", "")
+			c.write("text", s.ID, quote.Cell(s.Title), strconv.Itoa(i+1), "", quote.Cell(text), "", "", "")
 		}
 		c.statements(s.ID, s.Statements)
 		for _, b := range s.Blocks {
@@ -78,17 +71,17 @@ func CSV(w io.Writer, r *value.Report) error {
 			}
 		}
 		for _, label := range s.Sign {
-			c.write("sign-off", s.ID, inert(label), "", "", "", "", "", "")
+			c.write("sign-off", s.ID, quote.Cell(label), "", "", "", "", "", "")
 		}
 	}
 	for _, x := range r.Absent {
-		c.write("not found", "", "", "", "", inert(x), "", "", "")
+		c.write("not found", "", "", "", "", quote.Cell(x), "", "", "")
 	}
 	for _, x := range r.Unmade {
-		c.write("not made", "", "", "", "", inert(x), "", "", "")
+		c.write("not made", "", "", "", "", quote.Cell(x), "", "", "")
 	}
 	for i, q := range r.Queries {
-		c.write("query", fmt.Sprintf("Q%d", i+1), "", "", "", inert(q.Command), "", "", "")
+		c.write("query", fmt.Sprintf("Q%d", i+1), "", "", "", quote.Cell(q.Command), "", "", "")
 	}
 	text, err := compact(r)
 	if err != nil {
@@ -124,9 +117,9 @@ func number(n *int64) string {
 
 func (c *csvWriter) statements(id string, list []value.Statement) {
 	for _, s := range list {
-		c.write("statement", s.ID, inert(s.Head), id, "", inert(s.Text), "", evidenceText(s.Cite, c.many), queriesText(s.Queries))
+		c.write("statement", s.ID, quote.Cell(s.Head), id, "", quote.Cell(s.Text), "", evidenceText(s.Cite, c.many), queriesText(s.Queries))
 		for _, f := range s.Figures {
-			c.write("figure", s.ID, inert(s.Head), "", inert(f.Label), inert(f.Text), number(f.Value), "", "")
+			c.write("figure", s.ID, quote.Cell(s.Head), "", quote.Cell(f.Label), quote.Cell(f.Text), number(f.Value), "", "")
 		}
 	}
 }
@@ -138,19 +131,19 @@ func (c *csvWriter) table(t *value.Table) {
 			if k == 0 {
 				evidence = evidenceText(row.Cite, c.many)
 			}
-			c.write("cell", t.ID, inert(t.Title), strconv.Itoa(i+1), inert(t.Columns[k].Name), inert(cell.Text), number(cell.Value), evidence, queriesText(t.Queries))
+			c.write("cell", t.ID, quote.Cell(t.Title), strconv.Itoa(i+1), quote.Cell(t.Columns[k].Name), quote.Cell(cell.Text), number(cell.Value), evidence, queriesText(t.Queries))
 		}
 	}
 	if t.Note != "" {
-		c.write("note", t.ID, inert(t.Title), "", "", inert(t.Note), "", "", "")
+		c.write("note", t.ID, quote.Cell(t.Title), "", "", quote.Cell(t.Note), "", "", "")
 	}
 }
 
 func (c *csvWriter) figure(f *value.Figure) {
 	for i, p := range points(f) {
-		c.write("point", f.ID, inert(f.Title), strconv.Itoa(i+1), inert(p.series), inert(p.at), strconv.FormatInt(p.n, 10), "", queriesText(f.Queries))
+		c.write("point", f.ID, quote.Cell(f.Title), strconv.Itoa(i+1), quote.Cell(p.series), quote.Cell(p.at), strconv.FormatInt(p.n, 10), "", queriesText(f.Queries))
 	}
-	c.write("note", f.ID, inert(f.Title), "", "", inert(f.Note), "", "", "")
+	c.write("note", f.ID, quote.Cell(f.Title), "", "", quote.Cell(f.Note), "", "", "")
 }
 
 // csvData joins the data in a file.

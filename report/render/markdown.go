@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode"
 
 	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/internal/quote"
 	"github.com/pcapsule/pcapsule/report/value"
 )
 
@@ -187,7 +187,7 @@ func (m *markdown) figure(f *value.Figure) {
 	case f.Map != nil:
 		m.f("```mermaid\nflowchart LR\n")
 		for i, n := range f.Map.Nodes {
-			m.f("  n%d[\"%s\"]\n", i, mermaid(n.Name))
+			m.f("  n%d[\"%s\"]\n", i, quote.Mermaid(n.Name))
 		}
 		for i, e := range f.Map.Edges {
 			if i == mostPairs {
@@ -197,24 +197,24 @@ func (m *markdown) figure(f *value.Figure) {
 			if e.Failed > 0 {
 				text += ", " + plural.Thousands(e.Failed) + " failed"
 			}
-			m.f("  n%d -->|\"%s\"| n%d\n", e.From, mermaid(text), e.To)
+			m.f("  n%d -->|\"%s\"| n%d\n", e.From, quote.Mermaid(text), e.To)
 		}
 		m.f("```\n")
 	case f.Sequence != nil:
 		m.f("```mermaid\nsequenceDiagram\n")
 		for i, a := range f.Sequence.Actors {
-			m.f("  participant a%d as %s\n", i, mermaid(a))
+			m.f("  participant a%d as %s\n", i, quote.Mermaid(a))
 		}
 		for _, a := range arrows(f.Sequence) {
 			switch {
 			case a.reply && a.m.Answer != "":
-				m.f("  a%d-->>a%d: %s\n", a.m.To, a.m.From, mermaid(a.m.Answer))
+				m.f("  a%d-->>a%d: %s\n", a.m.To, a.m.From, quote.Mermaid(a.m.Answer))
 			case a.reply:
 				m.f("  a%d-->>a%d: done\n", a.m.To, a.m.From)
 			case a.m.DoneUs == nil:
-				m.f("  a%d-xa%d: %s\n", a.m.From, a.m.To, mermaid(a.m.Text))
+				m.f("  a%d-xa%d: %s\n", a.m.From, a.m.To, quote.Mermaid(a.m.Text))
 			default:
-				m.f("  a%d->>a%d: %s\n", a.m.From, a.m.To, mermaid(a.m.Text))
+				m.f("  a%d->>a%d: %s\n", a.m.From, a.m.To, quote.Mermaid(a.m.Text))
 			}
 		}
 		m.f("```\n")
@@ -239,19 +239,6 @@ func (m *markdown) points(f *value.Figure) {
 		}
 		m.f("| %s | %s | %s |\n", md(p.series), md(p.at), plural.Thousands(p.n))
 	}
-}
-
-// mermaid writes text in a diagram: every character that the language could read is a code.
-func mermaid(s string) string {
-	var b strings.Builder
-	for _, r := range s {
-		if r == ' ' || r < 0x80 && (unicode.IsLetter(r) || unicode.IsDigit(r)) || strings.ContainsRune("./_,", r) {
-			b.WriteRune(r)
-		} else {
-			fmt.Fprintf(&b, "#%d;", r)
-		}
-	}
-	return b.String()
 }
 
 // markdownData finds the data in a file.

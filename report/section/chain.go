@@ -240,7 +240,7 @@ func (b *builder) timeline(p *templates.Section) (value.Section, string) {
 			list = append(list, event{e.Last, "Kubernetes", value.Clean(fmt.Sprintf("%s %s: %s", e.Reason, e.Object, e.Message), 2*value.MaxText), e.Type == "Warning", nil})
 		}
 	}
-	cov, err := b.windowCoverage()
+	cov, err := b.c.Coverage(b.first, b.last)
 	if err != nil {
 		b.err = err
 		return s, ""

@@ -34,7 +34,7 @@ func (b *builder) readCoverage() {
 	if b.err != nil {
 		return
 	}
-	cov, err := b.windowCoverage()
+	cov, err := b.c.Coverage(b.first, b.last)
 	if err != nil {
 		b.err = err
 		return
@@ -57,13 +57,6 @@ func (b *builder) readCoverage() {
 	for _, r := range tallied(b, tally.Readings).Rows {
 		b.cov.All, b.cov.Sealed, b.cov.Unknown, b.cov.OneSided, b.cov.Missing = r.Connections, r.Sealed, r.Unknown, r.OneSided, r.MissingFrom
 	}
-}
-
-func (b *builder) windowCoverage() (forensics.Coverage, error) {
-	if b.w.Asked {
-		return b.c.Coverage(b.first, b.last)
-	}
-	return b.c.Coverage(0, 0)
 }
 
 // losses lists the unrecorded traffic, as clauses.
@@ -174,7 +167,7 @@ func (b *builder) coverage(*templates.Section) (value.Section, string) {
 		line("Coverage gaps", value.FailedCell(b.cov.Gaps), "times that were not recorded, or only in part")
 	}
 	s.Blocks = []value.Block{value.TableBlock(t)}
-	cov, err := b.windowCoverage()
+	cov, err := b.c.Coverage(b.first, b.last)
 	if err != nil {
 		b.err = err
 		return s, ""

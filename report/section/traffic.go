@@ -31,7 +31,7 @@ func (b *builder) traffic(*templates.Section) (value.Section, string) {
 		return value.Section{}, "packets"
 	}
 	s := value.Section{Title: "Traffic over time"}
-	cov, err := b.windowCoverage()
+	cov, err := b.c.Coverage(b.first, b.last)
 	if err != nil {
 		b.err = err
 		return s, ""

@@ -33,6 +33,7 @@ func TestRowsAreWhatTheClientSaid(t *testing.T) {
 		"stomp":                  stompDid,
 		"postgresql-replication": replicationDid,
 		"web":                    webDid,
+		"socketio":               socketioDid,
 		"redis-cluster":          redisDid,
 		"ftp":                    ftpDid,
 		"smtp":                   smtpDid,

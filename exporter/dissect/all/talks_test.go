@@ -52,6 +52,7 @@ var samples = map[string]string{
 	"redis-cluster.pcapng":          "redis",
 	"tls.pcapng":                    "tls",
 	"web.pcapng":                    "http1",
+	"socketio.pcapng":               "http1",
 	"ftp.pcapng":                    "ftp",
 	"smtp.pcapng":                   "smtp",
 	"ssh.pcapng":                    "ssh",

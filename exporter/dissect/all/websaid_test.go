@@ -90,6 +90,48 @@ func socketDid(w *ws.Row) string {
 	return cells(w.Opcode.V, w.Path.V, fmt.Sprintf("%s %d", w.From.V, w.RequestBodySize.V))
 }
 
+// socketioDid is what a row of socketio.pcapng says in the client's terms. In long polling an event and its
+// acknowledgement are separate calls.
+func socketioDid(row table.CallRow) (list []string) {
+	b, p := row.Base(), &contentOf(row).Packet
+	w, socket := row.(*ws.Row)
+	transport, result := "polling", "received"
+	switch {
+	case socket:
+		transport = "websocket"
+		switch {
+		case w.Answers.OK:
+			result = "acknowledged"
+		case p.Ack.OK:
+			result = strings.ReplaceAll(b.Error.V, "_", " ")
+		case w.From.V == "client":
+			result = "sent"
+		}
+	case b.Method.V == "POST":
+		result = "sent"
+	}
+	events := p.Events
+	if socket && p.Event.OK {
+		events = []string{p.Event.V}
+	}
+	for _, e := range events {
+		list = append(list, cells(transport, "event "+e, result))
+	}
+	switch kind, _ := strings.CutSuffix(p.Kind.V, "_error"); {
+	case kind == "connect" && result != "sent":
+		result = "ok"
+		if p.Error.OK {
+			result = p.Error.V
+		}
+		list = append(list, cells(transport, "connect "+p.Namespace.V, result))
+	case kind == "disconnect":
+		list = append(list, cells(transport, "disconnect "+p.Namespace.V, "ok"))
+	case b.Failed && kind != "event":
+		list = append(list, "a call that failed: "+b.Summary)
+	}
+	return list
+}
+
 // mcpDid is what a row of mcp.pcapng says in the client's terms.
 func mcpDid(row table.CallRow) []string {
 	c := contentOf(row)

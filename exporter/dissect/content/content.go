@@ -28,9 +28,17 @@ const (
 type Exchange struct {
 	*table.Call
 	Request, Response Body
-	Socket            bool   // it consists of messages of a WebSocket
-	Subprotocol       string // of the WebSocket
-	Answered          bool   // the content has the whole answer, however its carrier ended
+	Socket            bool // it consists of messages of a WebSocket
+	Opening                // of the WebSocket
+	Left              bool // the caller ended it while the response went on
+	Answered          bool // the content has the whole answer, however its carrier ended
+}
+
+// Opening is what the handshake of a WebSocket shows about its messages.
+type Opening struct {
+	Subprotocol string // that the server chose
+	Engine      int    // version of Engine.IO in the query; 0 if there is none
+	Continues   bool   // the session of Engine.IO began with long polling
 }
 
 // Protocol describes a protocol inside exchanges for readers.

@@ -17,6 +17,7 @@ type Pair struct {
 	Role       Role
 	FromEither bool // the side that opened the call may end it too
 	Several    bool // the call may have more than one answer
+	Elsewhere  bool // the message may answer one that another connection carried
 }
 
 // Pairing combines WebSocket messages into calls. A message of an unknown call, or one that cannot

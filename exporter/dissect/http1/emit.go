@@ -50,6 +50,7 @@ func (k *conn) emit(c *call, why string) {
 		k.c.Emit(&c.x, g)
 	} else {
 		httpfile.Files(&row.Call, &c.x)
+		c.x.Left = why != "" && k.c.LeftFirst(&c.x)
 		row.Columns = all.OfHTTP(&row.Call, &c.x)
 		k.c.Emit(&c.x, row)
 	}

@@ -297,7 +297,7 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	*s = side{keep: s.keep[:0]}
 	k.lost = true
 	if dir == dissect.ToServer {
-		k.line.Interrupted(k.c.Starting())
+		k.line.Interrupted(k.c.Starting(), k.c.FromStart(dissect.ToClient))
 		k.group = false                       // what follows may be in the middle of one
 		k.unnamed, k.unnamedPortal = nil, nil // a lost message may have replaced them
 	} else {

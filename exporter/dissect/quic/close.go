@@ -60,6 +60,9 @@ func (q *conn) close(why dissect.End) {
 	q.closed = true
 	q.reportKeys()
 	q.shake.Keys(q.keys())
+	if q.weak {
+		q.alert()
+	}
 	q.shake.Close(why)
 	q.emit(why)
 }
@@ -136,7 +139,7 @@ func (q *conn) countUnread(pl place) {
 func (q *conn) reportKeys() {
 	e := q.c.Encryption()
 	state, reason := q.keys()
-	if state > e.State || e.State == state && e.Reason == "" && state != dissect.KeyVerified {
+	if state > e.State || e.State == state && e.Reason == "" {
 		e.State, e.Reason = state, reason
 	}
 }

@@ -80,10 +80,13 @@ type conn struct {
 	random   []byte
 	suite    uint16
 	secrets  []secrets.Secret
-	searched bool // the store was searched
-	guessed  bool // identified by a key that decrypts, without a handshake
-	atStart  bool // and that packet is one of the connection's first
-	tried    bool // there were keys for a packet, but none decrypts it
+	searched bool   // the store was searched
+	guessed  bool   // identified by a key that decrypts, without a handshake
+	atStart  bool   // and that packet is one of the connection's first
+	weak     bool   // the end in row is from an Initial packet, see continued
+	after    [2]int // packets of each side since then
+	snapped  bool   // a packet was captured in part
+	tried    bool   // there were keys for a packet, but none decrypts it
 
 	kept      []kept
 	keptBytes int
@@ -317,8 +320,10 @@ func (q *conn) protected(in *dissect.Input, at, n int, h *header) {
 			q.cite(in, at, at+n)
 		}
 		q.proven(r)
+		q.continued(r)
 	}
 	if n < h.size {
+		q.snapped = true
 		q.unread(in.Dir)
 		return
 	}

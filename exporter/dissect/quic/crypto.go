@@ -264,7 +264,7 @@ func (q *conn) keys() (dissect.KeyState, string) {
 	beyond := row.ClientHandshake + row.ServerHandshake + row.ClientOneRTT + row.ServerOneRTT + row.ZeroRTTPackets
 	switch {
 	case opened:
-		return dissect.KeyVerified, ""
+		return dissect.KeyVerified, q.whyUnread()
 	case q.other != 0:
 		return dissect.KeyNone, dissect.Unsupported
 	case len(q.secrets) > 0 && q.suite != 0 && secrets.SuiteOf(q.suite) == nil:
@@ -283,4 +283,24 @@ func (q *conn) keys() (dissect.KeyState, string) {
 		return dissect.KeyNone, dissect.KeyGap
 	}
 	return dissect.KeyNone, dissect.NoHandshake
+}
+
+// whyUnread is the reason why some packets were not decrypted although others were, or "" if there are none.
+func (q *conn) whyUnread() string {
+	row := q.row
+	if row.ClientUnread+row.ServerUnread == 0 {
+		return ""
+	}
+	counts := [...][2]int64{zeroRTT: {row.ZeroRTTPackets, 0}, handshakePacket: {row.ClientHandshake, row.ServerHandshake}, oneRTT: {row.ClientOneRTT, row.ServerOneRTT}}
+	for k := zeroRTT; k < retry; k++ {
+		for r, n := range counts[k] {
+			if n > 0 && q.rings[k][r].cur == nil {
+				return dissect.NoKey
+			}
+		}
+	}
+	if q.snapped {
+		return dissect.KeyGap
+	}
+	return dissect.WrongKey
 }

@@ -281,6 +281,10 @@ func (q *conn) closeFrame(app bool, s sealed, r *cursor.Cursor) {
 	if q.in != nil {
 		q.x.Cite(q.in, q.at, q.to)
 	}
+	if s.kind == initial && q.spaces[spaceHandshake][client].began {
+		q.t.anomaly("forged_close", "CONNECTION_CLOSE of the %s with %s in an Initial packet after the client's first Handshake packet: both sides have discarded its keys, which everyone can derive", s.role, errorName(code))
+		return
+	}
 	row := q.row
 	if row.Close.OK && (row.Close.V != "transport" || !app) {
 		return // both sides send it, and repeat it for late packets; an application's reason may follow in 1-RTT
@@ -288,6 +292,7 @@ func (q *conn) closeFrame(app bool, s sealed, r *cursor.Cursor) {
 	if !row.Close.OK {
 		q.closedAt = s.p.Time
 	}
+	q.weak, q.after = s.kind == initial, [2]int{}
 	row.CloseBy, row.CloseCode = table.Some(s.role.String()), table.Some(int64(code))
 	row.CloseReason = table.Opt[string]{}
 	if len(reason) > 0 {
@@ -302,10 +307,40 @@ func (q *conn) closeFrame(app bool, s sealed, r *cursor.Cursor) {
 	if frame != 0 {
 		row.CloseFrame = table.Some(frameName(frame))
 	}
-	if code >= cryptoError && code < cryptoError+0x100 {
-		q.shake.Alert(q.dir(s.role), uint8(code))
+	if !q.weak {
+		q.alert()
 	}
 }
+
+// alert passes the TLS alert in the reason of the connection's end to the handshake.
+func (q *conn) alert() {
+	if code := q.row.CloseCode.V; q.row.Close.V == "transport" && code >= cryptoError && code < cryptoError+0x100 {
+		r := client
+		if q.row.CloseBy.V == server.String() {
+			r = server
+		}
+		q.shake.Alert(q.dir(r), uint8(code))
+	}
+}
+
+// continued counts a packet with a short header after a CONNECTION_CLOSE in an Initial packet, which everyone can forge who
+// saw the client's first packet (RFC 9001 section 7). If both sides continue, none has accepted it.
+func (q *conn) continued(r role) {
+	if !q.weak {
+		return
+	}
+	if q.after[r]++; q.after[client] <= reordered || q.after[server] <= reordered {
+		return
+	}
+	row := q.row
+	q.t.anomaly("forged_close", "CONNECTION_CLOSE of the %s with %s in an Initial packet, but both sides continued", row.CloseBy.V, row.CloseName.V)
+	none := table.Opt[string]{}
+	row.Close, row.CloseBy, row.CloseName, row.CloseReason, row.CloseFrame, row.CloseCode = none, none, none, none, none, table.Opt[int64]{}
+	q.weak, q.closedAt = false, 0
+}
+
+// reordered is how many packets of a side sent before its end may be captured after it.
+const reordered = 3
 
 // randomIn is the client's random in the frames of an Initial packet, or nil if it is not
 // completely in one frame.

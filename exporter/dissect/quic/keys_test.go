@@ -101,14 +101,18 @@ func TestKeyReasons(t *testing.T) {
 	}{
 		{"matching keys", all, false, 0, "verified", ""},
 		{"no keys", nil, false, 0, "none", "no_key"},
+		{"no key of the server's streams", all[:3], false, 0, "verified", "no_key"},
 		{"other keys", all, true, 0, "unverified", "wrong_key"},
 		{"only hellos", all, false, 2, "unverified", "unencrypted"},
 		{"the client's hello was lost", nil, false, -1, "none", "no_handshake"},
 	} {
 		f := begin(t, "blob")
+		f.send(oneRTT, client, streamFrame(0, 0, "question", true))
+		f.send(oneRTT, server, streamFrame(0, 0, "answer", true))
 		g := newFake(t, c.keys...)
 		if c.wrong {
-			g.log = strings.NewReplacer(strings.Repeat("11", 32), strings.Repeat("aa", 32), strings.Repeat("12", 32), strings.Repeat("ab", 32)).Replace(g.log)
+			g.log = strings.NewReplacer(strings.Repeat("11", 32), strings.Repeat("aa", 32), strings.Repeat("12", 32), strings.Repeat("ab", 32),
+				strings.Repeat("21", 32), strings.Repeat("ac", 32), strings.Repeat("22", 32), strings.Repeat("ad", 32)).Replace(g.log)
 		}
 		list := f.list
 		if c.cut > 0 {

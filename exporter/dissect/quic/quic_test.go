@@ -332,6 +332,44 @@ func TestClose(t *testing.T) {
 	}
 }
 
+// TestForgedClose has a CONNECTION_CLOSE in an Initial packet, whose keys everyone has, from one who is not the server.
+func TestForgedClose(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		logged []secrets.Label
+		shaken bool // the client's Handshake packet came before
+		rounds int  // in which both sides continue
+		forged bool
+	}{
+		{"after the handshake", all, true, 1, true},
+		{"before its end, both continue", all, false, 4, true},
+		{"both continue, no keys", nil, true, 4, true},
+		{"some packets were on their way", all, false, 2, false},
+		{"some packets were on their way, no keys", nil, true, 2, false},
+	} {
+		f := newFake(t, all...).hellos().extensions("blob")
+		f.log = newFake(t, c.logged...).log
+		if c.shaken {
+			f.send(handshakePacket, client, frame(framePing))
+		}
+		f.send(initial, server, frame(frameClose, 0x128, 0, 0))
+		for i := range c.rounds {
+			f.send(oneRTT, client, streamFrame(4*i, 0, "question", true))
+			f.send(oneRTT, server, streamFrame(4*i, 0, "answer", true))
+		}
+		out, _ := f.play(&blob{})
+		row := out.row(t)
+		if row.Close.OK == c.forged || row.Failed == c.forged || (out.kinds() == "forged_close") != c.forged {
+			t.Errorf("%s: %+v, %v", c.name, row, out.Anomalies)
+		}
+		for _, e := range out.Emissions {
+			if row, ok := e.Row.(*tls.Row); ok && c.forged && len(row.Alerts) > 0 {
+				t.Errorf("%s: alerts %v", c.name, row.Alerts)
+			}
+		}
+	}
+}
+
 func TestResets(t *testing.T) {
 	f, b := begin(t, "blob"), &resets{}
 	f.send(oneRTT, client, streamFrame(0, 0, "one", false))

@@ -113,6 +113,7 @@ func (t *tuple) packet(in *dissect.Input, at int) (int, *conn, error) {
 func (t *tuple) cutShort(in *dissect.Input, at int) *conn {
 	q := t.newest(in.Dir)
 	q.cite(in, at, len(in.Data))
+	q.snapped = true
 	q.unread(in.Dir)
 	return q
 }

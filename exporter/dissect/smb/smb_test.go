@@ -184,7 +184,7 @@ func TestRows(t *testing.T) {
 			client(frame(ioctlAsk(6, pdu(rpcRequest, le(uint32(0), uint16(2), uint16(15), "arguments"))))), server(frame(ioctlReply(6, pdu(2, zeros(20)))))}, Want: []string{
 			"CREATE srvsvc open → STATUS_SUCCESS smb_access=[read_data read_attributes] smb_action=opened", "IOCTL srvsvc FSCTL_PIPE_TRANSCEIVE bind srvsvc → STATUS_SUCCESS",
 			"IOCTL srvsvc FSCTL_PIPE_TRANSCEIVE request srvsvc opnum 15 → STATUS_SUCCESS"}},
-		{Name: "encrypted messages", Chunks: chunks{client(transform), server(transform), client(transform)}, Want: []string{"ENCRYPTED messages that are not read smb_messages=3"}},
+		{Name: "encrypted messages", Chunks: chunks{client(transform), server(transform), client(transform)}, Want: []string{"ENCRYPTED messages that are not read outcome=unread smb_messages=3"}},
 		{Name: "an answer of SMB 2 to SMB 1", Chunks: chunks{client(v1(negotiate1, 8, 1, "", "\x02SMB 2.???\x00")), server(frame(v2(negotiate2, 0, 0, flagResponse, 0, le(uint16(65), uint16(3), uint16(0x2ff), zeros(58)))))}, Want: []string{
 			"NEGOTIATE 2.??? → STATUS_SUCCESS"}},
 		{Name: "the data of a read has a gap", Chunks: chunks{client(frame(readAsk(5, 4000, 100))), server(frame(readReply(5, 4000))[:200]), {Dir: dissect.ToClient, Gap: 1000}, server(frame(readReply(5, 4000))[1200:])}, Want: []string{

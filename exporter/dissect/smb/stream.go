@@ -252,6 +252,7 @@ func (k *conn) count(i int, command string, session uint64) *call {
 	c := k.counted[i]
 	if c == nil {
 		c = &call{row: &Row{Version: "smb2", Command: command}, single: true, gap: k.missed}
+		c.row.Outcome = table.Unread
 		if session != 0 {
 			c.row.Session = hex64(session)
 			if l, ok := k.sessions.all[session]; ok {

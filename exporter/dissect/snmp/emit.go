@@ -31,6 +31,7 @@ func (r *Row) judge() {
 		return
 	}
 	if !r.ErrorStatus.OK {
+		r.Outcome = table.Unread // encrypted, or malformed before its error status
 		return
 	}
 	r.StatusCode, r.StatusText = r.ErrorStatus, table.Some(tables()["status"].Name(int64(r.ErrorStatus.V), "error_"))

@@ -106,7 +106,7 @@ func TestRows(t *testing.T) {
 		{Name: "version 3", Chunks: samples[2].Chunks, Want: []string{
 			"SNMPv3 GetRequest → usmStatsUnknownEngineIDs status_text=usmStatsUnknownEngineIDs auth_kind=none snmp_security_level=noAuthNoPriv" + engine + " snmp_context=shop snmp_error_index=0 snmp_report=usmStatsUnknownEngineIDs snmp_values=[1.3.6.1.6.3.15.1.1.4.0 = 1] snmp_variables=1",
 			"SNMPv3 GetRequest ann " + name + " → usmStatsWrongDigests outcome=refused status_text=usmStatsWrongDigests auth_kind=usm snmp_user=ann snmp_security_level=authNoPriv" + engine + " snmp_context=shop snmp_error_index=0 snmp_report=usmStatsWrongDigests snmp_oids=[" + name + "] snmp_values=[1.3.6.1.6.3.15.1.1.5.0 = 1] snmp_variables=1",
-			"SNMPv3 encrypted ann → encrypted auth_kind=usm snmp_user=ann snmp_security_level=authPriv" + engine}},
+			"SNMPv3 encrypted ann → encrypted outcome=unread auth_kind=usm snmp_user=ann snmp_security_level=authPriv" + engine}},
 		{Name: "keys", Chunks: chunks{client(community(1, "secret", pdu(tagSet, 9, 0, 0, variable(userKey, octets("secretkey")))))}, Want: []string{
 			"SNMPv2c SetRequest 1.3.6.1.6.3.15.1.2.2.1.6.1 → no_response error=no_response outcome=no_answer auth_kind=community snmp_community=*** snmp_oids=[1.3.6.1.6.3.15.1.2.2.1.6.1] snmp_values=[1.3.6.1.6.3.15.1.2.2.1.6.1 = ***] snmp_variables=1"}},
 		{Name: "a request that is sent again", Chunks: chunks{client(set), client(set), server(missing)}, Want: []string{

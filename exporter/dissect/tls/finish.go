@@ -30,6 +30,9 @@ func (k *conn) finish(why string) {
 	if hs == nil {
 		return
 	}
+	if k.refusesEarly() { // so nothing of it is missing
+		k.sides[k.client].closed.bytes, k.sides[k.client].closed.records = 0, 0
+	}
 	k.hs, k.done = nil, true
 	row := hs.row
 	k.note()

@@ -14,6 +14,8 @@ import (
 func (k *conn) Gap(in *dissect.Input, missing int64) bool {
 	s := &k.sides[in.Dir]
 	s.lost, s.hole = true, true
+	s.late = k.afterShake(in.Dir)
+	s.hidden += missing
 	at := 0
 	if s.place == scanning && k.keys.Any() {
 		at = k.drain(s, in)
@@ -173,11 +175,18 @@ func (k *conn) scan(s *side, in *dissect.Input, at int, final bool) int {
 
 // tellHole reports the loss of a side's bytes to the inner connection before bytes of the other side, because it ended the
 // calls that waited then, and none that begin later. How much content was lost shows only with the side's next record.
-func (k *conn) tellHole(dir dissect.Dir, p dissect.Packet) {
-	if s := &k.sides[dir]; s.hole && k.inner != nil && k.enc.Plain[dir] > 0 && !k.innerEnded[dir] {
+func (k *conn) tellHole(dir dissect.Dir, p dissect.Packet) { k.tellLost(dir, 1, p) }
+
+// tellEnd is tellHole at the end of a side: all bytes since its last record may have been content.
+func (k *conn) tellEnd(dir dissect.Dir, p dissect.Packet) {
+	k.tellLost(dir, max(k.sides[dir].hidden-k.sides[dir].told, 1), p)
+}
+
+func (k *conn) tellLost(dir dissect.Dir, n int64, p dissect.Packet) {
+	if s := &k.sides[dir]; s.hole && s.late && k.inner != nil && !k.innerEnded[dir] {
 		s.hole = false
-		s.told++
-		k.inner.Gap(dir, 1, p)
+		s.told += n
+		k.inner.Gap(dir, n, p)
 	}
 }
 
@@ -215,6 +224,8 @@ func (k *conn) Close(why dissect.End) {
 	}
 	k.note()
 	k.keys.Close()
+	k.tellEnd(dissect.ToServer, k.c.Now())
+	k.tellEnd(dissect.ToClient, k.c.Now())
 	if k.inner != nil {
 		k.inner.Close(why, k.c.Now())
 	}

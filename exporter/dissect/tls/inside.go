@@ -59,6 +59,9 @@ func (k *conn) data(in *dissect.Input, at, whole int, out *tlskeys.Record) {
 		k.c.Anomaly("early_data", fmt.Sprintf("the server rejected %d bytes of 0-RTT", len(out.Plain)), 0)
 		return
 	}
+	if out.Early {
+		k.hs.early += int64(len(out.Plain))
+	}
 	k.enc.Plain[in.Dir] += int64(len(out.Plain))
 	if !k.carry(in) {
 		k.c.Anomaly("data_after_close", fmt.Sprintf("%d bytes of application data after the alert close_notify", len(out.Plain)), 0)
@@ -126,6 +129,7 @@ func (k *conn) insideAlert(in *dissect.Input, at, whole int, body []byte) {
 // endInner ends one direction of the inner connection.
 func (k *conn) endInner(dir dissect.Dir, p dissect.Packet) {
 	if k.inner != nil && !k.innerEnded[dir] {
+		k.tellEnd(dir, p)
 		k.inner.End(dir, p)
 	}
 	k.innerEnded[dir] = true
@@ -158,6 +162,7 @@ func (k *conn) switchKeys(o origin, typ uint8) {
 		k.hs.fin[side] = true
 		k.keys.Finished(tlskeys.Role(side))
 	case handshake.TypeEndOfEarlyData:
+		k.hs.endOfEarly = true
 		k.keys.EndOfEarlyData()
 	case handshake.TypeKeyUpdate:
 		k.keys.KeyUpdate(tlskeys.Role(side))

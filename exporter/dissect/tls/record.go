@@ -41,6 +41,8 @@ func (k *conn) record(s *side, in *dissect.Input, at int, h recordHeader) (int, 
 		switch {
 		case !k.opens(role, h) || have < whole && (in.End || !k.fits(role, h)):
 			k.count(in, at, whole)
+			k.hide(s, in.Dir, h.typ, whole)
+			k.skip(s, in.Dir, h.typ, whole)
 		case have < whole:
 			k.c.Need(in.Dir, whole)
 			return 0, nil

@@ -61,8 +61,13 @@ func (k *conn) note() {
 	if k.ssl2 {
 		reason = tlskeys.Unsupported
 	}
-	if state != tlskeys.Verified && k.enc.Records == [2]int64{} && reason != tlskeys.Unsupported {
+	switch {
+	case state != tlskeys.Verified && k.enc.Records == [2]int64{} && reason != tlskeys.Unsupported:
 		reason = dissect.Unencrypted
+	case reason == "" && k.enc.Opened != k.enc.Records && k.refused:
+		reason = dissect.WrongKey
+	case reason == "" && k.enc.Opened != k.enc.Records:
+		reason = dissect.NoKey
 	}
 	k.enc.State, k.enc.Reason = dissect.KeyState(state), reason
 	for _, line := range k.keys.Lines() {
@@ -144,7 +149,7 @@ func (k *conn) unseal(s *side, in *dissect.Input, at, whole int, h recordHeader,
 	k.shared.put(buf)
 	read := what == tlskeys.Opened || what == tlskeys.Headless
 	if read {
-		s.hole, s.told = false, 0
+		s.hole, s.told, s.hidden = false, 0, 0
 	}
 	return read
 }
@@ -186,9 +191,36 @@ func (k *conn) notOpened(s *side, in *dissect.Input, at, whole int, what tlskeys
 	case what == tlskeys.NoKey && lost == 0:
 		s.next = in.Offset(at + whole) // skipped deliberately
 	}
+	k.hide(s, in.Dir, k.rec.Type, whole)
+	if what == tlskeys.NoKey {
+		k.skip(s, in.Dir, k.rec.Type, whole)
+	}
+}
+
+// hide records that a record after the handshake was not decrypted, which may have application data. If a later one shows that
+// it had none, nothing is missing.
+func (k *conn) hide(s *side, dir dissect.Dir, typ uint8, whole int) {
+	if typ == recordData && k.afterShake(dir) {
+		s.hole, s.late = true, true
+		s.hidden += int64(whole)
+	}
+}
+
+// afterShake reports whether a side may have sent application data.
+func (k *conn) afterShake(dir dissect.Dir) bool { return k.hs == nil && k.done || k.enc.Plain[dir] > 0 }
+
+// skip counts a record that no key decrypts, if it has application data. In TLS 1.3 its type does not show that, but the
+// numbers of later records show that only 0-RTT can be missing.
+func (k *conn) skip(s *side, dir dissect.Dir, typ uint8, whole int) {
+	early := k.hs != nil && k.hs.row.EarlyData && k.role(dir) == client && !k.refusesEarly()
+	if typ == recordData && (early || !k.version13()) {
+		s.closed.bytes += int64(whole)
+		s.closed.records++
+	}
 }
 
 func (k *conn) notAuthentic(whole int) {
+	k.refused = true
 	k.c.Anomaly("tls_record_not_authentic", fmt.Sprintf("a record of %d bytes does not authenticate with the connection's keys", whole), int64(whole))
 }
 
@@ -198,8 +230,14 @@ func (k *conn) opened(s *side, in *dissect.Input, at, whole int, h recordHeader,
 		k.client = k.client.Other()
 	}
 	k.learn(h, out)
-	if out.Missed > 0 {
+	if out.Missed > 0 || out.Jumped {
 		k.missed(s, in, at, out, lost)
+	} else if s.closed.records > 0 {
+		k.missedClosed(s, in, at, out)
+	}
+	s.closed.bytes, s.closed.records = 0, 0
+	if !out.Early {
+		k.doubtEarly(in, at)
 	}
 	if len(out.Plain) > 1<<14 {
 		k.c.Anomaly("limit", fmt.Sprintf("a record has %d bytes of content, the limit is %d", len(out.Plain), 1<<14), 0)
@@ -237,21 +275,59 @@ func (k *conn) learn(h recordHeader, out *tlskeys.Record) {
 func (k *conn) missed(s *side, in *dissect.Input, at int, out *tlskeys.Record, lost int64) {
 	k.dropPart(s)
 	s.astray = true
-	if !out.Data || lost < 0 || out.Missed == 0 {
+	if lost < 0 || !out.Data && !out.Jumped || out.Jumped && k.refusesEarly() {
 		return
 	}
-	n, records := lost, int64(out.Missed)
-	if hs := k.hs; hs != nil && !hs.version13() && !hs.fin[k.role(in.Dir)] { // one of them is the Finished
+	records := int64(out.Missed)
+	n := lost - records*int64(out.Overhead)
+	if hs := k.hs; records > 0 && hs != nil && !hs.version13() && !hs.fin[k.role(in.Dir)] { // one of them is the Finished
 		const finished = messageHeader + 12
-		n, records = n-int64(out.Overhead)-finished, records-1
+		n, records = n-finished, records-1
 	}
-	n -= records * int64(out.Overhead)
-	if n = max(n, 1) - s.told; records > 0 && n > 0 && k.carry(in) {
+	if out.Jumped { // by one record; how many were before it is unknown: at least as many as the bytes need
+		n -= int64(out.Overhead) + keyUpdate
+		n -= (max(n, 0) + maxRecord - 1) / maxRecord * int64(out.Overhead)
+	}
+	if records > 0 {
+		n = max(n, 1)
+	}
+	if n -= s.told; (records > 0 || out.Jumped) && n > 0 && k.carry(in) {
 		if s.told > 0 && !s.hole {
 			k.inner.GapGrows(in.Dir, n, in.Packet(at))
 		} else {
 			k.inner.Gap(in.Dir, n, in.Packet(at))
 		}
+	}
+}
+
+// Bytes of the messages that end the use of keys, RFC 8446 sections 4.5 and 4.6.3.
+const (
+	endOfEarlyData = messageHeader
+	keyUpdate      = messageHeader + 1
+)
+
+// missedClosed reports the content of records that no key decrypted to the inner connection.
+func (k *conn) missedClosed(s *side, in *dissect.Input, at int, out *tlskeys.Record) {
+	n := s.closed.bytes - s.closed.records*int64(out.Overhead)
+	if k.version13() {
+		n -= endOfEarlyData
+	}
+	if n > 0 && !k.refusesEarly() && k.carry(in) {
+		k.inner.Gap(in.Dir, n, in.Packet(at))
+	}
+}
+
+// doubtEarly states that the server rejected the 0-RTT that was read, if its answer was not: then the client does not send
+// EndOfEarlyData, but the same data again (RFC 8446 section 4.2.10).
+func (k *conn) doubtEarly(in *dissect.Input, at int) {
+	hs := k.hs
+	if hs == nil || hs.early == 0 || hs.encryptedExt || hs.endOfEarly || k.role(in.Dir) != client {
+		return
+	}
+	k.c.Anomaly("early_data", fmt.Sprintf("%d bytes of 0-RTT were read, but the client did not end them with EndOfEarlyData: the server rejected them, or that message is missing", hs.early), 0)
+	hs.early = 0
+	if k.carry(in) {
+		k.inner.Gap(in.Dir, 1, in.Packet(at))
 	}
 }
 

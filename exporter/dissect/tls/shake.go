@@ -38,6 +38,8 @@ type shake struct {
 	params         [2][]byte // quic_transport_parameters, by role
 	encryptedExt   bool      // EncryptedExtensions was read
 	earlyAccepted  bool      // and accepted 0-RTT
+	early          int64     // bytes of 0-RTT that were read
+	endOfEarly     bool      // EndOfEarlyData was read, which only follows 0-RTT that the server accepted
 	keyed          bool      // the keys determined version and suite
 	clientID       int       // bytes of the connection id in the ClientHello, RFC 9146; -1 without
 	serverID       int       // and in the ServerHello

@@ -119,10 +119,15 @@ type side struct {
 	scanned   int64
 	flight    int // encrypted bytes added to the handshake
 
-	next   int64  // stream offset after the last record that was decrypted or is unencrypted; -1 before
-	astray bool   // encrypted messages were lost: the next bytes may be in the middle of one
-	hole   bool   // bytes were lost that the inner connection does not know of yet
-	told   int64  // of the bytes lost since the last decrypted record, how many it knows of
+	next   int64    // stream offset after the last record that was decrypted or is unencrypted; -1 before
+	astray bool     // encrypted messages were lost: the next bytes may be in the middle of one
+	hole   bool     // bytes were lost that the inner connection does not know of yet
+	late   bool     // the side may have sent application data when they were lost
+	hidden int64    // bytes since the last decrypted record that were lost, or that no key decrypted
+	told   int64    // of the bytes lost since the last decrypted record, how many it knows of
+	closed struct { // records with application data that no key decrypted since the last decrypted record; in TLS 1.3 only 0-RTT
+		bytes, records int64
+	}
 	tail   []byte // the last bytes that were read
 	failed int64  // 1 + stream offset of a possible record that could not be decrypted
 }
@@ -147,6 +152,7 @@ type conn struct {
 	inner      *dissect.Conn
 	innerEnded [2]bool
 	midstream  bool // hellos were not captured
+	refused    bool // a record did not authenticate with keys that decrypted others
 	inRecord   bool // the current messages come from a decrypted record
 
 	closed bool

@@ -115,11 +115,22 @@ func (k *conn) finish(in *dissect.Input, at int) {
 		}
 		k.inner.Gap(dir, lostAll, k.c.Now())
 	}
-	if !body.Complete || body.Over() || body.ContentType != "application/json" {
+	if dir == dissect.ToClient && !s.begun && k.opening == (content.Opening{}) && m.op == opText {
+		if o := all.OpeningBy(text); o != k.opening {
+			k.opening, k.pair = o, all.PairingOf(o)
+		}
+	}
+	s.begun = true
+	if !body.Complete || body.Over() || !k.meaningful(m) {
 		k.emit(m, "")
 		return
 	}
 	k.join(m, text)
+}
+
+// meaningful reports whether the content of a message may show what it means: JSON, or a packet of Engine.IO.
+func (k *conn) meaningful(m *call) bool {
+	return m.x.ReqBody != nil && (m.x.ReqBody.ContentType == "application/json" || m.op == opText && k.opening.Engine != 0)
 }
 
 // inflate decompresses a message, RFC 7692 section 7.2.2. Without takeover of the context, each message is independent.
@@ -190,7 +201,11 @@ func (k *conn) join(m *call, text []byte) {
 	}
 	c, ok := k.calls.Get(p.Key)
 	if !ok || c.dir == m.dir && !p.FromEither {
-		k.emit(m, "no_request") // what it answers was not captured, or unreadable
+		why := "no_request" // what it answers was not captured, or unreadable
+		if p.Elsewhere && k.losses[m.dir.Other()] == 0 {
+			why = ""
+		}
+		k.emit(m, why)
 		return
 	}
 	if c.dir == m.dir {
@@ -199,7 +214,7 @@ func (k *conn) join(m *call, text []byte) {
 		c.answers++
 		c.x.Answer(k.c, &m.x)
 		if c.x.RespBody == nil {
-			c.x.RespBody = k.c.NewBody("application/json", "")
+			c.x.RespBody = k.c.NewBody(m.x.ReqBody.ContentType, "")
 		} else {
 			c.x.RespBody.Write([]byte("\n"))
 			c.x.RespBody.Wire++
@@ -240,7 +255,7 @@ func (k *conn) emit(m *call, why string) {
 		row.From = table.Some("server")
 	}
 	row.Masked, row.Size = table.Some(m.masked), table.Some(m.size)
-	row.Subprotocol, row.Extensions = table.NonEmpty(k.subprotocol), table.NonEmpty(k.extensions)
+	row.Subprotocol, row.Extensions = table.NonEmpty(k.opening.Subprotocol), table.NonEmpty(k.extensions)
 	if m.op == opText || m.op == opBinary {
 		row.Fragments, row.Compressed = table.Some(m.fragments), table.Some(m.compressed)
 	}
@@ -254,8 +269,8 @@ func (k *conn) emit(m *call, why string) {
 	if m.op == opClose {
 		row.closed(m.payload)
 	}
-	if m.x.ReqBody != nil && m.x.ReqBody.ContentType == "application/json" {
-		row.Columns = all.OfSocket(&row.Call, &m.x, k.subprotocol, why == "gap")
+	if k.meaningful(m) {
+		row.Columns = all.OfSocket(&row.Call, &m.x, k.opening, why == "gap")
 	}
 	if why == "cut" && !m.waits {
 		row.Outcome = table.Cut // nothing answers it

@@ -2,8 +2,8 @@
 // extended CONNECT of HTTP/2 and HTTP/3 (RFC 8441, RFC 9220), with compressed messages (RFC 7692).
 //
 // A message, of any number of frames, is one row; so are a PING with its PONG and a CLOSE with its
-// answer. If the content of messages shows which belong together (GraphQL, JSON-RPC), a request
-// with its answers is one row, see package content. The source of a message is its sender.
+// answer. If the content of messages shows which belong together (GraphQL, JSON-RPC, Socket.IO), a
+// request with its answers is one row, see package content. The source of a message is its sender.
 package ws
 
 import (
@@ -68,11 +68,12 @@ type conn struct {
 
 // chosen has the server's choices in the handshake.
 type chosen struct {
-	known                   bool // it was captured
-	subprotocol, extensions string
-	deflate                 bool    // permessage-deflate
-	other                   bool    // an extension that is not known here
-	fresh                   [2]bool // by direction: each message is compressed on its own
+	known      bool // it was captured
+	opening    content.Opening
+	extensions string
+	deflate    bool    // permessage-deflate
+	other      bool    // an extension that is not known here
+	fresh      [2]bool // by direction: each message is compressed on its own
 }
 
 // side is the reading position in one direction.
@@ -82,6 +83,7 @@ type side struct {
 	msg   *call         // the current data message
 	pings []*call       // without a PONG
 	bye   *call         // its CLOSE, until the other side answers
+	begun bool          // it sent a message
 	ended bool          // it sent a CLOSE
 	raw   *dissect.Body // of a compressed message
 
@@ -95,13 +97,14 @@ const maxWindow = 32 << 10
 func newConn(c *dissect.Conn) dissect.Dissector {
 	k := &conn{c: c}
 	k.calls = byid.Table[string, *call]{Conn: c, Emit: k.emit}
-	k.pair = all.PairingOf("")
+	k.pair = all.PairingOf(k.opening)
 	return k
 }
 
 // Upgraded implements dissect.Upgrader.
 func (k *conn) Upgraded(info *dissect.UpgradeInfo) {
 	k.host, k.path = info.Host, info.Path
+	subprotocol := ""
 	if info.Exchange != nil {
 		k.stream = info.Exchange.StreamID
 	}
@@ -113,14 +116,15 @@ func (k *conn) Upgraded(info *dissect.UpgradeInfo) {
 		k.known = true
 		switch strings.ToLower(h.Name) {
 		case "sec-websocket-protocol":
-			k.subprotocol = clip.Text(h.Value, content.MaxText)
+			subprotocol = clip.Text(h.Value, content.MaxText)
 		case "sec-websocket-extensions":
 			k.extensions = clip.Text(strings.TrimPrefix(k.extensions+", "+h.Value, ", "), content.MaxText)
 			k.extend(h.Value)
 		}
 	}
-	k.pair = all.PairingOf(k.subprotocol)
-	if streams[k.subprotocol] {
+	k.opening = all.OpeningOf(subprotocol, info.Query)
+	k.pair = all.PairingOf(k.opening)
+	if streams[subprotocol] {
 		k.inner = k.c.NewInner(k.c.Info.OpenedBy)
 	}
 }

@@ -44,6 +44,13 @@ func asks(extra string) dissecttest.Chunk {
 		"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n" + extra + "\r\n")
 }
 
+// asksEngine is a handshake of Engine.IO.
+func asksEngine(query string) dissecttest.Chunk {
+	c := asks("")
+	c.Data = bytes.Replace(c.Data, []byte("token=x"), []byte("token=x&transport=websocket&"+query), 1)
+	return c
+}
+
 func agrees(extra string) dissecttest.Chunk {
 	return dissecttest.Server("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" + extra + "\r\n")
 }
@@ -137,6 +144,11 @@ func samples() []dissecttest.Sample {
 			sends(0x81, `{"jsonrpc":"2.0","id":1,"method":"add","params":[1,2]}`), says(0x81, `{"jsonrpc":"2.0","id":1,"method":"ask"}`),
 			sends(0x81, `{"jsonrpc":"2.0","id":1,"result":true}`), says(0x81, `{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no method"}}`),
 			says(0x81, `{"jsonrpc":"2.0","method":"note"}`)}},
+		{Name: "Socket.IO", Rows: 10, Needs: needs, Chunks: chunks{asksEngine("EIO=4"), agrees(""),
+			says(0x81, `0{"sid":"x","pingInterval":25000}`), sends(0x81, `40/chat,{"token":"x"}`), says(0x81, `40/chat,{"sid":"y"}`),
+			sends(0x81, `42/chat,7["say","hello"]`), says(0x81, `42/chat,7["said"]`), says(0x81, "2"), says(0x81, `43/chat,7[{"ok":false}]`), sends(0x81, "3"),
+			sends(0x81, `43/chat,7[]`), says(0x81, `42["note"]`), sends(0x81, `451-8["file",{"_placeholder":true,"num":0}]`), sends(0x82, "\x00\x01"),
+			sends(0x81, `40/closed,`), says(0x81, `44/closed,{"message":"not authorized"}`)}},
 	}
 }
 
@@ -172,6 +184,33 @@ func TestRows(t *testing.T) {
 			"ask → 39 bytes ws_opcode=text ws_fragments=1 ws_masked=false ws_compressed=false ws_payload_size=39 ws_answers=1 jsonrpc_method=ask jsonrpc_id=1 jsonrpc_errors=0",
 			"add → 54 bytes, error -32601 outcome=client_error ws_opcode=text ws_fragments=1 ws_masked=true ws_compressed=false ws_payload_size=54 ws_answers=1 jsonrpc_method=add jsonrpc_id=1 jsonrpc_error_code=-32601 jsonrpc_error=no method jsonrpc_errors=1",
 			"note → 33 bytes ws_opcode=text ws_fragments=1 ws_masked=false ws_compressed=false ws_payload_size=33 jsonrpc_method=note"}},
+		{Name: "events of Socket.IO with their acknowledgements, and one without", Chunks: list[8].Chunks, Want: []string{upgrade,
+			"Engine.IO open → 33 bytes ws_opcode=text ws_fragments=1 ws_masked=false ws_compressed=false ws_payload_size=33 socketio_packet=open",
+			"Socket.IO connect /chat → 21 bytes ws_opcode=text ws_fragments=1 ws_masked=true ws_compressed=false ws_payload_size=21 ws_answers=1 socketio_packet=connect socketio_namespace=/chat",
+			"Socket.IO event say /chat → 24 bytes ws_opcode=text ws_fragments=1 ws_masked=true ws_compressed=false ws_payload_size=24 ws_answers=1 socketio_packet=event socketio_event=say socketio_namespace=/chat socketio_ack_id=7",
+			"Engine.IO ping → 1 byte ws_opcode=text ws_fragments=1 ws_masked=false ws_compressed=false ws_payload_size=1 ws_answers=1 socketio_packet=ping",
+			"Socket.IO event said /chat → 17 bytes ws_opcode=text ws_fragments=1 ws_masked=false ws_compressed=false ws_payload_size=17 ws_answers=1 socketio_packet=event socketio_event=said socketio_namespace=/chat socketio_ack_id=7",
+			`Socket.IO event note → 10 bytes ws_opcode=text ws_fragments=1 ws_masked=false ws_compressed=false ws_payload_size=10 socketio_packet=event socketio_event=note socketio_namespace=/`,
+			"BINARY from client /chat → 2 bytes ws_opcode=binary ws_fragments=1 ws_masked=true ws_compressed=false ws_payload_size=2",
+			"Socket.IO connect /closed → 10 bytes, not authorized outcome=client_error ws_opcode=text ws_fragments=1 ws_masked=true ws_compressed=false ws_payload_size=10 ws_answers=1 socketio_packet=connect socketio_namespace=/closed socketio_error=not authorized",
+			"Socket.IO binary_event file → 43 bytes, no response error=no_response outcome=no_answer ws_opcode=text ws_fragments=1 ws_masked=true ws_compressed=false ws_payload_size=43 socketio_packet=binary_event socketio_event=file socketio_namespace=/ socketio_ack_id=8"}},
+		{Name: "a session of Socket.IO that began with long polling, where the event was sent", Chunks: chunks{asksEngine("EIO=4&sid=x"), agrees(""), sends(0x81, "2probe"), says(0x81, "3probe"), sends(0x81, "5"), says(0x81, `430[]`)}, Want: []string{upgrade,
+			"Engine.IO ping → 6 bytes ws_opcode=text ws_fragments=1 ws_masked=true ws_compressed=false ws_payload_size=6 ws_answers=1 socketio_packet=ping",
+			"Engine.IO upgrade → 1 byte ws_opcode=text ws_fragments=1 ws_masked=true ws_compressed=false ws_payload_size=1 socketio_packet=upgrade",
+			"Socket.IO ack → 5 bytes ws_opcode=text ws_fragments=1 ws_masked=false ws_compressed=false ws_payload_size=5 socketio_packet=ack socketio_namespace=/ socketio_ack_id=0"}},
+		{Name: "an open packet of the server shows Engine.IO where the handshake does not", Chunks: chunks{asks(""), agrees(""), says(0x81, `0{"sid":"x","pingInterval":25000}`), sends(0x81, `420["say"]`), says(0x81, `430[]`)}, Want: []string{upgrade,
+			"Engine.IO open → 33 bytes ws_opcode=text ws_fragments=1 ws_masked=false ws_compressed=false ws_payload_size=33 socketio_packet=open",
+			"Socket.IO event say → 10 bytes ws_opcode=text ws_fragments=1 ws_masked=true ws_compressed=false ws_payload_size=10 ws_answers=1 socketio_packet=event socketio_event=say socketio_namespace=/ socketio_ack_id=0"}},
+		{Name: "text that looks like packets", Chunks: chunks{asks(""), agrees(""), says(0x81, `0{"sid":"x"}`), sends(0x81, `420["say"]`), says(0x81, `430[]`)}, Want: []string{upgrade,
+			"TEXT from server /chat → 12 bytes ws_opcode=text ws_fragments=1 ws_masked=false ws_compressed=false ws_payload_size=12",
+			"TEXT from client /chat → 10 bytes ws_opcode=text ws_fragments=1 ws_masked=true ws_compressed=false ws_payload_size=10",
+			"TEXT from server /chat → 5 bytes ws_opcode=text ws_fragments=1 ws_masked=false ws_compressed=false ws_payload_size=5"}},
+		{Name: "an acknowledgement of a lost event of Socket.IO", Chunks: chunks{asksEngine("EIO=4&sid=x"), agrees(""), {Dir: dissect.ToServer, Gap: 30}, says(0x81, `430[]`)}, Want: []string{upgrade,
+			"Socket.IO ack → 5 bytes, no request error=no_request outcome=cut ws_opcode=text ws_fragments=1 ws_masked=false ws_compressed=false ws_payload_size=5 socketio_packet=ack socketio_namespace=/ socketio_ack_id=0"}},
+		{Name: "before version 4 of Engine.IO the server connects clients unasked", Chunks: chunks{asksEngine("EIO=3"), agrees(""), says(0x81, "40"), sends(0x81, "40/chat?user=x,"), says(0x81, `44/chat,"no such namespace"`), sends(0x81, "2"), says(0x81, "3")}, Want: []string{upgrade,
+			"Socket.IO connect → 2 bytes ws_opcode=text ws_fragments=1 ws_masked=false ws_compressed=false ws_payload_size=2 socketio_packet=connect socketio_namespace=/",
+			"Socket.IO connect /chat → 15 bytes, no such namespace outcome=client_error ws_opcode=text ws_fragments=1 ws_masked=true ws_compressed=false ws_payload_size=15 ws_answers=1 socketio_packet=connect socketio_namespace=/chat socketio_error=no such namespace",
+			"Engine.IO ping → 1 byte ws_opcode=text ws_fragments=1 ws_masked=true ws_compressed=false ws_payload_size=1 ws_answers=1 socketio_packet=ping"}},
 		{Name: "bytes lost inside a message", Chunks: chunks{asks(""), agrees(""), dissecttest.Server("\x81\x05he"),
 			{Dir: dissect.ToClient, Gap: 2, Data: []byte("o")}, says(0x81, "more")}, Want: []string{upgrade,
 			"TEXT from server /chat → 5 bytes, gap error=gap outcome=unread ws_opcode=text ws_fragments=1 ws_masked=false ws_compressed=false ws_payload_size=5",
@@ -197,7 +236,7 @@ func TestRows(t *testing.T) {
 	}
 	dissecttest.Converse(t, Protocol(), []string{"ws_opcode", "ws_fragments", "ws_masked", "ws_compressed", "ws_payload_size", "ws_answers", "ws_close_code", "ws_close_reason",
 		"graphql_type", "graphql_operation", "graphql_fields", "graphql_errors", "graphql_error_code", "graphql_error", "graphql_events",
-		"jsonrpc_method", "jsonrpc_id", "jsonrpc_error_code", "jsonrpc_error", "jsonrpc_errors"}, cs...)
+		"jsonrpc_method", "jsonrpc_id", "jsonrpc_error_code", "jsonrpc_error", "jsonrpc_errors", "socketio_packet", "socketio_event", "socketio_namespace", "socketio_ack_id", "socketio_error"}, cs...)
 }
 
 // TestSizesOfCompressedMessages: the size on the wire is that before decompression, of the message and of its answer.

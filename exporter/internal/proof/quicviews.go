@@ -2,6 +2,7 @@ package proof
 
 import (
 	"encoding/binary"
+	"hash/maphash"
 	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
@@ -11,9 +12,10 @@ import (
 
 // Limits of the search for QUIC connections that change their addresses.
 const (
-	maxIDs   = 65_536 // connection ids kept
-	minID    = 4      // bytes of an id that may identify its connection: shorter ones collide by chance
-	maxIDLen = 20     // RFC 9000 section 17.2
+	maxIDs    = 65_536 // connection ids kept
+	maxCopied = 16_384 // packets kept whose id is unknown
+	minID     = 4      // bytes of an id that may identify its connection: shorter ones collide by chance
+	maxIDLen  = 20     // RFC 9000 section 17.2
 )
 
 // quicViews finds QUIC connections that continue under other addresses: a client behind a
@@ -23,19 +25,22 @@ const (
 // Anyone can send a packet with an id in it, from any address. So
 //   - an id identifies its connection only after the other side has answered with the id that its
 //     peer chose (RFC 9000 section 7.2);
-//   - a packet with a long header is redirected only if both of its ids are the connection's;
+//   - a packet with a long header is redirected only if both of its ids are the connection's, or of translated ends
+//     where a handshake was answered, if it comes from the client with its id;
 //   - any other packet is redirected only with an id of the connection, or to a client without one;
 //     of translated ends, only after a handshake was answered there with an id that the server chose
 //     under the dialled addresses too; of a client that moved, only to or from its server (RFC 9000
 //     section 9: a server does not move);
-//   - after such a handshake, the socket of the recorded machine that answered it needs no ids;
+//   - after such a handshake, the socket of the recorded machine that answered it needs no ids, and neither does a packet
+//     with the bytes of one under the dialled ends;
 //   - ends that sent something else before are redirected never;
 //   - and never what another protocol explains.
 //
-// LIMIT: ids issued under encryption (NEW_CONNECTION_ID) are not known here. A client that moves
-// and changes to such an id begins another connection, but keys may still decrypt its packets. Copies
-// of a translated packet with such an id are found by their payload, see pairs, unless its socket is known. Who sees the ids of a
-// connection that began before the capture, and can send from its ends' addresses, can claim them.
+// LIMIT: ids issued under encryption (NEW_CONNECTION_ID) are known only once a packet with one was seen under the dialled
+// and under translated ends. If the server uses one of the client's, its first packet stays under the translated ends, because
+// it is seen there first. A client that moves and changes to such an id begins another connection, but keys may still decrypt
+// its packets. Who sees the ids of a connection that began before the capture, and can send from its ends' addresses, can
+// claim them.
 // Who can forge a whole handshake between two hosts can claim what they say in a protocol that is
 // not read, if the client has no id.
 type quicViews struct {
@@ -45,6 +50,8 @@ type quicViews struct {
 	ids     recent[string, quicID]    // of answered connections
 	lengths uint32                    // bit n: an id of n bytes is known
 	tuples  recent[place, *quicSeen]
+	copies  recent[uint64, *quicSeen] // by their hash, packets whose id is unknown, and the ends where they were seen first
+	seed    maphash.Seed
 	spoken  settled // ends that sent something other than QUIC
 	limit   memory.Limit
 }
@@ -52,7 +59,7 @@ type quicViews struct {
 // memory is the search's memory in bytes.
 func (v *quicViews) memory() int {
 	const idText, connCost, seenCost = 32, int(unsafe.Sizeof(quicConn{})), int(unsafe.Sizeof(quicSeen{}))
-	return v.first.memory(2*idText+connCost) + v.ids.memory(idText) + v.tuples.memory(idText+seenCost)
+	return v.first.memory(2*idText+connCost) + v.ids.memory(idText) + v.tuples.memory(idText+seenCost) + v.copies.memory(0)
 }
 
 // quicConn is a connection as it began.
@@ -62,6 +69,8 @@ type quicConn struct {
 	original string      // id of the server that the client made up for its first packet
 	client   string      // id that the client chose for itself
 	server   string      // newest id that the server chose for itself, under the dialled addresses
+
+	translated bool // it was seen under other ends too
 }
 
 // quicID is the owner of an id.
@@ -155,6 +164,9 @@ func (v *quicViews) look(f *flow.Packet, hash, cookie uint64) (view *flow.View, 
 	}
 	owned = owned && id.of == seen.of
 	short := !owned && v.toShort(seen, src)
+	if !owned && !short && v.copied(seen, p, src) {
+		return v.unless(p, seen.view)
+	}
 	switch {
 	case seen.view == nil && owned:
 		return nil, true
@@ -211,7 +223,7 @@ func longIDs(p []byte) (to, from string, version uint32, ok bool) {
 // under other addresses.
 func (v *quicViews) long(p []byte, to, from string, src, dst flow.End, at place, hash uint64) (*flow.View, bool) {
 	seen := v.tuples.m[at]
-	if seen != nil && (seen.view == nil && seen.of.has(to, from) || v.both(seen.of, to, from) || seen.answers(to, src)) {
+	if seen != nil && (seen.view == nil && seen.of.has(to, from) || v.both(seen.of, to, from) || seen.answers(to, src) || v.continues(seen, from, src)) {
 		if seen.view != nil && v.explained(p) {
 			return nil, false
 		}
@@ -263,6 +275,41 @@ func (v *quicViews) both(q *quicConn, to, from string) bool {
 // without an id that identifies it. The client's first packet was there before.
 func (s *quicSeen) answers(to string, src flow.End) bool {
 	return s.view != nil && !s.moved && s.of.server == "" && len(to) < minID && to == s.of.client && src == s.view.Seen[1]
+}
+
+// continues reports whether a packet comes from the client under translated ends where the server has answered it. It
+// may have an id of the server that was issued under encryption.
+func (v *quicViews) continues(seen *quicSeen, from string, src flow.End) bool {
+	return seen.view != nil && !seen.moved && len(from) >= minID && from == seen.of.client && src == seen.view.Seen[0] && v.proven(seen)
+}
+
+// copied reports whether a packet with a short header and an unknown id has the bytes of one that the same connection has
+// shown under its other ends. The id is then known. Encryption makes all packets different.
+func (v *quicViews) copied(seen *quicSeen, p []byte, src flow.End) bool {
+	if !seen.of.translated || seen.moved || !v.proven(seen) || len(p) < minMessage {
+		return false
+	}
+	if v.seed == (maphash.Seed{}) {
+		v.seed = maphash.MakeSeed()
+	}
+	hash := maphash.Bytes(v.seed, p)
+	first := v.copies.m[hash]
+	if first == nil || first == seen || first.of != seen.of {
+		v.copies.put(hash, seen, v.limit.Scale(maxCopied))
+		return false
+	}
+	client := seen.of.dialled[0]
+	if seen.view != nil {
+		client = seen.view.Seen[0]
+	}
+	id, server := seen.of.client, src == client
+	if server {
+		id = seen.of.server
+	}
+	if n := len(id); 1+n <= len(p) { // an end must find the end of its ids itself, so they have one length
+		v.learn(string(p[1:1+n]), quicID{seen.of, server})
+	}
+	return true
 }
 
 // owns reports whether the server of a connection chose an id.
@@ -324,6 +371,7 @@ func (v *quicViews) show(to quicID, src, dst flow.End, at place, moved bool) *qu
 	}
 	seen := &quicSeen{of: to.of, moved: moved}
 	if tupleOf(to.of.dialled[0], to.of.dialled[1]) != at.tuple {
+		to.of.translated = to.of.translated || !moved
 		seen.view = &flow.View{Dialled: to.of.dialled, Seen: ends, Network: to.of.network, By: flow.ByConnectionID}
 	}
 	v.tuples.put(at, seen, v.limit.Scale(maxViews))

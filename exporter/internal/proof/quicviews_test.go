@@ -151,3 +151,41 @@ func FuzzQUICViews(f *testing.F) {
 		}
 	})
 }
+
+// TestQUICTranslatedWithIssuedIDs translates a connection whose ends change to ids that were issued under encryption. Each
+// of its packets is captured before and after the translation.
+func TestQUICTranslatedWithIssuedIDs(t *testing.T) {
+	client, server := endOf(netip.MustParseAddrPort("10.0.0.1:50000")), endOf(netip.MustParseAddrPort("10.0.0.9:443"))
+	node, pod := endOf(netip.MustParseAddrPort("10.0.0.2:61000")), endOf(netip.MustParseAddrPort("10.244.0.5:8443"))
+	const cid, sid, odcid = "client01", "server01", "random99"
+	long := func(to, from string) string { return string(longHeader(0xe0, to, from)) }
+	short := func(to, content string) string { return string(shortHeader(to)) + content }
+	v := &quicViews{}
+	for _, s := range []struct {
+		name     string
+		src, dst flow.End
+		data     string
+		view     bool
+	}{
+		{"first", client, server, long(odcid, cid), false},
+		{"first, translated", node, pod, long(odcid, cid), true},
+		{"an issued id before an answer", node, pod, short("issued00", "a secret 0"), false},
+		{"answer, translated", pod, node, long(cid, sid), true},
+		{"answer", server, client, long(cid, sid), false},
+		{"handshake with an issued id", client, server, long("issued01", cid), false},
+		{"handshake with an issued id, translated", node, pod, long("issued01", cid), true},
+		{"data with another issued id", client, server, short("issued02", "a secret 1"), false},
+		{"data with another issued id, translated", node, pod, short("issued02", "a secret 1"), true},
+		{"more data with it, translated first", node, pod, short("issued02", "a secret 2"), true},
+		{"more data with it", client, server, short("issued02", "a secret 2"), false},
+		{"an answer to an issued id, translated first", pod, node, short("issued03", "a secret 3"), false},
+		{"an answer to an issued id", server, client, short("issued03", "a secret 3"), false},
+		{"another answer to it, translated first", pod, node, short("issued03", "a secret 4"), true},
+		{"what only the node sends", node, pod, short("issued04", "a secret 5"), false},
+	} {
+		view, _ := v.find(&flow.Packet{Src: s.src.Addr, Dst: s.dst.Addr, SrcPort: s.src.Port, DstPort: s.dst.Port, Payload: []byte(s.data)}, endsHash(s.src, s.dst), 0)
+		if (view != nil) != s.view || view != nil && view.Dialled != [2]flow.End{client, server} {
+			t.Errorf("%s: view %v, want one: %v", s.name, view, s.view)
+		}
+	}
+}

@@ -22,13 +22,20 @@ type clock struct {
 }
 
 // at returns the time that orders packet i of a window, and whether the packet's own time is an
-// outlier.
-func (c *clock) at(list []pcapng.Packet, i int) (now int64, outlier bool) {
+// outlier. Another section of the file may be a capture of another day, so only packets of the same
+// one are compared.
+func (c *clock) at(list []pcapng.Packet, i int, interfaces []pcapng.Interface) (now int64, outlier bool) {
 	p := &list[i]
 	if c.set && p.TimeOK && distance(p.Time, c.now) < outlierGap {
 		return p.Time, false
 	}
 	behind := list[i+1 : min(i+1+outlierRun, len(list))]
+	for j := range behind {
+		if interfaces[behind[j].Interface].Section != interfaces[p.Interface].Section {
+			behind = behind[:j]
+			break
+		}
+	}
 	if !c.set {
 		return first(p, behind)
 	}

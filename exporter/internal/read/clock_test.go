@@ -37,7 +37,7 @@ func TestClock(t *testing.T) {
 			var c clock
 			outliers := 0
 			for i := range list {
-				now, outlier := c.at(list, i)
+				now, outlier := c.at(list, i, make([]pcapng.Interface, 1))
 				c = clock{now, true}
 				if outlier {
 					outliers++

@@ -195,10 +195,7 @@ func (r *Reader) dropped(o *opened, p *pcapng.Packet, n int64) {
 
 // cover writes what one file recorded, and the losses in its statistics.
 func (r *Reader) cover(o *opened, in *bundle.Input) {
-	if o.packets > 0 {
-		r.addCoverage(table.Coverage{FileID: o.id, Source: o.name, FromNs: o.first, ToNs: o.last,
-			Kind: "recorded", Packets: o.packets})
-	}
+	r.coverRanges(o)
 	for _, i := range in.Interfaces {
 		name := i.Name
 		if name == "" {

@@ -269,7 +269,7 @@ func (x *input) peek(src io.Reader) error {
 		err := r.Next(&b)
 		for i := range b.Packets {
 			if b.Packets[i].TimeOK {
-				x.first, _ = (&clock{}).at(b.Packets, i)
+				x.first, _ = (&clock{}).at(b.Packets, i, b.Interfaces)
 				return nil
 			}
 		}

@@ -116,6 +116,8 @@ type opened struct {
 	first      int64
 	last       int64
 	any        bool
+	ranges     []timeRange     // in which it was recorded
+	unbroken   int64           // end of the previous segment of its series, if the recorder ran on; else 0
 	drops      int64           // reported by packets
 	lostBefore map[int32]int64 // the same, by interface
 	secrets    int64
@@ -206,7 +208,7 @@ func (o *opened) order() {
 		return
 	}
 	o.ordered = o.at + 1
-	o.now, o.outlier = o.clock.at(o.win.Packets, o.at)
+	o.now, o.outlier = o.clock.at(o.win.Packets, o.at, o.win.Interfaces)
 	o.back = 0
 	if o.high = max(o.high, o.now); o.clock.set && o.high-o.now > backSlack {
 		o.back, o.high = o.high-o.now, o.now

@@ -9,6 +9,11 @@ import (
 // add numbers and decodes one packet into the current round, if it passes the filter.
 func (r *Reader) add(o *opened, p *pcapng.Packet, pass bool) {
 	r.damages(o, p.Offset, o.now)
+	l := &r.links[o.links[p.Interface]]
+	if p.TimeOK && !o.any {
+		o.ranges = nil
+	}
+	o.extend(l.section)
 	if p.TimeOK {
 		if !o.any {
 			o.any, o.first, o.last = true, o.now, o.now
@@ -25,7 +30,7 @@ func (r *Reader) add(o *opened, p *pcapng.Packet, pass bool) {
 	}
 	o.packets++
 	clock := flow.NoClock
-	if c := r.links[o.links[p.Interface]].recording; p.TimeOK && !o.outlier {
+	if c := l.recording; p.TimeOK && !o.outlier {
 		c.Passed(p.Time)
 		clock = c.Clock
 	}

@@ -74,11 +74,12 @@ type Reader struct {
 	shared     map[string]*shared
 	nonIP      map[string]int64
 
-	ownersCost int64              // of the owners files that are open
-	lost       map[string]int64   // counted so far by interfaces of rings
-	byGroup    map[string]int32   // owners of control groups, by ring and path
-	sides      []bundle.SideInput // of the inputs
-	sideCount  map[string]int64   // use of their lines
+	ownersCost int64                 // of the owners files that are open
+	lost       map[string]int64      // counted so far by interfaces of rings
+	chains     map[string]segmentEnd // by ring and series: the last segment read
+	byGroup    map[string]int32      // owners of control groups, by ring and path
+	sides      []bundle.SideInput    // of the inputs
+	sideCount  map[string]int64      // use of their lines
 	warnings   []string
 
 	k8sEvents int // of side files
@@ -97,6 +98,7 @@ type link struct {
 	unsummed  bool                       // its packets have unfinished checksums
 	snap      uint32                     // its snap length; the maximum if it has none
 	namespace uint64                     // a hash of the pod or node with its network namespace, 0 unknown
+	section   int32                      // of its file, from 0
 }
 
 // New prepares to read sources. b receives copies of all inputs, unless it is nil. Rounds come
@@ -108,7 +110,7 @@ func New(sources *Inputs, b *bundle.Builder, pool round.Pool, o Options) (*Reade
 	}
 	r := &Reader{sources: sources, b: b, opt: o, pass: pass, waiting: slices.Clone(sources.files),
 		free: make(chan *window, 8), pool: pool, capped: map[string]int64{}, shared: map[string]*shared{}, nonIP: map[string]int64{},
-		stopped: func() error { return nil }, byGroup: map[string]int32{}, lost: map[string]int64{}, sideCount: map[string]int64{}}
+		stopped: func() error { return nil }, byGroup: map[string]int32{}, lost: map[string]int64{}, chains: map[string]segmentEnd{}, sideCount: map[string]int64{}}
 	r.judge = proof.New(o.Limit, o.Explained)
 	r.decoder = decode.New(decode.Options{MaxFragmentBytes: o.Limit.Scale(16 << 20), OnIncomplete: r.gaveUp})
 	r.cur = r.pool.Get()
@@ -249,7 +251,7 @@ func (r *Reader) refill(o *opened) error {
 func (r *Reader) adopt(o *opened) {
 	for list := o.reader.Interfaces(); o.ifaces < len(list); o.ifaces++ {
 		f := &list[o.ifaces]
-		l := link{Link: round.Link{Name: cmp.Or(f.Name, f.Description), File: o.id}}
+		l := link{Link: round.Link{Name: cmp.Or(f.Name, f.Description), File: o.id}, section: f.Section}
 		l.owner, l.said = r.interfaceOwner(f)
 		r.adoptGroups(o, &l, 0)
 		l.namespace = namespaceOf(l.said)

@@ -26,6 +26,7 @@ type Record struct {
 	Type  uint8  // content type
 	// Missed is the number of records of the same key that were lost before this one.
 	Missed   uint64
+	Jumped   bool // bytes were lost, and with them the last records of earlier keys, whose number is unknown
 	Overhead int  // minimum difference between the length of a record, including its header, and its content
 	Early    bool // 0-RTT
 	Data     bool // with keys for application data: always before TLS 1.3, and for 0-RTT
@@ -119,12 +120,12 @@ func (k *Keys) Open(dst []byte, r Role, rec *secrets.Record, lost int64, before 
 			plain, typ, seq, err := k.try(dst, c, rec, first, lost, before)
 			if err == nil {
 				k.opened(r, stage, c, seq, len(rec.Body))
-				modern := k.modern()
+				modern, jumped := k.modern(), lost > 0 && k.jumped(r, from, stage)
 				if what = Opened; c.macLast && (c.strayed || seq > first) {
 					what = Headless
 				}
 				c.strayed = false
-				return Record{Plain: plain, Type: typ, Missed: seq - first, Overhead: recordHeader + c.least,
+				return Record{Plain: plain, Type: typ, Missed: seq - first, Jumped: jumped, Overhead: recordHeader + c.least,
 					Early: modern && stage == stageEarly, Data: !modern || stage != stageHandshake}, what
 			}
 			if c == s.cur || s.cur == nil && s.last != nil && stage == from {
@@ -144,6 +145,17 @@ func (k *Keys) Open(dst []byte, r Role, rec *secrets.Record, lost int64, before 
 	s.failed++
 	k.missing = k.missing || absent && k.shake != nil
 	return out, what
+}
+
+// jumped reports whether a change from one stage to another, which was not seen, ended keys of application data.
+func (k *Keys) jumped(r Role, from, to int) bool {
+	switch {
+	case !k.modern():
+		return to > from
+	case from == stageEarly:
+		return r == Client && to > from
+	}
+	return to > max(from, stageData)
 }
 
 // Skip skips a record with a known position that was not decrypted.

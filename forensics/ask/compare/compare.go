@@ -92,7 +92,7 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 		return nil, err
 	}
 	out := &Answer{}
-	if out.Frame, err = (&ask.Window{From: t.from[1], To: t.to[1], Asked: true, Notes: w.Notes, Now: w.Now}).Frame(ctx, c); err != nil {
+	if out.Frame, err = (&ask.Window{From: t.from[1], To: t.to[1], Notes: w.Notes, Now: w.Now}).Frame(ctx, c); err != nil {
 		return nil, err
 	}
 	for i, p := range []*Period{&out.Baseline, &out.Period} {

@@ -27,7 +27,7 @@ type Capacity struct {
 	ask.Frame
 	BucketSeconds float64  `json:"bucket_seconds"`
 	Buckets       int64    `json:"buckets" jsonschema:"whole steps in the window"`
-	Calls         int64    `json:"calls"`
+	Calls         int64    `json:"calls" jsonschema:"requests, without handshakes and unknown payload"`
 	Rows          []Volume `json:"rows" jsonschema:"most calls first"`
 }
 

@@ -30,7 +30,7 @@ type In struct {
 // Answer is the answer of get_latency.
 type Answer struct {
 	ask.Frame
-	Calls     int64         `json:"calls" jsonschema:"requests examined"`
+	Calls     int64         `json:"calls" jsonschema:"requests, without handshakes and unknown payload"`
 	Timed     int64         `json:"timed" jsonschema:"of these, requests with a known time: answered, or not answered while their caller waited"`
 	NoAnswer  int64         `json:"no_answer" jsonschema:"of these, requests without a response: they count with the time that their caller waited"`
 	Breakdown []Breakdown   `json:"breakdown,omitempty" jsonschema:"most total time first, or as order says"`

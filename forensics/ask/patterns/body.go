@@ -39,15 +39,19 @@ func (l *finder) contentType(ctx context.Context) ([]Pattern, error) {
 	side := func(s string) string {
 		return fmt.Sprintf("SELECT bn, far, protocol, coalesce(method, '') AS method, %[2]s AS tpl, '%[1]s' AS side, %[1]s_content_type AS content_type, %[1]s_body_sha256 AS sha256, call_id, ts_ns, "+terms.Asked+" AS asked FROM x WHERE protocol IN %[3]s AND %[1]s_body_size BETWEEN 1 AND 1000000", s, terms.PathTemplate, terms.Web)
 	}
+	kept := "true"
+	if len(l.c.Redactions()) > 0 { // a body that was removed is x of the same length
+		kept = "NOT regexp_full_match(text, 'x+')"
+	}
 	// A body is read once for each content type it was sent with.
 	rows, _, err := ask.Rows[row](ctx, l.c, ask.MaxEdges, l.k.Ends(l.c, "service")+fmt.Sprintf(`, u AS NOT MATERIALIZED (%s UNION ALL %s),
 		d AS (SELECT DISTINCT sha256, content_type FROM u WHERE content_type ILIKE '%%json%%' OR content_type ILIKE 'text/plain%%' OR content_type ILIKE 'text/html%%' OR content_type IS NULL),
-		t AS (SELECT sha256, any_value(text) AS text FROM bodies WHERE part = 0 AND complete AND size <= 1000000 AND sha256 IN (SELECT sha256 FROM d) GROUP BY 1),
+		t AS (SELECT sha256, any_value(text) AS text FROM bodies WHERE part = 0 AND complete AND size <= 1000000 AND coalesce(%s, true) AND sha256 IN (SELECT sha256 FROM d) GROUP BY 1),
 		b AS (SELECT d.sha256, d.content_type, CASE WHEN content_type ILIKE '%%json%%' AND content_type NOT ILIKE '%%ndjson%%' AND content_type NOT ILIKE '%%json-seq%%' AND content_type NOT ILIKE '%%jsonl%%' AND content_type NOT ILIKE '%%stream%%' THEN
 				CASE WHEN text IS NULL THEN 'binary' WHEN NOT json_valid(text) THEN CASE WHEN regexp_matches(text, '^\s*<') THEN 'markup' ELSE 'no JSON' END END
 			WHEN content_type ILIKE '%%json%%' THEN NULL WHEN regexp_matches(text, '^\s*[{\[]') AND json_valid(text) THEN 'JSON' END AS found FROM d JOIN t USING (sha256))
 		SELECT coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, side, content_type, found, calls, call_ids FROM (SELECT bn, far, protocol, method, tpl, side, coalesce(u.content_type, '') AS content_type, found, bool_or(asked) AS asked, count(*) AS calls, %s
-			FROM u JOIN (SELECT * FROM b WHERE found IS NOT NULL) b ON b.sha256 = u.sha256 AND b.content_type IS NOT DISTINCT FROM u.content_type GROUP BY ALL) JOIN dname USING (bn) ORDER BY calls DESC, 1, 4, 5, 6, 7, 8, 9`, side("request"), side("response"), terms.SomeCalls), l.k.Args...)
+			FROM u JOIN (SELECT * FROM b WHERE found IS NOT NULL) b ON b.sha256 = u.sha256 AND b.content_type IS NOT DISTINCT FROM u.content_type GROUP BY ALL) JOIN dname USING (bn) ORDER BY calls DESC, 1, 4, 5, 6, 7, 8, 9`, side("request"), side("response"), kept, terms.SomeCalls), l.k.Args...)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/internal/quote"
 )
 
 // draw writes a map as Mermaid or DOT.
@@ -29,7 +30,7 @@ func draw(format string, nodes []MapNode, edges []MapEdge) string {
 		if format == "dot" {
 			fmt.Fprintf(&b, "  %s [label=%s, shape=%s];\n", id[n.Name], quoteDOT(n.Name), shape)
 		} else {
-			fmt.Fprintf(&b, "  %s%s%s%s\n", id[n.Name], open, escapeMermaid(n.Name), shut)
+			fmt.Fprintf(&b, "  %s%s%s%s\n", id[n.Name], open, quote.Mermaid(ask.Clip(n.Name, 200)), shut)
 		}
 	}
 	for _, e := range edges {
@@ -42,7 +43,7 @@ func draw(format string, nodes []MapNode, edges []MapEdge) string {
 			fmt.Fprintf(&b, "  %s -> %s [label=%s%s];\n", id[e.Src], id[e.Dst], quoteDOT(text), style)
 			continue
 		}
-		fmt.Fprintf(&b, "  %s -->|\"%s\"| %s\n", id[e.Src], escapeMermaid(text), id[e.Dst])
+		fmt.Fprintf(&b, "  %s -->|\"%s\"| %s\n", id[e.Src], quote.Mermaid(ask.Clip(text, 200)), id[e.Dst])
 	}
 	if format == "dot" {
 		b.WriteString("}\n")
@@ -68,9 +69,4 @@ func (e *MapEdge) label() string {
 
 func quoteDOT(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", " ").Replace(ask.Clip(s, 200)) + `"`
-}
-
-// escapeMermaid escapes text so that it can neither end a label nor act as markup.
-func escapeMermaid(s string) string {
-	return strings.NewReplacer(`"`, "#quot;", "#", "#35;", "<", "#lt;", ">", "#gt;", "`", "#96;", "\n", " ", "|", "#124;").Replace(ask.Clip(s, 200))
 }

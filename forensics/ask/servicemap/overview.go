@@ -26,8 +26,9 @@ type OverviewIn struct {
 type Overview struct {
 	ask.Frame
 	Summary    []string             `json:"summary" jsonschema:"summary in sentences"`
-	Calls      int64                `json:"calls" jsonschema:"requests, without handshakes and unknown payload"`
+	Calls      int64                `json:"calls" jsonschema:"all calls in scope, as in find_failures and list_api_calls"`
 	Failed     int64                `json:"failed"`
+	Requests   int64                `json:"requests" jsonschema:"of the calls, those that are neither handshakes nor unknown payload; services and edges count these"`
 	Conns      ConnCount            `json:"connections"`
 	Namespaces []string             `json:"namespaces"`
 	Protocols  []ProtocolUse        `json:"protocols" jsonschema:"in use, each with an example"`
@@ -102,13 +103,14 @@ func AskOverview(ctx context.Context, c *forensics.Case, in OverviewIn) (*Overvi
 	if err != nil {
 		return nil, err
 	}
-	for i := range g.edges {
-		out.Calls += g.edges[i].Calls
-		out.Failed += g.edges[i].Failed
-	}
+	out.Requests = g.calls()
 	out.services(g, w)
 	if out.Protocols, err = g.protocols(ctx, c); err != nil {
 		return nil, err
+	}
+	for _, p := range out.Protocols {
+		out.Calls += p.Calls
+		out.Failed += p.Failed
 	}
 	if out.Endpoints, _, err = byEndpoint(w, ctx, c, known, w.Limit); err != nil {
 		return nil, err
@@ -240,9 +242,13 @@ func (o *Overview) summarize(w *ask.Window) {
 		on += plural.Sprintf(", of which %d {was|were} refused or not answered", o.Conns.Shut)
 	}
 	if o.Calls == 0 {
-		say("%s to %s: no requests, %s.", ask.Stamp(w.From), ask.Stamp(w.To), on)
+		say("%s to %s: no calls, %s.", ask.Stamp(w.From), ask.Stamp(w.To), on)
 	} else {
-		say("%s to %s: %d {request|requests}, %d failed (%s %%), %s.", ask.Stamp(w.From), ask.Stamp(w.To), o.Calls, o.Failed, plural.Digits(100*ask.Share(o.Failed, o.Calls), 3), on)
+		some := ""
+		if o.Requests < o.Calls {
+			some = plural.Sprintf(" (%d {request|requests})", o.Requests)
+		}
+		say("%s to %s: %d {call|calls}%s, %d failed (%s %%), %s.", ask.Stamp(w.From), ask.Stamp(w.To), o.Calls, some, o.Failed, plural.Digits(100*ask.Share(o.Failed, o.Calls), 3), on)
 	}
 	if len(o.tried) > 0 {
 		say("Hosts that accepted none of the connections to them: %s.", strings.Join(ask.SomeNames(o.tried), ", "))

@@ -31,11 +31,7 @@ func Analyzer() finding.Analyzer {
 }
 
 func find(ctx context.Context, l *finding.Look) error {
-	from, to := l.From, l.To
-	if first, last, _ := l.Case.Window(); from <= first && to >= last {
-		from, to = 0, 0 // the whole case: times between its recordings are not gaps
-	}
-	cov, err := l.Case.Coverage(from, to)
+	cov, err := l.Case.Coverage(l.From, l.To)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ var laterColumns = map[string][]struct{ column, sql string }{
 		{"proxied_to", ", CASE WHEN protocol = 'socks' OR protocol IN ('http1', 'http2', 'http3') AND method = 'CONNECT' AND path IS NULL THEN host END AS proxied_to"},
 	},
 	"connections": {{"payload_protocol", noPayload}},
+	"coverage":    {{"silence_ns", ", NULL::BIGINT AS silence_ns"}},
 	"endpoints":   {{"who", ", " + Who + " AS who"}},
 	"objects":     {{"object_id", noFile}},
 	"workloads": {

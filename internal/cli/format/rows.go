@@ -12,12 +12,12 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/encode"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/quote"
 )
 
 // Rows writes the rows of an answer: Begin once, then Row for each, then End.
@@ -124,7 +124,7 @@ type csvRows struct {
 func (c *csvRows) Begin(cols []forensics.Column) error {
 	c.line = c.line[:0]
 	for _, col := range cols {
-		c.line = append(c.line, notFormula(col.Name))
+		c.line = append(c.line, quote.Cell(col.Name))
 	}
 	return c.w.Write(c.line)
 }
@@ -137,21 +137,11 @@ func (c *csvRows) Row(cols []forensics.Column, row []any) error {
 		switch row[i].(type) {
 		case nil, bool, int64, int32, float64: // a negative number is not a formula
 		default:
-			text = notFormula(text)
+			text = quote.Cell(text)
 		}
 		c.line = append(c.line, text)
 	}
 	return c.w.Write(c.line)
-}
-
-// notFormula puts ' before a text that a spreadsheet would run as a formula, and before a
-// text that begins with '. Removing one leading ' restores the original.
-func notFormula(s string) string {
-	r, _ := utf8.DecodeRuneInString(s)
-	if strings.ContainsRune("=+-@\t\r\n'\uff1d\uff0b\uff0d\uff20", r) {
-		return "'" + s
-	}
-	return s
 }
 
 // End implements Rows.

@@ -11,6 +11,7 @@ func Scenarios() []lab.Scenario {
 		{Name: "grpc", Make: makeGRPC},
 		{Name: "tls", Make: makeTLS},
 		{Name: "web", Make: makeWeb},
+		{Name: "socketio", Make: makeSocketIO},
 		{Name: "mcp", Make: makeMCP},
 		{Name: "apis", Make: makeAPIs},
 		{Name: "socks", Make: makeSOCKS},

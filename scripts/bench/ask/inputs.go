@@ -113,7 +113,7 @@ var questions = map[string][]string{
 	"list_cases":              {anything},
 	"describe_schema":         {anything, `{"table":"calls","filter":"redis"}`},
 	"list_api_calls":          {anything, `{"kfl":"http && status_code >= 500"}`, `{"kfl":"elapsed_time > 500ms","order":"elapsed_us desc"}`, `{$window,"limit":200}`},
-	"get_api_call":            {`{"id":$call}`, `{"id":"#4000000"}`, `{"id":"#42"}`},
+	"get_api_call":            {`{"call_id":$call}`, `{"call_id":"#4000000"}`, `{"call_id":"#42"}`},
 	"run_sql":                 {`{"sql":"select dst_service, count(*) n, count(*) filter (failed) bad from calls group by 1 order by n desc"}`, `{"sql":"select path, count(*) n from calls where protocol = 'http1' group by 1 order by n desc, 1 limit 20"}`},
 	"list_l4_flows":           {anything, `{"aggregate":"service"}`, `{"svc":$service}`, `{$window}`},
 	"get_l4_flow_summary":     {anything, `{$window}`},

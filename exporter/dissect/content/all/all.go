@@ -16,6 +16,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/mcp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/s3"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/soap"
+	"github.com/pcapsule/pcapsule/exporter/dissect/content/socketio"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/sse"
 	"github.com/pcapsule/pcapsule/exporter/dissect/grpc"
 	"github.com/pcapsule/pcapsule/exporter/dissect/thrift"
@@ -34,13 +35,14 @@ type Columns struct {
 	k8sapi.Request
 	elasticsearch.Action
 	soap.Envelope
+	socketio.Packet
 	clickhouse.Statement
 	thrift.Invocation
 }
 
 // Protocols describes each of them.
 func Protocols() []content.Protocol {
-	return []content.Protocol{sse.Protocol, graphql.Protocol, jsonrpc.Protocol, mcp.Protocol, connect.Protocol, s3.Protocol, k8sapi.Protocol, elasticsearch.Protocol, soap.Protocol, clickhouse.HTTP, thrift.HTTP, grpc.Etcd}
+	return []content.Protocol{sse.Protocol, graphql.Protocol, jsonrpc.Protocol, mcp.Protocol, connect.Protocol, s3.Protocol, k8sapi.Protocol, elasticsearch.Protocol, soap.Protocol, socketio.Protocol, clickhouse.HTTP, thrift.HTTP, grpc.Etcd}
 }
 
 // readers are tried in this order until one accepts the exchange.
@@ -55,6 +57,7 @@ var readers = [...]content.Reader[Columns]{
 	func(x *content.Exchange, c *Columns) bool { return k8sapi.Read(x, &c.Request) },
 	func(x *content.Exchange, c *Columns) bool { return elasticsearch.Read(x, &c.Action) },
 	func(x *content.Exchange, c *Columns) bool { return soap.Read(x, &c.Envelope) },
+	func(x *content.Exchange, c *Columns) bool { return socketio.Read(x, &c.Packet) },
 	func(x *content.Exchange, c *Columns) bool { return clickhouse.ReadHTTP(x, &c.Statement) },
 	func(x *content.Exchange, c *Columns) bool { return thrift.ReadHTTP(x, &c.Invocation) },
 }
@@ -68,6 +71,7 @@ var unused = sync.Pool{New: func() any { return &Columns{} }}
 func Read(x content.Exchange) *Columns {
 	c := unused.Get().(*Columns)
 	found := !x.Socket && sse.Read(&x, &c.Stream)
+	x.Answered = found && x.Left && x.Method.V == "GET" // only its reader ends a stream of events without an end
 	for _, read := range readers {
 		if read(&x, c) {
 			x.Settle()
@@ -75,6 +79,7 @@ func Read(x content.Exchange) *Columns {
 		}
 	}
 	if found {
+		x.Settle()
 		return c
 	}
 	unused.Put(c)
@@ -83,7 +88,9 @@ func Read(x content.Exchange) *Columns {
 
 // OfHTTP is Read for a request with its response.
 func OfHTTP(c *table.Call, x *dissect.Exchange) *Columns {
-	return Read(content.NewExchange(c, body(x.ReqBody), body(x.RespBody)))
+	e := content.NewExchange(c, body(x.ReqBody), body(x.RespBody))
+	e.Left = x.Left
+	return Read(e)
 }
 
 // body is a body whose decoding waits until a reader needs it.
@@ -97,19 +104,33 @@ func body(b *dissect.Body) content.Body {
 	}}
 }
 
-// PairingOf returns how WebSocket messages of a sub-protocol are combined into calls.
-func PairingOf(subprotocol string) content.Pairing {
-	switch subprotocol {
-	case graphql.TransportWS, graphql.GraphQLWS:
+// OpeningOf reads a handshake: the sub-protocol that the server chose, and the query of the request.
+func OpeningOf(subprotocol, query string) content.Opening {
+	o := content.Opening{Subprotocol: subprotocol}
+	o.Engine, o.Continues = socketio.OpeningOf(query)
+	return o
+}
+
+// OpeningBy reads the first message of a server, if the handshake was not captured or shows nothing.
+func OpeningBy(message []byte) content.Opening {
+	return content.Opening{Engine: socketio.OpenedBy(message)}
+}
+
+// PairingOf returns how the messages of a WebSocket are combined into calls.
+func PairingOf(o content.Opening) content.Pairing {
+	switch {
+	case o.Subprotocol == graphql.TransportWS, o.Subprotocol == graphql.GraphQLWS:
 		return graphql.Pair
+	case o.Engine != 0:
+		return socketio.Pairing(o.Engine, o.Continues)
 	}
 	return jsonrpc.Pair
 }
 
 // OfSocket is Read for a WebSocket message with its answers, of which some may be lost.
-func OfSocket(c *table.Call, x *dissect.Exchange, subprotocol string, lost bool) *Columns {
+func OfSocket(c *table.Call, x *dissect.Exchange, o content.Opening, lost bool) *Columns {
 	e := content.NewExchange(c, body(x.ReqBody), body(x.RespBody))
-	e.Socket, e.Subprotocol = true, subprotocol
+	e.Socket, e.Opening = true, o
 	e.Response.Lost = e.Response.Lost || lost
 	return Read(e)
 }

@@ -58,6 +58,9 @@ func Read(x *content.Exchange, u *Use) bool {
 		u.end(x, session, version)
 		return true
 	}
+	if old := opened(x); old != "" {
+		session = old
+	}
 	switch {
 	case session == "" && version == "":
 		return false
@@ -71,6 +74,31 @@ func Read(x *content.Exchange, u *Use) bool {
 	x.Name("MCP "+u.Action.V, x.EndpointOf()+" "+u.Action.V)
 	u.end(x, session, version)
 	return true
+}
+
+// opened is the session of a stream of the first version (2024-11-05): its first event names the address for the
+// client's messages.
+func opened(x *content.Exchange) string {
+	if x.Method.V != "GET" || x.Response.Type != content.EventStream {
+		return ""
+	}
+	for e := range content.Events(x.Response.Bytes()) {
+		_, query, _ := strings.Cut(string(e.Data[:min(len(e.Data), 1<<10)]), "?")
+		if e.Type == "endpoint" {
+			return sessionOf(query)
+		}
+		break
+	}
+	return ""
+}
+
+// sessionOf is the session in the address for messages of the first version.
+func sessionOf(query string) string {
+	v, err := url.ParseQuery(query)
+	if err != nil {
+		return ""
+	}
+	return v.Get("sessionId") + v.Get("session_id")
 }
 
 // speaks reports whether a message without the headers of MCP is one of it, as in its first version:
@@ -147,9 +175,7 @@ func (u *Use) answer(_ *content.Exchange, m *content.Message, result []byte) {
 // end sets what all calls have.
 func (u *Use) end(x *content.Exchange, session, version string) {
 	if session == "" {
-		if v, err := url.ParseQuery(x.Query.V); err == nil { // of the first version
-			session = v.Get("sessionId") + v.Get("session_id")
-		}
+		session = sessionOf(x.Query.V)
 	}
 	if session != "" {
 		sum := sha256.Sum256([]byte(session))

@@ -3,6 +3,12 @@
 package s3
 
 import (
+	"bytes"
+	"html"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/netip"
 	"net/url"
 	"strings"
 
@@ -39,7 +45,10 @@ func Read(x *content.Exchange, a *Access) bool {
 		return false
 	}
 	query, _ := url.ParseQuery(x.Query.V[:min(len(x.Query.V), 8<<10)])
-	bucket, key := target(x)
+	bucket, key := target(x, query)
+	if form, ok := posted(x); ok {
+		key = form
+	}
 	op := operation(x, bucket, key, query)
 	if op == "" || bucket == "" && key == "" && aliased(x) {
 		return false
@@ -90,11 +99,48 @@ func signed(x *content.Exchange) bool {
 	if strings.Contains(scope, "/s3/aws4_request") || strings.HasPrefix(auth, "AWS ") || auth == "" && presigned(x.Query.V) {
 		return true
 	}
+	if _, ok := posted(x); ok {
+		return true
+	}
 	return x.Header(httpfield.Response, "X-Amz-Request-Id") != "" && (x.Header(httpfield.Response, "X-Amz-Id-2") != "" || x.Header(httpfield.Response, "Server") == "AmazonS3")
 }
 
-// target splits host and path into bucket and key.
-func target(x *content.Exchange) (bucket, key string) {
+// posted is the key of an upload by a signed form (POST Object), if the exchange is one.
+func posted(x *content.Exchange) (key string, ok bool) {
+	const before, most = 10, 16 << 10 // forms have about 10 fields before the file
+	if x.Method.V != "POST" || x.Request.Type != "multipart/form-data" || x.Query.V != "" {
+		return "", false
+	}
+	_, params, err := mime.ParseMediaType(x.RequestContentType.V)
+	if err != nil {
+		return "", false
+	}
+	body := x.Request.Bytes()
+	form := multipart.NewReader(bytes.NewReader(body[:min(len(body), most)]), params["boundary"])
+	policy, signature := false, false
+	for range 2 * before {
+		part, err := form.NextRawPart()
+		if err != nil {
+			break
+		}
+		switch strings.ToLower(part.FormName()) {
+		case "file":
+			return key, key != "" && policy && signature
+		case "key":
+			b, _ := io.ReadAll(io.LimitReader(part, maxKey))
+			key = string(b)
+		case "policy":
+			policy = true
+		case "signature", "x-amz-signature":
+			signature = true
+		}
+	}
+	return "", false
+}
+
+// target splits host and path into bucket and key. The path has the bucket, unless the host has it, as the domain, the
+// request or the response shows.
+func target(x *content.Exchange, query url.Values) (bucket, key string) {
 	path, err := url.PathUnescape(x.Path.V)
 	if err != nil {
 		path = x.Path.V
@@ -105,6 +151,9 @@ func target(x *content.Exchange) (bucket, key string) {
 	}
 	if aliased(x) {
 		return "", path
+	}
+	if label := firstLabel(x.Host.V); label != "" && (path == "" && ofBucket(x, query) || path != "" && keyOf(x) == path) {
+		return label, path
 	}
 	bucket, key, _ = strings.Cut(path, "/")
 	return bucket, key
@@ -117,9 +166,55 @@ func aliased(x *content.Exchange) bool {
 	return host != "" && x.Header(httpfield.Response, "Server") == "AmazonS3" && !strings.HasSuffix(host, ".amazonaws.com") && !strings.HasSuffix(host, ".amazonaws.com.cn")
 }
 
-// hosted is the bucket in a host name such as photos.s3.eu-west-1.amazonaws.com. Other domains may
-// have a bucket in their names too, but nothing shows it.
+// firstLabel is the first label of a host name that has several, or "".
+func firstLabel(host string) string {
+	label, _, ok := strings.Cut(host, ".")
+	if _, err := netip.ParseAddr(host); !ok || err == nil {
+		return ""
+	}
+	return label
+}
+
+// ofBucket reports whether a request for the path / is one of a bucket: of the service there is only GET, for a list of
+// buckets.
+func ofBucket(x *content.Exchange, query url.Values) bool {
+	if x.Method.V != "GET" {
+		return true
+	}
+	for _, s := range subresources {
+		if query.Has(s.word) {
+			return true
+		}
+	}
+	return query.Has("list-type") || query.Has("delimiter") || bytes.Contains(x.Response.Bytes(), []byte("<ListBucketResult"))
+}
+
+// keyOf is the key that a response names: that of an error, or of an upload in parts.
+func keyOf(x *content.Exchange) string {
+	if !strings.HasSuffix(x.Response.Type, "xml") {
+		return ""
+	}
+	const most = 64 << 10
+	body := x.Response.Bytes()
+	body = body[:min(len(body), most)]
+	for _, root := range []string{"<Error>", "<InitiateMultipartUploadResult", "<CompleteMultipartUploadResult", "<ListPartsResult"} {
+		if _, in, ok := bytes.Cut(body, []byte(root)); ok {
+			_, in, _ = bytes.Cut(in, []byte("<Key>"))
+			key, _, ok := bytes.Cut(in, []byte("</Key>"))
+			if !ok {
+				return ""
+			}
+			return html.UnescapeString(string(key)) // XML has 5 of these names, and the same numbers
+		}
+	}
+	return ""
+}
+
+// hosted is the bucket in a host name such as photos.s3.eu-west-1.amazonaws.com or photos.s3.shop.example.
 func hosted(host string) string {
+	if i := strings.Index(host, ".s3."); i > 0 {
+		return host[:i]
+	}
 	for _, end := range domains {
 		if !strings.HasSuffix(host, end) {
 			continue

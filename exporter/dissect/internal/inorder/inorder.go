@@ -85,15 +85,16 @@ func (l *Line) Missing(next *Request) {
 		next.After, next.first = true, false
 	} else {
 		l.missing, l.starts = true, false
-		l.lost = l.lost || l.last == 0 // nothing is known about the time before the first request
 	}
 }
 
 // Interrupted records that requests before the next one are missing; starting: only because they were sent before the
-// capture, see dissect.Conn.Starting.
-func (l *Line) Interrupted(starting bool) {
+// capture, see dissect.Conn.Starting. heard says that the responses were captured from the connection's beginning, so that
+// none came before those that are known.
+func (l *Line) Interrupted(starting, heard bool) {
 	l.Missing(nil)
 	l.starts = starting
+	l.lost = l.lost || l.last == 0 && !heard // nothing is known about the time before the first request
 }
 
 // Match is a result of Find.

@@ -90,10 +90,11 @@ func TestServed(t *testing.T) {
 		{"responses are missing too", func(l *Line) { l.Lost() }, 0},
 		{"a response came after missing ones", func(l *Line) { l.Lost(); l.Answered(60, true) }, -1},
 		{"a response came after the loss of the request", func(l *Line) { l.Missing(nil); l.Answered(60, true) }, 0},
+		{"nothing was captured before, but from the beginning", func(l *Line) { *l = Line{}; l.Interrupted(false, true) }, -1},
 	} {
 		l := Line{last: 1}
 		x.before(&l)
-		l.Missing(nil)
+		l.Interrupted(false, l.last > 0 || l.missing)
 		q := l.Sent(100, 5, nil)
 		if m := l.Find(100, func(yield func(int, *Request) bool) { yield(0, &q) }); m.Place != x.place {
 			t.Errorf("%s: %+v, want place %d", x.name, m, x.place)
@@ -110,12 +111,12 @@ func TestBatchAtTheStart(t *testing.T) {
 		place   int
 		unknown bool // because of what came before the capture
 	}{
-		{"nothing was captured before", func(l *Line) { l.Interrupted(true) }, -1, true},
-		{"a response was captured before", func(l *Line) { l.Answered(80, false); l.Interrupted(true) }, 0, false},
-		{"a response was captured before, after the start", func(l *Line) { l.Interrupted(true); l.Answered(80, false) }, 0, false},
-		{"a response came that waits for its request", func(l *Line) { l.Answered(100, false); l.Interrupted(true) }, -1, true},
-		{"requests were lost, too", func(l *Line) { l.Answered(80, false); l.Interrupted(true); l.Missing(nil) }, -1, false},
-		{"only a loss", func(l *Line) { l.Answered(80, false); l.Interrupted(false) }, -1, false},
+		{"nothing was captured before", func(l *Line) { l.Interrupted(true, false) }, -1, true},
+		{"a response was captured before", func(l *Line) { l.Answered(80, false); l.Interrupted(true, false) }, 0, false},
+		{"a response was captured before, after the start", func(l *Line) { l.Interrupted(true, false); l.Answered(80, false) }, 0, false},
+		{"a response came that waits for its request", func(l *Line) { l.Answered(100, false); l.Interrupted(true, false) }, -1, true},
+		{"requests were lost, too", func(l *Line) { l.Answered(80, false); l.Interrupted(true, false); l.Missing(nil) }, -1, false},
+		{"only a loss", func(l *Line) { l.Answered(80, false); l.Interrupted(false, false) }, -1, false},
 	} {
 		var l Line
 		x.before(&l)

@@ -1,0 +1,54 @@
+package ask_test
+
+import (
+	"testing"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+)
+
+// TestEveryQuestionCountsTheSame: questions about all calls count what SQL counts, and so do those about requests.
+func TestEveryQuestionCountsTheSame(t *testing.T) {
+	eachCapture(t, func(t *testing.T, c *forensics.Case) {
+		type count struct {
+			Calls    float64 `json:"calls"`
+			Failed   float64 `json:"failed"`
+			Requests float64 `json:"requests"`
+		}
+		want, err := ask.One[count](ctx, c, `SELECT count(*) AS calls, count(*) FILTER (failed) AS failed, count(*) FILTER (`+terms.IsRequest+`) AS requests FROM calls`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, q := range []struct {
+			name, in string
+			want     map[string]float64
+			list     string // whose rows have all of these
+			sum      float64
+		}{
+			{"get_overview", `{"limit":1000}`, map[string]float64{"calls": want.Calls, "failed": want.Failed, "requests": want.Requests}, "edges", want.Requests},
+			{"find_failures", `{"no_causes":true,"limit":1000}`, map[string]float64{"calls": want.Calls, "failed_calls": want.Failed}, "classes", want.Failed},
+			{"get_api_stats", `{"limit":1000}`, map[string]float64{"total_calls": want.Calls}, "endpoints", want.Calls},
+			{"get_latency", `{}`, map[string]float64{"calls": want.Requests}, "", 0},
+			{"get_capacity", `{"limit":1000}`, map[string]float64{"calls": want.Requests}, "rows", want.Requests},
+			{"audit_access", `{"kfl":"ts_ns < 0 || ts_ns >= 0","limit":1000}`, map[string]float64{"total_calls": want.Calls, "failed": want.Failed}, "pairs", want.Calls},
+		} {
+			out := put(t, c, q.name, q.in)
+			for field, n := range q.want {
+				if out[field] != n {
+					t.Errorf("%s: %s is %v, want %v", q.name, field, out[field], n)
+				}
+			}
+			if q.list == "" || out["truncated"] == true {
+				continue
+			}
+			sum := 0.0
+			for _, row := range out[q.list].([]any) {
+				sum += row.(map[string]any)["calls"].(float64)
+			}
+			if sum != q.sum {
+				t.Errorf("%s: %s have %v calls, want %v", q.name, q.list, sum, q.sum)
+			}
+		}
+	})
+}
