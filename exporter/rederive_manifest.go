@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 // manifest compares bundle.json, field by field, with the one made from the packets. Fields that
@@ -129,10 +130,7 @@ func short(v any) string {
 	if err != nil {
 		return "?"
 	}
-	if len(text) > 120 {
-		return strings.ToValidUTF8(string(text[:120]), "") + "…"
-	}
-	return string(text)
+	return clip.Text(text, 120)
 }
 
 // inputs records the fields of the inputs that the reader took from bundle.json.

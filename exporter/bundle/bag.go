@@ -10,6 +10,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 // Limits of the tag files.
@@ -139,7 +141,7 @@ func oneLine(s string) string {
 			return ' '
 		}
 		return r
-	}, cut(s))
+	}, clip.Text(s, maxText))
 	return strings.TrimSpace(s)
 }
 

@@ -4,7 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 // SchemaVersion is the version of the tables and of bundle.json that this release writes. It
@@ -233,11 +234,11 @@ func (in *Input) AddInterface(i Interface) {
 	i.Comments = slices.Clone(i.Comments)
 	n := 0
 	for _, s := range []*string{&i.Name, &i.Description, &i.Filter, &i.OS, &i.Hardware} {
-		*s = cut(*s)
+		*s = clip.Text(*s, maxText)
 		n += len(*s)
 	}
 	for k, s := range i.Comments {
-		i.Comments[k] = cut(s)
+		i.Comments[k] = clip.Text(s, maxText)
 		n += len(i.Comments[k]) + 8
 	}
 	if len(in.Interfaces) >= MaxInterfaces || in.texts+n > maxTexts {
@@ -254,19 +255,8 @@ func (in *Input) AddDamage(d Damage) {
 		in.DamageMore++
 		return
 	}
-	d.Detail = cut(d.Detail)
+	d.Detail = clip.Text(d.Detail, maxText)
 	in.Damage = append(in.Damage, d)
-}
-
-func cut(s string) string {
-	if len(s) > maxText {
-		n := maxText
-		for n > 0 && !utf8.RuneStart(s[n]) {
-			n--
-		}
-		s = s[:n] + "…"
-	}
-	return strings.ToValidUTF8(s, "\uFFFD")
 }
 
 // Input returns the input with that file id, or nil.

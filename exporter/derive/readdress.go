@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
+	"github.com/pcapsule/pcapsule/exporter/dissect/icmp/wire"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
@@ -88,43 +89,15 @@ func headerAt(data []byte, src place) (h header, ok bool) {
 		return header{}, false
 	}
 	h.ends = [2]place{src, {src.at + src.size, src.size}}
-	next := h.at + h.size
 	if h.size == 20 {
-		next = h.at + max(20, int(data[h.at]&15)*4)
-		h.after = min(next, len(data))
-		if binary.BigEndian.Uint16(data[h.at+6:])&0x1fff != 0 { // not the first fragment
-			return h, true
-		}
-		h.proto = data[h.at+9]
-	} else if h.proto, next = skipExtensions(data, data[h.at+6], next); next == 0 {
-		return h, true
+		h.after = min(h.at+max(20, int(data[h.at]&15)*4), len(data))
 	}
-	if offset, known := map[byte]int{6: 16, 17: 6, 58: 2}[h.proto]; known {
-		h.place = next + offset
+	q, _ := wire.QuoteOf(data[h.at:])
+	h.proto = q.Proto
+	if offset, known := map[byte]int{6: 16, 17: 6, 58: 2}[q.Proto]; known && q.First {
+		h.place = len(data) - len(q.Rest) + offset
 	}
 	return h, true
-}
-
-// skipExtensions goes over the extension headers of IPv6, RFC 8200 section 4. next is 0 if what is
-// behind them is not there or in another fragment.
-func skipExtensions(data []byte, proto byte, at int) (upper byte, next int) {
-	for range 16 {
-		if at+8 > len(data) {
-			return proto, 0
-		}
-		switch proto {
-		case 0, 43, 60:
-			proto, at = data[at], at+8+8*int(data[at+1])
-		case 44:
-			if binary.BigEndian.Uint16(data[at+2:])&^7 != 0 {
-				return proto, 0
-			}
-			proto, at = data[at], at+8
-		default:
-			return proto, at
-		}
-	}
-	return proto, 0
 }
 
 // adjust corrects the checksum at a place for what changed in other places.

@@ -8,7 +8,7 @@ import (
 )
 
 // TestMySQLTakesPart puts the questions about databases to a recording of MariaDB. What the client
-// did is in samples/gen/mysql.go.
+// did is in samples/gen/store/mysql.go.
 func TestMySQLTakesPart(t *testing.T) {
 	c := open(t, "mysql.pcapng")
 	rows := func(answer map[string]any, list string, line func(map[string]any) string) (out []string) {

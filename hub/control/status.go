@@ -12,6 +12,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/hub/resource"
 	"github.com/pcapsule/pcapsule/hub/served"
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 // maxMessage limits a condition's text.
@@ -19,10 +20,7 @@ const maxMessage = 2000
 
 // condition sets a condition of a snapshot.
 func condition(s *resource.Snapshot, kind string, is bool, reason, message string) {
-	if len(message) > maxMessage {
-		message = message[:maxMessage] + "…"
-	}
-	served.Condition(&s.Status.Conditions, kind, is, reason, message, s.Generation)
+	served.Condition(&s.Status.Conditions, kind, is, reason, clip.Text(message, maxMessage), s.Generation)
 }
 
 // update changes the status of a snapshot in the API, and in s. While the API is away, it tries until ctx

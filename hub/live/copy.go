@@ -295,12 +295,3 @@ func (c *ringCopy) retire(most int64) error {
 	}
 	return nil
 }
-
-// clip shortens a text of another machine.
-func clip(s string) string {
-	s = strings.ToValidUTF8(s, "�")
-	if len(s) > maxMessage {
-		s = strings.ToValidUTF8(s[:maxMessage], "") + "…"
-	}
-	return s
-}

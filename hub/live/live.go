@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/hub/offer"
+	"github.com/pcapsule/pcapsule/internal/clip"
 	"github.com/pcapsule/pcapsule/recorder/pins"
 )
 
@@ -209,7 +210,7 @@ func (n *node) say(upTo time.Time, err error) {
 	s := &n.said
 	switch {
 	case err != nil:
-		s.State, s.Message = offer.Unreachable, clip(err.Error())
+		s.State, s.Message = offer.Unreachable, clip.Text(err.Error(), maxMessage)
 	case !upTo.IsZero():
 		s.State, s.Message, s.UpTo = offer.Following, "", upTo.UnixNano()
 	default:

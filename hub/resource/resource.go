@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/pcapsule/pcapsule/internal/clip"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
@@ -136,11 +137,7 @@ const (
 
 // Clip shortens a message about one of several nodes so that all of them fit into a status.
 func Clip(message string, nodes int) string {
-	limit := min(maxMessage, maxTexts/max(nodes, 1))
-	if message = strings.ToValidUTF8(message, "�"); len(message) > limit {
-		message = strings.ToValidUTF8(message[:limit], "") + "…"
-	}
-	return message
+	return clip.Text(strings.ToValidUTF8(message, "\uFFFD"), min(maxMessage, maxTexts/max(nodes, 1)))
 }
 
 // Settle sets the totals and shortens messages, so that the API accepts the status.

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pcapsule/pcapsule/internal/clip"
 	"github.com/pcapsule/pcapsule/internal/whole"
 	"github.com/pcapsule/pcapsule/recorder"
 	"github.com/pcapsule/pcapsule/recorder/pins"
@@ -142,19 +143,14 @@ func (c *config) accept(k known) error {
 	return whole.ReplaceDurably(c.file, 0o600, whole.Text(text))
 }
 
+// maxProblem is the highest number of bytes of a problem that are reported.
+const maxProblem = 1000
+
 // state is the state that is reported to the hub.
 func (c *config) state() pins.Config {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return pins.Config{Known: c.answered, UID: c.wanted.UID, Generation: c.wanted.Generation, Applied: c.good.Generation, AppliedUID: c.good.UID, Problem: clip(c.problem)}
-}
-
-func clip(s string) string {
-	const most = 1000
-	if len(s) > most {
-		return s[:most] + "…"
-	}
-	return s
+	return pins.Config{Known: c.answered, UID: c.wanted.UID, Generation: c.wanted.Generation, Applied: c.good.Generation, AppliedUID: c.good.UID, Problem: clip.Text(c.problem, maxProblem)}
 }
 
 // next returns the version to record with, and its options. A version that cannot be applied is rejected, and the one

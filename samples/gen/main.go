@@ -14,85 +14,25 @@ import (
 	"flag"
 	"fmt"
 	"log"
+	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/pcapsule/pcapsule/samples/gen/broker"
+	"github.com/pcapsule/pcapsule/samples/gen/lab"
+	"github.com/pcapsule/pcapsule/samples/gen/network"
+	"github.com/pcapsule/pcapsule/samples/gen/office"
+	"github.com/pcapsule/pcapsule/samples/gen/store"
+	"github.com/pcapsule/pcapsule/samples/gen/web"
+	"github.com/pcapsule/pcapsule/samples/gen/webshop"
 )
 
-// scenario is one capture, or a group of files that are made together.
-type scenario struct {
-	name string
-	make func(context.Context, string) error // the argument is the folder for the files
-}
-
-func scenarios() []scenario {
-	return []scenario{
-		{"http1", makeHTTP1},
-		{"http2", makeHTTP2},
-		{"grpc", makeGRPC},
-		{"etcd", makeEtcd},
-		{"dns", makeDNS},
-		{"tls", makeTLS},
-		{"redis", makeRedis},
-		{"redis-cluster", makeRedisCluster},
-		{"postgresql", makePostgres},
-		{"postgresql-replication", makeReplication},
-		{"mysql", makeMySQL},
-		{"icmp", makeICMP},
-		{"kafka", makeKafka},
-		{"web", makeWeb},
-		{"socketio", makeSocketIO},
-		{"nats", makeNATS},
-		{"mongodb", makeMongoDB},
-		{"mcp", makeMCP},
-		{"apis", makeAPIs},
-		{"mqtt", makeMQTT},
-		{"mqtt-ws", makeMQTTWeb},
-		{"amqp", makeAMQP},
-		{"amqp1", makeAMQP1},
-		{"stomp", makeSTOMP},
-		{"clickhouse", makeClickHouse},
-		{"memcached", makeMemcached},
-		{"ldap", makeLDAP},
-		{"smtp", makeSMTP},
-		{"ftp", makeFTP},
-		{"files", makeFiles},
-		{"ssh", makeSSH},
-		{"cassandra", makeCassandra},
-		{"imap", makeIMAP},
-		{"pop3", makePOP3},
-		{"ntp", makeNTP},
-		{"dhcp", makeDHCP},
-		{"syslog", makeSyslog},
-		{"socks", makeSOCKS},
-		{"proxy", makeProxy},
-		{"thrift", makeThrift},
-		{"thrift-header", makeThriftHeader},
-		{"sip", makeSIP},
-		{"rtp", makeRTP},
-		{"diameter", makeDiameter},
-		{"modbus", makeModbus},
-		{"sctp", makeSCTP},
-		{"bgp", makeBGP},
-		{"radius", makeRADIUS},
-		{"snmp", makeSNMP},
-		{"kerberos", makeKerberos},
-		{"tds", makeTDS},
-		{"ssrp", makeSSRP},
-		{"ssdp", makeSSDP},
-		{"stun", makeSTUN},
-		{"tftp", makeTFTP},
-		{"tftp-ports", makeTFTPPorts},
-		{"rdp", makeRDP},
-		{"openvpn", makeOpenVPN},
-		{"wireguard", makeWireGuard},
-		{"smb", makeSMB},
-		{"nfs", makeNFS},
-		{"vantages", makeVantages},
-		{"shop", makeShop},
-	}
+func scenarios() []lab.Scenario {
+	return slices.Concat(web.Scenarios(), store.Scenarios(), broker.Scenarios(), network.Scenarios(), office.Scenarios(), webshop.Scenarios())
 }
 
 func main() {
@@ -125,13 +65,13 @@ func run(ctx context.Context, out, only string) error {
 	}
 	known := ""
 	for _, s := range scenarios() {
-		known += s.name + " "
-		if only != "" && !strings.Contains(","+only+",", ","+s.name+",") {
+		known += s.Name + " "
+		if only != "" && !strings.Contains(","+only+",", ","+s.Name+",") {
 			continue
 		}
-		log.Printf("making %s", s.name)
-		if err := s.make(ctx, out); err != nil {
-			return fmt.Errorf("making %s: %w", s.name, err)
+		log.Printf("making %s", s.Name)
+		if err := s.Make(ctx, out); err != nil {
+			return fmt.Errorf("making %s: %w", s.Name, err)
 		}
 	}
 	for name := range strings.SplitSeq(only, ",") {
@@ -144,59 +84,13 @@ func run(ctx context.Context, out, only string) error {
 
 // play runs one role until it is done or stopped.
 func play(ctx context.Context, role string, args []string) error {
-	parts := map[string]func(context.Context, []string) error{
-		"http1-server":         http1Server,
-		"http1-client":         http1Client,
-		"http2-server":         http2Server,
-		"http2-client":         http2Client,
-		"grpc-server":          grpcServer,
-		"grpc-client":          grpcClient,
-		"etcd-server":          etcdServer,
-		"etcd-client":          etcdClient,
-		"dns-client":           dnsClient,
-		"deaf":                 deaf,
-		"tls-server":           tlsServer,
-		"tls-client":           tlsClient,
-		"redis-client":         redisClient,
-		"redis-cluster-client": redisClusterClient,
-		"pg-client":            pgClient,
-		"pgrepl-client":        pgReplClient,
-		"mysql-client":         mysqlClient,
-		"icmp-client":          icmpClient,
-		"kafka-client":         kafkaClient,
-		"mqtt-client":          mqttClient,
-		"mqtt-ws-client":       mqttWebClient,
-		"amqp-client":          amqpClient,
-		"amqp1-client":         amqp1Client,
-		"nats-server":          natsServer,
-		"nats-worker":          natsWorker,
-		"nats-client":          natsClient,
-		"mongo-client":         mongoClient,
-		"mcp-server":           mcpServer,
-		"mcp-client":           mcpClient,
-		"apis-server":          apisServer,
-		"apis-client":          apisClient,
-		"memc-client":          memcClient,
-		"ldap-client":          ldapClient,
-		"cql-client":           cqlClient,
-		"wait":                 waitFor,
-		"sctp-server":          sctpServerPart,
-		"sctp-client":          sctpClientPart,
-		"gateway":              shopGateway,
-		"frontend":             shopFrontend,
-		"catalogue":            shopCatalogue,
-		"payment":              shopPayment,
-		"inventory":            shopInventory,
-		"auth":                 shopAuth,
-		"notification":         shopNotification,
-		"cards":                shopCards,
-		"mail":                 shopMail,
-		"kubelet":              shopKubelet,
-		"shop-customer":        shopCustomer,
+	parts := map[string]lab.Part{"wait": lab.WaitFor}
+	for _, more := range []map[string]lab.Part{web.Parts(), store.Parts(), broker.Parts(), network.Parts(), office.Parts(), webshop.Parts()} {
+		maps.Copy(parts, more)
 	}
-	part, ok := parts[role]
+	do, ok := parts[role]
 	if !ok {
 		return fmt.Errorf("no such part")
 	}
-	return part(ctx, args)
+	return do(ctx, args)
 }

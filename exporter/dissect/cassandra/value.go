@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/exporter/cursor"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sqltext"
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 // reader reads the notations of the protocol, section 3 of its specification.

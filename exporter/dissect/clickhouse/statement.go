@@ -1,8 +1,8 @@
 package clickhouse
 
 import (
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 // Statement is what the native protocol and the HTTP interface say about a request.

@@ -11,8 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sqltext"
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 // field is a text in a row of the preview.

@@ -11,8 +11,8 @@ package content
 import (
 	"strings"
 
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 // Limits of the input and output of an interpretation.

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"iter"
 
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 // EventStream is the media type of Server-Sent Events.

@@ -3,7 +3,7 @@ package content
 import (
 	"bytes"
 
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 // Message is a message of JSON-RPC 2.0.

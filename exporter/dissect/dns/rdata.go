@@ -10,7 +10,7 @@ import (
 
 	lib "github.com/miekg/dns"
 
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 // value writes the data of a record, m.data[from:to], as text.

@@ -17,6 +17,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/etcd"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 // maxText is how much of the messages the text columns show, each way.
@@ -238,7 +239,7 @@ func (r *Row) side(b *dissect.Body, c *Counter, contentType, encoding string) (c
 		}
 	}
 	if len(out) > 0 {
-		text = table.Some(clip(out))
+		text = table.Some(valid(out))
 	}
 	return count, text
 }
@@ -287,10 +288,7 @@ func (r *Row) outcome(unsure bool) {
 	if !r.Path.OK {
 		path = "?"
 	}
-	if len(path) > maxSummaryPath {
-		path = strings.ToValidUTF8(path[:maxSummaryPath], "") + "…"
-	}
-	r.Summary = path + " → " + end
+	r.Summary = clip.Text(path, maxSummaryPath) + " → " + end
 }
 
 const (

@@ -138,8 +138,8 @@ func (m *Message) appendText(dst []byte, contentType string, limit int) []byte {
 	return protoview.Append(dst, m.Data, limit)
 }
 
-// clip makes text of at most maxText bytes, without a character that the limit splits.
-func clip(b []byte) string {
+// valid makes text of at most maxText bytes, without a character that the limit splits.
+func valid(b []byte) string {
 	return strings.ToValidUTF8(string(b[:min(len(b), maxText)]), "")
 }
 

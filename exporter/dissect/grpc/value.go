@@ -77,7 +77,7 @@ func details(s string) (string, bool) {
 	if err != nil {
 		return "", false
 	}
-	return clip(protoview.Append(nil, b, maxText)), true
+	return valid(protoview.Append(nil, b, maxText)), true
 }
 
 // timeout reads at most eight digits and a unit, rounded down to microseconds.

@@ -3,8 +3,8 @@ package kerberos
 import (
 	"strings"
 
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 const maxSummary = 300

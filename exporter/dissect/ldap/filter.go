@@ -5,6 +5,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/ber"
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 // Choices of a filter, RFC 4511 section 4.5.1.7.
@@ -23,15 +24,7 @@ const (
 
 // filterText is the next filter of r as RFC 4515 writes it.
 func filterText(r *ber.Reader) string {
-	b := appendFilter(nil, r, 0)
-	if len(b) > maxFilter {
-		b = b[:maxFilter]
-		for !utf8.Valid(b) {
-			b = b[:len(b)-1]
-		}
-		return string(b) + "…"
-	}
-	return string(b)
+	return clip.Text(appendFilter(nil, r, 0), maxFilter)
 }
 
 func appendFilter(dst []byte, r *ber.Reader, depth int) []byte {

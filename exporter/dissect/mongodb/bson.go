@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 // Types of BSON, https://bsonspec.org/spec.html

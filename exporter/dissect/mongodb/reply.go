@@ -7,9 +7,9 @@ import (
 	"slices"
 
 	"github.com/pcapsule/pcapsule/exporter/cursor"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sqltext"
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 // reply reads a reply.

@@ -7,8 +7,8 @@ import (
 	"strconv"
 	"unicode/utf8"
 
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sqltext"
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 // Types with a binary form of their own; all others are strings. names.txt has their names.

@@ -3,7 +3,7 @@ package nfs
 import (
 	"encoding/binary"
 
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 // reader reads XDR, RFC 4506. Beyond the end everything is zero, and short is set.

@@ -6,9 +6,9 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/handshake"
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 // cryptoError is the first of 256 codes that contain a TLS alert, RFC 9000 section 20.1.
@@ -31,9 +31,6 @@ func errorName(code uint64) string {
 	}
 	return fmt.Sprintf("0x%x", code)
 }
-
-// text is a peer's text on one line.
-func text(b []byte) string { return clip.Line(b, len(b)) }
 
 // close ends the connection and emits its row.
 func (q *conn) close(why dissect.End) {

@@ -6,8 +6,8 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/cursor"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/internal/clip"
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
@@ -196,11 +196,11 @@ func (q *conn) chlo(b []byte) {
 		switch value := values[from:to]; string(tags[:4]) {
 		case "SNI\x00":
 			if !q.row.Host.OK {
-				q.row.Host = table.Some(clip.Text(text(value), 300))
+				q.row.Host = table.Some(clip.Line(value, 300))
 			}
 		case "UAID":
 			if !q.row.Agent.OK {
-				q.row.Agent = table.Some(clip.Text(text(value), 300))
+				q.row.Agent = table.Some(clip.Line(value, 300))
 			}
 		}
 		from, tags = to, tags[8:]

@@ -6,9 +6,9 @@ import (
 	"fmt"
 
 	"github.com/pcapsule/pcapsule/exporter/cursor"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/handshake"
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 // frames reads the frames of a packet.
@@ -296,7 +296,7 @@ func (q *conn) closeFrame(app bool, s sealed, r *cursor.Cursor) {
 	row.CloseBy, row.CloseCode = table.Some(s.role.String()), table.Some(int64(code))
 	row.CloseReason = table.Opt[string]{}
 	if len(reason) > 0 {
-		row.CloseReason = table.Some(clip.Text(text(reason), 1000))
+		row.CloseReason = table.Some(clip.Line(reason, 1000))
 	}
 	if app {
 		row.Close, row.CloseName, row.CloseFrame = table.Some("application"), table.Opt[string]{}, table.Opt[string]{}

@@ -6,8 +6,8 @@ import (
 	"strconv"
 
 	"github.com/pcapsule/pcapsule/exporter/cursor"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 const maxParameter = 256 // bytes of a value to show
@@ -65,14 +65,14 @@ func (q *conn) parameter(r role, number uint64, value []byte) string {
 			return x.name + "=" + strconv.FormatUint(v, 10)
 		}
 	case asText:
-		return x.name + "=" + text(value[:min(len(value), maxParameter)])
+		return x.name + "=" + clip.Line(value[:min(len(value), maxParameter)], maxParameter)
 	case asTag:
 		s := ""
 		for rest := value[:min(len(value), maxParameter)]; len(rest) >= 4; rest = rest[4:] {
 			if s != "" {
 				s += ","
 			}
-			s += text(trimZeros(rest[:4]))
+			s += clip.Line(trimZeros(rest[:4]), 4)
 		}
 		return x.name + "=" + s
 	case asVersions:
@@ -136,6 +136,6 @@ func (q *conn) storeParameter(r role, number uint64, value []byte) {
 			q.offer(versionName(binary.BigEndian.Uint32(value[i:])))
 		}
 	case 0x3129:
-		row.Agent = table.Some(clip.Text(text(value), 300))
+		row.Agent = table.Some(clip.Line(value, 300))
 	}
 }

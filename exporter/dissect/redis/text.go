@@ -3,7 +3,7 @@ package redis
 import (
 	"unicode/utf8"
 
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 // plain reports whether p needs no quotes in a command line.

@@ -6,8 +6,8 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/media"
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 // Limits of a description of media.

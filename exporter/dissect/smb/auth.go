@@ -5,8 +5,8 @@ import (
 	"encoding/binary"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 // Beginnings in the tokens of SPNEGO, RFC 4178.

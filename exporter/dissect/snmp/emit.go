@@ -3,8 +3,8 @@ package snmp
 import (
 	"fmt"
 
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 // fill sets the columns about the end of a call.

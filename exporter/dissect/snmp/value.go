@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/ber"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 // Tags of values, RFC 3416 section 3.

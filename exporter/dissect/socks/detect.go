@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 // detect accepts only whole messages. All are short, so other protocols may have the same bytes.

@@ -7,8 +7,8 @@ import (
 	"net/netip"
 
 	"github.com/pcapsule/pcapsule/exporter/cursor"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 const (

@@ -1,6 +1,6 @@
 package tds
 
-import "github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
+import "github.com/pcapsule/pcapsule/internal/clip"
 
 // Types of values that are not alone in their class, section 2.2.5.4.
 const (

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 const maxBinary = 64 // bytes shown of a binary value

@@ -4,8 +4,7 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/pcapsule/pcapsule/exporter/dissect/content"
-	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/contenttest"
 )
 
 func TestReadHTTP(t *testing.T) {
@@ -28,15 +27,11 @@ func TestReadHTTP(t *testing.T) {
 		{"another method of HTTP", "PUT", ours, add, sum, "no"},
 		{"other bytes", "POST", ours, "\x82\xff\xff\xff", "", "no"},
 	} {
-		call := &table.Call{Method: table.Some(c.method), Path: table.Some("/t"), Summary: "POST /t → 200", RequestContentType: table.NonEmpty(c.kind)}
-		body := func(s string) content.Body {
-			return content.Body{Size: int64(len(s)), Get: func() []byte { return []byte(s) }}
-		}
-		x := content.NewExchange(call, body(c.request), body(c.response))
+		x := contenttest.HTTP(c.method+" /t", "Content-Type: "+c.kind, c.request, 200, c.response)
 		var i Invocation
 		got := "no"
 		if ReadHTTP(&x, &i) {
-			got = fmt.Sprintf("%s [%s %s] %s", call.Summary, call.Outcome, call.StatusText.V, call.Endpoint)
+			got = fmt.Sprintf("%s [%s %s] %s", x.Summary, x.Outcome, x.StatusText.V, x.Endpoint)
 		} else if i != (Invocation{}) {
 			t.Errorf("%s: %+v was changed", c.name, i)
 		}

@@ -7,7 +7,7 @@ import (
 	"math"
 	"strconv"
 
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 // kind is the type of a value, as TBinaryProtocol numbers it (specs/thrift-binary-protocol.md).

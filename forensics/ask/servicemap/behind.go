@@ -33,20 +33,11 @@ type Behind struct {
 
 // behindRow is a host behind proxies and one of its clients, as SQL returns it.
 type behindRow struct {
-	Host      string   `json:"target"`
-	Client    string   `json:"client"`
-	Namespace string   `json:"namespace"`
-	Targets   []string `json:"targets"`
-	Names     []string `json:"names"`
-	Ports     []int64  `json:"ports"`
-	Proxies   []string `json:"proxies"`
-	Calls     int64    `json:"calls"`
-	Rows      int64    `json:"n"`
-	Failed    int64    `json:"failed"`
-	First     string   `json:"first_at"`
-	Last      string   `json:"last_at"`
-	Protocols []string `json:"protocols"`
-	CallIDs   []string `json:"call_ids"`
+	clientRow
+	Host    string   `json:"target"`
+	Targets []string `json:"targets"`
+	Names   []string `json:"names"`
+	Proxies []string `json:"proxies"`
 }
 
 // behind lists the hosts outside that are reached through proxies, violations first.

@@ -72,32 +72,37 @@ func ExternalQuestion() ask.Question {
 	return ask.New("list_external", "List external destinations", "Destinations outside by domain and address, with clients, bytes in both directions, first and last time, protocols, encryption and the source of the name; violations of an allow-list; names that could not be resolved.", false, AskExternal)
 }
 
+// clientRow is what SQL returns of the calls of one client to one destination.
+type clientRow struct {
+	Client    string   `json:"client"`
+	Namespace string   `json:"namespace"`
+	Ports     []int64  `json:"ports"`
+	Calls     int64    `json:"calls"`
+	Rows      int64    `json:"n"`
+	Failed    int64    `json:"failed"`
+	First     string   `json:"first_at"`
+	Last      string   `json:"last_at"`
+	Protocols []string `json:"protocols"`
+	CallIDs   []string `json:"call_ids"`
+}
+
 // externalRow is a destination and one of its clients, as SQL returns it.
 type externalRow struct {
+	clientRow
 	Name        string   `json:"name"`
-	Client      string   `json:"client"`
-	Namespace   string   `json:"namespace"`
 	Asked       bool     `json:"asked"`
 	BySNI       bool     `json:"by_sni"`
 	DNS         bool     `json:"dns_known"`
 	OwnLookup   bool     `json:"own_lookup"`
 	Adopted     int64    `json:"adopted"` // rows that other rows of their connections name
 	Addresses   []string `json:"addresses"`
-	Ports       []int64  `json:"ports"`
 	Pods        []string `json:"pods"`
-	Calls       int64    `json:"calls"`
-	Rows        int64    `json:"n"`
-	Failed      int64    `json:"failed"`
 	Connections int64    `json:"connections"`
 	Shut        int64    `json:"shut"`
 	Sent        int64    `json:"sent"`
 	Received    int64    `json:"received"`
-	First       string   `json:"first_at"`
-	Last        string   `json:"last_at"`
-	Protocols   []string `json:"protocols"`
 	Opened      int64    `json:"opened"`
 	Shakes      int64    `json:"shakes"`
-	CallIDs     []string `json:"call_ids"`
 }
 
 // AskExternal answers list_external.

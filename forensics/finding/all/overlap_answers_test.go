@@ -78,14 +78,7 @@ func plain(t *testing.T, v any) (out any) {
 // TestOverlappingBundlesChangeNoAnswer asks every question about one bundle, and about it with a second one
 // that has a part of the same packets.
 func TestOverlappingBundlesChangeNoAnswer(t *testing.T) {
-	kube, dir := shopPolicies(t), t.TempDir()
-	made := func(name string, from, to int64) string {
-		path := filepath.Join(dir, name+".pcapsule")
-		if _, err := exporter.Run(ctx, []string{"../../../samples/shop.pcapng"}, path, exporter.Options{Release: "test", Repanic: true, Kube: []string{kube}, FromNs: from, ToNs: to}); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
+	made := shopBundles(t)
 	answers := func(paths ...string) map[string]map[string]any {
 		c, err := forensics.Open(ctx, paths, forensics.Options{Threads: 2})
 		if err != nil {

@@ -44,17 +44,23 @@ func shopPolicies(t *testing.T) string {
 	return path
 }
 
-// TestOverlappingBundlesCountConnectionsOnce holds that findings about connections have the same counts
-// in one bundle and in several that overlap, whatever their order.
-func TestOverlappingBundlesCountConnectionsOnce(t *testing.T) {
+// shopBundles returns a function that bundles the shop with policies, from a time to another in ns; 0 means no limit.
+func shopBundles(t *testing.T) func(name string, from, to int64) (path string) {
 	kube, dir := shopPolicies(t), t.TempDir()
-	made := func(name string, from, to int64) string {
+	return func(name string, from, to int64) string {
+		t.Helper()
 		path := filepath.Join(dir, name+".pcapsule")
 		if _, err := exporter.Run(ctx, []string{"../../../samples/shop.pcapng"}, path, exporter.Options{Release: "test", Repanic: true, Kube: []string{kube}, FromNs: from, ToNs: to}); err != nil {
 			t.Fatal(err)
 		}
 		return path
 	}
+}
+
+// TestOverlappingBundlesCountConnectionsOnce holds that findings about connections have the same counts
+// in one bundle and in several that overlap, whatever their order.
+func TestOverlappingBundlesCountConnectionsOnce(t *testing.T) {
+	made := shopBundles(t)
 	whole := made("whole", 0, 0)
 	counts := func(paths ...string) map[string]int64 {
 		c, err := forensics.Open(ctx, paths, forensics.Options{Threads: 2})

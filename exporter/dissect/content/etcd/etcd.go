@@ -8,8 +8,8 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 // Operation is a call.

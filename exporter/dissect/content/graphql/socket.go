@@ -4,8 +4,8 @@ import (
 	"strconv"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect/content"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 // Sub-protocols of WebSocket.

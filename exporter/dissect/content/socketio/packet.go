@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect/content"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/clip"
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 // Kinds of packets of Engine.IO (protocol 4, section Packet encoding) by their digit.
