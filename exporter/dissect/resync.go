@@ -119,8 +119,12 @@ func (c *Conn) Unaffected(x *Exchange, dirs ...Dir) {
 // it are missing, but none after the first one that is read.
 func (c *Conn) Starting() bool { return c.starting }
 
-// FromStart reports whether a direction was captured from the connection's beginning, up to now.
-func (c *Conn) FromStart(dir Dir) bool { return c.Info.Began[dir] && !c.sides[dir].lossy }
+// FromStart reports whether a direction was captured from the connection's beginning, up to now, and only this
+// protocol was in it.
+func (c *Conn) FromStart(dir Dir) bool {
+	s := &c.sides[dir]
+	return c.Info.Began[dir] && !s.lossy && s.start == 0
+}
 
 // resync reports to the dissector that its position was lost.
 func (c *Conn) resync(dir Dir, why Loss) {
