@@ -342,6 +342,19 @@ func (r *infoResult) readGaps(c *forensics.Case, m *bundle.Manifest) error {
 	return err
 }
 
+// gapText describes a coverage gap, with its time unless it is that of the whole bundle.
+func (r *infoResult) gapText(h *infoGap) string {
+	text := strings.ReplaceAll(h.Reason, "_", " ")
+	if h.Source != "" {
+		text = console.Printable(h.Source, 40) + ": " + text
+	}
+	if r.First != nil && h.From != nil && h.To != nil && *h.From < *h.To && (*h.From > *r.First || *h.To < *r.Last) {
+		from, to := time.Unix(0, int64(*h.From)).UTC(), time.Unix(0, int64(*h.To)).UTC()
+		text += fmt.Sprintf(" from %s to %s (%s)", from.Format(time.DateTime), to.Format(time.DateTime), console.Duration(to.Sub(from)))
+	}
+	return text + ", " + console.Printable(h.Detail, 100)
+}
+
 func (r *infoResult) printDoubts(w io.Writer) {
 	if r.Kubernetes > 0 {
 		fmt.Fprintf(w, "  identity   %s known pods, services and nodes\n", plural.Thousands(r.Kubernetes))
@@ -351,15 +364,7 @@ func (r *infoResult) printDoubts(w io.Writer) {
 			fmt.Fprintln(w, plural.Sprintf("             … %d more {gap|gaps}", len(r.Coverage)-i))
 			break
 		}
-		source := ""
-		if h.Source != "" {
-			source = console.Printable(h.Source, 40) + ": "
-		}
-		when := ""
-		if h.From != nil && h.To != nil && *h.From < *h.To {
-			when = fmt.Sprintf(" from %s to %s (%s)", time.Unix(0, int64(*h.From)).UTC().Format(time.DateTime), time.Unix(0, int64(*h.To)).UTC().Format(time.DateTime), console.Duration(time.Duration(*h.To-*h.From)))
-		}
-		fmt.Fprintf(w, "  gap        %s%s%s, %s\n", source, strings.ReplaceAll(h.Reason, "_", " "), when, console.Printable(h.Detail, 100))
+		fmt.Fprintf(w, "  gap        %s\n", r.gapText(&h))
 	}
 	for i, n := range r.Anomalies {
 		label := "anomalies"
