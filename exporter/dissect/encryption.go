@@ -64,14 +64,14 @@ func (c *Conn) Encryption() *Encryption {
 // Encrypted returns the connection's encryption, or nil if there is none.
 func (c *Conn) Encrypted() *Encryption { return c.root().crypt }
 
-// unopened counts the encrypted records that no key decrypted until now, by direction of the outermost connection.
-func (c *Conn) unopened() (n [2]int64) {
-	if e := c.Encrypted(); e != nil {
-		for d := range n {
-			n[d] = e.Records[d] - e.Opened[d]
-		}
+// unopened counts the encrypted records of a side that no key decrypted until now, modulo 2^32.
+func (c *Conn) unopened(dir Dir) uint32 {
+	e := c.Encrypted()
+	if e == nil {
+		return 0
 	}
-	return n
+	dir = c.outward(dir)
+	return uint32(e.Records[dir] - e.Opened[dir])
 }
 
 // outward is a direction of c as the outermost connection has it.

@@ -20,14 +20,14 @@ type Exchange struct {
 	Ordinal           table.Opt[int64] // within StreamID or the connection; Emit sets it if absent
 	Reversed          bool             // the connection's server sent the request: the row's src is the server
 	Left              bool             // the caller ended it while the response went on
+	short             bool             // a datagram of it was captured in part
 
 	req, resp part
 	cites     table.Cites
 	held      int       // bytes of the budget that cites uses
 	losses    losses    // of the connection at the first byte, see Conn.Unaffected
 	before    [2]uint32 // the same, unchanged
-	sealed    [2]int64  // encrypted records that were not decrypted until the first byte, see Conn.unopened
-	short     bool      // a datagram of it was captured in part
+	sealed    uint32    // the other side's encrypted records that were not decrypted until the first byte, see Conn.unopened
 }
 
 type part struct {
@@ -150,7 +150,7 @@ func (x *Exchange) add(p *part, in *Input, from, to int) {
 		if o := in.Dir.Other(); p == &x.resp && in.conn.sides[o].lossy { // its request may be among the lost bytes
 			x.losses.of[o]--
 		}
-		x.before, x.sealed = x.losses.of, in.conn.unopened()
+		x.before, x.sealed = x.losses.of, in.conn.unopened(in.Dir.Other())
 	}
 	if !p.seen {
 		s := in.at(from)
@@ -179,7 +179,7 @@ func (x *Exchange) Answer(c *Conn, y *Exchange) {
 	switch p, q := &x.resp, &y.req; {
 	case !p.seen:
 		if *p = *q; !x.req.seen {
-			x.losses, x.before, x.sealed = y.losses, y.before, y.sealed
+			x.losses, x.before = y.losses, y.before
 		}
 	case q.seen:
 		p.reach(q.end())

@@ -20,7 +20,7 @@ func (c *Conn) mayBeLost(x *Exchange, b *table.Call) (p *Packet, lost bool) {
 		return nil, false
 	}
 	answers := x.caller().Other()
-	if out := c.outward(answers); c.unopened()[out] > x.sealed[out] {
+	if int32(c.unopened(answers)-x.sealed) > 0 {
 		return nil, true
 	}
 	if datagrams(c.root().Info.Transport) {

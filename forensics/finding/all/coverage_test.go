@@ -18,7 +18,7 @@ import (
 // TestCoverageGaps reads damaged captures and one with counters of losses.
 func TestCoverageGaps(t *testing.T) {
 	for name, want := range map[string]string{
-		"hard/drops.pcapng":         "medium: 2 coverage gaps with the reason drop, with 17 packets known to be lost or left out 2026-01-01T00:00:00.004000000Z to 2026-01-01T00:00:00.004000000Z, eth0: lost before this packet",
+		"hard/drops.pcapng":         "medium: 2 coverage gaps with the reason drop, with 17 packets known to be lost or left out 2026-01-01T00:00:00.000000000Z to 2026-01-01T00:00:00.007000000Z, eth0: the interface statistics report lost packets, but not when they were lost",
 		"hard/truncated.pcap":       "medium: 1 coverage gap with the reason damaged, with 0 packets known to be lost or left out 2026-01-01T00:00:00.006000000Z to 2026-01-01T00:00:00.006000000Z, truncated.pcap: 40 bytes at 707",
 		"hard/corrupt-block.pcapng": "medium: 1 coverage gap with the reason damaged, with 0 packets known to be lost or left out 2026-01-01T00:00:00.007000000Z to",
 		"dns.pcap":                  "",
