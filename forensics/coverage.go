@@ -136,7 +136,7 @@ func (c *Case) readCoverage() ([]stretch, error) {
 		if c.several() {
 			no = "bundle"
 		}
-		rows, err := c.db.Query(context.Background(), "SELECT "+no+", source, from_ns, to_ns, kind, reason, packets, detail, coalesce(silence_ns, to_ns - from_ns) FROM coverage ORDER BY from_ns, to_ns, source, reason LIMIT ?", maxStretches)
+		rows, err := c.db.Query(context.Background(), "SELECT "+no+", source, from_ns, to_ns, kind, reason, packets, detail, coalesce(silence_ns, to_ns - from_ns) FROM coverage ORDER BY from_ns, to_ns, source, reason, packets, detail, file_id, 1 LIMIT ?", maxStretches)
 		if err != nil {
 			return nil, err
 		}
