@@ -89,7 +89,7 @@ func (c *Case) Coverage(from, to int64) (Coverage, error) {
 		return out, nil
 	}
 	out.pauses(known)
-	slices.SortStableFunc(out.Holes, func(a, b Hole) int { return cmp.Compare(a.From, b.From) })
+	slices.SortStableFunc(out.Holes, func(a, b Hole) int { return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To)) })
 	out.State = Complete
 	if len(out.Holes) > 0 {
 		out.State = Partial

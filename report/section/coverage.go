@@ -1,7 +1,6 @@
 package section
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -186,7 +185,6 @@ func (b *builder) holes(id string, cov forensics.Coverage) *value.Table {
 	t := &value.Table{ID: id, Title: "Coverage gaps", Queries: b.query(tally.Gaps),
 		Columns: []value.Column{value.TextColumn("Source"), value.TextColumn("Reason"), value.MomentColumn("From (UTC)"), value.NumberColumn("Length", ""), value.NumberColumn("Packets lost", "as far as is known"), value.WideColumn("Detail")}}
 	span := time.Duration(b.last - b.first)
-	slices.SortStableFunc(cov.Holes, func(x, y forensics.Hole) int { return cmp.Or(cmp.Compare(x.From, y.From), cmp.Compare(x.To, y.To)) })
 	for i, h := range cov.Holes {
 		if i == mostListed {
 			break

@@ -36,7 +36,7 @@ func (h *conn) emit(s *stream, cause string) {
 	s.extra.fill(row)
 	inner := dns.OverHTTPS(h.c, &s.X, &row.Call)
 	httpfile.Files(&row.Call, &s.X)
-	s.X.Left = s.Reset && s.ResetBy == dissect.ToServer || e.Error != "" && h.c.LeftFirst(&s.X)
+	s.Leave(h.c, &e)
 	row.Columns = all.OfHTTP(&row.Call, &s.X)
 	h.c.Emit(&s.X, row)
 	if inner != nil {

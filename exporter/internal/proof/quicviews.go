@@ -25,8 +25,8 @@ const (
 // Anyone can send a packet with an id in it, from any address. So
 //   - an id identifies its connection only after the other side has answered with the id that its
 //     peer chose (RFC 9000 section 7.2);
-//   - a packet with a long header is redirected only if both of its ids are the connection's, or of translated ends
-//     where a handshake was answered, if it comes from the client with its id;
+//   - a packet with a long header is redirected only if both of its ids are the connection's, or if it comes
+//     from the client with its id, under translated ends that have answered a handshake;
 //   - any other packet is redirected only with an id of the connection, or to a client without one;
 //     of translated ends, only after a handshake was answered there with an id that the server chose
 //     under the dialled addresses too; of a client that moved, only to or from its server (RFC 9000
@@ -277,8 +277,8 @@ func (s *quicSeen) answers(to string, src flow.End) bool {
 	return s.view != nil && !s.moved && s.of.server == "" && len(to) < minID && to == s.of.client && src == s.view.Seen[1]
 }
 
-// continues reports whether a packet comes from the client under translated ends where the server has answered it. It
-// may have an id of the server that was issued under encryption.
+// continues reports whether a packet comes from the client under translated ends, and the server has answered it there.
+// The packet may have an id of the server that was issued under encryption.
 func (v *quicViews) continues(seen *quicSeen, from string, src flow.End) bool {
 	return seen.view != nil && !seen.moved && len(from) >= minID && from == seen.of.client && src == seen.view.Seen[0] && v.proven(seen)
 }

@@ -10,24 +10,10 @@ import (
 func (r *Reader) add(o *opened, p *pcapng.Packet, pass bool) {
 	r.damages(o, p.Offset, o.now)
 	l := &r.links[o.links[p.Interface]]
-	if p.TimeOK && !o.any {
-		o.ranges = nil
-	}
-	o.extend(l.section)
-	if p.TimeOK {
-		if !o.any {
-			o.any, o.first, o.last = true, o.now, o.now
-		}
-		o.first, o.last = min(o.first, o.now), max(o.last, o.now)
-	} else {
+	if !p.TimeOK {
 		r.noTime++
-		if !o.any { // the file was recorded at the times that order its packets, until one has a time
-			if o.packets == 0 {
-				o.first, o.last = o.now, o.now
-			}
-			o.first, o.last = min(o.first, o.now), max(o.last, o.now)
-		}
 	}
+	o.extend(l.section, p.TimeOK)
 	o.packets++
 	clock := flow.NoClock
 	if c := l.recording; p.TimeOK && !o.outlier {

@@ -17,13 +17,17 @@ type timeRange struct {
 	packets     int64
 }
 
-// extend adds the next packet to the ranges.
-func (o *opened) extend(section int32) {
+// extend adds the next packet to the ranges. Until a packet has a time, the file was recorded at the
+// times that order its packets.
+func (o *opened) extend(section int32, timed bool) {
 	n := len(o.ranges)
-	if n == 0 {
-		o.ranges = append(o.ranges, timeRange{section, o.now, o.now, 0, 1 + o.packets})
+	if n == 0 || timed && !o.any {
+		o.first, o.last = o.now, o.now
+		o.ranges = append(o.ranges[:0], timeRange{section, o.now, o.now, 0, 1 + o.packets})
+		o.any = timed
 		return
 	}
+	o.first, o.last = min(o.first, o.now), max(o.last, o.now)
 	s := &o.ranges[n-1]
 	if s.section != section && n < maxRanges && (o.now-s.last > newRange || s.first-o.now > newRange) {
 		o.ranges = append(o.ranges, timeRange{section, o.now, o.now, 0, 1})
@@ -34,7 +38,7 @@ func (o *opened) extend(section int32) {
 	s.packets++
 }
 
-// segmentEnd is where a segment of a ring ends.
+// segmentEnd is the end of a segment of a ring.
 type segmentEnd struct {
 	sequence uint64
 	last     int64 // time of its last packet, ns

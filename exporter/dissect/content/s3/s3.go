@@ -41,12 +41,16 @@ const maxKey = 1024 // bytes, as S3 allows
 
 // Read implements content.Reader.
 func Read(x *content.Exchange, a *Access) bool {
-	if x.Socket || !signed(x) {
+	if x.Socket {
+		return false
+	}
+	form, byForm := posted(x)
+	if !byForm && !signed(x) {
 		return false
 	}
 	query, _ := url.ParseQuery(x.Query.V[:min(len(x.Query.V), 8<<10)])
 	bucket, key := target(x, query)
-	if form, ok := posted(x); ok {
+	if byForm {
 		key = form
 	}
 	op := operation(x, bucket, key, query)
@@ -97,9 +101,6 @@ func signed(x *content.Exchange) bool {
 		scope = strings.ReplaceAll(x.Query.V, "%2F", "/")
 	}
 	if strings.Contains(scope, "/s3/aws4_request") || strings.HasPrefix(auth, "AWS ") || auth == "" && presigned(x.Query.V) {
-		return true
-	}
-	if _, ok := posted(x); ok {
 		return true
 	}
 	return x.Header(httpfield.Response, "X-Amz-Request-Id") != "" && (x.Header(httpfield.Response, "X-Amz-Id-2") != "" || x.Header(httpfield.Response, "Server") == "AmazonS3")

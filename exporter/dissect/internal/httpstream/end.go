@@ -208,6 +208,11 @@ func (s *Stream) call(c *table.Call, e *End) {
 	httpfield.Fill(c, s.Headers)
 }
 
+// Leave notes whether the client ended the call while its response went on.
+func (s *Stream) Leave(c *dissect.Conn, e *End) {
+	s.X.Left = s.Reset && s.ResetBy == dissect.ToServer || e.Error != "" && c.LeftFirst(&s.X)
+}
+
 // ResetColumns returns the error code that ended the stream, its name, and the side that sent
 // it; by is null if the connection ended and no side gave up this stream.
 func (s *Stream) ResetColumns(e *End) (code table.Opt[int64], name, by table.Opt[string]) {
