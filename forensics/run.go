@@ -25,10 +25,19 @@ const sliceRows = 50_000
 func (c *Case) Query(ctx context.Context, q Query) (*Result, error) {
 	r, err := c.query(ctx, q)
 	err = c.impossible(ctx, err)
-	if err == nil && (len(r.Rows) == 0 || q.Count && r.Rows[0][0] == int64(0)) {
+	if err == nil && (len(r.Rows) == 0 || len(r.Rows) == 1 && q.countsNothing(r.Rows[0])) {
 		c.explainEmpty(ctx, &q, r)
 	}
 	return r, err
+}
+
+// countsNothing reports whether the only row of an answer is a count of no rows. In an answer to SQL
+// that is one of nulls and zeros.
+func (q *Query) countsNothing(row []any) bool {
+	if q.Alone {
+		return !slices.ContainsFunc(row, func(v any) bool { return v != nil && v != int64(0) })
+	}
+	return q.Count && len(q.GroupBy) == 0 && row[0] == int64(0)
 }
 
 // impossible finds the table whose times a user's SQL cannot read: DuckDB has no time for two of the
@@ -53,8 +62,12 @@ func (c *Case) impossible(ctx context.Context, err error) error {
 
 // explainEmpty adds notes to an empty answer about why nothing matched.
 func (c *Case) explainEmpty(ctx context.Context, q *Query, r *Result) {
-	if q.KFL != "" && q.Cursor == "" && r.Coverage.State != None {
+	switch {
+	case q.Cursor != "" || r.Coverage.State == None:
+	case q.KFL != "":
 		r.Notes = append(r.Notes, c.Why(ctx, q.KFL, q.From, q.To)...)
+	case q.Alone:
+		r.Notes = append(r.Notes, c.whySQL(ctx, q.SQL)...)
 	}
 }
 
@@ -232,7 +245,7 @@ func (c *Case) Each(ctx context.Context, q Query, begin func(cols []Column) erro
 	if err != nil {
 		return nil, c.impossible(ctx, err)
 	}
-	if r.Cost.Rows == 0 || q.Count && len(q.GroupBy) == 0 && e.row[0] == int64(0) {
+	if r.Cost.Rows == 0 || r.Cost.Rows == 1 && q.countsNothing(e.row[:p.visible]) {
 		c.explainEmpty(ctx, &q, r)
 	}
 	r.Cost.Elapsed = time.Since(start)

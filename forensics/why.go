@@ -21,9 +21,10 @@ const (
 	maxListed     = 12 // values that are listed
 )
 
-// sides are the names that an endpoint can have: the column of endpoints, and the KFL field after src
-// or dst.
-var sides = []struct{ column, field string }{{"service", "service"}, {"workload", "workload"}, {"pod", "pod"}, {"namespace", "namespace"}, {"node", "node"},
+// A side is a name that an endpoint can have: the column of endpoints, and the KFL field after src or dst.
+type side struct{ column, field string }
+
+var sides = []side{{"service", "service"}, {"workload", "workload"}, {"pod", "pod"}, {"namespace", "namespace"}, {"node", "node"},
 	{"hostname", "hostname"}, {"dns_name", "dns"}, {"ip", "ip"}}
 
 // Why explains why no call in a time matches a KFL filter: which of its conditions matches nothing,
@@ -88,7 +89,7 @@ func (c *Case) unfit(ctx context.Context, p kfl.Condition, from, to int64) strin
 		if !known {
 			continue
 		}
-		list, any := c.valuesOf(ctx, name, isText, from, to)
+		list, any := c.valuesOf(ctx, "calls", name, isText, from, to)
 		if !any {
 			empty = append(empty, name)
 		} else {
@@ -112,25 +113,97 @@ func (c *Case) unfit(ctx context.Context, p kfl.Condition, from, to int64) strin
 			}
 		}
 	}
-	named := c.named(ctx, p.Texts)
-	for _, text := range p.Texts {
+	if text, is := c.elsewhere(ctx, k.Columns(), p.Texts); text != "" {
+		return fmt.Sprintf("; %q is a %[2]s: use src.%[2]s or dst.%[2]s", text, is.field)
+	}
+	if len(empty) > 0 && len(empty) == len(texts)+len(k.Absent()) {
+		return ": " + strings.Join(empty, " and ") + " has no value in any call in this time"
+	}
+	return listed("; in this time "+strings.Join(with, " or "), values)
+}
+
+// whySQL names the texts with which a user's SQL compares columns that have no such value in any of its
+// tables.
+func (c *Case) whySQL(ctx context.Context, sql string) (reasons []string) {
+	facts, err := c.gate(ctx, c.db, sql)
+	if err != nil || len(facts.Compared) > maxConditions {
+		return nil
+	}
+	for _, cmp := range facts.Compared {
+		if text := c.unheld(ctx, facts.Tables, cmp); text != "" && len(reasons) < maxReasons {
+			reasons = append(reasons, text)
+		}
+	}
+	return reasons
+}
+
+// unheld says that no row of the tables has one of the compared values, and what is near; "" if one has.
+func (c *Case) unheld(ctx context.Context, tables []string, cmp duck.Compared) string {
+	var with, values []string
+	filled := false
+	for _, name := range tables {
+		v := c.views[name]
+		if v == nil || !hasText(v, cmp.Column) {
+			continue
+		}
+		q := Query{SQL: "SELECT 1 FROM " + name + " WHERE list_contains(?, " + duck.Ident(cmp.Column) + ")", Args: []any{cmp.Texts}, Named: true, Limit: 1}
+		if r, err := c.query(ctx, q); err != nil || len(r.Rows) > 0 {
+			return ""
+		}
+		list, any := c.valuesOf(ctx, name, cmp.Column, true, 0, 0)
+		with, values, filled = append(with, name), append(values, list...), filled || any
+	}
+	switch {
+	case len(with) == 0: // a column that the query itself makes
+		return ""
+	case !filled:
+		return cmp.Column + " has no value in any row of " + strings.Join(with, " or ")
+	}
+	quoted := make([]string, len(cmp.Texts))
+	for i, t := range cmp.Texts {
+		quoted[i] = duck.Quote(t)
+	}
+	reason := "no row of " + strings.Join(with, " or ") + " has " + cmp.Column + " = " + strings.Join(quoted, " or ")
+	for _, t := range cmp.Texts {
+		if near := nearest.Name(t, values); near != "" {
+			return reason + "; did you mean " + duck.Quote(near) + "?"
+		}
+	}
+	if end, _, _ := strings.Cut(cmp.Column, "_"); end == "src" || end == "dst" {
+		if t, is := c.elsewhere(ctx, []string{cmp.Column}, cmp.Texts); t != "" {
+			return fmt.Sprintf("%s; %s is a %s: use %s_%s", reason, duck.Quote(t), is.field, end, is.column)
+		}
+	}
+	return reason + listed("; "+cmp.Column, values)
+}
+
+// elsewhere finds a text that is a name of an endpoint, but of a kind that none of the columns has.
+func (c *Case) elsewhere(ctx context.Context, columns, texts []string) (text string, is side) {
+	named := c.named(ctx, texts)
+	for _, text := range texts {
 		for _, side := range sides {
-			asked := slices.ContainsFunc(k.Columns(), func(name string) bool { return strings.HasSuffix(name, "_"+side.column) })
+			asked := slices.ContainsFunc(columns, func(name string) bool { return strings.HasSuffix(name, "_"+side.column) })
 			if !asked && slices.Contains(named[side.column], any(text)) {
-				return fmt.Sprintf("; %q is a %[2]s: use src.%[2]s or dst.%[2]s", text, side.field)
+				return text, side
 			}
 		}
 	}
+	return "", side{}
+}
+
+// hasText reports whether a table has a column of texts.
+func hasText(v *view, column string) bool {
+	return slices.ContainsFunc(slices.Concat(v.columns, v.absent), func(col duck.Column) bool { return col.Name == column && col.Type == "VARCHAR" })
+}
+
+// listed names all values of columns, if they are few, as the end of a sentence.
+func listed(columns string, values []string) string {
 	slices.Sort(values)
 	values = slices.Compact(values)
-	switch {
-	case len(empty) > 0 && len(empty) == len(texts)+len(k.Absent()):
-		return ": " + strings.Join(empty, " and ") + " has no value in any call in this time"
-	case len(values) > 0 && len(values) <= maxListed:
-		is := map[bool]string{true: " is ", false: " is one of "}[len(values) == 1]
-		return "; in this time " + strings.Join(with, " or ") + is + strings.Join(values, ", ")
+	if len(values) == 0 || len(values) > maxListed {
+		return ""
 	}
-	return ""
+	return columns + map[bool]string{true: " is ", false: " is one of "}[len(values) == 1] + strings.Join(values, ", ")
 }
 
 // likely says how many conversations without a dissector are probably of a protocol, and the filter
@@ -144,14 +217,14 @@ func (c *Case) likely(ctx context.Context, protocol string, from, to int64) stri
 	return plural.Sprintf("%d {conversation looks|conversations look} like it: %s", n, condition)
 }
 
-// valuesOf returns distinct values of a text column of calls, and whether the column has any value.
-func (c *Case) valuesOf(ctx context.Context, column string, isText bool, from, to int64) (values []string, any bool) {
-	column = `"` + column + `"`
+// valuesOf returns distinct values of a text column, and whether the column has any value.
+func (c *Case) valuesOf(ctx context.Context, table, column string, isText bool, from, to int64) (values []string, any bool) {
+	column = duck.Ident(column)
 	what := "count(" + column + ")"
 	if isText {
 		what = "DISTINCT " + column
 	}
-	q := Query{SQL: "SELECT " + what + " FROM calls WHERE " + column + " IS NOT NULL", Named: true, Limit: maxValues}
+	q := Query{SQL: "SELECT " + what + " FROM " + table + " WHERE " + column + " IS NOT NULL", Named: true, Limit: maxValues}
 	if from != 0 {
 		q.SQL, q.Args = q.SQL+" AND ts_ns >= ?", append(q.Args, from)
 	}

@@ -55,3 +55,36 @@ func TestAnEmptyAnswerSaysWhy(t *testing.T) {
 		t.Errorf("a count of 0: notes %q, want one", r.Notes)
 	}
 }
+
+func TestAnEmptyAnswerToSQLSaysWhy(t *testing.T) {
+	c := open(t, sample(t, "shop.pcapng"))
+	for _, v := range []struct{ sql, want string }{
+		{"SELECT * FROM calls WHERE dst_service = 'paymnt'", "no row of calls has dst_service = 'paymnt'; did you mean 'payment'?"},
+		{"SELECT count(*), sum(elapsed_us) FROM calls WHERE 'htp' = protocol", "no row of calls has protocol = 'htp'; did you mean 'http1'?"},
+		{"SELECT 1 FROM calls c JOIN flows f USING (flow_id) WHERE f.dst_service IN ('unheard', 'shop') AND c.method = 'GET'",
+			"no row of calls or flows has dst_service = 'unheard' or 'shop'; 'shop' is a namespace: use dst_namespace"},
+		{"SELECT call_no FROM calls WHERE src_hostname = 'a'", "src_hostname has no value in any row of calls"},
+		{"SELECT call_no FROM calls WHERE src_node = 'elsewhere'", "no row of calls has src_node = 'elsewhere'; src_node is node-1"},
+		{"SELECT call_no FROM calls WHERE dst_service = 'payment' AND protocol = 'kafka2'", "no row of calls has protocol = 'kafka2'"},
+	} {
+		q := forensics.Query{SQL: v.sql, Alone: true}
+		if r := query(t, c, q); len(r.Notes) != 1 || !strings.HasPrefix(r.Notes[0], v.want) {
+			t.Errorf("%s: notes %q, want %q", v.sql, r.Notes, v.want)
+		}
+		r, err := c.Each(ctx, q, nil, func([]forensics.Column, []any) error { return nil })
+		if err != nil || !slices.ContainsFunc(r.Notes, func(n string) bool { return strings.HasPrefix(n, v.want) }) {
+			t.Errorf("all rows of %s: notes %q, %v, want %q", v.sql, r.Notes, err, v.want)
+		}
+	}
+	for _, sql := range []string{
+		"SELECT 1 WHERE false",
+		"SELECT * FROM calls WHERE dst_service = 'payment' AND call_no < 0",
+		"SELECT * FROM (SELECT dst_service AS s FROM calls) WHERE s = 'paymnt'",
+		"SELECT count(*) FROM calls WHERE dst_service <> 'paymnt'",
+		"SELECT * FROM calls WHERE dst_service = lower('PAYMNT')",
+	} {
+		if r := query(t, c, forensics.Query{SQL: sql, Alone: true}); slices.ContainsFunc(r.Notes, func(n string) bool { return strings.Contains(n, "no row") }) {
+			t.Errorf("%s: notes %q, want none about its texts", sql, r.Notes)
+		}
+	}
+}

@@ -253,6 +253,8 @@ func TestFacts(t *testing.T) {
 		{"describe calls", Facts{Tables: []string{"calls"}, Columns: []string{}, Whole: true}},
 		{"summarize select host from calls", Facts{Tables: []string{"calls"}, Columns: []string{"host"}, Whole: true}},
 		{"select count(*)", Facts{Tables: []string{}, Columns: []string{}}},
+		{"select 1 from calls c where 'x' = c.Host and host in ('b', 'a') and method = lower('GET') and host = path and status_code = 1 and host is not null",
+			Facts{Tables: []string{"calls"}, Columns: []string{"c", "host", "method", "path", "status_code"}, Compared: []Compared{{"host", []string{"b", "a"}}, {"host", []string{"x"}}}}},
 	} {
 		got, err := d.Gate(context.Background(), c.sql, isCalls)
 		if err != nil || !reflect.DeepEqual(got, c.want) {

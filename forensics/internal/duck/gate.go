@@ -20,10 +20,11 @@ const (
 
 // Facts are the properties of a query that Gate finds.
 type Facts struct {
-	Tables  []string // tables it names, lower case, sorted
-	Columns []string // words of the columns it names, lower case, sorted
-	Whole   bool     // it may ask for all columns of a table
-	Ordered bool     // it has an ORDER BY
+	Tables   []string   // tables it names, lower case, sorted
+	Columns  []string   // words of the columns it names, lower case, sorted
+	Compared []Compared // columns that it compares with texts, sorted
+	Whole    bool       // it may ask for all columns of a table
+	Ordered  bool       // it has an ORDER BY
 }
 
 // Gate accepts sql if it is exactly one query that uses only tables (lower case) and functions that
@@ -75,7 +76,7 @@ func (d *DB) Gate(ctx context.Context, sql string, tables func(name string) bool
 	case w.unknown != nil:
 		return Facts{}, w.missing(sql)
 	}
-	return Facts{Tables: sorted(w.names), Columns: sorted(w.columns), Whole: w.asksWhole(), Ordered: isOrdered(tree.Statements[0])}, nil
+	return Facts{Tables: sorted(w.names), Columns: sorted(w.columns), Compared: inOrder(w.compared), Whole: w.asksWhole(), Ordered: isOrdered(tree.Statements[0])}, nil
 }
 
 // unreadable is the reason for refusing a statement that DuckDB parses and cannot show as a tree.
@@ -141,15 +142,16 @@ func nesting(sql string) (deepest int) {
 
 // walk checks a parsed query. It rejects every node type that it does not know.
 type walk struct {
-	tables  func(string) bool
-	ctes    map[string]bool
-	names   map[string]bool
-	columns map[string]bool
-	single  map[string]bool // columns that are named by one word
-	aliases map[string]bool // of tables
-	whole   bool
-	err     *RefusedError
-	unknown map[string]any // the first reference to a table that does not exist
+	tables   func(string) bool
+	ctes     map[string]bool
+	names    map[string]bool
+	columns  map[string]bool
+	single   map[string]bool // columns that are named by one word
+	aliases  map[string]bool // of tables
+	compared []Compared
+	whole    bool
+	err      *RefusedError
+	unknown  map[string]any // the first reference to a table that does not exist
 }
 
 func (w *walk) refuse(format string, args ...any) {
@@ -235,6 +237,9 @@ func (w *walk) object(o map[string]any) {
 		return
 	case "POSITIONAL_REFERENCE":
 		w.whole = true // #2 is the second of all columns
+		return
+	case "COMPARISON", "OPERATOR":
+		w.compare(o)
 		return
 	case "":
 	default:
