@@ -5,36 +5,37 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pcapsule/pcapsule/kfl/internal/parse"
 	"github.com/pcapsule/pcapsule/kfl/nearest"
 )
 
 // index is x[key].
-func (c *checker) index(n *ast) (*node, *Error) {
+func (c *checker) index(n *parse.Node) (*node, *Error) {
 	if name, ok := c.dotted(n); ok {
 		if c.known(name) {
 			return c.named(n, name)
 		}
-		if head, _ := c.dotted(n.args[0]); head == "node" || head == "capture" { // maps of KFL2
+		if head, _ := c.dotted(n.Args[0]); head == "node" || head == "capture" { // maps of KFL2
 			return absent(typ{kind: kText}), nil
 		}
 		return nil, c.unknown(n, name)
 	}
-	x, err := c.value(n.args[0])
+	x, err := c.value(n.Args[0])
 	if err != nil {
 		return nil, err
 	}
-	return c.part(n, x, n.args[1])
+	return c.part(n, x, n.Args[1])
 }
 
 // part is an element of a list, a value of a map or a member of a JSON value.
-func (c *checker) part(n *ast, x *node, key *ast) (*node, *Error) {
+func (c *checker) part(n *parse.Node, x *node, key *parse.Node) (*node, *Error) {
 	k, err := c.value(key)
 	if err != nil {
 		return nil, err
 	}
 	switch {
 	case x.op == opDeep && k.typ.kind == kText:
-		return nil, c.fail(n, `write one name after the dots: request.body.json()..sku == "x"`, "cannot select a part of all values under %s", clip(x.path[0]))
+		return nil, c.fail(n, `write one name after the dots: request.body.json()..sku == "x"`, "cannot select a part of all values under %s", parse.Clip(x.path[0]))
 	case isXML(x) && k.typ.kind == kText:
 		return c.xmlStep(key, x, k)
 	case x.typ.each && x.typ.elem == kJSON && k.typ.kind == kText:
@@ -46,34 +47,34 @@ func (c *checker) part(n *ast, x *node, key *ast) (*node, *Error) {
 	case x.typ.kind == kJSON:
 		return c.step(n, x, key, k)
 	case x.typ.kind == kBody:
-		return nil, c.fail(n, "write "+n.args[0].text+".json() first", "cannot select a part of a body")
+		return nil, c.fail(n, "write "+n.Args[0].Text+".json() first", "cannot select a part of a body")
 	case x.typ.kind == kMap || x.typ.kind == kList:
 		return nil, c.fail(key, "", "a key of %s cannot be %s", aType(x.typ), aType(k.typ))
 	}
-	if n.kind == nSelect {
+	if n.Kind == parse.Select {
 		of := aType(x.typ)
-		if name := n.args[0].text; x.typ.kind == kBool && name != "" {
-			of = clip(name) + ", a condition,"
+		if name := n.Args[0].Text; x.typ.kind == kBool && name != "" {
+			of = parse.Clip(name) + ", a condition,"
 		}
-		return nil, c.failAt(n.at, n.end, "", "%s has no member %s", of, clip(n.text))
+		return nil, c.failAt(n.At, n.End, "", "%s has no member %s", of, parse.Clip(n.Text))
 	}
 	return nil, c.fail(n, "", "%s has no members", aType(x.typ))
 }
 
 // arity checks the number of arguments.
-func (c *checker) arity(n *ast, args []*ast, want int, form string) *Error {
+func (c *checker) arity(n *parse.Node, args []*parse.Node, want int, form string) *Error {
 	if len(args) != want {
-		return c.fail(n, "write "+form, "wrong number of arguments (%d) for %s, expected %d", len(args), n.text, want)
+		return c.fail(n, "write "+form, "wrong number of arguments (%d) for %s, expected %d", len(args), n.Text, want)
 	}
 	return nil
 }
 
 // literalText returns a literal argument.
-func (c *checker) literalText(n *ast, form string) (string, *Error) {
-	if n.kind != nLit || n.tok.kind != tokText && n.tok.kind != tokRaw {
+func (c *checker) literalText(n *parse.Node, form string) (string, *Error) {
+	if n.Kind != parse.Literal || n.Token.Kind != parse.TokenText && n.Token.Kind != parse.TokenRaw {
 		return "", c.fail(n, "write "+form, "expected quoted text")
 	}
-	return n.tok.text, nil
+	return n.Token.Text, nil
 }
 
 // functions are the functions with their forms.
@@ -86,7 +87,7 @@ var functions = map[string]string{
 
 // methods are the methods with their forms.
 var methods = map[string]string{
-	"contains": `x.contains("part")`, "startsWith": `x.startsWith("part")`, "endsWith": `x.endsWith("part")`, "matches": `x.matches("pattern")`,
+	"contains": parse.MethodForm("contains"), "startsWith": parse.MethodForm("startsWith"), "endsWith": parse.MethodForm("endsWith"), "matches": parse.MethodForm("matches"),
 	"size": "x.size()", "exists": "list.exists(e, condition)", "all": "list.all(e, condition)", "exists_one": "list.exists_one(e, condition)",
 	"filter": "list.filter(e, condition)", "map": "list.map(e, value)", "json": "request.body.json()", "xml": "request.body.xml()", "text": "request.body.text()",
 	"lowerAscii": stringCalls["lowerAscii"].form, "upperAscii": stringCalls["upperAscii"].form, "trim": stringCalls["trim"].form, "replace": stringCalls["replace"].form,
@@ -100,15 +101,15 @@ var retired = map[string]string{
 	"record": "open the bundle that contains the recording", "xml": "write request.body.xml() or response.body.xml()", "json": "write request.body.json() or response.body.json()",
 }
 
-func (c *checker) call(n *ast) (*node, *Error) {
-	form, ok := functions[n.text]
+func (c *checker) call(n *parse.Node) (*node, *Error) {
+	form, ok := functions[n.Text]
 	if !ok {
 		return nil, c.noFunction(n)
 	}
 	want := 1
-	switch n.text {
+	switch n.Text {
 	case "cidr":
-		if len(n.args) == 2 {
+		if len(n.Args) == 2 {
 			return c.inNetwork(n)
 		}
 	case "now":
@@ -116,10 +117,10 @@ func (c *checker) call(n *ast) (*node, *Error) {
 	case "map_get":
 		want = 3
 	}
-	if err := c.arity(n, n.args, want, form); err != nil {
+	if err := c.arity(n, n.Args, want, form); err != nil {
 		return nil, err
 	}
-	switch n.text {
+	switch n.Text {
 	case "now":
 		c.usesNow = true
 		return c.constant(n, node{typ: typ{kind: kTime}, num: c.env.Now}), nil
@@ -132,52 +133,52 @@ func (c *checker) call(n *ast) (*node, *Error) {
 	case "map_get":
 		return c.mapGet(n)
 	}
-	x, err := c.value(n.args[0])
+	x, err := c.value(n.Args[0])
 	if err != nil {
 		return nil, err
 	}
-	switch n.text {
+	switch n.Text {
 	case "size":
 		return c.size(n, x)
 	case "has":
-		return c.exists(n.args[0], x)
+		return c.exists(n.Args[0], x)
 	}
 	return c.cast(n, x)
 }
 
-func (c *checker) noFunction(n *ast) *Error {
-	hint := retired[n.text]
+func (c *checker) noFunction(n *parse.Node) *Error {
+	hint := retired[n.Text]
 	if hint == "" {
-		if form, ok := methods[n.text]; ok {
+		if form, ok := methods[n.Text]; ok {
 			hint = "write " + form
-		} else if near := nearest.Name(n.text, sortedKeys(functions)); near != "" {
+		} else if near := nearest.Name(n.Text, sortedKeys(functions)); near != "" {
 			hint = "did you mean " + functions[near] + "?"
 		}
 	}
-	return c.failAt(n.pos, n.pos+len(n.text), hint, "unknown function %s", clip(n.text))
+	return c.failAt(n.Pos, n.Pos+len(n.Text), hint, "unknown function %s", parse.Clip(n.Text))
 }
 
-func (c *checker) literalCall(n *ast, form string) (*node, *Error) {
-	text, err := c.literalText(n.args[0], form)
+func (c *checker) literalCall(n *parse.Node, form string) (*node, *Error) {
+	text, err := c.literalText(n.Args[0], form)
 	if err != nil {
 		return nil, err
 	}
-	switch n.text {
+	switch n.Text {
 	case "duration":
-		d, ok := parseDuration(text)
+		d, ok := parse.ParseDuration(text)
 		if !ok {
-			return nil, c.fail(n.args[0], "write a duration such as 250us, 500ms, 5s, 1h30m or 2d", "invalid duration %s", quoteText(clip(text)))
+			return nil, c.fail(n.Args[0], "write a duration such as 250us, 500ms, 5s, 1h30m or 2d", "invalid duration %s", parse.Quote(parse.Clip(text)))
 		}
 		return c.constant(n, node{typ: typ{kind: kDuration}, num: d}), nil
 	case "cidr":
-		nets, err := c.network(n.args[0], text)
+		nets, err := c.network(n.Args[0], text)
 		if err != nil {
 			return nil, err
 		}
 		return c.constant(n, node{typ: typ{kind: kCIDR}, nets: nets, str: text}), nil
 	}
 	layouts := []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999", "2006-01-02T15:04", "2006-01-02 15:04", "2006-01-02"}
-	if n.text == "datetime" {
+	if n.Text == "datetime" {
 		layouts = []string{"1/2/2006, 3:04:05.000 PM", "1/2/2006, 3:04:05 PM"}
 	}
 	for _, l := range layouts {
@@ -187,27 +188,27 @@ func (c *checker) literalCall(n *ast, form string) (*node, *Error) {
 		}
 		// 64-bit nanoseconds since 1970 cover the years 1677 to 2262.
 		if year := t.UTC().Year(); year < 1678 || year > 2261 {
-			return nil, c.fail(n.args[0], "", "time %s is outside the years 1678 to 2261", quoteText(clip(text)))
+			return nil, c.fail(n.Args[0], "", "time %s is outside the years 1678 to 2261", parse.Quote(parse.Clip(text)))
 		}
 		return c.constant(n, node{typ: typ{kind: kTime}, num: t.UnixNano()}), nil
 	}
-	return nil, c.fail(n.args[0], "write "+form, "invalid time %s", quoteText(clip(text)))
+	return nil, c.fail(n.Args[0], "write "+form, "invalid time %s", parse.Quote(parse.Clip(text)))
 }
 
-func (c *checker) mapGet(n *ast) (*node, *Error) {
+func (c *checker) mapGet(n *parse.Node) (*node, *Error) {
 	var x [3]*node
 	for i := 1; i < 3; i++ {
-		v, err := c.value(n.args[i])
+		v, err := c.value(n.Args[i])
 		if err != nil {
 			return nil, err
 		}
 		if v = asText(v); v.typ.kind != kText {
-			return nil, c.fail(n.args[i], "write "+functions["map_get"], "got %s, expected text", aType(v.typ))
+			return nil, c.fail(n.Args[i], "write "+functions["map_get"], "got %s, expected text", aType(v.typ))
 		}
 		x[i] = v
 	}
-	if c.headOnly(n.args[0]) && x[1].op == opConst {
-		name, _ := c.dotted(n.args[0])
+	if c.headOnly(n.Args[0]) && x[1].op == opConst {
+		name, _ := c.dotted(n.Args[0])
 		f := names().byName[name+"."+x[1].str]
 		if f == nil {
 			return x[2], nil
@@ -222,17 +223,17 @@ func (c *checker) mapGet(n *ast) (*node, *Error) {
 		}
 		return c.make(n, node{op: opCond, typ: typ{kind: kText}, args: []*node{there, v, x[2]}})
 	}
-	m, err := c.value(n.args[0])
+	m, err := c.value(n.Args[0])
 	if err != nil {
 		return nil, err
 	}
 	if m.typ.kind != kMap {
-		return nil, c.fail(n.args[0], "write "+functions["map_get"], "got %s, expected a map", aType(m.typ))
+		return nil, c.fail(n.Args[0], "write "+functions["map_get"], "got %s, expected a map", aType(m.typ))
 	}
 	return c.make(n, node{op: opLookup, typ: typ{kind: kText}, args: []*node{m, x[1], x[2]}})
 }
 
-func (c *checker) size(n *ast, x *node) (_ *node, err *Error) {
+func (c *checker) size(n *parse.Node, x *node) (_ *node, err *Error) {
 	switch x.typ.kind {
 	case kText, kList, kMap, kBytes:
 	case kJSON:
@@ -252,8 +253,8 @@ func (c *checker) size(n *ast, x *node) (_ *node, err *Error) {
 }
 
 // cast is string(x), int(x) or double(x).
-func (c *checker) cast(n *ast, x *node) (*node, *Error) {
-	to := map[string]kind{"string": kText, "int": kInt, "double": kFloat}[n.text]
+func (c *checker) cast(n *parse.Node, x *node) (*node, *Error) {
+	to := map[string]kind{"string": kText, "int": kInt, "double": kFloat}[n.Text]
 	x, err := c.oneXML(n, asText(x))
 	if err != nil {
 		return nil, err
@@ -265,25 +266,25 @@ func (c *checker) cast(n *ast, x *node) (*node, *Error) {
 	case from == kBool && to == kText, from == kFloat && to == kInt:
 	case (from == kTime || from == kDuration) && to == kInt:
 	default:
-		return nil, c.fail(n, "", "%s of %s", n.text, aType(x.typ))
+		return nil, c.fail(n, "", "%s of %s", n.Text, aType(x.typ))
 	}
 	return c.convert(n, x, typ{kind: to})
 }
 
-func (c *checker) method(n *ast) (*node, *Error) {
-	form, ok := methods[n.text]
+func (c *checker) method(n *parse.Node) (*node, *Error) {
+	form, ok := methods[n.Text]
 	if !ok {
 		return nil, c.noMethod(n)
 	}
-	x, err := c.value(n.args[0])
+	x, err := c.value(n.Args[0])
 	if err != nil {
 		return nil, err
 	}
-	args := n.args[1:]
-	switch n.text {
+	args := n.Args[1:]
+	switch n.Text {
 	case "exists":
 		if len(args) == 0 {
-			return c.exists(n.args[0], x)
+			return c.exists(n.Args[0], x)
 		}
 		fallthrough
 	case "all", "exists_one", "filter", "map":
@@ -303,7 +304,7 @@ func (c *checker) method(n *ast) (*node, *Error) {
 		}
 		return c.textTest(n, x)
 	}
-	switch n.text {
+	switch n.Text {
 	case "size":
 		return c.size(n, x)
 	case "json":
@@ -316,20 +317,20 @@ func (c *checker) method(n *ast) (*node, *Error) {
 	return c.clock(n, x)
 }
 
-func (c *checker) noMethod(n *ast) *Error {
-	hint := retired[n.text]
+func (c *checker) noMethod(n *parse.Node) *Error {
+	hint := retired[n.Text]
 	if hint == "" {
-		if near := nearest.Name(n.text, sortedKeys(methods)); near != "" {
+		if near := nearest.Name(n.Text, sortedKeys(methods)); near != "" {
 			hint = "did you mean " + methods[near] + "?"
-		} else if form, ok := functions[n.text]; ok {
+		} else if form, ok := functions[n.Text]; ok {
 			hint = "write " + form
 		}
 	}
-	return c.failAt(n.at, n.at+len(n.text), hint, "unknown method %s", clip(n.text))
+	return c.failAt(n.At, n.At+len(n.Text), hint, "unknown method %s", parse.Clip(n.Text))
 }
 
 // textTest is contains, startsWith, endsWith or matches.
-func (c *checker) textTest(n *ast, x *node) (_ *node, err *Error) {
+func (c *checker) textTest(n *parse.Node, x *node) (_ *node, err *Error) {
 	b := typ{kind: kBool}
 	x = asText(x)
 	if x.typ.each {
@@ -343,20 +344,20 @@ func (c *checker) textTest(n *ast, x *node) (_ *node, err *Error) {
 	switch x.typ.kind {
 	case kText, kBody, kBytes:
 	case kList:
-		return nil, c.failAt(n.at, n.at+len(n.text), `write "x" in list, or list.exists(e, e.contains("x"))`, "cannot apply %s to a list", n.text)
+		return nil, c.failAt(n.At, n.At+len(n.Text), `write "x" in list, or list.exists(e, e.contains("x"))`, "cannot apply %s to a list", n.Text)
 	default:
 		hint := ""
-		if n.args[0].kind == nNot {
+		if n.Args[0].Kind == parse.Not {
 			hint = "! binds more tightly than word operators: write !(…)"
 		}
-		return nil, c.fail(n.args[0], hint, "cannot apply %s to %s, only to text", n.text, aType(x.typ))
+		return nil, c.fail(n.Args[0], hint, "cannot apply %s to %s, only to text", n.Text, aType(x.typ))
 	}
-	if n.text == "matches" {
-		text, err := c.literalText(n.args[1], methods["matches"])
+	if n.Text == "matches" {
+		text, err := c.literalText(n.Args[1], methods["matches"])
 		if err != nil {
 			return nil, err
 		}
-		re, err := c.pattern(n.args[1], text)
+		re, err := c.pattern(n.Args[1], text)
 		if err != nil {
 			return nil, err
 		}
@@ -368,72 +369,72 @@ func (c *checker) textTest(n *ast, x *node) (_ *node, err *Error) {
 		}
 		return c.make(n, node{op: opMatch, typ: b, args: []*node{x}, re: re})
 	}
-	y, err := c.value(n.args[1])
+	y, err := c.value(n.Args[1])
 	if err != nil {
 		return nil, err
 	}
-	if y, err = c.oneXML(n.args[1], asText(y)); err != nil {
+	if y, err = c.oneXML(n.Args[1], asText(y)); err != nil {
 		return nil, err
 	}
 	if y.typ.kind == kJSON || y.typ.kind == kXML {
-		if y, err = c.convert(n.args[1], y, typ{kind: kText}); err != nil {
+		if y, err = c.convert(n.Args[1], y, typ{kind: kText}); err != nil {
 			return nil, err
 		}
 	}
 	if y.typ.kind != kText {
 		hint := ""
-		if n.args[1].kind == nLit {
-			hint = "write " + quoteText(n.args[1].tok.text) + " in quotes"
+		if n.Args[1].Kind == parse.Literal {
+			hint = "write " + parse.Quote(n.Args[1].Token.Text) + " in quotes"
 		}
-		return nil, c.fail(n.args[1], hint, "%s needs text, not %s", n.text, aType(y.typ))
+		return nil, c.fail(n.Args[1], hint, "%s needs text, not %s", n.Text, aType(y.typ))
 	}
 	if x.typ.kind == kBody {
-		return c.bodyTest(n, node{op: opBodyHas, typ: b, str: x.str, path: []string{n.text}, args: []*node{y}})
+		return c.bodyTest(n, node{op: opBodyHas, typ: b, str: x.str, path: []string{n.Text}, args: []*node{y}})
 	}
-	return c.make(n, node{op: opText, typ: b, str: n.text, args: []*node{x, y}})
+	return c.make(n, node{op: opText, typ: b, str: n.Text, args: []*node{x, y}})
 }
 
 // macroCall is exists, all, exists_one, filter or map with a variable.
-func (c *checker) macroCall(n *ast, x *node) (_ *node, err *Error) {
-	name := n.args[1]
-	if name.kind != nIdent {
-		return nil, c.fail(name, "write "+methods[n.text], "expected a variable name for the element")
+func (c *checker) macroCall(n *parse.Node, x *node) (_ *node, err *Error) {
+	name := n.Args[1]
+	if name.Kind != parse.Ident {
+		return nil, c.fail(name, "write "+methods[n.Text], "expected a variable name for the element")
 	}
 	switch x.typ.kind {
 	case kMap:
-		x, err = c.make(n.args[0], node{op: opKeys, typ: typ{kind: kList, elem: kText}, args: []*node{x}})
+		x, err = c.make(n.Args[0], node{op: opKeys, typ: typ{kind: kList, elem: kText}, args: []*node{x}})
 	case kJSON:
-		x, err = c.convert(n.args[0], x, typ{kind: kList, elem: kJSON})
+		x, err = c.convert(n.Args[0], x, typ{kind: kList, elem: kJSON})
 	case kList:
 	default:
-		return nil, c.fail(n.args[0], "", "cannot apply %s to %s, only to a list or a map", n.text, aType(x.typ))
+		return nil, c.fail(n.Args[0], "", "cannot apply %s to %s, only to a list or a map", n.Text, aType(x.typ))
 	}
 	if err != nil {
 		return nil, err
 	}
 	ops := map[string]op{"exists": opAny, "all": opAll, "exists_one": opOne, "filter": opFilter, "map": opMap}
-	return c.quantifier(n, ops[n.text], x, func(e *node) (*node, *Error) {
-		c.scope[len(c.scope)-1].name = name.text
-		if n.text != "map" {
-			return c.condition(n.args[2])
+	return c.quantifier(n, ops[n.Text], x, func(e *node) (*node, *Error) {
+		c.scope[len(c.scope)-1].name = name.Text
+		if n.Text != "map" {
+			return c.condition(n.Args[2])
 		}
-		v, err := c.value(n.args[2])
+		v, err := c.value(n.Args[2])
 		if err != nil {
 			return nil, err
 		}
-		if v, err = c.textOfXML(n.args[2], v); err != nil {
+		if v, err = c.textOfXML(n.Args[2], v); err != nil {
 			return nil, err
 		}
 		switch v.typ.kind {
 		case kText, kInt, kFloat, kBool, kTime, kDuration, kJSON:
 			return v, nil
 		}
-		return nil, c.fail(n.args[2], "", "cannot make a list of %s", aType(v.typ))
+		return nil, c.fail(n.Args[2], "", "cannot make a list of %s", aType(v.typ))
 	})
 }
 
 // quantifier applies op to list x, with a variable for its element.
-func (c *checker) quantifier(n *ast, o op, x *node, body func(e *node) (*node, *Error)) (*node, *Error) {
+func (c *checker) quantifier(n *parse.Node, o op, x *node, body func(e *node) (*node, *Error)) (*node, *Error) {
 	if len(c.scope) >= maxVars {
 		err := c.fail(n, "", "more than %d nested list macros", maxVars)
 		err.Limit = true
@@ -458,9 +459,9 @@ func (c *checker) quantifier(n *ast, o op, x *node, body func(e *node) (*node, *
 }
 
 // clock returns a part of a time, in UTC.
-func (c *checker) clock(n *ast, x *node) (*node, *Error) {
+func (c *checker) clock(n *parse.Node, x *node) (*node, *Error) {
 	if x.typ.kind != kTime {
-		return nil, c.fail(n.args[0], "", "cannot apply %s to %s, only to a time", n.text, aType(x.typ))
+		return nil, c.fail(n.Args[0], "", "cannot apply %s to %s, only to a time", n.Text, aType(x.typ))
 	}
 	i := typ{kind: kInt}
 	num := func(v int64) *node { return &node{op: opConst, typ: i, num: v} }
@@ -476,7 +477,7 @@ func (c *checker) clock(n *ast, x *node) (*node, *Error) {
 	mod := func(a *node, m int64) *node { return arith(arith(arith(a, "%", num(m)), "+", num(m)), "%", num(m)) }
 	const day = int64(24 * time.Hour)
 	var out *node
-	switch n.text {
+	switch n.Text {
 	case "getHours":
 		out = arith(mod(x, day), "/", num(int64(time.Hour)))
 	case "getMinutes":

@@ -3,6 +3,8 @@ package kfl
 import (
 	"net/netip"
 	"regexp"
+
+	"github.com/pcapsule/pcapsule/kfl/internal/parse"
 )
 
 // Env is the environment that a query is compiled for.
@@ -99,20 +101,20 @@ type checker struct {
 	scope  []variable
 }
 
-func (c *checker) fail(n *ast, hint, format string, args ...any) *Error {
-	return c.failAt(n.pos, n.end, hint, format, args...)
+func (c *checker) fail(n *parse.Node, hint, format string, args ...any) *Error {
+	return c.failAt(n.Pos, n.End, hint, format, args...)
 }
 
 func (c *checker) failAt(pos, end int, hint, format string, args ...any) *Error {
-	err := errorAt(c.src, pos, end, hint, format, args...)
+	err := parse.ErrorAt(c.src, pos, end, hint, format, args...)
 	err.Macro = c.macro
 	return err
 }
 
 // make counts the node and folds constants.
-func (c *checker) make(at *ast, n node) (*node, *Error) {
-	if c.nodes++; c.nodes > maxNodes {
-		err := c.fail(at, "", "more than %d expressions, including macros", maxNodes)
+func (c *checker) make(at *parse.Node, n node) (*node, *Error) {
+	if c.nodes++; c.nodes > parse.MaxNodes {
+		err := c.fail(at, "", "more than %d expressions, including macros", parse.MaxNodes)
 		err.Limit = true
 		return nil, err
 	}
@@ -121,12 +123,12 @@ func (c *checker) make(at *ast, n node) (*node, *Error) {
 			return nil, c.fail(at, `write "name" in findings, or findings alone for any`, "findings can be tested only by name")
 		}
 	}
-	n.pos, n.end = at.pos, at.end
+	n.pos, n.end = at.Pos, at.End
 	return fold(&n), nil
 }
 
-func (c *checker) constant(at *ast, n node) *node {
-	n.op, n.pos, n.end = opConst, at.pos, at.end
+func (c *checker) constant(at *parse.Node, n node) *node {
+	n.op, n.pos, n.end = opConst, at.Pos, at.End
 	return &n
 }
 
@@ -141,7 +143,7 @@ func boolNode(v bool) *node {
 func absent(t typ) *node { return &node{op: opAbsent, typ: t} }
 
 // condition checks n as a condition.
-func (c *checker) condition(n *ast) (*node, *Error) {
+func (c *checker) condition(n *parse.Node) (*node, *Error) {
 	x, err := c.value(n)
 	if err != nil {
 		return nil, err
@@ -156,7 +158,7 @@ func total(x *node) bool {
 
 // toCondition converts a value to a condition. A bool is its value, or false if absent; a field,
 // an element or a member of a JSON value is true if present.
-func (c *checker) toCondition(n *ast, x *node) (*node, *Error) {
+func (c *checker) toCondition(n *parse.Node, x *node) (*node, *Error) {
 	switch {
 	case total(x):
 		return x, nil
@@ -177,8 +179,8 @@ func (c *checker) toCondition(n *ast, x *node) (*node, *Error) {
 		}
 		return c.make(n, node{op: opAnd, typ: typ{kind: kBool}, args: []*node{there, not}})
 	}
-	switch n.kind {
-	case nIdent, nSelect, nIndex, nEvery, nDeep:
+	switch n.Kind {
+	case parse.Ident, parse.Select, parse.Index, parse.Every, parse.Deep:
 		return c.exists(n, x)
 	}
 	if x.typ.kind == kXML {
@@ -203,7 +205,7 @@ func aType(t typ) string {
 }
 
 // exists tests whether x is present; a list or a map must also be non-empty.
-func (c *checker) exists(n *ast, x *node) (*node, *Error) {
+func (c *checker) exists(n *parse.Node, x *node) (*node, *Error) {
 	b := typ{kind: kBool}
 	switch {
 	case x.op == opFindings:
@@ -229,65 +231,65 @@ func (c *checker) exists(n *ast, x *node) (*node, *Error) {
 }
 
 // value checks n and determines its type.
-func (c *checker) value(n *ast) (*node, *Error) {
-	switch n.kind {
-	case nLit:
+func (c *checker) value(n *parse.Node) (*node, *Error) {
+	switch n.Kind {
+	case parse.Literal:
 		return c.literal(n), nil
-	case nNil:
+	case parse.Nil:
 		return absent(typ{}), nil
-	case nBool:
-		return boolNode(n.tok.num != 0), nil
-	case nIdent, nSelect:
+	case parse.Bool:
+		return boolNode(n.Token.Int != 0), nil
+	case parse.Ident, parse.Select:
 		return c.name(n)
-	case nIndex:
+	case parse.Index:
 		return c.index(n)
-	case nCall:
+	case parse.Call:
 		return c.call(n)
-	case nMethod:
+	case parse.Method:
 		return c.method(n)
-	case nNot:
-		x, err := c.condition(n.args[0])
+	case parse.Not:
+		x, err := c.condition(n.Args[0])
 		if err != nil {
 			return nil, err
 		}
 		return c.make(n, node{op: opNot, typ: typ{kind: kBool}, args: []*node{x}})
-	case nAnd, nOr:
+	case parse.And, parse.Or:
 		return c.logic(n)
-	case nNeg:
+	case parse.Negative:
 		return c.negate(n)
-	case nCond:
+	case parse.Conditional:
 		return c.ternary(n)
-	case nEvery:
+	case parse.Every:
 		return c.every(n)
-	case nDeep:
+	case parse.Deep:
 		return c.deep(n)
-	case nList:
+	case parse.List:
 		return c.list(n)
 	}
 	return c.binary(n)
 }
 
-func (c *checker) literal(n *ast) *node {
-	t := n.tok
-	switch t.kind {
-	case tokInt:
-		return c.constant(n, node{typ: typ{kind: kInt}, num: t.num})
-	case tokFloat:
-		return c.constant(n, node{typ: typ{kind: kFloat}, flt: t.flt})
-	case tokDuration:
-		return c.constant(n, node{typ: typ{kind: kDuration}, num: t.num})
-	case tokRaw:
-		return c.constant(n, node{typ: typ{kind: kText, text: textPattern}, str: t.text})
+func (c *checker) literal(n *parse.Node) *node {
+	t := n.Token
+	switch t.Kind {
+	case parse.TokenInt:
+		return c.constant(n, node{typ: typ{kind: kInt}, num: t.Int})
+	case parse.TokenFloat:
+		return c.constant(n, node{typ: typ{kind: kFloat}, flt: t.Float})
+	case parse.TokenDuration:
+		return c.constant(n, node{typ: typ{kind: kDuration}, num: t.Int})
+	case parse.TokenRaw:
+		return c.constant(n, node{typ: typ{kind: kText, text: textPattern}, str: t.Text})
 	}
-	return c.constant(n, node{typ: typ{kind: kText}, str: t.text})
+	return c.constant(n, node{typ: typ{kind: kText}, str: t.Text})
 }
 
-func (c *checker) logic(n *ast) (*node, *Error) {
+func (c *checker) logic(n *parse.Node) (*node, *Error) {
 	out := node{op: opAnd, typ: typ{kind: kBool}}
-	if n.kind == nOr {
+	if n.Kind == parse.Or {
 		out.op = opOr
 	}
-	for _, a := range n.args {
+	for _, a := range n.Args {
 		x, err := c.condition(a)
 		if err != nil {
 			return nil, err
@@ -297,8 +299,8 @@ func (c *checker) logic(n *ast) (*node, *Error) {
 	return c.make(n, out)
 }
 
-func (c *checker) negate(n *ast) (*node, *Error) {
-	x, err := c.value(n.args[0])
+func (c *checker) negate(n *parse.Node) (*node, *Error) {
+	x, err := c.value(n.Args[0])
 	if err != nil {
 		return nil, err
 	}
@@ -316,16 +318,16 @@ func (c *checker) negate(n *ast) (*node, *Error) {
 	return c.make(n, node{op: opNeg, typ: x.typ, args: []*node{x}})
 }
 
-func (c *checker) ternary(n *ast) (*node, *Error) {
-	test, err := c.condition(n.args[0])
+func (c *checker) ternary(n *parse.Node) (*node, *Error) {
+	test, err := c.condition(n.Args[0])
 	if err != nil {
 		return nil, err
 	}
-	a, err := c.value(n.args[1])
+	a, err := c.value(n.Args[1])
 	if err != nil {
 		return nil, err
 	}
-	b, err := c.value(n.args[2])
+	b, err := c.value(n.Args[2])
 	if err != nil {
 		return nil, err
 	}
@@ -350,7 +352,7 @@ func (c *checker) ternary(n *ast) (*node, *Error) {
 }
 
 // unify converts a and b to one kind; an int may become a float.
-func (c *checker) unify(n *ast, a, b *node) (_, _ *node, err *Error) {
+func (c *checker) unify(n *parse.Node, a, b *node) (_, _ *node, err *Error) {
 	switch {
 	case a.typ.kind == kInt && b.typ.kind == kFloat:
 		a, err = c.convert(n, a, b.typ)
@@ -362,9 +364,9 @@ func (c *checker) unify(n *ast, a, b *node) (_, _ *node, err *Error) {
 	return a, b, err
 }
 
-func (c *checker) list(n *ast) (*node, *Error) {
+func (c *checker) list(n *parse.Node) (*node, *Error) {
 	out := node{op: opList, typ: typ{kind: kList, elem: kText}}
-	for i, a := range n.args {
+	for i, a := range n.Args {
 		x, err := c.value(a)
 		if err != nil {
 			return nil, err
@@ -396,7 +398,7 @@ func (c *checker) list(n *ast) (*node, *Error) {
 }
 
 // convert converts x to type t, if possible.
-func (c *checker) convert(n *ast, x *node, t typ) (*node, *Error) {
+func (c *checker) convert(n *parse.Node, x *node, t typ) (*node, *Error) {
 	if x.typ.kind == t.kind {
 		return x, nil
 	}
@@ -406,27 +408,27 @@ func (c *checker) convert(n *ast, x *node, t typ) (*node, *Error) {
 	return c.make(n, node{op: opConvert, typ: t, args: []*node{x}})
 }
 
-func (c *checker) binary(n *ast) (*node, *Error) {
-	switch n.text {
+func (c *checker) binary(n *parse.Node) (*node, *Error) {
+	switch n.Text {
 	case "in", "not in":
 		return c.in(n)
 	}
-	a, err := c.value(n.args[0])
+	a, err := c.value(n.Args[0])
 	if err != nil {
 		return nil, err
 	}
-	b, err := c.value(n.args[1])
+	b, err := c.value(n.Args[1])
 	if err != nil {
 		return nil, err
 	}
-	switch n.text {
+	switch n.Text {
 	case "+", "-", "*", "/", "%":
 		return c.arithmetic(n, a, b)
 	}
-	return c.compare(n, n.text, a, b)
+	return c.compare(n, n.Text, a, b)
 }
 
-func (c *checker) arithmetic(n *ast, a, b *node) (_ *node, err *Error) {
+func (c *checker) arithmetic(n *parse.Node, a, b *node) (_ *node, err *Error) {
 	if a, err = c.oneXML(n, a); err != nil {
 		return nil, err
 	}
@@ -444,35 +446,35 @@ func (c *checker) arithmetic(n *ast, a, b *node) (_ *node, err *Error) {
 		}
 	}
 	t := typ{kind: kNil}
-	plus := n.text == "+" || n.text == "-"
+	plus := n.Text == "+" || n.Text == "-"
 	switch x, y := a.typ.kind, b.typ.kind; {
-	case x == kText && y == kText && n.text == "+":
+	case x == kText && y == kText && n.Text == "+":
 		return c.make(n, node{op: opJoin, typ: typ{kind: kText}, args: []*node{a, b}})
 	case a.typ.number() && b.typ.number():
 		if a, b, err = c.unify(n, a, b); err != nil {
 			return nil, err
 		}
-		if a.typ.kind == kFloat && n.text == "%" {
+		if a.typ.kind == kFloat && n.Text == "%" {
 			return nil, c.fail(n, "", "%% needs integers, not a float")
 		}
 		t = typ{kind: a.typ.kind}
-		if n.args[0].kind != nLit && plus {
+		if n.Args[0].Kind != parse.Literal && plus {
 			t.unit = a.typ.unit
 		}
-	case x == kTime && y == kTime && n.text == "-", x == kDuration && y == kDuration && plus:
+	case x == kTime && y == kTime && n.Text == "-", x == kDuration && y == kDuration && plus:
 		t.kind = kDuration
-	case x == kTime && y == kDuration && plus, x == kDuration && y == kTime && n.text == "+":
+	case x == kTime && y == kDuration && plus, x == kDuration && y == kTime && n.Text == "+":
 		t.kind = kTime
-	case x == kDuration && y == kInt && (n.text == "*" || n.text == "/"), x == kInt && y == kDuration && n.text == "*":
+	case x == kDuration && y == kInt && (n.Text == "*" || n.Text == "/"), x == kInt && y == kDuration && n.Text == "*":
 		t.kind = kDuration
 	default:
 		hint := ""
 		if x == kText || y == kText {
 			hint = "int(x) converts text to a number, string(x) a number to text"
 		}
-		return nil, c.fail(n, hint, "cannot compute %s %s %s", aType(a.typ), n.text, aType(b.typ))
+		return nil, c.fail(n, hint, "cannot compute %s %s %s", aType(a.typ), n.Text, aType(b.typ))
 	}
-	return c.make(n, node{op: opArith, typ: t, str: n.text, args: []*node{a, b}})
+	return c.make(n, node{op: opArith, typ: t, str: n.Text, args: []*node{a, b}})
 }
 
 // asText returns x as text: a URL query is both a map and text.

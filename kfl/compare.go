@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/kfl/internal/parse"
 	"github.com/pcapsule/pcapsule/kfl/nearest"
 )
 
@@ -19,7 +20,7 @@ const (
 )
 
 // compare compiles a op b. It is false if an operand is absent; see docs/kfl.md.
-func (c *checker) compare(n *ast, op string, a, b *node) (*node, *Error) {
+func (c *checker) compare(n *parse.Node, op string, a, b *node) (*node, *Error) {
 	a, b = textOfMap(a, b), textOfMap(b, a)
 	if err := c.impossible(n, a, b); err != nil {
 		return nil, err
@@ -135,14 +136,14 @@ func special(x *node) int {
 	return 1
 }
 
-func (c *checker) plain(n *ast, op string, a, b *node) (*node, *Error) {
+func (c *checker) plain(n *parse.Node, op string, a, b *node) (*node, *Error) {
 	return c.make(n, node{op: opCompare, typ: typ{kind: kBool}, str: op, args: []*node{a, b}})
 }
 
-func (c *checker) mismatch(n *ast, a, b *node) *Error {
+func (c *checker) mismatch(n *parse.Node, a, b *node) *Error {
 	hint := ""
-	if n.kind == nBinary && len(n.args) == 2 {
-		for i, x := range n.args {
+	if n.Kind == parse.Binary && len(n.Args) == 2 {
+		for i, x := range n.Args {
 			other := [2]*node{b, a}
 			if i == 1 {
 				other = [2]*node{a, b}
@@ -168,24 +169,24 @@ func (c *checker) mismatch(n *ast, a, b *node) *Error {
 }
 
 // literalHint suggests a form of literal x for a comparison with another type.
-func literalHint(x *ast, among [2]*node) string {
-	if x.kind != nLit {
+func literalHint(x *parse.Node, among [2]*node) string {
+	if x.Kind != parse.Literal {
 		return ""
 	}
 	for _, o := range among {
-		switch text := x.tok.kind == tokText || x.tok.kind == tokRaw; {
+		switch text := x.Token.Kind == parse.TokenText || x.Token.Kind == parse.TokenRaw; {
 		case text && o.typ.number():
-			if _, err := strconv.ParseFloat(x.tok.text, 64); err == nil {
-				return "write " + clip(x.tok.text) + " without quotes"
+			if _, err := strconv.ParseFloat(x.Token.Text, 64); err == nil {
+				return "write " + parse.Clip(x.Token.Text) + " without quotes"
 			}
 		case text && o.typ.kind == kTime:
-			return "write timestamp(" + quoteText(clip(x.tok.text)) + ")"
+			return "write timestamp(" + parse.Quote(parse.Clip(x.Token.Text)) + ")"
 		case text && o.typ.kind == kDuration:
 			return "write a duration such as 500ms"
-		case text && o.typ.kind == kBool && (x.tok.text == "true" || x.tok.text == "false"):
-			return "write " + x.tok.text + " without quotes"
-		case (x.tok.kind == tokInt || x.tok.kind == tokFloat) && o.typ.kind == kText && o.op != opConst:
-			return "write " + quoteText(x.tok.text) + " in quotes"
+		case text && o.typ.kind == kBool && (x.Token.Text == "true" || x.Token.Text == "false"):
+			return "write " + x.Token.Text + " without quotes"
+		case (x.Token.Kind == parse.TokenInt || x.Token.Kind == parse.TokenFloat) && o.typ.kind == kText && o.op != opConst:
+			return "write " + parse.Quote(x.Token.Text) + " in quotes"
 		}
 	}
 	return ""
@@ -197,7 +198,7 @@ func unitNs(unit string) int64 {
 }
 
 // compareUnit compares a duration with a time field.
-func (c *checker) compareUnit(n *ast, op string, d, x *node) (_ *node, err *Error) {
+func (c *checker) compareUnit(n *parse.Node, op string, d, x *node) (_ *node, err *Error) {
 	per := unitNs(x.typ.unit)
 	if per == 0 {
 		return nil, c.fail(n, "", "operator %s does not work for a duration and a number of %s", op, x.typ.unit)
@@ -224,7 +225,7 @@ func (c *checker) compareUnit(n *ast, op string, d, x *node) (_ *node, err *Erro
 }
 
 // impossible refuses a literal that its field never has, and notes a word that this release does not know.
-func (c *checker) impossible(n *ast, a, b *node) *Error {
+func (c *checker) impossible(n *parse.Node, a, b *node) *Error {
 	if a.op == opConst {
 		a, b = b, a
 	}
@@ -235,14 +236,14 @@ func (c *checker) impossible(n *ast, a, b *node) *Error {
 	case a.typ.text == textPort && b.typ.kind == kInt && (b.num < 0 || b.num > 65535):
 		return c.fail(n, "a port is 0 to 65535", "%d is not a port", b.num)
 	case a.typ.text == textOutcome && b.typ.kind == kText && b.typ.text == textPlain && !slices.Contains(table.Outcomes(), b.str):
-		c.notes = append(c.notes, quoteText(clip(b.str))+" is not an outcome: these are "+strings.Join(table.Outcomes(), ", "))
+		c.notes = append(c.notes, parse.Quote(parse.Clip(b.str))+" is not an outcome: these are "+strings.Join(table.Outcomes(), ", "))
 	case a.typ.text == textProtocol && b.typ.kind == kText && b.typ.text == textPlain && !c.own && b.str != "":
 		if f := names().byName[lowerASCII(b.str)]; f == nil || f.kind != srcExpr || !strings.HasPrefix(f.arg, "protocol ") {
 			near := ""
 			if near = nearest.Name(lowerASCII(b.str), protocolWords()); near != "" {
 				near = "; did you mean " + near + "?"
 			}
-			c.notes = append(c.notes, quoteText(clip(b.str))+" is not a protocol that this release dissects"+near)
+			c.notes = append(c.notes, parse.Quote(parse.Clip(b.str))+" is not a protocol that this release dissects"+near)
 		}
 	}
 	return nil
@@ -259,26 +260,26 @@ func protocolWords() (list []string) {
 }
 
 // compareText is == and != of text. The meaning of a literal depends on the other operand.
-func (c *checker) compareText(n *ast, op string, a, b *node) (*node, *Error) {
+func (c *checker) compareText(n *parse.Node, op string, a, b *node) (*node, *Error) {
 	if b.op != opConst {
 		return c.plain(n, op, a, b)
 	}
 	switch a.typ.text {
 	case textName:
 		if strings.ContainsAny(b.str, `*+?[]()|^$\{}`) {
-			c.notes = append(c.notes, quoteText(clip(b.str))+" is not a valid name here, so it is used as a pattern, as in matches()")
+			c.notes = append(c.notes, parse.Quote(parse.Clip(b.str))+" is not a valid name here, so it is used as a pattern, as in matches()")
 			return c.comparePattern(n, op, a, b.str)
 		}
 	case textIP:
 		if strings.Contains(b.str, "/") {
-			return nil, c.fail(n, "write src.ip in "+quoteText(clip(b.str)), "operator %s does not work with an address range", op)
+			return nil, c.fail(n, "write src.ip in "+parse.Quote(parse.Clip(b.str)), "operator %s does not work with an address range", op)
 		}
 		ip, err := netip.ParseAddr(b.str)
 		if b.str == "" {
 			break // it asks whether there is an address
 		}
 		if err != nil || ip.Zone() != "" {
-			return nil, c.fail(n, "an address looks like 10.0.0.7 or 2001:db8::7; host names are in src.name and dst.name", "%s is not an address", quoteText(clip(b.str)))
+			return nil, c.fail(n, "an address looks like 10.0.0.7 or 2001:db8::7; host names are in src.name and dst.name", "%s is not an address", parse.Quote(parse.Clip(b.str)))
 		}
 		b = &node{op: opConst, typ: b.typ, str: ip.String()}
 	case textHex:
@@ -292,7 +293,7 @@ func (c *checker) compareText(n *ast, op string, a, b *node) (*node, *Error) {
 }
 
 // compareProtocol reads a literal as a protocol's keyword: "HTTP" is every HTTP version.
-func (c *checker) compareProtocol(n *ast, op string, a, b *node) (*node, *Error) {
+func (c *checker) compareProtocol(n *parse.Node, op string, a, b *node) (*node, *Error) {
 	word := lowerASCII(b.str)
 	f := names().byName[word]
 	if f == nil || f.typ.kind != kBool || f.kind != srcExpr || !strings.HasPrefix(f.arg, "protocol ") {
@@ -314,7 +315,7 @@ func (c *checker) compareProtocol(n *ast, op string, a, b *node) (*node, *Error)
 }
 
 // comparePattern is x op a pattern; as always, != is false if x is absent.
-func (c *checker) comparePattern(n *ast, op string, x *node, pattern string) (*node, *Error) {
+func (c *checker) comparePattern(n *parse.Node, op string, x *node, pattern string) (*node, *Error) {
 	re, err := c.pattern(n, pattern)
 	if err != nil {
 		return nil, err
@@ -340,7 +341,7 @@ func (c *checker) comparePattern(n *ast, op string, x *node, pattern string) (*n
 
 // pattern compiles a regular expression. It rewrites the text from its parts, so that DuckDB's
 // engine gets no class name or flag that it does not know or interprets differently.
-func (c *checker) pattern(n *ast, text string) (*regexp.Regexp, *Error) {
+func (c *checker) pattern(n *parse.Node, text string) (*regexp.Regexp, *Error) {
 	if len(text) > maxPattern {
 		err := c.fail(n, "", "pattern is %d bytes long, the limit is %d", len(text), maxPattern)
 		err.Limit = true
@@ -352,7 +353,7 @@ func (c *checker) pattern(n *ast, text string) (*regexp.Regexp, *Error) {
 		if strings.HasPrefix(text, "*") {
 			hint = "a pattern for any text is .*"
 		}
-		return nil, c.fail(n, hint, "pattern %s: %s", quoteText(clip(text)), patternFault(err))
+		return nil, c.fail(n, hint, "pattern %s: %s", parse.Quote(parse.Clip(text)), patternFault(err))
 	}
 	if prog, err := syntax.Compile(parsed.Simplify()); err == nil {
 		cost := 0
@@ -360,36 +361,36 @@ func (c *checker) pattern(n *ast, text string) (*regexp.Regexp, *Error) {
 			cost += 1 + 4*len(in.Rune)
 		}
 		if cost > maxPatternCost {
-			e := c.fail(n, "use fewer repetitions or smaller character classes", "pattern %s is too large", quoteText(clip(text)))
+			e := c.fail(n, "use fewer repetitions or smaller character classes", "pattern %s is too large", parse.Quote(parse.Clip(text)))
 			e.Limit = true
 			return nil, e
 		}
 	}
 	re, err := regexp.Compile(parsed.String())
 	if err != nil {
-		return nil, c.fail(n, "", "pattern %s: %s", quoteText(clip(text)), patternFault(err))
+		return nil, c.fail(n, "", "pattern %s: %s", parse.Quote(parse.Clip(text)), patternFault(err))
 	}
 	return re, nil
 }
 
 func patternFault(err error) string {
 	if e, ok := err.(*syntax.Error); ok {
-		return e.Code.String() + " " + clip(e.Expr)
+		return e.Code.String() + " " + parse.Clip(e.Expr)
 	}
 	return err.Error()
 }
 
 // in compiles membership in a list, in a map's keys, or in an address range.
-func (c *checker) in(n *ast) (*node, *Error) {
-	x, err := c.value(n.args[0])
+func (c *checker) in(n *parse.Node) (*node, *Error) {
+	x, err := c.value(n.Args[0])
 	if err != nil {
 		return nil, err
 	}
-	is, err := c.member(n, x, n.args[1])
-	if err != nil || n.text == "in" {
+	is, err := c.member(n, x, n.Args[1])
+	if err != nil || n.Text == "in" {
 		return is, err
 	}
-	there, err := c.exists(n.args[0], x)
+	there, err := c.exists(n.Args[0], x)
 	if err != nil {
 		return nil, err
 	}
@@ -400,11 +401,11 @@ func (c *checker) in(n *ast) (*node, *Error) {
 	return c.make(n, node{op: opAnd, typ: typ{kind: kBool}, args: []*node{there, not}})
 }
 
-func (c *checker) member(n *ast, x *node, set *ast) (*node, *Error) {
+func (c *checker) member(n *parse.Node, x *node, set *parse.Node) (*node, *Error) {
 	if x.typ.each {
 		return c.any(n, x, func(e *node) (*node, *Error) { return c.member(n, e, set) })
 	}
-	if set.kind == nList {
+	if set.Kind == parse.List {
 		return c.memberOf(n, x, set)
 	}
 	// "name" in node: the beginning of a dotted name, used as a map.
@@ -429,7 +430,7 @@ func (c *checker) member(n *ast, x *node, set *ast) (*node, *Error) {
 		return c.compareFinding(n, "==", y, x)
 	case y.typ.kind == kCIDR:
 		if x.typ.text != textIP {
-			return nil, c.fail(n.args[0], "src.ip and dst.ip are addresses", "%s cannot be in an address range", aType(x.typ))
+			return nil, c.fail(n.Args[0], "src.ip and dst.ip are addresses", "%s cannot be in an address range", aType(x.typ))
 		}
 		return c.make(n, node{op: opRange, typ: b, args: []*node{x}, nets: y.nets})
 	case y.typ.kind == kText && x.typ.text == textIP && y.op == opConst:
@@ -459,10 +460,10 @@ func (c *checker) member(n *ast, x *node, set *ast) (*node, *Error) {
 }
 
 // memberOf is x in [a, b, …]: x == a || x == b ….
-func (c *checker) memberOf(n *ast, x *node, set *ast) (*node, *Error) {
+func (c *checker) memberOf(n *parse.Node, x *node, set *parse.Node) (*node, *Error) {
 	either := node{op: opOr, typ: typ{kind: kBool}}
 	same := &node{op: opList, typ: typ{kind: kList, elem: x.typ.kind}}
-	for _, a := range set.args {
+	for _, a := range set.Args {
 		e, err := c.value(a)
 		if err != nil {
 			return nil, err
@@ -471,7 +472,7 @@ func (c *checker) memberOf(n *ast, x *node, set *ast) (*node, *Error) {
 		if x.typ.text == textIP && e.op == opConst && e.typ.kind == kText && strings.Contains(e.str, "/") || e.typ.kind == kCIDR {
 			is, err = c.member(n, x, a)
 		} else {
-			is, err = c.compare(&ast{kind: nBinary, text: "==", args: []*ast{n.args[0], a}, pos: a.pos, end: a.end}, "==", x, e)
+			is, err = c.compare(&parse.Node{Kind: parse.Binary, Text: "==", Args: []*parse.Node{n.Args[0], a}, Pos: a.Pos, End: a.End}, "==", x, e)
 		}
 		if err != nil {
 			return nil, err
@@ -492,10 +493,10 @@ func (c *checker) memberOf(n *ast, x *node, set *ast) (*node, *Error) {
 	return c.make(n, either)
 }
 
-func (c *checker) network(n *ast, text string) ([]netip.Prefix, *Error) {
+func (c *checker) network(n *parse.Node, text string) ([]netip.Prefix, *Error) {
 	p, err := netip.ParsePrefix(text)
 	if err != nil {
-		return nil, c.fail(n, `write an address range such as "10.0.0.0/8" or "fd00::/8"`, "invalid address range %s", quoteText(clip(text)))
+		return nil, c.fail(n, `write an address range such as "10.0.0.0/8" or "fd00::/8"`, "invalid address range %s", parse.Quote(parse.Clip(text)))
 	}
 	return []netip.Prefix{p.Masked()}, nil
 }

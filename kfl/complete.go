@@ -3,6 +3,8 @@ package kfl
 import (
 	"sort"
 	"strings"
+
+	"github.com/pcapsule/pcapsule/kfl/internal/parse"
 )
 
 // Candidate is one completion at a position in a query.
@@ -23,10 +25,10 @@ func Complete(src string, pos int) []Candidate { return CompleteIn(src, pos, Env
 // CompleteIn is Complete with the macros, columns and findings of env.
 func CompleteIn(src string, pos int, env Env) []Candidate {
 	pos = min(max(pos, 0), len(src))
-	if pos > maxSource {
+	if pos > parse.MaxSource {
 		return nil
 	}
-	toks, open := lexAll(src[:pos])
+	toks, open := parse.Tokens(src[:pos])
 	if open {
 		return completeText(src[:pos], toks, env)
 	}
@@ -39,7 +41,7 @@ func CompleteIn(src string, pos int, env Env) []Candidate {
 		}
 	}
 	before := toks
-	for len(before) > 0 && before[len(before)-1].end > start {
+	for len(before) > 0 && before[len(before)-1].End > start {
 		before = before[:len(before)-1]
 	}
 	if endsOperand(before) {
@@ -61,7 +63,7 @@ func CompleteIn(src string, pos int, env Env) []Candidate {
 	seen := map[string]bool{}
 	for _, m := range sortedKeys(env.Macros) {
 		seen[m] = true
-		add(Candidate{Text: m, Kind: "macro", Doc: clip(env.Macros[m])}, word)
+		add(Candidate{Text: m, Kind: "macro", Doc: parse.Clip(env.Macros[m])}, word)
 	}
 	for _, f := range names().fields {
 		kind := "field"
@@ -90,45 +92,30 @@ func CompleteIn(src string, pos int, env Env) []Candidate {
 	return out
 }
 
-// lexAll reads tokens up to the end or the first error; open reports whether text is not closed.
-func lexAll(src string) (toks []token, open bool) {
-	l := lexer{src: src}
-	for {
-		t, err := l.next()
-		if err != nil {
-			return append(toks, token{kind: tokText, pos: err.Offset, end: len(src)}), strings.Contains(err.Msg, "not closed")
-		}
-		if t.kind == tokEnd {
-			return toks, false
-		}
-		toks = append(toks, t)
-	}
-}
-
 // lastWord returns the dotted name that ends at pos.
-func lastWord(toks []token, pos int) (string, int) {
+func lastWord(toks []parse.Token, pos int) (string, int) {
 	start, word := pos, ""
 	for i := len(toks) - 1; i >= 0; i-- {
 		t := toks[i]
-		if t.end != start || t.kind != tokIdent && !(t.kind == tokOp && t.text == ".") {
+		if t.End != start || t.Kind != parse.TokenIdent && !(t.Kind == parse.TokenOp && t.Text == ".") {
 			break
 		}
-		start, word = t.pos, t.text+word
+		start, word = t.Pos, t.Text+word
 	}
 	return word, start
 }
 
 // endsOperand reports whether an operator must follow these tokens.
-func endsOperand(toks []token) bool {
+func endsOperand(toks []parse.Token) bool {
 	if len(toks) == 0 {
 		return false
 	}
-	switch t := toks[len(toks)-1]; t.kind {
-	case tokOp:
-		return t.text == ")" || t.text == "]" || t.text == "}"
-	case tokIdent:
-		for _, w := range infixWords {
-			if strings.EqualFold(w, t.text) {
+	switch t := toks[len(toks)-1]; t.Kind {
+	case parse.TokenOp:
+		return t.Text == ")" || t.Text == "]" || t.Text == "}"
+	case parse.TokenIdent:
+		for _, w := range parse.InfixWords {
+			if strings.EqualFold(w, t.Text) {
 				return false
 			}
 		}
@@ -138,11 +125,11 @@ func endsOperand(toks []token) bool {
 
 // completeText completes values in unclosed text: protocols after protocol ==, findings after
 // finding ==.
-func completeText(src string, toks []token, env Env) []Candidate {
+func completeText(src string, toks []parse.Token, env Env) []Candidate {
 	text := toks[len(toks)-1]
 	name, _ := lastWord(toks[:max(len(toks)-2, 0)], tokEndAt(toks, 3))
 	f := names().byName[name]
-	typed := strings.ToLower(strings.TrimLeft(src[text.pos:], `"'`))
+	typed := strings.ToLower(strings.TrimLeft(src[text.Pos:], `"'`))
 	var out []Candidate
 	if f != nil && f.kind == srcFindings && env.Findings != nil {
 		for _, w := range env.Findings.Names() {
@@ -165,11 +152,11 @@ func completeText(src string, toks []token, env Env) []Candidate {
 }
 
 // tokEndAt returns the end of the token that is back tokens before the last.
-func tokEndAt(toks []token, back int) int {
+func tokEndAt(toks []parse.Token, back int) int {
 	if len(toks) < back {
 		return -1
 	}
-	return toks[len(toks)-back].end
+	return toks[len(toks)-back].End
 }
 
 func methodOf(name string, t typ) bool {

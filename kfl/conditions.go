@@ -1,6 +1,10 @@
 package kfl
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/pcapsule/pcapsule/kfl/internal/parse"
+)
 
 // Condition is one of the conditions that a query joins with &&.
 type Condition struct {
@@ -12,36 +16,36 @@ type Condition struct {
 // Conditions splits a query at its top-level &&. It returns none for an empty query or one with an
 // error.
 func Conditions(src string) []Condition {
-	e, err := parse(src)
-	if err != nil || e.root == nil {
+	e, err := parsed(src)
+	if err != nil || e.Root == nil {
 		return nil
 	}
 	var list []Condition
-	var split func(n *ast)
-	split = func(n *ast) {
-		if n.kind == nAnd {
-			for _, a := range n.args {
+	var split func(n *parse.Node)
+	split = func(n *parse.Node) {
+		if n.Kind == parse.And {
+			for _, a := range n.Args {
 				split(a)
 			}
 			return
 		}
-		one := Condition{Text: strings.TrimSpace(src[n.pos:n.end])}
+		one := Condition{Text: strings.TrimSpace(src[n.Pos:n.End])}
 		one.collect(n)
 		list = append(list, one)
 	}
-	split(e.root)
+	split(e.Root)
 	return list
 }
 
-func (c *Condition) collect(n *ast) {
-	if n.kind == nLit && n.tok.kind == tokText {
-		c.Texts = append(c.Texts, n.tok.text)
+func (c *Condition) collect(n *parse.Node) {
+	if n.Kind == parse.Literal && n.Token.Kind == parse.TokenText {
+		c.Texts = append(c.Texts, n.Token.Text)
 	}
-	switch n.kind {
-	case nIndex, nEvery, nDeep:
+	switch n.Kind {
+	case parse.Index, parse.Every, parse.Deep:
 		c.Part = true
 	}
-	for _, a := range n.args {
+	for _, a := range n.Args {
 		c.collect(a)
 	}
 }

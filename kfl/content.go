@@ -3,6 +3,8 @@ package kfl
 import (
 	"slices"
 	"strconv"
+
+	"github.com/pcapsule/pcapsule/kfl/internal/parse"
 )
 
 const (
@@ -13,22 +15,22 @@ const (
 )
 
 // bodyHash returns the column with the hash of a side's body.
-func (c *checker) bodyHash(n *ast, x *node) *node {
+func (c *checker) bodyHash(n *parse.Node, x *node) *node {
 	c.columns[x.str+"_body_sha256"] = true
-	return &node{op: opCol, typ: typ{kind: kBytes}, str: x.str + "_body_sha256", pos: n.pos, end: n.end}
+	return &node{op: opCol, typ: typ{kind: kBytes}, str: x.str + "_body_sha256", pos: n.Pos, end: n.End}
 }
 
 // uses reports whether x depends on the variable of a macro such as exists.
 func uses(x *node) bool { return x.op == opVar || slices.ContainsFunc(x.args, uses) }
 
-func (c *checker) bodyTest(n *ast, test node) (*node, *Error) {
+func (c *checker) bodyTest(n *parse.Node, test node) (*node, *Error) {
 	// DuckDB has no subqueries inside a lambda, so the test of a body must not depend on
 	// the lambda's variable.
 	if len(c.scope) > 0 && slices.ContainsFunc(test.args, uses) {
 		return nil, c.fail(n, "use a field or a literal", "a body cannot be searched for an element of a list")
 	}
 	if test.op == opBodyHas && test.args[0].op == opConst && len(test.args[0].str) > maxNeedle {
-		err := c.fail(n.args[1], "", "search text is %d bytes long, the limit is %d in a body", len(test.args[0].str), maxNeedle)
+		err := c.fail(n.Args[1], "", "search text is %d bytes long, the limit is %d in a body", len(test.args[0].str), maxNeedle)
 		err.Limit = true
 		return nil, err
 	}
@@ -37,7 +39,7 @@ func (c *checker) bodyTest(n *ast, test node) (*node, *Error) {
 }
 
 // compareBody is == and != of a whole body and text. It compares hashes and does not read the body.
-func (c *checker) compareBody(n *ast, op string, body, text *node) (*node, *Error) {
+func (c *checker) compareBody(n *parse.Node, op string, body, text *node) (*node, *Error) {
 	if op != "==" && op != "!=" || text.typ.kind != kText {
 		return nil, c.fail(n, `write body.contains("…"), body.json().key or size(body)`, "the comparison body %s %s is not supported", op, aType(text.typ))
 	}
@@ -49,7 +51,7 @@ func (c *checker) compareBody(n *ast, op string, body, text *node) (*node, *Erro
 }
 
 // differ is != of two values whose == is the condition is: false if one of them is absent.
-func (c *checker) differ(n *ast, is *node, values ...*node) (*node, *Error) {
+func (c *checker) differ(n *parse.Node, is *node, values ...*node) (*node, *Error) {
 	out := node{op: opAnd, typ: typ{kind: kBool}}
 	for _, x := range values {
 		there, err := c.exists(n, x)
@@ -67,7 +69,7 @@ func (c *checker) differ(n *ast, is *node, values ...*node) (*node, *Error) {
 }
 
 // document is the JSON value of a body.
-func (c *checker) document(n *ast, x *node) (*node, *Error) {
+func (c *checker) document(n *parse.Node, x *node) (*node, *Error) {
 	if x.op == opAbsent {
 		return absent(typ{kind: kJSON}), nil
 	}
@@ -92,7 +94,7 @@ func (c *checker) document(n *ast, x *node) (*node, *Error) {
 	return c.make(n, node{op: opPath, typ: typ{kind: kJSON}, args: []*node{doc}})
 }
 
-func (c *checker) whole(n *ast, x *node) (*node, *Error) {
+func (c *checker) whole(n *parse.Node, x *node) (*node, *Error) {
 	if x.op == opAbsent {
 		return absent(typ{kind: kText}), nil
 	}
@@ -104,7 +106,7 @@ func (c *checker) whole(n *ast, x *node) (*node, *Error) {
 }
 
 // step goes one step into a JSON value. Steps are literals: a key, or an index from 0.
-func (c *checker) step(n *ast, x *node, key *ast, k *node) (*node, *Error) {
+func (c *checker) step(n *parse.Node, x *node, key *parse.Node, k *node) (*node, *Error) {
 	if x.op == opAbsent {
 		return x, nil
 	}
@@ -129,7 +131,7 @@ func (c *checker) step(n *ast, x *node, key *ast, k *node) (*node, *Error) {
 
 // compareJSON compares a member of a JSON value with a value of a certain type: a JSON number is
 // never equal to text.
-func (c *checker) compareJSON(n *ast, op string, j, x *node) (*node, *Error) {
+func (c *checker) compareJSON(n *parse.Node, op string, j, x *node) (*node, *Error) {
 	if op == "!=" {
 		is, err := c.compareJSON(n, "==", j, x)
 		if err != nil {
@@ -187,7 +189,7 @@ func (c *checker) compareJSON(n *ast, op string, j, x *node) (*node, *Error) {
 	return nil, c.mismatch(n, j, x)
 }
 
-func (c *checker) memberOfJSON(n *ast, x, j *node) (*node, *Error) {
+func (c *checker) memberOfJSON(n *parse.Node, x, j *node) (*node, *Error) {
 	list, err := c.convert(n, j, typ{kind: kList, elem: kJSON})
 	if err != nil {
 		return nil, err

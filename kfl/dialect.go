@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/pcapsule/pcapsule/kfl/internal/parse"
 )
 
 // Dialect has the forms that differ between the engines for which a query is compiled. In a form, @
@@ -164,7 +166,7 @@ func (q *Query) SQLIn(dialect string) (string, error) {
 	case w.lacking != nil:
 		return "", w.lacking
 	case w.tooLong:
-		err := errorAt(q.src, 0, len(q.src), "split the query", "the query compiles to more than %d bytes of SQL", maxSQL)
+		err := parse.ErrorAt(q.src, 0, len(q.src), "split the query", "the query compiles to more than %d bytes of SQL", maxSQL)
 		err.Limit = true
 		return "", err
 	}
@@ -174,7 +176,7 @@ func (q *Query) SQLIn(dialect string) (string, error) {
 // lacks records that the dialect cannot express n, and returns a placeholder.
 func (w *writer) lacks(n *node, what string) frag {
 	if w.lacking == nil {
-		w.lacking = errorAt(w.src, n.pos, max(n.pos, n.end), "pcapsule query and pcapsule lake query can, with DuckDB", "dialect %s cannot express %s", w.d.Name, what)
+		w.lacking = parse.ErrorAt(w.src, n.pos, max(n.pos, n.end), "pcapsule query and pcapsule lake query can, with DuckDB", "dialect %s cannot express %s", w.d.Name, what)
 	}
 	return frag{sql: "NULL"}
 }

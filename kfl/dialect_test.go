@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/pcapsule/pcapsule/kfl/internal/parse"
 )
 
 var dialectCases = flag.String("dialects", "", "write the cases of TestDialects as JSON to this file, for scripts/lake/kfl.py")
@@ -234,7 +236,7 @@ func TestDialectsOfDocument(t *testing.T) {
 func TestDialectLiterals(t *testing.T) {
 	texts := []string{"", "'", `\`, `\'`, "a\nb", "a\x00b", "${spark.home}", "?", "@", "$", "日本", `\u0041`, "''", "--", ";"}
 	for _, s := range texts {
-		q, err := Compile("host == "+quoteText(s), Env{})
+		q, err := Compile("host == "+parse.Quote(s), Env{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/pcapsule/pcapsule/kfl/internal/parse"
 )
 
 // gen generates rows and queries from a small stock of values, so that they often match.
@@ -188,7 +190,7 @@ func (g *gen) expr(k kind, depth int) string {
 			func() string { return "size(" + g.expr(pick(g, kText, kList, kMap, kBytes), d) + ")" },
 			func() string { return "-(" + g.expr(k, d) + ")" },
 			func() string {
-				return g.expr(kText, d) + `.indexOf(` + quoteText(pick(g, "a", "é", "日本", "payment", "-")) + ")"
+				return g.expr(kText, d) + `.indexOf(` + parse.Quote(pick(g, "a", "é", "日本", "payment", "-")) + ")"
 			},
 			func() string { return "int(" + g.expr(pick(g, kText, kFloat), d) + ")" },
 			func() string { return g.expr(kTime, d) + "." + pick(g, "getHours()", "getSeconds()", "getDayOfWeek()") })()
@@ -208,7 +210,7 @@ func (g *gen) expr(k kind, depth int) string {
 			func() string {
 				return g.expr(k, d) + pick(g, ".lowerAscii()", ".upperAscii()", ".trim()", `.replace("a", "é")`, `.split(",").join("|")`, ".substring("+g.expr(kInt, d)+")", ".substring(0, 2)", ".substring(1, 1)")
 			},
-			func() string { return g.expr(kList, d) + ".join(" + quoteText(g.text()) + ")" })()
+			func() string { return g.expr(kList, d) + ".join(" + parse.Quote(g.text()) + ")" })()
 	case kTime:
 		return pick(g, func() string { return g.leaf(k) }, func() string { return "(" + g.expr(k, d) + pick(g, " + ", " - ") + g.expr(kDuration, d) + ")" })()
 	case kDuration:
@@ -341,7 +343,7 @@ func (g *gen) leaf(k kind) string {
 		return pick(g, "0.5", "1e3", "-2.25", "1e308", "0.0", "latency_ms", "503.0")
 	case kText:
 		if literal {
-			return quoteText(g.text())
+			return parse.Quote(g.text())
 		}
 	case kTime:
 		return pick(g, "timestamp", "ts", "now()", `timestamp("2026-01-01T00:00:00Z")`, "hours(-1)")
@@ -433,7 +435,7 @@ func TestFoldingAgrees(t *testing.T) {
 		r := row(map[string]any{})
 		for _, name := range g.only {
 			var v any = g.text()
-			literal := quoteText(v.(string))
+			literal := parse.Quote(v.(string))
 			if columns[name] == kInt {
 				v = pick(g, stockInts...)
 				literal = fmt.Sprintf("int(%q)", fmt.Sprint(v)) // the least integer has no literal

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/pcapsule/pcapsule/kfl/internal/parse"
 )
 
 // faults are invalid queries with the column (from 1), the message and the hint.
@@ -149,15 +151,15 @@ func TestMacroErrorsNameTheMacro(t *testing.T) {
 
 // limits are queries that exceed a limit.
 var limits = []struct{ why, src string }{
-	{"a text too long", "http || " + strings.Repeat(" ", maxSource) + "dns"},
-	{"parentheses too deep", strings.Repeat("(", maxDepth+1) + "http" + strings.Repeat(")", maxDepth+1)},
+	{"a text too long", "http || " + strings.Repeat(" ", parse.MaxSource) + "dns"},
+	{"parentheses too deep", strings.Repeat("(", parse.MaxDepth+1) + "http" + strings.Repeat(")", parse.MaxDepth+1)},
 	{"negations too deep", strings.Repeat("!", 5000) + "http"},
 	{"words too deep", strings.Repeat("not ", 5000) + "http"},
 	{"a sum too deep", "status_code > 1" + strings.Repeat("+1", 5000)},
 	{"members too deep", "request.body.json()" + strings.Repeat(".a", 5000)},
 	{"ternaries too deep", strings.Repeat("http ? http : ", 5000) + "http"},
 	{"lists too deep", "1 in " + strings.Repeat("[", 5000)},
-	{"more expressions than allowed", "http" + strings.Repeat("||dns", maxNodes)},
+	{"more expressions than allowed", "http" + strings.Repeat("||dns", parse.MaxNodes)},
 	{"macros that double", "m0"},
 	{"lists in lists", `pods.exists(a, pods.exists(b, pods.exists(c, pods.exists(d, pods.exists(e, true)))))`},
 	{"a pattern too long", `host.matches("` + strings.Repeat("a", maxPattern+1) + `")`},

@@ -5,24 +5,25 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/kfl/internal/parse"
 	"github.com/pcapsule/pcapsule/kfl/nearest"
 )
 
 // any tests whether an element of a list passes the test.
-func (c *checker) any(n *ast, list *node, test func(e *node) (*node, *Error)) (*node, *Error) {
+func (c *checker) any(n *parse.Node, list *node, test func(e *node) (*node, *Error)) (*node, *Error) {
 	return c.quantifier(n, opAny, list, test)
 }
 
 // every is x.*: any element of a list, any value of a map, any member of a JSON value.
-func (c *checker) every(n *ast) (*node, *Error) {
-	x, err := c.value(n.args[0])
+func (c *checker) every(n *parse.Node) (*node, *Error) {
+	x, err := c.value(n.Args[0])
 	if err != nil {
 		return nil, err
 	}
 	members := typ{kind: kList, elem: kJSON, each: true}
 	switch {
 	case x.op == opDeep:
-		return nil, c.fail(n, `compare it, as in request.body.json()..`+x.path[0]+` == "x"`, "cannot apply .* to all values under %s", clip(x.path[0]))
+		return nil, c.fail(n, `compare it, as in request.body.json()..`+x.path[0]+` == "x"`, "cannot apply .* to all values under %s", parse.Clip(x.path[0]))
 	case isXML(x):
 		return c.xmlStep(n, x, &node{op: opConst, typ: typ{kind: kText}, str: "*"})
 	case x.op == opAbsent && (x.typ.kind == kJSON || x.typ.kind == kBytes):
@@ -41,7 +42,7 @@ func (c *checker) every(n *ast) (*node, *Error) {
 	case x.typ.kind == kList:
 		return eachOf(x), nil
 	case x.typ.kind == kBody:
-		return nil, c.fail(n, "write "+n.args[0].text+".json().*", "cannot select a part of a body")
+		return nil, c.fail(n, "write "+n.Args[0].Text+".json().*", "cannot select a part of a body")
 	}
 	return nil, c.fail(n, "", "%s has no members", aType(x.typ))
 }
@@ -57,7 +58,7 @@ func eachOf(x *node) *node {
 }
 
 // stepEach goes one step into each of several JSON values.
-func (c *checker) stepEach(n *ast, x *node, key *ast, k *node) (*node, *Error) {
+func (c *checker) stepEach(n *parse.Node, x *node, key *parse.Node, k *node) (*node, *Error) {
 	list, err := c.quantifier(n, opMap, x, func(e *node) (*node, *Error) { return c.step(n, e, key, k) })
 	return eachOf(list), err
 }
@@ -65,8 +66,8 @@ func (c *checker) stepEach(n *ast, x *node, key *ast, k *node) (*node, *Error) {
 // deep is x..name: the values under a name anywhere in the JSON of a body. It returns only
 // scalars, because the values of nested keys with the same name would need space that is
 // quadratic in the size of the document.
-func (c *checker) deep(n *ast) (*node, *Error) {
-	x, err := c.value(n.args[0])
+func (c *checker) deep(n *parse.Node) (*node, *Error) {
+	x, err := c.value(n.Args[0])
 	if err != nil {
 		return nil, err
 	}
@@ -78,25 +79,25 @@ func (c *checker) deep(n *ast) (*node, *Error) {
 		return absent(t), nil
 	}
 	if x.op != opPath || len(x.path) > 0 || x.args[0].op != opDoc {
-		return nil, c.fail(n, "write request.body.json().."+n.text, ".. works only on a whole JSON body, not on %s", aType(x.typ))
+		return nil, c.fail(n, "write request.body.json().."+n.Text, ".. works only on a whole JSON body, not on %s", aType(x.typ))
 	}
-	return c.make(n, node{op: opDeep, typ: t, str: x.args[0].str, path: []string{n.text}})
+	return c.make(n, node{op: opDeep, typ: t, str: x.args[0].str, path: []string{n.Text}})
 }
 
 // inNetwork is cidr(address, range).
-func (c *checker) inNetwork(n *ast) (*node, *Error) {
-	x, err := c.value(n.args[0])
+func (c *checker) inNetwork(n *parse.Node) (*node, *Error) {
+	x, err := c.value(n.Args[0])
 	if err != nil {
 		return nil, err
 	}
 	if x.typ.text != textIP {
-		return nil, c.fail(n.args[0], "src.ip and dst.ip are addresses", "%s cannot be in an address range", aType(x.typ))
+		return nil, c.fail(n.Args[0], "src.ip and dst.ip are addresses", "%s cannot be in an address range", aType(x.typ))
 	}
-	text, err := c.literalText(n.args[1], functions["cidr"])
+	text, err := c.literalText(n.Args[1], functions["cidr"])
 	if err != nil {
 		return nil, err
 	}
-	nets, err := c.network(n.args[1], text)
+	nets, err := c.network(n.Args[1], text)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +105,7 @@ func (c *checker) inNetwork(n *ast) (*node, *Error) {
 }
 
 // compareFinding is finding == "name".
-func (c *checker) compareFinding(n *ast, op string, a, b *node) (*node, *Error) {
+func (c *checker) compareFinding(n *parse.Node, op string, a, b *node) (*node, *Error) {
 	if a.op != opFindings {
 		a, b = b, a
 	}
@@ -124,7 +125,7 @@ func (c *checker) compareFinding(n *ast, op string, a, b *node) (*node, *Error) 
 }
 
 // finding tests whether a call has the finding, or any finding if name is empty.
-func (c *checker) finding(n *ast, name string) (*node, *Error) {
+func (c *checker) finding(n *parse.Node, name string) (*node, *Error) {
 	f := c.env.Findings
 	if f == nil {
 		return nil, c.fail(n, "open the bundle as a case to compute findings", "findings are not available here")
@@ -134,11 +135,11 @@ func (c *checker) finding(n *ast, name string) (*node, *Error) {
 		if kind, _, _ := strings.Cut(name, "/"); !slices.Contains(all, kind) { // the part after / selects one finding of the kind
 			hint := "this case has no findings"
 			if near := nearest.Name(name, all); near != "" {
-				hint = "did you mean " + quoteText(near) + "?"
+				hint = "did you mean " + parse.Quote(near) + "?"
 			} else if len(all) > 0 {
 				hint = "the findings are " + strings.Join(all[:min(len(all), 8)], ", ")
 			}
-			return nil, c.fail(n, hint, "unknown finding %s", quoteText(clip(name)))
+			return nil, c.fail(n, hint, "unknown finding %s", parse.Quote(parse.Clip(name)))
 		}
 		all = []string{name}
 	}
@@ -146,7 +147,7 @@ func (c *checker) finding(n *ast, name string) (*node, *Error) {
 	for _, one := range all {
 		calls, err := f.Calls(one)
 		if err != nil {
-			return nil, c.fail(n, "", "finding %s: %v", clip(one), err)
+			return nil, c.fail(n, "", "finding %s: %v", parse.Clip(one), err)
 		}
 		ids = append(ids, calls...)
 	}

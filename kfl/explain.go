@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/pcapsule/pcapsule/kfl/internal/parse"
 )
 
 // Explain describes for the user how a query was understood and compiled, in lines of at most width columns where
@@ -30,7 +32,7 @@ func (q *Query) Explain(width int) string {
 	where, args := q.SQL()
 	b.WriteString(ExplainLine("sql", where, width))
 	for i, a := range args {
-		fmt.Fprintf(&b, "  ?%-4d %s\n", i+1, quoteText(fmt.Sprint(a)))
+		fmt.Fprintf(&b, "  ?%-4d %s\n", i+1, parse.Quote(fmt.Sprint(a)))
 	}
 	return b.String()
 }

@@ -1,5 +1,7 @@
 package kfl
 
+import "github.com/pcapsule/pcapsule/kfl/internal/parse"
+
 // join describes how rows of another table belong to a call.
 type join struct {
 	word  string // the prefix in Row's names
@@ -24,7 +26,7 @@ type joined struct {
 }
 
 // join returns a column of the row that belongs to the call; it is absent if the table lacks it.
-func (c *checker) join(n *ast, f *field) (*node, *Error) {
+func (c *checker) join(n *parse.Node, f *field) (*node, *Error) {
 	j := &joined{join: joins[f.kind], column: f.arg, bundle: c.several()}
 	calls, ok := c.table("calls", "conn_id", "call_no", "protocol")
 	own, has := c.table(j.table, f.arg)

@@ -9,7 +9,45 @@ package kfl
 import (
 	"maps"
 	"slices"
+
+	"github.com/pcapsule/pcapsule/kfl/internal/parse"
+	"github.com/pcapsule/pcapsule/kfl/nearest"
 )
+
+// Error describes why a query is invalid, with the position.
+type Error = parse.Error
+
+// Expr is a parsed text.
+type Expr = parse.Expr
+
+// Parse parses src. It checks only the syntax; Compile also checks names and types. The error
+// is an *Error.
+func Parse(src string) (*Expr, error) {
+	e, err := parsed(src)
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// parsed is Parse with a typed error. A word that looks like an operator gets that as a hint.
+func parsed(src string) (*Expr, *Error) {
+	e, err := parse.Parse(src)
+	if err != nil && err.Hint == "" && err.Word != "" {
+		err.Hint = nearest.Hint(err.Word, parse.InfixWords[:])
+	}
+	return e, err
+}
+
+// Format writes src in canonical form: && || ! instead of words, methods instead of infix words,
+// one space around operators, comments first. It keeps names, text and the meaning.
+func Format(src string) (string, error) {
+	e, err := parsed(src)
+	if err != nil {
+		return "", err
+	}
+	return e.String(), nil
+}
 
 // Query is a compiled query. It is safe for several goroutines.
 type Query struct {
@@ -40,14 +78,14 @@ func Compile(src string, env Env) (*Query, error) {
 }
 
 func compile(src string, env Env) (*Query, *Error) {
-	e, err := parse(src)
+	e, err := parsed(src)
 	if err != nil {
 		return nil, err
 	}
 	q := &Query{src: src, expr: e, root: boolNode(true), now: env.Now}
 	c := &checker{work: &work{env: env, columns: map[string]bool{}, absent: map[string]bool{}}, src: src}
-	if e.root != nil {
-		if q.root, err = c.condition(e.root); err != nil {
+	if e.Root != nil {
+		if q.root, err = c.condition(e.Root); err != nil {
 			return nil, err
 		}
 	}
@@ -57,7 +95,7 @@ func compile(src string, env Env) (*Query, *Error) {
 	w := &writer{d: &duckDB, src: src, bodies: env.Bodies}
 	q.where, q.fault = w.cond(q.root), w.fault
 	if w.tooLong {
-		err := errorAt(src, 0, len(src), "split the query", "the query compiles to more than %d bytes of SQL", maxSQL)
+		err := parse.ErrorAt(src, 0, len(src), "split the query", "the query compiles to more than %d bytes of SQL", maxSQL)
 		err.Limit = true
 		return nil, err
 	}

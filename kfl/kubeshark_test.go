@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/pcapsule/pcapsule/kfl/internal/parse"
 )
 
 // variables are the variables of KFL2 with their KFL2 types: s text, i int, b bool, t time,
@@ -209,7 +211,7 @@ func TestInjectionIsText(t *testing.T) {
 			if strings.ContainsAny(text, "\x00\n") && strings.Contains(form, "call_id") {
 				continue
 			}
-			q, err := Compile(strings.ReplaceAll(form, "@", quoteText(text)), Env{})
+			q, err := Compile(strings.ReplaceAll(form, "@", parse.Quote(text)), Env{})
 			if err != nil {
 				t.Errorf("%s with %q: %v", form, text, err)
 				continue

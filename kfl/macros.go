@@ -3,6 +3,8 @@ package kfl
 import (
 	"sort"
 	"strings"
+
+	"github.com/pcapsule/pcapsule/kfl/internal/parse"
 )
 
 // Limits of a macro file.
@@ -24,7 +26,7 @@ const (
 func ParseMacros(file string) (map[string]string, error) {
 	out := map[string]string{}
 	if len(file) > maxMacroFile {
-		err := errorAt(file, maxMacroFile, maxMacroFile, "", "macro file is %d bytes long, the limit is %d", len(file), maxMacroFile)
+		err := parse.ErrorAt(file, maxMacroFile, maxMacroFile, "", "macro file is %d bytes long, the limit is %d", len(file), maxMacroFile)
 		err.Limit = true
 		return nil, err
 	}
@@ -34,20 +36,20 @@ func ParseMacros(file string) (map[string]string, error) {
 			return nil, err
 		}
 		if _, twice := out[name]; twice {
-			return nil, errorAt(file, d.pos, d.pos+len(name), "", "macro %s is defined twice", name)
+			return nil, parse.ErrorAt(file, d.pos, d.pos+len(name), "", "macro %s is defined twice", name)
 		}
 		if len(out) == maxMacros {
-			err := errorAt(file, d.pos, d.end, "", "more than %d macros", maxMacros)
+			err := parse.ErrorAt(file, d.pos, d.end, "", "more than %d macros", maxMacros)
 			err.Limit = true
 			return nil, err
 		}
-		e, err := parse(d.text)
+		e, err := parsed(d.text)
 		if err != nil {
 			err.Macro = name
 			return nil, err
 		}
-		if e.root == nil {
-			return nil, errorAt(file, d.pos, d.end, "write "+name+" := http", "macro %s is empty", name)
+		if e.Root == nil {
+			return nil, parse.ErrorAt(file, d.pos, d.end, "write "+name+" := http", "macro %s is empty", name)
 		}
 		out[name] = d.text
 	}
@@ -122,18 +124,18 @@ func scalar(s string) string {
 func (d *definition) name(file string) (string, *Error) {
 	name := strings.TrimSpace(d.head)
 	if d.sign == "" {
-		return "", errorAt(file, d.pos, d.end, "write name := condition", "missing := after %s", quoteText(clip(name)))
+		return "", parse.ErrorAt(file, d.pos, d.end, "write name := condition", "missing := after %s", parse.Quote(parse.Clip(name)))
 	}
-	toks, _ := lexAll(name)
+	toks, _ := parse.Tokens(name)
 	ok := len(toks)%2 == 1 && len(name) <= maxMacroName
 	for i, t := range toks {
-		ok = ok && (i%2 == 0 && t.kind == tokIdent || i%2 == 1 && t.kind == tokOp && t.text == ".")
+		ok = ok && (i%2 == 0 && t.Kind == parse.TokenIdent || i%2 == 1 && t.Kind == parse.TokenOp && t.Text == ".")
 	}
-	for _, w := range append([]string{"true", "false", "nil", "null", "and", "or", "not", "in"}, infixWords[:]...) {
+	for _, w := range append([]string{"true", "false", "nil", "null", "and", "or", "not", "in"}, parse.InfixWords[:]...) {
 		ok = ok && !strings.EqualFold(name, w)
 	}
 	if !ok || strings.ContainsAny(name, " \t") {
-		return "", errorAt(file, d.pos, d.pos+len(d.head), "names are letters, digits, _ and dots, such as slow or my.slow", "invalid macro name %s", quoteText(clip(name)))
+		return "", parse.ErrorAt(file, d.pos, d.pos+len(d.head), "names are letters, digits, _ and dots, such as slow or my.slow", "invalid macro name %s", parse.Quote(parse.Clip(name)))
 	}
 	return name, nil
 }
@@ -148,7 +150,7 @@ func CheckMacros(env Env) (list []*Error) {
 	sort.Strings(all)
 	for _, name := range all {
 		c := &checker{work: &work{env: env, columns: map[string]bool{}, absent: map[string]bool{}}, src: name}
-		if _, err := c.expand(&ast{end: len(name)}, name, env.Macros[name]); err != nil {
+		if _, err := c.expand(&parse.Node{End: len(name)}, name, env.Macros[name]); err != nil {
 			list = append(list, err)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/kfl/internal/parse"
 	"github.com/pcapsule/pcapsule/kfl/nearest"
 )
 
@@ -72,7 +73,7 @@ func TestDefinitions(t *testing.T) {
 			continue
 		}
 		c := &checker{work: &work{columns: map[string]bool{}, absent: map[string]bool{}}}
-		x, err := c.field(&ast{}, f)
+		x, err := c.field(&parse.Node{}, f)
 		if err != nil {
 			t.Errorf("%s = %s: %v", f.name, f.arg, err)
 			continue

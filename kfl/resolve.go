@@ -5,26 +5,27 @@ import (
 	"sort"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/kfl/internal/parse"
 	"github.com/pcapsule/pcapsule/kfl/nearest"
 )
 
 // dotted returns the name of n if it has the form a.b.c or a["b"].
-func (c *checker) dotted(n *ast) (string, bool) {
-	switch n.kind {
-	case nIdent:
+func (c *checker) dotted(n *parse.Node) (string, bool) {
+	switch n.Kind {
+	case parse.Ident:
 		for _, v := range c.scope {
-			if v.name == n.text {
+			if v.name == n.Text {
 				return "", false
 			}
 		}
-		return n.text, true
-	case nSelect:
-		head, ok := c.dotted(n.args[0])
-		return head + "." + n.text, ok
-	case nIndex:
-		if key := n.args[1]; key.kind == nLit && (key.tok.kind == tokText || key.tok.kind == tokRaw) && c.headOnly(n.args[0]) {
-			head, ok := c.dotted(n.args[0])
-			return head + "." + key.tok.text, ok
+		return n.Text, true
+	case parse.Select:
+		head, ok := c.dotted(n.Args[0])
+		return head + "." + n.Text, ok
+	case parse.Index:
+		if key := n.Args[1]; key.Kind == parse.Literal && (key.Token.Kind == parse.TokenText || key.Token.Kind == parse.TokenRaw) && c.headOnly(n.Args[0]) {
+			head, ok := c.dotted(n.Args[0])
+			return head + "." + key.Token.Text, ok
 		}
 	}
 	return "", false
@@ -47,16 +48,16 @@ func (c *checker) known(name string) bool {
 }
 
 // headOnly reports whether n is only the beginning of names, such as src or node.
-func (c *checker) headOnly(n *ast) bool {
+func (c *checker) headOnly(n *parse.Node) bool {
 	name, ok := c.dotted(n)
 	return ok && names().heads[name] && !c.known(name)
 }
 
 // name resolves a name: a macro's variable, a macro, a field or a column, or a part of one.
-func (c *checker) name(n *ast) (*node, *Error) {
-	if n.kind == nIdent {
+func (c *checker) name(n *parse.Node) (*node, *Error) {
+	if n.Kind == parse.Ident {
 		for _, v := range slices.Backward(c.scope) {
-			if v.name == n.text {
+			if v.name == n.Text {
 				return c.make(n, node{op: opVar, typ: v.typ, num: v.id})
 			}
 		}
@@ -68,17 +69,17 @@ func (c *checker) name(n *ast) (*node, *Error) {
 	case ok && !c.prefixKnown(n):
 		return nil, c.unknown(n, name)
 	}
-	x, err := c.value(n.args[0])
+	x, err := c.value(n.Args[0])
 	if err != nil {
 		return nil, err
 	}
-	key := &ast{kind: nLit, tok: token{kind: tokText, text: n.text}, pos: n.at, end: n.end}
+	key := &parse.Node{Kind: parse.Literal, Token: parse.Token{Kind: parse.TokenText, Text: n.Text}, Pos: n.At, End: n.End}
 	return c.part(n, x, key)
 }
 
-func (c *checker) prefixKnown(n *ast) bool {
-	for n.kind == nSelect || n.kind == nIndex {
-		n = n.args[0]
+func (c *checker) prefixKnown(n *parse.Node) bool {
+	for n.Kind == parse.Select || n.Kind == parse.Index {
+		n = n.Args[0]
 		if name, ok := c.dotted(n); !ok || c.known(name) {
 			return true
 		}
@@ -86,7 +87,7 @@ func (c *checker) prefixKnown(n *ast) bool {
 	return false
 }
 
-func (c *checker) named(n *ast, name string) (*node, *Error) {
+func (c *checker) named(n *parse.Node, name string) (*node, *Error) {
 	if text, ok := c.env.Macros[name]; ok && !c.own && !slices.Contains(c.within, name) {
 		return c.expand(n, name, text)
 	}
@@ -104,27 +105,27 @@ func (c *checker) named(n *ast, name string) (*node, *Error) {
 
 // expand replaces a macro's name by its definition. Inside its own definition, the name of a
 // macro means the field of that name, if there is one.
-func (c *checker) expand(n *ast, name, text string) (*node, *Error) {
-	e, err := parse(text)
+func (c *checker) expand(n *parse.Node, name, text string) (*node, *Error) {
+	e, err := parsed(text)
 	if err != nil {
 		err.Macro = name
 		return nil, err
 	}
-	if e.root == nil {
+	if e.Root == nil {
 		return nil, c.fail(n, "", "macro %s is empty", name)
 	}
-	if len(c.within) >= maxDepth {
-		return nil, c.fail(n, "", "macros are nested more than %d deep", maxDepth)
+	if len(c.within) >= parse.MaxDepth {
+		return nil, c.fail(n, "", "macros are nested more than %d deep", parse.MaxDepth)
 	}
 	inner := &checker{work: c.work, src: text, macro: name, within: append(slices.Clone(c.within), name)}
-	x, err := inner.value(e.root)
+	x, err := inner.value(e.Root)
 	if err == nil && x.typ.kind == kBool {
-		x, err = inner.toCondition(e.root, x)
+		x, err = inner.toCondition(e.Root, x)
 	}
 	return x, err
 }
 
-func (c *checker) unknown(n *ast, name string) *Error {
+func (c *checker) unknown(n *parse.Node, name string) *Error {
 	if names().heads[name] {
 		var some []string
 		for _, f := range names().all {
@@ -132,10 +133,10 @@ func (c *checker) unknown(n *ast, name string) *Error {
 				some = append(some, f)
 			}
 		}
-		return c.fail(n, "fields that begin with it: "+strings.Join(some, ", "), "%s is not a complete field name", clip(name))
+		return c.fail(n, "fields that begin with it: "+strings.Join(some, ", "), "%s is not a complete field name", parse.Clip(name))
 	}
 	hint := nearest.Hint(name, c.allNames())
-	return c.fail(n, hint, "unknown name %s, expected a field, a keyword or a macro", clip(name))
+	return c.fail(n, hint, "unknown name %s, expected a field, a keyword or a macro", parse.Clip(name))
 }
 
 // allNames returns the names that this query may use, in a fixed order.
@@ -158,15 +159,15 @@ func (c *checker) allNames() []string {
 }
 
 // field returns the expression of a field.
-func (c *checker) field(n *ast, f *field) (*node, *Error) {
+func (c *checker) field(n *parse.Node, f *field) (*node, *Error) {
 	switch f.kind {
 	case srcExpr:
-		e, err := parse(f.arg)
+		e, err := parsed(f.arg)
 		if err != nil {
 			return nil, err
 		}
 		inner := &checker{work: c.work, src: f.arg, own: true}
-		x, err := inner.value(e.root)
+		x, err := inner.value(e.Root)
 		if err != nil {
 			return nil, err
 		}
@@ -219,7 +220,7 @@ func (c *checker) lacks(name string) bool {
 }
 
 // read returns the column of a field, with the type of the view's column.
-func (c *checker) read(n *ast, f *field, column string) (*node, *Error) {
+func (c *checker) read(n *parse.Node, f *field, column string) (*node, *Error) {
 	t := f.typ
 	if real, ok := c.env.Columns[column]; ok {
 		r, known := columnType(real)
@@ -239,10 +240,10 @@ func (c *checker) read(n *ast, f *field, column string) (*node, *Error) {
 }
 
 // column returns a column that is not in names.tsv.
-func (c *checker) column(n *ast, name, duckType string) (*node, *Error) {
+func (c *checker) column(n *parse.Node, name, duckType string) (*node, *Error) {
 	t, ok := columnType(duckType)
 	if !ok {
-		return nil, c.fail(n, "use SQL", "KFL does not support column %s of type %s", clip(name), clip(duckType))
+		return nil, c.fail(n, "use SQL", "KFL does not support column %s of type %s", parse.Clip(name), parse.Clip(duckType))
 	}
 	switch {
 	case !c.lacks(name):
@@ -281,7 +282,7 @@ func columnType(duck string) (typ, bool) {
 	return typ{}, false
 }
 
-func (c *checker) labels(n *ast, column string) (*node, *Error) {
+func (c *checker) labels(n *parse.Node, column string) (*node, *Error) {
 	there, err := c.make(n, node{op: opExists, typ: typ{kind: kBool}, args: []*node{{op: opCol, typ: typ{kind: kMap}, str: column}}})
 	if err != nil {
 		return nil, err
@@ -291,7 +292,7 @@ func (c *checker) labels(n *ast, column string) (*node, *Error) {
 
 // entries makes a map. Its first argument is the condition for the presence of the map; a map
 // that is present may be empty.
-func (c *checker) entries(n *ast, f *field) (*node, *Error) {
+func (c *checker) entries(n *parse.Node, f *field) (*node, *Error) {
 	b := typ{kind: kBool}
 	col := func(name string, t typ) *node { return &node{op: opCol, typ: t, str: name} }
 	exists := func(x *node) *node { return &node{op: opExists, typ: b, args: []*node{x}} }

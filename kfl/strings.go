@@ -3,6 +3,8 @@ package kfl
 import (
 	"strings"
 	"unicode/utf8"
+
+	"github.com/pcapsule/pcapsule/kfl/internal/parse"
 )
 
 // stringCall is a function of CEL's string extensions. Positions count characters from 0; a
@@ -94,17 +96,17 @@ func substring(a []value) value {
 }
 
 // stringCall checks a call of a string function.
-func (c *checker) stringCall(n *ast, x *node) (*node, *Error) {
-	f := stringCalls[n.text]
-	args := n.args[1:]
+func (c *checker) stringCall(n *parse.Node, x *node) (*node, *Error) {
+	f := stringCalls[n.Text]
+	args := n.Args[1:]
 	if len(args) > len(f.args) || len(args) < len(f.args)-f.optional {
-		return nil, c.fail(n, "write "+f.form, "wrong number of arguments (%d) for %s", len(args), n.text)
+		return nil, c.fail(n, "write "+f.form, "wrong number of arguments (%d) for %s", len(args), n.Text)
 	}
-	x, err := c.textOf(n.args[0], x, f.on, f.form)
+	x, err := c.textOf(n.Args[0], x, f.on, f.form)
 	if err != nil {
 		return nil, err
 	}
-	out := node{op: opCall, typ: f.result, str: n.text, args: []*node{x}}
+	out := node{op: opCall, typ: f.result, str: n.Text, args: []*node{x}}
 	for i, a := range args {
 		v, err := c.value(a)
 		if err == nil {
@@ -115,16 +117,16 @@ func (c *checker) stringCall(n *ast, x *node) (*node, *Error) {
 		}
 		switch literal := v.op == opConst; {
 		case i > 0:
-		case n.text == "join" && !literal:
+		case n.Text == "join" && !literal:
 			return nil, c.fail(a, "write "+f.form, "expected quoted text")
-		case (n.text == "split" || n.text == "replace" || n.text == "indexOf") && (!literal || v.str == ""):
+		case (n.Text == "split" || n.Text == "replace" || n.Text == "indexOf") && (!literal || v.str == ""):
 			return nil, c.fail(a, "write "+f.form, "expected quoted text that is not empty")
 		}
 		out.args = append(out.args, v)
 	}
 	if len(args) < len(f.args) {
 		last := &node{op: opConst, typ: plainText}
-		if n.text == "substring" {
+		if n.Text == "substring" {
 			if last, err = c.size(n, x); err != nil {
 				return nil, err
 			}
@@ -135,7 +137,7 @@ func (c *checker) stringCall(n *ast, x *node) (*node, *Error) {
 }
 
 // textOf converts a value to the kind that a string function accepts.
-func (c *checker) textOf(n *ast, x *node, want kind, form string) (_ *node, err *Error) {
+func (c *checker) textOf(n *parse.Node, x *node, want kind, form string) (_ *node, err *Error) {
 	if x, err = c.oneXML(n, asText(x)); err != nil {
 		return nil, err
 	}

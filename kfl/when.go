@@ -1,21 +1,25 @@
 package kfl
 
-import "time"
+import (
+	"time"
+
+	"github.com/pcapsule/pcapsule/kfl/internal/parse"
+)
 
 // ago is a time relative to now, as in the older language.
-func (c *checker) ago(n *ast) (*node, *Error) {
-	x, err := c.value(n.args[0])
+func (c *checker) ago(n *parse.Node) (*node, *Error) {
+	x, err := c.value(n.Args[0])
 	if err != nil {
 		return nil, err
 	}
 	if x.op != opConst || x.typ.kind != kInt {
-		return nil, c.fail(n.args[0], "write "+functions[n.text], "expected a number")
+		return nil, c.fail(n.Args[0], "write "+functions[n.Text], "expected a number")
 	}
 	c.usesNow = true
-	if n.text == "months" || n.text == "years" {
+	if n.Text == "months" || n.Text == "years" {
 		return c.calendarAgo(n, x.num)
 	}
-	of := map[string]time.Duration{"seconds": time.Second, "minutes": time.Minute, "hours": time.Hour, "days": 24 * time.Hour, "weeks": 7 * 24 * time.Hour}[n.text]
+	of := map[string]time.Duration{"seconds": time.Second, "minutes": time.Minute, "hours": time.Hour, "days": 24 * time.Hour, "weeks": 7 * 24 * time.Hour}[n.Text]
 	arg := func(k kind, v int64) *node { return &node{op: opConst, typ: typ{kind: k}, num: v} }
 	span, err := c.make(n, node{op: opArith, typ: typ{kind: kDuration}, str: "*", args: []*node{x, arg(kDuration, int64(of))}})
 	if err != nil {
@@ -25,9 +29,9 @@ func (c *checker) ago(n *ast) (*node, *Error) {
 }
 
 // calendarAgo is the same day, a number of months or years from now.
-func (c *checker) calendarAgo(n *ast, count int64) (*node, *Error) {
+func (c *checker) calendarAgo(n *parse.Node, count int64) (*node, *Error) {
 	const most = 3000 // months; 64-bit nanoseconds cover about 292 years in each direction
-	if n.text == "years" && count > -most && count < most {
+	if n.Text == "years" && count > -most && count < most {
 		count *= 12
 	}
 	if count < -most || count > most {
@@ -41,13 +45,13 @@ func (c *checker) calendarAgo(n *ast, count int64) (*node, *Error) {
 }
 
 // limitTo is limit(n) of the older language: always true, and limits the answer to n calls.
-func (c *checker) limitTo(n *ast) (*node, *Error) {
-	x, err := c.value(n.args[0])
+func (c *checker) limitTo(n *parse.Node) (*node, *Error) {
+	x, err := c.value(n.Args[0])
 	if err != nil {
 		return nil, err
 	}
 	if x.op != opConst || x.typ.kind != kInt || x.num < 1 || x.num > 1<<31-1 {
-		return nil, c.fail(n.args[0], "write limit(100)", "expected a number above 0")
+		return nil, c.fail(n.Args[0], "write limit(100)", "expected a number above 0")
 	}
 	if c.limit == 0 || int(x.num) < c.limit {
 		c.limit = int(x.num)

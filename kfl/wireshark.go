@@ -2,11 +2,12 @@ package kfl
 
 import (
 	_ "embed"
-	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/pcapsule/pcapsule/kfl/internal/parse"
 )
 
 //go:embed wireshark.tsv
@@ -36,7 +37,6 @@ var (
 			`([A-Za-z][\w.]*)(?:\s*(==|!=|<=|>=|=~|<|>|~|\b(?:eq|ne|gt|lt|ge|le|contains|matches|in)\b)\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[\w.:/*-]+))?`)
 	})
 	plainWord = regexp.MustCompile(`^[A-Za-z_][\w-]*$`)
-	hexByte   = regexp.MustCompile(`^0x[0-9a-fA-F]+$`)
 )
 
 // suggest adds the likely intention to an error: the same condition with Wireshark's fields
@@ -108,9 +108,9 @@ func meant(name string) string {
 func comparison(name, op, value, whole string, quote bool) string {
 	to := meant(name)
 	ok := to != "" && names().byName[name] == nil
-	quoted := quotedAddress(value)
+	quoted := parse.QuotedAddress(value)
 	if quote && quoted == value && plainWord.MatchString(value) && names().byName[value] == nil && !slices.Contains(constants, value) {
-		quoted = quoteText(value)
+		quoted = parse.Quote(value)
 	}
 	if !ok && quoted == value {
 		return whole
@@ -152,18 +152,4 @@ func comparison(name, op, value, whole string, quote bool) string {
 		return parts[0]
 	}
 	return "(" + strings.Join(parts, joint) + ")"
-}
-
-// quotedAddress puts an address or a prefix in quotes. It returns other values unchanged.
-func quotedAddress(s string) string {
-	if hexByte.MatchString(s) {
-		return s
-	}
-	if _, err := netip.ParseAddr(s); err == nil {
-		return `"` + s + `"`
-	}
-	if _, err := netip.ParsePrefix(s); err == nil {
-		return `"` + s + `"`
-	}
-	return s
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/kfl/internal/parse"
 	"github.com/pcapsule/pcapsule/kfl/internal/xmltree"
 )
 
@@ -23,7 +24,7 @@ func isXML(x *node) bool {
 var xmlElements = typ{kind: kList, elem: kXML, each: true}
 
 // xmlDocument is the XML document of a body.
-func (c *checker) xmlDocument(n *ast, x *node) (*node, *Error) {
+func (c *checker) xmlDocument(n *parse.Node, x *node) (*node, *Error) {
 	if x.op == opAbsent {
 		return absent(typ{kind: kXML}), nil
 	}
@@ -38,7 +39,7 @@ func (c *checker) xmlDocument(n *ast, x *node) (*node, *Error) {
 }
 
 // xmlStep selects the child elements of x with a name or, with an @, an attribute.
-func (c *checker) xmlStep(n *ast, x, k *node) (*node, *Error) {
+func (c *checker) xmlStep(n *parse.Node, x, k *node) (*node, *Error) {
 	if k.op != opConst {
 		return nil, c.fail(n, `write .name, ["name"], ["@attribute"] or [0]`, "expected a name or an index from 0")
 	}
@@ -49,18 +50,18 @@ func (c *checker) xmlStep(n *ast, x, k *node) (*node, *Error) {
 }
 
 // xmlDeep is xml()..name: elements with a name anywhere.
-func (c *checker) xmlDeep(n *ast, x *node) (*node, *Error) {
+func (c *checker) xmlDeep(n *parse.Node, x *node) (*node, *Error) {
 	switch x.op {
 	case opAbsent:
 		return absent(xmlElements), nil
 	case opXML:
-		return c.make(n, node{op: opXMLDeep, typ: xmlElements, path: []string{n.text}, args: []*node{x}})
+		return c.make(n, node{op: opXMLDeep, typ: xmlElements, path: []string{n.Text}, args: []*node{x}})
 	}
-	return nil, c.fail(n, "write request.body.xml().."+n.text, ".. works only on a whole body, not on an XML element")
+	return nil, c.fail(n, "write request.body.xml().."+n.Text, ".. works only on a whole body, not on an XML element")
 }
 
 // oneXML returns the first of several elements if one value is required.
-func (c *checker) oneXML(n *ast, x *node) (*node, *Error) {
+func (c *checker) oneXML(n *parse.Node, x *node) (*node, *Error) {
 	if x.typ.kind != kList || !isXML(x) {
 		return x, nil
 	}
@@ -68,7 +69,7 @@ func (c *checker) oneXML(n *ast, x *node) (*node, *Error) {
 }
 
 // textOfXML returns the text of the first element if x is XML.
-func (c *checker) textOfXML(n *ast, x *node) (*node, *Error) {
+func (c *checker) textOfXML(n *parse.Node, x *node) (*node, *Error) {
 	if !isXML(x) {
 		return x, nil
 	}
@@ -80,7 +81,7 @@ func (c *checker) textOfXML(n *ast, x *node) (*node, *Error) {
 }
 
 // compareXML compares the text of an element, converted to the type of the other operand.
-func (c *checker) compareXML(n *ast, op string, x, y *node) (_ *node, err *Error) {
+func (c *checker) compareXML(n *parse.Node, op string, x, y *node) (_ *node, err *Error) {
 	to := y.typ.kind
 	switch to {
 	case kXML, kJSON:

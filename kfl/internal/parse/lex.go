@@ -1,32 +1,37 @@
-package kfl
+package parse
 
 import (
 	"math"
+	"net/netip"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 )
 
-type tokenKind uint8
+// TokenKind is a kind of token.
+type TokenKind uint8
 
+// Kinds of tokens, with the fields of Token that they use.
 const (
-	tokEnd tokenKind = iota
-	tokIdent
-	tokInt
-	tokFloat
-	tokDuration // num is nanoseconds
-	tokText     // text is the value
-	tokRaw      // r"…": text is the value
-	tokOp       // text is the operator
+	tokEnd TokenKind = iota
+	TokenIdent
+	TokenInt
+	TokenFloat
+	TokenDuration // Int is in nanoseconds
+	TokenText     // Text is the value
+	TokenRaw      // r"…": Text is the value
+	TokenOp       // Text is the operator
 )
 
-type token struct {
-	kind     tokenKind
-	text     string
-	num      int64
-	flt      float64
-	pos, end int
+// Token is the smallest part of a text. Pos and End are its range in bytes.
+type Token struct {
+	Kind     TokenKind
+	Text     string
+	Int      int64
+	Float    float64
+	Pos, End int
 }
 
 // comment is the text of a comment without its marker.
@@ -48,15 +53,15 @@ var foreignOperators = [...][2]string{
 }
 
 func (l *lexer) fail(pos, end int, hint, format string, args ...any) *Error {
-	return errorAt(l.src, pos, end, hint, format, args...)
+	return ErrorAt(l.src, pos, end, hint, format, args...)
 }
 
 // next reads one token.
-func (l *lexer) next() (token, *Error) {
+func (l *lexer) next() (Token, *Error) {
 	l.skipSpace()
 	start := l.pos
 	if start >= len(l.src) {
-		return token{kind: tokEnd, pos: start, end: start}, nil
+		return Token{Kind: tokEnd, Pos: start, End: start}, nil
 	}
 	c := l.src[start]
 	switch {
@@ -68,31 +73,31 @@ func (l *lexer) next() (token, *Error) {
 		l.pos++
 		return l.quoted(start, true)
 	case (c == 'b' || c == 'B') && start+1 < len(l.src) && (l.src[start+1] == '"' || l.src[start+1] == '\''):
-		return token{}, l.fail(start, start+1, "omit the b: text and bytes are searched the same way", "byte literals are not supported")
+		return Token{}, l.fail(start, start+1, "omit the b: text and bytes are searched the same way", "byte literals are not supported")
 	case isLetter(c):
 		for l.pos < len(l.src) && (isLetter(l.src[l.pos]) || isDigit(l.src[l.pos])) {
 			l.pos++
 		}
-		return token{kind: tokIdent, text: l.src[start:l.pos], pos: start, end: l.pos}, nil
+		return Token{Kind: TokenIdent, Text: l.src[start:l.pos], Pos: start, End: l.pos}, nil
 	}
 	if two := l.src[start:min(start+2, len(l.src))]; two == "<>" || two == "!~" {
-		return token{}, l.foreignOperator(start)
+		return Token{}, l.foreignOperator(start)
 	}
 	for _, op := range operators {
 		if strings.HasPrefix(l.src[start:], op) {
 			l.pos += len(op)
-			return token{kind: tokOp, text: op, pos: start, end: l.pos}, nil
+			return Token{Kind: TokenOp, Text: op, Pos: start, End: l.pos}, nil
 		}
 	}
 	if err := l.foreignOperator(start); err != nil {
-		return token{}, err
+		return Token{}, err
 	}
 	r, n := utf8.DecodeRuneInString(l.src[start:])
 	hint := ""
 	if strings.ContainsRune("“”„‘’«»`", r) {
 		hint = `put text in plain quotes: "…" or '…'`
 	}
-	return token{}, l.fail(start, start+n, hint, "unexpected character %q", r)
+	return Token{}, l.fail(start, start+n, hint, "unexpected character %q", r)
 }
 
 // foreignOperator returns the error for an operator of another language, or nil.
@@ -126,7 +131,7 @@ func (l *lexer) skipSpace() {
 }
 
 // number reads an integer, a float, a duration such as 1h30m or a size such as 10KB.
-func (l *lexer) number() (token, *Error) {
+func (l *lexer) number() (Token, *Error) {
 	start := l.pos
 	src := l.src
 	for l.pos < len(src) {
@@ -144,7 +149,7 @@ func (l *lexer) number() (token, *Error) {
 	}
 done:
 	text := src[start:l.pos]
-	t := token{pos: start, end: l.pos, text: text}
+	t := Token{Pos: start, End: l.pos, Text: text}
 	digits := strings.TrimRight(text, "uU")
 	if len(digits) < len(text)-1 {
 		digits = text
@@ -152,41 +157,41 @@ done:
 	n, err := strconv.ParseInt(digits, 0, 64)
 	switch {
 	case err == nil && (isHex(digits) || len(digits) == 1 || digits[0] != '0') && !strings.Contains(digits, "_"):
-		t.kind, t.num = tokInt, n
+		t.Kind, t.Int = TokenInt, n
 		return t, nil
 	case err != nil && err.(*strconv.NumError).Err == strconv.ErrRange:
 		// The smallest integer has no positive counterpart: the parser negates it.
 		if u, err := strconv.ParseUint(digits, 0, 64); err == nil && u == 1<<63 {
-			t.kind, t.num, t.flt = tokInt, math.MinInt64, 1
+			t.Kind, t.Int, t.Float = TokenInt, math.MinInt64, 1
 			return t, nil
 		}
-		return t, l.fail(start, l.pos, "", "number %s does not fit in 64 bits", clip(text))
+		return t, l.fail(start, l.pos, "", "number %s does not fit in 64 bits", Clip(text))
 	}
 	if f, err := strconv.ParseFloat(text, 64); err == nil && !isHex(text) && !strings.ContainsAny(text, "_pPnNiI") {
 		if !strings.ContainsAny(text, ".eE") { // 007
-			return t, l.fail(start, l.pos, "omit the leading zeros", "invalid number %s", clip(text))
+			return t, l.fail(start, l.pos, "omit the leading zeros", "invalid number %s", Clip(text))
 		}
-		t.kind, t.flt = tokFloat, f
+		t.Kind, t.Float = TokenFloat, f
 		return t, nil
 	}
-	if d, ok := parseDuration(text); ok {
-		t.kind, t.num = tokDuration, d
+	if d, ok := ParseDuration(text); ok {
+		t.Kind, t.Int = TokenDuration, d
 		return t, nil
 	}
 	if n, ok := parseSize(text); ok {
-		t.kind, t.num = tokInt, n
+		t.Kind, t.Int = TokenInt, n
 		return t, nil
 	}
-	if quoted := quotedAddress(text); quoted != text {
+	if quoted := QuotedAddress(text); quoted != text {
 		return t, l.fail(start, l.pos, "write "+quoted, "address %s is not in quotes", text)
 	}
-	return t, l.fail(start, l.pos, "write a number such as 500, 0x1f4 or 1.5, a duration such as 250us, 500ms, 5s, 1h30m or 2d, or a size such as 10KB or 4MiB", "invalid number %s", clip(text))
+	return t, l.fail(start, l.pos, "write a number such as 500, 0x1f4 or 1.5, a duration such as 250us, 500ms, 5s, 1h30m or 2d, or a size such as 10KB or 4MiB", "invalid number %s", Clip(text))
 }
 
 func isHex(s string) bool { return strings.HasPrefix(s, "0x") || strings.HasPrefix(s, "0X") }
 
-// parseDuration reads a Go duration, days or weeks.
-func parseDuration(s string) (int64, bool) {
+// ParseDuration reads a Go duration, days or weeks.
+func ParseDuration(s string) (int64, bool) {
 	for unit, of := range map[string]int64{"d": 24, "w": 7 * 24} {
 		if n, err := strconv.ParseInt(strings.TrimSuffix(s, unit), 10, 64); err == nil && strings.HasSuffix(s, unit) {
 			hours := n * of
@@ -223,7 +228,7 @@ func parseSize(s string) (int64, bool) {
 
 // quoted reads text in single, double or triple quotes. start is the beginning of the token,
 // including an r.
-func (l *lexer) quoted(start int, raw bool) (token, *Error) {
+func (l *lexer) quoted(start int, raw bool) (Token, *Error) {
 	quote := l.src[l.pos : l.pos+1]
 	if t := strings.Repeat(quote, 3); strings.HasPrefix(l.src[l.pos:], t) {
 		quote = t
@@ -232,7 +237,7 @@ func (l *lexer) quoted(start int, raw bool) (token, *Error) {
 	var b strings.Builder
 	for {
 		if l.pos >= len(l.src) || len(quote) == 1 && (l.src[l.pos] == '\n' || l.src[l.pos] == '\r') {
-			return token{}, l.fail(start, l.pos, "close it with "+quote, "text is not closed")
+			return Token{}, l.fail(start, l.pos, "close it with "+quote, "text is not closed")
 		}
 		if strings.HasPrefix(l.src[l.pos:], quote) {
 			l.pos += len(quote)
@@ -245,16 +250,16 @@ func (l *lexer) quoted(start int, raw bool) (token, *Error) {
 		}
 		r, n, ok := unescape(l.src[l.pos:])
 		if !ok {
-			return token{}, l.fail(l.pos, l.pos+min(2, len(l.src)-l.pos), `write \\ for a backslash, or r"…" for text without escapes`, "invalid escape in text")
+			return Token{}, l.fail(l.pos, l.pos+min(2, len(l.src)-l.pos), `write \\ for a backslash, or r"…" for text without escapes`, "invalid escape in text")
 		}
 		b.WriteRune(r)
 		l.pos += n
 	}
-	kind := tokText
+	kind := TokenText
 	if raw {
-		kind = tokRaw
+		kind = TokenRaw
 	}
-	return token{kind: kind, text: b.String(), pos: start, end: l.pos}, nil
+	return Token{Kind: kind, Text: b.String(), Pos: start, End: l.pos}, nil
 }
 
 // unescape reads one escape of CEL at the start of s, which begins with a backslash.
@@ -292,3 +297,34 @@ func unescape(s string) (r rune, n int, ok bool) {
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
 func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' || c == '_' }
+
+// Tokens reads tokens up to the end or the first error; open reports whether text is not closed.
+func Tokens(src string) (toks []Token, open bool) {
+	l := lexer{src: src}
+	for {
+		t, err := l.next()
+		if err != nil {
+			return append(toks, Token{Kind: TokenText, Pos: err.Offset, End: len(src)}), strings.Contains(err.Msg, "not closed")
+		}
+		if t.Kind == tokEnd {
+			return toks, false
+		}
+		toks = append(toks, t)
+	}
+}
+
+var hexByte = regexp.MustCompile(`^0x[0-9a-fA-F]+$`)
+
+// QuotedAddress puts an address or a prefix in quotes. It returns other values unchanged.
+func QuotedAddress(s string) string {
+	if hexByte.MatchString(s) {
+		return s
+	}
+	if _, err := netip.ParseAddr(s); err == nil {
+		return `"` + s + `"`
+	}
+	if _, err := netip.ParsePrefix(s); err == nil {
+		return `"` + s + `"`
+	}
+	return s
+}

@@ -1,4 +1,4 @@
-package kfl
+package parse
 
 import (
 	"fmt"
@@ -16,6 +16,7 @@ type Error struct {
 	Hint   string // what to write instead; may be empty
 	Source string // the text of the position: the whole query, or a macro
 	Macro  string // name of the macro in Source, empty for the query itself
+	Word   string // the word that was not expected here; empty in other errors
 	Limit  bool   // a limit was exceeded; the query may be valid
 }
 
@@ -71,8 +72,8 @@ func printable(s string) string {
 	}, s)
 }
 
-// errorAt returns the error for src[pos:end].
-func errorAt(src string, pos, end int, hint, format string, args ...any) *Error {
+// ErrorAt returns the error for src[pos:end].
+func ErrorAt(src string, pos, end int, hint, format string, args ...any) *Error {
 	pos = min(max(pos, 0), len(src))
 	end = min(max(end, pos), len(src))
 	before := src[:pos]
@@ -85,8 +86,8 @@ func errorAt(src string, pos, end int, hint, format string, args ...any) *Error 
 	}
 }
 
-// clip shortens text for a message.
-func clip(s string) string {
+// Clip shortens text for a message.
+func Clip(s string) string {
 	const most = 40 // bytes shown
 	if len(s) <= most {
 		return s
@@ -98,8 +99,8 @@ func clip(s string) string {
 	return s + "…"
 }
 
-// quoteText returns s as a literal.
-func quoteText(s string) string {
+// Quote returns s as a literal.
+func Quote(s string) string {
 	var b strings.Builder
 	b.WriteByte('"')
 	for _, r := range s {

@@ -1,4 +1,4 @@
-package kfl
+package parse
 
 import (
 	"math"
@@ -6,11 +6,11 @@ import (
 )
 
 // unary = ("!" | "-") unary | member
-func (p *parser) unary() (*ast, *Error) {
-	kind := nNot
+func (p *parser) unary() (*Node, *Error) {
+	kind := Not
 	switch {
 	case p.isOp("-"):
-		kind = nNeg
+		kind = Negative
 	case !p.isOp("!"):
 		return p.member()
 	}
@@ -22,33 +22,33 @@ func (p *parser) unary() (*ast, *Error) {
 	if err := p.advance(); err != nil {
 		return nil, err
 	}
-	if kind == nNeg && (p.tok.kind == tokInt || p.tok.kind == tokFloat || p.tok.kind == tokDuration) {
+	if kind == Negative && (p.tok.Kind == TokenInt || p.tok.Kind == TokenFloat || p.tok.Kind == TokenDuration) {
 		return p.negative(at)
 	}
 	x, err := p.unary()
 	if err != nil {
 		return nil, err
 	}
-	return p.node(ast{kind: kind, args: []*ast{x}, pos: at.pos, end: x.end})
+	return p.node(Node{Kind: kind, Args: []*Node{x}, Pos: at.Pos, End: x.End})
 }
 
 // negative reads a number after a minus as one literal.
-func (p *parser) negative(minus token) (*ast, *Error) {
+func (p *parser) negative(minus Token) (*Node, *Error) {
 	t := p.tok
-	t.pos = minus.pos
-	switch t.kind {
-	case tokFloat:
-		t.flt = -t.flt
+	t.Pos = minus.Pos
+	switch t.Kind {
+	case TokenFloat:
+		t.Float = -t.Float
 	default:
-		if t.num != math.MinInt64 {
-			t.num = -t.num
+		if t.Int != math.MinInt64 {
+			t.Int = -t.Int
 		}
-		t.flt = 0
+		t.Float = 0
 	}
 	if err := p.advance(); err != nil {
 		return nil, err
 	}
-	n, err := p.node(ast{kind: nLit, tok: t, pos: t.pos, end: t.end})
+	n, err := p.node(Node{Kind: Literal, Token: t, Pos: t.Pos, End: t.End})
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +56,7 @@ func (p *parser) negative(minus token) (*ast, *Error) {
 }
 
 // member = primary { "." name [ "(" args ")" ] | "[" expr "]" }
-func (p *parser) member() (*ast, *Error) {
+func (p *parser) member() (*Node, *Error) {
 	x, err := p.primary()
 	if err != nil {
 		return nil, err
@@ -64,7 +64,7 @@ func (p *parser) member() (*ast, *Error) {
 	return p.suffixes(x)
 }
 
-func (p *parser) suffixes(x *ast) (_ *ast, err *Error) {
+func (p *parser) suffixes(x *Node) (_ *Node, err *Error) {
 	for {
 		switch {
 		case p.isOp("."):
@@ -79,31 +79,31 @@ func (p *parser) suffixes(x *ast) (_ *ast, err *Error) {
 			}
 			name := p.tok
 			if !deep && p.isOp("*") {
-				if x, err = p.node(ast{kind: nEvery, args: []*ast{x}, pos: x.pos, end: name.end, at: name.pos}); err != nil {
+				if x, err = p.node(Node{Kind: Every, Args: []*Node{x}, Pos: x.Pos, End: name.End, At: name.Pos}); err != nil {
 					return nil, err
 				}
 				err = p.advance()
 				break
 			}
-			if name.kind != tokIdent {
+			if name.Kind != TokenIdent {
 				return nil, p.unexpected("a name after the dot")
 			}
 			if err := p.advance(); err != nil {
 				return nil, err
 			}
 			if deep {
-				x, err = p.node(ast{kind: nDeep, text: name.text, args: []*ast{x}, pos: x.pos, end: name.end, at: name.pos})
+				x, err = p.node(Node{Kind: Deep, Text: name.Text, Args: []*Node{x}, Pos: x.Pos, End: name.End, At: name.Pos})
 				break
 			}
 			if !p.isOp("(") {
-				x, err = p.node(ast{kind: nSelect, text: name.text, args: []*ast{x}, pos: x.pos, end: name.end, at: name.pos})
+				x, err = p.node(Node{Kind: Select, Text: name.Text, Args: []*Node{x}, Pos: x.Pos, End: name.End, At: name.Pos})
 				break
 			}
 			args, end, err := p.list("(", ")")
 			if err != nil {
 				return nil, err
 			}
-			if x, err = p.node(ast{kind: nMethod, text: name.text, args: append([]*ast{x}, args...), pos: x.pos, end: end, at: name.pos}); err != nil {
+			if x, err = p.node(Node{Kind: Method, Text: name.Text, Args: append([]*Node{x}, args...), Pos: x.Pos, End: end, At: name.Pos}); err != nil {
 				return nil, err
 			}
 		case p.isOp("["):
@@ -115,11 +115,11 @@ func (p *parser) suffixes(x *ast) (_ *ast, err *Error) {
 				if err := p.advance(); err != nil {
 					return nil, err
 				}
-				end := p.tok.end
+				end := p.tok.End
 				if err := p.expect("]"); err != nil {
 					return nil, err
 				}
-				if x, err = p.node(ast{kind: nEvery, args: []*ast{x}, pos: x.pos, end: end, at: star.pos}); err != nil {
+				if x, err = p.node(Node{Kind: Every, Args: []*Node{x}, Pos: x.Pos, End: end, At: star.Pos}); err != nil {
 					return nil, err
 				}
 				break
@@ -129,9 +129,9 @@ func (p *parser) suffixes(x *ast) (_ *ast, err *Error) {
 				return nil, err
 			}
 			if len(args) != 1 {
-				return nil, errorAt(p.lex.src, x.end, end, "", "%d keys in brackets, expected 1", len(args))
+				return nil, ErrorAt(p.lex.src, x.End, end, "", "%d keys in brackets, expected 1", len(args))
 			}
-			if x, err = p.node(ast{kind: nIndex, args: []*ast{x, args[0]}, pos: x.pos, end: end}); err != nil {
+			if x, err = p.node(Node{Kind: Index, Args: []*Node{x, args[0]}, Pos: x.Pos, End: end}); err != nil {
 				return nil, err
 			}
 		default:
@@ -144,7 +144,7 @@ func (p *parser) suffixes(x *ast) (_ *ast, err *Error) {
 }
 
 // list reads expressions between brackets, with an optional comma at the end.
-func (p *parser) list(open, shut string) (args []*ast, end int, err *Error) {
+func (p *parser) list(open, shut string) (args []*Node, end int, err *Error) {
 	start := p.tok
 	if err := p.expect(open); err != nil {
 		return nil, 0, err
@@ -153,7 +153,7 @@ func (p *parser) list(open, shut string) (args []*ast, end int, err *Error) {
 }
 
 // rest reads a list after its opening bracket.
-func (p *parser) rest(start token, open, shut string) (args []*ast, end int, err *Error) {
+func (p *parser) rest(start Token, open, shut string) (args []*Node, end int, err *Error) {
 	for !p.isOp(shut) {
 		a, err := p.expr()
 		if err != nil {
@@ -163,7 +163,7 @@ func (p *parser) rest(start token, open, shut string) (args []*ast, end int, err
 		if p.isOp(shut) {
 			break
 		}
-		if p.tok.kind == tokEnd {
+		if p.tok.Kind == tokEnd {
 			return nil, 0, p.fail(start, "close it with "+shut, "%s is not closed", open)
 		}
 		if !p.isOp(",") {
@@ -173,25 +173,25 @@ func (p *parser) rest(start token, open, shut string) (args []*ast, end int, err
 			return nil, 0, err
 		}
 	}
-	end = p.tok.end
+	end = p.tok.End
 	return args, end, p.advance()
 }
 
-func (p *parser) primary() (*ast, *Error) {
+func (p *parser) primary() (*Node, *Error) {
 	t := p.tok
-	switch t.kind {
-	case tokInt, tokFloat, tokDuration, tokText, tokRaw:
-		if t.kind == tokInt && t.num == math.MinInt64 && t.flt != 0 {
-			return nil, p.fail(t, "", "number %s does not fit in 64 bits", t.text)
+	switch t.Kind {
+	case TokenInt, TokenFloat, TokenDuration, TokenText, TokenRaw:
+		if t.Kind == TokenInt && t.Int == math.MinInt64 && t.Float != 0 {
+			return nil, p.fail(t, "", "number %s does not fit in 64 bits", t.Text)
 		}
 		if err := p.advance(); err != nil {
 			return nil, err
 		}
-		return p.node(ast{kind: nLit, tok: t, pos: t.pos, end: t.end})
-	case tokIdent:
+		return p.node(Node{Kind: Literal, Token: t, Pos: t.Pos, End: t.End})
+	case TokenIdent:
 		return p.ident()
-	case tokOp:
-		switch t.text {
+	case TokenOp:
+		switch t.Text {
 		case "(":
 			if err := p.advance(); err != nil {
 				return nil, err
@@ -201,32 +201,32 @@ func (p *parser) primary() (*ast, *Error) {
 				return nil, err
 			}
 			if !p.isOp(")") {
-				if p.tok.kind == tokEnd {
+				if p.tok.Kind == tokEnd {
 					return nil, p.fail(t, "close it with )", "( is not closed")
 				}
 				return nil, p.unexpected("an operator or )")
 			}
 			return x, p.advance()
 		case "[", "{":
-			shut := map[string]string{"[": "]", "{": "}"}[t.text]
-			args, end, err := p.list(t.text, shut)
+			shut := map[string]string{"[": "]", "{": "}"}[t.Text]
+			args, end, err := p.list(t.Text, shut)
 			if err != nil {
 				return nil, err
 			}
-			return p.node(ast{kind: nList, args: args, pos: t.pos, end: end})
+			return p.node(Node{Kind: List, Args: args, Pos: t.Pos, End: end})
 		}
 	}
 	return nil, p.unexpected("a field, a value or (")
 }
 
 // ident reads a name, a call, or one of the keywords that are values.
-func (p *parser) ident() (*ast, *Error) {
+func (p *parser) ident() (*Node, *Error) {
 	t := p.tok
-	for _, w := range infixWords {
-		if strings.EqualFold(t.text, w) {
+	for _, w := range InfixWords {
+		if strings.EqualFold(t.Text, w) {
 			err := p.unexpected("a field or a value")
-			err.Hint = ""
-			if form, ok := methods[w]; ok {
+			err.Hint, err.Word = "", ""
+			if form := MethodForm(w); form != "" {
 				err.Hint = "write " + form
 			}
 			return nil, err
@@ -235,21 +235,21 @@ func (p *parser) ident() (*ast, *Error) {
 	if err := p.advance(); err != nil {
 		return nil, err
 	}
-	n := ast{kind: nIdent, text: t.text, pos: t.pos, end: t.end, at: t.pos}
-	switch strings.ToLower(t.text) {
+	n := Node{Kind: Ident, Text: t.Text, Pos: t.Pos, End: t.End, At: t.Pos}
+	switch strings.ToLower(t.Text) {
 	case "true":
-		n.kind, n.tok.num = nBool, 1
+		n.Kind, n.Token.Int = Bool, 1
 	case "false":
-		n.kind = nBool
+		n.Kind = Bool
 	case "nil", "null":
-		n.kind = nNil
+		n.Kind = Nil
 	}
-	if n.kind == nIdent && p.isOp("(") {
+	if n.Kind == Ident && p.isOp("(") {
 		args, end, err := p.list("(", ")")
 		if err != nil {
 			return nil, err
 		}
-		n.kind, n.args, n.end = nCall, args, end
+		n.Kind, n.Args, n.End = Call, args, end
 	}
 	return p.node(n)
 }
