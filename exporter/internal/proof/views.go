@@ -1,6 +1,8 @@
 package proof
 
 import (
+	"slices"
+
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 	"github.com/pcapsule/pcapsule/exporter/internal/memory"
@@ -25,6 +27,8 @@ const (
 // 9293 section 3.4.1), or after the recorder reported that the socket that sent one receives it.
 // Until then the two share only handshakes, which carry no payload. Of several SYN-ACKs, the one that
 // the client acknowledges counts, because anyone can forge one.
+//
+// A bridge that translates shows only the client's packets between its two translations, see between.
 //
 // A SYN on the ends of a view changes nothing until it is answered (RFC 5961 section 4).
 //
@@ -59,7 +63,8 @@ type dial struct {
 	at             int64
 	key            synKey
 	tsval          uint32
-	copies         uint8 // views with another time stamp, or none
+	copies         uint8   // views with another time stamp, or none
+	views          []*seen // at most maxCopies
 	answer         answers
 	cookie         uint64 // of the socket that answered, 0 unknown
 }
@@ -208,7 +213,7 @@ func (v *views) find(f *flow.Packet, cookie uint64) *flow.View {
 	switch {
 	case cookie != 0 && cookie == s.of.cookie && f.Direction == decode.DirIn:
 		s.answer = s.of.answer // the socket that answered receives the packets of these ends
-	case f.PayloadLen > 0 && !s.proven():
+	case f.PayloadLen > 0 && !s.proven() && !s.between():
 		delete(v.known.m, at)
 		return nil
 	}
@@ -266,8 +271,24 @@ func (v *views) syn(f *flow.Packet, src, dst flow.End, at place) *flow.View {
 			return nil
 		}
 	}
+	if len(first.views) < maxCopies {
+		first.views = append(first.views, s)
+	}
 	v.begin(at, old, &redial{src, f.Seq, s})
 	return s.view
+}
+
+// between reports whether no answer was seen under a view's ends, and they are between those of two translations:
+// the client's or the server's of those that were dialled, and the other of a proven view.
+func (s *seen) between() bool {
+	return s.answer.n == 0 && slices.ContainsFunc(s.of.views, func(o *seen) bool {
+		return o.proven() && mixed(s.view.Seen, s.view.Dialled, o.view.Seen)
+	})
+}
+
+// mixed reports whether ends are the first of one conversation's view and the second of the other.
+func mixed(ends, a, b [2]flow.End) bool {
+	return ends == [2]flow.End{a[0], b[1]} || ends == [2]flow.End{b[0], a[1]}
 }
 
 // like reports whether a SYN may be the one that opened a connection, under other ends. A translator may rewrite or remove

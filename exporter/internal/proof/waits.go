@@ -177,6 +177,18 @@ func (p *pairs) prove(t *talk) {
 	if t.tcp {
 		p.views.prove(t.at, l.view, t.isn)
 	}
+	for _, c := range x.copies {
+		if c.between(t) {
+			p.prove(c)
+		}
+	}
+}
+
+// between reports whether the ends of a possible view are between those of its original and of a proven view, and have
+// shown only one direction: a bridge that translates shows no answers between its two translations.
+func (t *talk) between(o *talk) bool {
+	l := t.like
+	return !l.proven && o.like.proven && t.last[1-l.asked[0].dir] == 0 && mixed(t.ends(), l.of.ends(), o.ends())
 }
 
 // viewAs makes the view of a conversation under other ends.
@@ -211,7 +223,11 @@ func (p *pairs) expire(now int64) {
 
 // pop ends the oldest wait.
 func (p *pairs) pop() {
-	if w := p.waiting[0]; !w.over() {
+	switch w := p.waiting[0]; {
+	case w.over():
+	case slices.ContainsFunc(w.of.like.of.copies, w.of.between):
+		p.prove(w.of)
+	default:
 		w.of.leave()
 	}
 	p.waiting[0] = wait{}
