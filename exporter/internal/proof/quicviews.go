@@ -3,6 +3,7 @@ package proof
 import (
 	"encoding/binary"
 	"hash/maphash"
+	"slices"
 	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
@@ -70,7 +71,7 @@ type quicConn struct {
 	client   string      // id that the client chose for itself
 	server   string      // newest id that the server chose for itself, under the dialled addresses
 
-	translated bool // it was seen under other ends too
+	views []*quicSeen // translated ends, at most maxCopies
 }
 
 // quicID is the owner of an id.
@@ -286,7 +287,7 @@ func (v *quicViews) continues(seen *quicSeen, from string, src flow.End) bool {
 // copied reports whether a packet with a short header and an unknown id has the bytes of one that the same connection has
 // shown under its other ends. The id is then known. Encryption makes all packets different.
 func (v *quicViews) copied(seen *quicSeen, p []byte, src flow.End) bool {
-	if !seen.of.translated || seen.moved || !v.proven(seen) || len(p) < minMessage {
+	if len(seen.of.views) == 0 || seen.moved || !v.proven(seen) || len(p) < minMessage {
 		return false
 	}
 	if v.seed == (maphash.Seed{}) {
@@ -336,9 +337,20 @@ func (v *quicViews) answer(seen *quicSeen, to, from string, src flow.End) {
 	v.learn(from, quicID{q, true})
 }
 
-// proven reports whether a handshake was answered under these ends by the server of the connection.
+// proven reports whether a handshake was answered under these ends by the server of the connection, or whether they are
+// between ends where it was.
 func (v *quicViews) proven(seen *quicSeen) bool {
-	return seen.answer != "" && (seen.view == nil || v.owns(seen.of, seen.answer))
+	if seen.answer == "" {
+		return v.between(seen)
+	}
+	return seen.view == nil || v.owns(seen.of, seen.answer)
+}
+
+// between reports whether translated ends are between those that were dialled and those that another translation shows.
+func (v *quicViews) between(seen *quicSeen) bool {
+	return slices.Contains(seen.of.views, seen) && slices.ContainsFunc(seen.of.views, func(o *quicSeen) bool {
+		return o.answer != "" && v.proven(o) && mixed(seen.view.Seen, seen.view.Dialled, o.view.Seen)
+	})
 }
 
 // learn records the owner of an id, unless it has another one: the newer claim may be forged.
@@ -371,7 +383,9 @@ func (v *quicViews) show(to quicID, src, dst flow.End, at place, moved bool) *qu
 	}
 	seen := &quicSeen{of: to.of, moved: moved}
 	if tupleOf(to.of.dialled[0], to.of.dialled[1]) != at.tuple {
-		to.of.translated = to.of.translated || !moved
+		if !moved && len(to.of.views) < maxCopies {
+			to.of.views = append(to.of.views, seen)
+		}
 		seen.view = &flow.View{Dialled: to.of.dialled, Seen: ends, Network: to.of.network, By: flow.ByConnectionID}
 	}
 	v.tuples.put(at, seen, v.limit.Scale(maxViews))

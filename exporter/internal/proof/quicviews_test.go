@@ -81,6 +81,17 @@ func TestQUICViews(t *testing.T) {
 			{"data as translated", node, pod, shortHeader(sid), was, [2]flow.End{node, pod}},
 			{"data as dialled", client, server, shortHeader(sid), nil, [2]flow.End{}},
 		}},
+		{"between two translations, where a bridge shows only the client", []step{
+			{"as dialled", client, server, longHeader(0xc0, odcid, cid), nil, [2]flow.End{}},
+			{"on the bridge", client, pod, longHeader(0xc0, odcid, cid), was, [2]flow.End{client, pod}},
+			{"as translated", node, pod, longHeader(0xc0, odcid, cid), was, [2]flow.End{node, pod}},
+			{"a copy that is not between them", client, other, longHeader(0xc0, odcid, cid), was, [2]flow.End{client, other}},
+			{"data on the bridge before the answer", client, pod, shortHeader(sid), nil, [2]flow.End{}},
+			{"answer of the pod", pod, node, longHeader(0xc0, cid, sid), was, [2]flow.End{node, pod}},
+			{"answer as dialled", server, client, longHeader(0xc0, cid, sid), nil, [2]flow.End{}},
+			{"data on the bridge", client, pod, shortHeader(sid), was, [2]flow.End{client, pod}},
+			{"data of the copy", client, other, shortHeader(sid), nil, [2]flow.End{}},
+		}},
 		{"before and after a translation, a client without an id", []step{
 			{"as dialled", client, server, longHeader(0xc0, odcid, ""), nil, [2]flow.End{}},
 			{"as translated", node, pod, longHeader(0xc0, odcid, ""), was, [2]flow.End{node, pod}},
