@@ -52,6 +52,7 @@ type Started struct {
 	Local      Local  // which end the capturing machine is
 	Ends       [2]End // client and server, as this flow shows them
 	Translated bool   // Ends are not the ones that the connection was dialled with
+	Answers    bool   // Ends are the ones that the client dialled, and Dialled what became of them
 
 	NewConn   bool
 	Dialled   [2]End // client and server, as the connection was dialled

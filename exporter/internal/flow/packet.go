@@ -166,6 +166,7 @@ type View struct {
 	Network uint64   // in which it was dialled
 	By      Evidence // that both are one connection
 	Stamps  bool     // time stamps of TCP are other ones
+	Answers bool     // it shows only the server's packets, from the end that the client dialled: Dialled is what became of that
 }
 
 // same reports whether two views, each perhaps nil, show the same ends.

@@ -56,7 +56,8 @@ func (p plainSink) Plain(inner *dissect.Conn, dir dissect.Dir, stream int64, dat
 		return
 	}
 	s, c := p.s, inner.Info.Owner.(*Conn)
-	row := Plain{Conn: c.id, Ends: [2]End{c.client.value(), c.server.value()}, Proto: c.key.proto, First: c.flows[0].Interface, At: s.at, No: at.No, Time: at.Time, Server: (dir == dissect.ToClient) != c.flipped(), Stream: stream, from: len(s.out.plain)}
+	client, server := c.dialled()
+	row := Plain{Conn: c.id, Ends: [2]End{client.value(), server.value()}, Proto: c.key.proto, First: c.flows[0].Interface, At: s.at, No: at.No, Time: at.Time, Server: (dir == dissect.ToClient) != c.flipped(), Stream: stream, from: len(s.out.plain)}
 	s.out.plain = append(s.out.plain, data...)
 	row.to = len(s.out.plain)
 	if told := inner.Protocol(); told != nil {

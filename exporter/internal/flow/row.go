@@ -54,6 +54,16 @@ func (f *Flow) row(why dissect.End, primary bool) table.Flow {
 	return r
 }
 
+// dialled are the client, and the server as the client dialled it.
+func (c *Conn) dialled() (client, server *end) {
+	for _, f := range c.flows {
+		if f.View != nil && f.View.Answers {
+			return f.ends()
+		}
+	}
+	return &c.client, &c.server
+}
+
 // ends are client and server as this flow showed them.
 func (f *Flow) ends() (client, server *end) {
 	c := f.Conn
@@ -193,7 +203,7 @@ func (f *Flow) vantage(flipped bool) string {
 }
 
 func (c *Conn) row() table.Connection {
-	src, dst := &c.client, &c.server
+	src, dst := c.dialled()
 	r := table.Connection{Transport: transportName(c.transport, c.key.proto), Flows: int32(len(c.flows)), PairMethod: "single",
 		FirstNs: c.first, LastNs: c.last, Ts: table.Micros(floorDiv(c.first, 1000))}
 	if len(c.flows) > 1 {

@@ -322,7 +322,7 @@ func (s *Shard) flowOf(c *Conn, p *Packet, fromClient bool, slot uint8) *Flow {
 	}
 	client, server := f.ends()
 	s.out.Started = append(s.out.Started, Started{Flow: f.id, Conn: c.id, First: f.First, Interface: f.Interface, Owner: f.Owner, Local: f.local(),
-		Ends: [2]End{client.value(), server.value()}, Translated: f.View != nil, NewConn: len(c.flows) == 1,
+		Ends: [2]End{client.value(), server.value()}, Translated: f.View != nil, Answers: f.View != nil && f.View.Answers, NewConn: len(c.flows) == 1,
 		Dialled: [2]End{c.client.value(), c.server.value()}, Proto: c.key.proto, ConnFirst: c.first})
 	return f
 }
@@ -336,7 +336,8 @@ func (c *Conn) begin(connectUs int64) {
 	if c.key.proto == protoICMP || c.key.proto != protoICMPv6 && c.client.addr.Is4() {
 		version = 4
 	}
-	to := c.server.addr.Netip()
+	client, server := c.dialled()
+	to := server.addr.Netip()
 	by := ""
 	if c.key.pdu != 0 {
 		by = "plaintext"
@@ -344,10 +345,10 @@ func (c *Conn) begin(connectUs int64) {
 	began := c.hasISN
 	began[dissect.ToServer] = began[dissect.ToServer] || began[dissect.ToClient] // a SYN-ACK says where (RFC 9293 section 3.5)
 	c.shard.take(c, talkCost)
-	c.d = c.shard.engine.NewConn(dissect.Info{Transport: c.transport, ClientPort: c.client.port, ServerPort: c.server.port,
+	c.d = c.shard.engine.NewConn(dissect.Info{Transport: c.transport, ClientPort: client.port, ServerPort: server.port,
 		IPVersion: version, Multicast: to.IsMulticast() || to == limitedBroadcast,
 		RolesKnown: c.role == bySYN || c.role == bySYNACK, Began: began, ConnectUs: connectUs, OpenedBy: by, Owner: c,
-		Client: c.client.addr.Netip(), Server: to, Opened: dissect.Packet{No: c.flows[0].First, Time: c.first, Clock: c.flows[0].clock}})
+		Client: client.addr.Netip(), Server: to, Opened: dissect.Packet{No: c.flows[0].First, Time: c.first, Clock: c.flows[0].clock}})
 }
 
 // touch moves a connection to the young end of its list.

@@ -24,7 +24,7 @@ func (s *sink) Call(e dissect.Emission) {
 func (s *Shard) callRow(e *dissect.Emission) CallRow {
 	c := e.Conn.Info.Owner.(*Conn)
 	b := e.Row.Base()
-	src, dst := &c.client, &c.server
+	src, dst := c.dialled()
 	swapped := e.Conn.Flipped() != e.Reversed
 	if swapped {
 		src, dst = dst, src

@@ -95,7 +95,8 @@ func (k *known) laterOwners(f *joinedFlow) {
 }
 
 // start gives a new flow, and its connection if that is new, their numbers and ends. The connection's addresses stay as
-// the client dialled them. The server is known best behind a translator, so the last view determines it.
+// the client dialled them, which answers may show later than questions. The server is known best behind a translator, so
+// the last view determines it.
 func (j *Joiner) start(s *flow.Started) {
 	f := begin(&j.known.flows, s.Flow)
 	f.no, f.conn, f.link, f.ends = j.numbers.flows, s.Conn, s.Interface, s.Ends
@@ -115,6 +116,8 @@ func (j *Joiner) start(s *flow.Started) {
 		c := begin(&j.known.conns, s.Conn)
 		c.no, c.flow, c.first, c.proto, c.ends, c.at, c.ids = j.numbers.conns, s.Flow, s.ConnFirst, s.Proto, s.Dialled, f.ends, f.ids
 		j.numbers.conns++
+	case s.Answers:
+		j.known.conn(s.Conn).ends = s.Ends
 	case s.Translated && s.Ends[1] != s.Dialled[1]:
 		c := j.known.conn(s.Conn)
 		c.ids[1], c.at[1] = f.ids[1], f.ends[1]

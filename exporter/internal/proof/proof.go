@@ -101,7 +101,7 @@ func (j *Judge) view(fr *decode.Frame, f *flow.Packet, namespace uint64, s *pcap
 	case fr.PDU:
 		return hash
 	case fr.Proto == protoTCP:
-		if v = j.views.find(f, s.Cookie); v != nil && f.TCPFlags&(decode.SYN|decode.ACK) == decode.SYN {
+		if v = j.views.find(f, hash, s.Cookie, at); v != nil && f.TCPFlags&(decode.SYN|decode.ACK) == decode.SYN {
 			j.pairs.repeats(f, hash)
 		}
 	case fr.Proto == protoUDP:
@@ -127,15 +127,20 @@ func (j *Judge) Memory() int {
 }
 
 // Awaits reports whether packets of a round wait for a proof.
-func (j *Judge) Awaits(r *round.Round) bool { return j.pairs.awaits(r) || j.sums.awaits(r) }
+func (j *Judge) Awaits(r *round.Round) bool {
+	return j.pairs.awaits(r) || j.sums.awaits(r) || j.views.halves.awaits(r)
+}
 
 // GiveUp decides about the packets that have waited longest, if a round has such.
 func (j *Judge) GiveUp(r *round.Round) {
-	pairs, sums := j.pairs.awaits(r), j.sums.awaits(r)
+	pairs, sums, halves := j.pairs.awaits(r), j.sums.awaits(r), j.views.halves.awaits(r)
 	if pairs {
 		j.pairs.pop()
 	}
 	if sums {
 		j.sums.pop()
+	}
+	if halves {
+		j.views.halves.pop()
 	}
 }

@@ -28,6 +28,9 @@ const (
 // Until then the two share only handshakes, which carry no payload. Of several SYN-ACKs, the one that
 // the client acknowledges counts, because anyone can forge one.
 //
+// A loopback device shows packets of the client after the translation, and those of the server before it is reversed: the
+// SYN-ACK comes from the end that was dialled, see halves.
+//
 // A bridge that translates shows only the client's packets between its two translations, see between.
 //
 // A SYN on the ends of a view changes nothing until it is answered (RFC 5961 section 4).
@@ -44,6 +47,7 @@ type views struct {
 	dials    recent[place, *dial]  // by the ends that were dialled
 	open     recent[place, *dial]  // answered ones that are in syns
 	early    recent[place, synAck] // SYN-ACKs without a SYN
+	halves   halves
 	known    recent[place, *seen]  // other ends
 	networks recent[tuple, uint64] // of the newest SYN that stood in one
 	limit    memory.Limit
@@ -65,6 +69,7 @@ type dial struct {
 	tsval          uint32
 	copies         uint8   // views with another time stamp, or none
 	views          []*seen // at most maxCopies
+	half           *half   // ends that may show its answers
 	answer         answers
 	cookie         uint64 // of the socket that answered, 0 unknown
 }
@@ -182,9 +187,9 @@ func tupleOf(a, b flow.End) tuple {
 }
 
 // find returns the view of a TCP packet, or nil if it has the addresses that its client dialled.
-// cookie is that of its socket, 0 unknown.
-func (v *views) find(f *flow.Packet, cookie uint64) *flow.View {
-	if len(v.known.m) == 0 && len(v.open.m) == 0 && f.TCPFlags&decode.SYN == 0 {
+// hash is Frame.FlowHash, s the packet's position, and cookie that of its socket, 0 unknown.
+func (v *views) find(f *flow.Packet, hash, cookie uint64, s spot) *flow.View {
+	if len(v.known.m) == 0 && len(v.open.m) == 0 && len(v.halves.waiting) == 0 && f.TCPFlags&decode.SYN == 0 {
 		return nil
 	}
 	src, dst := flow.End{Addr: f.Src, Port: f.SrcPort}, flow.End{Addr: f.Dst, Port: f.DstPort}
@@ -193,31 +198,36 @@ func (v *views) find(f *flow.Packet, cookie uint64) *flow.View {
 	case decode.SYN:
 		return v.syn(f, src, dst, at)
 	case decode.SYN | decode.ACK:
-		return v.answered(f, at, cookie)
+		view, found := v.answered(f, at, cookie)
+		if !found {
+			v.halves.answered(f, hash, s)
+		}
+		return view
 	}
 	if d := v.open.m[at]; d != nil && src == d.client {
 		d.answer.acknowledge(f)
 		v.wentOn(d, at)
 	}
-	s := v.current(at, f)
-	if s == nil {
+	v.halves.acknowledged(v, f, src, hash)
+	x := v.current(at, f)
+	if x == nil {
 		return nil
 	}
-	if src == s.view.Seen[0] {
-		s.answer.acknowledge(f)
+	if src == x.view.Seen[0] {
+		x.answer.acknowledge(f)
 	}
-	if s.refuted() {
+	if x.refuted() {
 		return nil
 	}
-	s.end(f)
+	x.end(f)
 	switch {
-	case cookie != 0 && cookie == s.of.cookie && f.Direction == decode.DirIn:
-		s.answer = s.of.answer // the socket that answered receives the packets of these ends
-	case f.PayloadLen > 0 && !s.proven() && !s.between():
+	case cookie != 0 && cookie == x.of.cookie && f.Direction == decode.DirIn:
+		x.answer = x.of.answer // the socket that answered receives the packets of these ends
+	case f.PayloadLen > 0 && !x.proven() && !x.between():
 		delete(v.known.m, at)
 		return nil
 	}
-	return s.view
+	return x.view
 }
 
 func (v *views) syn(f *flow.Packet, src, dst flow.End, at place) *flow.View {
@@ -249,6 +259,7 @@ func (v *views) syn(f *flow.Packet, src, dst flow.End, at place) *flow.View {
 			v.syns.put(k, d, v.limit.Scale(maxSYNs))
 		}
 		v.dials.put(at, d, v.limit.Scale(maxViews))
+		v.halves.asking.put(asker{src, f.Network}, d, v.limit.Scale(maxSYNs))
 		v.begin(at, old, &redial{src, f.Seq, nil})
 		delete(v.open.m, at)
 		if a, ok := v.early.m[at]; ok && a.ack == f.Seq+1 {
@@ -329,8 +340,8 @@ func (v *views) wentOn(d *dial, at place) {
 }
 
 // answered processes a SYN-ACK: one with a number that differs from another view's shows that they are two
-// connections, unless the client acknowledges another one.
-func (v *views) answered(f *flow.Packet, at place, cookie uint64) *flow.View {
+// connections, unless the client acknowledges another one. found reports whether these ends have shown the SYN.
+func (v *views) answered(f *flow.Packet, at place, cookie uint64) (view *flow.View, found bool) {
 	v.learn(f, at)
 	d, s := v.dials.m[at], v.current(at, f)
 	dialled := d != nil && f.Ack == d.key.seq+1
@@ -344,12 +355,12 @@ func (v *views) answered(f *flow.Packet, at place, cookie uint64) *flow.View {
 		if !dialled {
 			v.early.put(at, synAck{f.Seq, f.Ack}, v.limit.Scale(maxSYNs))
 		}
-		return nil
+		return nil, dialled
 	}
 	if s.answer.add(f.Seq); s.refuted() {
-		return nil
+		return nil, true
 	}
-	return s.view
+	return s.view, true
 }
 
 // learn assigns the direction of a SYN-ACK its own network if it acknowledges a SYN of another

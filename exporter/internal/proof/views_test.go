@@ -89,7 +89,7 @@ func TestViewsInNetworks(t *testing.T) {
 				}
 				f := &flow.Packet{Time: s.at, Proto: protoTCP, Network: s.network, PayloadLen: size, Src: src.Addr, SrcPort: src.Port, Dst: dst.Addr, DstPort: dst.Port,
 					TCPFlags: flags, Seq: s.seq, Ack: s.ack, HasTS: true, TSVal: 9}
-				if got := v.find(f, 0); (got != nil) != s.view {
+				if got := v.find(f, 0, 0, spot{}); (got != nil) != s.view {
 					t.Errorf("packet %d: view %v, want one: %v", i, got, s.view)
 				}
 			}
@@ -133,7 +133,7 @@ func TestStraySYNsKeepViews(t *testing.T) {
 				src, dst := endOf(netip.MustParseAddrPort(s.src)), endOf(netip.MustParseAddrPort(s.dst))
 				f := &flow.Packet{Time: int64(i), Proto: protoTCP, Src: src.Addr, SrcPort: src.Port, Dst: dst.Addr, DstPort: dst.Port,
 					TCPFlags: s.flags, Seq: s.seq, Ack: s.ack, HasTS: true, TSVal: 9}
-				if got := v.find(f, 0); (got != nil) != s.view {
+				if got := v.find(f, 0, 0, spot{}); (got != nil) != s.view {
 					t.Errorf("packet %d: view %v, want one: %v", i, got, s.view)
 				}
 			}
@@ -163,7 +163,7 @@ func TestSYNsOfTranslatorsThatRewriteThem(t *testing.T) {
 		for i, s := range list {
 			f := &flow.Packet{Time: int64(i), Proto: protoTCP, Src: decode.Addr{1}, SrcPort: 40000, Dst: decode.Addr{2, byte(i)}, DstPort: uint16(80 + i),
 				TCPFlags: decode.SYN, Seq: s.seq, HasTS: s.tsval != 0, TSVal: s.tsval, MSS: s.mss}
-			if got := v.find(f, 0); (got != nil) != s.view {
+			if got := v.find(f, 0, 0, spot{}); (got != nil) != s.view {
 				t.Errorf("%s, SYN %d: view %v, want one: %v", name, i, got, s.view)
 			}
 		}
