@@ -3,7 +3,9 @@ package dissect
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -65,6 +67,52 @@ func TestDecompress(t *testing.T) {
 		out, err := e.NewConn(Info{ConnectUs: -1}).Decompress(c.coding, c.data, c.limit)
 		if (err != nil) != c.fails || !c.fails && !bytes.Equal(out, text) || len(out) > c.limit {
 			t.Errorf("%s: %d bytes, %v", c.name, len(out), err)
+		}
+	}
+}
+
+// TestBlocksAreDecodedInPart decodes the beginning of blocks that are longer than the limit, or cut.
+func TestBlocksAreDecodedInPart(t *testing.T) {
+	var text []byte // literals of many lengths, repeated from near and far, some overlapping
+	for i := range 3000 {
+		text = append(text, fmt.Sprintf("%d %x", i, i*i*i)...)
+		if i%7 == 0 {
+			text = append(text, strings.Repeat("ab", i%200)...)
+		}
+		text = append(text, text[len(text)*2/3:min(len(text), len(text)*2/3+i%90)]...)
+	}
+	noise := make([]byte, 70_000)
+	rand.NewChaCha8([32]byte{}).Read(noise)
+	text = append(append(text[:9000:9000], noise...), text[9000:]...)
+	block := make([]byte, lz4.CompressBlockBound(len(text)))
+	n, err := lz4.CompressBlock(text, block, nil)
+	if err != nil || n == 0 {
+		t.Fatal(n, err)
+	}
+	for coding, data := range map[string][]byte{"snappy": snappy.Encode(nil, text), "lz4-block": block[:n]} {
+		decompress := func(p []byte, limit int) ([]byte, error) {
+			e, err := NewEngine(nil, nil, noSink{}, true) // each has an allowance of its own
+			if err != nil {
+				t.Fatal(err)
+			}
+			return e.NewConn(Info{ConnectUs: -1}).Decompress(coding, p, limit)
+		}
+		for limit := 1; limit < len(text); limit += 4999 {
+			out, err := decompress(data, limit)
+			if _, long := errors.AsType[DecompressLimit](err); !long || !bytes.Equal(out, text[:limit]) {
+				t.Fatalf("%s: %d bytes of %d, %v", coding, len(out), limit, err)
+			}
+		}
+		last := 0
+		for cut := 1; cut < len(data); cut += 2999 {
+			out, err := decompress(data[:cut], len(text))
+			if coding == "snappy" && err == nil || len(out) < last || !bytes.HasPrefix(text, out) {
+				t.Fatalf("%s: %d bytes of the first %d, %v", coding, len(out), cut, err)
+			}
+			last = len(out)
+		}
+		if last < len(text)*9/10 {
+			t.Errorf("%s: only %d bytes of %d", coding, last, len(text))
 		}
 	}
 }

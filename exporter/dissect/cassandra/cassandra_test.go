@@ -121,7 +121,9 @@ func TestRows(t *testing.T) {
 		{Name: "a batch", Chunks: chunks{client(ask(1, opBatch, "\x00"+u16(2)+"\x00"+long("UPDATE a SET b = ?")+u16(1)+long("x")+"\x00"+long("DELETE FROM a")+u16(0)+u16(4)+"\x00")), server(say(1, opResult, u32(1)))}, Want: []string{
 			"batch of 2: UPDATE a SET b = ?; DELETE FROM a → ok method=BATCH cassandra_params=[0x78] cassandra_statements=2 cassandra_consistency=QUORUM"}},
 		{Name: "bodies over the limit of decompression", Chunks: append(s[3].Chunks[:2:2], client(message(4, flagCompressed, 1, opQuery, lz4Body(query("SELECT '"+strings.Repeat("tea ", maxInflate/4)+"'")))), server(say(1, opResult, u32(1)))),
-			Want: []string{"startup → ok method=STARTUP", "… → ok method=QUERY"}},
+			Want: []string{"startup → ok method=STARTUP", "SELECT '" + strings.Repeat("tea ", 28) + "t… → ok method=SELECT"}},
+		{Name: "snappy over the limit of decompression", Chunks: append(s[4].Chunks[:2:2], client(message(4, flagCompressed, 1, opQuery, string(snappy.Encode(nil, []byte(query("SELECT '"+strings.Repeat("tea ", maxInflate/4)+"'")))))), server(say(1, opResult, u32(1)))),
+			Want: []string{"startup → ok method=STARTUP", "SELECT '" + strings.Repeat("tea ", 28) + "t… → ok method=SELECT"}},
 		{Name: "lz4 from its middle", Midway: true, Chunks: s[3].Chunks[2:], Want: unpacked},
 		{Name: "snappy from its middle", Midway: true, Chunks: s[4].Chunks[2:], Want: unpacked},
 		{Name: "a response after a lost one is paired", Chunks: chunks{client(ask(1, opQuery, query("SELECT 1")) + ask(2, opQuery, query("SELECT 2"))), {Dir: dissect.ToClient, Gap: 40}, server(say(2, opResult, u32(1)))}, Want: []string{

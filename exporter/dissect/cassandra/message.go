@@ -173,18 +173,18 @@ func (k *conn) inflate(b []byte, partial bool) ([]byte, bool) {
 var compressions = [...]string{"lz4", "snappy"}
 
 // decompress decompresses a body to at most limit bytes, with the first compression that fits if known is empty, and
-// returns its name.
+// returns its name. Of a body that is longer, or cut, it returns the beginning with an error, if the compression is known.
 func decompress(known string, b []byte, limit int, decode dissect.Decompressor) (out []byte, name string, err error) {
 	err = errors.New("the connection has no compression")
 	for _, name = range compressions {
 		if known != "" && known != name {
 			continue
 		}
-		if out, err = decompressBody(name, b, limit, decode); err == nil {
-			break
+		if out, err = decompressBody(name, b, limit, decode); err == nil || known != "" {
+			return out, name, err
 		}
 	}
-	return out, name, err
+	return nil, "", err
 }
 
 // decompressBody decompresses a body. A block of LZ4 comes after its size.
@@ -196,11 +196,11 @@ func decompressBody(compression string, b []byte, limit int, decode dissect.Deco
 		return nil, fmt.Errorf("%d bytes are no block of lz4", len(b))
 	}
 	size := int64(binary.BigEndian.Uint32(b))
-	if size > int64(limit) {
-		return nil, dissect.DecompressLimit(limit)
-	}
-	out, err := decode("lz4-block", b[4:], int(size))
-	if err == nil && int64(len(out)) != size {
+	out, err := decode("lz4-block", b[4:], int(min(size, int64(limit))))
+	switch _, long := errors.AsType[dissect.DecompressLimit](err); {
+	case long && int64(len(out)) == size:
+		err = fmt.Errorf("more than %d bytes", size)
+	case err == nil && int64(len(out)) != size:
 		err = fmt.Errorf("%d bytes instead of %d", len(out), size)
 	}
 	return out, err

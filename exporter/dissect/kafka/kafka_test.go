@@ -350,6 +350,12 @@ func TestDecompressionLimit(t *testing.T) {
 		if row := e.Row.(*Row); len(r.Anomalies) > 0 || !row.Partial || row.Records.V != 3 || e.ReqBody.Complete || row.Summary != "Produce orders/2, at least 3 records → orders/2:7-9" {
 			t.Errorf("%s: %s, partial %v, %d records, complete %v, anomalies %v", coding, row.Summary, row.Partial, row.Records.V, e.ReqBody.Complete, r.Anomalies)
 		}
+		// One batch over the limit shows its first records.
+		long := string(records(coding, 0, record("k", "v"), record("k", strings.Repeat("v", maxInflate))))
+		r = dissecttest.Play(t, dissecttest.OptionsOf(Protocol()), client(ask(1, produce(9, 1, "orders", []byte(long)))), server(say(1, produced(9, "orders", 7, 0))))
+		if row := r.Emissions[0].Row.(*Row); len(r.Anomalies) > 0 || !row.Partial || row.Records.V != 2 || len(row.Keys) == 0 || row.Keys[0] != "k" {
+			t.Errorf("%s: %s, keys %v, anomalies %v", coding, row.Summary, row.Keys, r.Anomalies)
+		}
 	}
 }
 

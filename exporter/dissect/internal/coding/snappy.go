@@ -25,7 +25,7 @@ func lz4Block(out *Output, p []byte, limit int64) error {
 	b := make([]byte, limit)
 	n, err := lz4.UncompressBlock(p, b)
 	if err != nil {
-		return err
+		return writeBegin(out, lz4Begin, p, limit, err)
 	}
 	_, err = out.Write(b[:n])
 	return err
@@ -45,10 +45,7 @@ func unsnappy(out *Output, p []byte, limit int64) error {
 		if len(p) < 4 {
 			return errSnappy
 		}
-		n := int64(binary.BigEndian.Uint32(p))
-		if n > int64(len(p)-4) {
-			return errSnappy
-		}
+		n := min(int64(binary.BigEndian.Uint32(p)), int64(len(p)-4))
 		if err := unsnappyBlock(out, p[4:4+n], limit-out.N); err != nil {
 			return err
 		}
@@ -62,13 +59,11 @@ func unsnappyBlock(out *Output, p []byte, limit int64) error {
 	if err != nil {
 		return errSnappy
 	}
-	if int64(n) > limit { // a block is decoded as a whole
-		return ErrLimit
+	if int64(n) <= limit {
+		if b, err := snappy.Decode(nil, p); err == nil {
+			_, err = out.Write(b)
+			return err
+		}
 	}
-	b, err := snappy.Decode(nil, p)
-	if err != nil {
-		return errSnappy
-	}
-	_, err = out.Write(b)
-	return err
+	return writeBegin(out, snappyBegin, p, limit, errSnappy)
 }
