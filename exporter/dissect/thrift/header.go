@@ -37,13 +37,10 @@ const (
 )
 
 // transform is a change of a message's bytes.
-type transform struct {
-	name, coding string
-	whole        bool // only the whole of it can be undone
-}
+type transform struct{ name, coding string }
 
 // transforms are those that are read. Others need data of the header whose size is not known.
-var transforms = map[uint64]transform{1: {"zlib", "deflate", false}, 3: {"snappy", "snappy", true}, 5: {"zstd", "zstd", false}, 6: {"lz4", "lz4-block", true}}
+var transforms = map[uint64]transform{1: {"zlib", "deflate"}, 3: {"snappy", "snappy"}, 5: {"zstd", "zstd"}, 6: {"lz4", "lz4-block"}}
 
 // header is the header of a frame of THeaderTransport.
 type header struct {
@@ -133,15 +130,12 @@ const headerCost = int(unsafe.Sizeof(table.Header{}))
 func (h *header) undo(p []byte, whole bool, most int, decompress dissect.Decompressor) (plain []byte, cut, ok bool) {
 	for i := len(h.transforms) - 1; i >= 0; i-- {
 		t, limit := h.transforms[i], most
-		if t.whole && !whole {
-			return nil, true, false
-		}
 		if t.coding == "lz4-block" {
 			size, n := binary.Uvarint(p)
-			if n <= 0 || size > uint64(most) {
+			if n <= 0 {
 				return nil, true, false
 			}
-			p, limit = p[n:], int(size)
+			p, limit = p[n:], int(min(size, uint64(most)))
 		}
 		out, err := decompress(t.coding, p, limit)
 		if err != nil && (whole && len(out) < limit || len(out) == 0) {
