@@ -2,6 +2,7 @@ package ws
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unsafe"
 
@@ -202,7 +203,7 @@ func (k *conn) join(m *call, text []byte) {
 	c, ok := k.calls.Get(p.Key)
 	if !ok || c.dir == m.dir && !p.FromEither {
 		why := "no_request" // what it answers was not captured, or unreadable
-		if p.Elsewhere && k.losses[m.dir.Other()] == 0 {
+		if p.Elsewhere && k.losses[m.dir.Other()] == 0 || p.Late && k.over.has(p.Key) {
 			why = ""
 		}
 		k.emit(m, why)
@@ -226,10 +227,31 @@ func (k *conn) join(m *call, text []byte) {
 	m.x.ReqBody.Release()
 	if p.Role == content.Ends {
 		k.calls.Take(p.Key)
+		if p.Late {
+			k.over.add(p.Key)
+		}
 		c.answered = true
 		k.emit(c, "")
 	}
 }
+
+// maxOver is the number of ended calls of a connection whose keys are remembered.
+const maxOver = 32
+
+// recent are the keys of the calls that ended last.
+type recent struct {
+	keys [maxOver]string
+	next int // place of the oldest one
+	size int // bytes of the keys
+}
+
+func (r *recent) add(key string) {
+	r.size += len(key) - len(r.keys[r.next])
+	r.keys[r.next] = key
+	r.next = (r.next + 1) % maxOver
+}
+
+func (r *recent) has(key string) bool { return slices.Contains(r.keys[:], key) }
 
 // emit emits a call. why is the value of column error, empty if the call ended normally.
 func (k *conn) emit(m *call, why string) {

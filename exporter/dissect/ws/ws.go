@@ -62,6 +62,7 @@ type conn struct {
 
 	inner      *dissect.Conn // what the messages carry, if it is a stream of bytes
 	losses     [2]int        // by direction: how often messages were lost
+	over       recent        // calls after which messages may come
 	host, path string
 	stream     table.Opt[int64]
 }
@@ -163,7 +164,8 @@ func (k *conn) extend(list string) {
 }
 
 // Kept implements dissect.Dissector.
-func (k *conn) Kept() (n int) {
+func (k *conn) Kept() int {
+	n := k.over.size
 	for d := range k.sides {
 		s := &k.sides[d]
 		n += cap(s.window) + len(s.pings)*callCost

@@ -34,10 +34,10 @@ func Pair(toClient bool, message []byte) (p content.Pair) {
 	case "subscribe", "start":
 		p.Key, p.Role, p.Several = "s"+id, content.Opens, true
 	case "next", "data":
-		p.Key, p.Role = "s"+id, content.Continues
+		p.Key, p.Role, p.Late = "s"+id, content.Continues, true
 	case "error", "complete", "stop":
 		p.Key, p.Role = "s"+id, content.Ends
-		p.FromEither = true
+		p.FromEither, p.Late = true, true
 	case "ping":
 		p.Key, p.Role = pingKey(toClient), content.Opens
 	case "pong":
