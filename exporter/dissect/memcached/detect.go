@@ -31,16 +31,23 @@ func detectStream(dir dissect.Dir, head []byte) dissect.Verdict {
 	case dir == dissect.ToClient && head[0] == magicResponse:
 		return detectBinary(head, magicResponse)
 	}
-	line, n, err := lineOf(head)
-	switch {
-	case err != nil || n == 1 || n > 1 && head[n-2] != '\r':
-		return dissect.No
-	case n == 0:
-		return begins(dir, head)
-	case dir == dissect.ToServer:
-		return detectCommand(line, head[n:])
+	for {
+		line, n, err := lineOf(head)
+		switch {
+		case err != nil || n == 1 || n > 1 && head[n-2] != '\r':
+			return dissect.No
+		case n == 0:
+			return begins(dir, head)
+		}
+		examine := detectReply
+		if dir == dissect.ToServer {
+			examine = detectCommand
+		}
+		v, whole := examine(line, head[n:])
+		if head = head[n:]; v != dissect.More || !whole || len(head) == 0 {
+			return v
+		}
 	}
-	return detectReply(line, head[n:])
 }
 
 func detectBinary(head []byte, magic byte) dissect.Verdict {
@@ -76,6 +83,9 @@ func begins(dir dissect.Dir, head []byte) dissect.Verdict {
 		}
 		return dissect.No
 	}
+	if isNumber(word) && !whole {
+		return dissect.More
+	}
 	for _, list := range [...]map[string]bool{results, metaResults, {"VALUE": true, "STAT": true, "ITEM": true}} {
 		for name := range list {
 			if known(name) {
@@ -86,31 +96,46 @@ func begins(dir dissect.Dir, head []byte) dissect.Verdict {
 	return dissect.No
 }
 
-// detectCommand examines a command and the bytes after it.
-func detectCommand(line, rest []byte) dissect.Verdict {
-	_, v, _, size, err := parse(line)
+// ownVerbs are commands without a value that no other protocol has.
+var ownVerbs = map[string]bool{"flush_all": true, "cache_memlimit": true, "lru_crawler": true}
+
+// detectCommand examines a command and the bytes after it. whole says that nothing of it is missing: if it does not
+// decide, the next one may.
+func detectCommand(line, rest []byte) (verdict dissect.Verdict, whole bool) {
+	name, v, _, size, err := parse(line)
 	switch {
 	case err != nil:
-		return dissect.No
+		return dissect.No, true
+	case ownVerbs[name]:
+		return dissect.Likely, true
 	case !v.hasValue:
-		return dissect.More
+		return dissect.More, true
 	case int64(len(rest)) >= size+2 && string(rest[size:size+2]) == "\r\n":
-		return dissect.Yes
+		return dissect.Yes, true
 	case int64(len(rest)) >= size+2 || int64(len(rest)) == size+1 && rest[size] != '\r':
-		return dissect.No
+		return dissect.No, true
 	case v.flags > 0: // key, flags, time and size: no other protocol has such a line
-		return dissect.Likely
+		return dissect.Likely, false
 	}
-	return dissect.More
+	return dissect.More, false
 }
 
-// detectReply examines a line of a reply and the bytes after it.
-func detectReply(line, rest []byte) dissect.Verdict {
+// detectReply examines a line of a reply and the bytes after it, like detectCommand.
+func detectReply(line, rest []byte) (verdict dissect.Verdict, whole bool) {
 	r, err := parseReply(line)
 	if err != nil {
-		return dissect.No
+		return dissect.No, true
 	}
+	if len(r.words) == 0 && (r.word == "OK" || r.word == "ERROR" || isNumber(line)) { // others have such lines too
+		return dissect.More, true
+	}
+	return detectResult(&r, rest), false
+}
+
+func detectResult(r *replyLine, rest []byte) dissect.Verdict {
 	switch r.word {
+	case "CLIENT_ERROR", "SERVER_ERROR":
+		return dissect.Likely
 	case "VALUE", "VA":
 		switch {
 		case int64(len(rest)) >= r.size+2 && string(rest[r.size:r.size+2]) == "\r\n":
