@@ -16,11 +16,13 @@ func (k *conn) readFixed(s *side, in *dissect.Input, at int) (n int, more bool) 
 	}
 	if c := s.call; s == &k.req && c.expects && c.respHead && s.body.Size() == 0 && c.row.StatusCode.V >= 300 {
 		// The client sent Expect first and was refused: it may omit the body and continue, RFC
-		// 9110 section 10.1.1.
+		// 9110 section 10.1.1. Or it no longer waited, and sends the body.
 		switch detect(dissect.ToServer, b) {
 		case dissect.Likely, dissect.Yes:
-			k.endMessage(s)
-			return 0, true
+			if !bodyBefore(b, s.left) {
+				k.endMessage(s)
+				return 0, true
+			}
 		case dissect.More:
 			if !in.End && int64(len(b)) < s.left {
 				return 0, false
@@ -41,6 +43,13 @@ func (k *conn) readFixed(s *side, in *dissect.Input, at int) (n int, more bool) 
 		k.endMessage(s)
 	}
 	return n, true
+}
+
+// bodyBefore reports whether a request begins after n bytes, and a worse one before: a body such as hello makes the
+// method helloGET.
+func bodyBefore(b []byte, n int64) bool {
+	word, _, _ := bytes.Cut(b, []byte{' '})
+	return !knownMethod(word) && n < int64(len(b)) && detectRequest(b[n:]) == dissect.Yes
 }
 
 // readRest reads a body that lasts until the connection closes, or, despite its Transfer-Encoding, until

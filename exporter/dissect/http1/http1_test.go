@@ -131,6 +131,8 @@ func TestMessages(t *testing.T) {
 			"POST / → 413 whole failed"},
 		{"a refused expectation omits the body", dissect.EndFin, chunks{client("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n"), server("HTTP/1.1 417 No\r\nContent-Length: 0\r\n\r\n"), client(get), server("HTTP/1.1 204 N\r\n\r\n")},
 			"POST / → 417 whole failed; GET / → 204 whole"},
+		{"a body that comes in spite of a refused expectation", dissect.EndFin, chunks{client("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n"), server("HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n"), client("abcd" + get), server("HTTP/1.1 204 N\r\n\r\n")},
+			"POST / → 413 whole failed; GET / → 204 whole"},
 		{"a gap within a body of known length", dissect.EndFin, chunks{client(get), server("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab"), {Dir: dissect.ToClient, Gap: 4, Data: []byte("ghi")}, client(get), server("HTTP/1.1 204 N\r\n\r\n")},
 			"GET / → 200 (5 B), gap [gap]; GET / → 204 whole"},
 		{"a gap that contains one answer", dissect.EndFin, chunks{client(get), {Dir: dissect.ToClient, Gap: 40}, client("GET /b HTTP/1.1\r\nHost: a\r\n\r\n"), server("HTTP/1.1 204 N\r\n\r\n")},
