@@ -27,10 +27,15 @@ func (n DecompressLimit) Error() string { return fmt.Sprintf("more than %d bytes
 // one packet share an allowance, so that decompression bombs cost time and memory in proportion to
 // packets.
 func (c *Conn) Decompress(name string, p []byte, limit int) ([]byte, error) {
+	return c.DecompressAfter(name, p, 0, limit)
+}
+
+// DecompressAfter is Decompress without the first skip bytes of the content, which are not kept.
+func (c *Conn) DecompressAfter(name string, p []byte, skip, limit int) ([]byte, error) {
 	e := c.engine
-	limit = min(limit, maxInflated, int(e.decodeAllowance(c.root().now.No)))
-	out := coding.Output{Keep: int64(limit)}
-	err := coding.Decode(&out, name, p, int64(limit))
+	limit = max(min(limit, maxInflated, int(e.decodeAllowance(c.root().now.No))-skip), 0)
+	out := coding.Output{Skip: int64(skip), Keep: int64(limit)}
+	err := coding.Decode(&out, name, p, int64(skip+limit))
 	e.spanDecoded += out.N
 	if errors.Is(err, coding.ErrLimit) {
 		err = DecompressLimit(limit)

@@ -59,26 +59,40 @@ func (k *conn) read(in *dissect.Input, at int) (int, error) {
 	if size == 0 { // it was not worth compressing
 		return end, k.unpacked(o, data)
 	}
-	plain, failed := k.c.Decompress(coding(data), data, size)
-	if err := k.unpacked(o, plain); err != nil {
-		return end, err
-	}
-	if missing := int64(size - len(plain)); missing > 0 && (failed == nil || !k.skip(o, missing)) {
-		return end, fmt.Errorf("reading a compressed packet: %d bytes instead of %d: %w", len(plain), size, cmp.Or(failed, io.ErrUnexpectedEOF))
-	}
-	if failed != nil {
-		k.c.Anomaly("limit", failed.Error(), 0)
-	}
-	return end, nil
+	return end, k.unpack(o, data, size)
 }
 
-// skip skips bytes of a long message that were beyond the limit of decompression. It returns false
-// if the position in the messages is lost.
-func (k *conn) skip(o *source, missing int64) bool {
+// unpack reads the messages in compressed bytes, whose content has size bytes. A piece of a long message that is beyond
+// the limit of decompression is skipped.
+func (k *conn) unpack(o *source, data []byte, size int) error {
 	s := &k.sides[o.in.Dir]
-	if missing > s.left || len(s.plain) > 0 {
-		return false
+	skipped := ""
+	for at := 0; at < size; {
+		plain, failed := k.c.DecompressAfter(coding(data), data, at, size-at)
+		if err := k.unpacked(o, plain); err != nil {
+			return err
+		}
+		if at += len(plain); at == size {
+			break
+		}
+		missing := min(int64(size-at), s.left)
+		if failed == nil || missing == 0 && len(plain) == 0 || missing > 0 && len(s.plain) > 0 {
+			return fmt.Errorf("reading a compressed packet: %d bytes instead of %d: %w", at, size, cmp.Or(failed, io.ErrUnexpectedEOF))
+		}
+		if missing > 0 {
+			k.skip(o, missing)
+			at, skipped = at+int(missing), failed.Error()
+		}
 	}
+	if skipped != "" {
+		k.c.Anomaly("limit", skipped, 0)
+	}
+	return nil
+}
+
+// skip skips bytes of a long message that were beyond the limit of decompression.
+func (k *conn) skip(o *source, missing int64) {
+	s := &k.sides[o.in.Dir]
 	s.left -= missing
 	s.gap = true
 	if body := s.call.sent(o.in.Dir); body != nil {
@@ -86,7 +100,6 @@ func (k *conn) skip(o *source, missing int64) bool {
 	}
 	// An error only means that the message is incomplete, which is expected.
 	_ = k.ended(s, o, 0)
-	return true
 }
 
 // coding is the algorithm of compressed bytes, by their first ones.

@@ -49,6 +49,7 @@ func List(s string) []string {
 // Output receives decoded bytes. Above Keep bytes it only hashes.
 type Output struct {
 	Hash hash.Hash // of all of them; may be nil
+	Skip int64     // bytes before those of Data
 	Data []byte    // nil above Keep bytes
 	Keep int64
 	N    int64 // bytes received
@@ -59,8 +60,9 @@ func (u *Output) Write(p []byte) (int, error) {
 	if u.Hash != nil {
 		u.Hash.Write(p)
 	}
-	if u.N += int64(len(p)); u.N <= u.Keep {
-		u.Data = append(u.Data, p...)
+	kept := p[min(max(u.Skip-u.N, 0), int64(len(p))):]
+	if u.N += int64(len(p)); u.N-u.Skip <= u.Keep {
+		u.Data = append(u.Data, kept...)
 	} else {
 		u.Data = nil
 	}
