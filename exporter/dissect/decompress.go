@@ -12,8 +12,10 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/coding"
 )
 
-// maxInflated is the most that one call of Decompress produces, in bytes.
-const maxInflated = 4 << 20
+const (
+	maxDecompressed = 16 << 20 // bytes that one call of Decompress produces
+	maxInflated     = 4 << 20  // bytes that one call of Inflate produces
+)
 
 // DecompressLimit is the error of Decompress and Inflate for content that is longer than what they may produce, in
 // bytes. The content is not known to be damaged.
@@ -33,7 +35,7 @@ func (c *Conn) Decompress(name string, p []byte, limit int) ([]byte, error) {
 // DecompressAfter is Decompress without the first skip bytes of the content, which are not kept.
 func (c *Conn) DecompressAfter(name string, p []byte, skip, limit int) ([]byte, error) {
 	e := c.engine
-	limit = max(min(limit, maxInflated, int(e.decodeAllowance(c.root().now.No))-skip), 0)
+	limit = max(min(limit, maxDecompressed, int(e.decodeAllowance(c.root().now.No))-skip), 0)
 	out := coding.Output{Skip: int64(skip), Keep: int64(limit)}
 	err := coding.Decode(&out, name, p, int64(skip+limit))
 	e.spanDecoded += out.N

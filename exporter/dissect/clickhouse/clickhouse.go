@@ -27,7 +27,7 @@ const (
 	maxValue    = 256      // bytes kept of one value
 	maxPreview  = 4 << 10  // bytes of rows shown
 	maxError    = 1 << 10  // bytes shown of an error's text
-	maxFrame    = 4 << 20  // bytes of a compressed frame, and of its content
+	maxFrame    = 16 << 20 // bytes of a compressed frame, and of its content; clickhouse-go sends 10 MiB and more in one
 )
 
 // Row is one request with its response.

@@ -62,13 +62,15 @@ func (k *conn) read(in *dissect.Input, at int) (int, error) {
 	return end, k.unpack(o, data, size)
 }
 
+const maxInflate = 4 << 20 // bytes that are decompressed at once
+
 // unpack reads the messages in compressed bytes, whose content has size bytes. A piece of a long message that is beyond
 // the limit of decompression is skipped.
 func (k *conn) unpack(o *source, data []byte, size int) error {
 	s := &k.sides[o.in.Dir]
 	skipped := ""
 	for at := 0; at < size; {
-		plain, failed := k.c.DecompressAfter(coding(data), data, at, size-at)
+		plain, failed := k.c.DecompressAfter(coding(data), data, at, min(size-at, maxInflate))
 		if err := k.unpacked(o, plain); err != nil {
 			return err
 		}
