@@ -11,7 +11,9 @@ import (
 // the messages after it.
 func TestMessagesAfterALongOne(t *testing.T) {
 	// A string with a length of 4 bytes: 0xfd and 3 bytes.
-	value := func(n int) string { return "\xfd" + string([]byte{byte(n), byte(n >> 8), byte(n >> 16)}) + strings.Repeat("x", n) }
+	value := func(n int) string {
+		return "\xfd" + string([]byte{byte(n), byte(n >> 8), byte(n >> 16)}) + strings.Repeat("x", n)
+	}
 	for name, rows := range map[string][]string{
 		"at the end":               {str("1") + value(5<<20)},
 		"before short ones":        {str("1") + value(5<<20), str("2") + str("b"), str("3") + str("c")},
