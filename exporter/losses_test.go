@@ -1,10 +1,10 @@
 package exporter
 
 import (
-	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -192,13 +192,14 @@ func (v *someCall) addColumns(s reflect.Value) {
 // contradictions says which calls of got, which lacks packets of the whole, cannot be: examples by
 // kind.
 func (whole someCalls) contradictions(got someCalls) map[string]string {
-	found, left := map[string]string{}, map[string]someCalls{}
+	found, left, abandoned := map[string]string{}, map[string]someCalls{}, false
 	for _, w := range whole {
 		left[w.columns["cites"]] = append(left[w.columns["cites"]], w)
+		abandoned = abandoned || w.row.Base().Error.V == table.Abandoned
 	}
 	for _, c := range got {
 		b := c.row.Base()
-		if !b.Complete || b.Error.V == table.Abandoned || len(whole) > 0 && whole.nearest(c).row.Base().Error.V == table.Abandoned {
+		if !b.Complete || b.Error.V == table.Abandoned || abandoned && whole.nearest(c).row.Base().Error.V == table.Abandoned {
 			if !slices.ContainsFunc(whole, func(w *someCall) bool { return w.covers(c.cites) }) {
 				found[b.Protocol+" pair: packets of several calls, "+b.Error.V] = fmt.Sprintf("%q %v", b.Summary, c.cites)
 			}
@@ -273,9 +274,33 @@ func (c *someCall) otherColumns(d *someCall) (names []string) {
 	return names
 }
 
-// nearest is the call that differs from c in the fewest columns.
-func (list someCalls) nearest(c *someCall) *someCall {
-	return slices.MinFunc(list, func(a, b *someCall) int {
-		return cmp.Compare(len(a.otherColumns(c)), len(b.otherColumns(c)))
-	})
+// nearest is the first of the calls that differ from c in the fewest columns.
+func (list someCalls) nearest(c *someCall) (found *someCall) {
+	fewest := math.MaxInt
+	for _, w := range list {
+		if fewest == 0 {
+			break
+		}
+		if n := w.countOther(c, fewest); n < fewest {
+			found, fewest = w, n
+		}
+	}
+	return found
+}
+
+// countOther is the number of otherColumns, or at least most if there are that many.
+func (c *someCall) countOther(d *someCall, most int) int {
+	n, common := 0, 0
+	for name, value := range c.columns {
+		other, ok := d.columns[name]
+		if ok {
+			common++
+		}
+		if value != other {
+			if n++; n >= most {
+				return n
+			}
+		}
+	}
+	return n + len(d.columns) - common
 }
