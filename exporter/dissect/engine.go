@@ -95,10 +95,17 @@ type DecodeAs struct {
 // NewEngine makes an engine for the protocols, which detection tries in this order. With
 // repanic, a dissector's panic ends the program, for tests.
 func NewEngine(protocols []*Protocol, as []DecodeAs, sink Sink, repanic bool) (*Engine, error) {
-	e := &Engine{sink: sink, byName: map[string]*Protocol{}, rowIndex: map[reflect.Type]int{}, kinds: fileKinds{},
-		decodeAs: map[portKey]*Protocol{}, repanic: repanic, limit: engineBudget}
-	for t := range e.byPort {
-		e.byPort[t] = map[uint16][]*Protocol{}
+	most := len(protocols) + int(transports)
+	e := &Engine{sink: sink, byName: make(map[string]*Protocol, most), rowIndex: make(map[reflect.Type]int, most), kinds: fileKinds{},
+		decodeAs: map[portKey]*Protocol{}, repanic: repanic, limit: engineBudget, Protocols: make([]*Protocol, 0, most)}
+	var ports [transports]int
+	for _, p := range protocols {
+		for _, t := range p.Transports {
+			ports[t] += len(p.Ports)
+		}
+	}
+	for t, n := range ports {
+		e.byPort[t], e.byKind[t] = make(map[uint16][]*Protocol, n), make([]*Protocol, 0, most)
 	}
 	for _, p := range protocols {
 		e.add(p)
