@@ -48,8 +48,13 @@ type Options struct {
 	FromNs   int64    // earlier packets are excluded from the tables; 0 is no limit
 	ToNs     int64    // later packets are excluded from the tables; 0 is no limit
 	DecodeAs []dissect.DecodeAs
-	Only     []string // names of the protocols to dissect; empty: all
-	Without  []string // names of protocols that are not dissected
+
+	// TimesOf, if set, returns FromNs and ToNs for a recording whose first packet has the time first,
+	// in ns since 1970 UTC; 0 if no packet is near its beginning.
+	TimesOf func(first int64) (fromNs, toNs int64, err error)
+
+	Only    []string // names of the protocols to dissect; empty: all
+	Without []string // names of protocols that are not dissected
 
 	Identities []age.Identity  // decrypt key files encrypted with age
 	EmbedKeys  bool            // keep the keys that decrypt connections in the bundle
@@ -116,6 +121,11 @@ func Run(ctx context.Context, inputs []string, output string, o Options) (*bundl
 		return nil, err
 	}
 	defer sources.Close()
+	if o.TimesOf != nil {
+		if o.FromNs, o.ToNs, err = o.TimesOf(sources.First()); err != nil {
+			return nil, err
+		}
+	}
 	b, err := bundle.Create(output, o.Custody)
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package ask
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/when"
 )
 
 // Limits of an answer.
@@ -109,53 +111,19 @@ func (w *Window) And(cond string, args ...any) {
 // the beginning.
 func (w *Window) Values(more ...any) []any { return append(append([]any(nil), w.Args...), more...) }
 
-// layouts are the forms of a time, with the date and without.
-var (
-	layouts    = []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999", "2006-01-02T15:04", "2006-01-02 15:04", "2006-01-02"}
-	dayLayouts = []string{"15:04:05.999999999", "15:04"}
-)
-
-const day = 24 * int64(time.Hour)
-
 // ParseTime reads a time in the case that lasts from first to last, in nanoseconds since
-// 1970 UTC:
-//   - RFC 3339, also without its zone, which is UTC then, and with a blank for the T,
-//   - a time of day such as 09:24:50.5: the last one in the case, or else of its last day,
-//   - a length, which counts back from last.
-//
-// It gives missing for an empty text.
+// 1970 UTC, in the forms of when.Parse. It returns missing for an empty text.
 func ParseTime(field, text string, missing, first, last int64) (int64, error) {
-	if text == "" {
+	t, err := when.Parse(text)
+	switch {
+	case errors.Is(err, when.ErrForm):
+		return 0, Wrong(field, "must be a time such as 2026-01-31T14:15:00Z or 14:15:00, or a length such as 15m before the end of the recording, not %q", text)
+	case err != nil:
+		return 0, Wrong(field, "%v", err)
+	case t.Missing():
 		return missing, nil
 	}
-	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
-		return max(last-int64(d), 0), nil
-	}
-	for _, l := range layouts {
-		t, err := time.Parse(l, text)
-		if err != nil {
-			continue
-		}
-		// Times outside the range of 64-bit nanoseconds would wrap around, and so would the length
-		// of a window that begins before 1970.
-		ns := t.UnixNano()
-		if ns < 0 || !time.Unix(0, ns).Equal(t) {
-			return 0, Wrong(field, "%q is outside 1970-01-01 to 2262-04-11, the times that packets have", text)
-		}
-		return ns, nil
-	}
-	for _, l := range dayLayouts {
-		t, err := time.Parse(l, text)
-		if err != nil {
-			continue
-		}
-		at := last - last%day + int64(t.Sub(t.Truncate(24*time.Hour)))
-		if at > last && at-day >= first {
-			at -= day
-		}
-		return at, nil
-	}
-	return 0, Wrong(field, "must be a time such as 2026-01-31T14:15:00Z or 14:15:00, or a length such as 15m before the end of the recording, not %q", text)
+	return t.In(first, last), nil
 }
 
 // Stamp writes a time as RFC 3339 with nine digits and Z.

@@ -37,6 +37,7 @@ type bundleFlags struct {
 	from, to     string
 	decodeAs     []string
 	only         []string
+	times        command.TimeRange // from and to
 	without      []string
 	jobs         int
 	memory       command.Size
@@ -69,8 +70,11 @@ named after the first capture and created in the current folder.`,
 	f.shared(fl)
 	fl.Lookup("output").Usage += " (default: the first capture's name, in the current folder)"
 	fl.StringVar(&f.filter, "filter", "", "put only packets that match this tcpdump filter into the tables")
-	fl.StringVar(&f.from, "from", "", "put only packets from this time on into the tables (RFC 3339)")
-	fl.StringVar(&f.to, "to", "", "put only packets up to this time into the tables (RFC 3339)")
+	fl.StringVar(&f.from, "from", "", "put only packets from this time on into the tables, "+command.DayForms)
+	fl.StringVar(&f.to, "to", "", "put only packets up to this time into the tables, in the same forms")
+	for _, flag := range []string{"only", "without"} {
+		cobra.CheckErr(c.RegisterFlagCompletionFunc(flag, completeProtocols))
+	}
 	return c
 }
 
@@ -153,14 +157,11 @@ func (f *bundleFlags) options(e *env) (exporter.Options, error) {
 		return o, exit.Usagef("output %s: must be a name ending in .pcapsule", f.output)
 	}
 	var err error
-	if o.FromNs, err = command.ParseTime("from", f.from); err != nil {
+	if f.times, err = command.ParseTimes(f.from, f.to); err != nil {
 		return o, err
 	}
-	if o.ToNs, err = command.ParseTime("to", f.to); err != nil {
-		return o, err
-	}
-	if o.ToNs != 0 && o.FromNs > o.ToNs {
-		return o, exit.Usagef("--from %s is after --to %s", f.from, f.to)
+	if f.times.Given() {
+		o.TimesOf = f.times.Since
 	}
 	if o.DecodeAs, err = parseDecodeAs(f.decodeAs); err != nil {
 		return o, err

@@ -38,8 +38,8 @@ Names of other workloads and keys of other connections are left out. The origina
 		RunE: func(c *cobra.Command, args []string) error { return e.runCut(c.Context(), args, &f) },
 	}
 	f.register(c)
-	c.Flags().StringVar(&f.from, "from", "", "keep packets from this time on (RFC 3339)")
-	c.Flags().StringVar(&f.to, "to", "", "keep packets up to this time (RFC 3339)")
+	c.Flags().StringVar(&f.from, "from", "", "keep packets from this time on, "+command.TimeForms)
+	c.Flags().StringVar(&f.to, "to", "", "keep packets up to this time, in the same forms")
 	c.Flags().StringVar(&f.workload, "workload", "", "keep the connections of this workload, pod, service or process, by its name or as namespace/name")
 	f.keys.register(c.Flags())
 	return c
@@ -62,11 +62,18 @@ func (e *env) runCut(ctx context.Context, args []string, f *cutFlags) error {
 	if len(args) > 1 {
 		choice.Said.Filter = args[1]
 	}
-	var err error
-	if choice.FromNs, err = command.ParseTime("from", f.from); err != nil {
+	times, err := command.ParseTimes(f.from, f.to)
+	if err != nil {
 		return err
 	}
-	if choice.ToNs, err = command.ParseTime("to", f.to); err != nil {
+	if choice.Said.Filter == "" && f.workload == "" && !times.Given() {
+		return exit.Usagef("missing selection: give a KFL filter, --workload, --from or --to")
+	}
+	b, o, err := f.withKeys(args[0], &f.keys)
+	if err != nil {
+		return err
+	}
+	if choice.FromNs, choice.ToNs, err = times.In(span(b.Manifest)); err != nil {
 		return err
 	}
 	if choice.FromNs != 0 {
@@ -74,13 +81,6 @@ func (e *env) runCut(ctx context.Context, args []string, f *cutFlags) error {
 	}
 	if choice.ToNs != 0 {
 		choice.Said.ToNs = bundle.At(choice.ToNs)
-	}
-	if s := choice.Said; s.Filter == "" && s.Workload == "" && s.FromNs == nil && s.ToNs == nil {
-		return exit.Usagef("missing selection: give a KFL filter, --workload, --from or --to")
-	}
-	b, o, err := f.withKeys(args[0], &f.keys)
-	if err != nil {
-		return err
 	}
 	if choice.Said.Filter != "" || f.workload != "" {
 		if choice.Conns, err = e.connections(ctx, args[0], choice.Said); err != nil {
@@ -96,6 +96,15 @@ func (e *env) runCut(ctx context.Context, args []string, f *cutFlags) error {
 		return deriveError(err, f.output)
 	}
 	return f.done(e, r, began)
+}
+
+// span returns the times of the first and last packet of a bundle in ns since 1970 UTC; 0 if it has
+// none.
+func span(m *bundle.Manifest) (first, last int64) {
+	if m.Window.FirstNs == nil || m.Window.LastNs == nil {
+		return 0, 0
+	}
+	return int64(*m.Window.FirstNs), int64(*m.Window.LastNs)
 }
 
 // emptyCutError is derive.ErrNothing with the bundle.

@@ -70,8 +70,8 @@ late.`,
 	fl := c.Flags()
 	fl.DurationVar(&f.last, "last", 0, "length of time before now, or before the last packet if no recorder is running")
 	command.Between(fl, "last", &f.last, time.Millisecond, command.Longest)
-	fl.StringVar(&f.from, "from", "", "packets from this time on (RFC 3339)")
-	fl.StringVar(&f.to, "to", "", "packets up to this time (RFC 3339)")
+	fl.StringVar(&f.from, "from", "", "packets from this time on, "+command.TimeForms)
+	fl.StringVar(&f.to, "to", "", "packets up to this time, in the same forms")
 	fl.StringVar(&f.filter, "filter", "", "only packets that match this tcpdump filter")
 	f.owner.Define(fl, "only calls from or to")
 	f.shared(fl)
@@ -214,9 +214,13 @@ func (s *snapshot) seal(ctx context.Context, now time.Time) (err error) {
 	end := int64(last)
 	if s.ring.Writing {
 		end = max(end, now.UnixNano()) // the recorder continued until it sealed
-		if s.o.ToNs > end {
-			s.e.Warn("--to %s is in the future; the snapshot ends with the last packet", s.f.to)
-		}
+	}
+	s.o.TimesOf = nil // resolved here, because segments of the range are chosen by it
+	if s.o.FromNs, s.o.ToNs, err = s.f.times.In(int64(first), end); err != nil {
+		return err
+	}
+	if s.ring.Writing && s.o.ToNs > end {
+		s.e.Warn("--to %s is in the future; the snapshot ends with the last packet", s.f.to)
 	}
 	if s.o.ToNs == 0 {
 		s.o.ToNs = end

@@ -18,6 +18,7 @@ const (
 	words = "internal/plural" // without dependencies; every package with text for people may import it
 	files = "internal/whole"  // without dependencies; every package that writes files may import it
 	texts = "internal/clip"   // without dependencies; every package that shortens text may import it
+	times = "internal/when"   // without dependencies; every package with times from people may import it
 	marks = "internal/quote"  // without dependencies; every package with text for other programs may import it
 )
 
@@ -142,7 +143,7 @@ func TestImportsPointToTheWire(t *testing.T) {
 			}
 			for _, imp := range p.Imports {
 				ours, ok := strings.CutPrefix(imp, module)
-				if ok && !slices.Contains([]string{files, texts, marks}, ours) && !within(ours, r.allowed...) && (ours != words || within(name, "kfl/", "bpf/", "recorder/", "exporter/")) {
+				if ok && !slices.Contains([]string{files, texts, times, marks}, ours) && !within(ours, r.allowed...) && (ours != words || within(name, "kfl/", "bpf/", "recorder/", "exporter/")) {
 					t.Errorf("%s imports %s: %s", name, ours, r.why)
 				}
 			}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -264,7 +265,7 @@ func (x *input) peek(src io.Reader) error {
 		return err
 	}
 	var b pcapng.Batch
-	x.first = 1<<63 - 1
+	x.first = math.MaxInt64
 	for {
 		err := r.Next(&b)
 		for i := range b.Packets {
@@ -358,6 +359,15 @@ func (in *Inputs) KeepStdin(dir string, keys bool) error {
 		in.total += x.size
 	}
 	return nil
+}
+
+// First returns the time of the earliest packet near the beginning of an input, in ns since 1970
+// UTC; 0 if there is none.
+func (in *Inputs) First() int64 {
+	if len(in.files) == 0 || in.files[0].first == math.MaxInt64 {
+		return 0
+	}
+	return in.files[0].first
 }
 
 // Total is the number of bytes on disk, or 0 if it is unknown.

@@ -1,23 +1,72 @@
 package command
 
 import (
-	"time"
+	"errors"
 
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/when"
 )
 
-// ParseTime reads the time of a flag in ns since 1970 UTC; 0 if it is not set.
-func ParseTime(flag, s string) (int64, error) {
-	if s == "" {
-		return 0, nil
+// Descriptions of the forms of a time for flags.
+const (
+	TimeForms = "such as 2026-01-31T14:15:00Z, 14:15:00, or 5m (before the end)"
+	DayForms  = "such as 2026-01-31T14:15:00Z, or 14:15:00 on the day of the first packet"
+)
+
+// TimeRange is the values of the flags --from and --to.
+type TimeRange struct {
+	From, To         when.Time
+	fromText, toText string
+}
+
+// ParseTimes reads the values of the flags --from and --to. Each may be empty.
+func ParseTimes(from, to string) (r TimeRange, err error) {
+	r.fromText, r.toText = from, to
+	if r.From, err = parseTime("from", from); err == nil {
+		r.To, err = parseTime("to", to)
 	}
-	t, err := time.Parse(time.RFC3339Nano, s)
+	return r, err
+}
+
+func parseTime(flag, s string) (when.Time, error) {
+	t, err := when.Parse(s)
+	if errors.Is(err, when.ErrForm) {
+		return t, exit.Usagef("--%s %q: must be a time such as 2026-01-31T14:15:00Z or 14:15:00, or a length such as 15m before the end", flag, s)
+	}
+	if err == nil && !t.Missing() && t == when.Epoch {
+		return t, exit.Usagef("--%s %q: must be a time after 1970-01-01T00:00:00Z", flag, s)
+	}
 	if err != nil {
-		return 0, exit.Usagef("--%s %q: must be a time such as 2026-01-31T14:15:00Z", flag, s)
+		return t, exit.Usagef("--%s: %v", flag, err)
 	}
-	ns := t.UnixNano() // wraps around if it does not fit
-	if ns <= 0 || !time.Unix(0, ns).Equal(t) {
-		return 0, exit.Usagef("--%s %q: must be a time after 1970-01-01T00:00:00Z and before 2262-04-11", flag, s)
+	return t, nil
+}
+
+// Given reports whether one of the flags was given.
+func (r *TimeRange) Given() bool { return !r.From.Missing() || !r.To.Missing() }
+
+// In returns the range in ns since 1970 UTC, in a recording that lasts from first to last; 0 is no
+// limit.
+func (r *TimeRange) In(first, last int64) (from, to int64, err error) {
+	return r.ordered(r.From.In(first, last), r.To.In(first, last))
+}
+
+// Since returns the range in ns since 1970 UTC, in a recording that begins at first and whose end is
+// not known; 0 is no limit.
+func (r *TimeRange) Since(first int64) (from, to int64, err error) {
+	from, ok := r.From.From(first, 0)
+	if !ok {
+		return 0, 0, exit.Usagef("--from %s: counts back from the end, which is known only when the capture has been read: give a time such as 14:15:00", r.fromText)
 	}
-	return ns, nil
+	if to, ok = r.To.From(first, max(from, first)); !ok {
+		return 0, 0, exit.Usagef("--to %s: counts back from the end, which is known only when the capture has been read: give a time such as 14:15:00", r.toText)
+	}
+	return r.ordered(from, to)
+}
+
+func (r *TimeRange) ordered(from, to int64) (int64, int64, error) {
+	if to != 0 && from > to {
+		return 0, 0, exit.Usagef("--from %s is after --to %s", r.fromText, r.toText)
+	}
+	return from, to, nil
 }

@@ -40,8 +40,8 @@ so one file contains one series, including its parts with a separate --max-age.`
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return p.runCat(c, args[0], &f) },
 	}
-	c.Flags().StringVar(&f.from, "from", "", "only from this time on, RFC 3339")
-	c.Flags().StringVar(&f.to, "to", "", "only up to this time, RFC 3339")
+	c.Flags().StringVar(&f.from, "from", "", "only from this time on, "+command.TimeForms)
+	c.Flags().StringVar(&f.to, "to", "", "only up to this time, in the same forms")
 	c.Flags().DurationVar(&f.last, "last", 0, "length of time before now, or before the last packet if no recorder is running")
 	command.Between(c.Flags(), "last", &f.last, time.Millisecond, command.Longest)
 	c.Flags().StringVarP(&f.output, "output", "o", "-", "file to write; - is standard output")
@@ -52,34 +52,33 @@ so one file contains one series, including its parts with a separate --max-age.`
 
 // window returns the requested time range in ns since 1970 UTC.
 func (f *catFlags) window(r *ring.Ring, of func(series string) bool) (from, to int64, err error) {
-	if from, err = command.ParseTime("from", f.from); err == nil {
-		to, err = command.ParseTime("to", f.to)
-	}
-	switch {
-	case err != nil:
+	times, err := command.ParseTimes(f.from, f.to)
+	if err != nil {
 		return 0, 0, err
-	case f.last > 0 && (f.from != "" || f.to != ""):
+	}
+	if f.last > 0 && times.Given() {
 		return 0, 0, exit.Usagef("--last excludes --from and --to: give one")
-	case f.last > 0:
-		end := time.Now().UnixNano()
-		if !r.Writing {
-			end = 0
-			for _, s := range r.Segments {
-				if s.Seal != nil && of(s.ID.Series) {
-					end = max(end, int64(s.Seal.Last))
-				}
-			}
+	}
+	first, end := int64(math.MaxInt64), int64(0)
+	for _, s := range r.Segments {
+		if s.Seal != nil && of(s.ID.Series) {
+			first, end = min(first, int64(s.Seal.First)), max(end, int64(s.Seal.Last))
 		}
+	}
+	if r.Writing {
+		end = time.Now().UnixNano()
+	}
+	if f.last > 0 {
 		return end - int64(f.last), math.MaxInt64, nil
 	}
-	if f.from == "" {
+	if from, to, err = times.In(first, end); err != nil {
+		return 0, 0, err
+	}
+	if times.From.Missing() {
 		from = math.MinInt64
 	}
-	if f.to == "" {
+	if times.To.Missing() {
 		to = math.MaxInt64
-	}
-	if from > to {
-		return 0, 0, exit.Usagef("--from %s is after --to %s", f.from, f.to)
 	}
 	return from, to, nil
 }
