@@ -86,6 +86,11 @@ func fromWireshark(src string, quote bool) string {
 // meant returns the fields that a name means which KFL does not have, with blanks between: those of
 // Wireshark's field, of both ends for the name of one (service), or without its protocol (http.method).
 func meant(name string) string {
+	for was, is := range map[string]string{"ssl.": "tls.", "bootp.": "dhcp."} { // names before Wireshark 3.0
+		if rest, ok := strings.CutPrefix(name, was); ok {
+			name = is + rest
+		}
+	}
 	if to, ok := wireshark()[name]; ok {
 		return to
 	}

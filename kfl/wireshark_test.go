@@ -49,6 +49,10 @@ func TestWiresharkHints(t *testing.T) {
 		`http.request.uri matches "^/api"`:              `write path.matches("^/api")`,
 		`tcp.analysis.retransmission`:                   `write tcp.retransmissions > 0`,
 		`tcp.flags.reset == 1 && dns.qry.name == "a.b"`: `write tcp.resets > 0 && host == "a.b"`,
+		`ssl.handshake.extensions_server_name == "a.b"`: `write tls.sni == "a.b"`,
+		`bootp.option.hostname == "laptop"`:             `write dhcp_hostname == "laptop"`,
+		`kafka.topic_name == "orders"`:                  `write kafka_topics.* == "orders"`,
+		`smb2.filename contains "pay"`:                  `write smb_file contains "pay"`,
 		`tcp.flags.reset == 0`:                          `write !(tcp.resets > 0)`,
 		`htpp && ip.src == 10.0.0.1`:                    ``, // it has another error
 	} {
