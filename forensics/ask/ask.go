@@ -76,8 +76,9 @@ type Document interface {
 
 // InputError reports an invalid input of a question.
 type InputError struct {
-	Field string // name in the input; empty if the error concerns no single field
-	What  string // the problem and the allowed values
+	Field  string   // name in the input; empty if the error concerns no single field
+	What   string   // the problem and the allowed values
+	Fields []string // names in What, if the error concerns several
 }
 
 // Error names the field and the problem.
@@ -90,7 +91,12 @@ func (e *InputError) Error() string {
 
 // Wrong returns an *InputError about a field.
 func Wrong(field, format string, args ...any) error {
-	return &InputError{field, fmt.Sprintf(format, args...)}
+	return &InputError{Field: field, What: fmt.Sprintf(format, args...)}
+}
+
+// WrongOf returns an *InputError about several fields, which what names.
+func WrongOf(what string, fields ...string) error {
+	return &InputError{What: what, Fields: fields}
 }
 
 // New makes a Question from a function. In must embed Scope, Out must embed Frame.

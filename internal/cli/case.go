@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -124,7 +125,16 @@ func flagError(err error) error {
 	case input.Field != "":
 		return exit.Usagef("--%s: %s", dashed(input.Field), input.What)
 	}
-	return exit.With(err, exit.Usage, "")
+	return exit.With(errors.New(withFlags(input)), exit.Usage, "")
+}
+
+// withFlags is the problem of several fields with the flags of these fields.
+func withFlags(input *ask.InputError) string {
+	what := input.What
+	for _, f := range input.Fields {
+		what = regexp.MustCompile(`\b`+f+`\b`).ReplaceAllLiteralString(what, "--"+dashed(f))
+	}
+	return what
 }
 
 // questionError gives the error of a question its exit code, and shows its place in the KFL.

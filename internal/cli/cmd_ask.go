@@ -103,8 +103,10 @@ func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
 		defer cs.Close()
 		ctx, cancel := within(c)
 		defer cancel()
+		form, _ := in["format"].(string)
+		drawn := !asJSON && form != "" && form != "json"
 		var answer any
-		if asYAML {
+		if asYAML || drawn {
 			answer, err = q.Ask(ctx, cs, raw)
 		} else {
 			answer, err = tools.Page(ctx, cs, q, raw)
@@ -116,13 +118,19 @@ func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
 			return e.questionError(err)
 		}
 		if d, ok := answer.(ask.Document); ok && asYAML {
-			return e.printDocument(d)
+			return e.printDocument(d.Document())
+		}
+		if d, ok := answer.(interface{ Drawing() (string, []string) }); ok && drawn {
+			return e.printDocument(d.Drawing())
 		}
 		return e.printAnswer(answer, asJSON)
 	}
 	in := tools.Input(q)
 	for _, name := range slices.Sorted(maps.Keys(in.Properties)) {
 		given[name] = addFlag(c, dashed(name), in.Properties[name])
+		if values := fieldValues[q.Name+"."+name]; values != nil {
+			completes(c, dashed(name), values...)
+		}
 		if slices.Contains(nameFlags, name) {
 			cobra.CheckErr(c.RegisterFlagCompletionFunc(name, completeNames))
 		}
@@ -139,10 +147,9 @@ func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
 	return c
 }
 
-// printDocument prints the document in an answer, so that another program can read it
-// from a pipe.
-func (e *env) printDocument(d ask.Document) error {
-	text, notes := d.Document()
+// printDocument prints the document in an answer, and its notes as warnings, so that another program
+// can read it from a pipe.
+func (e *env) printDocument(text string, notes []string) error {
 	for _, n := range notes {
 		e.Warn("%s", n)
 	}

@@ -22,6 +22,25 @@ func completes(c *cobra.Command, flag string, values ...string) {
 	cobra.CheckErr(c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)))
 }
 
+// completeProtocols offers the names of protocols for a list that is separated by commas.
+func completeProtocols(_ *cobra.Command, _ []string, word string) (list []string, _ cobra.ShellCompDirective) {
+	before := word[:strings.LastIndexByte(word, ',')+1]
+	for _, name := range protocolNames() {
+		list = append(list, before+name)
+	}
+	return list, cobra.ShellCompDirectiveNoFileComp
+}
+
+// fieldValues are the values of fields of questions that allow only a few.
+var fieldValues = map[string][]string{
+	"audit_access.direction":   {"to", "from", "both"},
+	"find_failures.class":      {"4xx", "5xx", "no_answer", "other"},
+	"get_api_stats.order":      {"calls", "errors", "p99", "bytes"},
+	"get_latency.by":           {"endpoint", "service", "client"},
+	"get_service_map.format":   {"json", "mermaid", "dot"},
+	"get_service_map.group_by": {"service", "workload", "namespace", "pod", "node"},
+}
+
 // completeColumns offers the columns of calls that KFL knows.
 func completeColumns(*cobra.Command, []string, string) (names []string, _ cobra.ShellCompDirective) {
 	for _, f := range kfl.Fields() {
@@ -47,17 +66,23 @@ func completeKFL(c *cobra.Command, args []string, word string) ([]string, cobra.
 // completionTime limits how long a completion may take.
 const completionTime = 3 * time.Second
 
-// completeCalls offers bundles for the first argument, then the numbers of calls with their
-// summaries.
+// completeCalls offers bundles for the first argument, then calls with their summaries: by their
+// numbers, or by their ids if no number begins with word.
 func completeCalls(c *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
-	rows, ok := rowsOf(args, "SELECT call_no, summary FROM calls ORDER BY call_no")
+	rows, ok := rowsOf(args, "SELECT call_no, summary, lower(hex(call_id)) FROM calls ORDER BY call_no")
 	if !ok {
 		return command.CompleteBundles(c, args, word)
 	}
 	var list []string
-	for _, row := range rows {
-		if no := fmt.Sprint(format.Number(row[0])); strings.HasPrefix(no, word) && len(list) < maxOffered {
-			list = append(list, cobra.CompletionWithDesc(no, console.Printable(format.Text(row[1]), 60)))
+	number := func(row []any) string { return fmt.Sprint(format.Number(row[0])) }
+	for _, idOf := range []func([]any) string{number, func(row []any) string { return format.Text(row[2]) }} {
+		for _, row := range rows {
+			if id := idOf(row); len(list) < maxOffered && strings.HasPrefix(id, word) {
+				list = append(list, cobra.CompletionWithDesc(id, console.Printable(format.Text(row[1]), 60)))
+			}
+		}
+		if len(list) > 0 {
+			break
 		}
 	}
 	return list, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder

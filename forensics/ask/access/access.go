@@ -115,7 +115,7 @@ func AskAccess(ctx context.Context, c *forensics.Case, in AccessIn) (*Access, er
 		return nil, err
 	}
 	if in.Service == "" && in.Client == "" && !in.External && !in.PII && in.KFL == "" {
-		return nil, ask.Wrong("", "missing input: give service, client, external, pii or kfl")
+		return nil, ask.WrongOf("missing input: give service, client, external, pii or kfl", "service", "client", "external", "pii", "kfl")
 	}
 	a := &accessAnswer{ctx: ctx, c: c, in: in, w: w, out: &Access{Clients: []AccessClient{}, Users: []AccessUser{}, Servers: []AccessServer{}, Pairs: []AccessPair{}, Hours: []AccessHour{}, Calls: []AccessCall{}, Unread: []UnreadConn{}}}
 	if err := a.scope(); err != nil {

@@ -88,7 +88,7 @@ func AskPair(ctx context.Context, c *forensics.Case, in PairIn) (*Pair, error) {
 		return nil, err
 	}
 	if in.Src == "" || in.Dst == "" {
-		return nil, ask.Wrong("", "missing input: give src and dst; * matches everything")
+		return nil, ask.WrongOf("missing input: give src and dst; * matches everything", "src", "dst")
 	}
 	if in.Limit == 0 {
 		w.Page = pairCalls

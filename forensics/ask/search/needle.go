@@ -42,9 +42,9 @@ func NewNeedle(text, pattern string, whole, fold bool) (*Needle, error) {
 	}
 	switch {
 	case text == "" && pattern == "":
-		return nil, ask.Wrong("", "missing input: give text or pattern")
+		return nil, ask.WrongOf("missing input: give text or pattern", "text", "pattern")
 	case text != "" && pattern != "":
-		return nil, ask.Wrong("", "give text or pattern, not both")
+		return nil, ask.WrongOf("give text or pattern, not both", "text", "pattern")
 	case pattern != "":
 		if len(pattern) > maxPattern {
 			return nil, ask.Wrong("pattern", "must be at most %d bytes, not %d", maxPattern, len(pattern))

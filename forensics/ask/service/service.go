@@ -92,7 +92,7 @@ func AskService(ctx context.Context, c *forensics.Case, in ServiceIn) (*Service,
 		return nil, err
 	}
 	if (in.Service == "") == (in.Labels == "") {
-		return nil, ask.Wrong("", "missing input: give service or labels, not both")
+		return nil, ask.WrongOf("missing input: give service or labels, not both", "service", "labels")
 	}
 	s := &serviceAnswer{ctx: ctx, c: c, w: w, out: &Service{Names: []string{}, Callers: []ServicePeer{}, Asks: []ServicePeer{}, Endpoints: []ServicePath{}, Handshakes: []Handshake{}, Replicas: []Replica{}, Churn: []Churn{},
 		Repeats: []Repeat{}, Adds: []AddedHeader{}, Journey: []Transition{}, Blocking: []Blocking{}}}

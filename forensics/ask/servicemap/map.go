@@ -41,6 +41,9 @@ type ServiceMap struct {
 	DiagramForm string           `json:"diagram_format,omitempty"`
 }
 
+// Drawing returns the diagram of an answer with format mermaid or dot, for a file of its own.
+func (m *ServiceMap) Drawing() (text string, notes []string) { return m.Diagram, m.Notes }
+
 // MapEdge is the traffic from one node to another.
 type MapEdge struct {
 	Src          string         `json:"src"`

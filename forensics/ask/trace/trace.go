@@ -136,7 +136,7 @@ func (in In) seeds(k *chain.Builder, w *ask.Window, out *Answer) ([]*chain.Step,
 		}
 	}
 	if given > 1 || given == 0 && in.KFL == "" {
-		return nil, ask.Wrong("", "give one of call_id, trace_id, request_id and text, or kfl alone")
+		return nil, ask.WrongOf("give one of call_id, trace_id, request_id and text, or kfl alone", "call_id", "trace_id", "request_id", "text", "kfl")
 	}
 	var keys []ask.Key
 	var err error

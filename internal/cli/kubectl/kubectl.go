@@ -137,6 +137,9 @@ func failed(ctx context.Context, verb string, err error, said string) error {
 			return exit.With(fmt.Errorf("the cluster cannot be reached: %s", said), exit.Other, "kubectl cluster-info shows which cluster is used; --context and --kubeconfig choose another")
 		}
 	}
+	if strings.Contains(said, "current-context") {
+		return exit.With(errors.New("the kubeconfig chooses no cluster"), exit.Other, "kubectl config get-contexts lists clusters; give --context, or --kubeconfig with another file")
+	}
 	return fmt.Errorf("kubectl %s: %s", verb, said)
 }
 

@@ -174,7 +174,8 @@ func (p *page) frame(top object) {
 				p.line("Lists are shortened: narrow the question or raise --limit.")
 			}
 		case "next_cursor":
-			p.line("For the next rows ask the same question with --cursor " + valueOf("", m.value))
+			p.line("For the next rows ask the same question with")
+			p.line("--cursor " + valueOf("", m.value))
 		case "coverage":
 			o, _ := m.value.(object)
 			p.space()
