@@ -4,6 +4,8 @@ package s3
 
 import (
 	"bytes"
+	"encoding/base64"
+	"encoding/hex"
 	"html"
 	"io"
 	"mime"
@@ -161,10 +163,23 @@ func target(x *content.Exchange, query url.Values) (bucket, key string) {
 }
 
 // aliased reports whether a name of another domain leads to a bucket of Amazon, which nothing names then: a CNAME, or a
-// content delivery network. Amazon reads a bucket from the path only under its own names.
+// content delivery network, which may put its own name into Server. Amazon reads a bucket from the path only under its own
+// names.
 func aliased(x *content.Exchange) bool {
 	host, _, _ := strings.Cut(x.Host.V, ":")
-	return host != "" && x.Header(httpfield.Response, "Server") == "AmazonS3" && !strings.HasSuffix(host, ".amazonaws.com") && !strings.HasSuffix(host, ".amazonaws.com.cn")
+	for _, end := range domains {
+		if strings.HasSuffix(host, end) {
+			return false
+		}
+	}
+	return host != "" && (x.Header(httpfield.Response, "Server") == "AmazonS3" || ofAmazon(x.Header(httpfield.Response, "X-Amz-Id-2")))
+}
+
+// ofAmazon reports whether an X-Amz-Id-2 has Amazon's form: base64 of dozens of bytes. MinIO sends a SHA-256 in hexadecimal.
+func ofAmazon(id string) bool {
+	_, hexadecimal := hex.DecodeString(id)
+	b, err := base64.StdEncoding.DecodeString(id)
+	return hexadecimal != nil && err == nil && len(b) >= 40
 }
 
 // firstLabel is the first label of a host name that has several, or "".
