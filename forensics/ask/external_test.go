@@ -175,3 +175,16 @@ func TestCallsBetweenOutsideAddressesAreNoted(t *testing.T) {
 		}
 	}
 }
+
+// TestEachOutsideClientCounts has two clients with public addresses, which are one node of the map.
+func TestEachOutsideClientCounts(t *testing.T) {
+	w := newWire()
+	for i, conn := range []string{"a", "b", "c"} {
+		w.conns[conn] = &wireConn{client: [4]byte{198, 51, 100, byte(1 + i/2)}, server: [4]byte{10, 0, 0, 9}, sport: uint16(40000 + i), dport: 80, seq: 5_000_000, ack: 9_000_000}
+		w.call(float64(10*i), 2, conn, 1, 9, 80, "GET / HTTP/1.1\r\nHost: api\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+	}
+	o := must[*servicemap.Overview](t)(servicemap.AskOverview(ctx, w.open(t), servicemap.OverviewIn{}))
+	if len(o.Protocols) != 1 || o.Protocols[0].Clients != 2 || o.Protocols[0].Servers != 1 || len(o.Edges) != 1 {
+		t.Errorf("%+v on %d edges, want 2 clients on 1 edge", o.Protocols, len(o.Edges))
+	}
+}

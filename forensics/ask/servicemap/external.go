@@ -215,14 +215,15 @@ func bytesOf(part, calls string) string {
 	return fmt.Sprintf("least(sum(%[1]s), greatest(max(%[1]s), any_value(%[2]s)))", part, calls)
 }
 
-// mergeRows merges the rows of each destination.
+// mergeRows merges the rows of each destination. A client that is a broadcast or multicast address called nothing: a server
+// sent it a response, such as a DHCPNAK (RFC 2131 section 4.1).
 func mergeRows(rows []externalRow, allow *allowList, within []netip.Prefix, known map[string]ask.Node) []Destination {
 	by := map[string]*Destination{}
 	counts := map[string]*externalRow{}
 	var names []string
 	for i := range rows {
 		r := &rows[i]
-		if len(r.Addresses) > 0 && allIn(r.Addresses, within) {
+		if isGroup(r.Client) || len(r.Addresses) > 0 && allIn(r.Addresses, within) {
 			continue
 		}
 		d := by[r.Name]

@@ -60,7 +60,7 @@ type ProtocolUse struct {
 	Calls    int64    `json:"calls"`
 	Failed   int64    `json:"failed"`
 	Servers  int64    `json:"servers"`
-	Clients  int64    `json:"clients"`
+	Clients  int64    `json:"clients" jsonschema:"also each outside address without a name, which the map shows as one node, (outside)"`
 	Example  ask.Call `json:"example"`
 	KFL      string   `json:"kfl"`
 }
@@ -105,7 +105,7 @@ func AskOverview(ctx context.Context, c *forensics.Case, in OverviewIn) (*Overvi
 	}
 	out.Requests = g.calls()
 	out.services(g, w)
-	if out.Protocols, err = g.protocols(ctx, c); err != nil {
+	if out.Protocols, err = g.protocols(ctx, c, w); err != nil {
 		return nil, err
 	}
 	for _, p := range out.Protocols {
@@ -191,7 +191,7 @@ func (o *Overview) read(ctx context.Context, c *forensics.Case, w *ask.Window) (
 
 // protocols lists the protocols of a map, most used first, each with an example: the first call of
 // its busiest edge without failures, otherwise of its busiest edge.
-func (g *graph) protocols(ctx context.Context, c *forensics.Case) ([]ProtocolUse, error) {
+func (g *graph) protocols(ctx context.Context, c *forensics.Case, w *ask.Window) ([]ProtocolUse, error) {
 	type use struct {
 		ProtocolUse
 		servers, clients map[string]bool
@@ -221,10 +221,19 @@ func (g *graph) protocols(ctx context.Context, c *forensics.Case) ([]ProtocolUse
 		ids = append(ids, u.id)
 	}
 	slices.Sort(ids)
+	nameless, _, err := ask.Rows[ProtocolUse](ctx, c, ask.MaxEdges, "SELECT protocol, count(DISTINCT src_ip) AS clients FROM calls WHERE "+w.Where+" AND "+terms.Nameless("src_")+" GROUP BY 1", w.Args...)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range nameless { // (outside) is one node of the map
+		if u := by[n.Protocol]; u != nil && u.clients[terms.AnyOutside] {
+			u.Clients = n.Clients - 1
+		}
+	}
 	examples, err := ask.CallsOf(ctx, c, ids)
 	out := []ProtocolUse{}
 	for _, u := range by {
-		u.Servers, u.Clients, u.Example = int64(len(u.servers)), int64(len(u.clients)), examples[u.id]
+		u.Servers, u.Clients, u.Example = int64(len(u.servers)), u.Clients+int64(len(u.clients)), examples[u.id]
 		out = append(out, u.ProtocolUse)
 	}
 	slices.SortFunc(out, func(a, b ProtocolUse) int {
