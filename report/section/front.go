@@ -211,25 +211,38 @@ func (b *builder) began(one, two, first, last string) string {
 	return fmt.Sprintf("%s at %s UTC%s at %s.", one, from, two, to)
 }
 
-// nameWords counts the failed questions for names. Those from search lists do no harm.
+// nameWords counts the failed questions for names. Those from search lists do no harm. One without an answer does not show
+// whether the name exists.
 func nameWords(list []nameFailure) string {
-	var all, search int64
+	var all, search, silent int64
 	for _, n := range list {
 		all += n.Calls
 		if n.Search {
 			search += n.Calls
 		}
+		if strings.Trim(n.Status[:min(1, len(n.Status))], "0123456789") != "" { // no code of a response
+			silent += n.Calls
+		}
+	}
+	how := "that did not resolve"
+	switch silent {
+	case 0:
+	case all:
+		how = "that got no answer"
+	default:
+		how += fmt.Sprintf(" (%d got no answer)", silent)
 	}
 	const harmless = "which is harmless if another name in that list resolved"
+	what := plural.Sprintf("%d of them {is a DNS query for a name|are DNS queries for names}", all)
 	switch {
 	case all == 0:
 		return ""
 	case search == 0:
-		return plural.Sprintf("%d of them {is a DNS query for a name|are DNS queries for names} that did not resolve.", all)
+		return what + " " + how + "."
 	case search == all:
-		return plural.Sprintf("%d of them {is a DNS query for a name|are DNS queries for names} from a resolver's search list that did not resolve, ", all) + harmless + "."
+		return what + " from a resolver's search list " + how + ", " + harmless + "."
 	}
-	return plural.Sprintf("%d of them are DNS queries for names that did not resolve; %d of these {comes|come} from a resolver's search list, ", all, search) + harmless + "."
+	return what + " " + how + plural.Sprintf("; %d of these {comes|come} from a resolver's search list, ", search) + harmless + "."
 }
 
 // causeFront says where the failures began.

@@ -4,8 +4,9 @@ import "testing"
 
 // TestNameWords reads what the first page says of names that did not resolve, for one and several.
 func TestNameWords(t *testing.T) {
+	silent := nameFailure{Status: "no_response", Calls: 2}
 	of := func(calls int64, search bool) nameFailure {
-		n := nameFailure{Search: search}
+		n := nameFailure{Search: search, Status: "3 NXDOMAIN"}
 		n.Calls = calls
 		return n
 	}
@@ -15,6 +16,8 @@ func TestNameWords(t *testing.T) {
 		"3 of them are DNS queries for names that did not resolve.":                                                                                                          {of(1, false), of(2, false)},
 		"2 of them are DNS queries for names from a resolver's search list that did not resolve, which is harmless if another name in that list resolved.":                   {of(2, true)},
 		"3 of them are DNS queries for names that did not resolve; 1 of these comes from a resolver's search list, which is harmless if another name in that list resolved.": {of(2, false), of(1, true)},
+		"2 of them are DNS queries for names that got no answer.":                                                                                                            {silent},
+		"3 of them are DNS queries for names that did not resolve (2 got no answer).":                                                                                        {of(1, false), silent},
 	} {
 		if got := nameWords(list); got != want {
 			t.Errorf("%q, want %q", got, want)
