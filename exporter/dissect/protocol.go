@@ -64,6 +64,10 @@ var transportNames = [...]string{"tcp", "udp", "icmp", "sctp", "ip", "quic", "sc
 // String is the value of column transport.
 func (t Transport) String() string { return transportNames[t] }
 
+// Blind reports whether Seq and Ack of a Packet only identify its bytes, so that Ack does not tell which bytes of the other
+// side had arrived.
+func (t Transport) Blind() bool { return t == QUIC || t == Association }
+
 // Verdict is Detect's answer about the first bytes that one side sent.
 type Verdict uint8
 

@@ -81,6 +81,7 @@ func (q *Queue[C]) Push(c C, ack uint32, cost int) int {
 		oldest = &f.Asked().Request
 	}
 	a := c.Asked()
+	q.line.Blind = q.Conn.Info.Transport.Blind()
 	*a = QueuedRequest{q.line.Sent(ack, q.Conn.Now().Time, oldest), cost, true, q.ahead}
 	q.ahead = 0
 	q.list = append(q.list, c)

@@ -158,3 +158,20 @@ func TestIntermediateResponseIsNotTheLast(t *testing.T) {
 		t.Error("a response that answered a request is counted as one to a given-up request")
 	}
 }
+
+// TestNumbersThatOnlyIdentify has requests whose Ack is above the Seq of their responses. On TCP the client had those responses
+// already. On QUIC and SCTP the numbers name a connection and an association.
+func TestNumbersThatOnlyIdentify(t *testing.T) {
+	for transport, answered := range map[Transport]bool{TCP: false, QUIC: true, Association: true} {
+		_, q := newQueue(t, &notedKinds{}, 0)
+		q.Conn.Info.Transport = transport
+		for _, seq := range []uint32{100, 200} {
+			w := &inLine{}
+			q.Push(w, 1<<30, 10)
+			if got := q.Answer(seq); (got == w) != answered {
+				t.Errorf("%s: the response at %d is to %v", transport, seq, got)
+			}
+			q.Remove(w)
+		}
+	}
+}

@@ -176,7 +176,7 @@ func (k *conn) next(by dissect.Dir, number uint16, answer, seq uint32) *call {
 func (k *conn) another(place asked, l line, seq uint32) bool {
 	for place.n = l.first; place.n < l.next; place.n++ {
 		if c, ok := k.asked.Get(place); ok {
-			return int32(c.ack-seq) <= 0
+			return k.c.Info.Transport.Blind() || int32(c.ack-seq) <= 0
 		}
 	}
 	return false

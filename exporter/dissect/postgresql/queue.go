@@ -87,6 +87,7 @@ func (k *conn) wait(kind byte, c *call, in *dissect.Input, at int) {
 		if f := k.front(); f != nil && !k.lost && k.passing == 0 {
 			oldest = &f.sent
 		}
+		k.line.Blind = k.c.Info.Transport.Blind()
 		o.sent = k.line.Sent(o.sent.Ack, in.Time(at), oldest)
 	}
 	k.group = kind != 'S' && kind != 'q' && kind != 'F'

@@ -25,11 +25,12 @@ type Request struct {
 	Late  bool   // late responses to earlier requests may follow
 	Quiet bool   // the client had sent nothing for a while
 	first bool   // the missing ones were sent before the capture
+	blind bool   // Ack says nothing
 }
 
 // Follows reports whether the client had received a part of the response at seq when it sent the
 // request: the response then answers another one, which was not captured.
-func (q *Request) Follows(seq uint32) bool { return int32(q.Ack-seq) > 0 }
+func (q *Request) Follows(seq uint32) bool { return !q.blind && int32(q.Ack-seq) > 0 }
 
 // Line tracks the order of a connection's requests.
 type Line struct {
@@ -41,6 +42,7 @@ type Line struct {
 	starts   bool   // they were sent before the capture
 	late     bool   // late responses to dropped requests may follow
 	overlaps bool   // the client sends while only some answers have arrived
+	Blind    bool   // the transport has no acknowledgement numbers of bytes
 }
 
 // Answered records that the response at seq was assigned to a request, or that it answers none that was captured.
@@ -70,7 +72,7 @@ func (l *Line) whole(q *Request, size int) bool {
 // Sent records a request sent at now in ns. oldest is the oldest request without an answer, nil
 // if there is none or if responses may be missing.
 func (l *Line) Sent(ack uint32, now int64, oldest *Request) Request {
-	q := Request{Ack: ack, After: l.missing, Late: l.late, Quiet: now-l.last >= pause, first: l.starts}
+	q := Request{Ack: ack, After: l.missing, Late: l.late, Quiet: now-l.last >= pause, first: l.starts, blind: l.Blind}
 	l.last, l.missing, l.starts, l.late = now, false, false, false
 	if oldest != nil && !oldest.After && oldest.Ack != ack {
 		l.overlaps = true
@@ -125,7 +127,7 @@ func (l *Line) Find(seq uint32, waiting iter.Seq2[int, *Request]) Match {
 	if newest == nil {
 		return m
 	}
-	exact, odd := newest.Ack == seq, newest.After || newest.Late
+	exact, odd := newest.Ack == seq && !newest.blind, newest.After || newest.Late
 	several := l.overlaps && (all > 1 || odd)
 	switch {
 	case exact && newest.After && !l.whole(newest, size), !exact && (odd || size > 1 || l.missing), several && !(exact && newest.Quiet):
