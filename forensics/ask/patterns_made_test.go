@@ -307,6 +307,30 @@ func TestVolumesByStep(t *testing.T) {
 	}
 }
 
+// TestCallsInTheLastStep has calls at the end of the window, in the twelfth of 12 steps and in a step that the window cuts.
+func TestCallsInTheLastStep(t *testing.T) {
+	w := newWire()
+	w.http(0, 5, "first", 1, 2, "GET /first", "", "", "200 OK", jsonType, "{}")
+	for i := range 3 {
+		w.http(12000+float64(i), 1, "last", 3, 2, "GET /last", "", "", "200 OK", jsonType, "{}")
+	}
+	c := w.open(t)
+	for bucket, want := range map[string]struct {
+		steps, peak, partial int64
+		mean                 float64
+		words                string
+	}{
+		"":   {12, 3, 0, 0.25, "0.25 calls per step on average, 3 at most"},
+		"5s": {2, 0, 3, 0, "3 calls in the last step, which is incomplete, and none before."},
+	} {
+		out := must[*latency.Capacity](t)(latency.AskCapacity(ctx, c, latency.CapacityIn{Bucket: bucket}))
+		r := out.Rows[0]
+		if out.Buckets != want.steps || r.Calls != 3 || r.Peak != want.peak || r.Partial != want.partial || r.PerBucket != want.mean || (r.PeakAt == "") != (want.peak == 0) || r.TrendPercent != nil || !strings.HasPrefix(r.Words, want.words) {
+			t.Errorf("steps of %q: %d, %+v", bucket, out.Buckets, r)
+		}
+	}
+}
+
 // TestEndpointsOfOnePath: methods of one path can have endpoints of other names.
 func TestEndpointsOfOnePath(t *testing.T) {
 	w := newWire()

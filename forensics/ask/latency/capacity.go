@@ -26,7 +26,7 @@ type CapacityIn struct {
 type Capacity struct {
 	ask.Frame
 	BucketSeconds float64  `json:"bucket_seconds"`
-	Buckets       int64    `json:"buckets" jsonschema:"whole steps in the window"`
+	Buckets       int64    `json:"buckets" jsonschema:"whole steps in the window; one that lacks at most a hundredth is whole"`
 	Calls         int64    `json:"calls" jsonschema:"requests, without handshakes and unknown payload"`
 	Rows          []Volume `json:"rows" jsonschema:"most calls first"`
 }
@@ -36,12 +36,13 @@ type Volume struct {
 	Dst           string       `json:"dst"`
 	Endpoint      string       `json:"endpoint,omitempty"`
 	Calls         int64        `json:"calls"`
+	Partial       int64        `json:"partial_calls,omitempty" jsonschema:"of these, calls in the last step if the window ends before it does; mean, peak, trend and headroom leave them out"`
 	PerBucket     float64      `json:"mean_per_bucket"`
 	Peak          int64        `json:"peak_calls" jsonschema:"calls in the busiest step"`
-	PeakAt        string       `json:"peak_at"`
+	PeakAt        string       `json:"peak_at,omitempty"`
 	PeakPerSecond float64      `json:"peak_per_second" jsonschema:"mean over the busiest step"`
 	PeakToMean    float64      `json:"peak_to_mean"`
-	TrendPercent  *float64     `json:"trend_percent_per_bucket,omitempty" jsonschema:"slope of the least-squares line, relative to the mean"`
+	TrendPercent  *float64     `json:"trend_percent_per_bucket,omitempty" jsonschema:"slope of the least-squares line, relative to the mean; absent if it may be chance"`
 	Trend         string       `json:"trend" jsonschema:"growing, falling, steady or unknown"`
 	BusyShare     float64      `json:"in_flight_mean" jsonschema:"mean number of calls in flight: rate times mean time (Little's law)"`
 	PeakBusy      float64      `json:"in_flight_peak" jsonschema:"the same for the busiest step"`
@@ -112,7 +113,7 @@ func AskCapacity(ctx context.Context, c *forensics.Case, in CapacityIn) (*Capaci
 	if err := w.Narrow(c, in.Service, "", in.Path); err != nil {
 		return nil, err
 	}
-	out := &Capacity{BucketSeconds: ask.Round(float64(step) / 1e9), Buckets: (w.To - w.From + 1) / step}
+	out := &Capacity{BucketSeconds: ask.Round(float64(step) / 1e9), Buckets: (w.To - w.From + 1 + step/100) / step}
 	if out.Frame, err = w.Frame(ctx, c); err != nil {
 		return nil, err
 	}
@@ -157,26 +158,29 @@ func AskCapacity(ctx context.Context, c *forensics.Case, in CapacityIn) (*Capaci
 	return out, nil
 }
 
-// load converts one row. Steps without calls count as 0. An incomplete last step does not count
-// for the trend.
+// load converts one row. Steps without calls count as 0. An incomplete last step counts in the totals and the series alone.
 func (r *loadRow) load(from, step, buckets int64, series bool) Volume {
 	l := Volume{Dst: r.Dst, Calls: r.Calls, RequestP50: r.RequestP50, RequestMax: r.RequestMax, ResponseMax: r.ResponseMax, MB: ask.Round(float64(r.Bytes) / 1e6)}
 	if len(r.ResponseP) == 2 {
 		l.ResponseP50, l.ResponseP99 = r.ResponseP[0], r.ResponseP[1]
 	}
+	if series {
+		for i, s := range r.Steps[:min(len(r.Steps), maxSteps)] {
+			l.Series = append(l.Series, VolumeStep{ask.Stamp(from + s*step), r.Counts[i], ask.Round(float64(r.StepBytes[i]) / 1e6), r.P99[i]})
+		}
+	}
+	if last := len(r.Steps) - 1; last >= 0 && r.Steps[last] >= buckets {
+		l.Partial = r.Counts[last]
+		r.Steps, r.Counts, r.Busy, r.P99 = r.Steps[:last], r.Counts[:last], r.Busy[:last], r.P99[:last]
+	}
 	counts := make([]float64, buckets)
 	var busy, all float64
 	for i, s := range r.Steps {
-		if s >= 0 && s < buckets {
-			counts[s] = float64(r.Counts[i])
-			all += counts[s]
-		}
+		counts[max(0, s)] += float64(r.Counts[i])
+		all += float64(r.Counts[i])
 		busy += r.Busy[i]
 		if r.Counts[i] > l.Peak {
 			l.Peak, l.PeakAt, l.PeakBusy = r.Counts[i], ask.Stamp(from+s*step), ask.Round(r.Busy[i])
-		}
-		if series && i < maxSteps {
-			l.Series = append(l.Series, VolumeStep{ask.Stamp(from + s*step), r.Counts[i], ask.Round(float64(r.StepBytes[i]) / 1e6), r.P99[i]})
 		}
 	}
 	mean := all / float64(buckets)
@@ -186,9 +190,22 @@ func (r *loadRow) load(from, step, buckets int64, series bool) Volume {
 	}
 	l.trend(counts, mean)
 	l.headroom(r)
-	l.Words = fmt.Sprintf("%s calls per step on average, %d at most (%s per second, from %s on); %s; %s.", plural.Digits(mean, 4), l.Peak, plural.Digits(l.PeakPerSecond, 3), l.PeakAt, map[string]string{"growing": "growing", "falling": "falling", "steady": "no trend", "unknown": "too few steps for a trend"}[l.Trend],
-		map[string]string{"none_seen": "latency does not rise with load", "shrinking": "latency rises with load", "unknown": "too few calls to see whether latency rises with load"}[l.Headroom])
+	l.Words = l.words(mean)
 	return l
+}
+
+// words is the row in words.
+func (l *Volume) words(mean float64) string {
+	if l.Peak == 0 {
+		return plural.Sprintf("%d {call|calls} in the last step, which is incomplete, and none before.", l.Partial)
+	}
+	more := ""
+	if l.Partial > 0 {
+		more = plural.Sprintf("; %d more {call|calls} in the last step, which is incomplete", l.Partial)
+	}
+	return fmt.Sprintf("%s calls per step on average, %d at most (%s per second, from %s on)%s; %s; %s.", plural.Digits(mean, 4), l.Peak, plural.Digits(l.PeakPerSecond, 3), l.PeakAt, more,
+		map[string]string{"growing": "growing", "falling": "falling", "steady": "no trend", "unknown": "too few steps for a trend"}[l.Trend],
+		map[string]string{"none_seen": "latency does not rise with load", "shrinking": "latency rises with load", "unknown": "too few calls to see whether latency rises with load"}[l.Headroom])
 }
 
 // minTrend is the lowest number of steps for a trend.
@@ -215,11 +232,13 @@ func (l *Volume) trend(counts []float64, mean float64) {
 		rest += d * d
 	}
 	percent := ask.Round(100 * slope / mean)
+	l.Trend = "steady"
+	if math.Abs(slope) <= 2.5*math.Sqrt(rest/(n-2)/sxx) {
+		return
+	}
 	l.TrendPercent = &percent
-	err := math.Sqrt(rest / (n - 2) / sxx)
 	switch {
-	case math.Abs(slope) <= 2.5*err || math.Abs(percent) < 0.5:
-		l.Trend = "steady"
+	case math.Abs(percent) < 0.5:
 	case slope > 0:
 		l.Trend = "growing"
 	default:
@@ -231,7 +250,7 @@ func (l *Volume) trend(counts []float64, mean float64) {
 func (l *Volume) headroom(r *loadRow) {
 	l.Headroom = "unknown"
 	order := byCount(r.Counts)
-	if len(order) < minTrend || r.Calls < 10*int64(len(order)) {
+	if len(order) < minTrend || r.Calls-l.Partial < 10*int64(len(order)) {
 		return
 	}
 	var quiet, busy []float64
