@@ -102,10 +102,14 @@ func FlagError(c *cobra.Command, err error) error {
 	var flags []string
 	c.Flags().VisitAll(func(f *pflag.Flag) {
 		if !f.Hidden {
-			flags = append(flags, "--"+f.Name)
+			flags = append(flags, f.Name)
 		}
 	})
-	return exit.With(err, exit.Usage, nearest.Hint("--"+unknown.GetSpecifiedName(), flags))
+	hint := ""
+	if near := nearest.Name(unknown.GetSpecifiedName(), flags); near != "" { // without dashes, which every flag has
+		hint = "did you mean --" + near + "?"
+	}
+	return exit.With(err, exit.Usage, hint)
 }
 
 // Help is cobra's help command, except that an unknown command is a usage error.
