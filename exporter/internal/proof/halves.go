@@ -39,7 +39,6 @@ type half struct {
 // answered holds a SYN-ACK from an end that saw no SYN, if it answers one that had no answer.
 func (x *halves) answered(f *flow.Packet, hash uint64, s spot) {
 	src, dst := flow.End{Addr: f.Src, Port: f.SrcPort}, flow.End{Addr: f.Dst, Port: f.DstPort}
-	x.expire(f.Time)
 	d := x.asking.m[asker{dst, f.Network}]
 	if d == nil || d.half != nil || d.answer.n > 0 || f.Ack != d.key.seq+1 || f.Time-d.at > synSlack || d.at-f.Time > synSlack {
 		return
@@ -69,7 +68,6 @@ func (x *halves) acknowledged(v *views, f *flow.Packet, client flow.End, hash ui
 	h.held.in.Packets[h.held.i].See(h.seen.view)
 	h.held.in.Move(h.held.i, h.hash%flow.ShardCount, hash%flow.ShardCount)
 	v.known.put(h.at, h.seen, v.limit.Scale(maxViews))
-	x.expire(f.Time)
 }
 
 // expire ends the waits that are over.

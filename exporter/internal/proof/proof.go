@@ -48,6 +48,7 @@ func New(limit memory.Limit, explained func(datagram []byte) Explanation) *Judge
 func (j *Judge) Place(fr *decode.Frame, f *flow.Packet, namespace uint64, socket *pcapng.Socket, in *round.Round) uint64 {
 	at := spot{in, int32(len(in.Packets) - 1)}
 	j.sums.judge(fr, f, at)
+	j.views.halves.expire(f.Time)
 	h := j.view(fr, f, namespace, socket, at)
 	switch fr.Proto {
 	case protoTCP:

@@ -7,6 +7,9 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
+	"github.com/pcapsule/pcapsule/exporter/internal/memory"
+	"github.com/pcapsule/pcapsule/exporter/internal/round"
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
 // TestViewsInNetworks has SYN-ACKs in other networks than their SYNs, and those of other tenants with
@@ -167,5 +170,35 @@ func TestSYNsOfTranslatorsThatRewriteThem(t *testing.T) {
 				t.Errorf("%s, SYN %d: view %v, want one: %v", name, i, got, s.view)
 			}
 		}
+	}
+}
+
+// TestHeldAnswersExpire has SYN-ACKs from ends that saw no SYN, which nobody acknowledges: they are held for a second, and
+// not more of them than the limit.
+func TestHeldAnswersExpire(t *testing.T) {
+	server, other := endOf(netip.MustParseAddrPort("127.0.0.1:15001")), endOf(netip.MustParseAddrPort("10.96.0.1:80"))
+	play := func(j *Judge, r *round.Round, at int64, clients int) {
+		for i := range clients {
+			client := endOf(netip.AddrPortFrom(netip.MustParseAddr("10.0.0.1"), uint16(1024+i)))
+			for _, p := range []flow.Packet{
+				{Src: client.Addr, SrcPort: client.Port, Dst: server.Addr, DstPort: server.Port, TCPFlags: decode.SYN, Seq: uint32(i) << 12, HasTS: true, TSVal: 7},
+				{Src: other.Addr, SrcPort: other.Port, Dst: client.Addr, DstPort: client.Port, TCPFlags: decode.SYN | decode.ACK, Seq: 900, Ack: uint32(i)<<12 + 1},
+			} {
+				p.Proto, p.Time = protoTCP, at
+				r.Packets = append(r.Packets, p)
+				fr := &decode.Frame{Proto: protoTCP, Src: p.Src, Dst: p.Dst, SrcPort: p.SrcPort, DstPort: p.DstPort}
+				j.Place(fr, &r.Packets[len(r.Packets)-1], 0, &pcapng.Socket{}, r)
+			}
+		}
+	}
+	first, later := &round.Round{}, &round.Round{}
+	j := New(memory.Default, nil)
+	play(j, first, 0, 2*maxHalves)
+	if n := len(j.views.halves.waiting); n != maxHalves || !j.views.halves.awaits(first) {
+		t.Fatalf("%d SYN-ACKs are held, want %d", n, maxHalves)
+	}
+	play(j, later, synSlack+1, 1)
+	if j.views.halves.awaits(first) {
+		t.Error("a SYN-ACK is held longer than a second")
 	}
 }
