@@ -158,6 +158,9 @@ func (c *checker) noFunction(n *parse.Node) *Error {
 	return c.failAt(n.Pos, n.Pos+len(n.Text), hint, "unknown function %s", parse.Clip(n.Text))
 }
 
+// timeLayouts are the forms of a time in timestamp("…").
+var timeLayouts = []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999", "2006-01-02T15:04", "2006-01-02 15:04", "2006-01-02"}
+
 func (c *checker) literalCall(n *parse.Node, form string) (*node, *Error) {
 	text, err := c.literalText(n.Args[0], form)
 	if err != nil {
@@ -177,7 +180,7 @@ func (c *checker) literalCall(n *parse.Node, form string) (*node, *Error) {
 		}
 		return c.constant(n, node{typ: typ{kind: kCIDR}, nets: nets, str: text}), nil
 	}
-	layouts := []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999", "2006-01-02T15:04", "2006-01-02 15:04", "2006-01-02"}
+	layouts := timeLayouts
 	if n.Text == "datetime" {
 		layouts = []string{"1/2/2006, 3:04:05.000 PM", "1/2/2006, 3:04:05 PM"}
 	}

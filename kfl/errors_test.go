@@ -26,6 +26,7 @@ var faults = []struct {
 	{"a status in quotes", `status_code == "200"`, 1, "cannot compare a number with text", "write 200 without quotes"},
 	{"a text without quotes", `postgresql_error_code == 23505`, 1, "cannot compare text with a number", `write "23505" in quotes`},
 	{"a time in quotes", `timestamp > "2026-01-01"`, 1, "cannot compare a time with text", `write timestamp("2026-01-01")`},
+	{"a time of day in quotes", `timestamp > "09:24:50"`, 1, "cannot compare a time with text", "with the date"},
 	{"true in quotes", `failed == "true"`, 1, "cannot compare a condition with text", "write true without quotes"},
 	{"a name without quotes", `http && dst.service == payment`, 24, "unknown name payment", `write http && dst.service == "payment"`},
 	{"a word with a dash", `dst.service == order-service`, 16, "unknown name order", `write dst.service == "order-service"`},

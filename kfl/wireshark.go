@@ -4,8 +4,10 @@ import (
 	_ "embed"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/pcapsule/pcapsule/kfl/internal/parse"
 )
@@ -13,13 +15,30 @@ import (
 //go:embed wireshark.tsv
 var wiresharkFile string
 
-// wireshark maps the fields of Wireshark's display filters to KFL.
-var wireshark = sync.OnceValue(func() map[string]string {
-	m := map[string]string{}
+// foreignField is the equivalent of a field of Wireshark.
+type foreignField struct {
+	to      string            // names in KFL with blanks between, or a condition after =
+	values  map[string]string // Wireshark's number for a value of to, which is text
+	packets bool              // no field of calls: to is an SQL expression over table packets, or empty
+}
+
+// wireshark has the fields of Wireshark's display filters by name.
+var wireshark = sync.OnceValue(func() map[string]foreignField {
+	m := map[string]foreignField{}
 	for line := range strings.Lines(wiresharkFile) {
-		if name, to, ok := strings.Cut(strings.TrimRight(line, "\n"), "\t"); ok {
-			m[name] = to
+		row := strings.Split(strings.TrimRight(line, "\n"), "\t")
+		if len(row) < 2 {
+			continue
 		}
+		f := foreignField{to: row[1], values: map[string]string{}}
+		if sql, is := strings.CutPrefix(f.to, "packets"); is {
+			f.packets, f.to = true, strings.TrimSpace(sql)
+		}
+		for _, pair := range strings.Fields(strings.Join(row[2:], " ")) {
+			number, text, _ := strings.Cut(pair, "=")
+			f.values[number] = parse.Quote(text)
+		}
+		m[row[0]] = f
 	}
 	return m
 })
@@ -27,39 +46,50 @@ var wireshark = sync.OnceValue(func() map[string]string {
 // constants are words that are values.
 var constants = []string{"true", "false", "nil", "null"}
 
+// quotedText is a pattern for text in quotes.
+const quotedText = `"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'`
+
 // wiresharkOps are Wireshark's operators that are words.
 var wiresharkOps = map[string]string{"eq": "==", "ne": "!=", "gt": ">", "lt": "<", "ge": ">=", "le": "<=", "~": "matches"}
 
 var (
 	// Keep quoted text; a dotted name may be followed by a comparison.
 	wiresharkTerm = sync.OnceValue(func() *regexp.Regexp {
-		return regexp.MustCompile(`"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|` +
-			`([A-Za-z][\w.]*)(?:\s*(==|!=|<=|>=|=~|<|>|~|\b(?:eq|ne|gt|lt|ge|le|contains|matches|in)\b)\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[\w.:/*-]+))?`)
+		return regexp.MustCompile(quotedText + `|` +
+			`([A-Za-z_][\w.]*)(?:\s*(==|!=|<=|>=|=~|<|>|~|\b(?:eq|ne|gt|lt|ge|le|contains|matches|in)\b)\s*(` + quotedText + `|\{[^{}]*\}|[\w.:/*-]+))?`)
 	})
-	plainWord = regexp.MustCompile(`^[A-Za-z_][\w-]*$`)
+	setElement = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(quotedText + `|[^\s,]+`) })
+	plainWord  = regexp.MustCompile(`^[A-Za-z_][\w-]*$`)
 )
 
-// suggest adds the likely intention to an error: the same condition with Wireshark's fields
-// replaced by KFL's and with addresses in quotes, and with words in quotes if they are unknown names. It
-// suggests only queries that compile.
+// suggest adds the likely intention to an error: the same condition with Wireshark's fields and tcpdump's
+// words replaced by KFL's and with addresses in quotes, and with words in quotes if they are unknown names.
+// It suggests only queries that compile. For a field that calls do not have, it says where the field is.
 func suggest(src string, env Env, err *Error) *Error {
 	if err.Macro != "" || err.Limit {
 		return err
 	}
-	for bad, quote := err, false; ; quote = true {
-		text := fromWireshark(src, quote)
+	hint := ""
+	for bad, quote := err, false; hint == ""; quote = true {
+		text := fromWireshark(fromTcpdump(src), quote)
 		if text != src {
 			_, bad = compile(text, env)
 		}
 		if bad == nil {
-			out := *err
-			out.Hint = "write " + text
-			return &out
+			hint = "write " + text
+			break
 		}
 		if quote || !strings.HasPrefix(bad.Msg, "unknown name") {
-			return err
+			hint = elsewhere(src, err)
+			break
 		}
 	}
+	if hint == "" {
+		return err
+	}
+	out := *err
+	out.Hint = hint
+	return &out
 }
 
 // fromWireshark translates the Wireshark fields and operators in src to KFL. quote: also put words that
@@ -91,8 +121,11 @@ func meant(name string) string {
 			name = is + rest
 		}
 	}
-	if to, ok := wireshark()[name]; ok {
-		return to
+	if f, ok := wireshark()[name]; ok {
+		if f.packets {
+			return ""
+		}
+		return f.to
 	}
 	known := names().byName
 	if known["src."+name] != nil && known["dst."+name] != nil {
@@ -114,7 +147,14 @@ func comparison(name, op, value, whole string, quote bool) string {
 	to := meant(name)
 	ok := to != "" && names().byName[name] == nil
 	quoted := parse.QuotedAddress(value)
-	if quote && quoted == value && plainWord.MatchString(value) && names().byName[value] == nil && !slices.Contains(constants, value) {
+	switch text, is := wireshark()[name].values[value]; {
+	case strings.HasPrefix(value, "{") && op == "in":
+		quoted = set(value)
+	case ok && is:
+		quoted = text
+	case ok && to == "timestamp":
+		quoted = moment(value)
+	case quote && quoted == value && plainWord.MatchString(value) && names().byName[value] == nil && !slices.Contains(constants, value):
 		quoted = parse.Quote(value)
 	}
 	if !ok && quoted == value {
@@ -135,16 +175,23 @@ func comparison(name, op, value, whole string, quote bool) string {
 	if word, is := wiresharkOps[op]; is {
 		op = word
 	}
+	low, high, isRange := span(value)
 	joint := " || "
 	if op == "!=" { // in Wireshark: no field is equal
 		joint = " && "
 	}
-	if strings.Contains(quoted, "/") && quoted != value { // a prefix
+	if strings.Contains(value, "/") && quoted != value && op != "in" { // a prefix
 		op = map[string]string{"==": "in", "!=": "not in"}[op]
 	}
 	var parts []string
 	for field := range strings.FieldsSeq(to) {
 		switch op {
+		case "in":
+			if isRange {
+				parts = append(parts, "("+field+" >= "+low+" && "+field+" <= "+high+")")
+				continue
+			}
+			parts = append(parts, field+" in "+quoted)
 		case "":
 			parts = append(parts, field)
 		case "matches", "=~":
@@ -157,4 +204,37 @@ func comparison(name, op, value, whole string, quote bool) string {
 		return parts[0]
 	}
 	return "(" + strings.Join(parts, joint) + ")"
+}
+
+// set translates a set of Wireshark, {80 443}, to a list. It returns a set with a range unchanged,
+// because KFL has none.
+func set(text string) string {
+	var list []string
+	for _, e := range setElement().FindAllString(text[1:len(text)-1], -1) {
+		if strings.Contains(e, "..") && e[0] != '"' {
+			return text
+		}
+		list = append(list, parse.QuotedAddress(e))
+	}
+	return "[" + strings.Join(list, ", ") + "]"
+}
+
+// span returns the ends of a set of Wireshark that is one range, {80..90}.
+func span(text string) (low, high string, ok bool) {
+	low, high, ok = strings.Cut(strings.Trim(text, "{} "), "..")
+	return strings.TrimSpace(low), strings.TrimSpace(high), ok && strings.HasPrefix(text, "{")
+}
+
+// moment translates a time, in quotes or in seconds since 1970, to KFL.
+func moment(value string) string {
+	if strings.HasPrefix(value, `"`) || strings.HasPrefix(value, "'") {
+		return "timestamp(" + value + ")"
+	}
+	whole, part, _ := strings.Cut(value, ".")
+	s, err := strconv.ParseInt(whole, 10, 64)
+	ns, bad := strconv.ParseInt((part + "000000000")[:9], 10, 64)
+	if err != nil || bad != nil {
+		return value
+	}
+	return `timestamp("` + time.Unix(s, ns).UTC().Format(time.RFC3339Nano) + `")`
 }

@@ -1,6 +1,7 @@
 package kfl
 
 import (
+	"database/sql"
 	"errors"
 	"strings"
 	"testing"
@@ -11,10 +12,13 @@ func TestWiresharkFields(t *testing.T) {
 	if n := len(wireshark()); n < 60 {
 		t.Errorf("%d fields, want at least 60", n)
 	}
-	for name := range wireshark() {
+	for name, f := range wireshark() {
 		if names().byName[name] != nil {
 			t.Errorf("%s is a name in KFL, so its row is never used", name)
 			continue
+		}
+		if f.packets {
+			continue // TestPacketHints
 		}
 		var faults []string
 		for _, value := range []string{"1", `"x"`, "10.0.0.1", `"2026-01-31T12:00:00Z"`} {
@@ -53,6 +57,30 @@ func TestWiresharkHints(t *testing.T) {
 		`bootp.option.hostname == "laptop"`:             `write dhcp_hostname == "laptop"`,
 		`kafka.topic_name == "orders"`:                  `write kafka_topics.* == "orders"`,
 		`smb2.filename contains "pay"`:                  `write smb_file contains "pay"`,
+		`icmp.type == 8`:                                `write icmp_type_number == 8`,
+		`dns.qry.type == 28`:                            `write dns_question_types.* == "AAAA"`,
+		`mqtt.msgtype == 3`:                             `write mqtt_packets.* == "PUBLISH"`,
+		`ip.proto == 6`:                                 `write transport == "tcp"`,
+		`frame.time >= "2026-11-20 09:24:50"`:           `write timestamp >= timestamp("2026-11-20 09:24:50")`,
+		`frame.time_epoch > 1700000000.25`:              `write timestamp > timestamp("2023-11-14T22:13:20.25Z")`,
+		`tcp.port in {80 443}`:                          `write (src.port in [80, 443] || dst.port in [80, 443])`,
+		`src.port not in {80, 443}&&ip.src==10.0.0.1`:   `write src.port not in [80, 443]&&src.ip == "10.0.0.1"`,
+		`ip.addr in {10.0.0.1 10.0.0.2}`:                `write (src.ip in ["10.0.0.1", "10.0.0.2"] || dst.ip in ["10.0.0.1", "10.0.0.2"])`,
+		`http.request.method in {"GET" "POST"}`:         `write method in ["GET", "POST"]`,
+		`tcp.dstport in {80..90}`:                       `write (dst.port >= 80 && dst.port <= 90)`,
+		`port 80`:                                       `write (src.port == 80 || dst.port == 80)`,
+		`not port 22`:                                   `write not (src.port == 22 || dst.port == 22)`,
+		`port 80 or 443`:                                `write (src.port in [80, 443] || dst.port in [80, 443])`,
+		`tcp dst port 80`:                               `write (transport == "tcp" && dst.port == 80)`,
+		`udp and port 53`:                               `write (transport == "udp" && (src.port == 53 || dst.port == 53))`,
+		`portrange 80-90`:                               `write ((src.port >= 80 && src.port <= 90) || (dst.port >= 80 && dst.port <= 90))`,
+		`host 10.0.0.1`:                                 `write (src.ip == "10.0.0.1" || dst.ip == "10.0.0.1")`,
+		`host fe80::1`:                                  `write (src.ip == "fe80::1" || dst.ip == "fe80::1")`,
+		`host example.com`:                              `write (src.name == "example.com" || dst.name == "example.com")`,
+		`src 10.0.0.1 and dst host 10.0.0.2`:            `write src.ip == "10.0.0.1" and dst.ip == "10.0.0.2"`,
+		`net 10.0.0.0/8`:                                `write (src.ip in "10.0.0.0/8" || dst.ip in "10.0.0.0/8")`,
+		`path == "host 10.0.0.1" && port 80`:            `write path == "host 10.0.0.1" && (src.port == 80 || dst.port == 80)`,
+		`host contains "x" && port 80`:                  `write host contains "x" && (src.port == 80 || dst.port == 80)`,
 		`tcp.flags.reset == 0`:                          `write !(tcp.resets > 0)`,
 		`htpp && ip.src == 10.0.0.1`:                    ``, // it has another error
 	} {
@@ -75,4 +103,71 @@ func TestWiresharkHints(t *testing.T) {
 			t.Errorf("%s: its hint does not compile: %v", src, err)
 		}
 	}
+}
+
+// TestPacketHints runs the SQL of the hints for fields that only packets have.
+func TestPacketHints(t *testing.T) {
+	db, err := sql.Open("duckdb", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	const packets = "CREATE TABLE packets AS SELECT i AS packet_no, i + 1 AS frame, 100 * i AS len, 96 AS caplen, 34 * i AS payload, " +
+		"CASE WHEN i = 0 THEN 2 ELSE 16 END AS flags, CASE WHEN i < 3 THEN 0 END AS flow_id FROM range(4) t(i)"
+	if _, err := db.Exec(packets); err != nil {
+		t.Fatal(err)
+	}
+	const prefix = "KFL selects calls; for packets use SQL: "
+	for _, c := range []struct{ src, where string }{
+		{"tcp.flags.syn", "flags & 2 <> 0"},
+		{"tcp.flags.syn == 1 && tcp.flags.ack == 0", "flags & 2 <> 0 AND NOT (flags & 16 <> 0)"},
+		{"!(tcp.flags.syn == 0) and frame.len < 1000", "NOT (NOT (flags & 2 <> 0)) AND len < 1000"},
+		{"http && tcp.flags.syn", "flags & 2 <> 0"}, // the rest is not about packets
+		{"tcp.flags == 0x02", "flags & 255 = 2"},
+		{"tcp.len", "payload > 0"},
+		{"udp.length ge 42", "payload + 8 >= 42"},
+		{"frame.number == 4", "frame = 4"},
+		{"frame.number in {1 2, 4}", "frame IN (1, 2, 4)"},
+		{"frame.cap_len != 1", "caplen <> 1"},
+		{"arp", "flow_id IS NULL"},
+	} {
+		hint := hintOf(t, c.src)
+		if hint != prefix+"SELECT * FROM packets WHERE "+c.where {
+			t.Errorf("%s: hint %q", c.src, hint)
+			continue
+		}
+		n := 0
+		if err := db.QueryRow("SELECT count(*) FROM (" + strings.TrimPrefix(hint, prefix) + ")").Scan(&n); err != nil || n == 0 {
+			t.Errorf("%s: %d rows, %v", hint, n, err)
+		}
+	}
+	for name, f := range wireshark() {
+		if f.packets && !strings.HasPrefix(hintOf(t, name), "KFL selects calls") {
+			t.Errorf("%s: hint %q", name, hintOf(t, name))
+		}
+	}
+	for src, want := range map[string]string{
+		"eth.addr == 02:42:ac:11:00:02": otherPackets,
+		"tcp.seq == 1 && http":          otherPackets,
+		"tcp[13] & 2 != 0":              otherPackets,
+		"tcp[tcpflags] & tcp-syn != 0":  otherPackets,
+		"frame.len == abc":              otherPackets,
+		"dns.qry.type == 9999":          "write dns_question_types.* for dns.qry.type",
+		"htpp && frame.len > 100":       "did you mean http?",
+	} {
+		if hint := hintOf(t, src); hint != want {
+			t.Errorf("%s: hint %q, want %q", src, hint, want)
+		}
+	}
+}
+
+// hintOf returns the hint for an invalid query.
+func hintOf(t *testing.T, src string) string {
+	t.Helper()
+	_, err := Compile(src, Env{})
+	var bad *Error
+	if !errors.As(err, &bad) {
+		t.Fatalf("%s: %v, want an error", src, err)
+	}
+	return bad.Hint
 }

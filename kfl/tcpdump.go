@@ -1,0 +1,77 @@
+package kfl
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/pcapsule/pcapsule/kfl/internal/parse"
+)
+
+// tcpdumpTerm matches a primitive of pcap-filter(7) that KFL can express: a protocol, a direction, what
+// the values are, and the values.
+var tcpdumpTerm = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(quotedText + `|` +
+		`(?:\b(tcp|udp|sctp)\s+(?:and\s+)?)?(?:\b(src|dst)\s+)?(?:\b(host|net|portrange|port)\s+)?` +
+		`\b([0-9A-Fa-f][\w.:/-]*(?:\s+or\s+\d[\w.:/-]*)*|[A-Za-z][\w.-]*)`)
+})
+
+// fromTcpdump translates the primitives of tcpdump's filters in src to KFL: host, net, port and portrange
+// with their direction, and before them the transport.
+func fromTcpdump(src string) string {
+	return tcpdumpTerm().ReplaceAllStringFunc(src, func(term string) string {
+		m := tcpdumpTerm().FindStringSubmatch(term)
+		transport, end, what, values := m[1], m[2], m[3], m[4]
+		if what == "" && end != "" {
+			what = "host"
+		}
+		cond := tcpdumpCondition(what, strings.Split(values, " or "))
+		if cond == "" {
+			return term
+		}
+		if end != "" {
+			cond = strings.ReplaceAll(cond, "END.", end+".")
+		} else {
+			cond = "(" + strings.ReplaceAll(cond, "END.", "src.") + " || " + strings.ReplaceAll(cond, "END.", "dst.") + ")"
+		}
+		if transport != "" {
+			cond = `(transport == "` + transport + `" && ` + cond + ")"
+		}
+		return cond
+	})
+}
+
+// tcpdumpCondition returns the condition on END, the client or the server, or "".
+func tcpdumpCondition(what string, values []string) string {
+	field, list := "END.ip", make([]string, 0, len(values))
+	for _, v := range values {
+		v = strings.TrimSpace(v)
+		quoted := parse.QuotedAddress(v)
+		switch {
+		case what == "port" && strings.Trim(v, "0123456789") == "":
+			field, quoted = "END.port", v
+		case what == "portrange":
+			from, to, ok := strings.Cut(v, "-")
+			if !ok || len(values) > 1 {
+				return ""
+			}
+			return "(END.port >= " + from + " && END.port <= " + to + ")"
+		case what == "host" && slices.Contains(parse.InfixWords[:], v):
+			return ""
+		case what == "host" && quoted == v && len(values) == 1 && plainWord.MatchString(strings.ReplaceAll(v, ".", "_")):
+			field, quoted = "END.name", parse.Quote(v)
+		case what == "host" && quoted != v && !strings.Contains(v, "/"), what == "net" && strings.Contains(quoted, "/") && quoted != v:
+		default:
+			return ""
+		}
+		list = append(list, quoted)
+	}
+	switch {
+	case len(list) > 1:
+		return field + " in [" + strings.Join(list, ", ") + "]"
+	case what == "net":
+		return field + " in " + list[0]
+	}
+	return field + " == " + list[0]
+}
