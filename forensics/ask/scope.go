@@ -28,7 +28,7 @@ const (
 
 // Scope narrows every question. It is embedded in each question's input.
 type Scope struct {
-	From  string `json:"from,omitempty" jsonschema:"start: RFC 3339 such as 2026-01-31T14:15:00Z, or a duration such as 15m before the end of the recording"`
+	From  string `json:"from,omitempty" jsonschema:"start: a time such as 2026-01-31T14:15:00Z or 14:15:00, or a duration such as 15m before the end of the recording"`
 	To    string `json:"to,omitempty" jsonschema:"end, inclusive; same forms as from"`
 	KFL   string `json:"kfl,omitempty" jsonschema:"only calls that match this KFL filter, such as http && dst.namespace == \"shop\""`
 	Limit int    `json:"limit,omitempty" jsonschema:"rows of each list, 1 to 1000; default 50"`

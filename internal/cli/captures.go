@@ -17,7 +17,6 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/internal/cli/cache"
 	"github.com/pcapsule/pcapsule/internal/cli/command"
-	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/version"
@@ -114,7 +113,7 @@ func (e *env) cached(ctx context.Context, captures []string) (string, error) {
 		return "", cacheError(e.bundleError(ctx, err, path), dir)
 	}
 	e.held = append(e.held, held)
-	fmt.Fprintln(e.Err, console.Lines(notice+" is "+path))
+	e.Remark("%s is %s", notice, path)
 	return path, nil
 }
 

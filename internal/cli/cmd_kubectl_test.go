@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/hub/resource"
@@ -114,6 +115,27 @@ func TestKubectlSnapshot(t *testing.T) {
 	}
 	if list, err := os.ReadDir(dir); err != nil || len(list) != 1 || list[0].Name() != "x-a.pcapsule" {
 		t.Errorf("got %v, %v", list, err)
+	}
+}
+
+// TestKubectlSnapshotTimes makes snapshots from times as people write them.
+func TestKubectlSnapshotTimes(t *testing.T) {
+	c := newCluster(t)
+	today := time.Now().UTC().Format(time.DateOnly)
+	for _, x := range []struct{ from, to, want string }{
+		{today + " 00:00", today + "T00:00:01.5Z", today + "T00:00:00Z"},
+		{"00:00", "00:00:01.5", today + "T00:00:00Z"},
+	} {
+		if code, out, errOut := c.run("snapshot", "x", "--from", x.from, "--to", x.to, "--wait", "0"); code != exit.Done {
+			t.Fatalf("%s: %d %s%s", x.from, code, out, errOut)
+		}
+		var made struct{ Spec struct{ From, To string } }
+		if err := json.Unmarshal([]byte(c.read("created")), &made); err != nil || made.Spec.From != x.want || made.Spec.To != today+"T00:00:01.5Z" {
+			t.Errorf("%s: created %+v, %v", x.from, made, err)
+		}
+	}
+	if code, _, errOut := c.run("snapshot", "x", "--from", "noon"); code != exit.Usage || !strings.Contains(errOut, `--from "noon"`) {
+		t.Errorf("%d %s", code, errOut)
 	}
 }
 

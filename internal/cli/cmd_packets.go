@@ -212,13 +212,13 @@ func (e *env) printSlice(r *forensics.CarveReport, f *packetsFlags) {
 	}
 	fmt.Fprintf(to, "%s: %s, %s, from %s%s\n", f.output, plural.Count(r.Packets, "packet", "packets"), console.ByteSize(r.Bytes), plural.Count(r.Calls, "call", "calls"), keys)
 	for _, n := range r.Notes {
-		fmt.Fprintln(e.Err, n)
+		e.Remark("%s", n)
 	}
 	switch {
 	case r.Coverage.State == forensics.None:
-		fmt.Fprintln(e.Err, "nothing was recorded in that time range")
+		e.Remark("nothing was recorded in that time range")
 	case r.Packets == 0:
-		fmt.Fprintf(e.Err, "No matches: %s is a capture without packets.\n", f.output)
+		e.Remark("No matches: %s is a capture without packets.", f.output)
 	}
 	e.printSliceKeys(&r.Keys, f)
 }
@@ -227,7 +227,7 @@ func (e *env) printSlice(r *forensics.CarveReport, f *packetsFlags) {
 func (e *env) printSliceKeys(k *forensics.KeyReport, f *packetsFlags) {
 	switch {
 	case !f.withKeys && k.Lines > 0:
-		fmt.Fprintf(e.Err, "%s left out; --with-keys includes them\n", plural.Count(k.Lines, "key line", "key lines"))
+		e.Remark("%s left out; --with-keys includes them", plural.Count(k.Lines, "key line", "key lines"))
 	case f.withKeys && k.Lines == 0 && k.Connections == 0:
 		e.Warn("no keys in %s: none of its connections has a TLS or QUIC handshake", f.output)
 	case f.withKeys && k.Lines == 0:

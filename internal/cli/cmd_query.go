@@ -222,7 +222,7 @@ func (e *env) eachCall(ctx context.Context, cs *forensics.Case, q forensics.Quer
 		return e.questionError(err)
 	}
 	if skipped > 0 {
-		fmt.Fprintf(e.Err, "%s left out: not HTTP\n", plural.Count(int64(skipped), "call", "calls"))
+		e.Remark("%s left out: not HTTP", plural.Count(int64(skipped), "call", "calls"))
 	} else if len(list) == 0 {
 		e.afterTable(ctx, cs, res, 0, false)
 	}
@@ -274,31 +274,31 @@ var peopleColumns = []string{"call_no", "ts_ns", "src_name", "dst_name", "protoc
 // afterTable prints what a reader should know in addition to the rows.
 func (e *env) afterTable(ctx context.Context, cs *forensics.Case, res *forensics.Result, shown int, capped bool) {
 	if capped && shown > tableRows {
-		fmt.Fprintf(e.Err, "Only the first %d rows are shown; --limit N shows more, --format ndjson all.\n", tableRows)
+		e.Remark("Only the first %d rows are shown; --limit N shows more, --format ndjson all.", tableRows)
 	}
 	for _, n := range res.Notes {
-		fmt.Fprintln(e.Err, n)
+		e.Remark("%s", n)
 	}
 	if res.Now != 0 {
-		fmt.Fprintf(e.Err, "now() is %s, the time of the last packet\n", format.Stamp(res.Now))
+		e.Remark("now() is %s, the time of the last packet", format.Stamp(res.Now))
 	}
 	switch cov := res.Coverage; {
 	case cov.State == forensics.None:
-		fmt.Fprintln(e.Err, "No packets were recorded in that time range, so an empty answer proves nothing.")
+		e.Remark("No packets were recorded in that time range, so an empty answer proves nothing.")
 		if len(cov.Holes) > 0 {
-			fmt.Fprintf(e.Err, "What was not recorded: %s\n", gapsText(cov))
+			e.Remark("What was not recorded: %s", gapsText(cov))
 		}
 	case shown == 0 && cov.State == forensics.Complete:
-		fmt.Fprintln(e.Err, "No matches. The whole time range was captured.")
+		e.Remark("No matches. The whole time range was captured.")
 	case cov.State == forensics.Partial:
-		fmt.Fprintf(e.Err, "The time range was only partly captured: %s\n", gapsText(cov))
+		e.Remark("The time range was only partly captured: %s", gapsText(cov))
 	}
 	if shown > 0 {
 		return
 	}
 	if unread, err := ask.Unread(ctx, cs, res.Coverage.From, res.Coverage.To); err == nil {
 		for _, n := range unread {
-			fmt.Fprintln(e.Err, n)
+			e.Remark("%s", n)
 		}
 	}
 }

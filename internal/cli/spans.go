@@ -67,7 +67,7 @@ func (e *env) sendSpans(ctx context.Context, cs *forensics.Case, q forensics.Que
 	case calls == 0:
 		e.afterTable(ctx, cs, res, 0, false)
 	default:
-		fmt.Fprintf(e.Err, "%s sent as %s\n", plural.Count(int64(calls), "call", "calls"), plural.Count(2*int64(calls), "span", "spans"))
+		e.Remark("%s sent as %s", plural.Count(int64(calls), "call", "calls"), plural.Count(2*int64(calls), "span", "spans"))
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package command
 
 import (
 	"errors"
+	"time"
 
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/when"
@@ -10,6 +11,7 @@ import (
 // Descriptions of the forms of a time for flags.
 const (
 	TimeForms = "such as 2026-01-31T14:15:00Z, 14:15:00, or 5m (before the end)"
+	LiveForms = "such as 2026-01-31T14:15:00Z, 14:15:00, or 5m (before now)"
 	DayForms  = "such as 2026-01-31T14:15:00Z, or 14:15:00 on the day of the first packet"
 )
 
@@ -60,6 +62,18 @@ func (r *TimeRange) Since(first int64) (from, to int64, err error) {
 	}
 	if to, ok = r.To.From(first, max(from, first)); !ok {
 		return 0, 0, exit.Usagef("--to %s: counts back from the end, which is known only when the capture has been read: give a time such as 14:15:00", r.toText)
+	}
+	return r.ordered(from, to)
+}
+
+// Before returns the range in ns since 1970 UTC, in a recording that goes on at now; 0 is no limit. A time of
+// day is the last one before now, and for the end the first one after the beginning.
+func (r *TimeRange) Before(now int64) (from, to int64, err error) {
+	const day = int64(24 * time.Hour)
+	from = r.From.In(now-day, now)
+	to, ok := r.To.From(from, from)
+	if from == 0 || !ok {
+		to = r.To.In(now-day, now)
 	}
 	return r.ordered(from, to)
 }

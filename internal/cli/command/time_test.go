@@ -64,3 +64,31 @@ func TestTimesOfACapture(t *testing.T) {
 		check("since", tt.badSince, tt.since, from, to, err)
 	}
 }
+
+// TestTimesOfAnEndlessRecording checks times that count back from now, 14:25.
+func TestTimesOfAnEndlessRecording(t *testing.T) {
+	const now, hour = morning + 10*minute, 60 * minute
+	for _, tt := range []struct {
+		from, to string
+		want     [2]int64 // nil values: refused
+	}{
+		{"2026-01-31T14:15:00Z", "2026-01-31 14:20", [2]int64{morning, morning + 5*minute}},
+		{"14:15", "14:20:00", [2]int64{morning, morning + 5*minute}},
+		{"14:15", "14:30", [2]int64{morning, morning + 15*minute}},         // the hub waits for it
+		{"23:15", "00:15", [2]int64{morning - 15*hour, morning - 14*hour}}, // over midnight
+		{"10m", "5m", [2]int64{morning, morning + 5*minute}},
+		{"10m", "", [2]int64{morning, 0}},
+		{"", "14:30", [2]int64{0, morning + 15*minute - 24*hour}},
+		{"5m", "10m", [2]int64{}},
+		{"2026-01-31T14:20:00Z", "2026-01-31T14:15:00Z", [2]int64{}},
+	} {
+		times, err := ParseTimes(tt.from, tt.to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		from, to, err := times.Before(now)
+		if got := [2]int64{from, to}; (err != nil) != (tt.want == [2]int64{}) || err == nil && got != tt.want {
+			t.Errorf("%s to %s: %d, %v, want %d", tt.from, tt.to, got, err, tt.want)
+		}
+	}
+}

@@ -36,6 +36,11 @@ func (s *Streams) Warn(format string, args ...any) {
 	fmt.Fprintf(s.Err, "warning: %s\n", Lines(fmt.Sprintf(format, args...)))
 }
 
+// Remark prints a sentence about an answer, in lines that fit the screen.
+func (s *Streams) Remark(format string, args ...any) {
+	_ = Row(s.Err, "", Lines(fmt.Sprintf(format, args...)))
+}
+
 // Note prints a message that is not a warning, on a terminal only.
 func (s *Streams) Note(format string, args ...any) {
 	if Terminal(s.Err) {

@@ -108,6 +108,9 @@ only the connections of these pods. Without NAME, a name is generated. kubectl d
 			if (r.Last == "") == (r.From == "" && r.To == "") {
 				return exit.Usagef("a snapshot needs a window: give --last 10m, or --from and --to")
 			}
+			if err := r.window(time.Now().UnixNano()); err != nil {
+				return err
+			}
 			name := ""
 			if len(args) > 0 {
 				name = args[0]
@@ -137,8 +140,8 @@ only the connections of these pods. Without NAME, a name is generated. kubectl d
 	}
 	fl := c.Flags()
 	fl.StringVar(&r.Last, "last", "", "length of the window before now, such as 10m")
-	fl.StringVar(&r.From, "from", "", "start of the window (RFC 3339)")
-	fl.StringVar(&r.To, "to", "", "end of the window (RFC 3339), at most a day ahead")
+	fl.StringVar(&r.From, "from", "", "start of the window, "+command.LiveForms)
+	fl.StringVar(&r.To, "to", "", "end of the window, in the same forms, at most a day ahead")
 	fl.StringSliceVar(&r.Nodes, "node", nil, "only this node; can be repeated")
 	fl.StringSliceVar(&r.Select.Namespaces, "of-namespace", nil, "only pods of this namespace; can be repeated")
 	fl.StringSliceVar(&r.Select.Workloads, "workload", nil, "only pods of this workload, NAMESPACE/NAME or NAMESPACE/KIND/NAME; can be repeated")
@@ -149,6 +152,24 @@ only the connections of these pods. Without NAME, a name is generated. kubectl d
 	command.Between(fl, "wait", &wait, 0, command.Longest)
 	fl.StringVarP(&output, "output", "o", "", "also fetch the bundles into this folder")
 	return c
+}
+
+// window writes the times of the flags as the resource has them, RFC 3339.
+func (r *request) window(now int64) error {
+	times, err := command.ParseTimes(r.From, r.To)
+	if err != nil {
+		return err
+	}
+	from, to, err := times.Before(now)
+	for _, x := range []struct {
+		text *string
+		ns   int64
+	}{{&r.From, from}, {&r.To, to}} {
+		if *x.text != "" {
+			*x.text = stamp(x.ns)
+		}
+	}
+	return err
 }
 
 // create makes an object of a kind. Without a name, the API makes one from prefix.

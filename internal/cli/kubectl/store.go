@@ -118,9 +118,8 @@ func (s *selection) text() string {
 // CreateSnapshot implements store.Store.
 func (x *Store) CreateSnapshot(ctx context.Context, r store.SnapshotRequest) (store.Snapshot, error) {
 	var q request
-	at := func(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC3339Nano) }
 	if q.Last = r.Last.String(); r.Last == 0 {
-		q.Last, q.From, q.To = "", at(r.From), at(cmp.Or(r.To, time.Now().UnixNano()))
+		q.Last, q.From, q.To = "", stamp(r.From), stamp(cmp.Or(r.To, time.Now().UnixNano()))
 	}
 	s, err := x.e.create(ctx, "Snapshot", strings.ToLower(r.Name), "", q)
 	if err != nil {
@@ -259,3 +258,6 @@ func (x *Store) Live(context.Context, time.Duration) ([]string, error) { return 
 
 // LiveAfter implements store.Store.
 func (x *Store) LiveAfter(context.Context, int64) ([]string, int64, error) { return nil, 0, errLive }
+
+// stamp writes a time in ns since 1970 UTC as resources have it, RFC 3339.
+func stamp(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC3339Nano) }
