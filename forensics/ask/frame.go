@@ -136,7 +136,7 @@ func NewFrame(ctx context.Context, c *forensics.Case) (Frame, error) {
 
 // After returns the error for a window that ends before it begins.
 func After(from string, a int64, to string, b int64) error {
-	return Wrong(from, "%s is after %s, %s", Stamp(a), to, Stamp(b))
+	return WrongOf(fmt.Sprintf("%s %s is after %s %s", from, Stamp(a), to, Stamp(b)), from, to)
 }
 
 // ReadTime reads a time of a case as ParseTime does, 0 if it is missing.

@@ -55,6 +55,7 @@ type infoResult struct {
 	Path       string               `json:"path"`
 	Verified   string               `json:"verified"`              // not_verified, verified or broken
 	VerifiedAt string               `json:"verified_at,omitempty"` // when pcapsule verify succeeded; no file has changed its size or time since
+	verifiedAt string               // VerifiedAt for people
 	Tool       bundle.Tool          `json:"tool"`
 	First      *bundle.Time         `json:"first"`
 	Last       *bundle.Time         `json:"last"`
@@ -150,7 +151,7 @@ func (e *env) info(ctx context.Context, path string) (*infoResult, error) {
 		NotIP:    bundle.Counted(bundle.NotIP, &m.Accounts),
 		Verified: [...]string{"not_verified", "verified", "broken"}[b.State]}
 	if at, ok := cache.Verified(b.Dir); ok && !b.Unpacked && b.State == bundle.NotVerified {
-		r.Verified, r.VerifiedAt = "verified", format.Stamp(at.UnixNano())
+		r.Verified, r.VerifiedAt, r.verifiedAt = "verified", format.Stamp(at.UnixNano()), at.UTC().Format(time.DateTime)+" UTC"
 	}
 	for _, in := range m.Inputs {
 		r.Keys += in.Secrets
@@ -208,7 +209,11 @@ const infoIndent = 13 // columns before the text that follows a label
 func (r *infoResult) print(w io.Writer, width int) {
 	fmt.Fprintf(w, "%s\n", r.Path)
 	if r.First != nil && r.Last != nil {
-		fmt.Fprintf(w, "  time       %s to %s (%s)\n", format.Stamp(int64(*r.First)), format.Stamp(int64(*r.Last)),
+		first, last := format.Moment(int64(*r.First)), format.Moment(int64(*r.Last))
+		if day := first[:len("2006-01-02 ")]; strings.HasPrefix(last, day) {
+			last = last[len(day):]
+		}
+		fmt.Fprintf(w, "  time       %s to %s UTC (%s)\n", first, last,
 			console.Duration(time.Duration(*r.Last-*r.First)))
 	} else {
 		fmt.Fprintln(w, "  time       no packets")
@@ -384,6 +389,6 @@ func (r *infoResult) printDoubts(w io.Writer) {
 	for _, text := range r.Warnings {
 		fmt.Fprintf(w, "  warning    %s\n", console.Printable(text, 400))
 	}
-	fmt.Fprintf(w, "  verified   %s; made by %s %s\n", map[string]string{"not_verified": "not yet: pcapsule verify " + r.Path, "verified": strings.TrimSpace("yes " + r.VerifiedAt),
+	fmt.Fprintf(w, "  verified   %s; made by %s %s\n", map[string]string{"not_verified": "not yet: pcapsule verify " + r.Path, "verified": strings.TrimSpace("yes " + r.verifiedAt),
 		"broken": "FAILED"}[r.Verified], r.Tool.Name, r.Tool.Release)
 }

@@ -280,7 +280,7 @@ func (e *env) afterTable(ctx context.Context, cs *forensics.Case, res *forensics
 		e.Remark("%s", n)
 	}
 	if res.Now != 0 {
-		e.Remark("now() is %s, the time of the last packet", format.Stamp(res.Now))
+		e.Remark("now() is %s UTC, the time of the last packet", format.Moment(res.Now))
 	}
 	switch cov := res.Coverage; {
 	case cov.State == forensics.None:

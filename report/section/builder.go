@@ -163,6 +163,9 @@ func (b *builder) section(p *templates.Section) {
 		}
 	case s.Title != "" || title != "":
 		s.ID, s.Title = p.ID, title
+		for i := range s.Statements {
+			s.Statements[i].Text = oneStop(s.Statements[i].Text)
+		}
 		b.r.Sections = append(b.r.Sections, s)
 	}
 }

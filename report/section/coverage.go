@@ -2,6 +2,7 @@ package section
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -146,6 +147,12 @@ func sentence(s string) string {
 	}
 	return strings.ToUpper(s[:1]) + s[1:] + "."
 }
+
+// twoStops is the end of a sentence after words from a packet that end with a full stop.
+var twoStops = regexp.MustCompile(`([\p{L}\p{N})"'])\.\.( [\p{Lu}\p{N}]|$)`)
+
+// oneStop ends each sentence of text with one full stop.
+func oneStop(text string) string { return twoStops.ReplaceAllString(text, "$1.$2") }
 
 // coverage lists the unrecorded traffic.
 func (b *builder) coverage(*templates.Section) (value.Section, string) {

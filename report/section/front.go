@@ -71,7 +71,10 @@ type answer struct {
 
 var heads = []string{headWhat, headWhom, headSince, headSure, headMissing}
 
-func (b *builder) state(s value.Statement) { b.r.Statements = append(b.r.Statements, s) }
+func (b *builder) state(s value.Statement) {
+	s.Text = oneStop(s.Text)
+	b.r.Statements = append(b.r.Statements, s)
+}
 
 // facts are the figures in the head of the page.
 func (b *builder) facts() {

@@ -133,7 +133,7 @@ func Call(s *console.Streams, x *forensics.Exchange) error {
 		fmt.Fprintf(w, "  encrypted  %s, decrypted with keys\n", layer)
 	}
 	if ns, ok := x.Call.Get("ts_ns").(int64); ok {
-		fmt.Fprintf(w, "  time       %s\n", Stamp(ns))
+		fmt.Fprintf(w, "  time       %s UTC\n", Moment(ns))
 	}
 	var parts []string
 	for _, name := range []string{"dns_us", "connect_us", "tls_us", "send_us", "wait_us", "receive_us", "elapsed_us"} {
@@ -159,7 +159,7 @@ func Call(s *console.Streams, x *forensics.Exchange) error {
 			fmt.Fprintf(w, "  … %s more: pcapsule packets BUNDLE --call %s -o call.pcapng\n", plural.Thousands(int64(len(x.Packets)-i)+x.MoreRefs), get("call_id"))
 			break
 		}
-		fmt.Fprintf(w, "  %8d  %s frame %d  %s  %d bytes from the %s\n", p.PacketNo, path.Base(p.File), p.Frame, Stamp(p.TsNs), p.Len, p.From)
+		fmt.Fprintf(w, "  %8d  %s frame %d  %s  %d bytes from the %s\n", p.PacketNo, path.Base(p.File), p.Frame, Moment(p.TsNs), p.Len, p.From)
 	}
 	for _, a := range x.Anomalies {
 		fmt.Fprintf(w, "anomaly: %s %s: %s\n", Text(a.Get("source")), Text(a.Get("kind")), console.Printable(Text(a.Get("detail")), 200))

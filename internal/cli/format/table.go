@@ -113,8 +113,12 @@ func Micros(n int64) string {
 }
 
 // End prints the table. If the screen is too narrow it shortens columns first, then drops
-// some and names these below the table.
+// some and names these below the table. A table without rows is not printed: its head says nothing about
+// the capture, and the command says that nothing matches.
 func (t *table) End() error {
+	if len(t.rows) == 0 {
+		return t.w.Flush()
+	}
 	shown := make([]int, 0, len(t.cols))
 	for i, c := range t.cols {
 		if !slices.Contains(t.hidden, c.Name) {
