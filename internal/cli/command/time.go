@@ -66,7 +66,7 @@ func (r *TimeRange) Since(first int64) (from, to int64, err error) {
 	return r.ordered(from, to)
 }
 
-// Before returns the range in ns since 1970 UTC, in a recording that goes on at now; 0 is no limit. A time of
+// Before returns the range in ns since 1970 UTC, in a recording that continues at now; 0 is no limit. A time of
 // day is the last one before now, and for the end the first one after the beginning.
 func (r *TimeRange) Before(now int64) (from, to int64, err error) {
 	const day = int64(24 * time.Hour)
