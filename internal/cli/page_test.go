@@ -46,7 +46,7 @@ func TestPageLaysOut(t *testing.T) {
 			"60", "CALLS (1)\n1  09:24:49.084  shop/frontend → shop/payment\n   503 Service Unavailable  501 ms\n   response: no .[2J room\n   call 8f2799dae648\n"},
 		{"an empty list is shown as none", map[string]any{"calls": []row{}, "truncated": true}, "80", "calls none\n\nLists are shortened: narrow the question or raise --limit.\n"},
 		{"a list with more rows says how to get them", map[string]any{"calls": []row{}, "truncated": true, "next_cursor": "abc"}, "80",
-			"calls none\nFor the next rows ask the same question with --cursor abc\n\nLists are shortened: narrow the question or raise --limit.\n"},
+			"calls none\nFor the next rows ask the same question with\n--cursor abc\n\nLists are shortened: narrow the question or raise --limit.\n"},
 		{"a text of several lines stays as it is", map[string]any{"yaml": "a:\n  b: 1\n"}, "80", "yaml:\na:\n  b: 1\n"},
 		{"headers are names with values", map[string]any{"headers": []map[string]any{{"name": "Host", "value": "a b"}}}, "80", "headers: Host: a b\n"},
 		{"two numbers of a comparison are before and after", map[string]any{"baseline": 1, "p50_ms": []float64{20, 40}}, "80", "baseline 1 · p50 20 ms → 40 ms\n"},
