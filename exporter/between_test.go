@@ -101,3 +101,73 @@ func TestAskedTwiceIsNotBetween(t *testing.T) {
 		t.Errorf("\n got %q\nwant %q", got, want)
 	}
 }
+
+// TestAnswersBetweenTwoTranslations has a client outside of a node that translates both ends: the node's bridge shows the
+// server's packets a third time, with the client's end translated back, but no questions. All three are one conversation.
+func TestAnswersBetweenTwoTranslations(t *testing.T) {
+	const client, dialled, masked, server = "192.0.2.254:40000", "192.0.2.1:30080", "10.0.0.1:61000", "10.0.1.7:8080"
+	const isn, other = 70_000_000, 500_000_000
+	questions := []string{
+		"select string_agg(dst_ip || ' ' || complete, ', ') from {calls}",
+		"select string_agg(flows, ', ' order by conn_id) from {connections}",
+		"select string_agg(src_packets = 0, ', ' order by flow_id) from {flows}",
+		"select count(*)::varchar from {anomalies} where kind not in ('midstream', 'unfinished_checksums')",
+	}
+	want := fmt.Sprint([]string{"192.0.2.1 true, 192.0.2.1 true", "3", "false, false, true", "0"})
+	for _, stamp := range []uint32{99, 0} {
+		for _, handshake := range []bool{true, false} {
+			t.Run(fmt.Sprintf("time stamp %d, handshake %v", stamp, handshake), func(t *testing.T) {
+				c := newTranslated()
+				c.talkOverTwo(client, dialled, masked, server, [2]string{client, server}, isn, other, stamp, handshake)
+				if got := c.answers(t, questions...); fmt.Sprint(got) != want {
+					t.Errorf("\n got %q\nwant %q", got, want)
+				}
+			})
+		}
+	}
+	t.Run("datagrams", func(t *testing.T) {
+		c := newTranslated()
+		for id := range uint16(2) {
+			q := query(id, "svc.local")
+			c.udp(client, dialled, q)
+			c.udp(masked, server, q)
+			c.udp(server, masked, reply(q, 1))
+			c.udp(server, client, reply(q, 1))
+			c.udp(dialled, client, reply(q, 1))
+		}
+		if got := c.answers(t, questions...); fmt.Sprint(got) != want {
+			t.Errorf("\n got %q\nwant %q", got, want)
+		}
+	})
+}
+
+// talkOverTwo writes two HTTP exchanges that two translations show; answers are seen under ends between them too.
+func (t *translated) talkOverTwo(client, dialled, masked, server string, between [2]string, isn, other, stamp uint32, handshake bool) {
+	up := func(flags byte, seq, ack uint32, data string) {
+		t.packet(client, dialled, flags, seq, ack, stamp, data)
+		t.packet(masked, server, flags, seq, ack, stamp, data)
+	}
+	down := func(flags byte, seq, ack uint32, data string) {
+		t.packet(server, masked, flags, seq, ack, stamp, data)
+		t.packet(between[1], between[0], flags, seq, ack, stamp, data)
+		t.packet(dialled, client, flags, seq, ack, stamp, data)
+	}
+	if handshake {
+		up(0x02, isn, 0, "")
+		down(0x12, other, isn+1, "")
+		up(0x10, isn+1, other+1, "")
+	}
+	seq, ack := isn+1, other+1
+	for i := range 2 {
+		ask := fmt.Sprintf("GET /%d HTTP/1.1\r\nHost: svc\r\n\r\n", i)
+		answer := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n%02d", i)
+		up(0x18, seq, ack, ask)
+		seq += uint32(len(ask))
+		down(0x18, ack, seq, answer)
+		ack += uint32(len(answer))
+		up(0x10, seq, ack, "")
+	}
+	up(0x11, seq, ack, "")
+	down(0x11, ack, seq+1, "")
+	up(0x10, seq+1, ack+1, "")
+}

@@ -55,7 +55,8 @@ type pairs struct {
 	talks   recent[place, *talk]
 	said    recent[uint64, *message] // by hash, of the conversation that showed it first
 	waiting []wait                   // oldest first
-	redials []*talk                  // those with a later SYN, oldest first
+	mids    mids
+	redials []*talk // those with a later SYN, oldest first
 	settled settled
 	views   *views // gets proven views of TCP
 	limit   memory.Limit
@@ -64,7 +65,7 @@ type pairs struct {
 // memory is the search's memory in bytes.
 func (p *pairs) memory() int {
 	const talkCost, messageCost, likeCost = int(unsafe.Sizeof(talk{})), int(unsafe.Sizeof(message{})), int(unsafe.Sizeof(like{}))
-	return p.talks.memory(talkCost) + len(p.redials)*(talkCost+8) + p.said.memory(messageCost) + len(p.waiting)*(likeCost+128)
+	return p.talks.memory(talkCost) + len(p.redials)*(talkCost+8) + p.said.memory(messageCost) + p.mids.memory(8) + len(p.waiting)*(likeCost+128)
 }
 
 // find returns the view of a packet, or nil if its ends are those of its conversation. hash is
@@ -112,8 +113,14 @@ func (p *pairs) find(f *flow.Packet, hash uint64, s spot) *flow.View {
 	switch l := t.like; {
 	case l == nil:
 	case dir != l.asked[0].dir:
+		if t.strays(&m) {
+			t.leave()
+			break
+		}
 		if !l.proven {
 			p.answered(t, m)
+		} else if l.bridged {
+			l.answers = newest(l.answers, m)
 		}
 		return p.pass(t, s)
 	default:
@@ -232,6 +239,9 @@ func (p *pairs) pass(t *talk, s spot) *flow.View {
 
 // listen looks for another conversation that has shown the message, else stores the message.
 func (p *pairs) listen(t *talk, m message, s spot) {
+	if p.beginBetween(t, m, s) {
+		return
+	}
 	e := p.said.m[m.hash]
 	if e != nil && e.of != t && t.comparable(e, &m) {
 		if e.other != t {

@@ -86,10 +86,12 @@ type like struct {
 	proven    bool
 	follows   bool       // both have shown the last question
 	equal     bool       // both have shown the same answer
+	bridged   bool       // answers are kept for the ends between two translations
 	late      bool       // the original had an answer before these ends showed the question
 	asked     [2]message // the messages that started the wait: in the original and under these ends
 	questions int        // questions without an answer
 	answers   []message
+	between   *talk     // the view whose answers these ends repeat, see beginBetween; nil: they show questions too
 	acks      []message // of the side that was asked, without payload
 	awaited   []spot
 	view      *flow.View

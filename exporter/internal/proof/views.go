@@ -31,7 +31,8 @@ const (
 // A loopback device shows packets of the client after the translation, and those of the server before it is reversed: the
 // SYN-ACK comes from the end that was dialled, see halves.
 //
-// A bridge that translates shows only the client's packets between its two translations, see between.
+// A bridge that translates shows only the client's packets between its two translations, see between, or only the
+// server's, see answeredBetween.
 //
 // A SYN on the ends of a view changes nothing until it is answered (RFC 5961 section 4).
 //
@@ -352,6 +353,9 @@ func (v *views) answered(f *flow.Packet, at place, cookie uint64) (view *flow.Vi
 		}
 	}
 	if s == nil {
+		if view := v.answeredBetween(f, at); !dialled && view != nil {
+			return view, true
+		}
 		if !dialled {
 			v.early.put(at, synAck{f.Seq, f.Ack}, v.limit.Scale(maxSYNs))
 		}

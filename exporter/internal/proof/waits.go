@@ -118,6 +118,9 @@ func (p *pairs) begin(t *talk, e *message, m message, s spot) {
 	t.shake(&m)
 	e.of.copies = append(e.of.copies, t)
 	p.settled.remove(placeHash(e.of.hash, e.of.at.network)) // its answers count now
+	if mid := midOf(t); mid != t.at && mid != e.of.at {
+		p.mids.put(mid, t, p.limit.Scale(maxMids))
+	}
 	if len(p.waiting) == maxWaiting {
 		p.pop()
 	}
@@ -173,7 +176,10 @@ func (p *pairs) prove(t *talk) {
 		s.in.Packets[s.i].See(l.view)
 		s.in.Move(s.i, from, to)
 	}
-	l.awaited, l.answers, l.acks = nil, nil, nil
+	l.awaited, l.acks = nil, nil
+	if l.bridged = l.bridged && !t.tcp; !l.bridged {
+		l.answers = nil
+	}
 	if t.tcp {
 		p.views.prove(t.at, l.view, t.isn)
 	}
