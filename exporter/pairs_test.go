@@ -114,6 +114,20 @@ func TestPairsOfDatagrams(t *testing.T) {
 			c.udp(dnsPod, nodeEnd, r)
 			c.udp(dnsService, pod, r)
 		}, "10.244.0.5 10.96.0.10 true, 10.0.0.1 10.244.1.7 true", "single 1, single 1", "0"},
+		{"the answer comes after more packets than can wait: the next question, not it, finds the other view", func(c *translated) {
+			c.udp(pod, dnsService, q)
+			c.udp(nodeEnd, dnsPod, q)
+			for i := range 20_000 {
+				c.udp("10.9.0.1:9", "10.9.0.2:9", fmt.Sprintf("payload of stream %d", i))
+			}
+			c.udp(dnsPod, nodeEnd, r)
+			c.udp(dnsService, pod, r)
+			q := query(78, "svc.local")
+			c.udp(pod, dnsService, q)
+			c.udp(nodeEnd, dnsPod, q)
+			c.udp(dnsPod, nodeEnd, reply(q, 1))
+			c.udp(dnsService, pod, reply(q, 1))
+		}, "10.244.0.5 10.96.0.10 true, 10.0.0.1 10.244.1.7 true, 10.244.0.5 10.96.0.10 true", "payload 2, single 1", "2"},
 		{"the other view comes 1.1 s later", func(c *translated) {
 			ask(c, pod, dnsService, 77, 1)
 			c.time += 1_100_000

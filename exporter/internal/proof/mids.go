@@ -28,10 +28,8 @@ func (p *pairs) beginBetween(t *talk, m message, s spot) bool {
 	asker := l.asked[0].dir
 	if t.ends()[m.dir] == c.ends()[1-asker] && t.last[1-m.dir] == 0 {
 		e, ask := l.asked[0], l.asked[1]
-		if m.dir == asker { // the directions are counted from the one that sent first
-			t.swapped = !t.swapped
-			t.last[0], t.last[1] = t.last[1], t.last[0]
-			t.data[0], t.data[1] = t.data[1], t.data[0]
+		if m.dir == asker {
+			t.turn()
 			m.dir = 1 - asker
 		}
 		if !l.repeated(&m) {

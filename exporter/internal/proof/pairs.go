@@ -248,6 +248,9 @@ func (p *pairs) listen(t *talk, m message, s spot) {
 			e.by, e.other = e.by+1, t
 		}
 		x := e.of
+		if !t.tcp && t.answers(m.dir) && x.answers(e.dir) {
+			return // a wait for their question was given up: it would prove that x is nearer to the client, which is wrong
+		}
 		translated := x.at.tuple != t.at.tuple // equal ends in two networks are compared with their payload, see package flow
 		if translated && e.by <= maxCopies && t.mayView(x) {
 			p.begin(t, e, m, s)

@@ -46,7 +46,8 @@ type talk struct {
 	accepted bool     // its SYN-ACK was captured
 	stays    bool     // it is not a view, and will not be one
 	tcp      bool
-	swapped  bool // direction 0 is from the second end of the tuple
+	swapped  bool  // direction 0 is from the second end of the tuple
+	first    uint8 // direction of its first message
 }
 
 // ends are the sender of direction 0 and the other side.
@@ -177,6 +178,16 @@ func (t *talk) end() {
 func (t *talk) unshaken() bool {
 	return t.tcp && (t.syn == 0 || !t.accepted) && (t.isn == 0 || t.looked > 1)
 }
+
+// turn counts the directions from the other end.
+func (t *talk) turn() {
+	t.swapped, t.first = !t.swapped, 1-t.first
+	t.last[0], t.last[1] = t.last[1], t.last[0]
+	t.data[0], t.data[1] = t.data[1], t.data[0]
+}
+
+// answers reports whether a message of a direction is one of the side that spoke second.
+func (t *talk) answers(dir uint8) bool { return dir != t.first }
 
 // said reports whether the conversation has shown a message.
 func (t *talk) said(m *message, dir uint8) bool { return m.of == t && m.dir == dir }

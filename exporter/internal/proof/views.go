@@ -353,10 +353,10 @@ func (v *views) answered(f *flow.Packet, at place, cookie uint64) (view *flow.Vi
 		}
 	}
 	if s == nil {
-		if view := v.answeredBetween(f, at); !dialled && view != nil {
-			return view, true
-		}
 		if !dialled {
+			if view := v.answeredBetween(f, at); view != nil {
+				return view, true
+			}
 			v.early.put(at, synAck{f.Seq, f.Ack}, v.limit.Scale(maxSYNs))
 		}
 		return nil, dialled

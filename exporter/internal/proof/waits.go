@@ -109,9 +109,7 @@ func (t *talk) doubt() {
 // message e before.
 func (p *pairs) begin(t *talk, e *message, m message, s spot) {
 	if e.dir != m.dir {
-		t.swapped = !t.swapped
-		t.last[0], t.last[1] = t.last[1], t.last[0]
-		t.data[0], t.data[1] = t.data[1], t.data[0]
+		t.turn()
 		m.dir = e.dir
 	}
 	t.like = &like{of: e.of, follows: true, late: e.of.last[1-e.dir] > e.no+1, asked: [2]message{*e, m}, questions: 1, awaited: []spot{s}}
