@@ -171,3 +171,66 @@ func (t *translated) talkOverTwo(client, dialled, masked, server string, between
 	down(0x11, ack, seq+1, "")
 	up(0x10, seq+1, ack+1, "")
 }
+
+// TestAnswersThatAreNotBetween has answers of the server of a translation that nobody asked for. They are not those of the
+// client's connection: no row of that changes, and they do not vanish.
+func TestAnswersThatAreNotBetween(t *testing.T) {
+	const client, dialled, masked, server = "192.0.2.254:40000", "192.0.2.1:30080", "10.0.0.1:61000", "10.0.1.7:8080"
+	const isn, other = 70_000_000, 500_000_000
+	q, q2 := query(1, "svc.local"), query(2, "svc.local")
+	for _, tt := range []struct {
+		name string
+		play func(c *translated)
+		want []string
+	}{
+		{"to another client", func(c *translated) {
+			c.talkOverTwo(client, dialled, masked, server, [2]string{"192.0.2.99:40000", server}, isn, other, 99, true)
+		}, []string{"192.0.2.1 true, 192.0.2.1 true", "2, 1", "2"}},
+		{"from another server", func(c *translated) {
+			c.talkOverTwo(client, dialled, masked, server, [2]string{client, "10.0.1.66:8080"}, isn, other, 99, true)
+		}, []string{"192.0.2.1 true, 192.0.2.1 true", "2, 1", "2"}},
+		{"with another number", func(c *translated) {
+			c.packet(client, dialled, 0x02, isn, 0, 99, "")
+			c.packet(masked, server, 0x02, isn, 0, 99, "")
+			c.packet(server, masked, 0x12, other, isn+1, 99, "")
+			c.packet(server, client, 0x12, other+9, isn+1, 99, "")
+			c.packet(server, client, 0x18, other+10, isn+1, 99, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno")
+			c.talkOverTwo(client, dialled, masked, server, [2]string{client, dialled}, isn, other, 99, true)
+		}, []string{"192.0.2.1 true, 192.0.2.1 true", "2, 1", "1"}},
+		{"a datagram with another answer", func(c *translated) {
+			c.udp(client, dialled, q)
+			c.udp(masked, server, q)
+			c.udp(server, masked, reply(q, 1))
+			c.udp(server, client, reply(q, 66))
+			c.udp(dialled, client, reply(q, 1))
+		}, []string{"192.0.2.1 true", "2, 1", "1"}},
+		{"a datagram with another answer, after equal ones", func(c *translated) {
+			for i, q := range []string{q, q2} {
+				c.udp(client, dialled, q)
+				c.udp(masked, server, q)
+				c.udp(server, masked, reply(q, 1))
+				c.udp(server, client, reply(q, byte(1+65*i)))
+				c.udp(dialled, client, reply(q, 1))
+			}
+		}, []string{"192.0.2.1 true, 192.0.2.1 true", "3, 1", "1"}},
+		{"the client asks the server itself", func(c *translated) {
+			c.udp(client, dialled, q)
+			c.udp(masked, server, q)
+			c.udp(server, masked, reply(q, 1))
+			c.udp(server, client, reply(q, 1))
+			c.udp(dialled, client, reply(q, 1))
+			c.udp(client, server, q2)
+			c.udp(server, client, reply(q2, 2))
+		}, []string{"192.0.2.1 true, 10.0.1.7 true", "3, 1", "0"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := newTranslated()
+			tt.play(c)
+			got := c.answers(t, "select string_agg(dst_ip || ' ' || complete, ', ' order by call_no) from {calls} where complete",
+				"select string_agg(flows, ', ' order by conn_id) from {connections}", "select count(*)::varchar from {calls} where not complete")
+			if fmt.Sprint(got) != fmt.Sprint(tt.want) {
+				t.Errorf("\n got %q\nwant %q", got, tt.want)
+			}
+		})
+	}
+}
