@@ -182,6 +182,7 @@ func (c *Conn) data(dir Dir, data []byte, p Packet) {
 		dir = dir.Other()
 	}
 	s := &c.sides[dir]
+	s.next = p.Seq + uint32(len(data))
 	if c.state == skipping {
 		c.skip(dir, data, p)
 		return
@@ -477,6 +478,10 @@ func (c *Conn) begin(p *Protocol, v Verdict) {
 		c.noteInside(c.path)
 	}
 	c.d = p.New(c)
+	c.begun = c.Info.Began == [2]bool{true, true}
+	for d := range c.sides {
+		c.begun = c.begun && !c.sides[d].lossy && c.sides[d].off == c.sides[d].start
+	}
 	if datagrams(c.Info.Transport) {
 		return
 	}

@@ -203,6 +203,8 @@ type Conn struct {
 	quiet     bool   // a withdrawn dissector is being closed: its rows are dropped
 	starting  bool   // see Starting
 	cut       bool   // an anomaly already says that calls were cut
+	begun     bool   // both directions were captured from where proto began, see intact
+	doubt     bool   // a request ended before its response could come, see notePending
 	last      Dir    // direction of the latest bytes
 	claim     *claim // nil if the protocol is certain
 	refused   []refusal
@@ -260,7 +262,8 @@ type side struct {
 	off      int64  // stream offset of the first unread byte
 	start    int64  // stream offset of the first byte of the current protocol, see Input.First
 	segs     []seg
-	need     int // total number of bytes that Read needs
+	next     uint32 // sequence number after the latest bytes
+	need     int    // total number of bytes that Read needs
 	seeking  bool
 	lossy    bool // bytes were lost after the last ones that were read
 	ended    bool
@@ -401,6 +404,7 @@ func (c *Conn) emit(proto int, x *Exchange, row table.CallRow, details []Detail)
 	fillBody(x.ReqBody, &b.RequestBodyHash, &b.RequestBodySize, &b.RequestBodyWire)
 	fillBody(x.RespBody, &b.ResponseBodyHash, &b.ResponseBodySize, &b.ResponseBodyWire)
 	c.judge(x, b)
+	c.notePending(x, b)
 	c.markUntimed(x, b)
 	b.Anomalies, c.callAnom = c.callAnom, 0
 	switch {

@@ -31,6 +31,38 @@ func (c *Conn) mayBeLost(x *Exchange, b *table.Call) (p *Packet, lost bool) {
 	return nil, c.losses.of[answers] != x.before[answers] || left != nil && left[x.caller()].ahead
 }
 
+// intact reports whether all that the other side of a TCP connection sent before a message was captured and read: what
+// the message answers was then not sent. Of datagrams, no packet shows whether some are missing.
+func (c *Conn) intact(x *Exchange) bool {
+	message, sender := &x.resp, x.caller().Other()
+	if !message.seen {
+		message, sender = &x.req, x.caller()
+	}
+	r := c.root()
+	other := &r.sides[c.outward(sender).Other()]
+	if r.Info.Transport != TCP || r.cut || r.closing || c.unopened(ToServer) != 0 || c.unopened(ToClient) != 0 {
+		return false
+	}
+	const fin = 1                                                                                                 // RFC 9293 section 3.4: FIN has a sequence number
+	if other.off+int64(len(other.buf)) == 0 || !c.Info.Transport.Blind() && int32(message.ack-other.next) > fin { // it received more than was captured
+		return false
+	}
+	for ; c != nil; c = c.parent {
+		if !c.begun || c.doubt || c.losses.of != [2]uint32{} || c.AnomalyBytes != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// notePending remembers that a request ended without the response that may still come.
+func (c *Conn) notePending(x *Exchange, b *table.Call) {
+	switch b.Error.V {
+	case "cut", "gap", "malformed", "unread":
+		c.doubt = c.doubt || x.req.seen
+	}
+}
+
 // portless is a datagram without ports that may be the answer to a call in datagrams, nil if there is none.
 func (c *Conn) portless(x *Exchange) *Packet {
 	r := c.root()

@@ -50,6 +50,9 @@ func (c *Conn) outcome(x *Exchange, b *table.Call) string {
 		}
 		return table.Cut
 	case "no_request":
+		if c.intact(x) {
+			return table.OK
+		}
 		return table.Cut
 	}
 	if b.Error.V == "gap" && (b.StatusCode.OK || b.StatusText.OK) { // what is missing does not change the result

@@ -52,3 +52,31 @@ func TestOutcomesAtTheEnd(t *testing.T) {
 		})
 	}
 }
+
+// TestUnaskedResponsesAreNotCut sends a response that no request explains on a connection that was captured from its
+// beginning, and takes away each reason for that certainty in turn.
+func TestUnaskedResponsesAreNotCut(t *testing.T) {
+	const get, no, end = "GET /a HTTP/1.1\r\nHost: a.example\r\n\r\n", "HTTP/1.1 204 No Content\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n"
+	client, server := dissecttest.Client, dissecttest.Server
+	for _, tt := range []struct {
+		name    string
+		midway  bool
+		chunks  []dissecttest.Chunk
+		outcome string
+	}{
+		{"all was captured", false, []dissecttest.Chunk{client(get), server(no), server(no)}, table.OK},
+		{"the capture begins in the middle", true, []dissecttest.Chunk{client(get), server(no), server(no)}, table.Cut},
+		{"bytes of the client are lost", false, []dissecttest.Chunk{client(get), server(no), {Dir: dissect.ToServer, Gap: 10}, server(no)}, table.Cut},
+		{"bytes of the server are lost", false, []dissecttest.Chunk{client(get), {Dir: dissect.ToClient, Gap: 10, Data: []byte(no)}, server(no)}, table.Cut},
+		{"the client's side was not captured", false, []dissecttest.Chunk{server(no)}, table.Cut},
+		{"the end of the capture cuts it", false, []dissecttest.Chunk{client(get), server(no), server(end + "a")}, table.Cut},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := dissecttest.Play(t, dissecttest.Options{Protocols: Protocols(nil), Roles: !tt.midway, End: dissect.EndCapture}, tt.chunks...)
+			last := r.Emissions[len(r.Emissions)-1].Row.Base()
+			if last.Error.V != "no_request" || last.Outcome != tt.outcome {
+				t.Errorf("%s: error %s, outcome %s, want no_request, %s", last.Summary, last.Error.V, last.Outcome, tt.outcome)
+			}
+		})
+	}
+}

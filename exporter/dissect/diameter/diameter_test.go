@@ -76,7 +76,7 @@ func TestRows(t *testing.T) {
 		{Name: "an answer without a request", Chunks: chunks{server(late)}, Want: []string{
 			"Session-Termination → DIAMETER_UNABLE_TO_DELIVER error=no_request outcome=server_error diameter_application_name=NASREQ diameter_response_host=b.example diameter_failed_avp=Destination-Realm"}},
 		{Name: "an answer of another command", Chunks: chunks{client(cer), server(msg(0, 280, 0, 1, number(268, 2001), origin("b")))}, End: dissect.EndReset, Want: []string{
-			"Device-Watchdog → DIAMETER_SUCCESS error=no_request outcome=cut diameter_application_name=base diameter_response_host=b.example",
+			"Device-Watchdog → DIAMETER_SUCCESS error=no_request diameter_application_name=base diameter_response_host=b.example",
 			"Capabilities-Exchange → reset error=reset outcome=no_answer diameter_application_name=base diameter_origin_host=a.example diameter_product=gate diameter_applications=[3GPP S6a Credit Control] diameter_avps=[Origin-Host Origin-Realm Product-Name Vendor-Specific-Application-Id Auth-Application-Id]"}},
 		{Name: "an AVP that does not fit", Chunks: chunks{client(cer), server(cea), client(msg(r, 280, 0, 7, origin("a"), "\x00\x00\x01\x08\x40\x00\x00\xff")), server(msg(0, 280, 0, 7, number(268, 5014), origin("b")))}, Anomalies: 1, Want: []string{
 			"Capabilities-Exchange → DIAMETER_SUCCESS diameter_application_name=base diameter_origin_host=a.example diameter_response_host=b.example diameter_product=gate diameter_applications=[3GPP S6a Credit Control] diameter_response_applications=[Credit Control] diameter_avps=[Origin-Host Origin-Realm Product-Name Vendor-Specific-Application-Id Auth-Application-Id]",

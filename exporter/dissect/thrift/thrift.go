@@ -357,7 +357,9 @@ func (k *conn) emit(c *call, why string) {
 		why = "unread"
 	}
 	if !c.x.HasRequest() {
-		why = "no_request"
+		if why = "no_request"; c.odd {
+			row.Outcome = table.Unread
+		}
 	}
 	row.Error, row.Complete = table.NonEmpty(why), why == ""
 	httpfield.Trace(&row.Call, row.Headers)

@@ -83,7 +83,7 @@ func TestRows(t *testing.T) {
 		{Name: "no reply", Chunks: chunks{client(binaryMessage(1, "add", 0, two))}, End: dissect.EndReset, Want: []string{
 			"add(1: 1, 2: 2) → reset error=reset outcome=no_answer thrift_type=call thrift_sequence=0 thrift_encoding=binary thrift_arguments=1: 1, 2: 2"}},
 		{Name: "a reply without its call", Chunks: chunks{client(binaryMessage(4, "zip", 1, "")), server(binaryMessage(2, "add", 0, three))}, Want: []string{"zip() thrift_type=oneway thrift_sequence=1 thrift_encoding=binary",
-			"add() → 0: 3 → no_request error=no_request outcome=cut thrift_type=reply thrift_sequence=0 thrift_encoding=binary thrift_result=0: 3"}},
+			"add() → 0: 3 → no_request error=no_request thrift_type=reply thrift_sequence=0 thrift_encoding=binary thrift_result=0: 3"}},
 	}...)
 }
 
