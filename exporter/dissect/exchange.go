@@ -188,6 +188,14 @@ func (x *Exchange) Answer(c *Conn, y *Exchange) {
 	x.Include(c, y)
 }
 
+// Extend adds the request of y to the request of x, because message y is a part of message x. y must not be used afterwards.
+func (x *Exchange) Extend(c *Conn, y *Exchange) {
+	p, q := &x.req, &y.req
+	p.reach(q.end())
+	p.bytes, p.seqEnd = p.bytes+q.bytes, q.seqEnd
+	x.Include(c, y)
+}
+
 // Include adds the citation of y to that of x. y must not be used afterwards.
 func (x *Exchange) Include(c *Conn, y *Exchange) {
 	for _, r := range y.cites {

@@ -18,6 +18,7 @@ type Pair struct {
 	FromEither bool // the side that opened the call may end it too
 	Several    bool // the call may have more than one answer
 	Elsewhere  bool // the message may answer one that another connection carried
+	Attached   int  // how many binary messages of the same side follow that belong to it
 	Late       bool // the message may come after the last one of its call, which the other side had not seen yet
 }
 

@@ -30,6 +30,7 @@ type call struct {
 	several    bool // it may have more than one
 	losses     int  // of the other side, when it was sent
 	answered   bool // its last answer came
+	attached   int  // binary messages that are parts of it
 }
 
 const callCost = int(unsafe.Sizeof(call{})) + maxControl
@@ -122,11 +123,57 @@ func (k *conn) finish(in *dissect.Input, at int) {
 		}
 	}
 	s.begun = true
+	if s.whole != nil && m.op == opBinary {
+		k.attach(s, m)
+		return
+	}
+	k.detach(s, "malformed")
 	if !body.Complete || body.Over() || !k.meaningful(m) {
 		k.emit(m, "")
 		return
 	}
-	k.join(m, text)
+	p := k.pair(dir == dissect.ToClient, text)
+	if p.Attached > 0 {
+		s.whole, s.missing = m, p.Attached
+		return
+	}
+	k.join(m, text, p)
+}
+
+// attach adds a binary message to the message of the same side that announced it.
+func (k *conn) attach(s *side, m *call) {
+	c, b := s.whole, m.x.ReqBody
+	c.x.Extend(k.c, &m.x)
+	c.attached++
+	c.size += m.size
+	c.gap = c.gap || m.gap
+	if c.unread == "" {
+		c.unread = m.unread
+	}
+	whole := c.x.ReqBody
+	whole.Write(b.Kept())
+	whole.Wire += m.size
+	whole.Complete = whole.Complete && !b.Over() && !c.gap && c.unread == ""
+	b.Finish()
+	b.Release()
+	if s.missing--; s.missing > 0 {
+		return
+	}
+	s.whole = nil
+	text := whole.Kept()
+	if !whole.Complete || whole.Over() {
+		k.emit(c, "")
+		return
+	}
+	k.join(c, text, k.pair(c.dir == dissect.ToClient, text))
+}
+
+// detach ends a message without all its binary messages.
+func (k *conn) detach(s *side, why string) {
+	if c := s.whole; c != nil {
+		s.whole = nil
+		k.emit(c, why)
+	}
 }
 
 // meaningful reports whether the content of a message may show what it means: JSON, or a packet of Engine.IO.
@@ -189,8 +236,7 @@ func contentType(op byte, text []byte) string {
 }
 
 // join adds a message to the call that it belongs to.
-func (k *conn) join(m *call, text []byte) {
-	p := k.pair(m.dir == dissect.ToClient, text)
+func (k *conn) join(m *call, text []byte, p content.Pair) {
 	if p.Role == content.Opens {
 		m.waits, m.several, m.losses = true, p.Several, k.losses[m.dir.Other()]
 		k.calls.Put(p.Key, m, callCost+len(p.Key))
@@ -315,6 +361,9 @@ func (k *conn) summary(m *call, row *Row, why string) string {
 		}
 	default:
 		s += clip.Count(m.size, "byte", "bytes")
+		if m.attached > 0 {
+			s += ", " + clip.Count(int64(m.attached), "attachment", "attachments")
+		}
 	}
 	if why != "" {
 		s += ", " + strings.ReplaceAll(why, "_", " ")

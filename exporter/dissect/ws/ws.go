@@ -86,10 +86,13 @@ type side struct {
 	bye   *call         // its CLOSE, until the other side answers
 	begun bool          // it sent a message
 	ended bool          // it sent a CLOSE
+	whole *call         // its message to which the next binary messages belong
 	raw   *dissect.Body // of a compressed message
 
 	window []byte // last bytes of the decompressed messages
 	lost   bool   // the window is not known
+
+	missing int // binary messages that whole still lacks
 }
 
 // maxWindow is the largest window of deflate, RFC 1951 section 2.
@@ -169,8 +172,10 @@ func (k *conn) Kept() int {
 	for d := range k.sides {
 		s := &k.sides[d]
 		n += cap(s.window) + len(s.pings)*callCost
-		if s.msg != nil {
-			n += callCost
+		for _, m := range [...]*call{s.msg, s.whole} {
+			if m != nil {
+				n += callCost
+			}
 		}
 	}
 	return n
@@ -183,7 +188,7 @@ func (k *conn) Shed() bool {
 	}
 	for d := range k.sides {
 		s := &k.sides[d]
-		if s.raw.Spill() || s.msg != nil && s.msg.x.ReqBody.Spill() {
+		if s.raw.Spill() || s.msg != nil && s.msg.x.ReqBody.Spill() || s.whole != nil && s.whole.x.ReqBody.Spill() {
 			return true
 		}
 		if s.window != nil {
@@ -211,6 +216,7 @@ func (k *conn) giveUp(dir dissect.Dir, why string) {
 	m := s.msg
 	s.open, s.msg = false, nil
 	k.dropRaw(s)
+	k.detach(s, why)
 	if m != nil && !k.carries(m) {
 		k.emit(m, why)
 	}

@@ -37,6 +37,7 @@ const (
 type packet struct {
 	engine    byte // its digit
 	socket    byte // the digit of the one in it; 0 if there is none
+	attached  int    // binary attachments that follow
 	namespace string
 	id        string // of an acknowledgement; empty if there is none
 	data      []byte // JSON, or what follows the digit of Engine.IO
@@ -75,6 +76,7 @@ func parseSocket(b []byte) (p packet, ok bool) {
 		if n == 0 || n == len(b) || b[n] != '-' {
 			return p, false
 		}
+		p.attached, _ = strconv.Atoi(string(b[:n]))
 		b = b[n+1:]
 	}
 	if len(b) > 0 && b[0] == '/' {

@@ -211,6 +211,7 @@ func Pairing(version int, continues bool) content.Pairing {
 		if !ok {
 			return r
 		}
+		r.Attached = p.attached
 		key := p.namespace + "," + p.id
 		switch {
 		case p.engine == ping || p.engine == pong:
