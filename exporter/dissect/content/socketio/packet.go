@@ -2,8 +2,11 @@ package socketio
 
 import (
 	"bytes"
+	"encoding/json"
 	"iter"
+	"net/url"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect/content"
@@ -37,7 +40,7 @@ const (
 type packet struct {
 	engine    byte // its digit
 	socket    byte // the digit of the one in it; 0 if there is none
-	attached  int    // binary attachments that follow
+	attached  int  // binary attachments that follow
 	namespace string
 	id        string // of an acknowledgement; empty if there is none
 	data      []byte // JSON, or what follows the digit of Engine.IO
@@ -101,9 +104,12 @@ func parseSocket(b []byte) (p packet, ok bool) {
 	return p, kind == '[' && p.event() != ""
 }
 
+// maxDigits is how many digits a number may have.
+const maxDigits = 18
+
 // digits is the length of the number at the beginning of b; at most that of an int64.
 func digits(b []byte) (n int) {
-	for n < len(b) && n < 18 && b[n] >= '0' && b[n] <= '9' {
+	for n < len(b) && n < maxDigits && b[n] >= '0' && b[n] <= '9' {
 		n++
 	}
 	return n
@@ -132,15 +138,19 @@ func (p *packet) event() string {
 
 // packets are the packets of a body of long polling. Version 4 of Engine.IO puts a record separator
 // between them; version 3 puts before each its length in units of UTF-16, and a colon. A packet
-// with a wrong length ends the list with a nil.
+// with a wrong length ends the list with a nil. If version 3 sends bytes, each packet has its own head.
 func packets(body []byte, version int) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		for more := len(body) > 0; more; {
 			var p []byte
-			if version == 3 {
+			switch {
+			case version == 3 && body[0] <= binaryPacket:
+				p, body = cutBinary(body)
+				more = len(body) > 0
+			case version == 3:
 				p, body = cutLength(body)
 				more = len(body) > 0
-			} else {
+			default:
 				p, body, more = bytes.Cut(body, []byte{0x1e})
 			}
 			if !yield(p) {
@@ -148,6 +158,51 @@ func packets(body []byte, version int) iter.Seq[[]byte] {
 			}
 		}
 	}
+}
+
+// First byte of a packet in a binary payload, Engine.IO protocol 3 section XHR2.
+const (
+	textPacket   = 0
+	binaryPacket = 1
+)
+
+// cutBinary cuts off the first packet of a binary payload of version 3: its kind, its length in bytes as decimal digits
+// of a byte each, 255, and the packet. A binary packet is an attachment; it is nil if it has no valid length.
+func cutBinary(b []byte) (p, rest []byte) {
+	kind, size, i := b[0], 0, 1
+	for ; i < len(b) && b[i] <= 9 && i <= maxDigits; i++ {
+		size = size*10 + int(b[i])
+	}
+	if i == 1 || i >= len(b) || b[i] != 0xff || size > len(b)-i-1 {
+		return nil, nil
+	}
+	p, rest = b[i+1:][:size], b[i+1+size:]
+	if kind == binaryPacket {
+		p = []byte{attachment}
+	}
+	return p, rest
+}
+
+// jsonp is the payload in a body of JSONP polling (Engine.IO protocol, section JSONP): the server's response calls a
+// function with it, a client sends it in the field d of a form. ok is false if the body has no such form.
+func jsonp(body []byte, response, lost bool) (payload []byte, ok bool) {
+	if !response {
+		form, err := url.ParseQuery(string(body))
+		// A form may change the end of a line, so a client escapes it.
+		return []byte(strings.NewReplacer(`\\n`, `\n`, `\n`, "\n").Replace(form.Get("d"))), err == nil && form.Has("d")
+	}
+	body = bytes.TrimPrefix(body, []byte("/**/"))
+	head, text, found := bytes.Cut(body, []byte("]("))
+	index, named := bytes.CutPrefix(head, []byte("___eio["))
+	if !found || !named || len(index) == 0 || digits(index) != len(index) {
+		return nil, false
+	}
+	if text, found = bytes.CutSuffix(bytes.TrimSpace(text), []byte(");")); !found && lost {
+		text = append(text[:len(text):len(text)], '"')
+	}
+	var s string
+	err := json.Unmarshal(text, &s)
+	return []byte(s), err == nil
 }
 
 // cutLength cuts off the first packet of version 3; it is nil if it has no valid length.

@@ -117,6 +117,12 @@ func (c *Packet) polling(x *content.Exchange) bool {
 	case x.Method.V == "GET":
 		body, lost = x.Response.Bytes(), x.Response.Lost
 	}
+	if form, err := url.ParseQuery(x.Query.V); err == nil && form.Has("j") {
+		var ok bool
+		if body, ok = jsonp(body, x.Method.V == "GET", lost); !ok {
+			return false
+		}
+	}
 	n, socket := int64(0), false
 	for b := range packets(body, version) {
 		p, ok := parse(b)
