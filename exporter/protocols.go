@@ -42,13 +42,14 @@ func (o *Options) selects(name string) bool {
 }
 
 // protocols returns a function that makes the protocols. Those that are not selected are never found,
-// but have their rows: another protocol may make them, as HTTP/2 those of gRPC and QUIC those of TLS.
+// but have their rows: another protocol may make them, as HTTP/2 those of gRPC and QUIC those of TLS, and HTTP has the
+// columns of ClickHouse. Without leaves out also those.
 func (o *Options) protocols(keys *secrets.Store) func() []*dissect.Protocol {
 	return func() []*dissect.Protocol {
 		list := all.Protocols(keys)
 		for i, p := range list {
 			if !o.selects(p.Name) {
-				list[i] = &dissect.Protocol{Name: p.Name, Doc: p.Doc, Transports: p.Transports, Row: p.Row}
+				list[i] = &dissect.Protocol{Name: p.Name, Doc: p.Doc, Transports: p.Transports, Row: p.Row, Excluded: slices.Contains(o.Without, p.Name)}
 			}
 		}
 		return list
@@ -65,7 +66,7 @@ func (o *Options) checkProtocols() error {
 	for _, name := range slices.Concat(o.Only, o.Without) {
 		for _, p := range content.Protocols() {
 			if p.Name == name && !slices.Contains(names, name) {
-				return &ProtocolsError{msg: fmt.Sprintf("%s is a part of rows of %s: it cannot be selected without them", name, strings.Join(p.Inside, " and "))}
+				return &ProtocolsError{msg: fmt.Sprintf("%s is a part of rows of %s: select or leave out those", name, strings.Join(p.Inside, " and "))}
 			}
 		}
 		if !slices.Contains(names, name) {

@@ -356,6 +356,12 @@ func (c *Conn) Emit(x *Exchange, row table.CallRow, details ...Detail) {
 	c.emit(i, x, row, details)
 }
 
+// Excludes reports whether a protocol that other protocols carry, such as ClickHouse in HTTP, is not to be read.
+func (c *Conn) Excludes(protocol string) bool {
+	p := c.engine.byName[protocol]
+	return p != nil && p.Excluded
+}
+
 // Registered reports whether the engine knows the protocol of row.
 func (c *Conn) Registered(row table.CallRow) bool {
 	_, ok := c.engine.rowIndex[reflect.TypeOf(row)]

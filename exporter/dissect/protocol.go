@@ -86,6 +86,7 @@ type Protocol struct {
 	Versions   string      // the versions that it reads, for readers
 	Depth      string      // what it reads of the messages, for readers, such as "heads and bodies"
 	Transports []Transport // what can carry it
+	Excluded   bool        // calls that others carry are not read as this protocol either, see Conn.Excludes
 	Ports      []uint16    // hints: tried first on these server ports, never decisive
 
 	// Detect looks at the first bytes that one side sent. It returns

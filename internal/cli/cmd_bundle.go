@@ -88,7 +88,7 @@ func (f *bundleFlags) shared(fl *pflag.FlagSet) {
 	fl.StringArrayVar(&f.keysTo, "keys-to", nil, "with --embed-keys: encrypt the keys with age to this recipient (age1…, or a file of recipients); can be repeated")
 	fl.StringArrayVar(&f.decodeAs, "decode-as", nil, "protocol of a server port, such as tcp/9000=redis; can be repeated")
 	fl.StringSliceVar(&f.only, "only", nil, "dissect only these protocols and those inside them (pcapsule protocols lists them); other payload becomes calls of tcp, udp or ip")
-	fl.StringSliceVar(&f.without, "without", nil, "do not dissect these protocols")
+	fl.StringSliceVar(&f.without, "without", nil, "do not dissect these protocols, also where others carry them")
 	jobsFlag(fl, &f.jobs)
 	memoryFlag(fl, &f.memory)
 	fl.StringVar(&f.note, "note", "", "note for the custody log, one line")

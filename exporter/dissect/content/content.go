@@ -32,7 +32,12 @@ type Exchange struct {
 	Opening                // of the WebSocket
 	Left              bool // the caller ended it while the response went on
 	Answered          bool // the content has the whole answer, however its carrier ended
+
+	Excluded func(protocol string) bool // what is not to be read; nil is nothing
 }
+
+// Excludes reports whether a protocol is not to be read.
+func (x *Exchange) Excludes(protocol string) bool { return x.Excluded != nil && x.Excluded(protocol) }
 
 // Opening is what the handshake of a WebSocket shows about its messages.
 type Opening struct {

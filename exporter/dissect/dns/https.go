@@ -20,7 +20,7 @@ func OverHTTPS(c *dissect.Conn, x *dissect.Exchange, h *table.Call) func() {
 	if req == nil {
 		req = queryMessage(h.Query.V)
 	}
-	if req == nil && resp == nil || !c.Registered(&Row{}) {
+	if req == nil && resp == nil || !c.Registered(&Row{}) || c.Excludes("dns") {
 		return nil
 	}
 	return func() {

@@ -51,7 +51,7 @@ func (k *conn) emit(c *call, why string) {
 	} else {
 		httpfile.Files(&row.Call, &c.x)
 		c.x.Left = why != "" && k.c.LeftFirst(&c.x)
-		row.Columns = all.OfHTTP(&row.Call, &c.x)
+		row.Columns = all.OfHTTP(k.c, &row.Call, &c.x)
 		k.c.Emit(&c.x, row)
 	}
 	if inner != nil {

@@ -39,7 +39,7 @@ func (h *conn) emit(s *stream, cause string) {
 	inner := dns.OverHTTPS(h.c, &s.X, &row.Call)
 	httpfile.Files(&row.Call, &s.X)
 	s.Leave(h.c, &e)
-	row.Columns = all.OfHTTP(&row.Call, &s.X)
+	row.Columns = all.OfHTTP(h.c, &row.Call, &s.X)
 	h.c.Emit(&s.X, row)
 	if inner != nil {
 		inner()

@@ -58,8 +58,12 @@ var readers = [...]content.Reader[Columns]{
 	func(x *content.Exchange, c *Columns) bool { return elasticsearch.Read(x, &c.Action) },
 	func(x *content.Exchange, c *Columns) bool { return soap.Read(x, &c.Envelope) },
 	func(x *content.Exchange, c *Columns) bool { return socketio.Read(x, &c.Packet) },
-	func(x *content.Exchange, c *Columns) bool { return clickhouse.ReadHTTP(x, &c.Statement) },
-	func(x *content.Exchange, c *Columns) bool { return thrift.ReadHTTP(x, &c.Invocation) },
+	func(x *content.Exchange, c *Columns) bool {
+		return !x.Excludes("clickhouse") && clickhouse.ReadHTTP(x, &c.Statement)
+	},
+	func(x *content.Exchange, c *Columns) bool {
+		return !x.Excludes("thrift") && thrift.ReadHTTP(x, &c.Invocation)
+	},
 }
 
 // unused are Columns of exchanges with no meaning, for the next ones.
@@ -86,9 +90,10 @@ func Read(x content.Exchange) *Columns {
 	return nil
 }
 
-// OfHTTP is Read for a request with its response.
-func OfHTTP(c *table.Call, x *dissect.Exchange) *Columns {
+// OfHTTP is Read for a request with its response on conn.
+func OfHTTP(conn *dissect.Conn, c *table.Call, x *dissect.Exchange) *Columns {
 	e := content.NewExchange(c, body(x.ReqBody), body(x.RespBody))
+	e.Excluded = conn.Excludes
 	e.Left = x.Left
 	return Read(e)
 }
