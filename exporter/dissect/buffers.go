@@ -63,7 +63,7 @@ func (c *Conn) keep(s *side, data []byte) {
 
 // charge charges the budget for the buffers of a side: for allocated bytes, not for used ones.
 func (c *Conn) charge(s *side) {
-	switch more := s.front + cap(s.buf) + segCost*cap(s.segs) - s.charged; {
+	switch more := int(s.front) + cap(s.buf) + segCost*cap(s.segs) - s.charged; {
 	case more > 0:
 		c.owe(more)
 		s.charged += more
@@ -78,7 +78,7 @@ func (c *Conn) charge(s *side) {
 func (s *side) shorten(n int) {
 	const least = 4 << 10
 	s.buf = s.buf[n:]
-	if s.front += n; s.front > least && s.front > 3*len(s.buf) {
+	if s.front += int32(n); s.front > least && int(s.front) > 3*len(s.buf) {
 		rest := append([]byte(nil), s.buf...)
 		s.release()
 		s.buf = rest

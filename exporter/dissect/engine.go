@@ -258,12 +258,12 @@ const (
 type side struct {
 	buf      []byte // unread bytes; empty while segments are consumed whole
 	whole    []byte // the pool's buffer that contains buf, if any
-	front    int    // bytes before buf in the same memory
+	front    int32  // bytes before buf in the same memory
+	next     uint32 // sequence number after the latest bytes
 	off      int64  // stream offset of the first unread byte
 	start    int64  // stream offset of the first byte of the current protocol, see Input.First
 	segs     []seg
-	next     uint32 // sequence number after the latest bytes
-	need     int    // total number of bytes that Read needs
+	need     int // total number of bytes that Read needs
 	seeking  bool
 	lossy    bool // bytes were lost after the last ones that were read
 	ended    bool

@@ -29,6 +29,11 @@ func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 }
 
 func detectStatus(b []byte) dissect.Verdict {
+	if rest, found := bytes.CutPrefix(b, []byte(icy)); found {
+		b = append([]byte(versionStart+"0 "), rest[:min(len(rest), 3)]...)
+	} else if startsAs(b, icy) {
+		return dissect.More
+	}
 	const want = len(versionStart) + 5 // digit, space, three digits
 	n := min(len(b), len(versionStart))
 	if string(b[:n]) != versionStart[:n] {

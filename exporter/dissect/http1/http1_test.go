@@ -157,8 +157,13 @@ func TestMessages(t *testing.T) {
 			"GET /ws → 200 whole; GET / → 204 whole"},
 		{"an invalid chunk size", dissect.EndFin, chunks{client(get), server("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\nabc")},
 			"GET / → 200 (0 B), malformed [malformed]; !malformed"},
+		{"a stream of SHOUTcast", dissect.EndFin, chunks{client("GET /live HTTP/1.0\r\nIcy-MetaData: 1\r\n\r\n"), server("ICY 200 OK\r\nicy-name: x\r\nContent-Type: audio/mpeg\r\n\r\n"), server("\xff\xfb\x90\x00")},
+			"GET /live → 200 (4 B) whole icy_status_line"},
+		{"a stream of SHOUTcast whose request was not captured", dissect.EndFin, chunks{server("IC"), server("Y 200 OK\r\n\r\nab")}, "? ? → 200 (2 B) [no_request] icy_status_line"},
+		{"a request line with a byte outside ASCII in place of a space", dissect.EndFin, chunks{client("GET\xa0/ HTTP/1.1\r\nHost: a\r\n\r\n"), server("HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n"), client("GET\xa0/b HTTP/1.1\r\nHost: a\r\n\r\n"), server("HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n")},
+			"? GET\u00a0/ HTTP/1.1 → 400 whole failed request_line; ? GET\u00a0/b HTTP/1.1 → 400 whole failed request_line; !malformed"},
 		{"an invalid request line and its answer", dissect.EndFin, chunks{client("GET/ HTTP/1.1\r\nHost: a\r\n\r\n"), server("HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n")},
-			"? GET/ HTTP/1.1 → 400 whole failed request_line"},
+			"? GET/ HTTP/1.1 → 400 whole failed request_line; !malformed"},
 		{"a head over the limit", dissect.EndFin, chunks{client("GET / HTTP/1.1\r\nX: "), client(strings.Repeat("a", maxHead)), client("b")}, "!malformed; !skipped"},
 	} {
 		t.Run(row.name, func(t *testing.T) {

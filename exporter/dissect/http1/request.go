@@ -91,6 +91,7 @@ func (k *conn) readRequest(in *dissect.Input, at int) (n int, more bool, err err
 			return 0, false, errHead("a request", b)
 		}
 		l = startLine(head.first)
+		k.c.Anomaly("malformed", "a request line without a method: it is kept as the target", 0)
 	}
 	k.beginRequest(l, head, in, at, lead, end, whole)
 	return lead + end, true, nil

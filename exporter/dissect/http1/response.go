@@ -23,7 +23,7 @@ func (k *conn) readResponse(in *dissect.Input, at int) (n int, more bool, err er
 	if c == nil {
 		c = k.queue.Front()
 	}
-	if c != nil && len(b) > lead && !startsAs(b[lead:], "HTTP/") {
+	if c != nil && len(b) > lead && !startsResponse(b[lead:]) {
 		first := !s.started && !s.lost && in.First(at)
 		if c.simple || first {
 			k.startSimple(c)
@@ -44,10 +44,10 @@ func (k *conn) readResponse(in *dissect.Input, at int) (n int, more bool, err er
 	whole := end >= 0
 	if !whole {
 		s.scan = resume
-		if in.End && bytes.IndexByte(b, '\n') >= 0 && startsAs(b, "HTTP/") {
+		if in.End && bytes.IndexByte(b, '\n') >= 0 && startsResponse(b) {
 			end = len(b)
 		} else {
-			return 0, false, openHeadError("a response", b, startsAs(b, "HTTP/"))
+			return 0, false, openHeadError("a response", b, startsResponse(b))
 		}
 	}
 	head := linesOf(b[:end])
@@ -162,8 +162,20 @@ type statusLine struct {
 	quirks  quirks
 }
 
-// parseStatusLine reads version SP code SP reason, RFC 9112 section 4.
+// icy is what SHOUTcast and Icecast send in place of a version.
+const icy = "ICY "
+
+// startsResponse reports whether b is the beginning of a status line, as far as it goes.
+func startsResponse(b []byte) bool { return startsAs(b, "HTTP/") || startsAs(b, icy) }
+
+// parseStatusLine reads version SP code SP reason, RFC 9112 section 4. ICY is HTTP/1.0: the stream that follows ends with
+// the connection.
 func parseStatusLine(line string) (l statusLine, ok bool) {
+	if rest, found := strings.CutPrefix(line, icy); found {
+		l, ok = parseStatusLine("HTTP/1.0 " + rest)
+		l.quirks |= quirkICY
+		return l, ok
+	}
 	if !strings.HasPrefix(line, "HTTP/") {
 		return l, false
 	}
