@@ -78,17 +78,17 @@ func (c *call) summary(why string) string {
 	case c.key == apiProduce && len(row.Offsets) > 0:
 		s += few(row.Offsets)
 	case c.key == apiFetch:
-		s += row.counted()
+		s += c.counted()
 	default:
 		s += "ok"
 	}
 	return s
 }
 
-// counted is the number of records, which is not all of them if only the beginning of the message was read.
-func (row *Row) counted() string {
-	s := clip.Count(row.Records.V, "record", "records")
-	if row.Partial {
+// counted is the number of records, which is not all of them if the heads of some batches were not read.
+func (c *call) counted() string {
+	s := clip.Count(c.row.Records.V, "record", "records")
+	if c.uncounted {
 		return "at least " + s
 	}
 	return s

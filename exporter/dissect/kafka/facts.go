@@ -89,6 +89,11 @@ func (f *facts) throttled(ms int32) {
 	}
 }
 
+// short notes that the rest of a message was not read.
+func (f *facts) short(r *reader) {
+	f.partial, f.c.uncounted = f.partial || r.Short(), f.c.uncounted || r.Short()
+}
+
 // finish completes the row after a message.
 func (f *facts) finish() {
 	f.row.Partial = f.row.Partial || f.partial
@@ -238,7 +243,7 @@ func (f *facts) asked() string {
 		words = append(words, few(row.Topics))
 	}
 	if row.Records.OK {
-		words = append(words, row.counted())
+		words = append(words, f.c.counted())
 	}
 	for _, w := range []struct{ name, value string }{{"group", row.Group.V}, {"transaction", row.Transaction.V}} {
 		if w.value != "" {

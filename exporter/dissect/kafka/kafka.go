@@ -83,19 +83,20 @@ func Protocol() *dissect.Protocol {
 
 // call is a pending request, or a response without a request.
 type call struct {
-	x       dissect.Exchange
-	row     *Row
-	key     int16
-	version int16
-	acks0   bool // no response will come
-	raw     bool // a SASL token without a header, see conn.rawSASL
-	gap     bool
-	bad     bool
-	whole   bool // the request was captured completely
-	wrote   []written
-	wanted  []wanted
-	texts   int    // bytes of text in row
-	secret  []byte // of a token, until its place is noted
+	uncounted bool // there may be more records than the row counts
+	x         dissect.Exchange
+	row       *Row
+	key       int16
+	version   int16
+	acks0     bool // no response will come
+	raw       bool // a SASL token without a header, see conn.rawSASL
+	gap       bool
+	bad       bool
+	whole     bool // the request was captured completely
+	wrote     []written
+	wanted    []wanted
+	texts     int    // bytes of text in row
+	secret    []byte // of a token, until its place is noted
 }
 
 // callCost is the memory of a pending call in addition to its text.

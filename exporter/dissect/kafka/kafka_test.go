@@ -210,7 +210,7 @@ func TestRows(t *testing.T) {
 			"Produce logs/2, 2 records → no response requested path=logs kafka_topics=[logs] kafka_acks=0 kafka_records=2 kafka_compression=none kafka_keys=[k1] kafka_values=[v1 v2]",
 			"Heartbeat group billing → no_response error=no_response outcome=no_answer path=billing kafka_group=billing kafka_member=member-1"}},
 		{Name: "of a long message the beginning is read", Chunks: s[3].Chunks[:2], Want: []string{
-			"Produce orders/2, at least 1 record → orders/2:1 path=orders kafka_topics=[orders] kafka_offsets=[orders/2:1] kafka_acks=1 kafka_records=1 kafka_compression=none kafka_error_code=0 kafka_partial=true"}},
+			"Produce orders/2, 1 record → orders/2:1 path=orders kafka_topics=[orders] kafka_offsets=[orders/2:1] kafka_acks=1 kafka_records=1 kafka_compression=none kafka_error_code=0 kafka_partial=true"}},
 		{Name: "an API that is not known has a row", Chunks: chunks{client(ask(1, handshake)), server(say(1, at(kmsg.NewPtrSASLHandshakeResponse(), 1))),
 			client("\x00\x00\x00\x11\x27\x10\x00\x07\x00\x00\x00\x02\x00\x04shop\x00ab"), server("\x00\x00\x00\x07\x00\x00\x00\x02\x00ab")}, Want: []string{
 			"SaslHandshake PLAIN → ok kafka_error_code=0 kafka_sasl_mechanism=PLAIN", "api_10000 → ok kafka_sasl_mechanism=PLAIN kafka_partial=true"}},
@@ -347,7 +347,7 @@ func TestDecompressionLimit(t *testing.T) {
 		batch := string(records(coding, 0, record("k", strings.Repeat("v", maxInflate-500))))
 		r := dissecttest.Play(t, dissecttest.OptionsOf(Protocol()), client(ask(1, produce(9, 1, "orders", []byte(batch+batch+batch)))), server(say(1, produced(9, "orders", 7, 0))))
 		e := r.Emissions[0]
-		if row := e.Row.(*Row); len(r.Anomalies) > 0 || !row.Partial || row.Records.V != 3 || e.ReqBody.Complete || row.Summary != "Produce orders/2, at least 3 records → orders/2:7-9" {
+		if row := e.Row.(*Row); len(r.Anomalies) > 0 || !row.Partial || row.Records.V != 3 || e.ReqBody.Complete || row.Summary != "Produce orders/2, 3 records → orders/2:7-9" {
 			t.Errorf("%s: %s, partial %v, %d records, complete %v, anomalies %v", coding, row.Summary, row.Partial, row.Records.V, e.ReqBody.Complete, r.Anomalies)
 		}
 		// One batch over the limit shows its first records.
@@ -382,4 +382,26 @@ func TestDetect(t *testing.T) {
 		{"a session of ZooKeeper", dissect.ToServer, "\x00\x00\x00\x2c" + strings.Repeat("\x00", 18) + "\x75\x30" + strings.Repeat("\x00", 8) + "\x00\x00\x00\x10" + strings.Repeat("\x00", 12), dissect.No},
 		{"a call of Thrift", dissect.ToServer, "\x00\x00\x00\x11\x80\x01\x00\x01\x00\x00\x00\x04ping\x00\x00\x00\x00\x00", dissect.No},
 	})
+}
+
+// TestRecordsAreCountedByBatchHeads: the head of a batch has the number of its records, so a count is exact unless the
+// head of another batch was not read.
+func TestRecordsAreCountedByBatchHeads(t *testing.T) {
+	var many []kmsg.Record
+	for range 50 {
+		many = append(many, record("k", strings.Repeat("v", 6000)))
+	}
+	for _, c := range []struct {
+		batches [][]byte
+		want    string
+	}{
+		{[][]byte{records("", 0, many...)}, "Produce orders/2, 50 records → orders/2:7-56"},
+		{[][]byte{records("zstd", 0, many...)}, "Produce orders/2, 50 records → orders/2:7-56"},
+		{[][]byte{records("", 0, many...), records("", 50, many[0])}, "Produce orders/2, at least 50 records → orders/2:7-56"},
+	} {
+		r := dissecttest.Play(t, dissecttest.OptionsOf(Protocol()), client(ask(1, produce(9, 1, "orders", bytes.Join(c.batches, nil)))), server(say(1, produced(9, "orders", 7, 0))))
+		if got := r.Emissions[0].Row.Base().Summary; got != c.want {
+			t.Errorf("got %s, want %s", got, c.want)
+		}
+	}
 }

@@ -30,24 +30,25 @@ func (f *facts) produce(b []byte, v int16) {
 	}
 	f.row.Acks = table.Some(int32(r.int16()))
 	r.int32() // timeout
-	for n := r.count(); n > 0 && !r.Short(); n-- {
+	for topics := r.count(); topics > 0 && !r.Short(); topics-- {
 		f.topicOf(r, v >= produceIDs)
 		for n := r.count(); n > 0 && !r.Short(); n-- {
 			p := f.part(r.int32())
 			size := r.count()
 			got := min(size, r.Left())
 			before := f.records
-			f.batch(r.Bytes(got), got == size)
+			f.batch(r.Bytes(got), size)
 			f.c.wrote = append(f.c.wrote[:min(len(f.c.wrote), maxList)], written{p, f.records - before})
 			if got < size {
 				f.partial = true
+				f.c.uncounted = f.c.uncounted || topics > 1 || n > 1
 				return
 			}
 			r.tags()
 		}
 		r.tags()
 	}
-	f.partial = f.partial || r.Short()
+	f.short(r)
 }
 
 // written is the data that a request wrote to a partition.
@@ -59,7 +60,7 @@ type written struct {
 // produced reads the response of Produce.
 func (f *facts) produced(b []byte, v int16) {
 	r := newReader(b, v >= produceFlexible)
-	for n := r.count(); n > 0 && !r.Short(); n-- {
+	for topics := r.count(); topics > 0 && !r.Short(); topics-- {
 		f.topicOf(r, v >= produceIDs)
 		for n := r.count(); n > 0 && !r.Short(); n-- {
 			p := f.part(r.int32())
@@ -92,7 +93,7 @@ func (f *facts) produced(b []byte, v int16) {
 	if v >= 1 {
 		f.throttled(r.int32())
 	}
-	f.partial = f.partial || r.Short()
+	f.short(r)
 }
 
 // wanted is the first offset that a request asks for.
@@ -144,7 +145,7 @@ func (f *facts) fetch(b []byte, v int16) {
 	if v >= 7 {
 		r.Skip(8) // session and its epoch
 	}
-	for n := r.count(); n > 0 && !r.Short(); n-- {
+	for topics := r.count(); topics > 0 && !r.Short(); topics-- {
 		f.topicOf(r, v >= fetchIDs)
 		for n := r.count(); n > 0 && !r.Short(); n-- {
 			part := r.int32()
@@ -170,7 +171,7 @@ func (f *facts) fetch(b []byte, v int16) {
 		}
 		r.tags()
 	}
-	f.partial = f.partial || r.Short()
+	f.short(r)
 }
 
 // fetched reads the response of Fetch.
@@ -183,7 +184,7 @@ func (f *facts) fetched(b []byte, v int16) {
 		f.failed(r.int16(), nil)
 		r.int32() // session
 	}
-	for n := r.count(); n > 0 && !r.Short(); n-- {
+	for topics := r.count(); topics > 0 && !r.Short(); topics-- {
 		f.topicOf(r, v >= fetchIDs)
 		for n := r.count(); n > 0 && !r.Short(); n-- {
 			part, code := r.int32(), r.int16()
@@ -210,16 +211,17 @@ func (f *facts) fetched(b []byte, v int16) {
 			p := f.part(part)
 			f.failed(code, nil)
 			got := min(size, r.Left())
-			if first, last := f.batch(r.Bytes(got), got == size); first >= 0 {
+			if first, last := f.batch(r.Bytes(got), size); first >= 0 {
 				f.offsets(p, min(max(first, f.c.wantedOf(p)), last), last) // servers return whole batches
 			}
 			if got < size {
 				f.partial = true
+				f.c.uncounted = f.c.uncounted || topics > 1 || n > 1
 				return
 			}
 			r.tags()
 		}
 		r.tags()
 	}
-	f.partial = f.partial || r.Short()
+	f.short(r)
 }

@@ -19,10 +19,11 @@ const (
 	minBatch    = 14 // length of the shortest message
 )
 
-// batch reads the records of a partition. whole is false if more of them follow. It returns the
-// first and the last offset, -1 if there is none.
-func (f *facts) batch(b []byte, whole bool) (first, last int64) {
+// batch reads the records of a partition, which have size bytes in the message. It returns the first and the last offset,
+// -1 if there is none. The head of a batch counts its records.
+func (f *facts) batch(b []byte, size int) (first, last int64) {
 	first, last = -1, -1
+	rest := int64(size)
 	for len(b) > magicAt {
 		base, size := int64(binary.BigEndian.Uint64(b)), int64(int32(binary.BigEndian.Uint32(b[8:])))
 		if size < minBatch || size > maxMessage {
@@ -30,10 +31,10 @@ func (f *facts) batch(b []byte, whole bool) (first, last int64) {
 			return first, last
 		}
 		end := batchPrefix + size
-		complete := end <= int64(len(b))
-		if !complete && whole { // servers cut the last batch of a response to Fetch
+		if end > rest { // servers cut the last batch of a response to Fetch
 			return first, last
 		}
+		complete := end <= int64(len(b))
 		one := b[:min(end, int64(len(b)))]
 		delta := int64(0)
 		switch magic := b[magicAt]; {
@@ -49,11 +50,13 @@ func (f *facts) batch(b []byte, whole bool) (first, last int64) {
 			first = base
 		}
 		last = max(last, base+delta)
-		if !complete {
+		if rest -= end; !complete {
+			f.c.uncounted = f.c.uncounted || rest > magicAt || len(one) < batchHead || one[magicAt] < 2
 			return first, last
 		}
 		b = b[end:]
 	}
+	f.c.uncounted = f.c.uncounted || rest > magicAt
 	return first, last
 }
 
@@ -70,7 +73,7 @@ func (f *facts) batch2(b []byte, complete bool) int64 {
 	if !complete {
 		return max(delta, 0)
 	}
-	r := newReader(f.inflate(attributes, b[batchHead:]), true)
+	r := newReader(f.inflate(attributes, b[batchHead:], false), true)
 	for ; count > 0 && r.Left() > 0; count-- {
 		size := r.varint()
 		if size < 0 || size > int64(r.Left()) {
@@ -88,8 +91,8 @@ func (f *facts) compressed(attributes uint16) {
 	}
 }
 
-// inflate decompresses the records of a batch, as far as they are shown.
-func (f *facts) inflate(attributes uint16, b []byte) []byte {
+// inflate decompresses the records of a batch, as far as they are shown. In an old format nothing else counts them.
+func (f *facts) inflate(attributes uint16, b []byte, old bool) []byte {
 	coding := tables()["compression"].Name(int64(attributes&7), "compression_")
 	if coding == "none" {
 		return b
@@ -98,6 +101,7 @@ func (f *facts) inflate(attributes uint16, b []byte) []byte {
 	f.inflated += len(out)
 	if _, ok := errors.AsType[dissect.DecompressLimit](err); ok {
 		f.partial = true
+		f.c.uncounted = f.c.uncounted || old
 	} else if err != nil {
 		f.k.Conn.Anomaly("compression", "reading a record batch: "+err.Error(), 0)
 	}
@@ -194,7 +198,7 @@ func (f *facts) message(b []byte, complete bool) {
 	if attributes&7 > 3 {
 		return
 	}
-	for b := f.inflate(attributes, inner); len(b) > magicAt; {
+	for b := f.inflate(attributes, inner, true); len(b) > magicAt; {
 		end := batchPrefix + int64(int32(binary.BigEndian.Uint32(b[8:])))
 		if end < batchPrefix+minBatch || end > int64(len(b)) || b[magicAt] > 1 || b[magicAt+1]&7 != 0 { // a message in it holds no others
 			return

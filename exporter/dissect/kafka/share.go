@@ -9,7 +9,7 @@ func (f *facts) shareFetched(b []byte, v int16) {
 	if v >= 1 {
 		r.int32() // how long the records stay acquired
 	}
-	for n := r.count(); n > 0 && !r.Short(); n-- {
+	for topics := r.count(); topics > 0 && !r.Short(); topics-- {
 		f.topicOf(r, true)
 		for n := r.count(); n > 0 && !r.Short(); n-- {
 			p := f.part(r.int32())
@@ -24,8 +24,9 @@ func (f *facts) shareFetched(b []byte, v int16) {
 				break
 			}
 			got := min(size, r.Left())
-			if f.batch(r.Bytes(got), got == size); got < size {
+			if f.batch(r.Bytes(got), size); got < size {
 				f.partial = true
+				f.c.uncounted = f.c.uncounted || topics > 1 || n > 1
 				return
 			}
 			for n := r.count(); n > 0 && !r.Short(); n-- {
@@ -39,5 +40,5 @@ func (f *facts) shareFetched(b []byte, v int16) {
 		}
 		r.tags()
 	}
-	f.partial = f.partial || r.Short()
+	f.short(r)
 }
