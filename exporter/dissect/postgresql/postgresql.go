@@ -87,7 +87,7 @@ func Protocol() *dissect.Protocol {
 		Name:       "postgresql",
 		Doc:        "PostgreSQL frontend/backend protocol, version 3",
 		Versions:   "3.0 and 3.2",
-		Depth:      "statements with parameters, the shape and first rows of results, errors, COPY, transactions of logical replication (pgoutput)",
+		Depth:      "statements with parameters, the shape and first rows of results, errors, COPY, transactions of logical replication (pgoutput, test_decoding)",
 		Transports: []dissect.Transport{dissect.TCP},
 		Ports:      []uint16{5432, 5433, 6432},
 		Detect:     detect,

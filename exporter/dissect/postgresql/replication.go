@@ -27,6 +27,7 @@ type stream struct {
 	slot         string
 	publications []string
 	pgoutput     bool              // the changes have pgoutput's format
+	textual      bool              // the changes have test_decoding's format
 	from         uint64            // position where the client asked to begin
 	to, flushed  uint64            // the server's end; what the client confirmed as durable
 	relations    map[uint32]string // names of tables
@@ -78,8 +79,8 @@ func identifiers(list string) (names []string) {
 }
 
 func unquote(name string) string {
-	if len(name) > 1 && name[0] == '"' {
-		return strings.ReplaceAll(strings.Trim(name, `"`), `""`, `"`)
+	if inner, quoted := strings.CutPrefix(name, `"`); quoted {
+		return strings.ReplaceAll(strings.TrimSuffix(inner, `"`), `""`, `"`)
 	}
 	return name
 }
@@ -173,6 +174,9 @@ func (k *conn) streamed(body []byte, in *dissect.Input, from, to int, cut bool) 
 	}
 	if s.to = max(s.to, last); kind == 'w' && s.pgoutput && !r.Short() {
 		return k.change(&r, first, in, from, to, cut)
+	}
+	if kind == 'w' && !r.Short() && k.textual(&r, first, in, from, to) {
+		return nil
 	}
 	k.assign(s.start, in, from, to)
 	return nil

@@ -91,8 +91,23 @@ func TestReplication(t *testing.T) {
 			"replication COMMIT 700: 1 insert, 1 delete in public.items 0/A0-0/B0 [public.items]", "? → no_request -0/B0 flushed 0/B0 error=no_request"}, 0},
 		{"the server ends it", append(start, server(failure('E', "FATAL", "57P01", "terminating"))), dissect.EndFin, []string{
 			command + "FATAL 57P01 terminating 0/80- [stock, old|prices]"}, 0},
-		{"another plugin is counted", chunks{client(query("START_REPLICATION SLOT s LOGICAL 0/0")), server(both + xlog(0x90, "BEGIN 700"))}, dissect.EndFin, []string{
+		{"another plugin is counted", chunks{client(query("START_REPLICATION SLOT s LOGICAL 0/0")), server(both + xlog(0x90, `{"change":[]}`))}, dissect.EndFin, []string{
 			"START_REPLICATION SLOT s LOGICAL 0/0 → ok -0/90"}, 0},
+		{"transactions of test_decoding", chunks{client(query("START_REPLICATION SLOT s LOGICAL 0/0")), server(both + xlog(0x90, "BEGIN 700") + xlog(0x90, "table public.items: INSERT: id[integer]:1 name[text]:'table a.b: DELETE:'") +
+			xlog(0x91, `table public."order: ""x""": UPDATE: id[integer]:1`) + xlog(0x92, "table public.items: DELETE: (no-tuple-data)") + xlog(0x93, "table public.a, public.b: TRUNCATE: (no-flags)") +
+			xlog(0x94, "message: transactional: 1 prefix: audit, sz: 2 content:hi") + xlog(0xa0, "COMMIT 700 (at 2025-11-22 10:00:00.5+00)") + xlog(0xa8, "BEGIN") + xlog(0xb0, "COMMIT"))}, dissect.EndFin, []string{
+			`replication COMMIT 700 of slot s: 1 insert, 1 update, 1 delete, 1 truncate in public.items, public.order: "x", public.a, public.b 0/90-0/A0 [public.items|public.order: "x"|public.a|public.b]`,
+			"replication COMMIT of slot s 0/A8-0/B0",
+			"START_REPLICATION SLOT s LOGICAL 0/0 → ok -0/B0"}, 0},
+		{"prepared and streamed transactions of test_decoding", chunks{client(query("START_REPLICATION SLOT s LOGICAL 0/0")), server(both + xlog(0x90, "BEGIN 700") + xlog(0x98, "PREPARE TRANSACTION 'order-7', txid 700") + xlog(0xa0, "COMMIT PREPARED 'order-7', txid 700") +
+			xlog(0xa1, "opening a streamed block for transaction TXN 701") + xlog(0xa2, "streaming change for TXN 701") + xlog(0xa3, "closing a streamed block for transaction TXN 701") + xlog(0xa4, "committing streamed transaction TXN 701") +
+			xlog(0xa5, "message: transactional: 0 prefix: audit, sz: 2 content:hi"))}, dissect.EndFin, []string{
+			"replication PREPARE TRANSACTION 700 of slot s 0/90-0/98 gid=order-7", "replication COMMIT PREPARED 700 of slot s 0/A0-0/A0 gid=order-7",
+			"replication STREAM 701 of slot s 0/A1-0/A3", "replication STREAM COMMIT 701 of slot s 0/A4-0/A4", "replication MESSAGE audit of slot s 0/A5-0/A5",
+			"START_REPLICATION SLOT s LOGICAL 0/0 → ok -0/A5"}, 0},
+		{"the begin of a transaction of test_decoding was lost", chunks{client(query("START_REPLICATION SLOT s LOGICAL 0/0")), server(both + xlog(0x80, "BEGIN 699") + xlog(0x81, "COMMIT 699")),
+			{Dir: dissect.ToClient, Gap: 40, Data: []byte(keepalive(0x90) + xlog(0x90, "table public.items: DELETE: id[integer]:1") + xlog(0xa0, "COMMIT 700"))}}, dissect.EndFin, []string{
+			"replication COMMIT 699 of slot s 0/80-0/81", "replication COMMIT of slot s: 1 delete in public.items -0/A0 error=gap [public.items]", "START_REPLICATION SLOT s LOGICAL 0/0 → gap -0/A0 error=gap"}, 0},
 		{"a change without a table is rejected", append(start, server(xlog(0x90, begins(7))+xlog(0x90, "I\x00"))), dissect.EndFin, []string{
 			"replication COMMIT 7 of slot shop 0/90- error=malformed", command + "malformed 0/80-0/90 error=malformed [stock, old|prices]"}, 1},
 	} {
