@@ -3,7 +3,7 @@
 //
 // A row is a call with its reply. Arguments and result are shown as text with the numbers of their
 // fields, because their names are only in the interface's source. LIMIT: the old header of
-// TBinaryProtocol without a version, TJSONProtocol, SASL transports, Finagle's trace headers, and fbthrift's Rocket are
+// TBinaryProtocol without a version, TJSONProtocol, TZlibTransport, SASL transports, Finagle's trace headers, and fbthrift's Rocket are
 // not read.
 package thrift
 
