@@ -25,34 +25,8 @@ func TestBetweenTwoTranslations(t *testing.T) {
 		for _, stamp := range []uint32{99, 0} {
 			for _, handshake := range []bool{true, false} {
 				t.Run(fmt.Sprintf("%s, time stamp %d, handshake %v", tt.name, stamp, handshake), func(t *testing.T) {
-					const isn, other = 70_000_000, 500_000_000
 					c := newTranslated()
-					up := func(flags byte, seq, ack uint32, data string) {
-						for _, ends := range [][2]string{{client, dialled}, tt.middle, {masked, server}} {
-							c.packet(ends[0], ends[1], flags, seq, ack, stamp, data)
-						}
-					}
-					down := func(flags byte, seq, ack uint32, data string) {
-						c.packet(server, masked, flags, seq, ack, stamp, data)
-						c.packet(dialled, client, flags, seq, ack, stamp, data)
-					}
-					if handshake {
-						up(0x02, isn, 0, "")
-						down(0x12, other, isn+1, "")
-						up(0x10, isn+1, other+1, "")
-					}
-					seq, ack := uint32(isn+1), uint32(other+1)
-					for i := range 2 {
-						ask := fmt.Sprintf("GET /%d HTTP/1.1\r\nHost: svc\r\n\r\n", i)
-						answer := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n%02d", i)
-						up(0x18, seq, ack, ask)
-						seq += uint32(len(ask))
-						down(0x18, ack, seq, answer)
-						ack += uint32(len(answer))
-						up(0x10, seq, ack, "")
-					}
-					up(0x11, seq, ack, "")
-					down(0x11, ack, seq+1, "")
+					c.talk(route{{client, dialled}, tt.middle, {masked, server}}, route{{server, masked}, {dialled, client}}, stamp, handshake)
 					if got, want := c.answers(t, questions...), want("false, true, false"); fmt.Sprint(got) != fmt.Sprint(want) {
 						t.Errorf("\n got %q\nwant %q", got, want)
 					}
@@ -106,7 +80,6 @@ func TestAskedTwiceIsNotBetween(t *testing.T) {
 // server's packets a third time, with the client's end translated back, but no questions. All three are one conversation.
 func TestAnswersBetweenTwoTranslations(t *testing.T) {
 	const client, dialled, masked, server = "192.0.2.254:40000", "192.0.2.1:30080", "10.0.0.1:61000", "10.0.1.7:8080"
-	const isn, other = 70_000_000, 500_000_000
 	questions := []string{
 		"select string_agg(dst_ip || ' ' || complete, ', ') from {calls}",
 		"select string_agg(flows, ', ' order by conn_id) from {connections}",
@@ -118,7 +91,7 @@ func TestAnswersBetweenTwoTranslations(t *testing.T) {
 		for _, handshake := range []bool{true, false} {
 			t.Run(fmt.Sprintf("time stamp %d, handshake %v", stamp, handshake), func(t *testing.T) {
 				c := newTranslated()
-				c.talkOverTwo(client, dialled, masked, server, [2]string{client, server}, isn, other, stamp, handshake)
+				c.talk(route{{client, dialled}, {masked, server}}, route{{server, masked}, {server, client}, {dialled, client}}, stamp, handshake)
 				if got := c.answers(t, questions...); fmt.Sprint(got) != want {
 					t.Errorf("\n got %q\nwant %q", got, want)
 				}
@@ -141,42 +114,45 @@ func TestAnswersBetweenTwoTranslations(t *testing.T) {
 	})
 }
 
-// talkOverTwo writes two HTTP exchanges that two translations show; answers are seen under ends between them too.
-func (t *translated) talkOverTwo(client, dialled, masked, server string, between [2]string, isn, other, stamp uint32, handshake bool) {
-	up := func(flags byte, seq, ack uint32, data string) {
-		t.packet(client, dialled, flags, seq, ack, stamp, data)
-		t.packet(masked, server, flags, seq, ack, stamp, data)
+// A route is the sender and the receiver of a packet at each place that a capture shows.
+type route [][2]string
+
+// Numbers of the SYN and the SYN-ACK of talk.
+const clientISN, serverISN = 70_000_000, 500_000_000
+
+// along writes a TCP packet at each place of a route.
+func (t *translated) along(r route, flags byte, seq, ack, stamp uint32, data string) {
+	for _, ends := range r {
+		t.packet(ends[0], ends[1], flags, seq, ack, stamp, data)
 	}
-	down := func(flags byte, seq, ack uint32, data string) {
-		t.packet(server, masked, flags, seq, ack, stamp, data)
-		t.packet(between[1], between[0], flags, seq, ack, stamp, data)
-		t.packet(dialled, client, flags, seq, ack, stamp, data)
-	}
+}
+
+// talk writes a connection with two HTTP exchanges; up and down are the routes of the client's and the server's packets.
+func (t *translated) talk(up, down route, stamp uint32, handshake bool) {
 	if handshake {
-		up(0x02, isn, 0, "")
-		down(0x12, other, isn+1, "")
-		up(0x10, isn+1, other+1, "")
+		t.along(up, 0x02, clientISN, 0, stamp, "")
+		t.along(down, 0x12, serverISN, clientISN+1, stamp, "")
+		t.along(up, 0x10, clientISN+1, serverISN+1, stamp, "")
 	}
-	seq, ack := isn+1, other+1
+	seq, ack := uint32(clientISN+1), uint32(serverISN+1)
 	for i := range 2 {
 		ask := fmt.Sprintf("GET /%d HTTP/1.1\r\nHost: svc\r\n\r\n", i)
 		answer := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n%02d", i)
-		up(0x18, seq, ack, ask)
+		t.along(up, 0x18, seq, ack, stamp, ask)
 		seq += uint32(len(ask))
-		down(0x18, ack, seq, answer)
+		t.along(down, 0x18, ack, seq, stamp, answer)
 		ack += uint32(len(answer))
-		up(0x10, seq, ack, "")
+		t.along(up, 0x10, seq, ack, stamp, "")
 	}
-	up(0x11, seq, ack, "")
-	down(0x11, ack, seq+1, "")
-	up(0x10, seq+1, ack+1, "")
+	t.along(up, 0x11, seq, ack, stamp, "")
+	t.along(down, 0x11, ack, seq+1, stamp, "")
+	t.along(up, 0x10, seq+1, ack+1, stamp, "")
 }
 
 // TestAnswersThatAreNotBetween has answers of the server of a translation that nobody asked for. They are not those of the
 // client's connection: no row of that changes, and they do not vanish.
 func TestAnswersThatAreNotBetween(t *testing.T) {
 	const client, dialled, masked, server = "192.0.2.254:40000", "192.0.2.1:30080", "10.0.0.1:61000", "10.0.1.7:8080"
-	const isn, other = 70_000_000, 500_000_000
 	q, q2 := query(1, "svc.local"), query(2, "svc.local")
 	for _, tt := range []struct {
 		name string
@@ -184,18 +160,18 @@ func TestAnswersThatAreNotBetween(t *testing.T) {
 		want []string
 	}{
 		{"to another client", func(c *translated) {
-			c.talkOverTwo(client, dialled, masked, server, [2]string{"192.0.2.99:40000", server}, isn, other, 99, true)
+			c.talk(route{{client, dialled}, {masked, server}}, route{{server, masked}, {server, "192.0.2.99:40000"}, {dialled, client}}, 99, true)
 		}, []string{"192.0.2.1 true, 192.0.2.1 true", "2, 1", "2"}},
 		{"from another server", func(c *translated) {
-			c.talkOverTwo(client, dialled, masked, server, [2]string{client, "10.0.1.66:8080"}, isn, other, 99, true)
+			c.talk(route{{client, dialled}, {masked, server}}, route{{server, masked}, {"10.0.1.66:8080", client}, {dialled, client}}, 99, true)
 		}, []string{"192.0.2.1 true, 192.0.2.1 true", "2, 1", "2"}},
 		{"with another number", func(c *translated) {
-			c.packet(client, dialled, 0x02, isn, 0, 99, "")
-			c.packet(masked, server, 0x02, isn, 0, 99, "")
-			c.packet(server, masked, 0x12, other, isn+1, 99, "")
-			c.packet(server, client, 0x12, other+9, isn+1, 99, "")
-			c.packet(server, client, 0x18, other+10, isn+1, 99, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno")
-			c.talkOverTwo(client, dialled, masked, server, [2]string{client, dialled}, isn, other, 99, true)
+			c.packet(client, dialled, 0x02, clientISN, 0, 99, "")
+			c.packet(masked, server, 0x02, clientISN, 0, 99, "")
+			c.packet(server, masked, 0x12, serverISN, clientISN+1, 99, "")
+			c.packet(server, client, 0x12, serverISN+9, clientISN+1, 99, "")
+			c.packet(server, client, 0x18, serverISN+10, clientISN+1, 99, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno")
+			c.talk(route{{client, dialled}, {masked, server}}, route{{server, masked}, {dialled, client}, {dialled, client}}, 99, true)
 		}, []string{"192.0.2.1 true, 192.0.2.1 true", "2, 1", "1"}},
 		{"a datagram with another answer", func(c *translated) {
 			c.udp(client, dialled, q)

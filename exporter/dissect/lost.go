@@ -43,8 +43,9 @@ func (c *Conn) intact(x *Exchange) bool {
 	if r.Info.Transport != TCP || r.cut || r.closing || c.unopened(ToServer) != 0 || c.unopened(ToClient) != 0 {
 		return false
 	}
-	const fin = 1                                                                                                 // RFC 9293 section 3.4: FIN has a sequence number
-	if other.off+int64(len(other.buf)) == 0 || !c.Info.Transport.Blind() && int32(message.ack-other.next) > fin { // it received more than was captured
+	const fin = 1 // RFC 9293 section 3.4: FIN has a sequence number
+	switch sent := other.off + int64(len(other.buf)); {
+	case sent == 0, !c.Info.Transport.Blind() && int32(message.ack-other.next) > fin: // it received more than was captured
 		return false
 	}
 	for ; c != nil; c = c.parent {
