@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pcapsule/pcapsule/internal/when"
 	"github.com/pcapsule/pcapsule/kfl/internal/parse"
 	"github.com/pcapsule/pcapsule/kfl/nearest"
 )
@@ -158,9 +159,6 @@ func (c *checker) noFunction(n *parse.Node) *Error {
 	return c.failAt(n.Pos, n.Pos+len(n.Text), hint, "unknown function %s", parse.Clip(n.Text))
 }
 
-// timeLayouts are the forms of a time in timestamp("…").
-var timeLayouts = []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999", "2006-01-02T15:04", "2006-01-02 15:04", "2006-01-02"}
-
 func (c *checker) literalCall(n *parse.Node, form string) (*node, *Error) {
 	text, err := c.literalText(n.Args[0], form)
 	if err != nil {
@@ -180,7 +178,7 @@ func (c *checker) literalCall(n *parse.Node, form string) (*node, *Error) {
 		}
 		return c.constant(n, node{typ: typ{kind: kCIDR}, nets: nets, str: text}), nil
 	}
-	layouts := timeLayouts
+	layouts := when.Layouts
 	if n.Text == "datetime" {
 		layouts = []string{"1/2/2006, 3:04:05.000 PM", "1/2/2006, 3:04:05 PM"}
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/internal/when"
 	"github.com/pcapsule/pcapsule/kfl/internal/parse"
 	"github.com/pcapsule/pcapsule/kfl/nearest"
 )
@@ -180,7 +181,7 @@ func literalHint(x *parse.Node, among [2]*node) string {
 			if _, err := strconv.ParseFloat(x.Token.Text, 64); err == nil {
 				return "write " + parse.Clip(x.Token.Text) + " without quotes"
 			}
-		case text && o.typ.kind == kTime && !slices.ContainsFunc(timeLayouts, func(l string) bool { _, err := time.Parse(l, x.Token.Text); return err == nil }):
+		case text && o.typ.kind == kTime && !slices.ContainsFunc(when.Layouts, func(l string) bool { _, err := time.Parse(l, x.Token.Text); return err == nil }):
 			return "write " + functions["timestamp"] + ", with the date"
 		case text && o.typ.kind == kTime:
 			return "write timestamp(" + parse.Quote(parse.Clip(x.Token.Text)) + ")"

@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// layouts are the forms of a time, with the date and without.
-var (
-	layouts    = []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999", "2006-01-02T15:04", "2006-01-02 15:04", "2006-01-02"}
-	dayLayouts = []string{"15:04:05.999999999", "15:04"}
-)
+// Layouts are the forms of a time with its date, for time.Parse.
+var Layouts = []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999", "2006-01-02T15:04", "2006-01-02 15:04", "2006-01-02"}
+
+// dayLayouts are those of a time of day.
+var dayLayouts = []string{"15:04:05.999999999", "15:04"}
 
 const day = 24 * int64(time.Hour)
 
@@ -50,7 +50,7 @@ func Parse(text string) (Time, error) {
 	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
 		return Time{beforeEnd, int64(d)}, nil
 	}
-	for _, l := range layouts {
+	for _, l := range Layouts {
 		t, err := time.Parse(l, text)
 		if err != nil {
 			continue

@@ -26,22 +26,22 @@ func (p *pairs) beginBetween(t *talk, m message, s spot) bool {
 	}
 	l := c.like
 	asker := l.asked[0].dir
-	if t.ends()[m.dir] == c.ends()[1-asker] && t.last[1-m.dir] == 0 {
-		e, ask := l.asked[0], l.asked[1]
-		if m.dir == asker {
-			t.turn()
-			m.dir = 1 - asker
-		}
-		if !l.repeated(&m) {
-			return false
-		}
-		ask.at = m.at // the wait begins now
-		p.begin(t, &e, ask, s)
-		t.like.between, l.bridged = c, true
-		p.answered(t, m)
-		return true
+	if t.ends()[m.dir] != c.ends()[1-asker] || t.last[1-m.dir] != 0 {
+		return false
 	}
-	return false
+	if m.dir == asker {
+		t.turn()
+		m.dir = 1 - asker
+	}
+	if !l.repeated(&m) {
+		return false
+	}
+	e, ask := l.asked[0], l.asked[1]
+	ask.at = m.at // the wait begins now
+	p.begin(t, &e, ask, s)
+	t.like.between, l.bridged = c, true
+	p.answered(t, m)
+	return true
 }
 
 // repeated reports whether a message is one of the newest answers of a view.

@@ -337,8 +337,8 @@ func (v *quicViews) answer(seen *quicSeen, to, from string, src flow.End) {
 	v.learn(from, quicID{q, true})
 }
 
-// proven reports whether a handshake was answered under these ends by the server of the connection, or whether they are
-// between ends where it was.
+// proven reports whether a handshake was answered under these ends by the server of the connection, or whether they lie
+// between the dialled ends and others that have answered one.
 func (v *quicViews) proven(seen *quicSeen) bool {
 	if seen.answer == "" {
 		return v.between(seen)

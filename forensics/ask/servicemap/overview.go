@@ -198,9 +198,10 @@ func (g *graph) protocols(ctx context.Context, c *forensics.Case, w *ask.Window)
 		id               string
 		clean            bool
 	}
-	by := map[string]*use{}
+	by, outside := map[string]*use{}, false
 	for i := range g.edges {
 		e := &g.edges[i]
+		outside = outside || e.Src == terms.AnyOutside
 		for _, p := range e.Protocols {
 			u := by[p.Protocol]
 			if u == nil {
@@ -221,13 +222,15 @@ func (g *graph) protocols(ctx context.Context, c *forensics.Case, w *ask.Window)
 		ids = append(ids, u.id)
 	}
 	slices.Sort(ids)
-	nameless, _, err := ask.Rows[ProtocolUse](ctx, c, ask.MaxEdges, "SELECT protocol, count(DISTINCT src_ip) AS clients FROM calls WHERE "+w.Where+" AND "+terms.Nameless("src_")+" GROUP BY 1", w.Args...)
-	if err != nil {
-		return nil, err
-	}
-	for _, n := range nameless { // (outside) is one node of the map
-		if u := by[n.Protocol]; u != nil && u.clients[terms.AnyOutside] {
-			u.Clients = n.Clients - 1
+	if outside { // one node of the map, but many clients
+		nameless, _, err := ask.Rows[ProtocolUse](ctx, c, ask.MaxEdges, "SELECT protocol, count(DISTINCT src_ip) AS clients FROM calls WHERE "+w.Where+" AND "+terms.Nameless("src_")+" GROUP BY 1", w.Args...)
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range nameless {
+			if u := by[n.Protocol]; u != nil && u.clients[terms.AnyOutside] {
+				u.Clients = n.Clients - 1
+			}
 		}
 	}
 	examples, err := ask.CallsOf(ctx, c, ids)

@@ -58,12 +58,16 @@ func (r *TimeRange) In(first, last int64) (from, to int64, err error) {
 func (r *TimeRange) Since(first int64) (from, to int64, err error) {
 	from, ok := r.From.From(first, 0)
 	if !ok {
-		return 0, 0, exit.Usagef("--from %s: counts back from the end, which is known only when the capture has been read: give a time such as 14:15:00", r.fromText)
+		return 0, 0, noEnd("--from " + r.fromText)
 	}
 	if to, ok = r.To.From(first, max(from, first)); !ok {
-		return 0, 0, exit.Usagef("--to %s: counts back from the end, which is known only when the capture has been read: give a time such as 14:15:00", r.toText)
+		return 0, 0, noEnd("--to " + r.toText)
 	}
 	return r.ordered(from, to)
+}
+
+func noEnd(given string) error {
+	return exit.Usagef("%s: counts back from the end, which is known only when the capture has been read: give a time such as 14:15:00", given)
 }
 
 // Before returns the range in ns since 1970 UTC, in a recording that continues at now; 0 is no limit. A time of
