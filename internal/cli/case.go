@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"regexp"
 	"strings"
 
@@ -22,6 +23,28 @@ import (
 	"github.com/pcapsule/pcapsule/kfl"
 	"github.com/pcapsule/pcapsule/store"
 )
+
+// splitFilter separates a KFL filter, the last argument, from the bundles and captures before it. An argument that
+// names a file, a bundle or the address of one is no filter.
+func splitFilter(args []string) (paths []string, filter string, err error) {
+	last := args[len(args)-1]
+	if len(args) == 1 {
+		return args, "", nil
+	}
+	if !isPath(last) {
+		return args[:len(args)-1], last, nil
+	}
+	if _, err := kfl.Compile(last, kfl.Env{}); err == nil {
+		return nil, "", exit.Usagef("%s is a filter, but also a file or folder here: write (%[1]s) for the filter, or ./%[1]s", last)
+	}
+	return args, "", nil
+}
+
+// isPath reports whether an argument names a file, a folder, a bundle or the address of one.
+func isPath(arg string) bool {
+	_, err := os.Stat(arg)
+	return err == nil || command.IsBundlePath(arg) || store.IsAddress(arg)
+}
 
 // openCase opens bundles as one case. It makes a bundle of captures first, and reports the
 // folder into which a ZIP was unpacked.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -46,7 +45,7 @@ manifest. They may be malicious.`,
   pcapsule objects incident.pcapsule --columns sha256,size,name --format csv
   pcapsule objects incident.pcapsule --name '*.exe' --extract files`,
 		Args:              cobra.MinimumNArgs(1),
-		ValidArgsFunction: command.CompleteBundles,
+		ValidArgsFunction: completeKFL,
 		RunE:              func(c *cobra.Command, args []string) error { return e.runObjects(c, args, &f) },
 	}
 	f.flags(e, c, format.OfRows())
@@ -70,11 +69,11 @@ manifest. They may be malicious.`,
 var peopleObjects = []string{"call_no", "ts_ns", "name", "size", "detected_type", "src", "dst", "direction", "protocol", "complete", "sha256"}
 
 func (e *env) runObjects(c *cobra.Command, args []string, f *objectsFlags) error {
-	if len(args) > 1 && !command.IsBundlePath(args[len(args)-1]) {
-		if _, err := os.Stat(args[len(args)-1]); err != nil {
-			f.in.KFL, args = args[len(args)-1], args[:len(args)-1]
-		}
+	args, filter, err := splitFilter(args)
+	if err != nil {
+		return err
 	}
+	f.in.KFL = filter
 	q := forensics.Query{}
 	if err := f.check(&q); err != nil {
 		return err

@@ -34,7 +34,7 @@ type packetsFlags struct {
 func (e *env) cmdPackets() *cobra.Command {
 	var f packetsFlags
 	c := &cobra.Command{
-		Use:   "packets BUNDLE... [KFL] -o SLICE.pcapng",
+		Use:   "packets BUNDLE|CAPTURE... [KFL] -o SLICE.pcapng",
 		Short: "Write the packets of matching calls to a capture for Wireshark",
 		Long: `Write the packets that calls cite to a pcapng file, with their original bytes and times. A comment
 on each packet gives its position in the bundle. The last argument is a KFL filter, unless --call,
@@ -50,7 +50,7 @@ capture, or -, which is copied without its secrets.`,
   pcapsule packets incident.pcapsule 'http' --with-keys --keys sslkeys.log -o slice.pcapng
   pcapsule packets capture.pcapng --strip-keys -o handoff.pcapng`,
 		Args:              cobra.MinimumNArgs(1),
-		ValidArgsFunction: command.CompleteBundles,
+		ValidArgsFunction: completeKFL,
 		RunE:              func(c *cobra.Command, args []string) error { return e.runPackets(c, args, &f) },
 	}
 	fl := c.Flags()
@@ -119,8 +119,11 @@ func (e *env) runPackets(c *cobra.Command, args []string, f *packetsFlags) error
 func (f *packetsFlags) selection(args []string) (forensics.Selection, []string, error) {
 	sel := forensics.Selection{CallIDs: f.calls, SQL: f.sql, Keys: forensics.CountKeys}
 	chosen := 0
-	if len(args) > 1 && !command.IsBundlePath(args[len(args)-1]) {
-		sel.KFL, args = args[len(args)-1], args[:len(args)-1]
+	args, filter, err := splitFilter(args)
+	if err != nil {
+		return sel, args, err
+	}
+	if sel.KFL = filter; filter != "" {
 		chosen++
 	}
 	if len(f.calls) > 0 {

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -52,26 +51,29 @@ func (f *queryFlags) flags(e *env, c *cobra.Command, formats []string) {
 func (e *env) cmdQuery() *cobra.Command {
 	var f queryFlags
 	c := &cobra.Command{
-		Use:   "query BUNDLE|CAPTURE... KFL",
+		Use:   "query BUNDLE|CAPTURE... [KFL]",
 		Short: "List the calls that match a KFL filter",
-		Long: `List the calls that match a KFL filter; docs/kfl.md describes the language. The last argument is
-the filter; "" matches all calls. Several bundles are queried as one. Captures, and folders of
-them, first become a bundle in your cache, which later commands reuse.`,
+		Long: `List the calls that match a KFL filter, the last argument, or all calls; docs/kfl.md describes the
+language. Several bundles are queried as one. Captures, and folders of them, first become a bundle
+in your cache, which later commands reuse.`,
 		Example: `  pcapsule query capture.pcapng 'http && status_code >= 500'
   pcapsule query incident.pcapsule 'http && status_code >= 500'
   pcapsule query incident.pcapsule 'dst.service == "payment"' --group-by path,status_code
   pcapsule query a.pcapsule b.pcapsule 'dns && status_code != 0' --format ndjson | jq .host
   pcapsule query incident.pcapsule 'http && status_code == 503' --format har > failed.har
-  pcapsule query incident.pcapsule "" --format otlp --endpoint http://localhost:4318`,
-		Args:              cobra.MinimumNArgs(2),
+  pcapsule query incident.pcapsule --format otlp --endpoint http://localhost:4318`,
+		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: completeKFL,
 		RunE: func(c *cobra.Command, args []string) error {
-			q := forensics.Query{KFL: args[len(args)-1], Table: f.table, Columns: f.columns, Order: f.order, GroupBy: f.groupBy, Count: f.count}
+			q := forensics.Query{Table: f.table, Columns: f.columns, Order: f.order, GroupBy: f.groupBy, Count: f.count}
 			var err error
+			if args, q.KFL, err = splitFilter(args); err != nil {
+				return err
+			}
 			if q.Macros, err = e.macros(f.macros); err != nil {
 				return err
 			}
-			return e.runQuery(c, args[:len(args)-1], q, &f)
+			return e.runQuery(c, args, q, &f)
 		},
 	}
 	f.flags(e, c, slices.Concat(format.OfRows(), format.OfCalls()))
@@ -250,14 +252,8 @@ func (f *queryFlags) check(q *forensics.Query) error {
 	if !slices.Contains(f.formats, f.format) {
 		return command.OneOf("--format", f.format, f.formats)
 	}
-	what, then, last := "filter", `"" as the last argument matches all calls`, q.KFL
-	if q.Alone {
-		what, then, last = "query", "the query is the last argument", q.SQL
-	}
-	if command.IsBundlePath(last) {
-		return exit.Usagef("missing %s: %s is a bundle; %s", what, last, then)
-	} else if _, err := os.Stat(last); err == nil && last != "" {
-		return exit.Usagef("missing %s: %s is a file or folder; %s", what, last, then)
+	if q.Alone && isPath(q.SQL) {
+		return exit.Usagef("missing query: %s is a file or folder; the query is the last argument", q.SQL)
 	}
 	if f.endpoint != "" && f.format != "otlp" {
 		return exit.Usagef("--endpoint needs --format otlp")

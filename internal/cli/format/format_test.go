@@ -105,6 +105,34 @@ func TestTableFitsTheScreen(t *testing.T) {
 	}
 }
 
+// TestTimestampsAreTimes prints timestamps of SQL as the columns of nanoseconds.
+func TestTimestampsAreTimes(t *testing.T) {
+	at := time.Date(2026, 11, 20, 9, 24, 49, 123456000, time.UTC)
+	long := time.Date(290000, 1, 1, 0, 0, 0, 0, time.UTC)
+	for _, tt := range []struct {
+		width string
+		rows  []any
+		want  string
+	}{
+		{"", []any{at}, "ts                          ts_ns\n2026-11-20 09:24:49.123456  2026-11-20 09:24:49.123456\n"},
+		{"40", []any{at, nil}, "ts               ts_ns\n09:24:49.123456  09:24:49.123456\n                 09:24:49.123456\nTimes are on 2026-11-20, UTC.\n"},
+		{"40", []any{long, at}, "ts\n290000-01-01 00:00:00.000000\n2026-11-20 09:24:49.123456\nNot shown: ts_ns; --wide shows all\ncolumns.\n"},
+		{"40", []any{at, "infinity"}, "ts\n2026-11-20 09:24:49.123456\ninfinity\nNot shown: ts_ns; --wide shows all\ncolumns.\n"},
+	} {
+		t.Setenv("COLUMNS", tt.width)
+		var out bytes.Buffer
+		cols := []forensics.Column{{Name: "ts"}, {Name: "ts_ns"}}
+		w, err := NewRows("table", &console.Streams{Out: &out, Err: &out})
+		err = errors.Join(err, w.Begin(cols))
+		for _, v := range tt.rows {
+			err = errors.Join(err, w.Row(cols, []any{v, at.UnixNano()}))
+		}
+		if err = errors.Join(err, w.End()); err != nil || out.String() != tt.want {
+			t.Errorf("COLUMNS=%s: %v\n%s\nwant\n%s", tt.width, err, out.String(), tt.want)
+		}
+	}
+}
+
 func TestShortenedSummary(t *testing.T) {
 	for _, c := range []struct {
 		col, text string

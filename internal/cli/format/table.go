@@ -26,12 +26,13 @@ type table struct {
 	cols   []forensics.Column
 	rows   [][]string
 	styles []string // by row, "" is plain
-	num    []bool
+	num    []bool   // by column: numbers, which are not cut
+	times  []bool   // by column: points in time
 }
 
 // Begin implements Rows.
 func (t *table) Begin(cols []forensics.Column) error {
-	t.cols, t.num = cols, make([]bool, len(cols))
+	t.cols, t.num, t.times = cols, make([]bool, len(cols)), make([]bool, len(cols))
 	return nil
 }
 
@@ -40,7 +41,9 @@ func (t *table) Row(cols []forensics.Column, row []any) error {
 	line := make([]string, len(cols))
 	for i, c := range cols {
 		line[i] = cell(c.Name, row[i])
-		if _, ok := row[i].(int64); ok && !isTime(c.Name) {
+		if _, ok := moment(c.Name, row[i]); ok {
+			t.times[i] = true
+		} else if _, ok := row[i].(int64); ok {
 			t.num[i] = true
 		}
 	}
@@ -72,13 +75,11 @@ func outcomeStyle(outcome string) string {
 // cell formats a value for a person: readable times, durations with their unit, and no
 // control characters.
 func cell(col string, v any) string {
-	if n, ok := v.(int64); ok {
-		switch {
-		case isTime(col):
-			return time.Unix(0, n).UTC().Format("2006-01-02 15:04:05.000000")
-		case strings.HasSuffix(col, "_us"):
-			return Micros(n)
-		}
+	if at, ok := moment(col, v); ok {
+		return at.UTC().Format("2006-01-02 15:04:05.000000")
+	}
+	if n, ok := v.(int64); ok && strings.HasSuffix(col, "_us") {
+		return Micros(n)
 	}
 	if list, ok := v.([]any); ok && col == "cites" {
 		return console.Printable(rangesText(list), maxCell)
@@ -165,7 +166,7 @@ func (t *table) End() error {
 		return err
 	}
 	t.s.EndPager()
-	if day != "" && slices.ContainsFunc(shown, func(i int) bool { return isTime(t.cols[i].Name) }) {
+	if day != "" && slices.ContainsFunc(shown, func(i int) bool { return t.times[i] }) {
 		fmt.Fprintf(t.s.Err, "Times are on %s, UTC.\n", day)
 	}
 	if len(dropped) > 0 {
@@ -214,7 +215,7 @@ func (t *table) minWidths(width []int) []int {
 	return out
 }
 
-func (t *table) mayCut(i int) bool { return !t.num[i] && !isTime(t.cols[i].Name) }
+func (t *table) mayCut(i int) bool { return !t.num[i] && !t.times[i] }
 
 // excess is by how many characters the columns are wider than the screen.
 func (t *table) excess(shown, width []int, screen int) int {
@@ -265,9 +266,9 @@ func (t *table) fit(shown, width []int, screen int) {
 // shortTimes removes the day from all times if it is the same in all, and returns that day.
 func (t *table) shortTimes() (day string) {
 	each := func(do func(cell *string)) {
-		for i, c := range t.cols {
+		for i := range t.cols {
 			for _, r := range t.rows {
-				if isTime(c.Name) && len(r[i]) > len(time.DateOnly) {
+				if t.times[i] && r[i] != "" {
 					do(&r[i])
 				}
 			}
@@ -275,7 +276,7 @@ func (t *table) shortTimes() (day string) {
 	}
 	one := true
 	each(func(cell *string) {
-		if d := (*cell)[:len(time.DateOnly)]; day == "" {
+		if d, _, _ := strings.Cut(*cell, " "); day == "" {
 			day = d
 		} else if d != day {
 			one = false
@@ -284,13 +285,17 @@ func (t *table) shortTimes() (day string) {
 	if !one {
 		return ""
 	}
-	each(func(cell *string) { *cell = (*cell)[len(time.DateOnly)+1:] })
+	each(func(cell *string) { _, *cell, _ = strings.Cut(*cell, " ") })
 	return day
 }
 
-// isTime reports whether a column's numbers are points in time.
-func isTime(col string) bool {
-	return strings.HasSuffix(col, "ts_ns") || col == "first_ns" || col == "last_ns"
+// moment is the point in time that a value is: a timestamp of SQL, or nanoseconds in a column of times.
+func moment(col string, v any) (at time.Time, ok bool) {
+	if n, isInt := v.(int64); isInt && (strings.HasSuffix(col, "ts_ns") || col == "first_ns" || col == "last_ns") {
+		return time.Unix(0, n), true
+	}
+	at, ok = v.(time.Time)
+	return at, ok
 }
 
 // shortened cuts a text to a width. Of a summary such as "POST /v1/payments → 503 (63 B)" it keeps
