@@ -209,7 +209,7 @@ type synAck struct {
 	dir dissect.Dir
 }
 
-// maxRivals is how many such SYN-ACKs are kept.
+// maxRivals is how many such SYN-ACKs are kept, and how many times of a SYN's payload.
 const maxRivals = 8
 
 // chooseAnswer makes the SYN-ACK that the client acknowledges first that of the connection.
@@ -232,6 +232,7 @@ type synPayload struct {
 	flow *Flow
 	data []byte
 	size int
+	also []dissect.Instant // at most maxRivals times at which it was shown again
 }
 
 // keepSYN keeps the payload of a SYN until the other side shows whether it accepted it.
@@ -240,10 +241,13 @@ func (s *Shard) keepSYN(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 	s.settleSYN(c, dir, p) // a SYN-ACK may carry payload too, RFC 7413 section 4.2.2
 	switch y := c.synPayload; {
 	case y == nil:
-		c.synPayload = &synPayload{dir, packetRef(p), f, slices.Clone(p.Payload), int(p.PayloadLen)}
+		c.synPayload = &synPayload{dir: dir, at: packetRef(p), flow: f, data: slices.Clone(p.Payload), size: int(p.PayloadLen)}
 		s.budget.Left -= len(p.Payload)
 	case y.dir == dir && string(y.data) == string(p.Payload):
 		f.rare(dir).duplicate += n
+		if c.clocks && len(y.also) < maxRivals {
+			y.also = append(y.also, dissect.Instant{Ns: p.Time, Clock: p.Clock})
+		}
 	default:
 		f.rare(dir).anomalous += n
 		s.odd(c, f, packetRef(p), "syn_payload", "the payload of another SYN waits for its answer", n)
@@ -264,7 +268,14 @@ func (s *Shard) settleSYN(c *Conn, dir dissect.Dir, ack *Packet) {
 		took := min(y.size, int(ack.Ack-y.at.Seq-1))
 		data := y.data[:min(took, len(y.data))]
 		rest = y.data[len(data):]
-		s.stream(c, y.dir, &Packet{No: y.at.No, Time: y.at.Time, Clock: y.at.Clock, Seq: y.at.Seq + 1, FragNos: y.at.Also, Payload: data, PayloadLen: int32(took)})
+		begin := ack.Seq // of the other side: the payload was sent before all of its bytes
+		if ack.TCPFlags&decode.SYN != 0 {
+			begin++
+		}
+		s.stream(c, y.dir, &Packet{No: y.at.No, Time: y.at.Time, Clock: y.at.Clock, Seq: y.at.Seq + 1, Ack: begin, FragNos: y.at.Also, Payload: data, PayloadLen: int32(took)})
+		for _, at := range y.also {
+			c.seenAgain(y.dir, y.at.No, at)
+		}
 	}
 	if len(rest) > 0 {
 		y.flow.rare(y.dir).anomalous += int64(len(rest))

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -270,6 +271,30 @@ func TestPayloadOfASYNACKCounts(t *testing.T) {
 	b, f := playPackets(t, packetsOf(step{1e6, cl, sv, syn, 100, 0, get, 0, 1}, step{2e6, sv, cl, syn | ack, 500, n, answer, 0, 2}, step{3e6, cl, sv, ack, n, 501 + uint32(len(answer)), "", 0, 3}))
 	if len(b.Calls) != 1 || !b.Calls[0].Row.Base().Complete || f.Row.AnomalyBytes != 0 {
 		t.Errorf("%d calls, %d odd bytes", len(b.Calls), f.Row.AnomalyBytes)
+	}
+}
+
+// TestRequestsInASYNHaveTheirResponses captures requests in a SYN (TCP Fast Open), with a copy of the SYN by another clock:
+// the numbers of the server may be in both halves of their range.
+func TestRequestsInASYNHaveTheirResponses(t *testing.T) {
+	asked := 101 + 2*uint32(len(get))
+	for _, isn := range []uint32{500, 1<<31 - 2, 3 << 30} {
+		next := isn + 1 + uint32(len(ok))
+		p := packetsOf(step{1e6, cl, sv, syn, 100, 0, get + get, 0, 1}, step{1.1e6, cl, sv, syn, 100, 0, get + get, 1, 1}, step{2e6, sv, cl, syn | ack, isn, asked, "", 1, 2},
+			step{3e6, cl, sv, ack, asked, isn + 1, "", 1, 3}, step{4e6, sv, cl, ack, isn + 1, asked, ok, 1, 4}, step{5e6, cl, sv, ack, asked, next, "", 1, 5}, step{6e6, sv, cl, ack, next, asked, ok, 1, 6})
+		for i := range p {
+			p[i].Clock = p[i].Interface
+		}
+		out, _ := playPackets(t, p)
+		waited := []int64{}
+		for _, c := range out.Calls {
+			if b := c.Row.Base(); b.Complete && b.WaitedUs.OK {
+				waited = append(waited, b.WaitedUs.V)
+			}
+		}
+		if len(out.Calls) != 2 || !slices.Equal(waited, []int64{2900, 4900}) {
+			t.Errorf("server's number %d: %d calls waited %v us, want 2 that waited 2900 and 4900", isn, len(out.Calls), waited)
+		}
 	}
 }
 
