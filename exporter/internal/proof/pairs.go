@@ -56,6 +56,7 @@ type pairs struct {
 	said    recent[uint64, *message] // by hash, of the conversation that showed it first
 	waiting []wait                   // oldest first
 	mids    mids
+	proven  translations
 	redials []*talk // those with a later SYN, oldest first
 	settled settled
 	views   *views // gets proven views of TCP
@@ -65,7 +66,7 @@ type pairs struct {
 // memory is the search's memory in bytes.
 func (p *pairs) memory() int {
 	const talkCost, messageCost, likeCost = int(unsafe.Sizeof(talk{})), int(unsafe.Sizeof(message{})), int(unsafe.Sizeof(like{}))
-	return p.talks.memory(talkCost) + len(p.redials)*(talkCost+8) + p.said.memory(messageCost) + p.mids.memory(8) + len(p.waiting)*(likeCost+128)
+	return p.talks.memory(talkCost) + len(p.redials)*(talkCost+8) + p.said.memory(messageCost) + p.mids.memory(8) + p.proven.memory(0) + len(p.waiting)*(likeCost+128)
 }
 
 // find returns the view of a packet, or nil if its ends are those of its conversation. hash is

@@ -169,6 +169,7 @@ func (p *pairs) prove(t *talk) {
 	l := t.like
 	x := l.of
 	l.proven, l.view = true, x.viewAs(t)
+	p.learn(t)
 	from, to := t.hash%flow.ShardCount, x.hash%flow.ShardCount
 	for _, s := range l.awaited {
 		s.in.Packets[s.i].See(l.view)
@@ -229,7 +230,7 @@ func (p *pairs) expire(now int64) {
 func (p *pairs) pop() {
 	switch w := p.waiting[0]; {
 	case w.over():
-	case slices.ContainsFunc(w.of.like.of.copies, w.of.between):
+	case slices.ContainsFunc(w.of.like.of.copies, w.of.between), p.translated(w.of):
 		p.prove(w.of)
 	default:
 		w.of.leave()

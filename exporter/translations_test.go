@@ -1,0 +1,54 @@
+package exporter
+
+import (
+	"fmt"
+	"testing"
+)
+
+// TestUnansweredQuestionThroughAKnownTranslation has a service whose server answers one client's question, but not the
+// next one: that the capture shows the second one before and after its translation is one call only if both of its ends
+// are translated as those of the first one were.
+func TestUnansweredQuestionThroughAKnownTranslation(t *testing.T) {
+	const again, masked = "10.244.0.5:40001", "10.0.0.1:61001"
+	one, two := "10.96.0.10 true, 10.96.0.10 false", "10.96.0.10 true, 10.96.0.10 false, 10.244.1.7 false"
+	for _, tt := range []struct {
+		name           string
+		first, second  [2]string // clients: of the two questions, and what they become
+		server, answer string    // of the second question
+		packets        int       // between it and its answer
+		want           string
+	}{
+		{"the same client", [2]string{pod, nodeEnd}, [2]string{again, masked}, dnsPod, "", 0, one},
+		{"a client whose address stays", [2]string{pod, nodeEnd}, [2]string{"10.244.0.9:40001", "10.244.0.9:40001"}, dnsPod, "", 0, one},
+		{"the answer comes after more packets than can wait", [2]string{pod, nodeEnd}, [2]string{again, masked}, dnsPod, "both", 20_000, "10.96.0.10 true, 10.96.0.10 true"},
+		{"another client", [2]string{pod, nodeEnd}, [2]string{"10.244.0.9:40001", masked}, dnsPod, "", 0, two},
+		{"another machine", [2]string{pod, nodeEnd}, [2]string{again, "10.0.0.2:61001"}, dnsPod, "", 0, two},
+		{"another port of the server", [2]string{pod, nodeEnd}, [2]string{again, masked}, "10.244.1.7:8054", "", 0, two},
+		{"the server answered what is not a copy", [2]string{pod, nodeEnd}, [2]string{again, masked}, dnsPod, "near", 0, "10.96.0.10 true, 10.96.0.10 true, 10.244.1.7 false"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := newTranslated()
+			q := query(77, "svc.local")
+			c.udp(tt.first[0], dnsService, q)
+			c.udp(tt.first[1], dnsPod, q)
+			c.udp(dnsPod, tt.first[1], reply(q, 1))
+			c.udp(dnsService, tt.first[0], reply(q, 1))
+			q = query(78, "svc.local")
+			c.udp(tt.second[0], dnsService, q)
+			c.udp(tt.second[1], tt.server, q)
+			for i := range tt.packets {
+				c.udp("10.9.0.1:9", "10.9.0.2:9", fmt.Sprintf("payload of stream %d", i))
+			}
+			if tt.answer == "both" {
+				c.udp(tt.server, tt.second[1], reply(q, 1))
+			}
+			if tt.answer != "" {
+				c.udp(dnsService, tt.second[0], reply(q, 1))
+			}
+			got := c.answers(t, "select string_agg(dst_ip || ' ' || complete, ', ' order by dst_ip desc, complete desc) from {calls} where protocol = 'dns'")
+			if got[0] != tt.want {
+				t.Errorf("\n got %q\nwant %q", got[0], tt.want)
+			}
+		})
+	}
+}
