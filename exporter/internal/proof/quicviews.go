@@ -30,8 +30,8 @@ const (
 //     from the client with its id, under translated ends that have answered a handshake;
 //   - any other packet is redirected only with an id of the connection, or to a client without one;
 //     of translated ends, only after a handshake was answered there with an id that the server chose
-//     under the dialled addresses too; of a client that moved, only to or from its server (RFC 9000
-//     section 9: a server does not move);
+//     under the dialled addresses too; of a client that moved, only to or from its server, at the end that was
+//     dialled or at that of such a handshake (RFC 9000 section 9: a server does not move);
 //   - after such a handshake, the socket of the recorded machine that answered it needs no ids, and neither does a packet
 //     with the bytes of one under the dialled ends;
 //   - ends that sent something else before are redirected never;
@@ -88,6 +88,10 @@ type quicSeen struct {
 	answer string // newest id that the server answered with here
 	cookie uint64 // of the server's socket here, 0 unknown
 }
+
+// behind reports whether a client moved to these ends behind a translation, which gave it another port: the packets are also
+// seen before the translation.
+func (s *quicSeen) behind() bool { return s.moved && s.view != nil && s.view.Seen[1] != s.of.dialled[1] }
 
 // socket reports whether a packet has the socket that answered here. Its ids need not be known: no
 // packet can forge its socket.
@@ -155,7 +159,7 @@ func (v *quicViews) look(f *flow.Packet, hash, cookie uint64) (view *flow.View, 
 	}
 	id, owned := v.owner(p[1:])
 	if seen == nil {
-		if !owned || !id.at(src, dst) || v.spoken.has(hash) || v.explained(p) {
+		if !owned || !v.reaches(id, src, dst) || v.spoken.has(hash) || v.explained(p) {
 			return nil, false
 		}
 		return v.show(id, src, dst, at, true).view, true
@@ -200,12 +204,14 @@ func (v *quicViews) toShort(seen *quicSeen, src flow.End) bool {
 	return len(seen.of.client) < minID && src == server
 }
 
-// at reports whether a packet with the id has the server's address where a client's move leaves it.
-func (id quicID) at(src, dst flow.End) bool {
+// reaches reports whether a packet with the id has the server's address where a client's move leaves it: as the client
+// dialled, or behind a translation that has answered a handshake.
+func (v *quicViews) reaches(id quicID, src, dst flow.End) bool {
+	server := src
 	if id.server {
-		return dst == id.of.dialled[1]
+		server = dst
 	}
-	return src == id.of.dialled[1]
+	return server == id.of.dialled[1] || slices.ContainsFunc(id.of.views, func(s *quicSeen) bool { return s.view.Seen[1] == server && v.proven(s) })
 }
 
 // longIDs are the ids of a packet with a long header, RFC 8999 section 5.1.
@@ -287,7 +293,7 @@ func (v *quicViews) continues(seen *quicSeen, from string, src flow.End) bool {
 // copied reports whether a packet with a short header and an unknown id has the bytes of one that the same connection has
 // shown under its other ends. The id is then known. Encryption makes all packets different.
 func (v *quicViews) copied(seen *quicSeen, p []byte, src flow.End) bool {
-	if len(seen.of.views) == 0 || seen.moved || !v.proven(seen) || len(p) < minMessage {
+	if len(seen.of.views) == 0 || len(p) < minMessage || !seen.behind() && (seen.moved || !v.proven(seen)) {
 		return false
 	}
 	if v.seed == (maphash.Seed{}) {

@@ -35,6 +35,7 @@ func TestQUICViews(t *testing.T) {
 	client, server := end("10.0.0.1:50000"), end("10.0.0.9:443")
 	moved, other := end("10.7.7.7:1234"), end("10.8.8.8:4321")
 	pod, node := end("10.244.0.5:8443"), end("10.0.0.2:61000")
+	third := end("10.0.0.2:61001")
 	const cid, sid, odcid = "client01", "server01", "random99"
 	type step struct {
 		name     string
@@ -80,6 +81,20 @@ func TestQUICViews(t *testing.T) {
 			{"answer as dialled", server, client, longHeader(0xc0, cid, sid), nil, [2]flow.End{}},
 			{"data as translated", node, pod, shortHeader(sid), was, [2]flow.End{node, pod}},
 			{"data as dialled", client, server, shortHeader(sid), nil, [2]flow.End{}},
+		}},
+		{"a translator that forgets gives the client another port", []step{
+			{"as dialled", client, server, longHeader(0xc0, odcid, cid), nil, [2]flow.End{}},
+			{"as translated", node, pod, longHeader(0xc0, odcid, cid), was, [2]flow.End{node, pod}},
+			{"data before the answer", moved, pod, shortHeader(sid), nil, [2]flow.End{}},
+			{"answer of the pod", pod, node, longHeader(0xc0, cid, sid), was, [2]flow.End{node, pod}},
+			{"answer as dialled", server, client, longHeader(0xc0, cid, sid), nil, [2]flow.End{}},
+			{"data as dialled", client, server, shortHeader(sid), nil, [2]flow.End{}},
+			{"data with another port", third, pod, shortHeader(sid), was, [2]flow.End{third, pod}},
+			{"data of the pod to it", pod, third, shortHeader(cid), was, [2]flow.End{third, pod}},
+			{"data as dialled with an issued id", client, server, shortHeader("issued01"), nil, [2]flow.End{}},
+			{"the same with another port", third, pod, shortHeader("issued01"), was, [2]flow.End{third, pod}},
+			{"data to another server", third, other, shortHeader(sid), nil, [2]flow.End{}},
+			{"data from another server", other, third, shortHeader(cid), nil, [2]flow.End{}},
 		}},
 		{"between two translations, where a bridge shows only the client", []step{
 			{"as dialled", client, server, longHeader(0xc0, odcid, cid), nil, [2]flow.End{}},
