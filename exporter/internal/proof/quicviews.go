@@ -70,6 +70,7 @@ type quicConn struct {
 	original string      // id of the server that the client made up for its first packet
 	client   string      // id that the client chose for itself
 	server   string      // newest id that the server chose for itself, under the dialled addresses
+	retried  bool        // in Retry: it will choose another one (RFC 9000 section 7.2)
 
 	views []*quicSeen // translated ends, at most maxCopies
 }
@@ -91,7 +92,9 @@ type quicSeen struct {
 
 // behind reports whether a client moved to these ends behind a translation, which gave it another port: the packets are also
 // seen before the translation.
-func (s *quicSeen) behind() bool { return s.moved && s.view != nil && s.view.Seen[1] != s.of.dialled[1] }
+func (s *quicSeen) behind() bool {
+	return s.moved && s.view != nil && s.view.Seen[1] != s.of.dialled[1]
+}
 
 // socket reports whether a packet has the socket that answered here. Its ids need not be known: no
 // packet can forge its socket.
@@ -151,7 +154,7 @@ func (v *quicViews) look(f *flow.Packet, hash, cookie uint64) (view *flow.View, 
 		case ok && quicVersion(version) && seen.socket(cookie) && seen.of.has(to, from) && v.proven(seen):
 			return v.unless(p, seen.view)
 		case ok && quicVersion(version):
-			return v.long(p, to, from, src, dst, at, hash)
+			return v.long(p, to, from, version, src, dst, at, hash)
 		case ok && seen != nil && v.both(seen.of, to, from): // such as Version Negotiation
 			return v.unless(p, seen.view)
 		}
@@ -228,18 +231,18 @@ func longIDs(p []byte) (to, from string, version uint32, ok bool) {
 
 // long processes a packet with a long header: it begins a connection, answers one, or shows one
 // under other addresses.
-func (v *quicViews) long(p []byte, to, from string, src, dst flow.End, at place, hash uint64) (*flow.View, bool) {
+func (v *quicViews) long(p []byte, to, from string, version uint32, src, dst flow.End, at place, hash uint64) (*flow.View, bool) {
 	seen := v.tuples.m[at]
 	if seen != nil && (seen.view == nil && seen.of.has(to, from) || v.both(seen.of, to, from) || seen.answers(to, src) || v.continues(seen, from, src)) {
 		if seen.view != nil && v.explained(p) {
 			return nil, false
 		}
-		v.answer(seen, to, from, src)
+		v.answer(seen, to, from, src, retries(p, version))
 		return seen.view, true
 	}
 	if q, server := v.match(to, from); q != nil && !v.spoken.has(hash) && !v.explained(p) {
 		seen := v.show(quicID{q, server}, src, dst, at, false)
-		v.answer(seen, to, from, src)
+		v.answer(seen, to, from, src, retries(p, version))
 		return seen.view, true
 	}
 	q := &quicConn{dialled: [2]flow.End{src, dst}, network: at.network, original: to, client: from}
@@ -275,13 +278,21 @@ func (v *quicViews) both(q *quicConn, to, from string) bool {
 	case to != q.client:
 		return false
 	}
-	return q.server == "" && len(to) >= minID || v.owns(q, from)
+	return (q.server == "" || q.retried) && len(to) >= minID || v.owns(q, from)
+}
+
+// retries reports whether a packet with a long header is a Retry (RFC 9000 section 17.2, RFC 9369 section 3.2).
+func retries(p []byte, version uint32) bool {
+	if version == 0x6b3343cf {
+		return p[0]&0x30 == 0
+	}
+	return p[0]&0x30 == 0x30
 }
 
 // answers reports whether a packet may be the server's first answer under translated ends, to a client
 // without an id that identifies it. The client's first packet was there before.
 func (s *quicSeen) answers(to string, src flow.End) bool {
-	return s.view != nil && !s.moved && s.of.server == "" && len(to) < minID && to == s.of.client && src == s.view.Seen[1]
+	return s.view != nil && !s.moved && (s.of.server == "" || s.of.retried) && len(to) < minID && to == s.of.client && src == s.view.Seen[1]
 }
 
 // continues reports whether a packet comes from the client under translated ends, and the server has answered it there.
@@ -327,7 +338,7 @@ func (v *quicViews) owns(q *quicConn, id string) bool {
 
 // answer records that the server answers with the id that the client chose. Only under the ends that
 // were dialled are its ids learned.
-func (v *quicViews) answer(seen *quicSeen, to, from string, src flow.End) {
+func (v *quicViews) answer(seen *quicSeen, to, from string, src flow.End, retry bool) {
 	q, client := seen.of, seen.of.dialled[0]
 	if seen.view != nil {
 		client = seen.view.Seen[0]
@@ -338,7 +349,7 @@ func (v *quicViews) answer(seen *quicSeen, to, from string, src flow.End) {
 	if seen.answer = from; seen.view != nil {
 		return
 	}
-	q.server = from
+	q.server, q.retried = from, retry
 	v.learn(q.client, quicID{q, false})
 	v.learn(from, quicID{q, true})
 }

@@ -96,6 +96,18 @@ func TestQUICViews(t *testing.T) {
 			{"data to another server", third, other, shortHeader(sid), nil, [2]flow.End{}},
 			{"data from another server", other, third, shortHeader(cid), nil, [2]flow.End{}},
 		}},
+		{"before and after a translation, with Retry", []step{
+			{"as dialled", client, server, longHeader(0xc0, odcid, cid), nil, [2]flow.End{}},
+			{"as translated", node, pod, longHeader(0xc0, odcid, cid), was, [2]flow.End{node, pod}},
+			{"Retry of the pod", pod, node, longHeader(0xf0, cid, "retry001"), was, [2]flow.End{node, pod}},
+			{"Retry as dialled", server, client, longHeader(0xf0, cid, "retry001"), nil, [2]flow.End{}},
+			{"client's second as dialled", client, server, longHeader(0xc0, "retry001", cid), nil, [2]flow.End{}},
+			{"client's second as translated", node, pod, longHeader(0xc0, "retry001", cid), was, [2]flow.End{node, pod}},
+			{"answer of the pod", pod, node, longHeader(0xc0, cid, sid), was, [2]flow.End{node, pod}},
+			{"answer as dialled", server, client, longHeader(0xc0, cid, sid), nil, [2]flow.End{}},
+			{"data as translated", node, pod, shortHeader(sid), was, [2]flow.End{node, pod}},
+			{"a third id of the pod", pod, node, longHeader(0xc0, cid, "server03"), nil, [2]flow.End{}},
+		}},
 		{"between two translations, where a bridge shows only the client", []step{
 			{"as dialled", client, server, longHeader(0xc0, odcid, cid), nil, [2]flow.End{}},
 			{"on the bridge", client, pod, longHeader(0xc0, odcid, cid), was, [2]flow.End{client, pod}},
