@@ -271,7 +271,7 @@ func (q *conn) restart() {
 	q.cryptos, q.spaces, q.initials = [spaces][2]flight{}, [spaces][2]space{}, nil
 	q.ends, q.restarts, q.other, q.hasClient = [2]end{}, false, 0, false
 	q.row.Version = table.Opt[string]{}
-	q.random, q.searched, q.secrets = nil, false, nil
+	q.forgetRandom()
 }
 
 // cite adds in.Data[from:to] to the row.

@@ -1,6 +1,8 @@
 package quic
 
 import (
+	"bytes"
+
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/handshake"
 	"github.com/pcapsule/pcapsule/exporter/dissect/tls"
@@ -27,6 +29,12 @@ func (x *flight) drop(c *dissect.Conn) {
 // cryptoFrame reads a CRYPTO frame.
 func (q *conn) cryptoFrame(s sealed, off uint64, data []byte) {
 	x := &q.cryptos[spaceOf(s.kind)][s.role]
+	if s.kind == initial && s.role == client && off == 0 && q.greetsAgain(data) {
+		x.drop(q.c)
+		*x = flight{}
+		q.shake.Again()
+		q.forgetRandom()
+	}
 	if x.dead {
 		return
 	}
@@ -54,6 +62,21 @@ func (q *conn) cryptoFrame(s sealed, off uint64, data []byte) {
 		}
 		q.messages(x, s.role, more.data, more.p)
 	}
+}
+
+// greetsAgain reports whether a client sends another ClientHello after Retry. RFC 9000 section 17.2.5.3 forbids that, but
+// clients do it (aioquic), and servers that keep nothing of the first one accept it.
+func (q *conn) greetsAgain(data []byte) bool {
+	random := helloRandom(data)
+	return q.row.Retry && !q.answered() && q.random != nil && random != nil && !bytes.Equal(random, q.random)
+}
+
+// forgetRandom forgets the random of a ClientHello that does not count, and the secrets found for it.
+func (q *conn) forgetRandom() {
+	if e := q.c.Encryption(); bytes.Equal(e.Random, q.random) {
+		e.Random = nil
+	}
+	q.random, q.searched, q.secrets = nil, false, nil
 }
 
 // lostCrypto ends a handshake stream with missing bytes.

@@ -345,7 +345,6 @@ const reordered = 3
 // randomIn is the client's random in the frames of an Initial packet, or nil if it is not
 // completely in one frame.
 func randomIn(plain []byte) []byte {
-	const before, size = messageHeader + 2, 32
 	r := cursor.New(plain)
 	for r.Left() > 0 {
 		switch r.Uint8() {
@@ -360,9 +359,18 @@ func randomIn(plain []byte) []byte {
 		if r.Short() {
 			return nil
 		}
-		if off == 0 && len(data) >= before+size && data[0] == handshake.TypeClientHello {
-			return data[before : before+size]
+		if random := helloRandom(data); off == 0 && random != nil {
+			return random
 		}
 	}
 	return nil
+}
+
+// helloRandom is the random of a ClientHello (RFC 8446 section 4.1.2), or nil if data begins otherwise.
+func helloRandom(data []byte) []byte {
+	const before, size = messageHeader + 2, 32
+	if len(data) < before+size || data[0] != handshake.TypeClientHello {
+		return nil
+	}
+	return data[before : before+size]
 }

@@ -49,6 +49,14 @@ func (h *Handshake) Client(dir dissect.Dir) {
 	}
 }
 
+// Again forgets the messages so far, because the client begins its handshake anew. The cited bytes stay.
+func (h *Handshake) Again() {
+	if old := h.k.hs; old != nil {
+		h.k.newShake()
+		h.k.hs.x, h.k.keys = old.x, tlskeys.New(nil, h.k.c, nil, false)
+	}
+}
+
 // Cite adds in.Data[from:to], bytes of a captured datagram, to the handshake.
 func (h *Handshake) Cite(in *dissect.Input, from, to int) {
 	if h.k.hs != nil {
