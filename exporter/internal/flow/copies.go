@@ -16,6 +16,7 @@ const (
 	maxQuoted   = 256            // newest datagrams of a conversation that an ICMP error may quote
 	maxEqual    = 16             // equal datagrams of a conversation that are looked at
 	copySlack   = int64(1_000e6) // ns within which another interface shows the same datagram
+	clockSlack  = int64(30e9)    // the same if another clock stamped it, and the IP identification or the clocks' difference proves it
 	reportSlack = int64(60e9)    // ns within which an ICMP error reports that a datagram was not delivered: a router may wait for fragments that long
 )
 
@@ -42,6 +43,7 @@ type sent struct {
 	at     int64
 	no     int64 // of its packet
 	ipid   uint32
+	clock  int32
 	ttl    uint8
 	failed bool   // an ICMP error reports that it was not delivered
 	seenBy uint32 // bits 2n and 2n+1: flow n has shown it, and has shown it coming in
@@ -185,7 +187,7 @@ func (c *Conn) copied(f *Flow, dir dissect.Dir, p *Packet) bool {
 	d.find(k, func(x *sent) bool {
 		since := p.Time - x.at
 		switch {
-		case x.seenBy&me == 0 && since < copySlack && since > -copySlack:
+		case x.seenBy&me == 0 && c.nearBy(x, p):
 			other = x
 		case x.seenBy&me != 0 && p.IPID != 0 && x.ipid == p.IPID && since < sightingSlack:
 			again = true
@@ -206,17 +208,49 @@ func (c *Conn) copied(f *Flow, dir dissect.Dir, p *Packet) bool {
 		c.shard.odd(c, f, packetRef(p), "cut_copy", "another interface, whose snap length cuts datagrams, showed the conversation before: both are read", 0)
 	}
 	if other != nil {
+		if p.IPID != 0 && p.IPID == other.ipid && p.Clock != other.clock {
+			c.apart = clocksApart{other.clock, p.Clock, p.Time - other.at}
+		}
 		c.seenAgain(dir, other.no, dissect.Instant{Ns: p.Time, Clock: p.Clock})
 		if other.seenBy |= me; p.IPID == 0 || p.IPID == other.ipid {
 			return true
 		}
 		c.shard.taken += d.grow() // a translator gave it another identification, with which it may be seen again
-		d.add(c, sent{key: k, no: other.no, at: p.Time, ipid: p.IPID, seenBy: ^uint32(0)})
+		d.add(c, sent{key: k, no: other.no, at: p.Time, ipid: p.IPID, clock: p.Clock, seenBy: ^uint32(0)})
 		return true
 	}
 	c.shard.taken += d.grow()
-	d.add(c, sent{key: k, no: p.No, at: p.Time, ipid: p.IPID, ttl: p.TTL, seenBy: me})
+	d.add(c, sent{key: k, no: p.No, at: p.Time, ipid: p.IPID, clock: p.Clock, ttl: p.TTL, seenBy: me})
 	return false
+}
+
+// clocksApart is how far the second of two clocks is ahead, as copies of a datagram show. The zero value is that of none.
+type clocksApart struct {
+	from, to int32
+	ns       int64
+}
+
+// nearBy reports whether the times allow that a packet is a copy of a datagram with equal bytes. Two clocks may differ by
+// more than copies do: then the IP identification, or the difference that others showed, must be the same.
+func (c *Conn) nearBy(x *sent, p *Packet) bool {
+	since := p.Time - x.at
+	if max(since, -since) < copySlack {
+		return true
+	}
+	if p.Clock == x.clock || max(since, -since) >= clockSlack {
+		return false
+	}
+	switch a := c.apart; {
+	case p.IPID != 0 && p.IPID == x.ipid:
+		return true
+	case a.from == x.clock && a.to == p.Clock:
+		since -= a.ns
+	case a.from == p.Clock && a.to == x.clock:
+		since += a.ns
+	default:
+		return false
+	}
+	return max(since, -since) < copySlack
 }
 
 // sentBefore reports whether the conversation has shown an equal datagram within a second.

@@ -28,6 +28,7 @@ type Conn struct {
 	lastAt         int64 // time of its last packet, ns
 	lastClock      int32 // that stamped it
 	clocks         bool  // several clocks stamped its packets
+	apart          clocksApart
 	lastSeq        uint32
 	lastAck        uint32
 	nets           networks

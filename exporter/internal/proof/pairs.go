@@ -125,7 +125,7 @@ func (p *pairs) find(f *flow.Packet, hash uint64, s spot) *flow.View {
 		}
 		return p.pass(t, s)
 	default:
-		shown := p.shown(l.of, &m)
+		shown := p.shown(l.of, &m) || l.proven && p.shownByClock(l.of, &m)
 		l.follows = t.tcp || shown
 		l.questions++
 		if l.late && t.tcp && !shown && !l.proven { // it stays here, with all that follow: its answer must not go elsewhere
@@ -215,6 +215,13 @@ func (p *pairs) hash(f *flow.Packet) uint64 {
 func (p *pairs) shown(t *talk, m *message) bool {
 	e := p.said.m[m.hash]
 	return e != nil && t.said(e, m.dir) && t.comparable(e, m)
+}
+
+// shownByClock reports whether a conversation has shown a message, by a clock that may differ by more than that time. It is
+// no proof that another conversation is a view, only that a proven one still is.
+func (p *pairs) shownByClock(t *talk, m *message) bool {
+	e := p.said.m[m.hash]
+	return e != nil && t.said(e, m.dir) && e.clock != m.clock && max(e.at-m.at, m.at-e.at) <= clockSlack
 }
 
 // comparable reports whether the times of two messages allow that they are the same.
