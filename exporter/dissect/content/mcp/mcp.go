@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect/content"
@@ -23,12 +24,10 @@ var Protocol = content.Protocol{
 	Inside:   []string{"http"},
 }
 
-// Errors of the request, although JSON-RPC leaves their range to the server: there is no such resource,
-// or the user must first visit a page.
-const (
-	resourceNotFound    = "-32002"
-	elicitationRequired = "-32042"
-)
+// clientErrors are errors of the request, although JSON-RPC leaves their range to the server: there is no such resource,
+// the headers contradict the message, the client lacks a capability or speaks no version of the server's, or the user
+// must first visit a page.
+var clientErrors = []string{"-32002", "-32020", "-32021", "-32022", "-32042"}
 
 // Use is the used tool, prompt or resource, and the session. Method, id and errors are those of
 // jsonrpc.
@@ -38,9 +37,9 @@ type Use struct {
 	Prompt   table.Opt[string] `col:"mcp_prompt" enc:"dict" doc:"prompt that the client requested"`
 	Resource table.Opt[string] `col:"mcp_resource" doc:"URI of the resource that was read, or subscribed to"`
 	Session  table.Opt[string] `col:"mcp_session" enc:"bloom" doc:"reference to the session: the first 16 hexadecimal digits of the SHA-256 of its id, which works like a password and is not kept here"`
-	Version  table.Opt[string] `col:"mcp_version" enc:"dict" doc:"version of the protocol: of the header, else of the answer to initialize, else of initialize"`
-	Client   table.Opt[string] `col:"mcp_client" enc:"dict" doc:"name and version of the client, of initialize"`
-	Server   table.Opt[string] `col:"mcp_server" enc:"dict" doc:"name and version of the server, of the answer to initialize"`
+	Version  table.Opt[string] `col:"mcp_version" enc:"dict" doc:"version of the protocol: of the header, else of the answer to initialize, else of the request"`
+	Client   table.Opt[string] `col:"mcp_client" enc:"dict" doc:"name and version of the client, of initialize; since revision 2026-07-28 of every request"`
+	Server   table.Opt[string] `col:"mcp_server" enc:"dict" doc:"name and version of the server, of the answer to initialize; since revision 2026-07-28 of every answer"`
 	Failed   table.Opt[bool]   `col:"mcp_tool_failed" doc:"the tool reported a failure: isError of its result"`
 }
 
@@ -130,18 +129,17 @@ func (u *Use) message(x *content.Exchange, asked []content.Message) {
 		u.Prompt = name
 	case "resources/read", "resources/subscribe", "resources/unsubscribe":
 		u.Resource = content.Some(resource(content.String(content.Member(m.Params, "uri"))))
-	case "initialize":
-		u.Version = content.Some(content.String(content.Member(m.Params, "protocolVersion")))
-		u.Client = program(content.Member(m.Params, "clientInfo"))
 	}
+	u.Version = content.Some(content.String(introduction(m, m.Params, "protocolVersion")))
+	u.Client = program(introduction(m, m.Params, "clientInfo"))
 	for v := range x.Answers() {
 		for _, a := range content.Messages(v) {
 			if a.Method == "" && a.ID == m.ID {
-				u.answer(x, m, a.Result)
+				u.answer(m, a.Result)
 			}
 		}
 	}
-	if code := x.StatusText.V; x.Outcome == table.ServerError && (code == resourceNotFound || code == elicitationRequired) {
+	if x.Outcome == table.ServerError && slices.Contains(clientErrors, x.StatusText.V) {
 		x.Outcome = table.ClientError
 	}
 	object := u.Tool.V + u.Prompt.V + u.Resource.V
@@ -159,17 +157,26 @@ func (u *Use) message(x *content.Exchange, asked []content.Message) {
 }
 
 // answer reads the result of a request.
-func (u *Use) answer(_ *content.Exchange, m *content.Message, result []byte) {
-	switch {
-	case result == nil:
-	case m.Method == "initialize":
-		if v := content.Some(content.String(content.Member(result, "protocolVersion"))); v.OK {
-			u.Version = v
-		}
-		u.Server = program(content.Member(result, "serverInfo"))
-	case m.Method == "tools/call":
+func (u *Use) answer(m *content.Message, result []byte) {
+	if result == nil {
+		return
+	}
+	if v := content.Some(content.String(introduction(m, result, "protocolVersion"))); v.OK {
+		u.Version = v
+	}
+	u.Server = program(introduction(m, result, "serverInfo"))
+	if m.Method == "tools/call" {
 		u.Failed = table.Some(content.Scalar(content.Member(result, "isError")) == "true")
 	}
+}
+
+// introduction is what one side says of itself in the parameters or the result of a message: those of initialize, or since
+// revision 2026-07-28, which has no initialize, the member _meta of every message.
+func introduction(m *content.Message, said []byte, name string) []byte {
+	if m.Method == "initialize" {
+		return content.Member(said, name)
+	}
+	return content.Member(content.Member(said, "_meta"), "io.modelcontextprotocol/"+name)
 }
 
 // end sets what all calls have.

@@ -56,7 +56,8 @@ func Read(x *content.Exchange, e *Envelope) bool {
 			e.FaultCode, e.Fault = content.Some(a.code), content.Some(a.text)
 			x.Add(", fault " + a.code)
 			outcome := table.ServerError
-			if a.code == "Client" || a.code == "Sender" || a.code == "MustUnderstand" || a.code == "VersionMismatch" {
+			switch kind, _, _ := strings.Cut(a.code, "."); kind { // Client.Authentication is a kind of Client (SOAP 1.1 section 4.4.1)
+			case "Client", "Sender", "MustUnderstand", "VersionMismatch":
 				outcome = table.ClientError
 			}
 			x.Outcome = "" // HTTP says 500 for every fault
