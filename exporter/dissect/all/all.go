@@ -36,6 +36,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/postgresql"
 	"github.com/pcapsule/pcapsule/exporter/dissect/proxy"
 	"github.com/pcapsule/pcapsule/exporter/dissect/quic"
+	"github.com/pcapsule/pcapsule/exporter/dissect/rabbitstream"
 	"github.com/pcapsule/pcapsule/exporter/dissect/radius"
 	"github.com/pcapsule/pcapsule/exporter/dissect/rdp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/redis"
@@ -81,6 +82,7 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		amqp.Protocol(),
 		amqp1.Protocol(),
 		stomp.Protocol(),
+		rabbitstream.Protocol(),
 		memcached.Protocol(),
 		ldap.Protocol(),
 		smtp.Protocol(),
