@@ -31,6 +31,7 @@ func TestRowsAreWhatTheClientSaid(t *testing.T) {
 		"mqtt-ws":                mqttWebDid,
 		"nats":                   natsDid,
 		"stomp":                  stompDid,
+		"rabbitstream":           rabbitStreamDid,
 		"postgresql-replication": replicationDid,
 		"web":                    webDid,
 		"socketio":               socketioDid,

@@ -46,6 +46,7 @@ var samples = map[string]string{
 	"mysql.pcapng":                  "mysql",
 	"nats.pcapng":                   "nats",
 	"stomp.pcapng":                  "stomp",
+	"rabbitstream.pcapng":           "rabbitstream",
 	"postgresql.pcapng":             "postgresql",
 	"postgresql-replication.pcapng": "postgresql",
 	"redis.pcap":                    "redis",

@@ -44,6 +44,8 @@ func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 		return likely(whole && numbered(h.client) && len(body) >= minNumbered && exact(msg, body))
 	case h.version > msg.MaxVersion():
 		return likely(whole)
+	case whole && empty(msg, body):
+		return dissect.No
 	case whole && exact(msg, body):
 		return dissect.Yes
 	case whole:
@@ -83,6 +85,16 @@ func numbered(id []byte) bool {
 func introduces(msg kmsg.Request, body []byte) bool {
 	v, ok := msg.(*kmsg.ApiVersionsRequest)
 	return ok && exact(msg, body) && named([]byte(v.ClientSoftwareName))
+}
+
+// empty reports whether a body names nothing although its API needs a name. A frame of another protocol may end with
+// zeros: Create of RabbitMQ's streams looks like LeaveGroup of a group without a name.
+func empty(msg kmsg.Request, body []byte) bool {
+	switch msg.Key() {
+	case apiVersions, apiMetadata:
+		return false
+	}
+	return len(body) > 3 && len(bytes.Trim(body, "\x00")) == 0 // the longest that names nothing is that of DescribeCluster
 }
 
 func likely(yes bool) dissect.Verdict {

@@ -366,6 +366,7 @@ func TestDetect(t *testing.T) {
 	hello := at(kmsg.NewPtrApiVersionsRequest(), 4)
 	hello.ClientSoftwareName, hello.ClientSoftwareVersion = "apache-kafka-java", "4.0.0"
 	dissecttest.Detect(t, detect, dissecttest.Heads{
+		{"a command of RabbitMQ's streams, which looks like LeaveGroup", dissect.ToServer, "\x00\x00\x00\x11\x00\x0d\x00\x01\x00\x00\x00\x05\x00\x03st1\x00\x00\x00\x00", dissect.No},
 		{"a request", dissect.ToServer, whole, dissect.Yes},
 		{"the beginning of a request", dissect.ToServer, whole[:9], dissect.More},
 		{"a request with a byte too many", dissect.ToServer, "\x00\x00\x00" + string([]byte{whole[3] + 1}) + whole[4:] + "x", dissect.No},

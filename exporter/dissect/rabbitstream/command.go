@@ -53,6 +53,7 @@ const (
 	chunkHead = 48        // bytes of the head of a chunk in Deliver
 	chunkMark = 0x50      // magic and version at its beginning
 	maxItems  = 1_000_000 // of a list
+	batch     = 0x80      // bit of an entry that is a batch of messages
 )
 
 // frame is the head of a frame.
@@ -77,6 +78,16 @@ func correlated(key uint16) bool {
 		return false
 	}
 	return true
+}
+
+// numbered reports whether a command names a publisher or a subscription by its number, so that its stream is known only
+// from an earlier command.
+func numbered(key uint16) bool {
+	switch key {
+	case publish, deliver, credit, deletePublisher, unsubscribe, consumerUpdate:
+		return true
+	}
+	return false
 }
 
 // sent reports whether a side may send a command, not a response.
@@ -270,21 +281,7 @@ func (r *Row) messages(f frame, d *reader) {
 	switch f.key {
 	case publish:
 		d.publisher = d.Uint8()
-		n := int64(int32(d.Uint32()))
-		r.Messages = table.Some(n)
-		for i := int64(0); i < n && !d.Short(); i++ {
-			number := d.Uint64()
-			if i == 0 {
-				r.Publishing = table.Some(int64(number))
-			}
-			if i == 0 || !f.partial {
-				d.last = number
-			}
-			if f.version == 2 {
-				d.text() // value for filters
-			}
-			d.Skip(int(min(d.Uint32(), maxFrame)))
-		}
+		r.entries(f, d, int64(int32(d.Uint32())))
 	case publishConfirm, publishError:
 		d.publisher, d.step = d.Uint8(), 8
 		if f.key == publishError {
@@ -302,6 +299,30 @@ func (r *Row) messages(f frame, d *reader) {
 		}
 		r.chunk(f, d)
 	}
+}
+
+// entries reads the messages of Publish. An entry may be a batch of messages, compressed or not.
+func (r *Row) entries(f frame, d *reader, n int64) {
+	messages := n
+	for i := int64(0); i < n && !d.Short(); i++ {
+		number := d.Uint64()
+		if i == 0 {
+			r.Publishing = table.Some(int64(number))
+		}
+		if i == 0 || !f.partial {
+			d.last = number
+		}
+		if f.version == 2 {
+			d.text() // value for filters
+		}
+		if d.Left() > 0 && d.Rest()[0]&batch != 0 {
+			d.Skip(1) // kind of compression
+			messages += int64(d.Uint16()) - 1
+			d.Skip(4) // its length without compression
+		}
+		d.Skip(int(min(d.Uint32(), maxFrame)))
+	}
+	r.Messages = table.Some(messages)
 }
 
 // chunk reads the head of a chunk of messages.

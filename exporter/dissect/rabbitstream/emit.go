@@ -42,11 +42,14 @@ func (k *conn) emit(c *call, why string) {
 func (c *call) summary(why string) string {
 	row := c.row
 	s := row.Method.V
-	if row.Stream.OK {
-		s += " " + row.Stream.V
-	}
 	if row.Messages.OK {
-		s += ", " + clip.Count(row.Messages.V, "message", "messages")
+		s += " " + clip.Count(row.Messages.V, "message", "messages") + " of"
+	}
+	switch {
+	case row.Stream.OK:
+		s += " " + row.Stream.V
+	case numbered(c.key):
+		s += " ?"
 	}
 	switch {
 	case row.StatusText.OK:

@@ -221,13 +221,13 @@ func (k *conn) response(in *dissect.Input, f frame, body []byte) (*call, error) 
 		k.Conn.Confirm()
 	}
 	if !ok {
-		if k.Conn.Unproved() {
-			return nil, fmt.Errorf("reading a response: no request has correlation id %d", number)
-		}
 		c = &call{row: &Row{Correlation: table.Some(int64(number))}, from: in.Dir.Other(), key: f.key}
 		c.x.Reversed = in.Dir == dissect.ToServer
 	}
 	if !c.row.answered(f, &d) {
+		if k.Conn.Unproved() {
+			return nil, fmt.Errorf("reading the response of %s: its %d bytes do not have the form of the command", command(f.key), len(body))
+		}
 		c.bad = true
 		k.Conn.Anomaly("malformed", "reading the response of "+command(f.key)+": its bytes do not have the form of the command", 0)
 	}

@@ -13,6 +13,7 @@ func Scenarios() []lab.Scenario {
 		{Name: "amqp", Make: makeAMQP},
 		{Name: "amqp1", Make: makeAMQP1},
 		{Name: "stomp", Make: makeSTOMP},
+		{Name: "rabbitstream", Make: makeRabbitStream},
 	}
 }
 
