@@ -24,7 +24,10 @@ import (
 var unlike = []string{"mixed/ndpi-whatsapp_login_call.pcap", "other/arkime-stun-ice-testcall.pcap", "sip/zeek-wireshark.pcap", "other/suricata-modbus-modbus.pcap", "other/zeek-dnp3.pcap",
 	"icmp/ndpi-icmp-tunnel.pcap", "other/ndpi-jabber.pcap", "link/zeek-Teredo.pcap", "mixed/zeek-nmap-vsn.pcap", "other/ipfixprobe-ovpn.pcap"}
 
-// eachCapture opens every sample, and public captures if there are any, and runs a test of each.
+// together is how many captures are in one bundle: what is asked costs the same for any number of them.
+const together = 8
+
+// eachCapture opens bundles of all samples, and of public captures if there are any, and runs a test of each.
 func eachCapture(t *testing.T, test func(t *testing.T, c *forensics.Case)) {
 	files, err := filepath.Glob(filepath.Join("..", "..", "samples", "*.pcap*"))
 	if err != nil || len(files) < 40 {
@@ -35,9 +38,9 @@ func eachCapture(t *testing.T, test func(t *testing.T, c *forensics.Case)) {
 			files = append(files, filepath.Join(dir, name))
 		}
 	}
-	for _, file := range files {
-		name := filepath.Base(file)
-		t.Run(name, func(t *testing.T) { test(t, share(t, "each "+name, []string{file}, exporter.Options{})) })
+	for group := range slices.Chunk(files, together) {
+		name := filepath.Base(group[0])
+		t.Run(name, func(t *testing.T) { test(t, share(t, "each "+name, group, exporter.Options{})) })
 	}
 }
 
@@ -132,7 +135,7 @@ func TestEdgesAreTheSameInEveryAnswer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i := range m.Edges[:min(1, len(m.Edges))] {
+		for i := range m.Edges[:min(together, len(m.Edges))] {
 			e := &m.Edges[i]
 			if e.Src == e.Dst {
 				continue
@@ -225,7 +228,7 @@ func TestEndpointsAreThoseOfTheirCalls(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, e := range out.Endpoints {
-			if i == 20 {
+			if i == 20*together {
 				break
 			}
 			endpoints++
