@@ -9,7 +9,9 @@ package kfl
 import (
 	"maps"
 	"slices"
+	"strings"
 
+	"github.com/pcapsule/pcapsule/kfl/internal/foreign"
 	"github.com/pcapsule/pcapsule/kfl/internal/parse"
 	"github.com/pcapsule/pcapsule/kfl/nearest"
 )
@@ -75,6 +77,34 @@ func Compile(src string, env Env) (*Query, error) {
 		return nil, q.fault
 	}
 	return q, nil
+}
+
+// suggest adds to an error what a filter of Wireshark or tcpdump is in KFL.
+func suggest(src string, env Env, err *Error) *Error {
+	if err.Macro != "" || err.Limit {
+		return err
+	}
+	problem := func(e *Error) *foreign.Problem {
+		return &foreign.Problem{Offset: e.Offset, Unknown: strings.HasPrefix(e.Msg, "unknown name"), Hinted: e.Hint != ""}
+	}
+	k := foreign.Language{
+		IsField:    func(word string) bool { return names().byName[word] != nil },
+		IsOperator: func(word string) bool { return slices.Contains(parse.InfixWords[:], word) },
+		Address:    parse.QuotedAddress,
+		Compile: func(text string) *foreign.Problem {
+			if _, bad := compile(text, env); bad != nil {
+				return problem(bad)
+			}
+			return nil
+		},
+	}
+	hint := k.Hint(src, *problem(err))
+	if hint == "" {
+		return err
+	}
+	out := *err
+	out.Hint = hint
+	return &out
 }
 
 func compile(src string, env Env) (*Query, *Error) {

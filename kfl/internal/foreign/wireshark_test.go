@@ -1,34 +1,48 @@
-package kfl
+package foreign_test
 
 import (
 	"database/sql"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
+
+	_ "github.com/duckdb/duckdb-go/v2"
+
+	"github.com/pcapsule/pcapsule/kfl"
+	"github.com/pcapsule/pcapsule/kfl/internal/foreign"
+	"github.com/pcapsule/pcapsule/kfl/internal/parse"
 )
+
+// known reports whether a word is the name of a field in KFL.
+func known(word string) bool {
+	return slices.ContainsFunc(kfl.Fields(), func(f kfl.Field) bool { return f.Name == word || slices.Contains(f.Aliases, word) })
+}
 
 // TestWiresharkFields compiles the KFL of every field.
 func TestWiresharkFields(t *testing.T) {
-	if n := len(wireshark()); n < 60 {
+	k := foreign.Language{IsField: known, Address: parse.QuotedAddress}
+	fields, packets := foreign.Fields()
+	if n := len(fields); n < 60 {
 		t.Errorf("%d fields, want at least 60", n)
 	}
-	for name, f := range wireshark() {
-		if names().byName[name] != nil {
+	for _, name := range fields {
+		if known(name) {
 			t.Errorf("%s is a name in KFL, so its row is never used", name)
 			continue
 		}
-		if f.packets {
+		if packets[name] {
 			continue // TestPacketHints
 		}
 		var faults []string
 		for _, value := range []string{"1", `"x"`, "10.0.0.1", `"2026-01-31T12:00:00Z"`} {
 			for _, op := range []string{" == ", " contains "} {
-				if _, err := Compile(fromWireshark(name+op+value, false), Env{}); err != nil {
+				if _, err := kfl.Compile(k.FromWireshark(name+op+value), kfl.Env{}); err != nil {
 					faults = append(faults, err.Error())
 				}
 			}
 		}
-		if _, err := Compile(fromWireshark(name, false), Env{}); err != nil {
+		if _, err := kfl.Compile(k.FromWireshark(name), kfl.Env{}); err != nil {
 			faults = append(faults, err.Error())
 		}
 		if len(faults) == 9 {
@@ -84,8 +98,8 @@ func TestWiresharkHints(t *testing.T) {
 		`tcp.flags.reset == 0`:                          `write !(tcp.resets > 0)`,
 		`htpp && ip.src == 10.0.0.1`:                    ``, // it has another error
 	} {
-		_, err := Compile(src, Env{})
-		var bad *Error
+		_, err := kfl.Compile(src, kfl.Env{})
+		var bad *kfl.Error
 		if !errors.As(err, &bad) {
 			t.Errorf("%s: %v, want an error", src, err)
 			continue
@@ -99,7 +113,7 @@ func TestWiresharkHints(t *testing.T) {
 		if bad.Hint != want {
 			t.Errorf("%s: hint %q, want %q", src, bad.Hint, want)
 		}
-		if _, err := Compile(strings.TrimPrefix(bad.Hint, "write "), Env{}); err != nil {
+		if _, err := kfl.Compile(strings.TrimPrefix(bad.Hint, "write "), kfl.Env{}); err != nil {
 			t.Errorf("%s: its hint does not compile: %v", src, err)
 		}
 	}
@@ -141,17 +155,18 @@ func TestPacketHints(t *testing.T) {
 			t.Errorf("%s: %d rows, %v", hint, n, err)
 		}
 	}
-	for name, f := range wireshark() {
-		if f.packets && !strings.HasPrefix(hintOf(t, name), "KFL selects calls") {
+	fields, packetsOnly := foreign.Fields()
+	for _, name := range fields {
+		if packetsOnly[name] && !strings.HasPrefix(hintOf(t, name), "KFL selects calls") {
 			t.Errorf("%s: hint %q", name, hintOf(t, name))
 		}
 	}
 	for src, want := range map[string]string{
-		"eth.addr == 02:42:ac:11:00:02": otherPackets,
-		"tcp.seq == 1 && http":          otherPackets,
-		"tcp[13] & 2 != 0":              otherPackets,
-		"tcp[tcpflags] & tcp-syn != 0":  otherPackets,
-		"frame.len == abc":              otherPackets,
+		"eth.addr == 02:42:ac:11:00:02": foreign.OtherPackets,
+		"tcp.seq == 1 && http":          foreign.OtherPackets,
+		"tcp[13] & 2 != 0":              foreign.OtherPackets,
+		"tcp[tcpflags] & tcp-syn != 0":  foreign.OtherPackets,
+		"frame.len == abc":              foreign.OtherPackets,
 		"dns.qry.type == 9999":          "write dns_question_types.* for dns.qry.type",
 		"htpp && frame.len > 100":       "did you mean http?",
 	} {
@@ -164,8 +179,8 @@ func TestPacketHints(t *testing.T) {
 // hintOf returns the hint for an invalid query.
 func hintOf(t *testing.T, src string) string {
 	t.Helper()
-	_, err := Compile(src, Env{})
-	var bad *Error
+	_, err := kfl.Compile(src, kfl.Env{})
+	var bad *kfl.Error
 	if !errors.As(err, &bad) {
 		t.Fatalf("%s: %v, want an error", src, err)
 	}

@@ -1,4 +1,4 @@
-package kfl
+package foreign
 
 import (
 	"regexp"
@@ -20,9 +20,8 @@ const otherPackets = "KFL selects calls, not packets; Wireshark has this field: 
 
 // elsewhere says where to find the field of packets at the place of an error in src, or what KFL calls the
 // field. It returns "" for other text.
-func elsewhere(src string, err *Error) string {
-	offset := err.Offset
-	if at := packetBytes.FindStringIndex(src); at != nil && at[0] <= offset {
+func (k *Language) elsewhere(src string, err Problem) string {
+	if at := packetBytes.FindStringIndex(src); at != nil && at[0] <= err.Offset {
 		return otherPackets
 	}
 	var one, all strings.Builder
@@ -36,12 +35,12 @@ func elsewhere(src string, err *Error) string {
 			op, value = src[m[4]:m[5]], src[m[6]:m[7]]
 		}
 		f := wireshark()[name]
-		sql := packetSQL(f, op, value)
-		if m[0] <= offset && offset < m[1] {
+		sql := k.packetSQL(f, op, value)
+		if m[0] <= err.Offset && err.Offset < m[1] {
 			switch {
 			case f.packets && sql == "":
 				return otherPackets
-			case !f.packets && f.to != "" && names().byName[name] == nil && err.Hint == "":
+			case !f.packets && f.to != "" && !k.IsField(name) && !err.Hinted:
 				return "write " + strings.TrimPrefix(f.to, "=") + " for " + name
 			case !f.packets:
 				return ""
@@ -66,7 +65,7 @@ func elsewhere(src string, err *Error) string {
 }
 
 // packetSQL is a comparison of a field of packets in SQL, or "" if table packets has no equivalent.
-func packetSQL(f foreignField, op, value string) string {
+func (k *Language) packetSQL(f foreignField, op, value string) string {
 	if !f.packets || f.to == "" {
 		return ""
 	}
@@ -91,7 +90,7 @@ func packetSQL(f foreignField, op, value string) string {
 		if !intSet.MatchString(value) {
 			return ""
 		}
-		return f.to + " IN (" + strings.Trim(set(value), "[]") + ")"
+		return f.to + " IN (" + strings.Trim(k.set(value), "[]") + ")"
 	default:
 		return ""
 	}

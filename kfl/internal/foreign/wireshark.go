@@ -1,4 +1,4 @@
-package kfl
+package foreign
 
 import (
 	_ "embed"
@@ -8,8 +8,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/pcapsule/pcapsule/kfl/internal/parse"
 )
 
 //go:embed wireshark.tsv
@@ -36,7 +34,7 @@ var wireshark = sync.OnceValue(func() map[string]foreignField {
 		}
 		for _, pair := range strings.Fields(strings.Join(row[2:], " ")) {
 			number, text, _ := strings.Cut(pair, "=")
-			f.values[number] = parse.Quote(text)
+			f.values[number] = strconv.Quote(text)
 		}
 		m[row[0]] = f
 	}
@@ -62,39 +60,9 @@ var (
 	plainWord  = regexp.MustCompile(`^[A-Za-z_][\w-]*$`)
 )
 
-// suggest adds the likely intention to an error: the same condition with Wireshark's fields and tcpdump's
-// words replaced by KFL's and with addresses in quotes, and with words in quotes if they are unknown names.
-// It suggests only queries that compile. For a field that calls do not have, it says where the field is.
-func suggest(src string, env Env, err *Error) *Error {
-	if err.Macro != "" || err.Limit {
-		return err
-	}
-	hint := ""
-	for bad, quote := err, false; hint == ""; quote = true {
-		text := fromWireshark(fromTcpdump(src), quote)
-		if text != src {
-			_, bad = compile(text, env)
-		}
-		if bad == nil {
-			hint = "write " + text
-			break
-		}
-		if quote || !strings.HasPrefix(bad.Msg, "unknown name") {
-			hint = elsewhere(src, err)
-			break
-		}
-	}
-	if hint == "" {
-		return err
-	}
-	out := *err
-	out.Hint = hint
-	return &out
-}
-
 // fromWireshark translates the Wireshark fields and operators in src to KFL. quote: also put words that
 // fields are compared with in quotes.
-func fromWireshark(src string, quote bool) string {
+func (k *Language) fromWireshark(src string, quote bool) string {
 	var b strings.Builder
 	last := 0
 	for _, m := range wiresharkTerm().FindAllStringSubmatchIndex(src, -1) {
@@ -107,7 +75,7 @@ func fromWireshark(src string, quote bool) string {
 			}
 			return src[m[2*i]:m[2*i+1]]
 		}
-		b.WriteString(src[last:m[0]] + comparison(part(1), part(2), part(3), src[m[0]:m[1]], quote))
+		b.WriteString(src[last:m[0]] + k.comparison(part(1), part(2), part(3), src[m[0]:m[1]], quote))
 		last = m[1]
 	}
 	return b.String() + src[last:]
@@ -115,7 +83,7 @@ func fromWireshark(src string, quote bool) string {
 
 // meant returns the fields that a name means which KFL does not have, with blanks between: those of
 // Wireshark's field, of both ends for the name of one (service), or without its protocol (http.method).
-func meant(name string) string {
+func (k *Language) meant(name string) string {
 	for was, is := range map[string]string{"ssl.": "tls.", "bootp.": "dhcp."} { // names before Wireshark 3.0
 		if rest, ok := strings.CutPrefix(name, was); ok {
 			name = is + rest
@@ -127,15 +95,14 @@ func meant(name string) string {
 		}
 		return f.to
 	}
-	known := names().byName
-	if known["src."+name] != nil && known["dst."+name] != nil {
+	if k.IsField("src."+name) && k.IsField("dst."+name) {
 		return "src." + name + " dst." + name
 	}
 	protocol, rest, dotted := strings.Cut(name, ".")
-	if own := protocol + "_" + rest; dotted && known[own] != nil {
+	if own := protocol + "_" + rest; dotted && k.IsField(own) {
 		return own
 	}
-	if dotted && known[protocol] != nil && known[rest] != nil {
+	if dotted && k.IsField(protocol) && k.IsField(rest) {
 		return rest
 	}
 	return ""
@@ -143,19 +110,19 @@ func meant(name string) string {
 
 // comparison translates a comparison to KFL; op and value are empty for a name without a
 // comparison. It returns whole if name is not a field of Wireshark.
-func comparison(name, op, value, whole string, quote bool) string {
-	to := meant(name)
-	ok := to != "" && names().byName[name] == nil
-	quoted := parse.QuotedAddress(value)
+func (k *Language) comparison(name, op, value, whole string, quote bool) string {
+	to := k.meant(name)
+	ok := to != "" && !k.IsField(name)
+	quoted := k.Address(value)
 	switch text, is := wireshark()[name].values[value]; {
 	case strings.HasPrefix(value, "{") && op == "in":
-		quoted = set(value)
+		quoted = k.set(value)
 	case ok && is:
 		quoted = text
 	case ok && to == "timestamp":
 		quoted = moment(value)
-	case quote && quoted == value && plainWord.MatchString(value) && names().byName[value] == nil && !slices.Contains(constants, value):
-		quoted = parse.Quote(value)
+	case quote && quoted == value && plainWord.MatchString(value) && !k.IsField(value) && !slices.Contains(constants, value):
+		quoted = strconv.Quote(value)
 	}
 	if !ok && quoted == value {
 		return whole
@@ -208,13 +175,13 @@ func comparison(name, op, value, whole string, quote bool) string {
 
 // set translates a set of Wireshark, {80 443}, to a list. It returns a set with a range unchanged,
 // because KFL has none.
-func set(text string) string {
+func (k *Language) set(text string) string {
 	var list []string
 	for _, e := range setElement().FindAllString(text[1:len(text)-1], -1) {
 		if strings.Contains(e, "..") && e[0] != '"' {
 			return text
 		}
-		list = append(list, parse.QuotedAddress(e))
+		list = append(list, k.Address(e))
 	}
 	return "[" + strings.Join(list, ", ") + "]"
 }

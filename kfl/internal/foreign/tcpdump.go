@@ -1,12 +1,10 @@
-package kfl
+package foreign
 
 import (
 	"regexp"
-	"slices"
+	"strconv"
 	"strings"
 	"sync"
-
-	"github.com/pcapsule/pcapsule/kfl/internal/parse"
 )
 
 // tcpdumpTerm matches a primitive of pcap-filter(7) that KFL can express: a protocol, a direction, what
@@ -19,14 +17,14 @@ var tcpdumpTerm = sync.OnceValue(func() *regexp.Regexp {
 
 // fromTcpdump translates the primitives of tcpdump's filters in src to KFL: host, net, port and portrange
 // with their direction, and before them the transport.
-func fromTcpdump(src string) string {
+func (k *Language) fromTcpdump(src string) string {
 	return tcpdumpTerm().ReplaceAllStringFunc(src, func(term string) string {
 		m := tcpdumpTerm().FindStringSubmatch(term)
 		transport, end, what, values := m[1], m[2], m[3], m[4]
 		if what == "" && end != "" {
 			what = "host"
 		}
-		cond := tcpdumpCondition(what, strings.Split(values, " or "))
+		cond := k.tcpdumpCondition(what, strings.Split(values, " or "))
 		if cond == "" {
 			return term
 		}
@@ -43,11 +41,11 @@ func fromTcpdump(src string) string {
 }
 
 // tcpdumpCondition returns the condition on END, the client or the server, or "".
-func tcpdumpCondition(what string, values []string) string {
+func (k *Language) tcpdumpCondition(what string, values []string) string {
 	field, list := "END.ip", make([]string, 0, len(values))
 	for _, v := range values {
 		v = strings.TrimSpace(v)
-		quoted := parse.QuotedAddress(v)
+		quoted := k.Address(v)
 		switch {
 		case what == "port" && strings.Trim(v, "0123456789") == "":
 			field, quoted = "END.port", v
@@ -57,10 +55,10 @@ func tcpdumpCondition(what string, values []string) string {
 				return ""
 			}
 			return "(END.port >= " + from + " && END.port <= " + to + ")"
-		case what == "host" && slices.Contains(parse.InfixWords[:], v):
+		case what == "host" && k.IsOperator(v):
 			return ""
 		case what == "host" && quoted == v && len(values) == 1 && plainWord.MatchString(strings.ReplaceAll(v, ".", "_")):
-			field, quoted = "END.name", parse.Quote(v)
+			field, quoted = "END.name", strconv.Quote(v)
 		case what == "host" && quoted != v && !strings.Contains(v, "/"), what == "net" && strings.Contains(quoted, "/") && quoted != v:
 		default:
 			return ""
