@@ -17,8 +17,8 @@ import (
 const (
 	defaultTable = 4096     // bytes of the dynamic table before any size update, RFC 9113 section 6.5.2
 	maxTable     = 64 << 10 // bytes of it that are kept, whatever the peer announced
-	maxFields    = 4096     // fields returned for one block
-	maxList      = 1 << 20  // bytes of names and values returned for one block, plus 32 for each field
+	MaxFields    = 4096     // fields returned for one block
+	MaxList      = 1 << 20  // bytes of names and values returned for one block, plus 32 for each field
 	entryCost    = 32       // RFC 7541 section 4.1
 	maxInteger   = 1 << 30
 )
@@ -49,15 +49,8 @@ type Decoder struct {
 	max     int // size allowed now
 	partial bool
 
-	fields  []Field
-	list    int // size of fields
-	scratch []byte
-	shared  []span
-
-	// Of the last block.
-	Unknown int // fields with Unknown set
-	Dropped int // fields over the limits, not returned
-	Update  int // largest table size update, -1 if there was none
+	Output     // of the last block
+	Update int // largest table size update in it, -1 if there was none
 }
 
 type entry struct {
@@ -66,13 +59,6 @@ type entry struct {
 }
 
 func (e *entry) cost() int { return len(e.name) + len(e.value) + entryCost }
-
-// span is the part of scratch with a field's name or value.
-type span struct {
-	field    int
-	value    bool
-	from, to int
-}
 
 // New returns a decoder for a connection captured from its start.
 func New() Decoder { return Decoder{max: defaultTable} }
@@ -89,8 +75,7 @@ func (d *Decoder) Lose() {
 // Memory is the decoder's memory in addition to its own size, in bytes: its table and the last
 // block.
 func (d *Decoder) Memory() int {
-	const entrySize, fieldSize = int(unsafe.Sizeof(entry{})), int(unsafe.Sizeof(Field{}))
-	return d.size + len(d.ring)*entrySize + cap(d.fields)*fieldSize + d.list + cap(d.scratch)
+	return d.size + len(d.ring)*int(unsafe.Sizeof(entry{})) + d.Output.Memory()
 }
 
 // Partial reports whether the table may lack entries that the peer has.
@@ -100,27 +85,13 @@ func (d *Decoder) Partial() bool { return d.partial }
 // and the table is no longer reliable, see Lose. Fields are valid until the next call; their
 // strings stay valid.
 func (d *Decoder) Decode(block []byte) ([]Field, error) {
-	clear(d.fields)
-	d.fields, d.scratch, d.shared, d.list = d.fields[:0], d.scratch[:0], d.shared[:0], 0
-	d.Unknown, d.Dropped, d.Update = 0, 0, -1
+	d.Begin()
+	d.Update = -1
 	var err error
 	for p := block; len(p) > 0 && err == nil; {
 		p, err = d.field(p)
 	}
-	if len(d.shared) > 0 {
-		text := string(d.scratch)
-		for _, s := range d.shared {
-			if s.value {
-				d.fields[s.field].Value = text[s.from:s.to]
-			} else {
-				d.fields[s.field].Name = text[s.from:s.to]
-			}
-		}
-	}
-	if cap(d.scratch) > maxTable {
-		d.scratch = nil
-	}
-	return d.fields, err
+	return d.Fields(), err
 }
 
 // field reads one representation, RFC 7541 section 6, and returns the bytes after it.
@@ -163,7 +134,7 @@ func (d *Decoder) literal(p []byte, prefix uint, add, never bool) ([]byte, error
 	if err != nil {
 		return p, err
 	}
-	from := len(d.scratch)
+	from := len(d.Scratch)
 	f := Field{Never: never}
 	if i != 0 {
 		e := d.at(i)
@@ -171,35 +142,34 @@ func (d *Decoder) literal(p []byte, prefix uint, add, never bool) ([]byte, error
 	} else if p, err = d.text(p); err != nil {
 		return p, err
 	}
-	mid := len(d.scratch)
+	mid := len(d.Scratch)
 	if p, err = d.text(p); err != nil {
 		return p, err
 	}
-	end := len(d.scratch)
+	end := len(d.Scratch)
 	if add {
 		if i == 0 {
-			f.Name = string(d.scratch[from:mid])
+			f.Name = string(d.Scratch[from:mid])
 		}
-		f.Value = string(d.scratch[mid:end])
-		d.scratch = d.scratch[:from]
+		f.Value = string(d.Scratch[mid:end])
+		d.Scratch = d.Scratch[:from]
 		d.add(entry{f.Name, f.Value, f.Unknown})
 		d.emit(f)
 		return p, nil
 	}
-	if !d.fits(len(f.Name) + end - from) {
-		d.scratch = d.scratch[:from]
+	if !d.Fits(len(f.Name) + end - from) {
+		d.Scratch = d.Scratch[:from]
 		return p, nil
 	}
-	k := len(d.fields)
 	if i == 0 {
-		d.shared = append(d.shared, span{k, false, from, mid})
+		d.Name(from, mid)
 	}
-	d.shared = append(d.shared, span{k, true, mid, end})
-	d.put(f)
+	d.Value(mid, end)
+	d.Put(f)
 	return p, nil
 }
 
-// text appends a string, RFC 7541 section 5.2, to scratch.
+// text appends a string, RFC 7541 section 5.2, to Scratch.
 func (d *Decoder) text(p []byte) ([]byte, error) {
 	if len(p) == 0 {
 		return p, ErrShort
@@ -213,34 +183,18 @@ func (d *Decoder) text(p []byte) ([]byte, error) {
 		return p, fmt.Errorf("a string of %d bytes with %d left: %w", n, len(p), ErrShort)
 	}
 	if coded {
-		d.scratch, err = AppendHuffman(d.scratch, p[:n])
+		d.Scratch, err = AppendHuffman(d.Scratch, p[:n])
 	} else {
-		d.scratch = append(d.scratch, p[:n]...)
+		d.Scratch = append(d.Scratch, p[:n]...)
 	}
 	return p[n:], err
 }
 
 // emit appends a field to the result unless the block's limits are reached.
 func (d *Decoder) emit(f Field) {
-	if d.fits(len(f.Name) + len(f.Value)) {
-		d.put(f)
+	if d.Fits(len(f.Name) + len(f.Value)) {
+		d.Put(f)
 	}
-}
-
-func (d *Decoder) fits(n int) bool {
-	if len(d.fields) >= maxFields || d.list+n+entryCost > maxList {
-		d.Dropped++
-		return false
-	}
-	d.list += n + entryCost
-	return true
-}
-
-func (d *Decoder) put(f Field) {
-	if f.Unknown {
-		d.Unknown++
-	}
-	d.fields = append(d.fields, f)
 }
 
 // integer reads a number with an n-bit prefix, RFC 7541 section 5.1.

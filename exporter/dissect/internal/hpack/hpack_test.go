@@ -168,7 +168,7 @@ func TestLimits(t *testing.T) {
 		t.Fatal(err)
 	}
 	f, err := d.Decode(bytes.Repeat([]byte{0xbe}, 200_000)) // 3 GB if all were returned
-	if err != nil || len(f) > maxFields || d.Dropped+len(f) != 200_000 || d.list > maxList {
+	if err != nil || len(f) > MaxFields || d.Dropped+len(f) != 200_000 || d.list > MaxList {
 		t.Errorf("%d fields, %d dropped, %d bytes, %v", len(f), d.Dropped, d.list, err)
 	}
 }

@@ -1,6 +1,10 @@
 package qpack
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/hpack"
+)
 
 // FuzzDecoder passes random bytes to the three readers in random order. They must not panic and
 // must stay within the limits.
@@ -41,7 +45,7 @@ func FuzzDecoder(f *testing.F) {
 				for i := range fields {
 					size += len(fields[i].Name) + len(fields[i].Value)
 				}
-				if len(fields) > maxFields || size > maxList {
+				if len(fields) > hpack.MaxFields || size > hpack.MaxList {
 					t.Fatalf("%d fields of %d bytes, %v", len(fields), size, err)
 				}
 			case 1:

@@ -19,8 +19,6 @@ import (
 // Limits of one decoder.
 const (
 	maxTable   = 64 << 10  // bytes of the dynamic table that are kept, whatever the peer announced
-	maxFields  = 4096      // fields returned for one section
-	maxList    = 1 << 20   // bytes of names and values returned for one section, plus 32 for each field
 	maxString  = 256 << 10 // bytes of a string in an instruction of the encoder stream
 	maxUnacked = 4096      // sections kept until they are acknowledged
 	entryCost  = 32        // RFC 9204 section 3.2.1
@@ -65,21 +63,7 @@ type Decoder struct {
 	nUnacked int
 	highest  int64 // largest number of insertions that a section needed
 
-	fields  []Field
-	list    int
-	scratch []byte
-	shared  []span
-
-	// Of the last section.
-	Unknown int // fields with Unknown set
-	Dropped int // fields over the limits, not returned
-}
-
-// span is the part of scratch with a field's name or value.
-type span struct {
-	field    int
-	value    bool
-	from, to int
+	hpack.Output // of the last section
 }
 
 // SetMax sets the SETTINGS_QPACK_MAX_TABLE_CAPACITY that the decoding side announced.
@@ -94,8 +78,8 @@ func (d *Decoder) Capacity() int64 { return d.capacity }
 // Memory is the decoder's memory in addition to its own size, in bytes: its table, the last
 // section and the unacknowledged sections.
 func (d *Decoder) Memory() int {
-	const entrySize, fieldSize, unackedCost = int(unsafe.Sizeof(entry{})), int(unsafe.Sizeof(Field{})), 64
-	return int(d.size) + len(d.ring)*entrySize + cap(d.fields)*fieldSize + d.list + cap(d.scratch) + d.nUnacked*unackedCost
+	const entrySize, unackedCost = int(unsafe.Sizeof(entry{})), 64
+	return int(d.size) + len(d.ring)*entrySize + d.Output.Memory() + d.nUnacked*unackedCost
 }
 
 // Count is the number of insertions seen.
@@ -176,28 +160,13 @@ func (d *Decoder) unwrap(coded int64) int64 {
 // error it returns the fields before the error. Fields are valid until the next call; their
 // strings stay valid.
 func (d *Decoder) Decode(block []byte, need int64) ([]Field, error) {
-	clear(d.fields)
-	d.fields, d.scratch, d.shared, d.list = d.fields[:0], d.scratch[:0], d.shared[:0], 0
-	d.Unknown, d.Dropped = 0, 0
+	d.Begin()
 	s := section{need: need}
 	p, err := s.prefix(block)
 	for len(p) > 0 && err == nil {
 		p, err = d.field(p, &s)
 	}
-	if len(d.shared) > 0 {
-		text := string(d.scratch)
-		for _, sp := range d.shared {
-			if sp.value {
-				d.fields[sp.field].Value = text[sp.from:sp.to]
-			} else {
-				d.fields[sp.field].Name = text[sp.from:sp.to]
-			}
-		}
-	}
-	if cap(d.scratch) > maxTable {
-		d.scratch = nil
-	}
-	return d.fields, err
+	return d.Fields(), err
 }
 
 // section is a section's prefix.
@@ -285,8 +254,8 @@ func (d *Decoder) indexed(s *section, i int64, isStatic, after bool) error {
 	if err != nil {
 		return err
 	}
-	if d.fits(len(e.name) + len(e.value)) {
-		d.put(Field{Name: e.name, Value: e.value, Unknown: e.unknown})
+	if d.Fits(len(e.name) + len(e.value)) {
+		d.Put(Field{Name: e.name, Value: e.value, Unknown: e.unknown})
 	}
 	return nil
 }
@@ -301,69 +270,53 @@ func (d *Decoder) literal(p []byte, prefix uint, s *section, isStatic, after, ne
 	if err != nil {
 		return p, err
 	}
-	from := len(d.scratch)
+	from := len(d.Scratch)
 	if p, err = d.text(p, 7); err != nil {
 		return p, err
 	}
-	if !d.fits(len(e.name) + len(d.scratch) - from) {
-		d.scratch = d.scratch[:from]
+	if !d.Fits(len(e.name) + len(d.Scratch) - from) {
+		d.Scratch = d.Scratch[:from]
 		return p, nil
 	}
-	d.shared = append(d.shared, span{len(d.fields), true, from, len(d.scratch)})
-	d.put(Field{Name: e.name, Unknown: e.unknown, Never: never})
+	d.Value(from, len(d.Scratch))
+	d.Put(Field{Name: e.name, Unknown: e.unknown, Never: never})
 	return p, nil
 }
 
 // spelled reads a field with a literal name and value.
 func (d *Decoder) spelled(p []byte, never bool) ([]byte, error) {
-	from := len(d.scratch)
+	from := len(d.Scratch)
 	p, err := d.text(p, 3)
 	if err != nil {
 		return p, err
 	}
-	mid := len(d.scratch)
+	mid := len(d.Scratch)
 	if p, err = d.text(p, 7); err != nil {
 		return p, err
 	}
-	end := len(d.scratch)
-	if !d.fits(end - from) {
-		d.scratch = d.scratch[:from]
+	end := len(d.Scratch)
+	if !d.Fits(end - from) {
+		d.Scratch = d.Scratch[:from]
 		return p, nil
 	}
-	k := len(d.fields)
-	d.shared = append(d.shared, span{k, false, from, mid}, span{k, true, mid, end})
-	d.put(Field{Never: never})
+	d.Name(from, mid)
+	d.Value(mid, end)
+	d.Put(Field{Never: never})
 	return p, nil
 }
 
-// text appends a string whose length has an n-bit prefix to scratch.
+// text appends a string whose length has an n-bit prefix to Scratch.
 func (d *Decoder) text(p []byte, n uint) ([]byte, error) {
 	str, coded, p, err := cutString(p, n)
 	if err != nil {
 		return p, err
 	}
 	if coded {
-		d.scratch, err = hpack.AppendHuffman(d.scratch, str)
+		d.Scratch, err = hpack.AppendHuffman(d.Scratch, str)
 	} else {
-		d.scratch = append(d.scratch, str...)
+		d.Scratch = append(d.Scratch, str...)
 	}
 	return p, err
-}
-
-func (d *Decoder) fits(n int) bool {
-	if len(d.fields) >= maxFields || d.list+n+entryCost > maxList {
-		d.Dropped++
-		return false
-	}
-	d.list += n + entryCost
-	return true
-}
-
-func (d *Decoder) put(f Field) {
-	if f.Unknown {
-		d.Unknown++
-	}
-	d.fields = append(d.fields, f)
 }
 
 // cutString splits a string off p without decoding its Huffman code; the bit above its n-bit

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	peer "github.com/quic-go/qpack"
+
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/hpack"
 )
 
 const all = math.MaxInt64
@@ -230,7 +232,7 @@ func TestLimits(t *testing.T) {
 	t.Run("fields of a section", func(t *testing.T) {
 		var d Decoder
 		f, err := d.Decode(append(unhex(t, "0000"), bytes.Repeat([]byte{0xd1}, 10000)...), 0)
-		if err != nil || len(f) != maxFields || d.Dropped != 10000-maxFields {
+		if err != nil || len(f) != hpack.MaxFields || d.Dropped != 10000-hpack.MaxFields {
 			t.Errorf("%d fields, %d dropped, %v", len(f), d.Dropped, err)
 		}
 	})
@@ -244,7 +246,7 @@ func TestLimits(t *testing.T) {
 		block := append(unhex(t, "0200"), bytes.Repeat([]byte{0x80}, 100)...)
 		need, _ := d.Need(0, block)
 		f, err := d.Decode(block, need)
-		if err != nil || len(f) > maxList/60000 || len(f)+d.Dropped != 100 {
+		if err != nil || len(f) > hpack.MaxList/60000 || len(f)+d.Dropped != 100 {
 			t.Errorf("%d fields, %d dropped, %v", len(f), d.Dropped, err)
 		}
 	})
