@@ -3,8 +3,8 @@ package kfl
 import (
 	"fmt"
 	"strings"
-	"time"
 
+	"github.com/pcapsule/pcapsule/internal/when"
 	"github.com/pcapsule/pcapsule/kfl/internal/parse"
 )
 
@@ -21,7 +21,7 @@ func (q *Query) Explain(width int) string {
 		b.WriteString(ExplainLine("reads", strings.Join(q.columns, ", "), width))
 	}
 	if q.usesNow {
-		fmt.Fprintf(&b, "now     %s\n", time.Unix(0, q.now).UTC().Format("2006-01-02T15:04:05.000000000Z"))
+		fmt.Fprintf(&b, "now     %s\n", when.Stamp(q.now))
 	}
 	if q.root.op == opConst && q.root.num == 0 {
 		b.WriteString("note    no call can match: the query needs fields or protocols that are not supported yet\n")

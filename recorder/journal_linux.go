@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/bpf"
+	"github.com/pcapsule/pcapsule/internal/when"
 	"github.com/pcapsule/pcapsule/recorder/internal/machine"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
@@ -82,7 +83,7 @@ func appendLine(b []byte, v any) []byte {
 // appendTime writes a time as JSON.
 func appendTime(b []byte, ns int64) []byte {
 	b = append(b, '"')
-	b = time.Unix(0, ns).UTC().AppendFormat(b, "2006-01-02T15:04:05.000000000Z")
+	b = time.Unix(0, ns).UTC().AppendFormat(b, when.Layout)
 	return append(b, '"')
 }
 

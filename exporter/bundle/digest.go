@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/pcapsule/pcapsule/internal/when"
 )
 
 // Digest is a SHA-256, written as 64 lower-case hexadecimal digits.
@@ -35,8 +37,6 @@ func (d *Digest) UnmarshalText(text []byte) error {
 // Time is nanoseconds since 1970 UTC, written as RFC 3339 with nine digits and Z.
 type Time int64
 
-const timeLayout = "2006-01-02T15:04:05.000000000Z"
-
 // At is the optional time ns nanoseconds after 1970 UTC.
 func At(ns int64) *Time {
 	t := Time(ns)
@@ -44,14 +44,14 @@ func At(ns int64) *Time {
 }
 
 // String is the time in RFC 3339 with nine digits and Z.
-func (t Time) String() string { return time.Unix(0, int64(t)).UTC().Format(timeLayout) }
+func (t Time) String() string { return when.Stamp(int64(t)) }
 
 // MarshalText writes the time in RFC 3339.
 func (t Time) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
 // UnmarshalText accepts only what MarshalText writes, so that a time has one spelling.
 func (t *Time) UnmarshalText(text []byte) error {
-	v, err := time.Parse(timeLayout, string(text))
+	v, err := time.Parse(when.Layout, string(text))
 	if err != nil {
 		return fmt.Errorf("reading time: %w", err)
 	}

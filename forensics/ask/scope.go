@@ -8,7 +8,6 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
@@ -127,7 +126,7 @@ func ParseTime(field, text string, missing, first, last int64) (int64, error) {
 }
 
 // Stamp writes a time as RFC 3339 with nine digits and Z.
-func Stamp(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02T15:04:05.000000000Z") }
+func Stamp(ns int64) string { return when.Stamp(ns) }
 
 // Frame returns the Frame of an answer, with the coverage of the window.
 func (w *Window) Frame(ctx context.Context, c *forensics.Case) (Frame, error) {

@@ -11,10 +11,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/internal/when"
 )
-
-// TimeLayout is the format of times: RFC 3339 with nine digits and Z.
-const TimeLayout = "2006-01-02T15:04:05.000000000Z"
 
 // Row appends a row as one JSON object with keys in the order of the columns. JSON
 // defines the format of values.
@@ -34,7 +32,7 @@ func Row(dst []byte, cols []forensics.Column, row []any) []byte {
 	return append(dst, '}')
 }
 
-// JSON appends a value as JSON: times as TimeLayout, BLOBs (call_id, hashes, bytes) in
+// JSON appends a value as JSON: times as when.Layout, BLOBs (call_id, hashes, bytes) in
 // lower-case hexadecimal, numbers without loss, NaN and infinity as text, structs as objects, or as
 // lists if their fields have no names, maps as lists of objects with key and value.
 func JSON(dst []byte, v any) []byte {
@@ -59,7 +57,7 @@ func JSON(dst []byte, v any) []byte {
 	case []byte:
 		return append(hex.AppendEncode(append(dst, '"'), v), '"')
 	case time.Time:
-		return append(v.UTC().AppendFormat(append(dst, '"'), TimeLayout), '"')
+		return append(v.UTC().AppendFormat(append(dst, '"'), when.Layout), '"')
 	case []any:
 		dst = append(dst, '[')
 		for i, x := range v {

@@ -14,6 +14,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/encode"
+	"github.com/pcapsule/pcapsule/internal/when"
 	"github.com/pcapsule/pcapsule/mcp/object"
 )
 
@@ -68,7 +69,7 @@ func (s *Invocation) value(v any) any {
 	case []byte:
 		return ask.Clip(hex.EncodeToString(v), s.cellSize())
 	case time.Time:
-		return v.UTC().Format(encode.TimeLayout)
+		return v.UTC().Format(when.Layout)
 	case []any:
 		out := make([]any, len(v))
 		for i := range v {

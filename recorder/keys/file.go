@@ -10,10 +10,11 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"filippo.io/age"
 	"filippo.io/age/agessh"
+
+	"github.com/pcapsule/pcapsule/internal/when"
 )
 
 // fileHead is the first line of each key file, docs/format/segment-keys.md.
@@ -123,7 +124,7 @@ func (k *File) Key(key Key) error {
 	var b bytes.Buffer
 	o := origin{key.PID, key.TID, key.Time / 1e9, key.Executable}
 	if o != k.last {
-		fmt.Fprintf(&b, "# %s pid %d tid %d %s %s\n", time.Unix(0, key.Time).UTC().Format("2006-01-02T15:04:05.000000000Z"), key.PID, key.TID, key.Library, quote(key.Executable))
+		fmt.Fprintf(&b, "# %s pid %d tid %d %s %s\n", when.Stamp(key.Time), key.PID, key.TID, key.Library, quote(key.Executable))
 	}
 	b.WriteString(key.Line())
 	b.WriteByte('\n')

@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/pcapsule/pcapsule/internal/when"
 )
 
 // Version of the layout of a ring, docs/format/ring.md.
@@ -129,11 +131,9 @@ func nodeName(s string) string {
 // it is 0.
 type Time int64
 
-const timeLayout = "2006-01-02T15:04:05.000000000Z"
-
 func now() Time { return Time(time.Now().UnixNano()) }
 
-func (t Time) String() string { return time.Unix(0, int64(t)).UTC().Format(timeLayout) }
+func (t Time) String() string { return when.Stamp(int64(t)) }
 
 // MarshalJSON writes the time.
 func (t Time) MarshalJSON() ([]byte, error) {

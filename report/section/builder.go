@@ -21,6 +21,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/tally"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/internal/when"
 	"github.com/pcapsule/pcapsule/report/templates"
 	"github.com/pcapsule/pcapsule/report/value"
 )
@@ -240,7 +241,7 @@ func (b *builder) window() error {
 	b.w, b.first, b.last, b.whole = w, w.From, w.To, !w.Asked && !w.Narrowed
 	_, _, b.any = b.c.Window()
 	if b.any {
-		b.r.From, b.r.To = value.RFC3339(b.first), value.RFC3339(b.last)
+		b.r.From, b.r.To = when.Stamp(b.first), when.Stamp(b.last)
 	}
 	for _, f := range [][2]string{{"from", basis.From}, {"to", basis.To}, {"kfl", basis.KFL}} {
 		if f[1] != "" {

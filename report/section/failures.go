@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/internal/when"
 	"github.com/pcapsule/pcapsule/report/templates"
 	"github.com/pcapsule/pcapsule/report/value"
 )
@@ -296,7 +297,7 @@ func (b *builder) changes(p *templates.Section) (value.Section, string) {
 		New     []change `json:"new"`
 		Gone    []change `json:"vanished"`
 	}
-	query := b.ask("compare_periods", map[string]any{"from": value.RFC3339(from), "to": value.RFC3339(b.last), "baseline_from": value.RFC3339(base), "baseline_to": value.RFC3339(from - 1)}, &a)
+	query := b.ask("compare_periods", map[string]any{"from": when.Stamp(from), "to": when.Stamp(b.last), "baseline_from": when.Stamp(base), "baseline_to": when.Stamp(from - 1)}, &a)
 	if b.err != nil {
 		return s, ""
 	}

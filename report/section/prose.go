@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/internal/when"
 	"github.com/pcapsule/pcapsule/report/templates"
 	"github.com/pcapsule/pcapsule/report/value"
 )
@@ -25,7 +26,7 @@ func (b *builder) method(p *templates.Section) (value.Section, string) {
 	}
 	window := "no packets"
 	if b.any {
-		window = fmt.Sprintf("the time from %s to %s", value.RFC3339(b.first), value.RFC3339(b.last))
+		window = fmt.Sprintf("the time from %s to %s", when.Stamp(b.first), when.Stamp(b.last))
 	}
 	add("scope", "Scope: %s %s; %s. Systems whose traffic did not pass the recorded interfaces are out of scope.", scope, plural.Count(int64(len(b.r.Bundles)), "bundle", "bundles"), window)
 	population := plural.Sprintf("%d {call is|calls are} in scope, and {it was|all were} examined", b.calls)

@@ -147,11 +147,6 @@ func Stamp(ns int64, span time.Duration) string {
 	return t.Format("2006-01-02 15:04")
 }
 
-// RFC3339 writes a time in UTC with nine digits.
-func RFC3339(ns int64) string {
-	return time.Unix(0, ns).UTC().Format("2006-01-02T15:04:05.000000000Z")
-}
-
 // And joins words with commas and "and".
 func And(words []string) string {
 	switch n := len(words); n {
