@@ -111,7 +111,7 @@ func findings(t *testing.T, files []string) (list []finding.Finding) {
 	for i := range list {
 		f := &list[i]
 		for _, wrong := range append(wording(f), citations(t, c, f)...) {
-			t.Errorf("%s: %s: %s", files, wrong, f.What)
+			t.Errorf("%s and after it: %s: %s", filepath.Base(files[0]), wrong, f.What)
 		}
 	}
 	return list

@@ -24,8 +24,8 @@ var narrowing = []string{"compare_periods", "get_api_stats", "get_latency", "get
 func TestFiltersMatchTheCallsThatAreCounted(t *testing.T) {
 	t.Parallel()
 	ran := map[string]int{}
-	for _, sample := range []string{"shop.pcapng", "etcd.pcapng", "smb.pcapng", "proxy.pcapng", "wireguard.pcapng", "dns.pcap", "icmp.pcap", "tls.pcapng"} {
-		c := open(t, false, sample)
+	for _, samples := range [][]string{{"shop.pcapng", "etcd.pcapng", "smb.pcapng", "dns.pcap"}, {"proxy.pcapng", "wireguard.pcapng", "icmp.pcap", "tls.pcapng"}} {
+		c := open(t, false, samples...)
 		counts := map[string]int64{}
 		matching := func(kfl string) int64 {
 			n, known := counts[kfl]
@@ -46,7 +46,7 @@ func TestFiltersMatchTheCallsThatAreCounted(t *testing.T) {
 					continue
 				}
 				if err != nil {
-					t.Fatalf("%s: %s: %v", sample, q.Name, err)
+					t.Fatalf("%s: %s: %v", samples, q.Name, err)
 				}
 				eachObject(plain(t, answer), func(o map[string]any) {
 					kfl, _ := o["kfl"].(string)
@@ -60,7 +60,7 @@ func TestFiltersMatchTheCallsThatAreCounted(t *testing.T) {
 						got = matching("(" + kfl + ")" + terms.NotCarriers)
 					}
 					if got != n {
-						t.Errorf("%s: %s %s: %d calls, but %d match %s", sample, q.Name, name, n, got, kfl)
+						t.Errorf("%s: %s %s: %d calls, but %d match %s", samples, q.Name, name, n, got, kfl)
 					}
 				})
 			}
@@ -71,7 +71,7 @@ func TestFiltersMatchTheCallsThatAreCounted(t *testing.T) {
 	}
 }
 
-// someNames are the names of two services of a case, and none.
+// someNames are the names of four services of a case, and none.
 func someNames(t *testing.T, c *forensics.Case) []string {
 	t.Helper()
 	o, err := servicemap.AskOverview(context.Background(), c, servicemap.OverviewIn{})
@@ -79,7 +79,7 @@ func someNames(t *testing.T, c *forensics.Case) []string {
 		t.Fatal(err)
 	}
 	names := []string{""}
-	for _, s := range o.Services[:min(2, len(o.Services))] {
+	for _, s := range o.Services[:min(4, len(o.Services))] {
 		names = append(names, s.Name)
 	}
 	return names
