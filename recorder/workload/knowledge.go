@@ -47,8 +47,8 @@ func KnowledgeOf(number uint8) Knowledge {
 // Number is the number of a kind, or 0 if it has none.
 func (k Knowledge) Number() uint8 { return uint8(max(slices.Index(numbered[:], k), 0)) }
 
-// ParseKnowledge parses the name of a kind; an unknown name is KnownOther.
-func ParseKnowledge(word string) Knowledge {
+// parseKnowledge parses the name of a kind; an unknown name is KnownOther.
+func parseKnowledge(word string) Knowledge {
 	for k := KnownNot; int(k) < len(knowledgeNames); k++ {
 		if knowledgeNames[k] == word {
 			return k

@@ -239,7 +239,7 @@ func ParseOwnerComment(s string) (o Owned, name string, ok bool) {
 		case key == "pid" && err == nil:
 			o.PID = int64(n)
 		case key == "known":
-			o.Known = ParseKnowledge(value)
+			o.Known = parseKnowledge(value)
 		}
 	}
 	return o, name, o.PID != 0 && o.Known != KnownNot

@@ -75,10 +75,10 @@ const (
 func (s *Settings) Append(b []byte) []byte {
 	b = binary.AppendVarint(b, s.Memory)
 	b = binary.AppendVarint(b, int64(s.Threads))
-	b = AppendText(b, s.Temp)
+	b = appendText(b, s.Temp)
 	b = binary.AppendVarint(b, s.MaxTemp)
 	b = binary.AppendVarint(b, s.Data)
-	return AppendTexts(b, s.Dirs)
+	return appendTexts(b, s.Dirs)
 }
 
 // ReadSettings reads what Append wrote.
@@ -90,7 +90,7 @@ func ReadSettings(body []byte) (s Settings, err error) {
 }
 
 // Append writes m.
-func (m *Masks) Append(b []byte) []byte { return AppendTexts(AppendText(b, m.Policy), m.Values) }
+func (m *Masks) Append(b []byte) []byte { return appendTexts(appendText(b, m.Policy), m.Values) }
 
 // ReadMasks reads what Append wrote.
 func ReadMasks(body []byte) (m Masks, err error) {
@@ -101,7 +101,7 @@ func ReadMasks(body []byte) (m Masks, err error) {
 
 // Append writes v.
 func (v *Views) Append(b []byte) []byte {
-	return AppendTexts(AppendTexts(binary.AppendUvarint(b, uint64(v.Kind)), v.Names), v.SQL)
+	return appendTexts(appendTexts(binary.AppendUvarint(b, uint64(v.Kind)), v.Names), v.SQL)
 }
 
 // ReadViews reads what Append wrote.
@@ -119,7 +119,7 @@ func (q *Question) Append(b []byte) ([]byte, error) {
 	if q.Setup {
 		b[len(b)-1] = 1
 	}
-	b = AppendTexts(AppendText(b, q.SQL), q.Hidden)
+	b = appendTexts(appendText(b, q.SQL), q.Hidden)
 	b = binary.AppendUvarint(b, uint64(len(q.Args)))
 	var err error
 	for i, a := range q.Args {
@@ -148,11 +148,11 @@ func ReadQuestion(body []byte) (q Question, err error) {
 func (h *Header) Append(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(len(h.Columns)))
 	for _, c := range h.Columns {
-		b = AppendText(AppendText(b, c.Name), c.Type)
+		b = appendText(appendText(b, c.Name), c.Type)
 	}
 	b = binary.AppendUvarint(b, uint64(len(h.Shapes)))
 	for _, s := range h.Shapes {
-		b = AppendTexts(b, s)
+		b = appendTexts(b, s)
 	}
 	return b
 }
@@ -186,16 +186,16 @@ func ReadFailure(body []byte) Failure {
 	return Failure{Reason(body[0]), string(body[1:])}
 }
 
-// AppendText writes a text.
-func AppendText(b []byte, s string) []byte {
+// appendText writes a text.
+func appendText(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
-// AppendTexts writes a list of texts.
-func AppendTexts(b []byte, list []string) []byte {
+// appendTexts writes a list of texts.
+func appendTexts(b []byte, list []string) []byte {
 	b = binary.AppendUvarint(b, uint64(len(list)))
 	for _, s := range list {
-		b = AppendText(b, s)
+		b = appendText(b, s)
 	}
 	return b
 }

@@ -109,11 +109,11 @@ func AppendValue(b []byte, v any) ([]byte, error) {
 	case float64:
 		return binary.LittleEndian.AppendUint64(append(b, tagFloat), math.Float64bits(v)), nil
 	case string:
-		return AppendText(append(b, tagText), v), nil
+		return appendText(append(b, tagText), v), nil
 	case []byte:
 		return append(binary.AppendUvarint(append(b, tagBytes), uint64(len(v))), v...), nil
 	case Decimal:
-		return AppendText(append(b, tagDecimal), string(v)), nil
+		return appendText(append(b, tagDecimal), string(v)), nil
 	case time.Time:
 		b = binary.AppendVarint(append(b, tagTime), v.Unix())
 		return binary.AppendUvarint(b, uint64(v.Nanosecond())), nil
@@ -122,7 +122,7 @@ func AppendValue(b []byte, v any) ([]byte, error) {
 		if v.Sign() < 0 {
 			sign = 1
 		}
-		return AppendText(append(b, tagBig, sign), string(v.Bytes())), nil
+		return appendText(append(b, tagBig, sign), string(v.Bytes())), nil
 	}
 	return nil, fmt.Errorf("type %T is not supported on the wire", v)
 }
@@ -151,7 +151,7 @@ func appendArg(b []byte, a any) ([]byte, error) {
 				return nil, errNotUTF8
 			}
 		}
-		return AppendTexts(append(b, tagTexts), a), nil
+		return appendTexts(append(b, tagTexts), a), nil
 	case []int64:
 		b = binary.AppendUvarint(append(b, tagInts), uint64(len(a)))
 		for _, x := range a {

@@ -41,8 +41,8 @@ type Cgroups struct {
 
 const maxGroups = 65536
 
-// Unescape undoes the octal escapes of mountinfo.
-func Unescape(s string) string {
+// unescape undoes the octal escapes of mountinfo.
+func unescape(s string) string {
 	for _, e := range [][2]string{{`\040`, " "}, {`\011`, "\t"}, {`\012`, "\n"}, {`\134`, `\`}} {
 		s = strings.ReplaceAll(s, e[0], e[1])
 	}

@@ -119,7 +119,7 @@ func CgroupRoot() (string, error) {
 		if !ok || len(fields) < 5 || !strings.HasPrefix(back, "cgroup2 ") {
 			continue
 		}
-		mount := Unescape(fields[4])
+		mount := unescape(fields[4])
 		if fields[3] == "/" { // the whole tree rather than a part of it
 			return mount, nil
 		}
