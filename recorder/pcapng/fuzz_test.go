@@ -35,7 +35,6 @@ func FuzzReader(f *testing.F) {
 			ParseStatistics(b)
 			ParseSecrets(b)
 			ParseCustom(b)
-			ParseJournal(b)
 		}})
 		if err != nil {
 			return

@@ -1,7 +1,6 @@
 package pcapng
 
 import (
-	"bytes"
 	"errors"
 	"net/netip"
 )
@@ -276,41 +275,4 @@ func ParseCustom(b Block) (Custom, error) {
 		return Custom{}, ErrBody
 	}
 	return Custom{PEN: u32(b.Body, b.BigEndian), Data: b.Body[4:]}, nil
-}
-
-// JournalField is one field of a systemd journal entry.
-type JournalField struct {
-	Name  string
-	Value []byte
-}
-
-// ParseJournal parses the body of a systemd journal block: lines NAME=value, or NAME, a
-// 64-bit little-endian length and bytes if the value is binary.
-func ParseJournal(b Block) ([]JournalField, error) {
-	var list []JournalField
-	for rest := b.Body; len(rest) > 0 && rest[0] != 0; {
-		end := bytes.IndexByte(rest, '\n')
-		if end < 0 {
-			return list, ErrBody
-		}
-		line := rest[:end]
-		rest = rest[end+1:]
-		if eq := bytes.IndexByte(line, '='); eq >= 0 {
-			list = append(list, JournalField{string(line[:eq]), line[eq+1:]})
-			continue
-		}
-		if len(line) == 0 {
-			continue
-		}
-		if len(rest) < 8 {
-			return list, ErrBody
-		}
-		n := u64(rest, false)
-		if rest = rest[8:]; n >= uint64(len(rest)) {
-			return list, ErrBody
-		}
-		list = append(list, JournalField{string(line), rest[:n]})
-		rest = rest[n+1:]
-	}
-	return list, nil
 }
