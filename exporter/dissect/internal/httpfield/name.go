@@ -57,74 +57,58 @@ func SignedChunks(value string) string {
 	return ""
 }
 
+// texts are the names in lower case.
+var texts = [...]string{
+	Host:               "host",
+	UserAgent:          "user-agent",
+	ContentType:        "content-type",
+	ContentLength:      "content-length",
+	ContentEncoding:    "content-encoding",
+	TransferEncoding:   "transfer-encoding",
+	Connection:         "connection",
+	ProxyConnection:    "proxy-connection",
+	KeepAlive:          "keep-alive",
+	Upgrade:            "upgrade",
+	Expect:             "expect",
+	Trailer:            "trailer",
+	TE:                 "te",
+	HTTP2Settings:      "http2-settings",
+	Cookie:             "cookie",
+	Authorization:      "authorization",
+	ProxyAuthorization: "proxy-authorization",
+	RequestID:          "x-request-id",
+	CorrelationID:      "x-correlation-id",
+	Traceparent:        "traceparent",
+	B3:                 "b3",
+	B3TraceID:          "x-b3-traceid",
+	B3SpanID:           "x-b3-spanid",
+	AmznTraceID:        "x-amzn-trace-id",
+	UberTraceID:        "uber-trace-id",
+	AmzContentSHA256:   "x-amz-content-sha256",
+	DatadogTraceID:     "x-datadog-trace-id",
+	DatadogParentID:    "x-datadog-parent-id",
+	DatadogTags:        "x-datadog-tags",
+	GRPCEncoding:       "grpc-encoding",
+	GRPCStatus:         "grpc-status",
+	GRPCMessage:        "grpc-message",
+}
+
+// byLength are the names of each length in bytes.
+var byLength = func() (t [32][]Name) {
+	for n, text := range texts {
+		t[len(text)] = append(t[len(text)], Name(n))
+	}
+	return t
+}()
+
 // Lookup returns the Name of a field name, ignoring case.
 func Lookup(name string) Name {
-	switch len(name) {
-	case 2:
-		return pick(name, "b3", B3, "te", TE)
-	case 4:
-		return pick(name, "host", Host, "", Other)
-	case 6:
-		return pick(name, "cookie", Cookie, "expect", Expect)
-	case 7:
-		return pick(name, "upgrade", Upgrade, "trailer", Trailer)
-	case 10:
-		if n := pick(name, "connection", Connection, "user-agent", UserAgent); n != Other {
-			return n
+	if len(name) < len(byLength) {
+		for _, n := range byLength[len(name)] {
+			if Is(name, texts[n]) {
+				return n
+			}
 		}
-		return pick(name, "keep-alive", KeepAlive, "", Other)
-	case 11:
-		if n := pick(name, "traceparent", Traceparent, "x-b3-spanid", B3SpanID); n != Other {
-			return n
-		}
-		return pick(name, "grpc-status", GRPCStatus, "", Other)
-	case 12:
-		if n := pick(name, "content-type", ContentType, "x-request-id", RequestID); n != Other {
-			return n
-		}
-		return pick(name, "x-b3-traceid", B3TraceID, "grpc-message", GRPCMessage)
-	case 13:
-		if n := pick(name, "authorization", Authorization, "uber-trace-id", UberTraceID); n != Other {
-			return n
-		}
-		return pick(name, "grpc-encoding", GRPCEncoding, "", Other)
-	default:
-		return lookupLong(name)
-	}
-}
-
-func lookupLong(name string) Name {
-	switch len(name) {
-	case 14:
-		if n := pick(name, "content-length", ContentLength, "http2-settings", HTTP2Settings); n != Other {
-			return n
-		}
-		return pick(name, "x-datadog-tags", DatadogTags, "", Other)
-	case 15:
-		return pick(name, "x-amzn-trace-id", AmznTraceID, "", Other)
-	case 16:
-		if n := pick(name, "content-encoding", ContentEncoding, "x-correlation-id", CorrelationID); n != Other {
-			return n
-		}
-		return pick(name, "proxy-connection", ProxyConnection, "", Other)
-	case 17:
-		return pick(name, "transfer-encoding", TransferEncoding, "", Other)
-	case 18:
-		return pick(name, "x-datadog-trace-id", DatadogTraceID, "", Other)
-	case 19:
-		return pick(name, "proxy-authorization", ProxyAuthorization, "x-datadog-parent-id", DatadogParentID)
-	case 20:
-		return pick(name, "x-amz-content-sha256", AmzContentSHA256, "", Other)
-	}
-	return Other
-}
-
-func pick(name, a string, an Name, b string, bn Name) Name {
-	if Is(name, a) {
-		return an
-	}
-	if b != "" && Is(name, b) {
-		return bn
 	}
 	return Other
 }
