@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -119,6 +120,40 @@ func TestCallerGone(t *testing.T) {
 			}
 			_, rows := bundleOf(t, Options{}, []string{path},
 				"select string_agg(concat_ws(' ', coalesce(status_code::varchar, 'NULL'), outcome, coalesce(error, 'NULL'), waited_us, case when complete then 'complete' else 'incomplete' end, array_to_string(list_transform(cites, lambda r: case when r.first = r.last then r.first::varchar else r.first || '-' || r.last end), ',')), '; ' order by ts, path) from calls")
+			if got := strings.Join(rows, ""); got != c.want {
+				t.Errorf("got  %s\nwant %s", got, c.want)
+			}
+		})
+	}
+}
+
+// TestResponseLostBeforeTheServersFIN has a server that ends its side while the caller keeps its own open until the end
+// of the capture. If the FIN shows that bytes before it are missing, they may be the response.
+func TestResponseLostBeforeTheServersFIN(t *testing.T) {
+	const request = "GET /a HTTP/1.1\r\nHost: shop\r\n\r\n"
+	for _, c := range []struct {
+		name, want string
+		lost       bool
+		segs       []seg
+	}{
+		{"nothing is missing", "no_answer cut", false,
+			[]seg{fromClient(0, ackFlag, request), fromServer(600, finFlag|ackFlag, ""), fromClient(600, ackFlag, "")}},
+		{"the response is missing", "unread gap", true,
+			[]seg{fromClient(0, ackFlag, request), fromServer(600, ackFlag, slowAnswer), fromServer(601, finFlag|ackFlag, ""), fromClient(601, ackFlag, "")}},
+		{"nobody acknowledged it", "unread gap", true,
+			[]seg{fromClient(0, ackFlag, request), fromServer(600, ackFlag, slowAnswer), fromServer(601, finFlag|ackFlag, "")}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := dialogue(c.segs)
+			if c.lost {
+				d.pieces = slices.DeleteFunc(d.pieces, func(p piece) bool { return p.payload == slowAnswer })
+			}
+			data, _ := composed([]*conversation{d})
+			path := filepath.Join(t.TempDir(), "a.pcapng")
+			if err := os.WriteFile(path, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, rows := bundleOf(t, Options{}, []string{path}, "select outcome || ' ' || error from calls")
 			if got := strings.Join(rows, ""); got != c.want {
 				t.Errorf("got  %s\nwant %s", got, c.want)
 			}

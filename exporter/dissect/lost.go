@@ -16,7 +16,7 @@ func (c *Conn) mayBeLost(x *Exchange, b *table.Call) (p *Packet, lost bool) {
 	switch {
 	case !x.req.seen || x.resp.seen:
 		return nil, false
-	case b.Error.V != "no_response" && b.Error.V != "reset" && b.Error.V != "timeout":
+	case b.Error.V != "no_response" && b.Error.V != "reset" && b.Error.V != "timeout" && !(b.Error.V == "cut" && c.peerEnded(x)):
 		return nil, false
 	}
 	answers := x.caller().Other()
