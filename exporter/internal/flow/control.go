@@ -18,7 +18,12 @@ type pendingSYN struct {
 	clock  int32
 	wscale int8
 	mss    uint16
+	older  *pendingSYN // that waits too
 }
+
+// maxPending is how many SYNs wait on the ports of an open connection. LIMIT: more of them within one handshake, all
+// with different numbers, hide its beginning.
+const maxPending = 8
 
 func keptSYN(p *Packet, fromLo bool) *pendingSYN {
 	return &pendingSYN{fromLo: fromLo, seq: p.Seq, ack: p.Ack, at: p.Time, clock: p.Clock, wscale: p.WScale, mss: p.MSS}
@@ -27,7 +32,35 @@ func keptSYN(p *Packet, fromLo bool) *pendingSYN {
 // again reports whether the packet is y, shown by another interface a moment later: a sender does not repeat a SYN that
 // soon (RFC 6298 section 2.1).
 func (y *pendingSYN) again(p *Packet, fromLo bool) bool {
-	return y != nil && y.fromLo == fromLo && y.seq == p.Seq && y.ack == p.Ack && p.Time-y.at < sightingSlack
+	for ; y != nil; y = y.older {
+		if y.fromLo == fromLo && y.seq == p.Seq && y.ack == p.Ack && p.Time-y.at < sightingSlack {
+			return true
+		}
+	}
+	return false
+}
+
+// await keeps a SYN until the other side answers it. Another one does not take its place: one of them may be stray,
+// and only the answer says which.
+func (c *Conn) await(p *Packet, fromLo bool) {
+	c.forgetSYN(p.Seq, fromLo)
+	y := keptSYN(p, fromLo)
+	y.older, c.pending = c.pending, y
+	for n := 1; y != nil; n, y = n+1, y.older {
+		if n == maxPending {
+			y.older = nil
+		}
+	}
+}
+
+// forgetSYN removes the SYN with this number from those that wait.
+func (c *Conn) forgetSYN(seq uint32, fromLo bool) {
+	for at := &c.pending; *at != nil; at = &(*at).older {
+		if y := *at; y.seq == seq && y.fromLo == fromLo {
+			*at = y.older
+			return
+		}
+	}
 }
 
 // maxNearSYN is how far an acknowledgement may be after the SYN that it answers, if the SYN-ACK was not captured.
@@ -63,18 +96,18 @@ func (s *Shard) reused(c *Conn, p *Packet, srcIsLo bool) bool {
 		case over && !c.pending.again(p, srcIsLo) && !c.inside(side, p.Seq):
 			return true
 		case c.spoke&(1<<side) != 0, c.role == bySYNACK && c.straySYN(side, p), c.role == bySYN && side == dissect.ToClient: // the last: both sides dial at once, or the first SYN was stray
-			c.pending = keptSYN(p, srcIsLo)
+			c.await(p, srcIsLo)
 		}
 		return c.answeredBefore(p) != nil
 	case decode.SYN | decode.ACK:
 		other := side.Other()
 		switch own := c.hasISN[side] && c.isn[side] == p.Seq; {
 		case own && c.hasISN[other] && c.isn[other]+1 == p.Ack: // of this connection's handshake
-			if c.pending != nil && c.pending.seq == c.isn[other] { // both sides dialled at once
-				c.pending = nil
-			}
+			c.forgetSYN(c.isn[other], !srcIsLo) // both sides dialled at once
 			return false
-		case c.answered(p) != nil && c.pending.fromLo != srcIsLo:
+		case !c.hasISN[side] && c.hasISN[other] && c.isn[other]+1 == p.Ack: // exactly its SYN, so not one with a number near it
+			return false
+		case c.answers(p, srcIsLo):
 			return true
 		case over && c.hasISN[side] && !own && !c.early.again(p, srcIsLo) && !c.inside(other, p.Ack):
 			return true
@@ -94,12 +127,27 @@ func (c *Conn) shownAgain(p *Packet) bool {
 	})
 }
 
-// answered is the SYN that p answers, nil if there is none.
-func (c *Conn) answered(p *Packet) *pendingSYN {
-	if y := c.pending; y != nil && p.TCPFlags&decode.ACK != 0 && (p.Ack-y.seq-1 < maxNearSYN || p.Seq == y.seq+1) {
-		return y
+// answered is the SYN that p answers, nil if there is none: the one that it acknowledges exactly, else the newest of
+// those whose payload it may acknowledge too.
+func (c *Conn) answered(p *Packet) (near *pendingSYN) {
+	if p.TCPFlags&decode.ACK == 0 {
+		return nil
 	}
-	return nil
+	for y := c.pending; y != nil; y = y.older {
+		switch {
+		case p.Ack == y.seq+1 || p.Seq == y.seq+1:
+			return y
+		case near == nil && p.Ack-y.seq-1 < maxNearSYN:
+			near = y
+		}
+	}
+	return near
+}
+
+// answers reports whether p answers a SYN of the other side.
+func (c *Conn) answers(p *Packet, srcIsLo bool) bool {
+	y := c.answered(p)
+	return y != nil && y.fromLo != srcIsLo
 }
 
 // answeredBefore is the SYN-ACK that answers the pending SYN p, if it was captured before it, as two queues of a
@@ -116,8 +164,8 @@ func (c *Conn) answeredBefore(p *Packet) *pendingSYN {
 // side, its own side continues after it; or the other side acknowledges it, also with a reset, and no byte of the old
 // connection explains that.
 func (c *Conn) goesOn(p *Packet, side dissect.Dir, srcIsLo bool) bool {
-	y := c.pending
-	if y == nil || p.TCPFlags&decode.ACK == 0 {
+	y := c.answered(p)
+	if y == nil {
 		return false
 	}
 	if y.fromLo == srcIsLo {

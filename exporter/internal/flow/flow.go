@@ -41,7 +41,7 @@ type Conn struct {
 	hasSeq         [2]bool
 	ended          [2]bool
 	reset          bool
-	pending        *pendingSYN // of a connection that may follow on the same ports
+	pending        *pendingSYN // the newest one of a connection that may follow on the same ports
 	early          *pendingSYN // SYN-ACK that answers no SYN so far
 	elsewhere      *elsewhere  // segment of a connection that may have taken the ports
 	displaced      *Conn       // open connection whose ports it took

@@ -569,6 +569,52 @@ func TestStraySYNOfTheServerMakesItNoClient(t *testing.T) {
 	}
 }
 
+// TestStraySYNsAroundAHandshake sends SYNs with other numbers before and after the one that is answered, on fresh ports
+// and on those of an open connection. Each exchange must have its call.
+func TestStraySYNsAroundAHandshake(t *testing.T) {
+	for _, open := range []bool{false, true} {
+		for _, stray := range []uint32{3, 99, 101, 150, 40_000, 1 << 30, 3 << 30} {
+			for place := range 2 {
+				for _, many := range []int{1, maxPending - 1} {
+					second := exchange(100_000, 0, 20)
+					var steps []step
+					number, want := stray, 1
+					if open {
+						steps, want = exchange(1000, 0, 1)[:5], 2
+						for i := range second {
+							if second[i].src == cl {
+								second[i].seq, second[i].ack = second[i].seq+70_000, second[i].ack+5_000_000*min(second[i].ack, 1)
+							} else {
+								second[i].seq, second[i].ack = second[i].seq+5_000_000, second[i].ack+70_000
+							}
+						}
+						number += 70_000
+					}
+					var strays []step
+					for i := range many {
+						strays = append(strays, step{99_990 + int64(i), cl, sv, syn, number + uint32(7*i), 0, "", 0, uint32(60 + i)})
+					}
+					if place == 0 {
+						second = append(strays, second...)
+					} else {
+						second = append(append(slices.Clone(second[:1]), strays...), second[1:]...)
+					}
+					out := play(t, append(steps, second...)...)
+					complete := 0
+					for _, c := range out.Calls {
+						if c.Row.Base().Complete {
+							complete++
+						}
+					}
+					if complete != want || len(out.Calls) != want {
+						t.Errorf("open %v, %d SYNs from %d at place %d: %d of %d calls are complete, want %d: %v", open, many, number, place, complete, len(out.Calls), want, out.Anomalies)
+					}
+				}
+			}
+		}
+	}
+}
+
 // TestLateSYNBeginsItsConnection has the SYN after other packets, as two queues of a network adapter show it.
 func TestLateSYNBeginsItsConnection(t *testing.T) {
 	for n := 1; n <= 5; n++ {
