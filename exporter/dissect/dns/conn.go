@@ -62,6 +62,7 @@ func newConn(c *dissect.Conn) dissect.Dissector {
 	k.pending = byid.Table[key, *call]{Conn: c, Emit: k.emit}
 	ports := [2]uint16{c.Info.ServerPort, c.Info.ClientPort}
 	switch {
+	case ports[0] == portDNS || ports[1] == portDNS: // a resolver may ask from any port
 	case ports[0] == portMDNS || ports[1] == portMDNS:
 		k.variant = "mdns"
 	case ports[0] == portLLMNR || ports[1] == portLLMNR:

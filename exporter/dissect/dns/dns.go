@@ -76,7 +76,7 @@ func Protocol() *dissect.Protocol {
 		Versions:     "RFC 1035, 4795, 6762, 6891, 7858, 8484, 9250",
 		Depth:        "questions with their answers, all record types, EDNS",
 		Transports:   []dissect.Transport{dissect.UDP, dissect.TCP},
-		Ports:        []uint16{53, portMDNS, portLLMNR},
+		Ports:        []uint16{portDNS, portMDNS, portLLMNR},
 		Detect:       detect,
 		DetectOnPort: detectOnPort,
 		New:          newConn,
@@ -87,6 +87,7 @@ func Protocol() *dissect.Protocol {
 }
 
 const (
+	portDNS   = 53
 	portMDNS  = 5353
 	portLLMNR = 5355
 )

@@ -203,6 +203,28 @@ func TestMessages(t *testing.T) {
 	}
 }
 
+// TestResolverAsksFromAPortOfMulticast has a resolver whose random port is one of multicast DNS or LLMNR: it asks a
+// server, not a group, so a question without answer is one.
+func TestResolverAsksFromAPortOfMulticast(t *testing.T) {
+	q, a := query(t, 9, "x.com", lib.TypeA), answer(t, 9, "x.com", lib.TypeA, "x.com. 60 IN A 10.0.0.9")
+	for _, port := range []uint16{portMDNS, portLLMNR} {
+		o := options(portDNS)
+		o.ClientPort = port
+		for _, row := range []struct {
+			chunks chunks
+			want   string
+		}{
+			{chunks{client(q)}, "A x.com → no response [no_response] failed"},
+			{chunks{client(q), server(a)}, "A x.com → 10.0.0.9 whole"},
+		} {
+			r := dissecttest.Play(t, o, row.chunks...)
+			if got := sketch(r); got != row.want || r.Rows()[0].(*Row).Variant != "dns" {
+				t.Errorf("port %d: %s, variant %s; want %s", port, got, r.Rows()[0].(*Row).Variant, row.want)
+			}
+		}
+	}
+}
+
 // TestAnswerText compares the values of many types with their zone file format.
 func TestAnswerText(t *testing.T) {
 	for _, row := range []struct{ record, want string }{
