@@ -7,11 +7,11 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
 
-// foreign reports whether both numbers of a segment with payload are far from all that the connection sent and
-// acknowledged. If the connection is over, the segment is of another one on the same ports, whose beginning was not
-// captured.
+// foreign reports whether both numbers of a segment are far from all that the connection sent and acknowledged. If the
+// connection is over, the segment is of another one on the same ports, whose beginning was not captured. This includes
+// one without payload: its acknowledgement would make the later segments of that connection near.
 func (c *Conn) foreign(p *Packet, side dissect.Dir) bool {
-	return p.PayloadLen > 0 && p.TCPFlags&(decode.ACK|decode.RST) == decode.ACK && c.farFrom(side, p.Seq) && c.farFrom(side.Other(), p.Ack)
+	return p.TCPFlags&(decode.ACK|decode.RST) == decode.ACK && c.farFrom(side, p.Seq) && c.farFrom(side.Other(), p.Ack)
 }
 
 // farFrom reports whether a number is more than 1 MiB from all that direction dir sent. After 1 GiB none is, because the
@@ -40,7 +40,7 @@ const maxDropped = 256 << 20
 // isElsewhere reports whether both numbers of a segment are before all that the open connection sent and acknowledged, or
 // farther behind than losses explain.
 func (c *Conn) isElsewhere(p *Packet, dir dissect.Dir) bool {
-	if c.over() || c.spoke != 3 || !c.foreign(p, dir) {
+	if p.PayloadLen == 0 || c.over() || c.spoke != 3 || !c.foreign(p, dir) {
 		return false
 	}
 	_, sent, _ := c.stream.Place(uint8(dir))

@@ -615,6 +615,25 @@ func TestStraySYNsAroundAHandshake(t *testing.T) {
 	}
 }
 
+// TestPortsUsedAgainWithoutTheHandshake has a connection that ended, and another one on its ports, of which the first
+// packets were not captured.
+func TestPortsUsedAgainWithoutTheHandshake(t *testing.T) {
+	for lost := range 4 {
+		second := exchange(100_000, 0, 20)
+		for i := range second {
+			mine, other := uint32(70_000_000), uint32(90_000_000)
+			if second[i].src == sv {
+				mine, other = other, mine
+			}
+			second[i].seq, second[i].ack = second[i].seq+mine, second[i].ack+other*min(second[i].ack, 1)
+		}
+		out := play(t, append(exchange(1000, 0, 1), second[lost:]...)...)
+		if len(out.Conns) != 2 || len(out.Calls) != 2 || !out.Calls[1].Row.Base().Complete || len(out.Anomalies) > 0 {
+			t.Errorf("without %d packets: %d connections, calls %v, anomalies %v; want 2 complete calls", lost, len(out.Conns), out.Calls, out.Anomalies)
+		}
+	}
+}
+
 // TestLateSYNBeginsItsConnection has the SYN after other packets, as two queues of a network adapter show it.
 func TestLateSYNBeginsItsConnection(t *testing.T) {
 	for n := 1; n <= 5; n++ {
