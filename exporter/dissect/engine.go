@@ -212,9 +212,10 @@ type Conn struct {
 	tlsUs     int64 // -1 unknown
 	kinds     []kindCount
 	callAnom  int32
-	held      int // bytes of the engine's budget, including all inner connections
-	kept      int // of these, what d keeps, see Dissector.Kept
-	debt      int // of held, the part that exceeded the budget
+	unasked   *unasked // the newest answer in a datagram without a question
+	held      int      // bytes of the engine's budget, including all inner connections
+	kept      int      // of these, what d keeps, see Dissector.Kept
+	debt      int      // of held, the part that exceeded the budget
 	rank      rank
 	path      []string // protocols, outermost first
 	unknown   *unknownState

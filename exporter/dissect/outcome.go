@@ -9,6 +9,8 @@ const (
 	freshQuestion = 5e9 // ns
 	// No packet shows when the sender of a datagram stops waiting.
 	longestWait = 60e9 // ns
+	// Packets that a capture shows out of order, as two queues of a network adapter do, are this close together.
+	outOfOrder = 10e6 // ns
 )
 
 // judge completes a row: how the call ended, how long the caller waited, and whether the call
@@ -19,6 +21,9 @@ func (c *Conn) judge(x *Exchange, b *table.Call) {
 		c.explain(x, b, reports)
 	} else if p, lost := c.mayBeLost(x, b); lost {
 		c.setLost(x, b, p)
+	} else if x.preceded && !x.resp.seen && b.Error.V == "no_response" {
+		b.Outcome, b.Summary = table.Unread, outcomeInstead(b, "response may be before it")
+		c.Anomaly("answer_first", "an answer that nobody had asked for came just before this question: it may be the answer to it, if packets were captured out of order", 0)
 	} else if c.abandoned(x, b) {
 		c.setAbandoned(b, x.req.begin(), &c.departures()[x.caller()])
 	} else {
@@ -26,6 +31,9 @@ func (c *Conn) judge(x *Exchange, b *table.Call) {
 			b.Outcome = c.outcome(x, b)
 		}
 		b.WaitedUs = c.waited(x, b)
+	}
+	if r := c.root(); x.resp.seen && !x.req.seen && datagrams(r.Info.Transport) {
+		c.unasked = &unasked{x.caller().Other(), x.resp.begin()}
 	}
 	b.Failed = table.Failed(b.Outcome)
 	if b.Endpoint == "" {
@@ -115,4 +123,20 @@ func (c *Conn) until() Instant {
 		return r.closedAt
 	}
 	return r.now.Instant()
+}
+
+// unasked is an answer in a datagram whose question was not seen before it.
+type unasked struct {
+	dir Dir
+	at  Instant
+}
+
+// precedes reports whether the side that sends in direction dir sent an answer that nobody had asked for just before an
+// instant, in the order of the capture.
+func (c *Conn) precedes(dir Dir, at Instant) bool {
+	if c.unasked == nil || c.unasked.dir != dir {
+		return false
+	}
+	since, known := c.Between(c.unasked.at, at)
+	return known && -longestWait < since && since < outOfOrder
 }
