@@ -50,6 +50,9 @@ func EndOf(ctx context.Context, c *forensics.Case, prefix, name string) (End, er
 		}
 		conds = append(conds, "("+one+")")
 	}
+	if dialled := terms.Dialled(prefix, name); dialled != "" {
+		conds = append(conds, dialled)
+	}
 	if len(conds) == 0 {
 		conds = []string{"false"}
 	}

@@ -84,7 +84,7 @@ func (f *Frame) noteOwners(ctx context.Context, c *forensics.Case) error {
 // listed under the address itself, because calls to it use that name.
 func Nodes(ctx context.Context, c *forensics.Case, by string) (map[string]Node, error) {
 	sql := fmt.Sprintf(`WITH n AS (SELECT *, unnest(list_distinct([%[1]s, CASE WHEN %[2]s THEN '%[3]s' ELSE %[1]s END])) AS node_name,
-			CASE WHEN %[4]s = 'name' AND name = ip AND min(name) OVER (PARTITION BY ip) <> max(name) OVER (PARTITION BY ip) THEN '%[6]s' ELSE %[4]s END AS node_level, %[5]s AS node_place FROM endpoints),
+			%[4]s AS node_level, %[5]s AS node_place FROM endpoints),
 		t AS (SELECT node_name, string_agg(DISTINCT node_level, ',' ORDER BY node_level) AS levels, min(node_place) AS place, min(namespace) AS namespace,
 			list_sort(list(DISTINCT workload_kind || '/' || workload) FILTER (workload IS NOT NULL))[1:5] AS workloads, count(DISTINCT pod) AS replicas FROM n GROUP BY 1),
 		p AS (SELECT DISTINCT node_name, pod, unnest(labels) AS label FROM n WHERE pod IS NOT NULL),
@@ -92,7 +92,7 @@ func Nodes(ctx context.Context, c *forensics.Case, by string) (map[string]Node, 
 			WHERE label.name NOT IN ('pod-template-hash', 'controller-revision-hash', 'statefulset.kubernetes.io/pod-name', 'apps.kubernetes.io/pod-index') GROUP BY ALL)
 			JOIN t USING (node_name) WHERE pods = replicas GROUP BY 1)
 		SELECT node_name AS name, levels, place, namespace, workloads, replicas, labels FROM t LEFT JOIN l USING (node_name) ORDER BY place, 1`,
-		terms.Node("", by), terms.Nameless(""), terms.AnyOutside, terms.NodeLevel("", by), terms.Place(""), terms.Unnamed)
+		terms.Node("", by), terms.Nameless(""), terms.AnyOutside, terms.NodeLevel("", by), terms.Place(""))
 	rows, _, err := Rows[Node](ctx, c, MaxFacts, sql)
 	out := make(map[string]Node, len(rows))
 	for _, r := range rows {

@@ -92,6 +92,16 @@ func (c *Capture) Datagram(at time.Duration, client, server, payload string, ans
 	}
 }
 
+// Translated adds one UDP datagram to an address, which a translation in view replaces by that of a server, and its answer.
+func (c *Capture) Translated(at time.Duration, client, dialled, server, payload, answer string) {
+	n := c.connect(fmt.Sprintf("translated %d", len(c.conns)), client, dialled)
+	behind := netip.MustParseAddrPort(server)
+	c.udp(at, n.client, n.server, payload)
+	c.udp(at+step, n.client, behind, payload)
+	c.udp(at+2*step, behind, n.client, answer)
+	c.udp(at+3*step, n.server, n.client, answer)
+}
+
 // Reply adds one UDP datagram of a server, as in a capture that lacks the request.
 func (c *Capture) Reply(at time.Duration, client, server, payload string) {
 	n := c.connect(fmt.Sprintf("reply %d", len(c.conns)), client, server)

@@ -102,7 +102,7 @@ func AskService(ctx context.Context, c *forensics.Case, in ServiceIn) (*Service,
 	if in.Labels != "" {
 		return s.team(in.Labels)
 	}
-	t := &timelineAnswer{ctx: ctx, c: c, w: w}
+	t := &timelineAnswer{ctx: ctx, c: c, w: w, asked: in.Service}
 	if t.list, err = targets(ctx, c, in.Service); err != nil {
 		return nil, err
 	}

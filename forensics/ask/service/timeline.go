@@ -157,13 +157,14 @@ func targets(ctx context.Context, c *forensics.Case, name string) ([]target, err
 
 // timelineAnswer collects one timeline.
 type timelineAnswer struct {
-	ctx  context.Context
-	c    *forensics.Case
-	in   TimelineIn
-	w    *ask.Window
-	list []target
-	at   int64
-	out  *Timeline
+	ctx   context.Context
+	c     *forensics.Case
+	in    TimelineIn
+	w     *ask.Window
+	asked string // the name, or empty
+	list  []target
+	at    int64
+	out   *Timeline
 }
 
 // AskTimeline answers get_timeline.
@@ -184,7 +185,7 @@ func AskTimeline(ctx context.Context, c *forensics.Case, in TimelineIn) (*Timeli
 		return nil, err
 	}
 	first, last, _ := c.Window()
-	t := &timelineAnswer{ctx: ctx, c: c, in: in, w: w, out: &Timeline{Who: []string{}, Events: []TimelineEvent{}, Activity: []Activity{}, External: []Activity{}, Rate: []RateBucket{}, Listed: []TimelineCall{}}}
+	t := &timelineAnswer{ctx: ctx, c: c, in: in, w: w, asked: in.Workload, out: &Timeline{Who: []string{}, Events: []TimelineEvent{}, Activity: []Activity{}, External: []Activity{}, Rate: []RateBucket{}, Listed: []TimelineCall{}}}
 	if t.at, err = ask.ParseTime("at", in.At, 0, first, last); err != nil {
 		return nil, err
 	}
@@ -288,6 +289,9 @@ func (t *timelineAnswer) isTarget(column string) string {
 			cond = fmt.Sprintf("bundle = %d AND %s", b, cond)
 		}
 		any = append(any, "("+cond+")")
+	}
+	if dialled := terms.Dialled(strings.TrimSuffix(column, "id"), t.asked); dialled != "" {
+		any = append(any, dialled)
 	}
 	if len(any) == 0 {
 		return "false"

@@ -117,10 +117,11 @@ func AskDependencies(ctx context.Context, c *forensics.Case, in DependenciesIn) 
 	return out, nil
 }
 
-// calledAs finds the nodes with another name, such as the host that clients called, whose servers match a name.
+// calledAs finds the nodes with another name whose servers match a name: the host that clients called, or the servers behind an
+// address that they dialled.
 func (g *graph) calledAs(ctx context.Context, c *forensics.Case, w *ask.Window, name string) (out []string, err error) {
 	cond, args := terms.End("dst_", name)
-	rows, _, err := ask.Rows[MapNode](ctx, c, ask.MaxFacts, w.Ends(c, g.by)+"SELECT DISTINCT far AS name FROM x WHERE far <> '' AND "+cond+" ORDER BY 1", w.Values(args...)...)
+	rows, _, err := ask.Rows[MapNode](ctx, c, ask.MaxFacts, w.Ends(c, g.by)+"SELECT DISTINCT coalesce(nullif(x.far, ''), dst) AS name FROM x LEFT JOIN dname ON x.bn = dname.bn WHERE "+cond+" ORDER BY 1", w.Values(args...)...)
 	for _, r := range rows {
 		if g.nodes[r.Name] != nil {
 			out = append(out, r.Name)

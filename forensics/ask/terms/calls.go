@@ -106,7 +106,7 @@ const SomeCalls = `list_transform(arg_min(call_id, ts_ns, 3), x -> lower(hex(x))
 
 // Qualified adds the alias k to the columns of a condition from this package.
 func Qualified(cond string) string {
-	return strings.NewReplacer("src_id", "k.src_id", "dst_id", "k.dst_id", "bundle =", "k.bundle =").Replace(cond)
+	return strings.NewReplacer("src_id", "k.src_id", "dst_id", "k.dst_id", "src_ip", "k.src_ip", "dst_ip", "k.dst_ip", "bundle =", "k.bundle =").Replace(cond)
 }
 
 // elsewhere are the protocols whose host is no name of the server, such as that of a DNS question.

@@ -80,6 +80,19 @@ func ByRow(name string) bool {
 	return err == nil || strings.ContainsAny(name, "*?")
 }
 
+// Dialled is the SQL condition that rows of calls, connections or flows have an address, or one of a pattern, at one end, "src_"
+// or "dst_". A translation replaces the address that a client dials, so the endpoint of the row has another. It is empty if name
+// cannot be an address.
+func Dialled(p, name string) string {
+	switch {
+	case !ByRow(name) || strings.Trim(name, "0123456789abcdefABCDEF.:*?") != "":
+		return ""
+	case strings.ContainsAny(name, "*?"):
+		return "coalesce(" + p + "ip LIKE '" + Pattern(name) + "', false)"
+	}
+	return "coalesce(" + p + "ip = '" + name + "', false)"
+}
+
 // Either is the condition for rows of calls that one of the two ends has a name.
 func Either(c Several, name string) (string, []any) {
 	a, x := EndIs(c, "src_", name)

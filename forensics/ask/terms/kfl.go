@@ -2,7 +2,6 @@ package terms
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -104,14 +103,7 @@ func whoKFL(side, name, levels string) string {
 	return "((" + strings.Join(any, ") or (") + "))"
 }
 
-// Unnamed is the level of an address whose column name has only the address, while others of its calls have a name: at another
-// time, or in another bundle.
-const Unnamed = "unnamed"
-
 func levelKFL(side, name, level string) string {
-	if level == Unnamed {
-		return fmt.Sprintf("%s.name == %s", side, QuoteKFL(name))
-	}
 	ns, rest, ok := strings.Cut(name, "/")
 	if !ok {
 		ns, rest = "", name
@@ -132,9 +124,6 @@ func levelKFL(side, name, level string) string {
 		fmt.Fprintf(&b, "%s.namespace == %s and ", side, QuoteKFL(ns))
 	} else if level == "service" || level == "workload" || level == "pod" {
 		fmt.Fprintf(&b, "!%s.namespace and ", side)
-	}
-	if _, err := netip.ParseAddr(rest); err == nil && level == "name" {
-		field = "ip"
 	}
 	fmt.Fprintf(&b, "%s.%s == %s", side, field, QuoteKFL(rest))
 	return b.String()
