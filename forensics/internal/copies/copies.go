@@ -302,7 +302,7 @@ const (
 
 // halfRules find rows b with a part of a call or conversation that row a of another bundle has:
 //   - a response without its request, from its first byte on,
-//   - one of which the beginning is missing too, so it is the first row of its connection,
+//   - one of which the beginning is missing too, so it is the first row of its connection, or within a whole response,
 //   - the greeting of a server, of a connection that the bundle does not show for longer,
 //   - a response that alone reads as a message of the server (said has them), unless a bundle shows both,
 //   - the beginning of a request whose rest is in the other bundle,
@@ -312,8 +312,9 @@ const (
 // without one or the other, with their times.
 var halfRules = []string{
 	`SELECT b.bundle, b.call_no, a.bundle, a.call_no FROM b JOIN a ON ` + sameEnds + ` AND a.answered = b.at WHERE b.error = 'no_request'`,
-	`SELECT b.bundle, b.call_no, a.bundle, a.call_no FROM x b JOIN a ON ` + sameEnds + ` AND b.ordinal = 0 AND b.error = 'no_request'
-		AND a.answered < b.ts_ns // 1000 AND a.ts_ns // 1000 + a.elapsed_us + 1 >= b.ts_ns // 1000 AND a.first_ns < b.first_ns`,
+	`SELECT b.bundle, b.call_no, a.bundle, a.call_no FROM x b JOIN a ON ` + sameEnds + ` AND (b.ordinal = 0 OR a.complete) AND b.request_bytes = 0
+		AND (b.error = 'no_request' AND a.first_ns < b.first_ns OR b.error = 'gap')
+		AND a.answered < b.ts_ns // 1000 AND a.ts_ns // 1000 + a.elapsed_us + 1 >= b.ts_ns // 1000`,
 	`SELECT b.bundle, b.call_no, a.bundle, a.call_no FROM x b JOIN x a ON ` + sameEnds + ` AND b.ordinal = 0 AND b.error = 'no_request'
 		AND a.ordinal = 0 AND a.error IS DISTINCT FROM 'no_request' AND a.first_ns // 1000 = b.first_ns // 1000 AND a.ts_ns > b.ts_ns`,
 	`SELECT alone, alone_no, whole, whole_no FROM said WHERE NOT EXISTS (SELECT 1 FROM x c JOIN x d ON c.bundle = d.bundle
@@ -340,14 +341,32 @@ func (c *Case) order() []int {
 // identifies it, but the first byte of row a was captured at the same nanosecond on the same connection. The
 // original stays, or of two redactions the one with the lower rank.
 func (c *Case) redacted() string {
-	var order []string
-	for _, rank := range c.order() {
-		order = append(order, fmt.Sprint(rank))
-	}
-	list := "[" + strings.Join(order, ", ") + "]"
 	nth := "(SELECT *, row_number() OVER (PARTITION BY bundle, conn_id, ts_ns ORDER BY ordinal, call_no) AS nth FROM x)"
 	return fmt.Sprintf(`SELECT b.bundle, b.call_no, a.bundle, a.call_no FROM %[1]s b JOIN %[1]s a ON %[2]s AND a.ts_ns = b.ts_ns AND a.nth = b.nth
-		WHERE a.content <> b.content AND %[3]s[b.bundle + 1] >= %[4]d AND %[3]s[b.bundle + 1] > %[3]s[a.bundle + 1]`, nth, sameEnds, list, len(c.Ranks))
+		WHERE a.content <> b.content AND %[3]s[b.bundle + 1] >= %[4]d AND %[5]s`, nth, sameEnds, c.ranks(), len(c.Ranks), c.lowerRank())
+}
+
+// lossy is the rule for rows b of which bytes are missing, as in a capture with a snapshot length: those that identify the
+// request, or its protocol, may be among them. The first byte of row a was captured at the same nanosecond on the same connection.
+// The more complete row stays, or of two that are equally complete the one with the lower rank.
+func (c *Case) lossy() string {
+	nth := "(SELECT *, " + wholeness + " AS whole, row_number() OVER (PARTITION BY bundle, conn_id, ts_ns ORDER BY ordinal, call_no) AS nth FROM x SEMI JOIN (SELECT * FROM x WHERE NOT complete) g USING (src_ip, src_port, dst_ip, dst_port, ts_ns))"
+	return fmt.Sprintf(`SELECT b.bundle, b.call_no, a.bundle, a.call_no FROM %[1]s b JOIN %[1]s a ON %[2]s AND a.ts_ns = b.ts_ns AND a.nth = b.nth
+		WHERE NOT b.complete AND a.content <> b.content AND (a.whole > b.whole OR a.whole = b.whole AND %[3]s)`, nth, strings.Replace(sameEnds, "a.protocol = b.protocol AND ", "", 1), c.lowerRank())
+}
+
+// lowerRank is the SQL condition that the bundle of row a has a lower rank than that of row b.
+func (c *Case) lowerRank() string {
+	return fmt.Sprintf("%[1]s[b.bundle + 1] > %[1]s[a.bundle + 1]", c.ranks())
+}
+
+// ranks is the SQL list of the ranks of the bundles.
+func (c *Case) ranks() string {
+	var ranks []string
+	for _, rank := range c.order() {
+		ranks = append(ranks, fmt.Sprint(rank))
+	}
+	return "[" + strings.Join(ranks, ", ") + "]"
 }
 
 // halves finds rows with a part of a call whose other part is in another bundle too.
@@ -360,9 +379,9 @@ func (f *Copies) halves(ctx context.Context, c *Case, from string) error {
 	for k, of := range f.Of {
 		stands[of] = append(stands[of], k)
 	}
-	rules := halfRules
+	rules := append(slices.Clone(halfRules), c.lossy())
 	if slices.Contains(c.Redacted, true) {
-		rules = append(slices.Clone(rules), c.redacted())
+		rules = append(rules, c.redacted())
 	}
 	sql := fmt.Sprintf(`WITH x AS (SELECT k.*, %s AS content, first_ns, last_ns FROM %s k JOIN (SELECT bundle, conn_id, first_ns, last_ns FROM (%s)) USING (bundle, conn_id)),
 		b AS (SELECT *, unnest([ts_ns // 1000 - 1, ts_ns // 1000, ts_ns // 1000 + 1]) AS at FROM x WHERE elapsed_us IS NULL),
