@@ -103,6 +103,7 @@ func (s *Invocation) listAPICalls(ctx context.Context, in listAPICallsIn) (out L
 		return out, err
 	}
 	var failed error
+	ahead := &bodies{s: s, most: in.MaxBody}
 	list, r, err := rows(ctx, s, q, in.limits, func(r *forensics.Result, i int) (c call) {
 		if len(in.Columns) > 0 {
 			c = s.callWith(r, i, in.Columns)
@@ -110,7 +111,7 @@ func (s *Invocation) listAPICalls(ctx context.Context, in listAPICallsIn) (out L
 			c = s.call(r, i)
 		}
 		if in.MaxBody > 0 {
-			failed = errors.Join(failed, s.bodiesOf(ctx, &c, in.MaxBody))
+			failed = cmp.Or(failed, ahead.add(ctx, r, i, &c))
 		}
 		return c
 	})
@@ -196,21 +197,57 @@ func (s *Invocation) groupCalls(ctx context.Context, in listAPICallsIn) (out Lis
 // groupOrder matches the valid orders of groups.
 var groupOrder = regexp.MustCompile(`^(?i:(calls|failed|p50_us|p99_us|max_us|first|last)( asc| desc)?)$`)
 
-// bodiesOf adds the bodies of a call.
-func (s *Invocation) bodiesOf(ctx context.Context, c *call, most int) error {
-	no := forensics.CallNo{No: c.No}
-	if c.Bundle != nil {
-		no.Bundle = int(*c.Bundle)
+// bodiesAhead is for how many calls bodies are read with one query.
+const bodiesAhead = 50
+
+// bodies are those of the next calls of a page.
+type bodies struct {
+	s    *Invocation
+	most int // bytes of each
+	of   map[forensics.CallNo][2]*message
+	end  int // row after the last that was read
+}
+
+// add adds the bodies of row i of a page, whose rows are converted in their order.
+func (b *bodies) add(ctx context.Context, r *forensics.Result, i int, c *call) error {
+	if i >= b.end {
+		b.end = min(i+bodiesAhead, len(r.Rows))
+		if err := b.read(ctx, r, i); err != nil {
+			return err
+		}
 	}
-	return s.Case.EachCall(ctx, []forensics.CallNo{no}, forensics.CallOptions{MaxBody: most}, func(x *forensics.Exchange) error {
-		c.Request, c.Response = s.message(x, x.Request, "request", most), s.message(x, x.Response, "response", most)
-		for _, m := range []*message{c.Request, c.Response} {
+	both := b.of[c.of()]
+	c.Request, c.Response = both[0], both[1]
+	return nil
+}
+
+func (b *bodies) read(ctx context.Context, r *forensics.Result, from int) error {
+	var list []forensics.CallNo
+	for i := from; i < b.end; i++ {
+		c, _ := b.s.identified(r, i)
+		list = append(list, c.of())
+	}
+	b.of = map[forensics.CallNo][2]*message{}
+	return b.s.Case.EachCall(ctx, list, forensics.CallOptions{MaxBody: b.most}, func(x *forensics.Exchange) error {
+		both := [2]*message{b.s.message(x, x.Request, "request", b.most), b.s.message(x, x.Response, "response", b.most)}
+		for _, m := range both {
 			if m != nil {
 				m.Headers = nil // they are available as columns
 			}
 		}
+		no, _ := x.Call.Get("call_no").(int64)
+		b.of[forensics.CallNo{Bundle: x.Bundle, No: no}] = both
 		return nil
 	})
+}
+
+// of is the number of a call in its bundle.
+func (c *call) of() (no forensics.CallNo) {
+	no.No = c.No
+	if c.Bundle != nil {
+		no.Bundle = int(*c.Bundle)
+	}
+	return no
 }
 
 // callWith converts a row with id, number, time and columns.
