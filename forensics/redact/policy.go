@@ -76,7 +76,7 @@ var defaults = file{
 		"*private_key*", "*signing_key*", "*encryption_key*", "*account_key", "*shared_access_key", "*license_key", "*connection_string", "*credential*", "*signature", "sig", "sas", "hmac", "jwt", "*_jwt", "bearer", "code_verifier", "client_assertion", "saml_response",
 		"session", "session_id", "sessid", "jsessionid", "phpsessid", "sid", "auth", "x_auth", "authorization", "cookie", "set_cookie", "otp", "pin", "pin_code", "cvv", "cvc", "cvv2", "card_number",
 		"requirepass", "masterauth", "identified_by"},
-	Except:    []string{"*_token_type", "next_page_token", "page_token", "continuation_token", "sync_token", "*secret_name", "*secret_names", "credential_type"},
+	Except:    []string{"*_token_type", "next_page_token", "page_token", "continuation_token", "sync_token", "*secret_name", "*secret_names", "credential_type", "access_control_allow_credentials"},
 	Detectors: []string{Credential, "card", "ssn", "iban"},
 }
 

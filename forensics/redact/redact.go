@@ -11,16 +11,23 @@ import "strings"
 // Mask is the default text that replaces a secret.
 const Mask = "[masked]"
 
-// SecretHeader reports whether the policy masks all values of a header.
+// SecretHeader reports whether the policy masks all values of a header: those in its list, and those named like a secret value, also
+// after "x-".
 func (p *Policy) SecretHeader(name string) bool {
 	v, known := p.headerVerdicts.get(name)
 	if !known {
-		if v = no; p.headers.has(strings.ToLower(name[:min(len(name), maxName)])) {
+		if v = no; p.secretHeader(name) {
 			v = yes
 		}
 		p.headerVerdicts.put(name, v)
 	}
 	return v == yes
+}
+
+func (p *Policy) secretHeader(name string) bool {
+	name = strings.ToLower(name[:min(len(name), maxName)])
+	t := task{p: p}
+	return p.headers.has(name) || t.secret(nil, name) || t.secret(nil, strings.TrimPrefix(name, "x-"))
 }
 
 // Header masks the value of a header. In a secret header the scheme of Authorization and the names

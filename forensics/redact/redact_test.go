@@ -29,3 +29,25 @@ func TestQuery(t *testing.T) {
 		}
 	}
 }
+
+// TestHeadersNamedLikeSecrets has headers that are not in a list of headers, but named like a secret value.
+func TestHeadersNamedLikeSecrets(t *testing.T) {
+	p := Default()
+	for _, name := range []string{"Password", "token", "Api_Key", "X-Access-Key", "X-Secret-Key", "X-Private-Key", "Session-Id", "X-Session", "Access_token", "X-Auth", "Auth", "X-Pin", "X-Otp", "X-Amz-Credential", "X-Jwt", "x-signing-key"} {
+		if got := p.Header(name, "kqzvwjxh"); got != Mask {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+	for _, name := range []string{"Access-Control-Allow-Credentials", "X-Token-Type", "X-Page-Token-Type", "Host", "X-Request-Id", "Sec-WebSocket-Key", "Content-Security-Policy", "Keep-Alive"} {
+		if got := p.Header(name, "kqzvwjxh"); got != "kqzvwjxh" {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+	own, err := Parse([]byte("version: 1\nextends: none\nkeys: [diagnosis]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if own.Header("X-Diagnosis", "kqzvwjxh") != own.mask || own.Header("X-Password", "kqzvwjxh") != "kqzvwjxh" {
+		t.Error("a policy of its own decides by its keys")
+	}
+}
