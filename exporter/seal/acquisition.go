@@ -12,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/internal/yamltext"
 )
 
 // maxRequest is the size of a request file.
@@ -46,7 +47,10 @@ func ReadRequest(data []byte) (r Request, err error) {
 	if errors.Is(err, io.EOF) {
 		err = nil // an empty file
 	}
-	return r, err
+	if err != nil {
+		return r, yamltext.Error(err)
+	}
+	return r, nil
 }
 
 // Acquisition is the predicate of a seal: an acquisition record.

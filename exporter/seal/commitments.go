@@ -95,12 +95,12 @@ func ReadSeed(path string) (*SeedFile, error) {
 		return nil, fmt.Errorf("%s: %d bytes are too many for a seed file", path, len(data))
 	}
 	if err := json.Unmarshal(data, &w); err != nil {
-		return nil, fmt.Errorf("%s is not a seed file: %w", path, err)
+		return nil, fmt.Errorf("%s is not a seed file", path)
 	}
 	// The envelope was indented with the file; encode is its one spelling.
 	var e envelope
 	if err := json.Unmarshal(w.Commitments, &e); err != nil {
-		return nil, fmt.Errorf("%s is not a seed file: %w", path, err)
+		return nil, fmt.Errorf("%s is not a seed file: its commitments cannot be read", path)
 	}
 	s := &SeedFile{Seed: [32]byte(w.Seed)}
 	s.Commitments, err = encode(&e)

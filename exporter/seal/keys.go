@@ -170,7 +170,7 @@ func ParsePrivate(name string, text []byte, identities []age.Identity) (Signer, 
 		return Signer{}, errors.New("the key has a passphrase; add it to ssh-agent, or encrypt the file with age instead")
 	}
 	if err != nil {
-		return Signer{}, err
+		return Signer{}, errors.New("it is not a private key that can be read")
 	}
 	switch k := key.(type) {
 	case *ed25519.PrivateKey:

@@ -5,6 +5,7 @@ package seal
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/ThalesGroup/crypto11"
 	pkcs11uri "github.com/stefanberger/go-pkcs11uri"
@@ -17,6 +18,9 @@ import (
 func PKCS11Signer(name, uri string) (s Signer, done func(), err error) {
 	u := pkcs11uri.New()
 	u.SetAllowAnyModule(true)
+	if !strings.HasPrefix(uri, "pkcs11:") {
+		return s, nil, fmt.Errorf("PKCS #11 URI %q: must begin with pkcs11:", uri)
+	}
 	if err := u.Parse(uri); err != nil {
 		return s, nil, fmt.Errorf("PKCS #11 URI: %w", err)
 	}

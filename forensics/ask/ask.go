@@ -129,6 +129,29 @@ func New[In, Out any](name, title, doc string, core bool, f func(context.Context
 	return q
 }
 
+// Allow states the values that a text of the input, or each item of a list, can have. Ask refuses any other.
+func (q Question) Allow(field string, values ...string) Question {
+	s := q.In.Properties[field]
+	if s.Items != nil {
+		s = s.Items
+	}
+	for _, v := range values {
+		s.Enum = append(s.Enum, v)
+	}
+	return q
+}
+
+// Allowed are the values of Allow. It is empty if the field can have any.
+func Allowed(s *jsonschema.Schema) (values []string) {
+	if s.Items != nil {
+		s = s.Items
+	}
+	for _, v := range s.Enum {
+		values = append(values, v.(string)) // Allow takes no others
+	}
+	return values
+}
+
 func schemaOf[T any](name string) *jsonschema.Schema {
 	s, err := jsonschema.For[T](nil)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/google/jsonschema-go/jsonschema"
 )
@@ -29,11 +30,18 @@ func Bound(in *jsonschema.Schema) {
 	}
 }
 
-// InBounds checks the numbers that an input gives against its schema.
+// InBounds checks the numbers that an input gives, and the texts of which only some are allowed, against its schema. An
+// empty text is not given.
 func InBounds(in *jsonschema.Schema, given map[string]any) error {
 	for _, name := range slices.Sorted(maps.Keys(given)) {
 		s := in.Properties[name]
-		if s == nil || s.Minimum == nil || s.Maximum == nil {
+		if s == nil {
+			continue
+		}
+		if err := allowed(name, s, given[name]); err != nil {
+			return err
+		}
+		if s.Minimum == nil || s.Maximum == nil {
 			continue
 		}
 		n, ok := given[name].(float64)
@@ -43,6 +51,25 @@ func InBounds(in *jsonschema.Schema, given map[string]any) error {
 			return Wrong(name, "must be %.0f to %.0f, not %v", *s.Minimum, *s.Maximum, n)
 		case ok && !whole:
 			return Wrong(name, "must be a whole number, not %v", n)
+		}
+	}
+	return nil
+}
+
+// allowed checks a text, or each text of a list, against the values that Allow states.
+func allowed(name string, s *jsonschema.Schema, given any) error {
+	values := Allowed(s)
+	if len(values) == 0 {
+		return nil
+	}
+	texts, list := given.([]any)
+	if !list {
+		texts = []any{given}
+	}
+	for _, x := range texts {
+		if text, ok := x.(string); ok && !slices.Contains(values, text) && (list || text != "") {
+			last := len(values) - 1
+			return Wrong(name, "must be %s or %s, not %q", strings.Join(values[:last], ", "), values[last], Clip(text, 60))
 		}
 	}
 	return nil

@@ -116,7 +116,7 @@ func ParseTime(field, text string, missing, first, last int64) (int64, error) {
 	t, err := when.Parse(text)
 	switch {
 	case errors.Is(err, when.ErrForm):
-		return 0, Wrong(field, "must be a time such as 2026-01-31T14:15:00Z or 14:15:00, or a length such as 15m before the end of the recording, not %q", text)
+		return 0, Wrong(field, "must be %s, not %q", when.Forms, text)
 	case err != nil:
 		return 0, Wrong(field, "%v", err)
 	case t.Missing():

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/internal/yamltext"
 )
 
 // Limits of an accept list.
@@ -53,10 +54,8 @@ func ParseAccept(text []byte) (*Accept, error) {
 		switch {
 		case errors.Is(err, io.EOF), errors.As(err, &at) && at.Mark.Line == 0:
 			return nil, ask.Wrong("accept", "the list is empty; it must begin with version: 1, then have a list accepted")
-		case errors.As(err, &at):
-			return nil, ask.Wrong("accept", "line %d, column %d: %s", at.Mark.Line, at.Mark.Column, at.Message)
 		}
-		return nil, ask.Wrong("accept", "%v", err)
+		return nil, ask.Wrong("accept", "%v", yamltext.Error(err))
 	}
 	root := &doc
 	if doc.Kind == yaml.DocumentNode {

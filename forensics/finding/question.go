@@ -58,9 +58,7 @@ func Run(ctx context.Context, c *forensics.Case, analyzers []Analyzer, in In) (*
 	}
 	worst := len(severities) - 1
 	if in.Severity != "" {
-		if worst = Rank(in.Severity); worst < 0 {
-			return nil, ask.Wrong("severity", "must be one of %s, not %q", strings.Join(severities, ", "), in.Severity)
-		}
+		worst = Rank(in.Severity)
 	}
 	for _, n := range in.Names {
 		if !slices.ContainsFunc(analyzers, func(a Analyzer) bool { return a.Name == n }) {
@@ -161,7 +159,8 @@ func suggestion(name string, all []string) string {
 func Question(analyzers []Analyzer) ask.Question {
 	q := ask.New("list_findings", "Findings: security, secrets, certificates, egress, beacons",
 		"Run the analyzers: missing authentication, forwarded tokens, weak TLS, certificates, plaintext credentials, personal data and secrets with masked evidence, deprecated protocols, administrative access, connections that network policies refuse, egress and segmentation against an allow-list, beacons, DNS tunnels and failures, unusual destinations and volumes, coverage gaps.", true,
-		func(ctx context.Context, c *forensics.Case, in In) (*Out, error) { return Run(ctx, c, analyzers, in) })
+		func(ctx context.Context, c *forensics.Case, in In) (*Out, error) { return Run(ctx, c, analyzers, in) }).
+		Allow("severity", severities...)
 	q.Sums = []string{"summary"}
 	return q
 }

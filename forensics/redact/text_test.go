@@ -103,7 +103,7 @@ func TestPolicyRefusals(t *testing.T) {
 		{"a pattern without a name", "version: 1\npatterns: [{match: 'a'}]", "has no name"},
 		{"a base that is unknown", "version: 1\nextends: other", "must be default or none"},
 		{"a mask that would break a text", "version: 1\nmask: '\"'", "mask"},
-		{"no YAML", "version: [", "line 2: did not find"},
+		{"no YAML", "version: [", "line 2: expected a value"},
 		{"two texts under one name", "version: 1\nversion: 1", "already defined"},
 	} {
 		if _, err := Parse([]byte(tt.yaml)); err == nil || !strings.Contains(err.Error(), tt.want) {

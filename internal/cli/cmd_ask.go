@@ -128,7 +128,7 @@ func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
 	in := tools.Input(q)
 	for _, name := range slices.Sorted(maps.Keys(in.Properties)) {
 		given[name] = addFlag(c, dashed(name), in.Properties[name])
-		if values := fieldValues[q.Name+"."+name]; values != nil {
+		if values := ask.Allowed(in.Properties[name]); values != nil {
 			completes(c, dashed(name), values...)
 		}
 		if slices.Contains(nameFlags, name) {

@@ -157,7 +157,7 @@ func (f *bundleFlags) options(e *env) (exporter.Options, error) {
 		return o, exit.Usagef("output %s: must be a name ending in .pcapsule", f.output)
 	}
 	var err error
-	if f.times, err = command.ParseTimes(f.from, f.to); err != nil {
+	if f.times, err = command.ParseDayTimes(f.from, f.to); err != nil {
 		return o, err
 	}
 	if f.times.Given() {
@@ -220,8 +220,8 @@ func (e *env) bundleError(ctx context.Context, err error, output string) error {
 			e.Warn("%s", w)
 		}
 		return exit.With(err, exit.Damaged, "nothing was left behind; without --strict the bundle is made and lists the warnings")
-	case errors.As(err, &keys) && exitCode(ctx, err) == exit.Other:
-		return exit.With(err, exit.NotCapture, "a key log has lines such as CLIENT_RANDOM <64 hex digits> <hex digits>; an RSA key is PEM or DER")
+	case errors.As(err, &keys):
+		return keysError(err)
 	case errors.As(err, &in) && exitCode(ctx, err) == exit.Other:
 		return exit.With(err, exit.NotCapture, "")
 	case in == nil:

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/objects"
 	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
@@ -61,9 +62,12 @@ manifest. They may be malicious.`,
 	fl.IntVar(&f.most, "most", 1000, "with --extract: maximum number of files")
 	command.Between(fl, "max-size", &f.maxSize, 1, command.Largest)
 	command.Between(fl, "most", &f.most, 1, command.Most)
-	completes(c, "direction", "upload", "download")
+	completes(c, "direction", directions()...)
 	return c
 }
+
+// directions are the values of the flag --direction.
+func directions() []string { return ask.Allowed(objects.Question().In.Properties["direction"]) }
 
 // peopleObjects are the columns that a table of objects shows by default.
 var peopleObjects = []string{"call_no", "ts_ns", "name", "size", "detected_type", "src", "dst", "direction", "protocol", "complete", "sha256"}
@@ -77,6 +81,9 @@ func (e *env) runObjects(c *cobra.Command, args []string, f *objectsFlags) error
 	q := forensics.Query{}
 	if err := f.check(&q); err != nil {
 		return err
+	}
+	if f.in.Direction != "" && !slices.Contains(directions(), f.in.Direction) {
+		return command.OneOf("--direction", f.in.Direction, directions())
 	}
 	if f.dir != "" {
 		if err := e.mayExtract(f); err != nil {

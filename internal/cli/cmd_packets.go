@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -187,7 +188,8 @@ func (f *packetsFlags) keyOptions(sel *forensics.Selection) error {
 // keysError gives the error of an unusable key file its exit code.
 func keysError(err error) error {
 	var bad *secrets.SourceError
-	if !errors.As(err, &bad) {
+	var file *exporter.KeysError
+	if !errors.As(err, &bad) && !errors.As(err, &file) || exitCode(context.Background(), err) != exit.Other {
 		return err
 	}
 	hint := ""

@@ -94,7 +94,10 @@ func (f *deriveFlags) done(e *env, r *derive.Report, began time.Time) error {
 // deriveError adds what to do next.
 func deriveError(err error, output string) error {
 	var left *derive.LeftError
+	var keys *exporter.KeysError
 	switch {
+	case errors.As(err, &keys):
+		return keysError(err)
 	case errors.Is(err, derive.ErrSeed):
 		return exit.With(err, exit.Usage, "give the file that pcapsule seal --commit wrote for this bundle")
 	case errors.Is(err, derive.ErrAddresses):

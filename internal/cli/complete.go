@@ -31,16 +31,6 @@ func completeProtocols(_ *cobra.Command, _ []string, word string) (list []string
 	return list, cobra.ShellCompDirectiveNoFileComp
 }
 
-// fieldValues are the values of fields of questions that allow only a few.
-var fieldValues = map[string][]string{
-	"audit_access.direction":   {"to", "from", "both"},
-	"find_failures.class":      {"4xx", "5xx", "no_answer", "other"},
-	"get_api_stats.order":      {"calls", "errors", "p99", "bytes"},
-	"get_latency.by":           {"endpoint", "service", "client"},
-	"get_service_map.format":   {"json", "mermaid", "dot"},
-	"get_service_map.group_by": {"service", "workload", "namespace", "pod", "node"},
-}
-
 // completeColumns offers the columns of calls that KFL knows.
 func completeColumns(*cobra.Command, []string, string) (names []string, _ cobra.ShellCompDirective) {
 	for _, f := range kfl.Fields() {

@@ -14,6 +14,12 @@ var Layouts = []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-
 // dayLayouts are those of a time of day.
 var dayLayouts = []string{"15:04:05.999999999", "15:04"}
 
+// Forms are the forms of a time for an error, DayForms those without a length.
+const (
+	Forms    = DayForms + ", or a length such as 15m before the end of the recording"
+	DayForms = "a time such as 2026-01-31T14:15:00Z or 14:15:00"
+)
+
 const day = 24 * int64(time.Hour)
 
 // ErrForm reports a text in none of the forms of Parse.

@@ -19,15 +19,20 @@ var (
 
 // libyaml are texts of the library about its tokens, in words about the file.
 var libyaml = map[string]string{
-	"found character that cannot start any token":    "a tab, @, ` or % cannot begin a value; indent with spaces, and put the value in quotes",
-	"did not find expected ',' or ']'":               "a list in brackets needs , or ] here",
-	"did not find expected ',' or '}'":               "a mapping in braces needs , or } here",
-	"did not find expected key":                      "expected a key: check the indentation",
-	"did not find expected '-' indicator":            "expected an item of the list, beginning with -: check the indentation",
-	"mapping values are not allowed in this context": "a second : in one line; put the value in quotes",
-	"could not find expected ':'":                    "a key without :",
-	"found unexpected end of stream":                 "a quoted text has no end",
-	"yaml: no documents in stream":                   "the file is empty",
+	"found character that cannot start any token":            "a tab, @, ` or % cannot begin a value; indent with spaces, and put the value in quotes",
+	"did not find expected ',' or ']'":                       "a list in brackets needs , or ] here",
+	"did not find expected ',' or '}'":                       "a mapping in braces needs , or } here",
+	"did not find expected key":                              "expected a key: check the indentation",
+	"did not find expected '-' indicator":                    "expected an item of the list, beginning with -: check the indentation",
+	"mapping values are not allowed in this context":         "a second : in one line; put the value in quotes",
+	"could not find expected ':'":                            "a key without :",
+	"found unexpected end of stream":                         "a quoted text has no end",
+	"yaml: no documents in stream":                           "the file is empty",
+	"yaml: expected single document, found multiple":         "only one document is allowed: remove ---",
+	"did not find the expected '>'":                          "a tag needs > here",
+	"did not find expected <document start>":                 "text after the end of the document: check the indentation",
+	"did not find expected node content":                     "expected a value",
+	"block sequence entries are not allowed in this context": "a - cannot begin an item here: put it on a line of its own",
 }
 
 // Error explains an error of the YAML library. Other errors stay as they are.
@@ -47,6 +52,9 @@ func Error(err error) error {
 		return errors.New(strings.Join(list, "; "))
 	case errors.As(err, &one):
 		return errors.New(explain(one))
+	}
+	if err != nil && libyaml[err.Error()] != "" {
+		return errors.New(libyaml[err.Error()])
 	}
 	return err
 }
@@ -68,6 +76,9 @@ func explain(e *yaml.LoadError) string {
 	}
 	if plain, ok := libyaml[text]; ok {
 		text = plain
+	}
+	if rest, ok := strings.CutPrefix(text, "did not find "); ok {
+		text = "expected " + strings.TrimPrefix(rest, "expected ")
 	}
 	if e.Mark.Line == 0 || strings.HasPrefix(text, "line ") { // our own decoders name the line too
 		return text

@@ -27,6 +27,11 @@ func TestError(t *testing.T) {
 		{"a: 1\nb: 1\nc: 1\nd: 1\ne: 1", `line 1: unknown field "a"; line 2: unknown field "b"; line 3: unknown field "c"; and 2 more`},
 		{"n: [1\n", `line 2: a list in brackets needs , or ] here`},
 		{"\t- x", "line 1: a tab, @, ` or % cannot begin a value; indent with spaces, and put the value in quotes"},
+		{"n: 1\n--- x\n}", `only one document is allowed: remove ---`},
+		{"{n: 1}\n{n: 2}", `line 2: text after the end of the document: check the indentation`},
+		{"list: - a", `line 1: a - cannot begin an item here: put it on a line of its own`},
+		{"list: [!<x", `line 1: a tag needs > here`},
+		{"list: ,", `line 1: expected a value`},
 		{"n: 1", ""},
 	} {
 		var into struct {

@@ -120,6 +120,11 @@ func (e *Entry) Check(args json.RawMessage) (json.RawMessage, Common, error) {
 			return nil, more, fmt.Errorf("arguments of %s: %w", e.Name, err)
 		}
 	}
+	for name, v := range m {
+		if v == "" && len(e.In.Properties[name].Enum) > 0 { // it is not given, as ask.InBounds says
+			delete(m, name)
+		}
+	}
 	if n, ok := m["max_bytes"].(float64); ok {
 		more.Most = int(n)
 	}

@@ -124,6 +124,7 @@ func TestRefused(t *testing.T) {
 		{"an unclosed parenthesis", "tcp and (udp", 8, "not closed"},
 		{"an unopened parenthesis", "tcp) or udp", 3, "has no opening parenthesis"},
 		{"a strange character", "tcp ; udp", 4, `unexpected character ";"`},
+		{"a character of several bytes", "tcp ☃", 4, `unexpected character "☃"`},
 		{"a port out of range", "port 65536", 5, "port 65536 is out of range; the maximum is 65535"},
 		{"an unknown port name", "port htp", 5, `unknown port name "htp"`},
 		{"a port name of another transport", "udp port http", 9, "this port name belongs to tcp, not to udp"},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"unicode/utf8"
 )
 
 type tokenKind uint8
@@ -97,7 +98,8 @@ func lexOne(s string, i int) (token, error) {
 	if strings.IndexByte("+-*/%:[]!<>()&|^=", s[i]) >= 0 {
 		return token{tokOp, s[i : i+1], 0, i}, nil
 	}
-	return token{}, &Error{i, fmt.Sprintf("unexpected character %q", s[i:i+1])}
+	_, size := utf8.DecodeRuneInString(s[i:])
+	return token{}, &Error{i, fmt.Sprintf("unexpected character %q", s[i:i+size])}
 }
 
 func lexWord(w string, off int) (token, error) {

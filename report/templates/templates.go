@@ -17,6 +17,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"github.com/pcapsule/pcapsule/internal/yamltext"
 	"github.com/pcapsule/pcapsule/kfl/nearest"
 )
 
@@ -153,7 +154,7 @@ var place = regexp.MustCompile(`line (\d+)(?:[,:]? ?column (\d+))?`)
 
 // syntaxError gives an error of the YAML library its place.
 func syntaxError(name string, err error) error {
-	e := &Error{name, 1, 1, strings.TrimPrefix(err.Error(), "yaml: ")}
+	e := &Error{name, 1, 1, regexp.MustCompile(`^(yaml: |line [0-9]+: )`).ReplaceAllString(yamltext.Error(err).Error(), "")}
 	if m := place.FindStringSubmatch(err.Error()); m != nil {
 		e.Line, _ = strconv.Atoi(m[1]) // digits
 		if m[2] != "" {

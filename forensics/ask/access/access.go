@@ -89,7 +89,8 @@ type AccessHour struct {
 
 // AuditQuestion is the question audit_access.
 func AuditQuestion() ask.Question {
-	q := ask.New("audit_access", "List every access", "Every call to a service or database in a window, paged: client, time, request, result, rows, bytes; totals by client, user and hour; clients seen only in the window; connections that could not be read. pii: calls with personal data. external: all calls outside.", false, AskAccess)
+	q := ask.New("audit_access", "List every access", "Every call to a service or database in a window, paged: client, time, request, result, rows, bytes; totals by client, user and hour; clients seen only in the window; connections that could not be read. pii: calls with personal data. external: all calls outside.", false, AskAccess).
+		Allow("direction", "to", "from", "both")
 	q.Keyed = "calls"
 	return q
 }
@@ -189,8 +190,6 @@ func (a *accessAnswer) scope() error {
 			add(from)
 		case "both":
 			add(ask.End{Calls: "(" + to.Calls + ") OR (" + from.Calls + ")", Conns: "(" + to.Conns + ") OR (" + from.Conns + ")", Args: append(to.Args, from.Args...)})
-		default:
-			return ask.Wrong("direction", "must be to, from or both, not %q", ask.Clip(a.in.Direction, 40))
 		}
 	}
 	if a.in.Client != "" {

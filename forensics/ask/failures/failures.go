@@ -89,7 +89,8 @@ type Share struct {
 
 // Question is the question find_failures.
 func Question() ask.Question {
-	q := ask.New("find_failures", "What failed and why", "Failed calls grouped by client, server, endpoint and status, with 4xx and 5xx apart; the origin of each (deepest failing call below), error text, pattern in time, timeouts; DNS failures; refused and reset connections; ICMP errors.", true, Ask)
+	q := ask.New("find_failures", "What failed and why", "Failed calls grouped by client, server, endpoint and status, with 4xx and 5xx apart; the origin of each (deepest failing call below), error text, pattern in time, timeouts; DNS failures; refused and reset connections; ICMP errors.", true, Ask).
+		Allow("class", "4xx", "5xx", "no_answer", "other")
 	q.Sums, q.Keyed = []string{"classes"}, "listed"
 	return q
 }
@@ -137,12 +138,8 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 		return nil, err
 	}
 	out.Calls = all.Calls
-	switch in.Class {
-	case "":
-	case "4xx", "5xx", "no_answer", "other":
+	if in.Class != "" {
 		w.And(class+" = ?", in.Class)
-	default:
-		return nil, ask.Wrong("class", "must be 4xx, 5xx, no_answer or other, not %q", in.Class)
 	}
 	w.And("failed")
 	rows, err := ask.LoadCalls(ctx, c, failureColumns, w.Where, w.Args)

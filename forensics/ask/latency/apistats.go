@@ -42,7 +42,8 @@ type EndpointStats struct {
 
 // StatsQuestion is the question get_api_stats.
 func StatsQuestion() ask.Question {
-	return ask.New("get_api_stats", "Endpoint statistics", "Most used endpoints with calls, failures, latency percentiles and bytes; by service, client and window.", false, AskAPIStats)
+	return ask.New("get_api_stats", "Endpoint statistics", "Most used endpoints with calls, failures, latency percentiles and bytes; by service, client and window.", false, AskAPIStats).
+		Allow("order", "calls", "errors", "p99", "bytes")
 }
 
 // AskAPIStats answers get_api_stats.
@@ -51,11 +52,7 @@ func AskAPIStats(ctx context.Context, c *forensics.Case, in APIStatsIn) (*APISta
 	if err != nil {
 		return nil, err
 	}
-	orders := map[string]string{"": "calls", "calls": "calls", "errors": "failed", "p99": "p99_ms", "bytes": "bytes"}
-	order, ok := orders[in.Order]
-	if !ok {
-		return nil, ask.Wrong("order", "must be calls, errors, p99 or bytes, not %q", in.Order)
-	}
+	order := map[string]string{"": "calls", "calls": "calls", "errors": "failed", "p99": "p99_ms", "bytes": "bytes"}[in.Order]
 	if in.Service != "" {
 		cond, args := terms.EndIs(c, "dst_", in.Service)
 		w.And(cond, args...)

@@ -70,7 +70,8 @@ type VolumeStep struct {
 
 // CapacityQuestion is the question get_capacity.
 func CapacityQuestion() ask.Question {
-	return ask.New("get_capacity", "Traffic volume and growth", "Volumes and sizes by endpoint or service and time step (1 h by default): peaks, trend, calls in flight, whether latency rises with load (headroom).", false, AskCapacity)
+	return ask.New("get_capacity", "Traffic volume and growth", "Volumes and sizes by endpoint or service and time step (1 h by default): peaks, trend, calls in flight, whether latency rises with load (headroom).", false, AskCapacity).
+		Allow("by", "endpoint", "service")
 }
 
 // loadRow is a Volume as SQL returns it, with its steps in order.
@@ -94,9 +95,6 @@ func AskCapacity(ctx context.Context, c *forensics.Case, in CapacityIn) (*Capaci
 	w, err := in.Read(ctx, c)
 	if err != nil {
 		return nil, err
-	}
-	if in.By != "" && in.By != "endpoint" && in.By != "service" {
-		return nil, ask.Wrong("by", "must be endpoint or service, not %q", in.By)
 	}
 	if in.Bucket == "" {
 		in.Bucket = time.Hour.String()

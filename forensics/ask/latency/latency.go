@@ -102,7 +102,8 @@ var latencyParts = []string{"breakdown", "chain", "slow", "queries", "size", "re
 
 // Question is the question get_latency.
 func Question() ask.Question {
-	return ask.New("get_latency", "Where time goes", "Latency by endpoint, service or client, split into dns, connect, tls, send, wait, receive and network; along the chain of calls that requests caused; slow calls over a threshold; slow database statements; correlation with size; load across replicas; a time series.", true, Ask)
+	return ask.New("get_latency", "Where time goes", "Latency by endpoint, service or client, split into dns, connect, tls, send, wait, receive and network; along the chain of calls that requests caused; slow calls over a threshold; slow database statements; correlation with size; load across replicas; a time series.", true, Ask).
+		Allow("parts", latencyParts...).Allow("by", "endpoint", "service", "client").Allow("order", "total", "p99")
 }
 
 // Ask answers get_latency.
@@ -135,17 +136,6 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 
 // narrow checks the input and adds its filters to the window.
 func (in *In) narrow(c *forensics.Case, w *ask.Window) error {
-	for _, p := range in.Parts {
-		if !slices.Contains(latencyParts, p) {
-			return ask.Wrong("parts", "must be some of %s, not %q", strings.Join(latencyParts, ", "), p)
-		}
-	}
-	if !slices.Contains([]string{"", "endpoint", "service", "client"}, in.By) {
-		return ask.Wrong("by", "must be endpoint, service or client, not %q", in.By)
-	}
-	if _, ok := breakdownOrders[in.Order]; !ok {
-		return ask.Wrong("order", "must be total or p99, not %q", in.Order)
-	}
 	if in.MinMs < 0 || in.MinMs > 1e12 {
 		return ask.Wrong("min_ms", "must be 0 or more, not %g", in.MinMs)
 	}

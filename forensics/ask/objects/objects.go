@@ -50,7 +50,8 @@ type Object struct {
 
 // Question is the question list_objects.
 func Question() ask.Question {
-	return ask.New("list_objects", "List files seen in transfer", "Files that HTTP, FTP, SMB, NFS and mail carried: name, declared type and type by content, size, SHA-256, completeness, call.", false, Ask)
+	return ask.New("list_objects", "List files seen in transfer", "Files that HTTP, FTP, SMB, NFS and mail carried: name, declared type and type by content, size, SHA-256, completeness, call.", false, Ask).
+		Allow("direction", "upload", "download")
 }
 
 // Ask answers list_objects.
@@ -109,8 +110,6 @@ func Source(c *forensics.Case, w *ask.Window, in In) (sql string, args []any, er
 		add("side = 'request'")
 	case "download":
 		add("side = 'response'")
-	default:
-		return "", nil, ask.Wrong("direction", "must be upload or download, not %q", ask.Clip(in.Direction, 40))
 	}
 	key := terms.Key(c, "") + "call_no"
 	return `SELECT o.*, k.src, k.dst, CASE side WHEN 'request' THEN 'upload' ELSE 'download' END AS direction

@@ -67,7 +67,8 @@ type Number struct {
 
 // Question is the question find_patterns.
 func Question() ask.Question {
-	return ask.New("find_patterns", "Find communication patterns", "Retries with their backoff, retry storms, connection churn, pool exhaustion, keep-alive, N+1 queries, sequential blocking calls, repeated calls, caching, duplicates within 100 ms, missing correlation ids, wrong content types, contract drift.", false, Ask)
+	return ask.New("find_patterns", "Find communication patterns", "Retries with their backoff, retry storms, connection churn, pool exhaustion, keep-alive, N+1 queries, sequential blocking calls, repeated calls, caching, duplicates within 100 ms, missing correlation ids, wrong content types, contract drift.", false, Ask).
+		Allow("kinds", Kinds()...)
 }
 
 // finder finds the patterns of the requested kinds.
@@ -176,11 +177,6 @@ func (in *In) window(ctx context.Context, c *forensics.Case) (*ask.Window, error
 	w, err := in.Read(ctx, c)
 	if err != nil {
 		return nil, err
-	}
-	for _, name := range in.Kinds {
-		if !slices.ContainsFunc(kinds[:], func(k kind) bool { return k.name == name }) {
-			return nil, ask.Wrong("kinds", "must be some of %s, not %q", strings.Join(Kinds(), ", "), name)
-		}
 	}
 	if in.Service != "" {
 		cond, args, err := ofService(ctx, c, in.Service)

@@ -58,7 +58,8 @@ type FoundText struct {
 
 // Question is the question search_content.
 func Question() ask.Question {
-	q := ask.New("search_content", "Find text in traffic", "Finds a text or pattern in any text of calls (paths, headers, bodies, SQL, users, subjects, topics, files of every protocol), with place, masked excerpt and call. With kfl alone: the calls that match it.", true, Ask)
+	q := ask.New("search_content", "Find text in traffic", "Finds a text or pattern in any text of calls (paths, headers, bodies, SQL, users, subjects, topics, files of every protocol), with place, masked excerpt and call. With kfl alone: the calls that match it.", true, Ask).
+		Allow("in", spotNames()...)
 	q.Keyed = "matches"
 	return q
 }
@@ -68,11 +69,6 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	w, err := in.Read(ctx, c)
 	if err != nil {
 		return nil, err
-	}
-	for _, name := range in.In {
-		if !slices.Contains(spotNames(), name) {
-			return nil, ask.Wrong("in", "must be some of %s, not %q", strings.Join(spotNames(), ", "), name)
-		}
 	}
 	out := &Answer{Places: []PlaceCount{}, Matches: []TextMatch{}}
 	var n *Needle

@@ -114,7 +114,8 @@ type Reachable struct {
 
 // MapQuestion is the question get_service_map.
 func MapQuestion() ask.Question {
-	return ask.New("get_service_map", "Map the services", "Nodes and edges of the traffic with calls, failures, latency, bytes, protocols and encryption; external domains, ingress points, reachability from a namespace; as JSON, Mermaid or DOT.", true, AskServiceMap)
+	return ask.New("get_service_map", "Map the services", "Nodes and edges of the traffic with calls, failures, latency, bytes, protocols and encryption; external domains, ingress points, reachability from a namespace; as JSON, Mermaid or DOT.", true, AskServiceMap).
+		Allow("group_by", groupings...).Allow("format", "json", "mermaid", "dot")
 }
 
 // AskServiceMap answers get_service_map.
@@ -123,13 +124,7 @@ func AskServiceMap(ctx context.Context, c *forensics.Case, in ServiceMapIn) (*Se
 	if err != nil {
 		return nil, err
 	}
-	by, ok := groupings[in.GroupBy]
-	if !ok {
-		return nil, ask.Wrong("group_by", "must be service, workload, namespace, pod or node, not %q", in.GroupBy)
-	}
-	if !slices.Contains([]string{"", "json", "mermaid", "dot"}, in.Format) {
-		return nil, ask.Wrong("format", "must be json, mermaid or dot, not %q", in.Format)
-	}
+	by := cmp.Or(in.GroupBy, groupings[0])
 	narrowed, err := in.narrow(c, w)
 	if err != nil {
 		return nil, err

@@ -6,8 +6,8 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
-// groupings maps each value of group_by to the column that names a node.
-var groupings = map[string]string{"": "service", "service": "service", "workload": "workload", "namespace": "namespace", "pod": "pod", "node": "node"}
+// groupings are the values of group_by, which are columns that name a node. The first is the default.
+var groupings = []string{"service", "workload", "namespace", "pod", "node"}
 
 // MapNode is one node of a map.
 type MapNode struct {

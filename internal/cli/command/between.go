@@ -26,6 +26,9 @@ const (
 // has such limits. NaN is outside of all.
 func Between[T cmp.Ordered](fl *pflag.FlagSet, name string, to *T, low, high T) {
 	f := fl.Lookup(name)
+	if length, ok := any(to).(*time.Duration); ok && *length != 0 {
+		f.DefValue = written(length) // instead of 10m0s
+	}
 	f.Value = &between[T]{f.Value, to, low, high}
 }
 
@@ -58,6 +61,12 @@ func written(v any) string {
 		return v.String()
 	case *time.Duration:
 		text := v.String()
+		switch *v {
+		case 0:
+			return "0"
+		case Longest:
+			return "876000h (100 years)"
+		}
 		if strings.HasSuffix(text, "m0s") {
 			text = strings.TrimSuffix(text, "0s")
 		}

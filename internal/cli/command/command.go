@@ -19,9 +19,13 @@ import (
 )
 
 // CheckArgs wraps a check of the number of arguments, so that its error names the missing
-// arguments or the full usage.
+// arguments or the full usage. It also refuses an empty value of a flag that can be repeated, such as a variable of the
+// shell that is not set.
 func CheckArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
+		if err := emptyValue(c.Flags()); err != nil {
+			return err
+		}
 		if check == nil || check(c, args) == nil {
 			return nil
 		}
@@ -39,6 +43,15 @@ func CheckArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 		}
 		return exit.Usagef("missing %s: %s", word, strings.Join(missing, ", "))
 	}
+}
+
+func emptyValue(fl *pflag.FlagSet) (err error) {
+	fl.Visit(func(f *pflag.Flag) {
+		if list, ok := f.Value.(pflag.SliceValue); ok && f.Value.Type() == "stringArray" && slices.Contains(list.GetSlice(), "") {
+			err = exit.Usagef("--%s %q: must not be empty", f.Name, "")
+		}
+	})
+	return err
 }
 
 // Group makes c, which does nothing but hold subcommands, print its help, and name the

@@ -22,18 +22,25 @@ type TimeRange struct {
 }
 
 // ParseTimes reads the values of the flags --from and --to. Each may be empty.
-func ParseTimes(from, to string) (r TimeRange, err error) {
+func ParseTimes(from, to string) (TimeRange, error) {
+	return parseTimes(from, to, when.Forms)
+}
+
+// ParseDayTimes is ParseTimes for a recording whose end is not known.
+func ParseDayTimes(from, to string) (TimeRange, error) { return parseTimes(from, to, when.DayForms) }
+
+func parseTimes(from, to, forms string) (r TimeRange, err error) {
 	r.fromText, r.toText = from, to
-	if r.From, err = parseTime("from", from); err == nil {
-		r.To, err = parseTime("to", to)
+	if r.From, err = parseTime("from", from, forms); err == nil {
+		r.To, err = parseTime("to", to, forms)
 	}
 	return r, err
 }
 
-func parseTime(flag, s string) (when.Time, error) {
+func parseTime(flag, s, forms string) (when.Time, error) {
 	t, err := when.Parse(s)
 	if errors.Is(err, when.ErrForm) {
-		return t, exit.Usagef("--%s %q: must be a time such as 2026-01-31T14:15:00Z or 14:15:00, or a length such as 15m before the end", flag, s)
+		return t, exit.Usagef("--%s %q: must be %s", flag, s, forms)
 	}
 	if err == nil && !t.Missing() && t == when.Epoch {
 		return t, exit.Usagef("--%s %q: must be a time after 1970-01-01T00:00:00Z", flag, s)

@@ -83,7 +83,7 @@ func (f *Signing) Signers() (list []seal.Signer, done func(), err error) {
 	for _, uri := range f.tokens {
 		s, closeToken, err := seal.PKCS11Signer(name, uri)
 		if err != nil {
-			return nil, nil, exit.With(err, exit.Usage, "--pkcs11 'pkcs11:token=T;object=K?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/root/pin'")
+			return nil, nil, exit.With(err, exit.Usage, "give a URI such as 'pkcs11:token=T;object=K?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/root/pin'")
 		}
 		list, open = append(list, s), append(open, closeToken)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -17,21 +18,30 @@ func Text(err error) string {
 		return strings.Replace(text, value.Error(), flagText(value), 1)
 	}
 	var at *fs.PathError
-	if !errors.As(err, &at) || at.Path == "" {
+	if !errors.As(err, &at) {
 		return text
+	}
+	if at.Path == "" {
+		return strings.ReplaceAll(strings.Replace(text, at.Error(), "the name of the file is empty", 1), " : ", ": ")
 	}
 	problem := at.Err.Error()
 	if errors.Is(at.Err, fs.ErrNotExist) {
 		problem = "does not exist"
 	}
+	if slices.ContainsFunc(folders, func(folder error) bool { return errors.Is(at.Err, folder) }) {
+		problem = "is a folder, not a file"
+	}
 	before, after, found := strings.Cut(text, at.Error())
+	named := strings.HasSuffix(before, " "+at.Path+": ") // the path is named already
 	switch {
 	case !found:
 		return text
-	case problem != "does not exist":
+	case problem == at.Err.Error() && named:
+		return before + problem + after
+	case problem == at.Err.Error():
 		return before + at.Path + ": " + problem + after
-	case strings.HasSuffix(before, " "+at.Path+": "): // the path is named already
-		return strings.TrimSuffix(before, ": ") + ": it does not exist" + after
+	case named:
+		return strings.TrimSuffix(before, ": ") + ": it " + problem + after
 	}
 	return before + at.Path + " " + problem + after
 }

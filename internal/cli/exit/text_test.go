@@ -58,3 +58,21 @@ func TestText(t *testing.T) {
 		}
 	}
 }
+
+func TestTextOfFolders(t *testing.T) {
+	dir := t.TempDir()
+	_, err := os.ReadFile(dir)
+	_, empty := os.ReadFile("")
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{err, dir + " is a folder, not a file"},
+		{fmt.Errorf("reading %s: %w", dir, err), "reading " + dir + ": it is a folder, not a file"},
+		{fmt.Errorf("reading %s: %w", "", empty), "reading: the name of the file is empty"},
+	} {
+		if got := Text(c.err); got != c.want {
+			t.Errorf("%v: %s, want %s", c.err, got, c.want)
+		}
+	}
+}

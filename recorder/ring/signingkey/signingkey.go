@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 
 	"github.com/pcapsule/pcapsule/internal/whole"
 )
@@ -74,6 +75,8 @@ func ReadPrivate(path string) ([]byte, error) {
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("reading key: %w", err)
+	case info.IsDir():
+		return nil, fmt.Errorf("reading key: %w", &fs.PathError{Op: "read", Path: path, Err: syscall.EISDIR})
 	case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
 		return nil, fmt.Errorf("reading key %s: mode %o instead of 600: %w", path, info.Mode().Perm(), ErrShared)
 	case info.Size() > maxKeyFile:
