@@ -90,7 +90,7 @@ func (k *Language) packetSQL(f foreignField, op, value string) string {
 		if !intSet.MatchString(value) {
 			return ""
 		}
-		return f.to + " IN (" + strings.Trim(k.set(value), "[]") + ")"
+		return f.to + " IN (" + strings.Join(setElement().FindAllString(strings.Trim(value, "{}"), -1), ", ") + ")"
 	default:
 		return ""
 	}

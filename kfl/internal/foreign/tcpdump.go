@@ -40,6 +40,13 @@ func (k *Language) fromTcpdump(src string) string {
 	})
 }
 
+// portsByName are the ports of the services that filters name most, from IANA's registry of service names.
+var portsByName = map[string]string{
+	"ftp": "21", "ssh": "22", "telnet": "23", "smtp": "25", "domain": "53", "tftp": "69", "http": "80", "kerberos": "88", "pop3": "110", "ntp": "123",
+	"imap": "143", "snmp": "161", "bgp": "179", "ldap": "389", "https": "443", "syslog": "514", "ldaps": "636", "imaps": "993", "pop3s": "995",
+	"nfs": "2049", "mysql": "3306", "postgresql": "5432", "amqp": "5672", "sip": "5060", "redis": "6379", "mqtt": "1883",
+}
+
 // tcpdumpCondition returns the condition on END, the client or the server, or "".
 func (k *Language) tcpdumpCondition(what string, values []string) string {
 	field, list := "END.ip", make([]string, 0, len(values))
@@ -49,6 +56,8 @@ func (k *Language) tcpdumpCondition(what string, values []string) string {
 		switch {
 		case what == "port" && strings.Trim(v, "0123456789") == "":
 			field, quoted = "END.port", v
+		case what == "port" && portsByName[v] != "":
+			field, quoted = "END.port", portsByName[v]
 		case what == "portrange":
 			from, to, ok := strings.Cut(v, "-")
 			if !ok || len(values) > 1 {

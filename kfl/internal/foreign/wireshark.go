@@ -114,17 +114,19 @@ func (k *Language) comparison(name, op, value, whole string, quote bool) string 
 	to := k.meant(name)
 	ok := to != "" && !k.IsField(name)
 	quoted := k.Address(value)
+	isSet := op == "in" && strings.HasPrefix(value, "{")
 	switch text, is := wireshark()[name].values[value]; {
-	case strings.HasPrefix(value, "{") && op == "in":
-		quoted = k.set(value)
+	case isSet:
 	case ok && is:
 		quoted = text
 	case ok && to == "timestamp":
 		quoted = moment(value)
+	case ok && to == "protocol":
+		quoted = strings.ToLower(value)
 	case quote && quoted == value && plainWord.MatchString(value) && !k.IsField(value) && !slices.Contains(constants, value):
 		quoted = strconv.Quote(value)
 	}
-	if !ok && quoted == value {
+	if !ok && quoted == value && !isSet {
 		return whole
 	}
 	if !ok {
@@ -142,7 +144,6 @@ func (k *Language) comparison(name, op, value, whole string, quote bool) string 
 	if word, is := wiresharkOps[op]; is {
 		op = word
 	}
-	low, high, isRange := span(value)
 	joint := " || "
 	if op == "!=" { // in Wireshark: no field is equal
 		joint = " && "
@@ -154,8 +155,8 @@ func (k *Language) comparison(name, op, value, whole string, quote bool) string 
 	for field := range strings.FieldsSeq(to) {
 		switch op {
 		case "in":
-			if isRange {
-				parts = append(parts, "("+field+" >= "+low+" && "+field+" <= "+high+")")
+			if isSet {
+				parts = append(parts, k.member(field, value)...)
 				continue
 			}
 			parts = append(parts, field+" in "+quoted)
@@ -173,23 +174,22 @@ func (k *Language) comparison(name, op, value, whole string, quote bool) string 
 	return "(" + strings.Join(parts, joint) + ")"
 }
 
-// set translates a set of Wireshark, {80 443}, to a list. It returns a set with a range unchanged,
-// because KFL has none.
-func (k *Language) set(text string) string {
+// member returns conditions of which one is true if field is in a set of Wireshark, {80 443 8000..8010}: a list, and
+// one comparison for each range.
+func (k *Language) member(field, set string) (conds []string) {
 	var list []string
-	for _, e := range setElement().FindAllString(text[1:len(text)-1], -1) {
-		if strings.Contains(e, "..") && e[0] != '"' {
-			return text
+	for _, e := range setElement().FindAllString(set[1:len(set)-1], -1) {
+		low, high, isRange := strings.Cut(e, "..")
+		if isRange && e[0] != '"' && e[0] != '\'' {
+			conds = append(conds, "("+field+" >= "+low+" && "+field+" <= "+high+")")
+			continue
 		}
 		list = append(list, k.Address(e))
 	}
-	return "[" + strings.Join(list, ", ") + "]"
-}
-
-// span returns the ends of a set of Wireshark that is one range, {80..90}.
-func span(text string) (low, high string, ok bool) {
-	low, high, ok = strings.Cut(strings.Trim(text, "{} "), "..")
-	return strings.TrimSpace(low), strings.TrimSpace(high), ok && strings.HasPrefix(text, "{")
+	if len(list) > 0 || len(conds) == 0 {
+		conds = append([]string{field + " in [" + strings.Join(list, ", ") + "]"}, conds...)
+	}
+	return conds
 }
 
 // moment translates a time, in quotes or in seconds since 1970, to KFL.

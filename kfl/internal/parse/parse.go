@@ -129,7 +129,7 @@ func (p *parser) unexpected(want string) *Error {
 	case TokenText, TokenRaw:
 		return p.fail(t, "", "unexpected text %s, expected %s", Clip(p.lex.src[t.Pos:t.End]), want)
 	}
-	return p.fail(t, "", "%s, expected %s", Clip(p.lex.src[t.Pos:t.End]), want)
+	return p.fail(t, "", "unexpected %s, expected %s", Clip(p.lex.src[t.Pos:t.End]), want)
 }
 
 func (p *parser) isOp(op string) bool { return p.tok.Kind == TokenOp && p.tok.Text == op }
