@@ -39,7 +39,7 @@ func do(say string, calls ...toolCall) step { return step{say, calls} }
 
 // Arguments of several prompts.
 var (
-	argFrom    = mcp.PromptArgument{Name: "from", Description: "start, RFC 3339, or a duration such as 15m before the end of the recording"}
+	argFrom    = mcp.PromptArgument{Name: "from", Description: "start: a time such as 2026-01-31T14:15:00Z or 14:15:00, or a duration such as 15m before the end of the recording"}
 	argTo      = mcp.PromptArgument{Name: "to", Description: "end, included"}
 	argService = mcp.PromptArgument{Name: "service", Description: "service to examine"}
 	argKFL     = mcp.PromptArgument{Name: "kfl", Description: "KFL filter for calls"}

@@ -12,7 +12,6 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
-	"github.com/pcapsule/pcapsule/internal/yamltext"
 )
 
 // maxRequest is the size of a request file.
@@ -47,10 +46,7 @@ func ReadRequest(data []byte) (r Request, err error) {
 	if errors.Is(err, io.EOF) {
 		err = nil // an empty file
 	}
-	if err != nil {
-		return r, yamltext.Error(err)
-	}
-	return r, nil
+	return r, err
 }
 
 // Acquisition is the predicate of a seal: an acquisition record.

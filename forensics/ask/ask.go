@@ -152,6 +152,16 @@ func Allowed(s *jsonschema.Schema) (values []string) {
 	return values
 }
 
+// Doc is the description of a field, with the values that Allow states, except if the description has them.
+func Doc(s *jsonschema.Schema) string {
+	for _, v := range Allowed(s) {
+		if !strings.Contains(s.Description, v) {
+			return s.Description + ": " + strings.Join(Allowed(s), ", ")
+		}
+	}
+	return s.Description
+}
+
 func schemaOf[T any](name string) *jsonschema.Schema {
 	s, err := jsonschema.For[T](nil)
 	if err != nil {

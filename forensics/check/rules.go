@@ -43,7 +43,7 @@ type Rule struct {
 	Doc      string `yaml:"doc"`
 	Level    string `yaml:"level"` // error, which fails the check, or warning
 	Calls    string `yaml:"calls"` // KFL; empty: all calls
-	From     string `yaml:"from"`  // RFC 3339, or a duration before the end
+	From     string `yaml:"from"`  // as when.Parse reads it
 	To       string `yaml:"to"`
 	MinCalls *int64 `yaml:"min_calls"` // default 1
 

@@ -16,7 +16,7 @@ import (
 type In struct {
 	ask.Scope
 	Names    []string `json:"names,omitempty" jsonschema:"only these analyzers; default all. The answer lists their names"`
-	Severity string   `json:"severity,omitempty" jsonschema:"lowest severity: high, medium, low or info"`
+	Severity string   `json:"severity,omitempty" jsonschema:"lowest severity"`
 	Service  string   `json:"service,omitempty" jsonschema:"only findings with this service, workload, pod or host at one end"`
 	Allow    []string `json:"allow,omitempty" jsonschema:"allowed outside addresses, prefixes and domains (*.example.org), and pairs of namespaces (shop->payments, *->monitoring, outside->shop); the analyzers egress and segmentation report all others"`
 	Accept   string   `json:"accept,omitempty" jsonschema:"accept list as YAML: version: 1, accepted: [{finding: id, reason: text, by: name, until: 2026-12-31}]. These findings are marked, not hidden"`

@@ -184,10 +184,10 @@ func addFlag(c *cobra.Command, name string, s *jsonschema.Schema) func() any {
 		v := fl.Bool(name, false, s.Description)
 		return func() any { return *v }
 	case kind == "array" && s.Items != nil && s.Items.Type == "string":
-		v := fl.StringArray(name, nil, s.Description+"; can be repeated")
+		v := fl.StringArray(name, nil, ask.Doc(s)+"; can be repeated")
 		return func() any { return *v }
 	case kind == "string":
-		v := fl.String(name, "", s.Description)
+		v := fl.String(name, "", ask.Doc(s))
 		return func() any { return *v }
 	}
 	v := fl.String(name, "", s.Description+"; JSON")

@@ -18,8 +18,8 @@ type exportPCAPIn struct {
 	KFL     string   `json:"kfl,omitempty" jsonschema:"KFL filter for calls"`
 	SQL     string   `json:"sql,omitempty" jsonschema:"a query that selects a column cites, packet_no, call_no or flow_id"`
 	CallIDs []string `json:"call_ids,omitempty" jsonschema:"calls by call_id"`
-	From    string   `json:"from,omitempty" jsonschema:"start, RFC 3339, or a duration such as 15m before the end"`
-	To      string   `json:"to,omitempty" jsonschema:"end, included"`
+	From    string   `json:"from,omitempty" jsonschema:"start: a time such as 2026-01-31T14:15:00Z or 14:15:00, or a duration such as 15m before the end of the recording"`
+	To      string   `json:"to,omitempty" jsonschema:"end, inclusive; same forms as from"`
 	Context string   `json:"context,omitempty" jsonschema:"default: only cited packets; context: also earlier packets of their connections; connections: whole connections"`
 	Name    string   `json:"name,omitempty" jsonschema:"file name ending in .pcapng; default slice.pcapng"`
 }

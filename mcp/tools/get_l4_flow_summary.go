@@ -12,8 +12,8 @@ var toolGetL4FlowSummary = Tool{Name: "get_l4_flow_summary", set: "network", Sea
 	doc: "Summarize all flows, each connection once: totals, top talkers by bytes, traffic by namespace, between namespaces and to external addresses, and TCP health."}
 
 type getL4FlowSummaryIn struct {
-	From string `json:"from,omitempty" jsonschema:"start, RFC 3339, or a duration such as 15m before the end"`
-	To   string `json:"to,omitempty" jsonschema:"end, included"`
+	From string `json:"from,omitempty" jsonschema:"start: a time such as 2026-01-31T14:15:00Z or 14:15:00, or a duration such as 15m before the end of the recording"`
+	To   string `json:"to,omitempty" jsonschema:"end, inclusive; same forms as from"`
 }
 
 // GetL4FlowSummaryOut is the answer of get_l4_flow_summary.

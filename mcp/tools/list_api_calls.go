@@ -22,8 +22,8 @@ var toolListAPICalls = Tool{Name: "list_api_calls", set: "calls", core: true, Se
 
 type listAPICallsIn struct {
 	KFL     string   `json:"kfl,omitempty" jsonschema:"filter, such as: http && status_code >= 500 && dst.service == \"payment\""`
-	From    string   `json:"from,omitempty" jsonschema:"start, RFC 3339, or a duration such as 15m before the end"`
-	To      string   `json:"to,omitempty" jsonschema:"end, included"`
+	From    string   `json:"from,omitempty" jsonschema:"start: a time such as 2026-01-31T14:15:00Z or 14:15:00, or a duration such as 15m before the end of the recording"`
+	To      string   `json:"to,omitempty" jsonschema:"end, inclusive; same forms as from"`
 	Order   string   `json:"order,omitempty" jsonschema:"such as elapsed_us desc; default: by time, groups by number of calls"`
 	Columns []string `json:"columns,omitempty" jsonschema:"columns besides id, time and packets, such as path, user_agent; see describe_schema"`
 	GroupBy []string `json:"group_by,omitempty" jsonschema:"columns, such as dst_service, status_code: one row per group of calls"`

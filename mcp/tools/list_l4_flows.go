@@ -20,8 +20,8 @@ type listL4FlowsIn struct {
 	Namespace string `json:"ns,omitempty" jsonschema:"namespace"`
 	Pod       string `json:"pod,omitempty" jsonschema:"pod"`
 	Service   string `json:"svc,omitempty" jsonschema:"service"`
-	From      string `json:"from,omitempty" jsonschema:"start, RFC 3339, or a duration such as 15m before the end"`
-	To        string `json:"to,omitempty" jsonschema:"end, included"`
+	From      string `json:"from,omitempty" jsonschema:"start: a time such as 2026-01-31T14:15:00Z or 14:15:00, or a duration such as 15m before the end of the recording"`
+	To        string `json:"to,omitempty" jsonschema:"end, inclusive; same forms as from"`
 	limits
 }
 

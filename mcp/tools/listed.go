@@ -30,7 +30,7 @@ func (e *Entry) Listed() *mcp.Tool {
 func Shared() map[string]string { return maps.Clone(shared) }
 
 var shared = map[string]string{
-	"from": "RFC 3339, or 15m before the end", "to": "", "kfl": "KFL filter", "limit": "", "cursor": "",
+	"from": "time, or 15m before the end", "to": "", "kfl": "KFL filter", "limit": "", "cursor": "",
 	"max_bytes": "", "db": "",
 }
 

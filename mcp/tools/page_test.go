@@ -49,7 +49,7 @@ the set cases is always included. [mcp.md](../guide/mcp.md) explains answers, re
 	in := questions[0].In
 	common := []string{"from", "to", "kfl", "limit"}
 	for _, name := range common {
-		fmt.Fprintf(&b, "* `%s`: %s\n", name, cellText(in.Properties[name].Description))
+		fmt.Fprintf(&b, "* `%s`: %s\n", name, cellText(ask.Doc(in.Properties[name])))
 	}
 	b.WriteString("* `cursor`: next_cursor of the previous answer, with the same other arguments\n* `max_bytes`: size limit of the answer\n* `db`: with a ring, the data to query: `snapshot/dissection` or `live`\n")
 	common = append(common, "cursor", "max_bytes", "db")
@@ -83,7 +83,7 @@ func ownArguments(s *jsonschema.Schema, common []string) string {
 		if slices.Contains(s.Required, name) {
 			text += " (required)"
 		}
-		if doc := cellText(s.Properties[name].Description); doc != "" {
+		if doc := cellText(ask.Doc(s.Properties[name])); doc != "" {
 			text += ": " + doc
 		}
 		out = append(out, text)

@@ -2,6 +2,7 @@ package tools
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/internal/when"
 	"github.com/pcapsule/pcapsule/internal/whole"
 	"github.com/pcapsule/pcapsule/mcp/cases"
 	"github.com/pcapsule/pcapsule/mcp/store"
@@ -99,8 +101,8 @@ func (s *Invocation) getSnapshot(ctx context.Context, in snapshotIn) (store.Snap
 type createSnapshotIn struct {
 	Name     string `json:"name,omitempty" jsonschema:"letters, digits, dots, dashes, underscores; default: from the current time"`
 	Duration string `json:"duration,omitempty" jsonschema:"such as 30m: the last 30 minutes; default 1h, unless start is given"`
-	Start    string `json:"start,omitempty" jsonschema:"start (instead of a duration), RFC 3339"`
-	End      string `json:"end,omitempty" jsonschema:"end, included; default now"`
+	Start    string `json:"start,omitempty" jsonschema:"start, instead of a duration: a time such as 2026-01-31T14:15:00Z or 14:15:00, or a length such as 15m before now"`
+	End      string `json:"end,omitempty" jsonschema:"end, inclusive; same forms as start; default now"`
 }
 
 func (s *Invocation) createSnapshot(ctx context.Context, in createSnapshotIn) (store.Snapshot, error) {
@@ -123,11 +125,15 @@ func (s *Invocation) createSnapshot(ctx context.Context, in createSnapshotIn) (s
 		if t.text == "" {
 			continue
 		}
-		at, err := time.Parse(time.RFC3339Nano, t.text)
-		if err != nil {
-			return store.Snapshot{}, store.BadRequest("%s %q: must be RFC 3339 such as 2026-01-31T14:15:00Z", t.name, ask.Clip(t.text, 100))
+		at, err := when.Parse(t.text)
+		if errors.Is(err, when.ErrForm) {
+			return store.Snapshot{}, store.BadRequest("%s %q: must be %s, or a length such as 15m before now", t.name, ask.Clip(t.text, 100), when.DayForms)
 		}
-		*t.to = at.UnixNano()
+		if err != nil {
+			return store.Snapshot{}, store.BadRequest("%s: %v", t.name, err)
+		}
+		now := time.Now()
+		*t.to = at.In(now.Add(-24*time.Hour).UnixNano(), now.UnixNano())
 	}
 	if r.Name == "" {
 		r.Name = "snapshot-" + time.Now().UTC().Format("20060102T150405.000")

@@ -21,9 +21,9 @@ type In struct {
 	Client  string   `json:"client,omitempty" jsonschema:"only calls from this client"`
 	Path    string   `json:"path,omitempty" jsonschema:"only calls with this path; * matches any text: /api/checkout*"`
 	MinMs   float64  `json:"min_ms,omitempty" jsonschema:"list slow calls: those that took at least this many milliseconds"`
-	By      string   `json:"by,omitempty" jsonschema:"rows of the breakdown: endpoint (the default), service or client"`
-	Order   string   `json:"order,omitempty" jsonschema:"sort the breakdown by total time (total, the default) or p99"`
-	Parts   []string `json:"parts,omitempty" jsonschema:"parts of the answer: breakdown, chain (the calls that the selected requests caused, hop by hop), slow, queries, size, replicas, series; default breakdown, or slow with min_ms"`
+	By      string   `json:"by,omitempty" jsonschema:"rows of the breakdown (default endpoint)"`
+	Order   string   `json:"order,omitempty" jsonschema:"sort the breakdown by (default total: total time)"`
+	Parts   []string `json:"parts,omitempty" jsonschema:"parts of the answer (chain: calls that the selected requests caused; default breakdown, or slow with min_ms)"`
 	Bucket  string   `json:"bucket,omitempty" jsonschema:"length of a step of series, such as 1m; default a fiftieth of the window"`
 }
 

@@ -23,7 +23,7 @@ const maxTogether = 250_000
 // In is the input of find_patterns.
 type In struct {
 	ask.Scope
-	Kinds   []string `json:"kinds,omitempty" jsonschema:"kinds to find: retries, retry_storms, churn, pool, keep_alive, n_plus_one, blocking, repeated, caching, duplicates, correlation, content_type, drift; default all"`
+	Kinds   []string `json:"kinds,omitempty" jsonschema:"kinds to find (default all)"`
 	Service string   `json:"service,omitempty" jsonschema:"only calls from or to this service, workload, pod, host or address; for n_plus_one, blocking and caching requests to it"`
 	Path    string   `json:"path,omitempty" jsonschema:"only requests with this path; * matches any text"`
 }

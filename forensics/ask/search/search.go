@@ -23,7 +23,7 @@ type In struct {
 	Pattern    string   `json:"pattern,omitempty" jsonschema:"instead of text: a regular expression (RE2)"`
 	Whole      bool     `json:"whole,omitempty" jsonschema:"whole words only: 12345 is not found in 9123456"`
 	IgnoreCase bool     `json:"ignore_case,omitempty"`
-	In         []string `json:"in,omitempty" jsonschema:"only in these places: path, query, host, sql, sql.params, sql.result, sql.error, redis.command, redis.reply, grpc.request, grpc.response, grpc.message, dns.answers, trace_id, request_id, fields (users, subjects, topics, names of files and all other text of the protocols), request.headers, response.headers, request.body, response.body; default all"`
+	In         []string `json:"in,omitempty" jsonschema:"only in these places (fields: users, topics, names of files, other text of protocols; default all)"`
 	Service    string   `json:"service,omitempty" jsonschema:"only calls from or to this service, workload, pod, host or address"`
 	Cursor     string   `json:"cursor,omitempty" jsonschema:"next_cursor of the previous answer, with the same input"`
 }

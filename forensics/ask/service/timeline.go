@@ -25,7 +25,7 @@ const (
 type TimelineIn struct {
 	ask.Scope
 	Workload string `json:"workload" jsonschema:"pod, workload, service, host or address; namespace/name narrows, * and ? match"`
-	At       string `json:"at,omitempty" jsonschema:"the moment, RFC 3339; without at and from, the last crash is found automatically"`
+	At       string `json:"at,omitempty" jsonschema:"the moment; without at and from, the last crash is found automatically"`
 	Before   string `json:"before,omitempty" jsonschema:"how long before at, such as 2m (the default) or 30s"`
 	After    string `json:"after,omitempty" jsonschema:"how long after at, default 10s"`
 }

@@ -18,7 +18,7 @@ import (
 // ServiceMapIn is the input of get_service_map.
 type ServiceMapIn struct {
 	ask.Scope
-	GroupBy        string `json:"group_by,omitempty" jsonschema:"what a node of the map is: service (the default), workload, namespace, pod or node"`
+	GroupBy        string `json:"group_by,omitempty" jsonschema:"what a node of the map is (default service)"`
 	Service        string `json:"service,omitempty" jsonschema:"only edges from or to this service, workload, pod, host or address"`
 	Label          string `json:"label,omitempty" jsonschema:"as name=value: only edges from or to pods with this label, such as team=money"`
 	CrossNamespace bool   `json:"cross_namespace,omitempty" jsonschema:"only edges between different namespaces"`

@@ -20,6 +20,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/seal"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/internal/yamltext"
 )
 
 // sealFlags are the flags of seal.
@@ -117,7 +118,7 @@ func (e *env) seal(ctx context.Context, b *bundle.Bundle, f *sealFlags) (*seal.S
 			return nil, err
 		}
 		if o.Request, err = seal.ReadRequest(data); err != nil {
-			return nil, exit.With(fmt.Errorf("reading %s: %w", f.request, err), exit.Syntax, "docs/format/seal.md lists the fields of a request")
+			return nil, exit.With(fmt.Errorf("reading %s: %w", f.request, yamltext.Error(err)), exit.Syntax, "docs/format/seal.md lists the fields of a request")
 		}
 	}
 	signers, done, err := f.Signers()

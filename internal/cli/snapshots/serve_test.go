@@ -228,6 +228,10 @@ func TestAssistantGetsPacketsOfARing(t *testing.T) {
 		t.Errorf("%v", b)
 	}
 	call("create_snapshot", map[string]any{"name": "hour", "duration": "1h"})
+	call("create_snapshot", map[string]any{"name": "day", "start": "1971-01-01 00:00", "end": "0s"})
+	if r, err := session.CallTool(ctx, &sdk.CallToolParams{Name: "create_snapshot", Arguments: map[string]any{"name": "x", "start": "noon"}}); err != nil || !r.IsError || !strings.Contains(r.Content[0].(*sdk.TextContent).Text, `start "noon": must be a time such as`) {
+		t.Errorf("a start that is no time: %v, %v", r, err)
+	}
 	db := call("start_snapshot_dissection", map[string]any{"snapshot": "hour"})["db"]
 	for range 3000 {
 		list := call("get_snapshot_dissection_status", map[string]any{"snapshot": "hour"})["dissections"].([]any)
