@@ -99,7 +99,7 @@ func TestImportsPointToTheWire(t *testing.T) {
 		{"exporter/handover", "packages know bundles and seals, not packets", []string{"exporter/bundle", "exporter/seal", "internal/pdf"}},
 		{"internal/pdf", "paper knows nothing of what is on it", nil},
 		{"internal/cli/agekey", "keys that both programs read", []string{"internal/cli/exit", "recorder/keys"}},
-		{"internal/cli/custody", "evidence is files: no packets and no questions", []string{"exporter/bundle", "exporter/commit", "exporter/derive", "exporter/handover", "exporter/seal", "internal/cli/agekey", "internal/cli/command", "internal/cli/console", "internal/cli/exit", "internal/version", "recorder/ring", "recorder/ring/signingkey"}},
+		{"internal/cli/custody", "evidence is files: no packets and no questions", []string{"internal/yamltext", "exporter/bundle", "exporter/commit", "exporter/derive", "exporter/handover", "exporter/seal", "internal/cli/agekey", "internal/cli/command", "internal/cli/console", "internal/cli/exit", "internal/version", "recorder/ring", "recorder/ring/signingkey"}},
 		{"internal/cli/format", "an answer is printed, not asked for", []string{"forensics", "forensics/encode", "internal/cli/console", "internal/cli/exit", "internal/version"}},
 		{"internal/cli/record", "recording reads no capture", []string{"internal/cli/agekey", "internal/cli/command", "internal/cli/console", "internal/cli/exit", "internal/cli/policyflag", "internal/version", "recorder", "recorder/filter", "recorder/keys", "recorder/ring", "recorder/ring/signingkey", "recorder/sight"}},
 		{"internal/cli/serve", "servers ask forensics", []string{"forensics", "forensics/ask", "forensics/finding", "forensics/redact", "internal/accesslog", "internal/cli/command", "internal/cli/console", "internal/cli/exit", "internal/version", "mcp", "mcp/door", "mcp/store", "mcp/tools"}},
@@ -134,7 +134,7 @@ func TestImportsPointToTheWire(t *testing.T) {
 		{"internal/cli/hub", "the hub's program has no part of the laptop's but its access log with its masks", []string{"exporter", "exporter/bundle", "exporter/derive", "forensics/redact", "hub", "hub/collect", "hub/download", "hub/jobs", "hub/resource", "internal/accesslog", "internal/cli/command", "internal/cli/console", "internal/cli/exit", "internal/version", "recorder/ring", "recorder/rows"}},
 		{"cmd/pcapsule-hub", "a program is a few lines", []string{"internal/cli/hub"}},
 		{"store", "bundles elsewhere are files", []string{"exporter/bundle", "recorder/transfer"}},
-		{"report/", "reports ask forensics", []string{"report/", "forensics", "forensics/ask/", "forensics/check/", "forensics/redact/", "forensics/finding/", "exporter/bundle", "exporter/table", "kfl/", "internal/pdf"}},
+		{"report/", "reports ask forensics", []string{"report/", "forensics", "forensics/ask/", "forensics/check/", "forensics/redact/", "forensics/finding/", "exporter/bundle", "exporter/table", "kfl/", "internal/pdf", "internal/yamltext"}},
 	}
 	for name, p := range packages(t) {
 		for _, r := range rules {
