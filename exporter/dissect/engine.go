@@ -212,10 +212,9 @@ type Conn struct {
 	tlsUs     int64 // -1 unknown
 	kinds     []kindCount
 	callAnom  int32
-	unasked   *unasked // the newest answer in a datagram without a question
-	held      int      // bytes of the engine's budget, including all inner connections
-	kept      int      // of these, what d keeps, see Dissector.Kept
-	debt      int      // of held, the part that exceeded the budget
+	held      int // bytes of the engine's budget, including all inner connections
+	kept      int // of these, what d keeps, see Dissector.Kept
+	debt      int // of held, the part that exceeded the budget
 	rank      rank
 	path      []string // protocols, outermost first
 	unknown   *unknownState
@@ -238,6 +237,7 @@ type facts struct {
 	undelivered []undelivered     // by the number of the datagram
 	expect      *Expected         // that announced it, until its content is known
 	untaken     []untaken         // calls that wait, see awaitTaken
+	unasked     *unasked          // the newest answer in a datagram without a question
 }
 
 // known returns the facts for a change.

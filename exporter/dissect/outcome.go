@@ -33,7 +33,7 @@ func (c *Conn) judge(x *Exchange, b *table.Call) {
 		b.WaitedUs = c.waited(x, b)
 	}
 	if r := c.root(); x.resp.seen && !x.req.seen && datagrams(r.Info.Transport) {
-		c.unasked = &unasked{x.caller().Other(), x.resp.begin()}
+		c.known().unasked = &unasked{x.caller().Other(), x.resp.begin()}
 	}
 	b.Failed = table.Failed(b.Outcome)
 	if b.Endpoint == "" {
@@ -134,9 +134,9 @@ type unasked struct {
 // precedes reports whether the side that sends in direction dir sent an answer that nobody had asked for just before an
 // instant, in the order of the capture.
 func (c *Conn) precedes(dir Dir, at Instant) bool {
-	if c.unasked == nil || c.unasked.dir != dir {
+	if c.facts == nil || c.facts.unasked == nil || c.facts.unasked.dir != dir {
 		return false
 	}
-	since, known := c.Between(c.unasked.at, at)
+	since, known := c.Between(c.facts.unasked.at, at)
 	return known && -longestWait < since && since < outOfOrder
 }

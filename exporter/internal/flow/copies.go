@@ -209,7 +209,7 @@ func (c *Conn) copied(f *Flow, dir dissect.Dir, p *Packet) bool {
 	}
 	if other != nil {
 		if p.IPID != 0 && p.IPID == other.ipid && p.Clock != other.clock {
-			c.apart = clocksApart{other.clock, p.Clock, p.Time - other.at}
+			c.apart = &clocksApart{other.clock, p.Clock, p.Time - other.at}
 		}
 		c.seenAgain(dir, other.no, dissect.Instant{Ns: p.Time, Clock: p.Clock})
 		if other.seenBy |= me; p.IPID == 0 || p.IPID == other.ipid {
@@ -224,7 +224,7 @@ func (c *Conn) copied(f *Flow, dir dissect.Dir, p *Packet) bool {
 	return false
 }
 
-// clocksApart is how far the second of two clocks is ahead, as copies of a datagram show. The zero value is that of none.
+// clocksApart is how far the second of two clocks is ahead, as copies of a datagram show.
 type clocksApart struct {
 	from, to int32
 	ns       int64
@@ -243,6 +243,8 @@ func (c *Conn) nearBy(x *sent, p *Packet) bool {
 	switch a := c.apart; {
 	case p.IPID != 0 && p.IPID == x.ipid:
 		return true
+	case a == nil:
+		return false
 	case a.from == x.clock && a.to == p.Clock:
 		since -= a.ns
 	case a.from == p.Clock && a.to == x.clock:

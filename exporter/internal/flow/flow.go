@@ -23,12 +23,12 @@ type Conn struct {
 	role           role
 	kind, code     uint8 // of the first ICMP message
 	clock          int32
-	first, last    int64 // ns
-	touched        int64 // newest capture time when its last packet came; rises along its list, even if times go back
-	lastAt         int64 // time of its last packet, ns
-	lastClock      int32 // that stamped it
-	clocks         bool  // several clocks stamped its packets
-	apart          clocksApart
+	first, last    int64        // ns
+	touched        int64        // newest capture time when its last packet came; rises along its list, even if times go back
+	lastAt         int64        // time of its last packet, ns
+	lastClock      int32        // that stamped it
+	clocks         bool         // several clocks stamped its packets
+	apart          *clocksApart // two of them; nil until copies of a datagram show it
 	lastSeq        uint32
 	lastAck        uint32
 	nets           networks
