@@ -19,7 +19,7 @@ func PKCS11Signer(name, uri string) (s Signer, done func(), err error) {
 	u := pkcs11uri.New()
 	u.SetAllowAnyModule(true)
 	if !strings.HasPrefix(uri, "pkcs11:") {
-		return s, nil, fmt.Errorf("PKCS #11 URI %q: must begin with pkcs11:", uri)
+		return s, nil, fmt.Errorf("PKCS #11 URI %q: it does not begin with the scheme pkcs11", uri)
 	}
 	if err := u.Parse(uri); err != nil {
 		return s, nil, fmt.Errorf("PKCS #11 URI: %w", err)
