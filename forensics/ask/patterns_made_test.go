@@ -300,7 +300,7 @@ func TestVolumesByStep(t *testing.T) {
 			t.Errorf("%d calls, but %d for %s", r.Calls, n, r.KFL)
 		}
 	}
-	for _, in := range []latency.CapacityIn{{By: "pod"}, {Bucket: "1ns"}, {Bucket: "soon"}} {
+	for _, in := range []latency.CapacityIn{{Bucket: "1ns"}, {Bucket: "soon"}} {
 		if _, err := latency.AskCapacity(ctx, c, in); err == nil {
 			t.Errorf("%+v is accepted", in)
 		}

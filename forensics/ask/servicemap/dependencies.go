@@ -121,7 +121,11 @@ func AskDependencies(ctx context.Context, c *forensics.Case, in DependenciesIn) 
 // address that they dialled.
 func (g *graph) calledAs(ctx context.Context, c *forensics.Case, w *ask.Window, name string) (out []string, err error) {
 	cond, args := terms.End("dst_", name)
-	rows, _, err := ask.Rows[MapNode](ctx, c, ask.MaxFacts, w.Ends(c, g.by)+"SELECT DISTINCT coalesce(nullif(x.far, ''), dst) AS name FROM x LEFT JOIN dname ON x.bn = dname.bn WHERE "+cond+" ORDER BY 1", w.Values(args...)...)
+	query := "SELECT far AS name FROM x WHERE far <> '' AND " + cond
+	if dialled := terms.Dialled("dst_", name); dialled != "" {
+		query += " UNION SELECT dst FROM x JOIN dname ON x.bn = dname.bn WHERE far = '' AND " + dialled
+	}
+	rows, _, err := ask.Rows[MapNode](ctx, c, ask.MaxFacts, w.Ends(c, g.by)+query+" ORDER BY 1", w.Values(args...)...)
 	for _, r := range rows {
 		if g.nodes[r.Name] != nil {
 			out = append(out, r.Name)
