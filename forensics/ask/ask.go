@@ -152,7 +152,7 @@ func Allowed(s *jsonschema.Schema) (values []string) {
 	return values
 }
 
-// Doc is the description of a field, with the values that Allow states, except if the description has them.
+// Doc is the description of a field, with the values that Allow states unless the description has them.
 func Doc(s *jsonschema.Schema) string {
 	for _, v := range Allowed(s) {
 		if !strings.Contains(s.Description, v) {

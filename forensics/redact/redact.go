@@ -11,8 +11,8 @@ import "strings"
 // Mask is the default text that replaces a secret.
 const Mask = "[masked]"
 
-// SecretHeader reports whether the policy masks all values of a header: those in its list, and those named like a secret value, also
-// after "x-".
+// SecretHeader reports whether the policy masks all values of a header: one in its list, or one named like a secret value, with or
+// without the prefix "x-".
 func (p *Policy) SecretHeader(name string) bool {
 	v, known := p.headerVerdicts.get(name)
 	if !known {

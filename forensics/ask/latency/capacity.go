@@ -17,7 +17,7 @@ type CapacityIn struct {
 	ask.Scope
 	Service string `json:"service,omitempty" jsonschema:"only calls to this service, workload, pod, host or address"`
 	Path    string `json:"path,omitempty" jsonschema:"only calls with this path; * matches any text"`
-	By      string `json:"by,omitempty" jsonschema:"rows (default endpoint)"`
+	By      string `json:"by,omitempty" jsonschema:"what a row is (default endpoint)"`
 	Bucket  string `json:"bucket,omitempty" jsonschema:"length of a step, such as 1h; default 1h if the window has at least six hours, otherwise a twelfth of it"`
 	Series  bool   `json:"series,omitempty" jsonschema:"also list all steps of each row"`
 }
