@@ -196,7 +196,7 @@ func keysError(err error) error {
 	switch {
 	case errors.Is(err, secrets.ErrEncrypted):
 		hint = "give --identity with the key that decrypts it"
-	case errors.Is(err, secrets.ErrNoKey):
+	case errors.Is(err, secrets.ErrNoKey), file != nil:
 		hint = "a key log has lines such as CLIENT_RANDOM <64 hex digits> <hex digits>; an RSA key is PEM or DER"
 	}
 	return exit.With(err, exit.NotCapture, hint)

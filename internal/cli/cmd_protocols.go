@@ -65,20 +65,34 @@ func protocolNames() (list []string) {
 	return list
 }
 
-// likelyProtocol is a hint that names the protocol that name most likely means, or says where all are.
-// A name of a product is one that a protocol's description has: rabbitmq of AMQP.
+// likelyProtocol is a hint that names the protocols that name most likely means, or says where all are.
+// A name of a product is one that the descriptions of its protocols have: rabbitmq of AMQP.
 func likelyProtocol(name string) string {
 	name = strings.ToLower(name)
-	if hint := nearest.Hint(name, protocolNames()); hint != "" {
-		return hint
+	if plain := strings.NewReplacer("/", "", "-", "", ".", "", " ", "").Replace(name); slices.Contains(protocolNames(), plain) {
+		return "did you mean " + plain + "?"
 	}
+	var of []string
 	for _, p := range protocols() {
-		if words := strings.ReplaceAll(strings.ToLower(p.Doc+" "+p.Versions), " ", ""); len(name) > 2 && strings.Contains(words, name) {
-			return "did you mean " + p.Name + "?"
+		words := strings.Fields(strings.ToLower(p.Doc + " " + p.Versions))
+		for i := range words {
+			if len(name) > 2 && strings.HasPrefix(strings.Join(words[i:], ""), name) {
+				of = append(of, p.Name)
+				break
+			}
 		}
+	}
+	hint := nearest.Hint(name, protocolNames())
+	switch {
+	case len(of) > 1 && len(of) <= maxOfProduct, len(of) > 0 && hint == "":
+		return "did you mean " + strings.Join(of[:min(len(of), maxOfProduct)], " or ") + "?"
+	case hint != "":
+		return hint
 	}
 	return "pcapsule protocols lists the names"
 }
+
+const maxOfProduct = 3 // protocols of a product that a hint names
 
 // protocolInfo is the output of pcapsule protocols for a protocol.
 type protocolInfo struct {
