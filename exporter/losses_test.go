@@ -45,7 +45,7 @@ func TestLostPackets(t *testing.T) {
 			}
 			for k := 0; k < 3*len(packets); k += step {
 				from, n := k/3, 1+k%3
-				if from+n > len(packets) {
+				if from+n > len(packets) || sentAgain(data, packets, packets[from:from+n]) { // then it is complete with other packets
 					continue
 				}
 				lost := slices.Concat(data[:packets[from][0]], data[packets[from+n-1][1]:])
@@ -90,6 +90,33 @@ func packetBlocks(data []byte) (list [][2]int) {
 		}
 	}
 	return list
+}
+
+// sentAgain reports whether the capture has the payload of one of some packets again, in a retransmission.
+func sentAgain(data []byte, all, some [][2]int) bool {
+	return slices.ContainsFunc(some, func(p [2]int) bool {
+		one, times := segmentIn(data[p[0]:p[1]]), 0
+		for _, q := range all {
+			if one != "" && segmentIn(data[q[0]:q[1]]) == one {
+				times++
+			}
+		}
+		return times > 1
+	})
+}
+
+// segmentIn identifies the payload of a TCP segment over Ethernet and IPv4: its ends, sequence number and length. It is empty
+// for other packets, and for those without payload.
+func segmentIn(block []byte) string {
+	const frame, ip, tcp = 28, 28 + 14, 28 + 14 + 20
+	if len(block) < tcp+20 || binary.LittleEndian.Uint32(block) != 6 || binary.BigEndian.Uint16(block[frame+12:]) != 0x0800 || block[ip] != 0x45 || block[ip+9] != 6 {
+		return ""
+	}
+	size := int(binary.BigEndian.Uint16(block[ip+2:])) - 20 - int(block[tcp+12]>>4)*4
+	if size <= 0 {
+		return ""
+	}
+	return fmt.Sprintf("%x %d", block[ip+12:tcp+8], size)
 }
 
 // someCalls are calls of a capture.
