@@ -26,7 +26,7 @@ type In struct {
 	ask.Scope
 	Service   string `json:"service,omitempty" jsonschema:"only calls to this service, workload, pod, host or address; * and ? match, namespace/* is a whole namespace"`
 	Client    string `json:"client,omitempty" jsonschema:"only calls from this client"`
-	Class     string `json:"class,omitempty" jsonschema:"kind of failure (other: of databases, gRPC and so on; default all)"`
+	Class     string `json:"class,omitempty" jsonschema:"kind of failure (other: databases, gRPC; default all)"`
 	NoCauses  bool   `json:"no_causes,omitempty" jsonschema:"do not trace failures to their origin; faster"`
 	ListCalls bool   `json:"list_calls,omitempty" jsonschema:"also list the failed calls, by time"`
 	Cursor    string `json:"cursor,omitempty" jsonschema:"next_cursor of the previous answer, with the same input"`

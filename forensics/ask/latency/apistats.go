@@ -14,7 +14,7 @@ type APIStatsIn struct {
 	ask.Scope
 	Service string `json:"service,omitempty" jsonschema:"only calls to this service, workload, pod, host or address; namespace/name narrows, * and ? match"`
 	Client  string `json:"client,omitempty" jsonschema:"only calls from this client"`
-	Order   string `json:"order,omitempty" jsonschema:"order of the rows (default calls)"`
+	Order   string `json:"order,omitempty" jsonschema:"order of rows (default calls)"`
 }
 
 // APIStats is the answer of get_api_stats. An endpoint is a method and a path at a service, or the

@@ -22,7 +22,7 @@ type In struct {
 	Path    string   `json:"path,omitempty" jsonschema:"only calls with this path; * matches any text: /api/checkout*"`
 	MinMs   float64  `json:"min_ms,omitempty" jsonschema:"list slow calls: those that took at least this many milliseconds"`
 	By      string   `json:"by,omitempty" jsonschema:"rows of the breakdown (default endpoint)"`
-	Order   string   `json:"order,omitempty" jsonschema:"order of the breakdown (default total: by total time)"`
+	Order   string   `json:"order,omitempty" jsonschema:"order of the breakdown (default total time)"`
 	Parts   []string `json:"parts,omitempty" jsonschema:"parts of the answer (chain: calls that the selected requests caused; default breakdown, or slow with min_ms)"`
 	Bucket  string   `json:"bucket,omitempty" jsonschema:"length of a step of series, such as 1m; default a fiftieth of the window"`
 }
