@@ -39,13 +39,21 @@ func TestLostPackets(t *testing.T) {
 				t.Fatal(err)
 			}
 			whole, packets, told := readCalls(t, data, 0, 0), packetBlocks(data), map[string]bool{}
+			times := map[string]int{} // that the payload of a segment was sent
+			for _, p := range packets {
+				times[segmentIn(data[p[0]:p[1]])]++
+			}
+			sentAgain := func(p [2]int) bool {
+				s := segmentIn(data[p[0]:p[1]])
+				return s != "" && times[s] > 1
+			}
 			step, kept := 1, 0
 			if os.Getenv("PCAPSULE_LONG") == "" {
 				step = max(1, 3*len(packets)/places)
 			}
 			for k := 0; k < 3*len(packets); k += step {
 				from, n := k/3, 1+k%3
-				if from+n > len(packets) || sentAgain(data, packets, packets[from:from+n]) { // then it is complete with other packets
+				if from+n > len(packets) || slices.ContainsFunc(packets[from:from+n], sentAgain) { // then it is complete with other packets
 					continue
 				}
 				lost := slices.Concat(data[:packets[from][0]], data[packets[from+n-1][1]:])
@@ -90,19 +98,6 @@ func packetBlocks(data []byte) (list [][2]int) {
 		}
 	}
 	return list
-}
-
-// sentAgain reports whether the capture has the payload of one of some packets again, in a retransmission.
-func sentAgain(data []byte, all, some [][2]int) bool {
-	return slices.ContainsFunc(some, func(p [2]int) bool {
-		one, times := segmentIn(data[p[0]:p[1]]), 0
-		for _, q := range all {
-			if one != "" && segmentIn(data[q[0]:q[1]]) == one {
-				times++
-			}
-		}
-		return times > 1
-	})
 }
 
 // segmentIn identifies the payload of a TCP segment over Ethernet and IPv4: its ends, sequence number and length. It is empty

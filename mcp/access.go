@@ -14,6 +14,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/internal/accesslog"
+	"github.com/pcapsule/pcapsule/internal/when"
 	"github.com/pcapsule/pcapsule/mcp/door"
 )
 
@@ -110,7 +111,7 @@ func (s *Server) logged(who caller, begin time.Time, method, name string, args [
 		return nil
 	}
 	t.mu.Lock()
-	e := accesslog.Entry{Time: ask.Stamp(begin.UnixNano()), Client: who.client, User: who.user, Remote: who.remote, Session: who.session, Method: method,
+	e := accesslog.Entry{Time: when.Stamp(begin.UnixNano()), Client: who.client, User: who.user, Remote: who.remote, Session: who.session, Method: method,
 		Name: s.hide(ask.Clip(name, 200)), Rows: t.rows, Bytes: t.bytes, Ms: float64(time.Since(begin).Microseconds()) / 1000, Error: t.err}
 	t.mu.Unlock()
 	if err != nil {

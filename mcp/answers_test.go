@@ -17,7 +17,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/forensics"
-	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/internal/when"
 	"github.com/pcapsule/pcapsule/mcp/object"
 	"github.com/pcapsule/pcapsule/mcp/rpc"
 	"github.com/pcapsule/pcapsule/mcp/tools"
@@ -145,7 +145,7 @@ func middle(t *testing.T, cases tools.ListCasesOut, before time.Duration) string
 	if err != nil {
 		t.Fatal(err)
 	}
-	return ask.Stamp(from.Add(to.Sub(from) / 2).Add(-before).UnixNano())
+	return when.Stamp(from.Add(to.Sub(from) / 2).Add(-before).UnixNano())
 }
 
 func follow(t *testing.T, c *sdk.ClientSession, known map[string]value, prompt, text string) {

@@ -32,7 +32,7 @@ func (c *Conn) judge(x *Exchange, b *table.Call) {
 		}
 		b.WaitedUs = c.waited(x, b)
 	}
-	if r := c.root(); x.resp.seen && !x.req.seen && datagrams(r.Info.Transport) {
+	if x.resp.seen && !x.req.seen && datagrams(c.root().Info.Transport) {
 		c.known().unasked = &unasked{x.caller().Other(), x.resp.begin()}
 	}
 	b.Failed = table.Failed(b.Outcome)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/internal/when"
 )
 
 // maxHoles is the highest number of coverage gaps that an answer lists.
@@ -68,10 +69,10 @@ type Hole struct {
 func CoverageOf(c forensics.Coverage) Coverage {
 	out := Coverage{State: string(c.State), More: c.More}
 	if c.From != 0 {
-		out.From = Stamp(c.From)
+		out.From = when.Stamp(c.From)
 	}
 	if c.To != 0 {
-		out.To = Stamp(c.To)
+		out.To = when.Stamp(c.To)
 	}
 	type choice struct {
 		bundle         int
@@ -102,7 +103,7 @@ func CoverageOf(c forensics.Coverage) Coverage {
 	for _, g := range list[:min(len(list), maxHoles)] {
 		row := Hole{Source: g.Source, Reason: g.Reason, Packets: g.Packets, Detail: Clip(g.Detail, 200)}
 		if g.To != 0 {
-			row.From, row.To = Stamp(g.From), Stamp(g.To)
+			row.From, row.To = when.Stamp(g.From), when.Stamp(g.To)
 		}
 		if g.sources > 1 {
 			row.Sources = g.sources
@@ -136,7 +137,7 @@ func NewFrame(ctx context.Context, c *forensics.Case) (Frame, error) {
 
 // After returns the error for a window that ends before it begins.
 func After(from string, a int64, to string, b int64) error {
-	return WrongOf(fmt.Sprintf("%s %s is after %s %s", from, Stamp(a), to, Stamp(b)), from, to)
+	return WrongOf(fmt.Sprintf("%s %s is after %s %s", from, when.Stamp(a), to, when.Stamp(b)), from, to)
 }
 
 // ReadTime reads a time of a case as ParseTime does, 0 if it is missing.

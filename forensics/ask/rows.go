@@ -14,6 +14,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/internal/when"
 )
 
 // Rows runs SQL and returns at most limit rows; more reports whether there were others. Column
@@ -129,7 +130,7 @@ func assign(to reflect.Value, v any) error {
 		}
 	case time.Time:
 		if to.Kind() == reflect.String {
-			to.SetString(Stamp(x.UnixNano()))
+			to.SetString(when.Stamp(x.UnixNano()))
 			return nil
 		}
 	}

@@ -125,9 +125,6 @@ func ParseTime(field, text string, missing, first, last int64) (int64, error) {
 	return t.In(first, last), nil
 }
 
-// Stamp writes a time as RFC 3339 with nine digits and Z.
-func Stamp(ns int64) string { return when.Stamp(ns) }
-
 // Frame returns the Frame of an answer, with the coverage of the window.
 func (w *Window) Frame(ctx context.Context, c *forensics.Case) (Frame, error) {
 	cov, err := c.Coverage(w.From, w.To)
@@ -137,7 +134,7 @@ func (w *Window) Frame(ctx context.Context, c *forensics.Case) (Frame, error) {
 	f := Frame{Coverage: CoverageOf(cov), Notes: slices.Concat(w.Notes, redacted(c)), recorded: cov.State != forensics.None}
 	f.Verified = c.Verified()
 	if w.Now != 0 {
-		f.Now = Stamp(w.Now)
+		f.Now = when.Stamp(w.Now)
 	}
 	return f, f.noteOwners(ctx, c)
 }
@@ -184,5 +181,5 @@ func (w *Window) Latest(ctx context.Context, c *forensics.Case, kind string, mos
 	cut.Args = w.Values()
 	cut.And("ts_ns >= ?", at)
 	cut.From, cut.Asked = at, true
-	return &cut, Stamp(at), nil
+	return &cut, when.Stamp(at), nil
 }

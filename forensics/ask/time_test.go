@@ -6,6 +6,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/failures"
+	"github.com/pcapsule/pcapsule/internal/when"
 )
 
 func TestParseTime(t *testing.T) {
@@ -35,12 +36,12 @@ func TestParseTime(t *testing.T) {
 	} {
 		got, err := ask.ParseTime("from", text, first, first, last)
 		if err != nil || got != at(want) {
-			t.Errorf("%q is %s, %v; want %s", text, ask.Stamp(got), err, want)
+			t.Errorf("%q is %s, %v; want %s", text, when.Stamp(got), err, want)
 		}
 	}
 	for _, text := range []string{"yesterday", "25:00", "-5m", "2026-13-01", "09:24:50 ", "0001-01-01", "1677-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "2262-04-12", "9999-12-31T23:59:59Z"} {
 		if got, err := ask.ParseTime("from", text, first, first, last); err == nil {
-			t.Errorf("%q is %s, want an error", text, ask.Stamp(got))
+			t.Errorf("%q is %s, want an error", text, when.Stamp(got))
 		}
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/internal/when"
 )
 
 // Severities, worst first.
@@ -186,7 +187,7 @@ func (l *Look) Add(r Row, f Finding) {
 		f.Evidence[i] = ask.Clip(f.Evidence[i], 300)
 	}
 	if r.LastNs != 0 { // else no time is known
-		f.First, f.Last = ask.Stamp(r.FirstNs), ask.Stamp(r.LastNs)
+		f.First, f.Last = when.Stamp(r.FirstNs), when.Stamp(r.LastNs)
 	}
 	l.found = append(l.found, f)
 }

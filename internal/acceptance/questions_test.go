@@ -23,6 +23,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
 	"github.com/pcapsule/pcapsule/internal/cli"
+	"github.com/pcapsule/pcapsule/internal/when"
 	"github.com/pcapsule/pcapsule/mcp/tools"
 )
 
@@ -227,7 +228,7 @@ func (f *faces) example(name string, _ *jsonschema.Schema) any {
 		return "version: 1\nrules: [{name: x, calls: http, count: {min: 1}}]"
 	case "baseline_from", "from":
 		first, _, _ := f.c.Window()
-		return ask.Stamp(first)
+		return when.Stamp(first)
 	case "id", "call_id":
 		return f.first("SELECT lower(hex(call_id)) FROM calls ORDER BY ts_ns, call_no")
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/cli/format"
 	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/internal/when"
 )
 
 func (e *env) cmdInfo() *cobra.Command {
@@ -151,7 +152,7 @@ func (e *env) info(ctx context.Context, path string) (*infoResult, error) {
 		NotIP:    bundle.Counted(bundle.NotIP, &m.Accounts),
 		Verified: [...]string{"not_verified", "verified", "broken"}[b.State]}
 	if at, ok := cache.Verified(b.Dir); ok && !b.Unpacked && b.State == bundle.NotVerified {
-		r.Verified, r.VerifiedAt, r.verifiedAt = "verified", format.Stamp(at.UnixNano()), at.UTC().Format(time.DateTime)+" UTC"
+		r.Verified, r.VerifiedAt, r.verifiedAt = "verified", when.Stamp(at.UnixNano()), at.UTC().Format(time.DateTime)+" UTC"
 	}
 	for _, in := range m.Inputs {
 		r.Keys += in.Secrets

@@ -32,7 +32,7 @@ type page struct {
 func (s *Invocation) page(ctx context.Context, r *forensics.Result) page {
 	p := page{Coverage: ask.CoverageOf(r.Coverage), Truncated: r.Truncated, Cursor: r.Next, Notes: r.Notes, Matched: "some", Verified: s.Case.Verified()}
 	if r.Now != 0 {
-		p.Now = ask.Stamp(r.Now)
+		p.Now = when.Stamp(r.Now)
 	}
 	if len(r.Rows) == 0 {
 		p.Matched = "nothing_matched"

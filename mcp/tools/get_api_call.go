@@ -11,6 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/internal/when"
 	"github.com/pcapsule/pcapsule/mcp/object"
 )
 
@@ -105,7 +106,7 @@ func (s *Invocation) exchange(x *forensics.Exchange, most, cell int) GetAPICallO
 	short := &Invocation{Env: s.Env, Case: s.Case, Max: s.Max, cell: cell}
 	var out GetAPICallOut
 	out.Call = short.fields(x.Call, "headers", "cites", "ts")
-	out.Call["ts"] = ask.Stamp(number(x.Call.Get("ts_ns")))
+	out.Call["ts"] = when.Stamp(number(x.Call.Get("ts_ns")))
 	out.Client, out.Server = short.fields(x.Client), short.fields(x.Server)
 	out.Flow = short.fields(x.Flow, "ts")
 	if cell < maxCell { // omit counters that are 0 first
@@ -133,7 +134,7 @@ func (s *Invocation) exchange(x *forensics.Exchange, most, cell int) GetAPICallO
 		if i == places {
 			break
 		}
-		out.Places = append(out.Places, place{p.PacketNo, p.File, p.Frame, ask.Stamp(p.TsNs), p.Len})
+		out.Places = append(out.Places, place{p.PacketNo, p.File, p.Frame, when.Stamp(p.TsNs), p.Len})
 	}
 	out.Verified = s.Case.Verified()
 	out.Provenance = plural.Sprintf("%d {packet carries|packets carry} this call; export_pcap with call_ids writes them", x.Cites.Count())

@@ -14,6 +14,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/when"
 	"github.com/pcapsule/pcapsule/kfl/nearest"
 )
 
@@ -180,7 +181,7 @@ func (s *Invocation) groupCalls(ctx context.Context, in listAPICallsIn) (out Lis
 		}
 		id, _ := row[n+7].([]byte)
 		g.Calls, g.Failed, g.P50, g.P99, g.Max = number(row[n]), number(row[n+1]), optional(row[n+2]), optional(row[n+3]), optional(row[n+4])
-		g.First, g.Last, g.ID = ask.Stamp(number(row[n+5])), ask.Stamp(number(row[n+6])), hex.EncodeToString(id)
+		g.First, g.Last, g.ID = when.Stamp(number(row[n+5])), when.Stamp(number(row[n+6])), hex.EncodeToString(id)
 		return g
 	})
 	if err != nil {
@@ -267,7 +268,7 @@ func (s *Invocation) identified(r *forensics.Result, i int) (c call, row []any) 
 		c.Bundle, row = optional(row[0]), row[1:]
 	}
 	id, _ := row[0].([]byte)
-	c.ID, c.No, c.Time, c.Packets = hex.EncodeToString(id), number(row[1]), ask.Stamp(number(row[2])), citation(r, i)
+	c.ID, c.No, c.Time, c.Packets = hex.EncodeToString(id), number(row[1]), when.Stamp(number(row[2])), citation(r, i)
 	return c, row
 }
 

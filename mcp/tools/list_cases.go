@@ -5,6 +5,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/internal/when"
 )
 
 var toolListCases = Tool{Name: "list_cases", set: "cases", core: true, Short: true, title: "Open bundles",
@@ -56,7 +57,7 @@ func (s *Invocation) ListCases(ctx context.Context, _ NoIn) (ListCasesOut, error
 		c := caseInfo{Bundle: b.Index, Path: b.Path, Packets: m.Accounts.Packets, Bytes: m.Accounts.Bytes, Calls: m.Calls,
 			Verified: states[b.State], MadeBy: m.Tool.Name + " " + m.Tool.Release, Inputs: []inputInfo{}}
 		if m.Window.FirstNs != nil && m.Window.LastNs != nil {
-			c.From, c.To = ask.Stamp(int64(*m.Window.FirstNs)), ask.Stamp(int64(*m.Window.LastNs))
+			c.From, c.To = when.Stamp(int64(*m.Window.FirstNs)), when.Stamp(int64(*m.Window.LastNs))
 		}
 		for i, in := range m.Inputs {
 			if i == maxInputs {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/internal/when"
 	"github.com/pcapsule/pcapsule/mcp/store"
 )
 
@@ -132,7 +133,7 @@ func (s *Invocation) listWorkloads(ctx context.Context, in listWorkloadsIn) (lis
 func address(row []any) addressOut {
 	a := addressOut{IP: text(row[0])}
 	if from := number(row[1]); from > 0 {
-		a.From = ask.Stamp(from)
+		a.From = when.Stamp(from)
 	}
 	return a
 }

@@ -260,7 +260,7 @@ func (r *Row) plain(key uint16, d *reader) {
 	}
 }
 
-// start reads where a subscription begins.
+// start reads the start of a subscription.
 func (r *Row) start(d *reader) {
 	names := []string{"", "first", "last", "next", "offset", "timestamp"}
 	kind := int(d.Uint16())

@@ -32,7 +32,7 @@ type Row struct {
 	Messages     table.Opt[int64]  `col:"rabbitstream_messages" doc:"messages in Publish or Deliver"`
 	Publishing   table.Opt[int64]  `col:"rabbitstream_publishing_id" doc:"number of the first message in Publish, given by the publisher; in the response to QueryPublisherSequence, of its last one"`
 	Offset       table.Opt[int64]  `col:"rabbitstream_offset" doc:"offset of the first message in Deliver, or that was stored, asked for, or returned"`
-	Start        table.Opt[string] `col:"rabbitstream_start" enc:"dict" doc:"where a subscription begins: first, last, next, offset, timestamp"`
+	Start        table.Opt[string] `col:"rabbitstream_start" enc:"dict" doc:"start of a subscription: first, last, next, offset, timestamp"`
 	Credit       table.Opt[int32]  `col:"rabbitstream_credit" doc:"chunks that the consumer allows the broker to send"`
 	Mechanism    table.Opt[string] `col:"rabbitstream_sasl_mechanism" enc:"dict" doc:"SASL mechanism"`
 	User         table.Opt[string] `col:"rabbitstream_user" enc:"dict" doc:"user name of SASL on this connection"`
@@ -157,9 +157,7 @@ func (k *conn) begin(in *dissect.Input, at int, b []byte, c *call, d *reader) *c
 	case publish:
 		k.knows(c.row, d.publisher)
 		key.publishes, key.publisher, key.number = true, d.publisher, d.last
-	case deliver, credit:
-		c.row.Stream = table.NonEmpty(k.streams[d.subscription])
-	case unsubscribe, consumerUpdate:
+	case deliver, credit, unsubscribe, consumerUpdate:
 		c.row.Stream = table.NonEmpty(k.streams[d.subscription])
 	case subscribe:
 		k.streams[d.subscription] = c.row.Stream.V

@@ -110,9 +110,11 @@ const (
 	Certain                 // it can only be that protocol
 )
 
+const quicV2 = 0x6b3343cf // RFC 9369 section 3.1
+
 // quicVersion reports whether a long header of that version has the form of RFC 9000.
 func quicVersion(v uint32) bool {
-	return v == 1 || v == 0x6b3343cf || v>>8 == 0xff0000 && v&0xff >= 22 && v&0xff <= 34
+	return v == 1 || v == quicV2 || v>>8 == 0xff0000 && v&0xff >= 22 && v&0xff <= 34
 }
 
 // negotiates reports whether a version is that of Version Negotiation, or one that provokes it (RFC 9000
@@ -207,8 +209,8 @@ func (v *quicViews) toShort(seen *quicSeen, src flow.End) bool {
 	return len(seen.of.client) < minID && src == server
 }
 
-// reaches reports whether a packet with the id has the server's address where a client's move leaves it: as the client
-// dialled, or behind a translation that has answered a handshake.
+// reaches reports whether a packet with the id has an end of its server, which stays when a client moves: the one that was
+// dialled, or one behind a translation that has answered a handshake.
 func (v *quicViews) reaches(id quicID, src, dst flow.End) bool {
 	server := src
 	if id.server {
@@ -283,7 +285,7 @@ func (v *quicViews) both(q *quicConn, to, from string) bool {
 
 // retries reports whether a packet with a long header is a Retry (RFC 9000 section 17.2, RFC 9369 section 3.2).
 func retries(p []byte, version uint32) bool {
-	if version == 0x6b3343cf {
+	if version == quicV2 {
 		return p[0]&0x30 == 0
 	}
 	return p[0]&0x30 == 0x30

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/when"
 )
 
 // authorization is the SQL for the Authorization header of a call.
@@ -47,7 +48,7 @@ func (a *accessAnswer) users() error {
 	slices.SortFunc(list, func(x, y *group) int { return cmp.Or(cmp.Compare(y.Calls, x.Calls), cmp.Compare(x.User, y.User)) })
 	out := make([]AccessUser, 0, len(list))
 	for _, g := range list {
-		u := AccessUser{User: g.User, Calls: g.Calls, Failed: g.Failed, First: ask.Stamp(g.First), Last: ask.Stamp(g.Last)}
+		u := AccessUser{User: g.User, Calls: g.Calls, Failed: g.Failed, First: when.Stamp(g.First), Last: when.Stamp(g.Last)}
 		slices.Sort(g.IDs)
 		for _, id := range g.IDs[:min(3, len(g.IDs))] {
 			u.CallIDs = append(u.CallIDs, id[20:]) // after the time

@@ -12,6 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/relation"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/when"
 )
 
 // Limits of a chain.
@@ -205,7 +206,7 @@ func (k *Builder) party(bundle, id int64) *party {
 
 // Call returns the step as answers cite it.
 func (s *Step) Call() ask.Call {
-	c := ask.Call{CallID: s.ID, Time: ask.Stamp(s.Start), Src: s.Src.Who, Dst: s.Dst.Who, Protocol: s.Protocol, Summary: ask.Clip(s.Summary, 160), Status: s.Status, Packets: s.Packets}
+	c := ask.Call{CallID: s.ID, Time: when.Stamp(s.Start), Src: s.Src.Who, Dst: s.Dst.Who, Protocol: s.Protocol, Summary: ask.Clip(s.Summary, 160), Status: s.Status, Packets: s.Packets}
 	if s.Took != nil {
 		c.ElapsedMs = float64(*s.Took) / 1000
 	}

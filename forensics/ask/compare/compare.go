@@ -11,6 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/when"
 )
 
 // In is the input of compare_periods.
@@ -100,7 +101,7 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 		if err != nil {
 			return nil, err
 		}
-		*p = Period{From: ask.Stamp(t.from[i]), To: ask.Stamp(t.to[i]), Coverage: ask.CoverageOf(cov)}
+		*p = Period{From: when.Stamp(t.from[i]), To: when.Stamp(t.to[i]), Coverage: ask.CoverageOf(cov)}
 	}
 	known, err := ask.Nodes(ctx, c, "service")
 	if err != nil {
@@ -192,7 +193,7 @@ func (in *In) times(ctx context.Context, c *forensics.Case) (*times, *ask.Window
 		return nil, nil, ask.After("baseline_from", t.from[0], "baseline_to", t.to[0])
 	}
 	if t.from[0] <= t.to[1] && t.from[1] <= t.to[0] {
-		return nil, nil, ask.Wrong("baseline_to", "the baseline, %s to %s, and the period overlap", ask.Stamp(t.from[0]), ask.Stamp(t.to[0]))
+		return nil, nil, ask.Wrong("baseline_to", "the baseline, %s to %s, and the period overlap", when.Stamp(t.from[0]), when.Stamp(t.to[0]))
 	}
 	both := ask.Scope{KFL: in.KFL, Limit: in.Limit, All: in.All}
 	v, err := both.Read(ctx, c)

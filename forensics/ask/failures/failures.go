@@ -13,6 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/chain"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/when"
 )
 
 // Limits of the search for causes.
@@ -236,7 +237,7 @@ func (f *Answer) groups(ctx context.Context, c *forensics.Case, w *ask.Window, r
 	var some []ask.Key
 	for i := range list {
 		g := &list[i]
-		g.First, g.Last = ask.Stamp(g.FirstNs), ask.Stamp(g.LastNs)
+		g.First, g.Last = when.Stamp(g.FirstNs), when.Stamp(g.LastNs)
 		g.When, g.Limit = g.when(), g.limit()
 		for _, x := range g.Sample {
 			some = append(some, ask.Key{Bundle: x.Bundle, No: x.No})

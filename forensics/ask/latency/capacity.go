@@ -10,6 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/internal/when"
 )
 
 // CapacityIn is the input of get_capacity.
@@ -164,7 +165,7 @@ func (r *loadRow) load(from, step, buckets int64, series bool) Volume {
 	}
 	if series {
 		for i, s := range r.Steps[:min(len(r.Steps), maxSteps)] {
-			l.Series = append(l.Series, VolumeStep{ask.Stamp(from + s*step), r.Counts[i], ask.Round(float64(r.StepBytes[i]) / 1e6), r.P99[i]})
+			l.Series = append(l.Series, VolumeStep{when.Stamp(from + s*step), r.Counts[i], ask.Round(float64(r.StepBytes[i]) / 1e6), r.P99[i]})
 		}
 	}
 	if last := len(r.Steps) - 1; last >= 0 && r.Steps[last] >= buckets {
@@ -178,7 +179,7 @@ func (r *loadRow) load(from, step, buckets int64, series bool) Volume {
 		all += float64(r.Counts[i])
 		busy += r.Busy[i]
 		if r.Counts[i] > l.Peak {
-			l.Peak, l.PeakAt, l.PeakBusy = r.Counts[i], ask.Stamp(from+s*step), ask.Round(r.Busy[i])
+			l.Peak, l.PeakAt, l.PeakBusy = r.Counts[i], when.Stamp(from+s*step), ask.Round(r.Busy[i])
 		}
 	}
 	mean := all / float64(buckets)

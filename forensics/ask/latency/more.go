@@ -11,6 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/statements"
+	"github.com/pcapsule/pcapsule/internal/when"
 )
 
 // SlowQuery is a database statement with its literals replaced.
@@ -286,7 +287,7 @@ func series(w *ask.Window, ctx context.Context, c *forensics.Case, text string, 
 			s = rows[at].Step
 			at++
 		}
-		s.From = ask.Stamp(w.From + no*step)
+		s.From = when.Stamp(w.From + no*step)
 		out = append(out, s)
 	}
 	f.Note("series: steps of %s", time.Duration(step))

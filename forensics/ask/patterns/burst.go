@@ -8,6 +8,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/relation"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/internal/when"
 )
 
 // burstPauseNs is the longest pause between a rejected call and its repetition. It makes a burst as
@@ -46,7 +47,7 @@ func (l *finder) bursts(ctx context.Context) ([]Pattern, error) {
 			How:     "same client pod, server, method, path, query and body, rejected each time and repeated within half a second",
 			KFL:     l.kfl(r.Src, r.Dst, r.Pb, r.Asked) + " and " + terms.EndpointKFL(r.Protocol, r.Method, r.Path),
 			Numbers: []Number{{"calls", float64(r.Calls)}, {"lasted_ms", ask.Round(float64(r.Last-r.First) / 1e6)}},
-			Words:   plural.Sprintf("%s sends %s to %s %d {time|times} from %s to %s, each time immediately after the response %s.", r.Src, endpoint, r.Dst, r.Calls, ask.Stamp(r.First), ask.Stamp(r.Last), r.Status)})
+			Words:   plural.Sprintf("%s sends %s to %s %d {time|times} from %s to %s, each time immediately after the response %s.", r.Src, endpoint, r.Dst, r.Calls, when.Stamp(r.First), when.Stamp(r.Last), r.Status)})
 	}
 	return out, err
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/internal/when"
 )
 
 // Number of calls at the ceiling that must have waited for a free connection: a third, and at least
@@ -58,7 +59,7 @@ func (l *finder) crowds(ctx context.Context, w *ask.Window) ([]Pattern, error) {
 			How:     "never more calls in flight than the ceiling while more requests than that were being served, and within 2 ms of the ceiling the next call begins on a connection within 2 ms of the end of the previous one",
 			Numbers: []Number{{"ceiling", float64(r.Ceiling)}, {"requests_at_once", float64(r.AtOnce)}, {"calls_at_ceiling", float64(r.Full)}, {"calls_that_waited", float64(r.Waited)}},
 			Words: plural.Sprintf("%s serves up to %d {request|requests} at once and has at most %d {call|calls} to %s in flight: %d needed, %d available. %d {call|calls} waited for a free connection, from %s to %s.", r.Pod, r.AtOnce, r.Ceiling, r.Dst, r.AtOnce, r.Ceiling, r.Waited,
-				ask.Stamp(r.First), ask.Stamp(r.Last))})
+				when.Stamp(r.First), when.Stamp(r.Last))})
 	}
 	return out, err
 }

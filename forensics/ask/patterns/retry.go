@@ -11,6 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/relation"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/internal/when"
 )
 
 // maxChains is the highest number of calls with retries in one answer.
@@ -292,7 +293,7 @@ func (l *finder) storms(ctx context.Context) ([]Pattern, error) {
 		out = append(out, Pattern{Kind: "retry_storms", Src: strings.Join(ask.SomeNames(s.clients), ", "), Dst: s.ch.Dst, Problem: true, Count: s.retries, Confidence: "exact", CallIDs: s.ids,
 			How: "retries as in the kind retries, per 10 s", KFL: l.kfl("", s.ch.Dst, s.ch.Pb, s.ch.Asked),
 			Numbers: []Number{{"retries_in_10s", float64(s.retries)}, {"first_tries_in_10s", float64(s.firsts)}},
-			Words:   plural.Sprintf("%d {retry|retries} hit %s within 10 s from %s on, in addition to %d first {attempt|attempts}.", s.retries, s.ch.Dst, ask.Stamp(s.at), s.firsts)})
+			Words:   plural.Sprintf("%d {retry|retries} hit %s within 10 s from %s on, in addition to %d first {attempt|attempts}.", s.retries, s.ch.Dst, when.Stamp(s.at), s.firsts)})
 	}
 	refused, err := l.bursts(ctx)
 	return append(out, refused...), err

@@ -12,8 +12,8 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
-	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/netpol"
+	"github.com/pcapsule/pcapsule/internal/when"
 )
 
 // A NetworkPolicy (networking.k8s.io/v1) as it is written.
@@ -176,7 +176,7 @@ func (g *policyMaker) judge(list []netpol.Policy, s *seen) (Attempt, bool) {
 		return Attempt{}, false
 	}
 	return Attempt{Src: hops[0].src.who(), Dst: hops[0].dst.who(), Transport: s.Transport, Port: s.Port, Connections: s.Connections, Answered: s.Answered,
-		First: ask.Stamp(s.FirstNs), FlowID: s.FlowID, Why: strings.Join(why, ", "), Guessed: s.Guessed}, true
+		First: when.Stamp(s.FirstNs), FlowID: s.FlowID, Why: strings.Join(why, ", "), Guessed: s.Guessed}, true
 }
 
 // end returns an end of a hop. A group has the labels that all its pods have.

@@ -9,6 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/chain"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/when"
 )
 
 // event is a TimelineEvent as SQL returns it.
@@ -118,14 +119,14 @@ func (t *timelineAnswer) crash(from, to int64) error {
 			at = min(at, e.Ns)
 		}
 	}
-	cr := &Crash{Time: ask.Stamp(at), What: strings.TrimSpace(strong.Event + " " + strong.What), Signs: []string{}, Confidence: confidence, Sure: chain.Sure(confidence)}
+	cr := &Crash{Time: when.Stamp(at), What: strings.TrimSpace(strong.Event + " " + strong.What), Signs: []string{}, Confidence: confidence, Sure: chain.Sure(confidence)}
 	for _, p := range t.list {
 		if strong.UID != "" && p.UID == strong.UID || strong.Pod != "" && p.Namespace+"/"+p.Pod == strong.Pod {
 			cr.Pod = p.Namespace + "/" + p.Pod
 		}
 	}
 	for _, e := range best[:min(len(best), 8)] {
-		cr.Signs = append(cr.Signs, fmt.Sprintf("%s %s %s", ask.Stamp(e.Ns), e.Event, ask.Clip(e.What, 200)))
+		cr.Signs = append(cr.Signs, fmt.Sprintf("%s %s %s", when.Stamp(e.Ns), e.Event, ask.Clip(e.What, 200)))
 	}
 	t.at, t.out.Crash = at, cr
 	return nil
@@ -175,7 +176,7 @@ func (t *timelineAnswer) events() error {
 		list, t.out.Truncated = list[:maxEvents], true
 	}
 	for _, e := range list {
-		row := TimelineEvent{Time: ask.Stamp(e.Ns), AtS: ask.Round(float64(e.Ns-t.at) / 1e9), Kind: e.Kind, Event: e.Event, What: ask.Clip(e.What, 300), Packets: e.Packets}
+		row := TimelineEvent{Time: when.Stamp(e.Ns), AtS: ask.Round(float64(e.Ns-t.at) / 1e9), Kind: e.Kind, Event: e.Event, What: ask.Clip(e.What, 300), Packets: e.Packets}
 		if e.Times > 1 {
 			row.Times = e.Times
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/when"
 )
 
 // Limits of a timeline.
@@ -227,7 +228,7 @@ func length(field, text string, missing time.Duration) (time.Duration, error) {
 
 func (t *timelineAnswer) answer(from, to int64) (*Timeline, error) {
 	scope := t.in.Scope
-	scope.From, scope.To = ask.Stamp(from), ask.Stamp(to)
+	scope.From, scope.To = when.Stamp(from), when.Stamp(to)
 	w, err := scope.Read(t.ctx, t.c)
 	if err != nil {
 		return nil, err
@@ -237,7 +238,7 @@ func (t *timelineAnswer) answer(from, to int64) (*Timeline, error) {
 		return nil, err
 	}
 	out := t.out
-	out.At, out.From, out.To = ask.Stamp(t.at), ask.Stamp(from), ask.Stamp(to)
+	out.At, out.From, out.To = when.Stamp(t.at), when.Stamp(from), when.Stamp(to)
 	for _, p := range t.list {
 		name := p.Pod
 		if name == "" {

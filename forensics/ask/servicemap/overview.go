@@ -12,6 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/internal/when"
 )
 
 // overviewRows is the default number of rows per list in an overview.
@@ -254,13 +255,13 @@ func (o *Overview) summarize(w *ask.Window) {
 		on += plural.Sprintf(", of which %d {was|were} refused or not answered", o.Conns.Shut)
 	}
 	if o.Calls == 0 {
-		say("%s to %s: no calls, %s.", ask.Stamp(w.From), ask.Stamp(w.To), on)
+		say("%s to %s: no calls, %s.", when.Stamp(w.From), when.Stamp(w.To), on)
 	} else {
 		some := ""
 		if o.Requests < o.Calls {
 			some = plural.Sprintf(" (%d {request|requests})", o.Requests)
 		}
-		say("%s to %s: %d {call|calls}%s, %d failed (%s %%), %s.", ask.Stamp(w.From), ask.Stamp(w.To), o.Calls, some, o.Failed, plural.Digits(100*ask.Share(o.Failed, o.Calls), 3), on)
+		say("%s to %s: %d {call|calls}%s, %d failed (%s %%), %s.", when.Stamp(w.From), when.Stamp(w.To), o.Calls, some, o.Failed, plural.Digits(100*ask.Share(o.Failed, o.Calls), 3), on)
 	}
 	if len(o.tried) > 0 {
 		say("Hosts that accepted none of the connections to them: %s.", strings.Join(ask.SomeNames(o.tried), ", "))

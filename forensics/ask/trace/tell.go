@@ -12,6 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/chain"
 	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/internal/when"
 )
 
 // writeChains writes the chains below roots, with at most steps calls in total.
@@ -135,7 +136,7 @@ func withoutSearches(list []*chain.Step, children map[*chain.Step][]*chain.Step)
 // chain converts one chain for the answer.
 func (t *Answer) chain(list []*chain.Step, children map[*chain.Step][]*chain.Step, most int, text map[ask.Key]string) Chain {
 	root := list[0]
-	out := Chain{Time: ask.Stamp(root.Start), ElapsedMs: chain.Millis(root.End - root.Start), Calls: len(list), Steps: []Step{}}
+	out := Chain{Time: when.Stamp(root.Start), ElapsedMs: chain.Millis(root.End - root.Start), Calls: len(list), Steps: []Step{}}
 	number := map[*chain.Step]int{}
 	for i, s := range list {
 		number[s] = i + 1

@@ -11,9 +11,9 @@ import (
 	"slices"
 
 	"github.com/pcapsule/pcapsule/forensics"
-	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/internal/when"
 )
 
 const clock = "clock"
@@ -68,11 +68,11 @@ func add(r *finding.Row, h *forensics.Hole) {
 	r.Number += float64(h.Packets)
 	r.FirstNs, r.LastNs = min(r.FirstNs, h.From), max(r.LastNs, h.To)
 	if len(r.Evidence) < 5 {
-		when := ""
+		span := ""
 		if h.To != 0 {
-			when = ask.Stamp(h.From) + " to " + ask.Stamp(h.To) + ", "
+			span = when.Stamp(h.From) + " to " + when.Stamp(h.To) + ", "
 		}
-		r.Evidence = append(r.Evidence, when+h.Source+": "+h.Detail)
+		r.Evidence = append(r.Evidence, span+h.Source+": "+h.Detail)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/forensics/netpol"
+	"github.com/pcapsule/pcapsule/internal/when"
 )
 
 // settle is the time that a network plugin gets for a new policy, and that clocks of nodes may differ.
@@ -272,14 +273,14 @@ func (k *cluster) age(names []string, at int64) (text string, likely bool) {
 			if !slices.Contains(names, o.path()) {
 				continue
 			}
-			one := "made " + ask.Stamp(o.From)
+			one := "made " + when.Stamp(o.From)
 			switch {
 			case o.From == 0:
 				one, likely = "made at an unknown time", true
 			case o.Since > 0 && at <= o.Seen:
 				one += " and not changed since"
 			case at > o.Seen:
-				one, likely = one+", shown by the dump of "+ask.Stamp(o.Seen)+"; later changes are unknown", true
+				one, likely = one+", shown by the dump of "+when.Stamp(o.Seen)+"; later changes are unknown", true
 			default:
 				one, likely = one+"; whether it had this spec at that time is unknown", true
 			}

@@ -13,6 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/internal/when"
 )
 
 // Analyzer returns the analyzer unusual.
@@ -38,11 +39,11 @@ func find(ctx context.Context, l *finding.Look) error {
 		return nil
 	}
 	if from-first < 1e9 {
-		l.Note("less than 1 second was recorded before %s: too little for a baseline", ask.Stamp(from))
+		l.Note("less than 1 second was recorded before %s: too little for a baseline", when.Stamp(from))
 		return nil
 	}
 	if whole {
-		l.Note("nothing was recorded before the window: the time from %s on, its last quarter, is compared with the time before", ask.Stamp(from))
+		l.Note("nothing was recorded before the window: the time from %s on, its last quarter, is compared with the time before", when.Stamp(from))
 	}
 	// The rest of an evicted flow is another flow, so in the window only that one counts.
 	base, asked := float64(from-first)/3.6e12, float64(to-from)/3.6e12 // hours
@@ -64,13 +65,13 @@ func find(ctx context.Context, l *finding.Look) error {
 	rest, crowds := finding.Crowds(rows, func(r finding.Row) bool { return r.Detail == "new" })
 	for _, r := range crowds {
 		l.Add(r, finding.Finding{Kind: "new", Severity: finding.Medium, Confidence: finding.Exact,
-			What: plural.Sprintf("%s had traffic with %d {destination|destinations} since %s, in %d {connection|connections} with %.0f bytes, but with none of them from %s until then", r.Src, r.Of, ask.Stamp(from), r.Count, r.Number, ask.Stamp(first))})
+			What: plural.Sprintf("%s had traffic with %d {destination|destinations} since %s, in %d {connection|connections} with %.0f bytes, but with none of them from %s until then", r.Src, r.Of, when.Stamp(from), r.Count, r.Number, when.Stamp(first))})
 	}
 	for _, r := range rest {
 		f := finding.Finding{Kind: r.Detail, Severity: finding.Low, Confidence: finding.Exact}
 		switch r.Detail {
 		case "new":
-			f.What = plural.Sprintf("%s had no traffic with %s from %s to %s, but since then %d {connection|connections} with %.0f bytes", r.Src, r.Dst, ask.Stamp(first), ask.Stamp(from), r.Count, r.Number)
+			f.What = plural.Sprintf("%s had no traffic with %s from %s to %s, but since then %d {connection|connections} with %.0f bytes", r.Src, r.Dst, when.Stamp(first), when.Stamp(from), r.Count, r.Number)
 			if r.Outside {
 				f.Severity = finding.Medium
 			}

@@ -296,7 +296,8 @@ func (s *sighting) before(o *sighting) int {
 // SQL conditions for rows of two bundles, the second of which may have a part of the first's call:
 // with the same ends, or with the client of one as the server of the other.
 const (
-	sameEnds    = `a.bundle <> b.bundle AND a.protocol = b.protocol AND a.src_ip = b.src_ip AND a.src_port = b.src_port AND a.dst_ip = b.dst_ip AND a.dst_port = b.dst_port AND a.stream_id IS NOT DISTINCT FROM b.stream_id`
+	sameEnds    = `a.protocol = b.protocol AND ` + sameStream
+	sameStream  = `a.bundle <> b.bundle AND a.src_ip = b.src_ip AND a.src_port = b.src_port AND a.dst_ip = b.dst_ip AND a.dst_port = b.dst_port AND a.stream_id IS NOT DISTINCT FROM b.stream_id`
 	swappedEnds = `a.bundle <> b.bundle AND a.protocol = b.protocol AND a.src_ip = b.dst_ip AND a.src_port = b.dst_port AND a.dst_ip = b.src_ip AND a.dst_port = b.src_port AND a.stream_id IS NOT DISTINCT FROM b.stream_id`
 )
 
@@ -326,6 +327,9 @@ var halfRules = []string{
 		AND a.first_ns < b.first_ns AND a.last_ns + (b.outcome = 'cut')::BIGINT * %d >= b.first_ns AND a.ts_ns <= b.ts_ns AND (a.outcome = 'unread') = (b.outcome = 'unread')`, clockSlack),
 }
 
+// nth is the SQL column with the place of a call among those of its connection whose first byte has the same time.
+const nth = "row_number() OVER (PARTITION BY bundle, conn_id, ts_ns ORDER BY ordinal, call_no) AS nth"
+
 // order is the rank of each bundle, with those of redacted bundles after all others: an original stays.
 func (c *Case) order() []int {
 	order := slices.Clone(c.Ranks)
@@ -341,18 +345,18 @@ func (c *Case) order() []int {
 // identifies it, but the first byte of row a was captured at the same nanosecond on the same connection. The
 // original stays, or of two redactions the one with the lower rank.
 func (c *Case) redacted() string {
-	nth := "(SELECT *, row_number() OVER (PARTITION BY bundle, conn_id, ts_ns ORDER BY ordinal, call_no) AS nth FROM x)"
+	rows := "(SELECT *, " + nth + " FROM x)"
 	return fmt.Sprintf(`SELECT b.bundle, b.call_no, a.bundle, a.call_no FROM %[1]s b JOIN %[1]s a ON %[2]s AND a.ts_ns = b.ts_ns AND a.nth = b.nth
-		WHERE a.content <> b.content AND %[3]s[b.bundle + 1] >= %[4]d AND %[5]s`, nth, sameEnds, c.ranks(), len(c.Ranks), c.lowerRank())
+		WHERE a.content <> b.content AND %[3]s[b.bundle + 1] >= %[4]d AND %[5]s`, rows, sameEnds, c.ranks(), len(c.Ranks), c.lowerRank())
 }
 
 // lossy is the rule for rows b of which bytes are missing, as in a capture with a snapshot length: those that identify the
 // request, or its protocol, may be among them. The first byte of row a was captured at the same nanosecond on the same connection.
 // The more complete row stays, or of two that are equally complete the one with the lower rank.
 func (c *Case) lossy() string {
-	nth := "(SELECT *, " + wholeness + " AS whole, row_number() OVER (PARTITION BY bundle, conn_id, ts_ns ORDER BY ordinal, call_no) AS nth FROM x SEMI JOIN (SELECT * FROM x WHERE NOT complete) g USING (src_ip, src_port, dst_ip, dst_port, ts_ns))"
+	rows := "(SELECT *, " + wholeness + " AS whole, " + nth + " FROM x SEMI JOIN (SELECT * FROM x WHERE NOT complete) g USING (src_ip, src_port, dst_ip, dst_port, ts_ns))"
 	return fmt.Sprintf(`SELECT b.bundle, b.call_no, a.bundle, a.call_no FROM %[1]s b JOIN %[1]s a ON %[2]s AND a.ts_ns = b.ts_ns AND a.nth = b.nth
-		WHERE NOT b.complete AND a.content <> b.content AND (a.whole > b.whole OR a.whole = b.whole AND %[3]s)`, nth, strings.Replace(sameEnds, "a.protocol = b.protocol AND ", "", 1), c.lowerRank())
+		WHERE NOT b.complete AND a.content <> b.content AND (a.whole > b.whole OR a.whole = b.whole AND %[3]s)`, rows, sameStream, c.lowerRank())
 }
 
 // lowerRank is the SQL condition that the bundle of row a has a lower rank than that of row b.

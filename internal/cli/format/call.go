@@ -14,6 +14,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/encode"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/internal/when"
 )
 
 const labelWidth = 13 // columns before the text that follows a label
@@ -50,7 +51,7 @@ func CallJSON(s *console.Streams, x *forensics.Exchange) error {
 	}
 	refs := []ref{}
 	for _, p := range x.Packets {
-		refs = append(refs, ref{p.PacketNo, p.File, p.Frame, Stamp(p.TsNs), p.Len, p.From})
+		refs = append(refs, ref{p.PacketNo, p.File, p.Frame, when.Stamp(p.TsNs), p.Len, p.From})
 	}
 	b = append(b, `,"packets":`...)
 	b = AppendJSON(b, refs)

@@ -9,13 +9,14 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
+	"github.com/pcapsule/pcapsule/internal/when"
 )
 
 func TestTimesForPeople(t *testing.T) {
 	for _, tt := range []struct{ got, want string }{
 		{Micros(0), "0 µs"}, {Micros(999), "999 µs"}, {Micros(1000), "1.0 ms"}, {Micros(1550), "1.6 ms"},
 		{Micros(9999949), "9999.9 ms"}, {Micros(10000000), "10s"}, {Micros(61500000), "1m1.5s"},
-		{Stamp(0), "1970-01-01T00:00:00.000000000Z"}, {Stamp(1700000000123456789), "2023-11-14T22:13:20.123456789Z"},
+		{when.Stamp(0), "1970-01-01T00:00:00.000000000Z"}, {when.Stamp(1700000000123456789), "2023-11-14T22:13:20.123456789Z"},
 	} {
 		if tt.got != tt.want {
 			t.Errorf("got %q, want %q", tt.got, tt.want)

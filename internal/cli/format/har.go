@@ -15,6 +15,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/internal/cli/console"
 	"github.com/pcapsule/pcapsule/internal/version"
+	"github.com/pcapsule/pcapsule/internal/when"
 )
 
 // Calls writes whole calls, for formats that need headers and bodies: Call for each, then End.
@@ -297,7 +298,7 @@ func (w *har) Call(x *forensics.Exchange) error {
 	h := httpCall{x}
 	id, _ := x.Call.Get("call_id").([]byte)
 	timings, before, total := h.timings()
-	en := harEntry{Started: Stamp(h.number("ts_ns", 0) - before*1000), Time: float64(total) / 1000, Timings: timings, ServerIP: h.text("dst_ip"),
+	en := harEntry{Started: when.Stamp(h.number("ts_ns", 0) - before*1000), Time: float64(total) / 1000, Timings: timings, ServerIP: h.text("dst_ip"),
 		Connection: fmt.Sprint(h.number("conn_id", 0)), Comment: h.text("error"), CallID: hex.EncodeToString(id), Packets: citesText(x)}
 	en.Request = harRequest{Method: h.text("method"), URL: h.url(), HTTPVersion: h.version("http1_version"), Cookies: h.requestCookies(), Headers: h.headers("request"), Query: h.query(),
 		HeadersSize: h.number("request_headers_size", -1), BodySize: h.number("request_body_wire_size", 0)}

@@ -55,10 +55,7 @@ func NewRows(format string, s *console.Streams, hidden ...string) (Rows, error) 
 	return nil, fmt.Errorf("format %q is not a format for rows", format)
 }
 
-// Stamp writes a time for programs: RFC 3339 with nine digits and Z.
-func Stamp(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02T15:04:05.000000000Z") }
-
-// Moment writes a time for people: Stamp as tables have it, without T and Z. Every flag accepts it.
+// Moment writes a time for people: when.Stamp as tables have it, without T and Z. Every flag accepts it.
 func Moment(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02 15:04:05.000000000") }
 
 // AppendJSON appends v as JSON without escaping <, > and &.
