@@ -4,10 +4,12 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// LossSink is a Sink that knows datagrams that were captured without their ports. Lost returns one that may be of
-// a connection, sent in one direction between two times of one clock.
+// LossSink is a Sink that knows what the capture lacks. Lost returns a datagram captured without its ports that may be
+// of a connection, sent in one direction between two times of one clock. OneSided reports whether the capture lacks all
+// that one side of a connection sent.
 type LossSink interface {
 	Lost(c *Conn, dir Dir, from, to Instant) (Packet, bool)
+	OneSided(c *Conn) bool
 }
 
 // mayBeLost reports whether a call seems to have no response, but bytes or a datagram in which it may have been are

@@ -30,6 +30,9 @@ func (c *Conn) judge(x *Exchange, b *table.Call) {
 		if b.Outcome == "" {
 			b.Outcome = c.outcome(x, b)
 		}
+		if known, ok := c.engine.sink.(LossSink); b.Outcome == table.NoAnswer && !x.resp.seen && ok && known.OneSided(c.root()) {
+			b.Outcome = table.Cut
+		}
 		b.WaitedUs = c.waited(x, b)
 	}
 	if x.resp.seen && !x.req.seen && datagrams(c.root().Info.Transport) {

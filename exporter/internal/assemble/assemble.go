@@ -68,6 +68,7 @@ type job struct {
 type mark struct {
 	now, last, readBytes int64
 	clocks               []flow.Newest
+	oneWay               []int32
 }
 
 type task struct {
@@ -97,7 +98,7 @@ func (s *Shards) Run(in <-chan *round.Round, out chan<- *round.Round, workers in
 	})
 	seq := 0
 	begin := func(r *round.Round) *job {
-		j := &job{Round: r, seq: seq, end: mark{r.Now, r.Last, r.Facts.ReadBytes, r.Clocks}, busy: flow.ShardCount}
+		j := &job{Round: r, seq: seq, end: mark{r.Now, r.Last, r.Facts.ReadBytes, r.Clocks, r.OneWay}, busy: flow.ShardCount}
 		seq++
 		s.share(j)
 		s.makeRoom()
@@ -118,7 +119,7 @@ func (s *Shards) Run(in <-chan *round.Round, out chan<- *round.Round, workers in
 		}
 		r := s.pool.Get()
 		r.Now, r.Last, r.Facts.ReadBytes, r.Final = last.end.now, last.end.last, last.end.readBytes, true
-		r.Clocks = last.end.clocks
+		r.Clocks, r.OneWay = last.end.clocks, last.end.oneWay
 		last = begin(r)
 	}
 	close(tasks)
@@ -271,6 +272,7 @@ func (s *Shards) do(t task, workers *sync.WaitGroup) (replaced bool) {
 		s.drain(t)
 	})
 	sh.SetClocks(t.j.Clocks)
+	sh.SetOneWay(t.j.OneWay)
 	sh.Run(t.j.Packets, t.j.Shards[t.shard], out)
 	last := dissect.Packet{No: max(t.j.Last, 0), Time: t.j.Now}
 	if t.j.Clocks != nil {

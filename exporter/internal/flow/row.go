@@ -164,20 +164,6 @@ func (f *Flow) state() string {
 	return "established"
 }
 
-// oneSided reports whether only one side's segments of a TCP connection were captured, although they acknowledge those of
-// the other side.
-func (c *Conn) oneSided() bool {
-	var packets [2]int64
-	var acks bool
-	for _, f := range c.flows {
-		for d := range f.side {
-			packets[d] += f.side[d].packets
-			acks = acks || f.side[d].hasAck
-		}
-	}
-	return c.transport == dissect.TCP && acks && (packets[0] == 0 || packets[1] == 0)
-}
-
 // vantage is the side of the network from which the flow was seen: by the direction the link layer
 // gave, else by which half of the handshake took the time.
 func (f *Flow) vantage(flipped bool) string {

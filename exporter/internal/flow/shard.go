@@ -64,6 +64,7 @@ type Shard struct {
 	at          int64          // its number
 	untold      []untold
 	clocks      []Newest // newest time of each clock, if there are several; see SetClocks
+	oneWay      []int32  // see SetOneWay
 }
 
 // NewShard makes the shard with a number below ShardCount. The caller has checked o.DecodeAs.
@@ -400,7 +401,7 @@ func (s *Shard) end(c *Conn, why dissect.End, at dissect.Packet) {
 	s.oddMore(c, last)
 	if c.d != nil {
 		seen := why
-		if c.oneSided() { // its end shows nothing about answers that were not captured
+		if c.transport == dissect.TCP && c.oneSided() { // its end shows nothing about answers that were not captured
 			seen = dissect.EndCapture
 			if why != dissect.EndTimeout && why != dissect.EndCapture {
 				until = last.Time

@@ -417,7 +417,7 @@ func (l *live) cut(ctx context.Context, r *Reader) error {
 	}
 	m := r.pool.Get()
 	m.Now, m.Last, m.Facts.ReadBytes, m.More, m.Cut = r.now, r.numbered-1, r.readBytes, true, c
-	m.Clocks = r.recordings.Newest()
+	m.Clocks, m.OneWay = r.recordings.Newest(), r.oneWay.interfaces(r.links)
 	select {
 	case r.out <- m:
 		return nil

@@ -30,7 +30,7 @@ func (r *Reader) sendPart(ctx context.Context) {
 func (r *Reader) finish() {
 	c := r.cur
 	c.Now, c.Last, c.Facts.ReadBytes = r.now, r.numbered-1, r.readBytes
-	c.Kept, c.Clocks = r.kept(), r.recordings.Newest()
+	c.Kept, c.Clocks, c.OneWay = r.kept(), r.recordings.Newest(), r.oneWay.interfaces(r.links)
 	r.ahead = append(r.ahead, c)
 	if r.live != nil {
 		r.live.since = append(r.live.since, time.Now())

@@ -100,6 +100,7 @@ func (r *Reader) decode(o *opened, p *pcapng.Packet, f *flow.Packet) {
 		return
 	}
 	h := r.judge.Place(fr, f, namespace, &socket, r.cur)
+	r.oneWay.see(r.links, fr, f)
 	s, i := h%flow.ShardCount, int32(len(r.cur.Packets)-1)
 	r.cur.Shards[s] = append(r.cur.Shards[s], i)
 	if p, ok := flow.Undelivered(f); ok {

@@ -68,6 +68,7 @@ type Reader struct {
 	snap       uint32         // the largest of their snap lengths
 	incomplete []incomplete   // datagrams given up while decoding the last packet
 	judge      *proof.Judge
+	oneWay     oneWay
 	recordings recording.Set
 	owners     owners
 	capped     map[string]int64
@@ -96,6 +97,8 @@ type link struct {
 	said      *workload.InterfaceComment // of a segment's interface
 	recording *recording.Recording       // which it belongs to
 	unsummed  bool                       // its packets have unfinished checksums
+	acks      bool                       // it showed an acknowledgment before bothWays
+	bothWays  bool                       // it showed both directions of a conversation, or one whose other direction another one shows
 	snap      uint32                     // its snap length; the maximum if it has none
 	namespace uint64                     // a hash of the pod or node with its network namespace, 0 unknown
 	section   int32                      // of its file, from 0

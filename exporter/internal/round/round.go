@@ -26,6 +26,7 @@ type Round struct {
 	Facts   Facts
 	Now     int64         // newest capture time so far, ns
 	Clocks  []flow.Newest // newest time of each clock so far, if there are several
+	OneWay  []int32       // interfaces that showed one direction only so far, though the other one had packets
 	Last    int64         // number of its last packet
 	Final   bool          // it has no packets: all connections end
 	More    bool          // the next round continues it: a cut came before it was full
@@ -146,7 +147,7 @@ func (r *Round) Reset() {
 	clear(r.buffers)
 	clear(r.Packets)
 	r.Packets, r.buffers = r.Packets[:0], r.buffers[:0]
-	r.Facts, r.bytes, r.Final, r.Kept, r.More, r.Cut, r.Clocks = Facts{}, 0, false, 0, false, nil, nil
+	r.Facts, r.bytes, r.Final, r.Kept, r.More, r.Cut, r.Clocks, r.OneWay = Facts{}, 0, false, 0, false, nil, nil, nil
 	r.begun.packets, r.begun.bytes = 0, 0
 	for i := range r.Out {
 		r.Shards[i] = r.Shards[i][:0]
