@@ -81,6 +81,9 @@ func TestOrigins(t *testing.T) {
 		here = append(here, more...)
 	}
 	for _, name := range here {
+		if said, ok := strings.CutSuffix(name, ".said.tsv"); ok && slices.Contains(here, said+".pcapng") {
+			continue // what its clients logged
+		}
 		if !named[name] {
 			t.Errorf("%s has no line in README.md", name)
 		}
