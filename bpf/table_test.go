@@ -140,7 +140,8 @@ func TestProgramTables(t *testing.T) {
 	p := load(t, Options{Owners: true, HeadersOnly: true})
 	var complexity, matrix strings.Builder
 	fmt.Fprintf(&complexity, "\nOn Linux %s, %s, with owners and headers only:\n\n| program | hook | instructions | walked by the verifier |\n|---|---|---|---|\n", kernelRelease(), machine())
-	fmt.Fprint(&matrix, "\nWhat each needs, and since when the kernel has all of it:\n\n| program | helpers | maps | since |\n|---|---|---|---|\n")
+	fmt.Fprint(&matrix, "\nWhat each needs, and since when the kernel has all of it:\n\n| programs | helpers | maps | since |\n|---|---|---|---|\n")
+	needing := map[string][]string{} // programs by what they need
 	documented := oldCounts(old)
 	sameKernel := strings.Contains(old, "On Linux "+kernelRelease()+", ")
 	all := release{}
@@ -160,11 +161,15 @@ func TestProgramTables(t *testing.T) {
 		}
 		fmt.Fprintf(&complexity, "| `%s` | `%s` | %d | %d |\n", name, ps.SectionName, n.instructions, n.verified)
 		helpers, mapTypes, first := needs(t, name, ps, spec)
-		fmt.Fprintf(&matrix, "| `%s` | %s | %s | %s |\n", name, strings.Join(helpers, ", "), strings.Join(mapTypes, ", "), first)
+		need := fmt.Sprintf("%s | %s | %s", strings.Join(helpers, ", "), strings.Join(mapTypes, ", "), first)
+		needing[need] = append(needing[need], "`"+name+"`")
 		all = newest(all, first)
 		if want := sinceOf(name); newest(first, tested) != want {
 			t.Errorf("%s needs Linux %s for what it calls, but programs.go has %s", name, first, want)
 		}
+	}
+	for _, need := range slices.SortedFunc(maps.Keys(needing), func(a, b string) int { return strings.Compare(needing[a][0], needing[b][0]) }) {
+		fmt.Fprintf(&matrix, "| %s | %s |\n", strings.Join(needing[need], ", "), need)
 	}
 	fmt.Fprintf(&matrix, "\nNothing is missing from %s on.\n\n", all)
 	now := complexity.String() + matrix.String()

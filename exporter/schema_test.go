@@ -38,6 +38,18 @@ func TestTablesPage(t *testing.T) {
 	}
 }
 
+// typeOf is the type of a column with its unit. Text, which most columns are, has none.
+func typeOf(c table.Column) string {
+	typ := ""
+	if c.Kind != table.Text {
+		typ = " " + strings.ReplaceAll(c.Kind.String(), `"`, "")
+	}
+	if c.Unit != "" {
+		typ += ", " + c.Unit
+	}
+	return typ
+}
+
 // protocolsPage is the page with the columns of each protocol that has a page of its own, which are those that
 // begin with its name. It returns their names too.
 func protocolsPage(t *testing.T) (string, map[string]bool) {
@@ -58,14 +70,7 @@ func protocolsPage(t *testing.T) (string, map[string]bool) {
 				continue
 			}
 			own[c.Name] = true
-			typ := ""
-			if c.Kind != table.Text {
-				typ = " " + c.Kind.String()
-			}
-			if c.Unit != "" {
-				typ += ", " + c.Unit
-			}
-			list += fmt.Sprintf("| `%s`%s | %s |\n", c.Name, typ, strings.ReplaceAll(c.Doc, "|", `\|`))
+			list += fmt.Sprintf("| `%s`%s | %s |\n", c.Name, typeOf(c), strings.ReplaceAll(c.Doc, "|", `\|`))
 		}
 		if list != "" {
 			fmt.Fprintf(&b, "\n## [%s](../format/protocols/%[1]s.md)\n\n| column | meaning |\n|---|---|\n%s", name, list)
@@ -77,32 +82,30 @@ func protocolsPage(t *testing.T) (string, map[string]bool) {
 // tablesPage is the page of all tables, without the columns that pages of protocols list.
 func tablesPage(own map[string]bool) string {
 	var b strings.Builder
-	b.WriteString("# Tables\n\nEvery table of a bundle with its columns, as `pcapsule schema` prints them. A name has the same type in every\n" +
-		"table. Counts are BIGINT; there is no floating point. Times are nanoseconds since 1970 UTC if the name ends in\n" +
-		"`_ns`, microseconds if it ends in `_us`; `ts` is a TIMESTAMP in microseconds UTC. Addresses are text in the form of\n" +
-		"RFC 5952. Text is UTF-8. [parts.md](../format/parts.md) describes the files, how bytes that are not UTF-8 are stored,\n" +
-		"and the digests of rows.\n" +
+	b.WriteString("# Tables\n\nEvery table of a bundle with its columns, as `pcapsule schema` prints them. A column is VARCHAR unless it has another\n" +
+		"type here, and may be null if this page says so. Counts are BIGINT; there is no floating point. Times are nanoseconds\n" +
+		"since 1970 UTC if the name ends in `_ns`, microseconds if it ends in `_us`; `ts` is a TIMESTAMP in microseconds UTC.\n" +
+		"Addresses are written as in RFC 5952. [parts.md](../format/parts.md) describes the files, bytes that are not UTF-8, and\n" +
+		"the digests of rows.\n" +
 		"\nThe views of `data/open.sql` add the columns of both ends to calls, flows and connections, as `src_…` and `dst_…`\n" +
 		"(src_pod, dst_service, …).\n" +
-		"\nTable calls has columns of each protocol too, which begin with its name: [protocols.md](protocols.md) lists them,\n" +
-		"`pcapsule schema calls` prints all. A query of pcapsule may name any of them; `SELECT *` has only those of\n" +
-		"protocols that the opened bundles have calls of, and those that the query names. [calls.md](../format/calls.md) describes the table.\n")
+		"\nTable calls has columns of each protocol too, which begin with its name: [protocols.md](protocols.md) lists them.\n" +
+		"`SELECT *` shows only those of protocols that the opened bundles have calls of. [calls.md](../format/calls.md) describes\n" +
+		"the table.\n")
 	for _, s := range Schemas() {
-		fmt.Fprintf(&b, "\n## %s\n\n%s.\n\n| column | type | meaning |\n|---|---|---|\n", s.Name, strings.ToUpper(s.Doc[:1])+s.Doc[1:])
+		fmt.Fprintf(&b, "\n## %s\n\n%s.\n\n| column | meaning |\n|---|---|\n", s.Name, strings.ToUpper(s.Doc[:1])+s.Doc[1:])
 		for _, c := range s.Columns {
 			if own[c.Name] {
 				continue
 			}
-			typ := strings.ReplaceAll(c.Kind.String(), `"`, "")
-			for _, more := range []string{c.Unit, c.Protocol} {
-				if more != "" {
-					typ += ", " + more
-				}
-			}
+			more := ""
 			if c.Optional {
-				typ += ", null"
+				more = ", null"
 			}
-			fmt.Fprintf(&b, "| %s | %s | %s |\n", c.Name, typ, c.Doc)
+			if c.Protocol != "" {
+				more += ", in " + c.Protocol
+			}
+			fmt.Fprintf(&b, "| `%s`%s%s | %s |\n", c.Name, typeOf(c), more, strings.ReplaceAll(c.Doc, "|", `\|`))
 		}
 	}
 	return b.String()
