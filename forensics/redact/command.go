@@ -1,6 +1,10 @@
 package redact
 
-import "strings"
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
 
 // sitePassword is the command of FTP that changes a password.
 const sitePassword = "SITE PSWD"
@@ -16,14 +20,23 @@ func (t *task) arguments(words []string) []string {
 	out := make([]string, len(words))
 	next := false // the word is the value of the previous one
 	rest := false // everything that follows is secret
-	for i, w := range words {
-		switch bare := strings.Trim(w, `"'`); {
+	for i := range words {
+		w := words[i]
+		bare := strings.Trim(w, `"'`)
+		if i == 1 && strings.HasPrefix(strings.ToLower(words[0]), "eval") || i == 2 && strings.EqualFold(words[1], "load") {
+			words = slices.Clone(words)
+			w = t.script(w, words[min(i+1, len(words)):])
+		}
+		switch {
 		case w == "→" && next: // the reply, in a summary
 			out[i], rest = w, true
 			continue
 		case rest || next && (!strings.HasPrefix(w, "-") || !strings.HasPrefix(words[i-1], "-")):
 			out[i] = t.value(w)
 			next = false
+			continue
+		case i >= 2 && strings.EqualFold(words[i-2], "auth2"), i >= 3 && len(bare) > 1 && strings.EqualFold(words[0], "acl") && strings.EqualFold(words[1], "setuser") && strings.IndexByte("><#!", bare[0]) >= 0:
+			out[i] = t.value(w)
 			continue
 		case strings.EqualFold(bare, "auth") && (i == 0 || i == 2 && strings.EqualFold(words[0], "hello")) && t.passwords():
 			rest = true
@@ -37,13 +50,49 @@ func (t *task) arguments(words []string) []string {
 	return out
 }
 
+// script masks the texts of a script of Redis that its calls use as secrets, and the arguments behind it that
+// become one: redis.call('HSET', KEYS[1], 'password', ARGV[1]).
+func (t *task) script(s string, arguments []string) string {
+	var edits []edit
+	for i := strings.Index(s, "call("); i >= 0; {
+		i += len("call(")
+		var words []string
+		var places []edit
+		for closed := false; i < len(s) && !closed; i++ {
+			start, end := literal(s, i+span(s, i, len(s), blank))
+			words, places = append(words, s[start:end]), append(places, edit{start, end, ""})
+			i = end + strings.IndexAny(s[end:]+")", ",)")
+			closed = after(s, i) != ','
+		}
+		for k, w := range t.arguments(words) {
+			if w == words[k] {
+				continue
+			}
+			if n, isArgument := strings.CutPrefix(words[k], "ARGV["); !isArgument {
+				edits = append(edits, edit{places[k].start, places[k].end, w})
+			} else if len(arguments) > 0 {
+				keys, _ := strconv.Atoi(arguments[0])
+				if at, _ := strconv.Atoi(strings.TrimSuffix(n, "]")); at > 0 && keys >= 0 && keys < len(arguments) && at < len(arguments)-keys {
+					arguments[keys+at] = t.value(arguments[keys+at])
+				}
+			}
+		}
+		next := strings.Index(s[min(i, len(s)):], "call(")
+		if next < 0 {
+			break
+		}
+		i += next
+	}
+	return apply(s, edits)
+}
+
 // passwords reports whether the policy masks passwords.
 func (t *task) passwords() bool { return t.secret(nil, "password") }
 
 // secretWord reports whether a word is the name of a secret in the next word. The name is the last
 // part of a Redis key or of a property.
 func (t *task) secretWord(w string) bool {
-	if strings.ContainsAny(w, "= ") || len(w) > 4*maxName {
+	if strings.ContainsAny(w, "= ('") || len(w) > 4*maxName {
 		return false
 	}
 	path := strings.FieldsFunc(strings.TrimLeft(w, "-"), func(r rune) bool { return r == ':' || r == '.' || r == '/' })

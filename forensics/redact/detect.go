@@ -73,6 +73,8 @@ const (
 	kService
 	kPath
 	kSIP
+	kCommand
+	kGrant
 )
 
 // kindList describes the kinds in the order of their bits.
@@ -101,6 +103,8 @@ var kindList = [...]struct{ kind, class, doc string }{
 	{"service_token", Credential, "token with a prefix of its issuer: npm, PyPI, OpenAI, Anthropic, SendGrid, Shopify, Vault, age and others"},
 	{"path_token", Credential, "token in a path after a step such as reset, invite, verify or hooks"},
 	{"sip_address", Personal, "address of a person or telephone after sip: or sips:, RFC 3261 section 19.1"},
+	{"command_password", Credential, "password on a command line, after an option such as --password, or that of a known program such as mysql -p"},
+	{"authorization_code", Credential, "code in a URL or form with which a client gets a token, RFC 6749 section 4.1.2"},
 }
 
 var detectors = sync.OnceValue(func() []Detector {
@@ -149,7 +153,7 @@ var follows = func() (list [256]anchor) {
 // anchors are the bytes that trigger the check for a kind.
 var anchors = map[kinds]string{
 	kCard | kSSN | kIBAN | kPhone | kTrack: "0123456789", kPhone: "+(", kEmail | kSIP: "@", kJWT: "J", kBearer | kBasic: "Bb",
-	kAWSKey: "KS", kAWSSecret | kAzure: "=:", kCode | kPIN: "=:>", kAzure: "~", kGCP: "z.", kGitHub | kStripe | kService: "_", kGitLab | kSlack | kService | kPrivate: "-",
+	kAWSKey: "KS", kAWSSecret | kAzure: "=:", kGrant: "=", kCode | kPIN: "=:>", kAzure: "~", kGCP: "z.", kGitHub | kStripe | kService: "_", kGitLab | kSlack | kService | kPrivate | kCommand: "-",
 	kSlack | kService: ".", kURL | kService: ":", kPath | kSlack: "/",
 }
 
@@ -262,10 +266,10 @@ func likely(s string, i int) bool {
 	prev, next := before(s, i), after(s, i+1)
 	switch c := s[i]; c {
 	case '-':
-		if next == '-' {
-			return prev != '-' && after(s, i+2) == '-'
+		if next == '-' && after(s, i+2) == '-' {
+			return prev != '-'
 		}
-		return issuedSigns[prev]&dash != 0 && issuedBefore(s, i)
+		return beginsOption(prev, next) || issuedSigns[prev]&dash != 0 && issuedBefore(s, i)
 	case '_':
 		return issuedSigns[prev]&underscore != 0 && issuedBefore(s, i)
 	case '/':
@@ -273,7 +277,7 @@ func likely(s string, i int) bool {
 	case '.':
 		return issuedSigns[prev]&dot != 0 && issuedBefore(s, i) || prev == 's' && next == 's'
 	case ':', '=':
-		return c == ':' && (next == '/' && after(s, i+2) == '/' || next == 'A' && isDigit(prev)) || afterKey(s, i) || afterCode(s, i)
+		return c == ':' && (next == '/' && after(s, i+2) == '/' || next == 'A' && isDigit(prev)) || afterKey(s, i) || afterCode(s, i) || c == '=' && prev|0x20 == 'e' && afterGrant(s, i)
 	case '>':
 		return afterCode(s, i)
 	case 'B', 'b':

@@ -46,6 +46,9 @@ const maxPEM = 32 << 10
 
 // dashed checks for a match around the dash at i.
 func dashed(s string, i int) (k kinds, start, end int, masked string) {
+	if beginsOption(before(s, i), after(s, i+1)) && after(s, i+2) != '-' {
+		return optioned(s, i)
+	}
 	if after(s, i+1) != '-' {
 		return issuerToken(s, i)
 	}
@@ -171,6 +174,9 @@ func assigned(s string, i int) (k kinds, start, end int, masked string) {
 	}
 	if afterCode(s, i) {
 		return code(s, i, j)
+	}
+	if s[i] == '=' && afterGrant(s, i) {
+		return grant(s, i)
 	}
 	if c := before(s, j); c != 'y' && c != 'Y' {
 		return 0, 0, 0, ""

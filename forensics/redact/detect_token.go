@@ -112,3 +112,41 @@ func generated(text string) bool {
 	return len(text) >= leastStepToken && span(text, 0, 512, token) == len(text) && strings.ContainsAny(text, "0123456789") &&
 		strings.IndexFunc(text, func(r rune) bool { return isAlpha(byte(r)) }) >= 0
 }
+
+// maxGrant is the number of bytes around a code that are searched for the parameters that come with it.
+const maxGrant = 2048
+
+// afterGrant reports whether the name before the equals sign at i is code, and begins a parameter.
+func afterGrant(s string, i int) bool {
+	return i >= 4 && s[i-4:i] == "code" && (i == 4 || strings.IndexByte("?&#; \"'", s[i-5]) >= 0)
+}
+
+// grant checks for an authorization code after the equals sign at i: a generated value beside parameters of
+// OAuth 2.0, or one that is too long for another kind of code.
+func grant(s string, i int) (k kinds, start, end int, masked string) {
+	signs := func(r rune) bool { return r <= ' ' || strings.ContainsRune("\"'<>)", r) }
+	from := max(0, i-maxGrant)
+	from += strings.LastIndexFunc(s[from:i], signs) + 1
+	to := min(len(s), i+maxGrant)
+	if cut := strings.IndexFunc(s[i:to], signs); cut >= 0 {
+		to = i + cut
+	}
+	end = i + 1
+	for end < to && strings.IndexByte("&#;", s[end]) < 0 {
+		end++
+	}
+	least := 20
+	for part := range strings.FieldsFuncSeq(s[from:to], func(r rune) bool { return strings.ContainsRune("?&#;", r) }) {
+		switch name, _, _ := strings.Cut(part, "="); name {
+		case "grant_type", "redirect_uri", "session_state", "client_id", "code_verifier":
+			least = min(least, 6)
+		case "state", "iss", "scope":
+			least = min(least, 12)
+		}
+	}
+	value := s[i+1 : end]
+	if len(value) < least || least > 6 && (!strings.ContainsAny(value, "0123456789") || strings.IndexFunc(value, func(r rune) bool { return isAlpha(byte(r)) }) < 0) {
+		return 0, 0, 0, ""
+	}
+	return kGrant, i + 1, end, Mask
+}

@@ -21,6 +21,7 @@ type level struct {
 
 	name       string // value of its member "name", as in {"name": "X-Api-Key", "value": …}
 	start, end int    // text of its member "value", if that came before the name
+	line       string // the texts of a list, which may be the words of a command
 }
 
 // document is a JSON text during parsing. It may be incomplete or invalid: anything that is not a
@@ -79,6 +80,9 @@ var (
 func (t *task) declared(s string) (names []string) {
 	if strings.Contains(s, `"Secret`) && secretKind.MatchString(s) {
 		names = append(names, "data", "stringData")
+	}
+	if strings.Contains(s, `"authorization_code"`) { // of OAuth 2.0
+		names = append(names, "code")
 	}
 	if strings.Contains(s, `"variables"`) && strings.Contains(s, `$`) {
 		for _, m := range variable.FindAllStringSubmatch(s, -1) {
@@ -213,10 +217,32 @@ func (d *document) string(i int) int {
 	default:
 		out = d.t.words(text)
 	}
+	if out == text {
+		out = d.word(text)
+	}
 	if out != text {
 		d.edits = append(d.edits, edit{start, end, out})
 	}
 	return next
+}
+
+// word masks a text of a list that is a password by the texts before it, as in ["redis-cli", "-a", "…"].
+func (d *document) word(text string) string {
+	n := len(d.open)
+	if n == 0 || d.over > 0 || d.open[n-1].object || len(text) > maxCommand || d.t.p.scan.want&kCommand == 0 {
+		return text
+	}
+	l := &d.open[n-1]
+	line := l.line + text
+	for m := commandScanner.open(line, 0); m.End > 0; m = commandScanner.open(line, m.End) {
+		if at := max(0, m.Start-len(l.line)); m.End == len(line) && m.Start+1 >= len(l.line) {
+			return text[:at] + d.t.value(text[at:])
+		}
+	}
+	if l.line = line + " "; len(l.line) > maxCommand {
+		l.line = l.line[len(l.line)-maxCommand:]
+	}
+	return text
 }
 
 // index reports whether an object below a name has secrets as its own names: the plural of a secret name.

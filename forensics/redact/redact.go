@@ -6,7 +6,10 @@
 // secret in free text that has neither a name nor a recognizable form.
 package redact
 
-import "strings"
+import (
+	"net/url"
+	"strings"
+)
 
 // Mask is the default text that replaces a secret.
 const Mask = "[masked]"
@@ -26,6 +29,7 @@ func (p *Policy) SecretHeader(name string) bool {
 
 func (p *Policy) secretHeader(name string) bool {
 	name = strings.ToLower(name[:min(len(name), maxName)])
+	name = strings.TrimSuffix(strings.TrimPrefix(name, "grpc-metadata-"), "-bin") // as gateways and gRPC name them
 	t := task{p: p}
 	return p.headers.has(name) || t.secret(nil, name) || t.secret(nil, strings.TrimPrefix(name, "x-"))
 }
@@ -61,8 +65,11 @@ func (p *Policy) Header(name, value string) string {
 
 // header masks the value of a header that is not entirely secret.
 func (t *task) header(name, value string) string {
-	if strings.EqualFold(name, "referer") || strings.EqualFold(name, "location") || strings.EqualFold(name, ":path") {
+	if at := strings.IndexAny(value, "?#"); at >= 0 && strings.IndexByte(value[at:], '=') > 0 { // a URL
 		value = t.form(value)
+	}
+	if strings.EqualFold(name, "grpc-message") {
+		value = t.escapedMessage(value)
 	}
 	if strings.EqualFold(name, "sec-websocket-protocol") {
 		value = t.protocols(value)
@@ -75,6 +82,19 @@ func (t *task) header(name, value string) string {
 		return t.text("", value, 1)
 	}
 	return t.words(value)
+}
+
+// escapedMessage masks a message that gRPC writes with percent signs.
+func (t *task) escapedMessage(value string) string {
+	had := t.n
+	plain, err := url.PathUnescape(value)
+	if err != nil || plain == value {
+		return value
+	}
+	if plain = t.plain(plain); t.n == had {
+		return value
+	}
+	return strings.ReplaceAll(url.PathEscape(plain), url.PathEscape(t.p.mask), t.p.mask)
 }
 
 // protocols masks the item after one that announces a token, in a list of WebSocket protocols (RFC 6455, section 11.3.4).

@@ -25,7 +25,7 @@ func (t *task) nameless(s string) bool {
 // named reports whether a word, or a part of it, may be the name of a secret. A dash may be a minus,
 // and other characters outside ASCII may be signs.
 func (t *task) named(run string) bool {
-	if t.judge(run) != no || strings.EqualFold(run, "identified") || strings.EqualFold(run, "auth") || len(run) >= len("crypt") && keyed[strings.ToLower(run)] {
+	if t.judge(run) != no || strings.EqualFold(run, "identified") || strings.EqualFold(run, "auth") || strings.EqualFold(run, "auth2") || strings.EqualFold(run, "setuser") || len(run) >= len("crypt") && keyed[strings.ToLower(run)] {
 		return true
 	}
 	for _, between := range []class{dash, high, dash | high} {

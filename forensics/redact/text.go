@@ -376,6 +376,7 @@ func hex2(high, low byte) (byte, bool) {
 
 // parameters masks the parameters of a form one by one.
 func (t *task) parameters(s string) string {
+	s = t.grants(s)
 	var edits []edit
 	for start := 0; start <= len(s); {
 		end := strings.IndexByte(s[start:], '&')
@@ -387,6 +388,24 @@ func (t *task) parameters(s string) string {
 			edits = append(edits, edit{start, end, out})
 		}
 		start = end + 1
+	}
+	return apply(s, edits)
+}
+
+var grantScanner = newScanner(kGrant)
+
+// grants masks authorization codes, which only the other parameters reveal.
+func (t *task) grants(s string) string {
+	if t.p.scan.want&kGrant == 0 {
+		return s
+	}
+	var edits []edit
+	for m := grantScanner.open(s, 0); m.End > 0; m = grantScanner.open(s, m.End) {
+		if code := s[m.Start:m.End]; code != t.p.mask {
+			t.n++
+			t.report(m.Kind, code)
+			edits = append(edits, edit{m.Start, m.End, t.p.mask})
+		}
 	}
 	return apply(s, edits)
 }
