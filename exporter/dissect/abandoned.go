@@ -30,6 +30,12 @@ func (d *departure) had(seq uint32) bool { return int32(d.ack-seq) > 0 }
 // took reports whether the side acknowledged all before a sequence number.
 func (d *departure) took(end uint32) bool { return int32(d.acked-end) >= 0 }
 
+// answered reports whether the content of a response that the side had in part is whole, however its carrier ended: a
+// reader of events closes when it has what it wants.
+func (d *departure) answered(x *Exchange, b *table.Call) bool {
+	return b.Outcome == table.OK && b.Error.OK && d.had(x.resp.seq)
+}
+
 // departures are those of a TCP connection, nil if there is none.
 func (c *Conn) departures() *[2]departure {
 	if r := c.root(); r.Info.Transport == TCP {
@@ -38,8 +44,8 @@ func (c *Conn) departures() *[2]departure {
 	return nil
 }
 
-// untaken is a call whose response began after its caller had sent FIN. The caller may still read (RFC 9293 section 3.6,
-// half-close), or has closed and rejects the response with RST (section 3.10.7.4).
+// untaken is a call whose response was not complete when its caller sent FIN. The caller may still read (RFC 9293 section
+// 3.6, half-close), or has closed and rejects the rest of the response with RST (section 3.10.7.4).
 type untaken struct {
 	Emission
 	caller Dir
@@ -98,8 +104,8 @@ func (x *Exchange) caller() Dir {
 	return ToServer
 }
 
-// gaveUp is the departure of the caller, if it closed before it had a byte of the response and before the other side
-// closed; else nil. Bytes that were not captured could have been the response.
+// gaveUp is the departure of the caller of an exchange without a complete response, or with one that it did not take, if
+// it closed before it knew that the other side did; else nil. Bytes that were not captured could have been the response.
 func (c *Conn) gaveUp(x *Exchange) *departure {
 	left := c.departures()
 	if left == nil || !x.req.seen || c.losses.of != x.before {
@@ -107,9 +113,9 @@ func (c *Conn) gaveUp(x *Exchange) *departure {
 	}
 	caller, other := &left[x.caller()], &left[x.caller().Other()]
 	switch {
-	case !caller.known || caller.ahead || c.atOnce(x, caller), x.resp.seen && caller.had(x.resp.seq):
+	case !caller.known || caller.ahead || c.atOnce(x, caller):
 		return nil
-	case !x.resp.seen && (other.reset || other.known && caller.had(other.seq)):
+	case !x.resp.seen && other.reset, other.known && caller.had(other.seq):
 		return nil
 	}
 	return caller
@@ -131,10 +137,10 @@ func (c *Conn) abandoned(x *Exchange, b *table.Call) bool {
 		return false
 	}
 	d := c.gaveUp(x)
-	return d != nil && d.reset && !d.took(x.resp.seqEnd)
+	return d != nil && d.reset && !d.took(x.resp.seqEnd) && !d.answered(x, b)
 }
 
-// awaitTaken keeps a call whose response began after the caller had closed its side, until the caller acknowledges or
+// awaitTaken keeps a call whose response was not complete when the caller closed its side, until the caller acknowledges or
 // rejects it, or until the connection ends. It reports false if there is nothing to wait for.
 func (c *Conn) awaitTaken(x *Exchange, e Emission) bool {
 	r, b := c.root(), e.Row.Base()
@@ -142,7 +148,7 @@ func (c *Conn) awaitTaken(x *Exchange, e Emission) bool {
 		return false
 	}
 	d := c.gaveUp(x)
-	if d == nil || d.took(x.resp.seqEnd) {
+	if d == nil || d.took(x.resp.seqEnd) || d.answered(x, b) {
 		return false
 	}
 	u := untaken{Emission: e, caller: x.caller(), end: x.resp.seqEnd, asked: x.req.begin(), cost: rowCost}
@@ -191,7 +197,7 @@ func (c *Conn) release(which func(u *untaken) bool) {
 	}
 }
 
-// setAbandoned says in a row that the caller had closed the connection before the response began.
+// setAbandoned says in a row that the caller had closed the connection before the response was complete.
 func (c *Conn) setAbandoned(b *table.Call, asked Instant, d *departure) {
 	b.Summary = outcomeInstead(b, table.Abandoned)
 	b.Error, b.Outcome, b.Failed = table.Some(table.Abandoned), table.NoAnswer, true

@@ -107,7 +107,7 @@ func (c *Conn) waited(x *Exchange, b *table.Call) table.Opt[int64] {
 	}
 	r := c.root()
 	until := c.until()
-	if d := c.gaveUp(x); d != nil && !x.resp.seen {
+	if d := c.gaveUp(x); d != nil {
 		until = d.at
 	}
 	if datagrams(r.Info.Transport) && until.Clock == x.req.clocks[1] {

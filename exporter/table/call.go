@@ -37,7 +37,7 @@ type Call struct {
 	// Set by the dissector.
 
 	Complete   bool        `col:"complete" doc:"request and response are complete, or the single message if the protocol has no pairs"`
-	Error      Opt[string] `col:"error" enc:"dict" doc:"why the caller has no complete answer: no_response, abandoned (the caller had closed the connection before the response, and rejected it), undelivered (an ICMP error reports that; its words are in status_text), no_request, reset, timeout, cut, gap, malformed, unread (its format is not known)"`
+	Error      Opt[string] `col:"error" enc:"dict" doc:"why the caller has no complete answer: no_response, abandoned (the caller closed the connection before it had the whole response, and rejected the rest), undelivered (an ICMP error reports that; its words are in status_text), no_request, reset, timeout, cut, gap, malformed, unread (its format is not known)"`
 	Outcome    string      `col:"outcome" enc:"dict" doc:"how the call ended: ok, client_error, server_error, refused, no_answer, cut (by the capture) or unread; see docs/format/calls.md"`
 	Failed     bool        `col:"failed" doc:"outcome is client_error, server_error, refused or no_answer"`
 	Method     Opt[string] `col:"method" enc:"dict" doc:"verb: HTTP method, Redis command, SQL command, Kafka API, DNS opcode, ICMP type"`
