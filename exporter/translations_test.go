@@ -52,3 +52,49 @@ func TestUnansweredQuestionThroughAKnownTranslation(t *testing.T) {
 		})
 	}
 }
+
+// TestTranslationThatIsProvedLate has questions whose answers come after more packets than can wait. The first one is a
+// call at both places, but its answer proves the translation for the next ones, if both places show it in time.
+func TestTranslationThatIsProvedLate(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		answer  string // under the other ends
+		answers bool   // under these ends at all
+		pause   uint32 // µs before it
+		want    string
+	}{
+		{"equal answers", "", true, 0, "4 3 1"},
+		{"another answer", "other", true, 0, "6 3 3"},
+		{"no answer under the other ends", "", false, 0, "6 3 0"},
+		{"an answer that is too late", "", true, 1e6, "6 3 3"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := newTranslated()
+			unrelated := func(n int) {
+				for i := range 20_000 {
+					c.udp("10.9.0.1:9", "10.9.0.2:9", fmt.Sprintf("payload %d of stream %d", i, n))
+				}
+			}
+			for n := range 3 {
+				q := query(uint16(77+n), "svc.local")
+				client, masked := fmt.Sprintf("10.244.0.5:%d", 40001+n), fmt.Sprintf("10.0.0.1:%d", 61001+n)
+				c.udp(client, dnsService, q)
+				c.udp(masked, dnsPod, q)
+				unrelated(n)
+				c.time += tt.pause
+				if tt.answers {
+					a := reply(q, 1)
+					if tt.answer != "" {
+						a = reply(q, 9)
+					}
+					c.udp(dnsPod, masked, a)
+				}
+				c.udp(dnsService, client, reply(q, 1))
+			}
+			got := c.answers(t, "select count(*) || ' ' || count(*) filter (dst_ip = '10.96.0.10') || ' ' || count(*) filter (dst_ip = '10.244.1.7' and complete) from {calls} where protocol = 'dns'")
+			if got[0] != tt.want {
+				t.Errorf("got %q, want %q", got[0], tt.want)
+			}
+		})
+	}
+}

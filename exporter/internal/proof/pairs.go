@@ -55,6 +55,7 @@ type pairs struct {
 	talks   recent[place, *talk]
 	said    recent[uint64, *message] // by hash, of the conversation that showed it first
 	waiting []wait                   // oldest first
+	lapsed  []wait                   // whose packets were sent on, oldest first
 	mids    mids
 	proven  translations
 	redials []*talk // those with a later SYN, oldest first
@@ -66,7 +67,7 @@ type pairs struct {
 // memory is the search's memory in bytes.
 func (p *pairs) memory() int {
 	const talkCost, messageCost, likeCost = int(unsafe.Sizeof(talk{})), int(unsafe.Sizeof(message{})), int(unsafe.Sizeof(like{}))
-	return p.talks.memory(talkCost) + len(p.redials)*(talkCost+8) + p.said.memory(messageCost) + p.mids.memory(8) + p.proven.memory(0) + len(p.waiting)*(likeCost+128)
+	return p.talks.memory(talkCost) + len(p.redials)*(talkCost+8) + p.said.memory(messageCost) + p.mids.memory(8) + p.proven.memory(0) + (len(p.waiting)+len(p.lapsed))*(likeCost+128)
 }
 
 // find returns the view of a packet, or nil if its ends are those of its conversation. hash is
@@ -234,7 +235,7 @@ func near(a, b int64) bool { return a-b <= pairSlack && b-a <= pairSlack }
 // pass sends a packet where the last question went; it waits if that is undecided.
 func (p *pairs) pass(t *talk, s spot) *flow.View {
 	switch l := t.like; {
-	case l == nil || !l.follows:
+	case l == nil || !l.follows || l.lapsed:
 	case l.proven:
 		return l.view
 	case len(l.awaited) == maxAwaited:

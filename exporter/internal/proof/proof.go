@@ -136,7 +136,7 @@ func (j *Judge) Awaits(r *round.Round) bool {
 func (j *Judge) GiveUp(r *round.Round) {
 	pairs, sums, halves := j.pairs.awaits(r), j.sums.awaits(r), j.views.halves.awaits(r)
 	if pairs {
-		j.pairs.pop()
+		j.pairs.lapse()
 	}
 	if sums {
 		j.sums.pop()

@@ -87,6 +87,7 @@ type like struct {
 	proven    bool
 	follows   bool       // both have shown the last question
 	equal     bool       // both have shown the same answer
+	lapsed    bool       // its packets were sent on before a proof, which only counts for later questions
 	bridged   bool       // answers are kept for the ends between two translations
 	late      bool       // the original had an answer before these ends showed the question
 	asked     [2]message // the messages that started the wait: in the original and under these ends

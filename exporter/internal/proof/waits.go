@@ -168,8 +168,12 @@ func (t *talk) behind(x, y *message) bool {
 func (p *pairs) prove(t *talk) {
 	l := t.like
 	x := l.of
-	l.proven, l.view = true, x.viewAs(t)
 	p.learn(t)
+	if l.lapsed {
+		t.leave()
+		return
+	}
+	l.proven, l.view = true, x.viewAs(t)
 	from, to := t.hash%flow.ShardCount, x.hash%flow.ShardCount
 	for _, s := range l.awaited {
 		s.in.Packets[s.i].See(l.view)
@@ -221,22 +225,59 @@ func (t *talk) leave() {
 
 // expire ends the waits that have lasted too long.
 func (p *pairs) expire(now int64) {
-	for len(p.waiting) > 0 && (p.waiting[0].over() || now-p.waiting[0].of.like.asked[1].at > pairSlack) {
+	late := func(w wait) bool { return w.over() || now-w.of.like.asked[1].at > pairSlack }
+	for len(p.waiting) > 0 && late(p.waiting[0]) {
 		p.pop()
+	}
+	for len(p.lapsed) > 0 && late(p.lapsed[0]) {
+		p.forget()
 	}
 }
 
 // pop ends the oldest wait.
 func (p *pairs) pop() {
-	switch w := p.waiting[0]; {
-	case w.over():
-	case slices.ContainsFunc(w.of.like.of.copies, w.of.between), p.translated(w.of):
-		p.prove(w.of)
-	default:
+	if w := p.next(&p.waiting); !p.decided(w) {
 		w.of.leave()
 	}
-	p.waiting[0] = wait{}
-	p.waiting = p.waiting[1:] // moving the others would cost quadratic time
+}
+
+// lapse ends the oldest wait because its packets cannot be kept for longer. They stay in their own conversation, but an
+// answer in time still proves the translation, for later questions.
+func (p *pairs) lapse() {
+	w := p.next(&p.waiting)
+	switch {
+	case p.decided(w):
+	case w.of.tcp || w.of.like.equal:
+		w.of.leave()
+	default:
+		w.of.like.lapsed, w.of.like.awaited = true, nil
+		if p.lapsed = append(p.lapsed, w); len(p.lapsed) > maxWaiting {
+			p.forget()
+		}
+	}
+}
+
+// forget ends the oldest wait without packets.
+func (p *pairs) forget() {
+	if w := p.next(&p.lapsed); !w.over() {
+		w.of.leave()
+	}
+}
+
+// next removes the oldest wait from a list. Moving the others would cost quadratic time.
+func (p *pairs) next(list *[]wait) wait {
+	w := (*list)[0]
+	(*list)[0] = wait{}
+	*list = (*list)[1:]
+	return w
+}
+
+// decided reports whether a wait is over, or ends with a proof.
+func (p *pairs) decided(w wait) bool {
+	if !w.over() && (slices.ContainsFunc(w.of.like.of.copies, w.of.between) || p.translated(w.of)) {
+		p.prove(w.of)
+	}
+	return w.over()
 }
 
 // awaits reports whether packets of a round may still prove to belong to a view. r is the oldest
