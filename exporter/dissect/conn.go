@@ -50,6 +50,7 @@ func (c *Conn) GapGrows(dir Dir, n int64, p Packet) {
 	case c.state == reading && !s.seeking:
 		c.Gap(dir, n, p)
 	case !c.closed && n > 0:
+		c.passStart(s, len(s.buf))
 		c.GapBytes += n
 		s.off += n
 		c.unknownGap(n)
@@ -138,10 +139,12 @@ func (c *Conn) lose(s *side, n int, kind, detail string) {
 	c.drop(s, n)
 }
 
+const passedOver = "bytes after a loss, before the next message that can be read"
+
 // passOver counts a segment between a loss and the next message.
 func (c *Conn) passOver(s *side, data []byte) {
 	c.AnomalyBytes += int64(len(data))
-	c.Anomaly("skipped", "bytes after a loss, before the next message that can be read", int64(len(data)))
+	c.Anomaly("skipped", passedOver, int64(len(data)))
 	s.off += int64(len(data))
 }
 
@@ -194,8 +197,7 @@ func (c *Conn) data(dir Dir, data []byte, p Packet) {
 		}
 		s = &c.sides[dir]
 	}
-	if s.seeking && !c.seek(dir, data) {
-		c.passOver(s, data)
+	if s.seeking && !c.seek(dir, data, p) {
 		return
 	}
 	if len(s.buf) == 0 {
@@ -282,6 +284,9 @@ func (c *Conn) run(dir Dir) {
 		s := &c.sides[dir]
 		was, refused, before := c.flipped, len(c.refused), len(s.buf)
 		if c.state == skipping || s.seeking {
+			if s.seeking && s.more { // see seek
+				return
+			}
 			if len(s.buf) > 0 {
 				c.flushInto(dir)
 			}

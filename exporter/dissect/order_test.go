@@ -192,3 +192,61 @@ func TestWholeSegmentCostsNoAllocation(t *testing.T) {
 		t.Errorf("%v allocations a segment, want 0", n)
 	}
 }
+
+// TestMessageInSmallSegmentsIsReadAfterALoss has messages in segments too short for Detect to accept the first one alone.
+func TestMessageInSmallSegmentsIsReadAfterALoss(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		parts []string // segments after the loss
+		want  string
+	}{
+		{"two segments", []string{"YE", "S a\n"}, "YES a"},
+		{"one byte each", []string{"Y", "E", "S", " ", "a", "\n"}, "YES a"},
+		{"after the end of a message", []string{"end\n", "Y", "ES a\n"}, "YES a"},
+		{"after what may be one", []string{"YE", "llow\n", "YE", "S a\n"}, "YES a"},
+		{"after what may be one, in one segment", []string{"YE", "YES a\n"}, "YES a"},
+		{"a gap between them", []string{"YE", "", "S a\n", "YES b\n"}, "YES b"},
+		{"more of the gap is known later", []string{"YE", "+", "S a\n", "YES b\n"}, "YES b"},
+		{"the end", []string{"YE"}, ""},
+	} {
+		out := new([]string)
+		p := &Protocol{Name: "line", Doc: "test", Transports: []Transport{TCP}, Row: &probeRow{},
+			Detect: func(_ Dir, b []byte) Verdict {
+				switch {
+				case bytes.HasPrefix(b, []byte("YES")):
+					return Yes
+				case bytes.HasPrefix([]byte("YES"), b):
+					return More
+				}
+				return No
+			},
+			New: func(c *Conn) Dissector { return &lineProbe{c: c, out: out} }}
+		e, err := NewEngine([]*Protocol{p}, nil, noSink{}, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := e.NewConn(Info{RolesKnown: true, Began: [2]bool{true, true}, ConnectUs: -1})
+		c.Data(ToServer, []byte("YES first\n"), Packet{})
+		c.Gap(ToServer, 10, Packet{No: 1})
+		sent := int64(len("YES first\n"))
+		for i, part := range tt.parts {
+			at := Packet{No: int64(2 + i)}
+			switch part {
+			case "":
+				c.Gap(ToServer, 5, at)
+			case "+":
+				c.GapGrows(ToServer, 5, at)
+			default:
+				c.Data(ToServer, []byte(part), at)
+				sent += int64(len(part))
+			}
+		}
+		c.Close(EndFin, Packet{No: 20})
+		if got := strings.TrimPrefix(strings.TrimPrefix(strings.Join(*out, ", "), "to_server YES first"), ", to_server "); got != tt.want {
+			t.Errorf("%s: read %q, want %q", tt.name, got, tt.want)
+		}
+		if got := c.RowBytes + c.AnomalyBytes; got != sent {
+			t.Errorf("%s: %d bytes accounted for, want %d", tt.name, got, sent)
+		}
+	}
+}

@@ -214,7 +214,7 @@ type Dissector interface {
 	// Resync reports that the position in a direction was lost: after Gap returned false or Read
 	// an error, when memory ran out, or before the first Read if the beginning of the connection
 	// was not captured (Conn.Starting). The message being read will not continue, and the next
-	// Read begins where Detect accepts a segment. A request that was being read may still be
+	// Read begins where Detect accepts a segment, or several together if it answers More. A request that was being read may still be
 	// answered, so it stays pending; a response that was being read ends its call.
 	Resync(dir Dir, why Loss)
 

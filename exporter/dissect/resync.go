@@ -1,5 +1,7 @@
 package dissect
 
+import "cmp"
+
 func (c *Conn) flushInto(dir Dir) {
 	s := &c.sides[dir]
 	if c.state == skipping {
@@ -11,9 +13,11 @@ func (c *Conn) flushInto(dir Dir) {
 		buffers.put(whole)
 		return
 	}
-	n := c.nextStart(dir)
+	n := c.nextStart(dir, Likely)
 	if n > 0 {
 		s.seeking = false
+	} else if n = c.nextStart(dir, More); n > 0 {
+		s.more, s.need = true, 0
 	} else {
 		n = len(s.buf)
 	}
@@ -22,14 +26,14 @@ func (c *Conn) flushInto(dir Dir) {
 }
 
 // nextStart is the offset in the unread bytes of a direction at which a later segment begins
-// with a message of the protocol, or 0 if none does.
-func (c *Conn) nextStart(dir Dir) int {
+// with a message of the protocol, by at least this verdict, or 0 if none does.
+func (c *Conn) nextStart(dir Dir, least Verdict) int {
 	s := &c.sides[dir]
 	if c.proto == nil {
 		return 0
 	}
 	for i := 1; i < min(len(s.segs), detectSegments); i++ {
-		if at := int(s.segs[i].off - s.off); at > 0 && at < len(s.buf) && c.proto.resumes(dir, s.buf[at:]) >= Likely {
+		if at := int(s.segs[i].off - s.off); at > 0 && at < len(s.buf) && c.proto.resumes(dir, s.buf[at:]) >= least {
 			return at
 		}
 	}
@@ -47,7 +51,7 @@ func (c *Conn) align(dir Dir) {
 	if verdict >= Likely {
 		return
 	}
-	n := c.nextStart(dir)
+	n := c.nextStart(dir, Likely)
 	if dir == ToClient {
 		early := c.beforeOther(dir)
 		if n == 0 && verdict == No {
@@ -143,23 +147,73 @@ func (c *Conn) lost(dir Dir, kind, detail string) {
 	c.resync(dir, LossMalformed)
 }
 
-// seek checks whether a segment starts with a message that Detect accepts.
-func (c *Conn) seek(dir Dir, data []byte) bool {
+// seek looks for a segment that starts with a message that Detect accepts. If that needs more bytes, segments are kept
+// until they show the start together, or one of them alone. It reports whether this segment is to be read.
+func (c *Conn) seek(dir Dir, data []byte, p Packet) bool {
 	s := &c.sides[dir]
 	s.looks++
-	if c.proto.resumes(dir, data) < Likely {
-		if other := uint32(c.sides[dir.Other()].off); other != s.resynced { // calls that began since the loss may be affected too
-			c.resync(dir, c.losses.last)
-		} else {
-			c.losses.add(dir, c.losses.last)
-		}
-		if cl := c.claim; cl != nil {
-			cl.misses++
-		}
+	v := c.proto.resumes(dir, data)
+	switch {
+	case v >= Likely:
+		c.passStart(s, len(s.buf))
+		s.seeking = false
+		return true
+	case v == No && !s.more, len(s.buf)+len(data) > maxUndecided, !c.room(s, len(data)):
+		c.passStart(s, len(s.buf))
+		c.miss(dir)
+		c.passOver(s, data)
 		return false
+	case s.more:
+		c.arrivals++
+		s.segs = append(s.segs, seg{s.off + int64(len(s.buf)), p, c.arrivals})
+	default:
+		c.arrived(s, p)
+		s.more, s.need = true, 0
 	}
-	s.seeking = false
-	return true
+	if c.keep(s, data); len(s.buf) >= s.need {
+		c.seekTogether(dir)
+	}
+	return false
+}
+
+// seekTogether examines the segments that were kept.
+func (c *Conn) seekTogether(dir Dir) {
+	s := &c.sides[dir]
+	v := c.proto.resumes(dir, s.buf)
+	if v == No {
+		c.miss(dir)
+		n := c.nextStart(dir, More)
+		if c.passStart(s, cmp.Or(n, len(s.buf))); n == 0 {
+			return
+		}
+		v = c.proto.resumes(dir, s.buf)
+	}
+	if s.more, s.need = true, moreStep(len(s.buf)); v >= Likely {
+		s.seeking, s.more, s.need = false, false, 0
+		c.run(dir)
+		c.turns(dir.Other())
+	}
+}
+
+// passStart drops the first n bytes that were kept as the possible start of a message.
+func (c *Conn) passStart(s *side, n int) {
+	if s.more && s.seeking {
+		s.more, s.need = false, 0
+		c.lose(s, n, "skipped", passedOver)
+	}
+}
+
+// miss notes bytes after a loss that cannot be read.
+func (c *Conn) miss(dir Dir) {
+	s := &c.sides[dir]
+	if other := uint32(c.sides[dir.Other()].off); other != s.resynced { // calls that began since the loss may be affected too
+		c.resync(dir, c.losses.last)
+	} else {
+		c.losses.add(dir, c.losses.last)
+	}
+	if cl := c.claim; cl != nil {
+		cl.misses++
+	}
 }
 
 func (c *Conn) gap(dir Dir, n int64) {
@@ -174,6 +228,7 @@ func (c *Conn) gap(dir Dir, n int64) {
 		}
 		switch c.state {
 		case reading:
+			c.passStart(s, len(s.buf))
 			c.resync(dir, LossGap) // calls that began after the first loss may be affected too
 		case detecting:
 			s.lossy = true
