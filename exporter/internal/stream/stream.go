@@ -220,9 +220,13 @@ func (c *Conn) accept(dir uint8, h *half, s *Segment) Verdict {
 			c.Begin(dir, seq)
 		}
 		c.start(h, seq, s)
-		if o := &c.half[dir^1]; s.Flags&ACK != 0 && !o.started {
+		switch o := &c.half[dir^1]; {
+		case s.Flags&ACK == 0:
+		case !o.started:
 			c.start(o, s.Ack, s)
 			o.undialled = true
+		case o.unsure && !before(o.next, s.Ack) && o.next-s.Ack <= maxBack: // bytes of it were captured before
+			o.next, o.base, o.unsure, o.undialled = s.Ack, s.Ack, false, true
 		}
 		if h.unsettled() && !before(h.next, seq) {
 			h.next, h.base, h.unsure, h.undialled = seq, seq, false, false
