@@ -72,6 +72,48 @@ func TestConnections(t *testing.T) {
 	}
 }
 
+// Some clients offer capabilities that the server lacks, so without the greeting only the messages show which are used.
+func TestAMissingGreetingLeavesCapabilitiesOpen(t *testing.T) {
+	all := baseCaps | capQueryAttrs | capNoEOF | capSessionTrack | capMetadata | capCacheMeta
+	id := u32(9)
+	prepare := chunks{client(com(comPrepare, "insert into t values (?)")), server(pkt(1, "\x00", id, u16(0), u16(1), "\x00", u16(0)) + column(2, "?", 252) + eof(3, 2))}
+	const cut, prepared = "CONNECT | connect bob@shop, mysql_native_password → ok, gap | user bob@shop  mysql_native_password | outcome ok", "COM_STMT_PREPARE | prepare insert into t values (?) → ok"
+	execute := func(parts string) chunks {
+		return append(prepare, client(com(comExecute, id+"\x00"+u32(1)+parts)), server(okPacket(1, 1, 0, 2, "")))
+	}
+	for _, tc := range []struct {
+		name  string
+		parts chunks
+		want  []string
+	}{
+		{"statements without attributes", chunks{client(query("drop table if exists a")), server(okPacket(1, 0, 0, 2, "Rows")), client(query("select id, name from t")), server(result(1, 2, str("1")+str("a")))},
+			[]string{"COM_QUERY | drop table if exists a → 0 rows affected | affected 0 | info Rows", `COM_QUERY | select id, name from t → 1 row | columns id,name | rows "1\ta\n"`}},
+		{"statements with attributes", chunks{client(query("\x01\x01\x00\x01\xfe\x00" + str("trace") + str("abc") + "select 1")), server(okPacket(1, 0, 0, 2, ""))},
+			[]string{"COM_QUERY | select 1 → 0 rows affected | attributes trace=abc | affected 0"}},
+		{"parameters without names", execute("\x00\x01\xfd\x00" + str("abc")),
+			[]string{prepared, "COM_STMT_EXECUTE | insert into t values (?) → 1 row affected | params abc | types VAR_STRING | affected 1"}},
+		{"parameters with names", execute("\x01\x00\x01\xfd\x00\x00" + str("abc")),
+			[]string{prepared, "COM_STMT_EXECUTE | insert into t values (?) → 1 row affected | params abc | types VAR_STRING | affected 1"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			parts := append(chunks{client(response(1, all)), server(okPacket(2, 0, 0, 2, ""))}, tc.parts...)
+			compare(t, rows(t, dissecttest.Options{Roles: true, End: dissect.EndFin}, parts), append([]string{cut}, tc.want...))
+		})
+	}
+}
+
+// TestATruncatedGreeting has a snap length that cuts the greeting in its challenge, so the capabilities of the server are not read.
+func TestATruncatedGreeting(t *testing.T) {
+	caps := baseCaps | capCompress | capQueryAttrs
+	whole := greeting("8.0.32", caps)
+	parts := chunks{server(whole[:48]), {Dir: dissect.ToClient, Gap: int64(len(whole) - 48)}, client(response(1, caps)), server(okPacket(2, 0, 0, 2, "")),
+		client(packed(0, query(long))), server(unpacked(1, okPacket(1, 0, 0, 2, "")))}
+	got := rows(t, dissecttest.Options{Roles: true, End: dissect.EndFin}, parts)
+	if len(got) < 2 || !strings.HasPrefix(got[1], "COM_QUERY | "+long[:20]) || !strings.Contains(got[1], "0 rows affected") {
+		t.Errorf("got %s", strings.Join(got, "\n"))
+	}
+}
+
 func TestPreparedStatements(t *testing.T) {
 	id, latest := u32(9), u32(-1)
 	prepare := chunks{client(com(comPrepare, "insert into t values (?)")), server(pkt(1, "\x00", id, u16(0), u16(1), "\x00", u16(0)) + column(2, "?", 252) + eof(3, 2))}

@@ -98,7 +98,7 @@ func (k *conn) fill(c *call, row *Row) {
 	if c.kind == kindConnect || c.kind == kindSSL {
 		row.Version, row.User, row.Database = some(c.version), some(c.user), some(c.use)
 		for bit := range 64 {
-			if k.capsKnown && k.caps&(1<<bit) != 0 {
+			if k.agreed(1<<bit) == yes {
 				row.Capabilities = append(row.Capabilities, strings.TrimPrefix(nameOf("capability", bit), "capability "))
 			}
 		}

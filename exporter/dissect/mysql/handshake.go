@@ -158,6 +158,7 @@ func (k *conn) credentials(c *call, from, to int) {
 // response reads the client's first packet: Protocol::HandshakeResponse41, the older form, or a
 // request for TLS.
 func (k *conn) response(c *call, b []byte) error {
+	c.stage = stageAuth // also if the greeting was unreadable
 	r := newReader(b)
 	caps := r.number(2)
 	if caps&cap41 == 0 {
@@ -240,7 +241,17 @@ func (k *conn) agree(caps uint64) {
 	if k.serverCaps != 0 {
 		caps &= k.serverCaps
 	}
-	k.caps, k.capsKnown, k.noEOF = caps, true, ternaryOf(caps&capNoEOF != 0)
+	k.caps, k.capsKnown = caps, true
+	k.noEOF, k.queryAttrs = k.agreed(capNoEOF), k.agreed(capQueryAttrs)
+}
+
+// agreed reports whether both sides have a capability. If the greeting is missing, what the client
+// offers is unknown: some clients offer what the server lacks.
+func (k *conn) agreed(bit uint64) ternary {
+	if k.serverCaps == 0 && k.caps&bit != 0 {
+		return unknown
+	}
+	return ternaryOf(k.caps&bit != 0)
 }
 
 // verdict reads a packet of the server during an authentication.

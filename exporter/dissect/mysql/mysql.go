@@ -183,6 +183,7 @@ type conn struct {
 	caps, serverCaps    uint64
 	capsKnown           bool
 	noEOF               ternary // no EOF packet follows definitions
+	queryAttrs          ternary // attributes precede a statement and are named among its parameters
 	compressed          bool    // from the end of the connection phase on
 	commanded           bool    // a command was read
 	compression         string

@@ -147,7 +147,13 @@ func (k *conn) execute(c *call, r *reader) {
 	flags := r.Uint8()
 	r.Skip(4)
 	n := s.params
-	named := k.capsKnown && k.caps&capQueryAttrs != 0
+	if k.queryAttrs == unknown && n > 0 && !s.fits(*r, n, false) {
+		counted := *r
+		if v, _ := counted.lenenc(); s.fits(counted, int(min(v, 1<<16)), true) {
+			k.queryAttrs = yes
+		}
+	}
+	named := k.queryAttrs == yes
 	if named && (n > 0 || flags&8 != 0) {
 		v, _ := r.lenenc()
 		n = int(min(v, 1<<16))
@@ -160,8 +166,10 @@ func (k *conn) execute(c *call, r *reader) {
 			r.Skip(r.Left())
 			c.params.values, c.params.size = nil, 0
 		}
-	} else if n < 0 && s.known && !named {
-		c.params.guess(*r, placeholders(s.query), s)
+	} else if n < 0 && s.known && !named { // the server has not said yet how many there are
+		if guess := placeholders(s.query); s.fits(*r, guess, false) {
+			c.params.read(r, guess, s.types, false, s.long)
+		}
 	}
 	if c.params.types != nil {
 		s.types = c.params.types
@@ -170,11 +178,11 @@ func (k *conn) execute(c *call, r *reader) {
 	k.changed(s)
 }
 
-// guess reads n parameters if they fit exactly: the server has not said yet how many there are.
-func (p *params) guess(r reader, n int, s *statement) {
-	if p.read(&r, n, s.types, false, s.long); r.Short() || r.Left() > 0 {
-		*p = params{}
-	}
+// fits reports whether n parameters take exactly the rest of an execution.
+func (s *statement) fits(r reader, n int, named bool) bool {
+	var p params
+	p.read(&r, n, s.types, named, s.long)
+	return !r.Short() && r.Left() == 0
 }
 
 // placeholders is the number of question marks in a statement that are not in quotes or comments.

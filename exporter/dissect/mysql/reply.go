@@ -274,7 +274,7 @@ func (k *conn) ok(c *call, b []byte) {
 		c.insertID = table.Some(int64(id))
 	}
 	info := r.Rest()
-	if tracked := k.caps&capSessionTrack != 0; tracked || len(info) > 0 && int(info[0]) == len(info)-1 { // servers also send the length without the capability
+	if tracked := k.agreed(capSessionTrack) == yes; tracked || len(info) > 0 && int(info[0]) == len(info)-1 { // servers also send the length without the capability
 		info = r.text()
 		if tracked && status&statusSessionState != 0 {
 			k.session(r.text())

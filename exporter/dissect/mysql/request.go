@@ -201,15 +201,16 @@ func (c *call) statement(b []byte, cut bool) {
 }
 
 // queryAttributes reads the attributes before the text of COM_QUERY. If the capabilities are
-// unknown, only the two bytes that mean "no attributes" show that there may be some.
+// unknown, the number of sets shows them: it is always 1, a byte that no statement has there.
 func (k *conn) queryAttributes(c *call, r *reader) {
-	if !k.capsKnown {
-		if b := r.Rest(); len(b) > 2 && b[0] == 0 && b[1] == 1 {
-			r.Skip(2)
+	if k.queryAttrs == unknown {
+		b := r.Rest()
+		if len(b) < 2 {
+			return
 		}
-		return
+		k.queryAttrs = ternaryOf(b[1] == 1)
 	}
-	if k.caps&capQueryAttrs == 0 {
+	if k.queryAttrs == no {
 		return
 	}
 	n, _ := r.lenenc()
