@@ -59,7 +59,7 @@ func (k *conn) emit(c *call, in *dissect.Input, why string) {
 	switch {
 	case c.err != nil && c.gaveUp:
 		row.Outcome = table.ClientError
-	case c.err != nil:
+	case c.err != nil && (c.err.code != "" || why != "gap"): // else the code, which says whose error it is, may be in the gap
 		row.Outcome = outcome(row.ErrCode.V)
 	}
 	row.Summary = k.summary(c, row, why)

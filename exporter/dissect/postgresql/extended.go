@@ -117,7 +117,7 @@ func (k *conn) sync(in *dissect.Input, from, to int) {
 	if c != nil {
 		k.assign(c, in, from, to)
 	}
-	k.aborted = false
+	k.aborted, k.unsynced = false, false
 	k.wait('S', c, in, from)
 	if k.open != nil {
 		k.finish(k.open, in)

@@ -199,19 +199,20 @@ type conn struct {
 	c        *dissect.Conn
 	req, rep side
 
-	ops     []op // from head on
-	head    int
-	open    *call // extended query without its Execute yet
-	last    *call // the newest call, until it is emitted
-	orphan  *call // a reply without a request
-	aborted bool  // after an error: the server skips everything until Sync
-	group   bool  // messages since the last Sync were read
-	line    inorder.Line
-	lost    bool       // replies may be missing: pairing by order alone is not safe
-	passing int        // ReadyForQuery that still come for messages that were given up for memory
-	kinds   [128]int32 // number of ops by kind
-	live    int32      // calls not emitted yet
-	held    int        // bytes of the budget, for messages without a call
+	ops      []op // from head on
+	head     int
+	open     *call // extended query without its Execute yet
+	last     *call // the newest call, until it is emitted
+	orphan   *call // a reply without a request
+	aborted  bool  // after an error: the server skips everything until Sync
+	unsynced bool  // messages were lost since the last Sync, maybe another one
+	group    bool  // messages since the last Sync were read
+	line     inorder.Line
+	lost     bool       // replies may be missing: pairing by order alone is not safe
+	passing  int        // ReadyForQuery that still come for messages that were given up for memory
+	kinds    [128]int32 // number of ops by kind
+	live     int32      // calls not emitted yet
+	held     int        // bytes of the budget, for messages without a call
 
 	user, database, application string
 	prepared

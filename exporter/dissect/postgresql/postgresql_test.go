@@ -8,6 +8,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
+	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
 type chunks = []dissecttest.Chunk
@@ -276,6 +277,17 @@ func TestRows(t *testing.T) {
 			chunks{client(query("begin")), {Dir: dissect.ToServer, Gap: 40, Data: []byte(query("commit"))}, server(tag("BEGIN") + ready("T")), server(cols(25, "c") + row("v") + tag("SELECT 1") + ready("T")), server(tag("COMMIT") + ready("I")),
 				client(query("select 2")), server(tag("SELECT 0") + ready("I"))},
 			"query: begin → BEGIN tx=\"transaction\" success\nquery: commit → gap error=\"gap\"\nreply: ? → SELECT 1 error=\"no_request\" preview=\"v\\n\" tx=\"transaction\" columns=\"c\" success\nreply: ? → COMMIT error=\"no_request\" tx=\"idle\" success\nquery: select 2 → SELECT 0 tx=\"idle\" success", 0},
+		{"a lost Sync may have ended what an error skips",
+			chunks{client(parse("", "bad") + bind("", "", 0, 0) + execute("", 0)), {Dir: dissect.ToServer, Gap: 5}, server(failure('E', "ERROR", "42601", "syntax") + ready("I")),
+				client(query("begin")), server(tag("BEGIN") + ready("T"))},
+			"execute: bad → ERROR 42601 syntax failed\nquery: begin → BEGIN tx=\"transaction\" success", 0},
+		{"a lost Sync after the error arrived",
+			chunks{client(parse("", "bad") + bind("", "", 0, 0) + execute("", 0)), server(failure('E', "ERROR", "42601", "syntax")), {Dir: dissect.ToServer, Gap: 5}, server(ready("I")),
+				client(query("begin")), server(tag("BEGIN") + ready("T"))},
+			"execute: bad → ERROR 42601 syntax failed\nquery: begin → BEGIN tx=\"transaction\" success", 0},
+		{"a lost Sync before the error arrives",
+			chunks{client(parse("", "bad") + bind("", "", 0, 0) + execute("", 0)), {Dir: dissect.ToServer, Gap: 5, Data: []byte(query("begin"))}, server(failure('E', "ERROR", "42601", "syntax") + ready("I")), server(tag("BEGIN") + ready("T"))},
+			"execute: bad → ERROR 42601 syntax failed\nquery: begin → gap error=\"gap\"\nreply: ? → BEGIN error=\"no_request\" tx=\"transaction\" success", 0},
 		{"a fatal error ends the connection",
 			chunks{client(query("select pg_sleep(9)")), server(failure('E', "FATAL", "57P01", "terminating"))},
 			"query: select pg_sleep(9) → FATAL 57P01 terminating failed", 0},
@@ -382,4 +394,15 @@ func TestDetect(t *testing.T) {
 		{"rows without their end", dissect.ToClient, row("a") + row("b"), dissect.More},
 		{"a greeting of MySQL", dissect.ToClient, "\x4a\x00\x00\x00\x0a8.0.1\x00", dissect.No},
 	})
+}
+
+// TestAnErrorWithoutItsCode has an error whose SQLSTATE was lost, so whose error it is remains open.
+func TestAnErrorWithoutItsCode(t *testing.T) {
+	e := failure('E', "ERROR", "22012", "division by zero")
+	for cut, want := range map[int]string{8: table.Unread, 14: table.Unread, len(e) - 9: table.ClientError} {
+		r := play(t, dissect.EndFin, client(query("select 1/0")), server(e[:cut]), dissecttest.Chunk{Dir: dissect.ToClient, Gap: int64(len(e) - cut), Data: []byte(ready("I"))})
+		if got := r.Rows()[0].Base().Outcome; len(r.Rows()) != 1 || got != want {
+			t.Errorf("%d bytes of %q: outcome %s, want %s", cut, e, got, want)
+		}
+	}
 }

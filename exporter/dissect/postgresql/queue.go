@@ -300,6 +300,7 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	if dir == dissect.ToServer {
 		k.line.Interrupted(k.c.Starting(), k.c.FromStart(dissect.ToClient))
 		k.group = false                       // what follows may be in the middle of one
+		k.aborted, k.unsynced = false, true   // the server may have read a lost Sync
 		k.unnamed, k.unnamedPortal = nil, nil // a lost message may have replaced them
 	} else {
 		k.line.Lost()

@@ -364,9 +364,10 @@ func (k *conn) failed(o *op, c *call, e *serverError, in *dissect.Input) {
 			k.ops[at] = op{}
 		}
 	case 'P', 'B', 'D', 'E', 'C':
-		k.aborted = true
-		for o := k.front(); o != nil; o = k.front() {
-			if o.kind == 'S' {
+		k.aborted = !k.unsynced
+		for at := k.head; k.front() != nil; {
+			o := k.front()
+			if o.kind == 'S' || k.unsynced && o.first && k.head > at {
 				k.aborted = false
 				break
 			}
