@@ -42,7 +42,7 @@ type Pins struct {
 
 // Generation is what programs of one recorder wrote to.
 type Generation struct {
-	// Unreadable is the reason why nobody can read its packets; nil if they can be read.
+	// Unreadable is the reason why its packets cannot be read; nil if they can.
 	Unreadable error
 	Ledger     *Ledger // nil if it is unreadable
 

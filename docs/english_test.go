@@ -50,6 +50,8 @@ var phrases = []struct{ not, but string }{
 	{`\bwhat stands\b`, "is"},
 	{`\bfor want of\b`, "because there is no"},
 	{`\bcannot be told\b`, "is not known"},
+	{`\bfor several goroutines\b`, "for concurrent use"},
+	{`\bin vain\b`, "without result"},
 	{`\bthat packets do not give\b`, "that cannot be made from packets"},
 	{`\b(Failed|failed) to (open|read|write|parse|load|create|make)\b`, "an error says what was being done: opening x: …"},
 }

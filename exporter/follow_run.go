@@ -102,7 +102,7 @@ func (f *following) abort() {
 	f.small.Abort()
 }
 
-// round joins a round, and shows what there is at a cut.
+// round joins a round, and shows what exists at a cut.
 func (f *following) round(r *round.Round) error {
 	for i := range r.Packets {
 		p := &r.Packets[i]

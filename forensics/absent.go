@@ -116,8 +116,8 @@ type full struct {
 }
 
 // withAbsent returns a database in which a statement can name all columns of calls, however it names
-// the table. Views with only the columns that it needs are faster, see narrow, but hide nothing behind
-// a name such as main.calls.
+// the table. The views of narrow, with only the columns that a statement needs, are faster, but do not apply
+// to a name such as main.calls.
 func (c *Case) withAbsent(db *duck.DB, f *duck.Facts) *duck.DB {
 	v := c.views["calls"]
 	if v == nil || c.kept != nil || c.schema() != maskedSchema || len(v.nulls(f.Columns)) == 0 {

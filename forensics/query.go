@@ -20,7 +20,7 @@ const (
 	LongTime   = 10 * time.Minute // of all rows, packets, a report or a check: they consist of many
 )
 
-// WithDeadline is ctx with a deadline for questions; 0: never.
+// WithDeadline returns ctx with a deadline for questions; 0 means none.
 func WithDeadline(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	if d <= 0 {
 		return ctx, func() {}

@@ -51,7 +51,7 @@ func Format(src string) (string, error) {
 	return e.String(), nil
 }
 
-// Query is a compiled query. It is safe for several goroutines.
+// Query is a compiled query. It is safe for concurrent use.
 type Query struct {
 	src     string
 	expr    *Expr

@@ -30,7 +30,7 @@ type part struct {
 	own  bool // written by the lake in place of the bundle's
 }
 
-// source is a bundle that is to be added.
+// source is a bundle to add.
 type source struct {
 	Bundle
 	parts map[string][]part // by table

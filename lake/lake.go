@@ -50,7 +50,7 @@ type Config struct {
 	Namespace string // of the tables; default pcapsule
 }
 
-// Lake is an open lake. It is not safe for several goroutines.
+// Lake is an open lake. It is not safe for concurrent use.
 type Lake struct {
 	cat       catalog.Catalog
 	db        *sql.DB

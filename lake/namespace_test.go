@@ -80,7 +80,7 @@ func tableLines(t *testing.T, l *Lake) map[string][]string {
 	return all
 }
 
-// TestRemoveNamespace removes namespaces one after the other. What is left is exactly the rows before
+// TestRemoveNamespace removes namespaces one after another. What is left is exactly the rows before
 // without those of the namespace, and no file of the store changes.
 func TestRemoveNamespace(t *testing.T) {
 	p := newPlace(t)

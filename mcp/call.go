@@ -150,8 +150,8 @@ func (s *Server) askSealed(ctx context.Context, who caller, e *tools.Entry, args
 	return raw, err
 }
 
-// make makes an answer when the client gets a slot. It is about c, a sealed case whose answers may be
-// kept, or, if c is nil, about the case that more.DB names.
+// make computes an answer once the client gets a slot. The answer is about c, a sealed case whose answers may
+// be cached, or, if c is nil, about the case that more.DB names.
 func (s *Server) make(ctx context.Context, who caller, e *tools.Entry, args json.RawMessage, more tools.Common, c *forensics.Case) (json.RawMessage, error) {
 	var raw json.RawMessage
 	err := s.withSlot(ctx, who, s.cases.Pinned(more.DB, object.Text(args, "cursor")), kindOf(e.Tool), c, func(ctx context.Context, a *tools.Invocation) error {

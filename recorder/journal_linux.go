@@ -118,7 +118,7 @@ type processLine struct {
 	Signal    *int32   `json:"signal,omitempty"`
 }
 
-// key names a process for good: the kernel reuses process IDs.
+// key identifies a process forever, because the kernel reuses process IDs.
 func key(p *machine.Process) string {
 	return strconv.FormatUint(uint64(p.PID), 10) + "@" + strconv.FormatInt(p.Start, 10)
 }

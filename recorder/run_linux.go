@@ -77,7 +77,7 @@ type recording struct {
 	settings   uint64
 	ownTGID    uint32
 	ownCgroup  uint64
-	recordEnd  uint64  // of the one that is looked at, in its ring buffer
+	recordEnd  uint64  // end of the current record, in its ring buffer
 	appended   *output // that took the packet; nil: none did
 
 	sideFile uint64 // counts side files

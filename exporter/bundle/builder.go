@@ -22,13 +22,13 @@ type CreateOptions struct {
 	Identifier   string    // number of the case or exhibit, may be empty
 	Note         string    // goes into the first custody entry, may be empty
 
-	// Program returns the digest of the program that makes the bundle, as ThisProgram does; nil if it is not to be stated:
+	// Program returns the digest of the program that makes the bundle, as ThisProgram does; nil if it must not be stated:
 	// reading the program takes 0.1 s. It is called twice, first while the bundle is made.
 	Program func() *Digest
 }
 
-// Builder makes a bundle under a hidden name next to its final one. Its methods may be called
-// from several goroutines. Call Abort when the Builder is no longer needed; after a successful
+// Builder makes a bundle under a hidden name next to its final one. Its methods are safe
+// for concurrent use. Call Abort when the Builder is no longer needed; after a successful
 // Finish it does nothing, so it may be deferred.
 type Builder struct {
 	final string

@@ -53,7 +53,7 @@ func (s State) String() string {
 	return "not verified"
 }
 
-// Bundle is an opened bundle. Its methods may be called from several goroutines.
+// Bundle is an opened bundle. Its methods are safe for concurrent use.
 type Bundle struct {
 	Dir      string    // absolute path of the directory
 	Manifest *Manifest // the content of data/bundle.json

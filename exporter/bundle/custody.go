@@ -230,7 +230,7 @@ func (b *Bundle) appendCustody(e *Entry) (head Digest, err error) {
 		err = f.Sync()
 	}
 	if err != nil {
-		// Half a line would make the log unreadable from here on.
+		// Half a line would make the rest of the log unreadable.
 		return head, errors.Join(err, f.Truncate(c.size))
 	}
 	return sha256.Sum256(bytes.TrimSuffix(text, []byte{'\n'})), nil

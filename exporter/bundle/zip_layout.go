@@ -30,7 +30,7 @@ const (
 )
 
 // layout reads a ZIP from its first byte to its last. Some programs read only the directory at the end, others only the
-// headers of the members, and some look for either anywhere; so both must say the same, and there must be nothing else.
+// headers of the members, and some search for either anywhere. So both must agree, and the file must contain nothing else.
 type layout struct {
 	r    io.ReaderAt
 	at   int64
@@ -80,7 +80,7 @@ func inOrder(files []*zip.File) []*zip.File {
 	return out
 }
 
-// next reads n bytes, which may not be there.
+// next reads n bytes; the file may end before.
 func (l *layout) next(n int64) []byte {
 	if l.err != nil || n > l.size-l.at {
 		l.err = cmp.Or(l.err, io.ErrUnexpectedEOF)

@@ -72,7 +72,7 @@ func (k Key) node(index uint64, level int) Key {
 	return k
 }
 
-// walker yields the keys of packets one after the other.
+// walker yields the keys of packets one after another.
 type walker struct {
 	path  [depth + 1]Key // path[l] is the node at level l
 	next  uint64

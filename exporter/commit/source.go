@@ -6,7 +6,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 )
 
-// source yields the leaves of a tree one after the other: the packets of a file, or the rows of a
+// source yields the leaves of a tree one after another: the packets of a file, or the rows of a
 // table.
 type source interface {
 	// next goes to the next one, or returns io.EOF.

@@ -38,7 +38,7 @@ func nodeHash(left, right Hash) Hash {
 	return sha256.Sum256(b[:])
 }
 
-// Tree computes a root from leaves that come one after the other. It keeps one hash for each
+// Tree computes a root from leaves that come one after another. It keeps one hash for each
 // level. The zero value is a tree without leaves.
 type Tree struct {
 	n     uint64

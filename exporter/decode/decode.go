@@ -105,8 +105,8 @@ const (
 type walk struct {
 	d       *Decoder
 	f       *Frame
-	data    []byte // captured bytes from here on, at most wire of them
-	wire    int    // bytes from here on according to the headers so far
+	data    []byte // captured bytes from this position, at most wire of them
+	wire    int    // bytes from this position according to the headers so far
 	next    uint16 // link type, EtherType or IP protocol of the next header
 	whole   int    // bytes of the packet
 	cut     bool   // the capture truncated this packet

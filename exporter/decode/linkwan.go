@@ -7,7 +7,7 @@ func (w *walk) pppLink() layer {
 		if len(w.data) < 2 {
 			return w.short()
 		}
-		// Both have a direction byte first; if the HDLC address is first, there is none.
+		// Both begin with a direction byte, unless the HDLC address is first.
 		if w.data[0] != 0xff {
 			w.dirByte(w.next == linkPPPDir && w.data[0] != 0 || w.next == linkPPPD && w.data[0] != 0)
 			w.skip(1)

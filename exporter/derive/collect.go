@@ -68,7 +68,7 @@ func (s *secrets) rule(name string) int32 {
 	return n
 }
 
-// any reports whether anything is to be removed.
+// any reports whether anything must be removed.
 func (s *secrets) any() bool {
 	return len(s.search.values)+len(s.short)+len(s.blank)+len(s.rest)+len(s.bodies) > 0
 }

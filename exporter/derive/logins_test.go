@@ -262,7 +262,7 @@ func TestValuesAcrossPacketsAfterALoss(t *testing.T) {
 	}
 }
 
-// streamText is the payload of all packets, one after the other.
+// streamText is the payload of all packets, one after another.
 func streamText(t *testing.T, b *bundle.Bundle) string {
 	var text strings.Builder
 	for _, p := range packetsOf(t, b) {
@@ -338,7 +338,7 @@ func logged(t *testing.T, b *bundle.Bundle) []string {
 	})
 }
 
-// payloads are the bytes of all packets, one after the other.
+// payloads are the bytes of all packets, one after another.
 func payloads(t *testing.T, b *bundle.Bundle) []byte {
 	var all []byte
 	for _, p := range packetsOf(t, b) {

@@ -350,7 +350,7 @@ func (x *idle) count(c *Conn, n int) {
 	}
 }
 
-// offerAgain is what offer returns if it has read the bytes of both sides: what is left is to be offered once more.
+// offerAgain is what offer returns if it has read the bytes of both sides: the rest must be offered once more.
 const offerAgain = -1
 
 // offer runs detection or Read once. It returns the number of bytes consumed.

@@ -357,7 +357,7 @@ func (c *Conn) Emit(x *Exchange, row table.CallRow, details ...Detail) {
 	c.emit(i, x, row, details)
 }
 
-// Excludes reports whether a protocol that other protocols carry, such as ClickHouse in HTTP, is not to be read.
+// Excludes reports whether a protocol that other protocols carry, such as ClickHouse in HTTP, must be skipped.
 func (c *Conn) Excludes(protocol string) bool {
 	p := c.engine.byName[protocol]
 	return p != nil && p.Excluded

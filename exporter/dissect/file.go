@@ -84,8 +84,8 @@ func (b *Body) object(side string, kinds fileKinds) table.Object {
 	return o
 }
 
-// fileKinds are the types of recent bodies by their hashes: many responses are equal, and to find the type of
-// a text costs as much as to read it.
+// fileKinds are the types of recent bodies by their hashes: many responses are equal, and finding the type
+// of a text costs as much as reading it.
 type fileKinds map[table.Hash]string
 
 const maxFileKinds = 1024

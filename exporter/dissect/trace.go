@@ -152,8 +152,7 @@ func (e *Engine) hiddenOf(x *Exchange) []Hidden {
 	return h.list
 }
 
-// innermost is the argument of the call of Read in progress; of several, one inside the other,
-// the last.
+// innermost returns the Input of the Read call in progress; if calls are nested, of the innermost.
 func (e *Engine) innermost() *Input {
 	if e.depth == 0 {
 		return &Input{}

@@ -19,7 +19,7 @@ func Bind(c *forensics.Case, analyzers []Analyzer) {
 	c.UseFindings(&kflFindings{c: c, analyzers: analyzers, known: map[string][]Finding{}, numbers: map[string][]int64{}, running: make(chan struct{}, 1)})
 }
 
-// kflFindings implements forensics.Findings. Its methods may be called from several goroutines.
+// kflFindings implements forensics.Findings. Its methods are safe for concurrent use.
 type kflFindings struct {
 	c         *forensics.Case
 	analyzers []Analyzer

@@ -43,7 +43,7 @@ type run struct {
 	from, to time.Time // to is zero while it is there
 }
 
-// Memory is what is known about pods. It is safe for several goroutines.
+// Memory has what is known about pods. It is safe for concurrent use.
 type Memory struct {
 	client dynamic.Interface
 	log    *slog.Logger

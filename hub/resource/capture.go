@@ -84,7 +84,8 @@ func (c *Capture) Check() error {
 	return c.Snapshot().checkAll()
 }
 
-// Snapshot is its snapshot: from its creation on. The API's time has whole seconds.
+// Snapshot returns the snapshot of the Capture, whose window begins at its creation (in whole seconds, as the API
+// states it).
 func (c *Capture) Snapshot() *Snapshot {
 	from := c.CreationTimestamp.UTC()
 	return &Snapshot{

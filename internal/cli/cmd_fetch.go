@@ -252,7 +252,7 @@ func (x *fetch) bundle(ctx context.Context, b offer.Bundle, filter string, gone 
 	return size, err
 }
 
-// receive receives one bundle, and gives it its name when it has verified. It returns its size.
+// receive receives one bundle, and publishes it once it is verified. It returns its size.
 func (x *fetch) receive(ctx context.Context, b offer.Bundle, final string) (int64, error) {
 	size := transfer.Total(b.Files)
 	if _, err := os.Lstat(final); err == nil {

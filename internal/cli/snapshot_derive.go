@@ -147,7 +147,7 @@ func (s *snapshot) sealedKeys(path string) {
 	s.o.Keys = append(s.o.Keys[:len(s.o.Keys):len(s.o.Keys)], path)
 }
 
-// appendFile appends a file that may not be there, as whole lines.
+// appendFile appends a file, if it exists, as whole lines.
 func appendFile(to, from string) error {
 	in, err := os.Open(from)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -234,7 +234,7 @@ const (
 	smallest = 0.6  // part of its size to which text may shrink to fit
 )
 
-// text writes text. Text of other parts is left out and not only clipped, so that nobody finds it twice.
+// text writes text. Text of other parts is left out and not only clipped, so that a search does not find it twice.
 func (w *drawing) text(e *element, look map[string]string) {
 	if y := number(e.attrs["y"], 0); y <= w.from || y > w.to {
 		return

@@ -10,7 +10,7 @@ import (
 )
 
 // Look looks at all source files of Go below root. Package testing remembers which files a test looked at, and go test
-// repeats the test once one of them has changed. It knows nothing of the files that a program of the test reads.
+// repeats the test once one of them has changed. It does not know the files that a program started by the test reads.
 func Look(t testing.TB, root string) {
 	t.Helper()
 	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {

@@ -107,7 +107,7 @@ func RowOf(values []any) (Row, error) {
 	return r, nil
 }
 
-// Table has the counters of all pairs since it was made. It is safe for several goroutines.
+// Table has the counters of all pairs since it was made. It is safe for concurrent use.
 type Table struct {
 	mu    sync.Mutex
 	pairs map[Pair]*Counts

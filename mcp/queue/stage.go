@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// Stage is the state of one question. Its methods are safe for several goroutines, and do nothing
+// Stage is the state of one question. Its methods are safe for concurrent use, and do nothing
 // on nil.
 type Stage struct {
 	mu   sync.Mutex

@@ -11,7 +11,7 @@ import (
 )
 
 // Store keeps snapshots of recordings and makes bundles from them. Names consist of letters,
-// digits, dots, dashes and underscores. The methods are safe for several goroutines.
+// digits, dots, dashes and underscores. The methods are safe for concurrent use.
 //
 // The texts of errors are safe to send to the client. ErrNoSnapshot, ErrNameTaken and
 // ErrNotReady are distinguished.
@@ -39,7 +39,7 @@ type Store interface {
 	Live
 }
 
-// Live answers questions about current traffic. The methods are safe for several goroutines.
+// Live answers questions about current traffic. The methods are safe for concurrent use.
 type Live interface {
 	// Live returns bundles of the last seconds of the recording, one for each ring. They are never
 	// sealed, and are deleted after a while.

@@ -18,7 +18,7 @@ const (
 
 // Conversations keeps the beginnings of TLS connections over TCP and of QUIC connections, so that
 // keys can be tested on them. It implements Captured for code that has packets. It is safe for
-// several goroutines, and costs one map lookup for each TCP or UDP packet.
+// concurrent use, and costs one map lookup for each TCP or UDP packet.
 type Conversations struct {
 	mu       sync.Mutex
 	flows    map[flowKey]*flow

@@ -3,7 +3,7 @@ package keys
 import "sync"
 
 // Current is a Sink that writes to the file of the current segment. If there is none, keys
-// wait for the next one, up to a limit. It is safe for several goroutines.
+// wait for the next one, up to a limit. It is safe for concurrent use.
 type Current struct {
 	mu      sync.Mutex
 	to      Sink

@@ -22,7 +22,7 @@ const fileHead = "# keys read while a segment was written, RFC 9850 (pcapsule se
 
 // File is the key file of one segment: lines of RFC 9850, each group of them after a
 // comment that says when and from which process they were read. It implements Sink, and is
-// safe for several goroutines.
+// safe for concurrent use.
 type File struct {
 	mu   sync.Mutex
 	f    *os.File

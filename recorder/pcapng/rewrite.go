@@ -126,7 +126,7 @@ func (s *rewriting) unit(typ BlockType, off int64, blk []byte, at int, be bool) 
 		code, size := u16(blk[at:], be), int(u16(blk[at+2:], be))
 		next := at + 4 + pad4(size)
 		if code == 0 || next > end {
-			if code != 0 { // longer than its block: nobody can say what it holds
+			if code != 0 { // longer than its block: its content is unknown
 				s.keep(from, off+int64(at))
 				from, gone = off+int64(end), gone+end-at
 			}

@@ -86,7 +86,7 @@ func (c *copier) merge(series []*copySeries) error {
 	}
 }
 
-// copySeries reads the segments of one series one after the other.
+// copySeries reads the segments of one series one after another.
 type copySeries struct {
 	c      *copier
 	name   string

@@ -255,8 +255,8 @@ func (o *Opener) prefix(r *Record, seq uint64, n int) ([]byte, error) {
 	return binary.BigEndian.AppendUint16(b, uint16(n)), nil
 }
 
-// Overhead returns by how many bytes a record's body is longer than its content, at least and at
-// most, without the padding of TLS 1.3.
+// Overhead returns the least and the most bytes that a record's body has in addition to its content, without
+// the padding of TLS 1.3.
 func (o *Opener) Overhead() (least, most int) {
 	switch {
 	case o.old != nil:

@@ -134,7 +134,7 @@ func (k *PacketKeys) Next() *PacketKeys {
 // Suite is the suite of the keys.
 func (k *PacketKeys) Suite() *Suite { return k.suite }
 
-// Overhead returns by how many bytes the body of a packet is longer than its frames.
+// Overhead returns the bytes that the body of a packet has in addition to its frames.
 func (k *PacketKeys) Overhead() int { return k.suite.tag }
 
 // Unmask removes header protection, RFC 9001 section 5.4. It returns the first byte, the

@@ -212,7 +212,7 @@ type part struct {
 
 func partName(f File) string { return filepath.Join(partFolder, f.SHA256) }
 
-// openPart opens what there is of a file, and reads it for its hash.
+// openPart opens the part of a file that was received, and hashes it.
 func openPart(root *os.Root, f File) (*part, error) {
 	file, err := root.OpenFile(partName(f), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

@@ -165,7 +165,7 @@ type Stretch struct {
 	Count int   `json:"count"`
 }
 
-// Series is the amounts of one kind, for the buckets of all stretches one after the other.
+// Series is the amounts of one kind, for the buckets of all stretches one after another.
 type Series struct {
 	Name   string  `json:"name"`
 	Class  string  `json:"class,omitempty"` // bad: drawn as a warning

@@ -21,7 +21,7 @@ const (
 	maxName     = 1 << 10  // bytes of a name: of a client, user, column or query
 	maxType     = 64 << 10 // bytes of the name of a type: an enumeration lists its values
 	maxQuery    = 64 << 10 // bytes kept of a statement
-	maxText     = 16 << 20 // bytes of a text that is read whole
+	maxText     = 16 << 20 // longest text that is read completely
 	maxColumns  = 4096     // columns of a block
 	maxSettings = 32       // settings and parameters kept
 	maxValue    = 256      // bytes kept of one value
@@ -91,7 +91,7 @@ type side struct {
 	call    *call     // of the packet that is being read; of the server: until its response ends
 	block   *incoming // that is being read; nil between packets
 	chunked bool      // it sends chunks
-	known   bool      // chunked is not to be found out from the next bytes
+	known   bool      // chunked is known, so the next bytes need not decide it
 	never   bool      // the login says that it sends no chunks
 	left    int       // bytes of the current chunk
 }

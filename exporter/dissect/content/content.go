@@ -33,10 +33,10 @@ type Exchange struct {
 	Left              bool // the caller ended it while the response went on
 	Answered          bool // the content has the whole answer, however its carrier ended
 
-	Excluded func(protocol string) bool // what is not to be read; nil is nothing
+	Excluded func(protocol string) bool // protocols to skip; nil skips none
 }
 
-// Excludes reports whether a protocol is not to be read.
+// Excludes reports whether a protocol must be skipped.
 func (x *Exchange) Excludes(protocol string) bool { return x.Excluded != nil && x.Excluded(protocol) }
 
 // Opening is what the handshake of a WebSocket shows about its messages.

@@ -60,7 +60,7 @@ func Elements(array []byte) iter.Seq[[]byte] {
 	}
 }
 
-// Documents are the values of a text that has several, one after the other.
+// Documents are the values of a text that has several, one after another.
 func Documents(text []byte) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		for i := space(text, 0); i < len(text); i = space(text, i) {

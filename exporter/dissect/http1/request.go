@@ -40,7 +40,7 @@ func (c *call) open(lines int) *Row {
 	return row
 }
 
-// startLine is a request line. A line that is not one, but at the start of a message, is a target only:
+// startLine is a request line. Another line at the start of a message becomes the target:
 // servers answer it with 400.
 func startLine(line string) requestLine {
 	if l, ok := parseRequestLine(line); ok {

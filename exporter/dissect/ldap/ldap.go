@@ -162,7 +162,7 @@ func (k *conn) Next(in *dissect.Input, at int, _ bool) (int, error) {
 	return want, nil
 }
 
-// plausible rejects the beginning of a message that cannot become one, so that nobody waits for the
+// plausible rejects the beginning of a message that cannot become one, so that no time is wasted on the
 // rest of it.
 func (k *conn) plausible(dir dissect.Dir, b []byte) error {
 	r := ber.New(b)

@@ -22,7 +22,7 @@ const (
 	maxText  = 256      // bytes shown of a line or a key
 
 	minSearched = 64 // commands among which that of a reply is looked for at least, see conn.search
-	searchCost  = 16 // commands that may be looked at in vain for each one that was sent
+	searchCost  = 16 // commands that searches without result may visit for each one that was sent
 	maxSpilled  = 64 // commands whose values are given up before a command is
 )
 
@@ -97,10 +97,10 @@ const callCost = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(Row{}))
 // have many in the binary protocol.
 func pending(c *call) (int64, bool) { return 1, !c.quiet && c.replies != repliesStats }
 
-// search returns the command that a reply answers, for which answers returns true; stop ends the search.
-// Quiet commands have no reply if a later one has, so a search that finds something is never repeated. Replies
-// without a command would repeat it, so these look at searchCost commands for each one that was sent;
-// beyond that, only the oldest minSearched are looked at.
+// search returns the command that a reply answers: the first for which is returns answers. stop ends the search.
+// A search that finds a command is never repeated, because quiet commands before it then have no reply. Replies
+// without a command would repeat the search, so they visit searchCost commands for each one that was sent; beyond
+// that, only the oldest minSearched.
 func (k *conn) search(is func(c *call) (answers, stop bool)) *call {
 	all := k.queue.All()
 	if len(all) > minSearched && len(all) > k.credit {
@@ -120,7 +120,7 @@ func (k *conn) search(is func(c *call) (answers, stop bool)) *call {
 	return nil
 }
 
-// searched counts commands that were looked at in vain.
+// searched counts commands that a search without result visited.
 func (k *conn) searched(n int) {
 	if n > minSearched {
 		k.credit -= n
@@ -141,7 +141,7 @@ type conn struct {
 	sides    [2]side
 	reply    *call // a reply with more lines, or the one whose value is read
 	datagram datagram
-	credit   int // commands that may be looked at in vain
+	credit   int // commands that searches without result may still visit
 }
 
 func newConn(c *dissect.Conn) dissect.Dissector {

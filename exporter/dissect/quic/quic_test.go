@@ -408,7 +408,7 @@ func TestDNS(t *testing.T) {
 	}
 }
 
-// TestTwoConnections reads two connections that share a 5-tuple, one after the other.
+// TestTwoConnections reads two connections that share a 5-tuple, one after another.
 func TestTwoConnections(t *testing.T) {
 	f := begin(t, "blob")
 	f.send(oneRTT, client, streamFrame(0, 0, "one", false))

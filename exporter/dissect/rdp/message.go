@@ -119,8 +119,8 @@ const (
 	coreMin = 4 + 4 + 2 + 2 // header, version, width, height
 )
 
-// client reads what Connect-Initial states about the client, [MS-RDPBCGR] section 2.2.1.3.2. What is not there stays
-// null.
+// client reads what Connect-Initial states about the client, [MS-RDPBCGR] section 2.2.1.3.2. Missing fields
+// stay null.
 func (row *Row) client(b []byte) {
 	user := userData(b)
 	for len(user) >= 4 {

@@ -24,8 +24,8 @@ type stream struct {
 	names                          map[string]string
 }
 
-// describe reads the lines c=, m= and a=rtpmap of SDP. Others, such as keys, are not looked at. It is not nil, to
-// distinguish a description without media from none.
+// describe reads the lines c=, m= and a=rtpmap of SDP. It ignores others, such as keys. The result is
+// never nil, so a description without media differs from no description.
 func describe(b []byte) (list []string, offers []media.Offer) {
 	list = []string{}
 	var session string

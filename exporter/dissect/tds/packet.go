@@ -52,7 +52,7 @@ func (k *conn) next(in *dissect.Input, at int) (int, error) {
 	b := in.Data[at:]
 	switch left := &k.records[in.Dir]; {
 	case k.sealed && k.tunnel != nil && (isRecord(b) || *left == lostAll):
-		*left = lostAll // from here on everything is TLS
+		*left = lostAll // everything that follows is TLS
 		k.tunnel.Carry(in, at, len(in.Data))
 		return len(b), nil
 	case *left > 0:

@@ -251,7 +251,7 @@ func (k *conn) serverHello(s *side, typ uint8, body []byte) error {
 		if h.HasPSK {
 			row.Resumed = table.Some("psk")
 		}
-		for i := range k.sides { // the client also encrypts everything from here on
+		for i := range k.sides { // the client also encrypts everything that follows
 			if &k.sides[i] == s || hs.client {
 				k.sides[i].encrypted = true
 			}

@@ -36,7 +36,7 @@ func (k *conn) control(in *dissect.Input, n int, f frame) {
 			k.emit(m, "") // nobody asked, RFC 6455 section 5.5.3
 			return
 		}
-		for _, p := range other.pings[:i] { // the latest answers for those before it
+		for _, p := range other.pings[:i] { // the latest PONG also answers earlier PINGs
 			k.emit(p, "")
 		}
 		k.answer(other.pings[i], m)

@@ -26,8 +26,8 @@ func (s *Scratch) workspace(level Level) (w *workspace, err error) {
 	return w, err
 }
 
-// grow counts the memory of the staged rows of t. If all tables have too much, those
-// that use theirs least, or else the fullest, write their rows and give it up.
+// grow counts the memory of the staged rows of t. If all tables together exceed the limit, the
+// tables that use their memory least, or else the fullest, write their rows and free it.
 func (s *Scratch) grow(t *Table) error {
 	if s == nil || s.StagedBytes == 0 || t.raw <= t.room {
 		return nil

@@ -14,7 +14,7 @@ const (
 	maxCopies   = 8192           // datagrams that it remembers at most, as many as may lie between two copies
 	copyCost    = 128            // memory of one, in bytes
 	maxQuoted   = 256            // newest datagrams of a conversation that an ICMP error may quote
-	maxEqual    = 16             // equal datagrams of a conversation that are looked at
+	maxEqual    = 16             // equal datagrams of a conversation that are compared
 	copySlack   = int64(1_000e6) // ns within which another interface shows the same datagram
 	clockSlack  = int64(30e9)    // the same if another clock stamped it, and the IP identification or the clocks' difference proves it
 	reportSlack = int64(60e9)    // ns within which an ICMP error reports that a datagram was not delivered: a router may wait for fragments that long
@@ -92,7 +92,7 @@ func (d *datagrams) add(c *Conn, x sent) {
 	d.newest[x.key], c.newest = d.count, d.count
 }
 
-// grow doubles the room before the first datagram would be forgotten. It returns the additional memory.
+// grow doubles the ring before it would overwrite the first datagram. It returns the additional memory.
 func (d *datagrams) grow() (cost int) {
 	if d.count < uint64(len(d.ring)) || len(d.ring) >= maxCopies {
 		return 0
@@ -137,7 +137,7 @@ func (s *Shard) datagram(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 	ref := packetRef(p)
 	lost := int(p.PayloadLen) - len(p.Payload)
 	if p.Problems&decode.FragmentMissing != 0 {
-		lost = max(lost, 1) // nobody knows how much, if the last one is missing
+		lost = max(lost, 1) // the amount is unknown if the last one is missing
 	}
 	if lost > 0 {
 		ref.Cut = int32(lost)

@@ -66,7 +66,7 @@ func (f *Flow) answer(dir dissect.Dir, ack uint32, at int64) {
 	r.n[dir] -= k
 }
 
-// connectNs is the handshake's duration, 0 if it was not seen whole.
+// connectNs is the handshake's duration, 0 if it was not captured completely.
 func (f *Flow) connectNs() int64 {
 	if f.syn == 0 || f.ack == 0 {
 		return 0

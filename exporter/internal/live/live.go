@@ -63,7 +63,7 @@ type Cut struct {
 	Keys     int64 // keys that were read
 }
 
-// Store has the sets of a run. It is safe for several goroutines.
+// Store has the sets of a run. It is safe for concurrent use.
 type Store struct {
 	dir  string
 	keep time.Duration

@@ -96,8 +96,8 @@ func (p *pairs) answeredBoth(t *talk, m *message) bool {
 	return e != nil && p.shown(t.like.of, m) && p.judge(t, e, m)
 }
 
-// doubt ends a wait if both conversations have had answers, but different ones. A SYN-ACK is none, because these ends
-// may lack it.
+// doubt ends a wait if both conversations have had answers, but different ones. A SYN-ACK does not count as an answer,
+// because these ends may lack it.
 func (t *talk) doubt() {
 	l := t.like
 	if answer := 1 - l.asked[0].dir; len(l.answers) >= l.questions && l.of.data[answer] && l.of.last[answer] > l.asked[0].no+1 {

@@ -163,7 +163,7 @@ func (l *live) look(ctx context.Context, r *Reader) error {
 	return nil
 }
 
-// every is the time between cuts: at most a third of the time is spent on showing what there is.
+// every is the time between cuts: at most a third of the time is spent on showing open calls.
 func (l *live) every() time.Duration {
 	if l.o.Took == nil {
 		return l.o.Every

@@ -14,7 +14,7 @@ import (
 const (
 	minSimilar   = 5   // similar calls in one request
 	minDistinct  = 0.6 // share of these with distinct values
-	minSteps     = 3   // calls one after the other
+	minSteps     = 3   // calls one after another
 	blockedShare = 0.5 // share of a request's time in these calls
 )
 
@@ -62,7 +62,7 @@ func (l *finder) nPlusOne(ctx context.Context) ([]Pattern, error) {
 	return out, nil
 }
 
-// blocking finds requests that make their calls one after the other.
+// blocking finds requests that make their calls one after another.
 func (l *finder) blocking(ctx context.Context) ([]Pattern, error) {
 	if err := l.loadLinks(ctx); err != nil {
 		return nil, err

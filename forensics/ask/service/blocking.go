@@ -17,7 +17,7 @@ const (
 	blockingMost = 10 // endpoints
 )
 
-// Blocking is an endpoint that waits for its own calls one after the other.
+// Blocking is an endpoint that waits for its own calls one after another.
 type Blocking struct {
 	Endpoint   string   `json:"endpoint"`
 	Examined   int      `json:"examined" jsonschema:"calls whose children were examined"`
@@ -72,7 +72,7 @@ func (s *serviceAnswer) blocking() error {
 }
 
 // waitTimes returns the time that a call waited for exactly one of its children, the number of
-// children that ran one after the other, and the time beyond the longest of them.
+// children that ran one after another, and the time beyond the longest of them.
 func waitTimes(s *chain.Step, children []*chain.Step) (alone int64, sequence int, saves int64) {
 	at := s.Start
 	longest := int64(0)

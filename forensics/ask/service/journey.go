@@ -16,7 +16,7 @@ const (
 	journeyGap   = 1_800_000_000_000 // nanoseconds without a request that end a visit
 )
 
-// Transition is two endpoints that the same user called one after the other.
+// Transition is two endpoints that the same user called one after another.
 type Transition struct {
 	From  string `json:"from" jsonschema:"empty: the start of a visit"`
 	To    string `json:"to"`

@@ -21,7 +21,7 @@ import (
 // Volumes in bytes.
 const (
 	least = 10 << 20
-	large = 1 << 30 // from here on a finding is high
+	large = 1 << 30 // a finding is high from this size on
 )
 
 // Analyzer returns the analyzer outside-volume.

@@ -56,7 +56,7 @@ func (o *Options) fill() {
 type DB struct {
 	*database
 	kind  int                         // of its connections
-	alone bool                        // its queries share a worker with nobody's
+	alone bool                        // its queries have a worker of their own
 	asked bool                        // the text of its queries is a user's, see Asked
 	hides []string                    // names of views that its queries define themselves, see Hiding
 	aside *aside                      // of a DB that Aside made

@@ -201,7 +201,7 @@ func (p *pool) wear(w *process, err error) {
 	w.spent = true
 }
 
-// shrink ends workers except the first that were not used for a while.
+// shrink ends idle workers, except the first.
 func (p *pool) shrink() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

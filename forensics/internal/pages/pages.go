@@ -23,7 +23,7 @@ const (
 	Ahead = 1 << 20
 	// maxKept is the size of a Store in bytes.
 	maxKept = 16 << 20
-	// sumSize is the length of a digest in bytes; nobody gains by a forged one.
+	// sumSize is the length of a digest in bytes; forging one gains nothing.
 	sumSize = 12
 )
 

@@ -16,7 +16,7 @@ import (
 
 // Rings returns verdicts on the rings of a bundle, whose files match its manifests, and on their
 // anchors. Each anchor in trust must be in the chain of a ring here. A bundle of a ring has its
-// seals.jsonl, so nobody need believe what bundle.json says of the segments.
+// seals.jsonl, so a reader need not trust bundle.json about the segments.
 func Rings(b *bundle.Bundle, trust ring.VerifyOptions) []seal.Verdict {
 	c := &ringChecker{dir: b.Dir, trust: trust, sealed: map[string]map[ring.ID]*ring.Seal{}}
 	c.witnessed(b)

@@ -217,7 +217,7 @@ func (t *table) minWidths(width []int) []int {
 
 func (t *table) mayCut(i int) bool { return !t.num[i] && !t.times[i] }
 
-// excess is by how many characters the columns are wider than the screen.
+// excess is how many characters the columns are too wide for the screen.
 func (t *table) excess(shown, width []int, screen int) int {
 	n := 2*(len(shown)-1) - screen
 	for _, i := range shown {

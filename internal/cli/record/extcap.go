@@ -33,7 +33,7 @@ type extcapFlags struct {
 	name, version, fifo, filter, reload        string
 	cgroup                                     string
 	ownerComments, headersOnly, noOwners       bool
-	verify                                     bool // a filter is to be checked
+	verify                                     bool // check a filter
 }
 
 // Extcap returns the command extcap.

@@ -1,4 +1,4 @@
-// Package foreign tells people who write a filter of Wireshark or tcpdump how KFL says the same.
+// Package foreign translates filters of Wireshark and tcpdump into KFL, for error messages.
 package foreign
 
 // Language is what the hints use of KFL.

@@ -124,7 +124,7 @@ func (e *Enrollment) authority(ctx context.Context) ([]byte, error) {
 	return []byte(m.Data[mutual.AuthorityKey]), nil
 }
 
-// request gets a certificate, and returns when it is to be renewed.
+// request gets a certificate, and returns the time to renew it.
 func (e *Enrollment) request(ctx context.Context, roots []byte) (renew time.Time, err error) {
 	key, keyText, err := mutual.NewKey()
 	if err != nil {

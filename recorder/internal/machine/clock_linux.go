@@ -38,7 +38,7 @@ type ClockStep struct {
 
 const (
 	readEvery = 1e9     // full readings
-	stepFloor = 100_000 // ns; smaller differences result from reading two clocks one after the other
+	stepFloor = 100_000 // ns; smaller differences result from reading two clocks one after another
 )
 
 func readClock(id int32) int64 {

@@ -50,7 +50,7 @@ type Out interface {
 	Append(*ring.Packet) error
 }
 
-// Writer implements keys.PlainSink. It is safe for several goroutines.
+// Writer implements keys.PlainSink. It is safe for concurrent use.
 type Writer struct {
 	o         Options
 	forbidden atomic.Uint64

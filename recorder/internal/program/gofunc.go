@@ -6,7 +6,7 @@ import (
 	"errors"
 )
 
-// Why a function of a Go program is not found.
+// Reasons why a function of a Go program is not found.
 var (
 	ErrNotGo      = errors.New("not a Go program")
 	ErrNoFunction = errors.New("a Go program without the function")

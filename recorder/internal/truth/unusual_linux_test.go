@@ -54,7 +54,7 @@ func unusual(role []string) {
 			write(c, response(20000))
 			report("dst", fmt.Sprintf("/a-%d", i))
 		}
-	case "again tcp", "again udp": // processes that use the same port one after the other
+	case "again tcp", "again udp": // processes that use the same port one after another
 		if transport == "udp" {
 			await(".udp")
 		}

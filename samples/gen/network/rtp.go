@@ -33,7 +33,7 @@ func makeRTP(ctx context.Context, out string) error {
 	if err := os.WriteFile(l.Tmp+"/talker.xml", []byte(strings.NewReplacer("@MEDIA@", audio, "@TYPE@", "0").Replace(string(text))), 0o600); err != nil {
 		return err
 	}
-	const calls = 2 // one after the other
+	const calls = 2 // one after another
 	command := fmt.Sprintf("sleep 1; cd %s && exec sipp -sf talker.xml -m %d -l 1 %s:5060 -i 10.1.34.5 -mi 10.1.34.5 -t u1 -nostdin", l.Tmp, calls, server)
 	said := "# media\tpackets\tbytes\tlost\n" + strings.Repeat(fmt.Sprintf("PCMU/8000\t%d\t%d\t0\n", rtpPackets, rtpPackets*160), 2*calls)
 	if _, err := l.Start("phones", "", "sh", "-c", fmt.Sprintf("cd %s && exec sipp -sn uas -i %s -mi %s -mp 6000 -p 5060 -t u1 -rtp_echo -nostdin", l.Tmp, server, server)); err != nil {

@@ -202,7 +202,7 @@ func auth(r *http.Request) []string {
 	return nil
 }
 
-// dashboard calls four services one after the other, although the calls are independent.
+// dashboard calls four services one after another, although the calls are independent.
 func (s *shop) dashboard(w http.ResponseWriter, q *query) {
 	id := s.sc.text("user")
 	all := object{}

@@ -63,7 +63,7 @@ func (s *shop) cart(p *pod) routes {
 	}
 }
 
-// checkout makes the calls for an order one after the other.
+// checkout makes the calls for an order one after another.
 func (s *shop) checkout(p *pod) routes {
 	stock := &stockClient{p: p}
 	return routes{"POST /v1/checkout": func(w http.ResponseWriter, q *query) {

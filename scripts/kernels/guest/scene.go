@@ -218,7 +218,7 @@ func (s *scene) end() {
 	}
 }
 
-// play runs the clients one after the other.
+// play runs the clients one after another.
 func (s *scene) play(ctx context.Context) {
 	clients := [][]string{{"webclient", "http://" + webAddress}, {"dnsclient"}, {"lostclient"}, {"tlsclient", "https://" + tlsAddress}}
 	if s.veth == nil {

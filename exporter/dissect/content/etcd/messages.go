@@ -165,7 +165,7 @@ func add(list *[]string, s string) {
 	}
 }
 
-// keyed notes a key of an answer or an event.
+// keyed records a key of an answer or an event.
 func (r *reader) keyed(k string) {
 	if k == "" || r.seen[k] || len(r.o.Keys) == maxKeys {
 		return

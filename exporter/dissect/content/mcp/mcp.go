@@ -170,7 +170,7 @@ func (u *Use) answer(m *content.Message, result []byte) {
 	}
 }
 
-// introduction is what one side says of itself in the parameters or the result of a message: those of initialize, or since
+// introduction is how one side describes itself in the parameters or the result of a message: those of initialize, or since
 // revision 2026-07-28, which has no initialize, the member _meta of every message.
 func introduction(m *content.Message, said []byte, name string) []byte {
 	if m.Method == "initialize" {

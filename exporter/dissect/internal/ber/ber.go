@@ -56,7 +56,7 @@ func Header(b []byte) (tag byte, length int64, size int) {
 	return tag, length, 2 + n
 }
 
-// Reader reads elements one after the other. The zero value is empty.
+// Reader reads elements one after another. The zero value is empty.
 type Reader struct {
 	data []byte
 	pos  int
