@@ -40,7 +40,7 @@ func (c *Conn) AnomalyFrom(source, kind, detail string, bytes int64) {
 	if len(detail) > 300 {
 		detail = strings.Clone(detail[:300])
 	}
-	a := table.Anomaly{TsNs: c.now.Time, Ts: table.Micros(floorDiv(c.now.Time, 1000)), Source: source, Kind: kind,
+	a := table.Anomaly{TsNs: c.now.Time, Ts: table.MicrosOf(c.now.Time), Source: source, Kind: kind,
 		Detail: detail, PacketNo: table.Some(c.now.No), Bytes: bytes, Count: 1}
 	k.count++
 	if k.count <= maxSameKind {

@@ -240,7 +240,7 @@ func (x *Exchange) fill(c *Conn, b *table.Call) {
 		lead = &x.resp
 	}
 	b.TsNs, b.ClockID = lead.first, lead.clocks[0]
-	b.Ts = table.Micros(floorDiv(lead.first, 1000))
+	b.Ts = table.MicrosOf(lead.first)
 	b.RequestBytes, b.ResponseBytes = x.req.bytes, x.resp.bytes
 	if x.req.seen {
 		b.SendUs = c.Micros(x.req.begin(), x.req.end())
@@ -300,12 +300,4 @@ func (c *Conn) id(x *Exchange, protocol string) (id table.ID) {
 	sum := sha256.Sum256(b[:n])
 	copy(id[:], sum[:])
 	return id
-}
-
-func floorDiv(a, b int64) int64 {
-	q := a / b
-	if a%b < 0 {
-		q--
-	}
-	return q
 }

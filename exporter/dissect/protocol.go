@@ -79,6 +79,14 @@ const (
 	Yes                   // these bytes can only be this protocol
 )
 
+// If is v if ok is true, else No.
+func (v Verdict) If(ok bool) Verdict {
+	if ok {
+		return v
+	}
+	return No
+}
+
 // Protocol is one application protocol.
 type Protocol struct {
 	Name       string      // the folder's name, and the value of column protocol

@@ -223,7 +223,7 @@ func detect(dir dissect.Dir, b []byte) dissect.Verdict {
 		wide = 4
 	case 0x45:
 		if code == end || code == closing {
-			return yes(size == least+1)
+			return dissect.Yes.If(size == least+1)
 		}
 		return dissect.No
 	default:
@@ -237,12 +237,5 @@ func detect(dir dissect.Dir, b []byte) dissect.Verdict {
 		list, count = int(binary.BigEndian.Uint32(b[least+1:])), int(binary.BigEndian.Uint32(b[least+5:]))
 	}
 	whole := least + 1 + wide + list
-	return yes(list >= wide && count <= 14 && (whole == size || code == transfer && whole < size && count > 1))
-}
-
-func yes(ok bool) dissect.Verdict {
-	if ok {
-		return dissect.Yes
-	}
-	return dissect.No
+	return dissect.Yes.If(list >= wide && count <= 14 && (whole == size || code == transfer && whole < size && count > 1))
 }

@@ -100,7 +100,7 @@ func detectRequest(h head, b []byte, whole bool) dissect.Verdict {
 	case opStartup:
 		yes = whole && bytes.Contains(b, []byte("\x00\x0bCQL_VERSION"))
 	case opOptions:
-		return likely(h.length == 0)
+		return dissect.Likely.If(h.length == 0)
 	case opQuery, opPrepare:
 		q := r.longString()
 		if !whole && r.Short() {
@@ -109,21 +109,18 @@ func detectRequest(h head, b []byte, whole bool) dissect.Verdict {
 		yes = len(q) > 0 && sqltext.Verb(string(q[:min(len(q), 1<<10)])) != "" && bytes.IndexByte(q, 0) < 0 && (h.opcode == opPrepare || !whole || r.Uint16() <= 0x0a && !r.Short())
 	case opExecute:
 		id := r.shortBytes()
-		return likely(whole && len(id) == 16 && !r.Short() && r.Left() >= 3)
+		return dissect.Likely.If(whole && len(id) == 16 && !r.Short() && r.Left() >= 3)
 	case opRegister:
 		r.Uint16()
 		yes = whole && bytes.HasSuffix(r.string(), []byte("_CHANGE"))
 	case opBatch:
 		kind, n, first := r.Uint8(), r.Uint16(), r.Uint8()
-		return likely(kind <= 2 && n > 0 && first <= 1 && !r.Short() && r.Left() > 4)
+		return dissect.Likely.If(kind <= 2 && n > 0 && first <= 1 && !r.Short() && r.Left() > 4)
 	case opAuthResponse:
 		n := r.int()
-		return likely(whole && n >= 0 && n == r.Left())
+		return dissect.Likely.If(whole && n >= 0 && n == r.Left())
 	}
-	if yes {
-		return dissect.Yes
-	}
-	return dissect.No
+	return dissect.Yes.If(yes)
 }
 
 func detectResponse(h head, b []byte, whole bool) dissect.Verdict {
@@ -137,17 +134,17 @@ func detectResponse(h head, b []byte, whole bool) dissect.Verdict {
 			return dissect.Yes
 		}
 	case opReady:
-		return likely(h.length == 0)
+		return dissect.Likely.If(h.length == 0)
 	case opAuthenticate:
 		name := r.string()
-		return likely(whole && r.Left() == 0 && bytes.Contains(name, []byte("org.apache.cassandra")))
+		return dissect.Likely.If(whole && r.Left() == 0 && bytes.Contains(name, []byte("org.apache.cassandra")))
 	case opError:
 		code, text := r.Uint32(), r.string()
-		return likely(whole && tables()["error"][int64(code)] != "" && len(text) > 0 && !r.Short())
+		return dissect.Likely.If(whole && tables()["error"][int64(code)] != "" && len(text) > 0 && !r.Short())
 	case opEvent:
-		return likely(whole && h.stream == -1 && bytes.HasSuffix(r.string(), []byte("_CHANGE")))
+		return dissect.Likely.If(whole && h.stream == -1 && bytes.HasSuffix(r.string(), []byte("_CHANGE")))
 	case opResult:
-		return likely(h.stream >= 0 && detectResult(r, h.length))
+		return dissect.Likely.If(h.stream >= 0 && detectResult(r, h.length))
 	}
 	return dissect.No
 }
@@ -171,13 +168,6 @@ func detectResult(r *reader, length int64) bool {
 	return false
 }
 
-func likely(yes bool) dissect.Verdict {
-	if yes {
-		return dissect.Likely
-	}
-	return dissect.No
-}
-
 // resume accepts any head, because the protocol is known.
 func resume(dir dissect.Dir, head []byte) dissect.Verdict {
 	if v := detect(dir, head); v >= dissect.Likely {
@@ -187,5 +177,5 @@ func resume(dir dissect.Dir, head []byte) dissect.Verdict {
 		return dissect.No
 	}
 	h := readHead(head)
-	return likely(h.check(dir) == nil && h.length < 1<<24 && (h.stream >= 0 || h.opcode == opEvent))
+	return dissect.Likely.If(h.check(dir) == nil && h.length < 1<<24 && (h.stream >= 0 || h.opcode == opEvent))
 }

@@ -282,9 +282,9 @@ func readAnyQuery(b []byte, of revisions) (q query, so revisions, r *cursor) {
 func (k *conn) fromClient(in *input, at int) (int, error) {
 	b := in.data[at:]
 	if k.addendum {
-		n, err := k.afterHello(b)
-		if err != nil || n < 0 {
-			return 0, err
+		n := k.afterHello(b)
+		if n < 0 {
+			return 0, nil
 		}
 		if k.addendum = false; n > 0 {
 			if c := k.sides[in.Dir].call; c != nil {
@@ -360,33 +360,33 @@ func (k *conn) packet(in *input, at int, r *cursor, done func()) (int, error) {
 // afterHello returns the length of the rest of a login, which newer clients send after the answer: a
 // key of quotas, and from later revisions two words about chunks and a version. It returns -1 if it
 // needs more bytes.
-func (k *conn) afterHello(b []byte) (int, error) {
+func (k *conn) afterHello(b []byte) int {
 	if b[0] == clientQuery {
 		if _, _, r := readAnyQuery(b, k.revs); r.err == nil || errors.Is(r.err, errShort) && len(b) > 1 && r.at > 1 {
-			return 0, nil
+			return 0
 		}
 	}
 	if b[0] == clientPing && len(b) == 1 {
-		return 0, nil
+		return 0
 	}
 	r := &cursor{b: b}
 	r.name()
 	end := r.at
 	if r.err != nil || end == len(b) {
-		return -1, nil
+		return -1
 	}
 	if next := b[end:]; next[0] != byte(len(notChunked)) && !(next[0] == byte(len(chunked)) && (len(next) == 1 || next[1] == chunked[0])) {
-		return end, nil
+		return end
 	}
 	send, receive := r.name(), r.name()
 	if k.revs.most >= revParallel {
 		r.uvarint()
 	}
 	if r.err != nil {
-		return -1, nil
+		return -1
 	}
 	k.choose(send == chunked, receive == chunked)
-	return r.at, nil
+	return r.at
 }
 
 // choose notes which sides send chunks.

@@ -218,8 +218,5 @@ func detect(dir dissect.Dir, b []byte) dissect.Verdict {
 	if m.version == 4 && b[1] > 0 && b[1] < 64 {
 		return dissect.Yes
 	}
-	if m.version == 6 && (m.row.Client.OK || m.row.Server.OK || len(m.row.Parameters) > 0) {
-		return dissect.Likely
-	}
-	return dissect.No
+	return dissect.Likely.If(m.version == 6 && (m.row.Client.OK || m.row.Server.OK || len(m.row.Parameters) > 0))
 }

@@ -40,10 +40,7 @@ func detectStream(dir dissect.Dir, head []byte) dissect.Verdict {
 		return dissect.No
 	}
 	if whole {
-		if plausible(dir, msg, true) {
-			return dissect.Likely
-		}
-		return dissect.No
+		return dissect.Likely.If(plausible(dir, msg, true))
 	}
 	if readHeader(msg).count[0] > 0 && plausible(dir, msg, false) {
 		return dissect.Likely

@@ -29,8 +29,8 @@ func (h *conn) emit(s *stream, cause string) {
 	}
 	row := &Row{}
 	s.Row(&row.Call, &e)
-	row.Scheme, row.Authority, row.Tunnel = httpstream.Some(s.Scheme), httpstream.Some(s.Authority), httpstream.Some(s.Tunnel)
-	row.Interim = httpstream.Some(s.Interim)
+	row.Scheme, row.Authority, row.Tunnel = table.NonEmpty(s.Scheme), table.NonEmpty(s.Authority), table.NonEmpty(s.Tunnel)
+	row.Interim = table.NonEmpty(s.Interim)
 	if row.Pushed = s.Pushed; s.Pushed {
 		row.PushedOn = table.Some(int64(s.pushedOn))
 	}

@@ -18,9 +18,9 @@ func (h *conn) Waiting(show func(*dissect.Exchange, table.CallRow)) {
 		}
 		var row table.CallRow
 		if s.GRPC {
-			row = &grpc.Row{Authority: httpstream.Some(s.Authority), UnknownHeaders: s.Unknown}
+			row = &grpc.Row{Authority: table.NonEmpty(s.Authority), UnknownHeaders: s.Unknown}
 		} else {
-			row = &Row{Scheme: httpstream.Some(s.Scheme), Authority: httpstream.Some(s.Authority), Tunnel: httpstream.Some(s.Tunnel)}
+			row = &Row{Scheme: table.NonEmpty(s.Scheme), Authority: table.NonEmpty(s.Authority), Tunnel: table.NonEmpty(s.Tunnel)}
 		}
 		b := row.Base()
 		s.Row(b, &e)

@@ -26,8 +26,8 @@ func (h *conn) emit(s *stream, cause string) {
 	}
 	row := &Row{}
 	s.Row(&row.Call, &e)
-	row.Scheme, row.Authority, row.Tunnel = httpstream.Some(s.Scheme), httpstream.Some(s.Authority), httpstream.Some(s.Tunnel)
-	row.Interim, row.Priority = httpstream.Some(s.Interim), httpstream.Some(s.priority)
+	row.Scheme, row.Authority, row.Tunnel = table.NonEmpty(s.Scheme), table.NonEmpty(s.Authority), table.NonEmpty(s.Tunnel)
+	row.Interim, row.Priority = table.NonEmpty(s.Interim), table.NonEmpty(s.priority)
 	if row.Pushed = s.Pushed; s.Pushed {
 		row.PushedOn, row.PushID = s.pushedOn, table.Some(s.push)
 	}

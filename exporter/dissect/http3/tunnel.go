@@ -5,7 +5,6 @@ import (
 	"strconv"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpstream"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -60,7 +59,7 @@ func (e *extra) fill(r *Row) {
 	if e.datagrams > 0 {
 		r.Datagrams, r.DatagramBytes = table.Some(e.datagrams), table.Some(e.datagramBytes)
 	}
-	r.Capsules = httpstream.Some(e.capsuleText())
+	r.Capsules = table.NonEmpty(e.capsuleText())
 	if e.streams == 0 {
 		return
 	}

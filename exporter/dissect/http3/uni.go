@@ -63,7 +63,7 @@ func (h *conn) readUni(id int64, in *dissect.Input) (int, error) {
 	var err error
 	switch u.kind {
 	case uniControl:
-		n, err = h.readControl(u, in, n)
+		n = h.readControl(u, in, n)
 	case uniPush:
 		n, err = h.readPush(u, id, in, n)
 	case uniEncoder:
@@ -206,7 +206,7 @@ func (h *conn) readPush(u *uni, id int64, in *dissect.Input, n int) (int, error)
 }
 
 // readControl reads frames of a control stream.
-func (h *conn) readControl(u *uni, in *dissect.Input, n int) (int, error) {
+func (h *conn) readControl(u *uni, in *dissect.Input, n int) int {
 	for n < len(in.Data) {
 		if u.left > 0 {
 			k := int(min(u.left, int64(len(in.Data)-n)))
@@ -237,7 +237,7 @@ func (h *conn) readControl(u *uni, in *dissect.Input, n int) (int, error) {
 		h.control(in, n, end, f, in.Data[n+f.head:end])
 		n = end
 	}
-	return n, nil
+	return n
 }
 
 // skipLength returns the length of a frame on a control stream that is skipped, else -1.

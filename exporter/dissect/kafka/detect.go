@@ -41,9 +41,9 @@ func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 	body := b[h.size:]
 	switch whole := int64(len(b)) == size; {
 	case !named(h.client) && !(whole && introduces(msg, body)):
-		return likely(whole && numbered(h.client) && len(body) >= minNumbered && exact(msg, body))
+		return dissect.Likely.If(whole && numbered(h.client) && len(body) >= minNumbered && exact(msg, body))
 	case h.version > msg.MaxVersion():
-		return likely(whole)
+		return dissect.Likely.If(whole)
 	case whole && empty(msg, body):
 		return dissect.No
 	case whole && exact(msg, body):
@@ -53,7 +53,7 @@ func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 	case size <= maxDetect:
 		return dissect.More
 	}
-	return likely(h.key == apiProduce && begins(body, h.version))
+	return dissect.Likely.If(h.key == apiProduce && begins(body, h.version))
 }
 
 // detectOnPort also accepts requests without a client id.
@@ -95,13 +95,6 @@ func empty(msg kmsg.Request, body []byte) bool {
 		return false
 	}
 	return len(body) > 3 && len(bytes.Trim(body, "\x00")) == 0 // the longest that names nothing is that of DescribeCluster
-}
-
-func likely(yes bool) dissect.Verdict {
-	if yes {
-		return dissect.Likely
-	}
-	return dissect.No
 }
 
 // exact reports whether a body is one message and nothing else. ApiVersions before version 3 is

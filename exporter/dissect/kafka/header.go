@@ -109,7 +109,7 @@ func (k *conn) plausible(dir dissect.Dir, b []byte) error {
 }
 
 // request reads the beginning of a request, after its length.
-func (k *conn) request(b []byte, partial bool, no int64) (*call, error) {
+func (k *conn) request(b []byte, partial bool) (*call, error) {
 	h, msg, err := readHeader(b)
 	if err != nil && k.rawSASL {
 		return k.token(b), nil

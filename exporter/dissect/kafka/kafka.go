@@ -198,7 +198,7 @@ func (k *conn) message(s *side, in *dissect.Input, at int, cut bool) (int, error
 	var c *call
 	var err error
 	if in.Dir == dissect.ToServer {
-		c, err = k.request(b[4:], partial, in.Packet(at).No)
+		c, err = k.request(b[4:], partial)
 	} else {
 		c, err = k.response(b[4:], partial)
 	}

@@ -147,20 +147,11 @@ func detectResult(r *replyLine, rest []byte) dissect.Verdict {
 		}
 		return dissect.More
 	case "STAT":
-		if len(r.words) >= 2 {
-			return dissect.Likely
-		}
-		return dissect.No
+		return dissect.Likely.If(len(r.words) >= 2)
 	case "END", "STORED", "NOT_STORED", "DELETED", "TOUCHED", "NOT_FOUND", "EXISTS", "HD", "EN", "MN", "NF", "NS", "EX":
-		if len(r.words) == 0 || len(r.word) == 2 && metaFlags(r.words) {
-			return dissect.Likely
-		}
-		return dissect.No
+		return dissect.Likely.If(len(r.words) == 0 || len(r.word) == 2 && metaFlags(r.words))
 	case "VERSION":
-		if len(r.words) == 1 && bytes.Count(r.words[0], []byte{'.'}) >= 2 && r.words[0][0] >= '0' && r.words[0][0] <= '9' {
-			return dissect.Likely
-		}
-		return dissect.No
+		return dissect.Likely.If(len(r.words) == 1 && bytes.Count(r.words[0], []byte{'.'}) >= 2 && r.words[0][0] >= '0' && r.words[0][0] <= '9')
 	}
 	return dissect.No
 }

@@ -28,7 +28,7 @@ func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 		if !ok && len(b) < compressedHead+4 && !whole {
 			return dissect.More
 		}
-		return likely(ok)
+		return dissect.Likely.If(ok)
 	case opReply:
 		ok, sure = looksLikeReply(b, whole)
 	default:
@@ -44,18 +44,11 @@ func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 	case h.size <= maxDetect || len(head) < 256:
 		return dissect.More
 	}
-	return likely(sure)
+	return dissect.Likely.If(sure)
 }
 
 // asks reports whether a message is not an answer: some drivers send -1.
 func (h head) asks() bool { return h.answer == 0 || h.answer == -1 }
-
-func likely(ok bool) dissect.Verdict {
-	if ok {
-		return dissect.Likely
-	}
-	return dissect.No
-}
 
 // more decides about less than a head: the lengths and operations of messages have zeros in them.
 func more(b []byte) dissect.Verdict {

@@ -179,10 +179,7 @@ func filterList(kind byte, b []byte, version byte) bool {
 // type.
 func detectOnPort(dir dissect.Dir, head []byte) dissect.Verdict {
 	w := packets{all: true}
-	if w.read(dir, head) && (w.all && w.whole > 0 || w.begun && w.named) {
-		return dissect.Yes
-	}
-	return dissect.No
+	return dissect.Yes.If(w.read(dir, head) && (w.all && w.whole > 0 || w.begun && w.named))
 }
 
 // resume accepts any packet of that side whose length is that of the segment, or whose topic is text.

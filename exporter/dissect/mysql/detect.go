@@ -231,14 +231,7 @@ func detectOK(b, message []byte, size int) dissect.Verdict {
 			return dissect.No
 		}
 	}
-	return verdictLikely(clip.Printable(info))
-}
-
-func verdictLikely(ok bool) dissect.Verdict {
-	if ok {
-		return dissect.Likely
-	}
-	return dissect.No
+	return dissect.Likely.If(clip.Printable(info))
 }
 
 // detectPacked examines a compressed packet by its content.
@@ -260,10 +253,7 @@ func detectPacked(dir dissect.Dir, b []byte) dissect.Verdict {
 	if len(data) <= headerSize || plain == 0 && u24(data)+headerSize > size {
 		return dissect.No
 	}
-	if detectPlain(dir, data) >= dissect.Likely {
-		return dissect.Likely
-	}
-	return dissect.No
+	return dissect.Likely.If(detectPlain(dir, data) >= dissect.Likely)
 }
 
 // peek decompresses the beginning of data.

@@ -11,8 +11,6 @@ import (
 
 const maxSummary = 120 // bytes of a text in a summary
 
-func some(s string) table.Opt[string] { return table.Opt[string]{V: s, OK: s != ""} }
-
 func someInt(v int64, ok bool) table.Opt[int64] {
 	if !ok {
 		return table.Opt[int64]{}
@@ -36,8 +34,8 @@ func (k *conn) emit(c *call, why string) {
 	case why == "" && !c.answered:
 		why = "no_response"
 	}
-	row := &Row{Database: some(k.database), User: some(k.user), Application: some(k.app), Ahead: c.ahead}
-	row.Error, row.Complete = some(why), why == ""
+	row := &Row{Database: table.NonEmpty(k.database), User: table.NonEmpty(k.user), Application: table.NonEmpty(k.app), Ahead: c.ahead}
+	row.Error, row.Complete = table.NonEmpty(why), why == ""
 	row.Success = c.answered && c.err == nil
 	k.fill(c, row)
 	k.verbs(c, row)
@@ -80,9 +78,9 @@ func (k *conn) fill(c *call, row *Row) {
 	if len(c.preview) > 0 {
 		row.Preview = table.Some(string(c.preview))
 	}
-	row.Affected, row.LastInsertID, row.Warnings, row.Info = c.affected, c.insertID, c.warnings, some(c.info)
+	row.Affected, row.LastInsertID, row.Warnings, row.Info = c.affected, c.insertID, c.warnings, table.NonEmpty(c.info)
 	if e := c.err; e != nil {
-		row.ErrCode, row.ErrState, row.ErrMessage = table.Some(int32(e.code)), some(e.state), some(e.message)
+		row.ErrCode, row.ErrState, row.ErrMessage = table.Some(int32(e.code)), table.NonEmpty(e.state), table.NonEmpty(e.message)
 		row.StatusText = table.Some(strconv.Itoa(e.code))
 		if e.state != "" {
 			row.StatusText.V += " (" + e.state + ")"
@@ -94,9 +92,9 @@ func (k *conn) fill(c *call, row *Row) {
 			row.Transaction.V = "transaction"
 		}
 	}
-	row.File, row.AuthKind = some(c.file), some(c.auth)
+	row.File, row.AuthKind = table.NonEmpty(c.file), table.NonEmpty(c.auth)
 	if c.kind == kindConnect || c.kind == kindSSL {
-		row.Version, row.User, row.Database = some(c.version), some(c.user), some(c.use)
+		row.Version, row.User, row.Database = table.NonEmpty(c.version), table.NonEmpty(c.user), table.NonEmpty(c.use)
 		for bit := range 64 {
 			if k.agreed(1<<bit) == yes {
 				row.Capabilities = append(row.Capabilities, strings.TrimPrefix(nameOf("capability", bit), "capability "))
@@ -104,7 +102,7 @@ func (k *conn) fill(c *call, row *Row) {
 		}
 	}
 	if c.kind == kindConnect {
-		row.Compression = some(k.compression)
+		row.Compression = table.NonEmpty(k.compression)
 	}
 }
 
@@ -120,7 +118,7 @@ func (k *conn) verbs(c *call, row *Row) {
 		row.Command = table.Some(nameOf("command", int(c.command)))
 		row.Method = table.Some(strings.TrimPrefix(strings.TrimPrefix(row.Command.V, "COM_"), "STMT_"))
 		if c.command == comQuery || c.command == comExecute || c.command == comBulkExecute {
-			row.Method = some(sqltext.Verb(c.query))
+			row.Method = table.NonEmpty(sqltext.Verb(c.query))
 		}
 	}
 }
@@ -130,11 +128,11 @@ func (k *conn) succeeded(c *call, row *Row) {
 	switch {
 	case c.command == comInitDB:
 		k.database = c.use
-		row.Database = some(c.use)
+		row.Database = table.NonEmpty(c.use)
 	case c.command == comQuery && row.Method.V == "USE":
 		if f := strings.Fields(c.query); len(f) > 1 {
 			k.database = clip.Text(strings.Trim(f[len(f)-1], "`; \t\n"), maxParam)
-			row.Database = some(k.database)
+			row.Database = table.NonEmpty(k.database)
 		}
 	case c.command == comResetSession:
 		clear(k.statements)

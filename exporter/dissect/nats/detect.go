@@ -76,28 +76,18 @@ func whole(f *frame, b []byte) dissect.Verdict {
 		return dissect.No
 	}
 	if int64(len(b)) >= f.total+2 {
-		return yes(b[f.total] == '\r' && b[f.total+1] == '\n')
+		return dissect.Yes.If(b[f.total] == '\r' && b[f.total+1] == '\n')
 	}
 	if f.total <= maxDetect {
 		return dissect.More
 	}
-	if f.headers > 0 && len(b) >= 8 || bytes.IndexByte(f.subject, '.') > 0 {
-		return dissect.Likely
-	}
-	return dissect.No
-}
-
-func yes(is bool) dissect.Verdict {
-	if is {
-		return dissect.Yes
-	}
-	return dissect.No
+	return dissect.Likely.If(f.headers > 0 && len(b) >= 8 || bytes.IndexByte(f.subject, '.') > 0)
 }
 
 // detectOnPort accepts any whole line of that side, such as the PING of a connection that rests.
 func detectOnPort(dir dissect.Dir, head []byte) dissect.Verdict {
 	f, err := parse(dir, head)
-	return yes(err == nil && f.line > 1 && head[f.line-2] == '\r')
+	return dissect.Yes.If(err == nil && f.line > 1 && head[f.line-2] == '\r')
 }
 
 // resume accepts any line of that side, and waits for its end.

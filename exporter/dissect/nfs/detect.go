@@ -79,10 +79,7 @@ func detectReply(b []byte, size int64, field func(int) int64) dissect.Verdict {
 	case state < 0 && size > int64(len(b)):
 		return dissect.More
 	case state == 1: // denied: AUTH_ERROR or RPC_MISMATCH
-		if flavor == 1 && size == 20 && length >= 0 && length <= 14 || flavor == 0 && size == 24 {
-			return dissect.Likely
-		}
-		return dissect.No
+		return dissect.Likely.If(flavor == 1 && size == 20 && length >= 0 && length <= 14 || flavor == 0 && size == 24)
 	case length < 0 && size > int64(len(b)):
 		return dissect.More
 	case state != 0 || tables()["auth"][flavor] == "" || length < 0 || length > maxCredentials || length&3 != 0 || 24+length > size || flavor == 0 && length != 0:

@@ -44,9 +44,9 @@ func detectStartup(b []byte) dissect.Verdict {
 	size, code := binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[4:])
 	switch {
 	case code == codeSSL || code == codeGSS:
-		return yes(size == 8)
+		return dissect.Yes.If(size == 8)
 	case code == codeCancel:
-		return yes(size >= 16 && size <= 12+256)
+		return dissect.Yes.If(size >= 16 && size <= 12+256)
 	case code>>16 != majorThree || code&0xffff > 2 || size < 9 || size > maxStartup:
 		return dissect.No
 	case int(size) > len(b):
@@ -58,17 +58,10 @@ func detectStartup(b []byte) dissect.Verdict {
 		if len(b) < 13 {
 			return dissect.More
 		}
-		return yes(string(b[8:13]) == "user\x00" || b[8] == '_' || b[8] >= 'a' && b[8] <= 'z')
+		return dissect.Yes.If(string(b[8:13]) == "user\x00" || b[8] == '_' || b[8] >= 'a' && b[8] <= 'z')
 	}
 	b = b[8:size]
-	return yes(b[len(b)-1] == 0 && (len(b) == 1 || b[0] >= 'A'))
-}
-
-func yes(ok bool) dissect.Verdict {
-	if ok {
-		return dissect.Yes
-	}
-	return dissect.No
+	return dissect.Yes.If(b[len(b)-1] == 0 && (len(b) == 1 || b[0] >= 'A'))
 }
 
 // detectChain walks over messages; all must be valid, and one must be distinctive.
@@ -107,19 +100,19 @@ func frontendSign(kind byte, body []byte) dissect.Verdict {
 	switch kind {
 	case 'Q':
 		n := len(body)
-		return yes(n > 1 && body[n-1] == 0 && bytes.IndexByte(body[:n-1], 0) < 0 && printable(body[:n-1]))
+		return dissect.Yes.If(n > 1 && body[n-1] == 0 && bytes.IndexByte(body[:n-1], 0) < 0 && printable(body[:n-1]))
 	case 'P':
 		r := cursor.New(body)
 		name, query := r.CString(), r.CString()
 		n := int(r.Uint16())
-		return yes(!r.Short() && r.Left() == 4*n && printable(name) && printable(query))
+		return dissect.Yes.If(!r.Short() && r.Left() == 4*n && printable(name) && printable(query))
 	case 'B':
 		var p params
 		r := cursor.New(body)
 		name, stmt := r.CString(), r.CString()
 		p.read(&r)
 		n := int(r.Uint16())
-		return yes(!r.Short() && r.Left() == 2*n && printable(name) && printable(stmt))
+		return dissect.Yes.If(!r.Short() && r.Left() == 2*n && printable(name) && printable(stmt))
 	case 'D', 'C':
 		return maybe(len(body) >= 2 && (body[0] == 'S' || body[0] == 'P') && body[len(body)-1] == 0)
 	case 'E':
@@ -137,7 +130,7 @@ func frontendSign(kind byte, body []byte) dissect.Verdict {
 // them.
 func replicating(body []byte, kinds string) dissect.Verdict {
 	if is, _ := replicates(body); is {
-		return yes(strings.IndexByte(kinds, body[0]) >= 0)
+		return dissect.Yes.If(strings.IndexByte(kinds, body[0]) >= 0)
 	}
 	return dissect.More
 }
@@ -155,15 +148,15 @@ func backendSign(kind byte, body []byte) dissect.Verdict {
 	switch kind {
 	case 'R':
 		code := r.Uint32()
-		return yes(!r.Short() && code <= 12 && (code != 0 || len(body) == 4))
+		return dissect.Yes.If(!r.Short() && code <= 12 && (code != 0 || len(body) == 4))
 	case 'Z':
-		return yes(len(body) == 1 && strings.IndexByte("ITE", body[0]) >= 0)
+		return dissect.Yes.If(len(body) == 1 && strings.IndexByte("ITE", body[0]) >= 0)
 	case 'C':
 		n := len(body)
-		return yes(n > 2 && body[n-1] == 0 && body[0] >= 'A' && body[0] <= 'Z' && printable(body[:n-1]))
+		return dissect.Yes.If(n > 2 && body[n-1] == 0 && body[0] >= 'A' && body[0] <= 'Z' && printable(body[:n-1]))
 	case 'E', 'N':
 		e := parseError(body)
-		return yes(len(e.code) == 5 && e.severity != "" && e.message != "" && body[len(body)-1] == 0)
+		return dissect.Yes.If(len(e.code) == 5 && e.severity != "" && e.message != "" && body[len(body)-1] == 0)
 	case 'T':
 		n := int(r.Uint16())
 		for range n {
@@ -175,7 +168,7 @@ func backendSign(kind byte, body []byte) dissect.Verdict {
 				return dissect.No
 			}
 		}
-		return yes(n > 0 && r.Left() == 0)
+		return dissect.Yes.If(n > 0 && r.Left() == 0)
 	case 'D':
 		n := int(r.Uint16())
 		for range n {
@@ -189,7 +182,7 @@ func backendSign(kind byte, body []byte) dissect.Verdict {
 		return maybe(n > 0 && r.Left() == 0)
 	case 'S':
 		name, value := r.CString(), r.CString()
-		return yes(!r.Short() && r.Left() == 0 && len(name) > 2 && printable(name) && printable(value))
+		return dissect.Yes.If(!r.Short() && r.Left() == 0 && len(name) > 2 && printable(name) && printable(value))
 	case '1', '2', '3', 'n', 's', 'I', 'c':
 		return maybe(len(body) == 0)
 	case 'd':

@@ -33,9 +33,9 @@ func (k *conn) emit(c *call, in *dissect.Input, why string) {
 	k.live = max(k.live-1, 0)
 	k.c.Release(c.size)
 	c.size = 0
-	row := &Row{Kind: c.kind, Ahead: c.ahead, Database: some(k.database), User: some(k.user),
-		Application: some(k.application), Notices: c.notices, Suspended: c.suspended,
-		PID: c.pid, Version: some(c.version), Channel: some(c.channel)}
+	row := &Row{Kind: c.kind, Ahead: c.ahead, Database: table.NonEmpty(k.database), User: table.NonEmpty(k.user),
+		Application: table.NonEmpty(k.application), Notices: c.notices, Suspended: c.suspended,
+		PID: c.pid, Version: table.NonEmpty(c.version), Channel: table.NonEmpty(c.channel)}
 	hasRequest := c.x.HasRequest()
 	unsolicited := c.unsolicited()
 	switch {
@@ -85,11 +85,11 @@ func (k *conn) fill(c *call, row *Row) {
 		row.Index = table.Some(c.part)
 	}
 	if c.stmt != nil {
-		row.Statement = some(c.stmt.name)
+		row.Statement = table.NonEmpty(c.stmt.name)
 		row.Params = c.params.text(c.stmt.oids)
 	}
 	if c.portal != nil {
-		row.Portal = some(c.portal.name)
+		row.Portal = table.NonEmpty(c.portal.name)
 	}
 	cols := c.cols
 	if cols == nil && c.stmt != nil && c.rows > 0 {
@@ -112,8 +112,8 @@ func (k *conn) fill(c *call, row *Row) {
 	}
 	k.replicated(c, row)
 	if e := c.err; e != nil {
-		row.Severity, row.ErrCode, row.ErrMessage, row.ErrDetail = some(e.severity), some(e.code), some(e.message), some(e.detail)
-		row.StatusText = some(e.code)
+		row.Severity, row.ErrCode, row.ErrMessage, row.ErrDetail = table.NonEmpty(e.severity), table.NonEmpty(e.code), table.NonEmpty(e.message), table.NonEmpty(e.detail)
+		row.StatusText = table.NonEmpty(e.code)
 	}
 	switch c.tx {
 	case 'I':
@@ -124,7 +124,7 @@ func (k *conn) fill(c *call, row *Row) {
 		row.Transaction = table.Some("failed")
 	}
 	if c.proved || c.auth == "trust" { // else the client gave up before it sent what the server asked for
-		row.AuthKind = some(c.auth)
+		row.AuthKind = table.NonEmpty(c.auth)
 	}
 	k.verbs(c, row)
 }
@@ -137,9 +137,9 @@ func (k *conn) verbs(c *call, row *Row) {
 		if verb == "" {
 			verb, _, _ = strings.Cut(c.tag, " ")
 		}
-		row.Method = some(verb)
-		if row.Command = some(c.tag); c.tag == "" {
-			row.Command = some(verb)
+		row.Method = table.NonEmpty(verb)
+		if row.Command = table.NonEmpty(c.tag); c.tag == "" {
+			row.Command = table.NonEmpty(verb)
 		}
 	case kindReplication:
 		row.Method = table.Some(c.changes.command)

@@ -7,7 +7,7 @@ import (
 )
 
 // opened is the current extended query.
-func (k *conn) opened(kind byte, in *dissect.Input) *call {
+func (k *conn) opened(kind byte) *call {
 	if k.open == nil {
 		c := k.newCall(kindPrepare)
 		if kind == 'C' {
@@ -47,7 +47,7 @@ func (k *conn) bind(r *cursor.Cursor, in *dissect.Input, from, to int, cut bool)
 	if r.Short() && !cut {
 		return errShort('B', r.Rest())
 	}
-	c := k.opened('B', in)
+	c := k.opened('B')
 	k.assign(c, in, from, to)
 	c.bound(p)
 	k.remember(p)
@@ -67,7 +67,7 @@ func (k *conn) describe(kind byte, r *cursor.Cursor, in *dissect.Input, from, to
 	if r.Short() && !cut || what != 'S' && what != 'P' {
 		return errShort(kind, r.Rest())
 	}
-	c := k.opened(kind, in)
+	c := k.opened(kind)
 	k.assign(c, in, from, to)
 	switch {
 	case kind == 'C' && what == 'S':
@@ -95,7 +95,7 @@ func (k *conn) execute(r *cursor.Cursor, in *dissect.Input, from, to int, cut bo
 	if r.Uint32(); r.Short() && !cut {
 		return errShort('E', r.Rest())
 	}
-	c := k.opened('E', in)
+	c := k.opened('E')
 	k.assign(c, in, from, to)
 	if c.portal == nil || c.portal.name != sqltext.Text(name) {
 		if p := k.portal(name); p != nil {

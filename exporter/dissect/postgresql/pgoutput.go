@@ -241,12 +241,12 @@ func (k *conn) replicated(c *call, row *Row) {
 	if s == nil {
 		return
 	}
-	row.Slot, row.Publications = some(s.slot), s.publications
+	row.Slot, row.Publications = table.NonEmpty(s.slot), s.publications
 	if d == nil {
 		row.From, row.To, row.Flushed = lsn(s.from), lsn(s.to), lsn(s.flushed)
 		return
 	}
-	row.From, row.To, row.GID, row.Channel, row.Tables = lsn(d.from), lsn(d.to), some(d.gid), some(d.prefix), d.tables
+	row.From, row.To, row.GID, row.Channel, row.Tables = lsn(d.from), lsn(d.to), table.NonEmpty(d.gid), table.NonEmpty(d.prefix), d.tables
 	row.XID = table.Opt[int64]{V: int64(d.xid), OK: d.xid != 0}
 	row.Committed = table.Opt[table.Micros]{V: table.Micros(d.committed + epoch*1e6), OK: d.committed > 0 && d.committed < maxTime}
 	row.Inserts, row.Updates = table.Some(d.inserts), table.Some(d.updates)

@@ -219,7 +219,7 @@ func (k *conn) handle(kind byte, body []byte, in *dissect.Input, from, to int, c
 			k.weigh(c.stmt)
 		}
 	default:
-		k.copyOut(c, kind, body, in)
+		k.copyOut(c, kind, body)
 	}
 	if r.Short() && !cut {
 		return fmt.Errorf("reading message %q of the server: it is too short for its fields: %.60q", kind, body)
@@ -307,7 +307,7 @@ func (k *conn) orphaned(kind byte, body []byte, in *dissect.Input, from, to int,
 	case 'E':
 		c.err, c.answered = parseError(body), true
 	case 'G', 'H', 'W', 'd', 'c':
-		k.copyOut(c, kind, body, in)
+		k.copyOut(c, kind, body)
 	}
 }
 

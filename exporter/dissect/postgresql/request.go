@@ -9,7 +9,6 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/cursor"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sqltext"
-	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
 // Message types, PostgreSQL documentation, section Message Formats.
@@ -118,7 +117,7 @@ func (k *conn) target(s *side, in *dissect.Input, at int) {
 	case 'F':
 		s.call = k.newCall(kindFunction)
 	case 'P', 'B', 'D', 'C', 'E':
-		s.call = k.opened(s.kind, in)
+		s.call = k.opened(s.kind)
 	case 'p':
 		if o := k.front(); o != nil && o.kind == 'U' {
 			o.call.proved = true
@@ -190,10 +189,10 @@ func (k *conn) request(kind byte, body []byte, in *dissect.Input, from, to int, 
 		if query == nil {
 			query = r.Rest()
 		}
-		c := k.opened(kind, in)
+		c := k.opened(kind)
 		if c.query != "" || c.kind == kindClose { // several statements are prepared before one Sync
 			k.finish(c, in)
-			c = k.opened(kind, in)
+			c = k.opened(kind)
 		}
 		k.assign(c, in, from, to)
 		statement := sqltext.Text(query[:min(len(query), maxQuery)])
@@ -339,5 +338,3 @@ func (c *call) body(dir dissect.Dir) *dissect.Body {
 	}
 	return c.x.RespBody
 }
-
-func some(s string) table.Opt[string] { return table.Opt[string]{V: s, OK: s != ""} }

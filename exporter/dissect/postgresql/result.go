@@ -160,7 +160,7 @@ func (c *call) tagged(tag []byte) {
 }
 
 // copyOut reads the messages of COPY and of replication.
-func (k *conn) copyOut(c *call, kind byte, body []byte, in *dissect.Input) {
+func (k *conn) copyOut(c *call, kind byte, body []byte) {
 	switch kind {
 	case 'G':
 		c.copied, c.copyIn = true, true

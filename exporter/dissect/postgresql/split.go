@@ -64,14 +64,14 @@ func (s *splitter) next(c byte) {
 	case c <= ' ':
 		s.i++
 		return
-	case c == '-' && s.at(1) == '-':
+	case c == '-' && s.peek() == '-':
 		if n := bytes.IndexByte(b[s.i:], '\n'); n >= 0 {
 			s.i += n + 1
 		} else {
 			s.i = len(b)
 		}
 		return
-	case c == '/' && s.at(1) == '*':
+	case c == '/' && s.peek() == '*':
 		s.comment()
 		return
 	}
@@ -93,9 +93,9 @@ func (s *splitter) next(c byte) {
 	}
 }
 
-func (s *splitter) at(n int) byte {
-	if s.i+n < len(s.b) {
-		return s.b[s.i+n]
+func (s *splitter) peek() byte {
+	if s.i+1 < len(s.b) {
+		return s.b[s.i+1]
 	}
 	return 0
 }
@@ -124,7 +124,7 @@ func (s *splitter) quoted(q byte, escape bool) {
 		case s.b[s.i] == '\\' && escape:
 			s.i++
 		case s.b[s.i] == q:
-			if s.at(1) != q {
+			if s.peek() != q {
 				s.i++
 				return
 			}
@@ -158,10 +158,10 @@ func (s *splitter) comment() {
 	depth := 0
 	for s.i < len(s.b) {
 		switch {
-		case s.b[s.i] == '/' && s.at(1) == '*':
+		case s.b[s.i] == '/' && s.peek() == '*':
 			depth++
 			s.i += 2
-		case s.b[s.i] == '*' && s.at(1) == '/':
+		case s.b[s.i] == '*' && s.peek() == '/':
 			depth--
 			s.i += 2
 			if depth == 0 {

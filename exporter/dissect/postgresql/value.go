@@ -202,7 +202,7 @@ func appendEight(dst []byte, oid uint32, v uint64) []byte {
 			return append(dst, "-infinity"...)
 		}
 		us := int64(v)
-		t := time.Unix(epoch+floorDiv(us, 1e6), (us-floorDiv(us, 1e6)*1e6)*1000).UTC()
+		t := time.Unix(epoch+us/1e6, us%1e6*1000).UTC()
 		dst = t.AppendFormat(dst, "2006-01-02 15:04:05.999999")
 		if oid == oidTimestampTZ {
 			dst = append(dst, "+00"...)
@@ -210,14 +210,6 @@ func appendEight(dst []byte, oid uint32, v uint64) []byte {
 		return dst
 	}
 	return nil
-}
-
-func floorDiv(a, b int64) int64 {
-	q := a / b
-	if a%b < 0 {
-		q--
-	}
-	return q
 }
 
 // appendNumeric reads numeric: digits of base 10000.

@@ -104,10 +104,7 @@ func (s *settings) detectOnPort(_ dissect.Dir, head []byte) dissect.Verdict {
 	}
 	if isLong(head[0]) {
 		var h header
-		if fixed(head[0]) && readLong(head, true, &h) == nil && h.kind == foreign && plausible(&h, head) {
-			return dissect.Yes
-		}
-		return dissect.No
+		return dissect.Yes.If(fixed(head[0]) && readLong(head, true, &h) == nil && h.kind == foreign && plausible(&h, head))
 	}
 	return s.opens(head, guessBudget)
 }
@@ -117,10 +114,7 @@ func (s *settings) detectOnPort(_ dissect.Dir, head []byte) dissect.Verdict {
 func (s *settings) detectLast(dir dissect.Dir, head []byte) dissect.Verdict {
 	var h header
 	if len(head) > 0 && isLong(head[0]) {
-		if fixed(head[0]) && readLong(head, true, &h) == nil && h.kind == initial && !(dir == dissect.ToServer && len(h.dcid) == 0) {
-			return dissect.Likely
-		}
-		return dissect.No
+		return dissect.Likely.If(fixed(head[0]) && readLong(head, true, &h) == nil && h.kind == initial && !(dir == dissect.ToServer && len(h.dcid) == 0))
 	}
 	return s.opens(head, lastBudget)
 }

@@ -111,7 +111,7 @@ func (t *tuple) packet(in *dissect.Input, at int) (int, *conn, error) {
 
 // cutShort counts a packet with a header that the capture truncated.
 func (t *tuple) cutShort(in *dissect.Input, at int) *conn {
-	q := t.newest(in.Dir)
+	q := t.newest()
 	q.cite(in, at, len(in.Data))
 	q.snapped = true
 	q.unread(in.Dir)
@@ -119,7 +119,7 @@ func (t *tuple) cutShort(in *dissect.Input, at int) *conn {
 }
 
 // newest is the latest connection of the 5-tuple. It is created if there is none.
-func (t *tuple) newest(dir dissect.Dir) *conn {
+func (t *tuple) newest() *conn {
 	if len(t.conns) == 0 {
 		q := t.add(dissect.ToServer)
 		q.row.Midstream = true
@@ -285,7 +285,7 @@ func (t *tuple) short(in *dissect.Input, at int) (int, *conn, error) {
 		if at > 0 || !fixed(b[0]) {
 			return 0, nil, errPadding
 		}
-		q = t.newest(in.Dir)
+		q = t.newest()
 	}
 	if q.other != 0 {
 		q.otherPacket(in, at)

@@ -106,7 +106,8 @@ func parse(b []byte) (m message, err error) {
 		}
 		m.field(strings.ToLower(string(bytes.TrimSpace(name[:min(len(name), maxMethod)]))), bytes.TrimSpace(value))
 	}
-	return m, m.finish()
+	m.finish()
+	return m, nil
 }
 
 func (m *message) field(name string, value []byte) {
@@ -125,7 +126,7 @@ func (m *message) field(name string, value []byte) {
 }
 
 // finish reads the fields that frame and identify the message.
-func (m *message) finish() error {
+func (m *message) finish() {
 	number, method, _ := bytes.Cut(m.fields["cseq"], []byte(" "))
 	n, err := strconv.ParseUint(string(number), 10, 32)
 	if method = bytes.TrimSpace(method); err == nil {
@@ -146,11 +147,10 @@ func (m *message) finish() error {
 		n, err := strconv.ParseUint(string(length), 10, 31)
 		if err != nil {
 			m.odd = "Content-Length is no number"
-			return nil
+			return
 		}
 		m.length, m.sized = int(n), true
 	}
-	return nil
 }
 
 // until is where the first of some bytes is in b, else its end.

@@ -26,10 +26,7 @@ func detect(dir dissect.Dir, b []byte) dissect.Verdict {
 		community := body.Expect(ber.Octets)
 		ok = !body.Bad() && len(community) <= maxCommunity && validPDU(dir, version, &body)
 	}
-	if ok {
-		return dissect.Yes
-	}
-	return dissect.No
+	return dissect.Yes.If(ok)
 }
 
 // valid3 checks a message of version 3.

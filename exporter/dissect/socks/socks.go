@@ -185,7 +185,7 @@ func (k *conn) client(in *dissect.Input) (int, error) {
 			n, err = k.request5(b)
 		}
 	case b[0] == 1 && *s == phaseLogin:
-		if n, err = k.login(in); n > 0 {
+		if n = k.login(in); n > 0 {
 			*s = phaseRequest
 		}
 	case b[0] == 5:
@@ -235,17 +235,17 @@ func (k *conn) offer(methods []byte) {
 }
 
 // login reads the user and skips the password, RFC 1929 section 2.
-func (k *conn) login(in *dissect.Input) (int, error) {
+func (k *conn) login(in *dissect.Input) int {
 	c := cursor.New(in.Data[1:])
 	user := c.Bytes(int(c.Uint8()))
 	size := int(c.Uint8())
 	c.Skip(size)
 	if c.Short() {
-		return 0, nil
+		return 0
 	}
 	k.x.Hide(in, 1+c.Used()-size, 1+c.Used())
 	k.row.User, k.row.AuthKind = table.NonEmpty(clip.Line(user, maxName)), table.Some("password")
-	return 1 + c.Used(), nil
+	return 1 + c.Used()
 }
 
 // request5 reads a request, RFC 1928 section 4.

@@ -66,10 +66,7 @@ func Protocol() *dissect.Protocol {
 
 // detect accepts a response. Requests are too short to be distinguished from other protocols.
 func detect(dir dissect.Dir, head []byte) dissect.Verdict {
-	if dir == dissect.ToClient && isResponse(head) && len(head) != dacSize {
-		return dissect.Yes
-	}
-	return dissect.No
+	return dissect.Yes.If(dir == dissect.ToClient && isResponse(head) && len(head) != dacSize)
 }
 
 // detectOnPort accepts a client's requests to the port of the browser.

@@ -81,29 +81,29 @@ func detectRequest(kind byte, b []byte, size int, last bool) dissect.Verdict {
 	n := headersSize(b)
 	switch kind {
 	case typePrelogin:
-		return certain(last && areOptions(b, size))
+		return dissect.Yes.If(last && areOptions(b, size))
 	case typeLogin:
 		if size < loginSize-8 {
 			return dissect.No
 		}
 		length, version := int64(binary.LittleEndian.Uint32(b)), int64(binary.LittleEndian.Uint32(b[4:]))
-		return certain(tables()["version"][version] != "" && (length == int64(size) || !last && length > int64(size) && length < maxRead))
+		return dissect.Yes.If(tables()["version"][version] != "" && (length == int64(size) || !last && length > int64(size) && length < maxRead))
 	case typeBatch:
 		ok := isText(b[n:])
 		if n > 0 {
-			return certain(ok)
+			return dissect.Yes.If(ok)
 		}
-		return likely(ok && sqltext.Verb(wide(b, maxText)) != "")
+		return dissect.Likely.If(ok && sqltext.Verb(wide(b, maxText)) != "")
 	case typeRPC:
 		ok := isProcedure(b[n:], len(b) < size)
 		if n > 0 {
-			return certain(ok)
+			return dissect.Yes.If(ok)
 		}
-		return likely(ok)
+		return dissect.Likely.If(ok)
 	case typeTransaction:
-		return certain(n > 0 && len(b) >= n+2 && tables()["transaction"][int64(b[n])] != "" && b[n+1] == 0)
+		return dissect.Yes.If(n > 0 && len(b) >= n+2 && tables()["transaction"][int64(b[n])] != "" && b[n+1] == 0)
 	case typeSSPI:
-		return likely(integrated(b) == "ntlm")
+		return dissect.Likely.If(integrated(b) == "ntlm")
 	}
 	return dissect.No
 }
@@ -185,20 +185,6 @@ func detectResponse(b []byte, whole bool) dissect.Verdict {
 	return dissect.No
 }
 
-func certain(ok bool) dissect.Verdict {
-	if ok {
-		return dissect.Yes
-	}
-	return dissect.No
-}
-
-func likely(ok bool) dissect.Verdict {
-	if ok {
-		return dissect.Likely
-	}
-	return dissect.No
-}
-
 // resume accepts any head of a packet whose message begins, and records of TLS, because the protocol is known.
 func resume(dir dissect.Dir, head []byte) dissect.Verdict {
 	if v := detect(dir, head); v != dissect.No {
@@ -208,5 +194,5 @@ func resume(dir dissect.Dir, head []byte) dissect.Verdict {
 		return dissect.Likely
 	}
 	size, err := packetSize(dir, head)
-	return likely(err == nil && size >= headSize && head[1]&^0x1c == eom && head[7] == 0 && size == len(head))
+	return dissect.Likely.If(err == nil && size >= headSize && head[1]&^0x1c == eom && head[7] == 0 && size == len(head))
 }

@@ -15,7 +15,7 @@ func (k *conn) responsePacket(s *session, in *dissect.Input, from, to int, head,
 	if !a.open {
 		c := s.queue.Answer(in.Seq(from))
 		if c == nil {
-			c = k.begin(s, dissect.ToClient)
+			c = k.begin(s)
 		} else {
 			k.c.Confirm()
 		}

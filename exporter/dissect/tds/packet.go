@@ -178,7 +178,7 @@ func (k *conn) sealedLogin(in *dissect.Input, at int, b []byte) {
 	if in.Dir != dissect.ToServer || b[0] != application || k.sealed || k.main.queue.Front() != nil {
 		return
 	}
-	c := k.begin(k.main, in.Dir)
+	c := k.begin(k.main)
 	c.kind, c.whole, c.sealed = typeLogin, true, true
 	c.row.Type = table.Some(requestTypes[typeLogin])
 	c.x.Request(in, at, min(at+recordHead, len(in.Data)))
@@ -186,7 +186,7 @@ func (k *conn) sealedLogin(in *dissect.Input, at int, b []byte) {
 }
 
 // begin makes a call of a session.
-func (k *conn) begin(s *session, dir dissect.Dir) *call {
+func (k *conn) begin(s *session) *call {
 	row := &Row{Session: s.id, User: table.NonEmpty(k.user), Application: table.NonEmpty(k.application), Client: table.NonEmpty(k.client),
 		Driver: table.NonEmpty(k.driver), Server: table.NonEmpty(k.server), Database: table.NonEmpty(k.database), Version: table.NonEmpty(k.version)}
 	return &call{s: s, row: row}

@@ -27,7 +27,7 @@ func (k *conn) requestPacket(s *session, in *dissect.Input, from, to int, head, 
 	}
 	c := r.call
 	if c == nil {
-		c = k.begin(s, in.Dir)
+		c = k.begin(s)
 		c.kind = head[0]
 		c.row.Type = table.Some(requestTypes[c.kind])
 		r.call, r.buf, r.rows = c, r.buf[:0], tokens{k: k, c: c, bulk: true}

@@ -97,7 +97,7 @@ func (k *conn) certificate(o origin, body []byte) error {
 
 func fillServerCert(d *table.TLSHandshake, certs []*handshake.Certificate, now int64) {
 	c := certs[0]
-	d.CertSHA256, d.CertProblem = table.Some(table.Hash(c.SHA256)), textOf(c.Problem)
+	d.CertSHA256, d.CertProblem = table.Some(table.Hash(c.SHA256)), table.NonEmpty(c.Problem)
 	for _, c := range certs {
 		d.ChainSHA256 = append(d.ChainSHA256, hex.EncodeToString(c.SHA256[:]))
 		d.ChainSubjects = append(d.ChainSubjects, c.Subject)
@@ -114,7 +114,7 @@ func fillServerCert(d *table.TLSHandshake, certs []*handshake.Certificate, now i
 	d.CertSubject, d.CertIssuer, d.CertSerial = table.Some(c.Subject), table.Some(c.Issuer), table.Some(c.Serial)
 	d.CertNotBeforeNs, d.CertNotAfterNs = nanos(c.NotBefore), nanos(c.NotAfter)
 	d.CertSANs = c.SANs
-	d.CertKeyType, d.CertKeyBits, d.CertSignature = textOf(c.KeyType), bitsOf(c.KeyBits), textOf(c.Signature)
+	d.CertKeyType, d.CertKeyBits, d.CertSignature = table.NonEmpty(c.KeyType), bitsOf(c.KeyBits), table.NonEmpty(c.Signature)
 	d.CertSelfSigned = table.Some(c.SelfIssued)
 	if at := time.Unix(0, now); !c.NotAfter.IsZero() {
 		d.CertExpired = table.Some(at.After(c.NotAfter))
@@ -124,7 +124,7 @@ func fillServerCert(d *table.TLSHandshake, certs []*handshake.Certificate, now i
 
 func fillClientCert(d *table.TLSHandshake, certs []*handshake.Certificate, now int64) {
 	c := certs[0]
-	d.ClientCertSHA256, d.ClientCertProblem = table.Some(table.Hash(c.SHA256)), textOf(c.Problem)
+	d.ClientCertSHA256, d.ClientCertProblem = table.Some(table.Hash(c.SHA256)), table.NonEmpty(c.Problem)
 	for _, c := range certs {
 		d.ClientChainSHA256 = append(d.ClientChainSHA256, hex.EncodeToString(c.SHA256[:]))
 	}
@@ -134,18 +134,11 @@ func fillClientCert(d *table.TLSHandshake, certs []*handshake.Certificate, now i
 	d.ClientCertSubject, d.ClientCertIssuer, d.ClientCertSerial = table.Some(c.Subject), table.Some(c.Issuer), table.Some(c.Serial)
 	d.ClientCertNotBeforeNs, d.ClientCertNotAfterNs = nanos(c.NotBefore), nanos(c.NotAfter)
 	d.ClientCertSANs = c.SANs
-	d.ClientCertKeyType, d.ClientCertKeyBits, d.ClientCertSignature = textOf(c.KeyType), bitsOf(c.KeyBits), textOf(c.Signature)
+	d.ClientCertKeyType, d.ClientCertKeyBits, d.ClientCertSignature = table.NonEmpty(c.KeyType), bitsOf(c.KeyBits), table.NonEmpty(c.Signature)
 	d.ClientCertSelfSigned = table.Some(c.SelfIssued)
 	if !c.NotAfter.IsZero() {
 		d.ClientCertExpired = table.Some(time.Unix(0, now).After(c.NotAfter))
 	}
-}
-
-func textOf(s string) (o table.Opt[string]) {
-	if s != "" {
-		o = table.Some(s)
-	}
-	return o
 }
 
 func bitsOf(n int) (o table.Opt[int32]) {

@@ -116,11 +116,11 @@ func (k *datagrams) record(in *dissect.Input, at int) (int, error) {
 			s.encrypted = false // the epochs show it
 		}
 	case recordAlert:
-		k.ensureHandshake(in)
+		k.ensureHandshake()
 		k.cite(in, at, at+whole)
 		k.alert(in, body)
 	case recordHeartbeat:
-		k.heartbeat(in, body)
+		k.heartbeat(body)
 	}
 	return whole, nil
 }
@@ -196,7 +196,7 @@ func (k *datagrams) fragments(in *dissect.Input, at, whole int, h dtlsRecord, bo
 		typ, size, number, from, n := r.Uint8(), int(r.Uint24()), r.Uint16(), int(r.Uint24()), int(r.Uint24())
 		piece := r.Bytes(n)
 		if r.Short() || from+n > size {
-			k.ensureHandshake(in)
+			k.ensureHandshake()
 			k.hs.malformed = true
 			k.c.Anomaly("malformed", fmt.Sprintf("reading handshake message %s: piece of %d bytes at %d of %d", handshake.Message(typ), n, from, size), 0)
 			break

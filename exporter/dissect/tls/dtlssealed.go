@@ -89,7 +89,7 @@ func (k *datagrams) content(s *side, in *dissect.Input, at, whole int, h dtlsRec
 		k.insideChange(s, in, at, whole)
 		s.encrypted = false // the epochs show it
 	case recordHeartbeat:
-		k.heartbeat(in, out.Plain)
+		k.heartbeat(out.Plain)
 	case recordACK, 0:
 	default:
 		k.strange(out)

@@ -21,7 +21,7 @@ func (k *conn) inside(s *side, in *dissect.Input, at, whole int, out *tlskeys.Re
 	case recordCCS:
 		k.insideChange(s, in, at, whole)
 	case recordHeartbeat:
-		k.heartbeat(in, out.Plain)
+		k.heartbeat(out.Plain)
 	case 0: // only padding
 	default:
 		k.strange(out)
@@ -143,7 +143,7 @@ func (k *conn) insideChange(s *side, in *dissect.Input, at, whole int) {
 }
 
 // after reads a message of TLS 1.3 that follows the handshake.
-func (k *conn) after(s *side, o origin, typ uint8, body []byte) {
+func (k *conn) after(o origin, typ uint8, body []byte) {
 	switch typ {
 	case handshake.TypeKeyUpdate:
 		k.keys.KeyUpdate(tlskeys.Role(k.role(o.dir)))

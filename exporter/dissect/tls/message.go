@@ -153,7 +153,7 @@ func of(in *dissect.Input) origin {
 func (k *conn) message(s *side, o origin, typ uint8, body []byte) {
 	hs := k.hs
 	if hs == nil || hs.row.Midstream {
-		k.after(s, o, typ, body)
+		k.after(o, typ, body)
 		return
 	}
 	hs.step(typ)

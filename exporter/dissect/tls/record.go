@@ -77,11 +77,11 @@ func (k *conn) record(s *side, in *dissect.Input, at int, h recordHeader) (int, 
 	case recordCCS:
 		k.changeCipher(s, in, at, n)
 	case recordAlert:
-		k.ensureHandshake(in)
+		k.ensureHandshake()
 		k.cite(in, at, at+n)
 		k.alert(in, body)
 	case recordHeartbeat:
-		k.heartbeat(in, body)
+		k.heartbeat(body)
 		if k.hs != nil {
 			k.cite(in, at, at+n)
 		}
@@ -218,7 +218,7 @@ func (k *conn) alert(in *dissect.Input, body []byte) {
 }
 
 // heartbeat looks for a length that requests more than was sent, CVE-2014-0160.
-func (k *conn) heartbeat(in *dissect.Input, body []byte) {
+func (k *conn) heartbeat(body []byte) {
 	if len(body) < 3 {
 		return
 	}

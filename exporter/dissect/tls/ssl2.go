@@ -74,11 +74,11 @@ func (k *conn) readSSL2(s *side, in *dissect.Input, at int) (int, error) {
 		k.hs.cut = true
 		return n, nil
 	}
-	k.message2(s, in, body)
+	k.message2(in, body)
 	return n, nil
 }
 
-func (k *conn) message2(s *side, in *dissect.Input, body []byte) {
+func (k *conn) message2(in *dissect.Input, body []byte) {
 	hs := k.hs
 	side := k.role(in.Dir)
 	if hs.master2 {

@@ -254,7 +254,7 @@ func (k *conn) cite(in *dissect.Input, from, to int) {
 }
 
 // ensureHandshake starts a handshake if none is in progress.
-func (k *conn) ensureHandshake(in *dissect.Input) {
+func (k *conn) ensureHandshake() {
 	if k.hs == nil {
 		k.newShake()
 	}

@@ -95,10 +95,7 @@ const (
 
 // detectLast accepts data: several messages for the same index with a counter that grows prove it.
 func detectLast(_ dissect.Dir, head []byte) dissect.Verdict {
-	if kindOf(head) == data && len(head)%block == 0 && index(head, 4) != 0 && binary.LittleEndian.Uint64(head[8:]) < maxCounter {
-		return dissect.Likely
-	}
-	return dissect.No
+	return dissect.Likely.If(kindOf(head) == data && len(head)%block == 0 && index(head, 4) != 0 && binary.LittleEndian.Uint64(head[8:]) < maxCounter)
 }
 
 // session is a handshake with its data.

@@ -32,7 +32,7 @@ func (f *Flow) row(why dissect.End, primary bool) table.Flow {
 	r := table.Flow{
 		Transport: transportName(c.transport, c.key.proto), SrcIP: src.text, SrcPort: int32(src.port), DstIP: dst.text, DstPort: int32(dst.port),
 		RoleKnown: role, Vantage: f.vantage(flipped),
-		FirstNs: f.firstNs, LastNs: f.lastNs, Ts: table.Micros(floorDiv(f.firstNs, 1000)), FirstPacket: f.First, LastPacket: f.lastPacket,
+		FirstNs: f.firstNs, LastNs: f.lastNs, Ts: table.MicrosOf(f.firstNs), FirstPacket: f.First, LastPacket: f.lastPacket,
 		SrcPackets: a.packets, DstPackets: b.packets, SrcBytes: a.bytes, DstBytes: b.bytes,
 		SrcPayloadBytes: a.payload, DstPayloadBytes: b.payload, CutBytes: x.cut + y.cut, DuplicateBytes: x.duplicate + y.duplicate,
 		AnomalyBytes:    x.anomalous + y.anomalous,
@@ -191,7 +191,7 @@ func (f *Flow) vantage(flipped bool) string {
 func (c *Conn) row() table.Connection {
 	src, dst := c.dialled()
 	r := table.Connection{Transport: transportName(c.transport, c.key.proto), Flows: int32(len(c.flows)), PairMethod: "single",
-		FirstNs: c.first, LastNs: c.last, Ts: table.Micros(floorDiv(c.first, 1000))}
+		FirstNs: c.first, LastNs: c.last, Ts: table.MicrosOf(c.first)}
 	if len(c.flows) > 1 {
 		r.PairMethod = "five_tuple"
 	}

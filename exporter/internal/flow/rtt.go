@@ -93,11 +93,3 @@ func (c *Conn) connectUs() int64 {
 	}
 	return (synAck.synAck - syn.syn) / 1000
 }
-
-func floorDiv(a, b int64) int64 {
-	q := a / b
-	if a%b < 0 {
-		q--
-	}
-	return q
-}

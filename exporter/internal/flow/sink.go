@@ -6,7 +6,7 @@ import (
 )
 
 func (s *Shard) anomaly(f *Flow, at dissect.Packet, source, kind, detail string, bytes int64) {
-	s.out.Anomalies = append(s.out.Anomalies, AnomalyRow{f.id, at.No, table.Anomaly{TsNs: at.Time, Ts: table.Micros(floorDiv(at.Time, 1000)),
+	s.out.Anomalies = append(s.out.Anomalies, AnomalyRow{f.id, at.No, table.Anomaly{TsNs: at.Time, Ts: table.MicrosOf(at.Time),
 		Source: source, Kind: kind, Detail: detail, PacketNo: table.Some(at.No), Bytes: bytes, Count: 1}})
 }
 

@@ -168,7 +168,7 @@ func (s *Shard) event(f *Flow, dir dissect.Dir, no, ts int64, what string, bytes
 	if dir == dissect.ToClient {
 		side = "server"
 	}
-	s.out.Events = append(s.out.Events, EventRow{f.id, table.TCPEvent{TsNs: ts, Ts: table.Micros(floorDiv(ts, 1000)),
+	s.out.Events = append(s.out.Events, EventRow{f.id, table.TCPEvent{TsNs: ts, Ts: table.MicrosOf(ts),
 		PacketNo: no, Side: side, Event: what, Bytes: bytes}})
 }
 

@@ -110,7 +110,7 @@ func (s *Store) whole(r Request, packets bundle.Packets, extra func(rows []table
 	dir := filepath.Join(s.dir, "views", fmt.Sprintf("%06d.pcapsule", s.made))
 	files, err := s.link(dir, sets, m)
 	if err == nil {
-		files, err = s.cover(dir, files, m, r, from, extra)
+		files, err = s.cover(dir, files, r, from, extra)
 	}
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
@@ -270,7 +270,7 @@ const source = "live"
 const lagging = 3 * time.Second
 
 // cover adds what a view lacks to its coverage.
-func (s *Store) cover(dir string, files []string, m *bundle.Manifest, r Request, from int64, extra func([]table.Coverage, write.Folder) ([]write.Part, error)) ([]string, error) {
+func (s *Store) cover(dir string, files []string, r Request, from int64, extra func([]table.Coverage, write.Folder) ([]write.Part, error)) ([]string, error) {
 	var rows []table.Coverage
 	hole := func(from, to int64, reason, detail string) {
 		rows = append(rows, table.Coverage{FileID: -1, Source: source, FromNs: from, ToNs: max(from, to), Kind: "hole", Reason: reason, Detail: detail})

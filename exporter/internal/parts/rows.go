@@ -146,7 +146,7 @@ func (r *Rows) next(row []any) ([]any, error) {
 			return row, fmt.Errorf("column %s: %w", r.Columns[i], err)
 		}
 		v := reading{r.buf}
-		row = append(row, v.value(r.kinds[i], c.shape))
+		row = append(row, v.value(r.kinds[i]))
 	}
 	return row, nil
 }
@@ -154,7 +154,7 @@ func (r *Rows) next(row []any) ([]any, error) {
 // reading takes values from the form of docs/format/parts.md, which cursor wrote.
 type reading struct{ b []byte }
 
-func (v *reading) value(kind schema.Kind, s *shape) any {
+func (v *reading) value(kind schema.Kind) any {
 	present := v.b[0] == 1
 	v.b = v.b[1:]
 	if !present {

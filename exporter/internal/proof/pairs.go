@@ -83,7 +83,7 @@ func (p *pairs) find(f *flow.Packet, hash uint64, s spot) *flow.View {
 	if !says && len(p.waiting) == 0 && !tcp || p.settled.has(placeHash(hash, f.Network)) {
 		return nil
 	}
-	t := p.talk(f, hash, tcp, says)
+	t := p.talk(f, hash, says)
 	if t == nil {
 		return nil
 	}
@@ -145,7 +145,7 @@ func (p *pairs) find(f *flow.Packet, hash uint64, s spot) *flow.View {
 }
 
 // talk is the conversation of the packet's ends, nil if it cannot have a view.
-func (p *pairs) talk(f *flow.Packet, hash uint64, tcp, says bool) *talk {
+func (p *pairs) talk(f *flow.Packet, hash uint64, says bool) *talk {
 	src, dst := flow.End{Addr: f.Src, Port: f.SrcPort}, flow.End{Addr: f.Dst, Port: f.DstPort}
 	at := place{tupleOf(src, dst), f.Network}
 	t := p.talks.m[at]
@@ -166,7 +166,7 @@ func (p *pairs) message(f *flow.Packet, dir uint8) message {
 // repeats notes a SYN that another conversation has shown. Its ends may get payload before the other ones do.
 func (p *pairs) repeats(f *flow.Packet, hash uint64) {
 	p.settled.remove(placeHash(hash, f.Network))
-	if t := p.talk(f, hash, true, true); t != nil {
+	if t := p.talk(f, hash, true); t != nil {
 		m := p.message(f, 0)
 		p.dialled(t, f).repeated = &m
 	}

@@ -63,7 +63,7 @@ func (k *Keys) Ready(r Role) bool {
 
 func (k *Keys) any(r Role) bool {
 	from := k.stage(r)
-	for stage := from; stage <= k.last(r, from, true); stage++ {
+	for stage := from; stage <= k.last(from, true); stage++ {
 		if len(k.candidates(r, stage)) > 0 {
 			return true
 		}
@@ -76,7 +76,7 @@ func (k *Keys) stage(r Role) int { return max(k.sides[r].stage, k.first(r)) }
 
 // last is the furthest stage that a record's keys may belong to. If nothing was lost, changes of
 // stage are seen.
-func (k *Keys) last(r Role, from int, lost bool) int {
+func (k *Keys) last(from int, lost bool) int {
 	if !k.modern() {
 		if k.shake != nil {
 			return max(from, k.shake.number)
@@ -108,7 +108,7 @@ func (k *Keys) Open(dst []byte, r Role, rec *secrets.Record, lost int64, before 
 	what = NoKey
 	absent := false
 	from := k.stage(r)
-	for stage := from; stage <= k.last(r, from, lost != 0); stage++ {
+	for stage := from; stage <= k.last(from, lost != 0); stage++ {
 		list := k.candidates(r, stage)
 		absent = absent || stage == from && len(list) == 0
 		for _, c := range list {

@@ -1,6 +1,7 @@
 package httpstream
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 
@@ -139,7 +140,7 @@ func (s *Stream) GRPCRow(c *dissect.Conn, e *End) *grpc.Row {
 	req, resp := &s.Half[dissect.ToServer], &s.Half[dissect.ToClient]
 	row := &grpc.Row{Guessed: guessed}
 	s.call(&row.Call, e)
-	row.Authority, row.UnknownHeaders = Some(s.Authority), s.Unknown
+	row.Authority, row.UnknownHeaders = table.NonEmpty(s.Authority), s.Unknown
 	row.ResetCode, row.ResetName, row.ResetBy = s.ResetColumns(e)
 	if row.Complete && (!req.count.Whole() || !resp.count.Whole()) {
 		c.AnomalyFrom("grpc", "message_cut", "stream "+strconv.FormatInt(s.ID, 10)+" ends inside a message", 0)
@@ -181,19 +182,19 @@ func (q *Half) mayBeGRPC() bool {
 // call sets the columns that every row of a stream has.
 func (s *Stream) call(c *table.Call, e *End) {
 	req, resp := &s.Half[dissect.ToServer], &s.Half[dissect.ToClient]
-	c.Error = Some(e.Error)
+	c.Error = table.NonEmpty(e.Error)
 	c.Complete = e.Error == "" && !s.Dropped && resp.End && (req.End || e.Enough)
 	c.Headers = s.Headers
-	c.Method = Some(s.Method)
+	c.Method = table.NonEmpty(s.Method)
 	if s.HasPath {
 		c.Path = table.Some(s.Path)
 	}
 	c.Query = s.Query
 	switch {
 	case s.Authority != "":
-		c.Host = Some(httpfield.HostOf(s.Authority))
+		c.Host = table.NonEmpty(httpfield.HostOf(s.Authority))
 	case s.Host != "":
-		c.Host = Some(httpfield.HostOf(s.Host))
+		c.Host = table.NonEmpty(httpfield.HostOf(s.Host))
 	}
 	c.ProxiedTo = s.proxied()
 	if s.Status != 0 {
@@ -228,11 +229,11 @@ func (s *Stream) ResetColumns(e *End) (code table.Opt[int64], name, by table.Opt
 func (s *Stream) summary(e *End) string {
 	var b strings.Builder
 	b.Grow(len(s.Method) + min(len(s.Path), maxSummaryPath) + 16)
-	b.WriteString(or(s.Method, "?"))
+	b.WriteString(cmp.Or(s.Method, "?"))
 	b.WriteByte(' ')
 	what := s.Path
 	if !s.HasPath {
-		what = or(s.Authority, "?")
+		what = cmp.Or(s.Authority, "?")
 	}
 	if len(what) > maxSummaryPath {
 		what = strings.ToValidUTF8(what[:maxSummaryPath], "") + "…"
@@ -253,19 +254,4 @@ func (s *Stream) summary(e *End) string {
 		}
 	}
 	return b.String()
-}
-
-// Some is s as a column that is null if s is empty.
-func Some(s string) (o table.Opt[string]) {
-	if s != "" {
-		o = table.Some(s)
-	}
-	return o
-}
-
-func or(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
 }

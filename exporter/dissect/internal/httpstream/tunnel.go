@@ -1,6 +1,7 @@
 package httpstream
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 
@@ -35,7 +36,7 @@ func (s *Stream) openTunnel(c *dissect.Conn) bool {
 		return false
 	}
 	s.inner = c.NewTunnel(name, &dissect.UpgradeInfo{Exchange: &dissect.Exchange{StreamID: table.Some(s.ID)}, Method: s.Method,
-		Path: s.Path, Query: s.Query.V, Host: httpfield.HostOf(or(s.Authority, s.Host)), Headers: s.Headers, UpgradeTarget: s.Tunnel})
+		Path: s.Path, Query: s.Query.V, Host: httpfield.HostOf(cmp.Or(s.Authority, s.Host)), Headers: s.Headers, UpgradeTarget: s.Tunnel})
 	if s.inner == nil {
 		c.Release(dissect.ConnCost)
 		s.opaque = true
