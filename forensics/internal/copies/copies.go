@@ -307,7 +307,10 @@ const (
 //   - the greeting of a server, of a connection that the bundle does not show for longer,
 //   - a response that alone reads as a message of the server (said has them), unless a bundle shows both,
 //   - the beginning of a request whose rest is in the other bundle,
-//   - a part of a conversation that is a single row (talk has those), whose client may be a guess.
+//   - a part of a conversation that is a single row (talk has those), whose client may be a guess,
+//   - an incomplete row (poor has those) of a connection of which the other bundle saw as much without a loss, or
+//     payload of an unknown protocol that the other bundle could read: it belongs to the last row that
+//     began before it, or else to the first.
 //
 // x are the calls with the times of their connections, a those with a response and its time in µs, and b those
 // without one or the other, with their times.
@@ -325,6 +328,9 @@ var halfRules = []string{
 		WHERE (b.protocol IN ('tls', 'quic') AND b.outcome = 'cut' AND a.outcome <> 'cut' OR b.protocol = b.transport AND b.outcome = 'unread'
 			OR (b.protocol = 'rtp' AND a.src_ip = b.src_ip OR b.protocol = 'sctp' AND b.ts_ns = b.first_ns) AND a.ts_ns + 1000 * greatest(coalesce(a.elapsed_us, 0), coalesce(a.send_us, 0)) >= b.ts_ns)
 		AND a.first_ns < b.first_ns AND a.last_ns + (b.outcome = 'cut')::BIGINT * %d >= b.first_ns AND a.ts_ns <= b.ts_ns AND (a.outcome = 'unread') = (b.outcome = 'unread')`, clockSlack),
+	`SELECT p.bundle, p.call_no, a.bundle, a.call_no FROM (SELECT b.bundle, b.call_no, greatest(b.ts_ns, w.began) AS ts_ns, w.bundle AS saw, w.conn_id FROM poor b JOIN seen o USING (bundle, conn_id) JOIN seen w ON w.transport = b.transport AND w.ends = b.ends
+			WHERE w.bytes >= o.bytes AND w.bundle <> b.bundle AND w.first_ns <= b.first_ns AND w.last_ns >= b.last_ns AND (w.complete OR w.known AND b.protocol = b.transport)) p
+		ASOF JOIN (SELECT bundle, conn_id, ts_ns, max(call_no) AS call_no FROM x GROUP BY ALL) a ON a.bundle = p.saw AND a.conn_id = p.conn_id AND a.ts_ns <= p.ts_ns`,
 }
 
 // nth is the SQL column with the place of a call among those of its connection whose first byte has the same time.
@@ -352,9 +358,9 @@ func (c *Case) redacted() string {
 
 // lossy is the rule for rows b of which bytes are missing, as in a capture with a snapshot length: those that identify the
 // request, or its protocol, may be among them. The first byte of row a was captured at the same nanosecond on the same connection.
-// The more complete row stays, or of two that are equally complete the one with the lower rank.
+// A row of a known protocol stays, then the more complete one, one with more bytes, and one with the lower rank.
 func (c *Case) lossy() string {
-	rows := "(SELECT *, " + wholeness + " AS whole, " + nth + " FROM x SEMI JOIN (SELECT * FROM x WHERE NOT complete) g USING (src_ip, src_port, dst_ip, dst_port, ts_ns))"
+	rows := "(SELECT *, [(protocol <> transport)::BIGINT, " + wholeness + ", request_bytes + response_bytes] AS whole, " + nth + " FROM x SEMI JOIN (SELECT * FROM x WHERE NOT complete) g USING (src_ip, src_port, dst_ip, dst_port, ts_ns))"
 	return fmt.Sprintf(`SELECT b.bundle, b.call_no, a.bundle, a.call_no FROM %[1]s b JOIN %[1]s a ON %[2]s AND a.ts_ns = b.ts_ns AND a.nth = b.nth
 		WHERE NOT b.complete AND a.content <> b.content AND (a.whole > b.whole OR a.whole = b.whole AND %[3]s)`, rows, sameStream, c.lowerRank())
 }
@@ -390,6 +396,9 @@ func (f *Copies) halves(ctx context.Context, c *Case, from string) error {
 	sql := fmt.Sprintf(`WITH x AS (SELECT k.*, %s AS content, first_ns, last_ns FROM %s k JOIN (SELECT bundle, conn_id, first_ns, last_ns FROM (%s)) USING (bundle, conn_id)),
 		b AS (SELECT *, unnest([ts_ns // 1000 - 1, ts_ns // 1000, ts_ns // 1000 + 1]) AS at FROM x WHERE elapsed_us IS NULL),
 		talk AS (SELECT *, list_sort([src_ip || ' ' || src_port, dst_ip || ' ' || dst_port]) AS ends FROM x WHERE protocol IN ('tls', 'quic', 'rtp', 'sctp') OR protocol = transport),
+		poor AS (SELECT *, list_sort([src_ip || ' ' || src_port, dst_ip || ' ' || dst_port]) AS ends FROM x WHERE NOT complete OR protocol = transport AND outcome = 'unread'),
+		seen AS (SELECT bundle, conn_id, transport, list_sort([src_ip || ' ' || src_port, dst_ip || ' ' || dst_port]) AS ends, first_ns, last_ns,
+			bool_and(complete) AS complete, bool_or(protocol <> transport) AS known, sum(request_bytes + response_bytes) AS bytes, min(ts_ns) AS began FROM x GROUP BY ALL),
 		a AS (SELECT *, ts_ns // 1000 + ttfb_us AS answered FROM x WHERE error IS DISTINCT FROM 'no_request' AND ttfb_us IS NOT NULL),
 		said AS MATERIALIZED (SELECT b.bundle AS alone, b.call_no AS alone_no, a.bundle AS whole, a.call_no AS whole_no, b.content AS alone_content, a.content AS whole_content
 			FROM b JOIN a ON %s AND a.answered = b.at WHERE b.elapsed_us IS NULL AND b.response_bytes = 0)
