@@ -124,7 +124,7 @@ func open(ctx context.Context, address string, create bool) (*Store, error) {
 		u.Scheme = "s3"
 	}
 	if u.Scheme == "s3" && !q.Has("response_checksum_validation") {
-		// Everything that is read has a hash of ours. Otherwise, the library prints a warning for each
+		// Our own hashes cover everything that is read. Without this, the library prints a warning for each
 		// answer without a checksum.
 		q.Set("response_checksum_validation", "when_required")
 	}

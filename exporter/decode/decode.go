@@ -196,7 +196,7 @@ func (w *walk) skip(n int) bool {
 }
 
 // trim sets the length on the wire of the rest to n, so that padding after it is not payload. If
-// n exceeds the length in the outer headers or of the frame itself, those take precedence: no
+// n exceeds the length in the outer headers or of the frame itself, those take precedence, because no
 // receiver would have got more.
 func (w *walk) trim(n int) {
 	if n > w.wire {

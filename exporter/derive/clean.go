@@ -5,8 +5,8 @@ import "hash/maphash"
 // maxClean limits the rows that are remembered, to about 80 MB.
 const maxClean = 1 << 21
 
-// cleanRows are rows in which the policy found nothing, by a hash of their texts with a secret key, so no
-// text can be made to look like another. Rows that a redaction did not change need no second search.
+// cleanRows are rows in which the policy found nothing, by a hash of their texts with a secret key, so nobody
+// can forge a text with the hash of another. Rows that a redaction did not change need no second search.
 type cleanRows struct {
 	seed maphash.Seed
 	rows map[uint64]struct{}

@@ -144,7 +144,7 @@ func (s *source) cutSides(addrs map[string]bool, o *Options) (events bool, err e
 	return events, err
 }
 
-// renumber gives the inputs that are left numbers without gaps, as the side files need them.
+// renumber numbers the remaining inputs without gaps, as the side files need.
 func renumber(m *bundle.Manifest) {
 	now := map[int32]int32{}
 	for i := range m.Inputs {

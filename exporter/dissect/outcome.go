@@ -134,7 +134,7 @@ type unasked struct {
 	at  Instant
 }
 
-// precedes reports whether the side that sends in direction dir sent an answer that nobody had asked for just before an
+// precedes reports whether the side that sends in direction dir sent an unsolicited answer just before an
 // instant, in the order of the capture.
 func (c *Conn) precedes(dir Dir, at Instant) bool {
 	if c.facts == nil || c.facts.unasked == nil || c.facts.unasked.dir != dir {

@@ -228,8 +228,8 @@ func (c *Cover) checking() section {
 	return s
 }
 
-// clean removes what could change how a text is shown: control characters, and characters that
-// turn the direction of writing.
+// clean removes characters that could change how a text is shown: control characters, and those that
+// change the direction of writing.
 func clean(s string) string {
 	return strings.TrimSpace(strings.Map(func(r rune) rune {
 		switch {

@@ -15,7 +15,7 @@ type Between struct{ Low, High int64 }
 const maxMillis = 1 << 42 // year 2109
 
 // Numbers has the bounds of every number in the inputs of questions and tools, by name. A number
-// outside is refused, on the command line and by servers; it is never replaced by another.
+// outside them is an error, on the command line and in servers; it is never replaced by a bound.
 var Numbers = map[string]Between{
 	"limit": {1, MaxRows}, "depth": {1, 10}, "min_ms": {0, 1e12}, "max_body": {1, MaxBody}, "max_payload_size": {1, MaxBody}, "max_bytes": {MinAnswer, MaxAnswer},
 	"timestamp": {0, maxMillis}, "start_time": {0, maxMillis}, "end_time": {0, maxMillis},

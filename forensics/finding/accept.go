@@ -140,9 +140,9 @@ func place(n *yaml.Node, format string, args ...any) error {
 	return ask.Wrong("accept", "line %d, column %d: %s", n.Line, n.Column, fmt.Sprintf(format, args...))
 }
 
-// mark marks the accepted findings of an answer. An acceptance ends with its day: a finding seen
-// later is marked as expired. Time comes from the recording, so the same bundle gives the same
-// answer on every day.
+// mark marks the accepted findings of an answer. An acceptance ends with its day: a finding of a
+// later recording is marked as expired. The time is that of the recording, so the same bundle always
+// gives the same answer.
 func (a *Accept) mark(out *Out, narrowed bool) {
 	seen := map[string]bool{}
 	for i := range out.Findings {

@@ -110,7 +110,7 @@ func (c *Conn) Refused(list []Policy, direction string) (Answer, []string) {
 		if selects.Truth == Yes {
 			names = append(names, p.Namespace+"/"+p.Name)
 		}
-		// A policy that allows the connection denies it in no case, even if it is unknown whether it selects the pod.
+		// A policy that allows the connection never denies it, even if it is unknown whether it selects the pod.
 		denied = or(denied, p.each(func(s *Spec) Answer { return and(s.Selects(self, direction), not(s.allows(c, direction))) }))
 		allowed = or(allowed, p.each(func(s *Spec) Answer { return and(s.Selects(self, direction), s.allows(c, direction)) }))
 	}

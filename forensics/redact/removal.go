@@ -262,8 +262,8 @@ func (f *Finder) Row(columns []string, row []any) {
 		}
 	}
 	f.preview(columns, row, text)
-	// Dissectors leave out what logs in, so only the packets hold it. Headers of HTTP and its like hold
-	// it themselves; those of a protocol with a login of its own do not.
+	// Dissectors leave out what logs in, so only the packets have it. Headers of HTTP and similar
+	// protocols contain it; those of a protocol with its own login do not.
 	t := task{p: f.r.Policy}
 	traits := table.TraitsOf(text("protocol"))
 	shown := slices.ContainsFunc(row, func(v any) bool { h, ok := v.([]table.Header); return ok && len(h) > 0 }) && !traits.Login

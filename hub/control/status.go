@@ -23,8 +23,8 @@ func condition(s *resource.Snapshot, kind string, is bool, reason, message strin
 	served.Condition(&s.Status.Conditions, kind, is, reason, clip.Text(message, maxMessage), s.Generation)
 }
 
-// update changes the status of a snapshot in the API, and in s. While the API is away, it tries until ctx
-// ends. It returns errDeleted if the snapshot is gone.
+// update changes the status of a snapshot in the API, and in s. If the API is unavailable, it retries until ctx
+// ends. It returns errDeleted if the snapshot was deleted.
 func (c *Controller) update(ctx context.Context, s *resource.Snapshot, change func(*resource.Snapshot)) error {
 	for delay := c.o.Retry; ; delay = min(2*delay, maxDelay) {
 		err := c.tryUpdate(ctx, s, change)

@@ -208,7 +208,7 @@ func (h *handler) view(ctx context.Context, s *resource.Snapshot, dir string, v 
 	return errUnfinished
 }
 
-// making is a view that is being made; after done, err is the reason if that failed.
+// making is a view in progress. Once done is closed, err is the reason if it failed.
 type making struct {
 	done chan struct{}
 	err  error

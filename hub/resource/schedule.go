@@ -164,7 +164,7 @@ func (s *Schedule) Cooldown() time.Duration {
 	return s.Spec.Cooldown.Duration
 }
 
-// Around is the snapshot of a workload's incident, whose name follows from the id of the incident.
+// Around returns the snapshot of a workload's incident; its name derives from the id of the incident.
 func (s *Schedule) Around(id string, at time.Time, p *Pod) *Snapshot {
 	return &Snapshot{
 		ObjectMeta: meta.ObjectMeta{Namespace: s.Namespace, Name: s.Name + "-" + id, Labels: map[string]string{ScheduleLabel: s.Name}, CreationTimestamp: meta.NewTime(at)},

@@ -75,7 +75,7 @@ func stepOf(n *node) stepLoad {
 }
 
 // CanMatch reports whether any packet can match. It is false for "tcp and udp", and for "udp and
-// vlan", which looks for udp before the tag.
+// vlan", which tests for udp before the tag.
 func (p *Program) CanMatch() bool {
 	for i := range p.steps {
 		if p.steps[i].yes == accept || p.steps[i].no == accept {

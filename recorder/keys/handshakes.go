@@ -17,7 +17,7 @@ const (
 	maxEarly      = 4096  // keys that arrived before their handshake
 )
 
-// handshakes is the account of captured handshakes: each has a key, or is returned by Keyless.
+// handshakes records the captured handshakes: each has a key, or is returned by Keyless.
 type handshakes struct {
 	open       map[[32]byte]*Handshake
 	ended      []*Handshake // of open, in the order of their ends

@@ -213,7 +213,7 @@ func libraryOf(m *program.File, l *names, plain bool) (w found, reason Reason, d
 	return w, "", ""
 }
 
-// attach puts probes on a file. The target is registered first, because events may follow at once.
+// attach puts probes on a file. It registers the target first, because events may arrive immediately.
 func (t *Tracker) attach(x *target, w found, path string) (Reason, string) {
 	t.mu.Lock()
 	n, ok := t.number()

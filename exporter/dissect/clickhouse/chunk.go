@@ -129,8 +129,8 @@ func (x *input) read(n int, s *side) int {
 	return x.after(n - 1)
 }
 
-// endsMessage reports whether b is no login, which has a name, but the end of a message in chunks: the size of its chunk
-// was not captured.
+// endsMessage reports whether b is the end of a message in chunks, whose chunk size was not captured. A login differs
+// from it by its name.
 func (k *conn) endsMessage(dir dissect.Dir, b []byte) bool {
 	s := &k.sides[dir]
 	if s.chunked || s.never || len(b) < 2 || b[1] != 0 {

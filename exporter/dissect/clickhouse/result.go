@@ -326,7 +326,7 @@ func (k *kind) rowValue(r *cursor) string {
 	return ""
 }
 
-// frames decompresses the frames of a body, as of the native protocol. whole says that it could be read to its end.
+// frames decompresses the frames of a body, as of the native protocol. whole reports whether it could be read to its end.
 func frames(b []byte) (plain []byte, method string, whole bool) {
 	most := min(maxPlain, maxRatio*len(b)+maxForm) // so that a bomb costs time in proportion to its packets
 	for len(b) > 0 {

@@ -33,7 +33,7 @@ type Start struct {
 	RolesKnown             bool // a handshake identified client and server
 }
 
-// form is the form of the first bytes of a protocol. Its function gets the client first.
+// form is the form of the first bytes of a protocol. Its function gets the client's bytes first.
 type form struct {
 	protocol string
 	fits     func(c, s *Side) bool

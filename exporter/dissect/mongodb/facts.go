@@ -325,7 +325,7 @@ func (f *facts) finish() {
 	f.c.texts += len(row.Query.V) + f.paramAll + 16*len(row.Params) + len(row.Database.V) + len(row.Collection.V) + len(row.Session.V)
 }
 
-// namespace is database and collection. The database is behind the collection in a message, so it may be cut off.
+// namespace is database and collection. In a message the database comes after the collection, so it may be cut off.
 func (row *Row) namespace() string {
 	if !row.Collection.OK {
 		return row.Database.V

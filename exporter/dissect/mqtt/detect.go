@@ -49,7 +49,7 @@ func detectConnect(f *fixed, head []byte) dissect.Verdict {
 }
 
 // walk checks the packets of a segment. Both sides send PUBLISH, so it waits for a packet that only this side sends,
-// unless whole packets follow each other: one of them with a topic, or nothing but pings.
+// or for several complete packets, of which one has a topic or all are pings.
 func walk(dir dissect.Dir, head []byte) dissect.Verdict {
 	w := packets{all: true}
 	if !w.read(dir, head) || !w.begun && len(head) > maxDetect {

@@ -154,7 +154,7 @@ func (row *Row) stored(b []byte) {
 }
 
 // notFound is the text of the status 404 for a message that a client asked for by its number or subject
-// (server/stream.go of nats-server). Without direct access the API says it with an error. Other texts of 404 mean that no
+// (server/stream.go of nats-server). Without direct access, the API returns an error for it. Other texts of 404 mean that no
 // message came.
 const notFound = "Message Not Found"
 

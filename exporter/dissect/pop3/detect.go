@@ -14,8 +14,8 @@ const (
 )
 
 // detect recognizes a client by a command that only POP3 has, and a server by a greeting that names
-// it or has a time stamp, or by two replies with texts. +OK alone decides nothing, because Redis and
-// NATS have it too, and neither do USER and PASS, which FTP has.
+// it or has a time stamp, or by two replies with texts. +OK alone is not enough, because Redis and
+// NATS have it too, nor are USER and PASS, which FTP has.
 func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 	if dir == dissect.ToClient {
 		return detectReplies(head)

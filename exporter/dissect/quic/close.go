@@ -196,8 +196,8 @@ func (q *conn) fault(why dissect.End) string {
 	return "cut"
 }
 
-// outcome is the result of the connection itself: a side that closes it with an error blames the
-// other side.
+// outcome is the result of the connection itself: if a side closes it with an error, the other
+// side caused that.
 func (q *conn) outcome() string {
 	row := q.row
 	const h3NoError = 0x100 // RFC 9114 section 8.1

@@ -4,8 +4,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
 
-// detect requires a message that fills the datagram, from the side that sends it, whose attributes have the sizes that
-// they must have. Without an attribute, only the port distinguishes it from other bytes.
+// detect requires a message that fills the datagram, from the side that sends it, with valid sizes of attributes. Without an attribute, only the port distinguishes it from other bytes.
 func detect(dir dissect.Dir, b []byte) dissect.Verdict {
 	if len(b) == headSize || !valid(dir, b) {
 		return dissect.No

@@ -7,7 +7,7 @@ import (
 )
 
 // detect accepts a request with a cookie or a negotiation, a confirm with a negotiation, and an MCS connect.
-// Others on X.224 have parameters instead.
+// Other protocols on X.224 have parameters instead.
 func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 	n, v := whole(dir, head)
 	if v != dissect.Yes {

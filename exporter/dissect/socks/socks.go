@@ -199,8 +199,8 @@ func (k *conn) client(in *dissect.Input) (int, error) {
 	return n, err
 }
 
-// greeting is the length of the methods that a client offers (RFC 1928 section 3), or 0 if b is not one:
-// nothing may follow but the beginning of a login or a request.
+// greeting is the length of a client's greeting with the methods that it offers (RFC 1928 section 3), or 0 if b is not
+// one: only the beginning of a login or a request may follow.
 func greeting(b []byte) int {
 	if len(b) < 3 || b[0] != 5 || b[1] == 0 || b[1] > maxMethods || len(b) < 2+int(b[1]) {
 		return 0

@@ -144,7 +144,7 @@ func (k *conn) opaque13(s *side, hs *shake, side role, h recordHeader) {
 	}
 }
 
-// opaqueHeader adds the first bytes of a record to a handshake that has nothing else from this
+// opaqueHeader adds the first bytes of a record to a handshake that has no other bytes from this
 // side.
 func (k *conn) opaqueHeader(s *side, in *dissect.Input, at int) {
 	if hs := k.hs; hs != nil && hs.row.Midstream && s.of == nil {

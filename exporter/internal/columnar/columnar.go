@@ -1,7 +1,7 @@
 // Package columnar writes rows of exporter/table structs as Parquet parts.
 //
 // It guarantees that equal rows give equal bytes regardless of batches, that memory stays near a
-// few times Options.GroupBytes a table, or Scratch.StagedBytes for all tables that share it, and
+// few times Options.GroupBytes for each table, or Scratch.StagedBytes for all tables that share it, and
 // that the digest of every column (docs/format/parts.md) does not depend on the encoding of the
 // rows. Text that is not UTF-8, which Parquet readers refuse, is escaped reversibly
 // (docs/format/parts.md). It refuses rows of another type than the schema's.

@@ -165,7 +165,7 @@ func (t *talk) replaced() *talk {
 	return next
 }
 
-// end ends what connects a conversation with its views, and with what it may be a view of.
+// end removes the links of a conversation to its views, and to the conversation of which it may be a view.
 func (t *talk) end() {
 	t.leave()
 	for _, c := range t.copies {

@@ -12,8 +12,8 @@ type translation struct {
 	from, to flow.End
 }
 
-// translations are those of datagrams that an answer has proved. A server that does not answer, or not in time, proves
-// nothing: then an equal question is the same one if both of its ends are as in translations that were proved before.
+// translations are the translations of datagrams that an answer has proved. Without an answer in time, an equal question
+// counts as the same one if both of its ends are translated as in exchanges that were proved before.
 type translations = recent[translation, struct{}]
 
 // parts are the translations of the ends of a view. A translator keeps at least one port or address, so an unchanged client

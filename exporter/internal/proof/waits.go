@@ -144,8 +144,7 @@ func (t *talk) shake(m *message) {
 	}
 }
 
-// behind reports whether the times allow that the original showed answer x and these ends showed
-// y.
+// behind reports whether the times allow that x in the original and y under these ends are the same answer.
 func (t *talk) behind(x, y *message) bool {
 	ask, asked := &t.like.asked[0], &t.like.asked[1]
 	if x.no < ask.no || y.no < asked.no || !near(x.at, y.at) && (!t.comparable(x, y) || t.shook != t.like.of) {
@@ -209,8 +208,8 @@ func (t *talk) viewAs(other *talk) *flow.View {
 	return v
 }
 
-// leave ends the state that a conversation is, or may be, a view. If both have shown the same answer, but nothing proved
-// or disproved that, the first packet says so: the two may be one that was captured at two places, or one is a replay.
+// leave ends the state that a conversation is, or may be, a view. If both have shown the same answer without a proof
+// for or against it, the first packet is marked Alike: the two may be one that was captured at two places, or a replay.
 func (t *talk) leave() {
 	if l := t.like; l != nil {
 		if !l.proven && l.equal && len(l.awaited) > 0 {

@@ -94,7 +94,7 @@ func (r *Reader) outlier(f *flow.Packet) {
 	}
 }
 
-// backSlack is how far times in a file go back where processors write packets side by side.
+// backSlack is how far times in a file go back if several processors write packets in parallel.
 const backSlack = int64(1e9) // ns
 
 // timeBack writes an anomaly for a packet whose time is before that of an earlier packet.

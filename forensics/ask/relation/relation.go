@@ -76,7 +76,7 @@ func Linked(table string) string {
 		if n > 0 {
 			rows += " AND k NOT IN (" + strings.ReplaceAll(strings.Join(all, " UNION ALL "), "*", "k") + ")"
 		}
-		// Only requests that have an id or pod of the rows are sorted: after the first steps few are left.
+		// Sort only requests with an id or pod of the rows: after the first steps few are left.
 		with = append(with, fmt.Sprintf(`i%[1]d AS MATERIALIZED (%[2]s), s%[1]d AS MATERIALIZED (SELECT i.k, p.parent, greatest(%[3]s, p.floor) AS grade
 			FROM i%[1]d i ASOF JOIN (SELECT * FROM par WHERE %[4]s AND %[5]s IN (SELECT %[5]s FROM i%[1]d)) p ON i.pod = p.pod AND i.%[5]s = p.%[5]s AND i.began >= p.t0 WHERE i.began <= p.t1 AND i.k <> p.k)`, n, rows, s.grade, s.requests, s.id))
 		all = append(all, fmt.Sprintf("SELECT * FROM s%d", n))

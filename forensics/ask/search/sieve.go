@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// prefilter is a prefilter: it finds the places in a block of texts that may contain a needle. It
+// prefilter finds the places in a block of texts that may contain a needle. It
 // compares bytes only, and never skips a text that contains the needle.
 type prefilter struct {
 	words [][]byte // a match contains one of them, in lower case if fold

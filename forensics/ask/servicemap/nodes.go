@@ -32,7 +32,7 @@ type MapNode struct {
 	loud     [2]int64 // of those to it and from it, connections with rows, of which more is known than whether they were accepted
 }
 
-// tried reports whether connections to a node are all that was seen of it, and it accepted none: nothing shows that it
+// tried reports whether the node only had incoming connections and accepted none of them, so nothing shows that it
 // is a service.
 func (n *MapNode) tried() bool { return n.carried == 0 && n.out == 0 && n.in > 0 && n.shut == n.in }
 

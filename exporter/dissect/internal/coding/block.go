@@ -94,7 +94,7 @@ func lz4Begin(u *begun, p []byte) {
 	}
 }
 
-// lz4Length adds the bytes that continue a length of 15, and returns what is after them.
+// lz4Length adds the bytes that continue a length of 15, and returns the rest of p.
 func lz4Length(n int, p []byte) (int, []byte) {
 	for more := n == 15; more && len(p) > 0; p = p[1:] {
 		n += int(p[0])

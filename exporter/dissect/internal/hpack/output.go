@@ -2,7 +2,7 @@ package hpack
 
 import "unsafe"
 
-// Output is the fields of the block that a decoder decodes, within limits. Strings that no table keeps
+// Output is the fields of the block that a decoder decodes, within limits. Strings that are not kept in a table
 // share one text.
 type Output struct {
 	Unknown int    // fields with Unknown set

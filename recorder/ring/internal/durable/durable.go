@@ -1,5 +1,5 @@
 // Package durable contains the file system operations of a ring: locks that end with their process,
-// reserved space, and bytes and names that survive a power cut. Nothing in it replaces a file.
+// reserved space, and bytes and names that survive a power cut. It never replaces a file.
 package durable
 
 import (
