@@ -12,9 +12,10 @@ var update = flag.Bool("update", false, "rewrite docs/reference/kfl.md")
 
 const page, list = "../docs/kfl.md", "../docs/reference/kfl.md"
 
-const intro = "# Names of KFL\n\nGenerated from kfl/names.tsv by `go test ./kfl -run TestDocument -update`. The first name is the one in SQL and results if\n" +
-	"it is a column. Names after \"Also\" need no row: a column of [table calls](tables.md#calls) with the same name, the keyword\n" +
-	"of a protocol, or a name of KFL2 that says what it is. [kfl.md](../kfl.md) describes the language.\n"
+const intro = "# Names of KFL\n\nGenerated from kfl/names.tsv by `go test ./kfl -run TestDocument -update`. A name is text unless it has another type here.\n" +
+	"The first name is the one in SQL and results if it is a column. Names after \"Also\" need no row: a column of [table\n" +
+	"calls](tables.md#calls) with the same name, the keyword of a protocol, or a name of KFL2 that says what it is.\n" +
+	"[kfl.md](../kfl.md) describes the language.\n"
 
 // plain is the source of a name that needs no row of its own: KFL2's sizes, directions and summaries of
 // a protocol.
@@ -24,10 +25,17 @@ var plain = regexp.MustCompile(`^\w+ (\? (request_bytes|response_bytes|request_b
 // another name or a source that the name does not say; the others are listed.
 func fieldTable() string {
 	var b, rows strings.Builder
-	var listed []string
+	var listed, same []string // same are names without another name, of which only the name differs
+	last := ""                // the cells that they have in common
+	end := func() {
+		if same != nil {
+			rows.WriteString("| " + strings.Join(same, ", ") + last)
+		}
+		same, last = nil, ""
+	}
 	flush := func() {
-		if rows.Len() > 0 {
-			b.WriteString("\n| name | type | other names | is | meaning |\n|---|---|---|---|---|\n" + rows.String())
+		if end(); rows.Len() > 0 {
+			b.WriteString("\n| name | other names | is | meaning |\n|---|---|---|---|\n" + rows.String())
 		}
 		if len(listed) > 0 {
 			b.WriteString("\nAlso: " + wrap(listed, 112) + ".\n")
@@ -69,7 +77,15 @@ func fieldTable() string {
 		if f.Unit != "" {
 			typ += ", " + f.Unit
 		}
-		rows.WriteString("| " + code([]string{f.Name}) + " | " + typ + " | " + code(f.Aliases) + " | " + source + " | " + f.Doc + " |\n")
+		if typ == "text" {
+			typ = ""
+		}
+		name = strings.TrimSpace(code([]string{f.Name}) + " " + typ)
+		cells := " | " + code(f.Aliases) + " | " + source + " | " + f.Doc + " |\n"
+		if cells != last || len(f.Aliases) > 0 {
+			end()
+		}
+		same, last = append(same, name), cells
 	}
 	flush()
 	return b.String()
