@@ -167,6 +167,7 @@ func (c *Conn) seek(dir Dir, data []byte, p Packet) bool {
 		c.arrivals++
 		s.segs = append(s.segs, seg{s.off + int64(len(s.buf)), p, c.arrivals})
 	default:
+		c.began(dir)
 		c.arrived(s, p)
 		s.more, s.need = true, 0
 	}
@@ -203,14 +204,18 @@ func (c *Conn) passStart(s *side, n int) {
 	}
 }
 
-// miss notes bytes after a loss that cannot be read.
-func (c *Conn) miss(dir Dir) {
-	s := &c.sides[dir]
-	if other := uint32(c.sides[dir.Other()].off); other != s.resynced { // calls that began since the loss may be affected too
+// began extends the loss to calls that began since.
+func (c *Conn) began(dir Dir) {
+	if other := uint32(c.sides[dir.Other()].off); other != c.sides[dir].resynced {
 		c.resync(dir, c.losses.last)
 	} else {
 		c.losses.add(dir, c.losses.last)
 	}
+}
+
+// miss records bytes after a loss that cannot be read.
+func (c *Conn) miss(dir Dir) {
+	c.began(dir)
 	if cl := c.claim; cl != nil {
 		cl.misses++
 	}

@@ -125,7 +125,7 @@ func (s *Shard) datagram(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 	if c.d == nil {
 		c.begin(-1)
 	}
-	if p.Awaits && s.shorter(c, f, dir, p) {
+	if p.snapCut() && s.shorter(c, f, dir, p) {
 		return
 	}
 	if c.copied(f, dir, p) {
@@ -149,22 +149,34 @@ func (s *Shard) datagram(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 	}
 }
 
-// shorter reports whether another interface shows a datagram that the snap length of this one cut. The
-// two cannot be compared, so the cut one is not read.
+// longer reports whether another interface shows the conversation with more of each packet than that of a packet which
+// the snap length cut: the other one cuts none, or less, whatever the files state as their snap lengths.
 //
-// LIMIT: a cut datagram is read if it comes before the other interface has shown its direction. Then there is a call
-// for each, and the second one has the anomaly.
+// LIMIT: it is unknown before the other interface has shown this direction.
+func (c *Conn) longer(dir dissect.Dir, p *Packet) bool {
+	return slices.ContainsFunc(c.flows, func(g *Flow) bool {
+		return g.id != p.Flow && g.side[dir].packets > 0 && c.shard.before-g.lastNs < copySlack && (g.snapCuts == 0 || int(g.snapped) > len(p.Payload))
+	})
+}
+
+// firstOf reports whether a packet is the first of its direction, in captures with several interfaces: another one may
+// show it next.
+func (c *Conn) firstOf(dir dissect.Dir, p *Packet) bool {
+	return p.Several && len(c.flows) == 1 && c.flows[0].side[dir].packets == 1
+}
+
+// shorter reports whether another interface shows a datagram that the snap length of this one cut. The
+// two cannot be compared, so the cut one is not read. If it comes before the other interface has shown its direction,
+// there is a call for each, and the second one has the anomaly.
 func (s *Shard) shorter(c *Conn, f *Flow, dir dissect.Dir, p *Packet) bool {
-	for _, g := range c.flows {
-		if g != f && !g.short && g.side[dir].packets > 0 && p.Time-g.lastNs < copySlack {
-			n := int64(len(p.Payload))
-			f.rare(dir).anomalous += n
-			s.odd(c, f, packetRef(p), "cut_copy", "cut by the snap length of its interface, while another one shows the conversation: it is not read", n)
-			return true
-		}
+	if !c.longer(dir, p) {
+		f.short = true
+		return false
 	}
-	f.short = true
-	return false
+	n := int64(len(p.Payload))
+	f.rare(dir).anomalous += n
+	s.odd(c, f, packetRef(p), "cut_copy", "cut by the snap length of its interface, while another one shows the conversation: it is not read", n)
+	return true
 }
 
 // copied reports whether the datagram was already seen: on another interface (each shows a datagram once in each
@@ -204,7 +216,7 @@ func (c *Conn) copied(f *Flow, dir dissect.Dir, p *Packet) bool {
 	switch {
 	case unsure:
 		c.shard.odd(c, f, packetRef(p), "equal_datagrams", "equal datagrams less than 0.1 ms apart, without an IP identification: sent twice or seen twice; both are read", 0)
-	case other == nil && !p.Awaits && slices.ContainsFunc(c.flows, func(g *Flow) bool { return g != f && g.short && p.Time-g.lastNs < copySlack }):
+	case other == nil && !p.snapCut() && slices.ContainsFunc(c.flows, func(g *Flow) bool { return g != f && g.short && p.Time-g.lastNs < copySlack }):
 		c.shard.odd(c, f, packetRef(p), "cut_copy", "another interface, whose snap length cuts datagrams, showed the conversation before: both are read", 0)
 	}
 	if other != nil {

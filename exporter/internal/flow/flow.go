@@ -114,7 +114,8 @@ type Flow struct {
 	refused     bool
 	short       bool // it showed datagrams that its snap length cut, before another flow showed them
 	sightings   int64
-	snapCuts    int64
+	snapCuts    int32     // packets that the snap length cut
+	snapped     int32     // most payload bytes of one of them
 	rtt         *rtt      // nil before the first segment with payload
 	firstSig    signature // of the first packet
 	sigs        []digest  // of later ones, at most maxSigs; most floods never get there

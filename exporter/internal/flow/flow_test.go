@@ -178,7 +178,7 @@ func TestCopiesThatAreCut(t *testing.T) {
 	} {
 		cut := lookup(1, "a", 0, 0, 0, tt.cut)
 		for i := range cut {
-			cut[i].Payload, cut[i].Awaits = cut[i].Payload[:8], true
+			cut[i].Payload = cut[i].Payload[:8]
 		}
 		out := shown(t, cut, lookup(1, "a", 0, 0, 1, tt.all))
 		if got := kinds(out); len(out.Calls) != tt.calls || !slices.Equal(got, tt.kinds) {

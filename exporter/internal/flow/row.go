@@ -40,7 +40,7 @@ func (f *Flow) row(why dissect.End, primary bool) table.Flow {
 		Retransmissions: both(x.retransmissions, y.retransmissions), FastRetransmissions: both(x.fast, y.fast),
 		OutOfOrder: both(x.outOfOrder, y.outOfOrder), DuplicateAcks: both(x.dupAcks, y.dupAcks), LostSegments: both(x.lost, y.lost),
 		ZeroWindows: both(x.zeroWindows, y.zeroWindows), WindowFull: both(x.windowFull, y.windowFull), KeepAlives: both(x.keepAlives, y.keepAlives),
-		Resets: both(x.resets, y.resets), Fins: both(a.fins, b.fins), OverlapConflicts: both(x.over, y.over), SnapCuts: f.snapCuts,
+		Resets: both(x.resets, y.resets), Fins: both(a.fins, b.fins), OverlapConflicts: both(x.over, y.over), SnapCuts: int64(f.snapCuts),
 		OneSided: a.packets == 0 || b.packets == 0, Sightings: f.sightings, Turned: flipped,
 		CommunityID: communityID(client, server, c.key.proto, c.kind, c.code),
 	}

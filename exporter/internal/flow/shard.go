@@ -62,6 +62,7 @@ type Shard struct {
 	count       int
 	segment     stream.Segment // of the packet being worked on
 	at          int64          // its number
+	before      int64          // time of the packet before it in its connection, 0 if it is the first
 	untold      []untold
 	clocks      []Newest // newest time of each clock, if there are several; see SetClocks
 	oneWay      []int32  // see SetOneWay
@@ -220,6 +221,7 @@ func (s *Shard) packet(p *Packet) {
 	c.last = max(c.last, p.Time)
 	lastAt, lastClock := c.lastAt, c.lastClock
 	c.lastAt, c.lastClock, c.lastSeq, c.lastAck = p.Time, p.Clock, p.Seq, p.Ack
+	s.before = lastAt
 	c.clocks = c.clocks || p.Clock != c.flows[0].clock
 	dir := dissect.ToServer
 	if srcIsLo != c.srcIsLo {
@@ -233,7 +235,7 @@ func (s *Shard) packet(p *Packet) {
 	}
 	if p.snapCut() {
 		p.Mark |= SnapCut
-		f.snapCuts++
+		f.snapCuts, f.snapped = f.snapCuts+1, max(f.snapped, int32(len(p.Payload)))
 	}
 	switch {
 	case p.portsOnly():

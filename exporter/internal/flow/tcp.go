@@ -109,7 +109,7 @@ func (s *Shard) stream(c *Conn, dir dissect.Dir, p *Packet) stream.Verdict {
 // tcpSegment is a packet as stream reads it, until the next one.
 func (s *Shard) tcpSegment(c *Conn, dir dissect.Dir, p *Packet) *stream.Segment {
 	s.segment = stream.Segment{Packet: stream.Packet{No: p.No, Time: p.Time, Clock: p.Clock, Also: p.FragNos}, Seq: p.Seq, Ack: p.Ack,
-		Flags: p.TCPFlags, Payload: p.Payload, Len: int(p.PayloadLen), Awaits: p.Awaits, Window: c.announced(dir, p)}
+		Flags: p.TCPFlags, Payload: p.Payload, Len: int(p.PayloadLen), Awaits: p.snapCut() && (c.longer(dir, p) || c.firstOf(dir, p)), Window: c.announced(dir, p)}
 	return &s.segment
 }
 

@@ -80,7 +80,7 @@ func (r *Reader) decode(o *opened, p *pcapng.Packet, f *flow.Packet) {
 		namespace = o.side.namespace(socket.Netns)
 	}
 	f.Take(fr, namespace)
-	f.Awaits = f.PayloadLen > int32(len(f.Payload)) && l.snap < r.snap
+	f.Several = len(r.links)+len(r.waiting) > 1
 	if fr.Problems&decode.UnfinishedSum != 0 && !l.unsummed {
 		l.unsummed = true
 		r.anomaly(f.No, f.Time, "link", "unfinished_checksums", "the network adapter fills in checksums later: on this interface they prove nothing", 0)

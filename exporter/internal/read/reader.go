@@ -11,7 +11,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
@@ -65,7 +64,6 @@ type Reader struct {
 	cur        *round.Round
 	ahead      []*round.Round // finished, not sent
 	links      []link         // by interface over all files
-	snap       uint32         // the largest of their snap lengths
 	incomplete []incomplete   // datagrams given up while decoding the last packet
 	judge      *proof.Judge
 	oneWay     oneWay
@@ -99,7 +97,6 @@ type link struct {
 	unsummed  bool                       // its packets have unfinished checksums
 	acks      bool                       // it showed an acknowledgment before bothWays
 	bothWays  bool                       // it showed both directions of a conversation, or one whose other direction another one shows
-	snap      uint32                     // its snap length; the maximum if it has none
 	namespace uint64                     // a hash of the pod or node with its network namespace, 0 unknown
 	section   int32                      // of its file, from 0
 }
@@ -258,10 +255,6 @@ func (r *Reader) adopt(o *opened) {
 		l.owner, l.said = r.interfaceOwner(f)
 		r.adoptGroups(o, &l, 0)
 		l.namespace = namespaceOf(l.said)
-		if l.snap = f.SnapLen; l.snap == 0 {
-			l.snap = math.MaxUint32
-		}
-		r.snap = max(r.snap, l.snap)
 		number := int32(len(r.links))
 		var packets []pcapng.Packet
 		if o.win != nil {
