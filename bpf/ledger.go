@@ -65,7 +65,7 @@ func openLedger(m *ebpf.Map) (*Ledger, error) {
 	return &Ledger{m: m, mem: mem, words: words[:ledgerHead], notes: words[ledgerHead:]}, nil
 }
 
-// Begin notes the owner of the ledger, before the first packet.
+// Begin records the owner of the ledger, before the first packet.
 func (l *Ledger) Begin(ring, settings, start uint64) {
 	l.words[wordRing], l.words[wordSettings], l.words[wordStart] = ring, settings, start
 	atomic.StoreUint64(&l.words[wordVersion], LedgerVersion)
@@ -101,7 +101,7 @@ func (l *Ledger) Noted(position uint64, keep func(id, end uint64) bool) {
 	}
 }
 
-// Release notes that everything before a position is finished, before the kernel learns it. packets is their number
+// Release records that everything before a position is finished, before the kernel learns it. packets is their number
 // since the ring buffer was made.
 func (l *Ledger) Release(position, packets uint64) {
 	next := l.words[wordCurrent] ^ 1
@@ -117,14 +117,14 @@ func (l *Ledger) Released() (position, packets uint64) {
 	return l.words[place], l.words[place+1]
 }
 
-// SetDropped notes the number of dropped packets that the programs' counters lack: those of the output, and of earlier
+// SetDropped records the number of dropped packets that the programs' counters lack: those of the output, and of earlier
 // programs.
 func (l *Ledger) SetDropped(n uint64) { atomic.StoreUint64(&l.words[wordDropped], n) }
 
 // Losses returns the last value of SetDropped, and how many losses a start record states.
 func (l *Ledger) Losses() (dropped, stated uint64) { return l.words[wordDropped], l.words[wordStated] }
 
-// State notes that records state all losses up to now, of which this number is the programs'.
+// State records that records state all losses up to now, of which this number is the programs'.
 func (l *Ledger) State(kernel uint64) {
 	atomic.StoreUint64(&l.words[wordStated], kernel)
 	atomic.StoreUint64(&l.words[wordDropped], 0)

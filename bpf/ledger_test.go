@@ -28,7 +28,7 @@ func TestLedgerVersion(t *testing.T) {
 	}
 }
 
-// TestLedgerTellsWhatIsWritten notes packets as a reader does, and looks again as the next one.
+// TestLedgerTellsWhatIsWritten records packets as a reader does, and looks again as the next one.
 func TestLedgerTellsWhatIsWritten(t *testing.T) {
 	m, err := ebpf.NewMap(ledgerSpec(4096))
 	if errors.Is(err, os.ErrPermission) {

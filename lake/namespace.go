@@ -13,8 +13,8 @@ import (
 )
 
 // RemoveNamespace removes the rows of a Kubernetes namespace from all tables of all bundles, and records
-// it. Files that have such rows are rewritten without them, as files of the lake; the bundles stay as
-// they are. If one of the bundles must be kept, nothing is removed, and kept names them. All tables of a
+// it. Files that have such rows are rewritten without them, as files of the lake; the bundles stay
+// unchanged. If one of the bundles must be kept, nothing is removed, and kept names them. All tables of a
 // bundle change at once; bundles that are done stay done if a later one fails.
 func (l *Lake) RemoveNamespace(ctx context.Context, namespace, by, reason string, now time.Time) (done []Removal, kept []Kept, err error) {
 	for what, text := range map[string]string{"namespace": namespace, "name": by, "reason": reason} {

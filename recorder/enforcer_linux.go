@@ -215,7 +215,7 @@ func (e *enforcer) foresee(p *bpf.Packet, ip []byte, x *iface, at int64) {
 	}
 }
 
-// remember notes the certain marks of one end of a conversation, and returns it for both.
+// remember records the certain marks of one end of a conversation, and returns it for both.
 func (e *enforcer) remember(yes uint64, t talk, at int64) uint64 {
 	if at-e.rotated > talksPeriod || at < e.rotated-talksPeriod || len(e.talks[0]) >= maxTalks {
 		e.rotated = at

@@ -69,7 +69,7 @@ func unknown(err error) bool {
 	return slices.ContainsFunc(kinds, func(kind error) bool { return errors.Is(err, kind) })
 }
 
-// origin notes the statements of a report about its origin that the bundles cannot prove: the
+// origin records the statements of a report about its origin that the bundles cannot prove: the
 // release that wrote it, and which template this was.
 func (k *Check) origin(b *value.Basis, release string) {
 	if b.Release != release {

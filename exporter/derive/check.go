@@ -236,7 +236,7 @@ func (c *checking) wasHandled(cites table.Cites) bool {
 	return all
 }
 
-// leave notes where something was left.
+// leave records where something was left.
 func (c *checking) leave(table, column string) {
 	if len(c.left) < 10 {
 		c.left = append(c.left, strings.TrimSuffix("table "+table+", column "+column, ", column "))

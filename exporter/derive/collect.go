@@ -180,7 +180,7 @@ func (s *secrets) row(r *row, list []found, p Policy) {
 	}
 }
 
-// traced notes that the connection of a row must be traced.
+// traced records that the connection of a row must be traced.
 func (s *secrets) traced(r *row) {
 	if conn, ok := r.int64("conn_id"); ok {
 		s.conns[conn] = true

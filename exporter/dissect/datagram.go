@@ -67,7 +67,7 @@ func (c *Conn) datagram(dir Dir, data []byte, p Packet) {
 }
 
 // portsFor reports whether one of the ports is a protocol's own, and whether the other one is another protocol's. Then the
-// ports prove nothing: whoever forges one datagram chooses both.
+// ports prove nothing: an attacker who forges a datagram chooses both.
 func (c *Conn) portsFor(p *Protocol) (own, disputed bool) {
 	byPort := c.engine.byPort[c.Info.Transport]
 	for _, port := range [2]uint16{c.Info.ServerPort, c.Info.ClientPort} {

@@ -34,7 +34,7 @@ type sightings struct {
 	first  int64     // packet of the turn
 }
 
-// SeenAgain notes that a packet was seen again under another clock. It returns the bytes of memory
+// SeenAgain records that a packet was seen again under another clock. It returns the bytes of memory
 // that this takes.
 func (c *Conn) SeenAgain(dir Dir, no int64, at Instant) (taken int) {
 	if at.Clock == NoClock {

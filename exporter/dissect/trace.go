@@ -49,8 +49,8 @@ func (in *Input) indexOf(part []byte) int {
 // carried reports whether another connection carries the bytes of c, so that they may not be in packets as they are.
 func (c *Conn) carried() bool { return c.parent != nil && !c.isBeside }
 
-// places lists where in.Data[from:to] was captured. ok is false for fragments: no sequence number
-// tells which.
+// places lists where in.Data[from:to] was captured. ok is false for fragments, which have no
+// sequence number.
 func (in *Input) places(from, to int) (list []Place, ok bool) {
 	ok = true
 	for from < to {
@@ -83,11 +83,11 @@ type hidden struct {
 // Tracing reports whether Hide and HideRest are of use.
 func (in *Input) Tracing() bool { return in.conn != nil && in.conn.engine.trace }
 
-// Hide notes that in.Data[from:to] is a credential of a call, which no row shows. An empty range notes
+// Hide records that in.Data[from:to] is a credential of a call, which no row shows. An empty range notes
 // that the call has none in its message.
 func (x *Exchange) Hide(in *Input, from, to int) { x.hide(in, from, to, true) }
 
-// HideRest notes that in.Data[from:to] is in no row, because the row shows only the beginning of
+// HideRest records that in.Data[from:to] is in no row, because the row shows only the beginning of
 // its message.
 func (x *Exchange) HideRest(in *Input, from, to int) { x.hide(in, from, to, false) }
 
@@ -104,7 +104,7 @@ func (x *Exchange) HidePart(in *Input, part []byte) {
 	}
 }
 
-// HideUnplaced notes that a call has a credential whose place is not known, because it is no part of
+// HideUnplaced records that a call has a credential whose place is not known, because it is no part of
 // in.Data: then nothing that Hide noted of the call is of use.
 func (x *Exchange) HideUnplaced(in *Input) {
 	if x.Hide(in, 0, 0); in.Tracing() {

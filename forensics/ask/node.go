@@ -62,7 +62,7 @@ type Node struct {
 // MaxFacts is the highest number of nodes that Nodes reads; nodes inside come first.
 const MaxFacts = 50_000
 
-// noteOwners notes addresses that have an owner in some of the bundles only: a name of one bundle may not be that of
+// noteOwners records addresses that have an owner in some of the bundles only: a name of one bundle may not be that of
 // the same address in another, so one service has two names.
 func (f *Frame) noteOwners(ctx context.Context, c *forensics.Case) error {
 	if !c.Several() {

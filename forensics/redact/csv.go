@@ -29,7 +29,7 @@ func (t *task) csv(s string, comma byte) string {
 	return apply(s, t.hits(s, tidy(edits)))
 }
 
-// csvField returns the text of the field at i without its quotes, and the place of the sign after it: a comma or the end of a
+// csvField returns the text of the field at i without its quotes, and the position after it, of a comma or the end of the
 // line. Quotes inside the text are doubled (RFC 4180, section 2).
 func csvField(s string, i int, comma byte) (start, end, next int) {
 	start, next = i, i

@@ -5,9 +5,9 @@
 //	job.json                  the nodes whose parts a Job bundles, by index
 //	nodes/NODE/pin.json       what the node listed
 //	nodes/NODE/held/          its files, complete or in held/.part/
-//	nodes/NODE/received.json  the state of a part that came
+//	nodes/NODE/received.json  the state of a part that arrived
 //	nodes/NODE/anchor.json    what the witness stated about the node's ring
-//	nodes/NODE/missing.json   why the node's part, or some of it, did not come
+//	nodes/NODE/missing.json   why the node's part, or some of it, did not arrive
 //	nodes/NODE/failed.json    why no bundle was made of the files, which stay
 //	bundles/NODE.pcapsule     the finished bundle; nodes/NODE is removed then
 //

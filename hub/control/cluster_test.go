@@ -116,7 +116,7 @@ func (c *cluster) find(_ context.Context, name string) (*pins.Client, error) {
 	return &pins.Client{URL: u, HTTP: client}, err
 }
 
-// stamp notes what a hub adds to a bundle.
+// stamp records what a hub adds to a bundle.
 func (c *cluster) stamp(path string, s collect.Seen) error {
 	c.stamped.Store(path, s)
 	return nil

@@ -42,7 +42,7 @@ type audit struct {
 	none  bool   // the line was not written
 }
 
-// by notes who asks.
+// by records who asks.
 func by(r *http.Request, user string) {
 	if a, ok := r.Context().Value(auditKey{}).(*audit); ok {
 		a.user = user

@@ -159,7 +159,7 @@ func (r *run) ofCronJob() *resource.Pod {
 	return &p
 }
 
-// gone notes that a pod no longer exists.
+// gone records that a pod no longer exists.
 func (m *Memory) gone(uid types.UID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

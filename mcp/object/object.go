@@ -1,6 +1,6 @@
 // Package object edits JSON objects whose members keep their order, and cuts them to a size.
 //
-// It notes each cut in the object, so that a part is never mistaken for the whole. Values that it
+// It records each cut in the object, so that a part is never mistaken for the whole. Values that it
 // did not make itself pass unchanged.
 package object
 

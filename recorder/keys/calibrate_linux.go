@@ -87,7 +87,7 @@ func (t *Tracker) object(e *bpf.Event) {
 	t.wait(s)
 }
 
-// setLibrary notes that a process has a library, which it may have mapped just now.
+// setLibrary records that a process has a library, which it may have mapped just now.
 func (p *process) setLibrary(x *target) {
 	p.library = x.library
 	p.from = x

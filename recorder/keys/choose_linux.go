@@ -295,7 +295,7 @@ func (t *Tracker) program(p *process, pid uint32, first bool) {
 	}
 }
 
-// runs notes that a process runs a file. It returns true if no other file need be examined:
+// runs records that a process runs a file. It returns true if no other file need be examined:
 // a Go program has one TLS implementation, and a library that cgo loads is not followed.
 func (t *Tracker) runs(p *process, x *target, err error) bool {
 	t.mu.Lock()

@@ -62,7 +62,7 @@ type Captured interface {
 	// first gap or some tens of kilobytes. It returns false if no ClientHello with this random
 	// was captured. The caller must not change the bytes.
 	Records(clientRandom [32]byte) (client, server []byte, ok bool)
-	// Keyed notes that a key of a connection was written.
+	// Keyed records that a key of a connection was written.
 	Keyed(clientRandom [32]byte)
 	// Keyless returns the handshakes that have no key although their connections ended before
 	// a time (UTC, ns), each once.

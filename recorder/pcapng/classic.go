@@ -215,7 +215,7 @@ func frameLimit(link uint16) uint32 {
 }
 
 // chooseVariant determines the length of the record headers. Kuznetzov's magic number means
-// 24 or 28 bytes; the ordinary one means 20 in files from Nokia boxes.
+// 24 or 28 bytes; the ordinary one means 20 in files of Nokia devices.
 func (r *Reader) chooseVariant(w []byte) (need int) {
 	if !r.eof && !r.opt.Live && len(w) < lookahead {
 		return lookahead

@@ -150,7 +150,7 @@ func (o *Opener) Skip(r *Record) {
 	}
 }
 
-// Lost notes that records are missing before the next one. CBC of SSL 3.0 and TLS 1.0 recovers
+// Lost records that records are missing before the next one. CBC of SSL 3.0 and TLS 1.0 recovers
 // after one record, which Open refuses with ErrLost; RC4 does not. Other ciphers are not affected.
 func (o *Opener) Lost() {
 	if c := o.old; c != nil && (c.rc4 != nil || c.cbc != nil && !c.iv) {

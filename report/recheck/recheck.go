@@ -106,7 +106,7 @@ type observer struct {
 	done   map[string]*value.Rechecked
 }
 
-// fail notes why a call was not checked.
+// fail records why a call was not checked.
 func (o *observer) fail(id, why string) {
 	o.done[id] = &value.Rechecked{Call: id, Why: value.Text(why)}
 }

@@ -171,7 +171,7 @@ func (b *builder) section(p *templates.Section) {
 	}
 }
 
-// tolerate notes that a part needs more memory than the case may use: it must not prevent the rest of
+// tolerate records that a part needs more memory than the case may use: it must not prevent the rest of
 // the report.
 func (b *builder) tolerate(name string) bool {
 	if !errors.Is(b.err, forensics.ErrMemory) {

@@ -186,7 +186,7 @@ func (k *conn) login(c *call, in *dissect.Input, at int, r *reader) {
 	c.row.User = table.NonEmpty(k.user)
 }
 
-// hide notes the place of a credential, which ends at the reader's position.
+// hide records the place of a credential, which ends at the reader's position.
 func (r *reader) hide(c *call, in *dissect.Input, at int, secret []byte) {
 	end := at + frameHead + 4 + r.Used()
 	c.x.Hide(in, end-len(secret), end)

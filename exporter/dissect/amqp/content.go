@@ -150,7 +150,7 @@ func (k *conn) ended(t *content) {
 	k.emit(c, "")
 }
 
-// awaits notes that a message waits for its acknowledgement.
+// awaits records that a message waits for its acknowledgement.
 func (k *conn) awaits(c *call, side int, tag uint64) {
 	ch := k.channels[c.channel]
 	if ch == nil {

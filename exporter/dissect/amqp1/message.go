@@ -239,7 +239,7 @@ func length(r *reader) int64 {
 	return 0
 }
 
-// missing notes bytes of a message that were not captured.
+// missing records bytes of a message that were not captured.
 func (k *conn) missing(c *call, n int64) {
 	m := c.message
 	if m.isBody && n <= m.left {
@@ -289,7 +289,7 @@ func (d *deliveries) add(c *call) {
 	}
 }
 
-// settled notes that a message no longer waits.
+// settled records that a message no longer waits.
 func (k *conn) settled(c *call) {
 	d, place := c.sent, c.place
 	c.sent = nil

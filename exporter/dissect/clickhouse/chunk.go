@@ -114,7 +114,7 @@ func (x *input) add(e *dissect.Exchange, from, to int) {
 // need asks for the first n bytes of data.
 func (x *input) need(c *dissect.Conn, n int) { c.Need(x.Dir, n+x.end-len(x.data)) }
 
-// read notes that data[:n] was read, and returns where the rest of Input.Data begins.
+// read records that data[:n] was read, and returns where the rest of Input.Data begins.
 func (x *input) read(n int, s *side) int {
 	switch {
 	case n == len(x.data):

@@ -389,7 +389,7 @@ func (k *conn) afterHello(b []byte) int {
 	return r.at
 }
 
-// choose notes which sides send chunks.
+// choose records which sides send chunks.
 func (k *conn) choose(client, server bool) {
 	for dir, c := range [2]bool{client, server} {
 		s := &k.sides[dir]

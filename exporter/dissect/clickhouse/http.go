@@ -274,7 +274,7 @@ func (s *Statement) name(x *content.Exchange) {
 	switch {
 	case s.ErrCode.OK:
 		x.Add(", " + s.problem())
-		x.Outcome = "" // HTTP says 500 for most errors, whoever made them, and 200 for those that come late
+		x.Outcome = "" // HTTP has 500 for most errors of either side, and 200 for late ones
 		x.Fail(outcome(s.ErrCode.V), s.ErrName.V)
 	case s.Inserted.OK, s.Rows.OK:
 		x.Add(", " + s.count())

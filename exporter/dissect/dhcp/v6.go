@@ -181,7 +181,7 @@ func (o *options6) nested(v []byte, n, depth int) {
 	}
 }
 
-// assigned notes an address, or a prefix, and its valid lifetime.
+// assigned records an address, or a prefix, and its valid lifetime.
 func (o *options6) assigned(a string, valid []byte) {
 	row := o.row
 	seconds := int64(binary.BigEndian.Uint32(valid))

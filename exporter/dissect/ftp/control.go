@@ -68,7 +68,7 @@ func (k *conn) command(in *dissect.Input, at int) (int, error) {
 // transfers are the commands with a data connection.
 var transfers = map[string]bool{"RETR": true, "STOR": true, "STOU": true, "APPE": true, "LIST": true, "NLST": true, "MLSD": true}
 
-// prepare notes the parameters of the next data connection, from a command and earlier ones.
+// prepare records the parameters of the next data connection, from a command and earlier ones.
 func (k *conn) prepare(c *call, argument string) {
 	row := c.row
 	switch row.Command {
@@ -211,7 +211,7 @@ func size(command string, code int, text string) table.Opt[int64] {
 	return table.Some(n)
 }
 
-// learn notes the effects of a reply on later commands.
+// learn records the effects of a reply on later commands.
 func (k *conn) learn(row *Row) {
 	done := k.replies.Code >= 200 && k.replies.Code < 300
 	switch row.Command {

@@ -140,7 +140,7 @@ func (k *conn) chunkLine(s *side, b []byte) (n int, err error) {
 }
 
 // bareChunk marks a body that has an LF without CR at the size or end of a chunk. RFC 9112 section 2.2 lets readers
-// accept it in the head only: another reader takes it for a part of the extension, or skips two bytes after the chunk.
+// accept it in the head only: another reader includes it in the extension, or skips two bytes after the chunk.
 func (k *conn) bareChunk(s *side) {
 	if s.call.quirks&quirkBareChunk != 0 {
 		return

@@ -147,7 +147,7 @@ func (k *conn) greeting(text []byte) bool {
 	return true
 }
 
-// state notes the status of a command, or of the connection, and its text.
+// state records the status of a command, or of the connection, and its text.
 func (c *call) state(status string, text []byte) {
 	row := c.row
 	row.Status = table.Some(status)
@@ -296,7 +296,7 @@ func (k *conn) answer(in *dissect.Input, at, n int, tag, status string, text []b
 	}
 }
 
-// learn notes the effects of a command on later ones.
+// learn records the effects of a command on later ones.
 func (k *conn) learn(row *Row) {
 	switch row.Command {
 	case "LOGIN", "AUTHENTICATE":

@@ -89,7 +89,7 @@ func (f *facts) throttled(ms int32) {
 	}
 }
 
-// short notes that the rest of a message was not read.
+// short records that the rest of a message was not read.
 func (f *facts) short(r *reader) {
 	f.partial, f.c.uncounted = f.partial || r.Short(), f.c.uncounted || r.Short()
 }

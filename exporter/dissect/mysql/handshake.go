@@ -124,7 +124,7 @@ func pluginName(b []byte) string {
 // logsIn reports whether the messages of a call may have credentials.
 func (c *call) logsIn() bool { return c.kind == kindConnect || c.stage == stageAuth }
 
-// hide notes that bytes from to to of the current message are a challenge or a credential, except zeros
+// hide records that bytes from to to of the current message are a challenge or a credential, except zeros
 // at their end.
 func (k *conn) hide(c *call, from, to int) {
 	m := &k.current

@@ -58,7 +58,7 @@ func (k *conn) carries(in *dissect.Input, c *call, r *reader, n int64) {
 	k.parts[in.Dir].Data.Expect(*t, int64(r.pos()), n, row.Offset.V)
 }
 
-// failed notes that a write failed.
+// failed records that a write failed.
 func (k *conn) failed(handle string) {
 	if f := k.fileOf(handle); f != nil && f.up != nil {
 		f.up.Refused = true

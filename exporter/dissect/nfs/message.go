@@ -123,7 +123,7 @@ func (c *call) fileHandle(r *reader) string {
 	return string(r.opaque())
 }
 
-// file notes the file of a call: a handle, and with named a name in that directory.
+// file records the file of a call: a handle, and with named a name in that directory.
 func (k *conn) file(c *call, r *reader, named bool) {
 	c.handle = c.fileHandle(r)
 	path := k.paths[c.handle]
@@ -325,13 +325,13 @@ func (k *conn) results34(in *dissect.Input, c *call, r *reader) {
 	}
 }
 
-// made notes the handle of the file that a call names.
+// made records the handle of the file that a call names.
 func (k *conn) made(c *call, handle string) {
 	c.row.Handle = handleText(handle)
 	k.remember(handle, join(k.paths[c.handle], c.name))
 }
 
-// status notes the status of a reply.
+// status records the status of a reply.
 func (c *call) status(n int64, section string) {
 	row := c.row
 	row.Status, row.StatusText = table.Some(n), table.Some(tables()[section].Name(n, "NFSERR_"))

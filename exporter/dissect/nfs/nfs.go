@@ -149,7 +149,7 @@ func (k *conn) Kept() int {
 	return n
 }
 
-// remember notes the path of a file handle.
+// remember records the path of a file handle.
 func (k *conn) remember(handle, path string) {
 	if handle == "" || path == "" || len(handle) > maxHandle {
 		return

@@ -90,7 +90,7 @@ func (k *conn) find(in *dissect.Input, at int) *call {
 	return &call{row: &Row{Command: "NOTICE", User: table.NonEmpty(k.user)}}
 }
 
-// state notes the status of a reply and its text.
+// state records the status of a reply and its text.
 func (c *call) state(status string, text []byte) {
 	row := c.row
 	row.Status = table.Some(status)
@@ -114,7 +114,7 @@ func (c *call) state(status string, text []byte) {
 	}
 }
 
-// learn notes the effects of a reply on later commands.
+// learn records the effects of a reply on later commands.
 func (k *conn) learn(c *call) {
 	row := c.row
 	switch row.Command {

@@ -199,7 +199,7 @@ func (k *conn) relation(oid uint32, name string) {
 	s.relations[oid] = name
 }
 
-// touch notes a table that the transaction changes.
+// touch records a table that the transaction changes.
 func (d *changes) touch(s *stream, r *cursor.Cursor) {
 	oid := r.Uint32()
 	if r.Short() || len(d.tables) == maxTables {

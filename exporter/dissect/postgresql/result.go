@@ -97,7 +97,7 @@ func (c *call) show(body []byte, cut bool) bool {
 	return true
 }
 
-// hideRow notes the values of a row that is not shown; body is in.Data[at:] of it.
+// hideRow records the values of a row that is not shown; body is in.Data[at:] of it.
 func (c *call) hideRow(body []byte, in *dissect.Input, at int) {
 	r := cursor.New(body)
 	for range r.Uint16() {

@@ -20,7 +20,7 @@ var secrets = map[uint8]bool{
 // microsoftSecrets are those of Microsoft: responses and challenges of MS-CHAP, passwords and keys, RFC 2548.
 var microsoftSecrets = map[uint8]bool{1: true, 3: true, 4: true, 5: true, 6: true, 11: true, 12: true, 16: true, 17: true, 25: true, 26: true, 27: true}
 
-// hide notes the secrets of a message, in.Data[:m.size]. The kinds and lengths of attributes stay,
+// hide records the secrets of a message, in.Data[:m.size]. The kinds and lengths of attributes stay,
 // and so does the random authenticator of a request. That of a response proves the secret of the server.
 func (m *message) hide(in *dissect.Input, x *dissect.Exchange) {
 	if !in.Tracing() {
@@ -54,7 +54,7 @@ func (m *message) hide(in *dissect.Input, x *dissect.Exchange) {
 	}
 }
 
-// hideVendor notes the values of a vendor's attributes, in.Data[from:end]. They have kinds and lengths, unless
+// hideVendor records the values of a vendor's attributes, in.Data[from:end]. They have kinds and lengths, unless
 // the vendor uses another format, RFC 2865 section 5.26.
 func hideVendor(in *dissect.Input, x *dissect.Exchange, from, end int) {
 	vendor := binary.BigEndian.Uint32(in.Data[from:])

@@ -53,7 +53,7 @@ func (c *call) maskReply(w *walker, kind byte, p []byte) []byte {
 	return p
 }
 
-// hideReply notes the places of passwords in the part of a reply that was read.
+// hideReply records the places of passwords in the part of a reply that was read.
 func (c *call) hideReply(in *dissect.Input, from, to int) {
 	for _, s := range c.unplaced {
 		if i := bytes.Index(in.Data[from:to], s); i >= 0 {

@@ -10,7 +10,7 @@ import (
 // harmless are the parameters of Digest that prove nothing, RFC 3261 section 25.1 and RFC 8760.
 var harmless = map[string]bool{"username": true, "realm": true, "uri": true, "algorithm": true, "qop": true, "nc": true, "stale": true, "domain": true}
 
-// hide notes what no row shows of a message, in.Data[:n], whose head is in.Data[:head]: what answers a challenge,
+// hide records what no row shows of a message, in.Data[:n], whose head is in.Data[:head]: what answers a challenge,
 // passwords in URIs, keys of media, and bodies.
 func (m *message) hide(in *dissect.Input, x *dissect.Exchange, head, n int) {
 	if !in.Tracing() {
@@ -73,7 +73,7 @@ func lines(b []byte, at, end int, f func(from, to int)) {
 	}
 }
 
-// hideParameters notes the values in a list, in.Data[from:to], that are not harmless.
+// hideParameters records the values in a list, in.Data[from:to], that are not harmless.
 func hideParameters(in *dissect.Input, x *dissect.Exchange, from, to int) {
 	quoted := false
 	for at, start := from, from; at <= to; at++ {
@@ -97,7 +97,7 @@ func hideParameters(in *dissect.Input, x *dissect.Exchange, from, to int) {
 	}
 }
 
-// hidePasswords notes the passwords of SIP URIs in a line, in.Data[from:to], RFC 3261 section 19.1.1.
+// hidePasswords records the passwords of SIP URIs in a line, in.Data[from:to], RFC 3261 section 19.1.1.
 func hidePasswords(in *dissect.Input, x *dissect.Exchange, from, to int) {
 	for {
 		i := bytes.IndexByte(in.Data[from:to], '@')

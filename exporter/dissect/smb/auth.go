@@ -92,7 +92,7 @@ func (c *call) setLogin(l login) {
 	row.User, row.Domain, row.Workstation, row.Auth = table.NonEmpty(l.user), table.NonEmpty(l.domain), table.NonEmpty(l.workstation), table.NonEmpty(l.auth)
 }
 
-// loggedIn notes the user of a session.
+// loggedIn records the user of a session.
 func (k *conn) loggedIn(c *call) {
 	row := c.row
 	if c.login.auth != "" {

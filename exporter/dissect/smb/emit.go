@@ -9,7 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
-// status notes the status of a response.
+// status records the status of a response.
 func (c *call) status(n int64) {
 	row := c.row
 	row.Status = table.Some(n)

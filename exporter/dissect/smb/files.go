@@ -11,7 +11,7 @@ import (
 
 const transferCost = int(unsafe.Sizeof(pieces.Transfer{})+unsafe.Sizeof(dissect.Body{})+unsafe.Sizeof(Row{})) + 64
 
-// opened notes the file that a command opened. One with the same id is no longer open.
+// opened records the file that a command opened. One with the same id is no longer open.
 func (k *conn) opened(c *call) {
 	k.leave(k.files.put(c.file, &file{name: c.row.File, size: c.row.FileSize}, len(c.row.File.V)))
 }
@@ -48,7 +48,7 @@ func (k *conn) carries(in *dissect.Input, c *call, from int, n int64) {
 	k.parts[in.Dir].Data.Expect(*t, int64(from), n, row.Offset.V)
 }
 
-// failed notes that a read or a write failed. A read beyond the end of the file reveals its size.
+// failed records that a read or a write failed. A read beyond the end of the file reveals its size.
 func (k *conn) failed(c *call, write bool) {
 	f := k.files.all[c.file]
 	switch {

@@ -79,7 +79,7 @@ func (k *conn) request1(in *dissect.Input, m *message, id key) (*call, bool) {
 	return c, false
 }
 
-// chain notes the commands that follow in the same message, and reads a tree connect there.
+// chain records the commands that follow in the same message, and reads a tree connect there.
 func (c *call) chain(m *message) {
 	command, at := m.u8(4), head1
 	for len(c.row.Chain) < 8 && m.u8(at) >= 2 && isAndX(command) {
@@ -200,7 +200,7 @@ func (k *conn) session1(in *dissect.Input, c *call, m *message, words, data int)
 	}
 }
 
-// of1 notes which file a request is about; its number is at a position.
+// of1 records which file a request is about; its number is at a position.
 func (k *conn) of1(c *call, m *message, at int) {
 	id := m.bytes(at, 2)
 	if id == nil {

@@ -82,7 +82,7 @@ func (k *conn) response1(in *dissect.Input, m *message, id key) (*call, bool) {
 	return c, k.answer1(in, c, m, words)
 }
 
-// dosStatus notes a status of the form before NT.
+// dosStatus records a status of the form before NT.
 func (c *call) dosStatus(n int64) {
 	c.row.Status = table.Some(n)
 	if n == 0 {
@@ -164,7 +164,7 @@ func (c *call) more(valid bool, parameters, data, p, d int64) bool {
 	return !valid || c.got[0] >= parameters && c.got[1] >= data
 }
 
-// opened1 notes the number of an opened file.
+// opened1 records the number of an opened file.
 func (k *conn) opened1(c *call, m *message, at int) {
 	if id := m.bytes(at, 2); id != nil {
 		c.file, c.row.FileID = string(id), fileID(id)

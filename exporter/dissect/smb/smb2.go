@@ -77,7 +77,7 @@ func (k *conn) call2(m *message) *call {
 	return c
 }
 
-// inside notes the session and the tree of a call.
+// inside records the session and the tree of a call.
 func (k *conn) inside(c *call, id int64) {
 	row := c.row
 	if c.session != 0 {
@@ -175,7 +175,7 @@ func (c *call) change(m *message, class, at int) {
 	}
 }
 
-// of notes which file a request is about.
+// of records which file a request is about.
 func (k *conn) of(in *dissect.Input, c *call, id []byte) {
 	if id == nil {
 		return

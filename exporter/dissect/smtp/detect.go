@@ -15,7 +15,7 @@ const (
 	maxLines = 4 // commands that decide nothing
 )
 
-// detect recognizes a client by its name or an envelope. A greeting with 220 decides nothing,
+// detect recognizes a client by its name or an envelope. A greeting with 220 is not enough,
 // because FTP has it too: the reply after it does.
 func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 	if dir == dissect.ToClient {

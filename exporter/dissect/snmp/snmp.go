@@ -118,7 +118,7 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 	return m.size, nil
 }
 
-// hide notes the secrets of a message.
+// hide records the secrets of a message.
 func (m *message) hide(in *dissect.Input, x *dissect.Exchange) {
 	x.Hide(in, 0, 0) // there may be none
 	for _, secret := range m.secrets {

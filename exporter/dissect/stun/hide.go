@@ -18,7 +18,7 @@ var shown = map[uint16]bool{attrMapped: true, attrUsername: true, attrError: tru
 	attrXorRelayed: true, attrTransport: true, attrXorMapped: true, attrPriority: true, attrNominate: true, attrSoftware: true, attrAlternate: true,
 	attrControlled: true, attrControlling: true}
 
-// hide notes the values of a message that no row shows. The fingerprint is one, because it would confirm a guess of
+// hide records the values of a message that no row shows. The fingerprint is one, because it would confirm a guess of
 // the others.
 func (m *message) hide(in *dissect.Input, x *dissect.Exchange) {
 	if !in.Tracing() {

@@ -172,7 +172,7 @@ func (k *conn) packet(s *session, in *dissect.Input, from, at, to int) error {
 	return k.responsePacket(s, in, from, to, head, payload)
 }
 
-// sealedLogin notes that the client sends a login in TLS whose response is not encrypted.
+// sealedLogin records that the client sends a login in TLS whose response is not encrypted.
 func (k *conn) sealedLogin(in *dissect.Input, at int, b []byte) {
 	const application = 0x17
 	if in.Dir != dissect.ToServer || b[0] != application || k.sealed || k.main.queue.Front() != nil {

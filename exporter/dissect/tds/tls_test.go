@@ -22,7 +22,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
 
-// wire notes what both sides send.
+// wire records what both sides send.
 type wire struct {
 	mu   sync.Mutex
 	said chunks

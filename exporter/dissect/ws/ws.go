@@ -248,5 +248,5 @@ func (k *conn) Close(why dissect.End) {
 	}
 }
 
-// carries reports whether the bytes of a message go to what the messages carry as they come.
+// carries reports whether the bytes of a message are passed to the carried protocol as they arrive.
 func (k *conn) carries(m *call) bool { return k.inner != nil && !m.compressed }

@@ -151,7 +151,7 @@ type lengths struct {
 // afterPackets is the value of Batch.at when the shard has seen all packets of the round.
 const afterPackets = math.MaxInt32
 
-// mark notes the lengths of the lists.
+// mark records the lengths of the lists.
 func (b *Batch) mark() {
 	m := lengths{b.at, b.size, len(b.Started), len(b.Owners), len(b.Calls), len(b.Flows), len(b.Conns), len(b.Events), len(b.Anomalies)}
 	if n := len(b.marks); n > 0 {

@@ -39,7 +39,7 @@ func (t *tcpSink) Again(dir uint8, no int64, s *stream.Segment) {
 	(*Conn)(t).seenAgain(dissect.Dir(dir), no, dissect.Instant{Ns: s.Time, Clock: s.Clock})
 }
 
-// seenAgain notes the time of a copy of a packet, because another clock may have stamped it.
+// seenAgain records the time of a copy of a packet, because another clock may have stamped it.
 func (c *Conn) seenAgain(dir dissect.Dir, no int64, at dissect.Instant) {
 	if c.clocks && c.d != nil {
 		c.shard.take(c, c.d.SeenAgain(dir, no, at))

@@ -18,7 +18,7 @@ func (c *Conn) outdated(dir dissect.Dir, p *Packet) bool {
 		(p.View.same(c.stampOf[dir]) || !p.View.restamps() && !c.stampOf[dir].restamps())
 }
 
-// stamped notes the time stamp of bytes that arrived in order, as receivers do (RFC 7323 section 4.3).
+// stamped records the time stamp of bytes that arrived in order, as receivers do (RFC 7323 section 4.3).
 func (c *Conn) stamped(dir dissect.Dir, p *Packet, brought stream.Verdict) {
 	if p.HasTS && p.PayloadLen > 0 && brought&(stream.New|stream.Ahead) == stream.New && !c.outdated(dir, p) {
 		c.stamp[dir], c.hasStamp[dir], c.stampOf[dir] = p.TSVal, true, p.View

@@ -180,7 +180,7 @@ func (n *networks) newSlot() uint8 {
 	return n.slots
 }
 
-// learn notes that a direction of the conversation is known in a network.
+// learn records that a direction of the conversation is known in a network.
 func (c *Conn) learn(id uint64, side, slot uint8) {
 	n := &c.nets
 	if n.slotOf(id, side) != noSlot {
@@ -364,7 +364,7 @@ func (c *Conn) contradicts(p *Packet, side, slot uint8) bool {
 	return false
 }
 
-// open notes a direction's first payload.
+// open records a direction's first payload.
 func (n *networks) open(p *Packet, side, slot uint8) {
 	o := &n.opening[side]
 	if o.set || len(p.Payload) == 0 || p.Proto != protoTCP {

@@ -75,7 +75,7 @@ func (s *Shard) undelivered(p *Packet) {
 	}
 }
 
-// rejected notes that a connection's SYN was rejected (RFC 1122 section 4.2.3.9), unless the server has answered.
+// rejected records that a connection's SYN was rejected (RFC 1122 section 4.2.3.9), unless the server has answered.
 func (s *Shard) rejected(c *Conn, p *Packet) {
 	if c.unreachable || !c.hasISN[dissect.ToServer] || c.isn[dissect.ToServer] != p.Seq || c.spoke&(1<<dissect.ToClient) != 0 {
 		return

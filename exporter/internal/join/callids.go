@@ -69,7 +69,7 @@ func (u *callIDs) place(id table.ID) (*[8]uint64, uint64) {
 	return &u.seen[h%uint64(len(u.seen))], (h ^ h>>29) * 0xbf58476d1ce4e5b9
 }
 
-// add notes an id and reports whether it may have been noted before.
+// add records an id and reports whether it may have been recorded before.
 func (u *callIDs) add(id table.ID) bool {
 	if u.seen != nil {
 		return u.note(id)

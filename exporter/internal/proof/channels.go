@@ -108,7 +108,7 @@ func (c *channels) ofDatagram(f *flow.Packet, h uint64) uint64 {
 	return h
 }
 
-// announce notes the ends that a message of a control connection names.
+// announce records the ends that a message of a control connection names.
 func (c *channels) announce(f *flow.Packet, shard uint64, byServer bool) {
 	text := f.Payload[4:]
 	if i := bytes.IndexByte(text, '\n'); i >= 0 {

@@ -163,7 +163,7 @@ func (p *pairs) message(f *flow.Packet, dir uint8) message {
 		drawn: syn && f.Seq >= minDrawn && f.Ack > minDrawn}
 }
 
-// repeats notes a SYN that another conversation has shown. Its ends may get payload before the other ones do.
+// repeats records a SYN that another conversation has shown. Its ends may get payload before the other ones do.
 func (p *pairs) repeats(f *flow.Packet, hash uint64) {
 	p.settled.remove(placeHash(hash, f.Network))
 	if t := p.talk(f, hash, true); t != nil {

@@ -100,7 +100,7 @@ func (s *seen) dir(f *flow.Packet) int {
 	return 1
 }
 
-// end notes how far a view's directions are, and their end. A reset far from the bytes of its side ends nothing
+// end records how far a view's directions are, and their end. A reset far from the bytes of its side ends nothing
 // (RFC 9293 section 3.10.7.4): a SYN after it counts once it is answered.
 func (s *seen) end(f *flow.Packet) {
 	dir := s.dir(f)
@@ -312,7 +312,7 @@ func (d *dial) like(f *flow.Packet) bool {
 	return f.HasTS && f.TSVal == d.tsval || f.Seq >= minDrawn && d.copies < maxCopies
 }
 
-// begin notes a SYN on ends that may have an old view, which stays until the SYN is answered.
+// begin records a SYN on ends that may have an old view, which stays until the SYN is answered.
 func (v *views) begin(at place, old *seen, r *redial) {
 	switch {
 	case old != nil:

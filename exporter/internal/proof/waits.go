@@ -137,7 +137,7 @@ func (p *pairs) answered(t *talk, m message) {
 	}
 }
 
-// shake notes that both conversations have shown a message.
+// shake records that both conversations have shown a message.
 func (t *talk) shake(m *message) {
 	if m.drawn {
 		t.shook = t.like.of

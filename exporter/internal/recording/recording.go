@@ -53,7 +53,7 @@ type Recording struct {
 	continued bool
 }
 
-// Passed notes the time of a packet.
+// Passed records the time of a packet.
 func (c *Recording) Passed(ns int64) {
 	c.last = max(c.last, ns)
 	c.newest.Ns = max(c.newest.Ns, ns)
@@ -107,7 +107,7 @@ func (f *File) Header(section int32) *ring.Header { return f.about[section].head
 // Merged reports whether a section states that it was merged from several captures.
 func (f *File) Merged(section int32) bool { return f.about[section].merged }
 
-// Ended notes that the file has no more packets.
+// Ended records that the file has no more packets.
 func (f *File) Ended() {
 	for _, c := range f.current {
 		c.over = true

@@ -160,7 +160,7 @@ func (c *Conn) refute(dir uint8, s *Segment) {
 // knows reports whether it is known what the direction has sent, so that acknowledgements can be judged.
 func (h *half) knows() bool { return h.started || h.placed }
 
-// place notes the place of a segment without bytes before any with bytes was captured.
+// place records the place of a segment without bytes before any with bytes was captured.
 func (h *half) place(s *Segment) {
 	if !h.started && s.end() == s.Seq && (!h.placed || before(h.top, s.Seq)) {
 		h.placed, h.top = true, s.Seq
@@ -276,7 +276,7 @@ func (c *Conn) waited(dir uint8, s *Segment, force bool) (first int, ok bool) {
 	return 0, false
 }
 
-// opposed notes that a later packet speaks against a segment in doubt: the receiver does not acknowledge it, or its
+// opposed records that a later packet speaks against a segment in doubt: the receiver does not acknowledge it, or its
 // sender acknowledges less. Packets out of order in the capture do that, too.
 func (s *Segment) opposed(by *Segment) { s.against, s.lately = s.against+1, by.Time }
 

@@ -107,7 +107,7 @@ func (k *Builder) loadMessages(list []*Step) error {
 	return nil
 }
 
-// setWork notes that a step got messages: then it is its consumer that may make calls for it.
+// setWork records that a step got messages: then it is its consumer that may make calls for it.
 func (k *Builder) setWork(s *Step) {
 	if k.messages == nil || s.work != nil {
 		return

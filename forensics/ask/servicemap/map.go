@@ -215,7 +215,7 @@ type edgeRow struct {
 
 // readGraph reads the map of the window.
 func readGraph(w *ask.Window, ctx context.Context, c *forensics.Case, by string, narrowed bool, f *ask.Frame) (*graph, error) {
-	// Sum by address first, then join the names to the sums: there are few addresses. The host
+	// Sum by address first, then join the names to the sums, because there are few addresses. The host
 	// of a DNS question is not a host that was called.
 	key := terms.Key(c, "")
 	sums := fmt.Sprintf(`SELECT %[1]ssrc_id, dst_id, protocol, CASE WHEN `+terms.NamesServer+` THEN host END AS host, NULL::VARCHAR AS proxied_to, `+terms.IsRequest+` AS request, count(*) AS n, count(*) FILTER (failed) AS failed, count(*) FILTER (%[2]s) AS faults, sum(request_bytes) AS sent, sum(response_bytes) AS received,

@@ -325,7 +325,7 @@ func (t *Answer) sharing(k *chain.Builder, seeds []*chain.Step) ([]*chain.Step, 
 	return k.Load(keys)
 }
 
-// unfollowed notes connections of the chains' services that could not be read.
+// unfollowed records connections of the chains' services that could not be read.
 func (t *Answer) unfollowed(k *chain.Builder) error {
 	seen := map[string]bool{}
 	var ids []int64

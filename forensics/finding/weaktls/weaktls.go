@@ -65,7 +65,7 @@ func find(ctx context.Context, l *finding.Look) error {
 	return nil
 }
 
-// noteProfiles notes how many handshakes break each profile.
+// noteProfiles records how many handshakes break each profile.
 func noteProfiles(l *finding.Look, total int64, broken map[string]int64) {
 	var list []string
 	for i := range rules().Profiles {

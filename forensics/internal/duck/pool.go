@@ -216,7 +216,7 @@ func (p *pool) shrink() {
 	}
 }
 
-// keep notes a statement that w has run, for workers that start later.
+// keep records a statement that w has run, for workers that start later.
 func (p *pool) keep(w *process, sql string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

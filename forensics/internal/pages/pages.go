@@ -140,7 +140,7 @@ func (s *Store) Find(question string, row int64, sum string) (*Run, *Trail) {
 	return nil, nil
 }
 
-// Mark notes that a run can also be continued at a row.
+// Mark records that a run can also be continued at a row.
 func (s *Store) Mark(r *Run, row int64, trail *Trail) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -91,7 +91,7 @@ func (f *Folder) Close() error {
 	return errors.Join(f.lines.Flush(), f.manifest.Sync(), f.manifest.Close(), f.root.Close())
 }
 
-// Skip notes a file that is not written.
+// Skip records a file that is not written.
 func (f *Folder) Skip(e Entry, why string) error {
 	e.Skipped = why
 	f.Left[why]++

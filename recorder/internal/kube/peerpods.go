@@ -67,7 +67,7 @@ func (s *Source) peerPod(p *corev1.Pod) {
 	s.holdAll(e, podAddresses(p))
 }
 
-// peerPodEnds notes that a pod of another node has ended.
+// peerPodEnds records that a pod of another node has ended.
 func (s *Source) peerPodEnds(p *corev1.Pod) {
 	if e := s.peers[peerKey{uid: string(p.UID)}]; e != nil && e.watched {
 		s.end(e, ended(p))

@@ -111,7 +111,7 @@ func ldapClient(_ context.Context, args []string) error {
 	return s.Write(args[1])
 }
 
-// ldapResult notes an operation and the name of its result.
+// ldapResult records an operation and the name of its result.
 func ldapResult(s *lab.Said, what, object, more string, err error) {
 	word := "success"
 	var e *ldap.Error

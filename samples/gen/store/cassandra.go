@@ -132,7 +132,7 @@ func cqlClient(ctx context.Context, args []string) error {
 
 const cqlUser = "cassandra" // the first user, whose password is the same
 
-// cqlLogins notes the logins of a driver.
+// cqlLogins records the logins of a driver.
 type cqlLogins struct{ said *lab.Said }
 
 // ObserveConnect implements gocql.ConnectObserver: each connection of the driver logs in.

@@ -70,7 +70,7 @@ func etcdServer(ctx context.Context, args []string) error {
 	return nil
 }
 
-// etcdClient notes each call as "operation, keys, result".
+// etcdClient records each call as "operation, keys, result".
 func etcdClient(ctx context.Context, args []string) error {
 	var s lab.Said
 	open := func(user, password string) (*etcd.Client, error) {

@@ -121,7 +121,7 @@ func pgReplClient(ctx context.Context, args []string) error {
 	return s.Write(args[1])
 }
 
-// pgReplica notes the transactions that it receives.
+// pgReplica records the transactions that it receives.
 type pgReplica struct {
 	conn   *pgconn.PgConn
 	said   *lab.Said

@@ -44,7 +44,7 @@ func makeRedisCluster(ctx context.Context, out string) error {
 	return r.Stop()
 }
 
-// clusterTalk notes what one client of one node sent and got.
+// clusterTalk records what one client of one node sent and got.
 type clusterTalk struct {
 	*redis.Client
 	s *lab.Said
@@ -64,7 +64,7 @@ func (c clusterTalk) do(ctx context.Context, words ...any) (any, error) {
 	return v, c.note(fmt.Sprint(words[0]), key, err)
 }
 
-// note notes a command with its error, which must be one of the server.
+// note records a command with its error, which must be one of the server.
 func (c clusterTalk) note(verb, key string, err error) error {
 	result := "ok"
 	var said redis.Error

@@ -176,7 +176,7 @@ func (r *reader) keyed(k string) {
 	}
 }
 
-// target notes a key or a range that the client names. A range ends before its end; rpc.proto says what the
+// target records a key or a range that the client names. A range ends before its end; rpc.proto says what the
 // ends "\x00" and "one more than the key" mean.
 func (r *reader) target(what string, key, end []byte) {
 	o, kind := r.o, "key"

@@ -209,7 +209,7 @@ func (s *Stream) call(c *table.Call, e *End) {
 	httpfield.Fill(c, s.Headers)
 }
 
-// Leave notes whether the client ended the call while its response went on.
+// Leave records whether the client ended the call while its response went on.
 func (s *Stream) Leave(c *dissect.Conn, e *End) {
 	s.X.Left = s.Reset && s.ResetBy == dissect.ToServer || e.Error != "" && c.LeftFirst(&s.X)
 }

@@ -33,7 +33,7 @@ type Stream struct {
 	Dropped                   bool  // headers beyond a limit were not kept
 	Malformed                 bool  // a part could not be read
 	Broken                    bool  // the connection ended inside the response
-	GRPC                      bool  // a content type says so
+	GRPC                      bool  // by a content type
 	Pushed                    bool  // the server promised it: no client asked for it
 
 	Reset       bool // a side gave up the stream

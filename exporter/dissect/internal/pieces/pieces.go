@@ -89,7 +89,7 @@ func (t *Transfer) write(p []byte, at int64) {
 	t.next += int64(len(p))
 }
 
-// compare notes whether bytes that came again are the same.
+// compare records whether bytes that came again are the same.
 func (t *Transfer) compare(p []byte, at int64) {
 	if t.holes {
 		return // it is not complete anyway
