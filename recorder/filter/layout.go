@@ -130,7 +130,7 @@ func bytesAt(off int, size uint8) load {
 func (l *layout) headerAt(off int, size uint8) load { return bytesAt(l.header+off, size) }
 func (l *layout) llcAt(off int, size uint8) load    { return bytesAt(l.payload+off, size) }
 func (l *layout) netAt(off int, size uint8) load    { return bytesAt(l.payload+l.net+off, size) }
-func (l *layout) osiAt(off int, size uint8) load    { return bytesAt(l.payload+l.netOSI+off, size) }
+func (l *layout) osiAt(off int) load                { return bytesAt(l.payload+l.netOSI+off, 1) }
 
 // transport4At reads after an IPv4 header, transport6At after an IPv6 header without
 // extension headers.

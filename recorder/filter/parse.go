@@ -23,7 +23,7 @@ func parse(tokens []token, l *layout) (*cond, error) {
 	if p.err == nil && p.at().kind == tokEnd {
 		return always(true), nil
 	}
-	c, _ := p.expr(qualifier{})
+	c := p.expr(qualifier{})
 	if t := p.at(); p.err == nil && t.kind != tokEnd {
 		p.fail(t.off, fmt.Sprintf("%v after a complete expression; join conditions with and, or", t))
 	}
@@ -111,8 +111,7 @@ func (p *parser) enter() bool {
 
 func (p *parser) leave() { p.depth-- }
 
-// expr also returns the qualifier that a bare address after it inherits.
-func (p *parser) expr(q qualifier) (*cond, qualifier) {
+func (p *parser) expr(q qualifier) *cond {
 	c, q := p.term(q)
 	for p.err == nil {
 		op, ok := p.accept("&&", "||")
@@ -131,7 +130,7 @@ func (p *parser) expr(q qualifier) (*cond, qualifier) {
 			c = or(c, d)
 		}
 	}
-	return c, q
+	return c
 }
 
 // startsID reports whether a bare address follows, which inherits its qualifiers.
@@ -153,6 +152,7 @@ func (p *parser) startsID() bool {
 	return false
 }
 
+// term also returns the qualifier that a bare address after it inherits.
 func (p *parser) term(q qualifier) (*cond, qualifier) {
 	if !p.enter() {
 		return always(false), q
@@ -169,7 +169,7 @@ func (p *parser) term(q qualifier) (*cond, qualifier) {
 		return not(c), q
 	case t.is("("):
 		p.next()
-		c, _ := p.expr(q)
+		c := p.expr(q)
 		p.expect(")")
 		return c, q
 	case t.kind == tokKeyword:

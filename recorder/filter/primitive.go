@@ -107,9 +107,9 @@ func (p *parser) osiProto(off int, n uint32) *cond {
 	case linkFrameRelay:
 		return is(p.headerAt(2, 2), 0x0300|n)
 	case linkCHDLC:
-		return and(p.ofType(off, sapOSI<<8|sapOSI), is(p.osiAt(1, 1), n))
+		return and(p.ofType(off, sapOSI<<8|sapOSI), is(p.osiAt(1), n))
 	}
-	return and(p.ofType(off, sapOSI), is(p.osiAt(0, 1), n))
+	return and(p.ofType(off, sapOSI), is(p.osiAt(0), n))
 }
 
 // isisProto matches the kinds of IS-IS PDU.
@@ -139,7 +139,7 @@ func (p *parser) isisProto(off int, word string) *cond {
 	}
 	var cs []*cond
 	for _, k := range kinds {
-		cs = append(cs, and(p.osiProto(off, osiISIS), is(p.osiAt(4, 1), k)))
+		cs = append(cs, and(p.osiProto(off, osiISIS), is(p.osiAt(4), k)))
 	}
 	return or(cs...)
 }
@@ -229,7 +229,7 @@ func (p *parser) proto(q qualifier, off int, n uint32) *cond {
 	case "iso":
 		return p.osiProto(off, n)
 	case "isis":
-		return and(p.osiProto(off, osiISIS), is(p.osiAt(4, 1), n))
+		return and(p.osiProto(off, osiISIS), is(p.osiAt(4), n))
 	}
 	return p.fail(q.off, fmt.Sprintf("proto cannot follow %q; it can follow ip, ip6, ether, iso and isis", q.proto))
 }

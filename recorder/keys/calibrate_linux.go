@@ -119,7 +119,7 @@ func (t *Tracker) read(p *process, b *build, l *layout, e *bpf.Event, at get) bo
 	if err == nil && c.version == secrets.TLS13 {
 		size = c.suite.Hash.Size()
 	}
-	_, list := l.secrets(at, size)
+	list := l.secrets(at, size)
 	if len(list) == 0 {
 		if e.Kind == bpf.Fields {
 			t.count.Unused++ // it made no connection
@@ -208,7 +208,7 @@ func (s *sample) try(from Captured, l *layout, loaded bool) (list []secrets.Secr
 		if c.version == secrets.TLS13 {
 			size = c.suite.Hash.Size()
 		}
-		_, list = l.secrets(s.at, size)
+		list = l.secrets(s.at, size)
 		for _, k := range list {
 			if c.opens(k) {
 				return true

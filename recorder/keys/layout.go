@@ -73,7 +73,7 @@ type get func(*place) []byte
 
 // secrets extracts the secrets that a layout finds in an object. size is the size of the hash,
 // or 0 if unknown: buffers have 64 bytes, and shorter secrets are followed by zeros.
-func (l *layout) secrets(read get, size int) (random []byte, list []secrets.Secret) {
+func (l *layout) secrets(read get, size int) (list []secrets.Secret) {
 	value := func(p *place, n int) []byte {
 		if p == nil {
 			return nil
@@ -83,8 +83,9 @@ func (l *layout) secrets(read get, size int) (random []byte, list []secrets.Secr
 		}
 		return nil
 	}
-	if random = value(l.Random, 32); random == nil {
-		return nil, nil
+	random := value(l.Random, 32)
+	if random == nil {
+		return nil
 	}
 	add := func(label secrets.Label, v []byte) {
 		if v != nil {
@@ -112,11 +113,11 @@ func (l *layout) secrets(read get, size int) (random []byte, list []secrets.Secr
 			add(secrets.ServerHandshakeTraffic, server)
 			add(secrets.ClientTraffic, value(l.ClientTraffic, size))
 			add(secrets.ServerTraffic, value(l.ServerTraffic, size))
-			return random, list
+			return list
 		}
 	}
 	add(secrets.ClientRandom, value(l.Master, 48))
-	return random, list
+	return list
 }
 
 const layoutVersion = 1

@@ -209,11 +209,11 @@ func compareSecrets(t *testing.T, l *layout, o *object, k *talk, size int) {
 	if err := l.check(); err != nil {
 		t.Error(err)
 	}
-	random, list := l.secrets(o.at, size)
-	if !bytes.Equal(random, k.random) {
-		t.Error("wrong client random")
-	}
+	list := l.secrets(o.at, size)
 	for _, s := range list {
+		if !bytes.Equal(s.ID, k.random) {
+			t.Error("wrong client random")
+		}
 		if want := k.secrets[s.Label]; !bytes.Equal(want, s.Value) {
 			t.Errorf("%v: %x, want %x", s.Label, s.Value, want)
 		}

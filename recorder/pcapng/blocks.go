@@ -134,7 +134,7 @@ func (r *Reader) block(b *Batch, w []byte, pos int) (used, need int) {
 		if !r.eof && len(rest)-full < lookahead {
 			return 0, full + lookahead
 		}
-		if size&3 != 0 || endsInBlock(rest[:full], be) || !r.chainAt(rest[full:], be, 2) || r.swallowed(rest, full) {
+		if size&3 != 0 || endsInBlock(rest[:full], be) || !r.chainAt(rest[full:], be) || r.swallowed(rest, full) {
 			if typ == BlockSection {
 				r.newSection(be, off)
 			}

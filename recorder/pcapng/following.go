@@ -90,7 +90,7 @@ func (r *Reader) followsDamage(w []byte) bool {
 		return f.soundStart(w[f.first:], 3) || f.variant && other.soundStart(w[f.first:], 3)
 	}
 	be, ok := sectionAt(w)
-	return ok && r.format == FormatPcap && r.chainAt(w, be, 2)
+	return ok && r.format == FormatPcap && r.chainAt(w, be)
 }
 
 // swallowed reports whether another capture begins inside a record or block, because its own capture was

@@ -14,15 +14,15 @@ func (r *Reader) blocksAt(w []byte) bool {
 	t := BlockType(u32(w, r.be))
 	if t == BlockSection {
 		be, ok := sectionOrder(w[8:])
-		return ok && r.chainAt(w, be, 2)
+		return ok && r.chainAt(w, be)
 	}
-	return t.isKnown() && r.chainAt(w, r.be, 2)
+	return t.isKnown() && r.chainAt(w, r.be)
 }
 
-// chainAt follows up to links complete blocks from the start of w. The end of the file
+// chainAt follows up to 2 complete blocks from the start of w. The end of the file
 // completes a chain.
-func (r *Reader) chainAt(w []byte, be bool, links int) bool {
-	for whole := 0; whole < links; whole++ {
+func (r *Reader) chainAt(w []byte, be bool) bool {
+	for whole := range 2 {
 		if len(w) == 0 {
 			return r.eof
 		}
