@@ -10,17 +10,16 @@ import (
 	"github.com/pcapsule/pcapsule/report/value"
 )
 
+const pictureWidth = 960
+
 // svg builds a picture. Colours come from CSS classes, for light and dark pages and print; everything
 // else is written here and deterministic.
-type svg struct {
-	b strings.Builder
-	w int
-}
+type svg struct{ b strings.Builder }
 
-// newSVG begins a picture of w by h units with a title and a description for screen readers.
-func newSVG(id, title, alt string, w, h int) *svg {
-	s := &svg{w: w}
-	s.f(`<svg viewBox="0 0 %d %d" role="img" aria-labelledby="%[3]s-title %[3]s-desc" xmlns="http://www.w3.org/2000/svg">`, w, h, id)
+// newSVG begins a picture of pictureWidth by h units with a title and a description for screen readers.
+func newSVG(id, title, alt string, h int) *svg {
+	s := &svg{}
+	s.f(`<svg viewBox="0 0 %d %d" role="img" aria-labelledby="%[3]s-title %[3]s-desc" xmlns="http://www.w3.org/2000/svg">`, pictureWidth, h, id)
 	s.f(`<title id="%s-title">%s</title><desc id="%[1]s-desc">%[3]s</desc>`, id, esc(title), esc(alt))
 	return s
 }

@@ -9,7 +9,6 @@ import (
 
 // Measures of a chart of bars.
 const (
-	barsWidth  = 960
 	barsName   = 300
 	barsNumber = 84
 	barsRow    = 24
@@ -18,12 +17,12 @@ const (
 // barsSVG draws named amounts as horizontal bars.
 func barsSVG(f *value.Figure) string {
 	c := f.Bars
-	s := newSVG(f.ID, f.Title, f.Alt, barsWidth, len(c.Bars)*barsRow+8)
+	s := newSVG(f.ID, f.Title, f.Alt, len(c.Bars)*barsRow+8)
 	var most int64 = 1
 	for _, b := range c.Bars {
 		most = max(most, b.Value)
 	}
-	room := float64(barsWidth - barsName - barsNumber)
+	room := float64(pictureWidth - barsName - barsNumber)
 	write := amount(c.Unit)
 	for i, b := range c.Bars {
 		y := float64(i*barsRow + 4)

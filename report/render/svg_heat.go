@@ -17,14 +17,14 @@ const (
 // heatSVG draws amounts by day and hour.
 func heatSVG(f *value.Figure) string {
 	days := f.Heat.Days
-	s := newSVG(f.ID, f.Title, f.Alt, timeWidth, heatTop+heatCell*len(days)+6)
+	s := newSVG(f.ID, f.Title, f.Alt, heatTop+heatCell*len(days)+6)
 	var most int64 = 1
 	for _, d := range days {
 		for _, n := range d.Hours {
 			most = max(most, n)
 		}
 	}
-	width := float64(timeWidth-heatLeft-6) / 24
+	width := float64(pictureWidth-heatLeft-6) / 24
 	for h := 0; h < 24; h += 3 {
 		s.text(heatLeft+width*(float64(h)+0.5), heatTop-7, "middle", "tick", fmt.Sprintf("%02d", h))
 	}

@@ -10,7 +10,6 @@ import (
 
 // Measures of a map.
 const (
-	mapWidth  = 960
 	boxHeight = 40
 	boxGap    = 16
 	bendGap   = 14
@@ -23,7 +22,7 @@ const (
 // mapSVG draws a graph of calls.
 func mapSVG(f *value.Figure) string {
 	d := newMapDrawing(f.Map)
-	s := newSVG(f.ID, f.Title, f.Alt, mapWidth, int(d.height))
+	s := newSVG(f.ID, f.Title, f.Alt, int(d.height))
 	s.f(`<defs>`)
 	for _, kind := range []string{"edge", "bad"} {
 		s.f(`<marker id="%s-%s" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="%[3]d" markerHeight="%[3]d" markerUnits="userSpaceOnUse" orient="auto-start-reverse"><path d="M0 0L8 4L0 8z" class="%[2]s-head"/></marker>`, f.ID, kind, headSize)
@@ -62,13 +61,13 @@ type mapDrawing struct {
 func newMapDrawing(c *value.MapChart) *mapDrawing {
 	d := &mapDrawing{c: c, l: arrange(c), paths: make([][]point, len(c.Edges)), self: make([]int64, len(c.Nodes))}
 	n := len(d.l.layers)
-	d.boxWidth = min(172, (mapWidth-2*mapMargin)/(float64(n)+0.7*float64(n-1)))
+	d.boxWidth = min(172, (pictureWidth-2*mapMargin)/(float64(n)+0.7*float64(n-1)))
 	for k := range d.l.layers {
 		x := float64(mapMargin)
 		if n > 1 {
-			x += float64(k) * (mapWidth - 2*mapMargin - d.boxWidth) / float64(n-1)
+			x += float64(k) * (pictureWidth - 2*mapMargin - d.boxWidth) / float64(n-1)
 		} else {
-			x = (mapWidth - d.boxWidth) / 2
+			x = (pictureWidth - d.boxWidth) / 2
 		}
 		d.x = append(d.x, x)
 	}
@@ -141,7 +140,7 @@ func (d *mapDrawing) lay() {
 		a, b := d.l.places[first], d.l.places[last]
 		if a.layer == b.layer { // an arc on the right side
 			from, to := point{d.box(first).x1, a.y + 8}, point{d.box(last).x1, b.y - 8}
-			out := min(22+math.Abs(from.y-to.y)/10, (mapWidth-2-max(from.x, to.x))/0.75) // the arc goes out by 3/4 of it
+			out := min(22+math.Abs(from.y-to.y)/10, (pictureWidth-2-max(from.x, to.x))/0.75) // the arc goes out by 3/4 of it
 			d.paths[e] = []point{from, {from.x + out, from.y}, {to.x + out, to.y}, to}
 			continue
 		}
@@ -252,7 +251,7 @@ func (d *mapDrawing) label(s *svg, e int) {
 			seg := (i + 1) % (len(path) / 3)
 			p := bezier(path[3*seg:3*seg+4], at)
 			want := box{p.x - w, p.y - 8, p.x + w, p.y + 6}
-			if want.x0 < 0 || want.x1 > mapWidth || d.blocked(want) {
+			if want.x0 < 0 || want.x1 > pictureWidth || d.blocked(want) {
 				continue
 			}
 			d.taken = append(d.taken, want)

@@ -42,14 +42,14 @@ func sequenceSVG(f *value.Figure) string {
 	c := f.Sequence
 	list := arrows(c)
 	height := seqTop + seqStep*len(list) + 24
-	s := newSVG(f.ID, f.Title, f.Alt, timeWidth, height)
+	s := newSVG(f.ID, f.Title, f.Alt, height)
 	s.f(`<defs><marker id="%s-call" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z" class="arrow"/></marker>`, f.ID)
 	s.f(`<marker id="%s-reply" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z" class="reply-head"/></marker>`, f.ID)
 	s.f(`<marker id="%s-bad" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z" class="bad-head"/></marker></defs>`, f.ID)
-	between := float64(timeWidth-2*seqMargin-60) / float64(max(len(c.Actors)-1, 1))
+	between := float64(pictureWidth-2*seqMargin-60) / float64(max(len(c.Actors)-1, 1))
 	x := func(i int) float64 {
 		if len(c.Actors) == 1 {
-			return timeWidth / 2
+			return pictureWidth / 2
 		}
 		return seqMargin + 50 + between*float64(i)
 	}
@@ -99,7 +99,7 @@ func drawArrow(s *svg, id string, a arrow, from, to, y float64) {
 	}
 	label := fit(text, max(width-10, seqLabel)) // wider than a short arrow: no other label is at this height
 	half := textWidth(label)/2*0.95 + 2
-	mid = min(max(mid, half+64), timeWidth-half)
+	mid = min(max(mid, half+64), pictureWidth-half)
 	s.f(`<g><title>%s</title><rect x="%s" y="%s" width="%s" height="13" class="ground"/>`, full, px(mid-half), px(y-15), px(2*half))
 	s.text(mid, y-5, "middle", class, label)
 	s.f(`</g>`)

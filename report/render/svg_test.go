@@ -86,7 +86,7 @@ func TestMapsOfChance(t *testing.T) {
 		d := newMapDrawing(c)
 		for i := range n {
 			b := d.box(i)
-			if b.x0 < 0 || b.x1 > mapWidth || b.y0 < 0 || b.y1 > d.height {
+			if b.x0 < 0 || b.x1 > pictureWidth || b.y0 < 0 || b.y1 > d.height {
 				t.Fatalf("round %d: node %d at %v is outside of %v", round, i, b, d.height)
 			}
 			for j := range i {

@@ -11,7 +11,6 @@ import (
 
 // Measures of a chart over time.
 const (
-	timeWidth  = 960
 	timeHeight = 250
 	timeLeft   = 66
 	timeRight  = 14
@@ -23,7 +22,7 @@ const (
 // timeSVG draws stacked bars over time, with hatched coverage gaps.
 func timeSVG(f *value.Figure) string {
 	c := f.Time
-	s := newSVG(f.ID, f.Title, f.Alt, timeWidth, timeHeight)
+	s := newSVG(f.ID, f.Title, f.Alt, timeHeight)
 	s.f(`<defs><pattern id="%s-hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="6" height="6" class="hatch-ground"/><line x1="0" y1="0" x2="0" y2="6" class="hatch"/></pattern></defs>`, f.ID)
 	p := newTimePlot(c)
 	var highest int64 = 1
@@ -39,7 +38,7 @@ func timeSVG(f *value.Figure) string {
 	write := amount(c.Unit)
 	for v := int64(0); v <= top; v += step {
 		y := p.y(v)
-		s.line(timeLeft, y, timeWidth-timeRight, y, "grid")
+		s.line(timeLeft, y, pictureWidth-timeRight, y, "grid")
 		s.text(timeLeft-7, y+4, "end", "tick", write(v))
 	}
 	p.holes(s, f.ID)
@@ -47,7 +46,7 @@ func timeSVG(f *value.Figure) string {
 	for i, r := range c.Series {
 		s.f(`<path class="%s" d="%s"><title>%s</title></path>`, seriesClass(r, i), p.stack(r.Values, base), esc(r.Name+": "+write(r.Total)))
 	}
-	s.line(timeLeft, p.y(0), timeWidth-timeRight, p.y(0), "axis")
+	s.line(timeLeft, p.y(0), pictureWidth-timeRight, p.y(0), "axis")
 	p.breaks(s)
 	p.ticks(s)
 	return s.end()
@@ -71,7 +70,7 @@ type timePlot struct {
 
 func newTimePlot(c *value.TimeChart) *timePlot {
 	n := c.Buckets()
-	room := float64(timeWidth-timeLeft-timeRight) - float64(breakWidth*(len(c.Stretches)-1))
+	room := float64(pictureWidth-timeLeft-timeRight) - float64(breakWidth*(len(c.Stretches)-1))
 	p := &timePlot{c: c, width: room / float64(max(n, 1))}
 	x := float64(timeLeft)
 	for _, s := range c.Stretches {
@@ -125,7 +124,7 @@ func (p *timePlot) holes(s *svg, id string) {
 		x0, x1 := p.at(h.FromNs), p.at(h.ToNs)
 		if x1-x0 < 4 {
 			mid := (x0 + x1) / 2
-			x0, x1 = max(mid-2, timeLeft), min(mid+2, timeWidth-timeRight)
+			x0, x1 = max(mid-2, timeLeft), min(mid+2, pictureWidth-timeRight)
 		}
 		length := value.Duration(time.Duration(h.ToNs - h.FromNs))
 		s.f(`<rect x="%s" y="%d" width="%s" height="%d" fill="url(#%s-hatch)" class="hole"><title>%s</title></rect>`, px(x0), timeTop, px(x1-x0), timeHeight-timeTop-timeBottom, id,
@@ -163,7 +162,7 @@ func (p *timePlot) ticks(s *svg) {
 		t := time.Unix(0, ns).UTC()
 		text := t.Format(layout)
 		half := textWidth(text)/2 + 6
-		if x-half < last || x+half > timeWidth+8 {
+		if x-half < last || x+half > pictureWidth+8 {
 			return
 		}
 		s.line(x, y, x, y+5, "axis")
