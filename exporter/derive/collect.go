@@ -131,7 +131,7 @@ func collect(ctx context.Context, tables map[string][]string, p Policy, s *secre
 			if len(list) == 0 {
 				s.clean.add(hash)
 			}
-			s.row(r, list, p)
+			s.row(r, list)
 			return s.addressRow(r)
 		}
 	}
@@ -142,7 +142,7 @@ func collect(ctx context.Context, tables map[string][]string, p Policy, s *secre
 }
 
 // row adds the findings of one row.
-func (s *secrets) row(r *row, list []found, p Policy) {
+func (s *secrets) row(r *row, list []found) {
 	body, isBody := r.hash("sha256")
 	isBody = isBody && r.table == "bodies"
 	if isBody && len(list) > 0 && text(r, "encoding") != "" {

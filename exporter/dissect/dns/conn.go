@@ -124,7 +124,7 @@ func (k *conn) Close(why dissect.End) {
 	if t := k.c.Info.Transport; t != dissect.TCP && t != dissect.QUIC && why != dissect.EndEvicted {
 		word = "no_response" // a datagram has no connection that could end before the answer arrives
 	}
-	for c := k.oldest(); c != nil; c = k.oldest() {
+	for c := k.pending.First(); c != nil; c = k.pending.First() {
 		switch {
 		case k.gaps[c.dir.Other()]:
 			k.emit(c, "gap")
@@ -138,7 +138,7 @@ func (k *conn) Close(why dissect.End) {
 
 // expire emits questions that waited too long.
 func (k *conn) expire(now int64) {
-	for c := k.oldest(); c != nil && now-c.last > responseTimeout; c = k.oldest() {
+	for c := k.pending.First(); c != nil && now-c.last > responseTimeout; c = k.pending.First() {
 		if c.x.HasResponse() {
 			k.emit(c, "cut")
 		} else {
@@ -216,14 +216,6 @@ func (k *conn) request(in *dissect.Input, data []byte, broken string) {
 		return
 	}
 	c.entry = k.pending.Add(key{in.Dir, int32(m.id)}, c, callCost+len(m.text))
-}
-
-// oldest is the oldest pending question, or nil.
-func (k *conn) oldest() *call {
-	for c := range k.pending.Oldest(1) {
-		return c
-	}
-	return nil
 }
 
 // callCost is the memory of a pending question in addition to its text.

@@ -114,7 +114,7 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 		return 0, nil
 	}
 	now := in.Time(0)
-	for c := k.oldest(); c != nil && now-c.sent > responseTimeout; c = k.oldest() {
+	for c := k.pending.First(); c != nil && now-c.sent > responseTimeout; c = k.pending.First() {
 		k.emit(c, "no_response")
 	}
 	if len(b) < headerSize {
@@ -215,14 +215,6 @@ func (k *conn) pair(in *dissect.Input, kind kind, whole bool) {
 	c.entry = k.pending.Add(at, c, callCost)
 }
 
-// oldest is the oldest pending request, or nil.
-func (k *conn) oldest() *call {
-	for c := range k.pending.Oldest(1) {
-		return c
-	}
-	return nil
-}
-
 // callCost is the memory of a pending request.
 const callCost = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(Row{}))
 
@@ -260,7 +252,7 @@ func (k *conn) Close(why dissect.End) {
 	if why == dissect.EndEvicted {
 		word = why.CallError()
 	}
-	for c := k.oldest(); c != nil; c = k.oldest() {
+	for c := k.pending.First(); c != nil; c = k.pending.First() {
 		k.emit(c, word)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/lines"
 )
 
 // detect accepts binary messages whose lengths are those of their opcode, commands with their value,
@@ -69,7 +70,7 @@ func detectBinary(head []byte, magic byte) dissect.Verdict {
 func begins(dir dissect.Dir, head []byte) dissect.Verdict {
 	word, _, whole := bytes.Cut(head, []byte{' '})
 	word = bytes.TrimSuffix(word, []byte{'\r'})
-	if len(head) > 2<<10 || !isText(bytes.TrimSuffix(head, []byte{'\r'})) {
+	if len(head) > 2<<10 || !lines.Plain(bytes.TrimSuffix(head, []byte{'\r'})) {
 		return dissect.No
 	}
 	known := func(name string) bool {

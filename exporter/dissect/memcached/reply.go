@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/lines"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -36,7 +37,7 @@ type replyLine struct {
 func parseReply(line []byte) (r replyLine, err error) {
 	word, rest, _ := bytes.Cut(line, []byte{' '})
 	r = replyLine{word: string(word), size: -1}
-	if !isText(line) {
+	if !lines.Plain(line) {
 		return r, fmt.Errorf("reading a reply: a control character in %.40q", line)
 	}
 	size := []byte(nil)
@@ -65,15 +66,6 @@ func parseReply(line []byte) (r replyLine, err error) {
 		}
 	}
 	return r, nil
-}
-
-func isText(b []byte) bool {
-	for _, c := range b {
-		if c < ' ' && c != '\t' || c == 0x7f {
-			return false
-		}
-	}
-	return true
 }
 
 func isNumber(b []byte) bool {

@@ -3,6 +3,7 @@ package mongodb
 import (
 	"github.com/pcapsule/pcapsule/exporter/cursor"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 const maxDetect = 16 << 10 // bytes of a message that detection waits for
@@ -86,7 +87,7 @@ func looksLikeMsg(dir dissect.Dir, h head, b []byte, whole bool) (ok, sure bool)
 			case "ok":
 				sure = sure || dir == dissect.ToClient && isNumber
 			}
-			return named(e.key)
+			return clip.Printable(e.key)
 		})
 		if err == nil && whole && !complete {
 			err = errDocument
@@ -94,16 +95,6 @@ func looksLikeMsg(dir dissect.Dir, h head, b []byte, whole bool) (ok, sure bool)
 		return err
 	})
 	return err == nil && (!whole || bodies == 1), sure
-}
-
-// named reports whether a field's name is text without control characters.
-func named(key []byte) bool {
-	for _, c := range key {
-		if c < ' ' || c == 0x7f {
-			return false
-		}
-	}
-	return true
 }
 
 // looksCompressed reports whether b begins as OP_COMPRESSED, with a size that its data may have.
@@ -152,7 +143,7 @@ func documents(r *littleCursor, n int32, whole bool) bool {
 		if !whole && r.Left() < 4 {
 			return true
 		}
-		complete, err := elements(r.document(), func(e element) bool { return named(e.key) })
+		complete, err := elements(r.document(), func(e element) bool { return clip.Printable(e.key) })
 		if err != nil || r.Short() || whole && !complete {
 			return false
 		}
@@ -198,7 +189,7 @@ func looksLegacy(op int32, b []byte, whole bool) (ok, sure bool) {
 		n = 2
 	case opInsert:
 		for whole && r.Left() > 0 {
-			if complete, err := elements(r.document(), func(e element) bool { return named(e.key) }); err != nil || !complete {
+			if complete, err := elements(r.document(), func(e element) bool { return clip.Printable(e.key) }); err != nil || !complete {
 				return false, false
 			}
 		}
@@ -212,7 +203,7 @@ func looksLegacy(op int32, b []byte, whole bool) (ok, sure bool) {
 
 // namespaceBegins reports whether a database's name begins so.
 func namespaceBegins(b []byte) bool {
-	return named(b) && (len(b) == 0 || b[0] >= 0x80 || b[0] == '_' || b[0] == '$' || b[0] >= '0' && b[0] <= '9' || b[0]|0x20 >= 'a' && b[0]|0x20 <= 'z')
+	return clip.Printable(b) && (len(b) == 0 || b[0] >= 0x80 || b[0] == '_' || b[0] == '$' || b[0] >= '0' && b[0] <= '9' || b[0]|0x20 >= 'a' && b[0]|0x20 <= 'z')
 }
 
 func dotted(name []byte) bool {

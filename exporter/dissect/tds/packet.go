@@ -3,8 +3,6 @@ package tds
 import (
 	"encoding/binary"
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -28,10 +26,6 @@ const (
 	smpData  = 8
 	smpFlags = 15
 )
-
-func sortedKeys(m map[uint16]*session) []uint16 {
-	return slices.Sorted(maps.Keys(m))
-}
 
 // isRecord reports whether b begins with a record of TLS.
 func isRecord(b []byte) bool {

@@ -9,6 +9,8 @@ package tds
 
 import (
 	_ "embed" // for names.txt
+	"maps"
+	"slices"
 	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
@@ -206,7 +208,7 @@ func (k *conn) newSession() *session {
 // all lists the sessions, that without a number first.
 func (k *conn) all() []*session {
 	list := []*session{k.main}
-	for _, id := range sortedKeys(k.sessions) {
+	for _, id := range slices.Sorted(maps.Keys(k.sessions)) {
 		list = append(list, k.sessions[id])
 	}
 	return list

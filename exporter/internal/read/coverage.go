@@ -276,14 +276,6 @@ func segmentClock(c *table.Clock, h *ring.Header) {
 	}
 }
 
-// countText is "1 packet" or "7 packets".
-func countText(n int64, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return strconv.FormatInt(n, 10) + " " + many
-}
-
 // namespaceOf is a hash of the network namespace of a recorder's interface: that of a pod, or
 // its node's.
 func namespaceOf(c *workload.InterfaceComment) uint64 {

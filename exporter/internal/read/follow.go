@@ -18,6 +18,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/internal/round"
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/internal/clip"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 	"github.com/pcapsule/pcapsule/recorder/secrets"
@@ -371,7 +372,7 @@ func (l *live) stateMissed(r *Reader, s *series) {
 	}
 	to := max(s.last, s.o.win.Packets[0].Time)
 	r.addCoverage(table.Coverage{FileID: -1, Source: s.o.name, FromNs: s.last, ToNs: to, Kind: "hole", Reason: "retention",
-		Detail: countText(int64(n-s.missed), "segment was", "segments were") + " removed by retention before the live run read them"})
+		Detail: clip.Count(int64(n-s.missed), "segment was", "segments were") + " removed by retention before the live run read them"})
 	s.missed = n
 }
 

@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/internal/clip"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 	"github.com/pcapsule/pcapsule/recorder/workload"
@@ -178,7 +179,7 @@ func (in *Inputs) skippedText() string {
 			continue
 		}
 		slices.Sort(k.names)
-		text := countText(int64(len(k.names)), k.one, k.several) + " (" + strings.Join(k.names[:min(len(k.names), maxNamed)], ", ")
+		text := clip.Count(int64(len(k.names)), k.one, k.several) + " (" + strings.Join(k.names[:min(len(k.names), maxNamed)], ", ")
 		if len(k.names) > maxNamed {
 			text += ", …"
 		}

@@ -14,6 +14,7 @@ import (
 	"filippo.io/age"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/internal/clip"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/secrets"
 )
@@ -136,7 +137,7 @@ func (k *Keys) scan(x *input) error {
 		}
 	}
 	if other > 0 {
-		k.warnings = append(k.warnings, x.name+": "+countText(int64(other), "secrets block is", "secrets blocks are")+" not for TLS and not used")
+		k.warnings = append(k.warnings, x.name+": "+clip.Count(int64(other), "secrets block is", "secrets blocks are")+" not for TLS and not used")
 	}
 	return nil
 }
@@ -241,10 +242,10 @@ func (k *Keys) report(s *secrets.SourceStats) {
 				where = where[2:]
 			}
 		}
-		k.warnings = append(k.warnings, fmt.Sprintf("%s: %s no key (%s)", s.Name, countText(s.Wrong, "line is", "lines are"), where))
+		k.warnings = append(k.warnings, fmt.Sprintf("%s: %s no key (%s)", s.Name, clip.Count(s.Wrong, "line is", "lines are"), where))
 	}
 	if s.Conflicts > 0 {
-		k.warnings = append(k.warnings, s.Name+": "+countText(s.Conflicts, "key has", "keys have")+" a different secret from an earlier line for the same client random; each is tried")
+		k.warnings = append(k.warnings, s.Name+": "+clip.Count(s.Conflicts, "key has", "keys have")+" a different secret from an earlier line for the same client random; each is tried")
 	}
 	if s.Unfinished {
 		k.warnings = append(k.warnings, s.Name+": its last line is incomplete because the file was still growing")
@@ -262,7 +263,7 @@ func (k *Keys) Describe(m *bundle.Manifest) {
 	m.SideInputs = append(m.SideInputs, k.sides...)
 	m.Warnings = append(m.Warnings, k.warnings...)
 	if n := k.Store.Gone(); n > 0 {
-		m.Warnings = append(m.Warnings, countText(n, "key was", "keys were")+" no longer in its file when looked up; the file changed meanwhile")
+		m.Warnings = append(m.Warnings, clip.Count(n, "key was", "keys were")+" no longer in its file when looked up; the file changed meanwhile")
 	}
 	for _, s := range k.Store.Stats() {
 		if s.Keys+s.Duplicates+s.Conflicts+s.Wrong == 0 { // nothing was read from it

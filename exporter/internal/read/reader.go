@@ -20,6 +20,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/internal/proof"
 	"github.com/pcapsule/pcapsule/exporter/internal/recording"
 	"github.com/pcapsule/pcapsule/exporter/internal/round"
+	"github.com/pcapsule/pcapsule/internal/clip"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
@@ -303,7 +304,7 @@ func (r *Reader) retire(o *opened) error {
 	}
 	r.cover(o, &in)
 	if o.secrets > 0 && !o.ng {
-		r.warn(o.name + ": " + countText(o.secrets, "secrets block", "secrets blocks") + " not used: " +
+		r.warn(o.name + ": " + clip.Count(o.secrets, "secrets block", "secrets blocks") + " not used: " +
 			"the file begins with a classic pcap, so its secrets come after packets that are read once; pass its PCAPNG part with --keys")
 	}
 	r.closed = append(r.closed, in)
@@ -347,14 +348,14 @@ func (r *Reader) Describe(m *bundle.Manifest) {
 		m.Accounts.AddCounter(source, kind, n)
 	}
 	if r.left > 0 {
-		m.Warnings = append(m.Warnings, countText(r.left, "packet", "packets")+" excluded from the tables by filter or time window; the packet files contain them")
+		m.Warnings = append(m.Warnings, clip.Count(r.left, "packet", "packets")+" excluded from the tables by filter or time window; the packet files contain them")
 	}
 	if r.noTime > 0 {
-		m.Warnings = append(m.Warnings, countText(r.noTime, "packet has", "packets have")+" no time stamp, or none between 1970 and 2261; their time is 1970 or the nearest of these, and their durations are null")
+		m.Warnings = append(m.Warnings, clip.Count(r.noTime, "packet has", "packets have")+" no time stamp, or none between 1970 and 2261; their time is 1970 or the nearest of these, and their durations are null")
 	}
 	for i := range r.closed {
 		if n := int64(len(r.closed[i].Damage)) + r.closed[i].DamageMore; n > 0 {
-			m.Warnings = append(m.Warnings, r.closed[i].Name+": "+countText(n, "damaged place", "damaged places")+where(r.closed[i].Damage))
+			m.Warnings = append(m.Warnings, r.closed[i].Name+": "+clip.Count(n, "damaged place", "damaged places")+where(r.closed[i].Damage))
 		}
 	}
 	for k, n := range r.nonIP {

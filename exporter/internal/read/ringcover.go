@@ -9,6 +9,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/internal/clip"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
@@ -126,7 +127,7 @@ func (s *sealed) forbidden() (n int64, counted bool) {
 
 // derivedText describes how the packets of a derived file were selected.
 func derivedText(d *ring.Derived) string {
-	text := "derived from " + countText(int64(len(d.Parents))+int64(max(d.More, 0)), "segment", "segments")
+	text := "derived from " + clip.Count(int64(len(d.Parents))+int64(max(d.More, 0)), "segment", "segments")
 	if d.Filter != "" {
 		text += "; only packets that match " + word(d.Filter)
 	}

@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/internal/clip"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
@@ -147,7 +148,7 @@ func (f *ringFolder) load(b *bundle.Builder, no int, r *Reader) error {
 	}
 	label := f.label()
 	if f.bad > 0 {
-		r.warn(label + ": " + countText(f.bad, "record of seals.jsonl cannot", "records of seals.jsonl cannot") + " be read")
+		r.warn(label + ": " + clip.Count(f.bad, "record of seals.jsonl cannot", "records of seals.jsonl cannot") + " be read")
 	}
 	if f.long {
 		r.warn(fmt.Sprintf("%s: a line of seals.jsonl has more than %d bytes; it and the lines after it are not used", label, maxSealLine))

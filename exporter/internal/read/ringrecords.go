@@ -9,6 +9,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/internal/clip"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
@@ -129,7 +130,7 @@ func (f *ringFolder) hole(h *ring.Hole, of *sealed) ringHole {
 		also("unknown number of packets")
 	}
 	if h.Bytes > 0 {
-		also(countText(h.Bytes, "byte", "bytes"))
+		also(clip.Count(h.Bytes, "byte", "bytes"))
 	}
 	for i, n := range h.Sequences {
 		if len(f.absent) < maxAbsent {
@@ -202,5 +203,5 @@ func (f *ringFolder) delete(d *ring.Deletion) {
 		return
 	}
 	f.holes = append(f.holes, ringHole{reason: "retention", series: workload.CleanText(d.Series, 32), from: d.First, to: d.Last, packets: packets,
-		detail: fmt.Sprintf("removed by retention (%s); %s", cmp.Or(workload.CleanText(d.Reason, 64), "no reason given"), countText(max(d.Bytes, 0), "byte", "bytes"))})
+		detail: fmt.Sprintf("removed by retention (%s); %s", cmp.Or(workload.CleanText(d.Reason, 64), "no reason given"), clip.Count(max(d.Bytes, 0), "byte", "bytes"))})
 }

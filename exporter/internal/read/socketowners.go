@@ -9,6 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 	"github.com/pcapsule/pcapsule/exporter/internal/round"
+	"github.com/pcapsule/pcapsule/internal/clip"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
@@ -109,7 +110,7 @@ func (r *Reader) sideCounts(name string, counts map[string]int64) {
 		}
 	}
 	if left > 0 {
-		r.warn(name + ": " + countText(left, "line was", "lines were") + " not used; counters owners and events in bundle.json say why")
+		r.warn(name + ": " + clip.Count(left, "line was", "lines were") + " not used; counters owners and events in bundle.json say why")
 	}
 }
 

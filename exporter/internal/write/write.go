@@ -168,12 +168,12 @@ func (t *Tables) Finish(m *bundle.Manifest) error {
 	if err != nil {
 		return err
 	}
-	if err := t.close(m, "calls", "", "data/tables/calls/", empty); err != nil {
+	if err := t.close(m, "calls", "", empty); err != nil {
 		return err
 	}
 	for _, p := range t.protos {
 		if c := t.calls[p.Name]; c != nil {
-			if err := t.close(m, "calls", p.Name, "data/tables/calls/protocol="+p.Name+"/", c); err != nil {
+			if err := t.close(m, "calls", p.Name, c); err != nil {
 				return err
 			}
 		}
@@ -183,14 +183,14 @@ func (t *Tables) Finish(m *bundle.Manifest) error {
 		if err != nil {
 			return err
 		}
-		if err := t.close(m, name, "", "data/tables/"+name+"/", c); err != nil {
+		if err := t.close(m, name, "", c); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (t *Tables) close(m *bundle.Manifest, name, protocol, rel string, c *columnar.Table) error {
+func (t *Tables) close(m *bundle.Manifest, name, protocol string, c *columnar.Table) error {
 	res, err := c.Close()
 	if err != nil {
 		return fmt.Errorf("writing table %s: %w", name, err)

@@ -84,6 +84,14 @@ func (t *Table[K, C]) Get(key K) (c C, ok bool) {
 	return c, false
 }
 
+// First is the oldest request, or the zero value.
+func (t *Table[K, C]) First() (c C) {
+	if e := t.entries.Oldest(); e != nil {
+		c = e.call
+	}
+	return c
+}
+
 // Oldest lists at most n requests, the oldest first.
 func (t *Table[K, C]) Oldest(n int) iter.Seq[C] {
 	return func(yield func(C) bool) {
