@@ -17,14 +17,14 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/internal/quote"
 )
 
 // rewrite rewrites a part with DuckDB, using a query in which %s is the part.
 func (f *forger) rewrite(db *sql.DB, part, query string) {
 	f.t.Helper()
 	file := filepath.Join(f.dir, part)
-	quoted := "'" + strings.ReplaceAll(file, "'", "''") + "'"
-	query = strings.ReplaceAll(query, "%s", "read_parquet("+quoted+", file_row_number = true)")
+	query = strings.ReplaceAll(query, "%s", "read_parquet("+quote.SQL(file)+", file_row_number = true)")
 	if _, err := db.Exec("COPY (" + query + ") TO '" + file + ".new' (FORMAT parquet, COMPRESSION zstd)"); err != nil {
 		f.t.Fatalf("%s: %v", query, err)
 	}

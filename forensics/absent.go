@@ -9,6 +9,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
+	"github.com/pcapsule/pcapsule/internal/quote"
 )
 
 // Table calls has the columns of all protocols, and a bundle has calls of few. DuckDB needs memory and
@@ -106,7 +107,7 @@ func (v *view) nulls(names []string) (list []duck.Column) {
 }
 
 func nullSQL(col duck.Column) string {
-	return "CAST(NULL AS " + col.Type + ") AS " + duck.Ident(col.Name)
+	return "CAST(NULL AS " + col.Type + ") AS " + quote.Ident(col.Name)
 }
 
 // full is the same database with views of calls that have all columns.

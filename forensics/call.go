@@ -312,7 +312,7 @@ func (c *Case) refs(ctx context.Context, x *Exchange) error {
 	for _, in := range c.bundles[x.Bundle].Manifest.Inputs {
 		names[int64(in.FileID)] = in.Path
 	}
-	for _, s := range set.spans(maxSpans) {
+	for _, s := range set.spans() {
 		rows, err := c.db.Query(ctx, "SELECT packet_no, file_id, file_index, frame, ts_ns, len, caplen, payload, flags, flow_id FROM packets_raw WHERE packet_no BETWEEN ? AND ?"+
 			c.ofBundle(x.Bundle)+" ORDER BY packet_no", s.first, s.last)
 		if err != nil {

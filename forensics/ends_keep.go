@@ -11,6 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/internal/copies"
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
 	"github.com/pcapsule/pcapsule/forensics/internal/ends"
+	"github.com/pcapsule/pcapsule/internal/quote"
 )
 
 // keep writes the joined ends to the database. It returns nil if no call has better ends than its own.
@@ -71,7 +72,7 @@ func (j *endJoin) keepMade(ctx context.Context, cols []duck.Column, made []*ends
 	var types []string
 	rows := make([][]any, len(made))
 	for _, col := range cols {
-		types = append(types, duck.Ident(col.Name)+" "+col.Type)
+		types = append(types, quote.Ident(col.Name)+" "+col.Type)
 		for i, r := range made {
 			switch col.Name {
 			case "bundle":
@@ -177,7 +178,7 @@ func (c *Case) insertPlain(ctx context.Context, name string, columns []string, n
 		for k, column := range columns {
 			_, kind, _ := strings.Cut(column, " ")
 			values = append(values, fmt.Sprintf("nullif(c%d, '')::%s", k, kind))
-			lists = append(lists, fmt.Sprintf("unnest(string_split(%s, chr(31))) AS c%d", duck.Quote(string(texts[k])), k))
+			lists = append(lists, fmt.Sprintf("unnest(string_split(%s, chr(31))) AS c%d", quote.SQL(string(texts[k])), k))
 		}
 		if err := c.db.Exec(ctx, "INSERT INTO "+name+" SELECT "+strings.Join(values, ", ")+" FROM (SELECT "+strings.Join(lists, ", ")+")"); err != nil {
 			return err
@@ -239,14 +240,14 @@ func appendLiteral(b []byte, v any) []byte {
 			if i > 0 {
 				b = append(b, ',')
 			}
-			b = append(append(b, duck.Quote(f.Name)...), ':')
+			b = append(append(b, quote.SQL(f.Name)...), ':')
 			b = appendLiteral(b, f.Value)
 		}
 		return append(b, '}')
 	case string: // no statement may have a zero byte
-		return append(b, duck.Quote(strings.ReplaceAll(v, "\x00", "\uFFFD"))...)
+		return append(b, quote.SQL(strings.ReplaceAll(v, "\x00", "\uFFFD"))...)
 	}
-	return append(b, duck.Quote(fmt.Sprint(v))...) // a column of a later release
+	return append(b, quote.SQL(fmt.Sprint(v))...) // a column of a later release
 }
 
 // withEnds is the SQL for rows of calls of a bundle with the ends that another bundle knows better, if

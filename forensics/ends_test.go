@@ -11,6 +11,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
+	"github.com/pcapsule/pcapsule/internal/quote"
 )
 
 // nobody is a row of endpoints about which nothing is known but the address.
@@ -58,8 +59,8 @@ func rewrite(t *testing.T, dir, table string, query func(from string) string) {
 		t.Fatal(workers, err)
 	}
 	out := filepath.Join(workers[0], "part.parquet")
-	from := "read_parquet(" + duck.Quote(parts[0]) + ", hive_partitioning=false)"
-	if err := db.Exec(ctx, "COPY (SELECT * FROM "+from+" WHERE false UNION ALL BY NAME "+query(from)+") TO "+duck.Quote(out)+" (FORMAT parquet)"); err != nil {
+	from := "read_parquet(" + quote.SQL(parts[0]) + ", hive_partitioning=false)"
+	if err := db.Exec(ctx, "COPY (SELECT * FROM "+from+" WHERE false UNION ALL BY NAME "+query(from)+") TO "+quote.SQL(out)+" (FORMAT parquet)"); err != nil {
 		t.Fatal(err)
 	}
 	data, err := os.ReadFile(out)

@@ -123,7 +123,7 @@ func (c *Case) flowsOf(ctx context.Context, m *marks, b int) (map[int64]*shaken,
 		from, to := m.window()
 		return flows, ask("ts_ns BETWEEN ? AND ?", from, to)
 	}
-	for _, s := range m.bundles[b].set.spans(maxSpans) {
+	for _, s := range m.bundles[b].set.spans() {
 		if err := ask("packet_no BETWEEN ? AND ?", s.first, s.last); err != nil {
 			return nil, err
 		}

@@ -81,8 +81,8 @@ func (s *numbers) has(i int64) bool {
 	return i >= 0 && i/64 < int64(len(s.words)) && s.words[i/64]>>(i%64)&1 != 0
 }
 
-// spans returns at most most ranges that contain all numbers, split at the widest gaps.
-func (s *numbers) spans(most int) []span {
+// spans returns at most maxSpans ranges that contain all numbers, split at the widest gaps.
+func (s *numbers) spans() []span {
 	var out []span
 	for w, word := range s.words {
 		if word == 0 {
@@ -95,7 +95,7 @@ func (s *numbers) spans(most int) []span {
 			out = append(out, span{first: first, last: last})
 		}
 	}
-	for len(out) > most {
+	for len(out) > maxSpans {
 		half := out[:0]
 		for i := 0; i < len(out); i += 2 {
 			half = append(half, span{first: out[i].first, last: out[min(i+1, len(out)-1)].last})

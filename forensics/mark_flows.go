@@ -16,7 +16,7 @@ func (c *Case) findFlows(ctx context.Context, m *marks) error {
 	for b := range m.bundles {
 		one := &m.bundles[b]
 		delete(one.flows, -1)
-		for _, s := range one.set.spans(maxSpans) {
+		for _, s := range one.set.spans() {
 			rows, err := c.db.Query(ctx, "SELECT packet_no, flow_id FROM packets_raw WHERE flow_id IS NOT NULL AND packet_no BETWEEN ? AND ?"+c.ofBundle(b), s.first, s.last)
 			if err != nil {
 				return err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
 	"github.com/pcapsule/pcapsule/forensics/redact"
+	"github.com/pcapsule/pcapsule/internal/quote"
 )
 
 // Table calls has many columns, including those of its ends, and DuckDB processes all of them for every
@@ -110,7 +111,7 @@ func (c *Case) callsWith(f *duck.Facts, ends bool, files *fileList) string {
 	}
 	for _, col := range v.raw {
 		if slices.Contains(needed, col.Name) || has(col.Name) {
-			read, raw, out = append(read, col.Name), append(raw, duck.Ident(col.Name)), append(out, "t."+duck.Ident(col.Name))
+			read, raw, out = append(read, col.Name), append(raw, quote.Ident(col.Name)), append(out, "t."+quote.Ident(col.Name))
 		}
 	}
 	if c.mask {
@@ -120,7 +121,7 @@ func (c *Case) callsWith(f *duck.Facts, ends bool, files *fileList) string {
 		read = nil
 	}
 	for _, col := range v.nulls(f.Columns) {
-		raw, out = append(raw, nullSQL(col)), append(out, "t."+duck.Ident(col.Name))
+		raw, out = append(raw, nullSQL(col)), append(out, "t."+quote.Ident(col.Name))
 	}
 	source := c.masked(c.reads("calls", eachOnce, read, files.parquet), v.raw, has)
 	inner := "SELECT " + strings.Join(raw, ", ") + " FROM (" + source + ")"
@@ -128,15 +129,15 @@ func (c *Case) callsWith(f *duck.Facts, ends bool, files *fileList) string {
 		return inner
 	}
 	for _, col := range v.columns[len(v.raw):] {
-		name := duck.Ident(col.Name)
+		name := quote.Ident(col.Name)
 		switch {
 		case !has(col.Name):
 		case col.Name == "ts_exact":
 			out = append(out, "make_timestamp_ns(t.ts_ns) AS ts_exact")
 		case strings.HasPrefix(col.Name, "src_"):
-			out = append(out, "s."+duck.Ident(col.Name[4:])+" AS "+name)
+			out = append(out, "s."+quote.Ident(col.Name[4:])+" AS "+name)
 		case strings.HasPrefix(col.Name, "dst_"):
-			out = append(out, "d."+duck.Ident(col.Name[4:])+" AS "+name)
+			out = append(out, "d."+quote.Ident(col.Name[4:])+" AS "+name)
 		}
 	}
 	sql := "SELECT " + strings.Join(out, ", ") + " FROM (" + inner + ") t"

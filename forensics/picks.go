@@ -81,7 +81,7 @@ func (c *Case) picking(ctx context.Context, m *marks, b int) (*picking, error) {
 		from, to := m.window()
 		or, args = append(or, "p.ts_ns BETWEEN ? AND ?"), append(args, from, to)
 	}
-	for _, s := range m.bundles[b].set.spans(maxSpans) {
+	for _, s := range m.bundles[b].set.spans() {
 		or, args = append(or, "p.packet_no BETWEEN ? AND ?"), append(args, s.first, s.last)
 	}
 	if len(or) == 0 {

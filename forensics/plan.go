@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
+	"github.com/pcapsule/pcapsule/internal/quote"
 	"github.com/pcapsule/pcapsule/kfl/nearest"
 )
 
@@ -56,7 +57,7 @@ func (s *selection) table() string {
 
 // from writes the FROM and WHERE of the selection.
 func (s *selection) from() string {
-	sql := " FROM " + duck.Ident(s.table())
+	sql := " FROM " + quote.Ident(s.table())
 	if len(s.where) > 0 {
 		sql += " WHERE " + strings.Join(s.where, " AND ")
 	}
@@ -201,7 +202,7 @@ func (p *plan) resume(v *view, cur *cursor, byKey bool) error {
 	}
 	// The second condition implies the first one, which lets DuckDB skip row groups by their
 	// bounds.
-	p.sel.add(duck.Ident(v.key[0])+" >= ?", cur.Key[0])
+	p.sel.add(quote.Ident(v.key[0])+" >= ?", cur.Key[0])
 	marks := strings.TrimSuffix(strings.Repeat("?, ", len(v.key)), ", ")
 	args := make([]any, len(cur.Key))
 	for i, k := range cur.Key {
@@ -214,7 +215,7 @@ func (p *plan) resume(v *view, cur *cursor, byKey bool) error {
 func identList(names []string) string {
 	quoted := make([]string, len(names))
 	for i, n := range names {
-		quoted[i] = duck.Ident(n)
+		quoted[i] = quote.Ident(n)
 	}
 	return strings.Join(quoted, ", ")
 }
@@ -270,10 +271,10 @@ func (c *Case) restrict(ctx context.Context, p *plan, q *Query) (used []string, 
 		return used, nil
 	}
 	if q.From != 0 {
-		p.sel.add(duck.Ident(v.to)+" >= ?", q.From)
+		p.sel.add(quote.Ident(v.to)+" >= ?", q.From)
 	}
 	if q.To != 0 {
-		p.sel.add(duck.Ident(v.from)+" <= ?", q.To)
+		p.sel.add(quote.Ident(v.from)+" <= ?", q.To)
 	}
 	return append(used, v.from, v.to), nil
 }
@@ -307,7 +308,7 @@ func (c *Case) restrictKFL(ctx context.Context, p *plan, q *Query) (used []strin
 	inner.add("("+where+")", args...)
 	for _, tie := range ties {
 		if p.sel.view.has(tie) && calls.has(tie) {
-			cols := duck.Ident(tie)
+			cols := quote.Ident(tie)
 			if c.several() {
 				cols = "bundle, " + cols
 			}
@@ -338,11 +339,11 @@ func (c *Case) orderOf(v *view, order string) (sql string, used []string, err er
 			return "", nil, err
 		}
 		used = append(used, words[0])
-		parts = append(parts, strings.TrimSpace(duck.Ident(words[0])+" "+way))
+		parts = append(parts, strings.TrimSpace(quote.Ident(words[0])+" "+way))
 	}
 	for _, k := range v.key {
 		if !slices.Contains(used, k) {
-			parts = append(parts, duck.Ident(k))
+			parts = append(parts, quote.Ident(k))
 			used = append(used, k)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
 	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/internal/quote"
 )
 
 // sliceRows is the number of rows that Each sorts at a time.
@@ -51,7 +52,7 @@ func (c *Case) impossible(ctx context.Context, err error) error {
 		if v := c.views[name]; v == nil || !hasColumn(v.raw, "ts_ns") {
 			continue
 		}
-		n, failed := c.number(ctx, "SELECT count(*) FROM "+duck.Ident(name+"_raw")+" WHERE ts_ns IN (?, ?)", []any{int64(math.MaxInt64), int64(-math.MaxInt64)})
+		n, failed := c.number(ctx, "SELECT count(*) FROM "+quote.Ident(name+"_raw")+" WHERE ts_ns IN (?, ?)", []any{int64(math.MaxInt64), int64(-math.MaxInt64)})
 		if failed == nil && n > 0 {
 			what := plural.Sprintf("%d {row has a time|rows have times} (ts_ns) that no capture has; leave out ts_exact: SELECT * EXCLUDE (ts_exact)", n)
 			return &bundle.DamagedError{File: "data/tables/" + name, What: what, Err: err}
@@ -306,7 +307,7 @@ func (e *each) slices(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	key := duck.Ident(e.p.sel.view.key[0])
+	key := quote.Ident(e.p.sel.view.key[0])
 	base := *e.p.sel
 	for i := range len(edges) + 1 {
 		s := base
@@ -327,7 +328,7 @@ func (e *each) slices(ctx context.Context) error {
 
 // edges returns the times that separate the slices.
 func (e *each) edges(ctx context.Context) ([]int64, error) {
-	key := duck.Ident(e.p.sel.view.key[0])
+	key := quote.Ident(e.p.sel.view.key[0])
 	n, err := e.c.number(ctx, "SELECT count(*)"+e.p.sel.from(), e.p.sel.args)
 	if err != nil || n <= 2*sliceRows {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
+	"github.com/pcapsule/pcapsule/internal/quote"
 )
 
 // Table is one table of a case with the meaning of its columns.
@@ -140,7 +141,7 @@ func (c *Case) readFooter(file string, words map[string]doc) error {
 	if !strings.HasSuffix(file, "part-000.parquet") {
 		return nil
 	}
-	rows, err := c.db.Query(context.Background(), "SELECT CAST(value AS BLOB) FROM parquet_kv_metadata("+duck.Quote(escapeGlob(file))+
+	rows, err := c.db.Query(context.Background(), "SELECT CAST(value AS BLOB) FROM parquet_kv_metadata("+quote.SQL(escapeGlob(file))+
 		") WHERE CAST(key AS VARCHAR) = 'pcapsule.columns'")
 	if err != nil {
 		return err

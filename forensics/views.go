@@ -11,6 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/internal/copies"
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
 	"github.com/pcapsule/pcapsule/forensics/internal/older"
+	"github.com/pcapsule/pcapsule/internal/quote"
 )
 
 // view is one table of a case.
@@ -212,7 +213,7 @@ func someOf(names []string) string {
 func parquet(files []string) string {
 	var list []string
 	for _, f := range files {
-		list = append(list, duck.Quote(escapeGlob(f)))
+		list = append(list, quote.SQL(escapeGlob(f)))
 	}
 	return parquetFiles("[" + strings.Join(list, ", ") + "]")
 }
@@ -257,10 +258,10 @@ const maskedSchema, unmaskedSchema = "memory.main", "temp.main"
 // viewSQL makes the views of a table in a schema: NAME_raw reads its source, and NAME adds the columns
 // of joined.
 func viewSQL(create, schema, name, source string, joined [2]string) []duck.View {
-	raw := schema + "." + duck.Ident(name+"_raw")
+	raw := schema + "." + quote.Ident(name+"_raw")
 	return []duck.View{
 		{Name: name + "_raw", SQL: create + " " + raw + " AS " + source},
-		{Name: name, SQL: create + " " + schema + "." + duck.Ident(name) + " AS " + joined[0] + raw + joined[1]},
+		{Name: name, SQL: create + " " + schema + "." + quote.Ident(name) + " AS " + joined[0] + raw + joined[1]},
 	}
 }
 
@@ -346,7 +347,7 @@ func (v *view) endColumns(ends *view, alias, prefix string) string {
 	var b strings.Builder
 	for _, col := range ends.columns {
 		if name := prefix + col.Name; col.Name != "endpoint_id" && col.Name != "bundle" && !hasColumn(v.raw, name) {
-			fmt.Fprintf(&b, ", %s.%s AS %s", alias, duck.Ident(col.Name), duck.Ident(name))
+			fmt.Fprintf(&b, ", %s.%s AS %s", alias, quote.Ident(col.Name), quote.Ident(name))
 			v.columns = append(v.columns, duck.Column{Name: name, Type: col.Type})
 		}
 	}

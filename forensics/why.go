@@ -9,6 +9,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
 	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/internal/quote"
 	"github.com/pcapsule/pcapsule/kfl"
 	"github.com/pcapsule/pcapsule/kfl/nearest"
 )
@@ -146,7 +147,7 @@ func (c *Case) unheld(ctx context.Context, tables []string, cmp duck.Compared) s
 		if v == nil || !hasText(v, cmp.Column) {
 			continue
 		}
-		q := Query{SQL: "SELECT 1 FROM " + name + " WHERE list_contains(?, " + duck.Ident(cmp.Column) + ")", Args: []any{cmp.Texts}, Named: true, Limit: 1}
+		q := Query{SQL: "SELECT 1 FROM " + name + " WHERE list_contains(?, " + quote.Ident(cmp.Column) + ")", Args: []any{cmp.Texts}, Named: true, Limit: 1}
 		if r, err := c.query(ctx, q); err != nil || len(r.Rows) > 0 {
 			return ""
 		}
@@ -161,17 +162,17 @@ func (c *Case) unheld(ctx context.Context, tables []string, cmp duck.Compared) s
 	}
 	quoted := make([]string, len(cmp.Texts))
 	for i, t := range cmp.Texts {
-		quoted[i] = duck.Quote(t)
+		quoted[i] = quote.SQL(t)
 	}
 	reason := "no row of " + strings.Join(with, " or ") + " has " + cmp.Column + " = " + strings.Join(quoted, " or ")
 	for _, t := range cmp.Texts {
 		if near := nearest.Name(t, values); near != "" {
-			return reason + "; did you mean " + duck.Quote(near) + "?"
+			return reason + "; did you mean " + quote.SQL(near) + "?"
 		}
 	}
 	if end, _, _ := strings.Cut(cmp.Column, "_"); end == "src" || end == "dst" {
 		if t, is := c.elsewhere(ctx, []string{cmp.Column}, cmp.Texts); t != "" {
-			return fmt.Sprintf("%s; %s is a %s: use %s_%s", reason, duck.Quote(t), is.field, end, is.column)
+			return fmt.Sprintf("%s; %s is a %s: use %s_%s", reason, quote.SQL(t), is.field, end, is.column)
 		}
 	}
 	return reason + listed("; "+cmp.Column, values)
@@ -219,7 +220,7 @@ func (c *Case) likely(ctx context.Context, protocol string, from, to int64) stri
 
 // valuesOf returns distinct values of a text column, and whether the column has any value.
 func (c *Case) valuesOf(ctx context.Context, table, column string, isText bool, from, to int64) (values []string, any bool) {
-	column = duck.Ident(column)
+	column = quote.Ident(column)
 	what := "count(" + column + ")"
 	if isText {
 		what = "DISTINCT " + column
@@ -258,7 +259,7 @@ func (c *Case) named(ctx context.Context, names []string) map[string][]any {
 	for _, side := range sides {
 		if hasColumn(v.raw, side.column) {
 			columns, args = append(columns, side.column), append(args, names)
-			list = append(list, fmt.Sprintf("list(DISTINCT %[1]s) FILTER (list_contains(?, %[1]s))", duck.Ident(side.column)))
+			list = append(list, fmt.Sprintf("list(DISTINCT %[1]s) FILTER (list_contains(?, %[1]s))", quote.Ident(side.column)))
 		}
 	}
 	if len(list) == 0 {

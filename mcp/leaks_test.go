@@ -20,6 +20,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/internal/leaktest"
+	"github.com/pcapsule/pcapsule/internal/quote"
 )
 
 // leaks fails the test if a text contains a secret.
@@ -56,14 +57,14 @@ func TestNoTableContainsASecret(t *testing.T) {
 	var parts []string
 	for _, s := range secrets {
 		for _, v := range s.Forms() {
-			parts = append(parts, quote(v[4:len(v)-4]), quote(base64.RawStdEncoding.EncodeToString([]byte(v[3:9]))))
+			parts = append(parts, quote.SQL(v[4:len(v)-4]), quote.SQL(base64.RawStdEncoding.EncodeToString([]byte(v[3:9]))))
 		}
 	}
 	// found returns the columns of a table that contain a part, with the number of such rows.
 	found := func(c *forensics.Case, table string, columns []string) (list []string) {
 		var values []string
 		for _, column := range columns {
-			values = append(values, fmt.Sprintf("{'column': %s, 'value': CAST(%q AS VARCHAR)}", quote(column), column))
+			values = append(values, fmt.Sprintf("{'column': %s, 'value': CAST(%q AS VARCHAR)}", quote.SQL(column), column))
 		}
 		sql := fmt.Sprintf(`SELECT format('%s.{}: {} rows', v.column, count(*)) FROM (SELECT unnest([%s]) AS v FROM %s)
 			WHERE list_has_any([true], list_transform([%s], lambda p: contains(v.value, p))) GROUP BY v.column`, table, strings.Join(values, ", "), table, strings.Join(parts, ", "))
@@ -99,9 +100,6 @@ func TestNoTableContainsASecret(t *testing.T) {
 		t.Errorf("without masking, only %d columns contain secrets", asSent)
 	}
 }
-
-// quote quotes a string for SQL.
-func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 
 // TestNothingShowsASecret asks every tool, REST path and resource about a case with 40 kinds of
 // secrets, each of which also appears in places that do not identify it as a secret.

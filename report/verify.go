@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -132,7 +133,7 @@ func observed(r value.Rechecked) string {
 		}
 		list = append(list, text)
 	}
-	return or(strings.Join(list, ", "), "nothing")
+	return cmp.Or(strings.Join(list, ", "), "nothing")
 }
 
 // compare compares the value in a file with the one that the bundles give, and the file with its value.
@@ -326,7 +327,7 @@ func item(i int, columns []string, v any) string {
 	case table || figure:
 		return fmt.Sprintf("part %d", i+1)
 	case blocks || name(m) != "":
-		return or(name(m), fmt.Sprintf("number %d", i+1))
+		return cmp.Or(name(m), fmt.Sprintf("number %d", i+1))
 	}
 	return fmt.Sprintf("number %d", i+1)
 }
@@ -340,13 +341,6 @@ func name(v any) string {
 		}
 	}
 	return ""
-}
-
-func or(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
 }
 
 // apart writes two different values for a message; of long texts, from shortly before the difference.

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/internal/quote"
 )
 
 // OpenSQL is the text of data/open.sql: a view for every table, with paths relative to data/,
@@ -30,12 +31,12 @@ func Views(schemas []*table.Schema, pattern func(table string) string) string {
 	}
 	var b strings.Builder
 	for _, s := range schemas {
-		from := fmt.Sprintf("read_parquet(%s)", quote(pattern(s.Name)))
-		if turn := Turn(s.Name, fmt.Sprintf("read_parquet(%s)", quote(pattern("flows")))); turn != "" && flows != nil {
+		from := fmt.Sprintf("read_parquet(%s)", quote.SQL(pattern(s.Name)))
+		if turn := Turn(s.Name, fmt.Sprintf("read_parquet(%s)", quote.SQL(pattern("flows")))); turn != "" && flows != nil {
 			from = "(SELECT *" + turn + " FROM " + from + ")"
 		}
 		if s.Name == "calls" {
-			from = fmt.Sprintf("read_parquet(%s, hive_partitioning=false, union_by_name=true)", quote(pattern(s.Name)))
+			from = fmt.Sprintf("read_parquet(%s, hive_partitioning=false, union_by_name=true)", quote.SQL(pattern(s.Name)))
 		}
 		exact := ""
 		if s.Column("ts_ns") != nil {
@@ -49,7 +50,7 @@ func Views(schemas []*table.Schema, pattern func(table string) string) string {
 		fmt.Fprintf(&b, "CREATE OR REPLACE VIEW %s AS SELECT t.*%s%s%s FROM %s t\n"+
 			"  LEFT JOIN read_parquet(%s) s ON s.endpoint_id = t.src_id\n"+
 			"  LEFT JOIN read_parquet(%[6]s) d ON d.endpoint_id = t.dst_id;\n",
-			s.Name, exact, endColumns(s, ends, "s", "src_"), endColumns(s, ends, "d", "dst_"), from, quote(pattern("endpoints")))
+			s.Name, exact, endColumns(s, ends, "s", "src_"), endColumns(s, ends, "d", "dst_"), from, quote.SQL(pattern("endpoints")))
 	}
 	return b.String()
 }
@@ -77,12 +78,8 @@ func endColumns(s, ends *table.Schema, alias, prefix string) string {
 	var b strings.Builder
 	for _, c := range ends.Columns {
 		if name := prefix + c.Name; c.Name != "endpoint_id" && s.Column(name) == nil {
-			fmt.Fprintf(&b, ", %s.%s AS %s", alias, ident(c.Name), ident(name))
+			fmt.Fprintf(&b, ", %s.%s AS %s", alias, quote.Ident(c.Name), quote.Ident(name))
 		}
 	}
 	return b.String()
 }
-
-func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
-
-func ident(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }

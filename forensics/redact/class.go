@@ -18,8 +18,8 @@ const (
 	colon
 	blank
 	backslash
-	high  // not ASCII
-	quote // " ' `
+	high      // not ASCII
+	quoteMark // " ' `
 
 	alpha   = upper | lower
 	alnum   = digit | alpha
@@ -50,7 +50,7 @@ var classes = func() (list [256]class) {
 			list[c] = blank
 		}
 	}
-	for b, of := range map[byte]class{'-': dash, '_': underscore, '.': dot, '+': plus, '/': slash, '=': equals, '~': tilde, '%': percent, ':': colon, '\\': backslash, '"': quote, '\'': quote, '`': quote} {
+	for b, of := range map[byte]class{'-': dash, '_': underscore, '.': dot, '+': plus, '/': slash, '=': equals, '~': tilde, '%': percent, ':': colon, '\\': backslash, '"': quoteMark, '\'': quoteMark, '`': quoteMark} {
 		list[b] = of
 	}
 	return list

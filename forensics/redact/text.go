@@ -24,9 +24,9 @@ func (t *task) assignments(s string) (edits []edit) {
 			edits = append(edits, t.cover(s, start, start+len(value)))
 		}
 	}
-	for i := first(s, 0, equals|colon|quote); i < len(s); i = first(s, i, equals|colon|quote) {
+	for i := first(s, 0, equals|colon|quoteMark); i < len(s); i = first(s, i, equals|colon|quoteMark) {
 		at := i // of the sign between name and value
-		if classes[s[i]] == quote {
+		if classes[s[i]] == quoteMark {
 			if t.identified(s, i) {
 				if start, end := literal(s, i); end > start && !strings.HasPrefix(s[start:], t.p.mask) {
 					edits, i = append(edits, t.cover(s, start, end)), end

@@ -6,6 +6,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics/internal/wire"
+	"github.com/pcapsule/pcapsule/internal/quote"
 )
 
 // Function is the SQL function with which views mask. Its arguments are the way to read the value, a
@@ -59,7 +60,7 @@ func (p *Policy) Replace(columns []wire.Column, want func(name string) bool) (li
 			continue
 		}
 		if sql := p.column(c, has); sql != "" {
-			list = append(list, sql+" AS "+ident(c.Name))
+			list = append(list, sql+" AS "+quote.Ident(c.Name))
 		}
 	}
 	return list
@@ -67,7 +68,7 @@ func (p *Policy) Replace(columns []wire.Column, want func(name string) bool) (li
 
 // column is the expression for a column, or empty if it stays.
 func (p *Policy) column(c wire.Column, has func(string) bool) string {
-	name := ident(c.Name)
+	name := quote.Ident(c.Name)
 	call := func(as, of, what string) string { return Function + "('" + as + "', " + of + ", " + what + ")" }
 	db, part, _ := table.DatabaseOf(c.Name)
 	switch c.Type {
@@ -80,14 +81,14 @@ func (p *Policy) column(c wire.Column, has func(string) bool) string {
 		case part == "preview" && has(db.Column("columns")):
 			return call(AsRows, "coalesce(array_to_string("+db.Column("columns")+", chr(9)), '')", name)
 		}
-		return call(AsColumn, quoted(c.Name), name)
+		return call(AsColumn, quote.SQL(c.Name), name)
 	case "VARCHAR[]":
 		if part == "params" && has(db.Column("query")) {
 			return call(AsParams, "coalesce("+db.Column("query")+", '')", name)
 		}
-		return call(AsColumn, quoted(c.Name), name)
+		return call(AsColumn, quote.SQL(c.Name), name)
 	case "BLOB":
-		return call(AsColumn, quoted(c.Name), name)
+		return call(AsColumn, quote.SQL(c.Name), name)
 	case `STRUCT("name" VARCHAR, "value" VARCHAR, "kind" VARCHAR)[]`:
 		return "list_transform(" + name + ", lambda h: struct_pack(name := " + call(AsValue, "''", "h.name") + ", value := " + call(AsHeader, "h.name", "h.value") + ", kind := h.kind))"
 	case `STRUCT("name" VARCHAR, "value" VARCHAR)[]`:
@@ -112,7 +113,3 @@ func numbers(of string) bool {
 
 var numberTypes = strings.NewReplacer("UTINYINT", "", "USMALLINT", "", "UINTEGER", "", "UBIGINT", "", "UHUGEINT", "", "TINYINT", "", "SMALLINT", "", "INTEGER", "", "BIGINT", "", "HUGEINT", "",
 	"BOOLEAN", "", "FLOAT", "", "DOUBLE", "", "DECIMAL", "", "TIMESTAMP_NS", "", "TIMESTAMP_MS", "", "TIMESTAMP_S", "", "TIMESTAMP WITH TIME ZONE", "", "TIMESTAMP", "", "DATE", "", "TIME", "", "INTERVAL", "", "STRUCT", "")
-
-func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
-
-func ident(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }

@@ -20,6 +20,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/cli/extract"
 	"github.com/pcapsule/pcapsule/internal/cli/format"
 	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/internal/quote"
 	"github.com/pcapsule/pcapsule/kfl/nearest"
 )
 
@@ -175,7 +176,7 @@ func (f *objectsFlags) query(ctx context.Context, cs *forensics.Case, columns []
 	var quoted []string
 	for _, name := range columns {
 		if name != "*" {
-			name = `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
+			name = quote.Ident(name)
 		}
 		quoted = append(quoted, name)
 	}

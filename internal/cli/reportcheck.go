@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -123,7 +124,7 @@ func (e *env) checkReport(c *cobra.Command, args []string, recheck string, every
 	defer cancel()
 	e.maskReport(cs, o)
 	if o.MaskID != r.Basis.Mask {
-		return nil, exit.Usagef("the report is masked by the policy with SHA-256 %s: give this policy with --mask=POLICY.yaml", or(r.Basis.Mask, "none"))
+		return nil, exit.Usagef("the report is masked by the policy with SHA-256 %s: give this policy with --mask=POLICY.yaml", cmp.Or(r.Basis.Mask, "none"))
 	}
 	if out.check, err = report.Verify(ctx, form, file, cs, *o); err != nil {
 		return nil, e.reportError(err)
@@ -177,13 +178,6 @@ func (e *env) runReportVerify(c *cobra.Command, args []string, f *reportCheckFla
 // differs is the error of a report that does not match its bundles.
 func differs(path string) error {
 	return exit.With(fmt.Errorf("%s does not match its bundles", path), exit.Verify, "ask its author for the original, or make the report again with pcapsule report")
-}
-
-func or(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
 }
 
 func printVerified(w io.Writer, path string, k *report.Check) {

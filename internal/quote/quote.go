@@ -1,5 +1,5 @@
 // Package quote writes text of a capture for programs that would act on it: a cell of a spreadsheet, a
-// label of a diagram. It depends on nothing, so that every writer has the same rules.
+// label of a diagram, a value of SQL. It depends on nothing, so that every writer has the same rules.
 package quote
 
 import (
@@ -36,3 +36,9 @@ func Mermaid(s string) string {
 	}
 	return b.String()
 }
+
+// SQL writes text as a literal of SQL.
+func SQL(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+
+// Ident writes a name as an identifier of SQL.
+func Ident(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }

@@ -45,3 +45,14 @@ func TestMermaidReadsNothing(t *testing.T) {
 		}
 	}
 }
+
+func TestSQL(t *testing.T) {
+	for _, c := range [][3]string{{"", "''", `""`}, {`it's "x"`, `'it''s "x"'`, `"it's ""x"""`}} {
+		if got := SQL(c[0]); got != c[1] {
+			t.Errorf("%q as a value: %s, want %s", c[0], got, c[1])
+		}
+		if got := Ident(c[0]); got != c[2] {
+			t.Errorf("%q as a name: %s, want %s", c[0], got, c[2])
+		}
+	}
+}

@@ -96,7 +96,7 @@ func (k *Builder) ParentOf(child *Step) *Link {
 		return nil
 	}
 	slices.SortFunc(fits, func(a, b fit) int { return k.better(a, b) })
-	child.Link = k.judge(fits, child)
+	child.Link = k.judge(fits)
 	return child.Link
 }
 
@@ -230,7 +230,7 @@ func (k *Builder) better(a, b fit) int {
 }
 
 // judge links the best parent and sets its confidence.
-func (k *Builder) judge(fits []fit, child *Step) *Link {
+func (k *Builder) judge(fits []fit) *Link {
 	best := fits[0]
 	l := &Link{Parent: best.p, Confidence: confidences[best.kind] * best.factor, How: evidence[best.kind]}
 	for _, f := range fits[1:] {

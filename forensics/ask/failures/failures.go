@@ -163,7 +163,7 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	if err := out.groups(ctx, c, w, rows, !in.NoCauses); err != nil {
 		return nil, err
 	}
-	if err := out.names(ctx, c, w, rows); err != nil {
+	if err := out.names(ctx, w, rows); err != nil {
 		return nil, err
 	}
 	if in.Class == "" || in.Class == "no_answer" {

@@ -23,7 +23,7 @@ type NameFailure struct {
 }
 
 // names sets the DNS failures, harmful ones first.
-func (f *Answer) names(ctx context.Context, c *forensics.Case, w *ask.Window, rows *ask.CallTable) error {
+func (f *Answer) names(ctx context.Context, w *ask.Window, rows *ask.CallTable) error {
 	var err error
 	var more bool
 	f.DNS, more, err = ask.Rows[NameFailure](ctx, rows.Case, w.Limit, fmt.Sprintf(`WITH f AS (SELECT lower(coalesce(host, '')) AS name, %s AS status, min(%s) AS client, count(DISTINCT (src_ip, src_who)) AS clients, count(*) AS calls,

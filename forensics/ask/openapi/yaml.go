@@ -119,9 +119,9 @@ func (op *operation) method(used map[string]map[string]string) *apiMethod {
 		}
 	}
 	m.Security = op.security(used)
-	m.parameters(op, used, "query", op.query)
-	m.parameters(op, used, "header", op.headers)
-	m.parameters(op, used, "cookie", op.cookies)
+	m.parameters(op, "query", op.query)
+	m.parameters(op, "header", op.headers)
+	m.parameters(op, "cookie", op.cookies)
 	if len(op.request) > 0 {
 		m.Body = &apiBody{Required: op.withBody == op.Calls, Content: media(op.request)}
 	}
@@ -144,7 +144,7 @@ func (op *operation) method(used map[string]map[string]string) *apiMethod {
 
 // parameters adds the parameters at a place, in the order of their names, except those that the
 // operation's security schemes describe.
-func (m *apiMethod) parameters(op *operation, used map[string]map[string]string, in string, list map[string]*parameter) {
+func (m *apiMethod) parameters(op *operation, in string, list map[string]*parameter) {
 	scheme := func(name string) bool {
 		return m.Security != nil && slices.ContainsFunc(*m.Security, func(r requirement) bool {
 			_, ok := r[keyID(in, name)]

@@ -108,7 +108,7 @@ func AskService(ctx context.Context, c *forensics.Case, in ServiceIn) (*Service,
 	}
 	s.t = t
 	s.to, s.from = t.isTarget("dst_id"), t.isTarget("src_id")
-	s.name(in.Service)
+	s.name()
 	if s.rows, err = ask.LoadCalls(ctx, c, serviceColumns, w.Where+" AND ("+s.to+" OR "+s.from+")", w.Args); err != nil {
 		return nil, err
 	}
@@ -148,7 +148,7 @@ type serviceAnswer struct {
 	out      *Service
 }
 
-func (s *serviceAnswer) name(asked string) {
+func (s *serviceAnswer) name() {
 	for _, p := range s.t.list {
 		name := cmp.Or(p.Workload, cmp.Or(p.Pod, p.Name))
 		if p.Namespace != "" {

@@ -30,7 +30,7 @@ type Transport struct {
 // flows is the condition for flows_raw of a window: one flow of each connection, however many vantages and bundles saw
 // it. Of several bundles that saw it, the one with the most packets counts.
 func flows(c *forensics.Case, w *ask.Window) string {
-	return during(w, "") + " AND " + ask.FlowsOnce(c, during(w, ""), ask.Largest)
+	return during(w) + " AND " + ask.FlowsOnce(c, during(w), ask.Largest)
 }
 
 // TCP summarizes TCP flows, one of each connection, in one row.
@@ -69,7 +69,7 @@ SELECT %[3]s, f.flow_id, s.who AS client, f.src_port, d.who AS server, f.dst_por
   f.retransmissions, f.zero_windows, f.resets, f.gap_bytes, f.handshake_us, f.first_packet, f.last_packet
 FROM f JOIN endpoints s ON s.endpoint_id = f.src_id%[4]s JOIN endpoints d ON d.endpoint_id = f.dst_id%[5]s
 ORDER BY f.badness DESC, 1, f.flow_id LIMIT 12`,
-		ask.Joined(c, "(SELECT * FROM flows_raw WHERE "+during(w, "")+")"), terms.Key(c, ""), terms.BundleOf(c, "f."), terms.SameBundle(c, "s", "f"), terms.SameBundle(c, "d", "f")))
+		ask.Joined(c, "(SELECT * FROM flows_raw WHERE "+during(w)+")"), terms.Key(c, ""), terms.BundleOf(c, "f."), terms.SameBundle(c, "s", "f"), terms.SameBundle(c, "d", "f")))
 }
 
 // ends is SQL for table t, which has one row for each end of one flow of each connection.
@@ -119,5 +119,5 @@ WHERE e.external GROUP BY e.ip ORDER BY sum(sent + received) DESC, e.ip LIMIT 20
 
 // Readings counts the connections that could be read, in one row.
 func Readings(ctx context.Context, c *forensics.Case, w *ask.Window) (Table[ask.Reading], error) {
-	return read[ask.Reading](ctx, c, ask.ReadingSQL(c, during(w, "")))
+	return read[ask.Reading](ctx, c, ask.ReadingSQL(c, during(w)))
 }

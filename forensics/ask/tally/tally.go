@@ -14,6 +14,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/quote"
 )
 
 // Table is rows with the SQL that returns them.
@@ -59,7 +60,7 @@ func literal(sql string, args []any) string {
 func constant(v any) string {
 	switch x := v.(type) {
 	case string:
-		return "'" + strings.ReplaceAll(x, "'", "''") + "'"
+		return quote.SQL(x)
 	case []byte:
 		return fmt.Sprintf("unhex('%x')", x)
 	case time.Time:
@@ -83,11 +84,11 @@ func calls(w *ask.Window) string {
 }
 
 // during is the SQL condition for rows that last from first_ns to last_ns.
-func during(w *ask.Window, alias string) string {
+func during(w *ask.Window) string {
 	if !w.Asked {
 		return "true"
 	}
-	return fmt.Sprintf("%[1]slast_ns >= %[2]d AND %[1]sfirst_ns <= %[3]d", alias, w.From, w.To)
+	return fmt.Sprintf("last_ns >= %d AND first_ns <= %d", w.From, w.To)
 }
 
 // within is the SQL condition for rows with a time ts_ns.

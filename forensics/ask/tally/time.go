@@ -41,7 +41,7 @@ type Silence struct {
 func Silences(ctx context.Context, c *forensics.Case, w *ask.Window) (Table[Silence], error) {
 	return read[Silence](ctx, c, fmt.Sprintf(`SELECT first_ns, silence FROM (
   SELECT first_ns, first_ns - max(last_ns) OVER (ORDER BY first_ns, last_ns ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS silence FROM flows_raw WHERE %s)
-WHERE silence > 0 ORDER BY silence DESC, first_ns LIMIT 23`, during(w, "")))
+WHERE silence > 0 ORDER BY silence DESC, first_ns LIMIT 23`, during(w)))
 }
 
 // Gaps is SQL for the coverage gaps of a case, as in Case.Coverage.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+
+	"github.com/pcapsule/pcapsule/internal/quote"
 )
 
 // maxAsides is how many connections may keep tables of their own at once.
@@ -65,7 +67,7 @@ func (d *DB) Keep(ctx context.Context, name, sql string, args ...any) error {
 	if !plain(name) {
 		return fmt.Errorf("keeping an answer: name %q, must be letters, digits and _", name)
 	}
-	rows, err := d.run(ctx, "CREATE TEMP TABLE "+Ident(name)+" AS "+sql, args, true)
+	rows, err := d.run(ctx, "CREATE TEMP TABLE "+quote.Ident(name)+" AS "+sql, args, true)
 	if err != nil {
 		return err
 	}

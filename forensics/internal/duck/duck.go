@@ -15,6 +15,7 @@ import (
 	"sync"
 
 	"github.com/pcapsule/pcapsule/forensics/internal/wire"
+	"github.com/pcapsule/pcapsule/internal/quote"
 )
 
 // maxAnswers is the highest number of answers that are read in parallel.
@@ -167,7 +168,7 @@ func (d *DB) Exec(ctx context.Context, sql string) error {
 	if err := w.exec(ctx, sql); err != nil {
 		return err
 	}
-	d.pool.keep(w, sql)
+	d.pool.keep(sql)
 	return nil
 }
 
@@ -185,7 +186,7 @@ func (d *DB) isLocked() bool {
 func (d *DB) Lock(ctx context.Context) error {
 	quoted := make([]string, len(d.o.Dirs))
 	for i, dir := range d.o.Dirs {
-		quoted[i] = Quote(dir)
+		quoted[i] = quote.SQL(dir)
 	}
 	for _, sql := range []string{
 		"SET allowed_directories=[" + strings.Join(quoted, ", ") + "]",
@@ -204,9 +205,3 @@ func (d *DB) Lock(ctx context.Context) error {
 
 // Close closes the database. Open Rows keep their worker alive until they are closed.
 func (d *DB) Close() error { return d.pool.close() }
-
-// Quote writes s as an SQL literal.
-func Quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
-
-// Ident writes s as an SQL identifier.
-func Ident(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pcapsule/pcapsule/internal/quote"
 )
 
 // locked is a database with a table in Parquet behind a view calls, and the folder it
@@ -33,7 +35,7 @@ func lockedWith(t testing.TB, o Options) (*DB, string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { d.Close() })
-	if err := d.Exec(ctx, "CREATE VIEW calls AS SELECT * FROM read_parquet("+Quote(file)+")"); err != nil {
+	if err := d.Exec(ctx, "CREATE VIEW calls AS SELECT * FROM read_parquet("+quote.SQL(file)+")"); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.Lock(ctx); err != nil {
@@ -113,22 +115,22 @@ func TestGateRefuses(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out")
 	before := snapshot(t, dir)
 	for _, sql := range []string{
-		"copy calls to " + Quote(out),
-		"copy calls to " + Quote(filepath.Join(dir, "calls.parquet")) + " (format parquet, use_tmp_file false)",
-		"copy (select 1) to " + Quote(filepath.Join(dir, "new.csv")),
-		"export database " + Quote(out),
-		"import database " + Quote(dir),
+		"copy calls to " + quote.SQL(out),
+		"copy calls to " + quote.SQL(filepath.Join(dir, "calls.parquet")) + " (format parquet, use_tmp_file false)",
+		"copy (select 1) to " + quote.SQL(filepath.Join(dir, "new.csv")),
+		"export database " + quote.SQL(out),
+		"import database " + quote.SQL(dir),
 		"install httpfs", "load httpfs", "force install httpfs from 'http://127.0.0.1/'",
-		"attach " + Quote(out), "attach ':memory:' as other", "detach memory", "use memory",
+		"attach " + quote.SQL(out), "attach ':memory:' as other", "detach memory", "use memory",
 		"create table t (a int)", "create view v as select 1", "create secret (type s3)", "create macro m() as 1",
 		"insert into calls values (1, 'x')", "delete from calls", "update calls set host = 'x'", "drop view calls", "alter view calls rename to x",
 		"pragma database_list", "pragma table_info('calls')", "call pragma_version()", "checkpoint", "vacuum", "analyze",
 		"select 1e400", "set memory_limit = '100GB'", "reset memory_limit", "set enable_external_access = true", "set variable x = 1",
 		"prepare p as select 1", "execute p", "explain select 1", "explain analyze select * from calls", "begin", "commit",
 		"select 1; select 2", "select 1; drop view calls", "", ";", "-- nothing",
-		"from read_text('/etc/passwd')", "from read_blob('/etc/passwd')", "from read_csv(" + Quote(secret) + ")", "select * from glob('/etc/*')",
-		"from read_parquet(" + Quote(filepath.Join(dir, "calls.parquet")) + ")", "from parquet_metadata('x')", "from sniff_csv('x')",
-		"from " + Quote(secret), "from " + Quote(filepath.Join(dir, "link.csv")), "from " + Quote(filepath.Join(dir, "linkdir", "secret.csv")),
+		"from read_text('/etc/passwd')", "from read_blob('/etc/passwd')", "from read_csv(" + quote.SQL(secret) + ")", "select * from glob('/etc/*')",
+		"from read_parquet(" + quote.SQL(filepath.Join(dir, "calls.parquet")) + ")", "from parquet_metadata('x')", "from sniff_csv('x')",
+		"from " + quote.SQL(secret), "from " + quote.SQL(filepath.Join(dir, "link.csv")), "from " + quote.SQL(filepath.Join(dir, "linkdir", "secret.csv")),
 		`from "/etc/passwd"`, "from 'http://127.0.0.1/x.parquet'", "select (select * from '/etc/passwd')",
 		"with calls as (select 1) from '/etc/passwd'", `with "/etc/passwd" as (select 1) from "/etc/passwd"`,
 		"select * from calls where exists (from read_text('/etc/passwd'))", "select [x for x in (from glob('*'))]",
@@ -192,9 +194,9 @@ func TestLockHoldsBehindTheGate(t *testing.T) {
 		t.Skip("needs symbolic links")
 	}
 	for _, sql := range []string{
-		"from read_text('/etc/passwd')", "from read_text(" + Quote(filepath.Join(dir, "..", "x")) + ")", "from read_text(" + Quote(filepath.Join(dir, "link.csv")) + ")",
+		"from read_text('/etc/passwd')", "from read_text(" + quote.SQL(filepath.Join(dir, "..", "x")) + ")", "from read_text(" + quote.SQL(filepath.Join(dir, "link.csv")) + ")",
 		"copy calls to '/tmp/pcapsule-should-not-be'", "set memory_limit='1GB'", "attach '/tmp/pcapsule-should-not-be'", "install httpfs",
-		"copy calls to " + Quote(filepath.Join(dir, "new.csv")), "create table t(a int)", "select 1; select 2",
+		"copy calls to " + quote.SQL(filepath.Join(dir, "new.csv")), "create table t(a int)", "select 1; select 2",
 	} {
 		rows, err := d.Query(context.Background(), sql)
 		if err == nil {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/pcapsule/pcapsule/internal/quote"
 )
 
 // Limits of a text that Gate passes.
@@ -103,7 +105,7 @@ type parsed struct {
 // serialize parses sql with DuckDB. The function accepts only a literal, so the text is quoted; only a
 // quote ends a literal.
 func (d *DB) serialize(ctx context.Context, sql string) (string, error) {
-	rows, err := d.Query(ctx, "SELECT CAST(json_serialize_sql("+Quote(sql)+") AS VARCHAR)")
+	rows, err := d.Query(ctx, "SELECT CAST(json_serialize_sql("+quote.SQL(sql)+") AS VARCHAR)")
 	if err != nil {
 		return "", err
 	}

@@ -10,6 +10,7 @@ import (
 	_ "github.com/duckdb/duckdb-go/v2"
 
 	"github.com/pcapsule/pcapsule/forensics/worker"
+	"github.com/pcapsule/pcapsule/internal/quote"
 )
 
 // openAndHang is the first argument of this test as a program that opens a database, prints
@@ -42,7 +43,7 @@ func writeParquet(t testing.TB, query, file string) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if _, err := db.Exec("COPY (" + query + ") TO " + Quote(file) + " (FORMAT parquet)"); err != nil {
+	if _, err := db.Exec("COPY (" + query + ") TO " + quote.SQL(file) + " (FORMAT parquet)"); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -217,7 +217,7 @@ func (p *pool) shrink() {
 }
 
 // keep records a statement that w has run, for workers that start later.
-func (p *pool) keep(w *process, sql string) {
+func (p *pool) keep(sql string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.setup = append(p.setup, sql)

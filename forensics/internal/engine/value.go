@@ -13,6 +13,7 @@ import (
 	duckdb "github.com/duckdb/duckdb-go-bindings"
 
 	"github.com/pcapsule/pcapsule/forensics/internal/wire"
+	"github.com/pcapsule/pcapsule/internal/quote"
 )
 
 var errUnsupported = errors.New("this type is not supported; cast it to VARCHAR")
@@ -106,12 +107,10 @@ func newKind(t duckdb.LogicalType, shapes *[]wire.Shape, depth int) (*kind, erro
 func (k *kind) fields(word string) string {
 	parts := make([]string, len(k.names))
 	for i, n := range k.names {
-		parts[i] = quoted(n) + " " + k.children[i].name
+		parts[i] = quote.Ident(n) + " " + k.children[i].name
 	}
 	return word + "(" + strings.Join(parts, ", ") + ")"
 }
-
-func quoted(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }
 
 var typeNames = map[duckdb.Type]string{
 	duckdb.TypeBoolean: "BOOLEAN", duckdb.TypeTinyInt: "TINYINT", duckdb.TypeSmallInt: "SMALLINT", duckdb.TypeInteger: "INTEGER",

@@ -20,7 +20,7 @@ const (
 // await returns the bundles to begin with: those of the folder below --allow that has the newest. It waits until there
 // is one, and until no other is added to them.
 func (f *serveFlags) await(ctx context.Context, with Options, every time.Duration) ([]string, error) {
-	if err := f.check(with.Live); err != nil {
+	if err := f.check(); err != nil {
 		return nil, err
 	}
 	var before []string

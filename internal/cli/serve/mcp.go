@@ -104,7 +104,7 @@ func (a *answerFlags) flags(c *cobra.Command, live Live) {
 
 // server opens bundles and makes a server for them. end closes both.
 func (a *answerFlags) server(ctx context.Context, with Options, paths []string) (s *mcp.Server, end func(), err error) {
-	if err := cmp.Or(a.named(paths), a.check(with.Live), exit.Outside(a.exportDir, a.snapshots)); err != nil {
+	if err := cmp.Or(a.named(paths), a.check(), exit.Outside(a.exportDir, a.snapshots)); err != nil {
 		return nil, nil, err
 	}
 	if err := command.Distinct(paths); err != nil {
@@ -212,7 +212,7 @@ func (a *answerFlags) named(args []string) error {
 	return nil
 }
 
-func (a *answerFlags) check(live Live) error {
+func (a *answerFlags) check() error {
 	a.secrets = a.secrets || a.show
 	if a.exportDir != "" {
 		if info, err := os.Stat(a.exportDir); err != nil || !info.IsDir() {

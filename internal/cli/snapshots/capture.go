@@ -86,14 +86,14 @@ func (s *Store) Capture(_ context.Context, r store.CaptureRequest) (store.Snapsh
 	s.running.Add(1)
 	go func() {
 		defer s.running.Done()
-		s.captured(x, c, <-ended)
+		s.captured(x, <-ended)
 	}()
 	x.Dissections = []string{}
 	return x, nil
 }
 
 // captured stores the result of a recording.
-func (s *Store) captured(x store.Snapshot, c *capture, err error) {
+func (s *Store) captured(x store.Snapshot, err error) {
 	x.Status = completed
 	var unbalanced *recorder.BalanceError
 	switch {
