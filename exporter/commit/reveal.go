@@ -49,12 +49,15 @@ func RevealPacket(file string, id int32, index uint64, seed Key) (*Reveal, error
 	return r, r.reveal(s, seed.File(id), func(string) bool { return true })
 }
 
+// ErrGroup is the error of a name that no group has.
+var ErrGroup = errors.New("a row has no group")
+
 // RevealRow reveals one row of a table, or those of its groups that have a name in groups. No names
 // mean all groups.
 func RevealRow(files []string, name string, index uint64, seed Key, names []string) (*Reveal, error) {
 	for _, n := range names {
 		if !slices.ContainsFunc(rowGroups, func(g rowGroup) bool { return g.name == n }) {
-			return nil, fmt.Errorf("a row has no group %q: it has %s", n, strings.Join(RowGroups(), ", "))
+			return nil, fmt.Errorf("%w %q: it has %s", ErrGroup, n, strings.Join(RowGroups(), ", "))
 		}
 	}
 	s, err := openRows(files)

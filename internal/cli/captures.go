@@ -165,6 +165,7 @@ func addTo(key cache.Key, path string, stopped func() error) error {
 		}
 		return nil
 	}
+	key.Word("folder") // also if it is empty
 	return filepath.WalkDir(path, func(p string, f fs.DirEntry, err error) error {
 		switch {
 		case err != nil:

@@ -68,7 +68,7 @@ func (e *env) openCase(ctx context.Context, paths []string) (*forensics.Case, er
 	}}
 	if o.MaskSecrets && e.mask != maskDefault {
 		if o.Policy, err = redact.Load(e.mask); err != nil {
-			return nil, exit.With(err, exit.Usage, "docs/guide/redaction.md describes the format of a policy")
+			return nil, exit.With(err, exit.Syntax, "docs/guide/redaction.md describes the format of a policy")
 		}
 	}
 	c, err := forensics.Open(ctx, paths, o)

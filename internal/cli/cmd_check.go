@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -35,16 +36,13 @@ fails, the exit code is 8, and each call that violates it is listed with its pac
 		Args: cobra.MinimumNArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
 			file := args[len(args)-1]
-			if err := exit.Outside(junit, sarif); err != nil {
+			if err := cmp.Or(exit.Outside(junit, sarif), exit.InFolder(junit), exit.InFolder(sarif)); err != nil {
 				return err
 			}
 			if info, err := os.Stat(file); err == nil && info.IsDir() {
 				return exit.Usagef("%s is a folder: the last argument is the file of rules", file)
 			}
 			rules, err := check.Load(file)
-			if errors.Is(err, fs.ErrNotExist) {
-				return err
-			}
 			if err != nil {
 				return exit.With(err, exit.Syntax, "docs/guide/check.md describes the format of rules")
 			}
@@ -98,7 +96,7 @@ func (e *env) writeReport(path string, mode fs.FileMode, write func(io.Writer) e
 	case "-":
 		return write(e.Exact())
 	}
-	return whole.Replace(path, mode, write)
+	return exit.OutputError(whole.Replace(path, mode, write), path)
 }
 
 func printCheck(w io.Writer, r *check.Report) error {

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -143,27 +142,16 @@ func (f *fetchFlags) open(e *env, hub, name string) (*fetch, error) {
 	if err := exit.Outside(f.output); err != nil {
 		return nil, err
 	}
-	token := os.Getenv("PCAPSULE_TOKEN")
-	if f.tokenFile != "" {
-		text, err := os.ReadFile(f.tokenFile)
-		if err != nil {
-			return nil, err
-		}
-		token = string(text)
+	token, err := command.Token(f.tokenFile)
+	if err != nil {
+		return nil, err
 	}
-	if token = strings.TrimSpace(token); token == "" || strings.ContainsAny(token, "\r\n") {
+	if token == "" {
 		return nil, exit.Usagef("missing token: set PCAPSULE_TOKEN, or give --token-file; kubectl create token creates one")
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: f.name}
-	if f.ca != "" {
-		text, err := os.ReadFile(f.ca)
-		if err != nil {
-			return nil, err
-		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(text) {
-			return nil, exit.Usagef("--ca %s: it contains no PEM certificate", f.ca)
-		}
+	if config.RootCAs, err = command.Authorities(f.ca); err != nil {
+		return nil, err
 	}
 	return &fetch{e: e, base: u.JoinPath("v1/snapshots", name), dir: f.output, header: http.Header{"Authorization": {"Bearer " + token}},
 		client: &http.Client{

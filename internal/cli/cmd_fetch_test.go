@@ -180,7 +180,7 @@ func TestFetchRefuses(t *testing.T) {
 		{"no output", nil, func(h *fakeHub, dir string) []string { return []string{h.url, "x"} }, exit.Usage, "missing output"},
 		{"no token", nil, func(h *fakeHub, dir string) []string {
 			return []string{h.url, "x", "-o", dir, "--token-file", os.DevNull}
-		}, exit.Usage, "missing token"},
+		}, exit.NotCapture, "contains no token"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h := newHub(t)

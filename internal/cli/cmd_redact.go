@@ -67,7 +67,7 @@ func (f *deriveFlags) options(original string) (b *bundle.Bundle, o derive.Optio
 	}
 	if f.seed != "" {
 		if o.Seed, err = seal.ReadSeed(f.seed); err != nil {
-			return nil, o, exit.With(fmt.Errorf("reading --seed: %w", err), exit.Usage, "pcapsule seal --commit FILE writes one")
+			return nil, o, exit.With(fmt.Errorf("reading --seed: %w", err), exit.NotCapture, "pcapsule seal --commit FILE writes one")
 		}
 	}
 	b, err = bundle.Open(original)
@@ -99,7 +99,7 @@ func deriveError(err error, output string) error {
 	case errors.As(err, &keys):
 		return keysError(err)
 	case errors.Is(err, derive.ErrSeed):
-		return exit.With(err, exit.Usage, "give the file that pcapsule seal --commit wrote for this bundle")
+		return exit.With(err, exit.NotCapture, "give the file that pcapsule seal --commit wrote for this bundle")
 	case errors.Is(err, derive.ErrAddresses):
 		return exit.With(err, exit.Usage, "no bundle was made; addresses: pseudonyms needs --seed FILE, and a bundle that was made without a filter")
 	case errors.Is(err, derive.ErrChanged):

@@ -188,7 +188,7 @@ func (f *reportFlags) options() (*report.Options, error) {
 	if strings.HasSuffix(f.template, ".yaml") || strings.HasSuffix(f.template, ".yml") {
 		text, err := os.ReadFile(f.template)
 		if err != nil {
-			return nil, exit.With(fmt.Errorf("reading a template: %w", err), exit.Usage, "docs/guide/reports.md describes templates")
+			return nil, fmt.Errorf("reading a template: %w", err)
 		}
 		o.Name, o.Template = filepath.Base(f.template), string(text)
 	} else if !slices.Contains(templates.Names(), f.template) {
@@ -205,7 +205,7 @@ func (f *reportFlags) options() (*report.Options, error) {
 			_, err = finding.ParseAccept(text)
 		}
 		if err != nil {
-			return nil, exit.With(fmt.Errorf("accepted findings in %s: %w", f.accept, err), exit.Usage, "docs/guide/findings.md describes the list")
+			return nil, exit.With(fmt.Errorf("accepted findings in %s: %w", f.accept, err), exit.Syntax, "docs/guide/findings.md describes the list")
 		}
 		o.Accept = string(text)
 	}
@@ -234,7 +234,7 @@ func (e *env) maskReport(cs *forensics.Case, o *report.Options) {
 func (e *env) reportError(err error) error {
 	var bad *templates.Error
 	if errors.As(err, &bad) {
-		return exit.With(err, exit.Usage, "docs/guide/reports.md describes templates")
+		return exit.With(err, exit.Syntax, "docs/guide/reports.md describes templates")
 	}
 	if usage := flagError(err); usage != err {
 		return usage

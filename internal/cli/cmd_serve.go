@@ -2,8 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
-	"os"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter"
@@ -41,8 +39,8 @@ func (e *env) cluster(namespace string) (store.Store, func(), error) {
 
 // openSnapshots opens the store of a ring's snapshots.
 func openSnapshots(ring, folder string, live serve.Live, warn func(format string, args ...any)) (store.Store, forensics.Opener, func(), error) {
-	if _, err := os.Stat(ring); err != nil {
-		return nil, nil, nil, fmt.Errorf("opening ring: %w", err)
+	if err := exit.Folder("--ring", ring); err != nil {
+		return nil, nil, nil, err
 	}
 	o := snapshots.Options{Ring: ring, Dir: folder, Keep: live.Keep, Export: exportHeld, Program: "pcapsule " + version.Release, OnError: func(err error) { warn("%v", err) }}
 	if live.Keep > 0 {
@@ -59,8 +57,8 @@ func openSnapshots(ring, folder string, live serve.Live, warn func(format string
 
 // followCopies follows the rings whose copies the hub keeps.
 func followCopies(folder string, live serve.Live, warn func(format string, args ...any)) (store.Live, forensics.Opener, func(), error) {
-	if _, err := os.Stat(folder); err != nil {
-		return nil, nil, nil, fmt.Errorf("opening the hub's copies of rings: %w", err)
+	if err := exit.Folder("--live-copies", folder); err != nil {
+		return nil, nil, nil, err
 	}
 	s := snapshots.FollowCopies(snapshots.CopiesOptions{Dir: folder, Keep: live.Keep, OnError: func(err error) { warn("%v", err) },
 		Follow: func(ctx context.Context, ring string, share int64, gaps func() []bundle.LiveGap, onError func(error)) (snapshots.Live, error) {

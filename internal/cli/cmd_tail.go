@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -103,7 +102,7 @@ func (e *env) tailRing(ctx context.Context, filter string, f *tailFlags) error {
 	var err error
 	if t.o.MaskSecrets && e.mask != maskDefault {
 		if t.o.Policy, err = redact.Load(e.mask); err != nil {
-			return exit.With(err, exit.Usage, "docs/guide/redaction.md describes the format of a policy")
+			return exit.With(err, exit.Syntax, "docs/guide/redaction.md describes the format of a policy")
 		}
 	}
 	o := exporter.FollowOptions{Keep: max(f.last, exporter.DefaultLiveKeep), From: time.Now().Add(-f.last).UnixNano(), Once: f.once, Release: version.Release, OnError: func(err error) { e.Warn("%v", err) }}
@@ -248,13 +247,4 @@ func (e *env) tailEvent(kind string, data []byte, how string) error {
 		return fmt.Errorf("the server ended the stream: %s", end.Message)
 	}
 	return nil
-}
-
-// tokenOf reads a token from a file or the environment; empty if there is none.
-func tokenOf(path string) (string, error) {
-	if path == "" {
-		return os.Getenv("PCAPSULE_TOKEN"), nil
-	}
-	text, err := os.ReadFile(path)
-	return string(text), err
 }

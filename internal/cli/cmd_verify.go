@@ -85,7 +85,7 @@ func (f *verifyFlags) trust() (t seal.Trust, err error) {
 		}
 		party, err := seal.ParsePublic("", text)
 		if err != nil {
-			return t, exit.With(fmt.Errorf("reading --signer %s: %w", p, err), exit.Usage, "give a public key: PEM, a line in OpenSSH format, or a certificate")
+			return t, exit.With(fmt.Errorf("reading --signer %s: %w", p, err), exit.NotCapture, "give a public key: PEM, a line in OpenSSH format, or a certificate")
 		}
 		t.Signers = append(t.Signers, party)
 	}
@@ -98,7 +98,7 @@ func (f *verifyFlags) trust() (t seal.Trust, err error) {
 			t.Authorities = x509.NewCertPool()
 		}
 		if !t.Authorities.AppendCertsFromPEM(text) {
-			return t, exit.With(fmt.Errorf("reading --authority %s: it contains no certificate", p), exit.Usage, "give certificates in PEM format")
+			return t, exit.With(fmt.Errorf("reading --authority %s: it contains no certificate", p), exit.NotCapture, "give certificates in PEM format")
 		}
 	}
 	for _, p := range f.logs {

@@ -20,9 +20,9 @@ import (
 )
 
 // exitCodes describes the exit codes in the help.
-const exitCodes = `Exit codes: 0 done, also with warnings; 1 other; 2 usage; 3 not a capture, or unreadable;
-4 damaged; 5 output exists; 6 disk; 7 not a bundle; 8 verification failed; 9 made by a newer
-release; 10 refused SQL; 11 syntax; 12 limit or deadline; 130 interrupted.`
+const exitCodes = `Exit codes: 0 done, also with warnings; 1 other; 2 usage; 3 a file that is unreadable or of
+another kind; 4 damaged; 5 output exists; 6 disk; 7 not a bundle; 8 verification failed; 9 made
+by a newer release; 10 refused SQL; 11 syntax; 12 limit or deadline; 130 interrupted.`
 
 func exitCode(ctx context.Context, err error) int {
 	var coded *exit.Error

@@ -20,16 +20,10 @@ func (k *keyFlags) register(fl *pflag.FlagSet) {
 }
 
 // apply reads the identities into o.
-func (k *keyFlags) apply(o *exporter.Options) error {
+func (k *keyFlags) apply(o *exporter.Options) (err error) {
 	o.Keys = k.files
-	for _, path := range k.identities {
-		list, err := agekey.Identities(path)
-		if err != nil {
-			return exit.With(&exporter.KeysError{Path: path, Err: err}, exit.Usage, "give a file that age-keygen wrote, or an SSH private key without a passphrase")
-		}
-		o.Identities = append(o.Identities, list...)
-	}
-	return nil
+	o.Identities, err = agekey.Identities(k.identities)
+	return err
 }
 
 // keyOptions sets the options about keys of a new bundle.

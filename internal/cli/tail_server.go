@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -12,10 +11,10 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
+	"github.com/pcapsule/pcapsule/internal/cli/command"
 	"github.com/pcapsule/pcapsule/internal/cli/exit"
 )
 
@@ -65,23 +64,16 @@ func (f *tailFlags) request(ctx context.Context, filter string) (*http.Request, 
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil {
 		return nil, nil, exit.Usagef("--server %q: must be http://HOST:PORT or https://HOST:PORT", f.server)
 	}
-	token, err := tokenOf(f.tokenFile)
+	token, err := command.Token(f.tokenFile)
 	if err != nil {
 		return nil, nil, err
 	}
-	if token = strings.TrimSpace(token); token != "" && u.Scheme == "http" && !onLoopback(u.Hostname()) {
+	if token != "" && u.Scheme == "http" && !onLoopback(u.Hostname()) {
 		return nil, nil, exit.Usagef("--server %s: a token would cross the network unencrypted; use https", f.server)
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: f.name}
-	if f.ca != "" {
-		text, err := os.ReadFile(f.ca)
-		if err != nil {
-			return nil, nil, err
-		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(text) {
-			return nil, nil, exit.Usagef("--ca %s: it contains no PEM certificate", f.ca)
-		}
+	if config.RootCAs, err = command.Authorities(f.ca); err != nil {
+		return nil, nil, err
 	}
 	u = u.JoinPath("mcp", "tail")
 	u.Path = strings.Replace(u.Path, "/mcp/mcp/", "/mcp/", 1) // the address that serve prints ends in /mcp

@@ -14,6 +14,7 @@ const maxErrors = 3 // in one message
 
 var (
 	mismatch = regexp.MustCompile("^cannot construct !!(\\w+)(?: `(.*)`)? into (.*)$")
+	noText   = regexp.MustCompile(`UTF-8|^control characters`)
 	unknown  = regexp.MustCompile(`^field (.*) not found in type `)
 )
 
@@ -61,6 +62,9 @@ func Error(err error) error {
 
 func explain(e *yaml.LoadError) string {
 	text := e.Message
+	if noText.MatchString(text) {
+		return "the file is not text in UTF-8"
+	}
 	if m := unknown.FindStringSubmatch(text); m != nil {
 		text = fmt.Sprintf("unknown field %q", m[1])
 	} else if m := mismatch.FindStringSubmatch(text); m != nil {

@@ -32,6 +32,8 @@ func TestError(t *testing.T) {
 		{"list: - a", `line 1: a - cannot begin an item here: put it on a line of its own`},
 		{"list: [!<x", `line 1: a tag needs > here`},
 		{"list: ,", `line 1: expected a value`},
+		{"\xff\xd8\xff\xe0", "the file is not text in UTF-8"},
+		{"n: \x00", "the file is not text in UTF-8"},
 		{"n: 1", ""},
 	} {
 		var into struct {

@@ -112,6 +112,15 @@ func (o *OAuth) find(kid string) (jwk, bool) {
 	return k, ok && kid != ""
 }
 
+// KeysError is the error of a key set without keys that can be used.
+type KeysError struct {
+	From string // a file or an address
+	Err  error
+}
+
+// Error returns the message.
+func (e *KeysError) Error() string { return e.From + ": " + e.Err.Error() }
+
 // read reads the key set.
 func (o *OAuth) read(ctx context.Context) (map[string]jwk, error) {
 	var data []byte
@@ -122,7 +131,11 @@ func (o *OAuth) read(ctx context.Context) (map[string]jwk, error) {
 	} else if data, err = os.ReadFile(o.Keys); err != nil {
 		return nil, fmt.Errorf("reading the issuer's keys: %w", err)
 	}
-	return parseKeys(data)
+	keys, err := parseKeys(data)
+	if err != nil {
+		return nil, fmt.Errorf("reading the issuer's keys: %w", &KeysError{o.Keys, err})
+	}
+	return keys, nil
 }
 
 func fetch(ctx context.Context, from string) ([]byte, error) {
@@ -153,7 +166,7 @@ func parseKeys(data []byte) (map[string]jwk, error) {
 		Keys []jwk `json:"keys"`
 	}
 	if err := json.Unmarshal(data, &set); err != nil {
-		return nil, fmt.Errorf("reading the issuer's keys: %w", err)
+		return nil, errors.New("not a JSON Web Key Set")
 	}
 	out := map[string]jwk{}
 	for _, k := range set.Keys {
@@ -165,7 +178,7 @@ func parseKeys(data []byte) (map[string]jwk, error) {
 		}
 	}
 	if len(out) == 0 {
-		return nil, errors.New("reading the issuer's keys: none of them can verify a signature")
+		return nil, errors.New("none of the keys can verify a signature")
 	}
 	return out, nil
 }

@@ -59,8 +59,8 @@ func LoadTokens(path string) ([]Token, error) {
 			name, secret = fmt.Sprintf("token-%d", n), line
 		}
 		secret = strings.TrimSpace(secret)
-		if len(secret) < minToken || strings.ContainsAny(secret, " \t") {
-			return nil, fmt.Errorf("reading tokens: line %d: a token needs at least %d characters and no spaces", n, minToken)
+		if len(secret) < minToken || strings.ContainsFunc(secret, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			return nil, fmt.Errorf("reading tokens: line %d: a token needs at least %d characters, printable and without spaces", n, minToken)
 		}
 		if len(out) == maxTokens {
 			return nil, fmt.Errorf("reading tokens: more than %d tokens", maxTokens)

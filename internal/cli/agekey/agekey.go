@@ -4,7 +4,9 @@ package agekey
 
 import (
 	"bytes"
+	"fmt"
 	"os"
+	"strings"
 
 	"filippo.io/age"
 	"filippo.io/age/agessh"
@@ -19,16 +21,30 @@ func Recipients(flag string, given []string) (all []age.Recipient, err error) {
 	for _, s := range given {
 		list, err := keys.Recipients(s)
 		if err != nil {
-			return nil, exit.Usagef("%s %q: %w; must be age1…, an SSH public key or a file of recipients", flag, s, err)
+			code := exit.NotCapture // the content of a file
+			if strings.HasPrefix(s, "age1") || strings.HasPrefix(s, "ssh-") {
+				code = exit.Usage
+			}
+			return nil, exit.With(fmt.Errorf("%s %q: %w; must be age1…, an SSH public key or a file of recipients", flag, s, err), code, "")
 		}
 		all = append(all, list...)
 	}
 	return all, nil
 }
 
-// Identities reads a file: one that age-keygen wrote, or an SSH private key without a
-// passphrase.
-func Identities(path string) ([]age.Identity, error) {
+// Identities reads files: those that age-keygen wrote, or SSH private keys without a passphrase.
+func Identities(paths []string) (all []age.Identity, err error) {
+	for _, path := range paths {
+		list, err := identities(path)
+		if err != nil {
+			return nil, exit.With(fmt.Errorf("reading identity %s: %w", path, err), exit.NotCapture, "give a file that age-keygen wrote, or an SSH private key without a passphrase")
+		}
+		all = append(all, list...)
+	}
+	return all, nil
+}
+
+func identities(path string) ([]age.Identity, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err

@@ -46,7 +46,14 @@ covers the handover's entry in the custody log. The receiver runs: pcapsule rece
 		Example: `  pcapsule handover incident.pcapsule --to "A. Auditor" --recipient age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p
   pcapsule handover incident.pcapsule --to "A. Auditor" --split 2GB --key examiner.pem`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error { return e.runHandover(c.Context(), args[0], &f) },
+		RunE: func(c *cobra.Command, args []string) error {
+			for _, flag := range []string{"request", "commit", "identity"} {
+				if c.Flags().Changed(flag) && !f.seal.given() {
+					return exit.Usagef("--%s is for the seal: give --key, --agent or --pkcs11 too", flag)
+				}
+			}
+			return e.runHandover(c.Context(), args[0], &f)
+		},
 	}
 	fl := c.Flags()
 	fl.StringVarP(&f.output, "output", "o", "", "folder to make (default: NAME.handover in the current folder)")
@@ -139,13 +146,9 @@ words with the cover sheet over another channel, such as the phone. The custody 
 }
 
 func (e *env) runReceive(ctx context.Context, path, output string, identities []string, entry bundle.Entry) error {
-	var ids []age.Identity
-	for _, p := range identities {
-		more, err := agekey.Identities(p)
-		if err != nil {
-			return exit.With(fmt.Errorf("reading identity %s: %w", p, err), exit.Usage, "give --identity a file made by age-keygen, or an SSH private key")
-		}
-		ids = append(ids, more...)
+	ids, err := agekey.Identities(identities)
+	if err != nil {
+		return err
 	}
 	p, err := handover.Open(ctx, path)
 	if errors.Is(err, handover.ErrParts) {

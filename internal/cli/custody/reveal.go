@@ -76,7 +76,7 @@ func (e *env) runReveal(ctx context.Context, path string, f *revealFlags) error 
 	}
 	seed, err := seal.ReadSeed(f.seed)
 	if err != nil {
-		return exit.With(fmt.Errorf("reading --seed: %w", err), exit.Usage, "pcapsule seal --commit FILE writes one")
+		return exit.With(fmt.Errorf("reading --seed: %w", err), exit.NotCapture, "pcapsule seal --commit FILE writes one")
 	}
 	b, err := bundle.Open(path)
 	if err != nil {
@@ -88,8 +88,11 @@ func (e *env) runReveal(ctx context.Context, path string, f *revealFlags) error 
 	} else {
 		r, err = derive.RevealRow(ctx, b, seed, name, row, f.groups)
 	}
+	if errors.Is(err, commit.ErrGroup) {
+		return exit.Usagef("--groups: %w", err)
+	}
 	if errors.Is(err, derive.ErrSeed) {
-		return exit.With(err, exit.Usage, "give the file that pcapsule seal --commit wrote for this bundle")
+		return exit.With(err, exit.NotCapture, "give the file that pcapsule seal --commit wrote for this bundle")
 	}
 	if err != nil {
 		return exit.With(err, exit.Other, "pcapsule show and pcapsule sql show the numbers of packets, calls and rows; pcapsule reveal --help lists the groups")

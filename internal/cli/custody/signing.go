@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 
-	"filippo.io/age"
 	"github.com/spf13/pflag"
 	"golang.org/x/crypto/ssh/agent"
 
@@ -58,25 +57,21 @@ func (f *Signing) Signers() (list []seal.Signer, done func(), err error) {
 			end()
 		}
 	}()
-	var identities []age.Identity
-	for _, p := range f.identities {
-		more, err := agekey.Identities(p)
-		if err != nil {
-			return nil, nil, fmt.Errorf("reading identity %s: %w", p, err)
-		}
-		identities = append(identities, more...)
+	identities, err := agekey.Identities(f.identities)
+	if err != nil {
+		return nil, nil, err
 	}
 	for _, p := range f.keys {
 		text, err := signingkey.ReadPrivate(p)
 		if errors.Is(err, signingkey.ErrShared) {
-			err = exit.With(err, exit.Usage, "chmod 600 "+p)
+			err = exit.With(err, exit.NotCapture, "chmod 600 "+p)
 		}
 		if err != nil {
 			return nil, nil, err
 		}
 		s, err := seal.ParsePrivate(name, text, identities)
 		if err != nil {
-			return nil, nil, exit.With(fmt.Errorf("reading key %s: %w", p, err), exit.Usage, "--key needs a private key, in PEM or OpenSSH format")
+			return nil, nil, exit.With(fmt.Errorf("reading key %s: %w", p, err), exit.NotCapture, "--key needs a private key, in PEM or OpenSSH format")
 		}
 		list = append(list, s)
 	}

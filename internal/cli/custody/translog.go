@@ -46,7 +46,7 @@ func ReadLogKey(name string) (note.Verifier, error) {
 	}
 	key, err := seal.ParseLogKey(text)
 	if err != nil {
-		return nil, exit.With(fmt.Errorf("reading --log-key %s: %w", name, err), exit.Usage, "give the public key as the log's operator publishes it: NAME+HASH+KEY, Ed25519")
+		return nil, exit.With(fmt.Errorf("reading --log-key %s: %w", name, err), exit.NotCapture, "give the public key as the log's operator publishes it: NAME+HASH+KEY, Ed25519")
 	}
 	return key, nil
 }

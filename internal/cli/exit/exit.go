@@ -16,7 +16,7 @@ const (
 	Done        = 0   // also with warnings
 	Other       = 1   // any error without a specific code
 	Usage       = 2   // invalid flags or arguments
-	NotCapture  = 3   // an input has the wrong type, or is unreadable
+	NotCapture  = 3   // a file or folder, named by an argument or a flag, is unreadable or not what it should be
 	Damaged     = 4   // damaged input, or a warning with --strict
 	Exists      = 5   // the output exists
 	Disk        = 6   // the disk is full or broken
@@ -24,7 +24,7 @@ const (
 	Verify      = 8   // verification failed
 	Newer       = 9   // written by a newer release
 	Refused     = 10  // SQL that is not a query, or reads outside the bundle
-	Syntax      = 11  // KFL, SQL or a packet filter with a syntax error
+	Syntax      = 11  // KFL, SQL, a packet filter or a YAML file with a mistake
 	Limit       = 12  // a limit or deadline was reached
 	Interrupted = 130 // Ctrl-C
 )
@@ -54,11 +54,39 @@ func OfProgram(err error) error {
 	return err
 }
 
-// With adds a code and a hint to err.
-func With(err error, code int, hint string) error { return &Error{err, code, hint} }
+// With adds a code and a hint to err. The code of a file that cannot be read does not depend on what names the file or
+// on what it should contain: it is always NotCapture, and the hint is about its path.
+func With(err error, code int, hint string) error {
+	var file *fs.PathError
+	if errors.As(err, &file) && (code == Usage || code == Syntax || code == NotCapture) {
+		return &Error{err, NotCapture, "check the path and its permissions"}
+	}
+	return &Error{err, code, hint}
+}
+
+// WithDefault adds a code to err if it has none.
+func WithDefault(err error, code int) error {
+	var coded *Error
+	if errors.As(err, &coded) {
+		return err
+	}
+	return With(err, code, "")
+}
 
 // Usagef returns an error of the command line. The program adds a hint that names --help.
 func Usagef(format string, args ...any) error { return With(fmt.Errorf(format, args...), Usage, "") }
+
+// Folder refuses an input that is not a folder. what names it, such as a flag.
+func Folder(what, path string) error {
+	info, err := os.Stat(path)
+	if err == nil && info.IsDir() {
+		return nil
+	}
+	if err == nil {
+		err = fmt.Errorf("%s is not a folder", path)
+	}
+	return With(fmt.Errorf("%s: %w", what, err), NotCapture, "give a folder")
+}
 
 // NewOutput refuses an output before any work is done: if the file exists, its folder does
 // not exist, or it is inside a bundle.
@@ -70,6 +98,11 @@ func NewOutput(path string) error {
 	if err := Outside(path); err != nil {
 		return err
 	}
+	return InFolder(path)
+}
+
+// InFolder refuses an output whose folder does not exist.
+func InFolder(path string) error {
 	info, err := os.Stat(filepath.Dir(path))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

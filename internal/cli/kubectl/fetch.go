@@ -110,8 +110,7 @@ selects. Without a filter all calls are printed. A warning states each coverage 
 func (e *env) token(ctx context.Context) (string, error) {
 	switch {
 	case e.tokenFile != "":
-		text, err := os.ReadFile(e.tokenFile)
-		return strings.TrimSpace(string(text)), err
+		return command.Token(e.tokenFile)
 	case e.account != "":
 		text, err := e.output(ctx, nil, "create", "token", e.account)
 		return strings.TrimSpace(string(text)), err

@@ -6,6 +6,7 @@ package kubectl
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -88,8 +89,23 @@ account (--account).`,
 	}
 	for _, sub := range c.Commands() {
 		sub.Args = command.CheckArgs(sub.Args)
+		sub.PreRunE = func(*cobra.Command, []string) error {
+			return cmp.Or(readable("--kubeconfig", e.kubeconfig), readable("--token-file", e.tokenFile))
+		}
 	}
 	return c
+}
+
+// readable refuses a file, if a flag names one, that cannot be opened.
+func readable(flag, path string) error {
+	if path == "" {
+		return nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return exit.With(fmt.Errorf("%s: %w", flag, err), exit.NotCapture, "")
+	}
+	return f.Close()
 }
 
 // kubectl returns a command of kubectl.

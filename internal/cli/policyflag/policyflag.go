@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/pcapsule/pcapsule/internal/cli/command"
+	"github.com/pcapsule/pcapsule/internal/cli/exit"
 	"github.com/pcapsule/pcapsule/recorder/policy"
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
@@ -100,7 +101,7 @@ func (f *Flags) Policy() (*policy.Policy, error) {
 	p := &policy.Policy{}
 	if f.file != "" {
 		if err := p.ReadFile(f.file); err != nil {
-			return nil, err
+			return nil, exit.With(err, exit.Syntax, "docs/guide/recorder.md describes the file of a policy")
 		}
 	}
 	only, err := f.Selector()

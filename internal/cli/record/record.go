@@ -221,7 +221,7 @@ func (f *recordFlags) options(e *env, args []string) (recorder.Options, error) {
 	}
 	o.RingBuffer = uint32(f.buffer)
 	if o.Policy, err = f.policy.Policy(); err != nil {
-		return o, policyError(err)
+		return o, exit.WithDefault(err, exit.Usage)
 	}
 	if err := f.outputTo(e, &o); err != nil {
 		return o, err
@@ -263,15 +263,6 @@ func (f *recordFlags) outputTo(e *env, o *recorder.Options) error {
 	}
 	o.Ring = &r
 	return nil
-}
-
-// policyError gives the error of a policy its exit code.
-func policyError(err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		return err
-	}
-	return exit.Usagef("%v", err)
 }
 
 // recordError gives the error of a recording its exit code and hint.

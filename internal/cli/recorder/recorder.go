@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"math"
 	"os"
@@ -363,11 +362,7 @@ func (f *flags) options(expression string) (agent.Options, error) {
 		o.Record.Node = name
 	}
 	if o.Record.Policy, err = f.policy.Policy(); err != nil {
-		var path *fs.PathError
-		if errors.As(err, &path) {
-			return o, err
-		}
-		return o, exit.With(err, exit.Usage, "")
+		return o, exit.WithDefault(err, exit.Usage)
 	}
 	for label := range strings.SplitSeq(f.labels, ",") {
 		if label = strings.TrimSpace(label); label != "" && label != "-" {

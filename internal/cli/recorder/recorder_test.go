@@ -40,7 +40,7 @@ func TestUsageErrorsBeforeRecording(t *testing.T) {
 		{"interfaces without their capture", "-i eth0", exit.Usage, "needs --capture=interfaces or --capture=both"},
 		{"an unknown value of --kubernetes", "--kubernetes maybe", exit.Usage, `--kubernetes "maybe": must be auto, required or off`},
 		{"Kubernetes required but missing", "--kubernetes required", exit.Usage, "there is neither a kubeconfig nor a service account"},
-		{"a kubeconfig that does not exist", "--kubeconfig /nowhere/config", exit.Usage, "/nowhere/config"},
+		{"a kubeconfig that does not exist", "--kubeconfig /nowhere/config", exit.NotCapture, "/nowhere/config"},
 		{"a configuration without a cluster", "--kubernetes off --config default", exit.Usage, "--config needs a Kubernetes API"},
 		{"an unknown log format", "--log xml", exit.Usage, `--log "xml": must be text or json`},
 		{"a filter with an error", "--kubernetes off tcp port port", exit.Syntax, "port"},

@@ -68,7 +68,7 @@ func TestAwaitsTheFirstBundle(t *testing.T) {
 		t.Errorf("got %v", list)
 	}
 	f.allow = []string{filepath.Join(dir, "none")}
-	if _, err := f.await(t.Context(), with, time.Hour); err == nil || !strings.Contains(err.Error(), "not a folder") {
+	if _, err := f.await(t.Context(), with, time.Hour); err == nil || !strings.Contains(err.Error(), "--allow: ") {
 		t.Error(err)
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -118,7 +117,7 @@ func (a *answerFlags) server(ctx context.Context, with Options, paths []string) 
 		o.Policy = redact.Default()
 		if a.redact != "" {
 			if o.Policy, err = redact.Load(a.redact); err != nil {
-				return nil, nil, exit.With(err, exit.Usage, "")
+				return nil, nil, exit.With(err, exit.Syntax, "docs/guide/redaction.md describes the format of a policy")
 			}
 		}
 	}
@@ -215,13 +214,13 @@ func (a *answerFlags) named(args []string) error {
 func (a *answerFlags) check() error {
 	a.secrets = a.secrets || a.show
 	if a.exportDir != "" {
-		if info, err := os.Stat(a.exportDir); err != nil || !info.IsDir() {
-			return exit.Usagef("--export-dir %s: not a folder", a.exportDir)
+		if err := exit.Folder("--export-dir", a.exportDir); err != nil {
+			return err
 		}
 	}
 	for _, dir := range a.allow {
-		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-			return exit.Usagef("--allow %s: not a folder", dir)
+		if err := exit.Folder("--allow", dir); err != nil {
+			return err
 		}
 	}
 	if a.secrets && a.redact != "" {

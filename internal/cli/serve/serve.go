@@ -3,9 +3,12 @@ package serve
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 
@@ -106,7 +109,7 @@ func (f *serveFlags) run(c *cobra.Command, with Options, args []string) error {
 		pair, err := tls.LoadX509KeyPair(f.cert, f.key)
 		if err != nil {
 			ln.Close()
-			return exit.With(fmt.Errorf("--tls-cert: %w", err), exit.Usage, "")
+			return exit.With(fmt.Errorf("--tls-cert %s and --tls-key %s: %w", f.cert, f.key, err), exit.NotCapture, "give a certificate and its private key, both in PEM format")
 		}
 		ln = tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
 		scheme = "https"
@@ -132,11 +135,21 @@ func (f *serveFlags) begin(ctx context.Context, with Options, s *mcp.Server) {
 	}
 }
 
+var hostName = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`)
+
 // options checks the flags about the address and its access control.
 func (f *serveFlags) options(c *cobra.Command) (mcp.HTTPOptions, error) {
 	o := mcp.HTTPOptions{Origins: f.origins, MaxSessions: f.sessions, MaxRequests: f.requests, MaxConns: f.conns, MaxBody: int64(f.body)}
 	for _, h := range f.hosts {
+		if !hostName.MatchString(h) && net.ParseIP(h) == nil {
+			return o, exit.Usagef("--host %q: must be a host name or an address, without a port; a name in another script begins with xn--", h)
+		}
 		o.Hosts = append(o.Hosts, strings.ToLower(h))
+	}
+	for _, origin := range f.origins {
+		if u, err := url.Parse(origin); err != nil || u.Host == "" || u.Scheme+"://"+u.Host != origin || strings.ToLower(origin) != origin {
+			return o, exit.Usagef("--origin %q: must be a scheme, a host and perhaps a port, in lower case, such as https://tool.example.org", origin)
+		}
 	}
 	if _, _, err := net.SplitHostPort(f.addr); err != nil {
 		return o, exit.Usagef("--addr %s: must be host:port, such as 127.0.0.1:8898", f.addr)
@@ -147,7 +160,7 @@ func (f *serveFlags) options(c *cobra.Command) (mcp.HTTPOptions, error) {
 	var err error
 	if f.tokens != "" {
 		if o.Tokens, err = door.LoadTokens(f.tokens); err != nil {
-			return o, exit.With(err, exit.Usage, "")
+			return o, exit.With(err, exit.NotCapture, "docs/guide/mcp.md describes the file of tokens")
 		}
 	}
 	if f.issuer != "" || f.issuerKeys != "" || f.url != "" || len(f.scopes) > 0 {
@@ -155,7 +168,11 @@ func (f *serveFlags) options(c *cobra.Command) (mcp.HTTPOptions, error) {
 			return o, exit.Usagef("--oauth-issuer, --oauth-keys and --url must be given together")
 		}
 		o.OAuth = &door.OAuth{Issuer: f.issuer, Keys: f.issuerKeys, Resource: f.url, Scopes: f.scopes}
-		if err := o.OAuth.Check(c.Context()); err != nil {
+		var keys *door.KeysError
+		switch err := o.OAuth.Check(c.Context()); {
+		case errors.As(err, &keys):
+			return o, exit.With(err, exit.NotCapture, "give the JSON Web Key Set of the authorization server")
+		case err != nil:
 			return o, exit.With(err, exit.Usage, "")
 		}
 	}
