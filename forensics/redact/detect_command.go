@@ -38,7 +38,7 @@ const maxCommand = 256
 
 // beginsOption reports whether a dash between two bytes may begin an option.
 func beginsOption(prev, next byte) bool {
-	return (prev == 0 || classes[prev]&(blank|quote) != 0) && strings.IndexByte("-paPwsuUAX", next) >= 0
+	return (prev == 0 || classes[prev]&(blank|quoteMark) != 0) && strings.IndexByte("-paPwsuUAX", next) >= 0
 }
 
 // optioned checks for a password on a command line whose option begins with the dash at i: --password VALUE of any
