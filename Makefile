@@ -118,7 +118,7 @@ lint:
 skips := .ci/allowed-skips.txt $(if $(filter-out 0,$(shell id -u)),.ci/skips-without-root.txt)
 
 # Packages that start goroutines, and runs through all stages of the exporter. Not included:
-# recorder/agent and internal/cli, because building a Kubernetes client and all commands with
+# recorder/agent and cli, because building a Kubernetes client and all commands with
 # the detector costs more than the tests: recorder/agent 160 s of processor time.
 RACE := ./exporter/dissect ./exporter/internal/... ./mcp ./mcp/door ./mcp/queue ./recorder ./recorder/keys ./recorder/ring
 # Tests in these packages that only unit runs: they measure time, or repeat other tests of the same
@@ -133,7 +133,7 @@ UNIT := $(GO) test -vet=off -timeout 40m -p $(shell expr $$(nproc) + 1) -json
 unit lake-unit accept sweeps: export GOGC := $(FEW_GC)
 # $(call gated,NAME,COMMAND,PACKAGES) runs the tests of packages.
 gated = set -o pipefail; .cache/testgate -json .cache/$(1).json -again "$(2)" $(skips) -- $(2) $(3) | tee .cache/$(1).txt
-LONGEST := $(addprefix ./,recorder internal/cli exporter mcp exporter/dissect/all forensics kfl exporter/internal/read recorder/keys)
+LONGEST := $(addprefix ./,recorder cli exporter mcp exporter/dissect/all forensics kfl exporter/internal/read recorder/keys)
 unit: build .cache/testgate
 	$(call gated,unit,$(UNIT),-skip '$(SWEEPS)' $(LONGEST) $$($(GO) list ./... | grep -v '/internal/acceptance$$'))
 
@@ -147,7 +147,7 @@ generators:
 # Tests that repeat one comparison over every sample, question, secret or place of a capture, which takes each
 # a minute of processor time. Other tests make the same comparison once or a few times.
 SWEEPS := ^Test(StateStaysInTheBudget|LyingLengths|PeakMemory|TruncatedCaptures|LostPackets|NothingShowsASecret|NoTableContainsASecret|NoAnswerConfirmsAGuess|AnswersMatchTheDescription|OverlappingBundlesHaveEachCallOnce|EachCallEqualsCall|AbsentProtocolsAnswerTheSame|StrippedProgramsHaveTheSameFunctions|ReturnsMatchTheDisassembler|NoTextActsOnATerminal|NoTimeMakesAnAnswerFail)$$
-SWEPT := ./exporter ./exporter/dissect/all ./exporter/dissect/quic ./exporter/dissect/ws ./mcp ./forensics ./kfl ./recorder/keys ./internal/cli
+SWEPT := ./exporter ./exporter/dissect/all ./exporter/dissect/quic ./exporter/dissect/ws ./mcp ./forensics ./kfl ./recorder/keys ./cli
 sweeps: .cache/testgate
 	$(call gated,sweeps,$(UNIT),-run '$(SWEEPS)' $(SWEPT))
 

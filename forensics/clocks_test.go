@@ -13,8 +13,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/forensics"
-	"github.com/pcapsule/pcapsule/internal/traffic"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
+	"github.com/pcapsule/pcapsule/samples/traffic"
 )
 
 // directions splits the packets of a sample: those of the side of each conversation that sent first, and

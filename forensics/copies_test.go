@@ -16,7 +16,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/forensics"
-	"github.com/pcapsule/pcapsule/internal/traffic"
+	"github.com/pcapsule/pcapsule/samples/traffic"
 )
 
 // window makes a bundle of a part of a sample's time, or of all of it if from and to are 0.

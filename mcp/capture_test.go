@@ -3,7 +3,7 @@ package mcp
 import (
 	"testing"
 
-	"github.com/pcapsule/pcapsule/internal/leaktest"
+	"github.com/pcapsule/pcapsule/samples/leaktest"
 )
 
 // writeExchange writes a capture of one TCP connection with one request and its response.

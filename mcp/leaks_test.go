@@ -19,8 +19,8 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/redact"
-	"github.com/pcapsule/pcapsule/internal/leaktest"
 	"github.com/pcapsule/pcapsule/internal/quote"
+	"github.com/pcapsule/pcapsule/samples/leaktest"
 )
 
 // leaks fails the test if a text contains a secret.

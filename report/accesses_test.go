@@ -15,8 +15,8 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
-	"github.com/pcapsule/pcapsule/internal/traffic"
 	"github.com/pcapsule/pcapsule/report/value"
+	"github.com/pcapsule/pcapsule/samples/traffic"
 )
 
 // pathSecret is a token in the paths of the capture.

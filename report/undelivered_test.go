@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/exporter"
-	"github.com/pcapsule/pcapsule/internal/traffic"
+	"github.com/pcapsule/pcapsule/samples/traffic"
 )
 
 // TestReportsShowWhatWasNotDelivered has refused connections, ICMP errors and unanswered datagrams, and no call that a

@@ -4,7 +4,7 @@ package main
 import (
 	"os"
 
-	"github.com/pcapsule/pcapsule/internal/cli/hub"
+	"github.com/pcapsule/pcapsule/cli/hub"
 )
 
 func main() {

@@ -4,7 +4,7 @@ package main
 import (
 	"os"
 
-	"github.com/pcapsule/pcapsule/internal/cli/recorder"
+	"github.com/pcapsule/pcapsule/cli/recorder"
 )
 
 func main() {

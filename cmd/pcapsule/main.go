@@ -4,9 +4,9 @@ package main
 import (
 	"os"
 
+	"github.com/pcapsule/pcapsule/cli"
+	"github.com/pcapsule/pcapsule/cli/kubectl"
 	"github.com/pcapsule/pcapsule/forensics/worker"
-	"github.com/pcapsule/pcapsule/internal/cli"
-	"github.com/pcapsule/pcapsule/internal/cli/kubectl"
 )
 
 func main() {

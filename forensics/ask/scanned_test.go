@@ -12,7 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/failures"
 	"github.com/pcapsule/pcapsule/forensics/ask/service"
 	"github.com/pcapsule/pcapsule/forensics/ask/servicemap"
-	made "github.com/pcapsule/pcapsule/internal/traffic"
+	made "github.com/pcapsule/pcapsule/samples/traffic"
 )
 
 // scanned is a network in which a client tries two hosts and calls a third.

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/forensics"
-	made "github.com/pcapsule/pcapsule/internal/traffic"
+	made "github.com/pcapsule/pcapsule/samples/traffic"
 )
 
 // lookup is a DNS question and its answer, NXDOMAIN.

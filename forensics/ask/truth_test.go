@@ -10,7 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/servicemap"
-	packets "github.com/pcapsule/pcapsule/internal/traffic"
+	packets "github.com/pcapsule/pcapsule/samples/traffic"
 )
 
 // openMade opens a bundle of made traffic, one in each test.

@@ -10,7 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask/failures"
 	"github.com/pcapsule/pcapsule/forensics/ask/servicemap"
-	made "github.com/pcapsule/pcapsule/internal/traffic"
+	made "github.com/pcapsule/pcapsule/samples/traffic"
 )
 
 // openCapture opens a bundle of made traffic.

@@ -27,7 +27,7 @@ type named struct {
 	test   string // condition that n is the name; empty for names of ends, which have more forms
 }
 
-// inputNames lists the fields. internal/cli tests that it has all of them.
+// inputNames lists the fields. cli tests that it has all of them.
 var inputNames = []named{
 	{[]string{"service", "workload", "client", "server", "src", "dst"}, false, calledNothing, "", ""},
 	{[]string{"via"}, true, calledNothing, "", ""},

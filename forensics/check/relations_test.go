@@ -14,7 +14,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/patterns"
 	"github.com/pcapsule/pcapsule/forensics/ask/trace"
 	"github.com/pcapsule/pcapsule/forensics/check"
-	"github.com/pcapsule/pcapsule/internal/traffic"
+	"github.com/pcapsule/pcapsule/samples/traffic"
 )
 
 const ms = time.Millisecond

@@ -15,7 +15,7 @@ import (
 
 	_ "github.com/duckdb/duckdb-go/v2"
 
-	"github.com/pcapsule/pcapsule/internal/cli"
+	"github.com/pcapsule/pcapsule/cli"
 )
 
 // hostileTime is the time limit of a command with a hostile bundle, which mostly has 40 calls.

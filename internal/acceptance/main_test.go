@@ -4,8 +4,8 @@ import (
 	"os"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/cli"
 	"github.com/pcapsule/pcapsule/forensics/worker"
-	"github.com/pcapsule/pcapsule/internal/cli"
 )
 
 // asProgram is the variable of the environment with which the test is the program pcapsule. Linking

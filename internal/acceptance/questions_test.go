@@ -18,11 +18,11 @@ import (
 
 	"github.com/google/jsonschema-go/jsonschema"
 
+	"github.com/pcapsule/pcapsule/cli"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
-	"github.com/pcapsule/pcapsule/internal/cli"
 	"github.com/pcapsule/pcapsule/internal/when"
 	"github.com/pcapsule/pcapsule/mcp/tools"
 )

@@ -12,8 +12,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-
-	"github.com/pcapsule/pcapsule/exporter/bundle"
 )
 
 // maxArguments is the number of bytes of a question in an entry; the hash covers all.
@@ -41,8 +39,8 @@ type Entry struct {
 
 // Evidence is a bundle that a command reads.
 type Evidence struct {
-	Path        string        `json:"path"`
-	TagManifest bundle.Digest `json:"tagmanifest_sha256"`
+	Path        string `json:"path"`
+	TagManifest string `json:"tagmanifest_sha256"`
 }
 
 // Ask puts arguments into the entry: masked and at most 4 KiB, with the hash of all of them.

@@ -95,24 +95,24 @@ func TestImportsPointToTheWire(t *testing.T) {
 		{"mcp/store", "an interface depends on nothing", nil},
 		{"mcp/cases", "cases know no question", []string{"forensics", "mcp/store"}},
 		{"mcp/tools", "tools know no client", []string{"exporter/bundle", "forensics", "forensics/ask", "forensics/ask/terms", "forensics/encode", "forensics/redact", "kfl/", "mcp/cases", "mcp/object", "mcp/store"}},
-		{"internal/accesslog", "a log needs a bundle's fingerprint only", []string{"exporter/bundle"}},
+		{"internal/accesslog", "a log needs no bundle", nil},
 		{"exporter/handover", "packages know bundles and seals, not packets", []string{"exporter/bundle", "exporter/seal", "internal/pdf"}},
 		{"internal/pdf", "paper knows nothing of what is on it", nil},
-		{"internal/cli/agekey", "keys that both programs read", []string{"internal/cli/exit", "recorder/keys"}},
-		{"internal/cli/custody", "evidence is files: no packets and no questions", []string{"internal/yamltext", "exporter/bundle", "exporter/commit", "exporter/derive", "exporter/handover", "exporter/seal", "internal/cli/agekey", "internal/cli/command", "internal/cli/console", "internal/cli/exit", "internal/version", "recorder/ring", "recorder/ring/signingkey"}},
-		{"internal/cli/format", "an answer is printed, not asked for", []string{"forensics", "forensics/encode", "internal/cli/console", "internal/cli/exit", "internal/version"}},
-		{"internal/cli/record", "recording reads no capture", []string{"internal/cli/agekey", "internal/cli/command", "internal/cli/console", "internal/cli/exit", "internal/cli/policyflag", "internal/version", "recorder", "recorder/filter", "recorder/keys", "recorder/ring", "recorder/ring/signingkey", "recorder/sight"}},
-		{"internal/cli/serve", "servers ask forensics", []string{"forensics", "forensics/ask", "forensics/finding", "forensics/redact", "internal/accesslog", "internal/cli/command", "internal/cli/console", "internal/cli/exit", "internal/version", "mcp", "mcp/door", "mcp/store", "mcp/tools"}},
-		{"internal/cli/recorder", "the node's program has no part of the laptop's", []string{"internal/cli/agekey", "internal/cli/command", "internal/cli/console", "internal/cli/doctor", "internal/cli/exit", "internal/cli/policyflag", "internal/cli/ringcmd", "internal/version", "recorder", "recorder/agent", "recorder/filter", "recorder/keys", "recorder/ring", "recorder/ring/signingkey", "recorder/workload"}},
-		{"internal/cli/policyflag", "flags that both programs have", []string{"internal/cli/command", "recorder/policy", "recorder/workload"}},
-		{"internal/cli/exit", "exit codes depend on nothing", nil},
-		{"internal/cli/lakecmd", "what two programs declare has limits like other flags", []string{"internal/cli/command"}},
-		{"internal/cli/console", "text for people depends on exit codes alone", []string{"internal/cli/exit"}},
-		{"internal/cli/page", "answers on paper need no case", []string{"internal/cli/console"}},
-		{"internal/cli/command", "a command that both programs have needs no bundle", []string{"kfl/nearest", "internal/cli/console", "internal/cli/exit", "internal/version", "recorder/filter"}},
-		{"internal/cli/doctor", "a command that both programs have needs no bundle", []string{"internal/cli/console", "internal/cli/exit", "recorder", "recorder/keys"}},
-		{"internal/cli/ringcmd", "a command that both programs have needs no bundle", []string{"internal/cli/command", "internal/cli/console", "internal/cli/exit", "recorder/pcapng", "recorder/ring", "recorder/ring/signingkey", "recorder/sight"}},
-		{"cmd/pcapsule-recorder", "a program is a few lines", []string{"internal/cli/recorder"}},
+		{"cli/agekey", "keys that both programs read", []string{"cli/exit", "recorder/keys"}},
+		{"cli/custody", "evidence is files: no packets and no questions", []string{"internal/yamltext", "exporter/bundle", "exporter/commit", "exporter/derive", "exporter/handover", "exporter/seal", "cli/agekey", "cli/command", "cli/console", "cli/exit", "internal/version", "recorder/ring", "recorder/ring/signingkey"}},
+		{"cli/format", "an answer is printed, not asked for", []string{"forensics", "forensics/encode", "cli/console", "cli/exit", "internal/version"}},
+		{"cli/record", "recording reads no capture", []string{"cli/agekey", "cli/command", "cli/console", "cli/exit", "cli/policyflag", "internal/version", "recorder", "recorder/filter", "recorder/keys", "recorder/ring", "recorder/ring/signingkey", "recorder/sight"}},
+		{"cli/serve", "servers ask forensics", []string{"forensics", "forensics/ask", "forensics/finding", "forensics/redact", "internal/accesslog", "cli/command", "cli/console", "cli/exit", "internal/version", "mcp", "mcp/door", "mcp/store", "mcp/tools"}},
+		{"cli/recorder", "the node's program has no part of the laptop's", []string{"cli/agekey", "cli/command", "cli/console", "cli/doctor", "cli/exit", "cli/policyflag", "cli/ringcmd", "internal/version", "recorder", "recorder/agent", "recorder/filter", "recorder/keys", "recorder/ring", "recorder/ring/signingkey", "recorder/workload"}},
+		{"cli/policyflag", "flags that both programs have", []string{"cli/command", "recorder/policy", "recorder/workload"}},
+		{"cli/exit", "exit codes depend on nothing", nil},
+		{"cli/lakecmd", "what two programs declare has limits like other flags", []string{"cli/command"}},
+		{"cli/console", "text for people depends on exit codes alone", []string{"cli/exit"}},
+		{"cli/page", "answers on paper need no case", []string{"cli/console"}},
+		{"cli/command", "a command that both programs have needs no bundle", []string{"kfl/nearest", "cli/console", "cli/exit", "internal/version", "recorder/filter"}},
+		{"cli/doctor", "a command that both programs have needs no bundle", []string{"cli/console", "cli/exit", "recorder", "recorder/keys"}},
+		{"cli/ringcmd", "a command that both programs have needs no bundle", []string{"cli/command", "cli/console", "cli/exit", "recorder/pcapng", "recorder/ring", "recorder/ring/signingkey", "recorder/sight"}},
+		{"cmd/pcapsule-recorder", "a program is a few lines", []string{"cli/recorder"}},
 		{"recorder/internal/kube", "the cluster's names need no packets", []string{"recorder/workload"}},
 		{"recorder/internal/machine", "what a machine says of itself needs no packets", []string{"bpf", "recorder/ring", "recorder/workload"}},
 		{"recorder/agent", "the node's recorder joins recorder and cluster", []string{"recorder", "recorder/internal/enroll", "recorder/internal/kube", "recorder/filter", "recorder/keys", "recorder/mutual", "recorder/pcapng", "recorder/pins", "recorder/policy", "recorder/ring", "recorder/workload"}},
@@ -131,8 +131,8 @@ func TestImportsPointToTheWire(t *testing.T) {
 		{"hub/collect", "parts are files; who dissects them is up to the caller", []string{"hub/resource", "recorder/pins", "recorder/ring", "recorder/transfer"}},
 		{"hub/control", "what is done when, not how", []string{"hub/collect", "hub/download", "hub/jobs", "hub/resource", "hub/served", "recorder/ring"}},
 		{"hub/jobs", "a Job knows no files", []string{"hub/resource"}},
-		{"internal/cli/hub", "the hub's program has no part of the laptop's but its access log with its masks", []string{"exporter", "exporter/bundle", "exporter/derive", "forensics/redact", "hub", "hub/collect", "hub/download", "hub/jobs", "hub/resource", "internal/accesslog", "internal/cli/command", "internal/cli/console", "internal/cli/exit", "internal/version", "recorder/ring", "recorder/rows"}},
-		{"cmd/pcapsule-hub", "a program is a few lines", []string{"internal/cli/hub"}},
+		{"cli/hub", "the hub's program has no part of the laptop's but its access log with its masks", []string{"exporter", "exporter/bundle", "exporter/derive", "forensics/redact", "hub", "hub/collect", "hub/download", "hub/jobs", "hub/resource", "internal/accesslog", "cli/command", "cli/console", "cli/exit", "internal/version", "recorder/ring", "recorder/rows"}},
+		{"cmd/pcapsule-hub", "a program is a few lines", []string{"cli/hub"}},
 		{"store", "bundles elsewhere are files", []string{"exporter/bundle", "recorder/transfer"}},
 		{"report/", "reports ask forensics", []string{"report/", "forensics", "forensics/ask/", "forensics/check/", "forensics/redact/", "forensics/finding/", "exporter/bundle", "exporter/table", "kfl/", "internal/pdf", "internal/yamltext"}},
 	}
@@ -160,9 +160,9 @@ func TestHeavyLibrariesStayInTheirRoom(t *testing.T) {
 				t.Errorf("%s imports %s; only forensics/internal/engine may", name, imp)
 			}
 		}
-		laptop := within(name, "exporter/", "forensics/", "kfl/", "mcp/", "report/", "internal/cli", "cmd/pcapsule", "hub/offer")
+		laptop := within(name, "exporter/", "forensics/", "kfl/", "mcp/", "report/", "cli", "cmd/pcapsule", "hub/offer")
 		for _, dep := range p.Deps {
-			records := within(name, "internal/cli", "cmd/pcapsule") // pcapsule record
+			records := within(name, "cli", "cmd/pcapsule") // pcapsule record
 			if laptop && (strings.HasPrefix(dep, "k8s.io/") || !records && strings.HasPrefix(dep, "github.com/cilium/ebpf")) {
 				t.Errorf("%s reaches %s", name, dep)
 			}
@@ -174,9 +174,9 @@ func TestHeavyLibrariesStayInTheirRoom(t *testing.T) {
 // for nodes have neither DuckDB nor C.
 func TestClusterStaysAtTheAgent(t *testing.T) {
 	all := packages(t)
-	node := []string{"recorder/", "cmd/pcapsule-recorder", "internal/cli/recorder"}
-	cluster := []string{"recorder/agent", "recorder/internal/enroll", "recorder/internal/kube", "cmd/pcapsule-recorder", "internal/cli/recorder"}
-	for _, name := range []string{"cmd/pcapsule-recorder", "recorder/agent", "recorder/internal/kube", "internal/cli/recorder"} {
+	node := []string{"recorder/", "cmd/pcapsule-recorder", "cli/recorder"}
+	cluster := []string{"recorder/agent", "recorder/internal/enroll", "recorder/internal/kube", "cmd/pcapsule-recorder", "cli/recorder"}
+	for _, name := range []string{"cmd/pcapsule-recorder", "recorder/agent", "recorder/internal/kube", "cli/recorder"} {
 		if len(all[name].Deps) == 0 {
 			t.Errorf("%s is missing", name)
 		}

@@ -9,8 +9,8 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/pcapsule/pcapsule/internal/cli/console"
-	"github.com/pcapsule/pcapsule/internal/cli/exit"
+	"github.com/pcapsule/pcapsule/cli/console"
+	"github.com/pcapsule/pcapsule/cli/exit"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/lake"
 )

@@ -16,11 +16,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pcapsule/pcapsule/cli/command"
+	"github.com/pcapsule/pcapsule/cli/console"
+	"github.com/pcapsule/pcapsule/cli/exit"
+	"github.com/pcapsule/pcapsule/cli/lakecmd"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
-	"github.com/pcapsule/pcapsule/internal/cli/command"
-	"github.com/pcapsule/pcapsule/internal/cli/console"
-	"github.com/pcapsule/pcapsule/internal/cli/exit"
-	"github.com/pcapsule/pcapsule/internal/cli/lakecmd"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/lake"
 	"github.com/pcapsule/pcapsule/store"

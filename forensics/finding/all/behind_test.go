@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pcapsule/pcapsule/internal/traffic"
+	"github.com/pcapsule/pcapsule/samples/traffic"
 )
 
 // TestFindingsNameTheHostBehindAProxy has beacons and downloads through proxies inside and outside.

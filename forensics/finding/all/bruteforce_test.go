@@ -9,7 +9,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/finding"
-	"github.com/pcapsule/pcapsule/internal/traffic"
+	"github.com/pcapsule/pcapsule/samples/traffic"
 )
 
 // TestBruteForce plants logins: guessing, spraying, a busy gateway with wrong passwords, a slow client, and a login

@@ -11,8 +11,8 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
-	"github.com/pcapsule/pcapsule/internal/traffic"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
+	"github.com/pcapsule/pcapsule/samples/traffic"
 )
 
 // TestCoverageGaps reads damaged captures and one with counters of losses.

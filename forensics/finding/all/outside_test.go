@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/forensics/finding"
-	"github.com/pcapsule/pcapsule/internal/traffic"
+	"github.com/pcapsule/pcapsule/samples/traffic"
 )
 
 // every returns the times of n events, with each of the pauses in turn.

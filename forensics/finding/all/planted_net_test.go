@@ -13,7 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/control"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
-	"github.com/pcapsule/pcapsule/internal/traffic"
+	"github.com/pcapsule/pcapsule/samples/traffic"
 )
 
 // openIn opens traffic in a cluster with pods of these namespaces: their addresses by namespace.

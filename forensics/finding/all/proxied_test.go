@@ -17,7 +17,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask/servicemap"
 	"github.com/pcapsule/pcapsule/forensics/finding"
-	"github.com/pcapsule/pcapsule/internal/traffic"
+	"github.com/pcapsule/pcapsule/samples/traffic"
 )
 
 // clientHello is the first message of a TLS client that names a server.

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pcapsule/pcapsule/internal/traffic"
+	"github.com/pcapsule/pcapsule/samples/traffic"
 )
 
 // TestScanThresholds has clients just below and at the number of targets, and with half of the connections accepted.

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/forensics/finding"
-	"github.com/pcapsule/pcapsule/internal/traffic"
+	"github.com/pcapsule/pcapsule/samples/traffic"
 )
 
 // TestOpenEndpoints has services whose endpoints are called with credentials or without. A word of calls is a method, a

@@ -1,0 +1,253 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pcapsule/pcapsule/cli/command"
+	"github.com/pcapsule/pcapsule/cli/console"
+	"github.com/pcapsule/pcapsule/cli/exit"
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/recorder/secrets"
+)
+
+type packetsFlags struct {
+	window
+	keys             keyFlags
+	output           string
+	withContext      bool
+	wholeConnections bool
+	noContext        bool
+	withKeys         bool
+	stripKeys        bool
+	vantage          string
+	comments         string
+	calls            []string
+	sql              string
+}
+
+func (e *env) cmdPackets() *cobra.Command {
+	var f packetsFlags
+	c := &cobra.Command{
+		Use:   "packets BUNDLE|CAPTURE... [KFL] -o SLICE.pcapng",
+		Short: "Write the packets of matching calls to a capture for Wireshark",
+		Long: `Write the packets that calls cite to a pcapng file, with their original bytes and times. A comment
+on each packet gives its position in the bundle. The last argument is a KFL filter, unless --call,
+--sql or a time window selects the packets. If nothing matches, the output is a capture without packets.
+
+Secrets are left out by default. With --with-keys, the secrets of the selected connections precede
+the packets, so that Wireshark can decrypt them. Earlier packets of these connections are included
+too, because decrypting a record requires its number. With --strip-keys the argument can be any
+capture, or -, which is copied without its secrets.`,
+		Example: `  pcapsule packets incident.pcapsule 'dst.service == "payment"' -o slice.pcapng
+  pcapsule packets incident.pcapsule --call 4f2a91c07be3 --with-context -o call.pcapng
+  pcapsule packets incident.pcapsule 'http && status_code == 503' -o - | tshark -r -
+  pcapsule packets incident.pcapsule 'http' --with-keys --keys sslkeys.log -o slice.pcapng
+  pcapsule packets capture.pcapng --strip-keys -o handoff.pcapng`,
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: completeKFL,
+		RunE:              func(c *cobra.Command, args []string) error { return e.runPackets(c, args, &f) },
+	}
+	fl := c.Flags()
+	fl.StringVarP(&f.output, "output", "o", "", "capture to write; - is standard output")
+	fl.BoolVar(&f.withContext, "with-context", false, "include earlier packets of the calls' connections, with their handshakes")
+	fl.BoolVar(&f.wholeConnections, "whole-connections", false, "include all packets of the calls' connections")
+	fl.BoolVar(&f.withKeys, "with-keys", false, "include the secrets that decrypt the packets: anyone with the file can then read them")
+	fl.BoolVar(&f.noContext, "no-context", false, "with --with-keys: include no packets except the selected ones")
+	fl.BoolVar(&f.stripKeys, "strip-keys", false, "copy without any secrets; the input can be any capture")
+	f.keys.register(fl)
+	fl.StringVar(&f.vantage, "vantage", "one", "one: each connection as seen from one place; both: from every place that saw it")
+	fl.StringVar(&f.comments, "comments", "place", "place: the position of each packet in the bundle; packet: also its sender; none")
+	fl.StringArrayVar(&f.calls, "call", nil, "call_id, or # and call_no; can be repeated")
+	fl.StringVar(&f.sql, "sql", "", "SQL query with a column cites, packet_no, call_no or flow_id")
+	deadlineFlag(c, forensics.LongTime)
+	f.window.flags(c)
+	return c
+}
+
+func (e *env) runPackets(c *cobra.Command, args []string, f *packetsFlags) error {
+	if f.output == "" {
+		return exit.Usagef("missing output: give -o SLICE.pcapng, or -o - for standard output")
+	}
+	if f.output == "-" && console.Terminal(e.Out) {
+		return exit.Usagef("refusing to write a capture to a terminal: give -o SLICE.pcapng or redirect it")
+	}
+	if f.stripKeys && strippable(args[0]) {
+		return e.stripKeys(c, args, f)
+	}
+	sel, args, err := f.selection(args)
+	if err != nil {
+		return err
+	}
+	if f.output != "-" {
+		if err := exit.NewOutput(f.output); err != nil {
+			return err
+		}
+	}
+	cs, err := e.openCase(c.Context(), args)
+	if err != nil {
+		return err
+	}
+	defer cs.Close()
+	ctx, cancel := within(c)
+	defer cancel()
+	if sel.From, sel.To, err = f.times(cs); err != nil {
+		return err
+	}
+	var r forensics.CarveReport
+	if f.output == "-" {
+		r, err = cs.Packets(ctx, sel, e.Exact())
+	} else {
+		r, err = cs.PacketsFile(ctx, sel, f.output)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return exit.With(err, exit.Exists, "")
+	}
+	if err != nil {
+		return e.questionError(keysError(exit.OutputError(err, f.output)))
+	}
+	e.printSlice(&r, f)
+	return nil
+}
+
+// selection reads the flags and returns the arguments without the filter.
+func (f *packetsFlags) selection(args []string) (forensics.Selection, []string, error) {
+	sel := forensics.Selection{CallIDs: f.calls, SQL: f.sql, Keys: forensics.CountKeys}
+	chosen := 0
+	args, filter, err := splitFilter(args)
+	if err != nil {
+		return sel, args, err
+	}
+	if sel.KFL = filter; filter != "" {
+		chosen++
+	}
+	if len(f.calls) > 0 {
+		chosen++
+	}
+	if f.sql != "" {
+		chosen++
+	}
+	if chosen > 1 {
+		return sel, args, exit.Usagef("a KFL filter, --call and --sql exclude each other: give one")
+	}
+	switch {
+	case f.withContext && f.wholeConnections:
+		return sel, args, exit.Usagef("--with-context and --whole-connections exclude each other: give one")
+	case f.withContext:
+		sel.Context = forensics.WithContext
+	case f.wholeConnections:
+		sel.Context = forensics.WholeConnections
+	}
+	switch f.vantage {
+	case "one":
+	case "both":
+		sel.Vantage = forensics.BothVantage
+	default:
+		return sel, args, command.OneOf("--vantage", f.vantage, []string{"one", "both"})
+	}
+	switch f.comments {
+	case "place":
+	case "packet":
+		sel.Comments = forensics.OwnerComments
+	case "none":
+		sel.Comments = forensics.NoComments
+	default:
+		return sel, args, command.OneOf("--comments", f.comments, []string{"place", "packet", "none"})
+	}
+	return sel, args, f.keyOptions(&sel)
+}
+
+// keyOptions reads the flags about keys.
+func (f *packetsFlags) keyOptions(sel *forensics.Selection) error {
+	switch {
+	case f.withKeys && f.stripKeys:
+		return exit.Usagef("--with-keys and --strip-keys exclude each other: give one")
+	case !f.withKeys && (len(f.keys.files) > 0 || len(f.keys.identities) > 0):
+		return exit.Usagef("--keys and --identity need --with-keys")
+	case f.noContext && !f.withKeys:
+		return exit.Usagef("--no-context needs --with-keys")
+	case f.noContext && (f.withContext || f.wholeConnections):
+		return exit.Usagef("--no-context excludes --with-context and --whole-connections: give one")
+	case !f.withKeys:
+		return nil
+	}
+	var o exporter.Options
+	if err := f.keys.apply(&o); err != nil {
+		return err
+	}
+	sel.Keys, sel.KeyFiles, sel.Identities, sel.ExactPackets = forensics.WithKeys, o.Keys, o.Identities, f.noContext
+	return nil
+}
+
+// keysError gives the error of an unusable key file its exit code.
+func keysError(err error) error {
+	var bad *secrets.SourceError
+	var file *exporter.KeysError
+	if !errors.As(err, &bad) && !errors.As(err, &file) || exitCode(context.Background(), err) != exit.Other {
+		return err
+	}
+	hint := ""
+	switch {
+	case errors.Is(err, secrets.ErrEncrypted):
+		hint = "give --identity with the key that decrypts it"
+	case errors.Is(err, secrets.ErrNoKey), file != nil:
+		hint = "a key log has lines such as CLIENT_RANDOM <64 hex digits> <hex digits>; an RSA key is PEM or DER"
+	}
+	return exit.With(err, exit.NotCapture, hint)
+}
+
+// printSlice summarizes a slice.
+func (e *env) printSlice(r *forensics.CarveReport, f *packetsFlags) {
+	to := e.Out
+	if f.output == "-" {
+		to = e.Err
+	}
+	keys := ""
+	if k := &r.Keys; f.withKeys && k.Lines > 0 {
+		keys = fmt.Sprintf("; %s for %s of %s", plural.Count(k.Lines, "key line", "key lines"), plural.Thousands(k.Opened), plural.Count(k.Connections, "encrypted connection", "encrypted connections"))
+		if k.Added > 0 {
+			keys += fmt.Sprintf(", which required %s", plural.Count(k.Added, "additional packet", "additional packets"))
+		}
+	}
+	fmt.Fprintf(to, "%s: %s, %s, from %s%s\n", f.output, plural.Count(r.Packets, "packet", "packets"), console.ByteSize(r.Bytes), plural.Count(r.Calls, "call", "calls"), keys)
+	for _, n := range r.Notes {
+		e.Remark("%s", n)
+	}
+	switch {
+	case r.Coverage.State == forensics.None:
+		e.Remark("nothing was recorded in that time range")
+	case r.Packets == 0:
+		e.Remark("No matches: %s is a capture without packets.", f.output)
+	}
+	e.printSliceKeys(&r.Keys, f)
+}
+
+// printSliceKeys reports which secrets a slice lacks, and why.
+func (e *env) printSliceKeys(k *forensics.KeyReport, f *packetsFlags) {
+	switch {
+	case !f.withKeys && k.Lines > 0:
+		e.Remark("%s left out; --with-keys includes them", plural.Count(k.Lines, "key line", "key lines"))
+	case f.withKeys && k.Lines == 0 && k.Connections == 0:
+		e.Warn("no keys in %s: none of its connections has a TLS or QUIC handshake", f.output)
+	case f.withKeys && k.Lines == 0:
+		e.Warn("no keys in %s: none match its %s; give them with --keys", f.output, plural.Count(k.Connections, "encrypted connection", "encrypted connections"))
+	}
+	if !f.withKeys {
+		return
+	}
+	if k.Sealed > 0 {
+		e.Warn("keys in %s are encrypted and were not used; give --identity", plural.Count(int64(k.Sealed), "bundle", "bundles"))
+	}
+	if k.Left > 0 {
+		e.Warn("%s bytes of secrets above the limit of 64 MiB per file were not read", plural.Thousands(k.Left))
+	}
+	if k.Other > 0 {
+		e.Warn("%s left out", plural.Count(k.Other, "block of secrets other than TLS", "blocks of secrets other than TLS"))
+	}
+}

@@ -1,0 +1,93 @@
+package cli
+
+import (
+	"context"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/cli/exit"
+	"github.com/pcapsule/pcapsule/cli/kubectl"
+	"github.com/pcapsule/pcapsule/cli/ringcmd"
+	"github.com/pcapsule/pcapsule/cli/serve"
+	"github.com/pcapsule/pcapsule/cli/snapshots"
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/forensics"
+	findings "github.com/pcapsule/pcapsule/forensics/finding/all"
+	"github.com/pcapsule/pcapsule/hub/offer"
+	"github.com/pcapsule/pcapsule/internal/accesslog"
+	"github.com/pcapsule/pcapsule/internal/version"
+	"github.com/pcapsule/pcapsule/mcp/store"
+	"github.com/pcapsule/pcapsule/report"
+	"github.com/pcapsule/pcapsule/report/render"
+)
+
+// serving returns what the commands mcp and serve take from this package.
+func (e *env) serving() serve.Options {
+	return serve.Options{Streams: &e.Streams, Questions: findings.Questions(), Analyzers: findings.Analyzers(),
+		AccessLog: func() *accesslog.Log { return e.access }, Report: renderReport, Spans: spanLines, Store: openSnapshots, Copies: followCopies, Cluster: e.cluster,
+		Live: serve.Live{Keep: exporter.DefaultLiveKeep, MaxKeep: exporter.MaxLiveKeep, Bytes: exporter.DefaultLiveBytes}}
+}
+
+// cluster opens the snapshots of a cluster.
+func (e *env) cluster(namespace string) (store.Store, func(), error) {
+	if !offer.Plain(namespace) {
+		return nil, nil, exit.Usagef("--cluster %q: must be the namespace of the hub", namespace)
+	}
+	s := kubectl.NewStore(&e.Streams, namespace)
+	return s, s.Close, nil
+}
+
+// openSnapshots opens the store of a ring's snapshots.
+func openSnapshots(ring, folder string, live serve.Live, warn func(format string, args ...any)) (store.Store, forensics.Opener, func(), error) {
+	if err := exit.Folder("--ring", ring); err != nil {
+		return nil, nil, nil, err
+	}
+	o := snapshots.Options{Ring: ring, Dir: folder, Keep: live.Keep, Export: exportHeld, Program: "pcapsule " + version.Release, OnError: func(err error) { warn("%v", err) }}
+	if live.Keep > 0 {
+		o.Follow = func(ctx context.Context, ring string, onError func(error)) (snapshots.Live, error) {
+			return exporter.Follow(ctx, ring, exporter.FollowOptions{Keep: live.Keep, Most: live.Bytes, Release: version.Release, OnError: onError})
+		}
+	}
+	s, err := snapshots.Open(o)
+	if err != nil {
+		return nil, nil, nil, ringcmd.Error(err)
+	}
+	return s, s.OpenBundle, s.Close, nil
+}
+
+// followCopies follows the rings whose copies the hub keeps.
+func followCopies(folder string, live serve.Live, warn func(format string, args ...any)) (store.Live, forensics.Opener, func(), error) {
+	if err := exit.Folder("--live-copies", folder); err != nil {
+		return nil, nil, nil, err
+	}
+	s := snapshots.FollowCopies(snapshots.CopiesOptions{Dir: folder, Keep: live.Keep, OnError: func(err error) { warn("%v", err) },
+		Follow: func(ctx context.Context, ring string, share int64, gaps func() []bundle.LiveGap, onError func(error)) (snapshots.Live, error) {
+			return exporter.Follow(ctx, ring, exporter.FollowOptions{Keep: live.Keep, Most: live.Bytes / share, Release: version.Release, OnError: onError, Gaps: gaps})
+		},
+		Mirror: func(ctx context.Context, dir string, gaps func() []bundle.LiveGap, onError func(error)) (snapshots.Live, error) {
+			return exporter.Mirror(ctx, dir, exporter.FollowOptions{Release: version.Release, OnError: onError, Gaps: gaps})
+		}})
+	return s, s.OpenBundle, s.Close, nil
+}
+
+// exportHeld makes a bundle of a snapshot's segments.
+func exportHeld(ctx context.Context, from, to string, fromNs, toNs int64, done func(snapshots.Progress)) (*bundle.Manifest, error) {
+	o := exporter.Options{Release: version.Release, FromNs: fromNs, ToNs: toNs}
+	if done != nil {
+		o.Progress = func(p exporter.Progress) {
+			done(snapshots.Progress{ReadBytes: p.ReadBytes, TotalBytes: p.TotalBytes, Packets: p.Packets, Calls: p.Calls})
+		}
+	}
+	return exporter.Run(ctx, []string{from}, to, o)
+}
+
+// renderReport returns the report on a case as an HTML page.
+func renderReport(ctx context.Context, c *forensics.Case) (text, mimeType string, err error) {
+	r, err := report.Build(ctx, c, *reportOptions())
+	if err != nil {
+		return "", "", err
+	}
+	var b strings.Builder
+	err = render.HTML(&b, r)
+	return b.String(), "text/html", err
+}

@@ -1,0 +1,277 @@
+package cli
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pcapsule/pcapsule/cli/cache"
+	"github.com/pcapsule/pcapsule/cli/console"
+	"github.com/pcapsule/pcapsule/cli/custody"
+	"github.com/pcapsule/pcapsule/cli/exit"
+	"github.com/pcapsule/pcapsule/cli/ringcmd"
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/derive"
+	"github.com/pcapsule/pcapsule/exporter/seal"
+	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/internal/version"
+	"github.com/pcapsule/pcapsule/recorder/ring"
+)
+
+func (e *env) cmdVerify() *cobra.Command {
+	var f verifyFlags
+	c := &cobra.Command{
+		Use:   "verify BUNDLE",
+		Short: "Check every file of a bundle against its hashes and signatures",
+		Long: `Check that every file of a bundle matches its manifests, that nothing was added, that the
+custody log is unbroken, and that its seals are valid. Each line of the output is one verdict: yes, no or not
+checked. A seal shows its signer's fingerprint; with --signer, verify fails unless that public key
+signed. --authority does the same for the certificate of a time-stamp authority, and --log-key for
+the public key of a transparency log.
+
+For a bundle of a ring, the segments must be those that the ring sealed, and the chain of its records
+must be unbroken. An anchor (pcapsule ring anchor) that you give with --anchor must be in the chain.
+With --witness and --ring-key, only anchors and records signed by these keys count.
+
+With --rederive everything is rebuilt from the packets in the bundle and compared with its files:
+tables row by row, every field of bundle.json, open.sql. What packets cannot prove, such as the
+names of imported files, is listed. A bundle that was made with keys needs them again, unless it
+contains them.
+
+--reveal checks a proof from pcapsule reveal about the original of a derived bundle.`,
+		Example: `  pcapsule verify incident.pcapsule
+  pcapsule verify incident.pcapsule --signer examiner.pub --authority tsa.pem
+  pcapsule verify incident.pcapsule --rederive --json
+  pcapsule verify incident.pcapsule --rederive --keys sslkeys.log`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return e.runVerify(c, args[0], &f) },
+	}
+	c.Flags().BoolVar(&f.asJSON, "json", false, "print JSON")
+	c.Flags().BoolVar(&f.rederive, "rederive", false, "rebuild everything from the packets and compare")
+	c.Flags().StringArrayVar(&f.signers, "signer", nil, "public key that must have signed: PEM, OpenSSH or certificate; can be repeated")
+	c.Flags().StringArrayVar(&f.authorities, "authority", nil, "certificate (PEM) of a time-stamp authority or its root; can be repeated")
+	c.Flags().StringArrayVar(&f.logs, "log-key", nil, "file with the public key of a transparency log, NAME+HASH+KEY; can be repeated")
+	c.Flags().StringArrayVar(&f.reveals, "reveal", nil, "proof from pcapsule reveal about the original of a derived bundle; can be repeated")
+	c.Flags().StringArrayVar(&f.anchors, "anchor", nil, "file with an anchor (see ring anchor) that must be in a ring of the bundle; can be repeated")
+	c.Flags().StringArrayVar(&f.witnesses, "witness", nil, "file with the public key of a witness of rings; can be repeated")
+	c.Flags().StringArrayVar(&f.ringKeys, "ring-key", nil, "file with the public key of a recorder, which must have signed the ring; can be repeated")
+	f.keys.register(c.Flags())
+	return c
+}
+
+// verifyFlags are the flags of verify.
+type verifyFlags struct {
+	asJSON, rederive     bool
+	signers, authorities []string
+	logs, reveals        []string
+	anchors              []string
+	witnesses, ringKeys  []string
+	keys                 keyFlags
+}
+
+// trust reads the keys and certificates that the user trusts.
+func (f *verifyFlags) trust() (t seal.Trust, err error) {
+	for _, p := range f.signers {
+		text, err := os.ReadFile(p)
+		if err != nil {
+			return t, fmt.Errorf("reading --signer: %w", err)
+		}
+		party, err := seal.ParsePublic("", text)
+		if err != nil {
+			return t, exit.With(fmt.Errorf("reading --signer %s: %w", p, err), exit.NotCapture, "give a public key: PEM, a line in OpenSSH format, or a certificate")
+		}
+		t.Signers = append(t.Signers, party)
+	}
+	for _, p := range f.authorities {
+		text, err := os.ReadFile(p)
+		if err != nil {
+			return t, fmt.Errorf("reading --authority: %w", err)
+		}
+		if t.Authorities == nil {
+			t.Authorities = x509.NewCertPool()
+		}
+		if !t.Authorities.AppendCertsFromPEM(text) {
+			return t, exit.With(fmt.Errorf("reading --authority %s: it contains no certificate", p), exit.NotCapture, "give certificates in PEM format")
+		}
+	}
+	for _, p := range f.logs {
+		key, err := custody.ReadLogKey(p)
+		if err != nil {
+			return t, err
+		}
+		t.Logs = append(t.Logs, key)
+	}
+	return t, nil
+}
+
+// rings reads the anchors and keys that the user trusts.
+func (f *verifyFlags) rings() (o ring.VerifyOptions, err error) {
+	if o.Anchors, err = ringcmd.ReadAnchors(f.anchors); err != nil {
+		return o, err
+	}
+	if o.Witnesses, err = ringcmd.PublicKeys(f.witnesses); err != nil {
+		return o, err
+	}
+	o.Keys, err = ringcmd.PublicKeys(f.ringKeys)
+	return o, err
+}
+
+// verifyResult is the output of verify --json.
+type verifyResult struct {
+	OK bool `json:"ok"`
+	*bundle.Report
+	Verdicts  []seal.Verdict      `json:"verdicts"`
+	Programs  []seal.Program      `json:"programs"` // whose digests are stated
+	Rederived *exporter.Rederived `json:"rederived,omitempty"`
+
+	derived []seal.Verdict // on what a derived bundle was made from
+	rings   []seal.Verdict // on the rings that a bundle was made from
+}
+
+func (e *env) runVerify(c *cobra.Command, path string, f *verifyFlags) error {
+	o := exporter.Options{Release: version.Release}
+	if err := f.keys.apply(&o); err != nil {
+		return err
+	}
+	trust, err := f.trust()
+	if err != nil {
+		return err
+	}
+	rings, err := f.rings()
+	if err != nil {
+		return err
+	}
+	if len(o.Keys)+len(o.Identities) > 0 && !f.rederive {
+		return exit.Usagef("--keys and --identity are for --rederive")
+	}
+	hashing := e.Progress()
+	report, err := bundle.Verify(c.Context(), path, hashing.Bytes("hashing"))
+	hashing.Clear()
+	if err != nil {
+		return err
+	}
+	res := verifyResult{OK: report.OK(), Report: report, Programs: seal.Programs(report)}
+	res.rings = []seal.Verdict{{Check: "ring", State: seal.NotChecked, Detail: "the files must match their hashes first"}}
+	var b *bundle.Bundle
+	if report.OK() {
+		if b, err = bundle.Open(path); err != nil {
+			return err
+		}
+		res.rings = custody.Rings(b, rings)
+		if res.derived, err = f.derived(c.Context(), b, &trust); err != nil {
+			return err
+		}
+	}
+	if b != nil && f.rederive {
+		if res.Rederived, err = e.rederive(c.Context(), b, o); err != nil {
+			return err
+		}
+		res.OK = res.Rederived.OK()
+	}
+	res.Verdicts = verdicts(c.Context(), &res, trust)
+	for _, v := range res.Verdicts {
+		res.OK = res.OK && v.State != seal.No
+	}
+	if res.OK {
+		cache.MarkVerified(path)
+	}
+	if f.asJSON {
+		if err := e.JSON(res); err != nil {
+			return err
+		}
+	} else {
+		e.printVerify(&res)
+	}
+	return res.failure(path)
+}
+
+// rederive makes everything from the packets again and compares it.
+func (e *env) rederive(ctx context.Context, b *bundle.Bundle, o exporter.Options) (*exporter.Rederived, error) {
+	bar := e.Progress()
+	defer bar.Clear()
+	o.Progress = drawn(bar)
+	r, err := exporter.Rederive(ctx, b, o)
+	if errors.Is(err, exporter.ErrNeedsKeys) {
+		return nil, exit.With(err, exit.Verify, "no file was changed; to rebuild the tables give --keys FILE")
+	}
+	return r, err
+}
+
+// derived checks the statements of a derived bundle about its original, and what --reveal shows of it.
+func (f *verifyFlags) derived(ctx context.Context, b *bundle.Bundle, trust *seal.Trust) ([]seal.Verdict, error) {
+	if b.Manifest.Derived == nil {
+		if len(f.reveals) > 0 {
+			return nil, exit.Usagef("--reveal is for a derived bundle, and %s is not one", b.Dir)
+		}
+		return nil, nil
+	}
+	trust.Committed = map[string]bool{}
+	return derive.Verify(ctx, b, *trust, f.reveals...), nil
+}
+
+// failure is the error of a bundle that does not verify.
+func (r *verifyResult) failure(path string) error {
+	if r.OK {
+		return nil
+	}
+	if err := r.Report.Err(); err != nil {
+		return exit.With(err, exit.Verify, "the bundle was changed after it was made; ask for the original")
+	}
+	if d := r.Rederived; d != nil && !d.OK() {
+		hint := "the bundle was changed after it was made; ask for the original"
+		if d.Release != d.By {
+			hint = "release " + d.Release + " made it and this is " + d.By + ", which may decode packets differently: verify with the release that made it"
+		}
+		return exit.With(fmt.Errorf("%s: the bundle differs from its packets: %s", path, d.Differences[0]), exit.Verify, hint)
+	}
+	for _, v := range r.Verdicts {
+		if v.State == seal.No {
+			return exit.With(fmt.Errorf("%s: %s: %s", path, v.Check, v.Detail), exit.Verify, "ask the person who sealed the bundle")
+		}
+	}
+	return nil
+}
+
+// verdicts lists the properties of the bundle and whether each is true.
+func verdicts(ctx context.Context, r *verifyResult, trust seal.Trust) []seal.Verdict {
+	list := slices.Concat(custody.Verdicts(ctx, r.Report, trust), r.rings, seal.Stated(r.Content), []seal.Verdict{seal.StatedPrograms(r.Programs)}, r.derived)
+	switch d := r.Rederived; {
+	case d == nil:
+		return append(list, seal.Verdict{Check: "tables", State: seal.NotChecked, Detail: "--rederive compares them with the packets"})
+	case d.OK():
+		return append(list, seal.Verdict{Check: "tables", State: seal.Yes, Detail: plural.Sprintf("%d {column|columns} of %d {table matches|tables match} the packets; %d {file is|files are} identical", d.Columns, d.Tables, d.Files)})
+	default:
+		return append(list, seal.Verdict{Check: "tables", State: seal.No, Detail: d.Differences[0].String()})
+	}
+}
+
+func (e *env) printVerify(r *verifyResult) {
+	for _, p := range r.Problems {
+		fmt.Fprintln(e.Out, console.Line(p.String()))
+	}
+	if r.More > 0 {
+		fmt.Fprintln(e.Out, plural.Sprintf("… and %d {more problem|more problems}", r.More))
+	}
+	if d := r.Rederived; d != nil {
+		for _, diff := range d.Differences {
+			fmt.Fprintln(e.Out, console.Line(diff.String()))
+		}
+		if d.More > 0 {
+			fmt.Fprintln(e.Out, plural.Sprintf("… and %d {more difference|more differences}", d.More))
+		}
+	}
+	for _, v := range r.Verdicts {
+		custody.PrintVerdict(e.Out, v)
+	}
+	if d := r.Rederived; d != nil && len(d.Unproven) > 0 {
+		fmt.Fprintln(e.Out, console.Line("packets cannot prove: "+strings.Join(d.Unproven, ", ")))
+	}
+	fmt.Fprintf(e.Out, "tagmanifest sha256 %s\n", r.TagManifest)
+}

@@ -1,0 +1,217 @@
+package custody
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+
+	"filippo.io/age"
+	"github.com/spf13/cobra"
+
+	"github.com/pcapsule/pcapsule/cli/agekey"
+	"github.com/pcapsule/pcapsule/cli/command"
+	"github.com/pcapsule/pcapsule/cli/console"
+	"github.com/pcapsule/pcapsule/cli/exit"
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/handover"
+	"github.com/pcapsule/pcapsule/exporter/seal"
+	"github.com/pcapsule/pcapsule/internal/plural"
+)
+
+// handoverFlags are the flags of handover.
+type handoverFlags struct {
+	output, to, note string
+	split            command.Size
+	recipients       []string
+	seal             sealFlags
+}
+
+// Handover returns the command handover.
+func Handover(s *console.Streams) *cobra.Command {
+	e := &env{s}
+	var f handoverFlags
+	c := &cobra.Command{
+		Use:   "handover BUNDLE --to NAME",
+		Short: "Pack a bundle for another person: one file, encrypted or split, with a cover sheet",
+		Long: `Pack a bundle for another person. The package is a folder with the bundle as one ZIP, SHA256SUMS,
+and a cover sheet (HTML and PDF): what is handed over, its fingerprint as digits, words and QR
+code, signatures, custody, how to check it with public tools, and drafts of certificates.
+
+With --recipient the ZIP is encrypted with age; only the named keys open it. --split makes parts
+for systems that limit the size of a file. --key seals the bundle first, so that the signature
+covers the handover's entry in the custody log. The receiver runs: pcapsule receive FOLDER`,
+		Example: `  pcapsule handover incident.pcapsule --to "A. Auditor" --recipient age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p
+  pcapsule handover incident.pcapsule --to "A. Auditor" --split 2GB --key examiner.pem`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			for _, flag := range []string{"request", "commit", "identity"} {
+				if c.Flags().Changed(flag) && !f.seal.given() {
+					return exit.Usagef("--%s is for the seal: give --key, --agent or --pkcs11 too", flag)
+				}
+			}
+			return e.runHandover(c.Context(), args[0], &f)
+		},
+	}
+	fl := c.Flags()
+	fl.StringVarP(&f.output, "output", "o", "", "folder to make (default: NAME.handover in the current folder)")
+	fl.StringVar(&f.to, "to", "", "person or organization that receives the bundle")
+	fl.StringVar(&f.note, "note", "", "note for the custody log and the cover sheet")
+	command.SizeVar(fl, &f.split, "split", "", 0, handover.MinPart, command.Largest, "largest size of a file, such as 2GB")
+	fl.StringArrayVar(&f.recipients, "recipient", nil, "encrypt to this recipient: age1…, an SSH public key, or a file of recipients; can be repeated")
+	f.seal.register(fl)
+	return c
+}
+
+func (e *env) runHandover(ctx context.Context, path string, f *handoverFlags) error {
+	if f.to == "" {
+		return exit.Usagef("missing receiver: give --to with the person or organization that receives the bundle")
+	}
+	o := handover.Options{Part: int64(f.split)}
+	var err error
+	if o.To, err = agekey.Recipients("--recipient", f.recipients); err != nil {
+		return err
+	}
+	b, err := bundle.Open(path)
+	if err != nil {
+		return err
+	}
+	if f.output == "" {
+		f.output = strings.TrimSuffix(filepath.Base(b.Dir), ".pcapsule") + ".handover"
+	}
+	if err := exit.NewOutput(f.output); err != nil {
+		return err
+	}
+	entry := Entry(bundle.Entry{Event: handover.EventHandedOver, User: f.seal.name, Note: f.note,
+		Details: map[string]string{"to": f.to, "recipients": fmt.Sprint(len(o.To))}})
+	if _, _, err := b.AppendCustody(entry); err != nil {
+		return custodyError(err)
+	}
+	if f.seal.given() {
+		if _, err := e.seal(ctx, b, &f.seal); err != nil {
+			return notHanded(b, entry, err)
+		}
+	}
+	o.Cover = func(c *handover.Cover) { c.From, c.To, c.Note = entry.User, f.to, f.note }
+	bar := e.Progress()
+	o.Progress = bar.Bytes("packing")
+	files, err := handover.Pack(ctx, b, f.output, o)
+	bar.Clear()
+	if err != nil {
+		return notHanded(b, entry, err)
+	}
+	for _, file := range files {
+		fmt.Fprintln(e.Out, console.Line(fmt.Sprintf("%s  %s  %s", filepath.Join(f.output, file.Name), console.ByteSize(file.Size), file.SHA256)))
+	}
+	return nil
+}
+
+// notHanded adds an entry saying that a handover failed.
+func notHanded(b *bundle.Bundle, entry bundle.Entry, err error) error {
+	entry.Event, entry.Note, entry.Details = seal.EventFailed, "", map[string]string{"event": entry.Event, "to": entry.Details["to"]}
+	_, _, logged := b.AppendCustody(entry)
+	if errors.Is(err, bundle.ErrVerification) {
+		err = exit.With(err, exit.Verify, "pcapsule verify lists all problems; hand over the original instead")
+	}
+	return errors.Join(err, logged)
+}
+
+// Receive returns the command receive.
+func Receive(s *console.Streams) *cobra.Command {
+	e := &env{s}
+	var output, user, note string
+	var identities []string
+	c := &cobra.Command{
+		Use:   "receive PACKAGE",
+		Short: "Check, decrypt and unpack a bundle that was handed over",
+		Long: `Check, decrypt and unpack a bundle that was handed over: the folder of the package, its ZIP or any
+part of it. Every file is verified before the bundle gets its name. Compare the fingerprint or its
+words with the cover sheet over another channel, such as the phone. The custody log gets an entry
+"received".`,
+		Example: `  pcapsule receive incident.handover --identity key.txt
+  pcapsule receive incident.pcapsule.zip.001 -o case-4711.pcapsule`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return e.runReceive(c.Context(), args[0], output, identities, bundle.Entry{User: user, Note: note})
+		},
+	}
+	fl := c.Flags()
+	fl.StringVarP(&output, "output", "o", "", "bundle to make (default: the name of the packed bundle, in the current folder)")
+	fl.StringArrayVar(&identities, "identity", nil, "age identity or SSH private key that decrypts the package; can be repeated")
+	fl.StringVar(&user, "user", "", "the person who receives it (default: the name of the account)")
+	fl.StringVar(&note, "note", "", "note for the custody log")
+	return c
+}
+
+func (e *env) runReceive(ctx context.Context, path, output string, identities []string, entry bundle.Entry) error {
+	ids, err := agekey.Identities(identities)
+	if err != nil {
+		return err
+	}
+	p, err := handover.Open(ctx, path)
+	if errors.Is(err, handover.ErrParts) {
+		return exit.With(fmt.Errorf("%s: %w", path, err), exit.Verify, "ask the sender for the missing or changed file")
+	}
+	if errors.Is(err, handover.ErrNotPackage) {
+		hint := "give what pcapsule handover made: the folder of the package, its ZIP or any part of it"
+		if _, other := bundle.Open(path); other == nil {
+			hint = "it is a bundle already: check it with pcapsule verify " + path
+		}
+		return exit.With(err, exit.NotBundle, hint)
+	}
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	if output == "" {
+		output = p.Name
+	}
+	if err := exit.NewOutput(output); err != nil {
+		return err
+	}
+	if p.Encrypted && len(ids) == 0 {
+		return exit.Usagef("%s is encrypted: give the key that opens it with --identity", path)
+	}
+	report, err := p.Unpack(ctx, output, ids)
+	if err != nil {
+		return receiveError(err, path)
+	}
+	b, err := bundle.Open(output)
+	if err != nil {
+		return err
+	}
+	entry.Event = handover.EventReceived
+	if _, _, err := b.AppendCustody(Entry(entry)); err != nil {
+		return custodyError(err)
+	}
+	e.printReceived(b, p, report)
+	return nil
+}
+
+// receiveError says what can be done about a package that does not open.
+func receiveError(err error, path string) error {
+	var none *age.NoIdentityMatchError
+	switch {
+	case errors.As(err, &none):
+		return exit.With(fmt.Errorf("%s: no given identity opens it", path), exit.Usage, "give the private key that belongs to one of the recipients")
+	case errors.Is(err, bundle.ErrVerification):
+		return exit.With(err, exit.Verify, "the bundle was changed before or after it was packed; ask the sender")
+	case errors.Is(err, bundle.ErrExists), errors.Is(err, bundle.ErrNotBundle), errors.Is(err, fs.ErrPermission), exit.IsDisk(err):
+		return err
+	}
+	return exit.With(fmt.Errorf("%s: %w", path, err), exit.Damaged, "ask the sender for the package again; a part may be missing")
+}
+
+// printReceived prints what the receiver must compare.
+func (e *env) printReceived(b *bundle.Bundle, p *handover.Package, report *bundle.Report) {
+	listed := "no SHA256SUMS"
+	if p.Listed {
+		listed = "parts as in SHA256SUMS"
+	}
+	fmt.Fprintln(e.Out, console.Line(b.Dir+": "+plural.Count(int64(report.Files), "file", "files")+" verified, "+listed))
+	fmt.Fprintf(e.Out, "fingerprint %s\n", report.TagManifest)
+	fmt.Fprintf(e.Out, "in words    %s\n", handover.Words(report.TagManifest))
+	fmt.Fprintln(e.Out, "Compare them with the cover sheet. pcapsule verify checks the signatures.")
+}
