@@ -158,6 +158,34 @@ func TestSnappedCaptures(t *testing.T) {
 	}
 }
 
+// TestSnappedCopies has each sample together with a copy whose snapshot length cuts packets: over TCP, all calls stay as
+// they are without the copy, whichever of the two files comes first.
+func TestSnappedCopies(t *testing.T) {
+	everySample(t, func(t *testing.T, list []aPacket) {
+		over := func(calls someCalls) (keys []string) {
+			for _, c := range calls {
+				if b := c.row.Base(); b.Transport == "tcp" {
+					keys = append(keys, fmt.Sprintf("%s %s %s %d %d", b.Protocol, b.Summary, b.Outcome, b.RequestBytes, b.ResponseBytes))
+				}
+			}
+			slices.Sort(keys)
+			return keys
+		}
+		cut := slices.Clone(list)
+		for i := range cut {
+			cut[i].data = cut[i].data[:min(96, len(cut[i].data))]
+		}
+		same := func(no int64) int64 { return no }
+		whole, short := aPcap(binary.LittleEndian, 1, list), aPcap(binary.LittleEndian, 1, cut)
+		want := over(readCalls(t, whole, 0, 0))
+		for _, both := range [][][]byte{{whole, short}, {short, whole}} {
+			if got := over(readTogether(t, same, both...)); !slices.Equal(got, want) {
+				t.Errorf("%d calls, %d alone:\n%s\n\n%s", len(got), len(want), strings.Join(got, "\n"), strings.Join(want, "\n"))
+			}
+		}
+	})
+}
+
 // sentAs identifies a call by its protocol, client and time.
 func sentAs(b *table.Call) string {
 	return fmt.Sprint(b.Protocol, " ", b.SrcIP, ":", b.SrcPort, " ", b.TsNs)

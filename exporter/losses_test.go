@@ -137,14 +137,24 @@ func readCalls(t *testing.T, data []byte, lost, n int64) someCalls {
 }
 
 // readMoved reads the calls of a capture. Citations have the numbers that was gives.
-func readMoved(t *testing.T, data []byte, was func(no int64) int64) (list someCalls) {
+func readMoved(t *testing.T, data []byte, was func(no int64) int64) someCalls {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "a.pcap")
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		t.Fatal(err)
+	return readTogether(t, was, data)
+}
+
+// readTogether reads the calls of several captures in one bundle.
+func readTogether(t *testing.T, was func(no int64) int64, captures ...[]byte) (list someCalls) {
+	t.Helper()
+	var paths []string
+	for i, data := range captures {
+		path := filepath.Join(t.TempDir(), fmt.Sprintf("%d.pcap", i))
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		defer os.Remove(path)
+		paths = append(paths, path)
 	}
-	defer os.Remove(path)
-	sources, err := read.Open([]string{path}, nil)
+	sources, err := read.Open(paths, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
