@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
@@ -167,8 +168,24 @@ func readOne(raw json.RawMessage) (Message, *Error) {
 		return bad(jsonrpc.CodeInvalidParams, "%s: missing params", method)
 	case m.Params != nil && m.Params[0] != '{':
 		return bad(jsonrpc.CodeInvalidParams, "%s: params: must be an object", method)
+	case method == "logging/setLevel" && !slices.Contains(levels, m.level()):
+		return bad(jsonrpc.CodeInvalidParams, "%s: level: must be %s", method, strings.Join(levels, ", "))
 	}
 	return m, nil
+}
+
+// levels are those of log messages (RFC 5424 section 6.2.1), as MCP spells them.
+var levels = []string{"debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"}
+
+// level returns the argument of logging/setLevel, "" if there is none.
+func (m *Message) level() string {
+	var p struct {
+		Level string `json:"level"`
+	}
+	if json.Unmarshal(m.Params, &p) != nil {
+		return ""
+	}
+	return p.Level
 }
 
 // validID reports whether an id is valid in MCP.

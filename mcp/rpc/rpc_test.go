@@ -3,6 +3,8 @@ package rpc
 import (
 	"encoding/json"
 	"testing"
+
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 )
 
 func FuzzRead(f *testing.F) {
@@ -19,4 +21,13 @@ func FuzzRead(f *testing.F) {
 			t.Errorf("the answer is not JSON: %s", bad.Wire())
 		}
 	})
+}
+
+func TestLevels(t *testing.T) {
+	for params, want := range map[string]int{`{"level":"warning"}`: 0, `{"level":"emergency"}`: 0, `{"level":"loud"}`: jsonrpc.CodeInvalidParams, `{"level":3}`: jsonrpc.CodeInvalidParams, `{}`: jsonrpc.CodeInvalidParams} {
+		_, _, err := Read([]byte(`{"jsonrpc":"2.0","id":1,"method":"logging/setLevel","params":` + params + `}`))
+		if (err == nil) != (want == 0) || err != nil && err.Code != want {
+			t.Errorf("%s: %v, want code %d", params, err, want)
+		}
+	}
 }
