@@ -117,9 +117,10 @@ func Open(paths []string, stdin io.Reader) (*Inputs, error) {
 	return in, nil
 }
 
-// inOrder orders inputs by their content.
+// inOrder orders inputs by their content, those that begin together by size: of two captures of the same packets, the
+// larger one has more of each.
 func inOrder(a, b *input) int {
-	return cmp.Or(cmp.Compare(a.first, b.first), bytes.Compare(a.head[:], b.head[:]), strings.Compare(a.name, b.name))
+	return cmp.Or(cmp.Compare(a.first, b.first), cmp.Compare(b.size, a.size), bytes.Compare(a.head[:], b.head[:]), strings.Compare(a.name, b.name))
 }
 
 // addFolder adds every capture below dir. A file that is not a capture is skipped and named,
