@@ -18,7 +18,7 @@ func TestReportCommand(t *testing.T) {
 		code := Main(args, strings.NewReader(""), &out, &errOut)
 		return code, out.String() + errOut.String()
 	}
-	if code, output := run("bundle", filepath.Join("..", "..", "samples", "dns.pcap"), "-o", bundle); code != exit.Done {
+	if code, output := run("bundle", filepath.Join("..", "samples", "dns.pcap"), "-o", bundle); code != exit.Done {
 		t.Fatalf("making a bundle: exit %d\n%s", code, output)
 	}
 	for _, tt := range []struct {

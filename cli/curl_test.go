@@ -93,7 +93,7 @@ func TestCurlCommandsReplay(t *testing.T) {
 	target := regexp.MustCompile(`--connect-to \S+`)
 	for _, sample := range []string{"http1.pcapng", "shop.pcapng", "http2.pcap", "apis.pcapng", "web.pcapng", "files.pcapng"} {
 		dir := filepath.Join(t.TempDir(), "a.pcapsule")
-		printed(t, "bundle", filepath.Join("..", "..", "samples", sample), "-o", dir)
+		printed(t, "bundle", filepath.Join("..", "samples", sample), "-o", dir)
 		const which = `http && path != null && method != "CONNECT"`
 		var har struct {
 			Log struct{ Entries []harEntry }

@@ -19,7 +19,7 @@ func TestReportIsChecked(t *testing.T) {
 		code := Main(args, strings.NewReader(""), &out, &errOut)
 		return code, out.String() + errOut.String()
 	}
-	if code, output := run("bundle", filepath.Join("..", "..", "samples", "http1.pcapng"), "-o", file("a.pcapsule")); code != exit.Done {
+	if code, output := run("bundle", filepath.Join("..", "samples", "http1.pcapng"), "-o", file("a.pcapsule")); code != exit.Done {
 		t.Fatalf("making a bundle: exit %d\n%s", code, output)
 	}
 	bad := "version: 1\naccepted:\n  - finding: weak\n"

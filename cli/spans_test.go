@@ -38,7 +38,7 @@ func TestSpansToACollector(t *testing.T) {
 	t.Setenv(otlpHeaders, "x-tenant=a%20b")
 	run := func() (int, string) {
 		var out, stderr bytes.Buffer
-		code := Main([]string{"query", filepath.Join("..", "..", "samples", "http1.pcapng"), "http", "--format", "otlp", "--endpoint", s.URL}, strings.NewReader(""), &out, &stderr)
+		code := Main([]string{"query", filepath.Join("..", "samples", "http1.pcapng"), "http", "--format", "otlp", "--endpoint", s.URL}, strings.NewReader(""), &out, &stderr)
 		if out.Len() > 0 {
 			t.Errorf("it prints %.200s", out.String())
 		}

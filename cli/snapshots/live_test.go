@@ -61,7 +61,7 @@ func (r *growing) play(sample string, from, to int) {
 // playAt is play with another time of the last packet.
 func (r *growing) playAt(sample string, from, to int, now int64) {
 	r.t.Helper()
-	data, err := os.ReadFile(filepath.Join("..", "..", "..", "samples", sample))
+	data, err := os.ReadFile(filepath.Join("..", "..", "samples", sample))
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ import (
 func ringOf(t testing.TB, sample string) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "ring")
-	data, err := os.ReadFile(filepath.Join("..", "..", "..", "samples", sample))
+	data, err := os.ReadFile(filepath.Join("..", "..", "samples", sample))
 	if err != nil {
 		t.Fatal(err)
 	}
