@@ -104,7 +104,7 @@ func TestImportsPointToTheWire(t *testing.T) {
 		{"cli/record", "recording reads no capture", []string{"cli/agekey", "cli/command", "cli/console", "cli/exit", "cli/policyflag", "internal/version", "recorder", "recorder/filter", "recorder/keys", "recorder/ring", "recorder/ring/signingkey", "recorder/sight"}},
 		{"cli/serve", "servers ask forensics", []string{"forensics", "forensics/ask", "forensics/finding", "forensics/redact", "internal/accesslog", "cli/command", "cli/console", "cli/exit", "internal/version", "mcp", "mcp/door", "mcp/store", "mcp/tools"}},
 		{"cli/recorder", "the node's program has no part of the laptop's", []string{"cli/agekey", "cli/command", "cli/console", "cli/doctor", "cli/exit", "cli/policyflag", "cli/ringcmd", "internal/version", "recorder", "recorder/agent", "recorder/filter", "recorder/keys", "recorder/ring", "recorder/ring/signingkey", "recorder/workload"}},
-		{"cli/policyflag", "flags that both programs have", []string{"cli/command", "recorder/policy", "recorder/workload"}},
+		{"cli/policyflag", "flags that both programs have", []string{"cli/command", "cli/exit", "recorder/policy", "recorder/workload"}},
 		{"cli/exit", "exit codes depend on nothing", nil},
 		{"cli/lakecmd", "what two programs declare has limits like other flags", []string{"cli/command"}},
 		{"cli/console", "text for people depends on exit codes alone", []string{"cli/exit"}},
