@@ -84,7 +84,8 @@ func FuzzStrip(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if s.Format == FormatPcap && s.Blocks == 0 && s.Damaged == 0 {
+		section := bytes.Contains(data, []byte("\n\r\r\n")) // one that follows loses its length, which would have to change
+		if s.Format == FormatPcap && s.Blocks == 0 && s.Damaged == 0 && !section {
 			if !bytes.Equal(out.Bytes(), data) {
 				t.Fatalf("a pcap of %d bytes gave %d", len(data), out.Len())
 			}
