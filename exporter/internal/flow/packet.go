@@ -42,6 +42,7 @@ type Packet struct {
 	GivenUp     bool // no packet, but a datagram whose fragments did not all come
 	Portless    bool // the first of them is missing, so it is every shard's
 	Multipath   bool // an option of Multipath TCP
+	Several     bool // the captures have several interfaces
 	SrcPort     uint16
 	DstPort     uint16
 	TCPFlags    uint16
@@ -55,7 +56,6 @@ type Packet struct {
 	Src, Dst    decode.Addr
 	Payload     []byte
 	FragNos     []int64
-	Several     bool            // the captures have several interfaces
 	Undelivered *wire.Report    // not nil: no packet, but what an ICMP error with this report quotes of one
 	Pieces      decode.Pieces   // of a joined or given-up datagram
 	Tunnels     []decode.Tunnel // nil for most
