@@ -124,7 +124,7 @@ func (l *Ledger) SetDropped(n uint64) { atomic.StoreUint64(&l.words[wordDropped]
 // Losses returns the last value of SetDropped, and how many losses a start record states.
 func (l *Ledger) Losses() (dropped, stated uint64) { return l.words[wordDropped], l.words[wordStated] }
 
-// State records that records state all losses up to now, of which this number is the programs'.
+// State marks all losses up to now as stated in the recording. kernel is how many of them the programs counted.
 func (l *Ledger) State(kernel uint64) {
 	atomic.StoreUint64(&l.words[wordStated], kernel)
 	atomic.StoreUint64(&l.words[wordDropped], 0)

@@ -333,6 +333,9 @@ var halfRules = []string{
 		ASOF JOIN (SELECT bundle, conn_id, ts_ns, max(call_no) AS call_no FROM x GROUP BY ALL) a ON a.bundle = p.saw AND a.conn_id = p.conn_id AND a.ts_ns <= p.ts_ns`,
 }
 
+// ends is the SQL column with both ends of a call, in one order whichever is the client.
+const ends = "list_sort([src_ip || ' ' || src_port, dst_ip || ' ' || dst_port]) AS ends"
+
 // nth is the SQL column with the place of a call among those of its connection whose first byte has the same time.
 const nth = "row_number() OVER (PARTITION BY bundle, conn_id, ts_ns ORDER BY ordinal, call_no) AS nth"
 
@@ -395,9 +398,9 @@ func (f *Copies) halves(ctx context.Context, c *Case, from string) error {
 	}
 	sql := fmt.Sprintf(`WITH x AS (SELECT k.*, %s AS content, first_ns, last_ns FROM %s k JOIN (SELECT bundle, conn_id, first_ns, last_ns FROM (%s)) USING (bundle, conn_id)),
 		b AS (SELECT *, unnest([ts_ns // 1000 - 1, ts_ns // 1000, ts_ns // 1000 + 1]) AS at FROM x WHERE elapsed_us IS NULL),
-		talk AS (SELECT *, list_sort([src_ip || ' ' || src_port, dst_ip || ' ' || dst_port]) AS ends FROM x WHERE protocol IN ('tls', 'quic', 'rtp', 'sctp') OR protocol = transport),
-		poor AS (SELECT *, list_sort([src_ip || ' ' || src_port, dst_ip || ' ' || dst_port]) AS ends FROM x WHERE NOT complete OR protocol = transport AND outcome = 'unread'),
-		seen AS (SELECT bundle, conn_id, transport, list_sort([src_ip || ' ' || src_port, dst_ip || ' ' || dst_port]) AS ends, first_ns, last_ns,
+		talk AS (SELECT *, `+ends+` FROM x WHERE protocol IN ('tls', 'quic', 'rtp', 'sctp') OR protocol = transport),
+		poor AS (SELECT *, `+ends+` FROM x WHERE NOT complete OR protocol = transport AND outcome = 'unread'),
+		seen AS (SELECT bundle, conn_id, transport, `+ends+`, first_ns, last_ns,
 			bool_and(complete) AS complete, bool_or(protocol <> transport) AS known, sum(request_bytes + response_bytes) AS bytes, min(ts_ns) AS began FROM x GROUP BY ALL),
 		a AS (SELECT *, ts_ns // 1000 + ttfb_us AS answered FROM x WHERE error IS DISTINCT FROM 'no_request' AND ttfb_us IS NOT NULL),
 		said AS MATERIALIZED (SELECT b.bundle AS alone, b.call_no AS alone_no, a.bundle AS whole, a.call_no AS whole_no, b.content AS alone_content, a.content AS whole_content
