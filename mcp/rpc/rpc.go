@@ -168,7 +168,7 @@ func readOne(raw json.RawMessage) (Message, *Error) {
 		return bad(jsonrpc.CodeInvalidParams, "%s: missing params", method)
 	case m.Params != nil && m.Params[0] != '{':
 		return bad(jsonrpc.CodeInvalidParams, "%s: params: must be an object", method)
-	case method == "logging/setLevel" && !slices.Contains(levels, m.level()):
+	case method == "logging/setLevel" && m.Revision() == "" && !slices.Contains(levels, m.level()):
 		return bad(jsonrpc.CodeInvalidParams, "%s: level: must be %s", method, strings.Join(levels, ", "))
 	}
 	return m, nil

@@ -30,4 +30,8 @@ func TestLevels(t *testing.T) {
 			t.Errorf("%s: %v, want code %d", params, err, want)
 		}
 	}
+	removed := `{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}` // by this revision: the server says so
+	if _, _, err := Read([]byte(`{"jsonrpc":"2.0","id":1,"method":"logging/setLevel","params":` + removed + `}`)); err != nil {
+		t.Errorf("%s: %v, want no error", removed, err)
+	}
 }
