@@ -29,3 +29,15 @@ func TestBinaryNames(t *testing.T) {
 		}
 	}
 }
+
+// TestPaddingOfTypeZero reads a query on a port that DNS does not use, whose options have type and class 0 instead of
+// those of OPT.
+func TestPaddingOfTypeZero(t *testing.T) {
+	question := "\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x01" + "\x01t\x00\x00\x10\x00\x01" + "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x06\x00\x0c\x00\x02\x00\x00"
+	answer := "\x12\x34\x80\x00\x00\x01\x00\x01\x00\x00\x00\x00" + "\x01t\x00\x00\x10\x00\x01" + "\xc0\x0c\x00\x10\x00\x01\x00\x00\x00\x00\x00\x02\x01x"
+	r := dissecttest.Play(t, dissecttest.Options{Transport: dissect.UDP, ServerPort: 443, Protocols: []*dissect.Protocol{Protocol()}, End: dissect.EndTimeout},
+		dissecttest.Client(question), dissecttest.Server(answer))
+	if rows := r.Rows(); len(rows) != 1 || !rows[0].Base().Complete || rows[0].(*Row).Questions[0] != "t" {
+		t.Errorf("%d rows, want one complete call that asks for t", len(rows))
+	}
+}

@@ -112,7 +112,8 @@ func plausibleRecord(b []byte, off int) int {
 		return -1
 	}
 	t, class := binary.BigEndian.Uint16(b[off:]), binary.BigEndian.Uint16(b[off+2:])
-	if t == 0 || t != typeOPT && !knownClass(class&^classTop) || isNetBIOS(t, b[at:]) {
+	options := t == typeOPT || t == 0 && b[at] == 0 // clients of DNSCrypt write their padding with type 0
+	if !options && (t == 0 || !knownClass(class&^classTop)) || isNetBIOS(t, b[at:]) {
 		return -1
 	}
 	off += 10 + int(binary.BigEndian.Uint16(b[off+8:]))
