@@ -107,6 +107,10 @@ func (c *Conn) redeem(dir uint8, h *half, upTo uint32) bool {
 	if h.doubted(upTo) != 0 {
 		return false
 	}
+	c.heed(dir, h.doubts[0])
+	if c.settle(dir, h); h.doubted(upTo) != 0 { // held bytes that waited for those of the other direction
+		return true
+	}
 	s := c.undoubt(h, 0)
 	end, had := s.Seq+uint32(s.Len), len(s.Payload)
 	if !s.open() {
@@ -126,6 +130,18 @@ func (c *Conn) redeem(dir uint8, h *half, upTo uint32) bool {
 		c.end(dir, h, end, s)
 	}
 	return true
+}
+
+// heed delivers the bytes in doubt that the sender of a segment in doubt had received. They come before its own.
+func (c *Conn) heed(dir uint8, s *Segment) {
+	o := &c.half[dir^1]
+	if s.Flags&ACK == 0 || s.Doubt > OldStamp || len(o.doubts) == 0 || o.unsent(s.Ack) {
+		return
+	}
+	c.acknowledge(dir^1, s)
+	for before(o.next, s.Ack) && len(o.doubts) > 0 && o.doubts[0].No < s.No && c.redeem(dir^1, o, o.doubts[0].end()) {
+		c.drained(dir ^ 1)
+	}
 }
 
 // doubted is the number of bytes before the first segment in doubt whose bytes before upTo their receiver

@@ -92,7 +92,7 @@ func TestRules(t *testing.T) {
 		{"wrong, acknowledged, and other bytes 300 packets later", after([]step{{flags: wrong, seq: 101, text: "xy"}, {seq: 103, text: "cd", ack: 501}}, acks(300, 105), []step{{seq: 101, text: "ab", ack: 501}}), "0:redeemed 0 0:xy 0:cd 0:conflict 2 with 2"},
 		{"two wrong copies: the first counts", after([]step{{flags: wrong, seq: 101, text: "ab"}, {flags: wrong, seq: 101, text: "xy"}, {seq: 103, text: "cd", ack: 501}}, acks(1, 105)), "0:redeemed 0 0:ab 0:cd 0:refused 2"},
 		{"all wrong, an answer for each", after([]step{{flags: wrong, seq: 101, text: "a?", ack: 501}, {dir: 1, flags: wrong, seq: 501, text: "A", ack: 103}, {flags: wrong, seq: 103, text: "b?", ack: 502}, {dir: 1, flags: wrong, seq: 502, text: "B", ack: 105},
-			{seq: 105, ack: 503}, {dir: 1, seq: 503, ack: 105}}), "0:redeemed 0 0:a? 0:redeemed 0 0:b? 1:redeemed 0 1:A 1:redeemed 0 1:B"},
+			{seq: 105, ack: 503}, {dir: 1, seq: 503, ack: 105}}), "0:redeemed 0 0:a? 1:redeemed 0 1:A 0:redeemed 0 0:b? 1:redeemed 0 1:B"},
 		{"wrong behind a gap", after([]step{{flags: wrong, seq: 103, text: "cd"}, {seq: 105, text: "ef", ack: 501}}, acks(300, 107)), "0:gap 2 0:redeemed 0 0:cd 0:ef"},
 		{"wrong, beyond both ends of the gap", after([]step{{seq: 101, text: "a"}, {flags: wrong, seq: 101, text: "abcX"}, {seq: 104, text: "d", ack: 501}}, acks(300, 105)), "0:a 0:redeemed 0 0:refused 2 0:bc 0:d"},
 		{"wrong, with a FIN", after([]step{{flags: FIN | wrong, seq: 101, text: "ab", ack: 501}}, acks(1, 104)), "0:redeemed 0 0:ab 0:end"},
