@@ -132,6 +132,16 @@ func (c *Conn) redeem(dir uint8, h *half, upTo uint32) bool {
 	return true
 }
 
+// redeemFirst redeems the first segment in doubt of a direction, if it is next.
+func (c *Conn) redeemFirst(dir uint8) bool {
+	h := &c.half[dir]
+	if !h.started || len(h.doubts) == 0 || !c.redeem(dir, h, h.doubts[0].end()) {
+		return false
+	}
+	c.drain()
+	return true
+}
+
 // heed delivers the bytes in doubt that the sender of a segment in doubt had received. They come before its own.
 func (c *Conn) heed(dir uint8, s *Segment) {
 	o := &c.half[dir^1]

@@ -383,6 +383,8 @@ func (c *Conn) Close(last *Segment) {
 			more = c.giveUp(uint8(d), last) || dropped || more
 		}
 	}
+	for c.redeemFirst(0) || c.redeemFirst(1) {
+	}
 	for d := range c.half {
 		h := &c.half[d]
 		for len(h.held) > 0 { // the loop above leaves none; its rules must not cost bytes if they are wrong
