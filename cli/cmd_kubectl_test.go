@@ -109,7 +109,7 @@ func TestKubectlSnapshot(t *testing.T) {
 		Metadata map[string]string `json:"metadata"`
 		Spec     map[string]any    `json:"spec"`
 	}
-	if err := json.Unmarshal([]byte(c.read("created")), &made); err != nil || made.Kind != "Snapshot" || made.Metadata["name"] != "x" || made.Spec["last"] != "10m" ||
+	if err := json.Unmarshal([]byte(c.read("created")), &made); err != nil || made.Kind != "Snapshot" || made.Metadata["name"] != "x" || made.Spec["last"] != "10m0s" ||
 		!reflect.DeepEqual(made.Spec["select"], map[string]any{"workloads": []any{"shop/web"}, "namespaces": []any{"shop"}, "labels": "app=web", "kfl": "http"}) {
 		t.Errorf("created %+v, %v", made, err)
 	}
@@ -198,8 +198,11 @@ func TestKubectlMistakes(t *testing.T) {
 		{"an unknown command", []string{"fetc"}, nil, exit.Usage, "hint: did you mean kubectl pcapsule fetch?"},
 		{"no cluster", []string{"fetch", "x"}, func(c *cluster) {
 			c.put("kubectl", "#!/bin/sh\necho 'error: error validating: Get \"http://localhost:8080/x\": dial tcp 127.0.0.1:8080: connect: connection refused; if you choose' >&2; exit 1\n")
-		}, exit.Other, "error: the cluster cannot be reached: dial tcp 127.0.0.1:8080: connect: connection refused\nhint: kubectl cluster-info"},
+		}, exit.Other, "error: the cluster cannot be reached: 127.0.0.1:8080: connection refused\nhint: kubectl cluster-info"},
 		{"two windows", []string{"snapshot", "x", "--last", "1m", "--to", "2026-11-20T09:00:00Z"}, nil, exit.Usage, "needs a window"},
+		{"a window that is no length", []string{"snapshot", "x", "--last", "soon"}, nil, exit.Usage, "must be a length of time"},
+		{"a day that is no length", []string{"snapshot", "x", "--last", "1m", "--retain-for", "1 day"}, nil, exit.Usage, "must be a length of time"},
+		{"an unknown format", []string{"tail", "--format", "json"}, nil, exit.Usage, "must be table or ndjson"},
 		{"a path for a name", []string{"snapshot", "../x", "--last", "1m"}, nil, exit.Usage, "not the name of a snapshot"},
 		{"a flag for a name", []string{"fetch", "--", "--all"}, nil, exit.Usage, "not the name of a snapshot"},
 		{"no pod", []string{"record", "payment", "-o", "p.pcapsule"}, nil, exit.Usage, "use NAMESPACE/NAME"},

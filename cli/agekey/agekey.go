@@ -25,7 +25,7 @@ func Recipients(flag string, given []string) (all []age.Recipient, err error) {
 			if strings.HasPrefix(s, "age1") || strings.HasPrefix(s, "ssh-") {
 				code = exit.Usage
 			}
-			return nil, exit.With(fmt.Errorf("%s %q: %w; must be age1…, an SSH public key or a file of recipients", flag, s, err), code, "")
+			return nil, exit.With(fmt.Errorf("%s %q: %w; must be age1…, an SSH public key or a file of recipients", flag, s, err), code, "age-keygen -y KEYFILE prints the recipient of a key")
 		}
 		all = append(all, list...)
 	}

@@ -1,25 +1,31 @@
 package exit
 
 import (
+	"crypto/tls"
+	"encoding/csv"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
 	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
 )
 
-// Text is an error in words for people: without system calls, and without functions that parse flags.
+// Text is an error in words for people: without system calls, requests, and functions that parse flags.
 func Text(err error) string {
-	text := err.Error()
+	text := networkText(err)
 	var value *pflag.InvalidValueError
 	if errors.As(err, &value) {
 		return strings.Replace(text, value.Error(), flagText(value), 1)
 	}
 	var at *fs.PathError
 	if !errors.As(err, &at) {
-		return text
+		return strings.Replace(text, fs.ErrNotExist.Error(), "it does not exist", 1)
 	}
 	if at.Path == "" {
 		return strings.ReplaceAll(strings.Replace(text, at.Error(), "the name of the file is empty", 1), " : ", ": ")
@@ -46,6 +52,50 @@ func Text(err error) string {
 	return before + at.Path + " " + problem + after
 }
 
+// networkText is the text of err, with the server and the problem in place of the request and the system call.
+func networkText(err error) string {
+	text := err.Error()
+	var asked *url.Error
+	if errors.As(err, &asked) {
+		text = strings.Replace(text, asked.Error(), requestText(asked), 1)
+	}
+	var op *net.OpError
+	if errors.As(err, &op) {
+		text = strings.Replace(text, op.Error(), connectionText(op), 1)
+	}
+	return text
+}
+
+func requestText(asked *url.Error) string {
+	problem := asked.Err.Error()
+	var op *net.OpError
+	var plain tls.RecordHeaderError
+	u, err := url.Parse(asked.URL)
+	switch {
+	case err != nil || errors.As(asked, &op): // which names the server
+		return problem
+	case errors.As(asked, &plain), errors.Is(asked, http.ErrSchemeMismatch):
+		return u.Host + ": it does not use TLS"
+	}
+	return u.Host + ": " + problem
+}
+
+func connectionText(op *net.OpError) string {
+	problem := op.Err.Error()
+	var host *net.DNSError
+	var call *os.SyscallError
+	if errors.As(op, &host) {
+		return host.Name + ": " + host.Err
+	}
+	if errors.As(op, &call) {
+		problem = call.Err.Error()
+	}
+	if op.Addr == nil {
+		return problem
+	}
+	return op.Addr.String() + ": " + problem
+}
+
 // RangeError says which values a flag with a number can have.
 type RangeError string
 
@@ -57,8 +107,12 @@ func flagText(e *pflag.InvalidValueError) string {
 	f := e.GetFlag()
 	want := ""
 	var outside RangeError
+	var list *csv.ParseError
 	if errors.As(e, &outside) {
 		return fmt.Sprintf("--%s %q: %s", f.Name, e.GetValue(), outside)
+	}
+	if errors.As(e, &list) {
+		return fmt.Sprintf("--%s %q: must be values with commas between them; the quotation marks do not match", f.Name, e.GetValue())
 	}
 	switch f.Value.Type() {
 	case "bool":

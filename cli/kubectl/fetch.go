@@ -97,6 +97,9 @@ selects. Without a filter all calls are printed. A warning states each coverage 
 		Example: "  kubectl pcapsule tail 'http && status_code >= 500'",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if formats := []string{"table", "ndjson"}; !slices.Contains(formats, format) {
+				return command.OneOf("--format", format, formats)
+			}
 			return e.withHub(c.Context(), func(token, address string, flags []string) error {
 				return e.pcapsule(c.Context(), token, slices.Concat([]string{"tail", "--server", address, "--format", format}, flags, []string{"--"}, args)...)
 			})

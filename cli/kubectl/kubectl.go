@@ -150,6 +150,7 @@ func failed(ctx context.Context, verb string, err error, said string) error {
 	for _, way := range []string{"connection refused", " was refused", "no such host", "i/o timeout"} {
 		if strings.Contains(said, way) {
 			said, _, _ = strings.Cut(said[max(0, strings.Index(said, "dial ")):], "; ")
+			said = strings.NewReplacer("dial tcp ", "", "dial tcp: ", "", "connect: ", "").Replace(said)
 			return exit.With(fmt.Errorf("the cluster cannot be reached: %s", said), exit.Other, "kubectl cluster-info shows which cluster is used; --context and --kubeconfig choose another")
 		}
 	}

@@ -37,8 +37,6 @@ fetches its bundles, and deletes it. For earlier packets, make a snapshot with -
 			switch {
 			case len(parts) < 2 || len(parts) > 3 || !offer.Plain(parts[0]) || !offer.Plain(strings.ToLower(parts[1])) || !offer.Plain(parts[len(parts)-1]):
 				return exit.Usagef("%q is not a pod or workload: use NAMESPACE/NAME or NAMESPACE/KIND/NAME", args[0])
-			case length < time.Second || length > 24*time.Hour:
-				return exit.Usagef("--for %s: must be 1s to 24h", length)
 			case output == "":
 				return exit.Usagef("missing output: give -o FILE.pcapsule, or -o FOLDER")
 			}
@@ -50,7 +48,7 @@ fetches its bundles, and deletes it. For earlier packets, make a snapshot with -
 		},
 	}
 	c.Flags().DurationVar(&length, "for", time.Minute, "how long")
-	command.Between(c.Flags(), "for", &length, time.Second, command.Longest)
+	command.Between(c.Flags(), "for", &length, time.Second, 24*time.Hour)
 	filters.filters(c.Flags())
 	c.Flags().StringVarP(&output, "output", "o", "", "bundle to make, a name ending in .pcapsule; another name is a folder with a bundle for each node")
 	return c

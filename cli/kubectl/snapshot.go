@@ -92,7 +92,7 @@ func (s *selection) filters(fl *pflag.FlagSet) {
 
 func (e *env) cmdSnapshot() *cobra.Command {
 	var r request
-	var wait time.Duration
+	var wait, last, retain time.Duration
 	var output string
 	c := &cobra.Command{
 		Use:   "snapshot [NAME] --last 10m",
@@ -105,9 +105,10 @@ only the connections of these pods. Without NAME, a name is generated. kubectl d
   kubectl pcapsule snapshot --from 2026-11-20T09:00:00Z --to 2026-11-20T09:05:00Z --node worker-1 -o night`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			if (r.Last == "") == (r.From == "" && r.To == "") {
+			if (last == 0) == (r.From == "" && r.To == "") {
 				return exit.Usagef("a snapshot needs a window: give --last 10m, or --from and --to")
 			}
+			r.Last, r.RetainFor = length(last), length(retain)
 			if err := r.window(time.Now().UnixNano()); err != nil {
 				return err
 			}
@@ -139,7 +140,8 @@ only the connections of these pods. Without NAME, a name is generated. kubectl d
 		},
 	}
 	fl := c.Flags()
-	fl.StringVar(&r.Last, "last", "", "length of the window before now, such as 10m")
+	fl.DurationVar(&last, "last", 0, "length of the window before now, such as 10m")
+	command.Between(fl, "last", &last, time.Millisecond, command.Longest)
 	fl.StringVar(&r.From, "from", "", "start of the window, "+command.LiveForms)
 	fl.StringVar(&r.To, "to", "", "end of the window, in the same forms, at most a day ahead")
 	fl.StringSliceVar(&r.Nodes, "node", nil, "only this node; can be repeated")
@@ -147,11 +149,20 @@ only the connections of these pods. Without NAME, a name is generated. kubectl d
 	fl.StringSliceVar(&r.Select.Workloads, "workload", nil, "only pods of this workload, NAMESPACE/NAME or NAMESPACE/KIND/NAME; can be repeated")
 	fl.StringVarP(&r.Select.Labels, "selector", "l", "", "only pods with these labels, such as app=web")
 	r.Select.filters(fl)
-	fl.StringVar(&r.RetainFor, "retain-for", "", "delete the snapshot this long after it is ready, such as 24h (default: never)")
+	fl.DurationVar(&retain, "retain-for", 0, "delete the snapshot this long after it is ready, such as 24h (default: never)")
+	command.Between(fl, "retain-for", &retain, time.Second, command.Longest)
 	fl.DurationVar(&wait, "wait", 15*time.Minute, "how long to wait until it is ready; 0: do not wait")
 	command.Between(fl, "wait", &wait, 0, command.Longest)
 	fl.StringVarP(&output, "output", "o", "", "also fetch the bundles into this folder")
 	return c
+}
+
+// length writes a length of time as the resource has it, "" for 0.
+func length(d time.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	return d.String()
 }
 
 // window writes the times of the flags as the resource has them, RFC 3339.

@@ -118,8 +118,8 @@ func (s *selection) text() string {
 // CreateSnapshot implements store.Store.
 func (x *Store) CreateSnapshot(ctx context.Context, r store.SnapshotRequest) (store.Snapshot, error) {
 	var q request
-	if q.Last = r.Last.String(); r.Last == 0 {
-		q.Last, q.From, q.To = "", stamp(r.From), stamp(cmp.Or(r.To, time.Now().UnixNano()))
+	if q.Last = length(r.Last); r.Last == 0 {
+		q.From, q.To = stamp(r.From), stamp(cmp.Or(r.To, time.Now().UnixNano()))
 	}
 	s, err := x.e.create(ctx, "Snapshot", strings.ToLower(r.Name), "", q)
 	if err != nil {

@@ -124,8 +124,12 @@ func (f *Flags) Policy() (*policy.Policy, error) {
 			return nil, fmt.Errorf("--max-age: %w", err)
 		}
 	}
-	if f.unknown != "" {
-		p.Unknown = policy.Unknown(f.unknown)
+	switch choice := policy.Unknown(f.unknown); choice {
+	case policy.Keep, policy.Drop:
+		p.Unknown = choice
+	case policy.Default:
+	default:
+		return nil, command.OneOf("--unknown", f.unknown, []string{string(policy.Keep), string(policy.Drop)})
 	}
 	if err := p.Check(); err != nil {
 		return nil, err

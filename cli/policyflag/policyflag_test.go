@@ -34,7 +34,7 @@ func TestFlags(t *testing.T) {
 		{name: "a broken pattern", args: []string{"--pod", "["}, failed: "--pod"},
 		{name: "an empty rule", args: []string{"--never", "port"}, failed: "--never"},
 		{name: "no such file", args: []string{"--policy", file + "x"}, failed: "no such file"},
-		{name: "an unknown word", args: []string{"--unknown", "maybe", "--never", "port=1"}, failed: "write keep or drop"},
+		{name: "an unknown word", args: []string{"--unknown", "maybe", "--never", "port=1"}, failed: "must be keep or drop"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var f Flags
