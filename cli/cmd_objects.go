@@ -191,10 +191,7 @@ func (e *env) mayExtract(f *objectsFlags) error {
 	case len(f.columns) > 0 || f.format != "table" || f.limit > 0:
 		return exit.Usagef("--columns, --format and --limit are for lists: leave out --extract, or use --most")
 	}
-	if err := exit.NewOutput(f.dir); err != nil {
-		return err
-	}
-	return exit.Outside(f.dir)
+	return exit.NewOutput(f.dir)
 }
 
 // stored is where the bytes of a file are.

@@ -84,13 +84,21 @@ func (e *env) runHandover(ctx context.Context, path string, f *handoverFlags) er
 	if err := exit.NewOutput(f.output); err != nil {
 		return err
 	}
+	var sealing seal.Options
+	if f.seal.given() {
+		var done func()
+		if sealing, done, err = f.seal.prepare(); err != nil {
+			return err
+		}
+		defer done()
+	}
 	entry := Entry(bundle.Entry{Event: handover.EventHandedOver, User: f.seal.name, Note: f.note,
 		Details: map[string]string{"to": f.to, "recipients": fmt.Sprint(len(o.To))}})
 	if _, _, err := b.AppendCustody(entry); err != nil {
 		return custodyError(err)
 	}
 	if f.seal.given() {
-		if _, err := e.seal(ctx, b, &f.seal); err != nil {
+		if _, err := e.seal(ctx, b, &f.seal, sealing); err != nil {
 			return notHanded(b, entry, err)
 		}
 	}

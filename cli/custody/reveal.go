@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"strconv"
 	"strings"
 
@@ -19,6 +18,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/commit"
 	"github.com/pcapsule/pcapsule/exporter/derive"
 	"github.com/pcapsule/pcapsule/exporter/seal"
+	"github.com/pcapsule/pcapsule/internal/whole"
 )
 
 // revealFlags are the flags of reveal.
@@ -101,13 +101,7 @@ func (e *env) runReveal(ctx context.Context, path string, f *revealFlags) error 
 	if err != nil {
 		return err
 	}
-	out, err := os.OpenFile(f.output, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return exit.OutputError(err, f.output)
-	}
-	_, err = out.Write(append(data, '\n'))
-	if err = errors.Join(err, out.Close()); err != nil {
-		os.Remove(f.output)
+	if err := whole.CreateDurably(f.output, 0o600, whole.Text(append(data, '\n'))); err != nil {
 		return exit.OutputError(err, f.output)
 	}
 	fmt.Fprintln(e.Out, console.Line(f.output+": "+r.What()))

@@ -20,6 +20,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/commit"
 	"github.com/pcapsule/pcapsule/exporter/seal"
+	"github.com/pcapsule/pcapsule/internal/whole"
 	"github.com/pcapsule/pcapsule/internal/yamltext"
 )
 
@@ -80,7 +81,12 @@ func (e *env) runSeal(ctx context.Context, path string, f *sealFlags, log *logFl
 	if err != nil {
 		return err
 	}
-	sealed, err := e.seal(ctx, b, f)
+	o, done, err := f.prepare()
+	if err != nil {
+		return err
+	}
+	defer done()
+	sealed, err := e.seal(ctx, b, f, o)
 	if err != nil {
 		return err
 	}
@@ -106,33 +112,36 @@ func (e *env) runSeal(ctx context.Context, path string, f *sealFlags, log *logFl
 	return nil
 }
 
-// seal signs the bundle with the keys that the flags name.
-func (e *env) seal(ctx context.Context, b *bundle.Bundle, f *sealFlags) (*seal.Sealed, error) {
+// prepare reads the files and keys that the flags name, before anything is written. done ends the connections to
+// ssh-agent and to tokens.
+func (f *sealFlags) prepare() (o seal.Options, done func(), err error) {
 	if err := f.NeedKey(); err != nil {
-		return nil, err
+		return o, nil, err
 	}
-	o := seal.Options{Entry: Entry(bundle.Entry{User: f.name}), With: ThisProgram()}
+	o = seal.Options{Entry: Entry(bundle.Entry{User: f.name}), With: ThisProgram()}
 	if f.request != "" {
 		data, err := os.ReadFile(f.request)
 		if err != nil {
-			return nil, err
+			return o, nil, fmt.Errorf("reading --request: %w", err)
 		}
 		if o.Request, err = seal.ReadRequest(data); err != nil {
-			return nil, exit.With(fmt.Errorf("reading %s: %w", f.request, yamltext.Error(err)), exit.Syntax, "docs/format/seal.md lists the fields of a request")
+			return o, nil, exit.With(fmt.Errorf("reading %s: %w", f.request, yamltext.Error(err)), exit.Syntax, "docs/format/seal.md lists the fields of a request")
 		}
 	}
-	signers, done, err := f.Signers()
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	o.Signers = signers
 	if f.commit != "" {
 		if err := exit.NewOutput(f.commit); err != nil {
-			return nil, err
+			return o, nil, err
 		}
-		seed := commit.NewSeed()
-		o.Seed = &seal.SeedFile{Seed: seed}
+		o.Seed = &seal.SeedFile{Seed: commit.NewSeed()}
+	}
+	o.Signers, done, err = f.Signers()
+	return o, done, err
+}
+
+// seal signs the bundle as prepared.
+func (e *env) seal(ctx context.Context, b *bundle.Bundle, f *sealFlags, o seal.Options) (_ *seal.Sealed, err error) {
+	if o.Seed != nil {
+		seed := o.Seed.Seed
 		if o.Commitments, err = commit.Bundle(ctx, b, seed); err != nil {
 			return nil, fmt.Errorf("committing to packets: %w", err)
 		}
@@ -210,15 +219,17 @@ func (e *env) runTimestamp(ctx context.Context, path string, f *stampFlags) erro
 		if err := exit.NewOutput(f.request); err != nil {
 			return err
 		}
-		if err := os.WriteFile(f.request, request, 0o644); err != nil {
-			return err
+		if err := whole.CreateDurably(f.request, 0o644, whole.Text(request)); err != nil {
+			return exit.OutputError(err, f.request)
 		}
 		fmt.Fprintln(e.Out, console.Line("request for custody/"+name+" written to "+f.request))
 		return nil
 	case f.url != "":
 		response, err = askAuthority(ctx, f.url, request)
 	default:
-		response, err = os.ReadFile(f.response)
+		if response, err = os.ReadFile(f.response); err != nil {
+			err = fmt.Errorf("reading --response: %w", err)
+		}
 	}
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"os"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/internal/whole"
 )
 
 // CommitmentsType is the predicate type of the statement in a seed file.
@@ -60,23 +61,12 @@ func signCommitments(ctx context.Context, c Commitments, signers []Signer) ([]by
 }
 
 // WriteSeed writes a new seed file that only its owner can read.
-func WriteSeed(path string, s *SeedFile) (err error) {
+func WriteSeed(path string, s *SeedFile) error {
 	data, err := json.MarshalIndent(wireSeed{bundle.Digest(s.Seed), s.Commitments}, "", " ")
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(data, '\n'))
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		os.Remove(path)
-	}
-	return err
+	return whole.CreateDurably(path, 0o600, whole.Text(append(data, '\n')))
 }
 
 // ReadSeed reads a seed file.
