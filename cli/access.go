@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -29,7 +30,7 @@ func (e *env) logged(c *cobra.Command, args []string, run func() error) error {
 	if e.accessPath == "" {
 		return run()
 	}
-	if err := exit.Outside(e.accessPath); err != nil {
+	if err := cmp.Or(exit.Outside(e.accessPath), exit.InFolder(e.accessPath)); err != nil {
 		return err
 	}
 	log, err := accesslog.Open(e.accessPath)

@@ -22,6 +22,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/tally"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/when"
+	"github.com/pcapsule/pcapsule/report/value"
 )
 
 func (e *env) cmdInfo() *cobra.Command {
@@ -215,7 +216,7 @@ func (r *infoResult) print(w io.Writer, width int) {
 			last = last[len(day):]
 		}
 		fmt.Fprintf(w, "  time       %s to %s UTC (%s)\n", first, last,
-			console.Duration(time.Duration(*r.Last-*r.First)))
+			value.Duration(time.Duration(*r.Last-*r.First)))
 	} else {
 		fmt.Fprintln(w, "  time       no packets")
 	}
@@ -356,7 +357,7 @@ func (r *infoResult) gapText(h *infoGap) string {
 	}
 	if r.First != nil && h.From != nil && h.To != nil && *h.From < *h.To && (*h.From > *r.First || *h.To < *r.Last) {
 		from, to := time.Unix(0, int64(*h.From)).UTC(), time.Unix(0, int64(*h.To)).UTC()
-		text += fmt.Sprintf(" from %s to %s (%s)", from.Format(time.DateTime), to.Format(time.DateTime), console.Duration(to.Sub(from)))
+		text += fmt.Sprintf(" from %s to %s (%s)", from.Format(time.DateTime), to.Format(time.DateTime), value.Duration(to.Sub(from)))
 	}
 	return text + ", " + console.Printable(h.Detail, 100)
 }

@@ -9,7 +9,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"golang.org/x/term"
@@ -140,21 +139,6 @@ func JSON(w io.Writer, v any) error {
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
 	return enc.Encode(v)
-}
-
-// Duration writes a length of time to the millisecond, such as 2m6.491s; from 2 days on, such as 6 days 9h,
-// 246 days or 11.1 years.
-func Duration(d time.Duration) string {
-	const day = 24 * time.Hour
-	switch {
-	case d < 2*day:
-		return d.Round(time.Millisecond).String()
-	case d < 30*day && d%day >= time.Hour:
-		return fmt.Sprintf("%d days %dh", d/day, d%day/time.Hour)
-	case d < 365*day:
-		return fmt.Sprintf("%d days", d/day)
-	}
-	return fmt.Sprintf("%.1f years", d.Hours()/24/365.25)
 }
 
 // ByteSize writes a number of bytes for people, in powers of 1000.

@@ -108,7 +108,7 @@ func TestImportsPointToTheWire(t *testing.T) {
 		{"cli/exit", "exit codes depend on nothing", nil},
 		{"cli/lakecmd", "what two programs declare has limits like other flags", []string{"cli/command"}},
 		{"cli/console", "text for people depends on exit codes alone", []string{"cli/exit"}},
-		{"cli/page", "answers on paper need no case", []string{"cli/console"}},
+		{"cli/page", "answers on paper need no case", []string{"cli/console", "report/value"}},
 		{"cli/command", "a command that both programs have needs no bundle", []string{"kfl/nearest", "cli/console", "cli/exit", "internal/version", "recorder/filter"}},
 		{"cli/doctor", "a command that both programs have needs no bundle", []string{"cli/console", "cli/exit", "recorder", "recorder/keys"}},
 		{"cli/ringcmd", "a command that both programs have needs no bundle", []string{"cli/command", "cli/console", "cli/exit", "recorder/pcapng", "recorder/ring", "recorder/ring/signingkey", "recorder/sight"}},
