@@ -143,6 +143,25 @@ func TestPrettyMarksThePlace(t *testing.T) {
 	}
 }
 
+// TestPrettyFitsTheScreen puts a mistake at each place of a long line: the marks are under it, on a narrow terminal too.
+func TestPrettyFitsTheScreen(t *testing.T) {
+	const mistake, term = "stats_code", `path == "/ä" && `
+	for before := range 9 {
+		for after := range 9 {
+			_, err := Compile(strings.Repeat(term, before)+mistake+" > 1"+strings.Repeat(" && http", after), Env{})
+			lines := strings.Split(err.(*Error).Pretty(), "\n")
+			line, marks := []rune(lines[1]), lines[2]
+			if at := strings.Index(marks, "^"); len(line) > 58 || string(line[at:len(marks)]) != mistake {
+				t.Errorf("%d terms before and %d after:\n%s\n%s", before, after, lines[1], marks)
+			}
+		}
+	}
+	_, err := Compile(strings.Repeat("x", 500)+" == 1", Env{})
+	if lines := strings.Split(err.(*Error).Pretty(), "\n"); len([]rune(lines[1])) != 58 || len(lines[2]) != 58 {
+		t.Errorf("a long name:\n%s", strings.Join(lines, "\n"))
+	}
+}
+
 func TestMacroErrorsNameTheMacro(t *testing.T) {
 	_, err := Compile("http && mine", Env{Macros: map[string]string{"mine": "status_code == \"1\""}})
 	if e := err.(*Error); e.Macro != "mine" || e.Source != "status_code == \"1\"" || !strings.HasPrefix(e.Error(), "macro mine, line 1, column 1: ") {

@@ -45,9 +45,7 @@ func (e *Error) Pretty() string {
 	if i := strings.IndexByte(e.Source[e.Offset:], '\n'); i >= 0 {
 		end = e.Offset + i
 	}
-	line := e.Source[start:end]
-	before := e.Source[start:e.Offset]
-	marked := e.Source[e.Offset:min(end, e.Offset+max(e.Len, 0))]
+	before, rest, marked := excerpt(e.Source[start:e.Offset], e.Source[e.Offset:end], e.Len)
 	// Keep tabs, so that the caret is under its character.
 	pad := strings.Map(func(r rune) rune {
 		if r == '\t' {
@@ -55,11 +53,26 @@ func (e *Error) Pretty() string {
 		}
 		return ' '
 	}, before)
-	fmt.Fprintf(&b, "  %s\n  %s%s\n", printable(line), pad, strings.Repeat("^", max(1, utf8.RuneCountInString(marked))))
+	fmt.Fprintf(&b, "  %s\n  %s%s\n", printable(before+rest), pad, strings.Repeat("^", max(1, marked)))
 	if e.Hint != "" {
 		b.WriteString("hint: " + e.Hint + "\n")
 	}
 	return b.String()
+}
+
+const maxQuoted = 56 // characters of a line, which fit on a narrow terminal
+
+// excerpt shortens a long line to the characters around its marked part: the first n bytes of rest. It returns both
+// parts, and how many characters of rest are marked.
+func excerpt(before, rest string, n int) (string, string, int) {
+	left, right, marked := []rune(before), []rune(rest), utf8.RuneCountInString(rest[:min(max(n, 0), len(rest))])
+	if over := min(len(left)+len(right)-maxQuoted, len(left)-maxQuoted/2); over > 0 {
+		left = append([]rune("…"), left[over+1:]...)
+	}
+	if room := maxQuoted - len(left); len(right) > room {
+		right = append(right[:room-1:room-1], '…')
+	}
+	return string(left), string(right), min(marked, len(right))
 }
 
 // printable replaces each character that would move a terminal's cursor.
