@@ -211,12 +211,7 @@ const infoIndent = 13 // columns before the text that follows a label
 func (r *infoResult) print(w io.Writer, width int) {
 	fmt.Fprintf(w, "%s\n", r.Path)
 	if r.First != nil && r.Last != nil {
-		first, last := format.Moment(int64(*r.First)), format.Moment(int64(*r.Last))
-		if day := first[:len("2006-01-02 ")]; strings.HasPrefix(last, day) {
-			last = last[len(day):]
-		}
-		fmt.Fprintf(w, "  time       %s to %s UTC (%s)\n", first, last,
-			value.Duration(time.Duration(*r.Last-*r.First)))
+		fmt.Fprintf(w, "  time       %s\n", timeSpan(r.First, r.Last))
 	} else {
 		fmt.Fprintln(w, "  time       no packets")
 	}
@@ -349,6 +344,15 @@ func (r *infoResult) readGaps(c *forensics.Case, m *bundle.Manifest) error {
 	return err
 }
 
+// timeSpan writes two times, with their day once if it is the same, and the time between them.
+func timeSpan(from, to *bundle.Time) string {
+	first, last := format.Moment(int64(*from)), format.Moment(int64(*to))
+	if day := first[:len("2006-01-02 ")]; strings.HasPrefix(last, day) {
+		last = last[len(day):]
+	}
+	return fmt.Sprintf("%s to %s UTC (%s)", first, last, value.Duration(time.Duration(*to-*from)))
+}
+
 // gapText describes a coverage gap, with its time unless it is that of the whole bundle.
 func (r *infoResult) gapText(h *infoGap) string {
 	text := strings.ReplaceAll(h.Reason, "_", " ")
@@ -356,8 +360,7 @@ func (r *infoResult) gapText(h *infoGap) string {
 		text = console.Printable(h.Source, 40) + ": " + text
 	}
 	if r.First != nil && h.From != nil && h.To != nil && *h.From < *h.To && (*h.From > *r.First || *h.To < *r.Last) {
-		from, to := time.Unix(0, int64(*h.From)).UTC(), time.Unix(0, int64(*h.To)).UTC()
-		text += fmt.Sprintf(" from %s to %s (%s)", from.Format(time.DateTime), to.Format(time.DateTime), value.Duration(to.Sub(from)))
+		text += " from " + timeSpan(h.From, h.To)
 	}
 	return text + ", " + console.Printable(h.Detail, 100)
 }

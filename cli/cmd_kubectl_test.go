@@ -123,14 +123,14 @@ func TestKubectlSnapshotTimes(t *testing.T) {
 	c := newCluster(t)
 	today := time.Now().UTC().Format(time.DateOnly)
 	for _, x := range []struct{ from, to, want string }{
-		{today + " 00:00", today + "T00:00:01.5Z", today + "T00:00:00Z"},
-		{"00:00", "00:00:01.5", today + "T00:00:00Z"},
+		{today + " 00:00", today + "T00:00:01.5Z", today + "T00:00:00.000000000Z"},
+		{"00:00", "00:00:01.5", today + "T00:00:00.000000000Z"},
 	} {
 		if code, out, errOut := c.run("snapshot", "x", "--from", x.from, "--to", x.to, "--wait", "0"); code != exit.Done {
 			t.Fatalf("%s: %d %s%s", x.from, code, out, errOut)
 		}
 		var made struct{ Spec struct{ From, To string } }
-		if err := json.Unmarshal([]byte(c.read("created")), &made); err != nil || made.Spec.From != x.want || made.Spec.To != today+"T00:00:01.5Z" {
+		if err := json.Unmarshal([]byte(c.read("created")), &made); err != nil || made.Spec.From != x.want || made.Spec.To != today+"T00:00:01.500000000Z" {
 			t.Errorf("%s: created %+v, %v", x.from, made, err)
 		}
 	}

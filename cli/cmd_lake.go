@@ -30,6 +30,9 @@ func (e *env) cmdLake() *cobra.Command {
 		Long: `Register the tables of bundles in object storage as Apache Iceberg tables, without copying them, and query
 the bundles that can contain the answer. Registering needs the program pcapsule-lake, next to pcapsule or
 in PATH. docs/guide/lake.md describes both.`,
+		Example: `  export PCAPSULE_LAKE=sqlite:///var/lib/pcapsule/lake.db
+  pcapsule lake add s3://evidence/2026/incident.pcapsule --warehouse s3://evidence/lake
+  pcapsule lake query 'http && status_code >= 500' --from 2026-01-31`,
 	}
 	c.AddCommand(lakecmd.Commands(new(lakecmd.Flags), e.runLake)...)
 	c.AddCommand(e.cmdLakeAsk("sql", "SQL", "select protocol, count(*) from calls group by 1", "Run a SQL query over the bundles that can contain the selected calls", func(text string) forensics.Query {

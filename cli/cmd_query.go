@@ -43,7 +43,7 @@ func (f *queryFlags) flags(e *env, c *cobra.Command, formats []string) {
 	c.Flags().StringVar(&f.format, "format", "table", strings.Join(formats, ", "))
 	c.Flags().IntVar(&f.limit, "limit", 0, "maximum number of rows (default: 100 for a table, all for other formats)")
 	deadlineFlag(c, forensics.AnswerTime)
-	c.Flags().Lookup("deadline").Usage += fmt.Sprintf(" (all rows in another format than a table: %s)", forensics.LongTime)
+	c.Flags().Lookup("deadline").Usage += "; with --format other than table the default is " + strings.TrimSuffix(forensics.LongTime.String(), "0s")
 	command.Between(c.Flags(), "limit", &f.limit, 1, command.Most)
 	completes(c, "format", formats...)
 }

@@ -25,7 +25,7 @@ func leaves(c *cobra.Command, path []string, do func(c *cobra.Command, path []st
 }
 
 // internals are words of Go, cobra, YAML and C++ that no error shows.
-var internals = regexp.MustCompile(`%!|goroutine|panic|<nil>|0x[0-9a-f]{6}|strconv|runtime error|unmarshal|std::|accepts \d arg|requires at least|\x1b`)
+var internals = regexp.MustCompile(`%!|goroutine|panic|<nil>|0x[0-9a-f]{6}|strconv|runtime error|unmarshal|std::|accepts \d arg|requires at least|dial tcp|parsing regexp|non-quoted|\x1b`)
 
 // TestMistakes gives every command an unknown flag, no arguments, and names of files that do not exist, on screens of
 // three widths. Each is refused with one error and one hint, without a style, in words of the program.

@@ -241,7 +241,7 @@ func (e *env) runTimestamp(ctx context.Context, path string, f *stampFlags) erro
 	if err != nil {
 		return exit.With(err, exit.Verify, "nothing was added; the response must be for the newest seal, or for the one that --seal names")
 	}
-	fmt.Fprintln(e.Out, console.Line(fmt.Sprintf("%s: %s, by %s", stamp.File, stamp.Time.Format(time.RFC3339), stamp.Authority)))
+	fmt.Fprintln(e.Out, console.Line(fmt.Sprintf("%s: %s UTC, by %s", stamp.File, stamp.Time.UTC().Format(time.DateTime), stamp.Authority)))
 	return nil
 }
 

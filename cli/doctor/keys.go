@@ -6,6 +6,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pcapsule/pcapsule/cli/console"
 	"github.com/pcapsule/pcapsule/cli/exit"
@@ -116,7 +117,7 @@ func (r *tlsReport) print(out io.Writer) {
 	list = nil
 	for i := range r.Layouts {
 		l := &r.Layouts[i]
-		x := row{"ok", l.Library, fmt.Sprintf("build %s, learned %s: %s", l.BuildID, l.Learned.Format("2006-01-02 15:04:05Z"), strings.Join(l.Fields, ", ")), ""}
+		x := row{"ok", l.Library, fmt.Sprintf("build %s, learned %s: %s", l.BuildID, l.Learned.UTC().Format(time.DateTime)+" UTC", strings.Join(l.Fields, ", ")), ""}
 		if l.Error != "" {
 			x.mark, x.detail = "no", fmt.Sprintf("build %s is not used: %s", l.BuildID, l.Error)
 		}

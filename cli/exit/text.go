@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"regexp/syntax"
 	"slices"
 	"strings"
 
@@ -18,7 +19,7 @@ import (
 
 // Text is an error in words for people: without system calls, requests, and functions that parse flags.
 func Text(err error) string {
-	text := networkText(err)
+	text := plainText(err)
 	var value *pflag.InvalidValueError
 	if errors.As(err, &value) {
 		return strings.Replace(text, value.Error(), flagText(value), 1)
@@ -52,9 +53,14 @@ func Text(err error) string {
 	return before + at.Path + " " + problem + after
 }
 
-// networkText is the text of err, with the server and the problem in place of the request and the system call.
-func networkText(err error) string {
+// plainText is the text of err, with the server and the problem in place of the request and the system call, and the
+// mistake in a regular expression without the function that found it.
+func plainText(err error) string {
 	text := err.Error()
+	var pattern *syntax.Error
+	if errors.As(err, &pattern) {
+		text = strings.Replace(text, pattern.Error(), fmt.Sprintf("pattern %q: %s", pattern.Expr, pattern.Code), 1)
+	}
 	var asked *url.Error
 	if errors.As(err, &asked) {
 		text = strings.Replace(text, asked.Error(), requestText(asked), 1)

@@ -48,6 +48,7 @@ func TestText(t *testing.T) {
 	}
 	missing := filepath.Join(t.TempDir(), "nope")
 	_, err := os.Open(missing)
+	_, pattern := regexp.Compile("a(")
 	refused := &fs.PathError{Op: "open", Path: "secret", Err: fs.ErrPermission}
 	for _, c := range []struct {
 		err  error
@@ -59,6 +60,7 @@ func TestText(t *testing.T) {
 		{fmt.Errorf("reading x%s: %w", missing, err), "reading x" + missing + ": " + missing + " does not exist"},
 		{fmt.Errorf("reading a ring: %w: first", refused), "reading a ring: secret: permission denied: first"},
 		{errors.New("open question"), "open question"},
+		{fmt.Errorf("rule 1: %w", pattern), `rule 1: pattern "a(": missing closing )`},
 		{fmt.Errorf("control group x: %w", fs.ErrNotExist), "control group x: it does not exist"},
 	} {
 		if got := Text(c.err); got != c.want {

@@ -15,6 +15,7 @@ import (
 	"github.com/pcapsule/pcapsule/cli/exit"
 	"github.com/pcapsule/pcapsule/hub/offer"
 	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/internal/when"
 )
 
 // Names of the custom resources for kubectl.
@@ -177,7 +178,7 @@ func (r *request) window(now int64) error {
 		ns   int64
 	}{{&r.From, from}, {&r.To, to}} {
 		if *x.text != "" {
-			*x.text = stamp(x.ns)
+			*x.text = when.Stamp(x.ns)
 		}
 	}
 	return err

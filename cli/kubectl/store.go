@@ -15,6 +15,7 @@ import (
 	"github.com/pcapsule/pcapsule/cli/console"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/hub/offer"
+	"github.com/pcapsule/pcapsule/internal/when"
 	"github.com/pcapsule/pcapsule/mcp/cases"
 	"github.com/pcapsule/pcapsule/mcp/store"
 )
@@ -119,7 +120,7 @@ func (s *selection) text() string {
 func (x *Store) CreateSnapshot(ctx context.Context, r store.SnapshotRequest) (store.Snapshot, error) {
 	var q request
 	if q.Last = length(r.Last); r.Last == 0 {
-		q.From, q.To = stamp(r.From), stamp(cmp.Or(r.To, time.Now().UnixNano()))
+		q.From, q.To = when.Stamp(r.From), when.Stamp(cmp.Or(r.To, time.Now().UnixNano()))
 	}
 	s, err := x.e.create(ctx, "Snapshot", strings.ToLower(r.Name), "", q)
 	if err != nil {
@@ -258,6 +259,3 @@ func (x *Store) Live(context.Context, time.Duration) ([]string, error) { return 
 
 // LiveAfter implements store.Store.
 func (x *Store) LiveAfter(context.Context, int64) ([]string, int64, error) { return nil, 0, errLive }
-
-// stamp writes a time in ns since 1970 UTC as resources have it, RFC 3339.
-func stamp(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC3339Nano) }

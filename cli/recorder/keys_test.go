@@ -19,23 +19,23 @@ func TestKeyFlags(t *testing.T) {
 		name, args  string
 		headersOnly bool
 		want        string // the selectors, or the error
-		ok          bool
+		code        int
 	}{
-		{"none by default", "", false, "", true},
-		{"a namespace", "--keys|namespace=shop", false, "keys namespace=shop", true},
-		{"two that must both be true", "--keys|namespace=shop,label=app=web", false, "keys namespace=shop label=app=web", true},
-		{"either of two", "--keys|pod=web-* container=db", false, "keys pod=web-* / container=db", true},
-		{"programs and workloads", "--keys|exe:nginx|--keys|namespace=shop", false, "keys namespace=shop / nginx", true},
-		{"a control group whose name contains an equals sign", "--keys|cgroup:/a=b", false, "keys  / /a=b", true},
-		{"plaintext and keys of different owners", "--plaintext|pod=web|--keys|exe:x", false, "keys  / x plaintext pod=web", true},
-		{"encrypted", "--keys|all|--keys-to|" + recipient, false, "keys  / *", true},
-		{"encrypted without keys", "--keys-to|" + recipient, false, "needs --keys", false},
-		{"an invalid recipient", "--keys|all|--keys-to|nobody", false, "must be age1", false},
-		{"keys without payload", "--keys|all", true, "--headers-only", false},
-		{"an unknown field", "--keys|user=root", false, "write namespace", false},
-		{"a process as a field", "--keys|process=nginx", false, "use exe:", false},
-		{"a word", "--keys|shop", false, "write pid:NUMBER", false},
-		{"an empty value", "--keys|namespace=", false, "write a value", false},
+		{"none by default", "", false, "", exit.Done},
+		{"a namespace", "--keys|namespace=shop", false, "keys namespace=shop", exit.Done},
+		{"two that must both be true", "--keys|namespace=shop,label=app=web", false, "keys namespace=shop label=app=web", exit.Done},
+		{"either of two", "--keys|pod=web-* container=db", false, "keys pod=web-* / container=db", exit.Done},
+		{"programs and workloads", "--keys|exe:nginx|--keys|namespace=shop", false, "keys namespace=shop / nginx", exit.Done},
+		{"a control group whose name contains an equals sign", "--keys|cgroup:/a=b", false, "keys  / /a=b", exit.Done},
+		{"plaintext and keys of different owners", "--plaintext|pod=web|--keys|exe:x", false, "keys  / x plaintext pod=web", exit.Done},
+		{"encrypted", "--keys|all|--keys-to|" + recipient, false, "keys  / *", exit.Done},
+		{"encrypted without keys", "--keys-to|" + recipient, false, "needs --keys", exit.Usage},
+		{"an invalid recipient", "--keys|all|--keys-to|nobody", false, "must be age1", exit.NotCapture},
+		{"keys without payload", "--keys|all", true, "--headers-only", exit.Usage},
+		{"an unknown field", "--keys|user=root", false, "write namespace", exit.Usage},
+		{"a process as a field", "--keys|process=nginx", false, "use exe:", exit.Usage},
+		{"a word", "--keys|shop", false, "write pid:NUMBER", exit.Usage},
+		{"an empty value", "--keys|namespace=", false, "write a value", exit.Usage},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var f keyFlags
@@ -51,8 +51,8 @@ func TestKeyFlags(t *testing.T) {
 			o := agent.Options{Record: node.Options{Ring: &ring.Options{Dir: "ring"}}}
 			err := f.options(&o, tt.headersOnly)
 			var coded *exit.Error
-			if !tt.ok {
-				if err == nil || !strings.Contains(err.Error(), tt.want) || !errors.As(err, &coded) || coded.Code != exit.Usage && coded.Code != exit.NotCapture {
+			if tt.code != exit.Done {
+				if err == nil || !strings.Contains(err.Error(), tt.want) || !errors.As(err, &coded) || coded.Code != tt.code {
 					t.Errorf("error %v, want %q", err, tt.want)
 				}
 				return

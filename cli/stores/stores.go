@@ -41,6 +41,9 @@ compared with its hash.
 Credentials are those of the provider's own programs, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
 or a profile; gs:// takes an HMAC key in the same variables. AWS_ENDPOINT_URL names a server other than
 the provider's.`,
+		Example: `  pcapsule store push incident.pcapsule s3://evidence/2026
+  pcapsule ask find-failures s3://evidence/2026/incident.pcapsule
+  pcapsule store fetch s3://evidence/2026/incident.pcapsule`,
 	}
 	c.AddCommand(e.push(), e.list(), e.fetch(), e.check())
 	return c
@@ -127,7 +130,7 @@ func (e *env) list() *cobra.Command {
 			for _, b := range list {
 				when := "push not finished"
 				if b.Whole {
-					when = b.Pushed.Format(time.RFC3339)
+					when = b.Pushed.UTC().Format(time.DateTime) + " UTC"
 				}
 				fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", console.Line(b.Name), plural.Count(b.Files, "file", "files"), console.ByteSize(b.Bytes), when)
 			}
