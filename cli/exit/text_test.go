@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"regexp/syntax"
 	"strings"
 	"testing"
 
@@ -48,7 +49,7 @@ func TestText(t *testing.T) {
 	}
 	missing := filepath.Join(t.TempDir(), "nope")
 	_, err := os.Open(missing)
-	_, pattern := regexp.Compile("a(")
+	_, pattern := syntax.Parse("a(", syntax.Perl)
 	refused := &fs.PathError{Op: "open", Path: "secret", Err: fs.ErrPermission}
 	for _, c := range []struct {
 		err  error
