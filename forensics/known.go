@@ -41,7 +41,7 @@ var knownSources = append(databaseSources(), []knownSource{
 	{"bodies", "text", redact.AsContent, "SELECT coalesce(content_type, ''), text FROM bodies_raw WHERE length(text) >= 8"},
 	{"calls", "summary", redact.AsContent, "SELECT " + howRead + ", summary FROM calls_raw WHERE length(summary) >= 8"},
 	{"calls", "path", redact.AsContent, "SELECT 'plain', path FROM calls_raw WHERE length(path) >= 8"},
-	{"calls", "redis_reply", redact.AsContent, "SELECT 'command', redis_reply FROM calls_raw WHERE length(redis_reply) >= 8"},
+	{"calls", "redis_reply", redact.AsReply, "SELECT coalesce(redis_command, ''), redis_reply FROM calls_raw WHERE length(redis_reply) >= 8"},
 	{"calls", "grpc_request_text", redact.AsContent, "SELECT '', grpc_request_text FROM calls_raw WHERE grpc_request_text IS NOT NULL"},
 	{"calls", "grpc_response_text", redact.AsContent, "SELECT '', grpc_response_text FROM calls_raw WHERE grpc_response_text IS NOT NULL"},
 	{"calls", "memcached_keys", redact.AsPair, "SELECT k.memcached_keys[1], b.text FROM calls_raw k JOIN bodies_raw b ON b.sha256 IN (k.request_body_sha256, k.response_body_sha256) WHERE len(k.memcached_keys) = 1 AND b.part = 0 AND length(b.text) >= 8"},
@@ -106,6 +106,8 @@ func (c *Case) collect(ctx context.Context, s knownSource, all *redact.Collector
 			all.Header(name, strings.TrimSpace(text))
 		case redact.AsRows:
 			all.Rows(name, text)
+		case redact.AsReply:
+			all.Reply(name, text)
 		case redact.AsPair:
 			all.Pair(name, text)
 		case redact.AsParams:

@@ -198,6 +198,21 @@ func morePlants() []plant {
 		{"MongoDB, compressed", 27017, func(s string) []say {
 			return []say{{data: mongoZlib(mongo(1, document("password", s)))}, {server: true, data: mongoOK(1)}}
 		}},
+		{"MongoDB user", 27017, func(s string) []say {
+			doc := "\x02createUser\x00\x04\x00\x00\x00ann\x00\x02pwd\x00" + string(binary.LittleEndian.AppendUint32(nil, uint32(len(s)+1))) + s + "\x00\x02$db\x00\x06\x00\x00\x00admin\x00"
+			doc = string(binary.LittleEndian.AppendUint32(nil, uint32(len(doc)+5))) + doc + "\x00"
+			return []say{{data: mongoMessage(1, 0, 2013, "\x00\x00\x00\x00\x00"+doc)}, {server: true, data: mongoOK(1)}}
+		}},
+		{"Redis reply", 6379, func(s string) []say {
+			return []say{{data: resp("GET", "user:1:token")}, {server: true, data: fmt.Appendf(nil, "$%d\r\n%s\r\n", len(s), s)}}
+		}},
+		{"Redis replies", 6379, func(s string) []say {
+			return []say{{data: resp("HMGET", "user:1", "password", "name")}, {server: true, data: resp(s, "ann")}}
+		}},
+		{"memcached", 11211, func(s string) []say {
+			return []say{{data: fmt.Appendf(nil, "set user:1:token 0 0 %d\r\n%s\r\n", len(s), s)}, {server: true, data: []byte("STORED\r\n")},
+				{data: []byte("get user:1:token\r\n")}, {server: true, data: fmt.Appendf(nil, "VALUE user:1:token 0 %d\r\n%s\r\nEND\r\n", len(s), s)}}
+		}},
 		{"Kafka", 9092, func(s string) []say { return []say{{data: produce(0, json(s))}, {server: true, data: produced()}} }},
 		{"Kafka, gzip", 9092, func(s string) []say { return []say{{data: produce(1, json(s))}, {server: true, data: produced()}} }},
 		{"Kafka, zstd", 9092, func(s string) []say { return []say{{data: produce(4, json(s))}, {server: true, data: produced()}} }},

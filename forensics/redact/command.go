@@ -28,7 +28,7 @@ func (t *task) arguments(words []string) []string {
 			w = t.script(w, words[min(i+1, len(words)):])
 		}
 		switch {
-		case w == "→" && next: // the reply, in a summary
+		case w == "→" && t.secretReply(words[:i], strings.Join(words[i+1:min(i+2, len(words))], "")): // the reply, in a summary
 			out[i], rest = w, true
 			continue
 		case rest || next && (!strings.HasPrefix(w, "-") || !strings.HasPrefix(words[i-1], "-")):
@@ -49,6 +49,41 @@ func (t *task) arguments(words []string) []string {
 	}
 	return out
 }
+
+// secretReply reports whether a reply, of which this is the first word, is secret because its command ends with a secret
+// name or has one before others. A command that stores a value gets a status, a number or the ID of an entry of a stream.
+func (t *task) secretReply(command []string, first string) bool {
+	switch first {
+	case "", "OK", "QUEUED", "(nil)", "[]", "{}", "error:":
+		return false
+	}
+	number := strings.Trim(first, "0123456789-") == ""
+	for i, w := range command {
+		if i > 0 && t.secretWord(strings.Trim(w, `"'`)) && (i == len(command)-1 || !number) {
+			return true
+		}
+	}
+	return false
+}
+
+// reply masks a reply of Redis to a command.
+func (t *task) reply(command, s string) string {
+	first, _, _ := strings.Cut(s, " ")
+	if t.nameless(command) || !t.secretReply(strings.Fields(command), first) {
+		return t.command(s)
+	}
+	if !isList(s) {
+		return t.value(s)
+	}
+	t.n++
+	for w := range strings.FieldsSeq(s) {
+		t.report(byName, strings.Trim(w, "[]{}:,"))
+	}
+	return t.p.mask
+}
+
+// isList reports whether a reply of Redis has several texts.
+func isList(reply string) bool { return reply != "" && strings.IndexByte("[{", reply[0]) >= 0 }
 
 // script masks the texts of a script of Redis that its calls use as secrets, and the arguments behind it that
 // become one: redis.call('HSET', KEYS[1], 'password', ARGV[1]).
@@ -97,7 +132,7 @@ func (t *task) secretWord(w string) bool {
 	}
 	path := strings.FieldsFunc(strings.TrimLeft(w, "-"), func(r rune) bool { return r == ':' || r == '.' || r == '/' })
 	last := len(path) - 1
-	if last > 0 && strings.ContainsAny(path[last], "0123456789") && strings.IndexByte(w, ':') > 0 && !t.secret(path[:last], path[last]) {
+	if last > 0 && (strings.ContainsAny(path[last], "0123456789") || strings.IndexByte(w, '/') < 0) && strings.IndexByte(w, ':') > 0 && !t.secret(path[:last], path[last]) {
 		last-- // session:1234
 	}
 	return last >= 0 && t.secret(path[:last], path[last])

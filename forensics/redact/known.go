@@ -69,6 +69,12 @@ func (c *Collector) Pair(key, value string) {
 	}
 }
 
+// Reply collects from a reply of Redis to a command.
+func (c *Collector) Reply(command, text string) {
+	t := task{p: c.p, seen: c.seen}
+	t.reply(command, text)
+}
+
 // Params collects from the parameters of a statement.
 func (c *Collector) Params(statement string, list []string) {
 	t := task{p: c.p, seen: c.seen}

@@ -10,6 +10,7 @@ const (
 	AsContent = "content" // a body of that content type
 	AsParams  = "params"  // a list of parameters of that statement
 	AsRows    = "rows"    // rows of COPY with columns of these names, between tabs
+	AsReply   = "reply"   // a reply to that command
 	AsValue   = "value"   // any text; only known values are masked
 )
 
@@ -36,6 +37,8 @@ func (m *Masker) Text(as, name, s string) string {
 		s = t.text(name, s, 0)
 	case AsRows:
 		s = t.table(s, strings.Split(name, "\t"))
+	case AsReply:
+		s = t.reply(name, s)
 	default:
 		s = t.columnText(name, s)
 	}

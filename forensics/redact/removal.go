@@ -262,6 +262,12 @@ func (f *Finder) Row(columns []string, row []any) {
 		}
 	}
 	f.preview(columns, row, text)
+	if i := slices.Index(columns, "memcached_keys"); i >= 0 { // its values are bodies, which have no names
+		keys, _ := row[i].([]string)
+		if t := (&task{p: f.r.Policy}); slices.ContainsFunc(keys, t.secretWord) {
+			f.found(byName, "", "", true)
+		}
+	}
 	// Dissectors leave out what logs in, so only the packets have it. Headers of HTTP and similar
 	// protocols contain it; those of a protocol with its own login do not.
 	t := task{p: f.r.Policy}
@@ -286,11 +292,24 @@ func (f *Finder) column(name, s string, text func(string) string) {
 		f.Text(text("content_type"), s)
 	case name == "path" && text("query_string") != "":
 		f.line("", s, s+"?"+text("query_string"))
+	case name == "redis_reply":
+		f.reply(text("redis_command"), s)
 	case name == "query_string":
 		f.line(contents[name], s, text("path")+"?"+s)
 	default:
 		f.Text(contents[name], s)
 	}
+}
+
+// reply searches a reply of Redis. If its command makes it secret, a reply of several texts is removed as a whole, because
+// its column has them in brackets.
+func (f *Finder) reply(command, s string) {
+	t := task{p: f.r.Policy}
+	if t.reply(command, s) != f.r.mask {
+		f.Text("command", s)
+		return
+	}
+	f.found(byName, s, s, isList(s) || len(s) >= 1<<10)
 }
 
 // line searches a part of a text that is sent as one.

@@ -55,6 +55,13 @@ func (p *Policy) Row(columns []string, row []any) []any {
 		}
 		out[i] = t.column(name, v)
 	}
+	if reply, i := find("redis_reply"); i >= 0 && !t.secretColumn("redis_reply") {
+		command, _ := find("redis_command")
+		asked, _ := command.(string)
+		if s, ok := reply.(string); ok {
+			out[i] = t.reply(asked, s)
+		}
+	}
 	for _, d := range table.Databases() {
 		if list, i := find(d.Column("params")); i >= 0 {
 			statement, _ := find(d.Column("query"))

@@ -74,6 +74,42 @@ func TestRow(t *testing.T) {
 	}
 }
 
+// TestRepliesOfRedis has replies that only their commands identify as secret.
+func TestRepliesOfRedis(t *testing.T) {
+	for _, tt := range []struct{ command, reply, want, removed string }{
+		{"GET user:1:pin", "4821", "[masked]", "4821"},
+		{"HGET user:1 password", "open sesame", "[masked]", "open sesame"},
+		{"HMGET user:1 password name", "[abc, ann]", "[masked]", "rest"},
+		{"LRANGE user:1:token 0 -1", "[abc]", "[masked]", "rest"},
+		{"HGETALL user:1", "{name: ann, password: abc}", "{name: ann, password: [masked]", "abc}"},
+		{"SET user:1:pin 4821", "OK", "OK", ""},
+		{"GET user:1:token", "(nil)", "(nil)", ""},
+		{"AUTH", "new", "new", ""},
+		{"GET user:1:name", "ann", "ann", ""},
+	} {
+		columns, row := []string{"redis_command", "redis_reply"}, []any{tt.command, tt.reply}
+		if got := Default().Row(columns, row); got[1] != tt.want {
+			t.Errorf("%s: %v, want %s", tt.command, got[1], tt.want)
+		}
+		if got := NewMasker(Default(), nil).Text(AsReply, tt.command, tt.reply); got != tt.want {
+			t.Errorf("%s in SQL: %s, want %s", tt.command, got, tt.want)
+		}
+		r, removed := &Removal{Policy: Default()}, ""
+		f := r.Finder(func(_, value, _ string, rest bool) {
+			if removed = value; rest {
+				removed = "rest"
+			}
+		})
+		if f.Row(columns[1:], row[1:]); removed != "" && tt.removed != "abc}" {
+			t.Errorf("%s without its command: %s", tt.reply, removed)
+		}
+		removed = ""
+		if f.reply(tt.command, tt.reply); removed != tt.removed {
+			t.Errorf("%s: %s is removed, want %s", tt.command, removed, tt.removed)
+		}
+	}
+}
+
 // TestColumnsOfTablesAreNotSecrets reads the names of all columns: a policy masks by name, and a name
 // that only looks secret would take its column out of every masked answer.
 func TestColumnsOfTablesAreNotSecrets(t *testing.T) {

@@ -100,6 +100,10 @@ func (f *facts) argument(e element) {
 		}
 	case "mechanism", "payload", "speculativeAuthenticate", "user", "db":
 		f.authentication(e)
+	case "pwd": // of createUser and updateUser
+		if f.secret() && isText {
+			f.row.AuthKind = table.Some("password")
+		}
 	case "client":
 		f.client(e)
 	}

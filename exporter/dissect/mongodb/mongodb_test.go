@@ -193,7 +193,7 @@ func TestRows(t *testing.T) {
 			client(msg(3, 0, 0, d("createUser", "eve", "pwd", "hunter2", "roles", array{}, "$db", "shop"))), server(msg(10, 3, 0, d("ok", 1.0)))}, Want: []string{
 			"saslStart $external PLAIN bob → AuthenticationFailed: Authentication failed. outcome=client_error status_code=18 status_text=AuthenticationFailed auth_kind=password mongodb_opcode=OP_MSG mongodb_error_code=18 mongodb_errors=1 mongodb_user=bob",
 			"hello admin → ok status_code=0 auth_kind=scram-sha-256 mongodb_opcode=OP_MSG mongodb_success=true mongodb_user=a,b",
-			"createUser shop → ok status_code=0 mongodb_opcode=OP_MSG mongodb_success=true mongodb_user=a,b"}},
+			"createUser shop → ok status_code=0 auth_kind=password mongodb_opcode=OP_MSG mongodb_success=true mongodb_user=a,b"}},
 		{Name: "a pipeline shows its stages", Chunks: chunks{client(msg(1, 0, 0, d("aggregate", "orders", "pipeline", array{d("$match", d("a", 1)), d("$group", d("_id", "$b", "n", d("$sum", 1)))}, "$db", "shop"))),
 			server(msg(8, 1, 0, found))}, Want: []string{
 			"aggregate shop.orders [{$match: {a: ?}}, {$group: {_id: ?, n: {$sum: ?}}}] → 2 documents status_code=0 mongodb_opcode=OP_MSG mongodb_params=[pipeline.0.$match.a=1 pipeline.1.$group._id=$b pipeline.1.$group.n.$sum=1] mongodb_columns=[_id status total] mongodb_preview=1\tpaid\t\\N\n2\t\\N\t7.5 mongodb_cursor_id=0 mongodb_success=true"}},
