@@ -141,7 +141,7 @@ func grant(s string, i int) (k kinds, start, end int, masked string) {
 		case "grant_type", "redirect_uri", "session_state", "client_id", "code_verifier":
 			least = min(least, 6)
 		case "state", "iss", "scope":
-			least = min(least, 12)
+			least = min(least, 8)
 		}
 	}
 	value := s[i+1 : end]

@@ -137,6 +137,10 @@ func (d *document) masked() bool {
 // paired reports whether the next value belongs to a pair with a secret name.
 func (d *document) paired() bool {
 	n := len(d.open)
+	if n > 1 && d.over == 0 && !d.open[n-1].object && !d.open[n-2].object { // [["Authorization", "…"], …]
+		name, rest, _ := strings.Cut(d.open[n-1].line, " ")
+		return name != "" && rest == "" && d.secretPair(name)
+	}
 	if n == 0 || d.over > 0 || !d.open[n-1].object || d.open[n-1].name == "" {
 		return false
 	}

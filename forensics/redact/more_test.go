@@ -100,9 +100,18 @@ func TestSecretsInFields(t *testing.T) {
 	p := Default()
 	for _, tt := range []struct{ name, kind, text, want string }{
 		{"an answer of Redis", "command", "GET api_key → a b c", "GET api_key → [masked] [masked] [masked]"},
+		{"a field of Redis before others", "command", "HMGET u api_key n → [abc, d]", "HMGET u api_key [masked] → [masked] [masked]"},
+		{"a status of Redis", "command", "SET u:token abc → OK", "SET u:token [masked] → OK"},
+		{"an identifier of Redis", "command", "XADD s * token abc → 17-0", "XADD s * token [masked] → 17-0"},
+		{"a field of HTML without quotes", "text/html", "<input name=csrf_token value=abc><input name=n value=d/><input type=password value=e >", "<input name=csrf_token value=[masked]><input name=n value=d/><input type=password value=[masked] >"},
+		{"a field of HTML in its head", "text/html", `<meta name="csrf-token" content="abc"><meta name="n" content="d">`, `<meta name="csrf-token" content="[masked]"><meta name="n" content="d">`},
+		{"a name and a value in elements", "application/xml", "<p><name>db_password</name>\n<value>abc</value></p><p><name>n</name><value>d</value></p>", "<p><name>db_password</name>\n<value>[masked]</value></p><p><name>n</name><value>d</value></p>"},
+		{"a dictionary of XML", "application/xml", "<dict><key>password</key><string>abc</string><key>n</key><string>d</string></dict>", "<dict><key>password</key><string>[masked]</string><key>n</key><string>d</string></dict>"},
+		{"pairs in lists", "application/json", `{"h":[["Authorization","abc"],["n","d"]],"required":["password","e"]}`, `{"h":[["Authorization","[masked]"],["n","d"]],"required":["password","e"]}`},
 		{"a field of HTML", "text/html", `<input type="hidden" name="csrf_token" value="abc"><input name="n" value="d">`, `<input type="hidden" name="csrf_token" value="[masked]"><input name="n" value="d">`},
 		{"a password of HTML", "text/html", `<input type="password" name="q" value="abc"><input type="text" name="q" value="d">`, `<input type="password" name="q" value="[masked]"><input type="text" name="q" value="d">`},
 		{"a key of Redis with a number", "command", "MSET session:17 abc cart:18 d", "MSET session:[masked] [masked] cart:18 d"},
+		{"a key of Redis with a name", "command", "SET session:ann abc EX 9", "SET session:[masked] [masked] EX 9"},
 		{"a field of HTML, value first", "text/html", `<input value='abc' name='csrf_token'/>`, `<input value='[masked]' name='csrf_token'/>`},
 	} {
 		if got, _ := p.Text(tt.kind, tt.text); got != tt.want {

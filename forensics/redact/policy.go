@@ -69,7 +69,7 @@ type filePattern struct {
 // Email addresses and phone numbers stay.
 var defaults = file{
 	Mask: Mask,
-	Headers: append([]string{"authorization", "proxy-authorization", "cookie", "set-cookie", "authentication", "dpop", "*-secret", "*-password", "x-hub-signature*", "*-signature",
+	Headers: append([]string{"authorization", "proxy-authorization", "cookie", "set-cookie", "set-cookie2", "cookie2", "authentication", "*authentication-info", "mcp-session-id", "dpop", "*-secret", "*-password", "x-hub-signature*", "*-signature",
 		"*-crumb", "*-jwt-*", "x-amzn-oidc-*", "x-forwarded-client-cert", "x-session-id"}, table.KeyHeaders...),
 	Keys: []string{"*password*", "*passwd*", "*passphrase*", "*passwort*", "kennwort", "contraseña", "contrasena", "mot_de_passe", "senha", "*pwd", "pass", "userpass", "db_pass", "smtp_pass", "mail_pass", "mysql_pass", "pg_pass", "redis_pass", "ftp_pass", "http_pass", "admin_pass", "login_pass", "auth_pass", "pw", "db_pw", "user_pw", "sentry_key", "*passcode", "passkey", "*mfa_code", "totp", "one_time_code",
 		"recovery_code", "recovery_codes", "backup_code", "backup_codes", "security_answer", "seed_phrase", "mnemonic", "*secret*", "*token", "*api_key*", "*access_key*",

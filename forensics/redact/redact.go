@@ -65,8 +65,8 @@ func (p *Policy) Header(name, value string) string {
 
 // header masks the value of a header that is not entirely secret.
 func (t *task) header(name, value string) string {
-	if at := strings.IndexAny(value, "?#"); at >= 0 && strings.IndexByte(value[at:], '=') > 0 { // a URL
-		value = t.form(value)
+	if at := strings.IndexAny(value, "?#"); at >= 0 && strings.IndexByte(value[at:], '=') > 0 {
+		value = t.urls(value)
 	}
 	if strings.EqualFold(name, "grpc-message") {
 		value = t.escapedMessage(value)
@@ -82,6 +82,27 @@ func (t *task) header(name, value string) string {
 		return t.text("", value, 1)
 	}
 	return t.words(value)
+}
+
+// urls masks the URLs in the value of a header, which may be in angle brackets or quotes.
+func (t *task) urls(value string) string {
+	const ends = `<>"`
+	var out strings.Builder
+	for value != "" {
+		end := strings.IndexAny(value, ends)
+		if end < 0 {
+			end = len(value)
+		}
+		if strings.ContainsAny(value[:end], "?#") {
+			out.WriteString(t.form(value[:end]))
+		} else {
+			out.WriteString(value[:end])
+		}
+		bare := len(value) - len(strings.TrimLeft(value[end:], ends))
+		out.WriteString(value[end:bare])
+		value = value[bare:]
+	}
+	return out.String()
 }
 
 // escapedMessage masks a message that gRPC writes with percent signs.

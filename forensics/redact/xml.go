@@ -8,6 +8,7 @@ func (t *task) xml(s string) string {
 	var edits []edit
 	var open []string // local names
 	masked := 0       // number of open elements from the first secret one on, or 0
+	paired := false   // the next element is the value of a secret name, as in <key>password</key><string>…</string>
 	replace := func(start, end int) {
 		text := strings.TrimSpace(s[start:end])
 		if text == "" || text == t.p.mask {
@@ -41,23 +42,31 @@ func (t *task) xml(s string) string {
 			i = pastAny(s, i, ">")
 		case after(s, i+1) == '/':
 			if n := len(open); n > 0 {
+				name := open[n-1]
 				open = open[:n-1]
 				masked = max(0, masked-1)
+				paired = masked == 0 && isNameElement(name) && t.secret(nil, strings.TrimSpace(s[i-lt:i]))
 			}
 			i = pastAny(s, i, ">")
 		default:
 			name, list, end, closed := t.tag(s, i, open)
 			edits = append(edits, list...)
 			if !closed && name != "" && len(open) < maxDepth {
-				if masked > 0 || t.secret(open, name) {
+				if masked > 0 || paired || t.secret(open, name) {
 					masked++
 				}
 				open = append(open, name)
 			}
+			paired = false
 			i = end
 		}
 	}
 	return apply(s, t.hits(s, edits))
+}
+
+// isNameElement reports whether an element names the value in the element that follows.
+func isNameElement(name string) bool {
+	return strings.EqualFold(name, "key") || strings.EqualFold(name, "name")
 }
 
 func pastAny(s string, i int, end string) int {
@@ -91,11 +100,14 @@ func (t *task) tag(s string, i int, open []string) (name string, edits []edit, e
 		}
 		attr := local(s[i : i+n])
 		i += n
-		if after(s, i) != '=' || after(s, i+1) != '"' && after(s, i+1) != '\'' {
+		if after(s, i) != '=' {
 			continue
 		}
-		start := i + 2
-		end := strings.IndexByte(s[start:], s[i+1])
+		start, ends := i+2, string(after(s, i+1))
+		if ends != `"` && ends != "'" { // HTML needs no quotes
+			start, ends = i+1, " \t\r\n>"
+		}
+		end := strings.IndexAny(s[start:], ends)
 		if end < 0 {
 			end = len(s) - start
 		}
@@ -105,13 +117,15 @@ func (t *task) tag(s string, i int, open []string) (name string, edits []edit, e
 			field = s[start:end]
 		case "type":
 			typed = strings.EqualFold(s[start:end], "password") && t.passwords()
-		case "value":
+		case "value", "content": // of input and meta
 			value, valueEnd = start, end
 		}
 		if end > start && s[start:end] != t.p.mask && t.judge(attr) != no && t.secret(append(open[:len(open):len(open)], name), attr) {
 			edits = append(edits, t.cover(s, start, end))
 		}
-		i = min(end+1, len(s))
+		if i = end; after(s, i) != '>' {
+			i = min(end+1, len(s))
+		}
 	}
 	if after(s, i) == '>' {
 		i++
