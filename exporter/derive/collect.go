@@ -46,6 +46,7 @@ type secrets struct {
 	found  map[string]bool                 // tables with something that the policy finds
 	clean  *cleanRows                      // rows without such
 
+	opaque  map[int64]bool // connections whose payload no dissector reads
 	handled map[int64]bool // packets of rest in which that was replaced
 
 	addresses map[int64]map[netip.Addr]bool // that tables show, by the packet of their message
@@ -55,7 +56,7 @@ type secrets struct {
 func newSecrets() *secrets {
 	return &secrets{ruleNo: map[string]int32{}, search: newSearcher(), short: map[int64]map[brief]int32{}, blank: map[int64]int32{},
 		bodies: map[table.Hash]map[string]int32{}, coded: map[table.Hash]bool{}, addresses: map[int64]map[netip.Addr]bool{}, found: map[string]bool{}, clean: newCleanRows(), unread: map[int64]bool{},
-		rest: map[int64]int32{}, conns: map[int64]bool{}, handled: map[int64]bool{}}
+		rest: map[int64]int32{}, conns: map[int64]bool{}, opaque: map[int64]bool{}, handled: map[int64]bool{}}
 }
 
 func (s *secrets) rule(name string) int32 {
@@ -167,6 +168,9 @@ func (s *secrets) row(r *row, list []found) {
 	}
 	if r.table != "calls" {
 		return
+	}
+	if conn, ok := r.int64("conn_id"); ok && text(r, "outcome") == table.Unread && text(r, "protocol") == text(r, "transport") {
+		s.opaque[conn] = true
 	}
 	for _, side := range []string{"request_body_sha256", "response_body_sha256"} {
 		if h, ok := r.hash(side); ok {

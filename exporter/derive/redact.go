@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // maxRounds is the number of attempts: values alone, whole bodies, whole messages, whole
@@ -161,6 +162,9 @@ func (x *redaction) warnings() []string {
 	}
 	if x.counts.Changed == 0 {
 		list = append(list, "the policy changed no packet: what it found was in decrypted data, whose keys were removed, or in side inputs")
+	}
+	if n := len(x.s.opaque); n > 0 {
+		list = append(list, plural.Sprintf("%d {connection has|connections have} payload that no dissector reads: a policy finds there only values with a recognizable form", n))
 	}
 	return list
 }
