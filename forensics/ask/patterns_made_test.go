@@ -15,6 +15,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask/latency"
 	"github.com/pcapsule/pcapsule/forensics/ask/patterns"
+	"github.com/pcapsule/pcapsule/forensics/ask/service"
 )
 
 // wire makes a capture of TCP exchanges at given milliseconds.
@@ -250,6 +251,53 @@ func TestSameCallAgain(t *testing.T) {
 	dup := look(t, c, patterns.In{}, "duplicates")
 	if len(dup) != 1 || dup[0].Src != "10.0.0.5" || number(dup[0], "most_at_once") != 3 || number(dup[0], "times") != 1 {
 		t.Errorf("%+v", dup)
+	}
+	s, err := service.AskService(ctx, c, service.ServiceIn{Service: "10.0.0.2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(s.Repeats) != 1 || s.Repeats[0].Peer != "10.0.0.5" || s.Repeats[0].InARow != 3 {
+		t.Errorf("%+v", s.Repeats)
+	}
+}
+
+// TestEqualCallsOfDifferentUsers has equal requests from one address. A proxy sends those of several users.
+func TestEqualCallsOfDifferentUsers(t *testing.T) {
+	for header, users := range map[string]int{
+		"Cookie: sid=%d\r\n": 3, "Authorization: Bearer 8f14e45fceea167a5a36dedd4bea25%02d\r\n": 3, "X-Api-Key: 8f14e45fceea167a5a36dedd4bea25%02d\r\n": 3,
+		"X-Forwarded-For: 192.0.2.%d, 10.0.0.1\r\n": 3, "Forwarded: for=192.0.2.%d\r\n": 3, "X-Auth-Token: 8f14e45fceea167a5a36dedd4bea25%02d\r\n": 3,
+		"Accept: text/%d\r\n": 1, "Cookie: sid=a\r\nAccept: text/%d\r\n": 1,
+	} {
+		w := newWire()
+		for i := range 9 {
+			w.http(float64(i)*40, 5, "all", 1, 2, "GET /cart", fmt.Sprintf(header, i%3), "", "200 OK", jsonType, "{}")
+		}
+		c, err := forensics.Open(ctx, []string{w.export(t)}, forensics.Options{Threads: 2, MaskSecrets: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, kind := range []string{"repeated", "duplicates"} {
+			list := look(t, c, patterns.In{}, kind)
+			if len(list) != 1 || users > 1 && (number(list[0], "users") != float64(users) || list[0].Problem || list[0].Confidence != "guess") ||
+				users == 1 && strings.Contains(list[0].Words, "users") || len(list[0].CallIDs) > 5 {
+				t.Errorf("%q: %s: %+v", header, kind, list)
+			}
+		}
+		c.Close()
+	}
+}
+
+// TestAtMostThreeWithin100ms has nine equal requests in a row, each 40 ms after the previous one, and later two more.
+func TestAtMostThreeWithin100ms(t *testing.T) {
+	w := newWire()
+	for i := range 9 {
+		w.http(float64(i)*40, 5, fmt.Sprint("c", i%4), 1, 2, "POST /cart", "X-Request-Id: q\r\n", "{}", "200 OK", jsonType, "{}")
+	}
+	w.http(5000, 5, "c0", 1, 2, "POST /cart", "X-Request-Id: q\r\n", "{}", "200 OK", jsonType, "{}")
+	w.http(5060, 5, "c0", 1, 2, "POST /cart", "X-Request-Id: q\r\n", "{}", "200 OK", jsonType, "{}")
+	list := look(t, w.open(t), patterns.In{}, "duplicates")
+	if len(list) != 1 || number(list[0], "most_at_once") != 3 || number(list[0], "calls") != 11 || number(list[0], "times") != 2 || number(list[0], "median_gap_ms") > 60 {
+		t.Errorf("%+v", list)
 	}
 }
 

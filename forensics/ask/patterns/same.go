@@ -3,6 +3,8 @@ package patterns
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/relation"
@@ -16,6 +18,8 @@ const (
 	minRepeats     = 3
 	duplicateNs    = 100_000_000
 	maxSame        = 1_500_000 // calls that are read
+	sameSample     = 50        // equal calls whose users are compared
+	sameShown      = 5         // calls that a finding cites
 )
 
 // polledPaths matches paths that are polled on purpose.
@@ -31,7 +35,8 @@ type sameRow struct {
 	TotalMs float64  `json:"total_ms"`
 	Sure    bool     `json:"sure"`
 	Gap     *float64 `json:"gap_ms"`
-	CallIDs []string `json:"call_ids"`
+	CallIDs []string `json:"call_ids"` // equal calls, up to sameSample
+	users   int64    // of CallIDs
 }
 
 // repeated finds equal requests with equal responses within a minute, which a cache would avoid.
@@ -48,22 +53,27 @@ func (l *finder) repeated(ctx context.Context) ([]Pattern, error) {
 	rows, _, err := ask.Rows[sameRow](ctx, l.c, ask.MaxEdges, w.Ends(l.c, "service")+fmt.Sprintf(`, m AS MATERIALIZED (SELECT %[5]s AS k, hash(an, %[6]s, response_body_sha256, ts_ns // %[2]d) AS h
 			FROM x WHERE protocol IN `+terms.Web+` AND method IN ('GET', 'HEAD') AND status_code = 200 AND response_body_size > 0),
 		z AS (SELECT k, h FROM m JOIN (SELECT h FROM m GROUP BY h HAVING count(*) >= %[3]d) USING (h)),
-		r AS (SELECT an, bn, far, protocol, any_value(method) AS method, any_value(path) AS path, any_value(%[4]s) AS tpl, bool_or(host = far) AS asked, count(*) AS n, sum(elapsed_us) - max(elapsed_us) AS us, min(ts_ns) AS t0, arg_min(call_id, ts_ns, 4) AS ids
+		r AS (SELECT an, bn, far, protocol, any_value(method) AS method, any_value(path) AS path, any_value(%[4]s) AS tpl, bool_or(host = far) AS asked, count(*) AS n, sum(elapsed_us) - max(elapsed_us) AS us, min(ts_ns) AS t0, arg_min(call_id, ts_ns, %[7]d) AS ids
 			FROM x JOIN z ON z.k = %[5]s WHERE NOT regexp_matches(path, '%[1]s') GROUP BY an, bn, far, protocol, h)
 		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, things, calls, most, total_ms, call_ids FROM (SELECT an, bn, far, protocol, method, tpl, bool_or(asked) AS asked, count(*) AS things, sum(n - 1)::BIGINT AS calls,
 			max(n) AS most, coalesce(sum(us), 0) / 1000.0 AS total_ms, list_transform(arg_max(ids, (n, -t0, path)), i -> lower(hex(i))) AS call_ids FROM r GROUP BY an, bn, far, protocol, method, tpl) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY calls DESC, 1, 2, 5, 6, 7`,
-		polledPaths, int64(repeatWindowNs), minRepeats, terms.PathTemplate, terms.NumberOf(l.c), relation.Thing), w.Args...)
+		polledPaths, int64(repeatWindowNs), minRepeats, terms.PathTemplate, terms.NumberOf(l.c), relation.Thing, sameSample), w.Args...)
+	if err == nil {
+		err = l.countUsers(ctx, rows)
+	}
 	if err != nil {
 		return nil, err
 	}
 	var out []Pattern
 	for _, r := range rows {
 		name := ask.Clip(terms.EndpointName(r.Protocol, r.Method, r.Path), 200)
-		out = append(out, Pattern{Kind: "repeated", Src: r.Src, Dst: r.Dst, Endpoint: name, Problem: true, Count: r.Calls, Confidence: "exact", CallIDs: r.CallIDs,
+		p := Pattern{Kind: "repeated", Src: r.Src, Dst: r.Dst, Endpoint: name, Problem: true, Count: r.Calls, Confidence: "exact", CallIDs: r.CallIDs,
 			How:     "same client service, server, method, path, query and host, same response, at least three times within a minute; without health checks",
 			KFL:     l.kfl(r.Src, r.Dst, r.Pb, r.Asked) + " and " + terms.EndpointKFL(r.Protocol, r.Method, r.Path),
 			Numbers: []Number{{"spared_by_a_cache", float64(r.Calls)}, {"things_in_a_minute", float64(r.Things)}, {"most_in_a_minute", float64(r.Most)}, {"time_spared_ms", ask.Round(r.TotalMs)}},
-			Words:   plural.Sprintf("%s repeats %s at %s within the same minute with the same response: %d unnecessary {call|calls}, up to %d equal {one|ones} per minute.", r.Src, name, r.Dst, r.Calls, r.Most)})
+			Words:   plural.Sprintf("%s repeats %s at %s within the same minute with the same response: %d unnecessary {call|calls}, up to %d equal {one|ones} per minute.", r.Src, name, r.Dst, r.Calls, r.Most)}
+		p.differentUsers(r.users)
+		out = append(out, p)
 	}
 	return out, nil
 }
@@ -80,14 +90,19 @@ func (l *finder) duplicates(ctx context.Context) ([]Pattern, error) {
 	}
 	rows, _, err := ask.Rows[sameRow](ctx, l.c, ask.MaxEdges, w.Ends(l.c, "service")+fmt.Sprintf(`, m AS MATERIALIZED (SELECT %[1]s AS k, hash(src_ip, dst_ip, dst_port, %[6]s, %[7]s) AS h, ts_ns, ts_ns + coalesce(elapsed_us, 0) * 1000 AS done, failed FROM x WHERE protocol IN %[2]s),
 		o AS (SELECT *, lag(ts_ns) OVER v AS before, lag(done) OVER v AS ended, lag(failed) OVER v AS broken FROM m WHERE h IN (SELECT h FROM m GROUP BY h HAVING count(*) > 1) WINDOW v AS (PARTITION BY h ORDER BY ts_ns, k)),
-		n AS (SELECT *, sum(CASE WHEN coalesce(ts_ns - before <= %[3]d AND NOT (broken AND ended <= ts_ns), false) THEN 0 ELSE 1 END) OVER (PARTITION BY h ORDER BY ts_ns, k) AS run FROM o),
-		d AS (SELECT h, run, count(*) AS n FROM n GROUP BY ALL HAVING count(*) > 1),
-		z AS (SELECT k, d.h, d.run, d.n, (n.ts_ns - before) / 1e6 AS gap FROM n JOIN d USING (h, run)),
-		r AS (SELECT an, bn, far, protocol, any_value(coalesce(method, '')) AS method, any_value(path) AS path, any_value(%[4]s) AS tpl, bool_or(`+terms.Asked+`) AS asked, any_value(n) AS n, bool_and(coalesce(request_id, trace_id) IS NOT NULL OR request_body_size > 0) AS sure,
-			max(gap) AS gap, min(ts_ns) AS t0, arg_min(call_id, ts_ns, 5) AS ids FROM x JOIN z ON z.k = %[1]s WHERE NOT coalesce(regexp_matches(path, '%[5]s'), false) GROUP BY an, bn, far, protocol, h, run)
-		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, things, calls, most, sure, gap_ms, call_ids FROM (SELECT an, bn, far, protocol, method, tpl, bool_or(asked) AS asked, count(*) AS things, sum(n)::BIGINT AS calls, max(n) AS most,
-			bool_or(sure) AS sure, quantile_disc(gap, 0.5) AS gap_ms, list_transform(arg_max(ids, (n, -t0, path)), i -> lower(hex(i))) AS call_ids FROM r GROUP BY an, bn, far, protocol, method, tpl) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY things DESC, 1, 2, 5, 6, 7`,
-		terms.NumberOf(l.c), terms.Serving, duplicateNs, terms.PathTemplate, polledPaths, relation.Asked, relation.Carried), w.Args...)
+		f AS (SELECT *, coalesce(ts_ns - before <= %[3]d AND NOT (broken AND ended <= ts_ns), false) AS follows FROM o),
+		n AS (SELECT *, sum(CASE WHEN follows THEN 0 ELSE 1 END) OVER (PARTITION BY h ORDER BY ts_ns, k) AS run FROM f),
+		q AS (SELECT *, count(*) OVER (PARTITION BY h, run ORDER BY ts_ns RANGE BETWEEN %[3]d PRECEDING AND CURRENT ROW) AS near FROM n),
+		d AS (SELECT h, run, count(*) AS n, max(near) AS most FROM q GROUP BY ALL HAVING count(*) > 1),
+		z AS (SELECT k, d.h, d.run, d.n, d.most, CASE WHEN follows THEN (n.ts_ns - before) / 1e6 END AS gap FROM n JOIN d USING (h, run)),
+		r AS (SELECT an, bn, far, protocol, any_value(coalesce(method, '')) AS method, any_value(path) AS path, any_value(%[4]s) AS tpl, bool_or(`+terms.Asked+`) AS asked, any_value(n) AS n, any_value(most) AS most, bool_and(coalesce(request_id, trace_id) IS NOT NULL OR request_body_size > 0) AS sure,
+			quantile_disc(gap, 0.5) AS gap, min(ts_ns) AS t0, arg_min(call_id, ts_ns, %[8]d) AS ids FROM x JOIN z ON z.k = %[1]s WHERE NOT coalesce(regexp_matches(path, '%[5]s'), false) GROUP BY an, bn, far, protocol, h, run)
+		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, things, calls, most, sure, gap_ms, call_ids FROM (SELECT an, bn, far, protocol, method, tpl, bool_or(asked) AS asked, count(*) AS things, sum(n)::BIGINT AS calls, max(most) AS most,
+			bool_or(sure) AS sure, quantile_disc(gap, 0.5) AS gap_ms, list_transform(arg_max(ids, (most, -t0, path)), i -> lower(hex(i))) AS call_ids FROM r GROUP BY an, bn, far, protocol, method, tpl) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY things DESC, 1, 2, 5, 6, 7`,
+		terms.NumberOf(l.c), terms.Serving, duplicateNs, terms.PathTemplate, polledPaths, relation.Asked, relation.Carried, sameSample), w.Args...)
+	if err == nil {
+		err = l.countUsers(ctx, rows)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -105,9 +120,53 @@ func (l *finder) duplicates(ctx context.Context) ([]Pattern, error) {
 			p.Confidence, p.Problem = "guess", false
 			p.How = "same client and server address, method, path and query within 100 ms; without an id or a body they may come from different users behind one address"
 		}
+		p.differentUsers(r.users)
 		out = append(out, p)
 	}
 	return out, nil
+}
+
+// countUsers counts the users of the equal calls of each row.
+func (l *finder) countUsers(ctx context.Context, rows []sameRow) error {
+	type call struct {
+		ID   string `json:"call_id"`
+		User string `json:"usr"`
+	}
+	for part := range slices.Chunk(rows, 200) {
+		var ids []string
+		for _, r := range part {
+			ids = append(ids, r.CallIDs...)
+		}
+		// Users are counted but not shown, so unmasked values may tell them apart.
+		calls, _, err := ask.Rows[call](ctx, l.c.Unmasked(), 2*len(ids)*len(l.c.Bundles()), "SELECT lower(hex(call_id)) AS call_id, "+terms.HTTPUser()+" AS usr FROM calls_raw WHERE call_id IN (SELECT unhex(unnest(string_split(?, ','))))", strings.Join(ids, ","))
+		if err != nil {
+			return err
+		}
+		of := map[string]string{}
+		for _, c := range calls {
+			of[c.ID] = c.User
+		}
+		for i := range part {
+			users := map[string]bool{}
+			for _, id := range part[i].CallIDs {
+				users[of[id]] = true
+			}
+			part[i].users = int64(len(users))
+		}
+	}
+	return nil
+}
+
+// differentUsers makes a finding about equal calls a guess if they have several users: each of them
+// may need a call.
+func (p *Pattern) differentUsers(users int64) {
+	p.CallIDs = p.CallIDs[:min(len(p.CallIDs), sameShown)]
+	if users > 1 {
+		p.Confidence, p.Problem = "guess", false
+		p.Numbers = append(p.Numbers, Number{"users", float64(users)})
+		p.How += "; the requests are of different users: Authorization, Cookie, API key or forwarded address differ"
+		p.Words = strings.TrimSuffix(p.Words, ".") + fmt.Sprintf(", of at least %d different users.", users)
+	}
 }
 
 // correlation finds edges whose requests carry no correlation or trace id although others do.

@@ -163,13 +163,13 @@ type Repeat struct {
 
 func (s *serviceAnswer) repeats() error {
 	same := terms.Key(s.c, "") + "src_id, dst_id, request_body_sha256, " + relation.AskedWeb // endpoints are numbered within a bundle
-	sql := fmt.Sprintf(`WITH f AS MATERIALIZED (SELECT %[1]s AS src, %[2]s AS dst, %[3]s AS made, %[11]s, ts_ns, call_id FROM %[4]s WHERE %[5]s AND (%[3]s OR %[6]s) AND %[7]s AND path IS NOT NULL),
+	sql := fmt.Sprintf(`WITH f AS MATERIALIZED (SELECT %[1]s AS src, %[2]s AS dst, %[3]s AS made, %[11]s, coalesce(request_id, trace_id) AS carried, ts_ns, call_id FROM %[4]s WHERE %[5]s AND (%[3]s OR %[6]s) AND %[7]s AND path IS NOT NULL),
 		g AS (SELECT %[10]s, ts_ns, call_id, coalesce(ts_ns - lag(ts_ns) OVER p > %[8]d, true) AS fresh FROM f WINDOW p AS (PARTITION BY %[10]s ORDER BY ts_ns, call_id)),
 		r AS (SELECT *, sum(fresh::INTEGER) OVER (PARTITION BY %[10]s ORDER BY ts_ns, call_id) AS run FROM g),
 		n AS (SELECT %[10]s, run, count(*) AS n, arg_min(call_id, (ts_ns, call_id), 3) AS ids, min(ts_ns) AS began FROM r GROUP BY ALL HAVING n > 1)
 		SELECT CASE WHEN made THEN 'out' ELSE 'in' END AS direction, CASE WHEN made THEN dst ELSE src END AS peer, coalesce(method || ' ', '') || left(path, 200) AS request, count(*) AS times, max(n) AS in_a_row, sum(n)::BIGINT AS calls,
 			list_transform(arg_min(ids, (began, ids)), x -> lower(hex(x))) AS call_ids FROM n GROUP BY ALL ORDER BY in_a_row DESC, times DESC, direction, peer, request LIMIT %[9]d`,
-		terms.Who("src_"), terms.Who("dst_"), s.from, s.rows.From, s.rows.Where, s.to, isWeb, repeatNs, s.w.Limit+1, "src, dst, made, "+same, same)
+		terms.Who("src_"), terms.Who("dst_"), s.from, s.rows.From, s.rows.Where, s.to, isWeb, repeatNs, s.w.Limit+1, "src, dst, made, carried, "+same, same)
 	list, more, err := ask.Rows[Repeat](s.ctx, s.rows.Case, s.w.Limit, sql, s.rows.Args...)
 	if err != nil {
 		return err

@@ -40,7 +40,7 @@ type Service struct {
 	Balance    float64        `json:"balance,omitempty" jsonschema:"calls of the busiest pod divided by the mean; 1 is even"`
 	Churn      []Churn        `json:"churn" jsonschema:"connections that it opens per minute"`
 	NoID       *Uncorrelated  `json:"without_correlation,omitempty" jsonschema:"absent if no HTTP or gRPC request was received"`
-	Repeats    []Repeat       `json:"repeats" jsonschema:"equal requests within 100 ms of each other"`
+	Repeats    []Repeat       `json:"repeats" jsonschema:"equal requests, each within 100 ms of the previous one"`
 	Adds       []AddedHeader  `json:"adds_headers" jsonschema:"request headers in the calls it makes that the calls it receives lack"`
 	Journey    []Transition   `json:"journey" jsonschema:"order in which users call endpoints"`
 	Blocking   []Blocking     `json:"sync_blocking" jsonschema:"endpoints that wait for one call after the other"`

@@ -32,3 +32,19 @@ func User() string {
 	return "coalesce(" + NamedUser() + `, CASE WHEN auth_kind = 'basic' THEN TRY(split_part(decode(from_base64(regexp_extract(
 	list_filter(headers, h -> lower(h.name) = 'authorization' AND h.kind = 'request')[1].value, '^[Bb]asic +(.*)$', 1))), ':', 1)) END)`
 }
+
+// HTTPUser is SQL for a text that differs between the users of HTTP requests: their credentials,
+// otherwise the address that a proxy forwards. It is empty if a request names no user. The text
+// contains credentials: it must not be shown, and only unmasked calls tell users apart.
+func HTTPUser() string {
+	part := func(cond, value string) string {
+		return "nullif(array_to_string(list_sort(list_transform(list_filter(headers, h -> h.kind = 'request' AND (" + cond + ")), h -> " + value + ")), chr(10)), '')"
+	}
+	name := "lower(h.name)"
+	keys := []string{name + " IN ('authorization', 'cookie')"}
+	for _, k := range table.KeyHeaders {
+		keys = append(keys, name+" LIKE '"+strings.ReplaceAll(k, "*", "%")+"'")
+	}
+	return "coalesce(" + part(strings.Join(keys, " OR "), "h.value") + ", " +
+		part(name+" IN ('x-forwarded-for', 'x-real-ip', 'forwarded')", "trim(split_part(h.value, ',', 1))") + ", '')"
+}
