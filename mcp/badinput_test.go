@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"github.com/pcapsule/pcapsule/forensics"
 	"io"
 	"maps"
 	"net"
@@ -245,5 +246,14 @@ func TestASlowClientDelaysNoOther(t *testing.T) {
 	var whole json.RawMessage
 	if status, text := post(t, url, body); status != 200 || json.Unmarshal([]byte(text), &whole) != nil && !strings.Contains(text, "data: ") {
 		t.Errorf("the same request in one piece: %d %s", status, ask.Clip(text, 200))
+	}
+}
+
+// TestDeadlinesAreTimeouts has the errors of questions that the database, or the program itself, ended too late.
+func TestDeadlinesAreTimeouts(t *testing.T) {
+	for _, err := range []error{forensics.ErrDeadline, context.DeadlineExceeded} {
+		if got := statusOf(&publicError{"late", fmt.Errorf("reading bodies: %w", err)}); got != http.StatusGatewayTimeout {
+			t.Errorf("%v: status %d", err, got)
+		}
 	}
 }

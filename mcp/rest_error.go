@@ -2,6 +2,7 @@ package mcp
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -34,7 +35,7 @@ var failures = []failure{
 	{http.StatusConflict, "the name is taken, or the snapshot or dissection is not ready, or this needs a ring", []error{store.ErrNameTaken, store.ErrNotReady, cases.ErrClosed, cases.ErrNoRing}, nil},
 	{http.StatusForbidden, "the host or origin is not allowed, or the packets would reveal masked values", []error{errMasked}, nil},
 	{http.StatusServiceUnavailable, "too many questions are waiting", []error{queue.ErrBusy}, nil},
-	{http.StatusGatewayTimeout, "the answer took too long", []error{forensics.ErrDeadline}, nil},
+	{http.StatusGatewayTimeout, "the answer took too long", []error{forensics.ErrDeadline, context.DeadlineExceeded}, nil},
 	{http.StatusInsufficientStorage, "the answer needs too much memory", []error{forensics.ErrMemory}, nil},
 	{http.StatusBadGateway, "the database stopped; other questions still work", []error{forensics.ErrCrashed}, nil},
 	{http.StatusInternalServerError, "an error of the server", nil, nil},

@@ -1,6 +1,7 @@
 package search
 
 import (
+	"context"
 	"testing"
 
 	"github.com/pcapsule/pcapsule/forensics/redact"
@@ -10,7 +11,7 @@ func FuzzJSONPath(f *testing.F) {
 	f.Add(`{"a":[1,{"b":"x 12345"}]}`)
 	f.Add(`[[[[`)
 	f.Add(`{"a":{}}{}]`)
-	n, err := NewNeedle("12345", "", true, false)
+	n, err := NewNeedle(context.Background(), "12345", "", true, false)
 	if err != nil {
 		f.Fatal(err)
 	}

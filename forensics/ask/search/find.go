@@ -90,7 +90,7 @@ func (f *textFinder) find(in []string) ([]Find, bool, error) {
 	if err := f.selectPlaces(in); err != nil {
 		return nil, false, err
 	}
-	if err := f.scan(); err != nil {
+	if err := cmp.Or(f.scan(), f.ctx.Err()); err != nil {
 		return nil, false, err
 	}
 	list, more := f.first, len(f.first) > f.limit

@@ -163,7 +163,7 @@ func compareFinds(t *testing.T, c *forensics.Case, what string, in In, found map
 		cond, args := terms.Either(c, in.Service)
 		w.And(cond, args...)
 	}
-	n, err := NewNeedle(in.Text, in.Pattern, in.Whole, in.IgnoreCase)
+	n, err := NewNeedle(t.Context(), in.Text, in.Pattern, in.Whole, in.IgnoreCase)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,14 +2,17 @@ package search
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/url"
 	"regexp"
 	"regexp/syntax"
 	"slices"
 	"strings"
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
 )
@@ -21,10 +24,16 @@ const (
 	maxPattern = 1000 // bytes
 )
 
+// maxSteps is the work, in instructions for each byte of a text, after which matching stops to see
+// whether anyone still waits: a short pattern such as .{900}x|.{901}y has thousands of instructions.
+const maxSteps = 1 << 26
+
 // Needle is the text or pattern to find.
 type Needle struct {
-	forms []string // the text and its escaped forms; empty for a pattern
-	fold  bool     // ignore case
+	ctx   context.Context // its end ends every search for the needle
+	steps int             // instructions of re
+	forms []string        // the text and its escaped forms; empty for a pattern
+	fold  bool            // ignore case
 	re    *regexp.Regexp
 	test  string // RE2 that a match must also satisfy; empty if forms suffice
 
@@ -33,9 +42,10 @@ type Needle struct {
 }
 
 // NewNeedle makes a needle from a text or a pattern. With whole, a text must begin and end at
-// word boundaries; fold ignores case.
-func NewNeedle(text, pattern string, whole, fold bool) (*Needle, error) {
-	n := &Needle{fold: fold}
+// word boundaries; fold ignores case. When ctx ends, nothing contains the needle: whoever searches
+// must check ctx.
+func NewNeedle(ctx context.Context, text, pattern string, whole, fold bool) (*Needle, error) {
+	n := &Needle{ctx: ctx, fold: fold}
 	flags := "(?s)"
 	if fold {
 		flags = "(?si)"
@@ -88,6 +98,15 @@ func NewNeedle(text, pattern string, whole, fold bool) (*Needle, error) {
 			n.lower = append(n.lower, f)
 		}
 	}
+	parsed, err := syntax.Parse(n.re.String(), syntax.Perl)
+	if err != nil {
+		return nil, err
+	}
+	prog, err := syntax.Compile(parsed.Simplify())
+	if err != nil {
+		return nil, err
+	}
+	n.steps = len(prog.Inst)
 	return n, nil
 }
 
@@ -136,7 +155,31 @@ func (n *Needle) in(column string) (string, []any) {
 }
 
 // find returns the place of the needle in a text, or nil.
-func (n *Needle) find(s string) []int { return n.re.FindStringIndex(s) }
+func (n *Needle) find(s string) []int {
+	switch {
+	case n.ctx.Err() != nil:
+		return nil
+	case len(s)*n.steps > maxSteps:
+		return n.re.FindReaderIndex(&patient{ctx: n.ctx, text: s})
+	}
+	return n.re.FindStringIndex(s)
+}
+
+// patient reads a text until ctx ends.
+type patient struct {
+	ctx  context.Context
+	text string
+	at   int
+}
+
+func (p *patient) ReadRune() (rune, int, error) {
+	if p.at == len(p.text) || p.ctx.Err() != nil {
+		return 0, 0, io.EOF
+	}
+	r, size := utf8.DecodeRuneInString(p.text[p.at:])
+	p.at += size
+	return r, size, nil
+}
 
 // contains reports whether a text contains the needle, as the SQL condition of in does.
 func (n *Needle) contains(text []byte) bool {
@@ -149,5 +192,13 @@ func (n *Needle) contains(text []byte) bool {
 			return false
 		}
 	}
-	return n.test == "" || n.re.Match(text)
+	switch {
+	case n.test == "":
+		return true
+	case n.ctx.Err() != nil:
+		return false
+	case len(text)*n.steps > maxSteps:
+		return n.re.MatchReader(&patient{ctx: n.ctx, text: unsafe.String(unsafe.SliceData(text), len(text))})
+	}
+	return n.re.Match(text)
 }

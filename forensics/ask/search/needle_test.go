@@ -1,9 +1,12 @@
 package search
 
 import (
+	"context"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestPrefilterSkipsNoMatch searches for needles in texts made of their pieces: the prefilter must
@@ -23,7 +26,7 @@ func TestPrefilterSkipsNoMatch(t *testing.T) {
 	pieces := []string{"ab", "c", "order ", "12", "/5", "12345", "9", "ki", "K", "\u212a", "lo", "Stra", "ß", "ẞ", "SS", "é", "É", "tÉ", "\u0130", "x", "@", "y", "token_", "expired", "old", "-", "MA", "ma", "s", "ſ", "k", "ED", "ed", "foo", "ba", "rz", "\x01", "\x00\x00", "abc", "123", "fff", "order 12", "x@y", "12-34", "maSKked", "STRAßE"}
 	r := rand.New(rand.NewPCG(1, 9))
 	for _, row := range rows {
-		n, err := NewNeedle(row.text, row.pattern, row.whole, row.fold)
+		n, err := NewNeedle(t.Context(), row.text, row.pattern, row.whole, row.fold)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -63,7 +66,7 @@ func FuzzPrefilter(f *testing.F) {
 	f.Add("order", "", "an Order", true)
 	f.Add("", `[a-z]{3}\d+`, "xyzabc12", false)
 	f.Fuzz(func(t *testing.T, text, pattern, in string, fold bool) {
-		n, err := NewNeedle(text, pattern, false, fold)
+		n, err := NewNeedle(t.Context(), text, pattern, false, fold)
 		if err != nil {
 			return
 		}
@@ -74,4 +77,42 @@ func FuzzPrefilter(f *testing.F) {
 			t.Errorf("%q is skipped for %q: next is %d", in, text+pattern, at)
 		}
 	})
+}
+
+// TestSlowPatternsEnd has patterns for which one text takes much longer than the time of an answer.
+func TestSlowPatternsEnd(t *testing.T) {
+	text := strings.Repeat("ab", 2<<20)
+	for _, pattern := range []string{`.{900}z|.{901}z|.{902}z|.{903}z|.{904}z|.{905}z|.{906}z|.{907}z`, `(.*z){200}`, `((a|b|.){30}){30}z`, `(?:.?){900}z`} {
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		n, err := NewNeedle(ctx, "", pattern, false, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		if n.contains([]byte(text)) || n.find(text) != nil {
+			t.Errorf("%s: found", pattern)
+		}
+		if took := time.Since(begun); took > 5*time.Second {
+			t.Errorf("%s: %v", pattern, took)
+		}
+		cancel()
+	}
+}
+
+// TestLongTextsMatchAsShortOnes matches the same text with and without stops.
+func TestLongTextsMatchAsShortOnes(t *testing.T) {
+	for _, pattern := range []string{`^a`, `z$`, `\bend\b`, `\x{FFFD}+`, `é.`, `(a|ab)(c|bcd)`, `(?m)^end$`, `q{2}`} {
+		n, err := NewNeedle(t.Context(), "", pattern, false, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range []string{"abcd é\xff\xfe end", "\nend\n", "éz", "az\xff"} {
+			n.steps = 1
+			short := n.find(text)
+			n.steps = maxSteps + 1
+			if long := n.find(text); !slices.Equal(short, long) {
+				t.Errorf("%s in %q: %v with stops, %v without", pattern, text, long, short)
+			}
+		}
+	}
 }

@@ -4,6 +4,7 @@
 package search
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -73,7 +74,7 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	out := &Answer{Places: []PlaceCount{}, Matches: []TextMatch{}}
 	var n *Needle
 	if in.Text != "" || in.Pattern != "" || in.KFL == "" {
-		if n, err = NewNeedle(in.Text, in.Pattern, in.Whole, in.IgnoreCase); err != nil {
+		if n, err = NewNeedle(ctx, in.Text, in.Pattern, in.Whole, in.IgnoreCase); err != nil {
 			return nil, err
 		}
 	}
@@ -99,7 +100,7 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 		return nil, err
 	}
 	out.count(list, n != nil)
-	if err := out.fill(ctx, c, list, n); err != nil {
+	if err := cmp.Or(out.fill(ctx, c, list, n), ctx.Err()); err != nil {
 		return nil, err
 	}
 	if more && len(list) > 0 {

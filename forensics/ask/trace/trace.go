@@ -150,7 +150,7 @@ func (in In) seeds(k *chain.Builder, w *ask.Window, out *Answer) ([]*chain.Step,
 		keys, out.Found = []ask.Key{{Bundle: int64(x.Bundle), No: no}}, 1
 	case in.Text != "":
 		var n *search.Needle
-		if n, err = search.NewNeedle(in.Text, "", true, false); err != nil {
+		if n, err = search.NewNeedle(k.Ctx, in.Text, "", true, false); err != nil {
 			return nil, err
 		}
 		var list []search.Find
