@@ -165,6 +165,22 @@ func TestRulesAndPatternsSeeTheSameRetries(t *testing.T) {
 	}
 }
 
+// TestAFailedCallWithoutRetryBreaksARule has a request that is retried three times, and others that end otherwise.
+func TestAFailedCallWithoutRetryBreaksARule(t *testing.T) {
+	for status, want := range map[string]check.Status{"503 Unavailable": check.Fail, "429 Slow Down": check.Fail, "404 Not Found": check.Pass, "200 OK": check.Pass} {
+		var c traffic.Capture
+		post := func(body string) string { return traffic.HTTP("POST /pay HTTP/1.1", "Host: a", body) }
+		for i := range 4 {
+			c.Exchange(time.Duration(i)*200*ms, 10*ms, fmt.Sprint("a", i), "10.0.0.1", "10.0.0.2:80", post(`{"order":1}`), traffic.HTTP("HTTP/1.1 503 Unavailable", "", ""))
+		}
+		c.Exchange(50*ms, 10*ms, "once", "10.0.0.1", "10.0.0.2:80", post(`{"order":2}`), traffic.HTTP("HTTP/1.1 "+status, "", ""))
+		o := run(t, made(t, &c, ""), nil, "  - {name: x, calls: 'path == \"/pay\"', retries: {exactly: 3}}\n").Results[0]
+		if o.Status != want || want == check.Fail && (len(o.Broken) != 1 || o.More != 0 || o.Broken[0].Call == nil) {
+			t.Errorf("%s: %+v", status, o)
+		}
+	}
+}
+
 // TestACacheIsOfAServiceWhateverReplicaAnswers has equal requests to two replicas of one service.
 func TestACacheIsOfAServiceWhateverReplicaAnswers(t *testing.T) {
 	var c traffic.Capture

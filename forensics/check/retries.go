@@ -2,9 +2,12 @@ package check
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/patterns"
+	"github.com/pcapsule/pcapsule/forensics/ask/relation"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
@@ -29,6 +32,36 @@ func (q *scope) retries(ctx context.Context, r *Rule, o *Outcome) error {
 			return err
 		}
 	}
+	if n := r.Retries.Exactly; n != nil && *n > 0 {
+		return q.unretried(ctx, o, plural.Sprintf("exactly %d {retry|retries}", *n))
+	}
+	return nil
+}
+
+// unretried fails for each failed call that neither repeats an equal call nor is repeated. The pattern retries has
+// only calls with at least one retry.
+func (q *scope) unretried(ctx context.Context, o *Outcome, expected string) error {
+	type row struct {
+		CallID string `json:"call_id"`
+		Total  int64  `json:"total"`
+	}
+	w := ask.Window{Where: q.where}
+	rows, _, err := ask.Rows[row](ctx, q.c, maxListed, w.Ends(q.c, "service")+fmt.Sprintf(`, m AS (SELECT call_id, ts_ns, %[1]s AS h, %[2]s AS bad, ts_ns + coalesce(elapsed_us, 0) * 1000 AS done FROM x WHERE protocol IN %[3]s),
+		o AS (SELECT call_id, ts_ns, bad, coalesce(lag(bad) OVER v AND ts_ns - lag(done) OVER v <= %[4]d, false) AS repeats, coalesce(lead(ts_ns) OVER v - done <= %[4]d, false) AS repeated FROM m WINDOW v AS (PARTITION BY h ORDER BY ts_ns, call_id))
+		SELECT lower(hex(call_id)) AS call_id, count(*) OVER () AS total FROM o WHERE bad AND NOT repeats AND NOT repeated ORDER BY ts_ns, call_id LIMIT %[5]d`,
+		relation.Request, relation.Again, terms.Serving, int64(relation.MaxPauseNs), maxListed), q.args...)
+	if err != nil || len(rows) == 0 {
+		return err
+	}
+	for _, x := range rows {
+		call, err := q.call(ctx, x.CallID)
+		if err != nil {
+			return err
+		}
+		o.fail(call, expected, "no equal request followed (method, path, query, body and id)")
+	}
+	o.More += rows[0].Total - int64(len(rows))
+	o.Measured = append(o.Measured, plural.Sprintf("%d failed {call|calls} without an equal request afterwards", rows[0].Total))
 	return nil
 }
 
