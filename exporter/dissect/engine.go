@@ -415,6 +415,8 @@ func (c *Conn) emit(proto int, x *Exchange, row table.CallRow, details []Detail)
 	c.markUntimed(x, b)
 	b.Anomalies, c.callAnom = c.callAnom, 0
 	switch {
+	case !b.Complete && !b.Error.OK && b.Outcome == table.OK && x.losses.of != c.losses.of: // it waited for something
+		b.Error, b.Outcome = table.Some(string(c.losses.last)), table.Unread
 	case !b.Complete:
 	case x.losses.of != c.losses.of:
 		b.Complete, b.Error = false, table.Some(string(c.losses.last))

@@ -21,6 +21,7 @@ type Exchange struct {
 	Reversed          bool             // the connection's server sent the request: the row's src is the server
 	Left              bool             // the caller ended it while the response went on
 	short             bool             // a datagram of it was captured in part
+	optional          bool             // see MayWantNone
 	preceded          bool             // see Conn.precedes
 
 	req, resp part
@@ -143,6 +144,7 @@ func (x *Exchange) add(p *part, in *Input, from, to int) {
 	if from >= to {
 		return
 	}
+	x.optional = x.optional || in.ends && p == &x.req // only its first bytes were captured
 	if x.cites == nil {
 		x.cites = make(table.Cites, 0, 2) // most calls have a packet for the request and one for the response
 	}
@@ -220,6 +222,10 @@ func (x *Exchange) Part(request, response bool) Exchange {
 	}
 	return y
 }
+
+// MayWantNone declares that the request may want no response: bytes that would say so were lost. Without a response, the
+// call is then not unanswered.
+func (x *Exchange) MayWantNone() { x.optional = true }
 
 // HasRequest reports whether any byte of the request was captured.
 func (x *Exchange) HasRequest() bool { return x.req.seen }

@@ -33,6 +33,7 @@ type Input struct {
 	Datagram bool   // Data is one datagram
 	Taken    bool   // set by Gap if Data is in a row although the position is lost
 
+	ends bool  // the bytes after Data are lost: only Gap reads it
 	conn *Conn // the connection charged for citations; may be nil
 	base int64 // stream offset of Data[0]
 	segs []seg // ascending by off; the first begins at or before base

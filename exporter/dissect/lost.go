@@ -30,7 +30,7 @@ func (c *Conn) mayBeLost(x *Exchange, b *table.Call) (p *Packet, lost bool) {
 		return p, p != nil
 	}
 	left := c.departures()
-	return nil, c.losses.of[answers] != x.before[answers] || left != nil && left[x.caller()].ahead
+	return nil, x.optional || c.losses.of[answers] != x.before[answers] || left != nil && left[x.caller()].ahead
 }
 
 // intact reports whether all that the other side of a TCP connection sent before a message was captured and read: what

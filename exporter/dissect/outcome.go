@@ -52,12 +52,12 @@ func (c *Conn) outcome(x *Exchange, b *table.Call) string {
 		if c.mayFollow(x) {
 			return table.Cut
 		}
-		return table.NoAnswer
+		return c.unanswered(x)
 	case "reset", "timeout":
-		return table.NoAnswer
+		return c.unanswered(x)
 	case "cut":
 		if x.req.seen && c.peerEnded(x) {
-			return table.NoAnswer
+			return c.unanswered(x)
 		}
 		return table.Cut
 	case "no_request":
@@ -70,6 +70,15 @@ func (c *Conn) outcome(x *Exchange, b *table.Call) string {
 		return table.OK
 	}
 	return table.Unread
+}
+
+// unanswered is the outcome of a call whose connection ended before its response did. What is missing of the response
+// may be among lost bytes.
+func (c *Conn) unanswered(x *Exchange) string {
+	if answers := x.caller().Other(); x.resp.seen && c.losses.of[answers] != x.before[answers] {
+		return table.Unread
+	}
+	return table.NoAnswer
 }
 
 // mayFollow reports whether the answer to a pending question in a datagram may come after the

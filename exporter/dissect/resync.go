@@ -119,9 +119,16 @@ func (c *Conn) Unaffected(x *Exchange, dirs ...Dir) {
 	}
 }
 
+// Incomplete declares that a message of this direction was captured in part, and that what it answers is not known: it may
+// be any call in progress.
+func (c *Conn) Incomplete(dir Dir) { c.losses.add(dir, LossGap) }
+
 // Starting reports, inside Resync, that the beginning of the connection was not captured. Messages before
 // it are missing, but none after the first one that is read.
 func (c *Conn) Starting() bool { return c.starting }
+
+// Missed reports whether bytes of the connection were lost before or after it began with this protocol.
+func (c *Conn) Missed() bool { return c.losses.of != [2]uint32{} || !c.begun }
 
 // FromStart reports whether a direction was captured from the connection's beginning, up to now, and only this
 // protocol was in it.
@@ -244,7 +251,7 @@ func (c *Conn) gap(dir Dir, n int64) {
 	if len(s.segs) == 0 {
 		s.segs = append(s.segs, seg{off: s.off, Packet: c.now})
 	}
-	in := Input{Dir: dir, Data: s.buf, conn: c, base: s.off, segs: s.segs}
+	in := Input{Dir: dir, Data: s.buf, ends: true, conn: c, base: s.off, segs: s.segs}
 	inSync := c.d.Gap(&in, n)
 	if !inSync {
 		c.resync(dir, LossGap)

@@ -370,5 +370,8 @@ func (k *conn) failed(in *dissect.Input, from, to int, e value, of func(c *call)
 // put keeps a request until its answer.
 func (k *conn) put(place key, c *call) {
 	c.place = place
+	if k.c.Missed() { // it may be the answer to what was lost
+		c.x.MayWantNone()
+	}
 	k.pending.Put(place, c, callCost+len(place.name)+c.texts)
 }

@@ -30,6 +30,7 @@ type Exchange struct {
 	Request, Response Body
 	Socket            bool // it consists of messages of a WebSocket
 	Opening                // of the WebSocket
+	Within            bool // its errors are in the content, whatever the carrier's status
 	Left              bool // the caller ended it while the response went on
 	Answered          bool // the content has the whole answer, however its carrier ended
 
@@ -70,6 +71,7 @@ type Body struct {
 	Size int64         // bytes before content decoding
 	Get  func() []byte // decoded bytes; nil if they were not kept
 	Lost bool          // bytes are missing, or were not kept
+	Part bool          // its end is missing
 
 	limit int
 	text  []byte
@@ -130,10 +132,14 @@ func (x *Exchange) Fail(outcome, text string) {
 }
 
 // Settle sets the outcome of an exchange whose carrier ended early, after the whole answer: a client may close a
-// stream of events as soon as it has what it asked for.
+// stream of events as soon as it has what it asked for. An error may be in the content that was lost.
 func (x *Exchange) Settle() {
-	if x.Answered && x.Error.OK && x.Outcome == "" {
+	switch {
+	case x.Outcome != "" || !x.Error.OK:
+	case x.Answered:
 		x.Outcome = table.OK
+	case x.Within && x.Error.V == "gap" && x.Response.Part:
+		x.Outcome = table.Unread
 	}
 }
 

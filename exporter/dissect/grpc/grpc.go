@@ -271,7 +271,7 @@ func (r *Row) outcome(unsure bool) {
 		r.Outcome = table.HTTPOutcome(r.StatusCode.V)
 		end = "HTTP " + strconv.Itoa(int(r.StatusCode.V))
 	case r.Error.OK:
-		if unsure && r.Error.V == "reset" {
+		if unsure && (r.Error.V == "reset" || r.Error.V == "gap") { // the status is in the trailers
 			r.Outcome = table.Unread
 		}
 		end = strings.ReplaceAll(r.Error.V, "_", " ")

@@ -142,7 +142,7 @@ func TestFill(t *testing.T) {
 		{"an unknown status", "application/grpc", "application/grpc", "", []table.Header{header("response", "Grpc-Status", "99")}, "", false, "/a.B/C → 99 | 99 | server_error | 0 |  | 1"},
 		{"no status", "application/grpc", "application/grpc", "", nil, "", false, "/a.B/C → no status |  | server_error | 0 |  | 0"},
 		{"no status, but headers are missing", "application/grpc", "application/grpc", "", nil, "", true, "/a.B/C → no status |  | unread | 0 |  | 0"},
-		{"a gap", "application/grpc", "application/grpc", "", nil, "gap", true, "/a.B/C → gap |  |  | 0 |  | 0"},
+		{"a gap", "application/grpc", "application/grpc", "", nil, "gap", true, "/a.B/C → gap |  | unread | 0 |  | 0"},
 		{"a reset", "application/grpc", "", "", nil, "reset", false, "/a.B/C → reset CANCEL |  |  | 0 |  | 0"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

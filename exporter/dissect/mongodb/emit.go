@@ -58,7 +58,9 @@ func (k *conn) emit(c *call, why string) {
 		if !row.StatusText.OK {
 			row.StatusText = table.Some("error")
 		}
-		row.Outcome = outcome(row.ErrCode.V)
+		if row.Outcome = outcome(row.ErrCode.V); row.Partial && !row.ErrCode.OK {
+			row.Outcome = table.Unread
+		}
 	} else if c.x.HasResponse() && row.Success {
 		row.StatusCode = table.Some[int32](0)
 	}

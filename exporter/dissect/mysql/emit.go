@@ -233,6 +233,8 @@ func outcome(e *serverError) string {
 		return table.ClientError
 	}
 	switch s := e.state; {
+	case e.partial:
+		return table.Unread
 	case len(s) < 2:
 		return table.ServerError
 	case s == "70100": // the statement or the session was ended by another one

@@ -12,6 +12,7 @@ import (
 type serverError struct {
 	code           int
 	state, message string
+	partial        bool // the bytes of code or state were lost
 }
 
 // progress is the code of MariaDB's progress report, which looks like an error.
@@ -311,7 +312,11 @@ func (k *conn) session(b []byte) {
 func (k *conn) failed(c *call, b []byte) {
 	r := newReader(b[1:])
 	e := &serverError{code: int(r.number(2))}
-	if rest := r.Rest(); len(rest) >= 6 && rest[0] == '#' {
+	switch rest := r.Rest(); {
+	case len(rest) == 0, rest[0] == '#' && len(rest) < 6:
+		e.partial = true
+		r.Skip(len(rest))
+	case rest[0] == '#':
 		e.state = sqltext.Text(rest[1:6])
 		r.Skip(6)
 	}

@@ -149,6 +149,9 @@ func (k *conn) Shed() bool {
 // Close implements dissect.Dissector.
 func (k *conn) Close(why dissect.End) {
 	if c := k.answering; c != nil {
+		if c.gap { // its last line may be lost, and what followed was then read as a part of it
+			k.Conn.Incomplete(dissect.ToClient)
+		}
 		k.emit(c, why.CallError())
 	}
 	k.Queue.Close(why)

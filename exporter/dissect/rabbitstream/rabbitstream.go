@@ -142,6 +142,9 @@ func (k *conn) Message(in *dissect.Input, at int, b []byte, partial bool) (*call
 		end := at + headSize + d.Used()
 		c.x.Hide(in, end-n, end)
 	}
+	if partial && (c.key == publishConfirm || c.key == publishError) {
+		k.Conn.Incomplete(in.Dir)
+	}
 	return k.begin(in, at, b, c, &d), nil
 }
 

@@ -96,6 +96,7 @@ type call struct {
 	confirms int64 // confirmations that an (un)subscribe command still awaits
 	whole    bool  // the command was read completely
 	inline   bool
+	silent   bool // see conn
 
 	reply      []byte   // as text
 	unplaced   [][]byte // passwords of the reply whose places are not noted yet
@@ -142,6 +143,7 @@ type conn struct {
 	scratch    []byte
 
 	off, skip  bool // CLIENT REPLY
+	silent     bool // a lost command may have been one of these, and no reply shows that it was not
 	subscribed bool
 	monitor    bool
 	streaming  bool // a primary sends its commands
@@ -215,6 +217,9 @@ func (k *conn) free(c *call) {
 // push appends a command to those that wait for a reply.
 func (k *conn) push(c *call) {
 	c.ahead = int32(k.queue.Push(c, c.asked.Ack, callCost+cap(c.line)))
+	if c.silent = k.silent; c.silent {
+		c.x.MayWantNone()
+	}
 }
 
 // Shed implements dissect.Dissector.
@@ -313,6 +318,7 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 func (k *conn) loseRequest() {
 	c := k.req.call
 	k.req = side{keep: k.req.keep[:0], ended: k.req.ended}
+	k.silent, k.tx.doubt = true, true
 	if c != nil {
 		k.push(c)
 	}

@@ -86,10 +86,16 @@ func (k *conn) target(f *call, in *dissect.Input, at int) *call {
 		switch {
 		case subscribes && fold(word, f.verb):
 			return f
-		case subscribes && f.kind != 0 && k.confirmsNext(word): // f has all of its confirmations
+		case subscribes && f.kind != 0 && k.confirms(word) != nil: // f has all of its confirmations
 			f.answered = true
 			k.emit(f, "")
 			return k.queue.Front()
+		case k.queue.Lost() && k.confirms(word) != nil:
+			c := k.confirms(word)
+			for k.queue.Front() != c {
+				k.emit(k.queue.Front(), "gap")
+			}
+			return c
 		case b[0] == '>' || published(word) || confirms(word):
 			return k.pushed(pushKind(word))
 		}
@@ -145,10 +151,21 @@ func firstWord(b []byte) (word []byte, whole bool) {
 	return b[1+n : 1+n+int(size)], true
 }
 
-// confirmsNext reports whether a confirmation answers the command after the front one.
-func (k *conn) confirmsNext(word []byte) bool {
-	all := k.queue.All()
-	return len(all) > 1 && confirms(word) && fold(word, all[1].verb)
+// confirms is the command that a confirmation answers, if that is not the oldest: the next one, or any after a loss. It is
+// nil if there is none.
+func (k *conn) confirms(word []byte) *call {
+	if !confirms(word) {
+		return nil
+	}
+	for i, c := range k.queue.All() {
+		switch {
+		case i > 1 && !k.queue.Lost():
+			return nil
+		case i > 0 && fold(word, c.verb):
+			return c
+		}
+	}
+	return nil
 }
 
 func published(word []byte) bool {
@@ -186,6 +203,7 @@ func (k *conn) endReply(c *call) {
 		k.endPush(c)
 		return
 	}
+	k.silent = k.silent && !c.silent
 	ok := c.kind == '+'
 	if k.queued(c) {
 		return

@@ -403,7 +403,7 @@ func (k *conn) clientReply(c *call, answer bool) bool {
 	}
 	switch w := c.word(2); {
 	case fold(w, "ON"):
-		k.off = false
+		k.off, k.silent = false, false
 		return true
 	case fold(w, "OFF"):
 		k.off = true

@@ -14,6 +14,7 @@ type transaction struct {
 	head  int
 	bytes int   // memory of calls
 	open  bool  // EXEC's reply is being read
+	doubt bool  // commands were lost, perhaps EXEC or DISCARD
 	left  int64 // results to come
 	now   *call // the call of the result that is being read
 }
@@ -47,6 +48,9 @@ func (t *transaction) next() *call {
 // end emits the commands that got no result.
 func (t *transaction) end(k *conn, why string) {
 	c := t.now
+	if t.doubt && why != "" {
+		why = "gap"
+	}
 	t.open, t.now = false, nil
 	switch {
 	case c == nil:

@@ -102,7 +102,7 @@ func (k *conn) fail(s *side, f *frame) {
 	if c.row.ErrorText = k.text(f, "message"); !c.row.ErrorText.OK {
 		c.row.ErrorText = table.Some("ERROR")
 	}
-	c.row.StatusText = c.row.ErrorText
+	c.row.StatusText, c.row.Outcome = c.row.ErrorText, table.Unread // until its body has the details
 	s.call = c
 }
 

@@ -341,7 +341,7 @@ func (k *conn) judge(c *call, s *side) {
 			row.StatusCode = table.Some(v.code)
 		}
 		if row.StatusCode.OK && s.gap && v.code == 0 { // its type was not captured
-			row.StatusCode, row.StatusText = table.Opt[int32]{}, table.Some("exception")
+			row.StatusCode, row.StatusText, row.Outcome = table.Opt[int32]{}, table.Some("exception"), table.Unread
 		}
 	}
 }

@@ -181,7 +181,7 @@ func (k *datagrams) encrypted(s *side, in *dissect.Input, at, n int, h dtlsRecor
 		hs.fin[side] = !hs.version13() || side == client
 	case h.typ == recordAlert && !hs.fin[side]:
 		k.cite(in, at, at+n)
-		hs.alert("encrypted", true, side)
+		hs.alert("encrypted", !hs.gap, side) // after a loss, perhaps that of the end
 	case hs.server: // the messages that ended its handshake are missing
 		hs.fin[side] = true
 	}

@@ -239,7 +239,7 @@ func (k *conn) closeError(why dissect.End) string {
 		return "malformed"
 	case !hs.client && !hs.row.Renegotiation:
 		return "no_request"
-	case hs.gap: // its end may be among the missing bytes
+	case hs.gap, k.sides[0].lost, k.sides[1].lost: // its end may be among the missing bytes, or passed over after them
 		return "gap"
 	case hs.x.HasResponse() && (why == dissect.EndFin || why == dissect.EndReuse || why == dissect.EndUpgrade):
 		return "cut"

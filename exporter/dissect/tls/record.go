@@ -118,7 +118,7 @@ func (k *conn) beginOpaque(s *side, in *dissect.Input, h recordHeader) {
 	case h.typ == recordHandshake:
 		s.of, s.ends = hs, hs.ccs[side]
 	case h.typ == recordAlert && !hs.fin[side]:
-		hs.alert("encrypted", true, side)
+		hs.alert("encrypted", !hs.gap, side) // after a loss, perhaps that of the end
 		s.of = hs
 	case h.typ == recordData && hs.server && !hs.ccs[side] && s.lost:
 		hs.ccs[side], hs.fin[side] = true, true // the messages that ended its handshake are missing
@@ -139,7 +139,7 @@ func (k *conn) opaque13(s *side, hs *shake, side role, h recordHeader) {
 		return
 	}
 	s.of, s.ends = hs, true
-	if h.size == alertRecord && !hs.row.EarlyData {
+	if h.size == alertRecord && !hs.row.EarlyData && !hs.gap {
 		hs.alert("encrypted", true, side)
 	}
 }

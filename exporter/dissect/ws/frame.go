@@ -191,6 +191,9 @@ func (k *conn) Gap(in *dissect.Input, missing int64) bool {
 	if !s.open || missing > s.left {
 		return false
 	}
+	if !s.msg.gap && !k.carries(s.msg) {
+		k.c.Incomplete(in.Dir)
+	}
 	s.msg.gap = true
 	if k.carries(s.msg) {
 		k.inner.Gap(in.Dir, missing, k.c.Now())

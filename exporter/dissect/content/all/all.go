@@ -103,7 +103,7 @@ func body(b *dissect.Body) content.Body {
 	if b == nil {
 		return content.Body{}
 	}
-	return content.Body{Size: b.Size(), Lost: b.Lost() > 0 || b.Over(), Get: func() []byte {
+	return content.Body{Size: b.Size(), Lost: b.Lost() > 0 || b.Over(), Part: !b.Complete, Get: func() []byte {
 		b.Finish()
 		return b.Bytes()
 	}}

@@ -54,7 +54,7 @@ func Read(x *content.Exchange, p *Procedure) bool {
 	service := x.Path.V[:i]
 	p.Service, p.RPC = content.Some(service[strings.LastIndexByte(service, '/')+1:]), content.Some(x.Path.V[i+1:])
 	p.Stream = table.Some(stream)
-	if stream {
+	if x.Within = stream; stream {
 		p.Requests, _ = frames(&x.Request)
 		var last []byte
 		p.Responses, last = frames(&x.Response)

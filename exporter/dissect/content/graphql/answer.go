@@ -67,6 +67,7 @@ func (o *Operation) failure(e []byte) {
 
 // result sets the outcome.
 func (o *Operation) result(x *content.Exchange) {
+	x.Within = true
 	if o.Errors.V == 0 {
 		return
 	}

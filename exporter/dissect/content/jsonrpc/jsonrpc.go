@@ -101,6 +101,7 @@ func (c *Call) answered(m *content.Message) {
 
 // result sets the outcome.
 func (c *Call) result(x *content.Exchange) {
+	x.Within = true
 	if !c.Code.OK {
 		return
 	}

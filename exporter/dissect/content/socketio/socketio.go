@@ -202,6 +202,7 @@ func (c *Packet) name(x *content.Exchange) {
 
 // result sets the outcome.
 func (c *Packet) result(x *content.Exchange) {
+	x.Within = true
 	if c.Error.OK {
 		x.Add(", " + c.Error.V)
 		x.Fail(table.ClientError, c.Error.V)

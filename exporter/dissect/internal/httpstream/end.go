@@ -100,7 +100,11 @@ func (s *Stream) outcome(e *End) string {
 		return table.HTTPOutcome(int32(s.Status))
 	case s.tunnels():
 		return table.OK // however the tunnel ends: that says nothing about this request
-	case s.Broken, s.Status == 0 && e.Error == "" && !s.unsure(e):
+	case s.unsure(e) && e.Error == "reset":
+		return table.Unread
+	case s.unsure(e):
+		return ""
+	case s.Broken, s.Status == 0 && e.Error == "":
 		return table.NoAnswer
 	}
 	return ""
@@ -152,8 +156,10 @@ func (s *Stream) GRPCRow(c *dissect.Conn, e *End) *grpc.Row {
 	return row
 }
 
-// unsure reports whether the status may be in a part that could not be decoded.
-func (s *Stream) unsure(e *End) bool { return e.Gap || s.Malformed || s.Unknown > 0 }
+// unsure reports whether the status, or what the request was, may be in a part that could not be decoded.
+func (s *Stream) unsure(e *End) bool {
+	return e.Gap || s.Malformed || s.Unknown > 0 || s.Method == "" && e.Error == "reset"
+}
 
 // guessed reports whether a stream with an unknown content type is gRPC by the form of its
 // bodies.
