@@ -219,7 +219,7 @@ const roundsAhead = 1
 // reads returns a function that makes the reader of complete inputs. b receives copies of them.
 func (o *Options) reads(sources *read.Inputs, b *bundle.Builder, protocols func() []*dissect.Protocol) func(round.Pool) (*read.Reader, error) {
 	return func(pool round.Pool) (*read.Reader, error) {
-		return read.New(sources, b, pool, read.Options{Filter: o.Filter, FromNs: o.FromNs, ToNs: o.ToNs, Keep: o.keep, Limit: o.limit(), Explained: explained(protocols())})
+		return read.New(sources, b, pool, read.Options{Filter: o.Filter, FromNs: o.FromNs, ToNs: o.ToNs, Keep: o.keep, Limit: o.limit(), Content: contentOf(protocols())})
 	}
 }
 
@@ -258,16 +258,18 @@ func pipe(ctx context.Context, reads func(round.Pool) (*read.Reader, error), pla
 	return reader, context.Cause(ctx)
 }
 
-// explained returns a function that reports how certain protocols other than QUIC are that a
-// datagram is theirs, from either side.
-func explained(protocols []*dissect.Protocol) func([]byte) proof.Explanation {
+// contentOf returns what protocols say about a datagram, from either side.
+func contentOf(protocols []*dissect.Protocol) (c proof.Content) {
 	var detect []func(dissect.Dir, []byte) dissect.Verdict
 	for _, p := range protocols {
+		if p.Identify != nil {
+			c.Identified = p.Identify
+		}
 		if p.Name != "quic" && p.Detect != nil && slices.Contains(p.Transports, dissect.UDP) {
 			detect = append(detect, p.Detect)
 		}
 	}
-	return func(datagram []byte) (e proof.Explanation) {
+	c.Explained = func(datagram []byte) (e proof.Explanation) {
 		for _, d := range detect {
 			switch max(d(dissect.ToServer, datagram), d(dissect.ToClient, datagram)) {
 			case dissect.Yes:
@@ -278,6 +280,7 @@ func explained(protocols []*dissect.Protocol) func([]byte) proof.Explanation {
 		}
 		return e
 	}
+	return c
 }
 
 // progress reports the progress of the run, if the caller requested it.

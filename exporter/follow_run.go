@@ -45,7 +45,7 @@ func (l *Live) follow(ctx context.Context, from int64) error {
 	protocols := o.protocols(f.keys)
 	reads := func(pool round.Pool) (*read.Reader, error) {
 		return read.Follow(read.Followed{Dir: l.ring, From: from, Every: l.o.Every, Took: f.took, Settle: settleFor, Keep: 2 * l.o.Keep, Once: l.o.Once, Shown: l.store.Shown(), CutAt: l.o.cutAt, Most: l.o.interfaces}, f.keys, pool,
-			read.Options{Limit: o.limit(), Explained: explained(protocols())})
+			read.Options{Limit: o.limit(), Content: contentOf(protocols())})
 	}
 	if _, err := pipe(ctx, reads, false, protocols, o, f.round); err != nil {
 		return err

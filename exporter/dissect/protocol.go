@@ -87,6 +87,13 @@ func (v Verdict) If(ok bool) Verdict {
 	return No
 }
 
+// Identified is what a datagram proves about its connection.
+type Identified struct {
+	Connection string // the same for all datagrams of a connection; empty if the datagram proves none
+	ID         []byte // id in a datagram after the first one by which its receiver finds the connection
+	FromClient bool
+}
+
 // Protocol is one application protocol.
 type Protocol struct {
 	Name       string      // the folder's name, and the value of column protocol
@@ -131,6 +138,9 @@ type Protocol struct {
 	// row. Else the claim is withdrawn, without an anomaly, by an error of Read or by the end of
 	// the conversation. Yes counts only for the first datagram.
 	DetectLast func(dir Dir, head []byte) Verdict
+
+	// Identify, if not nil, finds the connection of a datagram without its ends. It may be expensive.
+	Identify func(datagram []byte) Identified
 
 	// Beside, if not nil, states that datagrams of the protocol may come between those of any other
 	// one in the same conversation (RFC 7983), which reads the rest. It reports whether a datagram is

@@ -56,6 +56,9 @@ func (q *conn) close(why dissect.End) {
 	case q.row.Close.OK:
 		why = dissect.EndFin
 	}
+	if n := q.unanswered(); why == dissect.EndTimeout && n > 0 && len(q.row.ServerCIDs) > 0 {
+		q.t.anomaly("silence", "the conversation fell silent without CONNECTION_CLOSE while the server had not ended %d streams: they have no answer, or their client moved to other ports and an id issued under encryption", n)
+	}
 	q.closeStreams(why)
 	q.closed = true
 	q.reportKeys()
@@ -65,6 +68,16 @@ func (q *conn) close(why dissect.End) {
 	}
 	q.shake.Close(why)
 	q.emit(why)
+}
+
+// unanswered counts the streams of the client that the server has not ended.
+func (q *conn) unanswered() (n int) {
+	for id, x := range q.app.open {
+		if id&3 == 0 && !x.halves[server].ended {
+			n++
+		}
+	}
+	return n
 }
 
 // closeStreams ends all open streams in the order of their numbers.

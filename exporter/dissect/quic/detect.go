@@ -119,6 +119,31 @@ func (s *settings) detectLast(dir dissect.Dir, head []byte) dissect.Verdict {
 	return s.opens(head, lastBudget)
 }
 
+// identify finds the connection of a packet by its client's random: that is in the client's first packet, and a key of the
+// store that decrypts a packet with a short header is listed under it.
+func (s *settings) identify(datagram []byte) (x dissect.Identified) {
+	if s.store() == nil || len(datagram) < minShort {
+		return x
+	}
+	if !isLong(datagram[0]) {
+		left := budget(lastBudget)
+		if g, ok := s.guess(datagram, &left); ok {
+			x = dissect.Identified{Connection: string(g.random), ID: datagram[1 : 1+g.idLen], FromClient: g.role == client}
+		}
+		return x
+	}
+	var h header
+	if readLong(datagram, true, &h) != nil || h.kind != initial {
+		return x
+	}
+	if keys := initialKeysOf(h.version, h.dcid); keys != nil {
+		if plain, _, _, ok := new(tuple).openWith(keys.keys[client], &space{}, datagram[:h.size], h.number); ok {
+			x = dissect.Identified{Connection: string(randomIn(plain)), FromClient: true}
+		}
+	}
+	return x
+}
+
 func (s *settings) opens(head []byte, trials int) dissect.Verdict {
 	left := budget(trials)
 	if _, ok := s.guess(head, &left); ok {

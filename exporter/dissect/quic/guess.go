@@ -27,6 +27,7 @@ type try struct {
 	role    role
 	version uint32
 	keys    *secrets.PacketKeys
+	updated *secrets.PacketKeys // after the first key update
 }
 
 // guessed describes how a packet with a short header was decrypted.
@@ -62,7 +63,7 @@ func (s *settings) addTry(random []byte, version uint32, suite *secrets.Suite, x
 		return
 	}
 	if k, err := secrets.QUICKeys(version, suite, x.Value); err == nil {
-		s.tries = append(s.tries, try{append([]byte(nil), random...), r, version, k})
+		s.tries = append(s.tries, try{append([]byte(nil), random...), r, version, k, k.Next()})
 	}
 }
 
@@ -83,8 +84,12 @@ func (s *settings) guess(b []byte, left *budget) (g guessed, ok bool) {
 			if !ok || u.first&reservedOne != 0 {
 				continue
 			}
+			k := x.keys
+			if u.first&keyPhase != 0 {
+				k = x.updated
+			}
 			t.trials = 0
-			if _, number, ok := t.search(x.keys, u, b, 0); ok {
+			if _, number, ok := t.search(k, u, b, 0); ok {
 				return guessed{x, n, number}, true
 			}
 			if *left -= budget(t.trials); *left <= 0 {
@@ -136,11 +141,16 @@ func (q *conn) measure(d dissect.Dir, b []byte) {
 	}
 	before := q.t.trials
 	defer func() { q.t.trials = before }()
-	for _, k := range keys {
+	for _, current := range keys {
+		updated := current.Next()
 		for n := 0; n <= maxID && 1+n+minSealed <= len(b); n++ {
-			u, ok := q.t.unmask(k, b, 1+n)
+			u, ok := q.t.unmask(current, b, 1+n)
 			if !ok || u.first&reservedOne != 0 {
 				continue
+			}
+			k := current
+			if u.first&keyPhase != g.phase {
+				k = updated
 			}
 			q.t.trials = 0
 			if _, _, ok := q.t.search(k, u, b, 0); ok {

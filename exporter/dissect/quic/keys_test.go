@@ -2,6 +2,7 @@ package quic
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 
@@ -48,12 +49,16 @@ func TestKeyUpdates(t *testing.T) {
 
 func TestMidConnection(t *testing.T) {
 	for _, c := range []struct {
-		name   string
-		number uint64
-		id     int
-		port   uint16
-	}{{"ids of 8 bytes", 5, 8, 443}, {"no ids", 70000, 0, 443}, {"ids of 20 bytes", 1 << 33, 20, 443}, {"another port", 99, 8, 9999}} {
+		name    string
+		number  uint64
+		id      int
+		port    uint16
+		updated bool // its keys
+	}{{"ids of 8 bytes", 5, 8, 443, false}, {"no ids", 70000, 0, 443, false}, {"ids of 20 bytes", 1 << 33, 20, 443, false}, {"another port", 99, 8, 9999, false}, {"updated keys", 700, 8, 443, true}} {
 		f, b := newFake(t, all...), &blob{}
+		if c.updated {
+			f.levels[oneRTT], f.phase = [2]*sealer{updated(bytes.Repeat([]byte{33}, 32), 1), updated(bytes.Repeat([]byte{34}, 32), 1)}, keyPhase
+		}
 		f.ids = [2][]byte{bytes.Repeat([]byte{5}, c.id), bytes.Repeat([]byte{6}, c.id)}
 		f.next[spaceApp] = [2]uint64{c.number, 2 * c.number}
 		f.send(oneRTT, server, streamFrame(0, 100, "answer", true))
@@ -123,6 +128,33 @@ func TestKeyReasons(t *testing.T) {
 		out, conn := play(t, list, protocols(g.store(), &blob{})...)
 		if e := conn.Encrypted(); e.State.String() != c.want || e.Reason != c.reason || len(out.Anomalies) > 0 {
 			t.Errorf("%s: %s %q, want %s %q; %v", c.name, e.State, e.Reason, c.want, c.reason, out.Anomalies)
+		}
+	}
+}
+
+// TestSilenceMayBeAMove: a stream without an end is in doubt if the client could have moved to an id issued under encryption.
+func TestSilenceMayBeAMove(t *testing.T) {
+	issue := slices.Concat(frame(0x18, 1, 0), []byte{4, 9, 9, 9, 9}, make([]byte, 16))
+	closed := frame(0x1d, 7, 0)
+	for _, c := range []struct {
+		name       string
+		from       role
+		more       [][]byte
+		anomalies  string
+		serverEnds bool
+	}{
+		{"the server issued an id", server, [][]byte{issue}, "silence", false},
+		{"it ended the stream", server, [][]byte{issue}, "", true},
+		{"it issued none", server, [][]byte{frame(frameMaxData, 9)}, "", false},
+		{"the client issued one", client, [][]byte{issue}, "", false},
+		{"it closed", server, [][]byte{issue, closed}, "", false},
+	} {
+		f := begin(t, "blob")
+		f.send(oneRTT, client, streamFrame(0, 0, "question", true))
+		f.send(oneRTT, c.from, c.more...)
+		f.send(oneRTT, server, streamFrame(0, 0, "answer", c.serverEnds))
+		if out, _ := f.play(&blob{}); out.kinds() != c.anomalies {
+			t.Errorf("%s: anomalies %q, want %q", c.name, out.kinds(), c.anomalies)
 		}
 	}
 }

@@ -315,8 +315,9 @@ func (q *conn) openFirst(s sealed) ([]byte, uint64, outcome) {
 	sp := &q.spaces[spaceApp][s.role]
 	for _, k := range g.tries {
 		plain, u, n, ok := q.t.openWith(k, sp, s.packet, s.number)
+		expected := n
 		if !ok && possible(u) && q.t.trials < searchBudget {
-			plain, n, ok = q.t.search(k, u, s.packet, n)
+			plain, n, ok = q.t.search(k, u, s.packet, expected)
 		}
 		if ok {
 			g.first(k)
@@ -332,7 +333,7 @@ func (q *conn) openFirst(s sealed) ([]byte, uint64, outcome) {
 				continue
 			}
 			q.t.trials++
-			if plain, ok = q.t.try(x, n, s.packet); ok {
+			if plain, n, ok = q.t.search(x, u, s.packet, expected); ok {
 				g.first(k)
 				g.next = x
 				q.updated(g, s.role, i, n, u)

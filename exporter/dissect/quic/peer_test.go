@@ -111,7 +111,7 @@ func TestPeerDisturbed(t *testing.T) {
 					whole, cut = whole+n, cut+bad
 				}
 				for _, a := range out.Anomalies {
-					if a.Kind != "limit" && a.Kind != "unfinished" {
+					if a.Kind != "limit" && a.Kind != "unfinished" && a.Kind != "silence" {
 						t.Errorf("seed %d: anomaly %s: %s", seed, a.Kind, a.Detail)
 					}
 				}

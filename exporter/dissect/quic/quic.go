@@ -45,6 +45,7 @@ func Protocol(keys *secrets.Store) *dissect.Protocol {
 		Detect:       detect,
 		DetectOnPort: s.detectOnPort,
 		DetectLast:   s.detectLast,
+		Identify:     s.identify,
 		Doubts:       doubts,
 		New:          func(c *dissect.Conn) dissect.Dissector { return &tuple{c: c, set: s} },
 		Row:          &Row{},

@@ -4,7 +4,7 @@
 // Anyone can send a packet with the addresses, ids or checksums of another. So a packet goes to the
 // conversation of other ends, or is read despite its checksum, only after an exchange of both sides or the
 // recorder has proved it. Until then the packet is held in its round: Awaits says which rounds must not be
-// sent on yet, and GiveUp decides without proof. A Judge depends on the packets alone, it never waits by
+// sent on yet, and GiveUp decides without proof. A Judge depends on packets and keys alone, it never waits by
 // itself, and its memory is limited.
 package proof
 
@@ -12,6 +12,7 @@ import (
 	"hash/maphash"
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 	"github.com/pcapsule/pcapsule/exporter/internal/memory"
 	"github.com/pcapsule/pcapsule/exporter/internal/round"
@@ -33,10 +34,15 @@ type Judge struct {
 	sums        sums
 }
 
-// New returns a Judge. explained reports how certain protocols other than QUIC are that a datagram is
-// theirs; nil: not at all.
-func New(limit memory.Limit, explained func(datagram []byte) Explanation) *Judge {
-	j := &Judge{views: views{limit: limit}, quicViews: quicViews{foreign: explained, limit: limit}, sums: sums{limit: limit}}
+// Content is what protocols say about a datagram alone. A function that is nil says nothing.
+type Content struct {
+	Explained  func(datagram []byte) Explanation        // how certain protocols other than QUIC are that it is theirs
+	Identified func(datagram []byte) dissect.Identified // its QUIC connection
+}
+
+// New returns a Judge.
+func New(limit memory.Limit, content Content) *Judge {
+	j := &Judge{views: views{limit: limit}, quicViews: quicViews{foreign: content.Explained, identified: content.Identified, limit: limit}, sums: sums{limit: limit}}
 	j.pairs = pairs{seed: maphash.MakeSeed(), views: &j.views, limit: limit}
 	j.socketViews = socketViews{views: &j.views, pairs: &j.pairs}
 	return j

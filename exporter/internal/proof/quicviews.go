@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 	"github.com/pcapsule/pcapsule/exporter/internal/memory"
 )
@@ -15,6 +16,7 @@ import (
 const (
 	maxIDs    = 65_536 // connection ids kept
 	maxCopied = 16_384 // packets kept whose id is unknown
+	minSealed = 256    // packets that no key decrypts, after which one of so many packets is tried
 	minID     = 4      // bytes of an id that may identify its connection: shorter ones collide by chance
 	maxIDLen  = 20     // RFC 9000 section 17.2
 )
@@ -37,30 +39,34 @@ const (
 //   - ends that sent something else before are redirected never;
 //   - and never what another protocol explains.
 //
-// LIMIT: ids issued under encryption (NEW_CONNECTION_ID) are known only once a packet with one was seen under the dialled
-// and under translated ends. If the server uses one of the client's, its first packet stays under the translated ends, because
-// it is seen there first. A client that moves and changes to such an id begins another connection, but keys may still decrypt
-// its packets. Who sees the ids of a connection that began before the capture, and can send from its ends' addresses, can
+// LIMIT: ids issued under encryption (NEW_CONNECTION_ID) are known only once a key decrypts a packet with one, or such a packet
+// was seen under the dialled and under translated ends. If the server uses one of the client's without a key, its first packet
+// stays under the translated ends, because it is seen there first. A client that moves and changes to such an id begins another
+// connection if no key decrypts its packets. Who sees the ids of a connection that began before the capture, and can send from its ends' addresses, can
 // claim them.
 // Who can forge a whole handshake between two hosts can claim what they say in a protocol that is
 // not read, if the client has no id.
 type quicViews struct {
-	foreign func(datagram []byte) Explanation // by other protocols; nil: none
+	foreign    func(datagram []byte) Explanation        // by other protocols; nil: none
+	identified func(datagram []byte) dissect.Identified // by keys; nil: never
 
-	first   recent[string, *quicConn] // by the two ids of a client's first packet
-	ids     recent[string, quicID]    // of answered connections
-	lengths uint32                    // bit n: an id of n bytes is known
-	tuples  recent[place, *quicSeen]
-	copies  recent[uint64, *quicSeen] // by their hash, packets whose id is unknown, and the ends where they were seen first
-	seed    maphash.Seed
-	spoken  settled // ends that sent something other than QUIC
-	limit   memory.Limit
+	first           recent[string, *quicConn] // by the two ids of a client's first packet
+	ids             recent[string, quicID]    // of answered connections
+	named           recent[string, *quicConn] // by what identified returns
+	servers         recent[flow.End, bool]    // ends of servers that have answered
+	lengths         uint32                    // bit n: an id of n bytes is known
+	tuples          recent[place, *quicSeen]
+	copies          recent[uint64, *quicSeen] // by their hash, packets whose id is unknown, and the ends where they were seen first
+	seed            maphash.Seed
+	packets, sealed int     // seen so far, and of these tried without a key that decrypts them
+	spoken          settled // ends that sent something other than QUIC
+	limit           memory.Limit
 }
 
 // memory is the search's memory in bytes.
 func (v *quicViews) memory() int {
 	const idText, connCost, seenCost = 32, int(unsafe.Sizeof(quicConn{})), int(unsafe.Sizeof(quicSeen{}))
-	return v.first.memory(2*idText+connCost) + v.ids.memory(idText) + v.tuples.memory(idText+seenCost) + v.copies.memory(0)
+	return v.first.memory(2*idText+connCost) + v.named.memory(idText) + v.servers.memory(0) + v.ids.memory(idText) + v.tuples.memory(idText+seenCost) + v.copies.memory(0)
 }
 
 // quicConn is a connection as it began.
@@ -126,6 +132,7 @@ func negotiates(v uint32) bool { return v == 0 || v&0x0f0f0f0f == 0x0a0a0a0a }
 // socket, 0 unknown.
 func (v *quicViews) find(f *flow.Packet, hash, cookie uint64) (view *flow.View, quic bool) {
 	hash = placeHash(hash, f.Network)
+	v.packets++
 	if view, quic = v.look(f, hash, cookie); !quic {
 		v.spoken.add(hash)
 	}
@@ -163,6 +170,9 @@ func (v *quicViews) look(f *flow.Packet, hash, cookie uint64) (view *flow.View, 
 		return nil, ok && negotiates(version) && !v.explained(p)
 	}
 	id, owned := v.owner(p[1:])
+	if !owned && (seen == nil && !v.spoken.has(hash) || seen != nil && seen.moved) {
+		id, owned = v.decrypted(p, src, dst)
+	}
 	if seen == nil {
 		if !owned || !v.reaches(id, src, dst) || v.spoken.has(hash) || v.explained(p) {
 			return nil, false
@@ -239,6 +249,9 @@ func (v *quicViews) long(p []byte, to, from string, version uint32, src, dst flo
 		if seen.view != nil && v.explained(p) {
 			return nil, false
 		}
+		if seen.of.server == "" { // the client's random may be in its second packet
+			v.name(seen.of, p)
+		}
 		v.answer(seen, to, from, src, retries(p, version))
 		return seen.view, true
 	}
@@ -249,6 +262,7 @@ func (v *quicViews) long(p []byte, to, from string, version uint32, src, dst flo
 	}
 	q := &quicConn{dialled: [2]flow.End{src, dst}, network: at.network, original: to, client: from}
 	v.first.put(pair(to, from), q, v.limit.Scale(maxIDs))
+	v.name(q, p)
 	v.tuples.put(at, &quicSeen{of: q}, v.limit.Scale(maxViews))
 	return nil, true
 }
@@ -348,6 +362,7 @@ func (v *quicViews) answer(seen *quicSeen, to, from string, src flow.End, retry 
 	if src == client || to != q.client || from == seen.answer {
 		return
 	}
+	v.servers.put(src, true, v.limit.Scale(maxIDs))
 	if seen.answer = from; seen.view != nil {
 		return
 	}
@@ -392,6 +407,34 @@ func (v *quicViews) owner(p []byte) (quicID, bool) {
 		}
 	}
 	return quicID{}, false
+}
+
+// name records what keys will show of packets of a connection. The first connection with a name keeps it: later ones may be
+// forged.
+func (v *quicViews) name(q *quicConn, p []byte) {
+	if v.identified == nil {
+		return
+	}
+	if name := v.identified(p).Connection; name != "" && v.named.m[name] == nil {
+		v.named.put(name, q, v.limit.Scale(maxIDs))
+	}
+}
+
+// decrypted finds the owner of an unknown id in a packet to or from a server: the connection whose keys decrypt the packet.
+// The id is then known.
+func (v *quicViews) decrypted(p []byte, src, dst flow.End) (id quicID, ok bool) {
+	if v.identified == nil || !v.servers.m[src] && !v.servers.m[dst] || v.sealed > minSealed+v.packets/minSealed {
+		return quicID{}, false
+	}
+	x := v.identified(p)
+	q := v.named.m[x.Connection]
+	if q == nil || q.server == "" {
+		v.sealed++
+		return quicID{}, false
+	}
+	id = quicID{q, x.FromClient}
+	v.learn(string(x.ID), id)
+	return id, true
 }
 
 // show records that a packet to the owner of an id is seen under these ends.

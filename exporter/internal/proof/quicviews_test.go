@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 )
 
@@ -225,5 +226,56 @@ func TestQUICTranslatedWithIssuedIDs(t *testing.T) {
 		if (view != nil) != s.view || view != nil && view.Dialled != [2]flow.End{client, server} {
 			t.Errorf("%s: view %v, want one: %v", s.name, view, s.view)
 		}
+	}
+}
+
+// TestQUICMovesToIssuedIDs has a client that moves and changes to ids that were issued under encryption. Only a key shows
+// that the packets are its connection's.
+func TestQUICMovesToIssuedIDs(t *testing.T) {
+	client, server := endOf(netip.MustParseAddrPort("10.0.0.1:50000")), endOf(netip.MustParseAddrPort("10.0.0.9:443"))
+	moved, other, third := endOf(netip.MustParseAddrPort("10.7.7.7:1234")), endOf(netip.MustParseAddrPort("10.8.8.8:443")), endOf(netip.MustParseAddrPort("10.7.7.8:99"))
+	const cid, sid = "client01", "server01"
+	keyed := func(from, to string) []byte { return append(shortHeader(to), "key of "+from...) }
+	first := append(longHeader(0xc0, "random99", cid), "random of A"...)
+	v := &quicViews{identified: func(p []byte) dissect.Identified {
+		for _, x := range []struct{ mark, name string }{{"random of A", "A"}, {"key of client", "A"}, {"key of server", "A"}, {"random of B", "B"}, {"key of B", "B"}} {
+			if bytes.HasSuffix(p, []byte(x.mark)) {
+				return dissect.Identified{Connection: x.name, ID: p[1:9], FromClient: x.mark != "key of server"}
+			}
+		}
+		return dissect.Identified{}
+	}}
+	for _, s := range []struct {
+		name     string
+		src, dst flow.End
+		data     []byte
+		view     bool
+	}{
+		{"first", client, server, first, false},
+		{"a key before the answer", moved, server, keyed("client", "issued00"), false},
+		{"answer", server, client, longHeader(0xc0, cid, sid), false},
+		{"a forged first packet with its random", other, server, append(longHeader(0xc0, "random77", "forged01"), "random of A"...), false},
+		{"its answer", server, other, longHeader(0xc0, "forged01", "server77"), false},
+		{"ends that showed something else before", moved, server, keyed("client", "issued01"), false},
+		{"noise", third, server, shortHeader("noise001"), false},
+		{"a key of a connection that was not captured", endOf(netip.MustParseAddrPort("10.7.7.9:1")), server, keyed("B", "issued02"), false},
+		{"a key at another server", endOf(netip.MustParseAddrPort("10.7.7.9:2")), other, keyed("client", "issued03"), false},
+		{"the client after moving", endOf(netip.MustParseAddrPort("10.7.7.9:3")), server, keyed("client", "issued04"), true},
+		{"the same id without a key", endOf(netip.MustParseAddrPort("10.7.7.9:3")), server, shortHeader("issued04"), true},
+		{"noise there", endOf(netip.MustParseAddrPort("10.7.7.9:3")), server, shortHeader("noise002"), false},
+		{"the server's answer", server, endOf(netip.MustParseAddrPort("10.7.7.9:3")), keyed("server", "issued05"), true},
+		{"where it was", client, server, keyed("client", "issued06"), false},
+	} {
+		view, _ := v.find(&flow.Packet{Src: s.src.Addr, Dst: s.dst.Addr, SrcPort: s.src.Port, DstPort: s.dst.Port, Payload: s.data}, endsHash(s.src, s.dst), 0)
+		if (view != nil) != s.view || view != nil && view.Dialled != [2]flow.End{client, server} {
+			t.Errorf("%s: view %v, want one: %v", s.name, view, s.view)
+		}
+	}
+	for i := range 3 * minSealed {
+		src := flow.End{Addr: moved.Addr, Port: uint16(2000 + i)}
+		v.find(&flow.Packet{Src: src.Addr, Dst: server.Addr, SrcPort: src.Port, DstPort: server.Port, Payload: shortHeader("noise003")}, endsHash(src, server), 0)
+	}
+	if v.sealed > minSealed+4 {
+		t.Errorf("%d packets of noise were tried", v.sealed)
 	}
 }

@@ -192,7 +192,7 @@ func TestHeldAnswersExpire(t *testing.T) {
 		}
 	}
 	first, later := &round.Round{}, &round.Round{}
-	j := New(memory.Default, nil)
+	j := New(memory.Default, Content{})
 	play(j, first, 0, 2*maxHalves)
 	if n := len(j.views.halves.waiting); n != maxHalves || !j.views.halves.awaits(first) {
 		t.Fatalf("%d SYN-ACKs are held, want %d", n, maxHalves)

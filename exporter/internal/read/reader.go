@@ -35,9 +35,7 @@ type Options struct {
 
 	Limit memory.Limit // that bounds what is remembered
 
-	// Explained reports how certain protocols other than QUIC are that a datagram is theirs. Nil means
-	// not at all.
-	Explained func(datagram []byte) proof.Explanation
+	Content proof.Content // of datagrams
 }
 
 // Reader reads the inputs of a run once.
@@ -112,7 +110,7 @@ func New(sources *Inputs, b *bundle.Builder, pool round.Pool, o Options) (*Reade
 	r := &Reader{sources: sources, b: b, opt: o, pass: pass, waiting: slices.Clone(sources.files),
 		free: make(chan *window, 8), pool: pool, capped: map[string]int64{}, shared: map[string]*shared{}, nonIP: map[string]int64{},
 		stopped: func() error { return nil }, byGroup: map[string]int32{}, lost: map[string]int64{}, chains: map[string]segmentEnd{}, sideCount: map[string]int64{}}
-	r.judge = proof.New(o.Limit, o.Explained)
+	r.judge = proof.New(o.Limit, o.Content)
 	r.decoder = decode.New(decode.Options{MaxFragmentBytes: o.Limit.Scale(16 << 20), OnIncomplete: r.gaveUp})
 	r.cur = r.pool.Get()
 	if b == nil {
