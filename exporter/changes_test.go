@@ -158,6 +158,31 @@ func TestSnappedCaptures(t *testing.T) {
 	}
 }
 
+// TestSnappedAnswers cuts packets to a snap length: a question in a datagram, or a stream of HTTP/2, whose answer was captured
+// in part is not unanswered.
+func TestSnappedAnswers(t *testing.T) {
+	everySample(t, func(t *testing.T, list []aPacket) {
+		outcomes := map[string][]string{}
+		for _, c := range readCalls(t, aPcap(binary.LittleEndian, 1, list), 0, 0) {
+			b := c.row.Base()
+			outcomes[sentAs(b)] = append(outcomes[sentAs(b)], b.Outcome)
+		}
+		for _, snap := range []int{66, 96, 128, 200} {
+			cut := slices.Clone(list)
+			for i := range cut {
+				cut[i].data = cut[i].data[:min(snap, len(cut[i].data))]
+			}
+			for _, c := range readCalls(t, aPcap(binary.LittleEndian, 1, cut), 0, 0) {
+				b := c.row.Base()
+				was := outcomes[sentAs(b)]
+				if b.Outcome == table.NoAnswer && (b.Transport == "udp" && was != nil || b.Protocol == "http2" && b.Error.V == "gap") && !slices.Contains(was, table.NoAnswer) {
+					t.Errorf("%d bytes: %s %q is %s, was %s", snap, b.Protocol, b.Summary, b.Outcome, was)
+				}
+			}
+		}
+	})
+}
+
 // TestSnappedCopies has each sample together with a copy whose snapshot length cuts packets: over TCP, all calls stay as
 // they are without the copy, whichever of the two files comes first.
 func TestSnappedCopies(t *testing.T) {

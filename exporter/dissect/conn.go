@@ -20,6 +20,9 @@ func (c *Conn) Data(dir Dir, data []byte, p Packet) {
 
 // Datagram passes one datagram to the connection.
 func (c *Conn) Datagram(dir Dir, data []byte, p Packet) {
+	if p.Cut > 0 && c.parent == nil {
+		c.known().cut[dir] = p.No + 1
+	}
 	if c.closed || c.readBeside(dir, data, p) {
 		return
 	}

@@ -238,6 +238,7 @@ type facts struct {
 	expect      *Expected         // that announced it, until its content is known
 	untaken     []untaken         // calls that wait, see awaitTaken
 	unasked     *unasked          // the newest answer in a datagram without a question
+	cut, read   [2]int64          // by direction: 1 + the number of the latest datagram that was cut, and of the latest such one that answers a call
 }
 
 // known returns the facts for a change.

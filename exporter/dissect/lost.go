@@ -27,10 +27,26 @@ func (c *Conn) mayBeLost(x *Exchange, b *table.Call) (p *Packet, lost bool) {
 	}
 	if datagrams(c.root().Info.Transport) {
 		p = c.portless(x)
-		return p, p != nil
+		return p, p != nil || c.cutSince(x, answers)
 	}
 	left := c.departures()
 	return nil, x.optional || c.losses.of[answers] != x.before[answers] || left != nil && left[x.caller()].ahead
+}
+
+// captured is a direction of c as the capture has it.
+func (c *Conn) captured(dir Dir) Dir {
+	if dir = c.outward(dir); c.root().flipped {
+		return dir.Other()
+	}
+	return dir
+}
+
+// cutSince reports whether the capture has only the beginning of a datagram that came after a question and answers no other
+// one.
+func (c *Conn) cutSince(x *Exchange, dir Dir) bool {
+	f := c.root().facts
+	dir = c.captured(dir)
+	return f != nil && f.cut[dir] > x.req.no+1 && f.cut[dir] != f.read[dir]
 }
 
 // intact reports whether all that the other side of a TCP connection sent before a message was captured and read: what

@@ -104,7 +104,7 @@ func (s *Stream) outcome(e *End) string {
 		return table.Unread
 	case s.unsure(e):
 		return ""
-	case s.Broken, s.Status == 0 && e.Error == "":
+	case s.Broken && e.Error != "gap", s.Status == 0 && e.Error == "": // what is missing may end the stream
 		return table.NoAnswer
 	}
 	return ""
