@@ -13,7 +13,6 @@ import (
 	"sync"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
-	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // maxRounds is the number of attempts: values alone, whole bodies, whole messages, whole
@@ -164,7 +163,7 @@ func (x *redaction) warnings() []string {
 		list = append(list, "the policy changed no packet: what it found was in decrypted data, whose keys were removed, or in side inputs")
 	}
 	if n := len(x.s.opaque); n > 0 {
-		list = append(list, plural.Sprintf("%d {connection has|connections have} payload that no dissector reads: a policy finds there only values with a recognizable form", n))
+		list = append(list, fmt.Sprintf("connections with payload that no dissector reads: %d; a policy finds there only values with a recognizable form", n))
 	}
 	return list
 }

@@ -297,7 +297,7 @@ func TestPayloadsThatNoTableHolds(t *testing.T) {
 	if bytes.Contains(data, []byte("1111")) || bytes.Count(data, []byte("9999 9999 9999 9999")) != 3 || r.Derived.Packets.Changed != 3 {
 		t.Errorf("%d packets changed: %v", r.Derived.Packets.Changed, r.Derived.Rules)
 	}
-	if len(r.Warnings) != 1 || !strings.HasPrefix(r.Warnings[0], "2 connections have payload that no dissector reads") {
+	if len(r.Warnings) != 1 || !strings.HasPrefix(r.Warnings[0], "connections with payload that no dissector reads: 2") {
 		t.Errorf("warnings: %q", r.Warnings)
 	}
 	samePackets(t, b, d, 3)

@@ -87,13 +87,6 @@ func (v Verdict) If(ok bool) Verdict {
 	return No
 }
 
-// Identified is what a datagram proves about its connection.
-type Identified struct {
-	Connection string // the same for all datagrams of a connection; empty if the datagram proves none
-	ID         []byte // id in a datagram after the first one by which its receiver finds the connection
-	FromClient bool
-}
-
 // Protocol is one application protocol.
 type Protocol struct {
 	Name       string      // the folder's name, and the value of column protocol
@@ -139,8 +132,10 @@ type Protocol struct {
 	// the conversation. Yes counts only for the first datagram.
 	DetectLast func(dir Dir, head []byte) Verdict
 
-	// Identify, if not nil, finds the connection of a datagram without its ends. It may be expensive.
-	Identify func(datagram []byte) Identified
+	// Identify, if not nil, finds the connection of a datagram without its ends. It may be expensive. name is the same
+	// for all datagrams of a connection, and empty if the datagram proves none; id, if not nil, is that by which the
+	// datagram's receiver finds the connection.
+	Identify func(datagram []byte) (name string, id []byte, fromClient bool)
 
 	// Beside, if not nil, states that datagrams of the protocol may come between those of any other
 	// one in the same conversation (RFC 7983), which reads the rest. It reports whether a datagram is

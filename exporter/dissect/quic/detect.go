@@ -121,27 +121,27 @@ func (s *settings) detectLast(dir dissect.Dir, head []byte) dissect.Verdict {
 
 // identify finds the connection of a packet by its client's random: that is in the client's first packet, and a key of the
 // store that decrypts a packet with a short header is listed under it.
-func (s *settings) identify(datagram []byte) (x dissect.Identified) {
+func (s *settings) identify(datagram []byte) (name string, id []byte, fromClient bool) {
 	if s.store() == nil || len(datagram) < minShort {
-		return x
+		return "", nil, false
 	}
 	if !isLong(datagram[0]) {
 		left := budget(lastBudget)
 		if g, ok := s.guess(datagram, &left); ok {
-			x = dissect.Identified{Connection: string(g.random), ID: datagram[1 : 1+g.idLen], FromClient: g.role == client}
+			return string(g.random), datagram[1 : 1+g.idLen], g.role == client
 		}
-		return x
+		return "", nil, false
 	}
 	var h header
 	if readLong(datagram, true, &h) != nil || h.kind != initial {
-		return x
+		return "", nil, false
 	}
 	if keys := initialKeysOf(h.version, h.dcid); keys != nil {
 		if plain, _, _, ok := new(tuple).openWith(keys.keys[client], &space{}, datagram[:h.size], h.number); ok {
-			x = dissect.Identified{Connection: string(randomIn(plain)), FromClient: true}
+			return string(randomIn(plain)), nil, true
 		}
 	}
-	return x
+	return "", nil, false
 }
 
 func (s *settings) opens(head []byte, trials int) dissect.Verdict {

@@ -12,7 +12,6 @@ import (
 	"hash/maphash"
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
-	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 	"github.com/pcapsule/pcapsule/exporter/internal/memory"
 	"github.com/pcapsule/pcapsule/exporter/internal/round"
@@ -36,8 +35,8 @@ type Judge struct {
 
 // Content is what protocols say about a datagram alone. A function that is nil says nothing.
 type Content struct {
-	Explained  func(datagram []byte) Explanation        // how certain protocols other than QUIC are that it is theirs
-	Identified func(datagram []byte) dissect.Identified // its QUIC connection
+	Explained  func(datagram []byte) Explanation // how certain protocols other than QUIC are that it is theirs
+	Identified identify                          // its QUIC connection
 }
 
 // New returns a Judge.

@@ -7,7 +7,6 @@ import (
 	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
-	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 	"github.com/pcapsule/pcapsule/exporter/internal/memory"
 )
@@ -47,8 +46,8 @@ const (
 // Who can forge a whole handshake between two hosts can claim what they say in a protocol that is
 // not read, if the client has no id.
 type quicViews struct {
-	foreign    func(datagram []byte) Explanation        // by other protocols; nil: none
-	identified func(datagram []byte) dissect.Identified // by keys; nil: never
+	foreign    func(datagram []byte) Explanation // by other protocols; nil: none
+	identified identify                          // by keys; nil: never
 
 	first           recent[string, *quicConn] // by the two ids of a client's first packet
 	ids             recent[string, quicID]    // of answered connections
@@ -409,13 +408,16 @@ func (v *quicViews) owner(p []byte) (quicID, bool) {
 	return quicID{}, false
 }
 
+// identify finds the QUIC connection of a datagram, see dissect.Protocol.Identify.
+type identify = func(datagram []byte) (name string, id []byte, fromClient bool)
+
 // name records what keys will show of packets of a connection. The first connection with a name keeps it: later ones may be
 // forged.
 func (v *quicViews) name(q *quicConn, p []byte) {
 	if v.identified == nil {
 		return
 	}
-	if name := v.identified(p).Connection; name != "" && v.named.m[name] == nil {
+	if name, _, _ := v.identified(p); name != "" && v.named.m[name] == nil {
 		v.named.put(name, q, v.limit.Scale(maxIDs))
 	}
 }
@@ -426,14 +428,14 @@ func (v *quicViews) decrypted(p []byte, src, dst flow.End) (id quicID, ok bool) 
 	if v.identified == nil || !v.servers.m[src] && !v.servers.m[dst] || v.sealed > minSealed+v.packets/minSealed {
 		return quicID{}, false
 	}
-	x := v.identified(p)
-	q := v.named.m[x.Connection]
+	name, to, fromClient := v.identified(p)
+	q := v.named.m[name]
 	if q == nil || q.server == "" {
 		v.sealed++
 		return quicID{}, false
 	}
-	id = quicID{q, x.FromClient}
-	v.learn(string(x.ID), id)
+	id = quicID{q, fromClient}
+	v.learn(string(to), id)
 	return id, true
 }
 

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
-	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 )
 
@@ -237,13 +236,13 @@ func TestQUICMovesToIssuedIDs(t *testing.T) {
 	const cid, sid = "client01", "server01"
 	keyed := func(from, to string) []byte { return append(shortHeader(to), "key of "+from...) }
 	first := append(longHeader(0xc0, "random99", cid), "random of A"...)
-	v := &quicViews{identified: func(p []byte) dissect.Identified {
+	v := &quicViews{identified: func(p []byte) (string, []byte, bool) {
 		for _, x := range []struct{ mark, name string }{{"random of A", "A"}, {"key of client", "A"}, {"key of server", "A"}, {"random of B", "B"}, {"key of B", "B"}} {
 			if bytes.HasSuffix(p, []byte(x.mark)) {
-				return dissect.Identified{Connection: x.name, ID: p[1:9], FromClient: x.mark != "key of server"}
+				return x.name, p[1:9], x.mark != "key of server"
 			}
 		}
-		return dissect.Identified{}
+		return "", nil, false
 	}}
 	for _, s := range []struct {
 		name     string
