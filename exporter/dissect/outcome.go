@@ -108,7 +108,7 @@ func (c *Conn) peerEnded(x *Exchange) bool {
 // waited is how long the caller waited: for the whole answer, else until it sent the question
 // again, or until the connection or the capture ended.
 func (c *Conn) waited(x *Exchange, b *table.Call) table.Opt[int64] {
-	if !x.req.seen {
+	if !x.req.seen || b.Outcome == table.Cut && b.Error.V == "no_request" { // the beginning was not captured
 		return table.Opt[int64]{}
 	}
 	if x.resp.seen && b.Outcome != table.NoAnswer && b.Outcome != table.Cut {

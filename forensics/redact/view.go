@@ -16,7 +16,7 @@ const Function = "pcapsule_mask"
 
 // ContextColumns are the columns of calls that Replace needs to mask other columns. A masked source of calls
 // must always include them.
-var ContextColumns = append(append([]string{"protocol", "redis_command"}, table.DatabaseColumns("columns")...), table.DatabaseColumns("query")...)
+var ContextColumns = append(append([]string{"protocol"}, table.DatabaseColumns("columns")...), table.DatabaseColumns("query")...)
 
 // Summaries is the SQL expression for the way to read the summary of a call. has reports whether its table has a column.
 func Summaries(has func(column string) bool) string {
@@ -78,8 +78,6 @@ func (p *Policy) column(c wire.Column, has func(string) bool) string {
 			return call(AsContent, "coalesce(content_type, '')", name)
 		case c.Name == "summary" && has("protocol"):
 			return call(AsContent, Summaries(has), name)
-		case c.Name == "redis_reply" && has("redis_command"):
-			return call(AsReply, "coalesce(redis_command, '')", name)
 		case part == "preview" && has(db.Column("columns")):
 			return call(AsRows, "coalesce(array_to_string("+db.Column("columns")+", chr(9)), '')", name)
 		}
