@@ -125,11 +125,7 @@ func TestSnappedCaptures(t *testing.T) {
 			}
 		}
 		for _, snap := range []int{66, 96, 128, 256} {
-			cut := slices.Clone(list)
-			for i := range cut {
-				cut[i].data = cut[i].data[:min(snap, len(cut[i].data))]
-			}
-			for _, c := range readCalls(t, aPcap(binary.LittleEndian, 1, cut), 0, 0) {
+			for _, c := range readCalls(t, aPcap(binary.LittleEndian, 1, snappedTo(snap, list)), 0, 0) {
 				b := c.row.Base()
 				if !roles[rolesOf(b)] {
 					t.Errorf("%d bytes: %s: %q has other ends: %s", snap, b.Protocol, b.Summary, rolesOf(b))
@@ -168,11 +164,7 @@ func TestSnappedAnswers(t *testing.T) {
 			outcomes[sentAs(b)] = append(outcomes[sentAs(b)], b.Outcome)
 		}
 		for _, snap := range []int{66, 96, 128, 200} {
-			cut := slices.Clone(list)
-			for i := range cut {
-				cut[i].data = cut[i].data[:min(snap, len(cut[i].data))]
-			}
-			for _, c := range readCalls(t, aPcap(binary.LittleEndian, 1, cut), 0, 0) {
+			for _, c := range readCalls(t, aPcap(binary.LittleEndian, 1, snappedTo(snap, list)), 0, 0) {
 				b := c.row.Base()
 				was := outcomes[sentAs(b)]
 				if b.Outcome == table.NoAnswer && (b.Transport == "udp" && was != nil || b.Protocol == "http2" && b.Error.V == "gap") && !slices.Contains(was, table.NoAnswer) {
@@ -187,12 +179,8 @@ func TestSnappedAnswers(t *testing.T) {
 // they are without the copy, whichever of the two files comes first.
 func TestSnappedCopies(t *testing.T) {
 	everySample(t, func(t *testing.T, list []aPacket) {
-		cut := slices.Clone(list)
-		for i := range cut {
-			cut[i].data = cut[i].data[:min(96, len(cut[i].data))]
-		}
 		same := func(no int64) int64 { return no }
-		whole, short := aPcap(binary.LittleEndian, 1, list), aPcap(binary.LittleEndian, 1, cut)
+		whole, short := aPcap(binary.LittleEndian, 1, list), aPcap(binary.LittleEndian, 1, snappedTo(96, list))
 		want := overTCP(readCalls(t, whole, 0, 0))
 		for _, both := range [][][]byte{{whole, short}, {short, whole}} {
 			if got := overTCP(readTogether(t, same, both...)); !slices.Equal(got, want) {
@@ -200,6 +188,15 @@ func TestSnappedCopies(t *testing.T) {
 			}
 		}
 	})
+}
+
+// snappedTo cuts packets to a snapshot length.
+func snappedTo(length int, list []aPacket) []aPacket {
+	cut := slices.Clone(list)
+	for i := range cut {
+		cut[i].data = cut[i].data[:min(length, len(cut[i].data))]
+	}
+	return cut
 }
 
 // overTCP lists what the calls over TCP say.

@@ -31,6 +31,9 @@ func (c *Conn) Datagram(dir Dir, data []byte, p Packet) {
 	c.weigh()
 }
 
+// LostAll is the length of a gap that is longer than any message.
+const LostAll = 1 << 62
+
 // Gap reports that n bytes of one direction were not captured.
 func (c *Conn) Gap(dir Dir, n int64, p Packet) {
 	if c.closed || n <= 0 {

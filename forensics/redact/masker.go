@@ -37,8 +37,6 @@ func (m *Masker) Text(as, name, s string) string {
 		s = t.text(name, s, 0)
 	case AsRows:
 		s = t.table(s, strings.Split(name, "\t"))
-	case AsReply:
-		s = t.reply(name, s)
 	default:
 		s = t.columnText(name, s)
 	}

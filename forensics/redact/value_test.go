@@ -91,8 +91,8 @@ func TestRepliesOfRedis(t *testing.T) {
 		if got := Default().Row(columns, row); got[1] != tt.want {
 			t.Errorf("%s: %v, want %s", tt.command, got[1], tt.want)
 		}
-		if got := NewMasker(Default(), nil).Text(AsReply, tt.command, tt.reply); got != tt.want {
-			t.Errorf("%s in SQL: %s, want %s", tt.command, got, tt.want)
+		if got := (&task{p: Default()}).reply(tt.command, tt.reply); got != tt.want {
+			t.Errorf("the reply to %s: %s, want %s", tt.command, got, tt.want)
 		}
 		r, removed := &Removal{Policy: Default()}, ""
 		f := r.Finder(func(_, value, _ string, rest bool) {

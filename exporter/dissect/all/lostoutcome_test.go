@@ -12,7 +12,7 @@ import (
 
 // otherOutcomes are calls whose outcome depends on a message that was lost.
 var otherOutcomes = []string{
-	// The message names no call: its error is that of what was sent before it, if that was captured.
+	// The message names no call: its error goes to the call before it, which may have been lost.
 	"amqp client_error gap", "amqp client_error ", "amqp1 client_error ",
 	"smtp ok gap", // the reply to one of several recipients
 	// HTTP's own outcome: without the request, nothing shows that the content may report an error.

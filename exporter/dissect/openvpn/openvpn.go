@@ -272,13 +272,10 @@ func (k *conn) lose(e *exchange) {
 	k.c.Anomaly("control_lost", "control packets are missing: the TLS inside is not read any further", 0)
 	k.forget(e)
 	if e.inner != nil {
-		e.inner.Gap(dissect.ToServer, lostAll, k.c.Now())
-		e.inner.Gap(dissect.ToClient, lostAll, k.c.Now())
+		e.inner.Gap(dissect.ToServer, dissect.LostAll, k.c.Now())
+		e.inner.Gap(dissect.ToClient, dissect.LostAll, k.c.Now())
 	}
 }
-
-// lostAll is more than any message has.
-const lostAll = 1 << 62
 
 // pass passes the content of a packet and of those that waited for it.
 func (k *conn) pass(e *exchange, in *dissect.Input, from, to int) {

@@ -115,7 +115,7 @@ func (k *conn) finish(in *dissect.Input, at int) {
 			body.Release()
 			return
 		}
-		k.inner.Gap(dir, lostAll, k.c.Now())
+		k.inner.Gap(dir, dissect.LostAll, k.c.Now())
 	}
 	if dir == dissect.ToClient && !s.begun && k.opening == (content.Opening{}) && m.op == opText {
 		if o := all.OpeningBy(text); o != k.opening {

@@ -141,9 +141,6 @@ var streams = map[string]bool{
 	"v10.stomp": true, "v11.stomp": true, "v12.stomp": true, "stomp": true,
 }
 
-// lostAll is more than any message has.
-const lostAll = 1 << 62
-
 // extend reads a Sec-WebSocket-Extensions of the response, RFC 6455 section 9.1.
 func (k *conn) extend(list string) {
 	for each := range strings.SplitSeq(list, ",") {
@@ -204,7 +201,7 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	k.losses[dir]++
 	k.giveUp(dir, string(why))
 	if k.inner != nil {
-		k.inner.Gap(dir, lostAll, k.c.Now())
+		k.inner.Gap(dir, dissect.LostAll, k.c.Now())
 	}
 	k.sides[dir].window, k.sides[dir].lost = nil, true
 	k.calls.Resync(dir, why)

@@ -41,8 +41,8 @@ const (
 // LIMIT: ids issued under encryption (NEW_CONNECTION_ID) are known only once a key decrypts a packet with one, or such a packet
 // was seen under the dialled and under translated ends. If the server uses one of the client's without a key, its first packet
 // stays under the translated ends, because it is seen there first. A client that moves and changes to such an id begins another
-// connection if no key decrypts its packets. Who sees the ids of a connection that began before the capture, and can send from its ends' addresses, can
-// claim them.
+// connection if no key decrypts its packets. Who sees the ids of a connection that began before the capture, and can send
+// from its ends' addresses, can claim them.
 // Who can forge a whole handshake between two hosts can claim what they say in a protocol that is
 // not read, if the client has no id.
 type quicViews struct {

@@ -226,8 +226,7 @@ func (c *Conn) review(dir uint8, s *Segment, force bool) {
 	if !h.started && len(h.doubts) > 0 && h.doubts[0].Doubt == OldAck && h.hasAck && h.heard.No > h.doubts[0].No && h.acked-h.doubts[0].end() <= maxHeld {
 		c.start(h, h.doubts[0].Seq, h.doubts[0]) // so it was no other connection's
 	}
-	for h.started && h.tookOld() && c.redeem(dir, h, h.doubts[0].end()) {
-		c.drain()
+	for h.tookOld() && c.redeemFirst(dir) {
 	}
 	for {
 		i, ok := h.settled(o)
