@@ -56,7 +56,10 @@ func (k *conn) response1(in *dissect.Input, m *message, id key) (*call, bool) {
 	if !ok || c.command != m.u8(4) {
 		c, ok = k.call1(m, id), false
 	}
-	status := m.u32(5)
+	status, words := m.u32(5), m.u8(head1)
+	if ok && c.partial && words == 0 && status == 0 {
+		return c, false // the server asks for the rest of a transaction (MS-CIFS section 2.2.4.33.2): it has no status yet
+	}
 	if m.u16(10)&0x4000 == 0 { // a class and a code of DOS
 		c.dosStatus(status)
 	} else {
@@ -69,7 +72,6 @@ func (k *conn) response1(in *dissect.Input, m *message, id key) (*call, bool) {
 			k.inside(c, int64(m.u16(24)))
 		}
 	}
-	words := m.u8(head1)
 	switch {
 	case c.row.Outcome != "" && (c.command == readAndX || c.command == writeAndX):
 		k.failed(c, c.command == writeAndX)
@@ -77,7 +79,7 @@ func (k *conn) response1(in *dissect.Input, m *message, id key) (*call, bool) {
 		k.closed(c)
 	}
 	if words == 0 || status>>30 == 3 && status != statusMore {
-		return c, !(ok && c.partial && status == 0) // the server asks for the rest of a transaction
+		return c, true
 	}
 	return c, k.answer1(in, c, m, words)
 }

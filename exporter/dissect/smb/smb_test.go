@@ -185,6 +185,8 @@ func TestRows(t *testing.T) {
 			"CREATE srvsvc open → STATUS_SUCCESS smb_access=[read_data read_attributes] smb_action=opened", "IOCTL srvsvc FSCTL_PIPE_TRANSCEIVE bind srvsvc → STATUS_SUCCESS",
 			"IOCTL srvsvc FSCTL_PIPE_TRANSCEIVE request srvsvc opnum 15 → STATUS_SUCCESS"}},
 		{Name: "encrypted messages", Chunks: chunks{client(transform), server(transform), client(transform)}, Want: []string{"ENCRYPTED messages that are not read outcome=unread smb_messages=3"}},
+		{Name: "a transaction without its rest", Chunks: chunks{client(v1(transaction1, 8, 6, le(uint16(512), uint16(3000), zeros(14), zeros(10)), "\x00\x00\x00")),
+			server(v1(transaction1, 0x88, 6, "", ""))}, End: dissect.EndReset, Want: []string{"TRANSACTION → reset error=reset outcome=no_answer"}},
 		{Name: "an answer of SMB 2 to SMB 1", Chunks: chunks{client(v1(negotiate1, 8, 1, "", "\x02SMB 2.???\x00")), server(frame(v2(negotiate2, 0, 0, flagResponse, 0, le(uint16(65), uint16(3), uint16(0x2ff), zeros(58)))))}, Want: []string{
 			"NEGOTIATE 2.??? → STATUS_SUCCESS"}},
 		{Name: "the data of a read has a gap", Chunks: chunks{client(frame(readAsk(5, 4000, 100))), server(frame(readReply(5, 4000))[:200]), {Dir: dissect.ToClient, Gap: 1000}, server(frame(readReply(5, 4000))[1200:])}, Want: []string{
