@@ -134,6 +134,7 @@ func TestOtherFileTypesAreNamed(t *testing.T) {
 		{"text in UTF-8", "grüße, 你好\n", "text"},
 		{"gzip", "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x00", "gzip"},
 		{"zstd", "\x28\xb5\x2f\xfd\x00\x00", "zstd"},
+		{"a pointer of Git LFS", "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "a Git LFS pointer (git lfs pull downloads the file itself)"},
 		{"a zip", "PK\x03\x04\x00\x00", "a zip archive"},
 		{"zeros", strings.Repeat("\x00", 100), "zero bytes"},
 		{"a section header without byte order", "\x0a\x0d\x0d\x0a\x1c\x00\x00\x00\x01\x02\x03\x04", "PCAPNG with the invalid byte-order magic 01 02 03 04"},

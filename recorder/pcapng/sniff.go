@@ -40,6 +40,7 @@ var signatures = []struct{ magic, name string }{
 	{"%PDF", "PDF"},
 	{"SQLite format 3\x00", "an SQLite database"},
 	{"PAR1", "Parquet"},
+	{"version https://git-lfs.", "a Git LFS pointer (git lfs pull downloads the file itself)"},
 	{"btsnoop\x00", "a Bluetooth snoop capture (convert it with editcap)"},
 }
 
