@@ -56,6 +56,9 @@ type goaway struct {
 	code uint32
 }
 
+// below reports whether the stream was not processed, whatever else ended it.
+func (g *goaway) below(s *stream) bool { return g.seen && s.ID&1 == 1 && s.ID > int64(g.last) }
+
 func newConn(c *dissect.Conn) dissect.Dissector {
 	h := &conn{c: c}
 	for d := range h.sides {

@@ -77,6 +77,32 @@ func TestOutcomesOfStreamsThatEndEarly(t *testing.T) {
 	}
 }
 
+// TestStreamsOpenedAfterGOAWAY have a number above that of the GOAWAY, which the client had not read yet: the server did
+// not begin them, whatever ends them.
+func TestStreamsOpenedAfterGOAWAY(t *testing.T) {
+	for _, end := range []dissect.End{dissect.EndFin, dissect.EndReset, dissect.EndCapture} {
+		for _, code := range []xhttp2.ErrCode{xhttp2.ErrCodeNo, xhttp2.ErrCodeProtocol} {
+			c, s := begin()
+			first := c.headers(1, true, ":method", "GET", ":scheme", "http", ":path", "/1", ":authority", "h").flush()
+			s.headers(1, true, ":status", "200")
+			s.fr.WriteGoAway(1, code, nil)
+			bye := s.flush()
+			for _, id := range []uint32{3, 5} {
+				c.headers(id, false, ":method", "POST", ":scheme", "http", ":path", "/upload", ":authority", "h")
+			}
+			c.fr.WriteRSTStream(5, xhttp2.ErrCodeCancel)
+			rows := play(t, end, first, bye, c.flush()).Emissions
+			got := ""
+			for _, e := range rows {
+				got += e.Row.Base().Outcome + " "
+			}
+			if want := "ok refused refused "; got != want {
+				t.Errorf("%v, %v: %s, want %s", end, code, got, want)
+			}
+		}
+	}
+}
+
 // TestPushThatNobodyWaitsFor: a client that does not want a push, or ends the connection, has not seen a failure. What
 // the server says of its push still counts.
 func TestPushThatNobodyWaitsFor(t *testing.T) {

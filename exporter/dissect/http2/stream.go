@@ -216,7 +216,7 @@ func (h *conn) endStream(s *stream, dir dissect.Dir) {
 		h.emit(s, "")
 	case resp.End && !req.Head && !(h.sides[dissect.ToServer].whole && s.ID > int64(h.highest)), resp.End && req.Suspect:
 		h.emit(s, "") // the request, or its end, was not captured and will not come
-	case dir == dissect.ToServer && h.goaway.seen && s.ID&1 == 1 && s.ID > int64(h.goaway.last):
+	case dir == dissect.ToServer && h.goaway.below(s):
 		h.unprocessed(s, dissect.ToClient, h.goaway.code)
 	}
 }
@@ -233,7 +233,7 @@ func (h *conn) reset(in *dissect.Input, n int, f frame, code uint32) {
 }
 
 func (h *conn) resetStream(s *stream, by dissect.Dir) {
-	s.Reset, s.ResetBy = true, by
+	s.Reset, s.ResetBy, s.Unprocessed = true, by, h.goaway.below(s)
 	if s.Half[dissect.ToClient].End {
 		h.emit(s, "") // the answer was complete: the server did not need the rest of the request
 		return
@@ -275,7 +275,12 @@ func (h *conn) unprocessed(s *stream, by dissect.Dir, code uint32) {
 
 // cutShort emits a stream that will not continue; cause is the value of column error.
 func (h *conn) cutShort(s *stream, cause string) {
-	if g := h.goaway; g.seen && g.code != 0 && !s.Half[dissect.ToClient].End {
+	g := h.goaway
+	if g.below(s) {
+		h.unprocessed(s, dissect.ToClient, g.code)
+		return
+	}
+	if g.seen && g.code != 0 && !s.Half[dissect.ToClient].End {
 		s.Reset, s.ResetBy, s.ResetCode = true, dissect.ToClient, table.Some(int64(g.code))
 		cause = "reset"
 	}
