@@ -145,6 +145,7 @@ type conn struct {
 	off, skip  bool // CLIENT REPLY
 	silent     bool // a lost command may have been one of these, and no reply shows that it was not
 	subscribed bool
+	resp3      bool // what the server pushes begins with >, so an array is a reply
 	monitor    bool
 	streaming  bool // a primary sends its commands
 	rdb        rdb

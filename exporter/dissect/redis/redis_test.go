@@ -128,6 +128,10 @@ func TestRows(t *testing.T) {
 			"AUTH *** → OK |simple_string\nAUTH bob *** → WRONGPASS invalid |error user=bob status=WRONGPASS failed\n" +
 				"CONFIG SET requirepass *** maxmemory 1 → OK |simple_string\nACL SETUSER al on *** → OK |simple_string\nauth *** → OK |simple_string\n" +
 				"MIGRATE h 1 \"\" 0 5 AUTH2 u *** KEYS a → OK |simple_string", 0},
+		{"in RESP3 an array is a reply, even if it looks like a message",
+			chunks{client(cmd("SUBSCRIBE", "c")), server(">3\r\n" + bulk("subscribe") + bulk("c") + ":1\r\n"), client(cmd("LRANGE", "l", "0", "-1") + cmd("GET", "b")),
+				server(">3\r\n" + bulk("message") + bulk("c") + bulk("hi") + "*3\r\n" + bulk("message") + bulk("c") + bulk("ho") + bulk("2"))},
+			"SUBSCRIBE c → [subscribe, c, 1] |push channel=c\npush [message, c, hi] |push push=message channel=c\nLRANGE l 0 -1 → [message, c, ho] |array key=l\nGET b → 2 |bulk_string key=b", 0},
 		{"a subscription that ends because its slot moved is no failure",
 			chunks{client(cmd("SSUBSCRIBE", "c")), server("*3\r\n" + bulk("ssubscribe") + bulk("c") + ":1\r\n"), server("*3\r\n" + bulk("sunsubscribe") + bulk("c") + ":0\r\n")},
 			"SSUBSCRIBE c → [ssubscribe, c, 1] |array key=c channel=c\npush [sunsubscribe, c, 0] |array push=sunsubscribe channel=c", 0},

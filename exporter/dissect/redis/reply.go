@@ -78,7 +78,8 @@ func (k *conn) target(f *call, in *dissect.Input, at int) *call {
 	switch {
 	case k.streaming:
 		return k.pushed("replication")
-	case b[0] == '>' || b[0] == '*' && (k.subscribed || subscribes):
+	case b[0] == '>' || b[0] == '*' && (k.subscribed && !k.resp3 || subscribes):
+		k.resp3 = b[0] == '>'
 		word, whole := firstWord(b)
 		if !whole && !in.End && len(b) < 128 {
 			return nil
@@ -221,7 +222,7 @@ func (k *conn) endReply(c *call) {
 		case actReset:
 			if ok {
 				k.tx.end(k, "")
-				k.monitor, k.subscribed, k.off, k.db, k.user = false, false, false, table.Opt[int32]{}, ""
+				k.monitor, k.subscribed, k.resp3, k.off, k.db, k.user = false, false, false, false, table.Opt[int32]{}, ""
 			}
 		case actSelect:
 			if n, err := strconv.ParseInt(string(c.word(1)), 10, 32); c.isError() && err == nil && k.db == table.Some(int32(n)) {
@@ -230,6 +231,8 @@ func (k *conn) endReply(c *call) {
 		case actAuth, actHello:
 			if c.isError() {
 				k.user = ""
+			} else if string(c.word(1)) == "2" {
+				k.resp3 = false
 			}
 		case actPsync:
 			if ok && bytes.HasPrefix(c.reply, []byte("FULLRESYNC")) {
