@@ -367,6 +367,19 @@ func TestCopiedQuestionAtTheEnd(t *testing.T) {
 	}
 }
 
+// TestAnswerWithoutItsLastFragment: the call, not the next one, has the anomaly.
+func TestAnswerWithoutItsLastFragment(t *testing.T) {
+	query, parts := lookupParts()
+	w := newWire(101)
+	for i, p := range [][]byte{query, parts[0], parts[1]} {
+		w.add(0, int64(i)*100, p, 0)
+	}
+	got, _ := w.answers(t, "select string_agg(anomalies || ' ' || complete, ', ') from {calls}")
+	if want := "1 false"; got[0] != want {
+		t.Errorf("%s, want %s", got[0], want)
+	}
+}
+
 // TestManyFirstFragmentsMissing has more such datagrams than get a row each: the others share one.
 func TestManyFirstFragmentsMissing(t *testing.T) {
 	_, parts := lookupParts()

@@ -143,10 +143,10 @@ func (s *Shard) datagram(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 		ref.Cut = int32(lost)
 		c.d.GapBytes += int64(lost)
 	}
-	c.d.Datagram(dir, p.Payload, ref)
-	if p.Problems&decode.FragmentMissing != 0 {
-		c.d.AnomalyFrom("ip", "fragments_missing", "not all fragments of a datagram came; its payload ends at the first one missing", int64(ref.Cut))
+	if p.Problems&decode.FragmentMissing != 0 { // before the call that it completes
+		c.d.AnomalyAt(ref, "ip", "fragments_missing", "not all fragments of a datagram came; its payload ends at the first one missing", int64(ref.Cut))
 	}
+	c.d.Datagram(dir, p.Payload, ref)
 }
 
 // longer reports whether another interface shows the conversation with more of each packet than that of a packet which
