@@ -190,6 +190,32 @@ func TestSnappedCopies(t *testing.T) {
 	})
 }
 
+// TestSwappedCopies has each sample together with a copy in which neighbours within 5 ms are swapped, so that answers come
+// before their questions: no question becomes unanswered without a mark.
+func TestSwappedCopies(t *testing.T) {
+	everySample(t, func(t *testing.T, list []aPacket) {
+		swapped := slices.Clone(list)
+		for i := 0; i+1 < len(list); i += 2 {
+			if a, b := &swapped[i], &swapped[i+1]; b.at-a.at <= 5e6 {
+				a.data, b.data, a.size, b.size = b.data, a.data, b.size, a.size
+			}
+		}
+		same := func(no int64) int64 { return no }
+		whole, other := aPcap(binary.LittleEndian, 1, list), aPcap(binary.LittleEndian, 1, swapped)
+		unanswered := map[string]bool{}
+		for _, c := range readCalls(t, whole, 0, 0) {
+			unanswered[sentAs(c.row.Base())] = c.row.Base().Outcome == table.NoAnswer
+		}
+		for i, both := range [][][]byte{{whole, other}, {other, whole}} {
+			for _, c := range readTogether(t, same, both...) {
+				if b := c.row.Base(); b.Transport != "tcp" && b.Outcome == table.NoAnswer && b.Anomalies == 0 && !unanswered[sentAs(b)] {
+					t.Errorf("order %d: %s: %q of %s", i, b.Protocol, b.Summary, b.SrcIP)
+				}
+			}
+		}
+	})
+}
+
 // snappedTo cuts packets to a snapshot length.
 func snappedTo(length int, list []aPacket) []aPacket {
 	cut := slices.Clone(list)

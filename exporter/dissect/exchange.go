@@ -22,7 +22,7 @@ type Exchange struct {
 	Left              bool             // the caller ended it while the response went on
 	short             bool             // a datagram of it was captured in part
 	optional          bool             // see MayWantNone
-	preceded          bool             // see Conn.precedes
+	disordered        bool             // packets captured out of order may explain why it has no response
 
 	req, resp part
 	cites     table.Cites
@@ -157,7 +157,7 @@ func (x *Exchange) add(p *part, in *Input, from, to int) {
 	}
 	if !p.seen {
 		s := in.at(from)
-		x.preceded = p == &x.req && in.Datagram && in.conn != nil && in.conn.precedes(in.Dir.Other(), s.Instant())
+		x.disordered = p == &x.req && in.conn != nil && in.conn.precedes(in.Dir.Other(), s.Instant())
 		p.seen, p.first, p.last, p.no, p.clocks = true, s.Time, s.Time, s.No, [2]int32{s.Clock, s.Clock}
 		p.seq, p.ack = s.Seq+uint32(in.base+int64(from)-s.off), s.Ack
 		if in.Datagram {

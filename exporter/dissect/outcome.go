@@ -11,6 +11,8 @@ const (
 	longestWait = 60e9 // ns
 	// Packets that a capture shows out of order, as two queues of a network adapter do, are this close together.
 	outOfOrder = 10e6 // ns
+	// The same for two clocks whose difference is unknown.
+	copiesApart = 1e9 // ns
 )
 
 // judge completes a row: how the call ended, how long the caller waited, and whether the call
@@ -21,9 +23,9 @@ func (c *Conn) judge(x *Exchange, b *table.Call) {
 		c.explain(x, b, reports)
 	} else if p, lost := c.mayBeLost(x, b); lost {
 		c.setLost(x, b, p)
-	} else if x.preceded && !x.resp.seen && b.Error.V == "no_response" {
-		b.Outcome, b.Summary = table.Unread, outcomeInstead(b, "response may be before it")
-		c.Anomaly("answer_first", "an answer that nobody had asked for came just before this question: it may be the answer to it, if packets were captured out of order", 0)
+	} else if x.disordered && !x.resp.seen && b.Error.V == "no_response" {
+		b.Outcome, b.Summary = table.Unread, outcomeInstead(b, "response may be out of order")
+		c.Anomaly("answer_first", "an answer came just before this question, or another question with its id soon after it: the answer may be to this one, if packets were captured out of order", 0)
 	} else if c.abandoned(x, b) {
 		c.setAbandoned(b, x.req.begin(), &c.departures()[x.caller()])
 	} else {
@@ -146,9 +148,26 @@ type unasked struct {
 // precedes reports whether the side that sends in direction dir sent an unsolicited answer just before an
 // instant, in the order of the capture.
 func (c *Conn) precedes(dir Dir, at Instant) bool {
-	if c.facts == nil || c.facts.unasked == nil || c.facts.unasked.dir != dir {
-		return false
+	return c.facts != nil && c.facts.unasked != nil && c.facts.unasked.dir == dir && c.near(c.facts.unasked.at, at, outOfOrder)
+}
+
+// near reports whether two datagrams are so close together that the order in the capture may be another than that on the
+// network.
+func (c *Conn) near(from, at Instant, most int64) bool {
+	since, known := c.Between(from, at)
+	if !known {
+		since, most = at.Ns-from.Ns, copiesApart
 	}
-	since, known := c.Between(c.facts.unasked.at, at)
-	return known && -longestWait < since && since < outOfOrder
+	return datagrams(c.root().Info.Transport) && -longestWait < since && since < most
+}
+
+// Follows declares that an answer with the id of request x came at an instant before it, and that an earlier request has it.
+func (x *Exchange) Follows(c *Conn, at Instant) {
+	x.disordered = x.disordered || c.near(at, x.req.begin(), outOfOrder)
+}
+
+// Displaced declares that request y, with the same id, followed before an answer to x. The next answer may be to either,
+// unless y is x sent again.
+func (x *Exchange) Displaced(c *Conn, y *Exchange) {
+	x.disordered = x.disordered || x.req.payload != y.req.payload && c.near(x.req.begin(), y.req.begin(), copiesApart)
 }

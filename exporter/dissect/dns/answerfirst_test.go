@@ -16,7 +16,7 @@ func TestAnswerBeforeItsQuestion(t *testing.T) {
 		chunks chunks
 		want   string
 	}{
-		{"the answer is first", chunks{server(a), client(q)}, "A x.com → 10.0.0.9 [no_request]; A x.com → response may be before it [no_response]; !answer_first"},
+		{"the answer is first", chunks{server(a), client(q)}, "A x.com → 10.0.0.9 [no_request]; A x.com → response may be out of order [no_response]; !answer_first"},
 		{"the question has another answer", chunks{server(a), client(q), server(a)}, "A x.com → 10.0.0.9 [no_request]; A x.com → 10.0.0.9 whole"},
 		{"only the client sent before", chunks{client(a), client(q)}, "A x.com → 10.0.0.9 [no_request]; A x.com → no response [no_response] failed"},
 	} {

@@ -57,7 +57,7 @@ func TestRows(t *testing.T) {
 		{Name: "a broadcast", Chunks: samples[1].Chunks, Want: []string{"NTPv4 broadcast: stratum 2 ntp_leap=none ntp_stratum=2 ntp_reference=192.0.2.1 ntp_poll=6 ntp_root_delay_us=9994 ntp_root_dispersion_us=19989"}},
 		{Name: "control", Chunks: samples[2].Chunks, Want: []string{"NTPv2 control read_variables → ok", "NTPv2 control read_variables → administratively prohibited outcome=refused ntp_error=7"}},
 		{Name: "private, with two responses", Chunks: samples[3].Chunks, Want: []string{"NTPv2 private monlist → ok"}},
-		{Name: "a key, and extension fields", Chunks: chunks{client(ask + "00000007" + zeros16), client(ask + "01040018" + zeros16 + "00000000" + "02040010" + "000000000000000000000000")}, Want: []string{
+		{Name: "a key, and extension fields", Chunks: chunks{client(ask + "00000007" + zeros16), client(ask[:len(ask)-1] + "9" + "01040018" + zeros16 + "00000000" + "02040010" + "000000000000000000000000")}, Want: []string{
 			"NTPv4 client → no_response error=no_response outcome=no_answer ntp_leap=none ntp_stratum=0 ntp_poll=0 ntp_root_delay_us=0 ntp_root_dispersion_us=0 ntp_key_id=7",
 			"NTPv4 client → no_response error=no_response outcome=no_answer ntp_leap=none ntp_stratum=0 ntp_poll=0 ntp_root_delay_us=0 ntp_root_dispersion_us=0 ntp_extensions=[0x0104 0x0204]"}},
 		{Name: "a response to another request", Chunks: chunks{client(ask), server(reply[:48] + "9922334455667788" + reply[64:])}, Want: []string{

@@ -23,6 +23,8 @@ type Table[K comparable, C any] struct {
 	entries linked.List[Entry[K, C]]
 	count   int64 // entries added so far
 	lost    int64 // entries before this one may have lost their response in a gap
+	took    K     // key of the newest response that has its request
+	tookAt  dissect.Instant
 }
 
 // Entry is a request in a Table.
@@ -128,6 +130,8 @@ func (t *Table[K, C]) Take(key K) (c C, ok bool) {
 		return c, false
 	}
 	t.Remove(e)
+	now := t.Conn.Now()
+	t.took, t.tookAt = key, now.Instant()
 	return e.call, true
 }
 

@@ -53,6 +53,12 @@ func (p *Pairs[K, R, N]) Response(in *dissect.Input, n int, c *Call[R, N], row R
 
 // Await keeps a call until its response comes. text is the memory that its row refers to.
 func (p *Pairs[K, R, N]) Await(key K, c *Call[R, N], text int) {
+	if key == p.took && p.tookAt != (dissect.Instant{}) {
+		c.X.Follows(p.Conn, p.tookAt)
+	}
+	if old, ok := p.Get(key); ok {
+		old.X.Displaced(p.Conn, &c.X)
+	}
 	p.Put(key, c, int(unsafe.Sizeof(*c)+reflect.TypeOf(c.Row).Elem().Size())+text)
 }
 
