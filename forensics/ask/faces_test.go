@@ -135,23 +135,29 @@ func TestEdgesAreTheSameInEveryAnswer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		dependents, callers := map[string][]servicemap.Dependency{}, map[string][]service.ServicePeer{}
 		for i := range m.Edges[:min(together, len(m.Edges))] {
 			e := &m.Edges[i]
 			if e.Src == e.Dst {
 				continue
 			}
 			edges++
-			d := dependency(t, c, e)
-			if d == nil {
+			if _, asked := dependents[e.Dst]; !asked {
+				dependents[e.Dst], callers[e.Dst] = dependentsOf(t, c, e.Dst), callersOf(t, c, e.Dst)
+			}
+			at := slices.IndexFunc(dependents[e.Dst], func(x servicemap.Dependency) bool { return x.Src == e.Src && x.Dst == e.Dst })
+			if at < 0 {
 				t.Errorf("%s to %s: get_dependencies does not list it", e.Src, e.Dst)
 				continue
 			}
+			d := dependents[e.Dst][at]
 			if d.Calls != e.Calls || d.Failed != e.Failed || d.Faults != e.Faults || d.Faults > d.Calls {
 				t.Errorf("%s to %s: the map has %d calls, %d failed, %d faults; get_dependencies %d, %d, %d", e.Src, e.Dst, e.Calls, e.Failed, e.Faults, d.Calls, d.Failed, d.Faults)
 			}
-			if p := caller(t, c, e); p != nil && len(e.Protocols) == 1 && !strings.Contains(d.Why, "connection") {
+			at = slices.IndexFunc(callers[e.Dst], func(p service.ServicePeer) bool { return p.Peer == e.Src })
+			if at >= 0 && len(e.Protocols) == 1 && !strings.Contains(d.Why, "connection") {
 				rated++
-				if p.Health != d.Health || e.Calls > 0 && p.Calls != e.Calls {
+				if p := callers[e.Dst][at]; p.Health != d.Health || e.Calls > 0 && p.Calls != e.Calls {
 					t.Errorf("%s to %s: describe_service says %d calls, %s (%s), get_dependencies %d, %s (%s)", e.Src, e.Dst, p.Calls, p.Health, p.Why, e.Calls, d.Health, d.Why)
 				}
 			}
@@ -162,10 +168,9 @@ func TestEdgesAreTheSameInEveryAnswer(t *testing.T) {
 	}
 }
 
-// dependency finds an edge of the map by an address of its server.
-func dependency(t *testing.T, c *forensics.Case, e *servicemap.MapEdge) *servicemap.Dependency {
+// dependentsOf finds the clients of a server by one of its addresses.
+func dependentsOf(t *testing.T, c *forensics.Case, name string) []servicemap.Dependency {
 	t.Helper()
-	name := e.Dst
 	rows, _, err := ask.Rows[struct {
 		IP string `json:"ip"`
 	}](ctx, c, 1, "SELECT dst_ip AS ip FROM calls WHERE dst_who = $1 OR dst_external AND host = $1 AND "+terms.NamesServer+" ORDER BY dst_who <> $1, call_no", name)
@@ -182,40 +187,32 @@ func dependency(t *testing.T, c *forensics.Case, e *servicemap.MapEdge) *service
 	if len(d.Services) > 0 && d.Services[0].Place == terms.Outside && slices.Contains(d.Transitive, terms.AnyOutside) {
 		t.Errorf("%s may be its own dependent: %v", name, d.Summary)
 	}
-	i := slices.IndexFunc(d.Upstream, func(x servicemap.Dependency) bool { return x.Src == e.Src && x.Dst == e.Dst })
-	if i < 0 {
-		return nil
-	}
-	return &d.Upstream[i]
+	return d.Upstream
 }
 
-// caller is the client of an edge as describe_service lists it, if the server has one address and no other name.
-func caller(t *testing.T, c *forensics.Case, e *servicemap.MapEdge) *service.ServicePeer {
+// callersOf lists the clients of a server as describe_service does, if the server has one address and no other name.
+func callersOf(t *testing.T, c *forensics.Case, name string) []service.ServicePeer {
 	t.Helper()
 	n, err := ask.One[struct {
 		Others int64 `json:"others"`
-	}](ctx, c, "SELECT count(*) AS others FROM calls WHERE (dst_ip = $1 OR host = $1) AND dst_who <> $1", e.Dst)
+	}](ctx, c, "SELECT count(*) AS others FROM calls WHERE (dst_ip = $1 OR host = $1) AND dst_who <> $1", name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := netip.ParseAddr(e.Dst); err != nil || n.Others > 0 {
+	if _, err := netip.ParseAddr(name); err != nil || n.Others > 0 {
 		return nil
 	}
-	s, err := service.AskService(ctx, c, service.ServiceIn{Service: e.Dst, Scope: ask.Scope{Limit: 1000}})
+	s, err := service.AskService(ctx, c, service.ServiceIn{Service: name, Scope: ask.Scope{Limit: 1000}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if s.Matched != "some" {
-		t.Errorf("%s is a server in the map, but %s of it", e.Dst, s.Matched)
+		t.Errorf("%s is a server in the map, but %s of it", name, s.Matched)
 	}
 	if s.NoID != nil && s.NoID.Of == 0 {
-		t.Errorf("%s: a share of no requests: %+v", e.Dst, s.NoID)
+		t.Errorf("%s: a share of no requests: %+v", name, s.NoID)
 	}
-	i := slices.IndexFunc(s.Callers, func(p service.ServicePeer) bool { return p.Peer == e.Src })
-	if i < 0 {
-		return nil
-	}
-	return &s.Callers[i]
+	return s.Callers
 }
 
 // TestEndpointsAreThoseOfTheirCalls: the filter of each endpoint matches as many calls as the endpoint has, and their column

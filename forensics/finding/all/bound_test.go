@@ -1,29 +1,19 @@
-package finding_test
+package all_test
 
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 )
 
 // TestFindingsInKFLEndWithTheQuestion binds an analyzer that never finishes.
 func TestFindingsInKFLEndWithTheQuestion(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "http1.pcapsule")
-	if _, err := exporter.Run(t.Context(), []string{filepath.Join("..", "..", "samples", "http1.pcapng")}, dir, exporter.Options{Release: "test"}); err != nil {
-		t.Fatal(err)
-	}
-	c, err := forensics.Open(t.Context(), []string{dir}, forensics.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	c := open(t, false, "http1.pcapng")
 	begun := make(chan struct{}, 10)
 	var quick atomic.Bool
 	finding.Bind(c, []finding.Analyzer{{Name: "slow", Find: func(ctx context.Context, _ *finding.Look) error {
