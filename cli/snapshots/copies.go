@@ -33,8 +33,6 @@ type CopiesOptions struct {
 	// Mirror shows the rows of a node that sends rows only.
 	Mirror  func(ctx context.Context, dir string, gaps func() []bundle.LiveGap, onError func(error)) (Live, error)
 	OnError func(error)
-
-	every time.Duration // for tests
 }
 
 // Copies answers about the rings that a hub follows. It implements store.Live.
@@ -66,9 +64,6 @@ type cutOfAll struct {
 // FollowCopies follows the rings of a folder until Close.
 func FollowCopies(o CopiesOptions) *Copies {
 	c := &Copies{o: o, ended: make(chan struct{}), rings: map[string]*followedRing{}, cuts: map[int64]cutOfAll{}}
-	if c.o.every == 0 {
-		c.o.every = copiesEvery
-	}
 	c.ctx, c.end = context.WithCancel(context.Background())
 	go c.run()
 	return c
@@ -83,7 +78,7 @@ func (c *Copies) Close() {
 func (c *Copies) run() {
 	defer close(c.ended)
 	failing := ""
-	t := time.NewTicker(c.o.every)
+	t := time.NewTicker(copiesEvery)
 	defer t.Stop()
 	for {
 		err := c.look()
@@ -304,7 +299,7 @@ func (c *Copies) after(ctx context.Context, after int64, within []string) (paths
 				before.cuts[dir] = l.Last().No
 			}
 		}
-		if !known || time.Since(before.at) >= c.o.every && newer(list, before.cuts) {
+		if !known || time.Since(before.at) >= copiesEvery && newer(list, before.cuts) {
 			paths, cut, err := c.since(ctx, list, before.cuts, within)
 			if err != nil || len(paths) > 0 {
 				return paths, cut, err
@@ -315,7 +310,7 @@ func (c *Copies) after(ctx context.Context, after int64, within []string) (paths
 			return nil, 0, context.Cause(ctx)
 		case <-c.ctx.Done():
 			return nil, 0, c.ctx.Err()
-		case <-time.After(c.o.every / 10):
+		case <-time.After(copiesEvery / 10):
 		}
 	}
 }

@@ -69,9 +69,9 @@ func watch(t *testing.T, rings map[string]*growing, rows ...string) *watched {
 		w.nodes[name], w.cut[name] = &pins.Client{URL: u, HTTP: agent.Client()}, off
 	}
 	w.startHub()
-	c := FollowCopies(CopiesOptions{Dir: w.dir, Keep: 5 * time.Minute, every: 100 * time.Millisecond, OnError: func(err error) { t.Log(err) },
+	c := FollowCopies(CopiesOptions{Dir: w.dir, Keep: 5 * time.Minute, OnError: func(err error) { t.Log(err) },
 		Follow: func(ctx context.Context, ring string, _ int64, gaps func() []bundle.LiveGap, onError func(error)) (Live, error) {
-			return exporter.Follow(ctx, ring, exporter.FollowOptions{Keep: 5 * time.Minute, Every: 100 * time.Millisecond, OnError: onError, Gaps: gaps})
+			return exporter.Follow(ctx, ring, exporter.FollowOptions{Keep: 5 * time.Minute, OnError: onError, Gaps: gaps})
 		},
 		Mirror: func(ctx context.Context, dir string, gaps func() []bundle.LiveGap, onError func(error)) (Live, error) {
 			return exporter.Mirror(ctx, dir, exporter.FollowOptions{OnError: onError, Gaps: gaps})
@@ -181,7 +181,7 @@ func tailOfACluster(t *testing.T, rows []string) {
 	b.playAt("http1.pcapng", 20, 1000, at+1e9)
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end) && len(lines()) < metrics(t, w.url); time.Sleep(50 * time.Millisecond) {
 	}
-	time.Sleep(2 * time.Second)
+	time.Sleep(3 * time.Second) // the next cuts
 	seen := map[string]int{}
 	for _, id := range lines() {
 		seen[id]++

@@ -83,9 +83,9 @@ func (r *growing) playAt(sample string, from, to int, now int64) {
 	r.s.Flush()
 }
 
-// followed begins a live run with a cut every 0.1 s.
+// followed begins a live run.
 func followed(ctx context.Context, ring string, onError func(error)) (Live, error) {
-	return exporter.Follow(ctx, ring, exporter.FollowOptions{Keep: time.Minute, Every: 100 * time.Millisecond, OnError: onError})
+	return exporter.Follow(ctx, ring, exporter.FollowOptions{Keep: time.Minute, OnError: onError})
 }
 
 // serve serves a ring with a live run.

@@ -39,7 +39,7 @@ func (w *watched) dissect(node string) string {
 		})
 	}
 	var err error
-	a.run, err = exporter.Follow(context.Background(), w.rings[node].dir, exporter.FollowOptions{Keep: 5 * time.Minute, Every: 100 * time.Millisecond, Temp: w.t.TempDir(), Share: a.dir, OnError: func(err error) { w.t.Log(node, err) }})
+	a.run, err = exporter.Follow(context.Background(), w.rings[node].dir, exporter.FollowOptions{Keep: 5 * time.Minute, Temp: w.t.TempDir(), Share: a.dir, OnError: func(err error) { w.t.Log(node, err) }})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -253,6 +253,9 @@ func roadsByNamespaces(t *testing.T, rows []string) {
 			t.Errorf("the tail of %q has %d calls, want %d", name, n, person.calls)
 		}
 	}
+	if rows != nil {
+		return // views of rows are those of the roads above
+	}
 	a.talk(":82") // tools are about the last half minute
 	w.await("http", 9)
 	text := everyTool(t, w, &http.Client{Transport: asPerson{"shop"}})
