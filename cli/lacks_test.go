@@ -49,6 +49,9 @@ func TestDerivedBundlesProveNoAbsence(t *testing.T) {
 		if info := run("info", at(tt.bundle)); strings.Contains(info, "match http were kept") != tt.filtered {
 			t.Errorf("info of %s: want gap %q: %v\n%s", tt.bundle, gap, tt.filtered, info)
 		}
+		if tt.bundle == "time" || tt.bundle == "later" {
+			continue // the answer and info above show whether a cut by time keeps what is lacking
+		}
 		for _, args := range [][]string{{"ask", "get-overview", at(tt.bundle)}, {"ask", "search-content", at(tt.bundle), "--text", "nope"}, {"ask", "list-findings", at(tt.bundle)},
 			{"query", at(tt.bundle), `path == "/nope"`}, {"sql", at(tt.bundle), "SELECT 1 WHERE false"}} {
 			if n := strings.Count(run(args...), "the policy cards removed values: they are not found"); (n == 1) != strings.Contains(tt.want, "policy") {
