@@ -2,11 +2,8 @@ package exporter
 
 import (
 	"bytes"
-	"context"
-	"database/sql"
 	"encoding/binary"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -105,32 +102,7 @@ func threeCalls(name string, isn uint32, id uint16) (list [][]byte) {
 // answers makes a bundle of the file and queries it.
 func (w *wire) answers(t *testing.T, questions ...string) ([]string, *bundle.Manifest) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "a.pcapsule")
-	m, err := Run(context.Background(), []string{"-"}, path, Options{Release: "test", Stdin: &w.buf, Repanic: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	db, err := sql.Open("duckdb", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	var out []string
-	for _, q := range questions {
-		for _, name := range []string{"calls", "flows", "connections", "packets", "anomalies"} {
-			glob := "/*.parquet"
-			if name == "calls" {
-				glob = "/**/*.parquet"
-			}
-			q = strings.ReplaceAll(q, "{"+name+"}", "read_parquet('"+filepath.Join(path, "data", "tables", name)+glob+"', union_by_name=true, hive_partitioning=false)")
-		}
-		var s sql.NullString
-		if err := db.QueryRow(q).Scan(&s); err != nil {
-			t.Fatalf("%s: %v", q, err)
-		}
-		out = append(out, s.String)
-	}
-	return out, m
+	return answersAndManifest(t, []string{"-"}, Options{Release: "test", Stdin: &w.buf, Repanic: true}, questions...)
 }
 
 const aboutNetworks = "select (select count(*) from {calls} where complete) || ' calls, ' || (select count(*) from {connections}) || ' connections, ' || (select count(*) from {flows}) || ' flows'"

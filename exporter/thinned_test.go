@@ -212,7 +212,7 @@ func takeInWithin(t *testing.T, data []byte, budget int) *taken {
 		last = dissect.Packet{No: max(r.Last, 0), Time: r.Now}
 		for i, sh := range shards {
 			sh.SetBudget(budget)
-			sh.SetClocks(r.Clocks)
+			sh.SetSeen(r.Seen)
 			sh.Run(r.Packets, r.Shards[i], &r.Out[i])
 			sh.Expire(r.Now, last, &r.Out[i])
 		}

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	_ "github.com/duckdb/duckdb-go/v2"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
 )
 
 // translated builds a capture of one HTTP exchange on a node: each packet as seen on the
@@ -107,10 +109,17 @@ func (t *translated) answers(test *testing.T, questions ...string) []string {
 }
 
 // answersOf makes a bundle of inputs and returns one text per question.
-func answersOf(test *testing.T, inputs []string, o Options, questions ...string) (out []string) {
+func answersOf(test *testing.T, inputs []string, o Options, questions ...string) []string {
+	test.Helper()
+	out, _ := answersAndManifest(test, inputs, o, questions...)
+	return out
+}
+
+func answersAndManifest(test *testing.T, inputs []string, o Options, questions ...string) (out []string, m *bundle.Manifest) {
 	test.Helper()
 	path := filepath.Join(test.TempDir(), "a.pcapsule")
-	if _, err := Run(context.Background(), inputs, path, o); err != nil {
+	m, err := Run(context.Background(), inputs, path, o)
+	if err != nil {
 		test.Fatal(err)
 	}
 	db, err := sql.Open("duckdb", "")
@@ -119,7 +128,7 @@ func answersOf(test *testing.T, inputs []string, o Options, questions ...string)
 	}
 	defer db.Close()
 	for _, q := range questions {
-		for _, name := range []string{"calls", "flows", "connections", "endpoints", "anomalies", "clocks"} {
+		for _, name := range []string{"calls", "flows", "connections", "endpoints", "anomalies", "clocks", "packets"} {
 			glob := "/*.parquet"
 			if name == "calls" {
 				glob = "/**/*.parquet"
@@ -132,7 +141,7 @@ func answersOf(test *testing.T, inputs []string, o Options, questions ...string)
 		}
 		out = append(out, s.String)
 	}
-	return out
+	return out, m
 }
 
 var aboutViews = []string{

@@ -5,10 +5,11 @@ import (
 )
 
 // LossSink is a Sink that knows what the capture lacks. Lost returns a datagram captured without its ports that may be
-// of a connection, sent in one direction between two times of one clock. OneSided reports whether the capture lacks all
-// that one side of a connection sent.
+// of a connection, sent in one direction between two times of one clock. Lacks reports whether packets between two times
+// of one clock are missing. OneSided reports whether the capture lacks all that one side of a connection sent.
 type LossSink interface {
 	Lost(c *Conn, dir Dir, from, to Instant) (Packet, bool)
+	Lacks(from, to Instant) bool
 	OneSided(c *Conn) bool
 }
 
@@ -27,7 +28,7 @@ func (c *Conn) mayBeLost(x *Exchange, b *table.Call) (p *Packet, lost bool) {
 	}
 	if datagrams(c.root().Info.Transport) {
 		p = c.portless(x)
-		return p, p != nil || c.cutSince(x, answers)
+		return p, p != nil || c.cutSince(x, answers) || c.lacked(x)
 	}
 	left := c.departures()
 	return nil, x.optional || c.losses.of[answers] != x.before[answers] || left != nil && left[x.caller()].ahead
@@ -47,6 +48,14 @@ func (c *Conn) cutSince(x *Exchange, dir Dir) bool {
 	f := c.root().facts
 	dir = c.captured(dir)
 	return f != nil && f.cut[dir] > x.req.no+1 && f.cut[dir] != f.read[dir]
+}
+
+// lacked reports whether packets are missing from the time in which a question in a datagram is usually answered.
+func (c *Conn) lacked(x *Exchange) bool {
+	known, ok := c.engine.sink.(LossSink)
+	to := x.req.end()
+	to.Ns += freshQuestion
+	return ok && known.Lacks(x.req.begin(), to)
 }
 
 // intact reports whether all that the other side of a TCP connection sent before a message was captured and read: what

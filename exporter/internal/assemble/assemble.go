@@ -67,8 +67,7 @@ type job struct {
 // mark is how far reading was.
 type mark struct {
 	now, last, readBytes int64
-	clocks               []flow.Newest
-	oneWay               []int32
+	seen                 flow.Seen
 }
 
 type task struct {
@@ -98,7 +97,7 @@ func (s *Shards) Run(in <-chan *round.Round, out chan<- *round.Round, workers in
 	})
 	seq := 0
 	begin := func(r *round.Round) *job {
-		j := &job{Round: r, seq: seq, end: mark{r.Now, r.Last, r.Facts.ReadBytes, r.Clocks, r.OneWay}, busy: flow.ShardCount}
+		j := &job{Round: r, seq: seq, end: mark{r.Now, r.Last, r.Facts.ReadBytes, r.Seen}, busy: flow.ShardCount}
 		seq++
 		s.share(j)
 		s.makeRoom()
@@ -118,8 +117,7 @@ func (s *Shards) Run(in <-chan *round.Round, out chan<- *round.Round, workers in
 			break
 		}
 		r := s.pool.Get()
-		r.Now, r.Last, r.Facts.ReadBytes, r.Final = last.end.now, last.end.last, last.end.readBytes, true
-		r.Clocks, r.OneWay = last.end.clocks, last.end.oneWay
+		r.Now, r.Last, r.Facts.ReadBytes, r.Final, r.Seen = last.end.now, last.end.last, last.end.readBytes, true, last.end.seen
 		last = begin(r)
 	}
 	close(tasks)
@@ -271,11 +269,10 @@ func (s *Shards) do(t task, workers *sync.WaitGroup) (replaced bool) {
 		}
 		s.drain(t)
 	})
-	sh.SetClocks(t.j.Clocks)
-	sh.SetOneWay(t.j.OneWay)
+	sh.SetSeen(t.j.Seen)
 	sh.Run(t.j.Packets, t.j.Shards[t.shard], out)
 	last := dissect.Packet{No: max(t.j.Last, 0), Time: t.j.Now}
-	if t.j.Clocks != nil {
+	if t.j.Seen.Clocks != nil {
 		last.Clock = dissect.NoClock
 	}
 	if !t.j.More { // where rounds end, connections end in the order of their times

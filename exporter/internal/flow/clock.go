@@ -8,22 +8,13 @@ import (
 // NoClock is the clock of packets without a time.
 const NoClock = dissect.NoClock
 
-// Newest is the newest time of a clock, in nanoseconds since 1970 UTC.
-type Newest struct {
-	Clock int32
-	Ns    int64
-}
-
-// SetClocks sets the newest time of each clock in the next round; nil if there is only one clock.
-func (s *Shard) SetClocks(list []Newest) { s.clocks = list }
-
 // newest is the capture time at which a connection ends, by the clock of its last packet. at is the
 // packet that ends it.
 func (s *Shard) newest(c *Conn, at dissect.Packet) int64 {
 	if at.Clock == c.lastClock {
 		return at.Time
 	}
-	for _, x := range s.clocks {
+	for _, x := range s.seen.Clocks {
 		if x.Clock == c.lastClock {
 			return max(x.Ns, c.lastAt)
 		}

@@ -64,8 +64,7 @@ type Shard struct {
 	at          int64          // its number
 	before      int64          // time of the packet before it in its connection, 0 if it is the first
 	untold      []untold
-	clocks      []Newest // newest time of each clock, if there are several; see SetClocks
-	oneWay      []int32  // see SetOneWay
+	seen        Seen // see SetSeen
 }
 
 // NewShard makes the shard with a number below ShardCount. The caller has checked o.DecodeAs.

@@ -180,7 +180,9 @@ func (r *Reader) damage(o *opened, d *pcapng.Damage, next int64) {
 }
 
 func (r *Reader) damagedHole(o *opened, from, to int64, detail string) {
-	r.addCoverage(table.Coverage{FileID: o.id, Source: o.name, FromNs: min(from, to), ToNs: max(from, to), Kind: "hole", Reason: "damaged", Detail: detail})
+	from, to = min(from, to), max(from, to)
+	r.recordings.Damaged(&o.recorded, from, to)
+	r.addCoverage(table.Coverage{FileID: o.id, Source: o.name, FromNs: from, ToNs: to, Kind: "hole", Reason: "damaged", Detail: detail})
 }
 
 // dropped writes a coverage gap for a packet's drop count.
@@ -189,6 +191,11 @@ func (r *Reader) dropped(o *opened, p *pcapng.Packet, n int64) {
 		o.lostBefore = map[int32]int64{}
 	}
 	o.lostBefore[p.Interface] += n
+	before := o.now
+	if o.packets > 0 {
+		before = o.last
+	}
+	r.recordings.Lost(r.links[o.links[p.Interface]].recording.Clock, before, o.now)
 	r.addCoverage(table.Coverage{FileID: o.id, Source: r.links[o.links[p.Interface]].Name, FromNs: p.Time, ToNs: p.Time,
 		Kind: "hole", Reason: "drop", Packets: n, Detail: "lost before this packet, according to its block"})
 }

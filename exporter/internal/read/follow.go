@@ -417,8 +417,7 @@ func (l *live) cut(ctx context.Context, r *Reader) error {
 		c.Inputs, c.Coverage = append(c.Inputs, in), append(c.Coverage, rows...)
 	}
 	m := r.pool.Get()
-	m.Now, m.Last, m.Facts.ReadBytes, m.More, m.Cut = r.now, r.numbered-1, r.readBytes, true, c
-	m.Clocks, m.OneWay = r.recordings.Newest(), r.oneWay.interfaces(r.links)
+	m.Now, m.Last, m.Facts.ReadBytes, m.More, m.Cut, m.Seen = r.now, r.numbered-1, r.readBytes, true, c, r.seen()
 	select {
 	case r.out <- m:
 		return nil

@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 )
 
 // maxAhead is how many finished rounds may wait because their packets may belong to a view of a
@@ -26,11 +28,18 @@ func (r *Reader) sendPart(ctx context.Context) {
 	r.forward(ctx, maxAhead)
 }
 
+// seen is what was seen of the capture so far.
+func (r *Reader) seen() flow.Seen {
+	seen := r.recordings.Seen()
+	seen.OneWay = r.oneWay.interfaces(r.links)
+	return seen
+}
+
 // finish adds the round to those that wait.
 func (r *Reader) finish() {
 	c := r.cur
 	c.Now, c.Last, c.Facts.ReadBytes = r.now, r.numbered-1, r.readBytes
-	c.Kept, c.Clocks, c.OneWay = r.kept(), r.recordings.Newest(), r.oneWay.interfaces(r.links)
+	c.Kept, c.Seen = r.kept(), r.seen()
 	r.ahead = append(r.ahead, c)
 	if r.live != nil {
 		r.live.since = append(r.live.since, time.Now())

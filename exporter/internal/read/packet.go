@@ -13,16 +13,16 @@ func (r *Reader) add(o *opened, p *pcapng.Packet, pass bool) {
 	if !p.TimeOK {
 		r.noTime++
 	}
+	if n, ok := p.DropCount(); ok && n > 0 {
+		o.drops += int64(min(n, 1<<53))
+		r.dropped(o, p, int64(min(n, 1<<53)))
+	}
 	o.extend(l.section, p.TimeOK)
 	o.packets++
 	clock := flow.NoClock
 	if c := l.recording; p.TimeOK && !o.outlier {
 		c.Passed(p.Time)
 		clock = c.Clock
-	}
-	if n, ok := p.DropCount(); ok && n > 0 {
-		o.drops += int64(min(n, 1<<53))
-		r.dropped(o, p, int64(min(n, 1<<53)))
 	}
 	if r.opt.FromNs != 0 && p.Time < r.opt.FromNs || r.opt.ToNs != 0 && p.Time > r.opt.ToNs || !pass {
 		r.left++

@@ -23,6 +23,9 @@ const (
 	maxLooked    = 512         // packets at a recording's beginning
 	maxClocks    = 256         // whose newest time the shards know
 	maxContinued = 256         // recordings that another may continue
+	maxHoles     = 256         // that the shards know
+	holePause    = int64(5e9)  // ns without packets between two files from which nothing may have been recorded
+	holeApart    = int64(1e9)  // ns between two losses that count as one
 )
 
 // How it is known that several interfaces have one clock: column same_by.
@@ -133,6 +136,7 @@ type Set struct {
 	list   []*Recording             // that another may continue
 	marked map[pcapng.ClockID]int32 // clocks with a known identity
 	clocks []*flow.Newest           // newest time of each
+	holes  []flow.Hole
 }
 
 // Of returns the recording of a new interface, which has a number over all files. The packets are the
@@ -182,6 +186,9 @@ func (s *Set) identified(c *Recording, id pcapng.ClockID, number int32, by strin
 func (s *Set) follow(c *Recording, number int32) {
 	if x := s.continuedBy(c); x != nil {
 		x.continued = true
+		if c.start.first-x.last >= holePause {
+			s.Lost(x.Clock, x.last, c.start.first)
+		}
 		s.setClock(c, x.Clock, SameContinued)
 	} else {
 		s.setClock(c, number, SameRecording)
@@ -222,14 +229,33 @@ func (s *Set) setClock(c *Recording, clock int32, by string) {
 	s.clocks = append(s.clocks, c.newest)
 }
 
-// Newest is the newest time of each clock so far, nil if there is only one clock.
-func (s *Set) Newest() []flow.Newest {
+// Lost records that packets between two times of a clock are missing.
+func (s *Set) Lost(clock int32, from, to int64) {
+	if n := len(s.holes) - 1; n >= 0 && s.holes[n].Clock == clock && from >= s.holes[n].From && from <= s.holes[n].To+holeApart {
+		s.holes[n].To = max(s.holes[n].To, to)
+		return
+	}
+	if len(s.holes) == maxHoles {
+		s.holes = slices.Delete(s.holes, 0, 1)
+	}
+	s.holes = append(s.holes, flow.Hole{Clock: clock, From: from, To: to})
+}
+
+// Damaged records that packets of a file between two times are missing.
+func (s *Set) Damaged(f *File, from, to int64) {
+	for _, c := range f.current {
+		s.Lost(c.Clock, from, to)
+	}
+}
+
+// Seen is the newest time of each clock so far, if there are several, and the holes.
+func (s *Set) Seen() flow.Seen {
+	seen := flow.Seen{Holes: slices.Clone(s.holes)}
 	if len(s.clocks) < 2 {
-		return nil
+		return seen
 	}
-	list := make([]flow.Newest, len(s.clocks))
-	for i, x := range s.clocks {
-		list[i] = *x
+	for _, x := range s.clocks {
+		seen.Clocks = append(seen.Clocks, *x)
 	}
-	return list
+	return seen
 }

@@ -24,14 +24,13 @@ type Round struct {
 	Packets []flow.Packet
 	Shards  [flow.ShardCount][]int32 // indexes of each shard's packets
 	Facts   Facts
-	Now     int64         // newest capture time so far, ns
-	Clocks  []flow.Newest // newest time of each clock so far, if there are several
-	OneWay  []int32       // interfaces that showed one direction only so far, though the other one had packets
-	Last    int64         // number of its last packet
-	Final   bool          // it has no packets: all connections end
-	More    bool          // the next round continues it: a cut came before it was full
-	Cut     *Cut          // nil unless a live run shows what it has so far
-	Kept    int           // bytes that the reader keeps for later rounds
+	Now     int64     // newest capture time so far, ns
+	Seen    flow.Seen // of the capture so far
+	Last    int64     // number of its last packet
+	Final   bool      // it has no packets: all connections end
+	More    bool      // the next round continues it: a cut came before it was full
+	Cut     *Cut      // nil unless a live run shows what it has so far
+	Kept    int       // bytes that the reader keeps for later rounds
 
 	Out  [flow.ShardCount]flow.Batch // from the shards
 	Open [flow.ShardCount]flow.Batch // at a cut: what would be in Out if the capture ended here
@@ -147,7 +146,7 @@ func (r *Round) Reset() {
 	clear(r.buffers)
 	clear(r.Packets)
 	r.Packets, r.buffers = r.Packets[:0], r.buffers[:0]
-	r.Facts, r.bytes, r.Final, r.Kept, r.More, r.Cut, r.Clocks, r.OneWay = Facts{}, 0, false, 0, false, nil, nil, nil
+	r.Facts, r.bytes, r.Final, r.Kept, r.More, r.Cut, r.Seen = Facts{}, 0, false, 0, false, nil, flow.Seen{}
 	r.begun.packets, r.begun.bytes = 0, 0
 	for i := range r.Out {
 		r.Shards[i] = r.Shards[i][:0]
