@@ -243,6 +243,7 @@ func (k *conn) publishing(s *side, in *dissect.Input, at int, f *frame) {
 	c := k.newCall("PUB")
 	c.about(f.subject, f.reply)
 	c.size, c.waitsMsg = f.total-f.headers, len(f.reply) > 0
+	c.listens = c.waitsMsg && k.listens(c.reply)
 	c.asked.Ack = in.Packet(at).Ack
 	s.call = c
 }

@@ -29,7 +29,7 @@ func (k *conn) emit(c *call, why string) {
 		why = "no_request" // it answers a message that may be lost
 	case c.delivered && c.whole:
 		why = "" // nobody must answer a delivery
-	case c.waitsMsg && !c.waitsOK && c.whole && why == "no_response" && !k.listens(c.reply):
+	case c.waitsMsg && !c.waitsOK && c.whole && why == "no_response" && !c.listens && !k.listens(c.reply):
 		if k.begun {
 			why = "" // the answer goes elsewhere
 		} else { // perhaps, because its subscription may be older than the capture

@@ -84,6 +84,7 @@ type call struct {
 	delivered bool // by the server
 	waitsOK   bool // +OK or PONG
 	waitsMsg  bool // a message to its reply subject
+	listens   bool // the connection subscribed to that subject before
 	answer    string
 	answered  bool
 	pull      bool // a request to JetStream for messages

@@ -98,6 +98,8 @@ func TestRows(t *testing.T) {
 			"PUB nobody (0 B) → no responders outcome=server_error status_code=503", "SUB _INBOX.a.* → ok")},
 		{Name: "an answer that does not come", Chunks: begun(client("SUB _INBOX.a.* 1\r\n" + pub("slow", "_INBOX.a.1", "") + pub("other", "elsewhere", ""))), Want: append(login[:3:3],
 			"SUB _INBOX.a.* → ok", "PUB slow (0 B) → no_response error=no_response outcome=no_answer", "PUB other (0 B) → answer goes elsewhere")},
+		{Name: "a client that unsubscribes before the answer comes", Chunks: begun(client("SUB _INBOX.a 1\r\nSUB _INBOX.b.* 2\r\n" + pub("slow", "_INBOX.a", "") + pub("late", "_INBOX.b.7", "") + "UNSUB 1\r\nUNSUB 2\r\n")), Want: append(login[:3:3],
+			"SUB _INBOX.a → ok", "SUB _INBOX.b.* → ok", "UNSUB _INBOX.a → ok", "UNSUB _INBOX.b.* → ok", "PUB slow (0 B) → no_response error=no_response outcome=no_answer", "PUB late (0 B) → no_response error=no_response outcome=no_answer")},
 		{Name: "an answer that may go elsewhere, because the capture began later", Chunks: chunks{client(pub("slow", "_INBOX.a.1", "")), server("PING\r\n"), client("PONG\r\nSUB known.* 7\r\n" + pub("late", "known.1", ""))}, Want: []string{
 			"PING → PONG", "SUB known.* → ok", "PUB slow (0 B) → cut error=cut outcome=cut", "PUB late (0 B) → no_response error=no_response outcome=no_answer"}},
 		{Name: "the API of JetStream", Chunks: begun(client("SUB _INBOX.a 1\r\n"+pub("$JS.API.STREAM.INFO.NONE", "_INBOX.a", "")),
