@@ -216,6 +216,12 @@ func TestRows(t *testing.T) {
 		{"one reply to a batch is missing",
 			chunks{client(cmd("GET", "a")), client(cmd("GET", "b")), client(cmd("GET", "c")), server(bulk("1")), {Dir: dissect.ToClient, Gap: 7}, server(bulk("3")), client(cmd("GET", "d")), client(cmd("GET", "e")), server(bulk("4") + bulk("5"))},
 			"GET a → 1 |bulk_string key=a\nGET b → gap | error=gap key=b\nGET c → gap | error=gap key=c\n? → 3 |bulk_string error=no_request\nGET d → 4 |bulk_string key=d\nGET e → 5 |bulk_string key=e", 0},
+		{"a confirmation after lost ones belongs to a command that names its channel, or none",
+			chunks{client(cmd("SUBSCRIBE", "a", "b", "c d")), {Dir: dissect.ToClient, Gap: 90}, client(cmd("PING") + cmd("UNSUBSCRIBE", "a") + cmd("UNSUBSCRIBE", "c d")), {Dir: dissect.ToClient, Gap: 43},
+				server("*3\r\n" + bulk("unsubscribe") + bulk("c d") + ":1\r\n"), {Dir: dissect.ToClient, Gap: 7}, client(cmd("UNSUBSCRIBE", "x")), {Dir: dissect.ToClient, Gap: 36},
+				client(cmd("UNSUBSCRIBE")), server("*3\r\n" + bulk("unsubscribe") + bulk("b") + ":0\r\n")},
+			"SUBSCRIBE a b \"c d\" → gap | error=gap channel=a\nPING → gap | error=gap\nUNSUBSCRIBE a → gap | error=gap channel=a\n" +
+				"UNSUBSCRIBE \"c d\" → [unsubscribe, \"c d\", 1] |array error=gap channel=\"c d\"\nUNSUBSCRIBE x → gap | error=gap channel=x\nUNSUBSCRIBE → [unsubscribe, b, 0] |array", 0},
 		{"one command of a batch is missing",
 			chunks{client(cmd("GET", "a")), {Dir: dissect.ToServer, Gap: 20, Data: []byte(cmd("GET", "c"))}, server(bulk("1") + bulk("2") + bulk("3")), client(cmd("GET", "d")), server(bulk("4"))},
 			"GET a → 1 |bulk_string key=a\nGET c → gap | error=gap key=c\n? → 2 |bulk_string error=no_request\n? → 3 |bulk_string error=no_request\nGET d → 4 |bulk_string key=d", 0},

@@ -80,19 +80,23 @@ func (k *conn) target(f *call, in *dissect.Input, at int) *call {
 		return k.pushed("replication")
 	case b[0] == '>' || b[0] == '*' && (k.subscribed && !k.resp3 || subscribes):
 		k.resp3 = b[0] == '>'
-		word, whole := firstWord(b)
+		word, rest, whole := firstWord(b)
+		var channel []byte
+		if whole && confirms(word) && k.queue.Lost() {
+			channel, _, whole = shortWord(rest)
+		}
 		if !whole && !in.End && len(b) < 128 {
 			return nil
 		}
 		switch {
-		case subscribes && fold(word, f.verb):
+		case subscribes && fold(word, f.verb) && f.names(channel):
 			return f
-		case subscribes && f.kind != 0 && k.confirms(word) != nil: // f has all of its confirmations
+		case subscribes && f.kind != 0 && k.confirms(word, channel) != nil: // f has all of its confirmations
 			f.answered = true
 			k.emit(f, "")
 			return k.queue.Front()
-		case k.queue.Lost() && k.confirms(word) != nil:
-			c := k.confirms(word)
+		case k.queue.Lost() && k.confirms(word, channel) != nil:
+			c := k.confirms(word, channel)
 			for k.queue.Front() != c {
 				k.emit(k.queue.Front(), "gap")
 			}
@@ -128,33 +132,52 @@ func (k *conn) pushed(kind string) *call {
 	return c
 }
 
-// firstWord is the first element of an aggregate; whole is false if it is still incomplete.
-func firstWord(b []byte) (word []byte, whole bool) {
+// firstWord is the first element of an aggregate, and what follows it; whole is false if it is still incomplete.
+func firstWord(b []byte) (word, rest []byte, whole bool) {
 	_, n := number(b[1:])
 	if n <= 0 {
-		return nil, n < 0
+		return nil, nil, n < 0
 	}
-	b = b[1+n:]
+	return shortWord(b[1+n:])
+}
+
+// shortWord is the string at b, nil if it has more than 32 bytes, and what follows it.
+func shortWord(b []byte) (word, rest []byte, whole bool) {
 	if len(b) == 0 {
-		return nil, false
+		return nil, nil, false
 	}
 	if b[0] == '+' {
 		i := bytes.IndexByte(b, '\r')
-		return b[1:max(i, 1)], i >= 0
+		return b[1:max(i, 1)], b[min(max(i, 0)+2, len(b)):], i >= 0
 	}
 	size, n := number(b[1:])
 	switch {
 	case b[0] != '$' || n < 0 || n > 0 && (size < 0 || size > 32):
-		return nil, true
+		return nil, nil, true
 	case n == 0 || int64(len(b)) < 1+int64(n)+size:
-		return nil, false
+		return nil, nil, false
 	}
-	return b[1+n : 1+n+int(size)], true
+	end := 1 + n + int(size)
+	return b[1+n : end], b[min(end+2, len(b)):], true
+}
+
+// names reports whether c can get a confirmation for channel: it names that channel, or none. nil is any channel.
+func (c *call) names(channel []byte) bool {
+	if channel == nil || c.argc == 1 || c.cut || c.argc > int64(len(c.words)) {
+		return true
+	}
+	shown := appendArg(nil, channel)
+	for i := range c.argc - 1 {
+		if bytes.Equal(c.word(int(i+1)), shown) {
+			return true
+		}
+	}
+	return false
 }
 
 // confirms is the command that a confirmation answers, if that is not the oldest: the next one, or any after a loss. It is
 // nil if there is none.
-func (k *conn) confirms(word []byte) *call {
+func (k *conn) confirms(word, channel []byte) *call {
 	if !confirms(word) {
 		return nil
 	}
@@ -162,7 +185,7 @@ func (k *conn) confirms(word []byte) *call {
 		switch {
 		case i > 1 && !k.queue.Lost():
 			return nil
-		case i > 0 && fold(word, c.verb):
+		case i > 0 && fold(word, c.verb) && c.names(channel):
 			return c
 		}
 	}
