@@ -93,7 +93,7 @@ func (c *call) summary(why string) string {
 		s = strings.TrimSpace(s + " " + row.Mechanism.V + " " + row.User.V)
 	}
 	if row.Documents.OK {
-		s += ", " + plural(row.Documents.V, c.noun())
+		s += ", " + row.count(row.Documents.V, c.noun())
 	}
 	s += " → "
 	switch {
@@ -107,7 +107,7 @@ func (c *call) summary(why string) string {
 	case c.silent:
 		s += "no reply requested"
 	case row.Rows.OK:
-		s += plural(row.Rows.V, "document")
+		s += row.count(row.Rows.V, "document")
 	case row.Affected.OK:
 		s += "n=" + strconv.FormatInt(row.Affected.V, 10)
 	default:

@@ -337,9 +337,14 @@ func (row *Row) namespace() string {
 	return cmp.Or(row.Database.V, "?") + "." + row.Collection.V
 }
 
-func plural(n int64, noun string) string {
-	if n == 1 {
-		return "1 " + noun
+// count is a number of documents in the summary: those that were read.
+func (row *Row) count(n int64, noun string) string {
+	s := strconv.FormatInt(n, 10) + " " + noun
+	if n != 1 {
+		s += "s"
 	}
-	return strconv.FormatInt(n, 10) + " " + noun + "s"
+	if row.Partial {
+		s = "at least " + s
+	}
+	return s
 }
