@@ -143,9 +143,6 @@ const healthWatch = "/grpc.health.v1.Health/Watch"
 
 // interpret reads the content of the messages.
 func (r *Row) interpret(s *Stream) {
-	if endless := etcd.Endless(r.Path.V) || r.Path.V == healthWatch; endless && r.ResetBy.V == "client" && r.ResponseCount.V > 0 && r.Outcome == "" {
-		r.Outcome = table.OK
-	}
 	o := &etcd.Operation{}
 	lost := s.X.RespBody != nil && (s.X.RespBody.Lost() > 0 || s.X.RespBody.Over())
 	if named, ok := etcd.Read(r.Path.V, decoded(s.X.ReqBody, r.RequestContentType.V, r.Encoding.V), decoded(s.X.RespBody, r.ResponseContentType.V, r.AnswerEncoding.V), lost, o); ok {
@@ -156,6 +153,9 @@ func (r *Row) interpret(s *Stream) {
 		if o.Reason.OK {
 			x.Fail(table.ClientError, o.Reason.V)
 		}
+	}
+	if endless := etcd.Endless(r.Path.V) || r.Path.V == healthWatch; endless && r.ResetBy.V == "client" && r.ResponseCount.V > 0 && r.Outcome == "" {
+		r.Outcome = table.OK
 	}
 	if etcd.SendsSecret(r.Path.V) {
 		s.X.ReqBody, s.X.RespBody = nil, nil

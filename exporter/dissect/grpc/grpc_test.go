@@ -175,6 +175,8 @@ func TestFill(t *testing.T) {
 func TestAWatchEndsWhenItsClientCancels(t *testing.T) {
 	for _, tc := range []struct{ path, by, body, want string }{
 		{"/etcdserverpb.Watch/Watch", "client", prefixed(0, "\x08\x01"), table.OK},
+		{"/etcdserverpb.Watch/Watch", "client", prefixed(0, "\x20\x01"), table.OK},                  // the client cancelled this watch
+		{"/etcdserverpb.Watch/Watch", "client", prefixed(0, "\x20\x01\x28\x20"), table.ClientError}, // its revision is compacted
 		{"/grpc.health.v1.Health/Watch", "client", prefixed(0, "\x08\x01"), table.OK},
 		{"/grpc.health.v1.Health/Watch", "client", "", ""},
 		{"/grpc.health.v1.Health/Watch", "server", prefixed(0, "\x08\x01"), ""},
