@@ -24,7 +24,7 @@ func (s *Server) complete(ctx context.Context, req *mcp.CompleteRequest) (*mcp.C
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, coded(err)
 	}
 	total := len(values)
 	values = append([]string{}, values[:min(total, maxValues)]...)

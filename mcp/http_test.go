@@ -219,6 +219,10 @@ func TestInvalidMessagesGetJSONRPCCodes(t *testing.T) {
 		{"an order that is SQL", "tools/call", "list_api_calls", `{"name":"list_api_calls","arguments":{"order":"ts; drop view calls"}}`, 200, `"isError":true`},
 		{"a path outside the folder", "tools/call", "export_pcap", `{"name":"export_pcap","arguments":{"name":"../x.pcapng"}}`, 200, `"isError":true`},
 		{"a missing resource", "resources/read", "pcapsule://calls/00000000000000", `{"uri":"pcapsule://calls/00000000000000"}`, 200, `not found`},
+		{"a malformed id of a call", "resources/read", "pcapsule://calls/zz", `{"uri":"pcapsule://calls/zz"}`, 400, `"code":-32602,"message":"call`},
+		{"an argument that is given twice", "tools/call", "list_api_calls", `{"name":"list_api_calls","arguments":{"limit":1,"limit":2}}`, 200, `\"limit\" is given twice`},
+		{"half of a character", "tools/call", "list_api_calls", `{"name":"list_api_calls","arguments":{"kfl":"path == \"\ud800\""}}`, 200, `surrogate pair`},
+		{"a long name", "tools/call", "list_l4_flows", `{"name":"list_l4_flows","arguments":{"pod":"` + strings.Repeat("*a", 20_000) + `"}}`, 200, `pod: must have at most 4096 bytes`},
 		{"another URI scheme", "resources/read", "file:///etc/passwd", `{"uri":"file:///etc/passwd"}`, 400, `not found`},
 		{"a missing prompt", "prompts/get", "guess", `{"name":"guess"}`, 400, `-32602`},
 		{"a missing argument of a prompt", "prompts/get", "trace_request", `{"name":"trace_request"}`, 400, `call_id`},
@@ -582,4 +586,20 @@ func accessEntries(t *testing.T, path string) (out []accesslog.Entry) {
 		out = append(out, e)
 	}
 	return out
+}
+
+// TestALongAddressIsAnswered sends a request line above the limit, which the server does not read to its end.
+func TestALongAddressIsAnswered(t *testing.T) {
+	url := listening(t, serving(t, Options{}, bundled(t, "http1.pcapng")), HTTPOptions{})
+	c, err := net.Dial("tcp", strings.Split(url, "/")[2])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Write([]byte("GET /mcp/calls?kfl=" + strings.Repeat("a", 2*maxHeader) + " HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(got), "HTTP/1.1 431 ") {
+		t.Errorf("%q, %v", got, err)
+	}
 }

@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/pcapsule/pcapsule/forensics"
@@ -112,11 +114,23 @@ func (s *Server) reader(r resource) mcp.ResourceHandler {
 			return nil, mcp.ResourceNotFoundError(req.Params.URI)
 		}
 		if err != nil {
-			return nil, err
+			return nil, coded(err)
 		}
 		return &mcp.ReadResourceResult{Contents: []*mcp.ResourceContents{{URI: req.Params.URI, MIMEType: "application/json", Text: string(raw),
 			Meta: mcp.Meta{"pcapsule/trust": tools.TrustNote}}}}, nil
 	}
+}
+
+// coded gives an error its code of JSON-RPC. The SDK would send it with code 0.
+func coded(err error) error {
+	code := int64(jsonrpc.CodeInternalError)
+	switch statusOf(err) {
+	case http.StatusBadRequest, http.StatusNotFound:
+		code = jsonrpc.CodeInvalidParams
+	case http.StatusServiceUnavailable:
+		code = codeBusy
+	}
+	return &jsonrpc.Error{Code: code, Message: err.Error()}
 }
 
 func (s *Server) readReport(ctx context.Context, req *mcp.ReadResourceRequest) (*mcp.ReadResourceResult, error) {
@@ -130,7 +144,7 @@ func (s *Server) readReport(ctx context.Context, req *mcp.ReadResourceRequest) (
 	})
 	noteAnswer(ctx, 0, len(text), err)
 	if err != nil {
-		return nil, err
+		return nil, coded(err)
 	}
 	return &mcp.ReadResourceResult{Contents: []*mcp.ResourceContents{{URI: req.Params.URI, MIMEType: kind, Text: text, Meta: mcp.Meta{"pcapsule/trust": tools.TrustNote}}}}, nil
 }

@@ -219,8 +219,10 @@ func bodyOf(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if err != nil {
 		return nil, store.BadRequest("body: must have at most %d bytes of JSON", maxRESTBody)
 	}
-	if text = bytes.TrimSpace(text); len(text) > 0 && text[0] != '{' {
-		return nil, store.BadRequest("body: must be a JSON object")
+	if text = bytes.TrimSpace(text); len(text) > 0 {
+		if err := object.Check(text); err != nil {
+			return nil, store.BadRequest("body: %v", err)
+		}
 	}
 	return text, nil
 }

@@ -41,6 +41,9 @@ func InBounds(in *jsonschema.Schema, given map[string]any) error {
 		if err := allowed(name, s, given[name]); err != nil {
 			return err
 		}
+		if err := short(name, given[name]); err != nil {
+			return err
+		}
 		if s.Minimum == nil || s.Maximum == nil {
 			continue
 		}
@@ -51,6 +54,29 @@ func InBounds(in *jsonschema.Schema, given map[string]any) error {
 			return Wrong(name, "must be %.0f to %.0f, not %v", *s.Minimum, *s.Maximum, n)
 		case ok && !whole:
 			return Wrong(name, "must be a whole number, not %v", n)
+		}
+	}
+	return nil
+}
+
+// maxText limits texts that are a name, an id, a time or a pattern. A query would repeat a longer one until it is too
+// long itself. documents have limits of their own.
+const maxText = 4 << 10
+
+var documents = []string{"accept", "cursor", "kfl", "rules", "sql"}
+
+// short checks the length of a text, or of each text of a list.
+func short(name string, given any) error {
+	if slices.Contains(documents, name) {
+		return nil
+	}
+	texts, list := given.([]any)
+	if !list {
+		texts = []any{given}
+	}
+	for _, x := range texts {
+		if text, ok := x.(string); ok && len(text) > maxText {
+			return Wrong(name, "must have at most %d bytes, not %d", maxText, len(text))
 		}
 	}
 	return nil

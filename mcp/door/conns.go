@@ -75,6 +75,15 @@ func (c *limitedConn) Close() error {
 	return c.Conn.Close()
 }
 
+// CloseWrite ends what the server sends, but still reads. Without it, net/http resets a connection with a request that
+// it refused and did not read, and the client may lose the answer.
+func (c *limitedConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
 func (c *limitedConn) leave() {
 	if c.place != nil {
 		c.l.waiting.Remove(c.place)

@@ -7,14 +7,72 @@ package object
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
+	"unicode/utf8"
 )
 
 // Field is one member of an answer; their order is kept.
 type Field struct {
 	Name  string
 	Value json.RawMessage
+}
+
+// maxDepth limits nested objects and lists of a client.
+const maxDepth = 1000
+
+// Check reports why raw is not one JSON object that every reader understands in the same way (RFC 8259 sections 4, 6 and
+// 8): of two members with one name readers keep different ones, and they change text that is not Unicode.
+func Check(raw []byte) error {
+	if !utf8.Valid(raw) {
+		return errors.New("must be text in UTF-8")
+	}
+	const replacement = "\uFFFD" // the decoder writes it for what is no character
+	sent := bytes.Count(raw, []byte(replacement)) + bytes.Count(bytes.ToLower(raw), []byte(`\ufffd`))
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	var open []map[string]bool // names of the members so far; nil for a list
+	name := false              // the next token of the innermost object is a name
+	for begun := false; !begun || len(open) > 0; begun = true {
+		t, err := d.Token()
+		if err != nil {
+			return fmt.Errorf("malformed JSON: %w", err)
+		}
+		text, _ := t.(string)
+		if sent -= strings.Count(text, replacement); sent < 0 {
+			return errors.New(`half of a surrogate pair, as \ud800 alone, is no character`)
+		}
+		if n, ok := t.(json.Number); ok {
+			if _, err := n.Float64(); err != nil {
+				return fmt.Errorf("number %.50s is too large", n)
+			}
+		}
+		switch {
+		case t == json.Delim('{'):
+			open = append(open, map[string]bool{})
+		case !begun:
+			return errors.New("must be a JSON object")
+		case t == json.Delim('['):
+			open = append(open, nil)
+		case t == json.Delim('}'), t == json.Delim(']'):
+			open = open[:len(open)-1]
+		case name && open[len(open)-1][text]:
+			return fmt.Errorf("member %.50q is given twice", text)
+		case name:
+			open[len(open)-1][text], name = true, false
+			continue
+		}
+		if len(open) > maxDepth {
+			return fmt.Errorf("more than %d objects or lists in each other", maxDepth)
+		}
+		name = len(open) > 0 && open[len(open)-1] != nil // a value ended, or an object began
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return errors.New("malformed JSON: more text follows the object")
+	}
+	return nil
 }
 
 // Fields returns the members of a JSON object that this package marshalled.

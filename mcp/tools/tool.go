@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -106,11 +105,14 @@ func (e *Entry) Check(args json.RawMessage) (json.RawMessage, Common, error) {
 		args = json.RawMessage("{}")
 	}
 	var m map[string]any
-	if err := json.Unmarshal(args, &m); err != nil {
-		return nil, more, errors.New("arguments: must be a JSON object")
+	err := object.Check(args)
+	if err == nil {
+		err = json.Unmarshal(args, &m)
+	}
+	if err != nil {
+		return nil, more, fmt.Errorf("arguments: %w", err)
 	}
 	if e.rename(m) {
-		var err error
 		if args, err = json.Marshal(m); err != nil {
 			return nil, more, err
 		}
