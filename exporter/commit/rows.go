@@ -31,7 +31,7 @@ var rowGroups = []rowGroup{
 	{"who", []string{"src_*", "dst_*", "transport", "endpoint_id", "ip", "name", "who", "kind", "namespace", "pod", "pod_uid", "uid", "service", "services", "workload",
 		"workload_kind", "node", "labels", "owner*", "dns_name", "hostname", "local_*", "remote_*"}},
 	{"body", []string{"*_body_*", "sha256", "text", "bytes", "*_content_type", "content_type", "encoding"}},
-	{"request_headers", []string{"headers", "user_agent", "request_id", "trace_id", "span_id", "auth_kind", "request_headers_size"}},
+	{"request_headers", []string{"headers", "user_agent", "request_id", "idempotency_key", "trace_id", "span_id", "auth_kind", "request_headers_size"}},
 	{"response_headers", []string{"headers", "response_headers_size"}},
 	{"request", []string{"method", "host", "proxied_to", "path", "endpoint", "query_string", "summary", "*request*", "http1_target", "*_authority", "dns_question*", "redis_command", "redis_key*",
 		"postgresql_query", "postgresql_params", "mysql_query", "mysql_params", "mysql_param_types", "mysql_attributes", "cassandra_query", "cassandra_params", "mongodb_query", "memcached_key*", "mongodb_params", "grpc_service", "grpc_method"}},

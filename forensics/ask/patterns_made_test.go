@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -159,7 +160,17 @@ func TestRetriesAndWhatLooksLikeThem(t *testing.T) {
 	// A rejection that a retry cannot fix.
 	w.http(100, 5, "bad", 5, 2, "POST /form", "X-Request-Id: f\r\n", "{}", "400 Bad", jsonType, "{}")
 	w.http(200, 5, "bad", 5, 2, "POST /form", "X-Request-Id: f\r\n", "{}", "400 Bad", jsonType, "{}")
+	// Two orders, each with a key and an id for each attempt.
+	for i, key := range []string{"k1", "k1", "k2", "k2", "k2"} {
+		headers := fmt.Sprintf("X-Request-Id: r%d\r\nIdempotency-Key: %s\r\n", i, key)
+		w.http(float64(i)*100, 5, "key", 6, 2, "POST /buy", headers, `{"n":2}`, map[bool]string{true: "200 OK", false: "504 Timeout"}[i == 1 || i == 4], jsonType, "{}")
+	}
 	list := look(t, w.open(t), patterns.In{}, "retries")
+	if i := slices.IndexFunc(list, func(p patterns.Pattern) bool { return strings.HasSuffix(p.Endpoint, "/buy") }); i < 0 || list[i].Confidence != "exact" || number(list[i], "requests_retried") != 2 || number(list[i], "retries") != 3 {
+		t.Errorf("an Idempotency-Key does not tie retries: %+v", list)
+	} else {
+		list = slices.Delete(list, i, i+1)
+	}
 	if len(list) != 1 || list[0].Shape != "linear" || list[0].Confidence != "likely" || number(list[0], "exactly") != 3 {
 		t.Errorf("%+v", list)
 	}

@@ -58,7 +58,7 @@ func (q *scope) unretried(ctx context.Context, o *Outcome, expected string) erro
 		if err != nil {
 			return err
 		}
-		o.fail(call, expected, "no equal request followed (method, path, query, body and id)")
+		o.fail(call, expected, "no equal request followed (method, path, query, body and Idempotency-Key, request or trace id)")
 	}
 	o.More += rows[0].Total - int64(len(rows))
 	o.Measured = append(o.Measured, plural.Sprintf("%d failed {call|calls} without an equal request afterwards", rows[0].Total))

@@ -14,7 +14,7 @@ import (
 )
 
 // sharedColumns are the columns of calls that any kind reads, in addition to the numbers of the ends.
-var sharedColumns = `call_no, call_id, ts_ns, elapsed_us, protocol, method, path, endpoint, waited_us, query_string, host, status_code, failed, outcome, error, request_id, trace_id,
+var sharedColumns = `call_no, call_id, ts_ns, elapsed_us, protocol, method, path, endpoint, waited_us, query_string, host, status_code, failed, outcome, error, request_id, trace_id, idempotency_key,
 	conn_id, src_ip, dst_ip, dst_port, src_pod, http1_keep_alive, request_content_type, response_content_type, request_body_size, response_body_size,
 	request_body_sha256, response_body_sha256, redis_key, redis_error, ap, bp, an, bn, far, ` + statements.Columns("query", "params", "error_code") + ", " + statements.Kinds
 

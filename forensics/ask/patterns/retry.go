@@ -39,7 +39,7 @@ func (l *finder) chains(ctx context.Context) ([]chain, error) {
 	w := l.k
 	sql := w.Ends(l.c, "service") + fmt.Sprintf(`, bad AS MATERIALIZED (SELECT DISTINCT %[1]s AS h FROM x WHERE protocol IN %[2]s AND %[3]s),
 		m AS (SELECT an, bn, far, protocol, method, path, endpoint, host, failed, %[3]s AS bad, call_id, ts_ns, ts_ns + coalesce(elapsed_us, 0) * 1000 AS done, %[1]s AS h, request_body_size,
-			coalesce(request_id, trace_id) AS id FROM x WHERE protocol IN %[2]s AND %[1]s IN (SELECT h FROM bad)),
+			`+relation.Identity+` AS id FROM x WHERE protocol IN %[2]s AND %[1]s IN (SELECT h FROM bad)),
 		o AS (SELECT *, lag(bad) OVER v AS after_bad, lag(done) OVER v AS after_done, lag(ts_ns) OVER v AS after_ts FROM m WINDOW v AS (PARTITION BY h ORDER BY ts_ns, call_id)),
 		n AS (SELECT *, after_ts IS NOT NULL AND ts_ns - after_done <= %[4]d AND after_bad AS follows, after_ts IS NOT NULL AND ts_ns - after_done BETWEEN -1000000 AND %[4]d AS near FROM o),
 		q AS (SELECT h, count(*) FILTER (near AND NOT after_bad) AS polled, count(*) FILTER (follows) AS tried FROM n GROUP BY 1),
@@ -85,7 +85,7 @@ func (l *finder) retries(ctx context.Context) ([]Pattern, error) {
 func (l *finder) retry(list []chain) Pattern {
 	first := list[0]
 	p := Pattern{Kind: "retries", Src: first.Src, Dst: first.Dst, Endpoint: ask.Clip(terms.EndpointName(first.Protocol, first.Method, first.Path), 200), Confidence: "exact",
-		How: "same client pod, server, method, path, query, body and request or trace id, begun after the previous one had failed", CallIDs: first.CallIDs}
+		How: "same client pod, server, method, path, query, body and Idempotency-Key, request or trace id, begun after the previous one had failed", CallIDs: first.CallIDs}
 	p.KFL = l.kfl(first.Src, first.Dst, first.Pb, first.Asked) + " and " + terms.EndpointKFL(first.Protocol, first.Method, first.Path)
 	times := map[int]int64{} // retries → chains
 	gaveUp := map[int]int64{}

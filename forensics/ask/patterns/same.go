@@ -95,7 +95,7 @@ func (l *finder) duplicates(ctx context.Context) ([]Pattern, error) {
 		q AS (SELECT *, count(*) OVER (PARTITION BY h, run ORDER BY ts_ns RANGE BETWEEN %[3]d PRECEDING AND CURRENT ROW) AS near FROM n),
 		d AS (SELECT h, run, count(*) AS n, max(near) AS most FROM q GROUP BY ALL HAVING count(*) > 1),
 		z AS (SELECT k, d.h, d.run, d.n, d.most, CASE WHEN follows THEN (n.ts_ns - before) / 1e6 END AS gap FROM n JOIN d USING (h, run)),
-		r AS (SELECT an, bn, far, protocol, any_value(coalesce(method, '')) AS method, any_value(path) AS path, any_value(%[4]s) AS tpl, bool_or(`+terms.Asked+`) AS asked, any_value(n) AS n, any_value(most) AS most, bool_and(coalesce(request_id, trace_id) IS NOT NULL OR request_body_size > 0) AS sure,
+		r AS (SELECT an, bn, far, protocol, any_value(coalesce(method, '')) AS method, any_value(path) AS path, any_value(%[4]s) AS tpl, bool_or(`+terms.Asked+`) AS asked, any_value(n) AS n, any_value(most) AS most, bool_and(`+relation.Identity+` IS NOT NULL OR request_body_size > 0) AS sure,
 			quantile_disc(gap, 0.5) AS gap, min(ts_ns) AS t0, arg_min(call_id, ts_ns, %[8]d) AS ids FROM x JOIN z ON z.k = %[1]s WHERE NOT coalesce(regexp_matches(path, '%[5]s'), false) GROUP BY an, bn, far, protocol, h, run)
 		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, things, calls, most, sure, gap_ms, call_ids FROM (SELECT an, bn, far, protocol, method, tpl, bool_or(asked) AS asked, count(*) AS things, sum(n)::BIGINT AS calls, max(most) AS most,
 			bool_or(sure) AS sure, quantile_disc(gap, 0.5) AS gap_ms, list_transform(arg_max(ids, (most, -t0, path)), i -> lower(hex(i))) AS call_ids FROM r GROUP BY an, bn, far, protocol, method, tpl) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY things DESC, 1, 2, 5, 6, 7`,
@@ -109,7 +109,7 @@ func (l *finder) duplicates(ctx context.Context) ([]Pattern, error) {
 	var out []Pattern
 	for _, r := range rows {
 		name := ask.Clip(terms.EndpointName(r.Protocol, r.Method, r.Path), 200)
-		p := Pattern{Kind: "duplicates", Src: r.Src, Dst: r.Dst, Endpoint: name, Problem: true, Count: r.Things, Confidence: "exact", CallIDs: r.CallIDs, How: "same client and server address, method, path, query, body and request or trace id, begun within 100 ms of the previous one, which had not failed",
+		p := Pattern{Kind: "duplicates", Src: r.Src, Dst: r.Dst, Endpoint: name, Problem: true, Count: r.Things, Confidence: "exact", CallIDs: r.CallIDs, How: "same client and server address, method, path, query, body and Idempotency-Key, request or trace id, begun within 100 ms of the previous one, which had not failed",
 			KFL:     l.kfl(r.Src, r.Dst, r.Pb, r.Asked) + " and " + terms.EndpointKFL(r.Protocol, r.Method, r.Path),
 			Numbers: []Number{{"times", float64(r.Things)}, {"calls", float64(r.Calls)}, {"most_at_once", float64(r.Most)}},
 			Words:   plural.Sprintf("%s sends %s to %s up to %d {time|times} within 100 ms, on %d {occasion|occasions}.", r.Src, name, r.Dst, r.Most, r.Things)}

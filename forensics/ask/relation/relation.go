@@ -95,9 +95,11 @@ var Grades = [...]string{"exact", "likely", "guess"}
 const (
 	// AskedWeb are the columns with the content of an HTTP or gRPC request, without server and body.
 	AskedWeb = `protocol, method, path, query_string, host`
-	// Carried are the columns that identify one logical request: its body, and the request id or
-	// otherwise the trace id, which a client repeats in a retry.
-	Carried = `request_body_sha256, coalesce(request_id, trace_id)`
+	// Identity is the id that a client repeats in a retry. The request id may be a new one if there is an
+	// Idempotency-Key (draft-ietf-httpapi-idempotency-key-header-07 section 2).
+	Identity = `coalesce(idempotency_key, request_id, trace_id)`
+	// Carried are the columns that identify one logical request.
+	Carried = `request_body_sha256, ` + Identity
 	// Again is the SQL for a failed call that a client may retry: no response, or a response that
 	// allows a retry.
 	Again = `(failed AND (status_code IS NULL OR status_code >= 500 OR status_code IN (408, 425, 429) OR error IS NOT NULL OR protocol = 'grpc'))`

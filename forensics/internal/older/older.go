@@ -8,6 +8,7 @@ var laterColumns = map[string][]struct{ column, sql string }{
 	"calls": {
 		{"outcome", ", " + Outcome + " AS outcome, elapsed_us AS waited_us, " + Endpoint + " AS endpoint"},
 		{"payload_protocol", noPayload},
+		{"idempotency_key", ", list_filter(headers, h -> h.kind = 'request' AND lower(h.name) = 'idempotency-key')[1].value AS idempotency_key"},
 		{"proxied_to", ", CASE WHEN protocol = 'socks' OR protocol IN ('http1', 'http2', 'http3') AND method = 'CONNECT' AND path IS NULL THEN host END AS proxied_to"},
 	},
 	"connections": {{"payload_protocol", noPayload}},

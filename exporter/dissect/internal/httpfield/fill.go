@@ -16,7 +16,7 @@ const (
 	ResponseTrailer = "response_trailer"
 )
 
-// Fill sets host, user_agent, request_id, trace_id, span_id, auth_kind and the content types of
+// Fill sets host, user_agent, request_id, idempotency_key, trace_id, span_id, auth_kind and the content types of
 // c from headers. It does not overwrite columns that are already set; of a repeated header the
 // first one counts. Trailers are ignored.
 func Fill(c *table.Call, headers []table.Header) {
@@ -52,6 +52,8 @@ func Fill(c *table.Call, headers []table.Header) {
 			set(&c.RequestContentType, h.Value)
 		case RequestID:
 			set(&c.RequestID, h.Value)
+		case IdempotencyKey:
+			set(&c.IdempotencyKey, h.Value)
 		case CorrelationID:
 			if correlation == "" {
 				correlation = h.Value

@@ -18,6 +18,7 @@ func TestLookup(t *testing.T) {
 		"content-encoding": ContentEncoding, "X-Correlation-ID": CorrelationID, "proxy-connection": ProxyConnection,
 		"Transfer-Encoding": TransferEncoding, "x-datadog-trace-id": DatadogTraceID,
 		"Proxy-Authorization": ProxyAuthorization, "x-datadog-parent-id": DatadogParentID,
+		"Idempotency-Key": IdempotencyKey, "X-Cloud-Trace-Context": CloudTrace,
 		"": Other, "Content\rType": Other, "\x48ost\x00": Other, "hos\x54": Host, "\x08ost": Other,
 	} {
 		if got := Lookup(name); got != want {
@@ -54,6 +55,13 @@ func TestFill(t *testing.T) {
 		{"amazon", []table.Header{rq("X-Amzn-Trace-Id", "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1")}, traceID, "5759e988bd862e3fe1be46a994272793"},
 		{"jaeger without leading zeros", []table.Header{rq("uber-trace-id", "7b34da6a3ce929d%3Ab7%3A0%3A1")}, spanID, "00000000000000b7"},
 		{"datadog with 128 bits", []table.Header{rq("x-datadog-trace-id", "255"), rq("x-datadog-tags", "_dd.p.dm=-1,_dd.p.tid=640cfd8d00000000")}, traceID, "640cfd8d0000000000000000000000ff"},
+		{"google cloud", []table.Header{rq("X-Cloud-Trace-Context", "105445AA7843BC8BF206B12000100000/255;o=1")}, traceID, "105445aa7843bc8bf206b12000100000"},
+		{"google cloud's span", []table.Header{rq("X-Cloud-Trace-Context", "105445aa7843bc8bf206b12000100000/255;o=1")}, spanID, "00000000000000ff"},
+		{"google cloud without a span", []table.Header{rq("X-Cloud-Trace-Context", "105445aa7843bc8bf206b12000100000")}, traceID, "105445aa7843bc8bf206b12000100000"},
+		{"google cloud that only samples", []table.Header{rq("X-Cloud-Trace-Context", "/1;o=1")}, traceID, ""},
+		{"google cloud beside an invalid datadog", []table.Header{rq("x-datadog-trace-id", "0"), rq("X-Cloud-Trace-Context", "105445aa7843bc8bf206b12000100000/1")}, traceID, "105445aa7843bc8bf206b12000100000"},
+		{"idempotency key", []table.Header{rq("Idempotency-Key", "k"), rq("X-Request-Id", "r")}, func(c *table.Call) table.Opt[string] { return c.IdempotencyKey }, "k"},
+		{"idempotency key of a response", []table.Header{rs("Idempotency-Key", "k")}, func(c *table.Call) table.Opt[string] { return c.IdempotencyKey }, ""},
 		{"trace of another kind is invalid", []table.Header{rq("traceparent", "hello")}, traceID, ""},
 		{"bearer", []table.Header{rq("Authorization", "Bearer s3cret"), rq("Cookie", "a=b")}, auth, "bearer"},
 		{"scheme alone", []table.Header{rq("Authorization", "Negotiate")}, auth, "negotiate"},

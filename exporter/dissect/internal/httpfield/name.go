@@ -33,6 +33,7 @@ const (
 	ProxyAuthorization
 	RequestID
 	CorrelationID
+	IdempotencyKey
 	Traceparent
 	B3
 	B3TraceID
@@ -43,6 +44,7 @@ const (
 	DatadogTraceID
 	DatadogParentID
 	DatadogTags
+	CloudTrace
 	GRPCEncoding
 	GRPCStatus
 	GRPCMessage
@@ -78,6 +80,7 @@ var texts = [...]string{
 	ProxyAuthorization: "proxy-authorization",
 	RequestID:          "x-request-id",
 	CorrelationID:      "x-correlation-id",
+	IdempotencyKey:     "idempotency-key",
 	Traceparent:        "traceparent",
 	B3:                 "b3",
 	B3TraceID:          "x-b3-traceid",
@@ -88,6 +91,7 @@ var texts = [...]string{
 	DatadogTraceID:     "x-datadog-trace-id",
 	DatadogParentID:    "x-datadog-parent-id",
 	DatadogTags:        "x-datadog-tags",
+	CloudTrace:         "x-cloud-trace-context",
 	GRPCEncoding:       "grpc-encoding",
 	GRPCStatus:         "grpc-status",
 	GRPCMessage:        "grpc-message",

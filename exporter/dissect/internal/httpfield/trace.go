@@ -6,11 +6,13 @@ import (
 )
 
 // trace collects the headers of a distributed trace. If there are several, the order is W3C
-// traceparent, B3 single, B3 multiple, Amazon, Jaeger, Datadog.
+// traceparent, B3 single, B3 multiple, Amazon, Jaeger, Datadog,
+// Google Cloud.
 type trace struct {
 	traceparent, b3, b3Trace, b3Span string
 	amzn, uber                       string
 	ddTrace, ddParent, ddTags        string
+	cloud                            string
 }
 
 func (t *trace) add(n Name, value string) {
@@ -33,6 +35,8 @@ func (t *trace) add(n Name, value string) {
 		first(&t.ddParent, value)
 	case DatadogTags:
 		first(&t.ddTags, value)
+	case CloudTrace:
+		first(&t.cloud, value)
 	}
 }
 
@@ -69,9 +73,24 @@ func (t *trace) ids() (id, span string) {
 		}
 	}
 	if t.ddTrace != "" {
-		return datadog(t.ddTrace, t.ddParent, t.ddTags)
+		if id, span = datadog(t.ddTrace, t.ddParent, t.ddTags); id != "" {
+			return id, span
+		}
 	}
-	return "", ""
+	return cloudTrace(t.cloud)
+}
+
+// cloudTrace reads TRACE_ID/SPAN_ID;o=OPTIONS of X-Cloud-Trace-Context. The span id is a decimal number, and may be absent.
+func cloudTrace(s string) (id, span string) {
+	s, _, _ = strings.Cut(s, ";")
+	t, p, _ := strings.Cut(s, "/")
+	if id = hexID(t, 32, 32); id == "" {
+		return "", ""
+	}
+	if n, err := strconv.ParseUint(Trim(p), 10, 64); err == nil && n != 0 {
+		span = hex64(n)
+	}
+	return id, span
 }
 
 // traceparent reads version-traceid-parentid-flags, W3C Trace Context section 3.2.
