@@ -100,7 +100,8 @@ func TestNoChangeIsNone(t *testing.T) {
 			}
 		}
 	}
-	for _, in := range []compare.In{{Shift: "x"}, {Shift: "-1h"}, {BaselineTo: "1h"}, {BaselineFrom: "2020-01-01T00:00:00Z", BaselineTo: "2019-01-01T00:00:00Z"}, {BaselineFrom: "1s"}} {
+	for _, in := range []compare.In{{Shift: "x"}, {Shift: "-1h"}, {BaselineTo: "1h"}, {BaselineFrom: "2020-01-01T00:00:00Z", BaselineTo: "2019-01-01T00:00:00Z"}, {BaselineFrom: "1s"},
+		{Shift: "1ns"}, {Scope: ask.Scope{From: "100ms"}, Shift: "50ms"}} {
 		if _, err := compare.Ask(ctx, c, in); err == nil {
 			t.Errorf("%+v is accepted", in)
 		}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -380,4 +381,12 @@ func TestClientErrorsAndTheirCauses(t *testing.T) {
 		a.says("causes", f)
 		checkListed(a, 42, "rows", f.Listed)
 	})
+}
+
+// TestFailuresOfAClassNameTheOthers asks for server errors of HTTP where only gRPC failed.
+func TestFailuresOfAClassNameTheOthers(t *testing.T) {
+	a := must[*failures.Answer](t)(failures.Ask(ctx, open(t, "grpc.pcapng"), failures.In{Class: "5xx"}))
+	if a.Total != 0 || !slices.Contains(a.Notes, "3 failed calls of class other are not listed") || !slices.Contains(a.Notes, "1 failed call of class no_answer is not listed") {
+		t.Errorf("%d, %q", a.Total, a.Notes)
+	}
 }

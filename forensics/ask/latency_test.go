@@ -132,7 +132,7 @@ func TestHopsOfNamedRequests(t *testing.T) {
 
 func TestLatencyRejectsInvalidInput(t *testing.T) {
 	c := open(t, "dns.pcap")
-	for _, in := range []latency.In{{MinMs: -1}, {MinMs: math.Inf(1)}, {Parts: []string{"series"}, Bucket: "1ns"}, {Parts: []string{"series"}, Bucket: "x"}} {
+	for _, in := range []latency.In{{MinMs: -1}, {MinMs: math.Inf(1)}, {Parts: []string{"series"}, Bucket: "1ns"}, {Parts: []string{"series"}, Bucket: "x"}, {Bucket: "x"}, {Bucket: "-1s"}} {
 		if _, err := latency.Ask(ctx, c, in); err == nil {
 			t.Errorf("%+v is accepted", in)
 		}

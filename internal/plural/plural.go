@@ -36,6 +36,15 @@ func Digits(v float64, n int) string {
 	return strconv.FormatFloat(v, 'f', -1, 64)
 }
 
+// Amount writes a number as Digits does, with its noun: "1 call", "1.5 calls".
+func Amount(v float64, n int, one, many string) string {
+	text := Digits(v, n)
+	if text == "1" {
+		many = one
+	}
+	return text + " " + many
+}
+
 // Sprintf is fmt.Sprintf with one more rule: for {one|many} it writes the first word if the last %d
 // before it is 1, and otherwise the second: "%d {packet carries|packets carry} this call". It
 // interprets only the format, never the arguments. Arguments are used in order.

@@ -19,7 +19,8 @@ func TestSprintf(t *testing.T) {
 			t.Errorf("%q, want %q", got, c.want)
 		}
 	}
-	for want, got := range map[string]string{"999": Digits(999.4, 3), "1000": Digits(999.6, 3), "12350": Digits(12345.6, 4), "0.00001": Digits(0.00001, 3), "2.5": Digits(2.5, 4), "0": Digits(0, 2)} {
+	for want, got := range map[string]string{"999": Digits(999.4, 3), "1000": Digits(999.6, 3), "12350": Digits(12345.6, 4), "0.00001": Digits(0.00001, 3), "2.5": Digits(2.5, 4), "0": Digits(0, 2),
+		"1 call": Amount(1.04, 2, "call", "calls"), "1.1 calls": Amount(1.06, 2, "call", "calls"), "0 calls": Amount(0, 2, "call", "calls")} {
 		if got != want {
 			t.Errorf("%q, want %q", got, want)
 		}

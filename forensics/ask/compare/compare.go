@@ -180,8 +180,13 @@ func (in *In) times(ctx context.Context, c *forensics.Case) (*times, *ask.Window
 			}
 		}
 		t.from[0], t.to[0] = w.From-int64(shift), w.To-int64(shift)
-		if t.to[0] >= w.From {
+		switch {
+		case t.to[0] < w.From:
+		case in.Shift != "":
+			return nil, nil, ask.Wrong("shift", "%s is shorter than the period, %s, so the baseline would overlap it", shift, time.Duration(length))
+		default:
 			t.to[0] = w.From - 1
+			w.Notes = append(w.Notes, "the period is longer than 24h, so the baseline is the 24h before it")
 		}
 	}
 	for i := range t.to { // a time at which one ends and the other starts is not in both

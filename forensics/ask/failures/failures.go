@@ -140,6 +140,13 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	}
 	out.Calls = all.Calls
 	if in.Class != "" {
+		rest, _, err := ask.Rows[ClassCount](ctx, c, 10, "SELECT "+class+" AS class, count(*) AS calls FROM calls WHERE "+w.Where+" AND failed AND "+class+" <> ? GROUP BY 1 ORDER BY 2 DESC, 1", w.Values(in.Class)...)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range rest {
+			out.Note("%d failed {call|calls} of class %s {is|are} not listed", r.Calls, r.Class)
+		}
 		w.And(class+" = ?", in.Class)
 	}
 	w.And("failed")

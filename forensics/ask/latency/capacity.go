@@ -202,7 +202,7 @@ func (l *Volume) words(mean float64) string {
 	if l.Partial > 0 {
 		more = plural.Sprintf("; %d more {call|calls} in the last step, which is incomplete", l.Partial)
 	}
-	return fmt.Sprintf("%s calls per step on average, %d at most (%s per second, from %s on)%s; %s; %s.", plural.Digits(mean, 4), l.Peak, plural.Digits(l.PeakPerSecond, 3), l.PeakAt, more,
+	return fmt.Sprintf("%s per step on average, %d at most (%s per second, from %s on)%s; %s; %s.", plural.Amount(mean, 4, "call", "calls"), l.Peak, plural.Digits(l.PeakPerSecond, 3), l.PeakAt, more,
 		map[string]string{"growing": "growing", "falling": "falling", "steady": "no trend", "unknown": "too few steps for a trend"}[l.Trend],
 		map[string]string{"none_seen": "latency does not rise with load", "shrinking": "latency rises with load", "unknown": "too few calls to see whether latency rises with load"}[l.Headroom])
 }

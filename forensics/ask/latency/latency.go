@@ -115,6 +115,10 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	if err := in.narrow(c, w); err != nil {
 		return nil, err
 	}
+	step, err := bucket(w, in.Bucket)
+	if err != nil {
+		return nil, err
+	}
 	out := &Answer{}
 	if out.Frame, err = w.Frame(ctx, c); err != nil {
 		return nil, err
@@ -126,7 +130,7 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	out.Calls, out.Timed, out.NoAnswer = n.Calls, n.Timed, n.None
 	out.NoteWaits(n)
 	for _, part := range in.Parts {
-		if err := out.part(ctx, c, w, &in, part); err != nil {
+		if err := out.part(ctx, c, w, &in, part, step); err != nil {
 			return nil, err
 		}
 	}
@@ -150,7 +154,7 @@ func (in *In) narrow(c *forensics.Case, w *ask.Window) error {
 	return w.Narrow(c, in.Service, in.Client, in.Path)
 }
 
-func (l *Answer) part(ctx context.Context, c *forensics.Case, w *ask.Window, in *In, part string) (err error) {
+func (l *Answer) part(ctx context.Context, c *forensics.Case, w *ask.Window, in *In, part string, step int64) (err error) {
 	switch part {
 	case "breakdown":
 		l.Breakdown, err = breakdown(w, ctx, c, in, &l.Frame)
@@ -174,7 +178,7 @@ func (l *Answer) part(ctx context.Context, c *forensics.Case, w *ask.Window, in 
 		l.Replicas, err = replicas(w, ctx, c, &l.Frame)
 		l.Replicas = ask.Fit(w, &l.Frame, l.Replicas)
 	case "series":
-		l.Series, err = series(w, ctx, c, in.Bucket, &l.Frame)
+		l.Series, err = series(w, ctx, c, step, &l.Frame)
 	}
 	return err
 }

@@ -265,11 +265,7 @@ func bucket(w *ask.Window, text string) (int64, error) {
 }
 
 // series lists calls and latency by step, including steps without calls.
-func series(w *ask.Window, ctx context.Context, c *forensics.Case, text string, f *ask.Frame) ([]Step, error) {
-	step, err := bucket(w, text)
-	if err != nil {
-		return nil, err
-	}
+func series(w *ask.Window, ctx context.Context, c *forensics.Case, step int64, f *ask.Frame) ([]Step, error) {
 	type row struct {
 		No int64 `json:"no"`
 		Step

@@ -56,7 +56,7 @@ func (l *finder) churn(ctx context.Context) ([]Pattern, error) {
 		}
 		p := Pattern{Kind: "churn", Src: r.Src, Dst: r.Dst, Problem: true, Count: r.Opened, Confidence: "exact", How: "handshakes per minute, and the calls on these connections", KFL: l.kfl(r.Src, r.Dst, r.Pb, false),
 			Numbers: []Number{{"connections_opened", float64(r.Opened)}, {"peak_per_minute", float64(r.Peak)}, {"calls_per_connection", ask.Round(per)}, {"without_calls", float64(r.Silent)}, {"refused_or_unanswered", float64(r.Refused)}},
-			Words:   plural.Sprintf("%s opened %d {connection|connections} to %s, up to %d per minute (at %s), with %s calls on each.", r.Src, r.Opened, r.Dst, r.Peak, when.Stamp(max(r.PeakAt, w.From)), plural.Digits(per, 2))}
+			Words:   plural.Sprintf("%s opened %d {connection|connections} to %s, up to %d per minute (at %s), with %s on each.", r.Src, r.Opened, r.Dst, r.Peak, when.Stamp(max(r.PeakAt, w.From)), plural.Amount(per, 2, "call", "calls"))}
 		if r.P50 != nil {
 			p.Numbers = append(p.Numbers, Number{"handshake_p50_ms", *r.P50})
 		}

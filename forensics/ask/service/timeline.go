@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -203,9 +204,9 @@ func AskTimeline(ctx context.Context, c *forensics.Case, in TimelineIn) (*Timeli
 		}
 	}
 	if t.at != 0 && in.From == "" && in.To == "" {
-		from, to = max(first, t.at-int64(before)), min(last, t.at+int64(after))
-		if from > to {
-			from, to = t.at-int64(before), t.at+int64(after) // outside the recording; the coverage of the answer shows it
+		begin, end := max(1, t.at-int64(before)), t.at+min(int64(after), math.MaxInt64-t.at)
+		if from, to = max(first, begin), min(last, end); from > to {
+			from, to = begin, end // outside the recording; the coverage of the answer shows it
 		}
 	}
 	if t.at == 0 {

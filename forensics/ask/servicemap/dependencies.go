@@ -185,7 +185,7 @@ func (d *Dependencies) fill(g *graph, w *ask.Window, targets []string, depth int
 	d.Summary = []string{}
 	mixed := slices.ContainsFunc(targets, g.outside) && g.nodes[terms.AnyOutside] != nil
 	if len(direct)+len(transitive)+len(next) > 0 {
-		text := plural.Sprintf("%d {calls|call} it directly, %d more {depends|depend} on it through others", len(direct), len(transitive))
+		text := plural.Sprintf("%d {client calls|clients call} it directly, %d more {depends|depend} on it through others", len(direct), len(transitive))
 		if !mixed || len(next) > 0 {
 			text += fmt.Sprintf("; it calls %d", len(next))
 		}
