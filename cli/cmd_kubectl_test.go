@@ -134,7 +134,7 @@ func TestKubectlSnapshotTimes(t *testing.T) {
 			t.Errorf("%s: created %+v, %v", x.from, made, err)
 		}
 	}
-	if code, _, errOut := c.run("snapshot", "x", "--from", "noon"); code != exit.Usage || !strings.Contains(errOut, `--from "noon"`) {
+	if code, _, errOut := c.run("snapshot", "x", "--from", "noon"); code != exit.Usage || !strings.Contains(errOut, `--from: must be a time such as`) {
 		t.Errorf("%d %s", code, errOut)
 	}
 }

@@ -15,7 +15,7 @@ func TestNothingHasNoNumbers(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "shop.pcapsule")
 	ranAt(t, 80, "bundle", "../samples/shop.pcapng", "--kube", "../samples/shop.kube.json", "-o", dir)
 	needs := map[string]string{
-		"trace_request": "--trace-id nope", "search_content": "--text nope", "compare_periods": "--shift 1s --service nope",
+		"trace_request": "--trace-id nope", "search_content": "--text nope", "compare_periods": "--shift 1h --service nope",
 		"get_pair": "--src nope --dst checkout", "get_timeline": "--at 09:24:50 --workload nope",
 	}
 	skip := map[string]string{"check_expectations": "needs a file", "controls": "lists all controls", "list_findings": "lists its analyzers"}

@@ -2,8 +2,10 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,11 +13,13 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/pcapsule/pcapsule/cli/command"
 	"github.com/pcapsule/pcapsule/cli/exit"
+	"github.com/pcapsule/pcapsule/forensics/ask"
 )
 
 // maxEvent limits one line of a server's stream.
@@ -32,9 +36,8 @@ func (e *env) tailServer(ctx context.Context, filter string, f *tailFlags) error
 		return exit.With(fmt.Errorf("asking the server: %w", err), exit.Other, "start the server with pcapsule serve --ring RING, which prints its address")
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(resp.Body, 2048)) // only to explain
-		return fmt.Errorf("the server refused: %s: %s", resp.Status, strings.TrimSpace(string(text)))
+	if kind, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";"); resp.StatusCode != http.StatusOK || kind != "text/event-stream" {
+		return refusal(resp)
 	}
 	in := bufio.NewScanner(resp.Body)
 	in.Buffer(nil, maxEvent)
@@ -56,6 +59,21 @@ func (e *env) tailServer(ctx context.Context, filter string, f *tailFlags) error
 		return fmt.Errorf("reading the server's stream: %w", err)
 	}
 	return errors.New("the server ended the stream")
+}
+
+// refusal returns the error that pcapsule serve answered with, or that another server answered.
+func refusal(resp *http.Response) error {
+	var own struct{ Error string }
+	text, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10)) // only to explain
+	if json.Unmarshal(text, &own) == nil && own.Error != "" {
+		return fmt.Errorf("the server refused: %s: %s", resp.Status, own.Error)
+	}
+	kind := resp.Header.Get("Content-Type")
+	if !strings.HasPrefix(kind, "text/html") {
+		kind, _, _ = strings.Cut(strings.TrimSpace(string(text)), "\n")
+	}
+	what := strings.Join(slices.DeleteFunc([]string{resp.Header.Get("Server"), kind}, func(s string) bool { return s == "" }), ", ")
+	return exit.With(fmt.Errorf("the server answered %s (%s), which is no stream of calls", resp.Status, ask.Clip(cmp.Or(what, "empty"), 100)), exit.Other, "give --server the address that pcapsule serve prints")
 }
 
 // request checks the address and prepares the request.

@@ -40,10 +40,10 @@ func parseTimes(from, to, forms string) (r TimeRange, err error) {
 func parseTime(flag, s, forms string) (when.Time, error) {
 	t, err := when.Parse(s)
 	if errors.Is(err, when.ErrForm) {
-		return t, exit.Usagef("--%s %q: must be %s", flag, s, forms)
+		return t, exit.Usagef("--%s: must be %s, not %q", flag, forms, s)
 	}
 	if err == nil && !t.Missing() && t == when.Epoch {
-		return t, exit.Usagef("--%s %q: must be a time after 1970-01-01T00:00:00Z", flag, s)
+		return t, exit.Usagef("--%s: must be a time after 1970-01-01T00:00:00Z, not %q", flag, s)
 	}
 	if err != nil {
 		return t, exit.Usagef("--%s: %v", flag, err)
