@@ -201,6 +201,8 @@ func (f *facts) field(name string, x, v reflect.Value) bool {
 		f.set(&row.Transaction, x)
 	case "TransactionalIDs":
 		f.setFirst(&row.Transaction, x)
+	case "Commit":
+		f.asks = append(f.asks, map[bool]string{true: "commit", false: "abort"}[x.Bool()])
 	case "CoordinatorKey":
 		if t := v.FieldByName("CoordinatorType"); t.IsValid() && t.Int() == 0 {
 			f.set(&row.Group, x)

@@ -193,6 +193,10 @@ func TestRows(t *testing.T) {
 	join.Group = "billing"
 	joined := at(kmsg.NewPtrJoinGroupResponse(), 9)
 	joined.ErrorCode, joined.MemberID = 79, "m-1"
+	commit := at(kmsg.NewPtrEndTxnRequest(), 3)
+	commit.TransactionalID, commit.Commit = "tx1", true
+	abort := *commit
+	abort.Commit = false
 	id := clip.UUID(orders[:])
 	list := []dissecttest.Conversation{
 		{Name: "topics by id", Chunks: s[0].Chunks, Want: []string{
@@ -211,6 +215,8 @@ func TestRows(t *testing.T) {
 			"Heartbeat group billing → no_response error=no_response outcome=no_answer path=billing kafka_group=billing kafka_member=member-1"}},
 		{Name: "of a long message the beginning is read", Chunks: s[3].Chunks[:2], Want: []string{
 			"Produce orders/2, 1 record → orders/2:1 path=orders kafka_topics=[orders] kafka_offsets=[orders/2:1] kafka_acks=1 kafka_records=1 kafka_compression=none kafka_error_code=0 kafka_partial=true"}},
+		{Name: "ends of transactions", Chunks: chunks{client(ask(1, commit) + ask(2, &abort)), server(say(1, at(kmsg.NewPtrEndTxnResponse(), 3)) + say(2, at(kmsg.NewPtrEndTxnResponse(), 3)))}, Want: []string{
+			"EndTxn commit, transaction tx1 → ok kafka_error_code=0", "EndTxn abort, transaction tx1 → ok kafka_error_code=0 kafka_ahead=1"}},
 		{Name: "an API that is not known has a row", Chunks: chunks{client(ask(1, handshake)), server(say(1, at(kmsg.NewPtrSASLHandshakeResponse(), 1))),
 			client("\x00\x00\x00\x11\x27\x10\x00\x07\x00\x00\x00\x02\x00\x04shop\x00ab"), server("\x00\x00\x00\x07\x00\x00\x00\x02\x00ab")}, Want: []string{
 			"SaslHandshake PLAIN → ok kafka_error_code=0 kafka_sasl_mechanism=PLAIN", "api_10000 → ok kafka_sasl_mechanism=PLAIN kafka_partial=true"}},
