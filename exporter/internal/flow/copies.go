@@ -80,6 +80,15 @@ func (d *datagrams) of(c *Conn, f func(*sent) bool) {
 	}
 }
 
+// repeated reports whether a direction of a conversation repeated a datagram since another one was sent.
+func (d *datagrams) repeated(c *Conn, dir dissect.Dir, since *sent) (found bool) {
+	d.of(c, func(x *sent) bool {
+		found = x.key.dir == dir && x.before != 0
+		return !found && x != since
+	})
+	return found
+}
+
 // add remembers a datagram of a conversation; it forgets the oldest one if there is no more room.
 func (d *datagrams) add(c *Conn, x sent) {
 	x.before, x.prior = d.newest[x.key], c.newest
@@ -203,6 +212,8 @@ func (c *Conn) copied(f *Flow, dir dissect.Dir, p *Packet) bool {
 			other = x
 		case x.seenBy&me != 0 && p.IPID != 0 && x.ipid == p.IPID && since < sightingSlack:
 			again = true
+		case x.seenBy&me != 0 && p.IPID == 0 && x.ipid == 0 && x.ttl != p.TTL && since < sightingSlack && d.repeated(c, dir.Other(), x):
+			unsure = true // it may answer the repetition
 		case x.seenBy&me != 0 && p.IPID == 0 && x.ipid == 0 && x.ttl != p.TTL && since < sightingSlack:
 			again = true
 		case x.seenBy&me != 0 && p.IPID == 0 && x.ipid == 0 && since < unmarkedSlack:
@@ -215,7 +226,7 @@ func (c *Conn) copied(f *Flow, dir dissect.Dir, p *Packet) bool {
 	}
 	switch {
 	case unsure:
-		c.shard.odd(c, f, packetRef(p), "equal_datagrams", "equal datagrams less than 0.1 ms apart, without an IP identification: sent twice or seen twice; both are read", 0)
+		c.shard.odd(c, f, packetRef(p), "equal_datagrams", "equal datagrams at nearly the same time, without an IP identification: sent twice or seen twice; both are read", 0)
 	case other == nil && !p.snapCut() && slices.ContainsFunc(c.flows, func(g *Flow) bool { return g != f && g.short && p.Time-g.lastNs < copySlack }):
 		c.shard.odd(c, f, packetRef(p), "cut_copy", "another interface, whose snap length cuts datagrams, showed the conversation before: both are read", 0)
 	}

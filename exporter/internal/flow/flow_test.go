@@ -165,6 +165,24 @@ func TestCopiesWithoutMarks(t *testing.T) {
 	}
 }
 
+// TestAnswerToARepetition has a question again, and its equal answer from another distance.
+func TestAnswerToARepetition(t *testing.T) {
+	first, second := lookup(1, "a", 0, 0, 0, 1000), lookup(1, "a", 0, 0, 0, 1_001_000)
+	for _, list := range [][]placed{first, second} {
+		for i := range list {
+			list[i].IPID, list[i].TTL = 0, 64
+		}
+	}
+	second[1].TTL = 255
+	if b := shown(t, first, second); len(b.Calls) != 2 || !slices.Equal(kinds(b), []string{"equal_datagrams"}) {
+		t.Errorf("%d calls, anomalies %q", len(b.Calls), kinds(b))
+	}
+	second[0].TTL = 255 // now a copy
+	if b := shown(t, first, second); len(b.Calls) != 1 || len(kinds(b)) > 0 {
+		t.Errorf("both are copies: %d calls, anomalies %q", len(b.Calls), kinds(b))
+	}
+}
+
 // TestCopiesThatAreCut has a lookup on two interfaces, one of which has a smaller snap length.
 func TestCopiesThatAreCut(t *testing.T) {
 	for _, tt := range []struct {
