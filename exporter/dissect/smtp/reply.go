@@ -268,6 +268,9 @@ func (k *conn) emit(c *call, why string) {
 	if why != "" && c.steps >= 0 && c.why != "" { // hides the code of the last reply
 		row.Outcome = ""
 	}
+	if why == string(dissect.LossGap) && row.StatusCode.V/100 == 3 { // RFC 5321 section 4.2.1: the last reply is another one
+		row.Outcome = table.Unread
+	}
 	row.Summary = c.summary(why)
 	mailhead.Files(&c.x, row.Subject, false)
 	k.Conn.Emit(&c.x, row)
