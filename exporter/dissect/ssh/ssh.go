@@ -158,10 +158,20 @@ func (k *conn) version(s *side, in *dissect.Input, at int) (int, error) {
 	}
 	k.c.Confirm()
 	s.version = clip.Line(line, maxVersion)
-	if s.phase = phasePackets; !strings.HasPrefix(s.version, "SSH-2.0-") && !strings.HasPrefix(s.version, "SSH-1.99-") {
-		s.phase = phaseOpaque
+	s.phase = phasePackets
+	if k.sides[dissect.ToServer].old() || k.sides[dissect.ToClient].old() {
+		for i := range k.sides {
+			if o := &k.sides[i]; o.version != "" {
+				o.phase = phaseOpaque
+			}
+		}
 	}
 	return n, nil
+}
+
+// old reports whether a side speaks version 1 only (RFC 4253 section 5.1), which the other side then speaks too.
+func (s *side) old() bool {
+	return s.version != "" && !strings.HasPrefix(s.version, "SSH-2.0-") && !strings.HasPrefix(s.version, "SSH-1.99-")
 }
 
 // packet reads a packet before encryption, RFC 4253 section 6.

@@ -53,6 +53,7 @@ func TestRows(t *testing.T) {
 		{Name: "a server that ends the connection", Chunks: samples[1].Chunks, Want: []string{"SSH 2.0-a → 2.0-b, too many outcome=refused ssh_hassh=35d7d319e98ee7ffbe5bcda77ad7fbe7"}},
 		{Name: "a gap among the algorithms", Chunks: chunks{server("SSH-2.0-a\r\n"), client("SSH-2.0-b\r\n"), {Dir: dissect.ToServer, Gap: 300}, client("\xff\xff"), server(serverInit)}, Want: []string{
 			"SSH 2.0-b → 2.0-a, gap error=gap outcome=unread ssh_hassh_server=d2df0b333df83b9eed03bfc9e965ba68 ssh_client_encrypted_bytes=2"}},
+		{Name: "version 1, of a server that knows both", Chunks: chunks{server("SSH-1.99-a\n"), client("SSH-1.5-b\n"), server("\x00\x00\x01\x0b\x05\x02\xf9")}, Want: []string{"SSH 1.5-b → 1.99-a ssh_server_encrypted_bytes=7"}},
 		{Name: "a scan of versions", Chunks: chunks{server("SSH-2.0-a\r\n")}, End: dissect.EndReset, Want: []string{"SSH  → 2.0-a, reset error=reset outcome=no_answer"}},
 	}...)
 }
