@@ -160,13 +160,15 @@ func (t *ringTail) follow(ctx context.Context) error {
 	if t.f.last > 0 {
 		after = 0
 	}
-	for err == nil {
+	for first := true; err == nil; first = false { // the first view is opened in any case, to refuse a wrong filter
 		var v *bundle.LiveView
 		if v, err = t.live.Since(ctx, after, nil); err != nil {
 			break
 		}
-		after = v.Cut
-		if err = t.show(ctx, v); err == nil {
+		if after = v.Cut; first || !v.Empty {
+			err = t.show(ctx, v)
+		}
+		if err == nil {
 			_, err = t.live.Wait(ctx, after)
 		}
 	}

@@ -230,7 +230,7 @@ func (l *Live) view(ctx context.Context, r live.Request) (*bundle.LiveView, erro
 	if err != nil {
 		return nil, err
 	}
-	return &bundle.LiveView{Path: v.Path, Bundle: v.Bundle, Cut: v.Cut}, nil
+	return &bundle.LiveView{Path: v.Path, Bundle: v.Bundle, Cut: v.Cut, Empty: v.Empty}, nil
 }
 
 // Open returns the bundle of a view by its path; ok is false for another path.

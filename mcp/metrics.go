@@ -106,7 +106,9 @@ func (s *Server) countCuts(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Deadline)
 	defer cancel()
 	c, cut, release, err := s.cases.LiveAfter(ctx, n.cut)
-	if err == nil {
+	if err == nil && c == nil {
+		n.cut = cut
+	} else if err == nil {
 		defer release()
 		err = s.withSlot(ctx, caller{client: "metrics"}, "", short, c, func(ctx context.Context, _ *tools.Invocation) error {
 			ids, err := s.idsOf(ctx, c)

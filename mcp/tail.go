@@ -131,7 +131,9 @@ func (t *tail) next(ctx context.Context, after int64) error {
 		return t.s.explain(nil, err)
 	}
 	defer release()
-	t.cut, t.events = cut, t.events[:0]
+	if t.cut, t.events = cut, t.events[:0]; c == nil {
+		return nil
+	}
 	return t.s.withSlot(ctx, t.who, "", short, c, func(ctx context.Context, _ *tools.Invocation) error {
 		return t.make(ctx, c)
 	})

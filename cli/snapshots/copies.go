@@ -300,8 +300,8 @@ func (c *Copies) after(ctx context.Context, after int64, within []string) (paths
 			}
 		}
 		if !known || time.Since(before.at) >= copiesEvery && newer(list, before.cuts) {
-			paths, cut, err := c.since(ctx, list, before.cuts, within)
-			if err != nil || len(paths) > 0 {
+			paths, cut, err := c.since(ctx, list, before.cuts, within, known)
+			if err != nil || cut > 0 {
 				return paths, cut, err
 			}
 		}
@@ -332,9 +332,9 @@ func newer(list map[string]Live, than map[string]int64) bool {
 	return false
 }
 
-// since makes a view of each ring of what was finished after a cut, and the number of the new cut. Callers that are
-// at the same cut get the same.
-func (c *Copies) since(ctx context.Context, list map[string]Live, before map[string]int64, within []string) (paths []string, cut int64, err error) {
+// since makes a view of each ring of what was finished after a cut, only of those with something if filled is set, and
+// the number of the new cut, 0 if no ring has been read yet. Callers that are at the same cut get the same.
+func (c *Copies) since(ctx context.Context, list map[string]Live, before map[string]int64, within []string, filled bool) (paths []string, cut int64, err error) {
 	now := map[string]int64{}
 	for _, dir := range slices.Sorted(maps.Keys(list)) {
 		l := list[dir]
@@ -348,7 +348,12 @@ func (c *Copies) since(ctx context.Context, list map[string]Live, before map[str
 		if err != nil {
 			return nil, 0, err
 		}
-		now[dir], paths = v.Cut, append(paths, v.Path)
+		if now[dir] = v.Cut; !v.Empty || !filled {
+			paths = append(paths, v.Path)
+		}
+	}
+	if len(now) == 0 {
+		return nil, 0, nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

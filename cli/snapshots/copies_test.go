@@ -29,13 +29,14 @@ import (
 
 // watched is a cluster of rings whose copies are served.
 type watched struct {
-	t     *testing.T
-	url   string
-	dir   string
-	nodes map[string]*pins.Client
-	cut   map[string]*atomic.Bool // the node cannot be reached
-	all   *Copies
-	stop  func() // ends the hub's follower, as when it is killed but for its files
+	t      *testing.T
+	url    string
+	dir    string
+	nodes  map[string]*pins.Client
+	cut    map[string]*atomic.Bool // the node cannot be reached
+	all    *Copies
+	opened atomic.Int32 // cases of its server
+	stop   func()       // ends the hub's follower, as when it is killed but for its files
 
 	mu       sync.Mutex
 	dissects map[string]bool        // the nodes that send rows only
@@ -79,6 +80,7 @@ func watch(t *testing.T, rings map[string]*growing, rows ...string) *watched {
 	t.Cleanup(c.Close)
 	w.all = c
 	server, err := mcp.New(nil, mcp.Options{Release: "test", Questions: all.Questions(), Live: c, Spans: spanLines, Open: func(ctx context.Context, paths []string) (*forensics.Case, error) {
+		w.opened.Add(1)
 		return forensics.Open(ctx, paths, forensics.Options{Threads: 2, MaskSecrets: true, Open: c.OpenBundle})
 	}})
 	if err != nil {
@@ -182,6 +184,11 @@ func tailOfACluster(t *testing.T, rows []string) {
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end) && len(lines()) < metrics(t, w.url); time.Sleep(50 * time.Millisecond) {
 	}
 	time.Sleep(3 * time.Second) // the next cuts
+	before := w.opened.Load()
+	time.Sleep(2 * copiesEvery)
+	if n := w.opened.Load() - before; n > 0 {
+		t.Errorf("cases that were opened for cuts without rows: %d", n)
+	}
 	seen := map[string]int{}
 	for _, id := range lines() {
 		seen[id]++

@@ -74,7 +74,8 @@ func (s *Store) LiveAfter(ctx context.Context, after int64) (paths []string, cut
 	if s.live == nil {
 		return nil, 0, errNotLive
 	}
-	if after <= 0 {
+	first := after <= 0
+	if first {
 		if err := s.caughtUp(ctx); err != nil {
 			return nil, 0, err
 		}
@@ -85,6 +86,9 @@ func (s *Store) LiveAfter(ctx context.Context, after int64) (paths []string, cut
 	v, err := s.live.Since(ctx, after, nil)
 	if err != nil {
 		return nil, 0, err
+	}
+	if v.Empty && !first {
+		return nil, v.Cut, nil
 	}
 	return []string{v.Path}, v.Cut, nil
 }

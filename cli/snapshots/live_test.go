@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,11 +33,13 @@ type growing struct {
 	w     *ring.Writer
 	s     *ring.Series
 	iface ring.InterfaceID
+
+	opened *atomic.Int32 // cases of its server
 }
 
 func record(t *testing.T, segment int64) *growing {
 	t.Helper()
-	r := &growing{t: t, dir: filepath.Join(t.TempDir(), "ring")}
+	r := &growing{t: t, dir: filepath.Join(t.TempDir(), "ring"), opened: new(atomic.Int32)}
 	var err error
 	r.w, err = ring.Create(ring.Options{Dir: r.dir, Node: "n", Recorder: "test", SegmentBytes: segment, FlushEvery: 10 * time.Millisecond})
 	if err == nil {
@@ -97,6 +100,7 @@ func (r *growing) serve() string {
 	}
 	r.t.Cleanup(s.Close)
 	server, err := mcp.New(nil, mcp.Options{Release: "test", Questions: all.Questions(), Store: s, Open: func(ctx context.Context, paths []string) (*forensics.Case, error) {
+		r.opened.Add(1)
 		return forensics.Open(ctx, paths, forensics.Options{Threads: 2, MaskSecrets: true, Open: s.OpenBundle})
 	}})
 	if err != nil {
@@ -228,6 +232,30 @@ func TestTwoTails(t *testing.T) {
 		}
 		if want == 0 {
 			t.Errorf("%s: no calls", kfl)
+		}
+	}
+}
+
+// TestCutsWithoutRowsOpenNothing: a tail and a scrape of an idle ring open no case for its cuts, and the calls that
+// come later are not missed.
+func TestCutsWithoutRowsOpenNothing(t *testing.T) {
+	r := record(t, 20_000)
+	url := r.serve()
+	ids, _ := tailed(t, url+"/mcp/tail")
+	metrics(t, url)
+	before := r.opened.Load()
+	for range 3 {
+		metrics(t, url) // of another cut
+	}
+	if n := r.opened.Load() - before; n > 0 {
+		t.Errorf("cases that were opened for cuts without rows: %d", n)
+	}
+	r.play("http1.pcapng", 0, 1<<20)
+	for want := int(r.bundled("http")); want > 0; want-- {
+		select {
+		case <-ids:
+		case <-time.After(20 * time.Second):
+			t.Fatalf("calls that did not come: %d", want)
 		}
 	}
 }

@@ -22,6 +22,7 @@ type LiveView struct {
 	Path   string
 	Bundle *Bundle
 	Cut    int64 // the last cut whose rows it has
+	Empty  bool  // it has no call and no coverage row
 }
 
 // LiveGap is a time of which a live run lacks packets.

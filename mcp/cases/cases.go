@@ -88,11 +88,11 @@ func (k *Cases) OfDB(ctx context.Context, name string) (c *forensics.Case, relea
 }
 
 // LiveAfter acquires the case of the calls that the live run has finished after a cut, see
-// store.Store. The callers that wait for the same cut share one case.
+// store.Store. The callers that wait for the same cut share one case. c is nil if there is nothing new.
 func (k *Cases) LiveAfter(ctx context.Context, after int64) (c *forensics.Case, cut int64, release func(), err error) {
 	paths, cut, err := k.Store().LiveAfter(ctx, after)
-	if err != nil {
-		return nil, 0, nil, err
+	if err != nil || len(paths) == 0 {
+		return nil, cut, func() {}, err
 	}
 	c, release, err = k.dbs.acquire(ctx, paths, k.open)
 	return c, cut, release, err

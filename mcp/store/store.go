@@ -45,8 +45,8 @@ type Live interface {
 	// sealed, and are deleted after a while.
 	Live(ctx context.Context, last time.Duration) (paths []string, err error)
 	// LiveAfter waits until there is a newer cut of the live run than after, and returns bundles
-	// of the calls that were finished since, with the newest cut. After 0 it returns the newest
-	// cut at once, without calls.
+	// of the calls that were finished since, with the newest cut; no bundle if there are neither
+	// calls nor coverage gaps. After 0 it returns the newest cut at once, with a bundle without calls.
 	LiveAfter(ctx context.Context, after int64) (paths []string, cut int64, err error)
 }
 

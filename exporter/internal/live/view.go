@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/internal/namespaces"
 	"github.com/pcapsule/pcapsule/exporter/internal/write"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -21,6 +22,7 @@ type View struct {
 	Path   string
 	Bundle *bundle.Bundle
 	Cut    int64
+	Empty  bool // it has no call and no coverage row
 
 	key  string
 	made time.Time
@@ -74,7 +76,7 @@ func (s *Store) within(ctx context.Context, whole *View, list []string, packets 
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	v := &View{Path: dir, Bundle: b, Cut: whole.Cut, key: key, made: time.Now()}
+	v := &View{Path: dir, Bundle: b, Cut: whole.Cut, Empty: empty(m), key: key, made: time.Now()}
 	s.views = append(s.views, v)
 	return v, nil
 }
@@ -109,6 +111,7 @@ func (s *Store) whole(r Request, packets bundle.Packets, extra func(rows []table
 	s.made++
 	dir := filepath.Join(s.dir, "views", fmt.Sprintf("%06d.pcapsule", s.made))
 	files, err := s.link(dir, sets, m)
+	linked := len(files)
 	if err == nil {
 		files, err = s.cover(dir, files, r, from, extra)
 	}
@@ -119,9 +122,16 @@ func (s *Store) whole(r Request, packets bundle.Packets, extra func(rows []table
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	v := &View{Path: dir, Bundle: b, Cut: s.cut.No, key: key, made: time.Now()}
+	v := &View{Path: dir, Bundle: b, Cut: s.cut.No, Empty: empty(m) && len(files) == linked, key: key, made: time.Now()}
 	s.views = append(s.views, v)
 	return v, nil
+}
+
+// empty reports whether a bundle has no call and no coverage row.
+func empty(m *bundle.Manifest) bool {
+	return !slices.ContainsFunc(m.Tables, func(t bundle.Table) bool {
+		return t.Rows > 0 && (namespaces.IsCalls(t.Name) || t.Name == "coverage")
+	})
 }
 
 // Opened returns the view at a path, nil if there is none.

@@ -21,7 +21,7 @@ func gaps(t *testing.T, s *Store, r Request) (list []string) {
 		for _, row := range rows {
 			list = append(list, row.Reason+": "+row.Detail)
 		}
-		return nil, nil
+		return []write.Part{{Table: "coverage", Rel: "data/tables/coverage/gaps.parquet"}}, nil
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -93,6 +93,10 @@ func TestGapsOfAView(t *testing.T) {
 				s.publish(t, int64(i+1), at, tt.idle)
 			}
 			got := strings.Join(gaps(t, s, tt.r), "\n")
+			v, err := s.View(t.Context(), tt.r, nil, nil)
+			if err != nil || v.Empty != (tt.want == "") {
+				t.Errorf("empty: %v, %v", v.Empty, err)
+			}
 			if tt.want == "" && got != "" || !strings.HasPrefix(got, tt.want) || strings.Contains(got, "\n") {
 				t.Errorf("gaps %q, want %q", got, tt.want)
 			}
