@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
 )
@@ -17,9 +18,9 @@ func TestNothingToExamine(t *testing.T) {
 		}
 	}
 	lacks := map[string]string{}
-	run := func(sample string, in finding.In) []finding.Summary {
+	run := func(c *forensics.Case, in finding.In) []finding.Summary {
 		t.Helper()
-		out, err := finding.Run(ctx, open(t, false, sample), all.Analyzers(), in)
+		out, err := finding.Run(ctx, c, all.Analyzers(), in)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -27,13 +28,14 @@ func TestNothingToExamine(t *testing.T) {
 	}
 	for _, sample := range strings.Fields("shop.pcapng http1.pcapng ntp.pcapng tls.pcapng ldap.pcapng ftp.pcapng ssh.pcapng snmp.pcapng kerberos.pcapng files.pcapng") {
 		found := map[string]bool{}
-		for _, s := range run(sample, finding.In{}) {
+		c := open(t, false, sample)
+		for _, s := range run(c, finding.In{}) {
 			found[s.Finding] = s.Found > 0
 			if s.Lacks != "" {
 				lacks[sample] += s.Finding + " "
 			}
 		}
-		for _, s := range run(sample, finding.In{Severity: finding.High}) { // which leaves out most
+		for _, s := range run(c, finding.In{Severity: finding.High}) { // which leaves out most
 			if s.Lacks != "" && found[s.Finding] {
 				t.Errorf("%s: %s found something, but had no %s to examine", sample, s.Finding, s.Lacks)
 			}
