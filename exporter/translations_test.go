@@ -2,6 +2,8 @@ package exporter
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 )
 
@@ -94,6 +96,51 @@ func TestTranslationThatIsProvedLate(t *testing.T) {
 			got := c.answers(t, "select count(*) || ' ' || count(*) filter (dst_ip = '10.96.0.10') || ' ' || count(*) filter (dst_ip = '10.244.1.7' and complete) from {calls} where protocol = 'dns'")
 			if got[0] != tt.want {
 				t.Errorf("got %q, want %q", got[0], tt.want)
+			}
+		})
+	}
+}
+
+// TestEqualQuestionsWithoutProof has datagrams with equal payload between several pairs of ends, in one file each. Nothing
+// proves that two of them are one, nor that they are two.
+func TestEqualQuestionsWithoutProof(t *testing.T) {
+	const log, masked = "<13>Oct 11 22:14:15 till shop: order 1", "10.0.0.1:40000"
+	q := query(77, "svc.local")
+	type packet struct{ src, dst, payload string }
+	one, two := "10.96.0.10:false 10.96.0.10:false", "10.96.0.10:false 10.244.1.7:true"
+	for _, tt := range []struct {
+		name        string
+		first, then []packet
+		later       uint32 // µs by which the clock of the second file is ahead
+		want        string // server and whether a row has a mark
+	}{
+		{"a message that has no answer", []packet{{pod, "10.96.0.10:514", log}}, []packet{{nodeEnd, "10.244.1.7:514", log}}, 100, two},
+		{"a question that has no answer", []packet{{pod, dnsService, q}}, []packet{{pod, dnsPod, q}}, 100, two},
+		{"an answer at one place only", []packet{{pod, dnsService, q}, {dnsService, pod, reply(q, 1)}}, []packet{{pod, dnsPod, q}}, 100, two},
+		{"the client alone is translated", []packet{{pod, dnsService, q}}, []packet{{masked, dnsService, q}}, 100, "10.96.0.10:false 10.96.0.10:true"},
+		{"another clock", []packet{{pod, dnsService, q}, {dnsService, pod, reply(q, 1)}}, []packet{{pod, dnsPod, q}, {dnsPod, pod, reply(q, 1)}}, 2e6, two},
+		{"a clock that differs by too much", []packet{{pod, dnsService, q}}, []packet{{pod, dnsPod, q}}, 31e6, "10.96.0.10:false 10.244.1.7:false"},
+		{"another answer", []packet{{pod, dnsService, q}, {dnsService, pod, reply(q, 1)}}, []packet{{pod, dnsPod, q}, {dnsPod, pod, reply(q, 2)}}, 100, "10.96.0.10:false 10.244.1.7:false"},
+		{"a client that asks again from another port", []packet{{pod, dnsService, q}}, []packet{{"10.244.0.5:40001", dnsService, q}}, 100, one},
+		{"another question", []packet{{pod, dnsService, q}}, []packet{{pod, dnsPod, query(78, "svc.local")}}, 100, "10.96.0.10:false 10.244.1.7:false"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var files []string
+			for i, list := range [][]packet{tt.first, tt.then} {
+				c := newTranslated()
+				c.time = uint32(i) * tt.later
+				for _, p := range list {
+					c.udp(p.src, p.dst, p.payload)
+				}
+				path := filepath.Join(t.TempDir(), fmt.Sprintf("%d.pcap", i))
+				if err := os.WriteFile(path, c.buf.Bytes(), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				files = append(files, path)
+			}
+			got := answersOf(t, files, Options{Release: "test"}, "select string_agg(dst_ip || ':' || (anomalies > 0), ' ' order by ts, src_ip desc) from {calls}")
+			if got[0] != tt.want {
+				t.Errorf("got  %s\nwant %s", got[0], tt.want)
 			}
 		})
 	}

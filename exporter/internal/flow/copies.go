@@ -143,6 +143,7 @@ func (s *Shard) datagram(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 		p.Mark |= Sighting
 		return
 	}
+	s.alike(c, f, p)
 	ref := packetRef(p)
 	lost := int(p.PayloadLen) - len(p.Payload)
 	if p.Problems&decode.FragmentMissing != 0 {

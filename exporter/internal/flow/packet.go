@@ -61,7 +61,7 @@ type Packet struct {
 	Tunnels     []decode.Tunnel // nil for most
 	Owner       int32           // its sender or receiver on the machine that captured it; see Flow.Owner
 	OwnerRank   uint8           // how well that is known; 0: only a flow's first packet counts
-	Alike       bool            // its conversation may be one of other ends, or a replay of it: the questions and answers are equal
+	Alike       bool            // its conversation may be one of other ends, or a replay of it: nothing distinguishes them
 	Wrote       bool            // the kernel said that Owner wrote this very packet
 	View        *View           // other addresses that the packet showed; nil if Src and Dst are what it showed
 	Sum         Sum

@@ -229,9 +229,6 @@ func (s *Shard) packet(p *Packet) {
 	}
 	c.spoke |= 1 << dir
 	s.wrote(c, dir, p)
-	if p.Alike {
-		s.odd(c, f, packetRef(p), "same_exchange", "another pair of addresses showed the same question and answer within a second, and their times prove neither one exchange that was captured twice nor two: a translated or replayed one; both are read", 0)
-	}
 	if p.snapCut() {
 		p.Mark |= SnapCut
 		f.snapCuts, f.snapped = f.snapCuts+1, max(f.snapped, int32(len(p.Payload)))
@@ -240,6 +237,7 @@ func (s *Shard) packet(p *Packet) {
 	case p.portsOnly():
 		f.count(dir, p)
 	case c.transport == dissect.TCP:
+		s.alike(c, f, p)
 		s.tcpPacket(c, f, dir, p)
 	default:
 		if s.datagram(c, f, dir, p); p.Mark&Sighting != 0 { // a copy of a question is no later packet, after which no answer comes
@@ -249,6 +247,13 @@ func (s *Shard) packet(p *Packet) {
 	s.touch(c)
 	s.limit(packetRef(p))
 	s.expire(packetRef(p), endsByPacket)
+}
+
+// alike reports a packet whose conversation may be another one that was captured elsewhere.
+func (s *Shard) alike(c *Conn, f *Flow, p *Packet) {
+	if p.Alike {
+		s.odd(c, f, packetRef(p), "same_exchange", "another pair of addresses showed the same question, with the same answer or without two answers to compare, and nothing proves one exchange that was captured twice nor two: a translated or replayed one; both are read", 0)
+	}
 }
 
 func packetRef(p *Packet) dissect.Packet {

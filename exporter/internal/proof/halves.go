@@ -65,7 +65,7 @@ func (x *halves) acknowledged(v *views, f *flow.Packet, client flow.End, hash ui
 		return
 	}
 	h.done, d.answer = true, h.seen.answer
-	h.held.in.Packets[h.held.i].See(h.seen.view)
+	h.held.packet().See(h.seen.view)
 	h.held.in.Move(h.held.i, h.hash%flow.ShardCount, hash%flow.ShardCount)
 	v.known.put(h.at, h.seen, v.limit.Scale(maxViews))
 }

@@ -269,6 +269,9 @@ func (p *pairs) listen(t *talk, m message, s spot) {
 	if e == nil && p.beginAtSYN(t, m, s) {
 		return
 	}
+	if !t.tcp && e != nil && !t.sameHosts(e.of) && !t.answers(m.dir) && p.shownByClock(e.of, &m) {
+		s.packet().Alike = true
+	}
 	limit := uint8(maxFirst)
 	if t.tcp {
 		limit = maxFirstTCP

@@ -105,6 +105,8 @@ type spot struct {
 	i  int32
 }
 
+func (s spot) packet() *flow.Packet { return &s.in.Packets[s.i] }
+
 // wait is the time of a possible view since one of its messages.
 type wait struct {
 	of    *talk

@@ -175,7 +175,7 @@ func (p *pairs) prove(t *talk) {
 	l.proven, l.view = true, x.viewAs(t)
 	from, to := t.hash%flow.ShardCount, x.hash%flow.ShardCount
 	for _, s := range l.awaited {
-		s.in.Packets[s.i].See(l.view)
+		s.packet().See(l.view)
 		s.in.Move(s.i, from, to)
 	}
 	l.awaited, l.acks = nil, nil
@@ -208,18 +208,39 @@ func (t *talk) viewAs(other *talk) *flow.View {
 	return v
 }
 
-// leave ends the state that a conversation is, or may be, a view. If both have shown the same answer without a proof
-// for or against it, the first packet is marked Alike: the two may be one that was captured at two places, or a replay.
+// leave ends the state that a conversation is, or may be, a view.
 func (t *talk) leave() {
 	if l := t.like; l != nil {
-		if !l.proven && l.equal && len(l.awaited) > 0 {
-			s := l.awaited[0]
-			s.in.Packets[s.i].Alike = true
-		}
+		t.doubtful()
 		x := l.of
 		x.copies = slices.DeleteFunc(x.copies, func(c *talk) bool { return c == t })
 		t.like = nil
 	}
+}
+
+// doubtful marks packets Alike if nothing proves or disproves a view: the two may be one conversation that was captured at
+// two places, or a replay. Of equal exchanges the first packet suffices. Of datagrams without two answers to compare, each
+// question may be the same. One between other ports of the same hosts was asked again.
+func (t *talk) doubtful() {
+	l := t.like
+	if l.proven || len(l.awaited) == 0 {
+		return
+	}
+	first := l.awaited[0].packet()
+	first.Alike = first.Alike || l.equal
+	if answer := 1 - l.asked[0].dir; t.tcp || t.sameHosts(l.of) || l.of.last[answer] > l.asked[0].no && t.last[answer] > l.asked[1].no {
+		return
+	}
+	for _, s := range l.awaited {
+		if q := s.packet(); q.Src == first.Src && q.SrcPort == first.SrcPort {
+			q.Alike = true
+		}
+	}
+}
+
+// sameHosts reports whether two conversations differ in ports only.
+func (t *talk) sameHosts(x *talk) bool {
+	return t.at.tuple[0].Addr == x.at.tuple[0].Addr && t.at.tuple[1].Addr == x.at.tuple[1].Addr
 }
 
 // expire ends the waits that have lasted too long.
@@ -249,6 +270,7 @@ func (p *pairs) lapse() {
 	case w.of.tcp || w.of.like.equal:
 		w.of.leave()
 	default:
+		w.of.doubtful()
 		w.of.like.lapsed, w.of.like.awaited = true, nil
 		if p.lapsed = append(p.lapsed, w); len(p.lapsed) > maxWaiting {
 			p.forget()
