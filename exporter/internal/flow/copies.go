@@ -157,6 +157,9 @@ func (s *Shard) datagram(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 		c.d.AnomalyAt(ref, "ip", "fragments_missing", "not all fragments of a datagram came; its payload ends at the first one missing", int64(ref.Cut))
 	}
 	c.d.Datagram(dir, p.Payload, ref)
+	if len(s.early) > 0 {
+		s.announced(p)
+	}
 }
 
 // longer reports whether another interface shows the conversation with more of each packet than that of a packet which

@@ -45,6 +45,7 @@ type Shard struct {
 	room        int // bytes that connections may take
 	taken       int // memory of connections themselves
 	datagrams   datagrams
+	early       []Packet // ICMP errors about datagrams that were not captured yet
 	portless    portless
 	serial      uint64 // of the newest connection
 	conns       map[key]*Conn

@@ -3,6 +3,7 @@ package flow
 import (
 	"encoding/binary"
 	"hash/maphash"
+	"slices"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/icmp/wire"
@@ -51,6 +52,7 @@ func (s *Shard) undelivered(p *Packet) {
 	k, srcIsLo := keyOf(p)
 	c := s.conns[k]
 	if c == nil {
+		s.keepEarly(p)
 		return
 	}
 	side := sideOf(srcIsLo)
@@ -72,6 +74,40 @@ func (s *Shard) undelivered(p *Packet) {
 	if x := c.quoted(dir, p); x != nil && c.d != nil {
 		x.failed = true
 		c.d.Undelivered(x.no, packetRef(p), report.Why, report.Refused)
+	} else if x == nil {
+		s.keepEarly(p)
+	}
+}
+
+// Limits of ICMP errors that were captured before the datagram which they quote.
+const (
+	maxEarly   = 16
+	earlySlack = int64(10e6) // ns
+)
+
+// keepEarly keeps an ICMP error that quotes all of a datagram which was not captured yet: captures of several queues show
+// packets out of order.
+func (s *Shard) keepEarly(p *Packet) {
+	if p.Proto == protoTCP || p.PayloadLen < 0 || len(p.Payload) < int(p.PayloadLen) {
+		return
+	}
+	e := *p
+	e.Payload = slices.Clone(p.Payload)
+	s.early = append(s.early[max(0, len(s.early)-maxEarly+1):], e)
+}
+
+// announced passes ICMP errors that were captured just before a datagram to its conversation.
+func (s *Shard) announced(p *Packet) {
+	list := s.early
+	s.early = nil
+	for i := range list {
+		switch e := &list[i]; {
+		case p.Time-e.Time > earlySlack:
+		case e.Src == p.Src && e.Dst == p.Dst && e.SrcPort == p.SrcPort && e.DstPort == p.DstPort && e.Proto == p.Proto:
+			s.undelivered(e)
+		default:
+			s.early = append(s.early, *e)
+		}
 	}
 }
 
