@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 // Limits of one exchange.
@@ -179,7 +180,7 @@ func newExchange(row Struct) *Exchange {
 // findCall finds the row in table calls.
 func (c *Case) findCall(ctx context.Context, id string) (*Exchange, error) {
 	if c.views["calls"] == nil {
-		return nil, fmt.Errorf("call %s: %w", id, ErrNotFound)
+		return nil, fmt.Errorf("call %s: %w", clip.Text(id, 60), ErrNotFound)
 	}
 	cond, args, err := c.callCondition(id)
 	if err != nil {
@@ -194,7 +195,7 @@ func (c *Case) findCall(ctx context.Context, id string) (*Exchange, error) {
 	}
 	switch len(found) {
 	case 0:
-		return nil, fmt.Errorf("call %s: %w", id, ErrNotFound)
+		return nil, fmt.Errorf("call %s: %w", clip.Text(id, 60), ErrNotFound)
 	case 1:
 		x := newExchange(found[0])
 		x.Copies, err = c.copiesOf(ctx, x)

@@ -4,6 +4,8 @@ import (
 	"encoding/hex"
 	"strconv"
 	"strings"
+
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 // minPrefix is how many digits of a call_id name a call if they are unique. Fewer decimal
@@ -17,17 +19,18 @@ const (
 // without, or in a case of several bundles bundle#call_no; the 32 digits of a call_id, or
 // its beginning.
 func (c *Case) callCondition(id string) (cond string, args []any, err error) {
+	quoted := strconv.Quote(clip.Text(id, 60))
 	if which, no, ok := strings.Cut(id, "#"); ok {
 		n, err := strconv.ParseInt(no, 10, 64)
 		if err != nil || n < 0 {
-			return "", nil, usagef("call %s: after # must be the number of a call", strconv.Quote(id))
+			return "", nil, usagef("call %s: after # must be the number of a call", quoted)
 		}
 		if which == "" {
 			return "call_no = ?", []any{n}, nil
 		}
 		b, err := strconv.Atoi(which)
 		if err != nil || b < 0 || b >= len(c.bundles) {
-			return "", nil, usagef("call %s: before # must be the index of a bundle, 0 to %d", strconv.Quote(id), len(c.bundles)-1)
+			return "", nil, usagef("call %s: before # must be the index of a bundle, 0 to %d", quoted, len(c.bundles)-1)
 		}
 		if !c.several() {
 			return "call_no = ?", []any{n}, nil
@@ -39,7 +42,7 @@ func (c *Case) callCondition(id string) (cond string, args []any, err error) {
 	}
 	low := strings.ToLower(id)
 	if len(low) < minPrefix || len(low) > 32 || strings.Trim(low, "0123456789abcdef") != "" {
-		return "", nil, usagef("call %s: must be a call_id of 32 hexadecimal digits, at least its first %d, or the number of a call", strconv.Quote(id), minPrefix)
+		return "", nil, usagef("call %s: must be a call_id of 32 hexadecimal digits, at least its first %d, or the number of a call", quoted, minPrefix)
 	}
 	first, err := hex.DecodeString(low + strings.Repeat("0", 32-len(low)))
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
+	"github.com/pcapsule/pcapsule/internal/clip"
 	"github.com/pcapsule/pcapsule/internal/quote"
 	"github.com/pcapsule/pcapsule/kfl/nearest"
 )
@@ -239,7 +240,7 @@ func unknownName(name string, among []string, format string, args ...any) error 
 func (v *view) check(cols []string) error {
 	for _, name := range cols {
 		if !v.has(name) {
-			return unknownName(name, v.names(), "table %s has no column %s", v.name, strconv.Quote(name))
+			return unknownName(name, v.names(), "table %s has no column %s", v.name, strconv.Quote(clip.Text(name, 60)))
 		}
 	}
 	return nil

@@ -118,9 +118,26 @@ func (c *Case) unfit(ctx context.Context, p kfl.Condition, from, to int64) strin
 		return fmt.Sprintf("; %q is a %[2]s: use src.%[2]s or dst.%[2]s", text, is.field)
 	}
 	if len(empty) > 0 && len(empty) == len(texts)+len(k.Absent()) {
-		return ": " + strings.Join(empty, " and ") + " has no value in any call in this time"
+		return ": " + strings.Join(empty, " and ") + " has no value in any call in this time" + c.otherwise(ctx, k.Columns(), from, to)
 	}
-	return listed("; in this time "+strings.Join(with, " or "), values)
+	return listed("; in this time "+strings.Join(with, " or "), values) + c.otherwise(ctx, k.Columns(), from, to)
+}
+
+// otherwise counts the failed calls that a condition on the status misses, as the end of a sentence: many protocols have
+// other statuses than HTTP, and what HTTP carries fails with its status 200.
+func (c *Case) otherwise(ctx context.Context, columns []string, from, to int64) string {
+	if !slices.Contains(columns, "status_code") || slices.ContainsFunc(columns, func(name string) bool { return name != "status_code" && name != "protocol" }) {
+		return ""
+	}
+	n, err := c.countOf(ctx, "failed", from, to)
+	if err != nil || n == 0 {
+		return ""
+	}
+	text := plural.Sprintf("; %d {call|calls} failed with another status or without one: use failed", n)
+	if n, err = c.countOf(ctx, "grpc_status > 0", from, to); err == nil && n > 0 {
+		text += fmt.Sprintf(", or grpc_status > 0 (%d), because status_code is the HTTP status of gRPC", n)
+	}
+	return text
 }
 
 // whySQL names the texts with which a user's SQL compares columns that have no such value in any of its

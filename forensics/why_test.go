@@ -56,6 +56,19 @@ func TestAnEmptyAnswerSaysWhy(t *testing.T) {
 	}
 }
 
+// TestStatusesThatAreNotOfHTTP asks for the statuses of HTTP in protocols whose failures have others.
+func TestStatusesThatAreNotOfHTTP(t *testing.T) {
+	for name, want := range map[string]string{
+		"grpc.pcapng":  "no call matches status_code >= 400; 4 calls failed with another status or without one: use failed, or grpc_status > 0 (3), because status_code is the HTTP status of gRPC",
+		"kafka.pcapng": "no call matches status_code >= 400; 9 calls failed with another status or without one: use failed",
+		"redis.pcap":   "no call matches status_code >= 400: status_code has no value in any call in this time; 19 calls failed with another status or without one: use failed",
+	} {
+		if r := query(t, open(t, sample(t, name)), forensics.Query{KFL: "status_code >= 400"}); len(r.Notes) == 0 || r.Notes[0] != want {
+			t.Errorf("%s: notes %q, want %q", name, r.Notes, want)
+		}
+	}
+}
+
 func TestAnEmptyAnswerToSQLSaysWhy(t *testing.T) {
 	c := open(t, sample(t, "shop.pcapng"))
 	for _, v := range []struct{ sql, want string }{

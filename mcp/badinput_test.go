@@ -27,6 +27,9 @@ import (
 	"github.com/pcapsule/pcapsule/mcp/tools"
 )
 
+// echoed is longer than the beginning of an invalid value that an error repeats.
+var echoed = strings.Repeat("*/", 60)
+
 // invalidValues are passed as every argument.
 func invalidValues() map[string]any {
 	deep := any("x")
@@ -35,6 +38,7 @@ func invalidValues() map[string]any {
 	}
 	return map[string]any{
 		"an object": value{"a": value{"b": 1}}, "lists in lists": deep, "a large negative number": -9007199254740991, "a huge number": 1e300, "many": []any{"a", 1, nil, value{}, "b"},
+		"a text": strings.Repeat("*/", 100), "a list of a text": []any{strings.Repeat("*/", 100)},
 		"a long text": strings.Repeat("x", 40_000), "invalid UTF-8": "\x00\xff\xfe", "a path": "../../../../etc/passwd", "SQL": `x' OR 1=1; DROP VIEW calls; -- " FROM read_text('/etc/passwd') --`, "a pattern": "(a+)+$(",
 	}
 }
@@ -73,6 +77,9 @@ func TestToolsRefuseInvalidArguments(t *testing.T) {
 				var rpc *jsonrpc.Error
 				switch {
 				case errors.As(err, &rpc) && rpc.Code == jsonrpc.CodeInvalidParams:
+					if len(rpc.Message) > 2000 || strings.Contains(rpc.Message, echoed) {
+						t.Errorf("%s, %s as %s: repeats it: %s", tool.Name, why, name, ask.Clip(rpc.Message, 300))
+					}
 					continue
 				case err != nil:
 					t.Fatalf("%s, %s as %s: %v", tool.Name, why, name, err)
@@ -87,8 +94,8 @@ func TestToolsRefuseInvalidArguments(t *testing.T) {
 						t.Errorf("%s, %s as %s: reveals %q: %s", tool.Name, why, name, internal, ask.Clip(text.Text, 300))
 					}
 				}
-				if r.IsError && len(text.Text) > 2000 {
-					t.Errorf("%s, %s as %s: an error of %d bytes", tool.Name, why, name, len(text.Text))
+				if r.IsError && (len(text.Text) > 2000 || strings.Contains(text.Text, echoed)) {
+					t.Errorf("%s, %s as %s: an error of %d bytes, or one that repeats it: %s", tool.Name, why, name, len(text.Text), ask.Clip(text.Text, 300))
 				}
 			}
 		}

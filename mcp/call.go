@@ -108,7 +108,7 @@ var errUnknownTool = errors.New("unknown tool")
 func (s *Server) Call(ctx context.Context, who caller, name string, args json.RawMessage) (json.RawMessage, error) {
 	e := s.env.Every[name]
 	if e == nil {
-		return nil, fmt.Errorf("%w %q", errUnknownTool, name)
+		return nil, fmt.Errorf("%w %q", errUnknownTool, ask.Clip(name, 60))
 	}
 	raw, err := s.ask(ctx, who, e, args)
 	rows := 0

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -23,6 +24,9 @@ import (
 
 // maxRESTBody limits the size of a request's body.
 const maxRESTBody = 64 << 10
+
+// errLongBody reports a larger one.
+var errLongBody = fmt.Errorf("body: must have at most %d bytes", maxRESTBody)
 
 // restRoutes lists the REST routes. Most answer with the function of a tool; calls and flows have
 // the shape that dashboards expect.
@@ -216,8 +220,12 @@ func (s *Server) restAnswer(w http.ResponseWriter, r *http.Request, begin time.T
 // bodyOf reads the body of a POST and trims it.
 func bodyOf(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	text, err := door.ReadBody(w, r, maxRESTBody)
-	if err != nil {
-		return nil, store.BadRequest("body: must have at most %d bytes of JSON", maxRESTBody)
+	var long *http.MaxBytesError
+	switch {
+	case errors.As(err, &long):
+		return nil, errLongBody
+	case err != nil:
+		return nil, store.BadRequest("body: is incomplete")
 	}
 	if text = bytes.TrimSpace(text); len(text) > 0 {
 		if err := object.Check(text); err != nil {

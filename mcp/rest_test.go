@@ -141,3 +141,18 @@ func TestRESTListsHaveEachRowOnce(t *testing.T) {
 		}
 	}
 }
+
+func TestALongBodyGets413(t *testing.T) {
+	web := httptest.NewServer(serving(t, Options{}, bundled(t, "http1.pcapng")).Handler(HTTPOptions{}))
+	defer web.Close()
+	for _, path := range []string{"/mcp/ask/get_overview", "/mcp/snapshots"} {
+		r, err := http.Post(web.URL+path, "application/json", strings.NewReader(`{"kfl":"`+strings.Repeat("x", maxRESTBody)+`"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(r.Body)
+		if r.Body.Close(); err != nil || r.StatusCode != http.StatusRequestEntityTooLarge || !strings.Contains(string(text), "at most 65536 bytes") {
+			t.Errorf("%s: %d %s, %v", path, r.StatusCode, text, err)
+		}
+	}
+}

@@ -66,7 +66,7 @@ type Call struct {
 	ResponseHeadersSize Opt[int64]  `col:"response_headers_size" unit:"bytes" doc:"status line and headers on the wire"`
 	Headers             []Header    `col:"headers" doc:"headers and trailers of both sides in wire order and spelling; kind is request, response, request_trailer or response_trailer"`
 	UserAgent           Opt[string] `col:"user_agent" enc:"dict" doc:"User-Agent of the request"`
-	RequestID           Opt[string] `col:"request_id" enc:"bloom" doc:"X-Request-Id or X-Correlation-Id of the request, else of the response"`
+	RequestID           Opt[string] `col:"request_id" enc:"bloom" doc:"X-Request-Id, X-Correlation-Id or Correlation-Id of the request, else of the response"`
 	IdempotencyKey      Opt[string] `col:"idempotency_key" doc:"Idempotency-Key of the request, equal in all attempts to send it"`
 	TraceID             Opt[string] `col:"trace_id" enc:"bloom" doc:"trace id of traceparent (W3C), b3 or X-B3-TraceId, X-Amzn-Trace-Id, uber-trace-id, x-datadog-trace-id or X-Cloud-Trace-Context, lower case"`
 	SpanID              Opt[string] `col:"span_id" doc:"the caller's span id of the same header"`

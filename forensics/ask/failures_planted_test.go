@@ -386,7 +386,35 @@ func TestClientErrorsAndTheirCauses(t *testing.T) {
 // TestFailuresOfAClassNameTheOthers asks for server errors of HTTP where only gRPC failed.
 func TestFailuresOfAClassNameTheOthers(t *testing.T) {
 	a := must[*failures.Answer](t)(failures.Ask(ctx, open(t, "grpc.pcapng"), failures.In{Class: "5xx"}))
-	if a.Total != 0 || !slices.Contains(a.Notes, "3 failed calls of class other are not listed") || !slices.Contains(a.Notes, "1 failed call of class no_answer is not listed") {
+	if a.Total != 0 || !slices.Contains(a.Notes, "2 failed calls of class server_error are not listed") || !slices.Contains(a.Notes, "1 failed call of class client_error is not listed") || !slices.Contains(a.Notes, "1 failed call of class no_answer is not listed") {
 		t.Errorf("%d, %q", a.Total, a.Notes)
+	}
+}
+
+// TestEveryClassOfAFailureIsAnArgument asks for each class that an answer names, of protocols with and without statuses of HTTP.
+func TestEveryClassOfAFailureIsAnArgument(t *testing.T) {
+	in, q := map[string]bool{}, failures.Question()
+	for _, v := range q.In.Properties["class"].Enum {
+		in[v.(string)] = true
+	}
+	for name, want := range map[string][]failures.ClassCount{
+		"grpc.pcapng":  {{Class: "server_error", Calls: 2}, {Class: "client_error", Calls: 1}, {Class: "no_answer", Calls: 1}},
+		"apis.pcapng":  {{Class: "4xx", Calls: 5}, {Class: "server_error", Calls: 3}, {Class: "client_error", Calls: 1}},
+		"kafka.pcapng": {{Class: "client_error", Calls: 4}, {Class: "server_error", Calls: 4}, {Class: "no_answer", Calls: 1}},
+		"tds.pcapng":   {{Class: "client_error", Calls: 2}, {Class: "refused", Calls: 2}},
+		"dns.pcap":     {{Class: "dns", Calls: 2}},
+		"http2.pcap":   {{Class: "4xx", Calls: 1}, {Class: "5xx", Calls: 1}, {Class: "no_answer", Calls: 1}},
+	} {
+		c := open(t, name)
+		all := must[*failures.Answer](t)(failures.Ask(ctx, c, failures.In{NoCauses: true}))
+		if !slices.Equal(all.Classes, want) {
+			t.Errorf("%s: classes %v, want %v", name, all.Classes, want)
+		}
+		for _, k := range all.Classes {
+			a := must[*failures.Answer](t)(failures.Ask(ctx, c, failures.In{NoCauses: true, Class: k.Class}))
+			if !in[k.Class] || a.Total != k.Calls {
+				t.Errorf("%s, class %s: %d failed calls, want %d; the class is an argument: %v", name, k.Class, a.Total, k.Calls, in[k.Class])
+			}
+		}
 	}
 }

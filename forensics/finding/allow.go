@@ -65,7 +65,7 @@ func ParseAllow(list []string) (Allow, error) {
 		if from, to, ok := strings.Cut(s, "->"); ok {
 			p := Pair{strings.TrimSpace(from), strings.TrimSpace(to)}
 			if !namespace(p.From) || !namespace(p.To) {
-				return a, ask.Wrong("allow", "a pair of namespaces must be such as shop->payments, *->monitoring or outside->shop, not %q", s)
+				return a, ask.Wrong("allow", "a pair of namespaces must be such as shop->payments, *->monitoring or outside->shop, not %q", ask.Clip(s, 60))
 			}
 			a.Pairs = append(a.Pairs, p)
 		} else if p, err := netip.ParsePrefix(s); err == nil {
@@ -75,7 +75,7 @@ func ParseAllow(list []string) (Allow, error) {
 		} else if domain(strings.TrimPrefix(s, "*.")) {
 			a.Domains = append(a.Domains, s)
 		} else {
-			return a, ask.Wrong("allow", "must be an address, a prefix such as 203.0.113.0/24, a domain such as *.example.org, or a pair of namespaces such as shop->payments, not %q", s)
+			return a, ask.Wrong("allow", "must be an address, a prefix such as 203.0.113.0/24, a domain such as *.example.org, or a pair of namespaces such as shop->payments, not %q", ask.Clip(s, 60))
 		}
 	}
 	return a, nil

@@ -62,7 +62,7 @@ func Run(ctx context.Context, c *forensics.Case, analyzers []Analyzer, in In) (*
 	}
 	for _, n := range in.Names {
 		if !slices.ContainsFunc(analyzers, func(a Analyzer) bool { return a.Name == n }) {
-			return nil, ask.Wrong("names", "unknown analyzer %q; %s", n, suggestion(n, names(analyzers)))
+			return nil, ask.Wrong("names", "unknown analyzer %q; %s", ask.Clip(n, 60), suggestion(n, names(analyzers)))
 		}
 	}
 	where, args := asked.Where, asked.Args

@@ -87,7 +87,7 @@ func explain(e *yaml.LoadError) string {
 	if e.Mark.Line == 0 || strings.HasPrefix(text, "line ") { // our own decoders name the line too
 		return text
 	}
-	return fmt.Sprintf("line %d: %s", e.Mark.Line, text)
+	return fmt.Sprintf("line %d: %.110s", e.Mark.Line, text) // it may repeat a name of any length
 }
 
 // kind describes a YAML tag.

@@ -122,6 +122,26 @@ func Read(data []byte) (messages []Message, batch bool, err *Error) {
 	return messages, batch, nil
 }
 
+// twice returns the name of a member that an object has twice, in lower case because some readers ignore case, or "". Of two
+// members with one name readers keep different ones (RFC 8259 section 4).
+func twice(raw json.RawMessage) string {
+	seen := map[string]bool{}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return ""
+	}
+	for d.More() {
+		t, _ := d.Token() // the whole message was read already
+		name, _ := t.(string)
+		var value json.RawMessage
+		if name = strings.ToLower(name); seen[name] || d.Decode(&value) != nil {
+			return name
+		}
+		seen[name] = true
+	}
+	return ""
+}
+
 func readOne(raw json.RawMessage) (Message, *Error) {
 	var m Message
 	if len(raw) == 0 || raw[0] != '{' || json.Unmarshal(raw, &m) != nil {
@@ -133,6 +153,15 @@ func readOne(raw json.RawMessage) (Message, *Error) {
 			e.ID = m.ID
 		}
 		return m, e
+	}
+	if name := twice(raw); name != "" {
+		if name == "id" {
+			m.ID = nil // readers keep different ones
+		}
+		return bad(jsonrpc.CodeInvalidRequest, "not a JSON-RPC message: member %.50q is given twice", name)
+	}
+	if name := twice(m.Params); name != "" {
+		return bad(jsonrpc.CodeInvalidParams, "params: member %.50q is given twice", name)
 	}
 	if string(m.Version) != `"2.0"` {
 		return bad(jsonrpc.CodeInvalidRequest, `not a JSON-RPC message: must be "jsonrpc": "2.0"`)

@@ -48,7 +48,7 @@ func (s *Invocation) exportPCAP(ctx context.Context, in exportPCAPIn) (ExportPCA
 	switch sel.Context = forensics.Context(in.Context); sel.Context {
 	case forensics.OnlyCited, forensics.WithContext, forensics.WholeConnections:
 	default:
-		return out, store.BadRequest("context %q: must be context, connections or empty", in.Context)
+		return out, store.BadRequest("context %q: must be context, connections or empty", ask.Clip(in.Context, 60))
 	}
 	if sel.From, sel.To, err = s.times(in.From, in.To); err != nil {
 		return out, err

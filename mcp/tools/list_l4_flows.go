@@ -55,7 +55,7 @@ func (s *Invocation) listL4Flows(ctx context.Context, in listL4FlowsIn) (ListL4F
 	sql := "SELECT " + no + flowColumns + " FROM flows WHERE " + where + " ORDER BY first_ns, " + no + "flow_id"
 	if in.Aggregate != "" {
 		if !strings.Contains(" pod namespace service node ", " "+in.Aggregate+" ") {
-			return out, store.BadRequest("aggregate %q: must be pod, namespace, service or node", in.Aggregate)
+			return out, store.BadRequest("aggregate %q: must be pod, namespace, service or node", ask.Clip(in.Aggregate, 60))
 		}
 		a := in.Aggregate
 		sql = fmt.Sprintf(`SELECT coalesce(src_%[1]s, src_name) AS src, coalesce(dst_%[1]s, dst_name) AS dst, transport, %[2]s

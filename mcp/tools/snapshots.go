@@ -185,7 +185,7 @@ func (s *Invocation) exportPath(name string) (string, error) {
 		return "", errNoExport
 	}
 	if filepath.Base(name) != name || !strings.HasSuffix(name, ".pcapng") || strings.HasPrefix(name, ".") {
-		return "", store.BadRequest("name %q: must be a plain file name ending in .pcapng", ask.Clip(name, 200))
+		return "", store.BadRequest("name %q: must be a plain file name ending in .pcapng", ask.Clip(name, 60))
 	}
 	return filepath.Join(s.ExportDir, name), nil
 }

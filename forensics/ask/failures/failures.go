@@ -27,7 +27,7 @@ type In struct {
 	ask.Scope
 	Service   string `json:"service,omitempty" jsonschema:"only calls to this service, workload, pod, host or address; * and ? match, namespace/* is a whole namespace"`
 	Client    string `json:"client,omitempty" jsonschema:"only calls from this client"`
-	Class     string `json:"class,omitempty" jsonschema:"kind of failure (other: databases, gRPC; default all)"`
+	Class     string `json:"class,omitempty" jsonschema:"4xx, 5xx: HTTP; else the outcome"`
 	NoCauses  bool   `json:"no_causes,omitempty" jsonschema:"do not trace failures to their origin; faster"`
 	ListCalls bool   `json:"list_calls,omitempty" jsonschema:"also list the failed calls, by time"`
 	Cursor    string `json:"cursor,omitempty" jsonschema:"next_cursor of the previous answer, with the same input"`
@@ -51,7 +51,7 @@ type Answer struct {
 
 // ClassCount is the number of failed calls of one class.
 type ClassCount struct {
-	Class string `json:"class" jsonschema:"4xx, 5xx, no_answer, dns, tls, other"`
+	Class string `json:"class" jsonschema:"4xx, 5xx, dns, tls, or else the outcome: client_error, server_error, refused, no_answer"`
 	Calls int64  `json:"calls"`
 }
 
@@ -90,15 +90,15 @@ type Share struct {
 
 // Question is the question find_failures.
 func Question() ask.Question {
-	q := ask.New("find_failures", "What failed and why", "Failed calls grouped by client, server, endpoint and status, with 4xx and 5xx apart; the origin of each (deepest failing call below), error text, pattern in time, timeouts; DNS failures; refused and reset connections; ICMP errors.", true, Ask).
-		Allow("class", "4xx", "5xx", "no_answer", "other")
+	q := ask.New("find_failures", "What failed and why", "Failed calls grouped by client, server, endpoint and status; the origin of each (deepest failing call below), error text, pattern in time, timeouts; DNS failures; refused and reset connections; ICMP errors.", true, Ask).
+		Allow("class", "4xx", "5xx", "client_error", "server_error", "refused", "no_answer", "dns", "tls")
 	q.Sums, q.Keyed = []string{"classes"}, "listed"
 	return q
 }
 
-// class is the SQL for the class of a failure.
+// class is the SQL for the class of a failure: what its protocol is known for, or else its outcome, which all protocols have.
 var class = `(CASE WHEN protocol IN ` + table.ProtocolsIn(func(t *table.Traits) bool { return t.Lookup }) + ` THEN 'dns' WHEN protocol IN ('tls', 'quic') THEN 'tls' WHEN protocol IN ` + terms.Web + ` AND status_code BETWEEN 400 AND 499 THEN '4xx'
-	WHEN protocol IN ` + terms.Web + ` AND status_code >= 500 THEN '5xx' WHEN outcome = 'no_answer' THEN 'no_answer' ELSE 'other' END)`
+	WHEN protocol IN ` + terms.Web + ` AND status_code >= 500 THEN '5xx' ELSE outcome END)`
 
 // failureColumns are the columns of failed calls that are read.
 const failureColumns = `proxied_to, path, endpoint, outcome, call_no, call_id, ts_ns, elapsed_us, waited_us, transport, protocol, method, host, status_code, status_text, failed, error, conn_id, stream_id,

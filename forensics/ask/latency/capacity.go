@@ -159,13 +159,13 @@ func AskCapacity(ctx context.Context, c *forensics.Case, in CapacityIn) (*Capaci
 
 // load converts one row. Steps without calls count as 0. An incomplete last step counts in the totals and the series alone.
 func (r *loadRow) load(from, step, buckets int64, series bool) Volume {
-	l := Volume{Dst: r.Dst, Calls: r.Calls, RequestP50: r.RequestP50, RequestMax: r.RequestMax, ResponseMax: r.ResponseMax, MB: ask.Round(float64(r.Bytes) / 1e6)}
+	l := Volume{Dst: r.Dst, Calls: r.Calls, RequestP50: r.RequestP50, RequestMax: r.RequestMax, ResponseMax: r.ResponseMax, MB: float64(r.Bytes) / 1e6}
 	if len(r.ResponseP) == 2 {
 		l.ResponseP50, l.ResponseP99 = r.ResponseP[0], r.ResponseP[1]
 	}
 	if series {
 		for i, s := range r.Steps[:min(len(r.Steps), maxSteps)] {
-			l.Series = append(l.Series, VolumeStep{when.Stamp(from + s*step), r.Counts[i], ask.Round(float64(r.StepBytes[i]) / 1e6), r.P99[i]})
+			l.Series = append(l.Series, VolumeStep{when.Stamp(from + s*step), r.Counts[i], float64(r.StepBytes[i]) / 1e6, r.P99[i]})
 		}
 	}
 	if last := len(r.Steps) - 1; last >= 0 && r.Steps[last] >= buckets {

@@ -199,7 +199,7 @@ func (l *finder) correlation(ctx context.Context) ([]Pattern, error) {
 			continue
 		}
 		part := ask.Share(r.Bare, r.Calls)
-		out = append(out, Pattern{Kind: "correlation", Src: r.Src, Dst: r.Dst, Problem: r.AllWith > 0 && r.Pb != terms.Outside, Count: r.Bare, Confidence: "exact", CallIDs: r.CallIDs, How: "no X-Request-Id, X-Correlation-Id, traceparent, B3, X-Amzn-Trace-Id, uber-trace-id or X-Datadog-Trace-Id; an id in another header does not count; without health checks",
+		out = append(out, Pattern{Kind: "correlation", Src: r.Src, Dst: r.Dst, Problem: r.AllWith > 0 && r.Pb != terms.Outside, Count: r.Bare, Confidence: "exact", CallIDs: r.CallIDs, How: "no X-Request-Id, X-Correlation-Id, Correlation-Id, traceparent, B3, X-Amzn-Trace-Id, uber-trace-id or X-Datadog-Trace-Id; an id in another header does not count; without health checks",
 			KFL:     l.kfl(r.Src, r.Dst, r.Pb, r.Asked) + ` and protocol in ["http1", "http2", "http3", "grpc"] and !request_id and !trace_id`,
 			Numbers: []Number{{"without_any", float64(r.Bare)}, {"calls", float64(r.Calls)}, {"share_without", part}, {"without_request_id", float64(r.NoReq)}, {"without_trace_id", float64(r.NoTrace)}},
 			Words:   plural.Sprintf("%d of %d {request|requests} from %s to %s {carries|carry} no known correlation or trace header (%s %%); in total, %d of %d {request|requests} {carries|carry} one.", r.Bare, r.Calls, r.Src, r.Dst, plural.Digits(100*part, 3), r.AllWith, r.AllCalls)})

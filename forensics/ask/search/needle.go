@@ -62,7 +62,7 @@ func NewNeedle(ctx context.Context, text, pattern string, whole, fold bool) (*Ne
 		re, err := regexp.Compile(flags + "(?:" + pattern + ")")
 		var bad *syntax.Error
 		if errors.As(err, &bad) { // its text has the flags before the pattern
-			return nil, ask.Wrong("pattern", "%s in %q", bad.Code, pattern)
+			return nil, ask.Wrong("pattern", "%s in %q", bad.Code, ask.Clip(pattern, 60))
 		} else if err != nil {
 			return nil, ask.Wrong("pattern", "%v", err)
 		}

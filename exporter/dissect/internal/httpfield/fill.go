@@ -29,7 +29,7 @@ func Fill(c *table.Call, headers []table.Header) {
 			switch Lookup(h.Name) {
 			case ContentType:
 				set(&c.ResponseContentType, h.Value)
-			case RequestID, CorrelationID:
+			case RequestID, CorrelationID, PlainCorrelationID:
 				if answered == "" {
 					answered = h.Value
 				}
@@ -54,7 +54,7 @@ func Fill(c *table.Call, headers []table.Header) {
 			set(&c.RequestID, h.Value)
 		case IdempotencyKey:
 			set(&c.IdempotencyKey, h.Value)
-		case CorrelationID:
+		case CorrelationID, PlainCorrelationID:
 			if correlation == "" {
 				correlation = h.Value
 			}

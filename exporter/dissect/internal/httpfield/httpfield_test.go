@@ -41,6 +41,7 @@ func TestFill(t *testing.T) {
 		{"first host counts", []table.Header{rq("host", "a"), rq("host", "b")}, host, "a"},
 		{"host of a response is not the call's", []table.Header{rs("host", "a")}, host, ""},
 		{"user agent", []table.Header{rq("USER-AGENT", "curl/8")}, func(c *table.Call) table.Opt[string] { return c.UserAgent }, "curl/8"},
+		{"a correlation id without X-", []table.Header{rq("Correlation-Id", "c"), rq("X-Correlation-Id", "x")}, reqID, "c"},
 		{"request id beats correlation id", []table.Header{rq("X-Correlation-Id", "c"), rq("X-Request-Id", "r")}, reqID, "r"},
 		{"request id of the response is second choice", []table.Header{rs("X-Request-Id", "r")}, reqID, "r"},
 		{"traceparent", []table.Header{rq("traceparent", "00-"+trace+"-"+span+"-01")}, traceID, trace},

@@ -33,6 +33,7 @@ const (
 	ProxyAuthorization
 	RequestID
 	CorrelationID
+	PlainCorrelationID
 	IdempotencyKey
 	Traceparent
 	B3
@@ -80,6 +81,7 @@ var texts = [...]string{
 	ProxyAuthorization: "proxy-authorization",
 	RequestID:          "x-request-id",
 	CorrelationID:      "x-correlation-id",
+	PlainCorrelationID: "correlation-id",
 	IdempotencyKey:     "idempotency-key",
 	Traceparent:        "traceparent",
 	B3:                 "b3",
