@@ -94,6 +94,11 @@ func Wrong(field, format string, args ...any) error {
 	return &InputError{Field: field, What: fmt.Sprintf(format, args...)}
 }
 
+// Malformed returns an *InputError about the text of a field that must have a form, such as "a duration such as 24h".
+func Malformed(field, form, text string) error {
+	return Wrong(field, "must be %s, not %q", form, Clip(text, 60))
+}
+
 // WrongOf returns an *InputError about several fields, which what names.
 func WrongOf(what string, fields ...string) error {
 	return &InputError{What: what, Fields: fields}

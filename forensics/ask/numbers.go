@@ -95,7 +95,7 @@ func allowed(name string, s *jsonschema.Schema, given any) error {
 	for _, x := range texts {
 		if text, ok := x.(string); ok && !slices.Contains(values, text) && (list || text != "") {
 			last := len(values) - 1
-			return Wrong(name, "must be %s or %s, not %q", strings.Join(values[:last], ", "), values[last], Clip(text, 60))
+			return Malformed(name, strings.Join(values[:last], ", ")+" or "+values[last], text)
 		}
 	}
 	return nil

@@ -116,7 +116,7 @@ func ParseTime(field, text string, missing, first, last int64) (int64, error) {
 	t, err := when.Parse(text)
 	switch {
 	case errors.Is(err, when.ErrForm):
-		return 0, Wrong(field, "must be %s, not %q", when.Forms, Clip(text, 60))
+		return 0, Malformed(field, when.Forms, text)
 	case err != nil:
 		return 0, Wrong(field, "%v", err)
 	case t.Missing():

@@ -75,7 +75,7 @@ func ParseAllow(list []string) (Allow, error) {
 		} else if domain(strings.TrimPrefix(s, "*.")) {
 			a.Domains = append(a.Domains, s)
 		} else {
-			return a, ask.Wrong("allow", "must be an address, a prefix such as 203.0.113.0/24, a domain such as *.example.org, or a pair of namespaces such as shop->payments, not %q", ask.Clip(s, 60))
+			return a, ask.Malformed("allow", "an address, a prefix such as 203.0.113.0/24, a domain such as *.example.org, or a pair of namespaces such as shop->payments", s)
 		}
 	}
 	return a, nil

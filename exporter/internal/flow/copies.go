@@ -216,10 +216,9 @@ func (c *Conn) copied(f *Flow, dir dissect.Dir, p *Packet) bool {
 			other = x
 		case x.seenBy&me != 0 && p.IPID != 0 && x.ipid == p.IPID && since < sightingSlack:
 			again = true
-		case x.seenBy&me != 0 && p.IPID == 0 && x.ipid == 0 && x.ttl != p.TTL && since < sightingSlack && d.repeated(c, dir.Other(), x):
-			unsure = true // it may answer the repetition
 		case x.seenBy&me != 0 && p.IPID == 0 && x.ipid == 0 && x.ttl != p.TTL && since < sightingSlack:
-			again = true
+			answers := d.repeated(c, dir.Other(), x) // it may be the answer to the repetition
+			again, unsure = again || !answers, unsure || answers
 		case x.seenBy&me != 0 && p.IPID == 0 && x.ipid == 0 && since < unmarkedSlack:
 			unsure = true
 		}

@@ -176,7 +176,7 @@ func (in *In) times(ctx context.Context, c *forensics.Case) (*times, *ask.Window
 		shift := 24 * time.Hour
 		if in.Shift != "" {
 			if shift, err = time.ParseDuration(in.Shift); err != nil || shift <= 0 {
-				return nil, nil, ask.Wrong("shift", "must be a duration such as 24h, not %q", ask.Clip(in.Shift, 60))
+				return nil, nil, ask.Malformed("shift", "a duration such as 24h", in.Shift)
 			}
 		}
 		t.from[0], t.to[0] = w.From-int64(shift), w.To-int64(shift)

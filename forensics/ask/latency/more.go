@@ -256,7 +256,7 @@ func bucket(w *ask.Window, text string) (int64, error) {
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil || d <= 0 {
-		return 0, ask.Wrong("bucket", "must be a duration such as 1m, not %q", ask.Clip(text, 60))
+		return 0, ask.Malformed("bucket", "a duration such as 1m", text)
 	}
 	if span/int64(d) >= maxSteps {
 		return 0, ask.Wrong("bucket", "%s divides this window into %d steps; at most %d are allowed", d, span/int64(d)+1, maxSteps)

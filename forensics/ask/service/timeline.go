@@ -222,7 +222,7 @@ func length(field, text string, missing time.Duration) (time.Duration, error) {
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil || d < 0 {
-		return 0, ask.Wrong(field, "must be a duration such as 2m or 30s, not %q", ask.Clip(text, 60))
+		return 0, ask.Malformed(field, "a duration such as 2m or 30s", text)
 	}
 	return d, nil
 }

@@ -34,7 +34,7 @@ func readAllow(list []string) (*allowList, error) {
 		case strings.HasPrefix(item, "*.") && len(item) > 2:
 			a.suffixes = append(a.suffixes, item[1:])
 		case item == "" || strings.ContainsAny(item, "*/: "):
-			return nil, ask.Wrong("allow", "must be an address, a range, a domain, *.domain or namespace:NAME, not %q", ask.Clip(item, 60))
+			return nil, ask.Malformed("allow", "an address, a range, a domain, *.domain or namespace:NAME", item)
 		default:
 			a.names = append(a.names, item)
 		}
@@ -58,7 +58,7 @@ func prefixes(list []string) ([]netip.Prefix, error) {
 	for _, s := range list {
 		p, err := prefix(strings.TrimSpace(s))
 		if err != nil {
-			return nil, ask.Wrong("inside", "must be an address or a range such as 203.0.113.0/24, not %q", ask.Clip(s, 60))
+			return nil, ask.Malformed("inside", "an address or a range such as 203.0.113.0/24", s)
 		}
 		out = append(out, p)
 	}

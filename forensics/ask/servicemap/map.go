@@ -172,7 +172,7 @@ func (in *ServiceMapIn) narrow(c *forensics.Case, w *ask.Window) (bool, error) {
 	if in.Label != "" {
 		name, value, ok := strings.Cut(in.Label, "=")
 		if !ok {
-			return false, ask.Wrong("label", "must be name=value, not %q", ask.Clip(in.Label, 60))
+			return false, ask.Malformed("label", "name=value", in.Label)
 		}
 		w.And(`list_contains(src_labels, {'name': ?::VARCHAR, 'value': ?::VARCHAR}) OR list_contains(dst_labels, {'name': ?::VARCHAR, 'value': ?::VARCHAR})`, name, value, name, value)
 	}

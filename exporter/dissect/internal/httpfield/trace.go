@@ -6,8 +6,7 @@ import (
 )
 
 // trace collects the headers of a distributed trace. If there are several, the order is W3C
-// traceparent, B3 single, B3 multiple, Amazon, Jaeger, Datadog,
-// Google Cloud.
+// traceparent, B3 single, B3 multiple, Amazon, Jaeger, Datadog, Google Cloud.
 type trace struct {
 	traceparent, b3, b3Trace, b3Span string
 	amzn, uber                       string
