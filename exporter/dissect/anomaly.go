@@ -18,6 +18,9 @@ func (c *Conn) Anomaly(kind, detail string, bytes int64) {
 
 // AnomalyFrom is Anomaly for callers that are not the connection's dissector.
 func (c *Conn) AnomalyFrom(source, kind, detail string, bytes int64) {
+	if kind == "malformed" {
+		c.engine.datagram.doubtful = true
+	}
 	if c.muted() {
 		return
 	}

@@ -20,15 +20,18 @@ func (c *Conn) Data(dir Dir, data []byte, p Packet) {
 
 // Datagram passes one datagram to the connection.
 func (c *Conn) Datagram(dir Dir, data []byte, p Packet) {
-	if p.Cut > 0 && c.parent == nil {
-		c.known().cut[dir] = p.No + 1
+	state := &c.engine.datagram
+	if c.parent == nil {
+		*state = datagramState{doubtful: p.Cut > 0}
 	}
-	if c.closed || c.readBeside(dir, data, p) {
-		return
+	if !c.closed && !c.readBeside(dir, data, p) {
+		c.now = p
+		c.protect(len(data), func() { c.datagram(dir, data, p) })
+		c.weigh()
 	}
-	c.now = p
-	c.protect(len(data), func() { c.datagram(dir, data, p) })
-	c.weigh()
+	if c.parent == nil && state.doubtful && !state.answers {
+		c.known().unread[dir] = p.No + 1
+	}
 }
 
 // LostAll is the length of a gap that is longer than any message.

@@ -5,6 +5,12 @@ import (
 	"slices"
 )
 
+// datagramState is what is known of the datagram that is being read.
+type datagramState struct {
+	doubtful bool // the capture has only its beginning, or it is malformed
+	answers  bool // it answers a call
+}
+
 // datagram passes one datagram to the dissector, which must consume all of it.
 func (c *Conn) datagram(dir Dir, data []byte, p Packet) {
 	sent := dir

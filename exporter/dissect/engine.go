@@ -72,7 +72,9 @@ type Engine struct {
 
 	expected map[listening]*Expected // announced connections
 
-	segs   [][]seg  // for sides that have none
+	segs     [][]seg // for sides that have none
+	datagram datagramState
+
 	inputs []*Input // of the calls of Read in progress, one inside the other, and of earlier ones
 	depth  int      // calls of Read in progress
 
@@ -238,7 +240,7 @@ type facts struct {
 	expect      *Expected         // that announced it, until its content is known
 	untaken     []untaken         // calls that wait, see awaitTaken
 	unasked     *unasked          // the newest answer in a datagram without a question
-	cut, read   [2]int64          // by direction: 1 + the number of the latest datagram that was cut, and of the latest such one that answers a call
+	unread      [2]int64          // by direction: 1 + the number of the latest datagram that was cut or malformed and answers no call
 }
 
 // known returns the facts for a change.

@@ -171,8 +171,8 @@ func (x *Exchange) add(p *part, in *Input, from, to int) {
 	}
 	end := in.at(to - 1)
 	x.short = x.short || in.Datagram && end.Cut > 0
-	if in.Datagram && end.Cut > 0 && p == &x.resp && x.req.seen && in.conn != nil {
-		in.conn.root().known().read[in.conn.captured(in.Dir)] = end.No + 1
+	if p == &x.resp && x.req.seen && in.conn != nil {
+		in.conn.engine.datagram.answers = true
 	}
 	p.reach(end.Instant())
 	p.seqEnd = end.Seq + uint32(in.base+int64(to)-end.off)

@@ -28,7 +28,7 @@ func (c *Conn) mayBeLost(x *Exchange, b *table.Call) (p *Packet, lost bool) {
 	}
 	if datagrams(c.root().Info.Transport) {
 		p = c.portless(x)
-		return p, p != nil || c.cutSince(x, answers) || c.lacked(x)
+		return p, p != nil || c.unreadSince(x, answers) || c.lacked(x)
 	}
 	left := c.departures()
 	return nil, x.optional || c.losses.of[answers] != x.before[answers] || left != nil && left[x.caller()].ahead
@@ -42,12 +42,12 @@ func (c *Conn) captured(dir Dir) Dir {
 	return dir
 }
 
-// cutSince reports whether the capture has only the beginning of a datagram that came after a question and answers no other
-// one.
-func (c *Conn) cutSince(x *Exchange, dir Dir) bool {
+// unreadSince reports whether a datagram came after a question that may be the answer, but could not be read as one: the
+// capture has only its beginning, or it is malformed.
+func (c *Conn) unreadSince(x *Exchange, dir Dir) bool {
 	f := c.root().facts
 	dir = c.captured(dir)
-	return f != nil && f.cut[dir] > x.req.no+1 && f.cut[dir] != f.read[dir]
+	return f != nil && f.unread[dir] > x.req.no+1
 }
 
 // lacked reports whether packets are missing from the time in which a question in a datagram is usually answered.

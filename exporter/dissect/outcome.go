@@ -77,7 +77,8 @@ func (c *Conn) outcome(x *Exchange, b *table.Call) string {
 // unanswered is the outcome of a call whose connection ended before its response did. What is missing of the response
 // may be among lost bytes.
 func (c *Conn) unanswered(x *Exchange) string {
-	if answers := x.caller().Other(); x.resp.seen && c.losses.of[answers] != x.before[answers] {
+	answers := x.caller().Other()
+	if x.resp.seen && (c.losses.of[answers] != x.before[answers] || c.unreadSince(x, answers)) {
 		return table.Unread
 	}
 	return table.NoAnswer

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
@@ -42,6 +43,8 @@ func Run(t *testing.T, p *dissect.Protocol, samples ...Sample) {
 			}
 			if o.Transport == dissect.TCP {
 				cuts(t, o, s, whole)
+			} else {
+				unreadable(t, o, p, s, whole)
 			}
 			damage(t, o, s)
 		})
@@ -159,6 +162,33 @@ func damage(t *testing.T, o Options, s Sample) {
 		opt.End = []dissect.End{dissect.EndFin, dissect.EndReset, dissect.EndTimeout, dissect.EndCapture}[rnd.Intn(4)]
 		account(t, Play(t, opt, w...))
 	}
+}
+
+// unreadable shortens the datagrams from the server, each in turn: a question whose response came, but cannot be read, is
+// not one without an answer.
+func unreadable(t *testing.T, o Options, p *dissect.Protocol, s Sample, whole *Result) {
+	o.End = dissect.EndTimeout
+	for i, c := range s.Chunks {
+		for _, n := range []int{len(c.Data) / 2, len(c.Data) - 1} {
+			if c.Dir != dissect.ToClient || n <= 0 || n >= len(c.Data) {
+				continue
+			}
+			w := slices.Clone(s.Chunks)
+			w[i].Data = c.Data[:n]
+			if r := Play(t, o, w...); unanswered(ours(r, p)) > unanswered(ours(whole, p)) {
+				t.Errorf("with %d bytes of chunk %d:\n%s%v", n, i, Lines(r), r.Anomalies)
+			}
+		}
+	}
+}
+
+func unanswered(rows []table.CallRow) (n int) {
+	for _, row := range rows {
+		if row.Base().Outcome == table.NoAnswer {
+			n++
+		}
+	}
+	return n
 }
 
 // noise passes random bytes to Detect; a protocol that answers Yes claims other protocols'

@@ -125,6 +125,7 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 	}
 	m, err := parse(b)
 	if err != nil {
+		k.unread(in)
 		return 0, err
 	}
 	if m.odd != "" {
@@ -170,6 +171,17 @@ func (k *conn) response(in *dissect.Input, m *message, b []byte, size int) {
 	hide(in, &c.X, b)
 	c.Row.ResponseType = table.Some(m.name())
 	k.End(c, "")
+}
+
+// unread ends the oldest request that a datagram may answer that is no readable message.
+func (k *conn) unread(in *dissect.Input) {
+	for c := range k.Oldest(maxSearch) {
+		if in.Datagram && c.Note.key.dir == in.Dir.Other() {
+			k.Take(c.Note.key)
+			k.End(c, "gap")
+			return
+		}
+	}
 }
 
 // answered finds the request of a response: the oldest one that fits its kind and names, or, if nothing was

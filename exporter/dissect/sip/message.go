@@ -2,6 +2,7 @@ package sip
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -42,6 +43,7 @@ type message struct {
 	media       []string
 	offers      []media.Offer
 	odd         string // what is wrong with it; empty if nothing is
+	unpaired    bool   // a request without what its responses repeat
 }
 
 var errLine = errors.New("reading a message: expected a request line or a status line of SIP/2.0")
@@ -133,8 +135,8 @@ func (m *message) finish() {
 		m.cseq = table.Some(int64(n))
 	}
 	switch {
-	case m.status == 0 && string(method) != m.method && m.odd == "":
-		m.odd = "CSeq does not have the method of the request"
+	case m.status == 0 && string(method) != m.method:
+		m.odd, m.unpaired = cmp.Or(m.odd, "CSeq does not have the method of the request"), true
 	case m.status > 0 && !token(method):
 		m.odd = "the response has no CSeq"
 	case m.status > 0:

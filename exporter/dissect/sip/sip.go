@@ -158,6 +158,10 @@ func (k *conn) message(in *dissect.Input, m *message, head, n int) {
 		k.End(c, "")
 		return
 	}
+	if m.unpaired {
+		k.End(c, "malformed")
+		return
+	}
 	if old, ok := k.Get(id); ok {
 		c.Row.Attempt = table.Some(max(old.Row.Attempt.V, 1) + 1)
 	}

@@ -29,7 +29,7 @@ func (m *message) hide(in *dissect.Input, x *dissect.Exchange) {
 		switch at += 4; {
 		case secrets[kind]:
 			x.Hide(in, at, at+len(v))
-		case !shown[kind]:
+		case !shown[kind], m.microsoft && kind == attrUsername:
 			x.HideRest(in, at, at+len(v))
 		}
 	})

@@ -14,6 +14,7 @@ import (
 const (
 	headSize = 20
 	cookie   = 0x2112A442 // RFC 8489 section 5
+	msCookie = 0x72C64BC6 // MS-TURN section 2.2.2.13
 	maxText  = 512        // bytes of a text; those of the protocol have fewer than 763
 	maxPeers = 16         // peers of a message
 )
@@ -34,6 +35,7 @@ const (
 	attrError       = 0x0009
 	attrChannel     = 0x000C
 	attrLifetime    = 0x000D
+	attrMagicCookie = 0x000F // MS-TURN
 	attrXorPeer     = 0x0012
 	attrData        = 0x0013
 	attrRealm       = 0x0014
@@ -56,6 +58,10 @@ var methods = map[uint16]string{1: "Binding", 3: "Allocate", 4: "Refresh", 6: "S
 
 const methodChannelBind = 9
 
+// msMethods are the names of the methods that Microsoft's form of TURN numbers differently (MS-TURN section 2.2.1,
+// after draft-rosenberg-midcom-turn-08).
+var msMethods = map[uint16]string{4: "Send", 5: "Data", 6: "SetActiveDestination"}
+
 // transaction identifies a request and its response.
 type transaction [12]byte
 
@@ -66,11 +72,17 @@ type message struct {
 	class, method uint16
 	id            transaction
 	attrs         []byte
+	microsoft     bool // Microsoft's form of TURN: attributes are not padded, and some methods have other numbers
+}
+
+// begins reports whether b begins like a message.
+func begins(b []byte) bool {
+	return len(b) >= 8 && b[0]&0xC0 == 0 && binary.BigEndian.Uint32(b[4:]) == cookie
 }
 
 // parse reads the head of a message, which fills b. ok is false if b is something else.
 func parse(b []byte) (m message, ok bool) {
-	if len(b) < headSize || b[0]&0xC0 != 0 || binary.BigEndian.Uint32(b[4:]) != cookie || int(binary.BigEndian.Uint16(b[2:])) != len(b)-headSize || len(b)%4 != 0 {
+	if len(b) < headSize || !begins(b) || int(binary.BigEndian.Uint16(b[2:])) != len(b)-headSize {
 		return m, false
 	}
 	kind := binary.BigEndian.Uint16(b)
@@ -78,14 +90,31 @@ func parse(b []byte) (m message, ok bool) {
 	m.method = kind>>2&0xF80 | kind>>1&0x70 | kind&0xF
 	copy(m.id[:], b[8:])
 	m.attrs = b[headSize:]
+	if r := cursor.New(m.attrs); r.Uint16() == attrMagicCookie && r.Uint16() == 4 && r.Uint32() == msCookie {
+		m.microsoft = true
+		switch {
+		case m.class == request && m.method == 4: // the server does not respond, MS-TURN section 3.3.5.4
+			m.class = indication
+		case m.class == failure && m.method == 5:
+			m.class = indication
+		}
+	}
 	for r := cursor.New(m.attrs); r.Left() > 0; { // the attributes end where the message does
 		r.Uint16()
 		n := int(r.Uint16())
-		if r.Skip((n + 3) &^ 3); r.Short() {
+		if r.Skip(n + m.padding(n)); r.Short() {
 			return m, false
 		}
 	}
 	return m, true
+}
+
+// padding is the number of bytes after an attribute of n bytes.
+func (m *message) padding(n int) int {
+	if m.microsoft {
+		return 0
+	}
+	return (4 - n&3) & 3
 }
 
 // each calls f with every attribute and its position in the message.
@@ -94,7 +123,7 @@ func (m *message) each(f func(kind uint16, value []byte, at int)) {
 		at := headSize + r.Used()
 		kind, n := r.Uint16(), int(r.Uint16())
 		f(kind, r.Bytes(n), at)
-		r.Skip((4 - n&3) & 3)
+		r.Skip(m.padding(n))
 	}
 }
 
@@ -148,7 +177,9 @@ func (row *Row) read(m *message, b []byte) (odd string) {
 		case attrAlternate:
 			row.Alternate = m.endpoint(v, false)
 		case attrUsername:
-			row.User = text(v)
+			if !m.microsoft { // there it is a token, no text
+				row.User = text(v)
+			}
 		case attrRealm:
 			row.Realm = text(v)
 		case attrSoftware:
@@ -207,6 +238,9 @@ func (row *Row) software(class uint16, name table.Opt[string]) {
 
 // name is the method's name.
 func (m *message) name() string {
+	if s := msMethods[m.method]; s != "" && m.microsoft {
+		return s
+	}
 	if s := methods[m.method]; s != "" {
 		return s
 	}

@@ -55,7 +55,7 @@ func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:       "stun",
 		Doc:        "STUN and TURN: addresses behind translators, checks of ICE, relayed data counted",
-		Versions:   "RFC 8489 and 5389; TURN: RFC 8656, 5766 and 6062; ICE: RFC 8445",
+		Versions:   "RFC 8489 and 5389; TURN: RFC 8656, 5766 and 6062, MS-TURN; ICE: RFC 8445",
 		Depth:      "all messages; what is relayed is counted",
 		Transports: []dissect.Transport{dissect.UDP, dissect.TCP},
 		Ports:      []uint16{3478, 5349},
@@ -90,12 +90,13 @@ func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 
 // beside implements dissect.Protocol.Beside, RFC 7983 section 7.
 func beside(d dissect.Dissector, b []byte) bool {
-	if _, ok := parse(b); ok {
-		return true
-	}
 	k, ok := d.(*conn)
 	if !ok {
-		return false
+		_, ok = parse(b)
+		return ok
+	}
+	if begins(b) { // also if it cannot be read
+		return true
 	}
 	size, ok := channelSize(b)
 	return ok && k.channels[binary.BigEndian.Uint16(b)] != nil && size <= len(b) && len(b) <= (size+3)&^3
@@ -145,10 +146,11 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 		return 0, nil
 	}
 	size, relayed := channelSize(b)
+	padded := (size + 3) &^ 3
 	if !relayed {
 		size = headSize + int(binary.BigEndian.Uint16(b[2:]))
+		padded = size
 	}
-	padded := (size + 3) &^ 3
 	if !in.Datagram && len(b) < padded {
 		k.Conn.Need(in.Dir, padded)
 		return 0, nil

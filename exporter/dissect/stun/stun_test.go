@@ -34,6 +34,16 @@ func number(kind uint16, n uint32) string {
 	return attr(kind, string(binary.BigEndian.AppendUint32(nil, n)))
 }
 
+// bare is an attribute without padding.
+func bare(kind uint16, value string) string {
+	return string(binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, kind), uint16(len(value)))) + value
+}
+
+// teams is a message of Microsoft's form of TURN.
+func teams(kind uint16, id byte, attrs string) string {
+	return msg(kind, id, number(attrMagicCookie, msCookie), attrs)
+}
+
 // mapped is 192.0.2.1:32853 as in RFC 5769 section 2.2.
 const mapped = "\x00\x01\xa1\x47\xe1\x12\xa6\x43"
 
@@ -98,6 +108,11 @@ func TestRows(t *testing.T) {
 			"Allocate → 401 Unauthorized outcome=refused auth_kind=long_term stun_user=ann stun_realm=shop.example stun_requested_transport=udp"}},
 		{Name: "a response without its request", Chunks: chunks{server(msg(0x0101, 1, attr(attrMapped, "\x00\x01\x80\x55\xc0\x00\x02\x01")))}, Want: []string{
 			"Binding → 192.0.2.1:32853 error=no_request outcome=cut stun_mapped=192.0.2.1:32853"}},
+		{Name: "Microsoft's form", Chunks: chunks{client(teams(0x0003, 1, "")), server(teams(0x0113, 1, bare(attrError, "\x00\x00\x04\x01No login"))),
+			client(teams(0x0003, 2, bare(attrUsername, "\x01\x02token"))), server(teams(0x0103, 2, bare(attrMapped, "\x00\x01\x80\x55\xc0\x00\x02\x01"))),
+			client(teams(0x0004, 3, bare(attrData, "hello"))), server(teams(0x0115, 4, bare(attrData, "bye"))), client(teams(0x0006, 5, "")), server(teams(0x0106, 5, ""))}, Want: []string{
+			"Allocate → 401 No login", "Allocate → 192.0.2.1:32853 stun_mapped=192.0.2.1:32853",
+			"Send → 5 bytes stun_indication=true stun_data_bytes=5", "Data → 3 bytes stun_indication=true stun_data_bytes=3", "SetActiveDestination → ok"}},
 		{Name: "an address of IPv6", Chunks: chunks{client(msg(0x0001, 0)), server(msg(0x0101, 0, attr(attrXorMapped, "\x00\x02\xa1\x47\x01\x13\xa9\xfa\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01")))}, Want: []string{
 			"Binding → [2001:db8::1]:32853 stun_mapped=[2001:db8::1]:32853"}},
 	}...)
