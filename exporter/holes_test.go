@@ -11,7 +11,7 @@ import (
 
 // TestQuestionsBeforeHoles asks in datagrams, without an answer, before times from which packets are missing.
 func TestQuestionsBeforeHoles(t *testing.T) {
-	const noOption, dropCount, damage = 0, 4, -1
+	const noOption, dropCount, damage, counted, untimed = 0, 4, -1, 5, 6
 	type question struct {
 		second float64
 		option int
@@ -25,6 +25,16 @@ func TestQuestionsBeforeHoles(t *testing.T) {
 			frame := ethernetFrame(0x800, nil, udpPacket(id, 1, 2, 40000+uint16(q.second), 53, fmt.Appendf(nil, "\x01%c\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01a\x00\x00\x01\x00\x01", id)))
 			us, size := uint64(1.7e15+q.second*1e6), uint32(len(frame))
 			var body []byte
+			if q.option == counted || q.option == untimed { // 3 packets so far
+				if q.option == untimed {
+					us = 0
+				}
+				for _, v := range []uint32{0, uint32(us >> 32), uint32(us), 5 | 8<<16, 3, 0, 0} {
+					body = binary.LittleEndian.AppendUint32(body, v)
+				}
+				w.block(5, body)
+				continue
+			}
 			for _, v := range []uint32{0, uint32(us >> 32), uint32(us), size, size} {
 				body = binary.LittleEndian.AppendUint32(body, v)
 			}
@@ -49,6 +59,10 @@ func TestQuestionsBeforeHoles(t *testing.T) {
 		{"a damaged place soon after", [][]byte{file(question{1, noOption}, question{10, noOption}, question{11, damage}, question{90, noOption})}, none + "; " + lost + "; " + cut},
 		{"a packet after lost ones", [][]byte{file(question{1, noOption}, question{10, noOption}, question{14, dropCount}, question{90, noOption})}, none + "; " + lost + "; " + none + "; " + cut},
 		{"lost packets after others that show that nothing was lost before", [][]byte{file(question{1, noOption}, question{10, noOption}, question{16, noOption}, question{17, dropCount}, question{90, noOption})}, none + "; " + none + "; " + lost + "; " + none + "; " + cut},
+		{"statistics at the end", [][]byte{file(question{1, noOption}, question{10, noOption}, question{90, noOption}, question{91, counted})}, lost + "; " + lost + "; " + lost},
+		{"statistics after two questions, and again", [][]byte{file(question{1, noOption}, question{10, noOption}, question{11, counted}, question{12, noOption}, question{90, noOption}, question{91, counted})}, lost + "; " + lost + "; " + none + "; " + cut},
+		{"statistics without a time", [][]byte{file(question{1, noOption}, question{90, noOption}, question{91, untimed})}, lost + "; " + lost},
+		{"statistics at the end of the next file", [][]byte{file(question{1, noOption}, question{10, noOption}), file(question{12, noOption}, question{90, noOption}, question{91, counted})}, none + "; " + lost + "; " + lost + "; " + lost},
 		{"the next file begins much later", [][]byte{file(question{1, noOption}, question{10, noOption}), file(question{50, noOption}, question{90, noOption})}, none + "; " + lost + "; " + none + "; " + cut},
 		{"the next file begins soon", [][]byte{file(question{1, noOption}, question{10, noOption}), file(question{12, noOption}, question{90, noOption})}, none + "; " + none + "; " + none + "; " + cut},
 	} {

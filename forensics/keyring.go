@@ -134,7 +134,7 @@ func (k *keyring) secretsIn(name string, open func() (io.Reader, error)) error {
 	if err != nil {
 		return &secrets.SourceError{Name: name, Err: err}
 	}
-	found, err := pcapng.ScanSecrets(src, open)
+	found, err := pcapng.Scan(src, open)
 	if err != nil {
 		return &secrets.SourceError{Name: name, Err: err}
 	}

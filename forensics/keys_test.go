@@ -26,7 +26,7 @@ func keyLines(t *testing.T, path string) (lines []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found, err := pcapng.ScanSecrets(bytes.NewReader(data), nil)
+	found, err := pcapng.Scan(bytes.NewReader(data), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,7 +30,7 @@ func readCapture(t *testing.T, path string) *dissecttest.Result {
 	}
 	defer f.Close()
 	keys := secrets.NewStore()
-	found, err := pcapng.ScanSecrets(f, func() (io.Reader, error) {
+	found, err := pcapng.Scan(f, func() (io.Reader, error) {
 		_, err := f.Seek(0, io.SeekStart)
 		return f, err
 	})

@@ -34,7 +34,7 @@ func storeOf(t testing.TB, path string) *secrets.Store {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	found, err := pcapng.ScanSecrets(f, func() (io.Reader, error) {
+	found, err := pcapng.Scan(f, func() (io.Reader, error) {
 		_, err := f.Seek(0, io.SeekStart)
 		return f, err
 	})

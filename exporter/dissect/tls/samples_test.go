@@ -33,7 +33,7 @@ func keysOf(t testing.TB, capture, file string) *secrets.Store {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	found, err := pcapng.ScanSecrets(f, nil)
+	found, err := pcapng.Scan(f, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

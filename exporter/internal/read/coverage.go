@@ -200,6 +200,29 @@ func (r *Reader) dropped(o *opened, p *pcapng.Packet, n int64) {
 		Kind: "hole", Reason: "drop", Packets: n, Detail: "lost before this packet, according to its block"})
 }
 
+// countedLoss records the times in which an interface lost packets according to its statistics: between two of them, or
+// between the first packet and them. A segment is left out: its packets say what was lost before them.
+func (r *Reader) countedLoss(o *opened, f *pcapng.Interface, clock int32) {
+	if o.header != nil {
+		return
+	}
+	from, before := int64(math.MinInt64), int64(0)
+	if first := o.input.first; first != math.MaxInt64 {
+		from = first
+	}
+	for _, s := range o.counted[pcapng.CountedID{Section: f.Section, Interface: f.ID}] {
+		to, ok := f.Time(s.Ticks)
+		if !ok || to < from { // no such time
+			to = math.MaxInt64
+		}
+		n := lostBy(&s)
+		if n > 0 && n != before {
+			r.recordings.Lost(clock, from, to)
+		}
+		from, before = to, n
+	}
+}
+
 // cover writes what one file recorded, and the losses in its statistics.
 func (r *Reader) cover(o *opened, in *bundle.Input) {
 	r.coverRanges(o)

@@ -56,6 +56,8 @@ type input struct {
 	spool *os.File  // standard input kept on disk, so that it can be read twice
 	ng    bool      // PCAPNG, which can hold secrets
 
+	counted map[pcapng.CountedID][]pcapng.Statistics // in the whole file; nil unless it was read before
+
 	header *ring.Header  // of a segment, else nil
 	sides  sides         // files next to the segment
 	claim  *bundle.Input // the bundle's description of it, nil if it comes from elsewhere

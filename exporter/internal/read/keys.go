@@ -27,8 +27,8 @@ type Keys struct {
 }
 
 // LoadKeys reads the secrets inside the captures, wherever they are, and the key files, before
-// the first packet is read, because keys often come after the packets that they decrypt. Its
-// error is *InputError or *KeysError.
+// the first packet is read, because keys often come after the packets that they decrypt. So do
+// statistics of interfaces after the packets that they count. Its error is *InputError or *KeysError.
 func LoadKeys(sources *Inputs, files []string, identities []age.Identity) (*Keys, error) {
 	k := &Keys{Store: secrets.NewStore()}
 	for _, x := range sources.files {
@@ -89,7 +89,7 @@ func (k *Keys) secrets(behind int) (n int64) {
 	return n
 }
 
-// scan reads the secrets inside a capture.
+// scan reads the secrets and statistics inside a capture.
 func (k *Keys) scan(x *input) error {
 	if !x.ng {
 		return nil
@@ -118,10 +118,11 @@ func (k *Keys) scan(x *input) error {
 	if err != nil {
 		return &InputError{x.path, err}
 	}
-	found, err := pcapng.ScanSecrets(src, open)
+	found, err := pcapng.Scan(src, open)
 	if err != nil {
 		return nil // reading the packets reports the problem after everything readable
 	}
+	x.counted = found.Statistics
 	if found.Left > 0 {
 		k.warnings = append(k.warnings, fmt.Sprintf("%s: %d bytes of decryption secrets exceed the limit and were not read", x.name, found.Left))
 	}

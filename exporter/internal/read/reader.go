@@ -260,6 +260,7 @@ func (r *Reader) adopt(o *opened) {
 			packets = o.win.Packets
 		}
 		l.recording = r.recordings.Of(&o.recorded, f, number, packets, list)
+		r.countedLoss(o, f, l.recording.Clock)
 		clock := clockOf(number, o, f, l.recording)
 		if l.recording.By == recording.SameMerged && f.ID == 0 {
 			r.warn(o.name + " was merged from several captures. Each of its interfaces counts as one clock, but mergecap may write packets of several captures to one interface: such durations compare times of different clocks. mergecap -I none keeps the interfaces apart")

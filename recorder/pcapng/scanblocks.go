@@ -8,20 +8,62 @@ import (
 	"io"
 )
 
-// scanBuffer is the buffer size of a scan for secrets.
+// scanBuffer is the buffer size of a scan.
 const scanBuffer = 256 << 10
 
-// maxSecrets is the maximum of bytes of secrets kept from one capture.
-const maxSecrets = 64 << 20
+// Limits of what is kept from one capture.
+const (
+	maxSecrets = 64 << 20 // bytes of secrets
+	maxCounted = 4096     // interfaces with statistics
+	maxCounts  = 32       // statistics of each
+)
 
-// SecretsFound is the result of ScanSecrets.
-type SecretsFound struct {
-	List []Secrets
-	Left int64 // bytes of secrets over the limit of 64 MiB
-	kept int
+// Found is the result of Scan.
+type Found struct {
+	List       []Secrets
+	Left       int64                      // bytes of secrets over the limit of 64 MiB
+	Statistics map[CountedID][]Statistics // without options, by interface; of more than 32, the last one replaces the 32nd
+	kept       int
 }
 
-func (f *SecretsFound) add(s Secrets) {
+// CountedID identifies an interface with statistics.
+type CountedID struct {
+	Section   int32
+	Interface uint32 // its number there
+}
+
+// wanted reports whether a scan reads blocks of a type.
+func wanted(t BlockType) bool { return t == BlockSecrets || t == BlockStatistics }
+
+// add keeps the content of a block; false if a Reader must look for secrets in its surroundings.
+func (f *Found) add(b Block) bool {
+	if b.Type == BlockStatistics {
+		s, _ := ParseStatistics(b) // damage in its options leaves the counters before it
+		f.addStatistics(b.Section, s)
+		return true
+	}
+	s, err := ParseSecrets(b)
+	if err == nil || len(s.Data) > 0 {
+		f.addSecrets(s)
+	}
+	return err == nil
+}
+
+func (f *Found) addStatistics(section int32, s Statistics) {
+	s.Options, s.Comments = nil, nil
+	id := CountedID{section, s.Interface}
+	switch list := f.Statistics[id]; {
+	case len(list) == maxCounts:
+		list[maxCounts-1] = s
+	case list != nil || len(f.Statistics) < maxCounted:
+		if f.Statistics == nil {
+			f.Statistics = map[CountedID][]Statistics{}
+		}
+		f.Statistics[id] = append(list, s)
+	}
+}
+
+func (f *Found) addSecrets(s Secrets) {
 	if f.kept += len(s.Data); f.kept > maxSecrets {
 		f.Left += int64(len(s.Data))
 		f.kept -= len(s.Data)
@@ -30,12 +72,12 @@ func (f *SecretsFound) add(s Secrets) {
 	f.List = append(f.List, Secrets{Type: s.Type, BigEndian: s.BigEndian, Data: bytes.Clone(s.Data)})
 }
 
-// ScanSecrets finds the decryption secrets blocks of a PCAPNG capture, anywhere in it; a
+// Scan finds the decryption secrets blocks and interface statistics of a PCAPNG capture, anywhere in it; a
 // classic pcap has none. Valid blocks are only skipped, at several gigabytes per second. A
 // damaged capture is read once more with a Reader, so again must return the same stream from
 // its start.
-func ScanSecrets(src io.Reader, again func() (io.Reader, error)) (*SecretsFound, error) {
-	f := &SecretsFound{}
+func Scan(src io.Reader, again func() (io.Reader, error)) (*Found, error) {
+	f := &Found{}
 	whole, err := stepOver(src, f.add)
 	if err != nil {
 		return nil, err
@@ -46,13 +88,10 @@ func ScanSecrets(src io.Reader, again func() (io.Reader, error)) (*SecretsFound,
 	if src, err = again(); err != nil {
 		return nil, err
 	}
-	f = &SecretsFound{}
+	f = &Found{}
 	r, err := NewReader(src, Options{OnBlock: func(b Block) {
-		if b.Type != BlockSecrets {
-			return
-		}
-		if s, err := ParseSecrets(b); err == nil || len(s.Data) > 0 {
-			f.add(s)
+		if wanted(b.Type) {
+			f.add(b)
 		}
 	}})
 	if err != nil {
@@ -69,9 +108,10 @@ func ScanSecrets(src io.Reader, again func() (io.Reader, error)) (*SecretsFound,
 }
 
 // stepOver walks valid blocks. False means that a block is invalid.
-func stepOver(src io.Reader, found func(Secrets)) (whole bool, err error) {
+func stepOver(src io.Reader, found func(Block) bool) (whole bool, err error) {
 	in := bufio.NewReaderSize(src, scanBuffer)
 	var order binary.ByteOrder = binary.LittleEndian
+	section := int32(-1)
 	for first := true; ; first = false {
 		head, err := in.Peek(12)
 		if len(head) == 0 && err == io.EOF {
@@ -89,6 +129,7 @@ func stepOver(src io.Reader, found func(Secrets)) (whole bool, err error) {
 			default:
 				return false, nil
 			}
+			section++
 		} else if first {
 			return true, nil // a classic pcap; what is not a capture was reported before
 		}
@@ -96,7 +137,7 @@ func stepOver(src io.Reader, found func(Secrets)) (whole bool, err error) {
 		if size < 12 || size%4 != 0 || size > maxBlock {
 			return false, nil
 		}
-		if typ != uint32(BlockSecrets) {
+		if !wanted(BlockType(typ)) {
 			if n, err := in.Discard(int(size)); err != nil || n < int(size) {
 				return false, skipEOF(err)
 			}
@@ -109,11 +150,9 @@ func stepOver(src io.Reader, found func(Secrets)) (whole bool, err error) {
 		if order.Uint32(block[size-4:]) != uint32(size) {
 			return false, nil
 		}
-		s, err := ParseSecrets(Block{Type: BlockSecrets, BigEndian: order == binary.BigEndian, Body: block[8 : size-4]})
-		if err != nil {
+		if !found(Block{Type: BlockType(typ), Section: section, BigEndian: order == binary.BigEndian, Body: block[8 : size-4]}) {
 			return false, nil
 		}
-		found(s)
 	}
 }
 
