@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
 // file writes the capture to a file. Its clock is ahead by a number of µs.
@@ -158,4 +162,35 @@ func TestDatagramsUnderTwoClocks(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestCopiesUnderTwoClocks has each sample together with a copy of another clock, 2 s or 20 s away: over UDP and ICMP, no
+// call is added without a mark.
+func TestCopiesUnderTwoClocks(t *testing.T) {
+	everySample(t, func(t *testing.T, list []aPacket) {
+		key := func(c *someCall) string {
+			b := c.row.Base()
+			summary, _, _ := strings.Cut(b.Summary, ", offset") // by another clock
+			return fmt.Sprint(b.Protocol, " ", b.SrcIP, ":", b.SrcPort, " ", summary, " ", b.Outcome, " ", b.RequestBytes, "/", b.ResponseBytes)
+		}
+		one, known := aPcap(binary.LittleEndian, 1, list), map[string]int{}
+		for _, c := range readCalls(t, one, 0, 0) {
+			known[key(c)]++
+		}
+		for _, ahead := range []int64{2e9, -20e9} {
+			far := slices.Clone(list)
+			for i := range far {
+				far[i].at += ahead
+			}
+			left := maps.Clone(known)
+			for _, c := range readTogether(t, func(no int64) int64 { return no }, one, aPcap(binary.LittleEndian, 1, far)) {
+				if b := c.row.Base(); b.Transport == "tcp" || b.Anomalies > 0 || b.Outcome == table.Cut || b.Outcome == table.Unread {
+					continue
+				}
+				if left[key(c)]--; left[key(c)] == -1 {
+					t.Errorf("ahead by %d s: a second %s", ahead/1e9, key(c))
+				}
+			}
+		}
+	})
 }

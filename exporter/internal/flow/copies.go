@@ -208,12 +208,14 @@ func (c *Conn) copied(f *Flow, dir dissect.Dir, p *Packet) bool {
 	k := c.datagramKey(dir, p)
 	d := &c.shard.datagrams
 	var other *sent // the oldest that this flow has not shown
-	again, unsure := false, false
+	again, unsure, elsewhen := false, false, false
 	d.find(k, func(x *sent) bool {
 		since := p.Time - x.at
 		switch {
 		case x.seenBy&me == 0 && c.nearBy(x, p):
 			other = x
+		case x.seenBy&me == 0 && p.Clock != x.clock && (p.IPID == 0 || x.ipid == 0) && max(since, -since) < clockSlack:
+			elsewhen = true
 		case x.seenBy&me != 0 && p.IPID != 0 && x.ipid == p.IPID && since < sightingSlack:
 			again = true
 		case x.seenBy&me != 0 && p.IPID == 0 && x.ipid == 0 && x.ttl != p.TTL && since < sightingSlack:
@@ -230,6 +232,8 @@ func (c *Conn) copied(f *Flow, dir dissect.Dir, p *Packet) bool {
 	switch {
 	case unsure:
 		c.shard.odd(c, f, packetRef(p), "equal_datagrams", "equal datagrams at nearly the same time, without an IP identification: sent twice or seen twice; both are read", 0)
+	case other == nil && elsewhen:
+		c.shard.odd(c, f, packetRef(p), "equal_datagrams", "another clock stamped an equal datagram, and without an IP identification nothing shows whether it is this one; both are read", 0)
 	case other == nil && !p.snapCut() && slices.ContainsFunc(c.flows, func(g *Flow) bool { return g != f && g.short && p.Time-g.lastNs < copySlack }):
 		c.shard.odd(c, f, packetRef(p), "cut_copy", "another interface, whose snap length cuts datagrams, showed the conversation before: both are read", 0)
 	}
