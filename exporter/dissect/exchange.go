@@ -23,6 +23,7 @@ type Exchange struct {
 	short             bool             // a datagram of it was captured in part
 	optional          bool             // see MayWantNone
 	disordered        bool             // packets captured out of order may explain why it has no response
+	either            bool             // its response may be that of another request with its id
 
 	req, resp part
 	cites     table.Cites

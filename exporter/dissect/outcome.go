@@ -37,6 +37,9 @@ func (c *Conn) judge(x *Exchange, b *table.Call) {
 		}
 		b.WaitedUs = c.waited(x, b)
 	}
+	if x.either && x.resp.seen {
+		c.Anomaly("answer_first", "another question with its id came before this answer, less than 1 s before this question: the answer may be to that one", 0)
+	}
 	if x.resp.seen && !x.req.seen && datagrams(c.root().Info.Transport) {
 		c.known().unasked = &unasked{x.caller().Other(), x.resp.begin()}
 	}
@@ -170,5 +173,7 @@ func (x *Exchange) Follows(c *Conn, at Instant) {
 // Displaced declares that request y, with the same id, followed before an answer to x. The next answer may be to either,
 // unless y is x sent again.
 func (x *Exchange) Displaced(c *Conn, y *Exchange) {
-	x.disordered = x.disordered || x.req.payload != y.req.payload && c.near(x.req.begin(), y.req.begin(), copiesApart)
+	if x.req.payload != y.req.payload && c.near(x.req.begin(), y.req.begin(), copiesApart) {
+		x.disordered, y.either = true, true
+	}
 }

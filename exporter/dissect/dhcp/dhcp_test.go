@@ -123,3 +123,30 @@ func TestDetect(t *testing.T) {
 		{"a client without a DUID", dissect.ToServer, "\x01\x00\x00\x07" + option6(opt6ClientID, "\x00\x09\x00\x01\x02\x00\x00\x00\x00\x01"), dissect.No},
 	})
 }
+
+// TestOneIDForTwoRequests has an answer after two requests with its id: it may be to either, unless they are equal.
+func TestOneIDForTwoRequests(t *testing.T) {
+	other := v4(1, 8, "", option(optType, "\x03"), option(optRequested, "\x0a\x09\x09\x09"))
+	ack := v4(2, 8, host, option(optType, "\x05"))
+	for _, tt := range []struct {
+		name   string
+		chunks chunks
+		want   string
+	}{
+		{"other ones", chunks{client(request), client(other), server(ack)}, "unread, ok; answer_first, answer_first"},
+		{"equal ones", chunks{client(request), client(request), server(ack)}, "no_answer, ok; "},
+		{"each has its answer", chunks{client(request), server(ack), client(other), server(nak)}, "ok, refused; "},
+	} {
+		r := dissecttest.Play(t, dissecttest.Options{Protocols: []*dissect.Protocol{Protocol()}, Transport: dissect.UDP, ServerPort: 67}, tt.chunks...)
+		var rows, kinds []string
+		for _, row := range r.Rows() {
+			rows = append(rows, row.Base().Outcome)
+		}
+		for _, a := range r.Anomalies {
+			kinds = append(kinds, a.Kind)
+		}
+		if got := strings.Join(rows, ", ") + "; " + strings.Join(kinds, ", "); got != tt.want {
+			t.Errorf("%s: got %s, want %s", tt.name, got, tt.want)
+		}
+	}
+}
