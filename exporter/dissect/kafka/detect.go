@@ -98,12 +98,17 @@ func empty(msg kmsg.Request, body []byte) bool {
 }
 
 // exact reports whether a body is one message and nothing else. ApiVersions before version 3 is
-// empty, but librdkafka sends an empty list of APIs in it.
+// empty, but librdkafka sends an empty list of APIs in it. A response looks like Produce, which is API 0, if its
+// correlation id is small; only a Produce of no topic is that short.
 func exact(msg kmsg.Request, body []byte) bool {
 	if msg.Key() == apiVersions && msg.GetVersion() < 3 && string(body) == "\x00\x00\x00\x00" {
 		return true
 	}
-	return msg.ReadFrom(body) == nil && len(msg.AppendTo(nil)) == len(body)
+	if msg.ReadFrom(body) != nil || len(msg.AppendTo(nil)) != len(body) {
+		return false
+	}
+	p, ok := msg.(*kmsg.ProduceRequest)
+	return !ok || len(p.Topics) > 0
 }
 
 // begins reports whether a body begins as that of Produce.

@@ -385,6 +385,7 @@ func TestDetect(t *testing.T) {
 		{"an id without a letter, as a broker has, with the name of its software", dissect.ToServer, strings.Replace(ask(1, hello), "shop", "\x01234"[1:]+"5", 1), dissect.Yes},
 		{"the first request of librdkafka", dissect.ToServer, "\x00\x00\x00\x15\x00\x12\x00\x00\x00\x00\x00\x01\x00\x07rdkafka\x00\x00\x00\x00", dissect.Yes},
 		{"4 billion tags, which take minutes to count", dissect.ToServer, "\x00\x00\x00" + string([]byte{whole[3] + 4}) + whole[4:len(whole)-1] + "\xff\xff\xff\xff\x0f", dissect.No},
+		{"a response to AddPartitionsToTxn, which looks like Produce of no topic", dissect.ToServer, "\x00\x00\x00\x16\x00\x00\x00\x0b\x00\x00\x00\x01\x00\x02kg\x00\x00\x00\x01" + strings.Repeat("\x00", 6), dissect.No},
 		{"zeros", dissect.ToServer, "\x00\x00\x00\x14" + strings.Repeat("\x00", 20), dissect.No},
 		{"a session of ZooKeeper", dissect.ToServer, "\x00\x00\x00\x2c" + strings.Repeat("\x00", 18) + "\x75\x30" + strings.Repeat("\x00", 8) + "\x00\x00\x00\x10" + strings.Repeat("\x00", 12), dissect.No},
 		{"a call of Thrift", dissect.ToServer, "\x00\x00\x00\x11\x80\x01\x00\x01\x00\x00\x00\x04ping\x00\x00\x00\x00\x00", dissect.No},

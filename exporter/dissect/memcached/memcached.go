@@ -20,6 +20,7 @@ const (
 	maxValue = 1 << 30  // bytes of a value; the server's largest limit
 	maxKeys  = 64       // keys in a row
 	maxText  = 256      // bytes shown of a line or a key
+	maxFlags = 64       // letters of flags of a command that are compared with those of replies
 
 	minSearched = 64 // commands among which that of a reply is looked for at least, see conn.search
 	searchCost  = 16 // commands that searches without result may visit for each one that was sent
@@ -72,6 +73,7 @@ type call struct {
 	replies  replies
 	opcode   byte
 	opaque   uint32
+	flags    string // letters of the flags of a meta command
 	datagram uint16
 	binary   bool
 	silent   bool // it has no reply

@@ -76,6 +76,17 @@ func TestRows(t *testing.T) {
 			"mg k v q Oxy → VA, 1 value status_text=VA memcached_form=meta memcached_keys=[k] memcached_items=1 memcached_opaque=xy memcached_quiet=true",
 			"mg b q → no reply requested memcached_form=meta memcached_keys=[b] memcached_quiet=true",
 			"mn → MN status_text=MN memcached_form=meta"}},
+		{Name: "a reply to a quiet meta command has its key and flags", Chunks: chunks{client("mg a v q\r\nmg b k v q\r\nmg c k f q\r\nmg d v q\r\nmg e v f q\r\nmn\r\n"), server("VA 1 kb\r\nx\r\nVA 1 W\r\ny\r\nVA 1 f3\r\nz\r\nMN\r\n")}, Want: []string{
+			"mg a v q → no reply requested memcached_form=meta memcached_keys=[a] memcached_quiet=true",
+			"mg b k v q → VA, 1 value status_text=VA memcached_form=meta memcached_keys=[b] memcached_items=1 memcached_quiet=true",
+			"mg c k f q → no reply requested memcached_form=meta memcached_keys=[c] memcached_quiet=true",
+			"mg d v q → VA, 1 value status_text=VA memcached_form=meta memcached_keys=[d] memcached_items=1 memcached_quiet=true",
+			"mg e v f q → VA, 1 value status_text=VA memcached_form=meta memcached_keys=[e] memcached_items=1 memcached_quiet=true",
+			"mn → MN status_text=MN memcached_form=meta"}},
+		{Name: "a reply that several quiet meta commands can have", Anomalies: 1, Chunks: chunks{client("mg a v q\r\nmg b v q\r\nmn\r\n"), server("VA 1\r\nx\r\nMN\r\n")}, Want: []string{
+			"mg a v q → VA, 1 value status_text=VA memcached_form=meta memcached_keys=[a] memcached_items=1 memcached_quiet=true",
+			"mg b v q → no reply requested memcached_form=meta memcached_keys=[b] memcached_quiet=true",
+			"mn → MN status_text=MN memcached_form=meta"}},
 		{Name: "what a quiet meta command cannot reply answers the next one", Chunks: chunks{client("mg k v\r\n"), server("HD\r\n"), client("md a q\r\nme a\r\nms b 1 q\r\nx\r\nmd b\r\n"), server("EN\r\nHD\r\n")}, Want: []string{
 			"mg k v → HD status_text=HD memcached_form=meta memcached_keys=[k]",
 			"md a q → no reply requested memcached_form=meta memcached_keys=[a] memcached_quiet=true",

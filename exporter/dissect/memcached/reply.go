@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/lines"
@@ -151,34 +152,66 @@ func answers(c *call, r *replyLine) bool {
 	return repliesOf(r) == repliesLine && r.word != "END" && !isNumber([]byte(r.word))
 }
 
-// target finds the command that a reply answers. Quiet commands before it had nothing to report.
-func (k *conn) target(in *dissect.Input, at int, r *replyLine) *call {
-	var opaque string
-	if metaResults[r.word] {
-		for _, f := range r.words {
-			if f[0] == 'O' {
-				opaque = text(f[1:])
-			}
+// echoes reports whether a reply can be that to c by its flags, and whether they name c. VA and HD repeat the flags k
+// and O, to mg all that ask for something, and no reply has a flag that was not asked for, except W, X and Z. A command
+// that is not quiet has its reply by order, so only O matters.
+func echoes(c *call, r *replyLine) (fits, names bool) {
+	if c.replies != repliesMeta || r.error {
+		return true, false
+	}
+	repeated := "kO"
+	if c.row.Command.V == "mg" {
+		repeated = "cfhklOst"
+	}
+	repeats := 0
+	for _, f := range c.flags {
+		if strings.ContainsRune(repeated, f) {
+			repeats++
 		}
 	}
+	for _, f := range r.words {
+		switch letter, value := f[0], text(f[1:]); {
+		case letter == 'O' && value != c.row.Opaque.V:
+			return false, false
+		case !c.quiet:
+		case letter == 'k' && value != c.row.Keys[0], !strings.Contains(c.flags+"WXZ", string(letter)):
+			return false, false
+		case strings.Contains(repeated, string(letter)):
+			repeats--
+			names = names || letter == 'O' || letter == 'k'
+		}
+	}
+	return !c.quiet || repeats == 0 || r.word != "VA" && r.word != "HD", names
+}
+
+// target finds the command that a reply answers. Quiet commands before it had nothing to report.
+func (k *conn) target(in *dissect.Input, at int, r *replyLine) *call {
 	if !in.Datagram {
 		if f := k.queue.Answer(in.Seq(at)); f == nil {
 			return nil
 		}
 	}
 	var skipped []*call
-	c := k.search(func(c *call) (bool, bool) {
-		switch {
-		case !c.Waits() || in.Datagram && c.datagram != k.datagram.id:
+	var c *call
+	other := k.search(func(d *call) (bool, bool) {
+		fits, named := echoes(d, r)
+		switch fits = fits && answers(d, r); {
+		case !d.Waits() || in.Datagram && d.datagram != k.datagram.id:
 			return false, false
-		case answers(c, r) && (opaque == "" || c.row.Opaque.V == opaque):
-			return true, true
-		case !c.quiet:
-			return false, true
+		case !fits && c == nil && d.quiet:
+			skipped = append(skipped, d)
+			return false, false
+		case !fits:
+			return false, !d.quiet
+		case c == nil:
+			c = d
+			return false, named || r.error || !d.quiet
 		}
-		skipped = append(skipped, c)
-		return false, false
+		return true, true
 	})
+	if other != nil {
+		k.c.Anomaly("pairing_guessed", "a reply without the flags k and O can be that to several quiet commands; it is shown with the first", 0)
+	}
 	if c != nil {
 		k.silence(skipped)
 	}

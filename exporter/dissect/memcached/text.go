@@ -198,6 +198,9 @@ func (k *conn) meta(c *call, flags [][]byte) {
 	row := c.row
 	row.Args = table.NonEmpty(text(bytes.Join(flags, []byte{' '})))
 	for _, f := range flags {
+		if len(c.flags) < maxFlags {
+			c.flags += string(f[:1])
+		}
 		value := table.Some(text(f[1:]))
 		switch f[0] {
 		case 'q':
