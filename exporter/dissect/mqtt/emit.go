@@ -51,7 +51,11 @@ func (c *call) summary(why string) string {
 			s += " as " + row.User.V
 		}
 	case publish:
-		s = strings.TrimSpace(s+" "+row.Topic.V) + " (" + message.Size(c.size) + ")"
+		size := message.Size(c.size)
+		if c.unsure {
+			size = "at most " + size
+		}
+		s = strings.TrimSpace(s+" "+row.Topic.V) + " (" + size + ")"
 		if !row.Topic.OK {
 			s += " to ?"
 		}

@@ -3,6 +3,7 @@ package mqtt
 import (
 	"encoding/binary"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -76,6 +77,10 @@ func TestRows(t *testing.T) {
 				"PUBLISH sensors/a (2 B) → ok mqtt_packets=[PUBLISH PUBACK]", "PUBLISH sensors/a (2 B) → ok mqtt_packets=[PUBLISH PUBACK]"}},
 		{Name: "from its middle, a subscriber that sends nothing", Chunks: chunks{server(pub(0, "sensors/a", "hi")), server(pub(0, "sensors/a", "ho"))},
 			Midway: true, Want: []string{"PUBLISH sensors/a (2 B) mqtt_packets=[PUBLISH]", "PUBLISH sensors/a (2 B) mqtt_packets=[PUBLISH]"}},
+		{Name: "from its middle, payloads that may begin with properties", Chunks: chunks{
+			server(pub(0, "a/b", props("\x23\x00\x05")+"hi")), server(pub(0, "a/b", "\x04\x23\x00")[:10]), server(pub(0, "a/b", "\x02\x23\x00")), server(pub(0, "a/b", props(user)+"hi")[:30]), server(pub(0, "a/b", props(user)+"hi")[30:])},
+			Midway: true, Want: []string{"PUBLISH a/b (at most 6 B) mqtt_packets=[PUBLISH]", "PUBLISH a/b (3 B) mqtt_packets=[PUBLISH]", "PUBLISH a/b (3 B) mqtt_packets=[PUBLISH]",
+				"PUBLISH a/b (at most " + strconv.Itoa(len(user)+3) + " B) mqtt_packets=[PUBLISH]"}},
 		{Name: "properties of version 5", Chunks: samples[2].Chunks, Want: []string{in4,
 			"PUBLISH a/b (5 B) mqtt_packets=[PUBLISH]",
 			"PUBLISH a/b (2 B) → ok trace_id=4bf92f3577b34da6a3ce929d0e0e4736 mqtt_packets=[PUBLISH PUBACK] mqtt_reason_code=16 mqtt_response_topic=reply",

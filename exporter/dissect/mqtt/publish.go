@@ -51,9 +51,7 @@ func (k *conn) publish(in *dissect.Input, at int, f *fixed) (int, error) {
 	}
 	k.topic(s, c, topic)
 	if k.version == 0 {
-		p := reader{Cursor: cursor.New(b[head:]), version: 5}
-		p.properties(&call{row: &Row{}})
-		c.unsure = !p.Short() // the payload may begin with properties
+		c.unsure = mayBegin(b[head:], f.left-int64(head))
 	}
 	c.size = f.left - int64(head)
 	c.x.ReqBody = k.c.NewBody(c.row.RequestContentType.V, "")
@@ -90,6 +88,22 @@ func headOf(f *fixed, b []byte, version byte) (int, error) {
 		return len(b) + 1, nil
 	}
 	return n + r.Used() + int(size), nil
+}
+
+// mayBegin reports whether a payload of size bytes, which begins with b, may begin with properties.
+func mayBegin(b []byte, size int64) bool {
+	length := reader{Cursor: cursor.New(b)}
+	n := length.varint()
+	switch {
+	case int64(len(b)) == size:
+	case length.Short():
+		return len(b) < 4
+	case n > int64(length.Left()):
+		return n <= size-int64(length.Used())
+	}
+	p := reader{Cursor: cursor.New(b), version: 5}
+	p.properties(&call{row: &Row{}})
+	return !p.Short()
 }
 
 // topic names the topic of a message, which may be an alias.

@@ -32,6 +32,7 @@ type head struct {
 	name            string
 	sequence        int32
 	framed, compact bool
+	old             bool    // without a version
 	frame           int64   // bytes of the frame after the head
 	header          *header // of a frame of THeaderTransport; nil in others
 	plain           []byte  // of a message that was packed: its fields
@@ -58,6 +59,9 @@ func readHead(b []byte) (h head, n int, err error) {
 		}
 		if binary.BigEndian.Uint16(b[4:]) == headerMagic {
 			return readHeaderFrame(b)
+		}
+		if isName(b[4:5]) { // it is that of a name
+			return readHead2(b, false)
 		}
 		h.frame = int64(binary.BigEndian.Uint32(b))
 		if h.frame < 8 || h.frame > maxFrame {
@@ -137,20 +141,34 @@ func readHead2(b []byte, header bool) (h head, n int, err error) {
 			return h, more, err
 		}
 		size, n = int(min(u, maxName+1)), n+used
+	case b[0] == 0: // TBinaryProtocol without a version: the name, the type, the number
+		if len(b) < 4 {
+			return h, more, nil
+		}
+		h.old, n = true, 4
+		if size = int(min(binary.BigEndian.Uint32(b), maxName+1)); size > 0 && size <= maxName {
+			if len(b) <= n+size {
+				return h, more, isNameError(b[n:])
+			}
+			h.kind = b[n+size]
+		}
 	default:
 		return h, 0, fmt.Errorf("reading a message: it begins with %#x", b[:2])
 	}
 	if typeNames[h.kind] == "" || size == 0 && !(header && h.kind == kindException) || size > maxName {
 		return h, 0, fmt.Errorf("reading a message: type %d, and a name of %d bytes", h.kind, size)
 	}
-	if !isName(b[n:min(len(b), n+size)]) {
-		return h, 0, fmt.Errorf("reading a message: %.40q is no name", b[n:min(len(b), n+size)])
+	if err := isNameError(b[n:min(len(b), n+size)]); err != nil {
+		return h, 0, err
 	}
 	if len(b) < n+size {
 		return h, more, nil
 	}
 	h.name = string(b[n : n+size])
 	n += size
+	if h.old {
+		n++ // the type
+	}
 	if !h.compact {
 		if len(b) < n+4 {
 			return h, more, nil
@@ -159,6 +177,13 @@ func readHead2(b []byte, header bool) (h head, n int, err error) {
 		n += 4
 	}
 	return h, n, nil
+}
+
+func isNameError(b []byte) error {
+	if isName(b) {
+		return nil
+	}
+	return fmt.Errorf("reading a message: %.40q is no name", b)
 }
 
 // isName reports whether b is a method's name, perhaps with a service, or a part of one.
@@ -196,7 +221,10 @@ func detect(dir dissect.Dir, b []byte) dissect.Verdict {
 	if _, err := v.read(fields); err != nil {
 		return dissect.No
 	}
-	if h.compact && h.header == nil && (len(h.name) < 3 || !v.any && !v.done) {
+	if h.old && !v.done { // a length and a word begin messages of other protocols too
+		return dissect.More
+	}
+	if h.compact && h.header == nil && (len(h.name) < 3 || !v.any && !v.done) || h.old && !v.any {
 		return dissect.Likely
 	}
 	return dissect.Yes

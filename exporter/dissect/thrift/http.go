@@ -11,7 +11,7 @@ import (
 var HTTP = content.Protocol{
 	Name:     "thrift",
 	Doc:      "Apache Thrift over HTTP (THttpClient)",
-	Versions: "TBinaryProtocol, TCompactProtocol 1",
+	Versions: "TBinaryProtocol with and without a version, TCompactProtocol 1",
 	Depth:    "calls with results, the fields of arguments and results, exceptions",
 	Inside:   []string{"http"},
 }

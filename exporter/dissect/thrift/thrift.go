@@ -2,9 +2,8 @@
 // framed and unframed, on TCP and in datagrams.
 //
 // A row is a call with its reply. Arguments and result are shown as text with the numbers of their
-// fields, because their names are only in the interface's source. LIMIT: the old header of
-// TBinaryProtocol without a version, TJSONProtocol, TZlibTransport, SASL transports, Finagle's trace headers, and fbthrift's Rocket are
-// not read.
+// fields, because their names are only in the interface's source. LIMIT: TJSONProtocol, TZlibTransport, SASL
+// transports, Finagle's trace headers, and fbthrift's Rocket are not read.
 package thrift
 
 import (
@@ -45,7 +44,7 @@ func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:       "thrift",
 		Doc:        "Apache Thrift: calls of methods with arguments, results and exceptions",
-		Versions:   "TBinaryProtocol, TCompactProtocol 1, framed and unframed, THeaderTransport",
+		Versions:   "TBinaryProtocol with and without a version, TCompactProtocol 1, framed and unframed, THeaderTransport",
 		Depth:      "calls with results, the fields of arguments and results, exceptions",
 		Transports: []dissect.Transport{dissect.TCP, dissect.UDP},
 		Ports:      []uint16{9090},

@@ -19,6 +19,12 @@ func binaryMessage(kind byte, name string, sequence uint32, fields string) strin
 	return string(binary.BigEndian.AppendUint32(append(b, name...), sequence)) + fields + "\x00"
 }
 
+// oldMessage is a message in TBinaryProtocol without a version.
+func oldMessage(kind byte, name string, sequence uint32, fields string) string {
+	b := append(binary.BigEndian.AppendUint32(nil, uint32(len(name))), name...)
+	return string(binary.BigEndian.AppendUint32(append(b, kind), sequence)) + fields + "\x00"
+}
+
 // compactMessage is a message in TCompactProtocol.
 func compactMessage(kind byte, name string, sequence uint64, fields string) string {
 	b := binary.AppendUvarint([]byte{compact, kind<<5 | 1}, sequence)
@@ -51,6 +57,8 @@ var samples = []dissecttest.Sample{
 	{Name: "framed", Rows: 2, Chunks: chunks{client(framed(binaryMessage(1, "divide", 7, two))), server(framed(binaryMessage(2, "divide", 7, declared))), client(framed(binaryMessage(4, "zip", 8, text(1, "x"))))}},
 	{Name: "compact", Rows: 2, Chunks: chunks{client(compactMessage(1, "Calc:add", 1, "\x15\x02\x15\x04")), server(compactMessage(2, "add", 1, "\x05\x00\x06")), client(compactMessage(1, "nosuch", 300, allCompact)),
 		server(compactMessage(3, "nosuch", 300, "\x18\x07no such\x15\x02"))}},
+	{Name: "no version", Rows: 2, Chunks: chunks{client(oldMessage(1, "divide", 7, two)), server(oldMessage(2, "divide", 7, declared)), client(oldMessage(1, "add", 8, two)), server(oldMessage(2, "add", 8, three))}},
+	{Name: "no version, framed", Rows: 2, Chunks: chunks{client(framed(oldMessage(1, "divide", 7, two))), server(framed(oldMessage(2, "divide", 7, declared))), client(framed(oldMessage(1, "add", 8, two))), server(framed(oldMessage(2, "add", 8, three)))}},
 }
 
 func TestSuite(t *testing.T) { dissecttest.Run(t, Protocol(), samples...) }
@@ -67,6 +75,11 @@ func TestRows(t *testing.T) {
 			`divide(1: 1, 2: 2) → declared exception 1: div 0 outcome=client_error thrift_type=call thrift_sequence=7 thrift_encoding=binary thrift_arguments=1: 1, 2: 2 ` +
 				`thrift_result=1: {1: 4, 2: "div 0"} thrift_exception=1 thrift_message=div 0 thrift_framed=true`,
 			`zip(1: "x") thrift_type=oneway thrift_sequence=8 thrift_encoding=binary thrift_arguments=1: "x" thrift_framed=true`}},
+		{Name: "no version", Chunks: chunks{client(oldMessage(1, "ping", 0, "")), server(oldMessage(2, "ping", 0, "")), client(oldMessage(1, "add", 7, two)[:9]), client(oldMessage(1, "add", 7, two)[9:]), server(oldMessage(2, "add", 7, three))}, Want: []string{
+			"ping() thrift_type=call thrift_sequence=0 thrift_encoding=binary",
+			"add(1: 1, 2: 2) → 0: 3 thrift_type=call thrift_sequence=7 thrift_encoding=binary thrift_arguments=1: 1, 2: 2 thrift_result=0: 3"}},
+		{Name: "no version, framed", Chunks: chunks{client(framed(oldMessage(1, "add", 7, two))), server(framed(oldMessage(3, "add", 7, unknown)))}, Want: []string{
+			"add(1: 1, 2: 2) → UNKNOWN_METHOD: no such outcome=client_error status_code=1 thrift_type=call thrift_sequence=7 thrift_encoding=binary thrift_arguments=1: 1, 2: 2 thrift_result=1: \"no such\", 2: 1 thrift_message=no such thrift_framed=true"}},
 		{Name: "compact", Chunks: samples[2].Chunks, Want: []string{
 			"Calc:add(1: 1, 2: 2) → 0: 3 thrift_service=Calc thrift_type=call thrift_sequence=1 thrift_encoding=compact thrift_arguments=1: 1, 2: 2 thrift_result=0: 3",
 			"nosuch(" + allText[:80] + "…) → UNKNOWN_METHOD: no such outcome=client_error status_code=1 thrift_type=call thrift_sequence=300 thrift_encoding=compact thrift_arguments=" + allText +
@@ -134,6 +147,14 @@ func TestDetect(t *testing.T) {
 		{"compact", dissect.ToServer, compactMessage(1, "add", 1, "\x15\x02"), dissect.Yes},
 		{"compact with a short name", dissect.ToServer, compactMessage(1, "a", 1, "\x15\x02"), dissect.Likely},
 		{"compact, version 2", dissect.ToServer, "\x82\x22" + compactMessage(1, "add", 1, "")[2:], dissect.No},
-		{"a length", dissect.ToServer, "\x00\x00\x00\x20abcdefgh", dissect.No},
+		{"a length", dissect.ToServer, "\x00\x00\x00\x20abc efgh", dissect.No},
+		{"no version", dissect.ToServer, oldMessage(1, "add", 7, two), dissect.Yes},
+		{"no version, in a frame", dissect.ToClient, framed(oldMessage(2, "add", 7, three)), dissect.Yes},
+		{"no version, its beginning", dissect.ToServer, oldMessage(1, "add", 7, two)[:7], dissect.More},
+		{"no version, a part of its fields", dissect.ToServer, oldMessage(1, "add", 7, two)[:17], dissect.More},
+		{"no version and no fields", dissect.ToServer, oldMessage(1, "ping", 7, ""), dissect.Likely},
+		{"no version, of the other side", dissect.ToClient, oldMessage(1, "add", 7, two), dissect.No},
+		{"no version, a name that is longer", dissect.ToServer, "\x00\x00\x00\x04" + oldMessage(1, "add", 7, two)[4:], dissect.No},
+		{"no version, a type of a field that does not exist", dissect.ToServer, oldMessage(1, "add", 7, "\x07"), dissect.No},
 	})
 }
