@@ -117,6 +117,9 @@ func (k *conn) sync(in *dissect.Input, from, to int) {
 	if c != nil {
 		k.assign(c, in, from, to)
 	}
+	if o := k.front(); o != nil && o.kind == 'E' && o.call != nil && o.call.copyIn && !o.call.dataSent {
+		return // the server ignores it too, see ignoreSyncs
+	}
 	k.aborted, k.unsynced = false, false
 	k.wait('S', c, in, from)
 	if k.open != nil {

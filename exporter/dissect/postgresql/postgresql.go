@@ -156,6 +156,7 @@ type call struct {
 	copied    bool
 	gaveUp    bool // the client ended COPY with CopyFail
 	copyIn    bool
+	dataSent  bool // the client ended its data
 	err       *serverError
 	notices   []string
 	suspended bool

@@ -145,6 +145,20 @@ func TestCopyFail(t *testing.T) {
 	}...)
 }
 
+// TestSyncDuringCopy copies data in after a Bind with its Sync, which the server ignores, as clients in Rust do.
+func TestSyncDuringCopy(t *testing.T) {
+	in, end := msg('G', "\x00", int16(0)), "c\x00\x00\x00\x04"
+	next := bind("", "s", 0, 0) + execute("", 0) + sync
+	dissecttest.Converse(t, Protocol(), []string{"postgresql_copy_bytes"}, []dissecttest.Conversation{
+		{Name: "before the data", Chunks: chunks{client(bind("", "c", 0, 0) + execute("", 0) + sync), server(bound + in), client(msg('d', "1\n") + end + sync + next), server(tag("COPY 1") + ready("I") + bound + tag("SELECT 0") + ready("I"))},
+			Want: []string{"? → COPY 1 postgresql_copy_bytes=2", "? → SELECT 0"}},
+		{Name: "within the data", Chunks: chunks{client(bind("", "c", 0, 0) + execute("", 0) + msg('H')), server(bound + in), client(sync + msg('d', "1\n") + sync), client(end + sync + next), server(tag("COPY 1") + ready("I") + bound + tag("SELECT 0") + ready("I"))},
+			Want: []string{"? → COPY 1 postgresql_copy_bytes=2", "? → SELECT 0"}},
+		{Name: "no data, because the statement failed", Chunks: chunks{client(bind("", "c", 0, 0) + execute("", 0) + sync), server(failure('E', "ERROR", "42P01", "no table") + ready("I")), client(next), server(bound + tag("SELECT 0") + ready("I"))},
+			Want: []string{"? → ERROR 42P01 no table outcome=client_error", "? → SELECT 0"}},
+	}...)
+}
+
 func TestSuite(t *testing.T) {
 	long := strings.Repeat("x", 100_000)
 	dissecttest.Run(t, Protocol(),

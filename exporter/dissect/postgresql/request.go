@@ -223,7 +223,7 @@ func (k *conn) request(kind byte, body []byte, in *dissect.Input, from, to int, 
 	case 'd', 'c', 'f':
 		if c := k.copying(); c != nil {
 			k.assign(c, in, from, to)
-			c.gaveUp = c.gaveUp || kind == 'f'
+			c.gaveUp, c.dataSent = c.gaveUp || kind == 'f', c.dataSent || kind != 'd'
 			if b := c.body(in.Dir); kind == 'd' {
 				c.copyBytes += int64(max(len(body), to-from-headSize))
 				if k.stream != nil {

@@ -2,6 +2,7 @@ package postgresql
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 
 	"github.com/pcapsule/pcapsule/exporter/cursor"
@@ -159,11 +160,28 @@ func (c *call) tagged(tag []byte) {
 	c.tag = sqltext.Word(tag[:end])
 }
 
+// ignoreSyncs removes each Sync that the client sent with the statement that now copies its data in: the server ignores
+// it, PostgreSQL documentation section "COPY Operations".
+func (k *conn) ignoreSyncs() {
+	o := k.front()
+	if o == nil || o.kind != 'E' || o.call == nil || o.call.dataSent {
+		return
+	}
+	for next := k.head + 1; next < len(k.ops) && k.ops[next].kind == 'S'; {
+		if c := k.ops[next].call; c != nil {
+			c.left--
+		}
+		k.kinds['S']--
+		k.ops = slices.Delete(k.ops, next, next+1)
+	}
+}
+
 // copyOut reads the messages of COPY and of replication.
 func (k *conn) copyOut(c *call, kind byte, body []byte) {
 	switch kind {
 	case 'G':
 		c.copied, c.copyIn = true, true
+		k.ignoreSyncs()
 		if c.x.ReqBody == nil {
 			c.x.ReqBody = k.c.NewBody("", "")
 		}
