@@ -78,6 +78,7 @@ type call struct {
 	binary   bool
 	silent   bool // it has no reply
 	quiet    bool // it may have none
+	last     bool // those behind it were lost
 	secret   bool // its value is a credential
 	whole    bool // the command was captured completely
 	done     bool // the reply is complete
@@ -285,6 +286,9 @@ func (k *conn) Gap(in *dissect.Input, missing int64) bool {
 // Resync implements dissect.Dissector.
 func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	k.queue.Resync(dir, why)
+	if all := k.queue.All(); dir == dissect.ToServer && len(all) > 0 {
+		all[len(all)-1].last = true
+	}
 	c := k.sides[dir].call
 	k.sides[dir] = side{}
 	if dir == dissect.ToClient {

@@ -87,6 +87,10 @@ func TestRows(t *testing.T) {
 			"mg a v q → VA, 1 value status_text=VA memcached_form=meta memcached_keys=[a] memcached_items=1 memcached_quiet=true",
 			"mg b v q → no reply requested memcached_form=meta memcached_keys=[b] memcached_quiet=true",
 			"mn → MN status_text=MN memcached_form=meta"}},
+		{Name: "a reply to a quiet meta command before lost ones", Anomalies: 2, Chunks: chunks{client("me k\r\n"), server("EN\r\n"), client("mg a v q\r\nmg b"), {Dir: dissect.ToServer, Gap: 6, Data: []byte("mn\r\n")}, server("VA 1\r\nx\r\nMN\r\n")}, Want: []string{
+			"me k → EN, 0 values status_text=EN memcached_form=meta memcached_keys=[k] memcached_items=0",
+			"mg a v q → VA, 1 value status_text=VA memcached_form=meta memcached_keys=[a] memcached_items=1 memcached_quiet=true",
+			"mn → gap error=gap outcome=unread memcached_form=meta", "? → MN error=no_request outcome=cut status_text=MN memcached_form=meta"}},
 		{Name: "what a quiet meta command cannot reply answers the next one", Chunks: chunks{client("mg k v\r\n"), server("HD\r\n"), client("md a q\r\nme a\r\nms b 1 q\r\nx\r\nmd b\r\n"), server("EN\r\nHD\r\n")}, Want: []string{
 			"mg k v → HD status_text=HD memcached_form=meta memcached_keys=[k]",
 			"md a q → no reply requested memcached_form=meta memcached_keys=[a] memcached_quiet=true",

@@ -193,8 +193,10 @@ func (k *conn) target(in *dissect.Input, at int, r *replyLine) *call {
 	}
 	var skipped []*call
 	var c *call
+	var sure, lost bool // the reply can only be that to c; commands among those that it can answer were lost
 	other := k.search(func(d *call) (bool, bool) {
 		fits, named := echoes(d, r)
+		lost = lost || d.last
 		switch fits = fits && answers(d, r); {
 		case !d.Waits() || in.Datagram && d.datagram != k.datagram.id:
 			return false, false
@@ -204,12 +206,12 @@ func (k *conn) target(in *dissect.Input, at int, r *replyLine) *call {
 		case !fits:
 			return false, !d.quiet
 		case c == nil:
-			c = d
-			return false, named || r.error || !d.quiet
+			c, sure = d, named || !d.quiet
+			return false, sure || r.error
 		}
 		return true, true
 	})
-	if other != nil {
+	if c != nil && !sure && (other != nil || lost) {
 		k.c.Anomaly("pairing_guessed", "a reply without the flags k and O can be that to several quiet commands; it is shown with the first", 0)
 	}
 	if c != nil {
