@@ -26,8 +26,8 @@ const sliceRows = 50_000
 func (c *Case) Query(ctx context.Context, q Query) (*Result, error) {
 	r, err := c.query(ctx, q)
 	err = c.impossible(ctx, err)
-	if err == nil && (len(r.Rows) == 0 || len(r.Rows) == 1 && q.countsNothing(r.Rows[0])) {
-		c.explainEmpty(ctx, &q, r)
+	if err == nil {
+		c.explain(ctx, &q, r, len(r.Rows) == 0 || len(r.Rows) == 1 && q.countsNothing(r.Rows[0]))
 	}
 	return r, err
 }
@@ -61,10 +61,12 @@ func (c *Case) impossible(ctx context.Context, err error) error {
 	return err
 }
 
-// explainEmpty adds notes to an empty answer about why nothing matched.
-func (c *Case) explainEmpty(ctx context.Context, q *Query, r *Result) {
+// explain adds notes to an empty answer about why nothing matched, and to another about the failures that it misses.
+func (c *Case) explain(ctx context.Context, q *Query, r *Result, empty bool) {
 	switch {
 	case q.Cursor != "" || r.Coverage.State == None:
+	case !empty:
+		r.Notes = append(r.Notes, c.Missed(ctx, q.KFL, q.From, q.To)...)
 	case q.KFL != "":
 		r.Notes = append(r.Notes, c.Why(ctx, q.KFL, q.From, q.To)...)
 	case q.Alone:
@@ -246,9 +248,7 @@ func (c *Case) Each(ctx context.Context, q Query, begin func(cols []Column) erro
 	if err != nil {
 		return nil, c.impossible(ctx, err)
 	}
-	if r.Cost.Rows == 0 || r.Cost.Rows == 1 && q.countsNothing(e.row[:p.visible]) {
-		c.explainEmpty(ctx, &q, r)
-	}
+	c.explain(ctx, &q, r, r.Cost.Rows == 0 || r.Cost.Rows == 1 && q.countsNothing(e.row[:p.visible]))
 	r.Cost.Elapsed = time.Since(start)
 	return r, nil
 }

@@ -3,6 +3,7 @@ package forensics
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -123,18 +124,51 @@ func (c *Case) unfit(ctx context.Context, p kfl.Condition, from, to int64) strin
 	return listed("; in this time "+strings.Join(with, " or "), values) + c.otherwise(ctx, k.Columns(), from, to)
 }
 
+// errorStatus is the end of a condition that means errors, such as status_code >= 400.
+var errorStatus = regexp.MustCompile(`>=?\s*[345]\d\d$`)
+
+// Missed counts the failed calls that a filter misses because it asks for errors by their status of HTTP, although it matches
+// calls. It returns no text if there are none, or if it cannot find out within ctx.
+func (c *Case) Missed(ctx context.Context, condition string, from, to int64) []string {
+	parts := kfl.Conditions(condition)
+	var texts []string
+	status := false
+	for _, p := range parts {
+		if k, err := c.compile(ctx, p.Text, nil); errorStatus.MatchString(p.Text) && err == nil && slices.Equal(k.Columns(), []string{"status_code"}) {
+			status = true
+		} else {
+			texts = append(texts, "("+p.Text+")")
+		}
+	}
+	if !status {
+		return nil
+	}
+	if text := c.failedOtherwise(ctx, strings.Join(append(texts, "failed", "not (status_code >= 400)"), " and "), "%d other {call|calls} in this time", from, to); text != "" {
+		return []string{text}
+	}
+	return nil
+}
+
 // otherwise counts the failed calls that a condition on the status misses, as the end of a sentence: many protocols have
 // other statuses than HTTP, and what HTTP carries fails with its status 200.
 func (c *Case) otherwise(ctx context.Context, columns []string, from, to int64) string {
 	if !slices.Contains(columns, "status_code") || slices.ContainsFunc(columns, func(name string) bool { return name != "status_code" && name != "protocol" }) {
 		return ""
 	}
-	n, err := c.countOf(ctx, "failed", from, to)
+	if text := c.failedOtherwise(ctx, "failed", "%d {call|calls}", from, to); text != "" {
+		return "; " + text
+	}
+	return ""
+}
+
+// failedOtherwise counts the failed calls that match a condition, in words that begin with what they are.
+func (c *Case) failedOtherwise(ctx context.Context, condition, what string, from, to int64) string {
+	n, err := c.countOf(ctx, condition, from, to)
 	if err != nil || n == 0 {
 		return ""
 	}
-	text := plural.Sprintf("; %d {call|calls} failed with another status or without one: use failed", n)
-	if n, err = c.countOf(ctx, "grpc_status > 0", from, to); err == nil && n > 0 {
+	text := plural.Sprintf(what+" failed with another status or without one: use failed", n)
+	if n, err = c.countOf(ctx, condition+" and grpc_status > 0", from, to); err == nil && n > 0 {
 		text += fmt.Sprintf(", or grpc_status > 0 (%d), because status_code is the HTTP status of gRPC", n)
 	}
 	return text

@@ -69,6 +69,27 @@ func TestStatusesThatAreNotOfHTTP(t *testing.T) {
 	}
 }
 
+// TestErrorsByStatusNameTheOtherFailures asks for errors of HTTP where others failed too.
+func TestErrorsByStatusNameTheOtherFailures(t *testing.T) {
+	c := open(t, sample(t, "apis.pcapng"))
+	const note = "4 other calls in this time failed with another status or without one: use failed, or grpc_status > 0 (1), because status_code is the HTTP status of gRPC"
+	for condition, want := range map[string][]string{
+		"status_code >= 400":                         {note},
+		"http and status_code > 399":                 {"3 other calls in this time failed with another status or without one: use failed"},
+		`status_code >= 400 and method == "GET"`:     nil,
+		"status_code >= 200":                         nil,
+		"status_code >= 400 or failed":               nil,
+		"http and failed":                            nil,
+		`status_code >= 400 and protocol == "http1"`: {"3 other calls in this time failed with another status or without one: use failed"},
+	} {
+		for _, q := range []forensics.Query{{KFL: condition}, {KFL: condition, Count: true}} {
+			if r := query(t, c, q); !slices.Equal(r.Notes, want) {
+				t.Errorf("%s: notes %q, want %q", condition, r.Notes, want)
+			}
+		}
+	}
+}
+
 func TestAnEmptyAnswerToSQLSaysWhy(t *testing.T) {
 	c := open(t, sample(t, "shop.pcapng"))
 	for _, v := range []struct{ sql, want string }{

@@ -401,7 +401,7 @@ func TestEveryClassOfAFailureIsAnArgument(t *testing.T) {
 		"grpc.pcapng":  {{Class: "server_error", Calls: 2}, {Class: "client_error", Calls: 1}, {Class: "no_answer", Calls: 1}},
 		"apis.pcapng":  {{Class: "4xx", Calls: 5}, {Class: "server_error", Calls: 3}, {Class: "client_error", Calls: 1}},
 		"kafka.pcapng": {{Class: "client_error", Calls: 4}, {Class: "server_error", Calls: 4}, {Class: "no_answer", Calls: 1}},
-		"tds.pcapng":   {{Class: "client_error", Calls: 2}, {Class: "refused", Calls: 2}},
+		"tds.pcapng":   {{Class: "client_error", Calls: 3}, {Class: "server_error", Calls: 1}},
 		"dns.pcap":     {{Class: "dns", Calls: 2}},
 		"http2.pcap":   {{Class: "4xx", Calls: 1}, {Class: "5xx", Calls: 1}, {Class: "no_answer", Calls: 1}},
 	} {

@@ -103,7 +103,7 @@ func (s Scope) Read(ctx context.Context, c *forensics.Case) (*Window, error) {
 func (w *Window) And(cond string, args ...any) {
 	w.Narrowed = true
 	w.Where += " AND (" + cond + ")"
-	w.Args = append(w.Args, args...)
+	w.Args = append(slices.Clip(w.Args), args...) // a copy of the window keeps its own
 }
 
 // Values returns the window's arguments followed by more, for SQL that uses the window once, at

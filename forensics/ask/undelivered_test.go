@@ -88,6 +88,33 @@ func TestResponsesThatBrokeOffSayWhy(t *testing.T) {
 	}
 }
 
+// TestEveryConnectionAndReportHasAClass has attempts that were refused and attempts that nobody answered, without a call. The
+// lists for the classes add up to those for all.
+func TestEveryConnectionAndReportHasAClass(t *testing.T) {
+	var w made.Capture
+	w.Exchange(0, time.Millisecond, "ok", "10.0.0.1", "10.0.0.2:80", made.HTTP("GET / HTTP/1.1", "Host: a", ""), made.HTTP("HTTP/1.1 200 OK", "", "yes"))
+	for i := range 3 {
+		w.Attempt(time.Duration(i+1)*time.Second, "10.0.0.1", "10.0.0.3:5432", true)
+	}
+	w.Attempt(5*time.Second, "10.0.0.1", "10.0.0.4:5432", false)
+	w.Unreachable(6*time.Second, "10.0.0.5", "10.0.0.1")
+	w.Attempt(20*time.Second, "10.0.0.1", "10.0.0.3:5432", true)
+	c := openCapture(t, &w)
+	for class, want := range map[string][2]int64{"": {5, 1}, "refused": {4, 1}, "no_answer": {1, 0}, "5xx": {}} {
+		f := must[*failures.Answer](t)(failures.Ask(ctx, c, failures.In{Class: class}))
+		var got [2]int64
+		for _, x := range f.Connections {
+			got[0] += x.Connections
+		}
+		for _, x := range f.ICMP {
+			got[1] += x.Reports
+		}
+		if got != want {
+			t.Errorf("class %q: %d connections and reports, want %d", class, got, want)
+		}
+	}
+}
+
 // TestRefusalsAreNoTimeouts has failures that all take 150 ms: those of a gateway may be timeouts, refused logins are not.
 func TestRefusalsAreNoTimeouts(t *testing.T) {
 	var w made.Capture

@@ -31,6 +31,11 @@ func explain(ctx context.Context, c *forensics.Case, raw json.RawMessage, in, ou
 	_ = json.Unmarshal(raw, &fields) // it was read already
 	before := len(f.Notes)
 	f.noteUnknown(ctx, c, fields)
+	if f.Matched != "nothing_matched" && s.KFL != "" {
+		if w, err := s.Read(ctx, c); err == nil {
+			f.Notes = append(f.Notes, c.Missed(ctx, s.KFL, w.From, w.To)...)
+		}
+	}
 	if f.Matched != "nothing_matched" || len(f.Notes) > before { // an unknown name is reason enough
 		return
 	}

@@ -45,12 +45,9 @@ func (k *conn) emit(c *call, why string) {
 	k.Conn.Emit(&c.x, row)
 }
 
-// outcome is the side that an error blames.
+// outcome follows the rule of data stores in docs/format/calls.md.
 func outcome(code int32) string {
-	switch {
-	case tables()["refused"][int64(code)] != "":
-		return table.Refused
-	case tables()["server"][int64(code)] != "":
+	if tables()["server"][int64(code)] != "" {
 		return table.ServerError
 	}
 	return table.ClientError

@@ -226,8 +226,7 @@ func count(b []byte, n int64, noun string) []byte {
 	return b
 }
 
-// outcome maps an error to an outcome: either the server could not serve the statement, or the
-// statement is wrong.
+// outcome maps an error to an outcome by the rule of data stores in docs/format/calls.md.
 func outcome(e *serverError) string {
 	if tables()["client_error"][int64(e.code)] != "" {
 		return table.ClientError
@@ -237,7 +236,7 @@ func outcome(e *serverError) string {
 		return table.Unread
 	case len(s) < 2:
 		return table.ServerError
-	case s == "70100": // the statement or the session was ended by another one
+	case s == "70100", e.code == userConnections: // another session ended the statement, or has the connection
 		return table.ServerError
 	case s[:2] == "HY" || s[:2] == "08" || s[:2] == "40" || s[:2] == "53" || s[:2] == "XA" || s[:2] == "HV":
 		return table.ServerError

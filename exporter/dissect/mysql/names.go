@@ -38,6 +38,9 @@ const (
 	comBulkExecute  = 0xfa
 )
 
+// userConnections is ER_TOO_MANY_USER_CONNECTIONS, whose SQLSTATE is that of a syntax error.
+const userConnections = 1203
+
 // Capabilities.
 const (
 	capLongPassword = 1 << 0 // MariaDB clears it and has more capabilities then

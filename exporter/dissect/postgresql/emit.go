@@ -232,8 +232,8 @@ func (c *call) outcome(b []byte, row *Row, why string) []byte {
 	return b
 }
 
-// outcome maps an SQLSTATE to an outcome by its class (appendix A of PostgreSQL's manual):
-// either the server could not serve the statement, or the statement is wrong.
+// outcome maps an SQLSTATE to an outcome by its class (appendix A of PostgreSQL's manual) and the rule of data stores in
+// docs/format/calls.md.
 func outcome(state string) string {
 	if len(state) < 2 {
 		return table.ServerError

@@ -44,7 +44,7 @@ func (k *conn) emit(c *call, why string) {
 	if c.isError() {
 		word, _, _ := bytes.Cut([]byte(c.errText), []byte{' '})
 		row.StatusText = table.Some(string(word))
-		row.Outcome = outcome(row.StatusText.V)
+		row.Outcome = outcome(row.StatusText.V, c.errText)
 		row.redirect(c.errText)
 	}
 	if c.errors > 0 {
@@ -221,14 +221,18 @@ func typeName(kind byte, null bool) string {
 	return ""
 }
 
-// outcome maps the first word of an error to an outcome: either the server cannot answer now, or
-// the command is wrong. A redirect is a step of a cluster's client, not an error.
-func outcome(word string) string {
+// outcome maps an error and its first word to an outcome by the rule of data stores in docs/format/calls.md. A redirect is
+// a step of a cluster's client, not an error.
+func outcome(word, text string) string {
 	switch word {
 	case "MOVED", "ASK":
 		return table.OK
 	case "BUSY", "CLUSTERDOWN", "IOERR", "LOADING", "MASTERDOWN", "MISCONF", "NOMASTERLINK", "NOREPLICAS", "OOM", "READONLY", "TRYAGAIN", "UNKILLABLE":
 		return table.ServerError
+	case "ERR":
+		if strings.HasPrefix(text, "ERR max number of clients ") {
+			return table.ServerError
+		}
 	}
 	return table.ClientError
 }

@@ -51,16 +51,9 @@ func (k *conn) emit(c *call, why string) {
 	k.c.Emit(&c.x, row)
 }
 
-// refusals are errors with which the server declines a connection or access: the documentation of SQL Server,
-// Database Engine events and errors.
-var refusals = map[int64]bool{229: true, 230: true, 262: true, 297: true, 300: true, 916: true, 4060: true, 10928: true, 10929: true, 17809: true,
-	17892: true, 18452: true, 18456: true, 18461: true, 18470: true, 18486: true, 18487: true, 18488: true, 40532: true, 40615: true}
-
+// outcome follows the rule of data stores in docs/format/calls.md.
 func outcome(row *Row) string {
-	switch {
-	case refusals[row.ErrNumber.V]:
-		return table.Refused
-	case row.Class.V >= serverClass:
+	if row.Class.V >= serverClass || tables()["server"][row.ErrNumber.V] != "" {
 		return table.ServerError
 	}
 	return table.ClientError

@@ -173,9 +173,12 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	if err := out.names(ctx, w, rows); err != nil {
 		return nil, err
 	}
-	if in.Class == "" || in.Class == "no_answer" {
+	if in.Class == "" || in.Class == "refused" || in.Class == "no_answer" {
 		if err := out.connections(ctx, c, w, in); err != nil {
 			return nil, err
+		}
+		if in.Class != "" {
+			scope.And(terms.ReportClass+" = ?", in.Class)
 		}
 		var more bool
 		if out.ICMP, more, err = ask.UndeliveredTo(ctx, c, &scope, in.Service, in.Client); err != nil {

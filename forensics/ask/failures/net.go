@@ -81,6 +81,10 @@ func (f *Answer) connections(ctx context.Context, c *forensics.Case, w *ask.Wind
 			where += " AND (" + terms.Qualified(e.Conns) + ")"
 		}
 	}
+	if in.Class != "" { // a connection has the class of a call that it would carry
+		where += " AND CASE WHEN b.refused THEN 'refused' ELSE 'no_answer' END = ?"
+		args = append(args, in.Class)
+	}
 	var err error
 	var more bool
 	f.Connections, more, err = ask.Rows[ConnFailure](ctx, c, w.Limit, fmt.Sprintf(`WITH b AS (SELECT conn, bool_or(state = 'refused') AS refused, bool_and(state = 'syn_sent') AS unanswered,

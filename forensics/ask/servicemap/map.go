@@ -53,7 +53,7 @@ type MapEdge struct {
 	Faults       int64          `json:"faults,omitempty" jsonschema:"of these, not caused by the caller: 5xx, no answer, reset, database error; not 4xx or unknown names"`
 	P50Ms        *float64       `json:"p50_ms,omitempty"`
 	P99Ms        *float64       `json:"p99_ms,omitempty"`
-	RequestKB    float64        `json:"request_kb" jsonschema:"payload of requests in units of 1000 bytes"`
+	RequestKB    float64        `json:"request_kb" jsonschema:"payload from src in units of 1000 bytes, with handshakes and unknown payload"`
 	ResponseKB   float64        `json:"response_kb"`
 	Connections  int64          `json:"connections"`
 	NotAnswered  int64          `json:"connections_without_calls,omitempty" jsonschema:"of these, connections without calls: refused, not answered, or opened and closed"`

@@ -35,6 +35,9 @@ const ICMPErrors = "icmp_reply_type IS NULL AND (icmp_version = 4 AND icmp_type_
 // again, as one that was too long or too frequent may be.
 const NotDelivered = "(method IN ('destination_unreachable', 'time_exceeded', 'parameter_problem') AND coalesce(status_text, '') <> 'fragmentation_needed')"
 
+// ReportClass is the SQL for the outcome of a call whose request an ICMP error says was not delivered.
+const ReportClass = "(CASE method WHEN 'time_exceeded' THEN 'no_answer' ELSE 'refused' END)"
+
 // OneDirection is the condition for TCP flows of which only one direction was captured. A SYN that nobody answers does not
 // count.
 const OneDirection = `(one_sided AND transport = 'tcp' AND ` + Accepted + `)`
