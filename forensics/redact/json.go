@@ -216,7 +216,7 @@ func (d *document) string(i int) int {
 		out = d.t.value(text)
 	case escaped:
 		out = d.escaped(text)
-	case len(text) > 8 && strings.ContainsAny(text, "=:&"):
+	case len(text) > 8 && (strings.ContainsAny(text, "=:&'`") || strings.Contains(text, is)):
 		out = d.t.inner(text)
 	default:
 		out = d.t.words(text)

@@ -73,7 +73,7 @@ var defaults = file{
 		"*-crumb", "*-jwt-*", "x-amzn-oidc-*", "x-forwarded-client-cert", "x-session-id"}, table.KeyHeaders...),
 	Keys: []string{"*password*", "*passwd*", "*passphrase*", "*passwort*", "kennwort", "contraseña", "contrasena", "mot_de_passe", "senha", "*pwd", "pass", "userpass", "db_pass", "smtp_pass", "mail_pass", "mysql_pass", "pg_pass", "redis_pass", "ftp_pass", "http_pass", "admin_pass", "login_pass", "auth_pass", "pw", "db_pw", "user_pw", "sentry_key", "*passcode", "passkey", "*mfa_code", "totp", "one_time_code",
 		"recovery_code", "recovery_codes", "backup_code", "backup_codes", "security_answer", "seed_phrase", "mnemonic", "*secret*", "*token", "*api_key*", "*access_key*",
-		"*private_key*", "*signing_key*", "*encryption_key*", "*account_key", "*shared_access_key", "*license_key", "*connection_string", "*credential*", "*signature", "sig", "sas", "hmac", "jwt", "*_jwt", "bearer", "code_verifier", "client_assertion", "saml_response",
+		"*private_key*", "*signing_key*", "*encryption_key*", "*account_key", "*shared_access_key", "*license_key", "*connection_string", "*credential*", "*signature", "sig", "sas", "hmac", "jwt", "*_jwt", "bearer", "code_verifier", "assertion", "client_assertion", "saml_response",
 		"session", "session_id", "sessid", "jsessionid", "phpsessid", "sid", "auth", "x_auth", "authorization", "cookie", "set_cookie", "otp", "pin", "pin_code", "cvv", "cvc", "cvv2", "card_number",
 		"requirepass", "masterauth", "identified_by"},
 	Except:    []string{"*_token_type", "next_page_token", "page_token", "continuation_token", "sync_token", "*secret_name", "*secret_names", "credential_type", "access_control_allow_credentials"},

@@ -78,7 +78,7 @@ func (t *task) header(name, value string) string {
 		_, end := literal(value, at)
 		value = value[:at] + t.value(value[at:end]) + value[end:]
 	}
-	if strings.ContainsAny(value, "=:{") { // a link, JSON, or fields with names
+	if strings.ContainsAny(value, "=:{'`") || strings.Contains(value, is) { // a link, JSON, or fields with names
 		return t.text("", value, 1)
 	}
 	return t.words(value)

@@ -197,6 +197,11 @@ func (t *task) text(contentType, s string, depth int) string {
 	switch comma := csvKinds[kind]; {
 	case kind == "sql":
 		return t.sql(s)
+	case kind == sqlSummary:
+		if at := strings.LastIndex(s, arrow); at >= 0 {
+			return t.sql(s[:at]) + t.plain(s[at:])
+		}
+		return t.sql(s)
 	case comma != 0 && first != '<' && first != '{':
 		return t.csv(s, comma)
 	case kind == "command":

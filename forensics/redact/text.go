@@ -46,10 +46,46 @@ func (t *task) assignments(s string) (edits []edit) {
 		}
 		i = max(next, i+1)
 	}
-	if logins := t.netrc(s); len(logins) > 0 {
-		edits = tidy(append(edits, logins...))
+	if more := append(t.netrc(s), t.told(s)...); len(more) > 0 {
+		edits = tidy(append(edits, more...))
 	}
 	return edits
+}
+
+// is stands between a name and its value in a sentence.
+const is = " is "
+
+// leastTold is the length of the shortest value that a sentence gives without a sign before it.
+const leastTold = 8
+
+// told returns the edits for values in sentences without signs, as in: your API key is …. A value has letters and digits.
+func (t *task) told(s string) (edits []edit) {
+	for at := 0; ; {
+		i := strings.Index(s[at:], is)
+		if i < 0 {
+			return edits
+		}
+		i, at = at+i, at+i+len(is)
+		n := back(s, i, maxName, named)
+		if n == 0 || t.judge(s[i-n:i]) != yes && t.judge(lastWords(s[:i])) != yes {
+			continue
+		}
+		start, end := literal(s, at)
+		value := strings.TrimRight(s[start:end], ".!?:")
+		if len(value) >= leastTold && span(value, 0, len(value), token|dot|tilde|slash) == len(value) && strings.ContainsAny(value, "0123456789") && strings.IndexFunc(value, func(r rune) bool { return isAlpha(byte(r)) }) >= 0 {
+			edits = append(edits, t.cover(s, start, start+len(value)))
+			at = end
+		}
+	}
+}
+
+// lastWords returns the last two words of a text, as in API key.
+func lastWords(s string) string {
+	last := strings.LastIndexByte(s, ' ')
+	if last < 0 {
+		return s
+	}
+	return s[strings.LastIndexAny(s[:last], " .,:;\n\"'(")+1:]
 }
 
 // netrc returns the edits for passwords of curl and ftp: machine HOST login USER password VALUE.

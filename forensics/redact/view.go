@@ -18,6 +18,12 @@ const Function = "pcapsule_mask"
 // must always include them.
 var ContextColumns = append(append([]string{"protocol"}, table.DatabaseColumns("columns")...), table.DatabaseColumns("query")...)
 
+// sqlSummary is the way to read the summary of a call with a statement: SQL, an arrow, and the result in words.
+const (
+	sqlSummary = "sql summary"
+	arrow      = " → "
+)
+
 // Summaries is the SQL expression for the way to read the summary of a call. has reports whether its table has a column.
 func Summaries(has func(column string) bool) string {
 	statement := "protocol IN ('" + strings.Join(databases(), "', '") + "')"
@@ -26,7 +32,7 @@ func Summaries(has func(column string) bool) string {
 			statement += " OR " + query + " IS NOT NULL"
 		}
 	}
-	return "CASE WHEN " + statement + " THEN 'sql' WHEN protocol = 'redis' THEN 'command' ELSE 'plain' END"
+	return "CASE WHEN " + statement + " THEN '" + sqlSummary + "' WHEN protocol = 'redis' THEN 'command' ELSE 'plain' END"
 }
 
 func databases() (names []string) {

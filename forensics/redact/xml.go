@@ -49,10 +49,10 @@ func (t *task) xml(s string) string {
 			}
 			i = pastAny(s, i, ">")
 		default:
-			name, list, end, closed := t.tag(s, i, open)
+			name, field, list, end, closed := t.tag(s, i, open)
 			edits = append(edits, list...)
 			if !closed && name != "" && len(open) < maxDepth {
-				if masked > 0 || paired || t.secret(open, name) {
+				if masked > 0 || paired || t.secret(open, name) || isNamed(name) && t.secret(nil, field) {
 					masked++
 				}
 				open = append(open, name)
@@ -69,6 +69,16 @@ func isNameElement(name string) bool {
 	return strings.EqualFold(name, "key") || strings.EqualFold(name, "name")
 }
 
+// isNamed reports whether an attribute names the text of the element, as in <entry key="password">…</entry>. In a form of
+// HTML, it names the element or its attribute value.
+func isNamed(element string) bool {
+	switch strings.ToLower(element) {
+	case "form", "input", "select", "button", "iframe", "a", "map", "meta", "param", "object":
+		return false
+	}
+	return true
+}
+
 func pastAny(s string, i int, end string) int {
 	if at := strings.Index(s[i:], end); at >= 0 {
 		return i + at + len(end)
@@ -76,14 +86,14 @@ func pastAny(s string, i int, end string) int {
 	return len(s)
 }
 
-// tag parses the tag at i.
-func (t *task) tag(s string, i int, open []string) (name string, edits []edit, end int, closed bool) {
+// tag parses the tag at i. Field is what its attribute name or key says.
+func (t *task) tag(s string, i int, open []string) (name, field string, edits []edit, end int, closed bool) {
 	local := func(n string) string { return n[strings.LastIndexByte(n, ':')+1:] }
 	n := span(s, i+1, maxName, xmlName)
 	name = local(s[i+1 : i+1+n])
 	i += 1 + n
-	field, value, valueEnd := "", 0, 0 // of <input name="…" value="…">
-	typed := false                     // its type is password
+	value, valueEnd := 0, 0 // of <input name="…" value="…">
+	typed := false          // its type is password
 	defer func() {
 		if valueEnd > value && s[value:valueEnd] != t.p.mask && (typed || t.secret(nil, field)) {
 			edits = tidy(append(edits, t.cover(s, value, valueEnd)))
@@ -91,7 +101,7 @@ func (t *task) tag(s string, i int, open []string) (name string, edits []edit, e
 	}()
 	for i < len(s) && s[i] != '>' && s[i] != '<' {
 		if s[i] == '/' && after(s, i+1) == '>' {
-			return name, edits, i + 2, true
+			return name, field, edits, i + 2, true
 		}
 		n := span(s, i, maxName, xmlName)
 		if n == 0 {
@@ -113,7 +123,7 @@ func (t *task) tag(s string, i int, open []string) (name string, edits []edit, e
 		}
 		end += start
 		switch strings.ToLower(attr) {
-		case "name":
+		case "name", "key":
 			field = s[start:end]
 		case "type":
 			typed = strings.EqualFold(s[start:end], "password") && t.passwords()
@@ -130,5 +140,5 @@ func (t *task) tag(s string, i int, open []string) (name string, edits []edit, e
 	if after(s, i) == '>' {
 		i++
 	}
-	return name, edits, i, false
+	return name, field, edits, i, false
 }
