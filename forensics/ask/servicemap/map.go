@@ -243,7 +243,7 @@ func readGraph(w *ask.Window, ctx context.Context, c *forensics.Case, by string,
 	if err != nil {
 		return nil, err
 	}
-	g := &graph{by: by, nodes: map[string]*MapNode{}}
+	g := &graph{by: by, nodes: map[string]*MapNode{}, edges: []MapEdge{}}
 	for i := range rows {
 		g.add(&rows[i], known)
 	}

@@ -1,0 +1,57 @@
+package ask_test
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/forensics/finding/all"
+)
+
+// TestEmptyAnswersHaveEmptyLists asks every question about nothing: a list without entries is a list, not null.
+func TestEmptyAnswersHaveEmptyLists(t *testing.T) {
+	c := open(t, "shop.pcapng")
+	inputs := map[string]map[string]any{
+		"get_dependencies": {"service": "payment"}, "describe_service": {"service": "payment"}, "get_timeline": {"workload": "payment"}, "generate_openapi": {"service": "payment"},
+		"get_pair": {"src": "orders", "dst": "payment"}, "search_content": {"text": "xx"}, "trace_request": {"text": "xx"}, "audit_access": {"service": "payment"},
+		"check_expectations": {"rules": "version: 1\nrules:\n- {name: a, calls: kafka, error_rate: 1%}\n"},
+	}
+	for _, q := range all.Questions() {
+		in := map[string]any{"kfl": "kafka"}
+		for k, v := range inputs[q.Name] {
+			in[k] = v
+		}
+		text, _ := json.Marshal(in)
+		answer, err := q.Ask(ctx, c, text)
+		if err != nil {
+			t.Fatalf("%s %s: %v", q.Name, text, err)
+		}
+		if text, err = json.Marshal(answer); err != nil {
+			t.Fatal(err)
+		}
+		var out map[string]any
+		if err := json.Unmarshal(text, &out); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range nulls(out) {
+			t.Errorf("%s: %s is null", q.Name, name)
+		}
+	}
+}
+
+// nulls lists the members of an answer that are null.
+func nulls(v any) (names []string) {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, of := range v {
+			if of == nil {
+				names = append(names, k)
+			}
+			names = append(names, nulls(of)...)
+		}
+	case []any:
+		for _, of := range v {
+			names = append(names, nulls(of)...)
+		}
+	}
+	return names
+}
