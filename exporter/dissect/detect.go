@@ -221,7 +221,7 @@ func (c *Conn) verdict(p *Protocol, dir Dir, swapped bool, head []byte) Verdict 
 		return v
 	}
 	atStart := c.Info.RolesKnown && c.parent == nil && c.sides[dir].off == 0
-	if p.Prefaced && atStart || slices.Contains(c.refused, refusal{p, c.flipped != swapped}) {
+	if p.Prefaced && atStart && p.Detect(dir.Other(), head) != Yes || slices.Contains(c.refused, refusal{p, c.flipped != swapped}) {
 		return No
 	}
 	return v

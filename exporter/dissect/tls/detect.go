@@ -93,6 +93,9 @@ func detectHandshake(dir dissect.Dir, h recordHeader, body []byte) dissect.Verdi
 	fits := size+messageHeader <= h.size || size <= maxMessage
 	switch typ := body[0]; {
 	case typ == handshake.TypeClientHello && fits && size >= 38 && helloVersion(version):
+		if dir == dissect.ToClient { // rarely: RFC 8071 section 2
+			return dissect.Likely
+		}
 		return dissect.Yes
 	case typ == handshake.TypeServerHello && fits && size >= 36 && helloVersion(version):
 		if dir == dissect.ToServer {

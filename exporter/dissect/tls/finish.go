@@ -71,6 +71,7 @@ func (k *conn) finish(why string) {
 	k.describe(hs)
 	row.Summary = hs.summary(why)
 	k.clock(hs, whole)
+	hs.x.Reversed = k.client == dissect.ToClient
 	if k.quic { // the protocol inside, not the one that carries QUIC
 		was := k.c.Info.Transport
 		k.c.Info.Transport = dissect.QUIC

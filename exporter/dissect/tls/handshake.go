@@ -44,9 +44,6 @@ func NewHandshake(c *dissect.Conn, certs *Certs) *Handshake {
 // first packet can be misleading.
 func (h *Handshake) Client(dir dissect.Dir) {
 	h.k.client = dir
-	if h.k.hs != nil {
-		h.k.hs.x.Reversed = dir == dissect.ToClient
-	}
 }
 
 // Again forgets the messages so far, because the client begins its handshake anew. The cited bytes stay.

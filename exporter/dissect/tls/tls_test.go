@@ -438,3 +438,21 @@ func TestSSL2Hello(t *testing.T) {
 		t.Errorf("rows %+v", list)
 	}
 }
+
+// TestClientHelloFromTheOtherSide states that the sender of the ClientHello is the client: of the connection if no
+// handshake of TCP says which side dialled, else of the call, as in RFC 8071.
+func TestClientHelloFromTheOtherSide(t *testing.T) {
+	client, server := configs(t, stdtls.VersionTLS12)
+	chunks := mustTalk(t, client, server)
+	for i := range chunks {
+		chunks[i].Dir = chunks[i].Dir.Other()
+	}
+	for _, known := range []bool{false, true} {
+		o := dissecttest.OptionsOf(Protocol(nil))
+		o.Roles, o.ServerPort = known, 7443
+		r := dissecttest.Play(t, o, chunks...)
+		if len(r.Emissions) != 1 || r.Conn.Flipped() == known || r.Emissions[0].Reversed != known {
+			t.Errorf("roles known %t: flipped %t, %s", known, r.Conn.Flipped(), dissecttest.Lines(r))
+		}
+	}
+}
