@@ -6,10 +6,11 @@ import (
 
 // LossSink is a Sink that knows what the capture lacks. Lost returns a datagram captured without its ports that may be
 // of a connection, sent in one direction between two times of one clock. Lacks reports whether packets between two times
-// of one clock are missing. OneSided reports whether the capture lacks all that one side of a connection sent.
+// of one clock are missing, and whether some may be, because they were lost at an unknown time within more than a minute.
+// OneSided reports whether the capture lacks all that one side of a connection sent.
 type LossSink interface {
 	Lost(c *Conn, dir Dir, from, to Instant) (Packet, bool)
-	Lacks(from, to Instant) bool
+	Lacks(from, to Instant) (packets, perhaps bool)
 	OneSided(c *Conn) bool
 }
 
@@ -28,7 +29,8 @@ func (c *Conn) mayBeLost(x *Exchange, b *table.Call) (p *Packet, lost bool) {
 	}
 	if datagrams(c.root().Info.Transport) {
 		p = c.portless(x)
-		return p, p != nil || c.unreadSince(x, answers) || c.lacked(x)
+		missing, _ := c.lacked(x)
+		return p, p != nil || c.unreadSince(x, answers) || missing
 	}
 	left := c.departures()
 	return nil, x.optional || c.losses.of[answers] != x.before[answers] || left != nil && left[x.caller()].ahead
@@ -50,12 +52,16 @@ func (c *Conn) unreadSince(x *Exchange, dir Dir) bool {
 	return f != nil && f.unread[dir] > x.req.no+1
 }
 
-// lacked reports whether packets are missing from the time in which a question in a datagram is usually answered.
-func (c *Conn) lacked(x *Exchange) bool {
+// lacked reports whether packets are missing from the time in which a question in a datagram is usually answered, and
+// whether some may be.
+func (c *Conn) lacked(x *Exchange) (packets, perhaps bool) {
 	known, ok := c.engine.sink.(LossSink)
+	if !ok || !datagrams(c.root().Info.Transport) {
+		return false, false
+	}
 	to := x.req.end()
 	to.Ns += freshQuestion
-	return ok && known.Lacks(x.req.begin(), to)
+	return known.Lacks(x.req.begin(), to)
 }
 
 // intact reports whether all that the other side of a TCP connection sent before a message was captured and read: what

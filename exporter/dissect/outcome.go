@@ -35,6 +35,9 @@ func (c *Conn) judge(x *Exchange, b *table.Call) {
 		if known, ok := c.engine.sink.(LossSink); b.Outcome == table.NoAnswer && !x.resp.seen && ok && known.OneSided(c.root()) {
 			b.Outcome = table.Cut
 		}
+		if _, perhaps := c.lacked(x); perhaps && b.Outcome == table.NoAnswer && !x.resp.seen {
+			c.Anomaly("unplaced_losses", "the capture lost packets at an unknown time within more than a minute: the answer may be one of them", 0)
+		}
 		b.WaitedUs = c.waited(x, b)
 	}
 	if x.either && x.resp.seen {

@@ -24,6 +24,7 @@ type Newest struct {
 type Hole struct {
 	Clock    int32
 	From, To int64
+	Sparse   bool // only some packets of a long time are missing
 }
 
 // SetSeen sets what was seen up to the end of the next round.
@@ -51,8 +52,15 @@ func (c *Conn) oneSided() bool {
 func (s *sink) OneSided(d *dissect.Conn) bool { return d.Info.Owner.(*Conn).oneSided() }
 
 // Lacks implements dissect.LossSink.
-func (s *sink) Lacks(from, to dissect.Instant) bool {
-	return slices.ContainsFunc(s.seen.Holes, func(h Hole) bool {
-		return h.Clock == from.Clock && h.From <= to.Ns && (h.From >= from.Ns || h.To > from.Ns)
-	})
+func (s *sink) Lacks(from, to dissect.Instant) (packets, perhaps bool) {
+	for _, h := range s.seen.Holes {
+		switch {
+		case h.Clock != from.Clock || h.From > to.Ns || h.From < from.Ns && h.To <= from.Ns:
+		case h.Sparse:
+			perhaps = true
+		default:
+			packets = true
+		}
+	}
+	return packets, perhaps
 }

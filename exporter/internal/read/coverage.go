@@ -195,10 +195,13 @@ func (r *Reader) dropped(o *opened, p *pcapng.Packet, n int64) {
 	if o.packets > 0 {
 		before = o.last
 	}
-	r.recordings.Lost(r.links[o.links[p.Interface]].recording.Clock, before, o.now)
+	r.recordings.Lost(flow.Hole{Clock: r.links[o.links[p.Interface]].recording.Clock, From: before, To: o.now})
 	r.addCoverage(table.Coverage{FileID: o.id, Source: r.links[o.links[p.Interface]].Name, FromNs: p.Time, ToNs: p.Time,
 		Kind: "hole", Reason: "drop", Packets: n, Detail: "lost before this packet, according to its block"})
 }
+
+// longLoss is how long, in ns, the time is after which lost packets leave most questions of that time untouched.
+const longLoss = int64(60e9)
 
 // countedLoss records the times in which an interface lost packets according to its statistics: between two of them, or
 // between the first packet and them. A segment is left out: its packets say what was lost before them.
@@ -217,7 +220,7 @@ func (r *Reader) countedLoss(o *opened, f *pcapng.Interface, clock int32) {
 		}
 		n := lostBy(&s)
 		if n > 0 && n != before {
-			r.recordings.Lost(clock, from, to)
+			r.recordings.Lost(flow.Hole{Clock: clock, From: from, To: to, Sparse: to > from+longLoss})
 		}
 		from, before = to, n
 	}

@@ -187,7 +187,7 @@ func (s *Set) follow(c *Recording, number int32) {
 	if x := s.continuedBy(c); x != nil {
 		x.continued = true
 		if c.start.first-x.last >= holePause {
-			s.Lost(x.Clock, x.last, c.start.first)
+			s.Lost(flow.Hole{Clock: x.Clock, From: x.last, To: c.start.first})
 		}
 		s.setClock(c, x.Clock, SameContinued)
 	} else {
@@ -229,22 +229,24 @@ func (s *Set) setClock(c *Recording, clock int32, by string) {
 	s.clocks = append(s.clocks, c.newest)
 }
 
-// Lost records that packets between two times of a clock are missing.
-func (s *Set) Lost(clock int32, from, to int64) {
-	if n := len(s.holes) - 1; n >= 0 && s.holes[n].Clock == clock && from >= s.holes[n].From && from <= s.holes[n].To+holeApart {
-		s.holes[n].To = max(s.holes[n].To, to)
-		return
+// Lost records a hole. One that begins soon after the newest one, and is of its kind, extends that.
+func (s *Set) Lost(h flow.Hole) {
+	if n := len(s.holes) - 1; n >= 0 {
+		if last := &s.holes[n]; last.Clock == h.Clock && last.Sparse == h.Sparse && h.From >= last.From && h.From <= last.To+holeApart {
+			last.To = max(last.To, h.To)
+			return
+		}
 	}
 	if len(s.holes) == maxHoles {
 		s.holes = slices.Delete(s.holes, 0, 1)
 	}
-	s.holes = append(s.holes, flow.Hole{Clock: clock, From: from, To: to})
+	s.holes = append(s.holes, h)
 }
 
 // Damaged records that packets of a file between two times are missing.
 func (s *Set) Damaged(f *File, from, to int64) {
 	for _, c := range f.current {
-		s.Lost(c.Clock, from, to)
+		s.Lost(flow.Hole{Clock: c.Clock, From: from, To: to})
 	}
 }
 
