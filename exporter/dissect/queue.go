@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
+	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
 // QueuedRequest is what a Queue knows of a request.
@@ -47,6 +48,10 @@ type Queue[C Queued] struct {
 	lost   bool  // responses may be missing: order alone does not pair
 	starts bool  // those before the first one are missing
 	passes bool  // the newest response, at passed, answers a request that was given up
+
+	// Only says that all the server sends is responses, each of which is emitted with its last byte. What comes with
+	// the first response of a capture is then another one.
+	Only   bool
 	passed uint32
 }
 
@@ -187,6 +192,9 @@ func (q *Queue[C]) Answer(seq uint32) C {
 		return none
 	}
 	c := q.next(seq)
+	if c == none && q.Front() == none && q.line.Excess(q.Conn.Now().Time) {
+		q.Conn.Anomaly("pairing_unknown", inorder.Excess, 0)
+	}
 	q.line.Answered(seq, c != none)
 	return c
 }
@@ -229,6 +237,9 @@ func (q *Queue[C]) find(seq uint32) (c C) {
 	}
 	for n := m.End; n > 0 && q.All()[0] != c; n-- {
 		q.Emit(q.All()[0], string(LossGap))
+	}
+	if m.Alone && q.Only {
+		q.Conn.known().alone = table.Some(seq)
 	}
 	if m.Guessed {
 		q.Conn.Anomaly("pairing_guessed", inorder.Guessed, 0)

@@ -18,6 +18,9 @@ const Guessed = "after a gap among pipelined requests, responses were assigned t
 // Unknown is the detail of anomaly pairing_unknown.
 const Unknown = "the capture begins in the middle of the connection: a response could belong to several requests, or to one from before the capture, so it is a row of its own, and these requests end without it"
 
+// Excess is the detail of pairing_unknown after more responses than requests.
+const Excess = "the capture begins in the middle of the connection, and more responses came than requests were captured: those before may answer requests from before the capture"
+
 // Request is the position of a request in its conversation.
 type Request struct {
 	Ack   uint32 // acknowledged by the client when it sent the request
@@ -36,12 +39,14 @@ func (q *Request) Follows(seq uint32) bool { return !q.blind && int32(q.Ack-seq)
 type Line struct {
 	last     int64  // when the last request was sent
 	strange  uint32 // where the newest response begins, if unasked
+	ack      uint32 // of the first request, see alone
 	unasked  bool   // that response answers no captured request, or came after requests were lost
 	lost     bool   // responses were lost after the newest one that was assigned to a request
 	missing  bool   // requests before the next one may be missing
 	starts   bool   // they were sent before the capture
 	late     bool   // late responses to dropped requests may follow
 	overlaps bool   // the client sends while only some answers have arrived
+	alone    bool   // the pairs are right only if no request from before the capture was pending when the first one was sent
 	Blind    bool   // the transport has no acknowledgement numbers of bytes
 }
 
@@ -55,7 +60,15 @@ func (l *Line) Answered(seq uint32, assigned bool) {
 }
 
 // Lost records that responses may be missing.
-func (l *Line) Lost() { l.lost = true }
+func (l *Line) Lost() { l.lost, l.alone = true, false }
+
+// Excess reports whether a response at now, for which no request waits, shows that the pairs so far may be wrong: one to
+// a request from before the capture came first. After a pause, the server may send without a request.
+func (l *Line) Excess(now int64) bool {
+	was := l.alone && now-l.last < pause
+	l.alone = l.alone && !was
+	return was
+}
 
 // served reports whether the requests that are missing before q may have been answered before the client sent q. If
 // not, they are of its batch, and the next response answers the first of them.
@@ -73,6 +86,13 @@ func (l *Line) whole(q *Request, size int) bool {
 // if there is none or if responses may be missing.
 func (l *Line) Sent(ack uint32, now int64, oldest *Request) Request {
 	q := Request{Ack: ack, After: l.missing, Late: l.late, Quiet: now-l.last >= pause, first: l.starts, blind: l.Blind}
+	switch {
+	case !l.alone:
+	case q.Quiet:
+		l.alone = false
+	case ack == l.ack: // of the batch of the first one, which was then not its only request
+		q.After, q.first = true, true
+	}
 	l.last, l.missing, l.starts, l.late = now, false, false, false
 	if oldest != nil && !oldest.After && oldest.Ack != ack {
 		l.overlaps = true
@@ -83,6 +103,7 @@ func (l *Line) Sent(ack uint32, now int64, oldest *Request) Request {
 // Missing records that requests are missing before next, the oldest pending one, or before the
 // next one sent if next is nil.
 func (l *Line) Missing(next *Request) {
+	l.alone = false
 	if next != nil {
 		next.After, next.first = true, false
 	} else {
@@ -106,6 +127,7 @@ type Match struct {
 	Any     bool // some request is possible
 	Guessed bool // several requests are possible
 	Unknown bool // only because of requests from before the capture, for which no bytes are lost
+	Alone   bool // unless a request from before the capture was pending: nothing shows that none was
 }
 
 // Find finds the request for a response at seq. waiting yields the requests without an answer,
@@ -135,6 +157,9 @@ func (l *Line) Find(seq uint32, waiting iter.Seq2[int, *Request]) Match {
 		return m
 	}
 	m.Place, m.Guessed = place, several
+	if m.Alone = newest.After && newest.first && !(l.unasked && newest.Follows(l.strange)); m.Alone {
+		l.alone, l.ack = true, newest.Ack
+	}
 	newest.After, newest.Late = false, false
 	return m
 }
