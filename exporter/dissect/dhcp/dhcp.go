@@ -7,6 +7,7 @@ package dhcp
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
@@ -74,8 +75,29 @@ type call = byid.Call[*Row, struct{}]
 type key struct {
 	dir     dissect.Dir
 	version int32
+	begins  bool // DISCOVER or SOLICIT, whose id the next request may have too
 	id      int64
 }
+
+// begins reports whether a message is, or answers, the first request of a client. An ACK or REPLY answers it with option
+// Rapid Commit only: RFC 4039 section 4, RFC 8415 section 21.14.
+func (m *message) begins() bool {
+	switch m.kind {
+	case "DISCOVER", "SOLICIT", "OFFER", "ADVERTISE":
+		return true
+	case "ACK":
+		return slices.Contains(m.row.Options, rapid4)
+	case "REPLY":
+		return slices.Contains(m.row.Options, rapid6)
+	}
+	return false
+}
+
+// Option Rapid Commit, as in Row.Options.
+const (
+	rapid4 = "80"
+	rapid6 = "14"
+)
 
 type conn struct {
 	byid.Pairs[key, *Row, struct{}]
@@ -120,10 +142,15 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 			k.End(c, "")
 			return m.end, nil
 		}
-		k.Await(key{in.Dir, m.version, m.id}, c, 4*maxText)
+		k.Await(key{in.Dir, m.version, m.begins(), m.id}, c, 4*maxText)
 		return m.end, nil
 	}
-	c, paired := k.Take(key{in.Dir.Other(), m.version, m.id})
+	asked := key{in.Dir.Other(), m.version, m.begins(), m.id}
+	c, paired := k.Take(asked)
+	if !paired && m.kind == "BOOTREPLY" { // a server of BOOTP may answer DISCOVER: RFC 1534 section 2
+		asked.begins = true
+		c, paired = k.Take(asked)
+	}
 	if paired {
 		c.Row.merge(m.row)
 	} else {

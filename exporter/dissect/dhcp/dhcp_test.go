@@ -49,9 +49,9 @@ var (
 	nak     = v4(2, 8, "", option(optType, "\x06"), option(optMessage, "wrong network"))
 	release = v4(1, 9, "", option(optType, "\x07"))
 	solicit = "\x01\x00\x00\x07" + option6(opt6ClientID, mine) + option6(opt6IANA, "\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00") + option6(opt6Requested, "\x00\x17\x00\x18") + option6(opt6FQDN, "\x00\x06till-1\x00")
-	reply6  = "\x07\x00\x00\x07" + option6(opt6ClientID, mine) + option6(opt6ServerID, theirs) + option6(opt6IANA, "\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00", option6(opt6Address, addr6, hour, hour)) +
+	reply6  = "\x07\x00\x00\x07" + option6(14) + option6(opt6ClientID, mine) + option6(opt6ServerID, theirs) + option6(opt6IANA, "\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00", option6(opt6Address, addr6, hour, hour)) +
 		option6(opt6IAPD, "\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00\x00", option6(opt6Prefix, hour, "\x00\x00\x07\x08", "\x40", addr6[:8]+"\x00\x00\x00\x00\x00\x00\x00\x00")) + option6(opt6DNS, addr6) + option6(opt6Domain, "\x04shop\x07example\x00")
-	denied6 = "\x07\x00\x00\x07" + option6(opt6ClientID, mine) + option6(opt6ServerID, theirs) + option6(opt6IANA, "\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00", option6(opt6Status, "\x00\x02none left"))
+	denied6 = "\x07\x00\x00\x07" + option6(14) + option6(opt6ClientID, mine) + option6(opt6ServerID, theirs) + option6(opt6IANA, "\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00", option6(opt6Status, "\x00\x02none left"))
 )
 
 // relayed puts a message for IPv6 into one of a relay.
@@ -146,6 +146,41 @@ func TestOneIDForTwoRequests(t *testing.T) {
 			kinds = append(kinds, a.Kind)
 		}
 		if got := strings.Join(rows, ", ") + "; " + strings.Join(kinds, ", "); got != tt.want {
+			t.Errorf("%s: got %s, want %s", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestRequestsOfOneExchange has one transaction id for both requests of a client, as RFC 2131 section 4.4.1 says, and
+// repeated responses to the first one.
+func TestRequestsOfOneExchange(t *testing.T) {
+	v4 := func(op byte, kind string, options ...string) string {
+		return v4(op, 7, "", append(options, option(optType, kind))...)
+	}
+	v6 := func(kind string, options ...string) string {
+		return kind + "\x00\x00\x07" + option6(opt6ClientID, mine) + strings.Join(options, "")
+	}
+	discover, request, offer, ack := v4(1, "\x01"), v4(1, "\x03"), v4(2, "\x02"), v4(2, "\x05")
+	solicit, request6, advertise, reply := v6("\x01"), v6("\x03"), v6("\x02"), v6("\x07")
+	for _, tt := range []struct {
+		name   string
+		chunks chunks
+		want   string
+	}{
+		{"a second OFFER", chunks{client(discover), server(offer), client(request), server(offer), server(ack)}, "DISCOVER OFFER, OFFER OFFER, REQUEST ACK"},
+		{"a second ACK", chunks{client(discover), client(request), server(ack), server(ack)}, "REQUEST ACK, ACK ACK, DISCOVER "},
+		{"Rapid Commit", chunks{client(discover), server(v4(2, "\x05", option(80, "")))}, "DISCOVER ACK"},
+		{"a server of BOOTP", chunks{client(discover), server(v4(2, "\x00"))}, "DISCOVER BOOTREPLY"},
+		{"IPv6, a second ADVERTISE", chunks{client(solicit), server(advertise), client(request6), server(advertise), server(reply)}, "SOLICIT ADVERTISE, ADVERTISE ADVERTISE, REQUEST REPLY"},
+		{"IPv6, a second REPLY", chunks{client(solicit), client(request6), server(reply), server(reply)}, "REQUEST REPLY, REPLY REPLY, SOLICIT "},
+		{"IPv6, Rapid Commit", chunks{client(solicit), server(v6("\x07", option6(14)))}, "SOLICIT REPLY"},
+	} {
+		r := dissecttest.Play(t, dissecttest.OptionsOf(Protocol()), tt.chunks...)
+		var rows []string
+		for _, row := range r.Rows() {
+			rows = append(rows, row.(*Row).Type+" "+row.(*Row).ResponseType.V)
+		}
+		if got := strings.Join(rows, ", "); got != tt.want {
 			t.Errorf("%s: got %s, want %s", tt.name, got, tt.want)
 		}
 	}
