@@ -211,3 +211,12 @@ func TestQuietCommandsWithoutLimit(t *testing.T) {
 		}
 	}
 }
+
+// TestErrorAfterLostCommands has an error that a quiet command or a lost one may have caused.
+func TestErrorAfterLostCommands(t *testing.T) {
+	lost := client("mn\r\n")
+	lost.Gap = 20
+	dissecttest.Converse(t, Protocol(), nil, dissecttest.Conversation{Name: "an error", Chunks: []dissecttest.Chunk{
+		client("mg a v\r\n"), server("EN\r\n"), client("mg zz v q\r\n"), lost, server("CLIENT_ERROR bad data chunk\r\n"), server("MN\r\n")},
+		Want: []string{"mg a v → EN, 0 values", "mg zz v q → gap error=gap outcome=unread", "? → CLIENT_ERROR bad data chunk error=no_request outcome=client_error", "mn → gap error=gap outcome=unread", "? → MN error=no_request outcome=cut"}})
+}

@@ -211,6 +211,11 @@ func (k *conn) target(in *dissect.Input, at int, r *replyLine) *call {
 		}
 		return true, true
 	})
+	if c != nil && !sure && lost && r.error { // an error fits any of them
+		k.silence(skipped)
+		k.emit(c, string(dissect.LossGap))
+		return nil
+	}
 	if c != nil && !sure && (other != nil || lost) {
 		k.c.Anomaly("pairing_guessed", "a reply without the flags k and O can be that to several quiet commands; it is shown with the first", 0)
 	}
