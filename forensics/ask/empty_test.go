@@ -2,17 +2,22 @@ package ask_test
 
 import (
 	"encoding/json"
+	"slices"
+	"strings"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/service"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
 )
 
-// TestEmptyAnswersHaveEmptyLists asks every question about nothing: a list without entries is a list, not null.
+// TestEmptyAnswersHaveEmptyLists asks every question about nothing: a list without entries is a list, not null, and the
+// answer says why no call matches, even if it lists connections.
 func TestEmptyAnswersHaveEmptyLists(t *testing.T) {
 	c := open(t, "shop.pcapng")
 	inputs := map[string]map[string]any{
 		"get_dependencies": {"service": "payment"}, "describe_service": {"service": "payment"}, "get_timeline": {"workload": "payment"}, "generate_openapi": {"service": "payment"},
-		"get_pair": {"src": "orders", "dst": "payment"}, "search_content": {"text": "xx"}, "trace_request": {"text": "xx"}, "audit_access": {"service": "payment"},
+		"get_pair": {"src": "frontend", "dst": "payment"}, "search_content": {"text": "xx"}, "trace_request": {"text": "xx"}, "audit_access": {"service": "payment"},
 		"check_expectations": {"rules": "version: 1\nrules:\n- {name: a, calls: kafka, error_rate: 1%}\n"},
 	}
 	for _, q := range all.Questions() {
@@ -32,8 +37,25 @@ func TestEmptyAnswersHaveEmptyLists(t *testing.T) {
 		if err := json.Unmarshal(text, &out); err != nil {
 			t.Fatal(err)
 		}
+		if notes, _ := out["notes"].([]any); !slices.ContainsFunc(notes, func(n any) bool { return strings.HasPrefix(n.(string), "no call matches kafka; in this time protocol is one of ") }) {
+			t.Errorf("%s: notes %q do not say why no call matches", q.Name, notes)
+		}
 		for _, name := range nulls(out) {
 			t.Errorf("%s: %s is null", q.Name, name)
+		}
+	}
+}
+
+// TestAFilterIsNoReasonToDenyCalls: a service whose calls the filter excludes had calls, and a suggested name exists.
+func TestAFilterIsNoReasonToDenyCalls(t *testing.T) {
+	c := open(t, "shop.pcapng")
+	s := must[*service.Service](t)(service.AskService(ctx, c, service.ServiceIn{Service: "payment", Scope: ask.Scope{KFL: "kafka"}}))
+	if !strings.HasPrefix(s.What, "shop/payment had no calls that match the filter; ") {
+		t.Errorf("%q", s.What)
+	}
+	for name, want := range map[string]string{"SHOP/PAYMENT": "shop/payment", "shpo/payment": "shop/payment", "shop/paymnt": "shop/payment", "paymnt": "payment"} {
+		if note := ask.UnknownName(ctx, c, name); !strings.HasSuffix(note, "did you mean "+want+"?") {
+			t.Errorf("%s: %q, want %s", name, note, want)
 		}
 	}
 }

@@ -144,18 +144,16 @@ func suggestion(ctx context.Context, c *forensics.Case, name string) string {
 		if n == "" {
 			continue
 		}
-		names, full = append(names, n), append(full, in+"/"+n)
+		names, full = append(names, n), append(full, strings.TrimPrefix(in+"/"+n, "/"))
 	}
 	near := nearest.Name(last, names)
-	switch {
+	switch at := slices.Index(names, near); {
 	case near == "":
 		return "; the service map lists the services"
-	case space == "":
-		return fmt.Sprintf("; did you mean %s?", near)
-	case near == last: // in another namespace
-		near = full[slices.Index(names, near)]
-	default:
+	case space != "" && slices.Contains(full, space+"/"+near):
 		near = space + "/" + near
+	case space != "": // only in another namespace
+		near = full[at]
 	}
 	return fmt.Sprintf("; did you mean %s?", near)
 }

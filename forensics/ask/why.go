@@ -33,7 +33,7 @@ func explain(ctx context.Context, c *forensics.Case, raw json.RawMessage, in, ou
 	f.noteUnknown(ctx, c, fields)
 	if f.Matched != "nothing_matched" && s.KFL != "" {
 		if w, err := s.Read(ctx, c); err == nil {
-			f.Notes = append(f.Notes, c.Missed(ctx, s.KFL, w.From, w.To)...)
+			f.Notes = append(f.Notes, unmet(ctx, c, w)...)
 		}
 	}
 	if f.Matched != "nothing_matched" || len(f.Notes) > before { // an unknown name is reason enough
@@ -60,4 +60,14 @@ func explain(ctx context.Context, c *forensics.Case, raw json.RawMessage, in, ou
 		f.Notes = append(f.Notes, c.Why(ctx, s.KFL, w.From, w.To)...)
 	}
 	_ = NoteUnread(ctx, c, f, w)
+}
+
+// unmet explains what a filter misses in an answer that is not empty. Such an answer may list connections although no call
+// matches.
+func unmet(ctx context.Context, c *forensics.Case, w *Window) []string {
+	r, err := c.Query(ctx, forensics.Query{SQL: "SELECT 1 FROM calls WHERE " + w.Where + " LIMIT 1", Args: w.Args, Named: true})
+	if err == nil && len(r.Rows) == 0 {
+		return c.Why(ctx, w.KFL, w.From, w.To)
+	}
+	return c.Missed(ctx, w.KFL, w.From, w.To)
 }

@@ -270,7 +270,7 @@ func (s *serviceAnswer) words() {
 	case o.In.Calls == 0 && o.Out.Calls == 0 && tried && len(o.Callers)+len(o.Asks) == 0:
 		b.WriteString(" is not shown to be a service: " + o.Contact.Words() + "; none was accepted")
 	case o.In.Calls == 0:
-		b.WriteString(map[bool]string{true: " had", false: " got"}[o.Out.Calls == 0] + " no readable calls")
+		b.WriteString(map[bool]string{true: " had", false: " got"}[o.Out.Calls == 0] + map[bool]string{true: " no readable calls", false: " no calls that match the filter"}[s.w.KFL == ""])
 		if words := o.Contact.Words(); words != "" {
 			b.WriteString("; " + words)
 		}
