@@ -37,7 +37,9 @@ func TestEmptyAnswersHaveEmptyLists(t *testing.T) {
 		if err := json.Unmarshal(text, &out); err != nil {
 			t.Fatal(err)
 		}
-		if notes, _ := out["notes"].([]any); !slices.ContainsFunc(notes, func(n any) bool { return strings.HasPrefix(n.(string), "no call matches kafka; in this time protocol is one of ") }) {
+		if notes, _ := out["notes"].([]any); !slices.ContainsFunc(notes, func(n any) bool {
+			return strings.HasPrefix(n.(string), "no call matches kafka; in this time protocol is one of ")
+		}) {
 			t.Errorf("%s: notes %q do not say why no call matches", q.Name, notes)
 		}
 		for _, name := range nulls(out) {

@@ -52,22 +52,38 @@ func (t *task) assignments(s string) (edits []edit) {
 	return edits
 }
 
-// is stands between a name and its value in a sentence.
-const is = " is "
+// is and gave stand between a name and its value in a sentence.
+const (
+	is   = " is "
+	gave = ": "
+)
+
+// given are the words between a name of several words and gave, as in: invalid API key provided: ….
+var given = []string{" provided", " given", " supplied", " received", " sent", " used"}
 
 // leastTold is the length of the shortest value that a sentence gives without a sign before it.
 const leastTold = 8
 
-// told returns the edits for values in sentences without signs, as in: your API key is …. A value has letters and digits.
+// told returns the edits for values in sentences, as in: your API key is …. A value has letters and digits.
 func (t *task) told(s string) (edits []edit) {
 	for at := 0; ; {
-		i := strings.Index(s[at:], is)
+		i, past := strings.Index(s[at:], is), len(is)
+		if j := strings.Index(s[at:], gave); j >= 0 && (i < 0 || j < i) {
+			i, past = j, len(gave)
+		}
 		if i < 0 {
 			return edits
 		}
-		i, at = at+i, at+i+len(is)
-		n := back(s, i, maxName, named)
-		if n == 0 || t.judge(s[i-n:i]) != yes && t.judge(lastWords(s[:i])) != yes {
+		i, at = at+i, at+i+past
+		name := s[:i]
+		for _, w := range given {
+			if past == len(gave) && strings.HasSuffix(name, w) {
+				name = strings.TrimSuffix(name, w)
+				break
+			}
+		}
+		n := back(name, len(name), maxName, named)
+		if n == 0 || t.judge(name[len(name)-n:]) != yes && t.judge(lastWords(name)) != yes {
 			continue
 		}
 		start, end := literal(s, at)
