@@ -9,6 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/all"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/byid"
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/internal/clip"
 )
@@ -26,11 +27,14 @@ type call struct {
 	payload    string // of a control frame
 	unread     string // why the message could not be decompressed
 	answers    int32
-	waits      bool // for answers
-	several    bool // it may have more than one
-	losses     int  // of the other side, when it was sent
-	answered   bool // its last answer came
-	attached   int  // binary messages that are parts of it
+	waits      bool  // for answers
+	several    bool  // it may have more than one
+	losses     int   // of the other side, when it was sent
+	answered   bool  // its last answer came
+	shared     bool  // another call with its key waited at the same time
+	sent       int64 // when, in ns
+	entry      *byid.Entry[string, *call]
+	attached   int // binary messages that are parts of it
 }
 
 const callCost = int(unsafe.Sizeof(call{})) + maxControl
@@ -101,10 +105,10 @@ func (k *conn) finish(in *dissect.Input, at int) {
 	}
 	k.dropRaw(s)
 	s.msg = nil
-	if m.gap || m.unread != "" {
+	body := m.x.ReqBody
+	if m.gap || m.unread != "" || body.Over() {
 		k.losses[dir]++
 	}
-	body := m.x.ReqBody
 	text := body.Kept()
 	body.ContentType = contentType(m.op, text)
 	body.Complete = !m.gap && m.unread == ""
@@ -162,6 +166,7 @@ func (k *conn) attach(s *side, m *call) {
 	s.whole = nil
 	text := whole.Kept()
 	if !whole.Complete || whole.Over() {
+		k.losses[c.dir]++
 		k.emit(c, "")
 		return
 	}
@@ -239,15 +244,24 @@ func contentType(op byte, text []byte) string {
 func (k *conn) join(m *call, text []byte, p content.Pair) {
 	if p.Role == content.Opens {
 		m.waits, m.several, m.losses = true, p.Several, k.losses[m.dir.Other()]
-		k.calls.Put(p.Key, m, callCost+len(p.Key))
+		m.sent = k.c.Now().Time
+		if c := k.waiting(p.Key); c != nil && c.dir == m.dir {
+			if m.sent-c.sent < sameTime && c.losses == m.losses {
+				c.shared, m.shared = true, true
+			} else {
+				k.calls.Remove(c.entry)
+				k.emit(c, "no_response")
+			}
+		}
+		m.entry = k.calls.Add(p.Key, m, callCost+len(p.Key))
 		return
 	}
 	if p.Role == content.Single {
 		k.emit(m, "")
 		return
 	}
-	c, ok := k.calls.Get(p.Key)
-	if !ok || c.dir == m.dir && !p.FromEither {
+	c := k.waiting(p.Key)
+	if c == nil || c.dir == m.dir && !p.FromEither {
 		why := "no_request" // what it answers was not captured, or unreadable
 		if p.Elsewhere && k.losses[m.dir.Other()] == 0 || p.Late && k.over.has(p.Key) {
 			why = ""
@@ -272,13 +286,27 @@ func (k *conn) join(m *call, text []byte, p content.Pair) {
 	m.x.ReqBody.Finish()
 	m.x.ReqBody.Release()
 	if p.Role == content.Ends {
-		k.calls.Take(p.Key)
+		k.calls.Remove(c.entry)
 		if p.Late {
 			k.over.add(p.Key)
 		}
 		c.answered = true
 		k.emit(c, "")
 	}
+}
+
+const (
+	maxSame  = 64  // calls with one key that are compared
+	sameTime = 1e9 // ns from a call to a later one with its key, after which it is not answered any longer
+)
+
+// waiting is the call that the next answer with a key belongs to: the oldest, because messages come in order. It is nil
+// if there is none.
+func (k *conn) waiting(key string) (oldest *call) {
+	for c := range k.calls.Same(key, maxSame) {
+		oldest = c
+	}
+	return oldest
 }
 
 // maxOver is the number of ended calls of a connection whose keys are remembered.
@@ -306,7 +334,15 @@ func (k *conn) emit(m *call, why string) {
 	if why == "no_response" && m.answers > 0 {
 		why = "" // a subscription ends with its connection
 	}
+	if m.shared && m.answers > 0 {
+		k.c.Anomaly("same_id", "another request with its id waited at the same time: the answer may be to that one", 0)
+	}
+	unanswered := m.waits && m.answers == 0 && (why == "no_response" || why == "reset" || why == "timeout")
 	switch {
+	case unanswered && m.losses != k.losses[m.dir.Other()]: // an answer may be among those that were not read
+		why = "gap"
+	case unanswered && m.shared:
+		row.Outcome = table.Unread
 	case why != "":
 	case m.gap:
 		why = "gap"

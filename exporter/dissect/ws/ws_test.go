@@ -159,7 +159,8 @@ func FuzzConversation(f *testing.F) { dissecttest.Fuzz(f, Protocol(), samples().
 const upgrade = "GET /chat → 101"
 
 func TestRows(t *testing.T) {
-	var two packer
+	var two, context packer
+	context.takeover = true
 	list, sent := samples(), sends(0x81, stompSend)
 	cs := []dissecttest.Conversation{
 		{Name: "text, binary and controls", Chunks: list[0].Chunks, Want: []string{upgrade,
@@ -235,6 +236,18 @@ func TestRows(t *testing.T) {
 		{Name: "a lost result of a subscription", Chunks: chunks{asks(modern), agrees(modern), sends(0x81, `{"id":"1","type":"subscribe","payload":{"query":"subscription { tick }"}}`),
 			says(0x81, `{"id":"1","type":"next","payload":{"data":{}}}`), {Dir: dissect.ToClient, Gap: 40}, says(0x81, `{"id":"1","type":"complete"}`)}, Want: []string{upgrade,
 			"subscription {tick} → 73 bytes, gap, events error=gap outcome=unread ws_opcode=text ws_fragments=1 ws_masked=true ws_compressed=false ws_payload_size=73 ws_answers=2 graphql_type=subscription graphql_fields=[tick] graphql_errors=0"}},
+		{Name: "requests with the same id", Anomalies: 3, Chunks: chunks{asksEngine("EIO=4&sid=x"), agrees(""), sends(0x81, "40/a,"), sends(0x81, "40/a,{}"), says(0x81, `40/a,{"sid":"y"}`), says(0x81, `44/a,{"message":"no"}`),
+			sends(0x81, "40/b,"), sends(0x81, "40/b,{}"), says(0x81, `40/b,{"sid":"y"}`)}, Want: []string{upgrade,
+			"Socket.IO connect /a → 5 bytes ws_opcode=text ws_fragments=1 ws_masked=true ws_compressed=false ws_payload_size=5 ws_answers=1 socketio_packet=connect socketio_namespace=/a",
+			"Socket.IO connect /a → 7 bytes, no outcome=client_error ws_opcode=text ws_fragments=1 ws_masked=true ws_compressed=false ws_payload_size=7 ws_answers=1 socketio_packet=connect socketio_namespace=/a socketio_error=no",
+			"Socket.IO connect /b → 5 bytes ws_opcode=text ws_fragments=1 ws_masked=true ws_compressed=false ws_payload_size=5 ws_answers=1 socketio_packet=connect socketio_namespace=/b",
+			"Socket.IO connect /b → 7 bytes, no response error=no_response outcome=unread ws_opcode=text ws_fragments=1 ws_masked=true ws_compressed=false ws_payload_size=7 socketio_packet=connect socketio_namespace=/b"}},
+		{Name: "with takeover the answers after a lost message cannot be read", Chunks: chunks{asks(deflate), agrees(deflate), says(0xc1, context.pack("first")), {Dir: dissect.ToClient, Gap: 30},
+			sends(0x81, `{"jsonrpc":"2.0","id":1,"method":"add"}`), says(0xc1, context.pack(`{"jsonrpc":"2.0","id":1,"result":3}`)), sends(0x81, `{"jsonrpc":"2.0","id":2,"method":"late"}`)}, Want: []string{upgrade,
+			"TEXT from server /chat → 11 bytes ws_opcode=text ws_fragments=1 ws_masked=false ws_compressed=true ws_payload_size=11",
+			"TEXT from server /chat → 41 bytes, gap error=gap outcome=unread ws_opcode=text ws_fragments=1 ws_masked=false ws_compressed=true ws_payload_size=41",
+			"add → 39 bytes, gap error=gap outcome=unread ws_opcode=text ws_fragments=1 ws_masked=true ws_compressed=false ws_payload_size=39 jsonrpc_method=add jsonrpc_id=1",
+			"late → 40 bytes, no response error=no_response outcome=no_answer ws_opcode=text ws_fragments=1 ws_masked=true ws_compressed=false ws_payload_size=40 jsonrpc_method=late jsonrpc_id=2"}},
 		{Name: "without takeover a lost message does not matter", Chunks: chunks{asks(fresh), agrees(fresh), {Dir: dissect.ToClient, Gap: 30}, says(0xc1, two.pack("fresh start"))}, Want: []string{upgrade,
 			fmt.Sprintf("TEXT from server /chat → %d bytes ws_opcode=text ws_fragments=1 ws_masked=false ws_compressed=true ws_payload_size=%d", len(two.pack("fresh start")), len(two.pack("fresh start")))}},
 		{Name: "what MQTT carries has the rows of MQTT", Chunks: list[5].Chunks, Want: []string{upgrade,
