@@ -64,7 +64,8 @@ type call struct {
 	row   Row
 	ended bool // the call was read whole
 	gap   bool
-	odd   bool // a message of it cannot be read
+	odd   bool  // a message of it cannot be read
+	no    int64 // of the calls of the connection, from 1; 0 for a reply without a call
 }
 
 const callCost = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(values{}))
@@ -91,6 +92,8 @@ type conn struct {
 	newest   int32 // number of the newest call
 	called   bool  // there is one
 	numbered bool  // numbers differ between calls
+	calls    int64 // number of calls
+	answered int64 // call.no of the newest call that has a reply
 }
 
 func newConn(c *dissect.Conn) dissect.Dissector {
@@ -234,11 +237,14 @@ func (k *conn) begin(in *dissect.Input, h head, n int) error {
 	s := &k.sides[in.Dir]
 	c := &call{}
 	if in.Dir == dissect.ToServer {
+		k.calls++
+		c.no = k.calls
 		k.Push(c, in.Packet(0).Ack, callCost)
 		k.numbered = k.numbered || k.called && k.newest != h.sequence
 		k.newest, k.called = h.sequence, true
 	} else {
 		c = k.answers(h, in.Seq(0))
+		k.answered = max(k.answered, c.no)
 	}
 	row := &c.row
 	if row.Name.V == "" {
@@ -359,6 +365,9 @@ func (k *conn) emit(c *call, why string) {
 		if why = "no_request"; c.odd {
 			row.Outcome = table.Unread
 		}
+	}
+	if c.no < k.answered && !c.x.HasResponse() && (why == "no_response" || why == "reset" || why == "timeout") {
+		row.Outcome = table.Unread // it may be a oneway call, which clients in Go send with the type of others
 	}
 	row.Error, row.Complete = table.NonEmpty(why), why == ""
 	httpfield.Trace(&row.Call, row.Headers)

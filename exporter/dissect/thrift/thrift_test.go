@@ -95,6 +95,10 @@ func TestRows(t *testing.T) {
 			"put(1: …) → gap error=gap thrift_type=call thrift_sequence=0 thrift_encoding=binary thrift_arguments=1: … thrift_framed=true", "ping() thrift_type=call thrift_sequence=0 thrift_encoding=binary thrift_framed=true"}},
 		{Name: "no reply", Chunks: chunks{client(binaryMessage(1, "add", 0, two))}, End: dissect.EndReset, Want: []string{
 			"add(1: 1, 2: 2) → reset error=reset outcome=no_answer thrift_type=call thrift_sequence=0 thrift_encoding=binary thrift_arguments=1: 1, 2: 2"}},
+		{Name: "a oneway call with the type of others, and a last call without a reply", Chunks: chunks{client(binaryMessage(1, "fire", 1, "")), client(binaryMessage(1, "add", 2, two)), server(binaryMessage(2, "add", 2, three)), client(binaryMessage(1, "ping", 3, ""))}, Want: []string{
+			"add(1: 1, 2: 2) → 0: 3 thrift_type=call thrift_sequence=2 thrift_encoding=binary thrift_arguments=1: 1, 2: 2 thrift_result=0: 3",
+			"fire() → no_response error=no_response outcome=unread thrift_type=call thrift_sequence=1 thrift_encoding=binary",
+			"ping() → no_response error=no_response outcome=no_answer thrift_type=call thrift_sequence=3 thrift_encoding=binary"}},
 		{Name: "a reply without its call", Chunks: chunks{client(binaryMessage(4, "zip", 1, "")), server(binaryMessage(2, "add", 0, three))}, Want: []string{"zip() thrift_type=oneway thrift_sequence=1 thrift_encoding=binary",
 			"add() → 0: 3 → no_request error=no_request thrift_type=reply thrift_sequence=0 thrift_encoding=binary thrift_result=0: 3"}},
 	}...)
