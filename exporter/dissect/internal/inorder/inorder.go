@@ -90,7 +90,7 @@ func (l *Line) Sent(ack uint32, now int64, oldest *Request) Request {
 	case !l.alone:
 	case q.Quiet:
 		l.alone = false
-	case ack == l.ack: // of the batch of the first one, which was then not its only request
+	case ack == l.ack && ack != 0: // of the batch of the first one, which was then not its only request; plaintext of a library has only 0
 		q.After, q.first = true, true
 	}
 	l.last, l.missing, l.starts, l.late = now, false, false, false

@@ -140,3 +140,23 @@ func TestFindAfterMissing(t *testing.T) {
 		}
 	}
 }
+
+// TestTheBatchOfTheFirstRequest states that a request with the acknowledgement of the first one of a capture, whose response
+// came between them, was not its only request. Plaintext of a library has no acknowledgements.
+func TestTheBatchOfTheFirstRequest(t *testing.T) {
+	for _, c := range []struct {
+		first, second uint32
+		after         bool
+	}{{100, 100, true}, {100, 120, false}, {0, 0, false}} {
+		var l Line
+		l.Interrupted(true, false)
+		q := l.Sent(c.first, 1, nil)
+		if m := l.Find(c.first, func(yield func(int, *Request) bool) { yield(0, &q) }); m.Place != 0 || !m.Alone {
+			t.Fatalf("%v: %+v", c, m)
+		}
+		l.Answered(c.first, true)
+		if q = l.Sent(c.second, 2, nil); q.After != c.after {
+			t.Errorf("acknowledgements %d and %d: %+v", c.first, c.second, q)
+		}
+	}
+}
