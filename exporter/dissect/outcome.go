@@ -39,11 +39,12 @@ func (c *Conn) judge(x *Exchange, b *table.Call) {
 		if b.Outcome == "" {
 			b.Outcome = c.outcome(x, b)
 		}
-		if known, ok := c.engine.sink.(LossSink); b.Outcome == table.NoAnswer && !x.resp.seen && ok && known.OneSided(c.root()) {
-			b.Outcome = table.Cut
-		}
-		if _, perhaps := c.lacked(x); perhaps && b.Outcome == table.NoAnswer && !x.resp.seen {
-			c.Anomaly("unplaced_losses", "the capture lost packets at an unknown time within more than a minute: the answer may be one of them", 0)
+		if known, ok := c.engine.sink.(LossSink); ok && b.Outcome == table.NoAnswer && !x.resp.seen {
+			if known.OneSided(c.root()) {
+				b.Outcome = table.Cut
+			} else if _, perhaps := c.lacked(x); perhaps {
+				c.Anomaly("unplaced_losses", "the capture lost packets at an unknown time within more than a minute: the answer may be one of them", 0)
+			}
 		}
 		b.WaitedUs = c.waited(x, b)
 	}

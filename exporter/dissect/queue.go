@@ -48,10 +48,7 @@ type Queue[C Queued] struct {
 	lost   bool  // responses may be missing: order alone does not pair
 	starts bool  // those before the first one are missing
 	passes bool  // the newest response, at passed, answers a request that was given up
-
-	// Only says that all the server sends is responses, each of which is emitted with its last byte. What comes with
-	// the first response of a capture is then another one.
-	Only   bool
+	Only   bool  // the server sends nothing but responses, each emitted with its last byte: what comes with the first one is another one
 	passed uint32
 }
 

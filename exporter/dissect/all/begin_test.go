@@ -10,7 +10,7 @@ import (
 )
 
 // TestCaptureBeginsInAPipeline lacks the first of two requests that were sent together. The response to it is not a
-// certain one to the second, and an anomaly says so at the latest when another response comes.
+// certain one to the second, and there is an anomaly, no later than another response.
 func TestCaptureBeginsInAPipeline(t *testing.T) {
 	for _, l := range pipelines() {
 		if !slices.Contains([]string{"http1", "redis", "memcached", "smtp", "pop3"}, l.name) {
