@@ -106,7 +106,7 @@ func hint(err error, code int, command string) string {
 	case errors.Is(err, pcapng.ErrNotCapture), errors.Is(err, pcapng.ErrTooShort), errors.Is(err, exporter.ErrNoInput):
 		return "pcapsule reads pcap and pcapng files, also packed with gzip or zstd"
 	case exit.IsReadOnly(err):
-		return "nothing can be written there: choose another place with -o, or with TMPDIR for temporary files"
+		return "nothing can be written there: choose another place, or move the bundle to one; TMPDIR names the place of temporary files"
 	case code == exit.Disk:
 		return "nothing was left behind; free space and run the same command again"
 	case code == exit.NotBundle:

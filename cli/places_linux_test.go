@@ -89,7 +89,7 @@ func TestPlacesThatCannotBeWritten(t *testing.T) {
 		{"a bundle does not", "XDG_CACHE_HOME", bundles, exit.Done, nil},
 		{"small questions need no temporary files", "TMPDIR", bundles, exit.Done, nil},
 		{"making a bundle again does", "TMPDIR", [][]string{{"verify", p.bundle, "--rederive"}}, exit.Disk, map[string]string{"ro": "with TMPDIR for temporary files", "size=64k": "free space"}},
-		{"outputs", "", writes, exit.Disk, map[string]string{"ro": "choose another place with -o", "size=64k": "nothing was left behind; free space"}},
+		{"outputs", "", writes, exit.Disk, map[string]string{"ro": "choose another place", "size=64k": "nothing was left behind; free space"}},
 	} {
 		for _, options := range []string{"ro", "size=64k"} {
 			t.Run(tt.what+", "+options, func(t *testing.T) {
