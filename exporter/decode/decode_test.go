@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"strings"
@@ -74,6 +75,7 @@ func TestDecode(t *testing.T) {
 	pkt := ipv4(protoUDP, 7, 0, udp)
 	pkt6 := ipv6(protoUDP, udp)
 	eth := ethernet(etherIPv4, pkt)
+	summed := ethernet(etherIPv4, finish4(bytes.Clone(pkt)))
 	const inner = "10.0.0.1:5000>10.0.0.2:53 proto=17 payload=8/8"
 	const plain6 = "fd00::1:5000>fd00::2:53 proto=17 payload=8/8"
 	const outer = "(10.0.0.1>10.0.0.2)"
@@ -154,6 +156,12 @@ func TestDecode(t *testing.T) {
 		{"VXLAN", linkEthernet, inUDP(portVXLAN, "08 00 00 00 00 00 2a 00", eth), "ip vxlan=42" + outer + " " + inner},
 		{"VXLAN on Linux's port", linkEthernet, inUDP(portOldVXLAN, "08 00 00 00 00 00 2a 00", eth), "ip vxlan=42" + outer + " " + inner},
 		{"VXLAN port with something else", linkEthernet, inUDP(portVXLAN, "08 00 00 00 00 00 2a 00", make([]byte, 60)), "ip 10.0.0.1:4000>10.0.0.2:4789 proto=17 payload=68/68"},
+		{"VXLAN on a port of the network's own", linkEthernet, inUDP(58678, "08 00 00 00 00 00 2a 00", summed), "ip vxlan=42" + outer + " " + inner},
+		{"VXLAN on a port of the network's own, IPv6 and a tag", linkEthernet, inUDP(58678, "08 00 00 00 00 00 2a 00", ethernet(etherVLAN, join("00 05 86 dd", pkt6))), "ip vlan=5 vxlan=42" + outer + " " + plain6},
+		{"like VXLAN on another port, a reserved bit set", linkEthernet, inUDP(58678, "08 00 00 01 00 00 2a 00", summed), "ip 10.0.0.1:4000>10.0.0.2:58678 proto=17 payload=58/58"},
+		{"like VXLAN on another port, IPv4 with another checksum", linkEthernet, inUDP(58678, "08 00 00 00 00 00 2a 00", flip(summed, 24)), "ip 10.0.0.1:4000>10.0.0.2:58678 proto=17 payload=58/58"},
+		{"like VXLAN on another port, IPv6 with bytes behind it", linkEthernet, inUDP(58678, "08 00 00 00 00 00 2a 00", ethernet(etherIPv6, join(pkt6, 0))), "ip 10.0.0.1:4000>10.0.0.2:58678 proto=17 payload=79/79"},
+		{"like VXLAN on another port, ARP", linkEthernet, inUDP(58678, "08 00 00 00 00 00 2a 00", ethernet(etherARP, arp)), "ip 10.0.0.1:4000>10.0.0.2:58678 proto=17 payload=50/50"},
 		{"Geneve with an option", linkEthernet, inUDP(portGeneve, "01 00 65 58 00 00 07 00 01 02 03 04", eth), "ip geneve=7" + outer + " " + inner},
 		{"GTP-U with an extension header", linkEthernet, inUDP(portGTPU, "34 ff 00", 8+len(pkt), "00 00 00 63 00 00 00 85 01 10 09 00", pkt), "ip gtpu=99" + outer + " " + inner},
 		{"GTP-U with a false length", linkEthernet, inUDP(portGTPU, "30 ff 01 00 00 00 00 63", pkt), "ip 10.0.0.1:4000>10.0.0.2:2152 proto=17 payload=44/44"},
@@ -399,4 +407,11 @@ func TestFrameIsSetAnew(t *testing.T) {
 	if a, b := fmt.Sprintf("%+v", used), fmt.Sprintf("%+v", fresh); a != b {
 		t.Errorf("a reused frame keeps old fields:\n%s\n%s", a, b)
 	}
+}
+
+// flip is b with the bits of the byte at one offset inverted.
+func flip(b []byte, at int) []byte {
+	c := bytes.Clone(b)
+	c[at] ^= 0xff
+	return c
 }

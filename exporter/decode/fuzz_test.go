@@ -21,6 +21,7 @@ func FuzzDecode(f *testing.F) {
 		body := join("08 00 65 58 00 00 2a 00", eth)
 		f.Add(uint16(LinkRaw), uint32(300), ipv4(protoUDP, 7, 0, udpDatagram(1, port, body)))
 	}
+	f.Add(uint16(LinkRaw), uint32(300), ipv4(protoUDP, 7, 0, udpDatagram(1, 58678, join("08 00 00 00 00 00 2a 00", eth))))
 	for _, kind := range []uint16{etherVLAN, etherMPLS, etherPPPoE, etherNSH, etherPBB, etherMACsec, etherFabric, etherVNTag, etherARP} {
 		f.Add(uint16(linkEthernet), uint32(300), ethernet(kind, eth))
 	}

@@ -165,6 +165,9 @@ func (w *walk) udp() layer {
 	if tunnelPort(f.SrcPort) {
 		return w.udpTunnel(f.SrcPort)
 	}
+	if provenVXLAN(w.data, w.wire) {
+		return w.vxlan()
+	}
 	w.transportSum(whole, length, 6)
 	return layerDone
 }

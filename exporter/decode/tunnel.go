@@ -151,6 +151,30 @@ func (w *walk) vxlan() layer {
 	return w.into(TunnelVXLAN, be32(b[4:])>>8, 8, layerEthernet)
 }
 
+// provenVXLAN reports whether a datagram to any port is VXLAN, which networks are often configured to send to a
+// port of their own. All reserved bits are 0 as RFC 7348 section 5 requires of senders, and an IPv4 header with
+// a valid checksum or an IPv6 header with exactly this length follows.
+func provenVXLAN(b []byte, wire int) bool {
+	const header = 8
+	if len(b) < header || be32(b) != 0x08000000 || b[7] != 0 || !plausibleEthernet(b[header:], wire-header) {
+		return false
+	}
+	at := header + 12
+	kind := be16(b[at:])
+	for ; kind == etherVLAN || kind == etherQinQ || kind == etherOldQinQ; kind = be16(b[at:]) {
+		at += 4
+	}
+	ip := b[at+2:]
+	switch kind {
+	case etherIPv4:
+		size := int(ip[0]&15) * 4
+		return size <= len(ip) && checksum(ip[:size], 0) == 0xffff
+	case etherIPv6:
+		return ipv6Header+int(be16(ip[4:])) == wire-at-2
+	}
+	return false
+}
+
 func (w *walk) vxlanGPE() layer {
 	b, vni := w.data, be32(w.data[4:])>>8
 	if b[0]&0x08 == 0 || b[0]&0x30 != 0 {

@@ -36,7 +36,7 @@ func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 		return dissect.No
 	}
 	f := parseFrame(head)
-	if !f.likely(head, dir) {
+	if !f.likely(head, dir, f.stream) {
 		return dissect.No
 	}
 	if f.typ == frameSettings && !f.has(flagAck) {
@@ -52,7 +52,7 @@ func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 // the segment is enough.
 func resume(dir dissect.Dir, head []byte) dissect.Verdict {
 	if len(head) >= frameHead {
-		if f := parseFrame(head); f.likely(head, dir) && len(head) == frameHead+f.size {
+		if f := parseFrame(head); f.likely(head, dir, f.stream) && len(head) == frameHead+f.size {
 			return dissect.Likely
 		}
 	}
@@ -80,7 +80,7 @@ func detectSettings(dir dissect.Dir, f frame, head []byte) dissect.Verdict {
 		}
 		head = head[next:]
 		switch f = parseFrame(head); {
-		case !f.likely(head, dir):
+		case !f.likely(head, dir, 0):
 			return dissect.No
 		case f.typ != frameHeaders:
 		case len(head) <= frameHead+f.before():
@@ -94,34 +94,47 @@ func detectSettings(dir dissect.Dir, f frame, head []byte) dissect.Verdict {
 	return dissect.No
 }
 
+// maxStream is the largest id of a stream that one frame proves: few connections reach it, and random bytes mostly do.
+const maxStream = 1 << 24
+
 // chain examines the frames after the first: all present frames must be likely, and the last may
-// be incomplete if another one precedes it.
+// be incomplete if another one precedes it. Streams above maxStream need two frames that agree.
 func chain(dir dissect.Dir, f frame, head []byte) dissect.Verdict {
+	near, high := f.stream, 0
 	for n := 1; ; n++ {
+		if f.stream > maxStream {
+			high++
+		}
 		next := frameHead + f.size
 		switch {
-		case len(head) == next, n > maxChain:
-			return dissect.Likely
+		case len(head) == next && high == 1 && len(head) < maxDetect:
+			return dissect.More
 		case len(head) < next && n == 1 && len(head) < maxDetect && (f.typ == frameData || f.typ == frameHeaders):
 			return dissect.More
-		case len(head) < next+frameHead && n == 1:
+		case len(head) != next && len(head) < next+frameHead && n == 1, len(head) < next+frameHead && high == 1:
 			return dissect.No
-		case len(head) < next+frameHead:
+		case len(head) < next+frameHead, n > maxChain:
 			return dissect.Likely
 		}
 		head = head[next:]
-		if f = parseFrame(head); !f.likely(head, dir) {
+		if f = parseFrame(head); near == 0 {
+			near = f.stream
+		}
+		if !f.likely(head, dir, near) {
 			return dissect.No
 		}
 	}
 }
 
 // likely reports whether b begins with a frame that this side may send: of a known type, with
-// flags of that type, on a stream that the side may use, not too long, and with header blocks of
-// the right direction.
-func (f *frame) likely(b []byte, dir dissect.Dir) bool {
-	const maxStream = 1 << 24 // few connections reach it; random bytes mostly do
-	if f.size > defaultFrame || f.stream > maxStream || b[5]&0x80 != 0 || !f.legal() {
+// flags of that type, on a stream that the side may use and that is low or near another one, not too
+// long, and with header blocks of the right direction.
+func (f *frame) likely(b []byte, dir dissect.Dir, near uint32) bool {
+	const window = 1 << 12 // streams that are open together are rarely further apart
+	if f.stream > maxStream && max(f.stream, near)-min(f.stream, near) > window {
+		return false
+	}
+	if f.size > defaultFrame || b[5]&0x80 != 0 || !f.legal() {
 		return false
 	}
 	body := b[frameHead:]

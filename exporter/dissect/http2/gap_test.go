@@ -118,6 +118,10 @@ func TestDetect(t *testing.T) {
 	request := c.flush().Data
 	s.ok(1, "x")
 	answer := s.flush().Data
+	const high = maxStream + 5
+	late := c.get(high, "/x").flush().Data
+	lateAnswer := s.ok(high, "x").flush().Data
+	ping := []byte("\x00\x00\x08\x06\x00\x00\x00\x00\x0012345678")
 	for _, tc := range []struct {
 		name string
 		dir  dissect.Dir
@@ -143,6 +147,13 @@ func TestDetect(t *testing.T) {
 		{"PRIORITY_UPDATE that names a stream, and a PING", dissect.ToServer, []byte("\x00\x00\x07\x10\x00\x00\x00\x00\x00\x00\x00\x00\x03u=1\x00\x00\x08\x06\x00\x00\x00\x00\x0012345678"), dissect.Likely},
 		{"HEADERS of a client on an even stream", dissect.ToServer, []byte("\x00\x00\x01\x01\x05\x00\x00\x00\x02\x82"), dissect.No},
 		{"a truncated header block", dissect.ToServer, []byte("\x00\x00\x02\x01\x05\x00\x00\x00\x01\x82\x44"), dissect.No},
+		{"an answer on a high stream", dissect.ToClient, lateAnswer, dissect.Likely},
+		{"PING and requests on high streams", dissect.ToServer, slices.Concat(ping, late, c.get(high+2, "/x").flush().Data), dissect.Likely},
+		{"one frame on a high stream", dissect.ToServer, late, dissect.More},
+		{"one frame on a high stream, and a PING", dissect.ToServer, slices.Concat(late, ping), dissect.More},
+		{"one frame on a high stream, and the head of another", dissect.ToServer, slices.Concat(late, ping[:4]), dissect.No},
+		{"high streams far apart", dissect.ToServer, slices.Concat(late, c.get(high+1<<20, "/x").flush().Data), dissect.No},
+		{"a low and a high stream", dissect.ToServer, slices.Concat(request, late), dissect.No},
 		{"a DATA frame alone", dissect.ToClient, []byte("\x00\x00\x01\x00\x00\x00\x00\x00\x03x"), dissect.More},
 		{"padding longer than its frame", dissect.ToClient, []byte("\x00\x00\x02\x00\x08\x00\x00\x00\x03\x05x\x00\x00\x08\x06\x00\x00\x00\x00\x0012345678"), dissect.No},
 		{"a request that fills its segment", dissect.ToServer, request, dissect.Likely},
