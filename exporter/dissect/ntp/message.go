@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
@@ -48,6 +49,9 @@ type message struct {
 	end                                 int
 }
 
+// digests are the sizes of MD5 and SHA-1, and of SHA-224 to SHA-512, which ntpd and chrony use too.
+var digests = []int{16, 20, 28, 32, 48, 64}
+
 // parse reads a message: its header, extension fields (RFC 7822) and a MAC.
 func parse(b []byte) (m message, ok bool) {
 	if len(b) < headerSize {
@@ -64,17 +68,17 @@ func parse(b []byte) (m message, ok bool) {
 	}
 	m.end = headerSize
 	rest := b[headerSize:]
-	for len(rest) > 24 && m.version == 4 { // longer than a MAC
+	for len(rest) > 24 && m.version == 4 { // longer than the MAC of RFC 7822 section 3
 		n := int(be.Uint16(rest[2:]))
 		if n < minExtension || n%4 != 0 || n > len(rest) || len(m.extensions) == maxExtensions {
-			return m, true // the rest is an anomaly
+			break
 		}
 		m.extensions = append(m.extensions, be.Uint16(rest))
 		rest = rest[n:]
 		m.end += n
 	}
-	switch n := len(rest); {
-	case n == 4 || n == 12 && m.version < 4 || n == 20 || n == 24:
+	switch n := len(rest); { // what is left is an anomaly
+	case n == 4 || n == 12 && m.version < 4 || slices.Contains(digests, n-4):
 		m.keyID = table.Some(int64(be.Uint32(rest)))
 		m.end += n
 	case n >= minExtension && m.version == 4 && int(be.Uint16(rest[2:])) == n:

@@ -87,6 +87,9 @@ func TestDetect(t *testing.T) {
 		{"stratum 17", dissect.ToClient, "2411" + reply[4:], dissect.No},
 		{"a time in 1960", dissect.ToClient, reply[:32] + "7000000000000000" + reply[48:], dissect.No},
 		{"zeros", dissect.ToServer, zeros16 + zeros16 + zeros16, dissect.No},
+		{"a SHA-512 digest", dissect.ToServer, ask + "00000004" + zeros16 + zeros16 + zeros16 + zeros16, dissect.Likely},
+		{"an extension field and a SHA-256 digest", dissect.ToServer, ask + "01040010" + zeros16[:24] + "00000004" + zeros16 + zeros16, dissect.Likely},
+		{"a digest of a size that no hash has", dissect.ToServer, ask + "00000004" + zeros16 + zeros16 + zeros16[:24], dissect.No},
 		{"bytes after the message", dissect.ToServer, ask + "0000", dissect.No},
 	} {
 		if got := detect(c.dir, []byte(raw(c.head))); got != c.want {
