@@ -151,6 +151,13 @@ func (k *conn) message(in *dissect.Input, m *message, head, n int) {
 		k.response(in, m, id, head, n)
 		return
 	}
+	if c, ok := k.Get(id); ok && !c.X.HasRequest() { // it was captured after a provisional response
+		c.X.Request(in, 0, n)
+		m.hide(in, &c.X, head, n)
+		c.Row.asked(m)
+		k.Grow(id, m.cost())
+		return
+	}
 	c := k.Request(in, n, &Row{})
 	m.hide(in, &c.X, head, n)
 	c.Row.asked(m)
@@ -176,8 +183,12 @@ func (k *conn) response(in *dissect.Input, m *message, id key, head, n int) {
 		c.Row.common(m)
 	}
 	c.Row.answered(m)
-	if m.status < 200 && ok {
-		if first, _ := c.X.RequestTime(); (m.status == 180 || m.status == 183) && !c.Row.Ringing.OK {
+	if m.status < 200 {
+		if !ok {
+			k.Await(id, c, 2<<10+m.cost())
+			return
+		}
+		if first, _ := c.X.RequestTime(); c.X.HasRequest() && (m.status == 180 || m.status == 183) && !c.Row.Ringing.OK {
 			c.Row.Ringing = k.Conn.Micros(first, in.Instant(0))
 		}
 		k.Grow(id, m.cost())
@@ -201,7 +212,7 @@ func (r *Row) common(m *message) {
 func (r *Row) asked(m *message) {
 	r.common(m)
 	r.URI, r.Contact, r.Media = table.NonEmpty(address([]byte(m.uri))), m.address("contact"), m.media
-	r.offers = m.offers
+	r.offers = append(m.offers, r.offers...) // those of an earlier response, if it was captured first
 	r.Host, r.UserAgent, r.RequestContentType = table.NonEmpty(host(m.uri)), m.text("user-agent"), m.text("content-type")
 	r.Expires, r.Reason = m.number("expires"), m.text("reason")
 	r.AuthKind, r.User, r.Realm = m.credentials("authorization")
@@ -212,7 +223,7 @@ func (r *Row) asked(m *message) {
 
 // answered adds the fields of a response.
 func (r *Row) answered(m *message) {
-	if m.status < 200 && r.URI.OK && len(r.Provisional) < maxProvisional {
+	if m.status < 200 && len(r.Provisional) < maxProvisional {
 		r.Provisional = append(r.Provisional, fmt.Sprint(m.status))
 	}
 	if m.media != nil {

@@ -133,3 +133,18 @@ func TestDetect(t *testing.T) {
 		{"a line without an end", dissect.ToServer, "INVITE sip:" + strings.Repeat("a", maxFirst), dissect.No},
 	})
 }
+
+// TestProvisionalResponseFirst has a provisional response before its request, as packets that were captured out of order
+// are, and one whose request was not captured.
+func TestProvisionalResponseFirst(t *testing.T) {
+	columns := []string{"sip_provisional", "sip_ringing_us"}
+	dissecttest.Converse(t, over(dissect.UDP), columns,
+		dissecttest.Conversation{Name: "then the request", Chunks: chunks{server(ringing), client(invite), server(taken)}, Midway: true,
+			Want: []string{"INVITE sip:bob:***@shop.example:5070;transport=udp → 200 OK sip_provisional=[180]"}},
+		dissecttest.Conversation{Name: "then the request alone", Chunks: chunks{server(ringing), client(invite)}, Midway: true,
+			Want: []string{"INVITE sip:bob:***@shop.example:5070;transport=udp → 180, no_response error=no_response outcome=no_answer sip_provisional=[180]"}},
+		dissecttest.Conversation{Name: "without the request", Chunks: chunks{server(ringing), server(taken)}, Midway: true,
+			Want: []string{"INVITE sip:bob@shop.example → 200 OK error=no_request outcome=cut sip_provisional=[180]"}},
+		dissecttest.Conversation{Name: "alone", Chunks: chunks{server(ringing)}, Midway: true,
+			Want: []string{"INVITE sip:bob@shop.example → 180, no_request error=no_request outcome=cut sip_provisional=[180]"}})
+}

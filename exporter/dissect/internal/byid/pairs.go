@@ -64,7 +64,7 @@ func (p *Pairs[K, R, N]) Await(key K, c *Call[R, N], text int) {
 
 // End emits a call. why is empty if it ended normally.
 func (p *Pairs[K, R, N]) End(c *Call[R, N], why string) {
-	if why == "" && !p.Alone && !c.X.HasRequest() {
+	if (why == "" || why == "no_response") && !p.Alone && !c.X.HasRequest() {
 		why = "no_request"
 	}
 	b := c.Row.Base()
