@@ -67,6 +67,8 @@ func TestRows(t *testing.T) {
 		{Name: "names of mailboxes", Chunks: after(client("1 SELECT \"B&APw-cher &- mehr\"\r\n"), server("1 OK a\r\n"), client("2 EXAMINE {5+}\r\ninbox\r\n"), server("2 OK b\r\n"), client("3 SELECT &%\r\n"), server("3 NO c\r\n")), Want: []string{hello,
 			`SELECT "B&APw-cher &- mehr" → OK imap_argument="B&APw-cher &- mehr" imap_mailbox=Bücher & mehr`, `EXAMINE "inbox" → OK imap_argument="inbox" imap_mailbox=INBOX`,
 			"SELECT &% → NO c outcome=client_error imap_argument=&% imap_mailbox=&%"}},
+		{Name: "the capture begins between two commands", Midway: true, Chunks: []dissecttest.Chunk{client("2 FETCH 1 FLAGS\r\n"), server("* SEARCH 7\r\n1 OK Search completed\r\n* 1 FETCH (FLAGS ())\r\n2 OK a\r\n"), client("3 FETCH 1 FLAGS\r\n"), server("* 1 FETCH (FLAGS ())\r\n3 OK b\r\n")},
+			Want: []string{"UNKNOWN → OK, no_request error=no_request outcome=cut", "FETCH 1 FLAGS → 1 message, OK, gap error=gap imap_argument=1 FLAGS imap_messages=1", "FETCH 1 FLAGS → 1 message, OK imap_argument=1 FLAGS imap_messages=1"}},
 		{Name: "a gap in a message", Chunks: after(client("1 FETCH 1 BODY[]\r\n"), server("* 1 FETCH (BODY[] {30}\r\nSubject: x\r\n"), dissecttest.Chunk{Dir: dissect.ToClient, Gap: 10}, server("12345678)\r\n1 OK a\r\n"), client("2 NOOP\r\n"), server("2 OK b\r\n")), Want: []string{hello,
 			"FETCH 1 BODY[] → 1 message (30 bytes), OK, gap error=gap imap_argument=1 BODY[] imap_messages=1 imap_size=30 imap_subject=x", "NOOP → OK"}},
 		{Name: "a gap among responses", Chunks: after(client("1 FETCH 1:2 FLAGS\r\n"), server("* 1 FETCH (FLAGS ())\r\n"), dissecttest.Chunk{Dir: dissect.ToClient, Gap: 22}, server("1 OK a\r\n")), Want: []string{hello,

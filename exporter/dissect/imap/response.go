@@ -273,6 +273,9 @@ func (k *conn) answer(in *dissect.Input, at, n int, tag, status string, text []b
 		k.pass(c)
 		k.missed = false
 	} else {
+		if w := k.waiting(); w != nil && w.x.HasResponse() { // untagged responses may be to the command with this tag
+			w.gap = true
+		}
 		c = k.unasked()
 		c.row.Command, c.row.Tag = "UNKNOWN", table.Some(clip.Line([]byte(tag), maxTag))
 	}
