@@ -48,10 +48,11 @@ func (c *Conn) departures() *[2]departure {
 // 3.6, half-close), or has closed and rejects the rest of the response with RST (section 3.10.7.4).
 type untaken struct {
 	Emission
-	caller Dir
-	end    uint32 // sequence number after the response
-	asked  Instant
-	cost   int // bytes of the budget
+	caller   Dir
+	end      uint32 // sequence number after the response
+	asked    Instant
+	cost     int  // bytes of the budget
+	doubtful bool // it is kept for Line, see there
 }
 
 // Departs reports that a side sent FIN or RST. p.Ack is what that side had acknowledged, also if the segment itself has
@@ -147,11 +148,11 @@ func (c *Conn) awaitTaken(x *Exchange, e Emission) bool {
 	if !x.resp.seen || b.Outcome == table.NoAnswer || b.Outcome == table.Cut {
 		return false
 	}
-	d := c.gaveUp(x)
-	if d == nil || d.took(x.resp.seqEnd) || d.answered(x, b) {
+	doubtful := r.facts != nil && r.facts.doubtful == table.Some(x.resp.seq)
+	if d := c.gaveUp(x); !doubtful && (d == nil || d.took(x.resp.seqEnd) || d.answered(x, b)) {
 		return false
 	}
-	u := untaken{Emission: e, caller: x.caller(), end: x.resp.seqEnd, asked: x.req.begin(), cost: rowCost}
+	u := untaken{Emission: e, caller: x.caller(), end: x.resp.seqEnd, asked: x.req.begin(), cost: rowCost, doubtful: doubtful}
 	for _, body := range [...]*Body{e.ReqBody, e.RespBody} {
 		if body != nil {
 			u.cost += body.Memory()
@@ -188,8 +189,8 @@ func (c *Conn) release(which func(u *untaken) bool) {
 			c.facts.untaken = append(c.facts.untaken, *u)
 			continue
 		}
-		if d := &c.left[u.caller]; d.reset && !d.took(u.end) {
-			c.setAbandoned(u.Row.Base(), u.asked, d)
+		if d := c.left; d != nil && d[u.caller].reset && !d[u.caller].took(u.end) {
+			c.setAbandoned(u.Row.Base(), u.asked, &d[u.caller])
 		}
 		c.shrink(u.cost)
 		u.At = c.now.No

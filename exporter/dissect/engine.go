@@ -240,7 +240,7 @@ type facts struct {
 	expect      *Expected         // that announced it, until its content is known
 	untaken     []untaken         // calls that wait, see awaitTaken
 	unasked     *unasked          // the newest answer in a datagram without a question
-	alone       table.Opt[uint32] // sequence number of the response to the first request of the capture, if nothing shows that it is the only one, see Queue
+	doubtful    table.Opt[uint32] // sequence number of the response to the first request of the capture, see Line
 	unread      [2]int64          // by direction: 1 + the number of the latest datagram that was cut or malformed and answers no call
 }
 

@@ -1,9 +1,6 @@
 package dissect
 
-import (
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
-	"github.com/pcapsule/pcapsule/exporter/table"
-)
+import "github.com/pcapsule/pcapsule/exporter/table"
 
 // Limits for unanswered questions in datagrams.
 const (
@@ -29,10 +26,6 @@ func (c *Conn) judge(x *Exchange, b *table.Call) {
 	} else if x.disordered && !x.resp.seen && b.Error.V == "no_response" {
 		b.Outcome, b.Summary = table.Unread, outcomeInstead(b, "response may be out of order")
 		c.Anomaly("answer_first", "an answer came just before this question, or another question with its id soon after it: the answer may be to this one, if packets were captured out of order", 0)
-	} else if c.isFollowed(x) {
-		b.Error, b.Outcome, b.Complete = table.Some(string(LossGap)), table.Unread, false
-		b.Summary = outcomeInstead(b, "response may be that to an earlier request")
-		c.Anomaly("pairing_unknown", inorder.Excess, 0)
 	} else if c.abandoned(x, b) {
 		c.setAbandoned(b, x.req.begin(), &c.departures()[x.caller()])
 	} else {
@@ -187,17 +180,4 @@ func (x *Exchange) Displaced(c *Conn, y *Exchange) {
 	if x.req.payload != y.req.payload && c.near(x.req.begin(), y.req.begin(), copiesApart) {
 		x.disordered, y.either = true, true
 	}
-}
-
-// isFollowed reports whether more bytes came with a response that was assigned to the first request of a capture because
-// it seemed to be the only one.
-func (c *Conn) isFollowed(x *Exchange) bool {
-	f := c.facts
-	if f == nil || !x.resp.seen || f.alone != table.Some(x.resp.seq) {
-		return false
-	}
-	f.alone.OK = false
-	in := c.engine.innermost()
-	n := len(in.Data)
-	return in.conn == c && in.Dir == ToClient && n > 0 && int32(in.Seq(n-1)-x.resp.seqEnd) >= 0
 }

@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
-	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
 // QueuedRequest is what a Queue knows of a request.
@@ -41,14 +40,13 @@ type Queue[C Queued] struct {
 	// Replies is the number of responses that c still waits for, and whether it is known; nil: 1.
 	Replies func(c C) (n int64, known bool)
 
-	line   inorder.Line
+	line   Line
 	list   []C // requests from head on, oldest first
 	head   int
 	ahead  int64 // responses to requests that were given up after all in list
 	lost   bool  // responses may be missing: order alone does not pair
 	starts bool  // those before the first one are missing
 	passes bool  // the newest response, at passed, answers a request that was given up
-	Only   bool  // the server sends nothing but responses, each emitted with its last byte: what comes with the first one is another one
 	passed uint32
 }
 
@@ -83,8 +81,7 @@ func (q *Queue[C]) Push(c C, ack uint32, cost int) int {
 		oldest = &f.Asked().Request
 	}
 	a := c.Asked()
-	q.line.Blind = q.Conn.Info.Transport.Blind()
-	*a = QueuedRequest{q.line.Sent(ack, q.Conn.Now().Time, oldest), cost, true, q.ahead}
+	*a = QueuedRequest{q.line.Sent(q.Conn, ack, oldest), cost, true, q.ahead}
 	q.ahead = 0
 	q.list = append(q.list, c)
 	return len(q.All()) - 1
@@ -189,10 +186,11 @@ func (q *Queue[C]) Answer(seq uint32) C {
 		return none
 	}
 	c := q.next(seq)
-	if c == none && q.Front() == none && q.line.Excess(q.Conn.Now().Time) {
-		q.Conn.Anomaly("pairing_unknown", inorder.Excess, 0)
+	var oldest *inorder.Request
+	if f := q.Front(); f != none {
+		oldest = &f.Asked().Request
 	}
-	q.line.Answered(seq, c != none)
+	q.line.Answered(q.Conn, seq, c != none, oldest)
 	return c
 }
 
@@ -208,7 +206,7 @@ func (q *Queue[C]) next(seq uint32) C {
 	if q.lost || f.Asked().After {
 		f = q.find(seq)
 	}
-	if f == none || f.Asked().Follows(seq) {
+	if f == none || q.line.Excludes(q.Conn, seq, &f.Asked().Request) {
 		return none
 	}
 	return f
@@ -217,30 +215,22 @@ func (q *Queue[C]) next(seq uint32) C {
 // find restores the pairing after a loss.
 func (q *Queue[C]) find(seq uint32) (c C) {
 	q.uncertain()
-	m := q.line.Find(seq, func(yield func(int, *inorder.Request) bool) {
+	q.line.Find(q.Conn, seq, func(yield func(int, *inorder.Request) bool) {
 		for i, c := range q.All() {
 			if c.Waits() && !yield(i, &c.Asked().Request) {
 				return
 			}
 		}
+	}, func(m inorder.Match) {
+		if m.Place >= 0 {
+			c, q.lost = q.All()[m.Place], false
+		} else if m.Any {
+			q.lost = true
+		}
+		for n := m.End; n > 0 && q.All()[0] != c; n-- {
+			q.Emit(q.All()[0], string(LossGap))
+		}
 	})
-	if m.Place >= 0 {
-		c, q.lost = q.All()[m.Place], false
-	} else if m.Any {
-		q.lost = true
-	}
-	if m.Unknown {
-		q.Conn.Anomaly("pairing_unknown", inorder.Unknown, 0)
-	}
-	for n := m.End; n > 0 && q.All()[0] != c; n-- {
-		q.Emit(q.All()[0], string(LossGap))
-	}
-	if m.Alone && q.Only {
-		q.Conn.known().alone = table.Some(seq)
-	}
-	if m.Guessed {
-		q.Conn.Anomaly("pairing_guessed", inorder.Guessed, 0)
-	}
 	return c
 }
 

@@ -129,7 +129,7 @@ type conn struct {
 
 func newConn(c *dissect.Conn) dissect.Dissector {
 	k := &conn{c: c}
-	k.queue = dissect.Queue[*call]{Conn: c, Emit: k.giveUp, Only: true, Busy: func(c *call) bool { return c == k.resp.call || c == k.req.call }}
+	k.queue = dissect.Queue[*call]{Conn: c, Emit: k.giveUp, Busy: func(c *call) bool { return c == k.resp.call || c == k.req.call }}
 	return k
 }
 

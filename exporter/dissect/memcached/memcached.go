@@ -149,7 +149,7 @@ type conn struct {
 
 func newConn(c *dissect.Conn) dissect.Dissector {
 	k := &conn{c: c}
-	k.queue = dissect.Queue[*call]{Conn: c, Emit: k.emit, Replies: pending, Only: true, Busy: func(c *call) bool { return c == k.reply || c == k.sides[dissect.ToServer].call }}
+	k.queue = dissect.Queue[*call]{Conn: c, Emit: k.emit, Replies: pending, Busy: func(c *call) bool { return c == k.reply || c == k.sides[dissect.ToServer].call }}
 	return k
 }
 

@@ -137,7 +137,7 @@ func TestLastPackets(t *testing.T) {
 		chunks chunks
 		want   string
 	}{
-		{"a ping and the end", 1883, chunks{client("\xc0\x00"), server("\xd0\x00"), client("\xe0\x00")}, "PINGREQ → PINGRESP, DISCONNECT"},
+		{"a ping and the end", 1883, chunks{client("\xc0\x00"), server("\xd0\x00"), client("\xe0\x00")}, "DISCONNECT, PINGREQ → PINGRESP"},
 		{"the end", 1883, chunks{client("\xe0\x00")}, "DISCONNECT"},
 		{"the end on another port", 50001, chunks{client("\xe0\x00")}, ""},
 		{"pings on another port", 50001, chunks{client("\xc0\x00"), server("\xd0\x00"), client("\xc0\x00"), server("\xd0\x00")}, "PINGREQ → PINGRESP, PINGREQ → PINGRESP"},

@@ -230,7 +230,7 @@ func TestWithoutTheBeginning(t *testing.T) {
 		{"no EOF packets", chunks{client(query("select id, name from items")), server(pkt(1, "\x02") + column(2, "id", 3) + column(3, "name", 253) + pkt(4, str("1"), str("a")) + pkt(5, "\xfe\x00\x00", u16(2), u16(0)))}, []string{selected}},
 		{"a prepared statement, and nothing else", chunks{client(com(comPrepare, "select ?")), server(pkt(1, "\x00", u32(9), u16(0), u16(1), "\x00", u16(0)) + column(2, "?", 252) + eof(3, 2)), client(query("select id, name from items")), server(result(1, 2, str("1")+str("a")))},
 			[]string{"COM_STMT_PREPARE | prepare select ? → ok", selected}},
-		{"the end of a reply, then a query", append(chunks{server("pot\x05\x00\x00\x09\xfe\x00\x00\x02\x00")}, select1...), []string{selected, "? tcp payload: 706f7405000009fe, 0 bytes sent, 12 received"}},
+		{"the end of a reply, then a query", append(chunks{server("pot\x05\x00\x00\x09\xfe\x00\x00\x02\x00")}, select1...), []string{"? tcp payload: 706f7405000009fe, 0 bytes sent, 12 received", selected}},
 		{"a reply alone", chunks{server(result(1, 2, str("1")+str("a")))}, []string{` | ? → 1 row, no_request | columns id,name | rows "1\ta\n" | outcome cut`}},
 		{"compressed", chunks{client(unpacked(0, query("select id, name from items"))), server(packed(1, result(1, 2, str("1")+str("a"))))}, []string{selected}},
 		{"the client's answer without the greeting", chunks{client(response(1, baseCaps)), server(okPacket(2, 0, 0, 2, "")), select1[0], select1[1]}, []string{greetingLost, selected}},

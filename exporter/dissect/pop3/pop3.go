@@ -90,7 +90,7 @@ type conn struct {
 func newConn(c *dissect.Conn) dissect.Dissector {
 	k := &conn{}
 	k.Session = lines.NewSession(c, k.command, k.reply)
-	k.Queue = dissect.Queue[*call]{Conn: c, Emit: k.emit, Replies: replies, Only: true, Busy: func(c *call) bool { return c == k.answering }}
+	k.Queue = dissect.Queue[*call]{Conn: c, Emit: k.emit, Replies: replies, Busy: func(c *call) bool { return c == k.answering }}
 	return k
 }
 

@@ -208,7 +208,7 @@ type conn struct {
 	aborted  bool  // after an error: the server skips everything until Sync
 	unsynced bool  // messages were lost since the last Sync, maybe another one
 	group    bool  // messages since the last Sync were read
-	line     inorder.Line
+	line     dissect.Line
 	lost     bool       // replies may be missing: pairing by order alone is not safe
 	passing  int        // ReadyForQuery that still come for messages that were given up for memory
 	kinds    [128]int32 // number of ops by kind

@@ -83,12 +83,11 @@ func (k *conn) wait(kind byte, c *call, in *dissect.Input, at int) {
 	o := op{kind: kind, call: c, first: !k.group || kind == 'q'}
 	o.sent.Ack = in.Packet(at).Ack
 	if o.first {
-		var oldest *inorder.Request
-		if f := k.front(); f != nil && !k.lost && k.passing == 0 {
-			oldest = &f.sent
+		oldest := k.oldest()
+		if k.lost || k.passing > 0 {
+			oldest = nil
 		}
-		k.line.Blind = k.c.Info.Transport.Blind()
-		o.sent = k.line.Sent(o.sent.Ack, in.Time(at), oldest)
+		o.sent = k.line.Sent(k.c, o.sent.Ack, oldest)
 	}
 	k.group = kind != 'S' && kind != 'q' && kind != 'F'
 	k.queue(o)
@@ -186,6 +185,14 @@ func (k *conn) front() *op {
 	return nil
 }
 
+// oldest is the position of the front message, or nil.
+func (k *conn) oldest() *inorder.Request {
+	if f := k.front(); f != nil {
+		return &f.sent
+	}
+	return nil
+}
+
 // pop removes the front message from the queue. A call is emitted with its last message.
 func (k *conn) pop(in *dissect.Input) {
 	c := k.dequeue()
@@ -209,7 +216,11 @@ func (k *conn) missed() {
 
 // resync restores the pairing after a gap. It returns false if no request matches.
 func (k *conn) resync(in *dissect.Input, at int) bool {
-	m := k.line.Find(in.Seq(at), k.waiting)
+	return k.line.Find(k.c, in.Seq(at), k.waiting, func(m inorder.Match) { k.skip(m, in) }).Place >= 0
+}
+
+// skip ends the requests that a response after a gap shows to be without one.
+func (k *conn) skip(m inorder.Match, in *dissect.Input) {
 	if m.Any {
 		k.lost = m.Place < 0
 	}
@@ -222,19 +233,12 @@ func (k *conn) resync(in *dissect.Input, at int) bool {
 			k.group = false // its rest follows
 		}
 	}
-	if m.Unknown {
-		k.c.Anomaly("pairing_unknown", inorder.Unknown, 0)
-	}
 	for n := end - k.head; n > 0; n-- {
 		if c := k.front().call; c != nil {
 			c.gap = true
 		}
 		k.pop(in)
 	}
-	if m.Guessed {
-		k.c.Anomaly("pairing_guessed", inorder.Guessed, 0)
-	}
-	return m.Place >= 0
 }
 
 // waiting yields the pending requests with the positions of their first messages.

@@ -97,7 +97,7 @@ func (k *conn) expect(kind byte, in *dissect.Input, at int) *op {
 		return nil
 	}
 	o := k.answered(kind, in, at)
-	k.line.Answered(in.Seq(at), o != nil)
+	k.line.Answered(k.c, in.Seq(at), o != nil, k.oldest())
 	return o
 }
 
@@ -105,7 +105,7 @@ func (k *conn) answered(kind byte, in *dissect.Input, at int) *op {
 	if f := k.front(); f != nil && (k.lost || f.sent.After) && !k.resync(in, at) {
 		return nil
 	}
-	if f := k.front(); f != nil && f.sent.Follows(in.Seq(at)) {
+	if f := k.front(); f != nil && k.line.Excludes(k.c, in.Seq(at), &f.sent) {
 		return nil
 	}
 	if !k.accepted(kind) {

@@ -155,7 +155,7 @@ type conn struct {
 
 func newConn(c *dissect.Conn) dissect.Dissector {
 	k := &conn{c: c, commands: commands()}
-	k.queue = dissect.Queue[*call]{Conn: c, Emit: k.emit, Replies: replies, Only: true, Busy: func(c *call) bool { return c == k.resp }}
+	k.queue = dissect.Queue[*call]{Conn: c, Emit: k.emit, Replies: replies, Busy: func(c *call) bool { return c == k.resp }}
 	return k
 }
 

@@ -138,7 +138,7 @@ type conn struct {
 func newConn(c *dissect.Conn) dissect.Dissector {
 	k := &conn{alone: map[string][]*step{}, replies: lines.Replies{Limit: maxLine, Keep: 1, Show: maxText}}
 	k.Session = lines.NewSession(c, k.line, k.reply)
-	k.Queue = dissect.Queue[*step]{Conn: c, Emit: k.lose, Replies: replies, Only: true, Busy: func(s *step) bool { return s == k.answering }}
+	k.Queue = dissect.Queue[*step]{Conn: c, Emit: k.lose, Replies: replies, Busy: func(s *step) bool { return s == k.answering }}
 	return k
 }
 

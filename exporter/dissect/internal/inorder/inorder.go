@@ -18,40 +18,48 @@ const Guessed = "after a gap among pipelined requests, responses were assigned t
 // Unknown is the detail of anomaly pairing_unknown.
 const Unknown = "the capture begins in the middle of the connection: a response could belong to several requests, or to one from before the capture, so it is a row of its own, and these requests end without it"
 
-// Excess is the detail of pairing_unknown after more responses than requests.
-const Excess = "the capture begins in the middle of the connection, and more responses came than requests were captured: those before may answer requests from before the capture"
+// Excess is the detail of pairing_unknown if the first pairs turn out to be wrong.
+const Excess = "the capture begins in the middle of the connection, among pipelined requests: responses so far may answer requests from before the capture"
+
+// Place is the position of a message on the transport.
+type Place struct {
+	Seq   uint32 // of its first byte, or of one shortly before
+	Ack   uint32 // what its sender had received
+	Blind bool   // the transport has no acknowledgement numbers of bytes
+}
 
 // Request is the position of a request in its conversation.
 type Request struct {
-	Ack   uint32 // acknowledged by the client when it sent the request
-	After bool   // requests before it may be missing
-	Late  bool   // late responses to earlier requests may follow
-	Quiet bool   // the client had sent nothing for a while
-	first bool   // the missing ones were sent before the capture
-	blind bool   // Ack says nothing
+	Place
+	After bool // requests before it may be missing
+	Late  bool // late responses to earlier requests may follow
+	Quiet bool // the client had sent nothing for a while
+	Same  bool // it is of one batch with the capture's first request, which has a response
+	first bool // the missing ones were sent before the capture
 }
 
 // Follows reports whether the client had received a part of the response at seq when it sent the
 // request: the response then answers another one, which was not captured.
-func (q *Request) Follows(seq uint32) bool { return !q.blind && int32(q.Ack-seq) > 0 }
+func (q *Request) Follows(seq uint32) bool { return !q.Blind && int32(q.Ack-seq) > 0 }
 
 // Line tracks the order of a connection's requests.
 type Line struct {
 	last     int64  // when the last request was sent
 	strange  uint32 // where the newest response begins, if unasked
-	ack      uint32 // of the first request, see alone
+	ack      uint32 // of the first request, see doubtful
 	unasked  bool   // that response answers no captured request, or came after requests were lost
 	lost     bool   // responses were lost after the newest one that was assigned to a request
 	missing  bool   // requests before the next one may be missing
 	starts   bool   // they were sent before the capture
 	late     bool   // late responses to dropped requests may follow
 	overlaps bool   // the client sends while only some answers have arrived
-	alone    bool   // the pairs are right only if no request from before the capture was pending when the first one was sent
-	Blind    bool   // the transport has no acknowledgement numbers of bytes
+	doubtful bool   // a request from before the capture may have been pending when the first one was sent
+	relies   bool   // some pairs are right only if none was
 }
 
 // Answered records that the response at seq was assigned to a request, or that it answers none that was captured.
 func (l *Line) Answered(seq uint32, assigned bool) {
+	l.relies = l.relies || assigned && l.doubtful
 	if assigned && !l.missing {
 		l.lost, l.unasked = false, false
 	} else {
@@ -60,14 +68,20 @@ func (l *Line) Answered(seq uint32, assigned bool) {
 }
 
 // Lost records that responses may be missing.
-func (l *Line) Lost() { l.lost, l.alone = true, false }
+func (l *Line) Lost() { l.lost = true }
 
-// Excess reports whether a response at now, for which no request waits, shows that the pairs so far may be wrong: one to
-// a request from before the capture came first. After a pause, the server may send without a request.
+// Excess reports whether a response at now, for which no request waits, shows that pairs may be wrong: one to a request
+// from before the capture came first. After a pause, the server may send without a request.
 func (l *Line) Excess(now int64) bool {
-	was := l.alone && now-l.last < pause
-	l.alone = l.alone && !was
+	was := l.doubtful && l.relies && now-l.last < pause
+	l.relies = l.relies && !was
 	return was
+}
+
+// Excludes reports whether a response cannot answer q: the client had received a part of it before, or the server had
+// not received q.
+func (l *Line) Excludes(at Place, q *Request) bool {
+	return q.Follows(at.Seq) || l.doubtful && !q.Blind && at.Ack != 0 && q.Seq != 0 && int32(at.Ack-q.Seq) <= 0
 }
 
 // served reports whether the requests that are missing before q may have been answered before the client sent q. If
@@ -84,17 +98,14 @@ func (l *Line) whole(q *Request, size int) bool {
 
 // Sent records a request sent at now in ns. oldest is the oldest request without an answer, nil
 // if there is none or if responses may be missing.
-func (l *Line) Sent(ack uint32, now int64, oldest *Request) Request {
-	q := Request{Ack: ack, After: l.missing, Late: l.late, Quiet: now-l.last >= pause, first: l.starts, blind: l.Blind}
-	switch {
-	case !l.alone:
-	case q.Quiet:
-		l.alone = false
-	case ack == l.ack && ack != 0: // of the batch of the first one, which was then not its only request; plaintext of a library has only 0
+func (l *Line) Sent(at Place, now int64, oldest *Request) Request {
+	q := Request{Place: at, After: l.missing, Late: l.late, Quiet: now-l.last >= pause, first: l.starts}
+	l.doubtful = l.doubtful && (!q.Quiet || l.last == 0)
+	if q.Same = l.doubtful && at.Ack == l.ack && at.Ack != 0; q.Same { // plaintext of a library has only 0
 		q.After, q.first = true, true
 	}
 	l.last, l.missing, l.starts, l.late = now, false, false, false
-	if oldest != nil && !oldest.After && oldest.Ack != ack {
+	if oldest != nil && !oldest.After && oldest.Ack != at.Ack {
 		l.overlaps = true
 	}
 	return q
@@ -103,7 +114,7 @@ func (l *Line) Sent(ack uint32, now int64, oldest *Request) Request {
 // Missing records that requests are missing before next, the oldest pending one, or before the
 // next one sent if next is nil.
 func (l *Line) Missing(next *Request) {
-	l.alone = false
+	l.doubtful = false
 	if next != nil {
 		next.After, next.first = true, false
 	} else {
@@ -116,29 +127,29 @@ func (l *Line) Missing(next *Request) {
 // none came before those that are known.
 func (l *Line) Interrupted(starting, heard bool) {
 	l.Missing(nil)
-	l.starts = starting
+	l.starts, l.doubtful = starting, starting
 	l.lost = l.lost || l.last == 0 && !heard // nothing is known about the time before the first request
 }
 
 // Match is a result of Find.
 type Match struct {
-	Place   int  // of the answered request; -1 if it is unknown
-	End     int  // place after the last possible request
-	Any     bool // some request is possible
-	Guessed bool // several requests are possible
-	Unknown bool // only because of requests from before the capture, for which no bytes are lost
-	Alone   bool // unless a request from before the capture was pending: nothing shows that none was
+	Place    int  // of the answered request; -1 if it is unknown
+	End      int  // place after the last possible request
+	Any      bool // some request is possible
+	Guessed  bool // several requests are possible
+	Unknown  bool // only because of requests from before the capture, for which no bytes are lost
+	Doubtful bool // the pair is right only if no request from before the capture was pending
 }
 
-// Find finds the request for a response at seq. waiting yields the requests without an answer,
+// Find finds the request for a response. waiting yields the requests without an answer,
 // oldest first, with their places. Requests before Place, or before End if Place is -1, can no
 // longer be answered.
-func (l *Line) Find(seq uint32, waiting iter.Seq2[int, *Request]) Match {
+func (l *Line) Find(at Place, waiting iter.Seq2[int, *Request]) Match {
 	m := Match{Place: -1}
 	var newest *Request // the first of those with the newest acknowledgement
 	place, all, size := 0, 0, 0
 	for i, q := range waiting {
-		if q.Follows(seq) {
+		if l.Excludes(at, q) {
 			break
 		}
 		if newest == nil || q.Ack != newest.Ack {
@@ -149,7 +160,7 @@ func (l *Line) Find(seq uint32, waiting iter.Seq2[int, *Request]) Match {
 	if newest == nil {
 		return m
 	}
-	exact, odd := newest.Ack == seq && !newest.blind, newest.After || newest.Late
+	exact, odd := newest.Ack == at.Seq && !newest.Blind, newest.After || newest.Late
 	several := l.overlaps && (all > 1 || odd)
 	switch {
 	case exact && newest.After && !l.whole(newest, size), !exact && (odd || size > 1 || l.missing), several && !(exact && newest.Quiet):
@@ -157,8 +168,8 @@ func (l *Line) Find(seq uint32, waiting iter.Seq2[int, *Request]) Match {
 		return m
 	}
 	m.Place, m.Guessed = place, several
-	if m.Alone = newest.After && newest.first && !(l.unasked && newest.Follows(l.strange)); m.Alone {
-		l.alone, l.ack = true, newest.Ack
+	if m.Doubtful = newest.After && newest.first; m.Doubtful {
+		l.ack = newest.Ack
 	}
 	newest.After, newest.Late = false, false
 	return m

@@ -17,24 +17,24 @@ func TestFind(t *testing.T) {
 		guessed  bool
 	}{
 		{"nobody asked", false, 100, nil, -1, 0, false},
-		{"the response was received before the request", false, 100, list{{Ack: 120}}, -1, 0, false},
-		{"a response after the client had received all earlier ones", false, 100, list{{Ack: 100}}, 0, 1, false},
-		{"the answer to the request before was lost", false, 100, list{{Ack: 60}, {Ack: 100}}, 1, 2, false},
-		{"the beginning of the answer was lost", false, 100, list{{Ack: 60}}, 0, 1, false},
-		{"the first answer to a batch", false, 100, list{{Ack: 60}, {Ack: 100}, {Ack: 100}}, 1, 3, false},
-		{"some answer to a batch", false, 100, list{{Ack: 60}, {Ack: 60}}, -1, 2, false},
-		{"a request sent later", false, 100, list{{Ack: 60}, {Ack: 60}, {Ack: 140}}, -1, 2, false},
-		{"the request was missing, and this one is of its batch", false, 100, list{{Ack: 60, After: true}}, -1, 1, false},
-		{"the first requests of a batch may be missing", false, 100, list{{Ack: 100, After: true}, {Ack: 100}}, -1, 2, false},
-		{"the request before was missing", false, 100, list{{Ack: 100, After: true}}, -1, 1, false},
-		{"a batch after one without answers", false, 100, list{{Ack: 100, Late: true}, {Ack: 100}}, 0, 2, false},
-		{"a late response to another request", false, 100, list{{Ack: 60, Late: true}}, -1, 1, false},
-		{"one of many in flight", true, 100, list{{Ack: 60}, {Ack: 80}, {Ack: 90}}, -1, 3, false},
-		{"the newest of many in flight", true, 100, list{{Ack: 60}, {Ack: 80}, {Ack: 100}}, -1, 3, false},
-		{"the first after a pause", true, 100, list{{Ack: 60}, {Ack: 80}, {Ack: 100, Quiet: true}}, 2, 3, true},
-		{"after a pause and missing requests", true, 100, list{{Ack: 100, After: true, Quiet: true}}, -1, 1, false},
-		{"the only one in flight", true, 100, list{{Ack: 90}}, 0, 1, false},
-		{"numbers wrap", false, 10, list{{Ack: 1<<32 - 5}, {Ack: 10}, {Ack: 30}}, 1, 2, false},
+		{"the response was received before the request", false, 100, list{{Place: Place{Ack: 120}}}, -1, 0, false},
+		{"a response after the client had received all earlier ones", false, 100, list{{Place: Place{Ack: 100}}}, 0, 1, false},
+		{"the answer to the request before was lost", false, 100, list{{Place: Place{Ack: 60}}, {Place: Place{Ack: 100}}}, 1, 2, false},
+		{"the beginning of the answer was lost", false, 100, list{{Place: Place{Ack: 60}}}, 0, 1, false},
+		{"the first answer to a batch", false, 100, list{{Place: Place{Ack: 60}}, {Place: Place{Ack: 100}}, {Place: Place{Ack: 100}}}, 1, 3, false},
+		{"some answer to a batch", false, 100, list{{Place: Place{Ack: 60}}, {Place: Place{Ack: 60}}}, -1, 2, false},
+		{"a request sent later", false, 100, list{{Place: Place{Ack: 60}}, {Place: Place{Ack: 60}}, {Place: Place{Ack: 140}}}, -1, 2, false},
+		{"the request was missing, and this one is of its batch", false, 100, list{{Place: Place{Ack: 60}, After: true}}, -1, 1, false},
+		{"the first requests of a batch may be missing", false, 100, list{{Place: Place{Ack: 100}, After: true}, {Place: Place{Ack: 100}}}, -1, 2, false},
+		{"the request before was missing", false, 100, list{{Place: Place{Ack: 100}, After: true}}, -1, 1, false},
+		{"a batch after one without answers", false, 100, list{{Place: Place{Ack: 100}, Late: true}, {Place: Place{Ack: 100}}}, 0, 2, false},
+		{"a late response to another request", false, 100, list{{Place: Place{Ack: 60}, Late: true}}, -1, 1, false},
+		{"one of many in flight", true, 100, list{{Place: Place{Ack: 60}}, {Place: Place{Ack: 80}}, {Place: Place{Ack: 90}}}, -1, 3, false},
+		{"the newest of many in flight", true, 100, list{{Place: Place{Ack: 60}}, {Place: Place{Ack: 80}}, {Place: Place{Ack: 100}}}, -1, 3, false},
+		{"the first after a pause", true, 100, list{{Place: Place{Ack: 60}}, {Place: Place{Ack: 80}}, {Place: Place{Ack: 100}, Quiet: true}}, 2, 3, true},
+		{"after a pause and missing requests", true, 100, list{{Place: Place{Ack: 100}, After: true, Quiet: true}}, -1, 1, false},
+		{"the only one in flight", true, 100, list{{Place: Place{Ack: 90}}}, 0, 1, false},
+		{"numbers wrap", false, 10, list{{Place: Place{Ack: 1<<32 - 5}}, {Place: Place{Ack: 10}}, {Place: Place{Ack: 30}}}, 1, 2, false},
 	} {
 		l := Line{overlaps: x.overlaps}
 		places := func(yield func(int, *Request) bool) {
@@ -44,7 +44,7 @@ func TestFind(t *testing.T) {
 				}
 			}
 		}
-		m := l.Find(x.seq, places)
+		m := l.Find(Place{Seq: x.seq}, places)
 		if m.Place != x.place || m.End != x.end || m.Guessed != x.guessed || m.Any != (x.end > 0) {
 			t.Errorf("%s: %+v, want place %d, end %d, guessed %v", x.name, m, x.place, x.end, x.guessed)
 		}
@@ -56,20 +56,20 @@ func TestFind(t *testing.T) {
 
 func TestSent(t *testing.T) {
 	var l Line
-	a := l.Sent(100, 5, nil)
-	b := l.Sent(100, 5, &a)
+	a := l.Sent(Place{Ack: 100}, 5, nil)
+	b := l.Sent(Place{Ack: 100}, 5, &a)
 	if l.overlaps {
 		t.Error("a batch overlaps with itself")
 	}
 	l.Missing(&b)
-	l.Sent(140, 6, &b)
+	l.Sent(Place{Ack: 140}, 6, &b)
 	if l.overlaps || !b.After {
 		t.Errorf("an answer may have come to a missing request: %+v, %+v", l, b)
 	}
 	l.Missing(nil)
 	l.late = true
-	list := []Request{l.Sent(150, 7, nil), l.Sent(160, 7+pause, &a)}
-	if !l.overlaps || !slices.Equal(list, []Request{{Ack: 150, After: true, Late: true}, {Ack: 160, Quiet: true}}) {
+	list := []Request{l.Sent(Place{Ack: 150}, 7, nil), l.Sent(Place{Ack: 160}, 7+pause, &a)}
+	if !l.overlaps || !slices.Equal(list, []Request{{Place: Place{Ack: 150}, After: true, Late: true}, {Place: Place{Ack: 160}, Quiet: true}}) {
 		t.Errorf("%+v, %+v", l, list)
 	}
 }
@@ -95,8 +95,8 @@ func TestServed(t *testing.T) {
 		l := Line{last: 1}
 		x.before(&l)
 		l.Interrupted(false, l.last > 0 || l.missing)
-		q := l.Sent(100, 5, nil)
-		if m := l.Find(100, func(yield func(int, *Request) bool) { yield(0, &q) }); m.Place != x.place {
+		q := l.Sent(Place{Ack: 100}, 5, nil)
+		if m := l.Find(Place{Seq: 100}, func(yield func(int, *Request) bool) { yield(0, &q) }); m.Place != x.place {
 			t.Errorf("%s: %+v, want place %d", x.name, m, x.place)
 		}
 	}
@@ -120,8 +120,8 @@ func TestBatchAtTheStart(t *testing.T) {
 	} {
 		var l Line
 		x.before(&l)
-		list := []Request{l.Sent(100, 5, nil), l.Sent(100, 5, nil)}
-		if m := l.Find(100, func(yield func(int, *Request) bool) { _ = yield(0, &list[0]) && yield(1, &list[1]) }); m.Place != x.place || m.Unknown != x.unknown {
+		list := []Request{l.Sent(Place{Ack: 100}, 5, nil), l.Sent(Place{Ack: 100}, 5, nil)}
+		if m := l.Find(Place{Seq: 100}, func(yield func(int, *Request) bool) { _ = yield(0, &list[0]) && yield(1, &list[1]) }); m.Place != x.place || m.Unknown != x.unknown {
 			t.Errorf("%s: %+v, want place %d, unknown %v", x.name, m, x.place, x.unknown)
 		}
 	}
@@ -132,9 +132,9 @@ func TestBatchAtTheStart(t *testing.T) {
 func TestFindAfterMissing(t *testing.T) {
 	for seq, want := range map[uint32]int{100: 0, 140: -1} {
 		var l Line
-		q := l.Sent(100, 5, nil)
+		q := l.Sent(Place{Ack: 100}, 5, nil)
 		l.Missing(nil)
-		m := l.Find(seq, func(yield func(int, *Request) bool) { yield(0, &q) })
+		m := l.Find(Place{Seq: seq}, func(yield func(int, *Request) bool) { yield(0, &q) })
 		if m.Place != want || m.End != 1 {
 			t.Errorf("response at %d: %+v, want place %d", seq, m, want)
 		}
@@ -150,13 +150,38 @@ func TestTheBatchOfTheFirstRequest(t *testing.T) {
 	}{{100, 100, true}, {100, 120, false}, {0, 0, false}} {
 		var l Line
 		l.Interrupted(true, false)
-		q := l.Sent(c.first, 1, nil)
-		if m := l.Find(c.first, func(yield func(int, *Request) bool) { yield(0, &q) }); m.Place != 0 || !m.Alone {
+		q := l.Sent(Place{Ack: c.first}, 1, nil)
+		if m := l.Find(Place{Seq: c.first}, func(yield func(int, *Request) bool) { yield(0, &q) }); m.Place != 0 || !m.Doubtful {
 			t.Fatalf("%v: %+v", c, m)
 		}
 		l.Answered(c.first, true)
-		if q = l.Sent(c.second, 2, nil); q.After != c.after {
+		if q = l.Sent(Place{Ack: c.second}, 2, nil); q.After != c.after {
 			t.Errorf("acknowledgements %d and %d: %+v", c.first, c.second, q)
+		}
+	}
+}
+
+// TestExcludes has a response that the server sent before it had a request. That is evidence if the capture begins in the
+// middle of the connection, and if the transport has acknowledgement numbers.
+func TestExcludes(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		starting bool
+		blind    bool
+		received uint32 // by the server
+		want     bool
+	}{
+		{"the server had nothing of it", true, false, 500, true},
+		{"the server had a part of it", true, false, 501, false},
+		{"the capture has the beginning", false, false, 500, false},
+		{"no acknowledgement numbers", true, true, 500, false},
+		{"plaintext of a library", true, false, 0, false},
+	} {
+		var l Line
+		l.Interrupted(c.starting, false)
+		q := l.Sent(Place{Seq: 500, Ack: 100, Blind: c.blind}, 1, nil)
+		if got := l.Excludes(Place{Seq: 100, Ack: c.received}, &q); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
 		}
 	}
 }
