@@ -78,7 +78,8 @@ func (c *Conn) settle(wrong bool) {
 			b := u.Row.Base()
 			b.Error, b.Outcome, b.Complete, b.Failed = table.Some(string(LossGap)), table.Unread, false, table.Failed(table.Unread)
 			b.WaitedUs, b.Summary = table.Opt[int64]{}, outcomeInstead(b, "response may be that to an earlier request")
-			b.Anomalies, c.callAnom = b.Anomalies+1, c.callAnom-1
+			n := min(c.callAnom, 1) // the anomaly belongs to this row, not to the next one
+			b.Anomalies, c.callAnom = b.Anomalies+n, c.callAnom-n
 		}
 		return u.doubtful
 	})
