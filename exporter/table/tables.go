@@ -27,7 +27,7 @@ type Endpoint struct {
 	Namespace    Opt[string] `col:"namespace" enc:"dict" doc:"Kubernetes namespace"`
 	Pod          Opt[string] `col:"pod" doc:"pod name"`
 	PodUID       Opt[string] `col:"pod_uid" doc:"pod UID"`
-	Service      Opt[string] `col:"service" doc:"service in front of it (the first by name, if there are several)"`
+	Service      Opt[string] `col:"service" doc:"service that the call reached by its port, or that names a client (docs/format/identity.md); null if none did"`
 	Services     []string    `col:"services" doc:"all services in front of it, sorted"`
 	Workload     Opt[string] `col:"workload" doc:"owner: Deployment, StatefulSet, DaemonSet, Job or CronJob name"`
 	WorkloadKind Opt[string] `col:"workload_kind" enc:"dict" doc:"kind of the owner"`

@@ -341,32 +341,57 @@ func (c *converter) owner(o *wireObject) *owner {
 
 // backends converts an EndpointSlice or an Endpoints object.
 func (c *converter) backends(o *wireObject) *backends {
-	b := &backends{common: c.common(&o.Metadata), targets: map[ref]struct{}{}, plain: map[netip.Addr]struct{}{}}
+	b := &backends{common: c.common(&o.Metadata), targets: map[ref][]portKey{}, plain: map[netip.Addr][]portKey{}}
 	if o.Kind == "EndpointSlice" {
 		b.name = c.name(o.Metadata.Labels["kubernetes.io/service-name"])
 	}
 	b.labels, b.uid = nil, ""
+	ports := c.targetPorts(o.Ports)
 	for _, e := range o.Endpoints {
-		c.backend(b, e.Target, e.Addresses...)
+		c.backend(b, ports, e.Target, e.Addresses...)
 	}
 	for _, s := range o.Subsets {
+		ports := c.targetPorts(s.Ports)
 		for _, a := range s.Addresses {
-			c.backend(b, a.Target, a.IP)
+			c.backend(b, ports, a.Target, a.IP)
 		}
 		for _, a := range s.NotReady {
-			c.backend(b, a.Target, a.IP)
+			c.backend(b, ports, a.Target, a.IP)
 		}
 	}
 	return b
 }
 
-func (c *converter) backend(b *backends, target *wireRef, addrs ...string) {
+// targetPorts are the ports of a slice, sorted.
+func (c *converter) targetPorts(list []wirePort) (ports []portKey) {
+	for _, w := range limited(c, list, maxPorts) {
+		if key, ok := port(w.Port, w.Protocol); ok {
+			ports = append(ports, key)
+			c.cost += 8
+		}
+	}
+	return unite(nil, ports)
+}
+
+// unite merges two lists of ports, sorted.
+func unite(a, b []portKey) []portKey {
+	if slices.Equal(a, b) {
+		return a
+	}
+	all := slices.Concat(a, b)
+	slices.SortFunc(all, portKey.compare)
+	all = slices.Compact(all)
+	return all[:min(len(all), maxPorts)]
+}
+
+func (c *converter) backend(b *backends, ports []portKey, target *wireRef, addrs ...string) {
 	if len(b.targets)+len(b.plain) >= maxTargets {
 		c.cut++
 		return
 	}
 	if target != nil && (target.Kind == "Pod" || target.Kind == "") && (target.Name != "" || target.UID != "") {
-		b.targets[ref{"Pod", b.namespace, c.name(target.Name), c.name(target.UID)}] = struct{}{}
+		t := ref{"Pod", b.namespace, c.name(target.Name), c.name(target.UID)}
+		b.targets[t] = unite(b.targets[t], ports)
 		c.cost += 96
 		return
 	}
@@ -375,7 +400,7 @@ func (c *converter) backend(b *backends, target *wireRef, addrs ...string) {
 	}
 	for _, s := range limited(c, addrs, maxAddresses) {
 		if a, ok := parseAddr(s); ok {
-			b.plain[a] = struct{}{}
+			b.plain[a] = unite(b.plain[a], ports)
 			c.cost += 64
 		}
 	}

@@ -75,10 +75,55 @@ func (b *builder) own(id *Identity, p *pod) {
 	id.Workload, id.WorkloadKind = o.name, o.kind
 }
 
+// reached are the services in front of a pod or of an address, and their ports.
+type reached struct {
+	services []string
+	ports    []Front
+}
+
+// add adds a service whose slices state ports.
+func (r *reached) add(service string, ports []portKey) {
+	r.services = append(r.services, service)
+	for _, p := range ports {
+		r.ports = append(r.ports, Front{service, p.port, p.proto})
+	}
+}
+
+// settle sorts services, and finds the ports of those whose slices state none: their numbers, and those of the pod's
+// containers. A name that no container has leads to no port.
+func (b *builder) settle(r *reached, namespace string, named []ServicePort) {
+	sort.Strings(r.services)
+	r.services = slices.Compact(r.services)
+	r.services = r.services[:min(len(r.services), maxContained)]
+	sliced := r.ports
+	for _, name := range r.services {
+		if slices.ContainsFunc(sliced, func(f Front) bool { return f.Service == name }) {
+			continue
+		}
+		for _, p := range b.ports[[2]string{namespace, name}] {
+			if p.name == "" {
+				r.ports = append(r.ports, Front{name, p.target, p.proto})
+				continue
+			}
+			none := len(r.ports)
+			for _, n := range named {
+				if n.Name == p.name && n.Protocol == protocolName(p.proto) {
+					r.ports = append(r.ports, Front{name, n.Target, p.proto})
+				}
+			}
+			if len(r.ports) == none {
+				r.ports = append(r.ports, Front{Service: name})
+			}
+		}
+	}
+	slices.SortFunc(r.ports, compareFronts)
+	r.ports = slices.Compact(r.ports)
+}
+
 // fronts finds the services in front of each pod: by slices, or by selector for services
 // without slices and for pods that had left the slices before the dump.
-func (b *builder) fronts(pods []*pod) [][]string {
-	out := make([][]string, len(pods))
+func (b *builder) fronts(pods []*pod) []reached {
+	out := make([]reached, len(pods))
 	byUID, byName := map[string]int{}, map[[2]string][]int{}
 	for i, p := range pods {
 		if p.uid != "" {
@@ -87,16 +132,16 @@ func (b *builder) fronts(pods []*pod) [][]string {
 		byName[[2]string{p.namespace, p.name}] = append(byName[[2]string{p.namespace, p.name}], i)
 	}
 	for _, s := range sorted(b.x.backends, func(w *backends) *common { return &w.common }) {
-		for t := range s.targets {
+		for t, ports := range s.targets {
 			if i, ok := byUID[t.uid]; ok && t.uid != "" {
-				out[i] = append(out[i], s.name)
+				out[i].add(s.name, ports)
 				continue
 			}
 			if t.uid != "" {
 				continue // another pod with the same name
 			}
 			for _, i := range byName[[2]string{t.namespace, t.name}] {
-				out[i] = append(out[i], s.name)
+				out[i].add(s.name, ports)
 			}
 		}
 	}
@@ -106,6 +151,8 @@ func (b *builder) fronts(pods []*pod) [][]string {
 	}
 	selectors := map[pick][]*service{}
 	for _, s := range sorted(b.x.services, func(s *service) *common { return &s.common }) {
+		k := [2]string{s.namespace, s.name}
+		b.ports[k] = append(b.ports[k], s.ports...)
 		if len(s.selector) > 0 {
 			k := pick{s.namespace, s.selector[0]}
 			selectors[k] = append(selectors[k], s)
@@ -119,15 +166,11 @@ func (b *builder) fronts(pods []*pod) [][]string {
 					continue
 				}
 				if matches(s.selector, p.labels) {
-					out[i] = append(out[i], s.name)
+					out[i].add(s.name, nil)
 				}
 			}
 		}
-		sort.Strings(out[i])
-		out[i] = slices.Compact(out[i])
-		if len(out[i]) > maxContained {
-			out[i] = out[i][:maxContained]
-		}
+		b.settle(&out[i], p.namespace, p.namedPorts())
 	}
 	return out
 }

@@ -174,24 +174,28 @@ func (x *Index) addBackends(b *backends) {
 		return
 	}
 	x.kept -= b.cost
-	for t := range b.targets {
-		if _, ok := old.targets[t]; !ok && len(old.targets) < maxTargets {
-			old.targets[t] = struct{}{}
-			x.kept += 96
-		}
-	}
-	for a := range b.plain {
-		if _, ok := old.plain[a]; !ok && len(old.plain) < maxTargets {
-			old.plain[a] = struct{}{}
-			x.kept += 64
-		}
-	}
+	x.kept += 96*addTargets(old.targets, b.targets) + 64*addTargets(old.plain, b.plain)
 	if old.created == 0 || b.created != 0 && b.created < old.created {
 		old.created = b.created
 	}
 	if b.newer(&old.common) {
 		old.seen, old.source = b.seen, b.source
 	}
+}
+
+// addTargets adds the targets of another sighting to old, with their ports, and returns how many are new.
+func addTargets[K comparable](old, other map[K][]portKey) (added int64) {
+	for t, ports := range other {
+		known, ok := old[t]
+		if !ok && len(old) >= maxTargets {
+			continue
+		}
+		if !ok {
+			added++
+		}
+		old[t] = unite(known, ports)
+	}
+	return added
 }
 
 // complete returns the kinds whose objects a list probably contained completely: pods or services from more than one

@@ -132,6 +132,9 @@ func (id *Identity) fill(other *Identity) {
 	if len(id.Services) == 0 {
 		id.Services = other.Services
 	}
+	if len(id.Fronts) == 0 {
+		id.Fronts = other.Fronts
+	}
 	if len(id.Labels) == 0 {
 		id.Labels = other.Labels
 	}

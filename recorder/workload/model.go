@@ -105,9 +105,9 @@ type owner struct {
 
 // backends are the targets of one service, from all its slices in all dumps.
 type backends struct {
-	common  // of the service: namespace and name
-	targets map[ref]struct{}
-	plain   map[netip.Addr]struct{} // addresses without a target object
+	common                           // of the service: namespace and name
+	targets map[ref][]portKey        // with the ports that its slices state, sorted
+	plain   map[netip.Addr][]portKey // addresses without a target object
 }
 
 // cidrs are the ranges of a ServiceCIDR object.

@@ -224,19 +224,30 @@ func (b *backends) write(out *usedWriter) {
 		plain = append(plain, a)
 	}
 	slices.SortFunc(plain, netip.Addr.Compare)
-	var all []wireEndpoint
+	type backend struct {
+		wireEndpoint
+		ports []portKey
+	}
+	var all []backend
 	for _, t := range targets {
-		all = append(all, wireEndpoint{Target: &wireRef{Kind: "Pod", Namespace: t.namespace, Name: t.name, UID: t.uid}})
+		all = append(all, backend{wireEndpoint{Target: &wireRef{Kind: "Pod", Namespace: t.namespace, Name: t.name, UID: t.uid}}, b.targets[t]})
 	}
 	for _, a := range plain {
-		all = append(all, wireEndpoint{Addresses: []string{a.String()}})
+		all = append(all, backend{wireEndpoint{Addresses: []string{a.String()}}, b.plain[a]})
 	}
+	slices.SortStableFunc(all, func(x, y backend) int { return slices.CompareFunc(x.ports, y.ports, portKey.compare) })
 	for n := 0; n == 0 || len(all) > 0; n++ {
 		o := wireOf(&b.common, "discovery.k8s.io/v1", "EndpointSlice")
 		o.Metadata.Name += "-" + strconv.Itoa(n)
 		o.Metadata.Labels = map[string]string{"kubernetes.io/service-name": b.name}
-		o.Endpoints = all[:min(len(all), targetsPerSlice)]
-		all = all[len(o.Endpoints):]
+		var ports []portKey
+		for len(all) > 0 && len(o.Endpoints) < targetsPerSlice && (len(o.Endpoints) == 0 || slices.Equal(all[0].ports, ports)) {
+			ports = all[0].ports
+			o.Endpoints, all = append(o.Endpoints, all[0].wireEndpoint), all[1:]
+		}
+		for _, p := range ports {
+			o.Ports = append(o.Ports, wirePort{Port: int64(p.port), Protocol: protocolName(p.proto)})
+		}
 		out.object(o)
 	}
 }

@@ -55,7 +55,8 @@ type builder struct {
 	gone   map[string][]list // by kind, ascending by time
 	owners map[ref]*owner    // by kind and UID, and by kind, namespace and name
 	nodes  map[string][]netip.Addr
-	named  map[portName][]namedPort // ports of pods, in the order of the pods
+	named  map[portName][]namedPort    // ports of pods, in the order of the pods
+	ports  map[[2]string][]servicePort // of services, by namespace and name
 }
 
 func (x *Index) build() *view {
@@ -66,7 +67,7 @@ func (x *Index) build() *view {
 			inside: map[netip.Prefix]struct{}{},
 			ids:    make([]Identity, 0, len(x.pods)+len(x.services)+len(x.nodes)),
 		},
-		gone: map[string][]list{}, owners: map[ref]*owner{}, nodes: map[string][]netip.Addr{}, named: map[portName][]namedPort{},
+		gone: map[string][]list{}, owners: map[ref]*owner{}, nodes: map[string][]netip.Addr{}, named: map[portName][]namedPort{}, ports: map[[2]string][]servicePort{},
 	}
 	for l := range x.lists {
 		b.gone[l.of] = append(b.gone[l.of], l)
@@ -202,7 +203,7 @@ func (b *builder) addPods(pods []*pod) {
 			to = from
 		}
 		id := Identity{
-			Kind: "pod", Name: p.name, Namespace: p.namespace, Pod: p.name, PodUID: p.uid, Services: fronts[i],
+			Kind: "pod", Name: p.name, Namespace: p.namespace, Pod: p.name, PodUID: p.uid, Services: fronts[i].services, Fronts: fronts[i].ports,
 			Node: p.node, Labels: p.labels, ValidFrom: from, ValidTo: to, HowKnown: "kube", Source: p.source,
 		}
 		b.own(&id, p)
@@ -235,13 +236,13 @@ func (b *builder) name(p *pod) {
 func (b *builder) addBackends() {
 	type front struct {
 		namespace string
-		services  []string
-		first     *backends
+		reached
+		first *backends
 	}
 	found := map[netip.Addr]*front{}
 	var order []netip.Addr
 	for _, s := range sorted(b.x.backends, func(w *backends) *common { return &w.common }) {
-		for a := range s.plain {
+		for a, ports := range s.plain {
 			f := found[a]
 			if f == nil {
 				f = &front{namespace: s.namespace, first: s}
@@ -249,16 +250,17 @@ func (b *builder) addBackends() {
 				order = append(order, a)
 			}
 			if f.namespace == s.namespace && len(f.services) < maxContained {
-				f.services = append(f.services, s.name)
+				f.add(s.name, ports)
 			}
 		}
 	}
 	slices.SortFunc(order, netip.Addr.Compare)
 	for _, a := range order {
 		f := found[a]
+		b.settle(&f.reached, f.namespace, nil)
 		from := f.first.created
 		who := b.identity(Identity{
-			Kind: "host", Name: f.services[0], Namespace: f.namespace, Services: f.services,
+			Kind: "host", Name: f.services[0], Namespace: f.namespace, Services: f.services, Fronts: f.ports,
 			ValidFrom: from, HowKnown: "kube", Source: f.first.source,
 		}, nil)
 		h := b.at(a)

@@ -14,6 +14,7 @@ type wireObject struct {
 	Status *wireStatus `json:"status,omitempty"`
 
 	Endpoints []wireEndpoint `json:"endpoints,omitempty"` // EndpointSlice
+	Ports     []wirePort     `json:"ports,omitempty"`     // of a slice
 	Subsets   []wireSubset   `json:"subsets,omitempty"`   // Endpoints
 
 	// Event, in the core and the events.k8s.io form.
@@ -222,6 +223,7 @@ type wireEndpoint struct {
 type wireSubset struct {
 	Addresses []wireSubAddress `json:"addresses,omitempty"`
 	NotReady  []wireSubAddress `json:"notReadyAddresses,omitempty"`
+	Ports     []wirePort       `json:"ports,omitempty"`
 }
 
 type wireSubAddress struct {

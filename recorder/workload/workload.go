@@ -44,6 +44,7 @@ type Identity struct {
 	Pod          string   // pod name
 	PodUID       string   // pod UID
 	Services     []string // services in front of it, sorted
+	Fronts       []Front  // ports on which these reach it, sorted
 	Workload     string   // topmost owner: Deployment, StatefulSet, DaemonSet, Job, CronJob, …
 	WorkloadKind string   // kind of that owner
 	OwnerDerived bool     // Workload was derived from the ReplicaSet's name, because the ReplicaSet is unknown

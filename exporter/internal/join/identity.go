@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"container/list"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 	"github.com/pcapsule/pcapsule/exporter/internal/memory"
 	"github.com/pcapsule/pcapsule/exporter/internal/round"
@@ -141,14 +141,43 @@ func (w *Identity) nameFor(peer, a netip.Addr) (name, how string) {
 	return w.names[lookup{addr: a}].name, "dns_other"
 }
 
+// party is one side of a connection.
+type party struct {
+	side    int         // 0 for the client, 1 for the server
+	end     flow.End    // its end, as a flow shows it
+	dialled [2]flow.End // client and server, as dialled
+	proto   uint8
+	at      int64 // ns
+}
+
+// service is the service that names a party. What the client dialled is certain. Otherwise the port decides, and a
+// client has one name, whatever its port.
+func (w *Identity) service(p *party, id *workload.Identity) string {
+	switch {
+	case id.Kind == "service":
+		return id.Name
+	case p.side == 0:
+		return id.MainService()
+	}
+	if d := p.dialled[1]; d != p.end {
+		front, ok := w.index.Lookup(d.Addr.Netip(), d.Port, p.proto, p.at)
+		if ok && front.Kind == "service" && front.Namespace == id.Namespace {
+			return front.Name
+		}
+	}
+	return id.ServiceAt(p.end.Port, p.proto)
+}
+
 // endpoint is the number of the owner of an address at a time, as its peer names it.
-func (w *Identity) endpoint(end flow.End, peer decode.Addr, proto uint8, at int64, owner *workload.Identity) int64 {
-	a := end.Addr.Netip()
-	id, known := w.resolve(a, end.Port, proto, at, owner)
-	dns, how := w.nameFor(peer.Netip(), a)
+func (w *Identity) endpoint(p party, owner *workload.Identity) int64 {
+	a := p.end.Addr.Netip()
+	id, known := w.resolve(a, p.end.Port, p.proto, p.at, owner)
+	dns, how := w.nameFor(p.dialled[1-p.side].Addr.Netip(), a)
 	key := endpointKey{addr: a}
+	service := ""
 	if known {
-		key.who, key.valid = strings.Join([]string{id.Kind, id.Namespace, id.Name, id.PodUID, id.Container, id.Process}, "\x00"), id.ValidFrom
+		service = w.service(&p, &id)
+		key.who, key.valid = strings.Join([]string{id.Kind, id.Namespace, id.Name, id.PodUID, id.Container, id.Process, service}, "\x00"), id.ValidFrom
 	} else {
 		key.who = dns + "\x00" + how
 	}
@@ -170,7 +199,7 @@ func (w *Identity) endpoint(end flow.End, peer decode.Addr, proto uint8, at int6
 		delete(w.endpoints, last.Value.(*endpoint).key)
 		w.byUse.Remove(last)
 	}
-	w.made = append(w.made, w.row(e.id, a, id, known, dns, how))
+	w.made = append(w.made, w.row(e.id, a, id, known, service, dns, how))
 	if w.keepRows {
 		row := w.made[len(w.made)-1]
 		e.row = &row
@@ -178,7 +207,7 @@ func (w *Identity) endpoint(end flow.End, peer decode.Addr, proto uint8, at int6
 	return e.id
 }
 
-func (w *Identity) row(no int64, a netip.Addr, id workload.Identity, known bool, dns, how string) table.Endpoint {
+func (w *Identity) row(no int64, a netip.Addr, id workload.Identity, known bool, service, dns, how string) table.Endpoint {
 	r := table.Endpoint{EndpointID: no, IP: a.String(), Kind: "unknown", HowKnown: "none", External: w.index.External(a)}
 	if dns != "" {
 		r.DNSName, r.HowKnown = table.Some(dns), how
@@ -199,12 +228,18 @@ func (w *Identity) row(no int64, a netip.Addr, id workload.Identity, known bool,
 			r.PID = table.Some(id.PID)
 		}
 		program(&r, &id)
-		r.Services = id.Services
-		if id.Kind == "service" {
+		r.Services, r.Service = id.Services, table.NonEmpty(service)
+		switch {
+		case id.Kind == "service":
 			r.Services = []string{id.Name}
+		case service != "" && !slices.Contains(id.Services, service):
+			r.Services = append(slices.Clone(id.Services), service)
+			slices.Sort(r.Services)
 		}
-		if len(r.Services) > 0 {
-			r.Service = table.Some(r.Services[0])
+		if id.Kind == "host" && len(id.Services) > 0 {
+			if id.Name = service; service == "" {
+				r.Namespace = table.Opt[string]{} // of the services
+			}
 		}
 		for _, l := range id.Labels {
 			r.Labels = append(r.Labels, table.Pair(l))

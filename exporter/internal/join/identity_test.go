@@ -18,7 +18,7 @@ func TestNamesAreThoseThatTheClientLookedUp(t *testing.T) {
 	w := NewIdentity(&workload.Index{}, false)
 	learn := func(client netip.Addr, name string) { w.learn(client, name, shared, 1, table.Some(int64(5))) }
 	named := func(client netip.Addr) (name, how string) {
-		id := w.endpoint(flow.End{Addr: shared.As16(), Port: 6379}, client.As16(), 6, 1, nil)
+		id := w.endpoint(party{1, flow.End{Addr: shared.As16(), Port: 6379}, [2]flow.End{{Addr: client.As16()}, {Addr: shared.As16(), Port: 6379}}, 6, 1}, nil)
 		return w.made[id].DNSName.V, w.made[id].HowKnown
 	}
 	for _, tt := range []struct {

@@ -109,7 +109,7 @@ func (j *Joiner) start(s *flow.Started) {
 		owners[1] = j.known.owner(s.Owner)
 	}
 	for side, e := range s.Ends {
-		f.ids[side] = j.who.endpoint(e, s.Dialled[1-side].Addr, s.Proto, s.ConnFirst, owners[side])
+		f.ids[side] = j.who.endpoint(party{side, e, s.Dialled, s.Proto, s.ConnFirst}, owners[side])
 	}
 	switch {
 	case s.NewConn:
@@ -133,7 +133,7 @@ func (j *Joiner) own(o *flow.Owned) {
 		side = 0
 	}
 	f.ranks[side] = o.Rank
-	f.ids[side] = j.who.endpoint(f.ends[side], c.ends[1-side].Addr, c.proto, c.first, j.known.owner(o.Owner))
+	f.ids[side] = j.who.endpoint(party{side, f.ends[side], c.ends, c.proto, c.first}, j.known.owner(o.Owner))
 	if o.Rank >= c.ranks[side] {
 		c.ranks[side], c.by[side], c.ids[side], c.at[side] = o.Rank, f.link, f.ids[side], f.ends[side]
 	}
@@ -152,5 +152,5 @@ func (j *Joiner) writer(c *joinedConn, side int, w flow.Writer) int64 {
 		guessed.HowKnown = guessed.Known.String()
 		id = &guessed
 	}
-	return j.who.endpoint(c.at[side], c.ends[1-side].Addr, c.proto, c.first, id)
+	return j.who.endpoint(party{side, c.at[side], c.ends, c.proto, c.first}, id)
 }

@@ -54,7 +54,7 @@ func TestForgottenWriters(t *testing.T) {
 	}
 	newest := int32(old + 2*round.OwnersKept - 1)
 	c := &joinedConn{}
-	c.ids[1] = j.who.endpoint(c.at[1], c.at[0].Addr, 6, 0, j.known.owner(newest))
+	c.ids[1] = j.who.endpoint(party{1, c.at[1], c.ends, 6, 0}, j.known.owner(newest))
 	for _, tt := range []struct {
 		name string
 		w    flow.Writer
