@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
 	"github.com/pcapsule/pcapsule/kfl"
@@ -146,6 +147,8 @@ type Condition struct {
 	Columns []string // columns of calls that it uses
 	Now     int64    // value of now(); 0 if it was not used
 	Notes   []string // notes for the user
+
+	Connections bool // rows of connections have these columns too
 }
 
 // Condition compiles KFL for use in SQL. It returns a *kfl.Error with the place, or ErrUsage if the
@@ -160,6 +163,10 @@ func (c *Case) Condition(ctx context.Context, src string) (Condition, error) {
 	}
 	out := Condition{Columns: k.Columns(), Notes: k.Notes()}
 	out.SQL, out.Args = k.SQL()
+	conns := c.views["connections"]
+	out.Connections = conns != nil && !slices.ContainsFunc(out.Columns, func(name string) bool {
+		return name == "ts" || !hasColumn(conns.columns, name) // a connection begins before its calls
+	})
 	if k.UsesNow() {
 		_, out.Now, _ = c.Window()
 	}

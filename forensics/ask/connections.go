@@ -88,13 +88,20 @@ func (w *Window) During() string {
 	return fmt.Sprintf("first_ns <= %d AND last_ns >= %d", w.To, w.From)
 }
 
+// FiltersConnections reports whether the KFL filter, if there is one, applies to connections without calls.
+func (w *Window) FiltersConnections() bool { return w.KFL == "" || w.cond.Connections }
+
 // Connections is SQL, with its arguments, for the connections of the window, as in EachOnce. With a KFL
-// filter, or if narrowed is true, they must also have carried calls of the window.
+// filter, or if narrowed is true, they must also have carried calls of the window, or match the filter themselves.
 func (w *Window) Connections(c *forensics.Case, table string, narrowed bool) (string, []any) {
 	from := EachOnce(c, table, w.During())
 	if w.KFL == "" && !narrowed {
 		return from, nil
 	}
-	carried := Joined(c, "(SELECT "+terms.Key(c, "")+"conn_id FROM calls WHERE "+w.Where+")")
-	return "(SELECT * FROM " + from + " WHERE conn IN (SELECT conn FROM " + carried + "))", w.Args
+	key := "SELECT " + terms.Key(c, "") + "conn_id FROM "
+	match, args := key+"calls WHERE "+w.Where, w.Args
+	if w.KFL != "" && w.cond.Connections {
+		match, args = match+" UNION ALL "+key+"connections WHERE "+w.During()+" AND ("+w.cond.SQL+")", w.Values(w.cond.Args...)
+	}
+	return "(SELECT * FROM " + from + " WHERE conn IN (SELECT conn FROM " + Joined(c, "("+match+")") + "))", args
 }

@@ -21,13 +21,14 @@ type Contact struct {
 
 // ContactOf counts the connections of a window to the ends that match a condition for connections.
 func ContactOf(ctx context.Context, c *forensics.Case, w *Window, to string) (Contact, error) {
+	conns, args := w.Connections(c, "connections", false)
 	return One[Contact](ctx, c, fmt.Sprintf(`WITH k AS (SELECT %[1]s, conn_id, transport, %[2]s AS port FROM %[3]s WHERE transport IN ('tcp', 'udp', 'sctp') AND (%[4]s)),
 		f AS (SELECT %[1]s, conn_id, bool_or(%[5]s) AS accepted, bool_or(%[6]s) AS refused, max(src_payload_bytes + dst_payload_bytes) AS payload FROM flows_raw GROUP BY 1, 2),
 		x AS (SELECT k.port, coalesce(accepted, true) AS accepted, refused, payload FROM k LEFT JOIN f ON f.conn_id = k.conn_id%[7]s),
 		p AS (SELECT port, count(*) AS n FROM x GROUP BY 1)
 		SELECT count(*) AS connections, count(*) FILTER (NOT accepted AND refused) AS refused, count(*) FILTER (NOT accepted AND NOT refused) AS not_answered, count(*) FILTER (accepted AND payload = 0) AS without_payload,
 			coalesce((SELECT list(port ORDER BY n DESC, port)[1:%[8]d] FROM p), []) AS ports FROM x`,
-		terms.BundleOf(c, ""), terms.Port, EachOnce(c, "connections", w.During()), to, terms.Accepted, terms.Refused, terms.SameBundle(c, "f", "k"), MaxNames))
+		terms.BundleOf(c, ""), terms.Port, conns, to, terms.Accepted, terms.Refused, terms.SameBundle(c, "f", "k"), MaxNames), args...)
 }
 
 // Accepted is the number of connections that the host accepted.

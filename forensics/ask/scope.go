@@ -42,13 +42,14 @@ type Window struct {
 	From, To int64  // nanoseconds since 1970 UTC, both inclusive; never 0
 	Where    string // condition for rows of calls, with Args
 	Args     []any
-	Kept     string // table with the window's calls, numbered as by Ends; Where then applies to it
-	Limit    int    // rows of a list, 1 to MaxRows, or MaxAll
-	All      bool   // every list was requested in full
-	Page     int    // rows of a page, 1 to MaxRows, for lists with a cursor and lists inside rows
-	KFL      string // the filter of the input
-	Asked    bool   // the input has from or to
-	Since    int64  // from and to of the input, or the lowest and highest time
+	Kept     string              // table with the window's calls, numbered as by Ends; Where then applies to it
+	Limit    int                 // rows of a list, 1 to MaxRows, or MaxAll
+	All      bool                // every list was requested in full
+	Page     int                 // rows of a page, 1 to MaxRows, for lists with a cursor and lists inside rows
+	KFL      string              // the filter of the input
+	cond     forensics.Condition // of KFL
+	Asked    bool                // the input has from or to
+	Since    int64               // from and to of the input, or the lowest and highest time
 	Until    int64
 	Narrowed bool     // Where filters by more than time
 	Notes    []string // about the KFL filter, for the answer
@@ -93,7 +94,7 @@ func (s Scope) Read(ctx context.Context, c *forensics.Case) (*Window, error) {
 			return nil, err
 		}
 		conds, w.Args = append(conds, "("+cond.SQL+")"), append(w.Args, cond.Args...)
-		w.Notes, w.Now = cond.Notes, cond.Now
+		w.Notes, w.Now, w.cond = cond.Notes, cond.Now, cond
 	}
 	w.Where = strings.Join(conds, " AND ")
 	return w, nil

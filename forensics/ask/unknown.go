@@ -55,7 +55,11 @@ func (f *Frame) noteUnknown(ctx context.Context, c *forensics.Case, in map[strin
 		}
 		for _, field := range kind.fields {
 			for _, name := range textsOf(in[field]) {
-				if known, err := kind.has(ctx, c, name); known || err != nil {
+				known, err := kind.has(ctx, c, name)
+				if known && err == nil && kind.test == "" && f.Matched == "nothing_matched" {
+					f.Notes = append(f.Notes, otherSide(ctx, c, field, name)...)
+				}
+				if known || err != nil {
 					continue
 				}
 				if note := kind.unknown(ctx, c, name); !slices.Contains(f.Notes, note) {
@@ -64,6 +68,52 @@ func (f *Frame) noteUnknown(ctx context.Context, c *forensics.Case, in map[strin
 			}
 		}
 	}
+}
+
+// otherSide explains why no call has a known name on the side that a field means: it is a service whose pods have another
+// name there, or it is only on the other side.
+func otherSide(ctx context.Context, c *forensics.Case, field, name string) []string {
+	side, other, word, alone := "dst_", "src_", "to", "it only makes calls"
+	switch field {
+	case "client", "src":
+		side, other, word, alone = "src_", "dst_", "from", "it only receives calls"
+	case "service", "server", "dst":
+	default:
+		return nil
+	}
+	cond, args := terms.EndIs(c, side, name)
+	if there, err := exists(ctx, c, "calls", cond, args...); there || err != nil {
+		return nil
+	}
+	note := fmt.Sprintf("no call in the recording is %s %s", word, Clip(name, 100))
+	cond, args = terms.Behind(side, name)
+	behind, more, err := Rows[struct {
+		Who string `json:"who"`
+	}](ctx, c, maxUnknown, fmt.Sprintf("SELECT DISTINCT %s AS who FROM calls WHERE %s ORDER BY 1 LIMIT %d", terms.Who(side), cond, maxUnknown+1), args...)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, b := range behind {
+		names = append(names, b.Who)
+	}
+	if more {
+		names = append(names, "…")
+	}
+	if len(names) > 0 {
+		return []string{fmt.Sprintf("%s; those %s the pods behind this service are %[2]s %s", note, word, strings.Join(names, ", "))}
+	}
+	cond, args = terms.EndIs(c, other, name)
+	if there, err := exists(ctx, c, "calls", cond, args...); there && err == nil {
+		note += ": " + alone
+	}
+	return []string{note}
+}
+
+// exists reports whether a table has a row that matches a condition.
+func exists(ctx context.Context, c *forensics.Case, from, where string, args ...any) (bool, error) {
+	r, err := c.Query(ctx, forensics.Query{SQL: "SELECT 1 FROM " + from + " WHERE " + where + " LIMIT 1", Args: args, Named: true})
+	return err == nil && len(r.Rows) > 0, err
 }
 
 // textsOf returns the texts of a JSON string or a list of strings.
@@ -80,22 +130,19 @@ func textsOf(raw json.RawMessage) (list []string) {
 
 // has reports whether the recording has the name.
 func (k named) has(ctx context.Context, c *forensics.Case, name string) (bool, error) {
-	exists := func(from, where string, args ...any) (bool, error) {
-		r, err := c.Query(ctx, forensics.Query{SQL: "SELECT 1 FROM " + from + " WHERE " + where + " LIMIT 1", Args: args, Named: true})
-		return err == nil && len(r.Rows) > 0, err
-	}
 	if k.test == "" {
 		where, args := terms.End("", name)
-		if known, err := exists("endpoints", where, args...); known || err != nil {
+		behind, more := terms.Behind("", name)
+		if known, err := exists(ctx, c, "endpoints", "("+where+") OR ("+behind+")", append(args, more...)...); known || err != nil {
 			return known, err
 		}
 		where, args = terms.Either(c, name)
-		return exists("calls", where, args...)
+		return exists(ctx, c, "calls", where, args...)
 	}
 	if strings.Contains(k.test, "LIKE") {
 		name = terms.Pattern(name)
 	}
-	return exists("("+k.names+")", k.test, name)
+	return exists(ctx, c, "("+k.names+")", k.test, name)
 }
 
 // unknown returns the note about an unknown name, with the most similar known name.
@@ -133,7 +180,7 @@ func suggestion(ctx context.Context, c *forensics.Case, name string) string {
 	if !ok {
 		space, last = "", name
 	}
-	r, err := c.Query(ctx, forensics.Query{SQL: `SELECT DISTINCT namespace, unnest([service, workload, pod, node, name]) AS n FROM endpoints ORDER BY ALL`, Limit: maxNames})
+	r, err := c.Query(ctx, forensics.Query{SQL: `SELECT DISTINCT namespace, unnest([service, workload, pod, node, name] || coalesce(services, [])) AS n FROM endpoints ORDER BY ALL`, Limit: maxNames})
 	if err != nil {
 		return ""
 	}

@@ -174,7 +174,7 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 		return nil, err
 	}
 	if in.Class == "" || in.Class == "refused" || in.Class == "no_answer" {
-		if err := out.connections(ctx, c, w, in); err != nil {
+		if err := out.connections(ctx, c, w, &scope, in); err != nil {
 			return nil, err
 		}
 		if in.Class != "" {

@@ -3,6 +3,7 @@ package failures
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
@@ -66,11 +67,13 @@ type ConnFailure struct {
 	FlowIDs []string `json:"flow_ids" jsonschema:"flows of the first three; bundle#flow_id if there are several bundles"`
 }
 
-// connections sets the failures of TCP connections, including those without a call.
-func (f *Answer) connections(ctx context.Context, c *forensics.Case, w *ask.Window, in In) error {
+// connections sets the failures of TCP connections, including those without a call. scope is the window without the
+// other conditions for failed calls.
+func (f *Answer) connections(ctx context.Context, c *forensics.Case, w, scope *ask.Window, in In) error {
 	where, args := "k.first_ns <= ? AND k.last_ns >= ?", []any{w.To, w.From}
-	if in.KFL != "" {
-		f.Note("kfl filters calls only: connections are listed without it")
+	conns, carried := scope.Connections(c, "connections", false)
+	if !w.FiltersConnections() {
+		f.Note("kfl has a condition that only calls can meet: connections without a matching call are not listed")
 	}
 	for _, side := range [2]struct{ prefix, name string }{{"dst_", in.Service}, {"src_", in.Client}} {
 		if side.name != "" {
@@ -99,8 +102,8 @@ func (f *Answer) connections(ctx context.Context, c *forensics.Case, w *ask.Wind
 		SELECT src, dst, port, CASE WHEN port IS NULL THEN ports ELSE 0 END AS ports, what, reset_by, count(*) AS connections, count(*) FILTER (calls = 0) AS without_calls, make_timestamp_ns(min(first_ns)) AS first, make_timestamp_ns(max(first_ns)) AS last,
 			sum(again)::BIGINT AS retransmissions, array_to_string(arg_min(packet, (first_ns, packet), 3), ',') AS packets, arg_min(flow, (first_ns, packet), 3) AS flow_ids
 		FROM y GROUP BY ALL ORDER BY connections DESC, src, dst, port, what, reset_by LIMIT %[7]d`,
-		ask.Joined(c, "flows_raw"), terms.SameBundle(c, "t", "l"), terms.Who("k.src_"), terms.Who("k.dst_"), ask.EachOnce(c, "connections", w.During()), where, w.Limit+1, terms.FlowID(c), manyPorts),
-		append([]any{w.To, w.From}, args...)...)
+		ask.Joined(c, "flows_raw"), terms.SameBundle(c, "t", "l"), terms.Who("k.src_"), terms.Who("k.dst_"), conns, where, w.Limit+1, terms.FlowID(c), manyPorts),
+		slices.Concat([]any{w.To, w.From}, carried, args)...)
 	f.Truncated = f.Truncated || more
 	return err
 }

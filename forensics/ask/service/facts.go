@@ -32,7 +32,7 @@ type Handshake struct {
 }
 
 func (s *serviceAnswer) handshakes() error {
-	conns := ask.EachOnce(s.c, "connections", s.w.During())
+	conns, args := s.w.Connections(s.c, "connections", false)
 	one := func(direction, own, other string) string {
 		// A connection seen at both ends has two flows; the client's sees the whole handshake.
 		return fmt.Sprintf(`(SELECT '%s' AS direction, %s AS peer, count(*) AS connections, round(quantile_disc(h, 0.5) / 1000.0, 3) AS tcp_p50_ms, round(quantile_disc(h, 0.99) / 1000.0, 3) AS tcp_p99_ms,
@@ -41,7 +41,7 @@ func (s *serviceAnswer) handshakes() error {
 			LEFT JOIN (SELECT %s, conn_id, max(tls_us) AS tls FROM calls_raw WHERE tls_us IS NOT NULL GROUP BY 1, 2) l ON l.conn_id = k.conn_id%s
 			WHERE k.transport = 'tcp' AND %s GROUP BY 1, 2)`, direction, terms.Who(other), conns, terms.BundleOf(s.c, ""), terms.SameBundle(s.c, "f", "k"), terms.BundleOf(s.c, ""), terms.SameBundle(s.c, "l", "k"), terms.Qualified(own))
 	}
-	list, more, err := ask.Rows[Handshake](s.ctx, s.c, s.w.Limit, one("in", s.to, "k.src_")+" UNION ALL "+one("out", s.from, "k.dst_")+fmt.Sprintf(" ORDER BY direction, connections DESC, peer LIMIT %d", s.w.Limit+1))
+	list, more, err := ask.Rows[Handshake](s.ctx, s.c, s.w.Limit, one("in", s.to, "k.src_")+" UNION ALL "+one("out", s.from, "k.dst_")+fmt.Sprintf(" ORDER BY direction, connections DESC, peer LIMIT %d", s.w.Limit+1), slices.Concat(args, args)...)
 	if err != nil {
 		return err
 	}
@@ -103,13 +103,14 @@ type Churn struct {
 }
 
 func (s *serviceAnswer) churn() error {
+	conns, args := s.w.Connections(s.c, "connections", false)
 	// A sliding window: for each connection, count the connections in the 60 s after it.
 	sql := fmt.Sprintf(`WITH k AS (SELECT %[1]s AS peer, dst_port AS port, coalesce(src_pod, src_name) AS pod, first_ns, calls FROM %[5]s WHERE transport = 'tcp' AND first_ns BETWEEN ? AND ? AND %[2]s),
 		m AS (SELECT *, count(*) OVER (PARTITION BY peer, port ORDER BY first_ns RANGE BETWEEN CURRENT ROW AND 60000000000 FOLLOWING) AS n FROM k),
 		b AS (SELECT peer, port, pod, count(*) AS n FROM k GROUP BY ALL), t AS (SELECT peer, port, arg_max(pod, (n, pod)) AS pod FROM b GROUP BY ALL)
 		SELECT m.peer, m.port, count(*) AS connections, round(count(*) * 60e9 / greatest(60e9, %[3]d), 2) AS per_minute, max(n) AS most_in_a_minute, make_timestamp_ns(arg_max(first_ns, (n, -first_ns))) AS at, any_value(t.pod) AS "by",
-			round(sum(calls) / count(*), 2)::DOUBLE AS calls_per_connection FROM m JOIN t ON t.peer = m.peer AND t.port = m.port GROUP BY 1, 2 ORDER BY most_in_a_minute DESC, 1, 2 LIMIT %[4]d`, terms.Who("dst_"), s.from, s.w.To-s.w.From, s.w.Limit+1, ask.EachOnce(s.c, "connections", "true"))
-	list, more, err := ask.Rows[Churn](s.ctx, s.c, s.w.Limit, sql, s.w.From, s.w.To)
+			round(sum(calls) / count(*), 2)::DOUBLE AS calls_per_connection FROM m JOIN t ON t.peer = m.peer AND t.port = m.port GROUP BY 1, 2 ORDER BY most_in_a_minute DESC, 1, 2 LIMIT %[4]d`, terms.Who("dst_"), s.from, s.w.To-s.w.From, s.w.Limit+1, conns)
+	list, more, err := ask.Rows[Churn](s.ctx, s.c, s.w.Limit, sql, append(slices.Clip(args), s.w.From, s.w.To)...)
 	if err != nil {
 		return err
 	}

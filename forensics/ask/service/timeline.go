@@ -352,14 +352,15 @@ func (t *timelineAnswer) rate() error {
 	each = (each + int64(time.Second) - 1) / int64(time.Second) * int64(time.Second)
 	in, made := t.isTarget("dst_id"), t.isTarget("src_id")
 	conns := "(" + in + " OR " + made + ")"
+	every, args := w.Connections(t.c, "connections_raw", false)
 	sql := fmt.Sprintf(`WITH k AS (SELECT (ts_ns - %[1]d) // %[2]d AS b, count(*) FILTER (NOT %[3]s) AS i, count(*) FILTER (%[3]s) AS o, count(*) FILTER (failed) AS f, sum(request_bytes + response_bytes)::BIGINT AS y
 			FROM %[4]s WHERE %[5]s AND (%[3]s OR %[6]s) GROUP BY 1),
 		a AS (SELECT (first_ns - %[1]d) // %[2]d AS b, count(*) AS n FROM %[9]s WHERE %[7]s AND first_ns BETWEEN %[1]d AND %[8]d GROUP BY 1),
 		z AS (SELECT (last_ns - %[1]d) // %[2]d AS b, count(*) AS n FROM %[9]s WHERE %[7]s AND last_ns BETWEEN %[1]d AND %[8]d GROUP BY 1),
 		s AS (SELECT range AS b FROM range(0, (%[8]d - %[1]d) // %[2]d + 1))
 		SELECT make_timestamp_ns(%[1]d + s.b * %[2]d) AS time, coalesce(k.i, 0) AS "in", coalesce(k.o, 0) AS out, coalesce(k.f, 0) AS failed, coalesce(k.y, 0) AS bytes, coalesce(a.n, 0) AS opened, coalesce(z.n, 0) AS closed
-		FROM s LEFT JOIN k ON k.b = s.b LEFT JOIN a ON a.b = s.b LEFT JOIN z ON z.b = s.b ORDER BY s.b`, w.From, each, made, "calls", w.Where, in, conns, w.To, ask.EachOnce(t.c, "connections_raw", "true"))
+		FROM s LEFT JOIN k ON k.b = s.b LEFT JOIN a ON a.b = s.b LEFT JOIN z ON z.b = s.b ORDER BY s.b`, w.From, each, made, "calls", w.Where, in, conns, w.To, every)
 	var err error
-	t.out.Rate, _, err = ask.Rows[RateBucket](t.ctx, t.c, maxBuckets+2, sql, w.Args...)
+	t.out.Rate, _, err = ask.Rows[RateBucket](t.ctx, t.c, maxBuckets+2, sql, slices.Concat(w.Args, args, args)...)
 	return err
 }

@@ -51,6 +51,15 @@ func End(p, name string) (cond string, args []any) {
 	return strings.Join(where, " AND "), args
 }
 
+// Behind is the condition that one end of a row is behind a service of this name, whatever the end is named after.
+func Behind(p, name string) (cond string, args []any) {
+	ns, rest, ok := strings.Cut(name, "/")
+	if !ok {
+		return "coalesce(list_contains(" + p + "services, ?), false)", []any{name}
+	}
+	return "coalesce(list_contains(" + p + "services, ?) AND " + p + "namespace = ?, false)", []any{rest, ns}
+}
+
 // EndIs is End for rows of calls. It compares names once per endpoint, not once per call. Patterns
 // and addresses are compared with the rows, which have their own addresses.
 func EndIs(c Several, p, name string) (cond string, args []any) {
