@@ -154,7 +154,7 @@ func duration(us float64) string {
 	abs := math.Abs(us)
 	switch {
 	case abs >= 60e6:
-		return strings.ReplaceAll(value.Duration(time.Duration(us/1e6)*time.Second), " ", nbsp)
+		return strings.ReplaceAll(value.Duration(time.Duration(us*1e3)), " ", nbsp)
 	case abs >= 999.5e3:
 		return digits3(us/1e6) + nbsp + "s"
 	case abs >= 999.5:

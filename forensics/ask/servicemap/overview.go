@@ -106,6 +106,9 @@ func AskOverview(ctx context.Context, c *forensics.Case, in OverviewIn) (*Overvi
 	}
 	out.Requests = g.calls()
 	out.services(g, w)
+	if out.tried, err = withoutOpen(ctx, c, out.tried); err != nil {
+		return nil, err
+	}
 	if out.Protocols, err = g.protocols(ctx, c, w); err != nil {
 		return nil, err
 	}
@@ -165,6 +168,19 @@ func (o *Overview) services(g *graph, w *ask.Window) {
 	o.External = o.External[:min(len(o.External), w.Limit)]
 	o.Ingress = o.Ingress[:min(len(o.Ingress), w.Limit)]
 	o.Truncated = o.Truncated || len(list) > w.Limit || len(g.edges) > w.Limit
+}
+
+// withoutOpen removes the names of hosts that accepted connections under another name, such as that of a service on
+// another port.
+func withoutOpen(ctx context.Context, c *forensics.Case, tried []string) ([]string, error) {
+	if len(tried) == 0 {
+		return nil, nil
+	}
+	open, _, err := ask.Rows[MapNode](ctx, c, ask.MaxFacts, "SELECT DISTINCT a.who AS name FROM endpoints_raw a JOIN endpoints_raw b ON a.ip = b.ip AND a.who <> b.who"+terms.SameBundle(c, "a", "b")+
+		" JOIN connections_raw k ON k.dst_id = b.endpoint_id"+terms.SameBundle(c, "k", "b")+" WHERE k.calls > 0 ORDER BY 1")
+	return slices.DeleteFunc(tried, func(name string) bool {
+		return slices.ContainsFunc(open, func(n MapNode) bool { return n.Name == name })
+	}), err
 }
 
 // read reads failures and connections.
