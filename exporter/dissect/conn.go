@@ -377,7 +377,7 @@ func (c *Conn) offer(dir Dir, data []byte) int {
 		}
 		if o := dir.Other(); len(c.sides[o].buf) > 0 {
 			c.align(o)
-			if len(s.segs) > 1 {
+			if len(s.buf) > 0 && len(s.segs)+len(c.sides[o].segs) > 2 { // some of them may have come after this one
 				c.replay()
 				return offerAgain
 			}

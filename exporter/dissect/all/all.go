@@ -20,6 +20,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/http3"
 	"github.com/pcapsule/pcapsule/exporter/dissect/icmp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/imap"
+	"github.com/pcapsule/pcapsule/exporter/dissect/jsonrpc"
 	"github.com/pcapsule/pcapsule/exporter/dissect/kafka"
 	"github.com/pcapsule/pcapsule/exporter/dissect/kerberos"
 	"github.com/pcapsule/pcapsule/exporter/dissect/ldap"
@@ -120,5 +121,6 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		quic.Protocol(keys),
 		http3.Protocol(),
 		ws.Protocol(),
+		jsonrpc.Protocol(),
 	}
 }

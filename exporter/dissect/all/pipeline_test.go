@@ -31,6 +31,7 @@ var unpiped = map[string]string{
 	"grpc":         "it is carried in http2",
 	"http3":        "the streams are those of quic",
 	"imap":         "it is limited like ldap, by byid.Table",
+	"jsonrpc":      "it is limited like ldap, by byid.Table",
 	"kafka":        "it is limited like ldap, by byid.Table",
 	"kerberos":     "it is limited like ldap, by byid.Table",
 	"mongodb":      "it is limited like ldap, by byid.Table",

@@ -23,6 +23,7 @@ func TestRowsAreWhatTheClientSaid(t *testing.T) {
 		"cassandra":              cqlDid,
 		"etcd":                   etcdDid,
 		"kafka":                  kafkaDid,
+		"jsonrpc":                jsonrpcDid,
 		"ldap":                   ldapDid,
 		"mcp":                    mcpDid,
 		"memcached":              memcDid,

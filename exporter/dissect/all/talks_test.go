@@ -37,6 +37,7 @@ var samples = map[string]string{
 	"http1.pcapng":                  "http1",
 	"http2.pcap":                    "http2",
 	"kafka.pcapng":                  "kafka",
+	"jsonrpc.pcapng":                "jsonrpc",
 	"ldap.pcapng":                   "ldap",
 	"mcp.pcapng":                    "http1",
 	"memcached.pcapng":              "memcached",

@@ -43,12 +43,12 @@ func webDid(row table.CallRow) (list []string) {
 	switch {
 	case c.Operation.Type.OK:
 		list = append(list, graphqlDid(c, call, socket)...)
-	case c.Call.Method.OK:
+	case c.Exchange.Method.OK:
 		result := any("ok")
-		if c.Call.Code.OK {
-			result = c.Call.Code.V
+		if c.Exchange.Code.OK {
+			result = c.Exchange.Code.V
 		}
-		list = append(list, cells("jsonrpc", c.Call.Method.V, result))
+		list = append(list, cells("jsonrpc", c.Exchange.Method.V, result))
 	case socket && (w.Opcode.V != "close" || b.Path.V != "/graphql" && b.Path.V != "/legacy"): // those are the libraries' own
 		list = append(list, socketDid(w))
 	case !socket && b.StatusCode.V != 101 && !c.Stream.Events.OK:
@@ -146,8 +146,8 @@ func mcpDid(row table.CallRow) []string {
 		object = u.Client.V + " " + u.Server.V
 	}
 	switch {
-	case c.Call.Code.OK:
-		result = c.Call.Code.V
+	case c.Exchange.Code.OK:
+		result = c.Exchange.Code.V
 	case u.Failed.V:
 		result = "tool failed"
 	}

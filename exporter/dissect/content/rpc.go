@@ -6,21 +6,25 @@ import (
 	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
-// Message is a message of JSON-RPC 2.0.
+// Message is a message of JSON-RPC.
 type Message struct {
 	Method, ID   string
 	HasID        bool
+	Old          bool // of version 1.0, which no member states
 	Params       []byte
 	Result, Fail []byte // of a response: the value of result or of error
 }
 
-// ParseRPC reads a message; ok is false if it is not one of JSON-RPC 2.0.
+// ParseRPC reads a message; ok is false if it is not one of JSON-RPC. One of version 1.0 has exactly the members that its
+// specification lists.
 func ParseRPC(object []byte) (m Message, ok bool) {
-	version := false
+	var version string
+	known, others := 0, false
 	for name, v := range Members(object) {
+		known++
 		switch name {
 		case "jsonrpc":
-			version = String(v) == "2.0"
+			version = String(v)
 		case "method":
 			m.Method = clip.Text(String(v), MaxText)
 		case "id":
@@ -32,17 +36,34 @@ func ParseRPC(object []byte) (m Message, ok bool) {
 		case "result":
 			m.Result = v
 		case "error":
-			if Kind(v) == '{' {
+			if Kind(v) != 'n' {
 				m.Fail = v
 			}
+		default:
+			others = true
 		}
 	}
-	return m, version && (m.Method != "" || m.Result != nil || m.Fail != nil)
+	if version == "2.0" {
+		if Kind(m.Fail) != '{' {
+			m.Fail = nil
+		}
+		return m, m.Method != "" || m.Result != nil || m.Fail != nil
+	}
+	m.Old = version == "" && !others && known == 3
+	return m, m.Old && (m.Method != "" && Kind(m.Params) == '[' || m.Method == "" && m.Params == nil && m.Result != nil)
 }
 
 // Messages reads a JSON-RPC message or a batch. The list is empty if the first message is not
-// JSON-RPC.
+// JSON-RPC 2.0.
 func Messages(v []byte) (list []Message) {
+	if list = AnyMessages(v); len(list) > 0 && list[0].Old {
+		return nil
+	}
+	return list
+}
+
+// AnyMessages is Messages for both versions.
+func AnyMessages(v []byte) (list []Message) {
 	if Kind(v) != '[' {
 		if m, ok := ParseRPC(v); ok {
 			list = append(list, m)

@@ -16,6 +16,7 @@ func Scenarios() []lab.Scenario {
 		{Name: "apis", Make: makeAPIs},
 		{Name: "socks", Make: makeSOCKS},
 		{Name: "proxy", Make: makeProxy},
+		{Name: "jsonrpc", Make: makeJSONRPC},
 		{Name: "thrift", Make: makeThrift},
 		{Name: "thrift-header", Make: makeThriftHeader},
 	}
@@ -24,17 +25,19 @@ func Scenarios() []lab.Scenario {
 // Parts are the servers and clients of this package, by the role that a process plays.
 func Parts() map[string]lab.Part {
 	return map[string]lab.Part{
-		"http1-server": http1Server,
-		"http1-client": http1Client,
-		"http2-server": http2Server,
-		"http2-client": http2Client,
-		"grpc-server":  GrpcServer,
-		"grpc-client":  grpcClient,
-		"tls-server":   tlsServer,
-		"tls-client":   tlsClient,
-		"mcp-server":   mcpServer,
-		"mcp-client":   mcpClient,
-		"apis-server":  apisServer,
-		"apis-client":  apisClient,
+		"http1-server":   http1Server,
+		"http1-client":   http1Client,
+		"http2-server":   http2Server,
+		"http2-client":   http2Client,
+		"grpc-server":    GrpcServer,
+		"grpc-client":    grpcClient,
+		"tls-server":     tlsServer,
+		"tls-client":     tlsClient,
+		"mcp-server":     mcpServer,
+		"mcp-client":     mcpClient,
+		"jsonrpc-server": jsonrpcServer,
+		"jsonrpc-client": jsonrpcClient,
+		"apis-server":    apisServer,
+		"apis-client":    apisClient,
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/connect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/elasticsearch"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/graphql"
-	"github.com/pcapsule/pcapsule/exporter/dissect/content/jsonrpc"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/k8sapi"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/mcp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/s3"
@@ -19,6 +18,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/socketio"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/sse"
 	"github.com/pcapsule/pcapsule/exporter/dissect/grpc"
+	"github.com/pcapsule/pcapsule/exporter/dissect/jsonrpc"
 	"github.com/pcapsule/pcapsule/exporter/dissect/thrift"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -28,7 +28,7 @@ import (
 type Columns struct {
 	sse.Stream
 	graphql.Operation
-	jsonrpc.Call
+	jsonrpc.Exchange
 	mcp.Use
 	connect.Procedure
 	s3.Access
@@ -42,13 +42,13 @@ type Columns struct {
 
 // Protocols describes each of them.
 func Protocols() []content.Protocol {
-	return []content.Protocol{sse.Protocol, graphql.Protocol, jsonrpc.Protocol, mcp.Protocol, connect.Protocol, s3.Protocol, k8sapi.Protocol, elasticsearch.Protocol, soap.Protocol, socketio.Protocol, clickhouse.HTTP, thrift.HTTP, grpc.Etcd}
+	return []content.Protocol{sse.Protocol, graphql.Protocol, jsonrpc.HTTP, mcp.Protocol, connect.Protocol, s3.Protocol, k8sapi.Protocol, elasticsearch.Protocol, soap.Protocol, socketio.Protocol, clickhouse.HTTP, thrift.HTTP, grpc.Etcd}
 }
 
 // readers are tried in this order until one accepts the exchange.
 var readers = [...]content.Reader[Columns]{
 	func(x *content.Exchange, c *Columns) bool {
-		rpc := jsonrpc.Read(x, &c.Call)
+		rpc := !x.Excludes("jsonrpc") && jsonrpc.Read(x, &c.Exchange)
 		return mcp.Read(x, &c.Use) || rpc
 	},
 	func(x *content.Exchange, c *Columns) bool { return graphql.Read(x, &c.Operation) },

@@ -1,5 +1,3 @@
-// Package jsonrpc reads JSON-RPC 2.0 over HTTP and WebSocket: requests, notifications, batches, and
-// responses, also in an event stream. It never shows params or results.
 package jsonrpc
 
 import (
@@ -10,8 +8,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// Protocol describes it for readers.
-var Protocol = content.Protocol{
+// HTTP describes calls over HTTP and WebSocket for readers.
+var HTTP = content.Protocol{
 	Name:     "jsonrpc",
 	Doc:      "JSON-RPC calls",
 	Versions: "2.0",
@@ -19,8 +17,8 @@ var Protocol = content.Protocol{
 	Inside:   []string{"http", "ws"},
 }
 
-// Call is a JSON-RPC request with its response.
-type Call struct {
+// Exchange is a JSON-RPC request with its response.
+type Exchange struct {
 	Method   table.Opt[string] `col:"jsonrpc_method" enc:"dict" doc:"method of the request, of a batch the first"`
 	ID       table.Opt[string] `col:"jsonrpc_id" doc:"id of the request or, without one, of the response; null for a notification"`
 	Batch    table.Opt[int32]  `col:"jsonrpc_batch" doc:"number of messages in a batch"`
@@ -31,30 +29,25 @@ type Call struct {
 }
 
 // Read implements content.Reader.
-func Read(x *content.Exchange, c *Call) bool {
+func Read(x *content.Exchange, c *Exchange) bool {
 	asked := content.Asked(x)
 	if len(asked) == 0 {
 		return false
 	}
-	c.fill(x, asked)
+	c.fill(x, asked, content.Messages)
 	what := c.Method.V
 	if what == "" {
 		what = "response"
 	}
 	x.Name(what, x.EndpointOf()+" "+what)
-	if c.Batch.OK && c.Batch.V > 1 {
-		x.Add(fmt.Sprintf(", batch of %d", c.Batch.V))
-	}
 	c.result(x)
 	return true
 }
 
-// fill sets the columns.
-func (c *Call) fill(x *content.Exchange, asked []content.Message) {
-	first := &asked[0]
-	c.Method = content.Some(first.Method)
-	if first.HasID {
-		c.ID = table.Some(first.ID)
+// fill sets the columns. read reads the messages of a response.
+func (c *Exchange) fill(x *content.Exchange, asked []content.Message, read func([]byte) []content.Message) {
+	if len(asked) > 0 {
+		c.begin(&asked[0])
 	}
 	if content.Kind(x.Request.Bytes()) == '[' {
 		c.Batch = table.Some(int32(len(asked)))
@@ -71,7 +64,10 @@ func (c *Call) fill(x *content.Exchange, asked []content.Message) {
 		}
 		asks := len(open) > 0
 		for v := range x.Answers() {
-			for _, m := range content.Messages(v) {
+			for _, m := range read(v) {
+				if len(asked) == 0 && !c.ID.OK {
+					c.begin(&m)
+				}
 				if m.Method != "" {
 					c.Messages = table.Some(c.Messages.V + 1)
 				} else {
@@ -84,30 +80,79 @@ func (c *Call) fill(x *content.Exchange, asked []content.Message) {
 	}
 }
 
+// begin sets the columns of the first message.
+func (c *Exchange) begin(m *content.Message) {
+	if c.Method = content.Some(m.Method); m.HasID {
+		c.ID = table.Some(m.ID)
+	}
+}
+
 // answered adds a response.
-func (c *Call) answered(m *content.Message) {
+func (c *Exchange) answered(m *content.Message) {
 	if m.Method != "" || m.Result == nil && m.Fail == nil {
 		return
 	}
 	if c.Errors.OK = true; m.Fail == nil {
 		return
 	}
-	if c.Errors.V++; c.Code.OK {
+	if c.Errors.V++; c.Errors.V > 1 {
 		return
 	}
-	code, _ := strconv.ParseInt(content.Scalar(content.Member(m.Fail, "code")), 10, 64)
-	c.Code, c.Error = table.Some(code), content.Some(content.String(content.Member(m.Fail, "message")))
+	code, text := reason(m)
+	if n, err := strconv.ParseInt(content.Scalar(code), 10, 64); err == nil || !m.Old {
+		c.Code = table.Some(n)
+	}
+	c.Error = content.Some(content.String(text))
 }
 
-// result sets the outcome.
-func (c *Call) result(x *content.Exchange) {
-	x.Within = true
-	if !c.Code.OK {
-		return
+// reason is the code and the text of an error. Version 1.0 does not define its form: it is that of 2.0, a list of both
+// (mining), or a text (Go).
+func reason(m *content.Message) (code, text []byte) {
+	if content.Kind(m.Fail) != '[' {
+		if code, text = content.Member(m.Fail, "code"), content.Member(m.Fail, "message"); content.Kind(m.Fail) == '"' {
+			text = m.Fail
+		}
+		return code, text
 	}
-	code := strconv.FormatInt(c.Code.V, 10)
-	x.Add(", error " + code)
-	x.Fail(Outcome(c.Code.V), code)
+	for v := range content.Elements(m.Fail) {
+		if code == nil {
+			code = v
+		} else if text == nil {
+			text = v
+		}
+	}
+	return code, text
+}
+
+// result sets the outcome, and adds to the summary.
+func (c *Exchange) result(x *content.Exchange) {
+	x.Within = true
+	x.Add(c.size())
+	if word := c.failure(); word != "" {
+		x.Add(", error " + word)
+		x.Fail(Outcome(c.Code.V), word)
+	}
+}
+
+// size is the size of a batch, for the summary.
+func (c *Exchange) size() string {
+	if c.Batch.V < 2 {
+		return ""
+	}
+	return fmt.Sprintf(", batch of %d", c.Batch.V)
+}
+
+// failure is the code of the error, or its text without one. It is empty if there is no error.
+func (c *Exchange) failure() string {
+	switch {
+	case c.Errors.V == 0:
+		return ""
+	case c.Code.OK:
+		return strconv.FormatInt(c.Code.V, 10)
+	case c.Error.OK:
+		return c.Error.V
+	}
+	return "unknown"
 }
 
 // Outcome is the outcome of an error code, JSON-RPC 2.0 section 5.1: internal errors, and those
@@ -124,17 +169,9 @@ func Pair(toClient bool, message []byte) (p content.Pair) {
 	if !content.MayBeRPC(message) {
 		return p
 	}
-	list := content.Messages(message)
-	if len(list) == 0 {
-		return p
-	}
-	i := 0
-	for i < len(list)-1 && !list[i].HasID { // a batch is known by its first id
-		i++
-	}
-	m := &list[i]
+	m := paired(content.Messages(message))
 	switch {
-	case !m.HasID:
+	case m == nil:
 		return p
 	case m.Method != "":
 		p.Role = content.Opens
@@ -146,4 +183,15 @@ func Pair(toClient bool, message []byte) (p content.Pair) {
 		p.Key = "s" + m.ID
 	}
 	return p
+}
+
+// paired is the message by which requests and responses are paired, nil if there is none: of a batch that with the
+// smallest id, because its responses may come in any order (section 6).
+func paired(list []content.Message) (m *content.Message) {
+	for i := range list {
+		if each := &list[i]; each.HasID && (m == nil || each.ID < m.ID) {
+			m = each
+		}
+	}
+	return m
 }
