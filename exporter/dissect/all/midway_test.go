@@ -31,6 +31,9 @@ func TestMidwayOnAnyPort(t *testing.T) {
 				chunks := k.inClear(protocol)
 				for from := range chunks {
 					rest := chunks[from:]
+					if protocol == "jsonrpc" && len(rest) <= 2 { // a response and a notification: no pair proves them
+						continue
+					}
 					o := dissecttest.Options{Protocols: Protocols(nil), ServerPort: hint, End: dissect.EndFin}
 					want := dissecttest.Play(t, o, rest...)
 					turned := rest[0].Dir == dissect.ToClient
@@ -49,7 +52,7 @@ func TestMidwayOnAnyPort(t *testing.T) {
 					if !slices.Equal(a, b) && (protocol != "tls" && protocol != "ssh" || len(a) != len(b)) {
 						t.Fatalf("%s from packet %d of %d:\n got %v\nwant %v", k.name, from, len(chunks), a, b)
 					}
-					if p := got.Conn.Protocol(); p != nil && !slices.Contains([]string{"tls", "ssh", "diameter", "bgp", "amqp1"}, p.Name) && !encryptedSMB(rest[0]) && got.Conn.Flipped() != turned {
+					if p := got.Conn.Protocol(); p != nil && !slices.Contains([]string{"tls", "ssh", "diameter", "bgp", "amqp1", "jsonrpc"}, p.Name) && !encryptedSMB(rest[0]) && got.Conn.Flipped() != turned {
 						t.Errorf("%s from packet %d: flipped %v, want %v", k.name, from, got.Conn.Flipped(), turned)
 					}
 				}
