@@ -155,6 +155,9 @@ func (k *conn) finish(dir dissect.Dir, why string) error {
 	body := c.x.ReqBody
 	body.Complete = why == ""
 	list := content.AnyMessages(body.Kept())
+	if c.gap { // any part of the text may be wrong
+		list = nil
+	}
 	switch {
 	case len(list) == 0 && body.Over() && why == "":
 		why = "unread"
@@ -230,7 +233,9 @@ func (k *conn) emit(c *call, why string) {
 		}
 	}
 	e := content.NewExchange(&row.Call, text(c.x.ReqBody), text(c.x.RespBody))
-	e.Socket = true
+	if e.Socket = true; c.gap {
+		e.Request = content.Body{}
+	}
 	asked := content.AnyMessages(e.Request.Bytes())
 	row.fill(&e, asked, content.AnyMessages)
 	first := asked

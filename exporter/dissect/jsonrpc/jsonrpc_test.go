@@ -81,8 +81,9 @@ func TestRows(t *testing.T) {
 		{Name: "a response that is cut", Chunks: chunks{client(add), server(big[:90])}, End: dissect.EndCapture, Want: []string{
 			"add → cut error=cut outcome=cut jsonrpc_id=1 jsonrpc_version=2.0"}},
 		{Name: "bytes lost inside a message of known length", Chunks: chunks{client(lsp(add)), server(lsp(big)[:90]), {Dir: dissect.ToClient, Gap: 3}, server(lsp(big)[93:] + lsp(note))}, Want: []string{
-			"add → gap error=gap outcome=unread jsonrpc_id=1 jsonrpc_version=2.0",
-			"note jsonrpc_version=2.0"}},
+			"message → gap error=gap outcome=unread",
+			"note jsonrpc_version=2.0",
+			"add → gap error=gap outcome=unread jsonrpc_id=1 jsonrpc_version=2.0"}},
 		{Name: "bytes lost", Chunks: chunks{client(add + "\n"), {Dir: dissect.ToClient, Gap: 40}, client(unknown + "\n"), server(refused + "\n")}, Want: []string{
 			`nope → error -32601 outcome=client_error status_text=-32601 jsonrpc_id=b jsonrpc_error=Method "nope" not found jsonrpc_version=2.0`,
 			"add → gap error=gap outcome=unread jsonrpc_id=1 jsonrpc_version=2.0"}},
