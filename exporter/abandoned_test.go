@@ -1,10 +1,12 @@
 package exporter
 
 import (
+	"math/rand"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -170,5 +172,37 @@ func TestResponseLostBeforeTheServersFIN(t *testing.T) {
 				t.Errorf("got  %s\nwant %s", got, c.want)
 			}
 		})
+	}
+}
+
+// TestShuffledConnection writes the packets of an answered request in any order: the capture has the answer, so no row
+// says that there was none.
+func TestShuffledConnection(t *testing.T) {
+	segs := []seg{fromClient(1, ackFlag, "GET /a HTTP/1.1\r\nHost: shop\r\n\r\n"), fromServer(2, ackFlag, ""), fromServer(3, ackFlag, slowAnswer[:20]), fromServer(4, ackFlag, slowAnswer[20:]),
+		fromClient(5, ackFlag, ""), fromClient(6, finFlag|ackFlag, ""), fromServer(7, finFlag|ackFlag, ""), fromClient(8, ackFlag, "")}
+	rnd := rand.New(rand.NewSource(1))
+	var all []*conversation
+	for i := range 300 {
+		d := dialogue(segs)
+		for at, to := range rnd.Perm(len(d.pieces)) {
+			p := &d.pieces[at]
+			p.order = int64(i*len(segs)*2 + to)
+			if port := uint16(20000 + i); p.dst.Port() == 80 {
+				p.src = netip.AddrPortFrom(p.src.Addr(), port)
+			} else {
+				p.dst = netip.AddrPortFrom(p.dst.Addr(), port)
+			}
+		}
+		all = append(all, d)
+	}
+	data, _ := composed(all)
+	path := filepath.Join(t.TempDir(), "a.pcapng")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, rows := bundleOf(t, Options{}, []string{path}, "select count(*) from calls where status_code = 200 and complete",
+		"select coalesce(string_agg(src_port || ' ' || summary, '; '), '') from calls where outcome = 'no_answer'")
+	if n, _ := strconv.Atoi(rows[0]); n < 100 || rows[1] != "" {
+		t.Errorf("%d complete calls; without an answer: %s", n, rows[1])
 	}
 }

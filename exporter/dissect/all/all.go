@@ -10,6 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/bgp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/cassandra"
 	"github.com/pcapsule/pcapsule/exporter/dissect/clickhouse"
+	"github.com/pcapsule/pcapsule/exporter/dissect/dcerpc"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dhcp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/diameter"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dns"
@@ -116,6 +117,7 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		tftp.Protocol(),
 		clickhouse.Protocol(),
 		smb.Protocol(),
+		dcerpc.Protocol(),
 		nfs.Protocol(),
 		tls.Protocol(keys),
 		quic.Protocol(keys),

@@ -4,10 +4,31 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect/dcerpc"
 	"github.com/pcapsule/pcapsule/exporter/dissect/nfs"
 	"github.com/pcapsule/pcapsule/exporter/dissect/smb"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
+
+// dcerpcDid is an operation that rpcclient was told to call or that failed, who called, and its result in rpcclient's
+// words.
+func dcerpcDid(row table.CallRow) []string {
+	r, ok := row.(*dcerpc.Row)
+	if !ok {
+		return []string{"another protocol: " + row.Base().Summary}
+	}
+	said := map[string]string{"nca_s_fault_access_denied": "ACCESS_DENIED", "nca_proto_error": "RPC_PROTOCOL_ERROR"}[r.StatusText.V]
+	switch r.Operation.V {
+	case "NetSrvGetInfo", "EnumDomainUsers", "QueryUserInfo":
+		if !r.StatusText.OK {
+			said = "ok"
+		}
+	}
+	if said == "" {
+		return nil
+	}
+	return []string{r.Operation.V + "\t" + r.User.V + "\t" + said}
+}
 
 // smbDid is what a command of SMB does in the words of smbclient: a login with its status, a share other
 // than IPC$, bytes written or read, a rename, a deletion, a file that could not be opened, a call of a

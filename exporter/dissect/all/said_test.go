@@ -68,6 +68,7 @@ func TestRowsAreWhatTheClientSaid(t *testing.T) {
 		"stun":                   stunDid,
 		"tftp":                   tftpDid,
 		"smb":                    smbDid,
+		"dcerpc":                 dcerpcDid,
 		"nfs":                    nfsDid,
 	} {
 		t.Run(file, func(t *testing.T) {

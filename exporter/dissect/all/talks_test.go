@@ -80,6 +80,7 @@ var samples = map[string]string{
 	"ssrp.pcapng":                   "ssrp",
 	"clickhouse.pcapng":             "clickhouse",
 	"smb.pcapng":                    "smb",
+	"dcerpc.pcapng":                 "dcerpc",
 	"nfs.pcapng":                    "nfs",
 	"wireguard.pcapng":              "wireguard",
 	"openvpn.pcapng":                "openvpn",

@@ -98,9 +98,7 @@ func (c *call) summary(why string) string {
 	add("", row.Info.V)
 	add("", row.Ioctl.V)
 	add("", strings.TrimSpace(row.RPC.V+" "+row.Interface.V))
-	if row.Opnum.OK {
-		s += fmt.Sprintf(" opnum %d", row.Opnum.V)
-	}
+	add("", row.Operation.V)
 	if row.Length.OK {
 		s += fmt.Sprintf(" %d at %d", row.Length.V, row.Offset.V)
 	}

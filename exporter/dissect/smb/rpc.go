@@ -1,11 +1,11 @@
 package smb
 
 import (
-	"bytes"
 	"encoding/binary"
-	"fmt"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/msrpc"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/ntlm"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -28,7 +28,7 @@ func (k *conn) pipe(in *dissect.Input, c *call, m *message, at int, n int64) {
 	if len(b) < rpcHead || b[0] != 5 || b[1] > 1 || name[int64(b[2])] == "" || b[4] != 0x10 || int64(binary.LittleEndian.Uint16(b[8:])) > n {
 		return
 	}
-	if i := bytes.Index(b, ntlm); i >= 0 { // a login inside the pipe
+	if i := ntlm.Find(b); i >= 0 { // a login inside the pipe
 		k.ntlmInside(in, c, b[i:], m.at+at+i)
 	}
 	if in.Dir == dissect.ToClient && c.row.RPC.OK {
@@ -40,10 +40,12 @@ func (k *conn) pipe(in *dissect.Input, c *call, m *message, at int, n int64) {
 	case rpcBind, rpcAlter:
 		k.bind(c, r)
 	case rpcRequest:
-		c.row.Opnum = table.Some(int32(r.u16(22)))
+		opnum := r.u16(22)
+		c.row.Opnum = table.Some(int32(opnum))
 		if f := k.files.all[c.file]; f != nil {
 			c.row.Interface = table.NonEmpty(f.bound[r.u16(20)])
 		}
+		c.row.Operation = table.Some(msrpc.Operation(c.row.Interface.V, opnum))
 	}
 }
 
@@ -63,10 +65,7 @@ func (k *conn) bind(c *call, r *message) {
 		if uuid == nil {
 			return
 		}
-		name := uuidText(uuid)
-		if known := interfaces()[name]; known != "" {
-			name = known
-		}
+		name := msrpc.Interface(uuid, binary.LittleEndian)
 		if i == 0 {
 			c.row.Interface = table.Some(name)
 		}
@@ -80,8 +79,4 @@ func (k *conn) bind(c *call, r *message) {
 		}
 		at += 24 + 20*r.u8(at+2)
 	}
-}
-
-func uuidText(b []byte) string {
-	return fmt.Sprintf("%08x-%04x-%04x-%x-%x", binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint16(b[4:]), binary.LittleEndian.Uint16(b[6:]), b[8:10], b[10:16])
 }

@@ -6,9 +6,7 @@
 package smb
 
 import (
-	_ "embed" // for names.txt and interfaces.txt
-	"strings"
-	"sync"
+	_ "embed" // for names.txt
 	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
@@ -67,6 +65,7 @@ type Row struct {
 	Ioctl       table.Opt[string] `col:"smb_ioctl" enc:"dict" doc:"control code"`
 	RPC         table.Opt[string] `col:"smb_rpc" enc:"dict" doc:"message of DCE/RPC on a named pipe: bind, request, …"`
 	Interface   table.Opt[string] `col:"smb_rpc_interface" enc:"dict" doc:"interface of DCE/RPC, such as srvsvc; its UUID if it has no known name"`
+	Operation   table.Opt[string] `col:"smb_rpc_operation" enc:"dict" doc:"operation of the interface, such as OpenSCManagerW; op_ and its number if it has no known name"`
 	Opnum       table.Opt[int32]  `col:"smb_rpc_opnum" doc:"number of the operation within the interface"`
 	Status      table.Opt[int64]  `col:"smb_nt_status" doc:"status of the response, unsigned; its name is in status_text"`
 	Messages    table.Opt[int64]  `col:"smb_messages" doc:"number of messages in a row of encrypted or compressed ones"`
@@ -91,22 +90,8 @@ func Protocol() *dissect.Protocol {
 //go:embed names.txt
 var namesText string
 
-//go:embed interfaces.txt
-var interfacesText string
-
 // tables are the sections of names.txt.
 var tables = names.Lazy(namesText)
-
-// interfaces are the names of interfaces by their UUIDs.
-var interfaces = sync.OnceValue(func() map[string]string {
-	all := map[string]string{}
-	for line := range strings.Lines(interfacesText) {
-		if uuid, name, ok := strings.Cut(strings.TrimSpace(line), " "); ok && uuid != "#" {
-			all[uuid] = name
-		}
-	}
-	return all
-})
 
 // call is a command that waits for its response, or a response without a command.
 type call struct {

@@ -183,7 +183,7 @@ func TestRows(t *testing.T) {
 		{Name: "a named pipe", Chunks: chunks{client(frame(createAsk(4, "srvsvc"))), server(frame(createReply(4))), client(frame(ioctlAsk(5, bind))), server(frame(ioctlReply(5, pdu(12, zeros(40))))),
 			client(frame(ioctlAsk(6, pdu(rpcRequest, le(uint32(0), uint16(2), uint16(15), "arguments"))))), server(frame(ioctlReply(6, pdu(2, zeros(20)))))}, Want: []string{
 			"CREATE srvsvc open → STATUS_SUCCESS smb_access=[read_data read_attributes] smb_action=opened", "IOCTL srvsvc FSCTL_PIPE_TRANSCEIVE bind srvsvc → STATUS_SUCCESS",
-			"IOCTL srvsvc FSCTL_PIPE_TRANSCEIVE request srvsvc opnum 15 → STATUS_SUCCESS"}},
+			"IOCTL srvsvc FSCTL_PIPE_TRANSCEIVE request srvsvc NetShareEnumAll → STATUS_SUCCESS"}},
 		{Name: "encrypted messages", Chunks: chunks{client(transform), server(transform), client(transform)}, Want: []string{"ENCRYPTED messages that are not read outcome=unread smb_messages=3"}},
 		{Name: "a transaction without its rest", Chunks: chunks{client(v1(transaction1, 8, 6, le(uint16(512), uint16(3000), zeros(14), zeros(10)), "\x00\x00\x00")),
 			server(v1(transaction1, 0x88, 6, "", ""))}, End: dissect.EndReset, Want: []string{"TRANSACTION → reset error=reset outcome=no_answer"}},

@@ -47,7 +47,8 @@ func (c *Conn) announced(dir dissect.Dir, p *Packet) uint32 {
 var oddities = [...]struct{ kind, detail string }{
 	stream.Conflict:   {"overlap_conflict", "other bytes at a place of the stream that was already captured; the first copy, of packet %d, was kept"},
 	stream.Uncompared: {"uncompared", "bytes at a place that the stream has passed; the earlier bytes are no longer kept, so the two cannot be compared"},
-	stream.Late:       {"late_segment", "bytes that came after their place was given up as a gap, or that lie before the stream's beginning; they are in no row"},
+	stream.Late:       {"late_segment", "bytes that came after their place was given up as a gap; they are in no row"},
+	stream.Early:      {"late_segment", "bytes before those with which the stream began for this capture; they are in no row"},
 	stream.Stray:      {"stray_segment", "a segment ahead that nobody acknowledged: it is more than 16 MiB ahead, or others were acknowledged after it; its receiver may have dropped it"},
 	stream.AfterEnd:   {"data_after_fin", "bytes behind the FIN"},
 	stream.OtherEnd:   {"fin_conflict", "a FIN at another place than the data or another FIN say"},
@@ -83,6 +84,9 @@ func (t *tcpSink) Odd(dir uint8, why stream.Oddity, n int, first int64, s *strea
 		}
 	default:
 		kind, detail = oddities[why].kind, oddities[why].detail
+	}
+	if why == stream.Early && t.d != nil {
+		t.d.Incomplete(dissect.Dir(dir)) // a request that was read before them may be the one that they answer
 	}
 	if why == stream.Conflict {
 		f.rare(dissect.Dir(dir)).over++

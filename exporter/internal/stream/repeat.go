@@ -50,12 +50,15 @@ func (c *Conn) unexplained(dir uint8, h *half, s *Segment, from, to int) Verdict
 		at := int(int32(l.seq - s.Seq))
 		late += max(min(to, at+int(l.n))-max(from, at), 0)
 	}
-	late += max(min(to, int(int32(h.base-s.Seq)))-from, 0)
 	late = min(late, to-from)
 	if late > 0 {
 		c.odd(dir, Late, late, -1, s)
 	}
-	if n := to - from - late; n > 0 && !h.keepAlive(s) {
+	early := min(max(min(to, int(int32(h.base-s.Seq)))-from, 0), to-from-late)
+	if early > 0 {
+		c.odd(dir, Early, early, -1, s)
+	}
+	if n := to - from - late - early; n > 0 && !h.keepAlive(s) {
 		c.odd(dir, Uncompared, n, -1, s)
 	}
 	return Differs

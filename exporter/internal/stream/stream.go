@@ -70,7 +70,8 @@ type Oddity uint8
 const (
 	Conflict   Oddity = iota // bytes that differ from an earlier capture of the same position
 	Uncompared               // a position that was passed too long ago to compare
-	Late                     // a position that was given up as a gap, or lies before the start of the stream
+	Late                     // a position that was given up as a gap
+	Early                    // a position before the start of the stream
 	Stray                    // ahead, and nobody acknowledged it: too far, or others were acknowledged after it
 	AfterEnd                 // after the FIN
 	OtherEnd                 // a FIN that contradicts the data or another FIN

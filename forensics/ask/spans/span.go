@@ -20,7 +20,7 @@ var systems = map[string]system{
 	"redis": {"db.system.name", "redis"}, "memcached": {"db.system.name", "memcached"},
 	"kafka": {"messaging.system", "kafka"}, "amqp": {"messaging.system", "rabbitmq"}, "amqp1": {"messaging.system", "amqp"}, "nats": {"messaging.system", "nats"},
 	"mqtt": {"messaging.system", "mqtt"}, "stomp": {"messaging.system", "stomp"},
-	"grpc": {"rpc.system", "grpc"}, "thrift": {"rpc.system", "thrift"}, "jsonrpc": {"rpc.system", "jsonrpc"}, "nfs": {"rpc.system", "onc_rpc"},
+	"grpc": {"rpc.system", "grpc"}, "thrift": {"rpc.system", "thrift"}, "jsonrpc": {"rpc.system", "jsonrpc"}, "nfs": {"rpc.system", "onc_rpc"}, "dcerpc": {"rpc.system", "dce_rpc"},
 }
 
 // httpMethods are those that http.request.method may have; others are _OTHER.

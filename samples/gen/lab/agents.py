@@ -166,6 +166,26 @@ def smb(address, password, note):
         note("rpc", "srvsvc", "21")
 
 
+def dcerpc(address, password, note):
+    folder = tempfile.mkdtemp()
+    with open(folder + "/smb.conf", "w") as f:
+        f.write("[global]\nlock directory = %s\nstate directory = %s\ncache directory = %s\nprivate dir = %s\n" % ((folder,) * 4))
+    for protection, given, command, operation in (
+        ("", "", "srvinfo", "NetSrvGetInfo"),
+        ("sign", password, "lsaquery", "lsa_OpenPolicy"),
+        ("seal", password, "enumdomusers", "EnumDomainUsers"),
+        ("seal", password, "queryuser games", "QueryUserInfo"),
+        ("connect", password, "netshareenumall", "NetShareEnumAll"),
+        ("sign", "wrong", "lsaquery", "lsa_OpenPolicy"),
+    ):
+        binding = f"ncacn_ip_tcp:{address}" + (protection and f"[{protection}]")
+        login = ["-U", "SHOP\\games%" + given] if given else ["-U", "%"]
+        out = subprocess.run(["rpcclient", "-s", folder + "/smb.conf", *login, binding, "-c", command],
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
+        m = re.search(r"(?:NT_STATUS|WERR)_(\w+)", out)
+        note(operation, "games" if given else "", m.group(1) if m else "ok")
+
+
 def nfs(address, password, note):
     folder = tempfile.mkdtemp()
     with open(folder + "/list.txt", "w") as f:

@@ -15,6 +15,7 @@ func Scenarios() []lab.Scenario {
 		{Name: "pop3", Make: makePOP3},
 		{Name: "kerberos", Make: makeKerberos},
 		{Name: "smb", Make: makeSMB},
+		{Name: "dcerpc", Make: makeDCERPC},
 		{Name: "nfs", Make: makeNFS},
 	}
 }

@@ -41,27 +41,11 @@ force user = root
 // makeSMB records Samba: SMB 3.1.1, 2.1 and 1, an encrypted session, a failed login, a named pipe.
 func makeSMB(ctx context.Context, out string) error {
 	const server = "10.1.31.20"
-	l, err := lab.New("smb", "", lab.At("client", "10.1.31.5"), lab.At("files", server))
+	l, conf, err := samba(ctx, "smb", server)
 	if err != nil {
 		return err
 	}
 	defer l.Close()
-	for _, dir := range []string{"private", "lock", "state", "cache", "pid", "ncalrpc", "bind", "files"} {
-		if err := os.Mkdir(filepath.Join(l.Tmp, dir), 0o755); err != nil {
-			return err
-		}
-	}
-	conf := filepath.Join(l.Tmp, "smb.conf")
-	for name, text := range map[string]string{"smb.conf": fmt.Sprintf(smbConf, l.Tmp, server), "users": "games = ann\n"} {
-		if err := os.WriteFile(filepath.Join(l.Tmp, name), []byte(text), 0o644); err != nil {
-			return err
-		}
-	}
-	cmd := exec.CommandContext(ctx, "smbpasswd", "-c", conf, "-a", "-s", "games")
-	cmd.Stdin = strings.NewReader(lab.Password + "\n" + lab.Password + "\n")
-	if text, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("smbpasswd: %w: %s", err, text)
-	}
 	if _, err := l.Start("files", "", "smbd", "-F", "--no-process-group", "-s", conf); err != nil {
 		return err
 	}
@@ -69,4 +53,51 @@ func makeSMB(ctx context.Context, out string) error {
 		return err
 	}
 	return l.Python(ctx, out, "smb", server)
+}
+
+// makeDCERPC records the remote calls of Samba over TCP: without a login, signed, encrypted, refused, a wrong password.
+func makeDCERPC(ctx context.Context, out string) error {
+	const server = "10.1.32.20"
+	l, conf, err := samba(ctx, "dcerpc", server)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	if _, err := l.Start("files", "", "/usr/libexec/samba/samba-dcerpcd", "-F", "--no-process-group", "--libexec-rpcds", "--option=rpc start on demand helpers=no", "-s", conf); err != nil {
+		return err
+	}
+	if err := l.Do(ctx, "client", "wait", server+":135"); err != nil {
+		return err
+	}
+	return l.Python(ctx, out, "dcerpc", server)
+}
+
+// samba makes a lab with the files of a server with the user games, and returns its configuration.
+func samba(ctx context.Context, name, server string) (l *lab.Lab, conf string, err error) {
+	l, err = lab.New(name, "", lab.At("client", strings.TrimSuffix(server, "20")+"5"), lab.At("files", server))
+	if err != nil {
+		return nil, "", err
+	}
+	defer func() {
+		if err != nil {
+			l.Close()
+		}
+	}()
+	for _, dir := range []string{"private", "lock", "state", "cache", "pid", "ncalrpc", "bind", "files"} {
+		if err := os.Mkdir(filepath.Join(l.Tmp, dir), 0o755); err != nil {
+			return nil, "", err
+		}
+	}
+	conf = filepath.Join(l.Tmp, "smb.conf")
+	for name, text := range map[string]string{"smb.conf": fmt.Sprintf(smbConf, l.Tmp, server), "users": "games = ann\n"} {
+		if err := os.WriteFile(filepath.Join(l.Tmp, name), []byte(text), 0o644); err != nil {
+			return nil, "", err
+		}
+	}
+	cmd := exec.CommandContext(ctx, "smbpasswd", "-c", conf, "-a", "-s", "games")
+	cmd.Stdin = strings.NewReader(lab.Password + "\n" + lab.Password + "\n")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return nil, "", fmt.Errorf("smbpasswd: %w: %s", err, text)
+	}
+	return l, conf, nil
 }
