@@ -96,6 +96,7 @@ func (h *shake) outcome() string {
 // describe fills columns that are known only at the end.
 func (k *conn) describe(hs *shake) {
 	row := hs.row
+	hs.resumed()
 	switch {
 	case hs.client && hs.server:
 		row.Info = table.Some("ClientHello / ServerHello")

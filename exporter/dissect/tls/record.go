@@ -204,7 +204,6 @@ func (k *conn) encrypt(s *side, in *dissect.Input) {
 	k.dropPart(s)
 	s.encrypted, s.unsure = true, false
 	k.keys.Change(tlskeys.Role(side))
-	k.hs.ccs[side] = true
 	k.hs.changed(side)
 }
 

@@ -23,6 +23,7 @@ type shake struct {
 	ticket         bool // the client offered a ticket
 	sessionID      []byte
 	helloDone      bool // ServerHelloDone
+	short          bool // the server changed its cipher without one
 	keyExchanged   bool // ClientKeyExchange
 	requested      bool // CertificateRequest
 	clientCert     uint8
@@ -105,14 +106,19 @@ func (h *shake) alert(name string, fatal bool, from role) {
 // changed records that a side changes to its new cipher. A server that does so without
 // ServerHelloDone resumes an earlier session, RFC 5246 section 7.3.
 func (h *shake) changed(side role) {
-	if side != server || !h.server || !h.client || h.helloDone || h.serverCert || h.gap || h.row.Resumed.OK {
+	h.ccs[side] = true
+	h.short = h.short || side == server && h.server && !h.helloDone && !h.serverCert && !h.gap
+}
+
+// resumed sets how an earlier session was resumed before TLS 1.3. The ClientHello may be captured after the server's answer.
+func (h *shake) resumed() {
+	if !h.short || !h.client || h.row.Resumed.OK {
 		return
 	}
-	how := "id"
+	h.row.Resumed = table.Some("id")
 	if h.ticket {
-		how = "ticket"
+		h.row.Resumed = table.Some("ticket")
 	}
-	h.row.Resumed = table.Some(how)
 }
 
 // list converts the numbers of a list to names, at most maxNames, followed by the number of

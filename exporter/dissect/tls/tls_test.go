@@ -134,9 +134,14 @@ func TestResumption(t *testing.T) {
 			cc, sc := configs(t, c.version)
 			cc.ClientSessionCache = stdtls.NewLRUClientSessionCache(4)
 			mustTalk(t, cc, sc)
-			row, _ := one(t, mustTalk(t, cc, sc))
+			chunks := mustTalk(t, cc, sc)
+			row, _ := one(t, chunks)
 			if row.Resumed.V != c.how || !row.Complete {
 				t.Errorf("resumed %v, complete %v, want %s", row.Resumed, row.Complete, c.how)
+			}
+			chunks[0], chunks[1] = chunks[1], chunks[0]
+			if row, _ := one(t, chunks); row.Resumed.V != c.how {
+				t.Errorf("the server's answer was captured first: resumed %v, want %s", row.Resumed, c.how)
 			}
 			if want := map[string]string{"ticket": "none", "psk": "not_observable"}[c.how]; row.CertState.V != want {
 				t.Errorf("certificate %v, want %s", row.CertState, want)
