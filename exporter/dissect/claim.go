@@ -73,14 +73,19 @@ func (c *Conn) holdBack(e Emission) bool {
 
 // contradicted handles an error of Read: data are bytes that the claimed protocol cannot send.
 // If the capture began in mid-connection, the first bytes of the other side are excused because
-// they may be the rest of a message. It returns the number of bytes consumed.
+// they may be the rest of a message, unless they can only be another protocol. It returns the number of bytes consumed.
 func (c *Conn) contradicted(dir Dir, data []byte, why string) int {
 	cl, s := c.claim, &c.sides[dir]
 	p := &cl.u.x.req
 	if dir == ToClient {
 		p = &cl.u.x.resp
 	}
-	if dir == cl.by || c.Info.RolesKnown || p.seen || c.verdict(c.proto, dir.Other(), true, data) >= Likely {
+	excused := dir != cl.by && !c.Info.RolesKnown && !p.seen && c.verdict(c.proto, dir.Other(), true, data) < Likely
+	if excused {
+		_, other := c.findProtocol(dir, false, data)
+		excused = other != Yes
+	}
+	if !excused {
 		c.withdraw(why)
 		return 0
 	}

@@ -89,6 +89,9 @@ const (
 // undecided decides about bytes that both sides may send, by the other side's bytes or by what
 // follows.
 func (c *Conn) undecided(p *Protocol, dir Dir, head []byte) (*Protocol, Verdict, bool) {
+	if p.Sender != nil {
+		return p, Likely, p.Sender(head) != dir
+	}
 	s, other := &c.sides[dir], &c.sides[dir.Other()]
 	if len(other.buf) > 0 {
 		v, w := c.verdict(p, dir.Other(), false, other.buf), c.verdict(p, dir, true, other.buf)

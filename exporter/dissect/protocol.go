@@ -117,6 +117,10 @@ type Protocol struct {
 	// then counts only if the start of the connection was not captured.
 	Prefaced bool
 
+	// Sender, if not nil, is for a protocol whose messages do not show the client, because both sides may send each: the
+	// side that probably sent bytes that Detect accepts. It decides if the handshake was not captured.
+	Sender func(head []byte) Dir
+
 	// Resume, if not nil, replaces Detect once the protocol is identified: at the start of a
 	// segment after a gap. It may accept what Detect must not.
 	Resume func(dir Dir, head []byte) Verdict

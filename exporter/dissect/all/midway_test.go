@@ -31,9 +31,6 @@ func TestMidwayOnAnyPort(t *testing.T) {
 				chunks := k.inClear(protocol)
 				for from := range chunks {
 					rest := chunks[from:]
-					if protocol == "jsonrpc" && len(rest) <= 2 { // a response and a notification: no pair proves them
-						continue
-					}
 					o := dissecttest.Options{Protocols: Protocols(nil), ServerPort: hint, End: dissect.EndFin}
 					want := dissecttest.Play(t, o, rest...)
 					turned := rest[0].Dir == dissect.ToClient
@@ -52,7 +49,7 @@ func TestMidwayOnAnyPort(t *testing.T) {
 					if !slices.Equal(a, b) && (protocol != "tls" && protocol != "ssh" || len(a) != len(b)) {
 						t.Fatalf("%s from packet %d of %d:\n got %v\nwant %v", k.name, from, len(chunks), a, b)
 					}
-					if p := got.Conn.Protocol(); p != nil && !slices.Contains([]string{"tls", "ssh", "diameter", "bgp", "amqp1", "jsonrpc"}, p.Name) && !encryptedSMB(rest[0]) && got.Conn.Flipped() != turned {
+					if p := got.Conn.Protocol(); p != nil && !slices.Contains([]string{"tls", "ssh", "diameter", "bgp", "amqp1"}, p.Name) && !encryptedSMB(rest[0]) && !serverAsks(rest[0]) && got.Conn.Flipped() != turned {
 						t.Errorf("%s from packet %d: flipped %v, want %v", k.name, from, got.Conn.Flipped(), turned)
 					}
 				}
@@ -64,6 +61,11 @@ func TestMidwayOnAnyPort(t *testing.T) {
 // encryptedSMB reports whether c begins with an encrypted message of SMB 3.
 func encryptedSMB(c dissecttest.Chunk) bool {
 	return len(c.Data) >= 8 && string(c.Data[4:8]) == "\xfdSMB"
+}
+
+// serverAsks reports whether c is a request of JSON-RPC that the sample's server sends, as only clients usually do.
+func serverAsks(c dissecttest.Chunk) bool {
+	return strings.Contains(string(c.Data), `"method":"name"`)
 }
 
 func incomplete(row string) bool {
@@ -147,7 +149,6 @@ func TestMidwayCallsAreTrue(t *testing.T) {
 // needsBefore are samples in which fewer than 97 % of the calls are complete without what was before: the percentage.
 var needsBefore = map[string]int{
 	"etcd.pcapng": 7, "grpc.pcapng": 24, "http2.pcap": 8, // fields of the dynamic table (RFC 7541, section 2.3.2)
-	"jsonrpc.pcapng":      74, // only a request with its response proves the protocol
 	"mqtt-ws.pcapng":      18, // the handshake names the subprotocol
 	"openvpn.pcapng":      53, // the control channel is one call
 	"stomp.pcapng":        94, // SUBSCRIBE says whether messages are acknowledged
@@ -217,6 +218,35 @@ func TestFirstDatagramDoesNotDecide(t *testing.T) {
 	}
 	if got := play(161); strings.Contains(got, "A a") {
 		t.Errorf("on SNMP's own port, its claim was withdrawn:\n%s", got)
+	}
+}
+
+// A capture that begins between a head of HTTP and its body does not show JSON-RPC on TCP.
+func TestBodiesOfHTTPAreNotMessages(t *testing.T) {
+	const (
+		ask, note = `{"jsonrpc":"2.0","method":"a","id":1}`, `{"jsonrpc":"2.0","method":"n"}`
+		answer    = `{"jsonrpc":"2.0","result":2,"id":1}`
+		batch     = "[" + ask + "," + note + "]"
+		post      = "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 37\r\n\r\n"
+		ok        = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 35\r\n\r\n"
+	)
+	client, server := dissecttest.Client, dissecttest.Server
+	call := []dissecttest.Chunk{client(post), client(ask), server(ok), server(answer)}
+	for _, begin := range [][]dissecttest.Chunk{
+		{client(ask), server(ok), server(answer)}, {client(note), server("HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")},
+		{client(batch), server(ok), server(answer)}, {server(answer)}, {server("[" + answer + "," + answer + "]")},
+	} {
+		for _, turned := range []bool{false, true} {
+			list := slices.Concat(begin, call, call)
+			if turned {
+				list = turn(list)
+			}
+			r := dissecttest.Play(t, dissecttest.Options{Protocols: Protocols(nil), ServerPort: 50001, End: dissect.EndFin}, list...)
+			wrong := slices.ContainsFunc(r.Emissions, func(e dissect.Emission) bool { return e.Row.Base().Protocol == "jsonrpc" })
+			if got := dissecttest.Lines(r); wrong || strings.Count(got, "a → 200 (35 B) complete") != 2 {
+				t.Errorf("%s, turned %v:\n%s", begin[0].Data, turned, got)
+			}
+		}
 	}
 }
 

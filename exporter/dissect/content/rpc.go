@@ -28,7 +28,8 @@ func ParseRPC(object []byte) (m Message, ok bool) {
 		case "method":
 			m.Method = clip.Text(String(v), MaxText)
 		case "id":
-			if m.HasID = Kind(v) != 'n'; m.HasID {
+			cut := &v[len(v)-1] == &object[len(object)-1] // more of it may follow
+			if m.HasID = Kind(v) != 'n' && !cut; m.HasID {
 				m.ID = clip.Text(Scalar(v), MaxText)
 			}
 		case "params":

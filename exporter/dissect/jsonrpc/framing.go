@@ -3,6 +3,8 @@ package jsonrpc
 import (
 	"bytes"
 	"fmt"
+	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -94,47 +96,65 @@ func header(b []byte) (length int, size int64, err error) {
 	return len(lines) + 4, size, nil
 }
 
-// detect accepts a request or a response. It is never certain: a body of HTTP whose head was not captured has the same
-// bytes. A request with its response, or the first message of a connection, proves the claim.
-func detect(dir dissect.Dir, head []byte) dissect.Verdict { return judge(head, true) }
+// detect accepts a request with an id, or several messages: a body of HTTP whose head was not captured is one message.
+// It is never certain, because that may be a request, too. A request with its response, or the first message of a
+// connection, proves the claim.
+func detect(_ dissect.Dir, head []byte) dissect.Verdict { return judge(head, 2) }
 
-// resume also accepts notifications.
-func resume(dir dissect.Dir, head []byte) dissect.Verdict { return judge(head, false) }
+// resume accepts any message.
+func resume(_ dissect.Dir, head []byte) dissect.Verdict { return judge(head, 1) }
 
-// judge looks for a message, with an id if identified is set. All before it must be messages too.
-func judge(b []byte, identified bool) dissect.Verdict {
+// sender is the side that probably sends what detect accepts. Either may send requests, but most of them are the client's.
+func sender(head []byte) dissect.Dir {
+	if judge(head, math.MaxInt) == dissect.Likely {
+		return dissect.ToServer
+	}
+	return dissect.ToClient
+}
+
+// judge accepts a request with an id, or this number of messages. All before it must be messages too.
+func judge(b []byte, enough int) dissect.Verdict {
 	short := len(b) < maxDetect
-	for {
-		if b = b[blank(b):]; len(b) == 0 {
-			return dissect.More.If(short)
-		}
-		n, size, err := header(b)
+	for n := 1; ; n++ {
+		text, rest, whole, err := next(b)
 		if err != nil {
 			return dissect.No
 		}
-		if n < 0 {
-			return dissect.More.If(short)
-		}
-		b = b[n:]
-		text, whole := b, n > 0 && int64(len(b)) >= size
-		if whole {
-			text = b[:size]
-		} else if n == 0 {
-			s := scanner{}
-			n, whole = s.read(b)
-			text = b[:n]
-		}
 		list := content.AnyMessages(text)
 		switch {
-		case len(list) > 0 && (whole || !list[0].Old) && (paired(list) != nil || !identified || !whole && !short):
+		case len(text) == 0:
+			return dissect.More.If(short)
+		case len(list) > 0 && (whole || !list[0].Old) && (n >= enough || requests(list, !whole && !short)):
 			return dissect.Likely
 		case !whole:
 			return dissect.More.If(short && begins(text))
 		case len(list) == 0:
 			return dissect.No
 		}
-		b = b[len(text):]
+		b = rest
 	}
+}
+
+// requests reports whether a message is a request. cut: its id may follow.
+func requests(list []content.Message, cut bool) bool {
+	return slices.ContainsFunc(list, func(m content.Message) bool { return m.Method != "" && (m.HasID || cut) })
+}
+
+// next is the text at the front, without its header, as far as there are bytes of it, and what follows.
+func next(b []byte) (text, rest []byte, whole bool, err error) {
+	if b = b[blank(b):]; len(b) == 0 {
+		return nil, nil, false, nil
+	}
+	n, size, err := header(b)
+	if err != nil || n < 0 {
+		return nil, nil, false, err
+	}
+	if b = b[n:]; n > 0 {
+		whole, n = int64(len(b)) >= size, int(min(int64(len(b)), size))
+	} else {
+		n, whole = (&scanner{}).read(b)
+	}
+	return b[:n], b[n:], whole, nil
 }
 
 // names are the members of a message.

@@ -33,6 +33,7 @@ func Protocol() *dissect.Protocol {
 		Transports: []dissect.Transport{dissect.TCP},
 		Detect:     detect,
 		Resume:     resume,
+		Sender:     sender,
 		New:        newConn,
 		Row:        &Row{},
 	}
