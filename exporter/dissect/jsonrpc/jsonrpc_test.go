@@ -73,9 +73,9 @@ func TestRows(t *testing.T) {
 			"add → ok jsonrpc_id=1 jsonrpc_version=2.0",
 			"response → no_request → error -32700 error=no_request outcome=client_error status_text=-32700 jsonrpc_error=Parse error jsonrpc_version=2.0",
 			`nope → error -32601 outcome=client_error status_text=-32601 jsonrpc_id=b jsonrpc_error=Method "nope" not found jsonrpc_version=2.0`}},
-		{Name: "the same id twice", Anomalies: 2, Chunks: chunks{client(old + "\n" + old + "\n"), server(oldOK + "\n" + oldBad + "\n")}, Want: []string{
+		{Name: "the same id twice", Anomalies: 2, Chunks: chunks{client(old + "\n" + strings.Replace(old, "submit", "authorize", 1) + "\n"), server(oldOK + "\n" + oldBad + "\n")}, Want: []string{
 			"mining.submit → ok jsonrpc_id=4 jsonrpc_version=1.0",
-			"mining.submit → error 23 outcome=client_error status_text=23 jsonrpc_id=4 jsonrpc_error=low difficulty share jsonrpc_version=1.0"}},
+			"mining.authorize → error 23 outcome=client_error status_text=23 jsonrpc_id=4 jsonrpc_error=low difficulty share jsonrpc_version=1.0"}},
 		{Name: "no response", Chunks: chunks{client(add + "\n")}, Want: []string{
 			"add → no_response error=no_response outcome=no_answer jsonrpc_id=1 jsonrpc_version=2.0"}},
 		{Name: "a request that is cut", Chunks: chunks{client(add[:50])}, End: dissect.EndCapture, Want: []string{
@@ -107,6 +107,26 @@ func TestRows(t *testing.T) {
 			"response → no_request error=no_request outcome=cut jsonrpc_id=1 jsonrpc_version=2.0",
 			`nope → error -32601 outcome=client_error status_text=-32601 jsonrpc_id=b jsonrpc_error=Method "nope" not found jsonrpc_version=2.0`}},
 	}...)
+}
+
+// TestSides has messages of both sides, and responses to requests that were not captured.
+func TestSides(t *testing.T) {
+	r := dissecttest.Play(t, dissecttest.Options{Protocols: []*dissect.Protocol{Protocol()}, Roles: true},
+		client(note+"\n"+add+"\n"), server(unknown+"\n"+sum+"\n"+note+"\n"), client(refused+"\n"+refused+"\n"), server(sum+"\n"))
+	got := ""
+	for _, e := range r.Emissions {
+		got += fmt.Sprintf("%s from the server: %v\n", e.Row.Base().Summary, e.Reversed)
+	}
+	const want = `note from the server: false
+add → ok from the server: false
+note from the server: true
+nope → error -32601 from the server: true
+response → no_request → error -32601 from the server: true
+response → no_request from the server: false
+`
+	if got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
 }
 
 func TestDetect(t *testing.T) {
