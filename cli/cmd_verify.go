@@ -225,11 +225,7 @@ func (r *verifyResult) failure(path string) error {
 		return exit.With(err, exit.Verify, "the bundle was changed after it was made; ask for the original")
 	}
 	if d := r.Rederived; d != nil && !d.OK() {
-		hint := "the bundle was changed after it was made; ask for the original"
-		if d.Release != d.By {
-			hint = "release " + d.Release + " made it and this is " + d.By + ", which may decode packets differently: verify with the release that made it"
-		}
-		return exit.With(fmt.Errorf("%s: the bundle differs from its packets: %s", path, d.Differences[0]), exit.Verify, hint)
+		return exit.With(fmt.Errorf("%s: the bundle differs from its packets: %s", path, d.Differences[0]), exit.Verify, r.reason())
 	}
 	for _, v := range r.Verdicts {
 		if v.State == seal.No {
@@ -237,6 +233,19 @@ func (r *verifyResult) failure(path string) error {
 		}
 	}
 	return nil
+}
+
+// reason says why a bundle may differ from its packets. Only the program that made it reads and names them in the same
+// way, and two builds of one release may be two programs.
+func (r *verifyResult) reason() string {
+	d, made, this := r.Rederived, r.Report.Program(), bundle.ThisProgram()
+	switch {
+	case d.Release != d.By:
+		return "release " + d.Release + " made it and this is " + d.By + ", which may decode packets and name services differently: verify with the release that made it"
+	case made == nil || this == nil || *made != *this:
+		return "another build of release " + d.Release + " made it, which may decode packets and name services differently; if the program that made it finds differences too, the bundle was changed"
+	}
+	return "the bundle was changed after it was made; ask for the original"
 }
 
 // verdicts lists the properties of the bundle and whether each is true.

@@ -333,7 +333,7 @@ func (c *comparison) table(name string, t, m *bundle.Table, digests map[string][
 	if t.Parts != m.Parts {
 		c.r.add(Difference{Table: name, What: fmt.Sprintf("bundle.json says %d parts, the packets produce %d", t.Parts, m.Parts)})
 	}
-	made := map[string]bundle.Column{}
+	made, moved := map[string]bundle.Column{}, false
 	for _, col := range m.Columns {
 		made[col.Name] = col
 	}
@@ -349,7 +349,8 @@ func (c *comparison) table(name string, t, m *bundle.Table, digests map[string][
 			c.r.add(Difference{Table: name, Column: col.Name, What: fmt.Sprintf("bundle.json says %s, the packets produce %s", col.Type, again.Type)})
 		case again.SHA256 != col.SHA256:
 			c.r.add(Difference{Table: name, Column: col.Name, What: "the digest in bundle.json does not match the values from the packets"})
-		case c.same && (i >= len(m.Columns) || m.Columns[i].Name != col.Name):
+		case c.same && !moved && (i >= len(m.Columns) || m.Columns[i].Name != col.Name):
+			moved = true // and so are those after it
 			c.r.add(Difference{Table: name, Column: col.Name, What: "bundle.json has it in another place"})
 		}
 		if sum, ok := digests[col.Name]; ok && sum != col.SHA256 {

@@ -86,7 +86,7 @@ func (r *Result) schemas(have, want *table, strict bool) {
 		return
 	}
 	made := want.parts[0].file.Root()
-	seen := map[string]bool{}
+	seen, moved := map[string]bool{}, false
 	for i, c := range first.Columns() {
 		w := made.Column(c.Name())
 		switch {
@@ -96,7 +96,8 @@ func (r *Result) schemas(have, want *table, strict bool) {
 			r.add(c.Name(), -1, "the packets give no such column")
 		case typeText(c) != typeText(w):
 			r.add(c.Name(), -1, "is %s, the packets give %s", typeText(c), typeText(w))
-		case i >= len(made.Columns()) || made.Columns()[i].Name() != c.Name():
+		case !moved && (i >= len(made.Columns()) || made.Columns()[i].Name() != c.Name()):
+			moved = true // and so are those after it
 			r.add(c.Name(), -1, "is column %d, the packets give it another place", i+1)
 		}
 		seen[c.Name()] = true
