@@ -264,7 +264,7 @@ func ips(list []wireIP) []string {
 func (c *converter) service(o *wireObject) *service {
 	s := &service{common: c.common(&o.Metadata)}
 	var texts []string
-	if w := o.Spec; w != nil {
+	if w := o.Spec; w != nil && w.Type != "ExternalName" { // which is a name in DNS: no packet reaches it, whatever else is in it
 		texts = append(append(append(texts, w.ClusterIPs...), w.ClusterIP, w.LoadBalIP), w.ExternalIPs...)
 		for _, wp := range w.Ports {
 			if key, ok := port(wp.Port, wp.Protocol); ok && len(s.ports) < maxPorts {

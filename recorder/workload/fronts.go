@@ -7,7 +7,7 @@ import (
 )
 
 // listen records the ports of a pod on its node's addresses.
-func (b *builder) listen(p *pod, from, to int64, who int) {
+func (b *builder) listen(p *pod, fronts []Front, from, to int64, who int) {
 	var addrs []netip.Addr
 	if p.hostNetwork {
 		addrs = p.allAddrs()
@@ -15,6 +15,23 @@ func (b *builder) listen(p *pod, from, to int64, who int) {
 	addrs = append(append(addrs, p.hostAddrs...), b.nodes[p.node]...)
 	slices.SortFunc(addrs, netip.Addr.Compare)
 	addrs = slices.Compact(addrs)
+	for _, key := range p.onNode(fronts) {
+		for _, a := range addrs {
+			h := b.at(a)
+			if h.hostPods == nil {
+				h.hostPods = map[portKey][]span{}
+			}
+			if len(h.hostPods[key]) >= maxShared {
+				continue
+			}
+			h.hostPods[key] = append(h.hostPods[key], spanOf(seenAddr{a, p.seen}, &p.common, from, to, who))
+		}
+	}
+}
+
+// onNode are the ports on which a pod listens at its node's addresses. A pod in the network of its node need not declare
+// those on which services reach it.
+func (p *pod) onNode(fronts []Front) (keys []portKey) {
 	for _, c := range p.containers {
 		if c.init && !c.sidecar {
 			continue
@@ -24,21 +41,17 @@ func (b *builder) listen(p *pod, from, to int64, who int) {
 			if p.hostNetwork {
 				key = cp.portKey
 			}
-			if key.port == 0 {
-				continue
-			}
-			for _, a := range addrs {
-				h := b.at(a)
-				if h.hostPods == nil {
-					h.hostPods = map[portKey][]span{}
-				}
-				if len(h.hostPods[key]) >= maxShared {
-					continue
-				}
-				h.hostPods[key] = append(h.hostPods[key], spanOf(seenAddr{a, p.seen}, &p.common, from, to, who))
-			}
+			keys = append(keys, key)
 		}
 	}
+	if p.hostNetwork {
+		for _, f := range fronts {
+			keys = append(keys, portKey{f.Port, f.Proto})
+		}
+	}
+	slices.SortFunc(keys, portKey.compare)
+	keys = slices.Compact(keys)
+	return slices.DeleteFunc(keys, func(k portKey) bool { return k.port == 0 })
 }
 
 // own finds the topmost owner of a pod.

@@ -215,7 +215,7 @@ func (b *builder) addPods(pods []*pod) {
 				h.pods = append(h.pods, spanOf(a, &p.common, from, to, who))
 			}
 		}
-		b.listen(p, from, to, who)
+		b.listen(p, fronts[i].ports, from, to, who)
 		b.name(p)
 	}
 }

@@ -82,6 +82,7 @@ type wireSpec struct {
 	Containers  []wireContainer `json:"containers,omitempty"`
 	Init        []wireContainer `json:"initContainers,omitempty"`
 	// Service
+	Type        string     `json:"type,omitempty"`
 	ClusterIP   string     `json:"clusterIP,omitempty"`
 	ClusterIPs  []string   `json:"clusterIPs,omitempty"`
 	ExternalIPs []string   `json:"externalIPs,omitempty"`

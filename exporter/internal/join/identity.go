@@ -161,8 +161,14 @@ func (w *Identity) service(p *party, id *workload.Identity) string {
 	}
 	if d := p.dialled[1]; d != p.end {
 		front, ok := w.index.Lookup(d.Addr.Netip(), d.Port, p.proto, p.at)
-		if ok && front.Kind == "service" && front.Namespace == id.Namespace {
+		switch {
+		case !ok || front.Namespace != id.Namespace:
+		case front.Kind == "service":
 			return front.Name
+		case front.Pod != "" && front.Pod == id.Pod: // whose sidecar intercepts the port
+			if name := id.ServiceAt(d.Port, p.proto); name != "" {
+				return name
+			}
 		}
 	}
 	return id.ServiceAt(p.end.Port, p.proto)
