@@ -14,13 +14,13 @@ import (
 )
 
 // openCapture opens a bundle of made traffic.
-func openCapture(t *testing.T, w *made.Capture) *forensics.Case {
+func openCapture(t *testing.T, w *made.Capture, kube ...string) *forensics.Case {
 	t.Helper()
 	file, out := filepath.Join(t.TempDir(), "made.pcap"), filepath.Join(t.TempDir(), "made.pcapsule")
 	if err := w.Write(file); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := exporter.Run(ctx, []string{file}, out, exporter.Options{Release: "test", Repanic: true}); err != nil {
+	if _, err := exporter.Run(ctx, []string{file}, out, exporter.Options{Release: "test", Repanic: true, Kube: kube}); err != nil {
 		t.Fatal(err)
 	}
 	c := must[*forensics.Case](t)(forensics.Open(ctx, []string{out}, forensics.Options{Threads: 2}))

@@ -113,7 +113,7 @@ func AskService(ctx context.Context, c *forensics.Case, in ServiceIn) (*Service,
 		return nil, err
 	}
 	defer s.rows.Release()
-	steps := []func() error{s.loads, s.contact, s.peers, s.endpoints, s.handshakes, s.replicas, s.churn, s.uncorrelated, s.repeats, s.headers, s.journey, s.blocking}
+	steps := []func() error{s.loads, s.alias, s.contact, s.peers, s.endpoints, s.handshakes, s.replicas, s.churn, s.uncorrelated, s.repeats, s.headers, s.journey, s.blocking}
 	for _, f := range steps {
 		if err := f(); err != nil {
 			return nil, err
@@ -150,14 +150,34 @@ type serviceAnswer struct {
 
 func (s *serviceAnswer) name() {
 	for _, p := range s.t.list {
-		name := cmp.Or(p.Workload, cmp.Or(p.Pod, p.Name))
-		if p.Namespace != "" {
-			name = p.Namespace + "/" + name
+		name := p.Who
+		if name == "" { // it had no traffic
+			name = strings.TrimPrefix(p.Namespace+"/"+cmp.Or(p.Workload, p.Pod), "/")
 		}
 		if !slices.Contains(s.out.Names, name) && len(s.out.Names) < maxPods {
 			s.out.Names = append(s.out.Names, name)
 		}
 	}
+}
+
+// alias notes the names under which the pods behind the service make calls, if they make none under its own.
+func (s *serviceAnswer) alias() error {
+	if s.out.Out.Calls > 0 {
+		return nil
+	}
+	cond, args := terms.End("", s.t.asked)
+	list, _, err := ask.Rows[struct {
+		Name string `json:"name"`
+	}](s.ctx, s.c, ask.MaxNames, fmt.Sprintf(`SELECT DISTINCT %s AS name FROM calls WHERE %s AND NOT %s AND (src_namespace, src_pod) IN (SELECT (namespace, pod) FROM endpoints WHERE pod IS NOT NULL AND %s) ORDER BY 1`,
+		terms.Who("src_"), s.w.Where, s.from, cond), s.w.Values(args...)...)
+	if len(list) > 0 {
+		names := make([]string, len(list))
+		for i, n := range list {
+			names[i] = n.Name
+		}
+		s.out.Note("its pods make their calls under another name: %s", strings.Join(names, ", "))
+	}
+	return err
 }
 
 // loads counts both directions, without handshakes and unknown payload.

@@ -123,6 +123,7 @@ type target struct {
 	UID       string `json:"uid"`
 	Workload  string `json:"workload"`
 	Name      string `json:"name"`
+	Who       string `json:"who"`
 	Process   string `json:"process"`
 	IP        string `json:"ip"`
 	Node      string `json:"node"`
@@ -133,7 +134,7 @@ type target struct {
 func targets(ctx context.Context, c *forensics.Case, name string) ([]target, error) {
 	cond, args := terms.End("", name)
 	list, more, err := ask.Rows[target](ctx, c, ask.MaxIDs, fmt.Sprintf(`SELECT %s, endpoint_id, coalesce(namespace, '') AS namespace, coalesce(pod, '') AS pod, coalesce(pod_uid, '') AS uid, coalesce(workload, '') AS workload, name,
-		coalesce(process, '') AS process, ip, coalesce(node, '') AS node FROM endpoints_raw WHERE %s ORDER BY bundle, endpoint_id LIMIT %d`, terms.BundleOf(c, ""), cond, ask.MaxIDs+1), args...)
+		%s AS who, coalesce(process, '') AS process, ip, coalesce(node, '') AS node FROM endpoints_raw WHERE %s ORDER BY bundle, endpoint_id LIMIT %d`, terms.BundleOf(c, ""), terms.Who(""), cond, ask.MaxIDs+1), args...)
 	if err != nil {
 		return nil, err
 	}

@@ -105,7 +105,7 @@ func AskDependencies(ctx context.Context, c *forensics.Case, in DependenciesIn) 
 		if len(layer) == 0 {
 			out.Note("the layer to go through has no calls in this time range, so every client bypasses it")
 		}
-		out.bypass(g, targets, layer)
+		out.bypass(g, targets, g.alike(layer))
 		out.Bypass = ask.Fit(w, &out.Frame, out.Bypass)
 	}
 	if in.Blast && len(targets) > 0 {
@@ -229,6 +229,9 @@ func (g *graph) walk(from []string, most int, up bool) (rows []Dependency, first
 	}
 	level := from
 	for d := 1; d <= most && len(level) > 0; d++ {
+		if !up || d > 1 { // the callers of the service itself are those that used its name
+			level = g.alike(level)
+		}
 		var reached []string
 		for i := range g.edges { // most calls first
 			e := &g.edges[i]

@@ -184,6 +184,7 @@ type graph struct {
 	by    string
 	nodes map[string]*MapNode
 	edges []MapEdge
+	same  map[string][]string // other nodes with pods of a node
 }
 
 // edgeRow is an edge as SQL returns it.
@@ -258,7 +259,38 @@ func readGraph(w *ask.Window, ctx context.Context, c *forensics.Case, by string,
 	for _, n := range g.nodes {
 		n.Seen = n.seen()
 	}
-	return g, nil
+	return g, g.share(ctx, c)
+}
+
+// share finds the nodes that have pods in common: a pod behind several services is a server under the name of each, but
+// makes its calls under one name.
+func (g *graph) share(ctx context.Context, c *forensics.Case) error {
+	if g.by != groupings[0] {
+		return nil
+	}
+	rows, _, err := ask.Rows[struct {
+		Name  string `json:"name"`
+		Other string `json:"other"`
+	}](ctx, c, ask.MaxFacts, fmt.Sprintf(`WITH e AS (SELECT *, %s AS pod_no FROM endpoints WHERE pod IS NOT NULL),
+			n AS (SELECT pod_no, %s AS name FROM e UNION SELECT pod_no, coalesce(namespace || '/', '') || unnest(services) FROM e)
+		SELECT DISTINCT a.name, b.name AS other FROM n a JOIN n b USING (pod_no) WHERE a.name <> b.name ORDER BY ALL`, terms.Instance, terms.Who("")))
+	g.same = map[string][]string{}
+	for _, r := range rows {
+		if g.nodes[r.Name] != nil && g.nodes[r.Other] != nil {
+			g.same[r.Name] = append(g.same[r.Name], r.Other)
+		}
+	}
+	return err
+}
+
+// alike returns nodes, and those that have pods in common with them.
+func (g *graph) alike(nodes []string) []string {
+	all := slices.Clone(nodes)
+	for _, n := range nodes {
+		all = append(all, g.same[n]...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 func (g *graph) node(name, place string, asked bool, known map[string]ask.Node) *MapNode {

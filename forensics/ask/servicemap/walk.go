@@ -110,7 +110,7 @@ func (g *graph) reach(namespace string) []Reachable {
 	}
 	out := []Reachable{}
 	for d := 1; len(level) > 0; d++ {
-		slices.Sort(level)
+		level = g.alike(level)
 		found := map[string]*Reachable{}
 		for _, name := range level {
 			for _, i := range next[name] {
