@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -53,6 +54,22 @@ func servicesDump(t *testing.T, seed int64) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// TestServerIsNamedByItsPortWithoutDump: the recorder knew the ports of services, or an older one only their names.
+func TestServerIsNamedByItsPortWithoutDump(t *testing.T) {
+	for server, want := range map[string][2]string{"10.2.0.1:8080": {"shop/api", "shop/api"}, "10.2.0.1:9090": {"shop/metrics", "shop/api"}, "10.2.0.1:7777": {"shop/b-0", "shop/api"}} {
+		for i, fronts := range [][]workload.Front{{{Service: "api", Port: 8080, Proto: 6}, {Service: "metrics", Port: 9090, Proto: 6}}, nil} {
+			s := newSegment(t, ring.Header{}, workload.InterfaceComment{Cgroup: "/b", Addresses: []netip.Addr{netip.MustParseAddr("10.2.0.1")},
+				Identity: workload.Identity{Pod: "b-0", PodUID: "b-0", Namespace: "shop", Services: []string{"api", "metrics"}, Fronts: fronts}})
+			s.tcp(0, 0, false, "10.2.0.9:40001", server, 100, 0, 2, "")
+			s.tcp(0, 1, true, server, "10.2.0.9:40001", 500, 101, 0x12, "")
+			_, got := bundleOf(t, Options{}, []string{s.write(t.TempDir(), "a", nil)}, "select d.who from connections c join endpoints d on d.endpoint_id = c.dst_id")
+			if got[0] != want[i] {
+				t.Errorf("%s with %v is %q, want %q", server, fronts, got[0], want[i])
+			}
+		}
+	}
 }
 
 // TestServerIsNamedByItsPort: a pod stands behind several services. The port of a call decides which of them names its

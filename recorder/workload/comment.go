@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/netip"
 	"sort"
+	"strconv"
 	"strings"
 )
 
@@ -23,31 +24,32 @@ type InterfaceComment struct {
 
 // wireComment is the comment's JSON; docs/format/identity.md lists its fields.
 type wireComment struct {
-	Ring        string            `json:"ring"`
-	Node        string            `json:"node,omitempty"`
-	Cgroup      string            `json:"cgroup,omitempty"`
-	PodUID      string            `json:"pod_uid,omitempty"`
-	Container   string            `json:"container,omitempty"`
-	Namespace   string            `json:"namespace,omitempty"`
-	Pod         string            `json:"pod,omitempty"`
-	Image       string            `json:"image,omitempty"`
-	Owner       *wireOwner        `json:"owner,omitempty"`
-	Labels      map[string]string `json:"labels,omitempty"`
-	Services    []string          `json:"services,omitempty"`
-	Process     string            `json:"process,omitempty"`
-	PID         int64             `json:"pid,omitempty"`
-	Addresses   []string          `json:"addresses,omitempty"`
-	HostNetwork bool              `json:"host_network,omitempty"`
-	ValidFrom   string            `json:"valid_from,omitempty"`
-	How         string            `json:"how,omitempty"`
-	Cut         bool              `json:"cut,omitempty"`
-	Kind        string            `json:"kind,omitempty"` // service or host; the other kinds follow from the fields that are set
-	Name        string            `json:"name,omitempty"` // of a service or host
+	Ring        string              `json:"ring"`
+	Node        string              `json:"node,omitempty"`
+	Cgroup      string              `json:"cgroup,omitempty"`
+	PodUID      string              `json:"pod_uid,omitempty"`
+	Container   string              `json:"container,omitempty"`
+	Namespace   string              `json:"namespace,omitempty"`
+	Pod         string              `json:"pod,omitempty"`
+	Image       string              `json:"image,omitempty"`
+	Owner       *wireOwner          `json:"owner,omitempty"`
+	Labels      map[string]string   `json:"labels,omitempty"`
+	Services    []string            `json:"services,omitempty"`
+	Ports       map[string][]string `json:"ports,omitempty"` // by service
+	Process     string              `json:"process,omitempty"`
+	PID         int64               `json:"pid,omitempty"`
+	Addresses   []string            `json:"addresses,omitempty"`
+	HostNetwork bool                `json:"host_network,omitempty"`
+	ValidFrom   string              `json:"valid_from,omitempty"`
+	How         string              `json:"how,omitempty"`
+	Cut         bool                `json:"cut,omitempty"`
+	Kind        string              `json:"kind,omitempty"` // service or host; the other kinds follow from the fields that are set
+	Name        string              `json:"name,omitempty"` // of a service or host
 }
 
 // FormatInterfaceComment writes the comment of an interface: one JSON object of at most
 // 8 KiB without control characters. If it would be longer, it omits labels from the last one
-// on, then addresses, then services, and sets cut.
+// on, then the ports of services, then addresses, then services, and sets cut.
 func FormatInterfaceComment(c InterfaceComment) string {
 	id := &c.Identity
 	w := wireComment{
@@ -69,6 +71,7 @@ func FormatInterfaceComment(c InterfaceComment) string {
 	for _, s := range services {
 		w.Services = append(w.Services, cleanName(s))
 	}
+	w.Ports = portsOf(id.Fronts)
 	addrs := c.Addresses
 	if len(addrs) > maxAddresses {
 		addrs, w.Cut = addrs[:maxAddresses], true
@@ -96,6 +99,8 @@ func FormatInterfaceComment(c InterfaceComment) string {
 		switch {
 		case len(labels) > 0:
 			labels = labels[:len(labels)-1]
+		case len(w.Ports) > 0:
+			w.Ports = nil
 		case len(w.Addresses) > 0:
 			w.Addresses = w.Addresses[:len(w.Addresses)-1]
 		case len(w.Services) > 0:
@@ -159,6 +164,7 @@ func (w *wireComment) comment() InterfaceComment {
 		}
 	}
 	sort.Strings(id.Services)
+	id.Fronts = w.fronts()
 	for _, text := range w.Addresses {
 		if a, ok := parseAddr(text); ok && len(c.Addresses) < maxAddresses {
 			c.Addresses = append(c.Addresses, a)
@@ -169,6 +175,34 @@ func (w *wireComment) comment() InterfaceComment {
 		id.Kind, id.Name = w.Kind, cleanName(w.Name)
 	}
 	return c
+}
+
+// portsOf writes the ports on which services reach a pod, such as TCP/8080.
+func portsOf(fronts []Front) map[string][]string {
+	var ports map[string][]string
+	for _, f := range fronts[:min(len(fronts), maxPorts)] {
+		if ports == nil {
+			ports = map[string][]string{}
+		}
+		name := cleanName(f.Service)
+		ports[name] = append(ports[name], protocolName(f.Proto)+"/"+strconv.Itoa(int(f.Port)))
+	}
+	return ports
+}
+
+// fronts reads what portsOf wrote.
+func (w *wireComment) fronts() (list []Front) {
+	for service, texts := range w.Ports {
+		for _, text := range texts {
+			protocol, number, _ := strings.Cut(text, "/")
+			n, err := strconv.ParseUint(number, 10, 16)
+			if key, ok := port(int64(n), protocol); ok && err == nil && protocol != "" && cleanName(service) != "" {
+				list = append(list, Front{cleanName(service), key.port, key.proto})
+			}
+		}
+	}
+	list = SortFronts(list)
+	return list[:min(len(list), maxPorts)]
 }
 
 // settle sets the fields that follow from the others: the kind and the name.

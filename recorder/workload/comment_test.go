@@ -15,7 +15,7 @@ func TestInterfaceCommentRoundTrip(t *testing.T) {
 		Addresses: []netip.Addr{netip.MustParseAddr("10.244.1.5"), netip.MustParseAddr("fd00::5")},
 		Identity: Identity{
 			Namespace: "shop", Pod: "web-1", PodUID: "u-1", Container: "web", Image: "registry.example/web:1.4", Node: "node-a",
-			Workload: "web", WorkloadKind: "Deployment", Services: []string{"web"}, Labels: []Label{{"app", "web"}, {"x", "<&>\"\\"}},
+			Workload: "web", WorkloadKind: "Deployment", Services: []string{"metrics", "web"}, Fronts: []Front{{"metrics", 53, 17}, {"metrics", 9090, 6}, {"web", 80, 132}}, Labels: []Label{{"app", "web"}, {"x", "<&>\"\\"}},
 			ValidFrom: 1772442000123456789,
 		},
 	}
@@ -38,6 +38,7 @@ func TestInterfaceCommentStaysWithinLimit(t *testing.T) {
 	for i := range 500 {
 		id.Labels = append(id.Labels, Label{"label-" + string(rune('a'+i%26)) + strings.Repeat("x", i), long})
 		id.Services = append(id.Services, long)
+		id.Fronts = append(id.Fronts, Front{long, uint16(i), 6})
 		c.Addresses = append(c.Addresses, netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}))
 	}
 	text := FormatInterfaceComment(c)

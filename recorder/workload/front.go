@@ -17,6 +17,12 @@ func compareFronts(a, b Front) int {
 	return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Port, b.Port), cmp.Compare(a.Proto, b.Proto))
 }
 
+// SortFronts sorts a list and removes repetitions.
+func SortFronts(list []Front) []Front {
+	slices.SortFunc(list, compareFronts)
+	return slices.Compact(list)
+}
+
 // ServiceAt is the service that reaches id on a port, empty if none does. Among several it is the one that the workload
 // is named after, else the first by name.
 func (id *Identity) ServiceAt(port uint16, proto uint8) string {

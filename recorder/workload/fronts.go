@@ -129,8 +129,7 @@ func (b *builder) settle(r *reached, namespace string, named []ServicePort) {
 			}
 		}
 	}
-	slices.SortFunc(r.ports, compareFronts)
-	r.ports = slices.Compact(r.ports)
+	r.ports = SortFronts(r.ports)
 }
 
 // fronts finds the services in front of each pod: by slices, or by selector for services

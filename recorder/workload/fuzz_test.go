@@ -89,6 +89,7 @@ func FuzzAddHosts(f *testing.F) {
 func FuzzComments(f *testing.F) {
 	f.Add("PID: 7\nCmd: /usr/bin/curl\nArgs: curl x", "PodName: a\nPodNamespace: b\nPodUID: c\nPodLabels: {\"a\":\"b\"}")
 	f.Add("rustnet process=a pid=1 pod=b ns=c pod_uid=d", `{"ring":"r","pod":"p","labels":{"a":"b"},"addresses":["10.0.0.1"],"valid_from":"2026-03-02T09:00:00Z"}`)
+	f.Add("", `{"ring":"r","pod":"p","services":["a"],"ports":{"a":["TCP/80","UDP/80","TCP/0","/9","TCP/+1","TCP/70000"],"":["TCP/1"],"b":["TCP/80","TCP/80"]}}`)
 	f.Fuzz(func(t *testing.T, a, b string) {
 		if o, ok := ParsePtcpdump(a, b); ok && (o.Identity.Kind == "" || !utf8.ValidString(o.Identity.Name)) {
 			t.Fatalf("%+v", o)

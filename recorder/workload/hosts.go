@@ -153,7 +153,7 @@ func (x *Index) mergePeer(addr netip.Addr, id *Identity) bool {
 			now.Source = id.Source
 		}
 		now.fill(id)
-		if now.ValidFrom != was.ValidFrom || now.ValidTo != was.ValidTo || now.Source != was.Source || len(now.Labels) != len(was.Labels) || len(now.Services) != len(was.Services) {
+		if now.ValidFrom != was.ValidFrom || now.ValidTo != was.ValidTo || now.Source != was.Source || len(now.Labels) != len(was.Labels) || len(now.Services) != len(was.Services) || len(now.Fronts) != len(was.Fronts) {
 			x.view.Store(nil)
 		}
 		*was = now

@@ -76,10 +76,16 @@ type span struct {
 	from, to int64
 }
 
-// membership counts the endpoint slices in which a service has a pod.
+// membership counts the endpoint slices with equal ports in which a service has a pod.
 type membership struct {
 	service string
+	ports   []workload.Front // sorted
 	slices  int
+}
+
+// find returns the index of a service's membership with the ports, or -1.
+func find(list []membership, service string, ports []workload.Front) int {
+	return slices.IndexFunc(list, func(m membership) bool { return m.service == service && slices.Equal(m.ports, ports) })
 }
 
 // slack extends a pod's ownership of its address at both ends, unless another entry has it then:
@@ -309,9 +315,10 @@ func (s *Source) comment(e *entry, container, how string) workload.InterfaceComm
 			}
 		}
 		for _, m := range s.served[e.uid] {
-			id.Services = append(id.Services, m.service)
+			id.Services, id.Fronts = append(id.Services, m.service), append(id.Fronts, m.ports...)
 		}
 	}
+	id.Services, id.Fronts = slices.Compact(id.Services), workload.SortFronts(id.Fronts)
 	return workload.InterfaceComment{Identity: id, Addresses: slices.Clone(e.addrs), HostNetwork: e.hostNet, How: how}
 }
 

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -173,6 +174,38 @@ func TestServicesAndEndpoints(t *testing.T) {
 	if c, _ := s.Find(workload.Key{PodUID: podUID(1)}); len(c.Identity.Services) != 0 {
 		t.Errorf("still behind %v", c.Identity.Services)
 	}
+	ports := func(name string, udp bool, list ...int32) *discoveryv1.EndpointSlice {
+		x := slicesOf(name, 1, here)
+		x.Endpoints = []discoveryv1.Endpoint{endpoint(1, "10.1.0.1", here), endpoint(7, "10.2.0.7", "node-b")}
+		for _, n := range list {
+			p := discoveryv1.EndpointPort{Port: &n}
+			if udp {
+				p.Protocol = new(corev1.Protocol)
+				*p.Protocol = corev1.ProtocolUDP
+			}
+			x.Ports = append(x.Ports, p)
+		}
+		return x
+	}
+	for _, step := range []struct {
+		slice *discoveryv1.EndpointSlice
+		want  string
+	}{
+		{ports("api", false, 8081, 8080), "[api] [{api 8080 6} {api 8081 6}]"},
+		{ports("metrics", true, 9090), "[api metrics] [{api 8080 6} {api 8081 6} {metrics 9090 17}]"},
+		{ports("api", false, 8082), "[api metrics] [{api 8082 6} {metrics 9090 17}]"},
+		{ports("metrics", true), "[api metrics] [{api 8082 6}]"},
+	} {
+		sliceStore{s}.put(step.slice)
+		for _, k := range []workload.Key{{PodUID: podUID(1)}, {Addr: netip.MustParseAddr("10.2.0.7"), At: clock.UnixNano()}} {
+			if c, _ := s.Find(k); fmt.Sprint(c.Identity.Services, c.Identity.Fronts) != step.want {
+				t.Errorf("got %v %v, want %s", c.Identity.Services, c.Identity.Fronts, step.want)
+			}
+		}
+	}
+	sliceStore{s}.remove(ports("api", false, 8082))
+	sliceStore{s}.remove(ports("metrics", true))
+	said(s)
 	serviceStore{s}.remove(db)
 	if id := find("10.96.0.5", time.Second); id.Kind != "" {
 		t.Errorf("the removed service is %+v", id)

@@ -38,7 +38,7 @@ const (
 	maxAddresses  = 16      // of one object
 	maxContainers = 64      // of a pod
 	maxIDs        = 64      // container IDs of a pod, over all restarts
-	maxPorts      = 64      // of a container or service
+	maxPorts      = 64      // of a container or slice
 	maxLabels     = 32      // kept of an object
 	maxServed     = 64      // services of a pod
 	maxSpans      = 256     // time spans of the owners of one address

@@ -21,6 +21,7 @@ type service struct {
 // slice is an endpoint slice: the backends of a service.
 type slice struct {
 	service string
+	ports   []workload.Front // on which the targets listen
 	targets []target
 }
 
@@ -90,6 +91,16 @@ func (s *Source) endService(k name) {
 
 func (s *Source) sliceOf(v *discoveryv1.EndpointSlice) *slice {
 	x := &slice{service: cleanName(v.Labels[discoveryv1.LabelServiceName])}
+	for _, p := range v.Ports[:min(len(v.Ports), maxPorts)] {
+		if p.Port != nil && *p.Port > 0 && *p.Port <= 65535 {
+			f := workload.Front{Service: x.service, Port: uint16(*p.Port), Proto: protocol(corev1.ProtocolTCP)}
+			if p.Protocol != nil {
+				f.Proto = protocol(*p.Protocol)
+			}
+			x.ports = append(x.ports, f)
+		}
+	}
+	x.ports = workload.SortFronts(x.ports)
 	if len(v.Endpoints) > maxSlice {
 		s.limited++
 	}
@@ -124,12 +135,12 @@ func (s *Source) slice(k name, now *slice, events bool) {
 	// Targets in both slices are counted twice for a moment, so that they do not end.
 	if now != nil {
 		for i := range now.targets {
-			s.join(name{k.namespace, now.service}, &now.targets[i])
+			s.join(name{k.namespace, now.service}, now.ports, &now.targets[i])
 		}
 	}
 	if old != nil {
 		for i := range old.targets {
-			s.leave(name{k.namespace, old.service}, &old.targets[i])
+			s.leave(name{k.namespace, old.service}, old.ports, &old.targets[i])
 		}
 	}
 	if events {
@@ -148,18 +159,18 @@ func (t *target) key(of name) peerKey {
 	return k
 }
 
-func (s *Source) join(of name, t *target) {
+func (s *Source) join(of name, ports []workload.Front, t *target) {
 	if t.uid != "" {
 		list := s.served[t.uid]
-		i := slices.IndexFunc(list, func(m membership) bool { return m.service == of.name })
+		i := find(list, of.name, ports)
 		switch {
 		case i >= 0:
 			list[i].slices++
 		case len(list) >= maxServed:
 			s.limited++
 		case s.known(t.uid):
-			list = append(slices.Clone(list), membership{of.name, 1})
-			slices.SortFunc(list, func(a, b membership) int { return strings.Compare(a.service, b.service) })
+			list = append(slices.Clone(list), membership{of.name, ports, 1})
+			slices.SortStableFunc(list, func(a, b membership) int { return strings.Compare(a.service, b.service) })
 			s.served[t.uid] = list
 			if e := s.pods[t.uid]; e != nil {
 				s.changed(e)
@@ -215,7 +226,7 @@ func (s *Source) holdAll(e *entry, addrs []netip.Addr) {
 	}
 }
 
-func (s *Source) leave(of name, t *target) {
+func (s *Source) leave(of name, ports []workload.Front, t *target) {
 	if e := s.peers[t.key(of)]; e != nil && e.gone == 0 {
 		if e.users--; e.users <= 0 {
 			s.end(e, s.now())
@@ -227,7 +238,7 @@ func (s *Source) leave(of name, t *target) {
 	}
 	own := s.pods[t.uid]
 	list := s.served[t.uid]
-	i := slices.IndexFunc(list, func(m membership) bool { return m.service == of.name })
+	i := find(list, of.name, ports)
 	if i < 0 {
 		return
 	}
