@@ -87,6 +87,7 @@ func TestServerIsNamedByItsPort(t *testing.T) {
 		{"port that a sidecar intercepts", "10.2.0.9:40021", "10.2.0.1:9090", "10.2.0.1:15006", "shop/client shop/metrics metrics"},
 		{"in the network of the node", "10.2.0.9:40022", "10.0.0.5:7100", "", "shop/client shop/host host"},
 		{"the node itself", "10.2.0.9:40023", "10.0.0.5:7101", "", "shop/client n "},
+		{"client that looks like the server", "10.2.0.1:8080", "10.2.0.40:50000", "", "shop/api shop/web web"},
 		{"no service", "10.2.0.9:40009", "10.2.0.1:7777", "", "shop/client shop/backend "},
 		{"headless", "10.2.0.9:40010", "10.2.0.30:6000", "", "shop/client shop/d d"},
 		{"headless without ports", "10.2.0.9:40011", "10.2.0.30:6001", "", "shop/client shop/all all"},

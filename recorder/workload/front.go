@@ -41,6 +41,11 @@ func (id *Identity) ServiceAt(port uint16, proto uint8) string {
 	return id.main(any)
 }
 
+// Reached reports whether a service is known to reach id on a port.
+func (id *Identity) Reached(port uint16, proto uint8) bool {
+	return slices.ContainsFunc(id.Fronts, func(f Front) bool { return f.Port == port && f.Proto == proto })
+}
+
 // MainService is the service that names a client, whose port does not tell services apart.
 func (id *Identity) MainService() string { return id.main(id.Services) }
 

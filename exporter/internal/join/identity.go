@@ -171,7 +171,14 @@ func (w *Identity) service(p *party, id *workload.Identity) string {
 			}
 		}
 	}
-	return id.ServiceAt(p.end.Port, p.proto)
+	if name := id.ServiceAt(p.end.Port, p.proto); name != "" {
+		return name
+	}
+	client := p.dialled[0]
+	if other, ok := w.index.Lookup(client.Addr.Netip(), client.Port, p.proto, p.at); ok && other.Reached(client.Port, p.proto) {
+		return id.MainService() // the rest of a connection that it dialled itself
+	}
+	return ""
 }
 
 // endpoint is the number of the owner of an address at a time, as its peer names it.
