@@ -115,6 +115,15 @@ func (c *Conn) peerEnded(x *Exchange) bool {
 	return r.closing && (r.end == EndFin || r.end == EndReset || r.end == EndReuse)
 }
 
+// Optional is the value of column error of a call that nobody must answer, and whose value is why if it must be answered:
+// cut if an answer may follow the end of the capture, and none otherwise.
+func (c *Conn) Optional(x *Exchange, why string) string {
+	if why == "cut" && !c.peerEnded(x) {
+		return why
+	}
+	return ""
+}
+
 // waited is how long the caller waited: for the whole answer, else until it sent the question
 // again, or until the connection or the capture ended.
 func (c *Conn) waited(x *Exchange, b *table.Call) table.Opt[int64] {

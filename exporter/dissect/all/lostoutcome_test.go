@@ -90,3 +90,37 @@ func upTo(chunks []dissecttest.Chunk, i, n int) []dissecttest.Chunk {
 func continues(chunks []dissecttest.Chunk, i int) bool {
 	return slices.ContainsFunc(chunks[i+1:], func(c dissecttest.Chunk) bool { return c.Dir == chunks[i].Dir })
 }
+
+// errorsOnly are messages that a server answers only to refuse them.
+var errorsOnly = []string{"nats PUB", "nats SUB", "clickhouse DATA"}
+
+// TestAnEarlierEndMakesNoOtherOutcome ends the capture after each chunk. The outcome of a call is then that which the
+// whole capture shows, or cut or unread.
+func TestAnEarlierEndMakesNoOtherOutcome(t *testing.T) {
+	for file := range samples {
+		t.Run(file, func(t *testing.T) {
+			list := talks(t, file)
+			for _, k := range list[:min(len(list), 12)] {
+				endsEarlier(t, k)
+			}
+		})
+	}
+}
+
+func endsEarlier(t *testing.T, k *talk) {
+	o := dissecttest.Options{ServerPort: k.port, End: dissect.EndCapture, Roles: true, Protocols: Protocols(nil)}
+	whole := map[table.ID]string{}
+	for _, row := range dissecttest.Play(t, o, k.chunks...).Rows() {
+		whole[row.Base().CallID] = row.Base().Outcome
+	}
+	for n := 1; n < min(len(k.chunks), 200); n++ {
+		for _, row := range dissecttest.Play(t, o, k.chunks[:n]...).Rows() {
+			b := row.Base()
+			was, known := whole[b.CallID] // a row that sums up messages has another one
+			if !known || b.Outcome == table.Cut || b.Outcome == table.Unread || b.Outcome == was || slices.Contains(errorsOnly, b.Protocol+" "+b.Method.V) {
+				continue
+			}
+			t.Errorf("%s: outcome %s (%s) after %d chunks, later %s: %.100q", k.name, b.Outcome, b.Error.V, n, was, b.Summary)
+		}
+	}
+}

@@ -52,7 +52,7 @@ func (k *conn) emit(c *call, why string) {
 	case !c.x.HasRequest(), why == "" && !c.known && (c.id == ack || c.id == nack || c.id == reject): // of what was not captured
 		why = "no_request"
 	case c.may && c.whole:
-		why = "" // the consumer need not acknowledge
+		why = k.c.Optional(&c.x, why) // the consumer need not acknowledge
 	}
 	row.Error = table.NonEmpty(why)
 	row.Complete = why == "" && (c.answered || c.alone) && c.whole

@@ -91,7 +91,7 @@ func (k *conn) emit(c *call, why string) {
 	case !c.x.HasRequest(), why == "" && c.code == disposition: // of what was not captured
 		why = "no_request"
 	case c.may && c.whole:
-		why = "" // a subscriber may leave without a disposition
+		why = k.c.Optional(&c.x, why) // a subscriber may leave without a disposition
 	}
 	row.Error = table.NonEmpty(why)
 	row.Complete = why == "" && (c.answered || c.alone) && c.whole

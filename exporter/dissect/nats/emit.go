@@ -28,7 +28,7 @@ func (k *conn) emit(c *call, why string) {
 	case !k.begun && !c.delivered && !c.answered && unique(c.subject) && row.Method.V == "PUB":
 		why = "no_request" // it answers a message that may be lost
 	case c.delivered && c.whole:
-		why = "" // nobody must answer a delivery
+		why = k.c.Optional(&c.x, why) // nobody must answer a delivery
 	case c.waitsMsg && !c.waitsOK && c.whole && why == "no_response" && !c.listens && !k.listens(c.reply):
 		if k.begun {
 			why = "" // the answer goes elsewhere

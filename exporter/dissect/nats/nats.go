@@ -279,7 +279,13 @@ func (k *conn) Close(why dissect.End) {
 			k.emit(s.call, word)
 		}
 	}
-	k.settle(len(k.recent))
+	for len(k.recent) > 0 {
+		c, word := k.recall(0), ""
+		if c.row.Method.V == "CONNECT" { // the server has neither accepted nor refused the login
+			word = k.c.Optional(&c.x, why.CallError())
+		}
+		k.emit(c, word)
+	}
 	k.order.Close(why)
 	k.delivered.Close(why)
 	k.asked.Close(why)

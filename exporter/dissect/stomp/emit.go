@@ -17,7 +17,7 @@ func (k *conn) emit(c *call, why string) {
 	case !c.x.HasRequest(), why == "" && c.unheard:
 		why = "no_request"
 	case c.may && c.whole:
-		why = "" // the client need not acknowledge
+		why = k.c.Optional(&c.x, why) // the client need not acknowledge
 	}
 	row.Error = table.NonEmpty(why)
 	row.Complete = why == "" && (c.answered || c.alone) && c.whole
