@@ -82,7 +82,7 @@ func (k *conn) command(in *dissect.Input, at, end int, f *frame) {
 	k.login = false // which the server has answered, else the client would wait
 	settled := 0
 	if f.command == "ACK" || f.command == "NACK" {
-		if settled = k.acknowledge(in, at, end, f); settled > 0 && f.get("receipt") == nil {
+		if settled = k.acknowledge(in, at, end, f); settled > 0 && !f.apart() {
 			return
 		}
 	}
@@ -113,6 +113,8 @@ func (k *conn) command(in *dissect.Input, at, end int, f *frame) {
 			c.row.Path = c.row.Destination
 		}
 		k.unsubscribe(key)
+	case "COMMIT", "ABORT":
+		k.endTransaction(in, at, end, f)
 	case "ACK", "NACK":
 		if settled == 0 && k.begun {
 			k.c.Anomaly("unknown_message", fmt.Sprintf("the client sends %s of a message that does not wait for it", f.command), 0)
@@ -176,21 +178,21 @@ func (k *conn) subscribe(key string, s subscription) {
 		k.subs = map[string]subscription{}
 	}
 	k.subs[key] = s
-	k.subsHave += s.cost(key)
+	k.have += s.cost(key)
 }
 
 func (k *conn) unsubscribe(key string) {
 	if s, ok := k.subs[key]; ok {
 		delete(k.subs, key)
-		k.subsHave -= s.cost(key)
+		k.have -= s.cost(key)
 		k.c.Release(s.cost(key))
 	}
 }
 
-// forget drops the known subscriptions.
+// forget drops the known subscriptions and transactions.
 func (k *conn) forget() {
-	k.c.Release(k.subsHave)
-	k.subs, k.subsHave = nil, 0
+	k.c.Release(k.have)
+	k.subs, k.transactions, k.have = nil, nil, 0
 }
 
 // acknowledge adds ACK or NACK to the messages that it answers. It returns their number.
@@ -203,23 +205,23 @@ func (k *conn) acknowledge(in *dissect.Input, at, end int, f *frame) int {
 	if k.subs[c.sub].mode == "client" {
 		list = k.upTo(c)
 	}
-	word := strings.ToLower(f.command)
+	transaction := string(k.value(f, "transaction"))
 	for _, d := range list {
-		k.delivered.Take(d.place)
-		if f.get("receipt") != nil {
-			d.x.Cite(in, at, end) // the frame is a row of its own
+		if f.apart() {
+			d.x.Cite(in, at, end)
 		} else {
 			d.x.Response(in, at, end)
 		}
-		d.answered = true
 		d.gap = d.gap || d.no <= k.unsure && len(list) > 1
-		if d.row.Ack = table.Some(word); word == "nack" {
-			d.row.Outcome, d.row.StatusText = table.ClientError, table.Some("NACK")
+		if transaction == "" || !k.postpone(transaction, postponed{waiting{d.no, d.place}, f.command}) {
+			k.settle(d, f.command)
 		}
-		k.emit(d, "")
 	}
 	return len(list)
 }
+
+// apart reports whether an acknowledgement is a row of its own: it has an answer, or it is valid only later.
+func (f *frame) apart() bool { return f.get("receipt") != nil || len(f.get("transaction")) > 0 }
 
 // await keeps a message until its acknowledgement.
 func (k *conn) await(c *call) {

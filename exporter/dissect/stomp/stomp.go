@@ -119,22 +119,23 @@ type side struct {
 }
 
 type conn struct {
-	c         *dissect.Conn
-	asked     byid.Table[request, *call]
-	delivered byid.Table[delivery, *call]
-	sides     [2]side
-	lines     map[string][]waiting // by subscription, oldest first
-	inLines   int
-	count     int64 // messages that awaited an acknowledgement
-	unsure    int64 // an acknowledgement of one up to this may be lost, so that a later one that covers several may not be its own
-	subs      map[string]subscription
-	subsHave  int  // bytes of the budget
-	begun     bool // all frames since the login were seen
-	login     bool // the server has not answered the login
-	version   string
-	user      string
-	host      string
-	server    string
+	c            *dissect.Conn
+	asked        byid.Table[request, *call]
+	delivered    byid.Table[delivery, *call]
+	sides        [2]side
+	lines        map[string][]waiting // by subscription, oldest first
+	inLines      int
+	count        int64 // messages that awaited an acknowledgement
+	unsure       int64 // an acknowledgement of one up to this may be lost, so that a later one that covers several may not be its own
+	subs         map[string]subscription
+	transactions map[string][]postponed
+	have         int  // bytes of the budget for both
+	begun        bool // all frames since the login were seen
+	login        bool // the server has not answered the login
+	version      string
+	user         string
+	host         string
+	server       string
 }
 
 func newConn(c *dissect.Conn) dissect.Dissector {
@@ -195,7 +196,7 @@ func (k *conn) Shed() bool {
 	switch {
 	case k.delivered.Shed(), k.asked.Shed():
 		k.begun = false
-	case k.subsHave > 0:
+	case k.have > 0:
 		k.forget()
 	default:
 		return false

@@ -61,6 +61,12 @@ func TestRows(t *testing.T) {
 			"MESSAGE /queue/a (5 B) → delivered stomp_version=1.2 stomp_ack_mode=client" + hex}},
 		{Name: "an acknowledgement with a receipt is a row too", Chunks: subscribed("client-individual", server(deliver(1)), client("ACK\nid:a-1\nreceipt:r\n\n\x00"), server("RECEIPT\nreceipt-id:r\n\n\x00")), Want: []string{connected, sub + "client-individual",
 			"MESSAGE /queue/a (5 B) → ack stomp_version=1.2 stomp_ack_mode=client-individual" + hex, "ACK a-1 → ok stomp_version=1.2 stomp_receipt=r"}},
+		{Name: "an acknowledgement in a transaction is valid with its end", Chunks: subscribed("client", server(deliver(1)), server(deliver(2)), server(deliver(3)),
+			client("ACK\nid:a-2\ntransaction:t\n\n\x00"), client("ABORT\ntransaction:t\n\n\x00"), client("NACK\nid:a-1\ntransaction:u\n\n\x00"), client("ACK\nid:a-3\ntransaction:v\n\n\x00"),
+			client("COMMIT\ntransaction:u\n\n\x00")), Want: []string{connected, sub + "client",
+			"ACK a-2 stomp_version=1.2 stomp_transaction=t", "ABORT t stomp_version=1.2 stomp_transaction=t", "NACK a-1 stomp_version=1.2 stomp_transaction=u", "ACK a-3 stomp_version=1.2 stomp_transaction=v",
+			"MESSAGE /queue/a (5 B) → nack outcome=client_error stomp_version=1.2 stomp_ack_mode=client" + hex, "COMMIT u stomp_version=1.2 stomp_transaction=u",
+			"MESSAGE /queue/a (5 B) → delivered stomp_version=1.2 stomp_ack_mode=client" + hex, "MESSAGE /queue/a (5 B) → delivered stomp_version=1.2 stomp_ack_mode=client" + hex}},
 		{Name: "nothing acknowledges messages of an automatic subscription", Chunks: subscribed("auto", server("MESSAGE\r\nsubscription:0\r\ndestination:/queue/a\r\nmessage-id:1\r\n\r\nhi\x00\r\n")), Want: []string{connected, sub + "auto",
 			"MESSAGE /queue/a (2 B) stomp_version=1.2 stomp_ack_mode=auto stomp_value=hi"}},
 		{Name: "a login that is refused", Chunks: chunks{login()[0], server("ERROR\nmessage:Bad CONNECT\ncontent-type:text/plain\n\nAccess refused for user 'shop'\n\x00")}, Want: []string{
