@@ -29,27 +29,28 @@ const (
 
 // Attributes, RFC 8489 section 18.3, RFC 8656 section 18, RFC 8445 section 16.1, RFC 6062 section 6.2.
 const (
-	attrMapped      = 0x0001
-	attrUsername    = 0x0006
-	attrIntegrity   = 0x0008
-	attrError       = 0x0009
-	attrChannel     = 0x000C
-	attrLifetime    = 0x000D
-	attrMagicCookie = 0x000F // MS-TURN
-	attrXorPeer     = 0x0012
-	attrData        = 0x0013
-	attrRealm       = 0x0014
-	attrXorRelayed  = 0x0016
-	attrTransport   = 0x0019
-	attrIntegrity2  = 0x001C // MESSAGE-INTEGRITY-SHA256
-	attrXorMapped   = 0x0020
-	attrPriority    = 0x0024
-	attrNominate    = 0x0025 // USE-CANDIDATE
-	attrSoftware    = 0x8022
-	attrAlternate   = 0x8023
-	attrFingerprint = 0x8028
-	attrControlled  = 0x8029
-	attrControlling = 0x802A
+	attrMapped        = 0x0001
+	attrChangeRequest = 0x0003 // RFC 3489
+	attrUsername      = 0x0006
+	attrIntegrity     = 0x0008
+	attrError         = 0x0009
+	attrChannel       = 0x000C
+	attrLifetime      = 0x000D
+	attrMagicCookie   = 0x000F // MS-TURN
+	attrXorPeer       = 0x0012
+	attrData          = 0x0013
+	attrRealm         = 0x0014
+	attrXorRelayed    = 0x0016
+	attrTransport     = 0x0019
+	attrIntegrity2    = 0x001C // MESSAGE-INTEGRITY-SHA256
+	attrXorMapped     = 0x0020
+	attrPriority      = 0x0024
+	attrNominate      = 0x0025 // USE-CANDIDATE
+	attrSoftware      = 0x8022
+	attrAlternate     = 0x8023
+	attrFingerprint   = 0x8028
+	attrControlled    = 0x8029
+	attrControlling   = 0x802A
 )
 
 // methods are the names of methods, by number.
@@ -62,10 +63,15 @@ const methodChannelBind = 9
 // after draft-rosenberg-midcom-turn-08).
 var msMethods = map[uint16]string{4: "Send", 5: "Data", 6: "SetActiveDestination"}
 
-// transaction identifies a request and its response.
-type transaction [12]byte
+// transaction identifies a request and its response. It begins with the magic cookie, unless the message is of RFC 3489.
+type transaction [16]byte
 
-func (t transaction) String() string { return hex.EncodeToString(t[:]) }
+func (t transaction) String() string {
+	if binary.BigEndian.Uint32(t[:]) == cookie {
+		return hex.EncodeToString(t[4:])
+	}
+	return hex.EncodeToString(t[:])
+}
 
 // message is a parsed message.
 type message struct {
@@ -82,13 +88,13 @@ func begins(b []byte) bool {
 
 // parse reads the head of a message, which fills b. ok is false if b is something else.
 func parse(b []byte) (m message, ok bool) {
-	if len(b) < headSize || !begins(b) || int(binary.BigEndian.Uint16(b[2:])) != len(b)-headSize {
+	if len(b) < headSize || int(binary.BigEndian.Uint16(b[2:])) != len(b)-headSize || !begins(b) && !classic(b) {
 		return m, false
 	}
 	kind := binary.BigEndian.Uint16(b)
 	m.class = kind>>7&2 | kind>>4&1
 	m.method = kind>>2&0xF80 | kind>>1&0x70 | kind&0xF
-	copy(m.id[:], b[8:])
+	copy(m.id[:], b[4:])
 	m.attrs = b[headSize:]
 	if r := cursor.New(m.attrs); r.Uint16() == attrMagicCookie && r.Uint16() == 4 && r.Uint32() == msCookie {
 		m.microsoft = true
@@ -143,10 +149,9 @@ func (m *message) endpoint(b []byte, xor bool) table.Opt[string] {
 		return table.Opt[string]{}
 	}
 	if xor {
-		mask := append(binary.BigEndian.AppendUint32(nil, cookie), m.id[:]...)
-		port ^= binary.BigEndian.Uint16(mask)
+		port ^= binary.BigEndian.Uint16(m.id[:])
 		for i := range addr {
-			addr[i] ^= mask[i]
+			addr[i] ^= m.id[i]
 		}
 	}
 	ip, _ := netip.AddrFromSlice(addr)

@@ -2,7 +2,7 @@
 // how two sides behind translators find their addresses, and how a server relays between them.
 //
 // A row is a request with its response, an indication, or the data of one channel. Messages without the
-// magic cookie (RFC 3489) are not recognized. What TURN relays is counted, not read.
+// magic cookie (RFC 3489) are recognized by their attributes. What TURN relays is counted, not read.
 package stun
 
 import (
@@ -28,7 +28,7 @@ const (
 // Row is a request with its response, an indication, or the data of a channel.
 type Row struct {
 	table.Call
-	Transaction table.Opt[string] `col:"stun_transaction_id" enc:"bloom" doc:"transaction id, 24 hexadecimal digits; null for the data of a channel"`
+	Transaction table.Opt[string] `col:"stun_transaction_id" enc:"bloom" doc:"transaction id, 24 hexadecimal digits, 32 without the magic cookie (RFC 3489); null for the data of a channel"`
 	Indication  bool              `col:"stun_indication" doc:"an indication, which has no response"`
 	Mapped      table.Opt[string] `col:"stun_mapped" doc:"address and port from which the request came to the server: those outside the last translator"`
 	Relayed     table.Opt[string] `col:"stun_relayed" doc:"address and port that the TURN server allocated for the client"`
@@ -55,7 +55,7 @@ func Protocol() *dissect.Protocol {
 	return &dissect.Protocol{
 		Name:       "stun",
 		Doc:        "STUN and TURN: addresses behind translators, checks of ICE, relayed data counted",
-		Versions:   "RFC 8489 and 5389; TURN: RFC 8656, 5766 and 6062, MS-TURN; ICE: RFC 8445",
+		Versions:   "RFC 8489, 5389 and 3489; TURN: RFC 8656, 5766 and 6062, MS-TURN; ICE: RFC 8445",
 		Depth:      "all messages; what is relayed is counted",
 		Transports: []dissect.Transport{dissect.UDP, dissect.TCP},
 		Ports:      []uint16{3478, 5349},
@@ -80,8 +80,10 @@ func detect(dir dissect.Dir, head []byte) dissect.Verdict {
 	}
 	m, ok := parse(head[:min(size, len(head))])
 	switch {
-	case !ok:
+	case !ok, !begins(head) && len(head) > size:
 		return dissect.No
+	case !begins(head):
+		return dissect.Likely
 	case (m.class == success || m.class == failure) == (dir == dissect.ToClient):
 		return dissect.Yes
 	}
@@ -95,7 +97,7 @@ func beside(d dissect.Dissector, b []byte) bool {
 		_, ok = parse(b)
 		return ok
 	}
-	if begins(b) { // also if it cannot be read
+	if _, ok := parse(b); ok || begins(b) { // also if it cannot be read
 		return true
 	}
 	size, ok := channelSize(b)

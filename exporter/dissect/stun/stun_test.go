@@ -23,6 +23,15 @@ func msg(kind uint16, id byte, attrs ...string) string {
 	return string(b) + strings.Repeat("\x00", 11) + string([]byte{id}) + body
 }
 
+// old is a message of RFC 3489.
+func old(kind uint16, id byte, attrs ...string) string {
+	m := []byte(msg(kind, id, attrs...))
+	copy(m[4:], strings.Repeat("a", 15))
+	return string(m)
+}
+
+const oldAddress = "\x00\x01\x80\x55\xc0\x00\x02\x01"
+
 // attr is an attribute with its padding.
 func attr(kind uint16, value string) string {
 	b := binary.BigEndian.AppendUint16(nil, kind)
@@ -118,6 +127,16 @@ func TestRows(t *testing.T) {
 	}...)
 }
 
+// TestWithoutCookie reads messages of RFC 3489.
+func TestWithoutCookie(t *testing.T) {
+	dissecttest.Converse(t, Protocol(), []string{"stun_transaction_id", "stun_mapped"}, []dissecttest.Conversation{
+		{Name: "RFC 3489", Chunks: chunks{client(old(0x0001, 1, number(attrChangeRequest, 0))), client(old(0x0001, 2, number(attrChangeRequest, 6))), server(old(0x0101, 1, attr(attrMapped, oldAddress), attr(0x0005, oldAddress))),
+			server(old(0x0111, 2, attr(attrError, "\x00\x00\x04\x14Unknown attribute   ")))}, Want: []string{
+			"Binding → 192.0.2.1:32853 stun_transaction_id=61616161616161616161616161616101 stun_mapped=192.0.2.1:32853",
+			"Binding → 420 Unknown attribute outcome=client_error stun_transaction_id=61616161616161616161616161616102"}},
+	}...)
+}
+
 // TestNoSecret looks for what proves that a client knows its password.
 func TestNoSecret(t *testing.T) {
 	dissecttest.NoSecret(t, Protocol(), samples[1], strings.Repeat("m", 20))
@@ -149,6 +168,17 @@ func TestDetect(t *testing.T) {
 		{"a response by the other side", dissect.ToServer, relayed, dissect.Likely},
 		{"the beginning of a request", dissect.ToServer, allocate[:30], dissect.More},
 		{"a request without the cookie", dissect.ToServer, "\x00\x01\x00\x00" + strings.Repeat("x", 16), dissect.No},
+		{"a request of RFC 3489", dissect.ToServer, old(0x0001, 1, number(attrChangeRequest, 2)), dissect.Likely},
+		{"a response of RFC 3489", dissect.ToClient, old(0x0101, 1, attr(attrMapped, oldAddress)), dissect.Likely},
+		{"its beginning", dissect.ToClient, old(0x0101, 1, attr(attrMapped, oldAddress))[:30], dissect.No},
+		{"bytes after it", dissect.ToClient, old(0x0101, 1, attr(attrMapped, oldAddress)) + "x", dissect.No},
+		{"an indication of RFC 3489", dissect.ToClient, old(0x0011, 1, number(attrChangeRequest, 2)), dissect.No},
+		{"other bits of CHANGE-REQUEST", dissect.ToServer, old(0x0001, 1, number(attrChangeRequest, 1)), dissect.No},
+		{"an unknown attribute of RFC 3489", dissect.ToServer, old(0x0001, 1, number(attrChangeRequest, 2), number(0x0024, 2)), dissect.No},
+		{"a response without its address", dissect.ToClient, old(0x0101, 1, attr(0x0004, oldAddress)), dissect.No},
+		{"an address of another size", dissect.ToClient, old(0x0101, 1, attr(attrMapped, oldAddress+"abcd")), dissect.No},
+		{"an address of another family", dissect.ToClient, old(0x0101, 1, attr(attrMapped, "\x00\x03"+oldAddress[2:])), dissect.No},
+		{"an error of no class", dissect.ToClient, old(0x0111, 1, attr(attrError, "\x00\x00\x00\x01")), dissect.No},
 		{"an attribute that is longer than the message", dissect.ToServer, msg(0x0001, 1, "\x00\x06\x00\x05abcd"), dissect.No},
 		{"a message of a channel", dissect.ToServer, data, dissect.No},
 		{"a record of DTLS", dissect.ToServer, "\x16\xfe\xfd\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01x", dissect.No},
