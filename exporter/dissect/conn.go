@@ -66,6 +66,9 @@ func (c *Conn) GapGrows(dir Dir, n int64, p Packet) {
 	}
 }
 
+// Begins sets the sequence number of the first byte that the capture has of a direction before that byte is read.
+func (c *Conn) Begins(dir Dir, seq uint32) { c.sides[dir].next = seq }
+
 // End reports that one direction will send no more: its FIN and everything before it have
 // arrived.
 func (c *Conn) End(dir Dir, p Packet) {

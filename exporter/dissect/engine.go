@@ -239,7 +239,7 @@ type facts struct {
 	undelivered []undelivered     // by the number of the datagram
 	expect      *Expected         // that announced it, until its content is known
 	untaken     []untaken         // calls that wait, see awaitTaken
-	unasked     *unasked          // the newest answer in a datagram without a question
+	unasked     *unasked          // the newest response without a request
 	doubtful    table.Opt[uint32] // sequence number of the response to the first request of the capture, see Line
 	unread      [2]int64          // by direction: 1 + the number of the latest datagram that was cut or malformed and answers no call
 }

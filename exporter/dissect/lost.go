@@ -33,7 +33,23 @@ func (c *Conn) mayBeLost(x *Exchange, b *table.Call) (p *Packet, lost bool) {
 		return p, p != nil || c.unreadSince(x, answers) || missing
 	}
 	left := c.departures()
-	return nil, x.optional || c.losses.of[answers] != x.before[answers] || left != nil && left[x.caller()].ahead
+	return nil, x.optional || c.losses.of[answers] != x.before[answers] || left != nil && left[x.caller()].ahead || c.passedOver(x)
+}
+
+// passedOver reports whether the other side of a TCP connection sent bytes that the caller had not received, and that
+// are in no row or in a response without a request: the capture began after them, or has them before the request. They
+// may be the response.
+func (c *Conn) passedOver(x *Exchange) bool {
+	r, answers := c.root(), x.caller().Other()
+	other := &r.sides[c.outward(answers)]
+	if r.Info.Transport != TCP || c.Info.Transport.Blind() || other.next == 0 {
+		return false
+	}
+	if int32(other.next-uint32(other.off+int64(len(other.buf)))-x.req.ack) > 0 {
+		return true
+	}
+	f := c.facts
+	return f != nil && f.unasked != nil && f.unasked.dir == answers && int32(f.unasked.seq-x.req.ack) >= 0
 }
 
 // captured is a direction of c as the capture has it.

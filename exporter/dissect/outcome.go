@@ -44,8 +44,8 @@ func (c *Conn) judge(x *Exchange, b *table.Call) {
 	if x.either && x.resp.seen {
 		c.Anomaly("answer_first", "another question with its id came before this answer, less than 1 s before this question: the answer may be to that one", 0)
 	}
-	if x.resp.seen && !x.req.seen && datagrams(c.root().Info.Transport) {
-		c.known().unasked = &unasked{x.caller().Other(), x.resp.begin()}
+	if x.resp.seen && !x.req.seen {
+		c.known().unasked = &unasked{x.caller().Other(), x.resp.begin(), x.resp.seq}
 	}
 	b.Failed = table.Failed(b.Outcome)
 	if b.Endpoint == "" {
@@ -156,10 +156,11 @@ func (c *Conn) until() Instant {
 	return r.now.Instant()
 }
 
-// unasked is an answer in a datagram whose question was not seen before it.
+// unasked is a response whose request was not seen before it.
 type unasked struct {
 	dir Dir
 	at  Instant
+	seq uint32 // of its first byte, in TCP
 }
 
 // precedes reports whether the side that sends in direction dir sent an unsolicited answer just before an

@@ -79,10 +79,11 @@ type call = byid.Call[*Row, note]
 
 type conn struct {
 	byid.Pairs[key, *Row, note]
-	bound  map[uint16]string      // interfaces by context id
-	logins map[uint32]*ntlm.Login // by the id of their security context
-	gaps   [2]int64
-	kept   int // memory of both maps
+	bound     map[uint16]string      // interfaces by context id
+	logins    map[uint32]*ntlm.Login // by the id of their security context
+	connected *ntlm.Login            // at level connect
+	gaps      [2]int64
+	kept      int // memory of both maps
 }
 
 // maxKnown is how many interfaces and logins of a connection are remembered.
@@ -258,10 +259,7 @@ func fill(c *call, why string) {
 	case row.Interface.V != "":
 		s = row.Interface.V + " " + s
 	case row.Message == "request":
-		s = "? " + s // its bind was not captured
-	}
-	if row.User.V != "" {
-		s += " as " + row.User.V
+		s += " ?" // its bind was not captured
 	}
 	switch {
 	case row.StatusText.OK:

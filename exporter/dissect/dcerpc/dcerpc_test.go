@@ -140,16 +140,19 @@ func TestRows(t *testing.T) {
 			"samr Close → ok dcerpc_request_bytes=0 dcerpc_response_bytes=0"}},
 		{Name: "a login", Chunks: protected, Want: []string{
 			"samr BIND → ok auth_kind=ntlm dcerpc_interfaces=[samr] dcerpc_results=[acceptance] dcerpc_endpoint=49154 dcerpc_auth_level=privacy",
-			"AUTH3 as ann auth_kind=ntlm dcerpc_auth_level=privacy dcerpc_user=ann dcerpc_domain=SHOP dcerpc_workstation=TILL",
-			"samr LookupNames as ann → ok dcerpc_auth_level=privacy dcerpc_user=ann dcerpc_domain=SHOP dcerpc_workstation=TILL dcerpc_request_bytes=9 dcerpc_response_bytes=2"}},
+			"AUTH3 auth_kind=ntlm dcerpc_auth_level=privacy dcerpc_user=ann dcerpc_domain=SHOP dcerpc_workstation=TILL",
+			"samr LookupNames → ok dcerpc_auth_level=privacy dcerpc_user=ann dcerpc_domain=SHOP dcerpc_workstation=TILL dcerpc_request_bytes=9 dcerpc_response_bytes=2"}},
 		{Name: "a bind that is refused, and one without an accepted interface", Chunks: chunks{
 			client(bind(kindBind, 1, samr)), server(msg(kindBindNak, single, 1, le(8, 0))), client(bind(kindBind, 2, strange)), server(ack(kindBindAck, 2, 2, 1))}, Want: []string{
 			"samr BIND → authentication_type_not_recognized outcome=refused dcerpc_interfaces=[samr]",
 			"00000001-0002-0003-0405-060708090a0b BIND → abstract_syntax_not_supported outcome=client_error dcerpc_interfaces=[00000001-0002-0003-0405-060708090a0b] dcerpc_results=[abstract_syntax_not_supported] dcerpc_endpoint=49154"}},
 		{Name: "from the middle, in big-endian order", Chunks: chunks{client(big), server(fault(2, 0x1c010003)), server(reply(flagLast, 9, "z"))}, Want: []string{
-			"? op_6 → nca_unk_if outcome=client_error dcerpc_request_bytes=4",
+			"op_6 ? → nca_unk_if outcome=client_error dcerpc_request_bytes=4",
 			"RESPONSE → gap error=gap outcome=unread dcerpc_response_bytes=1"}},
-		{Name: "a request that wants no response", Chunks: chunks{client(ask(single|flagMaybe, 1, 0, 2, "x"))}, Want: []string{"? op_2 dcerpc_request_bytes=1"}},
+		{Name: "a login that protects no message", Chunks: chunks{client(signed(kindAuth3, single, 1, "\x00\x00\x00\x00", login(), 2)), client(ask(single, 2, 0, 1, "")), server(fault(2, 5))}, Want: []string{
+			"AUTH3 auth_kind=ntlm dcerpc_auth_level=connect dcerpc_user=ann dcerpc_domain=SHOP dcerpc_workstation=TILL",
+			"op_1 ? → nca_s_fault_access_denied outcome=refused dcerpc_user=ann dcerpc_domain=SHOP dcerpc_workstation=TILL dcerpc_request_bytes=0"}},
+		{Name: "a request that wants no response", Chunks: chunks{client(ask(single|flagMaybe, 1, 0, 2, "x"))}, Want: []string{"op_2 ? dcerpc_request_bytes=1"}},
 	}...)
 }
 

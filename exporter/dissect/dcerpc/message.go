@@ -13,6 +13,9 @@ import (
 	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
+// levelConnect is a login that later messages do not prove again: they carry no token.
+const levelConnect = 2
+
 // Limits.
 const (
 	headSize    = 16
@@ -210,6 +213,9 @@ func (r *Row) results(m *pdu) {
 // a signature by it. The token of a login is hidden, because it may have credentials.
 func (k *conn) authenticate(in *dissect.Input, q *call, m *pdu) {
 	if m.auth == 0 {
+		if k.connected != nil && m.kind == kindRequest {
+			q.Row.identify(k.connected)
+		}
 		return
 	}
 	at := m.size - m.auth - trailerSize
@@ -227,13 +233,20 @@ func (k *conn) authenticate(in *dissect.Input, q *call, m *pdu) {
 		token := m.b[at+trailerSize : m.size]
 		if i := ntlm.Find(token); i >= 0 {
 			if n := ntlm.Parse(token[i:]); n.Kind == ntlm.Authenticate {
+				if level == levelConnect {
+					k.connected = &n.Login
+				}
 				remember(k, &k.logins, context, &n.Login, boundCost+len(n.Login.User)+len(n.Login.Domain)+len(n.Login.Workstation))
 			}
 		}
 	}
 	if l := k.logins[context]; l != nil {
-		row.User, row.Domain, row.Station = table.NonEmpty(l.User), table.NonEmpty(l.Domain), table.NonEmpty(l.Workstation)
+		row.identify(l)
 	}
+}
+
+func (r *Row) identify(l *ntlm.Login) {
+	r.User, r.Domain, r.Station = table.NonEmpty(l.User), table.NonEmpty(l.Domain), table.NonEmpty(l.Workstation)
 }
 
 // remember keeps a value of the connection, at most maxKnown of each kind.

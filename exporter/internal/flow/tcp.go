@@ -136,6 +136,11 @@ func ref(s *stream.Segment) dissect.Packet {
 func (t *tcpSink) conn() *dissect.Conn {
 	if t.d == nil {
 		(*Conn)(t).begin((*Conn)(t).connectUs())
+		for dir := range uint8(2) {
+			if seq, ok := t.stream.Began(dir); ok {
+				t.d.Begins(dissect.Dir(dir), seq)
+			}
+		}
 	}
 	return t.d
 }

@@ -150,6 +150,9 @@ type half struct {
 	*disorder        // to change only after own
 }
 
+// Began returns the sequence number of the first byte or FIN that was captured of a direction; ok is false before that.
+func (c *Conn) Began(dir uint8) (seq uint32, ok bool) { return c.half[dir].base, c.half[dir].started }
+
 // disorder has the state that few directions need.
 type disorder struct {
 	held     []*Segment // ascending, not overlapping

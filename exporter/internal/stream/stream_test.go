@@ -39,7 +39,7 @@ func (h *heard) End(dir uint8, _ *Segment) {
 
 func (h *heard) Odd(dir uint8, why Oddity, n int, first int64, _ *Segment) {
 	h.bad++
-	text := fmt.Sprintf("%d:%s %d", dir, []string{"conflict", "uncompared", "late", "stray", "after-end", "other-end", "refused", "redeemed"}[why], n)
+	text := fmt.Sprintf("%d:%s %d", dir, []string{"conflict", "uncompared", "late", "early", "stray", "after-end", "other-end", "refused", "redeemed"}[why], n)
 	if first >= 0 {
 		text += fmt.Sprintf(" with %d", first)
 	}
