@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect/guess"
+	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
 // Data passes the next bytes of one direction to the connection, in order.
@@ -66,8 +67,9 @@ func (c *Conn) GapGrows(dir Dir, n int64, p Packet) {
 	}
 }
 
-// Begins sets the sequence number of the first byte that the capture has of a direction before that byte is read.
-func (c *Conn) Begins(dir Dir, seq uint32) { c.sides[dir].next = seq }
+// Begins sets the sequence number of the first byte or FIN that the capture has of a direction, if that is not the one
+// after its SYN.
+func (c *Conn) Begins(dir Dir, seq uint32) { c.known().begins[dir] = table.Some(seq) }
 
 // End reports that one direction will send no more: its FIN and everything before it have
 // arrived.

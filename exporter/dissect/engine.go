@@ -233,15 +233,16 @@ type Conn struct {
 
 // facts are what few connections have, apart from Conn to keep that small.
 type facts struct {
-	likely      guess.Guess       // of the last unknown payload in it or in what it carries, or of the last upgrade
-	passedTo    table.Opt[string] // see PassedTo
-	before      *before           // what it was before TLS; nil if nothing
-	undelivered []undelivered     // by the number of the datagram
-	expect      *Expected         // that announced it, until its content is known
-	untaken     []untaken         // calls that wait, see awaitTaken
-	unasked     *unasked          // the newest response without a request
-	doubtful    table.Opt[uint32] // sequence number of the response to the first request of the capture, see Line
-	unread      [2]int64          // by direction: 1 + the number of the latest datagram that was cut or malformed and answers no call
+	likely      guess.Guess          // of the last unknown payload in it or in what it carries, or of the last upgrade
+	passedTo    table.Opt[string]    // see PassedTo
+	before      *before              // what it was before TLS; nil if nothing
+	undelivered []undelivered        // by the number of the datagram
+	expect      *Expected            // that announced it, until its content is known
+	untaken     []untaken            // calls that wait, see awaitTaken
+	unasked     *unasked             // the newest response without a request
+	doubtful    table.Opt[uint32]    // sequence number of the response to the first request of the capture, see Line
+	begins      [2]table.Opt[uint32] // by direction as captured, see Begins
+	unread      [2]int64             // by direction: 1 + the number of the latest datagram that was cut or malformed and answers no call
 }
 
 // known returns the facts for a change.

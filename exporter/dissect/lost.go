@@ -41,11 +41,10 @@ func (c *Conn) mayBeLost(x *Exchange, b *table.Call) (p *Packet, lost bool) {
 // may be the response.
 func (c *Conn) passedOver(x *Exchange) bool {
 	r, answers := c.root(), x.caller().Other()
-	other := &r.sides[c.outward(answers)]
-	if r.Info.Transport != TCP || c.Info.Transport.Blind() || other.next == 0 {
+	if r.Info.Transport != TCP || c.Info.Transport.Blind() || x.req.ack == 0 {
 		return false
 	}
-	if int32(other.next-uint32(other.off+int64(len(other.buf)))-x.req.ack) > 0 {
+	if f := r.facts; f != nil && f.begins[c.captured(answers)].OK && int32(f.begins[c.captured(answers)].V-x.req.ack) > 0 {
 		return true
 	}
 	f := c.facts

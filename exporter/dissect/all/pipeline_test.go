@@ -49,6 +49,7 @@ var unpiped = map[string]string{
 	"bgp":          "only one OPEN waits",
 	"modbus":       "it is limited like ldap, by byid.Table",
 	"diameter":     "it is limited like ldap, by byid.Table",
+	"dcerpc":       "it is limited like ldap, by byid.Table",
 	"rtp":          "a stream is one row",
 	"sctp":         "an association is one row",
 	"sip":          "it is limited like ldap, by byid.Table",

@@ -66,7 +66,7 @@ func readHead(b []byte) (m pdu, err error) {
 	}
 	m.size, m.auth, m.id = int(m.order.Uint16(b[8:])), int(m.order.Uint16(b[10:])), m.order.Uint32(b[12:])
 	switch {
-	case b[0] != 5 || b[1] > 1 || tables()["message"][int64(b[2])] == "" || b[4]&0xee != 0 || b[5] > 3 || b[6]|b[7] != 0:
+	case b[0] != 5 || b[1] > 1 || tables()["message"][int64(b[2])] == "" || b[4]&0xef != 0 || b[5] > 3 || b[6]|b[7] != 0:
 		return m, fmt.Errorf("reading a message: %x is not the head of a message of version 5", b[:8])
 	case m.size < m.least() || m.auth > 0 && m.auth+trailerSize > m.size-headSize:
 		return m, fmt.Errorf("reading a message: %d bytes with a token of %d are too few for %s", m.size, m.auth, m.name())
@@ -276,7 +276,7 @@ func detect(dir dissect.Dir, b []byte) dissect.Verdict {
 	const fixed = "\x05\x00\x00\x00\x10\x00\x00\x00"
 	for i := range min(len(b), len(fixed)) {
 		switch {
-		case i == 1 && b[1] > 1, i == 2 && tables()["message"][int64(b[2])] == "", i == 4 && b[4]&0xee != 0, i == 5 && b[5] > 3, (i == 0 || i > 5) && b[i] != fixed[i]:
+		case i == 1 && b[1] > 1, i == 2 && tables()["message"][int64(b[2])] == "", i == 4 && b[4]&0xef != 0, i == 5 && b[5] > 3, (i == 0 || i > 5) && b[i] != fixed[i]:
 			return dissect.No
 		}
 	}

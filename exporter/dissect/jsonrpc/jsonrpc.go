@@ -11,6 +11,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content"
+	rpc "github.com/pcapsule/pcapsule/exporter/dissect/content/jsonrpc"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/byid"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -18,7 +19,7 @@ import (
 // Row is a request with its response, or a notification.
 type Row struct {
 	table.Call
-	Exchange
+	rpc.Exchange
 	Version table.Opt[string] `col:"jsonrpc_version" enc:"dict" doc:"2.0, or 1.0 if the messages state no version"`
 	Framing table.Opt[string] `col:"jsonrpc_framing" enc:"dict" doc:"text, or header if each message follows its length (Content-Length)"`
 }
@@ -172,7 +173,7 @@ func (k *conn) finish(dir dissect.Dir, why string) error {
 		k.Table.Resync(dir, dissect.LossGap)
 		k.Conn.Incomplete(dir)
 	}
-	m := paired(list)
+	m := rpc.Paired(list)
 	switch {
 	case m != nil && m.Method == "":
 		k.answer(dir, c, k.waiting(key{dir.Other(), m.ID}), why)
@@ -238,7 +239,7 @@ func (k *conn) emit(c *call, why string) {
 		e.Request = content.Body{}
 	}
 	asked := content.AnyMessages(e.Request.Bytes())
-	row.fill(&e, asked, content.AnyMessages)
+	row.Fill(&e, asked, content.AnyMessages)
 	first := asked
 	if len(first) == 0 {
 		first = content.AnyMessages(e.Response.Bytes())
@@ -248,7 +249,7 @@ func (k *conn) emit(c *call, why string) {
 			row.Version = table.Some("1.0")
 		}
 	}
-	if why == "cut" && paired(first) == nil { // nothing answers it
+	if why == "cut" && rpc.Paired(first) == nil { // nothing answers it
 		row.Outcome = table.Cut
 	}
 	row.Call.Error, row.Complete = table.NonEmpty(why), why == ""
@@ -260,12 +261,12 @@ func (k *conn) emit(c *call, why string) {
 			what = "message"
 		}
 	}
-	if row.Summary = what + row.size(); why != "" {
+	if row.Summary = what + row.Size(); why != "" {
 		row.Summary += " → " + why
 	}
-	if word := row.failure(); word != "" {
+	if word := row.Failure(); word != "" {
 		row.Summary += " → error " + word
-		e.Fail(Outcome(row.Code.V), word)
+		e.Fail(rpc.Outcome(row.Code.V), word)
 	} else if row.Errors.OK && why == "" {
 		row.Summary += " → ok"
 	}

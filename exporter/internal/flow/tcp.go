@@ -137,7 +137,7 @@ func (t *tcpSink) conn() *dissect.Conn {
 	if t.d == nil {
 		(*Conn)(t).begin((*Conn)(t).connectUs())
 		for dir := range uint8(2) {
-			if seq, ok := t.stream.Began(dir); ok {
+			if seq, ok := t.stream.Began(dir); ok && !(t.hasISN[dir] && t.isn[dir]+1 == seq) {
 				t.d.Begins(dissect.Dir(dir), seq)
 			}
 		}

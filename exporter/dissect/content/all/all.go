@@ -11,6 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/connect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/elasticsearch"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/graphql"
+	"github.com/pcapsule/pcapsule/exporter/dissect/content/jsonrpc"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/k8sapi"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/mcp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/s3"
@@ -18,7 +19,6 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/socketio"
 	"github.com/pcapsule/pcapsule/exporter/dissect/content/sse"
 	"github.com/pcapsule/pcapsule/exporter/dissect/grpc"
-	"github.com/pcapsule/pcapsule/exporter/dissect/jsonrpc"
 	"github.com/pcapsule/pcapsule/exporter/dissect/thrift"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -42,7 +42,7 @@ type Columns struct {
 
 // Protocols describes each of them.
 func Protocols() []content.Protocol {
-	return []content.Protocol{sse.Protocol, graphql.Protocol, jsonrpc.HTTP, mcp.Protocol, connect.Protocol, s3.Protocol, k8sapi.Protocol, elasticsearch.Protocol, soap.Protocol, socketio.Protocol, clickhouse.HTTP, thrift.HTTP, grpc.Etcd}
+	return []content.Protocol{sse.Protocol, graphql.Protocol, jsonrpc.Protocol, mcp.Protocol, connect.Protocol, s3.Protocol, k8sapi.Protocol, elasticsearch.Protocol, soap.Protocol, socketio.Protocol, clickhouse.HTTP, thrift.HTTP, grpc.Etcd}
 }
 
 // readers are tried in this order until one accepts the exchange.

@@ -1,3 +1,4 @@
+// Package jsonrpc reads JSON-RPC 2.0 in bodies of HTTP, in messages of WebSocket and in the texts of a connection of its own.
 package jsonrpc
 
 import (
@@ -8,8 +9,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// HTTP describes calls over HTTP and WebSocket for readers.
-var HTTP = content.Protocol{
+// Protocol describes calls over HTTP and WebSocket for readers.
+var Protocol = content.Protocol{
 	Name:     "jsonrpc",
 	Doc:      "JSON-RPC calls",
 	Versions: "2.0",
@@ -34,7 +35,7 @@ func Read(x *content.Exchange, c *Exchange) bool {
 	if len(asked) == 0 {
 		return false
 	}
-	c.fill(x, asked, content.Messages)
+	c.Fill(x, asked, content.Messages)
 	what := c.Method.V
 	if what == "" {
 		what = "response"
@@ -44,8 +45,8 @@ func Read(x *content.Exchange, c *Exchange) bool {
 	return true
 }
 
-// fill sets the columns. read reads the messages of a response.
-func (c *Exchange) fill(x *content.Exchange, asked []content.Message, read func([]byte) []content.Message) {
+// Fill sets the columns. read reads the messages of a response.
+func (c *Exchange) Fill(x *content.Exchange, asked []content.Message, read func([]byte) []content.Message) {
 	if len(asked) > 0 {
 		c.begin(&asked[0])
 	}
@@ -127,23 +128,23 @@ func reason(m *content.Message) (code, text []byte) {
 // result sets the outcome, and adds to the summary.
 func (c *Exchange) result(x *content.Exchange) {
 	x.Within = true
-	x.Add(c.size())
-	if word := c.failure(); word != "" {
+	x.Add(c.Size())
+	if word := c.Failure(); word != "" {
 		x.Add(", error " + word)
 		x.Fail(Outcome(c.Code.V), word)
 	}
 }
 
-// size is the size of a batch, for the summary.
-func (c *Exchange) size() string {
+// Size is the size of a batch, for the summary.
+func (c *Exchange) Size() string {
 	if c.Batch.V < 2 {
 		return ""
 	}
 	return fmt.Sprintf(", batch of %d", c.Batch.V)
 }
 
-// failure is the code of the error, or its text without one. It is empty if there is no error.
-func (c *Exchange) failure() string {
+// Failure is the code of the error, or its text without one. It is empty if there is no error.
+func (c *Exchange) Failure() string {
 	switch {
 	case c.Errors.V == 0:
 		return ""
@@ -169,7 +170,7 @@ func Pair(toClient bool, message []byte) (p content.Pair) {
 	if !content.MayBeRPC(message) {
 		return p
 	}
-	m := paired(content.Messages(message))
+	m := Paired(content.Messages(message))
 	switch {
 	case m == nil:
 		return p
@@ -185,9 +186,9 @@ func Pair(toClient bool, message []byte) (p content.Pair) {
 	return p
 }
 
-// paired is the message by which requests and responses are paired, nil if there is none: of a batch that with the
+// Paired is the message by which requests and responses are paired, nil if there is none: of a batch that with the
 // smallest id, because its responses may come in any order (section 6).
-func paired(list []content.Message) (m *content.Message) {
+func Paired(list []content.Message) (m *content.Message) {
 	for i := range list {
 		if each := &list[i]; each.HasID && (m == nil || each.ID < m.ID) {
 			m = each
