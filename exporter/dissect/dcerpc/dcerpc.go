@@ -7,6 +7,7 @@ package dcerpc
 
 import (
 	_ "embed" // for names.txt
+	"fmt"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/byid"
@@ -22,7 +23,7 @@ type Row struct {
 	table.Call
 	Message    string            `col:"dcerpc_message" enc:"dict" doc:"bind, alter_context, auth3, request or co_cancel; the response's kind if there is no request"`
 	Interface  table.Opt[string] `col:"dcerpc_interface" enc:"dict" doc:"interface, such as samr; its UUID if it has no known name"`
-	Operation  table.Opt[string] `col:"dcerpc_operation" enc:"dict" doc:"operation of the interface, such as DsGetNCChanges; op_ and its number if it has no known name"`
+	Operation  table.Opt[string] `col:"dcerpc_operation" enc:"dict" doc:"operation of the interface, such as DsGetNCChanges; op_ and its number if it has no known name; null if its interface is not known"`
 	Opnum      table.Opt[int32]  `col:"dcerpc_opnum" doc:"number of the operation within the interface"`
 	Object     table.Opt[string] `col:"dcerpc_object" enc:"bloom" doc:"UUID of the object that the request is for"`
 	CallID     int64             `col:"dcerpc_call_id" doc:"number that pairs request and response"`
@@ -227,7 +228,9 @@ func (k *conn) operation(row *Row, m *pdu) {
 	opnum := m.u16(22)
 	row.Opnum = table.Some(int32(opnum))
 	row.Interface = table.NonEmpty(k.bound[m.u16(20)])
-	row.Operation = table.Some(msrpc.Operation(row.Interface.V, int(opnum)))
+	if row.Interface.OK {
+		row.Operation = table.Some(msrpc.Operation(row.Interface.V, int(opnum)))
+	}
 	if m.flags&flagObject != 0 && len(m.b) >= requestHead+16 {
 		row.Object = table.Some(msrpc.UUID(m.b[requestHead:], m.order))
 	}
@@ -249,7 +252,7 @@ func (r *Row) fault(status uint32) {
 // fill sets the columns about the end of a call.
 func fill(c *call, why string) {
 	row := c.Row
-	row.Method = table.Some(method(row))
+	row.Method = table.NonEmpty(method(row))
 	row.Path = row.Interface
 	if n := c.Note.fragments; n[0] > 1 || n[1] > 1 {
 		row.Fragments = table.Some(n[0] + n[1])
@@ -259,7 +262,7 @@ func fill(c *call, why string) {
 	case row.Interface.V != "":
 		s = row.Interface.V + " " + s
 	case row.Message == "request":
-		s += " ?" // its bind was not captured
+		s = fmt.Sprintf("op_%d ?", row.Opnum.V) // its bind was not captured
 	}
 	switch {
 	case row.StatusText.OK:

@@ -98,7 +98,12 @@ func (c *call) summary(why string) string {
 	add("", row.Info.V)
 	add("", row.Ioctl.V)
 	add("", strings.TrimSpace(row.RPC.V+" "+row.Interface.V))
-	add("", row.Operation.V)
+	switch {
+	case row.Operation.OK:
+		add("", row.Operation.V)
+	case row.Opnum.OK:
+		s += fmt.Sprintf(" op_%d", row.Opnum.V)
+	}
 	if row.Length.OK {
 		s += fmt.Sprintf(" %d at %d", row.Length.V, row.Offset.V)
 	}

@@ -45,7 +45,9 @@ func (k *conn) pipe(in *dissect.Input, c *call, m *message, at int, n int64) {
 		if f := k.files.all[c.file]; f != nil {
 			c.row.Interface = table.NonEmpty(f.bound[r.u16(20)])
 		}
-		c.row.Operation = table.Some(msrpc.Operation(c.row.Interface.V, opnum))
+		if c.row.Interface.OK {
+			c.row.Operation = table.Some(msrpc.Operation(c.row.Interface.V, opnum))
+		}
 	}
 }
 

@@ -65,7 +65,7 @@ type Row struct {
 	Ioctl       table.Opt[string] `col:"smb_ioctl" enc:"dict" doc:"control code"`
 	RPC         table.Opt[string] `col:"smb_rpc" enc:"dict" doc:"message of DCE/RPC on a named pipe: bind, request, …"`
 	Interface   table.Opt[string] `col:"smb_rpc_interface" enc:"dict" doc:"interface of DCE/RPC, such as srvsvc; its UUID if it has no known name"`
-	Operation   table.Opt[string] `col:"smb_rpc_operation" enc:"dict" doc:"operation of the interface, such as OpenSCManagerW; op_ and its number if it has no known name"`
+	Operation   table.Opt[string] `col:"smb_rpc_operation" enc:"dict" doc:"operation of the interface, such as OpenSCManagerW; op_ and its number if it has no known name; null if its interface is not known"`
 	Opnum       table.Opt[int32]  `col:"smb_rpc_opnum" doc:"number of the operation within the interface"`
 	Status      table.Opt[int64]  `col:"smb_nt_status" doc:"status of the response, unsigned; its name is in status_text"`
 	Messages    table.Opt[int64]  `col:"smb_messages" doc:"number of messages in a row of encrypted or compressed ones"`
