@@ -39,9 +39,6 @@ func Interface(uuid []byte, order binary.ByteOrder) string {
 	return text
 }
 
-// Known reports whether Interface gave a name and not a UUID.
-func Known(name string) bool { return !strings.Contains(name, "-") }
-
 // Operation is the name of an operation of an interface, or "op_" and its number.
 func Operation(name string, number int) string {
 	return operations()[name].Name(int64(number), "op_")
