@@ -88,7 +88,7 @@ func TestPlacesThatCannotBeWritten(t *testing.T) {
 		{"a capture needs the cache", "XDG_CACHE_HOME", captures, exit.Disk, map[string]string{"ro": "or set XDG_CACHE_HOME", "size=64k": "or set XDG_CACHE_HOME"}},
 		{"a bundle does not", "XDG_CACHE_HOME", bundles, exit.Done, nil},
 		{"small questions need no temporary files", "TMPDIR", bundles, exit.Done, nil},
-		{"making a bundle again does", "TMPDIR", [][]string{{"verify", p.bundle, "--rederive"}}, exit.Disk, map[string]string{"ro": "with TMPDIR for temporary files", "size=64k": "free space"}},
+		{"making a bundle again does", "TMPDIR", [][]string{{"verify", p.bundle, "--rederive"}}, exit.Disk, map[string]string{"ro": "TMPDIR names the place of temporary files", "size=64k": "free space"}},
 		{"outputs", "", writes, exit.Disk, map[string]string{"ro": "choose another place", "size=64k": "nothing was left behind; free space"}},
 	} {
 		for _, options := range []string{"ro", "size=64k"} {

@@ -48,7 +48,7 @@ func (c *Conn) passedOver(x *Exchange) bool {
 		return true
 	}
 	f := c.facts
-	return f != nil && f.unasked != nil && f.unasked.dir == answers && int32(f.unasked.seq-x.req.ack) >= 0
+	return !r.begun && f != nil && f.unasked != nil && f.unasked.dir == answers && int32(f.unasked.seq-x.req.ack) >= 0
 }
 
 // captured is a direction of c as the capture has it.

@@ -133,13 +133,13 @@ func ref(s *stream.Segment) dissect.Packet {
 	return dissect.Packet{No: s.No, Time: s.Time, Clock: s.Clock, Seq: s.Seq, Ack: s.Ack, Also: s.Also}
 }
 
-func (t *tcpSink) conn() *dissect.Conn {
+// conn is the connection whose bytes of one direction come next.
+func (t *tcpSink) conn(dir uint8) *dissect.Conn {
 	if t.d == nil {
 		(*Conn)(t).begin((*Conn)(t).connectUs())
-		for dir := range uint8(2) {
-			if seq, ok := t.stream.Began(dir); ok && !(t.hasISN[dir] && t.isn[dir]+1 == seq) {
-				t.d.Begins(dissect.Dir(dir), seq)
-			}
+		other := 1 - dir
+		if seq, ok := t.stream.Began(other); ok && !(t.hasISN[other] && t.isn[other]+1 == seq) {
+			t.d.Begins(dissect.Dir(other), seq)
 		}
 	}
 	return t.d
@@ -147,12 +147,12 @@ func (t *tcpSink) conn() *dissect.Conn {
 
 // Data implements stream.Sink.
 func (t *tcpSink) Data(dir uint8, data []byte, s *stream.Segment) {
-	t.conn().Data(dissect.Dir(dir), data, ref(s))
+	t.conn(dir).Data(dissect.Dir(dir), data, ref(s))
 }
 
 // Gap implements stream.Sink.
 func (t *tcpSink) Gap(dir uint8, n int64, more bool, s *stream.Segment) {
-	t.conn().Gap(dissect.Dir(dir), n, ref(s))
+	t.conn(dir).Gap(dissect.Dir(dir), n, ref(s))
 	f := t.flows[0]
 	if !more {
 		f.rare(dissect.Dir(dir)).lost++

@@ -30,12 +30,13 @@ type Place struct {
 
 // Request is the position of a request in its conversation.
 type Request struct {
-	Place
-	After bool // requests before it may be missing
-	Late  bool // late responses to earlier requests may follow
-	Quiet bool // the client had sent nothing for a while
-	Same  bool // it is of one batch with the capture's first request, which has a response
-	first bool // the missing ones were sent before the capture
+	Seq, Ack uint32 // see Place
+	Blind    bool
+	After    bool // requests before it may be missing
+	Late     bool // late responses to earlier requests may follow
+	Quiet    bool // the client had sent nothing for a while
+	Same     bool // it is of one batch with the capture's first request, which has a response
+	first    bool // the missing ones were sent before the capture
 }
 
 // Follows reports whether the client had received a part of the response at seq when it sent the
@@ -99,7 +100,7 @@ func (l *Line) whole(q *Request, size int) bool {
 // Sent records a request sent at now in ns. oldest is the oldest request without an answer, nil
 // if there is none or if responses may be missing.
 func (l *Line) Sent(at Place, now int64, oldest *Request) Request {
-	q := Request{Place: at, After: l.missing, Late: l.late, Quiet: now-l.last >= pause, first: l.starts}
+	q := Request{Seq: at.Seq, Ack: at.Ack, Blind: at.Blind, After: l.missing, Late: l.late, Quiet: now-l.last >= pause, first: l.starts}
 	l.doubtful = l.doubtful && (!q.Quiet || l.last == 0)
 	if q.Same = l.doubtful && at.Ack == l.ack && at.Ack != 0; q.Same { // plaintext of a library has only 0
 		q.After, q.first = true, true

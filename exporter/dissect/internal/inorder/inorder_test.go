@@ -17,24 +17,24 @@ func TestFind(t *testing.T) {
 		guessed  bool
 	}{
 		{"nobody asked", false, 100, nil, -1, 0, false},
-		{"the response was received before the request", false, 100, list{{Place: Place{Ack: 120}}}, -1, 0, false},
-		{"a response after the client had received all earlier ones", false, 100, list{{Place: Place{Ack: 100}}}, 0, 1, false},
-		{"the answer to the request before was lost", false, 100, list{{Place: Place{Ack: 60}}, {Place: Place{Ack: 100}}}, 1, 2, false},
-		{"the beginning of the answer was lost", false, 100, list{{Place: Place{Ack: 60}}}, 0, 1, false},
-		{"the first answer to a batch", false, 100, list{{Place: Place{Ack: 60}}, {Place: Place{Ack: 100}}, {Place: Place{Ack: 100}}}, 1, 3, false},
-		{"some answer to a batch", false, 100, list{{Place: Place{Ack: 60}}, {Place: Place{Ack: 60}}}, -1, 2, false},
-		{"a request sent later", false, 100, list{{Place: Place{Ack: 60}}, {Place: Place{Ack: 60}}, {Place: Place{Ack: 140}}}, -1, 2, false},
-		{"the request was missing, and this one is of its batch", false, 100, list{{Place: Place{Ack: 60}, After: true}}, -1, 1, false},
-		{"the first requests of a batch may be missing", false, 100, list{{Place: Place{Ack: 100}, After: true}, {Place: Place{Ack: 100}}}, -1, 2, false},
-		{"the request before was missing", false, 100, list{{Place: Place{Ack: 100}, After: true}}, -1, 1, false},
-		{"a batch after one without answers", false, 100, list{{Place: Place{Ack: 100}, Late: true}, {Place: Place{Ack: 100}}}, 0, 2, false},
-		{"a late response to another request", false, 100, list{{Place: Place{Ack: 60}, Late: true}}, -1, 1, false},
-		{"one of many in flight", true, 100, list{{Place: Place{Ack: 60}}, {Place: Place{Ack: 80}}, {Place: Place{Ack: 90}}}, -1, 3, false},
-		{"the newest of many in flight", true, 100, list{{Place: Place{Ack: 60}}, {Place: Place{Ack: 80}}, {Place: Place{Ack: 100}}}, -1, 3, false},
-		{"the first after a pause", true, 100, list{{Place: Place{Ack: 60}}, {Place: Place{Ack: 80}}, {Place: Place{Ack: 100}, Quiet: true}}, 2, 3, true},
-		{"after a pause and missing requests", true, 100, list{{Place: Place{Ack: 100}, After: true, Quiet: true}}, -1, 1, false},
-		{"the only one in flight", true, 100, list{{Place: Place{Ack: 90}}}, 0, 1, false},
-		{"numbers wrap", false, 10, list{{Place: Place{Ack: 1<<32 - 5}}, {Place: Place{Ack: 10}}, {Place: Place{Ack: 30}}}, 1, 2, false},
+		{"the response was received before the request", false, 100, list{{Ack: 120}}, -1, 0, false},
+		{"a response after the client had received all earlier ones", false, 100, list{{Ack: 100}}, 0, 1, false},
+		{"the answer to the request before was lost", false, 100, list{{Ack: 60}, {Ack: 100}}, 1, 2, false},
+		{"the beginning of the answer was lost", false, 100, list{{Ack: 60}}, 0, 1, false},
+		{"the first answer to a batch", false, 100, list{{Ack: 60}, {Ack: 100}, {Ack: 100}}, 1, 3, false},
+		{"some answer to a batch", false, 100, list{{Ack: 60}, {Ack: 60}}, -1, 2, false},
+		{"a request sent later", false, 100, list{{Ack: 60}, {Ack: 60}, {Ack: 140}}, -1, 2, false},
+		{"the request was missing, and this one is of its batch", false, 100, list{{Ack: 60, After: true}}, -1, 1, false},
+		{"the first requests of a batch may be missing", false, 100, list{{Ack: 100, After: true}, {Ack: 100}}, -1, 2, false},
+		{"the request before was missing", false, 100, list{{Ack: 100, After: true}}, -1, 1, false},
+		{"a batch after one without answers", false, 100, list{{Ack: 100, Late: true}, {Ack: 100}}, 0, 2, false},
+		{"a late response to another request", false, 100, list{{Ack: 60, Late: true}}, -1, 1, false},
+		{"one of many in flight", true, 100, list{{Ack: 60}, {Ack: 80}, {Ack: 90}}, -1, 3, false},
+		{"the newest of many in flight", true, 100, list{{Ack: 60}, {Ack: 80}, {Ack: 100}}, -1, 3, false},
+		{"the first after a pause", true, 100, list{{Ack: 60}, {Ack: 80}, {Ack: 100, Quiet: true}}, 2, 3, true},
+		{"after a pause and missing requests", true, 100, list{{Ack: 100, After: true, Quiet: true}}, -1, 1, false},
+		{"the only one in flight", true, 100, list{{Ack: 90}}, 0, 1, false},
+		{"numbers wrap", false, 10, list{{Ack: 1<<32 - 5}, {Ack: 10}, {Ack: 30}}, 1, 2, false},
 	} {
 		l := Line{overlaps: x.overlaps}
 		places := func(yield func(int, *Request) bool) {
@@ -69,7 +69,7 @@ func TestSent(t *testing.T) {
 	l.Missing(nil)
 	l.late = true
 	list := []Request{l.Sent(Place{Ack: 150}, 7, nil), l.Sent(Place{Ack: 160}, 7+pause, &a)}
-	if !l.overlaps || !slices.Equal(list, []Request{{Place: Place{Ack: 150}, After: true, Late: true}, {Place: Place{Ack: 160}, Quiet: true}}) {
+	if !l.overlaps || !slices.Equal(list, []Request{{Ack: 150, After: true, Late: true}, {Ack: 160, Quiet: true}}) {
 		t.Errorf("%+v, %+v", l, list)
 	}
 }
