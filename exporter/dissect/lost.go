@@ -44,8 +44,10 @@ func (c *Conn) passedOver(x *Exchange) bool {
 	if r.Info.Transport != TCP || c.Info.Transport.Blind() || x.req.ack == 0 {
 		return false
 	}
-	if f := r.facts; f != nil && f.begins[c.captured(answers)].OK && int32(f.begins[c.captured(answers)].V-x.req.ack) > 0 {
-		return true
+	if r.facts != nil {
+		if begin := r.facts.begins[c.captured(answers)]; begin.OK && int32(begin.V-x.req.ack) > 0 {
+			return true
+		}
 	}
 	f := c.facts
 	return !r.begun && f != nil && f.unasked != nil && f.unasked.dir == answers && int32(f.unasked.seq-x.req.ack) >= 0

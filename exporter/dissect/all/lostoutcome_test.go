@@ -24,11 +24,16 @@ var otherOutcomes = []string{
 // TestLostBytesMakeNoOtherOutcome loses one byte, a whole chunk, or the end of one or of each chunk. The outcome of a
 // call is then the same as before, or cut or unread. No call becomes unanswered if none was before.
 func TestLostBytesMakeNoOtherOutcome(t *testing.T) {
+	eachTalk(t, losesOutcome)
+}
+
+// eachTalk does a check on up to 12 connections of each sample.
+func eachTalk(t *testing.T, check func(t *testing.T, k *talk)) {
 	for file := range samples {
 		t.Run(file, func(t *testing.T) {
 			list := talks(t, file)
 			for _, k := range list[:min(len(list), 12)] {
-				losesOutcome(t, k)
+				check(t, k)
 			}
 		})
 	}
@@ -97,14 +102,7 @@ var errorsOnly = []string{"nats PUB", "nats SUB", "clickhouse DATA"}
 // TestAnEarlierEndMakesNoOtherOutcome ends the capture after each chunk. The outcome of a call is then that which the
 // whole capture shows, or cut or unread.
 func TestAnEarlierEndMakesNoOtherOutcome(t *testing.T) {
-	for file := range samples {
-		t.Run(file, func(t *testing.T) {
-			list := talks(t, file)
-			for _, k := range list[:min(len(list), 12)] {
-				endsEarlier(t, k)
-			}
-		})
-	}
+	eachTalk(t, endsEarlier)
 }
 
 func endsEarlier(t *testing.T, k *talk) {

@@ -206,11 +206,9 @@ func (k *conn) response(in *dissect.Input, m *pdu) {
 		}
 		return
 	}
-	if lone {
-		k.end(q)
-		return
+	if !lone {
+		k.Take(id)
 	}
-	k.Take(id)
 	k.end(q)
 }
 

@@ -79,9 +79,7 @@ func (m *pdu) least() int {
 	switch m.kind {
 	case kindRequest, kindResponse:
 		return requestHead
-	case kindFault:
-		return requestHead + 4
-	case kindBind, kindAlter, kindBindAck, kindAlterResp:
+	case kindFault, kindBind, kindAlter, kindBindAck, kindAlterResp:
 		return requestHead + 4
 	case kindBindNak:
 		return headSize + 2
