@@ -8,10 +8,8 @@ package cli
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"io"
-	"os"
 	"os/signal"
 	"runtime/debug"
 	"slices"
@@ -53,9 +51,8 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 	// A closed pipe then fails the write, so the command ends normally and removes its
 	// unfinished output.
 	signal.Ignore(syscall.SIGPIPE)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := exit.OnSignal()
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
 	printed := &console.Sink{W: out}
 	e := &env{Streams: console.Streams{In: console.NewInput(ctx, in), Out: printed, Err: &console.Sink{W: errOut}}}
 	debug.SetGCPercent(-1) // collecting while the commands are made takes longer than making them

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -74,8 +75,9 @@ func (e *env) runShell(ctx context.Context, args []string) error {
 			fmt.Fprint(e.Out, shellHelp)
 			continue
 		}
-		e.runLine(ctx, shellArgs(line, paths))
-		if ctx.Err() != nil {
+		running, stop := signal.NotifyContext(ctx, os.Interrupt)
+		e.runLine(running, shellArgs(line, paths))
+		if stop(); ctx.Err() != nil {
 			return ctx.Err()
 		}
 	}
@@ -140,6 +142,7 @@ func (e *env) lines(lang kfl.Env) (read func() (string, error), end func()) {
 			return strings.TrimSpace(s.Text()), nil
 		}, func() {}
 	}
+	signal.Reset(os.Interrupt) // Ctrl-C ends the running line, not the shell
 	t := term.NewTerminal(struct {
 		io.Reader
 		io.Writer
@@ -165,8 +168,8 @@ func (e *env) lines(lang kfl.Env) (read func() (string, error), end func()) {
 			return "", err
 		}
 		defer term.Restore(int(in.Fd()), before)
-		if w, height, err := term.GetSize(int(out.Fd())); err == nil {
-			_ = t.SetSize(w, height) // an unknown size only affects line breaks
+		if w, height, err := term.GetSize(int(out.Fd())); err == nil && w > 0 { // 0 is unknown
+			_ = t.SetSize(w, height) // an error only affects line breaks
 		}
 		line, err := t.ReadLine()
 		return strings.TrimSpace(line), err

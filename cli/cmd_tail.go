@@ -173,7 +173,7 @@ func (t *ringTail) follow(ctx context.Context) error {
 		}
 	}
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
-		return ctx.Err()
+		return nil
 	}
 	return err
 }

@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -58,14 +60,15 @@ func TestInterruptLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {
-		name  string
-		bytes int
+		name   string
+		bytes  int
+		signal os.Signal
 	}{
-		{"before the first byte of a slow pipe", 0},
-		{"inside the file header", 10},
-		{"in the middle of a slow pipe", len(sample) / 2},
-		{"after a whole capture, the pipe still open", len(sample)},
-		{"while the bundle is being written", len(sample) + 64<<10},
+		{"before the first byte of a slow pipe", 0, os.Interrupt},
+		{"inside the file header", 10, syscall.SIGTERM},
+		{"in the middle of a slow pipe", len(sample) / 2, syscall.SIGHUP},
+		{"after a whole capture, the pipe still open", len(sample), os.Interrupt},
+		{"while the bundle is being written", len(sample) + 64<<10, syscall.SIGHUP},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			data := sample
@@ -77,7 +80,7 @@ func TestInterruptLeavesNothing(t *testing.T) {
 			var stderr string
 			// On a loaded machine the signal may arrive before the program runs.
 			for _, wait := range []time.Duration{time.Second, 8 * time.Second} {
-				if code, stderr = interrupted(t, dir, data[:tt.bytes], tt.bytes > len(sample), wait); code != -1 {
+				if code, stderr = interrupted(t, dir, data[:tt.bytes], tt.signal, tt.bytes > len(sample), wait); code != -1 {
 					break
 				}
 			}
@@ -97,7 +100,7 @@ func TestInterruptLeavesNothing(t *testing.T) {
 // interrupted makes a bundle in dir from a pipe that delivers data and then blocks, and
 // interrupts it: when the output folder appears if folder is set, or else after wait. Code
 // -1 means that the signal killed the program.
-func interrupted(t *testing.T, dir string, data []byte, folder bool, wait time.Duration) (code int, stderr string) {
+func interrupted(t *testing.T, dir string, data []byte, by os.Signal, folder bool, wait time.Duration) (code int, stderr string) {
 	c, text := program(t, "bundle", "-", "-o", filepath.Join(dir, "live.pcapsule"))
 	in, err := c.StdinPipe()
 	if err != nil {
@@ -117,10 +120,54 @@ func interrupted(t *testing.T, dir string, data []byte, folder bool, wait time.D
 	} else {
 		time.Sleep(wait)
 	}
-	if err := c.Process.Signal(os.Interrupt); err != nil {
+	if err := c.Process.Signal(by); err != nil {
 		t.Fatal(err)
 	}
 	return exitOf(t, c.Wait()), text.String()
+}
+
+// The usual end of a server is a signal, which is no error: a service manager would report one.
+func TestServersEndWithoutAnError(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.pcapsule")
+	if c, stderr := program(t, "bundle", "../samples/dns.pcap", "-o", path); c.Run() != nil {
+		t.Fatal(stderr)
+	}
+	for _, args := range [][]string{{"serve", path, "--addr", "127.0.0.1:0"}, {"mcp", path}} {
+		for _, by := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+			c, _ := program(t, args...)
+			c.Stderr = nil
+			printed, err := c.StderrPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, err := c.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			in, err := c.StdinPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Start(); err != nil {
+				t.Fatal(err)
+			}
+			ready := printed
+			if args[0] == "mcp" { // it is ready when it answers
+				ready = out
+				fmt.Fprintln(in, `{"jsonrpc":"2.0","id":1,"method":"ping"}`)
+			}
+			if line, err := bufio.NewReader(ready).ReadString('\n'); err != nil {
+				t.Errorf("%s printed %q: %v", args[0], line, err)
+			}
+			c.Process.Signal(by)
+			if rest, _ := io.ReadAll(printed); len(rest) > 0 {
+				t.Errorf("%s printed %q after %s", args[0], rest, by)
+			}
+			if code := exitOf(t, c.Wait()); code != exit.Done {
+				t.Errorf("%s: exit code %d after %s", args[0], code, by)
+			}
+		}
+	}
 }
 
 func TestInterruptOfAQuery(t *testing.T) {

@@ -53,7 +53,7 @@ func (e *env) tailServer(ctx context.Context, filter string, f *tailFlags) error
 		}
 	}
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return nil
 	}
 	if err := in.Err(); err != nil {
 		return fmt.Errorf("reading the server's stream: %w", err)

@@ -41,9 +41,8 @@ import (
 // Main runs the program and returns its exit code.
 func Main(args []string, out, errOut io.Writer) int {
 	signal.Ignore(syscall.SIGPIPE)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := exit.OnSignal()
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	printed := &console.Sink{W: out}
 	errOut = &console.Sink{W: errOut}
 	c := command(os.LookupEnv, args, errOut)

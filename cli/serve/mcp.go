@@ -253,8 +253,8 @@ HTTP.`,
 			}
 			defer end()
 			err = s.ServeStdio(c.Context(), with.In, with.Exact())
-			if err == nil {
-				err = c.Context().Err()
+			if c.Context().Err() != nil {
+				return nil
 			}
 			if err != nil && !exit.IsClosedPipe(err) {
 				return exit.With(fmt.Errorf("reading MCP messages from standard input: %w", err), exit.Other, "an assistant starts this command and sends JSON-RPC, one message per line")

@@ -118,10 +118,7 @@ func (f *serveFlags) run(c *cobra.Command, with Options, args []string) error {
 	if scheme == "http" && !loopback(ln.Addr().String()) {
 		with.Warn("tokens and answers cross the network unencrypted; use HTTPS with --tls-cert and --tls-key")
 	}
-	if err := s.Serve(c.Context(), ln, o); err != nil {
-		return err
-	}
-	return c.Context().Err()
+	return s.Serve(c.Context(), ln, o)
 }
 
 // begin opens the first bundles that appear. Until then, s answers about live copies only.
