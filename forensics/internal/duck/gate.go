@@ -285,8 +285,8 @@ var (
 	// Functions that read the configuration or a view's text, write somewhere, wait, take arguments
 	// that only the optimizer may pass, or confirm masked values.
 	badFunctions = []string{
-		"current_setting", "current_query", "getenv", "nextval", "currval", "setseed", "sleep_ms", "stats", "write_log", "json_serialize_plan",
-		"json_execute_serialized_sql", "query", "query_table", "which_secret", "finalize", "combine", "pg_get_viewdef", "pg_get_constraintdef",
+		"current_setting", "current_query", "getenv", "nextval", "currval", "setseed", "sleep_ms", "pg_sleep", "stats", "write_log", "json_serialize_plan",
+		"json_execute_serialized_sql", "query", "query_table", "which_secret", "finalize", "combine", "pg_get_viewdef", "pg_get_constraintdef", "format_type",
 		"create_sort_key", "vector_type", "add_parquet_key", "parse_duckdb_log_message", "get_block_size",
 	}
 	badPrefixes = []string{"__internal", "pragma_", "duckdb_", "read_", "write_", "parquet_", "st_", "enable_", "disable_", "force_", "pcapsule_"}
