@@ -55,6 +55,17 @@ func TestDependenciesOfPodsBehindSeveralServices(t *testing.T) {
 			t.Errorf("%s: %s", tt.name, got)
 		}
 	}
+	var dialled made.Capture // the clients' ends of calls to the addresses of the services
+	for i, x := range [][2]string{{"10.2.0.3", "10.3.0.2:80"}, {"10.2.0.4", "10.3.0.1:80"}, {"10.2.0.1", "10.2.0.2:7000"}} {
+		dialled.Exchange(time.Duration(i+1)*time.Second, 3*time.Millisecond, x[0]+x[1], x[0], x[1], made.HTTP("GET / HTTP/1.1", "Host: x", ""), made.HTTP("HTTP/1.1 200 OK", "", "ok"))
+	}
+	front := openCapture(t, &dialled, dump)
+	for name, want := range map[string]string{"b-0": "ops/admin web/user", "10.2.0.1": "ops/admin web/user", "public": "web/user", "api": "ops/admin"} {
+		d := must[*servicemap.Dependencies](t)(servicemap.AskDependencies(ctx, front, servicemap.DependenciesIn{Service: name}))
+		if got := strings.Join(d.Direct, " "); got != want {
+			t.Errorf("%s, which clients reach through services: %s call it, want %s", name, got, want)
+		}
+	}
 	via := must[*servicemap.Dependencies](t)(servicemap.AskDependencies(ctx, c, servicemap.DependenciesIn{Service: "db-0", Via: "public"}))
 	if len(via.Bypass) != 0 || via.ThroughVia != 1 {
 		t.Errorf("the pod behind the layer bypasses it: %+v", via.Bypass)

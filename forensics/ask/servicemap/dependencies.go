@@ -134,12 +134,13 @@ func (g *graph) calledAs(ctx context.Context, c *forensics.Case, w *ask.Window, 
 	return out, err
 }
 
-// named finds the nodes of a map that match a name.
+// named finds the nodes of a map that match a name. The name of a pod behind several services stands for all of them.
 func (g *graph) named(ctx context.Context, c *forensics.Case, w *ask.Window, name string) ([]string, error) {
 	cond, args := terms.End("", name)
 	rows, _, err := ask.Rows[struct {
 		Name string `json:"name"`
-	}](ctx, c, ask.MaxFacts, "SELECT DISTINCT "+terms.Who("")+" AS name FROM endpoints WHERE "+cond+" ORDER BY 1", args...)
+	}](ctx, c, ask.MaxFacts, fmt.Sprintf(`SELECT %s AS name FROM endpoints WHERE %[2]s
+		UNION SELECT coalesce(namespace || '/', '') || unnest(services) FROM (SELECT * REPLACE (NULL::VARCHAR AS service) FROM endpoints) WHERE pod IS NOT NULL AND %[2]s ORDER BY 1`, terms.Who(""), cond), append(slices.Clone(args), args...)...)
 	if err != nil {
 		return nil, err
 	}
