@@ -158,7 +158,7 @@ func (e *env) runVerify(c *cobra.Command, path string, f *verifyFlags) error {
 		return err
 	}
 	res := verifyResult{OK: report.OK(), Report: report, Programs: seal.Programs(report)}
-	res.rings = []seal.Verdict{{Check: "ring", State: seal.NotChecked, Detail: "the files must match their hashes first"}}
+	res.rings = []seal.Verdict{{Check: "ring", State: seal.NotChecked, Detail: filesFirst}}
 	var b *bundle.Bundle
 	if report.OK() {
 		if b, err = bundle.Open(path); err != nil {
@@ -248,10 +248,15 @@ func (r *verifyResult) reason() string {
 	return "the bundle was changed after it was made; ask for the original"
 }
 
+// filesFirst is why nothing is checked that needs the files of an intact bundle.
+const filesFirst = "the files must match their hashes first"
+
 // verdicts lists the properties of the bundle and whether each is true.
 func verdicts(ctx context.Context, r *verifyResult, trust seal.Trust) []seal.Verdict {
 	list := slices.Concat(custody.Verdicts(ctx, r.Report, trust), r.rings, seal.Stated(r.Content), []seal.Verdict{seal.StatedPrograms(r.Programs)}, r.derived)
 	switch d := r.Rederived; {
+	case !r.OK && d == nil:
+		return append(list, seal.Verdict{Check: "tables", State: seal.NotChecked, Detail: filesFirst})
 	case d == nil:
 		return append(list, seal.Verdict{Check: "tables", State: seal.NotChecked, Detail: "--rederive compares them with the packets"})
 	case d.OK():

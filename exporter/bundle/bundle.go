@@ -211,7 +211,7 @@ func (b *Bundle) checkPresent(src source) error {
 		case err != nil: // such as a folder that is a link
 			return &DamagedError{File: l.path, What: err.Error(), Err: err}
 		case !info.Mode().IsRegular():
-			return &DamagedError{File: l.path, What: "not a plain file: " + info.Mode().Type().String()}
+			return &DamagedError{File: l.path, What: kindOf(info.Mode()) + ", not a plain file"}
 		}
 		if want, ok := sizes[l.path]; ok {
 			if info.Size() != want {
@@ -304,7 +304,7 @@ func (d dirSource) open(rel string) (io.ReadCloser, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, &DamagedError{File: rel, What: "not a plain file: " + info.Mode().Type().String()}
+		return nil, &DamagedError{File: rel, What: kindOf(info.Mode()) + ", not a plain file"}
 	}
 	return d.root.Open(filepath.FromSlash(rel))
 }

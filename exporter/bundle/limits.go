@@ -26,7 +26,7 @@ func refuse(rel string, info fs.FileInfo) (want, got string) {
 		return "a folder with files", "an empty folder"
 	}
 	if !info.Mode().IsRegular() {
-		return "a plain file", info.Mode().Type().String()
+		return "a plain file", kindOf(info.Mode())
 	}
 	limit := int64(0)
 	switch {
@@ -95,4 +95,21 @@ func (v *verifier) sizes(there map[string]int64) {
 			}
 		}
 	}
+}
+
+// kindOf names what a path is if it is not a plain file.
+func kindOf(mode fs.FileMode) string {
+	switch {
+	case mode.IsDir():
+		return "a folder"
+	case mode&fs.ModeSymlink != 0:
+		return "a symbolic link"
+	case mode&fs.ModeNamedPipe != 0:
+		return "a named pipe"
+	case mode&fs.ModeSocket != 0:
+		return "a socket"
+	case mode&fs.ModeDevice != 0:
+		return "a device"
+	}
+	return "a special file"
 }

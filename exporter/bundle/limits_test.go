@@ -78,4 +78,11 @@ func TestLinksAndEmptyFoldersAreReported(t *testing.T) {
 	if got := found(t, dir, "data/empty/in"); !strings.Contains(got, "an empty folder") {
 		t.Errorf("an empty folder: %q", got)
 	}
+	dir = build(t, testOptions())
+	if err := os.Symlink(openSQLName, filepath.Join(dir, "data", "link")); err != nil {
+		t.Fatal(err)
+	}
+	if got := found(t, dir, "data/link"); !strings.Contains(got, "a symbolic link") {
+		t.Errorf("a symbolic link: %q", got)
+	}
 }

@@ -142,7 +142,7 @@ func (z *zipSource) list(files []*zip.File, size int64) error {
 		}
 		switch mode := f.Mode(); {
 		case isDir || !mode.IsRegular():
-			return bad("not a plain file: %s", mode.Type())
+			return bad("%s, not a plain file", kindOf(mode))
 		case f.Flags&1 != 0:
 			return bad("encrypted; unpack it with its password first")
 		case f.Method != zip.Store && f.Method != zip.Deflate:
