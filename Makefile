@@ -56,11 +56,11 @@ demo: setup build
 
 # The parts of make test and of make extended. Two run at a time, because most have only one busy
 # processor for much of their time. A part's output appears when it ends, with its time; a part that
-# fails fails make, and no other begins. race comes last and alone with short parts, because its tests
-# change the machine's networks and control groups and wait for its processes. Before, everything is
-# compiled once: two parts that compile the same package at the same time would each do all the work.
+# fails fails make, and no other begins. race, whose tests mostly wait, begins beside accept, which
+# needs one processor for longest. Before, everything is compiled once: two parts that compile the same
+# package at the same time would each do all the work.
 TEST := unit lint kernels-short chart lake-unit
-EXTENDED := accept sweeps fuzz-short release-short generators race
+EXTENDED := accept race sweeps fuzz-short release-short generators
 test: setup
 	@$(MAKE) --no-print-directory timed-compile
 	@echo "$(TEST): two at a time"
@@ -73,8 +73,6 @@ extended: setup
 
 timed-%:
 	@TIMEFORMAT='$*: %R s; CPU: %U s user, %S s system'; time $(MAKE) --no-print-directory $*
-
-timed-race: | timed-accept timed-sweeps
 
 stores:
 	$(GO) build -C store/testdata/gateway -o $(CURDIR)/.cache/versitygw github.com/versity/versitygw/cmd/versitygw
