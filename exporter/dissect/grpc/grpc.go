@@ -260,9 +260,11 @@ func (r *Row) trailers(b []byte) {
 // outcome sets the result of the stream.
 func (r *Row) outcome(unsure bool) {
 	end := ""
+	if r.Status.OK || r.StatusCode.V < 400 { // else the reason of HTTP/1.1 says more: that of 200 is OK, whatever the call was
+		r.StatusText = r.StatusName
+	}
 	switch {
 	case r.Status.OK:
-		r.StatusText = r.StatusName
 		end = r.StatusName.V
 		if r.Outcome = statusOutcome(r.Status.V); r.Outcome == "" {
 			r.Outcome = table.HTTPOutcome(r.StatusCode.V)

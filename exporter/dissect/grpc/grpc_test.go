@@ -149,6 +149,7 @@ func TestFill(t *testing.T) {
 			conn := testConn(t)
 			r := &Row{}
 			r.Path, r.StatusCode = table.Some("/a.B/C"), table.Some(int32(200))
+			r.StatusText = table.Some("OK") // the reason of HTTP/1.1
 			r.RequestContentType, r.Headers = table.Some(tc.req), tc.headers
 			if tc.resp != "" {
 				r.ResponseContentType = table.Some(tc.resp)
