@@ -34,7 +34,7 @@ type Action struct {
 
 // Read implements content.Reader.
 func Read(x *content.Exchange, a *Action) bool {
-	if x.Socket || !x.Response.JSON() || !a.target(x) || !answersLike(x, a.Operation.V) {
+	if x.Socket || !a.target(x) || !answersLike(x, a.Operation.V) {
 		*a = Action{}
 		return false
 	}
@@ -78,7 +78,7 @@ func (a *Action) target(x *content.Exchange) bool {
 		parts = parts[1:]
 	}
 	if len(parts) == 0 {
-		op := map[string]string{"PUT": "indices/create", "DELETE": "indices/delete", "GET": "indices/get"}[x.Method.V]
+		op := map[string]string{"PUT": "indices/create", "DELETE": "indices/delete", "GET": "indices/get", "HEAD": "indices/exists"}[x.Method.V]
 		a.Operation = table.NonEmpty(op)
 		return op != "" && a.Index.OK
 	}
@@ -108,10 +108,14 @@ func (a *Action) target(x *content.Exchange) bool {
 	return true
 }
 
-// answersLike reports whether the answer is one of these servers. A path alone proves nothing.
+// answersLike reports whether the answer is one of these servers. A path alone proves nothing, but
+// their header does, also for an answer that is a table of text (_cat) or has no body (HEAD).
 func answersLike(x *content.Exchange, op string) bool {
 	if x.Header(httpfield.Response, "X-Elastic-Product") == "Elasticsearch" || strings.HasPrefix(x.Response.Type, "application/vnd.elasticsearch") {
 		return true
+	}
+	if !x.Response.JSON() {
+		return false
 	}
 	has := map[string]bool{}
 	for name := range content.Members(x.Response.Bytes()) {
