@@ -26,7 +26,7 @@ var Protocol = content.Protocol{
 
 // Operation is the requested operation, and its errors.
 type Operation struct {
-	Type      table.Opt[string] `col:"graphql_type" enc:"dict" doc:"query, mutation or subscription; persisted if only the hash of the document was sent; connection for the start of a WebSocket session. Not null in every GraphQL call"`
+	Type      table.Opt[string] `col:"graphql_type" enc:"dict" doc:"query, mutation or subscription; persisted if only the hash of the document was sent; connection for the start of a WebSocket session; unknown if the document of a WebSocket message does not parse. Not null in every GraphQL call"`
 	Name      table.Opt[string] `col:"graphql_operation" enc:"dict" doc:"name of the operation"`
 	Fields    []string          `col:"graphql_fields" doc:"top-level fields of the operation, by their names in the schema, at most 32; those of fragments too"`
 	Persisted table.Opt[string] `col:"graphql_persisted_hash" doc:"SHA-256 of the document that the request names instead of sending it (persisted query), or in addition"`

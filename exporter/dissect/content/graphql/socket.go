@@ -64,7 +64,7 @@ func readSocket(x *content.Exchange, o *Operation) bool {
 	case "subscribe", "start":
 		r := fromObject(payload)
 		if !r.valid() {
-			r.op.kind = "subscription"
+			r.op.kind = "unknown"
 		}
 		o.asked([]request{r})
 		n := o.results(x)
