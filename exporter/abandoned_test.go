@@ -175,6 +175,55 @@ func TestResponseLostBeforeTheServersFIN(t *testing.T) {
 	}
 }
 
+// TestWatchThatItsClientLeaves has a gRPC call that only its client ends. The client has what it waited for, whether it
+// ends the stream or the connection.
+func TestWatchThatItsClientLeaves(t *testing.T) {
+	frame := func(kind, flags byte, payload string) string {
+		stream := byte(1)
+		if kind == 4 {
+			stream = 0
+		}
+		return string([]byte{0, 0, byte(len(payload)), kind, flags, 0, 0, 0, stream}) + payload
+	}
+	fields := func(list ...string) (block string) { // literals without indexing (RFC 7541 section 6.2.2)
+		for i, s := range list {
+			if i%2 == 0 {
+				block += "\x00"
+			}
+			block += string([]byte{byte(len(s))}) + s
+		}
+		return block
+	}
+	const settings, headers, data, reset, message = 4, 1, 0, 3, "\x00\x00\x00\x00\x02\x08\x01"
+	asks := "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(settings, 0, "") + frame(headers, 4, fields(":method", "POST", ":scheme", "http", ":path", "/grpc.health.v1.Health/Watch", ":authority", "h",
+		"content-type", "application/grpc", "te", "trailers")) + frame(data, 1, message)
+	answers := frame(settings, 0, "") + frame(headers, 4, fields(":status", "200", "content-type", "application/grpc")) + frame(data, 0, message)
+	for _, c := range []struct {
+		name, want string
+		then       []seg
+	}{
+		{"the client ends the stream", "ok", []seg{fromClient(300, ackFlag, frame(reset, 0, "\x00\x00\x00\x08"))}},
+		{"the client closes the connection", "ok", []seg{fromClient(300, finFlag|ackFlag, ""), fromServer(300, finFlag|ackFlag, ""), fromClient(300, ackFlag, "")}},
+		{"the client resets the connection", "ok", []seg{fromClient(300, rstFlag|ackFlag, "")}},
+		{"the server ends the stream", "no_answer", []seg{fromServer(300, ackFlag, frame(reset, 0, "\x00\x00\x00\x08"))}},
+		{"the server closes the connection", "no_answer", []seg{fromServer(300, finFlag|ackFlag, ""), fromClient(300, finFlag|ackFlag, ""), fromServer(300, ackFlag, "")}},
+		{"the server resets the connection", "no_answer", []seg{fromServer(300, rstFlag|ackFlag, "")}},
+		{"the capture ends", "cut", nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			packets, _ := composed([]*conversation{dialogue(append([]seg{fromClient(0, ackFlag, asks), fromServer(50, ackFlag, answers), fromClient(50, ackFlag, "")}, c.then...))})
+			path := filepath.Join(t.TempDir(), "a.pcapng")
+			if err := os.WriteFile(path, packets, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, rows := bundleOf(t, Options{}, []string{path}, "select outcome from calls")
+			if got := strings.Join(rows, ""); got != c.want {
+				t.Errorf("got %q, want %s", got, c.want)
+			}
+		})
+	}
+}
+
 // TestShuffledConnection writes the packets of an answered request in any order: the capture has the answer, so no row
 // says that there was none.
 func TestShuffledConnection(t *testing.T) {

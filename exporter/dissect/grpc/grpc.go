@@ -154,7 +154,7 @@ func (r *Row) interpret(s *Stream) {
 			x.Fail(table.ClientError, o.Reason.V)
 		}
 	}
-	if endless := etcd.Endless(r.Path.V) || r.Path.V == healthWatch; endless && r.ResetBy.V == "client" && r.ResponseCount.V > 0 && r.Outcome == "" {
+	if endless := etcd.Endless(r.Path.V) || r.Path.V == healthWatch; endless && s.X.Left && r.ResponseCount.V > 0 && r.Outcome == "" {
 		r.Outcome = table.OK
 	}
 	if etcd.SendsSecret(r.Path.V) {

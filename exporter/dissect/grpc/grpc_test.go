@@ -186,7 +186,7 @@ func TestAWatchEndsWhenItsClientCancels(t *testing.T) {
 		r := &Row{}
 		r.Path, r.StatusCode, r.RequestContentType = table.Some(tc.path), table.Some(int32(200)), table.Some("application/grpc")
 		r.ResponseContentType, r.Error, r.ResetName, r.ResetBy = r.RequestContentType, table.Some("reset"), table.Some("CANCEL"), table.Some(tc.by)
-		s := Stream{X: &dissect.Exchange{RespBody: testConn(t).NewBody("application/grpc", "")}}
+		s := Stream{X: &dissect.Exchange{Left: tc.by == "client", RespBody: testConn(t).NewBody("application/grpc", "")}}
 		io.WriteString(s.X.RespBody, tc.body)
 		io.WriteString(&s.Resp, tc.body)
 		if r.Fill(&s); r.Outcome != tc.want {

@@ -22,6 +22,7 @@ func (h *conn) emit(s *stream, cause string) {
 		e.Enough = s.Reset && s.ResetCode.V == 0 // RFC 9113 section 8.1: an answer before the end of the request
 	}
 	s.CheckLength(h.c, &e)
+	s.Leave(h.c, &e)
 	if row := s.GRPCRow(h.c, &e); row != nil {
 		h.c.Emit(&s.X, row)
 		h.forget(s)
@@ -38,7 +39,6 @@ func (h *conn) emit(s *stream, cause string) {
 	row.ErrorCode, row.ErrorName, row.ResetBy = s.ResetColumns(&e)
 	inner := dns.OverHTTPS(h.c, &s.X, &row.Call)
 	httpfile.Files(&row.Call, &s.X)
-	s.Leave(h.c, &e)
 	row.Columns = all.OfHTTP(h.c, &row.Call, &s.X)
 	h.c.Emit(&s.X, row)
 	if inner != nil {

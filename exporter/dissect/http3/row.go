@@ -19,6 +19,7 @@ func (h *conn) emit(s *stream, cause string) {
 	s.EndTunnel(h.c, cause)
 	e := s.ending(cause)
 	s.CheckLength(h.c, &e)
+	s.Leave(h.c, &e)
 	if row := s.GRPCRow(h.c, &e); row != nil {
 		h.c.Emit(&s.X, row)
 		h.forget(s)
@@ -36,7 +37,6 @@ func (h *conn) emit(s *stream, cause string) {
 	s.extra.fill(row)
 	inner := dns.OverHTTPS(h.c, &s.X, &row.Call)
 	httpfile.Files(&row.Call, &s.X)
-	s.Leave(h.c, &e)
 	row.Columns = all.OfHTTP(h.c, &row.Call, &s.X)
 	h.c.Emit(&s.X, row)
 	if inner != nil {
