@@ -91,7 +91,7 @@ func (s *Shard) reused(c *Conn, p *Packet, srcIsLo bool) bool {
 		switch {
 		case c.hasISN[side] && c.isn[side] == p.Seq:
 			return over && c.d != nil && c.shownAgain(p)
-		case !c.hasISN[side] && c.hasSeq[side] && c.firstSeq[side] == p.Seq+1: // the capture shows the SYN late
+		case !c.hasISN[side] && c.beganAt(side, p.Seq+1): // the capture shows the SYN late
 			return false
 		case over && !c.pending.again(p, srcIsLo) && !c.inside(side, p.Seq):
 			return true
@@ -117,6 +117,14 @@ func (s *Shard) reused(c *Conn, p *Packet, srcIsLo bool) bool {
 		return false
 	}
 	return c.goesOn(p, side, srcIsLo) || over && c.foreign(p, side) || c.elsewhere.answered(p, side)
+}
+
+// beganAt reports whether the first byte of a direction was at seq, as its packets show it, or else the SYN-ACK.
+func (c *Conn) beganAt(side dissect.Dir, seq uint32) bool {
+	if c.hasSeq[side] {
+		return c.firstSeq[side] == seq
+	}
+	return c.stream != nil && c.stream.Begins(uint8(side), seq)
 }
 
 // shownAgain reports whether an interface shows the connection's SYN again, later than a copy can be. After the end of
