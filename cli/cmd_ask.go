@@ -96,13 +96,11 @@ func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		cs, err := e.openCase(c.Context(), args)
+		ctx, cs, end, err := e.caseWithin(c, args)
 		if err != nil {
 			return err
 		}
-		defer cs.Close()
-		ctx, cancel := within(c)
-		defer cancel()
+		defer end()
 		form, _ := in["format"].(string)
 		drawn := !asJSON && form != "" && form != "json"
 		var answer any

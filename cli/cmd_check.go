@@ -46,13 +46,11 @@ fails, the exit code is 8, and each call that violates it is listed with its pac
 			if err != nil {
 				return exit.With(err, exit.Syntax, "docs/guide/check.md describes the format of rules")
 			}
-			cs, err := e.openCase(c.Context(), args[:len(args)-1])
+			ctx, cs, end, err := e.caseWithin(c, args[:len(args)-1])
 			if err != nil {
 				return err
 			}
-			defer cs.Close()
-			ctx, cancel := within(c)
-			defer cancel()
+			defer end()
 			r, err := check.Run(ctx, cs, rules, all.Analyzers())
 			if err != nil {
 				return e.questionError(err)

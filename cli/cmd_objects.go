@@ -91,13 +91,11 @@ func (e *env) runObjects(c *cobra.Command, args []string, f *objectsFlags) error
 			return err
 		}
 	}
-	cs, err := e.openCase(c.Context(), args)
+	ctx, cs, end, err := e.caseWithin(c, args)
 	if err != nil {
 		return err
 	}
-	defer cs.Close()
-	ctx, cancel := within(c)
-	defer cancel()
+	defer end()
 	if f.dir != "" {
 		return e.extractObjects(ctx, cs, f)
 	}

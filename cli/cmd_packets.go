@@ -90,13 +90,11 @@ func (e *env) runPackets(c *cobra.Command, args []string, f *packetsFlags) error
 			return err
 		}
 	}
-	cs, err := e.openCase(c.Context(), args)
+	ctx, cs, end, err := e.caseWithin(c, args)
 	if err != nil {
 		return err
 	}
-	defer cs.Close()
-	ctx, cancel := within(c)
-	defer cancel()
+	defer end()
 	if sel.From, sel.To, err = f.times(cs); err != nil {
 		return err
 	}

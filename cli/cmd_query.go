@@ -136,13 +136,11 @@ func (e *env) runQuery(c *cobra.Command, paths []string, q forensics.Query, f *q
 			return err
 		}
 	}
-	cs, err := e.openCase(c.Context(), paths)
+	ctx, cs, end, err := e.caseWithin(c, paths)
 	if err != nil {
 		return err
 	}
-	defer cs.Close()
-	ctx, cancel := within(c)
-	defer cancel()
+	defer end()
 	if q.From, q.To, err = f.times(cs); err != nil {
 		return err
 	}

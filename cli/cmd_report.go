@@ -125,13 +125,11 @@ func (e *env) runReport(c *cobra.Command, paths []string, f *reportFlags) error 
 			return err
 		}
 	}
-	cs, err := e.openCase(c.Context(), paths)
+	ctx, cs, end, err := e.caseWithin(c, paths)
 	if err != nil {
 		return err
 	}
-	defer cs.Close()
-	ctx, cancel := within(c)
-	defer cancel()
+	defer end()
 	e.maskReport(cs, o)
 	r, err := report.Build(ctx, cs, *o)
 	if err != nil {

@@ -21,13 +21,11 @@ call_id.`,
 		Args:              cobra.MinimumNArgs(2),
 		ValidArgsFunction: completeCalls,
 		RunE: func(c *cobra.Command, args []string) error {
-			cs, err := e.openCase(c.Context(), args[:len(args)-1])
+			ctx, cs, end, err := e.caseWithin(c, args[:len(args)-1])
 			if err != nil {
 				return err
 			}
-			defer cs.Close()
-			ctx, cancel := within(c)
-			defer cancel()
+			defer end()
 			x, err := cs.Call(ctx, args[len(args)-1], forensics.CallOptions{MaxBody: int(maxBody)})
 			if err != nil {
 				return e.questionError(err)
@@ -57,13 +55,11 @@ func (e *env) cmdFollow() *cobra.Command {
 		Args:              cobra.MinimumNArgs(2),
 		ValidArgsFunction: completeCalls,
 		RunE: func(c *cobra.Command, args []string) error {
-			cs, err := e.openCase(c.Context(), args[:len(args)-1])
+			ctx, cs, end, err := e.caseWithin(c, args[:len(args)-1])
 			if err != nil {
 				return err
 			}
-			defer cs.Close()
-			ctx, cancel := within(c)
-			defer cancel()
+			defer end()
 			s, err := cs.Follow(ctx, args[len(args)-1], forensics.FollowOptions{MaxBytes: int(maxBytes)})
 			if err != nil {
 				return e.questionError(err)

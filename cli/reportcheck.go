@@ -115,13 +115,11 @@ func (e *env) checkReport(c *cobra.Command, args []string, recheck string, every
 			o.Checks[i] = nil // the report says that it was not verified
 		}
 	}
-	cs, err := e.openCase(c.Context(), paths)
+	ctx, cs, end, err := e.caseWithin(c, paths)
 	if err != nil {
 		return nil, err
 	}
-	defer cs.Close()
-	ctx, cancel := within(c)
-	defer cancel()
+	defer end()
 	e.maskReport(cs, o)
 	if o.MaskID != r.Basis.Mask {
 		return nil, exit.Usagef("the report is masked by the policy with SHA-256 %s: give this policy with --mask=POLICY.yaml", cmp.Or(r.Basis.Mask, "none"))
