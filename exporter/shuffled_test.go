@@ -35,10 +35,10 @@ var shuffles = []struct {
 	{"a packet is late", func(rnd *rand.Rand, list []aPacket) []float64 { return late(rnd, list, rnd.Intn(len(list))) }},
 	{"the third packet is late", func(rnd *rand.Rand, list []aPacket) []float64 { return late(rnd, list, 2) }},
 	{"a packet of the handshake is late", func(rnd *rand.Rand, list []aPacket) []float64 { return late(rnd, list, rnd.Intn(2)) }},
-	{"one direction is late", func(rnd *rand.Rand, list []aPacket) []float64 {
+	{"one direction is late after the handshake", func(rnd *rand.Rand, list []aPacket) []float64 {
 		at, by, client := inOrder(list), float64(1+rnd.Intn(6))+0.5, rnd.Intn(2) == 0
 		for i := range at {
-			if sameSender(list[0], list[i]) == client {
+			if i > 2 && sameSender(list[0], list[i]) == client {
 				at[i] += by
 			}
 		}
@@ -67,9 +67,13 @@ func inOrder(list []aPacket) []float64 {
 	return at
 }
 
-// late moves a packet behind up to 12 others that are at most 50 ms later.
+// late moves a packet behind up to 12 others that are at most 50 ms later. A FIN or RST stays, because its place says
+// what it ended.
 func late(rnd *rand.Rand, list []aPacket, i int) []float64 {
 	at, by := inOrder(list), 1+rnd.Intn(12)
+	if i >= len(list) || tcpAt(list[i].data)[13]&5 != 0 {
+		return at
+	}
 	for ; i < len(at) && by > 0; by-- {
 		if j := i + by; j < len(at) && list[j].at-list[i].at < 50e6 {
 			at[i] = float64(j) + 0.5

@@ -352,6 +352,7 @@ func (c *Conn) begin(connectUs int64) {
 	}
 	began := c.hasISN
 	began[dissect.ToServer] = began[dissect.ToServer] || began[dissect.ToClient] // a SYN-ACK says where (RFC 9293 section 3.5)
+	began[dissect.ToClient] = began[dissect.ToClient] || c.stream != nil && c.stream.Opens(uint8(dissect.ToClient))
 	c.shard.take(c, talkCost)
 	c.d = c.shard.engine.NewConn(dissect.Info{Transport: c.transport, ClientPort: client.port, ServerPort: server.port,
 		IPVersion: version, Multicast: to.IsMulticast() || to == limitedBroadcast,

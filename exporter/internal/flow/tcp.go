@@ -138,7 +138,7 @@ func (t *tcpSink) conn(dir uint8) *dissect.Conn {
 	if t.d == nil {
 		(*Conn)(t).begin((*Conn)(t).connectUs())
 		other := 1 - dir
-		if seq, ok := t.stream.Began(other); ok && !(t.hasISN[other] && t.isn[other]+1 == seq) {
+		if seq, ok := t.stream.Began(other); ok && !(t.hasISN[other] && t.isn[other]+1 == seq) && !t.stream.Opens(other) {
 			t.d.Begins(dissect.Dir(other), seq)
 		}
 	}

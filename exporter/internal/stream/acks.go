@@ -34,6 +34,9 @@ func (c *Conn) acknowledge(dir uint8, s *Segment) {
 			}
 		}
 	}
+	if o := &c.half[dir^1]; o.begun && s.Seq == o.base && (!h.answered || before(s.Ack, h.opening)) {
+		h.answered, h.opening = true, s.Ack
+	}
 	if !h.hasAck || before(h.acked, s.Ack) {
 		h.acked, h.hasAck = s.Ack, true
 		if h.passed > 0 && h.acked == h.next {
@@ -189,6 +192,13 @@ func (c *Conn) refuteHeld(dir uint8, s *Segment) {
 		last := h.held[len(h.held)-1]
 		h.next, h.base, h.top = h.held[0].Seq, h.held[0].Seq, last.Seq+uint32(last.Len)
 	}
+}
+
+// Opens reports whether the capture has a direction from its beginning although its SYN was not captured: it begins at
+// what the other side acknowledged behind its own SYN, before it sent anything.
+func (c *Conn) Opens(dir uint8) bool {
+	h := &c.half[dir]
+	return h.answered && (!h.started || h.base == h.opening)
 }
 
 // Begins reports whether direction dir is known to begin at seq.

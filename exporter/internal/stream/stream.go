@@ -136,8 +136,10 @@ type half struct {
 	spoke     bool // a packet of this direction was seen
 	begun     bool // its SYN was seen
 	placed    bool // it has not started, but top is where it is
-	undialled bool // the other direction shows the handshake, and the SYN of this one may still come
+	undialled bool // a SYN-ACK began it, and its SYN may still come
 	hasAck    bool
+	answered  bool   // the other direction's handshake names its beginning
+	opening   uint32 // that beginning
 	window    uint32 // the largest that its sender announced
 	next      uint32
 	base      uint32 // where the stream began
@@ -237,8 +239,6 @@ func (c *Conn) accept(dir uint8, h *half, s *Segment) Verdict {
 			c.drain()
 		}
 		h.begun = h.base == seq
-	} else if o := &c.half[dir^1]; h.begun && s.Flags&ACK != 0 && !o.started && o.since == 0 { // packets of two queues: its SYN-ACK may still come
-		o.undialled, o.since, o.holeTime = true, c.packets, s.Time
 	}
 	if s.Len > 0 {
 		c.In[dir] += int64(len(s.Payload))
@@ -253,7 +253,7 @@ func (c *Conn) take(dir uint8, h *half, seq uint32, s *Segment) (v Verdict) {
 			return 0
 		}
 		c.start(h, c.beginning(dir, seq), s)
-		h.unsure = h.undialled || !h.hasAck || h.acked != seq
+		h.unsure = !h.hasAck || h.acked != seq
 		if h.hasAck && before(s.end(), h.acked) { // it could not be judged before
 			h.own()
 			h.claim = &Segment{Packet: s.Packet, Seq: c.half[dir^1].high(), Ack: h.acked, Doubt: UnsentAck}
