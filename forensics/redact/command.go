@@ -6,6 +6,21 @@ import (
 	"strings"
 )
 
+// fillsKey are the commands of Redis with a key and then everything that is in it: numbers, fields, members.
+var fillsKey = map[string]bool{
+	"setex": true, "psetex": true, "setrange": true, "restore": true, "lset": true, "lrem": true, "linsert": true, "lpos": true, "lpush": true,
+	"lpushx": true, "rpush": true, "rpushx": true, "sadd": true, "srem": true, "sismember": true, "smismember": true, "zadd": true, "zrem": true,
+	"zscore": true, "zmscore": true, "zincrby": true, "zrank": true, "zrevrank": true, "pfadd": true, "hset": true, "hmset": true, "hsetnx": true,
+	"xadd": true, "getset": true,
+}
+
+// replyErrors are the first words of errors of Redis, which say nothing of the values.
+var replyErrors = map[string]bool{
+	"ERR": true, "WRONGTYPE": true, "WRONGPASS": true, "NOAUTH": true, "NOPERM": true, "MOVED": true, "ASK": true, "CROSSSLOT": true, "TRYAGAIN": true,
+	"CLUSTERDOWN": true, "READONLY": true, "MASTERDOWN": true, "NOREPLICAS": true, "LOADING": true, "BUSY": true, "OOM": true, "MISCONF": true,
+	"EXECABORT": true, "NOSCRIPT": true, "BUSYKEY": true, "IOERR": true,
+}
+
 // sitePassword is the command of FTP that changes a password.
 const sitePassword = "SITE PSWD"
 
@@ -19,7 +34,7 @@ func (p *Policy) Command(words []string) []string {
 func (t *task) arguments(words []string) []string {
 	out := make([]string, len(words))
 	next := false // the word is the value of the previous one
-	rest := false // everything that follows is secret
+	rest := false // everything that follows is secret, up to a reply
 	for i := range words {
 		w := words[i]
 		bare := strings.Trim(w, `"'`)
@@ -28,8 +43,8 @@ func (t *task) arguments(words []string) []string {
 			w = t.script(w, words[min(i+1, len(words)):])
 		}
 		switch {
-		case w == "→" && t.secretReply(words[:i], strings.Join(words[i+1:min(i+2, len(words))], "")): // the reply, in a summary
-			out[i], rest = w, true
+		case w == "→": // the reply, in a summary
+			out[i], next, rest = w, false, t.secretReply(words[:i], strings.Join(words[i+1:min(i+2, len(words))], ""))
 			continue
 		case rest || next && (!strings.HasPrefix(w, "-") || !strings.HasPrefix(words[i-1], "-")):
 			out[i] = t.value(w)
@@ -39,6 +54,8 @@ func (t *task) arguments(words []string) []string {
 			out[i] = t.value(w)
 			continue
 		case strings.EqualFold(bare, "auth") && (i == 0 || i == 2 && strings.EqualFold(words[0], "hello")) && t.passwords():
+			rest = true
+		case i == 1 && fillsKey[strings.ToLower(strings.Trim(words[0], `"'`))] && t.secretWord(bare):
 			rest = true
 		case i == 1 && strings.EqualFold(bare, "pswd") && strings.EqualFold(words[0], "site") && t.passwords(): // of FTP: the old and the new one
 			rest = true
@@ -55,6 +72,9 @@ func (t *task) arguments(words []string) []string {
 func (t *task) secretReply(command []string, first string) bool {
 	switch first {
 	case "", "OK", "QUEUED", "(nil)", "[]", "{}", "error:":
+		return false
+	}
+	if replyErrors[first] || len(command) > 0 && (strings.EqualFold(command[0], "auth") || strings.EqualFold(command[0], "hello")) {
 		return false
 	}
 	number := strings.Trim(first, "0123456789-") == ""

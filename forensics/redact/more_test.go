@@ -100,6 +100,14 @@ func TestSecretsInFields(t *testing.T) {
 	p := Default()
 	for _, tt := range []struct{ name, kind, text, want string }{
 		{"an answer of Redis", "command", "GET api_key → a b c", "GET api_key → [masked] [masked] [masked]"},
+		{"a value of Redis behind its time", "command", "SETEX u:token 100 abc → OK", "SETEX u:token [masked] [masked] → OK"},
+		{"members of a list of Redis", "command", "LPUSH u:token abc d → 2", "LPUSH u:token [masked] [masked] → 2"},
+		{"members of a set of Redis, in a script", "command", `EVAL "redis.call('SADD','u:token',ARGV[1])" 0 abc`, `EVAL "redis.call('SADD','u:token',ARGV[1])" 0 [masked]`},
+		{"a login of Redis", "command", "HELLO 3 AUTH default abc → {server: redis, version: 7.0.15}", "HELLO 3 AUTH [masked] [masked] → {server: redis, version: 7.0.15}"},
+		{"a refused login of Redis", "command", "AUTH *** → WRONGPASS user is disabled.", "AUTH [masked] → WRONGPASS user is disabled."},
+		{"an error of Redis", "command", "GET u:token → MOVED 3999 127.0.0.1:6381", "GET u:token → MOVED 3999 127.0.0.1:6381"},
+		{"text of XML", "text/xml", `<a><![CDATA[password=abc]]></a><b>{"token":"d"}</b><c>e: f</c>`, `<a><![CDATA[password=[masked]]]></a><b>{"token":"[masked]"}</b><c>e: f</c>`},
+		{"a script of HTML", "text/html", `<p>Password: abc</p><script>var c={apiKey:"d",n:1}</script>`, `<p>Password: [masked]</p><script>var c={apiKey:"[masked]",n:1}</script>`},
 		{"a field of Redis before others", "command", "HMGET u api_key n → [abc, d]", "HMGET u api_key [masked] → [masked] [masked]"},
 		{"a status of Redis", "command", "SET u:token abc → OK", "SET u:token [masked] → OK"},
 		{"an identifier of Redis", "command", "XADD s * token abc → 17-0", "XADD s * token [masked] → 17-0"},

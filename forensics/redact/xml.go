@@ -18,14 +18,25 @@ func (t *task) xml(s string) string {
 		t.report(byName, text)
 		edits = append(edits, edit{start, end, t.p.mask})
 	}
+	// between masks text between tags, which is a text of its own.
+	between := func(start, end int) {
+		switch text := s[start:end]; {
+		case masked > 0:
+			replace(start, end)
+		case strings.ContainsAny(text, "=:"):
+			code := t.code
+			if out := t.text("", text, 1); out != text {
+				edits = append(edits, edit{start, end, out})
+			}
+			t.code = code
+		}
+	}
 	for i := 0; i < len(s); {
 		lt := strings.IndexByte(s[i:], '<')
 		if lt < 0 {
 			lt = len(s) - i
 		}
-		if masked > 0 {
-			replace(i, i+lt)
-		}
+		between(i, i+lt)
 		if i += lt; i >= len(s) {
 			break
 		}
@@ -34,9 +45,7 @@ func (t *task) xml(s string) string {
 			i = pastAny(s, i, "-->")
 		case strings.HasPrefix(s[i:], "<![CDATA["):
 			end := pastAny(s, i, "]]>")
-			if masked > 0 {
-				replace(min(i+9, end), max(i+9, end-3))
-			}
+			between(min(i+9, end), max(min(i+9, end), end-3))
 			i = end
 		case after(s, i+1) == '?' || after(s, i+1) == '!':
 			i = pastAny(s, i, ">")
