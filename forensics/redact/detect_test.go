@@ -38,6 +38,7 @@ func TestDetectors(t *testing.T) {
 		{"a Slack webhook", "https://hooks.slack.com/services/T00000000/B00000000/XXXXXXXX", "slack_token=hooks.slack.com/services/[masked]"},
 		{"an npm token", "//registry/:_authToken=npm_" + strings.Repeat("a1", 18), "service_token=npm_[masked]"},
 		{"a SendGrid key", "SG." + strings.Repeat("aB1-", 5) + "." + strings.Repeat("xY2_", 10), "service_token=SG.[masked]"},
+		{"a token of Doppler", "dp.pt." + strings.Repeat("aB1", 14), "service_token=dp.pt.[masked]"},
 		{"a token of a bot", "/bot123456789:AA" + strings.Repeat("a1x", 11) + "/getMe", "service_token=123456789:[masked]"},
 		{"words like prefixes", "npm_install sk-learn hf_hub desk-abcdefghij0123456789abcdefghij0123456789abcdefghij SG.1 12:AA", ""},
 		{"a link to reset a password", "/reset-password/1f9UmdIdPE6X8nBALzbF?x=1", "path_token=[masked]"},

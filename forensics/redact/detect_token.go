@@ -27,6 +27,9 @@ var issuedTokens = []issuedToken{
 	{kService, "SG.", 40, token | dot}, {kService, "xkeysib-", 40, token}, {kService, "whsec_", 20, base64s}, {kService, "sq0csp-", 30, token}, {kService, "sq0atp-", 20, token},
 	{kService, "hvs.", 24, token}, {kService, "hvb.", 24, token}, {kService, "hvr.", 24, token}, {kService, "AGE-SECRET-KEY-", 50, alnum}, {kService, "lin_api_", 20, alnum}, {kService, "NRAK-", 20, alnum},
 	{kService, "PMAK-", 30, token}, {kService, "figd_", 20, token}, {kService, "glsa_", 32, word}, {kService, "pul-", 40, alnum}, {kService, "tfp_", 40, word}, {kService, "ntn_", 40, alnum},
+	{kService, "GOCSPX-", 24, token}, {kService, "dp.pt.", 40, alnum}, {kService, "dp.st.", 40, token | dot}, {kService, "sbp_", 40, alnum}, {kService, "pscale_tkn_", 32, token}, {kService, "pscale_pw_", 32, token},
+	{kService, "sntrys_", 40, base64s}, {kService, "sntryu_", 64, alnum}, {kService, "gsk_", 40, alnum}, {kService, "xai-", 40, alnum}, {kService, "r8_", 37, alnum}, {kService, "phx_", 40, alnum}, {kService, "nvapi-", 40, token},
+	{kService, "fm2_", 40, base64s}, {kService, "ops_", 100, token}, {kService, "pplx-", 40, alnum}, {kService, ".atlasv1.", 60, token},
 }
 
 // issuedEnds lists the tokens by the last byte of their prefix before its sign.

@@ -266,6 +266,9 @@ func delimits(c byte) bool {
 
 // inner masks a string that may contain its own names: a URL, a log line, a command.
 func (t *task) inner(s string) string {
+	if isStatement(s) {
+		return t.sql(s)
+	}
 	if strings.IndexByte(s, '=') >= 0 && (strings.IndexByte(s, '?') >= 0 || isForm(s)) {
 		return t.form(s)
 	}

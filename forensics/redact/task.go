@@ -195,7 +195,7 @@ func (t *task) text(contentType, s string, depth int) string {
 	first := after(head, 0)
 	t.code = strings.HasSuffix(kind, "javascript") || strings.HasSuffix(kind, "ecmascript")
 	switch comma := csvKinds[kind]; {
-	case kind == "sql":
+	case kind == "sql", kind == "" && isStatement(head):
 		return t.sql(s)
 	case kind == sqlSummary:
 		if at := strings.LastIndex(s, arrow); at >= 0 {
@@ -211,11 +211,16 @@ func (t *task) text(contentType, s string, depth int) string {
 	case first == '{' || first == '[' || first == '"' && strings.Contains(kind, "json"):
 		return t.json(s, depth)
 	case first == '<':
-		return t.xml(s)
+		return t.xml(s, depth)
 	case kind == "application/x-www-form-urlencoded", isForm(head):
 		return t.form(s)
 	}
 	return t.plain(s)
+}
+
+// isStatement reports whether a text is a statement of SQL that has columns and then their values.
+func isStatement(head string) bool {
+	return len(head) > 12 && strings.EqualFold(head[:12], "insert into ")
 }
 
 // isMultipart reports whether a text begins like a multipart form.

@@ -1,10 +1,13 @@
 package redact
 
-import "strings"
+import (
+	"html"
+	"strings"
+)
 
 // xml masks the text of elements and the values of attributes with secret names, and searches the
 // rest. It parses tags only, so the document may be cut or invalid.
-func (t *task) xml(s string) string {
+func (t *task) xml(s string, depth int) string {
 	var edits []edit
 	var open []string // local names
 	masked := 0       // number of open elements from the first secret one on, or 0
@@ -23,9 +26,12 @@ func (t *task) xml(s string) string {
 		switch text := s[start:end]; {
 		case masked > 0:
 			replace(start, end)
-		case strings.ContainsAny(text, "=:"):
-			code := t.code
-			if out := t.text("", text, 1); out != text {
+		case strings.ContainsAny(text, "=:<&"):
+			code, plain := t.code, html.UnescapeString(text)
+			if out := t.text("", plain, depth+1); out != plain {
+				if plain != text {
+					out = html.EscapeString(out)
+				}
 				edits = append(edits, edit{start, end, out})
 			}
 			t.code = code
@@ -42,7 +48,9 @@ func (t *task) xml(s string) string {
 		}
 		switch {
 		case strings.HasPrefix(s[i:], "<!--"):
-			i = pastAny(s, i, "-->")
+			end := pastAny(s, i, "-->")
+			between(min(i+4, end), max(min(i+4, end), end-3))
+			i = end
 		case strings.HasPrefix(s[i:], "<![CDATA["):
 			end := pastAny(s, i, "]]>")
 			between(min(i+9, end), max(min(i+9, end), end-3))
