@@ -94,6 +94,24 @@ func (c *Case) StoredBody(ctx context.Context, bundle int, hash string) (*Body, 
 	return list[hash], err
 }
 
+// anyBundle stands for every bundle of a case.
+const anyBundle = -1
+
+// Bodies returns the stored bodies with these hashes and content types, masked if the case is, with at most so many bytes of each.
+func (c *Case) Bodies(ctx context.Context, types map[string]string, most int) (map[string]*Body, error) {
+	stored, err := c.storedBodies(ctx, anyBundle, slices.Sorted(maps.Keys(types)), most)
+	if err != nil {
+		return nil, err
+	}
+	for hash, b := range stored {
+		b.ContentType, b.Truncated = types[hash], int64(len(b.Data)) < b.Size
+		if err := c.maskBody(ctx, b); err != nil {
+			return nil, err
+		}
+	}
+	return stored, nil
+}
+
 // storedBodies joins the overlapping parts of a bundle's bodies. It reads unmasked parts, because
 // masking would change their lengths and break the offsets.
 func (c *Case) storedBodies(ctx context.Context, b int, hashes []string, most int) (map[string]*Body, error) {

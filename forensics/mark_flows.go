@@ -156,7 +156,7 @@ func (c *Case) sightings(ctx context.Context, b int, one *bundleMarks) error {
 }
 
 func (c *Case) ofBundle(b int) string {
-	if !c.several() {
+	if !c.several() || b == anyBundle {
 		return ""
 	}
 	return fmt.Sprintf(" AND bundle = %d", b)

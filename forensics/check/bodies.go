@@ -3,7 +3,6 @@ package check
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,7 +14,6 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
-	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
@@ -110,40 +108,20 @@ type body struct {
 
 // fetch reads the bodies of some exchanges.
 func (q *scope) fetch(ctx context.Context, list []*exchange) error {
-	wanted := map[string]*body{}
-	var marks []string
-	var args []any
+	types := map[string]string{}
 	for _, x := range list {
-		for _, hash := range []string{x.reqHash, x.resHash} {
-			if hash != "" && wanted[hash] == nil {
-				wanted[hash] = &body{}
-				raw, err := hex.DecodeString(hash)
-				if err != nil {
-					return err
-				}
-				marks, args = append(marks, "?"), append(args, raw)
-			}
-		}
+		types[x.reqHash], types[x.resHash] = x.request.Get("Content-Type"), x.response.Get("Content-Type")
 	}
-	if len(marks) > 0 {
-		// Parts overlap: the offset shows which bytes repeat the previous part.
-		_, err := q.c.Each(ctx, forensics.Query{SQL: `SELECT DISTINCT sha256, part, "offset", size, complete, coalesce(encode(text), bytes) FROM bodies
-			WHERE sha256 IN (` + strings.Join(marks, ", ") + `) AND "offset" < ` + fmt.Sprint(maxBody) + ` ORDER BY sha256, part`, Args: args}, nil,
-			func(_ []forensics.Column, row []any) error {
-				hash, _ := row[0].([]byte)
-				b := wanted[hex.EncodeToString(hash)]
-				offset, _ := row[2].(int64)
-				size, _ := row[3].(int64)
-				complete, _ := row[4].(bool)
-				data, _ := row[5].([]byte)
-				if have := int64(len(b.text)); offset <= have && offset+int64(len(data)) > have {
-					b.text = append(b.text, data[have-offset:]...)
-				}
-				b.whole = complete && int64(len(b.text)) == size && size <= maxBody
-				return nil
-			})
-		if err != nil {
-			return err
+	delete(types, "")
+	stored, err := q.c.Bodies(ctx, types, maxBody)
+	if err != nil {
+		return err
+	}
+	wanted := map[string]*body{}
+	for hash := range types {
+		wanted[hash] = &body{}
+		if b := stored[hash]; b != nil {
+			wanted[hash] = &body{b.Data, b.Complete && !b.Truncated}
 		}
 	}
 	none := &body{whole: true}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -193,5 +194,22 @@ func TestACacheIsOfAServiceWhateverReplicaAnswers(t *testing.T) {
 	o := run(t, made(t, &c, twoPods), nil, "  - {name: x, calls: 'path == \"/slow\"', cached: {calls: 'path == \"/stock\"'}}\n").Results[0]
 	if o.Status != check.Fail || len(o.Broken) != 1 || o.Broken[0].Call == nil {
 		t.Errorf("%+v", o)
+	}
+}
+
+// TestSchemasHoldForMaskedBodies checks a body in a case that masks one of its values: its other values hold as
+// without a mask, and the secret cannot be guessed.
+func TestSchemasHoldForMaskedBodies(t *testing.T) {
+	var c traffic.Capture
+	c.Exchange(0, ms, "a", "10.0.0.1", "10.0.0.2:80", traffic.HTTP("POST /login HTTP/1.1", "Host: a\r\nContent-Type: application/json", `{"user":"ann","password":"q7Xk2mPz9w"}`), traffic.HTTP("HTTP/1.1 200 OK", "", ""))
+	masked, err := forensics.Open(t.Context(), []string{made(t, &c, "").Bundles()[0].Path}, forensics.Options{Threads: 2, MaskSecrets: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer masked.Close()
+	for schema, want := range map[string]check.Status{`user: {const: ann}`: check.Pass, `user: {const: bob}`: check.Fail, `password: {pattern: "^q7"}`: check.Fail, `password: {pattern: "^zz"}`: check.Fail} {
+		if o := run(t, masked, nil, "  - {name: x, calls: http, request_schema: {properties: {"+schema+"}}}\n").Results[0]; o.Status != want || strings.Contains(fmt.Sprint(o.Broken), "incomplete") {
+			t.Errorf("%s: %+v", schema, o)
+		}
 	}
 }
