@@ -208,11 +208,16 @@ func forms(v string) []string {
 	slices.Reverse(bytesBack)
 	list := []string{v, escaped, url.QueryEscape(v), url.PathEscape(v), html.EscapeString(v), strings.ToLower(v), strings.ToUpper(v), string(back),
 		hex.EncodeToString([]byte(v)), strings.ToUpper(hex.EncodeToString([]byte(v))), hex.EncodeToString(bytesBack)}
-	var spaced strings.Builder
-	for i := range len(v) {
-		spaced.WriteString(`\x` + strings.ToUpper(hex.EncodeToString([]byte{v[i]})))
+	for _, sign := range []string{`\x`, `\\x`, `\u00`, `\\u00`, "%"} { // every byte escaped
+		var upper, lower strings.Builder
+		for i := range len(v) {
+			digits := hex.EncodeToString([]byte{v[i]})
+			upper.WriteString(sign + strings.ToUpper(digits))
+			lower.WriteString(sign + digits)
+		}
+		list = append(list, upper.String(), lower.String())
 	}
-	list = append(list, spaced.String(), strings.ReplaceAll(spaced.String(), `\`, `\\`))
+	list = append(list, lowerEscapes(url.QueryEscape(v)), lowerEscapes(url.PathEscape(v)))
 	for _, enc := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
 		for shift := range 3 { // the alignment in base64 depends on the preceding bytes
 			text := enc.EncodeToString([]byte("\x00\x00"[:shift] + v))
@@ -227,6 +232,15 @@ func forms(v string) []string {
 		}
 	}
 	return list
+}
+
+// lowerEscapes writes the digits of percent escapes in lower case.
+func lowerEscapes(s string) string {
+	parts := strings.Split(s, "%")
+	for i := 1; i < len(parts); i++ {
+		parts[i] = strings.ToLower(parts[i][:2]) + parts[i][2:]
+	}
+	return strings.Join(parts, "%")
 }
 
 // Mask masks every known value in a text. Nil masks nothing.

@@ -1,6 +1,7 @@
 package redact
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -20,6 +21,11 @@ func TestKnownMasksEveryForm(t *testing.T) {
 			if out := k.Mask("before " + f + " after"); len(f) >= leastKnown && strings.Contains(out, f) {
 				t.Errorf("%q is not masked in %q", f, out)
 			}
+		}
+	}
+	for _, f := range []string{"a%26b%3d%22c+d", "%5a%71%30%30%78%4b%37%2d%70", "%5A%71%30%30%78%4B%37%2D%70", `\u005a\u0071\u0030\u0030\u0078`, `\x5a\x71\x30\x30\x78`} {
+		if !slices.ContainsFunc(append(forms(values[3]), forms(values[4])...), func(form string) bool { return strings.HasPrefix(form, f) }) {
+			t.Errorf("no value is written like %s", f)
 		}
 	}
 	if out := k.Mask("nothing here, page_size=20"); out != "nothing here, page_size=20" {
