@@ -219,6 +219,9 @@ func (c *Conn) accept(dir uint8, h *half, s *Segment) Verdict {
 	if s.Flags&ACK != 0 && !c.half[dir^1].unsent(s.Ack) {
 		c.acknowledge(dir^1, s)
 	}
+	if o := &c.half[dir^1]; o.answered && o.spoke && !o.started {
+		c.start(o, o.opening, s)
+	}
 	seq := s.Seq
 	if s.Flags&SYN != 0 {
 		seq++
@@ -279,8 +282,13 @@ func (c *Conn) take(dir uint8, h *half, seq uint32, s *Segment) (v Verdict) {
 // beginning is where a direction begins whose first captured bytes are at seq. If the SYN of the other one was captured,
 // it begins at what that has acknowledged, and the bytes up to seq are missing.
 func (c *Conn) beginning(dir uint8, seq uint32) uint32 {
-	if h := &c.half[dir]; h.hasAck && c.half[dir^1].begun && before(h.acked, seq) && seq-h.acked <= maxBack {
-		return h.acked
+	h := &c.half[dir]
+	at := h.acked
+	if h.answered {
+		at = h.opening
+	}
+	if h.hasAck && c.half[dir^1].begun && before(at, seq) && seq-at <= maxBack {
+		return at
 	}
 	return seq
 }
