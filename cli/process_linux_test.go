@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -54,6 +55,14 @@ func names(t *testing.T, dir string) (out []string) {
 	return out
 }
 
+// hangup is SIGHUP, or SIGTERM if SIGHUP is ignored, as below nohup.
+func hangup() os.Signal {
+	if signal.Ignored(syscall.SIGHUP) {
+		return syscall.SIGTERM
+	}
+	return syscall.SIGHUP
+}
+
 func TestInterruptLeavesNothing(t *testing.T) {
 	sample, err := os.ReadFile("../samples/http1.pcapng")
 	if err != nil {
@@ -66,9 +75,9 @@ func TestInterruptLeavesNothing(t *testing.T) {
 	}{
 		{"before the first byte of a slow pipe", 0, os.Interrupt},
 		{"inside the file header", 10, syscall.SIGTERM},
-		{"in the middle of a slow pipe", len(sample) / 2, syscall.SIGHUP},
+		{"in the middle of a slow pipe", len(sample) / 2, hangup()},
 		{"after a whole capture, the pipe still open", len(sample), os.Interrupt},
-		{"while the bundle is being written", len(sample) + 64<<10, syscall.SIGHUP},
+		{"while the bundle is being written", len(sample) + 64<<10, hangup()},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			data := sample
@@ -133,7 +142,7 @@ func TestServersEndWithoutAnError(t *testing.T) {
 		t.Fatal(stderr)
 	}
 	for _, args := range [][]string{{"serve", path, "--addr", "127.0.0.1:0"}, {"mcp", path}} {
-		for _, by := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+		for _, by := range []os.Signal{os.Interrupt, syscall.SIGTERM, hangup()} {
 			c, _ := program(t, args...)
 			c.Stderr = nil
 			printed, err := c.StderrPipe()
