@@ -83,7 +83,7 @@ func late(rnd *rand.Rand, list []aPacket, i int) []float64 {
 	return at
 }
 
-// endsAt is where the addresses and the ports of a TCP segment are.
+// endsAt returns the source and the destination of a TCP segment, each an address and a port.
 func endsAt(p aPacket) [2]string {
 	ip, tcp := ipAt(p.data), tcpAt(p.data)
 	from, size := 12, 4

@@ -22,7 +22,7 @@ func (r *reader) role(b []byte) {
 
 // userRole reads a request with a user and a role.
 func (r *reader) userRole(b []byte) {
-	user, role := ends(b)
+	user, role := ends(b, 1)
 	r.o.User, r.o.Role = some(string(user)), some(string(role))
 	add(&r.parts, r.o.User.V+" "+r.o.Role.V)
 }
@@ -34,17 +34,13 @@ func (r *reader) grant(b []byte) {
 		if n != 2 {
 			continue
 		}
-		what, key, end := "read", []byte(nil), []byte(nil)
+		what := "read"
 		for n, v := range fields(v.b) {
-			switch n {
-			case 1:
+			if n == 1 {
 				what = [...]string{"read", "write", "readwrite"}[min(v.n, 2)]
-			case 2:
-				key = v.b
-			case 3:
-				end = v.b
 			}
 		}
+		key, end := ends(v.b, 2)
 		r.target(what, key, end)
 	}
 }
@@ -52,14 +48,6 @@ func (r *reader) grant(b []byte) {
 // revoke reads an AuthRoleRevokePermissionRequest.
 func (r *reader) revoke(b []byte) {
 	r.role(b)
-	var key, end []byte
-	for n, v := range fields(b) {
-		switch n {
-		case 2:
-			key = v.b
-		case 3:
-			end = v.b
-		}
-	}
+	key, end := ends(b, 2)
 	r.target("", key, end)
 }

@@ -6,24 +6,11 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
-// ends are the key and the end in fields 1 and 2.
-func ends(b []byte) (key, end []byte) {
-	for n, v := range fields(b) {
-		switch n {
-		case 1:
-			key = v.b
-		case 2:
-			end = v.b
-		}
-	}
-	return key, end
-}
-
 // span reads a RangeRequest, a DeleteRangeRequest, or an UnlockRequest.
 func (r *reader) span(b []byte) { r.spanOf("", b) }
 
 func (r *reader) spanOf(what string, b []byte) {
-	key, end := ends(b)
+	key, end := ends(b, 1)
 	r.target(what, key, end)
 }
 

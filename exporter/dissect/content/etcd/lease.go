@@ -85,7 +85,7 @@ func (r *reader) leader(b []byte) {
 	for n, v := range fields(b) {
 		switch n {
 		case 1:
-			name, _ := ends(v.b)
+			name, _ := ends(v.b, 1)
 			r.target("", name, nil)
 			r.leaderKey(v.b)
 		case 2:

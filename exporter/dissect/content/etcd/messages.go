@@ -55,6 +55,19 @@ func fields(b []byte) iter.Seq2[protowire.Number, value] {
 	}
 }
 
+// ends are the key and the end in the field first and the one after it.
+func ends(b []byte, first protowire.Number) (key, end []byte) {
+	for n, v := range fields(b) {
+		switch n {
+		case first:
+			key = v.b
+		case first + 1:
+			end = v.b
+		}
+	}
+	return key, end
+}
+
 // method has the readers of the messages of one method; nil: they say nothing more.
 type method struct{ request, answer func(*reader, []byte) }
 
