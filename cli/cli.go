@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -127,7 +128,12 @@ func (e *env) root() *cobra.Command {
 	c.PersistentFlags().StringVar(&e.Colour, "color", "auto", "colour: auto, always or never")
 	c.PersistentFlags().StringVar(&e.accessPath, "access-log", "", "file to which JSON lines are appended: each command, its bundles, and each question to mcp and serve")
 	completes(c, "color", "auto", "always", "never")
+	for _, g := range groups {
+		c.AddGroup(&cobra.Group{ID: g.title, Title: g.title})
+	}
+	c.SetHelpCommandGroupID(other)
 	for _, sub := range e.commands() {
+		sub.GroupID = groupOf(sub.Name())
 		command.CheckAllArgs(sub)
 		e.runs(sub)
 		c.AddCommand(sub)
@@ -164,7 +170,29 @@ func (e *env) page(c *cobra.Command) {
 	}
 }
 
-// commands lists the commands; a new command is one file and one line here.
+// groups are the commands as help lists them, by what a user wants to do.
+var groups = []struct{ title, names string }{
+	{"Bundles and captures", "bundle decrypt packets cut merge redact"},
+	{"Questions", "info ask check query show follow sql shell tail objects report"},
+	{"Recording", "record snapshot fetch kubectl ring doctor extcap"},
+	{"Evidence", "verify seal timestamp reveal custody handover receive"},
+	{"Servers and stores", "serve mcp store lake"},
+	{"Reference", "kfl schema protocols"},
+	{other, "completion version"},
+}
+
+const other = "Other commands"
+
+func groupOf(name string) string {
+	for _, g := range groups {
+		if slices.Contains(strings.Fields(g.names), name) {
+			return g.title
+		}
+	}
+	return ""
+}
+
+// commands lists the commands; a new command is one file, one line here, and its name in groups.
 func (e *env) commands() []*cobra.Command {
 	return []*cobra.Command{
 		record.Command(&e.Streams),

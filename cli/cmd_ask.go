@@ -43,7 +43,6 @@ as tools. pcapsule ask QUESTION --help lists the flags of a question.`,
 	}
 	c.SetFlagErrorFunc(func(at *cobra.Command, err error) error {
 		if words := at.Flags().Args(); at == c && len(words) > 0 {
-			e.running = true // its hint is better than that of a flag
 			return notAQuestion(c, words)
 		}
 		return command.FlagError(at, err)
@@ -85,7 +84,6 @@ func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
 		c.Aliases = []string{q.Name}
 	}
 	c.RunE = func(c *cobra.Command, args []string) error {
-		e.running = true
 		in := map[string]any{}
 		for name, value := range given {
 			if c.Flags().Changed(dashed(name)) {

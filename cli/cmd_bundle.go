@@ -150,13 +150,10 @@ func outputOf(capture string) string {
 // options reads the flags. It refuses an output that cannot be created.
 func (f *bundleFlags) options(e *env) (exporter.Options, error) {
 	o := exporter.Options{Kube: f.kube, Hosts: f.hosts, Filter: f.filter, Only: f.only, Without: f.without, Jobs: f.jobs, Release: version.Release, Stdin: e.In}
-	if f.output == "" {
-		return o, exit.Usagef("missing output: give -o NAME.pcapsule")
+	err := newBundle(f.output)
+	if err != nil {
+		return o, err
 	}
-	if base := filepath.Base(filepath.Clean(f.output)); !strings.HasSuffix(base, ".pcapsule") || base == ".pcapsule" {
-		return o, exit.Usagef("output %s: must be a name ending in .pcapsule", f.output)
-	}
-	var err error
 	if f.times, err = command.ParseDayTimes(f.from, f.to); err != nil {
 		return o, err
 	}
@@ -167,9 +164,6 @@ func (f *bundleFlags) options(e *env) (exporter.Options, error) {
 		return o, err
 	}
 	o.Memory = limitMemory(f.memory)
-	if err := exit.NewOutput(f.output); err != nil {
-		return o, err
-	}
 	if err := f.keyOptions(&o); err != nil {
 		return o, err
 	}
@@ -195,6 +189,17 @@ func madeBy(anonymous bool) (o bundle.CreateOptions) {
 		o.User = u.Username
 	}
 	return o
+}
+
+// newBundle refuses the name of a bundle that cannot be created.
+func newBundle(output string) error {
+	if output == "" {
+		return exit.Usagef("missing output: give -o NAME.pcapsule")
+	}
+	if base := filepath.Base(filepath.Clean(output)); !strings.HasSuffix(base, ".pcapsule") || base == ".pcapsule" {
+		return exit.Usagef("output %s: must be a name ending in .pcapsule", output)
+	}
+	return exit.NewOutput(output)
 }
 
 // strictError ends a run with --strict before the bundle is renamed to its final name.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -48,13 +47,7 @@ func (f *deriveFlags) register(c *cobra.Command) {
 
 // options checks the flags and opens the original.
 func (f *deriveFlags) options(original string) (b *bundle.Bundle, o derive.Options, err error) {
-	if f.output == "" {
-		return nil, o, exit.Usagef("missing output: give -o NAME.pcapsule")
-	}
-	if base := filepath.Base(filepath.Clean(f.output)); !strings.HasSuffix(base, ".pcapsule") || base == ".pcapsule" {
-		return nil, o, exit.Usagef("output %s: must be a name ending in .pcapsule", f.output)
-	}
-	if err := exit.NewOutput(f.output); err != nil {
+	if err := newBundle(f.output); err != nil {
 		return nil, o, err
 	}
 	t := tables{exporter.Options{Release: version.Release, Jobs: f.jobs, Custody: madeBy(f.anonymous), Identities: f.identities}}

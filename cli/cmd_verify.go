@@ -2,10 +2,8 @@ package cli
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -55,9 +53,9 @@ contains them.
 	}
 	c.Flags().BoolVar(&f.asJSON, "json", false, "print JSON")
 	c.Flags().BoolVar(&f.rederive, "rederive", false, "rebuild everything from the packets and compare")
-	c.Flags().StringArrayVar(&f.signers, "signer", nil, "public key that must have signed: PEM, OpenSSH or certificate; can be repeated")
-	c.Flags().StringArrayVar(&f.authorities, "authority", nil, "certificate (PEM) of a time-stamp authority or its root; can be repeated")
-	c.Flags().StringArrayVar(&f.logs, "log-key", nil, "file with the public key of a transparency log, NAME+HASH+KEY; can be repeated")
+	c.Flags().StringArrayVar(&f.trust.Signers, "signer", nil, "public key that must have signed: PEM, OpenSSH or certificate; can be repeated")
+	c.Flags().StringArrayVar(&f.trust.Authorities, "authority", nil, "certificate (PEM) of a time-stamp authority or its root; can be repeated")
+	c.Flags().StringArrayVar(&f.trust.Logs, "log-key", nil, "file with the public key of a transparency log, NAME+HASH+KEY; can be repeated")
 	c.Flags().StringArrayVar(&f.reveals, "reveal", nil, "proof from pcapsule reveal about the original of a derived bundle; can be repeated")
 	c.Flags().StringArrayVar(&f.anchors, "anchor", nil, "file with an anchor (see ring anchor) that must be in a ring of the bundle; can be repeated")
 	c.Flags().StringArrayVar(&f.witnesses, "witness", nil, "file with the public key of a witness of rings; can be repeated")
@@ -68,47 +66,12 @@ contains them.
 
 // verifyFlags are the flags of verify.
 type verifyFlags struct {
-	asJSON, rederive     bool
-	signers, authorities []string
-	logs, reveals        []string
-	anchors              []string
-	witnesses, ringKeys  []string
-	keys                 keyFlags
-}
-
-// trust reads the keys and certificates that the user trusts.
-func (f *verifyFlags) trust() (t seal.Trust, err error) {
-	for _, p := range f.signers {
-		text, err := os.ReadFile(p)
-		if err != nil {
-			return t, fmt.Errorf("reading --signer: %w", err)
-		}
-		party, err := seal.ParsePublic("", text)
-		if err != nil {
-			return t, exit.With(fmt.Errorf("reading --signer %s: %w", p, err), exit.NotCapture, "give a public key: PEM, a line in OpenSSH format, or a certificate")
-		}
-		t.Signers = append(t.Signers, party)
-	}
-	for _, p := range f.authorities {
-		text, err := os.ReadFile(p)
-		if err != nil {
-			return t, fmt.Errorf("reading --authority: %w", err)
-		}
-		if t.Authorities == nil {
-			t.Authorities = x509.NewCertPool()
-		}
-		if !t.Authorities.AppendCertsFromPEM(text) {
-			return t, exit.With(fmt.Errorf("reading --authority %s: it contains no certificate", p), exit.NotCapture, "give certificates in PEM format")
-		}
-	}
-	for _, p := range f.logs {
-		key, err := custody.ReadLogKey(p)
-		if err != nil {
-			return t, err
-		}
-		t.Logs = append(t.Logs, key)
-	}
-	return t, nil
+	asJSON, rederive    bool
+	trust               custody.TrustFlags
+	reveals             []string
+	anchors             []string
+	witnesses, ringKeys []string
+	keys                keyFlags
 }
 
 // rings reads the anchors and keys that the user trusts.
@@ -140,7 +103,7 @@ func (e *env) runVerify(c *cobra.Command, path string, f *verifyFlags) error {
 	if err := f.keys.apply(&o); err != nil {
 		return err
 	}
-	trust, err := f.trust()
+	trust, err := f.trust.Read()
 	if err != nil {
 		return err
 	}

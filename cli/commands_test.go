@@ -27,6 +27,31 @@ func TestCommandsThatTheRecorderKnows(t *testing.T) {
 	}
 }
 
+// TestHelpGroupsEveryCommand compares the groups of the help with the commands.
+func TestHelpGroupsEveryCommand(t *testing.T) {
+	want := map[string]int{"help": 1}
+	for _, g := range groups {
+		for name := range strings.FieldsSeq(g.names) {
+			want[name]++
+		}
+	}
+	for name, n := range want {
+		if n != 1 {
+			t.Errorf("%s is in %d groups", name, n)
+		}
+	}
+	for _, c := range (&env{}).root().Commands() {
+		if want[c.Name()] == 0 {
+			t.Errorf("no group has %s", c.Name())
+		}
+		delete(want, c.Name())
+	}
+	delete(want, "help")
+	for name := range want {
+		t.Errorf("no command is called %s", name)
+	}
+}
+
 // TestArgumentsAreNamed gives each command too few and too many arguments: the error names them.
 func TestArgumentsAreNamed(t *testing.T) {
 	checked := 0

@@ -46,7 +46,7 @@ func readReport(path string) (form render.Form, file []byte, err error) {
 type reportCheckFlags struct {
 	asJSON  bool
 	recheck string
-	trust   verifyFlags
+	trust   custody.TrustFlags
 }
 
 func (e *env) cmdReportVerify() *cobra.Command {
@@ -70,7 +70,7 @@ signed the report. Results of a second tool are checked again only with --rechec
 		RunE:              func(c *cobra.Command, args []string) error { return e.runReportVerify(c, args, &f) },
 	}
 	c.Flags().BoolVar(&f.asJSON, "json", false, "print JSON")
-	c.Flags().StringArrayVar(&f.trust.signers, "signer", nil, "public key that must have signed the report: PEM, OpenSSH or certificate; can be repeated")
+	c.Flags().StringArrayVar(&f.trust.Signers, "signer", nil, "public key that must have signed the report: PEM, OpenSSH or certificate; can be repeated")
 	recheckFlag(c, &f.recheck)
 	deadlineFlag(c, forensics.LongTime)
 	e.maskFlag(c)
@@ -131,7 +131,7 @@ func (e *env) checkReport(c *cobra.Command, args []string, recheck string, every
 }
 
 func (e *env) runReportVerify(c *cobra.Command, args []string, f *reportCheckFlags) error {
-	trust, err := f.trust.trust()
+	trust, err := f.trust.Read()
 	if err != nil {
 		return err
 	}

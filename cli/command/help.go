@@ -58,24 +58,9 @@ func helpText(c *cobra.Command, width int) string {
 		}
 		section("Examples", lines...)
 	}
-	var list []string
-	longest := 0
-	for _, sub := range c.Commands() {
-		if sub.IsAvailableCommand() || sub.Name() == "help" {
-			longest = max(longest, len(sub.Name()))
-		}
+	for _, g := range append([]*cobra.Group{{Title: "Commands"}}, c.Groups()...) {
+		section(g.Title, commandLines(c, g.ID, width)...)
 	}
-	for _, sub := range c.Commands() {
-		if !sub.IsAvailableCommand() && sub.Name() != "help" {
-			continue
-		}
-		if longest > width/3 { // put the name and the description on separate lines
-			list = append(list, "  "+sub.Name(), console.Hanging(6, sub.Short, 6, width))
-			continue
-		}
-		list = append(list, console.Hanging(2, fmt.Sprintf("%-*s  %s", longest, sub.Name(), sub.Short), longest+4, width))
-	}
-	section("Commands", list...)
 	section("Flags", flagLines(c.LocalFlags(), width)...)
 	section("Global flags", flagLines(c.InheritedFlags(), width)...)
 	if c.HasAvailableSubCommands() {
@@ -83,6 +68,28 @@ func helpText(c *cobra.Command, width int) string {
 	}
 	return strings.TrimRight(b.String(), "\n") + "\n"
 }
+
+// commandLines lists the subcommands of a group; the group of those without one is empty.
+func commandLines(c *cobra.Command, group string, width int) (list []string) {
+	longest := 0
+	for _, sub := range c.Commands() {
+		if listed(sub) {
+			longest = max(longest, len(sub.Name()))
+		}
+	}
+	for _, sub := range c.Commands() {
+		switch {
+		case !listed(sub) || sub.GroupID != group:
+		case longest > width/3: // put the name and the description on separate lines
+			list = append(list, "  "+sub.Name(), console.Hanging(6, sub.Short, 6, width))
+		default:
+			list = append(list, console.Hanging(2, fmt.Sprintf("%-*s  %s", longest, sub.Name(), sub.Short), longest+4, width))
+		}
+	}
+	return list
+}
+
+func listed(c *cobra.Command) bool { return c.IsAvailableCommand() || c.Name() == "help" }
 
 // flagLine matches a line of pflag: the flag with its type, then its description.
 var flagLine = regexp.MustCompile(`^( +(?:-\w, )?--\S+(?: \S+)?) {3,}(\S.*)$`)
