@@ -2,6 +2,7 @@ package redact
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -52,18 +53,15 @@ func (p *Policy) Params(statement string, params []string) []string {
 
 func (t *task) params(statement string, params []string) []string {
 	secret := map[int]bool{}
+	var places map[int]int
 	t.literals(statement, func(tok sqlToken) {
 		if tok.kind != sqlParam {
 			return
 		}
-		n := 0
-		for _, c := range statement[tok.start+1 : tok.end] {
-			if c < '0' || c > '9' || n > len(params) {
-				return
-			}
-			n = n*10 + int(c-'0')
+		if places == nil {
+			places = placesOf(statement)
 		}
-		secret[n-1] = true
+		secret[places[tok.start]] = true
 	})
 	out := make([]string, len(params))
 	for i, v := range params {
@@ -72,6 +70,31 @@ func (t *task) params(statement string, params []string) []string {
 		}
 	}
 	return out
+}
+
+// placesOf maps the offset of each parameter in a statement to its place in the list of values: that of its number, or else
+// the order of appearance, in which a name counts once.
+func placesOf(statement string) map[int]int {
+	places, names := map[int]int{}, map[string]int{}
+	list, _ := sqlTokens(statement)
+	for _, tok := range list {
+		if tok.kind != sqlParam {
+			continue
+		}
+		word := statement[tok.start:tok.end]
+		place, known := names[word]
+		if n, err := strconv.ParseUint(word[1:], 10, 16); err == nil {
+			place = int(n) - 1
+		} else if !known {
+			place = len(names)
+			if word == "?" {
+				word = strconv.Itoa(place)
+			}
+			names[word] = place
+		}
+		places[tok.start] = place
+	}
+	return places
 }
 
 func (t *task) sql(s string) string {

@@ -85,9 +85,13 @@ patterns:
 }
 
 func TestParams(t *testing.T) {
-	got := Default().Params("INSERT INTO u (id, password) VALUES ($1, $2)", []string{"7", "s3cret"})
-	if strings.Join(got, " ") != "7 [masked]" {
-		t.Errorf("%q", got)
+	for _, statement := range []string{
+		"INSERT INTO u (id, password) VALUES ($1, $2)", "INSERT INTO u (password, id) VALUES ($2, $1)", "INSERT INTO u (id, password) VALUES (?, ?)", "SELECT 1 FROM u WHERE id = ? AND password = ?",
+		"UPDATE u SET n = :n, password = :pw WHERE n = :n", "UPDATE u SET n = ?1, password = ?2 WHERE n = ?1", "INSERT INTO u (id, password) VALUES (?, crypt(?))",
+	} {
+		if got := Default().Params(statement, []string{"7", "s3cret"}); strings.Join(got, " ") != "7 [masked]" {
+			t.Errorf("%s: %q", statement, got)
+		}
 	}
 }
 
