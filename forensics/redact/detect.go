@@ -154,7 +154,7 @@ var follows = func() (list [256]anchor) {
 var anchors = map[kinds]string{
 	kCard | kSSN | kIBAN | kPhone | kTrack: "0123456789", kPhone: "+(", kEmail | kSIP: "@", kJWT: "J", kBearer | kBasic: "Bb",
 	kAWSKey: "KS", kAWSSecret | kAzure: "=:", kGrant: "=", kCode | kPIN: "=:>", kAzure: "~", kGCP: "z.", kGitHub | kStripe | kService: "_", kGitLab | kSlack | kService | kPrivate | kCommand: "-",
-	kSlack | kService: ".", kURL | kService: ":", kPath | kSlack: "/",
+	kGitLab | kService: "dAESG", kSlack | kService: ".", kURL | kService: ":", kPath | kSlack: "/",
 }
 
 func newScanner(want kinds) *scanner {
@@ -165,7 +165,7 @@ func newScanner(want kinds) *scanner {
 				switch c := bytes[i]; {
 				case isDigit(c):
 					sc.look[c] = numeral
-				case c|0x20 == 'b':
+				case c|0x20 == 'b' || c == 'd' || c == 'A' || c == 'E' || c == 'G':
 					sc.look[c] = initial
 				default:
 					sc.look[c] = sign
@@ -283,8 +283,18 @@ func likely(s string, i int) bool {
 	case 'B', 'b':
 		third := after(s, i+2) | 0x20
 		return next|0x20 == 'e' && third == 'a' || next|0x20 == 'a' && third == 's'
-	case 'K', 'S':
+	case 'K':
 		return prev == 'A' && next == 'I'
+	case 'S':
+		return prev == 'A' && next == 'I' || next == 'K' && !isAlnum(prev)
+	case 'A':
+		return next == 'T' || next == 'K'
+	case 'E':
+		return next == 'A' || next == 'Z'
+	case 'G':
+		return next == 'R' && after(s, i+2) == '1'
+	case 'd':
+		return next == 'a' && after(s, i+2) == 'p'
 	case 'J':
 		return prev == 'y' && i >= 2 && s[i-2] == 'e'
 	case 'z':

@@ -90,12 +90,15 @@ func worded(s string, i int) (k kinds, start, end int, masked string) {
 				return kAWSKey, i - 1, i + 19, s[i-1:i+3] + "************" + s[i+15:i+19]
 			}
 		}
+		return beginToken(s, i)
 	case 'z': // AIza with 35 more
 		if i >= 2 && s[i-2:i] == "AI" && after(s, i+1) == 'a' && !isAlnum(before(s, i-2)) {
 			if n := span(s, i+2, 36, token); n == 35 {
 				return kGCP, i - 2, i + 2 + n, "AIza" + Mask
 			}
 		}
+	case 'A', 'E', 'G', 'd':
+		return beginToken(s, i)
 	case '.':
 		if k, start, end, masked := issuerToken(s, i); k != 0 {
 			return k, start, end, masked

@@ -30,6 +30,46 @@ var issuedTokens = []issuedToken{
 	{kService, "GOCSPX-", 24, token}, {kService, "dp.pt.", 40, alnum}, {kService, "dp.st.", 40, token | dot}, {kService, "sbp_", 40, alnum}, {kService, "pscale_tkn_", 32, token}, {kService, "pscale_pw_", 32, token},
 	{kService, "sntrys_", 40, base64s}, {kService, "sntryu_", 64, alnum}, {kService, "gsk_", 40, alnum}, {kService, "xai-", 40, alnum}, {kService, "r8_", 37, alnum}, {kService, "phx_", 40, alnum}, {kService, "nvapi-", 40, token},
 	{kService, "fm2_", 40, base64s}, {kService, "ops_", 100, token}, {kService, "pplx-", 40, alnum}, {kService, ".atlasv1.", 60, token},
+	{kGitLab, "glsoat-", 20, token}, {kGitLab, "glft-", 20, token}, {kGitLab, "glimt-", 20, token}, {kGitLab, "glagent-", 40, token}, {kStripe, "sk_test_", 16, alnum}, {kStripe, "rk_test_", 16, alnum},
+	{kService, "sgp_", 40, word}, {kService, "squ_", 40, alnum}, {kService, "sqp_", 40, alnum}, {kService, "secret_", 43, alnum}, {kService, "HRKU-", 36, token}, {kService, "CFPAT-", 40, token}, {kService, "dt0c01.", 80, token | dot}, {kService, "FLWSECK-", 30, token}, {kService, "CCIPAT_", 60, word},
+	{kService, "lin_oauth_", 40, alnum}, {kService, "sb_secret_", 20, token}, {kService, "dp.ct.", 40, alnum}, {kService, "nfp_", 30, alnum}, {kService, "rnd_", 28, alnum}, {kService, "pcsk_", 50, word}, {kService, "bkua_", 40, alnum}, {kService, "pnu_", 36, alnum}, {kService, "rdme_", 60, alnum},
+	{kService, "shippo_live_", 40, alnum}, {kService, "sk-or-v1-", 60, alnum}, {kService, "lsv2_pt_", 32, word}, {kService, "lsv2_sk_", 32, word}, {kService, "pscale_oauth_", 32, token}, {kService, "vercel_blob_rw_", 30, word}, {kService, "aio_", 28, alnum}, {kService, "duffel_live_", 40, token},
+	{kService, "fio-u-", 60, token}, {kService, "NRII-", 32, token}, {kService, "tk-us-", 40, token}, {kService, "key-", 32, alnum}, {kService, "glc_", 50, base64s},
+}
+
+// hexadecimal stands for the class of hexadecimal digits in beginnings: a token has exactly so many.
+const hexadecimal class = 0
+
+// beginnings lists the tokens whose prefix has no sign after it. A token has at least one digit.
+var beginnings = []issuedToken{
+	{kService, "dapi", 32, hexadecimal}, {kService, "SK", 32, hexadecimal}, {kService, "ATATT3", 50, token}, {kService, "ATCTT3", 50, token}, {kService, "ATBB", 30, alnum}, {kService, "EAA", 60, token}, {kGitLab, "GR1348941", 20, token},
+	{kService, "AKCp", 60, alnum}, {kService, "EZAK", 50, alnum},
+}
+
+// beginToken checks for a token whose prefix begins at i.
+func beginToken(s string, i int) (k kinds, start, end int, masked string) {
+	if isToken(before(s, i)) {
+		return 0, 0, 0, ""
+	}
+	for j := range beginnings {
+		t := &beginnings[j]
+		if !strings.HasPrefix(s[i:], t.prefix) {
+			continue
+		}
+		from := i + len(t.prefix)
+		n, of := 0, t.of
+		if of == hexadecimal {
+			for n <= t.least && from+n < len(s) && strings.IndexByte("0123456789abcdefABCDEF", s[from+n]) >= 0 {
+				n++
+			}
+		} else {
+			n = span(s, from, 2048, of)
+		}
+		if n >= t.least && (of != hexadecimal || n == t.least && !isAlnum(after(s, from+n))) && strings.ContainsAny(s[from:from+n], "0123456789") {
+			return t.kind, i, from + n, t.prefix + Mask
+		}
+	}
+	return 0, 0, 0, ""
 }
 
 // issuedEnds lists the tokens by the last byte of their prefix before its sign.
@@ -59,7 +99,7 @@ func issuedBefore(s string, i int) bool {
 func issuerToken(s string, i int) (k kinds, start, end int, masked string) {
 	for _, t := range issuedEnds[before(s, i)] {
 		start := i + 1 - len(t.prefix)
-		if !strings.HasSuffix(s[:i+1], t.prefix) || isToken(before(s, start)) {
+		if !strings.HasSuffix(s[:i+1], t.prefix) || isToken(t.prefix[0]) && isToken(before(s, start)) {
 			continue
 		}
 		if n := span(s, i+1, 2048, t.of); n >= t.least && strings.ContainsAny(s[i+1:i+1+n], "0123456789") {
@@ -77,11 +117,12 @@ func bot(s string, i int) (k kinds, start, end int, masked string) {
 	return 0, 0, 0, ""
 }
 
-// steps are the parts of a path that a token follows: a link that was sent to somebody, a hook.
+// steps are the parts of a path that a token follows: a link that was sent to somebody, a hook. After those with false
+// there may also be a name, so only a random token counts.
 var steps = map[string]bool{
 	"reset": true, "resetpassword": true, "passwordreset": true, "password": true, "recover": true, "recovery": true, "invite": true, "invites": true, "invitation": true, "invitations": true,
 	"verify": true, "verifyemail": true, "verification": true, "activate": true, "activation": true, "confirm": true, "confirmation": true, "magic": true, "magiclink": true,
-	"token": true, "tokens": true, "unsubscribe": true, "hook": true, "hooks": true, "webhook": true, "webhooks": true, "share": true, "secret": true,
+	"token": true, "tokens": true, "tok": false, "apikey": false, "key": false, "session": false, "sessions": false, "pwd": false, "signin": false, "login": false, "unlock": false, "accept": false, "unsubscribe": true, "hook": true, "hooks": true, "webhook": true, "webhooks": true, "share": true, "secret": true,
 }
 
 // maxStep is the longest of steps, with signs in it.
@@ -100,11 +141,16 @@ func stepped(s string, i int) (k kinds, start, end int, masked string) {
 			return kSlack, i + 10, i + 10 + n, Mask
 		}
 	}
-	if m := back(s, i, maxStep+1, token); m < 4 || m > maxStep || !steps[normal(s[i-m:i])] {
+	m := back(s, i, maxStep+1, token)
+	if m < 3 || m > maxStep || !isAlpha(before(s, i)) {
+		return 0, 0, 0, ""
+	}
+	always, known := steps[normal(s[i-m:i])]
+	if !known {
 		return 0, 0, 0, ""
 	}
 	n := span(s, i+1, 512, token)
-	if classes[after(s, i+1+n)]&(dot|percent|colon) != 0 || !generated(s[i+1:i+1+n]) {
+	if text := s[i+1 : i+1+n]; classes[after(s, i+1+n)]&(dot|percent|colon) != 0 || !generated(text) || !always && !random(text) {
 		return 0, 0, 0, ""
 	}
 	return kPath, i + 1, i + 1 + n, Mask

@@ -43,12 +43,19 @@ func (t *task) calm(s string) bool {
 func (t *task) calmNames(s string) (reads []byte, ok bool) {
 	begin, escaped := 0, byte(0) // start of the parameter; % or + in it
 	start, odd := 0, false       // start of a name; it has more than one part
+	name, value := "", 0         // the name before the value that begins there
 	for i := 0; i <= len(s); i++ {
 		c := byte('&')
 		if i < len(s) {
 			if c = s[i]; !formSigns[c] {
 				continue
 			}
+		}
+		if value > 0 && (c == '&' || c == '?' || c == '#' || c == ';') {
+			if t.guessParameter(name, s[value:i]) {
+				return nil, false
+			}
+			value = 0
 		}
 		switch c {
 		case '&':
@@ -75,7 +82,8 @@ func (t *task) calmNames(s string) (reads []byte, ok bool) {
 			if start < 0 {
 				continue
 			}
-			if name := s[start:i]; odd && t.secretParameter(name) || !odd && t.judge(name) != no && t.secret(nil, name) {
+			name, value = s[start:i], i+1
+			if odd && t.secretParameter(name) || !odd && t.judge(name) != no && t.secret(nil, name) {
 				return nil, false
 			}
 			start = -1
@@ -170,6 +178,14 @@ func (t *task) parameter(part string) string {
 		}
 		// A value may contain further names: a URL in a URL, or fields with semicolons.
 		next := strings.IndexAny(part[eq+1:], "?#;")
+		end := len(part)
+		if next >= 0 {
+			end = eq + 1 + next
+		}
+		if value := part[eq+1 : end]; t.guessParameter(head, value) {
+			e := t.cover(part, eq+1, end)
+			return t.encoded(part[:eq+1]) + e.with + t.parameter(part[end:])
+		}
 		if next < 0 {
 			return t.encoded(part)
 		}
@@ -279,7 +295,7 @@ func (t *task) multipart(contentType, s string, depth int) string {
 		}
 		name, kind := partHead(head)
 		end := len(strings.TrimRight(body, "\r\n"))
-		if t.secretParameter(name) {
+		if t.secretParameter(name) || t.guessParameter(name, body[:end]) {
 			parts[i] = t.plain(head) + gap + t.value(body[:end]) + body[end:]
 		} else {
 			parts[i] = t.plain(head) + gap + t.text(kind, body[:end], depth+1) + body[end:]

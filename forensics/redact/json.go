@@ -22,6 +22,10 @@ type level struct {
 	name       string // value of its member "name", as in {"name": "X-Api-Key", "value": …}
 	start, end int    // text of its member "value", if that came before the name
 	line       string // the texts of a list, which may be the words of a command
+
+	statement string   // of SQL; in a list, its first text
+	items     []item   // of a list: values that may be parameters
+	rows      [][]item // lists of parameters, which may come before their statement
 }
 
 // document is a JSON text during parsing. It may be incomplete or invalid: anything that is not a
@@ -63,6 +67,9 @@ func (t *task) json(s string, depth int) string {
 			i = d.bare(i)
 		}
 	}
+	for len(d.open) > 0 { // it is cut
+		d.pop()
+	}
 	out := apply(s, tidy(d.edits))
 	if d.odd { // a log line that begins with a bracket, for example
 		return t.plain(out)
@@ -80,6 +87,9 @@ var (
 func (t *task) declared(s string) (names []string) {
 	if strings.Contains(s, `"Secret`) && secretKind.MatchString(s) {
 		names = append(names, "data", "stringData")
+	}
+	if strings.Contains(s, `"kty"`) { // a JSON Web Key, RFC 7518 section 6: its private members
+		names = append(names, "d", "p", "q", "dp", "dq", "qi", "oth", "k")
 	}
 	if strings.Contains(s, `"authorization_code"`) { // of OAuth 2.0
 		names = append(names, "code")
@@ -117,6 +127,7 @@ func (d *document) pop() {
 	case n > 0:
 		l := d.open[n-1]
 		d.open = d.open[:n-1]
+		d.closed(&l)
 		if l.object && l.key != "" {
 			d.path = d.path[:len(d.path)-1]
 		}
@@ -210,9 +221,10 @@ func (d *document) string(i int) int {
 		return colon + 1
 	}
 	d.pair(start, end)
+	d.item(start, end, true)
 	var out string
 	switch {
-	case d.masked():
+	case d.masked(), !escaped && d.key != "" && d.t.guess(d.path, d.key, text):
 		out = d.t.value(text)
 	case escaped:
 		out = d.escaped(text)
@@ -354,6 +366,7 @@ func (d *document) bare(i int) int {
 		return i + 1
 	}
 	text := d.s[i:end]
+	d.item(i, end, false)
 	if text == "null" || text == d.t.p.mask {
 		return end
 	}

@@ -30,6 +30,7 @@ type Policy struct {
 	mask           string
 	headers        names
 	keys           keys
+	generated      keys // only if the value looks generated
 	except         keys
 	columns        names
 	scan           *scanner
@@ -54,6 +55,7 @@ type file struct {
 	Mask      string        `yaml:"mask"`
 	Headers   []string      `yaml:"headers"`
 	Keys      []string      `yaml:"keys"`
+	Generated []string      `yaml:"generated"`
 	Except    []string      `yaml:"except"`
 	Columns   []string      `yaml:"columns"`
 	Detectors []string      `yaml:"detectors"`
@@ -71,12 +73,13 @@ var defaults = file{
 	Mask: Mask,
 	Headers: append([]string{"authorization", "proxy-authorization", "cookie", "set-cookie", "set-cookie2", "cookie2", "authentication", "*authentication-info", "mcp-session-id", "dpop", "*-secret", "*-password", "x-hub-signature*", "*-signature",
 		"*-crumb", "*-cookie", "*-authorization*", "*-application-key", "*-sas-key", "*-ticket", "*-jwt-*", "x-amzn-oidc-*", "x-forwarded-client-cert", "x-session-id"}, table.KeyHeaders...),
-	Keys: []string{"*password*", "*passwd*", "*passphrase*", "*passwort*", "kennwort", "contraseña", "contrasena", "mot_de_passe", "senha", "*pwd", "pass", "userpass", "db_pass", "smtp_pass", "mail_pass", "mysql_pass", "pg_pass", "redis_pass", "ftp_pass", "http_pass", "admin_pass", "login_pass", "auth_pass", "pw", "db_pw", "user_pw", "sentry_key", "*passcode", "passkey", "*mfa_code", "totp", "one_time_code",
+	Keys: []string{"*password*", "*passwd*", "*passphrase*", "*passwort*", "kennwort", "contraseña", "contrasena", "mot_de_passe", "senha", "*pwd", "*pswd", "psw", "pass", "userpass", "db_pass", "smtp_pass", "mail_pass", "mysql_pass", "pg_pass", "redis_pass", "ftp_pass", "http_pass", "admin_pass", "login_pass", "auth_pass", "old_pass", "new_pass", "current_pass", "confirm_pass", "*pw", "csrf", "xsrf", "sentry_key", "*passcode", "passkey", "*mfa_code", "totp", "one_time_code",
 		"recovery_code", "recovery_codes", "backup_code", "backup_codes", "security_answer", "seed_phrase", "mnemonic", "*secret*", "*token", "access_tokens", "refresh_tokens", "auth_tokens", "api_tokens", "session_tokens", "device_code", "application_key", "*api_key*", "*access_key*",
 		"*private_key*", "*signing_key*", "*encryption_key*", "*account_key", "*shared_access_key", "*license_key", "*connection_string", "*credential*", "*signature", "sig", "sas", "hmac", "jwt", "*_jwt", "bearer", "code_verifier", "assertion", "client_assertion", "saml_response",
 		"session", "session_id", "session_key", "sessid", "jsessionid", "phpsessid", "sid", "auth", "x_auth", "authorization", "cookie", "cookies", "set_cookie", "otp", "pin", "pin_code", "cvv", "cvc", "cvv2", "card_number",
 		"requirepass", "masterauth", "identified_by"},
-	Except:    []string{"*_token_type", "next_page_token", "page_token", "continuation_token", "sync_token", "*secret_name", "*secret_names", "credential_type", "access_control_allow_credentials"},
+	Generated: []string{"*key", "*keys", "k", "p", "t", "tok", "*ticket", "st", "sess", "*pass", "pass1", "pass2", "upass", "access", "refresh", "reset", "invite", "magic", "verification", "confirm", "unsubscribe", "ak", "sk", "aws_sk", "psk", "seed", "oauth_verifier", "user_code"},
+	Except:    []string{"*public_key", "*public_keys", "object.key", "contents.key", "sec_websocket_key", "*idempotency_key", "surrogate_key", "*cache_key", "partition_key", "sort_key", "routing_key", "primary_key", "foreign_key", "*_token_type", "next_page_token", "page_token", "continuation_token", "sync_token", "*secret_name", "*secret_names", "credential_type", "access_control_allow_credentials"},
 	Detectors: []string{Credential, "card", "ssn", "iban"},
 }
 
@@ -187,7 +190,7 @@ func (p *Policy) addFile(f *file) error {
 	if len(p.mask) > 64 || strings.ContainsFunc(p.mask, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune("\"'\\&;<>=,:/?#$", r) }) {
 		return fmt.Errorf("mask %q: must be at most 64 letters, digits and brackets", p.mask)
 	}
-	if max(len(f.Headers), len(f.Keys), len(f.Except), len(f.Columns)) > maxEntries {
+	if max(len(f.Headers), len(f.Keys), len(f.Generated), len(f.Except), len(f.Columns)) > maxEntries {
 		return fmt.Errorf("a list has more than %d entries", maxEntries)
 	}
 	for _, h := range f.Headers {
@@ -201,6 +204,11 @@ func (p *Policy) addFile(f *file) error {
 	}
 	for _, k := range f.Keys {
 		if err := p.keys.add(k); err != nil {
+			return err
+		}
+	}
+	for _, k := range f.Generated {
+		if err := p.generated.add(k); err != nil {
 			return err
 		}
 	}

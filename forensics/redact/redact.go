@@ -65,6 +65,14 @@ func (p *Policy) Header(name, value string) string {
 
 // header masks the value of a header that is not entirely secret.
 func (t *task) header(name, value string) string {
+	if t.guess(nil, strings.TrimPrefix(strings.ToLower(name), "x-"), value) {
+		return t.value(value)
+	}
+	if user, _, ok := strings.Cut(value, "@"); ok && (strings.EqualFold(name, "host") || strings.EqualFold(name, ":authority")) && t.p.scan.want&kURL != 0 {
+		if _, password, ok := strings.Cut(user, ":"); ok && password != t.p.mask {
+			value = user[:len(user)-len(password)] + t.value(password) + value[len(user):]
+		}
+	}
 	if at := strings.IndexAny(value, "?#"); at >= 0 && strings.IndexByte(value[at:], '=') > 0 {
 		value = t.urls(value)
 	}

@@ -52,6 +52,18 @@ func (p *Policy) Params(statement string, params []string) []string {
 }
 
 func (t *task) params(statement string, params []string) []string {
+	secret := t.secretPlaces(statement)
+	out := make([]string, len(params))
+	for i, v := range params {
+		if out[i] = t.text("", v, 1); secret[i] && v != "NULL" {
+			out[i] = t.value(v)
+		}
+	}
+	return out
+}
+
+// secretPlaces returns the places of the parameters of a statement that belong to secret columns.
+func (t *task) secretPlaces(statement string) map[int]bool {
 	secret := map[int]bool{}
 	var places map[int]int
 	t.literals(statement, func(tok sqlToken) {
@@ -63,13 +75,7 @@ func (t *task) params(statement string, params []string) []string {
 		}
 		secret[places[tok.start]] = true
 	})
-	out := make([]string, len(params))
-	for i, v := range params {
-		if out[i] = t.text("", v, 1); secret[i] && v != "NULL" {
-			out[i] = t.value(v)
-		}
-	}
-	return out
+	return secret
 }
 
 // placesOf maps the offset of each parameter in a statement to its place in the list of values: that of its number, or else

@@ -44,7 +44,7 @@ func (t *task) assignments(s string) (edits []edit) {
 		}
 		i = max(next, i+1)
 	}
-	if more := append(t.netrc(s), t.told(s)...); len(more) > 0 {
+	if more := slices.Concat(t.netrc(s), t.told(s), t.yaml(s)); len(more) > 0 {
 		edits = tidy(append(edits, more...))
 	}
 	return edits
@@ -189,6 +189,9 @@ func (t *task) assignment(s string, i int, inside bool) (edit, int) {
 	name := whole[strings.LastIndexByte(whole, '.')+1:]
 	header := s[i] == ':' && strings.IndexByte(name, '-') > 0 && isAlpha(name[0]) && t.p.SecretHeader(name)
 	if !header && !user && (t.judge(name) == no || !t.secretPath(strings.Split(whole, "."))) {
+		if start, end := t.guessAfter(s, strings.Split(whole, "."), i); end > start && !t.code {
+			return t.cover(s, start, end), end
+		}
 		return edit{}, i + 1
 	}
 	v := i + 1
@@ -217,6 +220,14 @@ func (t *task) assignment(s string, i int, inside bool) (edit, int) {
 	}
 	if end <= start || strings.HasPrefix(s[start:], t.p.mask) {
 		return edit{}, i + 1
+	}
+	if s[start] == '[' && s[i] == ':' && !t.code { // a list of YAML in one line
+		if close := strings.IndexAny(s[start+1:], "]\n"); close > 0 && s[start+1+close] == ']' {
+			start, end = start+1, start+1+close
+			if strings.HasPrefix(s[start:], t.p.mask) {
+				return edit{}, end
+			}
+		}
 	}
 	return t.cover(s, start, end), end
 }
