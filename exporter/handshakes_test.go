@@ -1,6 +1,7 @@
 package exporter
 
 import (
+	"maps"
 	"slices"
 	"testing"
 )
@@ -48,6 +49,54 @@ func TestHandshakesInPart(t *testing.T) {
 	if compared < 400 {
 		t.Errorf("%d handshakes were compared", compared)
 	}
+}
+
+// TestHandshakesInAnyOrder changes the order of each handshake of the samples and the first payload after it. The rows are
+// the same, and nothing is an anomaly.
+func TestHandshakesInAnyOrder(t *testing.T) {
+	all, err := conversations()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []*conversation
+	for i, c := range all {
+		if c = c.placed(i, false); c.shakesHands() && len(list) < 100 {
+			list = append(list, c)
+		}
+	}
+	if len(list) < 40 {
+		t.Fatalf("%d handshakes", len(list))
+	}
+	data, _ := composed(list)
+	want, _ := tell(t, data)
+	for _, order := range [][4]int{{0, 1, 3, 2}, {0, 2, 1, 3}, {0, 3, 1, 2}, {1, 0, 2, 3}, {1, 3, 0, 2}, {2, 3, 0, 1}, {3, 0, 1, 2}, {3, 1, 0, 2}} {
+		var moved []*conversation
+		for _, c := range list {
+			m := &conversation{c.name, slices.Clone(c.pieces)}
+			for to, from := range order {
+				m.pieces[to] = c.pieces[from]
+				m.pieces[to].order = c.pieces[to].order
+			}
+			moved = append(moved, m)
+		}
+		data, _ := composed(moved)
+		got, _ := tell(t, data)
+		for _, c := range list {
+			ends := endsOf(c.pieces[0], false)
+			g, w := got[ends], want[ends]
+			if w == nil {
+				continue
+			}
+			if g == nil || !slices.EqualFunc(g.rows, w.rows, func(a, b saidRow) bool { return a.text == b.text && a.ts == b.ts }) || !maps.Equal(g.kinds, w.kinds) {
+				t.Errorf("%s in the order %v: other rows, or anomalies %v, want %v", c.name, order, g.kinds, w.kinds)
+			}
+		}
+	}
+}
+
+// shakesHands reports whether a conversation begins with SYN, SYN-ACK, ACK and a segment with payload.
+func (c *conversation) shakesHands() bool {
+	return c.tcp() && len(c.pieces) >= 4 && c.pieces[0].flags == 2 && c.pieces[1].flags == 0x12 && c.pieces[2].flags == 0x10 && c.pieces[2].payload == "" && c.pieces[3].payload != ""
 }
 
 // TestPlacesWithoutTheirSYN has a connection at three places with networks of their own, 50 ms apart, as a mirror port

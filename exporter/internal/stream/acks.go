@@ -201,10 +201,14 @@ func (c *Conn) Opens(dir uint8) bool {
 	return h.answered && (!h.started || h.base == h.opening)
 }
 
-// Begins reports whether direction dir is known to begin at seq.
+// Begins reports whether direction dir is known to begin at seq. Before its first bytes were captured, the other
+// direction shows that by its acknowledgements.
 func (c *Conn) Begins(dir uint8, seq uint32) bool {
 	h := &c.half[dir]
-	return h.started && !h.unsure && h.base == seq
+	if !h.started {
+		return h.hasAck && h.acked == seq
+	}
+	return !h.unsure && h.base == seq
 }
 
 // Begin records that direction dir began at seq, not at the place of its first SYN, if no bytes of it were passed on.
