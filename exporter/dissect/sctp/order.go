@@ -84,6 +84,11 @@ func (s *sender) acknowledge(tsn uint32) {
 	}
 }
 
+// missed reports whether the other side acknowledged the chunks that are missing before the first that waits.
+func (s *sender) missed() bool {
+	return s.started && len(s.waiting) > 0 && s.hasAck && !before(s.acked, s.waiting[0].tsn-1)
+}
+
 // data reads a DATA chunk.
 func (a *association) data(in *dissect.Input, c *chunk) {
 	v, head := c.value, 12
@@ -92,6 +97,9 @@ func (a *association) data(in *dissect.Input, c *chunk) {
 	}
 	if len(v) < head {
 		return
+	}
+	for o := in.Dir.Other(); a.sides[o].missed(); {
+		a.skip(o) // the sender of this chunk had the ones that are missing here, so theirs come before it
 	}
 	s := &a.sides[in.Dir]
 	h := held{tsn: binary.BigEndian.Uint32(v), payload: binary.BigEndian.Uint32(v[head-4:]), flags: c.flags,
@@ -194,8 +202,7 @@ func (a *association) impatient(dir dissect.Dir) {
 		return
 	}
 	s.waited++
-	acked := s.hasAck && !before(s.acked, s.waiting[0].tsn-1)
-	if acked && s.waited >= patience || s.waited >= 16*patience {
+	if s.missed() && s.waited >= patience || s.waited >= 16*patience {
 		a.skip(dir)
 		s.waited = 0
 	}

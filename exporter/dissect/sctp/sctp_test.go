@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/diameter"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
 )
 
@@ -51,6 +52,16 @@ func piece(flags byte, tsn, id, number uint32, text string) string {
 }
 
 func acks(tsn uint32) string { return part(chunkSack, 0, u32(tsn, 65536, 0)) }
+
+// watchdog is a Device-Watchdog-Request of Diameter, or its answer.
+func watchdog(request bool, id uint32) string {
+	command, more := uint32(280), u32(268, 0x4000000c, 2001)
+	if request {
+		command, more = 0x80000000|command, ""
+	}
+	body := u32(264, 0x40000009) + "a\x00\x00\x00" + u32(296, 0x40000009) + "b\x00\x00\x00" + more
+	return u32(1<<24|uint32(20+len(body)), command, 0, id, id) + body
+}
 
 var (
 	begin = chunks{dissecttest.Client(with(0, initOf(chunkInit, ctag, cfirst, "\x00\x05\x00\x08\x0a\x00\x00\x01"))),
@@ -97,6 +108,10 @@ func TestRows(t *testing.T) {
 		{Name: "chunks in another order", Chunks: whole(toServer(sends(1, cfirst+1, "two")), toServer(sends(2, cfirst, "one "))), Want: []string{payload("one…", "7"), one(" sctp_client_message_bytes=7" + shut)}},
 		{Name: "a chunk that was not captured", Chunks: whole(toServer(sends(3, cfirst, "hello")), toServer(sends(3, 0, "later"))), Anomalies: 1, Want: []string{`sctp payload: "hellolater", 10 bytes sent, 0 received error=gap outcome=unread`,
 			"SCTP diameter, 2 messages → shutdown error=gap outcome=unread" + set + " sctp_payloads=[diameter] sctp_client_messages=2 sctp_client_message_bytes=10 sctp_lost_chunks=1" + shut}},
+		{Name: "a chunk that was not captured, but acknowledged before the answer", Needs: []*dissect.Protocol{diameter.Protocol()}, Anomalies: 1, Chunks: whole(toServer(sends(3, cfirst, watchdog(true, 1))), toClient(acks(cfirst), sends(3, sfirst, watchdog(false, 1))),
+			toServer(acks(sfirst), sends(3, cfirst+2, watchdog(true, 3))), toClient(acks(cfirst+2), sends(3, sfirst+1, watchdog(false, 2)), sends(3, sfirst+2, watchdog(false, 3)))), Want: []string{
+			"Device-Watchdog → DIAMETER_SUCCESS", "Device-Watchdog → DIAMETER_SUCCESS error=no_request outcome=cut", "Device-Watchdog → DIAMETER_SUCCESS",
+			"SCTP diameter, 5 messages → shutdown error=gap outcome=unread" + set + " sctp_payloads=[diameter] sctp_client_messages=2 sctp_server_messages=3 sctp_client_message_bytes=88 sctp_lost_chunks=1" + shut}},
 		{Name: "a chunk that its sender gave up", Chunks: whole(toServer(part(chunkForward, 0, u32(cfirst))), toServer(sends(3, cfirst+1, "hello"))), Want: []string{payload("hello", "5"), one(" sctp_client_message_bytes=5 sctp_abandoned_chunks=1" + shut)}},
 		{Name: "from its middle", Chunks: chunks{toServer(sends(3, 8, "hello")), toClient(acks(8))}, End: dissect.EndCapture, Want: []string{`sctp payload: "hello", 5 bytes sent, 0 received error=cut outcome=unread`,
 			"SCTP diameter, 1 message → cut error=cut outcome=cut sctp_payloads=[diameter] sctp_client_messages=1 sctp_client_message_bytes=5 sctp_midstream=true"}},
