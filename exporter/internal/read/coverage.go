@@ -54,21 +54,21 @@ func (r *Reader) addShared() {
 	}
 }
 
-// problemDetail describes a decoding problem.
-func problemDetail(code string) string {
-	switch code {
-	case "truncated":
-		return "the capture holds less of the packet than was on the wire: its snap length cut it"
-	case "header_cut":
-		return "the snap length cut the transport header after its ports"
-	case "fragment_overlap":
-		return "the fragment overlaps others of its datagram; the first copy of each byte was kept, but receivers may keep another or none"
-	case "fragment_conflict":
-		return "the fragment contradicts the bytes or the end of others of its datagram; the first copy was kept"
-	case "fragment_dropped":
-		return "the fragment cannot belong to any datagram, or a limit was reached"
-	}
-	return "a header could not be parsed"
+// problemDetails describe the decoding problems.
+var problemDetails = map[string]string{
+	"truncated":         "the capture holds less of the packet than was on the wire: its snap length cut it",
+	"bad_length":        "a length field and the bytes around it contradict each other",
+	"bad_header":        "a header field has a value that it cannot have",
+	"bad_options":       "the TCP options are inconsistent",
+	"unknown_link":      "the link type is not supported",
+	"depth_limit":       "more headers, labels or tunnels than the limits",
+	"fragment_overlap":  "the fragment overlaps others of its datagram; the first copy of each byte was kept, but receivers may keep another or none",
+	"fragment_conflict": "the fragment contradicts the bytes or the end of others of its datagram; the first copy was kept",
+	"fragment_dropped":  "the fragment cannot belong to any datagram, or a limit was reached",
+	"fragment_missing":  "fragments of the datagram are missing; its payload ends before the first of them",
+	"encrypted":         "the frame is encrypted (802.11 or MACsec): the packet in it cannot be read",
+	"aggregate":         "the 802.11 frame holds several packets (A-MSDU); only the first was read, and the others are in no row",
+	"header_cut":        "the snap length cut the transport header after its ports",
 }
 
 // problems writes anomalies for decoding problems.
@@ -80,7 +80,7 @@ func (r *Reader) problems(f *flow.Packet) {
 			f.Mark |= flow.NotWhole
 		}
 		if r.own(f.Time, "link", code) {
-			r.anomaly(f.No, f.Time, "link", code, problemDetail(code), 0)
+			r.anomaly(f.No, f.Time, "link", code, problemDetails[code], 0)
 		}
 	}
 }

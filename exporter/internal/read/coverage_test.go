@@ -1,16 +1,18 @@
 package read
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
 )
 
-func TestProblemsOfFragmentsAreNotOfHeaders(t *testing.T) {
-	for _, code := range (decode.FragmentOverlap | decode.FragmentConflict | decode.FragmentDropped).Codes() {
-		if got := problemDetail(code); !strings.HasPrefix(got, "the fragment") {
-			t.Errorf("%s: %s", code, got)
+func TestEachProblemHasItsDescription(t *testing.T) {
+	by := map[string]string{}
+	for _, code := range (^decode.Problem(0)).Codes() {
+		detail := problemDetails[code]
+		if other, ok := by[detail]; ok || detail == "" {
+			t.Errorf("%s: %q, as %q", code, detail, other)
 		}
+		by[detail] = code
 	}
 }
