@@ -335,7 +335,11 @@ func (s *Shard) settleSYN(c *Conn, dir dissect.Dir, ack *Packet) {
 	}
 	if len(rest) > 0 {
 		y.flow.rare(y.dir).anomalous += int64(len(rest))
-		s.odd(c, y.flow, y.at, "syn_payload", "payload of a SYN that its receiver did not take with it (RFC 7413)", int64(len(rest)))
+		detail := "payload of a SYN that its receiver did not take with it (RFC 7413)"
+		if ack == nil {
+			detail = "payload of a SYN whose answer was not captured"
+		}
+		s.odd(c, y.flow, y.at, "syn_payload", detail, int64(len(rest)))
 	}
 }
 
