@@ -247,7 +247,7 @@ func (s *Shard) control(c *Conn, f *Flow, dir dissect.Dir, p *Packet) bool {
 		if flags&decode.ACK != 0 && c.stream != nil && !c.hasSeq[dir] && !c.hasSeq[dir.Other()] {
 			c.rivals = append(c.rivals[:min(len(c.rivals), maxRivals-1)], synAck{p.Seq, dir})
 		}
-		return refuse("stray_syn", "a SYN on an open connection changes nothing (RFC 5961 section 4)")
+		return refuse("stray_syn", "a SYN on an open connection changes nothing until the other side answers it (RFC 5961 section 4)")
 	case flags&decode.SYN != 0 && n > 0:
 		s.keepSYN(c, f, dir, p)
 	case flags&(decode.SYN|decode.ACK) == 0 && (n > 0 || flags&decode.FIN != 0):
