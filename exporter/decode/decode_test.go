@@ -3,6 +3,7 @@ package decode
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"strings"
 	"testing"
@@ -414,4 +415,21 @@ func flip(b []byte, at int) []byte {
 	c := bytes.Clone(b)
 	c[at] ^= 0xff
 	return c
+}
+
+func TestMappingOfMultipathTCP(t *testing.T) {
+	for option, want := range map[string]uint32{
+		"20 04 00 00 00 09 00 00 00 02 00 05":                                     7, // DSN, SSN, length
+		"20 05 00 00 00 01 00 00 00 09 00 00 00 02 00 05 00 00":                   7, // with an acknowledgement and a checksum
+		"20 0f 00 00 00 00 00 00 00 01 00 00 00 01 00 00 00 09 00 00 00 02 00 05": 7, // both of 8 bytes
+		"20 01 00 00 00 01":                   0, // no mapping
+		"20 14 00 00 00 09 00 00 00 00 00 01": 0, // of the end of the data alone
+		"20 04 00 00 00 09 00 00 00 02 00":    0, // too short
+		"10 04 00 00 00 09 00 00 00 02 00 05": 0, // another option
+	} {
+		b, err := hex.DecodeString(strings.ReplaceAll(option, " ", ""))
+		if got, ok := mapping(b); err != nil || got != want || ok != (want != 0) {
+			t.Errorf("%s: %d, %v", option, got, ok)
+		}
+	}
 }

@@ -216,7 +216,9 @@ type Frame struct {
 	L4            bool // the ports are valid; so are the fields after them unless Problems has HeaderCut
 	HasTS         bool
 	SACKPermitted bool
-	Multipath     bool // an option of Multipath TCP, RFC 8684
+	Multipath     bool   // an option of Multipath TCP, RFC 8684
+	Mapped        bool   // the option says where the payload belongs among that of all connections
+	Mapping       uint32 // difference of that place and the one in this connection
 	HasPPPoE      bool
 	PDU           bool // not a packet: bytes of a stream or datagram with the ends of its connection (LINKTYPE_WIRESHARK_UPPER_PDU)
 	NSACK         uint8

@@ -115,6 +115,7 @@ func (w *walk) tcpOptions(o []byte, cut bool) {
 			}
 		case kind == 30 && len(v) > 0:
 			f.Multipath = true
+			f.Mapping, f.Mapped = mapping(v)
 			w.addAddress(v)
 		case kind == 8 && len(v) == 8:
 			f.HasTS, f.TSVal, f.TSEcr = true, be32(v), be32(v[4:])
@@ -122,6 +123,28 @@ func (w *walk) tcpOptions(o []byte, cut bool) {
 			f.Problems |= BadOptions
 		}
 	}
+}
+
+// mapping is the difference of the data sequence number and the subflow sequence number in a DSS option of Multipath TCP,
+// RFC 8684 section 3.3. A mapping of the end of the data alone has no place in the connection.
+func mapping(v []byte) (difference uint32, ok bool) {
+	if len(v) < 2 || v[0]>>4 != 2 || v[1]&0x04 == 0 {
+		return 0, false
+	}
+	at, wide := 2, v[1]&0x08 != 0
+	if v[1]&0x01 != 0 { // an acknowledgement comes first
+		at += 4
+		if v[1]&0x02 != 0 {
+			at += 4
+		}
+	}
+	if wide {
+		at += 4 // the low half is compared
+	}
+	if len(v) < at+10 || be32(v[at+4:]) == 0 || be16(v[at+8:]) == 0 {
+		return 0, false
+	}
+	return be32(v[at:]) - be32(v[at+4:]), true
 }
 
 // addAddress reports the address in an ADD_ADDR option of Multipath TCP (RFC 8684 section 3.4.1, RFC 6824 section 3.4.1),

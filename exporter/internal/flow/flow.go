@@ -51,6 +51,7 @@ type Conn struct {
 	wentOn         bool        // after another took its ports
 	unreachable    bool        // an ICMP error says that its SYN was rejected
 	multipath      bool        // it agreed on Multipath TCP
+	mappings       *[2]mapping // by direction; nil if no packet had one
 	unsummed       bool        // mixed checksums were reported
 	rewritten      bool        // a wrong checksum without any right one was reported
 	synPayload     *synPayload

@@ -265,6 +265,20 @@ func TestMultipathIsToldIfBothAgree(t *testing.T) {
 	}
 }
 
+func TestMultipathIsToldWhereOthersCarriedBytes(t *testing.T) {
+	for mapped, want := range map[uint32]int{7: 1, 8: 2} {
+		p := packetsOf(step{1e6, cl, sv, syn, 100, 0, "", 0, 1}, step{2e6, sv, cl, syn | ack, 500, 101, "", 0, 2}, step{3e6, cl, sv, ack, 101, 501, get[:8], 0, 3}, step{4e6, cl, sv, ack, 109, 501, get[8:], 0, 4})
+		for i := range p[2:] {
+			p[2+i].Multipath, p[2+i].Mapped, p[2+i].Mapping = true, true, 7
+		}
+		p[3].Mapping = mapped
+		out, _ := playPackets(t, p)
+		if got := kinds(out); len(got) != want {
+			t.Errorf("mappings 7 and %d: anomalies %q, want %d", mapped, got, want)
+		}
+	}
+}
+
 func TestPayloadOfASYNACKCounts(t *testing.T) {
 	const answer = "HTTP/1.1 204 No Content\r\n\r\n"
 	n := 101 + uint32(len(get))

@@ -38,11 +38,13 @@ type Packet struct {
 	WScale      int8
 	HasTS       bool
 	L4          bool
-	PDU         bool // no packet, but bytes of a stream or datagram
-	GivenUp     bool // no packet, but a datagram whose fragments did not all come
-	Portless    bool // the first of them is missing, so it is every shard's
-	Multipath   bool // an option of Multipath TCP
-	Several     bool // the captures have several interfaces
+	PDU         bool   // no packet, but bytes of a stream or datagram
+	GivenUp     bool   // no packet, but a datagram whose fragments did not all come
+	Portless    bool   // the first of them is missing, so it is every shard's
+	Multipath   bool   // an option of Multipath TCP
+	Mapped      bool   // Mapping is set
+	Mapping     uint32 // see decode.Frame
+	Several     bool   // the captures have several interfaces
 	SrcPort     uint16
 	DstPort     uint16
 	TCPFlags    uint16

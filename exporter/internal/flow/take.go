@@ -19,7 +19,7 @@ func (p *Packet) Take(f *decode.Frame, namespace uint64) {
 	p.WScale, p.HasTS, p.TSVal, p.IPID = f.WScale, f.HasTS, f.TSVal, f.IPID
 	p.SrcPort, p.DstPort, p.TCPFlags, p.Window, p.MSS = f.SrcPort, f.DstPort, f.Flags, f.Window, f.MSS
 	p.Seq, p.Ack, p.Src, p.Dst, p.Payload, p.FragNos, p.Pieces = f.Seq, f.Ack, f.Src, f.Dst, f.Payload, f.FragNos, f.Pieces
-	p.Multipath = f.Multipath
+	p.Multipath, p.Mapped, p.Mapping = f.Multipath, f.Mapped, f.Mapping
 	p.Device = f.IfIndex // SLL2 distinguishes the devices of a capture
 	if f.NTunnels > 0 {
 		p.Tunnels = slices.Clone(f.Tunnels[:f.NTunnels])
