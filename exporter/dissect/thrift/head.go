@@ -32,6 +32,7 @@ type head struct {
 	name            string
 	sequence        int32
 	framed, compact bool
+	json            bool    // TJSONProtocol, rewritten as TBinaryProtocol
 	old             bool    // without a version
 	frame           int64   // bytes of the frame after the head
 	header          *header // of a frame of THeaderTransport; nil in others

@@ -11,13 +11,14 @@ import (
 var HTTP = content.Protocol{
 	Name:     "thrift",
 	Doc:      "Apache Thrift over HTTP (THttpClient)",
-	Versions: "TBinaryProtocol with and without a version, TCompactProtocol 1",
+	Versions: "TBinaryProtocol with and without a version, TCompactProtocol 1, TJSONProtocol 1",
 	Depth:    "calls with results, the fields of arguments and results, exceptions",
 	Inside:   []string{"http"},
 }
 
 // httpTypes are the media types of a call. The first is that of the libraries; some clients send another one, or none.
-var httpTypes = []string{"application/x-thrift", "application/vnd.apache.thrift.binary", "application/vnd.apache.thrift.compact", "application/octet-stream", ""}
+var httpTypes = []string{"application/x-thrift", "application/vnd.apache.thrift.binary", "application/vnd.apache.thrift.compact", "application/vnd.apache.thrift.json",
+	"application/octet-stream", ""}
 
 // ReadHTTP implements content.Reader. A body is one message. Both sides, or the media type and the call, must prove that.
 func ReadHTTP(x *content.Exchange, i *Invocation) bool {
@@ -30,7 +31,7 @@ func ReadHTTP(x *content.Exchange, i *Invocation) bool {
 	}
 	reply, result, answered := readBody(&x.Response)
 	answered = answered && !reply.fromClient() && reply.name == call.name
-	if !answered && !slices.Contains(httpTypes[:3], x.Request.Type) {
+	if !answered && !slices.Contains(httpTypes[:4], x.Request.Type) {
 		return false
 	}
 	i.begins(call)
@@ -59,7 +60,14 @@ func readBody(b *content.Body) (h head, v *values, ok bool) {
 	if len(p) < 4 {
 		return h, nil, false
 	}
+	json := p[0] == '['
+	if json {
+		if p, ok = fromJSON(p, b.Lost); !ok {
+			return h, nil, false
+		}
+	}
 	h, n, err := readHead2(p, false)
+	h.json = json
 	if err != nil || n == more {
 		return h, nil, false
 	}

@@ -26,6 +26,8 @@ func TestReadHTTP(t *testing.T) {
 		{"another type", "POST", "text/plain", add, sum, "no"},
 		{"another method of HTTP", "PUT", ours, add, sum, "no"},
 		{"other bytes", "POST", ours, "\x82\xff\xff\xff", "", "no"},
+		{"a call in JSON", "POST", "application/vnd.apache.thrift.json", `[1,"add",1,0,{"1":{"i32":1},"2":{"i32":2}}]`, `[1,"add",2,0,{"0":{"i32":3}}]`, "Thrift add(1: 1, 2: 2) → 200, 0: 3 [ ] POST /t add"},
+		{"an exception in JSON", "POST", ours, `[1,"add",1,0,{}]`, `[1,"add",3,0,{"1":{"str":"no such"},"2":{"i32":1}}]`, "Thrift add() → 200, UNKNOWN_METHOD: no such [client_error UNKNOWN_METHOD] POST /t add"},
 	} {
 		x := contenttest.HTTP(c.method+" /t", "Content-Type: "+c.kind, c.request, 200, c.response)
 		var i Invocation

@@ -18,8 +18,11 @@ func (i *Invocation) begins(h head) {
 // describe sets what else the head of a call states, or that of a reply without one.
 func (i *Invocation) describe(h head) {
 	i.Type, i.Sequence, i.Encoding = table.Some(typeNames[h.kind]), table.Some(h.sequence), table.Some("binary")
-	if h.compact {
+	switch {
+	case h.compact:
 		i.Encoding = table.Some("compact")
+	case h.json:
+		i.Encoding = table.Some("json")
 	}
 }
 

@@ -32,7 +32,7 @@ type Invocation struct {
 	Name      table.Opt[string] `col:"thrift_method" enc:"dict" doc:"name of the method; empty if its message cannot be read"`
 	Type      table.Opt[string] `col:"thrift_type" enc:"dict" doc:"call, or oneway if no reply follows; reply or exception if only that was captured"`
 	Sequence  table.Opt[int32]  `col:"thrift_sequence" doc:"number that connects a call with its reply, of the header if there is one; many clients always send 0"`
-	Encoding  table.Opt[string] `col:"thrift_encoding" enc:"dict" doc:"binary or compact"`
+	Encoding  table.Opt[string] `col:"thrift_encoding" enc:"dict" doc:"binary, compact, or over HTTP, json"`
 	Arguments table.Opt[string] `col:"thrift_arguments" doc:"arguments with the numbers of their fields, such as 1: 5, 2: \"abc\"; at most 1 KiB"`
 	Result    table.Opt[string] `col:"thrift_result" doc:"result: field 0 is the value, others are exceptions that the method declares; at most 1 KiB"`
 	Exception table.Opt[int32]  `col:"thrift_exception" doc:"number of the field of a declared exception"`
