@@ -20,7 +20,7 @@ func TestTraceFollowsAMail(t *testing.T) {
 		w.mail(at+time.Second, client, relay, id)
 		w.mail(at+3*time.Second, relay, store, id)
 		head := "From: ann@shop.example\r\nMessage-ID: <" + id + ">\r\nSubject: order\r\n\r\nhello\r\n"
-		w.dialog(at+6*time.Second, reader, store, 143, "", "* OK ready\r\n", "a1 LOGIN bob secret\r\n", "a1 OK in\r\n", "a2 SELECT INBOX\r\n", "* 1 EXISTS\r\na2 OK\r\n",
+		w.dialog(at+6*time.Second, time.Millisecond, reader, store, "143", "", "* OK ready\r\n", "a1 LOGIN bob secret\r\n", "a1 OK in\r\n", "a2 SELECT INBOX\r\n", "* 1 EXISTS\r\na2 OK\r\n",
 			"a3 FETCH 1 (BODY[])\r\n", "* 1 FETCH (BODY[] {"+itoa(len(head))+"}\r\n"+head+")\r\na3 OK done\r\n")
 	}
 	c := w.open()

@@ -117,8 +117,8 @@ func TestTroubleBeginsAtTheDeepestFailure(t *testing.T) {
 func TestARefusedConnectionIsACause(t *testing.T) {
 	w := &traffic{t: t}
 	w.http(10*msec, 9*msec, edge, shop, get("/buy"), answer("503 Service Unavailable", `{}`))
-	w.refused(15*msec, shop, store, 5432)
-	w.refused(300*msec, shop, store, 5432) // not caused by that call
+	w.Attempt(15*msec, shop, store+":5432", true)
+	w.Attempt(300*msec, shop, store+":5432", true) // not caused by that call
 	c := w.open()
 	f := must[*failures.Answer](t)(failures.Ask(ctx, c, failures.In{}))
 	if len(f.Causes) != 1 || f.Causes[0].Dst != store || f.Causes[0].Status != "refused" || f.Causes[0].Packets == "" {

@@ -44,7 +44,7 @@ type conn struct {
 }
 
 // Exchange adds a request on the connection of this name, and its response after took. The
-// first exchange of a connection begins with a handshake. An empty response is not one.
+// first exchange of a connection begins with a handshake. An empty request or response is not sent.
 // Addresses are as in "10.0.0.1", the server with its port. at is from the beginning.
 func (c *Capture) Exchange(at, took time.Duration, name, client, server, request, response string) {
 	n := c.conns[name]
@@ -58,10 +58,20 @@ func (c *Capture) Exchange(at, took time.Duration, name, client, server, request
 		c.tcp(at, n, true, layers.TCP{ACK: true}, request[:segment])
 		request = request[segment:]
 	}
-	c.tcp(at, n, true, layers.TCP{ACK: true, PSH: true}, request)
+	if request != "" {
+		c.tcp(at, n, true, layers.TCP{ACK: true, PSH: true}, request)
+	}
 	if response != "" {
 		c.tcp(at+took, n, false, layers.TCP{ACK: true, PSH: true}, response)
 	}
+}
+
+// Close ends the connection of this name; its client closes first.
+func (c *Capture) Close(at time.Duration, name string) {
+	n := c.conns[name]
+	c.tcp(at, n, true, layers.TCP{FIN: true, ACK: true}, "")
+	c.tcp(at+step, n, false, layers.TCP{FIN: true, ACK: true}, "")
+	c.tcp(at+2*step, n, true, layers.TCP{ACK: true}, "")
 }
 
 // Attempt adds an attempt to connect, which the server refuses or leaves without an answer.
@@ -171,7 +181,7 @@ func (c *Capture) tcp(at time.Duration, n *conn, up bool, t layers.TCP, payload 
 		t.Ack = *ack
 	}
 	*seq += uint32(len(payload))
-	if t.SYN {
+	if t.SYN || t.FIN {
 		*seq++
 	}
 	ip := header(from.Addr(), to.Addr(), layers.IPProtocolTCP)
