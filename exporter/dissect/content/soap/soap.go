@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"encoding/xml"
 	"io"
+	"mime"
+	"mime/multipart"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect/content"
@@ -37,10 +39,10 @@ const maxTokens = 2000 // of XML that are read of one message
 
 // Read implements content.Reader.
 func Read(x *content.Exchange, e *Envelope) bool {
-	if x.Socket || x.Method.V != "POST" || x.Request.Type != "text/xml" && x.Request.Type != "application/soap+xml" {
+	if x.Socket || x.Method.V != "POST" || x.Request.Type != "text/xml" && x.Request.Type != "application/soap+xml" && x.Request.Type != related {
 		return false
 	}
-	asked := parse(x.Request.Bytes())
+	asked := parse(envelope(&x.Request, x.RequestContentType.V))
 	if asked.version == "" || asked.operation == "" {
 		return false
 	}
@@ -51,8 +53,8 @@ func Read(x *content.Exchange, e *Envelope) bool {
 		e.Action = content.Some(strings.Trim(strings.TrimSpace(action), `"`))
 	}
 	x.Name("SOAP "+e.Operation.V, x.EndpointOf()+" "+e.Operation.V)
-	if strings.HasSuffix(x.Response.Type, "xml") {
-		if a := parse(x.Response.Bytes()); a.version != "" && a.operation == "Fault" {
+	if strings.HasSuffix(x.Response.Type, "xml") || x.Response.Type == related {
+		if a := parse(envelope(&x.Response, x.ResponseContentType.V)); a.version != "" && a.operation == "Fault" {
 			e.FaultCode, e.Fault = content.Some(a.code), content.Some(a.text)
 			x.Add(", fault " + a.code)
 			outcome := table.ServerError
@@ -65,6 +67,34 @@ func Read(x *content.Exchange, e *Envelope) bool {
 		}
 	}
 	return true
+}
+
+// related is the type of an envelope with attachments: MTOM, and SOAP Messages with Attachments.
+const related = "multipart/related"
+
+const maxParts = 16 // that may be before the envelope
+
+// envelope is a body, or its root part if it is related (RFC 2387 section 3).
+func envelope(b *content.Body, contentType string) []byte {
+	if b.Type != related {
+		return b.Bytes()
+	}
+	_, params, err := mime.ParseMediaType(contentType)
+	if err != nil || !strings.HasSuffix(strings.ToLower(params["type"]), "xml") {
+		return nil
+	}
+	parts := multipart.NewReader(bytes.NewReader(b.Bytes()), params["boundary"])
+	for range maxParts {
+		part, err := parts.NextRawPart()
+		if err != nil {
+			return nil
+		}
+		if start := params["start"]; start == "" || part.Header.Get("Content-ID") == start {
+			text, _ := io.ReadAll(part) // what was captured of it
+			return text
+		}
+	}
+	return nil
 }
 
 // message has the fields that are read from an envelope.
