@@ -69,7 +69,11 @@ func TestHandshakesInAnyOrder(t *testing.T) {
 	}
 	data, _ := composed(list)
 	want, _ := tell(t, data)
-	for _, order := range [][4]int{{0, 1, 3, 2}, {0, 2, 1, 3}, {0, 3, 1, 2}, {1, 0, 2, 3}, {1, 3, 0, 2}, {2, 3, 0, 1}, {3, 0, 1, 2}, {3, 1, 0, 2}} {
+	for n := range 4 * 4 * 4 * 4 {
+		order := [4]int{n / 64, n / 16 % 4, n / 4 % 4, n % 4}
+		if slices.Equal(order[:], []int{0, 1, 2, 3}) || 1<<order[0]|1<<order[1]|1<<order[2]|1<<order[3] != 15 {
+			continue
+		}
 		var moved []*conversation
 		for _, c := range list {
 			m := &conversation{c.name, slices.Clone(c.pieces)}

@@ -45,8 +45,10 @@ func (c *Conn) acknowledge(dir uint8, s *Segment) {
 	}
 	if h.unsure && s.Ack == h.next { // the receiver expects exactly these bytes
 		h.unsure = false
-		if s.Len == 0 || c.half[dir^1].started { // else its own bytes may be among those that h acknowledges, see take
+		if c.half[dir^1].started {
 			c.drain()
+		} else { // without payload, it may be of a handshake whose SYNs come later; else see take
+			h.undialled = s.Len == 0
 		}
 		c.finish(dir, s)
 	}
