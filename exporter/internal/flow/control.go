@@ -2,7 +2,6 @@ package flow
 
 import (
 	"slices"
-	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
@@ -228,9 +227,6 @@ func (s *Shard) control(c *Conn, f *Flow, dir dissect.Dir, p *Packet) bool {
 		c.multipath = true
 		s.odd(c, f, packetRef(p), "multipath", "a connection of Multipath TCP (RFC 8684): other connections may have carried a part of its messages; each is read alone", 0)
 	}
-	if p.Mapped && n > 0 {
-		s.mapped(c, f, dir, p)
-	}
 	if len(c.rivals) > 0 && dir != c.rivals[0].dir && flags&(decode.SYN|decode.ACK|decode.RST) == decode.ACK {
 		s.chooseAnswer(c, f, p)
 	}
@@ -260,25 +256,6 @@ func (s *Shard) control(c *Conn, f *Flow, dir dissect.Dir, p *Packet) bool {
 		s.odd(c, f, packetRef(p), "urgent_data", "receivers take the urgent byte out of the stream, or leave it in (RFC 6093); here it is left in", 0)
 	}
 	return true
-}
-
-// mapping is the newest Packet.Mapping of a direction.
-type mapping struct {
-	value uint32
-	set   bool
-}
-
-// mapped reports payload before which other connections of Multipath TCP carried a part of the message.
-func (s *Shard) mapped(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
-	if c.mappings == nil {
-		c.mappings = new([2]mapping)
-		s.take(c, int(unsafe.Sizeof(*c.mappings)))
-	}
-	m := &c.mappings[dir]
-	if m.set && m.value != p.Mapping {
-		s.odd(c, f, packetRef(p), "multipath", "other connections of Multipath TCP carried bytes between these and those before them (RFC 8684 section 3.3), so the message may lack a part here", 0)
-	}
-	*m = mapping{p.Mapping, true}
 }
 
 // synAck is a SYN-ACK with another number than the first one. The client's acknowledgement says which of them

@@ -109,7 +109,8 @@ func (s *Shard) stream(c *Conn, dir dissect.Dir, p *Packet) stream.Verdict {
 // tcpSegment is a packet as stream reads it, until the next one.
 func (s *Shard) tcpSegment(c *Conn, dir dissect.Dir, p *Packet) *stream.Segment {
 	s.segment = stream.Segment{Packet: stream.Packet{No: p.No, Time: p.Time, Clock: p.Clock, Also: p.FragNos}, Seq: p.Seq, Ack: p.Ack,
-		Flags: p.TCPFlags, Payload: p.Payload, Len: int(p.PayloadLen), Awaits: p.snapCut() && (c.longer(dir, p) || c.firstOf(dir, p)), Window: c.announced(dir, p)}
+		Flags: p.TCPFlags, Payload: p.Payload, Len: int(p.PayloadLen), Awaits: p.snapCut() && (c.longer(dir, p) || c.firstOf(dir, p)), Window: c.announced(dir, p),
+		Mapped: p.Mapped, Mapping: p.Mapping}
 	return &s.segment
 }
 
@@ -147,7 +148,11 @@ func (t *tcpSink) conn(dir uint8) *dissect.Conn {
 
 // Data implements stream.Sink.
 func (t *tcpSink) Data(dir uint8, data []byte, s *stream.Segment) {
-	t.conn(dir).Data(dissect.Dir(dir), data, ref(s))
+	d := t.conn(dir)
+	if s.Mapped || t.mappings != nil {
+		(*Conn)(t).mapped(dissect.Dir(dir), uint32(len(data)), s)
+	}
+	d.Data(dissect.Dir(dir), data, ref(s))
 }
 
 // Gap implements stream.Sink.

@@ -54,6 +54,8 @@ type Segment struct {
 	Awaits   bool   // another view may show the bytes that are truncated
 	Window   uint32 // the largest window that its sender may have announced
 	Doubt    Doubt  // why its receiver drops it
+	Mapped   bool   // Mapping is set
+	Mapping  uint32 // see decode.Frame
 
 	since   int64 // packet count when it was kept in doubt
 	against int   // packets since that speak against it
