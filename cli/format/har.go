@@ -79,6 +79,7 @@ type harPostData struct {
 	Params   []harNV `json:"params"`
 	Text     string  `json:"text"`
 	Encoding string  `json:"_encoding,omitempty"`
+	Comment  string  `json:"comment,omitempty"`
 }
 
 type harResponse struct {
@@ -120,6 +121,15 @@ func (h httpCall) number(name string, absent int64) int64 {
 		return n
 	}
 	return absent
+}
+
+// bodySize is the size of a message's body: -1, which is unknown in HAR, if the message was not
+// captured and so lacks the column first.
+func (h httpCall) bodySize(column, first string) int64 {
+	if h.x.Call.Get(first) == nil {
+		return h.number(column, -1)
+	}
+	return h.number(column, 0)
 }
 
 func (h httpCall) headers(side string) []harNV {
@@ -301,13 +311,14 @@ func (w *har) Call(x *forensics.Exchange) error {
 	en := harEntry{Started: when.Stamp(h.number("ts_ns", 0) - before*1000), Time: float64(total) / 1000, Timings: timings, ServerIP: h.text("dst_ip"),
 		Connection: fmt.Sprint(h.number("conn_id", 0)), Comment: h.text("error"), CallID: hex.EncodeToString(id), Packets: citesText(x)}
 	en.Request = harRequest{Method: h.text("method"), URL: h.url(), HTTPVersion: h.version("http1_version"), Cookies: h.requestCookies(), Headers: h.headers("request"), Query: h.query(),
-		HeadersSize: h.number("request_headers_size", -1), BodySize: h.number("request_body_wire_size", 0)}
+		HeadersSize: h.number("request_headers_size", -1), BodySize: h.bodySize("request_body_wire_size", "method")}
 	if b := x.Request; b != nil {
 		en.Request.PostData = &harPostData{MimeType: b.ContentType, Params: []harNV{}}
 		en.Request.PostData.Text, en.Request.PostData.Encoding = bodyText(b)
+		en.Request.PostData.Comment = incomplete(b)
 	}
 	en.Response = harResponse{Status: h.number("status_code", 0), StatusText: h.text("status_text"), HTTPVersion: h.version("http1_response_version"), Cookies: h.responseCookies(),
-		Headers: h.headers("response"), HeadersSize: h.number("response_headers_size", -1), BodySize: h.number("response_body_wire_size", 0)}
+		Headers: h.headers("response"), HeadersSize: h.number("response_headers_size", -1), BodySize: h.bodySize("response_body_wire_size", "status_code")}
 	for _, l := range en.Response.Headers {
 		if strings.EqualFold(l.Name, "location") {
 			en.Response.RedirectURL = l.Value
@@ -316,9 +327,7 @@ func (w *har) Call(x *forensics.Exchange) error {
 	if b := x.Response; b != nil {
 		en.Response.Content = harContent{Size: b.Size, MimeType: b.ContentType}
 		en.Response.Content.Text, en.Response.Content.Encoding = bodyText(b)
-		if b.Truncated || !b.Complete {
-			en.Response.Content.Comment = "incomplete"
-		}
+		en.Response.Content.Comment = incomplete(b)
 	}
 	if w.n == 0 {
 		if err := w.begin(); err != nil {
@@ -343,6 +352,14 @@ func bodyText(b *forensics.Body) (s, encoding string) {
 		return string(b.Data), ""
 	}
 	return base64.StdEncoding.EncodeToString(b.Data), "base64"
+}
+
+// incomplete is the comment on a body of which bytes are missing.
+func incomplete(b *forensics.Body) string {
+	if b.Truncated || !b.Complete {
+		return "incomplete"
+	}
+	return ""
 }
 
 func citesText(x *forensics.Exchange) string {

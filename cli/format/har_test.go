@@ -1,9 +1,12 @@
 package format
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/cli/console"
 	"github.com/pcapsule/pcapsule/forensics"
 )
 
@@ -24,5 +27,38 @@ func TestCookiesAndQueryOfHAR(t *testing.T) {
 	}
 	if got := fmt.Sprint(h.responseCookies()); got != "[{id 8 / example.org 2026-10-21T07:28:00.000Z true true}]" {
 		t.Errorf("response cookies %s", got)
+	}
+}
+
+func TestMissingBytesInHAR(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		call forensics.Struct
+		want int64
+	}{
+		{"no response was captured", forensics.Struct{}, -1},
+		{"a response without a body", forensics.Struct{{Name: "status_code", Value: int64(204)}}, 0},
+		{"a response whose first line is missing", forensics.Struct{{Name: "response_body_wire_size", Value: int64(7)}}, 7},
+	} {
+		if got := (httpCall{&forensics.Exchange{Call: tc.call}}).bodySize("response_body_wire_size", "status_code"); got != tc.want {
+			t.Errorf("%s: bodySize %d, want %d", tc.name, got, tc.want)
+		}
+	}
+	var out bytes.Buffer
+	w := HAR(&console.Streams{Out: &out})
+	if err := w.Call(&forensics.Exchange{Call: forensics.Struct{}, Request: &forensics.Body{Data: []byte("ab"), Size: 9, IsText: true, Truncated: true}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.End(); err != nil {
+		t.Fatal(err)
+	}
+	var doc struct {
+		Log struct{ Entries []harEntry } `json:"log"`
+	}
+	if err := json.Unmarshal(out.Bytes(), &doc); err != nil {
+		t.Fatal(err)
+	}
+	if e := doc.Log.Entries[0]; e.Request.PostData.Comment != "incomplete" || e.Response.BodySize != -1 {
+		t.Errorf("%+v", e)
 	}
 }
