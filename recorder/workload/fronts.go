@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"sort"
@@ -251,6 +252,9 @@ func (b *builder) targets(s *service) []ServicePort {
 	var out []ServicePort
 	for _, p := range s.ports {
 		t := ServicePort{Protocol: protocolName(p.proto), Port: p.port, Target: p.target}
+		if len(s.selector) == 0 {
+			t.Target = b.sliced(s, p)
+		}
 		if p.name == "" || len(s.selector) == 0 {
 			out = append(out, t)
 			continue
@@ -267,6 +271,28 @@ func (b *builder) targets(s *service) []ServicePort {
 		}
 	}
 	return out
+}
+
+// sliced finds the port behind a port of a service without a selector: that of its slices if they
+// have any, because the service's own target has no effect then. It is 0 if they have several.
+func (b *builder) sliced(s *service, p servicePort) uint16 {
+	var ports []uint16
+	if w := b.x.backends[s.namespace+"/"+s.name]; w != nil {
+		for _, list := range slices.Concat(slices.Collect(maps.Values(w.targets)), slices.Collect(maps.Values(w.plain))) {
+			for _, k := range list {
+				if k.proto == p.proto && !slices.Contains(ports, k.port) {
+					ports = append(ports, k.port)
+				}
+			}
+		}
+	}
+	switch {
+	case len(ports) == 0 || slices.Contains(ports, p.target):
+		return p.target
+	case len(ports) == 1:
+		return ports[0]
+	}
+	return 0
 }
 
 // maxNamed is the maximum number of pods with a port of a name that are compared with a selector.

@@ -309,6 +309,34 @@ func TestPortsBehindServices(t *testing.T) {
 	}
 }
 
+// Connections to a service without a selector reach the ports of its slices.
+func TestPortsBehindServicesWithoutSelector(t *testing.T) {
+	for _, tc := range []struct {
+		name, slice string
+		want        uint16
+	}{
+		{"no slice", "", 9000},
+		{"another port", `[{"port":9443}]`, 9443},
+		{"the target among others", `[{"port":9000},{"port":9443}]`, 9000},
+		{"several other ports", `[{"port":9001},{"port":9443}]`, 0},
+		{"a port of another protocol", `[{"port":9443,"protocol":"UDP"}]`, 9000},
+	} {
+		dump := `{"kind":"List","items":[{"kind":"Service","apiVersion":"v1","metadata":{"namespace":"shop","name":"db","uid":"3"},"spec":{"clusterIP":"10.96.0.1","ports":[{"port":90,"targetPort":9000}]}}`
+		if tc.slice != "" {
+			dump += `,{"kind":"EndpointSlice","apiVersion":"discovery.k8s.io/v1","metadata":{"namespace":"shop","name":"db-1","labels":{"kubernetes.io/service-name":"db"}},"endpoints":[{"addresses":["198.51.100.9"]}],"ports":` + tc.slice + `}`
+		}
+		x := NewIndex()
+		if _, err := x.AddKube("dump", strings.NewReader(dump+"]}")); err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range x.Workloads() {
+			if w.Kind == "service" && !slices.Equal(w.Ports, []ServicePort{{"TCP", 90, tc.want, ""}}) {
+				t.Errorf("%s: ports %v, want %d", tc.name, w.Ports, tc.want)
+			}
+		}
+	}
+}
+
 func TestExternal(t *testing.T) {
 	x := both(t)
 	for addr, want := range map[string]bool{
