@@ -22,8 +22,8 @@ func isData(s string) bool {
 	if digits > 0 && digits == len(s) || digits >= 4 || digits >= 2 && len(s) >= 16 || len(s) > maxName || mixed(s) {
 		return true
 	}
-	// No name needs these.
-	if strings.ContainsAny(s, "%\"'<> ") || !utf8.ValidString(s) {
+	// No name needs these. Parameters of a part of a path follow ; or (.
+	if strings.ContainsAny(s, "%\"'<> ;=(") || !utf8.ValidString(s) {
 		return true
 	}
 	// JSON-LD has fields such as @type.

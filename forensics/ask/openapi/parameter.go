@@ -140,6 +140,7 @@ func standard(name string) bool {
 	return false
 }
 
+// headersOf reads the names of request headers, except names that are data.
 func headersOf(ctx context.Context, c *forensics.Case, w *ask.Window, ops map[string]*operation) error {
 	type row struct {
 		Key   string `json:"key"`
@@ -155,7 +156,7 @@ func headersOf(ctx context.Context, c *forensics.Case, w *ask.Window, ops map[st
 		return err
 	}
 	for _, r := range rows {
-		if op := ops[r.Key]; op != nil && !standard(r.Name) {
+		if op := ops[r.Key]; op != nil && !standard(r.Name) && !isData(r.Name) {
 			count(op.headers, r.Name, r.Calls, 50)
 		}
 	}
