@@ -59,6 +59,8 @@ type Packet struct {
 	Payload     []byte
 	FragNos     []int64
 	Undelivered *wire.Report    // not nil: no packet, but what an ICMP error with this report quotes of one
+	Elsewhere   bool            // no packet: an answer to what this one asked came from ends that were not asked
+	Unasked     bool            // it is such an answer
 	Pieces      decode.Pieces   // of a joined or given-up datagram
 	Tunnels     []decode.Tunnel // nil for most
 	Owner       int32           // its sender or receiver on the machine that captured it; see Flow.Owner
@@ -92,7 +94,7 @@ func (p *Packet) SeqLen() uint32 {
 }
 
 // Captured reports whether a file has the packet. Others report something to their conversation.
-func (p *Packet) Captured() bool { return !p.GivenUp && p.Undelivered == nil }
+func (p *Packet) Captured() bool { return !p.GivenUp && p.Undelivered == nil && !p.Elsewhere }
 
 // began is when the packet was captured, of a datagram its first fragment.
 func (p *Packet) began() int64 {

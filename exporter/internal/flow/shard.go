@@ -166,6 +166,12 @@ func (s *Shard) packet(p *Packet) {
 		s.undelivered(p)
 		return
 	}
+	if p.Elsewhere {
+		if c, _ := s.reported(p); c != nil && p.Unasked {
+			s.odd(c, c.flows[0], packetRef(p), "answered_elsewhere", "an answer to a question of this conversation came from another address or port, which was not asked", 0)
+		}
+		return
+	}
 	if p.Portless {
 		s.portless.add(p)
 		return
@@ -250,8 +256,11 @@ func (s *Shard) packet(p *Packet) {
 	s.expire(packetRef(p), endsByPacket)
 }
 
-// alike reports a packet whose conversation may be another one that was captured elsewhere.
+// alike reports an answer that was not asked for here, and a packet whose conversation may be another one that was captured elsewhere.
 func (s *Shard) alike(c *Conn, f *Flow, p *Packet) {
+	if p.Unasked {
+		s.odd(c, f, packetRef(p), "answered_elsewhere", "it has the id and the question of a question to another address or port", 0)
+	}
 	if p.Alike {
 		s.odd(c, f, packetRef(p), "same_exchange", "another pair of addresses showed the same question, with the same answer or without two answers to compare, and nothing proves one exchange that was captured twice nor two: a translated or replayed one; both are read", 0)
 	}

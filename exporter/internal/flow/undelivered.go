@@ -49,20 +49,12 @@ func Undelivered(f *Packet) (p Packet, ok bool) {
 // undelivered tells the conversation that sent a packet that an ICMP error quotes it. An error about a packet that the
 // conversation has not shown changes nothing, because anyone can send one (RFC 5927).
 func (s *Shard) undelivered(p *Packet) {
-	k, srcIsLo := keyOf(p)
-	c := s.conns[k]
+	c, side := s.reported(p)
 	if c == nil {
-		s.keepEarly(p)
+		if k, _ := keyOf(p); s.conns[k] == nil {
+			s.keepEarly(p)
+		}
 		return
-	}
-	side := sideOf(srcIsLo)
-	if g := c.nets.group; g != nil {
-		if c = g.by[groupKey{p.network(), side}]; c == nil {
-			c = g.by[groupKey{p.network(), side ^ 1}]
-		}
-		if c == nil {
-			return
-		}
 	}
 	report, dir := p.Undelivered, c.dirOf(side)
 	if c.transport == dissect.TCP {
@@ -77,6 +69,19 @@ func (s *Shard) undelivered(p *Packet) {
 	} else if x == nil {
 		s.keepEarly(p)
 	}
+}
+
+// reported is the conversation that a report about a packet of this side is for, or nil.
+func (s *Shard) reported(p *Packet) (c *Conn, side uint8) {
+	k, srcIsLo := keyOf(p)
+	c, side = s.conns[k], sideOf(srcIsLo)
+	if c != nil && c.nets.group != nil {
+		g := c.nets.group
+		if c = g.by[groupKey{p.network(), side}]; c == nil {
+			c = g.by[groupKey{p.network(), side ^ 1}]
+		}
+	}
+	return c, side
 }
 
 // Limits of ICMP errors that were captured before the datagram which they quote.

@@ -31,6 +31,7 @@ type Judge struct {
 	pairs       pairs
 	channels    channels
 	sums        sums
+	exchanges   exchanges
 }
 
 // Content is what protocols say about a datagram alone. A function that is nil says nothing.
@@ -41,7 +42,7 @@ type Content struct {
 
 // New returns a Judge.
 func New(limit memory.Limit, content Content) *Judge {
-	j := &Judge{views: views{limit: limit}, quicViews: quicViews{foreign: content.Explained, identified: content.Identified, limit: limit}, sums: sums{limit: limit}}
+	j := &Judge{views: views{limit: limit}, quicViews: quicViews{foreign: content.Explained, identified: content.Identified, limit: limit}, sums: sums{limit: limit}, exchanges: exchanges{seed: maphash.MakeSeed()}}
 	j.pairs = pairs{seed: maphash.MakeSeed(), views: &j.views, limit: limit}
 	j.socketViews = socketViews{views: &j.views, pairs: &j.pairs}
 	return j
@@ -129,7 +130,7 @@ func (j *Judge) view(fr *decode.Frame, f *flow.Packet, namespace uint64, s *pcap
 // Memory is the memory of the search in bytes, which depends only on the packets. It excludes that for
 // views of handshakes, which a run reserves.
 func (j *Judge) Memory() int {
-	return j.pairs.memory() + j.channels.memory() + j.quicViews.memory() + j.socketViews.memory() + j.sums.memory()
+	return j.pairs.memory() + j.channels.memory() + j.quicViews.memory() + j.socketViews.memory() + j.sums.memory() + j.exchanges.memory()
 }
 
 // Awaits reports whether packets of a round wait for a proof.

@@ -176,6 +176,7 @@ func (p *pairs) prove(t *talk) {
 	from, to := t.hash%flow.ShardCount, x.hash%flow.ShardCount
 	for _, s := range l.awaited {
 		s.packet().See(l.view)
+		s.expected()
 		s.in.Move(s.i, from, to)
 	}
 	l.awaited, l.acks = nil, nil

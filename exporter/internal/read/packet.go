@@ -103,9 +103,13 @@ func (r *Reader) decode(o *opened, p *pcapng.Packet, f *flow.Packet) {
 	r.oneWay.see(r.links, fr, f)
 	s, i := h%flow.ShardCount, int32(len(r.cur.Packets)-1)
 	r.cur.Shards[s] = append(r.cur.Shards[s], i)
-	if p, ok := flow.Undelivered(f); ok {
-		s := r.judge.PlaceQuoted(&p) % flow.ShardCount
-		*r.cur.Add(0) = p // its bytes are those of f
+	report, ok := flow.Undelivered(f)
+	if !ok {
+		report, ok = r.judge.AnsweredElsewhere(f)
+	}
+	if ok {
+		s := r.judge.PlaceQuoted(&report) % flow.ShardCount
+		*r.cur.Add(0) = report // its bytes are those of f
 		r.cur.Shards[s] = append(r.cur.Shards[s], i+1)
 	}
 }
