@@ -29,7 +29,7 @@ func TestJSON(t *testing.T) {
 	}
 	for _, c := range []struct{ name, text string }{
 		{"another version", `[2,"m",1,1,{}]`},
-		{"a name that is none", `[1,5,1,1,{}]`},
+		{"a name that is not one", `[1,5,1,1,{}]`},
 		{"a part too many", `[1,"m",1,1,{},0]`},
 		{"a part too few", `[1,"m",1,1]`},
 		{"an array instead of arguments", `[1,"m",1,1,[]]`},
