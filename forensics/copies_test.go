@@ -308,17 +308,3 @@ func TestSnapshotLengthsHaveEachCallOnce(t *testing.T) {
 		})
 	}
 }
-
-// TestACopyKeepsItsConnection opens two parts of a recording, the second of which begins with a connection's first request.
-// Both have that call complete, but only the first has the handshake and the DNS lookup before it, so its row stays.
-func TestACopyKeepsItsConnection(t *testing.T) {
-	whole := open(t, sample(t, "shop.pcapng"))
-	begins := query(t, whole, forensics.Query{SQL: "SELECT ts_ns FROM calls WHERE dns_us IS NOT NULL AND connect_us IS NOT NULL AND outcome = 'ok' ORDER BY ts_ns LIMIT 5"}).Rows
-	for _, row := range begins { // the content of the bundles decides which of equal rows stays
-		begin := row[0].(int64)
-		both := open(t, window(t, "shop.pcapng", 0, begin+int64(time.Second)), window(t, "shop.pcapng", begin, 0))
-		if got := number(t, both, fmt.Sprintf("SELECT count(dns_us + connect_us) FROM calls WHERE ts_ns = %d", begin)); got != 1 {
-			t.Errorf("%d: the call has no connection", begin)
-		}
-	}
-}

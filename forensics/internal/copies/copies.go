@@ -81,7 +81,7 @@ type sighting struct {
 	ips      [2]string // in order
 	stream   bool      // TCP or another stream, not datagrams
 	samePort bool
-	weight   [4]int64 // completeness, and how much of the connection was seen before, also its handshake and DNS lookup: the row with the larger weight stays
+	weight   [4]int64 // completeness, and how much of the connection was seen before: the row with the larger weight stays
 	rank     int      // rank of its bundle, by content
 }
 
@@ -167,7 +167,7 @@ func (f *Copies) compare(ctx context.Context, c *Case, from string, pass, n int6
 	sql := fmt.Sprintf(`WITH x AS MATERIALIZED (SELECT bundle, hash(%[1]s) AS h FROM %[2]s WHERE hash(%[1]s) %% %[3]d = %[4]d),
 		d AS (SELECT h FROM x GROUP BY h HAVING min(bundle) <> max(bundle))
 		SELECT bundle, call_no, %[1]s AS content, ts_ns, src_ip, src_port, dst_ip, dst_port, transport, %[5]s,
-			request_bytes + response_bytes, coalesce(len(headers), 0) + (path IS NOT NULL)::INTEGER + (host IS NOT NULL)::INTEGER + (connect_us IS NOT NULL)::INTEGER + (dns_us IS NOT NULL)::INTEGER, ordinal, %[6]s
+			request_bytes + response_bytes, coalesce(len(headers), 0) + (path IS NOT NULL)::INTEGER + (host IS NOT NULL)::INTEGER, ordinal, %[6]s
 		FROM %[2]s WHERE hash(%[1]s) %% %[3]d = %[4]d AND hash(%[1]s) IN (SELECT h FROM d) ORDER BY content, ts_ns, call_id, bundle, call_no`, contentOf, from, n, pass, wholeness, conn)
 	var group []sighting
 	err := c.Query(ctx, sql, func(row []any) error {
