@@ -17,8 +17,8 @@ const (
 	answerWithin = int64(60e9) // ns
 )
 
-// exchanges finds answers of DNS and STUN from ends that were not asked. A client ignores such an answer to DNS (RFC 5452
-// section 9.1), so it completes no call.
+// exchanges finds answers of DNS and STUN from an address or port that was not asked. A client ignores such an answer to
+// DNS (RFC 5452 section 9.1), and it completes no call.
 type exchanges struct {
 	seed  maphash.Seed
 	asked recent[exchange, *question]
