@@ -57,17 +57,18 @@ func beginToken(s string, i int) (k kinds, start, end int, masked string) {
 			continue
 		}
 		from := i + len(t.prefix)
-		n, of := 0, t.of
+		of := t.of
 		if of == hexadecimal {
-			for n <= t.least && from+n < len(s) && strings.IndexByte("0123456789abcdefABCDEF", s[from+n]) >= 0 {
-				n++
-			}
-		} else {
-			n = span(s, from, 2048, of)
+			of = alnum
 		}
-		if n >= t.least && (of != hexadecimal || n == t.least && !isAlnum(after(s, from+n))) && strings.ContainsAny(s[from:from+n], "0123456789") {
-			return t.kind, i, from + n, t.prefix + Mask
+		text := s[from : from+span(s, from, 2048, of)]
+		if len(text) < t.least || !strings.ContainsAny(text, "0123456789") {
+			continue
 		}
+		if t.of == hexadecimal && (len(text) > t.least || strings.Trim(text, "0123456789abcdefABCDEF") != "") {
+			continue
+		}
+		return t.kind, i, from + len(text), t.prefix + Mask
 	}
 	return 0, 0, 0, ""
 }

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// random reports whether a text looks as if a program had drawn it: at least 16 letters and digits that change between
-// digits, capitals and small letters more than once in four. Words with a number do not.
+// random reports whether a text looks generated: at least 16 letters and digits that change between digits, capitals and
+// small letters more than once in four. Words with a number do not.
 func random(text string) bool {
 	of := token
 	if strings.HasSuffix(text, "=") {
@@ -33,7 +33,12 @@ func random(text string) bool {
 
 // guess reports whether the value at a path must be masked because both its name and its form speak for a secret.
 func (t *task) guess(path []string, name, value string) bool {
-	if len(name) > maxName || !random(value) {
+	return random(value) && t.weak(path, name)
+}
+
+// weak reports whether a name at a path is one whose value is masked if it is random.
+func (t *task) weak(path []string, name string) bool {
+	if len(name) > maxName {
 		return false
 	}
 	return t.p.generated.secret(path, name) || t.p.generated.last.has(normal(name)) && t.p.except.judge(name) != yes && !t.p.except.secret(path, name)
@@ -56,15 +61,19 @@ func (t *task) guessParameter(name, value string) bool {
 	}
 	path := parameterPath(name)
 	last := len(path) - 1
-	return last >= 0 && t.guess(path[:last], path[last], value)
+	return last >= 0 && t.weak(path[:last], path[last])
 }
 
-// guessAfter returns the value of a name after the sign at i, perhaps in quotes, if guess masks it.
-func (t *task) guessAfter(s string, path []string, i int) (start, end int) {
+// guessAfter returns the value of a name with dots after the sign at i, perhaps in quotes, if guess masks it.
+func (t *task) guessAfter(s, whole string, i int) (start, end int) {
 	for start = i + 1; start < len(s) && start-i < 5 && isQuote(s[start]); start++ {
 	}
 	end = start + span(s, start, 513, base64s|token)
-	if last := len(path) - 1; last < 0 || !t.guess(path[:last], path[last], s[start:end]) {
+	if !random(s[start:end]) {
+		return 0, 0
+	}
+	path := strings.Split(whole, ".")
+	if last := len(path) - 1; !t.weak(path[:last], path[last]) {
 		return 0, 0
 	}
 	return start, end

@@ -189,7 +189,10 @@ func (t *task) assignment(s string, i int, inside bool) (edit, int) {
 	name := whole[strings.LastIndexByte(whole, '.')+1:]
 	header := s[i] == ':' && strings.IndexByte(name, '-') > 0 && isAlpha(name[0]) && t.p.SecretHeader(name)
 	if !header && !user && (t.judge(name) == no || !t.secretPath(strings.Split(whole, "."))) {
-		if start, end := t.guessAfter(s, strings.Split(whole, "."), i); end > start && !t.code {
+		if t.code {
+			return edit{}, i + 1
+		}
+		if start, end := t.guessAfter(s, whole, i); end > start {
 			return t.cover(s, start, end), end
 		}
 		return edit{}, i + 1
