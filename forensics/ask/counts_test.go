@@ -6,6 +6,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/asktest"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
@@ -34,7 +35,7 @@ func TestEveryQuestionCountsTheSame(t *testing.T) {
 			{"get_capacity", `{"limit":1000}`, map[string]float64{"calls": want.Requests}, "rows", want.Requests},
 			{"audit_access", `{"kfl":"ts_ns < 0 || ts_ns >= 0","limit":1000}`, map[string]float64{"total_calls": want.Calls, "failed": want.Failed}, "pairs", want.Calls},
 		} {
-			out := put(t, c, q.name, q.in)
+			out := asktest.Put(t, c, q.name, q.in)
 			for field, n := range q.want {
 				if out[field] != n {
 					t.Errorf("%s: %s is %v, want %v", q.name, field, out[field], n)
@@ -77,7 +78,7 @@ func TestEveryQuestionCountsTheSameBytes(t *testing.T) {
 			{"audit_access", `{"kfl":"ts_ns < 0 || ts_ns >= 0","limit":1000}`, "servers", "", []string{"bytes"}, 1, want.All},
 			{"get_service_map", `{"limit":1000}`, "edges", "", []string{"request_kb", "response_kb"}, 1e3, want.All},
 		} {
-			out := put(t, c, q.name, q.in)
+			out := asktest.Put(t, c, q.name, q.in)
 			if out["truncated"] == true {
 				continue
 			}

@@ -11,6 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/asktest"
 	"github.com/pcapsule/pcapsule/forensics/ask/failures"
 	"github.com/pcapsule/pcapsule/forensics/ask/latency"
 	"github.com/pcapsule/pcapsule/forensics/ask/service"
@@ -29,7 +30,7 @@ const together = 8
 
 // eachCapture opens bundles of all samples, and of public captures if there are any, and runs a test of each.
 func eachCapture(t *testing.T, test func(t *testing.T, c *forensics.Case)) {
-	files, err := filepath.Glob(filepath.Join("..", "..", "samples", "*.pcap*"))
+	files, err := filepath.Glob(asktest.Sample("*.pcap*"))
 	if err != nil || len(files) < 40 {
 		t.Fatalf("%d samples: %v", len(files), err)
 	}
@@ -40,7 +41,7 @@ func eachCapture(t *testing.T, test func(t *testing.T, c *forensics.Case)) {
 	}
 	for group := range slices.Chunk(files, together) {
 		name := filepath.Base(group[0])
-		t.Run(name, func(t *testing.T) { test(t, share(t, "each "+name, group, exporter.Options{})) })
+		t.Run(name, func(t *testing.T) { test(t, asktest.Share(t, "each "+name, group, exporter.Options{})) })
 	}
 }
 
@@ -229,7 +230,7 @@ func TestEndpointsAreThoseOfTheirCalls(t *testing.T) {
 				break
 			}
 			endpoints++
-			if n := matching(t, c, e.KFL); n != e.Calls {
+			if n := asktest.Matching(t, c, e.KFL); n != e.Calls {
 				t.Errorf("%s %s at %s has %d calls, its filter %s matches %d", e.Protocol, e.Endpoint, e.Dst, e.Calls, e.KFL, n)
 			}
 		}

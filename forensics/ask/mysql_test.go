@@ -5,12 +5,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/pcapsule/pcapsule/forensics/ask/asktest"
 )
 
 // TestMySQLTakesPart puts the questions about databases to a recording of MariaDB. What the client
 // did is in samples/gen/store/mysql.go.
 func TestMySQLTakesPart(t *testing.T) {
-	c := open(t, "mysql.pcapng")
+	c := asktest.Open(t, "mysql.pcapng")
 	rows := func(answer map[string]any, list string, line func(map[string]any) string) (out []string) {
 		all, _ := answer[list].([]any)
 		for _, x := range all {
@@ -18,7 +20,7 @@ func TestMySQLTakesPart(t *testing.T) {
 		}
 		return out
 	}
-	slow := rows(put(t, c, "get_latency", `{"min_ms":0.001,"parts":["queries"]}`), "queries", func(r map[string]any) string {
+	slow := rows(asktest.Put(t, c, "get_latency", `{"min_ms":0.001,"parts":["queries"]}`), "queries", func(r map[string]any) string {
 		return fmt.Sprintf("%v %v %v", r["protocol"], r["text"], r["calls"])
 	})
 	for _, want := range []string{"mysql select name from items where id = ? 4", "mysql insert into items (name, price, added, pic) values (?, …) 3", "mysql select repeat(?, …) 2"} {
@@ -27,11 +29,11 @@ func TestMySQLTakesPart(t *testing.T) {
 		}
 	}
 	for needle, want := range map[string]float64{"tea pot": 3, "Duplicate entry": 1, "spoon 1": 1} {
-		if got := put(t, c, "search_content", fmt.Sprintf(`{"text":%q}`, needle))["total_calls"]; got != want {
+		if got := asktest.Put(t, c, "search_content", fmt.Sprintf(`{"text":%q}`, needle))["total_calls"]; got != want {
 			t.Errorf("%q is in %v calls, want %v", needle, got, want)
 		}
 	}
-	access := put(t, c, "audit_access", `{"kfl":"mysql"}`)
+	access := asktest.Put(t, c, "audit_access", `{"kfl":"mysql"}`)
 	if s := fmt.Sprint(access); !strings.Contains(s, "shop") || !strings.Contains(s, "delete from items where id = ?") {
 		t.Errorf("access: %.400s", s)
 	}

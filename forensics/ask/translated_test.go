@@ -7,7 +7,8 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/forensics"
-	made "github.com/pcapsule/pcapsule/samples/traffic"
+	"github.com/pcapsule/pcapsule/forensics/ask/asktest"
+	"github.com/pcapsule/pcapsule/samples/traffic"
 )
 
 // lookup is a DNS question and its answer, NXDOMAIN.
@@ -19,7 +20,7 @@ func lookup(id byte) (question, answer string) {
 // TestAddressesBehindATranslation has 5 calls to an address that a translation replaces by that of a server, and 3 to the server. No
 // name is known. Every question counts 5 calls to the one and 8 to the other, and the filter of each row finds the row's calls.
 func TestAddressesBehindATranslation(t *testing.T) {
-	var w made.Capture
+	var w traffic.Capture
 	const dialled, server = "10.96.0.10", "10.1.0.77"
 	for i := range 8 {
 		question, answer := lookup(byte(i))
@@ -30,7 +31,7 @@ func TestAddressesBehindATranslation(t *testing.T) {
 			w.Datagram(at, "10.1.0.6", server+":53", question, answer)
 		}
 	}
-	c := openCapture(t, &w)
+	c := asktest.OpenMade(t, &w)
 	for _, x := range []struct {
 		name  string
 		calls float64
@@ -43,16 +44,16 @@ func TestAddressesBehindATranslation(t *testing.T) {
 			{"get_service_map", `{"service": %q}`, "total_calls"}, {"get_timeline", `{"workload": %q}`, "calls"}, {"get_pair", `{"src": "10.1.0.*", "dst": %q}`, "forth.calls"},
 		} {
 			in := fmt.Sprintf(q.in, x.name)
-			if got := field(put(t, c, q.question, in), q.field); got != x.calls && !(got == nil && x.calls == 0) {
+			if got := field(asktest.Put(t, c, q.question, in), q.field); got != x.calls && !(got == nil && x.calls == 0) {
 				t.Errorf("%s %s: %s is %v, want %v", q.question, in, q.field, got, x.calls)
 			}
 		}
-		if got := put(t, c, "get_dependencies", fmt.Sprintf(`{"service": %q}`, x.name))["services"].([]any); (len(got) > 0) != (x.calls > 0) {
+		if got := asktest.Put(t, c, "get_dependencies", fmt.Sprintf(`{"service": %q}`, x.name))["services"].([]any); (len(got) > 0) != (x.calls > 0) {
 			t.Errorf("get_dependencies of %s: %v", x.name, got)
 		}
 	}
 	for _, q := range []string{"get_overview", "get_service_map", "get_api_stats", "get_latency", "get_capacity", "find_failures"} {
-		filters(t, c, q, put(t, c, q, `{}`))
+		filters(t, c, q, asktest.Put(t, c, q, `{}`))
 	}
 }
 

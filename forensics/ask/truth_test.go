@@ -9,6 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/asktest"
 	"github.com/pcapsule/pcapsule/forensics/ask/servicemap"
 	packets "github.com/pcapsule/pcapsule/samples/traffic"
 )
@@ -20,7 +21,7 @@ func openMade(t *testing.T, made *packets.Capture) *forensics.Case {
 	if err := made.Write(file); err != nil {
 		t.Fatal(err)
 	}
-	return share(t, t.Name(), []string{file}, exporter.Options{})
+	return asktest.Share(t, t.Name(), []string{file}, exporter.Options{})
 }
 
 // A DHCP message, up to its options, with its cookie: a request if kind is 1.

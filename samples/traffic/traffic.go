@@ -201,6 +201,18 @@ func (c *Capture) add(at time.Duration, ip *layers.IPv4, transport gopacket.Seri
 	c.packets = append(c.packets, packet{at, b.Bytes()})
 }
 
+// Shift moves all packets in time.
+func (c *Capture) Shift(by time.Duration) {
+	for i := range c.packets {
+		c.packets[i].at += by
+	}
+}
+
+// Cut removes the packets before a time, and those from another time on.
+func (c *Capture) Cut(from, to time.Duration) {
+	c.packets = slices.DeleteFunc(c.packets, func(p packet) bool { return p.at < from || p.at >= to })
+}
+
 // Packets calls each for every packet with its time in nanoseconds since 1970 UTC, in the order of
 // their times.
 func (c *Capture) Packets(each func(ns int64, data []byte)) {
