@@ -19,6 +19,7 @@ import (
 // Limits of the input of a description.
 const (
 	maxOperations = 500
+	maxNamed      = 10       // methods in a note
 	maxSamples    = 40       // distinct bodies of one operation and status
 	maxSample     = 1 << 20  // bytes of a body that is analyzed
 	maxTexts      = 16 << 20 // bytes of bodies that are read at a time
@@ -127,18 +128,29 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	// Several templates may be one operation.
 	list := slices.SortedFunc(maps.Values(ops), func(a, b *operation) int { return strings.Compare(a.Path+" "+a.Method, b.Path+" "+b.Method) })
 	list = slices.Compact(list)
+	var described []*operation
+	var others []string // their methods
 	for _, op := range list {
 		out.Operations = append(out.Operations, op.Operation)
+		if op.expressible() {
+			described = append(described, op)
+		} else {
+			others = append(others, op.Method)
+		}
 	}
 	if len(list) == 0 {
 		out.Note("it received no HTTP calls; encrypted traffic without keys has no calls")
 		out.Match(0)
 		return out, nil
 	}
-	if out.YAML, err = writeOpenAPI(in.Service, list); err != nil {
+	if out.YAML, err = writeOpenAPI(in.Service, described); err != nil {
 		return nil, err
 	}
-	out.Note("describes %d {operation|operations} seen in the traffic; operations without calls are missing, and anything always present is marked as required", len(list))
+	if len(others) > 0 {
+		methods := slices.Compact(slices.Sorted(slices.Values(others)))
+		out.Note("%d {operation is|operations are} left out of the document, because OpenAPI cannot describe {its method or path|their methods or paths}: %s", len(others), strings.Join(methods[:min(len(methods), maxNamed)], ", "))
+	}
+	out.Note("describes %d {operation|operations} seen in the traffic; operations without calls are missing, and anything always present is marked as required", len(described))
 	out.Match(len(list))
 	return out, nil
 }

@@ -2,6 +2,7 @@ package openapi_test
 
 import (
 	"bufio"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -139,9 +140,15 @@ func TestOpenAPIOfUnusualRequests(t *testing.T) {
 	for i, p := range list {
 		w.Single(time.Duration(i)*time.Second, time.Millisecond, "10.9.0.2", server, p.request, p.answer)
 	}
+	for i, method := range []string{"PROPFIND", "FROB", "PROPFIND"} { // which OpenAPI cannot describe
+		w.Single(time.Duration(len(list)+i)*time.Second, time.Millisecond, "10.9.0.2", server, strings.Replace(asktest.Get(fmt.Sprintf("/files%c", 'a'+i)), "GET", method, 1), asktest.Answer("200 OK", `{}`))
+	}
 	out, err := openapi.Ask(ctx, w.Open(t), openapi.In{Service: server})
 	if err != nil {
 		t.Fatal(err)
+		if notes := strings.Join(out.Notes, "\n"); !strings.Contains(notes, "3 operations are left out of the document, because OpenAPI cannot describe their methods or paths: FROB, PROPFIND") || !strings.Contains(notes, fmt.Sprintf("describes %d operations", len(out.Operations)-3)) {
+			t.Errorf("notes: %s", notes)
+		}
 	}
 	doc, err := openapi3.NewLoader().LoadFromData([]byte(out.YAML))
 	if err == nil {

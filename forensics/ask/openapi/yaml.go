@@ -64,6 +64,11 @@ type (
 // (RFC 9110 section 16.4.1).
 var registered = []string{"basic", "bearer", "concealed", "digest", "dpop", "gnap", "hoba", "mutual", "negotiate", "oauth", "privatetoken", "scram-sha-1", "scram-sha-256", "vapid"}
 
+// expressible reports whether OpenAPI can describe the operation: a path item has no field for other methods.
+func (op *operation) expressible() bool {
+	return slices.Contains([]string{"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"}, op.Method) && strings.HasPrefix(op.Path, "/")
+}
+
 func writeOpenAPI(service string, list []*operation) (string, error) {
 	doc := apiDoc{OpenAPI: "3.0.3", Servers: []map[string]string{{"url": "/"}}, Paths: map[string]map[string]*apiMethod{},
 		Info: apiInfo{Title: service, Version: "observed", Description: "Inferred from recorded calls. Operations without calls are missing; anything always present is marked as required."}}
@@ -71,9 +76,6 @@ func writeOpenAPI(service string, list []*operation) (string, error) {
 	ids := map[string]bool{}
 	for _, op := range list {
 		verb := strings.ToLower(op.Method)
-		if !slices.Contains([]string{"get", "put", "post", "delete", "options", "head", "patch", "trace"}, verb) || !strings.HasPrefix(op.Path, "/") {
-			continue
-		}
 		if doc.Paths[op.Path] == nil {
 			doc.Paths[op.Path] = map[string]*apiMethod{}
 		}
