@@ -152,7 +152,7 @@ var follows = func() (list [256]anchor) {
 
 // anchors are the bytes that trigger the check for a kind.
 var anchors = map[kinds]string{
-	kCard | kSSN | kIBAN | kPhone | kTrack: "0123456789", kPhone: "+(", kEmail | kSIP: "@", kJWT: "J", kBearer | kBasic: "Bb",
+	kCard | kSSN | kIBAN | kPhone | kTrack: "0123456789", kPhone: "+(", kEmail | kSIP | kURL: "@", kJWT: "J", kBearer | kBasic: "Bb",
 	kAWSKey: "KS", kAWSSecret | kAzure: "=:", kGrant: "=", kCode | kPIN: "=:>", kAzure: "~", kGCP: "z.", kGitHub | kStripe | kService: "_", kGitLab | kSlack | kService | kPrivate | kCommand: "-",
 	kGitLab | kService: "dAESG", kSlack | kService: ".", kURL | kService: ":", kPath | kSlack: "/",
 }
@@ -304,7 +304,7 @@ func likely(s string, i int) bool {
 	case '(':
 		return next >= '2' && next <= '9' && classes[prev]&(alnum|dot|plus) == 0
 	case '@':
-		return classes[prev]&local != 0 && isAlnum(next)
+		return prev > ' ' && (isAlnum(next) || next == '/' || next == '[')
 	case '~':
 		return prev == 'Q'
 	}
@@ -370,6 +370,9 @@ func (sc *scanner) at(s string, i, done int) (Match, int) {
 			return hit(kPhone, i, end, masked)
 		}
 	case '@':
+		if start := userinfo(s, i); start > 0 && sc.want&kURL != 0 {
+			return hit(kURL, start, i, Mask)
+		}
 		if start, end := email(s, i); end > 0 {
 			k := kEmail
 			if sip(s[:start]) {

@@ -2,6 +2,7 @@ package redact
 
 import (
 	"encoding/base64"
+	"slices"
 	"strings"
 )
 
@@ -242,4 +243,36 @@ func authority(s string, i int) (k kinds, start, end int, masked string) {
 		}
 	}
 	return 0, 0, 0, ""
+}
+
+// userinfo checks for a password before the @ at i in an address without a scheme, as of CONNECT and of drivers:
+// user:password@host:port, user:password@tcp(host:port)/name and user:password@/name. It returns its start, or 0.
+func userinfo(s string, i int) int {
+	n := span(s, i+1, 254, label)
+	switch next := after(s, i+1+n); {
+	case n > 0 && next == '(' || n == 0 && (next == '/' || next == '['):
+	case n > 0 && next == ':':
+		port := span(s, i+2+n, 6, digit)
+		if port == 0 || port > 5 || isAlnum(after(s, i+2+n+port)) {
+			return 0
+		}
+	default:
+		return 0
+	}
+	from := i
+	for from > 0 && i-from < 256 && s[from-1] > ' ' && s[from-1] < 0x7f && strings.IndexByte(`"'<>`, s[from-1]) < 0 {
+		from--
+	}
+	colon := strings.IndexByte(s[from:i], ':') + from
+	if colon < from {
+		return 0
+	}
+	user := s[colon-back(s, colon, colon-from, local) : colon]
+	if colon+1 >= i || s[colon+1:i] == Mask || strings.HasPrefix(s[colon:i], "://") || strings.Trim(user, "0123456789.-") == "" {
+		return 0
+	}
+	if slices.Contains([]string{"sip", "sips", "tel", "mailto", "acct", "xmpp"}, strings.ToLower(user)) {
+		return 0 // a scheme, not a user
+	}
+	return colon + 1
 }

@@ -137,3 +137,28 @@ func TestColumnsOfTablesAreNotSecrets(t *testing.T) {
 		t.Error("no name is secret")
 	}
 }
+
+// TestPasswordsOfAddresses has each form of an address with a password in the texts of each kind.
+func TestPasswordsOfAddresses(t *testing.T) {
+	p := Default()
+	for _, form := range []string{"CONNECT bob:%s@host:443", "CONNECT bob:%s@host:443 HTTP/1.1", "bob:%s@10.0.0.7:443", "ann:%s@tcp(db:3306)/x", "ann:%s@unix(/tmp/my.sock)/x", "ann:%s@/x", "sqlserver://u:%s@h", "redis://:%s@h", "rediss://:%s@h:6379/0",
+		"amqp://u:%s@h", "mongodb+srv://u:%s@h/x", "postgresql+psycopg2://u:%s@h/x", "jdbc:mysql://u:%s@h/x", "bob:%s@[2001:db8::1]:443", "bob:%s!@host:443", "bob:a/%s==@host:443", "oracle://u:%s@h", "smtp://u:%s@h:25"} {
+		const secret = "Zq7Rk2Lw9Xv4"
+		for kind, text := range map[string]string{"": "opening " + form + " failed", "plain": form, "application/json": `{"x": "` + form + `"}`, "sql": "INSERT INTO t (a) VALUES ('" + form + "')",
+			"application/x-www-form-urlencoded": "a=1&b=" + form, "command": "SET a " + form, "text/yaml": "a:\n  b: " + form + "\n", "text/xml": "<a>" + form + "</a>", "text/csv": "a,b\n1," + form + "\n"} {
+			if got, _ := p.Text(kind, strings.Replace(text, "%s", secret, 1)); strings.Contains(got, secret) {
+				t.Errorf("%s in %q: %s", form, kind, got)
+			}
+		}
+		for _, column := range []string{"http1_target", "path", "summary", "message", "host", "authority", "error_message", "query_string", "redis_command", "postgresql_query", "text", "endpoint"} {
+			if got := p.Value(column, strings.Replace(form, "%s", secret, 1)); strings.Contains(got.(string), secret) {
+				t.Errorf("%s in column %s: %s", form, column, got)
+			}
+		}
+	}
+	for _, text := range []string{"sip:bob@host:5060", "git@github.com:22", "ann@example.com:443", "at 12:30:45@host:80", "image:1.2@sha256:0123456789abcdef0123456789abcdef", "user:ann@host", "http://host:80/a@b:1"} {
+		if got, _ := p.Text("", text); got != text {
+			t.Errorf("%s became %s", text, got)
+		}
+	}
+}
