@@ -50,6 +50,8 @@ type policyMaker struct {
 	nodes       map[netip.Addr]bool  // addresses of nodes
 	unresolved  map[string]bool      // services whose pods listen on an unknown port
 	unlocated   map[string]bool      // services whose translated address is unknown
+	podless     map[string]bool      // services behind which no pod is known
+	unruled     int64                // connections of which policies can select neither end
 	hosted      map[string]bool      // paths of workloads that use the network of their node
 	only        []string
 	ingressOnly bool
@@ -57,7 +59,7 @@ type policyMaker struct {
 
 func newPolicyMaker(peers map[[2]int64]*peer) *policyMaker {
 	return &policyMaker{peers: peers, groups: map[string]*podGroup{}, targets: map[string][]int64{}, nodes: map[netip.Addr]bool{},
-		unresolved: map[string]bool{}, unlocated: map[string]bool{}, hosted: map[string]bool{}}
+		unresolved: map[string]bool{}, unlocated: map[string]bool{}, podless: map[string]bool{}, hosted: map[string]bool{}}
 }
 
 // isVolatile reports whether a label varies between pods or releases.
@@ -316,7 +318,9 @@ func (g *policyMaker) hopsTo(h hop, q *podGroup, is4 bool, port int64) (list []h
 
 // learn adds rules that allow a connection at both ends.
 func (g *policyMaker) learn(s *seen) {
-	for _, h := range g.hops(s) {
+	hops := g.hops(s)
+	g.leaveOut(hops, s.Learned)
+	for _, h := range hops {
 		if h.to != nil && g.includes(h.to) {
 			if r, ok := h.rule(h.src, h.from); ok {
 				h.to.ingress = addRule(h.to.ingress, r)
@@ -330,8 +334,30 @@ func (g *policyMaker) learn(s *seen) {
 	}
 }
 
-func (g *policyMaker) includes(q *podGroup) bool {
-	return len(g.only) == 0 || slices.Contains(g.only, q.namespace)
+// leaveOut records why the hops of connections have no rule at an end.
+func (g *policyMaker) leaveOut(hops []hop, connections int64) {
+	ruled := func(h hop) bool {
+		return h.from != nil || h.to != nil || !g.includesSpace(h.src.Namespace) && !g.includesSpace(h.dst.Namespace)
+	}
+	if len(hops) > 0 && !slices.ContainsFunc(hops, ruled) {
+		g.unruled += connections
+	}
+	for _, h := range hops {
+		if a, _ := netip.ParseAddr(h.dst.IP); h.to != nil || g.nodes[a] || !g.includesSpace(h.dst.Namespace) {
+			continue
+		}
+		for _, service := range append(slices.Clone(h.dst.Services), h.dst.Service) {
+			if service != "" {
+				g.podless[h.dst.Namespace+"/"+service] = true
+			}
+		}
+	}
+}
+
+func (g *policyMaker) includes(q *podGroup) bool { return g.includesSpace(q.namespace) }
+
+func (g *policyMaker) includesSpace(namespace string) bool {
+	return len(g.only) == 0 || slices.Contains(g.only, namespace)
 }
 
 // rule returns the rule for one end of the hop: the pods q, or the address of p.

@@ -194,3 +194,32 @@ func TestPolicyNamesAreValidAndDiffer(t *testing.T) {
 		t.Errorf("in another namespace the name is %q", got)
 	}
 }
+
+// TestConnectionsWithoutRulesAreCounted has connections to services whose pods no dump has.
+func TestConnectionsWithoutRulesAreCounted(t *testing.T) {
+	for _, tc := range []struct {
+		name     string
+		src, dst int64
+		only     []string
+		podless  string
+		unruled  int64
+	}{
+		{"a pod behind a service", 1, 2, nil, "", 0},
+		{"a service with unknown addresses", 1, 6, nil, "shop/db", 0},
+		{"a host behind a service", 1, 7, nil, "shop/ldap", 0},
+		{"a host of another namespace", 1, 7, []string{"other"}, "", 0},
+		{"a client that is no pod", 4, 6, nil, "shop/db", 3},
+		{"two hosts", 4, 8, nil, "", 3},
+		{"a pod to itself", 1, 1, nil, "", 0},
+	} {
+		g := cluster(t)
+		g.only = tc.only
+		g.peers[[2]int64{0, 6}] = &peer{ID: 6, IP: "10.96.0.9", Kind: "service", Namespace: "shop", Service: "db"}
+		g.peers[[2]int64{0, 7}] = &peer{ID: 7, IP: "10.5.5.5", Kind: "host", Namespace: "shop", Services: []string{"ldap"}}
+		g.peers[[2]int64{0, 8}] = &peer{ID: 8, IP: "10.5.5.6", Kind: "host"}
+		g.learn(&seen{SrcID: tc.src, DstID: tc.dst, Transport: "tcp", Port: 80, Learned: 3})
+		if got := strings.Join(slices.Sorted(maps.Keys(g.podless)), " "); got != tc.podless || g.unruled != tc.unruled {
+			t.Errorf("%s: services without pods %q, %d connections without rules; want %q, %d", tc.name, got, g.unruled, tc.podless, tc.unruled)
+		}
+	}
+}

@@ -177,6 +177,12 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	if list := slices.Sorted(maps.Keys(g.unlocated)); len(list) > 0 {
 		out.Note("the addresses behind %s are unknown, so the rules have the service's address and port. Policies apply after they are translated, so replace them by the addresses and ports in its EndpointSlices", strings.Join(list[:min(len(list), maxNamed)], ", "))
 	}
+	if list := slices.Sorted(maps.Keys(g.podless)); len(list) > 0 {
+		out.Note("no pod behind %s is known, so no policy restricts what reaches its backends: the addresses behind a service may be no pods, or pods that the Kubernetes dump does not have", strings.Join(list[:min(len(list), maxNamed)], ", "))
+	}
+	if g.unruled > 0 {
+		out.Note("%d {connection is|connections are} in no policy, because neither end is a pod that policies can select", g.unruled)
+	}
 	if list := g.withoutDNS(policies); len(list) > 0 {
 		out.Note("no DNS query from %s was seen in this time, so the policies do not allow DNS: if these pods resolve names, add egress to the pods of the cluster's DNS and the port on which they listen, such as 53", strings.Join(list[:min(len(list), maxNamed)], ", "))
 	}
