@@ -73,11 +73,11 @@ func (e *env) openCase(ctx context.Context, paths []string) (*forensics.Case, er
 	}
 	c, err := forensics.Open(ctx, paths, o)
 	if err != nil {
-		return nil, err
+		return nil, e.questionError(err) // opening asks questions too
 	}
 	if o.MaskSecrets {
 		if e.known, err = c.Known(ctx); err != nil {
-			return nil, errors.Join(err, c.Close())
+			return nil, e.questionError(errors.Join(err, c.Close()))
 		}
 	}
 	finding.Bind(c, findings.Analyzers())
@@ -188,7 +188,7 @@ func (e *env) questionError(err error) error {
 	case errors.Is(err, forensics.ErrMemory):
 		return exit.With(err, exit.Limit, "ask for fewer columns or rows")
 	case errors.Is(err, forensics.ErrCrashed):
-		return exit.With(err, exit.Limit, "the bundle is not damaged; rephrase the question")
+		return exit.With(err, exit.Limit, "the bundle is not damaged; try again, or rephrase the question")
 	case errors.Is(err, forensics.ErrNotFound):
 		return exit.With(err, exit.Other, "pcapsule query BUNDLE KFL lists calls with their numbers (call_no)")
 	case errors.As(err, &several):
