@@ -18,6 +18,7 @@ type pendingSYN struct {
 	clock  int32
 	wscale int8
 	mss    uint16
+	data   *synPayload // nil without one, or if memory is short
 	older  *pendingSYN // that waits too
 }
 
@@ -45,12 +46,24 @@ func (y *pendingSYN) again(p *Packet, fromLo bool) bool {
 func (c *Conn) await(p *Packet, fromLo bool) {
 	c.forgetSYN(p.Seq, fromLo)
 	y := keptSYN(p, fromLo)
+	if n := len(p.Payload); n > 0 && n <= c.shard.budget.Left {
+		y.data = newSYNPayload(p)
+		c.shard.budget.Left -= n
+	}
 	y.older, c.pending = c.pending, y
 	for n := 1; y != nil; n, y = n+1, y.older {
 		if n == maxPending {
-			y.older = nil
+			c.forgetSYNs(&y.older)
 		}
 	}
+}
+
+// forgetSYNs removes the SYN at a place and those that are older.
+func (c *Conn) forgetSYNs(at **pendingSYN) {
+	for y := *at; y != nil; y = y.older {
+		c.shard.budget.Left += y.data.held()
+	}
+	*at = nil
 }
 
 // forgetSYN removes the SYN with this number from those that wait.
@@ -58,6 +71,7 @@ func (c *Conn) forgetSYN(seq uint32, fromLo bool) {
 	for at := &c.pending; *at != nil; at = &(*at).older {
 		if y := *at; y.seq == seq && y.fromLo == fromLo {
 			*at = y.older
+			c.shard.budget.Left += y.data.held()
 			return
 		}
 	}
@@ -203,6 +217,11 @@ func (s *Shard) adopt(c *Conn, f *Flow, y *pendingSYN) {
 		f.syn = y.at
 	}
 	f.side[dissect.ToServer].wscale, f.side[dissect.ToServer].mss = y.wscale, y.mss
+	if n := y.data.held(); n > 0 { // TCP Fast Open; the old connection counts it too, as an anomaly
+		y.data.flow, c.synPayload = f, y.data
+		f.side[dissect.ToServer].payload += int64(n)
+		s.budget.Left -= n
+	}
 	s.stream(c, dissect.ToServer, &Packet{No: s.at, Time: y.at, Clock: y.clock, TCPFlags: decode.SYN, Seq: y.seq})
 }
 
@@ -278,69 +297,6 @@ func (s *Shard) chooseAnswer(c *Conn, f *Flow, ack *Packet) {
 		s.odd(c, f, packetRef(ack), "stray_syn", "of several SYN-ACKs with different numbers, the client acknowledges a later one: the first is forged or belongs to another attempt", 0)
 	}
 	c.rivals = nil
-}
-
-// synPayload is the payload of a SYN. With TCP Fast Open (RFC 7413) the receiver accepts it, which its first
-// acknowledgement shows. Otherwise it ignores the payload, which is then sent again.
-type synPayload struct {
-	dir  dissect.Dir
-	at   dissect.Packet
-	flow *Flow
-	data []byte
-	size int
-	also []dissect.Instant // at most maxRivals times at which it was shown again
-}
-
-// keepSYN keeps the payload of a SYN until the other side shows whether it accepted it.
-func (s *Shard) keepSYN(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
-	n := int64(len(p.Payload))
-	s.settleSYN(c, dir, p) // a SYN-ACK may carry payload too, RFC 7413 section 4.2.2
-	switch y := c.synPayload; {
-	case y == nil:
-		c.synPayload = &synPayload{dir: dir, at: packetRef(p), flow: f, data: slices.Clone(p.Payload), size: int(p.PayloadLen)}
-		s.budget.Left -= len(p.Payload)
-	case y.dir == dir && string(y.data) == string(p.Payload):
-		f.rare(dir).duplicate += n
-		if c.clocks && len(y.also) < maxRivals {
-			y.also = append(y.also, dissect.Instant{Ns: p.Time, Clock: p.Clock})
-		}
-	default:
-		f.rare(dir).anomalous += n
-		s.odd(c, f, packetRef(p), "syn_payload", "the payload of another SYN waits for its answer", n)
-	}
-}
-
-// settleSYN adds the payload of a SYN to the stream if the other side acknowledges it. ack is nil at the connection's
-// end.
-func (s *Shard) settleSYN(c *Conn, dir dissect.Dir, ack *Packet) {
-	y := c.synPayload
-	if y == nil || ack != nil && (dir == y.dir || ack.TCPFlags&decode.ACK == 0) {
-		return
-	}
-	c.synPayload = nil
-	s.budget.Left += len(y.data)
-	rest := y.data
-	if ack != nil && ack.Ack != y.at.Seq+1 && ack.Ack-y.at.Seq-1 < maxNearSYN {
-		took := min(y.size, int(ack.Ack-y.at.Seq-1))
-		data := y.data[:min(took, len(y.data))]
-		rest = y.data[len(data):]
-		begin := ack.Seq // of the other side: the payload was sent before all of its bytes
-		if ack.TCPFlags&decode.SYN != 0 {
-			begin++
-		}
-		s.stream(c, y.dir, &Packet{No: y.at.No, Time: y.at.Time, Clock: y.at.Clock, Seq: y.at.Seq + 1, Ack: begin, FragNos: y.at.Also, Payload: data, PayloadLen: int32(took)})
-		for _, at := range y.also {
-			c.seenAgain(y.dir, y.at.No, at)
-		}
-	}
-	if len(rest) > 0 {
-		y.flow.rare(y.dir).anomalous += int64(len(rest))
-		detail := "payload of a SYN that its receiver did not take with it (RFC 7413)"
-		if ack == nil {
-			detail = "payload of a SYN whose answer was not captured"
-		}
-		s.odd(c, y.flow, y.at, "syn_payload", detail, int64(len(rest)))
-	}
 }
 
 // straySYN reports whether a segment with SYN does not belong to the handshake.

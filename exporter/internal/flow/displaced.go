@@ -28,7 +28,8 @@ func (c *Conn) over() bool { return c.reset || c.ended[0] && c.ended[1] }
 // displace takes the ports of an open connection for another one.
 func (s *Shard) displace(c *Conn, at dissect.Packet) {
 	s.withdraw(c)
-	c.pending, c.early = nil, nil
+	c.forgetSYNs(&c.pending)
+	c.early = nil
 	c.beside, c.displacedAt = true, s.newest(c, at)
 	c.list.remove(c)
 	c.list = &s.closing

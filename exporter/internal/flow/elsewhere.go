@@ -30,8 +30,9 @@ func (c *Conn) farFrom(dir dissect.Dir, seq uint32) bool {
 // another connection took the ports, and neither the end of this one nor the handshake of that one was captured. Only the
 // other side can tell. So the segment waits for its answer.
 type elsewhere struct {
-	dir dissect.Dir
-	p   Packet
+	dir  dissect.Dir
+	p    Packet
+	flow *Flow // that counted it
 }
 
 // maxDropped is how many bytes of a direction the capture may lack at once, in an open connection.
@@ -54,7 +55,7 @@ func (y *elsewhere) answered(p *Packet, dir dissect.Dir) bool {
 }
 
 // await keeps a segment with other numbers until it is answered. One that waits already was not, and counts here.
-func (s *Shard) await(c *Conn, dir dissect.Dir, p *Packet) bool {
+func (s *Shard) await(c *Conn, f *Flow, dir dissect.Dir, p *Packet) bool {
 	if y := c.elsewhere; y != nil && y.dir == dir && y.p.Seq != p.Seq {
 		s.settleElsewhere(c)
 	}
@@ -62,7 +63,7 @@ func (s *Shard) await(c *Conn, dir dissect.Dir, p *Packet) bool {
 		return false
 	}
 	c.elsewhere = &elsewhere{dir, Packet{No: p.No, Time: p.Time, Clock: p.Clock, FragNos: slices.Clone(p.FragNos), TCPFlags: p.TCPFlags, Seq: p.Seq, Ack: p.Ack,
-		Window: p.Window, Payload: slices.Clone(p.Payload), PayloadLen: p.PayloadLen}}
+		Window: p.Window, Payload: slices.Clone(p.Payload), PayloadLen: p.PayloadLen}, f}
 	s.budget.Left -= len(p.Payload)
 	return true
 }
@@ -86,6 +87,9 @@ func (s *Shard) settleElsewhere(c *Conn) {
 // adoptFirst gives c, which begins with an answer, the segment that it answers.
 func (s *Shard) adoptFirst(c *Conn, f *Flow, dir dissect.Dir, y *elsewhere) {
 	c.firstSeq[dir], c.hasSeq[dir] = y.p.Seq, true
+	n := int64(len(y.p.Payload))
+	y.flow.side[y.dir].payload -= n
+	f.side[dir].payload += n
 	s.stream(c, dir, &y.p)
 	s.odd(c, f, packetRef(&y.p), "ports_reused", "another connection on the ports of an open one: both sides continue at other numbers, and neither an end nor a handshake was captured", 0)
 }

@@ -27,14 +27,18 @@ func playPackets(t *testing.T, packets []Packet) (*Batch, FlowRow) {
 	if s.Held() != 0 || s.count != 0 {
 		t.Errorf("%d bytes and %d connections held after the end", s.Held(), s.count)
 	}
-	in, used := int64(0), int64(0)
-	for i := range out.Flows {
-		r := out.Flows[i].Row
-		in += r.SrcPayloadBytes + r.DstPayloadBytes
-		used += r.CutBytes + r.RowBytes + r.AnomalyBytes + r.DuplicateBytes
+	of, left := map[ID]ID{}, map[ID]int64{} // payload bytes of a connection that are not accounted for
+	for _, f := range out.Started {
+		of[f.Flow] = f.Conn
 	}
-	if in != used {
-		t.Errorf("%d payload bytes came in, %d are accounted for", in, used)
+	for _, f := range out.Flows {
+		r := f.Row
+		left[of[f.Flow]] += r.SrcPayloadBytes + r.DstPayloadBytes - r.CutBytes - r.RowBytes - r.AnomalyBytes - r.DuplicateBytes
+	}
+	for _, n := range left {
+		if n != 0 {
+			t.Errorf("%d payload bytes of a connection are not accounted for", n)
+		}
 	}
 	return out, out.Flows[0]
 }
@@ -223,7 +227,8 @@ func TestPortsUsedAgainWithoutAHandshake(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			steps := append(exchange(1000, 0, 1)[:5:5], tt.end...)
 			steps = append(steps, step{1100, cl, sv, ack, tt.seq, tt.ack, get, 0, 11}, step{1200, sv, cl, ack, tt.ack, tt.seq + size, ok, 0, 12})
-			whole, out := 0, play(t, steps...)
+			whole := 0
+			out, _ := playPackets(t, packetsOf(steps...))
 			for _, c := range out.Calls {
 				if c.Row.Base().Complete {
 					whole++
@@ -321,6 +326,43 @@ func TestRequestsInASYNHaveTheirResponses(t *testing.T) {
 		if len(out.Calls) != 2 || !slices.Equal(waited, []int64{2900, 4900}) {
 			t.Errorf("server's number %d: %d calls waited %v us, want 2 that waited 2900 and 4900", isn, len(out.Calls), waited)
 		}
+	}
+}
+
+// TestPayloadOfASYNOnPortsUsedAgain has a request in a SYN (TCP Fast Open) on the ports of a connection that never closed.
+func TestPayloadOfASYNOnPortsUsedAgain(t *testing.T) {
+	const isn, other = 9_000_000, 8_000_000
+	n := uint32(len(get))
+	first := conversation(step{4e6, cl, sv, ack, 101, 501, get, 0, 4}, step{5e6, sv, cl, ack, 501, 101 + n, ok, 0, 5})
+	stray := step{5.5e6, cl, sv, syn, 7_000_000, 0, "stray", 0, 20}
+	for _, tt := range []struct {
+		name         string
+		answer       step
+		rest         []step
+		calls, whole int
+		odd          int64 // bytes
+	}{
+		{"accepted", step{7e6, sv, cl, syn | ack, other, isn + 1 + n, "", 0, 7}, nil, 2, 2, 5},
+		{"accepted, without the SYN-ACK", step{7e6, sv, cl, ack, other + 1, isn + 1 + n, "", 0, 7}, nil, 2, 2, 5},
+		{"sent again", step{7e6, sv, cl, syn | ack, other, isn + 1, "", 0, 7}, []step{{7.5e6, cl, sv, ack, isn + 1, other + 1, get, 0, 8}}, 2, 2, 5 + int64(n)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			steps := append([]step{stray, {6e6, cl, sv, syn, isn, 0, get, 0, 6}, tt.answer}, tt.rest...)
+			steps = append(steps, step{8e6, sv, cl, ack, other + 1, isn + 1 + n, ok, 0, 9})
+			out, _ := playPackets(t, append(slices.Clone(first), packetsOf(steps...)...))
+			whole, odd := 0, int64(0)
+			for _, c := range out.Calls {
+				if c.Row.Base().Complete {
+					whole++
+				}
+			}
+			for i := range out.Flows {
+				odd += out.Flows[i].Row.AnomalyBytes
+			}
+			if len(out.Calls) != tt.calls || whole != tt.whole || odd != tt.odd+int64(n) {
+				t.Errorf("%d calls, %d whole, %d odd bytes; anomalies %q", len(out.Calls), whole, odd, kinds(out))
+			}
+		})
 	}
 }
 

@@ -409,6 +409,7 @@ func (s *Shard) end(c *Conn, why dissect.End, at dissect.Packet) {
 	last := dissect.Packet{No: at.No, Time: c.lastAt, Clock: c.lastClock, Seq: c.lastSeq, Ack: c.lastAck}
 	s.settleSYN(c, dissect.ToServer, nil)
 	s.settleElsewhere(c)
+	c.forgetSYNs(&c.pending)
 	if c.stream != nil {
 		c.stream.Close(&stream.Segment{Packet: stream.Packet{No: at.No, Time: last.Time, Clock: last.Clock}})
 	}

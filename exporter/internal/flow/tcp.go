@@ -60,7 +60,7 @@ func (s *Shard) tcpPacket(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 	if !c.hasSeq[dir] && p.TCPFlags&decode.SYN == 0 {
 		c.firstSeq[dir], c.hasSeq[dir] = p.Seq, true
 	}
-	if brought == 0 && s.await(c, dir, p) {
+	if brought == 0 && s.await(c, f, dir, p) {
 		return
 	}
 	if brought == 0 {
