@@ -37,7 +37,7 @@ type Row struct {
 	Redelivered bool              `col:"amqp_redelivered" doc:"the message may have been delivered before"`
 	Mandatory   bool              `col:"amqp_mandatory" doc:"the server must return the message if no queue gets it"`
 	NoAck       bool              `col:"amqp_no_ack" doc:"the consumer acknowledges nothing"`
-	Ack         table.Opt[string] `col:"amqp_ack" enc:"dict" doc:"ack, nack or reject; with requeue if the message goes back to its queue"`
+	Ack         table.Opt[string] `col:"amqp_ack" enc:"dict" doc:"ack, nack or reject; with requeue if the message goes back to its queue; rolled back if the transaction of the message or of its acknowledgement was"`
 	Returned    bool              `col:"amqp_returned" doc:"the server returned the message: no queue got it"`
 	ReplyCode   table.Opt[int32]  `col:"amqp_reply_code" doc:"reply code of an error, or of close"`
 	ReplyText   table.Opt[string] `col:"amqp_reply_text" doc:"text with the reply code"`
@@ -84,12 +84,13 @@ type call struct {
 	size     int64  // of the payload
 	cause    uint32 // of close: the method that failed
 	answered bool
-	awaits   bool  // counted in channel.waits
-	side     int   // place there
-	no       int64 // among the messages of a side that awaited an acknowledgement, from 1
-	alone    bool  // nothing answers it
-	known    bool  // an acknowledgement of a message that basic.get returned
-	may      bool  // an acknowledgement may follow, but need not
+	awaits   bool   // counted in channel.waits
+	side     int    // place there
+	no       int64  // among the messages of a side that awaited an acknowledgement, from 1
+	alone    bool   // nothing answers it
+	known    bool   // an acknowledgement of a message that basic.get returned
+	upTo     uint64 // of the end of a transaction: channel.made
+	may      bool   // an acknowledgement may follow, but need not
 	whole    bool
 	gap      bool
 	bad      bool
@@ -149,7 +150,10 @@ type channel struct {
 	tags     [2]tags         // of these, and of some that have one
 	noAck    map[string]bool // consumers that acknowledge nothing
 	consumes int
-	got      uint64 // highest delivery tag of a message that basic.get returned
+	got      uint64 // highest delivery tag of a message that basic.get returned, or whose acknowledgement was rolled back
+	tx       bool   // tx.select
+	made     uint64 // messages and acknowledgements in transactions
+	decided  uint64 // of these, in transactions that have ended
 }
 
 // content is a message whose header and body are being read.
@@ -175,6 +179,7 @@ type conn struct {
 	lines     map[asked]line
 	published byid.Table[tagged, *call]
 	delivered byid.Table[tagged, *call]
+	undecided byid.Table[tagged, *call] // in transactions, by channel and channel.made
 	channels  map[uint16]*channel
 	held      int // bytes of the budget for channels
 	reading   int // messages whose header and body are being read
@@ -191,6 +196,7 @@ func newConn(c *dissect.Conn) dissect.Dissector {
 	k.asked.Conn, k.asked.Emit = c, k.emit
 	k.published.Conn, k.published.Emit = c, k.emit
 	k.delivered.Conn, k.delivered.Emit = c, k.emit
+	k.undecided.Conn, k.undecided.Emit = c, k.emit
 	return k
 }
 
@@ -214,6 +220,7 @@ func (k *conn) Resync(dir dissect.Dir, why dissect.Loss) {
 	k.sides[dir] = side{}
 	k.asked.Resync(dissect.ToClient, why) // both sides ask
 	k.published.Resync(dir, why)
+	k.undecided.Resync(dir, why)
 	settled := delivered // what this side acknowledges
 	if dir == dissect.ToClient {
 		settled = published
@@ -253,7 +260,7 @@ func (k *conn) Shed() bool {
 			}
 		}
 	}
-	return k.delivered.Shed() || k.published.Shed() || k.asked.Shed()
+	return k.delivered.Shed() || k.undecided.Shed() || k.published.Shed() || k.asked.Shed()
 }
 
 // Close implements dissect.Dissector.
@@ -271,6 +278,7 @@ func (k *conn) Close(why dissect.End) {
 	}
 	k.published.Close(why)
 	k.delivered.Close(why)
+	k.undecided.Close(why)
 	k.asked.Close(why)
 	k.c.Release(k.held)
 	k.held = 0

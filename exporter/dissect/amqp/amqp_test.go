@@ -129,6 +129,22 @@ func TestRows(t *testing.T) {
 			server(method(1, getOK, tagOf(1)+"\x00"+short("")+short("q")+none)+body(1, 0, "", "hi")), client(method(1, reject, tagOf(1)+"\x00")+method(1, ack, tagOf(2)+"\x00"))), Want: after(
 			"basic.get q → message (2 B) amqp_methods=[basic.get basic.get-ok] amqp_delivery_tag=1", "basic.reject 1 amqp_methods=[basic.reject] amqp_delivery_tag=1",
 			"basic.ack 2 → no_request error=no_request amqp_methods=[basic.ack] amqp_delivery_tag=2")},
+		{Name: "messages and acknowledgements of transactions", Chunks: begun(client(method(1, txSelect, "")), server(method(1, txSelect+1, "")),
+			client(publishTo("", "q", "\x00")+body(1, 0, "", "one")), server(deliverOf(1, "new")+body(1, 0, "", "hello")),
+			client(method(1, ack, tagOf(1)+"\x00")+method(1, txRollback, "")+publishTo("", "q", "\x00")+body(1, 0, "", "two")), server(method(1, txRollback+1, "")),
+			client(method(1, ack, tagOf(1)+"\x00")+method(1, txCommit, "")+publishTo("", "q", "\x00")+body(1, 0, "", "three")), server(method(1, txCommit+1, "")),
+			client(method(1, chanClose, "\x00\xc8"+short("")+"\x00\x00\x00\x00")), server(method(1, chanCloseOK, ""))), Want: after(
+			"tx.select → ok amqp_methods=[tx.select tx.select-ok]",
+			"tx.rollback → ok amqp_methods=[tx.rollback tx.rollback-ok]",
+			"basic.publish q (3 B) → rolled back outcome=client_error amqp_methods=[basic.publish]",
+			"basic.deliver orders/new (5 B) → ack, rolled back outcome=client_error amqp_methods=[basic.deliver basic.ack] amqp_delivery_tag=1",
+			"tx.commit → ok amqp_methods=[tx.commit tx.commit-ok]",
+			"basic.publish q (3 B) amqp_methods=[basic.publish]", "basic.ack 1 amqp_methods=[basic.ack] amqp_delivery_tag=1",
+			"channel.close → 200  amqp_methods=[channel.close channel.close-ok]",
+			"basic.publish q (5 B) → rolled back outcome=client_error amqp_methods=[basic.publish]")},
+		{Name: "a transaction that does not end", Chunks: begun(client(method(1, txSelect, "")), server(method(1, txSelect+1, "")),
+			client(publishTo("", "q", "\x00")+body(1, 0, "", "one"))), Want: after("tx.select → ok amqp_methods=[tx.select tx.select-ok]",
+			"basic.publish q (3 B) → no_response error=no_response outcome=no_answer amqp_methods=[basic.publish]")},
 		{Name: "bytes lost in a body", Chunks: begun(client(publishTo("", "q", "\x00")+body(1, 0, "", "01234567")), client((publishTo("", "q", "\x00") + body(1, 0, "", "01234567"))[:60]),
 			dissecttest.Chunk{Dir: dissect.ToServer, Gap: 1, Data: []byte((publishTo("", "q", "\x00") + body(1, 0, "", "01234567"))[61:])}), Want: after(
 			"basic.publish q (8 B) amqp_methods=[basic.publish]", "basic.publish q (8 B) → gap error=gap outcome=unread amqp_methods=[basic.publish]")},

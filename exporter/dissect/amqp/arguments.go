@@ -116,6 +116,10 @@ func (k *conn) basic(c *call, id uint32, r *reader) (wait bool) {
 		if ch != nil {
 			ch.doubt = false
 		}
+	case txSelect, txCommit, txRollback:
+		if ch != nil {
+			ch.tx, c.upTo = true, ch.made
+		}
 	case confirmSelect:
 		ch.confirms()
 		return r.Uint8()&1 == 0

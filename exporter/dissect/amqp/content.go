@@ -147,7 +147,7 @@ func (k *conn) ended(t *content) {
 		k.returns(c)
 	}
 	c.alone = true
-	k.emit(c, "")
+	k.finish(c)
 }
 
 // awaits records that a message waits for its acknowledgement.
@@ -224,7 +224,7 @@ func (k *conn) acknowledge(in *dissect.Input, at, end int, number uint16, id uin
 		default:
 			c.row.Outcome, c.row.StatusText = table.ClientError, table.Some(strings.ToUpper(word))
 		}
-		k.emit(c, "")
+		k.finish(c)
 	}
 	if ch := k.channels[number]; multiple && ch != nil {
 		k.take(ch, side, number, tag, settle)
@@ -241,7 +241,7 @@ func (k *conn) acknowledge(in *dissect.Input, at, end int, number uint16, id uin
 	c.alone, c.whole = true, true
 	ch := k.channels[number]
 	c.known = ch != nil && tag <= ch.got && side == delivered
-	k.emit(c, "")
+	k.finish(c)
 }
 
 // take removes the messages of a channel up to a tag, or all if it is 0.

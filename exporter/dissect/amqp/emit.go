@@ -40,10 +40,7 @@ func text(kind byte, n uint64) string {
 // emit emits a call. why is the value of column error, empty if the call ended normally.
 func (k *conn) emit(c *call, why string) {
 	row := c.row
-	if ch := k.channels[c.channel]; c.awaits && ch != nil {
-		c.awaits = false
-		ch.waits[c.side]--
-	}
+	k.settle(c)
 	switch {
 	case c.bad:
 		why = "malformed"
@@ -62,6 +59,14 @@ func (k *conn) emit(c *call, why string) {
 	}
 	row.Summary = c.summary(why)
 	k.c.Emit(&c.x, row)
+}
+
+// settle records that a message no longer waits for its acknowledgement.
+func (k *conn) settle(c *call) {
+	if ch := k.channels[c.channel]; c.awaits && ch != nil {
+		c.awaits = false
+		ch.waits[c.side]--
+	}
 }
 
 func (c *call) summary(why string) string {

@@ -26,6 +26,7 @@ const (
 	publish, returned, deliver                       = 60<<16 | 40, 60<<16 | 50, 60<<16 | 60
 	get, getOK, getEmpty                             = 60<<16 | 70, 60<<16 | 71, 60<<16 | 72
 	ack, reject, nack, recoverAsync                  = 60<<16 | 80, 60<<16 | 90, 60<<16 | 120, 60<<16 | 100
+	txSelect, txCommit, txRollback                   = 90<<16 | 10, 90<<16 | 20, 90<<16 | 30
 	confirmSelect                                    = 85<<16 | 10
 )
 
@@ -213,6 +214,12 @@ func (k *conn) answer(in *dissect.Input, at, end int, number uint16, id uint32, 
 		return
 	}
 	k.emit(c, "")
+	if ch := k.channels[number]; ch != nil && (id == txCommit+1 || id == txRollback+1) {
+		if !c.x.HasRequest() {
+			c.upTo = ch.made
+		}
+		k.decide(number, id-1, c.upTo)
+	}
 }
 
 // closing adds the error of close to the request that caused it.
@@ -252,6 +259,7 @@ func (k *conn) closing(c *call, in *dissect.Input, at, end int) {
 func (k *conn) abandon(number uint16) {
 	if ch := k.channels[number]; ch != nil {
 		k.take(ch, published, number, ch.sent, func(c *call) { k.emit(c, "no_response") })
+		k.decide(number, txRollback, ch.made) // the server forgets the transaction
 	}
 	k.forget(number)
 }
