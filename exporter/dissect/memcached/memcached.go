@@ -221,7 +221,13 @@ func (k *conn) value(s *side, in *dissect.Input, at int) (int, error) {
 	part := in.Data[at : at+n]
 	content := part[:min(int64(n), s.left)]
 	if end := part[len(content):]; len(end) > 0 && string(end) != "\r\n"[2-s.tail:][:len(end)] {
-		return 0, errEnd
+		if in.Dir == dissect.ToClient || in.Datagram || k.c.Unproved() {
+			return 0, errEnd
+		}
+		if !s.call.bad { // the server answers CLIENT_ERROR, and the next command begins after these two bytes
+			s.call.bad = true
+			k.c.Anomaly("malformed", errEnd.Error(), 0)
+		}
 	}
 	if s.body != nil {
 		s.body.Write(content)

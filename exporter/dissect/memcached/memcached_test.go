@@ -107,6 +107,15 @@ func TestRows(t *testing.T) {
 			"set k, 1 byte → SERVER_ERROR out of memory storing object outcome=server_error status_text=SERVER_ERROR memcached_form=text memcached_keys=[k] memcached_flags=0 memcached_expiry=0",
 			"get " + strings.Repeat("x", 200) + " → CLIENT_ERROR line too long outcome=client_error status_text=CLIENT_ERROR memcached_form=text memcached_keys=[" + strings.Repeat("x", 200) + "]",
 			"nope → ERROR outcome=client_error status_text=ERROR memcached_form=text"}},
+		{Name: "values of another length than the command says", Anomalies: 2, Chunks: chunks{client("mn\r\n"), server("MN\r\n"), client("ms k 2 T60\r\nhello\r\nmn\r\nms k 9\r\nhello\r\nmg k v\r\nmn\r\n"),
+			server("CLIENT_ERROR bad data chunk\r\nERROR\r\nMN\r\nCLIENT_ERROR bad data chunk\r\nERROR\r\nMN\r\n"), client("mn\r\n"), server("MN\r\n")}, Want: []string{
+			"mn → MN status_text=MN memcached_form=meta",
+			"ms k T60, 2 bytes → CLIENT_ERROR bad data chunk, malformed error=malformed outcome=client_error status_text=CLIENT_ERROR memcached_form=meta memcached_keys=[k] memcached_expiry=60",
+			"o → ERROR outcome=client_error status_text=ERROR memcached_form=text",
+			"mn → MN status_text=MN memcached_form=meta",
+			"ms k, 9 bytes → CLIENT_ERROR bad data chunk, malformed error=malformed outcome=client_error status_text=CLIENT_ERROR memcached_form=meta memcached_keys=[k]",
+			"v → ERROR outcome=client_error status_text=ERROR memcached_form=text",
+			"mn → MN status_text=MN memcached_form=meta", "mn → MN status_text=MN memcached_form=meta"}},
 		{Name: "a line whose end comes after the other side's first message", Chunks: chunks{server("VALUE k 0 "), client("set a 0 0 2\r\nhi\r\n"), server("2\r\nhi\r\nEND\r\nSTORED\r\n")}, Want: []string{
 			"? → END, 1 value error=no_request status_text=END memcached_form=text memcached_keys=[k] memcached_items=1 memcached_flags=0",
 			"set a, 2 bytes → STORED status_text=STORED memcached_form=text memcached_keys=[a] memcached_flags=0 memcached_expiry=0"}},
