@@ -1,7 +1,6 @@
 package proof
 
 import (
-	"bytes"
 	"encoding/binary"
 	"hash/maphash"
 	"slices"
@@ -46,7 +45,7 @@ func (j *Judge) AnsweredElsewhere(f *flow.Packet) (p flow.Packet, ok bool) {
 	if f.Proto != protoUDP || f.Sum == flow.SumWrong {
 		return p, false
 	}
-	id, answer, ok := exchanged(f)
+	id, answer, ok := x.exchanged(f)
 	if !ok {
 		return p, false
 	}
@@ -54,7 +53,7 @@ func (j *Judge) AnsweredElsewhere(f *flow.Packet) (p flow.Packet, ok bool) {
 	if answer {
 		client, server = server, client
 	}
-	k := exchange{client, f.Network, maphash.Bytes(x.seed, id)}
+	k := exchange{client, f.Network, id}
 	q := x.asked.m[k]
 	fresh := q != nil && f.Time-q.at <= answerWithin
 	switch {
@@ -84,24 +83,34 @@ func (s spot) expected() {
 	}
 }
 
-// exchanged returns what a question and its answer have in common: in DNS the id and the question (RFC 5452 section 9.1),
-// in STUN the cookie and the id (RFC 8489 section 5). Names of NetBIOS are asked of all hosts at once.
-func exchanged(f *flow.Packet) (id []byte, answer, ok bool) {
+// exchanged returns the hash of what a question and its answer have in common: in DNS the id and the question (RFC 5452
+// section 9.1), in STUN the cookie and the id (RFC 8489 section 5). Names of NetBIOS are asked of all hosts at once.
+func (x *exchanges) exchanged(f *flow.Packet) (id uint64, answer, ok bool) {
 	const dnsHead, stunHead, cookie, portNetBIOS = 12, 20, 0x2112A442, 137
 	b := f.Payload
 	switch {
 	case len(b) < dnsHead || manyHosts(&f.Dst) || f.DstPort == portNetBIOS || f.SrcPort == portNetBIOS:
 	case len(b) >= stunHead && binary.BigEndian.Uint32(b[4:]) == cookie && b[0] < 0x40:
 		class := binary.BigEndian.Uint16(b) & 0x110
-		return b[4:stunHead], class&0x100 != 0, class != 0x10
+		return maphash.Bytes(x.seed, b[4:stunHead]), class&0x100 != 0, class != 0x10
 	case binary.BigEndian.Uint16(b[4:]) == 1 && b[2]&0x78 == 0: // one question, opcode QUERY
 		end := dnsHead
 		for end < len(b) && b[end] != 0 && b[end] < 0x40 {
 			end += 1 + int(b[end])
 		}
-		if end += 5; end <= len(b) && b[end-5] == 0 {
-			return append(bytes.ToLower(b[dnsHead:end]), b[:2]...), b[2]&0x80 != 0, true
+		if end+5 <= len(b) && b[end] == 0 {
+			var h maphash.Hash
+			h.SetSeed(x.seed)
+			for _, c := range b[dnsHead:end] { // RFC 4343; no length of a label is a letter
+				if 'A' <= c && c <= 'Z' {
+					c += 'a' - 'A'
+				}
+				h.WriteByte(c)
+			}
+			h.Write(b[end : end+5])
+			h.Write(b[:2])
+			return h.Sum64(), b[2]&0x80 != 0, true
 		}
 	}
-	return nil, false, false
+	return 0, false, false
 }
