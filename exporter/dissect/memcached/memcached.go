@@ -224,9 +224,11 @@ func (k *conn) value(s *side, in *dissect.Input, at int) (int, error) {
 		if in.Dir == dissect.ToClient || in.Datagram || k.c.Unproved() {
 			return 0, errEnd
 		}
-		if !s.call.bad { // the server answers CLIENT_ERROR, and the next command begins after these two bytes
-			s.call.bad = true
+		if s.call == nil || !s.call.bad { // the server answers CLIENT_ERROR, and the next command begins after these two bytes
 			k.c.Anomaly("malformed", errEnd.Error(), 0)
+		}
+		if s.call != nil { // else its answer came before the value's end
+			s.call.bad = true
 		}
 	}
 	if s.body != nil {

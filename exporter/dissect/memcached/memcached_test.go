@@ -116,6 +116,11 @@ func TestRows(t *testing.T) {
 			"ms k, 9 bytes → CLIENT_ERROR bad data chunk, malformed error=malformed outcome=client_error status_text=CLIENT_ERROR memcached_form=meta memcached_keys=[k]",
 			"v → ERROR outcome=client_error status_text=ERROR memcached_form=text",
 			"mn → MN status_text=MN memcached_form=meta", "mn → MN status_text=MN memcached_form=meta"}},
+		{Name: "a value of another length after its answer", Anomalies: 1, Chunks: chunks{client("mn\r\n"), server("MN\r\n"), client("set k 0 0 5\r\nhe"), server("SERVER_ERROR out of memory storing object\r\n"),
+			client("lloXYmn\r\n"), server("MN\r\n")}, Want: []string{
+			"mn → MN status_text=MN memcached_form=meta",
+			"set k, 2 bytes → SERVER_ERROR out of memory storing object outcome=server_error status_text=SERVER_ERROR memcached_form=text memcached_keys=[k] memcached_flags=0 memcached_expiry=0",
+			"mn → MN status_text=MN memcached_form=meta"}},
 		{Name: "a line whose end comes after the other side's first message", Chunks: chunks{server("VALUE k 0 "), client("set a 0 0 2\r\nhi\r\n"), server("2\r\nhi\r\nEND\r\nSTORED\r\n")}, Want: []string{
 			"? → END, 1 value error=no_request status_text=END memcached_form=text memcached_keys=[k] memcached_items=1 memcached_flags=0",
 			"set a, 2 bytes → STORED status_text=STORED memcached_form=text memcached_keys=[a] memcached_flags=0 memcached_expiry=0"}},
