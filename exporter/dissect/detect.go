@@ -140,7 +140,11 @@ func (c *Conn) beginsHere(dir Dir, data []byte) bool {
 		return false
 	}
 	all := append(s.buf[:len(s.buf):len(s.buf)], data...)
-	if p, v, _ := c.detectSides(dir, all); p != nil || v == More && (here != Yes || c.sideVerdict(q, dir, swapped, all) != No) {
+	probe := len(s.buf) == 1 && !c.Info.Began[dir] // a keep-alive may repeat the last byte of an earlier message
+	switch p, v, _ := c.detectSides(dir, all); {
+	case probe && here == Yes && c.sideVerdict(q, dir, swapped, all) < Yes:
+		return true
+	case p != nil || v == More && (here != Yes || c.sideVerdict(q, dir, swapped, all) != No):
 		s.need = 0
 		return false
 	}

@@ -82,6 +82,9 @@ func detectRequest(b []byte) dissect.Verdict {
 	rest := bytes.TrimLeft(line[m:], " \t")
 	if v := bytes.TrimPrefix(last, []byte(versionStart)); len(v) == 1 && len(last) > 1 && isDigit(v[0]) && len(line) > m+len(last)+1 &&
 		(known || bytes.Count(line, []byte{' '}) == 2) { // an unregistered method is accepted only in the form of RFC 9112
+		if !known {
+			return dissect.Likely
+		}
 		return dissect.Yes
 	}
 	if known && (bytes.HasPrefix(last, []byte("HTTP/")) && !bytes.HasPrefix(last, []byte("HTTP/2")) || bytes.Contains(rest, []byte(versionStart)) && !otherVersion(last)) {

@@ -200,7 +200,7 @@ func TestColumns(t *testing.T) {
 func TestDetect(t *testing.T) {
 	dissecttest.Detect(t, detect, dissecttest.Heads{
 		{"request line", dissect.ToServer, "GET / HTTP/1.1\r\n", dissect.Yes},
-		{"unknown method", dissect.ToServer, "FROB /x HTTP/1.0\r\n", dissect.Yes},
+		{"unknown method", dissect.ToServer, "FROB /x HTTP/1.0\r\n", dissect.Likely},
 		{"half a request line", dissect.ToServer, "GET /ind", dissect.More},
 		{"version 0.9", dissect.ToServer, "GET /index\r\n", dissect.Likely},
 		{"HTTP/2 preface is not ours", dissect.ToServer, "PRI * HTTP/2.0\r\n\r\n", dissect.No},

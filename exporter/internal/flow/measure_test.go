@@ -436,3 +436,22 @@ func TestPayloadOfACopiedResetIsCountedOnce(t *testing.T) {
 		t.Errorf("%d bytes are accounted for, want 8 of 8", told)
 	}
 }
+
+// TestByteOfAKeepAliveBeginsNoMessage has one byte alone at the beginning of a capture, before a request: it is part of the
+// request only if that has a known method with it.
+func TestByteOfAKeepAliveBeginsNoMessage(t *testing.T) {
+	for _, tt := range []struct{ first, rest, method string }{{"Z", get, "GET"}, {"P", "OST" + get[3:], "POST"}, {"P", "UT" + get[3:], "PUT"}} {
+		n := 101 + uint32(len(tt.rest))
+		out, _ := playPackets(t, packetsOf(step{1e6, cl, sv, ack, 100, 501, tt.first, 0, 1}, step{2e6, sv, cl, ack, 501, 101, "", 0, 2},
+			step{3e6, cl, sv, ack, 101, 501, tt.rest, 0, 3}, step{4e6, sv, cl, ack, 501, n, ok, 0, 4}))
+		var methods []string
+		for _, c := range out.Calls {
+			if b := c.Row.Base(); b.Protocol == "http1" && b.Complete {
+				methods = append(methods, b.Method.V)
+			}
+		}
+		if !slices.Equal(methods, []string{tt.method}) {
+			t.Errorf("%q before %.6q: methods %q", tt.first, tt.rest, methods)
+		}
+	}
+}
