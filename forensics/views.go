@@ -80,6 +80,9 @@ func (c *Case) makeViews(ctx context.Context) error {
 	if i := slices.Index(making, "endpoints"); i > 0 {
 		making = slices.Insert(slices.Delete(making, i, i+1), 0, "endpoints")
 	}
+	if err := c.shareNames(ctx); err != nil {
+		return err
+	}
 	found, err := c.tellCopies(ctx)
 	if err != nil {
 		return err
@@ -192,12 +195,20 @@ func (c *Case) sourceOf(name string, i int, columns []string, read func(files []
 		at := slices.IndexFunc(b.Manifest.Tables, func(t bundle.Table) bool { return t.Name == name })
 		return at >= 0 && slices.ContainsFunc(b.Manifest.Tables[at].Columns, func(col bundle.Column) bool { return col.Name == column })
 	}
+	withIDs := columns == nil || slices.Contains(columns, "src_id") || slices.Contains(columns, "dst_id")
+	if withIDs && columns != nil {
+		columns = append(slices.Clone(columns), "conn_id")
+	}
 	if added := older.Missing(name, has); turn != "" || added != "" {
 		some += turn + added
 	} else if columns != nil {
 		some = someOf(columns)
 	}
-	return fmt.Sprintf("SELECT %s%s FROM %s", no, some, read(files))
+	sql := fmt.Sprintf("SELECT %s%s FROM %s", no, some, read(files))
+	if slices.Contains([]string{"endpoints", "calls", "flows", "connections"}, name) {
+		sql = c.withNames(sql, name, i, columns)
+	}
+	return sql
 }
 
 // someOf is the SQL for the named columns that a source has. DuckDB binds an unused column as slowly as

@@ -1,0 +1,152 @@
+package forensics
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/table"
+)
+
+// A DNS answer in one bundle names addresses in all. The tables are made once, when a case of several bundles opens;
+// user queries cannot reach them.
+const (
+	renamedTable  = "memory.main.renamed_ends" // bundle, conn_id, id, and better: the row of endpoints in place of id
+	lookedUpTable = "memory.main.looked_up"    // rows of endpoints: bundle, id, better, with another name and how_known
+
+	maxRenamed = 10_000_000 // in a case
+)
+
+// namesSQL lists the ends of connections whose name is another, or none, by the DNS answers of all bundles up to the
+// beginning of the connection, which another bundle may have seen. %[1]s are the endpoints, %[2]s the connections,
+// %[3]s the flows, and %[4]s the calls of DNS. docs/format/identity.md has the rule.
+//
+// LIMIT: dns_us is of the lookups in the same bundle.
+const namesSQL = `WITH e AS (SELECT bundle, endpoint_id AS id, ip, dns_name, how_known FROM (%[1]s) WHERE how_known IN ('none', 'dns', 'dns_other')),
+	k AS (SELECT bundle, conn_id, src_id, dst_id, src_ip, dst_ip, first_ns, last_ns, concat_ws(' ', transport, least(src_ip || ' ' || src_port, dst_ip || ' ' || dst_port), greatest(src_ip || ' ' || src_port, dst_ip || ' ' || dst_port)) AS ends, CASE transport WHEN 'tcp' THEN 3600::BIGINT ELSE 600 END * 1000000000 AS silence FROM (%[2]s)),
+	g AS (SELECT bundle, conn_id, src_id, dst_id, role_known IN ('syn', 'synack') AS opens FROM (%[3]s)),
+	f AS (SELECT bundle, conn_id, src_id, dst_id FROM g UNION SELECT bundle, conn_id, src_id, dst_id FROM k),
+	u AS (SELECT bundle, conn_id, src_id AS id FROM f UNION SELECT bundle, conn_id, dst_id FROM f),
+	b AS (SELECT x.bundle, x.conn_id, min(o.first_ns) AS begun FROM k x JOIN k o USING (ends) WHERE o.bundle <> x.bundle AND o.first_ns < x.first_ns AND o.last_ns + o.silence >= x.first_ns
+		AND (x.bundle, x.conn_id) NOT IN (SELECT (bundle, conn_id) FROM g WHERE opens) GROUP BY ALL),
+	w AS (SELECT bundle, conn_id, id, ip, CASE ip WHEN src_ip THEN dst_ip ELSE src_ip END AS peer, coalesce(begun, first_ns) AS ts, begun, dns_name, how_known
+		FROM u JOIN e USING (bundle, id) JOIN k USING (bundle, conn_id) LEFT JOIN b USING (bundle, conn_id)),
+	r AS (SELECT src_ip AS peer, ts_ns + 1000 * coalesce(elapsed_us, 0) AS ts, dns_questions[1] AS question, dns_answers, dns_answer_types, dns_answer_names, generate_subscripts(dns_answers, 1) AS n
+		FROM (%[4]s) WHERE status_code = 0 AND error IS NULL),
+	d AS (SELECT peer, ts, dns_answers[n] AS ip, rtrim(lower(coalesce(question, dns_answer_names[n])), '.') AS name FROM r
+		WHERE dns_answer_types[n] IN ('A', 'AAAA') AND dns_answers[n] IN (SELECT ip FROM e) AND (question IS NULL OR lower(question) = lower(dns_answer_names[n]) OR list_contains(dns_answer_types, 'CNAME'))),
+	mine AS (SELECT peer, ip, ts, max(name) AS name FROM d GROUP BY ALL),
+	anyone AS (SELECT ip, ts, max(name) AS name FROM d GROUP BY ALL),
+	found AS (SELECT w.bundle, w.conn_id, w.id, w.begun, w.dns_name, w.how_known, coalesce(m.name, a.name) AS name, CASE WHEN m.name IS NOT NULL THEN 'dns' WHEN a.name IS NOT NULL THEN 'dns_other' ELSE 'none' END AS how
+		FROM w ASOF LEFT JOIN mine m ON m.peer = w.peer AND m.ip = w.ip AND m.ts <= w.ts ASOF LEFT JOIN anyone a ON a.ip = w.ip AND a.ts <= w.ts)
+	SELECT bundle::BIGINT, conn_id, id, name, how FROM found WHERE (name, how) IS DISTINCT FROM (dns_name, how_known) AND (name IS NOT NULL OR begun IS NOT NULL) ORDER BY ALL`
+
+// lookedUp is a row of endpoints with another name.
+type lookedUp struct {
+	endKey
+	name, how string
+}
+
+// renamedEnd is an end of a connection.
+type renamedEnd struct {
+	endKey
+	conn, better int64
+}
+
+// shareNames finds the ends that DNS answers in other bundles name.
+func (c *Case) shareNames(ctx context.Context) error {
+	var dns []string
+	for i := range c.bundles {
+		if files := slices.DeleteFunc(slices.Clone(c.calls.rows[i]), func(f string) bool { return filepath.Base(filepath.Dir(f)) != "protocol=dns" }); len(files) > 0 {
+			dns = append(dns, "SELECT * FROM "+parquet(files))
+		}
+	}
+	if !c.several() || len(dns) == 0 {
+		return nil
+	}
+	sources := make([]any, 0, 4)
+	for _, name := range []string{"endpoints", "connections", "flows"} {
+		if !slices.Contains(c.order, name) {
+			return nil
+		}
+		cols, err := c.describe(ctx, name)
+		if err == nil {
+			err = fits(name, cols, table.All())
+		}
+		if err != nil {
+			return fmt.Errorf("table %s: %w", name, err)
+		}
+		sources = append(sources, c.allOf(name))
+	}
+	last := map[int]int64{}
+	if err := c.eachRow(ctx, "SELECT bundle::BIGINT, max(endpoint_id) FROM ("+c.allOf("endpoints")+") GROUP BY 1", func(row []any) error {
+		b, _ := row[0].(int64)
+		last[int(b)], _ = row[1].(int64)
+		return nil
+	}); err != nil {
+		return damagedTable("endpoints", err)
+	}
+	var ends []renamedEnd
+	var made []lookedUp
+	ids := map[lookedUp]int64{}
+	if err := c.eachRow(ctx, fmt.Sprintf(namesSQL, append(sources, strings.Join(dns, " UNION ALL BY NAME "))...), func(row []any) error {
+		b, _ := row[0].(int64)
+		conn, _ := row[1].(int64)
+		id, _ := row[2].(int64)
+		l := lookedUp{endKey: endKey{int(b), id}}
+		l.name, _ = row[3].(string)
+		l.how, _ = row[4].(string)
+		if ids[l] == 0 {
+			last[l.bundle]++
+			ids[l] = last[l.bundle]
+			made = append(made, l)
+		}
+		if ends = append(ends, renamedEnd{l.endKey, conn, ids[l]}); len(ends) > maxRenamed {
+			return fmt.Errorf("the bundles name more than %d ends of connections for each other: open fewer at once", maxRenamed)
+		}
+		return nil
+	}); err != nil {
+		return fmt.Errorf("naming addresses: %w", err)
+	}
+	if len(ends) == 0 {
+		return nil
+	}
+	if err := c.insertPlain(ctx, renamedTable, []string{"bundle INTEGER", "conn_id BIGINT", "id BIGINT", "better BIGINT"}, len(ends), func(i int, row []any) {
+		row[0], row[1], row[2], row[3] = int64(ends[i].bundle), ends[i].conn, ends[i].id, ends[i].better
+	}); err != nil {
+		return err
+	}
+	c.renamed = make([]bool, len(c.bundles))
+	for i := range made {
+		c.renamed[made[i].bundle] = true
+	}
+	return c.insertPlain(ctx, lookedUpTable, []string{"bundle INTEGER", "id BIGINT", "better BIGINT", "name VARCHAR", "how VARCHAR"}, len(made), func(i int, row []any) {
+		row[0], row[1], row[2], row[3], row[4] = int64(made[i].bundle), made[i].id, ids[made[i]], made[i].name, made[i].how
+	})
+}
+
+// withNames is the SQL for rows of a bundle's table with the names that DNS answers in other bundles give. columns are
+// those to read, nil for all.
+func (c *Case) withNames(sql, name string, bundle int, columns []string) string {
+	if c.renamed == nil || !c.renamed[bundle] {
+		return sql
+	}
+	if name == "endpoints" {
+		return fmt.Sprintf(`SELECT * FROM (WITH e AS (%[1]s) SELECT * FROM e UNION ALL BY NAME
+			SELECT e.* REPLACE (n.better AS endpoint_id, n.name AS dns_name, n.how AS how_known, coalesce(n.name, e.ip) AS name, coalesce(n.name, e.ip) AS who) FROM e JOIN %[2]s n ON n.bundle = %[3]d AND n.id = e.endpoint_id)`, sql, lookedUpTable, bundle)
+	}
+	var replace []string
+	joins := ""
+	for _, id := range []string{"src_id", "dst_id"} {
+		if columns == nil || slices.Contains(columns, id) {
+			replace = append(replace, fmt.Sprintf("coalesce(%[1]s_n.better, t.%[1]s) AS %[1]s", id))
+			joins += fmt.Sprintf(" LEFT JOIN (SELECT * FROM %[1]s WHERE bundle = %[2]d) %[3]s_n ON %[3]s_n.conn_id = t.conn_id AND %[3]s_n.id = t.%[3]s", renamedTable, bundle, id)
+		}
+	}
+	if replace == nil {
+		return sql
+	}
+	return "SELECT t.* REPLACE (" + strings.Join(replace, ", ") + ") FROM (" + sql + ") t" + joins
+}
