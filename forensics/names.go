@@ -25,23 +25,25 @@ const (
 //
 // LIMIT: dns_us is of the lookups in the same bundle.
 const namesSQL = `WITH e AS (SELECT bundle, endpoint_id AS id, ip, dns_name, how_known FROM (%[1]s) WHERE how_known IN ('none', 'dns', 'dns_other')),
-	k AS (SELECT bundle, conn_id, src_id, dst_id, src_ip, dst_ip, first_ns, last_ns, concat_ws(' ', transport, least(src_ip || ' ' || src_port, dst_ip || ' ' || dst_port), greatest(src_ip || ' ' || src_port, dst_ip || ' ' || dst_port)) AS ends, CASE transport WHEN 'tcp' THEN 3600::BIGINT ELSE 600 END * 1000000000 AS silence FROM (%[2]s)),
 	g AS (SELECT bundle, conn_id, src_id, dst_id, role_known IN ('syn', 'synack') AS opens FROM (%[3]s)),
+	k AS (SELECT *, concat_ws(' ', transport, least(src_ip || ' ' || coalesce(src_port, 0), dst_ip || ' ' || coalesce(dst_port, 0)), greatest(src_ip || ' ' || coalesce(src_port, 0), dst_ip || ' ' || coalesce(dst_port, 0))) AS ends, CASE transport WHEN 'tcp' THEN 3600::BIGINT ELSE 600 END * 1000000000 AS silence
+		FROM (SELECT bundle, conn_id, transport, src_id, dst_id, src_ip, dst_ip, src_port, dst_port, first_ns, last_ns FROM (%[2]s)) LEFT JOIN (SELECT bundle, conn_id, bool_or(opens) AS opens FROM g GROUP BY ALL) USING (bundle, conn_id)),
 	f AS (SELECT bundle, conn_id, src_id, dst_id FROM g UNION SELECT bundle, conn_id, src_id, dst_id FROM k),
 	u AS (SELECT bundle, conn_id, src_id AS id FROM f UNION SELECT bundle, conn_id, dst_id FROM f),
-	b AS (SELECT x.bundle, x.conn_id, min(o.first_ns) AS begun FROM k x JOIN k o USING (ends) WHERE o.bundle <> x.bundle AND o.first_ns < x.first_ns AND o.last_ns + o.silence >= x.first_ns
-		AND (x.bundle, x.conn_id) NOT IN (SELECT (bundle, conn_id) FROM g WHERE opens) GROUP BY ALL),
-	w AS (SELECT bundle, conn_id, id, ip, CASE ip WHEN src_ip THEN dst_ip ELSE src_ip END AS peer, coalesce(begun, first_ns) AS ts, begun, dns_name, how_known
-		FROM u JOIN e USING (bundle, id) JOIN k USING (bundle, conn_id) LEFT JOIN b USING (bundle, conn_id)),
+	h AS (SELECT *, opens OR first_ns > silence + max(last_ns) OVER (PARTITION BY ends ORDER BY first_ns, opens, bundle, conn_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS other FROM k),
+	i AS (SELECT *, count(*) FILTER (other) OVER (PARTITION BY ends ORDER BY first_ns, opens, bundle, conn_id ROWS UNBOUNDED PRECEDING) AS run FROM h),
+	b AS (SELECT *, first(bundle) OVER (PARTITION BY ends, run ORDER BY first_ns, opens, bundle, conn_id) <> bundle AS older, min(first_ns) OVER (PARTITION BY ends, run) AS begun FROM i),
+	w AS (SELECT bundle, conn_id, id, ip, CASE ip WHEN b.src_ip THEN b.dst_ip ELSE b.src_ip END AS peer, CASE WHEN older THEN begun ELSE first_ns END AS ts, older, dns_name, how_known
+		FROM u JOIN e USING (bundle, id) JOIN b USING (bundle, conn_id)),
 	r AS (SELECT src_ip AS peer, ts_ns + 1000 * coalesce(elapsed_us, 0) AS ts, dns_questions[1] AS question, dns_answers, dns_answer_types, dns_answer_names, generate_subscripts(dns_answers, 1) AS n
 		FROM (%[4]s) WHERE status_code = 0 AND error IS NULL),
 	d AS (SELECT peer, ts, dns_answers[n] AS ip, rtrim(lower(coalesce(question, dns_answer_names[n])), '.') AS name FROM r
 		WHERE dns_answer_types[n] IN ('A', 'AAAA') AND dns_answers[n] IN (SELECT ip FROM e) AND (question IS NULL OR lower(question) = lower(dns_answer_names[n]) OR list_contains(dns_answer_types, 'CNAME'))),
 	mine AS (SELECT peer, ip, ts, max(name) AS name FROM d GROUP BY ALL),
 	anyone AS (SELECT ip, ts, max(name) AS name FROM d GROUP BY ALL),
-	found AS (SELECT w.bundle, w.conn_id, w.id, w.begun, w.dns_name, w.how_known, coalesce(m.name, a.name) AS name, CASE WHEN m.name IS NOT NULL THEN 'dns' WHEN a.name IS NOT NULL THEN 'dns_other' ELSE 'none' END AS how
+	found AS (SELECT w.bundle, w.conn_id, w.id, w.older, w.dns_name, w.how_known, coalesce(m.name, a.name) AS name, CASE WHEN m.name IS NOT NULL THEN 'dns' WHEN a.name IS NOT NULL THEN 'dns_other' ELSE 'none' END AS how
 		FROM w ASOF LEFT JOIN mine m ON m.peer = w.peer AND m.ip = w.ip AND m.ts <= w.ts ASOF LEFT JOIN anyone a ON a.ip = w.ip AND a.ts <= w.ts)
-	SELECT bundle::BIGINT, conn_id, id, name, how FROM found WHERE (name, how) IS DISTINCT FROM (dns_name, how_known) AND (name IS NOT NULL OR begun IS NOT NULL) ORDER BY ALL`
+	SELECT bundle::BIGINT, conn_id, id, name, how FROM found WHERE (name, how) IS DISTINCT FROM (dns_name, how_known) AND (name IS NOT NULL OR older) ORDER BY ALL`
 
 // lookedUp is a row of endpoints with another name.
 type lookedUp struct {
