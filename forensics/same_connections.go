@@ -12,7 +12,7 @@ import (
 // nanoseconds.
 const connSlack = 1_000_000_000
 
-// translatedTable has connections that several bundles show between different addresses; user queries cannot reach it.
+// translatedTable has connections that several bundles show between different addresses, or of a host that has none yet; user queries cannot reach it.
 const translatedTable = "memory.main.translated_connections"
 
 // sameSQL is for the rows of connections that show a connection of which another bundle has a row too, with the row that

@@ -34,7 +34,7 @@ type Copies struct {
 	Of    map[Row]Row // the row that represents a copy
 	Some  []bool      // by bundle: whether it has copies
 	Order []Row       // the copies, sorted
-	Conns Sets        // connections between different addresses that have copies of the same calls, by conn_id
+	Conns Sets        // connections between different addresses, or of a host without one, that have copies of the same calls, by conn_id
 }
 
 // Row is a row of table calls, or another with numbers.
@@ -258,7 +258,7 @@ func (f *Copies) match(group []sighting) {
 		for _, i := range rows {
 			if i != keep {
 				f.add(group[i].Row, group[keep].Row)
-				if a, b := &group[i], &group[keep]; a.ends != b.ends {
+				if a, b := &group[i], &group[keep]; a.ends != b.ends || a.ips[0] == "0.0.0.0" || a.ips[0] == "::" {
 					f.Conns.Join(Row{a.Bundle, a.conn}, Row{b.Bundle, b.conn})
 				}
 			}
