@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/forensics/internal/duck"
 )
 
 // A DNS answer in one bundle names addresses in all. The tables are made once, when a case of several bundles opens;
@@ -49,6 +50,7 @@ const namesSQL = `WITH e AS (SELECT bundle, endpoint_id AS id, ip, dns_name, how
 type lookedUp struct {
 	endKey
 	name, how string
+	better    int64
 }
 
 // renamedEnd is an end of a connection.
@@ -57,18 +59,21 @@ type renamedEnd struct {
 	conn, better int64
 }
 
-// shareNames finds the ends that DNS answers in other bundles name.
-func (c *Case) shareNames(ctx context.Context) error {
+// shareNames finds the ends that DNS answers in other bundles name. calls are the columns of table calls.
+func (c *Case) shareNames(ctx context.Context, calls []duck.Column) error {
 	var dns []string
-	for i := range c.bundles {
-		if files := slices.DeleteFunc(slices.Clone(c.calls.rows[i]), func(f string) bool { return filepath.Base(filepath.Dir(f)) != "protocol=dns" }); len(files) > 0 {
+	for _, rows := range c.calls.rows {
+		files := slices.DeleteFunc(slices.Clone(rows), func(f string) bool { return filepath.Base(filepath.Dir(f)) != "protocol=dns" })
+		if len(files) > 0 {
 			dns = append(dns, "SELECT * FROM "+parquet(files))
 		}
 	}
-	if !c.several() || len(dns) == 0 {
-		return nil
+	for _, name := range []string{"dns_questions", "dns_answers", "dns_answer_types", "dns_answer_names"} {
+		if len(dns) == 0 || !hasColumn(calls, name) {
+			return nil
+		}
 	}
-	sources := make([]any, 0, 4)
+	var sources []any
 	for _, name := range []string{"endpoints", "connections", "flows"} {
 		if !slices.Contains(c.order, name) {
 			return nil
@@ -82,41 +87,17 @@ func (c *Case) shareNames(ctx context.Context) error {
 		}
 		sources = append(sources, c.allOf(name))
 	}
-	last := map[int]int64{}
-	if err := c.eachRow(ctx, "SELECT bundle::BIGINT, max(endpoint_id) FROM ("+c.allOf("endpoints")+") GROUP BY 1", func(row []any) error {
-		b, _ := row[0].(int64)
-		last[int(b)], _ = row[1].(int64)
-		return nil
-	}); err != nil {
-		return damagedTable("endpoints", err)
-	}
-	var ends []renamedEnd
-	var made []lookedUp
-	ids := map[lookedUp]int64{}
-	if err := c.eachRow(ctx, fmt.Sprintf(namesSQL, append(sources, strings.Join(dns, " UNION ALL BY NAME "))...), func(row []any) error {
-		b, _ := row[0].(int64)
-		conn, _ := row[1].(int64)
-		id, _ := row[2].(int64)
-		l := lookedUp{endKey: endKey{int(b), id}}
-		l.name, _ = row[3].(string)
-		l.how, _ = row[4].(string)
-		if ids[l] == 0 {
-			last[l.bundle]++
-			ids[l] = last[l.bundle]
-			made = append(made, l)
-		}
-		if ends = append(ends, renamedEnd{l.endKey, conn, ids[l]}); len(ends) > maxRenamed {
-			return fmt.Errorf("the bundles name more than %d ends of connections for each other: open fewer at once", maxRenamed)
-		}
-		return nil
-	}); err != nil {
-		return fmt.Errorf("naming addresses: %w", err)
-	}
-	if len(ends) == 0 {
-		return nil
+	ends, made, err := c.lookUps(ctx, fmt.Sprintf(namesSQL, append(sources, strings.Join(dns, " UNION ALL BY NAME "))...))
+	if err != nil || len(ends) == 0 {
+		return err
 	}
 	if err := c.insertPlain(ctx, renamedTable, []string{"bundle INTEGER", "conn_id BIGINT", "id BIGINT", "better BIGINT"}, len(ends), func(i int, row []any) {
 		row[0], row[1], row[2], row[3] = int64(ends[i].bundle), ends[i].conn, ends[i].id, ends[i].better
+	}); err != nil {
+		return err
+	}
+	if err := c.insertPlain(ctx, lookedUpTable, []string{"bundle INTEGER", "id BIGINT", "better BIGINT", "name VARCHAR", "how VARCHAR"}, len(made), func(i int, row []any) {
+		row[0], row[1], row[2], row[3], row[4] = int64(made[i].bundle), made[i].id, made[i].better, made[i].name, made[i].how
 	}); err != nil {
 		return err
 	}
@@ -124,20 +105,59 @@ func (c *Case) shareNames(ctx context.Context) error {
 	for i := range made {
 		c.renamed[made[i].bundle] = true
 	}
-	return c.insertPlain(ctx, lookedUpTable, []string{"bundle INTEGER", "id BIGINT", "better BIGINT", "name VARCHAR", "how VARCHAR"}, len(made), func(i int, row []any) {
-		row[0], row[1], row[2], row[3], row[4] = int64(made[i].bundle), made[i].id, ids[made[i]], made[i].name, made[i].how
+	return nil
+}
+
+// lookUps reads the rows of namesSQL. It returns the ends, and the rows of endpoints that they need.
+func (c *Case) lookUps(ctx context.Context, sql string) (ends []renamedEnd, made []lookedUp, err error) {
+	last := make([]int64, len(c.bundles))
+	for i := range last {
+		source := c.sourceOf("endpoints", i, nil, parquet)
+		if source == "" {
+			continue
+		}
+		if last[i], err = c.number(ctx, "SELECT coalesce(max(endpoint_id), 0) FROM ("+source+")", nil); err != nil {
+			return nil, nil, damagedTable("endpoints", err)
+		}
+	}
+	ids := map[lookedUp]int64{}
+	err = c.eachRow(ctx, sql, func(row []any) error {
+		var n [3]int64
+		for i := range n {
+			n[i], _ = row[i].(int64)
+		}
+		l := lookedUp{endKey: endKey{int(n[0]), n[2]}}
+		l.name, _ = row[3].(string)
+		l.how, _ = row[4].(string)
+		id, ok := ids[l]
+		if !ok {
+			last[l.bundle]++
+			id = last[l.bundle]
+			ids[l] = id
+			made = append(made, lookedUp{l.endKey, l.name, l.how, id})
+		}
+		if ends = append(ends, renamedEnd{l.endKey, n[1], id}); len(ends) > maxRenamed {
+			return fmt.Errorf("other bundles name more than %d ends of connections: open fewer at once", maxRenamed)
+		}
+		return nil
 	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("naming addresses: %w", err)
+	}
+	return ends, made, nil
 }
 
 // withNames is the SQL for rows of a bundle's table with the names that DNS answers in other bundles give. columns are
 // those to read, nil for all.
 func (c *Case) withNames(sql, name string, bundle int, columns []string) string {
-	if c.renamed == nil || !c.renamed[bundle] {
+	switch {
+	case c.renamed == nil || !c.renamed[bundle]:
 		return sql
-	}
-	if name == "endpoints" {
+	case name == "endpoints":
 		return fmt.Sprintf(`SELECT * FROM (WITH e AS (%[1]s) SELECT * FROM e UNION ALL BY NAME
 			SELECT e.* REPLACE (n.better AS endpoint_id, n.name AS dns_name, n.how AS how_known, coalesce(n.name, e.ip) AS name, coalesce(n.name, e.ip) AS who) FROM e JOIN %[2]s n ON n.bundle = %[3]d AND n.id = e.endpoint_id)`, sql, lookedUpTable, bundle)
+	case name != "calls" && name != "flows" && name != "connections":
+		return sql
 	}
 	var replace []string
 	joins := ""

@@ -80,9 +80,6 @@ func (c *Case) makeViews(ctx context.Context) error {
 	if i := slices.Index(making, "endpoints"); i > 0 {
 		making = slices.Insert(slices.Delete(making, i, i+1), 0, "endpoints")
 	}
-	if err := c.shareNames(ctx); err != nil {
-		return err
-	}
 	found, err := c.tellCopies(ctx)
 	if err != nil {
 		return err
@@ -107,13 +104,17 @@ func (c *Case) makeViews(ctx context.Context) error {
 	return nil
 }
 
-// tellCopies finds calls that are in several bundles, or nil if no times of bundles overlap.
+// tellCopies finds calls that are in several bundles, or nil if no times of bundles overlap. Names are shared first.
 func (c *Case) tellCopies(ctx context.Context) (*copies.Copies, error) {
 	if !c.several() || !slices.Contains(c.order, "calls") {
 		return nil, nil
 	}
-	if _, err := c.describe(ctx, "calls"); err != nil {
+	cols, err := c.describe(ctx, "calls")
+	if err != nil {
 		return nil, fmt.Errorf("table calls: %w", err)
+	}
+	if err := c.shareNames(ctx, cols); err != nil {
+		return nil, err
 	}
 	redacted := make([]bool, len(c.bundles))
 	for i, b := range c.bundles {
@@ -195,8 +196,7 @@ func (c *Case) sourceOf(name string, i int, columns []string, read func(files []
 		at := slices.IndexFunc(b.Manifest.Tables, func(t bundle.Table) bool { return t.Name == name })
 		return at >= 0 && slices.ContainsFunc(b.Manifest.Tables[at].Columns, func(col bundle.Column) bool { return col.Name == column })
 	}
-	withIDs := columns == nil || slices.Contains(columns, "src_id") || slices.Contains(columns, "dst_id")
-	if withIDs && columns != nil {
+	if c.renamed != nil && columns != nil {
 		columns = append(slices.Clone(columns), "conn_id")
 	}
 	if added := older.Missing(name, has); turn != "" || added != "" {
@@ -204,11 +204,7 @@ func (c *Case) sourceOf(name string, i int, columns []string, read func(files []
 	} else if columns != nil {
 		some = someOf(columns)
 	}
-	sql := fmt.Sprintf("SELECT %s%s FROM %s", no, some, read(files))
-	if slices.Contains([]string{"endpoints", "calls", "flows", "connections"}, name) {
-		sql = c.withNames(sql, name, i, columns)
-	}
-	return sql
+	return c.withNames(fmt.Sprintf("SELECT %s%s FROM %s", no, some, read(files)), name, i, columns)
 }
 
 // someOf is the SQL for the named columns that a source has. DuckDB binds an unused column as slowly as
