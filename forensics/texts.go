@@ -158,9 +158,9 @@ type knownEnds struct {
 // see Copy and End.
 func (c *Case) Rows(ctx context.Context, table string) (*Rows, error) {
 	r := &Rows{}
-	if table == "calls" && c.ends != nil {
+	if better := c.betterIDs(); table == "calls" && better != "" {
 		r.ends = make([]knownEnds, len(c.bundles))
-		err := c.eachRow(ctx, "SELECT bundle::BIGINT, call_no, coalesce(src_id, -1), coalesce(dst_id, -1) FROM "+endsTable+" WHERE src_id IS NOT NULL OR dst_id IS NOT NULL ORDER BY bundle, call_no", func(row []any) error {
+		err := c.eachRow(ctx, better, func(row []any) error {
 			e := &r.ends[row[0].(int64)]
 			e.nos, e.ids = append(e.nos, row[1].(int64)), append(e.ids, [2]int64{row[2].(int64), row[3].(int64)})
 			return nil
