@@ -8,11 +8,13 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/forensics/internal/copies"
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
 )
 
-// A DNS answer in one bundle names addresses in all. The tables are made once, when a case of several bundles opens;
-// user queries cannot reach them.
+// A DNS answer in one bundle names addresses in all bundles of the same network: those that share calls with it, because
+// another network may use the same addresses for other hosts. The tables are made once, when the case opens; user queries
+// cannot reach them.
 const (
 	renamedTable  = "memory.main.renamed_ends" // bundle, conn_id, id, and better: the row of endpoints in place of id
 	lookedUpTable = "memory.main.looked_up"    // rows of endpoints: bundle, id, better, with another name and how_known
@@ -22,28 +24,29 @@ const (
 
 // namesSQL lists the ends of connections whose name is another, or none, by the DNS answers of all bundles up to the
 // beginning of the connection, which another bundle may have seen. %[1]s are the endpoints, %[2]s the connections,
-// %[3]s the flows, and %[4]s the calls of DNS. docs/format/identity.md has the rule.
+// %[3]s the flows, %[4]s the calls of DNS, and %[5]s the networks of bundles. docs/format/identity.md has the rule.
 //
 // LIMIT: dns_us is of the lookups in the same bundle.
-const namesSQL = `WITH e AS (SELECT bundle, endpoint_id AS id, ip, dns_name, how_known FROM (%[1]s) WHERE how_known IN ('none', 'dns', 'dns_other')),
+const namesSQL = `WITH nets(bundle, net) AS (VALUES %[5]s),
+	r AS (SELECT net, src_ip AS peer, ts_ns + 1000 * coalesce(elapsed_us, 0) AS ts, dns_questions[1] AS question, dns_answers, dns_answer_types, dns_answer_names, generate_subscripts(dns_answers, 1) AS n
+		FROM (%[4]s) JOIN nets USING (bundle) WHERE status_code = 0 AND error IS NULL),
+	d AS (SELECT net, peer, ts, dns_answers[n] AS ip, rtrim(lower(coalesce(question, dns_answer_names[n])), '.') AS name FROM r
+		WHERE dns_answer_types[n] IN ('A', 'AAAA') AND (question IS NULL OR lower(question) = lower(dns_answer_names[n]) OR list_contains(dns_answer_types, 'CNAME'))),
+	e AS (SELECT bundle, net, endpoint_id AS id, ip, dns_name, how_known FROM (%[1]s) JOIN nets USING (bundle) WHERE how_known IN ('none', 'dns', 'dns_other') AND (net, ip) IN (SELECT (net, ip) FROM d)),
 	g AS (SELECT bundle, conn_id, src_id, dst_id, role_known IN ('syn', 'synack') AS opens FROM (%[3]s)),
-	k AS (SELECT *, concat_ws(' ', transport, least(src_ip || ' ' || coalesce(src_port, 0), dst_ip || ' ' || coalesce(dst_port, 0)), greatest(src_ip || ' ' || coalesce(src_port, 0), dst_ip || ' ' || coalesce(dst_port, 0))) AS ends, CASE transport WHEN 'tcp' THEN 3600::BIGINT ELSE 600 END * 1000000000 AS silence
-		FROM (SELECT bundle, conn_id, transport, src_id, dst_id, src_ip, dst_ip, src_port, dst_port, first_ns, last_ns FROM (%[2]s)) LEFT JOIN (SELECT bundle, conn_id, bool_or(opens) AS opens FROM g GROUP BY ALL) USING (bundle, conn_id)),
+	k AS (SELECT *, concat_ws(' ', net, transport, least(src_ip || ' ' || coalesce(src_port, 0), dst_ip || ' ' || coalesce(dst_port, 0)), greatest(src_ip || ' ' || coalesce(src_port, 0), dst_ip || ' ' || coalesce(dst_port, 0))) AS ends, CASE transport WHEN 'tcp' THEN 3600::BIGINT ELSE 600 END * 1000000000 AS silence
+		FROM (SELECT bundle, conn_id, transport, src_id, dst_id, src_ip, dst_ip, src_port, dst_port, first_ns, last_ns FROM (%[2]s) WHERE src_ip IN (SELECT ip FROM e) OR dst_ip IN (SELECT ip FROM e)) JOIN nets USING (bundle) LEFT JOIN (SELECT bundle, conn_id, bool_or(opens) AS opens FROM g GROUP BY ALL) USING (bundle, conn_id)),
 	f AS (SELECT bundle, conn_id, src_id, dst_id FROM g UNION SELECT bundle, conn_id, src_id, dst_id FROM k),
 	u AS (SELECT bundle, conn_id, src_id AS id FROM f UNION SELECT bundle, conn_id, dst_id FROM f),
 	h AS (SELECT *, opens OR first_ns > silence + max(last_ns) OVER (PARTITION BY ends ORDER BY first_ns, opens, bundle, conn_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS other FROM k),
 	i AS (SELECT *, count(*) FILTER (other) OVER (PARTITION BY ends ORDER BY first_ns, opens, bundle, conn_id ROWS UNBOUNDED PRECEDING) AS run FROM h),
 	b AS (SELECT *, first(bundle) OVER (PARTITION BY ends, run ORDER BY first_ns, opens, bundle, conn_id) <> bundle AS older, min(first_ns) OVER (PARTITION BY ends, run) AS begun FROM i),
-	w AS (SELECT bundle, conn_id, id, ip, CASE ip WHEN b.src_ip THEN b.dst_ip ELSE b.src_ip END AS peer, CASE WHEN older THEN begun ELSE first_ns END AS ts, older, dns_name, how_known
+	w AS (SELECT bundle, conn_id, e.net, id, ip, CASE ip WHEN b.src_ip THEN b.dst_ip ELSE b.src_ip END AS peer, CASE WHEN older THEN begun ELSE first_ns END AS ts, older, dns_name, how_known
 		FROM u JOIN e USING (bundle, id) JOIN b USING (bundle, conn_id)),
-	r AS (SELECT src_ip AS peer, ts_ns + 1000 * coalesce(elapsed_us, 0) AS ts, dns_questions[1] AS question, dns_answers, dns_answer_types, dns_answer_names, generate_subscripts(dns_answers, 1) AS n
-		FROM (%[4]s) WHERE status_code = 0 AND error IS NULL),
-	d AS (SELECT peer, ts, dns_answers[n] AS ip, rtrim(lower(coalesce(question, dns_answer_names[n])), '.') AS name FROM r
-		WHERE dns_answer_types[n] IN ('A', 'AAAA') AND dns_answers[n] IN (SELECT ip FROM e) AND (question IS NULL OR lower(question) = lower(dns_answer_names[n]) OR list_contains(dns_answer_types, 'CNAME'))),
-	mine AS (SELECT peer, ip, ts, max(name) AS name FROM d GROUP BY ALL),
-	anyone AS (SELECT ip, ts, max(name) AS name FROM d GROUP BY ALL),
+	mine AS (SELECT net, peer, ip, ts, max(name) AS name FROM d GROUP BY ALL),
+	anyone AS (SELECT net, ip, ts, max(name) AS name FROM d GROUP BY ALL),
 	found AS (SELECT w.bundle, w.conn_id, w.id, w.older, w.dns_name, w.how_known, coalesce(m.name, a.name) AS name, CASE WHEN m.name IS NOT NULL THEN 'dns' WHEN a.name IS NOT NULL THEN 'dns_other' ELSE 'none' END AS how
-		FROM w ASOF LEFT JOIN mine m ON m.peer = w.peer AND m.ip = w.ip AND m.ts <= w.ts ASOF LEFT JOIN anyone a ON a.ip = w.ip AND a.ts <= w.ts)
+		FROM w ASOF LEFT JOIN mine m ON m.net = w.net AND m.peer = w.peer AND m.ip = w.ip AND m.ts <= w.ts ASOF LEFT JOIN anyone a ON a.net = w.net AND a.ip = w.ip AND a.ts <= w.ts)
 	SELECT bundle::BIGINT, conn_id, id, name, how FROM found WHERE (name, how) IS DISTINCT FROM (dns_name, how_known) AND (name IS NOT NULL OR older) ORDER BY ALL`
 
 // lookedUp is a row of endpoints with another name.
@@ -59,13 +62,34 @@ type renamedEnd struct {
 	conn, better int64
 }
 
+// networks lists the bundles that share calls, as SQL: rows of bundle and the first bundle of its network.
+func networks(f *copies.Copies) string {
+	nets, seen := copies.Sets{}, map[[2]int]bool{}
+	for k, of := range f.Of {
+		if pair := [2]int{k.Bundle, of.Bundle}; pair[0] != pair[1] && !seen[pair] {
+			seen[pair] = true
+			nets.Join(copies.Row{Bundle: k.Bundle}, copies.Row{Bundle: of.Bundle})
+		}
+	}
+	var rows []string
+	for b := range nets {
+		rows = append(rows, fmt.Sprintf("(%d, %d)", b.Bundle, nets.First(b).Bundle))
+	}
+	slices.Sort(rows)
+	return strings.Join(rows, ", ")
+}
+
 // shareNames finds the ends that DNS answers in other bundles name. calls are the columns of table calls.
-func (c *Case) shareNames(ctx context.Context, calls []duck.Column) error {
+func (c *Case) shareNames(ctx context.Context, calls []duck.Column, f *copies.Copies) error {
+	nets := networks(f)
+	if nets == "" {
+		return nil
+	}
 	var dns []string
-	for _, rows := range c.calls.rows {
+	for i, rows := range c.calls.rows {
 		files := slices.DeleteFunc(slices.Clone(rows), func(f string) bool { return filepath.Base(filepath.Dir(f)) != "protocol=dns" })
 		if len(files) > 0 {
-			dns = append(dns, "SELECT * FROM "+parquet(files))
+			dns = append(dns, fmt.Sprintf("SELECT %d AS bundle, * FROM %s", i, parquet(files)))
 		}
 	}
 	for _, name := range []string{"dns_questions", "dns_answers", "dns_answer_types", "dns_answer_names"} {
@@ -87,7 +111,7 @@ func (c *Case) shareNames(ctx context.Context, calls []duck.Column) error {
 		}
 		sources = append(sources, c.allOf(name))
 	}
-	ends, made, err := c.lookUps(ctx, fmt.Sprintf(namesSQL, append(sources, strings.Join(dns, " UNION ALL BY NAME "))...))
+	ends, made, err := c.lookUps(ctx, fmt.Sprintf(namesSQL, append(sources, strings.Join(dns, " UNION ALL BY NAME "), nets)...))
 	if err != nil || len(ends) == 0 {
 		return err
 	}

@@ -5,8 +5,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/samples/traffic"
 )
 
 // named lists the names of the ends of all calls, and which ends connections and flows have.
@@ -39,6 +41,33 @@ func TestAddressesHaveTheNamesOfOtherBundles(t *testing.T) {
 			if got := named(t, open(t, paths...)); got != want {
 				t.Errorf("in halves at %d: %s", cut, diff(got, want))
 			}
+		}
+	}
+}
+
+// TestNamesAreOfOneNetwork looks up an address, which a later connection dials. The bundle of that connection has its name
+// only if it shares a call with the bundle of the lookup.
+func TestNamesAreOfOneNetwork(t *testing.T) {
+	const question = "\x00\x01\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x03www\x07example\x03com\x00\x00\x01\x00\x01"
+	const answer = "\x00\x01\x81\x80\x00\x01\x00\x01\x00\x00\x00\x00\x03www\x07example\x03com\x00\x00\x01\x00\x01\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\x0a\x00\x00\x07"
+	part := func(from, to time.Duration) string {
+		var w traffic.Capture
+		w.Datagram(0, "10.0.0.1", "10.0.0.53:53", question, answer)
+		for i, server := range []string{"10.0.0.8:80", "10.0.0.7:80"} {
+			w.Exchange(time.Duration(i+1)*time.Second, time.Millisecond, server, "10.0.0.1", server, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", traffic.HTTP("HTTP/1.1 200 OK", "", ""))
+		}
+		w.Cut(from, to)
+		file := filepath.Join(t.TempDir(), "x.pcap")
+		if err := w.Write(file); err != nil {
+			t.Fatal(err)
+		}
+		return window(t, file, 0, 0)
+	}
+	lookup := part(0, 1500*time.Millisecond)
+	for from, want := range map[time.Duration]any{500 * time.Millisecond: "www.example.com", 1500 * time.Millisecond: nil} {
+		c := open(t, lookup, part(from, time.Hour))
+		if got := query(t, c, forensics.Query{SQL: "SELECT dst_dns_name FROM calls WHERE dst_ip = '10.0.0.7'"}).Rows[0][0]; got != want {
+			t.Errorf("from %s: %v, want %v", from, got, want)
 		}
 	}
 }

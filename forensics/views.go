@@ -104,7 +104,8 @@ func (c *Case) makeViews(ctx context.Context) error {
 	return nil
 }
 
-// tellCopies finds calls that are in several bundles, or nil if no times of bundles overlap. Names are shared first.
+// tellCopies finds calls that are in several bundles, or nil if no times of bundles overlap, and shares names between the bundles
+// that have the same calls.
 func (c *Case) tellCopies(ctx context.Context) (*copies.Copies, error) {
 	if !c.several() || !slices.Contains(c.order, "calls") {
 		return nil, nil
@@ -112,9 +113,6 @@ func (c *Case) tellCopies(ctx context.Context) (*copies.Copies, error) {
 	cols, err := c.describe(ctx, "calls")
 	if err != nil {
 		return nil, fmt.Errorf("table calls: %w", err)
-	}
-	if err := c.shareNames(ctx, cols); err != nil {
-		return nil, err
 	}
 	redacted := make([]bool, len(c.bundles))
 	for i, b := range c.bundles {
@@ -129,6 +127,9 @@ func (c *Case) tellCopies(ctx context.Context) (*copies.Copies, error) {
 	c.copies, c.copied = f.Some, int64(len(f.Order))
 	if err := c.keepCopies(ctx, f); err != nil || c.copied == 0 {
 		return f, err
+	}
+	if err := c.shareNames(ctx, cols, f); err != nil {
+		return nil, err
 	}
 	c.ends, err = c.joinEnds(ctx)
 	return f, err
