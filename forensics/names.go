@@ -197,19 +197,19 @@ func (c *Case) withNames(sql, name string, bundle int, columns []string) string 
 	return "SELECT t.* REPLACE (" + strings.Join(replace, ", ") + ") FROM (" + sql + ") t" + joins
 }
 
-// betterIDs is the SQL for the calls whose ends another bundle knows better or names, with the ids of their ends, -1 if
-// the row's own is as good. It is empty if there are none.
+// betterIDs is the SQL for the calls whose ends another bundle knows better or names, with the ids of their ends, or -1
+// for an end that the row itself knows as well. It is empty if there are none.
 func (c *Case) betterIDs() string {
 	if c.ends == nil && c.renamed == nil {
 		return ""
 	}
-	var some []string
-	if c.ends != nil {
-		some = append(some, "SELECT bundle, call_no FROM "+endsTable+" WHERE src_id IS NOT NULL OR dst_id IS NOT NULL")
-	}
-	calls := c.reads("calls", withCopies, []string{"bundle", "call_no", "conn_id", "src_id", "dst_id"}, parquet)
+	from := endsTable + " WHERE src_id IS NOT NULL OR dst_id IS NOT NULL"
 	if c.renamed != nil {
-		some = append(some, "SELECT bundle, call_no FROM ("+calls+") SEMI JOIN "+renamedTable+" USING (bundle, conn_id)")
+		some := "(bundle, conn_id) IN (SELECT (bundle, conn_id) FROM " + renamedTable + ")"
+		if c.ends != nil {
+			some += " OR (bundle, call_no) IN (SELECT (bundle, call_no) FROM " + from + ")"
+		}
+		from = "(" + c.reads("calls", withCopies, []string{"bundle", "call_no", "conn_id", "src_id", "dst_id"}, parquet) + ") WHERE " + some
 	}
-	return "SELECT bundle::BIGINT, call_no, coalesce(src_id, -1), coalesce(dst_id, -1) FROM (" + calls + ") SEMI JOIN (" + strings.Join(some, " UNION ALL ") + ") USING (bundle, call_no) ORDER BY bundle, call_no"
+	return "SELECT bundle::BIGINT, call_no, coalesce(src_id, -1), coalesce(dst_id, -1) FROM " + from + " ORDER BY bundle, call_no"
 }

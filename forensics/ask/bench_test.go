@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask/asktest"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
 )
 
@@ -39,11 +40,7 @@ func BenchmarkQuestions(b *testing.B) {
 	if dir == "" {
 		b.Skip("needs PCAPSULE_BENCH_CASE: a bundle")
 	}
-	c, err := forensics.Open(ctx, []string{dir}, forensics.Options{Threads: 2})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer c.Close()
+	c := asktest.Bundles(b, forensics.Options{}, dir)
 	for _, q := range all.Questions() {
 		for _, in := range append([]string{`{}`}, benchInputs[q.Name]...) {
 			b.Run(q.Name+in, func(b *testing.B) {

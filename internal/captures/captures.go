@@ -1,5 +1,5 @@
-// Package captures finds the public captures that tests read. They are not in the repository, because
-// of their licences.
+// Package captures finds the project's folder and the public captures that tests read. These are not in
+// the repository, because of their licences.
 package captures
 
 import (
@@ -22,15 +22,23 @@ func Dir(t testing.TB) string {
 // it has no INDEX.tsv.
 func Find() string {
 	dir := os.Getenv("PCAPSULE_CAPTURES")
-	for at, _ := os.Getwd(); dir == "" && at != filepath.Dir(at); at = filepath.Dir(at) {
-		if exists(filepath.Join(at, "go.mod")) && exists(filepath.Join(at, "Makefile")) { // not the module of a helper
-			dir = filepath.Join(filepath.Dir(at), "shared", "captures")
-		}
+	if root := Project(); dir == "" && root != "" {
+		dir = filepath.Join(filepath.Dir(root), "shared", "captures")
 	}
 	if dir == "" || !exists(filepath.Join(dir, "INDEX.tsv")) {
 		return ""
 	}
 	return dir
+}
+
+// Project returns the project's folder that the working directory is in; empty if it is in none.
+func Project() string {
+	for at, _ := os.Getwd(); at != filepath.Dir(at); at = filepath.Dir(at) {
+		if exists(filepath.Join(at, "go.mod")) && exists(filepath.Join(at, "Makefile")) { // not the module of a helper
+			return at
+		}
+	}
+	return ""
 }
 
 func exists(path string) bool {

@@ -18,6 +18,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
 	"github.com/pcapsule/pcapsule/forensics/worker"
+	"github.com/pcapsule/pcapsule/internal/captures"
 	"github.com/pcapsule/pcapsule/samples/traffic"
 )
 
@@ -51,14 +52,7 @@ func Main(m *testing.M) {
 
 // Sample is the path of a sample.
 func Sample(elem ...string) string {
-	root, _ := os.Getwd()
-	for root != filepath.Dir(root) {
-		if _, err := os.Stat(filepath.Join(root, "go.mod")); err == nil {
-			break
-		}
-		root = filepath.Dir(root)
-	}
-	return filepath.Join(append([]string{root, "samples"}, elem...)...)
+	return filepath.Join(append([]string{captures.Project(), "samples"}, elem...)...)
 }
 
 // Export makes a bundle of captures in a folder of the test.

@@ -227,7 +227,7 @@ func (a *Asked) callOf(calls map[string][]logged, x Exchange) string {
 		}
 	}
 	if best == nil {
-		a.Fatalf("no call for %+v", x)
+		a.Fatalf("no call matches %+v", x)
 	}
 	return best.id
 }

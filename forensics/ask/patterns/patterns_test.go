@@ -24,7 +24,7 @@ func look(t *testing.T, c *forensics.Case, in patterns.In, kinds ...string) []pa
 			t.Errorf("a finding without words, confidence or calls: %+v", p)
 		}
 		if p.KFL != "" && asktest.Matching(t, c, p.KFL) == 0 {
-			t.Errorf("no call for %s", p.KFL)
+			t.Errorf("no call matches %s", p.KFL)
 		}
 	}
 	return out.Findings

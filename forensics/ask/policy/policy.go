@@ -172,27 +172,30 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 		out.Note("%d {connection is|connections are} not allowed: the beginning was not captured and neither side has a known port, so the server side is a guess", guessed)
 	}
 	if list := slices.Sorted(maps.Keys(g.unresolved)); len(list) > 0 {
-		out.Note("the port on which the pods behind %s listen is unknown, so the rules have the service's port. Policies apply after the service's address is translated, so check these rules", strings.Join(list[:min(len(list), maxNamed)], ", "))
+		out.Note("the port on which the pods behind %s listen is unknown, so the rules have the service's port. Policies apply after the service's address is translated, so check these rules", named(list))
 	}
 	if list := slices.Sorted(maps.Keys(g.unlocated)); len(list) > 0 {
-		out.Note("the addresses behind %s are unknown, so the rules have the service's address and port. Policies apply after they are translated, so replace them by the addresses and ports in its EndpointSlices", strings.Join(list[:min(len(list), maxNamed)], ", "))
+		out.Note("the addresses behind %s are unknown, so the rules have the service's address and port. Policies apply after they are translated, so replace them by the addresses and ports in its EndpointSlices", named(list))
 	}
 	if list := slices.Sorted(maps.Keys(g.podless)); len(list) > 0 {
-		out.Note("no pod behind %s is known, so no policy restricts what reaches its backends: the addresses behind a service may be no pods, or pods that the Kubernetes dump does not have", strings.Join(list[:min(len(list), maxNamed)], ", "))
+		out.Note("no pod behind %s is known, so no policy restricts what reaches its backends: the addresses behind a service may be no pods, or pods that the Kubernetes dump does not have", named(list))
 	}
 	if g.unruled > 0 {
 		out.Note("%d {connection is|connections are} in no policy, because neither end is a pod that policies can select", g.unruled)
 	}
 	if list := g.withoutDNS(policies); len(list) > 0 {
-		out.Note("no DNS query from %s was seen in this time, so the policies do not allow DNS: if these pods resolve names, add egress to the pods of the cluster's DNS and the port on which they listen, such as 53", strings.Join(list[:min(len(list), maxNamed)], ", "))
+		out.Note("no DNS query from %s was seen in this time, so the policies do not allow DNS: if these pods resolve names, add egress to the pods of the cluster's DNS and the port on which they listen, such as 53", named(list))
 	}
 	if list := g.outside(); len(list) > 0 {
-		out.Note("policies use addresses and labels, not names: these rules become outdated if the names resolve to other addresses: %s", strings.Join(list[:min(len(list), maxNamed)], ", "))
+		out.Note("policies use addresses and labels, not names: these rules become outdated if the names resolve to other addresses: %s", named(list))
 	}
 	out.Note("most network plugins allow connections from the node itself, such as probes of the kubelet, regardless of policies")
 	out.Match(len(out.Policies))
 	return out, nil
 }
+
+// named lists names for a note.
+func named(list []string) string { return strings.Join(list[:min(len(list), maxNamed)], ", ") }
 
 // flowsSeen sums flows by endpoints and port. If both sides of a connection were seen, it uses the
 // server behind the service's address, because network plugins check that one. A flow counts as

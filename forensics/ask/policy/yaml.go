@@ -42,7 +42,7 @@ func (g *policyMaker) policies() []*netPolicy {
 	names := policyNames{}
 	for _, k := range slices.Sorted(maps.Keys(g.groups)) {
 		q := g.groups[k]
-		if q.selector == nil || !g.includes(q) || len(q.ingress)+len(q.egress) == 0 {
+		if q.selector == nil || !g.includes(q.namespace) || len(q.ingress)+len(q.egress) == 0 {
 			continue
 		}
 		p := &netPolicy{APIVersion: "networking.k8s.io/v1", Kind: "NetworkPolicy", group: q,

@@ -3,36 +3,24 @@ package all_test
 import (
 	"encoding/json"
 	"maps"
-	"path/filepath"
 	"slices"
 	"testing"
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/forensics"
-	"github.com/pcapsule/pcapsule/forensics/ask"
-	"github.com/pcapsule/pcapsule/forensics/finding/all"
+	"github.com/pcapsule/pcapsule/forensics/ask/asktest"
 )
 
 // TestHalvesHaveTheCausesOfTheWhole follows failures to their causes in two overlapping bundles, of which one lacks the
 // DNS answers that name most addresses.
 func TestHalvesHaveTheCausesOfTheWhole(t *testing.T) {
-	dir := t.TempDir()
 	answer := func(windows ...[2]int64) map[string]any {
 		var paths []string
-		for i, w := range windows {
-			paths = append(paths, filepath.Join(dir, string(rune('a'+i))+string(rune('0'+len(windows)))+".pcapsule"))
-			if _, err := exporter.Run(ctx, []string{"../../../samples/shop.pcapng"}, paths[i], exporter.Options{Release: "test", Repanic: true, FromNs: w[0], ToNs: w[1]}); err != nil {
-				t.Fatal(err)
-			}
+		for _, w := range windows {
+			paths = append(paths, asktest.Export(t, []string{asktest.Sample("shop.pcapng")}, exporter.Options{FromNs: w[0], ToNs: w[1]}))
 		}
-		c, err := forensics.Open(ctx, paths, forensics.Options{Threads: 2})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		questions := all.Questions()
-		at := slices.IndexFunc(questions, func(q ask.Question) bool { return q.Name == "find_failures" })
-		v, err := questions[at].AskAll(ctx, c, json.RawMessage(`{}`))
+		q, _ := asktest.Find("find_failures")
+		v, err := q.AskAll(ctx, asktest.Bundles(t, forensics.Options{}, paths...), json.RawMessage(`{}`))
 		if err != nil {
 			t.Fatal(err)
 		}
