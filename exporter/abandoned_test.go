@@ -132,7 +132,7 @@ func TestCallerGone(t *testing.T) {
 			if err := os.WriteFile(path, data, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			_, rows := bundleOf(t, Options{}, []string{path},
+			rows := answersOf(t, []string{path}, Options{},
 				"select string_agg(concat_ws(' ', coalesce(status_code::varchar, 'NULL'), outcome, coalesce(error, 'NULL'), waited_us, case when complete then 'complete' else 'incomplete' end, array_to_string(list_transform(cites, lambda r: case when r.first = r.last then r.first::varchar else r.first || '-' || r.last end), ',')), '; ' order by ts, path) from calls")
 			if got := strings.Join(rows, ""); got != c.want {
 				t.Errorf("got  %s\nwant %s", got, c.want)
@@ -167,7 +167,7 @@ func TestResponseLostBeforeTheServersFIN(t *testing.T) {
 			if err := os.WriteFile(path, data, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			_, rows := bundleOf(t, Options{}, []string{path}, "select outcome || ' ' || error from calls")
+			rows := answersOf(t, []string{path}, Options{}, "select outcome || ' ' || error from calls")
 			if got := strings.Join(rows, ""); got != c.want {
 				t.Errorf("got  %s\nwant %s", got, c.want)
 			}
@@ -216,7 +216,7 @@ func TestWatchThatItsClientLeaves(t *testing.T) {
 			if err := os.WriteFile(path, packets, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			_, rows := bundleOf(t, Options{}, []string{path}, "select outcome from calls")
+			rows := answersOf(t, []string{path}, Options{}, "select outcome from calls")
 			if got := strings.Join(rows, ""); got != c.want {
 				t.Errorf("got %q, want %s", got, c.want)
 			}
@@ -249,7 +249,7 @@ func TestShuffledConnection(t *testing.T) {
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, rows := bundleOf(t, Options{}, []string{path}, "select count(*) from calls where status_code = 200 and complete",
+	rows := answersOf(t, []string{path}, Options{}, "select count(*) from calls where status_code = 200 and complete",
 		"select coalesce(string_agg(src_port || ' ' || summary, '; '), '') from calls where outcome = 'no_answer'")
 	if n, _ := strconv.Atoi(rows[0]); n < 100 || rows[1] != "" {
 		t.Errorf("%d complete calls; without an answer: %s", n, rows[1])

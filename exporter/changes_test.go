@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/samples/frames"
 )
 
 // aPacket is a packet of a capture of Ethernet.
@@ -515,7 +516,7 @@ func sumOf(frame, tcp []byte) uint16 {
 		size, src, dst = int(binary.BigEndian.Uint16(ip[4:])), ip[8:24], ip[24:40]
 	}
 	tcp = tcp[:min(size, len(tcp))]
-	return ^internetSum(src, dst, []byte{0, 6}, binary.BigEndian.AppendUint16(nil, uint16(len(tcp))), tcp)
+	return ^frames.Sum(src, dst, []byte{0, 6}, binary.BigEndian.AppendUint16(nil, uint16(len(tcp))), tcp)
 }
 
 // inVXLAN puts each frame into a tunnel, RFC 7348. With unfinished, the checksums of TCP inside are 0.
@@ -529,7 +530,7 @@ func inVXLAN(list []aPacket, unfinished bool) (out []aPacket) {
 		b := []byte{2, 0, 0, 0, 9, 1, 2, 0, 0, 0, 9, 2, 8, 0, 0x45, 0}
 		b = be.AppendUint16(b, uint16(36+p.size))
 		b = append(be.AppendUint16(b, uint16(i)), 0, 0, 64, 17, 0, 0, 192, 168, 9, 1, 192, 168, 9, 2)
-		be.PutUint16(b[24:], ^internetSum(b[14:34]))
+		be.PutUint16(b[24:], ^frames.Sum(b[14:34]))
 		b = be.AppendUint16(b, 50000)
 		b = be.AppendUint16(b, 4789)
 		b = append(be.AppendUint16(b, uint16(16+p.size)), 0, 0, 8, 0, 0, 0, 0, 0, 7, 0)

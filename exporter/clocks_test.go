@@ -12,12 +12,18 @@ import (
 	"testing"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/samples/frames"
 )
 
-// file writes the capture to a file. Its clock is ahead by a number of µs.
-func (t *translated) file(test *testing.T, name string, ahead uint32) string {
+// Ends of connections and of their views.
+const (
+	pod, dnsService, dnsPod, nodeEnd = "10.244.0.5:40000", "10.96.0.10:53", "10.244.1.7:8053", "10.0.0.1:61000"
+)
+
+// fileOf writes the capture to a file. Its clock is ahead by a number of µs.
+func fileOf(test *testing.T, t *frames.Views, name string, ahead uint32) string {
 	test.Helper()
-	le, data := binary.LittleEndian, bytes.Clone(t.buf.Bytes())
+	le, data := binary.LittleEndian, bytes.Clone(t.Buf.Bytes())
 	for at := 24; at < len(data); at += 16 + int(le.Uint32(data[at+8:])) {
 		us := le.Uint32(data[at+4:]) + ahead
 		le.PutUint32(data[at:], le.Uint32(data[at:])+us/1e6)
@@ -35,21 +41,21 @@ func (t *translated) file(test *testing.T, name string, ahead uint32) string {
 func TestPortsOfSettledConversation(t *testing.T) {
 	const service, server = "10.96.0.10:80", "10.244.1.7:8080"
 	const ask, answer = "GET /old HTTP/1.1\r\nHost: svc\r\n\r\n", "HTTP/1.1 204 No Content\r\n\r\n"
-	c := newTranslated()
+	c := frames.NewViews()
 	up, down := uint32(4001), uint32(9001)
-	c.packet(pod, service, 2, up-1, 0, 0, "")
-	c.packet(service, pod, 0x12, down-1, up, 0, "")
+	c.TCP(pod, service, 2, up-1, 0, 0, "")
+	c.TCP(service, pod, 0x12, down-1, up, 0, "")
 	for i := range 40 {
 		path := strings.Replace(ask, "old", fmt.Sprintf("%03d", i), 1)
-		c.packet(pod, service, 0x18, up, down, 0, path)
+		c.TCP(pod, service, 0x18, up, down, 0, path)
 		up += uint32(len(path))
-		c.packet(service, pod, 0x18, down, up, 0, answer)
+		c.TCP(service, pod, 0x18, down, up, 0, answer)
 		down += uint32(len(answer))
 	}
-	c.packet(pod, service, 0x11, up, down, 0, "")
-	c.packet(service, pod, 0x11, down, up+1, 0, "")
-	c.exchange(pod, service, pod, server, 3_111_222_333, 0)
-	got := c.answers(t, "select count(*) || ' calls, ' || count(distinct conn_id) || ' connections' from {calls}")
+	c.TCP(pod, service, 0x11, up, down, 0, "")
+	c.TCP(service, pod, 0x11, down, up+1, 0, "")
+	c.Exchange(pod, service, pod, server, 3_111_222_333, 0)
+	got := answers(t, c, "select count(*) || ' calls, ' || count(distinct conn_id) || ' connections' from calls")
 	if want := "41 calls, 2 connections"; got[0] != want {
 		t.Errorf("%s, want %s", got[0], want)
 	}
@@ -81,11 +87,11 @@ func TestTranslatedConnectionUnderTwoClocks(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, stamp := range []uint32{0, 99} {
-				near, far := newTranslated(), newTranslated()
-				exchange := func(c *translated, client, server, ask, without string) {
+				near, far := frames.NewViews(), frames.NewViews()
+				exchange := func(c *frames.Views, client, server, ask, without string) {
 					show := func(what, src, dst string, flags byte, seq, ack uint32, payload string) {
 						if what != without {
-							c.packet(src, dst, flags, seq, ack, stamp, payload)
+							c.TCP(src, dst, flags, seq, ack, stamp, payload)
 						}
 					}
 					up, down := tt.isn+1, tt.isn/2
@@ -101,14 +107,14 @@ func TestTranslatedConnectionUnderTwoClocks(t *testing.T) {
 				}
 				exchange(near, pod, service, ask, "")
 				exchange(far, tt.client, server, tt.ask, tt.without)
-				for _, c := range []*translated{near, far} { // they overlap, so that neither continues the other
-					c.time += 30_000_000
-					c.packet("10.9.9.9:9", "10.9.9.8:9", 2, 1, 0, 0, "")
+				for _, c := range []*frames.Views{near, far} { // they overlap, so that neither continues the other
+					c.Time += 30_000_000
+					c.TCP("10.9.9.9:9", "10.9.9.8:9", 2, 1, 0, 0, "")
 				}
 				want := append(tt.want[:], tt.far[:]...)
 				for i, ahead := range [][2]uint32{{0, 400_000}, {400_000, 0}, {0, 20_000_000}, {20_000_000, 0}} {
-					files := []string{near.file(t, "near.pcap", ahead[0]), far.file(t, "far.pcap", ahead[1])}
-					got := answersOf(t, files, Options{Release: "test", Repanic: true}, "select count(*) || ' calls' from {calls} where complete")
+					files := []string{fileOf(t, near, "near.pcap", ahead[0]), fileOf(t, far, "far.pcap", ahead[1])}
+					got := answersOf(t, files, Options{Release: "test", Repanic: true}, "select count(*) || ' calls' from calls where complete")
 					if got[0] != want[i] {
 						t.Errorf("time stamp %d, clocks ahead by %v: %s, want %s", stamp, ahead, got[0], want[i])
 					}
@@ -132,25 +138,25 @@ func TestDatagramsUnderTwoClocks(t *testing.T) {
 		for _, server := range []string{dnsService, dnsPod} {
 			for _, ahead := range [][2]uint32{{0, 3_000_000}, {3_000_000, 0}} {
 				t.Run(fmt.Sprint(tt.name, ", ", server, ", ", ahead), func(t *testing.T) {
-					near, far := newTranslated(), newTranslated()
+					near, far := frames.NewViews(), frames.NewViews()
 					for i := range uint16(5) {
-						q := query(i, "svc.local")
-						near.id, far.id = 100+i, 100+i+tt.id
-						near.udp(pod, dnsService, q)
-						if near.id--; server != dnsService {
-							near.udp(pod, server, q)
+						q := frames.Query(i, "svc.local")
+						near.ID, far.ID = 100+i, 100+i+tt.id
+						near.UDP(pod, dnsService, q)
+						if near.ID--; server != dnsService {
+							near.UDP(pod, server, q)
 						}
-						far.udp(pod, server, q)
-						near.id, far.id = 0xffff, 0xffff
-						far.udp(server, pod, reply(q, 1))
-						near.udp(server, pod, reply(q, 1))
-						if near.id = 0xffff; server != dnsService {
-							near.udp(dnsService, pod, reply(q, 1))
+						far.UDP(pod, server, q)
+						near.ID, far.ID = 0xffff, 0xffff
+						far.UDP(server, pod, frames.Reply(q, 1))
+						near.UDP(server, pod, frames.Reply(q, 1))
+						if near.ID = 0xffff; server != dnsService {
+							near.UDP(dnsService, pod, frames.Reply(q, 1))
 						}
-						near.time, far.time = near.time+10_000, far.time+10_000
+						near.Time, far.Time = near.Time+10_000, far.Time+10_000
 					}
-					files := []string{near.file(t, "near.pcap", ahead[0]), far.file(t, "far.pcap", ahead[1])}
-					got := answersOf(t, files, Options{Release: "test", Repanic: true}, "select count(*) || ' ' || count(*) filter (complete) || ' ' || count(distinct conn_id) from {calls}")
+					files := []string{fileOf(t, near, "near.pcap", ahead[0]), fileOf(t, far, "far.pcap", ahead[1])}
+					got := answersOf(t, files, Options{Release: "test", Repanic: true}, "select count(*) || ' ' || count(*) filter (complete) || ' ' || count(distinct conn_id) from calls")
 					want := tt.want
 					if server != dnsService && ahead[0] > 0 { // LIMIT: what shows the translation comes too late
 						want = "10 10 2"

@@ -54,7 +54,7 @@ func checkGap(t *testing.T, data []byte, ending string, at []spot, first, last i
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, got := bundleOf(t, Options{}, []string{path}, "select string_agg(from_ns || ' to ' || to_ns, ', ' order by from_ns) from coverage where kind = 'hole'",
+	got := answersOf(t, []string{path}, Options{}, "select string_agg(from_ns || ' to ' || to_ns, ', ' order by from_ns) from coverage where kind = 'hole'",
 		"select string_agg(distinct epoch_ns(ts::timestamp_ns), ', ') from anomalies where source = 'file'")
 	from, to := at[max(first-1, 0)].ns, at[min(last+1, len(at)-1)].ns
 	if first == 0 {

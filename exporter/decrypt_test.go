@@ -271,7 +271,7 @@ func TestPlaintextOfSeveralInputsHasSeveralClocks(t *testing.T) {
 	if err := os.WriteFile(path, out.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := answersOf(t, []string{path}, Options{Release: "test"}, "select string_agg(same_as || ' ' || same_by, ', ' order by clock_id) from {clocks}"); got[0] != "0 mark, 1 mark" {
+	if got := answersOf(t, []string{path}, Options{Release: "test"}, "select string_agg(same_as || ' ' || same_by, ', ' order by clock_id) from clocks"); got[0] != "0 mark, 1 mark" {
 		t.Error(got[0])
 	}
 }

@@ -5,6 +5,12 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	_ "github.com/duckdb/duckdb-go/v2"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/bundle/bundletest"
+	"github.com/pcapsule/pcapsule/samples/frames"
 )
 
 // TestRunOne makes a bundle from one capture named by PCAPSULE_ONE, for manual inspection.
@@ -20,4 +26,32 @@ func TestRunOne(t *testing.T) {
 	}
 	t.Logf("%+v", m.Accounts)
 	t.Log(m.Calls, m.Warnings)
+}
+
+// answers makes a bundle of a capture under construction and queries it.
+func answers(t *testing.T, v *frames.Views, queries ...string) []string {
+	t.Helper()
+	return answersOf(t, []string{"-"}, Options{Stdin: &v.Buf}, queries...)
+}
+
+// answersOf makes a bundle of inputs, makes its tables again and compares them, and queries them.
+func answersOf(t *testing.T, inputs []string, o Options, queries ...string) []string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "x.pcapsule")
+	o.Release, o.Repanic = "test", true
+	if _, err := Run(context.Background(), inputs, path, o); err != nil {
+		t.Fatal(err)
+	}
+	b, err := bundle.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := Rederive(context.Background(), b, Options{Release: "test", Repanic: true, Keys: o.Keys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !again.OK() {
+		t.Errorf("made again it is another: %+v", again.Differences)
+	}
+	return bundletest.Ask(t, path, queries...)
 }

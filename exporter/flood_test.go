@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pcapsule/pcapsule/samples/frames"
 )
 
 // memoryLimits returns the limits that floods run with, in MiB. Short floods used at most 192 MiB with a
@@ -27,16 +29,16 @@ func memoryLimits() []int64 {
 	return []int64{64}
 }
 
-// frames is a capture that a function writes frame by frame to Run's standard input.
-type frames struct {
+// feed is a capture that a function writes frame by frame to Run's standard input.
+type feed struct {
 	n, i int
 	make func(i int, to []byte) []byte // appends frame i
 	buf  []byte
 	off  int
 }
 
-func newFrames(n int, make func(i int, to []byte) []byte) *frames {
-	f := &frames{n: n, make: make, buf: binary.LittleEndian.AppendUint32(nil, 0xa1b23c4d)}
+func newFrames(n int, make func(i int, to []byte) []byte) *feed {
+	f := &feed{n: n, make: make, buf: binary.LittleEndian.AppendUint32(nil, 0xa1b23c4d)}
 	for _, v := range []uint32{4<<16 | 2, 0, 0, 262144, 1} {
 		f.buf = binary.LittleEndian.AppendUint32(f.buf, v)
 	}
@@ -44,7 +46,7 @@ func newFrames(n int, make func(i int, to []byte) []byte) *frames {
 }
 
 // Read implements io.Reader.
-func (f *frames) Read(p []byte) (int, error) {
+func (f *feed) Read(p []byte) (int, error) {
 	if f.off == len(f.buf) {
 		f.buf, f.off = f.buf[:0], 0
 		for ; f.i < f.n && len(f.buf) < 64<<10; f.i++ {
@@ -66,33 +68,6 @@ func (f *frames) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// ip4 appends Ethernet and IPv4 headers for a payload of n bytes.
-func ip4(to []byte, proto byte, src, dst uint32, id, frag uint16, n int) []byte {
-	to = append(to, 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0)
-	to = binary.BigEndian.AppendUint16(to, uint16(20+n))
-	to = binary.BigEndian.AppendUint16(to, id)
-	to = binary.BigEndian.AppendUint16(to, frag)
-	to = append(to, 64, proto, 0, 0)
-	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(to, src), dst)
-}
-
-// tcp4 appends a frame with a TCP segment.
-func tcp4(to []byte, src, dst uint32, sport, dport uint16, seq, ack uint32, flags byte, id int, payload []byte) []byte {
-	to = ip4(to, 6, src, dst, uint16(id%65535)+1, 0, 20+len(payload))
-	to = binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(to, sport), dport)
-	to = binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(to, seq), ack)
-	to = append(to, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0)
-	return append(to, payload...)
-}
-
-// udp4 appends a frame with a datagram.
-func udp4(to []byte, src, dst uint32, sport, dport uint16, payload []byte) []byte {
-	to = ip4(to, 17, src, dst, 0, 0, 8+len(payload))
-	to = binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(to, sport), dport)
-	to = binary.BigEndian.AppendUint16(to, uint16(8+len(payload)))
-	return append(append(to, 0, 0), payload...)
-}
-
 // rounds returns the conversation and step of frame i, for n conversations in turn.
 func rounds(i, n int) (conn, step int) { return i % n, i / n }
 
@@ -110,9 +85,9 @@ func pings(i int, to []byte) []byte {
 	a, p := client(c)
 	cs, ss := 100+uint32(step*len(ping)), 500+uint32(step*len(pong))
 	if i%2 == 0 {
-		return tcp4(to, a, server, p, 6379, cs, ss, 24, i, ping)
+		return frames.AppendTCP(to, a, server, p, 6379, cs, ss, 24, i, ping)
 	}
-	return tcp4(to, server, a, 6379, p, ss, cs+uint32(len(ping)), 24, i, pong)
+	return frames.AppendTCP(to, server, a, 6379, p, ss, cs+uint32(len(ping)), 24, i, pong)
 }
 
 // floods are captures for which a careless reader needs unlimited memory.
@@ -123,13 +98,13 @@ var floods = map[string]struct {
 	"SYNs from random addresses": {2_000_000, func(n int) io.Reader {
 		rnd := rand.New(rand.NewSource(1))
 		return newFrames(n, func(i int, to []byte) []byte {
-			return tcp4(to, rnd.Uint32(), server, uint16(rnd.Uint32()), 80, rnd.Uint32(), 0, 2, i, nil)
+			return frames.AppendTCP(to, rnd.Uint32(), server, uint16(rnd.Uint32()), 80, rnd.Uint32(), 0, 2, i, nil)
 		})
 	}},
 	"datagrams to random addresses": {2_000_000, func(n int) io.Reader {
 		rnd := rand.New(rand.NewSource(1))
 		return newFrames(n, func(i int, to []byte) []byte {
-			return udp4(to, server, rnd.Uint32(), 4000, uint16(rnd.Uint32()), []byte("who is there, who is?"))
+			return frames.AppendUDP(to, server, rnd.Uint32(), 4000, uint16(rnd.Uint32()), []byte("who is there, who is?"))
 		})
 	}},
 	"questions that other ends repeat": {300_000, func(n int) io.Reader {
@@ -140,7 +115,7 @@ var floods = map[string]struct {
 			if i%2 == 1 {
 				a += 1 << 24
 			}
-			return udp4(to, a, server, p, 4000, question)
+			return frames.AppendUDP(to, a, server, p, 4000, question)
 		})
 	}},
 	"questions that follow each other, and are repeated": {1_000_000, func(n int) io.Reader {
@@ -152,14 +127,14 @@ var floods = map[string]struct {
 			if i%2 == 1 {
 				a += 1 << 24
 			}
-			return udp4(to, a, server, p, 4000, question)
+			return frames.AppendUDP(to, a, server, p, 4000, question)
 		})
 	}},
 	"fragments whose datagrams stay in pieces": {500_000, func(n int) io.Reader {
 		rnd := rand.New(rand.NewSource(1))
 		body := make([]byte, 1200)
 		return newFrames(n, func(i int, to []byte) []byte {
-			to = ip4(to, 17, rnd.Uint32(), server, uint16(rnd.Uint32()), 0x2000|uint16(rnd.Intn(40)*150), len(body))
+			to = frames.AppendIPv4(to, 17, rnd.Uint32(), server, uint16(rnd.Uint32()), 0x2000|uint16(rnd.Intn(40)*150), len(body))
 			return append(to, body...)
 		})
 	}},
@@ -170,11 +145,11 @@ var floods = map[string]struct {
 			a, p := client(c)
 			switch step {
 			case 0:
-				return tcp4(to, a, server, p, 80, 99, 0, 2, i, nil)
+				return frames.AppendTCP(to, a, server, p, 80, 99, 0, 2, i, nil)
 			case 1:
-				return tcp4(to, a, server, p, 80, 100, 1, 16, i, []byte("GET /index.html HTTP/1.1\r\nHost: shop.example\r\n"))
+				return frames.AppendTCP(to, a, server, p, 80, 100, 1, 16, i, []byte("GET /index.html HTTP/1.1\r\nHost: shop.example\r\n"))
 			}
-			return tcp4(to, a, server, p, 80, 146+uint32((step-2)*len(line)), 1, 16, i, line)
+			return frames.AppendTCP(to, a, server, p, 80, 146+uint32((step-2)*len(line)), 1, 16, i, line)
 		})
 	}},
 	"requests that come byte by byte": {1_000_000, func(n int) io.Reader {
@@ -182,7 +157,7 @@ var floods = map[string]struct {
 		return newFrames(n, func(i int, to []byte) []byte {
 			c, step := rounds(i, max(n/200, 1))
 			a, p := client(c)
-			return tcp4(to, a, server, p, 80, 100+uint32(step), 1, 16, i, text[step%len(text):][:1])
+			return frames.AppendTCP(to, a, server, p, 80, 100+uint32(step), 1, 16, i, text[step%len(text):][:1])
 		})
 	}},
 	"bodies that never end": {700_000, func(n int) io.Reader {
@@ -192,9 +167,9 @@ var floods = map[string]struct {
 			c, step := rounds(i, max(n/100, 1))
 			a, p := client(c)
 			if step == 0 {
-				return tcp4(to, a, server, p, 80, 100, 1, 16, i, head)
+				return frames.AppendTCP(to, a, server, p, 80, 100, 1, 16, i, head)
 			}
-			return tcp4(to, a, server, p, 80, 100+uint32(len(head)+(step-1)*len(body)), 1, 16, i, body)
+			return frames.AppendTCP(to, a, server, p, 80, 100+uint32(len(head)+(step-1)*len(body)), 1, 16, i, body)
 		})
 	}},
 	"one flow of 2 GB": {1_500_000, func(n int) io.Reader {
@@ -203,15 +178,15 @@ var floods = map[string]struct {
 		return newFrames(n, func(i int, to []byte) []byte {
 			a, p := client(1)
 			if i == 0 {
-				return tcp4(to, a, server, p, 80, 100, 1, 16, i, head)
+				return frames.AppendTCP(to, a, server, p, 80, 100, 1, 16, i, head)
 			}
-			return tcp4(to, a, server, p, 80, 100+uint32(len(head)+(i-1)*len(body)), 1, 16, i, body)
+			return frames.AppendTCP(to, a, server, p, 80, 100+uint32(len(head)+(i-1)*len(body)), 1, 16, i, body)
 		})
 	}},
 	"datagrams of one conversation": {1_000_000, func(n int) io.Reader {
 		return newFrames(n, func(i int, to []byte) []byte {
 			a, p := client(1)
-			return udp4(to, a, server, p, 4000, []byte("tick"))
+			return frames.AppendUDP(to, a, server, p, 4000, []byte("tick"))
 		})
 	}},
 	"connections of one request": {7_000_000, func(n int) io.Reader { // a million
@@ -222,19 +197,19 @@ var floods = map[string]struct {
 			cs, ss := uint32(c)<<8+1, uint32(c)<<9+1
 			switch step {
 			case 0:
-				return tcp4(to, a, server, p, 80, cs-1, 0, 2, i, nil)
+				return frames.AppendTCP(to, a, server, p, 80, cs-1, 0, 2, i, nil)
 			case 1:
-				return tcp4(to, server, a, 80, p, ss-1, cs, 18, i, nil)
+				return frames.AppendTCP(to, server, a, 80, p, ss-1, cs, 18, i, nil)
 			case 2:
-				return tcp4(to, a, server, p, 80, cs, ss, 16, i, nil)
+				return frames.AppendTCP(to, a, server, p, 80, cs, ss, 16, i, nil)
 			case 3:
-				return tcp4(to, a, server, p, 80, cs, ss, 24, i, []byte(ask))
+				return frames.AppendTCP(to, a, server, p, 80, cs, ss, 24, i, []byte(ask))
 			case 4:
-				return tcp4(to, server, a, 80, p, ss, cs+uint32(len(ask)), 24, i, []byte(answer))
+				return frames.AppendTCP(to, server, a, 80, p, ss, cs+uint32(len(ask)), 24, i, []byte(answer))
 			case 5:
-				return tcp4(to, a, server, p, 80, cs+uint32(len(ask)), ss+uint32(len(answer)), 17, i, nil)
+				return frames.AppendTCP(to, a, server, p, 80, cs+uint32(len(ask)), ss+uint32(len(answer)), 17, i, nil)
 			}
-			return tcp4(to, server, a, 80, p, ss+uint32(len(answer)), cs+uint32(len(ask))+1, 17, i, nil)
+			return frames.AppendTCP(to, server, a, 80, p, ss+uint32(len(answer)), cs+uint32(len(ask))+1, 17, i, nil)
 		})
 	}},
 	"requests that all wait at once": {2_500_000, crowd},
@@ -244,9 +219,9 @@ var floods = map[string]struct {
 			c, step := rounds(i, max(n/50, 1))
 			a, p := client(c)
 			if step == 0 {
-				return tcp4(to, a, server, p, 80, 99, 0, 2, i, nil)
+				return frames.AppendTCP(to, a, server, p, 80, 99, 0, 2, i, nil)
 			}
-			return tcp4(to, a, server, p, 80, 200+uint32((step-1)*len(body)), 1, 16, i, body)
+			return frames.AppendTCP(to, a, server, p, 80, 200+uint32((step-1)*len(body)), 1, 16, i, body)
 		})
 	}},
 	"answers of gzip bombs": {40_000, func(n int) io.Reader {
@@ -262,10 +237,10 @@ var floods = map[string]struct {
 			c, step := i/(pieces+1), i%(pieces+1)
 			a, p := client(c)
 			if step == 0 {
-				return tcp4(to, a, server, p, 80, 100, 500, 24, i, []byte("GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n"))
+				return frames.AppendTCP(to, a, server, p, 80, 100, 500, 24, i, []byte("GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n"))
 			}
 			at := (step - 1) * piece
-			return tcp4(to, server, a, 80, p, 500+uint32(at), 139, 24, i, answer[at:min(at+piece, len(answer))])
+			return frames.AppendTCP(to, server, a, 80, p, 500+uint32(at), 139, 24, i, answer[at:min(at+piece, len(answer))])
 		})
 	}},
 	"requests of 28 bytes that nobody answers": {300_000, func(n int) io.Reader {
@@ -273,7 +248,7 @@ var floods = map[string]struct {
 		return newFrames(n, func(i int, to []byte) []byte {
 			c, step := rounds(i, 64)
 			a, p := client(c)
-			return tcp4(to, a, server, p, 80, 100+uint32(step*len(ask)), 1, 24, i, ask)
+			return frames.AppendTCP(to, a, server, p, 80, 100+uint32(step*len(ask)), 1, 24, i, ask)
 		})
 	}},
 	"commands of six bytes": {20_000, func(n int) io.Reader {
@@ -284,7 +259,7 @@ var floods = map[string]struct {
 		return newFrames(n, func(i int, to []byte) []byte {
 			if i < calm {
 				a, p := client(i % 64)
-				return udp4(to, a, server, p, 4000, []byte("calm"))
+				return frames.AppendUDP(to, a, server, p, 4000, []byte("calm"))
 			}
 			return pings(i-calm, to)
 		})
@@ -297,11 +272,11 @@ var floods = map[string]struct {
 			a, p := client(c + i/(conns*(behind+2))*conns)
 			switch step {
 			case 0:
-				return tcp4(to, a, server, p, 6379, 99, 0, 2, i, nil)
+				return frames.AppendTCP(to, a, server, p, 6379, 99, 0, 2, i, nil)
 			case behind + 1:
-				return tcp4(to, a, server, p, 6379, 100, 1, 24, i, ping[:14])
+				return frames.AppendTCP(to, a, server, p, 6379, 100, 1, 24, i, ping[:14])
 			}
-			return tcp4(to, a, server, p, 6379, 114+uint32((step-1)*len(ping)), 1, 24, i, ping)
+			return frames.AppendTCP(to, a, server, p, 6379, 114+uint32((step-1)*len(ping)), 1, 24, i, ping)
 		})
 	}},
 	"queries of 14 bytes": {200_000, func(n int) io.Reader {
@@ -318,13 +293,13 @@ var floods = map[string]struct {
 			cs, ss := 100+uint32(len(start)+(step-1)*len(ask)), 500+uint32(len(ready)+(step-1)*len(answer))
 			switch {
 			case step == 0 && i%2 == 0:
-				return tcp4(to, a, server, p, 5432, 100, 500, 24, i, start)
+				return frames.AppendTCP(to, a, server, p, 5432, 100, 500, 24, i, start)
 			case step == 0:
-				return tcp4(to, server, a, 5432, p, 500, 100+uint32(len(start)), 24, i, ready)
+				return frames.AppendTCP(to, server, a, 5432, p, 500, 100+uint32(len(start)), 24, i, ready)
 			case i%2 == 0:
-				return tcp4(to, a, server, p, 5432, cs, ss, 24, i, ask)
+				return frames.AppendTCP(to, a, server, p, 5432, cs, ss, 24, i, ask)
 			}
-			return tcp4(to, server, a, 5432, p, ss, cs+uint32(len(ask)), 24, i, answer)
+			return frames.AppendTCP(to, server, a, 5432, p, ss, cs+uint32(len(ask)), 24, i, answer)
 		})
 	}},
 	"Initials of QUIC without a connection": {300_000, func(n int) io.Reader {
@@ -334,7 +309,7 @@ var floods = map[string]struct {
 			rnd.Read(initial[6:14])
 			binary.BigEndian.PutUint32(initial[20:], rnd.Uint32())
 			a, p := client(i)
-			return udp4(to, a, server, p, 443, initial)
+			return frames.AppendUDP(to, a, server, p, 443, initial)
 		})
 	}},
 	"Initials of one connection of QUIC": {300_000, func(n int) io.Reader {
@@ -343,7 +318,7 @@ var floods = map[string]struct {
 		return newFrames(n, func(i int, to []byte) []byte {
 			rnd.Read(initial[18:])
 			a, p := client(1)
-			return udp4(to, a, server, p, 443, initial)
+			return frames.AppendUDP(to, a, server, p, 443, initial)
 		})
 	}},
 	"ClientHellos that nobody answers": {300_000, func(n int) io.Reader {
@@ -352,7 +327,7 @@ var floods = map[string]struct {
 		return newFrames(n, func(i int, to []byte) []byte {
 			a, p := client(i)
 			binary.BigEndian.PutUint32(hello[11:], uint32(i))
-			return tcp4(to, a, server, p, 443, 100, 1, 24, i, hello)
+			return frames.AppendTCP(to, a, server, p, 443, 100, 1, 24, i, hello)
 		})
 	}},
 	"calls of all protocols": {3_000_000, everyProtocol},
@@ -363,15 +338,15 @@ var floods = map[string]struct {
 			c, step := rounds(i, 64)
 			a, p := client(c)
 			if step == 0 {
-				return tcp4(to, a, server, p, 80, 100, 1, 24, i, start)
+				return frames.AppendTCP(to, a, server, p, 80, 100, 1, 24, i, start)
 			}
-			frames := make([]byte, 0, 18*streams)
+			streamFrames := make([]byte, 0, 18*streams)
 			for k := range uint32(streams) {
-				frames = append(frames, 0, 0, 9, 1, 5)
-				frames = binary.BigEndian.AppendUint32(frames, (uint32(step-1)*streams+k)*2+1)
-				frames = append(frames, "\x82\x84\x86\x41\x04shop"...)
+				streamFrames = append(streamFrames, 0, 0, 9, 1, 5)
+				streamFrames = binary.BigEndian.AppendUint32(streamFrames, (uint32(step-1)*streams+k)*2+1)
+				streamFrames = append(streamFrames, "\x82\x84\x86\x41\x04shop"...)
 			}
-			return tcp4(to, a, server, p, 80, 100+uint32(len(start)+(step-1)*cap(frames)), 1, 24, i, frames)
+			return frames.AppendTCP(to, a, server, p, 80, 100+uint32(len(start)+(step-1)*cap(streamFrames)), 1, 24, i, streamFrames)
 		})
 	}},
 }
@@ -396,9 +371,9 @@ func everyProtocol(n int) io.Reader {
 		p, net := &list[i%len(list)], network[i%len(list)]|uint32(i/len(list))<<8
 		a, b := net|uint32(p.src.Addr().As4()[3]), net|uint32(p.dst.Addr().As4()[3])
 		if p.proto == 17 {
-			return udp4(to, a, b, p.src.Port(), p.dst.Port(), []byte(p.payload))
+			return frames.AppendUDP(to, a, b, p.src.Port(), p.dst.Port(), []byte(p.payload))
 		}
-		return tcp4(to, a, b, p.src.Port(), p.dst.Port(), p.seq, p.ack, p.flags, i, []byte(p.payload))
+		return frames.AppendTCP(to, a, b, p.src.Port(), p.dst.Port(), p.seq, p.ack, p.flags, i, []byte(p.payload))
 	})
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring"
+	"github.com/pcapsule/pcapsule/samples/frames"
 )
 
 // growing is a ring that is written while it is followed.
@@ -55,10 +56,10 @@ func (g *growing) begin(segment int64) {
 func (g *growing) add(frame []byte) {
 	g.t.Helper()
 	ip := frame[14:34]
-	binary.BigEndian.PutUint16(ip[10:], ^internetSum(ip))
+	binary.BigEndian.PutUint16(ip[10:], ^frames.Sum(ip))
 	src, _ := netip.AddrFromSlice(ip[12:16])
 	dst, _ := netip.AddrFromSlice(ip[16:20])
-	binary.BigEndian.PutUint16(frame[50:], rightSum(src, dst, 6, frame[34:]))
+	binary.BigEndian.PutUint16(frame[50:], frames.Checksum(src, dst, 6, frame[34:]))
 	if err := g.s.Append(&ring.Packet{Interface: g.iface, Time: time.Now().UnixNano(), Data: frame, OrigLen: uint32(len(frame))}); err != nil {
 		g.t.Fatal(err)
 	}
@@ -74,14 +75,14 @@ func (g *growing) say(conn int, port uint16, text []byte, response bool) {
 	a, p := client(conn)
 	seq := 100 + uint32(len(text))
 	if response {
-		g.add(tcp4(nil, server, a, port, p, 500, seq, 24, 0, answer))
-		g.add(tcp4(nil, a, server, p, port, seq, 500+uint32(len(answer)), 16, 0, nil))
+		g.add(frames.AppendTCP(nil, server, a, port, p, 500, seq, 24, 0, answer))
+		g.add(frames.AppendTCP(nil, a, server, p, port, seq, 500+uint32(len(answer)), 16, 0, nil))
 		return
 	}
-	g.add(tcp4(nil, a, server, p, port, 99, 0, 2, 0, nil))
-	g.add(tcp4(nil, server, a, port, p, 499, 100, 18, 0, nil))
-	g.add(tcp4(nil, a, server, p, port, 100, 500, 24, 0, text))
-	g.add(tcp4(nil, server, a, port, p, 500, seq, 16, 0, nil))
+	g.add(frames.AppendTCP(nil, a, server, p, port, 99, 0, 2, 0, nil))
+	g.add(frames.AppendTCP(nil, server, a, port, p, 499, 100, 18, 0, nil))
+	g.add(frames.AppendTCP(nil, a, server, p, port, 100, 500, 24, 0, text))
+	g.add(frames.AppendTCP(nil, server, a, port, p, 500, seq, 16, 0, nil))
 }
 
 var answer = []byte("HTTP/1.1 503 Busy\r\nContent-Length: 2\r\n\r\nno")

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
+	"github.com/pcapsule/pcapsule/samples/frames"
 )
 
 // FuzzRun makes bundles from damaged captures. The result must be a bundle with consistent
@@ -54,7 +55,7 @@ var fuzzTexts = []string{
 // or jump, datagrams, ICMP errors about earlier packets, and copies at a second interface, in VLANs or with another
 // address of the server.
 func fuzzPackets(in []byte) []byte {
-	w := newWire(1, 1)
+	w := frames.NewFile(1, 1)
 	next := [2]uint32{math.MaxUint32 - 90, 1000}
 	now := int64(0)
 	var sent [][]byte
@@ -88,7 +89,7 @@ func fuzzPackets(in []byte) []byte {
 			h := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, sport), dport)
 			h = binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(h, seq), ack)
 			h = append(h, 0x50, flags, 0x20, 0, 0, 0, 0, 0)
-			packet = ipv4Packet(6, uint16(in[6])<<3|uint16(in[9]>>3), 0, src, dst, append(h, text...))
+			packet = frames.IPv4(6, uint16(in[6])<<3|uint16(in[9]>>3), 0, src, dst, append(h, text...))
 			if in[5] == 0 {
 				next[dir] = seq + uint32(len(text))
 				if flags&3 != 0 {
@@ -96,12 +97,12 @@ func fuzzPackets(in []byte) []byte {
 				}
 			}
 		case kind == 4:
-			packet = udpPacket(uint16(in[5]), src, dst, sport, dport, text)
+			packet = frames.UDP(uint16(in[5]), src, dst, sport, dport, text)
 		case len(sent) == 0:
 			continue
 		case kind == 5: // ICMP error
 			quote := sent[int(in[5])%len(sent)]
-			packet = icmpError(dst, 3, in[6]&15, quote[:min(len(quote), 28+int(in[7]))])
+			packet = frames.ICMPError(dst, 3, in[6]&15, quote[:min(len(quote), 28+int(in[7]))])
 		default: // seen or sent again
 			packet = bytes.Clone(sent[int(in[5])%len(sent)])
 			if kind == 7 && len(packet) > 40 {
@@ -110,14 +111,14 @@ func fuzzPackets(in []byte) []byte {
 			}
 		}
 		sent = append(sent, packet)
-		frame := ethernetFrame(0x800, [][]uint16{nil, {7}, {8}, {7, 8}}[in[4]&3], packet)
+		frame := frames.Ethernet(0x800, [][]uint16{nil, {7}, {8}, {7, 8}}[in[4]&3], packet)
 		cut := 0
 		if in[4]&0xc0 == 0xc0 {
 			cut = min(len(text)/2, len(frame)-54)
 		}
-		w.add(link, now, frame, max(cut, 0))
+		w.Add(link, now, frame, max(cut, 0))
 	}
-	return w.buf.Bytes()
+	return w.Buf.Bytes()
 }
 
 // FuzzPackets makes bundles from well-formed packets. Each byte of a payload is accounted for, and the bundle does not

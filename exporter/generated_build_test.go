@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/pcapsule/pcapsule/samples/frames"
 )
 
 // piece is a packet of a conversation on its way into a generated capture.
@@ -184,7 +186,7 @@ func (p *piece) frames() (list [][]byte) {
 
 // sum is the checksum of a segment or datagram.
 func (p *piece) sum(body []byte) uint16 {
-	s := ^internetSum(p.src.Addr().AsSlice(), p.dst.Addr().AsSlice(), []byte{0, p.proto}, binary.BigEndian.AppendUint16(nil, uint16(len(body))), body)
+	s := ^frames.Sum(p.src.Addr().AsSlice(), p.dst.Addr().AsSlice(), []byte{0, p.proto}, binary.BigEndian.AppendUint16(nil, uint16(len(body))), body)
 	if p.bad {
 		s += 0x1234
 	}
@@ -215,7 +217,7 @@ func (p *piece) ip(body []byte, off int, fragment, more bool) []byte {
 	b := be.AppendUint16([]byte{0x45, 0}, uint16(20+len(body)))
 	b = append(be.AppendUint16(be.AppendUint16(b, id), place), p.ttl, p.proto, 0, 0)
 	b = slices.Concat(b, p.src.Addr().AsSlice(), p.dst.Addr().AsSlice())
-	be.PutUint16(b[10:], ^internetSum(b))
+	be.PutUint16(b[10:], ^frames.Sum(b))
 	return append(b, body...)
 }
 
@@ -230,9 +232,9 @@ func (p *piece) link(ip []byte) []byte {
 		tags = []uint16{p.vlan}
 	}
 	if p.tunnel == 0 {
-		return ethernetFrame(kind, tags, ip)
+		return frames.Ethernet(kind, tags, ip)
 	}
-	return ethernetFrame(0x0800, tags, enclose(p.tunnel, kind, ip, p))
+	return frames.Ethernet(0x0800, tags, enclose(p.tunnel, kind, ip, p))
 }
 
 // The tunnels.
@@ -256,7 +258,7 @@ func enclose(tunnel int, kind uint16, ip []byte, p *piece) []byte {
 	}
 	switch tunnel {
 	case tunnelVXLAN:
-		ip = ethernetFrame(kind, nil, ip)
+		ip = frames.Ethernet(kind, nil, ip)
 		return outer.ip(udp(4789, 8, 0, 0, 0, 0, 0, 7+p.vni, 0), 0, false, false)
 	case tunnelGRE:
 		outer.proto = 47
@@ -279,9 +281,9 @@ func composed(list []*conversation) (data []byte, of []sourced) {
 		}
 	}
 	slices.SortStableFunc(all, func(a, b sourced) int { return cmp.Compare(a.piece.order, b.piece.order) })
-	w := newWire()
+	w := frames.NewFile()
 	for range 4 { // times in ns
-		w.block(1, []byte{1, 0, 0, 0, 0, 0, 0, 0, 9, 0, 1, 0, 9, 0, 0, 0, 0, 0, 0, 0})
+		w.Block(1, []byte{1, 0, 0, 0, 0, 0, 0, 0, 9, 0, 1, 0, 9, 0, 0, 0, 0, 0, 0, 0})
 	}
 	for _, x := range all {
 		for _, b := range x.piece.frames() {
@@ -293,11 +295,11 @@ func composed(list []*conversation) (data []byte, of []sourced) {
 			for _, v := range []uint32{uint32(x.piece.iface), uint32(x.piece.at >> 32), uint32(x.piece.at), uint32(n), uint32(len(b))} {
 				body = binary.LittleEndian.AppendUint32(body, v)
 			}
-			w.block(6, append(body, b[:n]...))
+			w.Block(6, append(body, b[:n]...))
 			of = append(of, x)
 		}
 	}
-	return w.buf.Bytes(), of
+	return w.Buf.Bytes(), of
 }
 
 // sourced is a piece of the conversation with a number.

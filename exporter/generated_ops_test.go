@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/pcapsule/pcapsule/samples/frames"
 )
 
 // op is one change of a generated capture. It refers to the packets of the original conversation, so that
@@ -194,7 +196,7 @@ var opKinds = []opKind{
 			inner := *p
 			inner.frag = 0
 			body := append([]byte{3, 1, 0, 0, 0, 0, 0, 0}, inner.frames()[0][14:14+28]...)
-			s := ^internetSum(body)
+			s := ^frames.Sum(body)
 			body[2], body[3] = byte(s>>8), byte(s)
 			p.dst, p.src, p.proto, p.raw = p.src, netip.AddrPortFrom(netip.MustParseAddr("10.99.9.9"), 0), 1, body
 			return p.vlan == 0 && p.tunnel == 0

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/pcapsule/pcapsule/samples/frames"
 )
 
 // tlsForgery is a change of a capture of TLS over TCP by somebody who is not on the path: the
@@ -60,16 +62,16 @@ var tlsForgeries = []tlsForgery{
 
 // captureOf writes packets as a capture.
 func captureOf(list []seen) []byte {
-	w := newTranslated()
+	w := frames.NewViews()
 	for _, p := range list {
-		w.ttl = p.ttl
+		w.TTL = p.ttl
 		if p.proto == 17 {
-			w.udp(p.src.String(), p.dst.String(), p.payload)
+			w.UDP(p.src.String(), p.dst.String(), p.payload)
 		} else {
-			w.packet(p.src.String(), p.dst.String(), p.flags, p.seq, p.ack, 0, p.payload)
+			w.TCP(p.src.String(), p.dst.String(), p.flags, p.seq, p.ack, 0, p.payload)
 		}
 	}
-	return w.buf.Bytes()
+	return w.Buf.Bytes()
 }
 
 // told returns the calls and the anomalies of a capture, one line each.

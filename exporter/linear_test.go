@@ -5,6 +5,8 @@ import (
 	"io"
 	"testing"
 	"time"
+
+	"github.com/pcapsule/pcapsule/samples/frames"
 )
 
 // crowd is n/5 connections of which each has sent its request before the first has its response.
@@ -20,15 +22,15 @@ func crowd(n int) io.Reader {
 		ask := fmt.Appendf(nil, "GET /orders/%05d HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: crowd/1\r\nAccept: */*\r\n\r\n", c)
 		switch step {
 		case 0:
-			return tcp4(to, a, server, p, 8080, 99, 0, 2, i, nil)
+			return frames.AppendTCP(to, a, server, p, 8080, 99, 0, 2, i, nil)
 		case 1:
-			return tcp4(to, server, a, 8080, p, 499, 100, 18, i, nil)
+			return frames.AppendTCP(to, server, a, 8080, p, 499, 100, 18, i, nil)
 		case 2:
-			return tcp4(to, a, server, p, 8080, 100, 500, 16, i, nil)
+			return frames.AppendTCP(to, a, server, p, 8080, 100, 500, 16, i, nil)
 		case 3:
-			return tcp4(to, a, server, p, 8080, 100, 500, 24, i, ask)
+			return frames.AppendTCP(to, a, server, p, 8080, 100, 500, 24, i, ask)
 		}
-		return tcp4(to, server, a, 8080, p, 500, 100+uint32(len(ask)), 24, i, []byte(answer))
+		return frames.AppendTCP(to, server, a, 8080, p, 500, 100+uint32(len(ask)), 24, i, []byte(answer))
 	})
 }
 

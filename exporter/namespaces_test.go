@@ -15,10 +15,12 @@ import (
 	"testing"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/bundle/bundletest"
 	"github.com/pcapsule/pcapsule/exporter/derive"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 	"github.com/pcapsule/pcapsule/recorder/workload"
+	"github.com/pcapsule/pcapsule/samples/frames"
 )
 
 // deriver makes derived bundles with this package.
@@ -38,31 +40,31 @@ func (d deriver) Trace(context.Context, *bundle.Bundle, func(int32, int64) bool,
 
 // spacesSegment is a segment of a node with pods of several namespaces, with its side files: each talks to the outside,
 // and shop talks to payments.
-func spacesSegment(t *testing.T) (s *segmentFile, sides map[string]string) {
+func spacesSegment(t *testing.T) (s *frames.Segment, sides map[string]string) {
 	t.Helper()
 	pod := func(namespace, name, uid, ip string) workload.InterfaceComment {
 		return workload.InterfaceComment{Cgroup: "/kubepods/pod" + uid, How: "cgroup", Addresses: []netip.Addr{netip.MustParseAddr(ip)},
 			Identity: workload.Identity{Node: "node-a", Namespace: namespace, Pod: name, PodUID: uid, Container: "c-" + name}}
 	}
-	s = newSegment(t, ring.Header{}, pod("shop", "web-1", "u1", "10.1.0.1"), pod("payments", "vault-1", "u2", "10.1.0.2"),
+	s = frames.NewSegment(t, ring.Header{}, pod("shop", "web-1", "u1", "10.1.0.1"), pod("payments", "vault-1", "u2", "10.1.0.2"),
 		workload.InterfaceComment{Cgroup: "/system.slice", How: "cgroup", Identity: workload.Identity{Node: "node-a"}})
-	s.taken, s.sent = had(10, byWriter), had(10, byWriter)
-	s.exchange(0, 0, "192.0.2.1:40001", "10.1.0.1:80", "/of-shop")
-	s.exchange(0, 100, "10.1.9.9:40002", "10.1.0.1:80", "/of-catalog-and-shop") // named by an address line only
-	s.answered(0, 150, "192.0.2.1:40006", "10.1.0.1:80", "/of-shop-by-payments", had(11, byWriter))
-	s.taken, s.sent = had(11, byWriter), had(11, byWriter)
-	s.exchange(1, 200, "192.0.2.1:40003", "10.1.0.2:80", "/of-payments")
-	s.exchange(1, 300, "10.1.0.1:40004", "10.1.0.2:80", "/of-shop-and-payments")
-	s.taken, s.sent = had(12, byWriter), had(12, byWriter)
-	s.exchange(2, 400, "192.0.2.1:40005", "10.0.0.9:80", "/of-the-node")
+	s.Taken, s.Sent = frames.Had(10, frames.ByWriter), frames.Had(10, frames.ByWriter)
+	s.Exchange(0, 0, "192.0.2.1:40001", "10.1.0.1:80", "/of-shop")
+	s.Exchange(0, 100, "10.1.9.9:40002", "10.1.0.1:80", "/of-catalog-and-shop") // named by an address line only
+	s.Answered(0, 150, "192.0.2.1:40006", "10.1.0.1:80", "/of-shop-by-payments", frames.Had(11, frames.ByWriter))
+	s.Taken, s.Sent = frames.Had(11, frames.ByWriter), frames.Had(11, frames.ByWriter)
+	s.Exchange(1, 200, "192.0.2.1:40003", "10.1.0.2:80", "/of-payments")
+	s.Exchange(1, 300, "10.1.0.1:40004", "10.1.0.2:80", "/of-shop-and-payments")
+	s.Taken, s.Sent = frames.Had(12, frames.ByWriter), frames.Had(12, frames.ByWriter)
+	s.Exchange(2, 400, "192.0.2.1:40005", "10.0.0.9:80", "/of-the-node")
 	return s, map[string]string{
-		"owners.jsonl": proc(10, "webserver", `,"cgroup":"/kubepods/podu1","pod_uid":"u1"`) + proc(11, "vaultserver", `,"cgroup":"/kubepods/podu2","pod_uid":"u2"`) + proc(12, "kubelet", `,"cgroup":"/system.slice"`) +
+		"owners.jsonl": frames.Process(10, "webserver", `,"cgroup":"/kubepods/podu1","pod_uid":"u1"`) + frames.Process(11, "vaultserver", `,"cgroup":"/kubepods/podu2","pod_uid":"u2"`) + frames.Process(12, "kubelet", `,"cgroup":"/system.slice"`) +
 			`{"address":"10.1.9.9","workload":{"ring":"3f9c2ab1","namespace":"catalog","pod":"list-1","pod_uid":"u3","how":"address","kind":"pod","name":"list-1"}}` + "\n",
-		"events.jsonl": `{"ts":"` + stampOf(5) + `","kind":"exec","pid":11,"name":"vaultserver"}` + "\n"}
+		"events.jsonl": `{"ts":"` + frames.Stamp(5) + `","kind":"exec","pid":11,"name":"vaultserver"}` + "\n"}
 }
 
 // spacesRing is a ring with a segment.
-func spacesRing(t *testing.T, s *segmentFile, sides map[string]string) (dir string) {
+func spacesRing(t *testing.T, s *frames.Segment, sides map[string]string) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
 	w, err := ring.Create(ring.Options{Dir: dir, Node: "node-a", SyncEvery: -1})
@@ -73,7 +75,7 @@ func spacesRing(t *testing.T, s *segmentFile, sides map[string]string) (dir stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := pcapng.NewReader(bytes.NewReader(s.bytes()), pcapng.Options{})
+	r, err := pcapng.NewReader(bytes.NewReader(s.Bytes()), pcapng.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +101,10 @@ func spacesRing(t *testing.T, s *segmentFile, sides map[string]string) (dir stri
 		}
 	}
 	for kind, text := range sides {
-		writeFile(t, filepath.Join(dir, series.Current().Side(kind)), strings.ReplaceAll(text, "3f9c2ab1", w.Ring()))
+		side := filepath.Join(dir, series.Current().Side(kind))
+		if err := os.WriteFile(side, []byte(strings.ReplaceAll(text, "3f9c2ab1", w.Ring())), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := errors.Join(w.Seal(t.Context()), w.Close(t.Context())); err != nil {
 		t.Fatal(err)
@@ -110,7 +115,7 @@ func spacesRing(t *testing.T, s *segmentFile, sides map[string]string) (dir stri
 func twoSpaces(t *testing.T) *bundle.Bundle {
 	t.Helper()
 	s, sides := spacesSegment(t)
-	path := s.write(t.TempDir(), "sockets-node-a-000000001", sides)
+	path := s.Write(t.TempDir(), "sockets-node-a-000000001", sides)
 	out := filepath.Join(t.TempDir(), "all.pcapsule")
 	if _, err := Run(t.Context(), []string{path}, out, Options{Release: "test", Repanic: true}); err != nil {
 		t.Fatal(err)
@@ -196,7 +201,7 @@ func contents(t *testing.T, dir string) (all []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, row := range ask(t, dir, "select coalesce(string_agg(to_json(e)::text, ' ' order by endpoint_id), '') from endpoints e",
+	for _, row := range bundletest.Ask(t, dir, "select coalesce(string_agg(to_json(e)::text, ' ' order by endpoint_id), '') from endpoints e",
 		"select coalesce(string_agg(to_json(c)::text, ' ' order by call_no), '') from calls c", "select coalesce(string_agg(to_json(w)::text, ' '), '') from workloads w",
 		"select coalesce(string_agg(to_json(e)::text, ' '), '') from os_events e", "select coalesce(string_agg(to_json(c)::text, ' '), '') from coverage c") {
 		all = append(all, row...)

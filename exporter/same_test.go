@@ -31,7 +31,7 @@ func captureFiles(t *testing.T, patterns ...string) (files []string) {
 	return files
 }
 
-// made runs the exporter and returns the manifest and the bundle's list of hashes.
+// made runs the exporter and returns the manifest, and the bundle's list of hashes with its page.
 func made(t *testing.T, o Options, inputs ...string) (*bundle.Manifest, []byte) {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "x.pcapsule")
@@ -40,11 +40,15 @@ func made(t *testing.T, o Options, inputs ...string) (*bundle.Manifest, []byte) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	sums, err := os.ReadFile(filepath.Join(out, "manifest-sha256.txt"))
-	if err != nil {
-		t.Fatal(err)
+	var texts [][]byte
+	for _, name := range []string{"manifest-sha256.txt", "README.html"} {
+		text, err := os.ReadFile(filepath.Join(out, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts = append(texts, text)
 	}
-	return m, sums
+	return m, bytes.Join(texts, nil)
 }
 
 // readable filters out files that are not captures.

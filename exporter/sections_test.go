@@ -79,9 +79,9 @@ func TestInterfacesDescribedLate(t *testing.T) {
 		}
 	}
 	got := answersOf(t, []string{written(t, "a", nil, filler, late), written(t, "b", nil, other)}, Options{Release: "test"},
-		"select string_agg(distinct interface, ' ' order by interface) from {flows} where dst_port = 53 or src_port = 53",
-		"select string_agg(distinct interface, ' ' order by interface) from {flows} where flow_id in (select flow_id from {calls} where protocol = 'http1')",
-		"select string_agg(clock_id || ' ' || same_as || ' ' || source, ', ' order by clock_id) from {clocks}")
+		"select string_agg(distinct interface, ' ' order by interface) from flows where dst_port = 53 or src_port = 53",
+		"select string_agg(distinct interface, ' ' order by interface) from flows where flow_id in (select flow_id from calls where protocol = 'http1')",
+		"select string_agg(clock_id || ' ' || same_as || ' ' || source, ', ' order by clock_id) from clocks")
 	for i, want := range []string{"b0", "a1", "0 0 a.pcapng interface a0, 1 1 b.pcapng interface b0, 2 0 a.pcapng interface a1"} {
 		if got[i] != want {
 			t.Errorf("%s, want %s", got[i], want)
@@ -97,7 +97,7 @@ func TestSectionsHaveTheirOwnBoot(t *testing.T) {
 		return pcapng.Section{Comments: []string{fmt.Sprintf(`{"version":1,"ring":"r","node":%q,"series":"interfaces","sequence":1,"boot_id":"b-%s"}`, node, node)}}
 	}
 	path := written(t, "a", map[int]pcapng.Section{0: header("n1"), 1: header("n2"), 2: header("n1"), 3: {}}, list[:half], list[half:], list[half:], list[half:])
-	got := answersOf(t, []string{path}, Options{Release: "test"}, "select string_agg(same_as || ' ' || same_by || ' ' || coalesce(node, '-'), ', ' order by clock_id) from {clocks}")
+	got := answersOf(t, []string{path}, Options{Release: "test"}, "select string_agg(same_as || ' ' || same_by || ' ' || coalesce(node, '-'), ', ' order by clock_id) from clocks")
 	if want := "0 boot n1, 1 boot n2, 0 boot n1, 3 recording -"; got[0] != want {
 		t.Errorf("%s, want %s", got[0], want)
 	}
@@ -120,7 +120,7 @@ func TestMergedFilesHaveSeveralClocks(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	for _, files := range [][]string{{a, b}, {merged}} {
-		got := answersOf(t, files, Options{Release: "test"}, "select count(distinct same_as) || ' ' || (select count(distinct ts_ns) > 0 from {anomalies} where kind = 'two_clocks') || ' ' || (select count(*) from {calls} where response_bytes > 0 and request_bytes > 0 and waited_us < 0) from {clocks}")
+		got := answersOf(t, files, Options{Release: "test"}, "select count(distinct same_as) || ' ' || (select count(distinct ts_ns) > 0 from anomalies where kind = 'two_clocks') || ' ' || (select count(*) from calls where response_bytes > 0 and request_bytes > 0 and waited_us < 0) from clocks")
 		if want := "2 true 0"; got[0] != want {
 			t.Errorf("%v: %s, want %s", files, got[0], want)
 		}
@@ -144,15 +144,15 @@ func TestSeveralCapturesInAFile(t *testing.T) {
 		z.Write(data)
 		z.Close()
 	}
-	queries := []string{"select string_agg(n, ' ' order by n) from (select protocol || ' ' || coalesce(error, '') || ' ' || count(*) as n from {calls} group by protocol, error)",
-		"select count(*) || ' ' || sum(request_bytes) from {calls}", "select count(*) from {anomalies} where source = 'file' and kind <> 'time_back'"}
+	queries := []string{"select string_agg(n, ' ' order by n) from (select protocol || ' ' || coalesce(error, '') || ' ' || count(*) as n from calls group by protocol, error)",
+		"select count(*) || ' ' || sum(request_bytes) from calls", "select count(*) from anomalies where source = 'file' and kind <> 'time_back'"}
 	want := answersOf(t, single, Options{Release: "test"}, queries...)
 	for name, data := range map[string][]byte{"joined.pcap": joined, "joined.pcap.gz": packed.Bytes()} {
 		path := filepath.Join(t.TempDir(), name)
 		if err := os.WriteFile(path, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		got := answersOf(t, []string{path}, Options{Release: "test"}, append(queries, "select count(distinct same_as) from {clocks}")...)
+		got := answersOf(t, []string{path}, Options{Release: "test"}, append(queries, "select count(distinct same_as) from clocks")...)
 		if !slices.Equal(got[:3], want) || got[3] != "4" {
 			t.Errorf("%s: %q, want %q and 4 clocks", name, got, want)
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 	"github.com/pcapsule/pcapsule/exporter/internal/read"
 	"github.com/pcapsule/pcapsule/exporter/internal/round"
+	"github.com/pcapsule/pcapsule/samples/frames"
 )
 
 // TestTruncatedCaptures cuts every small sample after each block, in its header and in its body.
@@ -228,7 +229,7 @@ func TestTruncatedWithWrongTimes(t *testing.T) {
 	for seed := range int64(6) {
 		rnd := rand.New(rand.NewSource(seed))
 		data, err := io.ReadAll(newFrames(60, func(i int, to []byte) []byte {
-			return udp4(to, 0x0a000001+uint32(rnd.Intn(12)), server, 20000, 4000, []byte("who is there, who is?"))
+			return frames.AppendUDP(to, 0x0a000001+uint32(rnd.Intn(12)), server, 20000, 4000, []byte("who is there, who is?"))
 		}))
 		if err != nil {
 			t.Fatal(err)

@@ -238,7 +238,7 @@ func TestWhatHasAnotherClock(t *testing.T) {
 		{"the names say which", []string{pcapOf(t, "a_0001.pcap", link, 0, list[:half]), pcapOf(t, "b_0001.pcap", link, 1, list[:half]), pcapOf(t, "a_0002.pcap", link, 0, list[half:])},
 			"0 recording, 1 recording, 0 continued"},
 	} {
-		got := answersOf(t, tt.files, Options{Release: "test"}, "select string_agg(same_as || ' ' || same_by, ', ' order by clock_id) from {clocks}")
+		got := answersOf(t, tt.files, Options{Release: "test"}, "select string_agg(same_as || ' ' || same_by, ', ' order by clock_id) from clocks")
 		if got[0] != tt.want {
 			t.Errorf("%s: %s, want %s", tt.name, got[0], tt.want)
 		}
@@ -252,16 +252,16 @@ func TestCallsShownUnderALaterClock(t *testing.T) {
 		list, link := packetsIn(t, filepath.Join("..", "samples", sample))
 		files := []string{pcapOf(t, "a.pcap", link, 0, list), pcapOf(t, "b.pcap", link, 24*time.Hour, list)}
 		got := answersOf(t, files, Options{Release: "test"},
-			`with twice as (select right(hex(call_id), 20) as content, max(flow_id) as later from {calls} where transport = 'tcp' group by 1 having count(distinct flow_id) > 1)
-				select count(distinct later) > 0 and count(distinct later) = (select count(distinct flow_id) from {anomalies} where kind = 'same_call') from twice`,
-			"select count(*) from {calls} where anomalies > 0 and flow_id in (select flow_id from {anomalies} where kind = 'same_call')",
-			"select count(*) from {anomalies} where kind = 'same_call'")
+			`with twice as (select right(hex(call_id), 20) as content, max(flow_id) as later from calls where transport = 'tcp' group by 1 having count(distinct flow_id) > 1)
+				select count(distinct later) > 0 and count(distinct later) = (select count(distinct flow_id) from anomalies where kind = 'same_call') from twice`,
+			"select count(*) from calls where anomalies > 0 and flow_id in (select flow_id from anomalies where kind = 'same_call')",
+			"select count(*) from anomalies where kind = 'same_call'")
 		if got[0] != "true" || got[1] != got[2] {
 			t.Errorf("%s: each connection shown twice is marked: %s; %s calls for %s anomalies", sample, got[0], got[1], got[2])
 		}
 	}
 	list, link := packetsIn(t, filepath.Join("..", "samples", "http1.pcapng"))
-	if got := answersOf(t, []string{pcapOf(t, "a.pcap", link, 0, list)}, Options{Release: "test"}, "select count(*) from {anomalies} where kind = 'same_call'"); got[0] != "0" {
+	if got := answersOf(t, []string{pcapOf(t, "a.pcap", link, 0, list)}, Options{Release: "test"}, "select count(*) from anomalies where kind = 'same_call'"); got[0] != "0" {
 		t.Errorf("%s calls of one capture are marked", got[0])
 	}
 }
@@ -303,7 +303,7 @@ func TestPacketsWithoutTimeHaveNoDurations(t *testing.T) {
 	if paired == 0 {
 		t.Error("no call has a request and a response")
 	}
-	got := answersOf(t, []string{path}, Options{Release: "test"}, "select count(*) || ' flows with times' from {flows} where handshake_us is not null or handshake_client_us is not null or handshake_server_us is not null or rtt_avg_us is not null or rtt_samples > 0")
+	got := answersOf(t, []string{path}, Options{Release: "test"}, "select count(*) || ' flows with times' from flows where handshake_us is not null or handshake_client_us is not null or handshake_server_us is not null or rtt_avg_us is not null or rtt_samples > 0")
 	if got[0] != "0 flows with times" {
 		t.Error(got[0])
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"testing"
+
+	"github.com/pcapsule/pcapsule/samples/frames"
 )
 
 // TestWaitingRequestsGetTheirResponses sends 30,000 requests on as many connections before the
@@ -22,18 +24,18 @@ func TestWaitingRequestsGetTheirResponses(t *testing.T) {
 }
 
 // pipelined is n requests of a connection before the first response, a hundred in a segment.
-func pipelined(port uint16, n int, ask, answer func(i int) []byte) *frames {
+func pipelined(port uint16, n int, ask, answer func(i int) []byte) *feed {
 	const many = 100
 	a, p := client(1)
 	cs, ss := uint32(100), uint32(500)
 	return newFrames(2*n/many+3, func(i int, to []byte) []byte {
 		switch i {
 		case 0:
-			return tcp4(to, a, server, p, port, cs-1, 0, 2, i, nil)
+			return frames.AppendTCP(to, a, server, p, port, cs-1, 0, 2, i, nil)
 		case 1:
-			return tcp4(to, server, a, port, p, ss-1, cs, 18, i, nil)
+			return frames.AppendTCP(to, server, a, port, p, ss-1, cs, 18, i, nil)
 		case 2:
-			return tcp4(to, a, server, p, port, cs, ss, 16, i, nil)
+			return frames.AppendTCP(to, a, server, p, port, cs, ss, 16, i, nil)
 		}
 		i -= 3
 		var b []byte
@@ -46,10 +48,10 @@ func pipelined(port uint16, n int, ask, answer func(i int) []byte) *frames {
 		}
 		if i < n/many {
 			cs += uint32(len(b))
-			return tcp4(to, a, server, p, port, cs-uint32(len(b)), ss, 24, i, b)
+			return frames.AppendTCP(to, a, server, p, port, cs-uint32(len(b)), ss, 24, i, b)
 		}
 		ss += uint32(len(b))
-		return tcp4(to, server, a, port, p, ss-uint32(len(b)), cs, 24, i, b)
+		return frames.AppendTCP(to, server, a, port, p, ss-uint32(len(b)), cs, 24, i, b)
 	})
 }
 

@@ -44,6 +44,9 @@ func (b *Builder) finish(m *Manifest) error {
 	if err := b.writeTag(jsonName, data); err != nil {
 		return err
 	}
+	if m, err = ParseManifest(data); err != nil { // the pages for people are made of what others read
+		return err
+	}
 	payload, size, err := b.payload()
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package exporter
+package join_test
 
 import (
 	"bytes"
@@ -6,6 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/exporter/exportertest"
 )
 
 // A window and a filter cause a coverage gap only in files from which they exclude packets.
@@ -27,19 +30,19 @@ func TestCoverageGapsOfWindowAndFilter(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name  string
-		o     Options
+		o     exporter.Options
 		holes string
 	}{
-		{"neither", Options{}, ""},
-		{"a window around all packets", Options{FromNs: first - 5, ToNs: last + 5}, ""},
-		{"a window that begins and ends with a packet", Options{FromNs: first, ToNs: last}, ""},
-		{"a filter that all packets match", Options{Filter: "len > 5"}, ""},
-		{"a window without the first packet", Options{FromNs: first + 1}, "filter 1"},
-		{"a window without the last packets", Options{ToNs: last - 1_500_000_000}, "filter 2"},
-		{"a filter that no packet matches", Options{Filter: "len > 500"}, "filter 10"},
+		{"neither", exporter.Options{}, ""},
+		{"a window around all packets", exporter.Options{FromNs: first - 5, ToNs: last + 5}, ""},
+		{"a window that begins and ends with a packet", exporter.Options{FromNs: first, ToNs: last}, ""},
+		{"a filter that all packets match", exporter.Options{Filter: "len > 5"}, ""},
+		{"a window without the first packet", exporter.Options{FromNs: first + 1}, "filter 1"},
+		{"a window without the last packets", exporter.Options{ToNs: last - 1_500_000_000}, "filter 2"},
+		{"a filter that no packet matches", exporter.Options{Filter: "len > 500"}, "filter 10"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			_, got := bundleOf(t, tt.o, []string{in}, "select coalesce(string_agg(concat_ws(' ', reason, packets), '; '), '') from coverage where kind = 'hole'")
+			_, got := exportertest.Proven(t, tt.o, []string{in}, "select coalesce(string_agg(concat_ws(' ', reason, packets), '; '), '') from coverage where kind = 'hole'")
 			if got[0] != tt.holes {
 				t.Errorf("holes %q, want %q", got[0], tt.holes)
 			}
@@ -76,7 +79,7 @@ func TestTimesThatGoBackAreTold(t *testing.T) {
 			if err := os.WriteFile(in, b.Bytes(), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			_, got := bundleOf(t, Options{}, []string{in}, "select coalesce(string_agg(packet_no::varchar, ',' order by packet_no), '') from anomalies where kind = 'time_back'")
+			_, got := exportertest.Proven(t, exporter.Options{}, []string{in}, "select coalesce(string_agg(packet_no::varchar, ',' order by packet_no), '') from anomalies where kind = 'time_back'")
 			if got[0] != tt.want {
 				t.Errorf("told at packets %q, want %q", got[0], tt.want)
 			}

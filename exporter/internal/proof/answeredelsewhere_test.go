@@ -1,8 +1,11 @@
-package exporter
+package proof_test
 
 import (
 	"slices"
 	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter/exportertest"
+	"github.com/pcapsule/pcapsule/samples/frames"
 )
 
 // TestAnsweredElsewhere has questions of DNS and STUN, and answers from ends that were asked or not.
@@ -36,16 +39,16 @@ func TestAnsweredElsewhere(t *testing.T) {
 		"an hour later":                   {[]packet{{1, 2, 1, "a", 5000, 0}, {3, 1, 1 | answer, "a", 5000, 3600}}, 0},
 	} {
 		for protocol, message := range map[string]func(packet) []byte{"dns": query, "stun": binding} {
-			w := newWire(1)
+			w := frames.NewFile(1)
 			for i, p := range row.packets {
 				port := map[string]uint16{"dns": 53, "stun": 3478}[protocol]
 				src, dst := p.port, port
 				if p.id&answer != 0 {
 					src, dst = port, p.port
 				}
-				w.add(0, p.s*1e6+int64(i), ethernetFrame(0x800, nil, udpPacket(uint16(i+1), p.from, p.to, src, dst, message(p))), 0)
+				w.Add(0, p.s*1e6+int64(i), frames.Ethernet(0x800, nil, frames.UDP(uint16(i+1), p.from, p.to, src, dst, message(p))), 0)
 			}
-			got, _ := w.answers(t, "select count(*)::varchar from {anomalies} where kind = 'answered_elsewhere'")
+			got := exportertest.Answers(t, &w.Buf, "select count(*)::varchar from anomalies where kind = 'answered_elsewhere'")
 			if want := string(rune('0' + row.want)); got[0] != want {
 				t.Errorf("%s, %s: %s anomalies, want %s", protocol, name, got[0], want)
 			}

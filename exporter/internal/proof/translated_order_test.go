@@ -1,8 +1,11 @@
-package exporter
+package proof_test
 
 import (
 	"slices"
 	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter/exportertest"
+	"github.com/pcapsule/pcapsule/samples/frames"
 )
 
 // TestOrderOfViews moves each packet of an exchange that a capture shows before and behind its translation up to
@@ -41,11 +44,11 @@ func TestOrderOfViews(t *testing.T) {
 				}
 				moved := slices.Clone(list)
 				moved = slices.Insert(slices.Delete(moved, from, from+1), from+by, list[from])
-				c := newTranslated()
+				c := frames.NewViews()
 				for _, p := range moved {
-					c.packet(p.src, p.dst, p.flags, p.seq, p.ack, stamp, p.data)
+					c.TCP(p.src, p.dst, p.flags, p.seq, p.ack, stamp, p.data)
 				}
-				got := c.answers(t, "select string_agg(complete::varchar, ', ') from {calls}", "select count(*)::varchar from {connections}")
+				got := exportertest.Answers(t, &c.Buf, "select string_agg(complete::varchar, ', ') from calls", "select count(*)::varchar from connections")
 				if got[0] != "true" || got[1] != "1" && from > 1 {
 					t.Errorf("time stamp %d, packet %d %d places later: %v", stamp, from, by, got)
 				}

@@ -1,10 +1,12 @@
-package exporter
+package join_test
 
 import (
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/exporter/exportertest"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
@@ -16,7 +18,7 @@ func TestPinWithoutSegments(t *testing.T) {
 	if err := ring.Absent(dir, "b", "test", gap); err != nil {
 		t.Fatal(err)
 	}
-	_, rows := bundleOf(t, Options{FromNs: int64(gap.From), ToNs: int64(gap.To)}, []string{dir},
+	_, rows := exportertest.Proven(t, exporter.Options{FromNs: int64(gap.From), ToNs: int64(gap.To)}, []string{dir},
 		"select string_agg(concat_ws('|', kind, reason, from_ns, to_ns, packets, detail), '; ') from coverage")
 	got := strings.Join(rows, "\n")
 	if want := "hole|not_scheduled|1700000000000000000|1700000060000000000|"; !strings.Contains(got, want) || !strings.Contains(got, gap.Detail) || len(rows) != 1 {

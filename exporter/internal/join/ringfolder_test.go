@@ -1,4 +1,4 @@
-package exporter
+package join_test
 
 import (
 	"bytes"
@@ -12,10 +12,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/exportertest"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 	"github.com/pcapsule/pcapsule/recorder/workload"
+	"github.com/pcapsule/pcapsule/samples/frames"
 )
 
 const someEvents = `{"time":"2026-03-02T09:00:00.100000001Z","kind":"exec","process":"7@1","pid":7,"parent_pid":1,"name":"curl","exe":"/usr/bin/curl","args":["curl","http://web"],"uid":0,"user":"root","cgroup":"/kubepods/pod1","container":"abc","pod_uid":"u1"}
@@ -29,10 +32,10 @@ nonsense
 {"kind":"exec","pid":7}`
 
 func TestEventsOfASegment(t *testing.T) {
-	s := newSegment(t, ring.Header{}, workload.InterfaceComment{Cgroup: "/web", Identity: workload.Identity{Node: "node-a"}})
-	s.exchange(0, 0, clientEnd, serverEnd, "/x")
-	path := s.write(t.TempDir(), "sockets-node-a-000000001", map[string]string{"events": someEvents})
-	m, got := bundleOf(t, Options{}, []string{path},
+	s := frames.NewSegment(t, ring.Header{}, workload.InterfaceComment{Cgroup: "/web", Identity: workload.Identity{Node: "node-a"}})
+	s.Exchange(0, 0, clientEnd, serverEnd, "/x")
+	path := s.Write(t.TempDir(), "sockets-node-a-000000001", map[string]string{"events": someEvents})
+	m, got := exportertest.Proven(t, exporter.Options{}, []string{path},
 		"select string_agg(concat_ws(' ', node, event, pid, process, exit_code, signal, left_out), '; ') from (select * from os_events order by ts_ns)",
 		"select concat_ws(' ', parent_pid, exe, user_name, cgroup, container_id, pod_uid, detail) from os_events where event = 'exec'",
 		"select concat_ws(' ', transport, local_ip, local_port, remote_ip, remote_port, state_before, state_after, detail) from os_events where event = 'tcp_state'",
@@ -59,9 +62,9 @@ func TestEventsOfASegment(t *testing.T) {
 // a link is not followed.
 func TestOnlySegmentsHaveSideFiles(t *testing.T) {
 	dir := t.TempDir()
-	s := newSegment(t, ring.Header{}, workload.InterfaceComment{Cgroup: "/web"})
-	s.exchange(0, 0, clientEnd, serverEnd, "/x")
-	path := s.write(dir, "mine", nil)
+	s := frames.NewSegment(t, ring.Header{}, workload.InterfaceComment{Cgroup: "/web"})
+	s.Exchange(0, 0, clientEnd, serverEnd, "/x")
+	path := s.Write(dir, "mine", nil)
 	secret := filepath.Join(dir, "secret")
 	if err := os.WriteFile(secret, []byte(someEvents), 0o600); err != nil {
 		t.Fatal(err)
@@ -69,20 +72,20 @@ func TestOnlySegmentsHaveSideFiles(t *testing.T) {
 	if err := os.Symlink(secret, filepath.Join(dir, "mine.events")); err != nil {
 		t.Fatal(err)
 	}
-	m, got := bundleOf(t, Options{}, []string{path}, "select count(*)::varchar from os_events")
+	m, got := exportertest.Proven(t, exporter.Options{}, []string{path}, "select count(*)::varchar from os_events")
 	if got[0] != "0" || len(m.SideInputs) != 0 || !strings.Contains(strings.Join(m.Warnings, "\n"), "mine.events: not a regular file") {
 		t.Errorf("%s events, %v, %q", got[0], m.SideInputs, m.Warnings)
 	}
 	other := filepath.Join(dir, "other.pcap")
-	plain := newTranslated()
-	plain.exchange("10.0.0.2:4000", "10.0.0.1:80", "10.0.0.2:4000", "10.0.0.1:80", 1, 1)
-	if err := os.WriteFile(other, plain.buf.Bytes(), 0o644); err != nil {
+	plain := frames.NewViews()
+	plain.Exchange("10.0.0.2:4000", "10.0.0.1:80", "10.0.0.2:4000", "10.0.0.1:80", 1, 1)
+	if err := os.WriteFile(other, plain.Buf.Bytes(), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "other.events"), []byte(someEvents), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if m, _ := bundleOf(t, Options{}, []string{other}); len(m.SideInputs) != 0 {
+	if m, _ := exportertest.Proven(t, exporter.Options{}, []string{other}); len(m.SideInputs) != 0 {
 		t.Errorf("side inputs %v", m.SideInputs)
 	}
 }
@@ -98,7 +101,7 @@ func ringWith(t *testing.T, dir string, segments int, o ring.Options) {
 	dropped := uint64(0)
 	series, err := w.Series(ring.SeriesOptions{Name: "sockets", LinkType: 276, Sides: []string{"owners.jsonl"},
 		Header: func(h *ring.Header) {
-			h.Own, h.Clocks = "own traffic is left out", []ring.Clock{{Real: ring.Time(segmentBegin), Synchronized: true, MaxError: 5000}}
+			h.Own, h.Clocks = "own traffic is left out", []ring.Clock{{Real: ring.Time(frames.SegmentBegin), Synchronized: true, MaxError: 5000}}
 		},
 		Account: func(ring.Totals) ring.Account {
 			dropped += 3
@@ -114,9 +117,9 @@ func ringWith(t *testing.T, dir string, segments int, o ring.Options) {
 		t.Fatal(err)
 	}
 	for i := range segments {
-		s := newSegment(t, ring.Header{}, workload.InterfaceComment{Cgroup: "/web"})
-		s.exchange(0, int64(i)*1000, clientEnd, serverEnd, "/x")
-		r, err := pcapng.NewReader(bytes.NewReader(s.bytes()), pcapng.Options{})
+		s := frames.NewSegment(t, ring.Header{}, workload.InterfaceComment{Cgroup: "/web"})
+		s.Exchange(0, int64(i)*1000, clientEnd, serverEnd, "/x")
+		r, err := pcapng.NewReader(bytes.NewReader(s.Bytes()), pcapng.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -127,7 +130,7 @@ func ringWith(t *testing.T, dir string, segments int, o ring.Options) {
 				flags, _ := p.Flags()
 				packet := ring.Packet{Interface: face, Time: p.Time, Data: p.Data, OrigLen: p.OrigLen, Flags: uint32(flags), Socket: pcapng.Socket{Cookie: uint64(1 + i)}}
 				if flags.Direction() == pcapng.DirectionOutbound {
-					packet.PID, packet.TID, packet.Socket.Kind = 11, 11, byWriter
+					packet.PID, packet.TID, packet.Socket.Kind = 11, 11, frames.ByWriter
 				}
 				if err := series.Append(&packet); err != nil {
 					t.Fatal(err)
@@ -135,7 +138,7 @@ func ringWith(t *testing.T, dir string, segments int, o ring.Options) {
 			}
 		}
 		id := series.Current()
-		sides := proc(11, "worker", "")
+		sides := frames.Process(11, "worker", "")
 		if err := os.WriteFile(filepath.Join(dir, id.Side("owners.jsonl")), []byte(sides), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -196,7 +199,7 @@ func TestARingAsInput(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "ring")
 			ringWith(t, dir, 3, ring.Options{})
 			tt.change(t, dir)
-			m, got := bundleOf(t, Options{}, []string{dir}, "select count(*) || ' ' || any_value(dst_process) from calls where protocol = 'http1'", aboutHoles,
+			m, got := exportertest.Proven(t, exporter.Options{}, []string{dir}, "select count(*) || ' ' || any_value(dst_process) from calls where protocol = 'http1'", aboutHoles,
 				"select concat_ws(' ', node, synchronized, error_ns) from clocks limit 1", "select count(*)::varchar from anomalies where kind = 'seal_broken'")
 			if len(m.Inputs) != tt.inputs || got[0] != tt.calls || got[1] != tt.holes || got[2] != "node-a true 5000" {
 				t.Errorf("%d inputs, calls %q, holes %q, clock %q", len(m.Inputs), got[0], got[1], got[2])
@@ -222,10 +225,10 @@ func TestARingAsInput(t *testing.T) {
 func TestAPinnedRingAsInput(t *testing.T) {
 	dir, pinned := filepath.Join(t.TempDir(), "ring"), filepath.Join(t.TempDir(), "pinned")
 	ringWith(t, dir, 3, ring.Options{})
-	if _, err := ring.Pin(context.Background(), dir, segmentBegin+1000e6, segmentBegin+1500e6, pinned, ring.PinOptions{}); err != nil {
+	if _, err := ring.Pin(context.Background(), dir, frames.SegmentBegin+1000e6, frames.SegmentBegin+1500e6, pinned, ring.PinOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	m, got := bundleOf(t, Options{}, []string{pinned}, aboutHoles)
+	m, got := exportertest.Proven(t, exporter.Options{}, []string{pinned}, aboutHoles)
 	if len(m.Inputs) != 1 || got[0] != "0 drop 3" || len(m.Warnings) > 0 {
 		t.Errorf("%d inputs, holes %q, %q", len(m.Inputs), got[0], m.Warnings)
 	}
@@ -253,11 +256,11 @@ func TestAPinWithoutOwnersSaysSo(t *testing.T) {
 		t.Fatal(err)
 	}
 	h, _ := ring.ParseHeader(about)
-	one := newSegment(t, h, workload.InterfaceComment{Cgroup: "/web"})
-	one.exchange(0, 0, clientEnd, serverEnd, "/x")
-	writeFile(t, filepath.Join(derived, "derived.pcapng"), string(one.bytes()))
+	one := frames.NewSegment(t, h, workload.InterfaceComment{Cgroup: "/web"})
+	one.Exchange(0, 0, clientEnd, serverEnd, "/x")
+	writeFile(t, filepath.Join(derived, "derived.pcapng"), string(one.Bytes()))
 	for _, from := range []string{pinned, derived} {
-		m, _ := bundleOf(t, Options{}, []string{from}, "select 1::varchar")
+		m, _ := exportertest.Proven(t, exporter.Options{}, []string{from}, "select 1::varchar")
 		if n := m.Accounts.Counters["ring"]["side_files_not_sealed"]; n != 1 {
 			t.Errorf("%s: counter %d, want 1", filepath.Base(from), n)
 		}
@@ -270,7 +273,7 @@ func TestAPinWithoutOwnersSaysSo(t *testing.T) {
 func TestRetentionIsACoverageGap(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "ring")
 	ringWith(t, dir, 10, ring.Options{MaxBytes: 15_000})
-	m, got := bundleOf(t, Options{}, []string{dir}, "select sum(packets)::bigint::varchar from coverage where reason = 'retention'",
+	m, got := exportertest.Proven(t, exporter.Options{}, []string{dir}, "select sum(packets)::bigint::varchar from coverage where reason = 'retention'",
 		"select count(*)::varchar from coverage where reason = 'missing'")
 	if gone := 10 - len(m.Inputs); gone == 0 || got[0] != fmt.Sprint(7*gone) || got[1] != "0" {
 		t.Errorf("%d segments gone, %s packets, %s missing", gone, got[0], got[1])
@@ -279,12 +282,12 @@ func TestRetentionIsACoverageGap(t *testing.T) {
 
 func TestKeysOfASegment(t *testing.T) {
 	dir := t.TempDir()
-	s := newSegment(t, ring.Header{}, workload.InterfaceComment{Cgroup: "/web"})
-	s.exchange(0, 0, clientEnd, serverEnd, "/x")
+	s := frames.NewSegment(t, ring.Header{}, workload.InterfaceComment{Cgroup: "/web"})
+	s.Exchange(0, 0, clientEnd, serverEnd, "/x")
 	const line = "CLIENT_RANDOM 0000000000000000000000000000000000000000000000000000000000000001 000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000001\n"
-	path := s.write(dir, "a", map[string]string{"keys": line})
+	path := s.Write(dir, "a", map[string]string{"keys": line})
 	out := filepath.Join(t.TempDir(), "x.pcapsule")
-	m, err := Run(context.Background(), []string{path}, out, Options{Release: "test", Repanic: true})
+	m, err := exporter.Run(context.Background(), []string{path}, out, exporter.Options{Release: "test", Repanic: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -295,16 +298,16 @@ func TestKeysOfASegment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Rederive(context.Background(), b, Options{Release: "test"}); !errors.Is(err, ErrNeedsKeys) {
+	if _, err := exporter.Rederive(context.Background(), b, exporter.Options{Release: "test"}); !errors.Is(err, exporter.ErrNeedsKeys) {
 		t.Errorf("made again without the keys: %v", err)
 	}
 	writeFile(t, filepath.Join(dir, "a.keys"), "these are no keys\n")
-	if m, _ := bundleOf(t, Options{}, []string{path}); len(m.SideInputs) != 0 || !strings.Contains(strings.Join(m.Warnings, "\n"), "a.keys: not used") {
+	if m, _ := exportertest.Proven(t, exporter.Options{}, []string{path}); len(m.SideInputs) != 0 || !strings.Contains(strings.Join(m.Warnings, "\n"), "a.keys: not used") {
 		t.Errorf("%+v, %q", m.SideInputs, m.Warnings)
 	}
 	remove(t, filepath.Join(dir, "a.keys"))
 	writeFile(t, filepath.Join(dir, "a.keys.age"), "age-encryption.org/v1\nx")
-	if m, _ := bundleOf(t, Options{}, []string{path}); !strings.Contains(strings.Join(m.Warnings, "\n"), "a.keys.age: not used: the file is encrypted with age") {
+	if m, _ := exportertest.Proven(t, exporter.Options{}, []string{path}); !strings.Contains(strings.Join(m.Warnings, "\n"), "a.keys.age: not used: the file is encrypted with age") {
 		t.Errorf("%q", m.Warnings)
 	}
 }
@@ -326,21 +329,21 @@ func remove(t *testing.T, path string) {
 // TestHostileSideFiles makes a bundle with any content next to a segment and in its ring.
 func TestHostileSideFiles(t *testing.T) {
 	deep := strings.Repeat("[", 60_000)
-	many := strings.Repeat(proc(11, "worker", ""), 3000)
+	many := strings.Repeat(frames.Process(11, "worker", ""), 3000)
 	for name, text := range map[string]string{
 		"zeros": strings.Repeat("\x00", 200_000), "lines": strings.Repeat("\n", 200_000), "deep": deep, "deep in a field": `{"process":` + deep + "\n",
 		"the same process again and again": many, "no end": strings.TrimSuffix(many, "\n"), "numbers": `{"process":1e400,"pid":1e400}` + "\n",
-		"a name full of controls": proc(11, `\u001b[31m\u202e\ud800`, ""),
+		"a name full of controls": frames.Process(11, `\u001b[31m\u202e\ud800`, ""),
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			s := newSegment(t, ring.Header{}, workload.InterfaceComment{Cgroup: "/web"})
-			s.sent = had(11, byWriter)
-			s.exchange(0, 0, clientEnd, serverEnd, "/x")
-			s.write(dir, "sockets-node-a-000000001", map[string]string{"owners.jsonl": text, "events": text, "keys": text})
+			s := frames.NewSegment(t, ring.Header{}, workload.InterfaceComment{Cgroup: "/web"})
+			s.Sent = frames.Had(11, frames.ByWriter)
+			s.Exchange(0, 0, clientEnd, serverEnd, "/x")
+			s.Write(dir, "sockets-node-a-000000001", map[string]string{"owners.jsonl": text, "events": text, "keys": text})
 			writeFile(t, filepath.Join(dir, "seals.jsonl"), text)
 			writeFile(t, filepath.Join(dir, "pin.json"), text)
-			_, got := bundleOf(t, Options{}, []string{dir}, "select count(*)::varchar from calls where protocol = 'http1'",
+			_, got := exportertest.Proven(t, exporter.Options{}, []string{dir}, "select count(*)::varchar from calls where protocol = 'http1'",
 				"select count(*)::varchar from endpoints where regexp_matches(coalesce(process, ''), '[\\x00-\\x1f\\x{202e}]')")
 			if got[0] != "1" || got[1] != "0" {
 				t.Errorf("%s calls, %s bad names", got[0], got[1])

@@ -1,4 +1,4 @@
-package exporter
+package join_test
 
 import (
 	"context"
@@ -8,9 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/exporter/exportertest"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 	"github.com/pcapsule/pcapsule/recorder/workload"
+	"github.com/pcapsule/pcapsule/samples/frames"
 )
 
 // TestPolicyExclusionsAreACoverageGap: packets excluded by a recorder's policy have their own coverage gap,
@@ -51,7 +54,7 @@ func TestPolicyExclusionsAreACoverageGap(t *testing.T) {
 				t.Fatal(err)
 			}
 			for i := range tt.counters {
-				if err := s.Append(&ring.Packet{Interface: id, Time: segmentBegin + int64(i), Data: make([]byte, 40), OrigLen: 40}); err != nil {
+				if err := s.Append(&ring.Packet{Interface: id, Time: frames.SegmentBegin + int64(i), Data: make([]byte, 40), OrigLen: 40}); err != nil {
 					t.Fatal(err)
 				}
 				if err := w.Seal(context.Background()); err != nil {
@@ -61,7 +64,7 @@ func TestPolicyExclusionsAreACoverageGap(t *testing.T) {
 			if err := w.Close(context.Background()); err != nil {
 				t.Fatal(err)
 			}
-			_, got := bundleOf(t, Options{}, []string{dir}, "select string_agg(concat_ws(' ', reason, packets, detail), '; ' order by from_ns, reason) from coverage where kind = 'hole' and reason <> 'restart'")
+			_, got := exportertest.Proven(t, exporter.Options{}, []string{dir}, "select string_agg(concat_ws(' ', reason, packets, detail), '; ' order by from_ns, reason) from coverage where kind = 'hole' and reason <> 'restart'")
 			if got[0] != tt.holes {
 				t.Errorf("%s\nwant %s", got[0], tt.holes)
 			}
@@ -87,7 +90,7 @@ func TestKilledFileHasAGap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Append(&ring.Packet{Interface: id, Time: segmentBegin, Data: make([]byte, 40), OrigLen: 40}); err != nil {
+	if err := s.Append(&ring.Packet{Interface: id, Time: frames.SegmentBegin, Data: make([]byte, 40), OrigLen: 40}); err != nil {
 		t.Fatal(err)
 	}
 	s.Flush()
@@ -103,7 +106,7 @@ func TestKilledFileHasAGap(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct{ path, gaps string }{{killed, "1"}, {path, "0"}} {
-		if _, got := bundleOf(t, Options{}, []string{tt.path}, "select count(*)::varchar from coverage where kind = 'hole' and reason = 'missing' and detail like 'the recorder ended without%'"); got[0] != tt.gaps {
+		if _, got := exportertest.Proven(t, exporter.Options{}, []string{tt.path}, "select count(*)::varchar from coverage where kind = 'hole' and reason = 'missing' and detail like 'the recorder ended without%'"); got[0] != tt.gaps {
 			t.Errorf("%s has %s gaps, want %s", filepath.Base(tt.path), got[0], tt.gaps)
 		}
 	}

@@ -1,4 +1,4 @@
-package exporter
+package join_test
 
 import (
 	"encoding/json"
@@ -11,8 +11,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/exporter/exportertest"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 	"github.com/pcapsule/pcapsule/recorder/workload"
+	"github.com/pcapsule/pcapsule/samples/frames"
 )
 
 const (
@@ -60,11 +63,11 @@ func servicesDump(t *testing.T, seed int64) string {
 func TestServerIsNamedByItsPortWithoutDump(t *testing.T) {
 	for server, want := range map[string][2]string{"10.2.0.1:8080": {"shop/api", "shop/api"}, "10.2.0.1:9090": {"shop/metrics", "shop/api"}, "10.2.0.1:7777": {"shop/b-0", "shop/api"}} {
 		for i, fronts := range [][]workload.Front{{{Service: "api", Port: 8080, Proto: 6}, {Service: "metrics", Port: 9090, Proto: 6}}, nil} {
-			s := newSegment(t, ring.Header{}, workload.InterfaceComment{Cgroup: "/b", Addresses: []netip.Addr{netip.MustParseAddr("10.2.0.1")},
+			s := frames.NewSegment(t, ring.Header{}, workload.InterfaceComment{Cgroup: "/b", Addresses: []netip.Addr{netip.MustParseAddr("10.2.0.1")},
 				Identity: workload.Identity{Pod: "b-0", PodUID: "b-0", Namespace: "shop", Services: []string{"api", "metrics"}, Fronts: fronts}})
-			s.tcp(0, 0, false, "10.2.0.9:40001", server, 100, 0, 2, "")
-			s.tcp(0, 1, true, server, "10.2.0.9:40001", 500, 101, 0x12, "")
-			_, got := bundleOf(t, Options{}, []string{s.write(t.TempDir(), "a", nil)}, "select d.who from connections c join endpoints d on d.endpoint_id = c.dst_id")
+			s.TCP(0, 0, false, "10.2.0.9:40001", server, 100, 0, 2, "")
+			s.TCP(0, 1, true, server, "10.2.0.9:40001", 500, 101, 0x12, "")
+			_, got := exportertest.Proven(t, exporter.Options{}, []string{s.Write(t.TempDir(), "a", nil)}, "select d.who from connections c join endpoints d on d.endpoint_id = c.dst_id")
 			if got[0] != want[i] {
 				t.Errorf("%s with %v is %q, want %q", server, fronts, got[0], want[i])
 			}
@@ -103,7 +106,7 @@ func TestServerIsNamedByItsPort(t *testing.T) {
 		{"no slice", "10.2.0.9:40020", "10.2.0.50:7003", "", "shop/client shop/sliced "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := newSegment(t, ring.Header{}, workload.InterfaceComment{Cgroup: "/node"})
+			s := frames.NewSegment(t, ring.Header{}, workload.InterfaceComment{Cgroup: "/node"})
 			servers := []string{tt.dialled}
 			if tt.server != "" {
 				servers = append(servers, tt.server)
@@ -125,17 +128,17 @@ func TestServerIsNamedByItsPort(t *testing.T) {
 					if p.back {
 						from, to = to, from
 					}
-					s.tcp(0, int64(10*i+j), p.back, from, to, p.seq, p.ack, p.flags, p.text)
+					s.TCP(0, int64(10*i+j), p.back, from, to, p.seq, p.ack, p.flags, p.text)
 				}
 			}
-			input := s.write(t.TempDir(), "a", nil)
+			input := s.Write(t.TempDir(), "a", nil)
 			const names = "select string_agg(concat_ws(' ', s.who, d.who, coalesce(d.service, '')), ', ') from calls c join endpoints s on s.endpoint_id = c.src_id join endpoints d on d.endpoint_id = c.dst_id"
 			const rows = "select string_agg(concat_ws(' ', endpoint_id, name, who, service, services), ', ' order by endpoint_id) from endpoints"
-			_, got := bundleOf(t, Options{Kube: []string{servicesDump(t, 1)}}, []string{input}, names, rows)
+			_, got := exportertest.Proven(t, exporter.Options{Kube: []string{servicesDump(t, 1)}}, []string{input}, names, rows)
 			if got[0] != tt.want {
 				t.Errorf("named %q, want %q; %s", got[0], tt.want, got[1])
 			}
-			if _, again := bundleOf(t, Options{Kube: []string{servicesDump(t, 2)}}, []string{input}, names, rows); !slices.Equal(got, again) {
+			if _, again := exportertest.Proven(t, exporter.Options{Kube: []string{servicesDump(t, 2)}}, []string{input}, names, rows); !slices.Equal(got, again) {
 				t.Errorf("objects in another order give %q, want %q", again, got)
 			}
 		})

@@ -1,4 +1,4 @@
-package exporter
+package proof_test
 
 import (
 	"bytes"
@@ -7,6 +7,11 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/exporter/bundle/bundletest"
+	"github.com/pcapsule/pcapsule/exporter/exportertest"
+	"github.com/pcapsule/pcapsule/samples/frames"
 )
 
 // TestQuestionsBeforeHoles asks in datagrams, without an answer, before times from which packets are missing.
@@ -17,12 +22,12 @@ func TestQuestionsBeforeHoles(t *testing.T) {
 		option int
 	}
 	file := func(list ...question) []byte {
-		w := newWire(1)
-		w.add(0, int64(list[0].second*1e6)-2, ethernetFrame(0x800, nil, udpPacket(1, 1, 2, 9, 9, []byte("x"))), 0)
-		w.add(0, int64(list[0].second*1e6)-1, ethernetFrame(0x800, nil, udpPacket(1, 2, 1, 9, 9, []byte("x"))), 0) // the other direction
+		w := frames.NewFile(1)
+		w.Add(0, int64(list[0].second*1e6)-2, frames.Ethernet(0x800, nil, frames.UDP(1, 1, 2, 9, 9, []byte("x"))), 0)
+		w.Add(0, int64(list[0].second*1e6)-1, frames.Ethernet(0x800, nil, frames.UDP(1, 2, 1, 9, 9, []byte("x"))), 0) // the other direction
 		for i, q := range list {
-			id, n := uint16(i), w.buf.Len()
-			frame := ethernetFrame(0x800, nil, udpPacket(id, 1, 2, 40000+uint16(q.second), 53, fmt.Appendf(nil, "\x01%c\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01a\x00\x00\x01\x00\x01", id)))
+			id, n := uint16(i), w.Buf.Len()
+			frame := frames.Ethernet(0x800, nil, frames.UDP(id, 1, 2, 40000+uint16(q.second), 53, fmt.Appendf(nil, "\x01%c\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01a\x00\x00\x01\x00\x01", id)))
 			us, size := uint64(1.7e15+q.second*1e6), uint32(len(frame))
 			var body []byte
 			if q.option == counted || q.option == untimed { // 3 packets so far
@@ -32,7 +37,7 @@ func TestQuestionsBeforeHoles(t *testing.T) {
 				for _, v := range []uint32{0, uint32(us >> 32), uint32(us), 5 | 8<<16, 3, 0, 0} {
 					body = binary.LittleEndian.AppendUint32(body, v)
 				}
-				w.block(5, body)
+				w.Block(5, body)
 				continue
 			}
 			for _, v := range []uint32{0, uint32(us >> 32), uint32(us), size, size} {
@@ -42,12 +47,12 @@ func TestQuestionsBeforeHoles(t *testing.T) {
 			if q.option == dropCount {
 				body = binary.LittleEndian.AppendUint64(append(body, dropCount, 0, 8, 0), 3)
 			}
-			w.block(6, body)
+			w.Block(6, body)
 			if q.option == damage {
-				copy(w.buf.Bytes()[n:], bytes.Repeat([]byte{0xee}, w.buf.Len()-n))
+				copy(w.Buf.Bytes()[n:], bytes.Repeat([]byte{0xee}, w.Buf.Len()-n))
 			}
 		}
-		return w.buf.Bytes()
+		return w.Buf.Bytes()
 	}
 	const lost, none, cut = "unread gap", "no_answer no_response", "cut no_response"
 	const perhaps = none + " unplaced_losses"
@@ -75,7 +80,8 @@ func TestQuestionsBeforeHoles(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		got := answersOf(t, paths, Options{Release: "test", Repanic: true}, "select string_agg(outcome || ' ' || error || if(anomalies > 0, ' unplaced_losses', ''), '; ' order by ts_ns) from {calls} where error is not null")
+		_, path := exportertest.Run(t, exporter.Options{}, paths...)
+		got := bundletest.Ask(t, path, "select string_agg(outcome || ' ' || error || if(anomalies > 0, ' unplaced_losses', ''), '; ' order by ts_ns) from calls where error is not null")
 		if got[0] != c.want {
 			t.Errorf("%s:\n got %s\nwant %s", c.name, got[0], c.want)
 		}

@@ -1,4 +1,4 @@
-package exporter
+package join_test
 
 import (
 	"fmt"
@@ -6,9 +6,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/exporter/exportertest"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 	"github.com/pcapsule/pcapsule/recorder/workload"
+	"github.com/pcapsule/pcapsule/samples/frames"
 )
 
 // TestFalseSocketOptions: options that no recorder writes may join separate connections, but
@@ -21,7 +24,7 @@ func TestFalseSocketOptions(t *testing.T) {
 		return &pcapng.SocketEnds{Local: local, Remote: remote}
 	}
 	in := func(cookie, netns uint64, e *pcapng.SocketEnds) pcapng.Socket {
-		return pcapng.Socket{Cookie: cookie, Netns: netns, Kind: byLastUser, PID: 7, Ends: e}
+		return pcapng.Socket{Cookie: cookie, Netns: netns, Kind: frames.ByLastUser, PID: 7, Ends: e}
 	}
 	zero, six := netip.MustParseAddrPort("0.0.0.0:0"), netip.MustParseAddrPort("[2001:db8::1]:80")
 	for _, lie := range []struct {
@@ -51,17 +54,17 @@ func TestFalseSocketOptions(t *testing.T) {
 			func(i int) pcapng.Socket { return in(uint64(i+1), 1, ends(server, client((i+1)%n))) }, n, ""},
 	} {
 		t.Run(lie.name, func(t *testing.T) {
-			s := newSegment(t, ring.Header{}, workload.InterfaceComment{Cgroup: "/a"})
+			s := frames.NewSegment(t, ring.Header{}, workload.InterfaceComment{Cgroup: "/a"})
 			for i := range n {
-				s.sent = lie.sent(i)
-				if s.taken = s.sent; lie.taken != nil {
-					s.taken = lie.taken(i)
+				s.Sent = lie.sent(i)
+				if s.Taken = s.Sent; lie.taken != nil {
+					s.Taken = lie.taken(i)
 				} else {
-					s.taken.Ends = nil
+					s.Taken.Ends = nil
 				}
-				s.exchange(0, int64(100*i), client(i).String(), server.String(), fmt.Sprintf("/%d", i))
+				s.Exchange(0, int64(100*i), client(i).String(), server.String(), fmt.Sprintf("/%d", i))
 			}
-			m, got := bundleOf(t, Options{}, []string{s.write(t.TempDir(), "a", nil)},
+			m, got := exportertest.Proven(t, exporter.Options{}, []string{s.Write(t.TempDir(), "a", nil)},
 				"select count(*)::varchar || ' whole, ' || count(distinct path) || ' paths' from calls where outcome = 'ok'",
 				"select coalesce(string_agg(distinct kind, ' '), '') from anomalies")
 			if a := &m.Accounts; a.PayloadBytes != a.CutBytes+a.RowBytes+a.AnomalyBytes+a.DuplicateBytes {

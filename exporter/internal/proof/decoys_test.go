@@ -1,8 +1,11 @@
-package exporter
+package proof_test
 
 import (
 	"fmt"
 	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter/exportertest"
+	"github.com/pcapsule/pcapsule/samples/frames"
 )
 
 // TestDecoysTakeNoPlace has a forged segment that the server never accepts, in a connection that continues for minutes
@@ -37,14 +40,14 @@ func TestDecoysTakeNoPlace(t *testing.T) {
 		{"an acknowledgement older than a window, minutes", 0, 0, 3 << 30, false, 5_000_000, 40, "old_ack"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c, up, down, stamp := newTranslated(), uint32(1001), uint32(5001), uint32(100)
+			c, up, down, stamp := frames.NewViews(), uint32(1001), uint32(5001), uint32(100)
 			send := func(client bool, flags byte, data string) {
 				stamp++
 				if client {
-					c.packet(pod, server, flags, up, down, stamp, data)
+					c.TCP(pod, server, flags, up, down, stamp, data)
 					up += uint32(len(data)) + uint32(flags&1)
 				} else {
-					c.packet(server, pod, flags, down, up, stamp, data)
+					c.TCP(server, pod, flags, down, up, stamp, data)
 					down += uint32(len(data)) + uint32(flags&1)
 				}
 			}
@@ -53,8 +56,8 @@ func TestDecoysTakeNoPlace(t *testing.T) {
 				send(false, 0x18, answer)
 				send(true, 0x10, "")
 			}
-			c.packet(pod, server, 2, up-1, 0, 100, "")
-			c.packet(server, pod, 0x12, down-1, up, 100, "")
+			c.TCP(pod, server, 2, up-1, 0, 100, "")
+			c.TCP(server, pod, 0x12, down-1, up, 100, "")
 			send(true, 0x10, "")
 			call("/first")
 			decoy := tt.stamp
@@ -62,19 +65,19 @@ func TestDecoysTakeNoPlace(t *testing.T) {
 				decoy = stamp + 1
 			}
 			if tt.byPeer {
-				c.packet(server, pod, 0x18, down+tt.ahead, up+tt.acks, decoy, "HTTP/1.1 500 Forged\r\nContent-Length: 0\r\n\r\n")
+				c.TCP(server, pod, 0x18, down+tt.ahead, up+tt.acks, decoy, "HTTP/1.1 500 Forged\r\nContent-Length: 0\r\n\r\n")
 			} else {
-				c.packet(pod, server, 0x18, up+tt.ahead, down+tt.acks, decoy, "GET /forged HTTP/1.1\r\nHost: a\r\n\r\n")
+				c.TCP(pod, server, 0x18, up+tt.ahead, down+tt.acks, decoy, "GET /forged HTTP/1.1\r\nHost: a\r\n\r\n")
 			}
 			for i := range tt.calls {
-				c.time += tt.pause
+				c.Time += tt.pause
 				call(fmt.Sprintf("/%d", i))
 			}
 			send(true, 0x11, "")
 			send(false, 0x11, "")
 			send(true, 0x10, "")
-			got := c.answers(t, "select count(*) || ' calls, ' || count(*) filter (where status_code = 204 and path <> '/forged') || ' right' from {calls}",
-				"select string_agg(distinct kind, ' ') from {anomalies} where source <> 'link'")
+			got := exportertest.Answers(t, &c.Buf, "select count(*) || ' calls, ' || count(*) filter (where status_code = 204 and path <> '/forged') || ' right' from calls",
+				"select string_agg(distinct kind, ' ') from anomalies where source <> 'link'")
 			if want := fmt.Sprintf("%d calls, %d right", tt.calls+1, tt.calls+1); got[0] != want || got[1] != tt.anomaly {
 				t.Errorf("%s, anomalies %s; want %s, %s", got[0], got[1], want, tt.anomaly)
 			}

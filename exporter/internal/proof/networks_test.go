@@ -1,4 +1,4 @@
-package exporter
+package proof_test
 
 import (
 	"bytes"
@@ -7,64 +7,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/bundle/bundletest"
+	"github.com/pcapsule/pcapsule/exporter/exportertest"
+	"github.com/pcapsule/pcapsule/samples/frames"
 )
-
-// wire builds a PCAPNG file of packets with any link type and any tags around them.
-type wire struct {
-	buf bytes.Buffer
-}
-
-func (w *wire) block(kind uint32, body []byte) {
-	body = append(body, make([]byte, -len(body)&3)...)
-	size := uint32(12 + len(body))
-	b := binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(nil, kind), size)
-	w.buf.Write(binary.LittleEndian.AppendUint32(append(b, body...), size))
-}
-
-// newWire begins a file with an interface for each link type.
-func newWire(links ...uint16) *wire {
-	w := &wire{}
-	w.block(0x0a0d0d0a, append([]byte{0x4d, 0x3c, 0x2b, 0x1a, 1, 0, 0, 0}, bytes.Repeat([]byte{0xff}, 8)...))
-	for _, l := range links {
-		w.block(1, []byte{byte(l), byte(l >> 8), 0, 0, 0, 0, 0, 0})
-	}
-	return w
-}
-
-// add writes a packet; cut is how many of its bytes were not captured.
-func (w *wire) add(link int, us int64, data []byte, cut int) {
-	t := uint64(1_700_000_000_000_000 + us)
-	var body []byte
-	for _, v := range []uint32{uint32(link), uint32(t >> 32), uint32(t), uint32(len(data) - cut), uint32(len(data))} {
-		body = binary.LittleEndian.AppendUint32(body, v)
-	}
-	w.block(6, append(body, data[:len(data)-cut]...))
-}
-
-func ipv4Packet(proto byte, id, frag uint16, src, dst byte, body []byte) []byte {
-	b := []byte{0x45, 0}
-	b = binary.BigEndian.AppendUint16(b, uint16(20+len(body)))
-	b = binary.BigEndian.AppendUint16(b, id)
-	b = binary.BigEndian.AppendUint16(b, frag)
-	b = append(b, 64, proto, 0, 0, 10, 0, 0, src, 10, 0, 0, dst)
-	return append(b, body...)
-}
-
-func udpPacket(id uint16, src, dst byte, sport, dport uint16, data []byte) []byte {
-	u := binary.BigEndian.AppendUint16(nil, sport)
-	u = binary.BigEndian.AppendUint16(u, dport)
-	u = binary.BigEndian.AppendUint16(u, uint16(8+len(data)))
-	return ipv4Packet(17, id, 0, src, dst, append(append(u, 0, 0), data...))
-}
-
-func ethernetFrame(kind uint16, tags []uint16, body []byte) []byte {
-	b := []byte{2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1}
-	for _, t := range tags {
-		b = binary.BigEndian.AppendUint16(append(b, 0x81, 0), t)
-	}
-	return append(binary.BigEndian.AppendUint16(b, kind), body...)
-}
 
 // threeCalls are the packets of one connection with three HTTP calls.
 func threeCalls(name string, isn uint32, id uint16) (list [][]byte) {
@@ -79,7 +27,7 @@ func threeCalls(name string, isn uint32, id uint16) (list [][]byte) {
 		t = binary.BigEndian.AppendUint32(t, s)
 		t = binary.BigEndian.AppendUint32(t, a)
 		t = append(t, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0)
-		list = append(list, ipv4Packet(6, id, 0, src, dst, append(t, payload...)))
+		list = append(list, frames.IPv4(6, id, 0, src, dst, append(t, payload...)))
 		id++
 		if up {
 			seq += uint32(len(payload))
@@ -99,28 +47,22 @@ func threeCalls(name string, isn uint32, id uint16) (list [][]byte) {
 	return list
 }
 
-// answers makes a bundle of the file and queries it.
-func (w *wire) answers(t *testing.T, questions ...string) ([]string, *bundle.Manifest) {
-	t.Helper()
-	return answersAndManifest(t, []string{"-"}, Options{Release: "test", Stdin: &w.buf, Repanic: true}, questions...)
-}
-
-const aboutNetworks = "select (select count(*) from {calls} where complete) || ' calls, ' || (select count(*) from {connections}) || ' connections, ' || (select count(*) from {flows}) || ' flows'"
+const aboutNetworks = "select (select count(*) from calls where complete) || ' calls, ' || (select count(*) from connections) || ' connections, ' || (select count(*) from flows) || ' flows'"
 
 func TestNetworksSeparateCalls(t *testing.T) {
 	a, b, c := threeCalls("a", 100, 1), threeCalls("b", 7_000_000, 500), threeCalls("c", 100, 1)
 	vlan := func(ids ...uint16) func([]byte) []byte {
-		return func(ip []byte) []byte { return ethernetFrame(0x0800, ids, ip) }
+		return func(ip []byte) []byte { return frames.Ethernet(0x0800, ids, ip) }
 	}
 	mpls := func(label uint32) func([]byte) []byte {
 		return func(ip []byte) []byte {
-			return ethernetFrame(0x8847, nil, append(binary.BigEndian.AppendUint32(nil, label<<12|0x1ff), ip...))
+			return frames.Ethernet(0x8847, nil, append(binary.BigEndian.AppendUint32(nil, label<<12|0x1ff), ip...))
 		}
 	}
 	vxlan := func(vni byte) func([]byte) []byte {
 		return func(ip []byte) []byte {
-			inner := append([]byte{8, 0, 0, 0, 0, 0, vni, 0}, ethernetFrame(0x0800, nil, ip)...)
-			return ethernetFrame(0x0800, nil, udpPacket(9, 101, 102, 5555, 4789, inner))
+			inner := append([]byte{8, 0, 0, 0, 0, 0, vni, 0}, frames.Ethernet(0x0800, nil, ip)...)
+			return frames.Ethernet(0x0800, nil, frames.UDP(9, 101, 102, 5555, 4789, inner))
 		}
 	}
 	gtp := func(up, down byte) func([]byte) []byte {
@@ -130,7 +72,7 @@ func TestNetworksSeparateCalls(t *testing.T) {
 				teid, src, dst = down, 102, 101
 			}
 			head := []byte{0x30, 0xff, byte(len(ip) >> 8), byte(len(ip)), 0, 0, 0, teid}
-			return ethernetFrame(0x0800, nil, udpPacket(9, src, dst, 2152, 2152, append(head, ip...)))
+			return frames.Ethernet(0x0800, nil, frames.UDP(9, src, dst, 2152, 2152, append(head, ip...)))
 		}
 	}
 	type place struct {
@@ -159,13 +101,13 @@ func TestNetworksSeparateCalls(t *testing.T) {
 		{"one packet with and without GTP", []place{{a, vlan(), 0, 0}, {a, gtp(1, 2), 0, 3}}, "3 calls, 1 connections, 3 flows"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			w := newWire(1, 1)
+			w := frames.NewFile(1, 1)
 			for i := range a {
 				for _, p := range tt.places {
-					w.add(p.link, int64(i)*100+p.later, p.in(p.list[i]), 0)
+					w.Add(p.link, int64(i)*100+p.later, p.in(p.list[i]), 0)
 				}
 			}
-			got, _ := w.answers(t, aboutNetworks)
+			got := exportertest.Answers(t, &w.Buf, aboutNetworks)
 			if got[0] != tt.want {
 				t.Errorf("%s, want %s", got[0], tt.want)
 			}
@@ -174,15 +116,15 @@ func TestNetworksSeparateCalls(t *testing.T) {
 }
 
 func TestPacketsThatAreNotIPAreCountedByKind(t *testing.T) {
-	w := newWire(1, 227, 220, 105)
-	w.add(0, 0, ethernetFrame(0x88cc, nil, make([]byte, 40)), 0)
-	w.add(0, 1, ethernetFrame(0x88cc, nil, make([]byte, 40)), 0)
-	w.add(0, 2, ethernetFrame(0x0806, nil, append([]byte{0, 1, 8, 0, 6, 4, 0, 1}, make([]byte, 20)...)), 0)
-	w.add(0, 3, ethernetFrame(38, nil, append([]byte{0x42, 0x42, 3}, make([]byte, 35)...)), 0)
-	w.add(1, 4, make([]byte, 16), 0)
-	w.add(2, 5, make([]byte, 64), 0)
-	w.add(3, 6, append([]byte{0x80}, make([]byte, 40)...), 0)
-	_, m := w.answers(t)
+	w := frames.NewFile(1, 227, 220, 105)
+	w.Add(0, 0, frames.Ethernet(0x88cc, nil, make([]byte, 40)), 0)
+	w.Add(0, 1, frames.Ethernet(0x88cc, nil, make([]byte, 40)), 0)
+	w.Add(0, 2, frames.Ethernet(0x0806, nil, append([]byte{0, 1, 8, 0, 6, 4, 0, 1}, make([]byte, 20)...)), 0)
+	w.Add(0, 3, frames.Ethernet(38, nil, append([]byte{0x42, 0x42, 3}, make([]byte, 35)...)), 0)
+	w.Add(1, 4, make([]byte, 16), 0)
+	w.Add(2, 5, make([]byte, 64), 0)
+	w.Add(3, 6, append([]byte{0x80}, make([]byte, 40)...), 0)
+	m, _ := exportertest.Run(t, exporter.Options{Stdin: &w.Buf}, "-")
 	got := fmt.Sprint(bundle.Counted(bundle.NotIP, &m.Accounts))
 	if want := "[{lldp 2} {arp 1} {can_socketcan 1} {stp 1} {usb_linux_mmapped 1} {wlan_beacon 1}]"; got != want {
 		t.Errorf("\n got %s\nwant %s", got, want)
@@ -191,13 +133,14 @@ func TestPacketsThatAreNotIPAreCountedByKind(t *testing.T) {
 
 // With a snap length of 38, each TCP header has 4 bytes: Ethernet 14, IPv4 20.
 func TestFourBytesOfTCPHavePorts(t *testing.T) {
-	w := newWire(1)
+	w := frames.NewFile(1)
 	for i, ip := range threeCalls("a", 100, 1) {
-		f := ethernetFrame(0x0800, nil, ip)
-		w.add(0, int64(i), f, len(f)-38)
+		f := frames.Ethernet(0x0800, nil, ip)
+		w.Add(0, int64(i), f, len(f)-38)
 	}
-	got, m := w.answers(t, "select string_agg(src_port || '>' || dst_port || ' ' || (src_packets + dst_packets) || ' ' || snap_cuts, ', ') from {flows}",
-		"select count(*) || ' ' || count(flow_id) from {packets}", "select sum(count)::varchar from {anomalies} where kind = 'header_cut'")
+	m, path := exportertest.Run(t, exporter.Options{Stdin: &w.Buf}, "-")
+	got := bundletest.Ask(t, path, "select string_agg(src_port || '>' || dst_port || ' ' || (src_packets + dst_packets) || ' ' || snap_cuts, ', ') from flows",
+		"select count(*) || ' ' || count(flow_id) from packets", "select sum(count)::varchar from anomalies where kind = 'header_cut'")
 	if want := "[40000>80 9 9 9 9 9]"; fmt.Sprint(got) != want || m.Accounts.Counters["packet"]["header_cut"] != 9 {
 		t.Errorf("got %v, want %s; %v", got, want, m.Accounts.Counters["packet"])
 	}
@@ -206,42 +149,42 @@ func TestFourBytesOfTCPHavePorts(t *testing.T) {
 // lookupParts is a DNS answer of more than 1,500 bytes in three fragments.
 func lookupParts() (query []byte, parts [3][]byte) {
 	question := []byte{3, 'b', 'i', 'g', 0, 0, 16, 0, 1}
-	query = udpPacket(7, 1, 53, 40000, 53, append([]byte{0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0}, question...))
+	query = frames.UDP(7, 1, 53, 40000, 53, append([]byte{0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0}, question...))
 	answer := append([]byte{0x12, 0x34, 0x81, 0x80, 0, 1, 0, 12, 0, 0, 0, 0}, question...)
 	for range 12 {
 		text := bytes.Repeat([]byte("x"), 200)
 		answer = append(answer, 0xc0, 12, 0, 16, 0, 1, 0, 0, 0, 60, 0, 201, 200)
 		answer = append(answer, text...)
 	}
-	udp := udpPacket(9, 53, 1, 53, 40000, answer)[20:]
+	udp := frames.UDP(9, 53, 1, 53, 40000, answer)[20:]
 	for i := range parts {
 		from, to, flags := i*1000, min((i+1)*1000, len(udp)), uint16(0x2000)
 		if i == 2 {
 			flags = 0
 		}
-		parts[i] = ipv4Packet(17, 77, uint16(from/8)|flags, 53, 1, udp[from:to])
+		parts[i] = frames.IPv4(17, 77, uint16(from/8)|flags, 53, 1, udp[from:to])
 	}
 	return query, parts
 }
 
 func TestFragmentsAreCountedInTheirConversation(t *testing.T) {
 	query, parts := lookupParts()
-	w := newWire(101)
-	w.add(0, 0, query, 0)
+	w := frames.NewFile(101)
+	w.Add(0, 0, query, 0)
 	for i, p := range parts {
-		w.add(0, int64(i+1)*100, p, 0)
+		w.Add(0, int64(i+1)*100, p, 0)
 	}
-	got, _ := w.answers(t, "select string_agg(src_packets || ' ' || dst_packets || ' ' || dst_bytes || ' ' || (last_ns - first_ns), ', ') from {flows}",
-		"select string_agg(complete || ' ' || coalesce(error, ''), ', ') from {calls}")
+	got := exportertest.Answers(t, &w.Buf, "select string_agg(src_packets || ' ' || dst_packets || ' ' || dst_bytes || ' ' || (last_ns - first_ns), ', ') from flows",
+		"select string_agg(complete || ' ' || coalesce(error, ''), ', ') from calls")
 	size := len(parts[0]) + len(parts[1]) + len(parts[2])
 	if want := fmt.Sprintf("[1 3 %d 300000 true ]", size); fmt.Sprint(got) != want {
 		t.Errorf("got %v, want %s", got, want)
 	}
-	w = newWire(101) // the number of a datagram in fragments is that of its first fragment
+	w = frames.NewFile(101) // the number of a datagram in fragments is that of its first fragment
 	for i, p := range parts {
-		w.add(0, int64(i)*100, p, 0)
+		w.Add(0, int64(i)*100, p, 0)
 	}
-	got, _ = w.answers(t, "select string_agg((last_ns - first_ns)::varchar, ', ') from {flows}")
+	got = exportertest.Answers(t, &w.Buf, "select string_agg((last_ns - first_ns)::varchar, ', ') from flows")
 	if got[0] != "200000" {
 		t.Errorf("a flow of %s ns, want 200000", got[0])
 	}
@@ -250,11 +193,11 @@ func TestFragmentsAreCountedInTheirConversation(t *testing.T) {
 // TestCutDatagramContradictsNothing has a question of which only the first fragment was captured, which is
 // shorter than a message of its protocol, and the answer.
 func TestCutDatagramContradictsNothing(t *testing.T) {
-	w := newWire(101)
-	ask := query(0, "a.example")
-	w.add(0, 0, ipv4Packet(17, 77, 0x2000, 1, 53, udpPacket(7, 1, 53, 40000, 53, []byte(ask))[20:36]), 0)
-	w.add(0, 100, udpPacket(9, 53, 1, 53, 40000, []byte(reply(ask, 1))), 0)
-	got, _ := w.answers(t, "select string_agg(protocol || ' ' || host || ' ' || coalesce(error, ''), ', ') from {calls}")
+	w := frames.NewFile(101)
+	ask := frames.Query(0, "a.example")
+	w.Add(0, 0, frames.IPv4(17, 77, 0x2000, 1, 53, frames.UDP(7, 1, 53, 40000, 53, []byte(ask))[20:36]), 0)
+	w.Add(0, 100, frames.UDP(9, 53, 1, 53, 40000, []byte(frames.Reply(ask, 1))), 0)
+	got := exportertest.Answers(t, &w.Buf, "select string_agg(protocol || ' ' || host || ' ' || coalesce(error, ''), ', ') from calls")
 	if want := "dns a.example no_request"; got[0] != want {
 		t.Errorf("got %q, want %q", got[0], want)
 	}
@@ -262,13 +205,14 @@ func TestCutDatagramContradictsNothing(t *testing.T) {
 
 func TestMissingFragmentIsAGapOfItsConversation(t *testing.T) {
 	query, parts := lookupParts()
-	w := newWire(101)
-	w.add(0, 0, query, 0)
-	w.add(0, 100, parts[0], 0)
-	w.add(0, 300, parts[2], 0)
-	got, m := w.answers(t, "select count(*)::varchar from {flows}", "select (gap_bytes > 1000) || ' ' || src_packets || ' ' || dst_packets from {flows}",
-		"select string_agg(complete || ' ' || coalesce(error, ''), ', ') from {calls}", "select string_agg(kind || ' ' || (flow_id is not null), ', ') from {anomalies} where kind = 'fragments_missing'",
-		"select count(*)::varchar from {packets}")
+	w := frames.NewFile(101)
+	w.Add(0, 0, query, 0)
+	w.Add(0, 100, parts[0], 0)
+	w.Add(0, 300, parts[2], 0)
+	m, path := exportertest.Run(t, exporter.Options{Stdin: &w.Buf}, "-")
+	got := bundletest.Ask(t, path, "select count(*)::varchar from flows", "select (gap_bytes > 1000) || ' ' || src_packets || ' ' || dst_packets from flows",
+		"select string_agg(complete || ' ' || coalesce(error, ''), ', ') from calls", "select string_agg(kind || ' ' || (flow_id is not null), ', ') from anomalies where kind = 'fragments_missing'",
+		"select count(*)::varchar from packets")
 	if got[0] != "1" || got[1] != "true 1 2" || strings.Contains(got[2], "no_response") || strings.Contains(got[2], "true") || got[3] != "fragments_missing true" || got[4] != "3" || m.Accounts.Packets != 3 {
 		t.Errorf("got %q, %d packets", got, m.Accounts.Packets)
 	}
@@ -290,28 +234,28 @@ func TestFirstFragmentMissing(t *testing.T) {
 		"fragments before the question":    {53, -200, 0, "no_response true false"},
 		"fragments a long time afterwards": {53, 90 * s, 200 * s, "no_response true false"},
 	} {
-		w := newWire(101)
+		w := frames.NewFile(101)
 		lost := func() {
 			for _, p := range parts[1:] {
 				p = bytes.Clone(p)
 				p[15] = c.from
-				w.add(0, c.at, p, 0)
+				w.Add(0, c.at, p, 0)
 			}
 		}
 		if c.at < 0 {
 			lost()
 		}
-		w.add(0, 0, query, 0)
+		w.Add(0, 0, query, 0)
 		if c.at > 0 {
 			lost()
 		}
 		if c.end > 0 {
-			w.add(0, c.end, udpPacket(8, 1, 99, 40001, 99, []byte("x")), 0)
+			w.Add(0, c.end, frames.UDP(8, 1, 99, 40001, 99, []byte("x")), 0)
 		} else {
-			w.add(0, 10*s, udpPacket(8, 1, 99, 40001, 99, []byte("x")), 0)
+			w.Add(0, 10*s, frames.UDP(8, 1, 99, 40001, 99, []byte("x")), 0)
 		}
-		got, _ := w.answers(t, "select kind || ' ' || packet_no || ' ' || detail from {anomalies} where flow_id is null",
-			"select error || ' ' || failed || ' ' || (select count(*) > 0 from {anomalies} where kind = 'fragments_missing' and flow_id is not null) from {calls} where protocol = 'dns'")
+		got := exportertest.Answers(t, &w.Buf, "select kind || ' ' || packet_no || ' ' || detail from anomalies where flow_id is null",
+			"select error || ' ' || failed || ' ' || (select count(*) > 0 from anomalies where kind = 'fragments_missing' and flow_id is not null) from calls where protocol = 'dns'")
 		for _, want := range []string{"fragments_missing ", "the first fragment of datagram", "(IP protocol 17)", "may be the one it answers"} {
 			if !strings.Contains(got[0], want) {
 				t.Errorf("%s: %q lacks %q", name, got[0], want)
@@ -328,11 +272,11 @@ func TestFirstFragmentMissing(t *testing.T) {
 func TestCopiedQuestionAtTheEnd(t *testing.T) {
 	query, _ := lookupParts()
 	for _, copies := range []int{0, 1, 2} {
-		w := newWire(101, 101, 101)
+		w := frames.NewFile(101, 101, 101)
 		for i := range copies + 1 {
-			w.add(i, int64(i)*20, query, 0)
+			w.Add(i, int64(i)*20, query, 0)
 		}
-		got, _ := w.answers(t, "select count(*) || ' ' || any_value(outcome) || ' ' || any_value(failed) from {calls}")
+		got := exportertest.Answers(t, &w.Buf, "select count(*) || ' ' || any_value(outcome) || ' ' || any_value(failed) from calls")
 		if want := "1 cut false"; got[0] != want {
 			t.Errorf("%d copies: %s, want %s", copies, got[0], want)
 		}
@@ -342,11 +286,11 @@ func TestCopiedQuestionAtTheEnd(t *testing.T) {
 // TestAnswerWithoutItsLastFragment: the call, not the next one, has the anomaly.
 func TestAnswerWithoutItsLastFragment(t *testing.T) {
 	query, parts := lookupParts()
-	w := newWire(101)
+	w := frames.NewFile(101)
 	for i, p := range [][]byte{query, parts[0], parts[1]} {
-		w.add(0, int64(i)*100, p, 0)
+		w.Add(0, int64(i)*100, p, 0)
 	}
-	got, _ := w.answers(t, "select string_agg(anomalies || ' ' || complete, ', ') from {calls}")
+	got := exportertest.Answers(t, &w.Buf, "select string_agg(anomalies || ' ' || complete, ', ') from calls")
 	if want := "1 false"; got[0] != want {
 		t.Errorf("%s, want %s", got[0], want)
 	}
@@ -355,13 +299,13 @@ func TestAnswerWithoutItsLastFragment(t *testing.T) {
 // TestManyFirstFragmentsMissing has more such datagrams than get a row each: the others share one.
 func TestManyFirstFragmentsMissing(t *testing.T) {
 	_, parts := lookupParts()
-	w := newWire(101)
+	w := frames.NewFile(101)
 	for i := range 1000 {
 		p := bytes.Clone(parts[1])
 		p[4], p[5] = byte(i>>8), byte(i)
-		w.add(0, int64(i), p, 0)
+		w.Add(0, int64(i), p, 0)
 	}
-	got, _ := w.answers(t, "select count(*) || ' ' || sum(count) from {anomalies} where kind = 'fragments_missing'")
+	got := exportertest.Answers(t, &w.Buf, "select count(*) || ' ' || sum(count) from anomalies where kind = 'fragments_missing'")
 	if want := "201 1000"; got[0] != want {
 		t.Errorf("%s, want %s", got[0], want)
 	}
