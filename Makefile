@@ -118,7 +118,9 @@ skips := .ci/allowed-skips.txt $(if $(filter-out 0,$(shell id -u)),.ci/skips-wit
 # Packages that start goroutines, and runs through all stages of the exporter. Not included:
 # recorder/agent and cli, because building a Kubernetes client and all commands with
 # the detector costs more than the tests: recorder/agent 160 s of processor time.
-RACE := ./exporter/dissect ./exporter/internal/... ./mcp ./mcp/door ./mcp/queue ./recorder ./recorder/keys ./recorder/ring
+# Most tests of proof and join make whole bundles; race-exporter runs a few of them.
+WHOLE := ./exporter/internal/proof ./exporter/internal/join
+RACE := ./exporter/dissect ./exporter/internal/columnar ./exporter/internal/flow ./exporter/internal/live ./exporter/internal/memory ./exporter/internal/parts ./exporter/internal/read ./exporter/internal/recording ./exporter/internal/round ./exporter/internal/stream ./mcp ./mcp/door ./mcp/queue ./recorder ./recorder/keys ./recorder/ring
 # Tests in these packages that only unit runs: they measure time, or repeat other tests of the same
 # goroutines in long loops.
 norace := StrippedPrograms|CostIsLinear|AnswersFitTheirBudget|PromptsWork|SkillWorks|ToolsRefuseInvalid|RecoveryAtEveryLength|Owners$$|PlaintextOf|NothingShowsASecret|NoTableContainsASecret|NoAnswerConfirmsAGuess|AnswersMatchTheDescription|RESTListsHave|PolicyOf|HostilePartsAreErrors|DuckDBReadsBack|RunawayQueries|Forgotten|KilledRecorder|LossesOfARestart
@@ -131,7 +133,7 @@ UNIT := $(GO) test -vet=off -timeout 40m -p $(shell expr $$(nproc) + 1) -json
 unit lake-unit accept sweeps: export GOGC := $(FEW_GC)
 # $(call gated,NAME,COMMAND,PACKAGES) runs the tests of packages.
 gated = set -o pipefail; .cache/testgate -json .cache/$(1).json -again "$(2)" $(skips) -- $(2) $(3) | tee .cache/$(1).txt
-LONGEST := $(addprefix ./,recorder cli exporter mcp exporter/dissect/all forensics kfl exporter/internal/read recorder/keys)
+LONGEST := $(addprefix ./,recorder cli cli/everyquestion exporter mcp exporter/dissect/all forensics kfl exporter/internal/read recorder/keys)
 unit: build .cache/testgate
 	$(call gated,unit,$(UNIT),-skip '$(SWEEPS)' $(LONGEST) $$($(GO) list ./... | grep -v '/internal/acceptance$$'))
 
@@ -145,7 +147,7 @@ generators:
 # Tests that repeat one comparison over every sample, question, secret or place of a capture, which takes each
 # a minute of processor time. Other tests make the same comparison once or a few times.
 SWEEPS := ^Test(StateStaysInTheBudget|LyingLengths|PeakMemory|TruncatedCaptures|LostPackets|NothingShowsASecret|NoTableContainsASecret|NoAnswerConfirmsAGuess|AnswersMatchTheDescription|OverlappingBundlesHaveEachCallOnce|EachCallEqualsCall|AbsentProtocolsAnswerTheSame|StrippedProgramsHaveTheSameFunctions|ReturnsMatchTheDisassembler|NoTextActsOnATerminal|NoTimeMakesAnAnswerFail)$$
-SWEPT := ./exporter ./exporter/dissect/all ./exporter/dissect/quic ./exporter/dissect/ws ./mcp ./forensics ./kfl ./recorder/keys ./cli
+SWEPT := ./exporter ./exporter/dissect/all ./exporter/dissect/quic ./exporter/dissect/ws ./mcp ./forensics ./kfl ./recorder/keys ./cli/everyquestion
 sweeps: .cache/testgate
 	$(call gated,sweeps,$(UNIT),-run '$(SWEEPS)' $(SWEPT))
 
@@ -155,7 +157,7 @@ accept: .cache/testgate
 RACED := $(GO) test -vet=off -race -timeout 20m
 race: .cache/testgate
 	$(call gated,race,$(RACED) -json,-skip '^Test($(norace))' $(RACE))
-	$(call gated,race-exporter,$(RACED) -json,-run '^(TestFloodsGiveTheSameBytes|TestTranslatedConnectionIsOne|TestTranslatedDatagramsAreOneCall|TestNetworks.*|TestEventsOfASegment|TestTheRecorderBeginsAgain|TestALiveBundleIsBounded)$$' ./exporter)
+	$(call gated,race-exporter,$(RACED) -json,-run '^Test(FloodsGiveTheSameBytes|TranslatedConnectionIsOne|TranslatedDatagramsAreOneCall|Networks.*|EventsOfASegment|TheRecorderBeginsAgain|ALiveBundleIsBounded|QUIC.*|SocketViews|Settled|NamesAre.*|OverlappingBundlesAgree)$$' ./exporter $(WHOLE))
 
 .PHONY: .cache/testgate
 .cache/testgate:

@@ -1,4 +1,4 @@
-package cli
+package cli_test
 
 import (
 	"bytes"
@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/cli/clitest"
 	"github.com/pcapsule/pcapsule/cli/exit"
 )
 
@@ -14,9 +15,8 @@ func TestReportCommand(t *testing.T) {
 	dir := t.TempDir()
 	bundle, page := filepath.Join(dir, "a.pcapsule"), filepath.Join(dir, "a.html")
 	run := func(args ...string) (int, string) {
-		var out, errOut bytes.Buffer
-		code := Main(args, strings.NewReader(""), &out, &errOut)
-		return code, out.String() + errOut.String()
+		code, out, errOut := clitest.Run(args...)
+		return code, out + errOut
 	}
 	if code, output := run("bundle", filepath.Join("..", "samples", "dns.pcap"), "-o", bundle); code != exit.Done {
 		t.Fatalf("making a bundle: exit %d\n%s", code, output)

@@ -1,7 +1,6 @@
-package cli
+package cli_test
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pcapsule/pcapsule/cli"
+	"github.com/pcapsule/pcapsule/cli/clitest"
 	"github.com/pcapsule/pcapsule/cli/exit"
 )
 
@@ -18,9 +19,8 @@ import (
 func TestEveryQuestionEnds(t *testing.T) {
 	bundle := filepath.Join(t.TempDir(), "h.pcapsule")
 	run := func(args ...string) (int, string) {
-		var out, stderr bytes.Buffer
-		code := Main(args, strings.NewReader(""), &out, &stderr)
-		return code, stderr.String()
+		code, _, stderr := clitest.Run(args...)
+		return code, stderr
 	}
 	if code, text := run("bundle", "../samples/http1.pcapng", "-o", bundle); code != 0 {
 		t.Fatal(text)
@@ -71,7 +71,7 @@ func TestEveryQuestionEnds(t *testing.T) {
 			t.Errorf("pcapsule %q: exit code %d: %s", args, code, text)
 		}
 	}
-	each((&env{}).root(), "")
+	each(cli.Root(), "")
 	if asked < 25 {
 		t.Errorf("only %d commands were run", asked)
 	}

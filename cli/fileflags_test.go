@@ -1,7 +1,6 @@
-package cli
+package cli_test
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -12,6 +11,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/pcapsule/pcapsule/cli"
+	"github.com/pcapsule/pcapsule/cli/clitest"
 	"github.com/pcapsule/pcapsule/cli/exit"
 )
 
@@ -52,11 +53,8 @@ func TestFilesOfFlags(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	var said bytes.Buffer
 	for _, args := range [][]string{{"report", p.bundle, "-o", "r.html"}, {"custody", "show", p.bundle}} {
-		if code := Main(args, nil, &said, &said); code != exit.Done {
-			t.Fatal(said.String())
-		}
+		clitest.Done(t, args...)
 	}
 	base := map[string][]string{
 		"bundle": {capture, "-o", "n.pcapsule"}, "info": {capture}, "ask": {capture, "--external"}, "check": {capture, p.rules}, "query": {capture, "dns"}, "sql": {capture, "SELECT 1"},
@@ -76,7 +74,7 @@ func TestFilesOfFlags(t *testing.T) {
 	}
 	outputs := []string{"n.pcapsule", "n.pcapng", "n.html", "n.json", "n.handover", "n.tsq", "n", "r.html.dsse.json"}
 	seen := map[string]bool{}
-	leaves((&env{}).root(), nil, func(c *cobra.Command, path []string) {
+	leaves(cli.Root(), nil, func(c *cobra.Command, path []string) {
 		command := strings.Join(path, " ")
 		if path[0] == "lake" { // has the flags of others; the rest is pcapsule-lake's
 			return

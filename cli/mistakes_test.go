@@ -1,7 +1,6 @@
-package cli
+package cli_test
 
 import (
-	"bytes"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -11,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pcapsule/pcapsule/cli"
+	"github.com/pcapsule/pcapsule/cli/clitest"
 	"github.com/pcapsule/pcapsule/cli/exit"
 )
 
@@ -35,7 +36,7 @@ func TestMistakes(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	t.Setenv("PATH", "")
 	for _, width := range []int{60, 80, 120} {
-		leaves((&env{}).root(), nil, func(c *cobra.Command, path []string) {
+		leaves(cli.Root(), nil, func(c *cobra.Command, path []string) {
 			mistakes := [][]string{{"--nosuch"}}
 			if names := arguments(c.Use); len(names) > 0 && strings.Join(path, " ") != "kfl complete" { // which completes anything
 				mistakes = append(mistakes, nil, names)
@@ -79,7 +80,6 @@ func arguments(use string) (names []string) {
 func mistaken(t *testing.T, width int, args []string) (out, errOut string, code int) {
 	t.Helper()
 	t.Setenv("COLUMNS", strconv.Itoa(width))
-	var o, e bytes.Buffer
-	code = Main(args, strings.NewReader(""), &o, &e)
-	return o.String(), e.String(), code
+	code, out, errOut = clitest.Run(args...)
+	return out, errOut, code
 }

@@ -1,4 +1,4 @@
-package cli
+package cli_test
 
 import (
 	"bytes"
@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/cli"
+	"github.com/pcapsule/pcapsule/cli/clitest"
 	"github.com/pcapsule/pcapsule/cli/exit"
 )
 
@@ -22,10 +24,7 @@ func placeFor(t *testing.T) *place {
 	if err := os.WriteFile(p.rules, []byte("version: 1\nrules: [{name: x, calls: dns, count: {min: 1}}]\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	var said bytes.Buffer
-	if code := Main([]string{"bundle", p.capture, "-o", p.bundle}, strings.NewReader(""), &said, &said); code != exit.Done {
-		t.Fatal(said.String())
-	}
+	clitest.Done(t, "bundle", p.capture, "-o", p.bundle)
 	return p
 }
 
@@ -44,7 +43,7 @@ func TestEveryCommandNoticesAFullOutput(t *testing.T) {
 		"merge": {"--help"}, "handover": {p.bundle, "--to", "Ann", "-o", filepath.Join(filepath.Dir(out), "handover")}, "receive": {"--help"}, "reveal": {"--help"},
 		"fetch": {"--help"}, "tail": {"--help"}, "protocols": {}, "store": {"--help"}, "lake": {"--help"}, "kubectl": {"--help"}, "objects": {p.bundle, "--format", "json"},
 	}
-	for _, c := range (&env{}).root().Commands() {
+	for _, c := range cli.Root().Commands() {
 		args, ok := rows[c.Name()]
 		if !ok {
 			if !c.Hidden {
@@ -57,7 +56,7 @@ func TestEveryCommandNoticesAFullOutput(t *testing.T) {
 			t.Skip("needs /dev/full: ", err)
 		}
 		var said bytes.Buffer
-		code := Main(append([]string{c.Name()}, args...), strings.NewReader(p.script), full, &said)
+		code := cli.Main(append([]string{c.Name()}, args...), strings.NewReader(p.script), full, &said)
 		full.Close()
 		if code != exit.Disk || !strings.Contains(said.String(), "writing standard output: no space left on device\nhint: the output is incomplete") {
 			t.Errorf("%s %q: exit code %d, want %d: %s", c.Name(), args, code, exit.Disk, said.String())
@@ -100,18 +99,18 @@ func TestPlacesThatCannotBeWritten(t *testing.T) {
 				if options != "ro" {
 					_ = os.WriteFile(filepath.Join(disk, "fill"), make([]byte, 1<<20), 0o600) // as much as fits
 				}
-				before := names(t, disk)
+				before := clitest.Names(t, disk)
 				if tt.variable != "" {
 					t.Setenv(tt.variable, disk)
 				}
 				for _, args := range tt.commands {
 					var said bytes.Buffer
-					code := Main(args, strings.NewReader(p.script), &bytes.Buffer{}, &said)
+					code := cli.Main(args, strings.NewReader(p.script), &bytes.Buffer{}, &said)
 					if code != tt.code || !strings.Contains(said.String(), tt.hint[options]) {
 						t.Errorf("%q: exit code %d, want %d and %q: %s", args, code, tt.code, tt.hint[options], said.String())
 					}
 				}
-				if left := names(t, disk); tt.variable == "" && strings.Join(left, " ") != strings.Join(before, " ") {
+				if left := clitest.Names(t, disk); tt.variable == "" && strings.Join(left, " ") != strings.Join(before, " ") {
 					t.Errorf("left behind: %q", left)
 				}
 			})

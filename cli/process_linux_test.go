@@ -1,10 +1,9 @@
-package cli
+package cli_test
 
 import (
 	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -17,43 +16,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pcapsule/pcapsule/cli/clitest"
 	"github.com/pcapsule/pcapsule/cli/exit"
 )
-
-// program is pcapsule as a child process with a deadline.
-func program(t *testing.T, args ...string) (*exec.Cmd, *bytes.Buffer) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	t.Cleanup(cancel)
-	c := exec.CommandContext(ctx, "pcapsule", args...)
-	var stderr bytes.Buffer
-	c.Stderr = &stderr
-	return c, &stderr
-}
-
-func exitOf(t *testing.T, err error) int {
-	t.Helper()
-	var e *exec.ExitError
-	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &e):
-		return e.ExitCode()
-	}
-	t.Fatal(err)
-	return -1
-}
-
-func names(t *testing.T, dir string) (out []string) {
-	t.Helper()
-	list, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range list {
-		out = append(out, f.Name())
-	}
-	return out
-}
 
 // hangup is SIGHUP, or SIGTERM if SIGHUP is ignored, as below nohup.
 func hangup() os.Signal {
@@ -99,7 +64,7 @@ func TestInterruptLeavesNothing(t *testing.T) {
 			if stderr != "interrupted; nothing was left behind\n" {
 				t.Errorf("it printed %q", stderr)
 			}
-			if left := names(t, dir); len(left) > 0 {
+			if left := clitest.Names(t, dir); len(left) > 0 {
 				t.Errorf("left behind: %q", left)
 			}
 		})
@@ -110,7 +75,7 @@ func TestInterruptLeavesNothing(t *testing.T) {
 // interrupts it: when the output folder appears if folder is set, or else after wait. Code
 // -1 means that the signal killed the program.
 func interrupted(t *testing.T, dir string, data []byte, by os.Signal, folder bool, wait time.Duration) (code int, stderr string) {
-	c, text := program(t, "bundle", "-", "-o", filepath.Join(dir, "live.pcapsule"))
+	c, text := clitest.Program(t, "bundle", "-", "-o", filepath.Join(dir, "live.pcapsule"))
 	in, err := c.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -121,7 +86,7 @@ func interrupted(t *testing.T, dir string, data []byte, by os.Signal, folder boo
 	}
 	go io.Copy(in, bytes.NewReader(data))
 	if folder {
-		for end := time.Now().Add(30 * time.Second); len(names(t, dir)) == 0; time.Sleep(10 * time.Millisecond) {
+		for end := time.Now().Add(30 * time.Second); len(clitest.Names(t, dir)) == 0; time.Sleep(10 * time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatal("no hidden folder was seen")
 			}
@@ -132,18 +97,18 @@ func interrupted(t *testing.T, dir string, data []byte, by os.Signal, folder boo
 	if err := c.Process.Signal(by); err != nil {
 		t.Fatal(err)
 	}
-	return exitOf(t, c.Wait()), text.String()
+	return clitest.ExitCode(t, c.Wait()), text.String()
 }
 
 // The usual end of a server is a signal, which is no error: a service manager would report one.
 func TestServersEndWithoutAnError(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.pcapsule")
-	if c, stderr := program(t, "bundle", "../samples/dns.pcap", "-o", path); c.Run() != nil {
+	if c, stderr := clitest.Program(t, "bundle", "../samples/dns.pcap", "-o", path); c.Run() != nil {
 		t.Fatal(stderr)
 	}
 	for _, args := range [][]string{{"serve", path, "--addr", "127.0.0.1:0"}, {"mcp", path}} {
 		for _, by := range []os.Signal{os.Interrupt, syscall.SIGTERM, hangup()} {
-			c, _ := program(t, args...)
+			c, _ := clitest.Program(t, args...)
 			c.Stderr = nil
 			printed, err := c.StderrPipe()
 			if err != nil {
@@ -172,7 +137,7 @@ func TestServersEndWithoutAnError(t *testing.T) {
 			if rest, _ := io.ReadAll(printed); len(rest) > 0 {
 				t.Errorf("%s printed %q after %s", args[0], rest, by)
 			}
-			if code := exitOf(t, c.Wait()); code != exit.Done {
+			if code := clitest.ExitCode(t, c.Wait()); code != exit.Done {
 				t.Errorf("%s: exit code %d after %s", args[0], code, by)
 			}
 		}
@@ -182,17 +147,17 @@ func TestServersEndWithoutAnError(t *testing.T) {
 func TestInterruptOfAQuery(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "a.pcapsule")
-	c, _ := program(t, "bundle", "../samples/dns.pcap", "-o", path)
+	c, _ := clitest.Program(t, "bundle", "../samples/dns.pcap", "-o", path)
 	if err := c.Run(); err != nil {
 		t.Fatal(err)
 	}
-	c, stderr := program(t, "sql", path, "select count(*) from range(1000000) a, range(1000000) b, range(1000) c where a.range + b.range = c.range * 7", "--deadline", "0")
+	c, stderr := clitest.Program(t, "sql", path, "select count(*) from range(1000000) a, range(1000000) b, range(1000) c where a.range + b.range = c.range * 7", "--deadline", "0")
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
 	time.Sleep(3 * time.Second)
 	c.Process.Signal(os.Interrupt)
-	if code := exitOf(t, c.Wait()); code != exit.Interrupted {
+	if code := clitest.ExitCode(t, c.Wait()); code != exit.Interrupted {
 		t.Errorf("exit code %d, want %d: %s", code, exit.Interrupted, stderr)
 	}
 }
@@ -207,7 +172,7 @@ func TestFullDiskLeavesNothing(t *testing.T) {
 	}
 	defer syscall.Unmount(disk, 0)
 	whole := filepath.Join(t.TempDir(), "a.pcapsule")
-	c, _ := program(t, "bundle", "../samples/shop.pcapng", "-o", whole)
+	c, _ := clitest.Program(t, "bundle", "../samples/shop.pcapng", "-o", whole)
 	if err := c.Run(); err != nil {
 		t.Fatal(err)
 	}
@@ -221,14 +186,14 @@ func TestFullDiskLeavesNothing(t *testing.T) {
 		{"report", []string{"report", whole, "--json", "-o", filepath.Join(disk, "a.json")}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c, stderr := program(t, tt.args...)
-			if code := exitOf(t, c.Run()); code != exit.Disk {
+			c, stderr := clitest.Program(t, tt.args...)
+			if code := clitest.ExitCode(t, c.Run()); code != exit.Disk {
 				t.Errorf("exit code %d, want %d", code, exit.Disk)
 			}
 			if !strings.Contains(stderr.String(), "no space left on device") || !strings.Contains(stderr.String(), "hint: ") {
 				t.Errorf("it printed %q", stderr)
 			}
-			if left := names(t, disk); len(left) > 0 {
+			if left := clitest.Names(t, disk); len(left) > 0 {
 				t.Errorf("left behind: %q", left)
 			}
 		})
@@ -266,14 +231,14 @@ func recordOnFullDisk(t *testing.T, size string) {
 			time.Sleep(100 * time.Microsecond)
 		}
 	}()
-	c, stderr := program(t, "record", "--capture=interfaces", "-i", "lo", "-w", out, "--duration", "50s", "udp port 9")
-	if code := exitOf(t, c.Run()); code != exit.Disk {
+	c, stderr := clitest.Program(t, "record", "--capture=interfaces", "-i", "lo", "-w", out, "--duration", "50s", "udp port 9")
+	if code := clitest.ExitCode(t, c.Run()); code != exit.Disk {
 		t.Errorf("exit code %d, want %d", code, exit.Disk)
 	}
 	if !strings.Contains(stderr.String(), "no space left on device; "+out+" is readable and has ") || !strings.Contains(stderr.String(), "hint: free space, and record into another file") {
 		t.Errorf("it printed %q", stderr)
 	}
-	if c, stderr = program(t, "bundle", "--strict", out, "-o", filepath.Join(t.TempDir(), "a.pcapsule")); exitOf(t, c.Run()) != exit.Done {
+	if c, stderr = clitest.Program(t, "bundle", "--strict", out, "-o", filepath.Join(t.TempDir(), "a.pcapsule")); clitest.ExitCode(t, c.Run()) != exit.Done {
 		t.Errorf("reading it: %q", stderr)
 	}
 }
@@ -287,8 +252,8 @@ func TestReadOnlyDisk(t *testing.T) {
 		t.Skip("needs CAP_SYS_ADMIN: ", err)
 	}
 	defer syscall.Unmount(disk, 0)
-	c, stderr := program(t, "bundle", "../samples/dns.pcap", "-o", filepath.Join(disk, "a.pcapsule"))
-	if code := exitOf(t, c.Run()); code != exit.Disk || !strings.Contains(stderr.String(), "read-only") {
+	c, stderr := clitest.Program(t, "bundle", "../samples/dns.pcap", "-o", filepath.Join(disk, "a.pcapsule"))
+	if code := clitest.ExitCode(t, c.Run()); code != exit.Disk || !strings.Contains(stderr.String(), "read-only") {
 		t.Errorf("exit code %d, want %d: %s", code, exit.Disk, stderr)
 	}
 }
@@ -340,14 +305,14 @@ func TestFoldersOfOthers(t *testing.T) {
 		{"a bundle in a folder that is not readable", []string{"info", filepath.Join(closed, "a.pcapsule")}, exit.NotCapture},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c, stderr := program(t, tt.args...)
+			c, stderr := clitest.Program(t, tt.args...)
 			c.Path = reachable
 			c.Env = []string{"HOME=" + open, "TMPDIR=" + open}
 			asNobody(c)
-			if code := exitOf(t, c.Run()); code != tt.code || !strings.Contains(stderr.String(), "hint: check ") {
+			if code := clitest.ExitCode(t, c.Run()); code != tt.code || !strings.Contains(stderr.String(), "hint: check ") {
 				t.Errorf("exit code %d, want %d: %s", code, tt.code, stderr)
 			}
-			if left := names(t, open); len(left) > 0 {
+			if left := clitest.Names(t, open); len(left) > 0 {
 				t.Errorf("left behind: %q", left)
 			}
 		})

@@ -1,4 +1,4 @@
-package cli
+package cli_test
 
 import (
 	"archive/zip"
@@ -17,17 +17,13 @@ import (
 	"github.com/parquet-go/parquet-go"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/pcapsule/pcapsule/cli/clitest"
 	"github.com/pcapsule/pcapsule/cli/scripttest"
-	"github.com/pcapsule/pcapsule/forensics/worker"
+	"github.com/pcapsule/pcapsule/recorder/ring"
+	"github.com/pcapsule/pcapsule/recorder/ring/ringtest"
 )
 
-func TestMain(m *testing.M) {
-	worker.Main()
-	testscript.Main(m, map[string]func(){
-		"pcapsule": func() { os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
-		"tlstalk":  tlsTalk,
-	})
-}
+func TestMain(m *testing.M) { clitest.Main(m, nil) }
 
 // TestScript runs testdata/script. In addition to testscript's commands, a script can use
 //
@@ -172,4 +168,17 @@ func bomb(ts *testscript.TestScript, _ bool, args []string) {
 	_, err = f.Write(bytes.Repeat(frame.Bytes(), 128))
 	ts.Check(err)
 	ts.Check(f.Close())
+}
+
+// ringOf writes the packets of a capture with one link type into a ring.
+func ringOf(ts *testscript.TestScript, _ bool, args []string) {
+	data, err := os.ReadFile(ts.MkAbs(args[1]))
+	ts.Check(err)
+	names, err := ringtest.Fill(ts.MkAbs(args[0]), data, 1, 50)
+	ts.Check(err)
+	if len(args) > 2 {
+		keys, err := os.ReadFile(ts.MkAbs(args[2]))
+		ts.Check(err)
+		ts.Check(os.WriteFile(filepath.Join(ts.MkAbs(args[0]), names[0].Side(ring.KeysKind)), keys, 0o600))
+	}
 }

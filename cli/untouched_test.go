@@ -1,7 +1,6 @@
-package cli
+package cli_test
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"fmt"
 	"io/fs"
@@ -14,6 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pcapsule/pcapsule/cli"
+	"github.com/pcapsule/pcapsule/cli/clitest"
 	"github.com/pcapsule/pcapsule/cli/exit"
 )
 
@@ -77,7 +78,7 @@ func TestReadingWritesNothing(t *testing.T) {
 			walk(sub)
 		}
 	}
-	walk((&env{}).root())
+	walk(cli.Root())
 }
 
 // world is a folder with one file of each kind.
@@ -104,10 +105,7 @@ func newWorld(t *testing.T) *world {
 	}
 	store := "file://" + filepath.ToSlash(filepath.Join(dir, "volume"))
 	for _, args := range [][]string{{"bundle", "shop.pcapng", "-o", "shop.pcapsule"}, {"store", "push", "shop.pcapsule", store}, {"report", "shop.pcapsule", "-o", "r.json"}} {
-		var out, errOut bytes.Buffer
-		if code := Main(args, strings.NewReader(""), &out, &errOut); code != exit.Done {
-			t.Fatalf("%q: exit %d\n%s", args, code, errOut.String())
-		}
+		clitest.Done(t, args...)
 	}
 	return &world{dir, map[string]string{"B": "shop.pcapsule", "C": "shop.pcapng", "T": "notes.txt", "S": store, "R": "r.json", "RULES": "rules.yaml", "S/shop.pcapsule": store + "/shop.pcapsule"}}
 }
@@ -138,8 +136,7 @@ func (w *world) untouched(t *testing.T, args []string, fails bool) {
 		}
 	}
 	before := w.files(t)
-	var out, errOut bytes.Buffer
-	code := Main(args, strings.NewReader(""), &out, &errOut)
+	code, out, errOut := clitest.Run(args...)
 	after := w.files(t)
 	for name := range maps.Keys(after) {
 		if before[name] != after[name] && !(fails && name == ".") { // a command that fails may remove what it began
@@ -152,8 +149,8 @@ func (w *world) untouched(t *testing.T, args []string, fails bool) {
 	if len(before) > len(after) {
 		t.Errorf("%q removed a file", args)
 	}
-	if fails && (code == exit.Done || out.Len() > 0 || !strings.HasPrefix(errOut.String(), "error: ") || strings.Count(errOut.String(), "\nhint: ") != 1) {
-		t.Errorf("%q: exit %d, output %q, errors:\n%s", args, code, out.String(), errOut.String())
+	if fails && (code == exit.Done || out != "" || !strings.HasPrefix(errOut, "error: ") || strings.Count(errOut, "\nhint: ") != 1) {
+		t.Errorf("%q: exit %d, output %q, errors:\n%s", args, code, out, errOut)
 	}
 }
 

@@ -1,25 +1,17 @@
-package cli
+package cli_test
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
-)
 
-// ranAt runs the program with a screen of width columns.
-func ranAt(t *testing.T, width int, args ...string) (out, errOut string) {
-	t.Helper()
-	t.Setenv("COLUMNS", strconv.Itoa(width))
-	var o, e bytes.Buffer
-	Main(args, strings.NewReader(""), &o, &e)
-	return o.String(), e.String()
-}
+	"github.com/pcapsule/pcapsule/cli"
+	"github.com/pcapsule/pcapsule/cli/clitest"
+)
 
 // fits fails the test if a line is wider than the screen, unless a word or a quoted argument
 // of a command fills most of it: text to be copied is not broken.
@@ -47,9 +39,9 @@ func TestHelpFits(t *testing.T) {
 		}
 	}
 	for _, width := range []int{60, 80, 120} {
-		each((&env{}).root(), nil, func(path []string) {
+		each(cli.Root(), nil, func(path []string) {
 			args := append(path, "--help")
-			out, _ := ranAt(t, width, args...)
+			out, _ := clitest.At(t, width, args...)
 			if !strings.Contains(out, "Usage:") {
 				t.Errorf("%q has no usage:\n%s", args, out)
 			}
@@ -61,7 +53,7 @@ func TestHelpFits(t *testing.T) {
 // TestAnswersFit checks an answer of every kind at three widths.
 func TestAnswersFit(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "shop.pcapsule")
-	ranAt(t, 80, "bundle", "../samples/shop.pcapng", "--kube", "../samples/shop.kube.json", "-o", dir)
+	clitest.At(t, 80, "bundle", "../samples/shop.pcapng", "--kube", "../samples/shop.kube.json", "-o", dir)
 	if _, err := os.Stat(dir); err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +81,7 @@ func TestAnswersFit(t *testing.T) {
 			{"schema", "calls"},
 			{"kfl", "fields", "stat"},
 		} {
-			out, errOut := ranAt(t, width, args...)
+			out, errOut := clitest.At(t, width, args...)
 			if out == "" {
 				t.Errorf("%q printed nothing: %s", args, errOut)
 			}

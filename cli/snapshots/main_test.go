@@ -1,14 +1,9 @@
-package snapshots
+package snapshots_test
 
 import (
-	"os"
 	"testing"
 
-	"github.com/pcapsule/pcapsule/forensics/worker"
+	"github.com/pcapsule/pcapsule/cli/clitest"
 )
 
-// TestMain makes the test its own database worker.
-func TestMain(m *testing.M) {
-	worker.Main()
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { clitest.Main(m, nil) }

@@ -1,4 +1,4 @@
-package cli
+package everyquestion_test
 
 import (
 	"path/filepath"
@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/cli/clitest"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
 	"github.com/pcapsule/pcapsule/mcp/tools"
@@ -16,7 +17,7 @@ import (
 // share, all but the first get one of its values.
 func TestValuesOfQuestions(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s.pcapsule")
-	ranAt(t, 80, "bundle", "../samples/dns.pcap", "-o", dir)
+	clitest.At(t, 80, "bundle", "../../samples/dns.pcap", "-o", dir)
 	needs := map[string][]string{"audit_access": {"--service", "x"}, "search_content": {"--text", "abcd"}}
 	fields, shared := 0, map[string]bool{}
 	for _, q := range all.Questions() {
@@ -26,9 +27,9 @@ func TestValuesOfQuestions(t *testing.T) {
 				continue
 			}
 			fields++
-			flag := "--" + dashed(name)
+			flag := "--" + clitest.Dashed(name)
 			args := append([]string{"ask", q.Name, dir}, needs[q.Name]...)
-			_, said := ranAt(t, 1000, append(slices.Clip(args), flag, "bogus")...)
+			_, said := clitest.At(t, 1000, append(slices.Clip(args), flag, "bogus")...)
 			last := len(values) - 1
 			if want := "must be " + strings.Join(values[:last], ", ") + " or " + values[last] + ", not"; !strings.Contains(said, want) || !strings.Contains(said, flag) {
 				t.Errorf("%q: %s; allowed are %q", args, said, values)
@@ -42,11 +43,11 @@ func TestValuesOfQuestions(t *testing.T) {
 				shared[key] = true
 			}
 			for _, v := range values {
-				if _, said := ranAt(t, 1000, append(slices.Clip(args), flag, v)...); strings.Contains(said, "error:") {
+				if _, said := clitest.At(t, 1000, append(slices.Clip(args), flag, v)...); strings.Contains(said, "error:") {
 					t.Errorf("%q %s %q: %s", args, flag, v, said)
 				}
 			}
-			offered, _ := ranAt(t, 1000, "__complete", "ask", dashed(q.Name), flag, "")
+			offered, _ := clitest.At(t, 1000, "__complete", "ask", clitest.Dashed(q.Name), flag, "")
 			for _, v := range ask.Allowed(s) {
 				if !slices.Contains(strings.Split(offered, "\n"), v) {
 					t.Errorf("%s of %s: completion does not offer %q", flag, q.Name, v)

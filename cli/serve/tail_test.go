@@ -1,10 +1,12 @@
-package cli
+package serve_test
 
 import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/pcapsule/pcapsule/cli/clitest"
 )
 
 // TestTailOfAnotherServer asks servers that are not pcapsule serve, and one that refuses.
@@ -29,7 +31,7 @@ func TestTailOfAnotherServer(t *testing.T) {
 			w.WriteHeader(c.status)
 			_, _ = w.Write([]byte(c.text))
 		}))
-		_, said := ranAt(t, 1000, "tail", "http", "--server", srv.URL)
+		_, said := clitest.At(t, 1000, "tail", "http", "--server", srv.URL)
 		srv.Close()
 		if !strings.Contains(said, c.want) || strings.Count(said, "\n") > 2 || strings.Contains(said, "<") {
 			t.Errorf("%d: %s; want %s", c.status, said, c.want)

@@ -1,4 +1,4 @@
-package cli
+package kubectl_test
 
 import (
 	"encoding/json"
@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pcapsule/pcapsule/cli/clitest"
 	"github.com/pcapsule/pcapsule/cli/exit"
 	"github.com/pcapsule/pcapsule/cli/kubectl"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
@@ -88,9 +89,7 @@ func (c *cluster) read(name string) string {
 // run runs the plugin.
 func (c *cluster) run(args ...string) (code int, out, errOut string) {
 	c.t.Helper()
-	var o, e strings.Builder
-	code = Main(kubectl.Args(append([]string{"/usr/bin/" + kubectl.Plugin}, args...)), strings.NewReader(""), &o, &e)
-	return code, o.String(), e.String()
+	return clitest.Run(kubectl.Args(append([]string{"/usr/bin/" + kubectl.Plugin}, args...))...)
 }
 
 // TestKubectlSnapshot makes a snapshot, waits for it and gets its bundles.

@@ -1,4 +1,4 @@
-package cli
+package everyquestion_test
 
 import (
 	"bytes"
@@ -6,9 +6,9 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/cli/clitest"
 	"github.com/pcapsule/pcapsule/cli/exit"
 )
 
@@ -90,9 +90,8 @@ func TestNoTimeMakesAnAnswerFail(t *testing.T) {
 				{"ask", "get-capacity", path},
 				{"report", path, "-o", filepath.Join(dir, "a.html")},
 			} {
-				var out, stderr bytes.Buffer
-				if code := Main(args, strings.NewReader(""), &out, &stderr); code != exit.Done {
-					t.Errorf("%v: exit code %d: %s", args[:2], code, stderr.String())
+				if code, _, stderr := clitest.Run(args...); code != exit.Done {
+					t.Errorf("%v: exit code %d: %s", args[:2], code, stderr)
 				}
 			}
 		})

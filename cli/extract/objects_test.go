@@ -1,4 +1,4 @@
-package cli
+package extract_test
 
 import (
 	"bytes"
@@ -12,17 +12,18 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/cli/clitest"
 	"github.com/pcapsule/pcapsule/cli/exit"
 	"github.com/pcapsule/pcapsule/cli/extract"
 )
 
-const filesSample = "../samples/files.pcapng"
+const filesSample = "../../samples/files.pcapng"
 
 // filesBundle is a bundle of the sample in which curl and a mail client transfer files.
 func filesBundle(t *testing.T) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "files.pcapsule")
-	printed(t, "bundle", filesSample, "-o", path)
+	clitest.Done(t, "bundle", filesSample, "-o", path)
 	return path
 }
 
@@ -48,7 +49,7 @@ func extracted(t *testing.T, dir string) (list []extract.Entry) {
 func TestFilesAreWhatTheClientHas(t *testing.T) {
 	b := filesBundle(t)
 	dir := filepath.Join(t.TempDir(), "out")
-	printed(t, "objects", b, "--extract", dir)
+	clitest.Done(t, "objects", b, "--extract", dir)
 	var got, want []string
 	for _, e := range extracted(t, dir) {
 		info, err := os.Stat(filepath.Join(dir, e.File))
@@ -64,7 +65,7 @@ func TestFilesAreWhatTheClientHas(t *testing.T) {
 		}
 		got = append(got, fmt.Sprintf("%s\t%s\t%d\t%x\t%v", e.Protocol, e.Name, len(data), sha256.Sum256(data), e.Complete))
 	}
-	said, err := os.ReadFile("../samples/files.said.tsv")
+	said, err := os.ReadFile("../../samples/files.said.tsv")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,13 +79,13 @@ func TestFilesAreWhatTheClientHas(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	if list := printed(t, "objects", b, `ftp`, "--name", "data.*", "--direction", "download", "--columns", "size,complete", "--format", "csv"); strings.Count(list, "20000,true") != 4 {
+	if list := clitest.Done(t, "objects", b, `ftp`, "--name", "data.*", "--direction", "download", "--columns", "size,complete", "--format", "csv"); strings.Count(list, "20000,true") != 4 {
 		t.Errorf("downloads by FTP:\n%s", list)
 	}
-	if answer := printed(t, "ask", "list-objects", b, "--type", "application/zip", "--json"); strings.Count(answer, `"object_id"`) != 3 || !strings.Contains(answer, `"total_objects": 3`) {
+	if answer := clitest.Done(t, "ask", "list-objects", b, "--type", "application/zip", "--json"); strings.Count(answer, `"object_id"`) != 3 || !strings.Contains(answer, `"total_objects": 3`) {
 		t.Errorf("archives:\n%s", answer)
 	}
-	if found := printed(t, "ask", "list-findings", b, "--names", "risky-file"); !strings.Contains(found, "holiday.jpg") || !strings.Contains(found, "photo.jpg") || strings.Contains(found, "logo.png") {
+	if found := clitest.Done(t, "ask", "list-findings", b, "--names", "risky-file"); !strings.Contains(found, "holiday.jpg") || !strings.Contains(found, "photo.jpg") || strings.Contains(found, "logo.png") {
 		t.Errorf("findings:\n%s", found)
 	}
 }
@@ -107,10 +108,9 @@ func TestExtractingIsBounded(t *testing.T) {
 		{"as a table", []string{"--format", "csv"}, exit.Usage, "--format", -1},
 	} {
 		dir := filepath.Join(t.TempDir(), "out")
-		var out, errs bytes.Buffer
 		args := append([]string{"objects", b, "--extract", dir}, c.args...)
-		if code := Main(args, strings.NewReader(""), &out, &errs); code != c.code || !strings.Contains(errs.String(), c.says) {
-			t.Errorf("%s: exit code %d: %s", c.name, code, &errs)
+		if code, _, errs := clitest.Run(args...); code != c.code || !strings.Contains(errs, c.says) {
+			t.Errorf("%s: exit code %d: %s", c.name, code, errs)
 		}
 		list, err := os.ReadDir(dir)
 		if n := len(list) - 1; err == nil && n != c.file || err != nil && c.file >= 0 {
@@ -119,16 +119,16 @@ func TestExtractingIsBounded(t *testing.T) {
 	}
 }
 
-const smbSample = "../samples/smb.pcapng"
+const smbSample = "../../samples/smb.pcapng"
 
 // TestFilesOfShares extracts what smbclient and libnfs wrote and read.
 func TestFilesOfShares(t *testing.T) {
 	for _, c := range []struct{ sample, want string }{
 		{smbSample, "list.txt 3500 true; list.txt 3500 true; list.txt 3500 true; list.txt 3500 true; plain.txt 3500 true; plain.txt 3500 true"},
-		{"../samples/nfs.pcapng", "copy.txt 3500 true; menu.txt 400 true"},
+		{"../../samples/nfs.pcapng", "copy.txt 3500 true; menu.txt 400 true"},
 	} {
 		dir := filepath.Join(t.TempDir(), "out")
-		printed(t, "objects", c.sample, "--extract", dir)
+		clitest.Done(t, "objects", c.sample, "--extract", dir)
 		var got []string
 		for _, e := range extracted(t, dir) {
 			data, err := os.ReadFile(filepath.Join(dir, e.File))
@@ -150,7 +150,7 @@ func TestObjectsAgreeWithTshark(t *testing.T) {
 	if _, err := exec.LookPath("tshark"); err != nil {
 		t.Skip("needs tshark")
 	}
-	ours := printed(t, "objects", filesBundle(t), "--columns", "sha256", "--format", "csv") + printed(t, "objects", smbSample, "--columns", "sha256", "--format", "csv")
+	ours := clitest.Done(t, "objects", filesBundle(t), "--columns", "sha256", "--format", "csv") + clitest.Done(t, "objects", smbSample, "--columns", "sha256", "--format", "csv")
 	for _, kind := range []string{"http", "ftp-data", "imf", "smb"} {
 		dir := t.TempDir()
 		if out, err := exec.Command("tshark", "-r", map[bool]string{true: smbSample, false: filesSample}[kind == "smb"], "-Q", "--export-objects", kind+","+dir).CombinedOutput(); err != nil {

@@ -1,4 +1,4 @@
-package cli
+package record_test
 
 import (
 	"bufio"
@@ -16,6 +16,7 @@ import (
 
 	"filippo.io/age"
 
+	"github.com/pcapsule/pcapsule/cli/clitest"
 	"github.com/pcapsule/pcapsule/cli/exit"
 )
 
@@ -118,7 +119,7 @@ func recordTalk(t *testing.T, between time.Duration, args func(g group) []string
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, _ := program(t, append([]string{"record", "--cgroup", g.path}, args(g)...)...)
+	c, _ := clitest.Program(t, append([]string{"record", "--cgroup", g.path}, args(g)...)...)
 	stderr := &listener{word: "recording ", found: make(chan struct{})}
 	c.Stderr = stderr
 	if err := c.Start(); err != nil {
@@ -150,7 +151,7 @@ func recordTalk(t *testing.T, between time.Duration, args func(g group) []string
 
 func run(t *testing.T, args ...string) string {
 	t.Helper()
-	c, stderr := program(t, args...)
+	c, stderr := clitest.Program(t, args...)
 	out, err := c.Output()
 	if err != nil {
 		t.Fatalf("%q: %v: %s", args, err, stderr)
@@ -222,8 +223,8 @@ func TestRecordedKeysDecryptAFile(t *testing.T) {
 	isDecrypted(t, out, keys)
 
 	// An existing key file is not extended.
-	c, text := program(t, "record", "-w", filepath.Join(filepath.Dir(out), "out.pcap"), "--keys", "exe:nginx")
-	if code := exitOf(t, c.Run()); code != exit.Exists || len(matching(t, filepath.Join(filepath.Dir(out), "out.pcap"))) > 0 {
+	c, text := clitest.Program(t, "record", "-w", filepath.Join(filepath.Dir(out), "out.pcap"), "--keys", "exe:nginx")
+	if code := clitest.ExitCode(t, c.Run()); code != exit.Exists || len(matching(t, filepath.Join(filepath.Dir(out), "out.pcap"))) > 0 {
 		t.Errorf("exit code %d, want %d: %s", code, exit.Exists, text)
 	}
 }

@@ -1,4 +1,4 @@
-package cli
+package everyquestion_test
 
 import (
 	"path/filepath"
@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/cli/clitest"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
 )
 
@@ -13,7 +14,7 @@ import (
 // and has no zeros that look like facts.
 func TestNothingHasNoNumbers(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "shop.pcapsule")
-	ranAt(t, 80, "bundle", "../samples/shop.pcapng", "--kube", "../samples/shop.kube.json", "-o", dir)
+	clitest.At(t, 80, "bundle", "../../samples/shop.pcapng", "--kube", "../../samples/shop.kube.json", "-o", dir)
 	needs := map[string]string{
 		"trace_request": "--trace-id nope", "search_content": "--text nope", "compare_periods": "--shift 1h --service nope",
 		"get_pair": "--src nope --dst checkout", "get_timeline": "--at 09:24:50 --workload nope",
@@ -25,7 +26,7 @@ func TestNothingHasNoNumbers(t *testing.T) {
 		if skip[q.Name] != "" {
 			continue
 		}
-		args := append([]string{"ask", dashed(q.Name), dir}, strings.Fields(needs[q.Name])...)
+		args := append([]string{"ask", clitest.Dashed(q.Name), dir}, strings.Fields(needs[q.Name])...)
 		switch {
 		case needs[q.Name] != "":
 		case q.In.Properties["service"] != nil:
@@ -33,7 +34,7 @@ func TestNothingHasNoNumbers(t *testing.T) {
 		default:
 			args = append(args, "--kfl", `dst.name == "nope"`)
 		}
-		out, errOut := ranAt(t, 80, args...)
+		out, errOut := clitest.At(t, 80, args...)
 		asked++
 		if !strings.HasPrefix(out, "No matches. ") {
 			t.Errorf("%q does not begin with the verdict:\n%s%s", args[1:], out, errOut)

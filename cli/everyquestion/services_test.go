@@ -1,4 +1,4 @@
-package cli
+package everyquestion_test
 
 import (
 	"encoding/json"
@@ -7,12 +7,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/pcapsule/pcapsule/cli/clitest"
 )
 
 // TestServicesAreNamedAlikeByEveryFace puts more Services in front of the pods of a cluster: one on a port without calls,
 // which comes first by name, and one on the port of the calls. Every face names each call after the Service of its port.
 func TestServicesAreNamedAlikeByEveryFace(t *testing.T) {
-	text, err := os.ReadFile("../samples/shop.kube.json")
+	text, err := os.ReadFile("../../samples/shop.kube.json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,11 +35,11 @@ func TestServicesAreNamedAlikeByEveryFace(t *testing.T) {
 	if err := os.WriteFile(kube, text, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if out, errOut := ranAt(t, 80, "bundle", "../samples/shop.pcapng", "--kube", kube, "-o", bundle); !strings.Contains(out+errOut, "calls") {
+	if out, errOut := clitest.At(t, 80, "bundle", "../../samples/shop.pcapng", "--kube", kube, "-o", bundle); !strings.Contains(out+errOut, "calls") {
 		t.Fatal(out, errOut)
 	}
 	const want = "shop/payment"
-	sql, _ := ranAt(t, 80, "sql", bundle, "--format", "csv", "SELECT DISTINCT d.who, d.service FROM calls c JOIN endpoints d ON d.endpoint_id = c.dst_id WHERE list_contains(d.services, 'payment')")
+	sql, _ := clitest.At(t, 80, "sql", bundle, "--format", "csv", "SELECT DISTINCT d.who, d.service FROM calls c JOIN endpoints d ON d.endpoint_id = c.dst_id WHERE list_contains(d.services, 'payment')")
 	if !strings.HasSuffix(strings.TrimSpace(sql), "\n"+want+",payment") {
 		t.Errorf("SQL: %s", sql)
 	}
@@ -45,12 +47,12 @@ func TestServicesAreNamedAlikeByEveryFace(t *testing.T) {
 		{"query", bundle, `dst.service == "payment"`, "--count", "--format", "csv"},
 		{"query", bundle, `"also" in dst.services`, "--count", "--format", "csv"},
 	} {
-		if out, errOut := ranAt(t, 80, args...); !strings.Contains(out, "21") {
+		if out, errOut := clitest.At(t, 80, args...); !strings.Contains(out, "21") {
 			t.Errorf("%q: %s%s", args, out, errOut)
 		}
 	}
 	for _, q := range []string{"get-service-map", "list-findings", "get-latency", "find-failures"} {
-		out, _ := ranAt(t, 80, "ask", q, bundle, "--json")
+		out, _ := clitest.At(t, 80, "ask", q, bundle, "--json")
 		for _, wrong := range []string{"shop/admin", "shop/also", "shop/debug"} {
 			if strings.Contains(out, wrong) {
 				t.Errorf("%s names %s", q, wrong)

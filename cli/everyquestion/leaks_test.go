@@ -1,12 +1,12 @@
-package cli
+package everyquestion_test
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/cli/clitest"
 	"github.com/pcapsule/pcapsule/cli/format"
 	"github.com/pcapsule/pcapsule/samples/leaktest"
 )
@@ -21,9 +21,8 @@ func TestMaskedCommandsShowNoSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	run := func(args ...string) string {
-		var out, stderr bytes.Buffer
-		Main(args, strings.NewReader(""), &out, &stderr)
-		return out.String() + stderr.String()
+		_, out, stderr := clitest.Run(args...)
+		return out + stderr
 	}
 	masked := func(args ...string) {
 		t.Helper()

@@ -1,10 +1,11 @@
-package cli
+package serve_test
 
 import (
 	"bytes"
 	"strings"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/cli"
 	"github.com/pcapsule/pcapsule/samples/leaktest"
 )
 
@@ -18,7 +19,7 @@ func TestTheServersReportShowsNoSecret(t *testing.T) {
 	read := func(args ...string) string {
 		t.Helper()
 		var out, errs bytes.Buffer
-		if code := Main(append([]string{"mcp", bundle}, args...), strings.NewReader(requests), &out, &errs); code != 0 || !strings.Contains(out.String(), "text/html") {
+		if code := cli.Main(append([]string{"mcp", bundle}, args...), strings.NewReader(requests), &out, &errs); code != 0 || !strings.Contains(out.String(), "text/html") {
 			t.Fatalf("exit code %d: %s %.500s", code, &errs, &out)
 		}
 		return out.String()

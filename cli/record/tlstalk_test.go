@@ -1,4 +1,4 @@
-package cli
+package record_test
 
 import (
 	"crypto/tls"

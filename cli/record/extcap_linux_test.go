@@ -1,4 +1,4 @@
-package cli
+package record_test
 
 import (
 	"bytes"
@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pcapsule/pcapsule/cli/clitest"
 )
 
 // chatter sends datagrams to a port of this machine until the test ends.
@@ -46,7 +48,7 @@ func needsRecording(t *testing.T) {
 	if _, err := exec.LookPath("tshark"); err != nil {
 		t.Skip("needs tshark")
 	}
-	c, stderr := program(t, "record", "-w", "-", "-q", "--duration", "1ms")
+	c, stderr := clitest.Program(t, "record", "-w", "-", "-q", "--duration", "1ms")
 	if err := c.Run(); err != nil {
 		t.Skip("needs CAP_BPF: ", stderr)
 	}
@@ -58,7 +60,7 @@ func TestWiresharkListsAndCaptures(t *testing.T) {
 	needsRecording(t)
 	home := t.TempDir()
 	env := append(os.Environ(), "HOME="+home, "XDG_CONFIG_HOME="+filepath.Join(home, "config"))
-	c, stderr := program(t, "extcap", "install")
+	c, stderr := clitest.Program(t, "extcap", "install")
 	c.Env = env
 	if out, err := c.Output(); err != nil || !bytes.Contains(out, []byte(home)) {
 		t.Fatalf("it printed %q %s, %v; want a folder below %s", out, stderr, err, home)
@@ -100,7 +102,7 @@ func TestWiresharkListsAndCaptures(t *testing.T) {
 func TestLiveStream(t *testing.T) {
 	needsRecording(t)
 	port := chatter(t)
-	record, stderr := program(t, "record", "-w", "-", "-c", "8", "--duration", "30s", "udp", "port", port)
+	record, stderr := clitest.Program(t, "record", "-w", "-", "-c", "8", "--duration", "30s", "udp", "port", port)
 	out, err := record.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -1,4 +1,4 @@
-package cli
+package stores_test
 
 import (
 	"encoding/xml"
@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/pcapsule/pcapsule/cli/clitest"
 )
 
 // bucket is a read-only S3 server about a folder, which counts what it sends.
@@ -94,7 +96,7 @@ func repeated(t *testing.T, doublings int) string {
 			t.Fatalf("%s: %v: %s", program, err, out)
 		}
 	}
-	all := "../samples/shop.pcapng"
+	all := "../../samples/shop.pcapng"
 	for i := range doublings {
 		later, both := filepath.Join(dir, fmt.Sprintf("later-%d.pcapng", i)), filepath.Join(dir, fmt.Sprintf("both-%d.pcapng", i))
 		run("editcap", "-t", fmt.Sprint(120<<i), all, later)
@@ -109,7 +111,7 @@ func repeated(t *testing.T, doublings int) string {
 func TestTenQuestionsInPlace(t *testing.T) {
 	b := &bucket{dir: t.TempDir()}
 	path := filepath.Join(b.dir, "shop.pcapsule")
-	c, stderr := program(t, "bundle", repeated(t, 7), "-o", path)
+	c, stderr := clitest.Program(t, "bundle", repeated(t, 7), "-o", path)
 	if err := c.Run(); err != nil {
 		t.Fatalf("%v: %s", err, stderr)
 	}
@@ -137,7 +139,7 @@ func TestTenQuestionsInPlace(t *testing.T) {
 			at = 2
 		}
 		args := slices.Insert(question, at, "s3://evidence/shop.pcapsule")
-		c, stderr := program(t, args...)
+		c, stderr := clitest.Program(t, args...)
 		if err := c.Run(); err != nil {
 			t.Fatalf("%q: %v: %s", question, err, stderr)
 		}

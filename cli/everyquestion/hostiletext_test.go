@@ -1,7 +1,6 @@
-package cli
+package everyquestion_test
 
 import (
-	"bytes"
 	"fmt"
 	"net"
 	"os"
@@ -16,6 +15,7 @@ import (
 	"github.com/gopacket/gopacket/layers"
 	"github.com/gopacket/gopacket/pcapgo"
 
+	"github.com/pcapsule/pcapsule/cli/clitest"
 	"github.com/pcapsule/pcapsule/cli/console"
 	findings "github.com/pcapsule/pcapsule/forensics/finding/all"
 )
@@ -108,9 +108,8 @@ func TestNoTextActsOnATerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	run := func(args ...string) string {
-		var out, stderr bytes.Buffer
-		Main(args, strings.NewReader(""), &out, &stderr)
-		for stream, text := range map[string]string{"output": out.String(), "messages": stderr.String()} {
+		_, out, stderr := clitest.Run(args...)
+		for stream, text := range map[string]string{"output": out, "messages": stderr} {
 			for i, r := range text {
 				if r != '\n' && r != '\t' && console.Acts(r) || r == utf8.RuneError && !utf8.ValidString(text[i:i+1]) {
 					t.Errorf("pcapsule %q: %s contain %q: …%.60q", args, stream, r, text[max(0, i-30):])
@@ -118,7 +117,7 @@ func TestNoTextActsOnATerminal(t *testing.T) {
 				}
 			}
 		}
-		return out.String() + stderr.String()
+		return out + stderr
 	}
 	bundle := "x.pcapsule"
 	if text := run("bundle", name, "--hosts", "hosts", "-o", bundle); !strings.Contains(text, "packets") {
@@ -138,8 +137,8 @@ func TestNoTextActsOnATerminal(t *testing.T) {
 	}
 	run("sql", bundle, "select path as \"=\x1b[31m\" from calls where path = '\u202e", "--format", "csv")
 	for _, q := range findings.Questions() {
-		run("ask", dashed(q.Name), bundle)
-		run("ask", dashed(q.Name), bundle, "--json")
+		run("ask", clitest.Dashed(q.Name), bundle)
+		run("ask", clitest.Dashed(q.Name), bundle, "--json")
 	}
 	run("show", bundle, "#0")
 	run("show", bundle, "#0", "--json")

@@ -1,4 +1,4 @@
-package cli
+package snapshots_test
 
 import (
 	"encoding/json"
@@ -8,26 +8,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rogpeppe/go-internal/testscript"
-
+	"github.com/pcapsule/pcapsule/cli/clitest"
 	"github.com/pcapsule/pcapsule/cli/exit"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 	"github.com/pcapsule/pcapsule/recorder/ring/ringtest"
 )
-
-// ringOf writes the packets of a capture with one link type into a ring.
-func ringOf(ts *testscript.TestScript, _ bool, args []string) {
-	data, err := os.ReadFile(ts.MkAbs(args[1]))
-	ts.Check(err)
-	names, err := ringtest.Fill(ts.MkAbs(args[0]), data, 1, 50)
-	ts.Check(err)
-	if len(args) > 2 {
-		keys, err := os.ReadFile(ts.MkAbs(args[2]))
-		ts.Check(err)
-		ts.Check(os.WriteFile(filepath.Join(ts.MkAbs(args[0]), names[0].Side(ring.KeysKind)), keys, 0o600))
-	}
-}
 
 // headerOf returns the parsed section header of the only capture in a bundle.
 func headerOf(t *testing.T, path string) ring.Header {
@@ -60,7 +46,7 @@ func headerOf(t *testing.T, path string) ring.Header {
 }
 
 func TestDerivedSnapshotNamesItsParents(t *testing.T) {
-	sample, err := os.ReadFile("../samples/http1.pcapng")
+	sample, err := os.ReadFile("../../samples/http1.pcapng")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +57,7 @@ func TestDerivedSnapshotNamesItsParents(t *testing.T) {
 		t.Fatalf("%d segments, %v; want several", len(ids), err)
 	}
 	out := filepath.Join(dir, "a.pcapsule")
-	c, stderr := program(t, "snapshot", in, "--last", "9999h", "http && status_code == 200", "-o", out)
+	c, stderr := clitest.Program(t, "snapshot", in, "--last", "9999h", "http && status_code == 200", "-o", out)
 	if err := c.Run(); err != nil {
 		t.Fatalf("%v: %s", err, stderr)
 	}
@@ -88,7 +74,7 @@ func TestDerivedSnapshotNamesItsParents(t *testing.T) {
 			t.Errorf("parent %+v, want %s with %s", p, x.ID.Segment(), x.Seal.SHA256)
 		}
 	}
-	if left := names(t, dir); len(left) != 2 {
+	if left := clitest.Names(t, dir); len(left) != 2 {
 		t.Errorf("left behind: %q", left)
 	}
 }
@@ -119,7 +105,7 @@ func TestSnapshotOfARunningRecorder(t *testing.T) {
 		}
 	}
 	add(100)
-	c, stderr := program(t, "snapshot", in, "--last", "10m", "-o", out)
+	c, stderr := clitest.Program(t, "snapshot", in, "--last", "10m", "-o", out)
 	if err := c.Run(); err != nil {
 		t.Fatalf("%v: %s", err, stderr)
 	}
@@ -148,14 +134,14 @@ func TestSnapshotOfARunningRecorder(t *testing.T) {
 	if err != nil || !rep.OK() || rep.Segments != 2 {
 		t.Errorf("%+v, %v; want a valid ring of 2 segments", rep, err)
 	}
-	if left := names(t, dir); len(left) != 2 {
+	if left := clitest.Names(t, dir); len(left) != 2 {
 		t.Errorf("left behind: %q", left)
 	}
 }
 
 // TestInterruptedSnapshotReleasesSegments interrupts a snapshot while segments are pinned.
 func TestInterruptedSnapshotReleasesSegments(t *testing.T) {
-	sample, err := os.ReadFile("../samples/http1.pcapng")
+	sample, err := os.ReadFile("../../samples/http1.pcapng")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,12 +150,12 @@ func TestInterruptedSnapshotReleasesSegments(t *testing.T) {
 	if _, err := ringtest.Fill(in, sample, 1+(32<<20)/len(sample), 0); err != nil {
 		t.Fatal(err)
 	}
-	c, stderr := program(t, "snapshot", in, "--last", "99999h", "http", "-o", filepath.Join(dir, "a.pcapsule"))
+	c, stderr := clitest.Program(t, "snapshot", in, "--last", "99999h", "http", "-o", filepath.Join(dir, "a.pcapsule"))
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
 	held := func() bool {
-		for _, n := range names(t, dir) {
+		for _, n := range clitest.Names(t, dir) {
 			if strings.HasPrefix(n, ".a.pcapsule") {
 				return true
 			}
@@ -184,10 +170,10 @@ func TestInterruptedSnapshotReleasesSegments(t *testing.T) {
 	if err := c.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
-	if code := exitOf(t, c.Wait()); code != exit.Interrupted {
+	if code := clitest.ExitCode(t, c.Wait()); code != exit.Interrupted {
 		t.Errorf("exit code %d, want %d: %s", code, exit.Interrupted, stderr)
 	}
-	if left := names(t, dir); len(left) != 1 {
+	if left := clitest.Names(t, dir); len(left) != 1 {
 		t.Errorf("left behind: %q", left)
 	}
 }

@@ -1,4 +1,4 @@
-package cli
+package everyquestion_test
 
 import (
 	"bytes"
@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/cli/clitest"
 	"github.com/pcapsule/pcapsule/cli/exit"
 )
 
@@ -17,17 +18,17 @@ func TestDerivedBundlesProveNoAbsence(t *testing.T) {
 	at := func(name string) string { return filepath.Join(dir, name+".pcapsule") }
 	run := func(args ...string) string {
 		t.Helper()
-		var out, errOut bytes.Buffer
-		if code := Main(args, strings.NewReader(""), &out, &errOut); code != exit.Done {
-			t.Fatalf("%q: exit %d\n%s", args, code, errOut.String())
+		code, out, errOut := clitest.Run(args...)
+		if code != exit.Done {
+			t.Fatalf("%q: exit %d\n%s", args, code, errOut)
 		}
-		return out.String() + errOut.String()
+		return out + errOut
 	}
 	verdict := func(bundle string) string {
 		return run("ask", "controls", bundle, "--attest", "--controls", "pci/4.2.1", "--json")
 	}
-	run("bundle", "../samples/shop.pcapng", "-o", at("shop"))
-	run("redact", at("shop"), "--policy", "../samples/policies/cards.yaml", "-o", at("redacted"))
+	run("bundle", "../../samples/shop.pcapng", "-o", at("shop"))
+	run("redact", at("shop"), "--policy", "../../samples/policies/cards.yaml", "-o", at("redacted"))
 	run("cut", at("redacted"), "http", "-o", at("part"))
 	run("cut", at("part"), "--from", "2026-11-20T09:24:49Z", "-o", at("later"))
 	run("cut", at("shop"), "--from", "2026-11-20T09:24:49Z", "-o", at("time"))
@@ -66,12 +67,12 @@ func TestDerivedBundlesProveNoAbsence(t *testing.T) {
 			t.Errorf("report of %s: states a redaction: %v", tt.bundle, redacted)
 		}
 	}
-	run("redact", at("shop"), "--policy", "../samples/policies/bodies.yaml", "-o", at("bodies"))
+	run("redact", at("shop"), "--policy", "../../samples/policies/bodies.yaml", "-o", at("bodies"))
 	if text := run("ask", "find-patterns", at("bodies"), "--kinds", "content_type"); !strings.HasPrefix(text, "No matches. ") {
 		t.Errorf("bodies that were removed contradict their type:\n%s", text)
 	}
 	run("cut", at("shop"), `path == "/api/cart"`, "-o", at("cart"))
-	run("redact", at("cart"), "--policy", "../samples/policies/credentials.yaml", "-o", at("secret"))
+	run("redact", at("cart"), "--policy", "../../samples/policies/credentials.yaml", "-o", at("secret"))
 	manifest, err := os.ReadFile(filepath.Join(at("secret"), "data", "bundle.json"))
 	if err != nil || !bytes.Contains(manifest, []byte(`"lacks"`)) || bytes.Contains(manifest, []byte("/api/cart")) {
 		t.Errorf("%v: the redacted bundle must say that packets were left out, and not which:\n%s", err, manifest)

@@ -1,4 +1,4 @@
-package cli
+package everyquestion_test
 
 import (
 	"bytes"
@@ -16,6 +16,7 @@ import (
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
+	"github.com/pcapsule/pcapsule/cli/clitest"
 	"github.com/pcapsule/pcapsule/cli/exit"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
@@ -59,10 +60,7 @@ var needed = map[string]map[string]string{
 // something. The answer must say that it is unknown, and suggest a near one.
 func TestAnUnknownNameIsNamed(t *testing.T) {
 	bundle := filepath.Join(t.TempDir(), "shop.pcapsule")
-	var log bytes.Buffer
-	if code := Main([]string{"bundle", "../samples/shop.pcapng", "--kube", "../samples/shop.kube.json", "-o", bundle}, nil, io.Discard, &log); code != exit.Done {
-		t.Fatal(log.String())
-	}
+	clitest.Done(t, "bundle", "../../samples/shop.pcapng", "--kube", "../../samples/shop.kube.json", "-o", bundle)
 	face := faces(t, bundle)
 	seen := map[string]bool{} // the command, which opens the bundle each time, is given each parameter once
 	for _, q := range all.Questions() {
@@ -168,19 +166,19 @@ func faces(t *testing.T, bundle string) map[string]func(question string, in map[
 // asked asks by the command, and returns the notes in its text.
 func asked(t *testing.T, question, bundle string, in map[string]any) []string {
 	t.Helper()
-	args := []string{"ask", dashed(question), bundle}
+	args := []string{"ask", clitest.Dashed(question), bundle}
 	for name, v := range in {
 		if list, ok := v.([]string); ok {
 			v = strings.Join(list, ",")
 		}
-		args = append(args, "--"+dashed(name), fmt.Sprint(v))
+		args = append(args, "--"+clitest.Dashed(name), fmt.Sprint(v))
 	}
-	var out, errs bytes.Buffer
-	if code := Main(args, nil, &out, &errs); code != exit.Done {
-		return []string{errs.String()}
+	code, out, errs := clitest.Run(args...)
+	if code != exit.Done {
+		return []string{errs}
 	}
 	var list []string
-	for _, line := range strings.Split(out.String(), "\n") {
+	for _, line := range strings.Split(out, "\n") {
 		switch text, is := strings.CutPrefix(line, "note: "); {
 		case is:
 			list = append(list, text)

@@ -1,4 +1,4 @@
-package cli
+package kubectl_test
 
 import (
 	"crypto/ecdsa"
@@ -19,6 +19,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/cli/clitest"
 	"github.com/pcapsule/pcapsule/cli/exit"
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
@@ -38,7 +39,7 @@ type fakeHub struct {
 func newHub(t *testing.T) *fakeHub {
 	t.Helper()
 	h := &fakeHub{bundle: filepath.Join(t.TempDir(), "a.pcapsule")}
-	if _, err := exporter.Run(t.Context(), []string{"../samples/dns.pcap"}, h.bundle, exporter.Options{}); err != nil {
+	if _, err := exporter.Run(t.Context(), []string{"../../samples/dns.pcap"}, h.bundle, exporter.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	files, err := transfer.List(h.bundle, nil)
@@ -94,9 +95,7 @@ func hubCertificate(t *testing.T) tls.Certificate {
 // fetch runs the command.
 func (h *fakeHub) fetch(t *testing.T, args ...string) (code int, out, errOut string) {
 	t.Helper()
-	var o, e strings.Builder
-	code = Main(append([]string{"fetch"}, args...), strings.NewReader(""), &o, &e)
-	return code, o.String(), e.String()
+	return clitest.Run(append([]string{"fetch"}, args...)...)
 }
 
 // alter changes a byte of a file on the hub's disk.
@@ -125,9 +124,8 @@ func TestFetch(t *testing.T) {
 	if err != nil || len(list) != 1 || list[0].Name() != "x-a.pcapsule" {
 		t.Errorf("%v, %v", list, err)
 	}
-	var o, e strings.Builder
-	if code := Main([]string{"query", filepath.Join(dir, "x-a.pcapsule"), "dns", "--count"}, strings.NewReader(""), &o, &e); code != 0 || strings.TrimSpace(o.String()) == "0" {
-		t.Errorf("%d %s%s", code, o.String(), e.String())
+	if code, out, errOut := clitest.Run("query", filepath.Join(dir, "x-a.pcapsule"), "dns", "--count"); code != 0 || strings.TrimSpace(out) == "0" {
+		t.Errorf("%d %s%s", code, out, errOut)
 	}
 }
 

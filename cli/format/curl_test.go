@@ -1,7 +1,6 @@
-package cli
+package format_test
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"io"
@@ -19,18 +18,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pcapsule/pcapsule/cli/clitest"
 	"github.com/pcapsule/pcapsule/samples/traffic"
 )
-
-// printed runs a command and returns what it writes to standard output.
-func printed(t *testing.T, args ...string) string {
-	t.Helper()
-	var out, errs bytes.Buffer
-	if code := Main(args, strings.NewReader(""), &out, &errs); code != 0 {
-		t.Fatalf("pcapsule %q: exit code %d: %s", args, code, &errs)
-	}
-	return out.String()
-}
 
 // harField is a header or cookie of an archive.
 type harField struct{ Name, Value string }
@@ -93,16 +83,16 @@ func TestCurlCommandsReplay(t *testing.T) {
 	target := regexp.MustCompile(`--connect-to \S+`)
 	for _, sample := range []string{"http1.pcapng", "shop.pcapng", "http2.pcap", "apis.pcapng", "web.pcapng", "files.pcapng"} {
 		dir := filepath.Join(t.TempDir(), "a.pcapsule")
-		printed(t, "bundle", filepath.Join("..", "samples", sample), "-o", dir)
+		clitest.Done(t, "bundle", filepath.Join("..", "..", "samples", sample), "-o", dir)
 		const which = `http && path != null && method != "CONNECT"`
 		var har struct {
 			Log struct{ Entries []harEntry }
 		}
-		if err := json.Unmarshal([]byte(printed(t, "query", dir, which, "--format", "har", "--limit", "40")), &har); err != nil {
+		if err := json.Unmarshal([]byte(clitest.Done(t, "query", dir, which, "--format", "har", "--limit", "40")), &har); err != nil {
 			t.Fatal(err)
 		}
 		var commands []string
-		for line := range strings.Lines(printed(t, "query", dir, which, "--format", "curl", "--limit", "40")) {
+		for line := range strings.Lines(clitest.Done(t, "query", dir, which, "--format", "curl", "--limit", "40")) {
 			if strings.HasPrefix(line, "curl ") {
 				commands = append(commands, strings.TrimSpace(line))
 			}
@@ -217,8 +207,8 @@ func TestCurlSendsTheSameRequest(t *testing.T) {
 	if err := c.Write(capture); err != nil {
 		t.Fatal(err)
 	}
-	printed(t, "bundle", capture, "-o", bundle)
-	urls := regexp.MustCompile(`"url":"([^"]*)"`).FindAllStringSubmatch(printed(t, "query", bundle, "http1", "--format", "har"), -1)
+	clitest.Done(t, "bundle", capture, "-o", bundle)
+	urls := regexp.MustCompile(`"url":"([^"]*)"`).FindAllStringSubmatch(clitest.Done(t, "query", bundle, "http1", "--format", "har"), -1)
 	if len(urls) != len(replayed) {
 		t.Errorf("%d URLs in a HAR, want %d", len(urls), len(replayed))
 	}
@@ -228,7 +218,7 @@ func TestCurlSendsTheSameRequest(t *testing.T) {
 		}
 	}
 	var commands []string
-	for line := range strings.Lines(printed(t, "query", bundle, "http1", "--format", "curl")) {
+	for line := range strings.Lines(clitest.Done(t, "query", bundle, "http1", "--format", "curl")) {
 		if !strings.HasPrefix(line, "#") {
 			commands = append(commands, strings.TrimSuffix(line, "\n"))
 		}

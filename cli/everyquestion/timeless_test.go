@@ -1,13 +1,13 @@
-package cli
+package everyquestion_test
 
 import (
-	"bytes"
 	"encoding/binary"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/cli/clitest"
 	"github.com/pcapsule/pcapsule/cli/exit"
 )
 
@@ -32,9 +32,8 @@ func TestPacketsWithoutAValidTimeWereRecorded(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{{"bundle", capture, "-o", bundle}, {"query", bundle, "true"}, {"report", bundle, "--json"}} {
-		var out, errOut bytes.Buffer
-		code := Main(args, strings.NewReader(""), &out, &errOut)
-		if text := out.String() + errOut.String(); code != exit.Done || strings.Contains(text, "No packets were recorded") || strings.Contains(text, "Nothing was recorded") {
+		code, out, errOut := clitest.Run(args...)
+		if text := out + errOut; code != exit.Done || strings.Contains(text, "No packets were recorded") || strings.Contains(text, "Nothing was recorded") {
 			t.Errorf("%s: exit %d\n%.2000s", args[0], code, text)
 		}
 	}

@@ -1,0 +1,9 @@
+package extract_test
+
+import (
+	"testing"
+
+	"github.com/pcapsule/pcapsule/cli/clitest"
+)
+
+func TestMain(m *testing.M) { clitest.Main(m, nil) }
