@@ -86,10 +86,11 @@ var functions = map[string]string{
 	"months": "months(-1)", "years": "years(-1)", "limit": "limit(100)",
 }
 
-// retired are functions of older languages, with their replacements.
+// retired are functions of older and other languages, with their replacements.
 var retired = map[string]string{
 	"rlimit": "write limit(100)", "redact": "masking is not part of a filter: pass a policy with --redact to pcapsule mcp or serve (docs/guide/redaction.md)",
 	"record": "open the bundle that contains the recording", "xml": "write request.body.xml() or response.body.xml()", "json": "write request.body.json() or response.body.json()",
+	"lower": "write x.lowerAscii()", "upper": "write x.upperAscii()", "len": "write size(x)", "length": "write size(x)", "count": "write size(x)",
 }
 
 func (c *checker) call(n *parse.Node) (*node, *Error) {

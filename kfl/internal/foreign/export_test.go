@@ -14,3 +14,12 @@ func Fields() (list []string, packets map[string]bool) {
 
 // FromWireshark translates Wireshark's fields and operators.
 func (k *Language) FromWireshark(src string) string { return k.fromWireshark(src, false) }
+
+// Equivalent returns the names in KFL of a field of Wireshark, its scope, and the unit of its numbers.
+func Equivalent(name string) (to []string, scope, unit string) {
+	f := wireshark()[name]
+	return either(f.to), f.scope, f.unit
+}
+
+// Says returns the hint for a field without an equivalent.
+func Says(name string) string { return wireshark()[name].says }

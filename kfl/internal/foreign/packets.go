@@ -38,10 +38,12 @@ func (k *Language) elsewhere(src string, err Problem) string {
 		sql := k.packetSQL(f, op, value)
 		if m[0] <= err.Offset && err.Offset < m[1] {
 			switch {
+			case f.says != "":
+				return f.says
 			case f.packets && sql == "":
 				return otherPackets
 			case !f.packets && f.to != "" && !k.IsField(name) && !err.Hinted:
-				return "write " + strings.TrimPrefix(f.to, "=") + " for " + name
+				return "write " + strings.Join(either(f.to), " or ") + " for " + name
 			case !f.packets:
 				return ""
 			}
@@ -62,6 +64,14 @@ func (k *Language) elsewhere(src string, err Problem) string {
 		return "KFL selects calls; for packets use SQL: SELECT * FROM packets WHERE " + all.String() + sqlWords.Replace(src[last:])
 	}
 	return "KFL selects calls; for packets use SQL: SELECT * FROM packets WHERE " + one.String()
+}
+
+// either returns the names of which each may match, or the condition.
+func either(to string) []string {
+	if cond, is := strings.CutPrefix(to, "="); is {
+		return []string{cond}
+	}
+	return strings.Fields(to)
 }
 
 // packetSQL is a comparison of a field of packets in SQL, or "" if table packets has no equivalent.

@@ -34,11 +34,14 @@ func (k *Language) fromTcpdump(src string) string {
 			cond = "(" + strings.ReplaceAll(cond, "END.", "src.") + " || " + strings.ReplaceAll(cond, "END.", "dst.") + ")"
 		}
 		if transport != "" {
-			cond = `(transport == "` + transport + `" && ` + cond + ")"
+			cond = "(" + transports[transport] + " && " + cond + ")"
 		}
 		return cond
 	})
 }
+
+// transports are the conditions for tcpdump's protocols. QUIC is a transport of its own in KFL.
+var transports = map[string]string{"tcp": `transport == "tcp"`, "udp": `transport in ["udp", "quic"]`, "sctp": `transport == "sctp"`}
 
 // portsByName are the ports of the services that filters name most, from IANA's registry of service names.
 var portsByName = map[string]string{

@@ -13,14 +13,17 @@ import (
 //go:embed wireshark.tsv
 var wiresharkFile string
 
-// foreignField is the equivalent of a field of Wireshark.
+// foreignField is the equivalent of a field of Wireshark or Zeek.
 type foreignField struct {
+	scope   string            // the calls that have the field, if other calls have a field named to
 	to      string            // names in KFL with blanks between, or a condition after =
 	values  map[string]string // Wireshark's number for a value of to, which is text
+	unit    string            // of Wireshark's number, if to is a duration
+	says    string            // the hint, if there is no equivalent
 	packets bool              // no field of calls: to is an SQL expression over table packets, or empty
 }
 
-// wireshark has the fields of Wireshark's display filters by name.
+// wireshark has the fields of Wireshark's display filters and Zeek's logs by name.
 var wireshark = sync.OnceValue(func() map[string]foreignField {
 	m := map[string]foreignField{}
 	for line := range strings.Lines(wiresharkFile) {
@@ -31,10 +34,17 @@ var wireshark = sync.OnceValue(func() map[string]foreignField {
 		f := foreignField{to: row[1], values: map[string]string{}}
 		if sql, is := strings.CutPrefix(f.to, "packets"); is {
 			f.packets, f.to = true, strings.TrimSpace(sql)
+		} else if says, is := strings.CutPrefix(f.to, "says "); is {
+			f.says, f.to = says, ""
+		} else if scope, to, is := strings.Cut(f.to, " && "); is && f.to[0] != '=' {
+			f.scope, f.to = scope, to
 		}
 		for _, pair := range strings.Fields(strings.Join(row[2:], " ")) {
-			number, text, _ := strings.Cut(pair, "=")
-			f.values[number] = strconv.Quote(text)
+			if number, text, is := strings.Cut(pair, "="); is {
+				f.values[number] = strconv.Quote(text)
+			} else {
+				f.unit = pair
+			}
 		}
 		m[row[0]] = f
 	}
@@ -58,13 +68,15 @@ var (
 	})
 	setElement = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(quotedText + `|[^\s,]+`) })
 	plainWord  = regexp.MustCompile(`^[A-Za-z_][\w-]*$`)
+	// alternative matches what && binds more tightly than, or what it must not be split from.
+	alternative = regexp.MustCompile(`\|\||!|\b(?i:or|not)\b|\?`)
 )
 
 // fromWireshark translates the Wireshark fields and operators in src to KFL. quote: also put words that
 // fields are compared with in quotes.
 func (k *Language) fromWireshark(src string, quote bool) string {
 	var b strings.Builder
-	last := 0
+	last, together, scoped := 0, !alternative.MatchString(src), map[string]bool{}
 	for _, m := range wiresharkTerm().FindAllStringSubmatchIndex(src, -1) {
 		if m[2] < 0 { // quoted text
 			continue
@@ -75,15 +87,23 @@ func (k *Language) fromWireshark(src string, quote bool) string {
 			}
 			return src[m[2*i]:m[2*i+1]]
 		}
-		b.WriteString(src[last:m[0]] + k.comparison(part(1), part(2), part(3), src[m[0]:m[1]], quote))
+		cond := k.comparison(part(1), part(2), part(3), src[m[0]:m[1]], quote)
+		switch _, scope := k.meant(part(1)); {
+		case scope == "" || cond == src[m[0]:m[1]] || together && scoped[scope]:
+		case together:
+			cond, scoped[scope] = scope+" && "+cond, true
+		default:
+			cond = "(" + scope + " && " + cond + ")"
+		}
+		b.WriteString(src[last:m[0]] + cond)
 		last = m[1]
 	}
 	return b.String() + src[last:]
 }
 
-// meant returns the fields that a name means which KFL does not have, with blanks between: those of
-// Wireshark's field, of both ends for the name of one (service), or without its protocol (http.method).
-func (k *Language) meant(name string) string {
+// meant returns the fields that a name means which KFL does not have, with blanks between: those of Wireshark's field,
+// of both ends for the name of one (service), or without its protocol (http.method); and the scope of the name.
+func (k *Language) meant(name string) (to, scope string) {
 	for was, is := range map[string]string{"ssl.": "tls.", "bootp.": "dhcp."} { // names before Wireshark 3.0
 		if rest, ok := strings.CutPrefix(name, was); ok {
 			name = is + rest
@@ -91,27 +111,27 @@ func (k *Language) meant(name string) string {
 	}
 	if f, ok := wireshark()[name]; ok {
 		if f.packets {
-			return ""
+			return "", ""
 		}
-		return f.to
+		return f.to, f.scope
 	}
 	if k.IsField("src."+name) && k.IsField("dst."+name) {
-		return "src." + name + " dst." + name
+		return "src." + name + " dst." + name, ""
 	}
 	protocol, rest, dotted := strings.Cut(name, ".")
 	if own := protocol + "_" + rest; dotted && k.IsField(own) {
-		return own
+		return own, ""
 	}
 	if dotted && k.IsField(protocol) && k.IsField(rest) {
-		return rest
+		return rest, protocol
 	}
-	return ""
+	return "", ""
 }
 
 // comparison translates a comparison to KFL; op and value are empty for a name without a
 // comparison. It returns whole if name is not a field of Wireshark.
 func (k *Language) comparison(name, op, value, whole string, quote bool) string {
-	to := k.meant(name)
+	to, _ := k.meant(name)
 	ok := to != "" && !k.IsField(name)
 	quoted := k.Address(value)
 	isSet := op == "in" && strings.HasPrefix(value, "{")
@@ -119,11 +139,13 @@ func (k *Language) comparison(name, op, value, whole string, quote bool) string 
 	case isSet:
 	case ok && is:
 		quoted = text
+	case ok && wireshark()[name].unit != "":
+		quoted = inUnit(value, wireshark()[name].unit)
 	case ok && to == "timestamp":
 		quoted = moment(value)
 	case ok && to == "protocol":
 		quoted = strings.ToLower(value)
-	case quote && quoted == value && plainWord.MatchString(value) && !k.IsField(value) && !slices.Contains(constants, value):
+	case quote && quoted == value && plainWord.MatchString(strings.ReplaceAll(value, ".", "_")) && !k.IsField(value) && !slices.Contains(constants, value):
 		quoted = strconv.Quote(value)
 	}
 	if !ok && quoted == value && !isSet {
@@ -190,6 +212,15 @@ func (k *Language) member(field, set string) (conds []string) {
 		conds = append([]string{field + " in [" + strings.Join(list, ", ") + "]"}, conds...)
 	}
 	return conds
+}
+
+// inUnit is a number as a duration in KFL, and other text as it is.
+func inUnit(value, unit string) string {
+	n, err := strconv.ParseFloat(value, 64)
+	if err != nil {
+		return value
+	}
+	return strconv.FormatFloat(n, 'f', -1, 64) + unit
 }
 
 // moment translates a time, in quotes or in seconds since 1970, to KFL.
