@@ -41,7 +41,7 @@ func (s *serviceAnswer) handshakes() error {
 			LEFT JOIN (SELECT %s, conn_id, max(tls_us) AS tls FROM calls_raw WHERE tls_us IS NOT NULL GROUP BY 1, 2) l ON l.conn_id = k.conn_id%s
 			WHERE k.transport = 'tcp' AND %s GROUP BY 1, 2)`, direction, terms.Who(other), conns, terms.BundleOf(s.c, ""), terms.SameBundle(s.c, "f", "k"), terms.BundleOf(s.c, ""), terms.SameBundle(s.c, "l", "k"), terms.Qualified(own))
 	}
-	list, more, err := ask.Rows[Handshake](s.ctx, s.c, s.w.Limit, one("in", s.to, "k.src_")+" UNION ALL "+one("out", s.from, "k.dst_")+fmt.Sprintf(" ORDER BY direction, connections DESC, peer LIMIT %d", s.w.Limit+1), slices.Concat(args, args)...)
+	list, more, err := ask.Rows[Handshake](s.ctx, s.c, s.w.Limit, one("in", s.t.isTarget("dst_id"), "k.src_")+" UNION ALL "+one("out", s.from, "k.dst_")+fmt.Sprintf(" ORDER BY direction, connections DESC, peer LIMIT %d", s.w.Limit+1), slices.Concat(args, args)...)
 	if err != nil {
 		return err
 	}

@@ -107,7 +107,7 @@ func AskService(ctx context.Context, c *forensics.Case, in ServiceIn) (*Service,
 		return nil, err
 	}
 	s.t = t
-	s.to, s.from = t.isTarget("dst_id"), t.isTarget("src_id")
+	s.to, s.from = t.received(), t.isTarget("src_id")
 	s.name()
 	if s.rows, err = ask.LoadCalls(ctx, c, serviceColumns, w.Where+" AND ("+s.to+" OR "+s.from+")", w.Args); err != nil {
 		return nil, err
@@ -200,7 +200,7 @@ func (s *serviceAnswer) loads() error {
 }
 
 func (s *serviceAnswer) contact() (err error) {
-	s.out.Contact, err = ask.ContactOf(s.ctx, s.c, s.w, s.to)
+	s.out.Contact, err = ask.ContactOf(s.ctx, s.c, s.w, s.t.isTarget("dst_id"))
 	return err
 }
 
@@ -280,6 +280,9 @@ func (s *serviceAnswer) endpoints() error {
 // words writes the summary of the service.
 func (s *serviceAnswer) words() {
 	o := s.out
+	if len(o.Names) == 0 && o.In.Calls > 0 {
+		o.Names = []string{s.t.asked}
+	}
 	if len(o.Names) == 0 {
 		return // nothing has the name
 	}

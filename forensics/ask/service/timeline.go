@@ -254,9 +254,6 @@ func (t *timelineAnswer) answer(from, to int64) (*Timeline, error) {
 	slices.Sort(out.Who)
 	out.Who = slices.Compact(out.Who)
 	out.Who = out.Who[:min(maxPods, len(out.Who))]
-	if len(t.list) == 0 {
-		out.Notes = append(out.Notes, ask.UnknownName(t.ctx, t.c, t.in.Workload))
-	}
 	if out.Crash == nil && t.in.At == "" && t.in.From == "" && t.in.To == "" {
 		out.Note("no sign of a crash was found (exit, OOM kill, BackOff, restart), so the moment is the end of the recording")
 	}
@@ -264,6 +261,9 @@ func (t *timelineAnswer) answer(from, to int64) (*Timeline, error) {
 		if err := f(); err != nil {
 			return nil, err
 		}
+	}
+	if len(t.list) == 0 && out.Calls == 0 {
+		out.Notes = append(out.Notes, ask.UnknownName(t.ctx, t.c, t.in.Workload))
 	}
 	if err := ask.NoteUnread(t.ctx, t.c, &out.Frame, w); err != nil {
 		return nil, err
@@ -302,10 +302,19 @@ func (t *timelineAnswer) isTarget(column string) string {
 	return "(" + strings.Join(any, " OR ") + ")"
 }
 
+// received is the condition that rows of calls went to the target. A name that no endpoint has may be that of a host that
+// clients called.
+func (t *timelineAnswer) received() string {
+	if called := terms.Called(t.asked); len(t.list) == 0 && called != "" {
+		return "(" + t.isTarget("dst_id") + " OR " + called + ")"
+	}
+	return t.isTarget("dst_id")
+}
+
 // calls summarizes and lists the calls of the target.
 func (t *timelineAnswer) calls() error {
 	out, w := t.out, t.w
-	in, made := t.isTarget("dst_id"), t.isTarget("src_id")
+	in, made := t.received(), t.isTarget("src_id")
 	// A call from the target to itself counts as a call made.
 	activity := fmt.Sprintf(`SELECT direction, peer, external, protocol, endpoint, status, count(*) AS calls, count(*) FILTER (failed) AS failed, round(quantile_disc(elapsed_us, 0.5) / 1000.0, 3) AS p50_ms,
 		round(max(elapsed_us) / 1000.0, 3) AS max_ms, sum(request_bytes + response_bytes)::BIGINT AS bytes, make_timestamp_ns(min(ts_ns)) AS first, make_timestamp_ns(max(ts_ns)) AS last,
@@ -351,8 +360,8 @@ func (t *timelineAnswer) rate() error {
 	w := t.w
 	each := max(int64(time.Second), (w.To-w.From)/maxBuckets+1)
 	each = (each + int64(time.Second) - 1) / int64(time.Second) * int64(time.Second)
-	in, made := t.isTarget("dst_id"), t.isTarget("src_id")
-	conns := "(" + in + " OR " + made + ")"
+	in, made := t.received(), t.isTarget("src_id")
+	conns := "(" + t.isTarget("dst_id") + " OR " + made + ")"
 	every, args := w.Connections(t.c, "connections_raw", false)
 	sql := fmt.Sprintf(`WITH k AS (SELECT (ts_ns - %[1]d) // %[2]d AS b, count(*) FILTER (NOT %[3]s) AS i, count(*) FILTER (%[3]s) AS o, count(*) FILTER (failed) AS f, sum(request_bytes + response_bytes)::BIGINT AS y
 			FROM %[4]s WHERE %[5]s AND (%[3]s OR %[6]s) GROUP BY 1),

@@ -116,6 +116,19 @@ var elsewhere = table.ProtocolsIn(func(t *table.Traits) bool { return t.Elsewher
 // name of another host.
 var NamesServer = "(protocol NOT IN " + elsewhere + " AND proxied_to IS NULL)"
 
+// Called is the SQL condition that rows of calls went to a server that its client called by a name, or one of a pattern. It is
+// empty if the name includes a namespace.
+func Called(name string) string {
+	text := "'" + strings.ReplaceAll(name, "'", "''") + "'"
+	switch {
+	case strings.Contains(name, "/"):
+		return ""
+	case strings.ContainsAny(name, "*?"):
+		return "coalesce(host LIKE " + Pattern(text) + ` ESCAPE '\' AND ` + NamesServer + ", false)"
+	}
+	return "coalesce(host = " + text + " AND " + NamesServer + ", false)"
+}
+
 // HostIs is the SQL condition that a name, its argument, is that of the server that the client used.
 var HostIs = "coalesce(host = ? AND " + NamesServer + ", false)"
 
