@@ -100,16 +100,32 @@ func arguments(use string) (list []string) {
 	return list
 }
 
+// habits are flags of other programs, such as kubectl and tshark, with those that do the same here. A hint names the first
+// that a command has.
+var habits = map[string][]string{
+	"o": {"extract", "format json", "json"}, "T": {"format json", "json"}, "output": {"format json", "json"}, "json": {"format json"}, "format": {"json"},
+	"n": {"limit"}, "listen": {"addr"}, "port": {"addr"}, "since": {"from"}, "start": {"from"}, "until": {"to"}, "end": {"to"},
+}
+
 // FlagError is a usage error whose hint names the flag that was most likely meant.
 func FlagError(c *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	if !errors.As(err, &unknown) {
 		return exit.With(err, exit.Usage, "")
 	}
+	name := unknown.GetSpecifiedName()
 	if short := unknown.GetSpecifiedShortnames(); short != "" {
+		name, err = short[:1], errors.New("unknown flag: -"+short[:1])
 		if short[0] < 'A' { // a number, as in -1
 			return exit.With(err, exit.Usage, "put -- before arguments that begin with -")
 		}
+	}
+	for _, habit := range habits[name] {
+		if own, _, _ := strings.Cut(habit, " "); c.Flags().Lookup(own) != nil {
+			return exit.With(err, exit.Usage, "did you mean --"+habit+"?")
+		}
+	}
+	if len(name) == 1 {
 		return exit.With(err, exit.Usage, "")
 	}
 	var flags []string
@@ -119,7 +135,7 @@ func FlagError(c *cobra.Command, err error) error {
 		}
 	})
 	hint := ""
-	if near := nearest.Name(unknown.GetSpecifiedName(), flags); near != "" { // without dashes, which every flag has
+	if near := nearest.Name(name, flags); near != "" { // without dashes, which every flag has
 		hint = "did you mean --" + near + "?"
 	}
 	return exit.With(err, exit.Usage, hint)
