@@ -38,6 +38,7 @@ import (
 type env struct {
 	console.Streams
 	running  bool          // the command line was valid
+	prompt   bool          // a line of the shell
 	mask     string        // from --mask: a policy, maskDefault, or empty
 	known    *redact.Known // the secret values of a masked case
 	captures bundleFlags   // from captureFlags

@@ -268,7 +268,11 @@ var peopleColumns = []string{"call_no", "ts_ns", "src_name", "dst_name", "protoc
 // afterTable prints what a reader should know in addition to the rows.
 func (e *env) afterTable(ctx context.Context, cs *forensics.Case, res *forensics.Result, shown int, capped bool) {
 	if capped && shown > tableRows {
-		e.Remark("Only the first %d rows are shown; --limit N shows more, --format ndjson all.", tableRows)
+		more := "--limit N shows more, --format ndjson shows all."
+		if e.prompt {
+			more = "outside this prompt, pcapsule query and pcapsule sql have --limit."
+		}
+		e.Remark("Only the first %d rows are shown; %s", tableRows, more)
 	}
 	for _, n := range res.Notes {
 		e.Remark("%s", n)

@@ -62,7 +62,7 @@ func (e *env) runShell(ctx context.Context, args []string) error {
 	defer end()
 	for {
 		line, err := read()
-		if errors.Is(err, io.EOF) || err == nil && slices.Contains([]string{"exit", "quit"}, line) {
+		if errors.Is(err, io.EOF) || err == nil && slices.Contains([]string{"exit", "quit", `\q`, ".quit", ".exit"}, line) {
 			return nil
 		}
 		if err != nil {
@@ -85,7 +85,7 @@ func (e *env) runShell(ctx context.Context, args []string) error {
 
 // runLine runs one command line. An error is printed and does not end the shell.
 func (e *env) runLine(ctx context.Context, args []string) {
-	one := &env{Streams: console.Streams{In: strings.NewReader(""), Out: e.Out, Err: e.Err, Colour: e.Colour}}
+	one := &env{prompt: true, Streams: console.Streams{In: strings.NewReader(""), Out: e.Out, Err: e.Err, Colour: e.Colour}}
 	root := one.root()
 	root.SetArgs(append([]string{"--color", e.Colour}, args...))
 	root.SetOut(one.Out)
@@ -105,9 +105,19 @@ func shellArgs(line string, paths []string) []string {
 	words := strings.Fields(line)
 	with := func(head []string, tail ...string) []string { return slices.Concat(head, paths, tail) }
 	switch first := strings.ToLower(words[0]); first {
-	case "select", "with", "from", "describe", "summarize":
+	case "select", "with", "from", "describe", "summarize", "values", "table", "pivot", "unpivot":
 		return with([]string{"sql"}, "--", line)
+	case `\d`, `\d+`: // of psql
+		if len(words) > 1 {
+			return append([]string{"schema", "--"}, words[1:]...)
+		}
+		return with([]string{"sql"}, "--", "SHOW TABLES")
+	case `\dt`, ".tables":
+		return with([]string{"sql"}, "--", "SHOW TABLES")
 	case "show", "follow":
+		if len(words) == 2 && strings.EqualFold(strings.TrimRight(words[1], ";"), "tables") {
+			return with([]string{"sql"}, "--", line)
+		}
 		return with(words[:1], words[1:]...)
 	case "info":
 		return with(words)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/pcapsule/pcapsule/kfl"
@@ -35,5 +36,17 @@ func TestHistory(t *testing.T) {
 	h.close()
 	if h = openHistory(); h.Len() != 2 || h.At(0) != "dns" || h.At(1) != "http" {
 		t.Errorf("history %q", h.lines)
+	}
+}
+
+// TestShellLines: SQL that an answer of sql recommends, and commands of psql, work at the prompt.
+func TestShellLines(t *testing.T) {
+	for line, want := range map[string]string{
+		"SHOW TABLES": "sql b -- SHOW TABLES", "show tables;": "sql b -- show tables;", "show 42": "show b 42", `\dt`: "sql b -- SHOW TABLES", `\d`: "sql b -- SHOW TABLES",
+		`\d calls`: "schema -- calls", "describe calls": "sql b -- describe calls", "VALUES (1)": "sql b -- VALUES (1)", "http": "query b -- http",
+	} {
+		if got := strings.Join(shellArgs(line, []string{"b"}), " "); got != want {
+			t.Errorf("%s: %s, want %s", line, got, want)
+		}
 	}
 }

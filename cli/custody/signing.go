@@ -3,8 +3,10 @@ package custody
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
+	"regexp"
 
 	"github.com/spf13/pflag"
 	"golang.org/x/crypto/ssh/agent"
@@ -64,7 +66,11 @@ func (f *Signing) Signers() (list []seal.Signer, done func(), err error) {
 	for _, p := range f.keys {
 		text, err := signingkey.ReadPrivate(p)
 		if errors.Is(err, signingkey.ErrShared) {
-			err = exit.With(err, exit.NotCapture, "chmod 600 "+p)
+			if public(p) {
+				err = exit.With(fmt.Errorf("reading key %s: it is a public key", p), exit.NotCapture, "--key needs the private key")
+			} else {
+				err = exit.With(err, exit.NotCapture, "chmod 600 "+p)
+			}
 		}
 		if err != nil {
 			return nil, nil, err
@@ -104,6 +110,20 @@ func (f *Signing) Signers() (list []seal.Signer, done func(), err error) {
 	}
 	return list, end, nil
 }
+
+// public reports whether a file begins as a public key or a certificate.
+func public(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	head := make([]byte, 64)
+	n, _ := io.ReadFull(f, head)
+	return publicKey.Match(head[:n])
+}
+
+var publicKey = regexp.MustCompile(`^(?:-----BEGIN (?:[A-Z]+ )*(?:PUBLIC KEY|CERTIFICATE)-----|(?:ssh|ecdsa|sk)-\S+ )`)
 
 // ThisProgram describes the running program with the hash of its file.
 func ThisProgram() seal.Tool {

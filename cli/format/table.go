@@ -3,6 +3,7 @@ package format
 import (
 	"bufio"
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -80,6 +81,9 @@ func cell(col string, v any) string {
 	}
 	if n, ok := v.(int64); ok && strings.HasSuffix(col, "_us") {
 		return Micros(n)
+	}
+	if f, ok := v.(float64); ok && (f == 0 || math.Abs(f) >= 1e-4 && math.Abs(f) < 1e15) {
+		return strconv.FormatFloat(f, 'f', -1, 64)
 	}
 	if list, ok := v.([]any); ok && col == "cites" {
 		return console.Printable(rangesText(list), maxCell)

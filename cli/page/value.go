@@ -151,13 +151,14 @@ func nbspSize(f float64) string {
 
 // duration writes microseconds with 3 digits and a unit.
 func duration(us float64) string {
-	abs := math.Abs(us)
 	switch {
-	case abs >= 60e6:
+	case us < 0:
+		return "-" + duration(-us)
+	case us >= 60e6:
 		return strings.ReplaceAll(value.Duration(time.Duration(us*1e3)), " ", nbsp)
-	case abs >= 999.5e3:
+	case us >= 999.5e3:
 		return digits3(us/1e6) + nbsp + "s"
-	case abs >= 999.5:
+	case us >= 999.5:
 		return digits3(us/1e3) + nbsp + "ms"
 	case us == 0:
 		return "0"

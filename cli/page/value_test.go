@@ -17,3 +17,12 @@ func TestLongTimesAreThoseOfReports(t *testing.T) {
 		}
 	}
 }
+
+// TestNegativeTimes: a time before a moment has the same sign, whatever its length.
+func TestNegativeTimes(t *testing.T) {
+	for us, want := range map[float64]string{-119_600_000: "-2 min", -21_700_000: "-21.7 s", -1500: "-1.5 ms", -7: "-7 µs"} {
+		if got := strings.ReplaceAll(duration(us), nbsp, " "); got != want {
+			t.Errorf("%v µs: %q, want %q", us, got, want)
+		}
+	}
+}

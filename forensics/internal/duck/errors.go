@@ -134,6 +134,7 @@ func said(sql, msg string) error {
 	}
 	msg, _, _ = strings.Cut(msg, "\n\nStack Trace")
 	msg, _, _ = strings.Cut(msg, "\n\nLINE ") // a place in SQL that has our WITH
+	msg = strings.TrimPrefix(msg, kind+": ")
 	if kind == "Out of Range Error" || kind == "Conversion Error" {
 		return &RangeError{msg}
 	}

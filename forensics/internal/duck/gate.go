@@ -365,9 +365,12 @@ func str(o map[string]any, key string) string {
 	return s
 }
 
-// isOrdered reports whether the outermost query has an ORDER BY.
+// isOrdered reports whether the outermost query has an ORDER BY, or lists tables or columns, which have an order.
 func isOrdered(statement map[string]any) bool {
 	node, _ := statement["node"].(map[string]any)
+	if from, _ := node["from_table"].(map[string]any); str(from, "type") == "SHOW_REF" {
+		return true
+	}
 	list, _ := node["modifiers"].([]any)
 	for _, m := range list {
 		o, _ := m.(map[string]any)
