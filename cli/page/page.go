@@ -1,6 +1,7 @@
 package page
 
 import (
+	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -46,12 +47,16 @@ func (p *page) space() {
 	}
 }
 
+// ofUnit matches a number and its unit in a sentence.
+var ofUnit = regexp.MustCompile(`(\d) (%|(?:[kMG]?B|[mnµ]?s|min|h)\b)`)
+
 // wrap writes a text in lines of the page's width, the first indented by first and the
 // others by rest.
 func (p *page) wrap(s string, first, rest int) { p.line(p.folded(s, first, rest)) }
 
 func (p *page) folded(s string, first, rest int) string {
 	var b strings.Builder
+	s = ofUnit.ReplaceAllString(s, "$1"+nbsp+"$2")
 	b.WriteString(strings.Repeat(" ", first))
 	used, begun := first, false
 	for _, word := range strings.Split(s, " ") {
@@ -177,6 +182,9 @@ func (p *page) fact(m member) (text string, ok bool) {
 	case bool:
 		if v {
 			return label, true
+		}
+		if m.name == "problem" {
+			return "no " + label, true
 		}
 		return "not " + label, true
 	case nil:
