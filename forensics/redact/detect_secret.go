@@ -226,28 +226,67 @@ func code(s string, i, j int) (k kinds, start, end int, masked string) {
 	return 0, 0, 0, ""
 }
 
-// authority checks for a password in the URL authority that begins at i.
+// authority checks for a password in the URL authority that begins at i. People write passwords without the escapes that
+// RFC 3986 demands: the last @ that can be part of the password ends it, and a / after a colon without a port is in it.
 func authority(s string, i int) (k kinds, start, end int, masked string) {
-	colon := -1
+	if after(s, i) == '[' {
+		return 0, 0, 0, "" // an IPv6 address: the colon is no end of a user
+	}
+	colon, at, path := -1, -1, false
+scan:
 	for j := i; j < len(s) && j < i+512; j++ {
 		switch c := s[j]; {
 		case c == ':' && colon < 0:
 			colon = j
+		case c == '@' && colon < 0:
+			return 0, 0, 0, ""
 		case c == '@':
-			if colon < 0 || j == colon+1 || s[colon+1:j] == Mask {
+			at = j
+		case at >= 0 && (c <= ' ' || c == 0x7f || strings.IndexByte("\"'<>/?#,;()|&=\\", c) >= 0): // the host ends
+			break scan
+		case c <= ' ' || c == '"' || c == '<' || c == '>' || c == 0x7f || path && strings.IndexByte("',;()", c) >= 0:
+			return 0, 0, 0, ""
+		case !path && (c == '/' || c == '?' || c == '#'):
+			if colon < 0 || isPort(s[colon+1:j]) {
 				return 0, 0, 0, ""
 			}
-			return kURL, colon + 1, j, Mask
-		case c <= ' ' || c == '/' || c == '?' || c == '#' || c == '"' || c == '<' || c == '>' || c >= 0x7f:
-			return 0, 0, 0, ""
+			path = true
 		}
 	}
-	return 0, 0, 0, ""
+	if at <= colon+1 || s[colon+1:at] == Mask || isDigest(s[at+1:]) {
+		return 0, 0, 0, ""
+	}
+	return kURL, colon + 1, at, Mask
+}
+
+// isPort reports whether the text after the colon of a host is a port, or stands for one, as in examples.
+func isPort(s string) bool {
+	return s == "" || len(s) < 6 && strings.Trim(s, "0123456789") == "" || strings.IndexByte("{<$%[:*", s[0]) >= 0 || strings.EqualFold(s, "port")
+}
+
+// isDigest reports whether a text begins with the digest of a container image, which follows an @.
+func isDigest(s string) bool {
+	return strings.HasPrefix(s, "sha256:") || strings.HasPrefix(s, "sha512:")
 }
 
 // userinfo checks for a password before the @ at i in an address without a scheme, as of CONNECT and of drivers:
-// user:password@host:port, user:password@tcp(host:port)/name and user:password@/name. It returns its start, or 0.
+// user:password@host:port, user:password@tcp(host:port)/name and user:password@/name, and one of SIP, sip:user:password@host.
+// It returns its start, or 0.
 func userinfo(s string, i int) int {
+	from := i
+	for from > 0 && i-from < 256 && s[from-1] > ' ' && s[from-1] != 0x7f && strings.IndexByte(`"'<>`, s[from-1]) < 0 {
+		from--
+	}
+	for j := from; j < i; j++ {
+		if s[j] != ':' || !sip(s[:j+1]) {
+			continue
+		}
+		user, password, _ := strings.Cut(s[j+1:i], ":")
+		if user == "" || password == "" || password == Mask {
+			return 0
+		}
+		return i - len(password)
+	}
 	n := span(s, i+1, 254, label)
 	switch next := after(s, i+1+n); {
 	case n > 0 && next == '(' || n == 0 && (next == '/' || next == '['):
@@ -259,10 +298,6 @@ func userinfo(s string, i int) int {
 	default:
 		return 0
 	}
-	from := i
-	for from > 0 && i-from < 256 && s[from-1] > ' ' && s[from-1] < 0x7f && strings.IndexByte(`"'<>`, s[from-1]) < 0 {
-		from--
-	}
 	colon := strings.IndexByte(s[from:i], ':') + from
 	if colon < from {
 		return 0
@@ -271,7 +306,7 @@ func userinfo(s string, i int) int {
 	if colon+1 >= i || s[colon+1:i] == Mask || strings.HasPrefix(s[colon:i], "://") || strings.Trim(user, "0123456789.-") == "" {
 		return 0
 	}
-	if slices.Contains([]string{"sip", "sips", "tel", "mailto", "acct", "xmpp"}, strings.ToLower(user)) {
+	if slices.Contains([]string{"tel", "mailto", "acct", "xmpp"}, strings.ToLower(user)) {
 		return 0 // a scheme, not a user
 	}
 	return colon + 1

@@ -142,7 +142,8 @@ func TestColumnsOfTablesAreNotSecrets(t *testing.T) {
 func TestPasswordsOfAddresses(t *testing.T) {
 	p := Default()
 	for _, form := range []string{"CONNECT bob:%s@host:443", "CONNECT bob:%s@host:443 HTTP/1.1", "bob:%s@10.0.0.7:443", "ann:%s@tcp(db:3306)/x", "ann:%s@unix(/tmp/my.sock)/x", "ann:%s@/x", "sqlserver://u:%s@h", "redis://:%s@h", "rediss://:%s@h:6379/0",
-		"amqp://u:%s@h", "mongodb+srv://u:%s@h/x", "postgresql+psycopg2://u:%s@h/x", "jdbc:mysql://u:%s@h/x", "bob:%s@[2001:db8::1]:443", "bob:%s!@host:443", "bob:a/%s==@host:443", "oracle://u:%s@h", "smtp://u:%s@h:25"} {
+		"amqp://u:%s@h", "mongodb+srv://u:%s@h/x", "postgresql+psycopg2://u:%s@h/x", "jdbc:mysql://u:%s@h/x", "bob:%s@[2001:db8::1]:443", "bob:%s!@host:443", "bob:a/%s==@host:443", "oracle://u:%s@h", "smtp://u:%s@h:25",
+		"redis://u:a@%s@h/0", "redis://u:%s@a@h:1", "amqp://u:a/%s@h:5672/v", "amqp://u:%s/a@h", "redis://u:a#%s@h", "redis://u:a?%s@h", "redis://u:ä%s@h", "redis://u:a:%s@[2001:db8::1]:6379", "redis://u:a%%40%s@h", "sip:bob:%s@host", "sips:bob:%s@host:5061;transport=tcp", "ann:ä%s@tcp(db:3306)/x"} {
 		const secret = "Zq7Rk2Lw9Xv4"
 		for kind, text := range map[string]string{"": "opening " + form + " failed", "plain": form, "application/json": `{"x": "` + form + `"}`, "sql": "INSERT INTO t (a) VALUES ('" + form + "')",
 			"application/x-www-form-urlencoded": "a=1&b=" + form, "command": "SET a " + form, "text/yaml": "a:\n  b: " + form + "\n", "text/xml": "<a>" + form + "</a>", "text/csv": "a,b\n1," + form + "\n"} {
@@ -156,7 +157,9 @@ func TestPasswordsOfAddresses(t *testing.T) {
 			}
 		}
 	}
-	for _, text := range []string{"sip:bob@host:5060", "git@github.com:22", "ann@example.com:443", "at 12:30:45@host:80", "image:1.2@sha256:0123456789abcdef0123456789abcdef", "user:ann@host", "http://host:80/a@b:1"} {
+	for _, text := range []string{"sip:bob@host:5060", "git@github.com:22", "ann@example.com:443", "at 12:30:45@host:80", "image:1.2@sha256:0123456789abcdef0123456789abcdef", "user:ann@host", "http://host:80/a@b:1",
+		"http://[2001:db8::1]:80/x@y", "http://[::1]/a:b@c", "docker://alpine:3.19@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", "http://localhost:PORT/users/@me", "http://host:{port}/a@b", "http://host:$PORT/a@b",
+		"https://cdn.example.com:8443/@scope/p@1.0", "@scope/name@1.2.3", "ssh://git@host/x", "git@github.com:org/repo", "12:30:15@UTC", "file://C:/a@b", "sip:bob@host:5060;transport=tcp", "sips:bob@host", "'http://h:x/y','bob@h'", "https://host:443 bob@h"} {
 		if got, _ := p.Text("", text); got != text {
 			t.Errorf("%s became %s", text, got)
 		}
