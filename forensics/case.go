@@ -58,17 +58,18 @@ type Options struct {
 
 // Case is one or more opened bundles. It is safe for concurrent use.
 type Case struct {
-	bundles []*bundle.Bundle
-	paths   []string
-	db      *duck.DB
-	views   map[string]*view
-	order   []string    // names of the views, in the order of the documentation
-	copies  []bool      // by bundle: some of its calls are copies; nil if bundles do not overlap in time
-	copied  int64       // number of rows that are copies
-	renamed []bool      // by bundle: DNS answers in other bundles name some of its addresses; nil if there are none
-	ends    *betterEnds // of calls that another bundle knows better; nil if there are none
-	id      string      // hash of what is in the case, for cursors
-	mask    bool        // credentials are masked
+	bundles  []*bundle.Bundle
+	paths    []string
+	db       *duck.DB
+	views    map[string]*view
+	order    []string    // names of the views, in the order of the documentation
+	copies   []bool      // by bundle: some of its calls are copies; nil if bundles do not overlap in time
+	copied   int64       // number of rows that are copies
+	renamed  []bool      // by bundle: DNS answers in other bundles name some of its addresses; nil if there are none
+	borrowed int         // addresses whose name is from a DNS answer in another bundle
+	ends     *betterEnds // of calls that another bundle knows better; nil if there are none
+	id       string      // hash of what is in the case, for cursors
+	mask     bool        // credentials are masked
 
 	docs     func() (map[string]map[string]doc, error)
 	coverage func() ([]stretch, error)

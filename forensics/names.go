@@ -13,7 +13,8 @@ import (
 )
 
 // A DNS answer in one bundle names addresses in all bundles of the same network: those that share calls with it, because
-// another network may use the same addresses for other hosts. The tables are made once, when the case opens; user queries
+// another network may use the same addresses for other hosts. The answers that a bundle itself has come first, so nobody who
+// writes one bundle of a case replaces the names of another. The tables are made once, when the case opens; user queries
 // cannot reach them.
 const (
 	renamedTable  = "memory.main.renamed_ends" // bundle, conn_id, id, and better: the row of endpoints in place of id
@@ -28,9 +29,9 @@ const (
 //
 // LIMIT: dns_us is of the lookups in the same bundle.
 const namesSQL = `WITH nets(bundle, net) AS (VALUES %[5]s),
-	r AS (SELECT net, src_ip AS peer, ts_ns + 1000 * coalesce(elapsed_us, 0) AS ts, dns_questions[1] AS question, dns_answers, dns_answer_types, dns_answer_names, generate_subscripts(dns_answers, 1) AS n
+	r AS (SELECT bundle, net, src_ip AS peer, ts_ns + 1000 * coalesce(elapsed_us, 0) AS ts, dns_questions[1] AS question, dns_answers, dns_answer_types, dns_answer_names, generate_subscripts(dns_answers, 1) AS n
 		FROM (%[4]s) JOIN nets USING (bundle) WHERE status_code = 0 AND error IS NULL),
-	d AS (SELECT net, peer, ts, dns_answers[n] AS ip, rtrim(lower(coalesce(question, dns_answer_names[n])), '.') AS name FROM r
+	d AS (SELECT bundle, net, peer, ts, dns_answers[n] AS ip, rtrim(lower(coalesce(question, dns_answer_names[n])), '.') AS name FROM r
 		WHERE dns_answer_types[n] IN ('A', 'AAAA') AND (question IS NULL OR lower(question) = lower(dns_answer_names[n]) OR list_contains(dns_answer_types, 'CNAME'))),
 	e AS (SELECT bundle, net, endpoint_id AS id, ip, dns_name, how_known FROM (%[1]s) JOIN nets USING (bundle) WHERE how_known IN ('none', 'dns', 'dns_other') AND (net, ip) IN (SELECT (net, ip) FROM d)),
 	g AS (SELECT bundle, conn_id, src_id, dst_id, role_known IN ('syn', 'synack') AS opens FROM (%[3]s)),
@@ -43,11 +44,15 @@ const namesSQL = `WITH nets(bundle, net) AS (VALUES %[5]s),
 	b AS (SELECT *, first(bundle) OVER (PARTITION BY ends, run ORDER BY first_ns, opens, bundle, conn_id) <> bundle AS older, min(first_ns) OVER (PARTITION BY ends, run) AS begun FROM i),
 	w AS (SELECT bundle, conn_id, e.net, id, ip, CASE ip WHEN b.src_ip THEN b.dst_ip ELSE b.src_ip END AS peer, CASE WHEN older THEN begun ELSE first_ns END AS ts, older, dns_name, how_known
 		FROM u JOIN e USING (bundle, id) JOIN b USING (bundle, conn_id)),
+	own AS (SELECT bundle, peer, ip, ts, max(name) AS name FROM d GROUP BY ALL),
 	mine AS (SELECT net, peer, ip, ts, max(name) AS name FROM d GROUP BY ALL),
+	here AS (SELECT bundle, ip, ts, max(name) AS name FROM d GROUP BY ALL),
 	anyone AS (SELECT net, ip, ts, max(name) AS name FROM d GROUP BY ALL),
-	found AS (SELECT w.bundle, w.conn_id, w.id, w.older, w.dns_name, w.how_known, coalesce(m.name, a.name) AS name, CASE WHEN m.name IS NOT NULL THEN 'dns' WHEN a.name IS NOT NULL THEN 'dns_other' ELSE 'none' END AS how
-		FROM w ASOF LEFT JOIN mine m ON m.net = w.net AND m.peer = w.peer AND m.ip = w.ip AND m.ts <= w.ts ASOF LEFT JOIN anyone a ON a.net = w.net AND a.ip = w.ip AND a.ts <= w.ts)
-	SELECT bundle::BIGINT, conn_id, id, name, how FROM found WHERE (name, how) IS DISTINCT FROM (dns_name, how_known) AND (name IS NOT NULL OR older) ORDER BY ALL`
+	found AS (SELECT w.bundle, w.conn_id, w.id, w.older, w.dns_name, w.how_known, coalesce(o.name, m.name, h.name, a.name) AS name, CASE WHEN coalesce(o.name, m.name) IS NOT NULL THEN 'dns' WHEN coalesce(h.name, a.name) IS NOT NULL THEN 'dns_other' ELSE 'none' END AS how,
+			coalesce(o.name, m.name, h.name, a.name) IS NOT NULL AND o.name IS NULL AND (m.name IS NOT NULL OR h.name IS NULL) AS borrowed
+		FROM w ASOF LEFT JOIN own o ON o.bundle = w.bundle AND o.peer = w.peer AND o.ip = w.ip AND o.ts <= w.ts ASOF LEFT JOIN mine m ON m.net = w.net AND m.peer = w.peer AND m.ip = w.ip AND m.ts <= w.ts
+			ASOF LEFT JOIN here h ON h.bundle = w.bundle AND h.ip = w.ip AND h.ts <= w.ts ASOF LEFT JOIN anyone a ON a.net = w.net AND a.ip = w.ip AND a.ts <= w.ts)
+	SELECT bundle::BIGINT, conn_id, id, name, how, borrowed FROM found WHERE (name, how) IS DISTINCT FROM (dns_name, how_known) AND (name IS NOT NULL OR older) ORDER BY ALL`
 
 // lookedUp is a row of endpoints with another name.
 type lookedUp struct {
@@ -134,6 +139,7 @@ func (c *Case) shareNames(ctx context.Context, calls []duck.Column, f *copies.Co
 
 // lookUps reads the rows of namesSQL. It returns the ends, and the rows of endpoints that they need.
 func (c *Case) lookUps(ctx context.Context, sql string) (ends []renamedEnd, made []lookedUp, err error) {
+	borrowed := map[endKey]bool{}
 	last := make([]int64, len(c.bundles))
 	for i := range last {
 		source := c.sourceOf("endpoints", i, nil, parquet)
@@ -153,6 +159,9 @@ func (c *Case) lookUps(ctx context.Context, sql string) (ends []renamedEnd, made
 		l := lookedUp{endKey: endKey{int(n[0]), n[2]}}
 		l.name, _ = row[3].(string)
 		l.how, _ = row[4].(string)
+		if is, _ := row[5].(bool); is {
+			borrowed[l.endKey] = true
+		}
 		id, ok := ids[l]
 		if !ok {
 			last[l.bundle]++
@@ -168,8 +177,12 @@ func (c *Case) lookUps(ctx context.Context, sql string) (ends []renamedEnd, made
 	if err != nil {
 		return nil, nil, fmt.Errorf("naming addresses: %w", err)
 	}
+	c.borrowed = len(borrowed)
 	return ends, made, nil
 }
+
+// Borrowed is the number of addresses that a DNS answer in another bundle names. Such a name is as certain as that bundle.
+func (c *Case) Borrowed() int { return c.borrowed }
 
 // withNames is the SQL for rows of a bundle's table with the names that DNS answers in other bundles give. columns are
 // those to read, nil for all.

@@ -71,3 +71,59 @@ func TestNamesAreOfOneNetwork(t *testing.T) {
 		}
 	}
 }
+
+// lookup adds the question of a client for the address 10.0.0.ip of a name, and its answer.
+func lookup(w *traffic.Capture, at time.Duration, client, name string, ip byte) {
+	question := "\x00\x01\x00\x00\x00\x00\x00\x00" + string([]byte{byte(len(name))}) + name + "\x07example\x00\x00\x01\x00\x01"
+	w.Datagram(at, client, "10.0.0.53:53", "\x00\x01\x01\x00"+question, "\x00\x01\x81\x80\x00\x01\x00\x01"+question[4:]+"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\x0a\x00\x00"+string([]byte{ip}))
+}
+
+// TestAForgedBundleReplacesNoName adds a bundle with one call of another, and answers that only it has: newer ones, ones to
+// other clients, many for one address, and control characters. They name only what has no name, and the case counts it.
+func TestAForgedBundleReplacesNoName(t *testing.T) {
+	visit := func(w *traffic.Capture, at time.Duration, server string) {
+		w.Exchange(at, time.Millisecond, server+at.String(), "10.0.0.1", server, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", traffic.HTTP("HTTP/1.1 200 OK", "", ""))
+	}
+	made := func(fill func(w *traffic.Capture)) string {
+		var w traffic.Capture
+		fill(&w)
+		file := filepath.Join(t.TempDir(), "x.pcap")
+		if err := w.Write(file); err != nil {
+			t.Fatal(err)
+		}
+		return window(t, file, 0, 0)
+	}
+	honest := made(func(w *traffic.Capture) {
+		for i, server := range []string{"10.0.0.8:80", "10.0.0.7:80", "10.0.0.9:80", "10.0.0.6:80"} {
+			visit(w, time.Duration(i+1)*time.Second, server)
+		}
+		lookup(w, 0, "10.0.0.1", "pay", 7)
+		lookup(w, 0, "10.0.0.2", "files", 9)
+	})
+	forged := made(func(w *traffic.Capture) {
+		visit(w, time.Second, "10.0.0.8:80") // the same call
+		for i := range 1000 {
+			lookup(w, 1100*time.Millisecond+time.Duration(i)*time.Microsecond, "10.0.0.1", fmt.Sprintf("evil%d", i), 7)
+		}
+		lookup(w, 1200*time.Millisecond, "10.0.0.3", "evil", 7)
+		lookup(w, 1300*time.Millisecond, "10.0.0.3", "evil", 9)
+		lookup(w, 1400*time.Millisecond, "10.0.0.1", "a\x1b[31m\nb", 6)
+	})
+	for _, paths := range [][]string{{honest, forged}, {forged, honest}} {
+		c := open(t, paths...)
+		var got []string
+		for _, row := range query(t, c, forensics.Query{SQL: "SELECT DISTINCT dst_ip, dst_dns_name, dst_how_known FROM calls WHERE protocol = 'http1' ORDER BY ALL"}).Rows {
+			got = append(got, fmt.Sprint(row...))
+		}
+		text := strings.Join(got, ", ")
+		if !strings.Contains(text, "10.0.0.7pay.exampledns,") || !strings.Contains(text, "10.0.0.9files.exampledns_other") || strings.Contains(text, "evil") || strings.ContainsAny(text, "\x1b\n") {
+			t.Errorf("names %q", text)
+		}
+		if n := c.Borrowed(); n != 1 {
+			t.Errorf("%d names are of another bundle, want 1, that of 10.0.0.6", n)
+		}
+	}
+	if n := open(t, honest).Borrowed(); n != 0 {
+		t.Errorf("%d names of one bundle are of another", n)
+	}
+}

@@ -125,6 +125,9 @@ func AskOverview(ctx context.Context, c *forensics.Case, in OverviewIn) (*Overvi
 	if out.NotIP = notIP(c); len(out.NotIP) > 0 && ask.Overlapping(c) {
 		out.Note("a non-IP packet that several bundles have counts once in each")
 	}
+	if n := c.Borrowed(); n > 0 {
+		out.Note("%s", plural.Sprintf("%d {address has its|addresses have their} name from a DNS answer in another bundle of the case: such a name is as certain as that bundle", n))
+	}
 	out.summarize(w)
 	seen := len(out.Protocols) + int(out.Conns.Total)
 	if !w.Asked && !w.Narrowed {
