@@ -136,7 +136,7 @@ func said(sql, msg string) error {
 	msg, _, _ = strings.Cut(msg, "\n\nLINE ") // a place in SQL that has our WITH
 	msg = strings.TrimPrefix(msg, kind+": ")
 	if kind == "Out of Range Error" || kind == "Conversion Error" {
-		return &RangeError{msg}
+		return &RangeError{firstLine(msg)}
 	}
 	return errors.New("SQL: " + msg)
 }
@@ -162,8 +162,14 @@ func damaged(kind, text string) bool {
 	return has("decompression failed", "Decompression failure")
 }
 
+// maxQuoted is the length of a message that includes a value, in bytes: damaged tables have any.
+const maxQuoted = 300
+
 func firstLine(s string) string {
 	line, _, _ := strings.Cut(s, "\n")
+	if len(line) > maxQuoted {
+		return strings.ToValidUTF8(line[:maxQuoted], "") + "…"
+	}
 	return line
 }
 
