@@ -34,6 +34,9 @@ func splitFilter(args []string) (paths []string, filter string, err error) {
 	if !isPath(last) {
 		return args[:len(args)-1], last, nil
 	}
+	if _, err := kfl.Compile(args[0], kfl.Env{}); err == nil && !isPath(args[0]) {
+		return nil, "", exit.With(fmt.Errorf("%s is a filter, which is the last argument", args[0]), exit.Usage, "give the bundle first: "+last+" '"+args[0]+"'")
+	}
 	if _, err := kfl.Compile(last, kfl.Env{}); err == nil {
 		return nil, "", exit.Usagef("%s is a filter, but also a file or folder here: write (%[1]s) for the filter, or ./%[1]s", last)
 	}
