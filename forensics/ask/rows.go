@@ -177,8 +177,8 @@ func callsAt(ctx context.Context, c *forensics.Case, keys []Key) ([]Call, error)
 		No     int64 `json:"call_no"`
 	}
 	var rows []row
-	err := ByRuns(c, keys, func(where, nos string) error {
-		some, _, err := Rows[row](ctx, c, len(keys)*len(c.Bundles()), "SELECT "+terms.CallColumns()+", "+terms.BundleOf(c, "")+", call_no FROM calls k WHERE "+where, nos)
+	err := ByRuns(c, keys, func(where string) error {
+		some, _, err := Rows[row](ctx, c, len(keys)*len(c.Bundles()), "SELECT "+terms.CallColumns()+", "+terms.BundleOf(c, "")+", call_no FROM calls k WHERE "+where)
 		rows = append(rows, some...)
 		return err
 	})

@@ -51,10 +51,10 @@ func Answers(ctx context.Context, c *forensics.Case, keys []Key) (map[Key]string
 		return out, nil
 	}
 	var list []responseText
-	err := ByRuns(c, keys, func(where, nos string) error {
+	err := ByRuns(c, keys, func(where string) error {
 		some, _, err := Rows[responseText](ctx, c, MaxLoaded, "SELECT "+terms.BundleOf(c, "k.")+`, k.call_no, coalesce(k.response_body_sha256, ''::BLOB) AS hash, coalesce(k.response_content_type, '') AS type,
 		coalesce(`+statements.Error("k.")+`, k.redis_error, k.grpc_message, array_to_string(k.tls_alerts, ', '), '') AS words
-		FROM calls_raw k WHERE `+where, nos)
+		FROM calls_raw k WHERE `+where)
 		list = append(list, some...)
 		return err
 	})

@@ -21,10 +21,10 @@ func (k *Builder) LoadDetails(list []*Step) error {
 		detail
 	}
 	var rows []row
-	err := ask.ByRuns(k.C, keysOf(list), func(where, nos string) error {
+	err := ask.ByRuns(k.C, keysOf(list), func(where string) error {
 		some, _, err := ask.Rows[row](k.Ctx, k.C, ask.MaxLoaded, "SELECT "+terms.BundleOf(k.C, "k.")+`, k.call_no, coalesce(k.method, '') AS method, coalesce(k.host, '') AS host, left(coalesce(k.path, ''), 500) AS path, coalesce(k.status_code, 0) AS status_code,
 		`+terms.Status+` AS status, left(k.summary, 300) AS summary, k.cites AS packets, hash(`+relation.Asked+", "+relation.Carried+`)::VARCHAR AS same
-		FROM calls_raw k WHERE `+where, nos)
+		FROM calls_raw k WHERE `+where)
 		rows = append(rows, some...)
 		return err
 	})
@@ -80,11 +80,11 @@ func (k *Builder) name(list []*Step) error {
 			lower(split_part(list_filter(k.headers, h -> lower(h.name) = 'b3' AND h.kind = 'request')[1].value, '-', 4)), '') END`
 	}
 	var rows []row
-	err := ask.ByRuns(k.C, keysOf(list), func(where, nos string) error {
+	err := ask.ByRuns(k.C, keysOf(list), func(where string) error {
 		some, _, err := ask.Rows[row](k.Ctx, k.C, ask.MaxLoaded, "SELECT "+terms.BundleOf(k.C, "k.")+`, k.call_no, left(concat_ws(' ', k.path, k.query_string, array_to_string(`+statements.Part("k.", "params")+`, ' '), k.redis_key, k.ldap_filter, k.kerberos_client), 500) AS words, left(coalesce(`+terms.User()+`, ''), 256) AS user,
 			CASE WHEN k.path IS NULL OR k.protocol = 'grpc' THEN '' ELSE concat_ws(' ', k.method, k.path, k.query_string) END AS target, CASE WHEN k.request_body_size >= 16 THEN coalesce(k.request_body_sha256, ''::BLOB) ELSE ''::BLOB END AS body,
 			CASE WHEN k.response_body_size >= 16 THEN coalesce(k.response_body_sha256, ''::BLOB) ELSE ''::BLOB END AS answer, `+above+
-			" AS above FROM calls_raw k WHERE "+where, nos)
+			" AS above FROM calls_raw k WHERE "+where)
 		rows = append(rows, some...)
 		return err
 	})

@@ -33,14 +33,15 @@ type Blocking struct {
 
 func (s *serviceAnswer) blocking() error {
 	type row struct {
-		Bundle int64 `json:"bundle"`
-		No     int64 `json:"call_no"`
+		ask.Key
+		Method string `json:"method"`
+		Path   string `json:"path"`
 	}
 	// The slower calls of each endpoint, close in time so that few row groups are read.
-	list, _, err := ask.Rows[row](s.ctx, s.rows.Case, blockingEach*blockingMost, fmt.Sprintf(`WITH f AS MATERIALIZED (SELECT %s AS endpoint, %s, call_no, ts_ns, elapsed_us FROM %s WHERE %s AND %s AND %s AND path IS NOT NULL AND elapsed_us > 1000 AND NOT failed),
+	list, _, err := ask.Rows[row](s.ctx, s.rows.Case, blockingEach*blockingMost, fmt.Sprintf(`WITH f AS MATERIALIZED (SELECT %s AS endpoint, %s, call_no, ts_ns, elapsed_us, coalesce(method, '') AS method, left(path, 500) AS path FROM %s WHERE %s AND %s AND %s AND path IS NOT NULL AND elapsed_us > 1000 AND NOT failed),
 		e AS (SELECT endpoint, median(elapsed_us) AS m, count(*) AS n FROM f GROUP BY 1 HAVING n >= 2 ORDER BY m DESC, endpoint LIMIT %d),
 		r AS (SELECT f.*, row_number() OVER (PARTITION BY f.endpoint ORDER BY f.ts_ns DESC, call_no) AS nth FROM f JOIN e ON e.endpoint = f.endpoint WHERE f.elapsed_us >= e.m * 0.8)
-		SELECT bundle, call_no FROM r WHERE nth <= %d ORDER BY ts_ns, bundle, call_no`, terms.Endpoint, terms.BundleOf(s.c, ""), s.rows.From, s.rows.Where, s.to, isWeb, blockingMost, blockingEach), s.rows.Args...)
+		SELECT bundle, call_no, method, path FROM r WHERE nth <= %d ORDER BY ts_ns, bundle, call_no`, terms.Endpoint, terms.BundleOf(s.c, ""), s.rows.From, s.rows.Where, s.to, isWeb, blockingMost, blockingEach), s.rows.Args...)
 	if err != nil || len(list) == 0 {
 		return err
 	}
@@ -50,7 +51,7 @@ func (s *serviceAnswer) blocking() error {
 	}
 	keys := make([]ask.Key, len(list))
 	for i, r := range list {
-		keys[i] = ask.Key{Bundle: r.Bundle, No: r.No}
+		keys[i] = r.Key
 	}
 	seeds, err := k.Load(keys)
 	if err != nil {
@@ -60,12 +61,10 @@ func (s *serviceAnswer) blocking() error {
 	if err != nil {
 		return err
 	}
-	shown := slices.Clone(seeds)
-	for _, c := range children {
-		shown = append(shown, c...)
-	}
-	if err := k.LoadDetails(shown); err != nil {
-		return err
+	for _, r := range list { // all that EndpointOf needs
+		if step := k.Steps[r.Key]; step != nil && step.Key() == r.Key {
+			step.Method, step.Path = r.Method, r.Path
+		}
 	}
 	s.out.Blocking = ask.Fit(s.w, &s.out.Frame, blockingIn(seeds, children))
 	return nil

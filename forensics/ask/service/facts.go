@@ -197,8 +197,8 @@ func (s *serviceAnswer) headers() error {
 			return nil, 0, err
 		}
 		names := map[string]int{}
-		err = ask.ByRuns(s.c, keys, func(where, nos string) error {
-			rows, _, err := ask.Rows[row](s.ctx, s.c, headerCalls, "SELECT list_distinct(list_transform(list_filter(headers, h -> h.kind = 'request'), h -> lower(h.name))) AS names FROM calls_raw k WHERE headers IS NOT NULL AND "+where, nos)
+		err = ask.ByRuns(s.c, keys, func(where string) error {
+			rows, _, err := ask.Rows[row](s.ctx, s.c, headerCalls, "SELECT list_distinct(list_transform(list_filter(headers, h -> h.kind = 'request'), h -> lower(h.name))) AS names FROM calls_raw k WHERE headers IS NOT NULL AND "+where)
 			for _, r := range rows {
 				for _, n := range r.Names {
 					names[n]++

@@ -43,15 +43,15 @@ func (s *serviceAnswer) journey() error {
 	}
 	var rows []visit
 	users := map[ask.Key]string{}
-	err = ask.ByRuns(s.c, keys, func(where, nos string) error {
-		some, _, err := ask.Rows[visit](s.ctx, s.c, journeyCalls, fmt.Sprintf("SELECT %s AS endpoint, ts_ns, %s, call_no FROM calls_raw k WHERE %s", terms.Endpoint, terms.BundleOf(s.c, ""), where), nos)
+	err = ask.ByRuns(s.c, keys, func(where string) error {
+		some, _, err := ask.Rows[visit](s.ctx, s.c, journeyCalls, fmt.Sprintf("SELECT %s AS endpoint, ts_ns, %s, call_no FROM calls_raw k WHERE %s", terms.Endpoint, terms.BundleOf(s.c, ""), where))
 		if err != nil {
 			return err
 		}
 		rows = append(rows, some...)
 		// Users are counted but not shown, so unmasked values may tell them apart.
 		some, _, err = ask.Rows[visit](s.ctx, s.c.Unmasked(), journeyCalls, fmt.Sprintf("SELECT coalesce(%s, %s, %s, %s, src_ip) AS usr, %s, call_no FROM calls_raw k WHERE %s",
-			header("authorization"), header("cookie"), header("x-forwarded-for"), header("x-real-ip"), terms.BundleOf(s.c, ""), where), nos)
+			header("authorization"), header("cookie"), header("x-forwarded-for"), header("x-real-ip"), terms.BundleOf(s.c, ""), where))
 		for _, v := range some {
 			users[ask.Key{Bundle: v.Bundle, No: v.No}] = v.User
 		}

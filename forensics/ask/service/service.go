@@ -133,9 +133,8 @@ func AskService(ctx context.Context, c *forensics.Case, in ServiceIn) (*Service,
 }
 
 // serviceColumns are the columns that the facts about a service use.
-const serviceColumns = `proxied_to, path, endpoint, outcome, waited_us, call_no, call_id, ts_ns, elapsed_us, transport, protocol, method, query_string, host, status_code, status_text, failed, error, request_bytes, response_bytes, request_body_sha256, request_id, trace_id, idempotency_key,
-	src_id, src_who, src_ip, src_kind, src_namespace, src_external, src_service, src_workload, src_pod, src_name, src_node, src_dns_name, src_hostname,
-	dst_id, dst_who, dst_ip, dst_namespace, dst_external, dst_service, dst_workload, dst_pod, dst_name, dst_node, dst_dns_name, dst_hostname`
+const serviceColumns = `path, endpoint, outcome, waited_us, call_no, call_id, ts_ns, elapsed_us, transport, protocol, method, query_string, host, status_code, status_text, failed, error, request_bytes, response_bytes, request_body_sha256, request_id, trace_id, idempotency_key,
+	src_id, src_who, src_ip, src_kind, src_pod, src_node, dst_id, dst_who, dst_ip, dst_pod, dst_node`
 
 // serviceAnswer collects one answer.
 type serviceAnswer struct {

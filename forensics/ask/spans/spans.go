@@ -129,8 +129,8 @@ type export struct {
 // read reads calls, in the order of their keys.
 func (e *export) read(keys []ask.Key) ([]row, error) {
 	found := map[ask.Key]row{}
-	err := ask.ByRuns(e.c, keys, func(where, nos string) error {
-		q := forensics.Query{SQL: "SELECT " + strings.Join(columns(e.c), ", ") + " FROM calls k WHERE " + where, Args: []any{nos}, Named: true}
+	err := ask.ByRuns(e.c, keys, func(where string) error {
+		q := forensics.Query{SQL: "SELECT " + strings.Join(columns(e.c), ", ") + " FROM calls k WHERE " + where, Named: true}
 		_, err := e.c.Each(e.ctx, q, func([]forensics.Column) error { return nil }, func(cols []forensics.Column, values []any) error {
 			r := rowOf(cols, values)
 			found[r.key()] = r

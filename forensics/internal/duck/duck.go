@@ -191,6 +191,7 @@ func (d *DB) Lock(ctx context.Context) error {
 	for _, sql := range []string{
 		"SET allowed_directories=[" + strings.Join(quoted, ", ") + "]",
 		"SET enable_external_access=false",
+		"SET allowed_configs=['preserve_insertion_order']", // connections of one user set it; Gate refuses SET
 		"SET lock_configuration=true",
 	} {
 		if err := d.Exec(ctx, sql); err != nil {

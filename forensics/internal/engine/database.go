@@ -151,6 +151,11 @@ func (d *database) takeOwn(kind int, number uint64, stop <-chan struct{}) (s *se
 		if s, err = d.acquire(kind); err != nil {
 			return nil, nil, err
 		}
+		// The rows of temporary tables need no order, and so all threads insert them.
+		if err = each(s.conn, []string{"SET SESSION preserve_insertion_order=false"}); err != nil {
+			duckdb.Disconnect(&s.conn)
+			return nil, nil, err
+		}
 		o = &own{session: s, turns: make(chan struct{}, 1)}
 		o.turns <- struct{}{}
 		d.mu.Lock()
