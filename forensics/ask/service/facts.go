@@ -164,8 +164,9 @@ type Repeat struct {
 
 func (s *serviceAnswer) repeats() error {
 	same := terms.Key(s.c, "") + "src_id, dst_id, request_body_sha256, " + relation.AskedWeb // endpoints are numbered within a bundle
-	sql := fmt.Sprintf(`WITH f AS MATERIALIZED (SELECT %[1]s AS src, %[2]s AS dst, %[3]s AS made, %[11]s, `+relation.Identity+` AS carried, ts_ns, call_id FROM %[4]s WHERE %[5]s AND (%[3]s OR %[6]s) AND %[7]s AND path IS NOT NULL),
-		g AS (SELECT %[10]s, ts_ns, call_id, coalesce(ts_ns - lag(ts_ns) OVER p > %[8]d, true) AS fresh FROM f WINDOW p AS (PARTITION BY %[10]s ORDER BY ts_ns, call_id)),
+	// Most requests are made once; only the others are sorted.
+	sql := fmt.Sprintf(`WITH f AS MATERIALIZED (SELECT %[1]s AS src, %[2]s AS dst, %[3]s AS made, %[11]s, `+relation.Identity+` AS carried, ts_ns, call_id, hash(%[1]s, %[2]s, %[3]s, `+relation.Identity+`, %[11]s) AS h FROM %[4]s WHERE %[5]s AND (%[3]s OR %[6]s) AND %[7]s AND path IS NOT NULL),
+		g AS (SELECT %[10]s, ts_ns, call_id, coalesce(ts_ns - lag(ts_ns) OVER p > %[8]d, true) AS fresh FROM f WHERE h IN (SELECT h FROM f GROUP BY 1 HAVING count(*) > 1) WINDOW p AS (PARTITION BY %[10]s ORDER BY ts_ns, call_id)),
 		r AS (SELECT *, sum(fresh::INTEGER) OVER (PARTITION BY %[10]s ORDER BY ts_ns, call_id) AS run FROM g),
 		n AS (SELECT %[10]s, run, count(*) AS n, arg_min(call_id, (ts_ns, call_id), 3) AS ids, min(ts_ns) AS began FROM r GROUP BY ALL HAVING n > 1)
 		SELECT CASE WHEN made THEN 'out' ELSE 'in' END AS direction, CASE WHEN made THEN dst ELSE src END AS peer, coalesce(method || ' ', '') || left(path, 200) AS request, count(*) AS times, max(n) AS in_a_row, sum(n)::BIGINT AS calls,

@@ -109,7 +109,11 @@ func AskService(ctx context.Context, c *forensics.Case, in ServiceIn) (*Service,
 	s.t = t
 	s.to, s.from = t.received(), t.isTarget("src_id")
 	s.name()
-	if s.rows, err = ask.LoadCalls(ctx, c, serviceColumns, w.Where+" AND ("+s.to+" OR "+s.from+")", w.Args); err != nil {
+	columns := serviceColumns
+	if terms.Dialled("src_", in.Service) != "" { // then the conditions compare addresses
+		columns += ", src_ip, dst_ip"
+	}
+	if s.rows, err = ask.LoadCalls(ctx, c, columns, w.Where+" AND ("+s.to+" OR "+s.from+")", w.Args); err != nil {
 		return nil, err
 	}
 	defer s.rows.Release()
@@ -134,7 +138,7 @@ func AskService(ctx context.Context, c *forensics.Case, in ServiceIn) (*Service,
 
 // serviceColumns are the columns that the facts about a service use.
 const serviceColumns = `path, endpoint, outcome, waited_us, call_no, call_id, ts_ns, elapsed_us, transport, protocol, method, query_string, host, status_code, status_text, failed, error, request_bytes, response_bytes, request_body_sha256, request_id, trace_id, idempotency_key,
-	src_id, src_who, src_ip, src_kind, src_pod, src_node, dst_id, dst_who, dst_ip, dst_pod, dst_node`
+	src_id, src_who, src_kind, src_pod, src_node, dst_id, dst_who, dst_pod, dst_node`
 
 // serviceAnswer collects one answer.
 type serviceAnswer struct {
