@@ -55,7 +55,7 @@ func Runs(list []int64, gap int64, most int) [][2]int64 {
 	return out
 }
 
-// ByRuns calls ask with a condition for each run of call numbers.
+// ByRuns calls ask with a condition for each run of call numbers, or more than one for a long run.
 //
 // A few numbers are literals, because DuckDB filters by literals where it reads a table. It joins a table of
 // numbers only after the columns of all rows between them were masked.
@@ -69,12 +69,14 @@ func ByRuns(c *forensics.Case, keys []Key, ask func(where string) error) error {
 	for _, r := range Runs(all, nearCalls, MaxRuns) {
 		from, _ := slices.BinarySearch(all, r[0])
 		to, _ := slices.BinarySearch(all, r[1]+1)
-		bundles, nos := Split(keys[from:to])
-		if to-from > maxLiterals {
-			nos = "SELECT unnest(string_split('" + nos + "', ',')::BIGINT[])"
-		}
-		if err := ask(fmt.Sprintf("k.call_no BETWEEN %d AND %d AND k.call_no IN (%s) %s", r[0], r[1], nos, OfBundles(c, bundles))); err != nil {
-			return err
+		for some := range slices.Chunk(keys[from:to], maxNumbers) {
+			bundles, nos := Split(some)
+			if len(some) > maxLiterals {
+				nos = "SELECT unnest(string_split('" + nos + "', ',')::BIGINT[])"
+			}
+			if err := ask(fmt.Sprintf("k.call_no BETWEEN %d AND %d AND k.call_no IN (%s) %s", some[0].No, some[len(some)-1].No, nos, OfBundles(c, bundles))); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -103,8 +105,11 @@ func OfBundles(c *forensics.Case, bundles []int64) string {
 // nearCalls is the largest distance between two call numbers that are read together.
 const nearCalls = 100_000
 
-// maxLiterals is the highest number of literals in a condition; parsing more takes longer than masking.
-const maxLiterals = 1000
+// Limits of the numbers in a condition.
+const (
+	maxLiterals = 1_000  // parsing more takes longer than masking
+	maxNumbers  = 10_000 // their text is shorter than Gate's limit
+)
 
 // MaxRuns is the highest number of ranges that are read one by one.
 const MaxRuns = 16

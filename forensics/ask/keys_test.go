@@ -30,11 +30,14 @@ func TestByRunsSelectsItsNumbersOnly(t *testing.T) {
 	for i := 0; i < len(all); i += 2 {
 		few = append(few, all[i])
 	}
-	many := slices.Clone(few)
-	for i := range int64(maxLiterals) { // no such calls
-		many = append(many, Key{No: all[len(all)-1].No + 1 + i})
+	more := func(n int64) []Key { // numbers of no calls, too
+		list := slices.Clone(few)
+		for i := range n {
+			list = append(list, Key{No: all[len(all)-1].No + 1 + i})
+		}
+		return list
 	}
-	for _, asked := range [][]Key{few, many} {
+	for _, asked := range [][]Key{few, more(maxLiterals), more(4 * maxNumbers)} {
 		var got []Key
 		err := ByRuns(c, asked, func(where string) error {
 			some, _, err := Rows[Key](t.Context(), c, MaxLoaded, "SELECT 0 AS bundle, call_no FROM calls_raw k WHERE "+where+" ORDER BY call_no")
