@@ -41,7 +41,7 @@ func (s *serviceAnswer) blocking() error {
 	list, _, err := ask.Rows[row](s.ctx, s.rows.Case, blockingEach*blockingMost, fmt.Sprintf(`WITH f AS MATERIALIZED (SELECT %s AS endpoint, %s, call_no, ts_ns, elapsed_us, coalesce(method, '') AS method, left(path, 500) AS path FROM %s WHERE %s AND %s AND %s AND path IS NOT NULL AND elapsed_us > 1000 AND NOT failed),
 		e AS (SELECT endpoint, median(elapsed_us) AS m, count(*) AS n FROM f GROUP BY 1 HAVING n >= 2 ORDER BY m DESC, endpoint LIMIT %d),
 		r AS (SELECT f.*, row_number() OVER (PARTITION BY f.endpoint ORDER BY f.ts_ns DESC, call_no) AS nth FROM f JOIN e ON e.endpoint = f.endpoint WHERE f.elapsed_us >= e.m * 0.8)
-		SELECT bundle, call_no, method, path FROM r WHERE nth <= %d ORDER BY ts_ns, bundle, call_no`, terms.Endpoint, terms.BundleOf(s.c, ""), s.rows.From, s.rows.Where, s.to, isWeb, blockingMost, blockingEach), s.rows.Args...)
+		SELECT bundle, call_no, method, path FROM r WHERE nth <= %d ORDER BY ts_ns, bundle, call_no`, terms.Endpoint, terms.BundleOf(s.c, ""), s.rows.From, s.rows.Where, s.in, isWeb, blockingMost, blockingEach), s.rows.Args...)
 	if err != nil || len(list) == 0 {
 		return err
 	}

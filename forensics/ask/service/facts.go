@@ -66,7 +66,7 @@ func (s *serviceAnswer) replicas() error {
 		count(*) FILTER (got AND bad) AS failed, round(quantile_disc(elapsed_us, 0.99) FILTER (got) / 1000.0, 3) AS p99_ms, count(*) FILTER (NOT got) AS made
 		FROM (SELECT dst_pod AS pod, dst_node AS node, true AS got, failed AS bad, `+terms.Took+` AS elapsed_us FROM %[1]s WHERE %[2]s AND %[3]s AND %[5]s
 			UNION ALL SELECT src_pod, src_node, false, false, NULL FROM %[1]s WHERE %[2]s AND %[4]s AND %[5]s)
-		WHERE pod IS NOT NULL GROUP BY 1 ORDER BY calls DESC, pod LIMIT %[6]d`, s.rows.From, s.rows.Where, s.to, s.from, terms.IsRequest, s.w.Limit+1), s.rows.Values(s.rows.Args...)...)
+		WHERE pod IS NOT NULL GROUP BY 1 ORDER BY calls DESC, pod LIMIT %[6]d`, s.rows.From, s.rows.Where, s.in, s.made, terms.IsRequest, s.w.Limit+1), s.rows.Values(s.rows.Args...)...)
 	if err != nil {
 		return err
 	}
@@ -135,7 +135,7 @@ func (s *serviceAnswer) uncorrelated() error {
 		e AS (SELECT endpoint, count(*) AS n FROM f WHERE without GROUP BY 1)
 		SELECT count(*) FILTER (without) AS calls, count(*) AS of, round(count(*) FILTER (without) / greatest(1, count(*)), 4) AS share,
 			(SELECT list(endpoint || ' × ' || n ORDER BY n DESC, endpoint)[1:5] FROM e) AS endpoints, list_transform(arg_min(call_id, (ts_ns, call_id), 3) FILTER (without), x -> lower(hex(x))) AS call_ids FROM f`,
-		terms.Endpoint, s.rows.From, s.rows.Where, s.to, isWeb), s.rows.Args...)
+		terms.Endpoint, s.rows.From, s.rows.Where, s.in, isWeb), s.rows.Args...)
 	if err != nil {
 		return err
 	}
@@ -171,7 +171,7 @@ func (s *serviceAnswer) repeats() error {
 		n AS (SELECT %[10]s, run, count(*) AS n, arg_min(call_id, (ts_ns, call_id), 3) AS ids, min(ts_ns) AS began FROM r GROUP BY ALL HAVING n > 1)
 		SELECT CASE WHEN made THEN 'out' ELSE 'in' END AS direction, CASE WHEN made THEN dst ELSE src END AS peer, coalesce(method || ' ', '') || left(path, 200) AS request, count(*) AS times, max(n) AS in_a_row, sum(n)::BIGINT AS calls,
 			list_transform(arg_min(ids, (began, ids)), x -> lower(hex(x))) AS call_ids FROM n GROUP BY ALL ORDER BY in_a_row DESC, times DESC, direction, peer, request LIMIT %[9]d`,
-		terms.Who("src_"), terms.Who("dst_"), s.from, s.rows.From, s.rows.Where, s.to, isWeb, repeatNs, s.w.Limit+1, "src, dst, made, carried, "+same, same)
+		terms.Who("src_"), terms.Who("dst_"), s.made, s.rows.From, s.rows.Where, s.in, isWeb, repeatNs, s.w.Limit+1, "src, dst, made, carried, "+same, same)
 	list, more, err := ask.Rows[Repeat](s.ctx, s.rows.Case, s.w.Limit, sql, s.rows.Args...)
 	if err != nil {
 		return err

@@ -30,7 +30,7 @@ func (s *serviceAnswer) journey() error {
 	header := func(name string) string {
 		return "nullif(trim(split_part(list_filter(headers, h -> h.kind = 'request' AND lower(h.name) = '" + name + "')[1].value, ',', 1)), '')"
 	}
-	keys, more, err := ask.Pick(s.ctx, s.rows.Case, s.rows.From, s.rows.Where+" AND "+s.to+" AND "+isWeb+" AND path IS NOT NULL AND src_kind IS DISTINCT FROM 'node'", "ts_ns DESC, bundle DESC, call_no DESC", journeyCalls, s.rows.Args...)
+	keys, more, err := ask.Pick(s.ctx, s.rows.Case, s.rows.From, s.rows.Where+" AND "+s.in+" AND "+isWeb+" AND path IS NOT NULL AND src_kind IS DISTINCT FROM 'node'", "ts_ns DESC, bundle DESC, call_no DESC", journeyCalls, s.rows.Args...)
 	if err != nil {
 		return err
 	}

@@ -109,12 +109,12 @@ func AskService(ctx context.Context, c *forensics.Case, in ServiceIn) (*Service,
 	s.t = t
 	s.to, s.from = t.received(), t.isTarget("src_id")
 	s.name()
-	columns := serviceColumns
-	if terms.Dialled("src_", in.Service) != "" { // then the conditions compare addresses
-		columns += ", src_ip, dst_ip"
-	}
+	columns := serviceColumns + ", " + s.to + " AS incoming, " + s.from + " AS outgoing"
 	if s.rows, err = ask.LoadCalls(ctx, c, columns, w.Where+" AND ("+s.to+" OR "+s.from+")", w.Args); err != nil {
 		return nil, err
+	}
+	if s.in, s.made = s.to, s.from; s.rows.InMemory {
+		s.in, s.made = "incoming", "outgoing"
 	}
 	defer s.rows.Release()
 	steps := []func() error{s.loads, s.alias, s.contact, s.peers, s.endpoints, s.handshakes, s.replicas, s.churn, s.uncorrelated, s.repeats, s.headers, s.journey, s.blocking}
@@ -146,7 +146,8 @@ type serviceAnswer struct {
 	c        *forensics.Case
 	w        *ask.Window
 	t        *timelineAnswer
-	to, from string         // conditions: calls received, calls made
+	to, from string         // conditions for rows of any table: to and from the service
+	in, made string         // the same for rows
 	rows     *ask.CallTable // calls in both directions
 	out      *Service
 }
@@ -191,7 +192,7 @@ func (s *serviceAnswer) loads() error {
 	}
 	// A call from the service to itself counts in both directions.
 	list, _, err := ask.Rows[row](s.ctx, s.rows.Case, 2, fmt.Sprintf("SELECT made, %[1]s FROM (SELECT unnest(list_filter([CASE WHEN %[2]s THEN false END, CASE WHEN %[3]s THEN true END], x -> x IS NOT NULL)) AS made, failed, error, outcome, waited_us, elapsed_us, request_bytes, response_bytes FROM %[4]s WHERE %[5]s AND (%[2]s OR %[3]s) AND %[6]s) GROUP BY 1",
-		ask.LoadColumns, s.to, s.from, s.rows.From, s.rows.Where, terms.IsRequest), s.rows.Args...)
+		ask.LoadColumns, s.in, s.made, s.rows.From, s.rows.Where, terms.IsRequest), s.rows.Args...)
 	for _, r := range list {
 		if r.Made {
 			s.out.Out = r.Load
@@ -227,7 +228,7 @@ func (s *serviceAnswer) peers() error {
 	for _, side := range [2]struct {
 		own, other string
 		to         *[]ServicePeer
-	}{{s.to, "src_", &s.out.Callers}, {s.from, "dst_", &s.out.Asks}} {
+	}{{s.in, "src_", &s.out.Callers}, {s.made, "dst_", &s.out.Asks}} {
 		sql := fmt.Sprintf(`WITH e AS MATERIALIZED (SELECT %[1]s, endpoint_id, %[2]s AS who, external FROM endpoints_raw),
 			f AS MATERIALIZED (SELECT e.who AS peer, k.protocol, e.external, k.endpoint, CASE WHEN k.protocol IN `+named+` THEN k.host END AS host, k.failed AS bad,
 				%[9]s AS ill, CASE WHEN %[7]s THEN `+terms.Took+` END AS elapsed_us, k.call_no + %[10]s AS nth, k.call_id, %[7]s AS request FROM %[4]s k LEFT JOIN e ON e.endpoint_id = k.%[3]sid%[11]s WHERE %[5]s AND %[6]s),
@@ -270,7 +271,7 @@ func (s *serviceAnswer) endpoints() error {
 			round(quantile_disc(elapsed_us, 0.99) / 1000.0, 3) AS p99_ms, any_value(t.statuses) AS statuses, list_transform(arg_min(call_id, (ts_ns, call_id), 3), x -> lower(hex(x))) AS call_ids,
 			list_transform(arg_min(call_id, (ts_ns, call_id), 3) FILTER (bad), x -> lower(hex(x))) AS failed_call_ids
 		FROM f JOIN t ON t.protocol = f.protocol AND t.endpoint = f.endpoint GROUP BY 1, 2 ORDER BY calls DESC, 1, 2 LIMIT %d`,
-		terms.NamedEndpoint, strings.Replace(terms.FailureStatus, "'failed'", "'ok'", 1), s.rows.From, s.rows.Where, s.to, terms.IsRequest, s.w.Limit+1)
+		terms.NamedEndpoint, strings.Replace(terms.FailureStatus, "'failed'", "'ok'", 1), s.rows.From, s.rows.Where, s.in, terms.IsRequest, s.w.Limit+1)
 	list, more, err := ask.Rows[ServicePath](s.ctx, s.rows.Case, s.w.Limit, sql, s.rows.Args...)
 	if err != nil {
 		return err
