@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"runtime"
 	"testing"
 	"time"
 
@@ -45,6 +46,28 @@ func TestErrorsAreTellable(t *testing.T) {
 		_, err := c.Query(ctx, x.q)
 		if x.is != nil && !errors.Is(err, x.is) || x.as != nil && !errors.As(err, x.as) || err == nil {
 			t.Errorf("%s: %v", x.name, err)
+		}
+	}
+}
+
+// TestManyProcessors runs the statements that need most memory on machines of several sizes.
+func TestManyProcessors(t *testing.T) {
+	path := sample(t, "shop.pcapng")
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	for _, n := range []int{1, 8, 64} {
+		runtime.GOMAXPROCS(n)
+		for _, masked := range []bool{false, true} {
+			c, err := forensics.Open(ctx, []string{path}, forensics.Options{MaskSecrets: masked})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, sql := range []string{"SELECT * FROM calls ORDER BY elapsed_us DESC LIMIT 100", "SUMMARIZE SELECT * EXCLUDE (headers) FROM calls", "SELECT DISTINCT * FROM calls LIMIT 3",
+				"SELECT count(*) FROM (SELECT calls::VARCHAR AS v FROM calls) WHERE contains(v, 'abc') OR contains(v, 'def')"} {
+				if _, err := c.Query(ctx, forensics.Query{SQL: sql}); err != nil {
+					t.Errorf("%d processors, masked %v: %s: %v", n, masked, sql, err)
+				}
+			}
+			c.Close()
 		}
 	}
 }

@@ -24,7 +24,7 @@ const maxAnswers = 16
 // Options of a database.
 type Options struct {
 	MemoryLimit int64    // bytes for one worker; a query that needs more fails or uses TempDir
-	Threads     int      // 0 means one per processor
+	Threads     int      // 0 means one per processor, but no more than MemoryLimit has room for
 	TempDir     string   // private folder for temporary files; empty: none are written
 	MaxTemp     int64    // bytes that one worker may write there; 0 means 8 GiB
 	Ceiling     int64    // total memory of all workers above which a query is ended; 0: twice MemoryLimit
@@ -35,15 +35,18 @@ type Options struct {
 // leastCeiling is the memory for plans and footers in addition to a small MemoryLimit.
 const leastCeiling = 512 << 20
 
+// threadMemory is what a thread needs to sort rows with the columns of all protocols, however few rows there are.
+const threadMemory = 192 << 20
+
 func (o *Options) fill() {
-	if o.Threads <= 0 {
-		o.Threads = runtime.GOMAXPROCS(0)
-	}
 	if o.MaxTemp <= 0 {
 		o.MaxTemp = 8 << 30
 	}
 	if o.MemoryLimit <= 0 {
 		o.MemoryLimit = 1 << 30
+	}
+	if o.Threads <= 0 {
+		o.Threads = max(1, min(runtime.GOMAXPROCS(0), int(o.MemoryLimit/threadMemory)))
 	}
 	if o.Ceiling <= 0 {
 		o.Ceiling = o.MemoryLimit + max(o.MemoryLimit, leastCeiling)
