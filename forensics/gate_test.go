@@ -111,3 +111,25 @@ func TestTheCatalogListsEveryTable(t *testing.T) {
 		}
 	}
 }
+
+// TestUnknownNames: an error about a name that SQL does not know says what was most likely meant, without DuckDB's words.
+func TestUnknownNames(t *testing.T) {
+	c := open(t, sample(t, "dns.pcap"))
+	for sql, want := range map[string]string{
+		"SELECT * FROM callz":                                  "line 1, column 15: there is no table callz in this case; did you mean calls?",
+		"SELECT * FROM Connection":                             "there is no table Connection in this case; did you mean connections?",
+		"SELECT * FROM xyzzy":                                  "there is no table xyzzy in this case",
+		"SELECT lenght(path) FROM calls":                       "there is no function lenght; the most similar is length",
+		"SELECT c.pth FROM calls c":                            `table "c" has no column "pth"`,
+		"SELECT path::strng FROM calls":                        "there is no type strng; the most similar is string",
+		"SELECT pth FROM calls":                                `there is no column "pth"; the most similar are "path"`,
+		"SELECT 1 FROM calls WHERE protocol = dns":             `there is no column "dns" (text is in single quotes: 'dns')`,
+		`SELECT 1 FROM calls WHERE "path" LIKE "/a%"`:          `there is no column "/a%" (text is in single quotes: '/a%')`,
+		"SELECT 1 FROM calls WHERE protocol IN (http1, 'dns')": `there is no column "http1" (text is in single quotes: 'http1')`,
+	} {
+		_, err := c.Query(ctx, forensics.Query{SQL: sql})
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "does not") {
+			t.Errorf("%s: %v, want %s", sql, err, want)
+		}
+	}
+}

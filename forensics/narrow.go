@@ -11,6 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
 	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/internal/quote"
+	"github.com/pcapsule/pcapsule/kfl/nearest"
 )
 
 // Table calls has many columns, including those of its ends, and DuckDB processes all of them for every
@@ -215,6 +216,11 @@ func (c *Case) gate(ctx context.Context, db *duck.DB, sql string) (duck.Facts, e
 		return facts, nil
 	}
 	facts, err := db.Gate(ctx, sql, c.isTable)
+	if bad := (*duck.SyntaxError)(nil); errors.As(err, &bad) && bad.Table != "" {
+		if near := nearest.Name(strings.ToLower(bad.Table), c.order); near != "" {
+			bad.Msg += "; did you mean " + near + "?"
+		}
+	}
 	if err != nil || len(sql) > maxGatedSQL {
 		return facts, err
 	}

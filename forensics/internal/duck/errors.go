@@ -40,6 +40,7 @@ type SyntaxError struct {
 	Line   int    // from 1; 0 if unknown
 	Col    int    // from 1, in bytes
 	Msg    string // message of DuckDB
+	Table  string // the unknown table, if that is the mistake
 }
 
 func (e *SyntaxError) Error() string {
@@ -173,20 +174,36 @@ func firstLine(s string) string {
 	return line
 }
 
-// noColumn matches DuckDB's message about an unknown column.
-var noColumn = regexp.MustCompile(`^Referenced column ("(?:[^"]|"")*") not found in FROM clause!\s*(?:Candidate bindings: (.*))?$`)
+// Patterns of DuckDB's messages about unknown names.
+var (
+	noColumn = regexp.MustCompile(`^Referenced column ("(?:[^"]|"")*") not found in FROM clause!\s*(?:Candidate bindings: (.*))?$`)
+	noMember = regexp.MustCompile(`^(?:Values list|Table) ("(?:[^"]|"")*") does not have a column named ("(?:[^"]|"")*")`)
+	noName   = regexp.MustCompile(`^(?:[A-Za-z]+ )*(Function|Type) with name (\S+) does not exist!(?:\s*Did you mean "(.*)"\?)?`)
+)
+
+// compared matches what comes before a value.
+var compared = regexp.MustCompile(`(?i)(?:[=<>]|\blike|\bin\s*\()\s*$`)
 
 // words is DuckDB's message in our words.
 func words(text string) string {
 	text = strings.TrimSpace(text)
-	m := noColumn.FindStringSubmatch(text)
-	switch {
-	case m == nil:
-		return text
-	case m[2] == "":
-		return "there is no column " + m[1]
+	if m := noMember.FindStringSubmatch(text); m != nil {
+		return "table " + m[1] + " has no column " + m[2]
 	}
-	return "there is no column " + m[1] + "; the most similar are " + m[2]
+	if m := noName.FindStringSubmatch(text); m != nil {
+		return similar("there is no "+strings.ToLower(m[1])+" "+m[2], "is", m[3])
+	}
+	if m := noColumn.FindStringSubmatch(text); m != nil {
+		return similar("there is no column "+m[1], "are", m[2])
+	}
+	return text
+}
+
+func similar(what, verb, names string) string {
+	if names == "" {
+		return what
+	}
+	return what + "; the most similar " + verb + " " + names
 }
 
 // place makes a SyntaxError; it converts DuckDB's caret to a place in sql.
@@ -222,5 +239,8 @@ func place(sql, text string) *SyntaxError {
 		return e
 	}
 	e.Offset, e.Col = at+caret, caret+1
+	if no := noColumn.FindStringSubmatch(strings.TrimSpace(text[:m[0]])); no != nil && compared.MatchString(sql[:e.Offset]) {
+		e.Msg = strings.Replace(e.Msg, no[1], no[1]+" (text is in single quotes: '"+strings.Trim(no[1], `"`)+"')", 1)
+	}
 	return e
 }

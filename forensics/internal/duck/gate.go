@@ -116,7 +116,7 @@ func (d *DB) serialize(ctx context.Context, sql string) (string, error) {
 	return rows.Text(0), nil
 }
 
-func syntaxAt(sql, msg, position string) error {
+func syntaxAt(sql, msg, position string) *SyntaxError {
 	e := &SyntaxError{Offset: -1, Msg: msg}
 	at, err := strconv.Atoi(position)
 	if err != nil || at < 0 || at > len(sql) {
@@ -342,7 +342,10 @@ func (w *walk) table(o map[string]any) {
 // missing is the error for the table that does not exist.
 func (w *walk) missing(sql string) error {
 	at, _ := w.unknown["query_location"].(json.Number)
-	return syntaxAt(sql, "there is no table "+str(w.unknown, "table_name")+" in this case", at.String())
+	name := str(w.unknown, "table_name")
+	e := syntaxAt(sql, "there is no table "+name+" in this case", at.String())
+	e.Table = name
+	return e
 }
 
 // show is DESCRIBE, SUMMARIZE or SHOW.
