@@ -8,7 +8,6 @@ import (
 
 	_ "github.com/duckdb/duckdb-go/v2"
 
-	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/bundle/bundletest"
 	"github.com/pcapsule/pcapsule/samples/frames"
 )
@@ -42,15 +41,7 @@ func answersOf(t *testing.T, inputs []string, o Options, queries ...string) []st
 	if _, err := Run(context.Background(), inputs, path, o); err != nil {
 		t.Fatal(err)
 	}
-	b, err := bundle.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	again, err := Rederive(context.Background(), b, Options{Release: "test", Repanic: true, Keys: o.Keys})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !again.OK() {
+	if again := rederive(t, path, Options{Keys: o.Keys}); !again.OK() {
 		t.Errorf("made again it is another: %+v", again.Differences)
 	}
 	return bundletest.Ask(t, path, queries...)

@@ -2,10 +2,8 @@ package kubectl_test
 
 import (
 	"encoding/json"
-	"errors"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -235,17 +233,7 @@ func TestKubectlMistakes(t *testing.T) {
 // runProgram runs the plugin as a program of its own, which has standard streams.
 func (c *cluster) runProgram(args ...string) (code int, out, errOut string) {
 	c.t.Helper()
-	path, err := os.Executable()
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	var o, e strings.Builder
-	cmd := exec.Command(path, append([]string{"kubectl"}, args...)...)
-	cmd.Args[0] = "pcapsule"
-	cmd.Stdout, cmd.Stderr = &o, &e
-	err = cmd.Run()
-	if end := (*exec.ExitError)(nil); err != nil && !errors.As(err, &end) {
-		c.t.Fatal(err)
-	}
-	return cmd.ProcessState.ExitCode(), o.String(), e.String()
+	cmd, stderr := clitest.Program(c.t, append([]string{"kubectl"}, args...)...)
+	text, err := cmd.Output()
+	return clitest.ExitCode(c.t, err), string(text), stderr.String()
 }

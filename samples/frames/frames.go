@@ -47,28 +47,25 @@ func AppendTCP(to []byte, src, dst uint32, sport, dport uint16, seq, ack uint32,
 
 // AppendUDP appends a frame with a datagram.
 func AppendUDP(to []byte, src, dst uint32, sport, dport uint16, payload []byte) []byte {
-	to = AppendIPv4(to, 17, src, dst, 0, 0, 8+len(payload))
-	to = binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(to, sport), dport)
-	to = binary.BigEndian.AppendUint16(to, uint16(8+len(payload)))
-	return append(append(to, 0, 0), payload...)
+	return append(AppendIPv4(to, 17, src, dst, 0, 0, 8+len(payload)), datagram(sport, dport, payload)...)
+}
+
+// datagram is a UDP header without a checksum, and a payload.
+func datagram[T string | []byte](sport, dport uint16, payload T) []byte {
+	u := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, sport), dport)
+	u = append(binary.BigEndian.AppendUint16(u, uint16(8+len(payload))), 0, 0)
+	return append(u, payload...)
 }
 
 // IPv4 is a packet between two hosts of 10.0.0.0/24.
 func IPv4(proto byte, id, frag uint16, src, dst byte, body []byte) []byte {
-	b := []byte{0x45, 0}
-	b = binary.BigEndian.AppendUint16(b, uint16(20+len(body)))
-	b = binary.BigEndian.AppendUint16(b, id)
-	b = binary.BigEndian.AppendUint16(b, frag)
-	b = append(b, 64, proto, 0, 0, 10, 0, 0, src, 10, 0, 0, dst)
-	return append(b, body...)
+	const ethernet, network = 14, 10 << 24
+	return append(AppendIPv4(nil, proto, network|uint32(src), network|uint32(dst), id, frag, len(body))[ethernet:], body...)
 }
 
 // UDP is a datagram between two hosts of 10.0.0.0/24.
 func UDP(id uint16, src, dst byte, sport, dport uint16, data []byte) []byte {
-	u := binary.BigEndian.AppendUint16(nil, sport)
-	u = binary.BigEndian.AppendUint16(u, dport)
-	u = binary.BigEndian.AppendUint16(u, uint16(8+len(data)))
-	return IPv4(17, id, 0, src, dst, append(append(u, 0, 0), data...))
+	return IPv4(17, id, 0, src, dst, datagram(sport, dport, data))
 }
 
 // ICMPError is an error of host from to host 1 of 10.0.0.0/24 about a packet.

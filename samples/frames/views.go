@@ -10,10 +10,7 @@ import (
 // UDP writes a datagram.
 func (t *Views) UDP(src, dst, payload string) {
 	a, b := netip.MustParseAddrPort(src), netip.MustParseAddrPort(dst)
-	u := binary.BigEndian.AppendUint16(nil, a.Port())
-	u = binary.BigEndian.AppendUint16(u, b.Port())
-	u = append(binary.BigEndian.AppendUint16(u, uint16(8+len(payload))), 0, 0)
-	t.IP(a.Addr(), b.Addr(), 17, append(u, payload...))
+	t.IP(a.Addr(), b.Addr(), 17, datagram(a.Port(), b.Port(), payload))
 }
 
 // Views builds a capture of one HTTP exchange on a node: each packet as seen on the

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics/internal/wire"
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 // Errors of queries.
@@ -169,7 +170,7 @@ const maxQuoted = 300
 func firstLine(s string) string {
 	line, _, _ := strings.Cut(s, "\n")
 	if len(line) > maxQuoted {
-		return strings.ToValidUTF8(line[:maxQuoted], "") + "…"
+		return clip.Cut(line, maxQuoted) + "…"
 	}
 	return line
 }
