@@ -238,6 +238,7 @@ type explained struct {
 	KFL   string   `json:"kfl"`
 	Where string   `json:"where"` // SQL condition on the view calls
 	Args  []any    `json:"args"`
+	From  string   `json:"from"` // the narrowest relation with all calls that can match
 	Reads []string `json:"reads"`
 	Notes []string `json:"notes"`
 }
@@ -266,7 +267,7 @@ func (e *env) cmdKFLExplain() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			x := explained{KFL: text, Args: []any{}, Reads: q.Columns(), Notes: append([]string{}, q.Notes()...)}
+			x := explained{KFL: text, Args: []any{}, From: q.From(), Reads: q.Columns(), Notes: append([]string{}, q.Notes()...)}
 			x.Where, x.Args = q.SQL()
 			if x.Args == nil {
 				x.Args = []any{}

@@ -89,9 +89,8 @@ func tablesPage(own map[string]bool) string {
 		"the digests of rows.\n" +
 		"\nThe views of `data/open.sql` add the columns of both ends to calls, flows and connections, as `src_…` and `dst_…`\n" +
 		"(src_pod, dst_service, …).\n" +
-		"\nTable calls has columns of each protocol too, which begin with its name: [protocols.md](protocols.md) lists them.\n" +
-		"`SELECT *` shows only those of protocols that the opened bundles have calls of. [calls.md](../format/calls.md) describes\n" +
-		"the table.\n")
+		"\nThe calls of each protocol are a relation of their own (`redis`, `http1`, …), with the columns of calls and those that\n" +
+		"[protocols.md](protocols.md) lists. [calls.md](../format/calls.md) describes them.\n")
 	for _, s := range Schemas() {
 		fmt.Fprintf(&b, "\n## %s\n\n%s.\n\n| column | meaning |\n|---|---|\n", s.Name, strings.ToUpper(s.Doc[:1])+s.Doc[1:])
 		for _, c := range s.Columns {

@@ -92,7 +92,7 @@ func (c *Case) Call(ctx context.Context, id string, o CallOptions) (*Exchange, e
 		table, key, value string
 	}{
 		{&x.Client, "endpoints", "endpoint_id", "src_id"}, {&x.Server, "endpoints", "endpoint_id", "dst_id"},
-		{&x.Flow, "flows", "flow_id", "flow_id"}, {&x.Connection, "connections", "conn_id", "conn_id"}, {&x.TLS, "tls", "call_no", "call_no"},
+		{&x.Flow, "flows", "flow_id", "flow_id"}, {&x.Connection, "connections", "conn_id", "conn_id"}, {&x.TLS, "tls_handshakes", "call_no", "call_no"},
 	} {
 		if v, ok := x.Call.Get(part.value).(int64); ok {
 			if *part.to, err = c.one(ctx, part.table, part.key, v, x.Bundle); err != nil {
@@ -212,7 +212,7 @@ func (c *Case) rowsOfCall(ctx context.Context, once bool, cond string, args []an
 	if once {
 		which = eachOnce
 	}
-	source := c.masked(c.reads("calls", which, nil, files.parquet), c.views["calls"].raw, every)
+	source := c.readMasked(rowsOf{table: "calls"}, which, c.views["calls"].stored(), files.parquet)
 	order := "call_no"
 	if c.several() {
 		order = "bundle, call_no"

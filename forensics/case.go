@@ -73,7 +73,8 @@ type Case struct {
 
 	docs     func() (map[string]map[string]doc, error)
 	coverage func() ([]stretch, error)
-	tables   *sync.Map // metadata of parts, see textsOf
+	tables   *sync.Map                // metadata of parts, see textsOf
+	stated   map[string][]duck.Column // columns of each table, as the bundles state them
 
 	options  Options
 	findings *atomic.Pointer[Findings]
@@ -109,6 +110,48 @@ func Open(ctx context.Context, paths []string, o Options) (*Case, error) {
 	if len(paths) == 0 || len(paths) > maxBundles {
 		return nil, fmt.Errorf("opening case: the number of bundles is %d, must be 1 to %d", len(paths), maxBundles)
 	}
+	if o.MemoryLimit <= 0 {
+		o.MemoryLimit = DefaultMemory
+	}
+	if o.Ceiling <= 0 {
+		o.Ceiling = o.MemoryLimit + max(o.MemoryLimit, leastAbove)
+	}
+	worker, err := duck.Launch(duck.Options{MemoryLimit: counted(o.MemoryLimit), Threads: o.Threads, TempDir: o.TempDir, MaxTemp: o.MaxTemp, Ceiling: o.Ceiling, Guard: o.Guard})
+	if err != nil {
+		return nil, err
+	}
+	c, err := openBundles(paths, o)
+	if err != nil {
+		worker.Close()
+		return nil, err
+	}
+	db, err := worker.Open(ctx, c.folders())
+	if err != nil {
+		return nil, err
+	}
+	c.db = db
+	if err := c.setUp(ctx); err != nil {
+		c.db.Close()
+		return nil, fmt.Errorf("opening case: %w", err)
+	}
+	c.id = c.identity()
+	c.docs = onceRead(c.readDocs)
+	c.coverage = onceRead(c.readCoverage)
+	if c.mask {
+		whole := *c
+		whole.mask, whole.part, whole.xml, whole.pages = false, true, &xmlCache{}, &pages.Store{}
+		whole.db = c.db.With(c.unmasked)
+		c.whole = &whole
+		c.db = c.db.Before(func(ctx context.Context) error {
+			_, err := c.Known(ctx)
+			return err
+		})
+	}
+	return c, nil
+}
+
+// openBundles opens the bundles of a case.
+func openBundles(paths []string, o Options) (*Case, error) {
 	c := &Case{paths: paths, mask: o.MaskSecrets, options: o, findings: &atomic.Pointer[Findings]{}, full: &full{}, tables: &sync.Map{}, xml: &xmlCache{}, known: &knownOnce{}, gated: &gated{}, pages: &pages.Store{}}
 	seen, open := map[string]string{}, o.Open
 	if open == nil {
@@ -124,34 +167,6 @@ func Open(ctx context.Context, paths []string, o Options) (*Case, error) {
 		}
 		seen[b.Dir] = p
 		c.bundles = append(c.bundles, b)
-	}
-	if o.MemoryLimit <= 0 {
-		o.MemoryLimit = DefaultMemory
-	}
-	if o.Ceiling <= 0 {
-		o.Ceiling = o.MemoryLimit + max(o.MemoryLimit, leastAbove)
-	}
-	db, err := duck.Open(ctx, duck.Options{MemoryLimit: counted(o.MemoryLimit), Threads: o.Threads, TempDir: o.TempDir, MaxTemp: o.MaxTemp, Ceiling: o.Ceiling, Guard: o.Guard, Dirs: c.folders()})
-	if err != nil {
-		return nil, err
-	}
-	c.db = db
-	if err := c.setUp(ctx); err != nil {
-		db.Close()
-		return nil, fmt.Errorf("opening case: %w", err)
-	}
-	c.id = c.identity()
-	c.docs = onceRead(c.readDocs)
-	c.coverage = onceRead(c.readCoverage)
-	if c.mask {
-		whole := *c
-		whole.mask, whole.part, whole.xml, whole.pages = false, true, &xmlCache{}, &pages.Store{}
-		whole.db = db.With(c.unmasked)
-		c.whole = &whole
-		c.db = db.Before(func(ctx context.Context) error {
-			_, err := c.Known(ctx)
-			return err
-		})
 	}
 	return c, nil
 }

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics/internal/copies"
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
 	"github.com/pcapsule/pcapsule/forensics/internal/ends"
@@ -87,13 +86,7 @@ func (c *Case) joinEnds(ctx context.Context) (*betterEnds, error) {
 	if c.copied == 0 || !slices.Contains(c.order, "endpoints") {
 		return nil, nil
 	}
-	cols, err := c.describe(ctx, "endpoints")
-	if err != nil {
-		return nil, fmt.Errorf("table endpoints: %w", err)
-	}
-	if err := fits("endpoints", cols, table.All()); err != nil {
-		return nil, err
-	}
+	cols := c.describe("endpoints")
 	j := &endJoin{c: c, sets: map[string]int32{}}
 	for pass, n := int64(0), 1+c.copied/copies.PassRows; pass < n; pass++ {
 		if err := j.collect(ctx, pass, n); err != nil {
@@ -110,7 +103,7 @@ func (c *Case) joinEnds(ctx context.Context) (*betterEnds, error) {
 // collect reads the ends of one of n partitions of the calls.
 func (j *endJoin) collect(ctx context.Context, pass, n int64) error {
 	c := j.c
-	calls := c.reads("calls", storedRows, append([]string{"bundle", "call_no"}, betterColumns...), parquet)
+	calls := c.reads(rowsOf{table: "calls"}, storedRows, append([]string{"bundle", "call_no"}, betterColumns...), parquet)
 	var group []endRow
 	err := c.eachRow(ctx, fmt.Sprintf(endsSQL, calls, c.allOf("endpoints"), copiesTable, n, pass), func(row []any) error {
 		r, err := readEnds(row)
@@ -263,7 +256,7 @@ func (j *endJoin) endpoints(ctx context.Context) (map[endKey]*ends.Row, []int64,
 	}
 	out, last, ranks := map[endKey]*ends.Row{}, make([]int64, len(ids)), j.c.ranks()
 	for b := range ids {
-		source := j.c.sourceOf("endpoints", b, nil, parquet)
+		source := j.c.sourceOf(rowsOf{table: "endpoints"}, b, nil, parquet)
 		if len(ids[b]) == 0 || source == "" {
 			continue
 		}

@@ -112,7 +112,7 @@ func (j *endJoin) contrary(ctx context.Context) ([][]any, error) {
 		if len(list) == 0 {
 			continue
 		}
-		source := j.c.sourceOf("calls", b, []string{"call_no", "ts_ns", "flow_id", "cites"}, parquet)
+		source := j.c.sourceOf(rowsOf{table: "calls"}, b, []string{"call_no", "ts_ns", "flow_id", "cites"}, parquet)
 		rows, err := j.c.db.Query(ctx, "SELECT call_no, ts_ns, flow_id, cites[1].first FROM ("+source+") WHERE call_no IN (SELECT unnest(?)) ORDER BY ts_ns, call_no", list)
 		if err != nil {
 			return nil, err
@@ -311,23 +311,29 @@ func (c *Case) keepCopies(ctx context.Context, f *copies.Copies) error {
 	})
 }
 
+// sightingColumns are the columns of calls that view sightings has.
+var sightingColumns = []string{"bundle", "call_no", "call_id", "ts_ns", "ts", "src_id", "dst_id", "src_ip", "src_port", "dst_ip", "dst_port"}
+
 // makeSightings makes the view with the other sightings of calls.
-func (c *Case) makeSightings(ctx context.Context) error {
-	source := `SELECT t.bundle, t.call_no, t.call_id, t.ts_ns, t.ts, t.src_ip, t.src_port, t.dst_ip, t.dst_port, t.src_id, t.dst_id, k.of_bundle, k.of_call_no
-		FROM ` + copiesTable + ` k JOIN (` + c.allOf("calls") + `) t ON t.bundle = k.bundle AND t.call_no = k.call_no`
-	return c.defineView(ctx, "sightings", source, view{key: []string{"ts_ns", "bundle", "call_no"}, from: "ts_ns", to: "ts_ns"})
+func (c *Case) makeSightings() {
+	var cols []duck.Column
+	for _, col := range c.describe("calls") {
+		if slices.Contains(sightingColumns, col.Name) {
+			cols = append(cols, col)
+		}
+	}
+	list := namesOf(cols)
+	source := "SELECT t." + strings.Join(list, ", t.") + ", k.of_bundle, k.of_call_no FROM " + copiesTable + " k JOIN (" +
+		c.reads(rowsOf{table: "calls"}, storedRows, list, parquet) + ") t ON t.bundle = k.bundle AND t.call_no = k.call_no"
+	cols = append(cols, duck.Column{Name: "of_bundle", Type: "INTEGER"}, duck.Column{Name: "of_call_no", Type: "BIGINT"})
+	c.defineView("sightings", source, cols, view{key: []string{"ts_ns", "bundle", "call_no"}, from: "ts_ns", to: "ts_ns"})
 }
 
 // defineView adds a view that no bundle has as a table.
-func (c *Case) defineView(ctx context.Context, name, source string, v view) error {
-	cols, err := c.columnsOf(ctx, source)
-	if err != nil {
-		return err
-	}
-	source = c.masked(source, cols, every)
+func (c *Case) defineView(name, source string, cols []duck.Column, v view) {
+	source = c.masked(source, cols)
 	c.db.Define(duck.View{Name: name + "_raw", SQL: "CREATE VIEW memory.main." + name + "_raw AS " + source})
 	c.addView(name, source, cols, v)
-	return nil
 }
 
 // defineTable adds a view whose rows every process of the database computes once, when a query first names it. None

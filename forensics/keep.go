@@ -37,7 +37,7 @@ func (c *Case) Keep(ctx context.Context, name string, q Query) error {
 	if err != nil {
 		return err
 	}
-	if err := c.short(p, p.sql, p.args, func(db *duck.DB, sql string, args []any) error { return db.Keep(ctx, name, sql, args...) }); err != nil {
+	if err := c.short(ctx, p, p.sql, p.args, func(db *duck.DB, sql string, args []any) error { return db.Keep(ctx, name, sql, args...) }); err != nil {
 		return err
 	}
 	c.kept[name] = true

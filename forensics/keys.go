@@ -150,9 +150,9 @@ func (c *Case) randoms(ctx context.Context, b int, flows map[int64]*shaken) erro
 	}
 	where := " WHERE f.flow_id IN (SELECT unnest(?))" + of
 	var asks []string
-	if tls := c.views["tls"]; tls != nil && c.views["calls"] != nil && tls.has("client_random") && tls.has("session_id") {
+	if tls := c.views["tls_handshakes"]; tls != nil && c.views["calls"] != nil && tls.has("client_random") && tls.has("session_id") {
 		asks = append(asks, "SELECT f.flow_id, t.client_random, t.session_id FROM flows_raw f JOIN calls_raw c ON c.conn_id = f.conn_id"+on("c")+
-			" JOIN tls_raw t ON t.call_no = c.call_no"+on("t")+where+" AND c.protocol = 'tls' AND t.client_random IS NOT NULL")
+			" JOIN tls_handshakes_raw t ON t.call_no = c.call_no"+on("t")+where+" AND c.protocol = 'tls' AND t.client_random IS NOT NULL")
 	}
 	if conns := c.views["connections"]; conns != nil && conns.has("client_random") {
 		asks = append(asks, "SELECT f.flow_id, n.client_random, NULL FROM flows_raw f JOIN connections_raw n ON n.conn_id = f.conn_id"+on("n")+

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/pcapsule/pcapsule/forensics/internal/duck"
 	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/forensics/statements"
 )
@@ -86,14 +87,20 @@ func (c *Case) Masker(ctx context.Context) (*redact.Masker, error) {
 	return redact.NewMasker(c.Policy(), known), err
 }
 
+// columnWords are the words of SQL that may be names of columns.
+func columnWords(sql string) []string {
+	return strings.FieldsFunc(sql, func(r rune) bool { return r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z') })
+}
+
 // collect collects from the texts of one source.
 func (c *Case) collect(ctx context.Context, s knownSource, all *redact.Collector) error {
 	v := c.views[s.table]
-	if v == nil || !hasColumn(v.raw, s.needs) {
+	if v == nil || !hasColumn(v.stored(), s.needs) {
 		return nil
 	}
-	sql := strings.Replace(s.sql, howRead, redact.Summaries(func(column string) bool { return hasColumn(v.raw, column) }), 1)
-	rows, err := c.db.Query(ctx, fmt.Sprintf("%s LIMIT %d", sql, knownRows))
+	sql := strings.Replace(s.sql, howRead, redact.Summaries(func(column string) bool { return hasColumn(v.stored(), column) }), 1)
+	sql, args, _ := c.narrow(fmt.Sprintf("%s LIMIT %d", sql, knownRows), nil, duck.Facts{Tables: []string{s.table + "_raw"}, Columns: columnWords(sql), Protocols: c.protocolsWith(s.needs)})
+	rows, err := c.db.Query(ctx, sql, args...)
 	if err != nil {
 		return err
 	}

@@ -79,7 +79,9 @@ func (c *Case) Language(ctx context.Context, macros map[string]string) kfl.Env {
 		env.Findings = &named{Findings: *f, ctx: ctx}
 	}
 	for name, v := range c.views {
-		env.Tables[name], env.Tables[name+"_raw"] = columnTypes(v.columns), columnTypes(v.raw)
+		if v.rows.protocols == nil {
+			env.Tables[name], env.Tables[name+"_raw"] = columnTypes(v.all()), columnTypes(v.stored())
+		}
 	}
 	env.Columns = env.Tables["calls"]
 	if v := c.views["calls"]; v != nil {

@@ -144,15 +144,16 @@ func (c *Case) markCalls(ctx context.Context, m *marks, sel *Selection) error {
 	if v == nil {
 		return usagef("the case has no table calls")
 	}
-	p := &plan{sel: &selection{view: v}}
+	p := &plan{db: c.db, sel: &selection{view: v}}
 	used, err := c.restrict(ctx, p, &Query{KFL: sel.KFL, From: sel.From, To: sel.To})
 	if err != nil {
 		return err
 	}
 	m.notes = append(m.notes, p.notes...)
-	p.sel.raw = v.onlyRaw(used)
+	p.sel.raw = p.sel.view.onlyRaw(used)
+	p.names(append(used, "flow_id", "conn_id", "cites"))
 	if len(sel.CallIDs) == 0 {
-		return c.markRows(ctx, m, "SELECT "+c.citeColumns()+p.sel.from(), p.sel.args)
+		return c.markRows(ctx, p, m, "SELECT "+c.citeColumns()+p.sel.from(), p.sel.args)
 	}
 	for _, id := range sel.CallIDs {
 		x, err := c.findCall(ctx, id)
@@ -163,11 +164,11 @@ func (c *Case) markCalls(ctx context.Context, m *marks, sel *Selection) error {
 		s.where, s.args = slices.Clone(s.where), slices.Clone(s.args)
 		s.add("call_no = ?"+c.ofBundle(x.Bundle), x.Call.Get("call_no"))
 		before := m.calls
-		if err := c.markRows(ctx, m, "SELECT "+c.citeColumns()+s.from(), s.args); err != nil {
+		if err := c.markRows(ctx, p, m, "SELECT "+c.citeColumns()+s.from(), s.args); err != nil {
 			return err
 		}
 		if m.calls == before && len(p.sel.where) == 0 { // a copy of another call
-			err := c.markRows(ctx, m, "SELECT "+c.citeColumns()+" FROM ("+c.allOf("calls")+") WHERE call_no = ?"+c.ofBundle(x.Bundle), []any{x.Call.Get("call_no")})
+			err := c.markRows(ctx, &plan{db: c.db}, m, "SELECT "+c.citeColumns()+" FROM ("+c.allOf("calls")+") WHERE call_no = ?"+c.ofBundle(x.Bundle), []any{x.Call.Get("call_no")})
 			if err != nil {
 				return err
 			}
@@ -186,8 +187,9 @@ func (c *Case) citeColumns() string {
 	return "0, flow_id, conn_id, cites"
 }
 
-func (c *Case) markRows(ctx context.Context, m *marks, sql string, args []any) error {
-	rows, err := c.db.Query(ctx, sql, args...)
+// markRows marks the packets that the rows of a plan's SQL cite.
+func (c *Case) markRows(ctx context.Context, p *plan, m *marks, sql string, args []any) error {
+	rows, err := c.run(ctx, p, sql, args)
 	if err != nil {
 		return err
 	}

@@ -89,7 +89,7 @@ func (c *Case) markNumbers(ctx context.Context, m *marks, calls []numbers) error
 			cond += fmt.Sprintf(" AND bundle = %d", b)
 		}
 		before := m.calls
-		if err := c.markRows(ctx, m, "SELECT "+c.citeColumns()+" FROM calls_raw WHERE "+cond, []any{list}); err != nil {
+		if err := c.markRows(ctx, &plan{db: c.db}, m, "SELECT "+c.citeColumns()+" FROM calls_raw WHERE "+cond, []any{list}); err != nil {
 			return err
 		}
 		m.calls = before

@@ -3,13 +3,10 @@ package forensics
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 
-	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics/internal/copies"
-	"github.com/pcapsule/pcapsule/forensics/internal/duck"
 )
 
 // A DNS answer in one bundle names addresses in all bundles of the same network: those that share calls with it, because
@@ -84,21 +81,22 @@ func networks(f *copies.Copies) string {
 	return strings.Join(rows, ", ")
 }
 
-// shareNames finds the ends that DNS answers in other bundles name. calls are the columns of table calls.
-func (c *Case) shareNames(ctx context.Context, calls []duck.Column, f *copies.Copies) error {
+// shareNames finds the ends that DNS answers in other bundles name.
+func (c *Case) shareNames(ctx context.Context, f *copies.Copies) error {
 	nets := networks(f)
 	if nets == "" {
 		return nil
 	}
 	var dns []string
-	for i, rows := range c.calls.rows {
-		files := slices.DeleteFunc(slices.Clone(rows), func(f string) bool { return filepath.Base(filepath.Dir(f)) != "protocol=dns" })
-		if len(files) > 0 {
-			dns = append(dns, fmt.Sprintf("SELECT %d AS bundle, * FROM %s", i, parquet(files)))
+	for i, parts := range c.calls.parts {
+		for _, part := range parts {
+			if part.protocol == "dns" {
+				dns = append(dns, fmt.Sprintf("SELECT %d AS bundle, * FROM %s", i, parquet(part.files, false)))
+			}
 		}
 	}
 	for _, name := range []string{"dns_questions", "dns_answers", "dns_answer_types", "dns_answer_names"} {
-		if len(dns) == 0 || !hasColumn(calls, name) {
+		if len(dns) == 0 || !hasColumn(c.calls.own["dns"], name) {
 			return nil
 		}
 	}
@@ -106,13 +104,6 @@ func (c *Case) shareNames(ctx context.Context, calls []duck.Column, f *copies.Co
 	for _, name := range []string{"endpoints", "connections", "flows"} {
 		if !slices.Contains(c.order, name) {
 			return nil
-		}
-		cols, err := c.describe(ctx, name)
-		if err == nil {
-			err = fits(name, cols, table.All())
-		}
-		if err != nil {
-			return fmt.Errorf("table %s: %w", name, err)
 		}
 		sources = append(sources, c.allOf(name))
 	}
@@ -142,7 +133,7 @@ func (c *Case) lookUps(ctx context.Context, sql string) (ends []renamedEnd, made
 	borrowed := map[endKey]bool{}
 	last := make([]int64, len(c.bundles))
 	for i := range last {
-		source := c.sourceOf("endpoints", i, nil, parquet)
+		source := c.sourceOf(rowsOf{table: "endpoints"}, i, nil, parquet)
 		if source == "" {
 			continue
 		}
@@ -222,7 +213,7 @@ func (c *Case) betterIDs() string {
 		if c.ends != nil {
 			some += " OR (bundle, call_no) IN (SELECT (bundle, call_no) FROM " + from + ")"
 		}
-		from = "(" + c.reads("calls", withCopies, []string{"bundle", "call_no", "conn_id", "src_id", "dst_id"}, parquet) + ") WHERE " + some
+		from = "(" + c.reads(rowsOf{table: "calls"}, withCopies, []string{"bundle", "call_no", "conn_id", "src_id", "dst_id"}, parquet) + ") WHERE " + some
 	}
 	return "SELECT bundle::BIGINT, call_no, coalesce(src_id, -1), coalesce(dst_id, -1) FROM " + from + " ORDER BY bundle, call_no"
 }

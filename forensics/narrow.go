@@ -1,6 +1,7 @@
 package forensics
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -9,36 +10,44 @@ import (
 	"sync"
 
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
-	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/internal/quote"
 	"github.com/pcapsule/pcapsule/kfl/nearest"
 )
 
-// Table calls has many columns, including those of its ends, and DuckDB processes all of them for every
-// query that uses the table. So a query gets the table with only the columns that it names, through two
-// names in WITH that hide the views.
+// DuckDB processes every column of a table for every query that uses it. So a query gets table calls and the calls of a
+// protocol with only the columns that it names, through names in WITH that hide the views. For table calls these may also be
+// columns of protocols, which its view has not.
 
 // narrow adds WITH clauses with only the columns that a query names, and their parameters before the
-// query's own. A query that may use all columns gets those of the views and the absent ones that it
-// names. The query stays as it is if that adds nothing or cannot be added.
-func (c *Case) narrow(sql string, args []any, f duck.Facts) (string, []any) {
-	wide, ends := slices.Contains(f.Tables, "calls_raw"), slices.Contains(f.Tables, "calls")
-	v := c.views["calls"]
-	if v == nil || !wide && !ends || f.Whole && len(v.nulls(f.Columns)) == 0 {
-		return sql, args
-	}
+// query's own. A query that may use all columns gets those of the views, and those of protocols and the absent ones that it
+// names. It returns the names that it defined. The query stays as it is if that adds nothing or cannot be added.
+func (c *Case) narrow(sql string, args []any, f duck.Facts) (short string, all []any, defined []string) {
 	var with []string
 	files := &fileList{bound: !strings.Contains(sql, "$")} // numbered parameters begin with $
-	for _, name := range []string{"calls_raw", "calls"} {
-		if slices.Contains(f.Tables, name) {
-			with = append(with, name+" AS NOT MATERIALIZED ("+c.callsWith(&f, name == "calls", files)+")")
+	for _, name := range f.Tables {
+		base, raw := strings.CutSuffix(name, "_raw")
+		v := c.relation(base)
+		if v == nil || v.rows.table != "calls" || c.kept[name] || v.rows.protocols != nil && slices.Contains(f.Defined, name) {
+			continue
 		}
+		if f.Whole && c.views[base] != nil && !v.lacks(f.Columns) && f.Protocols == nil {
+			continue
+		}
+		with = append(with, quote.Ident(name)+" AS NOT MATERIALIZED ("+c.callsWith(v, &f, !raw, files)+")")
+		defined = append(defined, name)
 	}
-	short := prefix(sql, strings.Join(with, ", "))
-	if short == sql {
-		return sql, args
+	if with == nil {
+		return sql, args, nil
 	}
-	return short, append(files.args, args...)
+	if short = prefix(sql, strings.Join(with, ", ")); short == sql {
+		return sql, args, nil
+	}
+	return short, append(files.args, args...), defined
+}
+
+// lacks reports whether a statement names columns that the view has not.
+func (v *view) lacks(names []string) bool {
+	return slices.ContainsFunc(names, func(name string) bool { return hasColumn(v.own, name) || hasColumn(v.absent, name) })
 }
 
 // fileList writes the files of tables into SQL, as parameters if bound is true.
@@ -50,16 +59,16 @@ type fileList struct {
 	args  []any // values of the parameters, each a []string
 }
 
-func (l *fileList) parquet(files []string) string {
+func (l *fileList) parquet(files []string, union bool) string {
 	if !l.bound {
-		return parquet(files)
+		return parquet(files, union)
 	}
 	list := make([]string, len(files))
 	for i, f := range files {
 		list[i] = escapeGlob(f)
 	}
 	l.args = append(l.args, list)
-	return parquetFiles("?")
+	return parquetFiles("?", union)
 }
 
 // prefix adds WITH clauses to a query and merges them with its own WITH, if any.
@@ -92,42 +101,43 @@ func word(sql string) (first, rest string) {
 	return strings.ToLower(sql[:i]), sql[i:]
 }
 
-// callsWith is SQL that reads calls with the columns of a query, including those of its ends if ends is
+// callsWith is SQL that reads calls with the columns of a query, including those of their ends if ends is
 // true.
-func (c *Case) callsWith(f *duck.Facts, ends bool, files *fileList) string {
-	v := c.views["calls"]
-	has := func(name string) bool { return f.Whole || slices.Contains(f.Columns, name) }
-	var read, raw, out []string
+func (c *Case) callsWith(v *view, f *duck.Facts, ends bool, files *fileList) string {
+	named := func(name string) bool { return slices.Contains(f.Columns, name) }
+	has := func(name string) bool { return f.Whole || named(name) }
+	var read []duck.Column
+	var out []string
 	var src, dst bool
 	for _, col := range v.columns[len(v.raw):] {
 		src = src || ends && strings.HasPrefix(col.Name, "src_") && has(col.Name)
 		dst = dst || ends && strings.HasPrefix(col.Name, "dst_") && has(col.Name)
 	}
-	needed := []string{"bundle", "call_no", "ts_ns"}
-	if src {
-		needed = append(needed, "src_id")
-	}
-	if dst {
-		needed = append(needed, "dst_id")
-	}
+	keep := func(col duck.Column) { read, out = append(read, col), append(out, "t."+quote.Ident(col.Name)) }
 	for _, col := range v.raw {
-		if slices.Contains(needed, col.Name) || has(col.Name) {
-			read, raw, out = append(read, col.Name), append(raw, quote.Ident(col.Name)), append(out, "t."+quote.Ident(col.Name))
+		switch {
+		case has(col.Name), col.Name == "bundle", col.Name == "call_no", col.Name == "ts_ns", src && col.Name == "src_id", dst && col.Name == "dst_id":
+			keep(col)
 		}
 	}
-	if c.mask {
-		read = append(read, redact.ContextColumns...)
+	rows := v.rows
+	if f.Protocols != nil {
+		rows.protocols = f.Protocols
 	}
-	if f.Whole {
-		read = nil
+	there := c.calls.ofProtocols(c.calls.among(rows))
+	var nulls []string
+	for _, col := range slices.Concat(v.own, v.absent) {
+		switch {
+		case !named(col.Name):
+		case hasColumn(there, col.Name):
+			keep(col)
+		default:
+			nulls = append(nulls, nullSQL(col))
+		}
 	}
-	for _, col := range v.nulls(f.Columns) {
-		raw, out = append(raw, nullSQL(col)), append(out, "t."+quote.Ident(col.Name))
-	}
-	source := c.masked(c.reads("calls", eachOnce, read, files.parquet), v.raw, has)
-	inner := "SELECT " + strings.Join(raw, ", ") + " FROM (" + source + ")"
+	source := c.readMasked(rows, eachOnce, read, files.parquet)
 	if !ends {
-		return inner
+		return "SELECT " + strings.Join(append([]string{identList(namesOf(read))}, nulls...), ", ") + " FROM (" + source + ")"
 	}
 	for _, col := range v.columns[len(v.raw):] {
 		name := quote.Ident(col.Name)
@@ -141,7 +151,7 @@ func (c *Case) callsWith(f *duck.Facts, ends bool, files *fileList) string {
 			out = append(out, "d."+quote.Ident(col.Name[4:])+" AS "+name)
 		}
 	}
-	sql := "SELECT " + strings.Join(out, ", ") + " FROM (" + inner + ") t"
+	sql := "SELECT " + strings.Join(append(out, nulls...), ", ") + " FROM (" + source + ") t"
 	if src {
 		sql += c.joinEnd(c.schema(), "s", "src_id")
 	}
@@ -170,7 +180,7 @@ func (c *Case) joinEnd(schema, alias, id string) string {
 
 // run runs SQL with only the columns that a plan needs.
 func (c *Case) run(ctx context.Context, p *plan, sql string, args []any) (rows *duck.Rows, err error) {
-	err = c.short(p, sql, args, func(db *duck.DB, sql string, args []any) error {
+	err = c.short(ctx, p, sql, args, func(db *duck.DB, sql string, args []any) error {
 		rows, err = db.Query(ctx, sql, args...)
 		return err
 	})
@@ -179,17 +189,46 @@ func (c *Case) run(ctx context.Context, p *plan, sql string, args []any) (rows *
 
 // short calls do with narrowed SQL. If that fails, it calls do with the original SQL, so that an
 // error has its place in the user's text.
-func (c *Case) short(p *plan, sql string, args []any, do func(db *duck.DB, sql string, args []any) error) error {
+func (c *Case) short(ctx context.Context, p *plan, sql string, args []any, do func(db *duck.DB, sql string, args []any) error) error {
 	if p.facts == nil {
 		return do(p.db, sql, args)
 	}
-	if short, all := c.narrow(sql, args, *p.facts); short != sql {
-		err := do(p.db.Hiding("calls", "calls_raw"), short, all)
+	if short, all, defined := c.narrow(sql, args, *p.facts); defined != nil {
+		err := do(p.db.Hiding(defined...), short, all)
 		if bad := (*duck.SyntaxError)(nil); !errors.As(err, &bad) {
 			return err
 		}
 	}
-	return do(c.withAbsent(p.db, p.facts), sql, args)
+	err := do(c.withAbsent(p.db, p.facts), sql, args)
+	if bad := (*duck.SyntaxError)(nil); errors.As(err, &bad) {
+		return cmp.Or(c.misstated(ctx), err)
+	}
+	return err
+}
+
+// full is the same database with views of calls that have the columns of all protocols.
+type full struct {
+	sync.Once
+	db *duck.DB
+}
+
+// withAbsent returns a database in which a statement can name the columns of all protocols of table calls, however it names
+// the table. The tables of narrow, with only the columns that a statement needs, are faster, but do not apply
+// to a name such as main.calls.
+func (c *Case) withAbsent(db *duck.DB, f *duck.Facts) *duck.DB {
+	v := c.views["calls"]
+	if v == nil || c.kept != nil || c.schema() != maskedSchema || !v.lacks(f.Columns) {
+		return db
+	}
+	c.full.Do(func() {
+		sql := "SELECT *"
+		for _, col := range v.absent {
+			sql += ", " + nullSQL(col)
+		}
+		sql += " FROM (" + c.readMasked(v.rows, eachOnce, v.stored(), parquet) + ")"
+		c.full.db = c.db.With(viewSQL("CREATE TEMP VIEW", unmaskedSchema, "calls", sql, c.joined(v, maskedSchema)))
+	})
+	return db.Like(c.full.db)
 }
 
 // Limits of the memory for SQL that passed the gate.

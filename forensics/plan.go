@@ -10,6 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
 	"github.com/pcapsule/pcapsule/internal/clip"
 	"github.com/pcapsule/pcapsule/internal/quote"
+	"github.com/pcapsule/pcapsule/kfl"
 	"github.com/pcapsule/pcapsule/kfl/nearest"
 )
 
@@ -29,10 +30,12 @@ type plan struct {
 	now     int64
 	notes   []string
 
-	facts    *duck.Facts // tables and columns that it names; nil if unknown
-	sel      *selection  // nil for a query in SQL
-	sliced   bool        // rows are sorted by time and may be read in time slices
-	ordering string
+	inner     []string    // columns of other rows of calls that it looks up
+	protocols []string    // those that the selected calls can be of; nil: any
+	facts     *duck.Facts // tables and columns that it names; nil if unknown
+	sel       *selection  // nil for a query in SQL
+	sliced    bool        // rows are sorted by time and may be read in time slices
+	ordering  string
 }
 
 // selection is the FROM and WHERE of a query.
@@ -112,7 +115,7 @@ func (c *Case) planRows(ctx context.Context, q *Query, cur *cursor) (*plan, erro
 	if name == "" {
 		name = "calls"
 	}
-	v := c.views[name]
+	v := c.relation(name)
 	if v == nil {
 		return nil, unknownName(name, c.order, "this case has no table %s; it has %s", strconv.Quote(name), strings.Join(c.order, ", "))
 	}
@@ -121,6 +124,7 @@ func (c *Case) planRows(ctx context.Context, q *Query, cur *cursor) (*plan, erro
 	if err != nil {
 		return nil, err
 	}
+	v = p.sel.view
 	if q.Count || len(q.GroupBy) > 0 {
 		return p, c.planCount(p, q, used, cur)
 	}
@@ -130,9 +134,7 @@ func (c *Case) planRows(ctx context.Context, q *Query, cur *cursor) (*plan, erro
 	}
 	cols := q.Columns
 	if len(cols) == 0 {
-		for _, col := range v.columns {
-			cols = append(cols, col.Name)
-		}
+		cols = c.columnsOfRows(v, p.protocols)
 	}
 	if err := v.check(cols); err != nil {
 		return nil, err
@@ -147,7 +149,7 @@ func (c *Case) planRows(ctx context.Context, q *Query, cur *cursor) (*plan, erro
 	used = append(used, mentioned...)
 	p.sel.raw = v.onlyRaw(used) && v.onlyRaw(cols)
 	read := append(slices.Clone(cols), p.hidden(v, cols)...)
-	p.names(slices.Concat(used, read, v.key, []string{v.from, v.to}), len(q.Columns) == 0)
+	p.names(slices.Concat(used, read, v.key, []string{v.from, v.to}))
 	p.ordering = order
 	p.sql = "SELECT " + identList(read) + p.sel.from()
 	switch {
@@ -221,11 +223,34 @@ func identList(names []string) string {
 	return strings.Join(quoted, ", ")
 }
 
-// names records the columns of calls that a query without SQL uses. whole: it uses all of the view.
-func (p *plan) names(columns []string, whole bool) {
-	if p.sel.view.name == "calls" {
-		p.facts = &duck.Facts{Tables: []string{p.sel.table()}, Columns: columns, Whole: whole}
+// names records the columns of calls that a query without SQL uses.
+func (p *plan) names(columns []string) {
+	if p.sel.view.rows.table == "calls" {
+		p.facts = factsOf(p.sel, append(columns, p.inner...), p.inner != nil, p.protocols)
 	}
+}
+
+// factsOf are the facts about a query of a selection. If it looks up other rows of calls, it names the table for these too.
+func factsOf(s *selection, columns []string, looksUp bool, protocols []string) *duck.Facts {
+	f := &duck.Facts{Tables: []string{s.table()}, Columns: columns, Protocols: protocols}
+	for _, name := range []string{"calls", "calls_raw"} {
+		if looksUp && name != f.Tables[0] {
+			f.Tables = append(f.Tables, name)
+		}
+	}
+	return f
+}
+
+// columnsOfRows are the columns of a row of a view if none are asked for. Rows of table calls have the columns of all protocols
+// that they can be of; nil means any.
+func (c *Case) columnsOfRows(v *view, protocols []string) (list []string) {
+	own := c.calls.ofProtocols(c.calls.among(rowsOf{protocols: protocols}))
+	for _, col := range v.all() {
+		if hasColumn(v.columns, col.Name) || hasColumn(own, col.Name) {
+			list = append(list, col.Name)
+		}
+	}
+	return list
 }
 
 // unknownName is the error for a name that is not among some, with the one that it most likely means.
@@ -249,7 +274,7 @@ func (v *view) check(cols []string) error {
 // onlyRaw reports whether no column comes from the endpoints.
 func (v *view) onlyRaw(cols []string) bool {
 	for _, name := range cols {
-		if !hasColumn(v.raw, name) && !hasColumn(v.absent, name) {
+		if !hasColumn(v.raw, name) && !hasColumn(v.own, name) && !hasColumn(v.absent, name) {
 			return false
 		}
 	}
@@ -280,6 +305,29 @@ func (c *Case) restrict(ctx context.Context, p *plan, q *Query) (used []string, 
 	return append(used, v.from, v.to), nil
 }
 
+// choose chooses the narrowest relation that has all calls that KFL can match: those of a protocol, or the parts of table
+// calls with those of some protocols.
+func (c *Case) choose(p *plan, k *kfl.Query) {
+	list := k.Protocols(c.protocolsWith)
+	if list == nil || p.sel.view.rows.protocols != nil {
+		return
+	}
+	p.protocols = c.calls.among(rowsOf{protocols: list})
+	if len(p.protocols) == 1 {
+		if v := c.views[p.protocols[0]]; v != nil && v.rows.table == "calls" {
+			p.sel.view, p.protocols = v, nil
+		}
+	}
+}
+
+// protocolsWith lists the protocols of the case whose calls have a column of table calls, nil if all calls have it.
+func (c *Case) protocolsWith(column string) []string {
+	if v := c.views["calls"]; !hasColumn(v.own, column) && !hasColumn(v.absent, column) {
+		return nil
+	}
+	return slices.DeleteFunc(c.calls.there(), func(protocol string) bool { return !hasColumn(c.calls.own[protocol], column) })
+}
+
 // ties are the columns that link rows of other tables to calls.
 var ties = []string{"call_no", "flow_id", "conn_id"}
 
@@ -300,12 +348,14 @@ func (c *Case) restrictKFL(ctx context.Context, p *plan, q *Query) (used []strin
 		q.Limit = n
 	}
 	where, args := k.SQL()
-	if p.sel.view == calls {
+	if p.sel.view.rows.table == "calls" {
+		p.inner = k.Inner()
+		c.choose(p, k)
 		p.sel.add("("+where+")", args...)
 		return k.Columns(), nil
 	}
 	inner := &selection{view: calls, raw: calls.onlyRaw(k.Columns())}
-	p.facts = &duck.Facts{Tables: []string{inner.table()}, Columns: append(k.Columns(), ties...)}
+	p.facts = factsOf(inner, slices.Concat(k.Columns(), ties, k.Inner()), k.Inner() != nil, k.Protocols(c.protocolsWith))
 	inner.add("("+where+")", args...)
 	for _, tie := range ties {
 		if p.sel.view.has(tie) && calls.has(tie) {
@@ -363,7 +413,7 @@ func (c *Case) planCount(p *plan, q *Query, used []string, cur *cursor) error {
 	p.after(cur)
 	used = append(used, q.GroupBy...)
 	p.sel.raw = v.onlyRaw(used)
-	p.names(append(used, v.key...), false)
+	p.names(append(used, v.key...))
 	p.args = p.sel.args
 	p.visible = len(q.GroupBy) + 1
 	if len(q.GroupBy) == 0 {

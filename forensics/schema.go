@@ -10,10 +10,11 @@ import (
 	"github.com/pcapsule/pcapsule/internal/quote"
 )
 
-// Table is one table of a case with the meaning of its columns.
+// Table is one table of a case, or the calls of one protocol, with the meaning of its columns.
 type Table struct {
 	Name    string
 	Doc     string
+	Calls   bool // it has the columns of table calls too, which are not listed again
 	Columns []TableColumn
 	Rows    int64 // as in the manifests; -1 if they are computed when a query first needs them
 }
@@ -22,7 +23,8 @@ type Table struct {
 type TableColumn struct {
 	Name, Type, Unit, Doc string
 
-	Absent bool // no row of the case has a value, and SELECT * does not have the column
+	Protocols []string // of table calls: the protocols that have the column; SELECT * does not have it
+	Absent    bool     // no row of the case has a value, and SELECT * does not have the column
 }
 
 // doc is the description of a column in the footer of a part.
@@ -48,13 +50,18 @@ func (c *Case) Tables() ([]Table, error) {
 	known["connection_sightings"] = "connections of this case that several of its bundles show, with the row of connections that represents them, which for one of them is itself"
 	var out []Table
 	for _, name := range c.order {
-		t := Table{Name: name, Doc: known[name]}
+		v := c.views[name]
+		t := Table{Name: name, Doc: known[name], Calls: v.rows.protocols != nil}
 		for _, b := range c.bundles {
 			for _, m := range b.Manifest.Tables {
-				if m.Name == name {
+				if m.Name == name && !t.Calls || t.Calls && m.Name == "calls" && m.Protocol == name {
 					t.Rows += m.Rows
 				}
 			}
+		}
+		if t.Calls {
+			out = append(out, c.relationTable(t, docs))
+			continue
 		}
 		switch {
 		case name == "calls":
@@ -68,15 +75,32 @@ func (c *Case) Tables() ([]Table, error) {
 		case name == "anomalies" && c.ends != nil:
 			t.Rows += c.ends.contrary
 		}
-		for i, list := range [][]duck.Column{c.views[name].columns, c.views[name].absent} {
+		for i, list := range [][]duck.Column{v.all(), v.absent} {
 			for _, col := range list {
 				d := describe(docs, name, col.Name)
-				t.Columns = append(t.Columns, TableColumn{Name: col.Name, Type: col.Type, Unit: d.Unit, Doc: d.Doc, Absent: i == 1})
+				add := TableColumn{Name: col.Name, Type: col.Type, Unit: d.Unit, Doc: d.Doc, Absent: i == 1}
+				if hasColumn(v.own, col.Name) {
+					add.Protocols = c.protocolsWith(col.Name)
+				}
+				t.Columns = append(t.Columns, add)
 			}
 		}
 		out = append(out, t)
 	}
 	return out, nil
+}
+
+// relationTable describes the calls of one protocol.
+func (c *Case) relationTable(t Table, docs map[string]map[string]doc) Table {
+	t.Doc = "calls of " + t.Name + ": the columns of calls, and those of the protocol"
+	if c.copied > 0 {
+		t.Rows = -1
+	}
+	for _, col := range c.calls.own[t.Name] {
+		d := describe(docs, "calls", col.Name)
+		t.Columns = append(t.Columns, TableColumn{Name: col.Name, Type: col.Type, Unit: d.Unit, Doc: d.Doc})
+	}
+	return t
 }
 
 func describe(docs map[string]map[string]doc, tableName, column string) doc {
@@ -113,6 +137,9 @@ func describe(docs map[string]map[string]doc, tableName, column string) doc {
 func (c *Case) readDocs() (map[string]map[string]doc, error) {
 	out := map[string]map[string]doc{}
 	for _, name := range c.order {
+		if c.views[name].rows.protocols != nil {
+			continue // its columns are among those of calls
+		}
 		words := map[string]doc{}
 		for _, b := range c.bundles {
 			for _, file := range b.TableParts(name) {

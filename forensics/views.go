@@ -3,6 +3,7 @@ package forensics
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -10,15 +11,17 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics/internal/copies"
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
-	"github.com/pcapsule/pcapsule/forensics/internal/older"
+	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/internal/quote"
 )
 
-// view is one table of a case.
+// view is one table of a case, or the calls of one protocol.
 type view struct {
 	name    string
+	rows    rowsOf
 	columns []duck.Column // columns as queries see them
 	raw     []duck.Column // columns of NAME_raw, without the endpoints; nil if there is none
+	own     []duck.Column // columns of the case's protocols that queries of table calls may name, and that SELECT * lacks
 	absent  []duck.Column // columns that queries may name, and that have no value
 	key     []string      // columns that identify a row, in default order
 	from    string        // column with the first time of a row, or empty
@@ -27,12 +30,22 @@ type view struct {
 
 // has reports whether queries may name a column.
 func (v *view) has(column string) bool {
-	return hasColumn(v.columns, column) || hasColumn(v.absent, column)
+	return hasColumn(v.columns, column) || hasColumn(v.own, column) || hasColumn(v.absent, column)
 }
 
-// names lists the columns that queries see.
-func (v *view) names() (list []string) {
-	for _, c := range v.columns {
+// all lists every column that has a value in the case: those of NAME_raw, those of protocols, and those of the ends.
+func (v *view) all() []duck.Column {
+	return slices.Concat(v.columns[:len(v.raw)], v.own, v.columns[len(v.raw):])
+}
+
+// stored lists the columns that are read from files and not from table endpoints.
+func (v *view) stored() []duck.Column { return slices.Concat(v.raw, v.own) }
+
+// names lists the columns with a value.
+func (v *view) names() []string { return namesOf(v.all()) }
+
+func namesOf(columns []duck.Column) (list []string) {
+	for _, c := range columns {
 		list = append(list, c.Name)
 	}
 	return list
@@ -42,10 +55,20 @@ func hasColumn(list []duck.Column, name string) bool {
 	return slices.ContainsFunc(list, func(c duck.Column) bool { return c.Name == name })
 }
 
+// nulls returns the columns among names that exist but have no value in the case.
+func (v *view) nulls(names []string) (list []duck.Column) {
+	for _, col := range v.absent {
+		if slices.Contains(names, col.Name) {
+			list = append(list, col)
+		}
+	}
+	return list
+}
+
 // keys are the columns that order and identify the rows of each table.
 var keys = map[string][]string{
 	"calls": {"ts_ns", "call_no"}, "flows": {"first_ns", "flow_id"}, "connections": {"first_ns", "conn_id"},
-	"packets": {"ts_ns", "packet_no"}, "endpoints": {"endpoint_id"}, "clocks": {"clock_id"}, "tls": {"call_no"},
+	"packets": {"ts_ns", "packet_no"}, "endpoints": {"endpoint_id"}, "clocks": {"clock_id"}, "tls_handshakes": {"call_no"},
 }
 
 // spans are the columns with the times of a row's traffic.
@@ -53,48 +76,47 @@ var spans = map[string][2]string{
 	"flows": {"first_ns", "last_ns"}, "connections": {"first_ns", "last_ns"}, "coverage": {"from_ns", "to_ns"},
 }
 
-// makeViews makes a view for every table that any bundle has. If an older bundle lacks a table, the
-// view reads it from the others.
+// makeViews makes a view for every table that any bundle has, and for the calls of every protocol that the case has. If an
+// older bundle lacks a table, the view reads it from the others.
 func (c *Case) makeViews(ctx context.Context) error {
 	c.views = map[string]*view{}
-	if err := c.splitCalls(ctx); err != nil {
-		return fmt.Errorf("table calls: %w", err)
+	if err := c.readTables(); err != nil {
+		return err
 	}
-	schemas := table.All()
-	for _, s := range schemas {
+	for _, s := range table.All() {
 		c.order = append(c.order, s.Name)
 	}
 	var others []string
-	for _, b := range c.bundles {
-		for _, t := range b.Manifest.Tables {
-			if plainName(t.Name) && !slices.Contains(c.order, t.Name) && !slices.Contains(others, t.Name) && !strings.HasSuffix(t.Name, "_raw") {
-				others = append(others, t.Name)
-			}
+	for name := range c.stated {
+		if plainName(name) && !slices.Contains(c.order, name) && !strings.HasSuffix(name, "_raw") {
+			others = append(others, name)
 		}
 	}
 	slices.Sort(others)
 	c.order = append(c.order, others...)
 	c.order = slices.DeleteFunc(c.order, func(name string) bool { return c.source(name) == "" })
-	// Endpoints come first: other views join them.
-	making := slices.Clone(c.order)
-	if i := slices.Index(making, "endpoints"); i > 0 {
-		making = slices.Insert(slices.Delete(making, i, i+1), 0, "endpoints")
+	for _, name := range c.order {
+		if err := fits(name, c.stated[name]); err != nil {
+			return err
+		}
 	}
 	found, err := c.tellCopies(ctx)
 	if err != nil {
 		return err
 	}
-	for _, name := range making {
-		if err := c.makeView(ctx, name, schemas); err != nil {
-			return fmt.Errorf("table %s: %w", name, err)
-		}
+	// Endpoints come first: other views join them.
+	making := slices.Clone(c.order)
+	if i := slices.Index(making, "endpoints"); i > 0 {
+		making = slices.Insert(slices.Delete(making, i, i+1), 0, "endpoints")
 	}
+	for _, name := range making {
+		c.makeView(c.newView(name, rowsOf{table: name}, c.describe(name)))
+	}
+	c.makeRelations()
 	if c.copies == nil {
 		return nil
 	}
-	if err := c.makeSightings(ctx); err != nil {
-		return err
-	}
+	c.makeSightings()
 	if c.views["connections"] == nil {
 		return nil
 	}
@@ -104,22 +126,63 @@ func (c *Case) makeViews(ctx context.Context) error {
 	return nil
 }
 
+// makeRelations makes the views of protocols, and those of table calls for columns of protocols.
+func (c *Case) makeRelations() {
+	calls := c.views["calls"]
+	if calls == nil {
+		return
+	}
+	there := c.calls.there()
+	calls.own = slices.DeleteFunc(c.calls.ofProtocols(there), func(col duck.Column) bool { return hasColumn(calls.columns, col.Name) })
+	for _, col := range c.calls.ofProtocols(slices.Sorted(maps.Keys(c.calls.own))) {
+		if !calls.has(col.Name) {
+			calls.absent = append(calls.absent, col)
+		}
+	}
+	for _, protocol := range there {
+		if v := c.relation(protocol); v != nil && c.views[protocol] == nil && plainName(protocol) {
+			c.makeView(v)
+			c.order = append(c.order, protocol)
+		}
+	}
+}
+
+// relation returns the view of a table or of a protocol's calls; nil if there is none. A protocol that this release knows and
+// of which the case has no calls has a view without rows, which the database does not have.
+func (c *Case) relation(name string) *view {
+	if v := c.views[name]; v != nil {
+		return v
+	}
+	own, ok := c.calls.own[name]
+	if !ok || c.views["calls"] == nil {
+		return nil
+	}
+	v := c.newView(name, rowsOf{table: "calls", protocols: []string{name}}, c.describe("calls"))
+	if slices.Contains(c.calls.there(), name) {
+		v.raw = append(v.raw, own...)
+	}
+	c.columnsOf(v)
+	for _, col := range c.calls.ofProtocols(slices.Sorted(maps.Keys(c.calls.own))) {
+		if !v.has(col.Name) {
+			v.absent = append(v.absent, col)
+		}
+	}
+	v.setKeys(c.several())
+	return v
+}
+
 // tellCopies finds calls that are in several bundles, or nil if no times of bundles overlap, and shares names between the bundles
 // that have the same calls.
 func (c *Case) tellCopies(ctx context.Context) (*copies.Copies, error) {
 	if !c.several() || !slices.Contains(c.order, "calls") {
 		return nil, nil
 	}
-	cols, err := c.describe(ctx, "calls")
-	if err != nil {
-		return nil, fmt.Errorf("table calls: %w", err)
-	}
 	redacted := make([]bool, len(c.bundles))
 	for i, b := range c.bundles {
 		redacted[i] = slices.ContainsFunc(b.Manifest.Derived.Lacks(), func(l bundle.Lack) bool { return l.Reason == bundle.LackRedaction })
 	}
 	all := copies.Case{Query: c.eachRow, Windows: c.windows(), Ranks: c.ranks(), Redacted: redacted, Conns: c.allOf("connections"),
-		Calls: func(i int) string { return c.sourceOf("calls", i, nil, parquet) }}
+		Calls: func(i int) string { return c.sourceOf(rowsOf{table: "calls"}, i, namesOf(c.calls.shared), parquet) }}
 	f, err := all.Find(ctx)
 	if err != nil || f == nil {
 		return nil, err
@@ -128,7 +191,7 @@ func (c *Case) tellCopies(ctx context.Context) (*copies.Copies, error) {
 	if err := c.keepCopies(ctx, f); err != nil || c.copied == 0 {
 		return f, err
 	}
-	if err := c.shareNames(ctx, cols, f); err != nil {
+	if err := c.shareNames(ctx, f); err != nil {
 		return nil, err
 	}
 	c.ends, err = c.joinEnds(ctx)
@@ -137,10 +200,14 @@ func (c *Case) tellCopies(ctx context.Context) (*copies.Copies, error) {
 
 // source is the SQL that reads a table's parts, or empty if no bundle has it. A call in several
 // bundles is one row of calls.
-func (c *Case) source(name string) string { return c.reads(name, eachOnce, nil, parquet) }
+func (c *Case) source(name string) string {
+	return c.reads(rowsOf{table: name}, eachOnce, nil, parquet)
+}
 
 // allOf is the SQL for every row of every bundle, as stored.
-func (c *Case) allOf(name string) string { return c.reads(name, storedRows, nil, parquet) }
+func (c *Case) allOf(name string) string {
+	return c.reads(rowsOf{table: name}, storedRows, nil, parquet)
+}
 
 // extent selects the rows of a table to read.
 type extent int
@@ -153,22 +220,22 @@ const (
 
 // reads is the SQL for rows of a table. It has at least the listed columns, or all without a list. read
 // writes the SQL for files.
-func (c *Case) reads(name string, which extent, columns []string, read func(files []string) string) string {
+func (c *Case) reads(r rowsOf, which extent, columns []string, read reader) string {
 	var parts []string
 	for i := range c.bundles {
-		sql := c.sourceOf(name, i, columns, read)
+		sql := c.sourceOf(r, i, columns, read)
 		if sql == "" {
 			continue
 		}
-		if name == "calls" && which == eachOnce && c.copies != nil && c.copies[i] {
+		if r.table == "calls" && which == eachOnce && c.copies != nil && c.copies[i] {
 			sql = fmt.Sprintf("SELECT * FROM (%s) ANTI JOIN (SELECT call_no FROM %s WHERE bundle = %d) USING (call_no)", sql, copiesTable, i)
 		}
-		if name == "calls" && which != storedRows {
+		if r.table == "calls" && which != storedRows {
 			sql = c.withEnds(sql, i, columns)
 		}
 		parts = append(parts, sql)
 	}
-	if made := c.madeRows(name); made != "" && which != storedRows {
+	if made := c.madeRows(r.table); made != "" && which != storedRows {
 		parts = append(parts, made)
 	}
 	return strings.Join(parts, " UNION ALL BY NAME ")
@@ -176,59 +243,38 @@ func (c *Case) reads(name string, which extent, columns []string, read func(file
 
 // sourceOf reads the parts of one bundle's table. It has at least those of the listed columns that the
 // bundle has, or all without a list.
-func (c *Case) sourceOf(name string, i int, columns []string, read func(files []string) string) string {
-	b := c.bundles[i]
-	files, these := c.filesOf(name, i)
-	if len(files) == 0 {
-		return ""
-	}
-	turn, no := "", ""
-	if b.Manifest.Accounts.Counters["flow"][bundle.TurnedFlows] > 0 {
-		turn = bundle.Turn(name, parquet(b.TableParts("flows")))
-	}
-	if c.several() {
-		no = fmt.Sprintf("CAST(%d AS INTEGER) AS bundle, ", i)
-	}
-	some := "*"
-	if these != nil {
-		some = someOf(these)
-	}
-	has := func(column string) bool {
-		at := slices.IndexFunc(b.Manifest.Tables, func(t bundle.Table) bool { return t.Name == name })
-		return at >= 0 && slices.ContainsFunc(b.Manifest.Tables[at].Columns, func(col bundle.Column) bool { return col.Name == column })
-	}
+func (c *Case) sourceOf(r rowsOf, i int, columns []string, read reader) string {
 	if c.renamed != nil && columns != nil {
 		columns = append(slices.Clone(columns), "conn_id")
 	}
-	if added := older.Missing(name, has); turn != "" || added != "" {
-		some += turn + added
-	} else if columns != nil {
-		some = someOf(columns)
+	list, from := c.filesOf(r, i, columns, read)
+	if from == "" {
+		return ""
 	}
-	return c.withNames(fmt.Sprintf("SELECT %s%s FROM %s", no, some, read(files)), name, i, columns)
+	if b := c.bundles[i]; b.Manifest.Accounts.Counters["flow"][bundle.TurnedFlows] > 0 {
+		list += bundle.Turn(r.table, parquet(b.TableParts("flows"), true))
+	}
+	if c.several() {
+		list = fmt.Sprintf("CAST(%d AS INTEGER) AS bundle, ", i) + list
+	}
+	return c.withNames("SELECT "+list+" FROM "+from, r.table, i, columns)
 }
 
-// someOf is the SQL for the named columns that a source has. DuckDB binds an unused column as slowly as
-// one that is read.
-func someOf(names []string) string {
-	if slices.ContainsFunc(names, func(name string) bool { return !plainName(name) }) {
-		return "*" // the name could act as a pattern
-	}
-	return "COLUMNS('^(" + strings.Join(names, "|") + ")$')"
-}
+// reader writes the SQL that reads files of one table. union says that some of the columns are not in all of them.
+type reader func(files []string, union bool) string
 
-// parquet is the SQL that reads files of one table.
-func parquet(files []string) string {
+// parquet is a reader that names the files in the SQL.
+func parquet(files []string, union bool) string {
 	var list []string
 	for _, f := range files {
 		list = append(list, quote.SQL(escapeGlob(f)))
 	}
-	return parquetFiles("[" + strings.Join(list, ", ") + "]")
+	return parquetFiles("["+strings.Join(list, ", ")+"]", union)
 }
 
 // parquetFiles is the SQL that reads a list of files.
-func parquetFiles(list string) string {
-	return "read_parquet(" + list + ", hive_partitioning=false, union_by_name=true)"
+func parquetFiles(list string, union bool) string {
+	return fmt.Sprintf("read_parquet(%s, hive_partitioning=false, union_by_name=%t)", list, union)
 }
 
 // escapeGlob escapes a path so that read_parquet does not treat it as a pattern.
@@ -236,28 +282,23 @@ func escapeGlob(path string) string {
 	return strings.NewReplacer("[", "[[]", "*", "[*]", "?", "[?]").Replace(path)
 }
 
-func (c *Case) makeView(ctx context.Context, name string, schemas []*table.Schema) error {
-	v := &view{name: name}
-	source := c.source(name)
-	var err error
-	if v.raw, err = c.describe(ctx, name); err != nil {
-		return err
-	}
-	if err := fits(name, v.raw, schemas); err != nil {
-		return err
-	}
-	seen := c.masked(source, v.raw, every)
+// newView begins the view of rows with these columns.
+func (c *Case) newView(name string, rows rowsOf, raw []duck.Column) *view {
+	return &view{name: name, rows: rows, raw: raw}
+}
+
+// makeView has the database make a view when a query first names it.
+func (c *Case) makeView(v *view) {
+	source := c.reads(v.rows, eachOnce, namesOf(v.raw), parquet)
 	joined := c.joined(v, maskedSchema)
+	seen := c.readMasked(v.rows, eachOnce, v.raw, parquet)
 	if c.mask && (seen != source || strings.Contains(joined[1], "JOIN")) {
-		c.unmasked = append(c.unmasked, viewSQL("CREATE TEMP VIEW", unmaskedSchema, name, source, c.joined(v, unmaskedSchema))...)
+		c.unmasked = append(c.unmasked, viewSQL("CREATE TEMP VIEW", unmaskedSchema, v.name, source, c.joined(v, unmaskedSchema))...)
 	}
-	c.db.Define(viewSQL("CREATE VIEW", maskedSchema, name, seen, joined)...)
-	if name == "calls" {
-		v.absent = slices.DeleteFunc(slices.Clone(c.calls.all), func(col duck.Column) bool { return hasColumn(v.columns, col.Name) })
-	}
+	c.db.Define(viewSQL("CREATE VIEW", maskedSchema, v.name, seen, joined)...)
+	c.columnsOf(v)
 	v.setKeys(c.several())
-	c.views[name] = v
-	return nil
+	c.views[v.name] = v
 }
 
 // Schemas of the views: for all connections, and for Unmasked.
@@ -273,45 +314,78 @@ func viewSQL(create, schema, name, source string, joined [2]string) []duck.View 
 	}
 }
 
-// joined is the SQL around NAME_raw that adds the exact time and both endpoints from the schema's view;
-// it sets the columns of the view.
-func (c *Case) joined(v *view, schema string) [2]string {
-	exact := ""
+// columnsOf sets the columns of a view: those of NAME_raw, the exact time, and those of both endpoints.
+func (c *Case) columnsOf(v *view) {
 	v.columns = slices.Clone(v.raw)
 	if hasColumn(v.raw, "ts_ns") {
-		exact = ", make_timestamp_ns(t.ts_ns) AS ts_exact"
 		v.columns = append(v.columns, duck.Column{Name: "ts_exact", Type: "TIMESTAMP_NS"})
 	}
-	ends := c.views["endpoints"]
-	if ends == nil || !hasColumn(v.raw, "src_id") || !hasColumn(v.raw, "dst_id") {
-		return [2]string{"SELECT t.*" + exact + " FROM ", " t"}
+	for _, prefix := range []string{"src_", "dst_"} {
+		for _, col := range c.endColumns(v, prefix) {
+			v.columns = append(v.columns, duck.Column{Name: prefix + col.Name, Type: col.Type})
+		}
 	}
-	return [2]string{"SELECT t.*" + exact + v.endColumns(ends, "s", "src_") + v.endColumns(ends, "d", "dst_") + " FROM ",
-		" t" + c.joinEnd(schema, "s", "src_id") + c.joinEnd(schema, "d", "dst_id")}
 }
 
-// masked reads a source and masks the columns that want selects.
-func (c *Case) masked(source string, cols []duck.Column, want func(name string) bool) string {
-	replace := c.Policy().Replace(cols, want)
+// endColumns lists the columns of an endpoint that a view has with a prefix, which are those that its table has not itself,
+// such as src_ip.
+func (c *Case) endColumns(v *view, prefix string) (list []duck.Column) {
+	ends := c.views["endpoints"]
+	if ends == nil || !hasColumn(v.raw, "src_id") || !hasColumn(v.raw, "dst_id") {
+		return nil
+	}
+	for _, col := range ends.columns {
+		if col.Name != "endpoint_id" && col.Name != "bundle" && !hasColumn(v.raw, prefix+col.Name) {
+			list = append(list, col)
+		}
+	}
+	return list
+}
+
+// joined is the SQL around NAME_raw that adds the exact time and both endpoints from the schema's view.
+func (c *Case) joined(v *view, schema string) [2]string {
+	list, from := "SELECT t.*", " t"
+	if hasColumn(v.raw, "ts_ns") {
+		list += ", make_timestamp_ns(t.ts_ns) AS ts_exact"
+	}
+	for _, end := range []struct{ alias, prefix, id string }{{"s", "src_", "src_id"}, {"d", "dst_", "dst_id"}} {
+		columns := c.endColumns(v, end.prefix)
+		if columns == nil {
+			continue
+		}
+		for _, col := range columns {
+			list += fmt.Sprintf(", %s.%s AS %s", end.alias, quote.Ident(col.Name), quote.Ident(end.prefix+col.Name))
+		}
+		from += c.joinEnd(schema, end.alias, end.id)
+	}
+	return [2]string{list + " FROM ", from}
+}
+
+// masked reads a source with these columns and masks them.
+func (c *Case) masked(source string, cols []duck.Column) string {
+	replace := c.Policy().Replace(cols)
 	if !c.mask || len(replace) == 0 {
 		return source
 	}
 	return "SELECT * REPLACE (" + strings.Join(replace, ", ") + ") FROM (" + source + ")"
 }
 
-func every(string) bool { return true }
-
-// describe finds the columns of a table.
-//
-// A part that somebody cut or overwrote is found here or when it is read, as an error
-// that names the file: a bundle is only hashed when it is verified.
-func (c *Case) describe(ctx context.Context, name string) ([]duck.Column, error) {
-	files := &fileList{bound: true}
-	cols, err := c.columnsOf(ctx, c.reads(name, storedRows, nil, files.parquet), files.args...)
-	if err != nil {
-		return nil, damagedTable(name, err)
+// readMasked reads columns of rows and masks them.
+func (c *Case) readMasked(rows rowsOf, which extent, cols []duck.Column, read reader) string {
+	all := cols
+	if c.mask && rows.table == "calls" {
+		there := slices.Concat(c.describe("calls"), c.calls.ofProtocols(c.calls.among(rows)))
+		for _, name := range redact.Context(namesOf(cols)) {
+			if i := slices.IndexFunc(there, func(col duck.Column) bool { return col.Name == name }); i >= 0 && !hasColumn(all, name) {
+				all = append(slices.Clip(all), there[i])
+			}
+		}
 	}
-	return cols, nil
+	source := c.masked(c.reads(rows, which, namesOf(all), read), all)
+	if len(all) > len(cols) {
+		source = "SELECT " + identList(namesOf(cols)) + " FROM (" + source + ")"
+	}
+	return source
 }
 
 func damagedTable(name string, err error) error {
@@ -320,52 +394,30 @@ func damagedTable(name string, err error) error {
 }
 
 // fits checks that a table of ours has the columns that its schema names, in their types.
-// A protocol that a bundle has not may lack its columns.
-func fits(name string, cols []duck.Column, schemas []*table.Schema) error {
+func fits(name string, cols []duck.Column) error {
+	schemas := table.All()
 	at := slices.IndexFunc(schemas, func(s *table.Schema) bool { return s.Name == name })
 	if at < 0 {
 		return nil
 	}
-	plain := strings.NewReplacer(`"`, "").Replace
 	for i := range schemas[at].Columns {
 		want := &schemas[at].Columns[i]
-		at := slices.IndexFunc(cols, func(c duck.Column) bool { return c.Name == want.Name })
-		switch {
-		case at < 0 && want.Protocol != "":
+		switch at := slices.IndexFunc(cols, func(c duck.Column) bool { return c.Name == want.Name }); {
 		case at < 0:
-			return &bundle.DamagedError{File: "data/tables/" + name, What: "column " + want.Name + " is missing"}
-		case plain(cols[at].Type) != plain(want.Kind.String()):
-			return &bundle.DamagedError{File: "data/tables/" + name, What: fmt.Sprintf("column %s is %.100s instead of %s", want.Name, cols[at].Type, want.Kind)}
+			return badTable(name, "column "+want.Name+" is missing")
+		case cols[at].Type != want.Kind.String():
+			return badTable(name, fmt.Sprintf("column %s is %.100s instead of %s", want.Name, cols[at].Type, want.Kind))
 		}
 	}
 	return nil
 }
 
-func (c *Case) columnsOf(ctx context.Context, sql string, args ...any) ([]duck.Column, error) {
-	rows, err := c.db.Query(ctx, sql+" LIMIT 0", args...)
-	if err != nil {
-		return nil, err
-	}
-	return rows.Columns, rows.Close()
-}
-
-// endColumns adds an endpoint's columns with a prefix, except those that the table has itself, such as
-// src_ip. It returns the SQL for them.
-func (v *view) endColumns(ends *view, alias, prefix string) string {
-	var b strings.Builder
-	for _, col := range ends.columns {
-		if name := prefix + col.Name; col.Name != "endpoint_id" && col.Name != "bundle" && !hasColumn(v.raw, name) {
-			fmt.Fprintf(&b, ", %s.%s AS %s", alias, quote.Ident(col.Name), quote.Ident(name))
-			v.columns = append(v.columns, duck.Column{Name: name, Type: col.Type})
-		}
-	}
-	return b.String()
-}
-
 // setKeys sets the columns for the order and the times of rows.
 func (v *view) setKeys(several bool) {
-	for _, k := range keys[v.name] {
-		if several && (k == keys[v.name][len(keys[v.name])-1]) {
+	v.key = nil
+	list := keys[v.rows.table]
+	for i, k := range list {
+		if several && i == len(list)-1 {
 			v.key = append(v.key, "bundle")
 		}
 		v.key = append(v.key, k)
@@ -379,13 +431,12 @@ func (v *view) setKeys(several bool) {
 	if v.has("ts_ns") {
 		v.from, v.to = "ts_ns", "ts_ns"
 	}
-	if s, ok := spans[v.name]; ok && v.has(s[0]) && v.has(s[1]) {
+	if s, ok := spans[v.rows.table]; ok && v.has(s[0]) && v.has(s[1]) {
 		v.from, v.to = s[0], s[1]
 	}
 }
 
 // isTable reports whether queries may use a name as a table.
 func (c *Case) isTable(name string) bool {
-	base := strings.TrimSuffix(name, "_raw")
-	return c.views[base] != nil || c.kept[name]
+	return c.relation(strings.TrimSuffix(name, "_raw")) != nil || c.kept[name]
 }

@@ -80,7 +80,7 @@ func (c *Case) unfit(ctx context.Context, p kfl.Condition, from, to int64) strin
 		}
 	}
 	texts := map[string]bool{}
-	for _, col := range c.views["calls"].columns {
+	for _, col := range c.views["calls"].all() {
 		if slices.Contains(k.Columns(), col.Name) {
 			texts[col.Name] = col.Type == "VARCHAR"
 		}
@@ -245,7 +245,7 @@ func (c *Case) elsewhere(ctx context.Context, columns, texts []string) (text str
 
 // hasText reports whether a table has a column of texts.
 func hasText(v *view, column string) bool {
-	return slices.ContainsFunc(slices.Concat(v.columns, v.absent), func(col duck.Column) bool { return col.Name == column && col.Type == "VARCHAR" })
+	return slices.ContainsFunc(slices.Concat(v.all(), v.absent), func(col duck.Column) bool { return col.Name == column && col.Type == "VARCHAR" })
 }
 
 // listed names all values of columns, if they are few, as the end of a sentence.

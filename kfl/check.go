@@ -85,6 +85,7 @@ type work struct {
 	usesNow bool
 	columns map[string]bool
 	absent  map[string]bool // columns in env.Absent
+	inner   []string        // columns of other rows of calls
 	notes   []string
 	limit   int
 	xml     *Error // error of the first xml() whose condition needs more than that body

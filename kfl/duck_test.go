@@ -82,7 +82,7 @@ func viewColumns() map[string]string {
 
 // joinedColumns returns the tables that are looked up for calls, with their columns.
 func joinedColumns() map[string]map[string]string {
-	out := map[string]map[string]string{"flows": {"flow_id": "BIGINT"}, "connections": {"conn_id": "BIGINT"}, "tls": {"call_no": "BIGINT"}}
+	out := map[string]map[string]string{"flows": {"flow_id": "BIGINT"}, "connections": {"conn_id": "BIGINT"}, "tls_handshakes": {"call_no": "BIGINT"}}
 	for _, f := range names().fields {
 		if j, ok := joins[f.kind]; ok && j.table != "calls" {
 			out[j.table][f.arg] = f.typ.in(&duckDB)
@@ -123,7 +123,7 @@ func fill(t testing.TB, db *sql.DB, rows []*testRow, value func(column string, f
 			insert("connections", "conn_id", conn)
 		}
 		if r.columns["protocol"] == "tls" {
-			insert("tls", "call_no", int64(i))
+			insert("tls_handshakes", "call_no", int64(i))
 		}
 	}
 }

@@ -2,8 +2,10 @@ package kfl
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/internal/when"
 	"github.com/pcapsule/pcapsule/kfl/internal/parse"
 )
@@ -17,6 +19,7 @@ func (q *Query) Explain(width int) string {
 		text = "(empty: every call)"
 	}
 	fmt.Fprintf(&b, "query   %s\n", strings.ReplaceAll(text, "\n", "\n        "))
+	b.WriteString(ExplainLine("from", q.From(), width))
 	if len(q.columns) > 0 {
 		b.WriteString(ExplainLine("reads", strings.Join(q.columns, ", "), width))
 	}
@@ -35,6 +38,27 @@ func (q *Query) Explain(width int) string {
 		fmt.Fprintf(&b, "  ?%-4d %s\n", i+1, parse.Quote(fmt.Sprint(a)))
 	}
 	return b.String()
+}
+
+// From is the narrowest relation with all calls that can match, as far as this release knows the protocols' columns.
+func (q *Query) From() string {
+	list := q.Protocols(protocolsWith)
+	switch len(list) {
+	case 0:
+		return "calls"
+	case 1:
+		return list[0]
+	}
+	return "calls (" + strings.Join(list, ", ") + ")"
+}
+
+// protocolsWith lists the protocols whose calls have a column, nil if all calls have it.
+func protocolsWith(column string) []string {
+	list := table.ProtocolColumns()
+	if i := slices.IndexFunc(list, func(c table.Column) bool { return c.Name == column }); i >= 0 {
+		return strings.Fields(list[i].Protocol)
+	}
+	return nil
 }
 
 // ExplainLine returns a line of an explanation: SQL, or a list, with its label.

@@ -80,6 +80,7 @@ func TestExplain(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = `query   http && src.pod == "web-.*" && timestamp > now() - 5m
+from    calls (http1, http2, http3)
 reads   protocol, src_pod, ts_ns
 now     2026-09-21T14:13:20.000000000Z
 note    "web-.*" is not a valid name here, so it is used as a pattern, as in matches()

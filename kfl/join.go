@@ -13,7 +13,7 @@ type join struct {
 // the first one with the value counts.
 var joins = map[sourceKind]join{
 	srcFlow: {"flow", "flows", "flow_id"}, srcConnection: {"connection", "connections", "conn_id"},
-	srcHello: {"hello", "calls", "conn_id"}, srcHandshake: {"tls", "tls", "conn_id"},
+	srcHello: {"hello", "calls", "conn_id"}, srcHandshake: {"tls", "tls_handshakes", "conn_id"},
 }
 
 // joined is a column of another table.
@@ -58,6 +58,9 @@ func (c *checker) join(n *parse.Node, f *field) (*node, *Error) {
 		c.columns["bundle"] = true
 	}
 	j.from = head + " FROM " + j.from
+	if j.table == "calls" || f.kind == srcHandshake {
+		c.inner = append(c.inner, f.arg, "conn_id", "call_no", "protocol")
+	}
 	name := j.word + "." + f.arg
 	t := f.typ
 	if t.text != textHex {

@@ -96,7 +96,7 @@ func TestLookups(t *testing.T) {
 // TestSeveralBundles checks that lookups stay within the bundle of the call.
 func TestSeveralBundles(t *testing.T) {
 	env := Env{Columns: map[string]string{"bundle": "INTEGER", "call_no": "BIGINT", "flow_id": "BIGINT", "conn_id": "BIGINT", "protocol": "VARCHAR"},
-		Tables:   map[string]map[string]string{"flows_raw": {"flow_id": "BIGINT", "bundle": "INTEGER", "retransmissions": "BIGINT"}, "tls": {"call_no": "BIGINT"}},
+		Tables:   map[string]map[string]string{"flows_raw": {"flow_id": "BIGINT", "bundle": "INTEGER", "retransmissions": "BIGINT"}, "tls_handshakes": {"call_no": "BIGINT"}},
 		Findings: testFindings{"x": {1<<48 + 7}}}
 	q, err := Compile(`tcp.retransmissions > 3 && finding == "x"`, env)
 	if err != nil {

@@ -60,6 +60,7 @@ type Query struct {
 	now     int64
 	columns []string
 	absent  []string
+	inner   []string
 	notes   []string
 	limit   int
 	where   frag
@@ -129,7 +130,7 @@ func compile(src string, env Env) (*Query, *Error) {
 		err.Limit = true
 		return nil, err
 	}
-	q.usesNow, q.notes, q.limit = c.usesNow, c.notes, c.limit
+	q.inner, q.usesNow, q.notes, q.limit = c.inner, c.usesNow, c.notes, c.limit
 	if c.xml != nil && env.Bodies == nil {
 		q.notes = append(q.notes, "xml() is evaluated on the bodies of a bundle, and there is no bundle here, so the SQL fails when it is run")
 	}
@@ -147,6 +148,9 @@ func (q *Query) SQL() (where string, args []any) {
 
 // Columns returns the columns of the view calls that the query reads, sorted.
 func (q *Query) Columns() []string { return slices.Clone(q.columns) }
+
+// Inner returns the columns that the query reads of other rows of calls, those of the same connection.
+func (q *Query) Inner() []string { return slices.Clone(q.inner) }
 
 // Absent returns the columns in Env.Absent that the query names, sorted.
 func (q *Query) Absent() []string { return slices.Clone(q.absent) }

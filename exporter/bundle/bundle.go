@@ -233,13 +233,6 @@ func (b *Bundle) checkPresent(src source) error {
 // Path is the absolute path of a file of the bundle, named as in bundle.json.
 func (b *Bundle) Path(rel string) string { return filepath.Join(b.Dir, filepath.FromSlash(rel)) }
 
-func tablePattern(name string) string {
-	if name == "calls" {
-		return "tables/calls/**/*.parquet"
-	}
-	return "tables/" + name + "/*.parquet"
-}
-
 // TableParts are the absolute paths of a table's parts that the bundle lists, sorted. Files
 // added to the folder later are not included.
 func (b *Bundle) TableParts(name string) []string {

@@ -116,11 +116,14 @@ func agree(m *Manifest, payload []line) error {
 }
 
 func (b *Builder) writeOpenSQL() error {
-	have := map[string]bool{}
+	have, protocols := map[string]bool{}, []string(nil)
 	if err := fs.WalkDir(os.DirFS(b.dir), "data", func(rel string, e fs.DirEntry, err error) error {
 		if err == nil && strings.HasPrefix(rel, tablesDir) && path.Ext(rel) == ".parquet" {
 			name, _, _ := strings.Cut(rel[len(tablesDir):], "/")
 			have[name] = true
+			if protocol, ok := strings.CutPrefix(path.Base(path.Dir(rel)), "protocol="); ok && plainName(protocol) && !slices.Contains(protocols, protocol) {
+				protocols = append(protocols, protocol)
+			}
 		}
 		if rel == openSQLName {
 			have[openSQLName] = true
@@ -139,7 +142,7 @@ func (b *Builder) writeOpenSQL() error {
 			there = append(there, s)
 		}
 	}
-	return b.writeTag(openSQLName, []byte(OpenSQL(there)))
+	return b.writeTag(openSQLName, []byte(OpenSQL(there, protocols)))
 }
 
 func (b *Builder) writeTags(m *Manifest, payload []line, size int64) error {

@@ -8,51 +8,74 @@ import (
 	"github.com/pcapsule/pcapsule/internal/quote"
 )
 
-// OpenSQL is the text of data/open.sql: a view for every table, with paths relative to data/,
-// where DuckDB must be started.
-func OpenSQL(schemas []*table.Schema) string {
+// OpenSQL is the text of data/open.sql: a view for every table and for the calls of each protocol, with paths relative to
+// data/, where DuckDB must be started.
+func OpenSQL(schemas []*table.Schema, protocols []string) string {
 	return "-- Opens this bundle with DuckDB alone. Run it in the folder that holds this file:\n" +
-		"--   duckdb -init open.sql\n" + Views(schemas, tablePattern)
+		"--   duckdb -init open.sql\n" + views(schemas, protocols)
 }
 
-// Views is the SQL that makes a view for every table; pattern returns the path of a table's
-// parts. A table with src_id and dst_id is joined with both endpoints; their columns have the
+// views is the SQL that makes a view for every table, and one for the calls of each protocol with the protocol's own columns.
+// A table with src_id and dst_id is joined with both endpoints; their columns have the
 // prefix src_ or dst_, and the table without the join is NAME_raw. A table with ts_ns also gets
 // ts_exact, the same time as TIMESTAMP_NS.
-func Views(schemas []*table.Schema, pattern func(table string) string) string {
-	var ends, flows *table.Schema
+func views(schemas []*table.Schema, protocols []string) string {
+	var ends, calls *table.Schema
+	flows := false
 	for _, s := range schemas {
 		switch s.Name {
 		case "endpoints":
 			ends = s
 		case "flows":
-			flows = s
+			flows = true
+		case "calls":
+			calls = s
 		}
 	}
 	var b strings.Builder
 	for _, s := range schemas {
-		from := fmt.Sprintf("read_parquet(%s)", quote.SQL(pattern(s.Name)))
-		if turn := Turn(s.Name, fmt.Sprintf("read_parquet(%s)", quote.SQL(pattern("flows")))); turn != "" && flows != nil {
+		from := partsOf(s.Name)
+		if turn := Turn(s.Name, partsOf("flows")); turn != "" && flows {
 			from = "(SELECT *" + turn + " FROM " + from + ")"
 		}
-		if s.Name == "calls" {
-			from = fmt.Sprintf("read_parquet(%s, hive_partitioning=false, union_by_name=true)", quote.SQL(pattern(s.Name)))
+		writeView(&b, s.Name, s, ends, from)
+	}
+	for _, protocol := range protocols {
+		if calls != nil {
+			writeView(&b, protocol, calls, ends, partsOf("calls/protocol="+protocol))
 		}
-		exact := ""
-		if s.Column("ts_ns") != nil {
-			exact = ", make_timestamp_ns(t.ts_ns) AS ts_exact"
-		}
-		if ends == nil || s.Column("src_id") == nil || s.Column("dst_id") == nil {
-			fmt.Fprintf(&b, "CREATE OR REPLACE VIEW %s AS SELECT t.*%s FROM %s t;\n", s.Name, exact, from)
-			continue
-		}
-		fmt.Fprintf(&b, "CREATE OR REPLACE VIEW %s_raw AS SELECT * FROM %s;\n", s.Name, from)
-		fmt.Fprintf(&b, "CREATE OR REPLACE VIEW %s AS SELECT t.*%s%s%s FROM %s t\n"+
-			"  LEFT JOIN read_parquet(%s) s ON s.endpoint_id = t.src_id\n"+
-			"  LEFT JOIN read_parquet(%[6]s) d ON d.endpoint_id = t.dst_id;\n",
-			s.Name, exact, endColumns(s, ends, "s", "src_"), endColumns(s, ends, "d", "dst_"), from, quote.SQL(pattern("endpoints")))
 	}
 	return b.String()
+}
+
+// partsOf is the SQL that reads the parts of a table. Table calls has the columns of its first part, those of all calls.
+func partsOf(name string) string {
+	if name == "calls" {
+		return "read_parquet(['tables/calls/part-*.parquet', 'tables/calls/protocol=*/*.parquet'], hive_partitioning=false)"
+	}
+	return "read_parquet(" + quote.SQL("tables/"+name+"/*.parquet") + ", hive_partitioning=false)"
+}
+
+// plainName reports whether SQL needs no quotes around a name.
+func plainName(s string) bool {
+	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789_") == "" && (s[0] < '0' || s[0] > '9')
+}
+
+// writeView writes the views of a table that has at least the columns of s.
+func writeView(b *strings.Builder, name string, s, ends *table.Schema, from string) {
+	exact := ""
+	if s.Column("ts_ns") != nil {
+		exact = ", make_timestamp_ns(t.ts_ns) AS ts_exact"
+	}
+	if ends == nil || s.Column("src_id") == nil || s.Column("dst_id") == nil {
+		fmt.Fprintf(b, "CREATE OR REPLACE VIEW %s AS SELECT t.*%s FROM %s t;\n", name, exact, from)
+		return
+	}
+	fmt.Fprintf(b, "CREATE OR REPLACE VIEW %s_raw AS SELECT * FROM %s;\n", name, from)
+	fmt.Fprintf(b, "CREATE OR REPLACE VIEW %s AS SELECT t.*%s%s%s FROM %s t\n"+
+		"  LEFT JOIN %s s ON s.endpoint_id = t.src_id\n"+
+		"  LEFT JOIN %[6]s d ON d.endpoint_id = t.dst_id;\n",
+		name, exact, endColumns(s, ends, "s", "src_"), endColumns(s, ends, "d", "dst_"), from, partsOf("endpoints"))
 }
 
 // TurnedFlows is the counter of flows with client and server swapped by content.

@@ -50,6 +50,12 @@ var kindNames = [...]string{
 // String is the DuckDB type of the kind.
 func (k Kind) String() string { return kindNames[k] }
 
+// KindOf returns the first kind with a DuckDB type.
+func KindOf(duckType string) (Kind, bool) {
+	k := slices.Index(kindNames[:], duckType)
+	return Kind(max(k, 0)), k >= 0
+}
+
 // ID is the first 16 bytes of a hash that identifies a row by its content.
 type ID [16]byte
 

@@ -3,7 +3,6 @@ package table
 import (
 	_ "embed"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 )
@@ -17,11 +16,11 @@ var protocolsTSV string
 var ProtocolColumns = sync.OnceValue(func() (list []Column) {
 	for line := range strings.Lines(protocolsTSV) {
 		f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
-		k := slices.Index(kindNames[:], f[1])
-		if len(f) != 5 || k < 0 {
+		k, ok := KindOf(f[1])
+		if len(f) != 5 || !ok {
 			panic("protocols.tsv: " + line)
 		}
-		list = append(list, Column{Name: f[0], Kind: Kind(k), Optional: true, Protocol: f[2], Unit: f[3], Doc: f[4]})
+		list = append(list, Column{Name: f[0], Kind: k, Optional: true, Protocol: f[2], Unit: f[3], Doc: f[4]})
 	}
 	return list
 })

@@ -312,7 +312,7 @@ func All() []*Schema {
 		SchemaOf("flows", "one row per conversation of two endpoints, as one vantage saw it", Flow{}),
 		SchemaOf("connections", "one row per TCP connection or UDP conversation, behind one or more flows", Connection{}),
 		SchemaOf("packets", "position of each packet in its file, and the flow that it belongs to", Packet{}),
-		SchemaOf("tls", "one row per TLS handshake", TLSHandshake{}),
+		SchemaOf("tls_handshakes", "one row per TLS handshake", TLSHandshake{}),
 		SchemaOf("tcp_events", "one row per event on a TCP connection", TCPEvent{}),
 		SchemaOf("workloads", "Kubernetes objects with addresses, and the times for which they are known", Workload{}),
 		SchemaOf("clocks", "sources of time stamps", Clock{}),

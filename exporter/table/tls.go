@@ -1,6 +1,6 @@
 package table
 
-// TLSHandshake is one TLS handshake, a row of table tls, with the columns that calls does not
+// TLSHandshake is one TLS handshake, a row of table tls_handshakes, with the columns that calls does not
 // have. Certificate columns are null if no certificate was observed.
 type TLSHandshake struct {
 	CallNo int64 `col:"call_no" doc:"the handshake's row in calls"`

@@ -56,7 +56,7 @@ func (j *judge) population(ctx context.Context, name string) (Population, error)
 		if j.c.Several() {
 			on = "bundle, call_no"
 		}
-		n, err = ask.Count(ctx, j.c, "SELECT count(DISTINCT cert_sha256) AS n FROM "+calls+" JOIN tls_raw USING ("+on+") WHERE "+j.w.Where, j.w.Args...)
+		n, err = ask.Count(ctx, j.c, "SELECT count(DISTINCT cert_sha256) AS n FROM "+calls+" JOIN tls_handshakes_raw USING ("+on+") WHERE "+j.w.Where, j.w.Args...)
 	case "packets":
 		n, err = ask.Count(ctx, j.c, "SELECT count(*) AS n FROM packets WHERE ts_ns BETWEEN ? AND ?", j.w.From, j.w.To)
 	case "seconds":

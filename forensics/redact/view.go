@@ -14,9 +14,25 @@ import (
 // Queries must not call it, because it would confirm guessed secrets.
 const Function = "pcapsule_mask"
 
-// ContextColumns are the columns of calls that Replace needs to mask other columns. A masked source of calls
-// must always include them.
-var ContextColumns = append(append([]string{"protocol"}, table.DatabaseColumns("columns")...), table.DatabaseColumns("query")...)
+// Context lists the columns of calls that Replace needs to mask some columns. A masked source of them must include these.
+func Context(columns []string) (list []string) {
+	for _, name := range columns {
+		switch db, part, _ := table.DatabaseOf(name); {
+		case name == "summary":
+			list = append(list, "protocol")
+			for _, d := range table.Databases() {
+				if d.OverHTTP {
+					list = append(list, d.Column("query"))
+				}
+			}
+		case part == "preview":
+			list = append(list, db.Column("columns"))
+		case part == "params":
+			list = append(list, db.Column("query"))
+		}
+	}
+	return list
+}
 
 // sqlSummary is the way to read the summary of a call with a statement: SQL, an arrow, and the result in words.
 const (
@@ -55,14 +71,14 @@ func (p *Policy) exempt(column string) bool {
 	return isOurs(column) || words[column] && len(p.patterns) == 0 && !p.columns.has(column)
 }
 
-// Replace returns the SQL expressions, with column names, that mask the columns of a table that want
-// selects. Numeric columns stay unless the policy names them. Values of unknown types become null.
-func (p *Policy) Replace(columns []wire.Column, want func(name string) bool) (list []string) {
+// Replace returns the SQL expressions, with column names, that mask columns of a table. Numeric columns stay unless the policy
+// names them. Values of unknown types become null.
+func (p *Policy) Replace(columns []wire.Column) (list []string) {
 	has := func(name string) bool {
 		return slices.ContainsFunc(columns, func(c wire.Column) bool { return c.Name == name })
 	}
 	for _, c := range columns {
-		if !want(c.Name) || p.exempt(c.Name) {
+		if p.exempt(c.Name) {
 			continue
 		}
 		if sql := p.column(c, has); sql != "" {

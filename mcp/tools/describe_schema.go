@@ -35,11 +35,12 @@ type tableInfo struct {
 }
 
 type columnInfo struct {
-	Name string `json:"name"`
-	Type string `json:"type"`
-	Unit string `json:"unit,omitempty"`
-	Doc  string `json:"doc,omitempty"`
-	None bool   `json:"absent,omitempty" jsonschema:"no call of the case has a value, so SELECT * lacks the column"`
+	Name string   `json:"name"`
+	Type string   `json:"type"`
+	Unit string   `json:"unit,omitempty"`
+	Doc  string   `json:"doc,omitempty"`
+	Of   []string `json:"protocols,omitempty" jsonschema:"of table calls: only calls of these protocols have it, and SELECT * lacks the column"`
+	None bool     `json:"absent,omitempty" jsonschema:"no call of the case has a value, so SELECT * lacks the column"`
 }
 
 func (s *Invocation) describeSchema(_ context.Context, in DescribeSchemaIn) (describeSchemaOut, error) {
@@ -71,14 +72,18 @@ func (s *Invocation) describeSchema(_ context.Context, in DescribeSchemaIn) (des
 			continue
 		}
 		info := tableInfo{Name: t.Name, Doc: t.Doc}
+		found = found || t.Calls && in.Filter == "" // a protocol may have no columns of its own
 		if t.Rows >= 0 {
 			info.Rows = &t.Rows
 		}
 		room -= len(t.Name) + len(t.Doc) + 80
 		var cols []string
 		for _, c := range t.Columns {
-			if c.Absent && in.Table == "" && in.Filter == "" {
-				continue
+			if (c.Absent || c.Protocols != nil) && in.Table == "" && in.Filter == "" {
+				continue // the protocols' relations list theirs
+			}
+			if t.Calls && in.Table == "" && in.Filter != "" {
+				continue // calls has it
 			}
 			if in.Filter != "" && !strings.Contains(c.Name, in.Filter) && !strings.Contains(c.Doc, in.Filter) {
 				continue
@@ -98,10 +103,10 @@ func (s *Invocation) describeSchema(_ context.Context, in DescribeSchemaIn) (des
 			}
 			cols = append(cols, c.Name)
 			if in.Table != "" || in.Filter != "" {
-				info.Columns = append(info.Columns, columnInfo{c.Name, c.Type, c.Unit, c.Doc, c.Absent})
+				info.Columns = append(info.Columns, columnInfo{c.Name, c.Type, c.Unit, c.Doc, c.Protocols, c.Absent})
 			}
 		}
-		if len(cols) == 0 {
+		if len(cols) == 0 && (!t.Calls || len(t.Columns) > 0 || in.Filter != "") {
 			continue
 		}
 		if info.Columns == nil {

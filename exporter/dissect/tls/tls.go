@@ -45,7 +45,7 @@ type Row struct {
 	JA3S          table.Opt[string] `col:"tls_ja3s" enc:"dict" doc:"JA3S fingerprint of the server"`
 	JA4           table.Opt[string] `col:"tls_ja4" enc:"dict" doc:"JA4 fingerprint of the client"`
 	Resumed       table.Opt[string] `col:"tls_resumed" enc:"dict" doc:"how an earlier session was resumed: id, ticket or psk; null for a full handshake, or without its ClientHello"`
-	EarlyData     bool              `col:"tls_early_data" doc:"the client offered data before the end of the handshake (0-RTT); with keys, encrypted_extensions of table tls shows whether it was accepted"`
+	EarlyData     bool              `col:"tls_early_data" doc:"the client offered data before the end of the handshake (0-RTT); with keys, encrypted_extensions of table tls_handshakes shows whether it was accepted"`
 	HelloRetry    bool              `col:"tls_hello_retry" doc:"the server requested another ClientHello: HelloRetryRequest, or HelloVerifyRequest of DTLS"`
 	ECH           table.Opt[string] `col:"tls_ech" enc:"dict" doc:"the client's real hello may be hidden: ech (Encrypted ClientHello, also when only greased) or esni"`
 	ClientCert    table.Opt[string] `col:"tls_client_certificate" enc:"dict" doc:"requested, sent, or empty if the client had none; null if the server did not request it or its request was not decrypted"`

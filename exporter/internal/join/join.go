@@ -232,7 +232,7 @@ func (j *Joiner) flushCalls() error {
 	if err := j.bodies.write(j.out); err != nil {
 		return err
 	}
-	err := write.Append(j.out, "tls", j.rows.tls)
+	err := write.Append(j.out, "tls_handshakes", j.rows.tls)
 	clear(j.rows.tls)
 	j.rows.tls = j.rows.tls[:0]
 	return err

@@ -45,8 +45,7 @@ type Tables struct {
 	also   *Tables                  // gets every row too; nil: none
 }
 
-// Schemas lists every table in the form that queries see: calls has the columns of all
-// protocols.
+// Schemas lists every table with the columns that queries may name: those of calls are those of all protocols.
 func Schemas(protocols []*dissect.Protocol) []*table.Schema {
 	list := table.All()
 	var parts []*table.Schema
@@ -79,7 +78,7 @@ func Open(b Folder, release string, protocols []*dissect.Protocol, limit memory.
 	for _, p := range t.protos {
 		t.known[p.Name] = callSchema(p)
 	}
-	for _, s := range Schemas(protocols) {
+	for _, s := range table.All() {
 		t.schema[s.Name] = s
 		if s.Name != "calls" {
 			t.order = append(t.order, s.Name)
@@ -161,8 +160,8 @@ func (t *Tables) Abort() {
 	}
 }
 
-// Finish closes every table and lists it in the manifest. Table calls has an empty part with all
-// columns of all protocols, so that a query on any of them binds in any bundle.
+// Finish closes every table and lists it in the manifest. Table calls has an empty part with the columns of all calls, which
+// are those that a reader of the whole folder sees.
 func (t *Tables) Finish(m *bundle.Manifest) error {
 	empty, err := t.create("data/tables/calls", t.schema["calls"])
 	if err != nil {

@@ -51,7 +51,7 @@ func Certificates(ctx context.Context, c *forensics.Case, w *ask.Window) (Table[
   max(cert_key_type) AS key_type, max(cert_key_bits) AS key_bits, max(cert_signature_algorithm) AS signature, bool_or(cert_self_signed) AS self_signed,
   bool_or(cert_expired) AS expired, bool_or(cert_not_yet_valid) AS not_yet_valid, bool_or(NOT cert_matches_sni) AS wrong_name,
   max(c.ts_ns) AS seen_ns, count(*) AS handshakes, %s
-FROM tls t JOIN (SELECT * %s) c ON c.call_no = t.call_no%s WHERE cert_sha256 IS NOT NULL
+FROM tls_handshakes t JOIN (SELECT * %s) c ON c.call_no = t.call_no%s WHERE cert_sha256 IS NOT NULL
 GROUP BY cert_sha256
 ORDER BY (expired OR not_yet_valid) DESC, not_after_ns, min(c.ts_ns), cert_sha256 LIMIT 30`, firstCall(c), calls(w), terms.SameBundle(c, "t", "c")), w.Args...)
 }

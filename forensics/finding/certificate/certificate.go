@@ -48,8 +48,8 @@ func find(ctx context.Context, l *finding.Look) error {
 	}
 	// The tables are joined by the row of the handshake.
 	h := `WITH ` + l.Names() + `, h AS (SELECT ` + l.Key() + `, ts_ns, call_id, tls_sni, tls_certificate_state, call_no FROM ` + l.Calls + ` WHERE ` + l.Where + ` AND protocol IN ('tls', 'quic')),
-		c AS (SELECT 'server' AS whose, h.*, coalesce(tls_sni, '') AS sni, ` + side("") + `, cert_not_yet_valid, cert_matches_sni FROM h JOIN tls USING (` + l.Bundle("call_no") + `)
-			UNION ALL SELECT 'client' AS whose, h.*, '' AS sni, ` + side("client_") + `, NULL, NULL FROM h JOIN tls USING (` + l.Bundle("call_no") + `)) `
+		c AS (SELECT 'server' AS whose, h.*, coalesce(tls_sni, '') AS sni, ` + side("") + `, cert_not_yet_valid, cert_matches_sni FROM h JOIN tls_handshakes USING (` + l.Bundle("call_no") + `)
+			UNION ALL SELECT 'client' AS whose, h.*, '' AS sni, ` + side("client_") + `, NULL, NULL FROM h JOIN tls_handshakes USING (` + l.Bundle("call_no") + `)) `
 	var cases []string
 	for i, p := range problems {
 		cases = append(cases, fmt.Sprintf("CASE WHEN (%s) THEN %d END", p.cond, i))

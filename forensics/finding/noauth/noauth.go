@@ -43,7 +43,7 @@ func find(ctx context.Context, l *finding.Look) error {
 		ids, each = "list_transform(flatten(list(ids)), x -> lower(hex(x))) AS call_ids", "list(call_id) AS ids"
 	}
 	rows, err := l.Rows(ctx, `WITH login AS (SELECT DISTINCT `+on+` FROM calls_raw WHERE `+proof+`),
-		shown AS (SELECT DISTINCT `+on+` FROM tls_raw JOIN calls_raw USING (`+l.Bundle("call_no")+`) WHERE client_cert_subject IS NOT NULL),
+		shown AS (SELECT DISTINCT `+on+` FROM tls_handshakes_raw JOIN calls_raw USING (`+l.Bundle("call_no")+`) WHERE client_cert_subject IS NOT NULL),
 		r AS (SELECT `+on+`, flow_id, src_id, dst_id, protocol, protocol IN `+terms.Serving+` AND `+finding.Probe+` AS probe, bool_or(`+proof+`) AS auth, bool_or(`+served+`) AS served, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, `+each+`
 			FROM `+l.Calls+` WHERE `+l.Where+` AND proxied_to IS NULL AND (protocol IN `+terms.Serving+` AND path IS NOT NULL
 				AND coalesce(status_code NOT IN (401, 407), true) OR protocol IN `+logins+`) GROUP BY ALL),

@@ -30,7 +30,7 @@ type pair struct {
 func findOffered(ctx context.Context, l *finding.Look) error {
 	key := l.Bundle("call_no")
 	rows, err := l.Rows(ctx, `WITH h AS (SELECT `+l.Key()+`, call_id, ts_ns, `+offer+` AS offer
-				FROM `+l.Calls+` JOIN (SELECT `+key+`, client_version, offered_versions FROM tls_raw) USING (`+key+`) WHERE `+l.Where+` AND protocol IN ('tls', 'quic') AND tls_cipher_suites IS NOT NULL),
+				FROM `+l.Calls+` JOIN (SELECT `+key+`, client_version, offered_versions FROM tls_handshakes_raw) USING (`+key+`) WHERE `+l.Where+` AND protocol IN ('tls', 'quic') AND tls_cipher_suites IS NOT NULL),
 		r AS (SELECT `+l.Sent()+`, offer, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, `+l.Some()+` FROM h GROUP BY ALL),
 		`+l.Names()+`
 		SELECT client AS src, dst, offer AS evidence, `+l.Sums()+` FROM (`+l.Named("r")+`)

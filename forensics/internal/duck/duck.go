@@ -78,18 +78,48 @@ type database struct {
 	locked bool
 }
 
-// Open starts a worker with an empty in-memory database that loads no extensions and writes only
-// temporary files, if allowed.
-func Open(ctx context.Context, o Options) (*DB, error) {
+// Launched is a worker that starts while its caller still finds out what it may read.
+type Launched struct {
+	o Options
+	w *process
+}
+
+// Launch starts a worker for Open. Options.Dirs are not needed yet.
+func Launch(o Options) (*Launched, error) {
 	o.fill()
+	w, err := launch(&o)
+	if err != nil {
+		return nil, fmt.Errorf("opening database: %w", err)
+	}
+	return &Launched{o, w}, nil
+}
+
+// Close ends a worker that no database was opened with.
+func (l *Launched) Close() { l.w.leave() }
+
+// Open opens an empty in-memory database that loads no extensions, reads only files in dirs, and writes only
+// temporary files, if allowed. It takes the worker also if it fails.
+func (l *Launched) Open(ctx context.Context, dirs []string) (*DB, error) {
+	o := l.o
+	o.Dirs = dirs
 	d := &DB{database: &database{o: o, slots: make(chan struct{}, maxAnswers), aside: make(chan struct{}, maxAsides)}}
 	d.pool = newPool(o)
+	d.pool.launched = l.w
 	w, err := d.pool.acquire(ctx, false)
 	if err != nil {
 		return nil, fmt.Errorf("opening database: %w", errors.Join(err, d.Close()))
 	}
 	d.pool.release(w)
 	return d, nil
+}
+
+// Open is Launch and then Launched.Open with Options.Dirs.
+func Open(ctx context.Context, o Options) (*DB, error) {
+	l, err := Launch(o)
+	if err != nil {
+		return nil, err
+	}
+	return l.Open(ctx, o.Dirs)
 }
 
 // View is a view that a worker makes when a query first names it, because DuckDB binds all columns of a

@@ -274,7 +274,7 @@ func TestFacts(t *testing.T) {
 		{"select #2 from calls", Facts{Tables: []string{"calls"}, Columns: []string{}, Whole: true}},
 		{"select host from calls where (select #1 from calls limit 1) > 0", Facts{Tables: []string{"calls"}, Columns: []string{"host"}, Whole: true}},
 		{"select host from calls natural join calls d", Facts{Tables: []string{"calls"}, Columns: []string{"host"}, Whole: true}},
-		{"with calls as (select 1 as a) select a from calls", Facts{Tables: []string{"calls"}, Columns: []string{"a"}, Whole: true}},
+		{"with calls as (select 1 as a) select a from calls", Facts{Tables: []string{"calls"}, Columns: []string{"a"}, Defined: []string{"calls"}, Whole: true}},
 		{"from calls", Facts{Tables: []string{"calls"}, Columns: []string{}, Whole: true}},
 		{"describe calls", Facts{Tables: []string{"calls"}, Columns: []string{}, Whole: true, Ordered: true}},
 		{"summarize select host from calls", Facts{Tables: []string{"calls"}, Columns: []string{"host"}, Whole: true, Ordered: true}},

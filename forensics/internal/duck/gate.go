@@ -25,8 +25,11 @@ type Facts struct {
 	Tables   []string   // tables it names, lower case, sorted
 	Columns  []string   // words of the columns it names, lower case, sorted
 	Compared []Compared // columns that it compares with texts, sorted
+	Defined  []string   // tables whose name its WITH defines, sorted
 	Whole    bool       // it may ask for all columns of a table
 	Ordered  bool       // it has an ORDER BY
+
+	Protocols []string // if not nil, only rows of these protocols of table calls can matter; Gate does not find that
 }
 
 // Gate accepts sql if it is exactly one query that uses only tables (lower case) and functions that
@@ -78,7 +81,7 @@ func (d *DB) Gate(ctx context.Context, sql string, tables func(name string) bool
 	case w.unknown != nil:
 		return Facts{}, w.missing(sql)
 	}
-	return Facts{Tables: sorted(w.names), Columns: sorted(w.columns), Compared: inOrder(w.compared), Whole: w.asksWhole(), Ordered: isOrdered(tree.Statements[0])}, nil
+	return Facts{Tables: sorted(w.names), Columns: sorted(w.columns), Compared: inOrder(w.compared), Defined: w.defined(), Whole: w.asksWhole(), Ordered: isOrdered(tree.Statements[0])}, nil
 }
 
 // unreadable is the reason for refusing a statement that DuckDB parses and cannot show as a tree.

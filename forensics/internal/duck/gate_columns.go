@@ -85,10 +85,16 @@ func (w *walk) asksWhole() bool {
 			return true
 		}
 	}
+	return w.whole || len(w.defined()) > 0
+}
+
+// defined lists the tables whose name a WITH defines.
+func (w *walk) defined() (list []string) {
 	for name := range w.ctes {
 		if w.tables(name) {
-			return true
+			list = append(list, name)
 		}
 	}
-	return w.whole
+	slices.Sort(list)
+	return list
 }

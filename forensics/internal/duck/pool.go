@@ -35,6 +35,7 @@ type pool struct {
 	kinds    int           // of connections
 	views    [][]byte      // frames of the views that each kind has
 	masks    []byte        // a frame of what views mask; nil: not known yet
+	launched *process      // waits for its settings; nil: none does
 	closed   bool
 	leaving  sync.WaitGroup // workers that were told to before it was closed
 }
@@ -126,9 +127,10 @@ func (p *pool) start(ctx context.Context, alone bool) (*process, error) {
 	if alone {
 		p.alone++ // so that no other takes its place
 	}
-	setup, views, masks := slices.Clone(p.setup), p.views, p.masks
+	setup, views, masks, launched := slices.Clone(p.setup), p.views, p.masks, p.launched
+	p.launched = nil
 	p.mu.Unlock()
-	w, err := start(ctx, &p.o)
+	w, err := start(ctx, &p.o, launched)
 	for _, sql := range setup {
 		if err == nil {
 			err = w.exec(ctx, sql)

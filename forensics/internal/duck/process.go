@@ -54,8 +54,32 @@ type process struct {
 	since time.Time // when it was last used
 }
 
-// start starts a worker and opens its database.
-func start(ctx context.Context, o *Options) (*process, error) {
+// start starts a worker, unless it was launched before, and opens its database.
+func start(ctx context.Context, o *Options, launched *process) (w *process, err error) {
+	if w = launched; w == nil {
+		if w, err = launch(o); err != nil {
+			return nil, err
+		}
+	}
+	set := wire.Settings{Memory: o.MemoryLimit, Threads: o.Threads, Temp: w.temp, MaxTemp: o.MaxTemp, Data: o.data(), Dirs: o.Dirs}
+	ctx, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	a := w.register()
+	err = a.send(wire.Open, set.Append(nil))
+	if err == nil {
+		_, err = a.wait(ctx)
+	}
+	if err != nil {
+		w.kill(errors.New("it did not start"))
+		<-w.gone
+		return nil, fmt.Errorf("starting a database worker: %w", err)
+	}
+	a.over()
+	return w, nil
+}
+
+// launch starts the process of a worker, which waits for its settings.
+func launch(o *Options) (*process, error) {
 	if len(os.Args) == 2 && os.Args[1] == wire.Argument {
 		return nil, errors.New("starting a database worker: the program does not call worker.Main before anything else")
 	}
@@ -69,30 +93,16 @@ func start(ctx context.Context, o *Options) (*process, error) {
 			return nil, fmt.Errorf("making a folder for temporary files: %w", err)
 		}
 	}
-	if err := w.launch(o); err != nil {
+	if err := w.run(o); err != nil {
 		w.clean()
 		return nil, fmt.Errorf("starting a database worker: %w", err)
 	}
-	set := wire.Settings{Memory: o.MemoryLimit, Threads: o.Threads, Temp: w.temp, MaxTemp: o.MaxTemp, Data: o.data(), Dirs: o.Dirs}
-	ctx, cancel := context.WithTimeout(ctx, startTime)
-	defer cancel()
-	a := w.register()
-	err := a.send(wire.Open, set.Append(nil))
-	if err == nil {
-		_, err = a.wait(ctx)
-	}
-	if err != nil {
-		w.kill(errors.New("it did not start"))
-		<-w.gone
-		return nil, fmt.Errorf("starting a database worker: %w", err)
-	}
-	a.over()
 	return w, nil
 }
 
-// launch starts the process. The thread that starts it also waits for it, because Linux ends the child
+// run starts the process. The thread that starts it also waits for it, because Linux ends the child
 // when its parent thread ends.
-func (w *process) launch(o *Options) (err error) {
+func (w *process) run(o *Options) (err error) {
 	path, err := program()
 	if err != nil {
 		return err

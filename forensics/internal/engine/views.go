@@ -29,6 +29,9 @@ type kindOf struct {
 // catalog are words of queries that list tables and columns.
 var catalog = []string{"show", "information_schema"}
 
+// readers are words of SQL after which the name of a table follows.
+var readers = []string{"from", "join", "table", "describe", "desc", "show", "summarize", "pivot", "unpivot"}
+
 // viewOf identifies a view.
 type viewOf struct {
 	kind int
@@ -89,7 +92,8 @@ func (d *database) makeNamed(s *session, names []viewOf) error {
 
 // named lists the views that SQL may name on a connection of a kind: every word of it that is the name of
 // one, except those that it hides, or all if it reads the catalog, so that its answer does not depend on
-// earlier queries. Comments name none, and neither do texts that are more than a name, such as paths.
+// earlier queries. Comments name none. A text in single quotes names one only where a table is read: others are values, such as
+// names of protocols, or paths.
 func (d *database) named(number int, sql string, hidden []string) (list []viewOf) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -103,8 +107,10 @@ func (d *database) named(number int, sql string, hidden []string) (list []viewOf
 		}
 	}
 	sql = strings.ToLower(sql)
+	before := "" // the word directly before
 	for i := 0; i < len(sql); i++ {
 		word, end := textAt(sql, i)
+		value := end > i && !slices.Contains(readers, before)
 		if end == i {
 			end = wordEnd(sql, i)
 			word = sql[i:end]
@@ -112,8 +118,14 @@ func (d *database) named(number int, sql string, hidden []string) (list []viewOf
 		if end > i {
 			i = end - 1
 		}
-		if wordEnd(word, 0) < len(word) {
-			continue // a text that is more than a name
+		switch {
+		case word != "":
+			before = word
+		case sql[i] > ' ' && end == i:
+			before = ""
+		}
+		if value || wordEnd(word, 0) < len(word) {
+			continue // a text that is a value, or more than a name
 		}
 		parts := strings.Split(strings.ReplaceAll(word, `"`, ""), ".")
 		for i, name := range parts {
