@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -81,6 +82,9 @@ func (p *callParts) ofProtocols(list []string) (columns []duck.Column) {
 	return columns
 }
 
+// all lists the own columns of all protocols, each once.
+func (p *callParts) all() []duck.Column { return p.ofProtocols(slices.Sorted(maps.Keys(p.own))) }
+
 // readTables reads what the bundles say of their tables.
 func (c *Case) readTables() error {
 	p := &callParts{own: map[string][]duck.Column{}, parts: make([][]callPart, len(c.bundles)), empty: make([][]string, len(c.bundles))}
@@ -109,11 +113,12 @@ func (c *Case) readTables() error {
 	}
 	p.shared = c.stated["calls"]
 	for protocol, columns := range p.own {
-		p.own[protocol] = slices.DeleteFunc(columns, func(col duck.Column) bool { return hasColumn(p.shared, col.Name) })
+		p.own[protocol] = without(columns, p.shared)
 	}
+	stated := slices.Collect(maps.Keys(p.own))
 	for _, col := range table.ProtocolColumns() {
 		for _, protocol := range strings.Fields(col.Protocol) {
-			if !hasColumn(p.own[protocol], col.Name) && !slices.Contains(p.there(), protocol) {
+			if !slices.Contains(stated, protocol) {
 				p.own[protocol] = append(p.own[protocol], duck.Column{Name: col.Name, Type: col.Kind.String()})
 			}
 		}

@@ -3,7 +3,6 @@ package forensics
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -53,6 +52,22 @@ func namesOf(columns []duck.Column) (list []string) {
 
 func hasColumn(list []duck.Column, name string) bool {
 	return slices.ContainsFunc(list, func(c duck.Column) bool { return c.Name == name })
+}
+
+// without returns the columns whose names no other list has.
+func without(columns []duck.Column, others ...[]duck.Column) (list []duck.Column) {
+	names := map[string]bool{}
+	for _, other := range others {
+		for _, col := range other {
+			names[col.Name] = true
+		}
+	}
+	for _, col := range columns {
+		if !names[col.Name] {
+			list = append(list, col)
+		}
+	}
+	return list
 }
 
 // nulls returns the columns among names that exist but have no value in the case.
@@ -133,12 +148,8 @@ func (c *Case) makeRelations() {
 		return
 	}
 	there := c.calls.there()
-	calls.own = slices.DeleteFunc(c.calls.ofProtocols(there), func(col duck.Column) bool { return hasColumn(calls.columns, col.Name) })
-	for _, col := range c.calls.ofProtocols(slices.Sorted(maps.Keys(c.calls.own))) {
-		if !calls.has(col.Name) {
-			calls.absent = append(calls.absent, col)
-		}
-	}
+	calls.own = without(c.calls.ofProtocols(there), calls.columns)
+	calls.absent = without(c.calls.all(), calls.columns, calls.own)
 	for _, protocol := range there {
 		if v := c.relation(protocol); v != nil && c.views[protocol] == nil && plainName(protocol) {
 			c.makeView(v)
@@ -162,11 +173,7 @@ func (c *Case) relation(name string) *view {
 		v.raw = append(v.raw, own...)
 	}
 	c.columnsOf(v)
-	for _, col := range c.calls.ofProtocols(slices.Sorted(maps.Keys(c.calls.own))) {
-		if !v.has(col.Name) {
-			v.absent = append(v.absent, col)
-		}
-	}
+	v.absent = without(c.calls.all(), v.columns)
 	v.setKeys(c.several())
 	return v
 }
