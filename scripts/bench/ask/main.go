@@ -26,6 +26,7 @@ import (
 	findings "github.com/pcapsule/pcapsule/forensics/finding/all"
 	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/mcp"
+	"github.com/pcapsule/pcapsule/scripts/bench/ask/questions"
 )
 
 type options struct {
@@ -103,14 +104,17 @@ func run(ctx context.Context, dir string, o options) error {
 	if err != nil {
 		return err
 	}
-	f, err := look(ctx, a)
+	f, err := questions.Find(ctx, func(ctx context.Context, tool, in string) (string, error) {
+		text, _, err := call(ctx, a, tool, in)
+		return text, err
+	})
 	if err != nil {
 		return err
 	}
 	var list []asked
 	fmt.Printf("\n%-24s %3s %9s %9s %8s %10s %9s\n", "tool", "n", "median s", "worst s", "CPU s", "bytes", "peak MiB")
 	for _, t := range tools.Tools {
-		inputs := f.inputs(t.Name)
+		inputs := f.Inputs(t.Name)
 		if !chosen(t.Name, o.only) {
 			continue
 		}

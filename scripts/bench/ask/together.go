@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/mcp"
+	"github.com/pcapsule/pcapsule/scripts/bench/ask/questions"
 )
 
 // mixed are the calls that clients make in turn, each from a different starting point.
@@ -16,7 +17,7 @@ var mixed = []string{"list_cases", "get_overview", "list_api_calls", "get_servic
 	"get_latency", "list_l4_flows", "get_dependencies", "trace_request", "describe_service", "list_external", "get_pair"}
 
 // together runs clients in parallel and reports how long each waited for its answers.
-func together(ctx context.Context, server *mcp.Server, f *facts, o options) error {
+func together(ctx context.Context, server *mcp.Server, f *questions.Facts, o options) error {
 	forgetPeak()
 	begin := time.Now()
 	until := begin.Add(o.mix)
@@ -48,7 +49,7 @@ func together(ctx context.Context, server *mcp.Server, f *facts, o options) erro
 	return nil
 }
 
-func oneOfMany(ctx context.Context, server *mcp.Server, f *facts, no int, until time.Time) (times []time.Duration, kept int, err error) {
+func oneOfMany(ctx context.Context, server *mcp.Server, f *questions.Facts, no int, until time.Time) (times []time.Duration, kept int, err error) {
 	a, err := connect(ctx, server, fmt.Sprintf("client-%d", no+1))
 	if err != nil {
 		return nil, 0, err
@@ -56,7 +57,7 @@ func oneOfMany(ctx context.Context, server *mcp.Server, f *facts, no int, until 
 	defer a.Close()
 	for i := no; time.Now().Before(until) || len(times) == 0; i++ {
 		tool := mixed[i%len(mixed)]
-		inputs := f.inputs(tool)
+		inputs := f.Inputs(tool)
 		begin := time.Now()
 		_, again, err := call(ctx, a, tool, inputs[i/len(mixed)%len(inputs)])
 		if err != nil {
