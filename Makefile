@@ -7,6 +7,7 @@
 # make lint unit lake-unit chart accept race  parts of make test and make extended
 # make fuzz   2 seconds on every fuzz target (FUZZTIME=30s for longer); make fuzz-short: those that scripts/fuzz.sh lists
 # make bench-ask  measure how long questions and reports about 5 million calls take
+# make bench-cold  measure commands that start cold: time, processor time and memory (OLD=PROGRAM: compare with it, in turn; RUNS=N, default 7)
 # make bench-tls  measure the cost of decryption, on one conversation in clear text and as TLS
 # make bench-live  measure the lag of live answers at 20,000 packets/s: 30 s
 # make bench-record  compare packet recorders; needs root (BENCH_SHORT=1: 2 min, else 20)
@@ -37,7 +38,7 @@ RELEASE ?= $(shell git describe --tags --always 2>/dev/null || echo dev)
 export GOFLAGS := $(filter-out -buildvcs=false -trimpath,$(GOFLAGS)) -buildvcs=false -trimpath
 export CGO_ENABLED = 1
 
-.PHONY: accept extended sweeps generators chart images stores lake lake-short lake-unit lake-program bench-lake casts demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-tls bench-live bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
+.PHONY: accept extended sweeps generators chart images stores lake lake-short lake-unit lake-program bench-lake casts demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-cold bench-tls bench-live bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
 
 build:
 	$(GO) build -ldflags '-s -w' -o bin/pcapsule ./cmd/pcapsule
@@ -176,6 +177,9 @@ bench: setup build
 bench-ask: setup build
 	@scripts/bench/ask.sh
 	@scripts/bench/report.sh
+
+bench-cold: setup build
+	@RUNS=$(or $(RUNS),7) scripts/bench/cold.sh $(OLD) bin/pcapsule
 
 bench-tls: setup build
 	@scripts/bench-tls.sh
