@@ -70,6 +70,7 @@ func (c *Case) compile(ctx context.Context, src string, macros map[string]string
 func (c *Case) Language(ctx context.Context, macros map[string]string) kfl.Env {
 	_, now, _ := c.Window()
 	env := kfl.Env{Now: now, Bodies: bodies{ctx, c}, Tables: map[string]map[string]string{}}
+	env.Protocol = func(name string) bool { return c.hasProtocol(ctx, name) }
 	if env.Macros = c.options.Macros; len(macros) > 0 {
 		env.Macros = map[string]string{}
 		maps.Copy(env.Macros, c.options.Macros)
@@ -88,6 +89,15 @@ func (c *Case) Language(ctx context.Context, macros map[string]string) kfl.Env {
 		env.Absent = columnTypes(v.absent)
 	}
 	return env
+}
+
+// hasProtocol reports whether calls have a protocol.
+func (c *Case) hasProtocol(ctx context.Context, name string) bool {
+	if c.views["calls"] == nil {
+		return false
+	}
+	list, err := c.structs(ctx, "SELECT protocol FROM calls_raw WHERE protocol = ?", 1, name)
+	return err == nil && len(list) > 0 // an error shows in the query itself
 }
 
 func columnTypes(list []duck.Column) map[string]string {

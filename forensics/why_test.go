@@ -56,6 +56,23 @@ func TestAnEmptyAnswerSaysWhy(t *testing.T) {
 	}
 }
 
+// TestAProtocolOfAnotherRelease asks for a protocol that this release does not dissect, in a bundle with
+// calls of it and in one without.
+func TestAProtocolOfAnotherRelease(t *testing.T) {
+	dir := window(t, "icmp.pcap", 0, 0)
+	rewrite(t, dir, "calls/protocol=icmp", func(from string) string {
+		return "SELECT * REPLACE ('echoq' AS protocol) FROM " + from
+	})
+	ask := forensics.Query{KFL: `protocol == "echoq"`}
+	if r := query(t, open(t, dir), ask); len(r.Rows) == 0 || len(r.Notes) > 0 {
+		t.Errorf("%d calls with notes %q, want some without a note", len(r.Rows), r.Notes)
+	}
+	const note = `"echoq" is not a protocol that this release dissects`
+	if r := query(t, open(t, sample(t, "icmp.pcap")), ask); len(r.Rows) > 0 || !slices.Contains(r.Notes, note) {
+		t.Errorf("%d calls with notes %q, want none and the note %q", len(r.Rows), r.Notes, note)
+	}
+}
+
 // TestStatusesThatAreNotOfHTTP asks for the statuses of HTTP in protocols whose failures have others.
 func TestStatusesThatAreNotOfHTTP(t *testing.T) {
 	for name, want := range map[string]string{

@@ -33,6 +33,9 @@ type Env struct {
 	// Findings evaluates finding == "name". If it is nil, such a condition is an error, because
 	// an empty answer would be misleading.
 	Findings Findings
+	// Protocol reports whether calls have a protocol that this release does not dissect, as a bundle
+	// of another release can. If it is nil, none have.
+	Protocol func(name string) bool
 }
 
 // Findings returns the calls that findings are about.

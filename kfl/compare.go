@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -242,26 +243,51 @@ func (c *checker) impossible(n *parse.Node, a, b *node) *Error {
 	case a.typ.text == textOutcome && b.typ.kind == kText && b.typ.text == textPlain && !slices.Contains(table.Outcomes(), b.str):
 		c.notes = append(c.notes, parse.Quote(parse.Clip(b.str))+" is not an outcome: these are "+strings.Join(table.Outcomes(), ", "))
 	case a.typ.text == textProtocol && b.typ.kind == kText && b.typ.text == textPlain && !c.own && b.str != "":
-		if f := names().byName[lowerASCII(b.str)]; f == nil || f.kind != srcExpr || !strings.HasPrefix(f.arg, "protocol ") {
-			near := ""
-			if near = nearest.Name(lowerASCII(b.str), protocolWords()); near != "" {
-				near = "; did you mean " + near + "?"
-			}
-			c.notes = append(c.notes, parse.Quote(parse.Clip(b.str))+" is not a protocol that this release dissects"+near)
-		}
+		c.noteProtocol(b.str)
 	}
 	return nil
+}
+
+// noteProtocol notes a word that is no value of protocol.
+func (c *checker) noteProtocol(text string) {
+	word := lowerASCII(text)
+	f := names().byName[word]
+	switch {
+	case choosesProtocol(f) || slices.Contains(protocols(), word) || c.env.Protocol != nil && c.env.Protocol(word):
+	case f != nil && f.kind == srcExpr && f.typ.kind == kBool:
+		c.notes = append(c.notes, parse.Quote(word)+" is carried by other protocols, and is not a value of protocol; write "+word+" alone")
+	default:
+		near := nearest.Name(word, append(protocolWords(), protocols()...))
+		if near != "" {
+			near = "; did you mean " + near + "?"
+		}
+		c.notes = append(c.notes, parse.Quote(parse.Clip(text))+" is not a protocol that this release dissects"+near)
+	}
+}
+
+// choosesProtocol reports whether a field is a keyword that chooses protocols.
+func choosesProtocol(f *field) bool {
+	return f != nil && f.kind == srcExpr && f.typ.kind == kBool && strings.HasPrefix(f.arg, "protocol ")
 }
 
 // protocolWords are the keywords that choose protocols.
 func protocolWords() (list []string) {
 	for _, f := range names().fields {
-		if f.typ.kind == kBool && f.kind == srcExpr && strings.HasPrefix(f.arg, "protocol ") {
+		if choosesProtocol(f) {
 			list = append(list, f.name)
 		}
 	}
 	return list
 }
+
+// protocols are the values of protocol in bundles of this release.
+var protocols = sync.OnceValue(func() []string {
+	list := slices.Clone(table.Undissected)
+	for _, t := range table.AllTraits() {
+		list = append(list, t.Protocol)
+	}
+	return list
+})
 
 // compareText is == and != of text. The meaning of a literal depends on the other operand.
 func (c *checker) compareText(n *parse.Node, op string, a, b *node) (*node, *Error) {
@@ -300,7 +326,7 @@ func (c *checker) compareText(n *parse.Node, op string, a, b *node) (*node, *Err
 func (c *checker) compareProtocol(n *parse.Node, op string, a, b *node) (*node, *Error) {
 	word := lowerASCII(b.str)
 	f := names().byName[word]
-	if f == nil || f.typ.kind != kBool || f.kind != srcExpr || !strings.HasPrefix(f.arg, "protocol ") {
+	if !choosesProtocol(f) {
 		return c.plain(n, op, a, &node{op: opConst, typ: b.typ, str: word})
 	}
 	is, err := c.field(n, f)
