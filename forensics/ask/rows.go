@@ -24,7 +24,7 @@ import (
 // BLOB becomes hex, ranges of packets become "12-15,20", TIMESTAMP becomes RFC 3339. Nothing
 // becomes milliseconds: convert them in SQL.
 func Rows[T any](ctx context.Context, c *forensics.Case, limit int, sql string, args ...any) (out []T, more bool, err error) {
-	r, err := c.Query(ctx, forensics.Query{SQL: sql, Args: args, Named: true, Limit: limit})
+	r, err := query(ctx, c, forensics.Query{SQL: sql, Args: args, Named: true, Limit: limit})
 	if err != nil {
 		return nil, false, err
 	}

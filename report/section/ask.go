@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -57,22 +58,83 @@ func read(answer, dst any) error {
 	return err
 }
 
+// asked is a question that was answered.
+type asked struct {
+	name   string
+	in     map[string]any
+	answer any
+}
+
 // answer asks a question. Sections that show different lists of one answer ask only once.
 func (b *builder) answer(name string, in map[string]any) (any, []int) {
 	all, raw := b.input(name, in)
 	if b.err != nil {
 		return nil, nil
 	}
-	query := value.Query{Command: "pcapsule ask " + dashed(name) + " " + b.paths + flagsOf(all)}
-	asked := name + string(raw)
-	answer, ok := b.answers[asked]
+	key := name + string(raw)
+	a, ok := b.answers[key]
 	if !ok {
-		if answer = b.run(name, raw); b.err != nil {
+		a = &asked{name, all, b.run(name, raw)}
+		if b.err != nil {
 			return nil, nil
 		}
-		b.answers[asked] = answer
+		b.answers[key] = a
 	}
-	return answer, b.number(query)
+	return a.answer, b.numberOf(name, all)
+}
+
+// numberOf is the number of a question in the appendix.
+func (b *builder) numberOf(name string, in map[string]any) []int {
+	return b.number(value.Query{Command: "pcapsule ask " + dashed(name) + " " + b.paths + flagsOf(in)})
+}
+
+// list asks a question of which a section needs only one list.
+func (b *builder) list(name, list string, in map[string]any) (map[string]any, []int) {
+	if all, _ := b.input(name, in); name == "find_failures" {
+		if tree := b.shown(list, all); tree != nil {
+			return tree, b.numberOf(name, all)
+		}
+	}
+	answer, query := b.answer(name, in)
+	return b.tree(answer), query
+}
+
+// shown returns a list of find_failures from an answer that other sections show, or nil. That has more rows of each
+// list, and perhaps causes, which take long.
+func (b *builder) shown(list string, in map[string]any) map[string]any {
+	limit, ok := limitOf(in)
+	for _, key := range slices.Sorted(maps.Keys(b.answers)) {
+		a := b.answers[key]
+		if most, known := limitOf(a.in); !ok || !known || most <= limit || a.name != "find_failures" || list == "causes" || !sameBut(a.in, in, "limit", "no_causes") {
+			continue
+		}
+		tree := b.tree(a.answer)
+		rows, _ := tree[list].([]any)
+		if len(rows) == limit { // unknown whether any list was cut at this limit
+			continue
+		}
+		return map[string]any{list: rows[:min(limit, len(rows))], "truncated": len(rows) > limit}
+	}
+	return nil
+}
+
+// limitOf is the limit of an input, if it is a number of rows.
+func limitOf(in map[string]any) (int, bool) {
+	if in["limit"] == nil {
+		return ask.DefaultRows, true
+	}
+	n, ok := in["limit"].(int)
+	return n, ok
+}
+
+// sameBut reports whether two inputs are equal except for some keys.
+func sameBut(a, b map[string]any, except ...string) bool {
+	a, b = maps.Clone(a), maps.Clone(b)
+	for _, k := range except {
+		delete(a, k)
+		delete(b, k)
+	}
+	return reflect.DeepEqual(a, b)
 }
 
 // page asks for a page of an answer, which the appendix lists only once.

@@ -120,13 +120,13 @@ type builder struct {
 	found         *finding.Out // cached answer
 	foundQuery    []int
 	numbers       map[value.Query]int
-	answers       map[string]any // by question and input
+	answers       map[string]*asked // by question and input
 }
 
 // Build makes a report.
 func Build(ctx context.Context, in Input) (*value.Report, error) {
 	t := in.Template
-	b := &builder{ctx: ctx, c: in.Case, in: in, numbers: map[value.Query]int{}, answers: map[string]any{}}
+	b := &builder{ctx: ask.Remember(ctx, in.Case), c: in.Case, in: in, numbers: map[value.Query]int{}, answers: map[string]*asked{}}
 	b.r = &value.Report{Schema: value.Schema, Kind: t.Title, About: t.About, Basis: in.Basis, Facts: []value.Number{}, Findings: []value.Finding{}, Sections: []value.Section{}, Queries: []value.Query{}}
 	b.bundles()
 	if b.err = b.window(); b.err != nil {

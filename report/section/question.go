@@ -60,8 +60,7 @@ func (b *builder) question(p *templates.Section) (value.Section, string) {
 	if p.Every {
 		in["limit"] = ask.MaxRows
 	}
-	answer, query := b.answer(p.Ask, in)
-	tree := b.tree(answer)
+	tree, query := b.list(p.Ask, p.List, in)
 	list, _ := at(tree, p.List).([]any)
 	for page := tree; p.Every && b.err == nil && page["next_cursor"] != nil; {
 		if len(list) >= maxEvery {
