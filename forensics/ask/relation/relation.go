@@ -26,7 +26,16 @@ const Ties = `hash(trace_id) AS trace, trace_id IS NOT NULL AS traced, hash(requ
 // Children is SQL for table c0: the calls of x that match the condition, with the columns that
 // Linked needs and the columns in more. No request causes a call that asks a broker for messages.
 func Children(c terms.Several, condition, more string) string {
-	return fmt.Sprintf("c0 AS MATERIALIZED (SELECT %s AS k, ap AS pod, %s, ts_ns AS began%s FROM x WHERE %s AND NOT coalesce(%s, false) AND (%s))", terms.NumberOf(c), Ties, more, Made, polls, condition)
+	return fmt.Sprintf("c0 AS MATERIALIZED (SELECT %s AS k, ap AS pod, %s, ts_ns AS began%s FROM x WHERE %s AND (%s))", terms.NumberOf(c), Ties, more, Caused, condition)
+}
+
+// Caused is the condition that a request can have caused a call as in Children.
+var Caused = Made + " AND NOT coalesce(" + polls + ", false)"
+
+// Serving is SQL that follows ends, and the condition of Parents: only requests that an instance served which also made
+// calls can have caused one.
+func Serving() (with, condition string) {
+	return ", sends AS MATERIALIZED (SELECT DISTINCT ap AS pod FROM x)", "bp IN (SELECT pod FROM sends UNION ALL SELECT f.bp FROM front f JOIN sends USING (pod))"
 }
 
 // Parents is SQL that follows ends: table par has the calls that may have caused others; see

@@ -54,28 +54,40 @@ func blast(w *ask.Window, ctx context.Context, c *forensics.Case, targets []stri
 	for i, t := range targets {
 		names[i] = t
 	}
-	hit := fmt.Sprintf(", want AS (SELECT unnest([%s]) AS name), hit AS (SELECT bn FROM dname WHERE dst IN (SELECT name FROM want)), ", strings.TrimSuffix(strings.Repeat("?, ", len(targets)), ", "))
+	hit := fmt.Sprintf(", want AS (SELECT unnest([%s]) AS name), hit AS (SELECT bn FROM dname WHERE dst IN (SELECT name FROM want))", strings.TrimSuffix(strings.Repeat("?, ", len(targets)), ", "))
+	const hits = "bn IN (SELECT bn FROM hit) OR far IN (SELECT name FROM want)"
 	ends := w.Ends(c, "service")
-	type kept struct {
-		name, sql string
-		args      []any
+	with, serving := relation.Serving()
+	parents, err := kept(ctx, aside, "par", ends+with+relation.Parents(c, serving)+" SELECT * FROM par", w.Args...)
+	if err != nil {
+		return nil, err
 	}
-	tables := []kept{
-		{"par", ends + relation.Parents(c, "true") + " SELECT * FROM par", w.Args},
-		{"c0", ends + hit + relation.Children(c, "bn IN (SELECT bn FROM hit) OR far IN (SELECT name FROM want)", "") + " SELECT * FROM c0", append(w.Values(), names...)},
+	if parents == 0 {
+		n, err := ask.Count(ctx, c, ends+hit+" SELECT count(*) AS n FROM x WHERE "+relation.Caused+" AND ("+hits+")", append(w.Values(), names...)...)
+		noteNoBlast(f, n)
+		return nil, err
 	}
-	var hits []string
+	all, err := kept(ctx, aside, "c0", ends+hit+", "+relation.Children(c, hits, "")+" SELECT * FROM c0", append(w.Values(), names...)...)
+	if err != nil {
+		return nil, err
+	}
+	var levels []string
 	for i, from := 1, "c0"; i <= blastLevels; i++ {
 		name := fmt.Sprintf("l%d", i)
-		tables = append(tables, kept{name, fmt.Sprintf(`SELECT pk AS k, any_value(pup) AS pod, any_value(ptrace) AS trace, any_value(ptraced) AS traced, any_value(preq) AS req, any_value(preqd) AS reqd, any_value(born) AS began, max(grade) AS grade, count(*) AS n, count(*) FILTER (grade = 2) AS vague
-			FROM (%s) GROUP BY 1`, relation.Linked(from)), nil})
-		hits = append(hits, fmt.Sprintf("SELECT k AS pk, %d AS depth, grade FROM %s", i, name))
-		from = name
-	}
-	for _, t := range tables {
-		if err := aside.Keep(ctx, t.name, forensics.Query{SQL: t.sql, Args: t.args, Named: true}); err != nil {
+		n, err := kept(ctx, aside, name, fmt.Sprintf(`SELECT pk AS k, any_value(pup) AS pod, any_value(ptrace) AS trace, any_value(ptraced) AS traced, any_value(preq) AS req, any_value(preqd) AS reqd, any_value(born) AS began, max(grade) AS grade, count(*) AS n, count(*) FILTER (grade = 2) AS vague
+			FROM (%s) GROUP BY 1`, relation.Linked(from)))
+		if err != nil {
 			return nil, err
 		}
+		if n == 0 {
+			break
+		}
+		levels = append(levels, fmt.Sprintf("SELECT k AS pk, %d AS depth, grade FROM %s", i, name))
+		from = name
+	}
+	if len(levels) == 0 {
+		noteNoBlast(f, all)
+		return nil, nil
 	}
 	type row struct {
 		Depth    int64    `json:"depth"`
@@ -93,29 +105,24 @@ func blast(w *ask.Window, ctx context.Context, c *forensics.Case, targets []stri
 			list_transform(arg_min(CASE WHEN h.pk IS NOT NULL THEN call_id END, ts_ns, 3) FILTER (h.pk IS NOT NULL), i -> lower(hex(i))) AS call_ids
 			FROM x LEFT JOIN hits h ON h.pk = %s WHERE protocol IN %s GROUP BY ALL HAVING count(h.pk) > 0)
 		SELECT depth, coalesce(nullif(far, ''), dst) AS dst, protocol, method, tpl, calls, touching, grade, call_ids
-		FROM ep JOIN dname USING (bn) ORDER BY depth, touching / calls DESC, touching DESC, 2, 3, 4, 5`, strings.Join(hits, " UNION ALL "), terms.PathTemplate, terms.NumberOf(c), terms.Serving)
+		FROM ep JOIN dname USING (bn) ORDER BY depth, touching / calls DESC, touching DESC, 2, 3, 4, 5`, strings.Join(levels, " UNION ALL "), terms.PathTemplate, terms.NumberOf(c), terms.Serving)
 	rows, more, err := ask.Rows[row](ctx, aside, w.Limit, sql, w.Values()...)
 	if err != nil {
 		return nil, err
 	}
 	type sums struct {
-		All       int64 `json:"n_all"`
 		Explained int64 `json:"n_explained"`
 		Vague     int64 `json:"n_vague"`
 	}
-	all, err := ask.One[sums](ctx, aside, "SELECT (SELECT count(*) FROM c0) AS n_all, (SELECT coalesce(sum(n), 0)::BIGINT FROM l1) AS n_explained, (SELECT coalesce(sum(vague), 0)::BIGINT FROM l1) AS n_vague")
+	linked, err := ask.One[sums](ctx, aside, "SELECT coalesce(sum(n), 0)::BIGINT AS n_explained, coalesce(sum(vague), 0)::BIGINT AS n_vague FROM l1")
 	if err != nil {
 		return nil, err
 	}
 	if len(rows) == 0 {
-		if all.All == 0 {
-			f.Note("there is no blast radius: no service with requests of its own called it")
-		} else {
-			f.Note("the blast radius is unknown: none of %d {call|calls} to it could be traced to a request that its caller served", all.All)
-		}
+		noteNoBlast(f, all)
 		return nil, nil
 	}
-	out := &Blast{Calls: all.All, Explained: all.Explained, Ambiguous: all.Vague, How: "a call belongs to the request that its sender was serving: the one with the same trace or request id, otherwise the open request that began last; up to three levels of callers", From: since, Endpoints: []BlastRow{}}
+	out := &Blast{Calls: all, Explained: linked.Explained, Ambiguous: linked.Vague, How: "a call belongs to the request that its sender was serving: the one with the same trace or request id, otherwise the open request that began last; up to three levels of callers", From: since, Endpoints: []BlastRow{}}
 	for _, r := range rows {
 		out.Endpoints = append(out.Endpoints, BlastRow{r.Depth, r.Dst, ask.Clip(terms.EndpointName(r.Protocol, r.Method, r.Path), 200), r.Calls, r.Touching, ask.Share(r.Touching, r.Calls),
 			relation.Grades[r.Grade], r.CallIDs})
@@ -123,4 +130,21 @@ func blast(w *ask.Window, ctx context.Context, c *forensics.Case, targets []stri
 	f.Truncated = f.Truncated || more
 	out.Endpoints = ask.Fit(w, f, out.Endpoints)
 	return out, nil
+}
+
+// kept keeps the rows of SQL as a table, and counts them.
+func kept(ctx context.Context, aside *forensics.Case, name, sql string, args ...any) (int64, error) {
+	if err := aside.Keep(ctx, name, forensics.Query{SQL: sql, Args: args, Named: true}); err != nil {
+		return 0, err
+	}
+	return ask.Count(ctx, aside, "SELECT count(*) AS n FROM "+name)
+}
+
+// noteNoBlast says why no caller's request is known to need a service that got n calls.
+func noteNoBlast(f *ask.Frame, n int64) {
+	if n == 0 {
+		f.Note("there is no blast radius: no service with requests of its own called it")
+	} else {
+		f.Note("the blast radius is unknown: none of %d {call|calls} to it could be traced to a request that its caller served", n)
+	}
 }

@@ -125,7 +125,9 @@ func (g *graph) calledAs(ctx context.Context, c *forensics.Case, w *ask.Window, 
 	if dialled := terms.Dialled("dst_", name); dialled != "" {
 		query += " UNION SELECT dst FROM x JOIN dname ON x.bn = dname.bn WHERE far = '' AND " + dialled
 	}
-	rows, _, err := ask.Rows[MapNode](ctx, c, ask.MaxFacts, w.Ends(c, g.by)+query+" ORDER BY 1", w.Values(args...)...)
+	// Name what was called, not each call, because there is little of that.
+	calls := fmt.Sprintf("SELECT k.*, %s FROM (SELECT DISTINCT %ssrc_id, dst_id, protocol, host, proxied_to, dst_ip FROM calls WHERE %s) k JOIN endpoints d ON d.endpoint_id = k.dst_id%s", terms.WhoOf("d.", "dst_"), terms.Key(c, ""), w.Where, terms.SameBundle(c, "d", "k"))
+	rows, _, err := ask.Rows[MapNode](ctx, c, ask.MaxFacts, fmt.Sprintf("WITH %s, x AS MATERIALIZED (%s) ", terms.EndNames(c, g.by), terms.EndsOf(c, g.by, calls))+query+" ORDER BY 1", w.Values(args...)...)
 	for _, r := range rows {
 		if g.nodes[r.Name] != nil {
 			out = append(out, r.Name)

@@ -17,6 +17,17 @@ const Endpoint = "endpoint"
 // whoColumns are the columns of an end that a name may match.
 var whoColumns = [...]string{"service", "workload", "pod", "name", "dns_name", "hostname", "process", "container", "node", "ip"}
 
+// WhoOf is the SQL for the columns of an endpoint that End reads, as those of one end of a call. A call has its own address.
+func WhoOf(endpoint, p string) string {
+	list := []string{endpoint + "namespace AS " + p + "namespace"}
+	for _, c := range whoColumns {
+		if c != "ip" {
+			list = append(list, endpoint+c+" AS "+p+c)
+		}
+	}
+	return strings.Join(list, ", ")
+}
+
 // End is the condition that one end of a row, "src_" or "dst_", has a name: that of a service,
 // workload, pod, process, host or address. A prefix "namespace/" narrows it; * and ? match any text
 // and any character. A destination also matches by the host name that its caller used.
