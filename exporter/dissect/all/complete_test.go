@@ -49,15 +49,16 @@ func missing(repo fs.FS, p *dissect.Protocol) (list []string) {
 	lack := func(what, todo string, args ...any) {
 		list = append(list, fmt.Sprintf("protocol %s %s: %s", p.Name, what, fmt.Sprintf(todo, args...)))
 	}
+	folder := "exporter/dissect/" + p.Name
+	code := folder + "/" + p.Name + ".go"
 	if p.Doc == "" || p.Versions == "" || p.Depth == "" {
-		lack("does not say what it reads", "set Doc, Versions and Depth")
+		lack("does not say what it reads", "set Doc, Versions and Depth of the dissect.Protocol in %s", code)
 	}
 	if p.Detect == nil && p.DetectLast == nil && len(p.Inside) == 0 {
-		lack("is found by nothing", "set Detect, or Inside to the protocols that carry it")
+		lack("is found by nothing", "set Detect of the dissect.Protocol in %s, or Inside to the protocols that carry it", code)
 	}
-	folder := "exporter/dissect/" + p.Name
-	if read(repo, folder+"/"+p.Name+".go") == "" {
-		lack("has no folder of its name", "its package begins in %s/%s.go", folder, p.Name)
+	if read(repo, code) == "" {
+		lack("has no folder of its name", "its package begins in %s", code)
 	}
 	tests := ""
 	files, _ := fs.Glob(repo, folder+"/*_test.go")
@@ -65,10 +66,10 @@ func missing(repo fs.FS, p *dissect.Protocol) (list []string) {
 		tests += read(repo, f)
 	}
 	if reads := p.New != nil || p.NewStreams != nil; reads && !regexp.MustCompile(`dissecttest\.Run(Streams)?\(|func TestSuite`).MatchString(tests) {
-		lack("does not run the conformance suite", "call dissecttest.Run in a test")
+		lack("does not run the conformance suite", "add func TestSuite(t *testing.T) { dissecttest.Run(t, Protocol(), samples...) } to %s/%s_test.go", folder, p.Name)
 	}
 	if !strings.Contains(tests, "func Fuzz") {
-		lack("has no fuzz target", "call dissecttest.Fuzz")
+		lack("has no fuzz target", "add func FuzzConversation(f *testing.F) { dissecttest.Fuzz(f, Protocol(), samples...) } to %s/%s_test.go", folder, p.Name)
 	}
 	if read(repo, "docs/format/protocols/"+p.Name+".md") == "" {
 		lack("has no page", "write docs/format/protocols/%s.md and list it in docs/format/protocols.md", p.Name)
@@ -76,13 +77,13 @@ func missing(repo fs.FS, p *dissect.Protocol) (list []string) {
 	names := read(repo, "kfl/names.tsv")
 	word := regexp.MustCompile(`(?m)^` + p.Name + "\tbool\t=.*protocol == \"" + p.Name + `".*`).FindString(names)
 	if word == "" {
-		lack("is no word of KFL", "add it to the keywords of kfl/names.tsv, then go test ./kfl -run TestDocument -update")
+		lack("is no word of KFL", "add the line %q to the keywords of kfl/names.tsv, then go test ./kfl -run TestDocument -update", p.Name+"\tbool\t=protocol == \""+p.Name+"\"\t\t\t\t"+"MEANING")
 	}
 	if !hasSample(repo, p.Name) {
-		lack("has no sample", "record one with samples/gen, and list it in variable samples of exporter/dissect/all/talks_test.go, which also puts it into the detection matrix")
+		lack("has no sample", "record one with samples/gen, and add \"%[1]s.pcapng\": \"%[1]s\" to variable samples of exporter/dissect/all/talks_test.go, which also puts it into the detection matrix", p.Name)
 	}
 	if !strings.Contains(read(repo, "docs/format/protocols/"+p.Name+".md"), "\n## Outcome\n") {
-		lack("has no section Outcome in its page", "list there which responses are client_error, server_error and refused")
+		lack("has no section Outcome in its page", "list in docs/format/protocols/%s.md which responses are client_error, server_error and refused", p.Name)
 	}
 	return list
 }

@@ -255,8 +255,11 @@ func TestEveryProtocolIsPipelined(t *testing.T) {
 		tried[name] = true
 	}
 	for _, p := range Protocols(nil) {
-		if tried[p.Name] == (unpiped[p.Name] != "") {
-			t.Errorf("protocol %s is tried: %v; the reason why not: %q", p.Name, tried[p.Name], unpiped[p.Name])
+		switch why := unpiped[p.Name]; {
+		case !tried[p.Name] && why == "":
+			t.Errorf("protocol %s has no pipeline: in exporter/dissect/all/pipeline_test.go, add {%[1]q, dissect.TCP, PORT, nil, fixed(REQUEST), fixed(RESPONSE)} to function pipelines, or the line %[1]q: %q to variable unpiped", p.Name, "why many requests cannot wait")
+		case tried[p.Name] && why != "":
+			t.Errorf("protocol %s has a pipeline, and a reason why it has none: remove one of them from exporter/dissect/all/pipeline_test.go", p.Name)
 		}
 	}
 }

@@ -107,8 +107,11 @@ func newPlay(t testing.TB, protocol string) *playing {
 			}
 		}
 	}
-	if err := y.keys.Ready(); err != nil || len(y.talks) == 0 {
-		t.Fatalf("%s has %d samples: %v", protocol, len(y.talks), err)
+	if len(y.talks) == 0 {
+		t.Fatalf("protocol %s has no sample with conversations: add \"%[1]s.pcapng\": \"%[1]s\" to variable samples of exporter/dissect/all/talks_test.go", protocol)
+	}
+	if err := y.keys.Ready(); err != nil {
+		t.Fatalf("%s: %v", protocol, err)
 	}
 	return y
 }

@@ -64,8 +64,14 @@ func TestEveryAnalyzerIsDescribed(t *testing.T) {
 	}
 	seen := map[string]bool{}
 	for _, a := range all.Analyzers() {
-		if seen[a.Name] || a.Title == "" || len(a.Doc) < 40 || !strings.Contains(string(page), "| `"+a.Name+"` |") {
-			t.Errorf("%s is listed twice, or has no description", a.Name)
+		if seen[a.Name] {
+			t.Errorf("analyzer %s is listed twice: remove one from Analyzers in forensics/finding/all/all.go", a.Name)
+		}
+		if a.Title == "" || len(a.Doc) < 40 {
+			t.Errorf("analyzer %s is not described: set Title and Doc, 40 bytes or more, of the finding.Analyzer in its folder below forensics/finding", a.Name)
+		}
+		if row := "| `" + a.Name + "` |"; !strings.Contains(string(page), row) {
+			t.Errorf("analyzer %s is not in docs/guide/findings.md: add the row %s WHAT IT REPORTS | SEVERITY | to its table", a.Name, row)
 		}
 		seen[a.Name] = true
 	}
