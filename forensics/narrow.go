@@ -217,7 +217,8 @@ type full struct {
 // to a name such as main.calls.
 func (c *Case) withAbsent(db *duck.DB, f *duck.Facts) *duck.DB {
 	v := c.views["calls"]
-	if v == nil || c.kept != nil || c.schema() != maskedSchema || !v.lacks(f.Columns) {
+	reads := slices.Contains(f.Tables, "calls") || slices.Contains(f.Tables, "calls_raw") // other tables have columns with the same names
+	if v == nil || !reads || c.kept != nil || c.schema() != maskedSchema || !v.lacks(f.Columns) {
 		return db
 	}
 	c.full.Do(func() {

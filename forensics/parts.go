@@ -68,6 +68,11 @@ func (p *callParts) among(r rowsOf) []string {
 	return slices.DeleteFunc(p.there(), func(protocol string) bool { return !r.has(protocol) })
 }
 
+// MayHave reports whether the case may have calls of one of some protocols. It looks at the files.
+func (c *Case) MayHave(protocols ...string) bool {
+	return len(c.calls.among(rowsOf{protocols: append([]string{}, protocols...)})) > 0
+}
+
 // ofProtocols lists the own columns of protocols, each once.
 func (p *callParts) ofProtocols(list []string) (columns []duck.Column) {
 	seen := map[string]bool{}

@@ -218,6 +218,9 @@ func (r *Rows) End(bundle int, no int64, side int, own int64) int64 {
 	return own
 }
 
+// OtherEnds reports whether another bundle knows the ends of some rows better.
+func (r *Rows) OtherEnds() bool { return r.ends != nil }
+
 // Each calls do for every row group of every bundle; do decides by the bounds whether to read it.
 // Columns can be read until do returns. An error of do ends the walk.
 func (r *Rows) Each(ctx context.Context, do func(bundle int, g *RowGroup) error) error {

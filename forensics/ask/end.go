@@ -169,11 +169,9 @@ const unknownPayload = `payload_protocol IS NOT NULL OR protocol IS NULL AND key
 // ReadingSQL is the query for the Reading of the connections for which during is true, in one row.
 func ReadingSQL(c *forensics.Case, during string) string {
 	flows := during + " AND " + FlowsOnce(c, during, Largest)
-	return `SELECT count(*) AS connections, count(*) FILTER (key_state IN ('none', 'unverified')) AS sealed,
-  count(*) FILTER (` + unknownPayload + `) AS unknown,
-  (SELECT count(*) FROM flows_raw WHERE ` + terms.OneDirection + ` AND ` + flows + `) AS one_sided,
-  (SELECT count(*) FROM flows_raw WHERE gap_bytes > 0 AND ` + flows + `) AS missing
-FROM ` + EachOnce(c, "connections_raw", during)
+	return `SELECT connections, sealed, unknown, one_sided, missing
+FROM (SELECT count(*) AS connections, count(*) FILTER (key_state IN ('none', 'unverified')) AS sealed, count(*) FILTER (` + unknownPayload + `) AS unknown FROM ` + EachOnce(c, "connections_raw", during) + `),
+  (SELECT count(*) FILTER (` + terms.OneDirection + `) AS one_sided, count(*) FILTER (gap_bytes > 0) AS missing FROM flows_raw WHERE (` + terms.OneDirection + ` OR gap_bytes > 0) AND ` + flows + ")"
 }
 
 // UndissectedUse counts connections with payload that no dissector reads.

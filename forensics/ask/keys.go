@@ -5,9 +5,11 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/quote"
 )
 
 // Key identifies a row of calls, or of another table, by its number within a bundle.
@@ -100,6 +102,18 @@ func OfBundles(c *forensics.Case, bundles []int64) string {
 		return ""
 	}
 	return "AND k.bundle IN (" + terms.Numbers(bundles) + ")"
+}
+
+// OfProtocols returns an AND condition that limits rows of k to some protocols, or nothing without any.
+func OfProtocols(names []string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	quoted := make([]string, len(names))
+	for i, name := range names {
+		quoted[i] = quote.SQL(name)
+	}
+	return " AND k.protocol IN (" + strings.Join(quoted, ", ") + ")"
 }
 
 // nearCalls is the largest distance between two call numbers that are read together.

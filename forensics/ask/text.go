@@ -44,8 +44,8 @@ type responseText struct {
 }
 
 // Answers reads the error of each response if its protocol has one, otherwise the body.
-// Credentials are masked.
-func Answers(ctx context.Context, c *forensics.Case, keys []Key) (map[Key]string, error) {
+// Credentials are masked. Without protocols, the calls may be of any.
+func Answers(ctx context.Context, c *forensics.Case, keys []Key, protocols ...string) (map[Key]string, error) {
 	out := map[Key]string{}
 	if len(keys) == 0 {
 		return out, nil
@@ -54,7 +54,7 @@ func Answers(ctx context.Context, c *forensics.Case, keys []Key) (map[Key]string
 	err := ByRuns(c, keys, func(where string) error {
 		some, _, err := Rows[responseText](ctx, c, MaxLoaded, "SELECT "+terms.BundleOf(c, "k.")+`, k.call_no, coalesce(k.response_body_sha256, ''::BLOB) AS hash, coalesce(k.response_content_type, '') AS type,
 		coalesce(`+statements.Error("k.")+`, k.redis_error, k.grpc_message, array_to_string(k.tls_alerts, ', '), '') AS words
-		FROM calls_raw k WHERE `+where)
+		FROM calls_raw k WHERE `+where+OfProtocols(protocols))
 		list = append(list, some...)
 		return err
 	})

@@ -27,6 +27,9 @@ type Undelivered struct {
 // UndeliveredTo lists the ICMP errors in a window, most frequent first, about packets to and from the named ends. An empty name
 // is any end.
 func UndeliveredTo(ctx context.Context, c *forensics.Case, w *Window, dst, src string) (list []Undelivered, more bool, err error) {
+	if some, err := hasUndelivered(ctx, c); !some || err != nil {
+		return []Undelivered{}, false, err
+	}
 	key := terms.Key(c, "")
 	args := append([]any{}, w.Args...)
 	where := w.Where
@@ -43,8 +46,19 @@ func UndeliveredTo(ctx context.Context, c *forensics.Case, w *Window, dst, src s
 	}
 	return Rows[Undelivered](ctx, c, w.Limit, `WITH e AS (SELECT `+key+`ip, min(who) AS who FROM endpoints_raw GROUP BY ALL),
 		r AS (SELECT `+key+`icmp_quoted_src AS a, icmp_quoted_dst AS b, icmp_quoted_protocol AS protocol, icmp_quoted_dst_port::BIGINT AS port, method || coalesce(' ' || status_text, '') AS what, src_who AS "by", ts_ns, call_id
-			FROM calls WHERE `+where+` AND protocol = 'icmp' AND icmp_quoted_dst IS NOT NULL AND `+terms.NotDelivered+`)
+			FROM calls WHERE `+where+` AND `+notDelivered+`)
 		SELECT `+name("s", "a")+` AS src, `+name("d", "b")+` AS dst, protocol, CASE WHEN min(port) = max(port) THEN min(port) END AS port, CASE WHEN min(port) < max(port) THEN count(DISTINCT port) ELSE 0 END AS ports, what,
 			list_sort(list(DISTINCT "by"))[1:10] AS reported_by, count(*) AS reports, make_timestamp_ns(min(ts_ns)) AS first, make_timestamp_ns(max(ts_ns)) AS last, `+terms.SomeCalls+`
 		FROM r`+join("s", "a")+join("d", "b")+` GROUP BY src, dst, protocol, what ORDER BY reports DESC, src, dst, protocol, what LIMIT `+fmt.Sprint(w.Limit+1), args...)
+}
+
+// notDelivered is the SQL condition for calls that are such errors.
+const notDelivered = "protocol = 'icmp' AND icmp_quoted_dst IS NOT NULL AND " + terms.NotDelivered
+
+// hasUndelivered reports whether the case has such errors. Most have none, and listing them is slower.
+func hasUndelivered(ctx context.Context, c *forensics.Case) (bool, error) {
+	if !c.MayHave("icmp") {
+		return false, nil
+	}
+	return Exists(ctx, c, "calls_raw", notDelivered)
 }

@@ -82,7 +82,7 @@ func otherSide(ctx context.Context, c *forensics.Case, field, name string) []str
 		return nil
 	}
 	cond, args := terms.EndIs(c, side, name)
-	if there, err := exists(ctx, c, "calls", cond, args...); there || err != nil {
+	if there, err := Exists(ctx, c, "calls", cond, args...); there || err != nil {
 		return nil
 	}
 	note := fmt.Sprintf("no call in the recording is %s %s", word, Clip(name, 100))
@@ -104,14 +104,14 @@ func otherSide(ctx context.Context, c *forensics.Case, field, name string) []str
 		return []string{fmt.Sprintf("%s; those %s the pods behind this service are %[2]s %s", note, word, strings.Join(names, ", "))}
 	}
 	cond, args = terms.EndIs(c, other, name)
-	if there, err := exists(ctx, c, "calls", cond, args...); there && err == nil {
+	if there, err := Exists(ctx, c, "calls", cond, args...); there && err == nil {
 		note += ": " + alone
 	}
 	return []string{note}
 }
 
-// exists reports whether a table has a row that matches a condition.
-func exists(ctx context.Context, c *forensics.Case, from, where string, args ...any) (bool, error) {
+// Exists reports whether a table has a row that matches a condition.
+func Exists(ctx context.Context, c *forensics.Case, from, where string, args ...any) (bool, error) {
 	r, err := c.Query(ctx, forensics.Query{SQL: "SELECT 1 FROM " + from + " WHERE " + where + " LIMIT 1", Args: args, Named: true})
 	return err == nil && len(r.Rows) > 0, err
 }
@@ -133,16 +133,16 @@ func (k named) has(ctx context.Context, c *forensics.Case, name string) (bool, e
 	if k.test == "" {
 		where, args := terms.End("", name)
 		behind, more := terms.Behind("", name)
-		if known, err := exists(ctx, c, "endpoints", "("+where+") OR ("+behind+")", append(args, more...)...); known || err != nil {
+		if known, err := Exists(ctx, c, "endpoints", "("+where+") OR ("+behind+")", append(args, more...)...); known || err != nil {
 			return known, err
 		}
 		where, args = terms.Either(c, name)
-		return exists(ctx, c, "calls", where, args...)
+		return Exists(ctx, c, "calls", where, args...)
 	}
 	if strings.Contains(k.test, "LIKE") {
 		name = terms.Pattern(name)
 	}
-	return exists(ctx, c, "("+k.names+")", k.test, name)
+	return Exists(ctx, c, "("+k.names+")", k.test, name)
 }
 
 // unknown returns the note about an unknown name, with the most similar known name.

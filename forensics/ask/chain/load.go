@@ -20,11 +20,15 @@ func (k *Builder) LoadDetails(list []*Step) error {
 		No     int64 `json:"call_no"`
 		detail
 	}
+	same := "''" // only calls of one parent are compared
+	if slices.ContainsFunc(list, func(s *Step) bool { return s.Link != nil }) {
+		same = "hash(" + relation.Asked + ", " + relation.Carried + ")::VARCHAR"
+	}
 	var rows []row
 	err := ask.ByRuns(k.C, keysOf(list), func(where string) error {
 		some, _, err := ask.Rows[row](k.Ctx, k.C, ask.MaxLoaded, "SELECT "+terms.BundleOf(k.C, "k.")+`, k.call_no, coalesce(k.method, '') AS method, coalesce(k.host, '') AS host, left(coalesce(k.path, ''), 500) AS path, coalesce(k.status_code, 0) AS status_code,
-		`+terms.Status+` AS status, left(k.summary, 300) AS summary, k.cites AS packets, hash(`+relation.Asked+", "+relation.Carried+`)::VARCHAR AS same
-		FROM calls_raw k WHERE `+where)
+		`+terms.Status+` AS status, left(k.summary, 300) AS summary, k.cites AS packets, `+same+` AS same
+		FROM calls_raw k WHERE `+where+k.protocols(list))
 		rows = append(rows, some...)
 		return err
 	})
@@ -48,6 +52,15 @@ func ResetWords(by string) string {
 		return " by the client, which gave up"
 	}
 	return " by the " + by
+}
+
+// protocols is the condition that rows k have one of the protocols of some calls, which lets DuckDB skip the files of the others.
+func (k *Builder) protocols(list []*Step) string {
+	var names []string
+	for _, s := range list {
+		names = ask.AddName(names, s.Protocol)
+	}
+	return ask.OfProtocols(names)
 }
 
 func keysOf(list []*Step) []ask.Key {
@@ -84,7 +97,7 @@ func (k *Builder) name(list []*Step) error {
 		some, _, err := ask.Rows[row](k.Ctx, k.C, ask.MaxLoaded, "SELECT "+terms.BundleOf(k.C, "k.")+`, k.call_no, left(concat_ws(' ', k.path, k.query_string, array_to_string(`+statements.Part("k.", "params")+`, ' '), k.redis_key, k.ldap_filter, k.kerberos_client), 500) AS words, left(coalesce(`+terms.User()+`, ''), 256) AS user,
 			CASE WHEN k.path IS NULL OR k.protocol = 'grpc' THEN '' ELSE concat_ws(' ', k.method, k.path, k.query_string) END AS target, CASE WHEN k.request_body_size >= 16 THEN coalesce(k.request_body_sha256, ''::BLOB) ELSE ''::BLOB END AS body,
 			CASE WHEN k.response_body_size >= 16 THEN coalesce(k.response_body_sha256, ''::BLOB) ELSE ''::BLOB END AS answer, `+above+
-			" AS above FROM calls_raw k WHERE "+where)
+			" AS above FROM calls_raw k WHERE "+where+k.protocols(list))
 		rows = append(rows, some...)
 		return err
 	})

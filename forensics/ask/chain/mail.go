@@ -26,6 +26,10 @@ func (k *Builder) loadMails() error {
 	if k.mails != nil {
 		return nil
 	}
+	k.mails = &mails{map[ask.Key]string{}, map[string][]ask.Key{}}
+	if !k.C.MayHave("smtp", "imap", "pop3") {
+		return nil
+	}
 	type row struct {
 		Bundle int64  `json:"bundle"`
 		No     int64  `json:"call_no"`
@@ -38,7 +42,7 @@ func (k *Builder) loadMails() error {
 	if err != nil {
 		return err
 	}
-	k.mails, k.Cut = &mails{map[ask.Key]string{}, map[string][]ask.Key{}}, k.Cut || more
+	k.Cut = k.Cut || more
 	for _, r := range list {
 		key := ask.Key{Bundle: r.Bundle, No: r.No}
 		k.mails.ids[key] = r.ID

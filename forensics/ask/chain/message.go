@@ -3,6 +3,7 @@ package chain
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
@@ -78,6 +79,11 @@ func (k *Builder) loadMessages(list []*Step) error {
 	}
 	const near = relation.MaxQueueNs
 	m := &messages{from - near, to + near, map[ask.Key]bool{}, map[ask.Key][]*delivery{}, map[ask.Key][]*delivery{}, map[ask.Key][]*delivery{}}
+	if some, err := relation.MayHaveMessages(k.Ctx, k.C); !some || err != nil {
+		m.from, m.to = math.MinInt64, math.MaxInt64
+		k.messages = m
+		return err
+	}
 	rows, more, err := ask.Rows[delivery](k.Ctx, k.C, maxDeliveries, fmt.Sprintf(`WITH %s, x AS NOT MATERIALIZED (%s)%s
 		SELECT g.k, v.pk, g.ns, g.until, g.acked IS NOT NULL AS acked, g.endpoint, coalesce(v.grade, 0)::BIGINT AS grade, coalesce(v.puts, 0) AS puts, coalesce(g.ns - v.since, 0) AS queue, coalesce(g.acked <= v.answered, false) AS waits, '' AS role FROM got g LEFT JOIN via v ON v.gk = g.k
 		UNION ALL SELECT k, NULL, ns, ns, false, endpoint, 0, 0, 0, false, 'put' FROM msg WHERE put ORDER BY ns, k, pk`, terms.EndNames(k.C, "service"),

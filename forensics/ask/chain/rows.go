@@ -157,9 +157,23 @@ func (p *placed) during(side int, id, no *forensics.RowColumn, row int, fits fun
 	return slices.ContainsFunc(p.at[p.rows.End(p.bundle, n, side, own)], fits)
 }
 
+// meets reports whether a row group may have calls of the endpoints at one side, whose ids are in a column.
+func (p *placed) meets(g *forensics.RowGroup, column string) bool {
+	low, high, _, ok := g.Bounds(column)
+	if !ok || p.rows.OtherEnds() {
+		return true
+	}
+	for id := range p.at {
+		if id >= low && id <= high {
+			return true
+		}
+	}
+	return false
+}
+
 // madeIn returns the rows of calls that endpoints made in their stretches.
 func (p *placed) madeIn(g *forensics.RowGroup) ([]int, error) {
-	if g.From > p.to || g.To < p.from {
+	if g.From > p.to || g.To < p.from || !p.meets(g, "src_id") {
 		return nil, nil
 	}
 	cols, err := numbersOf(g, "ts_ns", "src_id", "call_no")
@@ -192,7 +206,7 @@ func (p *placed) openIn(g *forensics.RowGroup) ([]int, error) {
 	if nulls {
 		most = max(most, openEnded)
 	}
-	if g.From > p.to || g.To < p.from-longCall || g.To < p.from-most {
+	if g.From > p.to || g.To < p.from-longCall || g.To < p.from-most || !p.meets(g, "dst_id") {
 		return nil, nil
 	}
 	cols, err := numbersOf(g, "ts_ns", "dst_id", "elapsed_us", "call_no")

@@ -130,6 +130,8 @@ type Builder struct {
 	clocks  map[ask.Key]clock
 	seen    map[string]bool // time ranges that were loaded
 
+	AllConnected bool // no connection of the case was refused, unanswered or reset
+
 	messages *messages // once read
 	mails    *mails    // once read
 	Cut      bool      // one step had more than MaxLoaded calls

@@ -73,9 +73,6 @@ func (k *Builder) Below(list []*Step, levels, most int, keep func(*Step) bool) (
 		if err != nil {
 			return nil, false, err
 		}
-		if _, err := k.openCalls(spans); err != nil {
-			return nil, false, err
-		}
 		broken, err := k.brokenConns(spans)
 		if err != nil {
 			return nil, false, err
@@ -88,8 +85,13 @@ func (k *Builder) Below(list []*Step, levels, most int, keep func(*Step) bool) (
 		if err != nil {
 			return nil, false, err
 		}
-		found = slices.Concat(found, broken, got, carried)
+		if found = slices.Concat(found, broken, got, carried); len(found) == 0 {
+			break
+		}
 		slices.SortFunc(found, InTime)
+		if _, err := k.openCalls(spans); err != nil { // the possible parents of what was found
+			return nil, false, err
+		}
 		if err := cmp.Or(k.gotAt(spans), k.published(found), k.loadEvidence(found)); err != nil {
 			return nil, false, err
 		}

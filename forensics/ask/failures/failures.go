@@ -5,6 +5,7 @@ package failures
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -100,10 +101,18 @@ func Question() ask.Question {
 var class = `(CASE WHEN protocol IN ` + table.ProtocolsIn(func(t *table.Traits) bool { return t.Lookup }) + ` THEN 'dns' WHEN protocol IN ('tls', 'quic') THEN 'tls' WHEN protocol IN ` + terms.Web + ` AND status_code BETWEEN 400 AND 499 THEN '4xx'
 	WHEN protocol IN ` + terms.Web + ` AND status_code >= 500 THEN '5xx' ELSE outcome END)`
 
-// failureColumns are the columns of failed calls that are read.
-const failureColumns = `proxied_to, path, endpoint, outcome, call_no, call_id, ts_ns, elapsed_us, waited_us, transport, protocol, method, host, status_code, status_text, failed, error, conn_id, stream_id,
-	src_id, src_who, src_ip, src_kind, src_namespace, src_external, src_service, src_workload, src_pod, src_name, src_dns_name, src_hostname,
-	dst_id, dst_who, dst_ip, dst_kind, dst_namespace, dst_external, dst_service, dst_workload, dst_pod, dst_name, dst_dns_name, dst_hostname`
+// failed are the columns of failed calls that are read. All clients outside count as one client.
+var failed = `call_no, call_id, ts_ns, protocol, host, error, conn_id, stream_id, src_ip, endpoint, ` + terms.Who("src_") + ` AS client, CASE WHEN ` + terms.Nameless("src_") + ` THEN 'outside' ELSE ` + terms.Who("src_") + ` END AS src,
+	` + terms.Server + ` AS dst, ` + class + ` AS class, ` + terms.FailureStatus + ` AS status, ` + terms.Took + ` / 1000.0 AS took, NOT ` + terms.WaitSeen + ` AS blind, coalesce(` + terms.WaitSeen + " AND " + terms.MayTimeOut + `, true) AS clear`
+
+// classRow is a ClassCount as SQL returns it, and what the calls of the class need.
+type classRow struct {
+	ClassCount
+	Blind   int64 `json:"blind"`   // datagrams; see ask.Waits
+	Resets  int64 `json:"resets"`  // calls without a response on connections that one side reset
+	Lookups int64 `json:"lookups"` // look-ups in DNS
+	Unknown int64 `json:"unknown"` // of these, for names that do not exist
+}
 
 // Ask answers find_failures.
 func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
@@ -134,7 +143,7 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	if out.Frame, err = w.Frame(ctx, c); err != nil {
 		return nil, err
 	}
-	all, err := ask.One[ClassCount](ctx, c, "SELECT count(*) AS calls FROM "+"calls"+" WHERE "+w.Where, w.Args...)
+	all, err := ask.One[ClassCount](ctx, c, "SELECT count(call_no) AS calls FROM calls WHERE "+w.Where, w.Args...)
 	if err != nil {
 		return nil, err
 	}
@@ -150,31 +159,43 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 		w.And(class+" = ?", in.Class)
 	}
 	w.And("failed")
-	rows, err := ask.LoadCalls(ctx, c, failureColumns, w.Where, w.Args)
+	rows, err := ask.LoadCalls(ctx, c, failed, w.Where, w.Args)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Release()
-	if out.Classes, _, err = ask.Rows[ClassCount](ctx, rows.Case, 10, "SELECT "+class+" AS class, count(*) AS calls FROM "+rows.From+" WHERE "+rows.Where+" GROUP BY 1 ORDER BY 2 DESC, 1", rows.Args...); err != nil {
-		return nil, err
+	if !rows.InMemory {
+		rows.From, rows.Where = "(SELECT "+terms.Key(c, "")+failed+" FROM calls WHERE "+rows.Where+")", "true"
 	}
-	for _, n := range out.Classes {
-		out.Total += n.Calls
-	}
-	n, err := ask.WaitsOf(ctx, rows.Case, rows.From, rows.Where, rows.Args...)
+	classes, _, err := ask.Rows[classRow](ctx, rows.Case, 10, `SELECT class, count(*) AS calls, count(*) FILTER (blind) AS blind, count(*) FILTER (error = 'reset' AND stream_id IS NULL AND protocol <> 'dns') AS resets,
+		count(*) FILTER (protocol = 'dns') AS lookups, count(*) FILTER (protocol = 'dns' AND contains(status, 'NXDOMAIN')) AS unknown FROM `+rows.From+" GROUP BY 1 ORDER BY 2 DESC, 1", rows.Args...)
 	if err != nil {
 		return nil, err
 	}
-	out.Datagrams = n.Blind
-	out.NoteDatagrams(n.Blind)
-	if err := out.groups(ctx, c, w, rows, !in.NoCauses); err != nil {
+	var sum classRow
+	for _, n := range classes {
+		out.Classes = append(out.Classes, n.ClassCount)
+		out.Total += n.Calls
+		sum.Blind, sum.Resets, sum.Lookups, sum.Unknown = sum.Blind+n.Blind, sum.Resets+n.Resets, sum.Lookups+n.Lookups, sum.Unknown+n.Unknown
+	}
+	out.Datagrams = sum.Blind
+	out.NoteDatagrams(sum.Blind)
+	broken, err := ask.Exists(ctx, c, "flows_raw", "transport = 'tcp' AND "+terms.NotCompleted)
+	if err != nil {
 		return nil, err
 	}
-	if err := out.names(ctx, w, rows); err != nil {
-		return nil, err
+	if out.Total > sum.Lookups {
+		if err := out.groups(ctx, c, w, rows, sum.Resets > 0, !in.NoCauses, broken); err != nil {
+			return nil, err
+		}
+	}
+	if sum.Lookups > 0 {
+		if err := out.names(ctx, w, rows, sum.Unknown > 0); err != nil {
+			return nil, err
+		}
 	}
 	if in.Class == "" || in.Class == "refused" || in.Class == "no_answer" {
-		if err := out.connections(ctx, c, w, &scope, in); err != nil {
+		if err := out.connections(ctx, c, w, &scope, in, broken); err != nil {
 			return nil, err
 		}
 		if in.Class != "" {
@@ -220,40 +241,49 @@ type sample struct {
 	No     int64 `json:"call_no"`
 }
 
-// groups sets the groups and, if causes is true, their origins.
-func (f *Answer) groups(ctx context.Context, c *forensics.Case, w *ask.Window, rows *ask.CallTable, causes bool) error {
-	// All clients outside count as one client.
-	sql := fmt.Sprintf(`WITH f AS MATERIALIZED (SELECT CASE WHEN %[14]s THEN 'outside' ELSE %[1]s END AS src, src_ip, %[2]s AS dst, protocol, %[3]s AS endpoint, %[4]s AS plain, %[5]s AS class, error, ts_ns, `+terms.Took+` / 1000.0 AS took, %[8]s AS clear, call_id, %[6]s, call_no, conn_id, stream_id
-			FROM %[11]s WHERE %[7]s AND protocol <> 'dns'),
-		y AS (%[15]s),
-		e AS (SELECT f.*, plain || CASE WHEN f.error = 'reset' AND f.stream_id IS NULL AND y.side = 'client' THEN '%[16]s' WHEN f.error = 'reset' AND f.stream_id IS NULL AND y.side = 'server' THEN '%[17]s' ELSE '' END AS status
-			FROM f LEFT JOIN y ON y.conn_id = CASE WHEN f.error = 'reset' THEN f.conn_id END%[18]s),
+// named is SQL for the failed calls except DNS with their status, which names the side that reset the connection.
+func named(c *forensics.Case, rows *ask.CallTable) string {
+	return fmt.Sprintf(`f AS MATERIALIZED (SELECT * FROM %s WHERE protocol <> 'dns'), y AS (%s),
+		e AS (SELECT f.* REPLACE (f.status || CASE WHEN f.error = 'reset' AND f.stream_id IS NULL AND y.side = 'client' THEN '%s' WHEN f.error = 'reset' AND f.stream_id IS NULL AND y.side = 'server' THEN '%s' ELSE '' END AS status)
+			FROM f LEFT JOIN y ON y.conn_id = CASE WHEN f.error = 'reset' THEN f.conn_id END%s)`,
+		rows.From, chain.ResetBy(c, "l.conn_id IN (SELECT conn_id FROM f WHERE error = 'reset')"), chain.ResetWords("client"), chain.ResetWords("server"), terms.SameBundle(c, "y", "f"))
+}
+
+// groups sets the groups and, if causes is true, their origins. resets is whether any of the connections was reset, broken
+// whether the case has connections that were not completed.
+func (f *Answer) groups(ctx context.Context, c *forensics.Case, w *ask.Window, rows *ask.CallTable, resets, causes, broken bool) error {
+	from := "e AS (SELECT * FROM " + rows.From + " WHERE protocol <> 'dns')"
+	if resets {
+		from = named(c, rows)
+	}
+	sql := fmt.Sprintf(`WITH %[1]s,
 		m AS (SELECT quantile_disc(ts_ns, [0.1, 0.3, 0.5, 0.7, 0.9]) AS at, count(*) AS total FROM e),
-		o AS (SELECT e.*, list_min(list_transform(m.at, a -> abs(a - ts_ns))) AS far, m.total, (ts_ns - lag(ts_ns) OVER g) / 1e6 AS gap, row_number() OVER (PARTITION BY src, dst, protocol, endpoint, status, class ORDER BY list_min(list_transform(m.at, a -> abs(a - ts_ns))), ts_ns, bundle, call_no) AS nth FROM e, m
+		n AS (SELECT src, src_ip, dst, protocol, endpoint, status, class, ts_ns, took, clear, call_id, %[2]s, call_no, list_min(list_transform(m.at, a -> abs(a - ts_ns))) AS far, m.total FROM e, m),
+		o AS (SELECT n.*, (ts_ns - lag(ts_ns) OVER g) / 1e6 AS gap, row_number() OVER (PARTITION BY src, dst, protocol, endpoint, status, class ORDER BY far, ts_ns, bundle, call_no) AS nth FROM n
 			WINDOW g AS (PARTITION BY src, dst, protocol, endpoint, status, class ORDER BY ts_ns, bundle, call_no))
 		SELECT src, dst, protocol, endpoint, status, class, count(DISTINCT CASE WHEN src = 'outside' THEN src_ip END) AS clients, count(*) AS calls, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns,
 			round(quantile_disc(took, 0.5), 3) AS p50_ms, round(min(took), 3) AS min_ms, round(max(took), 3) AS max_ms, quantile_disc(took, 0.2) AS low, quantile_disc(took, 0.8) AS high, bool_and(clear) AS clear,
 			quantile_disc(gap, 0.1) AS gap_p10, quantile_disc(gap, 0.5) AS gap_p50, quantile_disc(gap, 0.9) AS gap_p90, count(*) FILTER (gap > 10000) AS pauses,
 			list_transform(arg_min(call_id, (ts_ns, bundle, call_no), 3), x -> lower(hex(x))) AS call_ids,
-			arg_min({'bundle': bundle, 'call_no': call_no}, (ts_ns, bundle, call_no), %[9]d) FILTER (nth <= %[9]d AND (far <= %[12]d OR nth = 1 OR total <= %[13]d)) AS sample
-		FROM o GROUP BY ALL ORDER BY calls DESC, first_ns, src, dst, endpoint, status LIMIT %[10]d`,
-		terms.Who("src_"), terms.Server, terms.Endpoint, terms.FailureStatus, class, terms.BundleOf(c, ""), rows.Where, "coalesce("+terms.WaitSeen+" AND "+terms.MayTimeOut+", true)", maxExamined, w.Limit+1, rows.From, chain.NearTime, chain.MaxSeeds,
-		terms.Nameless("src_"), chain.ResetBy(c, "l.conn_id IN (SELECT conn_id FROM f WHERE error = 'reset')"), chain.ResetWords("client"), chain.ResetWords("server"), terms.SameBundle(c, "y", "f"))
+			arg_min({'bundle': bundle, 'call_no': call_no}, (ts_ns, bundle, call_no), %[3]d) FILTER (nth <= %[3]d AND (far <= %[4]d OR nth = 1 OR total <= %[5]d)) AS sample
+		FROM o GROUP BY ALL ORDER BY calls DESC, first_ns, src, dst, endpoint, status LIMIT %[6]d`, from, terms.BundleOf(c, ""), maxExamined, chain.NearTime, chain.MaxSeeds, w.Limit+1)
 	list, more, err := ask.Rows[group](ctx, rows.Case, w.Limit, sql, rows.Args...)
 	if err != nil {
 		return err
 	}
 	f.Truncated = f.Truncated || more
 	var some []ask.Key
+	var protocols []string
 	for i := range list {
 		g := &list[i]
+		protocols = ask.AddName(protocols, g.Protocol)
 		g.First, g.Last = when.Stamp(g.FirstNs), when.Stamp(g.LastNs)
 		g.When, g.Limit = g.when(), g.limit()
 		for _, x := range g.Sample {
 			some = append(some, ask.Key{Bundle: x.Bundle, No: x.No})
 		}
 	}
-	text, err := ask.Answers(ctx, c, some)
+	text, err := ask.Answers(ctx, c, some, protocols...)
 	if err != nil {
 		return err
 	}
@@ -261,7 +291,7 @@ func (f *Answer) groups(ctx context.Context, c *forensics.Case, w *ask.Window, r
 		list[i].Said = list[i].differing(text)
 	}
 	if causes && len(list) > 0 {
-		if err := f.causes(ctx, c, list); err != nil {
+		if err := f.causes(ctx, c, list, text, broken); err != nil {
 			return err
 		}
 	}
@@ -289,8 +319,9 @@ func (g *group) differing(text map[ask.Key]string) []string {
 	return out
 }
 
-// origins sums the origins of chains, in all and for each group. groups has the group of each root.
-func (f *Answer) origins(ctx context.Context, c *forensics.Case, list []group, roots []chain.Root, groups []int) error {
+// origins sums the origins of chains, in all and for each group. groups has the group of each root, text the answers to
+// the roots.
+func (f *Answer) origins(ctx context.Context, c *forensics.Case, list []group, text map[ask.Key]string, roots []chain.Root, groups []int) error {
 	per := make([][]chain.Root, len(list))
 	var ends []ask.Key
 	for n, r := range roots {
@@ -300,13 +331,14 @@ func (f *Answer) origins(ctx context.Context, c *forensics.Case, list []group, r
 			list[i].Own++
 		} else {
 			per[i] = append(per[i], r)
+			ends = append(ends, r.Blame.At.Key())
 		}
-		ends = append(ends, r.Blame.At.Key())
 	}
-	text, err := ask.Answers(ctx, c, ends)
+	more, err := ask.Answers(ctx, c, ends)
 	if err != nil {
 		return err
 	}
+	maps.Copy(text, more)
 	f.Causes = chain.SumOrigins(roots, text)
 	f.Causes = f.Causes[:min(len(f.Causes), chain.MaxOrigins)]
 	for i := range f.Causes {
@@ -324,11 +356,12 @@ func (f *Answer) origins(ctx context.Context, c *forensics.Case, list []group, r
 }
 
 // causes follows the chains of the groups' calls to their origins.
-func (f *Answer) causes(ctx context.Context, c *forensics.Case, list []group) error {
+func (f *Answer) causes(ctx context.Context, c *forensics.Case, list []group, text map[ask.Key]string, broken bool) error {
 	k, err := chain.New(ctx, c)
 	if err != nil {
 		return err
 	}
+	k.AllConnected = !broken
 	var keys []ask.Key
 	of := map[ask.Key]int{}
 	for i, g := range list[:min(len(list), maxGroups)] {
@@ -366,7 +399,7 @@ func (f *Answer) causes(ctx context.Context, c *forensics.Case, list []group) er
 	for i, s := range seeds {
 		roots[i], groups[i] = chain.Root{Blame: chain.BlameOf(s, children), Root: s}, of[s.Key()]
 	}
-	if err := f.origins(ctx, c, list, roots, groups); err != nil {
+	if err := f.origins(ctx, c, list, text, roots, groups); err != nil {
 		return err
 	}
 	if cut || k.Cut {

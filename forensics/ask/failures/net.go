@@ -23,16 +23,20 @@ type NameFailure struct {
 	CallIDs []string `json:"call_ids"`
 }
 
-// names sets the DNS failures, harmful ones first.
-func (f *Answer) names(ctx context.Context, w *ask.Window, rows *ask.CallTable) error {
+// names sets the DNS failures, harmful ones first. unknown is whether any of the names does not exist.
+func (f *Answer) names(ctx context.Context, w *ask.Window, rows *ask.CallTable, unknown bool) error {
+	searches := "s AS (SELECT NULL AS name WHERE false)"
+	if unknown {
+		searches = `g AS (SELECT DISTINCT lower(host) AS name FROM calls_raw WHERE protocol = 'dns' AND NOT failed AND error IS NULL AND len(dns_answers) > 0 AND contains(host, '.')),
+		s AS (` + terms.Searched("f", "g", "") + ")"
+	}
 	var err error
 	var more bool
-	f.DNS, more, err = ask.Rows[NameFailure](ctx, rows.Case, w.Limit, fmt.Sprintf(`WITH f AS (SELECT lower(coalesce(host, '')) AS name, %s AS status, min(%s) AS client, count(DISTINCT (src_ip, src_who)) AS clients, count(*) AS calls,
-			min(ts_ns) AS a, max(ts_ns) AS b, list_transform(arg_min(call_id, (ts_ns, call_id), 3), x -> lower(hex(x))) AS call_ids FROM %s WHERE %s AND protocol = 'dns' GROUP BY 1, 2),
-		g AS (SELECT DISTINCT lower(host) AS name FROM calls_raw WHERE protocol = 'dns' AND NOT failed AND error IS NULL AND len(dns_answers) > 0 AND contains(host, '.')),
-		s AS (%s)
+	f.DNS, more, err = ask.Rows[NameFailure](ctx, rows.Case, w.Limit, fmt.Sprintf(`WITH f AS (SELECT lower(coalesce(host, '')) AS name, status, min(client) AS client, count(DISTINCT (src_ip, client)) AS clients, count(*) AS calls,
+			min(ts_ns) AS a, max(ts_ns) AS b, list_transform(arg_min(call_id, (ts_ns, call_id), 3), x -> lower(hex(x))) AS call_ids FROM %s WHERE protocol = 'dns' GROUP BY 1, 2),
+		%s
 		SELECT f.name, status, client, clients, calls, make_timestamp_ns(a) AS first, make_timestamp_ns(b) AS last, s.name IS NOT NULL AS search_list, call_ids
-		FROM f LEFT JOIN s ON s.name = f.name AND f.status LIKE '%%NXDOMAIN%%' ORDER BY search_list, calls DESC, f.name, status LIMIT %d`, terms.FailureStatus, terms.Who("src_"), rows.From, rows.Where, terms.Searched("f", "g", ""), w.Limit+1), rows.Args...)
+		FROM f LEFT JOIN s ON s.name = f.name AND contains(f.status, 'NXDOMAIN') ORDER BY search_list, calls DESC, f.name, status LIMIT %d`, rows.From, searches, w.Limit+1), rows.Args...)
 	f.Truncated = f.Truncated || more
 	searched := int64(0)
 	for _, n := range f.DNS {
@@ -68,13 +72,16 @@ type ConnFailure struct {
 }
 
 // connections sets the failures of TCP connections, including those without a call. scope is the window without the
-// other conditions for failed calls.
-func (f *Answer) connections(ctx context.Context, c *forensics.Case, w, scope *ask.Window, in In) error {
-	where, args := "k.first_ns <= ? AND k.last_ns >= ?", []any{w.To, w.From}
-	conns, carried := scope.Connections(c, "connections", false)
+// other conditions for failed calls, broken whether the case has such connections.
+func (f *Answer) connections(ctx context.Context, c *forensics.Case, w, scope *ask.Window, in In, broken bool) error {
 	if !w.FiltersConnections() {
 		f.Note("kfl has a condition that only calls can meet: connections without a matching call are not listed")
 	}
+	if !broken {
+		return nil
+	}
+	where, args := "k.first_ns <= ? AND k.last_ns >= ?", []any{w.To, w.From}
+	conns, carried := scope.Connections(c, "connections", false)
 	for _, side := range [2]struct{ prefix, name string }{{"dst_", in.Service}, {"src_", in.Client}} {
 		if side.name != "" {
 			e, err := ask.EndOf(ctx, c, side.prefix, side.name)

@@ -5,6 +5,9 @@ package terms
 // INIT that it refuses with one packet (RFC 9260 section 8.4).
 const Accepted = `(CASE transport WHEN 'tcp' THEN coalesce(state NOT IN ('syn_sent', 'refused') AND NOT ` + Probe + `, true) WHEN 'sctp' THEN src_packets > 1 AND dst_packets > 1 ELSE dst_packets > 0 END)`
 
+// NotCompleted is the SQL condition for TCP flows of connections that were refused, not answered or reset.
+const NotCompleted = `state IN ('refused', 'syn_sent', 'reset')`
+
 // Probe is the SQL for a TCP flow of segments with neither SYN, ACK, RST nor payload, which belong to no connection, as in a
 // FIN, NULL or Xmas scan. A closed port answers them with RST, an open one never does (RFC 9293 section 3.10.7).
 const Probe = `(completeness & 47 = 0)`

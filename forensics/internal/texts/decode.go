@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/bits"
+	"slices"
 )
 
 var (
@@ -95,7 +96,7 @@ func delta(out []int64, b []byte, n, most int) ([]int64, []byte, error) {
 		return out, b, nil
 	}
 	last := unzigzag(head[3])
-	out = append(out, last)
+	out = append(slices.Grow(out, int(count)), last)
 	size, left := int(block/minis), int(count)-1
 	for left > 0 {
 		v, used := uvarint(b)
