@@ -163,14 +163,14 @@ type Reading struct {
 	MissingFrom int64 `json:"missing"`   // bytes of their streams are missing
 }
 
-// unknownPayload is the SQL condition for connections with payload that no dissector reads.
-const unknownPayload = `payload_protocol IS NOT NULL OR protocol IS NULL AND key_state IS NULL AND calls > 0`
+// UnknownPayload is the SQL condition for connections with payload that no dissector reads.
+const UnknownPayload = `payload_protocol IS NOT NULL OR protocol IS NULL AND key_state IS NULL AND calls > 0`
 
 // ReadingSQL is the query for the Reading of the connections for which during is true, in one row.
 func ReadingSQL(c *forensics.Case, during string) string {
 	flows := during + " AND " + FlowsOnce(c, during, Largest)
 	return `SELECT connections, sealed, unknown, one_sided, missing
-FROM (SELECT count(*) AS connections, count(*) FILTER (key_state IN ('none', 'unverified')) AS sealed, count(*) FILTER (` + unknownPayload + `) AS unknown FROM ` + EachOnce(c, "connections_raw", during) + `),
+FROM (SELECT count(*) AS connections, count(*) FILTER (key_state IN ('none', 'unverified')) AS sealed, count(*) FILTER (` + UnknownPayload + `) AS unknown FROM ` + EachOnce(c, "connections_raw", during) + `),
   (SELECT count(*) FILTER (` + terms.OneDirection + `) AS one_sided, count(*) FILTER (gap_bytes > 0) AS missing FROM flows_raw WHERE (` + terms.OneDirection + ` OR gap_bytes > 0) AND ` + flows + ")"
 }
 
@@ -187,7 +187,7 @@ type UndissectedUse struct {
 // conns is SQL for the connections, with its arguments.
 func Undissected(ctx context.Context, c *forensics.Case, conns string, args ...any) ([]UndissectedUse, error) {
 	list, _, err := Rows[UndissectedUse](ctx, c, MaxRows, `SELECT coalesce(payload_protocol, '') AS protocol, coalesce(payload_evidence, '') AS evidence, count(*) AS connections, count(DISTINCT dst_ip) AS servers
-		FROM `+conns+` WHERE (`+unknownPayload+`)
+		FROM `+conns+` WHERE (`+UnknownPayload+`)
 		GROUP BY 1, 2 ORDER BY connections DESC, 1, 2`, args...)
 	for i := range list {
 		if u := &list[i]; u.Protocol != "" {

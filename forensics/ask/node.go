@@ -57,6 +57,7 @@ type Node struct {
 	Workloads []string `json:"workloads"`
 	Labels    []string `json:"labels"`
 	Replicas  int64    `json:"replicas"`
+	External  bool     `json:"external"` // has an address outside
 }
 
 // MaxFacts is the highest number of nodes that Nodes reads; nodes inside come first.
@@ -86,12 +87,12 @@ func Nodes(ctx context.Context, c *forensics.Case, by string) (map[string]Node, 
 	sql := fmt.Sprintf(`WITH n AS (SELECT *, unnest(list_distinct([%[1]s, CASE WHEN %[2]s THEN '%[3]s' ELSE %[1]s END])) AS node_name,
 			%[4]s AS node_level, %[5]s AS node_place FROM endpoints),
 		t AS (SELECT node_name, string_agg(DISTINCT node_level, ',' ORDER BY node_level) AS levels, min(node_place) AS place, min(namespace) AS namespace,
-			list_sort(list(DISTINCT workload_kind || '/' || workload) FILTER (workload IS NOT NULL))[1:5] AS workloads, count(DISTINCT pod) AS replicas FROM n GROUP BY 1),
+			list_sort(list(DISTINCT workload_kind || '/' || workload) FILTER (workload IS NOT NULL))[1:5] AS workloads, count(DISTINCT pod) AS replicas, bool_or(external) AS external FROM n GROUP BY 1),
 		p AS (SELECT DISTINCT node_name, pod, unnest(labels) AS label FROM n WHERE pod IS NOT NULL),
 		l AS (SELECT node_name, list(text ORDER BY text)[1:6] AS labels FROM (SELECT node_name, label.name || '=' || label.value AS text, count(DISTINCT pod) AS pods FROM p
 			WHERE label.name NOT IN ('pod-template-hash', 'controller-revision-hash', 'statefulset.kubernetes.io/pod-name', 'apps.kubernetes.io/pod-index') GROUP BY ALL)
 			JOIN t USING (node_name) WHERE pods = replicas GROUP BY 1)
-		SELECT node_name AS name, levels, place, namespace, workloads, replicas, labels FROM t LEFT JOIN l USING (node_name) ORDER BY place, 1`,
+		SELECT node_name AS name, levels, place, namespace, workloads, replicas, external, labels FROM t LEFT JOIN l USING (node_name) ORDER BY place, 1`,
 		terms.Node("", by), terms.Nameless(""), terms.AnyOutside, terms.NodeLevel("", by), terms.Place(""))
 	rows, _, err := Rows[Node](ctx, c, MaxFacts, sql)
 	out := make(map[string]Node, len(rows))

@@ -171,22 +171,31 @@ func CallsWhere(ctx context.Context, c *forensics.Case, limit int, where string,
 
 // callsAt reads calls by key, in the order of the keys.
 func callsAt(ctx context.Context, c *forensics.Case, keys []Key) ([]Call, error) {
+	by, err := CallsAt(ctx, c, keys)
+	out := make([]Call, 0, len(by))
+	for _, key := range keys {
+		if call, ok := by[key]; ok {
+			out = append(out, call)
+		}
+	}
+	return out, err
+}
+
+// CallsAt reads calls by key.
+func CallsAt(ctx context.Context, c *forensics.Case, keys []Key) (map[Key]Call, error) {
 	type row struct {
 		Call
 		Bundle int64 `json:"bundle"`
 		No     int64 `json:"call_no"`
 	}
-	var rows []row
+	out := make(map[Key]Call, len(keys))
 	err := ByRuns(c, keys, func(where string) error {
 		some, _, err := Rows[row](ctx, c, len(keys)*len(c.Bundles()), "SELECT "+terms.CallColumns()+", "+terms.BundleOf(c, "")+", call_no FROM calls k WHERE "+where)
-		rows = append(rows, some...)
+		for _, r := range some {
+			out[Key{r.Bundle, r.No}] = r.Call
+		}
 		return err
 	})
-	rows = Arrange(keys, rows, func(r row) Key { return Key{r.Bundle, r.No} })
-	out := make([]Call, len(rows))
-	for i, r := range rows {
-		out[i] = r.Call
-	}
 	return out, err
 }
 

@@ -39,11 +39,11 @@ type endpointRow struct {
 
 // byEndpoint lists the endpoints of the window's requests, those with the most calls first.
 func byEndpoint(w *ask.Window, ctx context.Context, c *forensics.Case, known map[string]ask.Node, limit int) ([]Endpoint, bool, error) {
-	sql := w.Ends(c, "service") + fmt.Sprintf(`, g AS (SELECT bn, far, protocol, coalesce(method, '') AS method, tpl, bool_or(`+terms.Asked+`) AS asked,
+	sql := w.Ends(c, "service") + fmt.Sprintf(`, g AS (SELECT bn, far, protocol, coalesce(method, '') AS method, CASE WHEN path IS NOT NULL AND endpoint IS DISTINCT FROM method THEN endpoint END AS own, bool_or(`+terms.Asked+`) AS asked,
 			count(*) AS calls, count(*) FILTER (failed) AS failed, quantile_disc(`+terms.Took+`, [0.5, 0.9, 0.99]) AS p, max(`+terms.Took+`) AS slowest, %s AS call_id
-			FROM (SELECT *, `+terms.PathTemplate+` AS tpl FROM x) WHERE %s GROUP BY ALL)
-		SELECT coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, calls, failed, p[1] / 1000.0 AS p50_ms, p[2] / 1000.0 AS p90_ms, p[3] / 1000.0 AS p99_ms,
-			slowest / 1000.0 AS max_ms, lower(hex(call_id)) AS call_id FROM g JOIN dname USING (bn) ORDER BY calls DESC, 1, 4, 5, 6`, terms.Slowest, terms.IsRequest)
+			FROM x WHERE %s GROUP BY ALL)
+		SELECT coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, CASE WHEN own IS NULL THEN '' WHEN method <> '' AND starts_with(own, method || ' ') THEN substr(own, length(method) + 1) ELSE own END AS tpl, calls, failed, p[1] / 1000.0 AS p50_ms, p[2] / 1000.0 AS p90_ms, p[3] / 1000.0 AS p99_ms,
+			slowest / 1000.0 AS max_ms, lower(hex(call_id)) AS call_id FROM g JOIN dname USING (bn) ORDER BY calls DESC, 1, 4, 5, 6`, terms.Slowest, terms.RequestIn(c))
 	rows, more, err := ask.Rows[endpointRow](ctx, c, limit, sql, w.Args...)
 	out := make([]Endpoint, len(rows))
 	for i, r := range rows {

@@ -68,9 +68,10 @@ type MapEdge struct {
 	enc     int64
 	shakes  int64
 	carried int64
-	back    int64 // of calls, those on connections that the callee opened
-	broken  int64 // handshakes that failed, and not because of the caller
-	blind   int64 // unanswered datagrams of which nobody knows how long the caller waited
+	back    int64     // of calls, those on connections that the callee opened
+	broken  int64     // handshakes that failed, and not because of the caller
+	blind   int64     // unanswered datagrams of which nobody knows how long the caller waited
+	keys    []ask.Key // of the examples of Protocols
 }
 
 // EdgeProtocol is one protocol of an edge.
@@ -185,53 +186,72 @@ type graph struct {
 	nodes map[string]*MapNode
 	edges []MapEdge
 	same  map[string][]string // other nodes with pods of a node
+	known map[string]ask.Node
 }
 
 // edgeRow is an edge as SQL returns it.
 type edgeRow struct {
-	Src       string         `json:"src"`
-	Dst       string         `json:"dst"`
-	Pa        string         `json:"pa"`
-	Pb        string         `json:"pb"`
-	Na        string         `json:"na"`
-	Nb        string         `json:"nb"`
-	Asked     bool           `json:"asked"`
-	Calls     int64          `json:"calls"`
-	Rows      int64          `json:"n"`
-	Failed    int64          `json:"failed"`
-	Faults    int64          `json:"faults"`
-	P50Ms     *float64       `json:"p50_ms"`
-	P99Ms     *float64       `json:"p99_ms"`
-	Sent      int64          `json:"sent"`
-	Received  int64          `json:"received"`
-	Conns     int64          `json:"conns"`
-	Blind     int64          `json:"blind"`
-	Opened    int64          `json:"opened"`
-	Shakes    int64          `json:"shakes"`
-	Back      int64          `json:"back"`
-	Shut      int64          `json:"shut"`
-	Broken    int64          `json:"broken"`
-	Protocols []EdgeProtocol `json:"protocols"`
+	Src       string        `json:"src"`
+	Dst       string        `json:"dst"`
+	Pa        string        `json:"pa"`
+	Pb        string        `json:"pb"`
+	Na        string        `json:"na"`
+	Nb        string        `json:"nb"`
+	Asked     bool          `json:"asked"`
+	Calls     int64         `json:"calls"`
+	Rows      int64         `json:"n"`
+	Failed    int64         `json:"failed"`
+	Faults    int64         `json:"faults"`
+	P50Ms     *float64      `json:"p50_ms"`
+	P99Ms     *float64      `json:"p99_ms"`
+	Sent      int64         `json:"sent"`
+	Received  int64         `json:"received"`
+	Conns     int64         `json:"conns"`
+	Blind     int64         `json:"blind"`
+	Opened    int64         `json:"opened"`
+	Shakes    int64         `json:"shakes"`
+	Back      int64         `json:"back"`
+	Shut      int64         `json:"shut"`
+	Broken    int64         `json:"broken"`
+	Protocols []protocolRow `json:"protocols"`
+}
+
+// protocolRow is an EdgeProtocol with the key of its example.
+type protocolRow struct {
+	EdgeProtocol
+	ask.Key
 }
 
 // readGraph reads the map of the window.
 func readGraph(w *ask.Window, ctx context.Context, c *forensics.Case, by string, narrowed bool, f *ask.Frame) (*graph, error) {
+	known, err := ask.Nodes(ctx, c, by)
+	if err != nil {
+		return nil, err
+	}
+	// Comparing texts of every call takes most of the time, so nothing is compared that is the same for all calls of the case.
+	host, back, first := "NULL::VARCHAR", "0", "0"
+	for _, n := range known {
+		if n.External {
+			host, back = "CASE WHEN "+terms.NamesServer+" THEN host END", terms.Back(c)
+		}
+	}
+	if c.Several() {
+		first = "arg_min(bundle, ts_ns)"
+	}
 	// Sum by address first, then join the names to the sums, because there are few addresses. The host
 	// of a DNS question is not a host that was called.
-	key := terms.Key(c, "")
-	sums := fmt.Sprintf(`SELECT %[1]ssrc_id, dst_id, protocol, CASE WHEN `+terms.NamesServer+` THEN host END AS host, NULL::VARCHAR AS proxied_to, `+terms.IsRequest+` AS request, count(*) AS n, count(*) FILTER (failed) AS failed, count(*) FILTER (%[2]s) AS faults, sum(request_bytes) AS sent, sum(response_bytes) AS received,
-			count(*) FILTER (`+terms.Sealed+`) AS opened, arg_min(call_id, ts_ns) AS call_id, min(ts_ns) AS ts_ns,
-			count(*) FILTER ((%[1]sflow_id, src_id) IN (SELECT (%[1]sflow_id, dst_id) FROM flows_raw WHERE (%[1]sdst_id) IN (SELECT (%[1]sendpoint_id) FROM endpoints_raw WHERE external))) AS back
-			FROM %[3]s WHERE %[4]s GROUP BY ALL`, key, terms.Fault, "calls", w.Where)
+	sums := fmt.Sprintf(`SELECT %[1]ssrc_id, dst_id, protocol, %[2]s AS host, NULL::VARCHAR AS proxied_to, %[3]s AS request, count(*) AS n, count(*) FILTER (failed) AS failed, count(*) FILTER (%[4]s) AS faults, sum(request_bytes) AS sent, sum(response_bytes) AS received,
+			count(*) FILTER (%[5]s) AS opened, arg_min(call_id, ts_ns) AS call_id, arg_min(call_no, ts_ns) AS call_no, min(ts_ns) AS ts_ns, %[6]s AS back
+			FROM calls WHERE %[7]s GROUP BY ALL`, terms.Key(c, ""), host, terms.RequestIn(c), terms.Fault, terms.SealedIn(c), back, w.Where)
 	sql := w.Ends(c, by) + fmt.Sprintf(`, y AS (%[3]s),
 		g AS (SELECT an, bn, far, protocol, request, bool_or(`+terms.Asked+`) AS asked, sum(n) AS n, sum(failed) AS failed, sum(faults) AS faults,
-			sum(sent) AS sent, sum(received) AS received, sum(opened) AS opened, sum(back) AS back, arg_min(call_id, ts_ns) AS call_id FROM y GROUP BY ALL),
+			sum(sent) AS sent, sum(received) AS received, sum(opened) AS opened, sum(back) AS back, arg_min(call_id, ts_ns) AS call_id, %[4]s AS bundle, arg_min(call_no, ts_ns) AS call_no FROM y GROUP BY ALL),
 		q AS (SELECT an, bn, far, quantile_disc(`+terms.Took+`, [0.5, 0.99]) FILTER (%[1]s) AS p, count(DISTINCT conn) AS conns, count(*) FILTER (%[1]s AND NOT `+terms.WaitSeen+`) AS blind FROM %[2]s GROUP BY ALL),
 		t AS (SELECT an, bn, far, bool_or(asked) AS asked, sum(n)::BIGINT AS n, coalesce(sum(n) FILTER (request), 0)::BIGINT AS calls, coalesce(sum(failed) FILTER (request), 0)::BIGINT AS failed, coalesce(sum(faults) FILTER (request), 0)::BIGINT AS faults, coalesce(sum(faults) FILTER (NOT request), 0)::BIGINT AS broken,
 			sum(sent)::BIGINT AS sent, sum(received)::BIGINT AS received, coalesce(sum(opened) FILTER (request), 0)::BIGINT AS opened, coalesce(sum(back) FILTER (request), 0)::BIGINT AS back, coalesce(sum(n) FILTER (`+terms.Shakes+`), 0)::BIGINT AS shakes,
-			list({'protocol': protocol, 'calls': n::BIGINT, 'failed': failed::BIGINT, 'call_id': lower(hex(call_id))} ORDER BY n DESC, protocol) AS protocols FROM g GROUP BY ALL)
+			list({'protocol': protocol, 'calls': n::BIGINT, 'failed': failed::BIGINT, 'call_id': lower(hex(call_id)), 'bundle': bundle, 'call_no': call_no} ORDER BY n DESC, protocol) AS protocols FROM g GROUP BY ALL)
 		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pa, pb, na, nb, asked, calls, n, failed, faults, p[1] / 1000.0 AS p50_ms, p[2] / 1000.0 AS p99_ms, sent, received, conns, blind, opened, shakes, back, broken, protocols
-		FROM t JOIN q USING (an, bn, far) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY calls DESC, n DESC, 1, 2`, terms.IsRequest, ask.Joined(c, "x"), terms.EndsOf(c, by, sums))
+		FROM t JOIN q USING (an, bn, far) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY calls DESC, n DESC, 1, 2`, terms.RequestIn(c), ask.Joined(c, "x"), terms.EndsOf(c, by, sums), first)
 	rows, more, err := ask.Rows[edgeRow](ctx, c, ask.MaxEdges, sql, w.Values(w.Args...)...)
 	if err != nil {
 		return nil, err
@@ -240,11 +260,7 @@ func readGraph(w *ask.Window, ctx context.Context, c *forensics.Case, by string,
 		f.Truncated = true
 		f.Note("the map contains only the %d edges with the most calls", ask.MaxEdges)
 	}
-	known, err := ask.Nodes(ctx, c, by)
-	if err != nil {
-		return nil, err
-	}
-	g := &graph{by: by, nodes: map[string]*MapNode{}, edges: []MapEdge{}}
+	g := &graph{by: by, nodes: map[string]*MapNode{}, edges: []MapEdge{}, known: known}
 	for i := range rows {
 		g.add(&rows[i], known)
 	}
@@ -312,18 +328,24 @@ func (g *graph) add(r *edgeRow, known map[string]ask.Node) {
 	a.CallsOut += r.Calls
 	b.CallsIn += r.Calls
 	b.FailedIn += r.Failed
+	protocols, keys := make([]EdgeProtocol, len(r.Protocols)), make([]ask.Key, len(r.Protocols))
+	for i, p := range r.Protocols {
+		protocols[i], keys[i] = p.EdgeProtocol, p.Key
+	}
 	g.edges = append(g.edges, MapEdge{Src: r.Src, Dst: r.Dst, Calls: r.Calls, Failed: r.Failed, Faults: r.Faults, P50Ms: r.P50Ms, P99Ms: r.P99Ms,
-		RequestKB: float64(r.Sent) / 1000, ResponseKB: float64(r.Received) / 1000, Connections: r.Conns, Protocols: r.Protocols,
-		CrossesSpace: r.Na != "" && r.Nb != "" && r.Na != r.Nb, pa: r.Pa, pb: r.Pb, nsA: r.Na, enc: r.Opened, shakes: r.Shakes, carried: r.Rows, back: r.Back, broken: r.Broken, blind: r.Blind})
+		RequestKB: float64(r.Sent) / 1000, ResponseKB: float64(r.Received) / 1000, Connections: r.Conns, Protocols: protocols,
+		CrossesSpace: r.Na != "" && r.Nb != "" && r.Na != r.Nb, pa: r.Pa, pb: r.Pb, nsA: r.Na, enc: r.Opened, shakes: r.Shakes, carried: r.Rows, back: r.Back, broken: r.Broken, blind: r.Blind, keys: keys})
 }
 
 // addSilent adds connections without calls. They make an edge even if it has no call.
 func (g *graph) addSilent(ctx context.Context, c *forensics.Case, w *ask.Window, known map[string]ask.Node) error {
-	conns, args := w.Connections(c, "connections", false)
-	src := fmt.Sprintf(`CASE WHEN %s THEN '%s' ELSE %s END`, terms.Nameless("src_"), terms.AnyOutside, terms.Node("src_", g.by))
-	rows, _, err := ask.Rows[edgeRow](ctx, c, ask.MaxEdges, fmt.Sprintf(`SELECT %s AS src, %s AS dst, min(%s) AS pa, min(%s) AS pb, min(src_namespace) AS na, min(dst_namespace) AS nb, count(*) AS conns,
-			count(*) FILTER (%[6]s) AS shut
-		FROM %[5]s WHERE calls = 0 GROUP BY 1, 2 ORDER BY conns DESC, 1, 2`, src, terms.Node("dst_", g.by), terms.Place("src_"), terms.Place("dst_"), conns, terms.Shut(c)), args...)
+	conns, args := w.Connections(c, "connections_raw", false)
+	key, node := terms.Key(c, ""), terms.Node("", g.by)
+	rows, _, err := ask.Rows[edgeRow](ctx, c, ask.MaxEdges, fmt.Sprintf(`WITH k AS (SELECT %[1]ssrc_id, dst_id, count(*) AS n, count(*) FILTER (%[2]s) AS shut FROM %[3]s WHERE calls = 0 GROUP BY ALL),
+		e AS (SELECT %[1]sendpoint_id, CASE WHEN %[4]s THEN '%[5]s' ELSE %[6]s END AS src, %[6]s AS dst, %[7]s AS place, namespace AS ns FROM endpoints_raw)
+		SELECT s.src, d.dst, min(s.place) AS pa, min(d.place) AS pb, min(s.ns) AS na, min(d.ns) AS nb, sum(n)::BIGINT AS conns, sum(shut)::BIGINT AS shut
+		FROM k LEFT JOIN e s ON s.endpoint_id = k.src_id%[8]s LEFT JOIN e d ON d.endpoint_id = k.dst_id%[9]s GROUP BY 1, 2 ORDER BY conns DESC, 1, 2`,
+		key, terms.Shut(c), conns, terms.Nameless(""), terms.AnyOutside, node, terms.Place(""), terms.SameBundle(c, "s", "k"), terms.SameBundle(c, "d", "k")), args...)
 	if err != nil {
 		return err
 	}
@@ -335,7 +357,6 @@ func (g *graph) addSilent(ctx context.Context, c *forensics.Case, w *ask.Window,
 		r := &rows[i]
 		k, ok := at[[2]string{r.Src, r.Dst}]
 		if !ok {
-			r.Protocols = []EdgeProtocol{}
 			n := r.Conns
 			r.Conns = 0
 			g.add(r, known)

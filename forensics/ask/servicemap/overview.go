@@ -100,10 +100,6 @@ func AskOverview(ctx context.Context, c *forensics.Case, in OverviewIn) (*Overvi
 	if err != nil {
 		return nil, err
 	}
-	known, err := ask.Nodes(ctx, c, "service")
-	if err != nil {
-		return nil, err
-	}
 	out.Requests = g.calls()
 	out.services(g, w)
 	if out.tried, err = withoutOpen(ctx, c, out.tried); err != nil {
@@ -116,7 +112,7 @@ func AskOverview(ctx context.Context, c *forensics.Case, in OverviewIn) (*Overvi
 		out.Calls += p.Calls
 		out.Failed += p.Failed
 	}
-	if out.Endpoints, _, err = byEndpoint(w, ctx, c, known, w.Limit); err != nil {
+	if out.Endpoints, _, err = byEndpoint(w, ctx, c, g.known, w.Limit); err != nil {
 		return nil, err
 	}
 	if err := out.read(ctx, c, w); err != nil {
@@ -201,11 +197,15 @@ func (o *Overview) read(ctx context.Context, c *forensics.Case, w *ask.Window) (
 	}
 	o.Truncated = o.Truncated || more
 	conns, args := w.Connections(c, "connections_raw", false)
-	if o.Unread, err = ask.Undissected(ctx, c, conns, args...); err != nil {
+	counts, err := ask.One[struct {
+		ConnCount
+		Unknown int64 `json:"unknown"` // with payload that no dissector reads
+	}](ctx, c, `SELECT count(*) AS total, count(encryption) AS encrypted, count(*) FILTER (coalesce(client_opened, 0) + coalesce(server_opened, 0) > 0) AS opened,
+		count(*) FILTER (calls = 0) AS without_calls, count(*) FILTER (calls = 0 AND `+terms.Shut(c)+`) AS not_accepted, count(*) FILTER (`+ask.UnknownPayload+`) AS unknown FROM `+conns, args...)
+	if o.Conns, o.Unread = counts.ConnCount, []ask.UndissectedUse{}; counts.Unknown == 0 || err != nil {
 		return err
 	}
-	o.Conns, err = ask.One[ConnCount](ctx, c, `SELECT count(*) AS total, count(encryption) AS encrypted, count(*) FILTER (coalesce(client_opened, 0) + coalesce(server_opened, 0) > 0) AS opened,
-		count(*) FILTER (calls = 0) AS without_calls, count(*) FILTER (calls = 0 AND `+terms.Shut(c)+`) AS not_accepted FROM `+conns, args...)
+	o.Unread, err = ask.Undissected(ctx, c, conns, args...)
 	return err
 }
 
@@ -215,33 +215,32 @@ func (g *graph) protocols(ctx context.Context, c *forensics.Case, w *ask.Window)
 	type use struct {
 		ProtocolUse
 		servers, clients map[string]bool
-		id               string
+		example          ask.Key
 		clean            bool
 	}
 	by, outside := map[string]*use{}, false
 	for i := range g.edges {
 		e := &g.edges[i]
 		outside = outside || e.Src == terms.AnyOutside
-		for _, p := range e.Protocols {
+		for i, p := range e.Protocols {
 			u := by[p.Protocol]
 			if u == nil {
-				u = &use{servers: map[string]bool{}, clients: map[string]bool{}, id: p.CallID, clean: p.Failed == 0}
+				u = &use{servers: map[string]bool{}, clients: map[string]bool{}, example: e.keys[i], clean: p.Failed == 0}
 				u.Protocol, u.KFL = p.Protocol, "protocol == "+terms.QuoteKFL(p.Protocol)
 				by[p.Protocol] = u
 			}
 			if !u.clean && p.Failed == 0 {
-				u.id, u.clean = p.CallID, true
+				u.example, u.clean = e.keys[i], true
 			}
 			u.Calls += p.Calls
 			u.Failed += p.Failed
 			u.servers[e.Dst], u.clients[e.Src] = true, true
 		}
 	}
-	var ids []string
+	var keys []ask.Key
 	for _, u := range by {
-		ids = append(ids, u.id)
+		keys = append(keys, u.example)
 	}
-	slices.Sort(ids)
 	if outside { // one node of the map, but many clients
 		nameless, _, err := ask.Rows[ProtocolUse](ctx, c, ask.MaxEdges, "SELECT protocol, count(DISTINCT src_ip) AS clients FROM calls WHERE "+w.Where+" AND "+terms.Nameless("src_")+" GROUP BY 1", w.Args...)
 		if err != nil {
@@ -253,10 +252,10 @@ func (g *graph) protocols(ctx context.Context, c *forensics.Case, w *ask.Window)
 			}
 		}
 	}
-	examples, err := ask.CallsOf(ctx, c, ids)
+	examples, err := ask.CallsAt(ctx, c, keys)
 	out := []ProtocolUse{}
 	for _, u := range by {
-		u.Servers, u.Clients, u.Example = int64(len(u.servers)), u.Clients+int64(len(u.clients)), examples[u.id]
+		u.Servers, u.Clients, u.Example = int64(len(u.servers)), u.Clients+int64(len(u.clients)), examples[u.example]
 		out = append(out, u.ProtocolUse)
 	}
 	slices.SortFunc(out, func(a, b ProtocolUse) int {

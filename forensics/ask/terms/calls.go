@@ -35,6 +35,49 @@ func messages(condition string) (all string) {
 	return all
 }
 
+// Holder is the property of a case that makes SQL shorter: which protocols it may have.
+type Holder interface {
+	MayHave(protocols ...string) bool
+}
+
+// RequestIn is IsRequest for the calls of a case, without comparisons with protocols that it has not.
+func RequestIn(c Holder) string {
+	cond := "(true"
+	if list := heldIn(c, func(t *table.Traits) bool { return t.Carrier }, table.Undissected...); list != "" {
+		cond += " AND protocol NOT IN (" + list + ")"
+	}
+	for _, p := range table.AllTraits() {
+		if p.Requests != "" && c.MayHave(p.Protocol) {
+			cond += fmt.Sprintf(" AND (protocol <> '%s' OR ends_with(method, '%s'))", p.Protocol, p.Requests)
+		}
+	}
+	return cond + ")"
+}
+
+// SealedIn is Sealed for the calls of a case; see RequestIn.
+func SealedIn(c Holder) string {
+	if list := heldIn(c, func(t *table.Traits) bool { return t.Encrypts }); list != "" {
+		return "(decrypted_by IS NOT NULL OR protocol IN (" + list + "))"
+	}
+	return "(decrypted_by IS NOT NULL)"
+}
+
+// heldIn is the SQL list of the protocols that a case may have, of those with a trait and others.
+func heldIn(c Holder, has func(*table.Traits) bool, others ...string) string {
+	var list []string
+	for _, p := range table.AllTraits() {
+		if has(&p.Traits) && c.MayHave(p.Protocol) {
+			list = append(list, "'"+p.Protocol+"'")
+		}
+	}
+	for _, name := range others {
+		if c.MayHave(name) {
+			list = append(list, "'"+name+"'")
+		}
+	}
+	return strings.Join(list, ", ")
+}
+
 // PathTemplate is the SQL for what an endpoint adds to its method: a path with a blank before it, or nothing. An endpoint that
 // does not begin with its method, such as "etcd range", is whole.
 const PathTemplate = `(CASE WHEN path IS NULL OR endpoint = method THEN '' WHEN starts_with(endpoint, method || ' ') THEN substr(endpoint, length(method) + 1) ELSE endpoint END)`

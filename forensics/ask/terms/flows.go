@@ -1,9 +1,16 @@
 package terms
 
+import "fmt"
+
 // Accepted is the SQL for a connection that its server accepted, or whose datagrams it answered. A TCP connection that
 // was captured from its middle was accepted before, even if only one direction was captured, but a Probe was not. An SCTP server answers an
 // INIT that it refuses with one packet (RFC 9260 section 8.4).
 const Accepted = `(CASE transport WHEN 'tcp' THEN coalesce(state NOT IN ('syn_sent', 'refused') AND NOT ` + Probe + `, true) WHEN 'sctp' THEN src_packets > 1 AND dst_packets > 1 ELSE dst_packets > 0 END)`
+
+// Back is the SQL that counts the calls of a group on connections that the callee opened, from outside.
+func Back(c Several) string {
+	return fmt.Sprintf("count(*) FILTER ((%[1]sflow_id, src_id) IN (SELECT (%[1]sflow_id, dst_id) FROM flows_raw WHERE (%[1]sdst_id) IN (SELECT (%[1]sendpoint_id) FROM endpoints_raw WHERE external)))", Key(c, ""))
+}
 
 // NotCompleted is the SQL condition for TCP flows of connections that were refused, not answered or reset.
 const NotCompleted = `state IN ('refused', 'syn_sent', 'reset')`

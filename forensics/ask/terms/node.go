@@ -52,7 +52,7 @@ const Instance = `(CASE WHEN pod IS NOT NULL THEN 'pod ' || coalesce(pod_uid, co
 // behind each service (the service's number bp, the number pod of one instance, and whether there
 // are several).
 func EndNames(c Several, by string) string {
-	return fmt.Sprintf(`e AS MATERIALIZED (SELECT %s endpoint_id, wide, near, place, ns, dense_rank() OVER (ORDER BY instance) AS pn, dense_rank() OVER (ORDER BY wide) AS dn, dense_rank() OVER (ORDER BY near) AS sn,
+	return fmt.Sprintf(`e AS MATERIALIZED (SELECT %s endpoint_id, wide, near, place, place = 'outside' AS out, ns, dense_rank() OVER (ORDER BY instance) AS pn, dense_rank() OVER (ORDER BY wide) AS dn, dense_rank() OVER (ORDER BY near) AS sn,
 			CASE WHEN kind = 'service' THEN [instance] END AS fronts, CASE WHEN pod IS NOT NULL THEN list_transform(services, s -> 'service ' || coalesce(namespace, '') || '/' || s) END AS behind
 			FROM (SELECT *, %s AS wide, CASE WHEN %s THEN '%s' ELSE %s END AS near, %s AS place, namespace AS ns, %s AS instance FROM endpoints)),
 		front AS (SELECT s.pn AS bp, b.pn AS pod, count(*) OVER (PARTITION BY s.pn) > 1 AS several FROM (SELECT DISTINCT pn, unnest(fronts) AS service FROM e) s JOIN (SELECT DISTINCT pn, unnest(behind) AS service FROM e) b USING (service)),
@@ -81,8 +81,8 @@ func EndsOf(c Several, by, calls string) string {
 	if by == "namespace" || by == "node" {
 		host = "false"
 	}
-	return fmt.Sprintf(`SELECT k.*, s.pn AS ap, d.pn AS bp, s.sn AS an, CASE WHEN d.place = 'outside' THEN 0 ELSE d.dn END AS bn,
-			CASE WHEN d.place <> 'outside' THEN '' WHEN %s THEN k.host ELSE d.wide END AS far FROM (%s) k %s %s`, host, calls, join("s", "src_id"), join("d", "dst_id"))
+	return fmt.Sprintf(`SELECT k.*, s.pn AS ap, d.pn AS bp, s.sn AS an, CASE WHEN d.out THEN 0 ELSE d.dn END AS bn,
+			CASE WHEN NOT d.out THEN '' WHEN %s THEN k.host ELSE d.wide END AS far FROM (%s) k %s %s`, host, calls, join("s", "src_id"), join("d", "dst_id"))
 }
 
 // The places of an end; see Place.
