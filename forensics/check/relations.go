@@ -24,7 +24,7 @@ func (q *scope) children(below string) string {
 		n AS (SELECT pk AS k, count(*) AS n, count(*) FILTER (grade = 2) AS unsure FROM (%[8]s) GROUP BY 1)
 		SELECT DISTINCT k, call_id, ts_ns, thing, coalesce(n, 0) AS n, coalesce(unsure, 0) AS unsure FROM hit LEFT JOIN n USING (k)`,
 		no, below, relation.Thing, terms.Serving, q.where, relation.Children(q.c, "ap IN (SELECT pod FROM hit) AND "+no+" IN (SELECT k FROM below)", ""),
-		relation.Parents(q.c, "bp IN (SELECT pod FROM hit UNION ALL SELECT f.bp FROM front f JOIN hit USING (pod))"), relation.Linked("c0"))
+		relation.Parents(q.c, "bp IN (SELECT pod FROM hit UNION ALL SELECT f.bp FROM front f JOIN hit USING (pod))", true), relation.Linked("c0"))
 }
 
 // perCall is one call with the number of its children.

@@ -53,8 +53,12 @@ func chain(w *ask.Window, ctx context.Context, c *forensics.Case, wide *ask.Wind
 	if err != nil {
 		return nil, err
 	}
+	messages, err := relation.MayHaveMessages(ctx, c)
+	if err != nil {
+		return nil, err
+	}
 	var b strings.Builder
-	b.WriteString(wide.Ends(c, "service") + relation.Parents(c, "true"))
+	b.WriteString(wide.Ends(c, "service") + relation.Parents(c, "true", messages))
 	fmt.Fprintf(&b, `, hit AS MATERIALIZED (SELECT %[1]s AS k FROM calls_raw WHERE call_id IN (SELECT call_id FROM calls WHERE %[2]s AND protocol IN %[3]s)),
 		%[4]s,
 		li AS MATERIALIZED (SELECT k, pk, grade, queue FROM (%[5]s)),
