@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"runtime"
 
-	"github.com/pcapsule/pcapsule/forensics/worker"
+	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/recorder"
 )
 
@@ -15,7 +15,7 @@ func questionChecks() []recorder.Check {
 	}
 	files := recorder.Check{Name: "questions: files", State: recorder.Partial, Detail: "no Landlock: only DuckDB itself keeps queries away from other files", Change: "use a kernel with Landlock (5.13 or newer) and boot with lsm=landlock,..."}
 	calls := recorder.Check{Name: "questions: system calls", State: recorder.Partial, Detail: "no seccomp: only DuckDB itself keeps queries away from the network", Change: "use a kernel with CONFIG_SECCOMP_FILTER on amd64 or arm64"}
-	landlock, seccomp := worker.Confinement()
+	landlock, seccomp := forensics.Confinement()
 	if landlock > 0 {
 		files = recorder.Check{Name: files.Name, State: recorder.Good, Detail: fmt.Sprintf("Landlock version %d", landlock)}
 	}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/cli/clitest"
 	"github.com/pcapsule/pcapsule/cli/scripttest"
+	"github.com/pcapsule/pcapsule/internal/duckdbtest"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 	"github.com/pcapsule/pcapsule/recorder/ring/ringtest"
 )
@@ -43,10 +44,15 @@ func TestScript(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	worker, err := duckdbtest.Program()
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("SAMPLES", samples)
+			e.Setenv(duckdbtest.Variable, worker)
 			e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
 			e.Setenv("TMPDIR", filepath.Join(e.WorkDir, ".tmp"))
 			return os.Mkdir(filepath.Join(e.WorkDir, "out"), 0o755)

@@ -6,8 +6,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	_ "github.com/duckdb/duckdb-go/v2"
-
 	"github.com/pcapsule/pcapsule/exporter/bundle/bundletest"
 	"github.com/pcapsule/pcapsule/samples/frames"
 )

@@ -17,6 +17,7 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/internal/duckdbtest"
 	"github.com/pcapsule/pcapsule/internal/quote"
 )
 
@@ -73,11 +74,7 @@ func near(name, typ string) string {
 func TestEveryColumnIsProven(t *testing.T) {
 	dir := forgeable(t)
 	x := madeAgain(t, dir)
-	db, err := sql.Open("duckdb", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
+	db := duckdbtest.Open(t)
 	f := &forger{t: t, dir: dir}
 	n := 0
 	common := map[string]bool{} // columns of all protocols, tried once
@@ -134,11 +131,7 @@ func TestEveryColumnIsProven(t *testing.T) {
 func TestForgedTablesAreNamed(t *testing.T) {
 	dir := forgeable(t)
 	x := madeAgain(t, dir)
-	db, err := sql.Open("duckdb", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
+	db := duckdbtest.Open(t)
 	const http = "data/tables/calls/protocol=http1/part-000.parquet"
 	const plain = `SELECT * EXCLUDE (file_row_number) FROM %s`
 	for _, tt := range []struct {
@@ -217,11 +210,7 @@ func TestForgedTablesAreNamed(t *testing.T) {
 func TestTheSameRowsInAnotherFileAreNamed(t *testing.T) {
 	dir := forgeable(t)
 	x := madeAgain(t, dir)
-	db, err := sql.Open("duckdb", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
+	db := duckdbtest.Open(t)
 	const http, redis = "data/tables/calls/protocol=http1/part-000.parquet", "data/tables/calls/protocol=redis/part-000.parquet"
 	again := func(options ...parquet.WriterOption) func(f *forger) {
 		return func(f *forger) { f.write(http, writtenAgain(t, f.read(http), options...)) }

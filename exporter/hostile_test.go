@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/internal/duckdbtest"
 	"github.com/pcapsule/pcapsule/samples/frames"
 )
 
@@ -110,11 +111,7 @@ func told(t *testing.T, db *sql.DB, list []seen, keys string) (calls, anomalies 
 // anomaly says what is in doubt.
 func TestForgedRecordsOfTLS(t *testing.T) {
 	const keys = "../samples/tls.keylog"
-	db, err := sql.Open("duckdb", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
+	db := duckdbtest.Open(t)
 	list := packetsOf(t, "../samples/tls.pcapng")
 	want, known := told(t, db, list, keys)
 	if len(want) == 0 {

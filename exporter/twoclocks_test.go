@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
+	"github.com/pcapsule/pcapsule/internal/duckdbtest"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
@@ -113,11 +114,7 @@ func measure(t *testing.T, inputs []string) map[string]measured {
 	if _, err := Run(context.Background(), inputs, path, Options{Release: "test", Repanic: true}); err != nil {
 		t.Fatal(err)
 	}
-	db, err := sql.Open("duckdb", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
+	db := duckdbtest.Open(t)
 	rows, err := db.Query("select hex(call_id), anomalies > 0, request_bytes > 0 and response_bytes > 0, " + strings.Join(durations, ", ") + " from read_parquet('" + filepath.Join(path, "data", "tables", "calls") + "/**/*.parquet', union_by_name=true, hive_partitioning=false)")
 	if err != nil {
 		t.Fatal(err)

@@ -19,7 +19,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics"
-	"github.com/pcapsule/pcapsule/forensics/worker"
+	"github.com/pcapsule/pcapsule/forensics/worker/workertest"
 )
 
 var ctx = context.Background()
@@ -32,7 +32,7 @@ var bundles struct {
 }
 
 func TestMain(m *testing.M) {
-	worker.Main()
+	workertest.Main()
 	dir, err := os.MkdirTemp("", "pcapsule-forensics-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -1,11 +1,12 @@
 package kfl
 
 import (
-	"database/sql"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/pcapsule/pcapsule/internal/duckdbtest"
 )
 
 // BenchmarkSQL queries a million calls with a hundred thousand distinct bodies of about 2 kB,
@@ -14,11 +15,7 @@ import (
 func BenchmarkSQL(b *testing.B) {
 	const calls, texts = 1_000_000, 100_000
 	dir := b.TempDir()
-	db, err := sql.Open("duckdb", "")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer db.Close()
+	db := duckdbtest.Open(b)
 	run := func(form string, args ...any) {
 		if _, err := db.Exec(fmt.Sprintf(form, args...)); err != nil {
 			b.Fatal(err)

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	_ "github.com/duckdb/duckdb-go/v2"
+	"github.com/pcapsule/pcapsule/internal/duckdbtest"
 )
 
 // testRow is a call in memory. A missing column is absent.
@@ -168,11 +168,7 @@ func duckOf(v any) string {
 // duck makes a database with the rows in table calls, numbered from 0 in column row_no.
 func duck(t testing.TB, rows []*testRow) *sql.DB {
 	t.Helper()
-	db, err := sql.Open("duckdb", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
+	db := duckdbtest.Open(t)
 	run := func(q string) {
 		if _, err := db.Exec(q); err != nil {
 			t.Fatalf("%v\nin %.2000s", err, q)

@@ -1,11 +1,12 @@
 package kfl
 
 import (
-	"database/sql"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/pcapsule/pcapsule/internal/duckdbtest"
 )
 
 func TestFormat(t *testing.T) {
@@ -134,11 +135,7 @@ func TestComplete(t *testing.T) {
 
 func TestColumnsOfABundle(t *testing.T) {
 	cols := map[string]string{"protocol": "VARCHAR", "kafka_client_id": "VARCHAR", "tls_version_name": "INTEGER", "zookeeper_path": "VARCHAR", "cites": "STRUCT(first BIGINT, last BIGINT)[]"}
-	db, err := sql.Open("duckdb", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
+	db := duckdbtest.Open(t)
 	if _, err := db.Exec(`CREATE VIEW calls AS SELECT 0 AS row_no, 'x' AS kafka_client_id, 772 AS tls_version_name, '/a' AS zookeeper_path, 'kafka' AS protocol`); err != nil {
 		t.Fatal(err)
 	}

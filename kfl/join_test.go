@@ -1,10 +1,11 @@
 package kfl
 
 import (
-	"database/sql"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/pcapsule/pcapsule/internal/duckdbtest"
 )
 
 // TestLookups tests fields in other tables: the flow of a call, its connection, and the
@@ -102,11 +103,7 @@ func TestSeveralBundles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	db, err := sql.Open("duckdb", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
+	db := duckdbtest.Open(t)
 	if _, err := db.Exec(`CREATE VIEW calls AS FROM (VALUES (0, 0, 7, 5, 'http1'), (1, 1, 7, 5, 'http1')) AS t(row_no, bundle, call_no, flow_id, protocol);
 		CREATE VIEW flows_raw AS SELECT 5 AS flow_id, 1 AS bundle, 4 AS retransmissions`); err != nil {
 		t.Fatal(err)

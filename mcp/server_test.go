@@ -19,7 +19,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/spans"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
 	"github.com/pcapsule/pcapsule/forensics/redact"
-	"github.com/pcapsule/pcapsule/forensics/worker"
+	"github.com/pcapsule/pcapsule/forensics/worker/workertest"
 	"github.com/pcapsule/pcapsule/mcp/tools"
 )
 
@@ -56,7 +56,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	worker.Main()
+	workertest.Main()
 	var err error
 	if kept, err = os.MkdirTemp("", "mcp"); err != nil {
 		panic(err)

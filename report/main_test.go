@@ -4,11 +4,11 @@ import (
 	"os"
 	"testing"
 
-	"github.com/pcapsule/pcapsule/forensics/worker"
+	"github.com/pcapsule/pcapsule/forensics/worker/workertest"
 )
 
-// TestMain makes the test its own database worker.
+// TestMain lets the tests open cases.
 func TestMain(m *testing.M) {
-	worker.Main()
+	workertest.Main()
 	os.Exit(m.Run())
 }

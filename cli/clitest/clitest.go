@@ -16,12 +16,12 @@ import (
 
 	"github.com/pcapsule/pcapsule/cli"
 	"github.com/pcapsule/pcapsule/cli/exit"
-	"github.com/pcapsule/pcapsule/forensics/worker"
+	"github.com/pcapsule/pcapsule/forensics/worker/workertest"
 )
 
-// Main runs tests whose binary is also the database worker, pcapsule and the other programs.
+// Main runs tests that open cases, and whose binary is also pcapsule and the other programs.
 func Main(m *testing.M, others map[string]func()) {
-	worker.Main()
+	workertest.Main()
 	programs := map[string]func(){
 		"pcapsule": func() { os.Exit(cli.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
 	}

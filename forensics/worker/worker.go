@@ -1,7 +1,7 @@
 // Package worker makes a program the database worker of its own cases.
 //
 // A case runs DuckDB in a separate process: the same program, started with a special argument. So a
-// program that opens cases must call Main first; a test calls it in TestMain. Without the call,
+// program that opens cases must call Main first; a test calls workertest.Main. Without the call,
 // opening a case is an error.
 package worker
 
@@ -19,7 +19,3 @@ func Main() {
 		os.Exit(engine.Main())
 	}
 }
-
-// Confinement returns the kernel features that can confine a worker: the version of Landlock (0
-// without it), and whether system calls can be filtered.
-func Confinement() (landlock int, seccomp bool) { return engine.Confinement() }

@@ -21,8 +21,7 @@ import (
 	"testing"
 
 	"github.com/pcapsule/pcapsule/internal/captures"
-
-	_ "github.com/duckdb/duckdb-go/v2"
+	"github.com/pcapsule/pcapsule/internal/duckdbtest"
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
@@ -78,14 +77,9 @@ func TestTruth(t *testing.T) {
 	next := make(chan int)
 	for range 2 {
 		wg.Add(1)
+		db := duckdbtest.Open(t)
 		go func() {
 			defer wg.Done()
-			db, err := sql.Open("duckdb", "")
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			defer db.Close()
 			if _, err := db.Exec("set threads = 1"); err != nil {
 				t.Error(err)
 			}

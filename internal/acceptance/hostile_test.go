@@ -13,9 +13,8 @@ import (
 	"testing"
 	"time"
 
-	_ "github.com/duckdb/duckdb-go/v2"
-
 	"github.com/pcapsule/pcapsule/cli"
+	"github.com/pcapsule/pcapsule/internal/duckdbtest"
 )
 
 // hostileTime is the time limit of a command with a hostile bundle, which mostly has 40 calls.
@@ -188,11 +187,7 @@ var mutations = []struct {
 // TestTimesThatNoCaptureHas asks about rows whose times DuckDB does not have: the error of a person's
 // SQL says which table has them and what to do, and so does that of every other command.
 func TestTimesThatNoCaptureHas(t *testing.T) {
-	db, err := sql.Open("duckdb", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
+	db := duckdbtest.Open(t)
 	h := &hostile{t, madeOf(t, filepath.Join("..", "..", "samples", "redis.pcap"), 0, 0), db}
 	h.replace("calls", "ts_ns", "CASE WHEN call_no = 1 THEN 9223372036854775807 ELSE ts_ns END")
 	const damage = "damaged bundle: data/tables"
@@ -313,11 +308,7 @@ func TestHostileBundles(t *testing.T) {
 	if err := os.WriteFile(rules, []byte("version: 1\nrules: [{name: x, calls: http, count: {min: 1}, latency: {p99: 1s}}]\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	db, err := sql.Open("duckdb", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
+	db := duckdbtest.Open(t)
 	var id string
 	if err := db.QueryRow("SELECT lower(hex(call_id)) FROM read_parquet('" + from + "/data/tables/calls/protocol=http1/*.parquet') LIMIT 1").Scan(&id); err != nil {
 		t.Fatal(err)

@@ -2,7 +2,6 @@ package acceptance
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/pcapsule/pcapsule/internal/captures"
+	"github.com/pcapsule/pcapsule/internal/duckdbtest"
 
 	"github.com/pcapsule/pcapsule/exporter"
 )
@@ -27,11 +27,7 @@ var knownJA4 = map[[2]string]string{
 func TestJA4OfQUIC(t *testing.T) {
 	dir := captures.Dir(t)
 	fingerprint := regexp.MustCompile(`"(q13[di][0-9a-z]+_[0-9a-f]{12}_[0-9a-f]{12})"`)
-	db, err := sql.Open("duckdb", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
+	db := duckdbtest.Open(t)
 	checked := 0
 	for _, peer := range []string{"ja4/*.wireshark.json", "suricata/*.json"} {
 		expected, err := filepath.Glob(filepath.Join(dir, "expected", peer))
@@ -85,11 +81,7 @@ func TestJA4(t *testing.T) {
 	if err != nil || len(expected) == 0 {
 		t.Fatal(len(expected), err)
 	}
-	db, err := sql.Open("duckdb", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
+	db := duckdbtest.Open(t)
 	for _, path := range expected {
 		base := strings.TrimSuffix(filepath.Base(path), ".python.json")
 		found, _ := filepath.Glob(filepath.Join(dir, "*", base))

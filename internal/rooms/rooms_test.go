@@ -3,6 +3,7 @@ package rooms
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"os/exec"
 	"slices"
@@ -59,6 +60,9 @@ func within(name string, rooms ...string) bool {
 
 // forTests reports whether a package serves tests, which may make bundles of anything.
 func forTests(name string) bool { return strings.HasSuffix(name, "test") }
+
+// testProgram is the program with DuckDB that tests start.
+const testProgram = "internal/duckdbtest/program"
 
 // TestImportsPointToTheWire checks that each package imports only packages closer to the wire.
 func TestImportsPointToTheWire(t *testing.T) {
@@ -141,7 +145,7 @@ func TestImportsPointToTheWire(t *testing.T) {
 	}
 	for name, p := range packages(t) {
 		for _, imp := range p.Imports {
-			if forTests(imp) && !forTests(name) && !within(name, "scripts/") {
+			if forTests(imp) && !forTests(name) && !within(name, "scripts/", "internal/testgate") {
 				t.Errorf("%s imports %s, which is for tests", name, imp)
 			}
 		}
@@ -159,12 +163,33 @@ func TestImportsPointToTheWire(t *testing.T) {
 	}
 }
 
+// TestFewProgramsLinkDuckDB checks that tests, but for those of the package that has DuckDB, do not link it: of each such
+// program the linker writes 100 MB.
+func TestFewProgramsLinkDuckDB(t *testing.T) {
+	sources.Look(t, "../..")
+	out, err := exec.Command("go", "list", "-test", "-f", `{{.ImportPath}} {{join .Deps " "}}`, module+"...").Output()
+	if err != nil {
+		t.Fatalf("listing tests: %v", err)
+	}
+	found := map[string]bool{}
+	for line := range strings.Lines(string(out)) {
+		name, deps, _ := strings.Cut(strings.TrimPrefix(line, module), " ")
+		if (strings.HasSuffix(name, ".test") || within(name, "cmd/", testProgram)) && strings.Contains(deps, "github.com/duckdb/") {
+			found[name] = true
+		}
+	}
+	want := []string{"cmd/pcapsule", "forensics/internal/engine.test", testProgram}
+	if got := slices.Sorted(maps.Keys(found)); !slices.Equal(got, want) {
+		t.Errorf("DuckDB is in %q, want only %q: open cases with workertest and read bundles with duckdbtest", got, want)
+	}
+}
+
 // TestHeavyLibrariesStayInTheirRoom checks that only one package imports DuckDB, and that programs for
 // laptops have no Kubernetes libraries.
 func TestHeavyLibrariesStayInTheirRoom(t *testing.T) {
 	for name, p := range packages(t) {
 		for _, imp := range p.Imports {
-			if strings.HasPrefix(imp, "github.com/duckdb/") && name != "forensics/internal/engine" {
+			if strings.HasPrefix(imp, "github.com/duckdb/") && name != "forensics/internal/engine" && name != testProgram {
 				t.Errorf("%s imports %s; only forensics/internal/engine may", name, imp)
 			}
 		}

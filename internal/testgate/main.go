@@ -24,6 +24,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/pcapsule/pcapsule/internal/duckdbtest"
 )
 
 type event struct {
@@ -64,6 +66,10 @@ func main() {
 			}
 			return bytes.NewReader(out), err
 		}
+	}
+	if _, err := duckdbtest.Prepare(); err != nil { // once for all tests, which find it in the environment
+		fmt.Println("testgate:", err)
+		os.Exit(1)
 	}
 	if err := g.start(command, *keep); err != nil {
 		fmt.Println("testgate:", err)

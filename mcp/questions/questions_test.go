@@ -20,7 +20,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	findings "github.com/pcapsule/pcapsule/forensics/finding/all"
 	"github.com/pcapsule/pcapsule/forensics/redact"
-	"github.com/pcapsule/pcapsule/forensics/worker"
+	"github.com/pcapsule/pcapsule/forensics/worker/workertest"
 	"github.com/pcapsule/pcapsule/mcp"
 )
 
@@ -83,7 +83,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	worker.Main()
+	workertest.Main()
 	var err error
 	if kept, err = os.MkdirTemp("", "questions"); err != nil {
 		panic(err)

@@ -14,13 +14,13 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/forensics"
-	"github.com/pcapsule/pcapsule/forensics/worker"
+	"github.com/pcapsule/pcapsule/forensics/worker/workertest"
 	"github.com/pcapsule/pcapsule/report/value"
 )
 
-// TestMain makes the test its own database worker.
+// TestMain lets the tests open cases.
 func TestMain(m *testing.M) {
-	worker.Main()
+	workertest.Main()
 	os.Exit(m.Run())
 }
 

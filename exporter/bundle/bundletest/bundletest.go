@@ -7,16 +7,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/pcapsule/pcapsule/internal/duckdbtest"
 )
 
 // Ask runs SQL queries on the views of a bundle. Each returns one text.
 func Ask(t *testing.T, path string, queries ...string) (out []string) {
 	t.Helper()
-	db, err := sql.Open("duckdb", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
+	db := duckdbtest.Open(t)
 	views, err := os.ReadFile(filepath.Join(path, "data", "open.sql"))
 	if err != nil {
 		t.Fatal(err)

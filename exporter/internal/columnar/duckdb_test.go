@@ -9,18 +9,14 @@ import (
 	"strings"
 	"testing"
 
-	_ "github.com/duckdb/duckdb-go/v2"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/pcapsule/pcapsule/internal/duckdbtest"
 )
 
 func duck(t *testing.T) *sql.DB {
 	t.Helper()
-	db, err := sql.Open("duckdb", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	return db
+	return duckdbtest.Open(t)
 }
 
 func TestDuckDBReadsBackTheRows(t *testing.T) {

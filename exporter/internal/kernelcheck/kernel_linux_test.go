@@ -13,9 +13,8 @@ import (
 	"strings"
 	"testing"
 
-	_ "github.com/duckdb/duckdb-go/v2"
-
 	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/internal/duckdbtest"
 )
 
 // want is the expected result of a case.
@@ -271,9 +270,7 @@ func readRows(t *testing.T, file string, results []outcome) {
 	out := filepath.Join(t.TempDir(), "x.pcapsule")
 	_, err := exporter.Run(context.Background(), []string{file}, out, exporter.Options{Release: "test", Repanic: true})
 	must(t, "making a bundle", err)
-	db, err := sql.Open("duckdb", "")
-	must(t, "opening DuckDB", err)
-	defer db.Close()
+	db := duckdbtest.Open(t)
 	for _, name := range []string{"calls", "flows", "bodies", "anomalies"} {
 		_, err := db.Exec(fmt.Sprintf("create view %s as from read_parquet('%s/data/tables/%s/**/*.parquet', union_by_name=true, hive_partitioning=false)", name, out, name))
 		must(t, "reading table "+name, err)

@@ -17,7 +17,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
-	"github.com/pcapsule/pcapsule/forensics/worker"
+	"github.com/pcapsule/pcapsule/forensics/worker/workertest"
 	"github.com/pcapsule/pcapsule/internal/captures"
 	"github.com/pcapsule/pcapsule/samples/traffic"
 )
@@ -35,7 +35,7 @@ var shared struct {
 
 // Main is TestMain of a package that opens cases.
 func Main(m *testing.M) {
-	worker.Main()
+	workertest.Main()
 	dir, err := os.MkdirTemp("", "pcapsule-ask-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -1,22 +1,16 @@
 package openapi
 
 import (
-	"database/sql"
 	"testing"
 
-	_ "github.com/duckdb/duckdb-go/v2"
-
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/internal/duckdbtest"
 )
 
 // TestTemplate compares the SQL with table.Template for endpoints that are the request and for
 // endpoints that the content names.
 func TestTemplate(t *testing.T) {
-	db, err := sql.Open("duckdb", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
+	db := duckdbtest.Open(t)
 	for _, path := range []string{"", "/", "/orders", "/orders/17", "/orders/17/items/3", "/v1/users", "/V2", "/u7/x", "/ab7", "/abc7", "/item-9", "/item_9", "/sku12345x",
 		"/0123456789abcdef", "/deadbeef", "/abcdef-abcdef-ab", "//1//", "1", "/users/a@b.c", "/é1", "/a b/17", "*"} {
 		want := table.Template(path)

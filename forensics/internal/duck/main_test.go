@@ -2,14 +2,11 @@ package duck
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"os"
 	"testing"
 
-	_ "github.com/duckdb/duckdb-go/v2"
-
-	"github.com/pcapsule/pcapsule/forensics/worker"
+	"github.com/pcapsule/pcapsule/internal/duckdbtest"
 	"github.com/pcapsule/pcapsule/internal/quote"
 )
 
@@ -18,7 +15,8 @@ import (
 const openAndHang = "open-and-hang"
 
 func TestMain(m *testing.M) {
-	worker.Main()
+	_, _ = duckdbtest.Prepare() // opening a database repeats the error
+	SetProgram(duckdbtest.Program)
 	if len(os.Args) > 1 && os.Args[1] == openAndHang {
 		hang()
 	}
@@ -38,11 +36,7 @@ func hang() {
 // writeParquet writes a query's rows, which no worker may.
 func writeParquet(t testing.TB, query, file string) {
 	t.Helper()
-	db, err := sql.Open("duckdb", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
+	db := duckdbtest.Open(t)
 	if _, err := db.Exec("COPY (" + query + ") TO " + quote.SQL(file) + " (FORMAT parquet)"); err != nil {
 		t.Fatal(err)
 	}

@@ -100,10 +100,17 @@ func launch(o *Options) (*process, error) {
 	return w, nil
 }
 
+// findProgram returns the path of a worker's program.
+var findProgram = program
+
+// SetProgram has workers be processes of another program than this one. Tests call it in TestMain, so that not each
+// of them links DuckDB; package workertest does.
+func SetProgram(find func() (string, error)) { findProgram = find }
+
 // run starts the process. The thread that starts it also waits for it, because Linux ends the child
 // when its parent thread ends.
 func (w *process) run(o *Options) (err error) {
-	path, err := program()
+	path, err := findProgram()
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 
+	"github.com/pcapsule/pcapsule/forensics/internal/confine"
 	"github.com/pcapsule/pcapsule/forensics/internal/wire"
 )
 
@@ -20,7 +21,7 @@ func Main() int {
 		temp := ""
 		err = Serve(os.Stdin, out, func(o *wire.Settings) error {
 			temp = o.Temp
-			return confine(o)
+			return confine.Worker(o)
 		})
 		clean(temp)
 	}

@@ -1,14 +1,12 @@
 package foreign_test
 
 import (
-	"database/sql"
 	"errors"
 	"slices"
 	"strings"
 	"testing"
 
-	_ "github.com/duckdb/duckdb-go/v2"
-
+	"github.com/pcapsule/pcapsule/internal/duckdbtest"
 	"github.com/pcapsule/pcapsule/kfl"
 	"github.com/pcapsule/pcapsule/kfl/internal/foreign"
 	"github.com/pcapsule/pcapsule/kfl/internal/parse"
@@ -176,11 +174,7 @@ func TestWiresharkHints(t *testing.T) {
 
 // TestPacketHints runs the SQL of the hints for fields that only packets have.
 func TestPacketHints(t *testing.T) {
-	db, err := sql.Open("duckdb", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
+	db := duckdbtest.Open(t)
 	const packets = "CREATE TABLE packets AS SELECT i AS packet_no, i + 1 AS frame, 100 * i AS len, 96 AS caplen, 34 * i AS payload, " +
 		"CASE WHEN i = 0 THEN 2 ELSE 16 END AS flags, CASE WHEN i < 3 THEN 0 END AS flow_id FROM range(4) t(i)"
 	if _, err := db.Exec(packets); err != nil {

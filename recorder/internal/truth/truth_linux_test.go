@@ -2,7 +2,6 @@ package truth
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,9 +16,8 @@ import (
 	"text/tabwriter"
 	"time"
 
-	_ "github.com/duckdb/duckdb-go/v2"
-
 	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/internal/duckdbtest"
 	"github.com/pcapsule/pcapsule/recorder"
 )
 
@@ -213,11 +211,7 @@ func calls(t *testing.T, capture, keys string) (list []call) {
 	if _, err := exporter.Run(context.Background(), []string{capture}, path, options); err != nil {
 		t.Fatal(err)
 	}
-	db, err := sql.Open("duckdb", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
+	db := duckdbtest.Open(t)
 	views, err := os.ReadFile(filepath.Join(path, "data", "open.sql"))
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,6 @@
 //go:build linux && !amd64
 
-package engine
+package confine
 
 // alsoReaching are older forms that some architectures have.
 var alsoReaching []uint32

@@ -1,4 +1,6 @@
-package engine
+// Package confine drops the rights of a database worker. It does not need the database, so that a program can
+// report what confines its workers without linking it.
+package confine
 
 import (
 	"fmt"
@@ -16,22 +18,9 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/internal/wire"
 )
 
-// answers returns the file for frames. It redirects standard output to standard error, because a
-// line that the C library prints must not look like a frame.
-func answers() (*os.File, error) {
-	fd, err := unix.FcntlInt(1, unix.F_DUPFD_CLOEXEC, 3)
-	if err != nil {
-		return nil, fmt.Errorf("keeping standard output: %w", err)
-	}
-	if err := unix.Dup3(2, 1, 0); err != nil {
-		return nil, fmt.Errorf("moving standard output: %w", err)
-	}
-	return os.NewFile(uintptr(fd), "answers"), nil
-}
-
-// confine permanently drops all rights that a query does not need. Features that the kernel lacks
-// are skipped, see Confinement; a feature that fails is an error.
-func confine(o *wire.Settings) error {
+// Worker permanently drops all rights of this process that a query does not need. Features that the kernel
+// lacks are skipped, see Features; a feature that fails is an error.
+func Worker(o *wire.Settings) error {
 	// The program ends its worker; Ctrl-C is meant for the program.
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	limits := map[int]uint64{unix.RLIMIT_CORE: 0} // a core file would hold captured text
@@ -107,8 +96,9 @@ func confineCalls() error {
 	return setFilter(filter)
 }
 
-// Confinement returns the kernel features that can confine a worker.
-func Confinement() (landlockVersion int, seccomp bool) {
+// Features returns the kernel features that can confine a worker: the version of Landlock (0 without it), and
+// whether system calls can be filtered.
+func Features() (landlockVersion int, seccomp bool) {
 	version, err := ll.LandlockGetABIVersion()
 	if err != nil {
 		version = 0

@@ -1,4 +1,4 @@
-package engine
+package confine
 
 import (
 	"encoding/json"
@@ -141,7 +141,7 @@ func tried() int {
 		fmt.Println(err)
 		return 1
 	}
-	if err := confine(&p.Settings); err != nil {
+	if err := Worker(&p.Settings); err != nil {
 		fmt.Println("confine:", err)
 		return 1
 	}
@@ -161,7 +161,7 @@ func tried() int {
 
 // TestAConfinedProcess fails if Landlock, the system call filter or the limits are not effective.
 func TestAConfinedProcess(t *testing.T) {
-	version, seccomp := Confinement()
+	version, seccomp := Features()
 	if version == 0 || !seccomp {
 		t.Skip("needs Landlock and seccomp")
 	}

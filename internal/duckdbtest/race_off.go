@@ -1,0 +1,10 @@
+//go:build !race
+
+package duckdbtest
+
+// Variable is the environment variable with the path of the program. Nothing but tests reads it.
+const Variable = "PCAPSULE_TEST_DUCKDB"
+
+const name = "duckdb"
+
+func flags() []string { return nil }
