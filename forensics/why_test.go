@@ -1,6 +1,8 @@
 package forensics_test
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -63,6 +65,21 @@ func TestAProtocolOfAnotherRelease(t *testing.T) {
 	rewrite(t, dir, "calls/protocol=icmp", func(from string) string {
 		return "SELECT * REPLACE ('echoq' AS protocol) FROM " + from
 	})
+	parts := filepath.Join(dir, "data", "tables", "calls")
+	if err := os.Rename(filepath.Join(parts, "protocol=icmp"), filepath.Join(parts, "protocol=echoq")); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"data/bundle.json", "manifest-sha256.txt"} {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = []byte(strings.NewReplacer("protocol=icmp", "protocol=echoq", `"protocol": "icmp"`, `"protocol": "echoq"`).Replace(string(text)))
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	ask := forensics.Query{KFL: `protocol == "echoq"`}
 	if r := query(t, open(t, dir), ask); len(r.Rows) == 0 || len(r.Notes) > 0 {
 		t.Errorf("%d calls with notes %q, want some without a note", len(r.Rows), r.Notes)
