@@ -54,6 +54,8 @@ type Options struct {
 	Policy *redact.Policy // with MaskSecrets: what is masked; nil means redact.Default
 
 	Macros map[string]string // names for KFL filters in every query
+
+	Watch func(sql string) // called with the SQL of every query that is run; safe for concurrent use
 }
 
 // Case is one or more opened bundles. It is safe for concurrent use.

@@ -180,6 +180,9 @@ func (c *Case) joinEnd(schema, alias, id string) string {
 
 // run runs SQL with only the columns that a plan needs.
 func (c *Case) run(ctx context.Context, p *plan, sql string, args []any) (rows *duck.Rows, err error) {
+	if c.options.Watch != nil {
+		c.options.Watch(sql)
+	}
 	err = c.short(ctx, p, sql, args, func(db *duck.DB, sql string, args []any) error {
 		rows, err = db.Query(ctx, sql, args...)
 		return err

@@ -53,8 +53,8 @@ type Analyzer struct {
 	Title string
 	Kinds []string // all values of Finding.Kind; nil if its findings have none
 	Doc   string   // what it reports, and what not
-	Basis Basis    // what it examines; the zero value means that there is always something
-	Find  func(ctx context.Context, l *Look) error
+	Basis Basis    // what it examines
+	Steps []Step   // its searches, which report in this order
 
 	// Controls returns the ids of the controls that a finding contradicts, such as pci/4.2.1. The
 	// data of package control decides it; nil means none.
@@ -71,13 +71,16 @@ type Look struct {
 	Allow    Allow
 
 	all   bool // keep every call of a finding
-	kfl   string
-	name  string
-	of    Analyzer
-	found []Finding
-	notes []string
-	more  bool
-	cut   bool // it ran out of time or memory
+	there survey
+
+	thorough bool // steps run whatever holds
+	kfl      string
+	name     string
+	of       Analyzer
+	found    []Finding
+	notes    []string
+	more     bool
+	cut      bool // it ran out of time or memory
 }
 
 // Finding is one claim.
@@ -125,6 +128,9 @@ func (l *Look) Unmasked() (end func()) {
 	l.Case = masked.Unmasked()
 	return func() { l.Case, l.Where = masked, where }
 }
+
+// Has reports whether a need of the analyzer holds, or may hold.
+func (l *Look) Has(n Need) bool { return l.thorough || l.there.has(n) }
 
 // Rows runs SQL that returns Rows. A host that only a proxy knows is outside if its name or address is.
 func (l *Look) Rows(ctx context.Context, sql string, args ...any) ([]Row, error) {

@@ -86,7 +86,8 @@ func (b *kflFindings) find(ctx context.Context, kind string) ([]Finding, error) 
 	}
 	first, last, _ := b.c.Window()
 	l := &Look{Case: b.c, From: first, To: last, Calls: "calls_raw", Where: "true", name: kind, of: b.analyzers[i], all: true}
-	if err := b.analyzers[i].Find(ctx, l); err != nil {
+	l.there = surveyOf(ctx, *l, b.analyzers[i:i+1])
+	if err := l.steps(ctx); err != nil {
 		return nil, fmt.Errorf("running analyzer %s: %w", kind, err)
 	}
 	if l.more {

@@ -23,6 +23,8 @@ type In struct {
 
 	Whole bool `json:"-"` // an analyzer that does not finish is an error, not a note
 	Every bool `json:"-"` // findings have all their calls, not only the first ones
+
+	Thorough bool `json:"-"` // every step of the analyzers runs, whether or not its needs hold
 }
 
 // Out is the answer of list_findings.
@@ -75,9 +77,17 @@ func Run(ctx context.Context, c *forensics.Case, analyzers []Analyzer, in In) (*
 		where, args = where+" AND ("+cond+")", append(args, more...)
 	}
 	var looks []*Look
+	var wanted []Analyzer
 	for _, a := range analyzers {
 		if len(in.Names) == 0 || slices.Contains(in.Names, a.Name) {
-			looks = append(looks, &Look{Case: c, From: asked.From, To: asked.To, Calls: calls, Where: where, Args: args, Allow: allow, kfl: in.KFL, name: a.Name, of: a, all: in.Every})
+			looks = append(looks, &Look{Case: c, From: asked.From, To: asked.To, Calls: calls, Where: where, Args: args, Allow: allow, kfl: in.KFL, name: a.Name, of: a, all: in.Every, thorough: in.Thorough})
+			wanted = append(wanted, a)
+		}
+	}
+	if len(looks) > 0 {
+		there := surveyOf(ctx, *looks[0], wanted)
+		for _, l := range looks {
+			l.there = there
 		}
 	}
 	if err := findAll(ctx, looks, in.Whole); err != nil {
@@ -87,7 +97,7 @@ func Run(ctx context.Context, c *forensics.Case, analyzers []Analyzer, in In) (*
 	if out.Frame, err = asked.Frame(ctx, c); err != nil {
 		return nil, err
 	}
-	out.gather(ctx, looks, func(f Finding) bool {
+	out.gather(looks, func(f Finding) bool {
 		return Rank(f.Severity) <= worst && (in.Service == "" || concerns(f, in.Service))
 	})
 	slices.SortStableFunc(out.Findings, func(a, b Finding) int {
@@ -102,12 +112,12 @@ func Run(ctx context.Context, c *forensics.Case, analyzers []Analyzer, in In) (*
 }
 
 // gather adds what the analyzers found and what they had nothing to examine of.
-func (o *Out) gather(ctx context.Context, looks []*Look, keep func(Finding) bool) {
-	there, lacks := map[string]bool{}, []string(nil)
+func (o *Out) gather(looks []*Look, keep func(Finding) bool) {
+	var lacks []string
 	for _, l := range looks {
 		kept := slices.DeleteFunc(l.found, func(f Finding) bool { return !keep(f) })
 		s := Summary{Finding: l.name, Title: l.of.Title, Found: len(kept), Cut: l.cut}
-		if len(kept) == 0 && !l.examined(ctx, there) {
+		if len(kept) == 0 && !l.there.any(l.of.Basis.Is) {
 			s.Lacks = l.of.Basis.What
 			lacks = append(lacks, s.Lacks)
 		}

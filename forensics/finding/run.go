@@ -70,11 +70,26 @@ func (l *Look) find(ctx context.Context, whole bool) error {
 		own, cancel = context.WithTimeout(ctx, time.Until(end)/2)
 		defer cancel()
 	}
-	err := l.of.Find(own, l)
+	err := l.steps(own)
 	if late := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, forensics.ErrDeadline); late && own.Err() != nil && ctx.Err() == nil {
 		l.cut = true
 		l.Note("this analyzer ran out of time, so findings may be missing and counts may be too low: run it alone, or narrow the time or the filter")
 		return nil
 	}
 	return err
+}
+
+// steps runs the steps whose needs hold.
+func (l *Look) steps(ctx context.Context) error {
+	for _, s := range l.of.Steps {
+		switch {
+		case l.thorough || l.there.any(s.Needs):
+			if err := s.Find(ctx, l); err != nil {
+				return err
+			}
+		case s.Else != "":
+			l.Note("%s", s.Else)
+		}
+	}
+	return nil
 }

@@ -16,7 +16,7 @@ import (
 func looksOf(does ...func(ctx context.Context, l *Look) error) (list []*Look) {
 	for i, do := range does {
 		name := fmt.Sprintf("a%d", i)
-		list = append(list, &Look{name: name, of: Analyzer{Name: name, Find: do}})
+		list = append(list, &Look{name: name, of: Analyzer{Name: name, Steps: []Step{{Find: do}}}})
 	}
 	return list
 }

@@ -1,7 +1,6 @@
 package finding
 
 import (
-	"context"
 	"fmt"
 	"strings"
 
@@ -23,25 +22,30 @@ func (l *Look) Sent() string { return l.Bundle("src_id, dst_id, proxied_to") }
 // Key is the SQL for the columns by which calls are grouped before Named: their ends, and what the server, a proxy, passes
 // them to. A call that asks for a host is about the proxy itself, and so is one that meets a condition of own.
 func (l *Look) Key(own ...string) string {
+	if !l.Has(Proxied) {
+		return l.Bundle("src_id, dst_id, NULL AS proxied_to")
+	}
 	return l.Bundle("src_id, dst_id, CASE WHEN NOT coalesce(" + strings.Join(append(own, terms.AsksProxy), " OR ") + ", false) THEN proxied_to END AS proxied_to")
 }
 
 // ProxyLogin is the SQL condition for calls whose auth_kind is that of credentials for a proxy, those in Proxy-Authorization
 // (RFC 9110 section 11.7.2), and for those that a proxy refused for lack of them (section 15.5.8). Headers are read only if
 // a call through a proxy has credentials.
-func (l *Look) ProxyLogin(ctx context.Context) (string, error) {
-	with := "proxied_to IS NOT NULL AND auth_kind IS NOT NULL AND " + Web
-	rows, err := l.Rows(ctx, "SELECT count(*) AS count FROM "+l.Calls+" WHERE "+l.Where+" AND "+with, l.Args...)
-	if err != nil || rows[0].Count == 0 {
-		return "status_code = 407", err
+func (l *Look) ProxyLogin() string {
+	if !l.Has(proxyLogin) {
+		return "status_code = 407"
 	}
 	const names = "list_transform(headers, x -> lower(x.name))"
-	return "(status_code = 407 OR " + with + " AND list_contains(" + names + ", 'proxy-authorization') AND NOT list_contains(" + names + ", 'authorization'))", nil
+	return "(status_code = 407 OR " + proxying + " AND auth_kind IS NOT NULL AND " + Web + " AND list_contains(" + names + ", 'proxy-authorization') AND NOT list_contains(" + names + ", 'authorization'))"
 }
 
 // Names is SQL for the tables that Named reads.
 func (l *Look) Names() string {
-	return "e AS MATERIALIZED (" + l.Ends() + "), asked AS MATERIALIZED (" + terms.AskedHosts + ")"
+	names := "e AS MATERIALIZED (" + l.Ends() + ")"
+	if l.Has(Proxied) {
+		names += ", asked AS MATERIALIZED (" + terms.AskedHosts + ")"
+	}
+	return names
 }
 
 // Named is SQL for the rows of a table with the columns of Key, and with
@@ -50,20 +54,27 @@ func (l *Look) Names() string {
 //   - proxy, null if there is none; target, what it is asked for; target_namespace; beyond, whether that is not known to be inside
 //   - dst_outside, dst_dns_name and dst_hostname of the server or proxy.
 func (l *Look) Named(table string) string {
-	return behind(`SELECT s."as" AS src, s.who AS client, d.who AS server, s.namespace AS src_namespace, s.external AS src_outside, d.external AS dst_outside, d.ip AS dst_ip, d.dns_name AS dst_dns_name, d.hostname AS dst_hostname, r.*
+	return l.behind(`SELECT s."as" AS src, s.who AS client, d.who AS server, s.namespace AS src_namespace, s.external AS src_outside, d.external AS dst_outside, d.ip AS dst_ip, d.dns_name AS dst_dns_name, d.hostname AS dst_hostname, r.*
 		FROM ` + table + ` r JOIN e s ON ` + l.On("r", "src_id", "s") + ` JOIN e d ON ` + l.On("r", "dst_id", "d"))
 }
 
 // NamedFlows is SQL for the flows that match a condition, with the columns dst, proxy, target, beyond and dst_outside of
 // Named. What a connection to a proxy carries is for the host behind it if the proxy was asked for only one.
 func (l *Look) NamedFlows(where string) string {
+	rows := `SELECT *, ` + terms.Who("dst_") + ` AS server, dst_external AS dst_outside FROM flows`
+	if !l.Has(Proxied) {
+		return `WITH f AS (` + l.behind(rows+` WHERE `+where) + `)`
+	}
 	flow := l.Bundle("flow_id")
 	return `WITH ` + l.Names() + `, passed AS (SELECT ` + flow + `, min(proxied_to) AS proxied_to FROM calls_raw WHERE proxied_to IS NOT NULL GROUP BY ALL HAVING count(DISTINCT ` + terms.TargetHost + `) = 1),
-		f AS (` + behind(`SELECT *, `+terms.Who("dst_")+` AS server, dst_external AS dst_outside FROM flows LEFT JOIN passed USING (`+flow+`) WHERE `+where) + `)`
+		f AS (` + l.behind(rows+` LEFT JOIN passed USING (`+flow+`) WHERE `+where) + `)`
 }
 
 // behind is SQL for rows with the names of their ends and proxied_to, and with dst, proxy, target and beyond.
-func behind(rows string) string {
+func (l *Look) behind(rows string) string {
+	if !l.Has(Proxied) {
+		return `SELECT *, server AS dst, NULL::VARCHAR AS proxy, NULL::VARCHAR AS target, false AS beyond, NULL::VARCHAR AS target_namespace FROM (` + rows + `)`
+	}
 	return `SELECT t.*, CASE WHEN target IS NULL THEN server ELSE coalesce(asked.who, target) END AS dst, CASE WHEN target IS NOT NULL THEN server END AS proxy,
 			target IS NOT NULL AND NOT coalesce(asked.inside, false) AS beyond, asked.namespace AS target_namespace
 		FROM (SELECT *, CASE WHEN ` + terms.BehindProxy + ` THEN ` + terms.TargetHost + ` END AS target FROM (` + rows + `)) t LEFT JOIN asked ON asked.asked = t.target`

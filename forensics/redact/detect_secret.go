@@ -269,15 +269,28 @@ func isDigest(s string) bool {
 	return strings.HasPrefix(s, "sha256:") || strings.HasPrefix(s, "sha512:")
 }
 
+// endsUser are the bytes that a user and password before an @ do not have.
+var endsUser = func() (list [256]bool) {
+	for c := range list {
+		list[c] = c <= ' ' || c == 0x7f || strings.IndexByte("\"'<>", byte(c)) >= 0
+	}
+	return list
+}()
+
 // userinfo checks for a password before the @ at i in an address without a scheme, as of CONNECT and of drivers:
 // user:password@host:port, user:password@tcp(host:port)/name and user:password@/name, and one of SIP, sip:user:password@host.
 // It returns its start, or 0.
 func userinfo(s string, i int) int {
-	from := i
-	for from > 0 && i-from < 256 && s[from-1] > ' ' && s[from-1] != 0x7f && strings.IndexByte(`"'<>`, s[from-1]) < 0 {
-		from--
+	from, colon := i, -1
+	for from > 0 && i-from < 256 && !endsUser[s[from-1]] {
+		if from--; s[from] == ':' {
+			colon = from
+		}
 	}
-	for j := from; j < i; j++ {
+	if colon < 0 {
+		return 0
+	}
+	for j := colon; j < i; j++ {
 		if s[j] != ':' || !sip(s[:j+1]) {
 			continue
 		}
@@ -296,10 +309,6 @@ func userinfo(s string, i int) int {
 			return 0
 		}
 	default:
-		return 0
-	}
-	colon := strings.IndexByte(s[from:i], ':') + from
-	if colon < from {
 		return 0
 	}
 	user := s[colon-back(s, colon, colon-from, local) : colon]

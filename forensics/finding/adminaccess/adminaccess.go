@@ -29,7 +29,14 @@ const (
 // Analyzer returns the analyzer admin-access.
 func Analyzer() finding.Analyzer {
 	return finding.Analyzer{Name: "admin-access", Basis: finding.OfFlows, Title: "administrative access", Kinds: []string{"ssh", "rdp", "vnc", "telnet", kubernetes, console, admin, change, principals, device},
-		Doc: "SSH, RDP, VNC, Telnet, exec and attach into containers, consoles of databases, paths for administrators, changes through SNMP, tickets for Kerberos' administration, and logins of administrators to devices through RADIUS; high from outside, medium without encryption, else info.", Find: find}
+		Doc: "SSH, RDP, VNC, Telnet, exec and attach into containers, consoles of databases, paths for administrators, changes through SNMP, tickets for Kerberos' administration, and logins of administrators to devices through RADIUS; high from outside, medium without encryption, else info.",
+		Steps: []finding.Step{{Find: find, Needs: []finding.Need{
+			finding.Calls("'ssh', 'rdp', 'tcp', 'udp', 'snmp', 'kerberos', 'radius'", finding.Any(direct)),
+			finding.Some(commands),
+			finding.Calls(terms.Web, finding.Any(web+" AND (regexp_matches(endpoint, '"+execPath+"') OR regexp_matches(endpoint, '"+adminPath+"'))")),
+			finding.Calls(statements.Protocols, finding.Any(consoles)),
+			finding.Calls(terms.Web, finding.Any(consoles)),
+		}}}}
 }
 
 // Expressions for endpoints. An id in a path is {id}.
@@ -45,13 +52,19 @@ var application = statements.Part("", "application")
 const programs = `(?i)^(psql|pgadmin|dbeaver|datagrip|navicat|tableplus|heidisql|pgcli|beekeeper|azure data studio)`
 
 // commands is the SQL condition for commands of Redis that only administrators send.
-const commands = `protocol = 'redis' AND (method IN ('MONITOR', 'DEBUG', 'SHUTDOWN', 'MODULE', 'REPLICAOF', 'SLAVEOF') OR method = 'CONFIG' AND redis_command ILIKE 'CONFIG SET %')`
+const commands = `protocol = 'redis' AND method IN ('MONITOR', 'DEBUG', 'SHUTDOWN', 'MODULE', 'REPLICAOF', 'SLAVEOF', 'CONFIG') AND (method <> 'CONFIG' OR redis_command ILIKE 'CONFIG SET %')`
 
 // network is the SQL for the kind of access through protocols of networks, or null.
 const network = `CASE WHEN protocol = 'snmp' AND snmp_pdu = 'SetRequest' THEN '` + change + `' WHEN protocol = 'kerberos' AND kerberos_service LIKE 'kadmin/%' AND kerberos_service NOT LIKE 'kadmin/changepw%' THEN '` + principals + `'
 	WHEN protocol = 'radius' AND radius_response_code_name = 'Access-Accept' AND radius_service_type IN ('Administrative-User', 'NAS-Prompt-User') THEN '` + device + `' END`
 
 var web = `protocol IN ` + terms.Web
+
+// consoles is the SQL condition for statements of a program for people.
+var consoles = statements.IsStatement + " AND regexp_matches(" + application + ", '" + programs + "')"
+
+// direct is the SQL condition for calls that their protocol shows to be administration.
+const direct = `(protocol IN ('ssh', 'rdp') OR protocol IN ('tcp', 'udp') AND payload_evidence = 'content' AND payload_protocol IN ('rdp', 'vnc', 'telnet') OR ` + network + ` IS NOT NULL)`
 
 func find(ctx context.Context, l *finding.Look) error {
 	// Endpoints and names of programs are far fewer than calls: match each once.
@@ -65,7 +78,7 @@ func find(ctx context.Context, l *finding.Look) error {
 	kind := `CASE WHEN protocol IN ('snmp', 'kerberos', 'radius') THEN ` + network + ` WHEN protocol IN ('ssh', 'rdp') THEN protocol WHEN protocol IN ('tcp', 'udp') THEN payload_protocol WHEN NOT (` + web + `) THEN '` + console + `' WHEN regexp_matches(endpoint, '` + execPath + `') THEN '` + kubernetes + `' ELSE '` + admin + `' END AS kind`
 	what := `CASE WHEN NOT (` + web + `) THEN '' ELSE coalesce(nullif(regexp_extract(endpoint, '` + execPath + `', 3), ''), nullif(regexp_extract(endpoint, '` + execPath + `', 4), ''), endpoint) END AS what`
 	rows, err := l.Rows(ctx, l.Groups(kind+`, `+what+`, decrypted_by IS NOT NULL OR protocol IN ('ssh', 'rdp', 'kerberos') OR coalesce(snmp_security_level = 'authPriv', payload_protocol = 'rdp', false) AS sealed, coalesce(status_code < 400, true) AS good`,
-		`(protocol IN ('ssh', 'rdp') OR protocol IN ('tcp', 'udp') AND payload_evidence = 'content' AND payload_protocol IN ('rdp', 'vnc', 'telnet') OR `+network+` IS NOT NULL OR `+commands+` OR `+among(statements.IsStatement+" AND "+application, apps)+` OR `+among(web+" AND endpoint", paths)+`)`)+`
+		`(`+direct+` OR `+commands+` OR `+among(statements.IsStatement+" AND "+application, apps)+` OR `+among(web+" AND endpoint", paths)+`)`)+`
 		SELECT src, dst, kind AS detail, what AS other, CASE WHEN bool_or(coalesce(src_outside, false)) THEN 1 ELSE 0 END::DOUBLE AS number, CASE WHEN sealed THEN 1 ELSE 0 END::DOUBLE AS number2, coalesce(sum(n) FILTER (good), 0)::BIGINT AS "of", `+l.Sums()+`
 		FROM g GROUP BY src, dst, kind, what, sealed ORDER BY number DESC, count DESC, src, dst, detail, other, number2`, append(append(args, apps...), paths...)...)
 	if err != nil {

@@ -2,6 +2,7 @@ package all_test
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,6 +19,12 @@ var ctx = context.Background()
 
 func open(t testing.TB, masked bool, inputs ...string) *forensics.Case {
 	t.Helper()
+	return openAs(t, forensics.Options{MaskSecrets: masked}, inputs...)
+}
+
+// openAs opens a bundle of samples.
+func openAs(t testing.TB, as forensics.Options, inputs ...string) *forensics.Case {
+	t.Helper()
 	dir := filepath.Join(t.TempDir(), "t.pcapsule")
 	o := exporter.Options{Release: "test", Repanic: true}
 	var paths []string
@@ -30,7 +37,8 @@ func open(t testing.TB, masked bool, inputs ...string) *forensics.Case {
 	if _, err := exporter.Run(ctx, paths, dir, o); err != nil {
 		t.Fatal(err)
 	}
-	c, err := forensics.Open(ctx, []string{dir}, forensics.Options{Threads: 2, MaskSecrets: masked})
+	as.Threads = 2
+	c, err := forensics.Open(ctx, []string{dir}, as)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,13 +47,41 @@ func open(t testing.TB, masked bool, inputs ...string) *forensics.Case {
 	return c
 }
 
+// find returns findings. It checks that what the steps of analyzers need hides none.
 func find(t testing.TB, c *forensics.Case, in finding.In) []finding.Finding {
 	t.Helper()
-	out, err := finding.Run(ctx, c, all.Analyzers(), in)
+	out := run(t, c, all.Analyzers(), in)
+	if hidden := differs(t, c, all.Analyzers(), in); hidden != "" {
+		t.Error(hidden)
+	}
+	return out.Findings
+}
+
+func run(t testing.TB, c *forensics.Case, analyzers []finding.Analyzer, in finding.In) *finding.Out {
+	t.Helper()
+	out, err := finding.Run(ctx, c, analyzers, in)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return out.Findings
+	return out
+}
+
+// differs compares an answer with that in which every step of the analyzers runs. It returns both if they differ.
+func differs(t testing.TB, c *forensics.Case, analyzers []finding.Analyzer, in finding.In) string {
+	t.Helper()
+	var texts [2]string
+	for i, thorough := range []bool{false, true} {
+		in.Thorough = thorough
+		text, err := json.MarshalIndent(run(t, c, analyzers, in), "", " ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts[i] = string(text)
+	}
+	if texts[0] == texts[1] {
+		return ""
+	}
+	return "needs of analyzers hide something:\n" + texts[0] + "\nall steps:\n" + texts[1]
 }
 
 // what lists findings briefly.

@@ -4,7 +4,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
 )
@@ -18,24 +17,16 @@ func TestNothingToExamine(t *testing.T) {
 		}
 	}
 	lacks := map[string]string{}
-	run := func(c *forensics.Case, in finding.In) []finding.Summary {
-		t.Helper()
-		out, err := finding.Run(ctx, c, all.Analyzers(), in)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return out.Summary
-	}
 	for _, sample := range strings.Fields("shop.pcapng http1.pcapng ntp.pcapng tls.pcapng ldap.pcapng ftp.pcapng ssh.pcapng snmp.pcapng kerberos.pcapng files.pcapng") {
 		found := map[string]bool{}
 		c := open(t, false, sample)
-		for _, s := range run(c, finding.In{}) {
+		for _, s := range run(t, c, all.Analyzers(), finding.In{}).Summary {
 			found[s.Finding] = s.Found > 0
 			if s.Lacks != "" {
 				lacks[sample] += s.Finding + " "
 			}
 		}
-		for _, s := range run(c, finding.In{Severity: finding.High}) { // which leaves out most
+		for _, s := range run(t, c, all.Analyzers(), finding.In{Severity: finding.High}).Summary { // which leaves out most
 			if s.Lacks != "" && found[s.Finding] {
 				t.Errorf("%s: %s found something, but had no %s to examine", sample, s.Finding, s.Lacks)
 			}

@@ -16,14 +16,14 @@ func TestFindingsInKFLEndWithTheQuestion(t *testing.T) {
 	c := open(t, false, "http1.pcapng")
 	begun := make(chan struct{}, 10)
 	var quick atomic.Bool
-	finding.Bind(c, []finding.Analyzer{{Name: "slow", Find: func(ctx context.Context, _ *finding.Look) error {
+	finding.Bind(c, []finding.Analyzer{{Name: "slow", Steps: []finding.Step{{Find: func(ctx context.Context, _ *finding.Look) error {
 		if quick.Load() {
 			return nil
 		}
 		begun <- struct{}{}
 		<-ctx.Done()
 		return ctx.Err()
-	}}})
+	}}}}})
 	ask := func(ctx context.Context, d time.Duration) error {
 		_, err := c.Query(ctx, forensics.Query{KFL: `finding == "slow"`, Deadline: d})
 		return err

@@ -46,8 +46,17 @@ var logins = []login{
 
 // Analyzer returns the analyzer brute-force.
 func Analyzer() finding.Analyzer {
+	var needs []finding.Need
+	for _, p := range logins {
+		most := manyFailed
+		if p.protocols == "'ssh'" {
+			most = manyShort
+		}
+		needs = append(needs, finding.Calls(p.protocols, finding.AtLeast(most, "protocol IN ("+p.protocols+") AND "+p.is+" AND "+p.failed)))
+	}
 	return finding.Analyzer{Name: "brute-force", Basis: finding.OfFlows, Title: "many failed logins", Kinds: []string{"guessing", "spraying", "short-connections"},
-		Doc: "A client with at least 10 failed logins at one server within ten minutes, if they are most of its logins there, or 100: over LDAP, Kerberos, SMB, FTP, IMAP, POP3, SMTP, RADIUS, SOCKS and HTTP, against few accounts (guessing) or many (spraying), and whether one of the accounts was entered afterwards. Of SSH, whose logins are encrypted, 20 connections that carried too little for a session.", Find: find}
+		Doc:   "A client with at least 10 failed logins at one server within ten minutes, if they are most of its logins there, or 100: over LDAP, Kerberos, SMB, FTP, IMAP, POP3, SMTP, RADIUS, SOCKS and HTTP, against few accounts (guessing) or many (spraying), and whether one of the accounts was entered afterwards. Of SSH, whose logins are encrypted, 20 connections that carried too little for a session.",
+		Steps: []finding.Step{{Needs: needs, Find: find}}}
 }
 
 // cases is SQL for a column that each protocol has in its own way.
@@ -69,11 +78,7 @@ func find(ctx context.Context, l *finding.Look) error {
 	by := "CASE WHEN protocol IN ('http1', 'http2', 'http3') THEN 'http' ELSE protocol END AS protocol, ts_ns AS tried, " +
 		cases(func(p login) string { return "coalesce(" + p.failed + ", false)" }) + " AS failed, " + cases(func(p login) string { return p.account }) + " AS account"
 	const ends = "src, dst, protocol"
-	own, err := l.ProxyLogin(ctx)
-	if err != nil {
-		return err
-	}
-	rows, err := l.Rows(ctx, l.Groups(by, "("+strings.Join(is, " OR ")+")", own)+`,
+	rows, err := l.Rows(ctx, l.Groups(by, "("+strings.Join(is, " OR ")+")", l.ProxyLogin())+`,
 		w AS (SELECT *, sum(CASE WHEN failed THEN n ELSE 0 END) OVER (PARTITION BY `+ends+` ORDER BY tried RANGE BETWEEN `+fmt.Sprint(window*1_000_000_000)+` PRECEDING AND CURRENT ROW) AS peak FROM g),
 		a AS (SELECT `+ends+`, account, coalesce(sum(n) FILTER (failed), 0) AS tries, min(tried) FILTER (failed) AS first_failed, max(tried) FILTER (NOT failed) AS last_ok FROM g WHERE account IS NOT NULL GROUP BY ALL),
 		s AS (SELECT `+ends+`, count(*) FILTER (tries > 0) AS accounts, max(tries) AS most, list(account || ' (' || tries || ')' ORDER BY tries DESC, account) FILTER (tries > 0) AS names,

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
@@ -25,7 +26,11 @@ func Analyzer() finding.Analyzer {
 		kinds = append(kinds, p.kind)
 	}
 	return finding.Analyzer{Name: "certificate", Basis: finding.OfHandshakes, Kinds: kinds, Title: "expired, expiring or invalid certificates",
-		Doc: "Server and client certificates that were expired, not yet valid, within 30 days of expiry, not valid for the requested name, self-signed, with RSA below 2048 bits, or signed with MD5 or SHA-1, at the time of the handshake.", Find: find}
+		Doc: "Server and client certificates that were expired, not yet valid, within 30 days of expiry, not valid for the requested name, self-signed, with RSA below 2048 bits, or signed with MD5 or SHA-1, at the time of the handshake.",
+		Steps: []finding.Step{
+			{Needs: []finding.Need{{Table: "tls_handshakes_raw", Have: finding.Any("cert_subject IS NOT NULL OR client_cert_subject IS NOT NULL")}}, Find: find},
+			{Needs: []finding.Need{finding.Calls("'tls', 'quic'", finding.Any(hidden))}, Find: noteHidden},
+		}}
 }
 
 var problems = []struct{ kind, cond, what, severity string }{
@@ -67,9 +72,17 @@ func find(ctx context.Context, l *finding.Look) error {
 		l.Add(r, finding.Finding{Kind: p.kind, Severity: p.severity, Confidence: finding.Exact, Key: strings.Join(append([]string{p.kind, r.Other, r.Detail}, r.Evidence...), "\x00"),
 			What: plural.Sprintf("the %s certificate %q %s (%s): %d {handshake|handshakes} from %s to %s", r.Other, r.Detail, p.what, r.Evidence[0], r.Count, r.Src, r.Dst)})
 	}
-	hidden, err := l.Rows(ctx, h+`SELECT count(*) AS count FROM h WHERE tls_certificate_state = 'not_observable'`, l.Args...)
-	if err == nil && hidden[0].Count > 0 {
-		l.Note("%d {handshake has an encrypted certificate|handshakes have encrypted certificates} that could not be decrypted", hidden[0].Count)
+	return nil
+}
+
+// hidden is the SQL condition for handshakes with a certificate that cannot be seen.
+const hidden = `protocol IN ('tls', 'quic') AND tls_certificate_state = 'not_observable'`
+
+// noteHidden notes how many certificates were not examined.
+func noteHidden(ctx context.Context, l *finding.Look) error {
+	n, err := ask.Count(ctx, l.Case, `SELECT count(*) AS n FROM `+l.Calls+` WHERE `+l.Where+` AND `+hidden, l.Args...)
+	if n > 0 {
+		l.Note("%d {handshake has an encrypted certificate|handshakes have encrypted certificates} that could not be decrypted", n)
 	}
 	return err
 }

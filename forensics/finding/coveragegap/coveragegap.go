@@ -27,10 +27,12 @@ var severities = map[string]string{
 // Analyzer returns the analyzer coverage-gap.
 func Analyzer() finding.Analyzer {
 	return finding.Analyzer{Name: "coverage-gap", Title: "gaps and clocks of the recording", Kinds: []string{"drop", "disk", "missing", "damaged", "restart", "retention", "not_recorded", "filter", "policy", "redaction", "not_scheduled", clock},
-		Doc: "Coverage gaps by reason with lost packets and their times, and clocks of nodes that were not synchronized; losses are medium, what was excluded on request is info.", Find: find}
+		Doc:   "Coverage gaps by reason with lost packets and their times, and clocks of nodes that were not synchronized; losses are medium, what was excluded on request is info.",
+		Steps: []finding.Step{{Find: gaps}, {Needs: []finding.Need{{Table: "clocks", Have: finding.Any("NOT synchronized")}}, Find: clocks}}}
 }
 
-func find(ctx context.Context, l *finding.Look) error {
+// gaps reports gaps by their reasons.
+func gaps(_ context.Context, l *finding.Look) error {
 	cov, err := l.Case.Coverage(l.From, l.To)
 	if err != nil {
 		return err
@@ -59,7 +61,7 @@ func find(ctx context.Context, l *finding.Look) error {
 	if cov.More > 0 {
 		l.Note("%d further coverage {gap is|gaps are} not listed", cov.More)
 	}
-	return clocks(ctx, l)
+	return nil
 }
 
 // add adds a gap to the sum of its reason.

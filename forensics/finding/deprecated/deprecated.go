@@ -40,7 +40,10 @@ var kinds = []struct{ name, severity, what, why string }{
 // Analyzer returns the analyzer deprecated-protocol.
 func Analyzer() finding.Analyzer {
 	a := finding.Analyzer{Name: "deprecated-protocol", Basis: finding.OfFlows, Title: "deprecated protocols",
-		Doc: "Telnet, FTP, TFTP, POP3 and IMAP without TLS, SSH 1, SMB 1, SNMP 1 and 2c, Kerberos with DES, DES3 and RC4, MS-CHAP, RADIUS whose answers can be forged, SOCKS 4, NTLM over HTTP, LDAP binds with a password in clear text, HTTP/0.9 and 1.0, recognized by their bytes.", Find: find}
+		Doc: "Telnet, FTP, TFTP, POP3 and IMAP without TLS, SSH 1, SMB 1, SNMP 1 and 2c, Kerberos with DES, DES3 and RC4, MS-CHAP, RADIUS whose answers can be forged, SOCKS 4, NTLM over HTTP, LDAP binds with a password in clear text, HTTP/0.9 and 1.0, recognized by their bytes.", Steps: []finding.Step{
+			{Needs: []finding.Need{finding.Calls("'http1', 'ssh', 'ldap', 'ftp', 'imap', 'pop3', 'snmp', 'radius', 'socks', 'kerberos', 'tcp', 'udp'", finding.Any(candidates+" AND "+kind+" IS NOT NULL"))}, Find: find},
+			{Needs: []finding.Need{finding.Calls("'http1'", finding.Any(negotiate))}, Find: negotiatedNTLM},
+		}}
 	for _, k := range kinds {
 		a.Kinds = append(a.Kinds, k.name)
 	}
@@ -60,18 +63,25 @@ const kind = `CASE WHEN protocol = 'http1' AND auth_kind = 'ntlm' THEN 'ntlm' WH
 	WHEN protocol = 'radius' AND radius_code = 1 AND coalesce(status_code, 0) IN (2, 3, 11) AND NOT radius_response_message_authenticator THEN 'radius-unsigned'
 	WHEN protocol = 'socks' AND socks_version = 4 THEN 'socks-4' END`
 
+// SQL conditions for the calls that kind is about: those that are in clear text by their protocol, and those that may have been
+// encrypted as their connection was.
+const (
+	open   = `(protocol = 'http1' AND (http1_version IN ('HTTP/1.0', 'HTTP/0.9') OR auth_kind = 'ntlm') OR protocol = 'ssh' OR protocol = 'ldap' AND auth_kind = 'password' AND decrypted_by IS NULL)`
+	veiled = `(protocol IN ('ftp', 'imap', 'pop3', 'snmp', 'radius', 'socks') AND decrypted_by IS NULL OR protocol = 'kerberos' AND kerberos_weak IS NOT NULL OR protocol IN ('tcp', 'udp') AND payload_evidence = 'content' AND payload_protocol IN ('telnet', 'ftp', 'tftp', 'pop3', 'imap', 'smb'))`
+
+	candidates = `(` + open + ` OR ` + veiled + `)`
+)
+
+// negotiate is the SQL condition for calls that may authenticate with NTLM within Negotiate.
+const negotiate = `protocol = 'http1' AND auth_kind = 'negotiate'`
+
 // hop is the SQL condition for calls whose version of HTTP is that of a proxy, which has its own to the host behind it (RFC
 // 9110 section 2.5): requests with an absolute URI.
 const hop = `http1_version IN ('HTTP/1.0', 'HTTP/0.9') AND auth_kind IS DISTINCT FROM 'ntlm' AND http1_target IS NOT NULL`
 
 func find(ctx context.Context, l *finding.Look) error {
 	on := l.Bundle("conn_id")
-	own, err := l.ProxyLogin(ctx)
-	if err != nil {
-		return err
-	}
-	rows, err := l.Rows(ctx, l.Groups(kind+` AS kind`, `(protocol = 'http1' AND (http1_version IN ('HTTP/1.0', 'HTTP/0.9') OR auth_kind = 'ntlm') OR protocol = 'ssh' OR protocol = 'ldap' AND auth_kind = 'password' AND decrypted_by IS NULL
-			OR (protocol IN ('ftp', 'imap', 'pop3', 'snmp', 'radius', 'socks') AND decrypted_by IS NULL OR protocol = 'kerberos' AND kerberos_weak IS NOT NULL OR protocol IN ('tcp', 'udp') AND payload_evidence = 'content' AND payload_protocol IN ('telnet', 'ftp', 'tftp', 'pop3', 'imap', 'smb')) AND (`+on+`) NOT IN (SELECT (`+on+`) FROM connections_raw WHERE encryption IS NOT NULL))`, own, hop)+`
+	rows, err := l.Rows(ctx, l.Groups(kind+` AS kind`, `(`+open+` OR `+veiled+` AND (`+on+`) NOT IN (SELECT (`+on+`) FROM connections_raw WHERE encryption IS NOT NULL))`, l.ProxyLogin(), hop)+`
 		SELECT src, dst, kind AS detail, `+l.Sums()+` FROM g WHERE kind IS NOT NULL GROUP BY src, dst, kind ORDER BY count DESC, src, dst, detail`, l.Args...)
 	if err != nil {
 		return err
@@ -87,13 +97,13 @@ func find(ctx context.Context, l *finding.Look) error {
 			}
 		}
 	}
-	return negotiatedNTLM(ctx, l, own)
+	return nil
 }
 
 // negotiatedNTLM finds NTLM within Negotiate. Headers are read only if there is such a call.
-func negotiatedNTLM(ctx context.Context, l *finding.Look, own string) error {
+func negotiatedNTLM(ctx context.Context, l *finding.Look) error {
 	defer l.Unmasked()()
-	rows, err := l.Rows(ctx, l.Groups("auth_kind", `protocol = 'http1' AND auth_kind = 'negotiate' AND len(list_filter(headers, h -> lower(h.name) IN ('authorization', 'proxy-authorization') AND h.value LIKE 'Negotiate TlRMTVNTUA%')) > 0`, own)+`
+	rows, err := l.Rows(ctx, l.Groups("auth_kind", negotiate+` AND len(list_filter(headers, h -> lower(h.name) IN ('authorization', 'proxy-authorization') AND h.value LIKE 'Negotiate TlRMTVNTUA%')) > 0`, l.ProxyLogin())+`
 		SELECT src, dst, 'negotiate' AS detail, `+l.Sums()+` FROM g GROUP BY src, dst ORDER BY count DESC, src, dst`, l.Args...)
 	for _, r := range rows {
 		l.Add(r, finding.Finding{Kind: "ntlm", Severity: finding.Medium, Confidence: finding.Exact, What: plural.Sprintf("%s uses NTLM inside Negotiate authentication to %s, in %d {call|calls}", r.Src, r.Dst, r.Count)})

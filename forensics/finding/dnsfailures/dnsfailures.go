@@ -17,11 +17,15 @@ import (
 // Analyzer returns the analyzer dns-failure.
 func Analyzer() finding.Analyzer {
 	return finding.Analyzer{Name: "dns-failure", Basis: finding.OfDNS, Title: "failed DNS look-ups",
-		Doc: "SERVFAIL, REFUSED and other errors, and unanswered questions, by client and name; NXDOMAIN if the name never had an answer and does not come from a search list.", Find: find}
+		Doc:   "SERVFAIL, REFUSED and other errors, and unanswered questions, by client and name; NXDOMAIN if the name never had an answer and does not come from a search list.",
+		Steps: []finding.Step{{Needs: []finding.Need{finding.Calls("'dns'", finding.Any(questions+" AND failed"))}, Find: find}}}
 }
 
+// questions is the SQL condition for calls with a question.
+const questions = `protocol = 'dns' AND len(dns_questions) > 0`
+
 func find(ctx context.Context, l *finding.Look) error {
-	rows, err := l.Rows(ctx, l.Groups("method, lower(dns_questions[1]) AS name, CASE WHEN failed THEN coalesce(status_text, error, 'no_response') WHEN status_text = 'NOERROR' THEN 'NOERROR' END AS result", "protocol = 'dns' AND len(dns_questions) > 0")+`,
+	rows, err := l.Rows(ctx, l.Groups("method, lower(dns_questions[1]) AS name, CASE WHEN failed THEN coalesce(status_text, error, 'no_response') WHEN status_text = 'NOERROR' THEN 'NOERROR' END AS result", questions)+`,
 		good AS (SELECT DISTINCT src, name FROM g WHERE result = 'NOERROR'),
 		bad AS (SELECT * FROM g WHERE result <> 'NOERROR'),
 		searched AS (`+terms.Searched("(SELECT * FROM bad WHERE result = 'NXDOMAIN')", "good", "src, ")+`)

@@ -29,8 +29,12 @@ const (
 // Analyzer returns the analyzer dns-tunnel.
 func Analyzer() finding.Analyzer {
 	return finding.Analyzer{Name: "dns-tunnel", Basis: finding.OfDNS, Title: "data in DNS names",
-		Doc: "At least 20 different names from one client below one domain, or without a known top-level domain, that look like encoded data: 24 or more bytes before the domain on average, each label counted once. Says how many questions ask for TXT or NULL.", Find: find}
+		Doc:   "At least 20 different names from one client below one domain, or without a known top-level domain, that look like encoded data: 24 or more bytes before the domain on average, each label counted once. Says how many questions ask for TXT or NULL.",
+		Steps: []finding.Step{{Needs: []finding.Need{finding.Calls("'dns'", finding.AtLeast(manyNames, examined))}, Find: find}}}
 }
+
+// examined is the SQL condition for questions that may carry data: those for names that are not short, and not of the cluster.
+const examined = `protocol = 'dns' AND length(dns_questions[1]) > 12 AND NOT regexp_matches(lower(dns_questions[1]), '\.(arpa|local|internal|localhost|lan)$|\.svc(\.|$)')`
 
 // unknown stands for the domain of names without a known top-level domain, as a tunnel to a server that the client reaches
 // directly has.
@@ -92,8 +96,7 @@ func find(ctx context.Context, l *finding.Look) error {
 		finding.Row
 		Type string `json:"type"`
 	}
-	rows, more, err := ask.Rows[row](ctx, l.Case, 500_000, l.Groups("lower(dns_questions[1]) AS name, coalesce(dns_question_types[1], '') AS type",
-		`protocol = 'dns' AND length(dns_questions[1]) > 12 AND NOT regexp_matches(lower(dns_questions[1]), '\.(arpa|local|internal|localhost|lan)$|\.svc(\.|$)')`)+
+	rows, more, err := ask.Rows[row](ctx, l.Case, 500_000, l.Groups("lower(dns_questions[1]) AS name, coalesce(dns_question_types[1], '') AS type", examined)+
 		` SELECT src, dst, name AS detail, type, `+l.Sums()+`
 		FROM g GROUP BY src, dst, name, type ORDER BY first_ns, src, dst, name, type`, l.Args...)
 	if err != nil {

@@ -20,7 +20,8 @@ import (
 // Analyzer returns the analyzer egress.
 func Analyzer() finding.Analyzer {
 	return finding.Analyzer{Name: "egress", Basis: finding.OfProxied, Title: "unexpected outside destinations",
-		Doc: "Connections to outside addresses and domains that are not on the allow-list; without a list, to outside addresses without any name. Unanswered attempts are included and marked. A proxy is a destination, and so is each host that it is asked for.", Find: find}
+		Doc:   "Connections to outside addresses and domains that are not on the allow-list; without a list, to outside addresses without any name. Unanswered attempts are included and marked. A proxy is a destination, and so is each host that it is asked for.",
+		Steps: []finding.Step{{Needs: []finding.Need{finding.ToOutside}, Find: find}, {Needs: []finding.Need{finding.Proxied}, Find: behind}}}
 }
 
 func find(ctx context.Context, l *finding.Look) error {
@@ -77,7 +78,7 @@ func find(ctx context.Context, l *finding.Look) error {
 	if named > 0 {
 		l.Note("%d {pair|pairs} with named outside destinations {was|were} not checked: use allow, a list of allowed destinations", named)
 	}
-	return behind(ctx, l)
+	return nil
 }
 
 // add reports a destination that is not allowed or has no name.

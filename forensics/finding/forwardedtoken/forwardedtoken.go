@@ -8,14 +8,18 @@ import (
 	"context"
 	"slices"
 
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
+// credentials is what it examines.
+var credentials = []finding.Need{finding.Calls(terms.Serving, finding.Any(finding.Web+" AND auth_kind IS NOT NULL"))}
+
 // Analyzer returns the analyzer forwarded-token.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "forwarded-token", Basis: finding.Basis{What: "HTTP requests with credentials", Calls: finding.Web + " AND auth_kind IS NOT NULL"}, Title: "forwarded credentials",
-		Doc: "The same token, key or cookie in a call to a workload and in a later call from that workload to another; high if it leaves the cluster.", Find: find}
+	return finding.Analyzer{Name: "forwarded-token", Basis: finding.Basis{What: "HTTP requests with credentials", Is: credentials}, Title: "forwarded credentials",
+		Doc: "The same token, key or cookie in a call to a workload and in a later call from that workload to another; high if it leaves the cluster.", Steps: []finding.Step{{Needs: credentials, Find: find}}}
 }
 
 func find(ctx context.Context, l *finding.Look) error {

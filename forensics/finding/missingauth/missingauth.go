@@ -11,6 +11,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
@@ -18,7 +19,8 @@ import (
 // Analyzer returns the analyzer missing-auth.
 func Analyzer() finding.Analyzer {
 	return finding.Analyzer{Name: "missing-auth", Basis: finding.OfWeb, Title: "calls without required credentials",
-		Doc: "HTTP and gRPC calls without credentials to an endpoint that is also called with them (exact; info if they were refused), or to an open endpoint of a service of which at least four in five endpoints require them (likely). Not health checks, logins and OPTIONS.", Find: find}
+		Doc:   "HTTP and gRPC calls without credentials to an endpoint that is also called with them (exact; info if they were refused), or to an open endpoint of a service of which at least four in five endpoints require them (likely). Not health checks, logins and OPTIONS.",
+		Steps: []finding.Step{{Find: find, Needs: []finding.Need{finding.Calls(terms.Serving, finding.Any(proved))}}}}
 }
 
 // good and refused are the SQL for calls that succeeded and for calls that were refused because of their credentials.
@@ -26,6 +28,9 @@ const (
 	good    = `coalesce(NOT failed AND (status_code < 300 OR status_code = 304), false)`
 	refused = `coalesce(status_code IN (401, 403, 407) OR protocol = 'grpc' AND status_text IN ('UNAUTHENTICATED', 'PERMISSION_DENIED'), false)`
 )
+
+// proved is the SQL condition for calls that succeeded with credentials.
+var proved = finding.Web + " AND auth_kind <> 'cookie' AND " + good
 
 // login is the SQL condition for the paths of logins, which are called to get credentials.
 const login = `regexp_matches(lower(path), '/(log-?in|sign-?in|sign-?up|register|token|auth|authenticate|authorize|session|sessions)/?$')`
@@ -50,11 +55,7 @@ func callsInScope(l *finding.Look, own string) (sql string, args []any) {
 // them: one with at least three endpoints, of which four in five have credentials in every
 // successful call.
 func find(ctx context.Context, l *finding.Look) error {
-	own, err := l.ProxyLogin(ctx)
-	if err != nil {
-		return err
-	}
-	calls, args := callsInScope(l, own)
+	calls, args := callsInScope(l, l.ProxyLogin())
 	rows, err := l.Rows(ctx, calls+`,
 		e1 AS (SELECT dst, detail, coalesce(sum(n) FILTER (proof AND good), 0) AS authorized, coalesce(sum(n) FILTER (refused AND NOT has), 0) AS turned FROM c GROUP BY 1, 2),
 		e2 AS (SELECT dst, detail, bool_and(proof) AS closed, NOT bool_or(has) AS open FROM c WHERE good GROUP BY 1, 2),

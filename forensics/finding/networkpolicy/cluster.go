@@ -87,9 +87,6 @@ type cluster struct {
 // load reads the endpoints of the case and its workloads, by bundle.
 func load(ctx context.Context, l *finding.Look) (map[int64]*cluster, error) {
 	bundle := terms.BundleOf(l.Case, "")
-	if n, err := ask.Count(ctx, l.Case, "SELECT count(*) AS n FROM workloads_raw WHERE kind IN ('pod', 'networkpolicy')"); err != nil || n == 0 {
-		return nil, err
-	}
 	rows, more, err := ask.Rows[object](ctx, l.Case, maxGroups, "SELECT DISTINCT "+bundle+", kind, coalesce(namespace, '') AS namespace, name, coalesce(uid, '') AS uid, addresses, valid_from_ns, coalesce(valid_to_ns, 0) AS valid_to_ns, labels, services, ports, coalesce(spec, '') AS spec, seen_ns, coalesce(since_ns, 0) AS since_ns, source FROM workloads_raw ORDER BY bundle, kind, namespace, name, seen_ns, uid, spec")
 	if err != nil {
 		return nil, err

@@ -35,9 +35,12 @@ const (
 
 // Analyzer returns the analyzer network-policy.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "network-policy", Basis: finding.Basis{What: "connections of Kubernetes pods", Flows: "src_namespace IS NOT NULL OR dst_namespace IS NOT NULL"}, Title: "connections against network policies", Kinds: []string{notEnforced, predates, blocked, unprotected, cannotTell},
-		Doc: "Connections that the NetworkPolicies of a Kubernetes dump refuse, but that were accepted; attempts that were blocked as declared; connections older than the policy that refuses them; workloads that no policy selects; connections for which the dumps do not say enough.", Find: find}
+	return finding.Analyzer{Name: "network-policy", Basis: finding.Basis{What: "connections of Kubernetes pods", Is: []finding.Need{finding.Flows(finding.Any("src_namespace IS NOT NULL OR dst_namespace IS NOT NULL"))}}, Title: "connections against network policies", Kinds: []string{notEnforced, predates, blocked, unprotected, cannotTell},
+		Doc:   "Connections that the NetworkPolicies of a Kubernetes dump refuse, but that were accepted; attempts that were blocked as declared; connections older than the policy that refuses them; workloads that no policy selects; connections for which the dumps do not say enough.",
+		Steps: []finding.Step{{Needs: []finding.Need{{Table: "workloads", Have: finding.Any("kind IN ('pod', 'networkpolicy')")}}, Find: find, Else: noDump}}}
 }
+
+const noDump = "no Kubernetes dump shows network policies, so no connection was compared with them"
 
 // group is connections of the same ends at the same time, as far as the dumps show changes.
 type group struct {
@@ -97,7 +100,7 @@ func find(ctx context.Context, l *finding.Look) error {
 		if pods > 0 {
 			l.Note("the Kubernetes dumps have no network policies: there may be none, or the dump does not include networkpolicies")
 		} else {
-			l.Note("no Kubernetes dump shows network policies, so no connection was compared with them")
+			l.Note(noDump)
 		}
 		return nil
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/internal/plural"
@@ -17,20 +18,23 @@ import (
 
 // Analyzer returns the analyzer plaintext-credentials.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "plaintext-credentials", Basis: finding.Basis{What: "unencrypted requests", Calls: "decrypted_by IS NULL AND " + terms.IsRequest}, Title: "unencrypted credentials",
-		Doc: "Basic and bearer credentials, cookies and keys in HTTP headers, plaintext logins to databases, directories, mail, file, proxy and access servers, SNMP communities, and passwords in forms, JSON and URLs, without encryption. Passwords are high, tokens inside the cluster medium.", Find: find}
+	return finding.Analyzer{Name: "plaintext-credentials", Basis: finding.Basis{What: "unencrypted requests", Is: []finding.Need{finding.Some("decrypted_by IS NULL AND " + terms.IsRequest)}}, Title: "unencrypted credentials",
+		Doc: "Basic and bearer credentials, cookies and keys in HTTP headers, plaintext logins to databases, directories, mail, file, proxy and access servers, SNMP communities, and passwords in forms, JSON and URLs, without encryption. Passwords are high, tokens inside the cluster medium.",
+		Steps: []finding.Step{
+			{Needs: []finding.Need{finding.Some(credentials)}, Find: logins},
+			{Needs: []finding.Need{inBodies, inURLs}, Find: passwords},
+		}}
 }
 
 // sent is the SQL condition for a login with which a secret is on the wire.
 var sent = "auth_kind IN ('" + strings.Join(table.SentLogin, "', '") + "')"
 
-func find(ctx context.Context, l *finding.Look) error {
-	own, err := l.ProxyLogin(ctx)
-	if err != nil {
-		return err
-	}
-	rows, err := l.Rows(ctx, l.Groups("protocol AS detail, auth_kind AS kind, coalesce(error = 'no_request', false) AS unseen", `decrypted_by IS NULL AND auth_kind IS NOT NULL
-			AND (protocol IN `+terms.Serving+` OR `+sent+`)`, own)+`
+// credentials is the SQL condition for calls with credentials that were sent unencrypted.
+var credentials = "auth_kind IS NOT NULL AND decrypted_by IS NULL AND (protocol IN " + terms.Serving + " OR " + sent + ")"
+
+// logins finds credentials in headers and those of logins.
+func logins(ctx context.Context, l *finding.Look) error {
+	rows, err := l.Rows(ctx, l.Groups("protocol AS detail, auth_kind AS kind, coalesce(error = 'no_request', false) AS unseen", credentials, l.ProxyLogin())+`
 		SELECT src, dst, detail, kind AS other, coalesce(sum(n) FILTER (unseen), 0)::BIGINT AS "of", `+l.Sums()+` FROM g GROUP BY src, dst, detail, kind ORDER BY count DESC, src, dst, detail, other`, l.Args...)
 	if err != nil {
 		return err
@@ -57,8 +61,20 @@ func find(ctx context.Context, l *finding.Look) error {
 		}
 		l.Add(r, f)
 	}
-	return passwords(ctx, l)
+	return nil
 }
+
+// SQL conditions for unencrypted requests of HTTP.
+var (
+	plain = "decrypted_by IS NULL AND " + finding.Web
+	urls  = `regexp_matches(query_string, '(?i)(^|&)(password|passwd|pwd|passphrase|client_secret|access_token|api_?key|token)=[^&]')`
+)
+
+// Needs of passwords.
+var (
+	inBodies = finding.Calls(terms.Serving, finding.Any(plain+" AND (request_body_sha256 IS NOT NULL OR response_body_sha256 IS NOT NULL)"))
+	inURLs   = finding.Calls(terms.Serving, finding.Any(plain+" AND "+urls))
+)
 
 // passwords finds passwords in bodies and URLs by the name of their field. Each body is searched
 // once, however many calls carried it.
@@ -66,11 +82,17 @@ func passwords(ctx context.Context, l *finding.Look) error {
 	// A masked value also matches, so search the text as it was sent, which avoids masking it.
 	defer l.Unmasked()()
 	const inBody = `(?i)"(password|passwd|pwd|passphrase|client_secret)"\s*:\s*"[^"]|(^|&)(password|passwd|pwd|passphrase|client_secret)=[^&]`
+	if !l.Has(inURLs) {
+		n, err := ask.Count(ctx, l.Case, `SELECT count(*) AS n FROM (SELECT 1 FROM bodies WHERE text IS NOT NULL AND regexp_matches(text, ?) LIMIT 1)`, inBody)
+		if err != nil || n == 0 {
+			return err
+		}
+	}
 	rows, err := l.Rows(ctx, `WITH b AS MATERIALIZED (SELECT DISTINCT sha256 FROM bodies WHERE text IS NOT NULL AND regexp_matches(text, ?)),
-		w AS NOT MATERIALIZED (SELECT `+l.Key()+`, endpoint, query_string, request_body_sha256, response_body_sha256, call_id, ts_ns FROM `+l.Calls+` WHERE `+l.Where+` AND decrypted_by IS NULL AND `+finding.Web+`),
+		w AS NOT MATERIALIZED (SELECT `+l.Key()+`, endpoint, query_string, request_body_sha256, response_body_sha256, call_id, ts_ns FROM `+l.Calls+` WHERE `+l.Where+` AND `+plain+`),
 		c AS (SELECT *, 'request body' AS place FROM w WHERE request_body_sha256 IN (SELECT sha256 FROM b)
 			UNION ALL SELECT *, 'response body' FROM w WHERE response_body_sha256 IN (SELECT sha256 FROM b) AND NOT coalesce(request_body_sha256 IN (SELECT sha256 FROM b), false)
-			UNION ALL SELECT *, 'URL' FROM w WHERE regexp_matches(query_string, '(?i)(^|&)(password|passwd|pwd|passphrase|client_secret|access_token|api_?key|token)=[^&]')
+			UNION ALL SELECT *, 'URL' FROM w WHERE `+urls+`
 				AND NOT coalesce(request_body_sha256 IN (SELECT sha256 FROM b), false) AND NOT coalesce(response_body_sha256 IN (SELECT sha256 FROM b), false)),
 		r AS (SELECT `+l.Sent()+`, endpoint, place, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, `+l.Some()+` FROM c GROUP BY ALL),
 		`+l.Names()+`

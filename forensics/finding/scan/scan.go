@@ -23,13 +23,17 @@ func datagrams(l *finding.Look) string {
 			AND src_ip IN (SELECT src_ip FROM flows_raw WHERE dst_packets > 0 UNION ALL SELECT dst_ip FROM flows_raw WHERE src_packets > 0)`
 }
 
+// tried is the SQL condition for flows that may be those of a scan.
+const tried = `transport IN ('tcp', 'udp', 'icmp')`
+
 // over says that a scan is not over TCP.
 var over = map[string]string{"udp": " of UDP", "icmp": " by ping"}
 
 // Analyzer returns the analyzer scan.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "scan", Basis: finding.Basis{What: "TCP connections, datagrams and pings", Flows: "transport IN ('tcp', 'udp', 'icmp')"}, Title: "port and host scans",
-		Doc: "A client that tries at least 15 different addresses or ports over TCP, or over UDP or ICMP, within a minute, most of which refuse or do not answer. FIN, NULL and Xmas probes without an answer count: their ports are open or filtered. Over UDP, the client tries one port of many hosts, or many ports of each host.", Find: find}
+	return finding.Analyzer{Name: "scan", Basis: finding.Basis{What: "TCP connections, datagrams and pings", Is: []finding.Need{finding.Flows(finding.Any(tried))}}, Title: "port and host scans",
+		Doc:   "A client that tries at least 15 different addresses or ports over TCP, or over UDP or ICMP, within a minute, most of which refuse or do not answer. FIN, NULL and Xmas probes without an answer count: their ports are open or filtered. Over UDP, the client tries one port of many hosts, or many ports of each host.",
+		Steps: []finding.Step{{Find: find, Needs: []finding.Need{finding.Flows(fmt.Sprintf("%s AND count(DISTINCT (dst_ip, dst_port)) >= %d", finding.AtLeast((manyTargets+1)/2, tried+" AND NOT "+terms.Accepted), manyTargets))}}}}
 }
 
 func find(ctx context.Context, l *finding.Look) error {

@@ -25,19 +25,33 @@ const (
 // crossing is the SQL condition for flows from one namespace into another, or from outside into one.
 const crossing = `dst_namespace IS NOT NULL AND (src_namespace <> dst_namespace OR src_namespace IS NULL AND src_external)`
 
+var intoNamespaces = finding.Flows(finding.Any(crossing))
+
 // Analyzer returns the analyzer segmentation.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "segmentation", Basis: finding.Basis{What: "connections into namespaces", Flows: crossing + " OR " + finding.Proxied}, Title: "disallowed connections between namespaces", Kinds: []string{between, inbound},
-		Doc: "Connections between namespaces, and from outside into one, whose pair is not on the allow-list (shop->payments, outside->shop), also through a proxy; info if none was accepted.", Find: find}
+	return finding.Analyzer{Name: "segmentation", Basis: finding.Basis{What: "connections into namespaces", Is: []finding.Need{intoNamespaces, finding.OnProxies}}, Title: "disallowed connections between namespaces", Kinds: []string{between, inbound},
+		Doc: "Connections between namespaces, and from outside into one, whose pair is not on the allow-list (shop->payments, outside->shop), also through a proxy; info if none was accepted.",
+		Steps: []finding.Step{
+			{Needs: []finding.Need{{Table: "endpoints_raw", Have: "count(DISTINCT namespace) > 1"}}, Find: noteUnchecked},
+			{Needs: []finding.Need{intoNamespaces, finding.Proxied}, Find: find},
+		}}
+}
+
+// noteUnchecked notes that there is no list to compare with.
+func noteUnchecked(ctx context.Context, l *finding.Look) error {
+	if len(l.Allow.Pairs) > 0 {
+		return nil
+	}
+	n, err := ask.Count(ctx, l.Case, `SELECT count(DISTINCT namespace) AS n FROM endpoints_raw WHERE namespace IS NOT NULL`)
+	if n > 1 {
+		l.Note("connections between %d namespaces were not checked: use allow, a list of pairs such as shop->payments", n)
+	}
+	return err
 }
 
 func find(ctx context.Context, l *finding.Look) error {
 	if len(l.Allow.Pairs) == 0 {
-		n, err := ask.Count(ctx, l.Case, `SELECT count(DISTINCT namespace) AS n FROM endpoints_raw WHERE namespace IS NOT NULL`)
-		if n > 1 {
-			l.Note("connections between %d namespaces were not checked: use allow, a list of pairs such as shop->payments", n)
-		}
-		return err
+		return nil
 	}
 	rows, err := l.Rows(ctx, `SELECT CASE WHEN src_kind = 'outside' AND coalesce(src_dns_name, src_hostname, src_service) IS NULL THEN '(outside)' ELSE `+terms.Who("src_")+` END AS src, `+terms.Who("dst_")+` AS dst, `+terms.Port+` AS detail, coalesce(src_namespace, '`+finding.Outside+`') || ' ' || dst_namespace AS other,
 			count(*) AS count, count(*) FILTER (`+terms.Accepted+`) AS "of",

@@ -111,6 +111,7 @@ type search struct {
 // judge searches texts in one goroutine. It numbers its sets separately for each row group.
 type judge struct {
 	forensics.EveryText
+	memo      *forensics.TextMemo // 0: nothing was found in a text
 	number    uint64
 	calls     bool // it searches calls, not bodies
 	sets      [][]redact.Match
@@ -123,7 +124,7 @@ type judge struct {
 func (s *search) judge(calls bool) forensics.TextJudge {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	j := &judge{number: uint64(len(s.judges)), calls: calls, known: map[string]uint64{}}
+	j := &judge{memo: forensics.NewTextMemo(memoBytes), number: uint64(len(s.judges)), calls: calls, known: map[string]uint64{}}
 	s.judges = append(s.judges, j)
 	return j
 }
@@ -146,7 +147,28 @@ func (j *judge) Text(place int, text []byte) forensics.TextVerdict {
 		}
 		return 0
 	}
-	return j.set(likely(text, redact.FindBytes(text)))
+	return j.find(text)
+}
+
+// memoBytes is the memory of a judge for the verdicts on texts of earlier row groups, and leastMemo the length from which on
+// it takes longer to search a text than to look it up.
+const (
+	memoBytes = 4 << 20
+	leastMemo = 32
+)
+
+// find searches a text. Texts with a match are few, so they are searched again.
+func (j *judge) find(text []byte) (set forensics.TextVerdict) {
+	search := func() forensics.TextVerdict {
+		set = j.set(likely(text, redact.FindBytes(text)))
+		return min(set, 1)
+	}
+	if len(text) < leastMemo {
+		search()
+	} else if j.memo.Of(0, text, search) > 0 && set == 0 {
+		search()
+	}
+	return set
 }
 
 // Header implements forensics.TextJudge. The name may reveal the kind of the value.

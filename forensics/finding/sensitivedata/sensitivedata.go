@@ -33,7 +33,7 @@ const (
 func Analyzer() finding.Analyzer {
 	return finding.Analyzer{Name: "sensitive-data", Basis: finding.OfRequests, Title: "personal data and secrets in traffic",
 		Kinds: kinds(),
-		Doc:   "Cards (Luhn), magnetic stripes, card verification codes and PIN blocks in fields named so, social security numbers, IBANs (check digits), email and SIP addresses, phone numbers, tokens, cloud keys and private keys in bodies, URLs, headers, SQL, Redis and all other text of the protocols, with masked evidence.", Find: find}
+		Doc:   "Cards (Luhn), magnetic stripes, card verification codes and PIN blocks in fields named so, social security numbers, IBANs (check digits), email and SIP addresses, phone numbers, tokens, cloud keys and private keys in bodies, URLs, headers, SQL, Redis and all other text of the protocols, with masked evidence.", Steps: []finding.Step{{Find: find}}}
 }
 
 // kinds lists what can be found.

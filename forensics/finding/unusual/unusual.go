@@ -19,7 +19,7 @@ import (
 // Analyzer returns the analyzer unusual.
 func Analyzer() finding.Analyzer {
 	return finding.Analyzer{Name: "unusual", Basis: finding.OfFlows, Title: "new destinations and unusual volumes",
-		Doc: "Pairs of workloads with traffic in the window but not before it, and pairs whose bytes or connections per hour are at least five times as high as before; the time before the window is the baseline.", Find: find}
+		Doc: "Pairs of workloads with traffic in the window but not before it, and pairs whose bytes or connections per hour are at least five times as high as before; the time before the window is the baseline.", Steps: []finding.Step{{Find: find}}}
 }
 
 func find(ctx context.Context, l *finding.Look) error {

@@ -12,8 +12,12 @@ import (
 // Offered returns the analyzer weak-tls-offered.
 func Offered() finding.Analyzer {
 	return finding.Analyzer{Name: "weak-tls-offered", Basis: finding.OfHandshakes, Title: "weak TLS offered by clients",
-		Doc: "Clients whose hello offers SSL, TLS 1.0 or 1.1, or suites with NULL, anonymous, export, RC4, DES or 3DES, whatever the server chose. SHA-1 and MD5 signatures (RFC 9155) are counted in a note.", Find: findOffered}
+		Doc:   "Clients whose hello offers SSL, TLS 1.0 or 1.1, or suites with NULL, anonymous, export, RC4, DES or 3DES, whatever the server chose. SHA-1 and MD5 signatures (RFC 9155) are counted in a note.",
+		Steps: []finding.Step{{Needs: []finding.Need{finding.Calls("'tls', 'quic'", finding.Any(offering))}, Find: findOffered}}}
 }
+
+// offering is the SQL condition for handshakes whose offers are known.
+const offering = `protocol IN ('tls', 'quic') AND tls_cipher_suites IS NOT NULL`
 
 // offer is the SQL for the offers of a hello, as texts with a prefix: v for versions, s for suites,
 // g for signature schemes. Without the extension supported_versions only the highest version is
@@ -30,7 +34,7 @@ type pair struct {
 func findOffered(ctx context.Context, l *finding.Look) error {
 	key := l.Bundle("call_no")
 	rows, err := l.Rows(ctx, `WITH h AS (SELECT `+l.Key()+`, call_id, ts_ns, `+offer+` AS offer
-				FROM `+l.Calls+` JOIN (SELECT `+key+`, client_version, offered_versions FROM tls_handshakes_raw) USING (`+key+`) WHERE `+l.Where+` AND protocol IN ('tls', 'quic') AND tls_cipher_suites IS NOT NULL),
+				FROM `+l.Calls+` JOIN (SELECT `+key+`, client_version, offered_versions FROM tls_handshakes_raw) USING (`+key+`) WHERE `+l.Where+` AND `+offering+`),
 		r AS (SELECT `+l.Sent()+`, offer, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, `+l.Some()+` FROM h GROUP BY ALL),
 		`+l.Names()+`
 		SELECT client AS src, dst, offer AS evidence, `+l.Sums()+` FROM (`+l.Named("r")+`)

@@ -18,7 +18,8 @@ import (
 // Analyzer returns the analyzer weak-tls.
 func Analyzer() finding.Analyzer {
 	return finding.Analyzer{Name: "weak-tls", Basis: finding.OfHandshakes, Title: "weak TLS", Kinds: rules().names(),
-		Doc: "Handshakes that negotiated SSL, TLS 1.0 or 1.1, or a suite with NULL, anonymous, export, RC4, DES or 3DES; missing forward secrecy is low. Names the profiles that they break: RFC 8996, RFC 7465, BCP 195, SP 800-52r2, BSI TR-02102-2, Mozilla 5.7.", Find: find}
+		Doc:   "Handshakes that negotiated SSL, TLS 1.0 or 1.1, or a suite with NULL, anonymous, export, RC4, DES or 3DES; missing forward secrecy is low. Names the profiles that they break: RFC 8996, RFC 7465, BCP 195, SP 800-52r2, BSI TR-02102-2, Mozilla 5.7.",
+		Steps: []finding.Step{{Needs: []finding.Need{finding.Calls("'tls', 'quic'", finding.Any(negotiated))}, Find: find}}}
 }
 
 // negotiated is the SQL condition for handshakes whose version and suite are known.
