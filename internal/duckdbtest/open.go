@@ -79,6 +79,16 @@ func (conn) Prepare(string) (driver.Stmt, error) {
 func (conn) Begin() (driver.Tx, error) { return nil, errors.New("there are no transactions") }
 func (conn) Close() error              { return nil }
 
+// CheckNamedValue also accepts lists, which are no driver.Value.
+func (conn) CheckNamedValue(v *driver.NamedValue) (err error) {
+	switch v.Value.(type) {
+	case []int64, []string:
+		return nil
+	}
+	v.Value, err = driver.DefaultParameterConverter.ConvertValue(v.Value)
+	return err
+}
+
 func (c conn) call(query string, args []driver.NamedValue, rows bool) (*message.Answer, error) {
 	q := message.Query{Database: c.d.number, SQL: query, Rows: rows}
 	for _, a := range args {

@@ -28,7 +28,7 @@ type Answer struct {
 
 // RegisterTypes tells encoding/gob the types that Plain returns. Both sides call it first.
 func RegisterTypes() {
-	for _, v := range []any{time.Time{}, &big.Int{}, []any{}, map[string]any{}} {
+	for _, v := range []any{time.Time{}, &big.Int{}, []any{}, []int64{}, []string{}, map[string]any{}} {
 		gob.Register(v)
 	}
 }
