@@ -124,7 +124,9 @@ func (c *Case) planRows(ctx context.Context, q *Query, cur *cursor) (*plan, erro
 	if err != nil {
 		return nil, err
 	}
-	v = p.sel.view
+	if err := v.check(q.GroupBy); err != nil {
+		return nil, err
+	}
 	if q.Count || len(q.GroupBy) > 0 {
 		return p, c.planCount(p, q, used, cur)
 	}
@@ -132,12 +134,13 @@ func (c *Case) planRows(ctx context.Context, q *Query, cur *cursor) (*plan, erro
 	if err != nil {
 		return nil, err
 	}
+	if err := v.check(q.Columns); err != nil {
+		return nil, err
+	}
+	v = p.sel.view
 	cols := q.Columns
 	if len(cols) == 0 {
 		cols = c.columnsOfRows(v, p.protocols)
-	}
-	if err := v.check(cols); err != nil {
-		return nil, err
 	}
 	p.sliced = q.Order == "" && v.key != nil && v.key[0] == v.from
 	if cur != nil {
@@ -406,9 +409,6 @@ func (c *Case) planCount(p *plan, q *Query, used []string, cur *cursor) error {
 	v := p.sel.view
 	if len(q.Columns) > 0 || q.Order != "" {
 		return usagef("a count cannot be combined with columns or an order")
-	}
-	if err := v.check(q.GroupBy); err != nil {
-		return err
 	}
 	p.after(cur)
 	used = append(used, q.GroupBy...)
