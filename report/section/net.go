@@ -17,7 +17,7 @@ const soonNs = int64(30 * 24 * time.Hour) // a certificate that expires within t
 
 // tls shows how well encrypted traffic is protected.
 func (b *builder) tls(*templates.Section) (value.Section, string) {
-	if !b.has("tls") {
+	if !b.has("tls_handshakes") {
 		return value.Section{}, "TLS handshakes"
 	}
 	s := value.Section{Title: "TLS"}

@@ -251,6 +251,9 @@ func (s *Store) link(dir string, sets []chosen, m *bundle.Manifest) (files []str
 				return nil, err
 			}
 			files = append(files, rel)
+			if p.Protocol != "" {
+				p.Columns = s.columnsOf(p.Protocol)
+			}
 			count(tables, p)
 		}
 	}
@@ -263,7 +266,17 @@ func (s *Store) link(dir string, sets []chosen, m *bundle.Manifest) (files []str
 	return files, nil
 }
 
-// count adds a part to the table of its manifest. The part without rows comes first: it has all columns.
+// columnsOf are the columns of the parts of table calls of a protocol.
+func (s *Store) columnsOf(protocol string) []bundle.Column {
+	for _, p := range s.empty.Parts {
+		if p.Protocols != nil {
+			return p.Protocols[protocol]
+		}
+	}
+	return nil
+}
+
+// count adds a part to the table of its manifest.
 func count(tables map[[2]string]*bundle.Table, p write.Part) {
 	key := [2]string{p.Table, p.Protocol}
 	if tables[key] == nil {

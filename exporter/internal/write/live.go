@@ -17,6 +17,8 @@ type Part struct {
 	Rows     int64           `json:"rows"`
 	Bytes    int64           `json:"bytes"`
 	Columns  []bundle.Column `json:"-"` // of a part without rows
+
+	Protocols map[string][]bundle.Column `json:"-"` // of the part of table calls without rows: the columns of each protocol's parts
 }
 
 // Folder is where the part's table has its parts.
@@ -85,13 +87,24 @@ func (t *Tables) FinishEmpty() (list []Part, err error) {
 			return nil, err
 		}
 		p := Part{Table: name, Rel: folderOf(name, "") + r.Parts[0].Name, Bytes: r.Parts[0].Bytes}
-		for i := range t.schema[name].Columns {
-			col := &t.schema[name].Columns[i]
-			p.Columns = append(p.Columns, bundle.Column{Name: col.Name, Type: col.Kind.String()})
+		p.Columns = columnsOf(t.schema[name])
+		if name == "calls" {
+			p.Protocols = map[string][]bundle.Column{}
+			for protocol, s := range t.known {
+				p.Protocols[protocol] = columnsOf(s)
+			}
 		}
 		list = append(list, p)
 	}
 	return list, nil
+}
+
+// columnsOf are the columns of a table for a manifest, without digests.
+func columnsOf(s *table.Schema) (list []bundle.Column) {
+	for i := range s.Columns {
+		list = append(list, bundle.Column{Name: s.Columns[i].Name, Type: s.Columns[i].Kind.String()})
+	}
+	return list
 }
 
 // folderOf is where the parts of a table are.
