@@ -70,16 +70,6 @@ func without(columns []duck.Column, others ...[]duck.Column) (list []duck.Column
 	return list
 }
 
-// nulls returns the columns among names that exist but have no value in the case.
-func (v *view) nulls(names []string) (list []duck.Column) {
-	for _, col := range v.absent {
-		if slices.Contains(names, col.Name) {
-			list = append(list, col)
-		}
-	}
-	return list
-}
-
 // keys are the columns that order and identify the rows of each table.
 var keys = map[string][]string{
 	"calls": {"ts_ns", "call_no"}, "flows": {"first_ns", "flow_id"}, "connections": {"first_ns", "conn_id"},

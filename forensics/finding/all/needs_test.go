@@ -59,9 +59,9 @@ func TestFewQueries(t *testing.T) {
 		of     []string
 	}{
 		{"dns.pcap", 3, nil},
-		{"http1.pcapng", 6, nil},
-		{"shop.pcapng", 16, nil},
-		{"shop.pcapng", 1, []string{"beacon", "brute-force", "scan", "dns-tunnel", "outside-volume", "risky-file"}},
+		{"http1.pcapng", 7, nil},
+		{"shop.pcapng", 17, nil},
+		{"shop.pcapng", 2, []string{"beacon", "brute-force", "scan", "dns-tunnel", "outside-volume", "risky-file"}},
 	} {
 		var n atomic.Int64
 		c := openAs(t, forensics.Options{Watch: func(string) { n.Add(1) }}, tt.sample)
