@@ -26,6 +26,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
@@ -268,7 +269,7 @@ func (c *comparison) ask(list []fact) (map[string]counts, error) {
 	slices.Sort(names)
 	columns := "^(" + strings.Join(slices.Compact(names), "|") + ")$"
 	var with []string
-	for _, name := range []string{"calls", "flows", "connections", "packets", "tls", "anomalies", "tcp_events"} {
+	for _, name := range []string{"calls", "flows", "connections", "packets", "tls_handshakes", "anomalies", "tcp_events"} {
 		if !strings.Contains(stmt, "{"+name+"}") {
 			continue
 		}
@@ -277,7 +278,11 @@ func (c *comparison) ask(list []fact) (map[string]counts, error) {
 			pattern = filepath.Join(c.tables, name, "**", "*.parquet")
 		}
 		stmt = strings.ReplaceAll(stmt, "{"+name+"}", name)
-		with = append(with, name+" as materialized (select columns('"+columns+"') from read_parquet('"+pattern+"', union_by_name=true, hive_partitioning=false))")
+		from := "read_parquet('" + pattern + "', union_by_name=true, hive_partitioning=false)"
+		if name == "calls" {
+			from = "(from " + from + " union all by name select " + nullsOfProtocols() + " where false)"
+		}
+		with = append(with, name+" as materialized (select columns('"+columns+"') from "+from+")")
 	}
 	stmt = "with " + strings.Join(with, ",\n") + "\n" + stmt
 	rows, err := c.db.Query(stmt)
@@ -319,3 +324,12 @@ func (c counts) String() string {
 	}
 	return b.String()
 }
+
+// nullsOfProtocols is a list of nulls with the columns of all protocols, which a bundle without calls of theirs lacks.
+var nullsOfProtocols = sync.OnceValue(func() string {
+	var list []string
+	for _, c := range table.ProtocolColumns() {
+		list = append(list, "cast(null as "+c.Kind.String()+") as "+c.Name)
+	}
+	return strings.Join(list, ", ")
+})

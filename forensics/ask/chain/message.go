@@ -79,7 +79,7 @@ func (k *Builder) loadMessages(list []*Step) error {
 	}
 	const near = relation.MaxQueueNs
 	m := &messages{from - near, to + near, map[ask.Key]bool{}, map[ask.Key][]*delivery{}, map[ask.Key][]*delivery{}, map[ask.Key][]*delivery{}}
-	if some, err := relation.MayHaveMessages(k.Ctx, k.C); !some || err != nil {
+	if some, err := ask.MayHaveMessages(k.Ctx, k.C); !some || err != nil {
 		m.from, m.to = math.MinInt64, math.MaxInt64
 		k.messages = m
 		return err

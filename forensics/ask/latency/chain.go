@@ -53,7 +53,7 @@ func chain(w *ask.Window, ctx context.Context, c *forensics.Case, wide *ask.Wind
 	if err != nil {
 		return nil, err
 	}
-	messages, err := relation.MayHaveMessages(ctx, c)
+	messages, err := ask.MayHaveMessages(ctx, c)
 	if err != nil {
 		return nil, err
 	}

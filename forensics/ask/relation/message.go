@@ -1,11 +1,8 @@
 package relation
 
 import (
-	"context"
 	"fmt"
 
-	"github.com/pcapsule/pcapsule/forensics"
-	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
@@ -23,18 +20,6 @@ const (
 
 // Brokers are the protocols of message brokers.
 const Brokers = `('kafka', 'nats', 'amqp', 'amqp1', 'mqtt', 'stomp', 'redis')`
-
-// MayHaveMessages reports whether Messages may find any. Redis is used for messages by few, and finding that it was not is
-// far faster than linking none.
-func MayHaveMessages(ctx context.Context, c *forensics.Case) (bool, error) {
-	if c.MayHave("kafka", "nats", "amqp", "amqp1", "mqtt", "stomp") {
-		return true, nil
-	}
-	if !c.MayHave("redis") {
-		return false, nil
-	}
-	return ask.Exists(ctx, c, "calls_raw", "protocol = 'redis' AND (method IN ('XADD', 'PUBLISH', 'SPUBLISH', 'XREAD', 'XREADGROUP', 'XCLAIM', 'XAUTOCLAIM') OR redis_push IS NOT NULL)")
-}
 
 // The roles of a call at a broker. A consumer asks for messages, or the broker sends them.
 const (

@@ -40,7 +40,7 @@ func Serving() (with, condition string) {
 
 // Parents is SQL that follows ends: table par has the calls that may have caused others; see
 // Requests. The condition is about their server bp. A call that published a message causes what its
-// consumers do then; for these rows bp is the consumer. Without messages, see MayHaveMessages, there are none.
+// consumers do then; for these rows bp is the consumer. Without messages, see ask.MayHaveMessages, there are none.
 func Parents(c terms.Several, condition string, messages bool) string {
 	requests := fmt.Sprintf("SELECT %s AS k, bp, ap AS up, %s, ts_ns AS t0, %s AS t1, %s FROM x WHERE protocol IN %s", terms.NumberOf(c), Ties, terms.Until, Waits, terms.Serving)
 	with := ""

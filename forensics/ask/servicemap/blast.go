@@ -57,7 +57,7 @@ func blast(w *ask.Window, ctx context.Context, c *forensics.Case, targets []stri
 	hit := fmt.Sprintf(", want AS (SELECT unnest([%s]) AS name), hit AS (SELECT bn FROM dname WHERE dst IN (SELECT name FROM want))", strings.TrimSuffix(strings.Repeat("?, ", len(targets)), ", "))
 	const hits = "bn IN (SELECT bn FROM hit) OR far IN (SELECT name FROM want)"
 	ends := w.Ends(c, "service")
-	messages, err := relation.MayHaveMessages(ctx, c)
+	messages, err := ask.MayHaveMessages(ctx, c)
 	if err != nil {
 		return nil, err
 	}
