@@ -92,7 +92,7 @@ func made() (string, error) {
 	return path, errors.Join(removeOld(dir), os.Link(newest, path))
 }
 
-// removeOld removes programs that no test uses any more.
+// removeOld removes programs that tests no longer use.
 func removeOld(dir string) error {
 	list, err := os.ReadDir(dir)
 	if err != nil {
