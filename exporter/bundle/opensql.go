@@ -48,10 +48,11 @@ func views(schemas []*table.Schema, protocols []string) string {
 	return b.String()
 }
 
-// partsOf is the SQL that reads the parts of a table. Table calls has the columns of its first part, those of all calls.
+// partsOf is the SQL that reads the parts of a table. Table calls has the columns of its part without rows, which is named
+// first and so read twice.
 func partsOf(name string) string {
 	if name == "calls" {
-		return "read_parquet(['tables/calls/part-*.parquet', 'tables/calls/protocol=*/*.parquet'], hive_partitioning=false)"
+		return "read_parquet(['tables/calls/part-000.parquet', 'tables/calls/**/*.parquet'], hive_partitioning=false)"
 	}
 	return "read_parquet(" + quote.SQL("tables/"+name+"/*.parquet") + ", hive_partitioning=false)"
 }

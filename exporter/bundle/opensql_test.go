@@ -17,7 +17,7 @@ func TestOpenSQLHasAViewForEveryTable(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		"VIEW calls_raw AS SELECT * FROM read_parquet(['tables/calls/part-*.parquet', 'tables/calls/protocol=*/*.parquet'], hive_partitioning=false)",
+		"VIEW calls_raw AS SELECT * FROM read_parquet(['tables/calls/part-000.parquet', 'tables/calls/**/*.parquet'], hive_partitioning=false)",
 		"VIEW redis_raw AS SELECT * FROM read_parquet('tables/calls/protocol=redis/*.parquet', hive_partitioning=false)", "VIEW redis AS SELECT t.*",
 		`s."pod" AS "src_pod"`, `d."external" AS "dst_external"`, "make_timestamp_ns(t.ts_ns) AS ts_exact", "read_parquet('tables/flows/*.parquet', hive_partitioning=false)",
 	} {
