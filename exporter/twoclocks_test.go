@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pcapsule/pcapsule/exporter/bundle/bundletest"
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/internal/duckdbtest"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
@@ -115,7 +116,10 @@ func measure(t *testing.T, inputs []string) map[string]measured {
 		t.Fatal(err)
 	}
 	db := duckdbtest.Open(t)
-	rows, err := db.Query("select hex(call_id), anomalies > 0, request_bytes > 0 and response_bytes > 0, " + strings.Join(durations, ", ") + " from read_parquet('" + filepath.Join(path, "data", "tables", "calls") + "/**/*.parquet', union_by_name=true, hive_partitioning=false)")
+	if _, err := db.Exec(bundletest.Views(t, path)); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := db.Query("select hex(call_id), anomalies > 0, request_bytes > 0 and response_bytes > 0, " + strings.Join(durations, ", ") + " from calls")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -79,28 +79,28 @@ func TestAlteredStores(t *testing.T) {
 	}
 }
 
-// TestInterruptedPush ends a push after each number of bytes. What is there is not a bundle, and another push completes
+// TestInterruptedPush ends a push after each share of the bytes. What is there is not a bundle, and another push completes
 // it.
 func TestInterruptedPush(t *testing.T) {
 	dir := made(t, "shop.pcapng")
 	each(t, func(t *testing.T, s *Store) {
-		for _, after := range []int64{1, 100_000, 300_000, 700_000, 900_000} {
+		for _, percent := range []int64{0, 10, 30, 70, 95} {
 			ctx, stop := context.WithCancel(t.Context())
-			_, err := s.Push(ctx, dir, func(done, _ int64) {
-				if done >= after {
+			_, err := s.Push(ctx, dir, func(done, total int64) {
+				if done > 0 && done*100 >= total*percent {
 					stop()
 				}
 			})
 			stop()
 			if !errors.Is(err, context.Canceled) {
-				t.Fatalf("after %d bytes: %v", after, err)
+				t.Fatalf("after %d %%: %v", percent, err)
 			}
 			list, err := s.List(t.Context())
 			if err != nil || len(list) != 1 || list[0].Whole {
-				t.Errorf("after %d bytes: %+v, %v", after, list, err)
+				t.Errorf("after %d %%: %+v, %v", percent, list, err)
 			}
 			if _, err := s.Fetch(t.Context(), name, filepath.Join(t.TempDir(), "x"), nil); !errors.Is(err, ErrNone) {
-				t.Errorf("after %d bytes, fetched: %v", after, err)
+				t.Errorf("after %d %%, fetched: %v", percent, err)
 			}
 		}
 		other := filepath.Join(t.TempDir(), name)
