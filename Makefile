@@ -134,6 +134,7 @@ norace := StrippedPrograms|CostIsLinear|AnswersFitTheirBudget|PromptsWork|SkillW
 # so that the last minutes do not have one busy processor only.
 UNIT := $(GO) test -vet=off -timeout 40m -p $(shell expr $$(nproc) + 1) -json
 unit lake-unit accept sweeps: export GOGC := $(FEW_GC)
+unit lake-unit accept sweeps race: export TMPDIR = $(shell scripts/tmpdir.sh)
 # $(call gated,NAME,COMMAND,PACKAGES) runs the tests of packages.
 gated = set -o pipefail; .cache/testgate -json .cache/$(1).json -again "$(2)" $(skips) -- $(2) $(3) | tee .cache/$(1).txt
 LONGEST := $(addprefix ./,recorder cli cli/everyquestion exporter mcp exporter/dissect/all forensics kfl exporter/internal/read recorder/keys)
