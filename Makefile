@@ -16,6 +16,7 @@
 # make chart  test deploy/chart with Helm's library
 # make lake-short  the lake with versitygw and DuckDB only, under a minute; part of make e2e
 # make e2e  test the recorder and the hub on real clusters of one and two nodes; needs root and a cluster's programs (scripts/e2e/lib.sh)
+# make mutate PKG=./exporter/internal/...  change one operator at a time and see whether the package's own tests notice: a table, and what survived (N=200 changes, SEED=1)
 # make stores  test stores against an S3 server, versitygw; builds it: 2 min
 # make lake-program  build bin/pcapsule-lake, which registers bundles as Iceberg tables; it is a module of its own, lake/
 # make lake  compare Spark, Trino and DuckDB over registered bundles and on KFL, with versitygw and PostgreSQL; 100 bundles (LAKE_BUNDLES=N); downloads 1 GB once
@@ -40,7 +41,7 @@ OURS := -buildvcs=false -trimpath -gcflags=all=-dwarf=false -ldflags=-w
 export GOFLAGS := $(filter-out $(OURS),$(GOFLAGS)) $(OURS)
 export CGO_ENABLED = 1
 
-.PHONY: accept extended sweeps generators chart images stores lake lake-short lake-unit lake-program bench-lake casts demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-cold bench-tls bench-live bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
+.PHONY: accept extended mutate sweeps generators chart images stores lake lake-short lake-unit lake-program bench-lake casts demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-cold bench-tls bench-live bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
 
 build:
 	$(GO) build -ldflags '-s -w' -o bin/pcapsule ./cmd/pcapsule
@@ -80,6 +81,13 @@ timed-%:
 stores:
 	$(GO) build -C store/testdata/gateway -o $(CURDIR)/.cache/versitygw github.com/versity/versitygw/cmd/versitygw
 	PCAPSULE_GATEWAY=$(CURDIR)/.cache/versitygw $(GO) test -count=1 ./store
+
+N ?= 200
+SEED ?= 1
+mutate: export TMPDIR = $(shell scripts/tmpdir.sh)
+mutate:
+	cd .ci/tools/mutate && $(GO) build -o ../../../.cache/mutate . && $(GO) build -o ../../../.cache/gremlins github.com/go-gremlins/gremlins/cmd/gremlins
+	.cache/mutate -n $(N) -seed $(SEED) .cache/gremlins $(PKG)
 
 lake-program:
 	$(GO) build -C lake -ldflags '-s -w' -o $(CURDIR)/bin/pcapsule-lake ./cmd/pcapsule-lake

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -59,9 +60,22 @@ func TestScript(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": scripttest.Exits, "only": only, "json": scripttest.JSON, "ndjson": isNDJSON, "parquet": isParquet,
-			"cut": cut, "patch": patch, "bytes": makeBytes, "bomb": bomb, "pack": pack, "ringof": ringOf, "refused": refused,
+			"cut": cut, "patch": patch, "bytes": makeBytes, "bomb": bomb, "pack": pack, "ringof": ringOf, "refused": refused, "offers": offers,
 		},
 	})
+}
+
+// offers checks that a completion has a line that matches a pattern. A completion offers nothing if a busy machine needs
+// longer for it than people wait, so it is tried again.
+func offers(ts *testscript.TestScript, _ bool, args []string) {
+	pattern := regexp.MustCompile("(?m)" + args[0])
+	for range 20 {
+		ts.Check(ts.Exec("pcapsule", append([]string{"__complete"}, args[1:]...)...))
+		if pattern.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+	}
+	ts.Fatalf("no line matches %q", args[0])
 }
 
 func only(ts *testscript.TestScript, _ bool, args []string) {

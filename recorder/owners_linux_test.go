@@ -33,10 +33,17 @@ func TestOwners(t *testing.T) {
 			}
 			s := newStage(t, "scene "+name)
 			out := filepath.Join(t.TempDir(), "out.pcapng")
+			named := strings.TrimSuffix(out, ".pcapng") + ".owners.jsonl"
 			w := watch(t, s)
 			var facts []truth
-			stats := record(t, Options{File: out, Cgroup: s.cgroup, RingBuffer: 4 << 20}, func() { facts = s.play(); w.end() })
-			packets, owners := readAll(t, out), readOwners(t, strings.TrimSuffix(out, ".pcapng")+".owners.jsonl")
+			stats := record(t, Options{File: out, Cgroup: s.cgroup, RingBuffer: 4 << 20}, func() {
+				if name == "moved" { // the recorder must know the first group before the worker leaves it
+					go s.goOn(func() bool { return namesOther(named, s.pid) })
+				}
+				facts = s.play()
+				w.end()
+			})
+			packets, owners := readAll(t, out), readOwners(t, named)
 			if len(facts) < 2 {
 				t.Fatalf("the scene reported %d sockets", len(facts))
 			}
@@ -56,6 +63,18 @@ func TestOwners(t *testing.T) {
 			}
 		})
 	}
+}
+
+// namesOther reports whether the side file at path names a process other than pid.
+func namesOther(path string, pid int) bool {
+	text, _ := os.ReadFile(path)
+	for line := range strings.Lines(string(text)) {
+		var l ownerLine
+		if json.Unmarshal([]byte(line), &l) == nil && l.Process != "" && l.PID != pid {
+			return true
+		}
+	}
+	return false
 }
 
 func checkOwner(t *testing.T, fact truth, packets []seen, owners []ownerLine) {

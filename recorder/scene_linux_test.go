@@ -66,7 +66,7 @@ func play() {
 	}
 	name, arg, _ := strings.Cut(role, " ")
 	go func() {
-		time.Sleep(60 * time.Second) // in any case
+		time.Sleep(10 * time.Minute) // in any case; a busy machine needs minutes
 		os.Exit(3)
 	}()
 	switch name {

@@ -80,6 +80,7 @@ func moreScene(name, network, addr string, wait func()) {
 		conn := must(net.Dial(network, l.Addr().String()))
 		must(conn.Write([]byte("question")))
 		must(done.Read(make([]byte, 1)))
+		wait()
 		other := filepath.Join(ownCgroup(), "other")
 		must(0, os.Mkdir(other, 0o755))
 		must(0, os.WriteFile(filepath.Join(other, "cgroup.procs"), fmt.Append(nil, c.Process.Pid), 0))

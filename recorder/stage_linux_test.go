@@ -136,6 +136,14 @@ func (s *stage) play() []truth {
 	return all
 }
 
+// goOn lets a scene go on that waits in its middle, when a condition is true; at the latest after 40 s.
+func (s *stage) goOn(when func() bool) {
+	for deadline := time.Now().Add(40 * time.Second); !when() && time.Now().Before(deadline); {
+		time.Sleep(5 * time.Millisecond)
+	}
+	io.WriteString(s.in, "go\n")
+}
+
 // record runs a recording during a function call, and returns the final statistics.
 func record(t testing.TB, o Options, during func()) Stats {
 	t.Helper()
