@@ -11,6 +11,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/cli"
 	"github.com/pcapsule/pcapsule/cli/clitest"
+	"github.com/pcapsule/pcapsule/internal/nightly"
 )
 
 // fits fails the test if a line is wider than the screen, unless a word or a quoted argument
@@ -38,7 +39,7 @@ func TestHelpFits(t *testing.T) {
 			each(sub, append(path[:len(path):len(path)], sub.Name()), do)
 		}
 	}
-	for _, width := range []int{60, 80, 120} {
+	for _, width := range nightly.Some([]int{60, 80, 120}, 2) {
 		each(cli.Root(), nil, func(path []string) {
 			args := append(path, "--help")
 			out, _ := clitest.At(t, width, args...)

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/internal/nightly"
 	"github.com/pcapsule/pcapsule/samples/frames"
 )
 
@@ -325,7 +326,7 @@ func everySample(t *testing.T, run func(t *testing.T, list []aPacket)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if list := ethernet(data); len(list) > 0 && (os.Getenv("PCAPSULE_LONG") != "" || len(list) < 400) {
+		if list := ethernet(data); len(list) > 0 && (nightly.On() || len(list) < 400) {
 			t.Run(filepath.Base(path), func(t *testing.T) { run(t, list) })
 		}
 	}

@@ -17,13 +17,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pcapsule/pcapsule/internal/nightly"
 	"github.com/pcapsule/pcapsule/samples/frames"
 )
 
 // memoryLimits returns the limits that floods run with, in MiB. Short floods used at most 192 MiB with a
 // limit of 256, so that limit is for long ones.
 func memoryLimits() []int64 {
-	if os.Getenv("PCAPSULE_LONG") != "" {
+	if nightly.On() {
 		return []int64{64, 256}
 	}
 	return []int64{64}
@@ -444,7 +445,7 @@ func flood(t *testing.T, name string, limit int64) {
 	debug.SetMemoryLimit(HeapLimit(limit))
 	f := floods[name]
 	n := f.long / 50
-	if os.Getenv("PCAPSULE_LONG") != "" {
+	if nightly.On() {
 		n = f.long
 	}
 	m, err := Run(context.Background(), []string{"-"}, filepath.Join(t.TempDir(), "x.pcapsule"),

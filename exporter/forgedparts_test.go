@@ -18,6 +18,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/internal/duckdbtest"
+	"github.com/pcapsule/pcapsule/internal/nightly"
 	"github.com/pcapsule/pcapsule/internal/quote"
 )
 
@@ -309,7 +310,7 @@ func TestForgedMetadataIsNamed(t *testing.T) {
 	f := &forger{t: t, dir: dir}
 	const part = "data/tables/calls/protocol=redis/part-000.parquet"
 	original := f.read(part)
-	for at := 0; at < len(original); at += 1 + len(original)/300 {
+	for at := 0; at < len(original); at += 1 + len(original)/nightly.Of(60, 300) {
 		for _, flip := range []byte{1, 0x80} {
 			data := bytes.Clone(original)
 			data[at] ^= flip

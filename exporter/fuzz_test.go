@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/internal/nightly"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/samples/frames"
 )
@@ -154,7 +155,7 @@ func TestDamagedCapturesKeepTheirAccounts(t *testing.T) {
 	files := readable(t, captureFiles(t, "*/*.pcap*"))
 	rnd := rand.New(rand.NewSource(1))
 	rnd.Shuffle(len(files), func(i, j int) { files[i], files[j] = files[j], files[i] })
-	if os.Getenv("PCAPSULE_LONG") == "" {
+	if !nightly.On() {
 		files = files[:min(len(files), 60)]
 	}
 	for _, path := range files {

@@ -17,6 +17,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/internal/read"
 	"github.com/pcapsule/pcapsule/exporter/internal/round"
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/internal/nightly"
 )
 
 // TestLostPackets removes 1 to 3 adjacent packets from each sample, at each place with PCAPSULE_LONG,
@@ -48,7 +49,7 @@ func TestLostPackets(t *testing.T) {
 				return s != "" && times[s] > 1
 			}
 			step, kept := 1, 0
-			if os.Getenv("PCAPSULE_LONG") == "" {
+			if !nightly.On() {
 				step = max(1, 3*len(packets)/places)
 			}
 			for k := 0; k < 3*len(packets); k += step {

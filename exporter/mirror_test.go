@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/internal/nightly"
 	"github.com/pcapsule/pcapsule/recorder/rows"
 	"github.com/pcapsule/pcapsule/recorder/transfer"
 )
@@ -406,7 +407,7 @@ func TestDamagedSets(t *testing.T) {
 		if strings.HasPrefix(f.Name, "i") || len(whole) < 10_000 {
 			continue
 		}
-		step := max(len(whole)/10, 1)
+		step := max(len(whole)/nightly.Of(3, 10), 1)
 		for at := 0; at < len(whole); at += step {
 			dir := copyOf(t, from)
 			data := bytes.Clone(whole)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/internal/read"
+	"github.com/pcapsule/pcapsule/internal/nightly"
 )
 
 // someCaptures are public captures of many protocols and shapes.
@@ -110,7 +111,7 @@ func TestBenchCaptureGivesTheSameBytes(t *testing.T) {
 func TestFloodsGiveTheSameBytes(t *testing.T) {
 	for name, f := range floods {
 		t.Run(name, func(t *testing.T) {
-			n := f.long / 400
+			n := f.long / nightly.Of(1200, 400)
 			_, want := made(t, Options{Jobs: 1, Stdin: f.make(n)}, "-")
 			if _, got := made(t, Options{Jobs: 7, Stdin: f.make(n)}, "-"); !bytes.Equal(got, want) {
 				t.Errorf("seven workers give other bytes:\n%s", diffLines(want, got))

@@ -15,6 +15,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 	"github.com/pcapsule/pcapsule/exporter/internal/read"
 	"github.com/pcapsule/pcapsule/exporter/internal/round"
+	"github.com/pcapsule/pcapsule/internal/nightly"
 )
 
 // shuffles are orders in which a capture shows the packets of one connection: each returns the places of its packets.
@@ -100,7 +101,7 @@ func sameSender(a, b aPacket) bool { return endsAt(a) == endsAt(b) }
 // otherwise, and no row is added.
 func TestShuffledSamples(t *testing.T) {
 	rounds := 2
-	if os.Getenv("PCAPSULE_LONG") != "" {
+	if nightly.On() {
 		rounds = 20
 	}
 	everySample(t, func(t *testing.T, list []aPacket) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"os"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
@@ -15,6 +14,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 	"github.com/pcapsule/pcapsule/exporter/internal/round"
+	"github.com/pcapsule/pcapsule/internal/nightly"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
@@ -163,8 +163,8 @@ func TestThinnedCaptures(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatal("no samples: ", err)
 	}
-	most := 250
-	if os.Getenv("PCAPSULE_LONG") != "" {
+	most := 120
+	if nightly.On() {
 		files = append(files, captureFiles(t, "*/*.pcap*")...)
 		more, _ := filepath.Glob("../samples/*/*.pcap*")
 		files, most = append(files, more...), 1<<20

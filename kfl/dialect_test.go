@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/internal/nightly"
 	"github.com/pcapsule/pcapsule/kfl/internal/parse"
 )
 
@@ -102,7 +103,7 @@ func TestDialects(t *testing.T) {
 			t.Errorf("%s cannot be said in every dialect", src)
 		}
 	}
-	for tried := 0; len(cases) < said+len(dialectEdges)+500; tried++ {
+	for tried := 0; len(cases) < said+len(dialectEdges)+nightly.Of(120, 500); tried++ {
 		if tried > 5000 {
 			t.Fatalf("only %d of %d generated conditions can be said in every dialect", len(cases)-said-len(dialectEdges), tried)
 		}

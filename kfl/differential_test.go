@@ -11,6 +11,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/pcapsule/pcapsule/internal/nightly"
 	"github.com/pcapsule/pcapsule/kfl/internal/parse"
 )
 
@@ -367,7 +368,8 @@ func (g *gen) leaf(k kind) string {
 // TestGeneratedQueries runs generated queries. None fails or is NULL, the calls that do not match a query
 // are those that match its negation, and SQL with literals matches the same calls as SQL with arguments.
 func TestGeneratedQueries(t *testing.T) {
-	const rowCount, queryCount, atOnce = 120, 1000, 8
+	const rowCount, atOnce = 120, 8
+	queryCount := nightly.Of(250, 1000)
 	g := &gen{Rand: rand.New(rand.NewPCG(7, 11)), body: true}
 	var rows []*testRow
 	for i := range rowCount {

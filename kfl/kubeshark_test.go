@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/internal/nightly"
 	"github.com/pcapsule/pcapsule/kfl/internal/parse"
 )
 
@@ -71,7 +72,7 @@ func TestEveryVariableOfKFL2(t *testing.T) {
 		words := strings.Fields(line)
 		for _, name := range words[1:] {
 			count++
-			for _, form := range forms[words[0]] {
+			for i, form := range forms[words[0]] {
 				if strings.HasSuffix(name, "ip") { // text that is not an address is an error
 					form = strings.NewReplacer(`== "x"`, `== "10.0.0.7"`, `["a", "b"]`, `["10.0.0.7", "::1"]`).Replace(form)
 				}
@@ -80,6 +81,9 @@ func TestEveryVariableOfKFL2(t *testing.T) {
 				if err != nil {
 					t.Errorf("%s: %v", src, err)
 					continue
+				}
+				if (count+i)%3 > nightly.Of(0, 2) {
+					continue // others ask DuckDB
 				}
 				yes := matching(t, db, rows, q)
 				if yes[0] && !strings.HasPrefix(src, "!") && !strings.Contains(src, "?") && !strings.Contains(src, ".all(") && name != "has_pcap" {

@@ -23,6 +23,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/internal/accesslog"
+	"github.com/pcapsule/pcapsule/internal/nightly"
 	"github.com/pcapsule/pcapsule/mcp/rpc"
 	"github.com/pcapsule/pcapsule/mcp/tools"
 )
@@ -65,7 +66,7 @@ func TestToolsRefuseInvalidArguments(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			again := seen[string(key)]
+			again := seen[string(key)] || !nightly.On()
 			seen[string(key)] = true
 			turn++
 			for i, why := range slices.Sorted(maps.Keys(values)) {
@@ -138,7 +139,7 @@ func TestRunawayQueriesEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer audit.Close()
-	s := serving(t, Options{Deadline: 3 * time.Second, AccessLog: audit}, bundled(t, "http1.pcapng"))
+	s := serving(t, Options{Deadline: time.Second, AccessLog: audit}, bundled(t, "http1.pcapng"))
 	c := dial(t, listening(t, s, HTTPOptions{}), rpc.Newest, nil)
 	for why, sql := range map[string]string{
 		"an endless product":          "SELECT count(*) FROM range(1000000000) a, range(1000000000) b WHERE sin(a.range + b.range) > 2",

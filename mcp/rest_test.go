@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/pcapsule/pcapsule/internal/nightly"
 )
 
 // getJSON returns the status and the JSON object of an answer.
@@ -112,7 +114,7 @@ func TestRESTListsHaveEachRowOnce(t *testing.T) {
 		for _, list := range []struct{ path, rows string }{{"/mcp/calls?kfl=http", "calls"}, {"/mcp/flows?l4proto=tcp", "flows"},
 			{"/mcp/resolve/workloads?name_regex=.", "workloads"}, {"/mcp/resolve/ips?name_regex=.", "ips"}} {
 			var want []string
-			for _, limit := range []int{1000, 7, 3} {
+			for _, limit := range nightly.Some([]int{1000, 3, 7}, 2) {
 				var got []string
 				for cursor := ""; ; {
 					status, out := getJSON(t, fmt.Sprintf("%s%s&limit=%d&cursor=%s", web.URL, list.path, limit, cursor))

@@ -17,20 +17,18 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/internal/nightly"
 	"github.com/pcapsule/pcapsule/report/render"
 	"github.com/pcapsule/pcapsule/report/templates"
 	"github.com/pcapsule/pcapsule/report/value"
 )
-
-// whole reports whether every sample gets every template, which takes half an hour.
-func whole() bool { return os.Getenv("PCAPSULE_SHARE") == "100" }
 
 // everyTemplate builds a report of one capture, in every form, and checks what it must hold. Each
 // capture gets one template in turn, or all of them.
 func everyTemplate(t *testing.T, turn int, path string, o exporter.Options) {
 	t.Helper()
 	names := templates.Names()
-	if !whole() {
+	if !nightly.On() {
 		names = names[turn%len(names):][:1]
 	}
 	out := filepath.Join(t.TempDir(), "x.pcapsule")
@@ -106,7 +104,7 @@ func TestEveryTemplateOfEverySample(t *testing.T) {
 	err := filepath.WalkDir(filepath.Join("..", "samples"), func(path string, e fs.DirEntry, err error) error {
 		if err == nil && (strings.HasSuffix(path, ".pcap") || strings.HasSuffix(path, ".pcapng")) {
 			n++
-			if whole() || strings.Contains(path, "secrets") && n%secrets == 0 || strings.Contains(path, "hard") && n%hard == 0 || filepath.Base(filepath.Dir(path)) == "samples" {
+			if nightly.On() || strings.Contains(path, "secrets") && n%secrets == 0 || strings.Contains(path, "hard") && n%hard == 0 || filepath.Base(filepath.Dir(path)) == "samples" {
 				everyTemplate(t, turn, path, bundleOptions(filepath.Base(path)))
 				turn++
 			}
@@ -127,7 +125,7 @@ func TestEveryTemplateOfOthersCaptures(t *testing.T) {
 	}
 	turn := 0
 	for i, folder := range folders {
-		if !whole() && i%4 != 0 {
+		if !nightly.On() && i%4 != 0 {
 			continue
 		}
 		list, err := filepath.Glob(filepath.Join(dir, folder.Name(), "*cap*"))

@@ -19,6 +19,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/derive"
+	"github.com/pcapsule/pcapsule/internal/nightly"
 )
 
 // TestTextsOfOthersGo takes texts that are in captures of real programs for secrets: what the
@@ -30,7 +31,7 @@ func TestTextsOfOthersGo(t *testing.T) {
 	for _, kind := range []string{"http1", "http2", "grpc", "redis", "postgresql", "dns", "mixed", "tls", "quic", "websocket", "tunnel", "ipfrag", "link"} {
 		_ = filepath.WalkDir(filepath.Join(dir, kind), func(path string, e fs.DirEntry, err error) error {
 			info, ierr := os.Stat(path)
-			if err != nil || ierr != nil || e.IsDir() || info.Size() > 150_000 || r.IntN(100) >= share() {
+			if err != nil || ierr != nil || e.IsDir() || info.Size() > 150_000 || r.IntN(100) >= nightly.Of(8, 100) {
 				return nil
 			}
 			tried += removesTexts(t, r, path)
@@ -38,14 +39,6 @@ func TestTextsOfOthersGo(t *testing.T) {
 		})
 	}
 	t.Logf("%d captures", tried)
-}
-
-// share is how many of a hundred captures are tried.
-func share() int {
-	if n, err := strconv.Atoi(os.Getenv("PCAPSULE_SHARE")); err == nil {
-		return n
-	}
-	return 8
 }
 
 func removesTexts(t *testing.T, r *rand.Rand, path string) int {

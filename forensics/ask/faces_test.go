@@ -26,7 +26,7 @@ var unlike = []string{"mixed/ndpi-whatsapp_login_call.pcap", "other/arkime-stun-
 	"icmp/ndpi-icmp-tunnel.pcap", "other/ndpi-jabber.pcap", "link/zeek-Teredo.pcap", "mixed/zeek-nmap-vsn.pcap", "other/ipfixprobe-ovpn.pcap"}
 
 // together is how many captures are in one bundle: what is asked costs the same for any number of them.
-const together = 8
+const together = 20
 
 // eachCapture opens bundles of all samples, and of public captures if there are any, and runs a test of each.
 func eachCapture(t *testing.T, test func(t *testing.T, c *forensics.Case)) {
@@ -34,7 +34,7 @@ func eachCapture(t *testing.T, test func(t *testing.T, c *forensics.Case)) {
 	if err != nil || len(files) < 40 {
 		t.Fatalf("%d samples: %v", len(files), err)
 	}
-	if dir := captures.Find(); dir != "" && !testing.Short() {
+	if dir := captures.Find(); dir != "" {
 		for _, name := range unlike {
 			files = append(files, filepath.Join(dir, name))
 		}

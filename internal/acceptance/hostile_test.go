@@ -15,6 +15,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/cli"
 	"github.com/pcapsule/pcapsule/internal/duckdbtest"
+	"github.com/pcapsule/pcapsule/internal/nightly"
 )
 
 // hostileTime is the time limit of a command with a hostile bundle, which mostly has 40 calls.
@@ -265,7 +266,7 @@ func (h *hostile) replace(table, column, value string) {
 // so in all calls, which takes most of the time of the test.
 func (h *hostile) enlarge(column, value string) {
 	h.t.Helper()
-	if os.Getenv("PCAPSULE_HOSTILE") == "" {
+	if !nightly.On() {
 		value = "CASE WHEN call_no % 5 = 1 THEN " + value + ` ELSE "` + column + `" END`
 	}
 	h.replace("calls", column, value)
@@ -335,7 +336,7 @@ func TestHostileBundles(t *testing.T) {
 				if name == "ask" {
 					name = line[1]
 				}
-				if os.Getenv("PCAPSULE_HOSTILE") == "" && !slices.Contains(strings.Fields(m.commands), name) {
+				if !nightly.On() && !slices.Contains(strings.Fields(m.commands), name) {
 					continue
 				}
 				in := ""
@@ -362,7 +363,7 @@ func ends(t *testing.T, in string, line []string) {
 	err := cmd.Run()
 	said := errOut.String()
 	code := cmd.ProcessState.ExitCode()
-	if os.Getenv("PCAPSULE_HOSTILE") != "" {
+	if nightly.On() {
 		t.Logf("%s: %d in %v, out %d: %.300s", line[0], code, time.Since(begin).Round(10*time.Millisecond), out.Len(), strings.ReplaceAll(said, "\n", " ⏎ "))
 	}
 	switch {

@@ -9,7 +9,6 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -23,6 +22,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
+	"github.com/pcapsule/pcapsule/internal/nightly"
 	"github.com/pcapsule/pcapsule/internal/when"
 	"github.com/pcapsule/pcapsule/mcp/tools"
 )
@@ -84,7 +84,7 @@ func TestQuestionsAreEqualEverywhere(t *testing.T) {
 	if thorough() {
 		rows = append(rows, row{"dns.pcap", true, false, ways2})
 	}
-	if os.Getenv("PCAPSULE_EVERYWHERE") != "" { // takes ten minutes more
+	if nightly.On() { // takes ten minutes more
 		rows = append(rows, row{"http1.pcapng", true, false, ways2}, row{"postgresql.pcapng", false, false, ways2}, row{"dns.pcap", false, false, ways3})
 	}
 	for _, tt := range rows {

@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/pcapsule/pcapsule/internal/captures"
+	"github.com/pcapsule/pcapsule/internal/nightly"
 
 	"golang.org/x/net/bpf"
 )
@@ -333,7 +334,7 @@ func TestAgreesWithTcpdumpOnOtherLinkTypes(t *testing.T) {
 		}
 	}
 	sample := uint32(40)
-	if os.Getenv("PCAPSULE_FULL") != "" {
+	if nightly.On() {
 		sample = 1
 	}
 	var c counts
@@ -393,7 +394,7 @@ func TestAgreesWithTcpdump(t *testing.T) {
 	files := captureFiles(t)
 	list := strings.Split(strings.TrimSpace(expressions), "\n")
 	sample := uint32(400)
-	if os.Getenv("PCAPSULE_FULL") != "" {
+	if nightly.On() {
 		sample = 1
 	}
 	var c counts

@@ -18,6 +18,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/pcapsule/pcapsule/internal/nightly"
 )
 
 // words is a PlainSink that joins pieces.
@@ -313,7 +315,7 @@ func TestPlaintextOfBuiltInLibrary(t *testing.T) {
 			s.serve(t, func(l string) bool { return strings.HasPrefix(l, "up") }, node, "-e",
 				fmt.Sprintf(`const fs=require('fs'),p=fs.readFileSync(%q),b=fs.readFileSync(%q);process.title='x';require('https').createServer({key:p,cert:p},(q,r)=>r.end(b)).listen(%d,'127.0.0.1',()=>console.log('up'))`, pem, dir+"/page", port))
 			probed(t, tr, "node")
-			for range 3 {
+			for range nightly.Of(1, 3) {
 				s.run(t, "curl", "-sk", "--http1.1", "-o", "/dev/null", fmt.Sprintf("https://127.0.0.1:%d/", port))
 			}
 			asked(t, tr, sink, "curl", "node", body, 3, port, CallSocket)

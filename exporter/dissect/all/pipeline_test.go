@@ -10,6 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/internal/nightly"
 )
 
 // pipeline is a client that sends all its requests before the server answers any.
@@ -211,7 +212,7 @@ func (l *pipeline) play(t *testing.T, n, budget int) *pairing {
 
 // TestAnyNumberOfRequestsMayWait has more requests wait for their responses than any constant limits.
 func TestAnyNumberOfRequestsMayWait(t *testing.T) {
-	const n = 40_000
+	n := nightly.Of(8_000, 40_000)
 	for _, l := range pipelines() {
 		t.Run(l.name, func(t *testing.T) {
 			p := l.play(t, n, 256<<20)

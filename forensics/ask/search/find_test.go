@@ -13,6 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/nightly"
 )
 
 // findBySQL is FindText in SQL, call by call.
@@ -135,7 +136,7 @@ func TestFindTextAgreesWithSQL(t *testing.T) {
 				t.Fatal(err)
 			}
 			found := map[int]bool{}
-			for _, in := range lookedFor {
+			for _, in := range nightly.Some(lookedFor, 14) {
 				compareFinds(t, c, fmt.Sprintf("%s, masked %v: %+v", name, masks, in), in, found)
 			}
 			for i := range paths {
@@ -255,7 +256,9 @@ func TestEveryTextIsFound(t *testing.T) {
 				if r.Value == "" {
 					continue
 				}
-				n++
+				if n++; n%3 > nightly.Of(0, 2) {
+					continue
+				}
 				got, err := Ask(t.Context(), c, In{Text: r.Value})
 				if err != nil || got.Total == 0 {
 					t.Errorf("%s: %q of %s is not found: %v", name, r.Value, column.Name, err)

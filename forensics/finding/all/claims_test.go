@@ -18,6 +18,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
 	"github.com/pcapsule/pcapsule/internal/captures"
+	"github.com/pcapsule/pcapsule/internal/nightly"
 )
 
 // cited is a call that a finding cites, or a flow.
@@ -57,20 +58,17 @@ func TestFindingsAgreeWithWhatTheyCite(t *testing.T) {
 var telling = []string{"http1/packetbeat-http_realip.pcap", "dns/dpkt-dns_icmp.pcap", "sip/ndpi-sip.pcap", "icmp/tcpdump-icmp-rfc5837.pcap", "postgresql/arkime-postgres-badpass.pcap",
 	"quic/ndpi-gquic.pcap", "dns/arkime-dns-update.pcap", "mixed/ipfixprobe-mixed.pcap", "mixed/zeek-var-services-std-ports.pcap", "mixed/ndpi-whatsapp_login_call.pcap"}
 
-// someCaptures are small public captures: the telling ones and one in 60, or the share that PCAPSULE_SHARE states.
+// someCaptures are small public captures: the telling ones and one in 60.
 func someCaptures(t *testing.T) (out []string) {
 	dir := captures.Find()
-	if dir == "" || testing.Short() {
+	if dir == "" {
 		return nil
 	}
 	index, err := os.ReadFile(filepath.Join(dir, "INDEX.tsv"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	step := 60
-	if n, err := strconv.Atoi(os.Getenv("PCAPSULE_SHARE")); err == nil && n > 0 { // percent
-		step = max(1, 100/n)
-	}
+	step := nightly.Of(60, 1)
 	for i, line := range strings.Split(strings.TrimSpace(string(index)), "\n")[1:] {
 		cells := strings.Split(line, "\t")
 		if packets, _ := strconv.Atoi(cells[3]); packets > 0 && packets <= 400 && i%step == 0 {
