@@ -41,7 +41,7 @@ OURS := -buildvcs=false -trimpath -gcflags=all=-dwarf=false -ldflags=-w
 export GOFLAGS := $(filter-out $(OURS),$(GOFLAGS)) $(OURS)
 export CGO_ENABLED = 1
 
-.PHONY: accept extended mutate sweeps generators chart images stores lake lake-short lake-unit lake-program bench-lake casts demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-cold bench-tls bench-live bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
+.PHONY: accept extended mutate nightly generators chart images stores lake lake-short lake-unit lake-program bench-lake casts demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-cold bench-tls bench-live bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
 
 build:
 	$(GO) build -ldflags '-s -w' -o bin/pcapsule ./cmd/pcapsule
@@ -63,8 +63,8 @@ demo: setup build
 # fails fails make, and no other begins. race, whose tests mostly wait, begins beside accept, which
 # needs one processor for longest. Before, everything is compiled once: two parts that compile the same
 # package at the same time would each do all the work.
-TEST := unit lint kernels-short chart lake-unit
-EXTENDED := accept race sweeps fuzz-short release-short generators
+TEST := unit lint chart lake-unit
+EXTENDED := kernels-short accept race fuzz-short release-short generators
 test: setup
 	@$(MAKE) --no-print-directory timed-compile
 	@echo "$(TEST): two at a time"
@@ -74,6 +74,14 @@ test: setup
 extended: setup
 	@echo "$(EXTENDED): two at a time"
 	@$(MAKE) --no-print-directory -j2 -Orecurse $(EXTENDED:%=timed-%)
+
+# What takes longer, as a whole: tests that have a short form (internal/nightly), every kernel, every target of fuzzing, and
+# what needs other programs.
+NIGHTLY := unit accept race kernels fuzz kills stores lake conformance rest-check e2e release-check
+nightly: export PCAPSULE_NIGHTLY = 1
+nightly: FUZZTIME = 30s
+nightly: setup
+	@failed=; for part in $(NIGHTLY); do $(MAKE) --no-print-directory FUZZTIME=$(FUZZTIME) timed-$$part || failed="$$failed $$part"; done; if [ -n "$$failed" ]; then echo "failed:$$failed"; exit 1; fi
 
 timed-%:
 	@TIMEFORMAT='$*: %R s; CPU: %U s user, %S s system'; time $(MAKE) --no-print-directory $*
@@ -141,13 +149,13 @@ norace := StrippedPrograms|CostIsLinear|AnswersFitTheirBudget|PromptsWork|SkillW
 # One package more than processors, because some tests wait. Packages that take longest come first,
 # so that the last minutes do not have one busy processor only.
 UNIT := $(GO) test -vet=off -timeout 40m -p $(shell expr $$(nproc) + 1) -json
-unit lake-unit accept sweeps: export GOGC := $(FEW_GC)
-unit lake-unit accept sweeps race: export TMPDIR = $(shell scripts/tmpdir.sh)
+unit lake-unit accept: export GOGC := $(FEW_GC)
+unit lake-unit accept race: export TMPDIR = $(shell scripts/tmpdir.sh)
 # $(call gated,NAME,COMMAND,PACKAGES) runs the tests of packages.
 gated = set -o pipefail; .cache/testgate -json .cache/$(1).json -again "$(2)" $(skips) -- $(2) $(3) | tee .cache/$(1).txt
 LONGEST := $(addprefix ./,recorder cli cli/everyquestion exporter mcp exporter/dissect/all forensics kfl exporter/internal/read recorder/keys)
 unit: build .cache/testgate
-	$(call gated,unit,$(UNIT),-skip '$(SWEEPS)' $(LONGEST) $$($(GO) list ./... | grep -v '/internal/acceptance$$'))
+	$(call gated,unit,$(UNIT),$(LONGEST) $$($(GO) list ./... | grep -v '/internal/acceptance$$'))
 
 lake-unit: .cache/testgate
 	$(call gated,lake,$(subst $(GO) test,$(GO) test -C lake,$(UNIT)),./...)
@@ -155,13 +163,6 @@ lake-unit: .cache/testgate
 # The programs that make samples/ are a module of their own, because they need many servers and clients.
 generators:
 	$(GO) build -C samples/gen ./...
-
-# Tests that repeat one comparison over every sample, question, secret or place of a capture, which takes each
-# a minute of processor time. Other tests make the same comparison once or a few times.
-SWEEPS := ^Test(StateStaysInTheBudget|LyingLengths|PeakMemory|TruncatedCaptures|LostPackets|NothingShowsASecret|NoTableContainsASecret|NoAnswerConfirmsAGuess|AnswersMatchTheDescription|OverlappingBundlesHaveEachCallOnce|EachCallEqualsCall|AbsentProtocolsAnswerTheSame|StrippedProgramsHaveTheSameFunctions|ReturnsMatchTheDisassembler|NoTextActsOnATerminal|NoTimeMakesAnAnswerFail)$$
-SWEPT := ./exporter ./exporter/dissect/all ./exporter/dissect/quic ./exporter/dissect/ws ./mcp ./forensics ./kfl ./recorder/keys ./cli/everyquestion
-sweeps: .cache/testgate
-	$(call gated,sweeps,$(UNIT),-run '$(SWEEPS)' $(SWEPT))
 
 accept: .cache/testgate
 	$(call gated,accept,$(UNIT),./internal/acceptance)

@@ -25,7 +25,7 @@ import (
 // column and with the same packets. No other call may have packets of two calls of the whole sample,
 // such as the request of one and the response of another.
 func TestLostPackets(t *testing.T) {
-	const places = 36 // in each sample
+	places := nightly.Of(6, 36) // in each sample
 	samples, err := filepath.Glob("../samples/*.pcap*")
 	if err != nil || len(samples) == 0 {
 		t.Fatal("no samples: ", err)
@@ -48,10 +48,7 @@ func TestLostPackets(t *testing.T) {
 				s := segmentIn(data[p[0]:p[1]])
 				return s != "" && times[s] > 1
 			}
-			step, kept := 1, 0
-			if !nightly.On() {
-				step = max(1, 3*len(packets)/places)
-			}
+			step, kept := max(1, 3*len(packets)/places), 0
 			for k := 0; k < 3*len(packets); k += step {
 				from, n := k/3, 1+k%3
 				if from+n > len(packets) || slices.ContainsFunc(packets[from:from+n], sentAgain) { // then it is complete with other packets

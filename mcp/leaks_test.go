@@ -19,6 +19,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/redact"
+	"github.com/pcapsule/pcapsule/internal/nightly"
 	"github.com/pcapsule/pcapsule/internal/quote"
 	"github.com/pcapsule/pcapsule/samples/leaktest"
 )
@@ -126,12 +127,15 @@ func TestNothingShowsASecret(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, tool := range list.Tools {
-		for _, args := range []value{{}, {"service": "shop"}, {"limit": 100}, {"id": "#1"}, {"text": "planted"}, {"kfl": "status_code >= 400"}, {"call_id": "#3"}} {
-			call(tool.Name, args)
+	for n, tool := range list.Tools {
+		call(tool.Name, value{})
+		for i, args := range []value{{"service": "shop"}, {"limit": 100}, {"id": "#1"}, {"text": "planted"}, {"kfl": "status_code >= 400"}, {"call_id": "#3"}} {
+			if nightly.On() || i == n%6 {
+				call(tool.Name, args)
+			}
 		}
 	}
-	for i := range 2 * len(secrets) {
+	for i := 0; i < 2*len(secrets); i += nightly.Of(9, 1) {
 		call("get_api_call", value{"call_id": fmt.Sprintf("#%d", i)})
 	}
 	for _, sql := range hostileSQL {
@@ -227,6 +231,7 @@ func TestNoAnswerConfirmsAGuess(t *testing.T) {
 				rounds = append(rounds, []int{i})
 			}
 		}
+		rounds = nightly.Some(rounds, 2)
 		would := false
 		for _, few := range rounds {
 			if yes, how := confirmed(masks, few); yes {

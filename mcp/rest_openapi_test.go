@@ -18,6 +18,8 @@ import (
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers"
 	"github.com/getkin/kin-openapi/routers/gorillamux"
+
+	"github.com/pcapsule/pcapsule/internal/nightly"
 )
 
 // described is a server with its OpenAPI description, which all answers must match.
@@ -129,7 +131,7 @@ func values(s *openapi3.Schema) (out []any) {
 // TestAnswersMatchTheDescription calls every described operation on samples and, on one of them,
 // with valid and invalid values of every parameter.
 func TestAnswersMatchTheDescription(t *testing.T) {
-	for _, sample := range []string{"dns.pcap", "shop.pcapng"} {
+	for _, sample := range nightly.Some([]string{"shop.pcapng", "dns.pcap"}, 1) {
 		t.Run(sample, func(t *testing.T) {
 			every := sample == "dns.pcap"
 			required["snapshot_name"], _, _ = strings.Cut(sample, ".")

@@ -18,6 +18,7 @@ import (
 	"github.com/pcapsule/pcapsule/cli/clitest"
 	"github.com/pcapsule/pcapsule/cli/console"
 	findings "github.com/pcapsule/pcapsule/forensics/finding/all"
+	"github.com/pcapsule/pcapsule/internal/nightly"
 )
 
 // acting contains what a terminal acts on: a title and a colour, a bell, a return, a C1
@@ -138,7 +139,9 @@ func TestNoTextActsOnATerminal(t *testing.T) {
 	run("sql", bundle, "select path as \"=\x1b[31m\" from calls where path = '\u202e", "--format", "csv")
 	for _, q := range findings.Questions() {
 		run("ask", clitest.Dashed(q.Name), bundle)
-		run("ask", clitest.Dashed(q.Name), bundle, "--json")
+		if nightly.On() {
+			run("ask", clitest.Dashed(q.Name), bundle, "--json")
+		}
 	}
 	run("show", bundle, "#0")
 	run("show", bundle, "#0", "--json")

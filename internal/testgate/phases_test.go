@@ -1,7 +1,6 @@
 package main
 
 import (
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,7 +10,7 @@ import (
 	"testing"
 )
 
-// phases are the parts of make test and of make extended, as the Makefile lists them.
+// phases are the parts of make test, make extended or make nightly, as the Makefile lists them.
 func phases(t *testing.T, list string) []string {
 	text, err := os.ReadFile("../../Makefile")
 	if err != nil {
@@ -24,7 +23,7 @@ func phases(t *testing.T, list string) []string {
 	return strings.Fields(string(m[1]))
 }
 
-// TestEveryPhaseCanFail runs make test and make extended with recipes that do nothing, except for one
+// TestEveryPhaseCanFail runs make test, make extended and make nightly with recipes that do nothing, except for one
 // that fails: make fails too, whichever part it is and although others run beside it.
 func TestEveryPhaseCanFail(t *testing.T) {
 	for _, tt := range []struct {
@@ -33,8 +32,9 @@ func TestEveryPhaseCanFail(t *testing.T) {
 		parts  []string // at least these
 		order  [2]string
 	}{
-		{"test", []string{"setup", "compile"}, []string{"lint", "unit", "kernels-short"}, [2]string{"compile", "unit"}},
-		{"extended", []string{"setup"}, []string{"accept", "sweeps", "race", "fuzz-short", "release-short", "generators"}, [2]string{"setup", "race"}},
+		{"test", []string{"setup", "compile"}, []string{"lint", "unit"}, [2]string{"compile", "unit"}},
+		{"extended", []string{"setup"}, []string{"accept", "kernels-short", "race", "fuzz-short", "release-short", "generators"}, [2]string{"setup", "race"}},
+		{"nightly", []string{"setup"}, []string{"unit", "accept", "race", "kernels", "fuzz", "kills"}, [2]string{"setup", "unit"}},
 	} {
 		list := phases(t, tt.target)
 		for _, want := range tt.parts {
@@ -77,40 +77,6 @@ func TestEveryChangePassesAllParts(t *testing.T) {
 	}
 }
 
-// TestSweepsRun: make extended runs each test that make unit leaves out.
-func TestSweepsRun(t *testing.T) {
-	sweeps := regexp.MustCompile(strings.ReplaceAll(strings.Join(phases(t, "sweeps"), " "), "$$", "$"))
-	swept := phases(t, "swept")
-	named := map[string]bool{}
-	for _, name := range strings.Split(strings.TrimSuffix(strings.TrimPrefix(sweeps.String(), "^Test("), ")$"), "|") {
-		named["Test"+name] = false
-	}
-	function := regexp.MustCompile(`(?m)^func (Test\w+)\(`)
-	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !strings.HasSuffix(path, "_test.go") {
-			return err
-		}
-		text, err := os.ReadFile(path)
-		for _, m := range function.FindAllSubmatch(text, -1) {
-			if name := string(m[1]); sweeps.MatchString(name) {
-				named[name] = true
-				if dir, _ := filepath.Rel("../..", filepath.Dir(path)); !slices.Contains(swept, "./"+filepath.ToSlash(dir)) {
-					t.Errorf("%s: nothing runs %s", path, name)
-				}
-			}
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, there := range named {
-		if !there {
-			t.Errorf("%s does not exist", name)
-		}
-	}
-}
-
 // runPhases runs make in a folder of its own, where every part only prints its name and one fails.
 func runPhases(t *testing.T, target, bad string) (string, error) {
 	makefile, err := filepath.Abs("../../Makefile")
@@ -120,7 +86,7 @@ func runPhases(t *testing.T, target, bad string) (string, error) {
 	dir := t.TempDir()
 	var b strings.Builder
 	b.WriteString("include " + makefile + "\n")
-	for _, p := range slices.Concat([]string{"setup", "compile", "build", ".cache/testgate"}, phases(t, target)) {
+	for _, p := range slices.Concat([]string{"setup", "compile", "build", "recorder", "hub", "lake-program", "lake-short", "release", ".cache/testgate"}, phases(t, target)) {
 		b.WriteString(p + ":\n\t@echo ran $@\n")
 		if p == bad {
 			b.WriteString("\t@false\n")

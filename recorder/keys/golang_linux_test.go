@@ -15,6 +15,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/internal/nightly"
 	"github.com/pcapsule/pcapsule/recorder/internal/program"
 )
 
@@ -69,7 +70,7 @@ func openProgram(t *testing.T, path string) *program.File {
 }
 
 func TestStrippedProgramsHaveTheSameFunctions(t *testing.T) {
-	for _, kind := range [][]string{nil, {"-buildmode=pie"}, {"-ldflags=-linkmode=external"}, {"-buildmode=pie", "-ldflags=-linkmode=external"}} {
+	for _, kind := range nightly.Some([][]string{nil, {"-buildmode=pie"}, {"-ldflags=-linkmode=external"}, {"-buildmode=pie", "-ldflags=-linkmode=external"}}, 1) {
 		t.Run(strings.Join(kind, " "), func(t *testing.T) {
 			full, bare := slices.Clone(kind), slices.Clone(kind)
 			if i := slices.IndexFunc(bare, func(s string) bool { return strings.HasPrefix(s, "-ldflags") }); i >= 0 {
@@ -127,7 +128,7 @@ func TestOtherFilesHaveNoKeyLogFunction(t *testing.T) {
 }
 
 func TestReturnsMatchTheDisassembler(t *testing.T) {
-	for _, flags := range [][]string{nil, {"-buildmode=pie"}, {"-race"}} {
+	for _, flags := range nightly.Some([][]string{nil, {"-buildmode=pie"}, {"-race"}}, 1) {
 		bin := goTalk(t, flags...)
 		m := openProgram(t, bin)
 		list, err := goPlain(m)

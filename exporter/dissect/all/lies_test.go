@@ -9,6 +9,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dissecttest"
+	"github.com/pcapsule/pcapsule/internal/nightly"
 )
 
 // TestLyingLengths changes each of the first bytes of every segment, which is where lengths are,
@@ -16,7 +17,7 @@ import (
 // byte must be in a row or in an anomaly. Calls may be missing or different only if the
 // connection says so: by an anomaly, an incomplete call, or a row of unknown payload.
 func TestLyingLengths(t *testing.T) {
-	const heads, changed = 12, 24 // segments of a conversation, bytes of a segment
+	heads, changed := nightly.Of(3, 12), nightly.Of(8, 24) // segments of a conversation, bytes of a segment
 	protocols := Protocols(nil)
 	for file := range samples {
 		t.Run(file, func(t *testing.T) {
