@@ -262,7 +262,7 @@ func (w *someCall) falseColumns(c *someCall) (names []string) {
 	unknown := false
 	for _, name := range w.otherColumns(c) {
 		switch v := c.columns[name]; {
-		case v == "" || v == "[]" || v == "{ true}" || strings.HasSuffix(v, " false}"):
+		case v == "" || v == "[]" || v == "{ true}" || v == "{(unknown) true}" || strings.HasSuffix(v, " false}"):
 			unknown = true
 		case !strings.HasSuffix(name, "_ahead") && !rawWithoutOthers[name]: // _ahead counts what waits, as far as the capture shows
 			names = append(names, name)
