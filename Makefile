@@ -153,7 +153,7 @@ unit lake-unit accept: export GOGC := $(FEW_GC)
 unit lake-unit accept race: export TMPDIR = $(shell scripts/tmpdir.sh)
 # $(call gated,NAME,COMMAND,PACKAGES) runs the tests of packages.
 gated = set -o pipefail; .cache/testgate -json .cache/$(1).json -again "$(2)" $(skips) -- $(2) $(3) | tee .cache/$(1).txt
-LONGEST := $(addprefix ./,recorder cli cli/everyquestion exporter mcp exporter/dissect/all forensics kfl exporter/internal/read recorder/keys)
+LONGEST := $(addprefix ./,recorder cli forensics/finding/all exporter mcp report cli/snapshots cli/everyquestion recorder/keys forensics mcp/questions exporter/dissect/all forensics/ask kfl exporter/internal/read docs forensics/internal/duck)
 unit: build .cache/testgate
 	$(call gated,unit,$(UNIT),$(LONGEST) $$($(GO) list ./... | grep -v '/internal/acceptance$$'))
 

@@ -369,7 +369,7 @@ func (g *gen) leaf(k kind) string {
 // are those that match its negation, and SQL with literals matches the same calls as SQL with arguments.
 func TestGeneratedQueries(t *testing.T) {
 	const rowCount, atOnce = 120, 8
-	queryCount := nightly.Of(250, 1000)
+	queryCount := nightly.Of(150, 1000)
 	g := &gen{Rand: rand.New(rand.NewPCG(7, 11)), body: true}
 	var rows []*testRow
 	for i := range rowCount {

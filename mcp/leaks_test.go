@@ -203,7 +203,7 @@ func TestNoAnswerConfirmsAGuess(t *testing.T) {
 		}
 		guesses, nothing = append(guesses, guess), append(nothing, fmt.Sprintf("Qj%02dnone", i)[:len(guess)])
 	}
-	for n, a := range nightly.Some(guessing, 12) {
+	for n, a := range nightly.Some(guessing, 7) {
 		without := map[string]string{} // answers to what was never sent
 		confirmed := func(c *sdk.ClientSession, few []int) (bool, string) {
 			var some, never []string

@@ -23,6 +23,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/pcapsule/pcapsule/internal/nightly"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
@@ -219,7 +220,7 @@ func TestKilledRecorderLosesNothing(t *testing.T) {
 	pin, dir := pinFolder(t), filepath.Join(t.TempDir(), "ring")
 	s := newStage(t, "scene idle")
 	var sender *stage
-	for round := range 12 {
+	for round := range nightly.Of(5, 12) {
 		p := startPinned(t, s.cgroup, dir, pin, 256<<20, "")
 		if sender == nil {
 			sender = startStage(t, "counted", s.cgroup, syscall.CLONE_NEWNET)

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/internal/nightly"
 	"github.com/pcapsule/pcapsule/report/render"
 	"github.com/pcapsule/pcapsule/report/value"
 )
@@ -78,6 +79,7 @@ func TestEditsAreNoticed(t *testing.T) {
 	path := makeBundle(t, exporter.Options{Kube: []string{filepath.Join(dir, "shop.kube.json")}}, "shop", filepath.Join(dir, "shop.pcapng"))
 	c := open(t, path)
 	for name, spots := range spotsOf {
+		spots /= nightly.Of(4, 1)
 		r, err := Build(t.Context(), c, known(Options{Name: name, KFL: `dst.name in ["payment", "redis", "api.cards.example.net"]`}))
 		if err != nil {
 			t.Fatal(err)

@@ -137,9 +137,11 @@ func TestNoTextActsOnATerminal(t *testing.T) {
 		run("sql", bundle, "select * from "+table, "--format", []string{"table", "json", "csv"}[i%3])
 	}
 	run("sql", bundle, "select path as \"=\x1b[31m\" from calls where path = '\u202e", "--format", "csv")
-	for _, q := range findings.Questions() {
-		run("ask", clitest.Dashed(q.Name), bundle)
-		if nightly.On() {
+	for i, q := range findings.Questions() {
+		if i%2 == 0 || nightly.On() {
+			run("ask", clitest.Dashed(q.Name), bundle)
+		}
+		if i%2 == 1 || nightly.On() {
 			run("ask", clitest.Dashed(q.Name), bundle, "--json")
 		}
 	}

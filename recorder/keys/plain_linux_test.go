@@ -315,7 +315,7 @@ func TestPlaintextOfBuiltInLibrary(t *testing.T) {
 			s.serve(t, func(l string) bool { return strings.HasPrefix(l, "up") }, node, "-e",
 				fmt.Sprintf(`const fs=require('fs'),p=fs.readFileSync(%q),b=fs.readFileSync(%q);process.title='x';require('https').createServer({key:p,cert:p},(q,r)=>r.end(b)).listen(%d,'127.0.0.1',()=>console.log('up'))`, pem, dir+"/page", port))
 			probed(t, tr, "node")
-			for range nightly.Of(1, 3) {
+			for range 3 {
 				s.run(t, "curl", "-sk", "--http1.1", "-o", "/dev/null", fmt.Sprintf("https://127.0.0.1:%d/", port))
 			}
 			asked(t, tr, sink, "curl", "node", body, 3, port, CallSocket)
@@ -459,7 +459,7 @@ func TestCountersBalanceWhileProgramsContinue(t *testing.T) {
 	if _, err := in.Write([]byte("go\n")); err != nil {
 		t.Fatal(err)
 	}
-	for range 3 {
+	for range nightly.Of(1, 3) {
 		tr := start(t, Options{Select: Selector{Executables: []string{bin}}, Plain: &words{}})
 		eventually(t, "calls", func() bool { k, err := tr.PlainCounters(); return err == nil && k.Written > 100 })
 		t.Logf("%+v", balanced(t, tr))

@@ -30,7 +30,7 @@ func TestStateStaysInTheBudget(t *testing.T) {
 		}
 	}
 	stay(floods())
-	for _, file := range nightly.Some(slices.Sorted(maps.Keys(samples)), 8) { // one at a time, because each measurement of memory scans what is in it
+	for _, file := range nightly.Some(slices.Sorted(maps.Keys(samples)), 3) { // one at a time, because each measurement of memory scans what is in it
 		stay(recorded(t, file))
 	}
 }

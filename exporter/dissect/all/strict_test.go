@@ -86,7 +86,7 @@ func TestNoOtherProtocolIsClaimed(t *testing.T) {
 					if own(protocol, c.Dir, c.Data) {
 						continue
 					}
-					for n := 0; n <= min(len(c.Data), 600); n += 1 + n/24*nightly.Of(12, 0) { // the first 24 lengths, then some
+					for n := 0; n <= min(len(c.Data), 600); n += 1 + n/16*nightly.Of(12, 0) { // the first 16 lengths, then some
 						for _, dir := range []dissect.Dir{dissect.ToServer, dissect.ToClient} {
 							if v := p.Detect(dir, c.Data[:n]); v >= dissect.Likely {
 								t.Fatalf("%s claims the first %d bytes of segment %d of %s %s: %.60q", p.Name, n, i, k.name, dir, c.Data)

@@ -24,7 +24,7 @@ type Conversation struct {
 
 // Converse plays conversations of a protocol and compares the rows. A row is its summary, and
 // after it error=… and outcome=… if the call did not end well, and name=value of each column of
-// the list that has a value.
+// the list that has a value. The name "hidden" stands for the credentials that no row shows.
 func Converse(t *testing.T, p *dissect.Protocol, columns []string, list ...Conversation) {
 	t.Helper()
 	for _, c := range list {
@@ -35,8 +35,12 @@ func Converse(t *testing.T, p *dissect.Protocol, columns []string, list ...Conve
 			r := Play(t, o, c.Chunks...)
 			account(t, r)
 			var got []string
-			for _, row := range r.Rows() {
-				got = append(got, Line(row, columns...))
+			for i := range r.Emissions {
+				line := Line(r.Emissions[i].Row, columns...)
+				if texts := Credentials(&r.Emissions[i]); len(texts) > 0 && slices.Contains(columns, "hidden") {
+					line += fmt.Sprintf(" hidden=%q", texts)
+				}
+				got = append(got, line)
 			}
 			if !slices.Equal(got, c.Want) {
 				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(c.Want, "\n"))

@@ -75,6 +75,7 @@ func Play(t testing.TB, o Options, chunks ...Chunk) *Result {
 	if err != nil {
 		t.Fatal(err)
 	}
+	e.Trace()
 	if o.Budget > 0 {
 		e.SetBudget(o.Budget)
 	}
@@ -110,6 +111,16 @@ func Play(t testing.TB, o Options, chunks ...Chunk) *Result {
 	c.Close(o.End, p)
 	r.Held = e.Held()
 	return r
+}
+
+// Credentials lists the credentials of a call that no row shows, in order.
+func Credentials(e *dissect.Emission) (texts []string) {
+	for _, h := range e.Hidden {
+		if h.Text != "" {
+			texts = append(texts, h.Text)
+		}
+	}
+	return texts
 }
 
 // Lines renders rows in short form: stream, summary, error, complete, failed, bodies.

@@ -35,10 +35,11 @@ func play(t testing.TB, end dissect.End, c ...dissecttest.Chunk) *dissecttest.Re
 // lines renders the rows in short form: summary, type, error, push, key.
 func lines(r *dissecttest.Result) string {
 	var out []string
-	for _, e := range r.Rows() {
-		row, ok := e.(*Row)
+	for i := range r.Emissions {
+		e := &r.Emissions[i]
+		row, ok := e.Row.(*Row)
 		if !ok {
-			out = append(out, "other "+e.Base().Summary)
+			out = append(out, "other "+e.Row.Base().Summary)
 			continue
 		}
 		s := row.Summary + " |" + row.Type.V
@@ -62,6 +63,9 @@ func lines(r *dissecttest.Result) string {
 		}
 		if row.Queued {
 			s += " queued"
+		}
+		if texts := dissecttest.Credentials(e); len(texts) > 0 {
+			s += fmt.Sprintf(" hidden=%q", texts)
 		}
 		out = append(out, s)
 	}
@@ -125,9 +129,9 @@ func TestRows(t *testing.T) {
 				client(cmd("CONFIG", "SET", "requirepass", "hunter2", "maxmemory", "1")), server("+OK\r\n"),
 				client(cmd("ACL", "SETUSER", "al", "on", ">hunter2")), server("+OK\r\n"), client("auth \"hunter2\"\r\n"), server("+OK\r\n"),
 				client(cmd("MIGRATE", "h", "1", "", "0", "5", "AUTH2", "u", "hunter2", "KEYS", "a")), server("+OK\r\n")},
-			"AUTH *** → OK |simple_string\nAUTH bob *** → WRONGPASS invalid |error user=bob status=WRONGPASS failed\n" +
-				"CONFIG SET requirepass *** maxmemory 1 → OK |simple_string\nACL SETUSER al on *** → OK |simple_string\nauth *** → OK |simple_string\n" +
-				"MIGRATE h 1 \"\" 0 5 AUTH2 u *** KEYS a → OK |simple_string", 0},
+			"AUTH *** → OK |simple_string hidden=[\"hunter2\"]\nAUTH bob *** → WRONGPASS invalid |error user=bob status=WRONGPASS failed hidden=[\"hunter2\"]\n" +
+				"CONFIG SET requirepass *** maxmemory 1 → OK |simple_string hidden=[\"hunter2\"]\nACL SETUSER al on *** → OK |simple_string hidden=[\"hunter2\"]\nauth *** → OK |simple_string hidden=[\"hunter2\"]\n" +
+				"MIGRATE h 1 \"\" 0 5 AUTH2 u *** KEYS a → OK |simple_string hidden=[\"hunter2\"]", 0},
 		{"in RESP3 an array is a reply, even if it looks like a message",
 			chunks{client(cmd("SUBSCRIBE", "c")), server(">3\r\n" + bulk("subscribe") + bulk("c") + ":1\r\n"), client(cmd("LRANGE", "l", "0", "-1") + cmd("GET", "b")),
 				server(">3\r\n" + bulk("message") + bulk("c") + bulk("hi") + "*3\r\n" + bulk("message") + bulk("c") + bulk("ho") + bulk("2"))},
@@ -144,8 +148,8 @@ func TestRows(t *testing.T) {
 				client(cmd("CONFIG", "GET", "requirepass")), server("%1\r\n" + bulk("requirepass") + bulk("hunter2")),
 				client(cmd("ACL", "LIST")), server("*1\r\n" + bulk("user al on #"+strings.Repeat("5f", 32)+" ~* +@all")),
 				client(cmd("ACL", "GENPASS", "32")), server(bulk("hunter23"))},
-			"CONFIG GET * → [port, 6379, requirepass, ***, masterauth, \"\", masteruser, bob] |array\nCONFIG GET requirepass → {requirepass: ***} |map\n" +
-				"ACL LIST → [\"user al on #*** ~* +@all\"] |array\nACL GENPASS 32 → *** |bulk_string", 0},
+			"CONFIG GET * → [port, 6379, requirepass, ***, masterauth, \"\", masteruser, bob] |array hidden=[\"abc\"]\nCONFIG GET requirepass → {requirepass: ***} |map hidden=[\"hunter2\"]\n" +
+				"ACL LIST → [\"user al on #*** ~* +@all\"] |array hidden=[\"" + strings.Repeat("5f", 32) + "\"]\nACL GENPASS 32 → *** |bulk_string hidden=[\"hunter23\"]", 0},
 		{"each command of a transaction has its result",
 			chunks{client(cmd("MULTI") + cmd("INCR", "a") + cmd("GET", "b") + cmd("HGETALL", "h") + cmd("GET", "n") + cmd("EXEC") + cmd("PING")),
 				server("+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*4\r\n-WRONGTYPE no\r\n" + bulk(`x "y"`) + "*2\r\n" + bulk("f") + ":1\r\n"), server("_\r\n+PONG\r\n")},

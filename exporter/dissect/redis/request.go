@@ -181,7 +181,7 @@ func (k *conn) arg(c *call, i int64, p []byte, size int64) (secret bool) {
 		}
 	}
 	if i == c.keyAt {
-		if len(c.line)-from == len(p) && len(c.line) <= maxText && len(p) > 0 && !secret {
+		if len(c.line)-from == len(p) && len(c.line) <= maxText && len(p) > 0 { // no command has a password as its key
 			c.keySpan = span{from, len(c.line)}
 		} else {
 			c.key = text(p)

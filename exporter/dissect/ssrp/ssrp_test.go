@@ -37,6 +37,8 @@ func TestRows(t *testing.T) {
 	dissecttest.Converse(t, Protocol(), []string{"ssrp_instance", "ssrp_instances", "ssrp_versions", "ssrp_endpoints", "ssrp_clustered", "ssrp_admin_port"}, []dissecttest.Conversation{
 		{Name: "all instances", Chunks: samples[0].Chunks[:2], Want: []string{`CLNT_UCAST_EX → 2 instances ssrp_instances=[ILSUNG1\YUKONSTD ILSUNG1\YUKONDEV] ` +
 			`ssrp_versions=[9.00.1399.06 9.00.1399.06] ssrp_endpoints=[tcp 57137 np \\ILSUNG1\pipe\MSSQL$YUKONDEV\sql\query] ssrp_clustered=true`}},
+		{Name: "a part of a cluster before one that is not", Chunks: chunks{client("\x03"), list(second + first)}, Want: []string{`CLNT_UCAST_EX → 2 instances ssrp_instances=[ILSUNG1\YUKONDEV ILSUNG1\YUKONSTD] ` +
+			`ssrp_versions=[9.00.1399.06 9.00.1399.06] ssrp_endpoints=[np \\ILSUNG1\pipe\MSSQL$YUKONDEV\sql\query tcp 57137] ssrp_clustered=true`}},
 		{Name: "one instance", Chunks: samples[1].Chunks, Want: []string{
 			`CLNT_UCAST_INST YUKONSTD → ILSUNG1\YUKONSTD ssrp_instance=YUKONSTD ssrp_instances=[ILSUNG1\YUKONSTD] ssrp_versions=[9.00.1399.06] ssrp_endpoints=[tcp 57137]`,
 			"CLNT_UCAST_DAC YUKONSTD → port 1434 ssrp_instance=YUKONSTD ssrp_admin_port=1434"}},

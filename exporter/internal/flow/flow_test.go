@@ -121,6 +121,26 @@ func TestConnectionSeenTwiceIsDissectedOnce(t *testing.T) {
 	}
 }
 
+// TestInterfacesBeyondTheLimitShareAFlow: a connection has at most 16 flows. What other interfaces show is counted in the last.
+func TestInterfacesBeyondTheLimitShareAFlow(t *testing.T) {
+	const links = 21
+	var all []step
+	for _, x := range exchange(1000, 0, 1) {
+		for link := range int32(links) {
+			x.link, x.at = link, x.at+1
+			all = append(all, x)
+		}
+	}
+	out := play(t, all...)
+	packets := int64(0)
+	for _, f := range out.Flows {
+		packets += f.Row.SrcPackets + f.Row.DstPackets
+	}
+	if len(out.Conns) != 1 || len(out.Calls) != 1 || len(out.Flows) != 16 || packets != int64(len(all)) {
+		t.Errorf("%d connections, %d calls, %d flows with %d packets; want 1, 1, 16 with %d", len(out.Conns), len(out.Calls), len(out.Flows), packets, len(all))
+	}
+}
+
 func TestCopiesOnOneInterfaceAreSightings(t *testing.T) {
 	var twice []step
 	for _, s := range exchange(1000, 0, 7) {

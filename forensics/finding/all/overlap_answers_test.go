@@ -16,6 +16,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/tally"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
+	"github.com/pcapsule/pcapsule/internal/nightly"
 )
 
 // aboutBundles are the members of answers that depend on how many bundles there are: what was recorded,
@@ -111,7 +112,7 @@ func TestOverlappingBundlesChangeNoAnswer(t *testing.T) {
 	const begin, third = 1795166688891690726, 1_206_000_000 // of the shop
 	whole, part := made("whole", 0, 0), made("part", begin+third/10, begin+2*third)
 	want := answers(whole)
-	for _, paths := range [][]string{{whole, part}, {part, whole}} {
+	for _, paths := range nightly.Some([][]string{{part, whole}, {whole, part}}, 1) {
 		for name, got := range answers(paths...) {
 			wrong := 0
 			for _, path := range slices.Sorted(maps.Keys(union(want[name], got))) {

@@ -20,6 +20,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
+	"github.com/pcapsule/pcapsule/internal/nightly"
 )
 
 // servicePort is the port of those of the shop's services whose pods listen on another one.
@@ -245,7 +246,7 @@ func TestCallsThroughServicesChangeNoAnswer(t *testing.T) {
 	if len(want) < 2000 {
 		t.Fatalf("only %d values", len(want))
 	}
-	for _, paths := range [][]string{{there, here}, {here, there}} {
+	for _, paths := range nightly.Some([][]string{{here, there}, {there, here}}, 1) {
 		got := answers(paths...)
 		for _, key := range slices.Sorted(maps.Keys(got)) {
 			want[key] += 0
