@@ -1,6 +1,7 @@
-# make demo   set up, build, make a bundle from samples/ and ask questions about it
-# make test   set up, lint, run all tests, boot two other kernels; 15 min
-# make extended  the rest of .ci/run: the race detector, short fuzzing, other systems, the public captures; 15 min
+# make demo   install a compiler, build, make a bundle from samples/ and ask questions about it
+# make test   set up, lint, run all tests
+# make extended  the rest of .ci/run: two other kernels, the race detector, short fuzzing, other systems, the public captures
+# make nightly  the tests at full length, every kernel, long fuzzing, clusters, stores and other programs; hours
 # make build  build bin/pcapsule
 # make recorder  build bin/pcapsule-recorder, the static program for a cluster's nodes
 # make hub  build bin/pcapsule-hub, the static program that collects from them
@@ -55,7 +56,10 @@ hub:
 setup:
 	@scripts/setup.sh
 
-demo: setup build
+# The demo needs nothing but what builds the program.
+demo:
+	@scripts/setup.sh build
+	@$(MAKE) --no-print-directory build
 	@scripts/demo.sh
 
 # The parts of make test and of make extended. Two run at a time, because most have only one busy

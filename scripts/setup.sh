@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # Checks that the programs for building and testing are installed and, as root on Debian or
 # Ubuntu, installs missing ones. It starts no service and does not change installed packages.
+#
+#   setup.sh [build]     build: only the programs without which nothing can be built
 set -euo pipefail
+only=${1:-}
 
 # One line per program: the command or path that must exist, the Debian package that has it,
 # and its use. Without the programs for "build" nothing works. If another program is missing,
@@ -50,6 +53,7 @@ there() {
 missing=() packages=() build=""
 while read -r program package use; do
 	[ -n "$program" ] || continue
+	[ -z "$only" ] || [ "$use" = "$only" ] || continue
 	there "$program" && continue
 	missing+=("$program")
 	[[ " ${packages[*]} " == *" $package "* ]] || packages+=("$package")
