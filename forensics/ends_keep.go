@@ -282,7 +282,11 @@ func (c *Case) madeRows(name string) string {
 
 // eachRow reads the rows of SQL; the row that each gets is reused.
 func (c *Case) eachRow(ctx context.Context, sql string, each func(row []any) error) error {
-	rows, err := c.db.Query(ctx, sql)
+	return eachRow(ctx, c.db, sql, each)
+}
+
+func eachRow(ctx context.Context, db *duck.DB, sql string, each func(row []any) error) error {
+	rows, err := db.Query(ctx, sql)
 	if err != nil {
 		return err
 	}

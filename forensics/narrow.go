@@ -1,7 +1,6 @@
 package forensics
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -202,11 +201,7 @@ func (c *Case) short(ctx context.Context, p *plan, sql string, args []any, do fu
 			return err
 		}
 	}
-	err := do(c.withAbsent(p.db, p.facts), sql, args)
-	if bad := (*duck.SyntaxError)(nil); errors.As(err, &bad) {
-		return cmp.Or(c.misstated(ctx), err)
-	}
-	return err
+	return do(c.withAbsent(p.db, p.facts), sql, args)
 }
 
 // full is the same database with views of calls that have the columns of all protocols.

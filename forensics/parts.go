@@ -159,8 +159,9 @@ func isWhole(file string) error {
 	return nil
 }
 
-// misstated finds a file whose columns are not those that bundle.json states, and returns the error about it.
-func (c *Case) misstated(ctx context.Context) error {
+// misstated finds a file whose columns are not those that bundle.json states, and returns the error about it. db is one whose
+// queries wait for nothing of the case.
+func (c *Case) misstated(ctx context.Context, db *duck.DB) error {
 	for _, b := range c.bundles {
 		for k := range b.Manifest.Tables {
 			t := &b.Manifest.Tables[k]
@@ -169,7 +170,7 @@ func (c *Case) misstated(ctx context.Context) error {
 					continue
 				}
 				i := 0
-				err := c.eachRow(ctx, "SELECT column_name, replace(column_type, '\"', '') FROM (DESCRIBE FROM "+parquet([]string{file}, false)+")", func(row []any) error {
+				err := eachRow(ctx, db, "SELECT column_name, replace(column_type, '\"', '') FROM (DESCRIBE FROM "+parquet([]string{file}, false)+")", func(row []any) error {
 					if i++; i > len(t.Columns) || t.Columns[i-1].Name != row[0] || strings.ReplaceAll(t.Columns[i-1].Type, `"`, "") != row[1] {
 						return fmt.Errorf("column %d of %s is %v %v, which bundle.json does not state", i, filepath.Base(file), row[0], row[1])
 					}

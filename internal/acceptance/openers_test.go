@@ -51,7 +51,7 @@ func TestOpensWithoutUs(t *testing.T) {
 		"select max(ts_exact)::varchar from calls",
 		"select sum(src_bytes + dst_bytes)::varchar from flows",
 		"select sum(length(cites))::varchar from calls",
-		"select count(*)::varchar from calls where redis_key is not null",
+		"select count(*)::varchar from redis where redis_key is not null",
 	}
 	peer := exec.Command("node", append([]string{filepath.Join(dir, "check.mjs")}, questions...)...)
 	peer.Dir = filepath.Join(path, "data")

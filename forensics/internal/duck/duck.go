@@ -76,6 +76,7 @@ type database struct {
 
 	mu     sync.Mutex
 	locked bool
+	check  func(context.Context) error // see Check
 }
 
 // Launched is a worker that starts while its caller still finds out what it may read.
@@ -181,6 +182,13 @@ func (d *DB) Before(ready func(context.Context) error) *DB {
 	one.ready = ready
 	return &one
 }
+
+// Check sets what finds a file that is not as the case states, so that a query cannot be planned although its text is right:
+// its error replaces that of the query. check may query too.
+func (d *DB) Check(check func(context.Context) error) { d.check = check }
+
+// checking marks the queries of Check.
+type checking struct{}
 
 // Mask sets, once, the masks of redact.Function for all later queries; until then queries that need
 // it fail. The policy is YAML; the values are secret everywhere.

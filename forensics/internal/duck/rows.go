@@ -1,6 +1,7 @@
 package duck
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +29,11 @@ type Rows struct {
 // Query runs one query that Gate has accepted, or that the program made itself. Its rows are streamed:
 // only one batch is computed ahead.
 func (d *DB) Query(ctx context.Context, sql string, args ...any) (*Rows, error) {
-	return d.run(ctx, sql, args, false)
+	rows, err := d.run(ctx, sql, args, false)
+	if bad := (*SyntaxError)(nil); errors.As(err, &bad) && d.check != nil && ctx.Value(checking{}) == nil {
+		err = cmp.Or(d.check(context.WithValue(ctx, checking{}, true)), err)
+	}
+	return rows, err
 }
 
 func (d *DB) run(ctx context.Context, sql string, args []any, setup bool) (*Rows, error) {
