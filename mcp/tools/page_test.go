@@ -10,8 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/jsonschema-go/jsonschema"
-
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
@@ -34,64 +32,46 @@ func TestToolsPage(t *testing.T) {
 	}
 }
 
-// toolsPage lists tools by set.
+// toolsPage lists tools by set, with the first sentence of what each does.
 func toolsPage(entries []*Entry, questions []ask.Question) string {
 	var b strings.Builder
 	b.WriteString(`# Tools by set
 
 This page is generated from the declarations of the tools (` + "`go test ./mcp/tools -run ToolsPage -update`" + `). A server started with
 ` + "`--tools SET,SET`" + ` offers only the tools of these sets. The name of a tool selects that tool, ` + "`core`" + ` selects the tools in bold, and
-the set cases is always included. [mcp.md](../guide/mcp.md) explains answers, resources and prompts.
+the set cases is always included. [mcp.md](../guide/mcp.md) explains answers, resources and prompts. The list of tools that
+a server offers describes each with its arguments.
 
-` + "A tool with a command can also be run as `pcapsule ask COMMAND BUNDLE...`, with a flag for each argument (`min_ms` is `--min-ms`),\nand as `POST /mcp/ask/TOOL` over plain HTTP, with the arguments as a JSON body.\n\n" + `Arguments of many tools:
+` + "A tool marked *ask* is also a command, `pcapsule ask TOOL BUNDLE...` with `-` for `_` in the name, whose `--help` lists the\n" +
+		"arguments as flags (`min_ms` is `--min-ms`), and `POST /mcp/ask/TOOL` over plain HTTP, with the arguments as a JSON body.\n\n" + `Arguments of many tools:
 
 `)
 	in := questions[0].In
-	common := []string{"from", "to", "kfl", "limit"}
-	for _, name := range common {
+	for _, name := range []string{"from", "to", "kfl", "limit"} {
 		fmt.Fprintf(&b, "* `%s`: %s\n", name, cellText(ask.Doc(in.Properties[name])))
 	}
 	b.WriteString("* `cursor`: next_cursor of the previous answer, with the same other arguments\n* `max_bytes`: size limit of the answer\n* `db`: with a ring, the data to query: `snapshot/dissection` or `live`\n")
-	common = append(common, "cursor", "max_bytes", "db")
 	for _, set := range toolSets {
-		fmt.Fprintf(&b, "\n## %s\n\n| tool | description | command | other arguments |\n|---|---|---|---|\n", set)
+		fmt.Fprintf(&b, "\n## %s\n\n", set)
 		for _, e := range entries {
 			if e.set != set {
 				continue
 			}
-			name, command := "`"+e.Name+"`", ""
+			name := "`" + e.Name + "`"
 			if e.core {
 				name = "**" + name + "**"
 			}
 			if slices.ContainsFunc(questions, func(q ask.Question) bool { return q.Name == e.Name }) {
-				command = "`" + strings.ReplaceAll(e.Name, "_", "-") + "`"
+				name += " *ask*"
 			}
-			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", name, cellText(e.doc), command, ownArguments(e.In, common))
+			first, _, _ := strings.Cut(e.doc, ". ")
+			fmt.Fprintf(&b, "* %s: %s.\n", name, cellText(strings.TrimSuffix(first, ".")))
 		}
 	}
 	return b.String()
 }
 
-// ownArguments lists the arguments of a tool without the shared ones.
-func ownArguments(s *jsonschema.Schema, common []string) string {
-	var out []string
-	for _, name := range s.PropertyOrder {
-		if slices.Contains(common, name) {
-			continue
-		}
-		text := "`" + name + "`"
-		if slices.Contains(s.Required, name) {
-			text += " (required)"
-		}
-		if doc := cellText(ask.Doc(s.Properties[name])); doc != "" {
-			text += ": " + doc
-		}
-		out = append(out, text)
-	}
-	return strings.Join(out, "<br>")
-}
-
-// cellText escapes a text for a cell of a table.
+// cellText escapes a text for Markdown.
 func cellText(s string) string {
 	return strings.NewReplacer("|", `\|`, "<", "&lt;", "*", `\*`, "\n", " ").Replace(s)
 }

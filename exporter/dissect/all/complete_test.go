@@ -77,7 +77,7 @@ func missing(repo fs.FS, p *dissect.Protocol) (list []string) {
 	names := read(repo, "kfl/names.tsv")
 	word := regexp.MustCompile(`(?m)^` + p.Name + "\tbool\t=.*protocol == \"" + p.Name + `".*`).FindString(names)
 	if word == "" {
-		lack("is no word of KFL", "add the line %q to the keywords of kfl/names.tsv, then go test ./kfl -run TestDocument -update", p.Name+"\tbool\t=protocol == \""+p.Name+"\"\t\t\t\t"+"MEANING")
+		lack("is no word of KFL", "add the line %q to the keywords of kfl/names.tsv", p.Name+"\tbool\t=protocol == \""+p.Name+"\"\t\t\t\t"+"MEANING")
 	}
 	if !hasSample(repo, p.Name) {
 		lack("has no sample", "record one with samples/gen, and add \"%[1]s.pcapng\": \"%[1]s\" to variable samples of exporter/dissect/all/talks_test.go, which also puts it into the detection matrix", p.Name)
