@@ -10,39 +10,33 @@ import (
 //go:embed format/protocols/*.md
 var protocolPages embed.FS
 
-// Limit is a row of a protocol's table of limits.
+// Limit is an item of a protocol's list of limits.
 type Limit struct {
 	What   string `json:"what"`
 	Limit  string `json:"limit"`
 	Beyond string `json:"beyond,omitempty"`
 }
 
-// Limits reads the tables of the section Limits of a protocol's page.
+// Limits reads the list with dashes of the section Limits of a protocol's page. An item is
+// "- WHAT: LIMIT (beyond: WHAT HAPPENS)".
 func Limits(protocol string) (list []Limit) {
 	page, err := protocolPages.ReadFile("format/protocols/" + protocol + ".md")
 	if err != nil {
 		return nil
 	}
-	_, section, _ := strings.Cut(string(page), "\n## Limits")
+	_, section, _ := strings.Cut(string(page), "\n## Limits\n")
 	section, _, _ = strings.Cut(section, "\n## ")
-	reads := false
-	for line := range strings.Lines(section) {
-		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), " | ")
-		for i := range cells {
-			cells[i] = strings.TrimSpace(strings.ReplaceAll(cells[i], "`", ""))
+	for _, item := range strings.Split("\n"+section, "\n- ")[1:] {
+		item, _, _ = strings.Cut(item, "\n\n")
+		what, limit, ok := strings.Cut(strings.ReplaceAll(strings.Join(strings.Fields(item), " "), "`", ""), ": ")
+		if !ok {
+			continue
 		}
-		switch {
-		case !strings.HasPrefix(line, "| "):
-			reads = reads && strings.HasPrefix(line, "|-")
-		case len(cells) > 1 && (cells[1] == "limit" || cells[0] == "limit" && cells[1] == "value"):
-			reads = true
-		case reads && len(cells) > 1:
-			l := Limit{What: cells[0], Limit: cells[1]}
-			if len(cells) > 2 {
-				l.Beyond = cells[2]
-			}
-			list = append(list, l)
+		l := Limit{What: what, Limit: limit}
+		if limit, beyond, ok := strings.Cut(limit, " (beyond: "); ok {
+			l.Limit, l.Beyond = limit, strings.TrimSuffix(beyond, ")")
 		}
+		list = append(list, l)
 	}
 	return list
 }
