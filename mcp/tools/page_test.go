@@ -32,7 +32,7 @@ func TestToolsPage(t *testing.T) {
 	}
 }
 
-// toolsPage lists tools by set, with the first sentence of what each does.
+// toolsPage lists tools by set, with the title of a question or the first sentence of what another tool does.
 func toolsPage(entries []*Entry, questions []ask.Question) string {
 	var b strings.Builder
 	b.WriteString(`# Tools by set
@@ -61,10 +61,10 @@ a server offers describes each with its arguments.
 			if e.core {
 				name = "**" + name + "**"
 			}
-			if slices.ContainsFunc(questions, func(q ask.Question) bool { return q.Name == e.Name }) {
-				name += " *ask*"
-			}
 			first, _, _ := strings.Cut(e.doc, ". ")
+			if i := slices.IndexFunc(questions, func(q ask.Question) bool { return q.Name == e.Name }); i >= 0 {
+				name, first = name+" *ask*", questions[i].Title // --help has the rest
+			}
 			fmt.Fprintf(&b, "* %s: %s.\n", name, cellText(strings.TrimSuffix(first, ".")))
 		}
 	}

@@ -1,5 +1,5 @@
-// Command kernels boots Debian's kernels in QEMU and checks the recorder in each. It prints a table
-// with one row per kernel, and fails if a check fails.
+// Command kernels boots Debian's kernels in QEMU and checks the recorder in each. It prints a list
+// with an item per kernel, and fails if a check fails.
 //
 // It needs only apt's configuration, QEMU and cpio from the machine. Kernels and the programs of the
 // guest are Debian packages, which stay in the cache folder.
@@ -19,7 +19,7 @@ import (
 	"sync"
 )
 
-// kernel is one row of the table.
+// kernel is one item of the list.
 type kernel struct {
 	version string
 	arch    string
@@ -47,7 +47,7 @@ func main() {
 	cache := flag.String("cache", ".cache/kernels", "`folder` for packages, kernels and logs")
 	only := flag.String("only", "", "`versions` to boot, with commas; 6.1/arm64 names one architecture")
 	short := flag.Bool("short", false, "boot only the kernels of make test")
-	output := flag.String("o", "", "also write the table to this `file`, between its marks")
+	output := flag.String("o", "", "also write the list to this `file`, between its marks")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -69,7 +69,7 @@ func choose(only string, short bool) (list []kernel) {
 
 func run(ctx context.Context, cache string, list []kernel, output string) error {
 	if len(list) == 0 {
-		return errors.New("no such kernel: -only takes versions of the table")
+		return errors.New("no such kernel: -only takes versions of the list")
 	}
 	cache, err := filepath.Abs(cache)
 	if err != nil {
@@ -104,10 +104,10 @@ func run(ctx context.Context, cache string, list []kernel, output string) error 
 		r.print(os.Stdout)
 		failed += r.failed()
 	}
-	text := tableOf(rows)
+	text := listOf(rows)
 	fmt.Print(text)
 	if output != "" {
-		if err := writeTable(output, text); err != nil {
+		if err := writeList(output, text); err != nil {
 			return err
 		}
 	}

@@ -43,8 +43,8 @@ func (r *row) print(to io.Writer) {
 	}
 }
 
-// tableOf writes a Markdown table: a row per kernel, a column per check.
-func tableOf(rows []row) string {
+// listOf writes a Markdown list: an item per kernel, with the checks that are not good.
+func listOf(rows []row) string {
 	var names []string
 	for _, r := range rows {
 		for _, x := range r.results {
@@ -54,52 +54,45 @@ func tableOf(rows []row) string {
 		}
 	}
 	var b strings.Builder
-	b.WriteString("| kernel | machine |")
-	for _, n := range names {
-		fmt.Fprintf(&b, " %s |", n)
-	}
-	b.WriteString("\n|---|---|" + strings.Repeat("---|", len(names)) + "\n")
+	fmt.Fprintf(&b, "Checks: %s.\n\n", strings.Join(names, ", "))
 	for _, r := range rows {
-		fmt.Fprintf(&b, "| %s | %s |", r.release, r.arch)
+		var other []string
 		for _, n := range names {
-			cell := "missing"
-			for _, x := range r.results {
-				if x.Name != n {
-					continue
-				}
-				switch x.State {
-				case good:
-					cell = "yes"
-				case none:
-					cell = "not tested"
-				case partial:
-					cell = "less"
-				default:
-					cell = "**no**"
-				}
+			i := slices.IndexFunc(r.results, func(x result) bool { return x.Name == n })
+			switch {
+			case i < 0:
+				other = append(other, n+" missing")
+			case r.results[i].State == none:
+				other = append(other, n+" not tested")
+			case r.results[i].State == partial:
+				other = append(other, n+" less")
+			case r.results[i].State != good:
+				other = append(other, "**"+n+" no**")
 			}
-			fmt.Fprintf(&b, " %s |", cell)
 		}
-		b.WriteByte('\n')
+		if other == nil {
+			other = []string{"all yes"}
+		}
+		fmt.Fprintf(&b, "* %s (%s): %s\n", r.release, r.arch, strings.Join(other, ", "))
 	}
 	return b.String()
 }
 
-// Marks around the table in a document.
+// Marks around the list in a document.
 const (
-	tableBegin = "<!-- make kernels writes what follows -->\n"
-	tableEnd   = "<!-- up to here -->\n"
+	listBegin = "<!-- make kernels writes what follows -->\n"
+	listEnd   = "<!-- up to here -->\n"
 )
 
-func writeTable(path, text string) error {
+func writeList(path, text string) error {
 	page, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	before, rest, ok := strings.Cut(string(page), tableBegin)
-	_, after, ok2 := strings.Cut(rest, tableEnd)
+	before, rest, ok := strings.Cut(string(page), listBegin)
+	_, after, ok2 := strings.Cut(rest, listEnd)
 	if !ok || !ok2 {
-		return fmt.Errorf("%s has no place for the table", path)
+		return fmt.Errorf("%s has no place for the list", path)
 	}
-	return os.WriteFile(path, []byte(before+tableBegin+text+tableEnd+after), 0o644)
+	return os.WriteFile(path, []byte(before+listBegin+text+listEnd+after), 0o644)
 }
