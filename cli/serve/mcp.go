@@ -86,7 +86,7 @@ func (a *answerFlags) flags(c *cobra.Command, live Live) {
 	f.BoolVar(&a.secrets, "secrets", false, "mask nothing")
 	f.BoolVar(&a.show, "show-secrets", false, "the same as --secrets")
 	f.DurationVar(&a.deadline, "deadline", forensics.AnswerTime, "maximum time for one answer")
-	f.IntVar(&a.parallel, "parallel", 2, "number of long answers computed at once, each on all processors")
+	f.IntVar(&a.parallel, "parallel", 2, "number of long answers computed at once, each on as many processors as its memory allows")
 	a.memory, a.temp, a.keep = forensics.DefaultMemory, 4<<30, 32<<20
 	f.Var(&a.memory, "memory", "memory use that the program tries not to exceed")
 	f.Var(&a.temp, "max-temp", "temporary files for queries that do not fit into memory; 0: such queries fail")

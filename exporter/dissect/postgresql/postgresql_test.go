@@ -145,6 +145,24 @@ func TestCopyFail(t *testing.T) {
 	}...)
 }
 
+// TestCopiedDataIsWholeIfItsSenderSaysSo: CopyDone ends the data, CopyFail gives them up.
+func TestCopiedDataIsWholeIfItsSenderSaysSo(t *testing.T) {
+	for end, whole := range map[string]bool{"c\x00\x00\x00\x04": true, msg('f', "stop\x00"): false} {
+		r := play(t, dissect.EndFin, client(query("copy t from stdin")), server(msg('G', "\x00", int16(1), int16(0))), client(msg('d', "1\n")+end), server(tag("COPY 1")+ready("I")))
+		if len(r.Emissions) != 1 || r.Emissions[0].ReqBody == nil || r.Emissions[0].ReqBody.Complete != whole {
+			t.Errorf("after %q: %d calls, body %+v; want complete %v", end, len(r.Emissions), r.Emissions[0].ReqBody, whole)
+		}
+	}
+}
+
+// TestPasswordsAreHidden: the places of passwords are known, so that they can be removed from packets.
+func TestPasswordsAreHidden(t *testing.T) {
+	r := play(t, dissect.EndFin, client(startup("user", "bob")), server(msg('R', 3)), client(msg('p', "hunter2\x00")), server(failure('E', "FATAL", "28P01", "no")))
+	if got := dissecttest.Credentials(&r.Emissions[0]); len(got) != 1 || !strings.HasPrefix(got[0], "hunter2") {
+		t.Errorf("hidden: %q", got)
+	}
+}
+
 // TestSyncDuringCopy copies data in after a Bind with its Sync, which the server ignores, as clients in Rust do.
 func TestSyncDuringCopy(t *testing.T) {
 	in, end := msg('G', "\x00", int16(0)), "c\x00\x00\x00\x04"

@@ -48,6 +48,25 @@ func TestTable(t *testing.T) {
 	}
 }
 
+// TestOnlyEarlierRequestsMayLackTheirResponse: a gap in responses says nothing of requests that came after it.
+func TestOnlyEarlierRequestsMayLackTheirResponse(t *testing.T) {
+	e, err := dissect.NewEngine(nil, nil, &sink{}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := Table[int, string]{Conn: e.NewConn(dissect.Info{ConnectUs: -1}), Emit: func(string, string) {}}
+	b.Put(1, "before", 100)
+	b.Resync(dissect.ToClient, dissect.LossGap)
+	b.Put(2, "after", 100)
+	if !b.MayBeLost(1) || b.MayBeLost(2) || b.MayBeLost(3) || !b.Lost() {
+		t.Errorf("may be lost: 1 %v, 2 %v, 3 %v; any %v", b.MayBeLost(1), b.MayBeLost(2), b.MayBeLost(3), b.Lost())
+	}
+	b.Take(1)
+	if b.Lost() {
+		t.Error("the only request came after the gap")
+	}
+}
+
 // TestLostResponseBeforeAReset has requests whose connection is reset: a response that may have been lost is not missing.
 func TestLostResponseBeforeAReset(t *testing.T) {
 	e, err := dissect.NewEngine(nil, nil, &sink{}, true)
