@@ -19,6 +19,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/ask/trace"
 	"github.com/pcapsule/pcapsule/internal/captures"
+	"github.com/pcapsule/pcapsule/internal/nightly"
 )
 
 // unlike are public captures unlike the samples, about which answers once contradicted each other.
@@ -26,7 +27,7 @@ var unlike = []string{"mixed/ndpi-whatsapp_login_call.pcap", "other/arkime-stun-
 	"icmp/ndpi-icmp-tunnel.pcap", "other/ndpi-jabber.pcap", "link/zeek-Teredo.pcap", "mixed/zeek-nmap-vsn.pcap", "other/ipfixprobe-ovpn.pcap"}
 
 // together is how many captures are in one bundle: what is asked costs the same for any number of them.
-const together = 20
+const together = 8
 
 // eachCapture opens bundles of all samples, and of public captures if there are any, and runs a test of each.
 func eachCapture(t *testing.T, test func(t *testing.T, c *forensics.Case)) {
@@ -137,7 +138,7 @@ func TestEdgesAreTheSameInEveryAnswer(t *testing.T) {
 			t.Fatal(err)
 		}
 		dependents, callers := map[string][]servicemap.Dependency{}, map[string][]service.ServicePeer{}
-		for i := range m.Edges[:min(together, len(m.Edges))] {
+		for i := range m.Edges[:min(nightly.Of(3, together), len(m.Edges))] {
 			e := &m.Edges[i]
 			if e.Src == e.Dst {
 				continue
@@ -164,7 +165,7 @@ func TestEdgesAreTheSameInEveryAnswer(t *testing.T) {
 			}
 		}
 	})
-	if edges < 40 || rated < 15 {
+	if edges < nightly.Of(15, 40) || rated < nightly.Of(4, 15) {
 		t.Errorf("only %d edges and %d ratings were compared", edges, rated)
 	}
 }

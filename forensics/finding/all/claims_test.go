@@ -84,7 +84,7 @@ func someCaptures(t *testing.T) (out []string) {
 }
 
 // together is how many captures are in one bundle: what is asked costs the same for any number of them.
-const together = 8
+const together = 24
 
 // findings returns the findings of a bundle of captures, after it compared them.
 func findings(t *testing.T, files []string) (list []finding.Finding) {
