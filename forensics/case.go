@@ -132,7 +132,7 @@ func Open(ctx context.Context, paths []string, o Options) (*Case, error) {
 		return nil, err
 	}
 	c.db = db
-	db.Check(func(ctx context.Context) error { return c.misstated(ctx, db) })
+	db.Check(c.asStated(db))
 	if err := c.setUp(ctx); err != nil {
 		c.db.Close()
 		return nil, fmt.Errorf("opening case: %w", err)

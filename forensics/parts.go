@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -157,6 +158,19 @@ func isWhole(file string) error {
 		return errors.New("it does not begin or end as a Parquet file does")
 	}
 	return nil
+}
+
+// asStated is misstated for one database, until it has found nothing: files of a case do not change.
+func (c *Case) asStated(db *duck.DB) func(context.Context) error {
+	var whole atomic.Bool
+	return func(ctx context.Context) error {
+		if whole.Load() {
+			return nil
+		}
+		err := c.misstated(ctx, db)
+		whole.Store(err == nil && ctx.Err() == nil)
+		return err
+	}
 }
 
 // misstated finds a file whose columns are not those that bundle.json states, and returns the error about it. db is one whose
