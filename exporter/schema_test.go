@@ -3,9 +3,7 @@ package exporter
 import (
 	"flag"
 	"fmt"
-	"maps"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 
@@ -20,7 +18,6 @@ func TestTablesPage(t *testing.T) {
 	files := map[string]string{
 		"table/protocols.tsv":         table.FormatProtocolColumns(Schemas()[0]),
 		"table/traits.json":           table.FormatTraits(traits()),
-		"table/columns.txt":           columnNames(),
 		"../docs/reference/tables.md": tablesPage(),
 	}
 	for path, want := range files {
@@ -37,20 +34,6 @@ func TestTablesPage(t *testing.T) {
 			t.Errorf("%s is not what the schemas say; run go test ./exporter -run TablesPage -update", path)
 		}
 	}
-}
-
-// columnNames are the names of all columns that not only single protocols have, one a line. Tests of packages that do
-// not dissect read them.
-func columnNames() string {
-	names := map[string]bool{}
-	for _, s := range Schemas() {
-		for _, c := range s.Columns {
-			if c.Protocol == "" {
-				names[c.Name] = true
-			}
-		}
-	}
-	return strings.Join(slices.Sorted(maps.Keys(names)), "\n") + "\n"
 }
 
 // tablesPage lists the tables.

@@ -24,8 +24,9 @@ func Views(t testing.TB, path string, queries ...string) string {
 	}
 	wide := "(FROM " + strings.Replace(calls, "=false)", "=false, union_by_name=true)", 1) + " UNION ALL BY NAME SELECT "
 	wide += "CAST(NULL AS BLOB) AS call_id"
+	named := strings.Join(queries, " ")
 	for _, c := range table.ProtocolColumns() { // there are over 1,000, and each takes time to plan
-		if strings.Contains(strings.Join(queries, " "), c.Name) {
+		if strings.Contains(named, c.Name) {
 			wide += ", CAST(NULL AS " + c.Kind.String() + ") AS " + c.Name
 		}
 	}
