@@ -8,6 +8,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"flag"
@@ -15,6 +16,7 @@ import (
 	"go/scanner"
 	"go/token"
 	"log"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -158,11 +160,13 @@ func find(gremlins, tmp string, dirs []string) (all []mutant) {
 	return all
 }
 
+func byPlace(a, b mutant) int {
+	return cmp.Or(strings.Compare(a.dir, b.dir), strings.Compare(a.file, b.file), cmp.Compare(a.line, b.line), cmp.Compare(a.column, b.column), strings.Compare(a.kind, b.kind))
+}
+
 // sample takes n mutants; which, follows from the seed.
 func sample(all []mutant, n int, seed uint64) []mutant {
-	slices.SortFunc(all, func(a, b mutant) int {
-		return strings.Compare(fmt.Sprintf("%s/%s %06d %04d %s", a.dir, a.file, a.line, a.column, a.kind), fmt.Sprintf("%s/%s %06d %04d %s", b.dir, b.file, b.line, b.column, b.kind))
-	})
+	slices.SortFunc(all, byPlace)
 	fmt.Printf("%d mutants in all\n", len(all))
 	rand.New(rand.NewPCG(seed, 0)).Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	return all[:min(n, len(all))]
@@ -241,19 +245,12 @@ func print(all []mutant) {
 	}
 	fmt.Println("| package | mutants | killed | lived | killed % |")
 	fmt.Println("|---|---|---|---|---|")
-	names := make([]string, 0, len(count))
-	for name := range count {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(count)) {
 		c := count[name]
 		of := c[killed] + c[lived]
 		fmt.Printf("| %s | %d | %d | %d | %.0f |\n", strings.TrimPrefix(name, "~"), of, c[killed], c[lived], 100*float64(c[killed])/float64(max(of, 1)))
 	}
-	slices.SortFunc(all, func(a, b mutant) int {
-		return strings.Compare(fmt.Sprintf("%s/%s %06d", a.dir, a.file, a.line), fmt.Sprintf("%s/%s %06d", b.dir, b.file, b.line))
-	})
+	slices.SortFunc(all, byPlace)
 	for _, m := range all {
 		if m.fate == lived {
 			mark := ""
