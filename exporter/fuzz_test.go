@@ -150,7 +150,7 @@ func FuzzPackets(f *testing.F) {
 }
 
 // TestDamagedCapturesKeepTheirAccounts changes bytes of public captures at random.
-// PCAPSULE_LONG takes all of them.
+// make nightly takes all of them.
 func TestDamagedCapturesKeepTheirAccounts(t *testing.T) {
 	files := readable(t, captureFiles(t, "*/*.pcap*"))
 	rnd := rand.New(rand.NewSource(1))

@@ -157,7 +157,7 @@ func (l linkedList) capture(link uint16) []byte {
 type linkedList []linked
 
 // TestThinnedCaptures loses packets of captures systematically, and changes their order. Each run ends, has all packets,
-// and each byte is in one account. PCAPSULE_LONG also takes the public captures.
+// and each byte is in one account. make nightly also takes the public captures.
 func TestThinnedCaptures(t *testing.T) {
 	files, err := filepath.Glob("../samples/*.pcap*")
 	if err != nil || len(files) == 0 {

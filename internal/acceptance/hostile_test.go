@@ -262,7 +262,7 @@ func (h *hostile) replace(table, column, value string) {
 	}
 }
 
-// enlarge replaces a column by a very large value, in one of 5 calls. With PCAPSULE_HOSTILE it does
+// enlarge replaces a column by a very large value, in one of 5 calls. In make nightly it does
 // so in all calls, which takes most of the time of the test.
 func (h *hostile) enlarge(column, value string) {
 	h.t.Helper()
@@ -301,7 +301,7 @@ func (h *hostile) write(path string, data []byte) {
 }
 
 // TestHostileBundles runs every command that reads a bundle on manipulated bundles: each ends in time
-// with an answer or a readable error. PCAPSULE_HOSTILE=all runs every command on each bundle, which
+// with an answer or a readable error. make nightly runs every command on each bundle, which
 // takes minutes.
 func TestHostileBundles(t *testing.T) {
 	from := madeOf(t, filepath.Join("..", "..", "samples", "http1.pcapng"), 0, 0)

@@ -386,7 +386,7 @@ func classic(link uint16, packets []tcpdumpPacket) []byte {
 }
 
 // TestAgreesWithTcpdump compares the results of tcpdump and of this package. It uses a fixed
-// sample; with PCAPSULE_FULL it runs every expression, for about twenty minutes.
+// sample; make nightly runs every expression, for about twenty minutes.
 func TestAgreesWithTcpdump(t *testing.T) {
 	if _, err := exec.LookPath("tcpdump"); err != nil {
 		t.Skip("needs tcpdump")
