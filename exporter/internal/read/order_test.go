@@ -51,16 +51,17 @@ func TestPacketsOfSeveralFilesAreInOrder(t *testing.T) {
 			t.Fatal(err)
 		}
 		out := make(chan *round.Round, 8)
-		var run error
-		go func() { run = r.Run(context.Background(), out) }()
+		ran := make(chan error, 1)
+		go func() { ran <- r.Run(context.Background(), out) }()
 		var got []int64
 		for x := range out {
 			for i := range x.Packets {
 				got = append(got, x.Packets[i].Time/1e9)
 			}
 		}
-		if want := []int64{10, 20, 25, 30, 40, 35, 50}; !slices.Equal(got, want) || run != nil {
-			t.Errorf("%v: packets at %v, want %v; %v", paths, got, want, run)
+		err = <-ran
+		if want := []int64{10, 20, 25, 30, 40, 35, 50}; !slices.Equal(got, want) || err != nil {
+			t.Errorf("%v: packets at %v, want %v; %v", paths, got, want, err)
 		}
 	}
 }
