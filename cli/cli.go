@@ -11,7 +11,6 @@ import (
 	"errors"
 	"io"
 	"os/signal"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -57,11 +56,7 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 	defer stop()
 	printed := &console.Sink{W: out}
 	e := &env{Streams: console.Streams{In: console.NewInput(ctx, in), Out: printed, Err: &console.Sink{W: errOut}}}
-	debug.SetGCPercent(-1) // collecting while the commands are made takes longer than making them
 	root := e.root()
-	// By default the heap grows to twice its live size. Captures pass through in bounded
-	// rounds, so little of that memory is worth keeping.
-	debug.SetGCPercent(50)
 	args = kubectl.AsPlugin(root, args)
 	root.SetArgs(args)
 	root.SetIn(e.In)

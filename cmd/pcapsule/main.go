@@ -7,6 +7,7 @@ import (
 	"github.com/pcapsule/pcapsule/cli"
 	"github.com/pcapsule/pcapsule/cli/kubectl"
 	"github.com/pcapsule/pcapsule/forensics/worker"
+	_ "github.com/pcapsule/pcapsule/internal/firstgc"
 )
 
 func main() {

@@ -15,7 +15,6 @@ import (
 func Main() int {
 	// A crash dump would contain captured text, and only its first lines are shown.
 	debug.SetTraceback("none")
-	debug.SetGCPercent(50)
 	out, err := answers()
 	if err == nil {
 		temp := ""
