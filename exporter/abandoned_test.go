@@ -18,6 +18,8 @@ type seg struct {
 	flags   byte
 	payload string
 	stale   bool // acknowledges nothing new
+	again   bool // has the bytes of the segment before
+	partly  int  // acknowledges so many bytes more than before; 0: all
 }
 
 const (
@@ -28,14 +30,14 @@ const (
 )
 
 func fromClient(ms int64, flags byte, payload string) seg {
-	return seg{false, ms, flags, payload, false}
+	return seg{ms: ms, flags: flags, payload: payload}
 }
 func fromServer(ms int64, flags byte, payload string) seg {
-	return seg{true, ms, flags, payload, false}
+	return seg{server: true, ms: ms, flags: flags, payload: payload}
 }
 
 // rejects is a RST without ACK, as a closed socket answers data (RFC 9293 section 3.10.7.1).
-func rejects(ms int64) seg { return seg{false, ms, rstFlag, "", true} }
+func rejects(ms int64) seg { return seg{ms: ms, flags: rstFlag, stale: true} }
 
 // dialogue makes a TCP connection of segments.
 func dialogue(segs []seg) *conversation {
@@ -47,8 +49,14 @@ func dialogue(segs []seg) *conversation {
 		if s.server {
 			d = 1
 		}
-		if !s.stale {
+		switch {
+		case s.partly > 0:
+			acked[d] += uint32(s.partly)
+		case !s.stale:
 			acked[d] = seq[1-d]
+		}
+		if s.again {
+			seq[d] -= uint32(len(s.payload))
 		}
 		at := s.ms * 1e6
 		p := piece{no: len(c.pieces), at: at, order: at, proto: 6, ttl: 64, id: uint16(len(c.pieces) + 1), src: ends[d], dst: ends[1-d], flags: s.flags, seq: seq[d], window: 65000, payload: s.payload}
@@ -92,7 +100,7 @@ func TestCallerGone(t *testing.T) {
 		{"a half-closed caller whose acknowledgment was not captured", "200 ok NULL 600000 complete 3,5",
 			[]seg{fromClient(0, ackFlag, ask("a")), fromClient(0, finFlag|ackFlag, ""), fromServer(600, ackFlag, slowAnswer)}},
 		{"a forged reset: the caller continues", "200 ok NULL 600000 complete 3,5",
-			[]seg{fromClient(0, ackFlag, ask("a")), {false, 200, rstFlag, "", true}, fromServer(600, ackFlag, slowAnswer), fromClient(600, ackFlag, "")}},
+			[]seg{fromClient(0, ackFlag, ask("a")), {ms: 200, flags: rstFlag, stale: true}, fromServer(600, ackFlag, slowAnswer), fromClient(600, ackFlag, "")}},
 		{"the response came before the FIN", "200 ok NULL 100000 complete 3-4",
 			[]seg{fromClient(0, ackFlag, ask("a")), fromServer(100, ackFlag, slowAnswer), fromClient(200, finFlag|ackFlag, ""), rejects(201)}},
 		{"a reset with what it took", "200 ok NULL 600000 complete 3,5",

@@ -204,8 +204,10 @@ func callOf(c *flow.CallRow, was func(int64) int64) *someCall {
 }
 
 // notOfTheCall are the columns that other calls decide: a lost call changes the numbers of those that
-// follow, which one is the first of its connection, and until when a call without an answer waited.
-var notOfTheCall = map[string]bool{"ordinal": true, "anomalies": true, "connect_us": true, "tls_us": true, "dns_us": true, "waited_us": true}
+// follow, which one is the first of its connection, until when a call without an answer waited, and which packet was the
+// first to acknowledge it.
+var notOfTheCall = map[string]bool{"ordinal": true, "anomalies": true, "connect_us": true, "tls_us": true, "dns_us": true, "waited_us": true,
+	"request_ack": true, "resent_segments": true, "resent_us": true}
 
 func (v *someCall) addColumns(s reflect.Value) {
 	for i := range s.NumField() {
@@ -267,6 +269,7 @@ func (w *someCall) falseColumns(c *someCall) (names []string) {
 		switch v := c.columns[name]; {
 		case v == "" || v == "[]" || v == "{ true}" || v == "{(unknown) true}" || strings.HasSuffix(v, " false}"):
 			unknown = true
+		case name == "request_delivered" && (strings.HasPrefix(v, "{unknown") || strings.HasPrefix(w.columns[name], "{unknown")): // an acknowledgement may come after the row
 		case !strings.HasSuffix(name, "_ahead") && !rawWithoutOthers[name]: // _ahead counts what waits, as far as the capture shows
 			names = append(names, name)
 		}

@@ -82,18 +82,25 @@ func (c *Conn) Departs(dir Dir, p Packet, reset, ahead bool) {
 	}
 }
 
-// Acked reports the acknowledgment number of a segment. It is needed only after a FIN or RST of the same side.
-func (c *Conn) Acked(dir Dir, ack uint32) {
-	if c.closed || c.left == nil {
+// Acked reports that a side acknowledges more than before with packet p, up to p.Ack.
+func (c *Conn) Acked(dir Dir, p Packet) {
+	if c.closed {
 		return
 	}
 	if c.flipped {
 		dir = dir.Other()
 	}
+	if c.acks == nil {
+		c.acks = &acknowledged{}
+	}
+	c.acks.upTo[dir], c.acks.no[dir], c.acks.known[dir] = p.Ack, p.No, true
+	if c.left == nil {
+		return
+	}
 	d := &c.left[dir]
-	if d.known && int32(ack-d.acked) > 0 {
-		d.acked = ack
-		c.release(func(u *untaken) bool { return u.caller == dir && int32(ack-u.end) >= 0 })
+	if d.known && int32(p.Ack-d.acked) > 0 {
+		d.acked = p.Ack
+		c.release(func(u *untaken) bool { return u.caller == dir && int32(p.Ack-u.end) >= 0 })
 	}
 }
 

@@ -93,6 +93,7 @@ func (c *Conn) emit(proto int, x *Exchange, row table.CallRow, details []Detail)
 	fillBody(x.ReqBody, &b.RequestBodyHash, &b.RequestBodySize, &b.RequestBodyWire)
 	fillBody(x.RespBody, &b.ResponseBodyHash, &b.ResponseBodySize, &b.ResponseBodyWire)
 	c.judge(x, b)
+	c.deliver(x, b)
 	c.notePending(x, b)
 	c.markUntimed(x, b)
 	b.Anomalies, c.callAnom = c.callAnom, 0

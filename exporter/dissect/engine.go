@@ -174,6 +174,7 @@ type Conn struct {
 	calls     int64
 	losses    losses
 	arrivals  uint32
+	callAnom  int32
 	closedAt  Instant // of the close, during it; it may be long after the last packet
 	state     state
 	flipped   bool
@@ -191,7 +192,6 @@ type Conn struct {
 	upgrade   *upgrade
 	tlsUs     int64 // -1 unknown
 	kinds     []kindCount
-	callAnom  int32
 	held      int // bytes of the engine's budget, including all inner connections
 	kept      int // of these, what d keeps, see Dissector.Kept
 	debt      int // of held, the part that exceeded the budget
@@ -203,6 +203,7 @@ type Conn struct {
 	inside    []string   // protocols of the inner connections, outermost first, if there are more than in path
 
 	left  *[2]departure // of a TCP connection, by direction; nil before the first
+	acks  *acknowledged // of a TCP connection, nil before the first
 	facts *facts        // nil on most connections
 
 	// Counts of the stream's bytes in both directions.
@@ -217,6 +218,7 @@ type facts struct {
 	undelivered []undelivered        // by the number of the datagram
 	expect      *Expected            // that announced it, until its content is known
 	untaken     []untaken            // calls that wait, see awaitTaken
+	again       []sentAgain          // the newest ones
 	unasked     *unasked             // the newest response without a request
 	doubtful    table.Opt[uint32]    // sequence number of the response to the first request of the capture, see Line
 	begins      [2]table.Opt[uint32] // by direction as captured, see Begins

@@ -27,9 +27,9 @@ type Exchange struct {
 
 	req, resp part
 	cites     table.Cites
-	held      int       // bytes of the budget that cites uses
 	losses    losses    // of the connection at the first byte, see Conn.Unaffected
 	before    [2]uint32 // the same, unchanged
+	held      int32     // bytes of the budget that cites uses
 	sealed    uint32    // the other side's encrypted records that were not decrypted until the first byte, see Conn.unopened
 }
 
@@ -120,16 +120,16 @@ const (
 // are cut after the current piece of input.
 func (x *Exchange) charge(c *Conn) {
 	if n := cap(x.cites); n > freeCites && c != nil {
-		if more := n*citeCost - x.held; more > 0 {
+		if more := n*citeCost - int(x.held); more > 0 {
 			c.owe(more)
-			x.held += more
+			x.held += int32(more)
 		}
 	}
 }
 
 // release frees the memory of the citation.
 func (x *Exchange) release(c *Conn) {
-	c.shrink(x.held)
+	c.shrink(int(x.held))
 	x.held = 0
 }
 

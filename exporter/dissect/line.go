@@ -34,7 +34,7 @@ func (c *Conn) place(seq uint32) inorder.Place {
 
 // Excludes reports whether the response at seq cannot answer q.
 func (l *Line) Excludes(c *Conn, seq uint32, q *inorder.Request) bool {
-	return l.Line.Excludes(c.place(seq), q)
+	return q.Excludes(c.place(seq))
 }
 
 // Find finds the request for the response at seq, as inorder.Line does. end ends the requests that can no longer be
@@ -57,7 +57,11 @@ func (l *Line) Find(c *Conn, seq uint32, waiting iter.Seq2[int, *inorder.Request
 // Answered records that the response at seq was assigned to a request, or that it answers none that was captured.
 // oldest is the oldest request without an answer, nil if there is none.
 func (l *Line) Answered(c *Conn, seq uint32, assigned bool, oldest *inorder.Request) {
-	if !assigned && (oldest == nil || l.Excludes(c, seq, oldest)) && l.Excess(c.now.Time) {
+	switch {
+	case assigned:
+	case oldest != nil && l.Strays(c.place(seq), oldest):
+		c.Anomaly("unreceived_request", inorder.Unreceived, 0)
+	case (oldest == nil || l.Excludes(c, seq, oldest)) && l.Excess(c.now.Time):
 		c.settle(true)
 	}
 	l.Line.Answered(seq, assigned)

@@ -7,11 +7,13 @@ import (
 // LossSink is a Sink that knows what the capture lacks. Lost returns a datagram captured without its ports that may be
 // of a connection, sent in one direction between two times of one clock. Lacks reports whether packets between two times
 // of one clock are missing, and whether some may be, because they were lost at an unknown time within more than a minute.
-// OneSided reports whether the capture lacks all that one side of a connection sent.
+// OneSided reports whether the capture lacks all that one side of a connection sent. Bare reports whether it has segments
+// without payload of a side: a capture that was filtered may lack them.
 type LossSink interface {
 	Lost(c *Conn, dir Dir, from, to Instant) (Packet, bool)
 	Lacks(from, to Instant) (packets, perhaps bool)
 	OneSided(c *Conn) bool
+	Bare(c *Conn, dir Dir) bool
 }
 
 // mayBeLost reports whether a call seems to have no response, but bytes or a datagram in which it may have been are

@@ -44,6 +44,10 @@ func (c *Conn) judge(x *Exchange, b *table.Call) {
 	if x.either && x.resp.seen {
 		c.Anomaly("answer_first", "another question with its id came before this answer, less than 1 s before this question: the answer may be to that one", 0)
 	}
+	if c.answersUnreceived(x) && b.Outcome == table.OK {
+		b.Outcome, b.Complete = table.Unread, false
+		c.Anomaly("unreceived_request", "the response has the id of this request, but acknowledges nothing of it: its sender had not received the request", 0)
+	}
 	if x.resp.seen && !x.req.seen {
 		c.known().unasked = &unasked{x.caller().Other(), x.resp.begin(), x.resp.seq}
 	}

@@ -56,6 +56,7 @@ func (c *Conn) showWaiting(w Waiter, show func(Emission)) {
 		b.Cites = slices.Clone(b.Cites)
 		b.CallID = c.id(x, b.Protocol)
 		c.judge(x, b)
+		c.deliver(x, b)
 		show(Emission{Row: row, Protocol: proto, Conn: c.root(), At: c.root().now.No, Reversed: x.Reversed, Request: x.req.span(), Response: x.resp.span()})
 	})
 }

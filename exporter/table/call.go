@@ -51,6 +51,8 @@ type Call struct {
 	Summary    string      `col:"summary" doc:"the call in one line"`
 	Attempt    Opt[int32]  `col:"attempt" doc:"number of this attempt to send the same request, from 1"`
 
+	*Delivery
+
 	RequestBytes  int64 `col:"request_bytes" unit:"bytes" doc:"payload bytes of the request on the wire, headers and body"`
 	ResponseBytes int64 `col:"response_bytes" unit:"bytes" doc:"payload bytes of the response on the wire, headers and body"`
 
@@ -82,3 +84,11 @@ type CallRow interface{ Base() *Call }
 
 // Base returns the part that all protocols share.
 func (c *Call) Base() *Call { return c }
+
+// Delivery says what the transport did with a call. It is set when the call ends: calls that wait would need its memory.
+type Delivery struct {
+	RequestDelivered Opt[string] `col:"request_delivered" enc:"dict" doc:"yes if its receiver acknowledged the last byte of the request, no if the capture shows that it did not, else unknown; see docs/format/calls.md"`
+	RequestAck       Opt[int64]  `col:"request_ack" doc:"packet that shows what request_delivered says: the first one that acknowledges it, or, if none did, the one that acknowledged most; see table packets"`
+	ResentSegments   Opt[int32]  `col:"resent_segments" doc:"TCP segments with bytes of the request or the response that were sent again before the row was complete; null if none was"`
+	ResentUs         Opt[int64]  `col:"resent_us" unit:"us" doc:"longest time from the first byte of the request or the response until a segment of it was sent again: at most so much of the call's time was lost to the network"`
+}

@@ -21,6 +21,16 @@ const Undelivered = "undelivered"
 // rejected that. The FIN and RST are cited.
 const Abandoned = "abandoned"
 
+// Values of column request_delivered; docs/format/calls.md defines them.
+const (
+	Delivered       = "yes"     // its receiver acknowledged or answered it
+	NotDelivered    = "no"      // the capture shows that its receiver did not
+	DeliveryUnknown = "unknown" // the capture does not show it
+)
+
+// Deliveries are all values of column request_delivered.
+func Deliveries() []string { return []string{Delivered, NotDelivered, DeliveryUnknown} }
+
 // Outcomes are all values of column outcome.
 func Outcomes() []string {
 	return []string{OK, ClientError, ServerError, Refused, NoAnswer, Cut, Unread}

@@ -54,7 +54,8 @@ func (k *talk) Anomaly(*dissect.Conn, table.Anomaly) {}
 
 func (k *talk) packet() dissect.Packet {
 	k.no++
-	return dissect.Packet{No: k.no, Time: k.no * 1e6, Seq: 1, Ack: 1}
+	at := uint32(k.no) * 1000 // each side has received what the other one sent before
+	return dissect.Packet{No: k.no, Time: k.no * 1e6, Seq: at, Ack: at}
 }
 
 func (k *talk) open(client, server netip.Addr, cport, sport uint16) *dissect.Conn {

@@ -229,7 +229,7 @@ func (b *Batch) Memory() int { return b.size + len(b.Events)*eventCost + len(b.A
 // struct.
 func callMemory(e *dissect.Emission, row int) int {
 	c := e.Row.Base()
-	n := callRowCost + row + len(c.Cites)*int(unsafe.Sizeof(table.Range{})) + cap(c.Headers)*int(unsafe.Sizeof(table.Header{})) + len(e.Details)*detailCost + len(e.Objects)*objectCost
+	n := callRowCost + row + int(unsafe.Sizeof(table.Delivery{})) + len(c.Cites)*int(unsafe.Sizeof(table.Range{})) + cap(c.Headers)*int(unsafe.Sizeof(table.Header{})) + len(e.Details)*detailCost + len(e.Objects)*objectCost
 	heads, payload := c.RequestHeadersSize.V+c.ResponseHeadersSize.V, c.RequestBytes+c.ResponseBytes
 	for _, b := range [...]*dissect.Body{e.ReqBody, e.RespBody} {
 		if b != nil {

@@ -59,6 +59,7 @@ type Conn struct {
 	odds           int32       // anomalies before the first payload
 	oddBytes       int64       // of those beyond maxEarlyOdds
 	spoke          uint8       // bit n: direction n was seen
+	bare           uint8       // bit n: it had segments without payload
 	serial         uint64      // among the connections of its shard
 	newest         uint64      // datagram of it that its shard remembers, see sent.prior
 	cost           int         // its own memory, in bytes

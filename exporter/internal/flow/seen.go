@@ -51,6 +51,11 @@ func (c *Conn) oneSided() bool {
 // OneSided implements dissect.LossSink.
 func (s *sink) OneSided(d *dissect.Conn) bool { return d.Info.Owner.(*Conn).oneSided() }
 
+// Bare implements dissect.LossSink.
+func (s *sink) Bare(d *dissect.Conn, dir dissect.Dir) bool {
+	return d.Info.Owner.(*Conn).bare&(1<<dir) != 0
+}
+
 // Lacks implements dissect.LossSink.
 func (s *sink) Lacks(from, to dissect.Instant) (packets, perhaps bool) {
 	for _, h := range s.seen.Holes {

@@ -22,6 +22,9 @@ const (
 
 func (s *Shard) tcpPacket(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 	f.count(dir, p)
+	if p.PayloadLen == 0 {
+		c.bare |= 1 << dir
+	}
 	if p.PDU {
 		s.pdu(c, f, dir, p)
 		return
@@ -30,9 +33,6 @@ func (s *Shard) tcpPacket(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 		return
 	}
 	s.settleSYN(c, dir, p)
-	if c.d != nil && p.TCPFlags&(decode.ACK|decode.RST) == decode.ACK {
-		c.d.Acked(dir, p.Ack)
-	}
 	var brought stream.Verdict
 	copied := f.sighted(dir, p)
 	if p.View != nil && p.TCPFlags&decode.SYN != 0 && !copied { // it may yet turn out to be another connection's
@@ -48,6 +48,9 @@ func (s *Shard) tcpPacket(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 		return
 	}
 	f.tcp(s, dir, p)
+	if p.Mark&Retransmitted != 0 && c.d != nil && f == c.flows[0] { // other flows may show the same segment
+		c.d.SentAgain(dir, uint32(p.PayloadLen), packetRef(p))
+	}
 	if p.TCPFlags&decode.SYN != 0 && !c.hasISN[dir] {
 		c.isn[dir], c.hasISN[dir] = p.Seq, true
 	}
@@ -142,6 +145,11 @@ func (t *tcpSink) conn(dir uint8) *dissect.Conn {
 		if seq, ok := t.stream.Began(other); ok && !(t.hasISN[other] && t.isn[other]+1 == seq) && !t.stream.Opens(other) {
 			t.d.Begins(dissect.Dir(other), seq)
 		}
+		for d := range uint8(2) {
+			if ack, no, ok := t.stream.Acknowledged(d); ok {
+				t.d.Acked(dissect.Dir(d).Other(), dissect.Packet{No: no, Ack: ack})
+			}
+		}
 	}
 	return t.d
 }
@@ -170,6 +178,13 @@ func (t *tcpSink) End(dir uint8, s *stream.Segment) {
 	t.ended[dir] = true
 	if t.d != nil {
 		t.d.End(dissect.Dir(dir), ref(s))
+	}
+}
+
+// Acked implements stream.Sink.
+func (t *tcpSink) Acked(dir uint8, s *stream.Segment) {
+	if t.d != nil {
+		t.d.Acked(dissect.Dir(dir).Other(), ref(s))
 	}
 }
 

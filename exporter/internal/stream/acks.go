@@ -38,10 +38,11 @@ func (c *Conn) acknowledge(dir uint8, s *Segment) {
 		h.answered, h.opening = true, s.Ack
 	}
 	if !h.hasAck || before(h.acked, s.Ack) {
-		h.acked, h.hasAck = s.Ack, true
+		h.acked, h.ackedBy, h.hasAck = s.Ack, s.No, true
 		if h.passed > 0 && h.acked == h.next {
 			h.agreed = h.passed
 		}
+		c.Sink.Acked(dir, s)
 	}
 	if h.unsure && s.Ack == h.next { // the receiver expects exactly these bytes
 		h.unsure = false

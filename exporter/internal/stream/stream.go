@@ -94,6 +94,8 @@ type Sink interface {
 	Odd(dir uint8, why Oddity, n int, first int64, s *Segment)
 	// Again reports that s has all bytes that packet no delivered.
 	Again(dir uint8, no int64, s *Segment)
+	// Acked reports that the receiver of a direction acknowledges more of it with s than before.
+	Acked(dir uint8, s *Segment)
 }
 
 // Budget limits the bytes that the connections of one shard hold out of order. They process one
@@ -151,11 +153,19 @@ type half struct {
 	since     int64  // packet count when the stream began
 	holeTime  int64  // when the first gap appeared
 	past      uint64 // newest record in the History
+	ackedBy   int64  // packet that acknowledged so much first
 	*disorder        // to change only after own
 }
 
 // Began returns the sequence number of the first byte or FIN that was captured of a direction; ok is false before that.
 func (c *Conn) Began(dir uint8) (seq uint32, ok bool) { return c.half[dir].base, c.half[dir].started }
+
+// Acknowledged is what the receiver of a direction has acknowledged, and the packet that did so first; ok is false before it
+// did.
+func (c *Conn) Acknowledged(dir uint8) (ack uint32, no int64, ok bool) {
+	h := &c.half[dir]
+	return h.acked, h.ackedBy, h.hasAck
+}
 
 // disorder has the state that few directions need.
 type disorder struct {

@@ -48,6 +48,8 @@ func (h *heard) Odd(dir uint8, why Oddity, n int, first int64, _ *Segment) {
 
 func (h *heard) Again(uint8, int64, *Segment) {}
 
+func (h *heard) Acked(uint8, *Segment) {}
+
 // step is one segment: direction, flags, sequence number, payload, acknowledgement.
 type step struct {
 	dir   uint8
@@ -268,3 +270,4 @@ func (nothing) Gap(uint8, int64, bool, *Segment)        {}
 func (nothing) End(uint8, *Segment)                     {}
 func (nothing) Odd(uint8, Oddity, int, int64, *Segment) {}
 func (nothing) Again(uint8, int64, *Segment)            {}
+func (nothing) Acked(uint8, *Segment)                   {}

@@ -64,6 +64,7 @@ type FailureGroup struct {
 	Endpoint string   `json:"endpoint" jsonschema:"method and path with ids replaced, or the equivalent of another protocol"`
 	Status   string   `json:"status" jsonschema:"status, or why there is no response"`
 	Class    string   `json:"class"`
+	Delivery string   `json:"delivery,omitempty" jsonschema:"of calls without a response: not delivered, delivered and not answered, answered too late, or delivery unknown (the capture does not show it)"`
 	Calls    int64    `json:"calls"`
 	First    string   `json:"first"`
 	Last     string   `json:"last"`
@@ -101,9 +102,13 @@ func Question() ask.Question {
 var class = `(CASE WHEN protocol IN ` + table.ProtocolsIn(func(t *table.Traits) bool { return t.Lookup }) + ` THEN 'dns' WHEN protocol IN ('tls', 'quic') THEN 'tls' WHEN protocol IN ` + terms.Web + ` AND status_code BETWEEN 400 AND 499 THEN '4xx'
 	WHEN protocol IN ` + terms.Web + ` AND status_code >= 500 THEN '5xx' ELSE outcome END)`
 
+// delivery is the SQL for what became of the request of a call without a response; empty for one with a response.
+var delivery = `(CASE WHEN outcome <> 'no_answer' THEN '' WHEN error = '` + table.Abandoned + `' THEN 'answered too late' WHEN request_delivered = '` + table.NotDelivered + `' THEN 'not delivered'
+	WHEN request_delivered = '` + table.Delivered + `' THEN 'delivered and not answered' ELSE 'delivery unknown' END)`
+
 // failed are the columns of failed calls that are read. All clients outside count as one client.
 var failed = `call_no, call_id, ts_ns, protocol, host, error, conn_id, stream_id, src_ip, endpoint, ` + terms.Who("src_") + ` AS client, CASE WHEN ` + terms.Nameless("src_") + ` THEN 'outside' ELSE ` + terms.Who("src_") + ` END AS src,
-	` + terms.Server + ` AS dst, ` + class + ` AS class, ` + terms.FailureStatus + ` AS status, ` + terms.Took + ` / 1000.0 AS took, NOT ` + terms.WaitSeen + ` AS blind, coalesce(` + terms.WaitSeen + " AND " + terms.MayTimeOut + `, true) AS clear`
+	` + terms.Server + ` AS dst, ` + class + ` AS class, ` + delivery + ` AS delivery, ` + terms.FailureStatus + ` AS status, ` + terms.Took + ` / 1000.0 AS took, NOT ` + terms.WaitSeen + ` AS blind, coalesce(` + terms.WaitSeen + " AND " + terms.MayTimeOut + `, true) AS clear`
 
 // classRow is a ClassCount as SQL returns it, and what the calls of the class need.
 type classRow struct {
@@ -258,15 +263,15 @@ func (f *Answer) groups(ctx context.Context, c *forensics.Case, w *ask.Window, r
 	}
 	sql := fmt.Sprintf(`WITH %[1]s,
 		m AS (SELECT quantile_disc(ts_ns, [0.1, 0.3, 0.5, 0.7, 0.9]) AS at, count(*) AS total FROM e),
-		n AS (SELECT src, src_ip, dst, protocol, endpoint, status, class, ts_ns, took, clear, call_id, %[2]s, call_no, list_min(list_transform(m.at, a -> abs(a - ts_ns))) AS far, m.total FROM e, m),
-		o AS (SELECT n.*, (ts_ns - lag(ts_ns) OVER g) / 1e6 AS gap, row_number() OVER (PARTITION BY src, dst, protocol, endpoint, status, class ORDER BY far, ts_ns, bundle, call_no) AS nth FROM n
-			WINDOW g AS (PARTITION BY src, dst, protocol, endpoint, status, class ORDER BY ts_ns, bundle, call_no))
-		SELECT src, dst, protocol, endpoint, status, class, count(DISTINCT CASE WHEN src = 'outside' THEN src_ip END) AS clients, count(*) AS calls, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns,
+		n AS (SELECT src, src_ip, dst, protocol, endpoint, status, class, delivery, ts_ns, took, clear, call_id, %[2]s, call_no, list_min(list_transform(m.at, a -> abs(a - ts_ns))) AS far, m.total FROM e, m),
+		o AS (SELECT n.*, (ts_ns - lag(ts_ns) OVER g) / 1e6 AS gap, row_number() OVER (PARTITION BY src, dst, protocol, endpoint, status, class, delivery ORDER BY far, ts_ns, bundle, call_no) AS nth FROM n
+			WINDOW g AS (PARTITION BY src, dst, protocol, endpoint, status, class, delivery ORDER BY ts_ns, bundle, call_no))
+		SELECT src, dst, protocol, endpoint, status, class, delivery, count(DISTINCT CASE WHEN src = 'outside' THEN src_ip END) AS clients, count(*) AS calls, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns,
 			round(quantile_disc(took, 0.5), 3) AS p50_ms, round(min(took), 3) AS min_ms, round(max(took), 3) AS max_ms, quantile_disc(took, 0.2) AS low, quantile_disc(took, 0.8) AS high, bool_and(clear) AS clear,
 			quantile_disc(gap, 0.1) AS gap_p10, quantile_disc(gap, 0.5) AS gap_p50, quantile_disc(gap, 0.9) AS gap_p90, count(*) FILTER (gap > 10000) AS pauses,
 			list_transform(arg_min(call_id, (ts_ns, bundle, call_no), 3), x -> lower(hex(x))) AS call_ids,
 			arg_min({'bundle': bundle, 'call_no': call_no}, (ts_ns, bundle, call_no), %[3]d) FILTER (nth <= %[3]d AND (far <= %[4]d OR nth = 1 OR total <= %[5]d)) AS sample
-		FROM o GROUP BY ALL ORDER BY calls DESC, first_ns, src, dst, endpoint, status LIMIT %[6]d`, from, terms.BundleOf(c, ""), maxExamined, chain.NearTime, chain.MaxSeeds, w.Limit+1)
+		FROM o GROUP BY ALL ORDER BY calls DESC, first_ns, src, dst, endpoint, status, delivery LIMIT %[6]d`, from, terms.BundleOf(c, ""), maxExamined, chain.NearTime, chain.MaxSeeds, w.Limit+1)
 	list, more, err := ask.Rows[group](ctx, rows.Case, w.Limit, sql, rows.Args...)
 	if err != nil {
 		return err

@@ -80,9 +80,22 @@ func (l *Line) Excess(now int64) bool {
 }
 
 // Excludes reports whether a response cannot answer q: the client had received a part of it before, or the server had
-// not received q.
-func (l *Line) Excludes(at Place, q *Request) bool {
-	return q.Follows(at.Seq) || l.doubtful && !q.Blind && at.Ack != 0 && q.Seq != 0 && int32(at.Ack-q.Seq) <= 0
+// not received any of q.
+func (q *Request) Excludes(at Place) bool { return q.Follows(at.Seq) || q.Unreceived(at) }
+
+// Unreceived reports whether the server had received nothing of q when it sent a response (RFC 9293 section 3.10.7.4: a
+// segment acknowledges all that its sender has received in order).
+func (q *Request) Unreceived(at Place) bool {
+	return !q.Blind && at.Ack != 0 && q.Seq != 0 && int32(at.Ack-q.Seq) <= 0
+}
+
+// Unreceived is the detail of anomaly unreceived_request.
+const Unreceived = "the response acknowledges nothing of the oldest request without one, so it answers another: it is a row of its own, and the receiver may have dropped that request"
+
+// Strays reports whether a response that answers no captured request came although q waits, because the server had received
+// nothing of q. At the beginning of a capture it may answer an earlier request.
+func (l *Line) Strays(at Place, q *Request) bool {
+	return !l.doubtful && !l.missing && q.Unreceived(at)
 }
 
 // served reports whether the requests that are missing before q may have been answered before the client sent q. If
@@ -150,7 +163,7 @@ func (l *Line) Find(at Place, waiting iter.Seq2[int, *Request]) Match {
 	var newest *Request // the first of those with the newest acknowledgement
 	place, all, size := 0, 0, 0
 	for i, q := range waiting {
-		if l.Excludes(at, q) {
+		if q.Excludes(at) {
 			break
 		}
 		if newest == nil || q.Ack != newest.Ack {
