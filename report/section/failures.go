@@ -31,6 +31,7 @@ type group struct {
 	Endpoint string   `json:"endpoint"`
 	Status   string   `json:"status"`
 	Class    string   `json:"class"`
+	Delivery string   `json:"delivery"`
 	Calls    int64    `json:"calls"`
 	First    string   `json:"first"`
 	Last     string   `json:"last"`
@@ -94,6 +95,14 @@ func millis(ms float64) string { return value.Micros(int64(math.Round(ms * 1000)
 // outcome is how the calls of a group ended. A request without an answer may have a status of its own,
 // such as the code of ICMP.
 func (g *group) outcome() string {
+	words := g.status()
+	if g.Delivery != "" {
+		words += ", " + value.Text(g.Delivery)
+	}
+	return words
+}
+
+func (g *group) status() string {
 	if _, err := strconv.Atoi(g.Status); g.Class == "no_answer" && (err == nil || g.Status == "") {
 		return "no response"
 	}

@@ -74,6 +74,16 @@ func (c *Capture) Close(at time.Duration, name string) {
 	c.tcp(at+2*step, n, true, layers.TCP{ACK: true}, "")
 }
 
+// Acknowledge adds an acknowledgement of the server for all that the client sent on the connection of this name.
+func (c *Capture) Acknowledge(at time.Duration, name string) {
+	c.tcp(at, c.conns[name], false, layers.TCP{ACK: true}, "")
+}
+
+// Reset ends the connection of this name by a reset of the client.
+func (c *Capture) Reset(at time.Duration, name string) {
+	c.tcp(at, c.conns[name], true, layers.TCP{RST: true, ACK: true}, "")
+}
+
 // Attempt adds an attempt to connect, which the server refuses or leaves without an answer.
 func (c *Capture) Attempt(at time.Duration, client, server string, refused bool) {
 	c.try(at, client, server, layers.TCP{SYN: true}, refused)
