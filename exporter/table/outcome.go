@@ -28,9 +28,6 @@ const (
 	DeliveryUnknown = "unknown" // the capture does not show it
 )
 
-// Deliveries are all values of column request_delivered.
-func Deliveries() []string { return []string{Delivered, NotDelivered, DeliveryUnknown} }
-
 // Outcomes are all values of column outcome.
 func Outcomes() []string {
 	return []string{OK, ClientError, ServerError, Refused, NoAnswer, Cut, Unread}
