@@ -44,7 +44,7 @@ func sample() map[string]*testRow {
 		"request_bytes": 1, "response_bytes": 2, "complete": true, "failed": true, "headers": []header{},
 	})
 	redis := row(map[string]any{
-		"protocol": "redis", "ts_ns": noon + 180*seconds, "method": "GET", "redis_type": "GET", "redis_command": "GET session:9", "redis_key": "session:9",
+		"protocol": "redis", "ts_ns": noon + 180*seconds, "method": "GET", "redis_reply_type": "bulk_string", "redis_command": "GET session:9", "redis_key": "session:9",
 		"src_ip": "::1", "dst_ip": "::ffff:10.0.0.1", "src_port": 2, "dst_port": 6379, "request_bytes": 20, "response_bytes": 5, "error": "no_response", "failed": true, "complete": false,
 	})
 	pg := row(map[string]any{

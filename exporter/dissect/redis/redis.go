@@ -30,7 +30,7 @@ const (
 // Row is one command with its reply, or one pushed message.
 type Row struct {
 	table.Call
-	Type     table.Opt[string] `col:"redis_type" enc:"dict" doc:"type of the reply: simple_string, error, integer, bulk_string, array, null, map, set, boolean, double, big_number, bulk_error, verbatim_string, push, rdb"`
+	Type     table.Opt[string] `col:"redis_reply_type" enc:"dict" doc:"type of the reply: simple_string, error, integer, bulk_string, array, null, map, set, boolean, double, big_number, bulk_error, verbatim_string, push, rdb"`
 	Command  table.Opt[string] `col:"redis_command" doc:"command with its arguments, at most 1 KiB; arguments that are not plain text are quoted; passwords are ***"`
 	Key      table.Opt[string] `col:"redis_key" enc:"bloom" doc:"first key of the command, at most 1 KiB"`
 	Keys     int32             `col:"redis_keys" doc:"number of keys of the command; 0 if it has none or its keys are unknown"`
