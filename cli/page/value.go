@@ -16,7 +16,7 @@ import (
 var words = map[string]string{
 	"sure": "certainty", "when": "pattern", "holes": "coverage gaps", "more_holes": "more coverage gaps", "said": "response", "way": "path",
 	"began": "caused by", "words": "summary", "asks": "calls made", "asked": "matches the input", "own": "began here", "forth": "from src to dst", "back": "from dst to src", "single_points": "single points of failure",
-	"latency_p": "p value of latency", "error_p": "p value of errors", "slower_in": "share of slower pairs", "tests": "comparisons", "trend_percent_per_bucket": "trend per bucket",
+	"slower_in": "share of slower pairs", "tests": "comparisons", "trend_percent_per_bucket": "trend per bucket",
 	"good_p50_ms": "p50 of successful calls", "good_p99_ms": "p99 of successful calls",
 }
 

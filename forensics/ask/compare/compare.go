@@ -1,11 +1,13 @@
 // Package compare answers what changed between two periods: endpoints that became slower, failed
-// more often, appeared or disappeared. Statistical tests, corrected for the number of comparisons,
-// decide what counts as a change.
+// more often, appeared or disappeared. Every difference has a 95 % interval. Statistical tests,
+// corrected for the number of comparisons, decide what counts as a change; that nothing changed is
+// only said of what enough calls show.
 package compare
 
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pcapsule/pcapsule/forensics"
@@ -27,12 +29,14 @@ type In struct {
 // Answer is the answer of compare_periods.
 type Answer struct {
 	ask.Frame
-	Verdict   []string `json:"verdict" jsonschema:"what changed, in sentences, largest changes first"`
+	Verdict   []string `json:"verdict" jsonschema:"what changed, in sentences: all calls, then changes, the most important first, then what may have changed, then what is unknown"`
 	Period    Period   `json:"period" jsonschema:"the later window, from and to of the input"`
 	Baseline  Period   `json:"baseline"`
-	Tests     int      `json:"tests" jsonschema:"number of comparisons; p values are adjusted for it (Holm)"`
-	Services  []Change `json:"services" jsonschema:"changed first, then most calls"`
+	Tests     int      `json:"tests" jsonschema:"comparisons that had enough calls to show a change; p values are adjusted for their number in each list (Holm)"`
+	Total     *Change  `json:"total,omitempty" jsonschema:"all calls"`
+	Services  []Change `json:"services" jsonschema:"changed first, then those that may have changed, then most calls"`
 	Endpoints []Change `json:"endpoints"`
+	Pairs     []Change `json:"pairs" jsonschema:"clients and their servers"`
 	New       []News   `json:"new" jsonschema:"only in the period: endpoints, dependencies, external destinations, statuses"`
 	Vanished  []News   `json:"vanished" jsonschema:"only in the baseline"`
 }
@@ -46,25 +50,31 @@ type Period struct {
 	Failed   int64        `json:"failed"`
 }
 
-// Change compares a service or an endpoint in both windows. In each pair the baseline comes first.
+// Change compares a service, an endpoint, a pair or all calls in both windows. In each pair of numbers the
+// baseline comes first.
 type Change struct {
-	Dst       string     `json:"dst"`
+	Src       string     `json:"src,omitempty"`
+	Dst       string     `json:"dst,omitempty"`
 	Endpoint  string     `json:"endpoint,omitempty"`
 	Calls     [2]int64   `json:"calls"`
 	PerMinute [2]float64 `json:"calls_per_minute"`
 	Failed    [2]int64   `json:"failed"`
 	ErrorRate [2]float64 `json:"error_rate"`
-	P50Ms     []float64  `json:"p50_ms,omitempty"`
+	P50Ms     []float64  `json:"p50_ms,omitempty" jsonschema:"of pairs and of all calls, percentiles are within 2.5 %"`
 	P90Ms     []float64  `json:"p90_ms,omitempty"`
 	P99Ms     []float64  `json:"p99_ms,omitempty"`
-	LatencyP  *float64   `json:"latency_p,omitempty" jsonschema:"Mann-Whitney, adjusted: probability of such a difference in latency by chance"`
-	Slower    *float64   `json:"slower_in,omitempty" jsonschema:"share of pairs in which the call of the period is slower; 0.5 means no difference"`
-	ErrorP    *float64   `json:"error_p,omitempty" jsonschema:"two proportions, adjusted"`
-	Changed   []string   `json:"changed" jsonschema:"slower, faster, more_errors, fewer_errors, more_calls, fewer_calls; empty if nothing changed substantially"`
-	Few       bool       `json:"few_calls,omitempty" jsonschema:"one window has fewer than 20 calls, so rates and p99 are unreliable; such changes are listed last and not in the verdict"`
+	Latency   *Effect    `json:"latency,omitempty" jsonschema:"Mann-Whitney test; absent if a window has no call with a latency"`
+	Slower    *float64   `json:"slower_in,omitempty" jsonschema:"share of pairs of calls in which the call of the period is slower; 0.5 means no difference"`
+	Slowest   *Slowest   `json:"slowest,omitempty" jsonschema:"the slowest tenth or hundredth, if its share changed and the other latencies did not change the same way"`
+	Errors    *Effect    `json:"errors,omitempty" jsonschema:"Fisher's exact test"`
+	Volume    *Effect    `json:"volume,omitempty"`
+	Changed   []string   `json:"changed" jsonschema:"slower, faster, slowest_slower, slowest_faster, more_errors, fewer_errors, more_calls, fewer_calls; empty if no change is certain"`
+	Maybe     []string   `json:"maybe,omitempty" jsonschema:"the same for large differences that may be chance: too few calls to be sure"`
+	Mix       string     `json:"mix,omitempty" jsonschema:"if the whole changed otherwise than its endpoints, because their share of the calls changed"`
 	Words     string     `json:"words,omitempty"`
 	KFL       string     `json:"kfl,omitempty"`
 
+	of     sample
 	weight float64
 }
 
@@ -80,7 +90,7 @@ type News struct {
 
 // Question is the question compare_periods.
 func Question() ask.Question {
-	return ask.New("compare_periods", "Compare two periods", "Compares a window with a baseline (or the same time on the day before): volume, errors and latency by service and endpoint, with significance, effect size and a verdict; what is new and what vanished.", true, Ask)
+	return ask.New("compare_periods", "Compare two periods", "Compares a window with a baseline (or the same time on the day before): volume, errors and latency by service, endpoint and pair, with effects, 95 % intervals and a verdict; what is new and what vanished.", true, Ask)
 }
 
 // Ask answers compare_periods.
@@ -115,16 +125,25 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	services, endpoints := t.changes(rows, parts, known), t.changes(parts, parts, known)
+	edges, err := t.pairs(ctx, c, w, &out.Frame)
+	if err != nil {
+		return nil, err
+	}
+	addBins(rows, parts)
+	services, endpoints, pairs := t.changes(rows, known), t.changes(parts, known), t.changes(edges, known)
 	for _, s := range services {
 		out.Baseline.Calls, out.Period.Calls = out.Baseline.Calls+s.Calls[0], out.Period.Calls+s.Calls[1]
 		out.Baseline.Failed, out.Period.Failed = out.Baseline.Failed+s.Failed[0], out.Period.Failed+s.Failed[1]
 	}
-	out.Tests = adjust(services, endpoints)
-	minutes := [2]float64{t.minutes(0), t.minutes(1)}
-	judge(services, minutes)
-	judge(endpoints, minutes)
-	if err := out.news(ctx, c, w, t, parts); err != nil {
+	total := t.total(services)
+	for _, list := range [][]Change{total, services, endpoints, pairs} {
+		out.Tests += judge(list)
+	}
+	explain(&total[0], endpoints)
+	for i := range services {
+		explain(&services[i], slices.DeleteFunc(slices.Clone(endpoints), func(e Change) bool { return e.Dst != services[i].Dst }))
+	}
+	if err := out.news(ctx, c, w, t, parts, edges); err != nil {
 		return nil, err
 	}
 	n, err := ask.WaitsOf(ctx, c, "calls", w.Where+" AND "+terms.IsRequest, w.Args...)
@@ -132,11 +151,12 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 		return nil, err
 	}
 	out.NoteWaits(n)
-	out.writeVerdict(services, endpoints)
+	out.Total = &total[0]
+	out.writeVerdict(services, endpoints, pairs)
 	if out.unrecorded() { // what the other window has is neither new nor more
-		services, endpoints, out.New, out.Vanished = []Change{}, []Change{}, []News{}, []News{}
+		services, endpoints, pairs, out.New, out.Vanished, out.Total = []Change{}, []Change{}, []Change{}, []News{}, []News{}, nil
 	}
-	out.Services, out.Endpoints = ask.Fit(w, &out.Frame, services), ask.Fit(w, &out.Frame, endpoints)
+	out.Services, out.Endpoints, out.Pairs = ask.Fit(w, &out.Frame, services), ask.Fit(w, &out.Frame, endpoints), ask.Fit(w, &out.Frame, pairs)
 	out.New, out.Vanished = ask.Fit(w, &out.Frame, out.New), ask.Fit(w, &out.Frame, out.Vanished)
 	out.Match(int(min(out.Baseline.Calls+out.Period.Calls, 1)))
 	return out, nil

@@ -47,7 +47,7 @@ func TestWhatChanged(t *testing.T) {
 		ch := c.Services[0]
 		a.Is("today_ms", ch.P50Ms[1])
 		a.Is("yesterday_ms", ch.P50Ms[0])
-		if strings.Join(ch.Changed, " ") != "slower" || *ch.LatencyP > 0.001 || *ch.Slower < 0.9 {
+		if strings.Join(ch.Changed, " ") != "slower" || *ch.Latency.P > 0.001 || *ch.Slower < 0.9 {
 			a.T.Errorf("%+v", ch)
 		}
 	})

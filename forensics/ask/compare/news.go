@@ -28,7 +28,7 @@ type newsRow struct {
 }
 
 // news finds what exists in only one of the two windows.
-func (o *Answer) news(ctx context.Context, c *forensics.Case, w *ask.Window, t *times, endpoints []changeRow) error {
+func (o *Answer) news(ctx context.Context, c *forensics.Case, w *ask.Window, t *times, endpoints, pairs []changeRow) error {
 	o.New, o.Vanished = []News{}, []News{}
 	if o.Baseline.Calls == 0 || o.Period.Calls == 0 {
 		o.Note("one of the two windows has no calls: everything would be new or vanished, so neither is listed")
@@ -40,11 +40,16 @@ func (o *Answer) news(ctx context.Context, c *forensics.Case, w *ask.Window, t *
 			all = append(all, newsRow{"endpoint", "", r.Dst, terms.EndpointName(r.Protocol, r.Method, r.Path), r.N0, r.N1, r.First})
 		}
 	}
+	edges := 0
+	for _, r := range pairs {
+		if (r.N0 == 0 || r.N1 == 0) && edges < maxNews {
+			edges++
+			all = append(all, newsRow{map[bool]string{true: "destination", false: "dependency"}[r.Pb == "outside"], r.Src, r.Dst, "", r.N0, r.N1, r.First})
+		}
+	}
 	counts := fmt.Sprintf("count(*) FILTER (NOT %[1]s) AS n0, count(*) FILTER (%[1]s) AS n1, min(%[2]s) AS first_key", t.later(), terms.NumberOf(c))
 	const far = "coalesce(nullif(far, ''), dst) AS dst"
 	for _, sql := range []string{
-		fmt.Sprintf(`SELECT CASE WHEN pb = 'outside' THEN 'destination' ELSE 'dependency' END AS kind, src, %s, n0, n1, first_key FROM (SELECT an, bn, far, %s FROM x WHERE %s GROUP BY ALL HAVING n0 = 0 OR n1 = 0)
-			JOIN dname USING (bn) JOIN sname USING (an) ORDER BY n0 + n1 DESC, 1, 2, 3`, far, counts, terms.IsRequest),
 		fmt.Sprintf(`SELECT 'status' AS kind, %s, protocol || ' ' || CASE WHEN protocol IN `+terms.Web+` THEN coalesce(status_code::VARCHAR, error, 'no answer') ELSE coalesce(status_text, error, CASE WHEN failed THEN 'failed' ELSE 'ok' END) END AS what, n0, n1, first_key
 			FROM (SELECT bn, far, protocol, status_code, CASE WHEN protocol NOT IN `+terms.Web+` THEN status_text END AS status_text, CASE WHEN status_code IS NULL THEN error END AS error, failed, %s FROM x WHERE %s GROUP BY ALL HAVING n0 = 0 OR n1 = 0)
 			JOIN dname USING (bn) ORDER BY n0 + n1 DESC, 1, 2, 3`, far, counts, terms.IsRequest),
@@ -82,63 +87,6 @@ func (o *Answer) news(ctx context.Context, c *forensics.Case, w *ask.Window, t *
 		})
 	}
 	return nil
-}
-
-// writeVerdict writes the verdict from the largest changes.
-func (o *Answer) writeVerdict(services, endpoints []Change) {
-	o.Verdict = []string{}
-	say := func(format string, args ...any) { o.Verdict = append(o.Verdict, plural.Sprintf(format, args...)) }
-	switch {
-	case o.Period.Calls == 0 && o.Baseline.Calls == 0:
-		say("Neither window has calls.")
-		return
-	case o.Baseline.Calls == 0:
-		say("The baseline %s, so there is nothing to compare with; the period has %d {call|calls}, %d failed.", without(o.Baseline.Coverage.State), o.Period.Calls, o.Period.Failed)
-		return
-	case o.Period.Calls == 0:
-		say("The period %s; the baseline has %d {call|calls}, %d failed.", without(o.Period.Coverage.State), o.Baseline.Calls, o.Baseline.Failed)
-		return
-	}
-	say("%d {call|calls}, before %d; %s.", o.Period.Calls, o.Baseline.Calls, failedWords([2]int64{o.Baseline.Calls, o.Period.Calls}, [2]int64{o.Baseline.Failed, o.Period.Failed}))
-	changed, little := 0, 0
-	for _, list := range [][]Change{services, endpoints} {
-		for i, ch := range list {
-			if ch.rank() == 1 {
-				little++
-				continue
-			}
-			if ch.rank() == 0 || i >= 5 {
-				break
-			}
-			changed++
-			if ch.Words != "" {
-				say("%s: %s.", strings.TrimSpace(ch.Dst+" "+ch.Endpoint), ch.Words)
-			}
-		}
-	}
-	switch {
-	case changed == 0 && o.Tests == 0:
-		say("There are too few calls to compare latency, errors or volume.")
-	case changed == 0:
-		say("No substantial change in latency, errors or volume in %d comparisons.", o.Tests)
-	}
-	if little > 0 {
-		say("Changes in latency or errors with fewer than %d {call|calls} in one of the windows: %d, listed last.", enough, little)
-	}
-	for _, news := range []struct {
-		what string
-		list []News
-	}{{"New", o.New}, {"Vanished", o.Vanished}} {
-		if len(news.list) > 0 {
-			say("%s: %s.", news.what, countKinds(news.list))
-		}
-	}
-	if o.Period.Coverage.State != "complete" || o.Baseline.Coverage.State != "complete" {
-		o.Note("the windows were not recorded completely, so volumes are not comparable; see the coverage of each")
-	}
-	if o.Tests > 1 {
-		o.Note("%d comparisons were made; p values are adjusted (Holm), and a change is reported only if it is also substantial: latency by at least %.0f %%, errors by 1 percentage point, volume by half", o.Tests, 100*(minRatio-1))
-	}
 }
 
 // kinds are the kinds of news with their plurals, in the order of a list.
