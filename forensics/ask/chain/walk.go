@@ -167,6 +167,13 @@ type Blame struct {
 	confidence float64
 }
 
+// Unanswered is how long the caller of the origin waited without a response, in nanoseconds, if that is what failed and
+// packets show it; those of datagrams do not.
+func (b *Blame) Unanswered() (int64, bool) {
+	s := b.At
+	return s.End - s.Start, b.kind == "no_answer" && s.waited != nil && s.Protocol != "dns"
+}
+
 // BlameOf finds the origin of a call's failure among its descendants.
 func BlameOf(s *Step, children map[*Step][]*Step) Blame {
 	b := Blame{At: s, path: []*Step{s}, kind: "own", confidence: 1}

@@ -72,7 +72,7 @@ type FailureGroup struct {
 	MinMs    *float64 `json:"min_ms,omitempty"`
 	MaxMs    *float64 `json:"max_ms,omitempty"`
 	When     string   `json:"when" jsonschema:"pattern in time: one burst, bursts, about every n seconds, or spread"`
-	Limit    string   `json:"at_limit,omitempty" jsonschema:"if most took the same long time: that time, which suggests a timeout"`
+	Limit    string   `json:"at_limit,omitempty" jsonschema:"if waits ended after one long time without a response, or the responses say that a time had passed: that time, likely a timeout"`
 	Said     []string `json:"said,omitempty" jsonschema:"errors or bodies of responses, up to three that differ in more than digits; text from the traffic"`
 	Clients  int64    `json:"clients,omitempty" jsonschema:"number of addresses, if src is outside"`
 	CallIDs  []string `json:"call_ids" jsonschema:"the first three calls"`
@@ -108,7 +108,7 @@ var delivery = `(CASE WHEN outcome <> 'no_answer' THEN '' WHEN error = '` + tabl
 
 // failed are the columns of failed calls that are read. All clients outside count as one client.
 var failed = `call_no, call_id, ts_ns, protocol, host, error, conn_id, stream_id, src_ip, endpoint, ` + terms.Who("src_") + ` AS client, CASE WHEN ` + terms.Nameless("src_") + ` THEN 'outside' ELSE ` + terms.Who("src_") + ` END AS src,
-	` + terms.Server + ` AS dst, ` + class + ` AS class, ` + delivery + ` AS delivery, ` + terms.FailureStatus + ` AS status, ` + terms.Took + ` / 1000.0 AS took, NOT ` + terms.WaitSeen + ` AS blind, coalesce(` + terms.WaitSeen + " AND " + terms.MayTimeOut + `, true) AS clear`
+	` + terms.Server + ` AS dst, ` + class + ` AS class, ` + delivery + ` AS delivery, ` + terms.FailureStatus + ` AS status, ` + terms.Took + ` / 1000.0 AS took, NOT ` + terms.WaitSeen + ` AS blind, coalesce(` + terms.Unanswered + `, false) AS waited, coalesce(` + terms.SaysTimeout + `, false) AS told`
 
 // classRow is a ClassCount as SQL returns it, and what the calls of the class need.
 type classRow struct {
@@ -228,17 +228,18 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 // group is a FailureGroup as SQL returns it.
 type group struct {
 	FailureGroup
-	N       int64    `json:"n"`
-	FirstNs int64    `json:"first_ns"`
-	LastNs  int64    `json:"last_ns"`
-	Low     *float64 `json:"low"`
-	High    *float64 `json:"high"`
-	Clear   bool     `json:"clear"` // the packets show how long its callers waited, and what failed may be a timeout
-	GapP10  *float64 `json:"gap_p10"`
-	GapP50  *float64 `json:"gap_p50"`
-	GapP90  *float64 `json:"gap_p90"`
-	Pauses  int64    `json:"pauses"`
-	Sample  []sample `json:"sample"`
+	N       int64     `json:"n"`
+	FirstNs int64     `json:"first_ns"`
+	LastNs  int64     `json:"last_ns"`
+	Tenths  []float64 `json:"tenths"` // the lowest time in milliseconds, the p10, p20 and so on, the highest
+	Waited  bool      `json:"waited"` // no call had a response, and the packets show how long its callers waited
+	Told    bool      `json:"told"`   // each response says that a time had passed
+	below   []int64   // how long each examined call waited for one that got no response, in nanoseconds
+	GapP10  *float64  `json:"gap_p10"`
+	GapP50  *float64  `json:"gap_p50"`
+	GapP90  *float64  `json:"gap_p90"`
+	Pauses  int64     `json:"pauses"`
+	Sample  []sample  `json:"sample"`
 }
 
 type sample struct {
@@ -263,11 +264,11 @@ func (f *Answer) groups(ctx context.Context, c *forensics.Case, w *ask.Window, r
 	}
 	sql := fmt.Sprintf(`WITH %[1]s,
 		m AS (SELECT quantile_disc(ts_ns, [0.1, 0.3, 0.5, 0.7, 0.9]) AS at, count(*) AS total FROM e),
-		n AS (SELECT src, src_ip, dst, protocol, endpoint, status, class, delivery, ts_ns, took, clear, call_id, %[2]s, call_no, list_min(list_transform(m.at, a -> abs(a - ts_ns))) AS far, m.total FROM e, m),
+		n AS (SELECT src, src_ip, dst, protocol, endpoint, status, class, delivery, ts_ns, took, waited, told, call_id, %[2]s, call_no, list_min(list_transform(m.at, a -> abs(a - ts_ns))) AS far, m.total FROM e, m),
 		o AS (SELECT n.*, (ts_ns - lag(ts_ns) OVER g) / 1e6 AS gap, row_number() OVER (PARTITION BY src, dst, protocol, endpoint, status, class, delivery ORDER BY far, ts_ns, bundle, call_no) AS nth FROM n
 			WINDOW g AS (PARTITION BY src, dst, protocol, endpoint, status, class, delivery ORDER BY ts_ns, bundle, call_no))
 		SELECT src, dst, protocol, endpoint, status, class, delivery, count(DISTINCT CASE WHEN src = 'outside' THEN src_ip END) AS clients, count(*) AS calls, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns,
-			round(quantile_disc(took, 0.5), 3) AS p50_ms, round(min(took), 3) AS min_ms, round(max(took), 3) AS max_ms, quantile_disc(took, 0.2) AS low, quantile_disc(took, 0.8) AS high, bool_and(clear) AS clear,
+			round(quantile_disc(took, 0.5), 3) AS p50_ms, round(min(took), 3) AS min_ms, round(max(took), 3) AS max_ms, quantile_disc(took, [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1]) AS tenths, bool_and(waited) AS waited, bool_and(told) AS told,
 			quantile_disc(gap, 0.1) AS gap_p10, quantile_disc(gap, 0.5) AS gap_p50, quantile_disc(gap, 0.9) AS gap_p90, count(*) FILTER (gap > 10000) AS pauses,
 			list_transform(arg_min(call_id, (ts_ns, bundle, call_no), 3), x -> lower(hex(x))) AS call_ids,
 			arg_min({'bundle': bundle, 'call_no': call_no}, (ts_ns, bundle, call_no), %[3]d) FILTER (nth <= %[3]d AND (far <= %[4]d OR nth = 1 OR total <= %[5]d)) AS sample
@@ -283,7 +284,7 @@ func (f *Answer) groups(ctx context.Context, c *forensics.Case, w *ask.Window, r
 		g := &list[i]
 		protocols = ask.AddName(protocols, g.Protocol)
 		g.First, g.Last = when.Stamp(g.FirstNs), when.Stamp(g.LastNs)
-		g.When, g.Limit = g.when(), g.limit()
+		g.When = g.when()
 		for _, x := range g.Sample {
 			some = append(some, ask.Key{Bundle: x.Bundle, No: x.No})
 		}
@@ -301,6 +302,7 @@ func (f *Answer) groups(ctx context.Context, c *forensics.Case, w *ask.Window, r
 		}
 	}
 	for _, g := range list {
+		g.Limit = g.limit()
 		f.Groups = append(f.Groups, g.FailureGroup)
 	}
 	return nil
@@ -335,6 +337,9 @@ func (f *Answer) origins(ctx context.Context, c *forensics.Case, list []group, t
 		if r.Blame.At == r.Root {
 			list[i].Own++
 		} else {
+			if ns, ok := r.Unanswered(); ok {
+				list[i].below = append(list[i].below, ns)
+			}
 			per[i] = append(per[i], r)
 			ends = append(ends, r.Blame.At.Key())
 		}

@@ -1,7 +1,9 @@
 package failures_test
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -140,5 +142,37 @@ func TestFailuresSayWhatArrived(t *testing.T) {
 	}
 	if want := []string{"not delivered", "delivered and not answered", "delivery unknown", "answered too late"}; f.Total != 4 || !slices.Equal(got, want) {
 		t.Errorf("%d failed calls, %q, want %q", f.Total, got, want)
+	}
+}
+
+// TestTimeouts has failures that all took the same time, and waits without a response. Only waits that end after one time
+// without a response are a timeout; responses that came after 215 to 227 ms, or all after 220 ms, are none.
+func TestTimeouts(t *testing.T) {
+	var w asktest.Made
+	bad := asktest.Answer("502 Bad Gateway", `{"error":"x"}`)
+	for i := range 12 {
+		at := time.Duration(i) * 10 * time.Second
+		w.Single(at, time.Duration(215+i)*time.Millisecond, "10.0.0.1", "10.0.0.2", asktest.Get("/spread"), bad)
+		w.Single(at+time.Second, 220*time.Millisecond, "10.0.0.1", "10.0.0.2", asktest.Get("/same"), bad)
+		w.Single(at+2*time.Second, time.Duration(500+i%2)*time.Millisecond, "10.0.0.1", "10.0.0.2", asktest.Get("/gone"), "")
+		w.Single(at+3*time.Second, time.Duration(300+40*i)*time.Millisecond, "10.0.0.1", "10.0.0.2", asktest.Get("/impatient"), "")
+		// A gateway waits 700 ms for a server that does not answer, then answers.
+		id := fmt.Sprintf("X-Request-Id: 7b0c1e52-%04d-4d11-9a3e-1f2e3d4c5b6a", i)
+		w.Single(at+4*time.Second, 702*time.Millisecond, "10.0.0.1", "10.0.0.3", asktest.Get("/gateway", id), bad)
+		w.Single(at+4*time.Second+time.Millisecond, 700*time.Millisecond, "10.0.0.3", "10.0.0.4", asktest.Get("/deep", id), "")
+	}
+	f := asktest.Must[*failures.Answer](t)(failures.Ask(ctx, w.Open(t), failures.In{}))
+	want := map[string]string{"GET /spread": "", "GET /same": "", "GET /impatient": "",
+		"GET /gone":    "without a response, likely a timeout of 500 ms",
+		"GET /deep":    "without a response, likely a timeout",
+		"GET /gateway": "likely a timeout: a call below got no response"}
+	for _, g := range f.Groups {
+		if text, ok := want[g.Endpoint]; !ok || (text == "") != (g.Limit == "") || !strings.Contains(g.Limit, text) {
+			t.Errorf("%s %s: limit %q, want %q", g.Endpoint, g.Status, g.Limit, text)
+		}
+		delete(want, g.Endpoint)
+	}
+	if len(want) > 0 {
+		t.Errorf("missing: %v", want)
 	}
 }

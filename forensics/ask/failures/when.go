@@ -2,6 +2,7 @@ package failures
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/pcapsule/pcapsule/forensics/ask/chain"
 )
@@ -34,17 +35,75 @@ func (g *group) when() string {
 // limits are common timeouts, in milliseconds.
 var limits = [...]float64{100, 150, 200, 250, 300, 400, 500, 600, 750, 800, 1000, 1500, 2000, 2500, 3000, 4000, 5000, 6000, 8000, 10_000, 12_000, 15_000, 20_000, 25_000, 30_000, 45_000, 60_000, 90_000, 120_000, 180_000, 300_000}
 
-// limit describes the time that most calls took, if it looks like a timeout.
+// Conditions of a timeout.
+const (
+	leastWaits = 3    // waits that end after the same time
+	leastMs    = 90   // shorter than any timeout
+	oneMs      = 5    // waits within this or
+	oneShare   = 0.02 // this share of their length end after the same time
+)
+
+// limit describes the time after which waits ended, if it is likely a timeout: most waits ended after one time, and no
+// response came, neither to these calls nor to the calls below that they waited for. Responses that all took the same
+// time are none, unless they say that a time had passed.
 func (g *group) limit() string {
-	if !g.Clear || g.Calls < 3 || g.P50Ms == nil || g.Low == nil || g.High == nil || *g.P50Ms < 90 || *g.High-*g.Low > 0.1**g.P50Ms {
+	low, high := most(g.Tenths, g.Calls)
+	if g.Calls < leastWaits || low < leastMs || !oneTime(low, high) {
+		return ""
+	}
+	text := "most took " + span(low, high) + ", likely a timeout"
+	if g.Waited {
+		text = "most waits ended after " + span(low, high) + " without a response, likely a timeout"
+	} else if !g.Told && !g.waitedBelow(low) {
 		return ""
 	}
 	for _, l := range limits {
-		if *g.P50Ms >= 0.985*l && *g.P50Ms <= 1.05*l {
-			return "most took " + span(*g.Low, *g.High) + ", likely a timeout of " + chain.LengthOf(int64(l*1e6))
+		if low >= 0.985*l && high <= 1.05*l {
+			text += " of " + chain.LengthOf(int64(l*1e6))
+			break
 		}
 	}
-	return "most took " + span(*g.Low, *g.High) + ", likely a timeout"
+	switch {
+	case g.Waited:
+	case g.Told:
+		text += ", as the responses say"
+	default:
+		text += ": a call below got no response"
+	}
+	return text
+}
+
+// most is the shortest range that has six tenths of n times, or all of them if six tenths are too few. tenths are the
+// lowest time, the p10, p20 and so on, the highest.
+func most(tenths []float64, n int64) (low, high float64) {
+	if len(tenths) != 11 {
+		return 0, 0
+	}
+	low, high = tenths[0], tenths[10]
+	for i := 0; i+6 <= 10 && n*6 >= leastWaits*10; i++ {
+		if tenths[i+6]-tenths[i] < high-low {
+			low, high = tenths[i], tenths[i+6]
+		}
+	}
+	return low, high
+}
+
+// oneTime reports whether two lengths in milliseconds are the same but for what a timer and a busy machine add.
+func oneTime(low, high float64) bool { return high-low <= max(oneMs, oneShare*high) }
+
+// waitedBelow reports whether most of the examined calls took ms because they waited for another without a response.
+func (g *group) waitedBelow(ms float64) bool {
+	n := len(g.below)
+	if n < leastWaits || n*10 < g.Examined*8 {
+		return false
+	}
+	slices.Sort(g.below)
+	tenths := make([]float64, 11)
+	for i := range tenths {
+		tenths[i] = float64(g.below[max(0, (i*n+9)/10-1)]) / 1e6
+	}
+	low, high := most(tenths, int64(n))
+	return oneTime(low, high) && low >= 0.9*ms
 }
 
 // span writes two lengths in milliseconds, or one if they read the same.

@@ -19,23 +19,36 @@ func TestPatternInTime(t *testing.T) {
 			t.Errorf("%s: %q, want %q", row.name, got, row.want)
 		}
 	}
-	limit := func(low, mid, high float64) string {
-		return (&group{FailureGroup: FailureGroup{Calls: 9, P50Ms: f(mid)}, Low: f(low), High: f(high), Clear: true}).limit()
+	limit := func(low, mid, high float64, g group) string {
+		g.FailureGroup, g.Examined = FailureGroup{Calls: 9}, 4
+		g.Tenths = []float64{low / 2, low / 2, low, low, mid, mid, mid, mid, high, high, high * 2}
+		return g.limit()
 	}
+	waited, told := group{Waited: true}, group{Told: true}
+	below := group{below: []int64{4999e6, 5000e6, 5001e6, 5000e6}}
 	for _, row := range []struct {
 		low, mid, high float64
+		g              group
 		want           string
 	}{
-		{5001, 5002, 5010, "most took 5 s to 5.01 s, likely a timeout of 5 s"},
-		{1700, 1701, 1703, "most took 1.7 s, likely a timeout"},
-		{2000, 5000, 9000, ""},
-		{1, 1, 1, ""}, // fast responses are also alike
+		{5001, 5002, 5010, waited, "most waits ended after 5 s to 5.01 s without a response, likely a timeout of 5 s"},
+		{1700, 1701, 1703, waited, "most waits ended after 1.7 s without a response, likely a timeout"},
+		{1700, 1701, 1703, told, "most took 1.7 s, likely a timeout, as the responses say"},
+		{5001, 5002, 5010, below, "most took 5 s to 5.01 s, likely a timeout of 5 s: a call below got no response"},
+		{9001, 9002, 9010, below, ""}, // longer than the wait below
+		{5001, 5002, 5010, group{below: []int64{5000e6}}, ""},
+		{5001, 5002, 5010, group{below: []int64{4000e6, 4700e6, 5000e6, 5001e6}}, ""},
+		{5001, 5002, 5010, group{}, ""}, // responses came
+		{215, 221, 227, waited, ""},     // not after one time
+		{2000, 5000, 9000, waited, ""},
+		{1, 1, 1, waited, ""}, // fast responses are also alike
 	} {
-		if got := limit(row.low, row.mid, row.high); got != row.want {
+		if got := limit(row.low, row.mid, row.high, row.g); got != row.want {
 			t.Errorf("%v: %q, want %q", row.mid, got, row.want)
 		}
 	}
-	if got := (&group{FailureGroup: FailureGroup{Calls: 9, P50Ms: f(60000)}, Low: f(60000), High: f(60000)}).limit(); got != "" {
-		t.Errorf("no packet shows how long the callers waited: %q", got)
+	few := group{FailureGroup: FailureGroup{Calls: 4}, Waited: true, Tenths: []float64{700, 700, 700, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000}}
+	if got := few.limit(); got != "" {
+		t.Errorf("three waits of four: %q", got)
 	}
 }

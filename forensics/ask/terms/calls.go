@@ -129,9 +129,12 @@ const Took = `(CASE WHEN outcome = 'no_answer' THEN waited_us ELSE elapsed_us EN
 // WaitSeen is the SQL condition that packets show how long a caller waited. Those of datagrams do not show when it gave up.
 const WaitSeen = "(outcome <> 'no_answer' OR transport IN ('tcp', 'quic', 'sctp'))"
 
-// MayTimeOut is the SQL condition that a failed call may have failed because a time passed. A server that declines a request
-// or finds fault with it, except with 408, does so as soon as it can.
-const MayTimeOut = "(outcome <> 'refused' AND NOT (outcome = 'client_error' AND status_code BETWEEN 400 AND 498 AND status_code <> 408))"
+// Unanswered is the SQL condition that a call got no response and packets show how long its caller waited.
+const Unanswered = "(outcome = 'no_answer' AND " + WaitSeen + ")"
+
+// SaysTimeout is the SQL condition that the response of a failed call says that a time had passed: 408 and 504 of HTTP and
+// SIP, DEADLINE_EXCEEDED of gRPC, or the words of another protocol's status.
+const SaysTimeout = "(outcome <> 'no_answer' AND (status_code IN (408, 504) AND protocol IN ('http1', 'http2', 'http3', 'sip') OR regexp_matches(coalesce(status_text, ''), '(?i)tim(e|ed)[ _-]?(out|limit)|deadline')))"
 
 // Until is the SQL for the time at which a call ended for its caller, with or without a response.
 const Until = `ts_ns + coalesce(waited_us, elapsed_us, 0) * 1000`
