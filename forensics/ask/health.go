@@ -3,6 +3,7 @@ package ask
 import (
 	"fmt"
 
+	"github.com/pcapsule/pcapsule/forensics/internal/stats"
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
@@ -33,15 +34,26 @@ func Ill(bad, n int64) string {
 	return ""
 }
 
+// sureOf says whether so many of n show that a share reaches a threshold: the lower end of its 95 % interval does.
+func sureOf(bad, n int64, threshold float64) string {
+	if stats.Share(float64(bad), float64(n)).Low < threshold {
+		return ": too few calls to be sure"
+	}
+	return ""
+}
+
 // Health rates calls by the failures that their caller did not cause, then by how long the slowest took. It says why they
-// are not healthy. Without calls it is unknown.
+// are not healthy, and if they are too few to be sure. Without calls it is unknown.
 func Health(calls, faults int64, p99Ms *float64) (health, why string) {
 	switch ill := Ill(faults, calls); {
 	case calls == 0:
 		return Unknown, ""
 	case ill != "":
-		return ill, plural.Sprintf("%d of %d {call|calls} ", faults, calls) + Were(faults) + " refused, not answered or failed on the server's side"
+		return ill, plural.Sprintf("%d of %d {call|calls} ", faults, calls) + Were(faults) + " refused, not answered or failed on the server's side" + sureOf(faults, calls, map[string]float64{Failing: failingShare, Degraded: degradedShare}[ill])
 	case p99Ms != nil && *p99Ms >= slowMs:
+		if calls < 100 { // the p99 is the slowest call
+			return Slow, plural.Sprintf("the slowest of %d {call|calls} took %.0f ms: too few calls to be sure of a 99th percentile", calls, *p99Ms)
+		}
 		return Slow, fmt.Sprintf("the 99th percentile is %.0f ms", *p99Ms)
 	}
 	return Healthy, ""

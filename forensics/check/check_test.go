@@ -135,6 +135,26 @@ paths:
 	}
 }
 
+// TestFewCallsAreNotSure has limits that few calls keep or break: the result says that they are few.
+func TestFewCallsAreNotSure(t *testing.T) {
+	c := shop(t)
+	for rule, want := range map[string]string{
+		`calls: http && path == "/introspect", error_rate: 10%`: "1 of 11 calls failed, 9.09 % (95 % interval 0.23 to 41.3 %); too few calls to be sure of at most 10 %",
+		`calls: http && path == "/introspect", error_rate: 1%`:  "too few calls to be sure of at most 1 %",
+		`calls: http && path == "/introspect", error_rate: 60%`: "(95 % interval 0.23 to 41.3 %)",
+		`calls: http && path == "/v1/send", latency: {p99: 9s}`: "(the slowest of 3 calls: too few for a p99)",
+	} {
+		lines := "  - name: x\n"
+		for _, part := range splitTop(rule) {
+			lines += "    " + part + "\n"
+		}
+		got := strings.Join(run(t, c, nil, lines).Results[0].Measured, "; ")
+		if !strings.HasSuffix(got, want) {
+			t.Errorf("%s: %q, want %q", rule, got, want)
+		}
+	}
+}
+
 // splitTop splits "a: 1, b: {c: 2, d: 3}" into its members; KFL is quoted for YAML.
 func splitTop(s string) (out []string) {
 	depth, quoted, begin := 0, false, 0

@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/forensics/internal/stats"
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
@@ -65,7 +67,7 @@ func (s *Rules) latency(ctx context.Context, q *scope, r *Rule, o *Outcome) erro
 			list = append(list, fmt.Sprintf("quantile_disc(%s, %g)", terms.Took, quantiles[name]))
 		}
 	}
-	row, err := q.numbers(ctx, strings.Join(list, ", ")+", count(*) - count("+terms.Took+"), count(*) FILTER (outcome = 'no_answer')")
+	row, err := q.numbers(ctx, strings.Join(list, ", ")+", count(*) - count("+terms.Took+"), count(*) FILTER (outcome = 'no_answer'), count("+terms.Took+")")
 	if err != nil {
 		return err
 	}
@@ -82,7 +84,13 @@ func (s *Rules) latency(ctx context.Context, q *scope, r *Rule, o *Outcome) erro
 			continue
 		}
 		got, most := time.Duration(us)*time.Microsecond, time.Duration(r.Latency[name])
-		o.Measured = append(o.Measured, fmt.Sprintf("%s %s", name, got))
+		text := fmt.Sprintf("%s %s", name, got)
+		if q := quantiles[name]; q > 0 && q < 1 {
+			if n, _ := row[len(names)+2].(int64); n < int64(math.Ceil(1/(1-q)-1e-9)) {
+				text += plural.Sprintf(" (the slowest of %d {call|calls}: too few for a %s)", n, name)
+			}
+		}
+		o.Measured = append(o.Measured, text)
 		if got <= most {
 			continue
 		}
@@ -114,7 +122,12 @@ func (s *Rules) errorRate(ctx context.Context, q *scope, r *Rule, o *Outcome) er
 		return err
 	}
 	got := float64(n) / float64(o.Calls)
-	o.Measured = append(o.Measured, plural.Sprintf("%d of %d {call|calls} failed, %s %%", n, o.Calls, plural.Digits(100*got, 3)))
+	v := stats.Share(float64(n), float64(o.Calls))
+	text := plural.Sprintf("%d of %d {call|calls} failed, %s %% (95 %% interval %s to %s %%)", n, o.Calls, plural.Digits(100*got, 3), plural.Digits(100*v.Low, 3), plural.Digits(100*v.High, 3))
+	if limit := float64(*r.ErrorRate); limit > 0 && limit < 1 && (got <= limit && v.High > limit || got > limit && v.Low <= limit) {
+		text += plural.Sprintf("; too few calls to be sure of at most %s %%", plural.Digits(100*limit, 3))
+	}
+	o.Measured = append(o.Measured, text)
 	if got <= float64(*r.ErrorRate) {
 		return nil
 	}

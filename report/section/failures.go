@@ -310,7 +310,7 @@ func (b *builder) changes(p *templates.Section) (value.Section, string) {
 	if b.err != nil {
 		return s, ""
 	}
-	s.Text = []string{fmt.Sprintf("Compared: from %s to %s, with the time before from %s on. Statistical tests, corrected for the number of comparisons, decide what counts as a change.", value.Clock(from, b.first, b.last), value.Clock(b.last, b.first, b.last), value.Clock(base, base, b.last))}
+	s.Text = []string{fmt.Sprintf("Compared: from %s to %s, with the time before from %s on. Statistical tests, corrected for the number of comparisons, decide what counts as a change. Too few calls means that a large change could not have been seen.", value.Clock(from, b.first, b.last), value.Clock(b.last, b.first, b.last), value.Clock(base, base, b.last))}
 	for i, v := range a.Verdict {
 		s.Statements = append(s.Statements, value.Statement{ID: fmt.Sprintf("change-%d", i+1), Text: sentence(strings.TrimSuffix(value.Clean(v, 3*value.MaxText), ".")), Queries: query})
 	}

@@ -2,12 +2,13 @@ package compare
 
 import (
 	"math"
+	"strconv"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/internal/stats"
 )
 
-// The states of a comparison. docs/format/answers.md has their conditions.
+// The states of a comparison. docs/guide/questions.md has their conditions.
 const (
 	changed  = "changed"
 	noChange = "no_change_seen"
@@ -17,6 +18,7 @@ const (
 // A difference that is not chance is a change if it is at least this large.
 const (
 	minSlower    = 0.06 // share of pairs above one half
+	maybeSlower  = 0.2  // the same, for a difference that may be chance
 	minRatio     = 1.1  // ratio of medians, p90 or p99
 	minErrorDiff = 0.01 // difference of error rates
 	minVolume    = 1.5  // ratio of calls per minute
@@ -37,6 +39,8 @@ const burst = 9
 const (
 	enoughForP90 = 20
 	enoughForP99 = 500
+
+	enoughForPercentile = 100 // below, the p99 is the slowest call
 )
 
 // Effect is a difference between the windows with its uncertainty.
@@ -54,16 +58,25 @@ type Effect struct {
 
 // effect is a difference with its interval, before it is judged.
 func effect(value float64, span stats.Interval, test *stats.P) *Effect {
-	e := &Effect{Value: ask.Round(value), raw: value, span: span, test: test}
+	e := &Effect{Value: digits(value), raw: value, span: span, test: test}
+	if span.Low == 0 && math.IsInf(span.High, 0) { // of a ratio: nothing is known
+		return e
+	}
 	for _, b := range []struct {
 		of   float64
 		into **float64
 	}{{span.Low, &e.Low}, {span.High, &e.High}} {
-		if v := ask.Round(b.of); !math.IsInf(b.of, 0) && !math.IsNaN(b.of) {
+		if v := digits(b.of); !math.IsInf(b.of, 0) && !math.IsNaN(b.of) {
 			*b.into = &v
 		}
 	}
 	return e
+}
+
+// digits rounds to four digits.
+func digits(v float64) float64 {
+	v, _ = strconv.ParseFloat(strconv.FormatFloat(v, 'g', 4, 64), 64)
+	return v + 0 // 0, not -0
 }
 
 // sure reports whether a difference is not chance.

@@ -195,7 +195,7 @@ func TestSlowestCallsAlone(t *testing.T) {
 	p.add(1, 9, 2, "/pay", 30, 0, 500)
 	a := p.compare(t)
 	e := at(t, a, "/pay")
-	if strings.Join(e.Changed, " ") != "slowest_slower" || e.Slowest.Calls[1] < 30 || e.Latency.State != "no_change_seen" || !said(a, "slowest slower", "took over") {
+	if strings.Join(e.Changed, " ") != "slowest_slower" || e.Slowest.Calls[1] < 30 || e.Latency.State != "no_change_seen" || !said(a, "slowest calls slower", "took over") {
 		t.Errorf("%+v %+v %q", e.Slowest, e.Latency, e.Changed)
 	}
 }

@@ -70,7 +70,7 @@ func (ch *Change) judge() {
 		switch {
 		case e.State == changed:
 			ch.Changed = append(ch.Changed, word)
-			text = strings.ReplaceAll(word, "_", " ") + ": " + text
+			text = phrase(word) + ": " + text
 		case large && e.State == tooFew:
 			ch.Maybe = append(ch.Maybe, word)
 			text += ": too few calls to be sure"
@@ -96,13 +96,23 @@ func (ch *Change) judge() {
 				word[1] = "slower"
 			}
 		}
-		say(e, e.raw >= largeRatio || e.raw <= 1/largeRatio, word[0], word[1], ch.latencyWords(), math.Max(math.Abs(math.Log2(e.raw)), 4*math.Abs(*ch.Slower-0.5)))
+		text := ch.latencyWords()
+		if e.State == changed {
+			text += ch.slowestWords()
+		}
+		large := e.raw >= largeRatio && *ch.Slower >= 0.5+maybeSlower || e.raw <= 1/largeRatio && *ch.Slower <= 0.5-maybeSlower
+		say(e, large, word[0], word[1], text, math.Max(math.Abs(math.Log2(e.raw)), 4*math.Abs(*ch.Slower-0.5)))
 	}
 	ch.judgeSlowest(say)
 	if e := ch.Volume; e != nil && e.State == changed {
 		say(e, true, "more_calls", "fewer_calls", ch.volumeWords(), math.Abs(math.Log2(e.raw))/math.Sqrt(float64(ch.Calls[1])))
 	}
 	ch.Words = strings.Join(words, "; ")
+}
+
+// phrase writes a word of changed as a sentence does.
+func phrase(word string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(word, "slowest", "slowest calls"), "_", " ")
 }
 
 // judgeSlowest reports the slowest calls if they changed otherwise than the rest.
@@ -118,27 +128,28 @@ func (ch *Change) judgeSlowest(say func(e *Effect, large bool, more, less, text 
 		return
 	}
 	n := ch.of.timed()
-	text := fmt.Sprintf("%d of %d took over %s ms, before %d of %d (%s); %s", s.Calls[1], n[1], plural.Digits(s.OverMs, 4), s.Calls[0], n[0], s.pointWords(), ch.slowestWords())
-	// The words of a difference of shares depend on its sign, as those of errors do.
+	text := fmt.Sprintf("%d of %d took over %s ms, before %d of %d (%s)", s.Calls[1], n[1], plural.Digits(s.OverMs, 4), s.Calls[0], n[0], s.pointWords())
+	if ch.Latency.State != changed { // else its words have the p99
+		text += ch.slowestWords()
+	}
 	word := "slowest_" + with
-	e := Effect{State: changed, raw: 2}
-	say(&e, true, word, word, text, 8*math.Abs(s.raw))
+	say(&s.Effect, true, word, word, text, 8*math.Abs(s.raw))
 }
 
-// latencyWords describes the medians and the p99 in both windows.
+// latencyWords describes the medians in both windows.
 func (ch *Change) latencyWords() string {
-	return fmt.Sprintf("median %s ms, before %s ms (%s); %s", plural.Digits(ch.P50Ms[1], 4), plural.Digits(ch.P50Ms[0], 4), ch.Latency.ratioWords(), ch.slowestWords())
+	return fmt.Sprintf("median %s ms, before %s ms (%s)", plural.Digits(ch.P50Ms[1], 4), plural.Digits(ch.P50Ms[0], 4), ch.Latency.ratioWords())
 }
 
-// slowestWords describes the p99 in both windows, or the number of calls if they are too few for one.
+// slowestWords describes the p99 in both windows, unless there are too few calls for one.
 func (ch *Change) slowestWords() string {
 	n := ch.of.timed()
 	for _, n := range n {
-		if low, _ := stats.QuantileRanks(n, 0.99); low <= n/2 || n < 20 {
-			return plural.Sprintf("%d {call|calls}, before %d: too few for a p99", ch.Calls[1], ch.Calls[0])
+		if n < enoughForPercentile {
+			return ""
 		}
 	}
-	return fmt.Sprintf("p99 %s ms, before %s ms", plural.Digits(ch.P99Ms[1], 4), plural.Digits(ch.P99Ms[0], 4))
+	return fmt.Sprintf("; p99 %s ms, before %s ms", plural.Digits(ch.P99Ms[1], 4), plural.Digits(ch.P99Ms[0], 4))
 }
 
 // errorWords describes the failures in both windows.

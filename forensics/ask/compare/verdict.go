@@ -123,7 +123,7 @@ func (ch *Change) summary(changes bool) string {
 	state := func(e *Effect, is ...string) string {
 		for _, word := range is {
 			if slices.Contains(ch.Changed, word) {
-				return strings.ReplaceAll(word, "_", " ")
+				return phrase(word)
 			}
 		}
 		switch {
@@ -140,7 +140,7 @@ func (ch *Change) summary(changes bool) string {
 	}
 	text += fmt.Sprintf("; %s: %s", ch.errorWords(), state(ch.Errors, "more_errors", "fewer_errors"))
 	if ch.Latency != nil {
-		text += fmt.Sprintf("; %s: %s", ch.latencyWords(), state(ch.Latency, "slower", "faster", "slowest_slower", "slowest_faster"))
+		text += fmt.Sprintf("; %s%s: %s", ch.latencyWords(), ch.slowestWords(), state(ch.Latency, "slower", "faster", "slowest_slower", "slowest_faster"))
 	}
 	return text + "."
 }

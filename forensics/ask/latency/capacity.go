@@ -44,12 +44,12 @@ type Volume struct {
 	PeakPerSecond float64      `json:"peak_per_second" jsonschema:"mean over the busiest step"`
 	PeakToMean    float64      `json:"peak_to_mean"`
 	TrendPercent  *float64     `json:"trend_percent_per_bucket,omitempty" jsonschema:"slope of the least-squares line, relative to the mean; absent if it may be chance"`
-	Trend         string       `json:"trend" jsonschema:"growing, falling, steady or unknown"`
+	Trend         string       `json:"trend" jsonschema:"growing, falling, steady, or unknown: too few steps or calls to be sure"`
 	BusyShare     float64      `json:"in_flight_mean" jsonschema:"mean number of calls in flight: rate times mean time (Little's law)"`
 	PeakBusy      float64      `json:"in_flight_peak" jsonschema:"the same for the busiest step"`
 	QuietP99Ms    *float64     `json:"quiet_p99_ms,omitempty" jsonschema:"p99 in the quieter half of the steps"`
 	BusyP99Ms     *float64     `json:"busy_p99_ms,omitempty" jsonschema:"p99 in the tenth of the steps with the most calls"`
-	Headroom      string       `json:"headroom" jsonschema:"shrinking: latency rises with load; none_seen: it does not, so no limit is visible; or unknown"`
+	Headroom      string       `json:"headroom" jsonschema:"shrinking: latency rises with load; none_seen: it does not, so no limit is visible; or unknown: too few calls, or a load that hardly varies"`
 	Words         string       `json:"words"`
 	RequestP50    int64        `json:"request_bytes_p50"`
 	RequestMax    int64        `json:"request_bytes_max"`
@@ -203,15 +203,18 @@ func (l *Volume) words(mean float64) string {
 		more = plural.Sprintf("; %d more {call|calls} in the last step, which is incomplete", l.Partial)
 	}
 	return fmt.Sprintf("%s per step on average, %d at most (%s per second, from %s on)%s; %s; %s.", plural.Amount(mean, 4, "call", "calls"), l.Peak, plural.Digits(l.PeakPerSecond, 3), l.PeakAt, more,
-		map[string]string{"growing": "growing", "falling": "falling", "steady": "no trend", "unknown": "too few steps for a trend"}[l.Trend],
-		map[string]string{"none_seen": "latency does not rise with load", "shrinking": "latency rises with load", "unknown": "too few calls to see whether latency rises with load"}[l.Headroom])
+		map[string]string{"growing": "growing", "falling": "falling", "steady": "no trend", "unknown": "too few steps or calls to be sure of a trend"}[l.Trend],
+		map[string]string{"none_seen": "latency does not rise with load", "shrinking": "latency rises with load", "unknown": "too few calls, or too even a load, to see whether latency rises with load"}[l.Headroom])
 }
 
 // minTrend is the lowest number of steps for a trend.
 const minTrend = 6
 
+// largeTrend is a change over all steps, relative to their mean, that must be excluded to call them steady.
+const largeTrend = 0.5
+
 // trend fits a line to the steps. There is a trend if the slope differs from 0 by more than two and
-// a half standard errors.
+// a half standard errors, and none if this far from the slope the change over all steps is not large.
 func (l *Volume) trend(counts []float64, mean float64) {
 	l.Trend = "unknown"
 	n := float64(len(counts))
@@ -231,10 +234,14 @@ func (l *Volume) trend(counts []float64, mean float64) {
 		rest += d * d
 	}
 	percent := ask.Round(100 * slope / mean)
-	l.Trend = "steady"
-	if math.Abs(slope) <= 2.5*math.Sqrt(rest/(n-2)/sxx) {
+	margin := 2.5 * math.Sqrt(rest/(n-2)/sxx)
+	if math.Abs(slope) <= margin {
+		if (math.Abs(slope)+margin)*(n-1) <= largeTrend*mean {
+			l.Trend = "steady"
+		}
 		return
 	}
+	l.Trend = "steady"
 	l.TrendPercent = &percent
 	switch {
 	case math.Abs(percent) < 0.5:
@@ -263,8 +270,11 @@ func (l *Volume) headroom(r *loadRow) {
 	}
 	q, b := middleOf(quiet), middleOf(busy)
 	l.QuietP99Ms, l.BusyP99Ms = &q, &b
-	l.Headroom = "none_seen"
-	if b > 1.5*q && float64(r.Counts[order[len(order)-1]]) > 1.2*float64(r.Counts[order[0]]) {
+	switch {
+	case float64(r.Counts[order[len(order)-1]]) <= 1.2*float64(r.Counts[order[0]]):
+	case b > 1.5*q:
 		l.Headroom = "shrinking"
+	default:
+		l.Headroom = "none_seen"
 	}
 }

@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strconv"
 	"time"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/forensics/internal/stats"
 	"github.com/pcapsule/pcapsule/forensics/statements"
 	"github.com/pcapsule/pcapsule/internal/when"
 )
@@ -121,26 +123,36 @@ func correlate(w *ask.Window, ctx context.Context, c *forensics.Case, f *ask.Fra
 	return out, err
 }
 
-// correlationWords describes a rank correlation. With n pairs a value below 1.96/√(n-1) is not
-// significant at the 5 % level.
+// noCorrelation bounds the rank correlations that matter: if the interval lies within, none was seen.
+const noCorrelation = 0.3
+
+// correlationWords describes a rank correlation of n pairs with its interval.
 func correlationWords(of string, rho *float64, n int64) string {
 	if rho == nil {
 		return "all sizes or all times are equal, so there is no correlation"
 	}
-	r := math.Abs(*rho)
+	r, v := math.Abs(*rho), stats.Correlation(*rho, n)
+	interval := fmt.Sprintf(" (%s, 95 %% interval %s to %s)", hundredths(*rho), hundredths(v.Low), hundredths(v.High))
 	way := "longer"
 	if *rho < 0 {
 		way = "shorter"
 	}
 	switch {
-	case r < 1.96/math.Sqrt(float64(n-1)):
-		return "no significant correlation"
+	case v.Low <= 0 && v.High >= 0 && v.Within(-noCorrelation, noCorrelation):
+		return "no correlation seen" + interval
+	case v.Low <= 0 && v.High >= 0:
+		return "too few calls to be sure of a correlation" + interval
 	case r < 0.3:
-		return fmt.Sprintf("weak correlation: larger %ss take slightly %s", of, way)
+		return fmt.Sprintf("weak correlation: larger %ss take slightly %s", of, way) + interval
 	case r < 0.6:
-		return fmt.Sprintf("moderate correlation: larger %ss usually take %s", of, way)
+		return fmt.Sprintf("moderate correlation: larger %ss usually take %s", of, way) + interval
 	}
-	return fmt.Sprintf("strong correlation: larger %ss take %s", of, way)
+	return fmt.Sprintf("strong correlation: larger %ss take %s", of, way) + interval
+}
+
+// hundredths writes a number with up to two decimal places.
+func hundredths(v float64) string {
+	return strconv.FormatFloat(math.Round(100*v)/100+0, 'f', -1, 64)
 }
 
 // Replicas is the load across the pods of a service.
@@ -148,7 +160,7 @@ type Replicas struct {
 	Service  string    `json:"service"`
 	Calls    int64     `json:"calls"`
 	Pods     []PodLoad `json:"pods"`
-	Balanced string    `json:"balanced" jsonschema:"yes, no, or one_replica"`
+	Balanced string    `json:"balanced" jsonschema:"yes, no, one_replica, or unknown: too few calls to be sure"`
 	Words    string    `json:"words"`
 	ChiSq    float64   `json:"chi_square,omitempty" jsonschema:"test for an even distribution"`
 	P        *float64  `json:"p,omitempty" jsonschema:"probability of such a distribution by chance; calls on kept-alive connections come in runs, so the significance is overstated"`
@@ -170,6 +182,9 @@ type PodLoad struct {
 // unevenShare is the lowest ratio of the busiest pod's share to an even share at which a service
 // counts as unbalanced.
 const unevenShare = 1.25
+
+// enoughEach is the number of calls that each pod should have for the chi-square test.
+const enoughEach = 5
 
 // replicas compares the pods of each service.
 func replicas(w *ask.Window, ctx context.Context, c *forensics.Case, f *ask.Frame) ([]Replicas, error) {
@@ -226,14 +241,19 @@ func (r *Replicas) judge() {
 		r.Balanced, r.Words, r.ChiSq = "one_replica", "one pod answered all calls", 0
 		return
 	}
-	p := ask.Round(chiSquareTail(r.ChiSq, k-1))
+	p := ask.Round(stats.ChiSquare(r.ChiSq, k-1))
 	r.P = &p
 	top := float64(r.Pods[0].Calls) / even
-	if p < 0.01 && top >= unevenShare {
-		r.Balanced, r.Words = "no", fmt.Sprintf("%s has %.0f %% of the calls; an even share is %.0f %%", r.Pods[0].Pod, 100*r.MaxShare, 100/float64(k))
-		return
+	v := stats.Share(float64(r.Pods[0].Calls), float64(r.Calls))
+	share := fmt.Sprintf("%.0f %% of the calls (95 %% interval %.0f to %.0f %%); an even share is %.0f %%", 100*r.MaxShare, 100*v.Low, 100*v.High, 100/float64(k))
+	switch double := min(2/float64(k), (1+1/float64(k))/2); { // with two pods, halfway to all calls
+	case top >= unevenShare && (p < 0.01 && even >= enoughEach || v.Low > 1/float64(k)):
+		r.Balanced, r.Words = "no", r.Pods[0].Pod+" has "+share
+	case v.High < double:
+		r.Balanced, r.Words = "yes", fmt.Sprintf("the busiest of %d pods has ", k)+share
+	default:
+		r.Balanced, r.Words = "unknown", fmt.Sprintf("the busiest of %d pods has ", k)+share+": too few calls to be sure"
 	}
-	r.Balanced, r.Words = "yes", fmt.Sprintf("the busiest of %d pods has %.0f %% of the calls; an even share is %.0f %%", k, 100*r.MaxShare, 100/float64(k))
 }
 
 // Step is one time step of a series.

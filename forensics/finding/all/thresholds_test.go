@@ -139,3 +139,41 @@ func TestProxiesAreNoServersWithoutAuthentication(t *testing.T) {
 	w.Exchange(0, time.Millisecond, "direct", "10.0.0.1", "10.0.0.3:80", traffic.HTTP("GET /a HTTP/1.1", "Host: third.example", ""), traffic.HTTP("HTTP/1.1 200 OK", "", ""))
 	hold(t, of(t, openTraffic(t, &w), "no-auth"), "10.0.0.1 uses http1 to 10.0.0.3 without authentication: the only call carries no credentials, and no client certificate was presented")
 }
+
+// TestUnusualWithFewConnections has new pairs and rising volumes, each with too few connections to be sure, and with enough.
+func TestUnusualWithFewConnections(t *testing.T) {
+	var c traffic.Capture
+	n := 0
+	connect := func(at time.Duration, client, server string, size int) {
+		n++
+		name := fmt.Sprint("x", n)
+		c.Exchange(at, time.Millisecond, name, client, server, traffic.HTTP("POST / HTTP/1.1", "Host: a", strings.Repeat("x", size)), traffic.HTTP("HTTP/1.1 200 OK", "", ""))
+		c.Close(at+time.Second, name)
+	}
+	for i := range 41 { // known before, until the end
+		connect(time.Duration(i)*15*time.Second, "10.0.0.1", "10.0.0.2:80", 1)
+	}
+	const window = 450 * time.Second // the last quarter begins here
+	connect(window+10*time.Second, "10.0.0.1", "10.0.0.3:80", 1)
+	for i := range 25 {
+		at := window + time.Duration(5+i*5)*time.Second
+		connect(at, "10.0.0.1", "10.0.0.4:80", 1)
+		connect(at, "10.0.0.1", "10.0.0.5:80", 1)
+		connect(at, "10.0.0.1", "10.0.0.6:80", 6000)
+	}
+	connect(time.Second, "10.0.0.1", "10.0.0.5:80", 1)
+	connect(time.Second, "10.0.0.1", "10.0.0.6:80", 6000)
+	k := openTraffic(t, &c)
+	const few = "too few connections"
+	for dst, want := range map[string]string{"10.0.0.3": few + " to be sure that the pair is new", "10.0.0.4": "", "10.0.0.5": "times as many per hour, 95 % interval", "10.0.0.6": few + " before to be sure"} {
+		found := false
+		for _, f := range of(t, k, "unusual") {
+			if strings.Contains(f, dst) {
+				found = strings.Contains(f, want) && (strings.Contains(want, few) || !strings.Contains(f, "to be sure"))
+			}
+		}
+		if !found {
+			t.Errorf("%s: want %q in\n%s", dst, want, strings.Join(of(t, k, "unusual"), "\n"))
+		}
+	}
+}

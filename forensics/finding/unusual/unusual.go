@@ -8,10 +8,12 @@ package unusual
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/finding"
+	"github.com/pcapsule/pcapsule/forensics/internal/stats"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/when"
 )
@@ -21,6 +23,12 @@ func Analyzer() finding.Analyzer {
 	return finding.Analyzer{Name: "unusual", Basis: finding.OfFlows, Title: "new destinations and unusual volumes",
 		Doc: "Pairs of workloads with traffic in the window but not before it, and pairs whose bytes or connections per hour are at least five times as high as before; the time before the window is the baseline.", Steps: []finding.Step{{Find: find}}}
 }
+
+// Conditions of a confidence above a guess.
+const (
+	enoughBefore = 6   // connections before the window, for a volume that depends on their sizes
+	sureTimes    = 2.0 // the connections per hour are at least this many times as many, at the lower end of the interval
+)
 
 func find(ctx context.Context, l *finding.Look) error {
 	first, last, ok := l.Case.Window()
@@ -72,12 +80,28 @@ func find(ctx context.Context, l *finding.Look) error {
 		switch r.Detail {
 		case "new":
 			f.What = plural.Sprintf("%s had no traffic with %s from %s to %s, but since then %d {connection|connections} with %.0f bytes", r.Src, r.Dst, when.Stamp(first), when.Stamp(from), r.Count, r.Number)
+			// A pair that always has this many connections would have none before with this probability.
+			if math.Pow(asked/(asked+base), float64(r.Count)) > stats.Level {
+				f.Confidence = finding.Likely
+				f.What += "; too few connections to be sure that the pair is new"
+			}
 			if r.Outside {
 				f.Severity = finding.Medium
 			}
 		default:
 			f.Severity = finding.Medium
 			f.What = plural.Sprintf("%s to %s: %d {connection|connections} and %.0f bytes in %.1f hours, compared with %d and %.0f in %.1f hours before: unusual %s", r.Src, r.Dst, r.Count, r.Number, asked, r.Of, r.Number2, base, r.Detail)
+			switch rate := stats.RateRatio(float64(r.Of), base, float64(r.Count), asked, 1); {
+			case r.Detail == "bytes" && r.Of < enoughBefore:
+				f.Confidence = finding.Guess
+				f.What += ", but too few connections before to be sure"
+			case r.Detail == "connections":
+				f.What += fmt.Sprintf(" (%s times as many per hour, 95 %% interval %s to %s)", plural.Digits(float64(r.Count)/asked/(float64(r.Of)/base), 3), plural.Digits(rate.Low, 3), plural.Digits(rate.High, 3))
+				if rate.Low < sureTimes {
+					f.Confidence = finding.Guess
+					f.What += ", but too few to be sure"
+				}
+			}
 		}
 		l.Add(r, f)
 	}
