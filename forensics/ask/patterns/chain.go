@@ -7,6 +7,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/relation"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/forensics/internal/stats"
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
@@ -140,6 +141,7 @@ func (l *finder) caching(ctx context.Context) ([]Pattern, error) {
 		if r.Warm != nil {
 			p.Numbers = append(p.Numbers, Number{"warm_p50_ms", *r.Warm})
 		}
+		again := stats.Share(float64(r.LaterDB), float64(r.Later))
 		switch {
 		case r.First+r.LaterDB == 0 && r.Cold == nil:
 			p.Words = plural.Sprintf("%s at %s: no database call was seen behind its %d {request|requests}; %d of %d {response has|responses have} Cache-Control, %d ETag, %d Age.", name, r.Dst, r.Requests, r.Control, r.Requests, r.ETag, r.Age)
@@ -154,9 +156,17 @@ func (l *finder) caching(ctx context.Context) ([]Pattern, error) {
 		default:
 			p.Words = plural.Sprintf("%s at %s is partly cached: %d of %d {later request|later requests} for the same resource reached the database again; median %s cold and %s warm.", name, r.Dst, r.LaterDB, r.Later, inMs(r.Cold), inMs(r.Warm))
 		}
+		if r.Repeated > 0 && (r.LaterDB == 0 && again.High > 0.5 || r.LaterDB*10 >= r.Later*9 && again.Low < 0.5) && (r.First+r.LaterDB > 0 || r.Cold != nil) {
+			p.Words += tooFew(r.Later)
+		}
 		out = append(out, p)
 	}
 	return out, nil
+}
+
+// tooFew is the sentence about a conclusion from so few requests that half of all may be otherwise.
+func tooFew(n int64) string {
+	return plural.Sprintf(" Only %d {request was|requests were} repeated: too few to be sure.", n)
 }
 
 func inMs(v *float64) string {

@@ -48,7 +48,7 @@ func TestRetriesAndWhatLooksLikeThem(t *testing.T) {
 	} else {
 		list = slices.Delete(list, i, i+1)
 	}
-	if len(list) != 1 || list[0].Shape != "linear" || list[0].Confidence != "likely" || number(list[0], "exactly") != 3 {
+	if len(list) != 1 || list[0].Shape != "linear" || list[0].Confidence != "likely" || number(list[0], "exactly") != 3 || !strings.Contains(list[0].Words, "too few pauses to be sure") {
 		t.Errorf("%+v", list)
 	}
 }
@@ -280,6 +280,27 @@ func TestEndpointsOfOnePath(t *testing.T) {
 	for _, endpoint := range []string{"k8s list pods", "k8s create pods"} {
 		if p := one(t, list, "10.0.0.2", "10.0.0.3", endpoint); p.Count != 4 || number(p, "requests") != 4 || !strings.Contains(p.KFL, strconv.Quote(endpoint)) {
 			t.Errorf("%+v", p)
+		}
+	}
+}
+
+// TestCachesNeedRequests has resources that are read again, once or 12 times, and whose first request alone reaches the database.
+func TestCachesNeedRequests(t *testing.T) {
+	for later, sure := range map[int]bool{1: false, 12: true} {
+		w := &asktest.Made{}
+		body := "user\x00u\x00database\x00d\x00\x00"
+		w.Call(0, 1, "db", 2, 9, 5432, string(binary.BigEndian.AppendUint32(nil, uint32(8+len(body))))+"\x00\x03\x00\x00"+body, "R\x00\x00\x00\x08\x00\x00\x00\x00Z\x00\x00\x00\x05I")
+		for i := range later + 1 {
+			at := 100 + float64(i)*100
+			w.HTTP(at, 20, "web", 1, 2, "GET /thing", "", "", "200 OK", asktest.JSON, `{"n":1}`)
+			if i == 0 {
+				q := "SELECT * FROM things WHERE id = 1\x00"
+				w.Call(at+5, 10, "db", 2, 9, 5432, "Q"+string(binary.BigEndian.AppendUint32(nil, uint32(4+len(q))))+q, "C\x00\x00\x00\x0dSELECT 1\x00Z\x00\x00\x00\x05I")
+			}
+		}
+		list := look(t, w.Open(t), patterns.In{}, "caching")
+		if len(list) != 1 || !strings.Contains(list[0].Words, "is cached") || strings.Contains(list[0].Words, "too few to be sure") == sure {
+			t.Errorf("%d later requests: %+v", later, list)
 		}
 	}
 }

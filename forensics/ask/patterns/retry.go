@@ -14,6 +14,9 @@ import (
 	"github.com/pcapsule/pcapsule/internal/when"
 )
 
+// enoughRetries is the number of retries from which their pauses show a backoff for sure.
+const enoughRetries = 4
+
 // maxChains is the highest number of calls with retries in one answer.
 const maxChains = 20_000
 
@@ -136,6 +139,9 @@ func (l *finder) retry(list []chain) Pattern {
 	}
 	p.Problem = lost > 0
 	p.Words = plural.Sprintf("%s repeats %s at %s %s (%d {request|requests}, %d failed in the end), %s.", p.Src, p.Endpoint, p.Dst, exactly, len(list), lost, pauseWords(shape, pauses, factor))
+	if shape != "none" && retries < enoughRetries {
+		p.Words += " These are too few pauses to be sure of a backoff."
+	}
 	return p
 }
 

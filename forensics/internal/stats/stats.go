@@ -137,7 +137,7 @@ func Beta(a, b, x float64) float64 {
 			c = nonzero(1+an/c, tiny)
 			h *= c * d
 		}
-		if math.Abs(h-h0) < 1e-15*math.Abs(h) {
+		if math.Abs(h-h0) < 1e-13*math.Abs(h) {
 			break
 		}
 	}
@@ -167,7 +167,7 @@ func betaQuantile(p, a, b float64) float64 {
 		if !(next > low && next < high) {
 			next = (low + high) / 2
 		}
-		if math.Abs(next-x) <= 1e-13*next || high-low <= 1e-15 {
+		if math.Abs(next-x) <= 1e-8*next || high-low <= 1e-15 {
 			return next
 		}
 		x = next

@@ -26,20 +26,25 @@ func Fisher(x, n, y, m int64) P {
 		d := float64(x)/float64(n) - float64(y)/float64(m)
 		return P{Value: normalTail(d / math.Sqrt(pool*(1-pool)*(1/float64(n)+1/float64(m))))}
 	}
-	log := func(x int64) float64 { return math.Log(float64(x)) }
-	chances := make([]float64, last-first+1) // logarithms of hypergeometric probabilities, each from the one before
-	chances[0] = choose(n, first) + choose(m, k-first) - choose(n+m, k)
-	for i := first; i < last; i++ {
-		chances[i-first+1] = chances[i-first] + log(n-i) + log(k-i) - log(i+1) - log(m-k+i+1)
+	chance := func(i int64) float64 { return math.Exp(choose(n, i) + choose(m, k-i) - choose(n+m, k)) }
+	more := func(i int64) float64 { // the probability of i+1, divided by that of i
+		return float64(n-i) * float64(k-i) / (float64(i+1) * float64(m-k+i+1))
 	}
-	out := P{Least: math.Min(1, math.Exp(math.Min(chances[0], chances[last-first])))}
-	for _, l := range chances {
-		if l <= chances[x-first]+1e-9 {
-			out.Value += math.Exp(l)
+	sum := 1.0 // relative to x
+	add := func(relative float64) {
+		if relative <= 1+1e-7 {
+			sum += relative
 		}
 	}
-	out.Value = math.Min(1, out.Value)
-	return out
+	for i, relative := x, 1.0; i < last; i++ {
+		relative *= more(i)
+		add(relative)
+	}
+	for i, relative := x, 1.0; i > first; i-- {
+		relative /= more(i - 1)
+		add(relative)
+	}
+	return P{Value: math.Min(1, sum*chance(x)), Least: math.Min(1, math.Min(chance(first), chance(last)))}
 }
 
 // choose is the logarithm of a binomial coefficient.
