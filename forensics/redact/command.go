@@ -64,7 +64,30 @@ func (t *task) arguments(words []string) []string {
 		}
 		out[i] = t.argument(w)
 	}
-	return out
+	return t.options(out)
+}
+
+// options masks the words that are passwords by the options and the program before them: mysql -p…, curl -u user:….
+func (t *task) options(words []string) []string {
+	if t.p.scan.want&kCommand == 0 || len(words) < 2 {
+		return words
+	}
+	line := strings.Join(words, " ")
+	word, from := 0, 0 // a word and its place in the line
+	for m := commandScanner.open(line, 0); m.End > 0; m = commandScanner.open(line, m.End) {
+		for ; m.Start >= from+len(words[word]) && word+1 < len(words); word++ {
+			from += len(words[word]) + 1
+		}
+		start := m.Start - from
+		end := min(m.End-from, len(words[word]))
+		if value := words[word][start:end]; !strings.HasPrefix(value, t.p.mask) {
+			t.n++
+			t.report(m.Kind, value)
+			words[word] = words[word][:start] + t.p.mask + words[word][end:]
+			line = strings.Join(words, " ")
+		}
+	}
+	return words
 }
 
 // secretReply reports whether a reply, of which this is the first word, is secret because its command ends with a secret
@@ -161,6 +184,8 @@ func (t *task) secretWord(w string) bool {
 // argument masks a single word.
 func (t *task) argument(w string) string {
 	if strings.ContainsAny(w, "=:{") {
+		t.strict = strings.IndexByte(w, '=') < 0 && strings.IndexByte(w, '{') < 0 // a key of Redis, session:ann
+		defer func() { t.strict = false }()
 		return t.text("", w, 1)
 	}
 	return t.words(w)

@@ -75,6 +75,7 @@ const (
 	kSIP
 	kCommand
 	kGrant
+	kHook
 )
 
 // kindList describes the kinds in the order of their bits.
@@ -105,6 +106,7 @@ var kindList = [...]struct{ kind, class, doc string }{
 	{"sip_address", Personal, "address of a person or telephone after sip: or sips:, RFC 3261 section 19.1"},
 	{"command_password", Credential, "password on a command line, after an option such as --password, or that of a known program such as mysql -p"},
 	{"authorization_code", Credential, "code in a URL or form with which a client gets a token, RFC 6749 section 4.1.2"},
+	{"webhook", Credential, "secret in the path of a webhook of Discord or Microsoft Teams"},
 }
 
 var detectors = sync.OnceValue(func() []Detector {
@@ -154,7 +156,7 @@ var follows = func() (list [256]anchor) {
 var anchors = map[kinds]string{
 	kCard | kSSN | kIBAN | kPhone | kTrack: "0123456789", kPhone: "+(", kEmail | kSIP | kURL: "@", kJWT: "J", kBearer | kBasic: "Bb",
 	kAWSKey: "KS", kAWSSecret | kAzure: "=:", kGrant: "=", kCode | kPIN: "=:>", kAzure: "~", kGCP: "z.", kGitHub | kStripe | kService: "_", kGitLab | kSlack | kService | kPrivate | kCommand: "-",
-	kGitLab | kService: "dAESG", kSlack | kService: ".", kURL | kService: ":", kPath | kSlack: "/",
+	kGitLab | kService: "dAESG", kSlack | kService: ".", kURL | kService: ":", kPath | kSlack | kHook: "/",
 }
 
 func newScanner(want kinds) *scanner {
@@ -249,17 +251,21 @@ func likelyNumber(s string, i, end int) bool {
 	case of&(alnum|dot) != 0:
 		return false
 	}
-	// Card numbers begin with 2 to 6.
 	next, first := after(s, end), s[i]
 	switch n := end - i; n {
 	case 3:
 		return (next == '-' || next == '.') && prev != '-' && isDigit(after(s, end+1))
 	case 4:
-		return (next == '-' || next == ' ') && first >= '2' && first <= '6' && isDigit(after(s, end+1))
+		return first >= '2' && separates[next] && isDigit(after(s, end+separator(s, end)+2)) // two digits follow in dates
+	case 6:
+		return first >= '2' && (next == ' ' || next == '-') && isDigit(after(s, end+1))
 	default:
-		return n >= 13 && n <= 19 && first >= '2' && first <= '6'
+		return n >= leastCard && n <= mostCard && first >= '2' && issuerRanges[first-'0'] != nil
 	}
 }
+
+// separates are the first bytes of what may be between groups of digits, see separator.
+var separates = [256]bool{' ': true, '-': true, '.': true, '_': true, '+': true, 0xC2: true, 0xE2: true}
 
 // likely is a quick check whether the sign at i can belong to a match, by the bytes around it.
 func likely(s string, i int) bool {
@@ -269,13 +275,13 @@ func likely(s string, i int) bool {
 		if next == '-' && after(s, i+2) == '-' {
 			return prev != '-'
 		}
-		return beginsOption(prev, next) || issuedSigns[prev]&dash != 0 && issuedBefore(s, i)
+		return beginsOption(prev, next) || next == 'u' && after(s, i+2) == 's' && !isUpper(prev) && isAlnum(prev) || issuedSigns[prev]&dash != 0 && issuedBefore(s, i)
 	case '_':
 		return issuedSigns[prev]&underscore != 0 && issuedBefore(s, i)
 	case '/':
-		return next == 's' && strings.HasPrefix(s[i:], slackHook) || classes[prev]&(lower|upper) != 0 && isAlnum(next) && span(s, i+1, leastStepToken, token) == leastStepToken
+		return (next == 's' || next == 'w' || next == 't' || prev <= '9' || prev == 'k') && mayHook(s, i) || classes[prev]&(lower|upper) != 0 && isAlnum(next) && span(s, i+1, leastStepToken, token) == leastStepToken
 	case '.':
-		return issuedSigns[prev]&dot != 0 && issuedBefore(s, i) || prev == 's' && next == 's'
+		return issuedSigns[prev]&dot != 0 && issuedBefore(s, i) || prev == 's' && next == 's' || after(s, i+7) == '.' && isToken(prev) && isToken(next)
 	case ':', '=':
 		return c == ':' && (next == '/' && after(s, i+2) == '/' || next == 'A' && isDigit(prev)) || afterKey(s, i) || afterCode(s, i) || c == '=' && prev|0x20 == 'e' && afterGrant(s, i)
 	case '>':
@@ -288,7 +294,7 @@ func likely(s string, i int) bool {
 	case 'S':
 		return prev == 'A' && next == 'I' || next == 'K' && !isAlnum(prev)
 	case 'A':
-		return next == 'T' || next == 'K'
+		return next == 'T' || next == 'K' || next == 'B' && after(s, i+2) == 'S'
 	case 'E':
 		return next == 'A' || next == 'Z'
 	case 'G':

@@ -50,6 +50,11 @@ func dashed(s string, i int) (k kinds, start, end int, masked string) {
 	if beginsOption(before(s, i), after(s, i+1)) && after(s, i+2) != '-' {
 		return optioned(s, i)
 	}
+	if after(s, i+1) == 'u' && after(s, i+2) == 's' {
+		if k, start, end, masked := mailchimp(s, i); k != 0 {
+			return k, start, end, masked
+		}
+	}
 	if after(s, i+1) != '-' {
 		return issuerToken(s, i)
 	}
@@ -104,12 +109,21 @@ func worded(s string, i int) (k kinds, start, end int, masked string) {
 		if k, start, end, masked := issuerToken(s, i); k != 0 {
 			return k, start, end, masked
 		}
-		const hook = ".slack.com/services/"
-		if i >= 5 && strings.HasPrefix(s[i:], hook) && s[i-5:i] == "hooks" {
-			if n := span(s, i+len(hook), 256, alnum|slash); n >= 20 {
-				return kSlack, i - 5, i + len(hook) + n, "hooks.slack.com/services/" + Mask
+		for _, host := range [...]string{".slack.com/", ".slack-gov.com/"} {
+			if !strings.HasPrefix(s[i:], host) || !strings.HasSuffix(s[:i], "hooks") {
+				continue
+			}
+			for _, p := range slackPaths {
+				from := i + len(host) + len(p.path)
+				if !strings.HasPrefix(s[i+len(host):], p.path) {
+					continue
+				}
+				if n := span(s, from, 256, alnum|slash); n >= 20 {
+					return kSlack, i - len("hooks"), from + n, s[i-len("hooks"):from] + Mask
+				}
 			}
 		}
+		return botToken(s, i)
 	case '~': // three characters, a digit, Q~ and 31 to 34 more
 		const of = token | dot | tilde
 		if i >= 5 && s[i-1] == 'Q' && isDigit(s[i-2]) && back(s, i-2, 4, of) == 3 {

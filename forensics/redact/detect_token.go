@@ -5,45 +5,134 @@ import (
 	"strings"
 )
 
-// issuedToken describes tokens that an issuer begins with a prefix of its own. A prefix ends with a sign.
+// issuedToken describes tokens that an issuer begins with prefixes of its own. A prefix ends with a sign.
 type issuedToken struct {
 	kind   kinds
-	prefix string
-	least  int // bytes after the prefix
+	prefix string // several, separated by blanks, in the table
+	least  int    // bytes after the prefix
 	of     class
+	source string // of the format: a rule of gitleaks or trufflehog, or the issuer's documentation
 }
 
-// issuedTokens lists the prefixes. A token has at least one digit.
-var issuedTokens = []issuedToken{
-	{kGitHub, "ghp_", 36, alnum}, {kGitHub, "gho_", 36, alnum}, {kGitHub, "ghu_", 36, alnum}, {kGitHub, "ghs_", 36, alnum}, {kGitHub, "ghr_", 36, alnum}, {kGitHub, "github_pat_", 31, word},
-	{kGitLab, "glpat-", 20, token}, {kGitLab, "gldt-", 20, token}, {kGitLab, "glrt-", 20, token}, {kGitLab, "glptt-", 20, token}, {kGitLab, "glcbt-", 20, token},
-	{kSlack, "xoxa-", 10, token}, {kSlack, "xoxb-", 10, token}, {kSlack, "xoxc-", 10, token}, {kSlack, "xoxd-", 10, token}, {kSlack, "xoxe-", 10, token}, {kSlack, "xoxo-", 10, token},
-	{kSlack, "xoxp-", 10, token}, {kSlack, "xoxr-", 10, token}, {kSlack, "xoxs-", 10, token}, {kSlack, "xapp-", 10, token},
-	{kStripe, "sk_live_", 16, alnum}, {kStripe, "rk_live_", 16, alnum},
-	{kGCP, "ya29.", 20, token},
-	{kService, "npm_", 36, alnum}, {kService, "pypi-", 50, token}, {kService, "rubygems_", 40, alnum}, {kService, "dckr_pat_", 20, token},
-	{kService, "sk-", 40, alnum}, {kService, "sk-proj-", 20, token}, {kService, "sk-svcacct-", 20, token}, {kService, "sk-admin-", 20, token}, {kService, "sk-ant-", 20, token}, {kService, "hf_", 30, alnum},
-	{kService, "dop_v1_", 40, alnum}, {kService, "doo_v1_", 40, alnum}, {kService, "shpat_", 32, alnum}, {kService, "shpca_", 32, alnum}, {kService, "shppa_", 32, alnum}, {kService, "shpss_", 32, alnum},
-	{kService, "SG.", 40, token | dot}, {kService, "xkeysib-", 40, token}, {kService, "whsec_", 20, base64s}, {kService, "sq0csp-", 30, token}, {kService, "sq0atp-", 20, token},
-	{kService, "hvs.", 24, token}, {kService, "hvb.", 24, token}, {kService, "hvr.", 24, token}, {kService, "AGE-SECRET-KEY-", 50, alnum}, {kService, "lin_api_", 20, alnum}, {kService, "NRAK-", 20, alnum},
-	{kService, "PMAK-", 30, token}, {kService, "figd_", 20, token}, {kService, "glsa_", 32, word}, {kService, "pul-", 40, alnum}, {kService, "tfp_", 40, word}, {kService, "ntn_", 40, alnum},
-	{kService, "GOCSPX-", 24, token}, {kService, "dp.pt.", 40, alnum}, {kService, "dp.st.", 40, token | dot}, {kService, "sbp_", 40, alnum}, {kService, "pscale_tkn_", 32, token}, {kService, "pscale_pw_", 32, token},
-	{kService, "sntrys_", 40, base64s}, {kService, "sntryu_", 64, alnum}, {kService, "gsk_", 40, alnum}, {kService, "xai-", 40, alnum}, {kService, "r8_", 37, alnum}, {kService, "phx_", 40, alnum}, {kService, "nvapi-", 40, token},
-	{kService, "fm2_", 40, base64s}, {kService, "ops_", 100, token}, {kService, "pplx-", 40, alnum}, {kService, ".atlasv1.", 60, token},
-	{kGitLab, "glsoat-", 20, token}, {kGitLab, "glft-", 20, token}, {kGitLab, "glimt-", 20, token}, {kGitLab, "glagent-", 40, token}, {kStripe, "sk_test_", 16, alnum}, {kStripe, "rk_test_", 16, alnum},
-	{kService, "sgp_", 40, word}, {kService, "squ_", 40, alnum}, {kService, "sqp_", 40, alnum}, {kService, "secret_", 43, alnum}, {kService, "HRKU-", 36, token}, {kService, "CFPAT-", 40, token}, {kService, "dt0c01.", 80, token | dot}, {kService, "FLWSECK-", 30, token}, {kService, "CCIPAT_", 60, word},
-	{kService, "lin_oauth_", 40, alnum}, {kService, "sb_secret_", 20, token}, {kService, "dp.ct.", 40, alnum}, {kService, "nfp_", 30, alnum}, {kService, "rnd_", 28, alnum}, {kService, "pcsk_", 50, word}, {kService, "bkua_", 40, alnum}, {kService, "pnu_", 36, alnum}, {kService, "rdme_", 60, alnum},
-	{kService, "shippo_live_", 40, alnum}, {kService, "sk-or-v1-", 60, alnum}, {kService, "lsv2_pt_", 32, word}, {kService, "lsv2_sk_", 32, word}, {kService, "pscale_oauth_", 32, token}, {kService, "vercel_blob_rw_", 30, word}, {kService, "aio_", 28, alnum}, {kService, "duffel_live_", 40, token},
-	{kService, "fio-u-", 60, token}, {kService, "NRII-", 32, token}, {kService, "tk-us-", 40, token}, {kService, "key-", 32, alnum}, {kService, "glc_", 50, base64s},
-}
+// issuedTokens is the table of prefixes. What follows one looks generated.
+var issuedTokens = eachPrefix([]issuedToken{
+	{kGitHub, "ghp_ gho_ ghu_ ghs_ ghr_", 36, alnum, "gitleaks github-pat, github-oauth, github-app-token, github-refresh-token"},
+	{kGitHub, "github_pat_", 31, word, "gitleaks github-fine-grained-pat"},
+	{kGitLab, "glpat-", 6, token | dot, "gitleaks gitlab-pat, gitlab-pat-routable; administrators may set another length"},
+	{kGitLab, "gldt- glrt- glrtr- glptt- glcbt- glsoat- glft- glimt- glffct-", 16, token | dot, "gitleaks gitlab-deploy-token, gitlab-runner-authentication-token, gitlab-ptt and others"},
+	{kGitLab, "glagent- gloas-", 40, token, "gitleaks gitlab-kubernetes-agent-token, gitlab-oauth-app-secret"},
+	{kSlack, "xoxa- xoxb- xoxc- xoxd- xoxe- xoxo- xoxp- xoxr- xoxs- xapp-", 10, token, "gitleaks slack-bot-token, slack-user-token, slack-app-token and others"},
+	{kStripe, "sk_live_ rk_live_ sk_test_ rk_test_ sk_prod_ rk_prod_", 10, alnum, "gitleaks stripe-access-token"},
+	{kGCP, "ya29.", 20, token, "developers.google.com/identity/protocols/oauth2"},
+	{kService, "GOCSPX-", 24, token, "trufflehog googleoauth2"},
+	{kService, "npm_", 36, alnum, "gitleaks npm-access-token"},
+	{kService, "pypi-", 50, token, "gitleaks pypi-upload-token"},
+	{kService, "rubygems_", 40, alnum, "gitleaks rubygems-api-token"},
+	{kService, "dckr_pat_ dckr_oat_", 20, token, "docs.docker.com/security/access-tokens"},
+	{kService, "CLOJARS_", 60, alnum, "gitleaks clojars-api-token"},
+	{kService, "sk-", 40, alnum, "gitleaks openai-api-key"},
+	{kService, "sk-proj- sk-svcacct- sk-admin-", 20, token, "gitleaks openai-api-key"},
+	{kService, "sk-ant-", 20, token, "gitleaks anthropic-api-key"},
+	{kService, "sk-or-v1-", 60, alnum, "openrouter.ai/docs/api-reference/authentication"},
+	{kService, "hf_ api_org_", 30, alnum, "gitleaks huggingface-access-token"},
+	{kService, "gsk_", 40, alnum, "console.groq.com/docs"},
+	{kService, "xai-", 40, alnum, "docs.x.ai"},
+	{kService, "pplx-", 40, alnum, "gitleaks perplexity-api-key"},
+	{kService, "nvapi-", 40, token, "docs.nvidia.com/ngc"},
+	{kService, "r8_", 37, alnum, "replicate.com/docs"},
+	{kService, "pcsk_", 50, word, "docs.pinecone.io"},
+	{kService, "lsv2_pt_ lsv2_sk_", 32, word, "docs.smith.langchain.com"},
+	{kService, "dop_v1_ doo_v1_ dor_v1_", 40, alnum, "gitleaks digitalocean-pat"},
+	{kService, "shpat_ shpca_ shppa_ shpss_", 32, alnum, "gitleaks shopify-access-token"},
+	{kService, "SG.", 40, token | dot, "gitleaks sendgrid-api-token"},
+	{kService, "xkeysib-", 40, token, "gitleaks sendinblue-api-token"},
+	{kService, "key-", 32, alnum, "gitleaks mailgun-private-api-token"},
+	{kService, "whsec_", 20, base64s, "docs.stripe.com/webhooks"},
+	{kService, "sq0csp- sq0atp-", 20, token, "gitleaks square-access-token"},
+	{kService, "hvs. hvb. hvr.", 24, token, "gitleaks vault-service-token, vault-batch-token"},
+	{kService, ".atlasv1.", 60, token, "gitleaks hashicorp-tf-api-token"},
+	{kService, "AGE-SECRET-KEY-", 50, alnum, "gitleaks age-secret-key"},
+	{kService, "lin_api_ lin_oauth_", 20, alnum, "gitleaks linear-api-key"},
+	{kService, "NRAK- NRII-", 20, token, "gitleaks new-relic-user-api-key, new-relic-insert-key"},
+	{kService, "PMAK-", 30, token, "gitleaks postman-api-token"},
+	{kService, "figd_", 20, token, "www.figma.com/developers/api"},
+	{kService, "glsa_", 32, word, "gitleaks grafana-service-account-token"},
+	{kService, "glc_", 32, base64s, "gitleaks grafana-cloud-api-token"},
+	{kService, "pul-", 40, alnum, "gitleaks pulumi-api-token"},
+	{kService, "tfp_", 40, word, "gitleaks typeform-api-token"},
+	{kService, "ntn_", 40, alnum, "gitleaks notion-api-token"},
+	{kService, "secret_", 43, alnum, "developers.notion.com, until 2024"},
+	{kService, "dp.pt. dp.ct.", 40, alnum, "gitleaks doppler-api-token"},
+	{kService, "dp.st.", 40, token | dot, "docs.doppler.com/reference/auth-token-formats"},
+	{kService, "sbp_ sb_secret_", 20, token, "supabase.com/docs/guides/api/api-keys"},
+	{kService, "pscale_tkn_ pscale_pw_ pscale_oauth_", 32, token | dot, "gitleaks planetscale-password"},
+	{kService, "sntrys_", 40, base64s | underscore, "gitleaks sentry-org-token"},
+	{kService, "sntryu_", 64, alnum, "gitleaks sentry-user-token"},
+	{kService, "phx_", 40, alnum, "posthog.com/docs/api"},
+	{kService, "fo1_", 40, token, "gitleaks flyio-access-token"},
+	{kService, "fm1a_ fm1r_ fm2_", 40, base64s, "gitleaks flyio-access-token"},
+	{kService, "ops_", 100, token, "gitleaks 1password-service-account-token"},
+	{kService, "sgp_", 40, word, "gitleaks sourcegraph-access-token"},
+	{kService, "squ_ sqp_ sqa_", 40, alnum, "gitleaks sonar-api-token"},
+	{kService, "HRKU-", 36, token, "gitleaks heroku-api-key-v2"},
+	{kService, "CFPAT-", 40, token, "www.contentful.com/developers/docs/references/authentication"},
+	{kService, "dt0c01.", 80, token | dot, "gitleaks dynatrace-api-token"},
+	{kService, "FLWSECK- FLWSECK_TEST-", 30, token, "gitleaks flutterwave-secret-key"},
+	{kService, "CCIPAT_", 60, word, "circleci.com/docs/managing-api-tokens"},
+	{kService, "nfp_", 30, alnum, "docs.netlify.com/api"},
+	{kService, "rnd_", 28, alnum, "render.com/docs/api"},
+	{kService, "bkua_", 40, alnum, "buildkite.com/docs/apis/managing-api-tokens"},
+	{kService, "pnu_", 36, alnum, "gitleaks prefect-api-token"},
+	{kService, "rdme_", 60, alnum, "gitleaks readme-api-token"},
+	{kService, "shippo_live_ shippo_test_", 40, alnum, "gitleaks shippo-api-token"},
+	{kService, "vercel_blob_rw_", 30, word, "vercel.com/docs/vercel-blob"},
+	{kService, "aio_", 28, alnum, "io.adafruit.com/api/docs"},
+	{kService, "duffel_live_ duffel_test_", 40, token, "gitleaks duffel-api-token"},
+	{kService, "fio-u-", 60, token, "gitleaks frameio-api-token"},
+	{kService, "tk-us-", 40, token, "gitleaks scalingo-api-token"},
+	{kService, "dnkey-", 60, token, "gitleaks defined-networking-api-token"},
+	{kService, "ico-", 32, alnum, "gitleaks infracost-api-token"},
+	{kService, "sm_aat_ sm_pat_ sm_sat_", 16, alnum, "gitleaks settlemint-personal-access-token"},
+})
 
 // hexadecimal stands for the class of hexadecimal digits in beginnings: a token has exactly so many.
 const hexadecimal class = 0
 
-// beginnings lists the tokens whose prefix has no sign after it. A token has at least one digit.
-var beginnings = []issuedToken{
-	{kService, "dapi", 32, hexadecimal}, {kService, "SK", 32, hexadecimal}, {kService, "ATATT3", 50, token}, {kService, "ATCTT3", 50, token}, {kService, "ATBB", 30, alnum}, {kService, "EAA", 60, token}, {kGitLab, "GR1348941", 20, token},
-	{kService, "AKCp", 60, alnum}, {kService, "EZAK", 50, alnum},
+// beginnings is the table of tokens whose prefix has no sign after it.
+var beginnings = eachPrefix([]issuedToken{
+	{kService, "dapi", 32, hexadecimal, "gitleaks databricks-api-token"},
+	{kService, "SK", 32, hexadecimal, "gitleaks twilio-api-key"},
+	{kService, "ATATT3", 50, token, "developer.atlassian.com, API tokens"},
+	{kService, "ATCTT3", 50, token, "support.atlassian.com/bitbucket-cloud, access tokens"},
+	{kService, "ATBB", 30, alnum, "support.atlassian.com/bitbucket-cloud, app passwords"},
+	{kService, "EAACEdEose0cBA", 20, alnum, "trufflehog facebookoauth"},
+	{kService, "EAAA", 40, token, "gitleaks square-access-token"},
+	{kService, "EAA", 60, token, "gitleaks facebook-page-access-token"},
+	{kGitLab, "GR1348941", 20, token, "gitleaks gitlab-rrt"},
+	{kService, "AKCp", 60, alnum, "gitleaks artifactory-api-key"},
+	{kService, "ABSK", 100, base64s, "gitleaks aws-amazon-bedrock-api-key-long-lived"},
+	{kService, "EZAK", 50, alnum, "gitleaks easypost-api-token"},
+	{kService, "EZTK", 50, alnum, "gitleaks easypost-test-api-token"},
+})
+
+// eachPrefix returns a row for each prefix of a table.
+func eachPrefix(table []issuedToken) (list []issuedToken) {
+	for _, t := range table {
+		for prefix := range strings.FieldsSeq(t.prefix) {
+			t.prefix = prefix
+			list = append(list, t)
+		}
+	}
+	return list
+}
+
+// drawn reports whether what follows a prefix looks generated: it has a digit, or is long and has capitals and small letters.
+func drawn(s string) bool {
+	have := class(0)
+	for i := range len(s) {
+		have |= classes[s[i]]
+	}
+	return have&digit != 0 || len(s) >= 20 && have&upper != 0 && have&lower != 0
 }
 
 // beginToken checks for a token whose prefix begins at i.
@@ -62,7 +151,7 @@ func beginToken(s string, i int) (k kinds, start, end int, masked string) {
 			of = alnum
 		}
 		text := s[from : from+span(s, from, 2048, of)]
-		if len(text) < t.least || !strings.ContainsAny(text, "0123456789") {
+		if len(text) < t.least || !drawn(text) {
 			continue
 		}
 		if t.of == hexadecimal && (len(text) > t.least || strings.Trim(text, "0123456789abcdefABCDEF") != "") {
@@ -93,8 +182,20 @@ var issuedSigns = func() (list [256]class) {
 
 // issuedBefore reports whether the sign at i may be the last byte of a token's prefix.
 func issuedBefore(s string, i int) bool {
-	return slices.ContainsFunc(issuedEnds[before(s, i)], func(t *issuedToken) bool { return strings.HasSuffix(s[:i+1], t.prefix) })
+	if i < 2 || issuedPairs[s[i-1]]>>(s[i-2]&31)&1 == 0 {
+		return false
+	}
+	return slices.ContainsFunc(issuedEnds[s[i-1]], func(t *issuedToken) bool { return strings.HasSuffix(s[:i+1], t.prefix) })
 }
+
+// issuedPairs has, for the last byte of a prefix before its sign, the low bits of the bytes before that.
+var issuedPairs = func() (list [256]uint32) {
+	for _, t := range issuedTokens {
+		n := len(t.prefix)
+		list[t.prefix[n-2]] |= 1 << (t.prefix[n-3] & 31)
+	}
+	return list
+}()
 
 // issuerToken checks for a token whose prefix ends with the sign at i.
 func issuerToken(s string, i int) (k kinds, start, end int, masked string) {
@@ -103,8 +204,9 @@ func issuerToken(s string, i int) (k kinds, start, end int, masked string) {
 		if !strings.HasSuffix(s[:i+1], t.prefix) || isToken(t.prefix[0]) && isToken(before(s, start)) {
 			continue
 		}
-		if n := span(s, i+1, 2048, t.of); n >= t.least && strings.ContainsAny(s[i+1:i+1+n], "0123456789") {
-			return t.kind, start, i + 1 + n, t.prefix + Mask
+		text := strings.TrimRight(s[i+1:i+1+span(s, i+1, 2048, t.of)], ".")
+		if len(text) >= t.least && drawn(text) {
+			return t.kind, start, i + 1 + len(text), t.prefix + Mask
 		}
 	}
 	return 0, 0, 0, ""
@@ -116,6 +218,30 @@ func bot(s string, i int) (k kinds, start, end int, masked string) {
 		return kService, i - n, i + 36, s[i-n:i+1] + Mask
 	}
 	return 0, 0, 0, ""
+}
+
+// botToken checks for a token of a bot of Discord around its first dot at i: the bot's number in base64, 6 characters and
+// 27 or more.
+func botToken(s string, i int) (k kinds, start, end int, masked string) {
+	n := back(s, i, 29, token)
+	if n < 23 || n > 28 || span(s, i+1, 7, token) != 6 || after(s, i+7) != '.' {
+		return 0, 0, 0, ""
+	}
+	m := span(s, i+8, 64, token)
+	id := decode(make([]byte, 0, 21), s[i-n:i])
+	if m < 27 || m > 40 || span(string(id), 0, len(id), digit) != len(id) {
+		return 0, 0, 0, ""
+	}
+	return kService, i - n, i + 8 + m, Mask
+}
+
+// mailchimp checks for a key of Mailchimp around its dash at i: 32 hexadecimal digits, and us with the number of a data center.
+func mailchimp(s string, i int) (k kinds, start, end int, masked string) {
+	n := span(s, i+3, 3, digit)
+	if back(s, i, 33, digit|lower) != 32 || strings.Trim(s[i-32:i], "0123456789abcdef") != "" || n == 0 || n > 2 || isToken(after(s, i+3+n)) || isToken(before(s, i-32)) {
+		return 0, 0, 0, ""
+	}
+	return kService, i - 32, i + 3 + n, Mask
 }
 
 // steps are the parts of a path that a token follows: a link that was sent to somebody, a hook. After those with false
@@ -132,15 +258,10 @@ const maxStep = 20
 // leastStepToken is the minimum length of a token in a path.
 const leastStepToken = 16
 
-// slackHook is the beginning of the path of a hook of Slack.
-const slackHook = "/services/T"
-
 // stepped checks for a token in a path that follows a step at the slash at i. A token has letters and digits.
 func stepped(s string, i int) (k kinds, start, end int, masked string) {
-	if strings.HasPrefix(s[i:], slackHook) {
-		if n := span(s, i+10, 256, alnum|slash); n >= 30 && strings.Count(s[i+10:i+10+n], "/") == 2 {
-			return kSlack, i + 10, i + 10 + n, Mask
-		}
+	if k, start, end, masked := hooked(s, i); k != 0 {
+		return k, start, end, masked
 	}
 	m := back(s, i, maxStep+1, token)
 	if m < 3 || m > maxStep || !isAlpha(before(s, i)) {

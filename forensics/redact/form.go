@@ -173,11 +173,11 @@ func (t *task) parameter(part string) string {
 		if cut := strings.LastIndexAny(head, "?#;"); cut >= 0 {
 			head = head[cut+1:]
 		}
-		if t.secretParameter(head) {
-			return t.encoded(part[:eq+1]) + t.value(part[eq+1:])
-		}
 		// A value may contain further names: a URL in a URL, or fields with semicolons.
 		next := strings.IndexAny(part[eq+1:], "?#;")
+		if t.secretParameter(head) && (next >= 0 || !t.harmlessParameter(head, part[eq+1:])) {
+			return t.encoded(part[:eq+1]) + t.value(part[eq+1:])
+		}
 		end := len(part)
 		if next >= 0 {
 			end = eq + 1 + next
@@ -205,6 +205,18 @@ func (t *task) secretParameter(name string) bool {
 		return t.secret(nil, name)
 	}
 	return t.secretPath(parameterPath(name))
+}
+
+// harmlessParameter is harmless for a parameter.
+func (t *task) harmlessParameter(name, value string) bool {
+	if len(value) > 4*maxWord {
+		return false
+	}
+	if plain, err := url.QueryUnescape(value); err == nil {
+		value = plain
+	}
+	path := parameterPath(name)
+	return len(path) > 0 && t.harmless(path[len(path)-1], value)
 }
 
 // parameterPath splits user[card][number] or user.card.number into names.

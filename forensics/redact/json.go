@@ -145,6 +145,12 @@ func (d *document) masked() bool {
 	return d.key != "" && (d.t.secret(d.path, d.key) || slices.Contains(d.secret, d.key)) || d.paired()
 }
 
+// harmless reports whether the value at hand is no secret, although its name is that of one.
+func (d *document) harmless(text string) bool {
+	n := len(d.open)
+	return d.over == 0 && (n == 0 || !d.open[n-1].mask) && d.t.harmless(d.key, text)
+}
+
 // paired reports whether the next value belongs to a pair with a secret name.
 func (d *document) paired() bool {
 	n := len(d.open)
@@ -224,7 +230,7 @@ func (d *document) string(i int) int {
 	d.item(start, end, true)
 	var out string
 	switch {
-	case d.masked(), !escaped && d.key != "" && d.t.guess(d.path, d.key, text):
+	case d.masked() && !d.harmless(text), !escaped && d.key != "" && d.t.guess(d.path, d.key, text):
 		out = d.t.value(text)
 	case escaped:
 		out = d.escaped(text)
@@ -371,7 +377,7 @@ func (d *document) bare(i int) int {
 		return end
 	}
 	d.odd = d.odd || text != "true" && text != "false" && !isDigit(text[0]) && text[0] != '-'
-	if d.masked() {
+	if d.masked() && !d.harmless(text) {
 		e := d.t.cover(d.s, i, end)
 		e.with = `"` + e.with + `"`
 		d.edits = append(d.edits, e)

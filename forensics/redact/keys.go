@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // maxName is the longest name that is compared with the policy, in bytes.
@@ -64,16 +66,18 @@ func (n *names) has(name string) bool {
 }
 
 // normal removes case, underscores, dashes and blanks from a key, so that api_key, apiKey and Api-Key
-// are equal.
+// are equal. Outside ASCII it also makes forms equal that Unicode calls compatible (NFKC).
 func normal(key string) string {
 	if len(key) > maxName {
 		key = key[:maxName]
 	}
 	plain := true
 	for i := range len(key) {
-		if c := key[i]; isUpper(c) || c == '_' || c == '-' || c == ' ' {
-			plain = false
+		if c := key[i]; c >= 0x80 {
+			key, plain = strings.ToLower(norm.NFKC.String(key)), false
 			break
+		} else if isUpper(c) || c == '_' || c == '-' || c == ' ' {
+			plain = false
 		}
 	}
 	if plain {
@@ -136,11 +140,14 @@ func (k *keys) add(pattern string) error {
 	return nil
 }
 
-// least returns a necessary condition for every matching name: a minimum length, and all letters of
+// least returns a necessary condition for every matching name in ASCII: a minimum length, and all letters of
 // one of the sets.
 func (k *keys) least() (size int, letters []uint32) {
 	size = maxName + 1
 	add := func(pattern string) {
+		if !ascii(pattern) {
+			return // it matches no name in ASCII, and the others are not checked
+		}
 		literal := strings.ReplaceAll(pattern, "*", "")
 		size = min(size, len(literal))
 		letters = append(letters, lettersOf(literal))
@@ -163,6 +170,9 @@ func (k *keys) least() (size int, letters []uint32) {
 	})
 	return max(size, 1), letters
 }
+
+// ascii reports whether a text has only ASCII.
+func ascii(s string) bool { return first(s, 0, high) == len(s) }
 
 // lettersOf returns the set of the letters of a text, ignoring case.
 func lettersOf(s string) (set uint32) {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"regexp"
 	"regexp/syntax"
+	"slices"
 	"strings"
 	"sync"
 
@@ -32,6 +33,7 @@ type Policy struct {
 	keys           keys
 	generated      keys // only if the value looks generated
 	except         keys
+	words          names // names whose value may be a word
 	columns        names
 	scan           *scanner
 	patterns       []pattern
@@ -56,6 +58,7 @@ type file struct {
 	Headers   []string      `yaml:"headers"`
 	Keys      []string      `yaml:"keys"`
 	Generated []string      `yaml:"generated"`
+	Words     []string      `yaml:"words"`
 	Except    []string      `yaml:"except"`
 	Columns   []string      `yaml:"columns"`
 	Detectors []string      `yaml:"detectors"`
@@ -73,13 +76,10 @@ var defaults = file{
 	Mask: Mask,
 	Headers: append([]string{"authorization", "proxy-authorization", "cookie", "set-cookie", "set-cookie2", "cookie2", "authentication", "*authentication-info", "mcp-session-id", "dpop", "*-secret", "*-password", "x-hub-signature*", "*-signature",
 		"*-crumb", "*-cookie", "*-authorization*", "*-application-key", "*-sas-key", "*-ticket", "*-jwt-*", "x-amzn-oidc-*", "x-forwarded-client-cert", "x-session-id"}, table.KeyHeaders...),
-	Keys: []string{"*password*", "*passwd*", "*passphrase*", "*passwort*", "kennwort", "contraseña", "contrasena", "mot_de_passe", "senha", "*pwd", "*pswd", "psw", "pass", "userpass", "db_pass", "smtp_pass", "mail_pass", "mysql_pass", "pg_pass", "redis_pass", "ftp_pass", "http_pass", "admin_pass", "login_pass", "auth_pass", "old_pass", "new_pass", "current_pass", "confirm_pass", "*pw", "csrf", "xsrf", "sentry_key", "*passcode", "passkey", "*mfa_code", "totp", "one_time_code",
-		"recovery_code", "recovery_codes", "backup_code", "backup_codes", "security_answer", "seed_phrase", "mnemonic", "*secret*", "*token", "access_tokens", "refresh_tokens", "auth_tokens", "api_tokens", "session_tokens", "device_code", "application_key", "*api_key*", "*access_key*",
-		"*private_key*", "*signing_key*", "*encryption_key*", "*account_key", "*shared_access_key", "*license_key", "*connection_string", "*credential*", "*signature", "sig", "sas", "hmac", "jwt", "*_jwt", "bearer", "code_verifier", "assertion", "client_assertion", "saml_response",
-		"session", "session_id", "session_key", "sessid", "jsessionid", "phpsessid", "sid", "auth", "x_auth", "authorization", "cookie", "cookies", "set_cookie", "otp", "pin", "pin_code", "cvv", "cvc", "cvv2", "card_number",
-		"requirepass", "masterauth", "identified_by"},
-	Generated: []string{"*key", "*keys", "k", "p", "t", "tok", "*ticket", "st", "sess", "*pass", "pass1", "pass2", "upass", "access", "refresh", "reset", "invite", "magic", "verification", "confirm", "unsubscribe", "ak", "sk", "aws_sk", "psk", "seed", "oauth_verifier", "user_code"},
-	Except:    []string{"*public_key", "*public_keys", "object.key", "contents.key", "sec_websocket_key", "*idempotency_key", "surrogate_key", "*cache_key", "partition_key", "sort_key", "routing_key", "primary_key", "foreign_key", "*_token_type", "next_page_token", "page_token", "continuation_token", "sync_token", "*secret_name", "*secret_names", "credential_type", "access_control_allow_credentials"},
+	Keys:      slices.Concat(passwordNames, codeNames, tokenNames, keyNames),
+	Generated: generatedNames,
+	Words:     wordNames,
+	Except:    harmlessNames,
 	Detectors: []string{Credential, "card", "ssn", "iban"},
 }
 
@@ -190,7 +190,7 @@ func (p *Policy) addFile(f *file) error {
 	if len(p.mask) > 64 || strings.ContainsFunc(p.mask, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune("\"'\\&;<>=,:/?#$", r) }) {
 		return fmt.Errorf("mask %q: must be at most 64 letters, digits and brackets", p.mask)
 	}
-	if max(len(f.Headers), len(f.Keys), len(f.Generated), len(f.Except), len(f.Columns)) > maxEntries {
+	if max(len(f.Headers), len(f.Keys), len(f.Generated), len(f.Words), len(f.Except), len(f.Columns)) > maxEntries {
 		return fmt.Errorf("a list has more than %d entries", maxEntries)
 	}
 	for _, h := range f.Headers {
@@ -206,6 +206,10 @@ func (p *Policy) addFile(f *file) error {
 		if err := p.keys.add(k); err != nil {
 			return err
 		}
+		delete(p.words.exact, normal(strings.TrimSpace(k))) // who names a key wants all its values masked
+	}
+	for _, w := range f.Words {
+		p.words.add(normal(strings.TrimSpace(w)))
 	}
 	for _, k := range f.Generated {
 		if err := p.generated.add(k); err != nil {
@@ -229,8 +233,11 @@ func (p *Policy) addFile(f *file) error {
 	return p.addPatterns(f.Patterns)
 }
 
-// mayMatch is a quick check by length and letters whether a name can be one of the keys.
+// mayMatch is a quick check by letters whether a name can be one of the keys.
 func (p *Policy) mayMatch(name string) bool {
+	if !ascii(name) {
+		return true
+	}
 	have := lettersOf(name)
 	for _, want := range p.letters {
 		if want&^have == 0 {

@@ -26,7 +26,8 @@ type task struct {
 	depth   int // number of base64 runs around the text
 	escapes int // number of URL encodings around it
 
-	code bool // a program: an unquoted value is an expression of it
+	code   bool // a program: an unquoted value is an expression of it
+	strict bool // words are not harmless
 }
 
 // byName is the kind of a value that is masked because of its name.
@@ -42,7 +43,7 @@ func (t *task) report(kind, s string) {
 
 // judge returns the policy's verdict for a name. It caches verdicts because texts repeat names.
 func (t *task) judge(name string) verdict {
-	if len(name) < t.p.least || len(name) > maxName {
+	if len(name) < t.p.least && ascii(name) || len(name) > maxName {
 		return no
 	}
 	if v, known := t.p.verdicts.get(name); known {

@@ -174,6 +174,11 @@ func (t *task) assignment(s string, i int, inside bool) (edit, int) {
 		j--
 	}
 	n := back(s, j, maxName, named)
+	if classes[before(s, j-n)]&high != 0 { // a name such as пароль; but not a sign before a name
+		if whole := back(s, j, maxName, named|high); n == 0 || t.judge(s[j-whole:j]) != no && t.judge(s[j-n:j]) == no {
+			n = whole
+		}
+	}
 	if n == 2 && s[j-2:j] == "is" && isBlank(before(s, j-2)) { // password is: …
 		j -= 3
 		n = back(s, j, maxName, named)
@@ -211,10 +216,12 @@ func (t *task) assignment(s string, i int, inside bool) (edit, int) {
 	if block, to := blockText(s, j-n, v); to > block {
 		start, end = block, to
 	}
+	schemed := false
 	if word := strings.ToLower(s[start:end]); end > start && end-start <= 12 && after(s, end) == ' ' && isScheme(word) {
 		start, end = literal(s, end+1)
+		schemed = true
 	}
-	if header || normal(name) == "cookie" || normal(name) == "setcookie" {
+	if (header || normal(name) == "cookie" || normal(name) == "setcookie") && (schemed || !t.harmless(name, s[start:end])) {
 		if nl := strings.IndexAny(s[start:], "\r\n\""); nl >= 0 {
 			end = max(end, start+nl)
 		} else {
@@ -223,6 +230,9 @@ func (t *task) assignment(s string, i int, inside bool) (edit, int) {
 	}
 	if end <= start || strings.HasPrefix(s[start:], t.p.mask) {
 		return edit{}, i + 1
+	}
+	if !schemed && t.harmless(name, s[start:end]) {
+		return edit{}, end
 	}
 	if s[start] == '[' && s[i] == ':' && !t.code { // a list of YAML in one line
 		if close := strings.IndexAny(s[start+1:], "]\n"); close > 0 && s[start+1+close] == ']' {

@@ -37,7 +37,7 @@ patterns:
 		{"an email address in a form", "application/x-www-form-urlencoded", "m=ann%40example.com&x=1", "m=a%2A%2A%2A%40example.com&x=1"},
 		{"a form with a name encoded", "", "a=1&pass%77ord=b", "a=1&pass%77ord=[masked]"},
 		{"a multipart form", `multipart/form-data; boundary="b"`, "--b\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\nx\r\n--b--", "--b\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\n[masked]\r\n--b--"},
-		{"a program", "application/javascript; charset=utf-8", `a.password=e(f),{token:function(e){},cookie:!0,apiKey:n+1};var secret = "b", t={"session":'c'}`, `a.password=e(f),{token:function(e){},cookie:!0,apiKey:n+1};var secret = "[masked]", t={"session":'[masked]'}`},
+		{"a program", "application/javascript; charset=utf-8", `a.password=e(f),{token:function(e){},cookie:!0,apiKey:n+1};var secret = "b", t={"session":'c'}`, `a.password=e(f),{token:function(e){},cookie:!0,apiKey:n+1};var secret = "[masked]", t={"session":'c'}`},
 		{"JSONP", "text/javascript", `cb({"pin":1234,"password":"b","token":null})`, `cb({"pin":[masked],"password":"[masked]","token":null})`},
 		{"a program without its type", "", `token=function(e)`, `token=[masked])`},
 		{"XML", "text/xml", `<a:user pwd="x"><Password>y</Password><b>z</b></a:user>`, `<a:user pwd="[masked]"><Password>[masked]</Password><b>z</b></a:user>`},

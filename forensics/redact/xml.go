@@ -24,6 +24,7 @@ func (t *task) xml(s string, depth int) string {
 	// between masks text between tags, which is a text of its own.
 	between := func(start, end int) {
 		switch text := s[start:end]; {
+		case masked == 1 && len(open) > 0 && t.secret(open[:len(open)-1], open[len(open)-1]) && t.harmless(open[len(open)-1], text):
 		case masked > 0, len(open) > 0 && t.guess(open[:len(open)-1], open[len(open)-1], strings.TrimSpace(text)):
 			replace(start, end)
 		case strings.ContainsAny(text, "=:<&"):
@@ -147,7 +148,7 @@ func (t *task) tag(s string, i int, open []string) (name, field string, edits []
 		case "value", "content": // of input and meta
 			value, valueEnd = start, end
 		}
-		if end > start && s[start:end] != t.p.mask && (t.judge(attr) != no && t.secret(append(open[:len(open):len(open)], name), attr) || t.guess(nil, attr, s[start:end])) {
+		if end > start && s[start:end] != t.p.mask && (t.judge(attr) != no && t.secret(append(open[:len(open):len(open)], name), attr) || t.guess(nil, attr, s[start:end])) && !t.harmless(attr, s[start:end]) {
 			edits = append(edits, t.cover(s, start, end))
 		}
 		if i = end; after(s, i) != '>' {

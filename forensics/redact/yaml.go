@@ -83,5 +83,5 @@ func (t *task) yamlValue(s string, edits []edit, start, end int) []edit {
 // isYAMLName reports whether a text may be the name of a member.
 func isYAMLName(s string) bool {
 	s = strings.Trim(s, `"'`)
-	return s != "" && len(s) <= maxName && span(s, 0, len(s), token|dot|slash) == len(s)
+	return s != "" && len(s) <= maxName && span(s, 0, len(s), token|dot|slash|high) == len(s)
 }
