@@ -135,11 +135,11 @@ func coded(err error) error {
 
 func (s *Server) readReport(ctx context.Context, req *mcp.ReadResourceRequest) (*mcp.ReadResourceResult, error) {
 	var text, kind string
-	slow := &Server{o: s.o, sdk: s.sdk, cases: s.cases, env: s.env, long: s.long, short: s.short, aside: s.aside}
+	slow := &Server{o: s.o, sdk: s.sdk, cases: s.cases, env: s.env, long: s.long, short: s.short, aside: s.aside, own: s.own}
 	slow.o.Deadline = max(s.o.Deadline, forensics.LongTime)
 	err := slow.withCase(ctx, callerOf(req), func(ctx context.Context, a *tools.Invocation) (err error) {
 		text, kind, err = s.o.Report(ctx, a.Case)
-		text = s.hide(text)
+		text = s.hideIn(text, s.o.Policy.Sentence)
 		return err
 	})
 	noteAnswer(ctx, 0, len(text), err)

@@ -80,6 +80,7 @@ type Server struct {
 	kept  *queue.Answers[topic]   // nil: no cache
 	tools map[string]*tools.Entry // those that assistants see
 	order []string                // names of the tools
+	own   func() ownWords
 
 	listed  sync.Mutex
 	bundles []string // resources of the open bundles
@@ -144,6 +145,7 @@ func New(c *forensics.Case, o Options) (*Server, error) {
 		s.order = append(s.order, e.Name)
 		s.sdk.AddTool(e.Listed(), s.handler(e))
 	}
+	s.own = sync.OnceValue(func() ownWords { return words(s.env.Every) })
 	s.addResources()
 	s.addPrompts()
 	s.prepareCounting()

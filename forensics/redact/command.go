@@ -73,19 +73,25 @@ func (t *task) options(words []string) []string {
 		return words
 	}
 	line := strings.Join(words, " ")
-	word, from := 0, 0 // a word and its place in the line
-	for m := commandScanner.open(line, 0); m.End > 0; m = commandScanner.open(line, m.End) {
-		for ; m.Start >= from+len(words[word]) && word+1 < len(words); word++ {
-			from += len(words[word]) + 1
+	m := commandScanner.open(line, 0)
+	for i, place := 0, 0; i < len(words) && m.End > 0; i++ {
+		w, out, done := words[i], "", 0
+		for m.End > 0 && m.Start < place+len(w) {
+			start, end := max(m.Start-place, done), min(m.End-place, len(w))
+			if start < end && !strings.HasPrefix(w[start:], t.p.mask) {
+				t.n++
+				t.report(m.Kind, w[start:end])
+				out, done = out+w[done:start]+t.p.mask, end
+			}
+			if m.End > place+len(w) {
+				break // it goes on in the next word
+			}
+			m = commandScanner.open(line, m.End)
 		}
-		start := m.Start - from
-		end := min(m.End-from, len(words[word]))
-		if value := words[word][start:end]; !strings.HasPrefix(value, t.p.mask) {
-			t.n++
-			t.report(m.Kind, value)
-			words[word] = words[word][:start] + t.p.mask + words[word][end:]
-			line = strings.Join(words, " ")
+		if done > 0 {
+			words[i] = out + w[done:]
 		}
+		place += len(w) + 1
 	}
 	return words
 }

@@ -148,6 +148,13 @@ func (p *Policy) Query(q string) string {
 	return t.form(q)
 }
 
+// Sentence masks what is secret by its form in a text that the program wrote itself. Names in it are words of the program,
+// so they make nothing secret.
+func (p *Policy) Sentence(s string) string {
+	t := task{p: p}
+	return t.words(s)
+}
+
 // Text masks a text and returns the number of masked places. The content type defines how to read
 // it: JSON, XML, a form, SQL ("sql"), a command line ("command") or plain text. An empty or unknown
 // type is guessed from the text.
