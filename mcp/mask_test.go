@@ -2,6 +2,7 @@ package mcp
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -105,4 +106,83 @@ func hasTool(list *sdk.ListToolsResult, name string) bool {
 func around(text, s string) string {
 	i := strings.Index(text, s)
 	return text[max(0, i-80):min(len(text), i+80)]
+}
+
+// TestOwnWordsStay masks answers whose own words are names of secrets.
+func TestOwnWordsStay(t *testing.T) {
+	s := &Server{o: Options{Policy: redact.Default()}, own: func() ownWords {
+		return ownWords{"auth": true, "scheme": true, "change": true, "bearer": true, "token": true, "headers": true}
+	}}
+	for _, tt := range []struct{ name, in, want string }{
+		{"a word of a closed list", `{"auth":"bearer"}`, `{"auth":"bearer"}`},
+		{"a word that is not in a schema", `{"auth":"negotiate","token":"expired"}`, `{"auth":"negotiate","token":"expired"}`},
+		{"a sentence with a captured name", `{"change":"POST /session: faster, median 2.56 ms; token: none seen"}`, `{"change":"POST /session: faster, median 2.56 ms; token: none seen"}`},
+		{"a secret by its form in a sentence", `{"change":"sees glpat-abc123DEF in 3 calls"}`, `{"change":"sees glpat-[masked] in 3 calls"}`},
+		{"a captured name", `{"headers":{"x-password":"hunter2","auth":"bearer"}}`, `{"headers":{"x-password":"[masked]","auth":"bearer"}}`},
+		{"a header", `{"headers":[{"name":"Cookie","value":"a=b"}]}`, `{"headers":[{"name":"Cookie","value":"a=[masked]"}]}`},
+	} {
+		got, err := s.masked(t.Context(), nil, []byte(tt.in))
+		if err != nil || string(got) != tt.want {
+			t.Errorf("%s: %s, want %s %v", tt.name, got, tt.want, err)
+		}
+	}
+}
+
+// TestMaskingKeepsOwnWords asks every tool with and without masking, about traffic whose passwords are words of answers.
+func TestMaskingKeepsOwnWords(t *testing.T) {
+	in := filepath.Join(t.TempDir(), "words.pcap")
+	writeExchange(t, in, "POST /session?access_token=client_error HTTP/1.1\r\nHost: shop\r\nCookie: sid=server_error; id=status_code; n=12345678\r\nAuthorization: Bearer no_answer\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 20\r\n\r\npassword=outcome_key",
+		"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+	path := filepath.Join(t.TempDir(), "words.pcapsule")
+	if _, err := exporter.Run(context.Background(), []string{in}, path, exporter.Options{Release: "test"}); err != nil {
+		t.Fatal(err)
+	}
+	shop := bundled(t, "shop.pcapng")
+	for _, path := range []string{path, shop} {
+		masks, shows := serving(t, Options{Policy: redact.Default()}, path), serving(t, Options{}, path)
+		own, compared := masks.own(), 0
+		for name, e := range masks.env.Every {
+			if name == "export_pcap" || name == "open_case" || name == "close_case" || e.Tool.Free {
+				continue
+			}
+			var answers [2]any
+			for i, s := range []*Server{masks, shows} {
+				raw, err := s.Call(t.Context(), caller{}, name, nil)
+				if err == nil {
+					if err = json.Unmarshal(raw, &answers[i]); err != nil {
+						t.Fatalf("%s: %v", name, err)
+					}
+				}
+			}
+			var compare func(where string, a, b any)
+			compare = func(where string, a, b any) {
+				switch b := b.(type) {
+				case map[string]any:
+					m, _ := a.(map[string]any)
+					for k, v := range b {
+						if x, ok := m[k]; ok || own[k] {
+							compare(where+"."+k, x, v)
+						}
+					}
+				case []any:
+					l, _ := a.([]any)
+					for i := range min(len(l), len(b)) {
+						compare(where, l[i], b[i])
+					}
+				case string:
+					if own[b] {
+						if compared++; a != b {
+							t.Errorf("%s %s: %q became %q", name, where, b, a)
+						}
+					}
+				}
+			}
+			if answers[0] != nil && answers[1] != nil {
+				compare("", answers[0], answers[1])
+			}
+		}
+		if compared < 20 {
+			t.Errorf("%s: only %d own words were compared", path, compared)
+		}
+	}
 }

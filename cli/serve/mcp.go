@@ -83,7 +83,7 @@ func (a *answerFlags) flags(c *cobra.Command, live Live) {
 	a.liveMost = command.Size(live.Bytes)
 	f.Var(&a.liveMost, "live-most", "temporary files for db live; older calls are removed early if they need more")
 	f.StringVar(&a.redact, "redact", "", "policy file that says what to mask; without it, credentials are masked")
-	f.BoolVar(&a.secrets, "secrets", false, "mask nothing")
+	f.BoolVar(&a.secrets, "secrets", false, "show secrets: mask nothing but the evidence of findings")
 	f.BoolVar(&a.show, "show-secrets", false, "the same as --secrets")
 	f.DurationVar(&a.deadline, "deadline", forensics.AnswerTime, "maximum time for one answer")
 	f.IntVar(&a.parallel, "parallel", 2, "number of long answers computed at once, each on as many processors as its memory allows")
@@ -127,6 +127,9 @@ func (a *answerFlags) server(ctx context.Context, with Options, paths []string) 
 	o.Open = func(ctx context.Context, paths []string) (*forensics.Case, error) {
 		options := room.options()
 		options.MaskSecrets, options.Policy = !a.secrets, o.Policy
+		if a.secrets {
+			options.Policy = redact.Nothing()
+		}
 		options.Open = opener
 		c, err := forensics.Open(ctx, paths, options)
 		if err == nil {

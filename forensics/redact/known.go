@@ -9,6 +9,9 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
+
+	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
 // Limits of the known secrets of a case.
@@ -117,7 +120,7 @@ func (c *Collector) add(v string) {
 	}
 }
 
-// keep adds a value unless it could be a word or a small number.
+// keep adds a value unless it could be a word.
 func (c *Collector) keep(v string) {
 	if strings.Contains(v, "%") {
 		if plain, err := url.QueryUnescape(v); err == nil {
@@ -141,11 +144,26 @@ func (c *Collector) keep(v string) {
 			others++
 		}
 	}
-	if digits == 0 && others == 0 && len(v) < 12 { // a word
+	if digits == 0 && others == 0 && len(v) < 12 || ownWords()[v] { // a word
 		return
 	}
 	c.values[v] = true
 }
+
+// ownWords are words of answers: an attacker who sends one as a password must not mask it everywhere.
+var ownWords = sync.OnceValue(func() map[string]bool {
+	own := map[string]bool{}
+	for _, w := range table.Outcomes() {
+		own[w] = true
+	}
+	for _, s := range table.All() {
+		own[s.Name] = true
+		for i := range s.Columns {
+			own[s.Columns[i].Name] = true
+		}
+	}
+	return own
+})
 
 // Known finds values in texts, including their forms in URLs, JSON, HTML, base64 and hexadecimal, in
 // upper case, in lower case and reversed.
