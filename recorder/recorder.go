@@ -67,6 +67,9 @@ type Options struct {
 	NoNames bool            // do not ask container runtimes for names
 	Keys    *Keys           // whose TLS keys are read; nil reads none
 
+	// Mask masks the secrets in the command line of a process; it may change args. Nil: no argument is recorded.
+	Mask func(args []string) []string
+
 	OnStart func(Started)
 	OnError func(error) // receives errors that do not end the recording
 	Every   time.Duration

@@ -192,7 +192,7 @@ func (r *recording) open(root string) (err error) {
 		r.o.OnError(err)
 	}
 	r.names.start(&r.o, r.groups.Paths())
-	r.processes = machine.NewProcesses(&r.clock)
+	r.processes = machine.NewProcesses(&r.clock, r.o.Mask)
 	if r.enforcer, err = newEnforcer(r.o.Policy, r.names.source, r.processes); err == nil && r.o.Policy != nil && r.o.Policy.NeedsNames() && r.names.source == nil {
 		err = errNoNames
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/pcapsule/pcapsule/cli/command"
 	"github.com/pcapsule/pcapsule/cli/console"
 	"github.com/pcapsule/pcapsule/cli/exit"
+	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/internal/version"
 	"github.com/pcapsule/pcapsule/internal/whole"
 	"github.com/pcapsule/pcapsule/recorder"
@@ -126,7 +127,7 @@ func (e *env) extcapCapture(ctx context.Context, f *extcapFlags) error {
 	}
 	_, err = recorder.Run(ctx, recorder.Options{
 		Capture: recorder.Sockets, Stream: pipe, Filter: f.filter, Cgroup: f.cgroup, Comments: f.ownerComments, HeadersOnly: f.headersOnly,
-		NoOwners: f.noOwners, NoEvents: true, Program: "pcapsule " + version.Release, OnError: func(err error) { e.Warn("%v", err) },
+		NoOwners: f.noOwners, NoEvents: true, Program: "pcapsule " + version.Release, Mask: redact.Arguments, OnError: func(err error) { e.Warn("%v", err) },
 	})
 	err = errors.Join(err, pipe.Close())
 	if exit.IsClosedPipe(err) {

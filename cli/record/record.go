@@ -21,6 +21,7 @@ import (
 	"github.com/pcapsule/pcapsule/cli/console"
 	"github.com/pcapsule/pcapsule/cli/exit"
 	"github.com/pcapsule/pcapsule/cli/policyflag"
+	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/version"
 	"github.com/pcapsule/pcapsule/recorder"
@@ -193,7 +194,7 @@ func (f *recordFlags) options(e *env, args []string) (recorder.Options, error) {
 	o := recorder.Options{
 		Capture: recorder.Capture(f.capture), Cgroup: f.cgroup, Interface: f.interfaces, Filter: strings.Join(args, " "),
 		Snap: f.snap, HeadersOnly: f.headersOnly, Count: f.count, NoOwners: f.noOwners, NoEvents: f.noEvents, NoNames: f.noNames,
-		Node: f.node, Program: "pcapsule " + version.Release,
+		Node: f.node, Program: "pcapsule " + version.Release, Mask: redact.Arguments,
 	}
 	switch {
 	case f.output == "":

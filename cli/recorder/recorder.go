@@ -30,6 +30,7 @@ import (
 	"github.com/pcapsule/pcapsule/cli/exit"
 	"github.com/pcapsule/pcapsule/cli/policyflag"
 	"github.com/pcapsule/pcapsule/cli/ringcmd"
+	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/internal/version"
 	node "github.com/pcapsule/pcapsule/recorder"
 	"github.com/pcapsule/pcapsule/recorder/agent"
@@ -360,6 +361,7 @@ func (f *flags) options(expression string) (agent.Options, error) {
 		}
 		o.Record.Node = name
 	}
+	o.Record.Mask = redact.Arguments
 	if o.Record.Policy, err = f.policy.Policy(); err != nil {
 		return o, exit.WithDefault(err, exit.Usage)
 	}

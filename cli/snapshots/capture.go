@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/mcp/store"
 	"github.com/pcapsule/pcapsule/recorder"
 	"github.com/pcapsule/pcapsule/recorder/filter"
@@ -64,7 +65,7 @@ func (s *Store) Capture(_ context.Context, r store.CaptureRequest) (store.Snapsh
 	ctx, stop := context.WithTimeout(s.ctx, r.Duration)
 	c := &capture{stop: stop}
 	started, ended := make(chan struct{}), make(chan error, 1)
-	o := recorder.Options{Ring: &ring.Options{Dir: filepath.Join(dir, heldName)}, Filter: r.Filter, Policy: p, Program: s.program,
+	o := recorder.Options{Ring: &ring.Options{Dir: filepath.Join(dir, heldName)}, Filter: r.Filter, Policy: p, Program: s.program, Mask: redact.Arguments,
 		OnError: s.onError, OnStart: func(recorder.Started) { close(started) }, Every: time.Second,
 		OnStats: func(st recorder.Stats) { c.packets.Store(int64(st.Delivered)); c.bytes.Store(int64(st.Bytes)) }}
 	s.running.Add(1)

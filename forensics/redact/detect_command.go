@@ -25,7 +25,7 @@ var programs = func() map[string][]option {
 		"http https xh":                     {{flag: "a", cut: ':'}, {flag: "-auth", cut: ':'}},
 		"smbclient rpcclient smbmap smbget": {{flag: "U", cut: '%'}, {flag: "-user", cut: '%'}},
 		"lftp":                              {{flag: "u", cut: ','}},
-		"openssl":                           {{flag: "k"}, {flag: "pass", cut: ':'}, {flag: "passin", cut: ':'}, {flag: "passout", cut: ':'}},
+		"openssl":                           {{flag: "k"}, {flag: "K"}, {flag: "iv"}, {flag: "hmac"}, {flag: "mackey"}, {flag: "macopt", cut: ':'}, {flag: "pass", cut: ':'}, {flag: "passin", cut: ':'}, {flag: "passout", cut: ':'}},
 		"winrs":                             {{flag: "p", glue: true}},
 	} {
 		for name := range strings.FieldsSeq(names) {
@@ -40,7 +40,7 @@ const maxCommand = 256
 
 // beginsOption reports whether a dash between two bytes may begin an option.
 func beginsOption(prev, next byte) bool {
-	return (prev == 0 || classes[prev]&(blank|quoteMark) != 0) && strings.IndexByte("-paPwsuUAXk", next) >= 0
+	return (prev == 0 || classes[prev]&(blank|quoteMark) != 0) && strings.IndexByte("-paPwsuUAXkKihm", next) >= 0
 }
 
 // optioned checks for a password on a command line whose option begins with the dash at i: --password VALUE of any

@@ -159,7 +159,7 @@ func schemed(s string, i int) (k kinds, start, end int, masked string) {
 		return 0, 0, 0, ""
 	}
 	switch next := after(s, i+1) | 0x20; {
-	case next == 'e' && hasFold(s[i:], "bearer "):
+	case next == 'e' && hasFold(s[i:], "bearer") && (after(s, i+6) == ' ' || after(s, i+6) == '\t'):
 		n := span(s, i+7, len(s), token68)
 		if n >= 16 && strings.ContainsAny(s[i+7:i+7+n], "0123456789") {
 			return kBearer, i, i + 7 + n, s[i:i+7] + Mask
@@ -317,6 +317,7 @@ func userinfo(s string, i int) int {
 	n := span(s, i+1, 254, label)
 	switch next := after(s, i+1+n); {
 	case n > 0 && next == '(' || n == 0 && (next == '/' || next == '['):
+	case n > 0 && next == ':' && after(s, i+2+n) == ':': // a module of rsync
 	case n > 0 && next == ':':
 		port := span(s, i+2+n, 6, digit)
 		if port == 0 || port > 5 || isAlnum(after(s, i+2+n+port)) {

@@ -33,13 +33,29 @@ type Process struct {
 // Processes knows which process had a PID at a time. It forgets a process some time after its end.
 type Processes struct {
 	clock *Clock
+	mask  func(args []string) []string
 	By    map[uint32]*Process
 	ended []uint32
 }
 
 const maxEnded = 16384 // ended processes that are remembered
 
-func NewProcesses(c *Clock) *Processes { return &Processes{clock: c, By: map[uint32]*Process{}} }
+// NewProcesses returns an empty list. mask masks the secrets in the command line of a process; without it, every argument
+// counts as one.
+func NewProcesses(c *Clock, mask func(args []string) []string) *Processes {
+	if mask == nil {
+		mask = hideArguments
+	}
+	return &Processes{clock: c, mask: mask, By: map[uint32]*Process{}}
+}
+
+// hideArguments hides everything but the name of the program.
+func hideArguments(args []string) []string {
+	for i := 1; i < len(args); i++ {
+		args[i] = "***"
+	}
+	return args
+}
 
 func (t *Processes) Count() int { return len(t.By) }
 
@@ -73,7 +89,7 @@ func (t *Processes) Add(e *bpf.Event) *Process {
 	case bpf.EventExec:
 		p := &Process{PID: e.TGID, Parent: e.Parent, Start: t.clock.utcBoot(e.Start), From: at, UID: int64(e.UID), Name: Clean(e.Comm, 64), Cgroup: e.Cgroup, bootStart: e.Start}
 		p.Exe, p.Script = programOf(e)
-		p.Args, p.Cut = arguments(e.Args, int(e.ArgsLen) > len(e.Args))
+		p.Args, p.Cut = t.arguments(e.Args, int(e.ArgsLen) > len(e.Args))
 		t.put(p)
 		return p
 	case bpf.EventMove:
@@ -147,16 +163,16 @@ func (t *Processes) Ended(e *bpf.Event) bool {
 }
 
 // arguments splits a command line and masks possible secrets in it.
-func arguments(raw []byte, cut bool) ([]string, bool) {
+func (t *Processes) arguments(raw []byte, cut bool) ([]string, bool) {
 	const most = 64
 	var list []string
 	for _, a := range bytes.Split(bytes.TrimRight(raw, "\x00"), []byte{0}) {
 		if len(list) == most {
-			return MaskArguments(list), true
+			return t.mask(list), true
 		}
 		list = append(list, Clean(string(a), 512))
 	}
-	return MaskArguments(list), cut
+	return t.mask(list), cut
 }
 
 // Scan reads the running processes at the start, and again after events were lost. Known
@@ -183,7 +199,7 @@ func (t *Processes) Scan(root string) {
 				p.From = p.Start
 			}
 		}
-		p.read(root)
+		t.read(p, root)
 		t.put(p)
 	}
 	for pid, p := range t.By {
@@ -199,7 +215,7 @@ func (t *Processes) Scan(root string) {
 const userHz = 100
 
 // read reads the parts of a process that are not needed if it is known.
-func (p *Process) read(root string) {
+func (t *Processes) read(p *Process, root string) {
 	if path := CgroupPath(p.PID); path != "" {
 		p.Cgroup, _ = Inode(filepath.Join(root, path))
 	}
@@ -208,7 +224,7 @@ func (p *Process) read(root string) {
 		p.Exe = Clean(exe, 512)
 	}
 	if args, err := os.ReadFile(Path(p.PID, "cmdline")); err == nil && len(args) > 0 {
-		p.Args, p.Cut = arguments(args[:min(len(args), 1024)], len(args) > 1024)
+		p.Args, p.Cut = t.arguments(args[:min(len(args), 1024)], len(args) > 1024)
 		cwd, _ := os.Readlink(Path(p.PID, "cwd"))
 		p.Script = scriptOf(p, args, cwd)
 	}

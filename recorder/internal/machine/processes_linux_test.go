@@ -3,6 +3,7 @@ package machine
 import (
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 
 	"github.com/pcapsule/pcapsule/bpf"
@@ -11,7 +12,7 @@ import (
 // TestAProcessEndsOnce makes the last two threads of a process end at the same time, and then
 // starts another process with the same PID.
 func TestAProcessEndsOnce(t *testing.T) {
-	p := NewProcesses(&Clock{})
+	p := NewProcesses(&Clock{}, nil)
 	exit := func(start uint64) *bpf.Event { return &bpf.Event{Kind: bpf.EventExit, TGID: 7, Start: start} }
 	for _, step := range []struct {
 		e    *bpf.Event
@@ -44,13 +45,13 @@ func TestScanAfterLostEvents(t *testing.T) {
 	}
 	defer sleep.Wait()
 	defer sleep.Process.Kill()
-	first := NewProcesses(&c)
+	first := NewProcesses(&c, nil)
 	first.Scan("/nowhere")
 	me, its := uint32(os.Getpid()), uint32(sleep.Process.Pid)
 	if first.By[me] == nil || first.By[its] == nil || first.By[its].From != 0 {
 		t.Fatalf("%+v, %+v", first.By[me], first.By[its])
 	}
-	p := NewProcesses(&c)
+	p := NewProcesses(&c, nil)
 	began := int64(c.Now.Real)
 	p.put(&Process{PID: its, Name: "sh", bootStart: first.By[its].bootStart})             // it was a shell before
 	p.put(&Process{PID: me, Name: first.By[me].Name, bootStart: 1e7})                     // another process had our PID
@@ -70,5 +71,18 @@ func TestScanAfterLostEvents(t *testing.T) {
 	}
 	if got := p.By[1]; got.before != nil || got.To != 0 || got.From != 0 {
 		t.Errorf("an unchanged process: %+v", got)
+	}
+}
+
+// TestArgumentsAreMasked starts a program with and without a function that masks.
+func TestArgumentsAreMasked(t *testing.T) {
+	event := &bpf.Event{Kind: bpf.EventExec, TGID: 7, Args: []byte("app\x00--password\x00hunter2\x00"), ArgsLen: 23}
+	for want, mask := range map[string]func([]string) []string{
+		"app *** ***":           nil,
+		"app --password masked": func(args []string) []string { args[2] = "masked"; return args },
+	} {
+		if got := strings.Join(NewProcesses(&Clock{}, mask).Add(event).Args, " "); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }

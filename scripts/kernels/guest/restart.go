@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"time"
 
+	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/recorder"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
@@ -18,7 +19,7 @@ func checkRestart(ctx context.Context) {
 	record := func() (x recorder.Started, s recorder.Stats, err error) {
 		run, stop := context.WithTimeout(ctx, time.Minute)
 		defer stop()
-		s, err = recorder.Run(run, recorder.Options{Ring: &ring.Options{Dir: "/tmp/restart"}, Pin: recorder.DefaultPin, NoNames: true, Filter: "udp port 7777",
+		s, err = recorder.Run(run, recorder.Options{Mask: redact.Arguments, Ring: &ring.Options{Dir: "/tmp/restart"}, Pin: recorder.DefaultPin, NoNames: true, Filter: "udp port 7777",
 			OnStart: func(started recorder.Started) { x = started; stop() }, OnError: func(err error) { fmt.Println("recording:", err) }})
 		return x, s, err
 	}

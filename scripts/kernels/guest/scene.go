@@ -25,6 +25,7 @@ import (
 	"github.com/pcapsule/pcapsule/bpf/keys"
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/recorder"
 	recorderkeys "github.com/pcapsule/pcapsule/recorder/keys"
 )
@@ -118,7 +119,7 @@ func stage(ctx context.Context) (*scene, error) {
 	const file = "/tmp/scene.pcapng"
 	go func() {
 		defer close(ended)
-		s.stats, s.err = recorder.Run(recording, recorder.Options{
+		s.stats, s.err = recorder.Run(recording, recorder.Options{Mask: redact.Arguments,
 			File: file, NoNames: true, Keys: &recorder.Keys{Select: recorderkeys.Selector{Executables: []string{"tlsclient", "openssl"}}},
 			OnStart: func(x recorder.Started) { s.started = x; close(begun) },
 			OnError: func(err error) { fmt.Println("recording:", err) },
