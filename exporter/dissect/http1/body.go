@@ -35,6 +35,9 @@ func (k *conn) readFixed(s *side, in *dissect.Input, at int) (n int, more bool) 
 		return 0, true
 	}
 	n = int(min(s.left, int64(len(b))))
+	if s == &k.req && s.body.Size() == 0 {
+		k.asBody(s.call, b[:n])
+	}
 	k.account(s.call, in, at, at+n)
 	s.body.Write(b[:n])
 	s.left -= int64(n)
@@ -86,6 +89,9 @@ func (k *conn) readChunked(s *side, in *dissect.Input, at int) (n int, err error
 		case inChunkLine:
 			m, err = k.chunkLine(s, b[n:])
 		case inChunk:
+			if s == &k.req && s.body.Size() == 0 {
+				k.asBody(c, b[n:])
+			}
 			m = int(min(s.left, int64(len(b)-n)))
 			s.body.Write(b[n : n+m])
 			if s.left -= int64(m); s.left == 0 {
@@ -125,13 +131,14 @@ func (k *conn) chunkLine(s *side, b []byte) (n int, err error) {
 	} else {
 		k.bareChunk(s)
 	}
-	size, spaced, ok := chunkSize(line)
+	size, spaced, extension, ok := chunkSize(line)
 	if !ok {
+		if s.body.Lost() == 0 && !s.call.gap && len(line) > 0 && (hexDigit(line[0]) >= 0 || line[0] == '+' || line[0] == '-') {
+			k.smuggling(k.message(s), fmt.Sprintf("%q is not a chunk size; the rest was not read, and another reader reads a size in it (RFC 9112 section 7.1)", shown(string(line))))
+		}
 		return 0, fmt.Errorf("reading a chunk size: expected a hexadecimal number, got %.40q", line)
 	}
-	if spaced {
-		s.call.quirks |= quirkChunkSpace
-	}
+	k.disagreeChunk(s, size, spaced, extension)
 	s.state, s.left, s.scan = inChunk, size, 0
 	if size == 0 {
 		s.state = inTrailer
@@ -146,14 +153,12 @@ func (k *conn) bareChunk(s *side) {
 		return
 	}
 	s.call.quirks |= quirkBareLF | quirkBareChunk
-	what := "response"
-	if s == &k.req {
-		what = "request"
-	}
-	k.smuggling(what, "a chunk line ends in LF alone; it was accepted (RFC 9112 sections 2.2 and 7.1)")
+	k.smuggling(k.message(s), "a chunk line ends in LF alone; it was accepted as the end, and another reader includes it in the extension, or skips two bytes after the chunk (RFC 9112 sections 2.2 and 7.1)")
 }
 
-func chunkSize(line []byte) (size int64, spaced, ok bool) {
+// chunkSize reads a size and what follows it. spaced is true if white space is before the size, or after it without an
+// extension.
+func chunkSize(line []byte) (size int64, spaced bool, extension string, ok bool) {
 	t := bytes.TrimLeft(line, " \t")
 	spaced = len(t) != len(line)
 	i := 0
@@ -163,13 +168,19 @@ func chunkSize(line []byte) (size int64, spaced, ok bool) {
 			break
 		}
 		if size >= 1<<58 {
-			return 0, false, false
+			return 0, false, "", false
 		}
 		size = size<<4 | int64(d)
 	}
 	rest := bytes.TrimLeft(t[i:], " \t")
-	spaced = spaced || len(rest) != len(t)-i
-	return size, spaced, i > 0 && (len(rest) == 0 || rest[0] == ';')
+	spaced = spaced || len(rest) == 0 && i < len(t)
+	if i == 0 || len(rest) > 0 && rest[0] != ';' {
+		return 0, false, "", false
+	}
+	if len(rest) > 0 {
+		extension = string(rest)
+	}
+	return size, spaced, extension, true
 }
 
 func hexDigit(c byte) int {
@@ -205,6 +216,7 @@ func (k *conn) trailer(s *side, b []byte, dir dissect.Dir) (n int, err error) {
 	case len(b) == 0 || len(b) == 1 && b[0] == '\r':
 		return 0, nil
 	case b[0] == '\n':
+		k.bareChunk(s)
 		return 1, nil
 	case b[0] == '\r' && b[1] == '\n':
 		return 2, nil
@@ -230,6 +242,7 @@ func (k *conn) trailer(s *side, b []byte, dir dissect.Dir) (n int, err error) {
 		c.row.Headers = h.fields(text, kind, c.row.Headers)
 	}
 	c.quirks |= h.quirks
+	k.disagreeTrailer("trailer of a "+k.message(s), &h)
 	s.scan = 0
 	return end, nil
 }

@@ -66,7 +66,7 @@ func detectRequest(b []byte) dissect.Verdict {
 	if m == len(b) {
 		return dissect.More
 	}
-	if b[m] != ' ' && b[m] != '\t' {
+	if !isBlank(b[m]) {
 		return dissect.No
 	}
 	known := knownMethod(b[:m])

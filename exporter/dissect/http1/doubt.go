@@ -25,7 +25,7 @@ func (k *conn) unclear(s *side, c *call, h *head, response bool) {
 	}
 	if response { // it lasts until the connection closes, RFC 9112 section 6.3 rule 4
 		s.state, s.left = inRest, length
-		k.smuggling("response", "Transfer-Encoding does not end in chunked: "+h.te)
+		k.smuggling("response", "Transfer-Encoding does not end in chunked: "+shown(h.te)+"; the body lasts until the close, and another reader reads chunks or applies Content-Length (RFC 9112 section 6.3)")
 		return
 	}
 	s.state, s.left = inDoubt, 0
@@ -89,7 +89,7 @@ func chunkedEnd(b []byte) int64 {
 		if i < 0 {
 			return -1
 		}
-		size, _, ok := chunkSize(bytes.TrimSuffix(b[at:at+i], []byte("\r")))
+		size, _, _, ok := chunkSize(bytes.TrimSuffix(b[at:at+i], []byte("\r")))
 		at += i + 1
 		if !ok || size > int64(len(b)-at) {
 			return -1

@@ -2,6 +2,7 @@ package http1
 
 import (
 	"bytes"
+	"cmp"
 	"math"
 	"strings"
 	"unicode/utf8"
@@ -41,12 +42,18 @@ func headEnd(b []byte, from int) (end, resume int) {
 // lines is the text of a head, with its first line and its fields.
 type lines struct {
 	text, first, fields string
-	bare                bool // the first line ends without CR
+	quirks              quirks // of the end of the first line
 }
 
 func linesOf(b []byte) (l lines) {
 	l.text = string(b)
-	l.first, l.fields, l.bare = cutLine(l.text)
+	var bare bool
+	if l.first, l.fields, bare = cutLine(l.text); bare {
+		l.quirks = quirkBareLF
+	}
+	if strings.IndexByte(l.first, '\r') >= 0 {
+		l.quirks |= quirkBareCR
+	}
 	return l
 }
 
@@ -76,6 +83,10 @@ type head struct {
 	settings    string
 	expects     bool
 	host        bool
+	authority   string // first Host
+	hosts       bool   // a later one has another value
+	odd         string // first name that is not a token, or has white space before its colon, or line without a colon
+	folding     string // name of the first field in several lines
 	quirks      quirks
 }
 
@@ -124,6 +135,9 @@ func (h *head) fields(s, kind string, out []table.Header) []table.Header {
 			h.quirks |= quirkFold
 		}
 		name, value := h.field(line, fold)
+		if fold && h.folding == "" {
+			h.folding = name
+		}
 		if n++; n > maxFields {
 			h.quirks |= quirkFields // applied above, but not kept
 			continue
@@ -144,7 +158,13 @@ func (h *head) unfold(line, s string) (joined, rest string) {
 	var b strings.Builder
 	b.WriteString(line)
 	for s != "" && (s[0] == ' ' || s[0] == '\t') {
-		line, s, _ = cutLine(s)
+		var bare bool
+		if line, s, bare = cutLine(s); bare {
+			h.quirks |= quirkBareLF
+		}
+		if strings.IndexByte(line, '\r') >= 0 {
+			h.quirks |= quirkBareCR
+		}
 		h.disguised = h.disguised || likeFraming(line)
 		b.WriteByte(' ')
 		b.WriteString(httpfield.Trim(line))
@@ -160,6 +180,7 @@ func (h *head) field(line string, folded bool) (name, value string) {
 	i := strings.IndexByte(line, ':')
 	if i < 0 {
 		h.quirks |= quirkNoColon
+		h.odd = cmp.Or(h.odd, line)
 		return line, ""
 	}
 	name, value = line[:i], httpfield.Trim(line[i+1:])
@@ -169,11 +190,13 @@ func (h *head) field(line string, folded bool) (name, value string) {
 	}
 	if spaced {
 		h.quirks |= quirkSpaceBeforeColon
+		h.odd = cmp.Or(h.odd, line[:i])
 	}
 	n := httpfield.Lookup(name)
 	if n == httpfield.Other {
 		if !tokenOnly(name) {
 			h.quirks |= quirkName
+			h.odd = cmp.Or(h.odd, line[:i+1])
 			h.disguised = h.disguised || likeFraming(line)
 		}
 		return name, value
@@ -231,6 +254,9 @@ func (h *head) framing(n httpfield.Name, value string) {
 	case httpfield.Host:
 		if h.host {
 			h.quirks |= quirkTwoHosts
+			h.hosts = h.hosts || value != h.authority
+		} else {
+			h.authority = value
 		}
 		h.host = true
 	}
@@ -303,4 +329,17 @@ func codings(te string) (chunked, twice bool, others string) {
 		}
 	}
 	return chunked, twice, others
+}
+
+// registered reports whether all codings of Transfer-Encoding are in IANA's registry, RFC 9112 section 7.
+func registered(te string) bool {
+	for item := range strings.SplitSeq(te, ",") {
+		name, _ := httpfield.Next(item)
+		switch strings.ToLower(name) {
+		case "", "chunked", "gzip", "x-gzip", "deflate", "compress", "x-compress":
+		default:
+			return false
+		}
+	}
+	return true
 }

@@ -102,19 +102,14 @@ func (k *conn) beginRequest(l requestLine, head lines, in *dissect.Input, at, le
 	s := &k.req
 	s.scan, s.line, s.lost, s.started = 0, 0, false, true
 	c := calls.Get().(*call)
-	c.quirks = l.quirks
-	if lead > 0 {
-		c.quirks |= quirkLeadingLines
-	}
-	if head.bare {
-		c.quirks |= quirkBareLF
-	}
+	head.quirks |= leadingQuirks(in.Data[at : at+lead])
+	c.quirks = l.quirks | head.quirks
 	if l.version == http09 {
 		c.simple = true
 	}
 	c.head = head.text
 	c.ahead = int32(k.queue.Push(c, in.Packet(at+lead).Ack, callCost+len(head.text)))
-	k.startRequest(c, l, head.fields, in, at, lead+size)
+	k.startRequest(c, l, head, in, at, lead+size)
 	if !whole {
 		s.state, s.call = inFixed, c // the message cannot continue
 		c.reqDone, c.reqWhole = false, false
@@ -169,6 +164,21 @@ type requestLine struct {
 	quirks                  quirks
 }
 
+// blanks are what a reader may take for the space between two parts of a request line, RFC 9112 section 3.
+const blanks = " \t\v\f\r"
+
+func isBlank(c byte) bool { return strings.IndexByte(blanks, c) >= 0 }
+
+// hasControl reports whether a line has a control character.
+func hasControl(line string) bool {
+	for i := 0; i < len(line); i++ {
+		if line[i] < ' ' || line[i] == 0x7f {
+			return true
+		}
+	}
+	return false
+}
+
 // parseRequestLine reads METHOD SP target SP version, RFC 9112 section 3. A line without a
 // version is HTTP/0.9, which has only GET.
 func parseRequestLine(line string) (l requestLine, ok bool) {
@@ -176,18 +186,18 @@ func parseRequestLine(line string) (l requestLine, ok bool) {
 	for i < len(line) && isToken(line[i]) {
 		i++
 	}
-	if i == 0 || i < len(line) && line[i] != ' ' && line[i] != '\t' {
+	if i == 0 || i < len(line) && !isBlank(line[i]) {
 		return l, false
 	}
 	l.method = line[:i]
-	rest := httpfield.Trim(line[i:])
-	if i+1+len(rest) != len(line) {
+	rest := strings.Trim(line[i:], blanks)
+	if i+1+len(rest) != len(line) || hasControl(line) {
 		l.quirks |= quirkRequestLine
 	}
-	j := strings.LastIndexAny(rest, " \t")
+	j := strings.LastIndexAny(rest, blanks)
 	if v := rest[j+1:]; len(v) >= 5 && httpfield.Is(v[:5], "http/") {
 		l.version, rest = v, rest[:max(j, 0)]
-		if t := httpfield.Trim(rest); len(t) != len(rest) {
+		if t := strings.Trim(rest, blanks); len(t) != len(rest) {
 			rest, l.quirks = t, l.quirks|quirkRequestLine
 		}
 		if !goodVersion(v) {
@@ -227,9 +237,9 @@ func printable(line string) bool {
 func fieldLines(fields string) int { return min(strings.Count(fields, "\n"), maxFields) }
 
 // startRequest determines the body that follows a head.
-func (k *conn) startRequest(c *call, l requestLine, fields string, in *dissect.Input, at, size int) {
+func (k *conn) startRequest(c *call, l requestLine, message lines, in *dissect.Input, at, size int) {
 	var h head
-	h.fields(fields, "", nil)
+	h.fields(message.fields, "", nil)
 	c.quirks |= h.quirks
 	c.isHead, c.isConnect = l.method == "HEAD", l.method == "CONNECT"
 	c.http10 = l.version == "HTTP/1.0" || c.simple
@@ -242,6 +252,11 @@ func (k *conn) startRequest(c *call, l requestLine, fields string, in *dissect.I
 		c.next = &next{token: httpfield.ValidText(h.upgrade), settings: h.settings}
 	}
 	k.account(c, in, at, at+size)
+	k.disagree("request", &h, message.quirks)
+	k.disagreeTarget(&l, &h)
+	if c.isConnect || l.method == "TRACE" {
+		k.framesNothing("request", l.method+" announces a body", "it was read as one, and another reader reads none (RFC 9110 sections 9.3.6 and 9.3.8)", &h)
+	}
 	s := &k.req
 	s.call = c
 	encoding := k.frame(s, c, &h, "request", false)
@@ -299,11 +314,11 @@ func (r *Row) setPath(target string) {
 func (k *conn) frame(s *side, c *call, h *head, what string, response bool) (encoding string) {
 	s.state = inHead
 	encoding = httpfield.ValidText(h.encoding)
-	if h.hidden && !response {
-		k.smuggling(what, "a framing header has white space before its colon, which RFC 9112 section 5.1 forbids; it was applied")
+	if h.hidden {
+		k.smuggling(what, "a framing header has white space before its colon; it was applied, and another reader ignores it or refuses the message (RFC 9112 section 5.1)")
 	}
 	if h.folded {
-		k.smuggling(what, "a framing header has more than one line, which RFC 9112 section 5.2 forbids; the lines were joined")
+		k.smuggling(what, "a framing header has more than one line; they were joined, and another reader sees lines of their own (RFC 9112 section 5.2)")
 	}
 	if h.disguised {
 		k.smuggling(what, "a line that other readers may take for Content-Length or Transfer-Encoding; it was not applied (RFC 9112 sections 2.2, 5.1 and 5.2)")
@@ -312,9 +327,12 @@ func (k *conn) frame(s *side, c *call, h *head, what string, response bool) (enc
 		chunked, twice, others := codings(h.te)
 		if c.http10 {
 			c.quirks |= quirkTEInHTTP10
+			k.smuggling(what, "Transfer-Encoding with HTTP/1.0; it was applied, and a reader of HTTP/1.0 ignores it or refuses the message (RFC 9112 section 6.1)")
 		}
 		if twice && chunked {
-			k.smuggling(what, "codings after chunked in Transfer-Encoding: "+h.te)
+			k.smuggling(what, "codings after chunked in Transfer-Encoding: "+shown(h.te)+"; chunked was applied once, and another reader refuses it (RFC 9112 section 6.1)")
+		} else if chunked && !registered(h.te) {
+			k.smuggling(what, "unknown codings before chunked in Transfer-Encoding: "+shown(h.te)+"; chunked was applied, and another reader ignores the field or refuses it (RFC 9112 section 6.1)")
 		}
 		open := !chunked && (others != "" || twice)
 		if open {
@@ -324,7 +342,7 @@ func (k *conn) frame(s *side, c *call, h *head, what string, response bool) (enc
 			s.state = inChunkLine
 			if h.length >= 0 || h.badLength {
 				c.quirks |= quirkLengthIgnored
-				k.smuggling(what, "both Transfer-Encoding and Content-Length; Transfer-Encoding was applied (RFC 9112 section 6.3)")
+				k.smuggling(what, "both Transfer-Encoding and Content-Length; Transfer-Encoding was applied, and another reader applies Content-Length (RFC 9112 section 6.3)")
 			}
 		}
 		if chunked || open && response {
@@ -335,14 +353,18 @@ func (k *conn) frame(s *side, c *call, h *head, what string, response bool) (enc
 			return encoding
 		}
 		c.quirks |= quirkTEIdentity
+		k.smuggling(what, "Transfer-Encoding without a coding: "+shown(h.te)+"; it was ignored, and another reader refuses it or reads chunks (RFC 9112 section 6.3)")
 	}
 	switch {
 	case h.conflict:
-		k.smuggling(what, fmt.Sprintf("different Content-Lengths; the first, %d, was applied", h.length))
+		k.smuggling(what, fmt.Sprintf("different Content-Lengths; the first, %d, was applied, and another reader applies the last (RFC 9112 section 6.3)", h.length))
+	case h.badLength && h.length < 0:
+		k.smuggling(what, "a Content-Length that is not a number; it was ignored, and another reader finds a number in it (RFC 9112 section 6.3)")
 	case h.badLength:
-		k.smuggling(what, "a Content-Length that is not a number")
+		k.smuggling(what, fmt.Sprintf("a Content-Length that is not a number beside %d, which was applied; another reader finds another number (RFC 9112 section 6.3)", h.length))
 	case h.repeated:
 		c.quirks |= quirkLengthTwice
+		k.smuggling(what, fmt.Sprintf("Content-Length is repeated with one value; %d was applied, and another reader refuses it (RFC 9112 section 6.3)", h.length))
 	}
 	switch {
 	case h.length > 0:
@@ -351,11 +373,6 @@ func (k *conn) frame(s *side, c *call, h *head, what string, response bool) (enc
 		s.state, s.left = inRest, -1
 	}
 	return encoding
-}
-
-// smuggling reports a message whose end may differ between two readers.
-func (k *conn) smuggling(what, detail string) {
-	k.c.Anomaly("smuggling", what+": "+httpfield.ValidText(detail), 0)
 }
 
 // hold keeps the client's bytes after CONNECT or Upgrade until the answer arrives.

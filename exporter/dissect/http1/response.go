@@ -72,23 +72,18 @@ func (k *conn) beginResponse(l statusLine, head lines, in *dissect.Input, at, le
 		c = calls.Get().(*call)
 	}
 	s.call = c
-	if head.bare {
-		c.quirks |= quirkBareLF
-	}
-	if lead > 0 {
-		c.quirks |= quirkLeadingLines
-	}
-	c.quirks |= l.quirks
+	head.quirks |= leadingQuirks(in.Data[at : at+lead])
+	c.quirks |= l.quirks | head.quirks
 	k.account(c, in, at, at+lead+size)
 	k.answered(c, len(head.text), fieldLines(head.fields))
 	if l.code >= 100 && l.code < 200 && l.code != 101 {
-		k.interim(c, l.code, head.fields)
+		k.interim(c, l.code, head)
 		return true
 	}
 	if len(head.text) == size {
 		c.row.ResponseHeadersSize = table.Some(int64(size))
 	}
-	return !k.startResponse(c, l, head.fields, whole)
+	return !k.startResponse(c, l, head, whole)
 }
 
 // cutResponse begins a response of whose head only the beginning was captured.
@@ -138,18 +133,20 @@ func (k *conn) startSimple(c *call) {
 	c.x.RespBody = s.body
 }
 
-func (k *conn) interim(c *call, code int, fields string) {
+func (k *conn) interim(c *call, code int, message lines) {
 	row := c.row
 	if len(row.Interim.V) < 256 { // a server may send any number of interim responses
 		row.Interim = table.Some(strings.TrimPrefix(row.Interim.V+","+strconv.Itoa(code), ","))
 	}
 	var h head
 	if len(row.Headers) < maxInterim {
-		row.Headers = h.fields(fields, kindInterim, row.Headers)
+		row.Headers = h.fields(message.fields, kindInterim, row.Headers)
 	} else {
 		h.quirks |= quirkFields
 	}
 	c.quirks |= h.quirks
+	k.disagree("response", &h, message.quirks)
+	k.framesNothing("response", fmt.Sprintf("%d announces a body", code), "it was read without one, and another reader waits for it (RFC 9112 section 6.3)", &h)
 	if c.x.HasRequest() {
 		k.resp.call = nil
 	}
@@ -206,7 +203,7 @@ func parseStatusLine(line string) (l statusLine, ok bool) {
 
 // startResponse fills the row from a final response's head and determines the body that follows.
 // It reports whether the connection changes to another protocol.
-func (k *conn) startResponse(c *call, l statusLine, fields string, whole bool) (switched bool) {
+func (k *conn) startResponse(c *call, l statusLine, message lines, whole bool) (switched bool) {
 	row, s := c.row, &k.resp
 	c.respHead = true
 	row.ResponseVersion = table.Some(httpfield.ValidText(l.version))
@@ -219,8 +216,9 @@ func (k *conn) startResponse(c *call, l statusLine, fields string, whole bool) (
 		row.StatusText = table.Some(httpfield.ValidText(l.reason))
 	}
 	var h head
-	row.Headers = h.fields(fields, httpfield.Response, row.Headers)
+	row.Headers = h.fields(message.fields, httpfield.Response, row.Headers)
 	c.quirks |= h.quirks
+	k.disagree("response", &h, message.quirks)
 	if h.hasTE && strings.HasPrefix(l.version, "HTTP/0") {
 		h.hasTE = false // unknown before HTTP/1.1, and no client applies it here
 		c.quirks |= quirkTEInHTTP10
@@ -236,6 +234,9 @@ func (k *conn) startResponse(c *call, l statusLine, fields string, whole bool) (
 		return false
 	}
 	tunnel := c.isConnect && l.code >= 200 && l.code < 300
+	if tunnel || l.code == 101 || l.code == 204 {
+		k.framesNothing("response", fmt.Sprintf("%d announces a body", l.code), "it was read without one, and another reader waits for it (RFC 9112 section 6.3)", &h)
+	}
 	if tunnel || l.code == 101 {
 		k.endTunnel(c, &h, tunnel)
 		return true
