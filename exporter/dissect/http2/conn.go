@@ -25,7 +25,8 @@ type side struct {
 	whole    bool   // captured from its start and without a gap between frames
 	losses   uint32 // see noteLosses
 	maxFrame int    // largest frame that this side announced to accept; 0 unknown
-	maxTable uint32 // largest header table that this side announced to keep; 0 unknown
+	tables   tables
+	early    int // largest table size update before the other side's SETTINGS
 
 	// The current frame, read in pieces.
 	data int     // bytes of a body
@@ -46,6 +47,7 @@ type block struct {
 	end    bool    // END_STREAM was set
 	push   bool
 	lost   bool // a piece is missing
+	pieces int  // CONTINUATION frames
 	wire   int64
 }
 
@@ -216,7 +218,11 @@ func (h *conn) whole(in *dissect.Input, n int, f frame) error {
 	case frameContinuation:
 		h.continuation(in, n, f, body)
 	case frameSettings:
-		h.settings(in.Dir, body)
+		if f.has(flagAck) {
+			h.sides[in.Dir.Other()].tables.ack()
+		} else {
+			h.settings(in.Dir, body)
+		}
 	case frameRSTStream:
 		h.reset(in, n, f, binary.BigEndian.Uint32(body))
 	case frameGoAway:
@@ -227,11 +233,18 @@ func (h *conn) whole(in *dissect.Input, n int, f frame) error {
 
 func (h *conn) settings(dir dissect.Dir, b []byte) {
 	sd := &h.sides[dir]
+	first, size := !sd.tables.seen, sd.tables.last()
+	defer func() {
+		sd.tables.announce(size)
+		if early := h.sides[dir.Other()].early; first && sd.whole && early > sd.tables.limit() {
+			h.tooLarge(early, sd.tables.limit())
+		}
+	}()
 	for ; len(b) >= 6; b = b[6:] {
 		v := binary.BigEndian.Uint32(b[2:])
 		switch binary.BigEndian.Uint16(b) {
 		case settingTableSize:
-			sd.maxTable = max(sd.maxTable, v)
+			size = v
 		case settingMaxFrame:
 			sd.maxFrame = max(sd.maxFrame, int(min(v, largestFrame)))
 		}

@@ -3,12 +3,16 @@ package http2
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/hpack"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpstream"
 )
+
+// maxPieces is how many CONTINUATION frames are remarkable: a block of the largest size needs 16 of the smallest limit.
+const maxPieces = 128
 
 // headerFrame reads a complete HEADERS or PUSH_PROMISE frame.
 func (h *conn) headerFrame(in *dissect.Input, n int, f frame, body []byte) error {
@@ -53,6 +57,9 @@ func (h *conn) continuation(in *dissect.Input, n int, f frame, body []byte) {
 		}
 		sd.dec.Lose()
 		return
+	}
+	if b.pieces++; b.pieces == maxPieces {
+		h.c.Anomaly("header_block", fmt.Sprintf("the header block of stream %d has %d CONTINUATION frames or more; they were joined, and another reader ends the connection (CVE-2024-27316)", f.stream, maxPieces), 0)
 	}
 	b.wire += int64(frameHead + f.size)
 	b.add(in, n, n+frameHead+f.size)
@@ -172,9 +179,7 @@ func (h *conn) finishBlock(dir dissect.Dir, b *block, frag []byte) {
 	if dec.Dropped > 0 {
 		h.c.Anomaly("limit", fmt.Sprintf("header block of stream %d: %d headers exceed the limits", b.stream, dec.Dropped), 0)
 	}
-	if other := &h.sides[dir.Other()]; other.whole && dec.Update > max(4096, int(other.maxTable)) {
-		h.c.Anomaly("hpack_table_size", fmt.Sprintf("the table size %d exceeds the announced %d", dec.Update, other.maxTable), 0)
-	}
+	h.checkUpdate(dir, b.stream)
 	if err == nil && len(fields) > 0 && (fields[0].Name == ":method" || fields[0].Name == ":status") && !fields[0].Unknown {
 		h.c.Confirm()
 	}
@@ -209,4 +214,78 @@ func (h *conn) addFields(s *stream, dir dissect.Dir, fields []hpack.Field, wire 
 func (h *conn) trailing(s *stream, dir dissect.Dir, fields []hpack.Field) bool {
 	q := &s.Half[dir]
 	return (q.Data || q.Suspect || !h.sides[dir].whole) && httpstream.Trailing(fields)
+}
+
+// checkUpdate marks a table size update of the last block that the other side does not accept, or at a wrong place (RFC
+// 7541 section 4.2): a reader that refuses it ends the connection.
+func (h *conn) checkUpdate(dir dissect.Dir, stream uint32) {
+	sd, other := &h.sides[dir], &h.sides[dir.Other()]
+	if sd.dec.Late {
+		h.c.Anomaly("hpack_table_size", fmt.Sprintf("header block of stream %d: a table size update after a field; it was applied, and another reader ends the connection", stream), 0)
+	}
+	switch size, limit := sd.dec.Update, other.tables.limit(); {
+	case other.whole && size > limit:
+		h.tooLarge(size, limit)
+	case !other.started && sd.whole: // the settings of the other side may come late in the capture
+		sd.early = max(sd.early, size)
+	}
+}
+
+func (h *conn) tooLarge(size, limit int) {
+	h.c.Anomaly("hpack_table_size", fmt.Sprintf("the table size %d exceeds the announced %d; it was applied, and another reader ends the connection or keeps fewer entries", size, limit), 0)
+}
+
+// tables are the header table sizes that one side announced in SETTINGS, and what the other acknowledged (RFC 9113
+// section 6.5.3).
+type tables struct {
+	acked   uint32   // plus 1; 0: the default
+	waiting []uint32 // announced later, oldest first
+	seen    bool     // SETTINGS came
+	lost    bool     // more than maxWaiting waited: all later sizes count
+}
+
+// maxWaiting is how many SETTINGS frames may wait for their acknowledgement.
+const maxWaiting = 16
+
+// last is the size announced last.
+func (t *tables) last() uint32 {
+	if n := len(t.waiting); n > 0 {
+		return t.waiting[n-1]
+	}
+	if t.acked > 0 {
+		return t.acked - 1
+	}
+	return 4096
+}
+
+// announce adds a size in a SETTINGS frame.
+func (t *tables) announce(size uint32) {
+	t.seen = true
+	if len(t.waiting) == maxWaiting {
+		t.lost = true
+		return
+	}
+	t.waiting = append(t.waiting, min(size, math.MaxInt32))
+}
+
+// ack handles the acknowledgement of the oldest SETTINGS frame.
+func (t *tables) ack() {
+	if len(t.waiting) > 0 {
+		t.acked, t.waiting = t.waiting[0]+1, t.waiting[1:]
+	}
+}
+
+// limit is the largest table size that the other side may use.
+func (t *tables) limit() int {
+	most := 4096
+	if t.acked > 0 {
+		most = int(t.acked - 1)
+	}
+	for _, n := range t.waiting {
+		most = max(most, int(n))
+	}
+	if t.lost {
+		return math.MaxInt
+	}
+	return most
 }

@@ -188,6 +188,14 @@ func TestStreams(t *testing.T) {
 			c.fr.WriteContinuation(1, true, []byte{0x82})
 			return []dissecttest.Chunk{c.flush(), s.headers(1, true, ":status", "431").flush(), c.get(3, "/3").flush(), s.ok(3, "x").flush()}
 		}, "1 ? ? → 431, gap error=gap failed\n3 GET /3 → 200 complete got=\"x\"\n", "limit"},
+		{"a flood of empty CONTINUATION frames", dissect.EndFin, func(c, s *peer) []dissecttest.Chunk {
+			c.fr.WriteHeaders(xhttp2.HeadersFrameParam{StreamID: 1, BlockFragment: c.blockOf(":method", "GET", ":scheme", "http", ":path", "/a", ":authority", "h"), EndStream: true})
+			for range maxPieces {
+				c.fr.WriteContinuation(1, false, nil)
+			}
+			c.fr.WriteContinuation(1, true, nil)
+			return []dissecttest.Chunk{c.flush(), s.ok(1, "x").flush()}
+		}, "1 GET /a → 200 complete got=\"x\"\n", "header_block"},
 		{"pseudo headers that come twice are kept", dissect.EndFin, func(c, s *peer) []dissecttest.Chunk {
 			c.headers(1, true, ":method", "GET", ":scheme", "http", ":path", "/a", ":authority", "h", ":path", "/b")
 			return []dissecttest.Chunk{c.flush(), s.ok(1, "x").flush()}

@@ -3,6 +3,7 @@ package http3
 import (
 	"bytes"
 	"encoding/binary"
+	"strings"
 	"testing"
 
 	"github.com/quic-go/qpack"
@@ -203,5 +204,27 @@ func TestRows(t *testing.T) {
 				t.Errorf("anomalies %q, want %q: %v", got, row.kinds, r.Anomalies)
 			}
 		})
+	}
+}
+
+// TestTwoReaders has fields that two readers may read differently; http2 tests the rules, which both versions share.
+func TestTwoReaders(t *testing.T) {
+	for _, row := range []struct {
+		name, request, answer string
+		want                  string
+	}{
+		{"proper fields", request("/"), headers(":status", "204"), ""},
+		{"a pseudo header after others", headers(":method", "GET", "x", "y", ":scheme", "https", ":path", "/", ":authority", "h"), headers(":status", "204"), "pseudo_header request on stream 0: \":scheme\" comes after other fields"},
+		{"a name in upper case", request("/", "X-Up", "y"), headers(":status", "204"), "ambiguous request on stream 0: field \"X-Up\" has an upper-case letter"},
+		{"another length in a response", request("/"), headers(":status", "200", "content-length", "5") + data("x"), "smuggling response on stream 0: Content-Length is 5, its body has 1"},
+	} {
+		r := play(t, dissect.EndFin, noError, with(fin(0, up, row.request), fin(0, down, row.answer))...)
+		got := ""
+		for _, a := range r.Anomalies {
+			got += a.Kind + " " + a.Detail
+		}
+		if (got == "") != (row.want == "") || !strings.HasPrefix(got, row.want) {
+			t.Errorf("%s:\n got %s\nwant %s", row.name, got, row.want)
+		}
 	}
 }

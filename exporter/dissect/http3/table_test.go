@@ -21,8 +21,11 @@ func showHeaders(r *dissecttest.Result, i int) string {
 // dynamic is a response with :status and one other header, which is entry i of the encoder
 // stream's insertions.
 func dynamic(need, i int) string {
-	return frameOf(frameHeaders, indexed(need, i)+"\xd9") + data("x")
+	return frameOf(frameHeaders, after("\xd9", indexed(need, i))) + data("x")
 }
+
+// after puts static fields before those of a section whose prefix has two bytes.
+func after(fields, section string) string { return section[:2] + fields + section[2:] }
 
 func TestDynamicTable(t *testing.T) {
 	const known, unknown = "x-a: 1\n", "(unknown): (unknown)\n"
@@ -84,7 +87,7 @@ func TestSmallTable(t *testing.T) {
 		stream += insertion("x-n", fmt.Sprint(i))
 		need := i + 1
 		coded := byte(need%(2*2) + 1) // a table of 64 bytes has at most 2 entries
-		steps = append(steps, fin(id, up, request("/")), fin(id, down, frameOf(frameHeaders, string([]byte{coded, 0, 0x80, 0xd9}))))
+		steps = append(steps, fin(id, up, request("/")), fin(id, down, frameOf(frameHeaders, string([]byte{coded, 0, 0xd9, 0x80}))))
 		if i%2 == 1 { // two sections wait at a time, as many as the table may have entries
 			steps = append(steps, say(7, down, stream))
 			stream = ""

@@ -49,8 +49,10 @@ type Decoder struct {
 	max     int // size allowed now
 	partial bool
 
-	Output     // of the last block
-	Update int // largest table size update in it, -1 if there was none
+	Output      // of the last block
+	Update int  // largest table size update in it, -1 if there was none
+	Late   bool // one came after a field, RFC 7541 section 4.2
+	begun  bool // a field of the block was read
 }
 
 type entry struct {
@@ -86,7 +88,7 @@ func (d *Decoder) Partial() bool { return d.partial }
 // strings stay valid.
 func (d *Decoder) Decode(block []byte) ([]Field, error) {
 	d.Begin()
-	d.Update = -1
+	d.Update, d.Late, d.begun = -1, false, false
 	var err error
 	for p := block; len(p) > 0 && err == nil; {
 		p, err = d.field(p)
@@ -96,6 +98,8 @@ func (d *Decoder) Decode(block []byte) ([]Field, error) {
 
 // field reads one representation, RFC 7541 section 6, and returns the bytes after it.
 func (d *Decoder) field(p []byte) ([]byte, error) {
+	update := p[0]&0xe0 == 0x20
+	d.Late, d.begun = d.Late || update && d.begun, d.begun || !update
 	switch b := p[0]; {
 	case b&0x80 != 0:
 		i, p, err := integer(p, 7)
@@ -107,7 +111,7 @@ func (d *Decoder) field(p []byte) ([]byte, error) {
 		return p, nil
 	case b&0xc0 == 0x40:
 		return d.literal(p, 6, true, false)
-	case b&0xe0 == 0x20:
+	case update:
 		n, p, err := integer(p, 5)
 		if err == nil {
 			d.Update = max(d.Update, n)

@@ -48,12 +48,13 @@ func (s *Stream) AddFields(c *dissect.Conn, dir dissect.Dir, fields []hpack.Fiel
 		}
 	}
 	// Any missing bytes came before the head, so none belong to this message.
+	lossless := !q.Suspect && !q.MissingFields
 	q.Head, q.Wire, q.Suspect = true, wire, false
 	kind := httpfield.Request
 	if dir == dissect.ToClient {
 		kind = httpfield.Response
 	}
-	s.Fields(c, fields, kind, dir)
+	s.fields(c, fields, kind, dir, lossless)
 }
 
 // Trailing reports whether fields can be trailers: no field is or may be a pseudo header.
@@ -82,20 +83,32 @@ func InterimStatus(fields []hpack.Field) int32 {
 
 // Fields appends headers of one kind; pseudo headers of a head become columns instead.
 func (s *Stream) Fields(c *dissect.Conn, fields []hpack.Field, kind string, dir dissect.Dir) {
+	s.fields(c, fields, kind, dir, true)
+}
+
+// fields is Fields for a section before which no other one of its message is missing, if lossless is true.
+func (s *Stream) fields(c *dissect.Conn, fields []hpack.Field, kind string, dir dissect.Dir, lossless bool) {
 	if s.Headers == nil {
 		s.Headers = make([]table.Header, 0, len(fields)+6)
 	}
+	var k head
 	for i := range fields {
 		f := &fields[i]
-		if why := forbidden(f); why != "" {
-			c.Anomaly("smuggling", fmt.Sprintf("%s on stream %d: field %q %s", kind, s.ID, Shown([]byte(f.Name)), why), 0)
+		if what, why := forbidden(f); why != "" {
+			c.Anomaly(what, fmt.Sprintf("%s on stream %d: field %q %s; it was kept, and another reader refuses or changes it", kind, s.ID, Shown([]byte(f.Name)), why), 0)
 		}
 		if f.Name != "" && f.Name[0] == ':' && !f.Unknown {
+			if k.regular && !k.late {
+				k.late = true
+				c.Anomaly(pseudo, fmt.Sprintf("%s on stream %d: %q comes after other fields; it counts, and another reader ignores it or refuses the message", kind, s.ID, Shown([]byte(f.Name))), 0)
+			}
 			if s.pseudo(f.Name, httpfield.ValidText(f.Value), kind) {
 				s.held += len(f.Value)
 				continue
 			}
-			c.Anomaly("pseudo_header", fmt.Sprintf("%q is repeated or out of place on stream %d", Shown([]byte(f.Name)), s.ID), 0)
+			c.Anomaly(pseudo, fmt.Sprintf("%s on stream %d: %q is unknown, repeated or out of place; it is kept as a field, and another reader applies it or refuses the message", kind, s.ID, Shown([]byte(f.Name))), 0)
+		} else {
+			k.note(f)
 		}
 		if len(s.Headers) >= maxHeaders || s.held > maxHeld {
 			c.Anomaly("limit", fmt.Sprintf("stream %d has more than %d headers or %d bytes of them", s.ID, maxHeaders, maxHeld), 0)
@@ -106,6 +119,9 @@ func (s *Stream) Fields(c *dissect.Conn, fields []hpack.Field, kind string, dir 
 		if kind == httpfield.Request || kind == httpfield.Response {
 			s.Note(&s.Headers[len(s.Headers)-1], dir)
 		}
+	}
+	if kind == httpfield.Request || kind == httpfield.Response {
+		s.checkHead(c, kind, &k, lossless && !s.Malformed && !s.Dropped && s.Unknown == 0)
 	}
 }
 

@@ -68,7 +68,7 @@ func TestPseudoHeadersHaveTheirPlace(t *testing.T) {
 
 func TestAddFieldsDistinguishesHeadInterimAndTrailers(t *testing.T) {
 	var s Stream
-	s.AddFields(nil, dissect.ToServer, fieldsOf(":method", "POST", ":path", "/a?b", "content-type", "application/grpc"), 30, false)
+	s.AddFields(nil, dissect.ToServer, fieldsOf(":method", "POST", ":scheme", "http", ":path", "/a?b", "content-type", "application/grpc"), 30, false)
 	s.AddFields(nil, dissect.ToClient, fieldsOf(":status", "103", "link", "x"), 9, false)
 	s.AddFields(nil, dissect.ToClient, fieldsOf(":status", "200", "content-length", "12"), 10, false)
 	s.AddFields(nil, dissect.ToClient, fieldsOf("grpc-status", "0"), 11, true)
