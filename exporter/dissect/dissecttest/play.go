@@ -22,6 +22,7 @@ type Chunk struct {
 	Dir  dissect.Dir
 	Data []byte
 	Gap  int64 // bytes lost before Data
+	Wait int64 // ns between the previous packet and this one, in addition to the usual microsecond
 }
 
 // Client is a chunk from the client.
@@ -85,7 +86,7 @@ func Play(t testing.TB, o Options, chunks ...Chunk) *Result {
 	var sent [2]uint32
 	p := dissect.Packet{No: -1, Time: 1_700_000_000_000_000_000}
 	for _, ch := range chunks {
-		p = dissect.Packet{No: p.No + 1, Time: p.Time + 1000, Ack: sent[ch.Dir.Other()]}
+		p = dissect.Packet{No: p.No + 1, Time: p.Time + 1000 + ch.Wait, Ack: sent[ch.Dir.Other()]}
 		if ch.Gap > 0 {
 			c.Gap(ch.Dir, ch.Gap, p)
 			sent[ch.Dir] += uint32(ch.Gap)

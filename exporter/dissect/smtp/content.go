@@ -13,7 +13,7 @@ import (
 
 // begin begins the content of a message, or its next chunk.
 func (k *conn) begin(c *call) {
-	k.content, k.mode, k.midLine = c, modeContent, false
+	k.content, k.mode, k.midLine, k.bare = c, modeContent, false, false
 	if c.x.ReqBody == nil {
 		c.x.ReqBody = k.Conn.NewBody("message/rfc822", "")
 		c.row.Size = table.Some(int64(0))
@@ -32,16 +32,40 @@ func (k *conn) contentLine(in *dissect.Input, at int) int {
 		if b[n-1] == '\r' && n > 1 && !in.End {
 			n--
 		}
+		k.hiddenEnd(b[:n])
 		k.dotted(in, at, at+n, b[:n])
-		k.midLine = true
+		k.midLine, k.cr = true, b[n-1] == '\r'
 	case !k.midLine && string(line) == ".":
 		k.content.x.Request(in, at, at+n)
+		if k.bare || n == len(".\n") {
+			k.smuggling("a dot between line ends of which one is LF alone; it ended the message, and a server that accepts CR LF only reads on")
+		}
 		k.finish()
 	default:
+		k.hiddenEnd(b[:n])
 		k.dotted(in, at, at+n, b[:n])
+		k.bare = n == len(line)+1 && !(n == 1 && k.midLine && k.cr)
 		k.midLine = false
 	}
 	return n
+}
+
+// smuggling reports content whose end may differ between two servers (RFC 5321 section 4.1.1.4, CVE-2023-51764).
+func (k *conn) smuggling(detail string) {
+	if c := k.content; !c.doubtful {
+		c.doubtful = true
+		k.Conn.Anomaly("smuggling", "the content of a message has "+detail+" (RFC 5321 section 4.1.1.4)", 0)
+	}
+}
+
+// hiddenEnd reports a dot in a line of content that a server takes for the end if it accepts CR alone as a line end.
+func (k *conn) hiddenEnd(b []byte) {
+	if i := bytes.IndexByte(b, '\r'); i < 0 || i >= len(b)-2 {
+		return
+	}
+	if bytes.Contains(b, []byte("\r.\r")) || bytes.Contains(b, []byte("\r.\n")) || !k.midLine && bytes.HasPrefix(b, []byte(".\r")) {
+		k.smuggling("a dot between line ends of which one is CR alone; it did not end the message, and a server that accepts CR as a line end takes what follows for commands")
+	}
 }
 
 // restOfContent reads the end of a message whose beginning is missing: a row with the reply, but without the content.

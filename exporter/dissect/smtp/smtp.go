@@ -67,16 +67,17 @@ func Protocol() *dissect.Protocol {
 
 // call is a row that is not complete.
 type call struct {
-	x       dissect.Exchange
-	row     *Row
-	steps   int    // commands without a reply
-	over    bool   // no other command belongs to it
-	body    bool   // the content is complete
-	why     string // of a lost reply
-	gap     bool
-	head    []byte // headers, until they end
-	headEnd bool
-	size    int // bytes of texts in row
+	x        dissect.Exchange
+	row      *Row
+	steps    int    // commands without a reply
+	over     bool   // no other command belongs to it
+	body     bool   // the content is complete
+	why      string // of a lost reply
+	gap      bool
+	doubtful bool   // another server may end the content elsewhere
+	head     []byte // headers, until they end
+	headEnd  bool
+	size     int // bytes of texts in row
 }
 
 // open reports whether the client of a transaction may go on with it: a recipient was accepted, or none refused so far.
@@ -120,6 +121,8 @@ type conn struct {
 	mode    mode
 	left    int64 // of a chunk
 	midLine bool  // in a line of content whose beginning was read
+	bare    bool  // the line of content before ended with LF alone
+	cr      bool  // what was read of the line ends with CR
 	mail    *call
 	content *call // whose content is being sent
 	auth    *step

@@ -96,6 +96,41 @@ func TestRows(t *testing.T) {
 	}...)
 }
 
+// TestSmuggling has content that two servers may end at different places, as in CVE-2023-51764, and content next to it
+// that all end alike.
+func TestSmuggling(t *testing.T) {
+	const first = "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n"
+	for _, row := range []struct {
+		content string // of the first message, with its end
+		mails   int
+		odd     bool
+	}{
+		{"x\r\n.\r\n", 2, false},
+		{"x\r\n..\r\ny\nz\r\n.\r\n", 2, false},
+		{".\r\n", 2, false},
+		{"x\ry.\r\n.\r\n", 2, false},
+		{"x\n.\n", 2, true},
+		{"x\n.\r\n", 2, true},
+		{"x\r\n.\n", 2, true},
+		{"x\r.\r\nMAIL FROM:<e@f>\r\n.\r\n", 2, true},
+		{"x\r\n.\rMAIL FROM:<e@f>\r\n.\r\n", 2, true},
+		{"x\r.\rMAIL FROM:<e@f>\r\n.\r\n", 2, true},
+		{"x\n.\rMAIL FROM:<e@f>\r\n.\r\n", 2, true},
+	} {
+		r := dissecttest.Play(t, dissecttest.OptionsOf(Protocol()), server(greeting), client("EHLO a\r\n"), server(hello), client(first), server("250 a\r\n250 b\r\n354 c\r\n"),
+			client(row.content+first), server("250 queued\r\n250 a\r\n250 b\r\n354 c\r\n"), client("y\r\n.\r\n"), server("250 queued\r\n"))
+		mails := 0
+		for _, x := range r.Rows() {
+			if m := x.(*Row); m.Command == "MAIL" && m.StatusCode.V == 250 {
+				mails++
+			}
+		}
+		if got := dissecttest.Kinds(r); mails != row.mails || (got == "smuggling") != row.odd || got != "" && !row.odd {
+			t.Errorf("%q: %d mails, anomalies %q", row.content, mails, got)
+		}
+	}
+}
+
 // TestBody keeps the content of a message without the dots that protect its lines.
 func TestBody(t *testing.T) {
 	r := dissecttest.Play(t, dissecttest.OptionsOf(Protocol()), samples[0].Chunks...)
