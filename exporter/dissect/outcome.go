@@ -134,7 +134,7 @@ func (c *Conn) waited(x *Exchange, b *table.Call) table.Opt[int64] {
 	if !x.req.seen || b.Outcome == table.Cut && b.Error.V == "no_request" { // the beginning was not captured
 		return table.Opt[int64]{}
 	}
-	if x.resp.seen && b.Outcome != table.NoAnswer && b.Outcome != table.Cut {
+	if x.resp.seen && b.Outcome != table.NoAnswer && b.Outcome != table.Cut && b.Outcome != table.Cancelled {
 		return b.ElapsedUs
 	}
 	r := c.root()

@@ -9,6 +9,7 @@ const (
 	ServerError = "server_error" // the answer reports a fault of the server
 	Refused     = "refused"      // the server or the network declined the request
 	NoAnswer    = "no_answer"    // no complete answer came, and the capture shows that none will
+	Cancelled   = "cancelled"    // the client gave up the request before it could expect an answer; column error has it too
 	Cut         = "cut"          // the capture has only a part: it began after the request or ended before the answer
 	Unread      = "unread"       // the bytes were captured, but the answer's result cannot be decoded
 )
@@ -30,7 +31,7 @@ const (
 
 // Outcomes are all values of column outcome.
 func Outcomes() []string {
-	return []string{OK, ClientError, ServerError, Refused, NoAnswer, Cut, Unread}
+	return []string{OK, ClientError, ServerError, Refused, NoAnswer, Cancelled, Cut, Unread}
 }
 
 // Failed reports whether a call with this outcome counts as failed.

@@ -147,7 +147,7 @@ func failedStatus(s step) bool {
 	if s.Status != "" && (s.Status[0] == '4' || s.Status[0] == '5') {
 		return true
 	}
-	return slices.ContainsFunc([]string{"no_response", "reset", table.Abandoned}, func(why string) bool { return strings.Contains(s.Status, why) })
+	return slices.ContainsFunc([]string{"no_response", "reset", "which gave up", table.Abandoned}, func(why string) bool { return strings.Contains(s.Status, why) })
 }
 
 // chainTable lists the calls of a chain.

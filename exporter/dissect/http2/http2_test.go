@@ -118,7 +118,7 @@ func TestStreams(t *testing.T) {
 			a, b := c.get(1, "/slow").flush(), s.headers(1, false, ":status", "200").data(1, false, "par").flush()
 			c.fr.WriteRSTStream(1, xhttp2.ErrCodeCancel)
 			return []dissecttest.Chunk{a, b, c.flush(), s.data(1, true, "late").flush()}
-		}, "1 GET /slow → 200, reset CANCEL error=reset failed got=\"par\"\n", "late_data"},
+		}, "1 GET /slow → 200, cancelled by the client error=cancelled got=\"par\"\n", "late_data"},
 		{"a server that answers before the request ends", dissect.EndFin, func(c, s *peer) []dissecttest.Chunk {
 			c.headers(1, false, ":method", "POST", ":scheme", "http", ":path", "/up", ":authority", "h").data(1, false, "abc")
 			s.headers(1, true, ":status", "413")

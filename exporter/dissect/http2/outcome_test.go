@@ -51,8 +51,11 @@ func TestOutcomesOfStreamsThatEndEarly(t *testing.T) {
 		{"GOAWAY below it, gRPC", rpc, dissect.EndFin, goAway(1, xhttp2.ErrCodeNo), table.Refused},
 		{"GOAWAY that includes it, without an answer", get, dissect.EndFin, goAway(3, xhttp2.ErrCodeNo), table.NoAnswer},
 		{"GOAWAY that includes it, with an error", get, dissect.EndFin, goAway(3, xhttp2.ErrCodeInternal), table.NoAnswer},
-		{"the client cancels", get, dissect.EndFin, reset(client, xhttp2.ErrCodeCancel), table.NoAnswer},
-		{"the client cancels gRPC", rpc, dissect.EndFin, reset(client, xhttp2.ErrCodeCancel), table.NoAnswer},
+		{"the client cancels", get, dissect.EndFin, reset(client, xhttp2.ErrCodeCancel), table.Cancelled},
+		{"the client cancels gRPC", rpc, dissect.EndFin, reset(client, xhttp2.ErrCodeCancel), table.Cancelled},
+		{"the client cancels inside an answer", get, dissect.EndFin, agree(reset(client, xhttp2.ErrCodeCancel)), table.Cancelled},
+		{"the client finds an error in an answer", get, dissect.EndFin, agree(reset(client, xhttp2.ErrCodeProtocol)), table.NoAnswer},
+		{"the server cancels", get, dissect.EndFin, reset(server, xhttp2.ErrCodeCancel), table.NoAnswer},
 		{"half an answer, then refused", get, dissect.EndFin, agree(reset(server, xhttp2.ErrCodeRefusedStream)), table.NoAnswer},
 		{"the client cancels a stream of events", get, dissect.EndFin, events(reset(client, xhttp2.ErrCodeCancel)), table.OK},
 		{"the server cancels a stream of events", get, dissect.EndFin, events(reset(server, xhttp2.ErrCodeInternal)), table.NoAnswer},
@@ -146,5 +149,41 @@ func TestPushThatNobodyWaitsFor(t *testing.T) {
 				t.Errorf("%s: outcome %s, failed %t, want %s", strings.TrimSpace(b.Summary), b.Outcome, b.Failed, tt.want)
 			}
 		})
+	}
+}
+
+// TestClientThatCancels tells a client that did not wait from one whose time limit passed: only the first says nothing
+// about the server.
+func TestClientThatCancels(t *testing.T) {
+	get := []string{":method", "GET", ":scheme", "http", ":path", "/a", ":authority", "h"}
+	rpc := []string{":method", "POST", ":scheme", "http", ":path", "/s/M", ":authority", "h", "content-type", "application/grpc", "te", "trailers"}
+	for _, tt := range []struct {
+		name    string
+		request []string
+		wait    int64
+		want    string // outcome, error, status_text, summary
+	}{
+		{"at once", get, 1e6, "cancelled cancelled cancelled by the client: GET /a → cancelled by the client"},
+		{"after a time", get, 900e6, "no_answer reset cancelled by the client, which gave up: GET /a → cancelled by the client, which gave up"},
+		{"gRPC without a time limit", rpc, 900e6, "cancelled cancelled cancelled by the client: /s/M → cancelled by the client"},
+		{"gRPC before its time limit", append(rpc[:len(rpc):len(rpc)], "grpc-timeout", "2S"), 900e6, "cancelled cancelled cancelled by the client: /s/M → cancelled by the client"},
+		{"gRPC at its time limit", append(rpc[:len(rpc):len(rpc)], "grpc-timeout", "900m"), 900e6, "no_answer reset cancelled by the client, which gave up: /s/M → cancelled by the client, which gave up"},
+	} {
+		c, s := begin()
+		request := c.headers(1, true, tt.request...).flush()
+		c.fr.WriteRSTStream(1, xhttp2.ErrCodeCancel)
+		cancel := c.flush()
+		cancel.Wait = tt.wait
+		r := play(t, dissect.EndFin, s.flush(), request, cancel)
+		if len(r.Emissions) != 1 {
+			t.Fatalf("%s: %s", tt.name, dissecttest.Lines(r))
+		}
+		b := r.Emissions[0].Row.Base()
+		if got := b.Outcome + " " + b.Error.V + " " + b.StatusText.V + ": " + b.Summary; got != tt.want || b.Failed != table.Failed(b.Outcome) || b.Complete {
+			t.Errorf("%s:\n got %s\nwant %s", tt.name, got, tt.want)
+		}
+		if waited := b.WaitedUs; !waited.OK || waited.V < tt.wait/1000 {
+			t.Errorf("%s: waited %d µs", tt.name, waited.V)
+		}
 	}
 }

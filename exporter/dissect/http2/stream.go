@@ -233,7 +233,8 @@ func (h *conn) reset(in *dissect.Input, n int, f frame, code uint32) {
 }
 
 func (h *conn) resetStream(s *stream, by dissect.Dir) {
-	s.Reset, s.ResetBy, s.Unprocessed = true, by, h.goaway.below(s)
+	s.GiveUp(by, h.c.Now())
+	s.Unprocessed = h.goaway.below(s)
 	if s.Half[dissect.ToClient].End {
 		h.emit(s, "") // the answer was complete: the server did not need the rest of the request
 		return

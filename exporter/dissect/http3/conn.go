@@ -6,6 +6,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/qpack"
+	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
 // Limits of sections that are blocked on the encoder stream.
@@ -140,7 +141,8 @@ func (h *conn) ResetStream(id int64, dir dissect.Dir, stop bool, code int64, p d
 	}
 	s.X.CitePacket(p)
 	if !s.Reset {
-		s.Reset, s.ResetBy, s.ResetCode.V, s.ResetCode.OK = true, dir, code, true
+		s.GiveUp(dir, p)
+		s.ResetCode = table.Some(code)
 	}
 	if q, r := &s.Half[dir], &s.read[dir]; !stop && !q.End {
 		if r.reset = true; r.blocked { // a blocked section will not be read again

@@ -38,6 +38,7 @@ func (h *conn) emit(s *stream, cause string) {
 	inner := dns.OverHTTPS(h.c, &s.X, &row.Call)
 	httpfile.Files(&row.Call, &s.X)
 	row.Columns = all.OfHTTP(h.c, &row.Call, &s.X)
+	s.Cancel(h.c, &row.Call, &e)
 	h.c.Emit(&s.X, row)
 	if inner != nil {
 		inner()

@@ -148,11 +148,17 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	if out.Frame, err = w.Frame(ctx, c); err != nil {
 		return nil, err
 	}
-	all, err := ask.One[ClassCount](ctx, c, "SELECT count(call_no) AS calls FROM calls WHERE "+w.Where, w.Args...)
+	all, err := ask.One[struct {
+		Calls     int64 `json:"calls"`
+		Cancelled int64 `json:"cancelled"`
+	}](ctx, c, "SELECT count(call_no) AS calls, count(*) FILTER (outcome = 'cancelled') AS cancelled FROM calls WHERE "+w.Where, w.Args...)
 	if err != nil {
 		return nil, err
 	}
 	out.Calls = all.Calls
+	if n := all.Cancelled; n > 0 {
+		out.Note("%d {call was|calls were} cancelled by the client before {it|they} could be answered (outcome cancelled); {it is|they are} not counted as failed", n)
+	}
 	if in.Class != "" {
 		rest, _, err := ask.Rows[ClassCount](ctx, c, 10, "SELECT "+class+" AS class, count(*) AS calls FROM calls WHERE "+w.Where+" AND failed AND "+class+" <> ? GROUP BY 1 ORDER BY 2 DESC, 1", w.Values(in.Class)...)
 		if err != nil {

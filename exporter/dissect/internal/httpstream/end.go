@@ -153,6 +153,7 @@ func (s *Stream) GRPCRow(c *dissect.Conn, e *End) *grpc.Row {
 	if s.refused(e) {
 		row.Outcome = table.Refused
 	}
+	s.cancelRPC(c, &row.Call, e, row.TimeoutUs)
 	return row
 }
 

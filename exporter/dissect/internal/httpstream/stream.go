@@ -38,6 +38,7 @@ type Stream struct {
 
 	Reset       bool // a side gave up the stream
 	ResetBy     dissect.Dir
+	ResetAt     dissect.Instant
 	Unprocessed bool // GOAWAY says that its receiver did not begin the stream
 	opaque      bool // the DATA frames carry nothing that is known
 	ResetCode   table.Opt[int64]
