@@ -37,6 +37,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding/noauth"
 	"github.com/pcapsule/pcapsule/forensics/finding/outsidevolume"
 	"github.com/pcapsule/pcapsule/forensics/finding/plaincredentials"
+	"github.com/pcapsule/pcapsule/forensics/finding/rapidreset"
 	"github.com/pcapsule/pcapsule/forensics/finding/riskyfile"
 	"github.com/pcapsule/pcapsule/forensics/finding/scan"
 	"github.com/pcapsule/pcapsule/forensics/finding/segmentation"
@@ -68,6 +69,7 @@ func Analyzers() []finding.Analyzer {
 		dnsfailures.Analyzer(),
 		scan.Analyzer(),
 		bruteforce.Analyzer(),
+		rapidreset.Analyzer(),
 		unusual.Analyzer(),
 		coveragegap.Analyzer(),
 	}
