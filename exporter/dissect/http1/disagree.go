@@ -42,7 +42,11 @@ func (k *conn) disagree(what string, h *head, first quirks) {
 		k.ambiguous(what, "white space comes before the first field; it was read as part of its name, and another reader joins it with the start line or ignores it (RFC 9112 section 2.2)")
 	}
 	if q&(quirkSpaceBeforeColon|quirkNoColon|quirkName) != 0 && q&quirkLeadingSpace == 0 && !h.hidden && !h.disguised {
-		k.ambiguous(what, fmt.Sprintf("%q is not a field name; it was kept, and another reader ignores the line or sees another name (RFC 9112 section 5.1, RFC 9110 section 5.1)", shown(h.odd)))
+		odd := "a line has no colon" // it may be a secret
+		if h.odd != "" {
+			odd = fmt.Sprintf("%q is not a field name", shown(h.odd))
+		}
+		k.ambiguous(what, odd+"; it was kept, and another reader ignores the line or sees another name (RFC 9112 section 5.1, RFC 9110 section 5.1)")
 	}
 	if q&quirkNUL != 0 {
 		k.ambiguous(what, "a field has a NUL; it was kept, and another reader ends the value there (RFC 9110 section 5.5)")

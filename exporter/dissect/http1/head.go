@@ -85,7 +85,7 @@ type head struct {
 	host        bool
 	authority   string // first Host
 	hosts       bool   // a later one has another value
-	odd         string // first name that is not a token, or has white space before its colon, or line without a colon
+	odd         string // first name that is not a token, or has white space before its colon
 	folding     string // name of the first field in several lines
 	quirks      quirks
 }
@@ -180,7 +180,6 @@ func (h *head) field(line string, folded bool) (name, value string) {
 	i := strings.IndexByte(line, ':')
 	if i < 0 {
 		h.quirks |= quirkNoColon
-		h.odd = cmp.Or(h.odd, line)
 		return line, ""
 	}
 	name, value = line[:i], httpfield.Trim(line[i+1:])
