@@ -115,7 +115,7 @@ func shapes(r *Result) (out []string) {
 		c := reflect.New(v.Type()).Elem()
 		c.Set(v)
 		b := c.Addr().Interface().(table.CallRow).Base()
-		b.Cites, b.TsNs, b.Ts = nil, 0, 0
+		b.Cites, b.TsNs, b.Ts, b.Delivery = nil, 0, 0, nil
 		b.CallID = table.ID{} // contains sequence and acknowledgement numbers
 		for _, p := range []*table.Opt[int64]{&b.ElapsedUs, &b.WaitedUs, &b.TTFBUs, &b.TLSUs, &b.SendUs, &b.WaitUs, &b.ReceiveUs} {
 			*p = table.Opt[int64]{}

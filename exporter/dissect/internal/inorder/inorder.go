@@ -93,7 +93,7 @@ func (q *Request) Unreceived(at Place) bool {
 const Unreceived = "the response acknowledges nothing of the oldest request without one, so it answers another: it is a row of its own, and the receiver may have dropped that request"
 
 // Strays reports whether a response that answers no captured request came although q waits, because the server had received
-// nothing of q. At the beginning of a capture it may answer an earlier request.
+// nothing of q. At the beginning of a capture, and after a loss, it may answer an earlier request.
 func (l *Line) Strays(at Place, q *Request) bool {
 	return !l.doubtful && !l.missing && q.Unreceived(at)
 }
