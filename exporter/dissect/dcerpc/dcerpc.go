@@ -1,12 +1,14 @@
 // Package dcerpc reads DCE/RPC over TCP (C706 chapter 12, MS-RPCE): the remote calls of Windows and Samba.
 //
 // A row is a request with its response, paired by the call id, or a step in which client and server agree on
-// interfaces and authentication. Arguments, which only the interface's definition explains, are counted. Tokens of a
+// interfaces and authentication. Arguments, which only the interface's definition explains, are counted; the return
+// value at the end of a response is read. Tokens of a
 // login are in no column.
 package dcerpc
 
 import (
 	_ "embed" // for names.txt
+	"encoding/binary"
 	"fmt"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
@@ -25,6 +27,7 @@ type Row struct {
 	Interface  table.Opt[string] `col:"dcerpc_interface" enc:"dict" doc:"interface, such as samr; its UUID if it has no known name"`
 	Operation  table.Opt[string] `col:"dcerpc_operation" enc:"dict" doc:"operation of the interface, such as DsGetNCChanges; op_ and its number if it has no known name; null if its interface is not known"`
 	Opnum      table.Opt[int32]  `col:"dcerpc_opnum" doc:"number of the operation within the interface"`
+	Status     table.Opt[int64]  `col:"dcerpc_status" doc:"return value of the operation (NTSTATUS, Win32 error or HRESULT), or code of the fault; null if the operation returns none, or if it is encrypted or its kind is not known"`
 	Object     table.Opt[string] `col:"dcerpc_object" enc:"bloom" doc:"UUID of the object that the request is for"`
 	CallID     int64             `col:"dcerpc_call_id" doc:"number that pairs request and response"`
 	Interfaces []string          `col:"dcerpc_interfaces" doc:"interfaces that a bind or alter_context names; at most 64"`
@@ -46,7 +49,7 @@ func Protocol() *dissect.Protocol {
 		Name:       "dcerpc",
 		Doc:        "DCE/RPC over TCP: remote calls of Windows and Samba",
 		Versions:   "5.0, 5.1",
-		Depth:      "interfaces, operations, faults, authentication; arguments are counted",
+		Depth:      "interfaces, operations, return values, faults, authentication; arguments are counted",
 		Transports: []dissect.Transport{dissect.TCP},
 		Ports:      []uint16{135, 593, 49152, 49153, 49154, 49155},
 		Detect:     detect,
@@ -74,6 +77,10 @@ type note struct {
 	gaps      [2]int64 // in the direction, when the first of them was read
 	sent      bool     // the last fragment of the request was seen
 	cut       bool     // a fragment is missing
+	object    bool     // it calls a method of an object
+	cancelled bool     // the client cancelled it
+	tail      msrpc.Tail
+	result    msrpc.Result
 }
 
 type call = byid.Call[*Row, note]
@@ -142,7 +149,7 @@ func (k *conn) request(in *dissect.Input, m *pdu) {
 	k.authenticate(in, q, m)
 	switch m.kind {
 	case kindRequest:
-		k.operation(row, m)
+		k.operation(q, m)
 		k.more(in, q, m)
 		if m.flags&flagMaybe != 0 && q.Note.sent {
 			k.end(q)
@@ -151,6 +158,9 @@ func (k *conn) request(in *dissect.Input, m *pdu) {
 	case kindBind, kindAlter:
 		k.propose(row, m)
 	default: // nothing answers these
+		if p, ok := k.Get(id); ok && (m.kind == kindCancel || m.kind == kindOrphaned) {
+			p.Note.cancelled = true
+		}
 		k.end(q)
 		return
 	}
@@ -193,8 +203,14 @@ func (k *conn) response(in *dissect.Input, m *pdu) {
 	switch m.kind {
 	case kindResponse:
 		q.Row.Returned = table.Some(q.Row.Returned.V + int64(m.stub()))
+		q.Note.tail.Add(m.b[m.end-m.stub() : m.end])
+		q.Note.tail.Sealed = q.Note.tail.Sealed || m.sealed()
+		if m.flags&flagLast != 0 && q.X.HasRequest() && !(q.Note.cut && m.stub() < 4) { // else its end is not known
+			readResult(q, m.order)
+		}
 	case kindFault:
-		q.Row.fault(m.u32(24))
+		r := msrpc.Fault(m.u32(24), q.Note.cancelled)
+		q.Row.Status, q.Row.StatusText, q.Row.Outcome = r.Value, table.Some(r.Name), r.Outcome
 	case kindBindAck, kindAlterResp:
 		q.Row.results(m)
 	case kindBindNak:
@@ -221,8 +237,16 @@ func (k *conn) end(q *call) {
 	k.End(q, why)
 }
 
+// readResult reads the operation's own result at the end of a response.
+func readResult(q *call, order binary.ByteOrder) {
+	row, r := q.Row, &q.Note.result
+	*r = msrpc.Call{Interface: row.Interface.V, Operation: int(row.Opnum.V), Object: q.Note.object}.Result(&q.Note.tail, order)
+	row.Status, row.StatusText, row.Outcome = r.Value, table.NonEmpty(r.Name), r.Outcome
+}
+
 // operation names what a request calls.
-func (k *conn) operation(row *Row, m *pdu) {
+func (k *conn) operation(q *call, m *pdu) {
+	row := q.Row
 	opnum := m.u16(22)
 	row.Opnum = table.Some(int32(opnum))
 	row.Interface = table.NonEmpty(k.bound[m.u16(20)])
@@ -231,19 +255,7 @@ func (k *conn) operation(row *Row, m *pdu) {
 	}
 	if m.flags&flagObject != 0 && len(m.b) >= requestHead+16 {
 		row.Object = table.Some(msrpc.UUID(m.b[requestHead:], m.order))
-	}
-}
-
-// fault sets the result of a request that failed.
-func (r *Row) fault(status uint32) {
-	r.StatusText = table.Some(tables()["status"].Name(int64(status), "fault_"))
-	switch status {
-	case 5: // access denied
-		r.Outcome = table.Refused
-	case 0x1c010002, 0x1c010003, 0x1c01000b, 0x6f7, 0x721, 0x1c000006, 0x1c000007, 0x1c00001a, 0x1c00001c, 0x1c00001d, 0x1c000024, 0x80070057, 0x80010113:
-		r.Outcome = table.ClientError
-	default:
-		r.Outcome = table.ServerError
+		q.Note.object = msrpc.IsORPC(m.b[m.end-m.stub():m.end], m.order)
 	}
 }
 
@@ -267,6 +279,8 @@ func fill(c *call, why string) {
 		s += " → " + row.StatusText.V
 	case why != "":
 		s += " → " + why
+	case c.Note.result.Why != "":
+		s += " → " + c.Note.result.Why
 	case c.X.HasResponse():
 		s += " → ok"
 	}

@@ -13,6 +13,9 @@ import (
 	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
+// levelPrivacy encrypts arguments and results.
+const levelPrivacy = 6
+
 // levelConnect is a login that later messages do not prove again: they carry no token.
 const levelConnect = 2
 
@@ -36,6 +39,8 @@ const (
 	kindAlterResp = 15
 	kindAuth3     = 16 // MS-RPCE section 2.2.2.5
 	kindShutdown  = 17
+	kindCancel    = 18
+	kindOrphaned  = 19
 )
 
 // Flags of a message, C706 section 12.6.3.1.
@@ -119,6 +124,9 @@ func (m *pdu) stubEnd() {
 		m.end = max(headSize, at-int(m.b[at+2]))
 	}
 }
+
+// sealed reports whether arguments or results are encrypted.
+func (m *pdu) sealed() bool { return m.auth > 0 && m.b[m.size-m.auth-trailerSize+1] == levelPrivacy }
 
 // stub is the size of arguments or results.
 func (m *pdu) stub() int {

@@ -5,30 +5,15 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/winerror"
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 // status records the status of a response.
 func (c *call) status(n int64) {
-	row := c.row
-	row.Status = table.Some(n)
-	name := tables()["status"][n]
-	if name == "" {
-		name = fmt.Sprintf("0x%08x", n)
-	}
-	row.StatusText = table.Some(name)
-	if n>>30 != 3 || tables()["ok"][n] != "" {
-		return
-	}
-	switch {
-	case tables()[table.Refused][n] != "":
-		row.Outcome = table.Refused
-	case tables()[table.ServerError][n] != "":
-		row.Outcome = table.ServerError
-	default:
-		row.Outcome = table.ClientError
-	}
+	name, outcome := winerror.Read(winerror.NTStatus, uint32(n))
+	c.row.Status, c.row.StatusText, c.row.Outcome = table.Some(n), table.Some(name), outcome
 }
 
 // emit emits a call. why is the value of column error, empty if the call ended normally.
@@ -116,6 +101,8 @@ func (c *call) summary(why string) string {
 	switch {
 	case row.Messages.OK:
 		return s + " messages that are not read"
+	case c.unknown != "":
+		return s + " → " + c.unknown
 	case row.StatusText.OK:
 		return s + " → " + row.StatusText.V
 	case why != "":

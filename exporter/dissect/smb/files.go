@@ -66,6 +66,7 @@ func (k *conn) closed(c *call) {
 	if f == nil {
 		return
 	}
+	k.hangUp(f)
 	f.up.Into(&c.x, false, true)
 	f.down.Into(&c.x, true, true)
 	k.forget(f)
@@ -84,6 +85,7 @@ func (k *conn) forget(f *file) {
 
 // leave emits the transfers of a file that was not closed, as calls of their own.
 func (k *conn) leave(f *file) {
+	k.hangUp(f)
 	if f == nil || f.first == nil {
 		return
 	}

@@ -63,10 +63,11 @@ type Row struct {
 	Pattern     table.Opt[string] `col:"smb_pattern" doc:"search pattern of a listing"`
 	Info        table.Opt[string] `col:"smb_info" enc:"dict" doc:"subject of a query or a change of information, such as file/standard; of SMB 1 the name of the transaction"`
 	Ioctl       table.Opt[string] `col:"smb_ioctl" enc:"dict" doc:"control code"`
-	RPC         table.Opt[string] `col:"smb_rpc" enc:"dict" doc:"message of DCE/RPC on a named pipe: bind, request, …"`
+	RPC         table.Opt[string] `col:"smb_rpc" enc:"dict" doc:"message of DCE/RPC on a named pipe: bind, request, …; response or fault if the request was in another command"`
 	Interface   table.Opt[string] `col:"smb_rpc_interface" enc:"dict" doc:"interface of DCE/RPC, such as srvsvc; its UUID if it has no known name"`
 	Operation   table.Opt[string] `col:"smb_rpc_operation" enc:"dict" doc:"operation of the interface, such as OpenSCManagerW; op_ and its number if it has no known name; null if its interface is not known"`
 	Opnum       table.Opt[int32]  `col:"smb_rpc_opnum" doc:"number of the operation within the interface"`
+	RPCStatus   table.Opt[int64]  `col:"smb_rpc_status" doc:"return value of the operation (NTSTATUS, Win32 error or HRESULT), or code of the fault; null if the operation returns none, or if it is encrypted or its kind is not known"`
 	Status      table.Opt[int64]  `col:"smb_nt_status" doc:"status of the response, unsigned; its name is in status_text"`
 	Messages    table.Opt[int64]  `col:"smb_messages" doc:"number of messages in a row of encrypted or compressed ones"`
 }
@@ -77,7 +78,7 @@ func Protocol() *dissect.Protocol {
 		Name:       "smb",
 		Doc:        "SMB file sharing: logins, shares, files, named pipes",
 		Versions:   "SMB 2.0.2 to 3.1.1, SMB 1 (NT LM 0.12)",
-		Depth:      "heads and parameters; of named pipes the heads of DCE/RPC; encrypted messages are counted",
+		Depth:      "heads and parameters; of named pipes the heads and return values of DCE/RPC; encrypted messages are counted",
 		Transports: []dissect.Transport{dissect.TCP},
 		Ports:      []uint16{445, 139},
 		Detect:     detect,
@@ -107,8 +108,9 @@ type call struct {
 	partial bool     // more of a transaction's request follows
 	gap     bool
 	bad     bool
-	single  bool // it has no response
-	done    bool // its response was read
+	single  bool   // it has no response
+	done    bool   // its response was read
+	unknown string // why the result of a remote call is not known
 }
 
 const callCost = int(unsafe.Sizeof(call{}) + unsafe.Sizeof(Row{}))
@@ -129,9 +131,11 @@ type tree struct{ share, kind string }
 type file struct {
 	name     table.Opt[string] // null if the command that opened it was not captured
 	bound    map[int]string
-	size     table.Opt[int64] // when it was opened
-	up, down *pieces.Transfer // what was written and read; nil if nothing
-	first    *Row             // of the first read or write
+	asked    map[uint32]*asked // calls in the pipe by their ids
+	part     []byte            // a message in the pipe whose rest follows
+	size     table.Opt[int64]  // when it was opened
+	up, down *pieces.Transfer  // what was written and read; nil if nothing
+	first    *Row              // of the first read or write
 }
 
 // known keeps the names of ids, at most maxKnown of them; the oldest are removed first.
@@ -184,6 +188,7 @@ type conn struct {
 	counted   [2]*call // encrypted and compressed messages
 	missed    bool     // messages may be missing
 	transfers int      // of open files
+	piped     int      // memory of what was asked in pipes
 }
 
 func newConn(c *dissect.Conn) dissect.Dissector {
@@ -194,7 +199,7 @@ func newConn(c *dissect.Conn) dissect.Dissector {
 
 // Kept implements dissect.Dissector.
 func (k *conn) Kept() int {
-	n := k.sessions.cost + k.trees.cost + k.files.cost + k.transfers*transferCost
+	n := k.sessions.cost + k.trees.cost + k.files.cost + k.transfers*transferCost + k.piped
 	for _, c := range [...]*call{k.parts[0].Call, k.parts[1].Call, k.counted[0], k.counted[1]} {
 		if c != nil {
 			n += callCost
