@@ -174,7 +174,7 @@ func (q *conn) emit(why dissect.End) {
 		row.Error = table.Some(fault)
 	}
 	row.Complete = fault == ""
-	if row.CloseName.OK {
+	if row.CloseName.OK && !q.unheard() {
 		row.StatusText = row.CloseName
 	}
 	row.Outcome = q.outcome()
@@ -193,7 +193,7 @@ func (q *conn) fault(why dissect.End) string {
 		return "cut"
 	case !q.hasClient && q.other == 0 && !row.Version.OK && row.Negotiation == nil:
 		return "no_request"
-	case q.heard == 0 && row.ServerOther == 0 && row.ServerOneRTT == 0 && row.Negotiation == nil && !closed:
+	case q.unheard():
 		return "no_response"
 	case row.GapBytes > 0:
 		return "gap"
@@ -209,6 +209,12 @@ func (q *conn) fault(why dissect.End) string {
 	return "cut"
 }
 
+// unheard reports whether no packet came from the server. What the client then closes with says only that it gave up.
+func (q *conn) unheard() bool {
+	row := q.row
+	return q.heard == 0 && row.ServerOther == 0 && row.ServerOneRTT == 0 && row.Negotiation == nil && row.CloseBy.V != "server"
+}
+
 // outcome is the result of the connection itself: if a side closes it with an error, the other
 // side caused that.
 func (q *conn) outcome() string {
@@ -218,6 +224,8 @@ func (q *conn) outcome() string {
 	switch {
 	case row.Close.V == "stateless_reset":
 		return table.NoAnswer
+	case q.hasClient && !row.Midstream && q.unheard():
+		return "" // as of any question without an answer
 	case row.Close.V == "transport" && code == 2: // CONNECTION_REFUSED, RFC 9000 section 20.1
 		return table.Refused
 	case row.Close.V == "transport" && code != 0, row.Close.V == "application" && code != 0 && code != h3NoError:

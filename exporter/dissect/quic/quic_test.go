@@ -332,6 +332,27 @@ func TestClose(t *testing.T) {
 	}
 }
 
+// TestCloseWithoutAServer has a client that gives up before any packet of the server: what it closes with is not the
+// server's answer.
+func TestCloseWithoutAServer(t *testing.T) {
+	for _, answered := range []bool{false, true} {
+		f := newFake(t, all...)
+		f.send(initial, client, vector(f.t, "v1 client-frames"), make([]byte, 900))
+		if answered {
+			f.send(initial, server, vector(f.t, "v1 server-frames"))
+		}
+		f.send(initial, client, append(frame(frameClose, 0x128, 6, 3), "bad"...))
+		out, _ := f.play(&blob{})
+		row, want, why := out.row(t), "no_answer", "no_response"
+		if answered {
+			want, why = "server_error", ""
+		}
+		if row.Outcome != want || row.Error.V != why || row.Close.V != "transport" || row.StatusText.OK != answered {
+			t.Errorf("answered %v: outcome %s, error %q, %+v", answered, row.Outcome, row.Error.V, row)
+		}
+	}
+}
+
 // TestForgedClose has a CONNECTION_CLOSE in an Initial packet, whose keys everyone has, from one who is not the server.
 func TestForgedClose(t *testing.T) {
 	for _, c := range []struct {
