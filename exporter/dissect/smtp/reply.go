@@ -302,14 +302,19 @@ func (c *call) summary(why string) string {
 		switch {
 		case len(row.To) > 0:
 			parts = append(parts, "<"+row.To[0]+">")
-		case len(row.Rejected) > 0:
-			_, to, _ := strings.Cut(row.Rejected[0], " ")
-			parts = append(parts, "<"+to+">")
 		default:
 			parts = append(parts, "nobody")
 		}
-		if n := row.Recipients.V - 1; n > 0 {
+		if n := len(row.To) - 1; n > 0 {
 			parts = append(parts, fmt.Sprintf("+%d", n))
+		}
+		if n := len(row.Rejected); n > 0 {
+			_, to, _ := strings.Cut(row.Rejected[0], " ")
+			refused := "(refused: <" + to + ">"
+			if n > 1 {
+				refused += fmt.Sprintf(" +%d", n-1)
+			}
+			parts = append(parts, refused+")")
 		}
 		if row.Subject.OK {
 			parts = append(parts, strconv.Quote(row.Subject.V))

@@ -48,12 +48,12 @@ func TestRows(t *testing.T) {
 	dissecttest.Converse(t, Protocol(), columns, []dissecttest.Conversation{
 		{Name: "a message is one row", Chunks: samples[0].Chunks, Want: []string{"GREETING → 220 mx.example ESMTP Postfix smtp_codes=[220]",
 			"EHLO shop.example → 250 mx.example smtp_codes=[250] smtp_extensions=[PIPELINING SIZE 10240000 8BITMIME]",
-			`MAIL <shop@shop.example> to <ann@example.org> +1 "Café order" (151 bytes) → 250 2.0.0 Ok: queued as 4F2A smtp_rejected=[550 bob@example.org] smtp_message_id=1@shop.example smtp_subject=Café order smtp_header_to=Ann <ann@example.org> smtp_declared_size=500 smtp_codes=[250 250 550 354 250]`,
+			`MAIL <shop@shop.example> to <ann@example.org> (refused: <bob@example.org>) "Café order" (151 bytes) → 250 2.0.0 Ok: queued as 4F2A smtp_rejected=[550 bob@example.org] smtp_message_id=1@shop.example smtp_subject=Café order smtp_header_to=Ann <ann@example.org> smtp_declared_size=500 smtp_codes=[250 250 550 354 250]`,
 			"QUIT → 221 bye smtp_codes=[221]"}},
 		{Name: "pipelined commands", Chunks: samples[1].Chunks, Want: []string{"GREETING → 220 mx.example ESMTP Postfix smtp_codes=[220]",
 			"EHLO a → 250 mx.example smtp_codes=[250] smtp_extensions=[PIPELINING SIZE 10240000 8BITMIME]",
 			"MAIL <> to <a@b> (3 bytes) → 250 d smtp_codes=[250 250 354 250]",
-			"MAIL <c@d> to <e@f> → 451 f outcome=server_error smtp_rejected=[451 e@f] smtp_codes=[250 451] smtp_ahead=1",
+			"MAIL <c@d> to nobody (refused: <e@f>) → 451 f outcome=server_error smtp_rejected=[451 e@f] smtp_codes=[250 451] smtp_ahead=1",
 			"RSET → 250 g smtp_codes=[250] smtp_ahead=3", "NOOP → 250 h smtp_codes=[250] smtp_ahead=4"}},
 		{Name: "logins", Chunks: after(client("AUTH PLAIN "+coded("\x00ann\x00secret")+"\r\n"), server("535 5.7.8 no\r\n"), client("AUTH LOGIN\r\n"), server("334 VXNlcm5hbWU6\r\n"), client(coded("bob")+"\r\n"),
 			server("334 UGFzc3dvcmQ6\r\n"), client(coded("secret")+"\r\n"), server("235 ok\r\n"), client("AUTH SCRAM-SHA-256 "+coded("n,,n=cleo,r=x")+"\r\n"), server("334 cg==\r\n"), client("*\r\n"), server("501 cancelled\r\n")), Want: rows(
