@@ -67,7 +67,7 @@ func outcomeStyle(outcome string) string {
 	switch outcome {
 	case "server_error", "refused", "no_answer":
 		return console.Red
-	case "client_error", "cancelled", "cut", "unread":
+	case "client_error", "cancelled", "skipped", "cut", "unread":
 		return console.Yellow
 	}
 	return ""

@@ -37,8 +37,8 @@ type Call struct {
 	// Set by the dissector.
 
 	Complete   bool        `col:"complete" doc:"request and response are complete, or the single message if the protocol has no pairs"`
-	Error      Opt[string] `col:"error" enc:"dict" doc:"why the caller has no complete answer: no_response, abandoned (the caller closed the connection before it had the whole response, and rejected the rest), cancelled (the caller gave up the request before it could expect an answer), undelivered (an ICMP error reports that; its words are in status_text), no_request, reset, timeout, cut, gap, malformed, unread (its format is not known)"`
-	Outcome    string      `col:"outcome" enc:"dict" doc:"how the call ended: ok, client_error, server_error, refused, no_answer, cancelled (by the client), cut (by the capture) or unread; see docs/format/calls.md"`
+	Error      Opt[string] `col:"error" enc:"dict" doc:"why the caller has no complete answer: no_response, abandoned (the caller closed the connection before it had the whole response, and rejected the rest), cancelled (the caller gave up the request before it could expect an answer), undelivered (an ICMP error reports that; its words are in status_text), no_request, reset, timeout, skipped (the server did not execute it, because an earlier one in the same batch failed), cut, gap, malformed, unread (its format is not known)"`
+	Outcome    string      `col:"outcome" enc:"dict" doc:"how the call ended: ok, client_error, server_error, refused, no_answer, cancelled (by the client), skipped, cut (by the capture) or unread; see docs/format/calls.md"`
 	Failed     bool        `col:"failed" doc:"outcome is client_error, server_error, refused or no_answer"`
 	Method     Opt[string] `col:"method" enc:"dict" doc:"verb: HTTP method, Redis command, SQL command, Kafka API, DNS opcode, ICMP type"`
 	Host       Opt[string] `col:"host" enc:"dict" doc:"name that the client requested: Host, :authority or CONNECT target without port, SNI, DNS name"`

@@ -11,6 +11,7 @@ const (
 	NoAnswer    = "no_answer"    // no complete answer came, and the capture shows that none will
 	Cancelled   = "cancelled"    // the client gave up the request before it could expect an answer; column error has it too
 	Cut         = "cut"          // the capture has only a part: it began after the request or ended before the answer
+	Skipped     = "skipped"      // the server did not execute it, because one before it in the same batch failed
 	Unread      = "unread"       // the bytes were captured, but the answer's result cannot be decoded
 )
 
@@ -29,9 +30,12 @@ const (
 	DeliveryUnknown = "unknown" // the capture does not show it
 )
 
+// SkippedBatch is the value of column error of a call whose outcome is skipped.
+const SkippedBatch = "skipped"
+
 // Outcomes are all values of column outcome.
 func Outcomes() []string {
-	return []string{OK, ClientError, ServerError, Refused, NoAnswer, Cancelled, Cut, Unread}
+	return []string{OK, ClientError, ServerError, Refused, NoAnswer, Cancelled, Skipped, Cut, Unread}
 }
 
 // Failed reports whether a call with this outcome counts as failed.

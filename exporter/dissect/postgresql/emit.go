@@ -45,8 +45,10 @@ func (k *conn) emit(c *call, in *dissect.Input, why string) {
 		why = "gap"
 	case (!hasRequest || c.kind == kindReply) && !unsolicited:
 		why = "no_request"
-	case c.kind == kindPrepare || c.kind == kindClose:
+	case (c.kind == kindPrepare || c.kind == kindClose) && !c.skipped:
 		c.answered = c.answered || why == ""
+	case c.skipped && !c.answered:
+		why, row.Outcome = table.SkippedBatch, table.Skipped
 	case why == "" && !c.answered:
 		why = "no_response"
 	}

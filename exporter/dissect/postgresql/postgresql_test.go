@@ -228,7 +228,7 @@ func TestRows(t *testing.T) {
 				server(cols(25, "x") + row(";") + tag("SELECT 1") + tag("CREATE FUNCTION") + failure('E', "ERROR", "42601", "syntax") + ready("I"))},
 			"query: select ';'; → SELECT 1 preview=\";\\n\" columns=\"x\" success\n" +
 				"query: create function f() returns int begin atomic select 1; end; → CREATE FUNCTION success\n" +
-				"query: select 2 → skipped after an error error=\"no_response\" failed\n" +
+				"query: select 2 → skipped after an error error=\"skipped\"\n" +
 				`query: bad; → ERROR 42601 syntax tx="idle" failed`, 0},
 		{"parameters are shown by their types",
 			chunks{client(parse("", "select $1, $2, $3, $4", 23, 16, 2950, 0) + bind("", "", 1, 0, "\xff\xff\xff\xff", "\x01", "0123456789abcdef", "\x01\x02") + execute("", 0) + sync),
@@ -240,7 +240,7 @@ func TestRows(t *testing.T) {
 				server(parsed + bound + row("1") + tag("SELECT 1") + failure('E', "ERROR", "42601", "syntax") + ready("I") + parsed + bound + row("4") + tag("SELECT 1") + ready("I"))},
 			"execute: select 1 → SELECT 1 preview=\"1\\n\" success\n" +
 				"execute: bad → ERROR 42601 syntax failed\n" +
-				"execute: select 3 → skipped after an error error=\"no_response\" tx=\"idle\" failed\n" +
+				"execute: select 3 → skipped after an error error=\"skipped\" tx=\"idle\"\n" +
 				`execute: select 4 → SELECT 1 preview="4\n" tx="idle" success`, 0},
 		{"an error before the rest of the request was sent",
 			chunks{client(parse("", "bad") + "H\x00\x00\x00\x04"), server(failure('E', "ERROR", "42601", "syntax")),
