@@ -39,6 +39,8 @@ func (k *conn) emit(c *call, why string) {
 		}
 	}
 	switch {
+	case c.topic != "" && !c.topics:
+		row.Path = table.Some(c.topic)
 	case len(row.Topics) == 1:
 		row.Path = table.Some(row.Topics[0])
 	case len(row.Topics) == 0:
@@ -48,6 +50,12 @@ func (k *conn) emit(c *call, why string) {
 	row.Summary = c.summary(why)
 	k.Conn.Unaffected(&c.x, dissect.ToServer, dissect.ToClient)
 	k.Conn.Emit(&c.x, row)
+}
+
+// came notes the topic of records in a response.
+func (c *call) came(topic string) {
+	c.topics = c.topics || c.topic != "" && c.topic != topic
+	c.topic = topic
 }
 
 // outcome returns the outcome of an error code.

@@ -61,10 +61,12 @@ func (f *facts) byID(id [16]byte) {
 
 // part names a partition of the current topic.
 func (f *facts) part(n int32) string {
-	s := f.topic + "/" + strconv.Itoa(int(n))
+	s := f.name(n)
 	f.keep(&f.row.Partitions, s)
 	return s
 }
+
+func (f *facts) name(n int32) string { return f.topic + "/" + strconv.Itoa(int(n)) }
 
 // failed counts an error code.
 func (f *facts) failed(code int16, said []byte) {

@@ -95,6 +95,9 @@ type call struct {
 	whole     bool // the request was captured completely
 	wrote     []written
 	wanted    []wanted
+	fetching  fetching
+	topic     string // of the records that came
+	topics    bool   // they are of several topics
 	texts     int    // bytes of text in row
 	secret    []byte // of a token, until its place is noted
 }
@@ -119,6 +122,9 @@ type conn struct {
 	mechanism string
 	user      string
 	software  string
+
+	sessions     map[int32]*session
+	sessionBytes int
 }
 
 func newConn(c *dissect.Conn) dissect.Dissector {
@@ -129,7 +135,7 @@ func newConn(c *dissect.Conn) dissect.Dissector {
 
 // Kept implements dissect.Dissector.
 func (k *conn) Kept() int {
-	n := 0
+	n := k.sessionBytes
 	if c := k.resp.call; c != nil {
 		n += callCost + c.texts
 	}

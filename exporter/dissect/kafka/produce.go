@@ -142,8 +142,9 @@ func (f *facts) fetch(b []byte, v int16) {
 	if v >= 4 {
 		r.int8() // isolation
 	}
+	s := &f.c.fetching
 	if v >= 7 {
-		r.Skip(8) // session and its epoch
+		s.id, s.epoch, s.ids = r.int32(), r.int32(), v >= fetchIDs
 	}
 	for topics := r.count(); topics > 0 && !r.Short(); topics-- {
 		f.topicOf(r, v >= fetchIDs)
@@ -163,13 +164,24 @@ func (f *facts) fetch(b []byte, v int16) {
 			if r.tags(); r.Short() {
 				break
 			}
-			if p := f.part(part); len(f.asks) < maxList {
+			p := f.part(part)
+			if v >= 7 && len(s.parts) < maxSessionParts {
+				s.parts = append(s.parts, p)
+				f.c.texts += len(p) + 16
+			}
+			if len(f.asks) < maxList {
 				f.asks = append(f.asks, fmt.Sprintf("%s@%d", p, offset))
 				f.c.wanted = append(f.c.wanted, wanted{p, offset})
 				f.c.texts += 32
 			}
 		}
 		r.tags()
+	}
+	if v >= 7 {
+		forgotten := f.forgets(r, v)
+		if known := f.k.sessions[s.id]; known != nil && s.epoch > 0 && !r.Short() {
+			f.continues(known, forgotten)
+		}
 	}
 	f.short(r)
 }
@@ -181,8 +193,9 @@ func (f *facts) fetched(b []byte, v int16) {
 		f.throttled(r.int32())
 	}
 	if v >= 7 {
-		f.failed(r.int16(), nil)
-		r.int32() // session
+		code := r.int16()
+		f.failed(code, nil)
+		f.begun(r.int32(), code)
 	}
 	for topics := r.count(); topics > 0 && !r.Short(); topics-- {
 		f.topicOf(r, v >= fetchIDs)
@@ -212,6 +225,7 @@ func (f *facts) fetched(b []byte, v int16) {
 			f.failed(code, nil)
 			got := min(size, r.Left())
 			if first, last := f.batch(r.Bytes(got), size); first >= 0 {
+				f.c.came(f.topic)
 				f.offsets(p, min(max(first, f.c.wantedOf(p)), last), last) // servers return whole batches
 			}
 			if got < size {
