@@ -109,7 +109,9 @@ type walk struct {
 	wire    int    // bytes from this position according to the headers so far
 	next    uint16 // link type, EtherType or IP protocol of the next header
 	whole   int    // bytes of the packet
-	cut     bool   // the capture truncated this packet
+	cut     bool   // the capture or a mirror truncated this packet
+	ended   bool   // a length field inside the current IP packet left bytes after it
+	excess  int    // bytes by which the first length field that was too large exceeds the rest
 	ext     uint8  // extension headers walked
 	inner   bool   // d.saved holds the frame outside the innermost tunnel
 	partial bool   // of an incomplete datagram: no tunnel is entered
@@ -200,9 +202,13 @@ func (w *walk) skip(n int) bool {
 // receiver would have got more.
 func (w *walk) trim(n int) {
 	if n > w.wire {
+		if w.f.Problems&BadLength == 0 {
+			w.excess = n - w.wire
+		}
 		w.f.Problems |= BadLength
 		return
 	}
+	w.ended = w.ended || n < w.wire
 	if n < len(w.data) {
 		w.data = w.data[:n]
 	}

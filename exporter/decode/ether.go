@@ -4,6 +4,7 @@ package decode
 const (
 	etherIPv4     = 0x0800
 	etherARP      = 0x0806
+	etherEoIP     = 0x6400 // in GRE only
 	etherTEB      = 0x6558
 	etherRARP     = 0x8035
 	etherVLAN     = 0x8100
@@ -203,7 +204,7 @@ func (w *walk) mpls() layer {
 		}
 		at, n := layerDone, 0
 		switch nib := w.data[0] >> 4; {
-		case (nib == 4 || nib == 6) && plausibleIP(w.data, w.wire):
+		case (nib == 4 || nib == 6) && wholeIP(w.data, w.wire):
 			at = layerIP
 		case plausibleEthernet(w.data, w.wire):
 			at = layerEthernet

@@ -60,7 +60,7 @@ type Problem uint16
 
 // Problems of a frame.
 const (
-	Truncated        Problem = 1 << iota // the capture's snap length cut a header or the payload
+	Truncated        Problem = 1 << iota // the capture's snap length or a mirror cut a header or the payload
 	BadLength                            // a length field and the bytes around it contradict each other
 	BadHeader                            // a header field has a value it cannot have
 	BadOptions                           // the TCP options are inconsistent
@@ -151,11 +151,15 @@ const (
 	TunnelPBB
 	TunnelCAPWAP
 	TunnelGUE
+	TunnelTZSP
+	TunnelEoIP
+	TunnelLISP
+	TunnelHEP
 )
 
 var tunnelNames = [...]string{
 	"", "vxlan", "geneve", "gre", "nvgre", "ipip", "6in4", "4in6", "6in6", "gtpu", "erspan", "mpls", "pppoe",
-	"teredo", "ayiya", "l2tp", "etherip", "ethernet", "nsh", "pbb", "capwap", "gue",
+	"teredo", "ayiya", "l2tp", "etherip", "ethernet", "nsh", "pbb", "capwap", "gue", "tzsp", "eoip", "lisp", "hep",
 }
 
 // String returns the tunnel's name in the tables.
@@ -170,7 +174,7 @@ func (k TunnelKind) String() string {
 type Tunnel struct {
 	Kind             TunnelKind
 	HasID            bool   // the encapsulation has an id, ID
-	ID               uint32 // VNI, GRE key, TEID, session, bottom label, NSH path
+	ID               uint32 // VNI, GRE key, TEID, session, bottom label, NSH path, EoIP tunnel, LISP instance, HEP probe
 	SrcPort, DstPort uint16 // of UDP tunnels
 	VLAN             uint16 // of ERSPAN: the removed tag of the mirrored frame, 0 if it had none or still has it
 	Src, Dst         Addr   // outer addresses; all zero if there is no outer IP header
@@ -220,7 +224,7 @@ type Frame struct {
 	Mapped        bool   // the option says where the payload belongs among that of all connections
 	Mapping       uint32 // difference of that place and the one in this connection
 	HasPPPoE      bool
-	PDU           bool // not a packet: bytes of a stream or datagram with the ends of its connection (LINKTYPE_WIRESHARK_UPPER_PDU)
+	PDU           bool // not a packet: bytes of a stream or datagram with the ends of its connection (LINKTYPE_WIRESHARK_UPPER_PDU, HEP)
 	NSACK         uint8
 	NVLANs        uint8
 	NLabels       uint8
@@ -246,6 +250,8 @@ type Frame struct {
 	TSVal, TSEcr uint32
 	IPID         uint32 // of IPv4, or of an IPv6 fragment header
 	IfIndex      uint32 // of SLL2, 0 elsewhere
+
+	Stated int64 // time of the packet according to the probe that sent it in HEP, ns since 1970; 0 elsewhere
 
 	IPLen      int // IP packet on the wire, header included; reassembled: the whole datagram
 	PayloadLen int // transport payload on the wire according to the headers; above len(Payload) if truncated

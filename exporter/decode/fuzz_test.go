@@ -17,11 +17,18 @@ func FuzzDecode(f *testing.F) {
 	f.Add(uint16(LinkRaw), uint32(100), ipv4(protoUDP, 7, 0x2000, make([]byte, 64)))
 	f.Add(uint16(LinkRaw), uint32(200), ipv6(protoFragment, join(protoUDP, "00 00 01 00 00 00 07", make([]byte, 64))))
 	f.Add(uint16(LinkRaw), uint32(200), ipv6(protoRouting, join(protoUDP, 2, 4, 1, make([]byte, 40))))
-	for _, port := range []uint16{portVXLAN, portVXLANGPE, portGeneve, portGTPU, portTeredo, portAYIYA, portL2TP, portMPLS, portCAPWAP, portGUE} {
+	for _, port := range []uint16{portVXLAN, portVXLANGPE, portGeneve, portGTPU, portTeredo, portAYIYA, portL2TP, portMPLS, portCAPWAP, portGUE, portLISP} {
 		body := join("08 00 65 58 00 00 2a 00", eth)
 		f.Add(uint16(LinkRaw), uint32(300), ipv4(protoUDP, 7, 0, udpDatagram(1, port, body)))
 	}
 	f.Add(uint16(LinkRaw), uint32(300), ipv4(protoUDP, 7, 0, udpDatagram(1, 58678, join("08 00 00 00 00 00 2a 00", eth))))
+	f.Add(uint16(LinkRaw), uint32(300), ipv4(protoUDP, 7, 0, udpDatagram(1, portTZSP, join("01 00 00 01 0a 01 d0 29 02 05 dc 00 01", eth))))
+	f.Add(uint16(LinkRaw), uint32(300), ipv4(protoUDP, 7, 0, udpDatagram(1, portTZSP, join("01 00 00 12 01", wlanFrame(etherIPv4, pkt)))))
+	f.Add(uint16(LinkRaw), uint32(300), ipv4(protoUDP, 7, 0, udpDatagram(1, 9060, hepMessageOf(10, 6, "GET / HTTP/1.1"))))
+	f.Add(uint16(LinkRaw), uint32(300), ipv4(protoGRE, 7, 0, join("20 01 64 00 00 54 07 00", eth)))
+	for _, whole := range mirrored(within(ipv4(protoTCP, 7, 0, tcpSegment(1, 2, 3, 4, ACK, nil, make([]byte, 100))))) {
+		f.Add(uint16(LinkRaw), uint32(0), shorten(whole, 60))
+	}
 	for _, kind := range []uint16{etherVLAN, etherMPLS, etherPPPoE, etherNSH, etherPBB, etherMACsec, etherFabric, etherVNTag, etherARP} {
 		f.Add(uint16(linkEthernet), uint32(300), ethernet(kind, eth))
 	}

@@ -17,6 +17,9 @@ func (w *walk) gre() layer {
 	}
 	flags, proto := be16(b), be16(b[2:])
 	version := flags & 7
+	if flags == eoipFlags && proto == etherEoIP {
+		return w.eoip()
+	}
 	if version > 1 || version == 1 && proto != etherPPP {
 		return w.bad()
 	}
@@ -173,4 +176,27 @@ func (w *walk) erspan(flags, proto uint16) layer {
 	}
 	w.f.Tunnels[w.f.NTunnels-1].VLAN = vlan
 	return w.skipTo(size, at)
+}
+
+// eoipFlags are those of GRE version 1 with a key.
+const eoipFlags = 0x2001
+
+// eoip is MikroTik's Ethernet over IP: in the place of the key, the length of the frame and the number of the tunnel,
+// which is little-endian.
+func (w *walk) eoip() layer {
+	const header = 8
+	b := w.data
+	if len(b) < header {
+		return w.short()
+	}
+	size, id := int(be16(b[4:])), uint32(le16(b[6:]))
+	if size == 0 { // keepalive
+		return layerDone
+	}
+	if !w.enter(TunnelEoIP, id, true) {
+		return layerDone
+	}
+	w.skip(header)
+	w.trim(size)
+	return layerEthernet
 }

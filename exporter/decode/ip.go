@@ -53,11 +53,12 @@ func (w *walk) ipv4() layer {
 	if total == 0 {
 		total = w.wire // segmentation offload: the length was not set yet
 	}
-	f.IPLen = min(total, w.wire)
 	if hl < ipv4Header || total < hl {
+		f.IPLen = min(total, w.wire)
 		return w.bad()
 	}
-	w.trim(total)
+	w.packetLength(total)
+	f.IPLen = w.wire
 	if !w.skip(hl) {
 		return layerDone
 	}
@@ -99,7 +100,7 @@ func (w *walk) ipv6() layer {
 			}
 		}
 	}
-	w.trim(ipv6Header + size)
+	w.packetLength(ipv6Header + size)
 	f.IPLen = w.wire
 	if !w.skip(ipv6Header) {
 		return layerDone
@@ -209,31 +210,6 @@ func (w *walk) ah() layer {
 	w.ext++
 	w.next = uint16(b[0])
 	return w.skipTo((int(b[1])+2)*4, layerProto)
-}
-
-// plausibleIP reports whether b starts with an IP packet with lengths that fit into wire bytes.
-func plausibleIP(b []byte, wire int) bool {
-	if len(b) < ipv4Header {
-		return false
-	}
-	switch b[0] >> 4 {
-	case 4:
-		hl, total := int(b[0]&15)*4, int(be16(b[2:]))
-		if total == 0 {
-			total = wire
-			if wire <= maxIPv4 && b[9] != protoTCP {
-				return false
-			}
-		}
-		return hl >= ipv4Header && total >= hl && total <= wire
-	case 6:
-		if len(b) < ipv6Header {
-			return false
-		}
-		size := int(be16(b[4:]))
-		return ipv6Header+size <= wire && (size != 0 || b[6] == protoNoNext || wire > maxIPv4)
-	}
-	return false
 }
 
 // plausibleEthernet reports whether b starts with an Ethernet frame that carries IP, ARP or a

@@ -5,7 +5,7 @@ import "encoding/binary"
 // l2tp is a data message of RFC 2661 with PPP inside; its id is tunnel and session. Or it is one of version 3.
 func (w *walk) l2tp() layer {
 	b := w.data
-	flags, size := be16(b), 2
+	flags, size, length := be16(b), 2, w.wire
 	if flags == 3 && be32(b[4:]) != 0 { // RFC 3931 section 4.1.2: version 3, data
 		return w.l2tpFrame(be32(b[4:]), 8)
 	}
@@ -13,9 +13,7 @@ func (w *walk) l2tp() layer {
 		return layerDone
 	}
 	if flags&0x4000 != 0 {
-		if int(be16(b[2:])) > w.wire {
-			return layerDone
-		}
+		length = max(length, int(be16(b[2:])))
 		size += 2
 	}
 	if len(b) < size+4 {
@@ -39,7 +37,7 @@ func (w *walk) l2tp() layer {
 	if len(b) > at && b[at]&1 == 0 {
 		at++
 	}
-	if len(b) < at+2 || b[at] != 0x21 && b[at] != 0x57 || !plausibleIP(b[at+1:], w.wire-at-1) {
+	if len(b) < at+2 || b[at] != 0x21 && b[at] != 0x57 || !w.plausibleRest(at+1, length) {
 		return layerDone
 	}
 	return w.into(TunnelL2TP, id, size, layerPPP)

@@ -191,6 +191,11 @@ func (w *walk) udp() layer {
 	if provenVXLAN(w.data, w.wire) {
 		return w.vxlan()
 	}
+	if isHEP(w.data) {
+		if m, ok := readHEP(w.data, w.wire); ok {
+			return w.hep(&m)
+		}
+	}
 	w.transportSum(whole, length, 6)
 	return layerDone
 }

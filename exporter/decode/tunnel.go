@@ -5,6 +5,7 @@ const (
 	portL2TP     = 1701
 	portGTPU     = 2152
 	portTeredo   = 3544
+	portLISP     = 4341
 	portGRE      = 4754 // RFC 8086
 	portVXLAN    = 4789
 	portVXLANGPE = 4790
@@ -14,11 +15,12 @@ const (
 	portGeneve   = 6081
 	portMPLS     = 6635
 	portOldVXLAN = 8472 // Linux's default, and Flannel's and Cilium's
+	portTZSP     = 37008
 )
 
 func tunnelPort(port uint16) bool {
 	switch port {
-	case portL2TP, portGTPU, portTeredo, portGRE, portVXLAN, portVXLANGPE, portAYIYA, portCAPWAP, portGUE, portGeneve, portMPLS, portOldVXLAN:
+	case portL2TP, portGTPU, portTeredo, portGRE, portVXLAN, portVXLANGPE, portAYIYA, portCAPWAP, portGUE, portGeneve, portMPLS, portOldVXLAN, portLISP, portTZSP:
 		return true
 	}
 	return false
@@ -112,7 +114,7 @@ func (w *walk) ipTunnel() layer {
 
 // udpTunnel enters a tunnel identified by its port if the inner headers are plausible.
 func (w *walk) udpTunnel(port uint16) layer {
-	if len(w.data) < 8 {
+	if len(w.data) < 8 && port != portTZSP {
 		return layerDone
 	}
 	switch port {
@@ -138,6 +140,10 @@ func (w *walk) udpTunnel(port uint16) layer {
 		return w.mplsUDP()
 	case portGRE:
 		return w.greUDP()
+	case portLISP:
+		return w.lisp()
+	case portTZSP:
+		return w.tzsp()
 	}
 	return layerDone
 }
@@ -153,7 +159,7 @@ func (w *walk) vxlan() layer {
 
 // provenVXLAN reports whether a datagram to any port is VXLAN, which networks are often configured to send to a
 // port of their own. All reserved bits are 0 as RFC 7348 section 5 requires of senders, and an IPv4 header with
-// a valid checksum or an IPv6 header with exactly this length follows.
+// a valid checksum, an IPv6 header with exactly this length or that of a cut packet follows.
 func provenVXLAN(b []byte, wire int) bool {
 	const header = 8
 	if len(b) < header || be32(b) != 0x08000000 || b[7] != 0 || !plausibleEthernet(b[header:], wire-header) {
@@ -170,7 +176,7 @@ func provenVXLAN(b []byte, wire int) bool {
 		size := int(ip[0]&15) * 4
 		return size <= len(ip) && checksum(ip[:size], 0) == 0xffff
 	case etherIPv6:
-		return ipv6Header+int(be16(ip[4:])) == wire-at-2
+		return ipv6Header+int(be16(ip[4:])) == wire-at-2 || cutIP(ip, wire-at-2)
 	}
 	return false
 }
@@ -228,9 +234,6 @@ func (w *walk) gtpu() layer {
 		return layerDone
 	}
 	size, length := 8, int(be16(b[2:]))
-	if length+8 > w.wire {
-		return layerDone
-	}
 	if b[0]&0x07 != 0 {
 		if len(b) < 12 {
 			return layerDone
@@ -243,7 +246,7 @@ func (w *walk) gtpu() layer {
 			}
 		}
 	}
-	if size > len(b) || size > length+8 || !plausibleIP(b[size:], length+8-size) {
+	if size > len(b) || size > length+8 || !w.plausibleRest(size, length+8) {
 		return layerDone
 	}
 	teid := be32(b[4:])
@@ -270,6 +273,8 @@ func gtpExtensions(b []byte) (int, bool) {
 	return size, true
 }
 
+const teredoPrefix = 0x20010000 // RFC 4380 section 2.6
+
 // teredo is RFC 4380: authentication and origin, then IPv6.
 func (w *walk) teredo() layer {
 	b, size := w.data, 0
@@ -281,6 +286,9 @@ func (w *walk) teredo() layer {
 	}
 	if len(b) <= size || b[size]>>4 != 6 || !plausibleIP(b[size:], w.wire-size) {
 		return layerDone
+	}
+	if ip := b[size:]; !wholeIP(ip, w.wire-size) && be32(ip[8:]) != teredoPrefix && be32(ip[24:]) != teredoPrefix {
+		return layerDone // nothing before the packet shows that it is one
 	}
 	if !w.enter(TunnelTeredo, 0, false) {
 		return layerDone

@@ -67,7 +67,7 @@ type Flow struct {
 	RoleKnown string      `col:"role_known" enc:"dict" doc:"how client and server were distinguished: syn, synack, protocol, port, first_packet"`
 	Vantage   string      `col:"vantage" enc:"dict" doc:"where the flow was seen: client, server, middle or unknown"`
 	Interface string      `col:"interface" enc:"dict" doc:"name of the interface of its first packet, empty if it has none"`
-	Tunnel    Opt[string] `col:"tunnel" enc:"dict" doc:"tunnels around it, outermost first: vxlan, geneve, gre, ipip, gtpu, erspan, mpls, pppoe, teredo"`
+	Tunnel    Opt[string] `col:"tunnel" enc:"dict" doc:"tunnels around it, outermost first: vxlan, geneve, gre, ipip, gtpu, erspan, mpls, pppoe, teredo, tzsp, lisp, hep"`
 	TunnelID  Opt[int64]  `col:"tunnel_id" doc:"VNI, key, TEID or session of the innermost tunnel that has one"`
 	OuterSrc  Opt[string] `col:"outer_src_ip" doc:"source of the innermost tunnel's packets, from the first packet"`
 	OuterDst  Opt[string] `col:"outer_dst_ip" doc:"destination of the innermost tunnel's packets"`

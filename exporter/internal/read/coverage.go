@@ -56,7 +56,7 @@ func (r *Reader) addShared() {
 
 // problemDetails describe the decoding problems.
 var problemDetails = map[string]string{
-	"truncated":         "the capture holds less of the packet than was on the wire: its snap length cut it",
+	"truncated":         "the capture holds less of the packet than was on the wire: its snap length or a mirror cut it",
 	"bad_length":        "a length field and the bytes around it contradict each other",
 	"bad_header":        "a header field has a value that it cannot have",
 	"bad_options":       "the TCP options are inconsistent",
