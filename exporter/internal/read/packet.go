@@ -55,6 +55,10 @@ func (r *Reader) add(o *opened, p *pcapng.Packet, pass bool) {
 	r.addIncomplete()
 }
 
+// maxDelivery is how long, in ns, a probe may keep a payload before it sends it in HEP. If its time is further away, then
+// its clock is wrong, and the time of the capture applies.
+const maxDelivery = int64(60e9)
+
 func (r *Reader) decode(o *opened, p *pcapng.Packet, f *flow.Packet) {
 	fr := &r.frame
 	r.decoder.Decode(decode.Input{LinkType: p.LinkType, Interface: f.Interface, Data: p.Data, OrigLen: p.OrigLen, Time: f.Time, No: f.No}, fr)
@@ -80,6 +84,9 @@ func (r *Reader) decode(o *opened, p *pcapng.Packet, f *flow.Packet) {
 		namespace = o.side.namespace(socket.Netns)
 	}
 	f.Take(fr, namespace)
+	if fr.Stated != 0 && distance(fr.Stated, f.Time) <= maxDelivery {
+		f.Time = fr.Stated
+	}
 	f.Several = len(r.links)+len(r.waiting) > 1
 	if fr.Problems&decode.UnfinishedSum != 0 && !l.unsummed {
 		l.unsummed = true
