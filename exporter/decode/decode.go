@@ -53,6 +53,9 @@ type Decoder struct {
 	// OnAddress, if set, is called for each address in the headers, including those outside tunnels.
 	// Headers in datagrams that were reassembled are left out.
 	OnAddress func(Address)
+	// OnText, if set, is called for each value in a HEP message that is neither its payload nor one that the frame shows,
+	// such as the key of its probe: its offset in Input.Data and its size. Messages that were reassembled are left out.
+	OnText func(at, size int)
 
 	frags reassembler
 	saved Frame // the frame as it was before the innermost tunnel was entered

@@ -91,6 +91,20 @@ func (m *hepMessage) set(kind uint16, v []byte, size int) bool {
 	return true
 }
 
+// texts reports the values of a message that no field of the frame shows.
+func (w *walk) texts(b []byte) {
+	if w.d.OnText == nil || w.f.FragNos != nil {
+		return
+	}
+	var m hepMessage
+	for at := hepHeader; at < len(b); at += int(be16(b[at+4:])) {
+		v := b[at+hepChunk : min(at+int(be16(b[at+4:])), len(b))]
+		if be16(b[at:]) != 0 || !m.set(be16(b[at+2:]), v, len(v)) {
+			w.d.OnText(w.whole-cap(v), len(v))
+		}
+	}
+}
+
 // hep makes the payload of a HEP3 message that of the frame.
 func (w *walk) hep(m *hepMessage) layer {
 	if !w.enter(TunnelHEP, m.probe, m.hasProbe) {
@@ -106,6 +120,7 @@ func (w *walk) hep(m *hepMessage) layer {
 	} else {
 		f.IPVersion, f.Src, f.Dst = 6, Addr(m.src), Addr(m.dst)
 	}
+	w.texts(w.data[:min(int(be16(w.data[4:])), len(w.data))])
 	w.address(m.src, len(m.src), RoleOther)
 	w.address(m.dst, len(m.dst), RoleOther)
 	w.data, w.wire = m.payload, m.size

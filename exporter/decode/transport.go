@@ -193,6 +193,9 @@ func (w *walk) udp() layer {
 	}
 	if isHEP(w.data) {
 		if m, ok := readHEP(w.data, w.wire); ok {
+			if w.d.OnSum != nil {
+				w.transportSum(whole, length, 6)
+			}
 			return w.hep(&m)
 		}
 	}

@@ -239,8 +239,9 @@ func wordByte(c byte) bool {
 	return c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z' || c == '_'
 }
 
-// pass searches one packet file and returns the changes, in order.
-func pass(ctx context.Context, f io.Reader, search *searcher, targets map[int64]*target, raw func() func(string)) ([]change, error) {
+// pass searches one packet file and returns the changes, in order. The rule is that of values around a payload, which no
+// table has: they are removed, unless it is nil.
+func pass(ctx context.Context, f io.Reader, search *searcher, targets map[int64]*target, raw func() func(string), rule func() int32) ([]change, error) {
 	r, err := pcapng.NewReader(f, pcapng.Options{})
 	if err != nil {
 		return nil, err
@@ -257,6 +258,12 @@ func pass(ctx context.Context, f io.Reader, search *searcher, targets map[int64]
 	var lists [2][][]item
 	lists[0], lists[1] = make([][]item, n), make([][]item, n)
 	d := decode.New(decode.Options{})
+	var around []change
+	if rule != nil {
+		d.OnText = func(at, size int) {
+			around = append(around, change{at: int32(at), rule: rule(), with: strings.Repeat(string(fill), size)})
+		}
+	}
 	var frame decode.Frame
 	var wg sync.WaitGroup
 	for k := 0; ; k = 1 - k {
@@ -272,7 +279,11 @@ func pass(ctx context.Context, f io.Reader, search *searcher, targets map[int64]
 			lists[k][i] = lists[k][i][:0]
 		}
 		for i := range batches[k].Packets {
+			known := len(around)
 			x, shard := itemOf(d, &frame, &batches[k].Packets[i])
+			for j := range around[known:] {
+				around[known+j].index = x.index
+			}
 			lists[k][shard%uint64(n)] = append(lists[k][shard%uint64(n)], x)
 		}
 		wg.Wait() // the other batch
@@ -292,7 +303,7 @@ func pass(ctx context.Context, f io.Reader, search *searcher, targets map[int64]
 		wg.Go(w.finish)
 	}
 	wg.Wait()
-	var all []change
+	all := around
 	for _, w := range workers {
 		all = append(all, w.changes...)
 	}

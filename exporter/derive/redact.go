@@ -232,7 +232,7 @@ func (x *redaction) changes(ctx context.Context, in *bundle.Input, targets map[i
 		return nil, err
 	}
 	defer f.Close()
-	return pass(ctx, f, x.s.search, targets[in.FileID], raw)
+	return pass(ctx, f, x.s.search, targets[in.FileID], raw, func() int32 { return x.s.rule("encapsulation") })
 }
 
 // raw is a search of payloads for values that no table holds.
