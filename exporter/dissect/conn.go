@@ -59,7 +59,7 @@ func (c *Conn) GapGrows(dir Dir, n int64, p Packet) {
 		c.passStart(s, len(s.buf))
 		c.GapBytes += n
 		s.off += n
-		c.unknownGap(n)
+		c.unknownGap(own, n)
 	}
 }
 

@@ -83,6 +83,7 @@ func (c *Conn) emit(proto int, x *Exchange, row table.CallRow, details []Detail)
 		b.ConnectUs = table.Some(c.Info.ConnectUs)
 	}
 	x.fill(c, b)
+	c.Done(x)
 	x.release(c)
 	b.CallID = c.id(x, b.Protocol)
 	for _, body := range [...]*Body{x.ReqBody, x.RespBody} {

@@ -52,6 +52,8 @@ type Engine struct {
 
 	segs     [][]seg // for sides that have none
 	datagram datagramState
+	tail     tail
+	loss     loss // of which a dissector is told at present
 
 	inputs []*Input // of the calls of Read in progress, one inside the other, and of earlier ones
 	depth  int      // calls of Read in progress

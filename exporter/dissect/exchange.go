@@ -42,6 +42,7 @@ type part struct {
 	bytes       int64
 	seq, ack    uint32
 	seqEnd      uint32 // after the last byte; inside encryption at or before that
+	lost        uint32 // bytes in gaps inside it, see Conn.onWire
 	no          int64
 	payload     uint64 // hash of the first datagram
 	head        [headBytes]byte
@@ -178,6 +179,13 @@ func (x *Exchange) add(p *part, in *Input, from, to int) {
 	p.reach(end.Instant())
 	p.seqEnd = end.Seq + uint32(in.base+int64(to)-end.off)
 	p.bytes += int64(to - from)
+	switch {
+	case in.Datagram && to == len(in.Data):
+		p.lose(int64(end.Cut))
+	case in.side != nil && in.conn != nil:
+		t := &in.conn.engine.tail
+		t.side, t.part, t.end = in.side, p, in.base+int64(to)
+	}
 	x.Cite(in, from, to)
 }
 
@@ -191,6 +199,7 @@ func (x *Exchange) Answer(c *Conn, y *Exchange) {
 		}
 	case q.seen:
 		p.reach(q.end())
+		p.lose(int64(q.lost))
 		p.bytes, p.seqEnd = p.bytes+q.bytes, q.seqEnd
 	}
 	x.Include(c, y)
@@ -200,6 +209,7 @@ func (x *Exchange) Answer(c *Conn, y *Exchange) {
 func (x *Exchange) Extend(c *Conn, y *Exchange) {
 	p, q := &x.req, &y.req
 	p.reach(q.end())
+	p.lose(int64(q.lost))
 	p.bytes, p.seqEnd = p.bytes+q.bytes, q.seqEnd
 	x.Include(c, y)
 }
@@ -251,7 +261,7 @@ func (x *Exchange) fill(c *Conn, b *table.Call) {
 	}
 	b.TsNs, b.ClockID = lead.first, lead.clocks[0]
 	b.Ts = table.MicrosOf(lead.first)
-	b.RequestBytes, b.ResponseBytes = x.req.bytes, x.resp.bytes
+	b.RequestBytes, b.ResponseBytes = c.onWire(&x.req, x.ReqBody), c.onWire(&x.resp, x.RespBody)
 	if x.req.seen {
 		b.SendUs = c.Micros(x.req.begin(), x.req.end())
 	}

@@ -35,6 +35,7 @@ type Input struct {
 
 	ends bool  // the bytes after Data are lost: only Gap reads it
 	conn *Conn // the connection charged for citations; may be nil
+	side *side // of the stream; nil for a datagram
 	base int64 // stream offset of Data[0]
 	segs []seg // ascending by off; the first begins at or before base
 }

@@ -34,7 +34,7 @@ func (b *StreamBuffer) Add(data []byte, p Packet) bool {
 func (b *StreamBuffer) Borrow(data []byte, p Packet) *Input {
 	b.c.now = p
 	b.s.segs = append(b.s.segs[:0], seg{off: b.s.off, Packet: p})
-	b.in = Input{Dir: b.dir, Data: data, conn: b.c, base: b.s.off, segs: b.s.segs}
+	b.in = Input{Dir: b.dir, Data: data, conn: b.c, base: b.s.off, segs: b.s.segs, side: &b.s}
 	return &b.in
 }
 
@@ -55,7 +55,7 @@ func (b *StreamBuffer) End(fin bool, p Packet) {
 
 // Input returns the unread bytes; valid until the next call of a method of b.
 func (b *StreamBuffer) Input() *Input {
-	b.in = Input{Dir: b.dir, Data: b.s.buf, End: b.s.ended, Fin: b.s.fin, conn: b.c, base: b.s.off, segs: b.s.segs}
+	b.in = Input{Dir: b.dir, Data: b.s.buf, End: b.s.ended, Fin: b.s.fin, conn: b.c, base: b.s.off, segs: b.s.segs, side: &b.s}
 	return &b.in
 }
 
@@ -70,8 +70,11 @@ func (b *StreamBuffer) Discard(n int) {
 	b.c.drop(&b.s, n)
 }
 
-// Skip removes all unread bytes and skips n lost bytes after them.
-func (b *StreamBuffer) Skip(n int64) {
+// Skip removes all unread bytes and skips n lost bytes after them. inside says that the reader knows them to be inside a
+// message.
+func (b *StreamBuffer) Skip(n int64, inside bool) {
+	l := loss{side: &b.s, from: b.s.off, at: b.s.off + int64(len(b.s.buf)), n: n}
+	b.c.engine.counts(&l, inside)
 	b.c.drop(&b.s, 0)
 	b.s.off += n
 }

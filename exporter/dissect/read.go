@@ -11,7 +11,7 @@ func (c *Conn) data(dir Dir, data []byte, p Packet) {
 		dir = dir.Other()
 	}
 	s := &c.sides[dir]
-	s.next = p.Seq + uint32(len(data))
+	s.next, c.engine.tail.no = p.Seq+uint32(len(data)), p.No
 	if c.state == skipping {
 		c.skip(dir, data, p)
 		return
@@ -213,7 +213,7 @@ func (c *Conn) offer(dir Dir, data []byte) int {
 	}
 	in := c.engine.input()
 	defer c.engine.inputDone()
-	*in = Input{Dir: dir, Data: data, End: s.ended, Fin: s.fin, conn: c, base: s.off, segs: s.segs}
+	*in = Input{Dir: dir, Data: data, End: s.ended, Fin: s.fin, conn: c, base: s.off, segs: s.segs, side: s}
 	n, err := c.d.Read(in)
 	if c.claim != nil {
 		if err != nil {

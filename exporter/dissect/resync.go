@@ -245,22 +245,33 @@ func (c *Conn) gap(dir Dir, n int64) {
 		case detecting:
 			s.lossy = true
 		}
-		c.unknownGap(n)
+		c.unknownGap(dir, n)
 		return
 	}
 	if len(s.segs) == 0 {
 		s.segs = append(s.segs, seg{off: s.off, Packet: c.now})
 	}
-	in := Input{Dir: dir, Data: s.buf, ends: true, conn: c, base: s.off, segs: s.segs}
+	in := Input{Dir: dir, Data: s.buf, ends: true, conn: c, base: s.off, segs: s.segs, side: s}
+	end := s.off + int64(len(s.buf))
+	l := loss{side: s, from: s.off, at: end, n: n, own: c.engine.tail.no == c.now.No}
+	outer := c.engine.loss // of the connection that this one is inside
+	c.engine.loss = l
 	inSync := c.d.Gap(&in, n)
 	if !inSync {
 		c.resync(dir, LossGap)
 	}
+	c.engine.loss = outer
+	c.engine.counts(&l, inSync)
 	if len(s.buf) > 0 {
-		if inSync || in.Taken {
+		switch {
+		case inSync || in.Taken:
 			c.RowBytes += int64(len(s.buf))
 			c.drop(s, 0)
-		} else {
+		case c.unknown != nil: // the other side was not read either, so there is a row that counts them
+			c.skipSegs(dir, s.buf, s.off, s.segs)
+			c.unknownGap(dir, n)
+			c.drop(s, 0)
+		default:
 			c.lose(s, len(s.buf), "gap", "a gap cut a message short")
 		}
 	}

@@ -70,7 +70,7 @@ func (c *Conn) skipSegs(dir Dir, data []byte, off int64, segs []seg) {
 	if c.unknown == nil {
 		c.unknown = &unknownState{}
 	}
-	in := Input{Dir: dir, Data: data, conn: c, base: off, segs: segs}
+	in := Input{Dir: dir, Data: data, conn: c, base: off, segs: segs, side: &c.sides[dir]}
 	c.unknown.add(&in, len(data))
 	c.RowBytes += int64(len(data))
 }
@@ -124,12 +124,21 @@ func (p *part) merge(q *part) {
 	p.n += uint8(copy(p.head[p.n:], q.head[:q.n]))
 	end := later(p.end(), q.end())
 	p.last, p.clocks[1] = end.Ns, end.Clock
+	p.lose(int64(q.lost))
 	p.bytes, p.seqEnd = p.bytes+q.bytes, q.seqEnd
 }
 
-func (c *Conn) unknownGap(n int64) {
-	if c.unknown != nil {
-		c.unknown.gap += n
+func (c *Conn) unknownGap(dir Dir, n int64) {
+	if u := c.unknown; u != nil {
+		u.gap += n
+		if n >= LostAll {
+			return
+		}
+		if dir == ToServer {
+			u.x.req.lose(n)
+		} else {
+			u.x.resp.lose(n)
+		}
 	}
 }
 
@@ -155,8 +164,8 @@ func (c *Conn) emitUnknown(why End) {
 		c.root().known().likely = g
 	}
 	row.Likely, row.Evidence = table.NonEmpty(g.Protocol), table.NonEmpty(string(g.By))
-	row.Summary = nameUnknown(c.Info.Transport, g) + u.first() + ", " + strconv.FormatInt(u.x.req.bytes, 10) + " bytes sent, " +
-		strconv.FormatInt(u.x.resp.bytes, 10) + " received"
+	row.Summary = nameUnknown(c.Info.Transport, g) + u.first() + ", " + strconv.FormatInt(c.onWire(&u.x.req, nil), 10) + " bytes sent, " +
+		strconv.FormatInt(c.onWire(&u.x.resp, nil), 10) + " received"
 	c.emit(c.engine.unknown[c.Info.Transport], &u.x, row, nil)
 }
 

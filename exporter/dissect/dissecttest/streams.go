@@ -109,7 +109,7 @@ func (pl *player) step(s Step) {
 				l.dead = true
 			}
 		}
-		l.l.Skip(s.Gap)
+		l.l.Skip(s.Gap, false)
 		pl.readOthers(l)
 	}
 	pl.r.Bytes += int64(len(s.Data))

@@ -57,6 +57,7 @@ func (k *conn) emit(c *call, why string) {
 	if inner != nil {
 		inner()
 	}
+	k.c.Done(&c.x)
 	*c = call{}
 	calls.Put(c)
 }

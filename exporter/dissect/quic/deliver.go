@@ -28,7 +28,7 @@ func (q *conn) deliver(pl place, off int64, data []byte, p dissect.Packet) {
 	if h.buf == nil {
 		h.buf = inner.NewStreamBuffer(d)
 		if off > 0 { // earlier bytes were lost
-			h.buf.Skip(off)
+			h.buf.Skip(off, false)
 		}
 	}
 	q.app.turn++
@@ -288,7 +288,7 @@ func (q *conn) missing(x *stream, h *half, d dissect.Dir, n int64, p dissect.Pac
 	}
 	left := int64(len(in.Data))
 	goOn := q.app.streams.GapStream(x.id, in, n)
-	h.buf.Skip(n)
+	h.buf.Skip(n, goOn)
 	if !goOn {
 		h.ended = true
 		if left > 0 {
