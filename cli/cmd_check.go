@@ -118,6 +118,6 @@ func printCheck(w io.Writer, r *check.Report) error {
 			fmt.Fprintf(w, "       and %d more\n", o.More)
 		}
 	}
-	_, err := fmt.Fprintln(w, plural.Sprintf("%d {rule|rules} passed, %d failed, %d {warning|warnings}; recorded: %s", r.Passed, r.Failed, r.Warned, r.Coverage.State))
+	_, err := fmt.Fprintln(w, plural.Sprintf("%d {rule|rules} passed, %d failed, %d {warning|warnings}; recorded: %s", r.Passed, r.Failed, r.Warned, r.Coverage.Recorded()))
 	return err
 }

@@ -75,6 +75,7 @@ type Case struct {
 
 	docs     func() (map[string]map[string]doc, error)
 	coverage func() ([]stretch, error)
+	unread   func() ([][2]int64, error)
 	tables   *sync.Map                // metadata of parts, see textsOf
 	stated   map[string][]duck.Column // columns of each table, as the bundles state them
 
@@ -140,6 +141,7 @@ func Open(ctx context.Context, paths []string, o Options) (*Case, error) {
 	c.id = c.identity()
 	c.docs = onceRead(c.readDocs)
 	c.coverage = onceRead(c.readCoverage)
+	c.unread = onceRead(c.readUnread)
 	if c.mask {
 		whole := *c
 		whole.mask, whole.part, whole.xml, whole.pages = false, true, &xmlCache{}, &pages.Store{}

@@ -33,7 +33,12 @@ type Coverage struct {
 	From, To int64 // requested time, or the whole case; nanoseconds since 1970 UTC, both inclusive
 	Holes    []Hole
 	More     int64 // number of gaps above the limit, which are not listed
+	Unread   bool  // something that was recorded in the time could not be read, see readUnread
 }
+
+// Whole reports whether an empty answer about the time proves that there was nothing: all of it was recorded, and all
+// that was recorded was read.
+func (c *Coverage) Whole() bool { return c.State == Complete && !c.Unread }
 
 // Hole is a coverage gap: a part of the requested time that was not recorded, or only in part.
 type Hole struct {
@@ -62,6 +67,10 @@ func (c *Case) Coverage(from, to int64) (Coverage, error) {
 		return Coverage{}, err
 	}
 	first, last, any := c.Window()
+	unread, err := c.unread()
+	if err != nil {
+		return Coverage{}, err
+	}
 	out := Coverage{State: None, From: from, To: to}
 	if from == 0 {
 		out.From = first
@@ -69,6 +78,7 @@ func (c *Case) Coverage(from, to int64) (Coverage, error) {
 	if to == 0 {
 		out.To = last
 	}
+	out.Unread = len(c.Redactions()) > 0 || slices.ContainsFunc(unread, func(t [2]int64) bool { return t[0] <= out.To && t[1] >= out.From })
 	var known []stretch // times about which there is a statement
 	for _, s := range list {
 		timeless := s.To == 0 && !s.recorded // a file without a readable packet

@@ -109,6 +109,9 @@ func (s *Server) fillFirst(ctx context.Context, a *tools.Invocation, p *first) e
 	switch list.Coverage.State {
 	case "complete":
 		p.Coverage = "The whole time was recorded."
+		if list.Coverage.Unread {
+			p.Coverage = "The whole time was recorded, but some of it could not be read."
+		}
 	case "partial":
 		p.Coverage = plural.Sprintf("Coverage has %d {gap|gaps}; list_cases lists them.", int64(len(list.Coverage.Holes))+list.Coverage.More)
 	default:

@@ -114,6 +114,8 @@ func (p *page) verdict(top object) bool {
 		return false
 	case coverage.get("state") == "partial":
 		p.line("No matches. The time range was only partly captured.")
+	case coverage.get("unread") == true:
+		p.line("No matches in what could be read.")
 	default:
 		p.line("No matches. The whole time range was captured.")
 	}
@@ -184,6 +186,9 @@ func (p *page) frame(top object) {
 					p.list("coverage gaps", list, 0)
 				} else if c.name == "state" {
 					text := "recorded: " + valueOf("", c.value)
+					if c.value == "complete" && o.get("unread") == true {
+						text = "recorded: " + "all of the time, but some of it could not be read"
+					}
 					if p.day != "" {
 						text += "; times are on " + p.day + ", UTC"
 					}

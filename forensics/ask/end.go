@@ -139,6 +139,11 @@ func Unread(ctx context.Context, c *forensics.Case, from, to int64) (notes []str
 	}
 	read := list[0]
 	notes = redacted(c)
+	packets, err := c.UnreadPackets(ctx, w.From, w.To)
+	if err != nil {
+		return nil, err
+	}
+	add(packets, "%d {packet|packets} in this time {was|were} cut, or could not be decoded: what {it|they} contained may be missing")
 	add(read.MissingFrom, "bytes of %d {connection|connections} in this time were not captured: {its|their} calls may be incomplete, or missing")
 	add(read.OneSided, "only one direction of %d {connection|connections} in this time was captured")
 	add(read.Sealed, "%d {connection|connections} in this time {is|are} encrypted and could not be decrypted: {its content is|their contents are} not searched")
@@ -164,7 +169,7 @@ type Reading struct {
 }
 
 // UnknownPayload is the SQL condition for connections with payload that no dissector reads.
-const UnknownPayload = `payload_protocol IS NOT NULL OR protocol IS NULL AND key_state IS NULL AND calls > 0`
+const UnknownPayload = forensics.UnknownPayload
 
 // ReadingSQL is the query for the Reading of the connections for which during is true, in one row.
 func ReadingSQL(c *forensics.Case, during string) string {

@@ -46,12 +46,24 @@ func (f *Frame) Note(format string, args ...any) {
 
 // Coverage is how much of the requested time was recorded.
 type Coverage struct {
-	State string `json:"state" jsonschema:"complete: all of it was recorded; partial: see holes, the coverage gaps; none: nothing was recorded, so an empty answer proves nothing"`
-	From  string `json:"from,omitempty" jsonschema:"start of the requested time, RFC 3339"`
-	To    string `json:"to,omitempty" jsonschema:"end of the requested time, RFC 3339"`
-	Holes []Hole `json:"holes,omitempty"`
-	More  int64  `json:"more_holes,omitempty" jsonschema:"coverage gaps that are not listed"`
+	State  string `json:"state" jsonschema:"complete: all of it was recorded; partial: see holes, the coverage gaps; none: nothing was recorded, so an empty answer proves nothing"`
+	Unread bool   `json:"unread,omitempty" jsonschema:"something that was recorded could not be read (cut, not decoded or decrypted, or bytes are missing): an empty answer does not prove that there was nothing"`
+	From   string `json:"from,omitempty" jsonschema:"start of the requested time, RFC 3339"`
+	To     string `json:"to,omitempty" jsonschema:"end of the requested time, RFC 3339"`
+	Holes  []Hole `json:"holes,omitempty"`
+	More   int64  `json:"more_holes,omitempty" jsonschema:"coverage gaps that are not listed"`
 }
+
+// Recorded is the state as a person reads it.
+func (c Coverage) Recorded() string {
+	if c.State == string(forensics.Complete) && c.Unread {
+		return NotAllRead
+	}
+	return c.State
+}
+
+// NotAllRead is the text for a time that was recorded, but of which something could not be read.
+const NotAllRead = "all of the time, but some of it could not be read"
 
 // Hole is a coverage gap: a time range that was not recorded, or only in part.
 type Hole struct {
@@ -67,7 +79,7 @@ type Hole struct {
 // CoverageOf converts a coverage for an answer. It lists at most maxHoles gaps, first those that nobody chose; what
 // several sources leave out by the same choice is one gap.
 func CoverageOf(c forensics.Coverage) Coverage {
-	out := Coverage{State: string(c.State), More: c.More}
+	out := Coverage{State: string(c.State), Unread: c.Unread, More: c.More}
 	if c.From != 0 {
 		out.From = when.Stamp(c.From)
 	}
