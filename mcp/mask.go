@@ -127,11 +127,9 @@ func (m *masking) text(name string, raw json.RawMessage, captured bool) (json.Ra
 	if !captured && m.own[text] && !capturedMembers[name] {
 		return raw, nil
 	}
-	out := text
+	out := m.p.Sentence(text)
 	if captured || capturedMembers[name] {
 		out, _ = m.p.Value(name, text).(string)
-	} else {
-		out = m.p.Sentence(text)
 	}
 	if out = m.known.Mask(out); out == text {
 		return raw, nil
