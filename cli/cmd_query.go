@@ -289,7 +289,7 @@ func (e *env) afterTable(ctx context.Context, cs *forensics.Case, res *forensics
 	case shown == 0 && cov.Whole():
 		e.Remark("No matches. The whole time range was captured.")
 	case shown == 0 && cov.State == forensics.Complete:
-		e.Remark("No matches in what could be read.")
+		e.Remark("No matches. Not everything could be read.")
 	case cov.State == forensics.Partial:
 		e.Remark("The time range was only partly captured: %s", gapsText(cov))
 	}

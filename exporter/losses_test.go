@@ -269,6 +269,8 @@ func (w *someCall) falseColumns(c *someCall) (names []string) {
 		switch v := c.columns[name]; {
 		case v == "" || v == "[]" || v == "{ true}" || v == "{(unknown) true}" || strings.HasSuffix(v, " false}"):
 			unknown = true
+		case name == "outcome" && v == table.Unread: // what gives the result its meaning was lost
+			unknown = true
 		case name == "request_delivered" && (strings.HasPrefix(v, "{unknown") || strings.HasPrefix(w.columns[name], "{unknown")): // an acknowledgement may come after the row
 		case !strings.HasSuffix(name, "_ahead") && !rawWithoutOthers[name]: // _ahead counts what waits, as far as the capture shows
 			names = append(names, name)

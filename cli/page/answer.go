@@ -115,7 +115,7 @@ func (p *page) verdict(top object) bool {
 	case coverage.get("state") == "partial":
 		p.line("No matches. The time range was only partly captured.")
 	case coverage.get("unread") == true:
-		p.line("No matches in what could be read.")
+		p.line("No matches. Not everything could be read.")
 	default:
 		p.line("No matches. The whole time range was captured.")
 	}
@@ -187,7 +187,7 @@ func (p *page) frame(top object) {
 				} else if c.name == "state" {
 					text := "recorded: " + valueOf("", c.value)
 					if c.value == "complete" && o.get("unread") == true {
-						text = "recorded: " + "all of the time, but some of it could not be read"
+						text = "recorded: partly read"
 					}
 					if p.day != "" {
 						text += "; times are on " + p.day + ", UTC"

@@ -63,7 +63,7 @@ func (c Coverage) Recorded() string {
 }
 
 // NotAllRead is the text for a time that was recorded, but of which something could not be read.
-const NotAllRead = "all of the time, but some of it could not be read"
+const NotAllRead = "partly read"
 
 // Hole is a coverage gap: a time range that was not recorded, or only in part.
 type Hole struct {

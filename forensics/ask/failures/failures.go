@@ -28,7 +28,7 @@ type In struct {
 	ask.Scope
 	Service   string `json:"service,omitempty" jsonschema:"only calls to this service, workload, pod, host or address; * and ? match, namespace/* is a whole namespace"`
 	Client    string `json:"client,omitempty" jsonschema:"only calls from this client"`
-	Class     string `json:"class,omitempty" jsonschema:"4xx, 5xx: HTTP; else the outcome"`
+	Class     string `json:"class,omitempty" jsonschema:"4xx, 5xx: HTTP, else the outcome"`
 	NoCauses  bool   `json:"no_causes,omitempty" jsonschema:"do not trace failures to their origin; faster"`
 	ListCalls bool   `json:"list_calls,omitempty" jsonschema:"also list the failed calls, by time"`
 	Cursor    string `json:"cursor,omitempty" jsonschema:"next_cursor of the previous answer, with the same input"`
@@ -92,7 +92,7 @@ type Share struct {
 
 // Question is the question find_failures.
 func Question() ask.Question {
-	q := ask.New("find_failures", "What failed and why", "Failed calls grouped by client, server, endpoint and status; the origin of each (deepest failing call below), error text, pattern in time, timeouts; DNS failures; refused and reset connections; ICMP errors.", true, Ask).
+	q := ask.New("find_failures", "What failed and why", "Failed calls grouped by client, server, endpoint and status; the origin of each (deepest failing call below), error text, pattern in time, timeouts; DNS; refused and reset connections; ICMP errors.", true, Ask).
 		Allow("class", "4xx", "5xx", "client_error", "server_error", "refused", "no_answer", "dns", "tls")
 	q.Sums, q.Keyed = []string{"classes"}, "listed"
 	return q
