@@ -26,9 +26,9 @@ const (
 //   - a response that alone reads as a message of the server (said has them), unless a bundle shows both,
 //   - the beginning of a request whose rest is in the other bundle,
 //   - a part of a conversation that is a single row (talk has those), whose client may be a guess,
-//   - an incomplete row (poor has those) of a connection of which the other bundle saw as much without a loss, or
-//     payload of an unknown protocol that the other bundle could read: it belongs to the last row that
-//     began before it, or else to the first.
+//   - an incomplete row (poor has those) of a connection that the other bundle saw for as long without a loss, or
+//     payload of an unknown protocol of which the other bundle could read as many bytes: it belongs to the last row
+//     that began before it, or else to the first.
 //
 // x are the calls with the times of their connections, a those with a response and its time in µs, and b those
 // without one or the other, with their times.
@@ -47,7 +47,7 @@ var halfRules = []string{
 			OR (b.protocol = 'rtp' AND a.src_ip = b.src_ip OR b.protocol = 'sctp' AND b.ts_ns = b.first_ns) AND a.ts_ns + 1000 * greatest(coalesce(a.elapsed_us, 0), coalesce(a.send_us, 0)) >= b.ts_ns)
 		AND a.first_ns < b.first_ns AND a.last_ns + (b.outcome = 'cut')::BIGINT * %d >= b.first_ns AND a.ts_ns <= b.ts_ns AND (a.outcome = 'unread') = (b.outcome = 'unread')`, clockSlack),
 	`SELECT p.bundle, p.call_no, a.bundle, a.call_no FROM (SELECT b.bundle, b.call_no, greatest(b.ts_ns, w.began) AS ts_ns, w.bundle AS saw, w.conn_id FROM poor b JOIN seen o USING (bundle, conn_id) JOIN seen w ON w.transport = b.transport AND w.ends = b.ends
-			WHERE w.bytes >= o.bytes AND w.bundle <> b.bundle AND w.first_ns <= b.first_ns AND w.last_ns >= b.last_ns AND (w.complete OR w.known AND b.protocol = b.transport)) p
+			WHERE w.bundle <> b.bundle AND w.first_ns <= b.first_ns AND w.last_ns >= b.last_ns AND (w.complete OR w.bytes >= o.bytes AND w.known AND b.protocol = b.transport)) p
 		ASOF JOIN (SELECT bundle, conn_id, ts_ns, max(call_no) AS call_no FROM x GROUP BY ALL) a ON a.bundle = p.saw AND a.conn_id = p.conn_id AND a.ts_ns <= p.ts_ns`,
 }
 
