@@ -65,7 +65,7 @@ func wholeIP(b []byte, wire int) bool {
 // its checksum, or in IPv6, which has none, by the header of its transport.
 func cutIP(b []byte, wire int) bool { return lengthOfCut(b, wire) != 0 }
 
-// lengthOfCut is the length of such a packet, 0 if it is none.
+// lengthOfCut is the length of such a packet, 0 if it is not one.
 func lengthOfCut(b []byte, wire int) int {
 	if len(b) < ipv4Header {
 		return 0

@@ -53,7 +53,7 @@ type Engine struct {
 	segs     [][]seg // for sides that have none
 	datagram datagramState
 	tail     tail
-	loss     loss // of which a dissector is told at present
+	loss     loss // that is being reported to a dissector
 
 	inputs []*Input // of the calls of Read in progress, one inside the other, and of earlier ones
 	depth  int      // calls of Read in progress

@@ -34,8 +34,9 @@ func (c *Conn) mayBeLost(x *Exchange, b *table.Call) (p *Packet, lost bool) {
 		missing, _ := c.lacked(x)
 		return p, p != nil || c.unreadSince(x, answers) || missing
 	}
-	left := c.departures()
-	return nil, x.optional || c.losses.of[answers] != x.before[answers] || left != nil && left[x.caller()].ahead || c.passedOver(x)
+	left, asks := c.departures(), x.caller()
+	cancels := x.StreamID.OK && c.losses.of[asks] != x.before[asks] // a frame that cancels the stream may be among those bytes
+	return nil, cancels || x.optional || c.losses.of[answers] != x.before[answers] || left != nil && left[x.caller()].ahead || c.passedOver(x)
 }
 
 // passedOver reports whether the other side of a TCP connection sent bytes that the caller had not received, and that

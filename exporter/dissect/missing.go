@@ -5,7 +5,7 @@ import "math"
 // The bytes of a message on the wire are those that were read and those in gaps inside it. A dissector that skips a gap in
 // a body tells the Body. For any other message, the gap belongs to what was being read directly before it.
 
-// loss is a gap of which a dissector is told.
+// loss is a gap that is reported to a dissector.
 type loss struct {
 	side *side
 	from int64 // stream offset of the first unread byte before the gap

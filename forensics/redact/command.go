@@ -97,7 +97,7 @@ func (t *task) options(words []string) []string {
 				out, done = out+w[done:start]+t.p.mask, end
 			}
 			if m.End > place+len(w) {
-				break // it goes on in the next word
+				break // it continues in the next word
 			}
 			m = commandScanner.open(line, m.End)
 		}

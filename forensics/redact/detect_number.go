@@ -113,7 +113,7 @@ func card(s string, i, n int) (end int, masked string) {
 	return 0, ""
 }
 
-// continues reports whether a row of groups with dots or underscores between them, which all belong together, goes on at i.
+// continues reports whether a row of groups with dots or underscores between them, which all belong together, continues at i.
 func continues(s string, i int, sep string) bool {
 	return (sep == "." || sep == "_") && strings.HasPrefix(s[i:], sep) && isAlnum(after(s, i+1))
 }

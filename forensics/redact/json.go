@@ -145,7 +145,7 @@ func (d *document) masked() bool {
 	return d.key != "" && (d.t.secret(d.path, d.key) || slices.Contains(d.secret, d.key)) || d.paired()
 }
 
-// harmless reports whether the value at hand is no secret, although its name is that of one.
+// harmless reports whether the value is no secret, although its name is that of one.
 func (d *document) harmless(text string) bool {
 	n := len(d.open)
 	return d.over == 0 && (n == 0 || !d.open[n-1].mask) && d.t.harmless(d.key, text)
