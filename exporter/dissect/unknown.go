@@ -131,7 +131,7 @@ func (p *part) merge(q *part) {
 func (c *Conn) unknownGap(dir Dir, n int64) {
 	if u := c.unknown; u != nil {
 		u.gap += n
-		if n >= LostAll {
+		if n >= LostAll || c.Info.Transport == Association && n == 1 { // messages of unknown size
 			return
 		}
 		if dir == ToServer {

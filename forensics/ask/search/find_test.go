@@ -277,4 +277,4 @@ func TestEveryTextIsFound(t *testing.T) {
 
 // derived are the columns of calls whose text says what pcapsule found out, in its own words or from
 // other columns.
-var derived = []string{"protocol", "transport", "src_ip", "dst_ip", "error", "outcome", "method", "endpoint", "summary", "request_content_type", "response_content_type", "user_agent", "auth_kind", "decrypted_by"}
+var derived = []string{"protocol", "transport", "src_ip", "dst_ip", "error", "outcome", "request_delivered", "method", "endpoint", "summary", "request_content_type", "response_content_type", "user_agent", "auth_kind", "decrypted_by"}

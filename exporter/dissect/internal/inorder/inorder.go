@@ -95,7 +95,7 @@ const Unreceived = "the response acknowledges nothing of the oldest request with
 // Strays reports whether a response that answers no captured request came although q waits, because the server had received
 // nothing of q. At the beginning of a capture, and after a loss, it may answer an earlier request.
 func (l *Line) Strays(at Place, q *Request) bool {
-	return !l.doubtful && !l.missing && q.Unreceived(at)
+	return !l.doubtful && !l.missing && !l.lost && !q.After && q.Unreceived(at)
 }
 
 // served reports whether the requests that are missing before q may have been answered before the client sent q. If
