@@ -87,15 +87,15 @@ func (c *Conn) Acked(dir Dir, p Packet) {
 	if c.closed {
 		return
 	}
-	if c.flipped {
-		dir = dir.Other()
-	}
 	if c.acks == nil {
 		c.acks = &acknowledged{}
 	}
 	c.acks.upTo[dir], c.acks.no[dir], c.acks.known[dir] = p.Ack, p.No, true
 	if c.left == nil {
 		return
+	}
+	if c.flipped {
+		dir = dir.Other()
 	}
 	d := &c.left[dir]
 	if d.known && int32(p.Ack-d.acked) > 0 {

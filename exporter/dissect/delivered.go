@@ -4,6 +4,7 @@ import (
 	"slices"
 	"unsafe"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/inorder"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -14,24 +15,16 @@ const ackWait = 1e9 // ns
 // the calls that they are of.
 const maxAgain = 64
 
-// acknowledged is what the sides of a TCP connection have acknowledged.
+// acknowledged is what the sides of a TCP connection have acknowledged, by direction as captured.
 type acknowledged struct {
 	no    [2]int64  // packet that first had
 	upTo  [2]uint32 // the highest acknowledgment number
 	known [2]bool
 }
 
-// acked is the highest acknowledgment number of a side, and the packet that had it first.
-func (c *Conn) acked(by Dir) (upTo uint32, no int64, known bool) {
-	if a := c.root().acks; a != nil {
-		return a.upTo[by], a.no[by], a.known[by]
-	}
-	return 0, 0, false
-}
-
 // sentAgain is a segment that was sent again.
 type sentAgain struct {
-	dir Dir
+	dir Dir // as captured
 	seq uint32
 	n   uint32
 	at  Instant
@@ -41,9 +34,6 @@ type sentAgain struct {
 func (c *Conn) SentAgain(dir Dir, n uint32, p Packet) {
 	if c.closed || n == 0 {
 		return
-	}
-	if c.flipped {
-		dir = dir.Other()
 	}
 	f := c.known()
 	if len(f.again) == maxAgain {
@@ -64,7 +54,7 @@ func (c *Conn) countAgain(x *Exchange, b *table.Call) {
 	}
 	for i := range f.again {
 		a, p := &f.again[i], &x.req
-		if a.dir != x.caller() {
+		if a.dir != c.captured(x.caller()) {
 			p = &x.resp
 		}
 		if !p.seen || int32(a.seq-p.seqEnd) >= 0 || int32(p.seq-a.seq-a.n) >= 0 {
@@ -84,8 +74,8 @@ func (c *Conn) deliver(x *Exchange, b *table.Call) {
 	switch {
 	case !x.req.seen:
 	case r.Info.Transport == TCP:
-		to := x.caller().Other()
-		b.RequestDelivered, b.RequestAck = c.delivered(to, x.req.seqEnd, x.req.end(), c.losses.of[to] != x.before[to])
+		verdict, no := c.acknowledges(x)
+		b.RequestDelivered, b.RequestAck = table.Some(verdict), no
 	case x.resp.seen && datagrams(c.Info.Transport) && datagrams(r.Info.Transport):
 		b.RequestDelivered, b.RequestAck = table.Some(table.Delivered), table.Some(x.resp.no)
 	default:
@@ -97,23 +87,23 @@ func (c *Conn) deliver(x *Exchange, b *table.Call) {
 	c.countAgain(x, b)
 }
 
-// delivered reports whether a side acknowledged what ends at a sequence number and was sent at an instant, with the packet
-// that shows it. gaps says that packets of that side are missing since.
-func (c *Conn) delivered(to Dir, end uint32, sent Instant, gaps bool) (verdict table.Opt[string], no table.Opt[int64]) {
-	upTo, by, known := c.acked(to)
+// acknowledges reports whether the receiver of a request acknowledged its last byte, with the packet that shows it.
+func (c *Conn) acknowledges(x *Exchange) (verdict string, no table.Opt[int64]) {
+	to := x.caller().Other()
+	by, acks := c.captured(to), c.root().acks
 	switch {
-	case !known:
-		return table.Some(table.DeliveryUnknown), no
-	case int32(upTo-end) >= 0:
-		return table.Some(table.Delivered), table.Some(by)
-	case gaps || !c.waitedForAck(to, sent):
-		return table.Some(table.DeliveryUnknown), no
+	case acks == nil || !acks.known[by]:
+		return table.DeliveryUnknown, no
+	case int32(acks.upTo[by]-x.req.seqEnd) >= 0:
+		return table.Delivered, table.Some(acks.no[by])
+	case c.losses.of[to] != x.before[to] || !c.waitedForAck(by, x.req.end()):
+		return table.DeliveryUnknown, no
 	}
-	return table.Some(table.NotDelivered), table.Some(by)
+	return table.NotDelivered, table.Some(acks.no[by])
 }
 
-// waitedForAck reports whether the connection was captured long enough after an instant to have a side's acknowledgement,
-// without a loss.
+// waitedForAck reports whether the connection was captured long enough after an instant to have an acknowledgement of the
+// side that sends in a direction as captured, without a loss.
 func (c *Conn) waitedForAck(by Dir, sent Instant) bool {
 	until := c.until()
 	ns, known := c.Between(sent, until)
@@ -125,15 +115,12 @@ func (c *Conn) waitedForAck(by Dir, sent Instant) bool {
 		return true
 	}
 	missing, perhaps := sink.Lacks(sent, until)
-	r := c.root()
-	if r.flipped {
-		by = by.Other()
-	}
-	return !missing && !perhaps && !sink.OneSided(r) && sink.Bare(r, by)
+	return !missing && !perhaps && !sink.OneSided(c.root()) && sink.Bare(c.root(), by)
 }
 
 // answersUnreceived reports whether a response whose content names a request acknowledges nothing of it. The unknown payload
 // of two sides has no such pairs.
 func (c *Conn) answersUnreceived(x *Exchange) bool {
-	return c.root().Info.Transport == TCP && c.d != nil && x.req.seen && x.resp.seen && x.resp.ack != 0 && x.resp.no > x.req.no && int32(x.resp.ack-x.req.seq) <= 0
+	asked := inorder.Request{Seq: x.req.seq}
+	return c.root().Info.Transport == TCP && c.d != nil && x.req.seen && x.resp.seen && x.resp.no > x.req.no && asked.Unreceived(inorder.Place{Ack: x.resp.ack})
 }

@@ -181,14 +181,6 @@ func (c *Conn) flip() {
 	if l := c.left; l != nil {
 		l[0], l[1] = l[1], l[0]
 	}
-	if a := c.acks; a != nil {
-		*a = acknowledged{[2]int64{a.no[1], a.no[0]}, [2]uint32{a.upTo[1], a.upTo[0]}, [2]bool{a.known[1], a.known[0]}}
-	}
-	if f := c.facts; f != nil {
-		for i := range f.again {
-			f.again[i].dir = f.again[i].dir.Other()
-		}
-	}
 	if u := c.unknown; u != nil {
 		u.x.req, u.x.resp = u.x.resp, u.x.req
 		u.sides[0], u.sides[1] = u.sides[1], u.sides[0]
