@@ -2,6 +2,7 @@ package lake
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"path"
@@ -289,8 +290,8 @@ func (l *Lake) rows(ctx context.Context, path string) (n int64, err error) {
 func (l *Lake) footer(ctx context.Context, path string, use func(*metadata.FileMetaData) error) (err error) {
 	defer func() {
 		// arrow-go panics on some damaged footers.
-		if r := recover(); r != nil {
-			err = fmt.Errorf("reading a Parquet footer: %v", r)
+		if recover() != nil {
+			err = errors.New("a Parquet footer is damaged")
 		}
 	}()
 	fs, err := l.files(ctx, path)

@@ -108,8 +108,8 @@ func (c *counter) Write(p []byte) (int, error) {
 // few MiB. Columns that the file lacks are left out; a file that has none of them has batches without columns.
 func (l *Lake) eachBatch(ctx context.Context, path string, columns []string, use func(arrow.RecordBatch) error) (err error) {
 	defer func() {
-		if r := recover(); r != nil { // arrow-go panics on some damaged files
-			err = fmt.Errorf("reading %s: %v", path, r)
+		if recover() != nil { // arrow-go panics on some damaged files
+			err = fmt.Errorf("reading %s: it is damaged", path)
 		}
 	}()
 	fs, err := l.files(ctx, path)

@@ -221,14 +221,15 @@ func (s *scope) rows(file *parquet.File, w *parquet.GenericWriter[any], name str
 		rows := group.Rows()
 		for {
 			got, err := rows.ReadRows(buf)
-			kept := buf[:0:len(buf)]
-			for _, row := range buf[:got] {
+			kept := 0
+			for i, row := range buf[:got] {
 				if s.keep(c, row, name, n) {
-					kept = append(kept, row)
+					buf[kept], buf[i] = row, buf[kept] // each slot keeps an array of its own, which the next read fills
+					kept++
 				}
 			}
-			n.rows += int64(len(kept))
-			if _, werr := w.WriteRows(kept); werr != nil {
+			n.rows += int64(kept)
+			if _, werr := w.WriteRows(buf[:kept]); werr != nil {
 				return errors.Join(werr, rows.Close())
 			}
 			if errors.Is(err, io.EOF) {

@@ -79,11 +79,12 @@ func (t *table) close() {
 }
 
 // Guard runs do and converts a panic to an error. The library panics on some files that
-// violate the format, and such a file must not end the program that checks it.
+// violate the format, and such a file must not end the program that checks it. The panic's text
+// is about code and may reach a client of a server, so it is left out.
 func Guard(do func() error) (err error) {
 	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("it cannot be read: %v", r)
+		if recover() != nil {
+			err = errors.New("it is damaged: the Parquet library stops at it")
 		}
 	}()
 	return do()
