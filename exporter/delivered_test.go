@@ -1,6 +1,7 @@
 package exporter
 
 import (
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -66,6 +67,48 @@ func TestDelivered(t *testing.T) {
 			}
 			if got := strings.Join(answersOf(t, []string{path}, Options{}, "select count(*) from anomalies where kind = 'unreceived_request'"), ""); got != stray {
 				t.Errorf("%s anomalies unreceived_request, want %s", got, stray)
+			}
+		})
+	}
+}
+
+// TestUnreceivedResponses has responses of which the capture shows whether their receiver acknowledged them.
+func TestUnreceivedResponses(t *testing.T) {
+	const request, next = "GET /a HTTP/1.1\r\nHost: shop\r\n\r\n", "GET /b HTTP/1.1\r\nHost: shop\r\n\r\n"
+	// The client opened with an acknowledgement of its own; later ones acknowledge all that came unless they are stale.
+	stale := func(s seg) seg { s.stale = true; return s }
+	again := func(ms int64) seg { s := fromServer(ms, ackFlag, slowAnswer); s.again = true; return s }
+	for _, c := range []struct {
+		name, want string
+		drop       func(piece) bool
+		segs       []seg
+	}{
+		{"acknowledged", "0 of 1", nil, []seg{fromClient(0, ackFlag, request), fromServer(1, ackFlag, slowAnswer), fromClient(2, ackFlag, ""), fromClient(9000, finFlag|ackFlag, "")}},
+		{"acknowledged late", "0 of 1", nil, []seg{fromClient(0, ackFlag, request), fromServer(1, ackFlag, slowAnswer), again(300), again(1200), fromClient(3000, ackFlag, ""), fromClient(9000, finFlag|ackFlag, "")}},
+		{"never acknowledged", "1 of 1", nil, []seg{fromClient(0, ackFlag, request), fromServer(1, ackFlag, slowAnswer), again(300), again(1200), again(4000), fromServer(9000, rstFlag|ackFlag, "")}},
+		{"the client asks again and acknowledges nothing", "1 of 1", nil, []seg{fromClient(0, ackFlag, request), fromServer(1, ackFlag, slowAnswer), stale(fromClient(3000, ackFlag, "")), fromServer(9000, rstFlag|ackFlag, "")}},
+		{"acknowledged by the next request", "0 of 2", nil, []seg{fromClient(0, ackFlag, request), fromServer(1, ackFlag, slowAnswer), fromClient(2000, ackFlag, next), fromServer(2001, ackFlag, slowAnswer), fromClient(9000, finFlag|ackFlag, "")}},
+		{"both sides are silent from then on, which no sender is", "0 of 1", nil, []seg{fromClient(0, ackFlag, request), fromServer(1, ackFlag, slowAnswer)}},
+		{"a capture of payload only", "0 of 1", func(p piece) bool { return p.payload == "" }, []seg{fromClient(0, ackFlag, request), fromServer(1, ackFlag, slowAnswer), again(4000), fromServer(9000, rstFlag|ackFlag, "")}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := dialogue(c.segs)
+			if c.drop != nil {
+				d.pieces = slices.DeleteFunc(d.pieces, c.drop)
+			}
+			later := dialogue([]seg{fromClient(20000, ackFlag, request)}) // the capture goes on
+			for i := range later.pieces {
+				later.pieces[i].src = netip.MustParseAddrPort("10.1.1.3:40000")
+			}
+			data, _ := composed([]*conversation{d, later})
+			path := filepath.Join(t.TempDir(), "a.pcapng")
+			if err := os.WriteFile(path, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			rows := answersOf(t, []string{path}, Options{},
+				"select (select count(*) from anomalies where kind = 'unreceived_response' and exists (select 1 from calls where list_last(cites).last >= packet_no)) || ' of ' || (select count(*) from calls where outcome = 'ok')")
+			if got := strings.Join(rows, ""); got != c.want {
+				t.Errorf("got %s, want %s", got, c.want)
 			}
 		})
 	}

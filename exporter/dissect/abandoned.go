@@ -91,6 +91,9 @@ func (c *Conn) Acked(dir Dir, p Packet) {
 		c.acks = &acknowledged{}
 	}
 	c.acks.upTo[dir], c.acks.no[dir], c.acks.known[dir] = p.Ack, p.No, true
+	if c.facts != nil {
+		c.facts.acknowledge(dir, p.Ack)
+	}
 	if c.left == nil {
 		return
 	}

@@ -103,6 +103,7 @@ func (c *Conn) CloseAt(why End, p Packet, at int64) {
 		c.closedAt.Ns, c.closedAt.No = at, -1 // no packet
 	}
 	c.protect(0, func() { c.finish(why) })
+	c.reportUnacked()
 	c.closed = true
 	c.flushAnomalies()
 	for i := range c.sides {

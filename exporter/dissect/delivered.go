@@ -1,6 +1,7 @@
 package dissect
 
 import (
+	"fmt"
 	"slices"
 	"unsafe"
 
@@ -28,6 +29,18 @@ type sentAgain struct {
 	seq uint32
 	n   uint32
 	at  Instant
+}
+
+// maxUnacked is how many responses of a connection wait for their acknowledgement. LIMIT: of more, the newest are not examined.
+const maxUnacked = 64
+
+// unacked is a response whose last byte was not acknowledged when its row was made.
+type unacked struct {
+	by     Dir // that acknowledges it, as captured
+	end    uint32
+	from   Packet // that completed it
+	losses uint32 // of that side
+	first  int64  // its first packet
 }
 
 // SentAgain reports that a side sent the n bytes from p.Seq again.
@@ -102,10 +115,11 @@ func (c *Conn) acknowledges(x *Exchange) (verdict string, no table.Opt[int64]) {
 	return table.NotDelivered, table.Some(acks.no[by])
 }
 
-// waitedForAck reports whether the connection was captured long enough after an instant to have an acknowledgement of the
-// side that sends in a direction as captured, without a loss.
+// waitedForAck reports whether the connection has packets long enough after an instant to have an acknowledgement of the
+// side that sends in a direction as captured, without a loss. A sender repeats what is not acknowledged (RFC 6298 section 5),
+// so silence of both sides means that the capture lacks packets.
 func (c *Conn) waitedForAck(by Dir, sent Instant) bool {
-	until := c.until()
+	until := c.root().now.Instant()
 	ns, known := c.Between(sent, until)
 	if !known || ns < ackWait {
 		return false
@@ -123,4 +137,50 @@ func (c *Conn) waitedForAck(by Dir, sent Instant) bool {
 func (c *Conn) answersUnreceived(x *Exchange) bool {
 	asked := inorder.Request{Seq: x.req.seq}
 	return c.root().Info.Transport == TCP && c.d != nil && x.req.seen && x.resp.seen && x.resp.no > x.req.no && asked.Unreceived(inorder.Place{Ack: x.resp.ack})
+}
+
+// awaitAck notes a complete response of which the last byte is not acknowledged yet.
+func (c *Conn) awaitAck(x *Exchange, b *table.Call) {
+	r := c.root()
+	if r.Info.Transport != TCP || !x.req.seen || !x.resp.seen || !b.Complete || r.closed {
+		return
+	}
+	by := c.captured(x.caller())
+	if acks := r.acks; acks == nil || !acks.known[by] || int32(acks.upTo[by]-x.resp.seqEnd) >= 0 {
+		return
+	}
+	f := r.known()
+	if len(f.unacked) == maxUnacked {
+		return
+	}
+	end := x.resp.end()
+	f.unacked = append(f.unacked, unacked{by, x.resp.seqEnd, Packet{No: end.No, Time: end.Ns, Clock: end.Clock}, r.losses.of[r.turn(by)], x.resp.no})
+	r.owe(int(unsafe.Sizeof(unacked{})))
+}
+
+// turn is a direction as captured, as the root has it, or the other way round.
+func (c *Conn) turn(dir Dir) Dir {
+	if c.flipped {
+		return dir.Other()
+	}
+	return dir
+}
+
+// acknowledge removes the responses that a side has acknowledged up to the end of a sequence.
+func (f *facts) acknowledge(by Dir, upTo uint32) {
+	f.unacked = slices.DeleteFunc(f.unacked, func(u unacked) bool { return u.by == by && int32(upTo-u.end) >= 0 })
+}
+
+// reportUnacked marks, at the end of a connection, the responses that their receiver never acknowledged although the capture
+// shows its packets.
+func (c *Conn) reportUnacked() {
+	if c.facts == nil {
+		return
+	}
+	for _, u := range c.facts.unacked {
+		if c.losses.of[c.turn(u.by)] == u.losses && c.waitedForAck(u.by, u.from.Instant()) {
+			c.AnomalyAt(u.from, "tcp", "unreceived_response", fmt.Sprintf("the caller never acknowledged the end of the response that begins in packet %d, so it did not arrive whole", u.first), 0)
+		}
+	}
+	c.facts.unacked = nil
 }

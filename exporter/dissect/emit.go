@@ -107,6 +107,7 @@ func (c *Conn) emit(proto int, x *Exchange, row table.CallRow, details []Detail)
 	case x.short:
 		b.Complete, b.Error = false, table.Some(string(LossGap))
 	}
+	c.awaitAck(x, b)
 	e := Emission{Row: row, Protocol: proto, Conn: outer, At: c.now.No, Reversed: x.Reversed != turned, Request: x.req.span(), Response: x.resp.span(),
 		ReqBody: x.ReqBody, RespBody: x.RespBody, Details: details, Hidden: c.engine.hiddenOf(x),
 		Objects: append(x.ReqBody.objects("request", c.engine.kinds), x.RespBody.objects("response", c.engine.kinds)...)}

@@ -3,9 +3,11 @@
 package failures
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -224,11 +226,27 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 		}
 		out.Truncated = out.Truncated || out.Next != ""
 	}
+	if in.Class == "" {
+		if err := out.noteUnreceived(ctx, c, w); err != nil {
+			return nil, err
+		}
+	}
 	if err := ask.NoteUnread(ctx, c, &out.Frame, w); err != nil {
 		return nil, err
 	}
 	out.Match(int(out.Total) + len(out.Connections) + len(out.ICMP))
 	return out, nil
+}
+
+// noteUnreceived says how many responses in the time of the question did not arrive.
+func (a *Answer) noteUnreceived(ctx context.Context, c *forensics.Case, w *ask.Window) error {
+	n, err := ask.One[struct {
+		Responses int64 `json:"responses"`
+	}](ctx, c, "SELECT coalesce(sum(count), 0)::BIGINT AS responses FROM anomalies WHERE kind = 'unreceived_response' AND ts_ns BETWEEN ? AND ?", cmp.Or(w.From, math.MinInt64), cmp.Or(w.To, math.MaxInt64))
+	if err == nil && n.Responses > 0 {
+		a.Note("%d {response|responses} in this time, of any client and server, {was|were} sent and never acknowledged by the caller: the server answered, and the answer did not arrive whole (kind unreceived_response of table anomalies); {its call|their calls} may not be among the failed ones", n.Responses)
+	}
+	return err
 }
 
 // group is a FailureGroup as SQL returns it.

@@ -135,6 +135,8 @@ func TestFailuresSayWhatArrived(t *testing.T) {
 	w.Reset(9*time.Second, "lost")
 	w.Reset(9*time.Second, "silent")
 	w.Exchange(10*time.Second, time.Millisecond, "good", client, server, request, answer)
+	w.Exchange(11*time.Second, time.Millisecond, "unheard", client, server, request, answer)
+	w.Acknowledge(15*time.Second, "unheard")
 	f := asktest.Must[*failures.Answer](t)(failures.Ask(ctx, asktest.OpenMade(t, &w), failures.In{}))
 	var got []string
 	for _, g := range f.Groups {
@@ -142,6 +144,11 @@ func TestFailuresSayWhatArrived(t *testing.T) {
 	}
 	if want := []string{"not delivered", "delivered and not answered", "delivery unknown", "answered too late"}; f.Total != 4 || !slices.Equal(got, want) {
 		t.Errorf("%d failed calls, %q, want %q", f.Total, got, want)
+	}
+	if !slices.ContainsFunc(f.Notes, func(n string) bool {
+		return strings.HasPrefix(n, "1 response in this time, of any client and server, was sent and never acknowledged")
+	}) {
+		t.Errorf("no note about the response that did not arrive in %q", f.Notes)
 	}
 }
 
