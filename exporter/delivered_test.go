@@ -96,7 +96,7 @@ func TestUnreceivedResponses(t *testing.T) {
 			if c.drop != nil {
 				d.pieces = slices.DeleteFunc(d.pieces, c.drop)
 			}
-			later := dialogue([]seg{fromClient(20000, ackFlag, request)}) // the capture goes on
+			later := dialogue([]seg{fromClient(20000, ackFlag, request)}) // the capture continues
 			for i := range later.pieces {
 				later.pieces[i].src = netip.MustParseAddrPort("10.1.1.3:40000")
 			}
