@@ -90,10 +90,7 @@ func (c *Conn) Acked(dir Dir, p Packet) {
 	if c.acks == nil {
 		c.acks = &acknowledged{}
 	}
-	c.acks.upTo[dir], c.acks.no[dir], c.acks.known[dir] = p.Ack, p.No, true
-	if c.facts != nil {
-		c.facts.acknowledge(dir, p.Ack)
-	}
+	c.acks.acknowledge(dir, p.Ack, p.No)
 	if c.left == nil {
 		return
 	}

@@ -21,6 +21,8 @@ type acknowledged struct {
 	no    [2]int64  // packet that first had
 	upTo  [2]uint32 // the highest acknowledgment number
 	known [2]bool
+
+	unacked []unacked // responses in the order of their rows
 }
 
 // sentAgain is a segment that was sent again.
@@ -146,16 +148,12 @@ func (c *Conn) awaitAck(x *Exchange, b *table.Call) {
 		return
 	}
 	by := c.captured(x.caller())
-	if acks := r.acks; acks == nil || !acks.known[by] || int32(acks.upTo[by]-x.resp.seqEnd) >= 0 {
-		return
-	}
-	f := r.known()
-	if len(f.unacked) == maxUnacked {
+	a := r.acks
+	if a == nil || !a.known[by] || int32(a.upTo[by]-x.resp.seqEnd) >= 0 || len(a.unacked) == maxUnacked {
 		return
 	}
 	end := x.resp.end()
-	f.unacked = append(f.unacked, unacked{by, x.resp.seqEnd, Packet{No: end.No, Time: end.Ns, Clock: end.Clock}, r.losses.of[r.turn(by)], x.resp.no})
-	r.owe(int(unsafe.Sizeof(unacked{})))
+	a.unacked = append(a.unacked, unacked{by, x.resp.seqEnd, Packet{No: end.No, Time: end.Ns, Clock: end.Clock}, r.losses.of[r.turn(by)], x.resp.no})
 }
 
 // turn is a direction as captured, as the root has it, or the other way round.
@@ -166,21 +164,27 @@ func (c *Conn) turn(dir Dir) Dir {
 	return dir
 }
 
-// acknowledge removes the responses that a side has acknowledged up to the end of a sequence.
-func (f *facts) acknowledge(by Dir, upTo uint32) {
-	f.unacked = slices.DeleteFunc(f.unacked, func(u unacked) bool { return u.by == by && int32(upTo-u.end) >= 0 })
+// acknowledge notes that a side acknowledges all before a sequence number with a packet.
+func (a *acknowledged) acknowledge(by Dir, upTo uint32, no int64) {
+	a.upTo[by], a.no[by], a.known[by] = upTo, no, true
+	if len(a.unacked) == 0 {
+		return
+	}
+	if a.unacked = slices.DeleteFunc(a.unacked, func(u unacked) bool { return u.by == by && int32(upTo-u.end) >= 0 }); len(a.unacked) == 0 {
+		a.unacked = nil
+	}
 }
 
 // reportUnacked marks, at the end of a connection, the responses that their receiver never acknowledged although the capture
 // shows its packets.
 func (c *Conn) reportUnacked() {
-	if c.facts == nil {
+	if c.acks == nil {
 		return
 	}
-	for _, u := range c.facts.unacked {
+	for _, u := range c.acks.unacked {
 		if c.losses.of[c.turn(u.by)] == u.losses && c.waitedForAck(u.by, u.from.Instant()) {
 			c.AnomalyAt(u.from, "tcp", "unreceived_response", fmt.Sprintf("the caller never acknowledged the end of the response that begins in packet %d, so it did not arrive whole", u.first), 0)
 		}
 	}
-	c.facts.unacked = nil
+	c.acks.unacked = nil
 }

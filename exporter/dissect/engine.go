@@ -221,7 +221,6 @@ type facts struct {
 	expect      *Expected            // that announced it, until its content is known
 	untaken     []untaken            // calls that wait, see awaitTaken
 	again       []sentAgain          // the newest ones
-	unacked     []unacked            // by the order of their rows
 	unasked     *unasked             // the newest response without a request
 	doubtful    table.Opt[uint32]    // sequence number of the response to the first request of the capture, see Line
 	begins      [2]table.Opt[uint32] // by direction as captured, see Begins

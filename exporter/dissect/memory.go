@@ -43,9 +43,12 @@ func (c *Conn) owe(n int) {
 // kindCost is the memory of one element of Conn.kinds, including its text.
 const kindCost = int(unsafe.Sizeof(kindCount{})) + 128
 
-// measure charges the current memory of the dissector and of the anomaly counts.
+// measure charges the current memory of the dissector, of the anomaly counts and of what waits for its acknowledgement.
 func (c *Conn) measure() {
 	n := kindCost * cap(c.kinds)
+	if c.acks != nil && len(c.acks.unacked) > 1 { // one is no more than what each connection takes
+		n += int(unsafe.Sizeof(unacked{})) * cap(c.acks.unacked)
+	}
 	if c.d != nil {
 		n += c.d.Kept()
 	}
