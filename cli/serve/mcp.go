@@ -234,7 +234,13 @@ func (a *answerFlags) check() error {
 
 // MCP returns the command mcp.
 func MCP(with Options) *cobra.Command {
-	var a answerFlags
+	c := stdio(with, &answerFlags{})
+	c.AddCommand(install(with), uninstall(with), list(with))
+	return c
+}
+
+// stdio returns the command mcp without its subcommands.
+func stdio(with Options, a *answerFlags) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "mcp [BUNDLE...]",
 		Short: "Serve bundles to an assistant: MCP over standard input and output",
@@ -244,7 +250,7 @@ Every answer cites its packets and states what was recorded. Credentials are mas
 a recorder's ring on this machine, with --cluster about the snapshots of a cluster. pcapsule serve does the same over
 HTTP.`,
 		Example: `  pcapsule mcp incident.pcapsule
-  assistant mcp add incident -- pcapsule mcp /evidence/incident.pcapsule --export-dir /tmp
+  pcapsule mcp install incident.pcapsule
   pcapsule mcp --ring /var/lib/pcapsule --export-dir /tmp
   pcapsule mcp --cluster pcapsule
   pcapsule mcp incident.pcapsule --tools core,security --access-log /var/log/pcapsule-access.jsonl`,
