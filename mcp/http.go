@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net"
 	"net/http"
 	"strings"
@@ -39,7 +40,7 @@ const (
 // HTTPOptions configure the HTTP server. The zero value suits loopback.
 type HTTPOptions struct {
 	Hosts   []string     // accepted values of Host besides loopback and the server's address
-	Origins []string     // accepted origins of pages besides those of these hosts
+	Origins []string     // accepted origins of pages besides the scheme, host and port of the request
 	Tokens  []door.Token // bearer tokens; none: no token is required
 	OAuth   *door.OAuth  // accepts the tokens of an authorization server; nil: none
 
@@ -151,6 +152,10 @@ func refuse(w http.ResponseWriter, status int, id json.RawMessage, code int, tex
 
 // post checks a message before the SDK does, so that an invalid one gets the code that JSON-RPC specifies.
 func (h *handler) post(w http.ResponseWriter, r *http.Request, modern bool) {
+	if !isJSON(r) {
+		refuse(w, http.StatusUnsupportedMediaType, nil, jsonrpc.CodeInvalidRequest, errNotJSON.Error())
+		return
+	}
 	body, err := door.ReadBody(w, r, h.o.MaxBody)
 	var long *http.MaxBytesError
 	switch {
@@ -252,6 +257,20 @@ func (s *Server) routed(o HTTPOptions) http.Handler {
 		}
 	}
 	return s.astray(mux)
+}
+
+// errNotJSON reports a body of another type. Without a question to the user, a browser sends such bodies for pages of
+// other sites, but none with application/json.
+var errNotJSON = errors.New("the body must be JSON: send the header Content-Type: application/json")
+
+// isJSON reports whether a request states that its body is JSON.
+func isJSON(r *http.Request) bool {
+	types := r.Header.Values("Content-Type")
+	if len(types) != 1 {
+		return false
+	}
+	media, _, err := mime.ParseMediaType(types[0])
+	return err == nil && media == "application/json"
 }
 
 // accepts reports whether Accept names a media type; */* does not.

@@ -31,6 +31,7 @@ type failure struct {
 // failures maps errors to statuses: the first that fits, or else the last.
 var failures = []failure{
 	{http.StatusRequestEntityTooLarge, "the body is too large", []error{errLongBody}, nil},
+	{http.StatusUnsupportedMediaType, "the body is not declared to be JSON", []error{errNotJSON}, nil},
 	{http.StatusBadRequest, "a parameter, filter, cursor or body is invalid", []error{forensics.ErrUsage, forensics.ErrCursor, tools.ErrArguments}, isBadRequest},
 	{http.StatusNotFound, "there is no such snapshot or dissection", []error{store.ErrNoSnapshot, fs.ErrNotExist}, nil},
 	{http.StatusConflict, "the name is taken, or the snapshot or dissection is not ready, or this needs a ring", []error{store.ErrNameTaken, store.ErrNotReady, cases.ErrClosed, cases.ErrNoRing}, nil},

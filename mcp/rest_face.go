@@ -228,6 +228,9 @@ func bodyOf(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 		return nil, store.BadRequest("body: is incomplete")
 	}
 	if text = bytes.TrimSpace(text); len(text) > 0 {
+		if !isJSON(r) {
+			return nil, errNotJSON
+		}
 		if err := object.Check(text); err != nil {
 			return nil, store.BadRequest("body: %v", err)
 		}

@@ -148,6 +148,16 @@ func TestALongBodyGets413(t *testing.T) {
 	web := httptest.NewServer(serving(t, Options{}, bundled(t, "http1.pcapng")).Handler(HTTPOptions{}))
 	defer web.Close()
 	for _, path := range []string{"/mcp/ask/get_overview", "/mcp/snapshots"} {
+		for _, kind := range []string{"", "text/plain", "application/x-www-form-urlencoded", "application/jsonp"} {
+			r, err := http.Post(web.URL+path, kind, strings.NewReader(`{}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Body.Close()
+			if r.StatusCode != http.StatusUnsupportedMediaType {
+				t.Errorf("%s with a body of type %q: %d, want 415", path, kind, r.StatusCode)
+			}
+		}
 		r, err := http.Post(web.URL+path, "application/json", strings.NewReader(`{"kfl":"`+strings.Repeat("x", maxRESTBody)+`"}`))
 		if err != nil {
 			t.Fatal(err)

@@ -157,11 +157,16 @@ func Allowed(s *jsonschema.Schema) (values []string) {
 	return values
 }
 
-// Doc is the description of a field, with the values that Allow states unless the description has them.
+// maxShown is the number of values that a description of a field, or an error about another value, can have.
+const maxShown = 30
+
+// Doc is the description of a field, with the values that Allow states unless the description has them or they are too
+// many.
 func Doc(s *jsonschema.Schema) string {
-	for _, v := range Allowed(s) {
-		if !strings.Contains(s.Description, v) {
-			return s.Description + ": " + strings.Join(Allowed(s), ", ")
+	values := Allowed(s)
+	for _, v := range values {
+		if len(values) <= maxShown && !strings.Contains(s.Description, v) {
+			return s.Description + ": " + strings.Join(values, ", ")
 		}
 	}
 	return s.Description

@@ -1,12 +1,15 @@
 package ask
 
 import (
+	"cmp"
 	"maps"
 	"math"
 	"slices"
 	"strings"
 
 	"github.com/google/jsonschema-go/jsonschema"
+
+	"github.com/pcapsule/pcapsule/kfl/nearest"
 )
 
 // Between are the lowest and highest values of a number in an input.
@@ -94,6 +97,9 @@ func allowed(name string, s *jsonschema.Schema, given any) error {
 	}
 	for _, x := range texts {
 		if text, ok := x.(string); ok && !slices.Contains(values, text) && (list || text != "") {
+			if len(values) > maxShown {
+				return Wrong(name, "unknown value %q; %s", Clip(text, 60), cmp.Or(nearest.Hint(text, values), "use some of "+Clip(strings.Join(values, ", "), 400)))
+			}
 			last := len(values) - 1
 			return Malformed(name, strings.Join(values[:last], ", ")+" or "+values[last], text)
 		}

@@ -136,6 +136,14 @@ func Run(ctx context.Context, c *forensics.Case, analyzers []finding.Analyzer, i
 	return out, nil
 }
 
+// ids returns the names of all controls.
+func ids() (list []string) {
+	for _, r := range rules().controls {
+		list = append(list, r.full)
+	}
+	return list
+}
+
 // choose returns the controls of frameworks, or those named.
 func choose(frameworks, controls []string) ([]*requirement, error) {
 	for _, f := range frameworks {
@@ -143,13 +151,9 @@ func choose(frameworks, controls []string) ([]*requirement, error) {
 			return nil, ask.Wrong("frameworks", "unknown framework %q; %s", ask.Clip(f, 100), suggestion(f, order))
 		}
 	}
-	var ids []string
-	for _, r := range rules().controls {
-		ids = append(ids, r.full)
-	}
 	for _, id := range controls {
-		if !slices.Contains(ids, id) {
-			return nil, ask.Wrong("controls", "unknown control %q; %s", ask.Clip(id, 100), suggestion(id, ids))
+		if known := ids(); !slices.Contains(known, id) {
+			return nil, ask.Wrong("controls", "unknown control %q; %s", ask.Clip(id, 100), suggestion(id, known))
 		}
 	}
 	var list []*requirement
@@ -198,7 +202,8 @@ func tally(chosen []*requirement, list []Control) (out []Framework) {
 func Question(analyzers []finding.Analyzer) ask.Question {
 	q := ask.New("controls", "Judge controls of PCI DSS, HIPAA, SOC 2, GDPR, ISO 27001, NIST 800-53, NIS2, DORA",
 		"For each control: supported, contradicted or cannot_tell, and why, with population, exceptions and limits. What was lost, not seen or not decrypted never supports an absence. Also lists accesses to card data (pci/10.2.1.1).", false,
-		func(ctx context.Context, c *forensics.Case, in In) (*Out, error) { return Run(ctx, c, analyzers, in) })
+		func(ctx context.Context, c *forensics.Case, in In) (*Out, error) { return Run(ctx, c, analyzers, in) }).
+		Allow("frameworks", order...).Allow("controls", ids()...)
 	q.Sums = []string{"frameworks"}
 	return q
 }

@@ -15,7 +15,7 @@ import (
 // In is the input of list_findings.
 type In struct {
 	ask.Scope
-	Names    []string `json:"names,omitempty" jsonschema:"only these analyzers; default all. The answer lists their names"`
+	Names    []string `json:"names,omitempty" jsonschema:"only these analyzers; default all"`
 	Severity string   `json:"severity,omitempty" jsonschema:"lowest severity"`
 	Service  string   `json:"service,omitempty" jsonschema:"only findings with this service, workload, pod or host at one end"`
 	Allow    []string `json:"allow,omitempty" jsonschema:"allowed outside addresses, prefixes and domains (*.example.org), and pairs of namespaces (shop->payments, *->monitoring, outside->shop); the analyzers egress and segmentation report all others"`
@@ -170,7 +170,7 @@ func Question(analyzers []Analyzer) ask.Question {
 	q := ask.New("list_findings", "Findings: security, secrets, certificates, egress, beacons",
 		"Run the analyzers: missing authentication, forwarded tokens, weak TLS, certificates, plaintext credentials, personal data and secrets with masked evidence, deprecated protocols, administrative access, connections that network policies refuse, egress and segmentation against an allow-list, beacons, DNS tunnels and failures, unusual destinations and volumes, coverage gaps.", true,
 		func(ctx context.Context, c *forensics.Case, in In) (*Out, error) { return Run(ctx, c, analyzers, in) }).
-		Allow("severity", severities...)
+		Allow("severity", severities...).Allow("names", names(analyzers)...)
 	q.Sums = []string{"summary"}
 	return q
 }

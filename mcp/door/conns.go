@@ -3,6 +3,7 @@ package door
 import (
 	"container/list"
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
@@ -108,6 +109,16 @@ type connKey struct{}
 // WithConn makes the connection available to its handlers.
 func WithConn(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
+}
+
+// isTLS reports whether a request came over TLS. net/http does not see it through limitedConn.
+func isTLS(r *http.Request) bool {
+	c, _ := r.Context().Value(connKey{}).(*limitedConn)
+	if c == nil {
+		return r.TLS != nil
+	}
+	_, yes := c.Conn.(*tls.Conn)
+	return yes
 }
 
 // markRequest records that a request is complete (whole) or answered.

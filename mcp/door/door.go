@@ -17,7 +17,7 @@ import (
 // Options select the clients that may ask. The zero value suits loopback.
 type Options struct {
 	Hosts    []string      // accepted values of Host besides loopback and the server's address
-	Origins  []string      // accepted origins of pages besides those of these hosts
+	Origins  []string      // accepted origins of pages besides the scheme, host and port of the request
 	Tokens   []Token       // bearer tokens; none: no token is required
 	OAuth    *OAuth        // accepts the tokens of an authorization server; nil: none
 	Patience time.Duration // for a client to accept one piece of an answer
@@ -57,13 +57,14 @@ func Guard(next http.Handler, o Options) http.Handler {
 			refused(fmt.Sprintf("host %.100q is not a name of this server; allow it with serve --host", r.Host))
 			return
 		}
-		if origin := r.Header.Get("Origin"); origin != "" && !slices.Contains(o.Origins, origin) {
-			u, err := url.Parse(origin)
-			if err != nil || u.Scheme != "http" && u.Scheme != "https" || !o.isOwnHost(r, u.Hostname()) {
+		origins := r.Header.Values("Origin")
+		for _, origin := range origins {
+			if len(origins) > 1 || !slices.Contains(o.Origins, origin) && !isOwnOrigin(r, origin) {
 				refused(fmt.Sprintf("pages of origin %.100q must not query this server; allow them with serve --origin", origin))
 				return
 			}
-		} else if origin == "" && isEmbedded(r) {
+		}
+		if len(origins) == 0 && isEmbedded(r) {
 			refused("pages of other sites must not query this server; allow their origin with serve --origin")
 			return
 		}
@@ -77,6 +78,23 @@ func Guard(next http.Handler, o Options) http.Handler {
 // a person follows is not embedded.
 func isEmbedded(r *http.Request) bool {
 	return r.Header.Get("Sec-Fetch-Site") == "cross-site" && r.Header.Get("Sec-Fetch-Dest") != "document"
+}
+
+// isOwnOrigin reports whether an origin has the scheme, host and port of the request itself. Another port of this machine
+// may be a page of another user.
+func isOwnOrigin(r *http.Request, origin string) bool {
+	scheme, port := "http", "80"
+	if isTLS(r) {
+		scheme, port = "https", "443"
+	}
+	full := func(host string) string {
+		if u, err := url.Parse("//" + host); err == nil && u.Port() == "" {
+			host = strings.TrimSuffix(host, ":") + ":" + port
+		}
+		return strings.ToLower(host)
+	}
+	host, same := strings.CutPrefix(origin, scheme+"://")
+	return same && host != "" && full(host) == full(r.Host)
 }
 
 // isOwnHost reports whether a host is a name of this server. A page that uses DNS rebinding to reach

@@ -6,7 +6,6 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
-	"github.com/pcapsule/pcapsule/mcp/store"
 )
 
 var toolExportPCAP = Tool{Name: "export_pcap", set: "calls", title: "Export packets", writes: true,
@@ -44,12 +43,7 @@ func (s *Invocation) exportPCAP(ctx context.Context, in exportPCAPIn) (ExportPCA
 	if err != nil {
 		return out, err
 	}
-	sel := forensics.Selection{KFL: in.KFL, SQL: in.SQL, CallIDs: in.CallIDs}
-	switch sel.Context = forensics.Context(in.Context); sel.Context {
-	case forensics.OnlyCited, forensics.WithContext, forensics.WholeConnections:
-	default:
-		return out, store.BadRequest("context %q: must be context, connections or empty", ask.Clip(in.Context, 60))
-	}
+	sel := forensics.Selection{KFL: in.KFL, SQL: in.SQL, CallIDs: in.CallIDs, Context: forensics.Context(in.Context)}
 	if sel.From, sel.To, err = s.times(in.From, in.To); err != nil {
 		return out, err
 	}

@@ -7,15 +7,14 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
-	"github.com/pcapsule/pcapsule/mcp/store"
 )
 
 var toolListL4Flows = Tool{Name: "list_l4_flows", set: "network", Sealed: true, title: "Transport flows",
 	doc: "List TCP, UDP and other flows with packets, bytes and TCP health, or totals by pod, namespace, service or node. Filters match either endpoint. Each connection is there once; table flows has one row for each place where it was captured."}
 
 type listL4FlowsIn struct {
-	Aggregate string `json:"aggregate,omitempty" jsonschema:"pod, namespace, service or node: one row per pair instead of per flow"`
-	Transport string `json:"l4proto,omitempty" jsonschema:"tcp, udp, icmp, sctp or ip"`
+	Aggregate string `json:"aggregate,omitempty" jsonschema:"one row per pair of these instead of per flow"`
+	Transport string `json:"l4proto,omitempty" jsonschema:"protocol over IP"`
 	IP        string `json:"ip,omitempty" jsonschema:"address"`
 	Namespace string `json:"ns,omitempty" jsonschema:"namespace"`
 	Pod       string `json:"pod,omitempty" jsonschema:"pod"`
@@ -54,9 +53,6 @@ func (s *Invocation) listL4Flows(ctx context.Context, in listL4FlowsIn) (ListL4F
 	}
 	sql := "SELECT " + no + flowColumns + " FROM flows WHERE " + where + " ORDER BY first_ns, " + no + "flow_id"
 	if in.Aggregate != "" {
-		if !strings.Contains(" pod namespace service node ", " "+in.Aggregate+" ") {
-			return out, store.BadRequest("aggregate %q: must be pod, namespace, service or node", ask.Clip(in.Aggregate, 60))
-		}
 		a := in.Aggregate
 		sql = fmt.Sprintf(`SELECT coalesce(src_%[1]s, src_name) AS src, coalesce(dst_%[1]s, dst_name) AS dst, transport, %[2]s
 			FROM flows WHERE %[3]s GROUP BY 1, 2, 3 ORDER BY sum(src_bytes + dst_bytes) DESC, 1, 2, 3`, a, sumColumns, where)

@@ -58,6 +58,14 @@ func of[In, Out any](t Tool, f func(*Invocation, context.Context, In) (Out, erro
 	return e
 }
 
+// allow states the values that a text of the input can have.
+func (e *Entry) allow(field string, values ...string) *Entry {
+	for _, v := range values {
+		e.In.Properties[field].Enum = append(e.In.Properties[field].Enum, v)
+	}
+	return e
+}
+
 // Schema describes a type. It panics if JSON Schema cannot.
 func Schema[T any](name string) *jsonschema.Schema {
 	s, err := jsonschema.For[T](nil)

@@ -25,7 +25,7 @@ type listWorkloadsIn struct {
 	Namespaces []string          `json:"namespaces,omitempty"`
 	NameRegex  string            `json:"name_regex,omitempty" jsonschema:"regular expression (RE2) on the name"`
 	Labels     map[string]string `json:"labels,omitempty" jsonschema:"labels that a workload must all have"`
-	Type       string            `json:"type,omitempty" jsonschema:"pod or service"`
+	Type       string            `json:"type,omitempty" jsonschema:"kind of workload"`
 	Timestamp  int64             `json:"timestamp,omitempty" jsonschema:"only owners at this time, milliseconds since 1970 UTC"`
 }
 
@@ -78,12 +78,8 @@ func (s *Invocation) endpoints(ctx context.Context, namespaces []string, name, n
 		}
 		where += " AND namespace IN (" + marks + ")"
 	}
-	switch kind {
-	case "":
-	case "pod", "service":
+	if kind != "" {
 		add("kind = ?", kind)
-	default:
-		return nil, store.BadRequest("type %q: must be pod or service", ask.Clip(kind, 50))
 	}
 	if at != 0 {
 		add("valid_from_ns <= ?", at*int64(time.Millisecond))
