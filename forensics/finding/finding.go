@@ -56,6 +56,10 @@ type Analyzer struct {
 	Basis Basis    // what it examines
 	Steps []Step   // its searches, which report in this order
 
+	Techniques []string // of MITRE ATT&CK, such as T1558.003
+	CVEs       []string // that it is about, if there are any
+	Unproved   string   // what its findings do not prove, as a sentence; empty if Doc says it
+
 	// Controls returns the ids of the controls that a finding contradicts, such as pci/4.2.1. The
 	// data of package control decides it; nil means none.
 	Controls func(f *Finding) []string
@@ -104,6 +108,10 @@ type Finding struct {
 	Encrypted  bool     `json:"encrypted,omitempty" jsonschema:"it was encrypted on the wire and read with keys"`
 	Controls   []string `json:"controls,omitempty" jsonschema:"controls that it contradicts, see tool controls"`
 
+	Techniques []string `json:"techniques,omitempty" jsonschema:"techniques of MITRE ATT&CK, such as T1558.003"`
+	CVEs       []string `json:"cves,omitempty" jsonschema:"CVE ids"`
+	Unproved   string   `json:"not_proved,omitempty" jsonschema:"what the packets do not prove"`
+
 	Accepted *Acceptance `json:"accepted,omitempty" jsonschema:"why this finding is accepted, from the accept list"`
 
 	// Key distinguishes findings of one analyzer between the same ends. It depends neither on the
@@ -149,6 +157,15 @@ func (l *Look) Add(r Row, f Finding) {
 		return
 	}
 	f.Finding, f.Via, f.What = l.name, r.Via, f.What+r.through()
+	if f.Techniques == nil {
+		f.Techniques = l.of.Techniques
+	}
+	if f.CVEs == nil {
+		f.CVEs = l.of.CVEs
+	}
+	if f.Unproved == "" {
+		f.Unproved = l.of.Unproved
+	}
 	if f.Src == "" {
 		f.Src = r.Src
 	}

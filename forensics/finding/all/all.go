@@ -26,7 +26,9 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding/beacon"
 	"github.com/pcapsule/pcapsule/forensics/finding/bruteforce"
 	"github.com/pcapsule/pcapsule/forensics/finding/certificate"
+	"github.com/pcapsule/pcapsule/forensics/finding/coerced"
 	"github.com/pcapsule/pcapsule/forensics/finding/coveragegap"
+	"github.com/pcapsule/pcapsule/forensics/finding/dcsync"
 	"github.com/pcapsule/pcapsule/forensics/finding/deprecated"
 	"github.com/pcapsule/pcapsule/forensics/finding/dnsfailures"
 	"github.com/pcapsule/pcapsule/forensics/finding/dnstunnel"
@@ -38,12 +40,16 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding/outsidevolume"
 	"github.com/pcapsule/pcapsule/forensics/finding/plaincredentials"
 	"github.com/pcapsule/pcapsule/forensics/finding/rapidreset"
+	"github.com/pcapsule/pcapsule/forensics/finding/remoteexec"
 	"github.com/pcapsule/pcapsule/forensics/finding/riskyfile"
+	"github.com/pcapsule/pcapsule/forensics/finding/roasting"
 	"github.com/pcapsule/pcapsule/forensics/finding/scan"
 	"github.com/pcapsule/pcapsule/forensics/finding/segmentation"
 	"github.com/pcapsule/pcapsule/forensics/finding/sensitivedata"
+	"github.com/pcapsule/pcapsule/forensics/finding/smuggling"
 	"github.com/pcapsule/pcapsule/forensics/finding/unusual"
 	"github.com/pcapsule/pcapsule/forensics/finding/weaktls"
+	"github.com/pcapsule/pcapsule/forensics/finding/zerologon"
 )
 
 // Analyzers lists the analyzers in the order in which they run.
@@ -70,6 +76,12 @@ func Analyzers() []finding.Analyzer {
 		scan.Analyzer(),
 		bruteforce.Analyzer(),
 		rapidreset.Analyzer(),
+		zerologon.Analyzer(),
+		dcsync.Analyzer(),
+		coerced.Analyzer(),
+		remoteexec.Analyzer(),
+		roasting.Analyzer(),
+		smuggling.Analyzer(),
 		unusual.Analyzer(),
 		coveragegap.Analyzer(),
 	}
