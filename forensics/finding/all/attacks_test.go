@@ -230,7 +230,8 @@ func TestRoasting(t *testing.T) {
 		{"many tickets in a day", 10, aes, aes, 0, time.Hour, false, nil},
 		{"a login", 0, aes, aes, 1, ms, true, nil},
 		{"an account without pre-authentication", 0, aes, aes, 1, ms, false, []string{"low: 10.0.0.1 got tickets of 1 account from 10.0.0.2 without pre-authentication"}},
-		{"three accounts", 0, aes, aes, 3, ms, false, []string{"high: 10.0.0.1 got tickets of 3 accounts from 10.0.0.2 without pre-authentication"}},
+		{"nine accounts", 0, aes, aes, 9, ms, false, []string{"low: 10.0.0.1 got tickets of 9 accounts from 10.0.0.2 without pre-authentication"}},
+		{"ten accounts", 0, aes, aes, 10, ms, false, []string{"high: 10.0.0.1 got tickets of 10 accounts from 10.0.0.2 without pre-authentication"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var w traffic.Capture
