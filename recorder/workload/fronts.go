@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"cmp"
 	"maps"
 	"net/netip"
 	"slices"
@@ -73,6 +74,10 @@ func (b *builder) own(id *Identity, p *pod) {
 			break
 		}
 		if o.kind == "Job" {
+			if name, ok := CronJobOf(o.name, cmp.Or(p.from(), p.seen)); ok {
+				o = ref{"CronJob", o.namespace, name, ""}
+				id.OwnerDerived = true
+			}
 			break
 		}
 		// A Deployment names its ReplicaSets after itself and the hash of their template.

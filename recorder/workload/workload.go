@@ -47,7 +47,7 @@ type Identity struct {
 	Fronts       []Front  // ports on which these reach it, sorted
 	Workload     string   // topmost owner: Deployment, StatefulSet, DaemonSet, Job, CronJob, …
 	WorkloadKind string   // kind of that owner
-	OwnerDerived bool     // Workload was derived from the ReplicaSet's name, because the ReplicaSet is unknown
+	OwnerDerived bool     // Workload was derived from the name of the ReplicaSet or Job, because that is unknown
 	Container    string   // container, if the port or the pod leaves one choice
 	Image        string   // its image
 	Node         string   // node it runs on

@@ -358,6 +358,7 @@ func TestOwners(t *testing.T) {
 	}
 	first := set("odd", "rs1", "1")
 	x := newScene(t, first, set("web-2", "rs2", "2"), &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "nightly-1", UID: "j1", OwnerReferences: by("CronJob", "nightly", "cj")}})
+	run := fmt.Sprintf("nightly-%d", time.Now().Unix()/60)
 	for i, row := range []struct {
 		name, kind, controller, uid, hash string
 		wantKind, want                    string
@@ -365,6 +366,8 @@ func TestOwners(t *testing.T) {
 	}{
 		{"a Deployment through its replica set", "ReplicaSet", "odd", "rs1", "h", "Deployment", "shop-web", false},
 		{"a CronJob through its job", "Job", "nightly-1", "j1", "", "CronJob", "nightly", false},
+		{"a CronJob whose job was deleted", "Job", run, "j2", "", "CronJob", "nightly", true},
+		{"a deleted job whose name ends with another number", "Job", "import-10000000", "j3", "", "Job", "import-10000000", false},
 		{"a StatefulSet", "StatefulSet", "db", "ss", "", "StatefulSet", "db", false},
 		{"a deleted replica set", "ReplicaSet", "api-5d8", "rs9", "5d8", "Deployment", "api", true},
 		{"a deleted replica set without a hash in its name", "ReplicaSet", "api", "rs8", "", "ReplicaSet", "api", false},

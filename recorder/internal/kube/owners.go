@@ -107,11 +107,16 @@ func (r *resolver) resolve(e *entry, isNew bool) {
 }
 
 // guess derives a Deployment's name from that of its replica set, which ends with the hash in
-// its pods' labels.
+// its pods' labels, and a CronJob's name from that of its Job.
 func guess(e *entry) topOwner {
 	c := e.controller
 	if base, ok := strings.CutSuffix(c.name, "-"+e.hash); ok && c.kind == "ReplicaSet" && e.hash != "" && base != "" {
 		return topOwner{"Deployment", base, true}
+	}
+	if c.kind == "Job" {
+		if name, ok := workload.CronJobOf(c.name, e.from); ok {
+			return topOwner{"CronJob", name, true}
+		}
 	}
 	if c.kind == "Node" {
 		return topOwner{} // of a static pod
