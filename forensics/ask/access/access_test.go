@@ -148,7 +148,7 @@ func TestPersonalDataInFields(t *testing.T) {
 	for _, k := range got.Kinds {
 		calls[k.Place] = k.Calls
 	}
-	if calls["email in fields"] != 5 || calls["email in request.body"] != 3 {
+	if calls["email in fields"] != 5 || calls["email in request body"] != 3 {
 		t.Errorf("%v", calls)
 	}
 }

@@ -52,19 +52,6 @@ func fieldsIn(ctx context.Context, c *forensics.Case, from string, args ...any) 
 	return list, err
 }
 
-// FieldText is SQL for the text of all fields that calls of some rows may have; empty if there is none.
-func FieldText(ctx context.Context, c *forensics.Case, from string, args ...any) (string, error) {
-	list, err := fieldsIn(ctx, c, from, args...)
-	if err != nil || len(list) == 0 {
-		return "", err
-	}
-	var texts []string
-	for _, column := range list {
-		texts = append(texts, textOf(column))
-	}
-	return "concat_ws('" + betweenTexts + "', " + strings.Join(texts, ", ") + ")", nil
-}
-
 // textOf is SQL for the text of a field.
 func textOf(c table.Column) string {
 	if c.Kind == table.TextList {

@@ -7,32 +7,21 @@ import (
 	"slices"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask/sensitive"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 )
-
-// hit is a place of a call with sensitive data.
-type hit struct {
-	bundle int64
-	callNo int64
-	set    uint32 // number of the set of matches in the text
-	place  int32
-}
 
 // template is the SQL for a path with its ids replaced.
 const template = `array_to_string(list_transform(string_split(path, '/'), x -> CASE WHEN regexp_matches(x, '^[0-9]+$|[0-9]{3}|^[0-9a-fA-F-]{16,}$|@') THEN '{id}' ELSE x END), '/')`
 
 // count reads the ends and endpoints of the calls with hits, and adds them up.
-func (s *search) count(ctx context.Context) error {
-	if len(s.hits) == 0 {
-		return nil
-	}
+func (s *sums) count(ctx context.Context, list []sensitive.Hit) error {
 	var nos, codes, bundles []int64
-	first, last := s.hits[0].callNo, s.hits[0].callNo
-	for _, h := range s.hits {
-		nos, codes, bundles = append(nos, h.callNo), append(codes, int64(h.place)<<32|int64(h.set)), append(bundles, h.bundle)
-		first, last = min(first, h.callNo), max(last, h.callNo)
+	first, last := list[0].CallNo, list[0].CallNo
+	for _, h := range list {
+		nos, codes, bundles = append(nos, h.CallNo), append(codes, int64(h.Place)<<32|int64(h.Set)), append(bundles, h.Bundle)
+		first, last = min(first, h.CallNo), max(last, h.CallNo)
 	}
-	s.hits = s.hits[:0]
 	hits, on, args := "unnest(?::BIGINT[]) AS hit_no, unnest(?::BIGINT[]) AS hit_code", "hit_no = call_no", []any{nos, codes}
 	if s.l.Case.Several() {
 		hits, on, args = hits+", unnest(?::BIGINT[]) AS hit_bundle", on+" AND hit_bundle = bundle", append(args, bundles)
@@ -51,12 +40,12 @@ func (s *search) count(ctx context.Context) error {
 	args = append(append(args, s.l.Args...), first, last)
 	_, err := s.l.Case.Each(ctx, forensics.Query{SQL: sql, Args: args}, nil, func(_ []forensics.Column, row []any) error {
 		code, _ := row[3].(int64)
-		g := group{place: placeName(int(code >> 32))}
+		g := group{place: sensitive.PlaceName(int(code >> 32))}
 		g.src, _ = row[0].(string)
 		g.dst, _ = row[1].(string)
 		g.what, _ = row[2].(string)
 		g.sealed, _ = row[4].(bool)
-		r, calls := sums(row[5:])
+		r, calls := rowOf(row[5:])
 		r.Via, _ = row[10].(string)
 		s.add(g, uint32(code), r, calls)
 		return nil
@@ -64,9 +53,9 @@ func (s *search) count(ctx context.Context) error {
 	return err
 }
 
-// sums parses columns of a group: calls, first and last time, first call_ids and their
+// rowOf parses columns of a group: calls, first and last time, first call_ids and their
 // times.
-func sums(row []any) (r finding.Row, calls []cited) {
+func rowOf(row []any) (r finding.Row, calls []cited) {
 	r.Count, _ = row[0].(int64)
 	r.FirstNs, _ = row[1].(int64)
 	r.LastNs, _ = row[2].(int64)
@@ -85,14 +74,14 @@ func sums(row []any) (r finding.Row, calls []cited) {
 
 // add counts the calls of r, whose text at g has a set of matches: once per kind, and once per
 // masked form.
-func (s *search) add(g group, set uint32, r finding.Row, calls []cited) {
+func (s *sums) add(g group, set uint32, r finding.Row, calls []cited) {
 	var kinds []string
-	for _, m := range s.sets[set] {
+	for _, m := range s.Matches(set) {
 		g.kind = m.Kind
 		x := s.groups[g]
 		if x == nil {
 			if len(s.groups) >= maxGroups {
-				s.full = true
+				s.Full = true
 				return
 			}
 			x = &sum{row: finding.Row{FirstNs: r.FirstNs, LastNs: r.LastNs}, masked: map[string]int64{}}

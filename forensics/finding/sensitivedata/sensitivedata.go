@@ -1,10 +1,4 @@
-// Package sensitivedata finds personal data and secrets in bodies, URLs, headers, statements, commands, results
-// and all other text of the protocols.
-//
-// It uses the detectors of forensics/redact. They verify check digits, so a number that only looks
-// like a card is not reported. Evidence is masked. Other analyzers cover credentials in
-// Authorization and cookies. Each distinct text of a row group is searched once; only calls with a
-// hit are read.
+// Package sensitivedata reports the personal data and secrets that package sensitive finds in calls, with masked evidence.
 package sensitivedata
 
 import (
@@ -15,18 +9,16 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/forensics/ask/sensitive"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/forensics/redact"
 )
 
 // Limits of the memory of a search.
 const (
-	maxBodies   = 500_000  // bodies with a hit
-	maxSetBytes = 16 << 20 // bytes of distinct sets; beyond that only the kinds are stored
-	maxGroups   = 20_000   // groups of kind and place
+	maxGroups   = 20_000 // groups of kind and place
 	maxEvidence = 5
-	maxForms    = 1000    // masked forms of a group that are counted separately
-	maxHits     = 250_000 // hits that are counted in one query
+	maxForms    = 1000 // masked forms of a group that are counted separately
 )
 
 // Analyzer returns the analyzer sensitive-data.
@@ -50,6 +42,13 @@ type group struct {
 	sealed                      bool // it was encrypted on the wire
 }
 
+// sums adds up the calls with hits.
+type sums struct {
+	sensitive.Search
+	l      *finding.Look
+	groups map[group]*sum
+}
+
 type sum struct {
 	row    finding.Row
 	first  []cited
@@ -65,21 +64,10 @@ type cited struct {
 
 func find(ctx context.Context, l *finding.Look) error {
 	defer l.Unmasked()()
-	s := &search{l: l, groups: map[group]*sum{}, known: map[string]uint32{}, bodies: map[[32]byte]uint32{}}
-	if first, last, ok := l.Case.Window(); ok {
-		if l.From > first {
-			s.from = l.From
-		}
-		if l.To < last {
-			s.to = l.To
-		}
-	}
-	var err error
-	for _, look := range []func(context.Context) error{s.inCalls, s.inBodies, s.count} {
-		if err = look(ctx); err != nil {
-			break
-		}
-	}
+	s := &sums{l: l, groups: map[group]*sum{}}
+	s.Case, s.Found = l.Case, s.count
+	s.Within(l.From, l.To)
+	err := s.Run(ctx)
 	// Report what was counted, even if the time ran out.
 	s.report()
 	return err
@@ -120,7 +108,7 @@ func sealedLast(a, b group) int {
 }
 
 // report adds the groups as findings, in a fixed order.
-func (s *search) report() {
+func (s *sums) report() {
 	classes := map[string]string{}
 	for _, d := range redact.Detectors() {
 		classes[d.Kind] = d.Class
@@ -148,7 +136,7 @@ func (s *search) report() {
 		}
 		s.l.Add(x.row, f)
 	}
-	if s.full {
+	if s.Full {
 		s.l.Note("too many matches, so some are missing: narrow the time or the filter")
 	}
 }

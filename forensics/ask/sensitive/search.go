@@ -1,4 +1,10 @@
-package sensitivedata
+// Package sensitive finds personal data and secrets in bodies, URLs, headers, statements, commands, results and all other text
+// of calls. The finding sensitive-data and the question audit_access use it, so they agree about which calls carry what.
+//
+// It uses the detectors of forensics/redact, and leaves out numbers that only look like a card. Authorization and cookies
+// are left out, because other analyzers cover them. Each distinct text of a row group is searched once; only calls with a hit
+// are read.
+package sensitive
 
 import (
 	"bytes"
@@ -12,7 +18,6 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics"
-	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/forensics/statements"
 )
@@ -72,7 +77,8 @@ func statementPlaces() (list []place) {
 // bodyPlaces follow places in the numbering.
 var bodyPlaces = []string{"request body", "response body"}
 
-func placeName(i int) string {
+// PlaceName is the name of a place of hits.
+func PlaceName(i int) string {
 	if n := len(places()); i >= n {
 		return bodyPlaces[i-n]
 	}
@@ -90,14 +96,30 @@ var ignoredHeaders = map[string]bool{
 	"grpc-accept-encoding": true, "origin": true, "pragma": true,
 }
 
-// search finds hits and adds up their calls.
-type search struct {
-	l      *finding.Look
-	from   int64 // nanoseconds since 1970 UTC; 0 means from the beginning of the case,
-	to     int64 // or to its end
-	groups map[group]*sum
-	hits   []hit // not yet counted
-	full   bool
+// Limits of the memory of a search.
+const (
+	maxBodies   = 500_000  // bodies with a hit
+	maxSetBytes = 16 << 20 // bytes of distinct sets; beyond that only the kinds are stored
+	maxHits     = 250_000  // hits that are handled at once
+)
+
+// Hit is a place of a call with sensitive data.
+type Hit struct {
+	Bundle int64
+	CallNo int64
+	Set    uint32 // number of the set of matches in the text
+	Place  int32
+}
+
+// Search finds the calls with sensitive data.
+type Search struct {
+	Case     *forensics.Case // unmasked
+	From, To int64           // nanoseconds since 1970 UTC; 0 means from the beginning of the case, or to its end
+	// Found handles hits, some at a time; their calls may be outside the requested scope. The slice is reused.
+	Found func(context.Context, []Hit) error
+	Full  bool // too much was found, so some is missing
+
+	hits []Hit // not yet handled
 
 	sets      [][]redact.Match // distinct sets of matches in a text: one match per kind and masked form
 	known     map[string]uint32
@@ -107,6 +129,42 @@ type search struct {
 	mu     sync.Mutex
 	judges []*judge
 }
+
+// Within limits a search to a time, if the case has more.
+func (s *Search) Within(from, to int64) {
+	if first, last, ok := s.Case.Window(); ok {
+		if from > first {
+			s.From = from
+		}
+		if to < last {
+			s.To = to
+		}
+	}
+}
+
+// Run searches.
+func (s *Search) Run(ctx context.Context) error {
+	s.known, s.bodies = map[string]uint32{}, map[[32]byte]uint32{}
+	for _, look := range []func(context.Context) error{s.inCalls, s.inBodies, s.flush} {
+		if err := look(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// flush hands on the hits that are not yet handled.
+func (s *Search) flush(ctx context.Context) error {
+	if len(s.hits) == 0 {
+		return nil
+	}
+	list := s.hits
+	s.hits = s.hits[:0]
+	return s.Found(ctx, list)
+}
+
+// Matches are those of a set, one for each kind and masked form.
+func (s *Search) Matches(set uint32) []redact.Match { return s.sets[set] }
 
 // judge searches texts in one goroutine. It numbers its sets separately for each row group.
 type judge struct {
@@ -121,7 +179,7 @@ type judge struct {
 }
 
 // judge makes a judge for the texts of calls or of bodies.
-func (s *search) judge(calls bool) forensics.TextJudge {
+func (s *Search) judge(calls bool) forensics.TextJudge {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	j := &judge{memo: forensics.NewTextMemo(memoBytes), number: uint64(len(s.judges)), calls: calls, known: map[string]uint64{}}
@@ -284,14 +342,14 @@ func distinct(list []redact.Match) []redact.Match {
 }
 
 // of splits a verdict into its judge and its set.
-func (s *search) of(v forensics.TextVerdict) (*judge, uint64) {
+func (s *Search) of(v forensics.TextVerdict) (*judge, uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.judges[v>>32-1], uint64(v) & (1<<32 - 1)
 }
 
 // number returns the number of a set. Row groups come in order, so the numbers are reproducible.
-func (s *search) number(list []redact.Match) uint32 {
+func (s *Search) number(list []redact.Match) uint32 {
 	key := keyOf(list)
 	if at, ok := s.known[key]; ok {
 		return at
@@ -311,8 +369,8 @@ func (s *search) number(list []redact.Match) uint32 {
 }
 
 // inCalls searches the texts of calls.
-func (s *search) inCalls(ctx context.Context) error {
-	t := forensics.Texts{Table: "calls", From: s.from, To: s.to, Numbers: []string{"call_no", "ts_ns"},
+func (s *Search) inCalls(ctx context.Context) error {
+	t := forensics.Texts{Table: "calls", From: s.From, To: s.To, Numbers: []string{"call_no", "ts_ns"},
 		Judge: func() forensics.TextJudge { return s.judge(true) }}
 	for _, p := range places() {
 		t.Places = append(t.Places, p.text)
@@ -346,7 +404,7 @@ func (s *search) inCalls(ctx context.Context) error {
 		from.clearSets()
 		return nil
 	}
-	return s.l.Case.Texts(ctx, t)
+	return s.Case.Texts(ctx, t)
 }
 
 // clearSets clears the sets of a row group.
@@ -355,14 +413,14 @@ func (j *judge) clearSets() {
 	clear(j.known)
 }
 
-// addHit stores a hit in the requested time until hits are counted.
-func (s *search) addHit(ctx context.Context, bundle int, g *forensics.TextGroup, h forensics.TextHit, set uint32) error {
-	if ns := g.Numbers[1][h.Row]; s.from != 0 && ns < s.from || s.to != 0 && ns > s.to {
+// addHit stores a hit in the requested time until hits are handed on.
+func (s *Search) addHit(ctx context.Context, bundle int, g *forensics.TextGroup, h forensics.TextHit, set uint32) error {
+	if ns := g.Numbers[1][h.Row]; s.From != 0 && ns < s.From || s.To != 0 && ns > s.To {
 		return nil
 	}
-	s.hits = append(s.hits, hit{bundle: int64(bundle), callNo: g.Numbers[0][h.Row], set: set, place: h.Place})
+	s.hits = append(s.hits, Hit{Bundle: int64(bundle), CallNo: g.Numbers[0][h.Row], Set: set, Place: h.Place})
 	if len(s.hits) < maxHits {
 		return nil
 	}
-	return s.count(ctx)
+	return s.flush(ctx)
 }

@@ -1,4 +1,4 @@
-package sensitivedata
+package sensitive
 
 import (
 	"fmt"
@@ -33,7 +33,7 @@ func TestHeaders(t *testing.T) {
 		{"a long number of a card", "X-Card", "4752409876543212239", "card=4752 40** **** ***2 239"},
 		{"nothing", "X-Colour", "blue and green", ""},
 	} {
-		s := &search{known: map[string]uint32{}}
+		s := &Search{known: map[string]uint32{}}
 		j := s.judge(true).(*judge)
 		got := ""
 		if v := j.Text(headersPlace(), []byte(tt.value)); v != 0 {
@@ -66,7 +66,7 @@ func TestLongNumbers(t *testing.T) {
 // TestSetsAreBounded checks that texts with ever new matches stay within the memory limit, and that
 // their kinds are kept.
 func TestSetsAreBounded(t *testing.T) {
-	s := &search{known: map[string]uint32{}}
+	s := &Search{known: map[string]uint32{}}
 	j := s.judge(true).(*judge)
 	var last []redact.Match
 	for i := range 20_000 {

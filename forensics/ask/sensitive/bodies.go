@@ -1,4 +1,4 @@
-package sensitivedata
+package sensitive
 
 import (
 	"context"
@@ -7,18 +7,18 @@ import (
 )
 
 // inBodies searches bodies, then finds the calls that carried those with a hit.
-func (s *search) inBodies(ctx context.Context) error {
+func (s *Search) inBodies(ctx context.Context) error {
 	t := forensics.Texts{Table: "bodies", Places: []forensics.TextPlace{{Columns: []string{"text"}}, {Columns: []string{"sha256"}}},
 		Judge: func() forensics.TextJudge { return s.judge(false) },
 		Group: func(_ int, g *forensics.TextGroup) error {
 			s.addBodies(g)
 			return nil
 		}}
-	if err := s.l.Case.Texts(ctx, t); err != nil || len(s.bodies) == 0 {
+	if err := s.Case.Texts(ctx, t); err != nil || len(s.bodies) == 0 {
 		return err
 	}
 	t = forensics.Texts{Table: "calls", Places: []forensics.TextPlace{{Columns: []string{"request_body_sha256"}}, {Columns: []string{"response_body_sha256"}}},
-		From: s.from, To: s.to, Numbers: []string{"call_no", "ts_ns"},
+		From: s.From, To: s.To, Numbers: []string{"call_no", "ts_ns"},
 		Judge: func() forensics.TextJudge { return carriers{bodies: s.bodies} },
 		Group: func(bundle int, g *forensics.TextGroup) error {
 			for _, h := range g.Hits {
@@ -30,7 +30,7 @@ func (s *search) inBodies(ctx context.Context) error {
 			}
 			return nil
 		}}
-	return s.l.Case.Texts(ctx, t)
+	return s.Case.Texts(ctx, t)
 }
 
 // body searches a body, or stores the hash of one.
@@ -46,7 +46,7 @@ func (j *judge) body(place int, text []byte) forensics.TextVerdict {
 }
 
 // addBodies stores the bodies of a row group that have a hit. A long body has several rows.
-func (s *search) addBodies(g *forensics.TextGroup) {
+func (s *Search) addBodies(g *forensics.TextGroup) {
 	texts, hashes := g.Hits, g.Hits
 	for i, h := range g.Hits {
 		if h.Place == 1 {
@@ -70,7 +70,7 @@ func (s *search) addBodies(g *forensics.TextGroup) {
 		case known:
 			list = distinct(append(list[:len(list):len(list)], s.sets[had]...))
 		case len(s.bodies) >= maxBodies:
-			s.full = true
+			s.Full = true
 			continue
 		}
 		s.bodies[j.hashes[at]] = s.number(list)
