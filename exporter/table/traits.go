@@ -24,6 +24,7 @@ type Traits struct {
 	Login      bool        `json:"login,omitempty"`      // credentials are sent once, when a connection begins
 	Issues     bool        `json:"issues,omitempty"`     // responses have credentials, such as tickets, whatever the request proves
 	Before     string      `json:"before,omitempty"`     // SQL condition for requests that a server also answers before a login
+	Data       string      `json:"data,omitempty"`       // of a database or cache: SQL condition that a call reads or changes data, unlike a login or a prepared statement
 	Words      string      `json:"words,omitempty"`      // SQL for the text of a call without its values, if it is not method and path; NULL: it has none
 	Harmless   string      `json:"harmless,omitempty"`   // SQL condition for failures that are part of normal use
 	TooMany    string      `json:"too_many,omitempty"`   // SQL condition that the server refused a connection because it has too many
@@ -36,7 +37,6 @@ type Traits struct {
 // <protocol>_query, _params, _columns, _preview, _rows, _user and _application.
 type Statements struct {
 	Kind     string   `json:"kind"`                // column that says what a call is
-	Executed string   `json:"executed"`            // SQL condition that a call executed a statement
 	Error    string   `json:"error"`               // SQL for the text of an error
 	Errors   []string `json:"errors"`              // columns with it
 	OverHTTP bool     `json:"over_http,omitempty"` // rows of HTTP have its columns too
@@ -124,6 +124,7 @@ func EitherOf(text func(*Traits) string) string {
 // Database is a protocol whose calls are statements.
 type Database struct {
 	Protocol string
+	Data     string // see Traits
 	Statements
 }
 
@@ -131,7 +132,7 @@ type Database struct {
 var Databases = sync.OnceValue(func() (list []Database) {
 	for _, p := range AllTraits() {
 		if p.Statements != nil {
-			list = append(list, Database{p.Protocol, *p.Statements})
+			list = append(list, Database{p.Protocol, p.Data, *p.Statements})
 		}
 	}
 	return list

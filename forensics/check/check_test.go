@@ -102,6 +102,8 @@ paths:
 		{"a path that OpenAPI lacks", `calls: http && path.startsWith("/v1/"), openapi: api.yaml`, check.Fail, 40, 33, "no matching operation"},
 		{"calls below each", `calls: http && path == "/v1/products" && dst.service == "catalogue", downstream: [{calls: "postgresql && method == 'SELECT'", max: 1000}]`, check.Pass, 3, 0, ""},
 		{"too many calls below", `calls: http && path == "/api/checkout", downstream: [{calls: "http && path == '/v1/payments'", exactly: 0}]`, check.Fail, 16, 7, "1"},
+		{"calls that access no data", `calls: http && dst.service == "catalogue", downstream: [{calls: postgresql && postgresql_rows == nil, max: 0}]`, check.Pass, 26, 0, ""},
+		{"calls that access no data, named", `calls: http && dst.service == "catalogue", downstream: [{calls: "postgresql && postgresql_kind in ['prepare', 'startup']", max: 0}]`, check.Fail, 26, 8, "1"},
 		{"no cache", `calls: http && path == "/v1/products/5", cached: {calls: postgresql}`, check.Fail, 3, 1, ""},
 		{"a cache that is never used", `calls: http && path == "/v1/products/3", cached: {calls: postgresql}`, check.Fail, 1, 1, "never used"},
 		{"retries as they are", `calls: http && path == "/v1/charge", retries: {max: 10}`, check.Pass, 10, 0, ""},

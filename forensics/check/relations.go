@@ -5,25 +5,31 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/relation"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/finding"
+	"github.com/pcapsule/pcapsule/forensics/statements"
 )
 
 // children is SQL for the calls of a scope with their number of children that match below, as in
-// relation.Linked. unsure counts the children that could also belong to another call. thing is equal
+// relation.Linked; calls to databases and caches that access no data do not count, unless the filter names kinds of calls. unsure counts the children that could also belong to another call. thing is equal
 // for calls that send the same request to one server. The arguments are those of below, then those
 // of the scope. Columns: call_id, ts_ns, thing, n, unsure.
-func (q *scope) children(below string) string {
+func (q *scope) children(below forensics.Condition) string {
+	matches := "(" + below.SQL + ")"
+	if !statements.NamesKind(below.Columns) {
+		matches += " AND " + statements.Accesses
+	}
 	all := ask.Window{Where: "true"}
 	no := terms.NumberOf(q.c)
 	// Only calls to and from the servers of the scope matter.
-	return all.Ends(q.c, "service") + fmt.Sprintf(`, below AS MATERIALIZED (SELECT %[1]s AS k FROM calls WHERE (%[2]s)),
+	return all.Ends(q.c, "service") + fmt.Sprintf(`, below AS MATERIALIZED (SELECT %[1]s AS k FROM calls WHERE %[2]s),
 		hit AS MATERIALIZED (SELECT %[1]s AS k, coalesce(pod, x.bp) AS pod, call_id, ts_ns, hash(%[3]s) AS thing FROM x LEFT JOIN front ON front.bp = x.bp WHERE protocol IN %[4]s AND %[1]s IN (SELECT %[1]s FROM calls WHERE (%[5]s))), %[6]s%[7]s,
 		n AS (SELECT pk AS k, count(*) AS n, count(*) FILTER (grade = 2) AS unsure FROM (%[8]s) GROUP BY 1)
 		SELECT DISTINCT k, call_id, ts_ns, thing, coalesce(n, 0) AS n, coalesce(unsure, 0) AS unsure FROM hit LEFT JOIN n USING (k)`,
-		no, below, relation.Thing, terms.Serving, q.where, relation.Children(q.c, "ap IN (SELECT pod FROM hit) AND "+no+" IN (SELECT k FROM below)", ""),
+		no, matches, relation.Thing, terms.Serving, q.where, relation.Children(q.c, "ap IN (SELECT pod FROM hit) AND "+no+" IN (SELECT k FROM below)", ""),
 		relation.Parents(q.c, "bp IN (SELECT pod FROM hit UNION ALL SELECT f.bp FROM front f JOIN hit USING (pod))", true), relation.Linked("c0"))
 }
 
@@ -42,7 +48,7 @@ func (s *Rules) relations(ctx context.Context, q *scope, r *Rule, o *Outcome) er
 		if err != nil {
 			return err
 		}
-		if err := q.eachBad(ctx, o, q.children(below.SQL), append(append([]any{}, below.Args...), q.args...), fmt.Sprintf("n NOT BETWEEN %d AND %d", d.Min, d.Max),
+		if err := q.eachBad(ctx, o, q.children(below), append(append([]any{}, below.Args...), q.args...), fmt.Sprintf("n NOT BETWEEN %d AND %d", d.Min, d.Max),
 			d.Bounds.String()+" of "+d.Calls); err != nil {
 			return err
 		}
@@ -52,7 +58,7 @@ func (s *Rules) relations(ctx context.Context, q *scope, r *Rule, o *Outcome) er
 		if err != nil {
 			return err
 		}
-		sql := "SELECT *, row_number() OVER (PARTITION BY thing ORDER BY ts_ns, call_id) AS nth FROM (" + q.children(below.SQL) + ")"
+		sql := "SELECT *, row_number() OVER (PARTITION BY thing ORDER BY ts_ns, call_id) AS nth FROM (" + q.children(below) + ")"
 		args := append(append([]any{}, below.Args...), q.args...)
 		if err := q.eachBad(ctx, o, sql, args, "nth > 1 AND n > 0", "only the first of equal calls to cause "+r.Cached.Calls); err != nil {
 			return err

@@ -49,9 +49,9 @@ func words(sql string) []string {
 	return strings.FieldsFunc(sql, func(r rune) bool { return r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) })
 }
 
-// Kinds lists the columns with the kind of a call, and whether it was executed.
+// Kinds lists the columns with the kind of a call, and whether it accessed data.
 var Kinds = join(", ", func(d table.Database) string {
-	columns := append(words(d.Executed), d.Kind)
+	columns := append(words(d.Data), d.Kind)
 	columns = slices.DeleteFunc(columns, func(w string) bool { return !strings.HasPrefix(w, d.Protocol+"_") })
 	slices.Sort(columns)
 	return strings.Join(slices.Compact(columns), ", ")
@@ -73,11 +73,25 @@ func overHTTP(each func(table.Database) string) (s string) {
 	return s
 }
 
-// Executed is the condition that a call executed something, if it is one of a database: preparing
-// a statement and starting a connection do not.
-var Executed = "(CASE protocol " + join(" ", func(d table.Database) string {
-	return "WHEN '" + d.Protocol + "' THEN coalesce(" + d.Executed + ", true)"
-}) + " ELSE true" + overHTTP(func(d table.Database) string { return " AND coalesce(" + d.Executed + ", true)" }) + " END)"
+// Accesses is the condition that a call reads or changes data, if it is one of a database or a cache: logins, prepared
+// statements and commands about the connection or the server do not. Calls of other protocols meet it.
+var Accesses = func() string {
+	var cases []string
+	for _, p := range table.AllTraits() {
+		if p.Data != "" {
+			cases = append(cases, "WHEN '"+p.Protocol+"' THEN coalesce("+p.Data+", true)")
+		}
+	}
+	return "(CASE protocol " + strings.Join(cases, " ") + " ELSE true" + overHTTP(func(d table.Database) string { return " AND coalesce(" + d.Data + ", true)" }) + " END)"
+}()
+
+// NamesKind reports whether a condition with these columns selects kinds of calls: then it also means calls that access no data.
+func NamesKind(columns []string) bool {
+	kinds := strings.Split(Kinds, ", ")
+	return slices.ContainsFunc(columns, func(c string) bool {
+		return c == "method" || c == "endpoint" || c == "summary" || slices.Contains(kinds, c)
+	})
+}
 
 // Error is the SQL for the text of an error; alias is empty or ends with a point.
 func Error(alias string) string {

@@ -76,10 +76,9 @@ func Protocol() *dissect.Protocol {
 		Resume:     resume,
 		New:        newConn,
 		Row:        &Row{},
-		Traits: table.Traits{Login: true, Before: "method IN ('OPTIONS', 'STARTUP', 'AUTH_RESPONSE')", TooMany: "cassandra_error_code = 4097", Statements: &table.Statements{
-			Kind:     "cassandra_opcode",
-			Executed: "cassandra_opcode IN ('QUERY', 'EXECUTE', 'BATCH')",
-			Error:    "cassandra_error_code_name || ': ' || cassandra_error_message", Errors: []string{"cassandra_error_message"}}},
+		Traits: table.Traits{Login: true, Before: "method IN ('OPTIONS', 'STARTUP', 'AUTH_RESPONSE')", TooMany: "cassandra_error_code = 4097", Data: "cassandra_opcode IN ('QUERY', 'EXECUTE', 'BATCH')", Statements: &table.Statements{
+			Kind:  "cassandra_opcode",
+			Error: "cassandra_error_code_name || ': ' || cassandra_error_message", Errors: []string{"cassandra_error_message"}}},
 	}
 }
 

@@ -55,8 +55,8 @@ func Protocol() *dissect.Protocol {
 		Resume:     resume,
 		New:        newConn,
 		Row:        &Row{},
-		Traits: table.Traits{Pooled: true, Login: true, TooMany: "clickhouse_error_code = 202", Statements: &table.Statements{
-			Kind: "clickhouse_kind", Executed: "clickhouse_kind = 'QUERY'",
+		Traits: table.Traits{Pooled: true, Login: true, TooMany: "clickhouse_error_code = 202", Data: "clickhouse_kind = 'QUERY'", Statements: &table.Statements{
+			Kind:  "clickhouse_kind",
 			Error: "clickhouse_error_code_name || ': ' || clickhouse_error_message", Errors: []string{"clickhouse_error_message"}, OverHTTP: true}},
 	}
 }

@@ -61,7 +61,7 @@ func Protocol() *dissect.Protocol {
 		Resume:       resume,
 		New:          newConn,
 		Row:          &Row{},
-		Traits:       table.Traits{Store: true, Login: true, Before: "method IN ('version', 'quit', 'sasl_list_mechs', 'sasl_auth', 'sasl_step')"},
+		Traits:       table.Traits{Store: true, Data: "method NOT IN ('version', 'quit', 'sasl_list_mechs', 'sasl_auth', 'sasl_step', 'verbosity', 'stats', 'noop', 'mn')", Login: true, Before: "method IN ('version', 'quit', 'sasl_list_mechs', 'sasl_auth', 'sasl_step')"},
 	}
 }
 

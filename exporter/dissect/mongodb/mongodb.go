@@ -79,10 +79,9 @@ func Protocol() *dissect.Protocol {
 		Detect:     detect,
 		New:        newConn,
 		Row:        &Row{},
-		Traits: table.Traits{Pooled: true, Login: true, Before: "lower(mongodb_command) IN " + before, Statements: &table.Statements{
-			Kind:     "mongodb_command",
-			Executed: "lower(mongodb_command) NOT IN " + before,
-			Error:    "coalesce(mongodb_error_code_name || ': ', '') || mongodb_error_message", Errors: []string{"mongodb_error_message"}}},
+		Traits: table.Traits{Pooled: true, Login: true, Before: "lower(mongodb_command) IN " + before, Data: "lower(mongodb_command) NOT IN " + before, Statements: &table.Statements{
+			Kind:  "mongodb_command",
+			Error: "coalesce(mongodb_error_code_name || ': ', '') || mongodb_error_message", Errors: []string{"mongodb_error_message"}}},
 	}
 }
 

@@ -81,8 +81,8 @@ func Protocol() *dissect.Protocol {
 		Resume:     resume,
 		New:        newConn,
 		Row:        &Row{},
-		Traits: table.Traits{Pooled: true, Login: true, Before: "method IN ('SSL_REQUEST', 'QUIT')", Wireshark: "mysql", TooMany: "mysql_error_code IN (1040, 1203, 1226)", Statements: &table.Statements{
-			Kind: "mysql_command", Executed: "mysql_command IN ('COM_QUERY', 'COM_STMT_EXECUTE', 'COM_STMT_BULK_EXECUTE')",
+		Traits: table.Traits{Pooled: true, Login: true, Before: "method IN ('SSL_REQUEST', 'QUIT')", Wireshark: "mysql", TooMany: "mysql_error_code IN (1040, 1203, 1226)", Data: "mysql_command IN ('COM_QUERY', 'COM_STMT_EXECUTE', 'COM_STMT_BULK_EXECUTE') AND coalesce(method, '') NOT IN ('PREPARE', 'DEALLOCATE')", Statements: &table.Statements{
+			Kind:  "mysql_command",
 			Error: "'ERROR ' || mysql_error_code || ': ' || mysql_error_message", Errors: []string{"mysql_error_message"}}},
 	}
 }

@@ -93,8 +93,8 @@ func Protocol() *dissect.Protocol {
 		Detect:     detect,
 		New:        func(c *dissect.Conn) dissect.Dissector { return &conn{c: c} },
 		Row:        &Row{},
-		Traits: table.Traits{Pooled: true, Login: true, Before: "postgresql_kind IN ('ssl_request', 'gssenc_request', 'cancel_request')", Wireshark: "pgsql", TooMany: "postgresql_error_code = '53300'", Statements: &table.Statements{
-			Kind: "postgresql_kind", Executed: "postgresql_kind IN ('query', 'execute', 'function_call')",
+		Traits: table.Traits{Pooled: true, Login: true, Before: "postgresql_kind IN ('ssl_request', 'gssenc_request', 'cancel_request')", Wireshark: "pgsql", TooMany: "postgresql_error_code = '53300'", Data: "postgresql_kind IN ('query', 'execute', 'function_call') AND coalesce(method, '') NOT IN ('PREPARE', 'DEALLOCATE')", Statements: &table.Statements{
+			Kind:  "postgresql_kind",
 			Error: "postgresql_error_severity || ': ' || postgresql_error_message", Errors: []string{"postgresql_error_message", "postgresql_error_detail"}}},
 	}
 }

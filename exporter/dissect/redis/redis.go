@@ -62,10 +62,14 @@ func Protocol() *dissect.Protocol {
 		Detect:     detect,
 		New:        newConn,
 		Row:        &Row{},
-		Traits: table.Traits{Store: true, Pooled: true, Login: true, Before: "upper(method) IN ('HELLO', 'AUTH', 'QUIT', 'RESET')", Port: 6379, Words: "method || ' ' || coalesce(redis_key, '')",
+		Traits: table.Traits{Store: true, Pooled: true, Login: true, Before: "upper(method) IN ('HELLO', 'AUTH', 'QUIT', 'RESET')", Port: 6379, Data: "upper(method) NOT IN " + serverCommands,
+			Words:    "method || ' ' || coalesce(redis_key, '')",
 			Harmless: "upper(method) IN ('CLIENT', 'HELLO')", TooMany: "redis_error ILIKE '%max number of clients%'"},
 	}
 }
+
+// serverCommands are about the connection, the server or its cluster, not about keys or messages.
+const serverCommands = "('HELLO', 'AUTH', 'QUIT', 'RESET', 'PING', 'ECHO', 'SELECT', 'CLIENT', 'COMMAND', 'READONLY', 'READWRITE', 'ASKING', 'CLUSTER', 'INFO', 'CONFIG', 'SLOWLOG', 'LATENCY', 'MODULE', 'ACL', 'ROLE', 'REPLCONF', 'SENTINEL', 'WAIT', 'WAITAOF', 'TIME', 'LASTSAVE', 'MULTI', 'DISCARD', 'WATCH', 'UNWATCH')"
 
 // callCost is the memory of a pending call in addition to its text.
 const callCost = int(unsafe.Sizeof(call{}))

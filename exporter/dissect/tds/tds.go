@@ -96,8 +96,8 @@ func Protocol() *dissect.Protocol {
 		Resume:     resume,
 		New:        newConn,
 		Row:        &Row{},
-		Traits: table.Traits{Pooled: true, Login: true, Before: "method = 'PRELOGIN'", Wireshark: "tds", TooMany: "tds_error_code IN (10928, 10929, 17809, 18461)", Statements: &table.Statements{
-			Kind: "tds_type", Executed: "(tds_type = 'SQL_BATCH' OR tds_type = 'RPC' AND tds_procedure IS NOT NULL AND NOT ends_with(tds_procedure, 'prepare'))",
+		Traits: table.Traits{Pooled: true, Login: true, Before: "method = 'PRELOGIN'", Wireshark: "tds", TooMany: "tds_error_code IN (10928, 10929, 17809, 18461)", Data: "(tds_type = 'SQL_BATCH' OR tds_type = 'RPC' AND tds_procedure IS NOT NULL AND NOT ends_with(tds_procedure, 'prepare'))", Statements: &table.Statements{
+			Kind:  "tds_type",
 			Error: "'ERROR ' || tds_error_code || ': ' || tds_error_message", Errors: []string{"tds_error_message"}}},
 	}
 }

@@ -31,6 +31,7 @@ type Access struct {
 	ask.Frame
 	Total       int64               `json:"total_calls"`
 	Failed      int64               `json:"failed"`
+	NoData      int64               `json:"calls_without_data,omitempty" jsonschema:"logins, prepared statements and other calls to databases and caches that access no data; not among the calls"`
 	Clients     []AccessClient      `json:"clients" jsonschema:"clients, most calls first"`
 	Users       []AccessUser        `json:"users" jsonschema:"users that credentials or the protocol name, most calls first; no user is a row with an empty name"`
 	Servers     []AccessServer      `json:"servers" jsonschema:"what was accessed, most calls first"`
@@ -130,6 +131,9 @@ func AskAccess(ctx context.Context, c *forensics.Case, in AccessIn) (*Access, er
 		return nil, err
 	}
 	w.And(a.ends, a.args...)
+	if err := a.withoutData(); err != nil {
+		return nil, err
+	}
 	if in.PII {
 		if err := a.personal(); err != nil {
 			return nil, err
@@ -206,6 +210,23 @@ func (a *accessAnswer) scope() error {
 		conds, conns = []string{"true"}, []string{"true"}
 	}
 	a.ends, a.conn = strings.Join(conds, " AND "), strings.Join(conns, " AND ")
+	return nil
+}
+
+// withoutData leaves out the calls that access no data, unless the filter names kinds of calls. With personal data a login is
+// of interest too.
+func (a *accessAnswer) withoutData() error {
+	if a.in.PII || a.w.NamesKind() {
+		return nil
+	}
+	n, err := ask.Count(a.ctx, a.c, "SELECT count(*) AS n FROM calls WHERE "+a.w.Where+" AND NOT "+statements.Accesses, a.w.Args...)
+	if err != nil || n == 0 {
+		return err
+	}
+	a.out.NoData = n
+	a.out.Note("%d {call|calls} to databases and caches access no data, such as logins, and are not listed; a filter that names method or endpoint includes them", n)
+	a.w.And(statements.Accesses)
+	a.ends += " AND " + statements.Accesses // the same for calls outside the window
 	return nil
 }
 

@@ -140,6 +140,27 @@ func TestNoCrashWithoutASign(t *testing.T) {
 	}
 }
 
+// TestAccessesAreToData lists the statements of databases and the commands of stores, without logins, prepared statements and
+// requests for encryption.
+func TestAccessesAreToData(t *testing.T) {
+	for _, v := range []struct {
+		sample, kfl    string
+		total, without int64
+	}{
+		{"postgresql.pcapng", "postgresql", 33, 15},
+		{"postgresql.pcapng", `postgresql_kind in ["ssl_request", "prepare", "startup"]`, 11, 0}, // the filter names them
+		{"mysql.pcapng", "mysql", 33, 26},
+		{"shop.pcapng", "redis", 7, 7},
+		{"shop.pcapng", "http && dst.service == 'payment'", 21, 0},
+	} {
+		c := asktest.Open(t, v.sample)
+		a := asktest.Must[*access.Access](t)(access.AskAccess(ctx, c, access.AccessIn{Scope: ask.Scope{KFL: v.kfl, Limit: 100}}))
+		if a.Total != v.total || a.NoData != v.without || int64(len(a.Calls)) != v.total {
+			t.Errorf("%s: %d calls, %d listed, %d without data; want %d and %d", v.kfl, a.Total, len(a.Calls), a.NoData, v.total, v.without)
+		}
+	}
+}
+
 // TestPersonalDataInFields finds personal data in the columns of a protocol: senders and recipients of mails.
 func TestPersonalDataInFields(t *testing.T) {
 	c := asktest.Open(t, "smtp.pcapng")

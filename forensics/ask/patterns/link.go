@@ -14,7 +14,7 @@ import (
 
 // The text of a call: without its values, and as it was.
 var (
-	callWords  = `CASE WHEN NOT ` + statements.Executed + ` THEN NULL WHEN ` + statements.IsStatement + ` THEN ` + statements.Part("", "query") + ` ` + ownWords() + ` ELSE coalesce(method || ' ', '') || coalesce(path, '') END`
+	callWords  = `CASE WHEN NOT ` + statements.Accesses + ` THEN NULL WHEN ` + statements.IsStatement + ` THEN ` + statements.Part("", "query") + ` ` + ownWords() + ` ELSE coalesce(method || ' ', '') || coalesce(path, '') END`
 	valuesHash = `hash(CASE WHEN ` + statements.IsStatement + ` THEN array_to_string(` + statements.Part("", "params") + `, ',') ELSE coalesce(query_string, '') || coalesce(hex(request_body_sha256), '') END)`
 )
 

@@ -9,6 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/forensics/statements"
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
@@ -31,7 +32,7 @@ type Dependencies struct {
 	Direct     []string     `json:"direct_dependents"`
 	Transitive []string     `json:"transitive_dependents" jsonschema:"services that depend on it only through others"`
 	Single     []string     `json:"single_points" jsonschema:"the service or its dependencies for which only one pod was seen to answer"`
-	Bypass     []Bypass     `json:"bypass,omitempty" jsonschema:"with via: clients that bypass that layer"`
+	Bypass     []Bypass     `json:"bypass,omitempty" jsonschema:"with via: clients that bypass that layer; logins, prepared statements and other calls that access no data do not count"`
 	ThroughVia int64        `json:"calls_through_via,omitempty"`
 	Blast      *Blast       `json:"blast_radius,omitempty"`
 }
@@ -104,6 +105,11 @@ func AskDependencies(ctx context.Context, c *forensics.Case, in DependenciesIn) 
 		}
 		if len(layer) == 0 {
 			out.Note("the layer to go through has no calls in this time range, so every client bypasses it")
+		}
+		accesses := *w
+		accesses.And(statements.Accesses)
+		if g, err = readGraph(&accesses, ctx, c, "service", true, &out.Frame); err != nil {
+			return nil, err
 		}
 		out.bypass(g, targets, g.alike(layer))
 		out.Bypass = ask.Fit(w, &out.Frame, out.Bypass)

@@ -1,6 +1,7 @@
 package servicemap_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/pcapsule/pcapsule/forensics/ask/asktest"
@@ -91,6 +92,21 @@ func TestBypassedLayer(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestBypassesAccessData: a login, a prepared statement or a command about the connection bypasses no layer.
+func TestBypassesAccessData(t *testing.T) {
+	c := asktest.Open(t, "shop.pcapng")
+	for in, want := range map[string]string{"postgres": "[shop/catalogue 44 shop/payment 3]", "redis": "[shop/catalogue 4 shop/frontend 3]"} {
+		d := asktest.Must[*servicemap.Dependencies](t)(servicemap.AskDependencies(ctx, c, servicemap.DependenciesIn{Service: in, Via: "orders"}))
+		var got []any
+		for _, b := range d.Bypass {
+			got = append(got, b.Client, b.Calls)
+		}
+		if fmt.Sprint(got) != want {
+			t.Errorf("%s: %v, want %s", in, got, want)
+		}
+	}
 }
 
 func TestDependenciesRejectInvalidInput(t *testing.T) {
