@@ -82,20 +82,31 @@ func (c *Call) EndpointOf() string {
 
 // Template replaces the segments of a path that differ between calls with {id}: those that are a
 // number, contain three digits in a row or an @, end with a number after - or _, are one or two
-// letters and a number (but not v1), or have 16 or more hexadecimal digits and dashes.
+// letters and a number (but not v1), have 16 or more hexadecimal digits and dashes, or are a code such as HB1AC.
+// After the name of a collection, such as labs, TSH and HbA1c are codes too.
 func Template(path string) string {
+	before := ""
 	for at := 0; at <= len(path); {
 		segment, _, _ := strings.Cut(path[at:], "/")
-		if varies(segment) {
-			return templated(path, at)
+		if varies(segment) || code(before, segment) {
+			return templated(path, at, before)
 		}
+		before = segment
 		at += len(segment) + 1
 	}
 	return path
 }
 
-// templated is Template for a path in which the segment at from is the first that varies.
-func templated(path string, from int) string {
+// TemplateSQL is Template as SQL for column path.
+const TemplateSQL = `array_to_string(list_transform(string_split(path, '/'), (s, i) -> CASE
+	WHEN regexp_matches(s, '[0-9]{3}|@|(^|[-_])[0-9]+$|^[a-uw-zA-UW-Z][0-9]+$|^[a-zA-Z]{2}[0-9]+$|^[0-9a-fA-F-]{16,}$') THEN '{id}'
+	WHEN strlen(s) >= 5 AND regexp_matches(s, '^[0-9A-Z._-]*[0-9][A-Z][0-9A-Z._-]*$') THEN '{id}'
+	WHEN i = 1 OR NOT regexp_matches(s, '^[0-9A-Za-z._-]*[A-Z]') OR regexp_matches(s, '^V[0-9]*$|[^0-9A-Za-z._-]') OR NOT regexp_matches(string_split(path, '/')[i - 1], '^[^A-Z]+[^A-Zs]s$') THEN s
+	WHEN NOT regexp_matches(s, '[a-z]') AND regexp_matches(s, '[0-9A-Z].*[0-9A-Z]') OR strlen(s) >= 5 AND regexp_matches(s, '[0-9]') AND regexp_matches(s, '[a-z]') THEN '{id}'
+	ELSE s END), '/')`
+
+// templated is Template for a path in which the segment at from is the first that varies. before is the segment before it.
+func templated(path string, from int, before string) string {
 	var b strings.Builder
 	b.Grow(len(path))
 	b.WriteString(path[:from])
@@ -103,12 +114,53 @@ func templated(path string, from int) string {
 		if i > 0 {
 			b.WriteByte('/')
 		}
-		if varies(segment) {
-			segment = "{id}"
+		is := segment
+		if varies(segment) || code(before, segment) {
+			is = "{id}"
 		}
-		b.WriteString(segment)
+		b.WriteString(is)
+		before = segment
 	}
 	return b.String()
+}
+
+// leastCode is the length from which on a code is none of the words with a digit in them, such as B2B.
+const leastCode = 5
+
+// code reports whether a segment is a code: capitals and digits, of which one is followed by a capital. The segment before it
+// may be the name of a collection, a plural in lower case: then capitals alone, or both cases and a digit, are one too.
+func code(before, s string) bool {
+	upper, lower, digits, inside := 0, 0, 0, false
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'A' <= c && c <= 'Z':
+			upper++
+			inside = inside || i > 0 && '0' <= s[i-1] && s[i-1] <= '9'
+		case 'a' <= c && c <= 'z':
+			lower++
+		case '0' <= c && c <= '9':
+			digits++
+		case c != '-' && c != '_' && c != '.':
+			return false
+		}
+	}
+	switch {
+	case upper == 0:
+		return false
+	case lower == 0 && inside && len(s) >= leastCode:
+		return true
+	case !plural(before) || s[0] == 'V' && digits == len(s)-1: // a version
+		return false
+	case lower == 0:
+		return upper+digits > 1
+	}
+	return digits > 0 && len(s) >= leastCode
+}
+
+// plural reports whether a segment is lower case and ends with a single s.
+func plural(s string) bool {
+	n := len(s)
+	return n >= 3 && s[n-1] == 's' && s[n-2] != 's' && s == strings.ToLower(s)
 }
 
 func varies(s string) bool {

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
 // isData reports whether a part of a path or a field name is a value from the traffic, not a name
@@ -63,11 +65,10 @@ func generalized(template string) string {
 	return strings.Join(parts, "/")
 }
 
-// template is the SQL for the path of a call with {id} for the segments that differ between calls,
-// as table.Template replaces them. It is the second word of the endpoint, unless the endpoint names
-// an operation of the content, such as a GraphQL query: for OpenAPI that is one operation.
+// template is the SQL for the path of a call with {id} for the segments that differ between calls. It is the second word of the
+// endpoint, unless the endpoint names an operation of the content, such as a GraphQL query: for OpenAPI that is one operation.
 const template = `(CASE WHEN starts_with(endpoint, method || ' ' || left(path, 1)) AND NOT contains(substr(endpoint, length(method) + 2), ' ') THEN substr(endpoint, length(method) + 2)
-	ELSE array_to_string(list_transform(string_split(path, '/'), s -> CASE WHEN regexp_matches(s, '[0-9]{3}|@|(^|[-_])[0-9]+$|^[a-uw-zA-UW-Z][0-9]+$|^[a-zA-Z]{2}[0-9]+$|^[0-9a-fA-F-]{16,}$') THEN '{id}' ELSE s END), '/') END)`
+	ELSE ` + table.TemplateSQL + ` END)`
 
 // key is the SQL for the column that groups calls.
 const key = `method || ' ' || ` + template + ` AS key`

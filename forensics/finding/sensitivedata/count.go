@@ -11,9 +11,6 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding"
 )
 
-// template is the SQL for a path with its ids replaced.
-const template = `array_to_string(list_transform(string_split(path, '/'), x -> CASE WHEN regexp_matches(x, '^[0-9]+$|[0-9]{3}|^[0-9a-fA-F-]{16,}$|@') THEN '{id}' ELSE x END), '/')`
-
 // count reads the ends and endpoints of the calls with hits, and adds them up.
 func (s *sums) count(ctx context.Context, list []sensitive.Hit) error {
 	var nos, codes, bundles []int64
@@ -31,10 +28,8 @@ func (s *sums) count(ctx context.Context, list []sensitive.Hit) error {
 		times = "list(ts_ns)"
 	}
 	sql := "WITH n AS (SELECT " + hits + `), ` + s.l.Names() + `,
-		m AS MATERIALIZED (SELECT ` + s.l.Key() + `, method, path, ts_ns, call_id, hit_code, decrypted_by IS NOT NULL AS sealed FROM ` + s.l.Calls + ` JOIN n ON ` + on + ` WHERE ` + s.l.Where + ` AND call_no BETWEEN ? AND ?),
-		p AS (SELECT method AS m, path AS p, coalesce(method || ' ', '') || coalesce(` + template + `, '') AS what FROM (SELECT DISTINCT method, path FROM m)),
-		r AS (SELECT ` + s.l.Sent() + `, what, hit_code, sealed, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, ` + s.l.Some() + `, ` + times + ` AS times
-			FROM m JOIN p ON path IS NOT DISTINCT FROM p AND method IS NOT DISTINCT FROM m GROUP BY ALL)
+		m AS MATERIALIZED (SELECT ` + s.l.Key() + `, coalesce(endpoint, '') AS what, ts_ns, call_id, hit_code, decrypted_by IS NOT NULL AS sealed FROM ` + s.l.Calls + ` JOIN n ON ` + on + ` WHERE ` + s.l.Where + ` AND call_no BETWEEN ? AND ?),
+		r AS (SELECT ` + s.l.Sent() + `, what, hit_code, sealed, count(*) AS n, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, ` + s.l.Some() + `, ` + times + ` AS times FROM m GROUP BY ALL)
 		SELECT src, dst, what, hit_code, sealed, n, first_ns, last_ns, ids, times, coalesce(proxy, '') FROM (` + s.l.Named("r") + `)
 		ORDER BY first_ns, src, dst, what, hit_code, sealed, last_ns, n`
 	args = append(append(args, s.l.Args...), first, last)
