@@ -88,7 +88,7 @@ const Ways = `string_agg(DISTINCT proxy, ', ' ORDER BY proxy) AS via, coalesce(b
 // endpoint_id, ip, namespace, external, dns_name, hostname, who, and as, which is "(outside)" for a client outside without a
 // name.
 func (l *Look) Ends() string {
-	return "SELECT " + l.Bundle("endpoint_id, ip, namespace, external, dns_name, hostname") + ", " + terms.Who("") + " AS who, CASE WHEN kind = 'outside' AND coalesce(dns_name, hostname, service) IS NULL THEN '(outside)' ELSE " + terms.Who("") + ` END AS "as" FROM endpoints_raw`
+	return "SELECT " + l.Bundle("endpoint_id, ip, namespace, external, dns_name, hostname") + ", " + terms.Who("") + " AS who, " + terms.Client("") + ` AS "as" FROM endpoints_raw`
 }
 
 // On is the SQL condition that joins table left with a row of Ends named right, by a column of left.

@@ -76,7 +76,7 @@ type FailureGroup struct {
 	When     string   `json:"when" jsonschema:"pattern in time: one burst, bursts, about every n seconds, or spread"`
 	Limit    string   `json:"at_limit,omitempty" jsonschema:"if waits ended after one long time without a response, or the responses say that a time had passed: that time, likely a timeout"`
 	Said     []string `json:"said,omitempty" jsonschema:"errors or bodies of responses, up to three that differ in more than digits; text from the traffic"`
-	Clients  int64    `json:"clients,omitempty" jsonschema:"number of addresses, if src is outside"`
+	Clients  int64    `json:"clients,omitempty" jsonschema:"number of addresses, if src is (outside)"`
 	CallIDs  []string `json:"call_ids" jsonschema:"the first three calls"`
 
 	Examined int     `json:"examined,omitempty" jsonschema:"calls whose chains were followed; of many calls, a sample spread over time"`
@@ -109,7 +109,7 @@ var delivery = `(CASE WHEN outcome <> 'no_answer' THEN '' WHEN error = '` + tabl
 	WHEN request_delivered = '` + table.Delivered + `' THEN 'delivered and not answered' ELSE 'delivery unknown' END)`
 
 // failed are the columns of failed calls that are read. All clients outside count as one client.
-var failed = `call_no, call_id, ts_ns, protocol, host, error, conn_id, stream_id, src_ip, endpoint, ` + terms.Who("src_") + ` AS client, CASE WHEN ` + terms.Nameless("src_") + ` THEN 'outside' ELSE ` + terms.Who("src_") + ` END AS src,
+var failed = `call_no, call_id, ts_ns, protocol, host, error, conn_id, stream_id, src_ip, endpoint, ` + terms.Who("src_") + ` AS client, ` + terms.Client("src_") + ` AS src,
 	` + terms.Server + ` AS dst, ` + class + ` AS class, ` + delivery + ` AS delivery, ` + terms.FailureStatus + ` AS status, ` + terms.Took + ` / 1000.0 AS took, NOT ` + terms.WaitSeen + ` AS blind, coalesce(` + terms.Unanswered + `, false) AS waited, coalesce(` + terms.SaysTimeout + `, false) AS told`
 
 // classRow is a ClassCount as SQL returns it, and what the calls of the class need.
@@ -291,7 +291,7 @@ func (f *Answer) groups(ctx context.Context, c *forensics.Case, w *ask.Window, r
 		n AS (SELECT src, src_ip, dst, protocol, endpoint, status, class, delivery, ts_ns, took, waited, told, call_id, %[2]s, call_no, list_min(list_transform(m.at, a -> abs(a - ts_ns))) AS far, m.total FROM e, m),
 		o AS (SELECT n.*, (ts_ns - lag(ts_ns) OVER g) / 1e6 AS gap, row_number() OVER (PARTITION BY src, dst, protocol, endpoint, status, class, delivery ORDER BY far, ts_ns, bundle, call_no) AS nth FROM n
 			WINDOW g AS (PARTITION BY src, dst, protocol, endpoint, status, class, delivery ORDER BY ts_ns, bundle, call_no))
-		SELECT src, dst, protocol, endpoint, status, class, delivery, count(DISTINCT CASE WHEN src = 'outside' THEN src_ip END) AS clients, count(*) AS calls, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns,
+		SELECT src, dst, protocol, endpoint, status, class, delivery, count(DISTINCT CASE WHEN src = '`+terms.AnyOutside+`' THEN src_ip END) AS clients, count(*) AS calls, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns,
 			round(quantile_disc(took, 0.5), 3) AS p50_ms, round(min(took), 3) AS min_ms, round(max(took), 3) AS max_ms, quantile_disc(took, [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1]) AS tenths, bool_and(waited) AS waited, bool_and(told) AS told,
 			quantile_disc(gap, 0.1) AS gap_p10, quantile_disc(gap, 0.5) AS gap_p50, quantile_disc(gap, 0.9) AS gap_p90, count(*) FILTER (gap > 10000) AS pauses,
 			list_transform(arg_min(call_id, (ts_ns, bundle, call_no), 3), x -> lower(hex(x))) AS call_ids,

@@ -33,15 +33,15 @@ type Handshake struct {
 
 func (s *serviceAnswer) handshakes() error {
 	conns, args := s.w.Connections(s.c, "connections", false)
-	one := func(direction, own, other string) string {
+	one := func(direction, own, peer string) string {
 		// A connection seen at both ends has two flows; the client's sees the whole handshake.
 		return fmt.Sprintf(`(SELECT '%s' AS direction, %s AS peer, count(*) AS connections, round(quantile_disc(h, 0.5) / 1000.0, 3) AS tcp_p50_ms, round(quantile_disc(h, 0.99) / 1000.0, 3) AS tcp_p99_ms,
 			round(quantile_disc(tls, 0.5) / 1000.0, 3) AS tls_p50_ms, round(quantile_disc(tls, 0.99) / 1000.0, 3) AS tls_p99_ms, sum(again)::BIGINT AS retransmissions, count(*) FILTER (reset) AS resets, count(*) FILTER (refused) AS refused
 			FROM %s k JOIN (SELECT %s, conn_id, max(handshake_us) AS h, max(retransmissions) AS again, bool_or(state = 'reset') AS reset, bool_or(state = 'refused') AS refused FROM flows_raw WHERE transport = 'tcp' GROUP BY 1, 2) f ON f.conn_id = k.conn_id%s
 			LEFT JOIN (SELECT %s, conn_id, max(tls_us) AS tls FROM calls_raw WHERE tls_us IS NOT NULL GROUP BY 1, 2) l ON l.conn_id = k.conn_id%s
-			WHERE k.transport = 'tcp' AND %s GROUP BY 1, 2)`, direction, terms.Who(other), conns, terms.BundleOf(s.c, ""), terms.SameBundle(s.c, "f", "k"), terms.BundleOf(s.c, ""), terms.SameBundle(s.c, "l", "k"), terms.Qualified(own))
+			WHERE k.transport = 'tcp' AND %s GROUP BY 1, 2)`, direction, peer, conns, terms.BundleOf(s.c, ""), terms.SameBundle(s.c, "f", "k"), terms.BundleOf(s.c, ""), terms.SameBundle(s.c, "l", "k"), terms.Qualified(own))
 	}
-	list, more, err := ask.Rows[Handshake](s.ctx, s.c, s.w.Limit, one("in", s.t.isTarget("dst_id"), "k.src_")+" UNION ALL "+one("out", s.from, "k.dst_")+fmt.Sprintf(" ORDER BY direction, connections DESC, peer LIMIT %d", s.w.Limit+1), slices.Concat(args, args)...)
+	list, more, err := ask.Rows[Handshake](s.ctx, s.c, s.w.Limit, one("in", s.t.isTarget("dst_id"), terms.Client("k.src_"))+" UNION ALL "+one("out", s.from, terms.Who("k.dst_"))+fmt.Sprintf(" ORDER BY direction, connections DESC, peer LIMIT %d", s.w.Limit+1), slices.Concat(args, args)...)
 	if err != nil {
 		return err
 	}

@@ -226,9 +226,9 @@ func (r *peerRow) rated() ServicePeer {
 
 func (s *serviceAnswer) peers() error {
 	for _, side := range [2]struct {
-		own, other string
-		to         *[]ServicePeer
-	}{{s.in, "src_", &s.out.Callers}, {s.made, "dst_", &s.out.Asks}} {
+		own, other, who string
+		to              *[]ServicePeer
+	}{{s.in, "src_", terms.Client(""), &s.out.Callers}, {s.made, "dst_", terms.Who(""), &s.out.Asks}} {
 		sql := fmt.Sprintf(`WITH e AS MATERIALIZED (SELECT %[1]s, endpoint_id, %[2]s AS who, external FROM endpoints_raw),
 			f AS MATERIALIZED (SELECT e.who AS peer, k.protocol, e.external, k.endpoint, CASE WHEN k.protocol IN `+named+` THEN k.host END AS host, k.failed AS bad,
 				%[9]s AS ill, CASE WHEN %[7]s THEN `+terms.Took+` END AS elapsed_us, k.call_no + %[10]s AS nth, k.call_id, %[7]s AS request FROM %[4]s k LEFT JOIN e ON e.endpoint_id = k.%[3]sid%[11]s WHERE %[5]s AND %[6]s),
@@ -238,7 +238,7 @@ func (s *serviceAnswer) peers() error {
 				round(quantile_disc(elapsed_us, 0.5) / 1000.0, 3) AS p50_ms, round(quantile_disc(elapsed_us, 0.99) / 1000.0, 3) AS p99_ms, any_value(t.endpoints) AS endpoints,
 				list_transform(arg_min(call_id, nth, 3), x -> lower(hex(x))) AS call_ids
 			FROM f JOIN t ON t.peer = f.peer AND t.protocol = f.protocol GROUP BY 1, 2 ORDER BY calls DESC, 1, 2 LIMIT %[8]d`,
-			terms.BundleOf(s.c, ""), terms.Who(""), side.other, s.rows.From, s.rows.Where, terms.Qualified(side.own), terms.IsRequest, s.w.Limit+1, terms.Fault, bundleOffset(s.c), terms.SameBundle(s.c, "e", "k"), terms.NamedEndpoint)
+			terms.BundleOf(s.c, ""), side.who, side.other, s.rows.From, s.rows.Where, terms.Qualified(side.own), terms.IsRequest, s.w.Limit+1, terms.Fault, bundleOffset(s.c), terms.SameBundle(s.c, "e", "k"), terms.NamedEndpoint)
 		list, more, err := ask.Rows[peerRow](s.ctx, s.rows.Case, s.w.Limit, sql, s.rows.Args...)
 		if err != nil {
 			return err

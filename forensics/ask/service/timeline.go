@@ -321,7 +321,7 @@ func (t *timelineAnswer) calls() error {
 		list_transform(arg_min(call_id, (ts_ns, call_id), 3), x -> lower(hex(x))) AS call_ids FROM (SELECT CASE WHEN %[1]s THEN 'out' ELSE 'in' END AS direction, CASE WHEN %[1]s THEN %[2]s ELSE %[3]s END AS peer,
 			CASE WHEN %[1]s THEN dst_external ELSE src_external END AS external, protocol, %[4]s AS endpoint, `+terms.Status+` AS status,
 			failed, error, `+terms.Took+` AS elapsed_us, request_bytes, response_bytes, ts_ns, call_id FROM %[5]s WHERE %[6]s AND (%[1]s OR %[7]s))
-		GROUP BY ALL ORDER BY bool_or(protocol = 'dns'), calls DESC, first, direction, peer, endpoint, status`, made, terms.Who("dst_"), terms.Who("src_"), terms.NamedEndpoint, "calls", w.Where, in)
+		GROUP BY ALL ORDER BY bool_or(protocol = 'dns'), calls DESC, first, direction, peer, endpoint, status`, made, terms.Who("dst_"), terms.Client("src_"), terms.NamedEndpoint, "calls", w.Where, in)
 	list, more, err := ask.Rows[Activity](t.ctx, t.c, ask.MaxAll, activity+fmt.Sprintf(" LIMIT %d", ask.MaxAll+1), w.Args...)
 	if err != nil {
 		return err

@@ -103,6 +103,11 @@ func Nameless(p string) string {
 	return fmt.Sprintf(`(%[1]skind = 'outside' AND coalesce(%[1]sdns_name, %[1]shostname) IS NULL)`, p)
 }
 
+// Client is the SQL for the name of a client: AnyOutside stands for all those outside without a name.
+func Client(p string) string {
+	return "(CASE WHEN " + Nameless(p) + " THEN '" + AnyOutside + "' ELSE " + Who(p) + " END)"
+}
+
 // level is the SQL for the column that Who(p) takes its name from.
 func level(p string) string {
 	return fmt.Sprintf(`(CASE WHEN %[1]sexternal AND %[1]sservice IS NULL THEN CASE WHEN %[1]sdns_name IS NOT NULL THEN 'dns_name' WHEN %[1]shostname IS NOT NULL THEN 'hostname' ELSE 'name' END

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/chain"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/when"
 )
@@ -225,7 +226,7 @@ func (t *Answer) hops(roots []*chain.Step, children map[*chain.Step][]*chain.Ste
 		for _, s := range flatten(r, children) {
 			h := Hop{Src: s.Src.Who, Dst: s.Dst.Who, Protocol: s.Protocol, Endpoint: chain.EndpointOf(s), Async: s.Async()}
 			if _, err := netip.ParseAddr(h.Src); err == nil && s.Src.Kind == "outside" {
-				h.Src = "outside" // all clients without a name
+				h.Src = terms.AnyOutside // all clients without a name
 			}
 			key := strings.Join([]string{h.Src, h.Dst, h.Protocol, h.Endpoint, fmt.Sprint(h.Async)}, "\x00")
 			one := sums[key]

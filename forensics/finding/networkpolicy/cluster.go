@@ -104,7 +104,7 @@ func load(ctx context.Context, l *finding.Look) (map[int64]*cluster, error) {
 		k.add(&rows[i])
 	}
 	ends, _, err := ask.Rows[end](ctx, l.Case, maxGroups, "SELECT "+bundle+", endpoint_id, ip, kind, coalesce(namespace, '') AS namespace, coalesce(pod, '') AS pod, coalesce(pod_uid, '') AS pod_uid, coalesce(workload, '') AS workload, coalesce(service, '') AS service, coalesce(external, false) AS external, "+
-		terms.Who("")+` AS who, CASE WHEN `+terms.Nameless("")+` THEN '(outside)' ELSE `+terms.Who("")+` END AS "as" FROM endpoints_raw ORDER BY bundle, endpoint_id`)
+		terms.Who("")+` AS who, `+terms.Client("")+` AS "as" FROM endpoints_raw ORDER BY bundle, endpoint_id`)
 	if err != nil {
 		return nil, err
 	}

@@ -53,7 +53,7 @@ func find(ctx context.Context, l *finding.Look) error {
 	if len(l.Allow.Pairs) == 0 {
 		return nil
 	}
-	rows, err := l.Rows(ctx, `SELECT CASE WHEN src_kind = 'outside' AND coalesce(src_dns_name, src_hostname, src_service) IS NULL THEN '(outside)' ELSE `+terms.Who("src_")+` END AS src, `+terms.Who("dst_")+` AS dst, `+terms.Port+` AS detail, coalesce(src_namespace, '`+finding.Outside+`') || ' ' || dst_namespace AS other,
+	rows, err := l.Rows(ctx, `SELECT `+terms.Client("src_")+` AS src, `+terms.Who("dst_")+` AS dst, `+terms.Port+` AS detail, coalesce(src_namespace, '`+finding.Outside+`') || ' ' || dst_namespace AS other,
 			count(*) AS count, count(*) FILTER (`+terms.Accepted+`) AS "of",
 			min(first_ns) AS first_ns, max(last_ns) AS last_ns, arg_min(`+terms.FlowID(l.Case)+`, first_ns, 3) AS flow_ids
 		FROM flows WHERE `+crossing+` AND `+l.Once()+` GROUP BY ALL ORDER BY count DESC, src, dst, detail, other`)
