@@ -11,7 +11,6 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
-	"github.com/pcapsule/pcapsule/forensics/statements"
 	"github.com/pcapsule/pcapsule/internal/when"
 )
 
@@ -100,9 +99,6 @@ func (s Scope) Read(ctx context.Context, c *forensics.Case) (*Window, error) {
 	w.Where = strings.Join(conds, " AND ")
 	return w, nil
 }
-
-// NamesKind reports whether the KFL filter selects kinds of calls; see statements.NamesKind.
-func (w *Window) NamesKind() bool { return statements.NamesKind(w.cond.Columns) }
 
 // And adds a condition for rows of calls.
 func (w *Window) And(cond string, args ...any) {

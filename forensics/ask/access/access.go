@@ -31,7 +31,7 @@ type Access struct {
 	ask.Frame
 	Total       int64               `json:"total_calls"`
 	Failed      int64               `json:"failed"`
-	NoData      int64               `json:"calls_without_data,omitempty" jsonschema:"logins, prepared statements and other calls to databases and caches that access no data; not among the calls"`
+	Accesses    int64               `json:"accesses" jsonschema:"calls that access data; of databases and caches, logins, prepared statements and commands about the connection do not"`
 	Clients     []AccessClient      `json:"clients" jsonschema:"clients, most calls first"`
 	Users       []AccessUser        `json:"users" jsonschema:"users that credentials or the protocol name, most calls first; no user is a row with an empty name"`
 	Servers     []AccessServer      `json:"servers" jsonschema:"what was accessed, most calls first"`
@@ -51,6 +51,7 @@ type AccessClient struct {
 	Users   []string `json:"users,omitempty" jsonschema:"users named by the protocol, up to five"`
 	Calls   int64    `json:"calls"`
 	Failed  int64    `json:"failed"`
+	Access  int64    `json:"accesses" jsonschema:"calls that access data"`
 	Rows    int64    `json:"rows,omitempty" jsonschema:"database rows"`
 	Bytes   int64    `json:"bytes"`
 	First   string   `json:"first"`
@@ -131,9 +132,6 @@ func AskAccess(ctx context.Context, c *forensics.Case, in AccessIn) (*Access, er
 		return nil, err
 	}
 	w.And(a.ends, a.args...)
-	if err := a.withoutData(); err != nil {
-		return nil, err
-	}
 	if in.PII {
 		if err := a.personal(); err != nil {
 			return nil, err
@@ -168,7 +166,7 @@ func AskAccess(ctx context.Context, c *forensics.Case, in AccessIn) (*Access, er
 
 // accessColumns are the columns that the summaries use.
 func accessColumns() string {
-	return `call_no, call_id, ts_ns, src_id, dst_id, protocol, failed, error, request_bytes, response_bytes, ` + terms.NamedUser() + " AS named_user, " + statements.Columns("rows")
+	return `call_no, call_id, ts_ns, src_id, dst_id, protocol, failed, error, request_bytes, response_bytes, ` + terms.NamedUser() + " AS named_user, (" + accesses + ") AS accesses, " + statements.Columns("rows")
 }
 
 // scope builds the conditions for both ends.
@@ -213,30 +211,28 @@ func (a *accessAnswer) scope() error {
 	return nil
 }
 
-// withoutData leaves out the calls that access no data, unless the filter names kinds of calls. With personal data a login is
-// of interest too.
-func (a *accessAnswer) withoutData() error {
-	if a.in.PII || a.w.NamesKind() {
-		return nil
-	}
-	n, err := ask.Count(a.ctx, a.c, "SELECT count(*) AS n FROM calls WHERE "+a.w.Where+" AND NOT "+statements.Accesses, a.w.Args...)
-	if err != nil || n == 0 {
-		return err
-	}
-	a.out.NoData = n
-	a.out.Note("%d {call|calls} to databases and caches access no data, such as logins, and are not listed; a filter that names method or endpoint includes them", n)
-	a.w.And(statements.Accesses)
-	a.ends += " AND " + statements.Accesses // the same for calls outside the window
-	return nil
-}
-
 func (a *accessAnswer) total() error {
 	n, err := ask.One[struct {
 		N int64 `json:"n"`
 		F int64 `json:"f"`
-	}](a.ctx, a.rows.Case, "SELECT count(*) AS n, count(*) FILTER (failed) AS f FROM "+a.rows.From+" WHERE "+a.rows.Where, a.rows.Args...)
-	a.out.Total, a.out.Failed = n.N, n.F
+		D int64 `json:"d"`
+	}](a.ctx, a.rows.Case, "SELECT count(*) AS n, count(*) FILTER (failed) AS f, count(*) FILTER ("+a.data()+") AS d FROM "+a.rows.From+" WHERE "+a.rows.Where, a.rows.Args...)
+	a.out.Total, a.out.Failed, a.out.Accesses = n.N, n.F, n.D
+	if n.D < n.N {
+		a.out.Note("%d of %d {call|calls} access data; the others are logins, prepared statements, handshakes and the like", n.D, n.N)
+	}
 	return err
+}
+
+// accesses is the SQL condition that a call accesses data.
+var accesses = terms.IsRequest + " AND " + statements.Accesses
+
+// data is accesses for a.rows.
+func (a *accessAnswer) data() string {
+	if a.rows.InMemory {
+		return "accesses"
+	}
+	return accesses
 }
 
 func (a *accessAnswer) clients() error {
@@ -246,12 +242,12 @@ func (a *accessAnswer) clients() error {
 	if a.rows.InMemory {
 		user = "named_user"
 	}
-	list, more, err := ask.Rows[AccessClient](a.ctx, a.rows.Case, w.Limit, fmt.Sprintf(`WITH g AS (SELECT %[1]s, src_id, %[7]s AS u, count(*) AS n, count(*) FILTER (failed) AS f, coalesce(sum(%[8]s), 0) AS r, sum(request_bytes + response_bytes) AS y,
+	list, more, err := ask.Rows[AccessClient](a.ctx, a.rows.Case, w.Limit, fmt.Sprintf(`WITH g AS (SELECT %[1]s, src_id, %[7]s AS u, count(*) AS n, count(*) FILTER (failed) AS f, count(*) FILTER (%[9]s) AS d, coalesce(sum(%[8]s), 0) AS r, sum(request_bytes + response_bytes) AS y,
 			min(ts_ns) AS t0, max(ts_ns) AS t1, arg_min({'t': ts_ns, 'i': call_id}, ts_ns, 3) AS ids FROM %[2]s WHERE %[3]s GROUP BY ALL),
 		e AS (SELECT %[1]s, endpoint_id, %[4]s AS who, coalesce(pod, '') AS pod FROM endpoints_raw)
-		SELECT coalesce(e.who, '') AS client, list_sort(list_filter(list(DISTINCT e.pod), p -> p <> ''))[1:5] AS pods, list_sort(list_filter(list(DISTINCT coalesce(u, '')), x -> x <> ''))[1:5] AS users, sum(n)::BIGINT AS calls, sum(f)::BIGINT AS failed,
+		SELECT coalesce(e.who, '') AS client, list_sort(list_filter(list(DISTINCT e.pod), p -> p <> ''))[1:5] AS pods, list_sort(list_filter(list(DISTINCT coalesce(u, '')), x -> x <> ''))[1:5] AS users, sum(n)::BIGINT AS calls, sum(f)::BIGINT AS failed, sum(d)::BIGINT AS accesses,
 			sum(r)::BIGINT AS rows, sum(y)::BIGINT AS bytes, make_timestamp_ns(min(t0)) AS first, make_timestamp_ns(max(t1)) AS last, list_transform(list_sort(flatten(list(ids)))[1:3], x -> lower(hex(x.i))) AS call_ids
-		FROM g LEFT JOIN e ON e.endpoint_id = g.src_id%[5]s GROUP BY 1 ORDER BY calls DESC, 1 LIMIT %[6]d`, terms.BundleOf(a.c, ""), a.rows.From, a.rows.Where, terms.Who(""), terms.SameBundle(a.c, "e", "g"), w.Limit+1, user, statements.Part("", "rows")), a.rows.Args...)
+		FROM g LEFT JOIN e ON e.endpoint_id = g.src_id%[5]s GROUP BY 1 ORDER BY calls DESC, 1 LIMIT %[6]d`, terms.BundleOf(a.c, ""), a.rows.From, a.rows.Where, terms.Who(""), terms.SameBundle(a.c, "e", "g"), w.Limit+1, user, statements.Part("", "rows"), a.data()), a.rows.Args...)
 	if err != nil {
 		return err
 	}

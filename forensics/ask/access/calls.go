@@ -17,6 +17,7 @@ type AccessCall struct {
 	ask.Call
 	Pod     string   `json:"pod,omitempty" jsonschema:"of the client"`
 	Process string   `json:"process,omitempty"`
+	NoData  bool     `json:"no_data,omitempty" jsonschema:"it accesses no data: a login, a prepared statement, a handshake"`
 	User    string   `json:"user,omitempty" jsonschema:"user named by the credentials"`
 	Auth    string   `json:"auth,omitempty" jsonschema:"kind of credentials"`
 	What    string   `json:"what" jsonschema:"method and path with query, SQL statement, Redis command; text from the traffic, secrets masked"`
@@ -47,7 +48,7 @@ func (a *accessAnswer) calls(after ask.Cursor) error {
 	}
 	var rows []row
 	err = ask.ByRuns(a.c, page, func(where string) error {
-		some, _, err := ask.Rows[row](a.ctx, a.c, ask.MaxLoaded, fmt.Sprintf(`SELECT %s, %s, call_no, ts_ns, coalesce(src_pod, '') AS pod, coalesce(src_process, '') AS process, coalesce(%s, '') AS user, coalesce(auth_kind, '') AS auth, coalesce(left(`+statements.Part("", "query")+`, 2000), '') AS statement,
+		some, _, err := ask.Rows[row](a.ctx, a.c, ask.MaxLoaded, fmt.Sprintf(`SELECT %s, %s, call_no, ts_ns, NOT (`+accesses+`) AS no_data, coalesce(src_pod, '') AS pod, coalesce(src_process, '') AS process, coalesce(%s, '') AS user, coalesce(auth_kind, '') AS auth, coalesce(left(`+statements.Part("", "query")+`, 2000), '') AS statement,
 			array_to_string(`+statements.Part("", "params")+`[1:20], ', ') AS params, `+statements.Part("", "rows")+` AS rows, request_bytes, response_bytes, `+authorization+` AS header,
 			coalesce(left(query_string, 2000), '') AS query, coalesce(redis_command, '') AS command, coalesce(method || ' ', '') || coalesce(left(path, 1000), host, '') AS path FROM calls k WHERE %s`, terms.CallColumns(), terms.BundleOf(a.c, ""), terms.NamedUser(), where))
 		rows = append(rows, some...)
