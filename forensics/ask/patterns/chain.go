@@ -19,6 +19,9 @@ const (
 	blockedShare = 0.5 // share of a request's time in these calls
 )
 
+// maxDepth is how far below a request the calls that caching looks for may be.
+const maxDepth = 10
+
 // chainRow is a finding about requests to an endpoint, as SQL returns it.
 type chainRow struct {
 	ask.Target
@@ -96,7 +99,8 @@ func (l *finder) blocking(ctx context.Context) ([]Pattern, error) {
 	return out, nil
 }
 
-// caching compares the first request for a resource with the later ones.
+// caching compares the first request for a resource with the later ones: whether they reached a database, directly or through
+// other services.
 func (l *finder) caching(ctx context.Context) ([]Pattern, error) {
 	if err := l.loadLinks(ctx); err != nil {
 		return nil, err
@@ -116,7 +120,9 @@ func (l *finder) caching(ctx context.Context) ([]Pattern, error) {
 		Age      int64    `json:"age"`
 		Hit      int64    `json:"hits"`
 	}
-	rows, _, err := ask.Rows[row](ctx, l.c, ask.MaxEdges, fmt.Sprintf(`WITH db AS (SELECT pk, max(grade) AS grade, arg_min(call_id, ts_ns, 1) AS dbid FROM %[2]s JOIN %[1]s USING (k) WHERE stored GROUP BY 1),
+	rows, _, err := ask.Rows[row](ctx, l.c, ask.MaxEdges, fmt.Sprintf(`WITH RECURSIVE up AS (SELECT pk, max(grade) AS grade, min({'t': ts_ns, 'i': call_id}) AS first, 1 AS depth FROM %[2]s JOIN %[1]s USING (k) WHERE stored GROUP BY 1
+			UNION ALL SELECT l.pk, max(greatest(l.grade, up.grade)), min(up.first), any_value(up.depth) + 1 FROM up JOIN %[2]s l ON l.k = up.pk WHERE up.depth < %[8]d GROUP BY l.pk),
+		db AS (SELECT pk, max(grade) AS grade, [min(first).i] AS dbid FROM up GROUP BY 1),
 		r AS (SELECT k AS pk, call_id AS pid, bn, far, protocol, coalesce(method, '') AS method, `+terms.PathTemplate+` AS tpl, `+terms.Asked+` AS asked, path, thing, ts_ns, elapsed_us, bits FROM %[1]s WHERE %[3]s),
 		o AS (SELECT r.*, dbid IS NOT NULL AS reached, db.grade, db.dbid, row_number() OVER v AS turn, count(*) OVER (PARTITION BY bn, far, tpl, thing) AS times FROM r LEFT JOIN db USING (pk) WINDOW v AS (PARTITION BY bn, far, tpl, thing ORDER BY ts_ns, r.pk)),
 		g AS (SELECT bn, far, protocol, method, tpl, bool_or(asked) AS asked, count(*) AS requests, count(DISTINCT thing) AS things, count(DISTINCT path) AS paths, count(DISTINCT thing) FILTER (times > 1) AS repeated, count(*) FILTER (turn = 1 AND times > 1 AND reached) AS first_db,
@@ -125,7 +131,7 @@ func (l *finder) caching(ctx context.Context) ([]Pattern, error) {
 			coalesce(max(grade), 1) AS grade, list_concat(arg_min(pid, ts_ns, 4), flatten(arg_min(dbid, ts_ns, 3) FILTER (dbid IS NOT NULL))) AS ids FROM o GROUP BY bn, far, protocol, method, tpl)
 		SELECT coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, requests, things, paths, repeated, first_db, later, later_db, cold_ms, warm_ms, cache_control, etag, age, hits, grade, list_transform(ids, i -> lower(hex(i))) AS call_ids
 		FROM g JOIN dname USING (bn) WHERE requests >= 2 AND (first_db > 0 OR later_db > 0 OR cold_ms IS NOT NULL OR cache_control + etag + age + hits > 0) ORDER BY requests DESC, 1, 4, 5, 6`,
-		chainTable, linkTable, mayCache, withCacheControl, withETag, withAge, withHit))
+		chainTable, linkTable, mayCache, withCacheControl, withETag, withAge, withHit, maxDepth))
 	if err != nil {
 		return nil, err
 	}

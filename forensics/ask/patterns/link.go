@@ -53,7 +53,7 @@ func (l *finder) loadLinks(ctx context.Context) error {
 		bits = headerBits
 	}
 	calls := w.Ends(l.c, "service") + fmt.Sprintf(`SELECT %s AS k, call_id, protocol, method, path, endpoint, host, status_code, ts_ns, elapsed_us, %s AS done, ap, bp, bn, far, %s,
-		%s AS raw, %s AS more, hash(%s) AS thing, %s AS stored, %s AS bits FROM x WHERE %s`, terms.NumberOf(l.c), terms.Until, relation.Ties, callWords, valuesHash, relation.Asked, statements.IsStatement, bits, relation.Made)
+		%s AS raw, %s AS more, hash(%s) AS thing, %s AS stored, %s AS bits FROM x WHERE %s`, terms.NumberOf(l.c), terms.Until, relation.Ties, callWords, valuesHash, relation.Asked, statements.IsStatement+" AND "+statements.Accesses, bits, relation.Made)
 	if w.Kept == "" {
 		for _, name := range []string{"sname", "dname", "front"} {
 			if err := l.c.Keep(ctx, name, forensics.Query{SQL: w.Ends(l.c, "service") + "SELECT * FROM " + name, Args: w.Args, Named: true}); err != nil {

@@ -121,6 +121,17 @@ func TestCachingWorksOrNot(t *testing.T) {
 	})
 }
 
+// TestCachingSeesTheWholeTree: a request reaches a database through other services too.
+func TestCachingSeesTheWholeTree(t *testing.T) {
+	list := look(t, asktest.Open(t, "shop.pcapng"), patterns.In{}, "caching")
+	for _, dst := range []string{"gateway", "frontend"} {
+		p := one(t, list, dst, "", "GET /api/profile")
+		if !p.Problem || number(p, "later_reached_database") != 5 || !strings.Contains(p.Words, "is not cached") {
+			t.Errorf("%+v", p)
+		}
+	}
+}
+
 func TestAServiceEndToEnd(t *testing.T) {
 	asktest.Planted(t, 7, func(a *asktest.Asked) {
 		in := patterns.In{Scope: ask.Scope{From: a.Arg("from"), To: a.Arg("to")}}
