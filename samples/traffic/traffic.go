@@ -84,6 +84,11 @@ func (c *Capture) Reset(at time.Duration, name string) {
 	c.tcp(at, c.conns[name], true, layers.TCP{RST: true, ACK: true}, "")
 }
 
+// Drop ends the connection of this name by a reset of the server.
+func (c *Capture) Drop(at time.Duration, name string) {
+	c.tcp(at, c.conns[name], false, layers.TCP{RST: true, ACK: true}, "")
+}
+
 // Attempt adds an attempt to connect, which the server refuses or leaves without an answer.
 func (c *Capture) Attempt(at time.Duration, client, server string, refused bool) {
 	c.try(at, client, server, layers.TCP{SYN: true}, refused)

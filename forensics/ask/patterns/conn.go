@@ -183,7 +183,11 @@ func (l *finder) pool(ctx context.Context) ([]Pattern, error) {
 		}
 	}
 	refused, err := l.tooMany(ctx)
-	return append(out, refused...), err
+	if err != nil {
+		return nil, err
+	}
+	away, err := l.turnedAway(ctx)
+	return append(append(out, refused...), away...), err
 }
 
 // pooled is the condition that a call is of a protocol whose clients keep pools of connections.

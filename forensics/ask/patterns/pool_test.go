@@ -48,3 +48,38 @@ func TestTwelveRequestsAtAPoolOfEight(t *testing.T) {
 		t.Errorf("%+v", list)
 	}
 }
+
+// TestTurnedAwayAtACeiling has servers that get twelve requests at once. The first serves eight of them and resets four, the
+// second refuses the last four connections, the third serves all, the fourth resets requests whatever it has to do.
+func TestTurnedAwayAtACeiling(t *testing.T) {
+	w := &asktest.Made{}
+	for i := range 12 {
+		at, client := 0.1*float64(i), byte(100+i)
+		get := func(server byte, took float64) {
+			w.HTTP(at, took, fmt.Sprint(server, i), client, server, "GET /a", "", "", "200 OK", asktest.JSON, "{}")
+			w.Close(asktest.Ms(at+took+1), fmt.Sprint(server, i))
+		}
+		reset := func(server byte, at float64) {
+			w.Exchange(asktest.Ms(at), 0, fmt.Sprint(server, i), fmt.Sprintf("10.0.0.%d", client), fmt.Sprintf("10.0.0.%d:8080", server), asktest.Get("/a"), "")
+			w.Drop(asktest.Ms(at+0.5), fmt.Sprint(server, i))
+		}
+		get(3, 40)
+		switch {
+		case i < 8:
+			get(1, 40)
+			get(2, 40)
+			get(4, 40)
+		default:
+			reset(1, at)
+			w.Attempt(asktest.Ms(at), fmt.Sprintf("10.0.0.%d", client), "10.0.0.2:8080", true)
+			reset(4, 500*float64(i))
+		}
+	}
+	var got []string
+	for _, p := range look(t, w.Open(t), patterns.In{}, "pool") {
+		got = append(got, fmt.Sprint(p.Dst, " ", number(p, "ceiling"), " ", p.Count))
+	}
+	if strings.Join(got, ", ") != "10.0.0.1 8 4, 10.0.0.2 8 4" {
+		t.Errorf("%v", got)
+	}
+}
