@@ -3,6 +3,7 @@ package kfl
 import (
 	"net/netip"
 	"regexp"
+	"slices"
 
 	"github.com/pcapsule/pcapsule/kfl/internal/parse"
 )
@@ -185,6 +186,9 @@ func (c *checker) toCondition(n *parse.Node, x *node) (*node, *Error) {
 	}
 	switch n.Kind {
 	case parse.Ident, parse.Select, parse.Index, parse.Every, parse.Deep:
+		if n.Kind == parse.Ident && n.Text == "error" && !slices.Contains(c.notes, bareError) {
+			c.notes = append(c.notes, bareError)
+		}
 		return c.exists(n, x)
 	}
 	if x.typ.kind == kXML {
@@ -192,6 +196,9 @@ func (c *checker) toCondition(n *parse.Node, x *node) (*node, *Error) {
 	}
 	return nil, c.fail(n, "compare it, as in x == …", "expected a condition, got %s", aType(x.typ))
 }
+
+// bareError is the note about error alone, which people write for failures of every kind.
+const bareError = "error selects calls without a complete answer; it leaves out failures that the server answered, such as status 500 or an error of SQL: write failed for failures of every kind"
 
 // aType returns the name of a type for a message.
 func aType(t typ) string {

@@ -36,3 +36,16 @@ func TestUnknownWordsAreNoted(t *testing.T) {
 		}
 	}
 }
+
+// TestErrorAloneIsNoted: error is a column about answers that are missing, not about failures.
+func TestErrorAloneIsNoted(t *testing.T) {
+	for text, want := range map[string]int{`error`: 1, `http && !error`: 1, `error || error`: 1, `failed`: 0, `error == "reset"`: 0, `amqp_response`: 0, `dst.name == "error"`: 0} {
+		q, err := Compile(text, Env{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := q.Notes(); len(got) != want {
+			t.Errorf("%s: notes %q, want %d", text, got, want)
+		}
+	}
+}
