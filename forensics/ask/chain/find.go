@@ -48,7 +48,7 @@ func (k *Builder) setEnds(list []*Step) error {
 	bundles, ids := ask.Split(need)
 	conns, _, err := ask.Rows[conn](k.Ctx, k.C, 200_000, fmt.Sprintf(`WITH n AS (SELECT no FROM %s), r AS (%s)
 		SELECT %s, k.conn_id, k.last_ns, coalesce(k.key_state, '') AS key_state, coalesce(r.side, '') AS reset_by FROM connections_raw k LEFT JOIN r ON r.conn_id = k.conn_id%s WHERE k.conn_id IN (SELECT no FROM n) %s`,
-		terms.Zip("no"), ResetBy(k.C, "l.conn_id IN (SELECT no FROM n)"), terms.BundleOf(k.C, "k."), terms.SameBundle(k.C, "r", "k"), ask.OfBundles(k.C, bundles)), ids)
+		terms.Zip("no"), terms.ResetBy(k.C, "l.conn_id IN (SELECT no FROM n)"), terms.BundleOf(k.C, "k."), terms.SameBundle(k.C, "r", "k"), ask.OfBundles(k.C, bundles)), ids)
 	if err != nil {
 		return err
 	}
@@ -71,17 +71,6 @@ func (k *Builder) setEnds(list []*Step) error {
 		}
 	}
 	return nil
-}
-
-// ResetBy is SQL for the side that aborted a connection, from flows AS l: the side that sent the
-// first reset. If the client had closed its side before, it is the client, because the reset only
-// responded to that.
-func ResetBy(c *forensics.Case, where string) string {
-	return fmt.Sprintf(`SELECT x.bundle, x.conn_id, CASE WHEN p.ns < x.ns THEN 'client' ELSE x.side END AS side
-		FROM (SELECT %[1]s, l.conn_id, arg_min(t.side, (t.ts_ns, t.packet_no)) AS side, arg_min(t.flow_id, (t.ts_ns, t.packet_no)) AS flow_id, min(t.ts_ns) AS ns
-			FROM tcp_events_raw t JOIN flows_raw l ON l.flow_id = t.flow_id%[2]s WHERE t.event = 'reset' AND %[3]s GROUP BY 1, 2) x
-		LEFT JOIN (SELECT %[4]s, f.flow_id, min(f.ts_ns) AS ns FROM packets_raw f WHERE f.flags & 257 = 1 AND %[5]s IN (SELECT %[6]sl.flow_id FROM flows_raw l WHERE l.fins > 0 AND l.resets > 0 AND %[3]s) GROUP BY 1, 2) p
-			ON p.flow_id = x.flow_id%[7]s`, terms.BundleOf(c, "l."), terms.SameBundle(c, "l", "t"), where, terms.BundleOf(c, "f."), "("+terms.Key(c, "f")+"f.flow_id)", terms.Key(c, "l"), terms.SameBundle(c, "p", "x"))
 }
 
 // span is a time range at a party.

@@ -276,7 +276,7 @@ func named(c *forensics.Case, rows *ask.CallTable) string {
 	return fmt.Sprintf(`f AS MATERIALIZED (SELECT * FROM %s WHERE protocol <> 'dns'), y AS (%s),
 		e AS (SELECT f.* REPLACE (f.status || CASE WHEN f.error = 'reset' AND f.stream_id IS NULL AND y.side = 'client' THEN '%s' WHEN f.error = 'reset' AND f.stream_id IS NULL AND y.side = 'server' THEN '%s' ELSE '' END AS status)
 			FROM f LEFT JOIN y ON y.conn_id = CASE WHEN f.error = 'reset' THEN f.conn_id END%s)`,
-		rows.From, chain.ResetBy(c, "l.conn_id IN (SELECT conn_id FROM f WHERE error = 'reset')"), chain.ResetWords("client"), chain.ResetWords("server"), terms.SameBundle(c, "y", "f"))
+		rows.From, terms.ResetBy(c, "l.conn_id IN (SELECT conn_id FROM f WHERE error = 'reset')"), chain.ResetWords("client"), chain.ResetWords("server"), terms.SameBundle(c, "y", "f"))
 }
 
 // groups sets the groups and, if causes is true, their origins. resets is whether any of the connections was reset, broken

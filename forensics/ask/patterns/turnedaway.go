@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
-	follow "github.com/pcapsule/pcapsule/forensics/ask/chain"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/when"
@@ -44,7 +43,7 @@ func (l *finder) turnedAway(ctx context.Context) ([]Pattern, error) {
 		y AS (%[6]s),
 		r AS (SELECT %[7]s, l.conn_id, min(t.ts_ns) AS ns FROM tcp_events_raw t JOIN flows_raw l ON l.flow_id = t.flow_id%[8]s WHERE t.event IN ('reset', 'refused') AND t.side = 'server' GROUP BY 1, 2),
 		z AS MATERIALIZED (SELECT k.*, r.ns FROM k JOIN r ON r.conn_id = k.conn_id%[9]s LEFT JOIN y ON y.conn_id = k.conn_id%[10]s WHERE coalesce(y.side, 'server') = 'server')`,
-		terms.BundleOf(l.c, ""), terms.Client("src_"), terms.Who("dst_"), terms.Place("dst_"), conns, follow.ResetBy(l.c, "l.resets > 0"), terms.BundleOf(l.c, "l."), terms.SameBundle(l.c, "l", "t"), terms.SameBundle(l.c, "r", "k"), terms.SameBundle(l.c, "y", "k"))
+		terms.BundleOf(l.c, ""), terms.Client("src_"), terms.Who("dst_"), terms.Place("dst_"), conns, terms.ResetBy(l.c, "l.resets > 0"), terms.BundleOf(l.c, "l."), terms.SameBundle(l.c, "l", "t"), terms.SameBundle(l.c, "r", "k"), terms.SameBundle(l.c, "y", "k"))
 	n, err := ask.Count(ctx, l.c, "WITH "+away+" SELECT count(*) AS n FROM z", args...)
 	if err != nil || n < leastTurned {
 		return nil, err

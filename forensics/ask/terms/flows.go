@@ -51,3 +51,14 @@ const ReportClass = "(CASE method WHEN 'time_exceeded' THEN 'no_answer' ELSE 're
 // OneDirection is the condition for TCP flows of which only one direction was captured. A SYN that nobody answers does not
 // count.
 const OneDirection = `(one_sided AND transport = 'tcp' AND ` + Accepted + `)`
+
+// ResetBy is SQL for the side that aborted a connection, from flows AS l: the side that sent the
+// first reset. If the client had closed its side before, it is the client, because the reset only
+// responded to that.
+func ResetBy(c Several, where string) string {
+	return fmt.Sprintf(`SELECT x.bundle, x.conn_id, CASE WHEN p.ns < x.ns THEN 'client' ELSE x.side END AS side
+		FROM (SELECT %[1]s, l.conn_id, arg_min(t.side, (t.ts_ns, t.packet_no)) AS side, arg_min(t.flow_id, (t.ts_ns, t.packet_no)) AS flow_id, min(t.ts_ns) AS ns
+			FROM tcp_events_raw t JOIN flows_raw l ON l.flow_id = t.flow_id%[2]s WHERE t.event = 'reset' AND %[3]s GROUP BY 1, 2) x
+		LEFT JOIN (SELECT %[4]s, f.flow_id, min(f.ts_ns) AS ns FROM packets_raw f WHERE f.flags & 257 = 1 AND %[5]s IN (SELECT %[6]sl.flow_id FROM flows_raw l WHERE l.fins > 0 AND l.resets > 0 AND %[3]s) GROUP BY 1, 2) p
+			ON p.flow_id = x.flow_id%[7]s`, BundleOf(c, "l."), SameBundle(c, "l", "t"), where, BundleOf(c, "f."), "("+Key(c, "f")+"f.flow_id)", Key(c, "l"), SameBundle(c, "p", "x"))
+}
