@@ -187,7 +187,7 @@ func (t *ringTail) show(ctx context.Context, v *bundle.LiveView) error {
 	defer c.Close()
 	a, page := &tools.Invocation{Env: &tools.Env{}, Case: c, Max: tools.MaxBytes}, tools.ShapedPage{Limit: tools.MaxRows, Format: "full"}
 	for {
-		r, err := a.ShapeCalls(ctx, t.kfl, 0, 0, page)
+		r, err := a.ShapeCalls(ctx, t.kfl, 0, 0, "", page)
 		if err != nil {
 			return t.e.questionError(err)
 		}

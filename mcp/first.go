@@ -31,7 +31,7 @@ type first struct {
 
 type firstCase struct{ Path, From, To, Packets, Calls string }
 
-// serveFirst answers GET / with a page for people: the open bundles and how to connect.
+// serveFirst answers GET /connect with the open bundles and how to connect programs.
 func (s *Server) serveFirst(w http.ResponseWriter, r *http.Request, token bool) {
 	begin, t := time.Now(), &accessNote{}
 	page, err := s.firstOf(r, token)

@@ -44,7 +44,7 @@ func TestFirstPage(t *testing.T) {
 			}
 			return res, string(raw)
 		}
-		res, page := get("/")
+		res, page := get("/connect")
 		if res.StatusCode != 200 || !strings.HasPrefix(res.Header.Get("Content-Type"), "text/html") || !strings.Contains(res.Header.Get("Content-Security-Policy"), "default-src 'none'") {
 			t.Fatalf("%d %v", res.StatusCode, res.Header)
 		}

@@ -20,6 +20,7 @@ import (
 	"github.com/pcapsule/pcapsule/mcp/door"
 	"github.com/pcapsule/pcapsule/mcp/queue"
 	"github.com/pcapsule/pcapsule/mcp/rpc"
+	"github.com/pcapsule/pcapsule/web"
 )
 
 // Limits of the HTTP server.
@@ -226,11 +227,12 @@ func (h *handler) inSession() (n int) {
 	return n
 }
 
-// Handler serves MCP at /mcp, the REST paths and the first page.
+// Handler serves MCP at /mcp, the REST paths, the page at / and, at /connect, how to connect.
 func (s *Server) Handler(o HTTPOptions) http.Handler {
 	o.fill()
 	d := o.door()
 	d.Log = s.refused
+	d.Public, d.IsPublic = web.Handler(), web.Has
 	return door.Guard(s.within(s.routed(o), o), d)
 }
 
@@ -245,7 +247,7 @@ func (s *Server) routed(o HTTPOptions) http.Handler {
 		}
 		inner.ServeHTTP(w, r)
 	})
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("GET /connect", func(w http.ResponseWriter, r *http.Request) {
 		s.serveFirst(w, r, len(o.Tokens) > 0 || o.OAuth != nil)
 	})
 	for _, rt := range s.routes() {

@@ -49,7 +49,7 @@ func (s *Server) restRoutes() []route {
 	description.media, description.handle = "application/yaml", s.openAPI
 	list := []route{
 		description,
-		callsRoute(s, get("/mcp/calls", "Calls that match a KFL filter", db, text("kfl", "KFL filter"), limit, of("format", "compact", "full", "raw"), millis("start"), millis("end"), cursor)),
+		callsRoute(s, get("/mcp/calls", "Calls that match a KFL filter", db, text("kfl", "KFL filter"), limit, of("format", "compact", "full", "raw"), millis("start"), millis("end"), of("order", tools.CallOrders...), cursor)),
 		typed(s, get("/mcp/flows", "Transport flows, the largest first", db, limit, of("l4proto", "tcp", "udp"), text("ip", "of either endpoint"), text("ns", "namespace of either endpoint"),
 			text("pod", "of either endpoint"), text("svc", "service of either endpoint"), of("format", "compact", "full"), cursor), false, restFlows),
 		typed(s, get("/mcp/flows/summary", "Totals over all flows", db), false, restSummary),
@@ -78,7 +78,7 @@ func (s *Server) restRoutes() []route {
 	metrics.media, metrics.handle = "text/plain", s.restMetrics
 	spanned := get("/mcp/spans", "Calls that match a KFL filter as spans of OpenTelemetry, one message of OTLP in JSON per line; at most 10,000 calls", db, text("kfl", "KFL filter"), millis("start"), millis("end"))
 	spanned.media, spanned.handle = "application/x-ndjson", s.restSpans
-	return append(list,
+	return append(append(list, s.pageRoutes(db, limit, millis, text, of)...),
 		tail, metrics, spanned,
 		s.ofTool(get("/mcp/data-boundaries", "Recorded time ranges"), "get_data_boundaries", nil),
 		s.ofTool(get("/mcp/snapshots", "Snapshots, the newest first"), "list_snapshots", nil),

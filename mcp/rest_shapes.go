@@ -12,7 +12,7 @@ import (
 // callsRoute returns the route of calls, whose rows have all columns of the table if format is raw.
 func callsRoute(s *Server, rt route) route {
 	rt = typed(s, rt, false, func(ctx context.Context, a *tools.Invocation, x *question) (tools.ShapedCalls, error) {
-		return a.ShapeCalls(ctx, x.get("kfl"), x.number("start"), x.number("end"), x.page())
+		return a.ShapeCalls(ctx, x.get("kfl"), x.number("start"), x.number("end"), x.get("order"), x.page())
 	})
 	raw := &jsonschema.Schema{Type: "object", Description: "format=raw: every column of table calls", Required: []string{"call_id"},
 		Properties: map[string]*jsonschema.Schema{"call_id": {Type: "string"}}}

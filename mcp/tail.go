@@ -144,7 +144,7 @@ func (t *tail) make(ctx context.Context, c *forensics.Case) error {
 	a.Max = tools.MaxBytes
 	page := t.page
 	for {
-		v, err := a.ShapeCalls(ctx, t.kfl, 0, 0, page)
+		v, err := a.ShapeCalls(ctx, t.kfl, 0, 0, "", page)
 		if err != nil {
 			return err
 		}

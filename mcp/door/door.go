@@ -22,6 +22,10 @@ type Options struct {
 	OAuth    *OAuth        // accepts the tokens of an authorization server; nil: none
 	Patience time.Duration // for a client to accept one piece of an answer
 
+	// Public answers GET requests for which IsPublic is true without a token: it has nothing of a case. nil: there is none.
+	Public   http.Handler
+	IsPublic func(path string) bool
+
 	// Refuse answers a request that may not ask; text says why.
 	Refuse func(w http.ResponseWriter, text string)
 	// Log records a refused request; nil: there is no log.
@@ -41,7 +45,7 @@ const RemoteHeader = "Pcapsule-Remote"
 // Guard accepts only requests that name this server as their host, do not come from another
 // site's page and, if tokens are required, carry a valid one.
 func Guard(next http.Handler, o Options) http.Handler {
-	next = authorized(next, o)
+	next = o.public(authorized(next, o))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begin := time.Now()
 		t := &timedWriter{ResponseWriter: w, rc: http.NewResponseController(w), patience: o.Patience}
@@ -70,6 +74,20 @@ func Guard(next http.Handler, o Options) http.Handler {
 		}
 		t.Header().Set("X-Content-Type-Options", "nosniff")
 		next.ServeHTTP(t, r)
+	})
+}
+
+// public passes requests that need no token to o.Public.
+func (o *Options) public(next http.Handler) http.Handler {
+	if o.Public == nil {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if (r.Method == http.MethodGet || r.Method == http.MethodHead) && o.IsPublic(r.URL.Path) {
+			o.Public.ServeHTTP(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
 	})
 }
 

@@ -35,6 +35,8 @@ type ShapedCall struct {
 	Status    *int64        `json:"status,omitempty"`
 	Error     string        `json:"error,omitempty"`
 	LatencyMs *float64      `json:"latency_ms,omitempty"`
+	Failed    bool          `json:"failed"`
+	Outcome   string        `json:"outcome,omitempty"`
 	Packets   string        `json:"packets"`
 	ConnID    *int64        `json:"conn_id,omitempty"`
 	FlowID    *int64        `json:"flow_id,omitempty"`
@@ -62,7 +64,7 @@ type ShapedCalls struct {
 
 var shapedColumns = []string{"call_id", "ts_ns", "src_ip", "src_port", "src_pod", "src_namespace", "src_service", "src_node", "src_name",
 	"dst_ip", "dst_port", "dst_pod", "dst_namespace", "dst_service", "dst_node", "dst_name", "protocol", "method", "path", "status_code", "error", "elapsed_us",
-	"conn_id", "flow_id", "headers", "request_bytes", "response_bytes", "summary", "cites"}
+	"conn_id", "flow_id", "headers", "request_bytes", "response_bytes", "summary", "failed", "outcome", "cites"}
 
 // ShapedPage selects a page of calls or flows.
 type ShapedPage struct {
@@ -71,14 +73,25 @@ type ShapedPage struct {
 	Format string // compact, full or, of calls, raw: every column
 }
 
+// CallOrders lists the orders of calls; the first is the default.
+var CallOrders = []string{"time", "newest", "slowest", "fastest", "largest"}
+
+var callOrders = map[string]string{
+	"newest":  "ts_ns desc, call_no desc",
+	"slowest": "elapsed_us desc, ts_ns, call_no",
+	"fastest": "elapsed_us, ts_ns, call_no",
+	"largest": "response_bytes desc, ts_ns, call_no",
+}
+
 // ShapeCalls returns the calls that match a KFL filter, from one time to another in milliseconds
-// since 1970 UTC.
-func (a *Invocation) ShapeCalls(ctx context.Context, kfl string, from, to int64, page ShapedPage) (ShapedCalls, error) {
+// since 1970 UTC, in one of CallOrders.
+func (a *Invocation) ShapeCalls(ctx context.Context, kfl string, from, to int64, order string, page ShapedPage) (ShapedCalls, error) {
 	q := forensics.Query{KFL: kfl, Limit: page.Limit, Cursor: page.Cursor, Columns: shapedColumns, MaxBytes: MaxBytes,
 		From: from * int64(time.Millisecond), To: to * int64(time.Millisecond)}
 	if page.Format == "raw" {
 		q.Columns = nil
 	}
+	q.Order = callOrders[order]
 	r, err := a.Case.Query(ctx, q)
 	if err != nil {
 		return ShapedCalls{}, err
@@ -124,7 +137,8 @@ func endOf(row []any) ShapedEnd {
 func shapedCall(row []any, packets string, full bool) ShapedCall {
 	id, _ := row[0].([]byte)
 	c := ShapedCall{ID: hex.EncodeToString(id), Ts: number(row[1]) / int64(time.Millisecond), Src: endOf(row[2:9]), Dst: endOf(row[9:16]), Proto: text(row[16]), Method: text(row[17]),
-		Path: ask.Clip(text(row[18]), maxCell), Status: optional(row[19]), Error: text(row[20]), Packets: packets}
+		Path: ask.Clip(text(row[18]), maxCell), Status: optional(row[19]), Error: text(row[20]), Outcome: text(row[29]), Packets: packets}
+	c.Failed, _ = row[28].(bool)
 	if us := optional(row[21]); us != nil {
 		ms := float64(*us) / 1000
 		c.LatencyMs = &ms

@@ -1,0 +1,97 @@
+package mcp
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/mcp/store"
+	"github.com/pcapsule/pcapsule/mcp/tools"
+)
+
+// pageRoutes lists the routes that were added for the page: charts, packets of one call,
+// completion. They are as public as the others.
+func (s *Server) pageRoutes(db, limit param, millis func(string) param, text func(name, doc string) param, of func(name string, values ...string) param) []route {
+	get := func(path, doc string, params ...param) route {
+		return route{Path: path, Method: http.MethodGet, Description: doc, Params: append([]param{}, params...)}
+	}
+	filter := []param{db, text("kfl", "KFL filter"), millis("start"), millis("end")}
+	with := func(more ...param) []param { return append(append([]param{}, filter...), more...) }
+	steps := param{Name: "steps", Type: "integer", Description: fmt.Sprintf("number of buckets; default %d", tools.DefaultBuckets), Min: 1, Max: tools.MaxBuckets}
+	pos := param{Name: "pos", Type: "integer", Description: "bytes of UTF-8 before the cursor; default: all", Min: 0, Max: maxRESTBody}
+	id := param{Name: "id", Type: "string", Required: true, Description: "call_id, at least 8 digits of it, or # and call_no, such as #42"}
+	by := of("by", tools.GroupBy...)
+	by.Description = "what to group by; default to"
+	pcap := get("/mcp/calls/{id}/pcap", "The packets of one call as PCAPNG", id, db, of("context", string(forensics.WithContext), string(forensics.WholeConnections)))
+	pcap.media, pcap.handle = "application/vnd.tcpdump.pcap", s.restCallPCAP
+	sql := route{Path: "/mcp/tools/run_sql", Method: http.MethodPost, Description: "Run one read-only SQL query", Params: []param{}, body: s.env.Every["run_sql"].In}
+	return []route{
+		typed(s, get("/mcp/calls/buckets", "Calls over time: counts, failures and durations in equal steps, with coverage gaps", with(steps)...), false,
+			func(ctx context.Context, a *tools.Invocation, x *question) (tools.Buckets, error) {
+				n := x.number("steps")
+				if n == 0 {
+					n = tools.DefaultBuckets
+				}
+				return a.Buckets(ctx, chartFilter(x), n)
+			}),
+		typed(s, get("/mcp/calls/groups", "Calls grouped by one field, with failures and durations", with(by, limit)...), false,
+			func(ctx context.Context, a *tools.Invocation, x *question) (tools.Groups, error) {
+				field := x.get("by")
+				if field == "" {
+					field = tools.GroupBy[0]
+				}
+				return a.GroupCalls(ctx, chartFilter(x), field, x.page().Limit)
+			}),
+		typed(s, get("/mcp/kfl/complete", "Completions at a place of a KFL filter", db, text("text", "the filter so far"), pos), false,
+			func(ctx context.Context, a *tools.Invocation, x *question) (tools.Completions, error) {
+				at := len(x.get("text"))
+				if x.get("pos") != "" {
+					at = int(x.number("pos"))
+				}
+				return a.CompleteKFL(ctx, x.get("text"), at), nil
+			}),
+		s.ofTool(get("/mcp/cases", "The open bundles: time range, inputs with hashes, coverage gaps, verification", db), "list_cases", nil),
+		s.ofTool(sql, "run_sql", bodyArgs),
+		pcap,
+	}
+}
+
+func chartFilter(x *question) tools.ChartFilter {
+	return tools.ChartFilter{KFL: x.get("kfl"), From: x.number("start"), To: x.number("end")}
+}
+
+// restCallPCAP answers with the packets of one call.
+func (s *Server) restCallPCAP(w http.ResponseWriter, r *http.Request) {
+	begin, who, t := time.Now(), restCaller(r), &accessNote{}
+	x := &question{r: r, q: r.URL.Query()}
+	id := r.PathValue("id")
+	out := &packetWriter{w: w, name: "call-" + strings.TrimPrefix(id, "#")}
+	err := s.withDB(r.Context(), who, x.get("db"), long, func(ctx context.Context, a *tools.Invocation) error {
+		if s.o.Policy != nil && !s.o.Packets {
+			return errMasked
+		}
+		if !isCallID(id) {
+			return store.BadRequest("id: must be a call_id or # and call_no")
+		}
+		_, err := a.Case.Packets(ctx, forensics.Selection{CallIDs: []string{id}, Context: forensics.Context(x.get("context"))}, out)
+		return err
+	})
+	t.bytes = int(out.n)
+	_ = s.logged(who, begin, "http "+r.Method, r.URL.Path, []byte(r.URL.RawQuery), t, err) // the answer is already sent
+	switch {
+	case err != nil && out.n == 0:
+		s.restError(w, err)
+	case err != nil:
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// isCallID reports whether an id may also be part of a file's name.
+func isCallID(id string) bool {
+	return id != "" && len(id) < 64 && !strings.ContainsFunc(strings.TrimPrefix(id, "#"), func(r rune) bool {
+		return (r < '0' || r > '9') && (r < 'a' || r > 'f') && (r < 'A' || r > 'F') && r != '#'
+	})
+}

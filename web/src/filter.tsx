@@ -1,0 +1,100 @@
+import { h } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
+import type { Completions } from "./api";
+import { get } from "./client";
+import type { Props } from "./parts";
+
+// Filter is the KFL box. Enter applies, Esc clears, and a list completes names.
+export function Filter({ state, go, found }: Props & { found: string }) {
+  const [text, setText] = useState(state.kfl);
+  const [list, setList] = useState<NonNullable<Completions["completions"]>>([]);
+  const [chosen, choose] = useState(-1);
+  const input = useRef<HTMLInputElement>(null);
+  const asked = useRef<AbortController | null>(null);
+  useEffect(() => setText(state.kfl), [state.kfl]);
+
+  const complete = (value: string): void => {
+    asked.current?.abort();
+    const c = (asked.current = new AbortController());
+    const before = value.slice(0, input.current?.selectionStart ?? value.length);
+    get<Completions>("/mcp/kfl/complete", { text: before }, c.signal).then(
+      (a) => {
+        if (c.signal.aborted) return;
+        setList((a.completions ?? []).slice(0, 12));
+        choose(-1);
+      },
+      () => setList([]), // a box without completions still works
+    );
+  };
+  const close = (): void => {
+    asked.current?.abort();
+    setList([]);
+    choose(-1);
+  };
+  const apply = (value: string): void => {
+    close();
+    go({ kfl: value.trim() });
+  };
+  const accept = (i: number): void => {
+    const c = list[i];
+    const el = input.current;
+    if (!c || !el) return;
+    // Offsets count bytes of UTF-8.
+    const raw = new TextEncoder().encode(text);
+    const decode = (part: Uint8Array): string => new TextDecoder().decode(part);
+    const head = decode(raw.slice(0, c.start)) + c.text;
+    setText(head + decode(raw.slice(c.end)));
+    close();
+    el.focus();
+    requestAnimationFrame(() => el.setSelectionRange(head.length, head.length));
+  };
+  const key = (e: KeyboardEvent): void => {
+    e.stopPropagation();
+    if (e.key === "Enter") {
+      e.preventDefault();
+      if (chosen >= 0) accept(chosen);
+      else apply(text);
+    } else if (e.key === "Escape") {
+      if (list.length) close();
+      else if (text) {
+        setText("");
+        apply("");
+      } else input.current?.blur();
+    } else if (e.key === "ArrowDown" && list.length) {
+      e.preventDefault();
+      choose((chosen + 1) % list.length);
+    } else if (e.key === "ArrowUp" && list.length) {
+      e.preventDefault();
+      choose(chosen <= 0 ? list.length - 1 : chosen - 1);
+    } else if (e.key === "Tab" && list.length && chosen >= 0) {
+      e.preventDefault();
+      accept(chosen);
+    }
+  };
+  return (
+    <div class="filter">
+      <label for="kfl">KFL</label>
+      <div class="entry">
+        <input id="kfl" ref={input} value={text} spellcheck={false} autocomplete="off" role="combobox" aria-expanded={list.length > 0} aria-controls="completions" aria-autocomplete="list"
+          aria-activedescendant={chosen >= 0 ? `completion-${chosen}` : undefined} placeholder={'status_code >= 500 && dst.service == "payment"'} onKeyDown={key}
+          onInput={(e) => {
+            setText(e.currentTarget.value);
+            complete(e.currentTarget.value);
+          }}
+          onBlur={() => setTimeout(close, 150)} />
+        <ul id="completions" role="listbox" aria-label="Completions" hidden={!list.length}>
+          {list.map((c, i) => (
+            <li key={c.text + i} id={`completion-${i}`} role="option" aria-selected={i === chosen} onMouseDown={(e) => {
+              e.preventDefault();
+              accept(i);
+            }}>
+              <b>{c.text}</b> <span>{c.doc ?? c.kind}</span>
+            </li>
+          ))}
+        </ul>
+      </div>
+      <span class="found" role="status">{found}</span>
+      {state.kfl ? <button type="button" onClick={() => apply("")}>Clear</button> : null}
+    </div>
+  );
+}

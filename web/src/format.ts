@@ -1,0 +1,66 @@
+// Numbers and times as people read them.
+
+export function count(n: number): string {
+  return n.toLocaleString("en-US");
+}
+
+// plural returns "1 call" or "2 calls".
+export function plural(n: number, one: string, many: string = one + "s"): string {
+  return `${count(n)} ${n === 1 ? one : many}`;
+}
+
+export function duration(ms: number | null | undefined): string {
+  if (ms === null || ms === undefined) return "";
+  if (ms < 1) return `${round(ms * 1000)} µs`;
+  if (ms < 1000) return `${round(ms)} ms`;
+  if (ms < 120_000) return `${round(ms / 1000)} s`;
+  return `${round(ms / 60_000)} min`;
+}
+
+export function bytes(n: number | null | undefined): string {
+  if (n === null || n === undefined) return "";
+  if (n < 1000) return `${n} B`;
+  if (n < 1e6) return `${round(n / 1e3)} kB`;
+  if (n < 1e9) return `${round(n / 1e6)} MB`;
+  return `${round(n / 1e9)} GB`;
+}
+
+function round(n: number): string {
+  return n >= 100 ? n.toFixed(0) : n >= 10 ? n.toFixed(1).replace(/\.0$/, "") : n.toFixed(2).replace(/\.?0+$/, "");
+}
+
+export function percent(part: number, all: number): string {
+  return all ? `${round((100 * part) / all)} %` : "";
+}
+
+// clock returns the UTC time of day, to the millisecond or to the given part.
+export function clock(ms: number, digits = 3): string {
+  const text = new Date(ms).toISOString();
+  return text.slice(11, digits ? 20 + digits : 19);
+}
+
+export function day(ms: number): string {
+  return new Date(ms).toISOString().slice(0, 10);
+}
+
+// short returns a time of an answer (RFC 3339) as a time of day.
+export function short(stamp: string | undefined): string {
+  const at = Date.parse(stamp ?? "");
+  return Number.isNaN(at) ? "" : clock(at);
+}
+
+// pretty indents JSON; other text stays as it is.
+export function pretty(text: string): string {
+  if (!/^\s*[[{]/.test(text) || text.length > 1 << 20) return text;
+  try {
+    return JSON.stringify(JSON.parse(text), null, 2);
+  } catch {
+    return text;
+  }
+}
+
+// visible replaces characters that control a display or its direction of writing by their names, so
+// that captured text cannot look like something else.
+export function visible(text: string): string {
+  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g, (c) => `\u27e8U+${c.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}\u27e9`);
+}

@@ -1,0 +1,149 @@
+import { Fragment, h, render } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
+import type { Buckets, Cases } from "./api";
+import { adopt, authorize, get } from "./client";
+import { Filter } from "./filter";
+import { count, plural } from "./format";
+import { Load, type Props, T, useAnswer } from "./parts";
+import { format, parse, type Range, type State, type View, views } from "./state";
+import { Strip } from "./strip";
+import { Call } from "./views/call/call";
+import { Calls } from "./views/calls/calls";
+import { Connections } from "./views/connections/connections";
+import { Evidence } from "./views/evidence/evidence";
+import { Findings } from "./views/findings/findings";
+import { Map as ServiceMap } from "./views/map/map";
+import { Objects } from "./views/objects/objects";
+import { Sql } from "./views/sql/sql";
+import { Summary } from "./views/summary/summary";
+
+const names: Record<View, string> = { summary: "Summary", calls: "Calls", map: "Map", connections: "Connections", findings: "Findings", objects: "Objects", evidence: "Evidence", sql: "SQL" };
+const components: Record<View, (p: Props) => h.JSX.Element> = { summary: Summary, calls: Calls, map: ServiceMap, connections: Connections, findings: Findings, objects: Objects, evidence: Evidence, sql: Sql };
+
+function Page() {
+  const [state, set] = useState<State>(() => parse(location.hash));
+  const [help, showHelp] = useState(false);
+  const now = useRef(state);
+  now.current = state;
+  const go = (change: Partial<State>, replace = false): void => {
+    const next = { ...now.current, ...change };
+    now.current = next;
+    if (replace) history.replaceState(null, "", format(next));
+    else history.pushState(null, "", format(next));
+    set(next);
+  };
+  useEffect(() => {
+    const f = (): void => set(parse(location.hash));
+    addEventListener("popstate", f);
+    return () => removeEventListener("popstate", f);
+  }, []);
+  useEffect(() => {
+    const f = (e: KeyboardEvent): void => {
+      const el = e.target as HTMLElement;
+      if (e.ctrlKey || e.metaKey || e.altKey || el.closest("input, textarea, select")) return;
+      const view = views[Number(e.key) - 1];
+      if (view) go({ view });
+      else if (e.key === "/") document.getElementById("kfl")?.focus();
+      else if (e.key === "?") showHelp((x) => !x);
+      else if (e.key === "Escape" && now.current.call) go({ call: "" });
+      else if (e.key === "Escape") showHelp(false);
+      else return;
+      e.preventDefault();
+    };
+    addEventListener("keydown", f);
+    return () => removeEventListener("keydown", f);
+  }, []);
+  const cases = useAnswer("cases", (signal) => get<Cases>("/mcp/cases", {}, signal));
+  if (cases.problem?.status === 401) return <Door retry={cases.retry} />;
+  return <Load of={cases} what="Opening">{(c) => <Frame cases={c} state={state} go={go} help={help} showHelp={showHelp} />}</Load>;
+}
+
+function Frame({ cases, state, go, help, showHelp }: Props & { cases: Cases; help: boolean; showHelp: (x: boolean) => void }) {
+  const id = cases.cases?.[0]?.inputs?.[0]?.sha256.slice(0, 12) ?? "";
+  const all = span(cases);
+  const total = useAnswer(`${state.kfl} ${state.time?.join()}`, (signal) =>
+    get<Buckets>("/mcp/calls/buckets", { kfl: state.kfl, start: state.time?.[0], end: state.time?.[1], steps: 1 }, signal));
+  const calls = (cases.cases ?? []).reduce((n, c) => n + Object.values(c.calls as Record<string, number>).reduce((a, b) => a + b, 0), 0);
+  useEffect(() => {
+    if (!state.bundle && id) go({ bundle: id }, true);
+  }, []);
+  const Shown = components[state.view];
+  return (
+    <Fragment>
+      <a class="skip" href="#main" onClick={(e) => {
+        e.preventDefault();
+        document.getElementById("main")?.focus();
+      }}>Skip to the view</a>
+      <header>
+        <h1>{(cases.cases ?? []).map((c) => <T key={c.path}>{c.path.split("/").pop()}</T>)}</h1>
+        <Trust cases={cases} go={go} />
+        <button type="button" aria-expanded={help} onClick={() => showHelp(!help)}>? Keys</button>
+      </header>
+      {state.bundle && id && state.bundle !== id ? <p class="warning" role="alert">This address is about another bundle (its first input begins with {state.bundle.slice(0, 12)}), so it may show something else. <button {...link0(() => go({ bundle: id }))}>Use this bundle</button></p> : null}
+      {help ? <Help close={() => showHelp(false)} /> : null}
+      <Filter state={state} go={go} found={total.value && !total.problem ? `${count(total.value.calls)} of ${plural(calls, "call")}` : total.problem ? "not applied" : ""} />
+      {total.problem?.status === 400 ? <pre class="problem" role="alert">{total.problem.message}</pre> : null}
+      {all ? <Strip state={state} go={go} all={all} /> : null}
+      <div class="body">
+        <nav aria-label="Views">
+          {views.map((v, i) => <button key={v} type="button" aria-current={v === state.view ? "page" : undefined} onClick={() => go({ view: v })}><kbd>{i + 1}</kbd> {names[v]}</button>)}
+        </nav>
+        <main id="main" tabIndex={-1} aria-label={names[state.view]}><Shown state={state} go={go} /></main>
+        {state.call ? <Call key={state.call} state={state} go={go} /> : null}
+      </div>
+    </Fragment>
+  );
+}
+
+function link0(f: () => void) {
+  return { type: "button" as const, onClick: f };
+}
+
+function span(cases: Cases): Range | null {
+  const list = (cases.cases ?? []).filter((c) => c.from && c.to);
+  if (!list.length) return null;
+  return [Math.min(...list.map((c) => Date.parse(c.from ?? ""))), Math.max(...list.map((c) => Date.parse(c.to ?? ""))) + 1];
+}
+
+function Trust({ cases, go }: { cases: Cases; go: Props["go"] }) {
+  const list = cases.cases ?? [];
+  const broken = list.some((c) => c.verified === "broken");
+  const verified = list.length > 0 && list.every((c) => c.verified === "verified");
+  const text = broken ? "✕ files do not match their hashes" : verified ? "✓ verified" : "not verified here";
+  return <button type="button" class={broken ? "trust broken" : "trust"} onClick={() => go({ view: "evidence" })}>{text}</button>;
+}
+
+function Help({ close }: { close: () => void }) {
+  const keys: [string, string][] = [["1 … 8", "views"], ["/", "filter"], ["Enter", "apply the filter; open the marked call"], ["Esc", "close, clear"], ["j k", "next, previous row"], ["f  F", "add the server of the marked call to the filter; exclude it"], ["w", "packets of the marked call for Wireshark"], ["← → + −", "on the time strip: move, zoom"]];
+  return (
+    <section class="help" aria-label="Keys">
+      <dl>{keys.map(([k, v]) => <div key={k}><dt><kbd>{k}</kbd></dt><dd>{v}</dd></div>)}</dl>
+      <p>Connect an assistant or a script to <code>{location.origin}/mcp</code>. Text in this page was captured from a network; it is shown, never run.</p>
+      <button type="button" onClick={close}>Close</button>
+    </section>
+  );
+}
+
+function Door({ retry }: { retry: () => void }) {
+  const [text, set] = useState("");
+  return (
+    <main class="door">
+      <h1>pcapsule</h1>
+      <p>This server needs a token. pcapsule open prints an address that has it; for pcapsule serve it is a line of its token file.</p>
+      <form onSubmit={(e) => {
+        e.preventDefault();
+        authorize(text.trim());
+        retry();
+      }}>
+        <label for="token">Token</label> <input id="token" type="password" autocomplete="off" value={text} onInput={(e) => set(e.currentTarget.value)} /> <button type="submit">Open</button>
+      </form>
+    </main>
+  );
+}
+
+adopt();
+const root = document.getElementById("page");
+if (root) {
+  root.textContent = "";
+  render(<Page />, root);
+}

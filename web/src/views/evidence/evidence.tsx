@@ -1,0 +1,54 @@
+import { h } from "preact";
+import type { Cases } from "../../api";
+import { get } from "../../client";
+import { bytes, count, plural, visible } from "../../format";
+import { Load, type Props, Same, T, useAnswer } from "../../parts";
+import { recorded } from "../summary/summary";
+
+const states: Record<string, string> = {
+  verified: "✓ Every file was compared with its hash and matches.",
+  broken: "✕ A file does not match its hash: this bundle was changed after it was made.",
+  not_verified: "The files were not compared with their hashes. pcapsule verify does it.",
+};
+
+// Evidence says how far the open bundles can be trusted.
+export function Evidence(_: Props) {
+  const a = useAnswer("evidence", (signal) => get<Cases>("/mcp/cases", {}, signal));
+  return (
+    <Load of={a} what="Reading the bundles">
+      {(v) => (
+        <div class="evidence-view">
+          <p class="verdict">{recorded(v.coverage)}</p>
+          {v.coverage.holes?.length ? (
+            <section>
+              <h2>Not recorded</h2>
+              <table>
+                <thead><tr><th>from</th><th>to</th><th>source</th><th>reason</th><th class="n">packets lost</th><th>detail</th></tr></thead>
+                <tbody>{v.coverage.holes.map((g, i) => <tr key={i}><td>{g.from}</td><td>{g.to}</td><td><T>{g.source}</T></td><td>{g.reason.replaceAll("_", " ")}</td><td class="n">{g.packets ? count(g.packets) : ""}</td><td><T>{g.detail ?? ""}</T></td></tr>)}</tbody>
+              </table>
+              {v.coverage.more_holes ? <p>{plural(v.coverage.more_holes, "more gap")}.</p> : null}
+            </section>
+          ) : null}
+          {(v.cases ?? []).map((c) => (
+            <section key={c.bundle}>
+              <h2><T>{c.path}</T></h2>
+              <p class={c.verified === "broken" ? "failed" : ""}>{states[c.verified] ?? c.verified}</p>
+              <dl class="facts">
+                <div><dt>recorded</dt><dd>{c.from} to {c.to}</dd></div>
+                <div><dt>packets</dt><dd>{count(c.packets)}, {bytes(c.bytes)}</dd></div>
+                <div><dt>made by</dt><dd>{c.made_by}</dd></div>
+                <div><dt>Kubernetes</dt><dd>{c.kubernetes ? "pods and services are known" : "no pods or services are known"}</dd></div>
+              </dl>
+              {c.warnings?.length ? <ul class="notes">{c.warnings.map((w) => <li key={w}>{visible(w)}</li>)}</ul> : null}
+              <table>
+                <thead><tr><th>input</th><th>format</th><th class="n">packets</th><th class="n">lost</th><th class="n">damaged</th><th>SHA-256</th></tr></thead>
+                <tbody>{(c.inputs ?? []).map((i) => <tr key={i.name + i.sha256}><td><T>{i.name}</T></td><td>{i.format}</td><td class="n">{count(i.packets)}</td><td class="n">{i.drops ? <span class="failed">✕ {count(i.drops)}</span> : "0"}</td><td class="n">{i.damaged_places ? <span class="failed">✕ {count(i.damaged_places)}</span> : "0"}</td><td><code class="hash wide">{i.sha256}</code></td></tr>)}</tbody>
+              </table>
+              <Same command={`pcapsule verify ${c.path}`} />
+            </section>
+          ))}
+        </div>
+      )}
+    </Load>
+  );
+}

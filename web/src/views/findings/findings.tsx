@@ -1,0 +1,46 @@
+import { h } from "preact";
+import type { Findings as Answer } from "../../api";
+import { between, post } from "../../client";
+import { plural, short, visible } from "../../format";
+import { link, Load, Nothing, Notes, type Props, Same, T, useAnswer } from "../../parts";
+
+// Findings lists what analysts look for, the worst first.
+export function Findings({ state, go }: Props) {
+  const a = useAnswer(`${state.kfl} ${state.time?.join()}`, (signal) => post<Answer>("/mcp/ask/list_findings", { kfl: state.kfl, ...between(state.time), limit: 200, max_bytes: 1 << 20 }, signal));
+  return (
+    <div>
+      <Load of={a} what="Examining the traffic">
+        {(v) => {
+          const titles = new Map((v.summary ?? []).map((s) => [s.finding, s.title]));
+          const clean = (v.summary ?? []).filter((s) => !s.found && !s.nothing_to_examine);
+          const idle = (v.summary ?? []).filter((s) => s.nothing_to_examine);
+          return (
+            <div>
+              {!v.findings?.length ? <Nothing what="No finding." coverage={v.coverage} /> : (
+                <ul class="findings">
+                  {v.findings.map((f) => (
+                    <li key={f.id} class={f.severity}>
+                      <p><b class="severity">{f.severity}</b> {titles.get(f.finding) ?? f.finding} <small>{f.confidence}, {short(f.first)} to {short(f.last)}</small></p>
+                      <p><T>{f.what}</T></p>
+                      {f.evidence?.length ? <p class="evidence">{f.evidence.slice(0, 5).map((e) => <code key={e}><T>{e}</T></code>)}</p> : null}
+                      <p class="ids">
+                        {f.kfl ? <button {...link(() => go({ view: "calls", kfl: f.kfl ?? "" }))}>{plural(f.count, "case")}</button> : plural(f.count, "case")}
+                        {(f.call_ids ?? []).map((id) => <button key={id} {...link(() => go({ call: id }))} aria-label={`Open call ${id}`}>{id.slice(0, 8)}</button>)}
+                        {f.controls?.length ? <details><summary>{plural(f.controls.length, "control")}</summary>{f.controls.join(", ")}</details> : null}
+                      </p>
+                    </li>
+                  ))}
+                </ul>
+              )}
+              {v.truncated ? <p>Not all findings are listed.</p> : null}
+              {clean.length ? <p class="quiet">Examined, and nothing found: {clean.map((s) => s.title).join("; ")}.</p> : null}
+              {idle.length ? <p class="quiet">Nothing to examine: {idle.map((s) => `${s.title} (no ${s.nothing_to_examine})`).join("; ")}.</p> : null}
+              <Notes notes={v.notes?.map(visible)} />
+            </div>
+          );
+        }}
+      </Load>
+      <Same command="pcapsule ask list-findings BUNDLE" />
+    </div>
+  );
+}

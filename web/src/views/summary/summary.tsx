@@ -1,0 +1,127 @@
+import { h } from "preact";
+import type { Failures, Overview } from "../../api";
+import { between, post } from "../../client";
+import { count, duration, percent, plural, short, visible } from "../../format";
+import { Bar, Failed, link, Load, Notes, type Props, Same, T, useAnswer } from "../../parts";
+import { and } from "../../state";
+
+const most = 8;
+
+// Summary is the first view: what happened, with links into the rest.
+export function Summary({ state, go }: Props) {
+  const what = `${state.kfl} ${state.time?.join()}`;
+  const scope = { kfl: state.kfl, ...between(state.time), limit: most };
+  const o = useAnswer(what, (signal) => post<Overview>("/mcp/ask/get_overview", scope, signal));
+  const f = useAnswer(what, (signal) => post<Failures>("/mcp/ask/find_failures", scope, signal));
+  const calls = (kfl: string): void => go({ view: "calls", kfl: and(state.kfl, kfl) });
+  return (
+    <div class="summary">
+      <Load of={o} what="Summarizing">
+        {(v) => (
+          <div>
+            <p class="verdict">
+              {v.calls === 0 ? "No call matches." : (
+                <span>
+                  <button {...link(() => go({ view: "calls" }))}>{plural(v.calls, "call")}</button>
+                  {v.failed ? <span>, <button {...link(() => calls("failed"))}>{count(v.failed)} failed</button> ({percent(v.failed, v.calls)})</span> : ", none failed"}
+                  , on <button {...link(() => go({ view: "connections" }))}>{plural(v.connections.total, "connection")}</button>.
+                </span>
+              )}
+            </p>
+            <p class="recorded">{recorded(v.coverage)}{v.connections.encrypted ? ` ${plural(v.connections.encrypted, "encrypted connection")}.` : ""}</p>
+            <Notes notes={v.notes} />
+          </div>
+        )}
+      </Load>
+      <Load of={f} what="Searching causes of failures">
+        {(v) => v.failed_calls === 0 ? null : (
+          <div>
+            {v.causes?.length ? (
+              <section>
+                <h2>Where failures began</h2>
+                <ol class="causes">
+                  {v.causes.map((c) => (
+                    <li key={`${c.number}${c.call_ids?.[0]}`}>
+                      <p>
+                        <T>{c.dst}</T> <b><T>{c.endpoint}</T></b> <span class="failed">✕ <T>{(c.status ?? c.what).replaceAll("_", " ")}</T></span> after {duration(c.elapsed_ms)}
+                        {c.chains ? `, behind ${plural(c.chains, "failed call")}` : ""} <small>{c.sure}, {Math.round(c.confidence * 100)} %</small>
+                      </p>
+                      {c.said ? <blockquote><T>{c.said}</T></blockquote> : null}
+                      <p class="way"><T>{c.way}</T></p>
+                      <p class="ids">{(c.call_ids ?? []).map((id) => <button key={id} {...link(() => go({ call: id }))} aria-label={`Open call ${id}`}>{id.slice(0, 8)}</button>)}</p>
+                    </li>
+                  ))}
+                </ol>
+              </section>
+            ) : null}
+            <section>
+              <h2>Failures</h2>
+              <table>
+                <thead><tr><th>to</th><th>what</th><th>outcome</th><th class="n">calls</th><th class="share" aria-label="share" /><th class="n">median</th><th>when</th></tr></thead>
+                <tbody>
+                  {(v.groups ?? []).slice(0, most).map((g) => (
+                    <tr key={g.dst + g.src + g.endpoint + g.status}>
+                      <td><T>{g.dst}</T><small>from <T>{g.src}</T></small></td>
+                      <td><button {...link(() => go({ call: g.call_ids?.[0] ?? "" }))}><T>{g.endpoint}</T></button>{g.said?.[0] ? <small><T>{g.said[0]}</T></small> : null}</td>
+                      <td><span class="failed">✕ <T>{g.status.replaceAll("_", " ")}</T></span>{g.delivery ? <small>{g.delivery}</small> : null}{g.at_limit ? <small>{visible(g.at_limit)}</small> : null}</td>
+                      <td class="n">{count(g.calls)}</td>
+                      <td class="share"><Bar value={g.calls} of={Math.max(...(v.groups ?? []).map((x) => x.calls))} bad /></td>
+                      <td class="n">{duration(g.p50_ms)}</td>
+                      <td>{short(g.first)}<small>{g.when}</small></td>
+                    </tr>
+                  ))}
+                </tbody>
+              </table>
+              {v.truncated ? <p><button {...link(() => go({ view: "calls", kfl: and(state.kfl, "failed"), group: "endpoint" }))}>All failures by endpoint</button></p> : null}
+              <Notes notes={v.notes} />
+            </section>
+          </div>
+        )}
+      </Load>
+      <Load of={o} what="">
+        {(v) => (
+          <div class="columns">
+            <section>
+              <h2>Endpoints</h2>
+              <table>
+                <thead><tr><th>endpoint</th><th class="n">calls</th><th class="n">failed</th><th class="n">median</th><th class="n">p99</th></tr></thead>
+                <tbody>
+                  {(v.endpoints ?? []).slice(0, most).map((e) => (
+                    <tr key={e.dst + e.endpoint + e.protocol}>
+                      <td><button {...link(() => calls(e.kfl))}><T>{e.endpoint}</T></button><small><T>{e.dst}</T>, {e.protocol}</small></td>
+                      <td class="n">{count(e.calls)}</td><td class="n"><Failed failed={e.failed} calls={e.calls} /></td><td class="n">{duration(e.p50_ms)}</td><td class="n">{duration(e.p99_ms)}</td>
+                    </tr>
+                  ))}
+                </tbody>
+              </table>
+            </section>
+            <section>
+              <h2>Protocols</h2>
+              <table>
+                <thead><tr><th>protocol</th><th class="n">calls</th><th class="share" aria-label="share" /><th class="n">failed</th><th class="n">servers</th></tr></thead>
+                <tbody>
+                  {(v.protocols ?? []).map((p) => (
+                    <tr key={p.protocol}>
+                      <td><button {...link(() => calls(p.kfl))}>{p.protocol}</button></td><td class="n">{count(p.calls)}</td>
+                      <td class="share"><Bar value={p.calls} of={Math.max(...(v.protocols ?? []).map((x) => x.calls))} /></td>
+                      <td class="n"><Failed failed={p.failed} calls={p.calls} /></td><td class="n">{count(p.servers)}</td>
+                    </tr>
+                  ))}
+                </tbody>
+              </table>
+              {v.external_domains?.length ? <div><h2>Outside</h2><ul>{v.external_domains.slice(0, most).map((d) => <li key={d.domain}><T>{d.domain}</T>: {plural(d.calls, "call")} <Failed failed={d.failed} calls={d.calls} /></li>)}</ul></div> : null}
+            </section>
+          </div>
+        )}
+      </Load>
+      <Same command={`pcapsule ask get-overview BUNDLE${state.kfl ? ` --kfl '${state.kfl.replaceAll("'", "'\\''")}'` : ""}`} />
+    </div>
+  );
+}
+
+export function recorded(c: { state: string; unread?: boolean; holes?: unknown[] | null; more_holes?: number }): string {
+  const gaps = (c.holes?.length ?? 0) + (c.more_holes ?? 0);
+  if (c.state === "complete") return c.unread ? "The whole time was recorded, but some of it could not be read." : "The whole time was recorded.";
+  if (c.state === "partial") return `Only a part of this time was recorded: ${plural(gaps, "gap")}.`;
+  return "Nothing was recorded in this time.";
+}
