@@ -172,7 +172,7 @@ var groups = []struct{ title, names string }{
 	{"Questions", "info ask check query show follow sql shell tail objects report"},
 	{"Recording", "record snapshot fetch kubectl ring doctor extcap"},
 	{"Evidence", "verify seal timestamp reveal custody handover receive"},
-	{"Servers and stores", "serve mcp store lake"},
+	{"Servers and stores", "open serve mcp store lake"},
 	{"Reference", "kfl schema protocols"},
 	{other, "completion version"},
 }
@@ -229,6 +229,7 @@ func (e *env) commands() []*cobra.Command {
 		e.cmdSchema(),
 		serve.MCP(e.serving()),
 		serve.HTTP(e.serving()),
+		serve.Page(e.serving(), e.bundles, e.captureFlags),
 		command.Completion(command.Pcapsule, "commands, flags and their values, bundles in the current folder, KFL, calls and table names"),
 		command.Version(command.Pcapsule, bundle.SchemaVersion),
 	}

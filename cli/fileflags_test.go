@@ -65,7 +65,7 @@ func TestFilesOfFlags(t *testing.T) {
 		"cut": {p.bundle, "dns", "-o", "n.pcapsule"}, "merge": {p.bundle, "-o", "n.pcapsule"}, "tail ring": {}, "tail mask": {"--ring", "ring"}, "handover": {p.bundle, "--to", "A", "--key", "plain.file", "-o", "n.handover"},
 		"receive": {p.bundle}, "ring anchor": {"ring", "--check", "plain.file"}, "ring verify": {"ring"}, "snapshot": {"ring", "--last", "1m", "-o", "n.pcapsule"},
 		"fetch": {"https://127.0.0.1:1", "s", "-o", "n"}, "tail": {"--server", "https://127.0.0.1:1"}, "record": {"-w", "n.pcapng", "--duration", "10ms"},
-		"mcp": {p.bundle}, "serve": {p.bundle, "--addr", "127.0.0.1:0"}, "kubectl": {"a", "b"}, "kubectl fetch": {"a"}, "kubectl info": {"a"}, "kubectl mcp": {}, "kubectl tail": {}, "kubectl report": {"a", "-o", "n.html"}, "kubectl record": {"a/b", "--for", "1s", "-o", "n"}, "kubectl snapshot": {"a", "--last", "1m"}, "kubectl shell": {"a"},
+		"mcp": {p.bundle}, "open": {capture, "--print"}, "serve": {p.bundle, "--addr", "127.0.0.1:0"}, "kubectl": {"a", "b"}, "kubectl fetch": {"a"}, "kubectl info": {"a"}, "kubectl mcp": {}, "kubectl tail": {}, "kubectl report": {"a", "-o", "n.html"}, "kubectl record": {"a/b", "--for", "1s", "-o", "n"}, "kubectl snapshot": {"a", "--last", "1m"}, "kubectl shell": {"a"},
 	}
 	with := map[string][]string{ // what a flag needs beside it
 		"keys-to": {"--embed-keys"}, "verify keys": {"--rederive"}, "verify identity": {"--rederive"}, "fetch ca": {"--token-file", "plain.file"},

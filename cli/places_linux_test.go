@@ -38,7 +38,7 @@ func TestEveryCommandNoticesAFullOutput(t *testing.T) {
 		"sql": {p.bundle, "SELECT 1", "--format", "parquet"}, "shell": {p.bundle}, "kfl": {"check", "dns"}, "show": {p.bundle, "1"}, "follow": {p.bundle, "1"},
 		"packets": {p.bundle, "-o", "-"}, "decrypt": {p.keys, "--keys", p.keylog, "-o", "-"}, "report": {p.bundle, "-o", "-"}, "verify": {p.bundle},
 		"custody": {"show", p.bundle}, "extcap": {"--extcap-interfaces"}, "schema": {}, "completion": {"bash"}, "version": {}, "help": {"query"}, "doctor": {},
-		"record": {"--help"}, "seal": {"--help"}, "timestamp": {"--help"}, "ring": {"--help"}, "snapshot": {"--help"}, "serve": {"--help"}, "mcp": {"--help"},
+		"record": {"--help"}, "seal": {"--help"}, "timestamp": {"--help"}, "ring": {"--help"}, "snapshot": {"--help"}, "serve": {"--help"}, "open": {"--help"}, "mcp": {"--help"},
 		"redact": {"--policy", "../samples/policies/cards.yaml", "--test"}, "cut": {p.bundle, "dns", "-o", filepath.Join(filepath.Dir(out), "c.pcapsule")},
 		"merge": {"--help"}, "handover": {p.bundle, "--to", "Ann", "-o", filepath.Join(filepath.Dir(out), "handover")}, "receive": {"--help"}, "reveal": {"--help"},
 		"fetch": {"--help"}, "tail": {"--help"}, "protocols": {}, "store": {"--help"}, "lake": {"--help"}, "kubectl": {"--help"}, "objects": {p.bundle, "--format", "json"},

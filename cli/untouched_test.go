@@ -36,7 +36,7 @@ var writes = map[string][]string{
 	"redact": {"B", "--policy", "T", "-o", "new.pcapsule"}, "packets": {"B", "http", "-o", "new.pcapng"}, "report": {"B", "-o", "new.html"}, "handover": {"B", "--to", "Ann"},
 	"receive": {"B"}, "seal": {"B", "--key", "T"}, "timestamp": {"B"}, "reveal": {"B", "--seed", "T", "-o", "new.json"}, "custody add": {"B", "--event", "copied"},
 	"snapshot": {"C", "--last", "10m", "-o", "new.pcapsule"}, "store push": {"B", "S"}, "store fetch": {"S/shop.pcapsule"}, "ring anchor": {"C", "--key", "new.key", "-o", "new.anchor"},
-	"report sign": {"T", "B", "--key", "new.key"}, "serve": {"B", "--addr", "127.0.0.1:0"}, "tail": {"--ring", "C"}, "record": {"-w", "C"},
+	"report sign": {"T", "B", "--key", "new.key"}, "serve": {"B", "--addr", "127.0.0.1:0"}, "open": {"B", "--print"}, "tail": {"--ring", "C"}, "record": {"-w", "C"},
 }
 
 // absent has the commands that need a cluster or a program that is not there: each fails, and leaves nothing.

@@ -10,8 +10,8 @@ const height = 64;
 
 // Strip is the time axis of every view: calls and failures, coverage gaps, the selected time.
 export function Strip({ state, go, all }: Props & { all: Range }) {
-  const shown = state.zoom ?? all;
-  const a = useAnswer(`${state.kfl} ${shown.join()}`, (signal) => get<Buckets>("/mcp/calls/buckets", { kfl: state.kfl, start: Math.floor(shown[0]), end: Math.ceil(shown[1]), steps: 150 }, signal));
+  const z = state.zoom;
+  const a = useAnswer(`${state.kfl} ${z?.join()}`, (signal) => get<Buckets>("/mcp/calls/buckets", { kfl: state.kfl, start: z ? Math.floor(z[0]) : undefined, end: z ? Math.ceil(z[1]) : undefined, steps: 150 }, signal));
   return (
     <section class="strip" aria-label="Calls over time">
       <Load of={a} what="Counting calls over time">{(b) => <Chart buckets={b} state={state} go={go} all={all} />}</Load>
@@ -124,7 +124,7 @@ function Chart({ buckets, state, go, all }: Props & { buckets: Buckets; all: Ran
             );
           })}
           <line class="axis" x1="0" x2={width} y1={height} y2={height} />
-          {ticks.map((t) => <g key={t}><line class="axis" x1={x(t)} x2={x(t)} y1={height} y2={height + 4} /><text x={Math.min(Math.max(x(t), 32), width - 40)} y={height + 15} text-anchor="middle">{clock(t, span < 10_000 ? 3 : 0)}</text></g>)}
+          {ticks.map((t) => <g key={t}><line class="axis" x1={x(t)} x2={x(t)} y1={height} y2={height + 4} /><text x={Math.min(Math.max(x(t), 44), width - 46)} y={height + 15} text-anchor="middle">{clock(t, span < 10_000 ? 3 : 0)}</text></g>)}
           {selected ? <rect class="selection" x={Math.max(0, x(selected[0]))} width={Math.max(2, Math.min(width, x(selected[1])) - Math.max(0, x(selected[0])))} y="0" height={height} /> : null}
         </svg>
       </div>

@@ -5,8 +5,8 @@ export type Edge = { src: string; dst: string; weight: number };
 export type Place = { x: number; y: number };
 export type Picture = { places: Map<string, Place>; width: number; height: number };
 
-export const nodeWidth = 190;
-const layerGap = 110;
+export const nodeWidth = 176;
+const layerGap = 76;
 const rowGap = 44;
 
 export function layout(edges: Edge[]): Picture {

@@ -52,7 +52,7 @@ function Drawing({ edges, state, go }: Props & { edges: Edge[] }) {
   return (
     <figure>
       <div class="map" tabIndex={0} role="region" aria-label="Drawing; the table below has the same pairs">
-        <svg width={p.width} height={p.height} viewBox={`0 0 ${p.width} ${p.height}`} aria-hidden="true">
+        <svg class="drawing" width={p.width} height={p.height} viewBox={`0 0 ${p.width} ${p.height}`} aria-hidden="true">
           {edges.map((e) => {
             const a = p.places.get(e.src);
             const b = p.places.get(e.dst);
@@ -90,5 +90,5 @@ function Drawing({ edges, state, go }: Props & { edges: Edge[] }) {
 // clipped shortens a name to the width of a node and keeps its beginning, which says most.
 function clipped(name: string): string {
   const text = visible(name).replace(/\.svc\.cluster\.local$/, "");
-  return text.length > 26 ? text.slice(0, 25) + "…" : text;
+  return text.length > 23 ? text.slice(0, 22) + "…" : text;
 }

@@ -40,18 +40,18 @@ export function Summary({ state, go }: Props) {
               <section>
                 <h2>Where failures began</h2>
                 <ol class="causes">
-                  {v.causes.map((c) => (
+                  {v.causes.slice(0, 5).map((c) => (
                     <li key={`${c.number}${c.call_ids?.[0]}`}>
                       <p>
                         <T>{c.dst}</T> <b><T>{c.endpoint}</T></b> <span class="failed">✕ <T>{(c.status ?? c.what).replaceAll("_", " ")}</T></span> after {duration(c.elapsed_ms)}
                         {c.chains ? `, behind ${plural(c.chains, "failed call")}` : ""} <small>{c.sure}, {Math.round(c.confidence * 100)} %</small>
                       </p>
                       {c.said ? <blockquote><T>{c.said}</T></blockquote> : null}
-                      <p class="way"><T>{c.way}</T></p>
-                      <p class="ids">{(c.call_ids ?? []).map((id) => <button key={id} {...link(() => go({ call: id }))} aria-label={`Open call ${id}`}>{id.slice(0, 8)}</button>)}</p>
+                      <p class="way ids"><T>{c.way}</T> {(c.call_ids ?? []).map((id) => <button key={id} {...link(() => go({ call: id }))} aria-label={`Open call ${id}`}>{id.slice(0, 8)}</button>)}</p>
                     </li>
                   ))}
                 </ol>
+                {v.causes.length > 5 ? <details><summary>{plural(v.causes.length - 5, "more origin")}</summary><ol class="causes" start={6}>{v.causes.slice(5).map((c) => <li key={`${c.number}`}><p><T>{c.dst}</T> <b><T>{c.endpoint}</T></b> <span class="failed">✕ <T>{(c.status ?? c.what).replaceAll("_", " ")}</T></span> <span class="ids">{(c.call_ids ?? []).map((id) => <button key={id} {...link(() => go({ call: id }))} aria-label={`Open call ${id}`}>{id.slice(0, 8)}</button>)}</span></p></li>)}</ol></details> : null}
               </section>
             ) : null}
             <section>
