@@ -53,7 +53,23 @@ export async function download(path: string, name: string): Promise<void> {
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
 
+let waiting = 0;
+
+// send asks, and marks the page as busy meanwhile.
 async function send(path: string, init: RequestInit): Promise<Response> {
+  waiting++;
+  document.body.ariaBusy = "true";
+  try {
+    return await ask(path, init);
+  } finally {
+    // The answer is still to be read and drawn.
+    setTimeout(() => {
+      if (--waiting === 0) document.body.ariaBusy = "false";
+    }, 50);
+  }
+}
+
+async function ask(path: string, init: RequestInit): Promise<Response> {
   const headers: Record<string, string> = { "Content-Type": "application/json" };
   if (token) headers["Authorization"] = "Bearer " + token;
   let r: Response;

@@ -72,7 +72,7 @@ export function Filter({ state, go, found }: Props & { found: string }) {
     }
   };
   return (
-    <div class="filter">
+    <div class="filter" role="search" aria-label="Filter">
       <label for="kfl">KFL</label>
       <div class="entry">
         <input id="kfl" ref={input} value={text} spellcheck={false} autocomplete="off" role="combobox" aria-expanded={list.length > 0} aria-controls="completions" aria-autocomplete="list"

@@ -35,7 +35,7 @@ function Grouped({ state, go }: Props) {
       {(v) => !v.groups?.length ? <Nothing what="No call matches." coverage={v.coverage} /> : (
         <div class="scroll" tabIndex={0} role="region" aria-label="Groups">
           <table>
-            <thead><tr><th>{state.group.replaceAll("_", " ")}</th><th class="n">calls</th><th class="share" aria-label="share" /><th class="n">failed</th><th class="n">median</th><th class="n">p99</th><th>first</th><th>last</th></tr></thead>
+            <thead><tr><th>{state.group.replaceAll("_", " ")}</th><th class="n">calls</th><th class="share"><span class="unseen">share</span></th><th class="n">failed</th><th class="n">median</th><th class="n">p99</th><th>first</th><th>last</th></tr></thead>
             <tbody>
               {v.groups.map((g) => (
                 <tr key={g.value}>
@@ -165,7 +165,7 @@ function List({ state, go }: Props) {
               <span role="cell" class="to"><T>{r.dst.name ?? r.dst.ip}</T></span>
               <span role="cell" class="protocol">{r.proto}</span>
               <span role="cell" class="what"><T>{r.summary ?? `${r.method ?? ""} ${r.path ?? ""}`}</T></span>
-              <span role="cell" class="outcome">{r.failed ? "✕ " : ""}<T>{(r.error ?? (r.outcome ?? "")).replaceAll("_", " ")}</T></span>
+              <span role="cell" class="outcome">{r.failed ? "✕ " : ""}<T>{(r.error ?? [r.status, r.outcome].filter(Boolean).join(" ")).replaceAll("_", " ")}</T></span>
               <span role="cell" class="took"><Bar value={r.latency_ms ?? 0} of={slowest} bad={r.failed} />{duration(r.latency_ms)}</span>
             </div>
           );

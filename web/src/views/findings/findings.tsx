@@ -25,7 +25,7 @@ export function Findings({ state, go }: Props) {
                       {f.evidence?.length ? <p class="evidence">{f.evidence.slice(0, 5).map((e) => <code key={e}><T>{e}</T></code>)}</p> : null}
                       <p class="ids">
                         {f.kfl ? <button {...link(() => go({ view: "calls", kfl: f.kfl ?? "" }))}>{plural(f.count, "case")}</button> : plural(f.count, "case")}
-                        {(f.call_ids ?? []).map((id) => <button key={id} {...link(() => go({ call: id }))} aria-label={`Open call ${id}`}>{id.slice(0, 8)}</button>)}
+                        {(f.call_ids ?? []).map((id) => <button key={id} {...link(() => go({ call: id }))} aria-label={`${id.slice(0, 8)}, open this call`}>{id.slice(0, 8)}</button>)}
                         {f.controls?.length ? <details><summary>{plural(f.controls.length, "control")}</summary>{f.controls.join(", ")}</details> : null}
                       </p>
                     </li>

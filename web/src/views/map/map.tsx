@@ -80,9 +80,9 @@ function Drawing({ edges, state, go }: Props & { edges: Edge[] }) {
           ))}
         </svg>
       </div>
-      <figcaption role="status">
+      <figcaption><span role="status">
         {shown ? `${visible(shown.src)} to ${visible(shown.dst)}: ${plural(shown.calls, "call")}, ${count(shown.failed)} failed, median ${duration(shown.p50_ms) || "unknown"}` : "The wider a line, the more calls. A dashed line has failures. Click a line for its calls."}
-      </figcaption>
+      </span></figcaption>
     </figure>
   );
 }

@@ -47,17 +47,17 @@ export function Summary({ state, go }: Props) {
                         {c.chains ? `, behind ${plural(c.chains, "failed call")}` : ""} <small>{c.sure}, {Math.round(c.confidence * 100)} %</small>
                       </p>
                       {c.said ? <blockquote><T>{c.said}</T></blockquote> : null}
-                      <p class="way ids"><T>{c.way}</T> {(c.call_ids ?? []).map((id) => <button key={id} {...link(() => go({ call: id }))} aria-label={`Open call ${id}`}>{id.slice(0, 8)}</button>)}</p>
+                      <p class="way ids"><T>{c.way}</T> {(c.call_ids ?? []).map((id) => <button key={id} {...link(() => go({ call: id }))} aria-label={`${id.slice(0, 8)}, open this call`}>{id.slice(0, 8)}</button>)}</p>
                     </li>
                   ))}
                 </ol>
-                {v.causes.length > 5 ? <details><summary>{plural(v.causes.length - 5, "more origin")}</summary><ol class="causes" start={6}>{v.causes.slice(5).map((c) => <li key={`${c.number}`}><p><T>{c.dst}</T> <b><T>{c.endpoint}</T></b> <span class="failed">✕ <T>{(c.status ?? c.what).replaceAll("_", " ")}</T></span> <span class="ids">{(c.call_ids ?? []).map((id) => <button key={id} {...link(() => go({ call: id }))} aria-label={`Open call ${id}`}>{id.slice(0, 8)}</button>)}</span></p></li>)}</ol></details> : null}
+                {v.causes.length > 5 ? <details><summary>{plural(v.causes.length - 5, "more origin")}</summary><ol class="causes" start={6}>{v.causes.slice(5).map((c) => <li key={`${c.number}`}><p><T>{c.dst}</T> <b><T>{c.endpoint}</T></b> <span class="failed">✕ <T>{(c.status ?? c.what).replaceAll("_", " ")}</T></span> <span class="ids">{(c.call_ids ?? []).map((id) => <button key={id} {...link(() => go({ call: id }))} aria-label={`${id.slice(0, 8)}, open this call`}>{id.slice(0, 8)}</button>)}</span></p></li>)}</ol></details> : null}
               </section>
             ) : null}
             <section>
               <h2>Failures</h2>
               <table>
-                <thead><tr><th>to</th><th>what</th><th>outcome</th><th class="n">calls</th><th class="share" aria-label="share" /><th class="n">median</th><th>when</th></tr></thead>
+                <thead><tr><th>to</th><th>what</th><th>outcome</th><th class="n">calls</th><th class="share"><span class="unseen">share</span></th><th class="n">median</th><th>when</th></tr></thead>
                 <tbody>
                   {(v.groups ?? []).slice(0, most).map((g) => (
                     <tr key={g.dst + g.src + g.endpoint + g.status}>
@@ -98,7 +98,7 @@ export function Summary({ state, go }: Props) {
             <section>
               <h2>Protocols</h2>
               <table>
-                <thead><tr><th>protocol</th><th class="n">calls</th><th class="share" aria-label="share" /><th class="n">failed</th><th class="n">servers</th></tr></thead>
+                <thead><tr><th>protocol</th><th class="n">calls</th><th class="share"><span class="unseen">share</span></th><th class="n">failed</th><th class="n">servers</th></tr></thead>
                 <tbody>
                   {(v.protocols ?? []).map((p) => (
                     <tr key={p.protocol}>

@@ -1,0 +1,310 @@
+package mcp
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"github.com/pcapsule/pcapsule/forensics/redact"
+	"github.com/pcapsule/pcapsule/internal/nightly"
+	"github.com/pcapsule/pcapsule/mcp/door"
+)
+
+// browser is a page in headless Chromium with what it complains about and asks for.
+type browser struct {
+	t   *testing.T
+	ctx context.Context
+	url string
+
+	mu      sync.Mutex
+	said    []string // exceptions, console errors, dialogs
+	foreign []string // requests elsewhere
+}
+
+// browse starts Chromium. It skips if there is none.
+func browse(t *testing.T, url string) *browser {
+	t.Helper()
+	program := ""
+	for _, name := range []string{"chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"} {
+		if p, err := exec.LookPath(name); err == nil {
+			program = p
+			break
+		}
+	}
+	if program == "" {
+		t.Skip("needs chromium")
+	}
+	o := append([]chromedp.ExecAllocatorOption{}, chromedp.DefaultExecAllocatorOptions[:]...)
+	o = append(o, chromedp.ExecPath(program), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WindowSize(1360, 900), chromedp.UserDataDir(t.TempDir()),
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))
+	ctx, cancel := chromedp.NewExecAllocator(t.Context(), o...)
+	t.Cleanup(cancel)
+	ctx, cancel = context.WithTimeout(ctx, 90*time.Second)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx)
+	t.Cleanup(cancel)
+	b := &browser{t: t, ctx: ctx, url: url}
+	chromedp.ListenTarget(ctx, b.hear)
+	return b
+}
+
+func (b *browser) hear(event any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch e := event.(type) {
+	case *runtime.EventExceptionThrown:
+		b.said = append(b.said, e.ExceptionDetails.Error())
+	case *runtime.EventConsoleAPICalled:
+		b.said = append(b.said, fmt.Sprintf("console.%s %s", e.Type, e.Args))
+	case *page.EventJavascriptDialogOpening:
+		b.said = append(b.said, "dialog "+e.Message)
+	case *network.EventRequestWillBeSent:
+		if !strings.HasPrefix(e.Request.URL, b.url) && !strings.HasPrefix(e.Request.URL, "about:") {
+			b.foreign = append(b.foreign, e.Request.URL)
+		}
+	}
+}
+
+// quiet checks that nothing ran that should not, and that nothing was loaded from elsewhere.
+func (b *browser) quiet() {
+	b.t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.said) > 0 || len(b.foreign) > 0 {
+		b.t.Errorf("the page said %q and asked %q", b.said, b.foreign)
+	}
+}
+
+func (b *browser) do(actions ...chromedp.Action) {
+	b.t.Helper()
+	if err := chromedp.Run(b.ctx, actions...); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// until waits until an expression of JavaScript is true.
+func (b *browser) until(expression string) {
+	b.t.Helper()
+	var err error
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end) && b.ctx.Err() == nil; time.Sleep(30 * time.Millisecond) {
+		var ok bool
+		// While a page is replaced, there is none to look at.
+		if err = chromedp.Run(b.ctx, chromedp.Evaluate("!!("+expression+")", &ok)); err == nil && ok {
+			return
+		}
+	}
+	var text string
+	_ = chromedp.Run(b.ctx, chromedp.Evaluate("location.href + '\\n' + document.body.innerText", &text))
+	b.t.Fatalf("waiting for %s: %v\n%.1200s", expression, err, text)
+}
+
+func (b *browser) open(hash string) {
+	b.t.Helper()
+	b.do(chromedp.Navigate("about:blank"), chromedp.Navigate(b.url+"/"+hash))
+	b.until(`document.querySelector("main") !== null`)
+}
+
+const secret = "0123456789abcdef"
+
+func paged(t *testing.T, wrap func(http.Handler) http.Handler) *httptest.Server {
+	h := serving(t, Options{Policy: redact.Default(), Packets: true}, bundled(t, "shop.pcapng")).Handler(HTTPOptions{Tokens: []door.Token{door.NewToken("anna", secret)}})
+	if wrap != nil {
+		h = wrap(h)
+	}
+	web := httptest.NewServer(h)
+	t.Cleanup(web.Close)
+	return web
+}
+
+// settled is true when nothing is being computed.
+const settled = `document.body.ariaBusy === "false" && !document.querySelector(".busy") && document.querySelector("main").innerText.length > 40`
+
+// TestPageFromVerdictToPackets goes by keyboard from the summary to the packets of a failed call.
+func TestPageFromVerdictToPackets(t *testing.T) {
+	web := paged(t, nil)
+	b := browse(t, web.URL)
+	b.do(chromedp.Navigate(web.URL + "/"))
+	b.until(`document.querySelector("#token") !== null`) // without a token it asks for one
+	b.do(chromedp.SendKeys("#token", secret+kb.Enter, chromedp.ByID))
+	b.until(`document.querySelector(".verdict")?.innerText.includes("89 failed")`)
+	b.open("#token=" + secret)
+	b.until(`!location.hash.includes("token") && document.querySelector(".causes")?.innerText.includes("api.cards.example.net")`)
+	b.do(chromedp.Evaluate(`[...document.querySelectorAll(".verdict button")].find((x) => x.innerText === "89 failed").click()`, nil))
+	b.until(`location.hash.includes("q=failed") && document.querySelector(".found").innerText === "89 of 369 calls" && document.querySelectorAll(".grid .row").length > 20`)
+	b.do(chromedp.KeyEvent("jjk" + kb.Enter))
+	b.until(`document.querySelector("aside.call .title")?.innerText.includes("client setinfo") && document.querySelector("aside.call").innerText.includes("request arrived")`)
+	b.until(`/c=[0-9a-f]{32}/.test(location.hash)`)
+	b.do(chromedp.KeyEvent(kb.Escape))
+	b.until(`!document.querySelector("aside.call")`)
+	b.do(chromedp.Evaluate("history.back()", nil))
+	b.until(`document.querySelector("aside.call") !== null`)
+	b.do(chromedp.KeyEvent(kb.Escape), chromedp.KeyEvent("/"))
+	b.until(`document.activeElement.id === "kfl"`)
+	b.do(chromedp.Evaluate(`document.getElementById("kfl").select()`, nil), chromedp.KeyEvent("status_co"))
+	b.until(`[...document.querySelectorAll("#completions li")].some((x) => x.innerText.startsWith("status_code"))`)
+	b.do(chromedp.KeyEvent("de == 503" + kb.Enter))
+	b.until(`document.querySelector(".found").innerText .endsWith(" of 369 calls") && !document.querySelector(".found").innerText.startsWith("369") && document.querySelector(".grid .row .outcome").innerText.includes("503")`)
+	b.do(chromedp.SetValue(".tools select", "to", chromedp.ByQuery), chromedp.Evaluate(`document.querySelector(".tools select").dispatchEvent(new Event("change", {bubbles: true}))`, nil))
+	b.until(`document.querySelector(".scroll")?.innerText.includes("payment.shop")`)
+	b.open("#v=calls&q=status_code%20%3D%3D%3D%20x")
+	b.until(`document.body.innerText.includes("KFL:") && document.querySelector(".found").innerText === "not applied"`)
+	b.open("#v=calls&q=status_code%20==%20999")
+	b.until(`document.querySelector(".nothing")?.innerText.startsWith("No call matches.")`)
+	b.open("#v=summary&b=000000000000")
+	b.until(`document.querySelector(".warning")?.innerText.includes("another bundle")`)
+	b.open("#v=sql&s=" + "select%20count(*)%20as%20n%20from%20calls")
+	b.until(`document.querySelector("main .scroll")?.innerText.includes("369")`)
+	// A selected time applies to calls.
+	b.open("#v=calls&t=1795166689000-1795166689500")
+	b.until(`/^\d+ of 369 calls$/.test(document.querySelector(".found").innerText) && !document.querySelector(".found").innerText.startsWith("369")`)
+	b.quiet()
+	// A server that ends is said in words.
+	web.CloseClientConnections()
+	web.Close()
+	b.do(chromedp.KeyEvent("5"))
+	b.until(`document.querySelector("main .problem")?.innerText.includes("does not answer") && document.querySelector("main .problem button").innerText === "Retry"`)
+}
+
+var pageViews = []string{"summary", "calls", "calls&g=to", "calls&c=CALL", "map", "connections", "findings", "objects", "evidence", "sql&s=select%20*%20from%20calls"}
+
+// TestPageIsAccessible lets axe-core judge every view, light and dark, and looks for what does not fit on a phone.
+func TestPageIsAccessible(t *testing.T) {
+	web := paged(t, nil)
+	b := browse(t, web.URL)
+	axe, err := os.ReadFile("../web/testdata/axe.min.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.open("#token=" + secret)
+	for _, scheme := range []string{"light", "dark"} {
+		b.do(emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}))
+		for _, view := range pageViews {
+			b.open("#v=" + strings.Replace(view, "CALL", callOf(t, web), 1))
+			b.until(settled)
+			var found []string
+			b.do(chromedp.Evaluate(string(axe)+";0", nil), chromedp.Evaluate(`axe.run().then((r) => r.violations.map((v) => v.id + ": " + v.nodes.map((n) => n.html.slice(0, 120) + " " + n.failureSummary).slice(0, 3).join(" | ")))`, &found,
+				func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }))
+			for _, v := range found {
+				t.Errorf("%s, %s: %s", view, scheme, v)
+			}
+		}
+	}
+	b.do(chromedp.EmulateViewport(390, 800))
+	for _, view := range pageViews {
+		b.open("#v=" + strings.Replace(view, "CALL", callOf(t, web), 1))
+		b.until(settled)
+		var wide float64
+		if b.do(chromedp.Evaluate("document.documentElement.scrollWidth", &wide)); wide > 390 {
+			t.Errorf("%s is %v pixels wide on a phone", view, wide)
+		}
+	}
+	b.quiet()
+}
+
+// callOf returns the id of a failed call.
+func callOf(t *testing.T, web *httptest.Server) string {
+	t.Helper()
+	r, err := http.NewRequest("GET", web.URL+"/mcp/calls?limit=1&kfl=status_code==503", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+secret)
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var out struct{ Calls []struct{ ID string } }
+	if err := json.NewDecoder(res.Body).Decode(&out); err != nil || len(out.Calls) == 0 {
+		t.Fatal(err, out)
+	}
+	return out.Calls[0].ID
+}
+
+// hostile are texts that a stranger may send, each in the place of every text of an answer.
+var hostile = []string{
+	`<script>pwned=1</script><img src=x onerror="pwned=1"><svg onload="pwned=1"><iframe srcdoc="<script>parent.pwned=1</script>">`,
+	`"><style>*{display:none}</style><link rel=stylesheet href=//attacker.example/x.css><base href=//attacker.example/>`,
+	"javascript:pwned=1//\u202e\u2066gpj.exe\u2069\x1b[2J\x1b]0;x\x07\u0000\ufeff\u2028",
+	`{{constructor.constructor('pwned=1')()}}${pwned=1}<!--]]>*/` + strings.Repeat("A", 9000),
+	strings.Repeat(`{"a":[`, 1500) + strings.Repeat("漢\u0301", 500),
+	`__proto__`,
+}
+
+var plainText = regexp.MustCompile(`^[0-9a-fA-FTZ:.,#-]*$`)
+
+// poisoned replaces the texts of a value, except times, numbers and ids.
+func poisoned(v any, with string) any {
+	switch x := v.(type) {
+	case map[string]any:
+		for name, e := range x {
+			x[name] = poisoned(e, with)
+		}
+	case []any:
+		for i := range x {
+			x[i] = poisoned(x[i], with)
+		}
+	case string:
+		if !plainText.MatchString(x) {
+			return with
+		}
+	}
+	return v
+}
+
+// TestHostileTextIsShownOnly serves answers in which every text is an attack: nothing runs, nothing is
+// loaded, and no view is wider than the window.
+func TestHostileTextIsShownOnly(t *testing.T) {
+	attack := ""
+	web := paged(t, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if !strings.HasPrefix(r.URL.Path, "/mcp/") || r.Header.Get("Origin")+r.Header.Get("Sec-Fetch-Site") == "" {
+				next.ServeHTTP(w, r)
+				return
+			}
+			held := httptest.NewRecorder()
+			next.ServeHTTP(held, r)
+			var v any
+			text := held.Body.Bytes()
+			if json.Unmarshal(text, &v) == nil {
+				text, _ = json.Marshal(poisoned(v, attack))
+			}
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(held.Code)
+			_, _ = w.Write(bytes.TrimSpace(text))
+		})
+	})
+	b := browse(t, web.URL)
+	id := callOf(t, web)
+	b.open("#token=" + secret)
+	for _, attack = range nightly.Some(hostile, 3) {
+		for _, view := range pageViews {
+			b.open("#v=" + strings.Replace(view, "CALL", id, 1))
+			b.until(settled)
+			var bad string
+			b.do(chromedp.Evaluate(`[typeof pwned !== "undefined" ? "ran" : "", document.querySelector("img, iframe, object, embed, base, main script, main style, main link") ? "markup" : "",
+				document.documentElement.scrollWidth > innerWidth ? "wide: " + document.documentElement.scrollWidth : "", document.querySelector("nav button").offsetHeight ? "" : "hidden"].filter(Boolean).join()`, &bad))
+			if bad != "" {
+				t.Errorf("%.40q in %s: %s", attack, view, bad)
+			}
+		}
+	}
+	b.quiet()
+}
