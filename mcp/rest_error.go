@@ -33,7 +33,7 @@ var failures = []failure{
 	{http.StatusRequestEntityTooLarge, "the body is too large", []error{errLongBody}, nil},
 	{http.StatusUnsupportedMediaType, "the body is not declared to be JSON", []error{errNotJSON}, nil},
 	{http.StatusBadRequest, "a parameter, filter, cursor or body is invalid", []error{forensics.ErrUsage, forensics.ErrCursor, tools.ErrArguments}, isBadRequest},
-	{http.StatusNotFound, "there is no such snapshot or dissection", []error{store.ErrNoSnapshot, fs.ErrNotExist}, nil},
+	{http.StatusNotFound, "there is no such call, snapshot or dissection", []error{store.ErrNoSnapshot, fs.ErrNotExist, forensics.ErrNotFound}, nil},
 	{http.StatusConflict, "the name is taken, or the snapshot or dissection is not ready, or this needs a ring", []error{store.ErrNameTaken, store.ErrNotReady, cases.ErrClosed, cases.ErrNoRing}, nil},
 	{http.StatusForbidden, "the host or origin is not allowed, or the packets would reveal masked values", []error{errMasked}, nil},
 	{http.StatusServiceUnavailable, "too many questions are waiting", []error{queue.ErrBusy}, nil},

@@ -96,7 +96,7 @@ func TestCallsAreOrdered(t *testing.T) {
 	web := httptest.NewServer(s.Handler(HTTPOptions{}))
 	defer web.Close()
 	for order, key := range map[string]func(tools.ShapedCall) float64{
-		"":        func(c tools.ShapedCall) float64 { return float64(c.Ts) },
+		"time":    func(c tools.ShapedCall) float64 { return float64(c.Ts) },
 		"newest":  func(c tools.ShapedCall) float64 { return -float64(c.Ts) },
 		"slowest": func(c tools.ShapedCall) float64 { return -*c.LatencyMs },
 		"fastest": func(c tools.ShapedCall) float64 { return *c.LatencyMs },

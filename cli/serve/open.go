@@ -29,7 +29,7 @@ func Page(with Options, bundles func(ctx context.Context, paths []string) ([]str
 	c := &cobra.Command{
 		Use:   "open [BUNDLE|CAPTURE...]",
 		Short: "Look at bundles in a browser: calls, causes, a map, packets",
-		Long: `Look at bundles in a browser. The page is served on this machine only, to whoever has the address
+		Long: `Look at bundles in a browser. The page is served on this machine only, to the person with the address
 that is printed, until Ctrl-C. Captures are made into a bundle first. Credentials are masked unless
 --secrets is given; packets that are saved for Wireshark are as recorded. With --ring, the page is
 about a recorder's ring on this machine. docs/guide/page.md shows the page.`,
