@@ -175,7 +175,7 @@ func (f *verifyFlags) derived(ctx context.Context, b *bundle.Bundle, trust *seal
 		}
 		return nil, nil
 	}
-	trust.Committed = map[string]bool{}
+	trust.Committed, trust.Redacted = map[string]bool{}, b.Manifest.Derived.Kind == bundle.Redacted
 	return derive.Verify(ctx, b, *trust, f.reveals...), nil
 }
 

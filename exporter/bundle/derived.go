@@ -132,6 +132,7 @@ type DerivedCut struct {
 type Commitment struct {
 	FileID  int32  `json:"file_id" jsonschema:"number of the file in bundle.json"`
 	Packets uint64 `json:"packets" jsonschema:"leaves of the tree"`
+	Part    uint32 `json:"part,omitempty" jsonschema:"bytes of a part of a packet that can be hidden alone"`
 	Root    Digest `json:"root" jsonschema:"root of the tree of RFC 9162"`
 }
 

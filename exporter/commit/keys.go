@@ -24,12 +24,15 @@ func NewSeed() (k Key) {
 // depth is the number of levels of the tree of keys: files have fewer than 2^depth packets.
 const depth = 40
 
-// Prefixes of the data that is hashed with a key. All inputs of one prefix have one length.
+// Prefixes of the data that is hashed with a key. All inputs of one prefix have one length, but those of
+// prefixGroup and prefixLeaf, which are those of groups and of packets or rows.
 const (
 	prefixChild = 2
 	prefixSalt  = 3
 	prefixFile  = 4
 	prefixTable = 5
+	prefixGroup = 6
+	prefixLeaf  = 7
 )
 
 // File is the key of the tree of one file.
@@ -54,13 +57,28 @@ func (k Key) child(bit byte) Key {
 	return sha256.Sum256(b[:])
 }
 
-// salt is the salt of a group of a packet.
-func (k Key) salt(group int) Hash {
-	var b [1 + 4 + len(k)]byte
-	b[0] = prefixSalt
-	binary.BigEndian.PutUint32(b[1:], uint32(group))
-	copy(b[5:], k[:])
-	return sha256.Sum256(b[:])
+// Salt hides the content of one group.
+type Salt [16]byte
+
+// salts yields the salts of the groups of a packet or row, two from each hash.
+type salts struct {
+	in   [1 + 4 + len(Key{})]byte
+	pair Hash
+}
+
+func (x *salts) reset(k *Key) {
+	x.in[0] = prefixSalt
+	copy(x.in[5:], k[:])
+}
+
+// of is the salt of a group; the one before it must be the last that was asked for, or it must be even.
+func (x *salts) of(group int) Salt {
+	if group&1 == 1 {
+		return Salt(x.pair[16:])
+	}
+	binary.BigEndian.PutUint32(x.in[1:], uint32(group/2))
+	x.pair = sha256.Sum256(x.in[:])
+	return Salt(x.pair[:16])
 }
 
 // node is the node of the tree below k whose path is the high bits of index, down to a level: 0

@@ -6,39 +6,26 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"runtime"
 	"sync"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
-	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// chunk is the size of a group of payload.
-const chunk = 1 << 10
+// Part is the size of a part of a packet to which Bundle commits alone (docs/design/023-derived-bundles.md).
+const Part = 16
 
-// splitter finds where the headers of a packet end. One goroutine uses it.
-type splitter struct {
-	d *decode.Decoder
-	f decode.Frame
-}
+// maxPart is the size of the largest part that a proof can have.
+const maxPart = 1 << 10
 
-func newSplitter() *splitter { return &splitter{d: decode.New(decode.Options{})} }
+// optionPlace is the place of an option.
+const optionPlace = math.MaxUint32
 
-// head is the length of the link, network and transport headers, 0 if they are not known.
-func (s *splitter) head(p *pcapng.Packet) int {
-	s.d.Decode(decode.Input{LinkType: p.LinkType, Interface: p.Interface, Data: p.Data, OrigLen: p.OrigLen, Time: p.Time, No: p.Index}, &s.f)
-	if s.f.Kind != decode.KindIP || s.f.FragNos != nil || s.f.Payload == nil {
-		return 0
-	}
-	return min(max(cap(p.Data)-cap(s.f.Payload), 0), len(p.Data))
-}
-
-// groups calls do for each group of a packet: its fields in the file with its headers, then its
-// payload in pieces, then its options.
-func groups(p *pcapng.Packet, head int, do func(group int, content ...[]byte)) {
-	var b [4 + 8 + 1 + 4 + 2]byte
+// fields is the first group of a packet: what its block says, other than its data and options.
+func fields(p *pcapng.Packet) (b [4 + 8 + 1 + 4 + 2 + 4]byte) {
 	binary.BigEndian.PutUint32(b[:], uint32(p.Interface))
 	binary.BigEndian.PutUint64(b[4:], uint64(p.Time))
 	if p.TimeOK {
@@ -46,29 +33,8 @@ func groups(p *pcapng.Packet, head int, do func(group int, content ...[]byte)) {
 	}
 	binary.BigEndian.PutUint32(b[13:], p.OrigLen)
 	binary.BigEndian.PutUint16(b[17:], p.LinkType)
-	do(0, b[:], p.Data[:head])
-	g := 1
-	for rest := p.Data[head:]; len(rest) > 0; g++ {
-		n := min(chunk, len(rest))
-		do(g, rest[:n])
-		rest = rest[n:]
-	}
-	do(g, p.Options)
-}
-
-func groupLeaf(salt Hash, content ...[]byte) Hash {
-	switch len(content) {
-	case 1:
-		return LeafHash(salt[:], content[0])
-	default:
-		return LeafHash(salt[:], content[0], content[1])
-	}
-}
-
-// ofGroups is the leaf of a packet or row from the tree of its groups.
-func ofGroups(t *Tree) Hash {
-	root := t.Root()
-	return LeafHash(root[:])
+	binary.BigEndian.PutUint32(b[19:], uint32(len(p.Data)))
+	return b
 }
 
 // Bundle commits to the packets of each file of a bundle.
@@ -82,7 +48,7 @@ func Bundle(ctx context.Context, b *bundle.Bundle, seed Key) ([]bundle.Commitmen
 			for i := range next {
 				in := &b.Manifest.Inputs[i]
 				if errs[i] = ctx.Err(); errs[i] == nil {
-					files[i], errs[i] = packetsOf(b.Path(in.Path), in.FileID, seed.File(in.FileID))
+					files[i], errs[i] = packetsOf(b.Path(in.Path), in.FileID, seed.File(in.FileID), Part)
 				}
 			}
 		})
@@ -96,27 +62,28 @@ func Bundle(ctx context.Context, b *bundle.Bundle, seed Key) ([]bundle.Commitmen
 }
 
 // packetsOf commits to the packets of a file. file is the key of the file.
-func packetsOf(path string, id int32, file Key) (bundle.Commitment, error) {
-	s, err := openPackets(path)
+func packetsOf(path string, id int32, file Key, part int) (bundle.Commitment, error) {
+	s, err := openPackets(path, part)
 	if err != nil {
 		return bundle.Commitment{}, err
 	}
 	defer s.close()
 	n, root, err := commitTo(s, file)
-	return bundle.Commitment{FileID: id, Packets: n, Root: root}, err
+	return bundle.Commitment{FileID: id, Packets: n, Part: uint32(part), Root: root}, err
 }
 
 // packets are the packets of a file.
 type packets struct {
-	f     *os.File
-	r     *pcapng.Reader
-	b     pcapng.Batch
-	i     int
-	split *splitter
-	p     *pcapng.Packet // the current one
+	f    *os.File
+	r    *pcapng.Reader
+	b    pcapng.Batch
+	i    int
+	part int            // size of a part
+	p    *pcapng.Packet // the current one
+	at   layout         // of it
 }
 
-func openPackets(path string) (*packets, error) {
+func openPackets(path string, part int) (*packets, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -126,7 +93,7 @@ func openPackets(path string) (*packets, error) {
 		f.Close()
 		return nil, fmt.Errorf("reading %s: %w", path, err)
 	}
-	return &packets{f: f, r: r, split: newSplitter()}, nil
+	return &packets{f: f, r: r, part: part}, nil
 }
 
 func (x *packets) close() { x.f.Close() } // read only
@@ -140,21 +107,36 @@ func (x *packets) next() error {
 	}
 	x.p = &x.b.Packets[x.i]
 	x.i++
+	x.at = layoutOf(x.p.LinkType, x.p.Data)
 	return nil
 }
 
-func (x *packets) head() int { return x.split.head(x.p) }
+// groups are the fields of a packet, the parts of its data, and its options.
+//
+// The place of a part is its offset + 1, so that no other part can stand there.
+func (x *packets) groups(do func(group int, at uint32, content []byte)) {
+	f := fields(x.p)
+	do(0, 0, f[:])
+	g, from := 1, 0
+	x.at.cuts(x.part, len(x.p.Data), func(end int) {
+		do(g, uint32(from)+1, x.p.Data[from:end])
+		g, from = g+1, end
+	})
+	options(x.p, func(code, value []byte) {
+		do(g, optionPlace, append(code, value...))
+		g++
+	})
+}
 
-func (x *packets) groups(head int, do func(group int, content ...[]byte)) bool {
-	if head > len(x.p.Data) {
-		return false
-	}
-	groups(x.p, head, do)
-	return true
+// optionsAt is the number of the first group that is an option.
+func (x *packets) optionsAt() int {
+	g := 1
+	x.at.cuts(x.part, len(x.p.Data), func(int) { g++ })
+	return g
 }
 
 func (x *packets) same(o source) bool {
 	p, q := x.p, o.(*packets).p
-	return p.Time == q.Time && p.TimeOK == q.TimeOK && p.Interface == q.Interface && p.LinkType == q.LinkType && p.OrigLen == q.OrigLen &&
+	return p.Time == q.Time && p.TimeOK == q.TimeOK && p.Interface == q.Interface && p.LinkType == q.LinkType && p.OrigLen == q.OrigLen && p.BigEndian == q.BigEndian &&
 		bytes.Equal(p.Data, q.Data) && bytes.Equal(p.Options, q.Options)
 }

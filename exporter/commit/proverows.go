@@ -65,6 +65,7 @@ func leaves(files []string) (list []Hash, err error) {
 		return nil, err
 	}
 	defer x.close()
+	h := newHasher()
 	for {
 		err := x.next()
 		if err == io.EOF {
@@ -73,7 +74,7 @@ func leaves(files []string) (list []Hash, err error) {
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, leafOf(Key{}, x))
+		list = append(list, h.of(Key{}, x))
 	}
 }
 

@@ -1,6 +1,7 @@
 package commit
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,7 +14,7 @@ import (
 )
 
 // revealFormat is the format of a Reveal.
-const revealFormat = "pcapsule reveal 1"
+const revealFormat = "pcapsule reveal 2"
 
 // maxReveal is the size of a file with a Reveal.
 const maxReveal = 256 << 20
@@ -32,15 +33,16 @@ type Reveal struct {
 // RevealedGroup is one group: its salt and content, or, if it is not shown, its leaf.
 type RevealedGroup struct {
 	Name  string         `json:"name"`
-	Salt  *bundle.Digest `json:"salt,omitempty"`
+	At    uint32         `json:"at"`
+	Salt  []byte         `json:"salt,omitempty"`
 	Text  string         `json:"text,omitempty"` // content of a group of a row
 	Bytes []byte         `json:"bytes,omitempty"`
 	Leaf  *bundle.Digest `json:"leaf,omitempty"`
 }
 
 // RevealPacket reveals one packet of a file.
-func RevealPacket(file string, id int32, index uint64, seed Key) (*Reveal, error) {
-	s, err := openPackets(file)
+func RevealPacket(file string, id int32, part int, index uint64, seed Key) (*Reveal, error) {
+	s, err := openPackets(file, part)
 	if err != nil {
 		return nil, err
 	}
@@ -81,6 +83,7 @@ func RowGroups() (names []string) {
 func (r *Reveal) reveal(s source, key Key, show func(group string) bool) error {
 	var tree Prover
 	var w walker
+	hash := newHasher()
 	for {
 		err := s.next()
 		if err == io.EOF {
@@ -91,15 +94,13 @@ func (r *Reveal) reveal(s source, key Key, show func(group string) bool) error {
 		}
 		k := w.at(&key, tree.n)
 		if tree.n == r.Index {
-			s.groups(s.head(), func(g int, content ...[]byte) { r.group(k, g, content, show) })
+			hash.salts.reset(&k)
+			s.groups(func(g int, at uint32, content []byte) { r.group(hash, g, at, content, show) })
 		}
-		tree.Add(leafOf(k, s), tree.n == r.Index)
+		tree.Add(hash.of(k, s), tree.n == r.Index)
 	}
 	if r.Index >= tree.n {
 		return fmt.Errorf("%s is not there: %d are", r.What(), tree.n)
-	}
-	if n := len(r.Groups); r.Table == "" {
-		r.Groups[n-1].Name = packetGroup(n-1, n)
 	}
 	_, path := tree.Proof()
 	for _, h := range path {
@@ -108,43 +109,43 @@ func (r *Reveal) reveal(s source, key Key, show func(group string) bool) error {
 	return nil
 }
 
-func (r *Reveal) group(k Key, g int, content [][]byte, show func(group string) bool) {
-	x := RevealedGroup{Name: packetGroup(g, maxGroups)}
+func (r *Reveal) group(hash *hasher, g int, at uint32, content []byte, show func(group string) bool) {
+	x := RevealedGroup{Name: packetGroup(at), At: at}
 	if r.Table != "" {
 		x.Name = rowGroups[g].name
 	}
-	salt := k.salt(g)
+	salt := hash.salts.of(g)
 	switch {
 	case !show(x.Name):
-		leaf := bundle.Digest(groupLeaf(salt, content...))
+		leaf := bundle.Digest(hash.hash(salt, at, content))
 		x.Leaf = &leaf
 	case r.Table != "":
-		x.Salt, x.Text = (*bundle.Digest)(&salt), string(slices.Concat(content...))
+		x.Salt, x.Text = salt[:], string(content)
 	default:
-		x.Salt, x.Bytes = (*bundle.Digest)(&salt), slices.Concat(content...)
+		x.Salt, x.Bytes = salt[:], bytes.Clone(content)
 	}
 	r.Groups = append(r.Groups, x)
 }
 
-// packetGroup is the name of a group of a packet that has n.
-func packetGroup(g, n int) string {
-	switch g {
+// packetGroup is the name of the group of a packet at a place.
+func packetGroup(at uint32) string {
+	switch at {
 	case 0:
-		return "headers"
-	case n - 1:
-		return "options"
+		return "fields"
+	case optionPlace:
+		return "option"
 	}
-	return fmt.Sprintf("payload %d", g-1)
+	return fmt.Sprintf("byte %d", at-1)
 }
 
 // named reports whether each group has the name of its place.
 func (r *Reveal) named() bool {
 	for g, x := range r.Groups {
-		if r.Table == "" && x.Name != packetGroup(g, len(r.Groups)) || r.Table != "" && (len(r.Groups) != len(rowGroups) || x.Name != rowGroups[g].name) {
+		if r.Table == "" && x.Name != packetGroup(x.At) || r.Table != "" && (len(r.Groups) != len(rowGroups) || x.Name != rowGroups[g].name || x.At != uint32(g)) {
 			return false
 		}
 	}
-	return len(r.Groups) > 1
+	return len(r.Groups) > 0
 }
 
 // What names the revealed packet or row.
@@ -178,13 +179,14 @@ func (r *Reveal) Verify(n uint64, root bundle.Digest) error {
 	if !r.named() {
 		return fmt.Errorf("%w: its groups are not those of a packet or row", ErrProof)
 	}
-	var t Tree
+	hash := newHasher()
+	hash.begin()
 	for _, g := range r.Groups {
 		switch {
-		case g.Salt != nil && g.Leaf == nil && (g.Text == "" || g.Bytes == nil):
-			t.Add(groupLeaf(Hash(*g.Salt), slices.Concat([]byte(g.Text), g.Bytes)))
+		case len(g.Salt) == len(Salt{}) && g.Leaf == nil && (g.Text == "" || g.Bytes == nil):
+			hash.add(hash.hash(Salt(g.Salt), g.At, slices.Concat([]byte(g.Text), g.Bytes)))
 		case g.Leaf != nil && g.Salt == nil && g.Text == "" && g.Bytes == nil:
-			t.Add(Hash(*g.Leaf))
+			hash.add(Hash(*g.Leaf))
 		default:
 			return fmt.Errorf("%w: group %q has neither a salt nor a leaf alone", ErrProof, g.Name)
 		}
@@ -193,7 +195,7 @@ func (r *Reveal) Verify(n uint64, root bundle.Digest) error {
 	for i := range path {
 		path[i] = Hash(r.Path[i])
 	}
-	got, err := Verify(n, []Known{{r.Index, ofGroups(&t)}}, path)
+	got, err := Verify(n, []Known{{r.Index, hash.sum()}}, path)
 	if err != nil {
 		return err
 	}

@@ -105,13 +105,10 @@ func (x *rows) column(g int, name string, v any) {
 	x.now[g] = appendJSON(x.now[g], v)
 }
 
-func (x *rows) head() int { return 0 }
-
-func (x *rows) groups(head int, do func(group int, content ...[]byte)) bool {
+func (x *rows) groups(do func(group int, at uint32, content []byte)) {
 	for g := range x.now {
-		do(g, x.now[g])
+		do(g, uint32(g), x.now[g])
 	}
-	return head == 0
 }
 
 func (x *rows) same(o source) bool {

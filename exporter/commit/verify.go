@@ -14,8 +14,11 @@ import (
 // kept, and against a signed commitment. An error means that the proof is wrong.
 func VerifyFile(proof, derived string, want bundle.Commitment) (c Counts, err error) {
 	var to source
+	if want.Part == 0 || want.Part > maxPart {
+		return c, fmt.Errorf("%w: %d bytes are not the size of a part", ErrProof, want.Part)
+	}
 	if derived != "" {
-		in, err := openPackets(derived)
+		in, err := openPackets(derived, int(want.Part))
 		if err != nil {
 			return c, err
 		}
@@ -59,6 +62,7 @@ type reader struct {
 	keys    []Key
 	derived source
 	counts  Counts
+	hash    *hasher
 }
 
 func (r *reader) uvarint(most uint64) uint64 {
@@ -89,7 +93,7 @@ func parse(data []byte) (*reader, error) {
 	if !ok {
 		return nil, fmt.Errorf("%w: it does not begin with %q", ErrProof, magic)
 	}
-	r := &reader{b: rest, counts: Counts{Rules: map[string]int64{}}}
+	r := &reader{b: rest, hash: newHasher(), counts: Counts{Rules: map[string]int64{}}}
 	for range r.uvarint(maxRules) {
 		r.rules = append(r.rules, string(r.take(int(r.uvarint(maxRule)))))
 	}
@@ -193,7 +197,7 @@ func (r *reader) leaves() func() (*Known, error) {
 				}
 				walk.next, walk.valid = index, true
 			}
-			k.Leaf = leafOf(walk.at(nil, index), r.derived)
+			k.Leaf = r.hash.of(walk.at(nil, index), r.derived)
 			r.counts.Unchanged++
 		}
 		index++
@@ -219,30 +223,42 @@ func (r *reader) step(index uint64) error {
 // changed is the leaf of a changed packet or row: from its unchanged groups, and the hashes of the
 // others.
 func (r *reader) changed() Hash {
-	rule, head, n := r.uvarint(maxRules), r.uvarint(maxHead), r.uvarint(maxGroups)
-	var t Tree
-	fits := r.derived.groups(int(head), func(g int, content ...[]byte) {
-		if uint64(g) >= n || r.bad {
-			r.bad = true
-			return
-		}
-		state, h := r.take(1)[0], Hash(r.take(len(Hash{})))
-		switch state {
-		case unchanged:
-			t.Add(groupLeaf(h, content...))
-		case changed:
-			t.Add(h)
-		default:
+	rule, n, runs := r.uvarint(maxRules), r.uvarint(maxGroups), r.uvarint(maxGroups)
+	if rule >= uint64(len(r.rules)) || n > uint64(len(r.b)) || runs > n+1 {
+		r.bad = true
+	}
+	states := make([]byte, 0, min(n, uint64(len(r.b))))
+	for i := uint64(0); i < runs && !r.bad; i++ {
+		size := r.uvarint(n - uint64(len(states)))
+		if size == 0 && i > 0 {
 			r.bad = true
 		}
-	})
-	if !fits || rule >= uint64(len(r.rules)) || t.Size() != n {
+		states = append(states, bytes.Repeat([]byte{byte(i & 1)}, int(size))...)
+	}
+	if r.bad || uint64(len(states)) != n {
+		r.bad = true
+		return Hash{}
+	}
+	r.hash.begin()
+	x := newChange(r.derived)
+	for g, state := range states {
+		if state == changed {
+			r.hash.add(Hash(r.take(len(Hash{}))))
+			r.bad = r.bad || !x.hidden(g)
+			continue
+		}
+		at, content, ok := x.shown(g)
+		r.bad = r.bad || !ok
+		r.hash.add(r.hash.hash(Salt(r.take(len(Salt{}))), at, content))
+	}
+	if r.bad || !x.end() {
 		r.bad = true
 		return Hash{}
 	}
 	r.counts.Changed++
 	r.counts.Rules[r.rules[rule]]++
-	return ofGroups(&t)
+	r.counts.Add(&x.Counts)
+	return r.hash.sum()
 }
 
 // stateOf is the state of one packet or row by a proof that was verified.

@@ -83,7 +83,7 @@ func proved(d *bundle.Derived, got commit.Counts, c *seal.Commitments) error {
 	}
 	hidden := d.Cut != nil && len(d.Cut.Namespaces) > 0
 	said := d.Packets
-	comments := got.Rules[commentsRule] // such a packet has the data, time and length of the original
+	comments := got.Bare // such a packet has the data, time and length of the original
 	switch {
 	case !hidden && (got.Removed != said.Removed || was != d.From.Packets),
 		got.Unchanged+got.Changed != said.Unchanged+said.Changed,

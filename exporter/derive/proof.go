@@ -12,6 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/commit"
 	"github.com/pcapsule/pcapsule/exporter/seal"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // Files of a derived bundle.
@@ -46,7 +47,7 @@ func (s *source) prove(draft *Draft, d *bundle.Derived, seed *seal.SeedFile) err
 			derived = draft.Path(p.Path)
 		}
 		rules := s.rules[i]
-		data, f, err := commit.Prove(s.b.Path(in.Path), derived, in.FileID, commit.Key(seed.Seed).File(in.FileID), s.keep[i], func(index int64) string {
+		data, f, err := commit.Prove(s.b.Path(in.Path), derived, in.FileID, commit.Key(seed.Seed).File(in.FileID), partOf(c, in.FileID), s.keep[i], func(index int64) string {
 			if r, ok := rules[index]; ok {
 				return r
 			}
@@ -133,18 +134,43 @@ func Verify(ctx context.Context, b *bundle.Bundle, trust seal.Trust, reveals ...
 	if err := proved(d, got, c); err != nil {
 		return append(list, no(v.Place, err.Error())...)
 	}
-	var rules []string
-	for _, r := range slices.Sorted(maps.Keys(got.Rules)) {
-		rules = append(rules, fmt.Sprintf("%s %d", r, got.Rules[r]))
+	proven := seal.Verdict{Check: "derived", State: seal.Yes, Place: v.Place, Detail: provenOf(&got, c)}
+	if got.Unproved > 0 {
+		proven.State = seal.NotChecked
 	}
-	v.State = seal.Yes
-	v.Detail = fmt.Sprintf("%s from %s, sealed at %s: %d packets unchanged (proved), %d changed (committed; rules as stated: %s), %d removed (committed); rederivable: %s",
-		d.Kind, d.From.Name, c.SealedAt, got.Unchanged, got.Changed, strings.Join(append(rules, "none")[:max(1, len(rules))], ", "), got.Removed, d.Rederivable)
+	v.Check = "stated"
+	v.Detail += rulesOf(&got) + "; who made this bundle states all this"
+	list = append(list, proven)
 	list = append(append(list, v), verifyRows(b, d, c)...)
 	for _, file := range reveals {
 		list = append(list, verifyReveal(b, d, c, file))
 	}
 	return list
+}
+
+// provenOf says what proofs show. It has nothing that only the maker of the derived bundle says.
+func provenOf(got *commit.Counts, c *seal.Commitments) string {
+	text := plural.Sprintf("of the packets sealed at %s %d {is|are} here unchanged, %d changed, %d removed", c.SealedAt, got.Unchanged, got.Changed, got.Removed)
+	if got.Changed > 0 {
+		text += plural.Sprintf("; in the changed: %d {byte|bytes} masked, %d {checksum|checksums} corrected, %d {option|options} removed", got.Masked, got.Checksums, got.Options)
+		text += ", all other bytes unchanged"
+	}
+	if got.Unproved > 0 {
+		text = strings.TrimSuffix(text, "all other bytes unchanged") + plural.Sprintf("%d {byte|bytes} in %d {packet|packets} not proved, which who made this bundle may have written, all other bytes unchanged", got.Stated, got.Unproved)
+	}
+	return text
+}
+
+// rulesOf names the rules of a redaction, as a proof has them.
+func rulesOf(got *commit.Counts) string {
+	var rules []string
+	for _, r := range slices.Sorted(maps.Keys(got.Rules)) {
+		rules = append(rules, fmt.Sprintf("%s %d", r, got.Rules[r]))
+	}
+	if len(rules) == 0 {
+		return ""
+	}
+	return "; rules: " + strings.Join(rules, ", ")
 }
 
 // verifyRows checks the proofs of the tables that cannot be made from packets.
@@ -157,7 +183,11 @@ func verifyRows(b *bundle.Bundle, d *bundle.Derived, c *seal.Commitments) (list 
 		v := seal.Verdict{Check: "rows", State: seal.NotChecked, Place: "data/tables/" + t.Table, Detail: "no proof of its rows"}
 		if i := slices.IndexFunc(d.Rows, func(p bundle.RowProof) bool { return p.Table == t.Table }); i >= 0 {
 			got, err := commit.VerifyRows(b.Path(fmt.Sprintf(rowsPath, t.Table)), parts[t.Table], t)
-			v.State, v.Detail = seal.Yes, fmt.Sprintf("%d unchanged (proved), %d changed by the policy (committed), %d removed (committed)", got.Unchanged, got.Changed, got.Removed)
+			v.State, v.Detail = seal.Yes, fmt.Sprintf("of the rows that were sealed %d are here unchanged, %d removed", got.Unchanged, got.Removed)
+			if got.Changed > 0 {
+				v.State = seal.NotChecked
+				v.Detail += fmt.Sprintf(", %d changed: who made this bundle wrote %d groups of their columns", got.Changed, got.Stated)
+			}
 			if err != nil {
 				v.State, v.Detail = seal.No, err.Error()
 			}
@@ -216,12 +246,7 @@ func verifyProofs(ctx context.Context, b *bundle.Bundle, d *bundle.Derived, c *s
 		if err != nil {
 			return sum, p.Proof, err
 		}
-		sum.Unchanged += got.Unchanged
-		sum.Changed += got.Changed
-		sum.Removed += got.Removed
-		for r, n := range got.Rules {
-			sum.Rules[r] += n
-		}
+		sum.Add(&got)
 	}
 	if len(proofs)+len(left) > 0 {
 		return sum, "data/bundle.json", errors.New("it has packets or proofs that the original's seal does not know")

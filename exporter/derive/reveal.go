@@ -24,11 +24,25 @@ func RevealPacket(ctx context.Context, b *bundle.Bundle, seed *seal.SeedFile, no
 	if !ok {
 		return nil, fmt.Errorf("the bundle has no packet %d", no)
 	}
-	r, err := commit.RevealPacket(b.Path(b.Manifest.Input(at.file).Path), at.file, uint64(at.index), seed.Seed)
+	c, verdicts := seal.CheckCommitments(ctx, commitmentsPath, seed.Commitments, seal.Trust{})
+	if c == nil {
+		return nil, fmt.Errorf("%w: %s", ErrSeed, verdicts[0].Detail)
+	}
+	r, err := commit.RevealPacket(b.Path(b.Manifest.Input(at.file).Path), at.file, partOf(c, at.file), uint64(at.index), seed.Seed)
 	if err != nil {
 		return nil, err
 	}
 	return r, ofSeed(ctx, r, seed)
+}
+
+// partOf is the size of the parts of a file's packets.
+func partOf(c *seal.Commitments, file int32) int {
+	for _, f := range c.Files {
+		if f.FileID == file {
+			return int(f.Part)
+		}
+	}
+	return commit.Part
 }
 
 // RevealRow reveals a row of a table of an original, or some of its groups; of table calls the one

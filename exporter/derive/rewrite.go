@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/commit"
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/dissect/sctp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/stun"
@@ -170,6 +171,7 @@ func (x *rewriter) apply(p *pcapng.Packet, list []change) {
 		x.icmp(p.Data)
 	}
 	x.transport(p.Data, heads)
+	commit.FixChecksum(p, x.old)
 }
 
 // fingerprints corrects those of STUN, which are checksums of content.

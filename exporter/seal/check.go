@@ -42,6 +42,7 @@ type Trust struct {
 	Authorities *x509.CertPool  // of time stamps; nil: none was given
 	Logs        []note.Verifier // of transparency logs, one of which must have a seal; nil: none was given
 	Committed   map[string]bool // keys of Signers that signed commitments; CheckCommitments fills it in
+	Redacted    bool            // the bundle is a redaction, which one of Signers must have signed
 }
 
 // Check checks the seals, time stamps and proofs of logs of a bundle that was verified. It returns

@@ -15,7 +15,10 @@ import (
 )
 
 // CommitmentsType is the predicate type of the statement in a seed file.
-const CommitmentsType = "https://github.com/pcapsule/pcapsule/commitments/v1"
+const CommitmentsType = "https://github.com/pcapsule/pcapsule/commitments/v2"
+
+// firstCommitmentsType was the type of commitments whose salts follow from the keys of unchanged packets.
+const firstCommitmentsType = "https://github.com/pcapsule/pcapsule/commitments/v1"
 
 // maxSeedFile is the size of a seed file.
 const maxSeedFile = 16 << 20
@@ -127,6 +130,9 @@ func CheckCommitments(ctx context.Context, file string, data []byte, trust Trust
 
 // check checks that a statement is about its own commitments.
 func (s *commitmentStatement) check() error {
+	if s.Type == StatementType && s.PredicateType == firstCommitmentsType {
+		return errors.New("commitments of version 1, from which anyone can declare a packet changed; seal the original again with --commit")
+	}
 	if s.Type != StatementType || s.PredicateType != CommitmentsType {
 		return fmt.Errorf("a statement %q with predicate %q, which is not a statement of commitments", s.Type, s.PredicateType)
 	}

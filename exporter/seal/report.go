@@ -94,6 +94,9 @@ func CheckReport(ctx context.Context, place string, envelope []byte, subjects []
 
 // missing adds a verdict for each trusted key that did not sign.
 func (c *checker) missing(what string) {
+	if c.trust.Redacted && len(c.trust.Signers) > 0 && !slices.ContainsFunc(c.trust.Signers, func(p Party) bool { return c.signed[p.KeyID] }) {
+		c.add("signature", No, "", "none of the given keys signed this redaction: nobody that you trust states what was changed in it")
+	}
 	for i := range c.trust.Signers {
 		if p := &c.trust.Signers[i]; !c.signed[p.KeyID] && !c.trust.Committed[p.KeyID] {
 			c.add("signature", No, "", p.String()+" did not sign "+what)
