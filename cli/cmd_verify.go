@@ -43,6 +43,10 @@ tables row by row, every field of bundle.json, open.sql. What packets cannot pro
 names of imported files, is listed. A bundle that was made with keys needs them again, unless it
 contains them.
 
+Of a redacted bundle, verify proves with the commitments of the original's seal which packets are
+unchanged, and which bytes of the others. What only the maker of the redaction states is never yes, and
+with --signer the redaction needs a seal of its own.
+
 --reveal checks a proof from pcapsule reveal about the original of a derived bundle.`,
 		Example: `  pcapsule verify incident.pcapsule
   pcapsule verify incident.pcapsule --signer examiner.pub --authority tsa.pem

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/pcapsule/pcapsule/cli/command"
 	"github.com/pcapsule/pcapsule/cli/console"
 	"github.com/pcapsule/pcapsule/cli/exit"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
@@ -28,6 +29,7 @@ import (
 type sealFlags struct {
 	Signing
 	request, commit string
+	part            int
 	asJSON          bool
 }
 
@@ -70,6 +72,8 @@ func (f *sealFlags) register(fl *pflag.FlagSet) {
 	f.Signing.Register(fl)
 	fl.StringVar(&f.request, "request", "", "YAML file: case_id, authority, requester, approver, examiner, purpose …")
 	fl.StringVar(&f.commit, "commit", "", "new file for the seed of salted commitments to packets and rows; keep it secret")
+	fl.IntVar(&f.part, "commit-bytes", 0, "bytes of a packet that a redaction can hide alone; 1 proves the most and is slow (0: by the size of the bundle)")
+	command.Between(fl, "commit-bytes", &f.part, 0, commit.MaxPart)
 }
 
 func (e *env) runSeal(ctx context.Context, path string, f *sealFlags, log *logFlags) error {
@@ -142,7 +146,7 @@ func (f *sealFlags) prepare() (o seal.Options, done func(), err error) {
 func (e *env) seal(ctx context.Context, b *bundle.Bundle, f *sealFlags, o seal.Options) (_ *seal.Sealed, err error) {
 	if o.Seed != nil {
 		seed := o.Seed.Seed
-		if o.Commitments, err = commit.Bundle(ctx, b, seed); err != nil {
+		if o.Commitments, err = commit.Bundle(ctx, b, seed, f.part); err != nil {
 			return nil, fmt.Errorf("committing to packets: %w", err)
 		}
 		if o.Tables, err = commit.Tables(ctx, b, seed); err != nil {

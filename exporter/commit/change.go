@@ -61,16 +61,11 @@ func (x *change) hidden(group int) bool {
 	}
 	content := x.now[group]
 	x.next++
-	if group == x.sum {
-		p := x.packet
-		switch {
-		case p.at.right(p.p.Data):
-			x.Checksums++
-		case p.at.cut(p.p.Data) && bytes.Equal(content, sumMask):
-			x.Masked += int64(len(sumMask))
-		default:
-			return false
-		}
+	if p := x.packet; group == x.sum && p.at.right(p.p.Data) {
+		x.Checksums++
+		return true
+	} else if group == x.sum && p.at.cut(p.p.Data) && bytes.Equal(content, sumMask) {
+		x.Masked += int64(len(sumMask))
 		return true
 	}
 	header := int(x.at[group])-1 < x.packet.at.payload // no mask belongs there

@@ -113,10 +113,11 @@ func (x *layout) right(data []byte) bool {
 var sumMask = []byte{'x', 'x'}
 
 // FixChecksum makes the checksum of a changed packet one that a proof can have: the right one; that
-// of the original if it was wrong before; a mask if nobody can check it.
+// of the original if it was wrong before; a mask if nobody can check it. It leaves a packet whose
+// addresses were changed as it is.
 func FixChecksum(p *pcapng.Packet, old []byte) {
 	x := layoutOf(p.LinkType, p.Data)
-	if x.sum < 0 || len(old) != len(p.Data) {
+	if x.sum < 0 || len(old) != len(p.Data) || !bytes.Equal(old[:x.start], p.Data[:x.start]) {
 		return
 	}
 	now := p.Data[x.sum : x.sum+2]

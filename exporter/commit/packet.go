@@ -6,20 +6,32 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// Part is the size of a part of a packet to which Bundle commits alone (docs/design/023-derived-bundles.md).
-const Part = 16
+// Part is the size of a part, the bytes of a packet that can be hidden alone, for packet files of a
+// size. One byte proves the most, and costs the most time (docs/design/023-derived-bundles.md).
+func Part(size int64) int {
+	const few, many = 8 << 20, 64 << 20
+	switch {
+	case size <= few:
+		return 1
+	case size <= many:
+		return 8
+	}
+	return 32
+}
 
-// maxPart is the size of the largest part that a proof can have.
-const maxPart = 1 << 10
+// MaxPart is the size of the largest part.
+const MaxPart = 1 << 10
 
 // optionPlace is the place of an option.
 const optionPlace = math.MaxUint32
@@ -37,9 +49,16 @@ func fields(p *pcapng.Packet) (b [4 + 8 + 1 + 4 + 2 + 4]byte) {
 	return b
 }
 
-// Bundle commits to the packets of each file of a bundle.
-func Bundle(ctx context.Context, b *bundle.Bundle, seed Key) ([]bundle.Commitment, error) {
+// Bundle commits to the packets of each file of a bundle, in parts of 1 to MaxPart bytes; 0 selects Part.
+func Bundle(ctx context.Context, b *bundle.Bundle, seed Key, part int) ([]bundle.Commitment, error) {
 	files := make([]bundle.Commitment, len(b.Manifest.Inputs))
+	if part == 0 {
+		size := int64(0)
+		for i := range files {
+			size += b.Manifest.Inputs[i].Size
+		}
+		part = Part(size)
+	}
 	errs := make([]error, len(files))
 	next := make(chan int)
 	var wg sync.WaitGroup
@@ -48,7 +67,7 @@ func Bundle(ctx context.Context, b *bundle.Bundle, seed Key) ([]bundle.Commitmen
 			for i := range next {
 				in := &b.Manifest.Inputs[i]
 				if errs[i] = ctx.Err(); errs[i] == nil {
-					files[i], errs[i] = packetsOf(b.Path(in.Path), in.FileID, seed.File(in.FileID), Part)
+					files[i], errs[i] = packetsOf(b.Path(in.Path), in.FileID, seed.File(in.FileID), part)
 				}
 			}
 		})
@@ -68,8 +87,52 @@ func packetsOf(path string, id int32, file Key, part int) (bundle.Commitment, er
 		return bundle.Commitment{}, err
 	}
 	defer s.close()
-	n, root, err := commitTo(s, file)
-	return bundle.Commitment{FileID: id, Packets: n, Part: uint32(part), Root: root}, err
+	var t Tree
+	workers := make([]*leafer, max(1, runtime.GOMAXPROCS(0)))
+	for i := range workers {
+		workers[i] = &leafer{key: file, hash: newHasher(), packets: packets{part: part}}
+	}
+	var batches [2]pcapng.Batch
+	var wg sync.WaitGroup
+	leaves := []Hash{}
+	for k := 0; ; k = 1 - k {
+		err := s.r.Next(&batches[k])
+		wg.Wait() // the other batch
+		for _, h := range leaves {
+			t.Add(h)
+		}
+		if err == io.EOF {
+			return bundle.Commitment{FileID: id, Packets: t.Size(), Part: uint32(part), Root: bundle.Digest(t.Root())}, nil
+		}
+		if err != nil {
+			return bundle.Commitment{}, err
+		}
+		list := batches[k].Packets
+		leaves = slices.Grow(leaves[:0], len(list))[:len(list)]
+		size := (len(list) + len(workers) - 1) / len(workers)
+		first := t.Size()
+		for i, w := range workers {
+			from, to := min(i*size, len(list)), min((i+1)*size, len(list))
+			wg.Go(func() { w.leaves(list[from:to], first+uint64(from), leaves[from:to]) })
+		}
+	}
+}
+
+// leafer makes the leaves of packets. One goroutine uses it.
+type leafer struct {
+	key  Key
+	walk walker
+	hash *hasher
+	packets
+}
+
+// leaves makes the leaves of packets from a number on.
+func (x *leafer) leaves(list []pcapng.Packet, first uint64, to []Hash) {
+	for i := range list {
+		x.p = &list[i]
+		x.at = layoutOf(x.p.LinkType, x.p.Data)
+		to[i] = x.hash.of(x.walk.at(&x.key, first+uint64(i)), &x.packets)
+	}
 }
 
 // packets are the packets of a file.

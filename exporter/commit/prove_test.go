@@ -61,7 +61,7 @@ func scene(t *testing.T, n int) (original, derived string, key Key, proof []byte
 		return state(i) != removed
 	})
 	key = Key{7}.File(3)
-	proof, f, err := Prove(original, derived, 3, key, Part, func(i int64) bool { return state(int(i)) != removed }, func(int64) string { return "card" })
+	proof, f, err := Prove(original, derived, 3, key, 16, func(i int64) bool { return state(int(i)) != removed }, func(int64) string { return "card" })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func verified(t *testing.T, proof []byte, derived string, f bundle.Commitment) (
 func TestAProofOfADerivedFile(t *testing.T) {
 	for _, n := range []int{0, 1, 2, 3, 5, 12, 63, 64, 65, 200} {
 		original, derived, key, proof, f := scene(t, n)
-		sealed, err := packetsOf(original, 3, key, Part)
+		sealed, err := packetsOf(original, 3, key, 16)
 		if err != nil || sealed != f {
 			t.Fatalf("%d packets: the seal has %v, the proof %v: %v", n, sealed, f, err)
 		}
@@ -148,12 +148,12 @@ func TestNoOtherPacketsFit(t *testing.T) {
 // group that was changed anyway.
 func onlyChanged(t *testing.T, a, b string) bool {
 	t.Helper()
-	x, err := openPackets(a, Part)
+	x, err := openPackets(a, 16)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer x.close()
-	y, err := openPackets(b, Part)
+	y, err := openPackets(b, 16)
 	if err != nil {
 		return false
 	}

@@ -14,7 +14,7 @@ import (
 // kept, and against a signed commitment. An error means that the proof is wrong.
 func VerifyFile(proof, derived string, want bundle.Commitment) (c Counts, err error) {
 	var to source
-	if want.Part == 0 || want.Part > maxPart {
+	if want.Part == 0 || want.Part > MaxPart {
 		return c, fmt.Errorf("%w: %d bytes are not the size of a part", ErrProof, want.Part)
 	}
 	if derived != "" {

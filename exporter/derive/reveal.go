@@ -42,7 +42,7 @@ func partOf(c *seal.Commitments, file int32) int {
 			return int(f.Part)
 		}
 	}
-	return commit.Part
+	return commit.MaxPart // no commitment is to it
 }
 
 // RevealRow reveals a row of a table of an original, or some of its groups; of table calls the one
