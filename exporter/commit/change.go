@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Masks are the bytes by which a redaction replaces text and digits. Every byte of a hidden part that is none of
-// them, nor in a checksum that is right, is what whoever made the derived file wrote.
+// Masks are the bytes by which a redaction replaces text and digits. Every other byte of a hidden part, except
+// of a checksum that is right, is not proved.
 const Masks = "x9"
 
 // change compares the groups of a changed packet or row with those that a proof names.

@@ -513,7 +513,7 @@ func forgeries() map[string]func(f *forger) {
 		f.raw = func(b []byte) []byte { return bytes.Replace(b, []byte("proof 2"), []byte("proof 1"), 1) }
 	}
 	list["a proof that is cut"] = func(f *forger) { f.raw = func(b []byte) []byte { return b[:len(b)-1] } }
-	list["a proof that goes on"] = func(f *forger) { f.raw = func(b []byte) []byte { return append(b, 0) } }
+	list["a proof that is longer"] = func(f *forger) { f.raw = func(b []byte) []byte { return append(b, 0) } }
 	list["an empty proof"] = func(f *forger) { f.raw = func([]byte) []byte { return []byte(magic + "\x00\x00\x00") } }
 	list["parts of another size"] = func(f *forger) { f.want.Part++ }
 	list["another number of packets"] = func(f *forger) { f.want.Packets-- }
@@ -539,7 +539,7 @@ func TestForgeries(t *testing.T) {
 		list, dirs = append(list, attempt{fmt.Sprintf("%s, parts of %d", name, part), text, want, here}), append(dirs, dir)
 	}
 	for _, part := range []int{1, 16} {
-		for name, do := range honest() { // with larger parts, what stands beside the mask is not proved
+		for name, do := range honest() { // with larger parts, bytes beside the mask are not proved
 			add(part, name, part == 1, do)
 		}
 		for name, do := range forgeries() {

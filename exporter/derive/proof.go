@@ -12,7 +12,6 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/commit"
 	"github.com/pcapsule/pcapsule/exporter/seal"
-	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // Files of a derived bundle.
@@ -139,7 +138,7 @@ func Verify(ctx context.Context, b *bundle.Bundle, trust seal.Trust, reveals ...
 		proven.State = seal.NotChecked
 	}
 	v.Check = "stated"
-	v.Detail += rulesOf(&got) + "; who made this bundle states all this"
+	v.Detail += rulesOf(&got) + "; only the maker of this bundle says so"
 	list = append(list, proven)
 	list = append(append(list, v), verifyRows(b, d, c)...)
 	for _, file := range reveals {
@@ -150,13 +149,13 @@ func Verify(ctx context.Context, b *bundle.Bundle, trust seal.Trust, reveals ...
 
 // provenOf says what proofs show. It has nothing that only the maker of the derived bundle says.
 func provenOf(got *commit.Counts, c *seal.Commitments) string {
-	text := plural.Sprintf("of the packets sealed at %s %d {is|are} here unchanged, %d changed, %d removed", c.SealedAt, got.Unchanged, got.Changed, got.Removed)
+	text := fmt.Sprintf("packets of the original, sealed at %s: %d unchanged, %d changed, %d removed", c.SealedAt, got.Unchanged, got.Changed, got.Removed)
 	if got.Changed > 0 {
-		text += plural.Sprintf("; in the changed: %d {byte|bytes} masked, %d {checksum|checksums} corrected, %d {option|options} removed", got.Masked, got.Checksums, got.Options)
-		text += ", all other bytes unchanged"
+		text += fmt.Sprintf("; bytes of changed packets: %d masked, %d not proved, all others unchanged; checksums corrected: %d; options removed: %d",
+			got.Masked, got.Stated, got.Checksums, got.Options)
 	}
 	if got.Unproved > 0 {
-		text = strings.TrimSuffix(text, "all other bytes unchanged") + plural.Sprintf("%d {byte|bytes} in %d {packet|packets} not proved, which who made this bundle may have written, all other bytes unchanged", got.Stated, got.Unproved)
+		text += fmt.Sprintf("; changed packets with bytes that are not proved, which the maker of this bundle may have written: %d", got.Unproved)
 	}
 	return text
 }
@@ -183,10 +182,10 @@ func verifyRows(b *bundle.Bundle, d *bundle.Derived, c *seal.Commitments) (list 
 		v := seal.Verdict{Check: "rows", State: seal.NotChecked, Place: "data/tables/" + t.Table, Detail: "no proof of its rows"}
 		if i := slices.IndexFunc(d.Rows, func(p bundle.RowProof) bool { return p.Table == t.Table }); i >= 0 {
 			got, err := commit.VerifyRows(b.Path(fmt.Sprintf(rowsPath, t.Table)), parts[t.Table], t)
-			v.State, v.Detail = seal.Yes, fmt.Sprintf("of the rows that were sealed %d are here unchanged, %d removed", got.Unchanged, got.Removed)
+			v.State, v.Detail = seal.Yes, fmt.Sprintf("rows of the original: %d unchanged, %d removed", got.Unchanged, got.Removed)
 			if got.Changed > 0 {
 				v.State = seal.NotChecked
-				v.Detail += fmt.Sprintf(", %d changed: who made this bundle wrote %d groups of their columns", got.Changed, got.Stated)
+				v.Detail += fmt.Sprintf(", %d changed, with %d groups of columns that are not proved", got.Changed, got.Stated)
 			}
 			if err != nil {
 				v.State, v.Detail = seal.No, err.Error()

@@ -85,7 +85,7 @@ func TestDerivedBundlesAreProved(t *testing.T) {
 	if _, err := derive.Cut(context.Background(), b, cut, derive.Choice{Conns: map[int64]bool{1: true}}, o); err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]string{red: " 1 changed, 0 removed; in the changed: 17 bytes masked, 1 checksum corrected, 0 options removed, all other bytes unchanged", cut: " 20 are here unchanged, 0 changed, 10 removed"} {
+	for path, want := range map[string]string{red: " 1 changed, 0 removed; bytes of changed packets: 17 masked, 0 not proved, all others unchanged; checksums corrected: 1; options removed: 0", cut: " 20 unchanged, 0 changed, 10 removed"} {
 		d := opened(t, path)
 		if ok, text := yes(derive.Verify(context.Background(), d, trust)); !ok || !strings.Contains(text, want) {
 			t.Errorf("%s: %s\nwant %s", filepath.Base(path), text, want)

@@ -135,6 +135,9 @@ func verifyReveal(b *bundle.Bundle, d *bundle.Derived, c *seal.Commitments, file
 			shown = append(shown, g.Name)
 		}
 	}
+	if len(shown) == len(r.Groups) {
+		shown = []string{"all of it"}
+	}
 	v.State = seal.Yes
 	v.Detail = fmt.Sprintf("%s is the one that was sealed at %s; it shows %s", r.What(), c.SealedAt, strings.Join(shown, ", "))
 	proof := ""
