@@ -43,7 +43,7 @@ func TestEveryQuestionEnds(t *testing.T) {
 		"report verify": {"made.html", bundle}, "report sign": {"made.html", bundle, "--key", "k"},
 		"ask": {bundle}, "lake sql": nil, "lake query": nil, // they need a lake and run like sql and query
 	}
-	unlimited := []string{"bundle", "shell", "merge", "info", "decrypt", "fetch", "snapshot", "tail"} // no question of the command line's own
+	unlimited := []string{"bundle", "shell", "merge", "info", "decrypt", "fetch", "snapshot", "tail", "open"} // no question of the command line's own
 	asked := 0
 	var each func(c *cobra.Command, path string)
 	each = func(c *cobra.Command, path string) {

@@ -27,7 +27,7 @@ var reads = map[string][]string{
 	"store ls": {"S"}, "store check": {"S/shop.pcapsule"},
 	"kfl check": {"http"}, "kfl complete": {"ht"}, "kfl explain": {"http"}, "kfl fields": {}, "kfl fmt": {"http"}, "kfl sql": {"http"},
 	"ring ls": {"C"}, "ring verify": {"C"}, "ring cat": {"C"}, "report verify": {"T", "B"},
-	"mcp": {"B"}, "shell": {"B"}, "help": {"query"}, // standard input ends at once
+	"mcp": {"B"}, "mcp clients": {}, "shell": {"B"}, "help": {"query"}, // standard input ends at once
 }
 
 // writes has the commands that make or change something, or that wait: their failures are tried.
@@ -49,8 +49,8 @@ var absent = map[string][]string{
 	"lake remove": {"shop"}, "lake query": {"http"}, "lake sql": {"select 1"},
 }
 
-// elsewhere are commands with tests of their own: extcap install writes into Wireshark's folder.
-var elsewhere = []string{"extcap install"}
+// elsewhere are commands with tests of their own: they write into configurations of other programs.
+var elsewhere = []string{"extcap install", "mcp install", "mcp uninstall"}
 
 // TestReadingWritesNothing runs every command that reads, and every command with paths that are wrong:
 // no file around it changes, and none appears.

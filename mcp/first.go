@@ -68,8 +68,8 @@ func (s *Server) firstOf(r *http.Request, token bool) (p first, err error) {
 	for _, x := range []string{
 		url + "/mcp/databases",
 		"-G " + url + "/mcp/calls -d limit=10 --data-urlencode 'kfl=failed'",
-		url + "/mcp/ask/find_failures -d '{\"limit\": 10}'",
-		url + "/mcp/ask/get_overview -d '{}'",
+		url + "/mcp/ask/find_failures --json '{\"limit\": 10}'",
+		url + "/mcp/ask/get_overview --json '{}'",
 	} {
 		p.Curl = append(p.Curl, "curl -s"+header+" "+x)
 	}

@@ -913,6 +913,7 @@ export type Findings = {
     confidence: string;
     controls?: Array<string> | null;
     count: number;
+    cves?: Array<string> | null;
     dst?: string;
     encrypted?: boolean;
     evidence: Array<string> | null;
@@ -923,8 +924,10 @@ export type Findings = {
     kfl?: string;
     kind?: string;
     last: string;
+    not_proved?: string;
     severity: string;
     src?: string;
+    techniques?: Array<string> | null;
     via?: string;
     what: string;
   }> | null;
