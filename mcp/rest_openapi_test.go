@@ -160,7 +160,7 @@ func TestAnswersMatchTheDescription(t *testing.T) {
 func (d *described) askOperation(method, path string, op *openapi3.Operation, answered map[string]bool, every bool) {
 	template := path
 	note := func(status int) { answered[template] = answered[template] || status == http.StatusOK }
-	path = strings.ReplaceAll(path, "{name}", fmt.Sprint(required["snapshot_name"]))
+	path = strings.NewReplacer("{name}", fmt.Sprint(required["snapshot_name"]), "{id}", url.PathEscape(fmt.Sprint(required["id"]))).Replace(path)
 	note(d.ask(method, path, nil))
 	for _, p := range op.Parameters {
 		for _, v := range values(p.Value.Schema.Value) {
@@ -215,4 +215,4 @@ func (d *described) askOperation(method, path string, op *openapi3.Operation, an
 }
 
 // required has values for the required arguments of questions.
-var required = map[string]any{"id": "#0", "service": "shop/payment", "text": "payment", "rules": "version: 1\nrules: [{name: x, calls: http, count: {min: 1}}]", "src": "shop/frontend", "dst": "shop/payment"}
+var required = map[string]any{"id": "#0", "service": "shop/payment", "text": "payment", "sql": "SELECT 1", "rules": "version: 1\nrules: [{name: x, calls: http, count: {min: 1}}]", "src": "shop/frontend", "dst": "shop/payment"}

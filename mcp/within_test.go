@@ -9,7 +9,7 @@ import (
 // TestNamespacesOfAServerWithoutParts: a server that cannot limit its answers gives none.
 func TestNamespacesOfAServerWithoutParts(t *testing.T) {
 	h := serving(t, Options{}, bundled(t, "dns.pcap")).Handler(HTTPOptions{})
-	for _, path := range []string{"/mcp", "/mcp/calls", "/metrics", "/", "/mcp/openapi.yaml"} {
+	for _, path := range []string{"/mcp", "/mcp/calls", "/metrics", "/connect", "/mcp/openapi.yaml"} {
 		for _, value := range []string{"shop", ""} {
 			r := httptest.NewRequest(http.MethodGet, "http://localhost"+path, nil)
 			r.Header.Set(NamespacesHeader, value)
