@@ -215,6 +215,9 @@ func TestCommandsExist(t *testing.T) {
 				continue
 			}
 			for _, w := range line[len(path):] {
+				if w == "--" { // arguments of another command follow
+					break
+				}
 				flag, _, _ := strings.Cut(w, "=")
 				if flag = strings.TrimRight(flag, ".,:]"); !regexp.MustCompile(`^--[a-z][a-z0-9-]+$`).MatchString(flag) {
 					continue
