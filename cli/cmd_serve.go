@@ -88,6 +88,6 @@ func renderReport(ctx context.Context, c *forensics.Case) (text, mimeType string
 		return "", "", err
 	}
 	var b strings.Builder
-	err = render.HTML(&b, r)
-	return b.String(), "text/html", err
+	err = render.Markdown(&b, r)
+	return b.String(), "text/markdown", err
 }

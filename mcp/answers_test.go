@@ -268,13 +268,22 @@ func TestResources(t *testing.T) {
 
 func TestReportResource(t *testing.T) {
 	o := Options{}
+	more := ""
 	o.Report = func(_ context.Context, c *forensics.Case) (string, string, error) {
-		return fmt.Sprintf("<p>%d bundles</p>", len(c.Bundles())), "text/html", nil
+		return fmt.Sprintf("%d bundles", len(c.Bundles())) + more, "text/markdown", nil
 	}
 	c := connected(t, serving(t, o, bundled(t, "http1.pcapng")), nil)
 	r, err := c.ReadResource(context.Background(), &sdk.ReadResourceParams{URI: "pcapsule://report"})
-	if err != nil || r.Contents[0].Text != "<p>1 bundles</p>" || r.Contents[0].MIMEType != "text/html" {
+	if err != nil || r.Contents[0].Text != "1 bundles" || r.Contents[0].MIMEType != "text/markdown" {
 		t.Errorf("%v %v", r, err)
+	}
+	more = strings.Repeat("\na line", 100_000)
+	r, err = c.ReadResource(context.Background(), &sdk.ReadResourceParams{URI: "pcapsule://report"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := r.Contents[0].Text; len(text) > resourceBytes || !strings.HasPrefix(text, "1 bundles\na line\n") || !strings.HasSuffix(text, " of 700009 bytes of the report. pcapsule report writes all of it; the questions answer each part.\n") {
+		t.Errorf("%d bytes: %.100s … %s", len(text), text, text[len(text)-200:])
 	}
 }
 

@@ -60,7 +60,7 @@ func (s *Server) addResources() {
 		s.sdk.AddResource(&mcp.Resource{URI: r.uri, Name: r.name, Title: r.title, Description: r.doc, MIMEType: "application/json"}, s.reader(r))
 	}
 	if s.o.Report != nil {
-		s.sdk.AddResource(&mcp.Resource{URI: "pcapsule://report", Name: "report", Title: "Report", Description: "The report on the case, with its evidence.", MIMEType: "text/plain"}, s.readReport)
+		s.sdk.AddResource(&mcp.Resource{URI: "pcapsule://report", Name: "report", Title: "Report", Description: "The report on the case, with its evidence; of a long one, the beginning.", MIMEType: "text/markdown"}, s.readReport)
 	}
 	if c, release, err := s.cases.Acquire(); err == nil {
 		s.listResources(c)
@@ -133,13 +133,23 @@ func coded(err error) error {
 	return &jsonrpc.Error{Code: code, Message: err.Error()}
 }
 
+// beginning is the part of a report that a resource has: whole lines, and what is left out.
+func beginning(report string) string {
+	if len(report) <= resourceBytes {
+		return report
+	}
+	n := strings.LastIndexByte(report[:resourceBytes-200], '\n') + 1
+	return report[:n] + fmt.Sprintf("\nThese are the first %d of %d bytes of the report. pcapsule report writes all of it; the questions answer each part.\n", n, len(report))
+}
+
+// readReport answers resources/read for the report.
 func (s *Server) readReport(ctx context.Context, req *mcp.ReadResourceRequest) (*mcp.ReadResourceResult, error) {
 	var text, kind string
 	slow := &Server{o: s.o, sdk: s.sdk, cases: s.cases, env: s.env, long: s.long, short: s.short, aside: s.aside, own: s.own}
 	slow.o.Deadline = max(s.o.Deadline, forensics.LongTime)
 	err := slow.withCase(ctx, callerOf(req), func(ctx context.Context, a *tools.Invocation) (err error) {
 		text, kind, err = s.o.Report(ctx, a.Case)
-		text = s.hideIn(text, s.o.Policy.Sentence)
+		text = beginning(s.hideIn(text, s.o.Policy.Sentence))
 		return err
 	})
 	noteAnswer(ctx, 0, len(text), err)

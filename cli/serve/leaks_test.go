@@ -21,7 +21,7 @@ func TestTheServersReportShowsNoSecret(t *testing.T) {
 	read := func(args ...string) string {
 		t.Helper()
 		var out, errs bytes.Buffer
-		if code := cli.Main(append([]string{"mcp", bundle}, args...), strings.NewReader(requests), &out, &errs); code != 0 || !strings.Contains(out.String(), "text/html") {
+		if code := cli.Main(append([]string{"mcp", bundle}, args...), strings.NewReader(requests), &out, &errs); code != 0 || !strings.Contains(out.String(), "text/markdown") {
 			t.Fatalf("exit code %d: %s %.500s", code, &errs, &out)
 		}
 		return out.String()
