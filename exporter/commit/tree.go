@@ -19,17 +19,6 @@ type Hash [sha256.Size]byte
 // EmptyRoot is the root of a tree without leaves.
 func EmptyRoot() Hash { return sha256.Sum256(nil) }
 
-// LeafHash is the hash of a leaf.
-func LeafHash(parts ...[]byte) (h Hash) {
-	d := sha256.New()
-	d.Write([]byte{0})
-	for _, p := range parts {
-		d.Write(p)
-	}
-	d.Sum(h[:0])
-	return h
-}
-
 func nodeHash(left, right Hash) Hash {
 	var b [1 + 2*sha256.Size]byte
 	b[0] = 1

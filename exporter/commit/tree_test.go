@@ -1,6 +1,7 @@
 package commit
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"math/rand/v2"
@@ -23,9 +24,12 @@ func rootOf(leaves []Hash) Hash {
 	}
 }
 
+// leafHash is the hash of a leaf (RFC 6962 section 2.1).
+func leafHash(data []byte) Hash { return sha256.Sum256(append([]byte{0}, data...)) }
+
 func leavesOf(n int) (list []Hash) {
 	for i := range n {
-		list = append(list, LeafHash(binary.BigEndian.AppendUint32(nil, uint32(i))))
+		list = append(list, leafHash(binary.BigEndian.AppendUint32(nil, uint32(i))))
 	}
 	return list
 }
@@ -50,7 +54,7 @@ func TestRootsOfTheReferenceImplementation(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tree.Add(LeafHash(data))
+		tree.Add(leafHash(data))
 		if root := tree.Root(); hex.EncodeToString(root[:]) != roots[i] {
 			t.Errorf("root of %d leaves is %x, want %s", i+1, root, roots[i])
 		}

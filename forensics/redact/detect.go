@@ -36,10 +36,8 @@ func (d Detector) Find(text string) []Match { return d.scan.find(text) }
 // Detectors lists every detector.
 func Detectors() []Detector { return slices.Clone(detectors()) }
 
-// Find lists the matches of all detectors. If two overlap, it keeps the one that begins first.
-func Find(text string) []Match { return everything().find(text) }
-
-// FindBytes is Find for bytes. The result does not share their memory.
+// FindBytes lists the matches of all detectors. If two overlap, it keeps the one that begins first. The result does not
+// share the memory of text.
 func FindBytes(text []byte) []Match {
 	// Masked texts are built from pieces and a mask, so none of them refers to text.
 	return everything().find(unsafe.String(unsafe.SliceData(text), len(text)))

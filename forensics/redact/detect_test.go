@@ -5,6 +5,9 @@ import (
 	"testing"
 )
 
+// Find is FindBytes for a text.
+func Find(text string) []Match { return everything().find(text) }
+
 func TestDetectors(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
 		{"a Visa card", "card 4111111111111111 ok", "card=4111 11** **** 1111"},

@@ -27,7 +27,7 @@ func (s *scenario) readSecrets(ctx context.Context) error {
 	seen := map[string]bool{}
 	look := func(_ []forensics.Column, row []any) error {
 		text, _ := row[0].(string)
-		for _, m := range redact.Find(text) {
+		for _, m := range redact.FindBytes([]byte(text)) {
 			raw := text[m.Start:m.End]
 			if masked, _ := policy.Text("", raw); len(raw) >= 12 && !strings.Contains(masked, raw) {
 				seen[raw] = true

@@ -33,7 +33,7 @@ func Analyzer() finding.Analyzer {
 		Techniques: []string{"T1210", "T1068"}, CVEs: []string{"CVE-2020-1472"},
 		Unproved: "That the credentials were zeros, which are not read, and that the account's password was changed, unless the server accepted that call.",
 		Basis:    finding.Basis{What: "remote calls of DCE/RPC", Is: []finding.Need{finding.Calls(finding.RemoteProtocols, finding.Any(finding.RemoteInterface+" IS NOT NULL"))}},
-		Doc:      fmt.Sprintf("A client whose NetrServerAuthenticate a domain controller refuses %d times or more within a minute, and whether an attempt and a change of the password then succeeded.", many),
+		Doc:      fmt.Sprintf("A client of which a domain controller refuses at least %d calls NetrServerAuthenticate within a minute, and whether an attempt and a change of the password then succeeded.", many),
 		Steps:    []finding.Step{{Needs: []finding.Need{finding.Calls(finding.RemoteProtocols, finding.AtLeast(many, tries+" AND "+failed))}, Find: find}}}
 }
 
