@@ -111,7 +111,7 @@ func printCheck(w io.Writer, r *check.Report) error {
 		for _, b := range o.Broken {
 			_ = console.Row(w, "       ", fmt.Sprintf("expected %s, got %s", console.Printable(b.Expected, 300), console.Printable(b.Got, 300)))
 			if x := b.Call; x != nil {
-				_ = console.Row(w, "         ", fmt.Sprintf("%s  %s -> %s  %s  call %s  packets %s", x.Time, console.Printable(x.Src, 60), console.Printable(x.Dst, 60), console.Printable(x.Summary, 80), x.CallID[:12], x.Packets))
+				_ = console.Row(w, "         ", fmt.Sprintf("%s  %s -> %s  %s  call %s  %s", x.Time, console.Printable(x.Src, 60), console.Printable(x.Dst, 60), console.Printable(x.Summary, 80), x.CallID[:12], x.Packets))
 			}
 		}
 		if o.More > 0 {

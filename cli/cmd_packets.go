@@ -29,6 +29,7 @@ type packetsFlags struct {
 	vantage          string
 	comments         string
 	calls            []string
+	frames           []string
 	sql              string
 }
 
@@ -38,8 +39,8 @@ func (e *env) cmdPackets() *cobra.Command {
 		Use:   "packets BUNDLE|CAPTURE... [KFL] -o SLICE.pcapng",
 		Short: "Write the packets of matching calls to a capture for Wireshark",
 		Long: `Write the packets that calls cite to a pcapng file, with their original bytes and times. A comment
-on each packet gives its position in the bundle. The last argument is a KFL filter, unless --call,
---sql or a time window selects the packets. If nothing matches, the output is a capture without packets.
+on each packet gives its file and frame. The last argument is a KFL filter, unless --call,
+--frames, --sql or a time window selects the packets. If nothing matches, the output is a capture without packets.
 
 Secrets are left out by default. With --with-keys, the secrets of the selected connections precede
 the packets, so that Wireshark can decrypt them. Earlier packets of these connections are included
@@ -47,6 +48,7 @@ too, because decrypting a record requires its number. With --strip-keys the argu
 capture, or -, which is copied without its secrets.`,
 		Example: `  pcapsule packets incident.pcapsule 'dst.service == "payment"' -o slice.pcapng
   pcapsule packets incident.pcapsule --call 4f2a91c07be3 --with-context -o call.pcapng
+  pcapsule packets incident.pcapsule --frames 'node.pcap:5479-5481' -o cited.pcapng
   pcapsule packets incident.pcapsule 'http && status_code == 503' -o - | tshark -r -
   pcapsule packets incident.pcapsule 'http' --with-keys --keys sslkeys.log -o slice.pcapng
   pcapsule packets capture.pcapng --strip-keys -o handoff.pcapng`,
@@ -65,6 +67,7 @@ capture, or -, which is copied without its secrets.`,
 	fl.StringVar(&f.vantage, "vantage", "one", "one: each connection as seen from one place; both: from every place that saw it")
 	fl.StringVar(&f.comments, "comments", "place", "place: the position of each packet in the bundle; packet: also its sender; none")
 	fl.StringArrayVar(&f.calls, "call", nil, "call_id, or # and call_no; can be repeated")
+	fl.StringArrayVar(&f.frames, "frames", nil, "frames as answers and reports cite them: 'node.pcap frames 12-15,20' or node.pcap:12-15,20; can be repeated")
 	fl.StringVar(&f.sql, "sql", "", "SQL query with a column cites, packet_no, call_no or flow_id")
 	deadlineFlag(c, forensics.LongTime)
 	f.window.flags(c)
@@ -116,7 +119,7 @@ func (e *env) runPackets(c *cobra.Command, args []string, f *packetsFlags) error
 
 // selection reads the flags and returns the arguments without the filter.
 func (f *packetsFlags) selection(args []string) (forensics.Selection, []string, error) {
-	sel := forensics.Selection{CallIDs: f.calls, SQL: f.sql, Keys: forensics.CountKeys}
+	sel := forensics.Selection{CallIDs: f.calls, Frames: f.frames, SQL: f.sql, Keys: forensics.CountKeys}
 	chosen := 0
 	args, filter, err := splitFilter(args)
 	if err != nil {
@@ -131,8 +134,11 @@ func (f *packetsFlags) selection(args []string) (forensics.Selection, []string, 
 	if f.sql != "" {
 		chosen++
 	}
+	if len(f.frames) > 0 {
+		chosen++
+	}
 	if chosen > 1 {
-		return sel, args, exit.Usagef("a KFL filter, --call and --sql exclude each other: give one")
+		return sel, args, exit.Usagef("a KFL filter, --call, --frames and --sql exclude each other: give one")
 	}
 	switch {
 	case f.withContext && f.wholeConnections:

@@ -59,6 +59,7 @@ type Exchange struct {
 	Cites      table.Cites
 	Packets    []PacketRef
 	MoreRefs   int64    // number of packets above the limit, which are not listed
+	Frames     string   // the cited packets as Cite writes them
 	Anomalies  []Struct // anomalies in the packets of the call
 	Copies     int      // number of rows in other bundles that are the same call
 }
@@ -67,6 +68,7 @@ type Exchange struct {
 type PacketRef struct {
 	PacketNo  int64
 	File      string // path in the bundle
+	Cited     string // as Cite writes it
 	FileIndex int64  // number in the file, from 0
 	Frame     int64  // Wireshark's frame number
 	TsNs      int64
@@ -340,6 +342,18 @@ func (c *Case) refs(ctx context.Context, x *Exchange) error {
 		rows.Close()
 	}
 	x.MoreRefs -= int64(len(x.Packets))
+	lists := [][]Citation{{{x.Bundle, x.Cites}}}
+	for _, p := range x.Packets {
+		lists = append(lists, []Citation{CitePacket(x.Bundle, p.PacketNo)})
+	}
+	texts, err := c.Cite(ctx, lists...)
+	if err != nil {
+		return err
+	}
+	x.Frames = texts[0]
+	for i := range x.Packets {
+		x.Packets[i].Cited = texts[i+1]
+	}
 	return nil
 }
 

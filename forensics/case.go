@@ -91,6 +91,7 @@ type Case struct {
 	whole    *Case           // the unmasked case of a masked one
 	part     bool            // part of another case, which closes the database
 	kept     map[string]bool // tables of a case aside; see Keep
+	runs     *frameRuns      // frames of packets, for citations
 }
 
 // BundleInfo describes one bundle of a case.
@@ -157,7 +158,7 @@ func Open(ctx context.Context, paths []string, o Options) (*Case, error) {
 
 // openBundles opens the bundles of a case.
 func openBundles(paths []string, o Options) (*Case, error) {
-	c := &Case{paths: paths, mask: o.MaskSecrets, options: o, findings: &atomic.Pointer[Findings]{}, full: &full{}, tables: &sync.Map{}, xml: &xmlCache{}, known: &knownOnce{}, gated: &gated{}, pages: &pages.Store{}}
+	c := &Case{paths: paths, mask: o.MaskSecrets, options: o, findings: &atomic.Pointer[Findings]{}, full: &full{}, tables: &sync.Map{}, xml: &xmlCache{}, known: &knownOnce{}, gated: &gated{}, pages: &pages.Store{}, runs: &frameRuns{}}
 	seen, open := map[string]string{}, o.Open
 	if open == nil {
 		open = bundle.OpenWith

@@ -115,7 +115,7 @@ func (c *Case) mark(ctx context.Context, sel *Selection) (*marks, error) {
 		return nil, usagef("the window ends before it begins")
 	}
 	asked := 0
-	for _, yes := range []bool{sel.KFL != "", sel.SQL != "", len(sel.CallIDs) > 0} {
+	for _, yes := range []bool{sel.KFL != "", sel.SQL != "", len(sel.CallIDs) > 0, len(sel.Frames) > 0} {
 		if yes {
 			asked++
 		}
@@ -123,10 +123,12 @@ func (c *Case) mark(ctx context.Context, sel *Selection) (*marks, error) {
 	var err error
 	switch {
 	case asked > 1:
-		return nil, usagef("KFL, SQL and call ids exclude each other; use only one")
+		return nil, usagef("KFL, SQL, call ids and frames exclude each other; use only one")
 	case asked == 0:
 		m.all = true
 		return m, nil
+	case len(sel.Frames) > 0:
+		err = c.markFrames(ctx, m, sel.Frames)
 	case sel.SQL != "":
 		err = c.markSQL(ctx, m, sel)
 	default:

@@ -44,13 +44,14 @@ const (
 	NoComments    Comments = "none"   // no comments
 )
 
-// Selection selects packets by the calls that cite them. Without KFL, SQL and CallIDs it selects all
-// packets of the window.
+// Selection selects packets by the calls that cite them. Without KFL, SQL, CallIDs and Frames it
+// selects all packets of the window.
 type Selection struct {
 	KFL     string   // filter for calls
 	SQL     string   // a query with a column cites, packet_no, call_no or flow_id
 	Args    []any    // values for its ? or $1
 	CallIDs []string // ids as in Call
+	Frames  []string // frames as Cite writes them, or file:12-15,20
 
 	From, To int64 // time of the calls, or of the packets if no calls are selected; as in Query
 
@@ -206,5 +207,13 @@ func (c *Case) Follow(ctx context.Context, id string, o FollowOptions) (*Stream,
 		return nil, err
 	}
 	f.Finish()
-	return &Stream{row, f.Out}, nil
+	lists := make([][]Citation, len(f.Out.Pieces))
+	for i := range lists {
+		lists[i] = []Citation{CitePacket(x.Bundle, f.Out.Pieces[i].PacketNo)}
+	}
+	texts, err := c.Cite(ctx, lists...)
+	for i, text := range texts {
+		f.Out.Pieces[i].Cited = text
+	}
+	return &Stream{row, f.Out}, err
 }

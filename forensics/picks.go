@@ -9,6 +9,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics/internal/carve"
+	"github.com/pcapsule/pcapsule/forensics/internal/cite"
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
 )
 
@@ -22,13 +23,14 @@ const fewPackets = 200_000
 // picks yields the marked packets by time, and within one bundle by number.
 func (c *Case) picks(ctx context.Context, m *marks, files *packetFiles, yield func(carve.Pick) error) error {
 	var sources []*picking
+	labels := c.fileLabels()
 	defer func() {
 		for _, s := range sources {
 			s.rows.Close()
 		}
 	}()
 	for b := range m.bundles {
-		s, err := c.picking(ctx, m, b)
+		s, err := c.picking(ctx, m, b, labels)
 		if err != nil {
 			return err
 		}
@@ -70,10 +72,11 @@ type picking struct {
 	time   int64
 	done   bool
 	owners bool
+	labels map[int64]string // of its files, by file_id
 }
 
 // picking queries the packets of one bundle; nil if none is marked.
-func (c *Case) picking(ctx context.Context, m *marks, b int) (*picking, error) {
+func (c *Case) picking(ctx context.Context, m *marks, b int, labels []map[int64]string) (*picking, error) {
 	var where []string
 	var args []any
 	var or []string
@@ -95,7 +98,8 @@ func (c *Case) picking(ctx context.Context, m *marks, b int) (*picking, error) {
 	if c.several() {
 		where, args = append(where, "p.bundle = ?"), append(args, int64(b))
 	}
-	sql := "SELECT p.packet_no, p.file_id, p.\"offset\", p.file_index, p.ts_ns"
+	frame, hidden := c.frameSQL()
+	sql := "SELECT p.packet_no, p.file_id, p.\"offset\", p.file_index, p.ts_ns, " + frame + " AS counted, CASE WHEN " + hidden + " THEN 1 ELSE 0 END::BIGINT AS hidden"
 	from := " FROM packets_raw p"
 	if m.owners {
 		and := ""
@@ -115,7 +119,7 @@ func (c *Case) picking(ctx context.Context, m *marks, b int) (*picking, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &picking{bundle: b, rows: rows, owners: m.owners}, nil
+	return &picking{bundle: b, rows: rows, owners: m.owners, labels: labels[b]}, nil
 }
 
 // list writes the numbers, separated by commas.
@@ -151,9 +155,11 @@ func (s *picking) pick(files *packetFiles) (carve.Pick, error) {
 		return carve.Pick{}, err
 	}
 	p := carve.Pick{File: file, Offset: s.rows.Int(2), Index: s.rows.Int(3)}
+	n := s.rows.Int(5)
+	p.Cited = cite.Text([]cite.Frames{{File: s.labels[s.rows.Int(1)], First: n, Last: n, Hidden: s.rows.Int(6) != 0}})
 	if s.owners {
-		from, to := owner(s.rows.Text(6), s.rows.Text(7)), owner(s.rows.Text(8), s.rows.Text(9))
-		if s.rows.Int(5)&0x100 != 0 {
+		from, to := owner(s.rows.Text(8), s.rows.Text(9)), owner(s.rows.Text(10), s.rows.Text(11))
+		if s.rows.Int(7)&0x100 != 0 {
 			from, to = to, from
 		}
 		if from != "" && to != "" {

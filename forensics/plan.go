@@ -24,6 +24,7 @@ type plan struct {
 	cites   int      // index of the column cites, or -1
 	packet  int      // index of the column packet_no, or -1
 	bundle  int      // index of the column bundle, or -1
+	unnamed int      // bundle of rows without a column bundle: 0, or -1 if the case has several
 	skip    int64    // rows before the cursor
 	sum     string   // their digest
 	cut     []string // notes if more rows follow
@@ -103,6 +104,9 @@ func (c *Case) planSQL(ctx context.Context, q *Query, cur *cursor) (*plan, error
 	}
 	facts.Whole = facts.Whole && !q.Named
 	p := &plan{db: db, sql: q.SQL, args: q.Args, facts: &facts, visible: -1, cites: -1, packet: -1, bundle: -1}
+	if c.several() {
+		p.unnamed = -1
+	}
 	p.after(cur)
 	if !facts.Ordered {
 		p.cut = []string{unordered}

@@ -75,6 +75,7 @@ type Result struct {
 	Columns   []Column
 	Rows      [][]any
 	Citations []Citation // one per row if the rows cite packets, otherwise nil
+	Cited     []string   // Citations as Cite writes them, after CiteRows
 	Next      string     // cursor for the rows after these; empty at the end
 	Truncated bool       // there are more rows than the limits allow
 	Coverage  Coverage

@@ -169,7 +169,7 @@ func (p *plan) see(columns []Column) {
 
 // citation returns the citation of a row, if it has one.
 func (p *plan) citation(row []any) (Citation, bool) {
-	var cite Citation
+	cite := Citation{Bundle: p.unnamed}
 	if p.bundle >= 0 {
 		n, _ := row[p.bundle].(int64)
 		cite.Bundle = int(n)

@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"path"
 	"strings"
 	"time"
 	"unicode"
@@ -160,7 +159,7 @@ func Call(s *console.Streams, x *forensics.Exchange) error {
 			fmt.Fprintf(w, "  … %s more: pcapsule packets BUNDLE --call %s -o call.pcapng\n", plural.Thousands(int64(len(x.Packets)-i)+x.MoreRefs), get("call_id"))
 			break
 		}
-		fmt.Fprintf(w, "  %8d  %s frame %d  %s  %d bytes from the %s\n", p.PacketNo, path.Base(p.File), p.Frame, Moment(p.TsNs), p.Len, p.From)
+		fmt.Fprintf(w, "  %s  %s  %d bytes from the %s\n", console.Printable(p.Cited, 300), Moment(p.TsNs), p.Len, p.From)
 	}
 	for _, a := range x.Anomalies {
 		fmt.Fprintf(w, "anomaly: %s %s: %s\n", Text(a.Get("source")), Text(a.Get("kind")), console.Printable(Text(a.Get("detail")), 200))
@@ -272,7 +271,7 @@ func Conversation(s *console.Streams, conn *forensics.Stream, raw bool) error {
 		if len(p.Data) == 0 {
 			continue
 		}
-		head := fmt.Sprintf("-- %s, %s, packet %d", side(p.FromServer), time.Unix(0, p.TsNs).UTC().Format("15:04:05.000000"), p.PacketNo)
+		head := fmt.Sprintf("-- %s, %s, %s", side(p.FromServer), time.Unix(0, p.TsNs).UTC().Format("15:04:05.000000"), console.Printable(p.Cited, 300))
 		fmt.Fprintln(s.Out, s.Styled(sideStyle(p.FromServer), head))
 		if isText(p.Data) {
 			writeText(s.Out, strings.ReplaceAll(string(p.Data), "\r\n", "\n"))

@@ -309,7 +309,7 @@ func (w *har) Call(x *forensics.Exchange) error {
 	id, _ := x.Call.Get("call_id").([]byte)
 	timings, before, total := h.timings()
 	en := harEntry{Started: when.Stamp(h.number("ts_ns", 0) - before*1000), Time: float64(total) / 1000, Timings: timings, ServerIP: h.text("dst_ip"),
-		Connection: fmt.Sprint(h.number("conn_id", 0)), Comment: h.text("error"), CallID: hex.EncodeToString(id), Packets: citesText(x)}
+		Connection: fmt.Sprint(h.number("conn_id", 0)), Comment: h.text("error"), CallID: hex.EncodeToString(id), Packets: x.Frames}
 	en.Request = harRequest{Method: h.text("method"), URL: h.url(), HTTPVersion: h.version("http1_version"), Cookies: h.requestCookies(), Headers: h.headers("request"), Query: h.query(),
 		HeadersSize: h.number("request_headers_size", -1), BodySize: h.bodySize("request_body_wire_size", "method")}
 	if b := x.Request; b != nil {
@@ -360,18 +360,6 @@ func incomplete(b *forensics.Body) string {
 		return "incomplete"
 	}
 	return ""
-}
-
-func citesText(x *forensics.Exchange) string {
-	var parts []string
-	for _, r := range x.Cites {
-		if r.First == r.Last {
-			parts = append(parts, fmt.Sprint(r.First))
-		} else {
-			parts = append(parts, fmt.Sprintf("%d-%d", r.First, r.Last))
-		}
-	}
-	return strings.Join(parts, ",")
 }
 
 // End implements Calls.

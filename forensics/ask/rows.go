@@ -10,10 +10,8 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
-	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
-	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/when"
 )
 
@@ -21,7 +19,7 @@ import (
 // names are the JSON names of T's fields.
 //
 // A column may be null if the zero value of its field means null (a pointer, a text, a list).
-// BLOB becomes hex, ranges of packets become "12-15,20", TIMESTAMP becomes RFC 3339. Nothing
+// BLOB becomes hex, cited packets (see terms.Cites) become "node.pcap frames 12-15,20", TIMESTAMP becomes RFC 3339. Nothing
 // becomes milliseconds: convert them in SQL.
 func Rows[T any](ctx context.Context, c *forensics.Case, limit int, sql string, args ...any) (out []T, more bool, err error) {
 	r, err := query(ctx, c, forensics.Query{SQL: sql, Args: args, Named: true, Limit: limit})
@@ -30,6 +28,7 @@ func Rows[T any](ctx context.Context, c *forensics.Case, limit int, sql string, 
 	}
 	fields := fieldsOf(reflect.TypeFor[T]())
 	out = make([]T, len(r.Rows))
+	var a assigner
 	for i, row := range r.Rows {
 		v := reflect.ValueOf(&out[i]).Elem()
 		for k, col := range r.Columns {
@@ -37,12 +36,12 @@ func Rows[T any](ctx context.Context, c *forensics.Case, limit int, sql string, 
 			if !ok {
 				return nil, false, fmt.Errorf("reading answer: no field for column %s", col.Name)
 			}
-			if err := assign(v.FieldByIndex(at), row[k]); err != nil {
+			if err := a.assign(v.FieldByIndex(at), row[k]); err != nil {
 				return nil, false, fmt.Errorf("reading answer: column %s: %w", col.Name, err)
 			}
 		}
 	}
-	return out, r.Truncated, nil
+	return out, r.Truncated, a.cite(ctx, c)
 }
 
 // One runs SQL that returns one row.
@@ -66,20 +65,42 @@ func fieldsOf(t reflect.Type) map[string][]int {
 	return out
 }
 
-// assign stores a value from DuckDB in a field.
-func assign(to reflect.Value, v any) error {
+// assigner stores values from DuckDB in fields. Citations are written at the end, all at once.
+type assigner struct {
+	texts []reflect.Value
+	lists [][]forensics.Citation
+}
+
+// cite writes the citations.
+func (a *assigner) cite(ctx context.Context, c *forensics.Case) error {
+	if len(a.lists) == 0 {
+		return nil
+	}
+	texts, err := c.Cite(ctx, a.lists...)
+	for i, text := range texts {
+		a.texts[i].SetString(text)
+	}
+	return err
+}
+
+// assign stores a value in a field.
+func (a *assigner) assign(to reflect.Value, v any) error {
 	if v == nil {
 		to.SetZero()
 		return nil
 	}
 	if to.Kind() == reflect.Pointer {
 		to.Set(reflect.New(to.Type().Elem()))
-		return assign(to.Elem(), v)
+		return a.assign(to.Elem(), v)
 	}
 	switch x := v.(type) {
 	case []any:
-		return assignList(to, x)
+		return a.assignList(to, x)
 	case forensics.Struct:
+		if list, ok := x.Get("cites").([]any); ok && to.Kind() == reflect.String {
+			b, _ := x.Get("bundle").(int64)
+			return a.addCitation(to, list, int(b))
+		}
 		if to.Kind() != reflect.Struct {
 			break
 		}
@@ -89,7 +110,7 @@ func assign(to reflect.Value, v any) error {
 			if !ok {
 				return fmt.Errorf("no field for %s", f.Name)
 			}
-			if err := assign(to.FieldByIndex(at), f.Value); err != nil {
+			if err := a.assign(to.FieldByIndex(at), f.Value); err != nil {
 				return err
 			}
 		}
@@ -137,36 +158,48 @@ func assign(to reflect.Value, v any) error {
 	return fmt.Errorf("cannot store %T in %s", v, to.Type())
 }
 
-func assignList(to reflect.Value, list []any) error {
-	if to.Kind() == reflect.String { // packet ranges
-		var cites table.Cites
-		for _, e := range list {
-			s, ok := e.(forensics.Struct)
-			first, ok1 := s.Get("first").(int64)
-			last, ok2 := s.Get("last").(int64)
-			if !ok || !ok1 || !ok2 || first < 0 || last < first {
-				return &bundle.DamagedError{File: "data/tables", What: fmt.Sprintf("a row cites packets %d to %d, which is not a range", first, last)}
-			}
-			cites.Add(first, last)
-		}
-		to.SetString(Packets(cites))
-		return nil
+func (a *assigner) assignList(to reflect.Value, list []any) error {
+	if to.Kind() == reflect.String {
+		return a.addCitation(to, list, 0)
 	}
 	if to.Kind() != reflect.Slice {
 		return fmt.Errorf("cannot store a list in %s", to.Type())
 	}
 	to.Set(reflect.MakeSlice(to.Type(), len(list), len(list)))
 	for i, e := range list {
-		if err := assign(to.Index(i), e); err != nil {
+		if err := a.assign(to.Index(i), e); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// addCitation notes ranges of packets for a text. A range without a bundle is of the given one.
+func (a *assigner) addCitation(to reflect.Value, list []any, b int) error {
+	var cites []forensics.Citation
+	for _, e := range list {
+		s, ok := e.(forensics.Struct)
+		first, ok1 := s.Get("first").(int64)
+		last, ok2 := s.Get("last").(int64)
+		if !ok || !ok1 || !ok2 || first < 0 || last < first {
+			return &bundle.DamagedError{File: "data/tables", What: fmt.Sprintf("a row cites packets %d to %d, which is not a range", first, last)}
+		}
+		of := b
+		if n, ok := s.Get("bundle").(int64); ok {
+			of = int(n)
+		}
+		if n := len(cites); n == 0 || cites[n-1].Bundle != of {
+			cites = append(cites, forensics.Citation{Bundle: of})
+		}
+		cites[len(cites)-1].Packets.Add(first, last)
+	}
+	a.texts, a.lists = append(a.texts, to), append(a.lists, cites)
+	return nil
+}
+
 // CallsWhere lists calls that match an SQL condition on table calls, by time.
 func CallsWhere(ctx context.Context, c *forensics.Case, limit int, where string, args ...any) ([]Call, bool, error) {
-	return Rows[Call](ctx, c, limit, "SELECT "+terms.CallColumns()+" FROM calls WHERE "+where+" ORDER BY ts_ns, call_id", args...)
+	return Rows[Call](ctx, c, limit, "SELECT "+terms.CallColumns(c)+" FROM calls WHERE "+where+" ORDER BY ts_ns, call_id", args...)
 }
 
 // callsAt reads calls by key, in the order of the keys.
@@ -190,7 +223,7 @@ func CallsAt(ctx context.Context, c *forensics.Case, keys []Key) (map[Key]Call, 
 	}
 	out := make(map[Key]Call, len(keys))
 	err := ByRuns(c, keys, func(where string) error {
-		some, _, err := Rows[row](ctx, c, len(keys)*len(c.Bundles()), "SELECT "+terms.CallColumns()+", "+terms.BundleOf(c, "")+", call_no FROM calls k WHERE "+where)
+		some, _, err := Rows[row](ctx, c, len(keys)*len(c.Bundles()), "SELECT "+terms.CallColumns(c)+", "+terms.BundleOf(c, "")+", call_no FROM calls k WHERE "+where)
 		for _, r := range some {
 			out[Key{r.Bundle, r.No}] = r.Call
 		}
@@ -209,28 +242,7 @@ type Call struct {
 	Summary   string  `json:"summary" jsonschema:"the call in one line; text from the traffic"`
 	Status    string  `json:"status,omitempty" jsonschema:"status code or the protocol's word, or why there is no response"`
 	ElapsedMs float64 `json:"elapsed_ms,omitempty" jsonschema:"first byte of the request to last byte of the response"`
-	Packets   string  `json:"packets" jsonschema:"numbers of its packets, as in table packets"`
-}
-
-// Packets writes a citation as ranges of packet numbers, "12-15,20".
-func Packets(c table.Cites) string {
-	const most = 40 // ranges
-	var b strings.Builder
-	for i, r := range c {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		if i == most {
-			b.WriteString(plural.Sprintf("… %d {packet|packets} in all", c.Count()))
-			break
-		}
-		if r.First == r.Last {
-			fmt.Fprintf(&b, "%d", r.First)
-		} else {
-			fmt.Fprintf(&b, "%d-%d", r.First, r.Last)
-		}
-	}
-	return b.String()
+	Packets   string  `json:"packets" jsonschema:"its file and frames, as Wireshark counts them"`
 }
 
 // MaxEdges is the highest number of edges in a map.

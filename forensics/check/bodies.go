@@ -57,7 +57,7 @@ func (q *scope) exchanges(ctx context.Context, do func(*exchange) error) error {
 	last := exchangeRow{TsNs: -1 << 63}
 	for {
 		rest := q.with("(ts_ns > ? OR ts_ns = ? AND call_id > unhex(?))", last.TsNs, last.TsNs, last.CallID)
-		rows, more, err := ask.Rows[exchangeRow](ctx, q.c, most, "SELECT "+terms.CallColumns()+`, ts_ns, method, host, path, query_string, status_code, headers, request_body_sha256, response_body_sha256
+		rows, more, err := ask.Rows[exchangeRow](ctx, q.c, most, "SELECT "+terms.CallColumns(q.c)+`, ts_ns, method, host, path, query_string, status_code, headers, request_body_sha256, response_body_sha256
 			FROM calls WHERE `+rest.where+` ORDER BY ts_ns, call_id`, rest.args...)
 		if err != nil {
 			return err

@@ -121,7 +121,7 @@ func (o *Outcome) text() string {
 	for _, x := range o.Broken {
 		fmt.Fprintf(&b, "expected %s, got %s", x.Expected, x.Got)
 		if c := x.Call; c != nil {
-			fmt.Fprintf(&b, " | %s %s -> %s %s | call %s, packets %s", c.Time, c.Src, c.Dst, c.Summary, c.CallID, c.Packets)
+			fmt.Fprintf(&b, " | %s %s -> %s %s | call %s, %s", c.Time, c.Src, c.Dst, c.Summary, c.CallID, c.Packets)
 		}
 		b.WriteByte('\n')
 	}

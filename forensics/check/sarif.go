@@ -92,7 +92,7 @@ func (r *Report) WriteSARIF(w io.Writer, release, file string) error {
 			res := base
 			res.Message = sarifText{fmt.Sprintf("expected %s, got %s", x.Expected, x.Got)}
 			if c := x.Call; c != nil {
-				res.Message.Text += fmt.Sprintf(": %s to %s, %s, call %s, packets %s", c.Src, c.Dst, c.Summary, c.CallID, c.Packets)
+				res.Message.Text += fmt.Sprintf(": %s to %s, %s, call %s, %s", c.Src, c.Dst, c.Summary, c.CallID, c.Packets)
 				res.Locations = []sarifLocation{{where.Physical, []sarifLogical{{c.Dst, "module"}}}}
 				res.Prints = map[string]string{"call/v1": c.CallID}
 				res.Properties = map[string]any{"call_id": c.CallID, "packets": c.Packets, "time": c.Time}

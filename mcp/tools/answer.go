@@ -45,11 +45,12 @@ func (s *Invocation) page(ctx context.Context, r *forensics.Result) page {
 	return p
 }
 
+// citation is the citation of a row; r.Cited must be there.
 func citation(r *forensics.Result, i int) string {
-	if i >= len(r.Citations) {
+	if i >= len(r.Cited) {
 		return ""
 	}
-	return ask.Packets(r.Citations[i].Packets)
+	return r.Cited[i]
 }
 
 // cellSize is the maximum number of bytes of one text in an answer.
@@ -168,6 +169,9 @@ func rows[T any](ctx context.Context, s *Invocation, q forensics.Query, l limits
 	for {
 		r, err := s.Case.Query(ctx, q)
 		if err != nil {
+			return nil, nil, err
+		}
+		if err := s.Case.CiteRows(ctx, r); err != nil {
 			return nil, nil, err
 		}
 		s.maskRows(r)

@@ -33,7 +33,7 @@ type GetAPICallOut struct {
 	Flow       map[string]any   `json:"flow,omitempty"`
 	TLS        map[string]any   `json:"tls,omitempty"`
 	Anomalies  []map[string]any `json:"anomalies,omitempty"`
-	Packets    string           `json:"packets" jsonschema:"numbers of the packets that carry the call"`
+	Packets    string           `json:"packets" jsonschema:"file and frames that carry the call, as Wireshark counts them"`
 	Places     []place          `json:"places" jsonschema:"the location of the first of these packets"`
 	Coverage   ask.Coverage     `json:"coverage"`
 	Truncated  bool             `json:"truncated,omitempty" jsonschema:"parts were omitted to fit max_bytes: see notes"`
@@ -128,7 +128,7 @@ func (s *Invocation) exchange(x *forensics.Exchange, most, cell int) GetAPICallO
 		}
 		out.Anomalies = append(out.Anomalies, short.fields(a, "ts"))
 	}
-	out.Packets = ask.Packets(x.Cites)
+	out.Packets = x.Frames
 	out.Places = []place{}
 	for i, p := range x.Packets {
 		if i == places {

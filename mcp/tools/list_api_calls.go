@@ -67,7 +67,7 @@ type call struct {
 	Error    string `json:"error,omitempty"`
 	Failed   bool   `json:"failed,omitempty"`
 	TraceID  string `json:"trace_id,omitempty"`
-	Packets  string `json:"packets" jsonschema:"numbers of the packets that carry the call"`
+	Packets  string `json:"packets" jsonschema:"file and frames that carry the call, as Wireshark counts them"`
 
 	Columns  map[string]any `json:"columns,omitempty" jsonschema:"with columns; replaces the members from elapsed_us to trace_id"`
 	Request  *message       `json:"request,omitempty" jsonschema:"with max_body"`

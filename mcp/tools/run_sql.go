@@ -18,7 +18,7 @@ type runSQLIn struct {
 type RunSQLOut struct {
 	Columns   []columnInfo `json:"columns"`
 	Rows      [][]any      `json:"rows"`
-	Citations []string     `json:"citations,omitempty" jsonschema:"the packets behind each row, if the query selects cites or packet_no"`
+	Citations []string     `json:"citations,omitempty" jsonschema:"file and frames behind each row, if the query selects cites or packet_no"`
 	page
 }
 

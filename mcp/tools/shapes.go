@@ -109,6 +109,9 @@ func (a *Invocation) ShapeCalls(ctx context.Context, kfl string, from, to int64,
 		out.Calls = list
 		return out, nil
 	}
+	if err := a.Case.CiteRows(ctx, r); err != nil {
+		return ShapedCalls{}, err
+	}
 	list := []ShapedCall{}
 	for i, row := range r.Rows {
 		list = append(list, shapedCall(row, citation(r, i), page.Format == "full"))

@@ -136,7 +136,7 @@ func evidenceText(list []*value.Citation, many bool) string {
 			words = append(words, fmt.Sprintf("flow %d", c.Flow))
 		}
 		if c.Packets != "" {
-			words = append(words, "packets "+c.Packets)
+			words = append(words, c.Packets)
 		}
 		if many && c.Bundle >= 0 {
 			words = append(words, fmt.Sprintf("of bundle %d", c.Bundle+1))

@@ -1,20 +1,17 @@
 package section
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask/tally"
 	"github.com/pcapsule/pcapsule/report/value"
 )
 
-// Limits of citations.
-const (
-	maxRanges = 4 // ranges of packets in one
-	maxCites  = 3 // calls or flows that a claim cites
-)
+// maxCites is the highest number of calls or flows that a claim cites.
+const maxCites = 3
 
 // cite cites calls by their ids; resolve adds their packets.
 func (b *builder) cite(ids ...string) (out []*value.Citation) {
@@ -48,12 +45,30 @@ func (b *builder) citeFlows(ids []string) (out []*value.Citation) {
 	return out
 }
 
-// citePackets cites packets of the first bundle, as "12-15,18".
-func citePackets(packets string) []*value.Citation {
-	if packets == "" {
+// citePackets cites frames as an answer writes them, of a bundle that the answer does not name.
+func (b *builder) citePackets(frames string) []*value.Citation {
+	if frames == "" {
 		return nil
 	}
-	return []*value.Citation{{Packets: firstRanges(packets)}}
+	return []*value.Citation{{Bundle: b.unknown(), Packets: value.Clean(frames, value.MaxText)}}
+}
+
+// unknown is the bundle of a citation that names only files, whose names differ between bundles.
+func (b *builder) unknown() int {
+	if b.several {
+		return -1
+	}
+	return 0
+}
+
+// span cites the packets of a flow, which are between its first and its last packet.
+func (b *builder) span(no int, first, last int64) string {
+	if b.err != nil {
+		return ""
+	}
+	var texts []string
+	texts, b.err = b.c.CiteSpans(b.ctx, [2]forensics.Citation{forensics.CitePacket(no, first), forensics.CitePacket(no, last)})
+	return strings.Join(texts, "")
 }
 
 // resolve completes the citations.
@@ -76,7 +91,7 @@ func (b *builder) resolve() {
 		calls, b.err = tally.Packets(b.ctx, b.c, part)
 		for _, c := range b.cites {
 			if call, ok := calls[c.Call]; ok && c.Call != "" {
-				c.Bundle, c.Packets = int(call.Bundle), firstRanges(call.Packets)
+				c.Bundle, c.Packets = int(call.Bundle), value.Clean(call.Packets, value.MaxText)
 			}
 		}
 	}
@@ -87,23 +102,7 @@ func (b *builder) resolve() {
 	spans, b.err = tally.Spans(b.ctx, b.c, flows)
 	for _, c := range b.cites {
 		if c.Call == "" {
-			c.Packets = spans[tally.FlowKey{Bundle: int64(c.Bundle), ID: c.Flow}]
+			c.Packets = value.Clean(spans[tally.FlowKey{Bundle: int64(c.Bundle), ID: c.Flow}], value.MaxText)
 		}
 	}
-}
-
-// firstRanges returns the first ranges of a list of packets.
-func firstRanges(packets string) string {
-	list := strings.Split(packets, ",")
-	if len(list) > maxRanges {
-		list = append(list[:maxRanges:maxRanges], "…")
-	}
-	return strings.Join(list, ",")
-}
-
-func packetRange(first, last int64) string {
-	if first == last {
-		return strconv.FormatInt(first, 10)
-	}
-	return fmt.Sprintf("%d-%d", first, last)
 }

@@ -22,7 +22,7 @@ func (b *builder) losses(*templates.Section) (value.Section, string) {
 	for _, a := range list.Rows {
 		var cite []*value.Citation
 		if a.Packet != nil && !b.several {
-			cite = citePackets(packetRange(*a.Packet, *a.Packet))
+			cite = b.citePackets(b.span(0, *a.Packet, *a.Packet))
 		}
 		t.Add(cite, value.TextCell(a.Source), value.WordCell(strings.ReplaceAll(value.Text(a.Kind), "_", " ")), value.CountCell(a.Times), value.BytesCell(a.Lost), value.TextCell(a.Detail))
 	}
@@ -207,7 +207,7 @@ func (b *builder) made(*templates.Section) (value.Section, string) {
 	s.Blocks = []value.Block{value.TableBlock(t)}
 	s.Text = []string{
 		"A bundle is a folder that opens without this program: Wireshark reads its packets, DuckDB and pandas read its tables. To check that no file was changed, run in its folder: sha256sum -c manifest-sha256.txt. To check also that no file was added and that the custody log is complete: pcapsule verify BUNDLE. To rebuild its tables from its packets and compare them: pcapsule verify BUNDLE --rederive.",
-		"A call is cited by the beginning of its id; pcapsule show BUNDLE ID prints the call with its packets. Packets are cited by their numbers in table packets. pcapsule packets BUNDLE --call ID -o slice.pcapng extracts them for Wireshark.",
+		"A call is cited by the beginning of its id; pcapsule show BUNDLE ID prints the call with its packets. Packets are cited by their file and by the frame numbers that Wireshark shows for it; column frame of table packets has them. pcapsule packets BUNDLE --call ID -o slice.pcapng extracts a call, and --frames with a citation its packets.",
 		"Queries are numbered and listed at the end. Numbers are rounded; the query returns them exactly.",
 	}
 	return s, ""

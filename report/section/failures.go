@@ -139,7 +139,7 @@ func (b *builder) originCite(o origin) []*value.Citation {
 	if len(o.CallIDs) > 0 {
 		return b.cite(o.CallIDs...)
 	}
-	return citePackets(o.Packets)
+	return b.citePackets(o.Packets)
 }
 
 // failing lists failures; DNS and TLS have their own sections.

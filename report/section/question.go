@@ -193,7 +193,7 @@ func (b *builder) evidence(fields map[string]any) []*value.Citation {
 		return b.citeFlows(flows)
 	}
 	if packets, ok := fields["packets"].(string); ok {
-		return citePackets(packets)
+		return b.citePackets(packets)
 	}
 	return nil
 }

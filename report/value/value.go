@@ -8,7 +8,7 @@
 package value
 
 // Schema is the version of the JSON of a Report.
-const Schema = 1
+const Schema = 2
 
 // Report is a report about a case.
 type Report struct {
@@ -295,5 +295,5 @@ type Citation struct {
 	Bundle  int    `json:"bundle"` // -1: not known
 	Call    string `json:"call_id,omitempty"`
 	Flow    int64  `json:"flow_id,omitempty"`
-	Packets string `json:"packets,omitempty"` // numbers in table packets, such as 12-15,18
+	Packets string `json:"packets,omitempty"` // files and frames, such as node.pcap frames 12-15,18
 }

@@ -50,7 +50,7 @@ func (a *accessAnswer) calls(after ask.Cursor) error {
 	err = ask.ByRuns(a.c, page, func(where string) error {
 		some, _, err := ask.Rows[row](a.ctx, a.c, ask.MaxLoaded, fmt.Sprintf(`SELECT %s, %s, call_no, ts_ns, NOT (`+accesses+`) AS no_data, coalesce(src_pod, '') AS pod, coalesce(src_process, '') AS process, coalesce(%s, '') AS user, coalesce(auth_kind, '') AS auth, coalesce(left(`+statements.Part("", "query")+`, 2000), '') AS statement,
 			array_to_string(`+statements.Part("", "params")+`[1:20], ', ') AS params, `+statements.Part("", "rows")+` AS rows, request_bytes, response_bytes, `+authorization+` AS header,
-			coalesce(left(query_string, 2000), '') AS query, coalesce(redis_command, '') AS command, coalesce(method || ' ', '') || coalesce(left(path, 1000), host, '') AS path FROM calls k WHERE %s`, terms.CallColumns(), terms.BundleOf(a.c, ""), terms.NamedUser(), where))
+			coalesce(left(query_string, 2000), '') AS query, coalesce(redis_command, '') AS command, coalesce(method || ' ', '') || coalesce(left(path, 1000), host, '') AS path FROM calls k WHERE %s`, terms.CallColumns(a.c), terms.BundleOf(a.c, ""), terms.NamedUser(), where))
 		rows = append(rows, some...)
 		return err
 	})

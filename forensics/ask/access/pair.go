@@ -198,7 +198,7 @@ func (p *pairAnswer) page(before ask.Cursor) ([]pairRow, error) {
 		some, _, err := ask.Rows[pairRow](p.ctx, p.c, ask.MaxLoaded, fmt.Sprintf(`SELECT %s, %s, call_no, ts_ns, CASE WHEN %s THEN 'forth' ELSE 'back' END AS direction, coalesce(src_pod, '') AS src_pod, coalesce(dst_pod, '') AS dst_pod, coalesce(headers, []) AS headers,
 		[coalesce(request_body_sha256, ''::BLOB), coalesce(response_body_sha256, ''::BLOB)] AS bodies, [coalesce(request_content_type, ''), coalesce(response_content_type, '')] AS types,
 		[coalesce(request_body_size, 0), coalesce(response_body_size, 0)] AS sizes, coalesce(left(`+statements.Part("", "query")+`, 4000), '') AS statement, coalesce(redis_command, '') AS command, coalesce(left(path, 2000), '') AS path, coalesce(left(query_string, 2000), '') AS query,
-		[coalesce(grpc_request_text, ''), coalesce(grpc_response_text, coalesce(`+statements.Part("", "preview")+`, redis_reply, ''))] AS grpc FROM calls k WHERE %s`, terms.CallColumns(), terms.BundleOf(p.c, ""), p.forth, where), p.x...)
+		[coalesce(grpc_request_text, ''), coalesce(grpc_response_text, coalesce(`+statements.Part("", "preview")+`, redis_reply, ''))] AS grpc FROM calls k WHERE %s`, terms.CallColumns(p.c), terms.BundleOf(p.c, ""), p.forth, where), p.x...)
 		rows = append(rows, some...)
 		return err
 	})

@@ -221,9 +221,9 @@ func (k *Builder) brokenConns(spans []span) ([]*Step, error) {
 	if k.C.Several() {
 		on += " AND k.bundle = w.b"
 	}
-	list, _, err := ask.Rows[conn](k.Ctx, k.C, MaxNodes, fmt.Sprintf(`SELECT %s, f.flow_id, k.conn_id, k.src_id, k.dst_id, k.dst_port, f.state, k.first_ns, k.last_ns, [{'first': f.first_packet, 'last': f.first_packet}] AS packets
+	list, _, err := ask.Rows[conn](k.Ctx, k.C, MaxNodes, fmt.Sprintf(`SELECT %s, f.flow_id, k.conn_id, k.src_id, k.dst_id, k.dst_port, f.state, k.first_ns, k.last_ns, [%s] AS packets
 		FROM flows_raw f JOIN %s k ON k.flow_id = f.flow_id%s JOIN %s w ON %s WHERE k.transport = 'tcp' AND k.calls = 0 AND f.`+terms.NotCompleted+` AND k.first_ns BETWEEN w.lo AND w.hi
-		QUALIFY row_number() OVER (PARTITION BY k.conn ORDER BY k.first_ns, %sf.flow_id) = 1 ORDER BY k.first_ns, bundle, f.flow_id LIMIT %d`, terms.BundleOf(k.C, "k."), conns, terms.SameBundle(k.C, "k", "f"), terms.Zip("b", "id", "lo", "hi"), on, terms.Key(k.C, "k"), MaxNodes), terms.Numbers(bundles), terms.Numbers(ids), terms.Numbers(los), terms.Numbers(his))
+		QUALIFY row_number() OVER (PARTITION BY k.conn ORDER BY k.first_ns, %sf.flow_id) = 1 ORDER BY k.first_ns, bundle, f.flow_id LIMIT %d`, terms.BundleOf(k.C, "k."), terms.CitesOne(k.C, "f", "f.first_packet"), conns, terms.SameBundle(k.C, "k", "f"), terms.Zip("b", "id", "lo", "hi"), on, terms.Key(k.C, "k"), MaxNodes), terms.Numbers(bundles), terms.Numbers(ids), terms.Numbers(los), terms.Numbers(his))
 	if err != nil {
 		return nil, err
 	}

@@ -27,7 +27,7 @@ func (k *Builder) LoadDetails(list []*Step) error {
 	var rows []row
 	err := ask.ByRuns(k.C, keysOf(list), func(where string) error {
 		some, _, err := ask.Rows[row](k.Ctx, k.C, ask.MaxLoaded, "SELECT "+terms.BundleOf(k.C, "k.")+`, k.call_no, coalesce(k.method, '') AS method, coalesce(k.host, '') AS host, left(coalesce(k.path, ''), 500) AS path, coalesce(k.status_code, 0) AS status_code,
-		`+terms.Status+` AS status, left(k.summary, 300) AS summary, k.cites AS packets, `+same+` AS same
+		`+terms.Status+` AS status, left(k.summary, 300) AS summary, `+terms.Cites(k.C, "k")+` AS packets, `+same+` AS same
 		FROM calls_raw k WHERE `+where+k.protocols(list))
 		rows = append(rows, some...)
 		return err

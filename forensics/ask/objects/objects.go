@@ -45,7 +45,7 @@ type Object struct {
 	SHA256    string `json:"sha256"`
 	Complete  bool   `json:"complete"`
 	Why       string `json:"why,omitempty" jsonschema:"why it is not complete: gap, cut, range, hole, rewritten, limit, decoding"`
-	Packets   string `json:"packets" jsonschema:"numbers of the call's packets"`
+	Packets   string `json:"packets" jsonschema:"file and frames of the call, as Wireshark counts them"`
 }
 
 // Question is the question list_objects.
@@ -77,7 +77,7 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	}
 	out.Total, out.Bytes = sum.N, sum.Bytes
 	out.Objects, out.Truncated, err = ask.Rows[Object](ctx, c, w.Limit, `SELECT object_id, call_id, make_timestamp_ns(ts_ns) AS time, src, dst, protocol, direction, coalesce(left(name, 300), '') AS name, named_by,
-		content_type AS declared_type, detected_type, size, sha256, complete, why, cites AS packets FROM (`+from+`) ORDER BY ts_ns, call_no, object_id`, args...)
+		content_type AS declared_type, detected_type, size, sha256, complete, why, `+terms.Cites(c, "")+` AS packets FROM (`+from+`) ORDER BY ts_ns, call_no, object_id`, args...)
 	if err != nil {
 		return nil, err
 	}

@@ -173,7 +173,7 @@ func cite(ctx context.Context, c *forensics.Case, keys []ask.Key) (map[ask.Key]a
 		return out, nil
 	}
 	_, nos := ask.Split(keys)
-	list, _, err := ask.Rows[row](ctx, c, ask.MaxLoaded, "SELECT "+terms.BundleOf(c, "")+", call_no, "+terms.CallColumns()+" FROM calls WHERE call_no IN (SELECT no FROM "+terms.Zip("no")+")", nos)
+	list, _, err := ask.Rows[row](ctx, c, ask.MaxLoaded, "SELECT "+terms.BundleOf(c, "")+", call_no, "+terms.CallColumns(c)+" FROM calls WHERE call_no IN (SELECT no FROM "+terms.Zip("no")+")", nos)
 	for _, r := range list {
 		out[ask.Key{Bundle: r.Bundle, No: r.No}] = r.Call
 	}

@@ -153,16 +153,16 @@ func (t *timelineAnswer) events() error {
 	on := t.isTarget("src_id") + " OR " + t.isTarget("dst_id")
 	// Each event and each connection once: of several flows of a connection, the one that shows most of it.
 	flows := ask.Joined(t.c, "(SELECT *, src_ip || ':' || src_port || ' → ' || dst_ip || ':' || dst_port AS way FROM flows_raw WHERE ("+on+") AND first_ns <= ? AND last_ns >= ?)")
-	tcp, _, err := ask.Rows[event](t.ctx, t.c, ask.MaxAll, fmt.Sprintf(`WITH f AS %s,
-		g AS (SELECT f.conn, f.way, e.event, e.side, e.ts_ns // 1000000000 AS second, min(e.ts_ns) AS ns, count(*) AS times, list_transform(arg_min(e.packet_no, e.packet_no, 3), p -> {'first': p, 'last': p}) AS packets
-			FROM tcp_events e JOIN f ON f.flow_id = e.flow_id%s WHERE e.ts_ns BETWEEN ? AND ? AND e.event <> 'keep_alive' GROUP BY ALL)
+	tcp, _, err := ask.Rows[event](t.ctx, t.c, ask.MaxAll, fmt.Sprintf(`WITH f AS %[1]s,
+		g AS (SELECT f.conn, f.way, e.event, e.side, e.ts_ns // 1000000000 AS second, min(e.ts_ns) AS ns, count(*) AS times, arg_min(%[4]s, e.packet_no, 3) AS packets
+			FROM tcp_events e JOIN f ON f.flow_id = e.flow_id%[2]s WHERE e.ts_ns BETWEEN ? AND ? AND e.event <> 'keep_alive' GROUP BY ALL)
 		SELECT ns, 'tcp' AS kind, event, 'by ' || side || ', ' || way AS what, times, packets, 0 AS weight FROM g
-		QUALIFY row_number() OVER (PARTITION BY conn, event, side, second ORDER BY times DESC, ns, way) = 1 ORDER BY ns, event, what LIMIT %d`, flows, terms.SameBundle(t.c, "f", "e"), ask.MaxAll), t.w.To, t.w.From, t.w.From, t.w.To)
+		QUALIFY row_number() OVER (PARTITION BY conn, event, side, second ORDER BY times DESC, ns, way) = 1 ORDER BY ns, event, what LIMIT %[3]d`, flows, terms.SameBundle(t.c, "f", "e"), ask.MaxAll, terms.CitesOne(t.c, "e", "e.packet_no")), t.w.To, t.w.From, t.w.From, t.w.To)
 	if err != nil {
 		return err
 	}
-	conns, _, err := ask.Rows[event](t.ctx, t.c, ask.MaxAll, fmt.Sprintf(`SELECT first_ns AS ns, 'connection' AS kind, state AS event, way AS what, 1 AS times, [{'first': first_packet, 'last': first_packet}] AS packets, 0 AS weight
-		FROM %s WHERE transport = 'tcp' AND state IN ('refused', 'syn_sent', 'reset') QUALIFY row_number() OVER (PARTITION BY conn ORDER BY first_ns, way) = 1 ORDER BY ns, what LIMIT %d`, flows, ask.MaxAll), t.w.To, t.w.From)
+	conns, _, err := ask.Rows[event](t.ctx, t.c, ask.MaxAll, fmt.Sprintf(`SELECT first_ns AS ns, 'connection' AS kind, state AS event, way AS what, 1 AS times, [%s] AS packets, 0 AS weight
+		FROM %s WHERE transport = 'tcp' AND state IN ('refused', 'syn_sent', 'reset') QUALIFY row_number() OVER (PARTITION BY conn ORDER BY first_ns, way) = 1 ORDER BY ns, what LIMIT %d`, terms.CitesOne(t.c, "", "first_packet"), flows, ask.MaxAll), t.w.To, t.w.From)
 	if err != nil {
 		return err
 	}

@@ -338,7 +338,7 @@ func (t *timelineAnswer) calls() error {
 	near := fmt.Sprintf("abs(ts_ns - %d) + CASE WHEN ts_ns > %[1]d THEN %d ELSE 0 END", t.at, int64(time.Hour))
 	calls, more, err := ask.Rows[TimelineCall](t.ctx, t.c, w.Limit, fmt.Sprintf(`SELECT * FROM (SELECT %[1]s, round((ts_ns - %[2]d) / 1e9, 3) AS at_s, CASE WHEN %[3]s THEN 'out' ELSE 'in' END AS direction,
 		coalesce(CASE WHEN %[3]s THEN dst_external ELSE src_external END, false) AS external FROM %[4]s WHERE %[5]s AND (%[3]s OR %[6]s) ORDER BY external DESC, %[7]s, call_id LIMIT %[8]d)`,
-		terms.CallColumns(), t.at, made, "calls", w.Where, in, near, w.Limit), w.Args...)
+		terms.CallColumns(t.c), t.at, made, "calls", w.Where, in, near, w.Limit), w.Args...)
 	if err != nil {
 		return err
 	}

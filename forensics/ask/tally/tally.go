@@ -177,8 +177,7 @@ func Incomplete(ctx context.Context, c *forensics.Case, w *ask.Window) (Table[Pa
 `+calls(w)+` AND error IS NOT NULL GROUP BY error, protocol ORDER BY calls DESC, error, protocol LIMIT 40`, w.Args...)
 }
 
-// Cited locates the packets of a call: the index of its bundle in the case, and the packet numbers
-// as "12-15,20".
+// Cited locates the packets of a call: the index of its bundle in the case, and their files and frames.
 type Cited struct {
 	CallID  string `json:"call_id"`
 	Bundle  int64  `json:"bundle"`
@@ -191,11 +190,12 @@ type FlowKey struct {
 	ID     int64 `json:"flow_id"`
 }
 
-// Spans returns the packets of flows: the first and the last packet of each, as "12-15".
+// Spans returns where flows are: the frames from the first to the last packet of each.
 func Spans(ctx context.Context, c *forensics.Case, flows []FlowKey) (map[FlowKey]string, error) {
 	type span struct {
 		FlowKey
-		Packets string `json:"packets"`
+		First int64 `json:"first_packet"`
+		Last  int64 `json:"last_packet"`
 	}
 	ids := make([]int64, len(flows))
 	for i, f := range flows {
@@ -203,9 +203,17 @@ func Spans(ctx context.Context, c *forensics.Case, flows []FlowKey) (map[FlowKey
 	}
 	slices.Sort(ids)
 	out := map[FlowKey]string{}
-	rows, _, err := ask.Rows[span](ctx, c, mostRows, "SELECT "+terms.BundleOf(c, "")+", flow_id, first_packet::VARCHAR || '-' || last_packet::VARCHAR AS packets FROM flows_raw WHERE flow_id IN ("+terms.Numbers(slices.Compact(ids))+")")
-	for _, r := range rows {
-		out[r.FlowKey] = r.Packets
+	rows, _, err := ask.Rows[span](ctx, c, mostRows, "SELECT "+terms.BundleOf(c, "")+", flow_id, first_packet, last_packet FROM flows_raw WHERE flow_id IN ("+terms.Numbers(slices.Compact(ids))+")")
+	if err != nil {
+		return nil, err
+	}
+	ends := make([][2]forensics.Citation, len(rows))
+	for i, r := range rows {
+		ends[i] = [2]forensics.Citation{forensics.CitePacket(int(r.Bundle), r.First), forensics.CitePacket(int(r.Bundle), r.Last)}
+	}
+	texts, err := c.CiteSpans(ctx, ends...)
+	for i, text := range texts {
+		out[rows[i].FlowKey] = text
 	}
 	return out, err
 }
@@ -217,7 +225,7 @@ func Packets(ctx context.Context, c *forensics.Case, ids []string) (map[string]C
 	if len(ids) == 0 {
 		return out, nil
 	}
-	rows, _, err := ask.Rows[Cited](ctx, c, mostRows, "SELECT lower(hex(call_id)) AS call_id, "+terms.BundleOf(c, "")+", cites AS packets FROM calls_raw WHERE call_id IN (SELECT unhex(unnest(string_split(?, ',')))) ORDER BY bundle, call_no",
+	rows, _, err := ask.Rows[Cited](ctx, c, mostRows, "SELECT lower(hex(call_id)) AS call_id, "+terms.BundleOf(c, "")+", "+terms.Cites(c, "")+" AS packets FROM calls_raw WHERE call_id IN (SELECT unhex(unnest(string_split(?, ',')))) ORDER BY bundle, call_no",
 		strings.Join(ids, ","))
 	for _, r := range rows {
 		if _, ok := out[r.CallID]; !ok {

@@ -75,3 +75,26 @@ func Zip(columns ...string) string {
 	}
 	return "(SELECT " + strings.Join(columns, ", ") + ")"
 }
+
+// Cites is SQL for the packets that a row cites, which ask.Rows writes as files and frames.
+func Cites(c Several, alias string) string {
+	if alias != "" {
+		alias += "."
+	}
+	return "{'bundle': " + bundleNo(c, alias) + ", 'cites': " + alias + "cites}"
+}
+
+// CitesOne is SQL for one packet by its number, for a list that ask.Rows writes as files and frames.
+func CitesOne(c Several, alias, packet string) string {
+	if alias != "" {
+		alias += "."
+	}
+	return "{'bundle': " + bundleNo(c, alias) + ", 'first': " + packet + ", 'last': " + packet + "}"
+}
+
+func bundleNo(c Several, alias string) string {
+	if c.Several() {
+		return alias + "bundle"
+	}
+	return "0"
+}

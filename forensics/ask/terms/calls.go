@@ -141,10 +141,10 @@ const Until = `ts_ns + coalesce(waited_us, elapsed_us, 0) * 1000`
 
 // CallColumns are the columns of a Call in SQL that reads calls. In a case of several bundles the
 // packet numbers belong to the call's bundle.
-func CallColumns() string {
+func CallColumns(c Several) string {
 	return `call_id, make_timestamp_ns(ts_ns) AS time, ` + Who("src_") + ` AS src, ` + Who("dst_") + ` AS dst, protocol, left(summary, 300) AS summary,
 		` + Status + ` AS status,
-		coalesce(elapsed_us, 0) / 1000.0 AS elapsed_ms, cites AS packets`
+		coalesce(elapsed_us, 0) / 1000.0 AS elapsed_ms, ` + Cites(c, "") + ` AS packets`
 }
 
 // SomeCalls is SQL for the call_ids of the three earliest calls of a group.

@@ -17,6 +17,7 @@ type Pick struct {
 	File    int // index in the list of files
 	Offset  int64
 	Index   int64  // number in its file, for the comment
+	Cited   string // its original file and frame, for one more comment
 	Comment string // one more comment; empty for none
 }
 
@@ -81,6 +82,9 @@ func Write(ctx context.Context, w io.Writer, files []*File, o Options, picks fun
 		more.Reset()
 		if !o.NoPlace {
 			more.Comment(Place(files[p.File].in.SHA256, p.Index))
+			if p.Cited != "" {
+				more.Comment(p.Cited)
+			}
 		}
 		if p.Comment != "" {
 			more.Comment(p.Comment)

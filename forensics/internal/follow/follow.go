@@ -19,8 +19,9 @@ type Stream struct {
 // Piece is data that one side sent without interruption by the other, after an optional gap.
 type Piece struct {
 	FromServer bool
-	TsNs       int64 // of its first packet
-	PacketNo   int64 // its first packet
+	TsNs       int64  // of its first packet
+	PacketNo   int64  // its first packet
+	Cited      string // file and frame of its first packet
 	Data       []byte
 	Gap        int64 // bytes missing before Data
 }
