@@ -219,7 +219,11 @@ func (e *env) printSlice(r *forensics.CarveReport, f *packetsFlags) {
 			keys += fmt.Sprintf(", which required %s", plural.Count(k.Added, "additional packet", "additional packets"))
 		}
 	}
-	fmt.Fprintf(to, "%s: %s, %s, from %s%s\n", f.output, plural.Count(r.Packets, "packet", "packets"), console.ByteSize(r.Bytes), plural.Count(r.Calls, "call", "calls"), keys)
+	calls := ""
+	if len(f.frames) == 0 {
+		calls = ", from " + plural.Count(r.Calls, "call", "calls")
+	}
+	fmt.Fprintf(to, "%s: %s, %s%s%s\n", f.output, plural.Count(r.Packets, "packet", "packets"), console.ByteSize(r.Bytes), calls, keys)
 	for _, n := range r.Notes {
 		e.Remark("%s", n)
 	}

@@ -65,11 +65,13 @@ func TestASliceHasTheOriginalPackets(t *testing.T) {
 		for _, p := range got {
 			comments := p.Comments()
 			var index int
-			if _, err := fmt.Sscanf(comments[len(comments)-1], "pcapsule:"+sum.String()[:8]+"#%d", &index); err != nil {
+			if n := len(comments); n < 2 {
+				t.Fatalf("%s: comments %q", name, comments)
+			} else if _, err := fmt.Sscanf(comments[n-2], "pcapsule:"+sum.String()[:8]+"#%d", &index); err != nil || !strings.HasPrefix(comments[n-1], filepath.Base(name)+" ") {
 				t.Fatalf("%s: comments %q", name, comments)
 			}
 			want := original[index]
-			if !bytes.Equal(p.Data, want.Data) || p.Time != want.Time || p.OrigLen != want.OrigLen || p.LinkType != want.LinkType || want.TimeOK && len(comments) != len(want.Comments())+1 {
+			if !bytes.Equal(p.Data, want.Data) || p.Time != want.Time || p.OrigLen != want.OrigLen || p.LinkType != want.LinkType || want.TimeOK && len(comments) != len(want.Comments())+2 {
 				t.Errorf("%s: packet %d is not as it was", name, index)
 			}
 		}

@@ -107,7 +107,7 @@ func prompts() []prompt {
 			seeCases,
 			do("List the relevant calls.", toolCall{"list_api_calls", `{"kfl": "{kfl}", ` + window + `, "limit": 20}`}),
 			seeCall,
-			do("Write their packets to a file. If the server is not allowed to write files, say so and list the packet numbers.", toolCall{"export_pcap", `{"kfl": "{kfl}", ` + window + `, "name": "evidence.pcapng"}`}),
+			do("Write their packets to a file. If the server is not allowed to write files, say so and list their files and frames.", toolCall{"export_pcap", `{"kfl": "{kfl}", ` + window + `, "name": "evidence.pcapng"}`}),
 		}, "Report the file's path and packet count, the bundle's inputs with their hashes, whether the bundle was verified, and the coverage."},
 		{"analyze_traffic", "Analyze traffic", "An overview of the traffic.", times, []step{seeCases, seeFlows, seeEnds, seeFailed}, "Summarize which services communicate, how much, and how reliably, with examples."},
 		{"find_errors", "Find errors", "The failed calls and their causes.", times, []step{seeCases, seeFailed, seeCall,

@@ -181,12 +181,12 @@ func invisible(form string) changes {
 		}
 	case "json":
 		for name, change := range (changes{
-			"a key twice":             put(`"schema": 1`, `"schema": 1, "schema": 1`),
-			"a key in capitals":       put(`"schema": 1`, `"schema": 1, "Schema": 1`),
-			"a key that is not known": put(`"schema": 1`, `"schema": 1, "reviewed": true`),
-			"a number with a point":   put(`"schema": 1`, `"schema": 1.0`),
+			"a key twice":             put(`"schema": 2`, `"schema": 2, "schema": 2`),
+			"a key in capitals":       put(`"schema": 2`, `"schema": 2, "Schema": 2`),
+			"a key that is not known": put(`"schema": 2`, `"schema": 2, "reviewed": true`),
+			"a number with a point":   put(`"schema": 2`, `"schema": 2.0`),
 			"an escape":               put("frontend", `\u0066rontend`),
-			"a blank":                 put(`"schema": 1`, `"schema":  1`),
+			"a blank":                 put(`"schema": 2`, `"schema":  2`),
 		}) {
 			list[name] = change
 		}

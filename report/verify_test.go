@@ -239,7 +239,7 @@ func visible(form string) []fileEdit {
 			fileEdit{"the script", "", once(`"use strict";`, `"use strict"; fetch("https://example.org");`)},
 			fileEdit{"an added script", "script", once("</body>", "<script>1</script></body>")},
 			fileEdit{"the security policy", "default-src *", once("default-src 'none'", "default-src *")},
-			fileEdit{"the data alone", "", once(`"schema":1`, `"schema":1 `)},
+			fileEdit{"the data alone", "", once(`"schema":2`, `"schema":2 `)},
 			fileEdit{"text hidden by a style", "", once("*{box-sizing", ".bad-line{display:none}*{box-sizing")})
 	case "md":
 		return append(every,
@@ -259,9 +259,9 @@ func visible(form string) []fileEdit {
 	case "json":
 		return append(every,
 			fileEdit{"a severity", "severity", once(`"severity": "high"`, `"severity": "low"`)},
-			fileEdit{"an added key", "", once(`"schema": 1,`, `"schema": 1, "approved": true,`)},
-			fileEdit{"a key twice", "", once(`"schema": 1,`, `"schema": 2, "schema": 1,`)},
-			fileEdit{"spaces", "line", once(`"schema": 1,`, `"schema":  1,`)})
+			fileEdit{"an added key", "", once(`"schema": 2,`, `"schema": 2, "approved": true,`)},
+			fileEdit{"a key twice", "", once(`"schema": 2,`, `"schema": 1, "schema": 2,`)},
+			fileEdit{"spaces", "line", once(`"schema": 2,`, `"schema":  2,`)})
 	}
 	return every
 }

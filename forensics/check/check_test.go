@@ -261,7 +261,7 @@ func TestReportsForPipelines(t *testing.T) {
 		t.Fatal(err)
 	}
 	cases := suites.Suites[0].Cases
-	if suites.Suites[0].Tests != 3 || suites.Suites[0].Failures != 1 || cases[0].Failure == nil || strings.Count(*cases[0].Failure, "packets ") != 4 || cases[1].Failure != nil || cases[2].Failure != nil {
+	if suites.Suites[0].Tests != 3 || suites.Suites[0].Failures != 1 || cases[0].Failure == nil || strings.Count(*cases[0].Failure, ".pcapng frame") != 4 || cases[1].Failure != nil || cases[2].Failure != nil {
 		t.Errorf("%s", b.String())
 	}
 	b.Reset()

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask/tally"
@@ -50,7 +51,7 @@ func (b *builder) citePackets(frames string) []*value.Citation {
 	if frames == "" {
 		return nil
 	}
-	return []*value.Citation{{Bundle: b.unknown(), Packets: value.Clean(frames, value.MaxText)}}
+	return []*value.Citation{{Bundle: b.unknown(), Packets: firstFrames(frames)}}
 }
 
 // unknown is the bundle of a citation that names only files, whose names differ between bundles.
@@ -91,7 +92,7 @@ func (b *builder) resolve() {
 		calls, b.err = tally.Packets(b.ctx, b.c, part)
 		for _, c := range b.cites {
 			if call, ok := calls[c.Call]; ok && c.Call != "" {
-				c.Bundle, c.Packets = int(call.Bundle), value.Clean(call.Packets, value.MaxText)
+				c.Bundle, c.Packets = int(call.Bundle), firstFrames(call.Packets)
 			}
 		}
 	}
@@ -102,7 +103,19 @@ func (b *builder) resolve() {
 	spans, b.err = tally.Spans(b.ctx, b.c, flows)
 	for _, c := range b.cites {
 		if c.Call == "" {
-			c.Packets = value.Clean(spans[tally.FlowKey{Bundle: int64(c.Bundle), ID: c.Flow}], value.MaxText)
+			c.Packets = firstFrames(spans[tally.FlowKey{Bundle: int64(c.Bundle), ID: c.Flow}])
 		}
 	}
+}
+
+// firstFrames shortens a citation to what fits in a cell, after a whole range of frames.
+func firstFrames(frames string) string {
+	text := value.Text(frames)
+	if utf8.RuneCountInString(frames) <= value.MaxText {
+		return text
+	}
+	if at := strings.LastIndexAny(text, ",;"); at > 0 {
+		return text[:at] + ", …"
+	}
+	return text
 }

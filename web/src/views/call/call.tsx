@@ -37,14 +37,14 @@ export function Call({ state, go }: Props) {
             <Fields call={v.call} />
             <section>
               <h3>Packets</h3>
-              <p><code>{v.packets}</code> {v.flow ? <span>on a connection that is {text(v.flow["state"]).replaceAll("_", " ")}{Number(v.flow["retransmissions"]) ? <span class="failed">, {count(Number(v.flow["retransmissions"]))} retransmissions</span> : ", no retransmission"}</span> : null}</p>
+              <p><code><T>{v.packets}</T></code> {v.flow ? <span>on a connection that is {text(v.flow["state"]).replaceAll("_", " ")}{Number(v.flow["retransmissions"]) ? <span class="failed">, {count(Number(v.flow["retransmissions"]))} retransmissions</span> : ", no retransmission"}</span> : null}</p>
               <table>
-                <thead><tr><th class="n">packet</th><th>time</th><th class="n">bytes</th><th class="n">frame of the file</th></tr></thead>
-                <tbody>{(v.places ?? []).map((x) => <tr key={x.packet_no}><td class="n">{x.packet_no}</td><td>{x.ts.slice(11, 29)}</td><td class="n">{count(x.len)}</td><td class="n">{x.frame}</td></tr>)}</tbody>
+                <thead><tr><th class="n">frame</th><th>file in the bundle</th><th>time</th><th class="n">bytes</th></tr></thead>
+                <tbody>{(v.places ?? []).map((x) => <tr key={x.packet_no}><td class="n">{x.frame || ""}</td><td><T>{x.file.slice(x.file.lastIndexOf("/") + 1)}</T></td><td>{x.ts.slice(11, 29)}</td><td class="n">{count(x.len)}</td></tr>)}</tbody>
               </table>
               <p class="buttons"><button type="button" onClick={() => save("")}>Packets for Wireshark</button> <button type="button" onClick={() => save("?context=connections")}>Whole connection</button></p>
               {trouble ? <p class="problem" role="alert">{trouble}</p> : null}
-              <p class="cite">Cite: call <code class="all">{text(v.call["call_id"])}</code>, packets {v.packets}{v.verified ? ", files verified" : ""}</p>
+              <p class="cite">Cite: call <code class="all">{text(v.call["call_id"])}</code>, <T>{v.packets}</T>{v.verified ? ", files verified" : ""}</p>
             </section>
             <Notes notes={v.notes} />
             <Same command={`pcapsule show BUNDLE ${state.call.slice(0, 12)}`} />
