@@ -67,7 +67,7 @@ func (f *entryFlags) chosen() ([]clients.Client, error) {
 }
 
 // change plans all changes before it writes the first one.
-func (f *entryFlags) change(out *console.Streams, done string, plan func(c *clients.Client) (*clients.Change, error)) error {
+func (f *entryFlags) change(out *console.Streams, plan func(c *clients.Client) (*clients.Change, error)) error {
 	list, err := f.chosen()
 	if err != nil {
 		return err
@@ -94,7 +94,7 @@ func (f *entryFlags) change(out *console.Streams, done string, plan func(c *clie
 			if err != nil {
 				return exit.With(err, exit.Disk, "run the command again; it does not repeat what is done")
 			}
-			fmt.Fprintf(out.Out, "%s: %s %s", x.Title, done, x.Diff())
+			fmt.Fprintf(out.Out, "%s: changed %s", x.Title, x.Diff())
 			if backup != "" {
 				fmt.Fprintf(out.Out, "the older file is %s\n", backup)
 			}
@@ -125,7 +125,7 @@ beside the new one. If any configuration cannot be changed safely, none is.`,
 			if err != nil {
 				return err
 			}
-			return f.change(with.Streams, "changed", func(c *clients.Client) (*clients.Change, error) { return c.Install(f.name, program, args) })
+			return f.change(with.Streams, func(c *clients.Client) (*clients.Change, error) { return c.Install(f.name, program, args) })
 		},
 	}
 	f.flags(c)
@@ -193,7 +193,7 @@ func uninstall(with Options) *cobra.Command {
 		Example: "  pcapsule mcp uninstall --dry-run\n  pcapsule mcp uninstall --client cursor --name ring",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return f.change(with.Streams, "changed", func(c *clients.Client) (*clients.Change, error) { return c.Uninstall(f.name) })
+			return f.change(with.Streams, func(c *clients.Client) (*clients.Change, error) { return c.Uninstall(f.name) })
 		},
 	}
 	f.flags(c)

@@ -153,15 +153,7 @@ func (c *Conn) awaitAck(x *Exchange, b *table.Call) {
 		return
 	}
 	end := x.resp.end()
-	a.unacked = append(a.unacked, unacked{by, x.resp.seqEnd, Packet{No: end.No, Time: end.Ns, Clock: end.Clock}, r.losses.of[r.turn(by)], x.resp.no})
-}
-
-// turn is a direction as captured, as the root has it, or the other way round.
-func (c *Conn) turn(dir Dir) Dir {
-	if c.flipped {
-		return dir.Other()
-	}
-	return dir
+	a.unacked = append(a.unacked, unacked{by, x.resp.seqEnd, Packet{No: end.No, Time: end.Ns, Clock: end.Clock}, r.losses.of[r.captured(by)], x.resp.no})
 }
 
 // acknowledge notes that a side acknowledges all before a sequence number with a packet.
@@ -182,7 +174,7 @@ func (c *Conn) reportUnacked() {
 		return
 	}
 	for _, u := range c.acks.unacked {
-		if c.losses.of[c.turn(u.by)] == u.losses && c.waitedForAck(u.by, u.from.Instant()) {
+		if c.losses.of[c.captured(u.by)] == u.losses && c.waitedForAck(u.by, u.from.Instant()) {
 			c.AnomalyAt(u.from, "tcp", "unreceived_response", fmt.Sprintf("the caller never acknowledged the end of the response that begins in packet %d, so it did not arrive whole", u.first), 0)
 		}
 	}

@@ -56,7 +56,7 @@ func (c *Conn) passedOver(x *Exchange) bool {
 	return !r.begun && f != nil && f.unasked != nil && f.unasked.dir == answers && int32(f.unasked.seq-x.req.ack) >= 0
 }
 
-// captured is a direction of c as the capture has it.
+// captured is a direction of c as the capture has it. For the outermost connection it is also the way back.
 func (c *Conn) captured(dir Dir) Dir {
 	if dir = c.outward(dir); c.root().flipped {
 		return dir.Other()

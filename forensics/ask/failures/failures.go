@@ -208,17 +208,9 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 		}
 	}
 	if in.Class == "" || in.Class == "refused" || in.Class == "no_answer" {
-		if err := out.connections(ctx, c, w, &scope, in, broken); err != nil {
+		if err := out.unreached(ctx, c, w, &scope, in, broken); err != nil {
 			return nil, err
 		}
-		if in.Class != "" {
-			scope.And(terms.ReportClass+" = ?", in.Class)
-		}
-		var more bool
-		if out.ICMP, more, err = ask.UndeliveredTo(ctx, c, &scope, in.Service, in.Client); err != nil {
-			return nil, err
-		}
-		out.Truncated = out.Truncated || more
 	}
 	if in.ListCalls {
 		if out.Listed, out.Next, err = rows.List(ctx, c, after, w.Page); err != nil {
@@ -236,6 +228,21 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	}
 	out.Match(int(out.Total) + len(out.Connections) + len(out.ICMP))
 	return out, nil
+}
+
+// unreached lists the connections and packets that did not reach their server.
+func (a *Answer) unreached(ctx context.Context, c *forensics.Case, w, scope *ask.Window, in In, broken bool) error {
+	if err := a.connections(ctx, c, w, scope, in, broken); err != nil {
+		return err
+	}
+	if in.Class != "" {
+		scope.And(terms.ReportClass+" = ?", in.Class)
+	}
+	var err error
+	var more bool
+	a.ICMP, more, err = ask.UndeliveredTo(ctx, c, scope, in.Service, in.Client)
+	a.Truncated = a.Truncated || more
+	return err
 }
 
 // noteUnreceived says how many responses in the time of the question did not arrive.
