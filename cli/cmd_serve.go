@@ -11,6 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/cli/snapshots"
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/derive"
 	"github.com/pcapsule/pcapsule/forensics"
 	findings "github.com/pcapsule/pcapsule/forensics/finding/all"
 	"github.com/pcapsule/pcapsule/hub/offer"
@@ -60,7 +61,7 @@ func followCopies(folder string, live serve.Live, warn func(format string, args 
 	if err := exit.Folder("--live-copies", folder); err != nil {
 		return nil, nil, nil, err
 	}
-	s := snapshots.FollowCopies(snapshots.CopiesOptions{Dir: folder, Keep: live.Keep, OnError: func(err error) { warn("%v", err) },
+	s := snapshots.FollowCopies(snapshots.CopiesOptions{Dir: folder, Keep: live.Keep, Owners: derive.AddOwners, OnError: func(err error) { warn("%v", err) },
 		Follow: func(ctx context.Context, ring string, share int64, gaps func() []bundle.LiveGap, onError func(error)) (snapshots.Live, error) {
 			return exporter.Follow(ctx, ring, exporter.FollowOptions{Keep: live.Keep, Most: live.Bytes / share, Release: version.Release, OnError: onError, Gaps: gaps})
 		},

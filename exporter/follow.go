@@ -209,13 +209,13 @@ func (l *Live) Wait(ctx context.Context, after int64) (bundle.LiveCut, error) {
 // rows if last is 0. It returns bundle.ErrNothingLive if there are none.
 //
 // within limits a view to connections within namespaces, by the rule of cuts; nil does not limit it.
-func (l *Live) View(ctx context.Context, last time.Duration, within []string) (*bundle.LiveView, error) {
+func (l *Live) View(ctx context.Context, last time.Duration, within *bundle.Within) (*bundle.LiveView, error) {
 	return l.view(ctx, live.Request{Last: last, Within: within})
 }
 
 // Since makes a bundle of the rows that were finished after a cut, for callers that have the ones
 // before.
-func (l *Live) Since(ctx context.Context, cut int64, within []string) (*bundle.LiveView, error) {
+func (l *Live) Since(ctx context.Context, cut int64, within *bundle.Within) (*bundle.LiveView, error) {
 	return l.view(ctx, live.Request{Finished: true, After: cut, Within: within})
 }
 

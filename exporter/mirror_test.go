@@ -79,7 +79,7 @@ func mirrors(t *testing.T, dir string) *Live {
 
 func everything(t *testing.T, l *Live, within []string) *bundle.Bundle {
 	t.Helper()
-	v, err := l.View(t.Context(), 0, within)
+	v, err := l.View(t.Context(), 0, limited(within))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -199,7 +199,7 @@ func (h *hub) lead(ctx context.Context) (err error) {
 	known := pods.New(h.objects, h.Log)
 	witness := &collect.Witness{Dir: filepath.Join(h.Dir, Anchors), Key: h.authority.Witness, Name: "pcapsule-hub"}
 	controller := control.New(control.Options{Client: h.objects, Namespace: h.Namespace, Dir: filepath.Join(h.Dir, Snapshots), Nodes: h.nodes,
-		Ran: known.Nodes, Collector: h.collector(nodes, witness), Jobs: h.jobs(), Large: h.Large, Log: h.Log})
+		Ran: known.Nodes, Owners: known.Owners, Collector: h.collector(nodes, witness), Jobs: h.jobs(), Large: h.Large, Log: h.Log})
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stop, err := h.download(controller, known)
@@ -231,7 +231,7 @@ func (h *hub) lead(ctx context.Context) (err error) {
 		return capture.Run(ctx, capture.Options{Client: h.objects, Namespace: h.Namespace, Log: h.Log})
 	})
 	if h.LiveBytes > 0 {
-		follower := h.follower(nodes)
+		follower := h.follower(nodes, known)
 		start(follower.Run)
 		start(func(ctx context.Context) error { return h.sayLive(ctx, follower) })
 	}
@@ -273,7 +273,7 @@ func (h *hub) download(c *control.Controller, known *pods.Memory) (stop func(), 
 		}
 		return &p.Certificate, nil
 	}}
-	server := download.Server(download.Handler(download.Options{Find: c.Find, Allow: h.allow, Cutter: h.Cutter, Answers: h.Answers, Spaces: known.Namespaces, Record: h.Record, Log: h.Log}), h.Log)
+	server := download.Server(download.Handler(download.Options{Find: c.Find, Allow: h.allow, Cutter: h.Cutter, Answers: h.Answers, Spaces: known.Namespaces, Owners: known.Owners, Record: h.Record, Log: h.Log}), h.Log)
 	go func() {
 		if err := server.Serve(tls.NewListener(l, config)); !errors.Is(err, http.ErrServerClosed) {
 			h.Log.Error("serving downloads ended", "error", err)

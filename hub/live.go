@@ -15,6 +15,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/hub/live"
 	"github.com/pcapsule/pcapsule/hub/offer"
+	"github.com/pcapsule/pcapsule/hub/pods"
 	"github.com/pcapsule/pcapsule/hub/resource"
 	"github.com/pcapsule/pcapsule/hub/rounds"
 	"github.com/pcapsule/pcapsule/hub/served"
@@ -27,8 +28,8 @@ const Copies = "live"
 const statusEvery = 10 * time.Second
 
 // follower follows the rings that the LiveConfig chooses.
-func (h *hub) follower(f *finder) *live.Follower {
-	return live.New(live.Options{Dir: filepath.Join(h.Dir, Copies), Find: f.find, Bytes: h.LiveBytes, Log: h.Log,
+func (h *hub) follower(f *finder, known *pods.Memory) *live.Follower {
+	return live.New(live.Options{Dir: filepath.Join(h.Dir, Copies), Find: f.find, Bytes: h.LiveBytes, Log: h.Log, Owners: known.Owners,
 		Wanted: func(ctx context.Context) ([]live.Choice, error) {
 			l, err := h.liveConfig(ctx)
 			if err != nil || l == nil || l.Check() != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/derive"
 	"github.com/pcapsule/pcapsule/hub/collect"
 	"github.com/pcapsule/pcapsule/hub/download"
+	"github.com/pcapsule/pcapsule/hub/offer"
 	"github.com/pcapsule/pcapsule/hub/resource"
 	"github.com/pcapsule/pcapsule/internal/version"
 	"github.com/pcapsule/pcapsule/recorder/ring"
@@ -72,15 +73,36 @@ func (m *maker) Namespaces(ctx context.Context, path string) ([]string, error) {
 	return derive.Namespaces(ctx, b)
 }
 
-// Cut implements download.Cutter.
-func (m *maker) Cut(ctx context.Context, path, to string, v download.View) error {
+// View implements download.Cutter.
+func (m *maker) View(ctx context.Context, bundles []string, v download.View, known *offer.Owners) (download.Cut, error) {
+	var owners *bundle.Owners
+	if v.Namespaces != nil {
+		owners = &bundle.Owners{Until: known.Until}
+		for _, x := range known.Had {
+			owners.Add(x.Addr, x.Namespace)
+		}
+		for _, path := range bundles {
+			b, err := bundle.Open(path)
+			if err != nil {
+				return nil, err
+			}
+			if err := derive.AddOwners(ctx, owners, b); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return func(ctx context.Context, path, to string) error { return m.cut(ctx, path, to, v, owners) }, nil
+}
+
+// cut makes a bundle of a view.
+func (m *maker) cut(ctx context.Context, path, to string, v download.View, owners *bundle.Owners) error {
 	defer m.alone()()
 	b, err := bundle.Open(path)
 	if err != nil {
 		return err
 	}
 	o := derive.Options{Exporter: m, Event: bundle.Entry{Time: *bundle.At(time.Now().UnixNano()), Tool: "pcapsule-hub " + version.Release}}
-	c := derive.Choice{Filter: v.Select.Filter, Said: bundle.DerivedCut{Namespaces: v.Namespaces, Pods: v.Select.OfPods(), Packets: v.Select.Filter}}
+	c := derive.Choice{Filter: v.Select.Filter, Said: bundle.DerivedCut{Namespaces: v.Namespaces, Pods: v.Select.OfPods(), Packets: v.Select.Filter}, Owners: owners}
 	if v.Namespaces != nil && v.Select.Cuts() { // its words may name other namespaces
 		c.Said.Pods, c.Said.Packets = "the snapshot's selection", ""
 	}

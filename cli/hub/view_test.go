@@ -11,6 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/hub/download"
+	"github.com/pcapsule/pcapsule/hub/offer"
 	"github.com/pcapsule/pcapsule/hub/resource"
 )
 
@@ -57,7 +58,10 @@ func TestViewOfASelection(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			to := filepath.Join(t.TempDir(), "view.pcapsule")
-			err := x.Cut(t.Context(), whole, to, tt.v)
+			cut, err := x.View(t.Context(), []string{whole}, tt.v, &offer.Owners{})
+			if err == nil {
+				err = cut(t.Context(), whole, to)
+			}
 			if tt.packets == 0 {
 				if !errors.Is(err, download.ErrNothing) {
 					t.Fatalf("%v, want %v", err, download.ErrNothing)

@@ -31,7 +31,9 @@ type CopiesOptions struct {
 	// Follow follows a copy. share is the number of copies, gaps what this one lacks.
 	Follow func(ctx context.Context, ring string, share int64, gaps func() []bundle.LiveGap, onError func(error)) (Live, error)
 	// Mirror shows the rows of a node that sends rows only.
-	Mirror  func(ctx context.Context, dir string, gaps func() []bundle.LiveGap, onError func(error)) (Live, error)
+	Mirror func(ctx context.Context, dir string, gaps func() []bundle.LiveGap, onError func(error)) (Live, error)
+	// Owners adds the namespaces of the addresses that a bundle names.
+	Owners  func(ctx context.Context, o *bundle.Owners, b *bundle.Bundle) error
 	OnError func(error)
 }
 
@@ -47,6 +49,10 @@ type Copies struct {
 	rings map[string]*followedRing // by folder
 	cuts  map[int64]cutOfAll
 	no    int64
+
+	naming sync.Mutex
+	owners *bundle.Owners // whose the addresses are
+	named  time.Time      // when this was found out
 }
 
 // followedRing is a ring with its live run.
@@ -233,30 +239,86 @@ type limited struct {
 
 // Live implements store.Live.
 func (l *limited) Live(ctx context.Context, last time.Duration) ([]string, error) {
-	return l.all.views(ctx, last, l.namespaces)
+	return l.all.views(ctx, last, l.within)
 }
 
 // LiveAfter implements store.Live.
 func (l *limited) LiveAfter(ctx context.Context, after int64) ([]string, int64, error) {
-	return l.all.after(ctx, after, l.namespaces)
+	return l.all.after(ctx, after, l.within)
+}
+
+// limit is that of a question when it is answered.
+type limit func(context.Context) (*bundle.Within, error)
+
+// everything limits nothing.
+func everything(context.Context) (*bundle.Within, error) { return nil, nil }
+
+// within is the limit of a question that is asked now.
+func (l *limited) within(ctx context.Context) (*bundle.Within, error) {
+	o, err := l.all.ownersNow(ctx)
+	return &bundle.Within{Namespaces: l.namespaces, Owners: o}, err
+}
+
+// ownersNow lists whose the addresses are: a ring names only what its node knows, but the other end of a connection may
+// be a pod of another node.
+func (c *Copies) ownersNow(ctx context.Context) (*bundle.Owners, error) {
+	c.naming.Lock()
+	defer c.naming.Unlock()
+	if time.Since(c.named) < copiesEvery {
+		return c.owners, nil
+	}
+	now := time.Now()
+	known, err := offer.ReadOwners(c.o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	list, err := c.all()
+	if err != nil {
+		return nil, err
+	}
+	o := &bundle.Owners{Until: known.Until}
+	for _, x := range known.Had {
+		o.Add(x.Addr, x.Namespace)
+	}
+	for _, live := range list {
+		if live.Last().No == 0 {
+			continue
+		}
+		v, err := live.View(ctx, 0, nil)
+		if errors.Is(err, fs.ErrClosed) {
+			continue
+		}
+		if err == nil {
+			err = c.o.Owners(ctx, o, v.Bundle)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	c.owners, c.named = o, now
+	return o, nil
 }
 
 // Live implements store.Live: a view of each ring.
 func (c *Copies) Live(ctx context.Context, last time.Duration) ([]string, error) {
-	return c.views(ctx, last, nil)
+	return c.views(ctx, last, everything)
 }
 
 // LiveAfter implements store.Live. A cut of all rings is a number for the cut of each.
 func (c *Copies) LiveAfter(ctx context.Context, after int64) ([]string, int64, error) {
-	return c.after(ctx, after, nil)
+	return c.after(ctx, after, everything)
 }
 
 // views makes a view of each ring.
-func (c *Copies) views(ctx context.Context, last time.Duration, within []string) ([]string, error) {
+func (c *Copies) views(ctx context.Context, last time.Duration, within limit) ([]string, error) {
 	if last <= 0 || last > c.o.Keep {
 		return nil, badRequest("the last %s: live has at most %s; make a snapshot for more", last, c.o.Keep)
 	}
 	list, err := c.all()
+	if err != nil {
+		return nil, err
+	}
+	in, err := within(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -267,7 +329,7 @@ func (c *Copies) views(ctx context.Context, last time.Duration, within []string)
 			unread++
 			continue
 		}
-		v, err := list[dir].View(ctx, last, within)
+		v, err := list[dir].View(ctx, last, in)
 		if errors.Is(err, bundle.ErrNothingLive) || errors.Is(err, fs.ErrClosed) {
 			continue
 		}
@@ -286,7 +348,7 @@ func (c *Copies) views(ctx context.Context, last time.Duration, within []string)
 }
 
 // after waits for the next cut of a ring, and makes a view of each ring.
-func (c *Copies) after(ctx context.Context, after int64, within []string) (paths []string, cut int64, err error) {
+func (c *Copies) after(ctx context.Context, after int64, within limit) (paths []string, cut int64, err error) {
 	before, known := c.cut(after)
 	for {
 		list, err := c.all()
@@ -334,14 +396,18 @@ func newer(list map[string]Live, than map[string]int64) bool {
 
 // since makes a view of each ring of what was finished after a cut, only of those with something if filled is set, and
 // the number of the new cut, 0 if no ring has been read yet. Callers that are at the same cut get the same.
-func (c *Copies) since(ctx context.Context, list map[string]Live, before map[string]int64, within []string, filled bool) (paths []string, cut int64, err error) {
+func (c *Copies) since(ctx context.Context, list map[string]Live, before map[string]int64, within limit, filled bool) (paths []string, cut int64, err error) {
+	in, err := within(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
 	now := map[string]int64{}
 	for _, dir := range slices.Sorted(maps.Keys(list)) {
 		l := list[dir]
 		if l.Last().No == 0 {
 			continue // it has not read anything yet
 		}
-		v, err := l.Since(ctx, before[dir], within)
+		v, err := l.Since(ctx, before[dir], in)
 		if errors.Is(err, fs.ErrClosed) { // there is another copy
 			continue
 		}

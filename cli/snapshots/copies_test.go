@@ -19,6 +19,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/derive"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask/spans"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
@@ -71,7 +72,7 @@ func watch(t *testing.T, rings map[string]*growing, rows ...string) *watched {
 		w.nodes[name], w.cut[name] = &pins.Client{URL: u, HTTP: agent.Client()}, off
 	}
 	w.startHub()
-	c := FollowCopies(CopiesOptions{Dir: w.dir, Keep: 5 * time.Minute, OnError: func(err error) { t.Log(err) },
+	c := FollowCopies(CopiesOptions{Dir: w.dir, Keep: 5 * time.Minute, Owners: derive.AddOwners, OnError: func(err error) { t.Log(err) },
 		Follow: func(ctx context.Context, ring string, _ int64, gaps func() []bundle.LiveGap, onError func(error)) (Live, error) {
 			return exporter.Follow(ctx, ring, exporter.FollowOptions{Keep: 5 * time.Minute, OnError: onError, Gaps: gaps})
 		},

@@ -17,8 +17,8 @@ const catchUp = 10 * time.Second
 type Live interface {
 	Last() bundle.LiveCut
 	Wait(ctx context.Context, after int64) (bundle.LiveCut, error)
-	View(ctx context.Context, last time.Duration, within []string) (*bundle.LiveView, error)
-	Since(ctx context.Context, cut int64, within []string) (*bundle.LiveView, error)
+	View(ctx context.Context, last time.Duration, within *bundle.Within) (*bundle.LiveView, error)
+	Since(ctx context.Context, cut int64, within *bundle.Within) (*bundle.LiveView, error)
 	Open(path string) (b *bundle.Bundle, ok bool)
 	Close() error
 }

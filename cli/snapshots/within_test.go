@@ -26,15 +26,23 @@ import (
 	"github.com/pcapsule/pcapsule/samples/traffic"
 )
 
-// pods records as the recorder of a node with pods of two namespaces.
+// pods records as the recorder of a node with pods.
 type pods struct {
 	*growing
 	faces map[netip.Addr]ring.InterfaceID
 }
 
-func recordPods(t *testing.T) *pods {
+// pod is a pod with its address.
+type pod struct{ namespace, pod, ip string }
+
+var (
+	web   = pod{"shop", "web-1", "10.1.0.1"}
+	vault = pod{"payments", "vault-1", "10.1.0.2"}
+)
+
+func recordPods(t *testing.T, list ...pod) *pods {
 	p := &pods{record(t, 1<<20), map[netip.Addr]ring.InterfaceID{}}
-	for _, x := range []struct{ namespace, pod, ip string }{{"shop", "web-1", "10.1.0.1"}, {"payments", "vault-1", "10.1.0.2"}} {
+	for _, x := range list {
 		ip := netip.MustParseAddr(x.ip)
 		c := workload.InterfaceComment{Ring: p.w.Ring(), Cgroup: "/kubepods/" + x.pod, How: "cgroup", Addresses: []netip.Addr{ip},
 			Identity: workload.Identity{Node: "n", Namespace: x.namespace, Pod: x.pod, PodUID: "uid-" + x.pod}}
@@ -196,7 +204,7 @@ func TestRoadsByNamespaces(t *testing.T) {
 }
 
 func roadsByNamespaces(t *testing.T, rows []string) {
-	a := recordPods(t)
+	a := recordPods(t, web, vault)
 	w := watch(t, map[string]*growing{"node-a": a.growing}, rows...)
 	a.talk(":80")
 
@@ -271,9 +279,32 @@ func roadsByNamespaces(t *testing.T, rows []string) {
 	}
 }
 
+// TestNamespacesAcrossNodes: a node that cannot name the client of another node does not show its calls to people without
+// rights in the client's namespace, because the other node can.
+func TestNamespacesAcrossNodes(t *testing.T) {
+	a, b := recordPods(t, web), recordPods(t, vault)
+	w := watch(t, map[string]*growing{"node-a": a.growing, "node-b": b.growing})
+	var c traffic.Capture
+	for _, x := range []struct{ from, path string }{{"192.0.2.1", "/of-shop"}, {"10.1.0.2", "/of-both"}} {
+		c.Exchange(0, time.Microsecond, x.path, x.from, "10.1.0.1:80", traffic.HTTP("GET "+x.path+" HTTP/1.1", "Host: svc", ""), traffic.HTTP("HTTP/1.1 200 OK", "Content-Type: text/plain", "the body "+x.path))
+	}
+	a.play(&c, 0, 1<<20)
+	b.play(&c, 0, 1<<20)
+	w.await("http", 2)
+	w.await(`src.namespace == "payments"`, 1) // node-b was read
+	shop := ofPath("/mcp/calls?db=live:5m&format=full")(t, w, &http.Client{Transport: asPerson{"shop"}}, nil)
+	if !strings.Contains(shop, "/of-shop") || strings.Contains(shop, "/of-both") {
+		t.Errorf("people of shop get %.2000s", shop)
+	}
+	both := ofPath("/mcp/calls?db=live:5m&format=full")(t, w, &http.Client{Transport: asPerson{"payments,shop"}}, nil)
+	if !strings.Contains(both, "/of-shop") || !strings.Contains(both, "/of-both") {
+		t.Errorf("people of both get %.2000s", both)
+	}
+}
+
 // TestSpansOfLive: a call that another one caused has the same parent while that one waits and when it is finished.
 func TestSpansOfLive(t *testing.T) {
-	a := recordPods(t)
+	a := recordPods(t, web, vault)
 	w := watch(t, map[string]*growing{"node-a": a.growing})
 	var c traffic.Capture
 	c.Exchange(time.Millisecond, time.Second, "outer", "192.0.2.1", "10.1.0.1:80", traffic.HTTP("GET /outer HTTP/1.1", "Host: svc", ""), traffic.HTTP("HTTP/1.1 200 OK", "", "{}"))

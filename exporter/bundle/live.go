@@ -3,8 +3,10 @@ package bundle
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -23,6 +25,75 @@ type LiveView struct {
 	Bundle *Bundle
 	Cut    int64 // the last cut whose rows it has
 	Empty  bool  // it has no call and no coverage row
+}
+
+// Within limits what is shown to the traffic within namespaces.
+type Within struct {
+	Namespaces []string
+	Owners     *Owners // what other sources know of ends that have no name here; nil: nothing
+}
+
+// Owners are the namespaces of addresses in a time range, from sources other than a bundle's own names: bundles of other
+// nodes, and the cluster's API. They do not change once they are used.
+type Owners struct {
+	// Until is the time (ns since 1970 UTC) until which an address that is missing here was of no pod and no service of
+	// the cluster; 0: it may have been of one at any time.
+	Until int64
+
+	spaces map[netip.Addr][]string
+	ranges map[netip.Prefix]bool
+}
+
+// Ranges around an address of a pod in which other pods may have theirs: networks of clouds are up to this large, and a
+// site's IPv6 prefix is (RFC 6177, section 2).
+const (
+	rangeBits4 = 16
+	rangeBits6 = 48
+)
+
+// Add adds a namespace of an address.
+func (o *Owners) Add(a netip.Addr, namespace string) {
+	a = a.Unmap().WithZone("")
+	if !a.IsValid() || namespace == "" || slices.Contains(o.spaces[a], namespace) {
+		return
+	}
+	if o.spaces == nil {
+		o.spaces, o.ranges = map[netip.Addr][]string{}, map[netip.Prefix]bool{}
+	}
+	o.spaces[a] = append(o.spaces[a], namespace)
+	o.ranges[around(a)] = true
+}
+
+// Of lists the namespaces that an address was in.
+func (o *Owners) Of(a netip.Addr) []string {
+	if o == nil {
+		return nil
+	}
+	return o.spaces[a.Unmap().WithZone("")]
+}
+
+// MayOwn reports whether an address without a namespace may have been that of a pod or a service that nobody named, when
+// a connection began (ns since 1970 UTC). external says that it is outside all private and known ranges.
+func (o *Owners) MayOwn(a netip.Addr, external bool, began int64) bool {
+	a = a.Unmap().WithZone("")
+	switch {
+	case !a.IsValid(), a.Is6() && a.IsLinkLocalUnicast(): // every pod has one, which the API does not list
+		return true
+	case a.IsLoopback(), a.IsLinkLocalUnicast(), a.IsMulticast(), a.IsUnspecified(), a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return false
+	case o != nil && began < o.Until:
+		return false
+	}
+	return !external || o != nil && o.ranges[around(a)]
+}
+
+func around(a netip.Addr) netip.Prefix {
+	bits := rangeBits6
+	if a.Is4() {
+		bits = rangeBits4
+	}
+	p, _ := a.Prefix(bits) // valid for an address of that family
+	return p
 }
 
 // LiveGap is a time of which a live run lacks packets.

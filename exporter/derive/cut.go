@@ -21,7 +21,8 @@ type Choice struct {
 	Filter       string         // connections with a packet that matches, in tcpdump's syntax; empty keeps all
 	// If Said.Namespaces is not nil, only connections within these namespaces are kept, without names
 	// of other namespaces and without counts of other packets.
-	Said bundle.DerivedCut // as people said it
+	Said   bundle.DerivedCut // as people said it
+	Owners *bundle.Owners    // what other sources know of ends that the bundle does not name; for Said.Namespaces only
 }
 
 // Cut makes a bundle at output with a part of the packets, byte for byte: those of the chosen

@@ -32,15 +32,26 @@ func Namespaces(ctx context.Context, b *bundle.Bundle) ([]string, error) {
 		return nil, err
 	}
 	all := map[string]bool{}
-	for _, name := range of {
-		all[name] = true
+	for _, e := range of {
+		if e.Namespace != "" {
+			all[e.Namespace] = true
+		}
 	}
 	return slices.Sorted(maps.Keys(all)), nil
 }
 
+// AddOwners adds the namespaces of the addresses that a bundle names.
+func AddOwners(ctx context.Context, o *bundle.Owners, b *bundle.Bundle) error {
+	of, err := namespaces.Endpoints(ctx, bundle.TableParts(b.Payload(), b.Path))
+	for _, e := range of {
+		o.Add(e.Addr, e.Namespace)
+	}
+	return err
+}
+
 // limit reduces a choice to the connections within the namespaces.
 func (s spaces) limit(ctx context.Context, tables map[string][]string, c *Choice) error {
-	conns, err := namespaces.Set(s).Conns(ctx, tables)
+	conns, err := namespaces.Set(s).Conns(ctx, tables, c.Owners)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pcapsule/pcapsule/hub/collect"
+	"github.com/pcapsule/pcapsule/hub/offer"
 	"github.com/pcapsule/pcapsule/hub/resource"
 	"github.com/pcapsule/pcapsule/hub/served"
 	"github.com/pcapsule/pcapsule/recorder/ring"
@@ -68,6 +69,11 @@ func (c *Controller) collect(ctx context.Context, s *resource.Snapshot) error {
 		return errors.Join(err, c.update(ctx, s, func(s *resource.Snapshot) {
 			condition(s, resource.Done, false, reason, err.Error()+"; it will be tried again")
 		}))
+	}
+	if c.o.Owners != nil { // before the memory of pods forgets them
+		if err := offer.WriteOwners(dir, c.o.Owners(time.Unix(0, int64(from)), time.Unix(0, int64(to)))); err != nil {
+			return err
+		}
 	}
 	if err := c.update(ctx, s, func(s *resource.Snapshot) { finish(s, j.nodes) }); err != nil {
 		return err

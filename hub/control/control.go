@@ -28,6 +28,7 @@ import (
 	"github.com/pcapsule/pcapsule/hub/collect"
 	"github.com/pcapsule/pcapsule/hub/download"
 	"github.com/pcapsule/pcapsule/hub/jobs"
+	"github.com/pcapsule/pcapsule/hub/offer"
 	"github.com/pcapsule/pcapsule/hub/resource"
 )
 
@@ -45,7 +46,9 @@ type Options struct {
 	Nodes     func(ctx context.Context) ([]string, error) // of the cluster
 	// Ran lists the nodes on which accepted pods ran in a time range, and returns the time from which it knows all
 	// pods; zero: it knows none. nil: this is not known.
-	Ran       func(accept func(*resource.Pod) bool, from, to time.Time) (nodes []string, since time.Time)
+	Ran func(accept func(*resource.Pod) bool, from, to time.Time) (nodes []string, since time.Time)
+	// Owners lists the addresses that pods and services had in a time range; nil: this is not known.
+	Owners    func(from, to time.Time) *offer.Owners
 	Collector *collect.Collector
 	Jobs      *jobs.Runner  // bundles the parts of large snapshots; nil: the hub bundles all
 	Large     int64         // bytes of all parts above which a snapshot is large

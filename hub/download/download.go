@@ -44,6 +44,8 @@ type Options struct {
 	Answers *url.URL
 	// Spaces lists the namespaces of what is recorded now.
 	Spaces func() []string
+	// Owners lists the addresses that pods and services had in a time range, as far as is remembered; nil: nothing is.
+	Owners func(from, to time.Time) *offer.Owners
 	// Record writes every request to the access log before it is answered. If it fails, the answer is an error. nil:
 	// there is no log.
 	Record func(Request) error

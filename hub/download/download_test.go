@@ -180,7 +180,11 @@ func (cutter) Namespaces(context.Context, string) ([]string, error) {
 	return []string{"empty", "payments", "shop"}, nil
 }
 
-func (cutter) Cut(_ context.Context, bundle, to string, v View) error {
+func (c cutter) View(_ context.Context, _ []string, v View, _ *offer.Owners) (Cut, error) {
+	return func(_ context.Context, bundle, to string) error { return c.cut(bundle, to, v) }, nil
+}
+
+func (cutter) cut(bundle, to string, v View) error {
 	namespaces := v.Namespaces
 	if slices.Equal(namespaces, []string{"empty"}) || v.Select.Filter == "port 1" || strings.HasSuffix(bundle, "b.pcapsule") {
 		return ErrNothing

@@ -46,11 +46,15 @@ func viewOf(s *resource.Snapshot, g Grant) View {
 type Cutter interface {
 	// Namespaces lists those that a bundle has.
 	Namespaces(ctx context.Context, bundle string) ([]string, error)
-	// Cut makes the bundle of a view at to. It returns
-	//   - ErrNothing if no packet belongs to the view,
-	//   - another error otherwise, and leaves nothing behind.
-	Cut(ctx context.Context, bundle, to string, v View) error
+	// View prepares a view of the bundles of a snapshot. Its ends without a name belong to whom another of the bundles
+	// names, or the hub knows.
+	View(ctx context.Context, bundles []string, v View, known *offer.Owners) (Cut, error)
 }
+
+// Cut makes the bundle of a view at to. It returns
+//   - ErrNothing if no packet belongs to the view,
+//   - another error otherwise, and leaves nothing behind.
+type Cut func(ctx context.Context, bundle, to string) error
 
 // ErrNothing means that no packet of a bundle belongs to a view.
 var ErrNothing = errors.New("nothing of this view")
@@ -240,12 +244,16 @@ func (h *handler) make(job *making, s *resource.Snapshot, dir, folder string, v 
 		if err := os.MkdirAll(folder, 0o700); err != nil {
 			return err
 		}
+		cut, err := h.cut(s, dir, v)
+		if err != nil {
+			return err
+		}
 		for _, name := range bundlesOf(s) {
 			to := filepath.Join(folder, name)
 			if _, err := os.Stat(to); err == nil {
 				continue
 			}
-			err := h.Cutter.Cut(context.Background(), filepath.Join(dir, name), to, *v)
+			err := cut(context.Background(), filepath.Join(dir, name), to)
 			if errors.Is(err, ErrNothing) {
 				err = os.WriteFile(to+nothingExt, nil, 0o600)
 			}
@@ -263,6 +271,25 @@ func (h *handler) make(job *making, s *resource.Snapshot, dir, folder string, v 
 	delete(h.making, folder) // after an error, the next request tries again
 	h.mu.Unlock()
 	close(job.done)
+}
+
+// cut prepares the making of a view. A node names only what it knows, but the other end of a connection may be a pod of
+// another node.
+func (h *handler) cut(s *resource.Snapshot, dir string, v *View) (Cut, error) {
+	known, err := offer.ReadOwners(filepath.Dir(dir))
+	if err != nil {
+		return nil, err
+	}
+	if from, to, err := s.Window(); err == nil && h.Owners != nil {
+		if now := h.Owners(time.Unix(0, int64(from)), time.Unix(0, int64(to))); now.Until > known.Until {
+			known = now
+		}
+	}
+	var paths []string
+	for _, name := range bundlesOf(s) {
+		paths = append(paths, filepath.Join(dir, name))
+	}
+	return h.Cutter.View(context.Background(), paths, *v, known)
 }
 
 // oldest removes the oldest views if there would be too many.

@@ -40,10 +40,12 @@ type Options struct {
 	// Wanted lists the nodes to follow.
 	Wanted func(ctx context.Context) ([]Choice, error)
 	// Find returns the recorder of a node.
-	Find  func(ctx context.Context, node string) (*pins.Client, error)
-	Bytes int64         // of all copies together
-	Keep  time.Duration // how far back a new copy begins; 0 means 10 minutes
-	Log   *slog.Logger
+	Find func(ctx context.Context, node string) (*pins.Client, error)
+	// Owners lists the addresses that pods and services had in a time range; nil: this is not known.
+	Owners func(from, to time.Time) *offer.Owners
+	Bytes  int64         // of all copies together
+	Keep   time.Duration // how far back a new copy begins; 0 means 10 minutes
+	Log    *slog.Logger
 
 	poll, ask, again time.Duration // for tests
 }
@@ -95,6 +97,11 @@ func (f *Follower) Run(ctx context.Context) error {
 				f.o.Log.Warn("finding out what to follow live; trying again", "error", err)
 			}
 			failing = err != nil
+			if f.o.Owners != nil {
+				if err := offer.WriteOwners(f.o.Dir, f.o.Owners(asked.Add(-f.o.Keep), asked)); err != nil {
+					return fmt.Errorf("following live: %w", err)
+				}
+			}
 		}
 		if err := offer.WriteLive(f.o.Dir, f.Status()); err != nil {
 			return fmt.Errorf("following live: %w", err)

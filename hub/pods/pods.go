@@ -33,6 +33,7 @@ const (
 
 var (
 	podResource = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
+	services    = schema.GroupVersionResource{Version: "v1", Resource: "services"}
 	deployments = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
 )
 
@@ -51,24 +52,27 @@ type Memory struct {
 
 	mu        sync.Mutex
 	since     time.Time // it has seen every pod since then; zero: not yet
+	served    time.Time // the same of services
 	runs      map[types.UID]*run
+	tenures   map[types.UID]*tenure
 	incidents map[string]Incident // by ID
 }
 
 // New makes an empty memory.
 func New(client dynamic.Interface, log *slog.Logger) *Memory {
-	return &Memory{client: client, log: log, now: time.Now, runs: map[types.UID]*run{}, incidents: map[string]Incident{}}
+	return &Memory{client: client, log: log, now: time.Now, runs: map[types.UID]*run{}, tenures: map[types.UID]*tenure{}, incidents: map[string]Incident{}}
 }
 
-// Run watches pods and Deployments until ctx ends.
+// Run watches pods, services and Deployments until ctx ends.
 func (m *Memory) Run(ctx context.Context) error {
 	factory := dynamicinformer.NewDynamicSharedInformerFactory(m.client, 0)
 	all := factory.ForResource(podResource).Informer()
+	served := factory.ForResource(services).Informer()
 	rollouts := factory.ForResource(deployments).Informer()
 	for _, w := range []struct {
 		informer cache.SharedIndexInformer
 		see      func(*unstructured.Unstructured)
-	}{{all, m.seePod}, {rollouts, m.seeDeployment}} {
+	}{{all, m.seePod}, {served, m.seeService}, {rollouts, m.seeDeployment}} {
 		// The cache keeps only the key of an object; the rest is in this memory.
 		if err := w.informer.SetTransform(func(obj any) (any, error) {
 			u, ok := obj.(*unstructured.Unstructured)
@@ -86,23 +90,33 @@ func (m *Memory) Run(ctx context.Context) error {
 			return err
 		}
 	}
-	if _, err := all.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		UpdateFunc: func(before, now any) { // deleted and made again under the same name, between two lists
-			if a, b := uidOf(before), uidOf(now); a != b {
-				m.gone(a)
-			}
-		},
-		DeleteFunc: func(obj any) { m.gone(uidOf(obj)) },
-	}); err != nil {
-		return err
+	for _, informer := range []cache.SharedIndexInformer{all, served} {
+		if _, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+			UpdateFunc: func(before, now any) { // deleted and made again under the same name, between two lists
+				if a, b := uidOf(before), uidOf(now); a != b {
+					m.gone(a)
+				}
+			},
+			DeleteFunc: func(obj any) { m.gone(uidOf(obj)) },
+		}); err != nil {
+			return err
+		}
 	}
 	began := m.now()
 	factory.Start(ctx.Done())
-	if cache.WaitForCacheSync(ctx.Done(), all.HasSynced) {
-		m.mu.Lock()
-		m.since = began
-		m.mu.Unlock()
+	var waiting sync.WaitGroup
+	defer waiting.Wait()
+	await := func(x cache.SharedIndexInformer, since *time.Time) { // each for itself: the hub may have no right to one
+		waiting.Go(func() {
+			if cache.WaitForCacheSync(ctx.Done(), x.HasSynced) {
+				m.mu.Lock()
+				*since = began
+				m.mu.Unlock()
+			}
+		})
 	}
+	await(all, &m.since)
+	await(served, &m.served)
 	t := time.NewTicker(sweepEach)
 	defer t.Stop()
 	for {
@@ -144,6 +158,7 @@ func (m *Memory) seePod(u *unstructured.Unstructured) {
 		m.runs[p.UID] = r
 	}
 	r.Pod = podOf(&p)
+	m.had(p.UID, p.Namespace, p.CreationTimestamp.Time, addressesOf(&p))
 	for _, i := range incidentsOf(&p, r.Pod) {
 		m.add(i)
 	}
@@ -159,12 +174,15 @@ func (r *run) ofCronJob() *resource.Pod {
 	return &p
 }
 
-// gone records that a pod no longer exists.
+// gone records that a pod or a service no longer exists.
 func (m *Memory) gone(uid types.UID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if r := m.runs[uid]; r != nil && r.to.IsZero() {
 		r.to = m.now()
+	}
+	if t := m.tenures[uid]; t != nil && t.to.IsZero() {
+		t.to = m.now()
 	}
 }
 
@@ -179,11 +197,15 @@ func (m *Memory) Nodes(accept func(*resource.Pod) bool, from, to time.Time) (nod
 			found[r.node] = true
 		}
 	}
-	since = m.since
-	if oldest := m.now().Add(-keep); !since.IsZero() && since.Before(oldest) {
-		since = oldest
+	return slices.Sorted(maps.Keys(found)), m.knownSince()
+}
+
+// knownSince is the time from which it knows all pods; zero: it knows nothing yet. The caller holds the lock.
+func (m *Memory) knownSince() time.Time {
+	if oldest := m.now().Add(-keep); !m.since.IsZero() && m.since.Before(oldest) {
+		return oldest
 	}
-	return slices.Sorted(maps.Keys(found)), since
+	return m.since
 }
 
 // Namespaces lists those of all pods that it remembers, sorted.
@@ -203,6 +225,7 @@ func (m *Memory) sweep() {
 	defer m.mu.Unlock()
 	now := m.now()
 	maps.DeleteFunc(m.incidents, func(_ string, i Incident) bool { return now.Sub(i.At) > Remembered })
+	maps.DeleteFunc(m.tenures, func(_ types.UID, t *tenure) bool { return !t.to.IsZero() && now.Sub(t.to) > keep })
 	var ended []types.UID
 	maps.DeleteFunc(m.runs, func(uid types.UID, r *run) bool {
 		if r.to.IsZero() {
@@ -216,6 +239,7 @@ func (m *Memory) sweep() {
 		m.since = m.ended(ended[over-1])
 		for _, uid := range ended[:over] {
 			delete(m.runs, uid)
+			delete(m.tenures, uid)
 		}
 	}
 }

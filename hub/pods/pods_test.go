@@ -31,7 +31,7 @@ type world struct {
 
 func newWorld(t *testing.T, objects ...runtime.Object) *world {
 	t.Helper()
-	w := &world{t: t, api: fake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), map[schema.GroupVersionResource]string{podResource: "PodList", deployments: "DeploymentList"})}
+	w := &world{t: t, api: fake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), map[schema.GroupVersionResource]string{podResource: "PodList", services: "ServiceList", deployments: "DeploymentList"})}
 	for _, o := range objects {
 		w.put(o)
 	}
@@ -61,6 +61,9 @@ func (w *world) put(o runtime.Object) {
 	kind, name := podResource, "Pod"
 	if _, ok := o.(*apps.Deployment); ok {
 		kind, name = deployments, "Deployment"
+	}
+	if _, ok := o.(*core.Service); ok {
+		kind, name = services, "Service"
 	}
 	x, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
 	if err != nil {
@@ -198,5 +201,41 @@ func TestIncidents(t *testing.T) {
 	w.await("the next crash", func() bool { return len(list()) > len(want) })
 	if len(got) != len(want)+1 {
 		t.Errorf("%q", got)
+	}
+}
+
+// TestOwners: the addresses of pods and services in a time range, also of those that are gone, and until when they are all.
+func TestOwners(t *testing.T) {
+	web, agent := pod("shop", "web-1", "a"), pod("kube-system", "agent-1", "a")
+	web.Status.PodIPs = []core.PodIP{{IP: "10.1.0.1"}, {IP: "fd00::1"}}
+	agent.Spec.HostNetwork, agent.Status.PodIP = true, "192.0.2.10" // its node's
+	front := &core.Service{ObjectMeta: v1.ObjectMeta{Namespace: "payments", Name: "vault", UID: "uid-vault", CreationTimestamp: v1.NewTime(begin)}, Spec: core.ServiceSpec{ClusterIP: "10.96.0.9", ClusterIPs: []string{"10.96.0.9"}}}
+	w := newWorld(t, web, agent, front, pod("shop", "pending-1", "b"))
+	says := func(from, to time.Duration) (text string, until int64) {
+		o := w.m.Owners(begin.Add(from), begin.Add(to))
+		for _, x := range o.Had {
+			text += x.Addr.String() + " " + x.Namespace + "; "
+		}
+		return text, o.Until
+	}
+	const all = "10.1.0.1 shop; 10.96.0.9 payments; fd00::1 shop; "
+	w.await("the services", func() bool { text, _ := says(0, time.Hour); return text == all })
+	if text, until := says(-time.Hour, 0); text != all || until != 0 {
+		t.Errorf("from before it began to watch: %q until %d", text, until)
+	}
+	now := time.Now().Add(time.Hour)
+	w.m.mu.Lock()
+	w.m.now = func() time.Time { return now }
+	w.m.mu.Unlock()
+	w.await("both lists", func() bool {
+		o := w.m.Owners(now, now)
+		return o.Until == now.Add(-reportedLate).UnixNano()
+	})
+	if err := w.api.Resource(podResource).Namespace("shop").Delete(t.Context(), "web-1", v1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.await("the deletion", func() bool { return len(w.m.Owners(now.Add(time.Minute), now.Add(time.Hour)).Had) == 1 })
+	if o := w.m.Owners(now, now); len(o.Had) != 3 {
+		t.Errorf("of the time when the pod was there: %+v", o.Had)
 	}
 }

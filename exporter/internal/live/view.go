@@ -24,8 +24,9 @@ type View struct {
 	Cut    int64
 	Empty  bool // it has no call and no coverage row
 
-	key  string
-	made time.Time
+	key    string
+	owners *bundle.Owners // of a view within namespaces
+	made   time.Time
 }
 
 // Request selects the content of a view.
@@ -34,36 +35,36 @@ type Request struct {
 	Finished bool          // only rows finished after the cut After, and nothing that is open
 	After    int64
 	Gaps     []bundle.LiveGap // of the packets
-	Within   []string         // only what is within these namespaces; nil: everything
+	Within   *bundle.Within   // only what is within these namespaces; nil: everything
 
 	ends bool // with the ends of open connections, which say which calls are within
 }
 
 // View makes a bundle. A view of the same cut and the same request is made once.
 func (s *Store) View(ctx context.Context, r Request, packets bundle.Packets, extra func(rows []table.Coverage, f write.Folder) ([]write.Part, error)) (*View, error) {
-	list := r.Within
-	r.Within, r.ends = nil, list != nil && r.Finished // the same view for all namespaces
+	in := r.Within
+	r.Within, r.ends = nil, in != nil && r.Finished // the same view for all namespaces
 	v, err := s.whole(r, packets, extra)
-	if err != nil || list == nil {
+	if err != nil || in == nil {
 		return v, err
 	}
-	return s.within(ctx, v, list, packets)
+	return s.within(ctx, v, in, packets)
 }
 
 // within makes the part of a view that is within namespaces. Views of others are not held up, and one is made at a time.
-func (s *Store) within(ctx context.Context, whole *View, list []string, packets bundle.Packets) (*View, error) {
+func (s *Store) within(ctx context.Context, whole *View, in *bundle.Within, packets bundle.Packets) (*View, error) {
 	s.narrowing.Lock()
 	defer s.narrowing.Unlock()
-	key := fmt.Sprintf("%s within %q", whole.key, list)
+	key := fmt.Sprintf("%s within %q", whole.key, in.Namespaces)
 	s.mu.Lock()
-	made := s.keyed(key)
+	made := s.keyed(key, in.Owners)
 	s.made++
 	dir := filepath.Join(s.dir, "views", fmt.Sprintf("%06d.pcapsule", s.made))
 	s.mu.Unlock()
 	if made != nil {
 		return made, nil
 	}
-	m, files, err := narrow(ctx, whole, dir, list)
+	m, files, err := narrow(ctx, whole, dir, in)
 	var b *bundle.Bundle
 	if err == nil {
 		b, err = bundle.Assemble(dir, m, files, packets)
@@ -76,15 +77,15 @@ func (s *Store) within(ctx context.Context, whole *View, list []string, packets 
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	v := &View{Path: dir, Bundle: b, Cut: whole.Cut, Empty: empty(m), key: key, made: time.Now()}
+	v := &View{Path: dir, Bundle: b, Cut: whole.Cut, Empty: empty(m), key: key, owners: in.Owners, made: time.Now()}
 	s.views = append(s.views, v)
 	return v, nil
 }
 
 // keyed returns the view that was made for a request, nil if there is none.
-func (s *Store) keyed(key string) *View {
+func (s *Store) keyed(key string, o *bundle.Owners) *View {
 	for _, v := range s.views {
-		if v.key == key {
+		if v.key == key && v.owners == o {
 			return v
 		}
 	}
@@ -99,7 +100,7 @@ func (s *Store) whole(r Request, packets bundle.Packets, extra func(rows []table
 		return nil, fs.ErrClosed
 	}
 	key := fmt.Sprintf("%d %+v", s.cut.No, r)
-	if v := s.keyed(key); v != nil {
+	if v := s.keyed(key, nil); v != nil {
 		return v, nil
 	}
 	sets, from := s.choose(r)

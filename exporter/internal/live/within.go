@@ -40,10 +40,10 @@ type scope struct {
 }
 
 // scopeOf determines it from the tables of a view, by the rule of cuts.
-func scopeOf(ctx context.Context, tables map[string][]string, list []string) (*scope, error) {
-	s := &scope{set: namespaces.Of(list), flows: map[int64]bool{}, calls: map[int64]bool{}, ends: map[int64]bool{}, bodies: map[string]int64{}}
+func scopeOf(ctx context.Context, tables map[string][]string, in *bundle.Within) (*scope, error) {
+	s := &scope{set: namespaces.Of(in.Namespaces), flows: map[int64]bool{}, calls: map[int64]bool{}, ends: map[int64]bool{}, bodies: map[string]int64{}}
 	var err error
-	if s.conns, err = s.set.Conns(ctx, tables); err != nil {
+	if s.conns, err = s.set.Conns(ctx, tables, in.Owners); err != nil {
 		return nil, err
 	}
 	for name, files := range tables {
@@ -97,9 +97,9 @@ func (s *scope) body(hash any, call int64) {
 }
 
 // narrow writes the part of a view that is within namespaces to another folder. Its manifest counts only that.
-func narrow(ctx context.Context, whole *View, dir string, list []string) (*bundle.Manifest, []string, error) {
+func narrow(ctx context.Context, whole *View, dir string, in *bundle.Within) (*bundle.Manifest, []string, error) {
 	files := whole.Bundle.Payload()
-	s, err := scopeOf(ctx, bundle.TableParts(files, whole.Bundle.Path), list)
+	s, err := scopeOf(ctx, bundle.TableParts(files, whole.Bundle.Path), in)
 	if err != nil {
 		return nil, nil, err
 	}
