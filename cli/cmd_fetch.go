@@ -171,8 +171,11 @@ func (x *fetch) await(ctx context.Context, wait time.Duration) (*offer.Snapshot,
 		if s.Ready {
 			return s, s.Check()
 		}
-		if s.Phase == "Failed" {
+		switch s.Phase {
+		case "Failed":
 			return nil, fmt.Errorf("the snapshot failed: %s", s.Message)
+		case "Lost":
+			return nil, fmt.Errorf("the snapshot is lost: %s", s.Message)
 		}
 		if time.Now().After(end) {
 			return nil, exit.With(fmt.Errorf("the snapshot is not ready: its phase is %q", s.Phase), exit.Limit, "give --wait 10m, or check with: kubectl get snapshots")

@@ -222,7 +222,7 @@ func (e *env) await(ctx context.Context, kind, name string, wait time.Duration) 
 		switch s.Status.Phase {
 		case "Ready":
 			return &s, nil
-		case "Failed":
+		case "Failed", "Lost":
 			message, _ := s.condition("Ready", "False")
 			return nil, fmt.Errorf("%s %s failed: %s", what, name, message)
 		}

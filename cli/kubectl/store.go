@@ -94,7 +94,7 @@ func (x *Store) describe(s *snapshot) store.Snapshot {
 	switch s.Status.Phase {
 	case "Ready":
 		v.Status = completed
-	case "Failed":
+	case "Failed", "Lost":
 		v.Status = failedRun
 		v.Error, _ = s.condition("Ready", "False")
 	}

@@ -46,7 +46,7 @@ func (c *Collector) Bundle(ctx context.Context, p Part, n resource.Node) (resour
 	if err != nil {
 		return n, fmt.Errorf("reading the bundle of node %s: %w", p.Node, err)
 	}
-	n.Packets, n.Calls, n.Bundle = counts.Packets, counts.Calls, p.Node+extension
+	n.Packets, n.Calls, n.Bundle = counts.Packets, counts.Calls, BundleName(p.Node)
 	if !n.Finished() {
 		n.State = resource.Bundled
 	}
@@ -147,16 +147,23 @@ func (c *Collector) state(dir string, p Part, n resource.Node) error {
 	return ring.Absent(dir, p.Node, c.Hub, ring.Hole{Reason: reason, From: p.From, To: p.To, Packets: -1, Detail: "node " + p.Node + ": " + n.Message})
 }
 
-// gaps counts the coverage gaps in the window.
+// gaps counts the coverage gaps in the window, and finds out whether the recording begins in it.
 func gaps(dir string, p Part, n *resource.Node) {
 	r, err := ring.Open(dir)
 	if err != nil {
 		return // the exporter reports it
 	}
-	n.Gaps = 0
+	n.Gaps, n.RecordedFrom = 0, ""
+	began := r.Began
 	for _, h := range r.Holes {
+		if h.Reason == ring.Retention {
+			began = max(began, h.To)
+		}
 		if (h.From == 0 || h.From <= p.To) && (h.To == 0 || h.To >= p.From) {
 			n.Gaps++
 		}
+	}
+	if began > p.From && n.State != resource.Missing && n.State != resource.Failed {
+		n.RecordedFrom = min(began, p.To).String()
 	}
 }

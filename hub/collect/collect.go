@@ -68,7 +68,10 @@ type Part struct {
 func (p Part) node() string { return filepath.Join(p.Dir, "nodes", p.Node) }
 
 // Bundle is the path of the finished bundle.
-func (p Part) Bundle() string { return filepath.Join(p.Dir, "bundles", p.Node+extension) }
+func (p Part) Bundle() string { return filepath.Join(p.Dir, "bundles", BundleName(p.Node)) }
+
+// BundleName is the name of the bundle of a node.
+func BundleName(node string) string { return node + extension }
 
 // Counts are the numbers of a bundle.
 type Counts struct{ Packets, Calls int64 }

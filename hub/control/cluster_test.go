@@ -167,11 +167,22 @@ func (c *cluster) objects(ns string) dynamic.ResourceInterface {
 	return c.api.Resource(resource.Snapshots).Namespace(ns)
 }
 
+// began is the time from which each ring has everything.
+func (c *cluster) began() string {
+	last := ring.Time(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).UnixNano())
+	for _, n := range c.node {
+		if r, err := ring.Open(n.ring); err == nil {
+			last = max(last, r.Began)
+		}
+	}
+	return last.String()
+}
+
 // create creates a snapshot of the whole time of the rings.
 func (c *cluster) create(name, ns string, change func(*resource.Snapshot)) {
 	c.t.Helper()
 	s := &resource.Snapshot{ObjectMeta: v1.ObjectMeta{Name: name, Namespace: ns, UID: types.UID("uid-" + name), CreationTimestamp: v1.Now()},
-		Spec: resource.Spec{From: "2000-01-01T00:00:00Z", To: v1.Now().UTC().Format(time.RFC3339), Patience: &v1.Duration{}}}
+		Spec: resource.Spec{From: c.began(), To: v1.Now().UTC().Format(time.RFC3339), Patience: &v1.Duration{}}}
 	if change != nil {
 		change(s)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/pcapsule/pcapsule/hub/offer"
 	"github.com/pcapsule/pcapsule/hub/resource"
 	"github.com/pcapsule/pcapsule/hub/served"
+	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
@@ -120,15 +121,24 @@ func (c *Controller) accept(ctx context.Context, s *resource.Snapshot, from, to 
 func finish(s *resource.Snapshot, nodes []resource.Node) {
 	now := v1.Now()
 	s.Status.Phase, s.Status.Nodes, s.Status.CompletedAt = resource.Ready, nodes, &now
-	var missing []string
+	var missing, late []string
+	gaps := int64(0)
 	for _, n := range nodes {
-		if n.Gone() {
+		switch gaps += n.Gaps; {
+		case n.Gone():
 			missing = append(missing, fmt.Sprintf("%s (%s)", n.Name, n.Message))
+		case n.RecordedFrom != "":
+			late = append(late, n.Name+" from "+n.RecordedFrom)
 		}
 	}
-	if len(missing) > 0 {
+	switch {
+	case len(missing) > 0:
 		condition(s, resource.Complete, false, "NodesMissing", "stated as coverage gaps: "+strings.Join(missing, ", "))
-	} else {
+	case len(late) > 0:
+		condition(s, resource.Complete, false, "PartlyRecorded", "the window begins before what was recorded, or is left: "+strings.Join(late, ", "))
+	case gaps > 0:
+		condition(s, resource.Complete, true, "AllNodes", "every node's part is there, with "+plural.Count(gaps, "coverage gap", "coverage gaps"))
+	default:
 		condition(s, resource.Complete, true, "AllNodes", "every node's part is there")
 	}
 	condition(s, resource.Done, true, "Bundled", "get the bundles with pcapsule fetch")

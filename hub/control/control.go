@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -191,6 +192,9 @@ func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) er
 		}
 		return c.reject(ctx, s, "WrongNamespace", fmt.Sprintf("snapshots are served in namespace %s; create it there", c.o.Namespace))
 	case s.Status.Finished():
+		if err := c.recheck(ctx, s); err != nil {
+			return err
+		}
 		return c.expire(ctx, s)
 	case !hasFinalizer(s):
 		return c.setFinalizer(ctx, s, true)
@@ -303,6 +307,45 @@ func (c *Controller) delete(ctx context.Context, s *resource.Snapshot) error {
 	}
 	c.o.Log.Info("deleted a snapshot", "snapshot", s.Name, "uid", s.UID)
 	return nil
+}
+
+// noBundle is the message of a node whose bundle was there.
+const noBundle = "its bundle is no longer on the hub's disk"
+
+// recheck states which bundles of a finished snapshot are on the hub's disk: a replaced pod may have another disk, and a
+// volume may return.
+func (c *Controller) recheck(ctx context.Context, s *resource.Snapshot) error {
+	dir, err := c.folder(s.UID)
+	if err != nil || s.Status.Phase == resource.Failed {
+		return err
+	}
+	nodes, left := slices.Clone(s.Status.Nodes), 0
+	for i := range nodes {
+		n := &nodes[i]
+		_, err := os.Stat(collect.Part{Dir: dir, Node: n.Name}.Bundle())
+		switch there := err == nil; {
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
+			return err
+		case there && n.Message == noBundle:
+			n.State, n.Reason, n.Message, n.Bundle = resource.Bundled, "", "", collect.BundleName(n.Name)
+		case !there && n.Bundle != "":
+			n.State, n.Reason, n.Message, n.Bundle = resource.Missing, collect.Gone, noBundle, ""
+		}
+		if n.Bundle != "" {
+			left++
+		}
+	}
+	if slices.Equal(nodes, s.Status.Nodes) {
+		return nil
+	}
+	return c.update(ctx, s, func(s *resource.Snapshot) {
+		at := s.Status.CompletedAt
+		finish(s, nodes)
+		if s.Status.CompletedAt = at; left == 0 {
+			s.Status.Phase = resource.Lost
+			condition(s, resource.Done, false, "BundlesLost", "no bundle is on the hub's disk; the recorders may still have the packets: create the snapshot again")
+		}
+	})
 }
 
 // expire deletes a snapshot whose retention has ended.

@@ -290,3 +290,57 @@ func TestAlteredSegment(t *testing.T) {
 		}
 	}
 }
+
+// TestBundlesAreLost: the status says what the hub's disk has, also after the disk is back.
+func TestBundlesAreLost(t *testing.T) {
+	c := newCluster(t, "a", "b")
+	stop := c.start()
+	c.create("x", namespace, nil)
+	c.await("x", func(s *resource.Snapshot) bool { return s.Status.Phase == resource.Ready })
+	bundles := filepath.Join(c.dir, "uid-x", "bundles")
+	away := filepath.Join(t.TempDir(), "away")
+	move := func(from, to string) {
+		t.Helper()
+		if err := os.Rename(from, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again := func() {
+		stop()
+		stop = c.start()
+	}
+	move(filepath.Join(bundles, "b.pcapsule"), away)
+	again()
+	s := c.await("x", func(s *resource.Snapshot) bool { return s.Status.Collected == "1/2" })
+	check(t, s, resource.Complete, false, "b ("+noBundle+")")
+	check(t, s, resource.Done, true, "")
+	move(away, filepath.Join(bundles, "b.pcapsule"))
+	again()
+	check(t, c.await("x", func(s *resource.Snapshot) bool { return s.Status.Collected == "2/2" }), resource.Complete, true, "")
+	move(bundles, away)
+	again()
+	s = c.await("x", func(s *resource.Snapshot) bool { return s.Status.Phase == resource.Lost })
+	check(t, s, resource.Done, false, "no bundle is on the hub's disk")
+	move(away, bundles)
+	again()
+	s = c.await("x", func(s *resource.Snapshot) bool { return s.Status.Phase == resource.Ready })
+	check(t, s, resource.Done, true, "Bundled")
+	check(t, s, resource.Complete, true, "AllNodes")
+}
+
+// TestWindowBeforeTheRecording: a snapshot whose window begins before the recording, or before what retention left, is not
+// complete, and says since when it is.
+func TestWindowBeforeTheRecording(t *testing.T) {
+	c := newCluster(t, "a")
+	c.start()
+	c.create("x", namespace, func(s *resource.Snapshot) { s.Spec.From = "2000-01-01T00:00:00Z" })
+	s := c.await("x", finished)
+	r, err := ring.Open(c.node["a"].ring)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, s, resource.Complete, false, "a from "+r.Began.String())
+	if n := s.Status.Nodes[0]; n.RecordedFrom != r.Began.String() || n.State != resource.Bundled {
+		t.Errorf("%+v", n)
+	}
+}

@@ -81,7 +81,7 @@ func TestRingsAreCountersigned(t *testing.T) {
 	if err := os.WriteFile(seals, bytes.Join(lines[:len(lines)-3], nil), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	c.create("older", namespace, func(s *resource.Snapshot) { s.Spec.To = "2020-01-01T00:00:00Z" })
+	c.create("older", namespace, func(s *resource.Snapshot) { s.Spec.From, s.Spec.To = "2000-01-01T00:00:00Z", "2020-01-01T00:00:00Z" })
 	if s := seen("older", "a"); s.Problem != "" {
 		t.Errorf("a part from before the anchors is blamed: %s", s.Problem)
 	}

@@ -60,12 +60,13 @@ const (
 	Bundling   = "Bundling"
 	Ready      = "Ready"  // there are bundles
 	Failed     = "Failed" // there is none, and will be none; as a state of a node: see below
+	Lost       = "Lost"   // there were bundles, and the hub's disk has none of them
 )
 
 // Conditions.
 const (
 	Accepted = "Accepted" // the request can be served
-	Complete = "Complete" // every node's part is there
+	Complete = "Complete" // every node's part is there, from the begin of the window on
 	Done     = "Ready"    // the bundles can be fetched
 	Selected = "Selected" // the hub knows where the selected pods ran
 	Held     = "Held"     // it was to be deleted, but is on legal hold
@@ -108,6 +109,8 @@ type Node struct {
 	Packets  int64  `json:"packets,omitempty"`  // in the window
 	Calls    int64  `json:"calls,omitempty"`
 	Gaps     int64  `json:"gaps,omitempty"` // coverage gaps in the window
+	// RecordedFrom is when the recording of the node begins, or what of it is left, if that is later than the window.
+	RecordedFrom string `json:"recordedFrom,omitempty"`
 }
 
 // Finished reports whether this is final.
@@ -127,7 +130,7 @@ func (s *Status) Find(node string) *Node {
 }
 
 // Finished reports whether this is final.
-func (s *Status) Finished() bool { return s.Phase == Ready || s.Phase == Failed }
+func (s *Status) Finished() bool { return s.Phase == Ready || s.Phase == Failed || s.Phase == Lost }
 
 // Limits of messages about nodes. A node can say anything, and the API refuses an object of more than 1.5 MiB.
 const (

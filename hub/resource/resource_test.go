@@ -152,7 +152,7 @@ func TestSchema(t *testing.T) {
 	captures := schemaOf(t, "captures.yaml")
 	compare(t, "spec", captures.Properties["spec"], reflect.TypeFor[CaptureSpec]())
 	compare(t, "status", captures.Properties["status"], reflect.TypeFor[CaptureStatus]())
-	if got, want := captures.Properties["status"].Properties["phase"].Enum, []string{Recording, Pending, Collecting, Bundling, Ready, Failed}; !slices.Equal(got, want) {
+	if got, want := captures.Properties["status"].Properties["phase"].Enum, []string{Recording, Pending, Collecting, Bundling, Ready, Failed, Lost}; !slices.Equal(got, want) {
 		t.Errorf("phases %v, want %v", got, want)
 	}
 	if got, want := schedules.Properties["spec"].Properties["incidents"].Items.Enum, kinds; !slices.Equal(got, want) {
@@ -161,7 +161,7 @@ func TestSchema(t *testing.T) {
 	root := schemaOf(t, "snapshots.yaml")
 	compare(t, "spec", root.Properties["spec"], reflect.TypeFor[Spec]())
 	compare(t, "status", root.Properties["status"], reflect.TypeFor[Status]())
-	if got, want := root.Properties["status"].Properties["phase"].Enum, []string{Pending, Collecting, Bundling, Ready, Failed}; !slices.Equal(got, want) {
+	if got, want := root.Properties["status"].Properties["phase"].Enum, []string{Pending, Collecting, Bundling, Ready, Failed, Lost}; !slices.Equal(got, want) {
 		t.Errorf("phases %v, want %v", got, want)
 	}
 	if got, want := root.Properties["status"].Properties["nodes"].Items.Properties["state"].Enum, []string{Waiting, Receiving, Received, Bundled, Missing, Failed}; !slices.Equal(got, want) {

@@ -18,6 +18,7 @@ type Ring struct {
 	Dir      string
 	ID       string
 	Node     string // from the first record
+	Began    Time   // when recording began: the first record, or an earlier packet
 	Records  int
 	Damaged  int       // lines of seals.jsonl that cannot be read
 	Segments []Segment // by series and number, including missing ones
@@ -119,7 +120,12 @@ func (r *Ring) readSeals(h *history) error {
 			r.ID = rec.Ring
 		}
 		r.Head = rec
-		r.Records++
+		if r.Records++; r.Began == 0 {
+			r.Began = rec.At
+		}
+		if s := rec.Segment; s != nil && s.Packets > 0 {
+			r.Began = min(r.Began, s.First)
+		}
 		h.apply(rec)
 		r.Holes = addHoles(r.Holes, rec)
 		return nil
@@ -145,12 +151,12 @@ func addHoles(list []Hole, r *Record) []Hole {
 	}
 	d := r.Deletion
 	for i := range list {
-		if h := &list[i]; h.Reason == "retention" && h.Series == d.Series {
+		if h := &list[i]; h.Reason == Retention && h.Series == d.Series {
 			h.From, h.To, h.Bytes = min(h.From, d.First), max(h.To, d.Last), h.Bytes+d.Bytes
 			return list
 		}
 	}
-	return append(list, Hole{Reason: "retention", Series: d.Series, From: d.First, To: d.Last, Packets: -1, Bytes: d.Bytes})
+	return append(list, Hole{Reason: Retention, Series: d.Series, From: d.First, To: d.Last, Packets: -1, Bytes: d.Bytes})
 }
 
 func (r *Ring) readFolder(h *history) error {

@@ -169,6 +169,9 @@ type Clock struct {
 	Source       string `json:"source,omitempty"`
 }
 
+// Retention is the reason of a gap where the ring has removed its oldest segments.
+const Retention = "retention"
+
 // Hole is a gap in a ring, with its reason.
 type Hole struct {
 	Reason  string `json:"reason"` // disk, restart, policy, filter, drop, retention
