@@ -393,7 +393,7 @@ func TestAgesOfNamespaces(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "ring")
 	var mu sync.Mutex
 	var last Stats
-	stats := record(t, Options{Ring: &ring.Options{Dir: dir, Reserve: 1}, Cgroup: s.cgroup, Source: source, NoNames: true, Policy: selecting(t, "age", "pay:1h", "age", "shop:30m", "age", "sh*:2h"),
+	stats := record(t, Options{Ring: &ring.Options{Dir: dir, Reserve: ring.Reserve{Bytes: 1}}, Cgroup: s.cgroup, Source: source, NoNames: true, Policy: selecting(t, "age", "pay:1h", "age", "shop:30m", "age", "sh*:2h"),
 		Every: 10 * time.Millisecond, OnStats: func(s Stats) { mu.Lock(); last = s; mu.Unlock() }}, func() {
 		s.run(web, "say 7001 20 of shop")
 		s.run(s.cgroup, "say 7003 20 of the node")

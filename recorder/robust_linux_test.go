@@ -260,7 +260,7 @@ func TestSideFilesLeaveWhatIsReserved(t *testing.T) {
 		t.Skip("needs CAP_SYS_ADMIN: to mount a small disk: ", err)
 	}
 	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
-	o := Options{OnError: func(error) {}, Ring: &ring.Options{Dir: filepath.Join(dir, "ring"), SegmentBytes: 1 << 20, Reserve: 8 << 20, FlushEvery: time.Millisecond, RetryEvery: 5 * time.Millisecond}}
+	o := Options{OnError: func(error) {}, Ring: &ring.Options{Dir: filepath.Join(dir, "ring"), SegmentBytes: 1 << 20, Reserve: ring.Reserve{Bytes: 8 << 20}, FlushEvery: time.Millisecond, RetryEvery: 5 * time.Millisecond}}
 	s, err := newSink(&o, machine.This(), ring.SeriesOptions{Name: "sockets", LinkType: cooked.LinkType})
 	if err != nil {
 		t.Fatal(err)

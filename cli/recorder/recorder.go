@@ -82,7 +82,8 @@ const defaultRing = "/var/lib/pcapsule"
 
 type flags struct {
 	ring, key                            string
-	segmentSize, maxSize, reserve        shared.Size
+	segmentSize, maxSize                 shared.Size
+	reserve                              reserve
 	buffer                               shared.Size
 	segmentTime                          time.Duration
 	policy                               policyflag.Flags
@@ -196,7 +197,8 @@ func (f *flags) define(fl *pflag.FlagSet) {
 	shared.SizeVar(fl, &f.segmentSize, "segment-size", "", 64<<20, node.MinSegment, shared.Largest, "size at which a segment ends")
 	fl.DurationVar(&f.segmentTime, "segment-time", time.Minute, "age at which a segment ends")
 	shared.SizeVar(fl, &f.maxSize, "max-size", "", 10<<30, 0, shared.Largest, "maximum size of the ring; 0: no limit")
-	shared.SizeVar(fl, &f.reserve, "reserve", "", 1<<30, 0, shared.Largest, "disk space to leave free; 0: none")
+	f.reserve.Bytes = 1 << 30
+	fl.Var(&f.reserve, "reserve", "disk space to leave free, such as 1GiB or 15%; 0: none")
 	fl.StringVar(&f.key, "key", "", "private key that signs the records of segments (ed25519, PKCS #8 in PEM), or none; created if it does not exist (default RING.key)")
 	fl.StringVar(&f.capture, "capture", string(node.Sockets), "sockets: packets of sockets, with owners; interfaces: frames of network interfaces; both; auto: sockets, or interfaces if this node does not allow sockets")
 	fl.StringVar(&f.cgroup, "cgroup", "", "only sockets of this control group and those below it")
@@ -313,7 +315,7 @@ func (f *flags) transferOptions() (agent.Transfer, error) {
 
 // options reads the flags.
 func (f *flags) options(expression string) (agent.Options, error) {
-	r := ring.Options{Dir: f.ring, SegmentTime: f.segmentTime, SegmentBytes: int64(f.segmentSize), MaxAge: f.policy.MaxAge.All, MaxBytes: int64(f.maxSize), Reserve: int64(f.reserve)}
+	r := ring.Options{Dir: f.ring, SegmentTime: f.segmentTime, SegmentBytes: int64(f.segmentSize), MaxAge: f.policy.MaxAge.All, MaxBytes: int64(f.maxSize), Reserve: ring.Reserve(f.reserve)}
 	o := agent.Options{Peers: f.peers, Keep: f.keep, Patience: f.patience, Listen: f.metrics, Config: agent.Config{Name: f.config}, ChooseKeys: f.keys.choose}
 	var err error
 	if o.Transfer, err = f.transferOptions(); err != nil {

@@ -33,6 +33,7 @@ func TestUsageErrorsBeforeRecording(t *testing.T) {
 		{"an unknown flag", "--rings x", exit.Usage, "unknown flag: --rings"},
 		{"an invalid size", "--max-size 10potatoes", exit.Usage, `--max-size "10potatoes": must be a number with B, kB, MB, GB, KiB, MiB or GiB`},
 		{"a negative size", "--reserve -1", exit.Usage, `--reserve "-1": must be a number`},
+		{"a reserve of the whole disk", "--reserve 100%", exit.Usage, `--reserve "100%": must be 0% to 90%`},
 		{"an empty segment", "--segment-size 0", exit.Usage, `--segment-size "0": must be 64KiB to 1024TiB`},
 		{"a buffer that is not a power of two", "-B 33MiB", exit.Usage, "--buffer-size 33MiB: must be a power of two"},
 		{"a negative time", "--max-age -5m", exit.Usage, "must be an age such as 24h"},

@@ -232,7 +232,7 @@ func TestAssistantGetsPacketsOfARing(t *testing.T) {
 	if r, err := session.CallTool(ctx, &sdk.CallToolParams{Name: "create_snapshot", Arguments: map[string]any{"name": "x", "start": "noon"}}); err != nil || !r.IsError || !strings.Contains(r.Content[0].(*sdk.TextContent).Text, `start "noon": must be a time such as`) {
 		t.Errorf("a start that is no time: %v, %v", r, err)
 	}
-	db := call("start_snapshot_dissection", map[string]any{"snapshot": "hour"})["db"]
+	db := call("start_snapshot_dissection", map[string]any{"name": "hour"})["db"]
 	for range 3000 {
 		list := call("get_snapshot_dissection_status", map[string]any{"snapshot": "hour"})["dissections"].([]any)
 		if list[0].(map[string]any)["status"] == "completed" {

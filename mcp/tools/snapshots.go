@@ -191,12 +191,17 @@ func (s *Invocation) exportPath(name string) (string, error) {
 }
 
 type dissectIn struct {
-	Snapshot string `json:"snapshot" jsonschema:"the snapshot's name"`
-	Name     string `json:"name,omitempty" jsonschema:"the dissection's name; default main"`
+	Snapshot string `json:"snapshot,omitempty" jsonschema:"the snapshot's name"`
+	Name     string `json:"name,omitempty" jsonschema:"the dissection's name; default main; without snapshot, the snapshot's"`
 }
 
 func (s *Invocation) startDissection(ctx context.Context, in dissectIn) (store.Dissection, error) {
-	if in.Name == "" {
+	switch {
+	case in.Snapshot == "" && in.Name == "":
+		return store.Dissection{}, store.BadRequest("snapshot: give the name of the snapshot, as list_snapshots shows it")
+	case in.Snapshot == "":
+		in.Snapshot, in.Name = in.Name, cases.MainDissection
+	case in.Name == "":
 		in.Name = cases.MainDissection
 	}
 	return s.Cases.Store().StartDissection(ctx, in.Snapshot, in.Name)

@@ -107,7 +107,8 @@ func TestRetentionByAgeAndReserve(t *testing.T) {
 		opt Options
 	}{
 		{"age", Options{MaxAge: time.Hour}},
-		{"reserve", Options{Reserve: 1 << 60}},
+		{"reserve", Options{Reserve: Reserve{Bytes: 1 << 60}}},
+		{"reserve", Options{Reserve: Reserve{Percent: 100}}},
 	} {
 		dir := t.TempDir()
 		w := create(t, Options{Dir: dir})

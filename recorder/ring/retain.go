@@ -70,20 +70,35 @@ func (w *Writer) answerRequest() {
 	}
 }
 
+// Reserve is the space of a disk that is for others, whichever of the two is more.
+type Reserve struct {
+	Bytes   int64
+	Percent int // of the disk
+}
+
+// wants reports whether there is a reserve.
+func (r Reserve) wants() bool { return r.Bytes > 0 || r.Percent > 0 }
+
+// short is how many bytes of the reserve are not free: negative if there is more.
+func (r Reserve) short(dir string) (int64, error) {
+	free, size, err := durable.Space(dir)
+	return max(r.Bytes, size/100*int64(r.Percent)) - free, err
+}
+
 // roomOnDisk makes sure that the reserved space is free, by removing segments if necessary.
 func (w *Writer) roomOnDisk() error {
-	if w.opt.Reserve <= 0 {
+	if !w.opt.Reserve.wants() {
 		return nil
 	}
-	if free, err := durable.FreeSpace(w.opt.Dir); err != nil || free >= w.opt.Reserve {
+	if short, err := w.opt.Reserve.short(w.opt.Dir); err != nil || short <= 0 {
 		return err
 	}
 	if err := w.retain(); err != nil {
 		return err
 	}
-	free, err := durable.FreeSpace(w.opt.Dir)
-	if err == nil && free < w.opt.Reserve {
-		err = fmt.Errorf("%d bytes free, %d reserved: %w", free, w.opt.Reserve, ErrReserve)
+	short, err := w.opt.Reserve.short(w.opt.Dir)
+	if err == nil && short > 0 {
+		err = fmt.Errorf("%d bytes of the reserve are not free: %w", short, ErrReserve)
 	}
 	return err
 }
@@ -102,7 +117,7 @@ type candidate struct {
 func (w *Writer) retain() error {
 	w.retention.Lock()
 	defer w.retention.Unlock()
-	if w.opt.MaxBytes <= 0 && w.opt.MaxAge <= 0 && w.opt.Reserve <= 0 && !w.aged() {
+	if w.opt.MaxBytes <= 0 && w.opt.MaxAge <= 0 && !w.opt.Reserve.wants() && !w.aged() {
 		return nil
 	}
 	if err := w.settle(); err != nil {
@@ -113,12 +128,10 @@ func (w *Writer) retain() error {
 		return fmt.Errorf("looking for segments to remove: %w", err)
 	}
 	short := int64(0)
-	if w.opt.Reserve > 0 {
-		free, err := durable.FreeSpace(w.opt.Dir)
-		if err != nil {
+	if w.opt.Reserve.wants() {
+		if short, err = w.opt.Reserve.short(w.opt.Dir); err != nil {
 			return err
 		}
-		short = w.opt.Reserve - free
 	}
 	total := w.chain.bytes()
 	for _, c := range all {

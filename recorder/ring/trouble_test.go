@@ -79,7 +79,7 @@ func TestAVanishedFolderIsWaitedFor(t *testing.T) {
 
 // TestAHangingDiskDoesNotBlock blocks runDisk in its check of the free space.
 func TestAHangingDiskDoesNotBlock(t *testing.T) {
-	w := create(t, Options{Dir: t.TempDir(), QueueBytes: 4 * chunkSize, Patience: 20 * time.Millisecond, Reserve: 1 << 60})
+	w := create(t, Options{Dir: t.TempDir(), QueueBytes: 4 * chunkSize, Patience: 20 * time.Millisecond, Reserve: Reserve{Bytes: 1 << 60}})
 	s := sockets(t, w)
 	a := declare(t, s, "a")
 	w.retention.Lock()

@@ -35,7 +35,7 @@ type Options struct {
 
 	MaxBytes int64         // sealed segments and their side files together
 	MaxAge   time.Duration // since the last packet of a segment
-	Reserve  int64         // bytes to leave free on the disk; ring deletes its own segments to do so, then stops
+	Reserve  Reserve       // what to leave free on the disk; ring deletes its own segments to do so, then stops
 
 	QueueBytes int           // memory between Append and the disk, for each series; 8 MiB
 	Patience   time.Duration // how long Append waits for a slow disk before it drops packets; 500 ms

@@ -7,9 +7,9 @@ start pcrec 1 pcapsule-recorder scripts/e2e/talk
 # The manifest without the hub, adapted to the small disk of such a node, with another image, two more capabilities
 # for keys, and rules.
 { cat deploy/kustomize/base/namespace.yaml; echo ---; cat deploy/kustomize/base/recorder.yaml; } |
-	sed -e 's|image: .*|image: e2e.local/pcapsule-recorder:1|' -e '/- --transfer=/d; /- --config=/d' \
+	sed -e 's|image: .*|image: e2e.local/pcapsule-recorder:1|' -e '/- --transfer=/d; /- --config=/d; s|--reserve=15%|--reserve=64Mi|' \
 		-e 's|add: \[BPF, PERFMON, NET_ADMIN\]|add: [BPF, PERFMON, NET_ADMIN, SYS_ADMIN, SYS_PTRACE]|' \
-		-e 's|- --max-size=20Gi|- --max-size=200Mi\n        - --reserve=64Mi\n        - --segment-time=5s\n        - --keys=namespace=shop\n        - --never=namespace=payments\n        - --max-age=namespace=billing:1h|' >"$dir/recorder.yaml"
+		-e 's|- --max-size=20Gi|- --max-size=200Mi\n        - --segment-time=5s\n        - --keys=namespace=shop\n        - --never=namespace=payments\n        - --max-age=namespace=billing:1h|' >"$dir/recorder.yaml"
 grep -q -- --never=namespace=payments "$dir/recorder.yaml" || { echo "e2e: the manifest is not as expected" >&2; exit 1; }
 
 say "starting the recorder"

@@ -58,13 +58,13 @@ func SyncData(f *os.File) error {
 // from the disk.
 func Forget(f *os.File) { _ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) } // advice only
 
-// FreeSpace returns how many bytes an ordinary user can still write to the disk of a folder.
-func FreeSpace(dir string) (int64, error) {
+// Space returns how many bytes an ordinary user can still write to the disk of a folder, and the size of the disk.
+func Space(dir string) (free, size int64, err error) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(dir, &s); err != nil {
-		return 0, fmt.Errorf("reading free space of %s: %w", dir, err)
+		return 0, 0, fmt.Errorf("reading free space of %s: %w", dir, err)
 	}
-	return int64(s.Bavail) * int64(s.Bsize), nil
+	return int64(s.Bavail) * int64(s.Bsize), int64(s.Blocks) * int64(s.Bsize), nil
 }
 
 // Links counts the names of a file.
