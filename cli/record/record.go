@@ -58,7 +58,7 @@ type recordFlags struct {
 	segmentTime time.Duration
 	maxSize     command.Size
 	policy      policyflag.Flags
-	reserve     command.Size
+	reserve     command.Reserve
 	key         string
 	signer      string // fingerprint of key
 	sight       string
@@ -137,7 +137,7 @@ plaintext-NAME.pcapng, never among the packets.`,
 	command.Between(fl, "segment-time", &f.segmentTime, time.Millisecond, command.Longest)
 	command.SizeVar(fl, &f.maxSize, "max-size", "", 0, 0, command.Largest, "ring: maximum size; 0: no limit")
 	f.policy.Define(fl)
-	command.SizeVar(fl, &f.reserve, "reserve", "", 256<<20, 0, command.Largest, "ring: disk space to leave free; 0: none")
+	command.ReserveVar(fl, &f.reserve, 256<<20, "ring: ")
 	fl.StringVar(&f.key, "key", "", "ring: private key that signs the records of segments (ed25519, PKCS #8 in PEM), or none; created if it does not exist (default RING.key)")
 	return c
 }
@@ -255,7 +255,7 @@ func (f *recordFlags) outputTo(e *env, o *recorder.Options) error {
 		}
 		return err
 	}
-	r := ring.Options{Dir: f.output, SegmentTime: f.segmentTime, SegmentBytes: int64(f.segmentSize), MaxAge: f.policy.MaxAge.All, MaxBytes: int64(f.maxSize), Reserve: int64(f.reserve)}
+	r := ring.Options{Dir: f.output, SegmentTime: f.segmentTime, SegmentBytes: int64(f.segmentSize), MaxAge: f.policy.MaxAge.All, MaxBytes: int64(f.maxSize), Reserve: ring.Reserve(f.reserve)}
 	if r.Key, f.key, err = signingkey.OfRing(f.key, r.Dir); err != nil {
 		return exit.With(err, exit.Other, "give --key FILE, or --key none for unsigned records")
 	}

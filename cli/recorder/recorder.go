@@ -83,7 +83,7 @@ const defaultRing = "/var/lib/pcapsule"
 type flags struct {
 	ring, key                            string
 	segmentSize, maxSize                 shared.Size
-	reserve                              reserve
+	reserve                              shared.Reserve
 	buffer                               shared.Size
 	segmentTime                          time.Duration
 	policy                               policyflag.Flags
@@ -197,8 +197,7 @@ func (f *flags) define(fl *pflag.FlagSet) {
 	shared.SizeVar(fl, &f.segmentSize, "segment-size", "", 64<<20, node.MinSegment, shared.Largest, "size at which a segment ends")
 	fl.DurationVar(&f.segmentTime, "segment-time", time.Minute, "age at which a segment ends")
 	shared.SizeVar(fl, &f.maxSize, "max-size", "", 10<<30, 0, shared.Largest, "maximum size of the ring; 0: no limit")
-	f.reserve.Bytes = 1 << 30
-	fl.Var(&f.reserve, "reserve", "disk space to leave free, such as 1GiB or 15%; 0: none")
+	shared.ReserveVar(fl, &f.reserve, 1<<30, "")
 	fl.StringVar(&f.key, "key", "", "private key that signs the records of segments (ed25519, PKCS #8 in PEM), or none; created if it does not exist (default RING.key)")
 	fl.StringVar(&f.capture, "capture", string(node.Sockets), "sockets: packets of sockets, with owners; interfaces: frames of network interfaces; both; auto: sockets, or interfaces if this node does not allow sockets")
 	fl.StringVar(&f.cgroup, "cgroup", "", "only sockets of this control group and those below it")
