@@ -27,6 +27,8 @@ func (s *Server) pageRoutes(db, limit param, millis func(string) param, text fun
 	by.Description = "what to group by; default to"
 	pcap := get("/mcp/calls/{id}/pcap", "The packets of one call as PCAPNG", id, db, of("context", string(forensics.WithContext), string(forensics.WholeConnections)))
 	pcap.media, pcap.handle = "application/vnd.tcpdump.pcap", s.restCallPCAP
+	from := param{Name: "from", Type: "integer", Description: "number of packets to skip", Max: 1 << 20}
+	no := param{Name: "packet_no", Type: "integer", Required: true, Description: "a packet of the list", Max: 1 << 53}
 	sql := route{Path: "/mcp/tools/run_sql", Method: http.MethodPost, Description: "Run one read-only SQL query", Params: []param{}, body: s.env.Every["run_sql"].In}
 	return []route{
 		typed(s, get("/mcp/calls/buckets", "Calls over time: counts, failures and durations in equal steps, with coverage gaps", with(steps)...), false,
@@ -53,6 +55,25 @@ func (s *Server) pageRoutes(db, limit param, millis func(string) param, text fun
 				}
 				return a.CompleteKFL(ctx, x.get("text"), at), nil
 			}),
+		typed(s, get("/mcp/calls/{id}/packets", "The packets of one call, in a line each", id, db, from, limit), false,
+			func(ctx context.Context, a *tools.Invocation, x *question) (tools.CallPackets, error) {
+				if id := x.r.PathValue("id"); isCallID(id) {
+					return a.CallPackets(ctx, id, int(x.number("from")), x.page().Limit)
+				}
+				return tools.CallPackets{}, errCallID
+			}),
+		typed(s, get("/mcp/calls/{id}/packet", "One packet of a call: layers and fields with their ranges of bytes", id, db, no, of("bytes", "masked", "recorded")), false,
+			func(ctx context.Context, a *tools.Invocation, x *question) (tools.PacketDetail, error) {
+				recorded := x.get("bytes") == "recorded"
+				switch id := x.r.PathValue("id"); {
+				case !isCallID(id):
+					return tools.PacketDetail{}, errCallID
+				case recorded && s.o.Policy != nil && !s.o.Packets:
+					return tools.PacketDetail{}, errMasked
+				default:
+					return a.PacketOfCall(ctx, id, x.number("packet_no"), recorded)
+				}
+			}),
 		s.ofTool(get("/mcp/cases", "The open bundles: time range, inputs with hashes, coverage gaps, verification", db), "list_cases", nil),
 		s.ofTool(sql, "run_sql", bodyArgs),
 		pcap,
@@ -74,7 +95,7 @@ func (s *Server) restCallPCAP(w http.ResponseWriter, r *http.Request) {
 			return errMasked
 		}
 		if !isCallID(id) {
-			return store.BadRequest("id: must be a call_id or # and call_no")
+			return errCallID
 		}
 		_, err := a.Case.Packets(ctx, forensics.Selection{CallIDs: []string{id}, Context: forensics.Context(x.get("context"))}, out)
 		return err
@@ -88,6 +109,9 @@ func (s *Server) restCallPCAP(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 }
+
+// errCallID reports another text.
+var errCallID = store.BadRequest("id: must be a call_id or # and call_no")
 
 // isCallID reports whether an id may also be part of a file's name.
 func isCallID(id string) bool {
