@@ -2,7 +2,12 @@ package cli
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
 	"strings"
+
+	"github.com/spf13/cobra"
 
 	"github.com/pcapsule/pcapsule/cli/exit"
 	"github.com/pcapsule/pcapsule/cli/kubectl"
@@ -17,15 +22,18 @@ import (
 	"github.com/pcapsule/pcapsule/hub/offer"
 	"github.com/pcapsule/pcapsule/internal/accesslog"
 	"github.com/pcapsule/pcapsule/internal/version"
+	"github.com/pcapsule/pcapsule/mcp"
 	"github.com/pcapsule/pcapsule/mcp/store"
 	"github.com/pcapsule/pcapsule/report"
 	"github.com/pcapsule/pcapsule/report/render"
+	"github.com/pcapsule/pcapsule/report/section"
+	"github.com/pcapsule/pcapsule/report/templates"
 )
 
 // serving returns what the commands mcp and serve take from this package.
 func (e *env) serving() serve.Options {
 	return serve.Options{Streams: &e.Streams, Questions: findings.Questions(), Analyzers: findings.Analyzers(),
-		AccessLog: func() *accesslog.Log { return e.access }, Report: renderReport, Spans: spanLines, Store: openSnapshots, Copies: followCopies, Cluster: e.cluster,
+		AccessLog: func() *accesslog.Log { return e.access }, Report: renderReport, Reports: reportsOfPage(), Spans: spanLines, Store: openSnapshots, Copies: followCopies, Cluster: e.cluster,
 		Live: serve.Live{Keep: exporter.DefaultLiveKeep, MaxKeep: exporter.MaxLiveKeep, Bytes: exporter.DefaultLiveBytes}}
 }
 
@@ -91,4 +99,39 @@ func renderReport(ctx context.Context, c *forensics.Case) (text, mimeType string
 	var b strings.Builder
 	err = render.Markdown(&b, r)
 	return b.String(), "text/markdown", err
+}
+
+// reportsOfPage are the reports that a page offers: the built-in templates in all formats.
+func reportsOfPage() *mcp.Reports {
+	out, o := &mcp.Reports{Write: writeReport}, reportOptions()
+	for _, name := range templates.Names() {
+		text, err := templates.Builtin(name)
+		cobra.CheckErr(err)
+		t, err := templates.Parse(name, text, section.Known(o.Questions, o.Analyzers, o.Frameworks))
+		cobra.CheckErr(err)
+		out.Templates = append(out.Templates, mcp.ReportTemplate{Name: name, Title: t.Title, About: t.About})
+	}
+	for _, f := range render.Forms() {
+		out.Formats = append(out.Formats, f.Name)
+	}
+	return out
+}
+
+// writeReport writes a report of the page, the same as the command report.
+func writeReport(ctx context.Context, c *forensics.Case, r mcp.ReportRequest, w io.Writer) error {
+	form, err := render.FormOf("." + r.Format)
+	if err != nil {
+		return err
+	}
+	o := reportOptions()
+	o.Name, o.Title, o.KFL, o.From, o.To = r.Template, r.Title, r.KFL, r.From, r.To
+	if r.Mask != nil {
+		sum := sha256.Sum256(c.Policy().Source())
+		o.MaskID, o.Mask = hex.EncodeToString(sum[:]), r.Mask
+	}
+	made, err := report.Build(ctx, c, *o)
+	if err != nil {
+		return err
+	}
+	return form.Write(w, made)
 }

@@ -78,7 +78,7 @@ func (s *Server) restRoutes() []route {
 	metrics.media, metrics.handle = "text/plain", s.restMetrics
 	spanned := get("/mcp/spans", "Calls that match a KFL filter as spans of OpenTelemetry, one message of OTLP in JSON per line; at most 10,000 calls", db, text("kfl", "KFL filter"), millis("start"), millis("end"))
 	spanned.media, spanned.handle = "application/x-ndjson", s.restSpans
-	return append(append(list, s.pageRoutes(db, limit, millis, text, of)...),
+	return append(append(append(list, s.pageRoutes(db, limit, millis, text, of)...), s.reportRoutes(db, millis)...),
 		tail, metrics, spanned,
 		s.ofTool(get("/mcp/data-boundaries", "Recorded time ranges"), "get_data_boundaries", nil),
 		s.ofTool(get("/mcp/snapshots", "Snapshots, the newest first"), "list_snapshots", nil),

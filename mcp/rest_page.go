@@ -27,6 +27,7 @@ func (s *Server) pageRoutes(db, limit param, millis func(string) param, text fun
 	by.Description = "what to group by; default to"
 	pcap := get("/mcp/calls/{id}/pcap", "The packets of one call as PCAPNG", id, db, of("context", string(forensics.WithContext), string(forensics.WholeConnections)))
 	pcap.media, pcap.handle = "application/vnd.tcpdump.pcap", s.restCallPCAP
+	marked := param{Name: "limit", Type: "integer", Description: "default 100", Min: 1, Max: tools.MaxMarks}
 	from := param{Name: "from", Type: "integer", Description: "number of packets to skip", Max: 1 << 20}
 	no := param{Name: "packet_no", Type: "integer", Required: true, Description: "a packet of the list", Max: 1 << 53}
 	sql := route{Path: "/mcp/tools/run_sql", Method: http.MethodPost, Description: "Run one read-only SQL query", Params: []param{}, body: s.env.Every["run_sql"].In}
@@ -46,6 +47,10 @@ func (s *Server) pageRoutes(db, limit param, millis func(string) param, text fun
 					field = tools.GroupBy[0]
 				}
 				return a.GroupCalls(ctx, chartFilter(x), field, x.page().Limit)
+			}),
+		typed(s, get("/mcp/marks", "Events of Kubernetes and of processes in a time range", db, millis("start"), millis("end"), marked), false,
+			func(ctx context.Context, a *tools.Invocation, x *question) (tools.Marks, error) {
+				return a.Marks(ctx, chartFilter(x), min(x.page().Limit, tools.MaxMarks))
 			}),
 		typed(s, get("/mcp/kfl/complete", "Completions at a place of a KFL filter", db, text("text", "the filter so far"), pos), false,
 			func(ctx context.Context, a *tools.Invocation, x *question) (tools.Completions, error) {

@@ -47,6 +47,9 @@ type Options struct {
 	// Report renders the report on a case, for pcapsule://report; nil: there is no report.
 	Report func(ctx context.Context, c *forensics.Case) (text, mimeType string, err error)
 
+	// Reports makes the reports of the REST paths; nil: there are none.
+	Reports *Reports
+
 	// Spans writes the calls that match a query as messages of OTLP in JSON, one per line; nil: /mcp/spans refuses.
 	Spans func(ctx context.Context, c *forensics.Case, q forensics.Query, write func(line []byte) error) (calls int, err error)
 

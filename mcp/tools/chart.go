@@ -57,6 +57,8 @@ type Gap struct {
 	From   float64 `json:"from_ms"`
 	To     float64 `json:"to_ms"`
 	Reason string  `json:"reason"`
+	Lost   int64   `json:"packets,omitempty" jsonschema:"packets known to be lost"`
+	Source string  `json:"source,omitempty" jsonschema:"interface, node or file"`
 }
 
 // DefaultBuckets is the number of buckets if a client does not choose one; MaxBuckets is the most.
@@ -87,7 +89,7 @@ func (a *Invocation) Buckets(ctx context.Context, f ChartFilter, steps int64) (B
 		return out, err
 	}
 	for _, h := range cov.Holes {
-		out.Gaps = append(out.Gaps, Gap{millis(h.From), millis(h.To), h.Reason})
+		out.Gaps = append(out.Gaps, Gap{millis(h.From), millis(h.To), h.Reason, h.Packets, h.Source})
 	}
 	out.Coverage = ask.CoverageOf(cov)
 	return out, nil

@@ -280,6 +280,8 @@ func (s *Invocation) valuesIn(x *forensics.Exchange, p *forensics.Packet, mask p
 			seek(side, "text", string(b.Data))
 		}
 	}
-	slices.SortStableFunc(out, func(a, b PacketField) int { return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(b.End, a.End), cmp.Compare(a.Name, b.Name)) })
+	slices.SortStableFunc(out, func(a, b PacketField) int {
+		return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(b.End, a.End), cmp.Compare(a.Name, b.Name))
+	})
 	return out
 }

@@ -135,7 +135,9 @@ export type Buckets = {
   from_ms: number;
   gaps: Array<{
     from_ms: number;
+    packets?: number;
     reason: string;
+    source?: string;
     to_ms: number;
   }> | null;
   length_ms: number;
@@ -172,6 +174,94 @@ export type Groups = {
     value: string;
   }> | null;
   truncated: boolean;
+};
+
+// GET /mcp/calls/{id}/packets
+export type Packets = {
+  list: Array<{
+    dst_ip?: string;
+    file: string;
+    frame: number;
+    len: number;
+    packet_no: number;
+    protocol: string;
+    sender: string;
+    src_ip?: string;
+    summary: string;
+    ts: string;
+  }> | null;
+  next?: number;
+  total: number;
+  truncated: boolean;
+};
+
+// GET /mcp/calls/{id}/packet
+export type Packet = {
+  bytes: Array<null | number> | null;
+  dst_ip?: string;
+  file: string;
+  frame: number;
+  layers: Array<{
+    end: number;
+    fields: Array<{
+      end: number;
+      field: string;
+      start: number;
+      value: string;
+    }> | null;
+    layer: string;
+    start: number;
+  }> | null;
+  len: number;
+  link_type: number;
+  masked_bytes: number;
+  notes?: Array<string> | null;
+  packet_no: number;
+  protocol: string;
+  sender: string;
+  src_ip?: string;
+  summary: string;
+  ts: string;
+};
+
+// GET /mcp/marks
+export type Marks = {
+  coverage: {
+    from?: string;
+    holes?: Array<{
+      detail?: string;
+      from: string;
+      packets?: number;
+      reason: string;
+      source: string;
+      sources?: number;
+      to: string;
+    }> | null;
+    more_holes?: number;
+    state: string;
+    to?: string;
+    unread?: boolean;
+  };
+  marks: Array<{
+    at_ms: number;
+    event: string;
+    failed: boolean;
+    kind: string;
+    of?: string;
+    times: number;
+    what?: string;
+  }> | null;
+  truncated: boolean;
+};
+
+// GET /mcp/reports
+export type Reports = {
+  formats: Array<string> | null;
+  templates: Array<{
+    template: string;
+    title: string;
+    what: string;
+  }> | null;
 };
 
 // GET /mcp/flows
@@ -735,6 +825,430 @@ export type ServiceMap = {
   truncated?: boolean;
   trust?: string;
   verified: boolean;
+};
+
+// POST /mcp/ask/compare_periods
+export type Comparison = {
+  baseline: {
+    calls: number;
+    coverage: {
+      from?: string;
+      holes?: Array<{
+        detail?: string;
+        from: string;
+        packets?: number;
+        reason: string;
+        source: string;
+        sources?: number;
+        to: string;
+      }> | null;
+      more_holes?: number;
+      state: string;
+      to?: string;
+      unread?: boolean;
+    };
+    failed: number;
+    from: string;
+    to: string;
+  };
+  coverage: {
+    from?: string;
+    holes?: Array<{
+      detail?: string;
+      from: string;
+      packets?: number;
+      reason: string;
+      source: string;
+      sources?: number;
+      to: string;
+    }> | null;
+    more_holes?: number;
+    state: string;
+    to?: string;
+    unread?: boolean;
+  };
+  endpoints: Array<{
+    calls: Array<number>;
+    calls_per_minute: Array<number>;
+    changed: Array<string> | null;
+    dst?: string;
+    endpoint?: string;
+    error_rate: Array<number>;
+    errors?: null | {
+      high?: null | number;
+      low?: null | number;
+      p?: null | number;
+      state: string;
+      value: number;
+    };
+    failed: Array<number>;
+    kfl?: string;
+    latency?: null | {
+      high?: null | number;
+      low?: null | number;
+      p?: null | number;
+      state: string;
+      value: number;
+    };
+    maybe?: Array<string> | null;
+    mix?: string;
+    p50_ms?: Array<number> | null;
+    p90_ms?: Array<number> | null;
+    p99_ms?: Array<number> | null;
+    slower_in?: null | number;
+    slowest?: null | {
+      calls: Array<number>;
+      high?: null | number;
+      low?: null | number;
+      over_ms: number;
+      p?: null | number;
+      state: string;
+      value: number;
+    };
+    src?: string;
+    volume?: null | {
+      high?: null | number;
+      low?: null | number;
+      p?: null | number;
+      state: string;
+      value: number;
+    };
+    words?: string;
+  }> | null;
+  matched: string;
+  new: Array<{
+    call_ids: Array<string> | null;
+    calls: number;
+    dst: string;
+    kind: string;
+    src?: string;
+    what?: string;
+  }> | null;
+  next_cursor?: string;
+  notes?: Array<string> | null;
+  now?: string;
+  pairs: Array<{
+    calls: Array<number>;
+    calls_per_minute: Array<number>;
+    changed: Array<string> | null;
+    dst?: string;
+    endpoint?: string;
+    error_rate: Array<number>;
+    errors?: null | {
+      high?: null | number;
+      low?: null | number;
+      p?: null | number;
+      state: string;
+      value: number;
+    };
+    failed: Array<number>;
+    kfl?: string;
+    latency?: null | {
+      high?: null | number;
+      low?: null | number;
+      p?: null | number;
+      state: string;
+      value: number;
+    };
+    maybe?: Array<string> | null;
+    mix?: string;
+    p50_ms?: Array<number> | null;
+    p90_ms?: Array<number> | null;
+    p99_ms?: Array<number> | null;
+    slower_in?: null | number;
+    slowest?: null | {
+      calls: Array<number>;
+      high?: null | number;
+      low?: null | number;
+      over_ms: number;
+      p?: null | number;
+      state: string;
+      value: number;
+    };
+    src?: string;
+    volume?: null | {
+      high?: null | number;
+      low?: null | number;
+      p?: null | number;
+      state: string;
+      value: number;
+    };
+    words?: string;
+  }> | null;
+  period: {
+    calls: number;
+    coverage: {
+      from?: string;
+      holes?: Array<{
+        detail?: string;
+        from: string;
+        packets?: number;
+        reason: string;
+        source: string;
+        sources?: number;
+        to: string;
+      }> | null;
+      more_holes?: number;
+      state: string;
+      to?: string;
+      unread?: boolean;
+    };
+    failed: number;
+    from: string;
+    to: string;
+  };
+  services: Array<{
+    calls: Array<number>;
+    calls_per_minute: Array<number>;
+    changed: Array<string> | null;
+    dst?: string;
+    endpoint?: string;
+    error_rate: Array<number>;
+    errors?: null | {
+      high?: null | number;
+      low?: null | number;
+      p?: null | number;
+      state: string;
+      value: number;
+    };
+    failed: Array<number>;
+    kfl?: string;
+    latency?: null | {
+      high?: null | number;
+      low?: null | number;
+      p?: null | number;
+      state: string;
+      value: number;
+    };
+    maybe?: Array<string> | null;
+    mix?: string;
+    p50_ms?: Array<number> | null;
+    p90_ms?: Array<number> | null;
+    p99_ms?: Array<number> | null;
+    slower_in?: null | number;
+    slowest?: null | {
+      calls: Array<number>;
+      high?: null | number;
+      low?: null | number;
+      over_ms: number;
+      p?: null | number;
+      state: string;
+      value: number;
+    };
+    src?: string;
+    volume?: null | {
+      high?: null | number;
+      low?: null | number;
+      p?: null | number;
+      state: string;
+      value: number;
+    };
+    words?: string;
+  }> | null;
+  tests: number;
+  total?: null | {
+    calls: Array<number>;
+    calls_per_minute: Array<number>;
+    changed: Array<string> | null;
+    dst?: string;
+    endpoint?: string;
+    error_rate: Array<number>;
+    errors?: null | {
+      high?: null | number;
+      low?: null | number;
+      p?: null | number;
+      state: string;
+      value: number;
+    };
+    failed: Array<number>;
+    kfl?: string;
+    latency?: null | {
+      high?: null | number;
+      low?: null | number;
+      p?: null | number;
+      state: string;
+      value: number;
+    };
+    maybe?: Array<string> | null;
+    mix?: string;
+    p50_ms?: Array<number> | null;
+    p90_ms?: Array<number> | null;
+    p99_ms?: Array<number> | null;
+    slower_in?: null | number;
+    slowest?: null | {
+      calls: Array<number>;
+      high?: null | number;
+      low?: null | number;
+      over_ms: number;
+      p?: null | number;
+      state: string;
+      value: number;
+    };
+    src?: string;
+    volume?: null | {
+      high?: null | number;
+      low?: null | number;
+      p?: null | number;
+      state: string;
+      value: number;
+    };
+    words?: string;
+  };
+  truncated?: boolean;
+  trust?: string;
+  vanished: Array<{
+    call_ids: Array<string> | null;
+    calls: number;
+    dst: string;
+    kind: string;
+    src?: string;
+    what?: string;
+  }> | null;
+  verdict: Array<string> | null;
+  verified: boolean;
+};
+
+// POST /mcp/ask/get_dependencies
+export type Dependencies = {
+  blast_radius?: null | {
+    ambiguous: number;
+    calls: number;
+    endpoints: Array<{
+      call_ids: Array<string> | null;
+      calls: number;
+      confidence: string;
+      depth: number;
+      dst: string;
+      endpoint: string;
+      share: number;
+      touching: number;
+    }> | null;
+    explained: number;
+    from?: string;
+    how: string;
+  };
+  bypass?: Array<{
+    call_id: string;
+    calls: number;
+    client: string;
+    kfl: string;
+    protocols: Array<string> | null;
+  }> | null;
+  calls_through_via?: number;
+  coverage: {
+    from?: string;
+    holes?: Array<{
+      detail?: string;
+      from: string;
+      packets?: number;
+      reason: string;
+      source: string;
+      sources?: number;
+      to: string;
+    }> | null;
+    more_holes?: number;
+    state: string;
+    to?: string;
+    unread?: boolean;
+  };
+  direct_dependents: Array<string> | null;
+  downstream: Array<{
+    calls: number;
+    depth: number;
+    dst: string;
+    error_rate: number;
+    failed: number;
+    faults?: number;
+    health: string;
+    kfl?: string;
+    p50_ms?: null | number;
+    p99_ms?: null | number;
+    place: string;
+    protocols: Array<string> | null;
+    src: string;
+    why?: string;
+  }> | null;
+  matched: string;
+  next_cursor?: string;
+  notes?: Array<string> | null;
+  now?: string;
+  services: Array<{
+    calls_in: number;
+    calls_out: number;
+    failed_in: number;
+    labels?: Array<string> | null;
+    name: string;
+    namespace?: string;
+    place: string;
+    replicas?: number;
+    seen?: string;
+    workloads?: Array<string> | null;
+  }> | null;
+  single_points: Array<string> | null;
+  summary: Array<string> | null;
+  transitive_dependents: Array<string> | null;
+  truncated?: boolean;
+  trust?: string;
+  upstream: Array<{
+    calls: number;
+    depth: number;
+    dst: string;
+    error_rate: number;
+    failed: number;
+    faults?: number;
+    health: string;
+    kfl?: string;
+    p50_ms?: null | number;
+    p99_ms?: null | number;
+    place: string;
+    protocols: Array<string> | null;
+    src: string;
+    why?: string;
+  }> | null;
+  verified: boolean;
+};
+
+// GET /mcp/data-boundaries
+export type Boundaries = {
+  cluster: {
+    newest: string;
+    newest_ts: number;
+    oldest: string;
+    oldest_ts: number;
+  };
+  nodes: Array<{
+    holes: number;
+    name: string;
+    newest: string;
+    newest_ts: number;
+    oldest: string;
+    oldest_ts: number;
+    packet_count: number;
+    recording: boolean;
+    segments: number;
+    size_bytes: number;
+  }> | null;
+};
+
+// POST /mcp/snapshots
+export type Snapshot = {
+  created_at: string;
+  dissections: Array<string> | null;
+  duration_ms?: number;
+  end_ts?: number;
+  error?: string;
+  filter?: string;
+  from?: string;
+  missing?: Array<string> | null;
+  name: string;
+  node_count: number;
+  packet_count: number;
+  seals?: string;
+  segment_count: number;
+  size_bytes: number;
+  start_ts?: number;
+  status: string;
+  to?: string;
 };
 
 // POST /mcp/ask/get_api_stats
