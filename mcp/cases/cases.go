@@ -87,6 +87,9 @@ func (k *Cases) OfDB(ctx context.Context, name string) (c *forensics.Case, relea
 	return k.dbs.acquire(ctx, paths, k.open)
 }
 
+// Follows reports whether there is live traffic, and whether there is a ring of which snapshots can be made.
+func (k *Cases) Follows() (live, ring bool) { return k.ring != nil || k.live != nil, k.ring != nil }
+
 // LiveAfter acquires the case of the calls that the live run has finished after a cut, see
 // store.Store. The callers that wait for the same cut share one case. c is nil if there is nothing new.
 func (k *Cases) LiveAfter(ctx context.Context, after int64) (c *forensics.Case, cut int64, release func(), err error) {

@@ -137,6 +137,11 @@ func (s *Invocation) PacketOfCall(ctx context.Context, id string, no int64, reco
 		}
 		out.Layers = append(out.Layers, layer)
 	}
+	for _, l := range p.Layers {
+		for i := l.Start; i < l.End && l.Name == "http"; i++ {
+			shown[i] = shown[i] || strings.IndexByte(" \r\n", p.Data[i]) >= 0 // what separates values
+		}
+	}
 	for i, b := range p.Data[:min(len(p.Data), maxPacketBytes)] {
 		if mask.p != nil && !recorded && !shown[i] {
 			out.Bytes = append(out.Bytes, nil)
@@ -283,5 +288,6 @@ func (s *Invocation) valuesIn(x *forensics.Exchange, p *forensics.Packet, mask p
 	slices.SortStableFunc(out, func(a, b PacketField) int {
 		return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(b.End, a.End), cmp.Compare(a.Name, b.Name))
 	})
-	return out
+	// Several columns may have the same value.
+	return slices.CompactFunc(out, func(a, b PacketField) bool { return a.Start == b.Start && a.End == b.End })
 }

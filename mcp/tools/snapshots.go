@@ -48,10 +48,13 @@ type boundariesOut struct {
 		NewestMs int64  `json:"newest_ts"`
 	} `json:"cluster" jsonschema:"over all nodes"`
 	Nodes []store.Boundary `json:"nodes"`
+	Live  bool             `json:"live" jsonschema:"db live answers about current traffic"`
+	Ring  bool             `json:"ring" jsonschema:"there is a ring: snapshots can be made"`
 }
 
 // DataBoundaries answers get_data_boundaries.
 func (s *Invocation) DataBoundaries(ctx context.Context, _ NoIn) (out boundariesOut, err error) {
+	out.Live, out.Ring = s.Cases.Follows()
 	out.Nodes, err = s.Cases.Store().Boundaries(ctx)
 	if out.Nodes == nil {
 		out.Nodes = []store.Boundary{}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/evanw/esbuild/pkg/api"
 )
@@ -21,7 +22,7 @@ func Build(root string) (map[string][]byte, error) {
 		return nil, fmt.Errorf("building the page: %w", err)
 	}
 	r := api.Build(api.BuildOptions{
-		AbsWorkingDir: root, EntryPoints: []string{"src/page.tsx", "src/page.css"}, Outdir: "dist",
+		AbsWorkingDir: root, EntryPoints: []string{"src/page.tsx", "src/page.css", "src/frame.ts"}, Outdir: "dist",
 		Bundle: true, Format: api.FormatESModule, Target: api.ES2022, Platform: api.PlatformBrowser,
 		MinifySyntax: true, MinifyWhitespace: true, MinifyIdentifiers: true, Charset: api.CharsetASCII,
 		JSXFactory: "h", JSXFragment: "Fragment",
@@ -29,7 +30,6 @@ func Build(root string) (map[string][]byte, error) {
 			"preact":       filepath.Join(root, "third/preact/preact.mjs"),
 			"preact/hooks": filepath.Join(root, "third/preact/hooks.mjs"),
 		},
-		Banner:      map[string]string{"js": "/* Contains Preact.\n" + string(licence) + "*/"},
 		TsconfigRaw: `{"compilerOptions": {"strict": true}}`,
 	})
 	if len(r.Errors) > 0 {
@@ -43,10 +43,15 @@ func Build(root string) (map[string][]byte, error) {
 	for _, f := range r.OutputFiles {
 		out[filepath.Base(f.Path)] = f.Contents
 	}
-	for _, name := range []string{"index.html", "icon.svg"} {
+	out["page.js"] = append([]byte("/* Contains Preact.\n"+string(licence)+"*/\n"), out["page.js"]...)
+	for _, name := range []string{"index.html", "frame.html", "icon.svg"} {
 		if out[name], err = os.ReadFile(filepath.Join(root, "src", name)); err != nil {
 			return nil, fmt.Errorf("building the page: %w", err)
 		}
 	}
+	// The document of a preview has no origin, so it can load no script: its own is inside.
+	page, script := string(out["frame.html"]), string(out["frame.js"])
+	out["frame.html"] = []byte(strings.Replace(page, `<script src="/page/frame.js"></script>`, "<script>"+strings.TrimSpace(script)+"</script>", 1))
+	delete(out, "frame.js")
 	return out, nil
 }

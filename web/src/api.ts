@@ -1216,6 +1216,7 @@ export type Boundaries = {
     oldest: string;
     oldest_ts: number;
   };
+  live: boolean;
   nodes: Array<{
     holes: number;
     name: string;
@@ -1228,6 +1229,7 @@ export type Boundaries = {
     segments: number;
     size_bytes: number;
   }> | null;
+  ring: boolean;
 };
 
 // POST /mcp/snapshots

@@ -30,22 +30,54 @@ export class Problem extends Error {
   }
 }
 
+// scope is what all questions have in common: the data that they are about, and how often it was renewed.
+const scope = { db: "", renewed: 0 };
+
+// about sets the data that questions are about. An empty name is what is open.
+export function about(db: string): void {
+  scope.db = db;
+}
+
+// renew makes every view ask again.
+export function renew(): void {
+  scope.renewed++;
+}
+
+// epoch differs whenever the same question may have another answer.
+export function epoch(): string {
+  return `${scope.db} ${scope.renewed}`;
+}
+
+// withDB names the data in a question. Paths about rings and reports have no data of their own.
+function withDB<V>(path: string, query: Record<string, V | string>): Record<string, V | string> {
+  return scope.db && !("db" in query) && !/^\/mcp\/(data-boundaries|snapshots|reports)|^\/delayed/.test(path) ? { ...query, db: scope.db } : query;
+}
+
 type Value = string | number | undefined;
 
-export async function get<T>(path: string, query: Record<string, Value>, signal?: AbortSignal): Promise<T> {
+function address(path: string, query: Record<string, Value>): string {
   const p = new URLSearchParams();
-  for (const [name, v] of Object.entries(query)) if (v !== undefined && v !== "") p.set(name, String(v));
-  return (await send(path + (p.size ? "?" + p.toString() : ""), { signal: signal ?? null })).json() as Promise<T>;
+  for (const [name, v] of Object.entries(withDB<Value>(path, query))) if (v !== undefined && v !== "") p.set(name, String(v));
+  return path + (p.size ? "?" + p.toString() : "");
+}
+
+export async function get<T>(path: string, query: Record<string, Value>, signal?: AbortSignal): Promise<T> {
+  return (await send(address(path, query), { signal: signal ?? null })).json() as Promise<T>;
+}
+
+// text returns an answer that is not JSON.
+export async function text(path: string, query: Record<string, Value>, signal?: AbortSignal): Promise<string> {
+  return (await send(address(path, query), { signal: signal ?? null })).text();
 }
 
 export async function post<T>(path: string, body: Record<string, unknown>, signal?: AbortSignal): Promise<T> {
-  const filled = Object.fromEntries(Object.entries(body).filter(([, v]) => v !== undefined && v !== ""));
+  const filled = Object.fromEntries(Object.entries(withDB<unknown>(path, body)).filter(([, v]) => v !== undefined && v !== ""));
   return (await send(path, { method: "POST", body: JSON.stringify(filled), signal: signal ?? null })).json() as Promise<T>;
 }
 
 // download saves an answer as a file.
-export async function download(path: string, name: string): Promise<void> {
-  const url = URL.createObjectURL(await (await send(path, {})).blob());
+export async function download(path: string, name: string, query: Record<string, Value> = {}): Promise<void> {
+  const url = URL.createObjectURL(await (await send(address(path, query), {})).blob());
   const a = document.createElement("a");
   a.href = url;
   a.download = name;
@@ -77,19 +109,35 @@ async function ask(path: string, init: RequestInit): Promise<Response> {
     r = await fetch(path, { ...init, headers, credentials: "omit", cache: "no-store" });
   } catch (e) {
     if (e instanceof DOMException && e.name === "AbortError") throw e;
-    throw new Problem(0, "The server does not answer. Start it again with pcapsule open, then retry.");
+    throw new Problem(0, "The server does not answer. If it ended, start it again with the same --addr, then retry. Filter and selected time stay in the address.");
   }
   if (r.ok) return r;
-  if (r.status === 401) throw new Problem(401, "This server needs a token, or the token is no longer valid.");
+  if (r.status === 401) {
+    dispatchEvent(new Event(refused));
+    throw new Problem(401, "This server needs a token, or the token is no longer valid.");
+  }
   let text = `The server answered with status ${r.status}.`;
   try {
     const said = ((await r.json()) as { error?: unknown }).error;
     if (typeof said === "string") text = said;
+    else if (typeof said === "object" && said && "message" in said && typeof said.message === "string") text = said.message;
   } catch {
     // not JSON: the status is all that there is to say
   }
-  throw new Problem(r.status, text);
+  throw new Problem(r.status, hints[r.status] ? `${text}\n${hints[r.status]}` : text);
 }
+
+// refused is the event of an answer that needs another token.
+export const refused = "pcapsule-refused";
+
+// hints say what helps.
+const hints: Record<number, string> = {
+  409: "Nothing in this page is lost. Retry when the data is there again.",
+  502: "Retry: the other questions still work.",
+  503: "Others are asking, too. Retry in a moment.",
+  504: "Select a shorter time or add to the filter, then retry.",
+  507: "Select a shorter time or add to the filter, then retry.",
+};
 
 // between returns the arguments of questions for a time range.
 export function between(time: readonly [number, number] | null): { from?: string; to?: string } {

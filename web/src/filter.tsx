@@ -3,15 +3,28 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import type { Completions } from "./api";
 import { get } from "./client";
 import type { Props } from "./parts";
+import { read, toggled, used, write } from "./saved";
 
 // Filter is the KFL box. Enter applies, Esc clears, and a list completes names.
 export function Filter({ state, go, found }: Props & { found: string }) {
   const [text, setText] = useState(state.kfl);
+  const [kept, keep] = useState(() => read(localStorage));
   const [list, setList] = useState<NonNullable<Completions["completions"]>>([]);
   const [chosen, choose] = useState(-1);
   const input = useRef<HTMLInputElement>(null);
   const asked = useRef<AbortController | null>(null);
   useEffect(() => setText(state.kfl), [state.kfl]);
+  useEffect(() => {
+    keep((k) => used(k, state.kfl));
+  }, [state.kfl]);
+  useEffect(() => write(localStorage, kept), [kept]);
+  const raw = (s: string): number => new TextEncoder().encode(s).length;
+  // remembered lists saved filters, then those that were used.
+  const remembered = (): void => {
+    const whole = { start: 0, end: raw(text) };
+    setList([...kept.saved.map((t) => ({ ...whole, text: t, kind: "saved filter" })), ...kept.recent.filter((t) => !kept.saved.includes(t)).map((t) => ({ ...whole, text: t, kind: "used before" }))]);
+    choose(-1);
+  };
 
   const complete = (value: string): void => {
     asked.current?.abort();
@@ -40,10 +53,10 @@ export function Filter({ state, go, found }: Props & { found: string }) {
     const el = input.current;
     if (!c || !el) return;
     // Offsets count bytes of UTF-8.
-    const raw = new TextEncoder().encode(text);
+    const bytes = new TextEncoder().encode(text);
     const decode = (part: Uint8Array): string => new TextDecoder().decode(part);
-    const head = decode(raw.slice(0, c.start)) + c.text;
-    setText(head + decode(raw.slice(c.end)));
+    const head = decode(bytes.slice(0, c.start)) + c.text;
+    setText(head + decode(bytes.slice(c.end)));
     close();
     el.focus();
     requestAnimationFrame(() => el.setSelectionRange(head.length, head.length));
@@ -60,6 +73,9 @@ export function Filter({ state, go, found }: Props & { found: string }) {
         setText("");
         apply("");
       } else input.current?.blur();
+    } else if (e.key === "ArrowDown" && !list.length) {
+      e.preventDefault();
+      remembered();
     } else if (e.key === "ArrowDown" && list.length) {
       e.preventDefault();
       choose((chosen + 1) % list.length);
@@ -94,6 +110,11 @@ export function Filter({ state, go, found }: Props & { found: string }) {
         </ul>
       </div>
       <span class="found" role="status">{found}</span>
+      <button type="button" aria-expanded={list.some((c) => c.kind === "saved filter" || c.kind === "used before")} onClick={() => {
+        input.current?.focus();
+        remembered();
+      }}>History</button>
+      {state.kfl ? <button type="button" aria-pressed={kept.saved.includes(state.kfl)} onClick={() => keep(toggled(kept, state.kfl))}>{kept.saved.includes(state.kfl) ? "Saved" : "Save"}</button> : null}
       {state.kfl ? <button type="button" onClick={() => apply("")}>Clear</button> : null}
     </div>
   );

@@ -1,30 +1,40 @@
 import { Fragment, h, render } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Buckets, Cases } from "./api";
-import { adopt, authorize, get } from "./client";
+import { about, adopt, authorize, get, refused, renew } from "./client";
 import { Filter } from "./filter";
 import { count, plural } from "./format";
 import { Load, type Props, T, useAnswer } from "./parts";
-import { format, parse, type Range, type State, type View, views } from "./state";
+import { Live } from "./live";
+import { format, parse, span, type State, type View, views } from "./state";
 import { Strip } from "./strip";
 import { Call } from "./views/call/call";
 import { Calls } from "./views/calls/calls";
+import { Compare } from "./views/compare/compare";
 import { Connections } from "./views/connections/connections";
 import { Evidence } from "./views/evidence/evidence";
 import { Findings } from "./views/findings/findings";
 import { Map as ServiceMap } from "./views/map/map";
 import { Objects } from "./views/objects/objects";
+import { Reports } from "./views/reports/reports";
 import { Sql } from "./views/sql/sql";
 import { Summary } from "./views/summary/summary";
 
-const names: Record<View, string> = { summary: "Summary", calls: "Calls", map: "Map", connections: "Connections", findings: "Findings", objects: "Objects", evidence: "Evidence", sql: "SQL" };
-const components: Record<View, (p: Props) => h.JSX.Element> = { summary: Summary, calls: Calls, map: ServiceMap, connections: Connections, findings: Findings, objects: Objects, evidence: Evidence, sql: Sql };
+const names: Record<View, string> = { summary: "Summary", calls: "Calls", map: "Map", connections: "Connections", findings: "Findings", objects: "Objects", compare: "Compare", evidence: "Evidence", reports: "Reports", sql: "SQL" };
+const components: Record<View, (p: Props) => h.JSX.Element> = { summary: Summary, calls: Calls, map: ServiceMap, connections: Connections, findings: Findings, objects: Objects, compare: Compare, evidence: Evidence, reports: Reports, sql: Sql };
 
 function Page() {
   const [state, set] = useState<State>(() => parse(location.hash));
   const [help, showHelp] = useState(false);
+  const [locked, lock] = useState(false);
+  const [, draw] = useState(0);
   const now = useRef(state);
   now.current = state;
+  about(state.db);
+  const again = (): void => {
+    renew();
+    draw((n) => n + 1);
+  };
   const go = (change: Partial<State>, replace = false): void => {
     const next = { ...now.current, ...change };
     now.current = next;
@@ -41,11 +51,13 @@ function Page() {
     const f = (e: KeyboardEvent): void => {
       const el = e.target as HTMLElement;
       if (e.ctrlKey || e.metaKey || e.altKey || el.closest("input, textarea, select")) return;
-      const view = views[Number(e.key) - 1];
+      const view = /^\d$/.test(e.key) ? views[(Number(e.key) + 9) % 10] : undefined;
       if (view) go({ view });
+      else if (e.key === "b" && now.current.time) go({ base: now.current.time, time: null, view: "compare" });
       else if (e.key === "/") document.getElementById("kfl")?.focus();
       else if (e.key === "?") showHelp((x) => !x);
-      else if (e.key === "Escape" && now.current.call) go({ call: "" });
+      else if (e.key === "Escape" && now.current.call) go({ call: "", packet: "" });
+      else if (e.key === "Escape" && now.current.node) go({ node: "" });
       else if (e.key === "Escape") showHelp(false);
       else return;
       e.preventDefault();
@@ -53,19 +65,42 @@ function Page() {
     addEventListener("keydown", f);
     return () => removeEventListener("keydown", f);
   }, []);
+  useEffect(() => {
+    const f = (): void => lock(true);
+    addEventListener(refused, f);
+    return () => removeEventListener(refused, f);
+  }, []);
   const cases = useAnswer("cases", (signal) => get<Cases>("/mcp/cases", {}, signal));
-  if (cases.problem?.status === 401) return <Door retry={cases.retry} />;
-  return <Load of={cases} what="Opening">{(c) => <Frame cases={c} state={state} go={go} help={help} showHelp={showHelp} />}</Load>;
+  const last = useRef<Cases | undefined>(undefined);
+  if (cases.value) last.current = cases.value;
+  // The server may have been started again with other bundles while nobody looked.
+  useEffect(() => {
+    const f = (): void => {
+      if (document.visibilityState === "visible") cases.retry();
+    };
+    document.addEventListener("visibilitychange", f);
+    addEventListener("online", f);
+    return () => {
+      document.removeEventListener("visibilitychange", f);
+      removeEventListener("online", f);
+    };
+  }, []);
+  const door = locked ? <Door open={last.current !== undefined} retry={() => {
+    lock(false);
+    again();
+  }} /> : null;
+  if (!last.current) return door ?? <Load of={cases} what="Opening">{() => null}</Load>;
+  return <Fragment>{door}{cases.problem && !locked ? <Load of={cases} what="">{() => null}</Load> : null}<Frame cases={last.current} state={state} go={go} help={help} showHelp={showHelp} again={again} /></Fragment>;
 }
 
-function Frame({ cases, state, go, help, showHelp }: Props & { cases: Cases; help: boolean; showHelp: (x: boolean) => void }) {
+function Frame({ cases, state, go, help, showHelp, again }: Props & { cases: Cases; help: boolean; showHelp: (x: boolean) => void; again: () => void }) {
   const id = cases.cases?.[0]?.inputs?.[0]?.sha256.slice(0, 12) ?? "";
   const all = span(cases);
   const total = useAnswer(`${state.kfl} ${state.time?.join()}`, (signal) =>
     get<Buckets>("/mcp/calls/buckets", { kfl: state.kfl, start: state.time?.[0], end: state.time?.[1], steps: 1 }, signal));
   const calls = (cases.cases ?? []).reduce((n, c) => n + Object.values(c.calls as Record<string, number>).reduce((a, b) => a + b, 0), 0);
   useEffect(() => {
-    if (!state.bundle && id) go({ bundle: id }, true);
+    if (!state.bundle && id && !state.db) go({ bundle: id }, true);
   }, []);
   const Shown = components[state.view];
   return (
@@ -79,14 +114,18 @@ function Frame({ cases, state, go, help, showHelp }: Props & { cases: Cases; hel
         <Trust cases={cases} go={go} />
         <button type="button" aria-expanded={help} onClick={() => showHelp(!help)}>? Keys</button>
       </header>
-      {state.bundle && id && state.bundle !== id ? <p class="warning" role="alert">This address is about another bundle (its first input begins with {state.bundle.slice(0, 12)}), so it may show something else. <button {...link0(() => go({ bundle: id }))}>Use this bundle</button></p> : null}
+      {state.bundle && id && !state.db && state.bundle !== id ? <p class="warning" role="alert">This address is about another bundle (its first input begins with {state.bundle.slice(0, 12)}), so it may show something else. <button {...link0(() => {
+        go({ bundle: id });
+        again();
+      })}>Use this bundle</button></p> : null}
       {help ? <Help close={() => showHelp(false)} /> : null}
       <Filter state={state} go={go} found={total.value && !total.problem ? `${count(total.value.calls)} of ${plural(calls, "call")}` : total.problem ? "not applied" : ""} />
       {total.problem?.status === 400 ? <pre class="problem" role="alert">{total.problem.message}</pre> : null}
+      <Live state={state} go={go} again={again} />
       {all ? <Strip state={state} go={go} all={all} /> : null}
       <div class="body">
         <nav aria-label="Views">
-          {views.map((v, i) => <button key={v} type="button" aria-current={v === state.view ? "page" : undefined} onClick={() => go({ view: v })}><kbd>{i + 1}</kbd> {names[v]}</button>)}
+          {views.map((v, i) => <button key={v} type="button" aria-current={v === state.view ? "page" : undefined} onClick={() => go({ view: v })}><kbd>{(i + 1) % 10}</kbd> {names[v]}</button>)}
         </nav>
         <main id="main" tabIndex={-1} aria-label={names[state.view]}><Shown state={state} go={go} /></main>
         {state.call ? <Call key={state.call} state={state} go={go} /> : null}
@@ -99,12 +138,6 @@ function link0(f: () => void) {
   return { type: "button" as const, onClick: f };
 }
 
-function span(cases: Cases): Range | null {
-  const list = (cases.cases ?? []).filter((c) => c.from && c.to);
-  if (!list.length) return null;
-  return [Math.min(...list.map((c) => Date.parse(c.from ?? ""))), Math.max(...list.map((c) => Date.parse(c.to ?? ""))) + 1];
-}
-
 function Trust({ cases, go }: { cases: Cases; go: Props["go"] }) {
   const list = cases.cases ?? [];
   const broken = list.some((c) => c.verified === "broken");
@@ -114,7 +147,7 @@ function Trust({ cases, go }: { cases: Cases; go: Props["go"] }) {
 }
 
 function Help({ close }: { close: () => void }) {
-  const keys: [string, string][] = [["1 … 8", "views"], ["/", "filter"], ["Enter", "apply the filter; open the marked call"], ["Esc", "close, clear"], ["j k", "next, previous row"], ["f  F", "add the server of the marked call to the filter; exclude it"], ["w", "packets of the marked call for Wireshark"], ["← → + −", "on the time strip: move, zoom"]];
+  const keys: [string, string][] = [["1 … 9, 0", "views"], ["/", "filter"], ["Enter", "apply the filter; open the marked call"], ["Esc", "close, clear"], ["j k", "next, previous row"], ["f  F", "add the server of the marked call to the filter; exclude it"], ["w", "packets of the marked call for Wireshark"], ["b", "compare with the selected time"], ["← → + −", "on the time strip: move, zoom"], ["↓ ↑", "in the filter: completions; empty: saved filters and history"]];
   return (
     <section class="help" aria-label="Keys">
       <dl>{keys.map(([k, v]) => <div key={k}><dt><kbd>{k}</kbd></dt><dd>{v}</dd></div>)}</dl>
@@ -124,12 +157,12 @@ function Help({ close }: { close: () => void }) {
   );
 }
 
-function Door({ retry }: { retry: () => void }) {
+function Door({ open, retry }: { open: boolean; retry: () => void }) {
   const [text, set] = useState("");
   return (
-    <main class="door">
-      <h1>pcapsule</h1>
-      <p>This server needs a token. pcapsule open prints an address that has it; for pcapsule serve it is a line of its token file.</p>
+    <section class={open ? "warning" : "door"} role={open ? "alert" : "main"} aria-label="Token">
+      {open ? null : <h1>pcapsule</h1>}
+      <p>{open ? "The server no longer accepts the token of this tab. Filter, time and view stay as they are." : "This server needs a token. pcapsule open prints an address that has it; for pcapsule serve it is a line of its token file; for a hub, kubectl create token makes one."}</p>
       <form onSubmit={(e) => {
         e.preventDefault();
         authorize(text.trim());
@@ -137,7 +170,7 @@ function Door({ retry }: { retry: () => void }) {
       }}>
         <label for="token">Token</label> <input id="token" type="password" autocomplete="off" value={text} onInput={(e) => set(e.currentTarget.value)} /> <button type="submit">Open</button>
       </form>
-    </main>
+    </section>
   );
 }
 

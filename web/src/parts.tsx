@@ -1,6 +1,6 @@
 import { type ComponentChildren, Fragment, h } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { Problem } from "./client";
+import { epoch, Problem } from "./client";
 import type { State } from "./state";
 import { percent, visible } from "./format";
 
@@ -36,7 +36,7 @@ export function useAnswer<T>(what: string, ask: (signal: AbortSignal) => Promise
       if (control.current === c) control.current = null;
       c.abort();
     };
-  }, [what, attempt]);
+  }, [what, attempt, epoch()]);
   return { ...(got.value === undefined ? {} : { value: got.value }), ...(got.problem ? { problem: got.problem } : {}), busy, retry: () => again((n) => n + 1), cancel: () => control.current?.abort() };
 }
 

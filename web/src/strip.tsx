@@ -1,8 +1,8 @@
 import { h } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { Buckets } from "./api";
+import type { Buckets, Marks } from "./api";
 import { get } from "./client";
-import { clock, count, day, duration, plural } from "./format";
+import { clock, count, day, duration, plural, visible } from "./format";
 import { Load, type Props, useAnswer } from "./parts";
 import { type Range, zoomed } from "./state";
 
@@ -12,14 +12,17 @@ const height = 64;
 export function Strip({ state, go, all }: Props & { all: Range }) {
   const z = state.zoom;
   const a = useAnswer(`${state.kfl} ${z?.join()}`, (signal) => get<Buckets>("/mcp/calls/buckets", { kfl: state.kfl, start: z ? Math.floor(z[0]) : undefined, end: z ? Math.ceil(z[1]) : undefined, steps: 150 }, signal));
+  const m = useAnswer(`marks ${z?.join()}`, (signal) => get<Marks>("/mcp/marks", { start: z ? Math.floor(z[0]) : undefined, end: z ? Math.ceil(z[1]) : undefined, limit: 300 }, signal));
   return (
     <section class="strip" aria-label="Calls over time">
-      <Load of={a} what="Counting calls over time">{(b) => <Chart buckets={b} state={state} go={go} all={all} />}</Load>
+      <Load of={a} what="Counting calls over time">{(b) => <Chart buckets={b} marks={m.value?.marks ?? []} state={state} go={go} all={all} />}</Load>
     </section>
   );
 }
 
-function Chart({ buckets, state, go, all }: Props & { buckets: Buckets; all: Range }) {
+type Mark = NonNullable<Marks["marks"]>[number];
+
+function Chart({ buckets, marks, state, go, all }: Props & { buckets: Buckets; marks: Mark[]; all: Range }) {
   const box = useRef<HTMLDivElement>(null);
   const [width, setWidth] = useState(800);
   const [drag, setDrag] = useState<Range | null>(null);
@@ -41,6 +44,10 @@ function Chart({ buckets, state, go, all }: Props & { buckets: Buckets; all: Ran
   const list = buckets.buckets ?? [];
   const top = Math.max(1, ...list.map((b) => b.calls));
   const selected = drag ?? state.time;
+  const gaps = buckets.gaps ?? [];
+  const lost = gaps.reduce((n, g) => n + (g.packets ?? 0), 0);
+  const bad = marks.filter((k) => k.failed).length;
+  const near = hover === null ? undefined : marks.find((k) => Math.abs(x(k.at_ms) - x(hover)) < 3);
   const under = hover === null ? undefined : list.find((b) => b.no === Math.floor((hover - from) / buckets.length_ms));
 
   const down = (e: PointerEvent): void => {
@@ -110,7 +117,8 @@ function Chart({ buckets, state, go, all }: Props & { buckets: Buckets; all: Ran
           <defs>
             <pattern id="gap" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect class="hatch" width="2" height="6" /></pattern>
           </defs>
-          {(buckets.gaps ?? []).map((g) => <rect class="gap" x={x(g.from_ms)} width={Math.max(2, x(g.to_ms) - x(g.from_ms))} y="0" height={height} fill="url(#gap)"><title>{g.reason}</title></rect>)}
+          {gaps.map((g) => <rect class="gap" x={x(g.from_ms)} width={Math.max(2, x(g.to_ms) - x(g.from_ms))} y="0" height={height} fill="url(#gap)"><title>{g.reason}</title></rect>)}
+          {gaps.filter((g) => g.packets).map((g) => <path class="lost" d={triangle(Math.min(width - 5, Math.max(5, (x(g.from_ms) + x(g.to_ms)) / 2)), height, -1)}><title>{plural(g.packets ?? 0, "packet")} lost</title></path>)}
           {list.map((b) => {
             const tall = Math.max(2, (b.calls / top) * (height - 10));
             const bad = b.failed ? Math.max(2, (b.failed / top) * (height - 10)) : 0;
@@ -125,6 +133,8 @@ function Chart({ buckets, state, go, all }: Props & { buckets: Buckets; all: Ran
           })}
           <line class="axis" x1="0" x2={width} y1={height} y2={height} />
           {ticks.map((t) => <g key={t}><line class="axis" x1={x(t)} x2={x(t)} y1={height} y2={height + 4} /><text x={Math.min(Math.max(x(t), 44), width - 46)} y={height + 15} text-anchor="middle">{clock(t, span < 10_000 ? 3 : 0)}</text></g>)}
+          {marks.map((k, i) => k.at_ms < from || k.at_ms > buckets.to_ms ? null : <path key={i} class={k.failed ? "mark bad" : "mark"} d={triangle(Math.min(width - 4, Math.max(4, x(k.at_ms))), 0, 1)}><title>{visible(worded(k))}</title></path>)}
+          {state.base ? <rect class="base" x={Math.max(0, x(state.base[0]))} width={Math.max(2, Math.min(width, x(state.base[1])) - Math.max(0, x(state.base[0])))} y="1" height={height - 2} /> : null}
           {selected ? <rect class="selection" x={Math.max(0, x(selected[0]))} width={Math.max(2, Math.min(width, x(selected[1])) - Math.max(0, x(selected[0])))} y="0" height={height} /> : null}
         </svg>
       </div>
@@ -132,16 +142,30 @@ function Chart({ buckets, state, go, all }: Props & { buckets: Buckets; all: Ran
         <span>{day(from)} UTC</span>
         <span><i class="key calls" />calls</span>
         <span><i class="key bad" />● failed</span>
-        {buckets.gaps?.length ? <span><i class="key gap" />{plural(buckets.gaps.length, "gap")}: {[...new Set(buckets.gaps.map((g) => g.reason.replaceAll("_", " ")))].join(", ")}</span> : null}
+        {gaps.length ? <span><i class="key gap" />{plural(gaps.length, "gap")}: {[...new Set(gaps.map((g) => g.reason.replaceAll("_", " ")))].join(", ")}</span> : null}
+        {lost ? <span class="failed">▴ {plural(lost, "packet")} lost</span> : null}
+        {marks.length ? <button type="button" class="link" onClick={() => go({ view: "evidence" })}>▾ {plural(marks.length, "event")}{bad ? `, ${count(bad)} abnormal` : ""}</button> : null}
+        {state.base ? <span><i class="key base" />baseline</span> : null}
         <span class="under">
-          {under && hover !== null ? `${clock(from + under.no * buckets.length_ms)}: ${plural(under.calls, "call")}, ${count(under.failed)} failed${under.p50_ms === null ? "" : `, median ${duration(under.p50_ms)}`}`
+          {near ? visible(worded(near)) : under && hover !== null ? `${clock(from + under.no * buckets.length_ms)}: ${plural(under.calls, "call")}, ${count(under.failed)} failed${under.p50_ms === null ? "" : `, median ${duration(under.p50_ms)}`}`
             : selected ? `selected ${clock(selected[0])} to ${clock(selected[1])} (${duration(selected[1] - selected[0])})` : "drag to select, scroll to zoom"}
         </span>
         {state.time || state.zoom ? <button type="button" onClick={() => go({ time: null, zoom: null })}>Show all time</button> : null}
+        {state.time ? <button type="button" onClick={() => go({ base: state.time, time: null, view: "compare" })}>Compare with it</button> : null}
         {state.time && !state.zoom ? <button type="button" onClick={() => go({ zoom: state.time })}>Zoom in</button> : null}
       </div>
     </div>
   );
+}
+
+// worded says what an event was.
+export function worded(k: Mark): string {
+  return [`${clock(k.at_ms)} ${k.event.replaceAll("_", " ")}`, k.of, k.what, k.times > 1 ? `${count(k.times)} times` : ""].filter(Boolean).join(", ");
+}
+
+// triangle is a mark at a place; down is 1 if it points down.
+function triangle(at: number, y: number, down: number): string {
+  return `M${at - 4},${y} L${at + 4},${y} L${at},${y + 7 * down} Z`;
 }
 
 const steps = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 15e3, 3e4, 6e4, 12e4, 3e5, 6e5, 9e5, 18e5, 36e5, 72e5, 108e5, 216e5, 432e5, 864e5];

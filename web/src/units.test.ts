@@ -2,11 +2,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { bytes, clock, duration, percent, plural, pretty, visible } from "./format";
-import { and, format, initial, parse, zoomed } from "./state";
-import { layout } from "./views/map/layout";
+import { read, toggled, used, write } from "./saved";
+import { and, before, format, halves, initial, parse, span, zoomed } from "./state";
+import { fieldAt, segments } from "./views/call/extent";
+import { folded, layout, reach } from "./views/map/layout";
 
 test("an address brings a state back", () => {
-  const s = { ...initial, view: "calls", kfl: 'a == "ü&=#" && b', time: [1, 2], zoom: [1795166688891, 1795166692512], call: "ab12", group: "to", order: "slowest", sql: "select 1\nfrom x", bundle: "abc" };
+  const s = { ...initial, view: "calls", kfl: 'a == "ü&=#" && b', time: [1, 2], base: [3, 4], packet: "17", node: "shop/payment", report: "incident", db: "live:2m", zoom: [1795166688891, 1795166692512], call: "ab12", group: "to", order: "slowest", sql: "select 1\nfrom x", bundle: "abc" };
   assert.deepEqual(parse(format(s)), s);
   assert.deepEqual(parse(format(initial)), initial);
 });
@@ -49,4 +51,61 @@ test("callers are left of what they call, and circles end", () => {
   assert.equal(places.size, 4);
   const long = layout(Array.from({ length: 3000 }, (_, i) => ({ src: "n" + i, dst: "n" + (i + 1), weight: 1 })));
   assert.equal(long.places.size, 3001);
+});
+
+test("a group has a band of its own", () => {
+  const edges = [{ src: "a/x", dst: "b/y", weight: 1 }, { src: "b/y", dst: "a/z", weight: 1 }, { src: "out", dst: "a/x", weight: 1 }];
+  const groupOf = (n) => (n.includes("/") ? n.split("/")[0] : "");
+  const p = layout(edges, groupOf);
+  for (const [name, at] of p.places) {
+    assert.ok(Number.isFinite(at.x) && Number.isFinite(at.y), name);
+    for (const b of p.bands) assert.equal(at.y > b.y && at.y < b.y + b.height, b.group === groupOf(name), `${name} in ${b.group}`);
+  }
+  assert.deepEqual(p.bands.map((b) => b.group).sort(), ["a", "b"]);
+  const big = layout(Array.from({ length: 300 }, (_, i) => ({ src: `n${i % 7}/s${i % 100}`, dst: `n${(i + 3) % 7}/s${(i * 37) % 100}`, weight: i })), groupOf);
+  const seen = new Set([...big.places.values()].map((p) => `${p.x} ${p.y}`));
+  assert.equal(seen.size, big.places.size); // no two at one place
+  for (const [a, x] of big.places) for (const [b, y] of big.places) if (a !== b && x.x === y.x) assert.ok(Math.abs(x.y - y.y) >= 28, `${a} covers ${b}`);
+});
+test("who is reached along edges, and how far", () => {
+  const edges = [["a", "b"], ["b", "c"], ["c", "a"], ["d", "c"]].map(([src, dst]) => ({ src, dst, weight: 1 }));
+  assert.deepEqual([...reach(edges, "b", true)], [["c", 1], ["a", 2]]);
+  assert.deepEqual([...reach(edges, "c", false)], [["b", 1], ["d", 1], ["a", 2]]);
+  assert.equal(reach(edges, "none", true).size, 0);
+});
+test("groups that are not open are one node", () => {
+  const groupOf = (n) => (n.includes("/") ? n.split("/")[0] : "");
+  const edges = [{ src: "a/x", dst: "b/y", weight: 2 }, { src: "a/z", dst: "b/y", weight: 3 }, { src: "out", dst: "a/x", weight: 1 }];
+  assert.deepEqual(folded(edges, groupOf, new Set()).map((e) => [e.src, e.dst, e.weight, e.of.length]), [["a/", "b/", 5, 2], ["out", "a/", 1, 1]]);
+  assert.deepEqual(folded(edges, groupOf, new Set(["b"])).map((e) => [e.src, e.dst]), [["a/", "b/y"], ["out", "a/"]]);
+});
+test("a byte belongs to the smallest field, and a mark divides a row", () => {
+  const fields = [{ id: "0.0", start: 0, end: 20 }, { id: "0.1", start: 4, end: 6 }];
+  assert.equal(fieldAt(fields, 5).id, "0.1");
+  assert.equal(fieldAt(fields, 6).id, "0.0");
+  assert.equal(fieldAt(fields, 20), null);
+  assert.deepEqual(segments(16, 16, { id: "", start: 20, end: 40 }), [{ start: 16, end: 20, marked: false }, { start: 20, end: 32, marked: true }]);
+  assert.deepEqual(segments(0, 16, null), [{ start: 0, end: 16, marked: false }]);
+  assert.deepEqual(segments(16, 16, { id: "", start: 0, end: 8 }), [{ start: 16, end: 32, marked: false }]);
+});
+test("filters are saved, and strange contents of the store count as nothing", () => {
+  const store = { v: null, getItem() { return this.v; }, setItem(_, v) { this.v = v; } };
+  let s = used(used(used(read(store), "a"), "b"), "a");
+  assert.deepEqual(s.recent, ["a", "b"]);
+  s = toggled(s, "http");
+  write(store, s);
+  assert.deepEqual(read(store), s);
+  assert.deepEqual(toggled(s, "http").saved, []);
+  for (let i = 0; i < 100; i++) s = used(s, "f" + i);
+  assert.equal(s.recent.length, 30);
+  for (const bad of ["{", "null", "[]", '{"saved": {"a": 1}, "recent": [1, null, ""]}']) assert.deepEqual(read({ getItem: () => bad }), { saved: [], recent: [] }, bad);
+  write({ setItem() { throw new Error("full"); } }, s);
+});
+test("times to compare do not overlap", () => {
+  assert.deepEqual(before([50, 70], [0, 100]), [30, 49]);
+  assert.deepEqual(before([10, 70], [0, 100]), [0, 9]);
+  assert.equal(before([0, 70], [0, 100]), null);
+  assert.deepEqual(halves([0, 100]), [[51, 100], [0, 50]]);
+  assert.equal(span({ cases: [{}] }), null);
+  assert.equal(span({ cases: null }), null);
 });

@@ -4,6 +4,7 @@ import type { Details, Trace } from "../../api";
 import { download, post } from "../../client";
 import { bytes, count, duration, pretty, visible } from "../../format";
 import { link, Load, Notes, type Props, Same, T, useAnswer } from "../../parts";
+import { Packets } from "./packets";
 
 // Call is everything about one call, beside the view that led to it.
 export function Call({ state, go }: Props) {
@@ -17,7 +18,7 @@ export function Call({ state, go }: Props) {
   };
   return (
     <aside class="call" ref={pane} tabIndex={-1} aria-label="Call">
-      <div class="bar-top"><h2>Call {state.call.slice(0, 12)}</h2><button type="button" onClick={() => go({ call: "" })}>Close <kbd>Esc</kbd></button></div>
+      <div class="bar-top"><h2>Call {state.call.slice(0, 12)}</h2><button type="button" onClick={() => go({ call: "", packet: "" })}>Close <kbd>Esc</kbd></button></div>
       <Load of={a} what="Reading the call">
         {(v) => (
           <div>
@@ -38,10 +39,7 @@ export function Call({ state, go }: Props) {
             <section>
               <h3>Packets</h3>
               <p><code><T>{v.packets}</T></code> {v.flow ? <span>on a connection that is {text(v.flow["state"]).replaceAll("_", " ")}{Number(v.flow["retransmissions"]) ? <span class="failed">, {count(Number(v.flow["retransmissions"]))} retransmissions</span> : ", no retransmission"}</span> : null}</p>
-              <table>
-                <thead><tr><th class="n">frame</th><th>file in the bundle</th><th>time</th><th class="n">bytes</th></tr></thead>
-                <tbody>{(v.places ?? []).map((x) => <tr key={x.packet_no}><td class="n">{x.frame || ""}</td><td><T>{x.file.slice(x.file.lastIndexOf("/") + 1)}</T></td><td>{x.ts.slice(11, 29)}</td><td class="n">{count(x.len)}</td></tr>)}</tbody>
-              </table>
+              <Packets state={state} go={go} />
               <p class="buttons"><button type="button" onClick={() => save("")}>Packets for Wireshark</button> <button type="button" onClick={() => save("?context=connections")}>Whole connection</button></p>
               {trouble ? <p class="problem" role="alert">{trouble}</p> : null}
               <p class="cite">Cite: call <code class="all">{text(v.call["call_id"])}</code>, <T>{v.packets}</T>{v.verified ? ", files verified" : ""}</p>
@@ -149,7 +147,7 @@ function Chain({ id, go }: { id: string; go: Props["go"] }) {
               <tbody>
                 {steps.map((s) => (
                   <tr key={s.step} class={s.call_id === id ? "open" : ""}>
-                    <td class={`step d${Math.min(6, depth.get(s.step) ?? 0)}`}><button {...link(() => go({ call: s.call_id }))}><T>{s.summary}</T></button><small><T>{s.dst}</T>{s.sure && s.sure !== "exact" ? `, ${s.sure}` : ""}</small></td>
+                    <td class={`step d${Math.min(6, depth.get(s.step) ?? 0)}`}><button {...link(() => go({ call: s.call_id, packet: "" }))}><T>{s.summary}</T></button><small><T>{s.dst}</T>{s.sure && s.sure !== "exact" ? `, ${s.sure}` : ""}</small></td>
                     <td class="line"><svg viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true"><rect x={Math.min(99.3, (100 * (s.at_ms - begin)) / all)} width={Math.max(0.7, (100 * (s.elapsed_ms ?? 0)) / all)} y="1" height="6" /></svg></td>
                     <td class="n">{s.elapsed_ms === undefined ? "no end" : duration(s.elapsed_ms)}</td>
                   </tr>

@@ -1,7 +1,7 @@
 import { h } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Calls as Answer, Groups } from "../../api";
-import { download, get, Problem } from "../../client";
+import { download, epoch, get, Problem } from "../../client";
 import { clock, count, duration, plural, short } from "../../format";
 import { Bar, Failed, link, Load, Nothing, type Props, quoted, Same, T, useAnswer, useLate } from "../../parts";
 import { and } from "../../state";
@@ -99,6 +99,14 @@ function List({ state, go }: Props) {
     o.observe(el);
     return () => o.disconnect();
   }, [rest === null]);
+
+  // Live data is read again while nobody has scrolled.
+  const began = useRef(epoch());
+  useEffect(() => {
+    if (began.current === epoch() || (box.current?.scrollTop ?? 0) > 0) return;
+    began.current = epoch();
+    more("");
+  }, [epoch()]);
 
   const { tall, height } = size;
   const begin = Math.max(0, Math.floor(scroll / tall) - 20);

@@ -1,8 +1,8 @@
 import { h } from "preact";
-import type { Cases } from "../../api";
+import type { Cases, Marks } from "../../api";
 import { get } from "../../client";
-import { bytes, count, plural, visible } from "../../format";
-import { Load, type Props, Same, T, useAnswer } from "../../parts";
+import { bytes, clock, count, plural, visible } from "../../format";
+import { link, Load, type Props, quoted, Same, T, useAnswer } from "../../parts";
 import { recorded } from "../summary/summary";
 
 const states: Record<string, string> = {
@@ -12,7 +12,8 @@ const states: Record<string, string> = {
 };
 
 // Evidence says how far the open bundles can be trusted.
-export function Evidence(_: Props) {
+export function Evidence({ state, go }: Props) {
+  const e = useAnswer(`events ${state.time?.join()}`, (signal) => get<Marks>("/mcp/marks", { start: state.time?.[0], end: state.time?.[1], limit: 300 }, signal));
   const a = useAnswer("evidence", (signal) => get<Cases>("/mcp/cases", {}, signal));
   return (
     <Load of={a} what="Reading the bundles">
@@ -44,9 +45,23 @@ export function Evidence(_: Props) {
                 <thead><tr><th>input</th><th>format</th><th class="n">packets</th><th class="n">lost</th><th class="n">damaged</th><th>SHA-256</th></tr></thead>
                 <tbody>{(c.inputs ?? []).map((i) => <tr key={i.name + i.sha256}><td><T>{i.name}</T></td><td>{i.format}</td><td class="n">{count(i.packets)}</td><td class="n">{i.drops ? <span class="failed">✕ {count(i.drops)}</span> : "0"}</td><td class="n">{i.damaged_places ? <span class="failed">✕ {count(i.damaged_places)}</span> : "0"}</td><td><code class="hash wide">{i.sha256}</code></td></tr>)}</tbody>
               </table>
-              <Same command={`pcapsule verify ${c.path}`} />
+              <Same command={`pcapsule verify ${quoted(c.path)}`} />
             </section>
           ))}
+          <Load of={e} what="Reading events">
+            {(m) => !m.marks?.length ? null : (
+              <section>
+                <h2>Events of Kubernetes and of processes</h2>
+                <div class="scroll" tabIndex={0} role="region" aria-label="Events">
+                  <table>
+                    <thead><tr><th>time</th><th>event</th><th>of</th><th>what</th><th class="n">times</th></tr></thead>
+                    <tbody>{m.marks.map((k, i) => <tr key={i}><td><button {...link(() => go({ view: "calls", time: [Math.floor(k.at_ms) - 1000, Math.ceil(k.at_ms) + 1000] }))} aria-label={`${clock(k.at_ms)}, calls around it`}>{clock(k.at_ms)}</button></td><td class={k.failed ? "failed" : ""}>{k.failed ? "✕ " : ""}<T>{k.event.replaceAll("_", " ")}</T></td><td><T>{k.of ?? ""}</T></td><td><T>{k.what ?? ""}</T></td><td class="n">{count(k.times)}</td></tr>)}</tbody>
+                  </table>
+                </div>
+                {m.truncated ? <p>These are the events that say most about failures; select a shorter time for others.</p> : null}
+              </section>
+            )}
+          </Load>
         </div>
       )}
     </Load>

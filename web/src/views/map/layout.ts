@@ -1,42 +1,92 @@
-// Layout places the nodes of a graph in layers, callers left of what they call. It knows nothing
-// about traffic; the same graph always gets the same picture.
+// Layout places the nodes of a graph in layers, callers left of what they call, and those of one
+// group in a band of their own. It knows nothing about traffic; the same graph always gets the same
+// picture.
 
 export type Edge = { src: string; dst: string; weight: number };
 export type Place = { x: number; y: number };
-export type Picture = { places: Map<string, Place>; width: number; height: number };
+export type Band = { group: string; y: number; height: number };
+export type Picture = { places: Map<string, Place>; bands: Band[]; width: number; height: number };
 
 export const nodeWidth = 176;
 const layerGap = 76;
 const rowGap = 44;
+const bandHead = 22; // room for the name of a group
 
-export function layout(edges: Edge[]): Picture {
+export function layout(edges: Edge[], groupOf: (name: string) => string = () => ""): Picture {
   const names = [...new Set(edges.flatMap((e) => [e.src, e.dst]))].sort();
   const out = new Map<string, Edge[]>(names.map((n) => [n, []]));
   for (const e of edges) if (e.src !== e.dst) out.get(e.src)?.push(e);
   for (const list of out.values()) list.sort((a, b) => b.weight - a.weight || (a.dst < b.dst ? -1 : 1));
   const layer = layersOf(names, out);
-  const columns: string[][] = [];
-  for (const n of names) (columns[layer.get(n) ?? 0] ??= []).push(n);
-  const at = new Map<string, number>();
-  columns.forEach((c) => c.forEach((n, i) => at.set(n, i)));
-  // A few sweeps of ordering by the middle of the neighbours uncross most edges.
-  for (let sweep = 0; sweep < 6; sweep++) {
-    for (const c of sweep % 2 ? [...columns].reverse() : columns) {
-      if (!c) continue;
-      const middle = new Map(c.map((n) => {
-        const near = edges.filter((e) => e.src !== e.dst && (e.src === n || e.dst === n)).map((e) => at.get(e.src === n ? e.dst : e.src) ?? 0);
-        return [n, near.length ? near.reduce((a, b) => a + b, 0) / near.length : (at.get(n) ?? 0)];
-      }));
-      c.sort((a, b) => (middle.get(a) ?? 0) - (middle.get(b) ?? 0) || (a < b ? -1 : 1));
-      c.forEach((n, i) => at.set(n, i));
-    }
+  const near = new Map<string, string[]>(names.map((n) => [n, []]));
+  for (const e of edges) {
+    if (e.src === e.dst) continue;
+    near.get(e.src)?.push(e.dst);
+    near.get(e.dst)?.push(e.src);
   }
-  const tall = Math.max(1, ...columns.map((c) => c?.length ?? 0));
+  // Groups come in the order of their callers; nodes of no group come first.
+  const groups = new Map<string, string[]>();
+  for (const n of names) groups.set(groupOf(n), [...(groups.get(groupOf(n)) ?? []), n]);
+  const mean = (list: number[]): number => (list.length ? list.reduce((a, b) => a + b, 0) / list.length : 0);
+  const order = [...groups.keys()].sort((a, b) => Number(a !== "") - Number(b !== "") || mean((groups.get(a) ?? []).map((n) => layer.get(n) ?? 0)) - mean((groups.get(b) ?? []).map((n) => layer.get(n) ?? 0)) || (a < b ? -1 : 1));
   const places = new Map<string, Place>();
-  columns.forEach((c, x) => c.forEach((n, i) => places.set(n, { x: x * (nodeWidth + layerGap) + 8, y: ((i + 0.5) * tall * rowGap) / c.length })));
-  return { places, width: columns.length * (nodeWidth + layerGap) - layerGap + 16, height: tall * rowGap };
+  const bands: Band[] = [];
+  const at = new Map<string, number>(names.map((n, i) => [n, i]));
+  const last = names.reduce((most, n) => Math.max(most, layer.get(n) ?? 0), 0);
+  let top = 0;
+  for (const group of order) {
+    const columns: string[][] = Array.from({ length: last + 1 }, () => []);
+    for (const n of groups.get(group) ?? []) columns[layer.get(n) ?? 0]?.push(n);
+    // A few sweeps of ordering by the middle of the neighbours uncross most edges.
+    for (let sweep = 0; sweep < 6; sweep++) {
+      for (const c of sweep % 2 ? [...columns].reverse() : columns) {
+        const middle = new Map(c.map((n) => [n, near.get(n)?.length ? mean((near.get(n) ?? []).map((m) => at.get(m) ?? 0)) : (at.get(n) ?? 0)]));
+        c.sort((a, b) => (middle.get(a) ?? 0) - (middle.get(b) ?? 0) || (a < b ? -1 : 1));
+        c.forEach((n, i) => at.set(n, i));
+      }
+    }
+    const head = group ? bandHead : 0;
+    const tall = Math.max(1, ...columns.map((c) => c.length));
+    columns.forEach((c, x) => c.forEach((n, i) => places.set(n, { x: x * (nodeWidth + layerGap) + 8, y: top + head + ((i + 0.5) * tall * rowGap) / c.length })));
+    const height = head + tall * rowGap;
+    if (group) bands.push({ group, y: top, height });
+    top += height + (group ? 8 : 0);
+  }
+  return { places, bands, width: (last + 1) * (nodeWidth + layerGap) - layerGap + 16, height: Math.max(top, rowGap) };
 }
 
+// reach returns the nodes that a walk along edges finds, with their distance.
+export function reach(edges: Edge[], from: string, forward: boolean): Map<string, number> {
+  const next = new Map<string, string[]>();
+  for (const e of edges) {
+    const [a, b] = forward ? [e.src, e.dst] : [e.dst, e.src];
+    next.set(a, [...(next.get(a) ?? []), b]);
+  }
+  const found = new Map<string, number>([[from, 0]]);
+  const queue = [from];
+  for (let n = queue.shift(); n !== undefined; n = queue.shift()) {
+    for (const m of next.get(n) ?? []) {
+      if (found.has(m)) continue;
+      found.set(m, (found.get(n) ?? 0) + 1);
+      queue.push(m);
+    }
+  }
+  found.delete(from);
+  return found;
+}
+
+// folded joins the nodes of each group that is not open.
+export function folded<E extends Edge>(edges: E[], groupOf: (name: string) => string, open: Set<string>): (Edge & { of: E[] })[] {
+  const name = (n: string): string => (groupOf(n) && !open.has(groupOf(n)) ? groupOf(n) + "/" : n);
+  const out = new Map<string, Edge & { of: E[] }>();
+  for (const e of edges) {
+    const [src, dst] = [name(e.src), name(e.dst)];
+    const id = src + "\n" + dst;
+    const x = out.get(id);
+    out.set(id, { src, dst, weight: (x?.weight ?? 0) + e.weight, of: [...(x?.of ?? []), e] });
+  }
+  return [...out.values()];
+}
 // layersOf gives each node a layer right of its callers. An edge that would close a circle is left out.
 function layersOf(names: string[], out: Map<string, Edge[]>): Map<string, number> {
   const state = new Map<string, "open" | "done">();
