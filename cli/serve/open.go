@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"html"
 	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -27,23 +29,35 @@ func Page(with Options, bundles func(ctx context.Context, paths []string) ([]str
 	var addr string
 	var onlyPrint bool
 	c := &cobra.Command{
-		Use:   "open [BUNDLE|CAPTURE...]",
+		Use:   "open [BUNDLE|CAPTURE...|RING|https://HUB]",
 		Short: "Look at bundles in a browser: calls, causes, a map, packets",
 		Long: `Look at bundles in a browser. The page is served on this machine only, to the person with the address
 that is printed, until Ctrl-C. Captures are made into a bundle first. Credentials are masked unless
---secrets is given; packets that are saved for Wireshark are as recorded. With --ring, the page is
-about a recorder's ring on this machine. docs/guide/page.md shows the page.`,
+--secrets is given; packets that are saved for Wireshark are as recorded. Of a recorder's ring on this
+machine, the page shows the last minutes. The page of a hub is served by the hub, and asks for a token
+of Kubernetes. docs/guide/page.md shows the page.`,
 		Example: `  pcapsule open incident.pcapsule
   pcapsule open trace.pcapng --keys tls.keylog
-  pcapsule open incident.pcapsule --print`,
+  pcapsule open incident.pcapsule --print
+  pcapsule open /var/lib/pcapsule
+  pcapsule open https://hub.example.org`,
 		ValidArgsFunction: command.CompleteBundles,
 		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 1 && strings.HasPrefix(args[0], "https://") {
+				return visit(c.Context(), with, args[0], onlyPrint)
+			}
+			if len(args) == 1 && a.ring == "" && isRing(args[0]) {
+				a.ring, args = args[0], nil
+			}
 			if !loopback(addr) {
 				return exit.Usagef("--addr %s: must be an address of this machine, such as 127.0.0.1:8899; pcapsule serve listens on others", addr)
 			}
-			paths, err := bundles(c.Context(), args)
-			if err != nil {
-				return err
+			var paths []string
+			if len(args) > 0 || a.ring == "" {
+				var err error
+				if paths, err = bundles(c.Context(), args); err != nil {
+					return err
+				}
 			}
 			s, end, err := a.server(c.Context(), with, paths)
 			if err != nil {
@@ -72,14 +86,14 @@ func show(ctx context.Context, with Options, s *mcp.Server, addr string, onlyPri
 	}
 	// The token is behind #, so the browser sends it to nobody.
 	token := rand.Text()
-	url := fmt.Sprintf("http://%s/#token=%s", ln.Addr(), token)
-	if _, err := fmt.Fprintln(with.Out, url); err != nil {
+	address := fmt.Sprintf("http://%s/#token=%s", ln.Addr(), token)
+	if _, err := fmt.Fprintln(with.Out, address); err != nil {
 		ln.Close()
 		return fmt.Errorf("printing the address: %w", err)
 	}
 	fmt.Fprintln(with.Err, "Ctrl-C ends it")
 	if !onlyPrint {
-		dir, err := browse(ctx, url)
+		dir, err := browse(ctx, address)
 		if err != nil {
 			with.Warn("no browser could be started: %v; open the address above", err)
 		}
@@ -90,24 +104,59 @@ func show(ctx context.Context, with Options, s *mcp.Server, addr string, onlyPri
 	return s.Serve(ctx, ln, mcp.HTTPOptions{Tokens: []door.Token{door.NewToken("open", token)}})
 }
 
-// browse starts a browser with a file that leads to url, in a folder that only its owner can read: other
+// visit leads a browser to the page of a hub, which has its own server and asks for a token.
+func visit(ctx context.Context, with Options, address string, onlyPrint bool) error {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "" && u.Path != "/" {
+		return exit.Usagef("%s: the address of a hub is https://, its name and perhaps a port", address)
+	}
+	u.Path = "/"
+	if _, err := fmt.Fprintln(with.Out, u); err != nil {
+		return fmt.Errorf("printing the address: %w", err)
+	}
+	fmt.Fprintln(with.Err, "the page asks for a token of Kubernetes: kubectl create token NAME makes one")
+	if onlyPrint {
+		return nil
+	}
+	name, args := browser(u.String())
+	if err := exec.CommandContext(ctx, name, args...).Run(); err != nil {
+		with.Warn("no browser could be started: %v; open the address above", err)
+	}
+	return nil
+}
+
+// isRing reports whether a folder is that of a recorder's ring, and not of a snapshot of one.
+func isRing(dir string) bool {
+	has := func(name string) bool {
+		info, err := os.Lstat(filepath.Join(dir, name))
+		return err == nil && info.Mode().IsRegular()
+	}
+	return has("seals.jsonl") && !has("pin.json")
+}
+
+// browser is the command that starts a browser.
+func browser(target string) (name string, args []string) {
+	switch runtime.GOOS {
+	case "darwin":
+		return "open", []string{target}
+	case "windows":
+		return "rundll32", []string{"url.dll,FileProtocolHandler", target}
+	}
+	return "xdg-open", []string{target}
+}
+
+// browse starts a browser with a file that leads to address, in a folder that only its owner can read: other
 // users can see the arguments of a program, and they must not learn the token. The caller removes the folder.
-func browse(ctx context.Context, url string) (dir string, err error) {
+func browse(ctx context.Context, address string) (dir string, err error) {
 	if dir, err = os.MkdirTemp("", "pcapsule-open-"); err != nil {
 		return "", err
 	}
 	file := filepath.Join(dir, "open.html")
-	text := `<!doctype html><meta charset="utf-8"><title>pcapsule</title><meta http-equiv="refresh" content="0; url=` + html.EscapeString(url) + `">`
+	text := `<!doctype html><meta charset="utf-8"><title>pcapsule</title><meta http-equiv="refresh" content="0; url=` + html.EscapeString(address) + `">`
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return dir, err
 	}
-	name, args := "xdg-open", []string{file}
-	switch runtime.GOOS {
-	case "darwin":
-		name = "open"
-	case "windows":
-		name, args = "rundll32", []string{"url.dll,FileProtocolHandler", file}
-	}
+	name, args := browser(file)
 	cmd := exec.CommandContext(ctx, name, args...)
 	if err := cmd.Start(); err != nil {
 		return dir, err

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -53,6 +54,32 @@ func (h *handler) answers(to *url.URL) http.Handler {
 		proxy.ServeHTTP(w, r)
 	})
 }
+
+// pageOf passes requests for files of the page to the MCP server next to the hub. They are the same for everybody, so
+// nothing that says who asks is passed on.
+func pageOf(to *url.URL) http.Handler {
+	proxy := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.Out.Header = http.Header{}
+			r.SetURL(to)
+			r.Out.Host, r.Out.URL.RawQuery, r.Out.Body = to.Host, "", nil
+			r.Out.ContentLength = 0
+		},
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) {
+			http.Error(w, "the MCP server beside the hub does not answer", http.StatusBadGateway)
+		},
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/" && !pageFile.MatchString(r.URL.Path) {
+			http.NotFound(w, r)
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	})
+}
+
+// pageFile matches the path of a file of the page.
+var pageFile = regexp.MustCompile(`^/page/[a-z]+\.[a-z]+$`)
 
 // grantKey has the rights by which a question is passed on.
 type grantKey struct{}

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -138,5 +139,45 @@ func TestRightsOfAStream(t *testing.T) {
 				t.Fatal("the stream continues")
 			}
 		})
+	}
+}
+
+// TestThePageNeedsNoRights reads the files of the page: nothing of the request is passed on, and no other path is open.
+func TestThePageNeedsNoRights(t *testing.T) {
+	var asked []string
+	behind := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.Method+" "+r.URL.String())
+		for _, name := range []string{"Authorization", "Cookie", "Origin", offer.NamespacesHeader} {
+			if r.Header.Get(name) != "" {
+				t.Errorf("%s was passed on", name)
+			}
+		}
+	}))
+	defer behind.Close()
+	u, err := url.Parse(behind.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := Handler(Options{Answers: u, Log: slog.New(slog.DiscardHandler), Allow: func(context.Context, string, Content, func() ([]string, error)) (Grant, error) {
+		return Grant{}, ErrUnknown
+	}})
+	for target, want := range map[string]int{"GET /": 200, "HEAD /": 200, "GET /page/page.js?x=1": 200, "POST /": 405, "GET /page/": 404, "GET /page/a/b": 404, "GET /connect": 404, "GET /mcp/calls": 401, "GET /page/..%2f..%2fmcp%2fcalls": 404} {
+		method, path, _ := strings.Cut(target, " ")
+		r := httptest.NewRequest(method, path, nil)
+		r.Header.Set("Cookie", "a=b")
+		r.Header.Set("Origin", "https://attacker.example")
+		r.Header.Set(offer.NamespacesHeader, "shop")
+		if !strings.HasPrefix(path, "/mcp") {
+			r.Header.Set("Authorization", "Bearer all")
+		}
+		w := httptest.NewRecorder()
+		if h.ServeHTTP(w, r); w.Code != want {
+			t.Errorf("%s: %d, want %d", target, w.Code, want)
+		}
+	}
+	for _, x := range asked {
+		if x != "GET /" && x != "HEAD /" && x != "GET /page/page.js" {
+			t.Errorf("passed on: %s", x)
+		}
 	}
 }

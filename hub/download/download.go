@@ -71,6 +71,7 @@ type handler struct {
 //	GET /v1/snapshots/NAME                     the snapshot and its bundles, with their files
 //	GET /v1/snapshots/NAME/bundles/NODE/FILE   a file, with If-Match and Range
 //	/mcp, /mcp/..., /metrics                   questions, which the MCP server next to the hub answers
+//	GET /, /page/FILE                          the page, which asks these questions; its files have no data and need no token
 func Handler(o Options) http.Handler {
 	h := &handler{Options: o, again: grantAge, lists: map[string][]transfer.File{}, grants: map[[sha256.Size]byte]granted{}, spaces: map[string][]string{}, making: map[string]*making{}}
 	mux := http.NewServeMux()
@@ -80,6 +81,9 @@ func Handler(o Options) http.Handler {
 		for _, path := range []string{"/mcp", "/mcp/", "/metrics"} {
 			mux.Handle(path, h.answers(o.Answers))
 		}
+		page := pageOf(o.Answers)
+		mux.Handle("GET /{$}", page)
+		mux.Handle("GET /page/{file}", page)
 	}
 	return h.audited(mux)
 }

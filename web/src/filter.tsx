@@ -114,7 +114,11 @@ export function Filter({ state, go, found }: Props & { found: string }) {
         input.current?.focus();
         remembered();
       }}>History</button>
-      {state.kfl ? <button type="button" aria-pressed={kept.saved.includes(state.kfl)} onClick={() => keep(toggled(kept, state.kfl))}>{kept.saved.includes(state.kfl) ? "Saved" : "Save"}</button> : null}
+      {state.kfl ? <button type="button" aria-pressed={kept.saved.includes(state.kfl)} onClick={() => {
+        const next = toggled(kept, state.kfl);
+        write(localStorage, next);
+        keep(next);
+      }}>{kept.saved.includes(state.kfl) ? "Saved" : "Save"}</button> : null}
       {state.kfl ? <button type="button" onClick={() => apply("")}>Clear</button> : null}
     </div>
   );

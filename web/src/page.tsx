@@ -1,7 +1,7 @@
 import { Fragment, h, render } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { Buckets, Cases } from "./api";
-import { about, adopt, authorize, get, refused, renew } from "./client";
+import type { Boundaries, Buckets, Cases } from "./api";
+import { about, adopt, authorize, get, Problem, refused, renew } from "./client";
 import { Filter } from "./filter";
 import { count, plural } from "./format";
 import { Load, type Props, T, useAnswer } from "./parts";
@@ -70,7 +70,15 @@ function Page() {
     addEventListener(refused, f);
     return () => removeEventListener(refused, f);
   }, []);
-  const cases = useAnswer("cases", (signal) => get<Cases>("/mcp/cases", {}, signal));
+  const cases = useAnswer("cases", async (signal) => {
+    try {
+      return await get<Cases>("/mcp/cases", {}, signal);
+    } catch (e) {
+      // A ring without a dissection has live data only.
+      if (!(e instanceof Problem) || e.status !== 409 || state.db || !(await get<Boundaries>("/mcp/data-boundaries", {}, signal)).live) throw e;
+      return await get<Cases>("/mcp/cases", { db: "live:2m" }, signal);
+    }
+  });
   const last = useRef<Cases | undefined>(undefined);
   if (cases.value) last.current = cases.value;
   // The server may have been started again with other bundles while nobody looked.
@@ -99,9 +107,11 @@ function Frame({ cases, state, go, help, showHelp, again }: Props & { cases: Cas
   const total = useAnswer(`${state.kfl} ${state.time?.join()}`, (signal) =>
     get<Buckets>("/mcp/calls/buckets", { kfl: state.kfl, start: state.time?.[0], end: state.time?.[1], steps: 1 }, signal));
   const calls = (cases.cases ?? []).reduce((n, c) => n + Object.values(c.calls as Record<string, number>).reduce((a, b) => a + b, 0), 0);
+  const known = useRef(id);
+  const was = state.bundle || known.current;
   useEffect(() => {
-    if (!state.bundle && id && !state.db) go({ bundle: id }, true);
-  }, []);
+    if (!state.bundle && id && id === known.current && !state.db) go({ bundle: id }, true);
+  }, [id, state.bundle, state.db]);
   const Shown = components[state.view];
   return (
     <Fragment>
@@ -114,7 +124,8 @@ function Frame({ cases, state, go, help, showHelp, again }: Props & { cases: Cas
         <Trust cases={cases} go={go} />
         <button type="button" aria-expanded={help} onClick={() => showHelp(!help)}>? Keys</button>
       </header>
-      {state.bundle && id && !state.db && state.bundle !== id ? <p class="warning" role="alert">This address is about another bundle (its first input begins with {state.bundle.slice(0, 12)}), so it may show something else. <button {...link0(() => {
+      {was && id && !state.db && was !== id ? <p class="warning" role="alert">This address is about another bundle (its first input begins with {was.slice(0, 12)}), so it may show something else. <button {...link0(() => {
+        known.current = id;
         go({ bundle: id });
         again();
       })}>Use this bundle</button></p> : null}

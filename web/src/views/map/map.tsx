@@ -81,7 +81,7 @@ function Drawing({ of, edges, state, go }: Props & { of: ServiceMap; edges: Edge
       </div>
       {state.node ? <Blast key={state.node} state={state} go={go} /> : null}
       <div class="map" tabIndex={0} role="region" aria-label="Drawing; the table below has the same pairs">
-        <svg class="drawing" width={p.width} height={p.height} viewBox={`0 0 ${p.width} ${p.height}`} aria-hidden="true">
+        <svg class="drawing" style={{ minWidth: `${Math.round(p.width * 0.8)}px` }} width={p.width} height={p.height} viewBox={`0 0 ${p.width} ${p.height}`} aria-hidden="true">
           {p.bands.map((b) => (
             <g key={b.group} class="band">
               <rect x="1" y={b.y + 1} width={p.width - 2} height={b.height - 2} rx="4" />
