@@ -5,13 +5,17 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,6 +29,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/internal/nightly"
 	"github.com/pcapsule/pcapsule/mcp/door"
+	"github.com/pcapsule/pcapsule/mcp/tools"
 )
 
 // browser is a page in headless Chromium with what it complains about and asks for.
@@ -131,7 +136,7 @@ func (b *browser) turn(hash string) {
 const secret = "0123456789abcdef"
 
 func paged(t *testing.T, wrap func(http.Handler) http.Handler) *httptest.Server {
-	h := serving(t, Options{Policy: redact.Default(), Packets: true}, bundled(t, "shop.pcapng")).Handler(HTTPOptions{Tokens: []door.Token{door.NewToken("anna", secret)}})
+	h := serving(t, Options{Policy: redact.Default(), Packets: true, Reports: reported("0123456789abcdef")}, bundled(t, "shop.pcapng")).Handler(HTTPOptions{Tokens: []door.Token{door.NewToken("anna", secret)}})
 	if wrap != nil {
 		h = wrap(h)
 	}
@@ -189,7 +194,7 @@ func TestPageFromVerdictToPackets(t *testing.T) {
 	b.until(`document.querySelector("main .problem")?.innerText.includes("does not answer") && document.querySelector("main .problem button").innerText === "Retry"`)
 }
 
-var pageViews = []string{"summary", "calls", "calls&g=to", "calls&c=CALL", "map", "connections", "findings", "objects", "evidence", "sql&s=select%20call_id,%20dst_name,%20failed%20from%20calls%20limit%2020"}
+var pageViews = []string{"summary", "calls", "calls&g=to", "calls&c=CALL&p=PACKET", "map", "map&n=shop/payment", "connections", "findings", "objects", "compare&t=1795166690500-1795166692000", "evidence", "reports", "sql&s=select%20call_id,%20dst_name,%20failed%20from%20calls%20limit%2020"}
 
 // TestPageIsAccessible lets axe-core judge every view, light and dark, and looks for what does not fit on a phone.
 func TestPageIsAccessible(t *testing.T) {
@@ -199,12 +204,12 @@ func TestPageIsAccessible(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id := callOf(t, web)
+	place := placeOf(t, web)
 	b.open("#token=" + secret)
 	for _, scheme := range []string{"light", "dark"} {
 		b.do(emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}))
 		for _, view := range pageViews {
-			b.turn("#v=" + strings.Replace(view, "CALL", id, 1))
+			b.turn("#v=" + place.Replace(view))
 			var found []string
 			b.do(chromedp.Evaluate(string(axe)+";0", nil), chromedp.Evaluate(`axe.run().then((r) => r.violations.map((v) => v.id + ": " + v.nodes.map((n) => n.html.slice(0, 120) + " " + n.failureSummary).slice(0, 3).join(" | ")))`, &found,
 				func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }))
@@ -215,7 +220,7 @@ func TestPageIsAccessible(t *testing.T) {
 	}
 	b.do(chromedp.EmulateViewport(390, 800))
 	for _, view := range pageViews {
-		b.turn("#v=" + strings.Replace(view, "CALL", id, 1))
+		b.turn("#v=" + place.Replace(view))
 		var wide float64
 		if b.do(chromedp.Evaluate("document.documentElement.scrollWidth", &wide)); wide > 390 {
 			t.Errorf("%s is %v pixels wide on a phone", view, wide)
@@ -244,24 +249,35 @@ func callOf(t *testing.T, web *httptest.Server) string {
 	return out.Calls[0].ID
 }
 
-// hostile are texts that a stranger may send, each in the place of every text of an answer.
-var hostile = []string{
-	`<script>pwned=1</script><img src=x onerror="pwned=1"><svg onload="pwned=1"><iframe srcdoc="<script>parent.pwned=1</script>">`,
-	`"><style>*{display:none}</style><link rel=stylesheet href=//attacker.example/x.css><base href=//attacker.example/>`,
-	"javascript:pwned=1//\u202e\u2066gpj.exe\u2069\x1b[2J\x1b]0;x\x07\u0000\ufeff\u2028",
-	`{{constructor.constructor('pwned=1')()}}${pwned=1}<!--]]>*/` + strings.Repeat("A", 9000),
-	strings.Repeat(`{"a":[`, 1500) + strings.Repeat("漢\u0301", 500),
-	`__proto__`,
+// placeOf returns what puts a failed call and one of its packets into an address.
+func placeOf(t *testing.T, web *httptest.Server) *strings.Replacer {
+	t.Helper()
+	id := callOf(t, web)
+	r, err := http.NewRequest("GET", web.URL+"/mcp/calls/"+id+"/packets", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+secret)
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var out tools.CallPackets
+	if err := json.NewDecoder(res.Body).Decode(&out); err != nil || len(out.List) == 0 {
+		t.Fatal(err, out)
+	}
+	return strings.NewReplacer("CALL", id, "PACKET", strconv.FormatInt(out.List[len(out.List)-1].No, 10))
 }
 
 var plainText = regexp.MustCompile(`^[0-9a-fA-FTZ:.,#-]*$`)
 
 // poisoned replaces the texts of a value, except times, numbers and ids.
-func poisoned(v any, with string) any {
+func poisoned(v any, with func() string) any {
 	switch x := v.(type) {
 	case map[string]any:
-		for name, e := range x {
-			x[name] = poisoned(e, with)
+		for _, name := range slices.Sorted(maps.Keys(x)) {
+			x[name] = poisoned(x[name], with)
 		}
 	case []any:
 		for i := range x {
@@ -269,16 +285,21 @@ func poisoned(v any, with string) any {
 		}
 	case string:
 		if !plainText.MatchString(x) {
-			return with
+			return with()
 		}
 	}
 	return v
 }
 
-// TestHostileTextIsShownOnly serves answers in which every text is an attack: nothing runs, nothing is
-// loaded, and no view is wider than the window.
+// TestHostileTextIsShownOnly serves answers in which every text is an attack, each time another of 200: nothing runs,
+// nothing is loaded, and no view is wider than the window.
 func TestHostileTextIsShownOnly(t *testing.T) {
-	attack := ""
+	list := attacks()
+	if len(list) < 200 {
+		t.Fatalf("%d attacks", len(list))
+	}
+	var next atomic.Int64
+	attack := func() string { return list[int(next.Add(1))%len(list)] }
 	web := paged(t, func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if !strings.HasPrefix(r.URL.Path, "/mcp/") || r.Header.Get("Origin")+r.Header.Get("Sec-Fetch-Site") == "" {
@@ -298,19 +319,23 @@ func TestHostileTextIsShownOnly(t *testing.T) {
 		})
 	})
 	b := browse(t, web.URL)
-	id := callOf(t, web)
+	place := placeOf(t, web)
 	b.open("#token=" + secret)
-	for _, attack = range nightly.Some(hostile, 3) {
+	for _, first := range nightly.Some([]int64{0, 23, 41, 67, 89, 113, 151}, 2) {
+		next.Store(first)
 		b.open("#v=evidence") // the frame asks again
 		for _, view := range pageViews {
-			b.turn("#v=" + strings.Replace(view, "CALL", id, 1))
+			b.turn("#v=" + place.Replace(view))
 			var bad string
-			b.do(chromedp.Evaluate(`[typeof pwned !== "undefined" ? "ran" : "", document.querySelector("img, iframe, object, embed, base, main script, main style, main link") ? "markup" : "",
+			b.do(chromedp.Evaluate(`[typeof pwned !== "undefined" ? "ran" : "", document.querySelector("img, iframe:not(.preview), object, embed, base, main script, main style, main link") ? "markup" : "",
 				document.documentElement.scrollWidth > innerWidth ? "wide: " + document.documentElement.scrollWidth : "", document.querySelector("nav button").offsetHeight ? "" : "hidden"].filter(Boolean).join()`, &bad))
 			if bad != "" {
-				t.Errorf("%.40q in %s: %s", attack, view, bad)
+				t.Errorf("attacks from %d on, in %s: %s", first, view, bad)
 			}
 		}
+	}
+	if n := next.Load(); n < int64(2*len(list)) {
+		t.Errorf("only %d texts were replaced", n)
 	}
 	b.quiet()
 }

@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"bytes"
+	"errors"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -118,5 +119,35 @@ func TestUnits(t *testing.T) {
 	}
 	if !strings.Contains(string(said), "# pass ") || strings.Contains(string(said), "# pass 0\n") {
 		t.Errorf("no test ran:\n%s", said)
+	}
+}
+
+// TestTypes checks the types of the page, and that the check finds a mistake.
+func TestTypes(t *testing.T) {
+	check := func(project string) (string, error) {
+		out, err := exec.Command("../scripts/typescript.sh", project).CombinedOutput()
+		if e, ok := errors.AsType[*exec.ExitError](err); ok && e.ExitCode() == 75 {
+			t.Skip("needs npm packages")
+		}
+		return string(out), err
+	}
+	if said, err := check("web"); err != nil {
+		t.Errorf("%v\n%s", err, said)
+	}
+	root, err := filepath.Abs(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"tsconfig.json": `{"extends": "` + root + `/tsconfig.json", "include": ["*.ts"]}`,
+		"wrong.ts":      `import type { Buckets } from "` + root + `/src/api"; export const n = (b: Buckets): string => b.calls;`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if said, err := check(dir); err == nil || !strings.Contains(said, "wrong.ts") {
+		t.Errorf("a number for a text: %v\n%s", err, said)
 	}
 }

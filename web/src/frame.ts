@@ -3,7 +3,7 @@
 addEventListener("message", (e: MessageEvent<unknown>) => {
   if (e.source !== parent || typeof e.data !== "string") return;
   const report = new DOMParser().parseFromString(e.data, "text/html");
-  for (const el of report.querySelectorAll("script, meta, link, base, iframe, object, embed")) el.remove();
+  for (const el of report.querySelectorAll("script, meta, link, base, iframe, object, embed, img, picture, video, audio, image, form")) el.remove();
   document.documentElement.lang = report.documentElement.lang || "en";
   document.head.replaceChildren(...report.head.childNodes);
   document.body.replaceWith(document.adoptNode(report.body));

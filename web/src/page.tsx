@@ -76,7 +76,9 @@ function Page() {
     } catch (e) {
       // A ring without a dissection has live data only.
       if (!(e instanceof Problem) || e.status !== 409 || state.db || !(await get<Boundaries>("/mcp/data-boundaries", {}, signal)).live) throw e;
-      return await get<Cases>("/mcp/cases", { db: "live:2m" }, signal);
+      const found = await get<Cases>("/mcp/cases", { db: "live:2m" }, signal);
+      go({ db: "live:2m", order: now.current.order || "newest", bundle: "" }, true);
+      return found;
     }
   });
   const last = useRef<Cases | undefined>(undefined);
@@ -120,7 +122,7 @@ function Frame({ cases, state, go, help, showHelp, again }: Props & { cases: Cas
         document.getElementById("main")?.focus();
       }}>Skip to the view</a>
       <header>
-        <h1>{(cases.cases ?? []).map((c) => <T key={c.path}>{c.path.split("/").pop()}</T>)}</h1>
+        <h1>{state.db.startsWith("live") ? "Live" : state.db ? <T>{state.db.split("/")[0]}</T> : (cases.cases ?? []).map((c) => <T key={c.path}>{c.path.split("/").pop()}</T>)}</h1>
         <Trust cases={cases} go={go} />
         <button type="button" aria-expanded={help} onClick={() => showHelp(!help)}>? Keys</button>
       </header>

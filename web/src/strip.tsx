@@ -113,7 +113,7 @@ function Chart({ buckets, marks, state, go, all }: Props & { buckets: Buckets; m
     <div>
       <div class="chart" ref={box} tabIndex={0} role="group" aria-label={`${what}. Arrow keys move the selected time, plus and minus zoom.`} onPointerDown={down} onDblClick={() => go({ time: null, zoom: null })}
         onPointerMove={(e) => setHover(at(e))} onPointerLeave={() => setHover(null)} onKeyDown={key}>
-        <svg width={width} height={height + 18} aria-hidden="true">
+        <svg width={width} height={height + 18} viewBox={`0 0 ${width} ${height + 18}`} aria-hidden="true">
           <defs>
             <pattern id="gap" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect class="hatch" width="2" height="6" /></pattern>
           </defs>
