@@ -29,9 +29,9 @@ func attacks() (list []string) {
 		list = append(list, "a"+c+"gpj.exe", strings.Repeat(c+"x", 300))
 	}
 	for _, long := range []string{"A", "漢", "\u0301", "ﷺ", "\t", " ", "\n", "-", "\u00ad", "👨‍👩‍👧", "W"} {
-		list = append(list, strings.Repeat(long, 9000))
+		list = append(list, strings.Repeat(long, 6000/len(long)))
 	}
-	list = append(list, strings.Repeat(`{"a":[`, 1500), strings.Repeat("[", 20000), "__proto__", "constructor", "prototype", `{"__proto__":{"x":1}}`, "toString", "null", "undefined", "NaN", "[object Object]", "%00", "../../../etc/passwd", "'; drop table calls; --", "GIF89a/*<svg/onload="+run+">*/="+run,
+	list = append(list, strings.Repeat(`{"a":[`, 500), strings.Repeat("[", 3000), "__proto__", "constructor", "prototype", `{"__proto__":{"x":1}}`, "toString", "null", "undefined", "NaN", "[object Object]", "%00", "../../../etc/passwd", "'; drop table calls; --", "GIF89a/*<svg/onload="+run+">*/="+run,
 		"%PDF-1.4 <script>"+run+"</script>", "PK\u0003\u0004<img src=x onerror="+run+">", "\u00ff\u00d8\u00ff<script>"+run+"</script>", "=cmd|' /C calc'!A0", "<?xml version='1.0'?><!DOCTYPE x [<!ENTITY a SYSTEM '"+out+"'>]><x>&a;</x>")
 	return list
 }
