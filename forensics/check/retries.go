@@ -46,10 +46,10 @@ func (q *scope) unretried(ctx context.Context, o *Outcome, expected string) erro
 		Total  int64  `json:"total"`
 	}
 	w := ask.Window{Where: q.where}
-	rows, _, err := ask.Rows[row](ctx, q.c, maxListed, w.Ends(q.c, "service")+fmt.Sprintf(`, m AS (SELECT call_id, ts_ns, %[1]s AS h, %[2]s AS bad, ts_ns + coalesce(elapsed_us, 0) * 1000 AS done FROM x WHERE protocol IN %[3]s),
-		o AS (SELECT call_id, ts_ns, bad, coalesce(lag(bad) OVER v AND ts_ns - lag(done) OVER v <= %[4]d, false) AS repeats, coalesce(lead(ts_ns) OVER v - done <= %[4]d, false) AS repeated FROM m WINDOW v AS (PARTITION BY h ORDER BY ts_ns, call_id))
-		SELECT lower(hex(call_id)) AS call_id, count(*) OVER () AS total FROM o WHERE bad AND NOT repeats AND NOT repeated ORDER BY ts_ns, call_id LIMIT %[5]d`,
-		relation.Request, relation.Again, terms.Serving, int64(relation.MaxPauseNs), maxListed), q.args...)
+	rows, _, err := ask.Rows[row](ctx, q.c, maxListed, w.Ends(q.c, "service")+fmt.Sprintf(`, m AS (SELECT call_id, %[1]s FROM x WHERE protocol IN %[2]s),
+		o AS (SELECT *, coalesce(lead(retry) OVER (PARTITION BY h ORDER BY ts_ns, tie), false) AS retried FROM (%[3]s))
+		SELECT lower(hex(call_id)) AS call_id, count(*) OVER () AS total FROM o WHERE bad AND NOT retry AND NOT retried ORDER BY ts_ns, call_id LIMIT %[4]d`,
+		relation.Compared(relation.Request, "call_id"), terms.Serving, relation.Repeats("m"), maxListed), q.args...)
 	if err != nil || len(rows) == 0 {
 		return err
 	}

@@ -22,12 +22,12 @@ func (k *Builder) LoadDetails(list []*Step) error {
 	}
 	same := "''" // only calls of one parent are compared
 	if slices.ContainsFunc(list, func(s *Step) bool { return s.Link != nil }) {
-		same = "hash(" + relation.Asked + ", " + relation.Carried + ")::VARCHAR"
+		same = relation.Content + "::VARCHAR"
 	}
 	var rows []row
 	err := ask.ByRuns(k.C, keysOf(list), func(where string) error {
 		some, _, err := ask.Rows[row](k.Ctx, k.C, ask.MaxLoaded, "SELECT "+terms.BundleOf(k.C, "k.")+`, k.call_no, coalesce(k.method, '') AS method, coalesce(k.host, '') AS host, left(coalesce(k.path, ''), 500) AS path, coalesce(k.status_code, 0) AS status_code,
-		`+terms.Status+` AS status, left(k.summary, 300) AS summary, `+terms.Cites(k.C, "k")+` AS packets, `+same+` AS same
+		`+terms.Status+` AS status, left(k.summary, 300) AS summary, `+terms.Cites(k.C, "k")+` AS packets, `+same+` AS same, `+relation.Retryable+` AS bad
 		FROM calls_raw k WHERE `+where+k.protocols(list))
 		rows = append(rows, some...)
 		return err

@@ -78,7 +78,8 @@ type detail struct {
 	Status  string `json:"status"`
 	Summary string `json:"summary"`
 	Packets string `json:"packets"`
-	Same    string `json:"same"` // equal for its retries by the same client at the same server
+	Same    string `json:"same"` // relation.Content
+	Bad     bool   `json:"bad"`  // relation.Retryable
 }
 
 // Key is the key of its call.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics/ask/relation"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
@@ -152,11 +153,46 @@ func Harmless(s *Step, siblings []*Step) bool {
 			if o.Host == s.Host || terms.IsSearched(strings.ToLower(s.Host), strings.ToLower(o.Host)) {
 				return true
 			}
-		case o.Src != nil && s.Src != nil && o.Src.Key == s.Src.Key && o.Dst != nil && s.Dst != nil && o.Dst.Who == s.Dst.Who && o.Same != "" && o.Same == s.Same && o.Start <= s.End+relation.MaxPauseNs && s.Protocol != "tls":
+		case equal(s, o) && o.Start <= s.End+relation.MaxPauseNs && s.Protocol != "tls":
 			return true // a retry succeeded
 		}
 	}
 	return false
+}
+
+// equal reports whether two calls are the same call again: relation.Request of rows of calls.
+func equal(a, b *Step) bool {
+	return a.Same != "" && a.Same == b.Same && a.Src != nil && b.Src != nil && a.Src.Key == b.Src.Key && a.Dst != nil && b.Dst != nil && a.Dst.Who == b.Dst.Who
+}
+
+// Repeated returns the call that another one repeats, of calls in order of time with the same parent, and whether that is a retry; nil if
+// the other is neither a retry nor soon after an equal call.
+func Repeated(s *Step, siblings []*Step) (prior *Step, retry bool) {
+	if !table.TraitsOf(s.Protocol).Serves {
+		return nil, false
+	}
+	for _, o := range siblings {
+		if o == s {
+			break
+		}
+		if equal(o, s) {
+			prior = o
+		}
+	}
+	if prior == nil {
+		return nil, false
+	}
+	done := prior.Start
+	if prior.Took != nil {
+		done += *prior.Took * 1000
+	}
+	switch {
+	case prior.Bad && relation.Retry(prior.Start, done, s.Start):
+		return prior, true
+	case relation.Soon(prior.Start, s.Start):
+		return prior, false
+	}
+	return nil, false
 }
 
 // Blame is the origin of a call's failure: the deepest broken or slow call below it.

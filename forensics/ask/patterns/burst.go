@@ -35,7 +35,7 @@ func (l *finder) bursts(ctx context.Context) ([]Pattern, error) {
 			any_value(host) AS host, min(status_code)::VARCHAR AS status, count(*) AS calls, min(ts_ns) AS first_ns, max(done) AS last_ns,
 			list_transform(arg_min(call_id, ts_ns, 10), i -> lower(hex(i))) AS call_ids FROM s GROUP BY h, burst HAVING count(*) > %[4]d)
 		SELECT src, coalesce(nullif(far, ''), dst) AS dst, dname.pb AS pb, asked, protocol, coalesce(method, '') AS method, %[5]s AS tpl, status, calls, first_ns, last_ns, call_ids
-		FROM g JOIN sname USING (an) JOIN dname USING (bn) ORDER BY calls DESC, first_ns, call_ids`, terms.Serving, relation.Again, int64(burstPauseNs), stormRetries, terms.PathTemplate, relation.Thing), l.k.Args...)
+		FROM g JOIN sname USING (an) JOIN dname USING (bn) ORDER BY calls DESC, first_ns, call_ids`, terms.Serving, relation.Retryable, int64(burstPauseNs), stormRetries, terms.PathTemplate, relation.Thing), l.k.Args...)
 	if more {
 		l.f.Truncated = true
 		l.note(fmt.Sprintf("retry_storms: only the %d largest bursts of rejected calls are listed", ask.MaxNames))

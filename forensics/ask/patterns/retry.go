@@ -41,18 +41,16 @@ func (l *finder) chains(ctx context.Context) ([]chain, error) {
 	}
 	w := l.k
 	sql := w.Ends(l.c, "service") + fmt.Sprintf(`, bad AS MATERIALIZED (SELECT DISTINCT %[1]s AS h FROM x WHERE protocol IN %[2]s AND %[3]s),
-		m AS (SELECT an, bn, far, protocol, method, path, endpoint, host, failed, %[3]s AS bad, call_id, ts_ns, ts_ns + coalesce(elapsed_us, 0) * 1000 AS done, %[1]s AS h, request_body_size,
-			`+relation.Identity+` AS id FROM x WHERE protocol IN %[2]s AND %[1]s IN (SELECT h FROM bad)),
-		o AS (SELECT *, lag(bad) OVER v AS after_bad, lag(done) OVER v AS after_done, lag(ts_ns) OVER v AS after_ts FROM m WINDOW v AS (PARTITION BY h ORDER BY ts_ns, call_id)),
-		n AS (SELECT *, after_ts IS NOT NULL AND ts_ns - after_done <= %[4]d AND after_bad AS follows, after_ts IS NOT NULL AND ts_ns - after_done BETWEEN -1000000 AND %[4]d AS near FROM o),
-		q AS (SELECT h, count(*) FILTER (near AND NOT after_bad) AS polled, count(*) FILTER (follows) AS tried FROM n GROUP BY 1),
+		m AS (SELECT an, bn, far, protocol, method, path, endpoint, host, failed, call_id, request_body_size, `+relation.Compared(relation.Request, "call_id")+`, `+relation.Identity+` AS id FROM x WHERE protocol IN %[2]s AND %[1]s IN (SELECT h FROM bad)),
+		n AS (SELECT *, retry AS follows, ts_ns - prior_done BETWEEN -1000000 AND %[4]d AS near FROM (`+relation.Repeats("m")+`)),
+		q AS (SELECT h, count(*) FILTER (near AND NOT prior_bad) AS polled, count(*) FILTER (follows) AS tried FROM n GROUP BY 1),
 		s AS (SELECT n.*, sum(CASE WHEN follows THEN 0 ELSE 1 END) OVER (PARTITION BY n.h ORDER BY ts_ns, call_id) AS chain FROM n JOIN q ON q.h = n.h WHERE id IS NOT NULL OR request_body_size > 0 OR polled * 2 < tried),
 		g AS (SELECT h, chain, any_value(an) AS an, any_value(bn) AS bn, any_value(far) AS far, bool_or(`+terms.Asked+`) AS asked, any_value(protocol) AS protocol, any_value(method) AS method, any_value(path) AS path, any_value(endpoint) AS endpoint,
 			bool_and(id IS NOT NULL) AS sure, arg_max(failed, ts_ns) AS last_failed, min(ts_ns) AS first_ns, list(ts_ns ORDER BY ts_ns, call_id) AS starts,
-			list(greatest(ts_ns - after_done, 0) ORDER BY ts_ns, call_id)[2:] AS pauses, list_transform(list(call_id ORDER BY ts_ns, call_id)[1:10], i -> lower(hex(i))) AS call_ids FROM s GROUP BY h, chain HAVING count(*) > 1)
+			list(greatest(ts_ns - prior_done, 0) ORDER BY ts_ns, call_id)[2:] AS pauses, list_transform(list(call_id ORDER BY ts_ns, call_id)[1:10], i -> lower(hex(i))) AS call_ids FROM s GROUP BY h, chain HAVING count(*) > 1)
 		SELECT src, coalesce(nullif(far, ''), dst) AS dst, dname.pb AS pb, asked, protocol, coalesce(method, '') AS method, %[5]s AS tpl, sure, last_failed, starts, pauses, call_ids
 		FROM g JOIN sname USING (an) JOIN dname USING (bn) ORDER BY first_ns, call_ids`,
-		relation.Request, terms.Serving, relation.Again, int64(relation.MaxPauseNs), terms.PathTemplate)
+		relation.Request, terms.Serving, relation.Retryable, int64(relation.MaxPauseNs), terms.PathTemplate)
 	rows, more, err := ask.Rows[chain](ctx, l.c, maxChains, sql, w.Args...)
 	if more {
 		l.f.Truncated = true

@@ -16,7 +16,6 @@ import (
 const (
 	repeatWindowNs = 60e9
 	minRepeats     = 3
-	duplicateNs    = 100_000_000
 	maxSame        = 1_500_000 // calls that are read
 	sameSample     = 50        // equal calls whose users are compared
 	sameShown      = 5         // calls that a finding cites
@@ -32,6 +31,7 @@ type sameRow struct {
 	Things  int64    `json:"things"`
 	Calls   int64    `json:"calls"`
 	Most    int64    `json:"most"`
+	Retries int64    `json:"retries"` // calls that repeat a failed one
 	TotalMs float64  `json:"total_ms"`
 	Sure    bool     `json:"sure"`
 	Gap     *float64 `json:"gap_ms"`
@@ -78,8 +78,8 @@ func (l *finder) repeated(ctx context.Context) ([]Pattern, error) {
 	return out, nil
 }
 
-// duplicates finds requests that the same address repeats within 100 ms although the first one did
-// not fail.
+// duplicates finds calls that a client makes again at once, see relation.Repeats. If the first one had failed, they are retries
+// too, which the finding says.
 func (l *finder) duplicates(ctx context.Context) ([]Pattern, error) {
 	w, since, err := l.k.Latest(ctx, l.c, "protocol IN "+terms.Serving, maxSame)
 	if err != nil {
@@ -88,18 +88,17 @@ func (l *finder) duplicates(ctx context.Context) ([]Pattern, error) {
 	if since != "" {
 		l.note(fmt.Sprintf("repeated, duplicates: only the latest %d HTTP calls, from %s on, were examined", maxSame, since))
 	}
-	rows, _, err := ask.Rows[sameRow](ctx, l.c, ask.MaxEdges, w.Ends(l.c, "service")+fmt.Sprintf(`, m AS MATERIALIZED (SELECT %[1]s AS k, hash(src_ip, dst_ip, dst_port, %[6]s, %[7]s) AS h, ts_ns, ts_ns + coalesce(elapsed_us, 0) * 1000 AS done, failed FROM x WHERE protocol IN %[2]s),
-		o AS (SELECT *, lag(ts_ns) OVER v AS before, lag(done) OVER v AS ended, lag(failed) OVER v AS broken FROM m WHERE h IN (SELECT h FROM m GROUP BY h HAVING count(*) > 1) WINDOW v AS (PARTITION BY h ORDER BY ts_ns, k)),
-		f AS (SELECT *, coalesce(ts_ns - before <= %[3]d AND NOT (broken AND ended <= ts_ns), false) AS follows FROM o),
-		n AS (SELECT *, sum(CASE WHEN follows THEN 0 ELSE 1 END) OVER (PARTITION BY h ORDER BY ts_ns, k) AS run FROM f),
-		q AS (SELECT *, count(*) OVER (PARTITION BY h, run ORDER BY ts_ns RANGE BETWEEN %[3]d PRECEDING AND CURRENT ROW) AS near FROM n),
+	rows, _, err := ask.Rows[sameRow](ctx, l.c, ask.MaxEdges, w.Ends(l.c, "service")+fmt.Sprintf(`, m AS MATERIALIZED (SELECT %[1]s AS k, %[2]s FROM x WHERE protocol IN %[3]s),
+		o AS MATERIALIZED (SELECT * FROM m WHERE h IN (SELECT h FROM m GROUP BY h HAVING count(*) > 1)),
+		n AS (SELECT *, sum(CASE WHEN soon THEN 0 ELSE 1 END) OVER (PARTITION BY h ORDER BY ts_ns, tie) AS run FROM (%[4]s)),
+		q AS (SELECT *, count(*) OVER (PARTITION BY h, run ORDER BY ts_ns RANGE BETWEEN %[5]d PRECEDING AND CURRENT ROW) AS near FROM n),
 		d AS (SELECT h, run, count(*) AS n, max(near) AS most FROM q GROUP BY ALL HAVING count(*) > 1),
-		z AS (SELECT k, d.h, d.run, d.n, d.most, CASE WHEN follows THEN (n.ts_ns - before) / 1e6 END AS gap FROM n JOIN d USING (h, run)),
-		r AS (SELECT an, bn, far, protocol, any_value(coalesce(method, '')) AS method, any_value(path) AS path, any_value(%[4]s) AS tpl, bool_or(`+terms.Asked+`) AS asked, any_value(n) AS n, any_value(most) AS most, bool_and(`+relation.Identity+` IS NOT NULL OR request_body_size > 0) AS sure,
-			quantile_disc(gap, 0.5) AS gap, min(ts_ns) AS t0, arg_min(call_id, ts_ns, %[8]d) AS ids FROM x JOIN z ON z.k = %[1]s WHERE NOT coalesce(regexp_matches(path, '%[5]s'), false) GROUP BY an, bn, far, protocol, h, run)
-		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, things, calls, most, sure, gap_ms, call_ids FROM (SELECT an, bn, far, protocol, method, tpl, bool_or(asked) AS asked, count(*) AS things, sum(n)::BIGINT AS calls, max(most) AS most,
+		z AS (SELECT k, d.h, d.run, d.n, d.most, soon AND retry AS again, CASE WHEN soon THEN (n.ts_ns - prior_ns) / 1e6 END AS gap FROM n JOIN d USING (h, run)),
+		r AS (SELECT an, bn, far, protocol, any_value(coalesce(method, '')) AS method, any_value(path) AS path, any_value(%[6]s) AS tpl, bool_or(`+terms.Asked+`) AS asked, any_value(n) AS n, any_value(most) AS most, count(*) FILTER (again) AS retries,
+			bool_and(`+relation.Identity+` IS NOT NULL OR request_body_size > 0) AS sure, quantile_disc(gap, 0.5) AS gap, min(ts_ns) AS t0, arg_min(call_id, ts_ns, %[8]d) AS ids FROM x JOIN z ON z.k = %[1]s WHERE NOT coalesce(regexp_matches(path, '%[7]s'), false) GROUP BY an, bn, far, protocol, h, run)
+		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, things, calls, retries, most, sure, gap_ms, call_ids FROM (SELECT an, bn, far, protocol, method, tpl, bool_or(asked) AS asked, count(*) AS things, sum(n)::BIGINT AS calls, sum(retries)::BIGINT AS retries, max(most) AS most,
 			bool_or(sure) AS sure, quantile_disc(gap, 0.5) AS gap_ms, list_transform(arg_max(ids, (most, -t0, path)), i -> lower(hex(i))) AS call_ids FROM r GROUP BY an, bn, far, protocol, method, tpl) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY things DESC, 1, 2, 5, 6, 7`,
-		terms.NumberOf(l.c), terms.Serving, duplicateNs, terms.PathTemplate, polledPaths, relation.Asked, relation.Carried, sameSample), w.Args...)
+		terms.NumberOf(l.c), relation.Compared(relation.Request, terms.NumberOf(l.c)), terms.Serving, relation.Repeats("o"), relation.SoonNs, terms.PathTemplate, polledPaths, sameSample), w.Args...)
 	if err == nil {
 		err = l.countUsers(ctx, rows)
 	}
@@ -109,16 +108,21 @@ func (l *finder) duplicates(ctx context.Context) ([]Pattern, error) {
 	var out []Pattern
 	for _, r := range rows {
 		name := ask.Clip(terms.EndpointName(r.Protocol, r.Method, r.Path), 200)
-		p := Pattern{Kind: "duplicates", Src: r.Src, Dst: r.Dst, Endpoint: name, Problem: true, Count: r.Things, Confidence: "exact", CallIDs: r.CallIDs, How: "same client and server address, method, path, query, body and Idempotency-Key, request or trace id, begun within 100 ms of the previous one, which had not failed",
+		p := Pattern{Kind: "duplicates", Src: r.Src, Dst: r.Dst, Endpoint: name, Problem: true, Count: r.Things, Confidence: "exact", CallIDs: r.CallIDs, How: "same client pod, server, method, path, query, body and Idempotency-Key, request or trace id, begun within 100 ms of the previous one",
 			KFL:     l.kfl(r.Src, r.Dst, r.Pb, r.Asked) + " and " + terms.EndpointKFL(r.Protocol, r.Method, r.Path),
 			Numbers: []Number{{"times", float64(r.Things)}, {"calls", float64(r.Calls)}, {"most_at_once", float64(r.Most)}},
 			Words:   plural.Sprintf("%s sends %s to %s up to %d {time|times} within 100 ms, on %d {occasion|occasions}.", r.Src, name, r.Dst, r.Most, r.Things)}
 		if r.Gap != nil {
 			p.Numbers = append(p.Numbers, Number{"median_gap_ms", ask.Round(*r.Gap)})
 		}
+		if again := r.Calls - r.Things; r.Retries > 0 {
+			p.Numbers = append(p.Numbers, Number{"after_a_failure", float64(r.Retries)})
+			p.Words += plural.Sprintf(" %d of %d {repetition|repetitions} {is a retry|are retries} after a failure.", r.Retries, again)
+			p.Problem = r.Retries < again
+		}
 		if !r.Sure {
 			p.Confidence, p.Problem = "guess", false
-			p.How = "same client and server address, method, path and query within 100 ms; without an id or a body they may come from different users behind one address"
+			p.How = "same client pod, server, method, path and query within 100 ms; without an id or a body they may come from different users behind one address"
 		}
 		p.differentUsers(r.users)
 		out = append(out, p)

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
-	"github.com/pcapsule/pcapsule/forensics/statements"
 )
 
 // The cause of a call is a request that its sender was serving: the one with the same trace id,
@@ -104,31 +103,3 @@ const MaxParents = 150_000
 
 // Grades are the words for the grades of Linked.
 var Grades = [...]string{"exact", "likely", "guess"}
-
-// SQL that compares calls.
-const (
-	// AskedWeb are the columns with the content of an HTTP or gRPC request, without server and body.
-	AskedWeb = `protocol, method, path, query_string, host`
-	// Identity is the id that a client repeats in a retry. The request id may be a new one if there is an
-	// Idempotency-Key (draft-ietf-httpapi-idempotency-key-header-07 section 2).
-	Identity = `coalesce(idempotency_key, request_id, trace_id)`
-	// Carried are the columns that identify one logical request.
-	Carried = `request_body_sha256, ` + Identity
-	// Again is the SQL for a failed call that a client may retry: no response, or a response that
-	// allows a retry.
-	Again = `(failed AND (status_code IS NULL OR status_code >= 500 OR status_code IN (408, 425, 429) OR error IS NOT NULL OR protocol = 'grpc'))`
-)
-
-// SQL that compares calls of all protocols.
-var (
-	// Asked are the columns with the content of a request, without its server.
-	Asked = AskedWeb + `, redis_key, ` + statements.Columns("query", "params")
-	// Thing are the columns of x with the content of a request and its server.
-	Thing = `bn, far, ` + Asked
-	// Request is the SQL for a hash of a row of x. A call and its retries have the same hash,
-	// because the same instance sends the same request to the same server.
-	Request = `hash(ap, ` + Thing + `, ` + Carried + `)`
-)
-
-// MaxPauseNs is the longest pause between a failed call and its retry, in nanoseconds.
-const MaxPauseNs = 120_000_000_000

@@ -11,11 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
-// Limits of the facts about a service.
-const (
-	headerCalls = 500 // calls whose headers are compared
-	repeatNs    = 100_000_000
-)
+const headerCalls = 500 // calls whose headers are compared
 
 // Handshake summarizes how long it took to open connections in one direction.
 type Handshake struct {
@@ -159,19 +155,19 @@ type Repeat struct {
 	Times     int64    `json:"times" jsonschema:"number of such runs of equal requests"`
 	InARow    int64    `json:"in_a_row" jsonschema:"requests in the longest run"`
 	Calls     int64    `json:"calls" jsonschema:"requests in all runs"`
+	Retries   int64    `json:"retries,omitempty" jsonschema:"of these, requests that repeat one that had failed"`
 	CallIDs   []string `json:"call_ids"`
 }
 
 func (s *serviceAnswer) repeats() error {
-	same := terms.Key(s.c, "") + "src_id, dst_id, request_body_sha256, " + relation.AskedWeb // endpoints are numbered within a bundle
 	// Most requests are made once; only the others are sorted.
-	sql := fmt.Sprintf(`WITH f AS MATERIALIZED (SELECT %[1]s AS src, %[2]s AS dst, %[3]s AS made, %[11]s, `+relation.Identity+` AS carried, ts_ns, call_id, hash(%[1]s, %[2]s, %[3]s, `+relation.Identity+`, %[11]s) AS h FROM %[4]s WHERE %[5]s AND (%[3]s OR %[6]s) AND %[7]s AND path IS NOT NULL),
-		g AS (SELECT %[10]s, ts_ns, call_id, coalesce(ts_ns - lag(ts_ns) OVER p > %[8]d, true) AS fresh FROM f WHERE h IN (SELECT h FROM f GROUP BY 1 HAVING count(*) > 1) WINDOW p AS (PARTITION BY %[10]s ORDER BY ts_ns, call_id)),
-		r AS (SELECT *, sum(fresh::INTEGER) OVER (PARTITION BY %[10]s ORDER BY ts_ns, call_id) AS run FROM g),
-		n AS (SELECT %[10]s, run, count(*) AS n, arg_min(call_id, (ts_ns, call_id), 3) AS ids, min(ts_ns) AS began FROM r GROUP BY ALL HAVING n > 1)
-		SELECT CASE WHEN made THEN 'out' ELSE 'in' END AS direction, CASE WHEN made THEN dst ELSE src END AS peer, coalesce(method || ' ', '') || left(path, 200) AS request, count(*) AS times, max(n) AS in_a_row, sum(n)::BIGINT AS calls,
-			list_transform(arg_min(ids, (began, ids)), x -> lower(hex(x))) AS call_ids FROM n GROUP BY ALL ORDER BY in_a_row DESC, times DESC, direction, peer, request LIMIT %[9]d`,
-		terms.Who("src_"), terms.Who("dst_"), s.made, s.rows.From, s.rows.Where, s.in, isWeb, repeatNs, s.w.Limit+1, "src, dst, made, carried, "+same, same)
+	sql := fmt.Sprintf(`WITH m AS MATERIALIZED (SELECT %[1]s AS src, %[2]s AS dst, %[3]s AS made, method, path, call_id, %[4]s FROM %[5]s WHERE %[6]s AND (%[3]s OR %[7]s) AND %[8]s AND path IS NOT NULL),
+		o AS (SELECT * FROM m WHERE h IN (SELECT h FROM m GROUP BY 1 HAVING count(*) > 1)),
+		r AS (SELECT *, sum((NOT soon)::INTEGER) OVER (PARTITION BY h ORDER BY ts_ns, tie) AS run FROM (%[9]s)),
+		n AS (SELECT any_value(src) AS src, any_value(dst) AS dst, any_value(made) AS made, any_value(method) AS method, any_value(path) AS path, count(*) AS n, count(*) FILTER (soon AND retry) AS retries, arg_min(call_id, (ts_ns, call_id), 3) AS ids, min(ts_ns) AS began FROM r GROUP BY h, run HAVING n > 1)
+		SELECT CASE WHEN made THEN 'out' ELSE 'in' END AS direction, CASE WHEN made THEN dst ELSE src END AS peer, coalesce(method || ' ', '') || left(path, 200) AS request, count(*) AS times, max(n) AS in_a_row, sum(n)::BIGINT AS calls, sum(retries)::BIGINT AS retries,
+			list_transform(arg_min(ids, (began, ids)), x -> lower(hex(x))) AS call_ids FROM n GROUP BY ALL ORDER BY in_a_row DESC, times DESC, direction, peer, request LIMIT %[10]d`,
+		terms.Who("src_"), terms.Who("dst_"), s.made, relation.Compared(relation.RequestWeb(s.c), "call_id"), s.rows.From, s.rows.Where, s.in, isWeb, relation.Repeats("o"), s.w.Limit+1)
 	list, more, err := ask.Rows[Repeat](s.ctx, s.rows.Case, s.w.Limit, sql, s.rows.Args...)
 	if err != nil {
 		return err

@@ -151,8 +151,16 @@ func (t *Answer) chain(list []*chain.Step, children map[*chain.Step][]*chain.Ste
 			row.QueueMs = chain.Millis(s.Link.Queue)
 		}
 		row.Note = noteOf(s)
+		if i > 0 && s.Link != nil {
+			switch prior, retry := chain.Repeated(s, children[s.Link.Parent]); {
+			case retry:
+				row.note("the same call as step %d, which had failed: a retry", number[prior])
+			case prior != nil:
+				row.note("the same call as step %d, begun %s after it", number[prior], chain.LengthOf(s.Start-prior.Start))
+			}
+		}
 		if i == 0 && s.Link != nil {
-			row.Note = strings.TrimPrefix(row.Note+plural.Sprintf("; %d {call was|calls were} open at %s when it made this call, so the parent is uncertain", s.Link.Others+1, s.Src.Who), "; ")
+			row.note("%d {call was|calls were} open at %s when it made this call, so the parent is uncertain", s.Link.Others+1, s.Src.Who)
 			row.Rivals = []string{s.Link.Parent.ID}
 		}
 		out.Steps = append(out.Steps, row)
@@ -163,6 +171,11 @@ func (t *Answer) chain(list []*chain.Step, children map[*chain.Step][]*chain.Ste
 	}
 	out.What = out.words(root, list, children)
 	return out
+}
+
+// note adds a note.
+func (s *Step) note(format string, args ...any) {
+	s.Note = strings.TrimPrefix(s.Note+"; "+plural.Sprintf(format, args...), "; ")
 }
 
 func noteOf(s *chain.Step) string {
