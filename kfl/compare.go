@@ -296,6 +296,9 @@ func (c *checker) compareText(n *parse.Node, op string, a, b *node) (*node, *Err
 	}
 	switch a.typ.text {
 	case textName:
+		if side, ok := sideOf(a); ok && b.str == Outside {
+			return c.outside(n, op, side)
+		}
 		if strings.ContainsAny(b.str, `*+?[]()|^$\{}`) {
 			c.notes = append(c.notes, parse.Quote(parse.Clip(b.str))+" is not a valid name here, so it is used as a pattern, as in matches()")
 			return c.comparePattern(n, op, a, b.str)
@@ -320,6 +323,28 @@ func (c *checker) compareText(n *parse.Node, op string, a, b *node) (*node, *Err
 		}
 	}
 	return c.plain(n, op, a, b)
+}
+
+// Outside is the name that answers have for all clients outside without a name of their own. src.who and src.name, and
+// those of dst, can be compared with it.
+const Outside = "(outside)"
+
+// sideOf is the side, src or dst, whose name an operand is.
+func sideOf(x *node) (side string, ok bool) {
+	if x.op != opCol {
+		return "", false
+	}
+	side, name, _ := strings.Cut(x.str, "_")
+	return side, (side == "src" || side == "dst") && (name == "who" || name == "name")
+}
+
+// outside compiles the comparison of a side's name with Outside.
+func (c *checker) outside(n *parse.Node, op, side string) (*node, *Error) {
+	text := strings.ReplaceAll(`SIDE.kind == "outside" and !SIDE.dns and !SIDE.hostname`, "SIDE", side)
+	if op == "!=" {
+		text = "!(" + text + ")"
+	}
+	return c.expand(n, Outside, text)
 }
 
 // compareProtocol reads a literal as a protocol's keyword: "HTTP" is every HTTP version.

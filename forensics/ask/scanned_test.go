@@ -173,7 +173,7 @@ func TestICMPErrorsAreNoCallsInWords(t *testing.T) {
 	if s.What != "10.0.0.9 had no readable calls" {
 		t.Errorf("%q", s.What)
 	}
-	if note, want := ask.UnknownName(ctx, c, "(outside)"), "(outside) stands for outside addresses without a name: give one of the addresses"; note != want {
+	if note, want := ask.UnknownName(ctx, c, "(outside)"), "(outside) stands for outside addresses without a name: the recording has none"; note != want {
 		t.Errorf("%q, want %q", note, want)
 	}
 }

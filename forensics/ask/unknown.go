@@ -150,7 +150,7 @@ func (k named) unknown(ctx context.Context, c *forensics.Case, name string) stri
 	note := fmt.Sprintf(k.note, Clip(name, 100))
 	if k.test == "" {
 		if name == terms.AnyOutside {
-			return name + " stands for outside addresses without a name: give one of the addresses"
+			return name + " stands for outside addresses without a name: the recording has none"
 		}
 		return note + suggestion(ctx, c, name)
 	}

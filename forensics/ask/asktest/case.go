@@ -142,6 +142,9 @@ func OpenMade(t testing.TB, w *traffic.Capture, kube ...string) *forensics.Case 
 	return Bundles(t, forensics.Options{}, ExportMade(t, w, kube...))
 }
 
+// Questions are all questions.
+func Questions() []ask.Question { return all.Questions() }
+
 // Find returns a question by name.
 func Find(name string) (ask.Question, bool) {
 	for _, q := range all.Questions() {

@@ -126,6 +126,9 @@ func AskDependencies(ctx context.Context, c *forensics.Case, in DependenciesIn) 
 // calledAs finds the nodes with another name whose servers match a name: the host that clients called, or the servers behind an
 // address that they dialled.
 func (g *graph) calledAs(ctx context.Context, c *forensics.Case, w *ask.Window, name string) (out []string, err error) {
+	if name == terms.AnyOutside {
+		return nil, nil
+	}
 	cond, args := terms.End("dst_", name)
 	query := "SELECT far AS name FROM x WHERE far <> '' AND " + cond
 	if dialled := terms.Dialled("dst_", name); dialled != "" {

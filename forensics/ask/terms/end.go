@@ -30,8 +30,12 @@ func WhoOf(endpoint, p string) string {
 
 // End is the condition that one end of a row, "src_" or "dst_", has a name: that of a service,
 // workload, pod, process, host or address. A prefix "namespace/" narrows it; * and ? match any text
-// and any character. A destination also matches by the host name that its caller used.
+// and any character. A destination also matches by the host name that its caller used. AnyOutside is every end that has it as
+// its name in answers.
 func End(p, name string) (cond string, args []any) {
+	if name == AnyOutside {
+		return Nameless(p), nil
+	}
 	test := func(column, value string) string {
 		args = append(args, Pattern(value))
 		if strings.ContainsAny(value, "*?") {

@@ -6,11 +6,13 @@ import (
 	"strings"
 
 	"golang.org/x/net/publicsuffix"
+
+	"github.com/pcapsule/pcapsule/kfl"
 )
 
 // AnyOutside is the node of all outside addresses without a name. In a map of namespaces it is the
 // node of all outside addresses.
-const AnyOutside = "(outside)"
+const AnyOutside = kfl.Outside
 
 // anyUnknown is the node of private addresses without a name in a map of namespaces.
 const anyUnknown = "(unknown)"
