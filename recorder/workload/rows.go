@@ -2,6 +2,7 @@ package workload
 
 import (
 	"cmp"
+	"iter"
 	"net/netip"
 	"slices"
 	"sort"
@@ -11,14 +12,41 @@ import (
 // Workloads returns the known pods, services, nodes, namespaces and network policies, by kind,
 // namespace, name, start, UID and sighting. Dumps with other labels of a namespace, or another spec
 // of a policy, give several rows of it.
-func (x *Index) Workloads() []Workload {
+func (x *Index) Workloads() []Workload { return slices.Collect(x.EachWorkload()) }
+
+// EachWorkload is Workloads for a reader that keeps no rows: a cluster has many pods.
+func (x *Index) EachWorkload() iter.Seq[Workload] {
 	v := x.current()
-	rows := slices.Clone(v.others)
-	for i := range v.objects {
-		rows = append(rows, v.row(&v.objects[i]))
+	others := slices.SortedFunc(slices.Values(v.others), compareWorkloads)
+	order := make([]int32, len(v.objects))
+	for i := range order {
+		order[i] = int32(i)
 	}
-	slices.SortFunc(rows, compareWorkloads)
-	return rows
+	slices.SortFunc(order, func(a, b int32) int {
+		x, y := &v.objects[a], &v.objects[b]
+		return cmp.Or(cmp.Compare(x.kind, y.kind), cmp.Compare(x.c.namespace, y.c.namespace), cmp.Compare(x.c.name, y.c.name),
+			cmp.Compare(x.from, y.from), cmp.Compare(x.c.uid, y.c.uid), cmp.Compare(x.c.seen, y.c.seen), slices.CompareFunc(x.c.labels, y.c.labels, compareLabels))
+	})
+	return func(yield func(Workload) bool) {
+		others := others
+		for _, i := range order {
+			w := v.row(&v.objects[i])
+			for len(others) > 0 && compareWorkloads(others[0], w) < 0 {
+				if !yield(others[0]) {
+					return
+				}
+				others = others[1:]
+			}
+			if !yield(w) {
+				return
+			}
+		}
+		for _, w := range others {
+			if !yield(w) {
+				return
+			}
+		}
+	}
 }
 
 // Named lists the addresses that Kubernetes dumps name, and those that hosts files name.

@@ -205,9 +205,17 @@ func (s *splitter) begin(keep bool) {
 	s.obj, s.keep, s.over, s.deep, s.values = s.obj[:0], keep, false, false, 0
 }
 
+// unread are the fields of pods that are not read and make up most of their text. Their values are left out if they are objects
+// or lists, so that the decoder need not read them; a label may have such a name, and its value is a text.
+var unread = map[string]bool{
+	`"annotations"`: true, `"managedFields"`: true, `"env"`: true, `"envFrom"`: true, `"command"`: true, `"args"`: true, `"volumes"`: true, `"volumeMounts"`: true, `"volumeDevices"`: true,
+	`"resources"`: true, `"allocatedResources"`: true, `"livenessProbe"`: true, `"readinessProbe"`: true, `"startupProbe"`: true, `"lifecycle"`: true, `"securityContext"`: true,
+	`"tolerations"`: true, `"affinity"`: true, `"topologySpreadConstraints"`: true, `"imagePullSecrets"`: true, `"readinessGates"`: true, `"volumeClaimTemplates"`: true, `"images"`: true,
+}
+
 // value reads one value of any kind.
 func (s *splitter) value() error {
-	depth := 0
+	depth, last := 0, 0
 	for {
 		c, err := s.token()
 		if err != nil {
@@ -215,6 +223,7 @@ func (s *splitter) value() error {
 		}
 		switch c {
 		case '"':
+			last = len(s.obj)
 			err = s.str()
 		case '{', '[':
 			depth++
@@ -237,6 +246,9 @@ func (s *splitter) value() error {
 				return fmt.Errorf("expected a value, found byte %#02x", c)
 			}
 			s.advance(1)
+			if c == ':' && s.keep && unread[string(s.obj[last:len(s.obj)-1])] {
+				err = s.leaveOut(depth)
+			}
 		default:
 			err = s.scalar()
 		}
@@ -248,6 +260,47 @@ func (s *splitter) value() error {
 		}
 	}
 }
+
+// leaveOut puts null in the place of the next value if that is an object or a list.
+func (s *splitter) leaveOut(outer int) error {
+	c, err := s.token()
+	if err != nil || c != '{' && c != '[' {
+		return err
+	}
+	s.obj, s.keep = append(s.obj, "null"...), false
+	for depth := outer; ; {
+		n := s.pos
+		for n < s.end && !structural[s.buf[n]] {
+			n++
+		}
+		if s.pos = n; n == s.end {
+			if err := s.fill(); err != nil {
+				return err
+			}
+			continue
+		}
+		switch s.buf[n] {
+		case '"':
+			if err := s.str(); err != nil {
+				return err
+			}
+			continue
+		case '{', '[':
+			depth++
+			s.values++
+			s.deep, s.over = s.deep || depth > maxDepth, s.over || s.values > maxValues
+		default:
+			depth--
+		}
+		if s.pos++; depth == outer {
+			s.keep = !s.deep && !s.over
+			return nil
+		}
+	}
+}
+
+// structural are the bytes at which strings, objects and lists begin or end.
+var structural = [256]bool{'"': true, '{': true, '}': true, '[': true, ']': true}
 
 // scalar reads a number or a literal word.
 func (s *splitter) scalar() error {

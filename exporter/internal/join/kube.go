@@ -11,10 +11,13 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
 
+// rowsAtOnce is the number of workloads that are kept before they are written.
+const rowsAtOnce = 1000
+
 // writeKube writes the workloads and events that the identity files held.
 func (j *Joiner) writeKube() error {
 	var list []table.Workload
-	for _, w := range j.who.index.Workloads() {
+	for w := range j.who.index.EachWorkload() {
 		r := table.Workload{Kind: w.Kind, Name: w.Name, Addresses: w.Addresses, ValidFromNs: w.ValidFrom, Source: w.Source}
 		r.Namespace = table.NonEmpty(w.Namespace)
 		r.UID = table.NonEmpty(w.UID)
@@ -40,7 +43,12 @@ func (j *Joiner) writeKube() error {
 			}
 			r.Ports = append(r.Ports, port)
 		}
-		list = append(list, r)
+		if list = append(list, r); len(list) == rowsAtOnce {
+			if err := write.Append(j.out, "workloads", list); err != nil {
+				return err
+			}
+			list = list[:0]
+		}
 	}
 	if err := write.Append(j.out, "workloads", list); err != nil {
 		return err

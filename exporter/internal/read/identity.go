@@ -40,26 +40,37 @@ func LoadIdentity(b *bundle.Builder, kube, hosts []string) (*Identity, error) {
 	if !w.Known {
 		return w, nil
 	}
-	var used bytes.Buffer
-	if err := w.Index.WriteUsed(&used); err != nil {
-		return nil, fmt.Errorf("storing the used part of the identity files: %w", err)
-	}
 	file, err := b.Create(usedPath)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := file.Write(used.Bytes()); err != nil {
-		return nil, err
+	h := sha256.New()
+	used := &counted{w: io.MultiWriter(file, h)}
+	if err := w.Index.WriteUsed(used); err != nil {
+		return nil, fmt.Errorf("storing the used part of the identity files: %w", err)
 	}
 	if err := file.Close(); err != nil {
 		return nil, err
 	}
-	sum := bundle.Digest(sha256.Sum256(used.Bytes()))
+	var sum bundle.Digest
+	h.Sum(sum[:0])
 	slices.SortFunc(w.sides, func(a, b bundle.SideInput) int { return bytes.Compare(a.SHA256Original[:], b.SHA256Original[:]) })
 	for i := range w.sides {
-		w.sides[i].Path, w.sides[i].SHA256, w.sides[i].Size = usedPath, &sum, int64(used.Len())
+		w.sides[i].Path, w.sides[i].SHA256, w.sides[i].Size = usedPath, &sum, used.n
 	}
 	return w, nil
+}
+
+// counted counts the bytes that are written.
+type counted struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counted) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
 }
 
 // usedPath is where a bundle stores the used part of kube and hosts files.
