@@ -93,7 +93,7 @@ func ordered(d *json.Decoder) (any, error) {
 // few lines.
 func framing(name string) bool {
 	switch name {
-	case "coverage", "matched", "truncated", "next_cursor", "now", "verified", "notes":
+	case "answer", "coverage", "matched", "truncated", "next_cursor", "now", "verified", "notes":
 		return true
 	}
 	return false

@@ -129,6 +129,7 @@ func New[In, Out any](name, title, doc string, core bool, f func(context.Context
 			return nil, err
 		}
 		explain(ctx, c, raw, in, out)
+		conclude(out)
 		return out, nil
 	}
 	return q

@@ -17,6 +17,7 @@ const maxHoles = 10
 
 // Frame is embedded in every answer: coverage, verification and notes.
 type Frame struct {
+	Answer    string   `json:"answer,omitempty" jsonschema:"the answer in one sentence; the evidence follows"`
 	Coverage  Coverage `json:"coverage"`
 	Matched   string   `json:"matched" jsonschema:"some, nothing_matched (the time was recorded, but nothing matches), or not_recorded (the time was not recorded)"`
 	Truncated bool     `json:"truncated,omitempty" jsonschema:"a list was cut at its limit: narrow the question or raise limit"`
@@ -38,6 +39,38 @@ func (f *Frame) Match(n int) {
 		f.Matched = "not_recorded"
 	}
 }
+
+// Texts of Frame.Answer for an answer without results.
+const (
+	NotRecorded   = "No packets were recorded in that time range."
+	NothingInPart = "No matches. The time range was only partly captured."
+	NothingInRead = "No matches. Not everything could be read."
+	Nothing       = "No matches. The whole time range was captured."
+)
+
+// conclude sets the sentence with which an answer begins: that it has no results, or what its Sentence says.
+func conclude(out any) {
+	a, ok := out.(framed)
+	if !ok {
+		return
+	}
+	f := a.frame()
+	switch says, ok := out.(interface{ Sentence() string }); {
+	case f.Matched == "not_recorded":
+		f.Answer = NotRecorded
+	case f.Matched != "nothing_matched" && ok:
+		f.Answer = Clip(says.Sentence(), maxSentence)
+	case f.Coverage.State != string(forensics.Complete):
+		f.Answer = NothingInPart
+	case f.Coverage.Unread:
+		f.Answer = NothingInRead
+	default:
+		f.Answer = Nothing
+	}
+}
+
+// maxSentence is the longest Frame.Answer, in characters.
+const maxSentence = 400
 
 // Note adds a note, formatted by plural.Sprintf.
 func (f *Frame) Note(format string, args ...any) {

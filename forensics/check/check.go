@@ -164,3 +164,8 @@ func (s *Rules) evaluate(ctx context.Context, c *forensics.Case, r *Rule, o *Out
 	}
 	return findings(ctx, q, r, o, analyzers)
 }
+
+// Sentence is the answer in one sentence.
+func (r *Report) Sentence() string {
+	return plural.Sprintf("%d of %d {rule|rules} passed, %d failed; %d {warning|warnings}.", r.Passed, r.Passed+r.Failed+r.Warned, r.Failed, r.Warned)
+}

@@ -14,6 +14,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/finding"
+	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/kfl/nearest"
 )
 
@@ -206,4 +207,13 @@ func Question(analyzers []finding.Analyzer) ask.Question {
 		Allow("frameworks", order...).Allow("controls", ids()...)
 	q.Sums = []string{"frameworks"}
 	return q
+}
+
+// Sentence is the answer in one sentence.
+func (o *Out) Sentence() string {
+	of := map[Verdict]int{}
+	for _, c := range o.Controls {
+		of[c.Verdict]++
+	}
+	return plural.Sprintf("The traffic contradicts %d of %d {control|controls}, supports %d, and cannot tell about %d.", of["contradicted"], len(o.Controls), of["supported"], of["cannot_tell"])
 }

@@ -3,12 +3,14 @@ package finding
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/kfl/nearest"
 )
 
@@ -173,4 +175,17 @@ func Question(analyzers []Analyzer) ask.Question {
 		Allow("severity", severities...).Allow("names", names(analyzers)...)
 	q.Sums = []string{"summary"}
 	return q
+}
+
+// Sentence is the answer in one sentence.
+func (o *Out) Sentence() string {
+	total := 0
+	for _, s := range o.Summary {
+		total += s.Found
+	}
+	s := plural.Sprintf("%d {finding|findings}", total)
+	if len(o.Findings) > 0 {
+		s += fmt.Sprintf("; the worst is %s: %s", o.Findings[0].Severity, o.Findings[0].What)
+	}
+	return strings.TrimSuffix(s, ".") + "."
 }

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/google/jsonschema-go/jsonschema"
 
@@ -70,7 +71,10 @@ type keyed struct {
 	Skip  int    `json:"n,omitempty"` // rows after it that are already shown
 }
 
-const maxPlace = 1024 // bytes of a cursor
+const (
+	maxPlace  = 1024 // bytes of a cursor
+	partBytes = 48   // of a list in the note about the parts of a page
+)
 
 // paging is one page of an answer in progress.
 type paging struct {
@@ -242,9 +246,9 @@ func (p *paging) page(fields []object.Field) json.RawMessage {
 			fields[i].Value = value
 		}
 	}
-	if len(object.Join(fields))+300 > p.most {
+	if room := p.most - 300 - partBytes*len(whole); len(object.Join(fields)) > room {
 		var less map[string]int
-		fields, less = object.Cut(fields, p.most-300)
+		fields, less = object.Cut(fields, room)
 		maps.Copy(shown, less)
 	}
 	for _, name := range p.q.InTime {
@@ -261,10 +265,27 @@ func (p *paging) page(fields []object.Field) json.RawMessage {
 		return object.Join(fields)
 	}
 	if data, err := json.Marshal(after); err == nil {
+		fields = notePart(fields, whole, from, shown)
 		fields = object.Set(fields, "truncated", json.RawMessage("true"))
 		fields = object.Set(fields, "next_cursor", object.Quoted(base64.RawURLEncoding.EncodeToString(data)))
 	}
 	return object.Join(fields)
+}
+
+// notePart adds a note that says of each list of which the page has a part how many of how many rows that is.
+func notePart(fields []object.Field, whole, from, shown map[string]int) []object.Field {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(whole)) {
+		if shown[name] < whole[name] && shown[name] > 0 {
+			parts = append(parts, fmt.Sprintf("%s %d to %d of %d", name, from[name]+1, from[name]+shown[name], whole[name]))
+		} else if shown[name] < whole[name] {
+			parts = append(parts, fmt.Sprintf("%s none of %d", name, whole[name]))
+		}
+	}
+	if len(parts) == 0 {
+		return fields
+	}
+	return object.Note(fields, "this page has a part: "+strings.Join(parts, ", "))
 }
 
 // from returns the first row of the page in a list of n rows.

@@ -455,6 +455,7 @@ export type Details = {
 
 // POST /mcp/ask/get_overview
 export type Overview = {
+  answer?: string;
   calls: number;
   connections: {
     encrypted: number;
@@ -608,6 +609,7 @@ export type Overview = {
 
 // POST /mcp/ask/find_failures
 export type Failures = {
+  answer?: string;
   calls: number;
   causes: Array<{
     call_ids: Array<string> | null;
@@ -737,6 +739,7 @@ export type Failures = {
 
 // POST /mcp/ask/get_service_map
 export type ServiceMap = {
+  answer?: string;
   coverage: {
     from?: string;
     holes?: Array<{
@@ -1255,6 +1258,7 @@ export type Snapshot = {
 
 // POST /mcp/ask/get_api_stats
 export type ApiStats = {
+  answer?: string;
   coverage: {
     from?: string;
     holes?: Array<{
@@ -1296,6 +1300,7 @@ export type ApiStats = {
 
 // POST /mcp/ask/trace_request
 export type Trace = {
+  answer?: string;
   calls_found: number;
   calls_traced: number;
   chains: Array<{
@@ -1402,6 +1407,7 @@ export type Trace = {
 
 // POST /mcp/ask/list_findings
 export type Findings = {
+  answer?: string;
   coverage: {
     from?: string;
     holes?: Array<{
@@ -1466,6 +1472,7 @@ export type Findings = {
 
 // POST /mcp/ask/list_objects
 export type Objects = {
+  answer?: string;
   coverage: {
     from?: string;
     holes?: Array<{

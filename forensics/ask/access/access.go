@@ -13,6 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/search"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/statements"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // AccessIn is the input of audit_access.
@@ -294,4 +295,16 @@ func (a *accessAnswer) hours() error {
 	a.out.Truncated = a.out.Truncated || more
 	a.out.Hours = ask.Fit(a.w, &a.out.Frame, list)
 	return err
+}
+
+// Sentence is the answer in one sentence.
+func (a *Access) Sentence() string {
+	s := plural.Sprintf("%d {access|accesses} to data in %d {call|calls}, of which %d failed", a.Accesses, a.Total, a.Failed)
+	if len(a.Clients) > 0 {
+		s += plural.Sprintf("; most by %s", a.Clients[0].Client)
+	}
+	if a.UnreadTotal > 0 {
+		s += plural.Sprintf("; %d {connection|connections} could not be read", a.UnreadTotal)
+	}
+	return s + "."
 }

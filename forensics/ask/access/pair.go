@@ -12,6 +12,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/forensics/statements"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // Limits of a pair.
@@ -280,4 +281,13 @@ func shownBody(p *redact.Policy, bodies map[string]string, hash, contentType, wo
 		return fmt.Sprintf("[%d bytes, not text]", size)
 	}
 	return ""
+}
+
+// Sentence is the answer in one sentence.
+func (p *Pair) Sentence() string {
+	s := plural.Sprintf("%d {call|calls} from src to dst, of which %d failed", p.Forth.Calls, p.Forth.Failed)
+	if p.Forth.P50Ms != nil {
+		s += plural.Sprintf(", with a median of %s ms", plural.Digits(*p.Forth.P50Ms, 4))
+	}
+	return s + plural.Sprintf("; %d {call|calls} back.", p.Back.Calls)
 }

@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pcapsule/pcapsule/forensics"
@@ -234,3 +235,6 @@ func (in *In) times(ctx context.Context, c *forensics.Case) (*times, *ask.Window
 func (t *times) later() string {
 	return fmt.Sprintf("(ts_ns BETWEEN %d AND %d)", t.from[1], t.to[1])
 }
+
+// Sentence is the answer in one sentence.
+func (a *Answer) Sentence() string { return strings.Join(a.Verdict[:min(1, len(a.Verdict))], "") }

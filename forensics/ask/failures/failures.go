@@ -16,6 +16,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/chain"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/when"
 )
 
@@ -453,4 +454,25 @@ func (f *Answer) causes(ctx context.Context, c *forensics.Case, list []group, te
 		f.Note("causes were searched only in the %d largest groups", maxGroups)
 	}
 	return nil
+}
+
+// Sentence is the answer in one sentence.
+func (a *Answer) Sentence() string {
+	s := plural.Sprintf("%d of %d {call|calls} failed", a.Total, a.Calls)
+	if len(a.Groups) > 0 {
+		g := &a.Groups[0]
+		s += plural.Sprintf("; most often %s %s by %s: %s, %d {time|times}", g.Dst, g.Endpoint, g.Src, g.Status, g.Calls)
+	}
+	if len(a.Causes) > 0 {
+		o := &a.Causes[0]
+		s += fmt.Sprintf("; most began at %s %s (%s)", o.Dst, o.Endpoint, cmp.Or(o.Status, o.What))
+	}
+	connections := int64(0)
+	for _, c := range a.Connections {
+		connections += c.Connections
+	}
+	if connections > 0 {
+		s += plural.Sprintf("; %d {connection|connections} failed", connections)
+	}
+	return s + "."
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // APIStatsIn is the input of get_api_stats.
@@ -99,4 +100,14 @@ func AskAPIStats(ctx context.Context, c *forensics.Case, in APIStatsIn) (*APISta
 	out.NoteWaits(ask.Waits{Calls: n.Calls, Timed: n.Calls, None: n.None, Blind: n.Blind}) // rows of all kinds, not only requests
 	out.Match(len(out.Endpoints))
 	return out, nil
+}
+
+// Sentence is the answer in one sentence.
+func (a *APIStats) Sentence() string {
+	s := plural.Sprintf("%d {call|calls} of %d {endpoint|endpoints}", a.Total, len(a.Endpoints))
+	if len(a.Endpoints) > 0 {
+		e := &a.Endpoints[0]
+		s += plural.Sprintf("; first by the order asked for: %s %s with %d {call|calls}, of which %d failed", e.Dst, e.Endpoint, e.Calls, e.Failed)
+	}
+	return s + "."
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/pcapsule/pcapsule/forensics"
@@ -277,4 +278,13 @@ func (l *Volume) headroom(r *loadRow) {
 	default:
 		l.Headroom = "none_seen"
 	}
+}
+
+// Sentence is the answer in one sentence.
+func (a *Capacity) Sentence() string {
+	s := plural.Sprintf("%d {call|calls} in %d {step|steps} of %s s", a.Calls, a.Buckets, plural.Digits(a.BucketSeconds, 4))
+	if len(a.Rows) > 0 {
+		s += "; most to " + strings.TrimSpace(a.Rows[0].Dst+" "+a.Rows[0].Endpoint) + ": " + a.Rows[0].Words
+	}
+	return strings.TrimSuffix(s, ".") + "."
 }

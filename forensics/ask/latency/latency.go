@@ -4,6 +4,7 @@
 package latency
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // In is the input of get_latency.
@@ -317,4 +319,20 @@ func slow(w *ask.Window, ctx context.Context, c *forensics.Case, minMs float64, 
 		s.Slowest = append(s.Slowest, byID[id])
 	}
 	return s, err
+}
+
+// Sentence is the answer in one sentence.
+func (a *Answer) Sentence() string {
+	s := plural.Sprintf("%d of %d {call has|calls have} a time", a.Timed, a.Calls)
+	if len(a.Breakdown) > 0 {
+		b := &a.Breakdown[0]
+		s += "; most time went to " + strings.TrimSpace(cmp.Or(b.Dst, b.Src)+" "+b.Endpoint)
+		if b.Most != "" {
+			s += " (" + b.Most + ")"
+		}
+	}
+	if a.Chain != nil && a.Chain.Most != "" {
+		s += "; the hop with the most own time is " + a.Chain.Most
+	}
+	return s + "."
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // In is the input of list_objects.
@@ -115,4 +116,9 @@ func Source(c *forensics.Case, w *ask.Window, in In) (sql string, args []any, er
 	return `SELECT o.*, k.src, k.dst, CASE side WHEN 'request' THEN 'upload' ELSE 'download' END AS direction
 		FROM (SELECT ` + key + `, ` + terms.Who("src_") + ` AS src, ` + terms.Who("dst_") + ` AS dst FROM calls WHERE ` + w.Where + `) k JOIN objects o USING (` + key + `)
 		WHERE ` + strings.Join(conds, " AND "), args, nil
+}
+
+// Sentence is the answer in one sentence.
+func (a *Answer) Sentence() string {
+	return plural.Sprintf("%d {file was|files were} seen in transfer, %d {byte|bytes}.", a.Total, a.Bytes)
 }

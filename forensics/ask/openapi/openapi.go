@@ -14,6 +14,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // Limits of the input of a description.
@@ -345,4 +346,9 @@ func textsOf[T any](ctx context.Context, c *forensics.Case, list []T, hash func(
 		out[r.Hash] = r.Text
 	}
 	return out, nil
+}
+
+// Sentence is the answer in one sentence.
+func (a *Answer) Sentence() string {
+	return plural.Sprintf("%s has %d {operation|operations} in this traffic.", a.Service, len(a.Operations))
 }

@@ -231,3 +231,6 @@ func (l *finder) kfl(src, dst, pb string, asked bool) string {
 	}
 	return strings.Join(parts, " and ")
 }
+
+// Sentence is the answer in one sentence.
+func (a *Answer) Sentence() string { return strings.Join(a.Summary[:min(1, len(a.Summary))], "") }

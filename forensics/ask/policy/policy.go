@@ -13,6 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // In is the input of generate_network_policy.
@@ -248,4 +249,9 @@ func peersOf(ctx context.Context, c *forensics.Case) (map[[2]int64]*peer, error)
 		out[[2]int64{rows[i].Bundle, rows[i].ID}] = &rows[i]
 	}
 	return out, nil
+}
+
+// Sentence is the answer in one sentence.
+func (a *Answer) Sentence() string {
+	return plural.Sprintf("%d {policy allows|policies allow} the traffic of %d {connection|connections}; %d {attempt that failed is|attempts that failed are} not allowed.", len(a.Policies), a.Connections, len(a.Refused))
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/redact"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // In is the input of search_content.
@@ -325,4 +326,13 @@ func bodiesAround(ctx context.Context, c *forensics.Case, hashes []string, n *Ne
 		}
 	}
 	return whole, nil
+}
+
+// Sentence is the answer in one sentence.
+func (a *Answer) Sentence() string {
+	s := plural.Sprintf("%d {call contains|calls contain} it", a.Total)
+	if len(a.Places) > 0 {
+		s += plural.Sprintf(", most often in %s", a.Places[0].Place)
+	}
+	return s + "."
 }

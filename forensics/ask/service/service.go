@@ -359,3 +359,6 @@ func firstThree[T any](list []T, name func(T) string) string {
 	}
 	return strings.Join(names, ", ") + more
 }
+
+// Sentence is the answer in one sentence.
+func (s *Service) Sentence() string { return s.What + "." }

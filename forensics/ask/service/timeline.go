@@ -11,6 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/when"
 )
 
@@ -373,4 +374,12 @@ func (t *timelineAnswer) rate() error {
 	var err error
 	t.out.Rate, _, err = ask.Rows[RateBucket](t.ctx, t.c, maxBuckets+2, sql, slices.Concat(w.Args, args, args)...)
 	return err
+}
+
+// Sentence is the answer in one sentence.
+func (t *Timeline) Sentence() string {
+	if t.Crash != nil {
+		return t.Crash.What + " at " + t.Crash.Time + plural.Sprintf("; %d {call|calls} around it, of which %d failed.", t.Calls, t.Failed)
+	}
+	return plural.Sprintf("No crash was seen; %d {call|calls} from %s to %s, of which %d failed.", t.Calls, t.From, t.To, t.Failed)
 }

@@ -326,3 +326,6 @@ func (d *Dependencies) bypass(g *graph, targets, layer []string) {
 		d.Summary = append(d.Summary, plural.Sprintf("%s bypasses the layer with %d {call|calls}.", b.Client, b.Calls))
 	}
 }
+
+// Sentence is the answer in one sentence.
+func (d *Dependencies) Sentence() string { return strings.Join(d.Summary[:min(1, len(d.Summary))], "") }

@@ -362,3 +362,6 @@ func unresolved(w *ask.Window, ctx context.Context, c *forensics.Case) ([]DNSFai
 		FROM %s WHERE %s AND protocol = 'dns' AND failed GROUP BY 1, 2 ORDER BY calls DESC, 1, 2`, terms.Who("src_"), terms.SomeCalls, "calls", w.Where), w.Args...)
 	return rows, err
 }
+
+// Sentence is the answer in one sentence.
+func (e *External) Sentence() string { return strings.Join(e.Summary[:min(1, len(e.Summary))], "") }

@@ -13,6 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // ServiceMapIn is the input of get_service_map.
@@ -427,4 +428,13 @@ func (g *graph) shown(edges []MapEdge) []MapNode {
 		return cmp.Or(cmp.Compare(b.CallsIn+b.CallsOut, a.CallsIn+a.CallsOut), strings.Compare(a.Name, b.Name))
 	})
 	return out
+}
+
+// Sentence is the answer in one sentence.
+func (m *ServiceMap) Sentence() string {
+	s := plural.Sprintf("%d {call|calls} on %d {edge|edges} between %d {node|nodes}", m.TotalCalls, m.TotalEdges, len(m.Nodes))
+	if len(m.Edges) > 0 {
+		s += plural.Sprintf("; most from %s to %s: %d", m.Edges[0].Src, m.Edges[0].Dst, m.Edges[0].Calls)
+	}
+	return s + "."
 }

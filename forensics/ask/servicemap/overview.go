@@ -332,3 +332,6 @@ func (o *Overview) summarize(w *ask.Window) {
 		o.Note("%d encrypted {connection|connections} could not be read for lack of keys: only {its|their} handshakes count as calls", shut)
 	}
 }
+
+// Sentence is the answer in one sentence.
+func (o *Overview) Sentence() string { return strings.Join(o.Summary[:min(1, len(o.Summary))], "") }

@@ -66,6 +66,9 @@ func (t *Answer) writeChains(k *chain.Builder, steps int, roots []*chain.Step, c
 		t.Truncated = t.Truncated || cut
 		t.Chains = append(t.Chains, one)
 	}
+	if n := len(t.Chains); n < t.Total {
+		t.Note("%d of %d {chain is|chains are} shown; a higher limit, or a narrower time or filter, shows the others", n, t.Total)
+	}
 	t.Origins = chain.SumOrigins(origins, text)
 	t.fitBytes(t.hops(roots, children), steps)
 	return nil

@@ -3,6 +3,7 @@
 package trace
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -14,6 +15,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask/chain"
 	"github.com/pcapsule/pcapsule/forensics/ask/search"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // Limits of a trace.
@@ -357,4 +359,17 @@ func (t *Answer) unfollowed(k *chain.Builder) error {
 		t.Note("%s had %d {connection|connections} to %s at the time with payload that no dissector read (perhaps a queue): the chains do not include {it|them}", o.Src, o.N, o.Dst)
 	}
 	return err
+}
+
+// Sentence is the answer in one sentence.
+func (t *Answer) Sentence() string {
+	if t.Total == 1 && len(t.Chains) == 1 {
+		return t.Chains[0].What + "."
+	}
+	s := plural.Sprintf("%d {call matches|calls match}, in %d {chain|chains}", t.Found, t.Total)
+	if len(t.Origins) > 0 {
+		o := &t.Origins[0]
+		s += plural.Sprintf("; the failure of %d {chain|chains} began at %s %s (%s)", o.Chains, o.Dst, o.Endpoint, cmp.Or(o.Status, o.What))
+	}
+	return s + "."
 }
