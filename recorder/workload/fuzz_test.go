@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"slices"
 	"testing"
 	"unicode/utf8"
 )
@@ -55,8 +56,8 @@ func FuzzAddKube(f *testing.F) {
 		if !bytes.Equal(first.Bytes(), second.Bytes()) {
 			t.Fatalf("the reduced dump changes when it is read again:\n%s\n%s", first.Bytes(), second.Bytes())
 		}
-		a, _ := json.Marshal([]any{x.Workloads(), x.Events(), x.Ranges()})
-		b, _ := json.Marshal([]any{y.Workloads(), y.Events(), y.Ranges()})
+		a, _ := json.Marshal([]any{slices.Collect(x.EachWorkload()), x.Events(), x.Ranges()})
+		b, _ := json.Marshal([]any{slices.Collect(y.EachWorkload()), y.Events(), y.Ranges()})
 		if !bytes.Equal(a, b) {
 			t.Fatalf("the reduced dump gives different answers:\n%s\n%s", a, b)
 		}

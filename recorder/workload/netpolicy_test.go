@@ -27,7 +27,7 @@ func TestNetworkPoliciesAreKept(t *testing.T) {
 	const want = `{"podSelector":{"matchLabels":{"app":"db"}},"policyTypes":["Ingress","Egress"],` +
 		`"ingress":[{"from":[{"podSelector":{"matchExpressions":[{"key":"app","operator":"In","values":["web","api"]}]},"namespaceSelector":{}}],"ports":[{"protocol":"TCP","port":5432},{"port":"metrics"},{"port":8000,"endPort":8010}]}],` +
 		`"egress":[{},{"to":[{"ipBlock":{"cidr":"10.0.0.0/8","except":["10.1.0.0/16"]}}]}]}`
-	rows := x.Workloads()
+	rows := slices.Collect(x.EachWorkload())
 	if len(rows) != 2 || rows[0].Kind != "networkpolicy" || rows[0].Name != "db" || rows[0].Spec != want || rows[1].Spec != `{"podSelector":{}}` {
 		t.Errorf("%+v", rows)
 	}
@@ -50,7 +50,7 @@ func TestNetworkPoliciesAreKept(t *testing.T) {
 		if err != nil || stats.Kept != 2 || stats.Limited+stats.Malformed != 1 {
 			t.Errorf("a policy that cannot be used: %+v, %v", stats, err)
 		}
-		for _, w := range z.Workloads() {
+		for _, w := range slices.Collect(z.EachWorkload()) {
 			if (w.Spec == "") != (w.Name == want) {
 				t.Errorf("%s has the spec %q", w.Name, w.Spec)
 			}
@@ -90,12 +90,12 @@ func TestChangesBetweenDumps(t *testing.T) {
 		if _, err := again.AddKube("identity.json", &used); err != nil {
 			t.Fatal(err)
 		}
-		rows := x.Workloads()
+		rows := slices.Collect(x.EachWorkload())
 		if first == nil {
 			first = rows
 		}
-		if !reflect.DeepEqual(rows, first) || !reflect.DeepEqual(again.Workloads(), first) {
-			t.Fatalf("order %v\n%+v\n%+v\n%+v", order, rows, again.Workloads(), first)
+		if !reflect.DeepEqual(rows, first) || !reflect.DeepEqual(slices.Collect(again.EachWorkload()), first) {
+			t.Fatalf("order %v\n%+v\n%+v\n%+v", order, rows, slices.Collect(again.EachWorkload()), first)
 		}
 	}
 	var got []string

@@ -9,12 +9,9 @@ import (
 	"strings"
 )
 
-// Workloads returns the known pods, services, nodes, namespaces and network policies, by kind,
+// EachWorkload lists the known pods, services, nodes, namespaces and network policies, by kind,
 // namespace, name, start, UID and sighting. Dumps with other labels of a namespace, or another spec
-// of a policy, give several rows of it.
-func (x *Index) Workloads() []Workload { return slices.Collect(x.EachWorkload()) }
-
-// EachWorkload is Workloads for a reader that keeps no rows: a cluster has many pods.
+// of a policy, give several rows of it. It makes one row after the other, because a cluster has many pods.
 func (x *Index) EachWorkload() iter.Seq[Workload] {
 	v := x.current()
 	others := slices.SortedFunc(slices.Values(v.others), compareWorkloads)

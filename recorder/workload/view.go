@@ -39,7 +39,7 @@ type view struct {
 	others     []Workload // namespaces and network policies
 }
 
-// object is the source of a row of Workloads.
+// object is the source of a row of EachWorkload.
 type object struct {
 	kind     string
 	c        *common

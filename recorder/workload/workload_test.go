@@ -150,10 +150,10 @@ func TestStats(t *testing.T) {
 func answers(x *Index) string {
 	var b strings.Builder
 	enc := json.NewEncoder(&b)
-	enc.Encode(x.Workloads())
+	enc.Encode(slices.Collect(x.EachWorkload()))
 	enc.Encode(x.Events())
 	enc.Encode(x.Ranges())
-	for _, w := range x.Workloads() {
+	for _, w := range slices.Collect(x.EachWorkload()) {
 		for _, s := range w.Addresses {
 			for _, p := range []uint16{0, 53, 80, 8080, 9100, 5432, 6379, 15432, 30080} {
 				for h := 8; h < 12; h++ {
@@ -254,7 +254,7 @@ func TestEvents(t *testing.T) {
 }
 
 func TestWorkloadsAreSortedWithEnds(t *testing.T) {
-	rows := both(t).Workloads()
+	rows := slices.Collect(both(t).EachWorkload())
 	for i := 1; i < len(rows); i++ {
 		if compareWorkloads(rows[i-1], rows[i]) >= 0 {
 			t.Errorf("row %d is out of order", i)
@@ -297,7 +297,7 @@ func TestPortsBehindServices(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []ServicePort{{"UDP", 53, 5353, ""}, {"TCP", 80, 8080, ""}, {"TCP", 80, 8090, ""}, {"TCP", 81, 0, ""}, {"TCP", 82, 82, ""}, {"TCP", 83, 83, ""}, {"TCP", 443, 8443, ""}, {"TCP", 9000, 9000, ""}}
-	for _, w := range append(x.Workloads(), again.Workloads()...) {
+	for _, w := range append(slices.Collect(x.EachWorkload()), slices.Collect(again.EachWorkload())...) {
 		switch {
 		case w.Kind == "service" && !slices.Equal(w.Ports, want):
 			t.Errorf("ports %v, want %v", w.Ports, want)
@@ -329,7 +329,7 @@ func TestPortsBehindServicesWithoutSelector(t *testing.T) {
 		if _, err := x.AddKube("dump", strings.NewReader(dump+"]}")); err != nil {
 			t.Fatal(err)
 		}
-		for _, w := range x.Workloads() {
+		for _, w := range slices.Collect(x.EachWorkload()) {
 			if w.Kind == "service" && !slices.Equal(w.Ports, []ServicePort{{"TCP", 90, tc.want, ""}}) {
 				t.Errorf("%s: ports %v, want %d", tc.name, w.Ports, tc.want)
 			}
