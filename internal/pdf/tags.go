@@ -13,7 +13,8 @@ const (
 	Paragraph = "P"
 	Table     = "Table"
 	Row       = "TR"
-	Head      = "TH"
+	Head      = "TH"       // of a column
+	RowHead   = "TH (row)" // of a row
 	Cell      = "TD"
 	Figure    = "Figure"
 )
@@ -24,6 +25,14 @@ type Tag struct {
 	above     *Tag
 	inside    []any // *Tag or mark, in the order in which they are read
 	number    int   // of its object
+}
+
+// name is the kind as a file has it.
+func (t *Tag) name() string {
+	if t.kind == RowHead {
+		return Head
+	}
+	return t.kind
 }
 
 // mark is a piece of the content of a page.
@@ -103,7 +112,7 @@ func (d *Doc) marked(do func()) {
 		m := mark{page, len(s.pages[page])}
 		s.pages[page] = append(s.pages[page], t)
 		t.inside = append(t.inside, m)
-		begin = fmt.Sprintf("/%s <</MCID %d>> BDC", t.kind, m.number)
+		begin = fmt.Sprintf("/%s <</MCID %d>> BDC", t.name(), m.number)
 	}
 	d.RawWriteStr(begin)
 	s.busy = true
@@ -154,9 +163,12 @@ func (t *Tag) object(root int, pages []int) string {
 		above = t.above.number
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "<</S /%s /P %d 0 R", t.kind, above)
-	if t.kind == Head {
+	fmt.Fprintf(&b, "<</S /%s /P %d 0 R", t.name(), above)
+	switch t.kind {
+	case Head:
 		b.WriteString(" /A <</O /Table /Scope /Column>>")
+	case RowHead:
+		b.WriteString(" /A <</O /Table /Scope /Row>>")
 	}
 	if t.alt != "" {
 		b.WriteString(" /Alt " + text(t.alt))
