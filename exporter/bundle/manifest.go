@@ -73,6 +73,14 @@ type Input struct {
 	texts int // bytes of text in Interfaces
 }
 
+// CountsLosses reports whether the file says how many packets were lost.
+func (in *Input) CountsLosses() bool {
+	if in.Segment != nil {
+		return in.Segment.Seal == "sealed"
+	}
+	return len(in.Interfaces) > 0 && !slices.ContainsFunc(in.Interfaces, func(i Interface) bool { return i.Received == 0 })
+}
+
 // Segment is the description in a segment's header and in its ring's seal.
 type Segment struct {
 	Ring     string `json:"ring"`

@@ -2,6 +2,7 @@ package seal
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // maxRequest is the size of a request file.
@@ -63,6 +65,7 @@ type Acquisition struct {
 	Inputs     []Input           `json:"inputs" jsonschema:"capture files"`
 	SideInputs []SideInput       `json:"side_inputs" jsonschema:"other files that were used: identities, keys, events"`
 	Packets    int64             `json:"packets" jsonschema:"packets in all inputs"`
+	NotIP      *int64            `json:"not_ip_packets,omitempty" jsonschema:"packets that are not IP, such as ARP; they were recorded and are in no table of calls"`
 	Calls      map[string]int64  `json:"calls" jsonschema:"calls by protocol"`
 	Losses     Losses            `json:"losses" jsonschema:"what is known to be missing"`
 	Warnings   []string          `json:"warnings" jsonschema:"problems that a person should know"`
@@ -103,7 +106,8 @@ type Losses struct {
 	DamagedPlaces  int64            `json:"damaged_places" jsonschema:"places in capture files that could not be read"`
 	GapBytes       int64            `json:"gap_bytes" jsonschema:"bytes of connections that the capture lacks"`
 	CutBytes       int64            `json:"cut_bytes" jsonschema:"bytes that the snap length cut"`
-	NotIP          int64            `json:"not_ip_packets" jsonschema:"packets that are not IP and were not decoded"`
+	Uncounted      int64            `json:"uncounted_files,omitempty" jsonschema:"capture files that do not say how many packets were lost"`
+	NotIP          *int64           `json:"not_ip_packets,omitempty" jsonschema:"in records of older releases, which counted packets that are not IP here"`
 	Segments       map[string]int64 `json:"segments,omitempty" jsonschema:"recorder segments by the state of their seals: sealed, broken, none"`
 }
 
@@ -113,6 +117,8 @@ func collect(r *bundle.Report, request Request) Acquisition {
 	a := Acquisition{Request: request, Tool: Tool{Name: m.Tool.Name, Release: m.Tool.Release, SHA256: r.Program()}, Options: m.Options, Window: m.Window, Filters: m.Filters,
 		Inputs: []Input{}, SideInputs: []SideInput{}, Signers: []Party{}, Packets: m.Accounts.Packets, Calls: m.Calls, Warnings: m.Warnings,
 		Losses: LossesOf(m)}
+	n := notIP(m)
+	a.NotIP = &n
 	for i := range m.Inputs {
 		in := &m.Inputs[i]
 		a.Inputs = append(a.Inputs, Input{Name: in.Name, Path: in.Path, SHA256: in.SHA256, SHA256Original: in.SHA256Original, Size: in.Size,
@@ -137,33 +143,46 @@ func LossesOf(m *bundle.Manifest) Losses {
 			}
 			l.Segments[in.Segment.Seal]++
 		}
-	}
-	for _, c := range bundle.Counted(bundle.NotIP, &m.Accounts) {
-		l.NotIP += c.Count
+		if !in.CountsLosses() {
+			l.Uncounted++
+		}
 	}
 	return l
 }
 
+// notIP is the number of packets that are not IP. They were recorded, so they are no loss.
+func notIP(m *bundle.Manifest) (n int64) {
+	for _, c := range bundle.Counted(bundle.NotIP, &m.Accounts) {
+		n += c.Count
+	}
+	return n
+}
+
 // String is the losses in one line.
 func (l *Losses) String() string {
+	text := cmp.Or(l.Known(), "none")
+	if l.Uncounted > 0 {
+		text += plural.Sprintf("; %d {capture file does|capture files do} not count lost packets", l.Uncounted)
+	}
+	return text
+}
+
+// Known lists the losses that the bundle states; empty for none.
+func (l *Losses) Known() string {
 	parts := []string{}
 	add := func(n int64, what string) {
 		if n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n, what))
+			parts = append(parts, plural.Sprintf("%d "+what, n))
 		}
 	}
-	add(l.DroppedPackets, "packets dropped")
-	add(l.DamagedPlaces, "places damaged")
-	add(l.GapBytes, "bytes missing in gaps")
-	add(l.CutBytes, "bytes cut by the snap length")
-	add(l.NotIP, "packets that are not IP")
+	add(l.DroppedPackets, "{packet|packets} dropped")
+	add(l.DamagedPlaces, "{place|places} damaged")
+	add(l.GapBytes, "{byte|bytes} missing in gaps")
+	add(l.CutBytes, "{byte|bytes} cut by the snap length")
 	for _, state := range slices.Sorted(maps.Keys(l.Segments)) {
 		if state != "sealed" {
-			add(l.Segments[state], "segments whose seal is "+state)
+			parts = append(parts, plural.Sprintf("%d {segment|segments} with the seal %s", l.Segments[state], state))
 		}
-	}
-	if len(parts) == 0 {
-		return "none"
 	}
 	return strings.Join(parts, ", ")
 }

@@ -19,6 +19,9 @@ func repeats(record Acquisition, r *bundle.Report) error {
 	if is.Tool.SHA256 == nil { // the log does not state it
 		is.Tool.SHA256 = record.Tool.SHA256
 	}
+	if record.Losses.NotIP != nil { // a record of an older release
+		is.Losses.NotIP = is.NotIP
+	}
 	is.Commitments, is.TableCommitments = record.Commitments, record.TableCommitments
 	var sides [2]any
 	for i, a := range []Acquisition{record, is} {

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/internal/plural"
@@ -122,18 +121,10 @@ func (j *judge) readLosses(ctx context.Context) error {
 	l.Counted = true
 	for _, b := range j.c.Bundles() {
 		for i := range b.Manifest.Inputs {
-			l.Counted = l.Counted && counted(&b.Manifest.Inputs[i])
+			l.Counted = l.Counted && b.Manifest.Inputs[i].CountsLosses()
 		}
 	}
 	return nil
-}
-
-// counted reports whether a file says how many packets it lost.
-func counted(in *bundle.Input) bool {
-	if in.Segment != nil {
-		return in.Segment.Seal == "sealed"
-	}
-	return len(in.Interfaces) > 0 && !slices.ContainsFunc(in.Interfaces, func(i bundle.Interface) bool { return i.Received == 0 })
 }
 
 func (j *judge) readVantage(ctx context.Context) error {
