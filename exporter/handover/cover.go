@@ -30,6 +30,7 @@ type Cover struct {
 	Record      *seal.Acquisition
 	Verdicts    []seal.Verdict // of seals and time stamps
 	Losses      string
+	Hashed      int64 // files of the bundle
 	Manifest    *bundle.Manifest
 	Custody     []bundle.Entry
 	Retention   bundle.Retention
@@ -38,7 +39,7 @@ type Cover struct {
 // newCover collects what the verified bundle says.
 func newCover(ctx context.Context, b *bundle.Bundle, r *bundle.Report, files []File, recipients int) *Cover {
 	c := &Cover{Name: strings.TrimSuffix(cutStem(files[0].Name), ".zip"), Fingerprint: r.TagManifest, Head: r.CustodyHead, Files: files, Recipients: recipients,
-		Verdicts: seal.Check(ctx, r, seal.Trust{}), Manifest: b.Manifest, Custody: r.Custody, Retention: bundle.RetentionOf(r.Custody)}
+		Verdicts: seal.Check(ctx, r, seal.Trust{}), Hashed: r.Files, Manifest: b.Manifest, Custody: r.Custody, Retention: bundle.RetentionOf(r.Custody)}
 	if s, _ := seal.Newest(r); s != nil {
 		c.Record = &s.Predicate
 	}
@@ -95,7 +96,7 @@ type row struct {
 func (c *Cover) sections() []section {
 	list := []section{c.summary(), c.fingerprint(), c.files(), c.signatures(), c.custody()}
 	list = append(list, c.checking())
-	return append(list, c.certificates()...)
+	return append(list, c.drafts()...)
 }
 
 // add appends a row if it has a text.
