@@ -1,9 +1,10 @@
 // Package control judges controls of security and privacy frameworks by the traffic of a case.
 //
 // A framework is a data file: its controls, the findings that contradict each, and the conditions
-// under which their absence means something. A verdict is supported, contradicted or cannot_tell. A
+// under which their absence means something. Evidence is for a part of a control only, and needs
+// something that put this part to the test: that a recording exists is evidence for none. A
 // window with losses, an unknown vantage or undecrypted traffic can contradict a control, but never
-// support that something did not happen. Verdicts are evidence for an assessor, not a certificate.
+// show that something did not happen. Verdicts are material for an assessor, not a certificate.
 package control
 
 import (
@@ -23,15 +24,16 @@ type Verdict string
 
 // The verdicts.
 const (
-	Supported    Verdict = "supported"
-	Contradicted Verdict = "contradicted"
-	CannotTell   Verdict = "cannot_tell"
+	Evidence     Verdict = "evidence"     // for a part of the control
+	Contradicted Verdict = "contradicted" // by at least one finding
+	NotExamined  Verdict = "not_examined" // traffic could decide a part of it; here it does not
+	Outside      Verdict = "outside_what_traffic_shows"
 )
 
 // In is the input of the question controls.
 type In struct {
 	ask.Scope
-	Frameworks []string `json:"frameworks,omitempty" jsonschema:"only these: pci, hipaa, soc2, gdpr, iso27001, nist80053, nis2, dora; default all"`
+	Frameworks []string `json:"frameworks,omitempty" jsonschema:"only these: pci, hipaa, soc2, gdpr, iso27001, nist80053, fedramp, nis2, dora; default all"`
 	Controls   []string `json:"controls,omitempty" jsonschema:"only these controls, such as pci/4.2.1"`
 	Allow      []string `json:"allow,omitempty" jsonschema:"allowed outside destinations and pairs of namespaces, as in list_findings"`
 	Accept     string   `json:"accept,omitempty" jsonschema:"accept list, as in list_findings; accepted exceptions are marked and still count"`
@@ -54,17 +56,20 @@ type Framework struct {
 	Name         string `json:"name"`
 	Version      string `json:"version"`
 	Source       string `json:"source"`
-	Supported    int    `json:"supported"`
+	Evidence     int    `json:"evidence"`
 	Contradicted int    `json:"contradicted"`
-	CannotTell   int    `json:"cannot_tell"`
+	NotExamined  int    `json:"not_examined"`
+	Outside      int    `json:"outside_what_traffic_shows"`
 }
 
 // Control is a control with its verdict.
 type Control struct {
 	Control    string      `json:"control" jsonschema:"framework and number, such as pci/4.2.1"`
 	Title      string      `json:"title" jsonschema:"in our words, not those of the standard"`
-	Verdict    Verdict     `json:"verdict" jsonschema:"supported, contradicted or cannot_tell"`
-	Why        string      `json:"why"`
+	Baselines  []string    `json:"baselines,omitempty" jsonschema:"those that require it: low, moderate, high"`
+	Verdict    Verdict     `json:"verdict" jsonschema:"evidence, contradicted, not_examined or outside_what_traffic_shows"`
+	Part       string      `json:"part,omitempty" jsonschema:"the part of the control that traffic can decide"`
+	Why        string      `json:"why" jsonschema:"the verdict in a sentence, with what was examined and the time"`
 	Population Population  `json:"population" jsonschema:"what was examined"`
 	Exceptions []Exception `json:"exceptions" jsonschema:"the worst findings that contradict it"`
 	Total      int         `json:"exceptions_total" jsonschema:"number of such findings"`
@@ -188,12 +193,14 @@ func tally(chosen []*requirement, list []Control) (out []Framework) {
 		}
 		f := &out[len(out)-1]
 		switch list[i].Verdict {
-		case Supported:
-			f.Supported++
+		case Evidence:
+			f.Evidence++
 		case Contradicted:
 			f.Contradicted++
+		case NotExamined:
+			f.NotExamined++
 		default:
-			f.CannotTell++
+			f.Outside++
 		}
 	}
 	return out
@@ -201,8 +208,8 @@ func tally(chosen []*requirement, list []Control) (out []Framework) {
 
 // Question is the question controls with these analyzers.
 func Question(analyzers []finding.Analyzer) ask.Question {
-	q := ask.New("controls", "Judge controls of PCI DSS, HIPAA, SOC 2, GDPR, ISO 27001, NIST 800-53, NIS2, DORA",
-		"For each control: supported, contradicted or cannot_tell, and why, with population, exceptions and limits. What was lost, not seen or not decrypted never supports an absence. Also lists accesses to card data (pci/10.2.1.1).", false,
+	q := ask.New("controls", "Judge controls of PCI DSS, HIPAA, SOC 2, GDPR, ISO 27001, NIST 800-53, FedRAMP, NIS2, DORA",
+		"For each control: evidence for a part, contradicted, not_examined or outside_what_traffic_shows, and why, with population, time, exceptions and limits. Also lists accesses to card data (pci/10.2.1.1).", false,
 		func(ctx context.Context, c *forensics.Case, in In) (*Out, error) { return Run(ctx, c, analyzers, in) }).
 		Allow("frameworks", order...).Allow("controls", ids()...)
 	q.Sums = []string{"frameworks"}

@@ -142,26 +142,26 @@ func withTelnet() *traffic.Capture {
 
 func TestAbsenceNeedsTheWholePicture(t *testing.T) {
 	const id = "nist80053/CM-7" // no deprecated protocol
-	expect(t, one(t, recorded(t, clean(), 0, "", "node-1"), id, control.In{}), control.Supported, "none of 1 connection is an exception", "whole window")
-	expect(t, one(t, recorded(t, clean(), 7, "", "node-1"), id, control.In{}), control.CannotTell, "no exception was seen among 1 connection, but", "1 coverage gap leaves out part of the window (drop)")
-	expect(t, one(t, recorded(t, clean(), 0, "", "node-1", "node-2"), id, control.In{}), control.CannotTell, "1 node was not recorded (node-2)")
-	expect(t, one(t, recorded(t, clean(), 0, ""), id, control.In{}), control.CannotTell, "the vantage is unknown")
+	expect(t, one(t, recorded(t, clean(), 0, "", "node-1"), id, control.In{}), control.Evidence, "none of 1 connection from 2026-", " s) is an exception (sought: ", "whole window", "; evidence for: protocols in use in this time")
+	expect(t, one(t, recorded(t, clean(), 7, "", "node-1"), id, control.In{}), control.NotExamined, "no exception was seen among 1 connection from 2026-", " s), but 1 coverage gap leaves out part of the window (drop)")
+	expect(t, one(t, recorded(t, clean(), 0, "", "node-1", "node-2"), id, control.In{}), control.NotExamined, "1 node was not recorded (node-2)")
+	expect(t, one(t, recorded(t, clean(), 0, ""), id, control.In{}), control.NotExamined, "the vantage is unknown")
 
 	file := imported(t, clean())
-	expect(t, one(t, file, id, control.In{}), control.CannotTell, "the vantage is unknown", "do not count lost packets")
+	expect(t, one(t, file, id, control.In{}), control.NotExamined, "the vantage is unknown", "do not count lost packets")
 	out := run(t, file, control.In{Controls: []string{id}, Attest: true})
-	expect(t, out.Controls[0], control.Supported)
+	expect(t, out.Controls[0], control.Evidence)
 	if !out.Basis.Attested || !strings.Contains(strings.Join(out.Basis.Limits, " "), "states that the capture points see all traffic") {
 		t.Errorf("the answer does not repeat the statement: %+v", out.Basis)
 	}
 	// A statement does not outweigh what the files report.
-	expect(t, one(t, recorded(t, clean(), 7, "", "node-1"), id, control.In{Attest: true}), control.CannotTell, "drop")
+	expect(t, one(t, recorded(t, clean(), 7, "", "node-1"), id, control.In{Attest: true}), control.NotExamined, "drop")
 }
 
 func TestLossesDoNotHideAViolation(t *testing.T) {
 	for name, c := range map[string]*forensics.Case{"whole": recorded(t, withTelnet(), 0, "", "node-1"), "lossy": recorded(t, withTelnet(), 7, "", "node-1"), "unknown": imported(t, withTelnet())} {
 		got := one(t, c, "nist80053/CM-7", control.In{})
-		expect(t, got, control.Contradicted, "1 finding contradicts it, first: 10.0.0.1 uses Telnet")
+		expect(t, got, control.Contradicted, "1 finding contradicts it, first: 10.0.0.1 uses Telnet", "; examined: 2 connections from 2026-")
 		if got.Total != 1 || len(got.Exceptions) != 1 || len(got.Exceptions[0].CallIDs) == 0 || got.Population.Count != 2 {
 			t.Errorf("%s: %+v", name, got)
 		}
@@ -198,21 +198,27 @@ func withTLS(handshake bool) *traffic.Capture {
 }
 
 func TestWhatIsEncryptedCannotBeJudged(t *testing.T) {
-	c := recorded(t, withTLS(true), 0, "", "node-1")
-	expect(t, one(t, c, "pci/8.3.1", control.In{}), control.CannotTell, "1 of 2 connections could not be decrypted")
-	expect(t, one(t, c, "pci/8.3.2", control.In{}), control.Supported) // encryption is what it asks for
-	expect(t, one(t, c, "pci/12.3.3", control.In{}), control.Supported, "none of 1 TLS handshake")
+	login := func(c *traffic.Capture) *traffic.Capture {
+		c.Exchange(4*time.Second, ms, "login", "10.0.0.1", "10.0.0.9:80", traffic.HTTP("GET /orders HTTP/1.1", "Host: shop\r\nAuthorization: Bearer abc", ""), ok)
+		return c
+	}
+	c := recorded(t, login(withTLS(true)), 0, "", "node-1")
+	expect(t, one(t, c, "nist80053/IA-2", control.In{}), control.NotExamined, "1 of 3 connections could not be decrypted")
+	expect(t, one(t, c, "pci/8.3.2", control.In{}), control.Contradicted, "1 call with credentials that could be read")
+	expect(t, one(t, c, "iso27001/A.8.21", control.In{}), control.Evidence, "none of 1 TLS handshake")
+	c = recorded(t, withTLS(true), 0, "", "node-1")
+	expect(t, one(t, c, "pci/8.3.2", control.In{}), control.NotExamined, "no call with credentials that could be read was recorded")
 	c = recorded(t, withTLS(false), 0, "", "node-1")
-	expect(t, one(t, c, "pci/8.3.2", control.In{}), control.CannotTell, "1 encrypted connection's handshake was not recorded")
-	expect(t, one(t, c, "pci/12.3.3", control.In{}), control.CannotTell, "no TLS handshake with a known version and suite was recorded")
+	expect(t, one(t, c, "pci/1.2.6", control.In{}), control.NotExamined, "1 encrypted connection's handshake was not recorded")
+	expect(t, one(t, c, "iso27001/A.8.21", control.In{}), control.NotExamined, "no TLS handshake with a known version and suite was recorded")
 }
 
 func TestListsDecideWhatIsAllowed(t *testing.T) {
 	c := clean()
 	c.Exchange(time.Second, ms, "out", "10.0.0.1", "203.0.113.9:80", traffic.HTTP("GET / HTTP/1.1", "Host: api.example.org", ""), ok)
 	k := recorded(t, c, 0, "", "node-1")
-	expect(t, one(t, k, "pci/1.3.2", control.In{}), control.CannotTell, "no list of allowed outside destinations was given")
-	expect(t, one(t, k, "pci/1.3.2", control.In{Allow: []string{"*.example.org"}}), control.Supported, "none of 1 connection to outside")
+	expect(t, one(t, k, "pci/1.3.2", control.In{}), control.NotExamined, "no list of allowed outside destinations was given")
+	expect(t, one(t, k, "pci/1.3.2", control.In{Allow: []string{"*.example.org"}}), control.Evidence, "none of 1 connection to outside")
 	expect(t, one(t, k, "pci/1.3.2", control.In{Allow: []string{"*.example.net"}}), control.Contradicted, "not on the allow-list")
 }
 
@@ -228,7 +234,7 @@ func TestSensitiveAuthenticationData(t *testing.T) {
 		return c
 	}
 	got := one(t, recorded(t, clean(), 0, policy, "node-1"), id, control.In{})
-	expect(t, got, control.Supported, "The recording policy on node node-1 was: "+policy)
+	expect(t, got, control.Evidence, "The recording policy on node node-1 was: "+policy)
 
 	got = one(t, recorded(t, pay(`{"card":"4111111111111111","cvv":"123"}`, `{"t":";4111111111111111=26121010000012300000?"}`,
 		`{"t":"%B4000000000000002^DOE/JANE^2612101000000?"}`, `{"pinBlock":"0A1B2C3D4E5F6071"}`), 0, policy, "node-1"), id, control.In{})
@@ -244,10 +250,10 @@ func TestSensitiveAuthenticationData(t *testing.T) {
 	if calls["card_code"] != 1 || calls["track_data"] != 2 || calls["pin_block"] != 1 {
 		t.Errorf("%v calls", calls)
 	}
-	expect(t, one(t, recorded(t, pay(`{"card":"4111111111111111"}`, `{"cvv":"","cv":"1234","received":"1234","discount_code":"123"}`, `{"t":"4111111111111112=26121010000012300000"}`), 0, policy, "node-1"), id, control.In{}), control.Supported)
+	expect(t, one(t, recorded(t, pay(`{"card":"4111111111111111"}`, `{"cvv":"","cv":"1234","received":"1234","discount_code":"123"}`, `{"t":"4111111111111112=26121010000012300000"}`), 0, policy, "node-1"), id, control.In{}), control.Evidence)
 	// What was lost is not kept; what is encrypted may contain it.
-	expect(t, one(t, recorded(t, clean(), 7, policy, "node-1"), id, control.In{}), control.Supported)
-	expect(t, one(t, recorded(t, withTLS(true), 0, policy, "node-1"), id, control.In{}), control.CannotTell, "could not be decrypted")
+	expect(t, one(t, recorded(t, clean(), 7, policy, "node-1"), id, control.In{}), control.Evidence)
+	expect(t, one(t, recorded(t, withTLS(true), 0, policy, "node-1"), id, control.In{}), control.NotExamined, "could not be decrypted")
 }
 
 func TestEachAccessToCardsIsListed(t *testing.T) {
@@ -259,30 +265,105 @@ func TestEachAccessToCardsIsListed(t *testing.T) {
 	}
 	const id = "pci/10.2.1.1"
 	out := run(t, recorded(t, c, 0, "", "node-1"), control.In{Controls: []string{id}})
-	expect(t, out.Controls[0], control.Supported, "all 12 accesses to such data in the window are listed")
+	expect(t, out.Controls[0], control.Evidence, "all 12 accesses to such data from 2026-", "are listed", "to compare with the logs of the applications")
 	if len(out.Accesses) != 12 || !slices.IsSortedFunc(out.Accesses, func(a, b ask.Call) int { return strings.Compare(a.Time, b.Time) }) || out.Accesses[0].Packets == "" {
 		t.Errorf("%d accesses: %+v", len(out.Accesses), out.Accesses)
 	}
 	short := run(t, recorded(t, c, 7, "", "node-1"), control.In{Controls: []string{id}, Scope: ask.Scope{Limit: 5}})
-	expect(t, short.Controls[0], control.CannotTell, "12 accesses were seen, but", "drop")
+	expect(t, short.Controls[0], control.NotExamined, "12 accesses were seen from 2026-", "drop")
 	if len(short.Accesses) != 5 || short.Controls[0].Population.Count != 12 || !short.Truncated {
 		t.Errorf("%d accesses of %d, truncated %v", len(short.Accesses), short.Controls[0].Population.Count, short.Truncated)
 	}
-	expect(t, one(t, recorded(t, clean(), 0, "", "node-1"), id, control.In{}), control.CannotTell, "no access to such data was recorded")
+	expect(t, one(t, recorded(t, clean(), 0, "", "node-1"), id, control.In{}), control.NotExamined, "no access to such data was recorded")
 }
 
-func TestRecordingIsEvidenceForLogging(t *testing.T) {
-	const id = "dora/RTS-12(2)(c)"
-	expect(t, one(t, recorded(t, clean(), 0, "", "node-1"), id, control.In{}), control.Supported, "no loss is reported")
-	expect(t, one(t, recorded(t, clean(), 7, "", "node-1"), id, control.In{}), control.Contradicted, "1 coverage gap with the reason drop, with 7 packets")
-	expect(t, one(t, imported(t, clean()), id, control.In{}), control.CannotTell, "do not count lost packets")
-	expect(t, one(t, imported(t, clean()), "dora/RTS-12(2)(f)", control.In{}), control.CannotTell, "1 clock does not say")
-	expect(t, one(t, imported(t, clean()), "soc2/CC7.3", control.In{}), control.CannotTell, "only material")
+// TestRecordingIsNoMonitoring checks that neither a recording nor its losses decide controls about monitoring, logs and
+// inventories.
+func TestRecordingIsNoMonitoring(t *testing.T) {
+	for _, id := range []string{"dora/RTS-12(2)(c)", "dora/10", "nist80053/SI-4", "nist80053/AU-12", "fedramp/SI-4(4)", "iso27001/A.8.16", "iso27001/A.8.15", "soc2/CC7.2", "soc2/CC7.3",
+		"pci/11.5.1", "pci/11.5.1.1", "pci/12.3.3", "pci/10.2.1", "pci/10.2.1.2", "pci/10.2.1.3", "pci/10.2.1.4", "pci/10.2.1.5", "pci/10.2.1.6", "pci/10.2.1.7", "pci/10.2.2", "hipaa/164.312(b)", "nis2/IR-3.2", "gdpr/33"} {
+		for _, lost := range []int{0, 7} {
+			got := one(t, recorded(t, withTLS(true), lost, "", "node-1"), id, control.In{Attest: true})
+			expect(t, got, control.Outside, "traffic does not show whether the control is met", "from 2026-")
+			if len(got.Limits) == 0 || got.Part != "" {
+				t.Errorf("%s: limits %q, part %q", id, got.Limits, got.Part)
+			}
+		}
+	}
+	expect(t, one(t, imported(t, clean()), "dora/RTS-12(2)(f)", control.In{}), control.NotExamined, "1 clock does not say")
+}
+
+// TestOneSecondOfDNS: a little traffic is evidence for little, and the sentence says how little.
+func TestOneSecondOfDNS(t *testing.T) {
+	var c traffic.Capture
+	query := "\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x04shop\x04test\x00\x00\x01\x00\x01"
+	answer := "\x12\x34\x81\x80\x00\x01\x00\x01\x00\x00\x00\x00\x04shop\x04test\x00\x00\x01\x00\x01\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\x0a\x00\x00\x02"
+	c.Datagram(0, "10.0.0.1", "10.0.0.53:53", query)
+	c.Reply(time.Second, "10.0.0.1", "10.0.0.53:53", answer)
+	out := run(t, recorded(t, &c, 0, "", "node-1"), control.In{Scope: ask.Scope{All: true}, Attest: true, Allow: []string{"shop->db", "*.example.org"}})
+	var evidence []string
+	for _, k := range out.Controls {
+		if k.Verdict == control.Contradicted {
+			t.Errorf("%s: %s", k.Control, k.Why)
+		}
+		if k.Verdict != control.Evidence {
+			continue
+		}
+		evidence = append(evidence, k.Control)
+		if !strings.Contains(k.Why, "none of 2 connections from 2026-") && !strings.Contains(k.Why, "none of 2 calls that could be read from 2026-") || !strings.Contains(k.Why, "(1 s)") || !strings.Contains(k.Why, "; evidence for: "+k.Part) {
+			t.Errorf("%s: %s", k.Control, k.Why)
+		}
+	}
+	want := []string{"pci/1.2.6", "pci/2.2.4", "pci/3.3.1", "pci/3.5.1", "iso27001/A.8.20", "nist80053/CM-7", "fedramp/CM-7", "nis2/21(2)(g)"}
+	if !slices.Equal(evidence, want) {
+		t.Errorf("evidence for\n%q, want\n%q", evidence, want)
+	}
+}
+
+// TestEvidenceNeedsItsObjects checks controls about credentials, data and administration: traffic without them puts
+// nothing to the test.
+func TestEvidenceNeedsItsObjects(t *testing.T) {
+	guarded := func() *traffic.Capture {
+		c := clean()
+		for i := range 3 {
+			c.Exchange(time.Duration(i)*10*ms+2*time.Second, ms, "in", "10.0.0.1", "10.0.0.9:80", traffic.HTTP("GET /account HTTP/1.1", "Host: shop\r\nAuthorization: Bearer abc", ""), ok)
+		}
+		return c
+	}
+	for id, why := range map[string]string{"pci/8.3.1": "no request to a service that takes credentials", "pci/4.2.1": "no call with recognized data", "gdpr/32(1)(a)": "no call with recognized data",
+		"pci/2.2.7": "no administrative access", "nist80053/IA-5(1)": "no call with credentials"} {
+		expect(t, one(t, recorded(t, clean(), 0, "", "node-1"), id, control.In{}), control.NotExamined, why, "was recorded from 2026-", "so the control was not put to the test")
+	}
+	expect(t, one(t, recorded(t, guarded(), 0, "", "node-1"), "pci/8.3.1", control.In{}), control.Evidence, "none of 3 requests to services that take credentials from 2026-")
+	ssh := clean()
+	ssh.Exchange(2*time.Second, ms, "ssh", "10.0.0.1", "10.0.0.3:22", "SSH-2.0-OpenSSH_9.2\r\n", "SSH-2.0-OpenSSH_9.2\r\n")
+	expect(t, one(t, recorded(t, ssh, 0, "", "node-1"), "pci/2.2.7", control.In{}), control.Evidence, "none of 1 administrative access")
+}
+
+// TestBaselines checks that FedRAMP repeats the verdicts of NIST SP 800-53, with the baselines that require them.
+func TestBaselines(t *testing.T) {
+	out := run(t, recorded(t, withTelnet(), 0, "", "node-1"), control.In{Scope: ask.Scope{All: true}, Frameworks: []string{"nist80053", "fedramp"}})
+	nist := map[string]control.Control{}
+	n := 0
+	for _, k := range out.Controls {
+		if id, ok := strings.CutPrefix(k.Control, "nist80053/"); ok {
+			nist[id] = k
+			continue
+		}
+		n++
+		same := nist[strings.TrimPrefix(k.Control, "fedramp/")]
+		if len(k.Baselines) == 0 || k.Verdict != same.Verdict || k.Why != same.Why || k.Title != same.Title || k.Total != same.Total {
+			t.Errorf("%+v, want that of NIST: %+v", k, same)
+		}
+	}
+	if n != 22 || nist["CM-7"].Verdict != control.Contradicted {
+		t.Errorf("%d controls of FedRAMP; CM-7 is %s", n, nist["CM-7"].Verdict)
+	}
 }
 
 func TestNothingRecorded(t *testing.T) {
 	out := run(t, recorded(t, clean(), 0, "", "node-1"), control.In{Scope: ask.Scope{From: "2020-01-01", To: "2020-01-02"}, Controls: []string{"nist80053/CM-7"}})
-	expect(t, out.Controls[0], control.CannotTell, "nothing of this time was recorded")
+	expect(t, out.Controls[0], control.NotExamined, "nothing was recorded from 2020-01-01")
 	if out.Matched != "not_recorded" {
 		t.Errorf("matched %q", out.Matched)
 	}
@@ -319,9 +400,9 @@ func TestEveryControlHasAVerdict(t *testing.T) {
 	}
 	sum := 0
 	for _, f := range out.Frameworks {
-		sum += f.Supported + f.Contradicted + f.CannotTell
+		sum += f.Evidence + f.Contradicted + f.NotExamined + f.Outside
 	}
-	if len(out.Frameworks) != 8 || sum != len(out.Controls) || !strings.HasPrefix(out.RuleSet, "20") {
+	if len(out.Frameworks) != 9 || sum != len(out.Controls) || !strings.HasPrefix(out.RuleSet, "20") {
 		t.Errorf("%d frameworks with %d verdicts about %d controls, rules %s", len(out.Frameworks), sum, len(out.Controls), out.RuleSet)
 	}
 }

@@ -17,7 +17,7 @@ import (
 var files embed.FS
 
 // order lists the frameworks as answers do.
-var order = []string{"pci", "hipaa", "soc2", "gdpr", "iso27001", "nist80053", "nis2", "dora"}
+var order = []string{"pci", "hipaa", "soc2", "gdpr", "iso27001", "nist80053", "fedramp", "nis2", "dora"}
 
 // Frameworks lists the frameworks as the question controls takes them.
 func Frameworks() []string { return slices.Clone(order) }
@@ -36,10 +36,9 @@ type framework struct {
 // What traffic can show about a requirement.
 const (
 	absence   = "absence"   // that something does not happen; an exception contradicts it
-	record    = "record"    // that the network was recorded without losses
 	recording = "recording" // a property of this recording, whatever it has not seen
 	access    = "access"    // every access to certain data, as a list
-	material  = "material"  // figures that help somebody else to judge
+	outside   = "outside"   // nothing that decides it; limits say what helps somebody else to judge
 )
 
 // needs are the conditions that judge.reasons knows, apart from those of every statement.
@@ -49,7 +48,10 @@ var needs = []string{"content", "readable", "handshakes", "protocols", "segments
 type requirement struct {
 	ID         string     `yaml:"id"` // number in the standard
 	Title      string     `yaml:"title"`
+	Same       string     `yaml:"same"`      // control of another framework, which it repeats
+	Baselines  []string   `yaml:"baselines"` // that require it
 	Shows      string     `yaml:"shows"`
+	Part       string     `yaml:"part"`       // of the control, that traffic can decide
 	Population string     `yaml:"population"` // what is counted: a key of populations
 	Needs      []string   `yaml:"needs"`      // conditions for a statement that nothing happened: keys of needs
 	Exceptions []selector `yaml:"exceptions"` // findings that contradict it
@@ -106,6 +108,15 @@ func readRules() (*ruleSet, error) {
 			return nil, fmt.Errorf("reading %s: %w", name, err)
 		}
 		for _, r := range f.Controls {
+			if r.Same != "" {
+				i := slices.IndexFunc(set.controls, func(o *requirement) bool { return o.full == r.Same })
+				if i < 0 {
+					return nil, fmt.Errorf("reading %s: %s is the same as %s, which no file before it has", name, r.ID, r.Same)
+				}
+				same := *set.controls[i]
+				same.ID, same.Same, same.Baselines = r.ID, r.Same, r.Baselines
+				*r = same
+			}
 			r.of, r.full = f, f.ID+"/"+r.ID
 			set.controls = append(set.controls, r)
 		}

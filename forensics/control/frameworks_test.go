@@ -28,11 +28,23 @@ func TestFrameworksAreConsistent(t *testing.T) {
 		if populations[r.Population].one == "" {
 			t.Errorf("%s: unknown population %q", r.full, r.Population)
 		}
-		if !slices.Contains([]string{absence, record, recording, access, material}, r.Shows) {
+		if !slices.Contains([]string{absence, recording, access, outside}, r.Shows) {
 			t.Errorf("%s: shows %q", r.full, r.Shows)
 		}
-		if r.Shows == absence && len(r.Exceptions) == 0 || r.Shows == access != (len(r.Data) > 0) || r.Shows == material && len(r.Limits) == 0 {
+		if r.Shows == absence && len(r.Exceptions) == 0 || r.Shows == access != (len(r.Data) > 0) || r.Shows == outside && len(r.Limits)+len(r.Exceptions) != 1 {
 			t.Errorf("%s: nothing decides it", r.full)
+		}
+		if (r.Part == "") != (r.Shows == outside) {
+			t.Errorf("%s: evidence is for a part of a control that traffic decides, and for none else", r.full)
+		}
+		// That packets or seconds were recorded puts no control to the test.
+		if r.Shows != outside && slices.Contains([]string{"packets", "seconds"}, r.Population) {
+			t.Errorf("%s: its population is the recording itself", r.full)
+		}
+		for _, b := range r.Baselines {
+			if !slices.Contains([]string{"low", "moderate", "high"}, b) {
+				t.Errorf("%s: unknown baseline %s", r.full, b)
+			}
 		}
 		for _, n := range r.Needs {
 			if !slices.Contains(needs, n) {

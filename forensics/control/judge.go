@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
@@ -27,23 +28,29 @@ type judge struct {
 	counts map[string]int64 // populations that were counted
 }
 
-// sensitive is the analyzer whose findings are accesses to data.
-const sensitive = "sensitive-data"
+// Analyzers whose findings are populations of controls.
+const (
+	sensitive   = "sensitive-data" // accesses to data
+	adminAccess = "admin-access"   // administrative accesses
+)
 
 // find runs the analyzers that the controls name.
 func (j *judge) find(ctx context.Context, chosen []*requirement) error {
 	var names []string
 	every := false
 	for _, r := range chosen {
+		if r.Population == administrative && !slices.Contains(names, adminAccess) {
+			names = append(names, adminAccess)
+		}
 		for _, s := range r.Exceptions {
 			if s.Finding != sensitive && !slices.Contains(names, s.Finding) {
 				names = append(names, s.Finding)
 			}
 		}
-		every = every || r.Shows == access
+		every = every || r.Shows == access || r.Population == data
 	}
 	reads := every || slices.ContainsFunc(chosen, func(r *requirement) bool {
-		return slices.ContainsFunc(r.Exceptions, func(s selector) bool { return s.Finding == sensitive })
+		return r.Population == data || slices.ContainsFunc(r.Exceptions, func(s selector) bool { return s.Finding == sensitive })
 	})
 	if len(names) > 0 {
 		if err := j.run(ctx, names, false); err != nil {
@@ -84,11 +91,16 @@ func (j *judge) run(ctx context.Context, names []string, every bool) error {
 
 // control judges one control.
 func (j *judge) control(ctx context.Context, r *requirement) (*Control, error) {
-	one := &Control{Control: r.full, Title: r.Title, Verdict: CannotTell, Exceptions: []Exception{}, Limits: slices.Clone(r.Limits)}
+	one := &Control{Control: r.full, Title: r.Title, Baselines: r.Baselines, Part: r.Part, Verdict: NotExamined, Exceptions: []Exception{}, Limits: slices.Clone(r.Limits)}
 	var err error
-	if r.Shows == access {
+	switch {
+	case r.Shows == access:
 		one.Population, err = j.accesses(ctx, r)
-	} else {
+	case r.Population == data:
+		one.Population = j.carriers(r)
+	case r.Population == administrative:
+		one.Population = j.administrative()
+	default:
 		one.Population, err = j.population(ctx, r.Population)
 	}
 	if err != nil {
@@ -102,23 +114,30 @@ func (j *judge) control(ctx context.Context, r *requirement) (*Control, error) {
 		one.Limits = append(one.Limits, "Only calls that match the KFL filter were examined.")
 	}
 	open := j.open(r)
+	examined := plural.Thousands(one.Population.Count) + " " + one.Population.Of + " " + j.span()
 	switch {
+	case r.Shows == outside:
+		one.Verdict, one.Why = Outside, "traffic does not show whether the control is met; limits say what helps to judge it (recorded: "+examined+")"
 	case certain > 0:
-		one.Verdict, one.Why = Contradicted, contradiction(one)
+		one.Verdict, one.Why = Contradicted, contradiction(one)+"; examined: "+examined
 	case j.out.Coverage.State == string(forensics.None):
-		one.Why = "nothing of this time was recorded"
-	case r.Shows == material:
-		one.Why = "traffic is only material for this control; see limits"
+		one.Why = "nothing was recorded " + j.span()
 	case one.Total > 0:
-		one.Why = plural.Sprintf("%d {finding is a guess|findings are guesses} that would contradict it, first: %s", one.Total, one.Exceptions[0].What)
+		one.Why = plural.Sprintf("%d {finding is a guess|findings are guesses} that would contradict it, first: %s; examined: %s", one.Total, one.Exceptions[0].What, examined)
 	case one.Population.Count == 0:
-		one.Why = "no " + populations[r.Population].one + " was recorded, so the control was not put to the test"
+		one.Why = "no " + populations[r.Population].one + " was recorded " + j.span() + ", so the control was not put to the test"
 	case len(open) > 0:
-		one.Why = j.negative(r, one) + ", but " + strings.Join(open, "; ")
+		one.Why = j.negative(r, one) + " " + j.span() + ", but " + strings.Join(open, "; ")
 	default:
-		one.Verdict, one.Why = Supported, j.positive(r, one)
+		one.Verdict, one.Why = Evidence, j.positive(r, examined)+"; evidence for: "+r.Part
 	}
 	return one, nil
+}
+
+// span is the time that was examined, for the middle of a sentence.
+func (j *judge) span() string {
+	from, to := time.Unix(0, j.w.From).UTC(), time.Unix(0, j.w.To).UTC()
+	return "from " + from.Format(time.RFC3339) + " to " + to.Format(time.RFC3339) + " (" + plural.Digits(float64(j.w.To-j.w.From)/1e9, 3) + " s)"
 }
 
 // exceptions adds the findings that contradict a control, and returns how many are not guesses.
@@ -158,30 +177,42 @@ func contradiction(one *Control) string {
 // negative says that no exception was seen.
 func (j *judge) negative(r *requirement, one *Control) string {
 	switch {
-	case slices.Contains(r.Needs, "clocks"):
+	case r.Population == "clocks":
 		return "no clock is known to be wrong"
-	case r.Shows == record:
-		return "no loss is reported"
 	case r.Shows == access:
 		return plural.Sprintf("%d {access was|accesses were} seen", one.Population.Count)
 	}
 	return "no exception was seen among " + plural.Thousands(one.Population.Count) + " " + one.Population.Of
 }
 
-// positive is the sentence of a supported control.
-func (j *judge) positive(r *requirement, one *Control) string {
-	n := plural.Thousands(one.Population.Count) + " " + one.Population.Of
+// positive says what was examined and found as required.
+func (j *judge) positive(r *requirement, examined string) string {
 	switch {
-	case slices.Contains(r.Needs, "clocks"):
-		return "the clocks of all " + n + " were synchronized whenever they were read"
-	case r.Shows == record:
-		return "the whole window was recorded at every place in scope, and no loss is reported (" + n + ")"
+	case r.Population == "clocks":
+		return "the clocks of all " + examined + " were synchronized whenever they were read"
 	case r.Shows == recording:
-		return "none of " + n + " carries such data, and everything in the recording could be read. " + strings.TrimSuffix(strings.Join(j.facts.policies, " "), ".")
+		return "none of " + examined + " carries such data (" + j.sought(r) + "), and everything in the recording could be read. " + strings.TrimSuffix(strings.Join(j.facts.policies, " "), ".")
 	case r.Shows == access:
-		return "all " + n + " in the window are listed, with client, time and packets; the whole window was recorded and read"
+		return "all " + examined + " are listed, with client, time and packets; the whole window was recorded and read"
 	}
-	return "none of " + n + " is an exception; the whole window was recorded at every place in scope, and all that decides this control could be read"
+	return "none of " + examined + " is an exception (" + j.sought(r) + "); the whole window was recorded at every place in scope, and all that decides this could be read"
+}
+
+// sought names what would have been an exception.
+func (j *judge) sought(r *requirement) string {
+	var list []string
+	for _, s := range r.Exceptions {
+		i := slices.IndexFunc(j.analyzers, func(a finding.Analyzer) bool { return a.Name == s.Finding })
+		text := j.analyzers[i].Title
+		if len(s.Kinds) > 0 {
+			text += " of the kinds " + strings.Join(s.Kinds, ", ")
+		}
+		if s.Least != "" {
+			text += ", " + s.Least + " or worse"
+		}
+		list = append(list, text)
+	}
+	return "sought: " + strings.Join(list, "; ")
 }
 
 // open lists what prevents a statement that nothing else happened.
@@ -192,11 +223,11 @@ func (j *judge) open(r *requirement) (out []string) {
 	if len(r.Exceptions) > 0 || r.Shows == access { // findings and accesses are found by values
 		out = append(out, j.c.Redactions()...)
 	}
-	if r.Shows == access && j.more {
+	if (r.Shows == access || r.Population == data) && j.more {
 		out = append(out, "there are more places with such data than can be listed")
 	}
 	want := r.Needs
-	if r.Shows != recording && !slices.Contains(want, "clocks") { // those do not depend on what was lost
+	if r.Shows != recording && r.Population != "clocks" { // those do not depend on what was lost
 		want = append([]string{"whole", "vantage"}, want...)
 	}
 	for _, n := range want {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
@@ -20,17 +21,57 @@ type kind struct {
 
 // populations are the things that a control may count, by the word in its data.
 var populations = map[string]kind{
-	"connections":  {"connection", "connections", "true", "connections"},
-	"outbound":     {"connection to outside", "connections to outside", "dst_external AND NOT coalesce(src_external, false)", "connections"},
-	"inbound":      {"connection from outside", "connections from outside", "src_external AND NOT coalesce(dst_external, false)", "connections"},
-	"crossings":    {"connection between namespaces", "connections between namespaces", "src_namespace <> dst_namespace", "connections"},
+	"connections": {"connection", "connections", "true", "connections"},
+	"outbound":    {"connection to outside", "connections to outside", "dst_external AND NOT coalesce(src_external, false)", "connections"},
+	"inbound":     {"connection from outside", "connections from outside", "src_external AND NOT coalesce(dst_external, false)", "connections"},
+	"crossings":   {"connection between namespaces", "connections between namespaces", "src_namespace <> dst_namespace", "connections"},
+	"borders": {"connection between namespaces or with outside", "connections between namespaces or with outside",
+		"src_namespace <> dst_namespace OR coalesce(src_external, false) <> coalesce(dst_external, false)", "connections"},
 	"calls":        {"call that could be read", "calls that could be read", terms.IsRequest, "calls"},
 	"handshakes":   {"TLS handshake with a known version and suite", "TLS handshakes with a known version and suite", "protocol IN ('tls', 'quic') AND tls_cipher_suite_name IS NOT NULL", "calls"},
 	"certificates": {"server certificate", "different server certificates", "", "certificates"},
 	"packets":      {"packet", "packets", "", "packets"},
 	"seconds":      {"second of recording", "seconds of recording", "", "seconds"},
 	"clocks":       {"clock", "clocks", "", "clocks"},
+	"credentials":  {"call with credentials that could be read", "calls with credentials that could be read", "auth_kind IS NOT NULL", "calls"},
+	"guarded":      {"request to a service that takes credentials", "requests to services that take credentials", "", "guarded"},
 	"accesses":     {one: "access to such data", of: "accesses to such data"},
+	data:           {one: "call with recognized data that could be read", of: "calls with recognized data that could be read"},
+	administrative: {one: "administrative access", of: "administrative accesses"},
+}
+
+// Populations that are findings.
+const (
+	data           = "data"  // calls with sensitive data of the kinds of the control, encrypted on the wire or not
+	administrative = "admin" // administrative accesses
+)
+
+// carriers counts the calls with data of the kinds that a control is about.
+func (j *judge) carriers(r *requirement) Population {
+	calls := map[string]bool{}
+	for i := range j.found {
+		f := &j.found[i]
+		about := f.Finding == sensitive && slices.ContainsFunc(r.Exceptions, func(s selector) bool {
+			return s.Finding == sensitive && (len(s.Kinds) == 0 || slices.Contains(s.Kinds, f.Kind))
+		})
+		if about {
+			for _, id := range f.CallIDs {
+				calls[id] = true
+			}
+		}
+	}
+	return populations[data].number(int64(len(calls)))
+}
+
+// administrative counts the administrative accesses.
+func (j *judge) administrative() Population {
+	n := int64(0)
+	for i := range j.found {
+		if j.found[i].Finding == adminAccess {
+			n += j.found[i].Count
+		}
+	}
+	return populations[administrative].number(n)
 }
 
 // population counts the objects of a control.
@@ -51,6 +92,13 @@ func (j *judge) population(ctx context.Context, name string) (Population, error)
 		n, err = ask.Count(ctx, j.c, "SELECT count(*) AS n FROM "+conns+" WHERE "+k.sql, args...)
 	case "calls":
 		n, err = ask.Count(ctx, j.c, "SELECT count(*) AS n FROM "+calls+" WHERE "+j.w.Where+" AND "+k.sql, j.w.Args...)
+	case "guarded":
+		on := "dst_id"
+		if j.c.Several() {
+			on = "bundle, dst_id"
+		}
+		n, err = ask.Count(ctx, j.c, "SELECT count(*) AS n FROM "+calls+" WHERE "+j.w.Where+" AND "+finding.Web+" AND ("+on+") IN (SELECT ("+on+") FROM "+calls+" WHERE "+j.w.Where+" AND "+finding.Web+" AND auth_kind <> 'cookie')",
+			slices.Concat(j.w.Args, j.w.Args)...)
 	case "certificates":
 		on := "call_no"
 		if j.c.Several() {

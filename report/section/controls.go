@@ -17,9 +17,10 @@ type judged struct {
 		Name         string `json:"name"`
 		Version      string `json:"version"`
 		Source       string `json:"source"`
-		Supported    int64  `json:"supported"`
+		Evidence     int64  `json:"evidence"`
 		Contradicted int64  `json:"contradicted"`
-		CannotTell   int64  `json:"cannot_tell"`
+		NotExamined  int64  `json:"not_examined"`
+		Outside      int64  `json:"outside_what_traffic_shows"`
 	} `json:"frameworks"`
 	Basis struct {
 		Policies []string `json:"policies"`
@@ -41,10 +42,11 @@ type access struct {
 
 // judgment is the verdict about one control.
 type judgment struct {
-	Control    string `json:"control"`
-	Title      string `json:"title"`
-	Verdict    string `json:"verdict"`
-	Why        string `json:"why"`
+	Control    string   `json:"control"`
+	Title      string   `json:"title"`
+	Baselines  []string `json:"baselines"`
+	Verdict    string   `json:"verdict"`
+	Why        string   `json:"why"`
 	Population struct {
 		Count int64  `json:"count"`
 		Of    string `json:"of"`
@@ -60,7 +62,7 @@ type judgment struct {
 
 // controls lists the verdicts about the controls of frameworks.
 func (b *builder) controls(p *templates.Section) (value.Section, string) {
-	s := value.Section{Title: "Controls", Text: []string{"Verdicts are evidence for an assessor, not a certificate. Supported: what the control forbids was not seen, and nothing known could have hidden it. Contradicted: exceptions were seen. Cannot tell: the traffic does not decide it, and the reason is given."}}
+	s := value.Section{Title: "Controls", Text: []string{"Verdicts are material for an assessor, not a certificate. Evidence: something put a part of the control to the test, no exception was seen, and nothing known could have hidden one; the sentence says what was examined, when, and for which part. Contradicted: exceptions were seen. Not examined: traffic could decide a part, and here it does not; the reason is given. Outside what traffic shows: no recording can decide it."}}
 	in := map[string]any{"limit": 1000}
 	if len(p.Frameworks) > 0 {
 		in["frameworks"] = p.Frameworks
@@ -72,12 +74,12 @@ func (b *builder) controls(p *templates.Section) (value.Section, string) {
 	}
 	s.Statements = []value.Statement{{ID: "policies", Queries: query, Text: policyWords(j.Basis.Policies)}}
 	if b.in.Basis.Attest {
-		s.Statements = append(s.Statements, value.Statement{ID: "attested", Queries: query, Text: "The author of this report states that the capture points see all traffic in scope, and lost nothing that the files do not report. The recording itself does not show this. Verdicts of \"supported\" rely on it."})
+		s.Statements = append(s.Statements, value.Statement{ID: "attested", Queries: query, Text: "The author of this report states that the capture points see all traffic in scope, and lost nothing that the files do not report. The recording itself does not show this. Verdicts of \"evidence\" rely on it."})
 	}
 	for _, f := range j.Frameworks {
 		s.Statements = append(s.Statements, value.Statement{ID: "controls-" + f.Framework, Queries: query, Bad: f.Contradicted > 0,
-			Text:    fmt.Sprintf("%s %s: %s contradicted, %s supported, %s cannot be decided from traffic. Rules of %s.", value.Text(f.Name), value.Text(f.Version), plural.Thousands(f.Contradicted), plural.Thousands(f.Supported), plural.Thousands(f.CannotTell), value.Text(j.RuleSet)),
-			Figures: []value.Number{value.Count("contradicted", f.Contradicted), value.Count("supported", f.Supported), value.Count("cannot be decided", f.CannotTell)}})
+			Text:    fmt.Sprintf("%s %s: %s contradicted, evidence for a part of %s, %s not examined, %s outside what traffic shows. Rules of %s.", value.Text(f.Name), value.Text(f.Version), plural.Thousands(f.Contradicted), plural.Thousands(f.Evidence), plural.Thousands(f.NotExamined), plural.Thousands(f.Outside), value.Text(j.RuleSet)),
+			Figures: []value.Number{value.Count("contradicted", f.Contradicted), value.Count("evidence", f.Evidence), value.Count("not examined", f.NotExamined), value.Count("outside", f.Outside)}})
 		s.Blocks = append(s.Blocks, value.TableBlock(b.controlTable(f.Framework, f.Name+" "+f.Version, j.Controls, query)))
 	}
 	if len(j.Accesses) > 0 {
@@ -131,6 +133,9 @@ func (b *builder) controlTable(framework, title string, list []judgment, query [
 			} else if len(e.FlowIDs) > 0 {
 				flows = append(flows, e.FlowIDs[0])
 			}
+		}
+		if len(c.Baselines) > 0 {
+			c.Title += " (" + strings.Join(c.Baselines, ", ") + ")"
 		}
 		cites := append(b.cite(calls...), b.citeFlows(flows)...)
 		t.Add(cites, value.TextCell(number), value.WordCell(value.Clean(c.Title, 2*value.MaxText)), value.Cell{Text: strings.ReplaceAll(c.Verdict, "_", " "), Bad: c.Verdict == "contradicted"}, value.WordCell(value.Clean(c.Why, 4*value.MaxText)),
