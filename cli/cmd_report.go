@@ -135,6 +135,11 @@ func (e *env) runReport(c *cobra.Command, paths []string, f *reportFlags) error 
 	if err != nil {
 		return e.reportError(err)
 	}
+	for _, s := range r.Statements {
+		if s.ID == value.Unmatched {
+			e.Remark("%s", s.Text)
+		}
+	}
 	write := func(w io.Writer) error { return form.Write(w, r) }
 	if f.output == "-" {
 		return write(e.Exact())

@@ -70,12 +70,27 @@ func controls(t *testing.T, r *value.Report) string {
 	return out.String()
 }
 
+// TestFilterThatMatchesNothing: a report whose filter has a wrong name says so, and suggests the right one. It does not say
+// that there was no access.
 func TestFilterThatMatchesNothing(t *testing.T) {
-	for _, name := range []string{"incident", "access", "overview", "architecture"} {
-		r, _ := build(t, Options{Name: name, KFL: `dst.name == "nobody"`}, sample(t, "shop.pcapng"))
-		if s := r.Statements[0]; len(r.Statements) != 2 || !strings.Contains(s.Text, `No call that matches the filter dst.name == "nobody" was seen`) {
-			t.Errorf("%s: %d statements, first: %s", name, len(r.Statements), s.Text)
+	for _, name := range []string{"incident", "access", "accesses", "overview", "architecture"} {
+		r, _ := build(t, Options{Name: name, KFL: `dst.name == "postgres"`}, sample(t, "shop.pcapng"))
+		s := r.Statements[0]
+		if len(r.Statements) != 2 || s.ID != value.Unmatched || !s.Bad || !strings.Contains(s.Text, `No call that matches the filter dst.name == "postgres" was seen`) ||
+			!strings.Contains(s.Text, `did you mean "postgres-0"?`) {
+			t.Errorf("%s: %d statements, first: %+v", name, len(r.Statements), s)
 		}
+		for _, sec := range r.Sections {
+			for _, s := range sec.Statements {
+				if strings.Contains(s.Text, "No call to the data set") || strings.Contains(s.Text, "No user was seen") {
+					t.Errorf("%s: %s", name, s.Text)
+				}
+			}
+		}
+	}
+	r, _ := build(t, Options{Name: "accesses", KFL: `dst.name == "postgres-0"`}, sample(t, "shop.pcapng"))
+	if text := r.Statements[0].Text; !strings.Contains(text, "lists 63 rows") {
+		t.Errorf("with the right name: %s", text)
 	}
 }
 

@@ -2,6 +2,7 @@ package redact
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -144,10 +145,11 @@ func readYAML(data []byte, to any) error {
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	dec.KnownFields(true)
-	if err := dec.Decode(to); err != nil && err != io.EOF {
-		return yamltext.Error(err)
+	err := dec.Decode(to)
+	if err == io.EOF {
+		return errors.New("it is empty; a policy begins with version: 1")
 	}
-	return nil
+	return yamltext.Error(err)
 }
 
 // Parse parses a policy in YAML.
@@ -166,6 +168,9 @@ func Parse(data []byte) (*Policy, error) {
 
 // policy makes the policy that a file describes.
 func (f *file) policy() (*Policy, error) {
+	if f.Version == 0 {
+		return nil, errors.New("it has no version; a policy begins with version: 1")
+	}
 	if f.Version != 1 {
 		return nil, fmt.Errorf("version %d is not supported; use version: 1", f.Version)
 	}

@@ -97,7 +97,10 @@ func TestParams(t *testing.T) {
 
 func TestPolicyRefusals(t *testing.T) {
 	for _, tt := range []struct{ name, yaml, want string }{
-		{"no version", "keys: [a]", "version 0 is not supported"},
+		{"no version", "keys: [a]", "it has no version; a policy begins with version: 1"},
+		{"an empty file", "", "it is empty; a policy begins with version: 1"},
+		{"a comment alone", "# nothing\n", "it is empty; a policy begins with version: 1"},
+		{"another version", "version: 2", "version 2 is not supported"},
 		{"a field that is unknown", "version: 1\nkeyz: [a]", "keyz"},
 		{"a detector that is unknown", "version: 1\ndetectors: [cards]", `unknown detector "cards"`},
 		{"a key that masks everything", "version: 1\nkeys: ['*']", "would mask everything"},

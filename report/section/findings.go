@@ -83,7 +83,7 @@ func (b *builder) findings(p *templates.Section) (value.Section, string) {
 		return s, ""
 	}
 	if len(found.Findings) == 0 {
-		s.Statements = []value.Statement{{ID: p.ID + "-none", Text: b.cov.Absent("finding of these analyzers"), Queries: query}}
+		s.Statements = []value.Statement{{ID: p.ID + "-none", Text: b.absent("finding of these analyzers"), Queries: query}}
 	} else {
 		s.Blocks = append(s.Blocks, value.TableBlock(b.findingTable(p, found.Findings, query)))
 	}

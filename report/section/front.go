@@ -41,7 +41,7 @@ func (b *builder) front() {
 	case "findings":
 		list = []answer{findings, failures}
 	}
-	if b.calls == 0 && b.in.Basis.KFL != "" {
+	if b.unmatchedFilter() {
 		list = []answer{{"calls on this page", b.unmatched}}
 	}
 	for _, a := range list {
@@ -131,10 +131,27 @@ func (b *builder) trafficFront() {
 	b.state(value.Statement{ID: "span", Head: headSince, Text: fmt.Sprintf("The window lasts from %s to %s UTC.", value.Stamp(b.first, time.Duration(b.last-b.first)), value.Stamp(b.last, time.Duration(b.last-b.first)))})
 }
 
-// unmatched says that no call matches the filter. Everything else of the first page is about calls
+// unmatched says that no call matches the filter, and why. Everything else of the first page is about calls
 // that match it.
 func (b *builder) unmatched() {
-	b.state(value.Statement{ID: "calls", Head: headWhat, Text: b.cov.Absent("call that matches the filter " + value.Text(b.in.Basis.KFL))})
+	text := b.cov.Absent("call that matches the filter " + value.Text(b.in.Basis.KFL))
+	if !b.r.Blank {
+		for _, why := range b.c.Why(b.ctx, b.in.Basis.KFL, b.w.From, b.w.To) {
+			text += " " + strings.Replace(sentence(value.Text(why)), "?.", "?", 1)
+		}
+	}
+	b.state(value.Statement{ID: value.Unmatched, Head: headWhat, Bad: true, Text: text})
+}
+
+// unmatchedFilter reports whether the filter of the report matches no call, so that every list is empty for this reason.
+func (b *builder) unmatchedFilter() bool { return b.calls == 0 && b.in.Basis.KFL != "" }
+
+// absent is the sentence for an empty list of a question.
+func (b *builder) absent(what string) string {
+	if b.unmatchedFilter() {
+		return "This list is empty because no call matches the filter " + value.Text(b.in.Basis.KFL) + "."
+	}
+	return b.cov.Absent(what)
 }
 
 // failureFront describes the failures: the callers, the time and the reason.

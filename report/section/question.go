@@ -96,11 +96,11 @@ func (b *builder) question(p *templates.Section) (value.Section, string) {
 	} else if cut, _ := tree["truncated"].(bool); cut && len(t.Rows) >= or0(p.Limit, ask.DefaultRows) {
 		t.Note = "The list was cut at its limit: run the query to see all of it."
 	}
-	if p.Every && b.any {
+	if p.Every && b.any && !b.unmatchedFilter() {
 		b.listed(p, t)
 	}
 	if len(t.Rows) == 0 {
-		s.Statements = []value.Statement{{ID: p.ID + "-none", Text: b.cov.Absent(cmp.Or(p.Empty, "row of this kind")), Queries: query}}
+		s.Statements = []value.Statement{{ID: p.ID + "-none", Text: b.absent(cmp.Or(p.Empty, "row of this kind")), Queries: query}}
 		return s, ""
 	}
 	s.Blocks = []value.Block{value.TableBlock(t)}
@@ -147,7 +147,7 @@ func (b *builder) listed(p *templates.Section, t *value.Table) {
 	x := value.Statement{ID: p.ID + "-listed", Head: headWhat, Queries: t.Queries, Figures: []value.Number{value.Count("rows", int64(len(t.Rows)))},
 		Text: fmt.Sprintf("The section %q lists %s, which is all that was read.", value.Text(title), plural.Count(int64(len(t.Rows)), "row", "rows")) + b.cov.Listed()}
 	if len(t.Rows) == 0 {
-		x.Text = b.cov.Absent(cmp.Or(p.Empty, "row of this kind"))
+		x.Text = b.absent(cmp.Or(p.Empty, "row of this kind"))
 	}
 	b.r.Statements = slices.Insert(b.r.Statements, 0, x)
 }

@@ -79,6 +79,9 @@ type Number struct {
 	Bad   bool   `json:"bad,omitempty"`
 }
 
+// Unmatched is the id of the statement that the filter of a report matches no call, and why.
+const Unmatched = "unmatched"
+
 // Statement is a claim, or several about one question, with its evidence.
 type Statement struct {
 	ID      string      `json:"id"`
