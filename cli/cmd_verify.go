@@ -32,7 +32,8 @@ func (e *env) cmdVerify() *cobra.Command {
 custody log is unbroken, and that its seals are valid. Each line of the output is one verdict: yes, no or not
 checked. A seal shows its signer's fingerprint; with --signer, verify fails unless that public key
 signed. --authority does the same for the certificate of a time-stamp authority, and --log-key for
-the public key of a transparency log.
+the public key of a transparency log. If --signer is a certificate, it must have been valid when the seal
+was made; --root says to which certificates it must lead, and --crl gives revocation lists.
 
 For a bundle of a ring, the segments must be those that the ring sealed, and the chain of its records
 must be unbroken. An anchor (pcapsule ring anchor) that you give with --anchor must be in the chain.
@@ -57,8 +58,7 @@ with --signer the redaction needs a seal of its own.
 	}
 	c.Flags().BoolVar(&f.asJSON, "json", false, "print JSON")
 	c.Flags().BoolVar(&f.rederive, "rederive", false, "rebuild everything from the packets and compare")
-	c.Flags().StringArrayVar(&f.trust.Signers, "signer", nil, "public key that must have signed: PEM, OpenSSH or certificate; can be repeated")
-	c.Flags().StringArrayVar(&f.trust.Authorities, "authority", nil, "certificate (PEM) of a time-stamp authority or its root; can be repeated")
+	f.trust.Register(c.Flags())
 	c.Flags().StringArrayVar(&f.trust.Logs, "log-key", nil, "file with the public key of a transparency log, NAME+HASH+KEY; can be repeated")
 	c.Flags().StringArrayVar(&f.reveals, "reveal", nil, "proof from pcapsule reveal about the original of a derived bundle; can be repeated")
 	c.Flags().StringArrayVar(&f.anchors, "anchor", nil, "file with an anchor (see ring anchor) that must be in a ring of the bundle; can be repeated")

@@ -21,6 +21,7 @@ import (
 	"github.com/pcapsule/pcapsule/cli/console"
 	"github.com/pcapsule/pcapsule/cli/exit"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/handover"
 	"github.com/pcapsule/pcapsule/exporter/seal"
 	"github.com/pcapsule/pcapsule/internal/version"
 )
@@ -174,12 +175,13 @@ func (e *env) cmdCustodyAdd() *cobra.Command {
 		Use:   "add BUNDLE --event EVENT",
 		Short: "Add an entry to the custody log",
 		Long: `Add an entry to the custody log: what was done with the bundle (one lower-case word, such as
-copied, reviewed or received), by whom, on which machine, and a note. The time is that of this
-machine's clock. Entries are never changed or removed.
+copied, reviewed or archived), by whom, on which machine, and a note. The time is that of this
+machine's clock. Entries are never changed or removed. Words that other commands write, such as
+sealed, received or anchored, are refused: verify expects more than a word of them.
 
 The events legal_hold, hold_released and retention (with --until) say how long the bundle is kept.
 They are part of the bundle: show, verify and cover sheets report the hold and the date in force.`,
-		Example: `  pcapsule custody add incident.pcapsule --event received --user "A. Auditor" --note "case 4711"
+		Example: `  pcapsule custody add incident.pcapsule --event reviewed --user "A. Auditor" --note "case 4711"
   pcapsule custody add incident.pcapsule --event legal_hold --authority "District Court, 3 C 17/26"
   pcapsule custody add incident.pcapsule --event retention --until 2032-12-31`,
 		Args: cobra.ExactArgs(1),
@@ -222,6 +224,9 @@ func (e *env) runCustodyAdd(path string, entry bundle.Entry) error {
 	if entry.Event == "" {
 		return exit.Usagef("missing event: give --event with what was done, such as --event copied")
 	}
+	if command, own := ownEvents[entry.Event]; own {
+		return exit.With(fmt.Errorf("--event %s: pcapsule itself writes this word, with more than a note", entry.Event), exit.Usage, command)
+	}
 	b, err := bundle.Open(path)
 	if err != nil {
 		return err
@@ -230,6 +235,23 @@ func (e *env) runCustodyAdd(path string, entry bundle.Entry) error {
 		return custodyError(err)
 	}
 	return e.runCustodyShow(path, false)
+}
+
+// ownEvents are the events that programs write, with what to do instead. An entry that only looks like one would make the
+// bundle fail its verification, or state what did not happen, and no entry can be removed.
+var ownEvents = map[string]string{
+	bundle.EventMade:         "pcapsule bundle writes the first entry",
+	bundle.EventAnchored:     "the hub adds its anchors itself",
+	bundle.EventContradicted: "the hub adds it; for your own doubts use --event disputed",
+	bundle.Redacted:          "pcapsule redact makes a redacted bundle",
+	bundle.Cut:               "pcapsule cut makes a part of a bundle",
+	bundle.Merged:            "pcapsule bundle makes a bundle of several",
+	seal.EventSealed:         "sign it with pcapsule seal",
+	seal.EventTimestamped:    "add a time stamp with pcapsule timestamp",
+	seal.EventLogged:         "pcapsule seal --log adds the proof of a log",
+	seal.EventFailed:         "it is only for a command that failed; use another word",
+	handover.EventHandedOver: "pack it with pcapsule handover",
+	handover.EventReceived:   "unpack it with pcapsule receive; for a bundle that came in another way use --event arrived",
 }
 
 // custodyError says why an entry could not be added.

@@ -167,7 +167,10 @@ func (e *env) seal(ctx context.Context, b *bundle.Bundle, f *sealFlags, o seal.O
 }
 
 // stampFlags are the flags of timestamp.
-type stampFlags struct{ seal, url, request, response string }
+type stampFlags struct {
+	seal, url, request, response string
+	renew                        bool
+}
 
 // Timestamp returns the command timestamp.
 func Timestamp(s *console.Streams) *cobra.Command {
@@ -179,7 +182,10 @@ func Timestamp(s *console.Streams) *cobra.Command {
 		Long: `Add a time stamp from an authority (RFC 3161) to a seal, by default the newest. It proves that the
 seal existed at a time that this machine did not choose. With --url the authority is asked directly.
 Without a network, write the request to a file (--request), send it to the authority from another
-machine, and add the response (--response).`,
+machine, and add the response (--response).
+
+A time stamp can be relied on until the certificate of its authority expires, or its algorithms are broken. Before that, --renew
+adds one more, which covers the seal and its older time stamps (RFC 4998).`,
 		Example: `  pcapsule timestamp incident.pcapsule --url http://tsa.example.org/tsr
   pcapsule timestamp incident.pcapsule --request seal.tsq
   curl -H 'Content-Type: application/timestamp-query' --data-binary @seal.tsq http://tsa.example.org/tsr -o seal.tsr
@@ -188,6 +194,7 @@ machine, and add the response (--response).`,
 		RunE: func(c *cobra.Command, args []string) error { return e.runTimestamp(c.Context(), args[0], &f) },
 	}
 	c.Flags().StringVar(&f.seal, "seal", "", "name of the seal in custody/ (default: the newest)")
+	c.Flags().BoolVar(&f.renew, "renew", false, "renew the time stamps that the seal has")
 	c.Flags().StringVar(&f.url, "url", "", "URL of the time-stamp authority")
 	c.Flags().StringVar(&f.request, "request", "", "write the request to this new file, to send from another machine")
 	c.Flags().StringVar(&f.response, "response", "", "file with the response of the authority")
@@ -212,9 +219,16 @@ func (e *env) runTimestamp(ctx context.Context, path string, f *stampFlags) erro
 	if err != nil {
 		return err
 	}
+	number, err := seal.NextStamp(b, name, f.renew)
+	if errors.Is(err, bundle.ErrExists) {
+		return exit.With(err, exit.Exists, "--renew adds one more, before the certificate of its authority expires")
+	}
+	if err != nil {
+		return exit.With(err, exit.Usage, "without --renew the first time stamp is added")
+	}
 	var request, response []byte
 	if f.response == "" {
-		if request, err = seal.StampRequest(b, name); err != nil {
+		if request, err = seal.StampRequest(b, name, number); err != nil {
 			return err
 		}
 	}
@@ -238,7 +252,7 @@ func (e *env) runTimestamp(ctx context.Context, path string, f *stampFlags) erro
 	if err != nil {
 		return err
 	}
-	stamp, err := seal.AddStamp(b, name, request, response, Entry(bundle.Entry{}))
+	stamp, err := seal.AddStamp(b, name, number, request, response, Entry(bundle.Entry{}))
 	if errors.Is(err, bundle.ErrExists) {
 		return err
 	}

@@ -32,9 +32,10 @@ func Verdicts(ctx context.Context, r *bundle.Report, trust seal.Trust) (list []s
 	}
 	add("files", plural.Count(int64(r.Files), "file", "files")+", none missing, none added")
 	add("hashes", console.ByteSize(r.Bytes)+" match the manifests")
+	verdicts, signed := seal.CheckSigned(ctx, r, trust)
 	add("custody", plural.Count(int64(len(r.Custody)), "entry", "entries")+", unbroken, head "+r.CustodyHead.String()[:16]+"…"+
-		strings.Join(slices.Concat([]string{""}, unsigned(r), retentionLines(bundle.RetentionOf(r.Custody))), "; "))
-	return append(list, seal.Check(ctx, r, trust)...)
+		strings.Join(slices.Concat([]string{""}, seal.Uncovered(r, signed, trust), retentionLines(bundle.RetentionOf(r.Custody))), "; "))
+	return append(list, verdicts...)
 }
 
 // PrintVerdict prints one verdict: its state, the check, and where and why.
@@ -44,22 +45,4 @@ func PrintVerdict(w io.Writer, v seal.Verdict) {
 		place = v.Place + ": "
 	}
 	_ = console.Row(w, fmt.Sprintf("%-11s  %-9s  ", strings.ReplaceAll(string(v.State), "_", " "), v.Check), console.Line(place+v.Detail))
-}
-
-// unsigned states how many entries no seal covers, because they were added after the newest one.
-func unsigned(r *bundle.Report) []string {
-	n, sealed := int64(0), false
-	for i := range r.Custody {
-		switch r.Custody[i].Event {
-		case seal.EventSealed:
-			n, sealed = 0, true
-		case seal.EventTimestamped, seal.EventLogged: // the stamp or proof is checked by itself
-		default:
-			n++
-		}
-	}
-	if !sealed || n == 0 {
-		return nil
-	}
-	return []string{plural.Sprintf("%d {entry was|entries were} added after the newest seal and {is|are} not signed", n)}
 }

@@ -40,7 +40,7 @@ type Cover struct {
 func newCover(ctx context.Context, b *bundle.Bundle, r *bundle.Report, files []File, recipients int) *Cover {
 	c := &Cover{Name: strings.TrimSuffix(cutStem(files[0].Name), ".zip"), Fingerprint: r.TagManifest, Head: r.CustodyHead, Files: files, Recipients: recipients,
 		Verdicts: seal.Check(ctx, r, seal.Trust{}), Hashed: r.Files, Manifest: b.Manifest, Custody: r.Custody, Retention: bundle.RetentionOf(r.Custody)}
-	if s, _ := seal.Newest(r); s != nil {
+	if s, _ := seal.Newest(ctx, r, seal.Trust{}); s != nil {
 		c.Record = &s.Predicate
 	}
 	losses := seal.LossesOf(b.Manifest)

@@ -138,7 +138,9 @@ func TestSentencesFollowFields(t *testing.T) {
 		{"the custody log", func(c *Cover) { c.Custody = make([]bundle.Entry, 3); c.Head[0] = 0xcd }, "902", "(entries: 3); its last line has SHA-256 cd000000", "(entries: none)"},
 		{"who holds keys", func(c *Cover) { c.Record = &seal.Acquisition{Request: seal.Request{KeyCustody: "the court"}} }, "27037", "Handling of keys: the court", "Handling of keys: not stated."},
 		{"clocks", func(c *Cover) { c.Record = &seal.Acquisition{Request: seal.Request{ClockReference: "chrony"}} }, "27037", "to UTC: chrony", "to UTC: not stated."},
-		{"a seal", func(c *Cover) { c.Verdicts = []seal.Verdict{{Check: "signature", State: seal.NotChecked, Place: "custody/seal-000.dsse.json"}} }, "eIDAS", "valid signatures (number: 1)", "has no seal with valid"},
+		{"a seal", func(c *Cover) {
+			c.Verdicts = []seal.Verdict{{Check: "signature", State: seal.NotChecked, Place: "custody/seal-000.dsse.json"}}
+		}, "eIDAS", "valid signatures (number: 1)", "has no seal with valid"},
 		{"a wrong seal", func(c *Cover) {
 			c.Verdicts = []seal.Verdict{{Check: "signature", State: seal.Yes, Place: "s"}, {Check: "signature", State: seal.No, Place: "s"}}
 		}, "eIDAS", "", ""},

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 	"golang.org/x/mod/sumdb/note"
@@ -38,8 +39,12 @@ type Verdict struct {
 
 // Trust lists the keys that a reader trusts, because nothing in a bundle can vouch for itself.
 type Trust struct {
-	Signers     []Party         // each of them must have signed: the bundle, or the commitments of its original
-	Authorities *x509.CertPool  // of time stamps; nil: none was given
+	Signers     []Party             // each of them must have signed: the bundle, or the commitments of its original
+	Authorities *x509.CertPool      // of time stamps; nil: none was given
+	Roots       *x509.CertPool      // to one of which the certificates of Signers must lead; nil: none was given
+	Between     []*x509.Certificate // certificates that were given: intermediate ones, issuers of Revoked
+	Revoked     []*x509.RevocationList
+	Now         time.Time       // when the reader checks; zero: now
 	Logs        []note.Verifier // of transparency logs, one of which must have a seal; nil: none was given
 	Committed   map[string]bool // keys of Signers that signed commitments; CheckCommitments fills it in
 	Redacted    bool            // the bundle is a redaction, which one of Signers must have signed
@@ -48,6 +53,12 @@ type Trust struct {
 // Check checks the seals, time stamps and proofs of logs of a bundle that was verified. It returns
 // one verdict for each of them and each signature, in the order of their names.
 func Check(ctx context.Context, r *bundle.Report, trust Trust) []Verdict {
+	verdicts, _ := CheckSigned(ctx, r, trust)
+	return verdicts
+}
+
+// CheckSigned is Check that also returns the signatures of those seals of which each signature verifies.
+func CheckSigned(ctx context.Context, r *bundle.Report, trust Trust) ([]Verdict, []Signed) {
 	c := &checker{ctx: ctx, report: r, trust: trust, signed: map[string]bool{}}
 	for _, file := range slices.Sorted(maps.Keys(r.CustodyFiles)) {
 		switch {
@@ -78,21 +89,7 @@ func Check(ctx context.Context, r *bundle.Report, trust Trust) []Verdict {
 	if len(c.verdicts) == 0 {
 		c.add("signature", NotChecked, "", "the bundle is not sealed, so bag-info.txt and the last custody entry can be changed unnoticed")
 	}
-	return c.verdicts
-}
-
-// Newest returns the statement of the newest seal of a bundle that was verified, and its file; nil
-// if the bundle is not sealed. Check verifies the seal.
-func Newest(r *bundle.Report) (*Statement, string) {
-	for i := len(r.Custody) - 1; i >= 0; i-- {
-		file := r.Custody[i].Details["file"]
-		if data, there := r.CustodyFiles[file]; there && r.Custody[i].Event == EventSealed {
-			if _, s, err := parse(data); err == nil {
-				return s, file
-			}
-		}
-	}
-	return nil, ""
+	return c.verdicts, c.valid
 }
 
 type checker struct {
@@ -102,6 +99,10 @@ type checker struct {
 	signed   map[string]bool // by key id: a key that the reader trusts signed
 	stamped  bool            // an authority that the reader trusts stamped
 	inLog    bool            // a log that the reader trusts has a seal
+	valid    []Signed        // signatures of seals of which each signature verifies
+	at       time.Time       // when the seal in hand was made
+	proved   bool            // a time stamp that the reader trusts says so
+	line     int64           // of the custody log, that the seal in hand covers; 0: it is no seal of a bundle
 	verdicts []Verdict
 }
 
@@ -122,7 +123,10 @@ func (c *checker) seal(file string, data []byte) {
 		c.add("signature", No, file, err.Error())
 		return
 	}
+	c.at, c.proved = c.made(file, statement)
+	_, _ = fmt.Sscanf(statement.Subject[2].Name, logName+" line %d", &c.line) // covers has compared it
 	c.signatures("signature", file, envelope, statement.Predicate.Signers)
+	c.line = 0
 }
 
 // signatures checks that an envelope has the signature of each declared signer, and no other.
@@ -151,8 +155,16 @@ func (c *checker) signatures(check, file string, envelope *dsse.Envelope, signer
 		c.add(check, No, file, fmt.Sprintf("%d signatures of %d signers", len(envelope.Signatures), len(known)))
 		return
 	}
+	before := len(c.verdicts)
 	for i := range signers {
 		c.signature(check, file, envelope, known[signers[i].KeyID])
+	}
+	if c.line == 0 || slices.ContainsFunc(c.verdicts[before:], func(v Verdict) bool { return v.State == No }) {
+		return
+	}
+	for i := range signers {
+		p := known[signers[i].KeyID]
+		c.valid = append(c.valid, Signed{file, *p, c.signed[p.KeyID], c.line, int64(len(c.report.Custody))})
 	}
 }
 
@@ -166,14 +178,32 @@ func (c *checker) signature(check, file string, e *dsse.Envelope, p *Party) {
 		c.add(check, No, file, "the signature of "+p.String()+" is wrong")
 		return
 	}
-	for i := range c.trust.Signers {
-		if t := &c.trust.Signers[i]; t.KeyID == p.KeyID && t.PublicKey == p.PublicKey {
-			c.signed[p.KeyID] = true
-			c.add(check, Yes, file, "signed by "+p.String()+", a key that you gave")
-			return
-		}
+	text := "signed by " + p.String()
+	if c.line > 0 {
+		signed := Signed{file, *p, c.trusted(p), c.line, int64(len(c.report.Custody))}
+		text = signed.String()
+	} else if c.trusted(p) {
+		text += ", a key that you gave"
 	}
-	c.add(check, NotChecked, file, "signed by "+p.String()+"; compare this fingerprint, or give the key with --signer")
+	if c.trusted(p) {
+		c.signed[p.KeyID] = true
+		state, detail := Yes, ""
+		if c.line > 0 {
+			state, detail = c.trust.certificate(p, c.at, c.proved)
+		}
+		if state == Yes {
+			c.add(check, Yes, file, text+detail)
+		} else {
+			c.add(check, state, file, detail)
+		}
+		return
+	}
+	c.add(check, NotChecked, file, text+"; compare this fingerprint, or give the key with --signer")
+}
+
+// trusted reports whether the reader gave a key.
+func (c *checker) trusted(p *Party) bool {
+	return slices.ContainsFunc(c.trust.Signers, func(t Party) bool { return t.KeyID == p.KeyID && t.PublicKey == p.PublicKey })
 }
 
 // parse reads a seal.

@@ -41,7 +41,8 @@ type Party struct {
 	Algorithm string `json:"algorithm" jsonschema:"ed25519, ecdsa-sha2-nistp256, -384 or -521, or rsassa-pss-sha256"`
 	PublicKey string `json:"public_key" jsonschema:"PEM of the public key (PKIX)"`
 
-	key crypto.PublicKey
+	key         crypto.PublicKey
+	certificate *x509.Certificate // by which a reader names the party; else nil
 }
 
 // NewParty describes the holder of a public key.
@@ -222,7 +223,9 @@ func ParsePublic(name string, text []byte) (Party, error) {
 			if err != nil {
 				return Party{}, err
 			}
-			return NewParty(name, cert.PublicKey)
+			p, err := NewParty(name, cert.PublicKey)
+			p.certificate = cert
+			return p, err
 		}
 		s, err := ParsePrivate(name, text, nil)
 		return s.Party, err

@@ -119,8 +119,8 @@ func sealed(t testing.TB) (*bundle.Bundle, seal.Trust) {
 		t.Fatal(err)
 	}
 	a := newAuthority(t, x509.ExtKeyUsageTimeStamping)
-	request := must(seal.StampRequest(b, "seal-000.dsse.json"))(t)
-	must(seal.AddStamp(b, "seal-000.dsse.json", request, a.answer(t, request), bundle.Entry{}))(t)
+	request := must(seal.StampRequest(b, "seal-000.dsse.json", 0))(t)
+	must(seal.AddStamp(b, "seal-000.dsse.json", 0, request, a.answer(t, request), bundle.Entry{}))(t)
 	return b, seal.Trust{Signers: []seal.Party{ann.Party, bob.Party}, Authorities: a.pool()}
 }
 
@@ -424,20 +424,20 @@ func TestStampsOfOthersAreRefused(t *testing.T) {
 	if _, err := seal.Sign(ctx, b, seal.Options{Signers: []seal.Signer{ed(t, "Cid")}}); err != nil {
 		t.Fatal(err)
 	}
-	request := must(seal.StampRequest(b, name))(t)
+	request := must(seal.StampRequest(b, name, 0))(t)
 	stamps := newAuthority(t, x509.ExtKeyUsageTimeStamping)
 	for _, tt := range []struct {
 		name              string
 		request, response []byte
 		want              string
 	}{
-		{"for another seal", nil, stamps.answer(t, must(seal.StampRequest(b, "seal-000.dsse.json"))(t)), "not for this seal"},
-		{"the answer to another request", request, stamps.answer(t, must(seal.StampRequest(b, name))(t)), "another request"},
+		{"for another seal", nil, stamps.answer(t, must(seal.StampRequest(b, "seal-000.dsse.json", 0))(t)), "not for this seal"},
+		{"the answer to another request", request, stamps.answer(t, must(seal.StampRequest(b, name, 0))(t)), "another request"},
 		{"a certificate for web servers", request, newAuthority(t, x509.ExtKeyUsageServerAuth).answer(t, request), "not for time stamps"},
 		{"no time stamp", request, []byte("<html>"), ""},
 		{"another certificate of the same key", request, stamps.renewed(t, stamps.answer(t, request)), "not the one that the time stamp names"},
 	} {
-		if _, err := seal.AddStamp(b, name, tt.request, tt.response, bundle.Entry{}); err == nil || !strings.Contains(err.Error(), tt.want) {
+		if _, err := seal.AddStamp(b, name, 0, tt.request, tt.response, bundle.Entry{}); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
 		}
 	}
