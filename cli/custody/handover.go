@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"filippo.io/age"
@@ -26,6 +28,7 @@ type handoverFlags struct {
 	output, to, note string
 	split            command.Size
 	recipients       []string
+	reports          []string
 	seal             sealFlags
 }
 
@@ -40,7 +43,8 @@ func Handover(s *console.Streams) *cobra.Command {
 and a cover sheet (HTML and PDF): what is handed over, its fingerprint as digits, words and QR
 code, signatures, custody, how to check it with public tools, and drafts of certificates.
 
-With --recipient the ZIP is encrypted with age; only the named keys open it. --split makes parts
+--report adds reports about the bundle, as they are. With --recipient the ZIP and reports are encrypted
+with age; only the named keys open them. --split makes parts
 for systems that limit the size of a file. --key seals the bundle first, so that the signature
 covers the handover's entry in the custody log. The receiver runs: pcapsule receive FOLDER`,
 		Example: `  pcapsule handover incident.pcapsule --to "A. Auditor" --recipient age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p
@@ -60,6 +64,7 @@ covers the handover's entry in the custody log. The receiver runs: pcapsule rece
 	fl.StringVar(&f.to, "to", "", "person or organization that receives the bundle")
 	fl.StringVar(&f.note, "note", "", "note for the custody log and the cover sheet")
 	command.SizeVar(fl, &f.split, "split", "", 0, handover.MinPart, command.Largest, "largest size of a file, such as 2GB")
+	fl.StringArrayVar(&f.reports, "report", nil, "report to hand over with the bundle, with its signature FILE.dsse.json if there is one; can be repeated")
 	fl.StringArrayVar(&f.recipients, "recipient", nil, "encrypt to this recipient: age1…, an SSH public key, or a file of recipients; can be repeated")
 	f.seal.register(fl)
 	return c
@@ -69,7 +74,12 @@ func (e *env) runHandover(ctx context.Context, path string, f *handoverFlags) er
 	if f.to == "" {
 		return exit.Usagef("missing receiver: give --to with the person or organization that receives the bundle")
 	}
-	o := handover.Options{Part: int64(f.split)}
+	o := handover.Options{Part: int64(f.split), Reports: f.reports}
+	for _, r := range f.reports {
+		if _, err := os.Stat(r); err != nil {
+			return fmt.Errorf("reading --report: %w", err)
+		}
+	}
 	var err error
 	if o.To, err = agekey.Recipients("--recipient", f.recipients); err != nil {
 		return err
@@ -126,38 +136,57 @@ func notHanded(b *bundle.Bundle, entry bundle.Entry, err error) error {
 	return errors.Join(err, logged)
 }
 
+// receiveFlags are the flags of receive.
+type receiveFlags struct {
+	output, fingerprint string
+	identities          []string
+	trust               TrustFlags
+	entry               bundle.Entry
+}
+
 // Receive returns the command receive.
 func Receive(s *console.Streams) *cobra.Command {
 	e := &env{s}
-	var output, user, note string
-	var identities []string
+	var f receiveFlags
 	c := &cobra.Command{
 		Use:   "receive PACKAGE",
 		Short: "Check, decrypt and unpack a bundle that was handed over",
 		Long: `Check, decrypt and unpack a bundle that was handed over: the folder of the package, its ZIP or any
-part of it. Every file is verified before the bundle gets its name. Compare the fingerprint or its
-words with the cover sheet over another channel, such as the phone. The custody log gets an entry
-"received".`,
-		Example: `  pcapsule receive incident.handover --identity key.txt
+part of it. Every file is verified, and the cover sheets must have the fingerprint and the words of this bundle,
+before the bundle is kept. With --signer the seal must be by that key. --fingerprint compares the bundle with what
+you got over another channel, such as the phone; without it, compare the printed words yourself. The custody log
+gets an entry "received".`,
+		Example: `  pcapsule receive incident.handover --identity key.txt --signer examiner.pub
   pcapsule receive incident.pcapsule.zip.001 -o case-4711.pcapsule`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			return e.runReceive(c.Context(), args[0], output, identities, bundle.Entry{User: user, Note: note})
-		},
+		RunE: func(c *cobra.Command, args []string) error { return e.runReceive(c.Context(), args[0], &f) },
 	}
 	fl := c.Flags()
-	fl.StringVarP(&output, "output", "o", "", "bundle to make (default: the name of the packed bundle, in the current folder)")
-	fl.StringArrayVar(&identities, "identity", nil, "age identity or SSH private key that decrypts the package; can be repeated")
-	fl.StringVar(&user, "user", "", "the person who receives it (default: the name of the account)")
-	fl.StringVar(&note, "note", "", "note for the custody log")
+	fl.StringVarP(&f.output, "output", "o", "", "bundle to make (default: the name of the packed bundle, in the current folder)")
+	fl.StringVar(&f.fingerprint, "fingerprint", "", "fingerprint that the bundle must have: 64 hexadecimal digits or 24 words")
+	fl.StringArrayVar(&f.identities, "identity", nil, "age identity or SSH private key that decrypts the package; can be repeated")
+	f.trust.Register(fl)
+	fl.StringVar(&f.entry.User, "user", "", "the person who receives it (default: the name of the account)")
+	fl.StringVar(&f.entry.Note, "note", "", "note for the custody log")
 	return c
 }
 
-func (e *env) runReceive(ctx context.Context, path, output string, identities []string, entry bundle.Entry) error {
-	ids, err := agekey.Identities(identities)
+func (e *env) runReceive(ctx context.Context, path string, f *receiveFlags) error {
+	ids, err := agekey.Identities(f.identities)
 	if err != nil {
 		return err
 	}
+	trust, err := f.trust.Read()
+	if err != nil {
+		return err
+	}
+	var want bundle.Digest
+	if f.fingerprint != "" {
+		if want, err = handover.ParseFingerprint(f.fingerprint); err != nil {
+			return exit.Usagef("--fingerprint: %v", err)
+		}
+	}
+	output := f.output
 	p, err := handover.Open(ctx, path)
 	if errors.Is(err, handover.ErrParts) {
 		return exit.With(fmt.Errorf("%s: %w", path, err), exit.Verify, "ask the sender for the missing or changed file")
@@ -186,10 +215,31 @@ func (e *env) runReceive(ctx context.Context, path, output string, identities []
 	if err != nil {
 		return receiveError(err, path)
 	}
+	verdicts := p.Compare(report)
+	if f.fingerprint != "" {
+		v := seal.Verdict{Check: handover.CheckFingerprint, State: seal.Yes, Detail: "the bundle has the given fingerprint"}
+		if want != report.TagManifest {
+			v.State, v.Detail = seal.No, "the bundle has another fingerprint than the given one: "+report.TagManifest.String()
+		}
+		verdicts = append(verdicts, v)
+	}
+	signatures, signed := seal.CheckSigned(ctx, report, trust)
+	verdicts = append(verdicts, signatures...)
+	for _, note := range seal.Uncovered(report, signed, trust) {
+		verdicts = append(verdicts, seal.Verdict{Check: "custody", State: seal.NotChecked, Detail: note})
+	}
+	for _, v := range verdicts {
+		PrintVerdict(e.Out, v)
+	}
+	if i := slices.IndexFunc(verdicts, func(v seal.Verdict) bool { return v.State == seal.No }); i >= 0 {
+		err := exit.With(fmt.Errorf("%s: %s: %s", path, verdicts[i].Check, verdicts[i].Detail), exit.Verify, "the bundle was not kept; ask the sender, over another channel")
+		return errors.Join(err, os.RemoveAll(output))
+	}
 	b, err := bundle.Open(output)
 	if err != nil {
 		return err
 	}
+	entry := f.entry
 	entry.Event = handover.EventReceived
 	if _, _, err := b.AppendCustody(Entry(entry)); err != nil {
 		return custodyError(err)
@@ -221,5 +271,5 @@ func (e *env) printReceived(b *bundle.Bundle, p *handover.Package, report *bundl
 	fmt.Fprintln(e.Out, console.Line(b.Dir+": "+plural.Count(int64(report.Files), "file", "files")+" verified, "+listed))
 	fmt.Fprintf(e.Out, "fingerprint %s\n", report.TagManifest)
 	fmt.Fprintf(e.Out, "in words    %s\n", handover.Words(report.TagManifest))
-	fmt.Fprintln(e.Out, "Compare them with the cover sheet. pcapsule verify checks the signatures.")
+	fmt.Fprintln(e.Out, "Compare them over another channel, such as the phone. pcapsule verify checks the signatures again.")
 }

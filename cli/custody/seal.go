@@ -219,12 +219,11 @@ func (e *env) runTimestamp(ctx context.Context, path string, f *stampFlags) erro
 	if err != nil {
 		return err
 	}
-	number, err := seal.NextStamp(b, name, f.renew)
-	if errors.Is(err, bundle.ErrExists) {
-		return exit.With(err, exit.Exists, "--renew adds one more, before the certificate of its authority expires")
-	}
-	if err != nil {
-		return exit.With(err, exit.Usage, "without --renew the first time stamp is added")
+	number := 0
+	if f.renew {
+		if number, err = seal.NextStamp(b, name); err != nil {
+			return exit.With(err, exit.Usage, "without --renew the first time stamp is added")
+		}
 	}
 	var request, response []byte
 	if f.response == "" {
@@ -254,7 +253,7 @@ func (e *env) runTimestamp(ctx context.Context, path string, f *stampFlags) erro
 	}
 	stamp, err := seal.AddStamp(b, name, number, request, response, Entry(bundle.Entry{}))
 	if errors.Is(err, bundle.ErrExists) {
-		return err
+		return exit.With(err, exit.Exists, "--renew adds one more, before the certificate of its authority expires")
 	}
 	if err != nil {
 		return exit.With(err, exit.Verify, "nothing was added; the response must be for the newest seal, or for the one that --seal names")

@@ -26,6 +26,7 @@ type Cover struct {
 	Fingerprint bundle.Digest // of tagmanifest-sha256.txt
 	Head        bundle.Digest // of the custody log
 	Files       []File        // that hold the bundle
+	Reports     []File        // that are handed over with it
 	Recipients  int           // keys to which they are encrypted
 	Record      *seal.Acquisition
 	Verdicts    []seal.Verdict // of seals and time stamps
@@ -159,8 +160,11 @@ func (c *Cover) request() (r seal.Request) {
 	return r
 }
 
+// qrText is the text of the QR code.
+func qrText(name string, d bundle.Digest) string { return "pcapsule " + name + " sha256:" + d.String() }
+
 func (c *Cover) fingerprint() section {
-	s := section{Title: "Fingerprint", QR: "pcapsule " + c.Name + " sha256:" + c.Fingerprint.String(),
+	s := section{Title: "Fingerprint", QR: qrText(c.Name, c.Fingerprint),
 		Paragraphs: []string{"The fingerprint is the SHA-256 of tagmanifest-sha256.txt in the bundle, and so of every file in it except its history in custody/. " +
 			"Compare it over another channel: read the words on the phone, or scan the code. " +
 			"The 24 words are the same number by the word list of BIP-39."}}
@@ -172,6 +176,12 @@ func (c *Cover) files() section {
 	s := section{Title: "Files"}
 	for _, f := range c.Files {
 		s.Rows = append(s.Rows, row{clean(f.Name), fmt.Sprintf("%d bytes, SHA-256 ", f.Size) + hexGroups(f.SHA256), true})
+	}
+	for _, f := range c.Reports {
+		s.Rows = append(s.Rows, row{clean(f.Name), fmt.Sprintf("report, %d bytes, SHA-256 ", f.Size) + hexGroups(f.SHA256), true})
+	}
+	if len(c.Reports) > 0 {
+		s.Paragraphs = []string{"Reports are handed over as they were given; this sheet does not state that they are right. pcapsule report verify compares every figure of a report with the bundle."}
 	}
 	return s
 }

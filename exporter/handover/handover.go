@@ -8,6 +8,7 @@ package handover
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -15,6 +16,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -25,8 +27,9 @@ import (
 
 // Names and limits of a package.
 const (
-	SumsName    = "SHA256SUMS"
-	coverPrefix = "cover."
+	SumsName     = "SHA256SUMS"
+	coverPrefix  = "cover."
+	reportPrefix = "report-"
 
 	MinPart  = 64 << 10 // bytes of a part
 	maxParts = 999
@@ -56,6 +59,7 @@ type File struct {
 type Options struct {
 	To       []age.Recipient         // encrypt to each of them; none: no encryption
 	Part     int64                   // bytes of a part, at least MinPart; 0: one file
+	Reports  []string                // files of reports, which are copied, with their signatures, and encrypted like the bundle
 	Cover    func(c *Cover)          // completes the cover sheet, may be nil
 	Progress func(done, total int64) // of verifying, may be nil
 }
@@ -85,7 +89,13 @@ func Pack(ctx context.Context, b *bundle.Bundle, dir string, o Options) ([]File,
 		return nil, err
 	}
 	files := parts.files
+	reports, err := packReports(folder.Dir, o)
+	if err != nil {
+		return nil, err
+	}
 	cover := newCover(ctx, b, report, files, len(o.To))
+	cover.Reports = reports
+	files = append(files, reports...)
 	if o.Cover != nil {
 		o.Cover(cover)
 	}
@@ -108,6 +118,50 @@ func Pack(ctx context.Context, b *bundle.Bundle, dir string, o Options) ([]File,
 		return nil, err
 	}
 	return files, folder.Publish()
+}
+
+// maxReport is the size of a report that is handed over.
+const maxReport = 1 << 30
+
+// packReports copies reports and their signatures into a package.
+func packReports(dir string, o Options) (files []File, err error) {
+	for _, path := range o.Reports {
+		for i, suffix := range []string{"", ".dsse.json"} {
+			f, size, err := openPlain(filepath.Dir(path), filepath.Base(path)+suffix)
+			if errors.Is(err, os.ErrNotExist) && i > 0 {
+				continue // it is not signed
+			}
+			if err == nil && size > maxReport {
+				err = errors.Join(fmt.Errorf("%s has %d bytes, more than %d", path, size, maxReport), f.Close())
+			}
+			if err != nil {
+				return nil, fmt.Errorf("reading a report: %w", err)
+			}
+			name := reportPrefix + filepath.Base(path) + suffix
+			if len(o.To) > 0 {
+				name += ".age"
+			}
+			packed, err := writeFile(filepath.Join(dir, name), func(w io.Writer) error {
+				_, err := encrypted(w, o.To, func(w io.Writer) (*bundle.Report, error) {
+					_, err := io.Copy(w, f)
+					return nil, err
+				})
+				return err
+			})
+			if err = errors.Join(err, f.Close()); err != nil {
+				return nil, fmt.Errorf("packing a report: %w", err)
+			}
+			files = append(files, packed)
+		}
+	}
+	return files, nil
+}
+
+var packedName = regexp.MustCompile(`\.zip(\.age)?(\.[0-9]{3})?$`)
+
+// beside reports whether a file of a package is a cover sheet or a report, and not the bundle.
+func beside(name string) bool {
+	return (strings.HasPrefix(name, coverPrefix) || strings.HasPrefix(name, reportPrefix)) && !packedName.MatchString(name)
 }
 
 // encrypted lets pack write to w, through age if there are recipients.
@@ -140,10 +194,13 @@ func writeFile(path string, render func(io.Writer) error) (File, error) {
 type Package struct {
 	Name      string // of the bundle, without folder
 	Encrypted bool
-	Listed    bool // SHA256SUMS was there and agrees
+	Listed    bool     // SHA256SUMS was there and agrees
+	Unlisted  []string // files in its folder that SHA256SUMS lacks
 
-	parts []File
-	files []*os.File
+	dir    string
+	sheets []File // cover sheets and reports in SHA256SUMS
+	parts  []File
+	files  []*os.File
 }
 
 // Open opens the package at path: its folder, its SHA256SUMS, its ZIP or any of its parts. If
@@ -155,17 +212,20 @@ func Open(ctx context.Context, path string) (*Package, error) {
 	} else if info.IsDir() {
 		dir, base = path, SumsName
 	}
-	p := &Package{}
+	p := &Package{dir: cmp.Or(filepath.Clean(dir), ".")}
 	sums, err := readSums(filepath.Join(dir, SumsName))
 	switch {
 	case err == nil && (base == SumsName || slices.ContainsFunc(sums, func(f File) bool { return f.Name == base })):
 		p.Listed = true
 		for _, f := range sums {
-			if !strings.HasPrefix(f.Name, coverPrefix) {
+			if !beside(f.Name) {
 				p.parts = append(p.parts, f)
-			} else if err := checkSheet(ctx, dir, f); err != nil {
+				continue
+			}
+			if err := checkSheet(ctx, dir, f); err != nil {
 				return nil, err
 			}
+			p.sheets = append(p.sheets, f)
 		}
 	case base == SumsName && errors.Is(err, os.ErrNotExist):
 		return nil, fmt.Errorf("%s: %w: it has no %s", filepath.Clean(dir), ErrNotPackage, SumsName)
@@ -179,7 +239,11 @@ func Open(ctx context.Context, path string) (*Package, error) {
 	if err := p.name(); err != nil {
 		return nil, err
 	}
-	if err := p.open(ctx, dir); err != nil {
+	err = p.open(ctx, dir)
+	if err == nil && p.Listed {
+		err = p.unlistedIn(sums)
+	}
+	if err != nil {
 		p.Close()
 		return nil, err
 	}
@@ -263,11 +327,14 @@ func (f *File) check(ctx context.Context, r io.Reader) error {
 	return nil
 }
 
-// checkSheet checks a cover sheet, which may be missing: it is not needed to open the package.
+// checkSheet checks a cover sheet or a report. A cover sheet may be missing: it is not needed to open the package.
 func checkSheet(ctx context.Context, dir string, sheet File) error {
 	f, _, err := openPlain(dir, sheet.Name)
-	if errors.Is(err, os.ErrNotExist) {
+	if errors.Is(err, os.ErrNotExist) && strings.HasPrefix(sheet.Name, coverPrefix) {
 		return nil
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%s is missing: %w", sheet.Name, ErrParts)
 	}
 	if err != nil {
 		return err

@@ -126,8 +126,12 @@ func TestCertificatesOfSigners(t *testing.T) {
 		{"expired before the seal, without a time stamp", plain, func() seal.Trust { tr := trust(party(-9*hour, -hour, 5), nil); tr.Authorities = nil; return tr }(), "by the signer's own clock"},
 		{"leads to the root", b, trust(valid, func(t *seal.Trust) { t.Roots = ca.pool() }), "leads to a root that you gave"},
 		{"leads to another root", b, trust(valid, func(t *seal.Trust) { t.Roots = other.pool() }), "no the certificate of Ann"},
-		{"revoked before", b, trust(valid, func(tr *seal.Trust) { tr.Revoked = []*x509.RevocationList{ca.list(t, now.Add(hour), 5, now.Add(-hour))} }), "was revoked at"},
-		{"revoked later", b, trust(valid, func(tr *seal.Trust) { tr.Revoked = []*x509.RevocationList{ca.list(t, now.Add(hour), 5, now.Add(hour/2))} }), "and was revoked later"},
+		{"revoked before", b, trust(valid, func(tr *seal.Trust) {
+			tr.Revoked = []*x509.RevocationList{ca.list(t, now.Add(hour), 5, now.Add(-hour))}
+		}), "was revoked at"},
+		{"revoked later", b, trust(valid, func(tr *seal.Trust) {
+			tr.Revoked = []*x509.RevocationList{ca.list(t, now.Add(hour), 5, now.Add(hour/2))}
+		}), "and was revoked later"},
 		{"another one is revoked", b, trust(valid, func(tr *seal.Trust) { tr.Revoked = []*x509.RevocationList{ca.list(t, now.Add(hour), 6, now)} }), "and not revoked in the list of"},
 		{"a list that is too old", b, trust(valid, func(tr *seal.Trust) { tr.Revoked = []*x509.RevocationList{ca.list(t, now.Add(-hour), 6, now)} }), "not_checked the certificate of Ann"},
 		{"a list of the same name by another key", b, trust(valid, func(tr *seal.Trust) {
@@ -167,14 +171,14 @@ func TestRenewal(t *testing.T) {
 	}
 	b := made(t, "http1.pcapng")
 	must(seal.Sign(ctx, b, seal.Options{Signers: []seal.Signer{ed(t, "Ann")}}))(t)
-	if _, err := seal.NextStamp(b, name, true); err == nil {
+	if _, err := seal.NextStamp(b, name); err == nil {
 		t.Error("renewed a time stamp that does not exist")
 	}
 	if err := stamp(b, 0, cert(5, -hour, hour), 0); err != nil {
 		t.Fatal(err)
 	}
 	once := must(bundle.Open(copied(t, b.Dir)))(t)
-	if n, err := seal.NextStamp(b, name, true); n != 1 || err != nil {
+	if n, err := seal.NextStamp(b, name); n != 1 || err != nil {
 		t.Errorf("the next time stamp is %d, %v", n, err)
 	}
 	if err := stamp(b, 1, cert(6, -hour, 100*hour), hour/2); err != nil {

@@ -66,8 +66,8 @@ func stamped(read func(name string) ([]byte, error), seal string, number int) (d
 	return data, nil
 }
 
-// NextStamp is the number of the next time stamp of a seal, custody/NAME. If renew is false, it must be the first.
-func NextStamp(b *bundle.Bundle, name string, renew bool) (int, error) {
+// NextStamp is the number of the time stamp that renews those of a seal, custody/NAME.
+func NextStamp(b *bundle.Bundle, name string) (int, error) {
 	n := 0
 	for n <= maxRenewals {
 		if _, err := b.ReadCustodyFile(stampName(name, n)); err != nil {
@@ -78,10 +78,8 @@ func NextStamp(b *bundle.Bundle, name string, renew bool) (int, error) {
 	switch {
 	case n > maxRenewals:
 		return 0, fmt.Errorf("custody/%s has %d time stamps, the maximum", name, n)
-	case renew && n == 0:
+	case n == 0:
 		return 0, fmt.Errorf("custody/%s has no time stamp to renew", name)
-	case !renew && n > 0:
-		return 0, fmt.Errorf("adding custody/%s: %w", stampName(name, 0), bundle.ErrExists)
 	}
 	return n, nil
 }
