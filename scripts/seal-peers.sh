@@ -20,6 +20,12 @@ cd "$dir"
 openssl genpkey -algorithm ed25519 -out examiner.pem
 chmod 600 examiner.pem
 openssl pkey -in examiner.pem -pubout -out examiner.pub
+# OpenSSL makes a root and the signer's certificate.
+openssl req -x509 -newkey rsa:2048 -nodes -keyout root.key -out root.pem -days 30 -subj "/CN=Root" 2>/dev/null
+printf '[ca]\ndefault_ca=c\n[c]\ndatabase=index\nserial=serial\ncrlnumber=number\nnew_certs_dir=.\ncertificate=root.pem\nprivate_key=root.key\ndefault_md=sha256\ndefault_days=30\ndefault_crl_days=30\npolicy=p\n[p]\ncommonName=supplied\n' >ca.cnf
+: >index && echo 01 >serial && echo 01 >number
+openssl req -new -key examiner.pem -subj "/CN=E. Examiner" -out examiner.csr
+openssl ca -batch -config ca.cnf -startdate 20200101000000Z -in examiner.csr -out examiner.crt 2>/dev/null
 ./pcapsule seal b.pcapsule --key examiner.pem --name "E. Examiner"
 
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
@@ -37,13 +43,7 @@ openssl ts -verify -data b.pcapsule/custody/seal-000.dsse.json -in b.pcapsule/cu
 cat b.pcapsule/custody/seal-000.dsse.json b.pcapsule/custody/seal-000.tsr >renewed
 openssl ts -verify -data renewed -in b.pcapsule/custody/seal-000.1.tsr -CAfile chain.pem
 
-# A signer's certificate by a root, and the root's revocation list, made by OpenSSL. OpenSSL and pcapsule agree before and after
-# the certificate is revoked.
-openssl req -x509 -newkey rsa:2048 -nodes -keyout root.key -out root.pem -days 30 -subj "/CN=Root" 2>/dev/null
-printf '[ca]\ndefault_ca=c\n[c]\ndatabase=index\nserial=serial\ncrlnumber=number\nnew_certs_dir=.\ncertificate=root.pem\nprivate_key=root.key\ndefault_md=sha256\ndefault_days=30\ndefault_crl_days=30\npolicy=p\n[p]\ncommonName=supplied\n' >ca.cnf
-: >index && echo 01 >serial && echo 01 >number
-openssl req -new -key examiner.pem -subj "/CN=E. Examiner" -out examiner.csr
-openssl ca -batch -config ca.cnf -startdate 20200101000000Z -in examiner.csr -out examiner.crt 2>/dev/null
+# OpenSSL and pcapsule agree on the certificate before and after it is revoked.
 ./pcapsule verify b.pcapsule --signer examiner.crt --root root.pem --authority chain.pem
 sleep 1
 openssl ca -config ca.cnf -gencrl -out good.crl
