@@ -196,7 +196,7 @@ pcapsule timestamp stamped.pcapsule --seal seal-000.dsse.json --response t.tsr`)
 			}
 			n++
 			commands := change.Replace(m[2])
-			if strings.HasPrefix(commands, "head ") { // goes on in the folder of the block before it
+			if strings.HasPrefix(commands, "head ") { // continues in the folder of the block before it
 				commands = "cd incident.pcapsule\n" + commands
 			}
 			if page == "handover.md" { // the package of the test is not encrypted

@@ -76,8 +76,12 @@ func (e *env) runHandover(ctx context.Context, path string, f *handoverFlags) er
 	}
 	o := handover.Options{Part: int64(f.split), Reports: f.reports}
 	for _, r := range f.reports {
-		if _, err := os.Stat(r); err != nil {
-			return fmt.Errorf("reading --report: %w", err)
+		info, err := os.Stat(r)
+		if err == nil && !info.Mode().IsRegular() {
+			err = fmt.Errorf("%s is not a plain file", r)
+		}
+		if err != nil {
+			return exit.With(fmt.Errorf("reading --report: %w", err), exit.NotCapture, "give the file of a report, as pcapsule report writes it")
 		}
 	}
 	var err error

@@ -162,7 +162,7 @@ func (s *scene) receive(trust seal.Trust) (seen []string) {
 	return append(seen, seal.Uncovered(r, signed, trust)...)
 }
 
-// repack lets Eve change the bundle, and makes the package again as handover does. Reports and sheets are made anew.
+// repack lets Eve change the bundle, and makes the package again as handover does. Reports and sheets are rewritten.
 func (s *scene) repack(change func(b *bundle.Bundle)) {
 	s.t.Helper()
 	work := s.t.TempDir()
