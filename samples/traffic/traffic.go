@@ -294,3 +294,8 @@ func WriteSegment(name, header string, list []pcapng.Packet) error {
 	}
 	return os.WriteFile(name, b.Bytes(), 0o600)
 }
+
+// Frame adds a packet as it is, from its Ethernet header on.
+func (c *Capture) Frame(at time.Duration, data []byte) {
+	c.packets = append(c.packets, packet{at, data})
+}

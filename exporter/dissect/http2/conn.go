@@ -27,6 +27,7 @@ type side struct {
 	maxFrame int    // largest frame that this side announced to accept; 0 unknown
 	tables   tables
 	early    int // largest table size update before the other side's SETTINGS
+	flood    flood
 
 	// The current frame, read in pieces.
 	data int     // bytes of a body
@@ -167,6 +168,9 @@ func (h *conn) frame(in *dissect.Input, n int, f frame) (int, error) {
 	if sd.block.stream != 0 && (f.typ != frameContinuation || f.stream != sd.block.stream) {
 		h.c.Anomaly("header_block", fmt.Sprintf("frame type %d on stream %d inside the header block of stream %d", f.typ, f.stream, sd.block.stream), 0)
 		h.dropBlock(in.Dir)
+	}
+	if !sd.open {
+		sd.flood.count(h.c, in, n, f)
 	}
 	switch f.typ {
 	case frameData:

@@ -196,6 +196,24 @@ func TestStreams(t *testing.T) {
 			c.fr.WriteContinuation(1, true, nil)
 			return []dissecttest.Chunk{c.flush(), s.ok(1, "x").flush()}
 		}, "1 GET /a → 200 complete got=\"x\"\n", "header_block"},
+		{"a flood of SETTINGS", dissect.EndFin, func(c, s *peer) []dissecttest.Chunk {
+			for range 150 {
+				c.settings()
+			}
+			return []dissecttest.Chunk{c.flush(), s.flush()}
+		}, "", "flood"},
+		{"a few SETTINGS", dissect.EndFin, func(c, s *peer) []dissecttest.Chunk {
+			for range 90 {
+				c.settings()
+			}
+			return []dissecttest.Chunk{c.flush(), s.flush()}
+		}, "", ""},
+		{"a flood of PING", dissect.EndFin, func(c, s *peer) []dissecttest.Chunk {
+			for range 2000 {
+				c.fr.WritePing(false, [8]byte{})
+			}
+			return []dissecttest.Chunk{c.flush(), s.flush()}
+		}, "", "flood"},
 		{"pseudo headers that come twice are kept", dissect.EndFin, func(c, s *peer) []dissecttest.Chunk {
 			c.headers(1, true, ":method", "GET", ":scheme", "http", ":path", "/a", ":authority", "h", ":path", "/b")
 			return []dissecttest.Chunk{c.flush(), s.ok(1, "x").flush()}

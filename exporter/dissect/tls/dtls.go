@@ -120,7 +120,7 @@ func (k *datagrams) record(in *dissect.Input, at int) (int, error) {
 		k.cite(in, at, at+whole)
 		k.alert(in, body)
 	case recordHeartbeat:
-		k.heartbeat(body)
+		k.heartbeat(k.role(in.Dir), body, len(body))
 	}
 	return whole, nil
 }

@@ -89,7 +89,7 @@ func (k *datagrams) content(s *side, in *dissect.Input, at, whole int, h dtlsRec
 		k.insideChange(s, in, at, whole)
 		s.encrypted = false // the epochs show it
 	case recordHeartbeat:
-		k.heartbeat(out.Plain)
+		k.heartbeat(k.role(in.Dir), out.Plain, len(out.Plain))
 	case recordACK, 0:
 	default:
 		k.strange(out)

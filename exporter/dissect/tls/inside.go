@@ -21,7 +21,7 @@ func (k *conn) inside(s *side, in *dissect.Input, at, whole int, out *tlskeys.Re
 	case recordCCS:
 		k.insideChange(s, in, at, whole)
 	case recordHeartbeat:
-		k.heartbeat(out.Plain)
+		k.heartbeat(k.role(in.Dir), out.Plain, len(out.Plain))
 	case 0: // only padding
 	default:
 		k.strange(out)

@@ -51,6 +51,9 @@ func (k *conn) record(s *side, in *dissect.Input, at int, h recordHeader) (int, 
 		}
 	}
 	if s.sealed(h) {
+		if h.typ == recordHeartbeat {
+			k.sealedHeartbeat(k.role(in.Dir), h.size)
+		}
 		k.beginOpaque(s, in, h)
 		s.place, s.left = inOpaque, whole
 		n := min(whole, have)
@@ -81,7 +84,7 @@ func (k *conn) record(s *side, in *dissect.Input, at int, h recordHeader) (int, 
 		k.cite(in, at, at+n)
 		k.alert(in, body)
 	case recordHeartbeat:
-		k.heartbeat(body)
+		k.heartbeat(k.role(in.Dir), body, h.size)
 		if k.hs != nil {
 			k.cite(in, at, at+n)
 		}
@@ -214,14 +217,4 @@ func (k *conn) alert(in *dissect.Input, body []byte) {
 	}
 	fatal := body[0] == 2 || k.hs.version13() && body[1] != 0 && body[1] != 90
 	k.hs.alert(handshake.Alert(body[1]), fatal, k.role(in.Dir))
-}
-
-// heartbeat looks for a length that requests more than was sent, CVE-2014-0160.
-func (k *conn) heartbeat(body []byte) {
-	if len(body) < 3 {
-		return
-	}
-	if claims := int(body[1])<<8 | int(body[2]); claims+3 > len(body) {
-		k.c.Anomaly("heartbeat_length", fmt.Sprintf("a heartbeat of %d bytes claims a payload of %d", len(body), claims), 0)
-	}
 }

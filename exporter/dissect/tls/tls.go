@@ -151,9 +151,10 @@ type conn struct {
 	by         string         // tls or dtls
 	inner      *dissect.Conn
 	innerEnded [2]bool
-	midstream  bool // hellos were not captured
-	refused    bool // a record did not authenticate with keys that decrypted others
-	inRecord   bool // the current messages come from a decrypted record
+	midstream  bool         // hellos were not captured
+	refused    bool         // a record did not authenticate with keys that decrypted others
+	inRecord   bool         // the current messages come from a decrypted record
+	beats      [2]heartbeat // the last one of each role
 
 	closed bool
 	end    dissect.End // if closed: the reason

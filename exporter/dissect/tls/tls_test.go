@@ -390,13 +390,39 @@ func TestNotTLS(t *testing.T) {
 	}
 }
 
-func TestHeartbeatWithAFalseLength(t *testing.T) {
-	cc, sc := configs(t, stdtls.VersionTLS12)
-	chunks := mustTalk(t, cc, sc)
-	chunks = slices.Insert(chunks, 2, dissecttest.Client("\x18\x03\x02\x00\x03\x01\x40\x00"))
-	r := play(t, dissect.EndFin, chunks...)
-	if len(r.Anomalies) != 1 || r.Anomalies[0].Kind != "heartbeat_length" {
-		t.Errorf("anomalies %v", r.Anomalies)
+// TestHeartbeats has heartbeats that claim more than they have, and answers with more than was sent.
+func TestHeartbeats(t *testing.T) {
+	beat := func(kind byte, claims, size int) string {
+		return string([]byte{recordHeartbeat, 3, 2, byte(size >> 8), byte(size), kind, byte(claims >> 8), byte(claims)}) + strings.Repeat("x", size-3)
+	}
+	sealed := func(size int) string {
+		return string([]byte{recordHeartbeat, 3, 3, byte(size >> 8), byte(size)}) + strings.Repeat("x", size)
+	}
+	from, to := dissecttest.Client, dissecttest.Server
+	for name, tt := range map[string]struct {
+		early, late []dissecttest.Chunk
+		want        []string
+	}{
+		"valid":             {early: []dissecttest.Chunk{from(beat(1, 16, 35)), to(beat(2, 16, 35))}},
+		"too long":          {early: []dissecttest.Chunk{from(beat(1, 0x4000, 3))}, want: []string{"heartbeat_length"}},
+		"too long, answer":  {early: []dissecttest.Chunk{from(beat(1, 0x1000, 3)), to(beat(2, 0x1000, 0x1013))}, want: []string{"heartbeat_length", "heartbeat_answer"}},
+		"without padding":   {early: []dissecttest.Chunk{from(beat(1, 0x100, 0x103))}, want: []string{"heartbeat_length"}},
+		"encrypted":         {late: []dissecttest.Chunk{from(sealed(48)), to(sealed(48))}},
+		"encrypted, short":  {late: []dissecttest.Chunk{from(sealed(32)), to(sealed(48))}, want: []string{"heartbeat_length"}},
+		"encrypted, answer": {late: []dissecttest.Chunk{from(sealed(48)), to(sealed(400))}, want: []string{"heartbeat_answer"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cc, sc := configs(t, stdtls.VersionTLS12)
+			chunks := slices.Concat(slices.Insert(mustTalk(t, cc, sc), 2, tt.early...), tt.late)
+			r := play(t, dissect.EndFin, chunks...)
+			var got []string
+			for _, a := range r.Anomalies {
+				got = append(got, a.Kind)
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("anomalies %v, want %v", r.Anomalies, tt.want)
+			}
+		})
 	}
 }
 

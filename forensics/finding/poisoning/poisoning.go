@@ -1,0 +1,56 @@
+// Package poisoning finds hosts that answer for names that are not theirs over LLMNR, the NetBIOS name service or multicast
+// DNS, so that others log in to them.
+package poisoning
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/forensics/finding"
+	"github.com/pcapsule/pcapsule/internal/plural"
+)
+
+// many is the number of names for which a host answers with one address. A host has one name, and sometimes an alias.
+const many = 3
+
+// group is the SQL condition for answers over such protocols; those of multicast DNS count if they name hosts by unqualified
+// names, because one machine may announce many services and the hosts that sleep.
+const answered = "protocol = 'dns' AND dns_response AND dns_variant IN ('llmnr', 'nbns', 'mdns') AND len(dns_answers) > 0 AND dns_answer_types[1] IN ('A', 'AAAA', 'NB')"
+
+// name is the name that is answered, without the domain of multicast DNS.
+const name = `regexp_replace(lower(coalesce(dns_questions[1], dns_answer_names[1])), '\.local$', '')`
+
+// lures are names that no host has, which clients look up by themselves.
+const lures = "'wpad', 'isatap', 'proxysrv'"
+
+// Analyzer returns the analyzer name-poisoning.
+func Analyzer() finding.Analyzer {
+	return finding.Analyzer{Name: "name-poisoning", Title: "answers for names of others in the local network", Techniques: []string{"T1557.001"}, Kinds: []string{"llmnr", "mdns", "nbns"},
+		Basis:    finding.Basis{What: "questions of LLMNR, multicast DNS and the NetBIOS name service", Is: []finding.Need{finding.Calls("'dns'", finding.Any("protocol = 'dns' AND dns_variant <> 'dns'"))}},
+		Unproved: "That the host does not own these names, and that a client connected to it.",
+		Doc:      fmt.Sprintf("A host that answers over LLMNR, the NetBIOS name service or multicast DNS for %d or more different names with one address, or for wpad (as Responder does).", many),
+		Steps:    []finding.Step{{Needs: []finding.Need{finding.Calls("'dns'", finding.Any(answered+" AND "+name+" IN ("+lures+")")), finding.Calls("'dns'", "count(DISTINCT "+name+") FILTER ("+answered+fmt.Sprintf(") >= %d", many))}, Find: find}}}
+}
+
+func find(ctx context.Context, l *finding.Look) error {
+	// The address in an answer is that of the host that lures others, whoever sent it.
+	rows, err := l.Rows(ctx, l.Groups("dns_variant AS variant, dns_answers[1] AS address, "+name+" AS name", answered)+`
+		SELECT min(src) AS src, address AS dst, variant AS detail, `+l.Sums()+`, count(DISTINCT name) AS "of", coalesce(bool_or(name IN (`+lures+`)), false)::INTEGER::DOUBLE AS number, list_slice(list_sort(list(DISTINCT name)), 1, 5) AS evidence
+		FROM g GROUP BY address, variant HAVING "of" >= `+fmt.Sprint(many)+` OR number > 0 ORDER BY "of" DESC, dst, detail`, l.Args...)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		f := finding.Finding{Kind: r.Detail, Key: r.Detail, Src: r.Dst, Dst: "", Severity: finding.High, Confidence: finding.Likely,
+			What: plural.Sprintf("answers over %s give %d {name|names} the address %s: %s", words[r.Detail], r.Of, r.Dst, strings.Join(r.Evidence, ", "))}
+		if r.Detail == "mdns" && r.Number == 0 || r.Of < many {
+			f.Severity = finding.Medium // one machine may speak for others that sleep
+		}
+		r.Dst = ""
+		l.Add(r, f)
+	}
+	return nil
+}
+
+var words = map[string]string{"llmnr": "LLMNR", "mdns": "multicast DNS", "nbns": "the NetBIOS name service"}
