@@ -173,7 +173,7 @@ var groups = []struct{ title, names string }{
 	{"Recording", "record snapshot fetch kubectl ring doctor extcap"},
 	{"Evidence", "verify seal timestamp reveal custody handover receive"},
 	{"Servers and stores", "open serve mcp store lake"},
-	{"Reference", "kfl schema protocols"},
+	{"Reference", "kfl schema protocols findings"},
 	{other, "completion version"},
 }
 
@@ -226,6 +226,7 @@ func (e *env) commands() []*cobra.Command {
 		kubectl.Command(&e.Streams),
 		record.Extcap(&e.Streams),
 		e.cmdProtocols(),
+		e.cmdFindings(),
 		e.cmdSchema(),
 		serve.MCP(e.serving()),
 		serve.HTTP(e.serving()),

@@ -59,7 +59,7 @@ func TestFilesOfFlags(t *testing.T) {
 	base := map[string][]string{
 		"bundle": {capture, "-o", "n.pcapsule"}, "info": {capture}, "ask": {capture, "--external"}, "check": {capture, p.rules}, "query": {capture, "dns"}, "sql": {capture, "SELECT 1"},
 		"shell": {capture}, "kfl check": {"dns"}, "kfl complete": {"d"}, "kfl explain": {"dns"}, "kfl sql": {"dns"}, "show": {capture, "1"}, "follow": {capture, "1"},
-		"packets": {keyed, "--with-keys", "-o", "n.pcapng"}, "objects": {capture}, "decrypt": {keyed, "-o", "n.pcapng"}, "report": {capture, "-o", "n.html"},
+		"packets": {keyed, "--with-keys", "-o", "n.pcapng"}, "objects": {capture}, "findings": {capture}, "decrypt": {keyed, "-o", "n.pcapng"}, "report": {capture, "-o", "n.html"},
 		"report sign": {"r.html", p.bundle, "--key", "plain.file"}, "report verify": {"r.html", p.bundle}, "verify": {p.bundle}, "seal": {p.bundle, "--key", "plain.file"},
 		"timestamp": {p.bundle, "--request", "n.tsq"}, "redact": {p.bundle, "--policy", rules, "-o", "n.pcapsule"}, "reveal": {p.bundle, "--packet", "1", "--seed", "plain.file", "-o", "n.json"},
 		"cut": {p.bundle, "dns", "-o", "n.pcapsule"}, "merge": {p.bundle, "-o", "n.pcapsule"}, "tail ring": {}, "tail mask": {"--ring", "ring"}, "handover": {p.bundle, "--to", "A", "--key", "plain.file", "-o", "n.handover"},

@@ -21,7 +21,7 @@ import (
 // reads has an invocation of each command that reads: B is a bundle, C a capture, S the address of a
 // store, T a text file. Words in upper case are replaced.
 var reads = map[string][]string{
-	"info": {"B"}, "query": {"B", "http"}, "sql": {"B", "select count(*) from calls"}, "show": {"B", "226"}, "follow": {"B", "226"}, "objects": {"B"},
+	"info": {"B"}, "query": {"B", "http"}, "sql": {"B", "select count(*) from calls"}, "show": {"B", "226"}, "follow": {"B", "226"}, "objects": {"B"}, "findings": {"B"},
 	"verify": {"B"}, "custody show": {"B"}, "custody verify": {"B"}, "check": {"B", "RULES"}, "report diff": {"R", "R"},
 	"schema": {}, "protocols": {}, "version": {}, "doctor": {}, "completion": {"bash"},
 	"store ls": {"S"}, "store check": {"S/shop.pcapsule"},

@@ -77,6 +77,7 @@ func TestAnswersFit(t *testing.T) {
 			{"custody", "verify", "shop.pcapsule"},
 			{"check", "shop.pcapsule", "rules.yaml"},
 			{"protocols"},
+			{"findings", "shop.pcapsule"},
 			{"protocols", "redis"},
 			{"schema", "flows"},
 			{"schema", "calls"},

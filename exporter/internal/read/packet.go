@@ -71,6 +71,7 @@ func (r *Reader) decode(o *opened, p *pcapng.Packet, f *flow.Packet) {
 			f.Mark |= flow.Fragment
 		} else {
 			r.notIP(fr)
+			r.arp(fr, f)
 		}
 		return
 	}

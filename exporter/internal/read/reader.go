@@ -71,6 +71,7 @@ type Reader struct {
 	capped     map[string]int64
 	shared     map[string]*shared
 	nonIP      map[string]int64
+	claims     map[place]claim
 
 	ownersCost int64                 // of the owners files that are open
 	lost       map[string]int64      // counted so far by interfaces of rings
@@ -108,7 +109,7 @@ func New(sources *Inputs, b *bundle.Builder, pool round.Pool, o Options) (*Reade
 		return nil, err
 	}
 	r := &Reader{sources: sources, b: b, opt: o, pass: pass, waiting: slices.Clone(sources.files),
-		free: make(chan *window, 8), pool: pool, capped: map[string]int64{}, shared: map[string]*shared{}, nonIP: map[string]int64{},
+		free: make(chan *window, 8), pool: pool, capped: map[string]int64{}, shared: map[string]*shared{}, nonIP: map[string]int64{}, claims: map[place]claim{},
 		stopped: func() error { return nil }, byGroup: map[string]int32{}, lost: map[string]int64{}, chains: map[string]segmentEnd{}, sideCount: map[string]int64{}}
 	r.judge = proof.New(o.Limit, o.Content)
 	r.decoder = decode.New(decode.Options{MaxFragmentBytes: o.Limit.Scale(16 << 20), OnIncomplete: r.gaveUp})

@@ -28,7 +28,7 @@ const (
 
 // Analyzer returns the analyzer admin-access.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "admin-access", Basis: finding.OfFlows, Title: "administrative access", Kinds: []string{"ssh", "rdp", "vnc", "telnet", kubernetes, console, admin, change, principals, device},
+	return finding.Analyzer{Name: "admin-access", Techniques: []string{"T1021"}, Basis: finding.OfFlows, Title: "administrative access", Kinds: []string{"ssh", "rdp", "vnc", "telnet", kubernetes, console, admin, change, principals, device},
 		Doc: "SSH, RDP, VNC, Telnet, exec and attach into containers, consoles of databases, paths for administrators, changes through SNMP, tickets for Kerberos' administration, and logins of administrators to devices through RADIUS; high from outside, medium without encryption, else info.",
 		Steps: []finding.Step{{Find: find, Needs: []finding.Need{
 			finding.Calls("'ssh', 'rdp', 'tcp', 'udp', 'snmp', 'kerberos', 'radius'", finding.Any(direct)),

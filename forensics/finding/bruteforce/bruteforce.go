@@ -54,7 +54,7 @@ func Analyzer() finding.Analyzer {
 		}
 		needs = append(needs, finding.Calls(p.protocols, finding.AtLeast(most, "protocol IN ("+p.protocols+") AND "+p.is+" AND "+p.failed)))
 	}
-	return finding.Analyzer{Name: "brute-force", Basis: finding.OfFlows, Title: "many failed logins", Kinds: []string{"guessing", "spraying", "short-connections"},
+	return finding.Analyzer{Name: "brute-force", Techniques: []string{"T1110"}, Basis: finding.OfFlows, Title: "many failed logins", Kinds: []string{"guessing", "spraying", "short-connections"},
 		Doc:   "A client with at least 10 failed logins at one server within ten minutes, if they are most of its logins there, or 100: over LDAP, Kerberos, SMB, FTP, IMAP, POP3, SMTP, RADIUS, SOCKS and HTTP, against few accounts (guessing) or many (spraying), and whether one of the accounts was entered afterwards. Of SSH, whose logins are encrypted, 20 connections that carried too little for a session.",
 		Steps: []finding.Step{{Needs: needs, Find: find}}}
 }

@@ -28,7 +28,7 @@ const (
 
 // Analyzer returns the analyzer dns-tunnel.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "dns-tunnel", Basis: finding.OfDNS, Title: "data in DNS names",
+	return finding.Analyzer{Name: "dns-tunnel", Techniques: []string{"T1071.004", "T1048.003"}, Basis: finding.OfDNS, Title: "data in DNS names",
 		Doc:   "At least 20 different names from one client below one domain, or without a known top-level domain, that look like encoded data: 24 or more bytes before the domain on average, each label counted once. Says how many questions ask for TXT or NULL.",
 		Steps: []finding.Step{{Needs: []finding.Need{finding.Calls("'dns'", finding.AtLeast(manyNames, examined))}, Find: find}}}
 }

@@ -18,7 +18,7 @@ var credentials = []finding.Need{finding.Calls(terms.Serving, finding.Any(findin
 
 // Analyzer returns the analyzer forwarded-token.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "forwarded-token", Basis: finding.Basis{What: "HTTP requests with credentials", Is: credentials}, Title: "forwarded credentials",
+	return finding.Analyzer{Name: "forwarded-token", Techniques: []string{"T1550.001"}, Basis: finding.Basis{What: "HTTP requests with credentials", Is: credentials}, Title: "forwarded credentials",
 		Doc: "The same token, key or cookie in a call to a workload and in a later call from that workload to another; high if it leaves the cluster.", Steps: []finding.Step{{Needs: credentials, Find: find}}}
 }
 

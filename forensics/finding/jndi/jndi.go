@@ -169,14 +169,15 @@ func (f *found) report(ctx context.Context, l *finding.Look) error {
 		l.Add(f.row, out)
 		return nil
 	}
-	out.Kind, out.Severity, out.Confidence, out.FlowIDs = "callback", finding.High, finding.Likely, []string{}
+	out.Kind, out.Severity, out.Confidence = "callback", finding.High, finding.Likely
 	var who []string
 	for _, b := range back {
-		out.FlowIDs = append(out.FlowIDs, b.FlowIDs...)
 		if what := b.Src + " " + b.Detail; !slices.Contains(who, what) {
 			who = append(who, what)
+			out.Evidence = append(out.Evidence, "flow "+b.FlowIDs[0]+": "+what)
 		}
 	}
+	out.Evidence = out.Evidence[:min(4, len(out.Evidence))]
 	out.What += "; afterwards " + strings.Join(who[:min(3, len(who))], ", ")
 	l.Add(f.row, out)
 	return nil

@@ -26,7 +26,7 @@ const (
 
 // Analyzer returns the analyzer outside-volume.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "outside-volume", Basis: finding.OfProxied, Title: "large volumes sent outside",
+	return finding.Analyzer{Name: "outside-volume", Techniques: []string{"T1048", "T1567"}, Basis: finding.OfProxied, Title: "large volumes sent outside",
 		Doc:   "Workloads that send at least 10 MiB to an outside destination, and at least twice as much as they receive from it; not to destinations on the allow-list.",
 		Steps: []finding.Step{{Find: find, Needs: []finding.Need{finding.Flows(fmt.Sprintf("coalesce(sum(src_bytes) FILTER (WHERE NOT coalesce(src_external, false) AND (dst_external OR proxied)), 0) >= %d", least))}}}}
 }

@@ -18,7 +18,7 @@ import (
 
 // Analyzer returns the analyzer plaintext-credentials.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "plaintext-credentials", Basis: finding.Basis{What: "unencrypted requests", Is: []finding.Need{finding.Some("decrypted_by IS NULL AND " + terms.IsRequest)}}, Title: "unencrypted credentials",
+	return finding.Analyzer{Name: "plaintext-credentials", Techniques: []string{"T1040", "T1552"}, Basis: finding.Basis{What: "unencrypted requests", Is: []finding.Need{finding.Some("decrypted_by IS NULL AND " + terms.IsRequest)}}, Title: "unencrypted credentials",
 		Doc: "Basic and bearer credentials, cookies and keys in HTTP headers, plaintext logins to databases, directories, mail, file, proxy and access servers, SNMP communities, and passwords in forms, JSON and URLs, without encryption. Passwords are high, tokens inside the cluster medium.",
 		Steps: []finding.Step{
 			{Needs: []finding.Need{finding.Some(credentials)}, Find: logins},

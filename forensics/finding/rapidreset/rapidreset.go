@@ -28,7 +28,7 @@ const (
 
 // Analyzer returns the analyzer rapid-reset.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "rapid-reset", Title: "floods of cancelled streams",
+	return finding.Analyzer{Name: "rapid-reset", Techniques: []string{"T1499.003"}, CVEs: []string{"CVE-2023-44487"}, Title: "floods of cancelled streams",
 		Basis: finding.Basis{What: "streams of HTTP/2, HTTP/3 and gRPC", Is: []finding.Need{finding.Calls(protocols, finding.Any(is))}},
 		Doc:   fmt.Sprintf("A client that cancels %d or more streams of one HTTP/2 or HTTP/3 connection within ten seconds before they are answered, most of its streams then (rapid reset, CVE-2023-44487).", many),
 		Steps: []finding.Step{{Needs: []finding.Need{finding.Calls(protocols, finding.AtLeast(many, is+" AND "+gone))}, Find: find}}}

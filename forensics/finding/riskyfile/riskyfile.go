@@ -19,7 +19,7 @@ var severities = map[string]string{"disguised": finding.High, "executable": find
 
 // Analyzer returns the analyzer risky-file.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "risky-file", Basis: finding.OfFiles, Title: "programs, scripts and archives in transfer",
+	return finding.Analyzer{Name: "risky-file", Techniques: []string{"T1105"}, Basis: finding.OfFiles, Title: "programs, scripts and archives in transfer",
 		Doc:   "Programs, scripts and archives that HTTP, FTP, SMB, NFS or mail carried without encryption, by their content, and files whose name or declared type hides a program or script, also encrypted ones.",
 		Steps: []finding.Step{{Find: find, Needs: []finding.Need{{Table: "objects", Have: finding.Any("detected_type IN " + programs + " OR detected_type IN " + scripts + " OR detected_type IN " + archives)}}}},
 		Kinds: []string{"disguised", "executable", "script", "archive"}}

@@ -42,8 +42,8 @@ type offer struct {
 }
 
 func servers(ctx context.Context, l *finding.Look) error {
-	rows, err := l.Rows(ctx, l.Groups(server+" AS server, dhcp_addresses[1] AS address, dhcp_mask AS mask, array_to_string(list_sort(coalesce(dhcp_routers, [])), ', ') AS routers, array_to_string(list_sort(coalesce(dhcp_dns, [])), ', ') AS names", offers)+`
-		SELECT min(src) AS src, server AS dst, address || '/' || mask AS detail, `+l.Sums()+`, [routers, names] AS evidence FROM g GROUP BY server, address, mask, routers, names ORDER BY first_ns, server, detail, evidence`, l.Args...)
+	rows, err := l.Rows(ctx, l.Groups(server+" AS assigner, dhcp_addresses[1] AS address, dhcp_mask AS mask, array_to_string(list_sort(coalesce(dhcp_routers, [])), ', ') AS routers, array_to_string(list_sort(coalesce(dhcp_dns, [])), ', ') AS names", offers)+`
+		SELECT min(src) AS src, assigner AS dst, address || '/' || mask AS detail, `+l.Sums()+`, [routers, names] AS evidence FROM g GROUP BY assigner, address, mask, routers, names ORDER BY first_ns, assigner, detail, evidence`, l.Args...)
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ var over = map[string]string{"udp": " of UDP", "icmp": " by ping"}
 
 // Analyzer returns the analyzer scan.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "scan", Basis: finding.Basis{What: "TCP connections, datagrams and pings", Is: []finding.Need{finding.Flows(finding.Any(tried))}}, Title: "port and host scans",
+	return finding.Analyzer{Name: "scan", Techniques: []string{"T1046"}, Basis: finding.Basis{What: "TCP connections, datagrams and pings", Is: []finding.Need{finding.Flows(finding.Any(tried))}}, Title: "port and host scans",
 		Doc:   "A client that tries at least 15 different addresses or ports over TCP, or over UDP or ICMP, within a minute, most of which refuse or do not answer. FIN, NULL and Xmas probes without an answer count: their ports are open or filtered. Over UDP, the client tries one port of many hosts, or many ports of each host.",
 		Steps: []finding.Step{{Find: find, Needs: []finding.Need{finding.Flows(fmt.Sprintf("%s AND count(DISTINCT (dst_ip, dst_port)) >= %d", finding.AtLeast((manyTargets+1)/2, tried+" AND NOT "+terms.Accepted), manyTargets))}}}}
 }
