@@ -50,6 +50,7 @@ func (k *conn) command(in *dissect.Input, at int) (int, error) {
 		}
 		if verb == "PASS" {
 			row.AuthKind = table.Some("password")
+			k.Conn.Password(k.user, string(rest))
 		}
 	case "": // not a word of 1 to 16 letters
 		row.Argument = table.NonEmpty(clip.Line(line, maxText))

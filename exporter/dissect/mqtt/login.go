@@ -51,6 +51,7 @@ func (k *conn) connect(in *dissect.Input, at, end int, r *reader) error {
 		secret := r.text()
 		from := at + end - r.Left()
 		c.x.Hide(in, from-len(secret), from)
+		k.c.Password(k.user, string(secret))
 		if !row.AuthKind.OK {
 			row.AuthKind = table.Some("password")
 		}

@@ -53,6 +53,7 @@ func (k *conn) arguments(in *dissect.Input, end int, c *call, rest []byte) {
 	switch row.Command {
 	case "PASS":
 		row.AuthKind = table.Some("password")
+		k.Conn.Password(k.user, string(rest))
 		c.x.Hide(in, end-len(rest), end)
 		return
 	case "APOP": // a name, and a digest of the password with the server's time stamp

@@ -239,12 +239,13 @@ func (k *conn) login(in *dissect.Input) int {
 	c := cursor.New(in.Data[1:])
 	user := c.Bytes(int(c.Uint8()))
 	size := int(c.Uint8())
-	c.Skip(size)
+	password := c.Bytes(size)
 	if c.Short() {
 		return 0
 	}
 	k.x.Hide(in, 1+c.Used()-size, 1+c.Used())
 	k.row.User, k.row.AuthKind = table.NonEmpty(clip.Line(user, maxName)), table.Some("password")
+	k.c.Password(string(user), string(password))
 	return 1 + c.Used()
 }
 

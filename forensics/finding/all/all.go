@@ -29,6 +29,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding/coerced"
 	"github.com/pcapsule/pcapsule/forensics/finding/coveragegap"
 	"github.com/pcapsule/pcapsule/forensics/finding/dcsync"
+	"github.com/pcapsule/pcapsule/forensics/finding/defaultlogin"
 	"github.com/pcapsule/pcapsule/forensics/finding/deprecated"
 	"github.com/pcapsule/pcapsule/forensics/finding/dnsfailures"
 	"github.com/pcapsule/pcapsule/forensics/finding/dnstunnel"
@@ -100,6 +101,7 @@ func Analyzers() []finding.Analyzer {
 		roguerouter.Analyzer(),
 		poisoning.Analyzer(),
 		spoofing.Analyzer(),
+		defaultlogin.Analyzer(),
 		unusual.Analyzer(),
 		coveragegap.Analyzer(),
 	}

@@ -1,6 +1,7 @@
 package all_test
 
 import (
+	"encoding/base64"
 	"strings"
 	"testing"
 	"time"
@@ -79,6 +80,42 @@ func TestLookupsOfJNDI(t *testing.T) {
 			if tt.want != "" && strings.Contains(tt.want, "medium") && strings.Contains(got[0], "afterwards") {
 				t.Errorf("a callback: %s", got[0])
 			}
+		})
+	}
+}
+
+// TestDefaultLogins has logins with passwords that protect nothing, and with others.
+func TestDefaultLogins(t *testing.T) {
+	ftp := func(user, password, answer string) func(w *traffic.Capture) {
+		return func(w *traffic.Capture) {
+			w.Exchange(0, ms, "f", "10.0.0.1", "10.0.0.2:21", "", "220 ready\r\n")
+			w.Exchange(10*ms, ms, "f", "10.0.0.1", "10.0.0.2:21", "USER "+user+"\r\n", "331 password\r\n")
+			w.Exchange(20*ms, ms, "f", "10.0.0.1", "10.0.0.2:21", "PASS "+password+"\r\n", answer+"\r\n")
+			w.Close(time.Second, "f")
+		}
+	}
+	basic := func(credentials, status string) func(w *traffic.Capture) {
+		return func(w *traffic.Capture) {
+			w.Exchange(0, ms, "h", "10.0.0.1", "10.0.0.2:80", traffic.HTTP("GET / HTTP/1.1", "Host: a\r\nAuthorization: Basic "+base64.StdEncoding.EncodeToString([]byte(credentials)), ""), traffic.HTTP("HTTP/1.1 "+status, "", ""))
+		}
+	}
+	for _, tt := range []struct {
+		name string
+		make func(w *traffic.Capture)
+		want string
+	}{
+		{"FTP", ftp("admin", "admin", "230 in"), "high: 10.0.0.1 sent a password that protects nothing to 10.0.0.2 in 1 login of ftp; 1 succeeded the password that the client sent is the name of the user"},
+		{"FTP, refused", ftp("root", "xc3511", "530 no"), "low: 10.0.0.1 sent a password that protects nothing to 10.0.0.2 in 1 login of ftp; none succeeded"},
+		{"anonymous FTP", ftp("anonymous", "anonymous", "230 in"), ""},
+		{"FTP with a password", ftp("ann", "Fj2!kdlq", "230 in"), ""},
+		{"HTTP", basic("admin:password", "200 OK"), "high: 10.0.0.1 sent a password that protects nothing to 10.0.0.2 in 1 request of HTTP; 1 succeeded"},
+		{"HTTP, refused", basic("admin:", "401 x"), "low: 10.0.0.1 sent a password that protects nothing to 10.0.0.2 in 1 request of HTTP; none succeeded"},
+		{"HTTP with a password", basic("ann:Fj2!kdlq", "200 OK"), ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var w traffic.Capture
+			tt.make(&w)
+			holdOne(t, &w, "default-login", tt.want)
 		})
 	}
 }

@@ -1,0 +1,17 @@
+package passwords
+
+import "testing"
+
+func TestWeak(t *testing.T) {
+	for _, tt := range []struct{ user, password, want string }{
+		{"root", "", "is empty"},
+		{"ann", "Ann", "is the name of the user"},
+		{"root", "xc3511", "is one that everybody knows"},
+		{"ann", "Fj2!kdlq", ""},
+		{"anonymous", "", ""},
+	} {
+		if got := Weak(tt.user, tt.password); got != tt.want {
+			t.Errorf("%s, %s: %q, want %q", tt.user, tt.password, got, tt.want)
+		}
+	}
+}
