@@ -9,8 +9,8 @@ import (
 	"encoding/base64"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics/finding"
-	"github.com/pcapsule/pcapsule/internal/passwords"
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
@@ -70,7 +70,7 @@ func headers(ctx context.Context, l *finding.Look) error {
 		if bad != nil || !ok || !strings.EqualFold(scheme, "basic") {
 			continue
 		}
-		said := passwords.Weak(user, password)
+		said := table.WeakPassword(user, password)
 		if said == "" {
 			continue
 		}

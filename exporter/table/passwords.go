@@ -1,11 +1,10 @@
-// Package passwords knows passwords that protect nothing.
-package passwords
+package table
 
 import "strings"
 
-// common are passwords that everybody knows, in lower case: defaults of products, and those that are guessed first
+// knownPasswords are passwords that everybody knows, in lower case: defaults of products, and those that are guessed first
 // (the list of Mirai has the ones of devices).
-var common = func() map[string]bool {
+var knownPasswords = func() map[string]bool {
 	set := map[string]bool{}
 	for _, s := range strings.Fields(`1111 111111 1234 12345 123456 1234567 12345678 123456789 54321 666666 888888 7ujmko0admin 7ujmko0vizxv abc123 admin admin123 admin1234
 		administrator anko changeit changeme cisco default dreambox fucker guest hi3518 ikwb juantech jvbzd klv123 klv1234 letmein login meinsm minioadmin oracle p@ssw0rd pass passw0rd
@@ -16,19 +15,19 @@ var common = func() map[string]bool {
 	return set
 }()
 
-// nobody are users of services for everybody, whose passwords prove nothing.
-var nobody = map[string]bool{"anonymous": true, "ftp": true}
+// publicUsers are users of services for everybody, whose passwords prove nothing.
+var publicUsers = map[string]bool{"anonymous": true, "ftp": true}
 
-// Weak says what is wrong with a password, as the end of a sentence; empty if nothing is known.
-func Weak(user, password string) string {
+// WeakPassword says what is wrong with a password, as the end of a sentence; empty if nothing is known.
+func WeakPassword(user, password string) string {
 	switch {
-	case nobody[strings.ToLower(user)]:
+	case publicUsers[strings.ToLower(user)]:
 		return ""
 	case password == "":
 		return "is empty"
 	case strings.EqualFold(user, password):
 		return "is the name of the user"
-	case common[strings.ToLower(password)]:
+	case knownPasswords[strings.ToLower(password)]:
 		return "is one that everybody knows"
 	}
 	return ""

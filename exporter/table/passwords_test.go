@@ -1,8 +1,8 @@
-package passwords
+package table
 
 import "testing"
 
-func TestWeak(t *testing.T) {
+func TestWeakPassword(t *testing.T) {
 	for _, tt := range []struct{ user, password, want string }{
 		{"root", "", "is empty"},
 		{"ann", "Ann", "is the name of the user"},
@@ -10,7 +10,7 @@ func TestWeak(t *testing.T) {
 		{"ann", "Fj2!kdlq", ""},
 		{"anonymous", "", ""},
 	} {
-		if got := Weak(tt.user, tt.password); got != tt.want {
+		if got := WeakPassword(tt.user, tt.password); got != tt.want {
 			t.Errorf("%s, %s: %q, want %q", tt.user, tt.password, got, tt.want)
 		}
 	}
