@@ -1,5 +1,5 @@
-// Package poisoning finds hosts that answer for names that are not theirs over LLMNR, the NetBIOS name service or multicast
-// DNS, so that others log in to them.
+// Package poisoning finds hosts that answer for names that are not theirs over LLMNR or multicast DNS,
+// so that others log in to them.
 package poisoning
 
 import (
@@ -14,9 +14,8 @@ import (
 // many is the number of names for which a host answers with one address. A host has one name, and sometimes an alias.
 const many = 3
 
-// group is the SQL condition for answers over such protocols; those of multicast DNS count if they name hosts by unqualified
-// names, because one machine may announce many services and the hosts that sleep.
-const answered = "protocol = 'dns' AND dns_response AND dns_variant IN ('llmnr', 'nbns', 'mdns') AND len(dns_answers) > 0 AND dns_answer_types[1] IN ('A', 'AAAA', 'NB')"
+// answered is the SQL condition for answers with an address. LIMIT: the NetBIOS name service is not read.
+const answered = "protocol = 'dns' AND dns_response AND dns_variant IN ('llmnr', 'mdns') AND len(dns_answers) > 0 AND dns_answer_types[1] IN ('A', 'AAAA')"
 
 // name is the name that is answered, without the domain of multicast DNS.
 const name = `regexp_replace(lower(coalesce(dns_questions[1], dns_answer_names[1])), '\.local$', '')`
@@ -26,10 +25,10 @@ const lures = "'wpad', 'isatap', 'proxysrv'"
 
 // Analyzer returns the analyzer name-poisoning.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "name-poisoning", Title: "answers for names of others in the local network", Techniques: []string{"T1557.001"}, Kinds: []string{"llmnr", "mdns", "nbns"},
-		Basis:    finding.Basis{What: "questions of LLMNR, multicast DNS and the NetBIOS name service", Is: []finding.Need{finding.Calls("'dns'", finding.Any("protocol = 'dns' AND dns_variant <> 'dns'"))}},
+	return finding.Analyzer{Name: "name-poisoning", Title: "answers for names of others in the local network", Techniques: []string{"T1557.001"}, Kinds: []string{"llmnr", "mdns"},
+		Basis:    finding.Basis{What: "questions of LLMNR and multicast DNS", Is: []finding.Need{finding.Calls("'dns'", finding.Any("protocol = 'dns' AND dns_variant <> 'dns'"))}},
 		Unproved: "That the host does not own these names, and that a client connected to it.",
-		Doc:      fmt.Sprintf("A host that answers over LLMNR, the NetBIOS name service or multicast DNS for %d or more different names with one address, or for wpad (as Responder does).", many),
+		Doc:      fmt.Sprintf("A host that answers over LLMNR or multicast DNS for %d or more different names with one address, or for wpad (as Responder does).", many),
 		Steps:    []finding.Step{{Needs: []finding.Need{finding.Calls("'dns'", finding.Any(answered+" AND "+name+" IN ("+lures+")")), finding.Calls("'dns'", "count(DISTINCT "+name+") FILTER ("+answered+fmt.Sprintf(") >= %d", many))}, Find: find}}}
 }
 
@@ -53,4 +52,4 @@ func find(ctx context.Context, l *finding.Look) error {
 	return nil
 }
 
-var words = map[string]string{"llmnr": "LLMNR", "mdns": "multicast DNS", "nbns": "the NetBIOS name service"}
+var words = map[string]string{"llmnr": "LLMNR", "mdns": "multicast DNS"}
