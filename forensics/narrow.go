@@ -124,6 +124,9 @@ func (c *Case) callsWith(v *view, f *duck.Facts, ends bool, files *fileList) str
 		rows.protocols = f.Protocols
 	}
 	there := c.calls.ofProtocols(c.calls.among(rows))
+	if c.stated[receipts] != nil {
+		there = append(there, receiptColumns()...)
+	}
 	var nulls []string
 	for _, col := range slices.Concat(v.own, v.absent) {
 		switch {

@@ -329,7 +329,7 @@ func (c *Case) choose(p *plan, k *kfl.Query) {
 
 // protocolsWith lists the protocols of the case whose calls have a column of table calls, nil if all calls have it.
 func (c *Case) protocolsWith(column string) []string {
-	if v := c.views["calls"]; !hasColumn(v.own, column) && !hasColumn(v.absent, column) {
+	if v := c.views["calls"]; isReceipt(column) || !hasColumn(v.own, column) && !hasColumn(v.absent, column) {
 		return nil
 	}
 	return slices.DeleteFunc(c.calls.there(), func(protocol string) bool { return !hasColumn(c.calls.own[protocol], column) })

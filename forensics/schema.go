@@ -111,6 +111,9 @@ func describe(docs map[string]map[string]doc, tableName, column string) doc {
 	if d, ok := docs[of][column]; ok {
 		return d
 	}
+	if d, ok := docs[receipts][column]; ok {
+		return d
+	}
 	switch column {
 	case "bundle":
 		return doc{Doc: "index of the bundle in the case, from 0; numbers such as call_no are unique only within a bundle"}

@@ -140,6 +140,7 @@ func (c *Case) makeRelations() {
 	there := c.calls.there()
 	calls.own = without(c.calls.ofProtocols(there), calls.columns)
 	calls.absent = without(c.calls.all(), calls.columns, calls.own)
+	c.offerReceipts(calls)
 	for _, protocol := range there {
 		if v := c.relation(protocol); v != nil && c.views[protocol] == nil && plainName(protocol) {
 			c.makeView(v)
@@ -164,6 +165,7 @@ func (c *Case) relation(name string) *view {
 	}
 	c.columnsOf(v)
 	v.absent = without(c.calls.all(), v.columns)
+	c.offerReceipts(v)
 	v.setKeys(c.several())
 	return v
 }
@@ -244,6 +246,10 @@ func (c *Case) sourceOf(r rowsOf, i int, columns []string, read reader) string {
 	if c.renamed != nil && columns != nil {
 		columns = append(slices.Clone(columns), "conn_id")
 	}
+	late := r.table == "calls" && slices.ContainsFunc(columns, isReceipt)
+	if late {
+		columns = append(slices.Clone(columns), receiptNeeds...)
+	}
 	list, from := c.filesOf(r, i, columns, read)
 	if from == "" {
 		return ""
@@ -254,7 +260,11 @@ func (c *Case) sourceOf(r rowsOf, i int, columns []string, read reader) string {
 	if c.several() {
 		list = fmt.Sprintf("CAST(%d AS INTEGER) AS bundle, ", i) + list
 	}
-	return c.withNames("SELECT "+list+" FROM "+from, r.table, i, columns)
+	sql := "SELECT " + list + " FROM " + from
+	if late {
+		sql = c.withReceipts(sql, i, columns, read)
+	}
+	return c.withNames(sql, r.table, i, columns)
 }
 
 // reader writes the SQL that reads files of one table. union says that some of the columns are not in all of them.

@@ -90,7 +90,7 @@ func (c *Conn) Acked(dir Dir, p Packet) {
 	if c.acks == nil {
 		c.acks = &acknowledged{}
 	}
-	c.acks.acknowledge(dir, p.Ack, p.No)
+	c.acknowledge(dir, p)
 	if c.left == nil {
 		return
 	}
@@ -201,7 +201,7 @@ func (c *Conn) release(which func(u *untaken) bool) {
 		}
 		c.shrink(u.cost)
 		u.At = c.now.No
-		c.engine.sink.Call(u.Emission)
+		c.send(u.Emission)
 	}
 }
 

@@ -41,7 +41,7 @@ func (c *Conn) Confirm() {
 	c.shrink(cl.held)
 	for _, e := range cl.rows {
 		e.At = c.now.No
-		c.engine.sink.Call(e)
+		c.send(e)
 	}
 }
 

@@ -23,6 +23,7 @@ type acknowledged struct {
 	known [2]bool
 
 	unacked []unacked // responses in the order of their rows
+	tickets uint32    // of the last of them
 }
 
 // sentAgain is a segment that was sent again.
@@ -34,21 +35,47 @@ type sentAgain struct {
 }
 
 // maxUnacked is how many responses of a connection wait for their acknowledgement. LIMIT: of more, the newest are not examined.
-const maxUnacked = 64
+const maxUnacked = 256
+
+// unackedCost is the memory of a response that waits, with its place in the stage that numbers calls.
+const unackedCost = int(unsafe.Sizeof(unacked{})) + 16
 
 // unacked is a response whose last byte was not acknowledged when its row was made.
 type unacked struct {
-	by     Dir // that acknowledges it, as captured
-	end    uint32
-	from   Packet // that completed it
-	losses uint32 // of that side
-	first  int64  // its first packet
+	known    bool
+	by       Dir // that acknowledges it, as captured
+	whole    bool
+	ticket   uint32
+	seq, end uint32
+	first    Instant // its first byte
+	from     Instant // its last byte
+	losses   uint32  // of the side that acknowledges it
+	again    int32   // its segments that were sent again since
+	againAt  Instant // the last of them
+}
+
+// Receipt says whether the receiver of a response got it, which is known only after the row was made.
+type Receipt struct {
+	Ticket      uint32 // that the call has in its Emission
+	Delivered   string
+	Ack         int64            // packet that shows it
+	At          int64            // packet at which that is known
+	Resent      int32            // segments of the response that were sent again after its row was made
+	ResentAfter table.Opt[int64] // µs from its first byte to the last of them
+}
+
+// ReceiptSink is a Sink that gets receipts, each after its call.
+type ReceiptSink interface {
+	Receipt(c *Conn, r Receipt)
 }
 
 // SentAgain reports that a side sent the n bytes from p.Seq again.
 func (c *Conn) SentAgain(dir Dir, n uint32, p Packet) {
 	if c.closed || n == 0 {
 		return
+	}
+	if c.acks != nil {
+		c.acks.sentAgain(dir, n, p)
 	}
 	f := c.known()
 	if len(f.again) == maxAgain {
@@ -141,41 +168,93 @@ func (c *Conn) answersUnreceived(x *Exchange) bool {
 	return c.root().Info.Transport == TCP && c.d != nil && x.req.seen && x.resp.seen && x.resp.no > x.req.no && asked.Unreceived(inorder.Place{Ack: x.resp.ack})
 }
 
-// awaitAck notes a complete response of which the last byte is not acknowledged yet.
-func (c *Conn) awaitAck(x *Exchange, b *table.Call) {
-	r := c.root()
-	if r.Info.Transport != TCP || !x.req.seen || !x.resp.seen || !b.Complete || r.closed {
-		return
+// response describes the response of a call on TCP, as it waits for its acknowledgement.
+func (c *Conn) response(x *Exchange, b *table.Call) (u unacked) {
+	if x.resp.seen && c.root().Info.Transport == TCP {
+		u = unacked{known: true, by: c.captured(x.caller()), whole: b.Complete && x.req.seen, seq: x.resp.seq, end: x.resp.seqEnd, first: x.resp.begin(), from: x.resp.end()}
 	}
-	by := c.captured(x.caller())
-	a := r.acks
-	if a == nil || !a.known[by] || int32(a.upTo[by]-x.resp.seqEnd) >= 0 || len(a.unacked) == maxUnacked {
-		return
-	}
-	end := x.resp.end()
-	a.unacked = append(a.unacked, unacked{by, x.resp.seqEnd, Packet{No: end.No, Time: end.Ns, Clock: end.Clock}, r.losses.of[r.captured(by)], x.resp.no})
+	return u
 }
 
-// acknowledge notes that a side acknowledges all before a sequence number with a packet.
-func (a *acknowledged) acknowledge(by Dir, upTo uint32, no int64) {
-	a.upTo[by], a.no[by], a.known[by] = upTo, no, true
+// send passes on a call. Its receipt follows as soon as it is known.
+func (c *Conn) send(e Emission) {
+	r := c.root()
+	acks, u := r.acks, e.response
+	to, ok := c.engine.sink.(ReceiptSink)
+	if !ok || !u.known || acks == nil || !acks.known[u.by] {
+		c.engine.sink.Call(e)
+		return
+	}
+	acked := int32(acks.upTo[u.by]-u.end) >= 0
+	if acked || !r.closed && len(acks.unacked) < maxUnacked {
+		acks.tickets++
+		e.Ticket, u.ticket, u.losses = acks.tickets, acks.tickets, r.losses.of[r.captured(u.by)]
+	}
+	c.engine.sink.Call(e)
+	switch {
+	case acked:
+		to.Receipt(r, Receipt{Ticket: u.ticket, Delivered: table.Delivered, Ack: acks.no[u.by], At: e.At})
+	case u.ticket != 0:
+		acks.unacked = append(acks.unacked, u)
+	}
+}
+
+// acknowledge notes that a side acknowledges all before p.Ack with packet p, and reports the responses that it has.
+func (c *Conn) acknowledge(by Dir, p Packet) {
+	a := c.acks
+	a.upTo[by], a.no[by], a.known[by] = p.Ack, p.No, true
 	if len(a.unacked) == 0 {
 		return
 	}
-	if a.unacked = slices.DeleteFunc(a.unacked, func(u unacked) bool { return u.by == by && int32(upTo-u.end) >= 0 }); len(a.unacked) == 0 {
+	a.unacked = slices.DeleteFunc(a.unacked, func(u unacked) bool {
+		if u.by != by || int32(p.Ack-u.end) < 0 {
+			return false
+		}
+		c.receipt(&u, table.Delivered, p.No, p.No)
+		return true
+	})
+	if len(a.unacked) == 0 {
 		a.unacked = nil
 	}
 }
 
-// reportUnacked marks, at the end of a connection, the responses that their receiver never acknowledged although the capture
+// sentAgain counts a segment that was sent again in the responses that wait.
+func (a *acknowledged) sentAgain(dir Dir, n uint32, p Packet) {
+	for i := range a.unacked {
+		if u := &a.unacked[i]; u.by != dir && int32(p.Seq-u.end) < 0 && int32(u.seq-p.Seq-n) < 0 {
+			u.again++
+			u.againAt = p.Instant()
+		}
+	}
+}
+
+// receipt reports what became of a response, as known at a packet.
+func (c *Conn) receipt(u *unacked, delivered string, ack, at int64) {
+	to, ok := c.engine.sink.(ReceiptSink)
+	if !ok {
+		return
+	}
+	r := Receipt{Ticket: u.ticket, Delivered: delivered, Ack: ack, At: at, Resent: u.again}
+	if u.again > 0 {
+		r.ResentAfter = c.Micros(u.first, u.againAt)
+	}
+	to.Receipt(c, r)
+}
+
+// reportUnacked reports, at the end of a connection, the responses that their receiver never acknowledged although the capture
 // shows its packets.
 func (c *Conn) reportUnacked() {
 	if c.acks == nil {
 		return
 	}
-	for _, u := range c.acks.unacked {
-		if c.losses.of[c.captured(u.by)] == u.losses && c.waitedForAck(u.by, u.from.Instant()) {
-			c.AnomalyAt(u.from, "tcp", "unreceived_response", fmt.Sprintf("the caller never acknowledged the end of the response that begins in packet %d, so it did not arrive whole", u.first), 0)
+	for i := range c.acks.unacked {
+		u := &c.acks.unacked[i]
+		if c.losses.of[c.captured(u.by)] != u.losses || !c.waitedForAck(u.by, u.from) {
+			continue
+		}
+		c.receipt(u, table.NotDelivered, c.acks.no[u.by], c.now.No)
+		if u.whole {
+			c.AnomalyAt(Packet{No: u.from.No, Time: u.from.Ns, Clock: u.from.Clock}, "tcp", "unreceived_response", fmt.Sprintf("the caller never acknowledged the end of the response that begins in packet %d, so it did not arrive whole", u.first.No), 0)
 		}
 	}
 	c.acks.unacked = nil

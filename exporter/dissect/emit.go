@@ -21,6 +21,9 @@ type Emission struct {
 	Details  []Detail
 	Hidden   []Hidden // if the engine traces
 	Objects  []table.Object
+	Ticket   uint32 // of the Receipt that follows, unique in the connection; 0: none
+
+	response unacked
 }
 
 // Sink receives the output of an engine, in order.
@@ -107,12 +110,11 @@ func (c *Conn) emit(proto int, x *Exchange, row table.CallRow, details []Detail)
 	case x.short:
 		b.Complete, b.Error = false, table.Some(string(LossGap))
 	}
-	c.awaitAck(x, b)
-	e := Emission{Row: row, Protocol: proto, Conn: outer, At: c.now.No, Reversed: x.Reversed != turned, Request: x.req.span(), Response: x.resp.span(),
+	e := Emission{response: c.response(x, b), Row: row, Protocol: proto, Conn: outer, At: c.now.No, Reversed: x.Reversed != turned, Request: x.req.span(), Response: x.resp.span(),
 		ReqBody: x.ReqBody, RespBody: x.RespBody, Details: details, Hidden: c.engine.hiddenOf(x),
 		Objects: append(x.ReqBody.objects("request", c.engine.kinds), x.RespBody.objects("response", c.engine.kinds)...)}
 	if !c.holdBack(e) && !c.awaitTaken(x, e) {
-		c.engine.sink.Call(e)
+		c.send(e)
 	}
 }
 

@@ -47,7 +47,7 @@ const kindCost = int(unsafe.Sizeof(kindCount{})) + 128
 func (c *Conn) measure() {
 	n := kindCost * cap(c.kinds)
 	if c.acks != nil && len(c.acks.unacked) > 1 { // one is no more than what each connection takes
-		n += int(unsafe.Sizeof(unacked{})) * cap(c.acks.unacked)
+		n += unackedCost * cap(c.acks.unacked)
 	}
 	if c.d != nil {
 		n += c.d.Kept()

@@ -85,6 +85,16 @@ type CallRow interface{ Base() *Call }
 // Base returns the part that all protocols share.
 func (c *Call) Base() *Call { return c }
 
+// Receipt says what the transport did with the response of a call after the row of the call was made. Queries of calls may name
+// its columns.
+type Receipt struct {
+	CallNo            int64      `col:"call_no" doc:"the call; see table calls"`
+	ResponseDelivered string     `col:"response_delivered" enc:"dict" doc:"yes if its receiver acknowledged the last byte of the response, no if the capture shows that it did not; unknown for a call with a response that has no row; see docs/format/calls.md"`
+	ResponseAck       int64      `col:"response_ack" doc:"packet that shows what response_delivered says: the first one that acknowledges it, or, if none did, the one that acknowledged most"`
+	ResentSegments    Opt[int32] `col:"response_resent_segments" doc:"TCP segments with bytes of the response that were sent again after the row of the call was complete, until it was acknowledged; null if none was"`
+	ResentUs          Opt[int64] `col:"response_resent_us" unit:"us" doc:"time from the first byte of the response until the last of these segments"`
+}
+
 // Delivery says what the transport did with a call. It is set when the call ends: calls that wait would need its memory.
 type Delivery struct {
 	RequestDelivered Opt[string] `col:"request_delivered" enc:"dict" doc:"yes if its receiver acknowledged the last byte of the request, no if the capture shows that it did not, else unknown; see docs/format/calls.md"`

@@ -90,6 +90,15 @@ type CallRow struct {
 	Details           []dissect.Detail
 	Hidden            []dissect.Hidden
 	Objects           []table.Object
+	Ticket            uint32 // of its receipt, unique in the connection; 0: none
+}
+
+// ReceiptRow says whether the response of a call in this batch or an earlier one was delivered.
+type ReceiptRow struct {
+	Conn   ID
+	At     int64
+	Ticket uint32
+	Row    table.Receipt
 }
 
 // FlowRow is a finished flow.
@@ -131,6 +140,7 @@ type Batch struct {
 	Flows     []FlowRow
 	Conns     []ConnRow
 	Events    []EventRow
+	Receipts  []ReceiptRow
 	Anomalies []AnomalyRow
 	Plain     []Plain // only with Options.Plain
 	LeftOut   int     // connections that Show did not show
@@ -143,9 +153,9 @@ type Batch struct {
 
 // lengths are those of a batch's lists after a packet. No row of a later packet precedes them.
 type lengths struct {
-	at                                                      int32
-	size                                                    int
-	started, owners, calls, flows, conns, events, anomalies int
+	at                                                                int32
+	size                                                              int
+	started, owners, calls, flows, conns, events, receipts, anomalies int
 }
 
 // afterPackets is the value of Batch.at when the shard has seen all packets of the round.
@@ -153,7 +163,7 @@ const afterPackets = math.MaxInt32
 
 // mark records the lengths of the lists.
 func (b *Batch) mark() {
-	m := lengths{b.at, b.size, len(b.Started), len(b.Owners), len(b.Calls), len(b.Flows), len(b.Conns), len(b.Events), len(b.Anomalies)}
+	m := lengths{b.at, b.size, len(b.Started), len(b.Owners), len(b.Calls), len(b.Flows), len(b.Conns), len(b.Events), len(b.Receipts), len(b.Anomalies)}
 	if n := len(b.marks); n > 0 {
 		last := b.marks[n-1]
 		if last.at = m.at; last == m {
@@ -186,6 +196,7 @@ func (b *Batch) Move(i int, waiting *Batch, j int, to *Batch) {
 	move(&b.Flows, &to.Flows, m.flows)
 	move(&b.Conns, &to.Conns, m.conns)
 	move(&b.Events, &to.Events, m.events)
+	move(&b.Receipts, &to.Receipts, m.receipts)
 	move(&b.Anomalies, &to.Anomalies, m.anomalies)
 	b.size, to.size = b.size-m.size, m.size
 	b.marks = slices.Delete(b.marks, 0, n)
@@ -193,7 +204,7 @@ func (b *Batch) Move(i int, waiting *Batch, j int, to *Batch) {
 		l := &b.marks[k]
 		l.size -= m.size
 		l.started, l.owners, l.calls, l.flows = l.started-m.started, l.owners-m.owners, l.calls-m.calls, l.flows-m.flows
-		l.conns, l.events, l.anomalies = l.conns-m.conns, l.events-m.events, l.anomalies-m.anomalies
+		l.conns, l.events, l.receipts, l.anomalies = l.conns-m.conns, l.events-m.events, l.receipts-m.receipts, l.anomalies-m.anomalies
 	}
 }
 
@@ -205,7 +216,7 @@ func move[T any](from, to *[]T, n int) {
 
 // Rows is the number of rows in the batch.
 func (b *Batch) Rows() int {
-	return len(b.Calls) + len(b.Flows) + len(b.Conns) + len(b.Events) + len(b.Anomalies) + len(b.Plain)
+	return len(b.Calls) + len(b.Flows) + len(b.Conns) + len(b.Events) + len(b.Receipts) + len(b.Anomalies) + len(b.Plain)
 }
 
 // Memory of rows, in bytes.
@@ -216,6 +227,7 @@ const (
 
 	anomalyRowCost = int(unsafe.Sizeof(AnomalyRow{}))
 	eventCost      = int(unsafe.Sizeof(EventRow{}))
+	receiptCost    = int(unsafe.Sizeof(ReceiptRow{}))
 	anomalyCost    = int(unsafe.Sizeof(AnomalyRow{})) + 128
 	detailCost     = 1 << 10
 	objectCost     = int(unsafe.Sizeof(table.Object{})) + 128 // with a short name
@@ -223,7 +235,9 @@ const (
 )
 
 // Memory is the approximate size of the batch's rows, in bytes.
-func (b *Batch) Memory() int { return b.size + len(b.Events)*eventCost + len(b.Anomalies)*anomalyCost }
+func (b *Batch) Memory() int {
+	return b.size + len(b.Events)*eventCost + len(b.Receipts)*receiptCost + len(b.Anomalies)*anomalyCost
+}
 
 // callMemory is the approximate memory of a call's row with everything it points to, in bytes. row is the size of its
 // struct.
@@ -247,6 +261,7 @@ func (b *Batch) Reset() {
 	clear(b.Flows)
 	clear(b.Conns)
 	clear(b.Events)
+	b.Receipts = b.Receipts[:0]
 	clear(b.Anomalies)
 	b.Started, b.Owners, b.Calls, b.Flows = b.Started[:0], b.Owners[:0], b.Calls[:0], b.Flows[:0]
 	b.Conns, b.Events, b.Anomalies = b.Conns[:0], b.Events[:0], b.Anomalies[:0]

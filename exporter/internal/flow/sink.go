@@ -45,11 +45,20 @@ func (s *Shard) callRow(e *dissect.Emission) CallRow {
 	if c.writers != nil {
 		writers[asked], writers[answered] = c.writers[asked].of(&e.Request, tcp), c.writers[answered].of(&e.Response, tcp)
 	}
-	return CallRow{Conn: c.id, At: e.At, Row: e.Row, Swapped: swapped, Writers: writers, ReqBody: e.ReqBody, RespBody: e.RespBody, Details: e.Details, Hidden: e.Hidden, Objects: e.Objects}
+	return CallRow{Conn: c.id, At: e.At, Row: e.Row, Swapped: swapped, Writers: writers, ReqBody: e.ReqBody, RespBody: e.RespBody, Details: e.Details, Hidden: e.Hidden, Objects: e.Objects, Ticket: e.Ticket}
 }
 
 // Anomaly implements dissect.Sink.
 func (s *sink) Anomaly(d *dissect.Conn, a table.Anomaly) {
 	c := d.Info.Owner.(*Conn)
 	s.out.Anomalies = append(s.out.Anomalies, AnomalyRow{c.flows[0].id, a.PacketNo.V, a})
+}
+
+// Receipt implements dissect.ReceiptSink.
+func (s *sink) Receipt(d *dissect.Conn, r dissect.Receipt) {
+	row := table.Receipt{ResponseDelivered: r.Delivered, ResponseAck: r.Ack, ResentUs: r.ResentAfter}
+	if r.Resent > 0 {
+		row.ResentSegments = table.Some(r.Resent)
+	}
+	s.out.Receipts = append(s.out.Receipts, ReceiptRow{d.Info.Owner.(*Conn).id, r.At, r.Ticket, row})
 }

@@ -1,6 +1,8 @@
 package join
 
 import (
+	"slices"
+
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 	"github.com/pcapsule/pcapsule/exporter/internal/round"
 	"github.com/pcapsule/pcapsule/exporter/internal/write"
@@ -63,6 +65,7 @@ func (j *Joiner) writeConns(r *round.Round) error {
 			return err
 		}
 		j.countKeys(row)
+		j.known.conn(c.Conn).waits = nil
 		list = append(list, *row)
 	}
 	return write.Append(j.out, "connections", list)
@@ -89,4 +92,28 @@ func (j *Joiner) countKeys(c *table.Connection) {
 	if c.KeyReason.OK {
 		j.keyStates["connections_"+c.KeyState.V+"_"+c.KeyReason.V]++
 	}
+}
+
+// waiting is a call of which a receipt follows.
+type waiting struct {
+	ticket uint32
+	callNo int64
+}
+
+// writeReceipts writes what became of responses whose calls have their numbers.
+func (j *Joiner) writeReceipts(r *round.Round) error {
+	var list []table.Receipt
+	j.order = r.Order(j.order, func(b *flow.Batch) int { return len(b.Receipts) }, func(b *flow.Batch, i int) int64 { return b.Receipts[i].At })
+	for _, m := range j.order {
+		e := &r.Out[m.Shard].Receipts[m.I]
+		conn := j.known.conn(e.Conn)
+		at := slices.IndexFunc(conn.waits, func(w waiting) bool { return w.ticket == e.Ticket })
+		if at < 0 {
+			continue // a live run shows only later calls
+		}
+		e.Row.CallNo = conn.waits[at].callNo
+		conn.waits = slices.Delete(conn.waits, at, at+1)
+		list = append(list, e.Row)
+	}
+	return write.Append(j.out, "receipts", list)
 }

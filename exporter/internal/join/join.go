@@ -64,7 +64,7 @@ func New(out *write.Tables, who *Identity, keys *UsedKeys, limit memory.Limit) *
 func (j *Joiner) Join(r *round.Round) error {
 	j.known.add(&r.Facts)
 	j.who.hear(r.Facts.Names)
-	for _, step := range []func(*round.Round) error{j.writeCalls, j.writePackets, j.writeFlows, j.writeConns, j.writeEvents, j.writeAnomalies, j.writeFacts} {
+	for _, step := range []func(*round.Round) error{j.writeCalls, j.writePackets, j.writeReceipts, j.writeFlows, j.writeConns, j.writeEvents, j.writeAnomalies, j.writeFacts} {
 		if err := step(r); err != nil {
 			return err
 		}
@@ -148,6 +148,9 @@ func (j *Joiner) call(e *flow.CallRow) error {
 	j.names(e, conn)
 	if r, ok := e.Row.(dissect.IDNamer); ok {
 		r.NameIDs(j.idNames)
+	}
+	if e.Ticket != 0 {
+		conn.waits = append(conn.waits, waiting{e.Ticket, c.CallNo})
 	}
 	j.bodies.add(e.ReqBody, c)
 	j.bodies.add(e.RespBody, c)

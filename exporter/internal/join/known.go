@@ -38,6 +38,7 @@ type joinedConn struct {
 	ranks [2]uint8    // how well the owners of both are known
 	by    [2]int32    // interfaces of the flows that showed them
 	again bool        // another connection had one of its calls: reported once
+	waits []waiting   // calls whose receipts follow
 }
 
 func (k *known) flow(id flow.ID) *joinedFlow { return &k.flows[id] }

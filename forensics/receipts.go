@@ -1,0 +1,67 @@
+package forensics
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/forensics/internal/duck"
+	"github.com/pcapsule/pcapsule/internal/quote"
+)
+
+// Whether a response was delivered is known after the row of its call was made, so table receipts has it. A statement that
+// reads calls may name its columns. SELECT * does not have them, and then table receipts is not read.
+
+const receipts = "receipts"
+
+// receiptColumns are the columns of table receipts that queries of calls may name.
+func receiptColumns() (list []duck.Column) {
+	for _, s := range table.All() {
+		if s.Name != receipts {
+			continue
+		}
+		for i := range s.Columns {
+			if col := &s.Columns[i]; col.Name != "call_no" {
+				list = append(list, duck.Column{Name: col.Name, Type: col.Kind.String()})
+			}
+		}
+	}
+	return list
+}
+
+// isReceipt reports whether a column of calls is one of table receipts.
+func isReceipt(column string) bool { return hasColumn(receiptColumns(), column) }
+
+// offerReceipts lets queries of a view of calls name the columns of table receipts.
+func (c *Case) offerReceipts(v *view) {
+	if c.stated[receipts] == nil {
+		v.absent = append(v.absent, receiptColumns()...)
+	} else {
+		v.own = append(v.own, receiptColumns()...)
+	}
+}
+
+// withReceipts adds the columns of table receipts that a list names to the calls of a bundle. The calls must have
+// receiptNeeds.
+func (c *Case) withReceipts(calls string, i int, columns []string, read reader) string {
+	files := c.bundles[i].TableParts(receipts)
+	list, from := "c.*", "("+calls+") c"
+	for _, col := range receiptColumns() {
+		switch {
+		case !slices.Contains(columns, col.Name):
+		case len(files) == 0: // of an older release
+			list += ", " + nullSQL(col)
+		case col.Name == "response_delivered":
+			list += ", CASE WHEN r.response_delivered IS NOT NULL THEN r.response_delivered WHEN c.response_bytes > 0 THEN '" + table.DeliveryUnknown + "' END AS response_delivered"
+		default:
+			list += ", r." + quote.Ident(col.Name)
+		}
+	}
+	if len(files) > 0 {
+		from += " LEFT JOIN " + read(files, false) + " r ON r.call_no = c.call_no"
+	}
+	return "SELECT " + list + " FROM " + from
+}
+
+// receiptNeeds are the columns of calls that withReceipts uses.
+var receiptNeeds = strings.Fields("call_no response_bytes")
