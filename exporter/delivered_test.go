@@ -83,13 +83,13 @@ func TestUnreceivedResponses(t *testing.T) {
 		drop       func(piece) bool
 		segs       []seg
 	}{
-		{"acknowledged", "0 of 1", nil, []seg{fromClient(0, ackFlag, request), fromServer(1, ackFlag, slowAnswer), fromClient(2, ackFlag, ""), fromClient(9000, finFlag|ackFlag, "")}},
-		{"acknowledged late", "0 of 1", nil, []seg{fromClient(0, ackFlag, request), fromServer(1, ackFlag, slowAnswer), again(300), again(1200), fromClient(3000, ackFlag, ""), fromClient(9000, finFlag|ackFlag, "")}},
-		{"never acknowledged", "1 of 1", nil, []seg{fromClient(0, ackFlag, request), fromServer(1, ackFlag, slowAnswer), again(300), again(1200), again(4000), fromServer(9000, rstFlag|ackFlag, "")}},
-		{"the client asks again and acknowledges nothing", "1 of 1", nil, []seg{fromClient(0, ackFlag, request), fromServer(1, ackFlag, slowAnswer), stale(fromClient(3000, ackFlag, "")), fromServer(9000, rstFlag|ackFlag, "")}},
-		{"acknowledged by the next request", "0 of 2", nil, []seg{fromClient(0, ackFlag, request), fromServer(1, ackFlag, slowAnswer), fromClient(2000, ackFlag, next), fromServer(2001, ackFlag, slowAnswer), fromClient(9000, finFlag|ackFlag, "")}},
-		{"both sides are silent from then on, which no sender is", "0 of 1", nil, []seg{fromClient(0, ackFlag, request), fromServer(1, ackFlag, slowAnswer)}},
-		{"a capture of payload only", "0 of 1", func(p piece) bool { return p.payload == "" }, []seg{fromClient(0, ackFlag, request), fromServer(1, ackFlag, slowAnswer), again(4000), fromServer(9000, rstFlag|ackFlag, "")}},
+		{"acknowledged", "yes by 8: 0 of 1", nil, []seg{fromClient(0, ackFlag, request), fromServer(1, ackFlag, slowAnswer), fromClient(2, ackFlag, ""), fromClient(9000, finFlag|ackFlag, "")}},
+		{"acknowledged late", "yes by 10, 2 again 1199000: 0 of 1", nil, []seg{fromClient(0, ackFlag, request), fromServer(1, ackFlag, slowAnswer), again(300), again(1200), fromClient(3000, ackFlag, ""), fromClient(9000, finFlag|ackFlag, "")}},
+		{"never acknowledged", "no by 2, 3 again 3999000: 1 of 1", nil, []seg{fromClient(0, ackFlag, request), fromServer(1, ackFlag, slowAnswer), again(300), again(1200), again(4000), fromServer(9000, rstFlag|ackFlag, "")}},
+		{"the client asks again and acknowledges nothing", "no by 2: 1 of 1", nil, []seg{fromClient(0, ackFlag, request), fromServer(1, ackFlag, slowAnswer), stale(fromClient(3000, ackFlag, "")), fromServer(9000, rstFlag|ackFlag, "")}},
+		{"acknowledged by the next request", "yes by 8; yes by 10: 0 of 2", nil, []seg{fromClient(0, ackFlag, request), fromServer(1, ackFlag, slowAnswer), fromClient(2000, ackFlag, next), fromServer(2001, ackFlag, slowAnswer), fromClient(9000, finFlag|ackFlag, "")}},
+		{"both sides are silent from then on, which no sender is", "unknown: 0 of 1", nil, []seg{fromClient(0, ackFlag, request), fromServer(1, ackFlag, slowAnswer)}},
+		{"a capture of payload only", "unknown: 0 of 1", func(p piece) bool { return p.payload == "" }, []seg{fromClient(0, ackFlag, request), fromServer(1, ackFlag, slowAnswer), again(4000), fromServer(9000, rstFlag|ackFlag, "")}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := dialogue(c.segs)
@@ -106,7 +106,7 @@ func TestUnreceivedResponses(t *testing.T) {
 				t.Fatal(err)
 			}
 			rows := answersOf(t, []string{path}, Options{},
-				"select (select count(*) from anomalies where kind = 'unreceived_response' and exists (select 1 from calls where list_last(cites).last >= packet_no)) || ' of ' || (select count(*) from calls where outcome = 'ok')")
+				"select coalesce((select string_agg(response_delivered || ' by ' || response_ack || coalesce(', ' || response_resent_segments || ' again ' || response_resent_us, ''), '; ' order by call_no) from receipts), 'unknown') || ': ' || (select count(*) from anomalies where kind = 'unreceived_response' and exists (select 1 from calls where list_last(cites).last >= packet_no)) || ' of ' || (select count(*) from calls where outcome = 'ok')")
 			if got := strings.Join(rows, ""); got != c.want {
 				t.Errorf("got %s, want %s", got, c.want)
 			}

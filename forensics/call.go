@@ -60,6 +60,7 @@ type Exchange struct {
 	Packets    []PacketRef
 	MoreRefs   int64    // number of packets above the limit, which are not listed
 	Frames     string   // the cited packets as Cite writes them
+	Delivery   string   // whether request and response were delivered, with the packets that show it
 	Anomalies  []Struct // anomalies in the packets of the call
 	Copies     int      // number of rows in other bundles that are the same call
 }
@@ -103,6 +104,9 @@ func (c *Case) Call(ctx context.Context, id string, o CallOptions) (*Exchange, e
 		}
 	}
 	if err := c.refs(ctx, x); err != nil {
+		return nil, err
+	}
+	if err := c.deliveryOf(ctx, x); err != nil {
 		return nil, err
 	}
 	return x, c.anomaliesOf(ctx, x)

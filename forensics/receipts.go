@@ -1,11 +1,14 @@
 package forensics
 
 import (
+	"context"
+	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
+	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/quote"
 )
 
@@ -65,3 +68,33 @@ func (c *Case) withReceipts(calls string, i int, columns []string, read reader) 
 
 // receiptNeeds are the columns of calls that withReceipts uses.
 var receiptNeeds = strings.Fields("call_no response_bytes")
+
+// deliveryOf says whether request and response of a call were delivered.
+func (c *Case) deliveryOf(ctx context.Context, x *Exchange) error {
+	var parts []string
+	for _, side := range []string{"request", "response"} {
+		verdict, _ := x.Call.Get(side + "_delivered").(string)
+		no, ok := x.Call.Get(side + "_ack").(int64)
+		if verdict == "" {
+			continue
+		}
+		if text := side + " " + verdict; !ok {
+			parts = append(parts, text)
+			continue
+		}
+		frames, err := c.Cite(ctx, []Citation{CitePacket(x.Bundle, no)})
+		if err != nil {
+			return err
+		}
+		parts = append(parts, fmt.Sprintf("%s %s (%s)", side, verdict, frames[0]))
+	}
+	again, _ := x.Call.Get("resent_segments").(int64)
+	since, _ := x.Call.Get("response_resent_segments").(int64)
+	if n := again + since; n > 0 {
+		us, _ := x.Call.Get("resent_us").(int64)
+		after, _ := x.Call.Get("response_resent_us").(int64)
+		parts = append(parts, plural.Sprintf("%d {segment|segments} sent again", n)+fmt.Sprintf(", until %.1f ms after the first byte", float64(max(us, after))/1000))
+	}
+	x.Delivery = strings.Join(parts, "; ")
+	return nil
+}

@@ -19,19 +19,23 @@ const sealed = `key_state IN ('none', 'unverified')`
 // cut them, their link type, a header or a tunnel is not decoded, they are encrypted, or fragments are missing.
 const UnreadPacket = `(source IN ('link', 'ip') AND kind IN ('truncated', 'header_cut', 'bad_header', 'unknown_link', 'depth_limit', 'fragment_dropped', 'fragment_missing', 'fragments_missing', 'encrypted', 'aggregate'))`
 
+// unparsed is the SQL condition for anomalies of bytes that are in no row, and for limits at which calls or bodies were left out.
+// What every receiver drops is no answer.
+const unparsed = `(lost_bytes > 0 AND kind NOT IN ('bad_checksum', 'old_timestamp', 'old_ack', 'unsent_ack') OR kind IN ('evicted', 'limit', 'panic'))`
+
 // oneSided is the SQL condition for flows of TCP of which only one direction was captured, as terms.OneDirection: a SYN
 // that nobody answers and a FIN, NULL or Xmas scan do not count.
 const oneSided = `(one_sided AND transport = 'tcp' AND completeness & 47 <> 0 AND coalesce(state NOT IN ('syn_sent', 'refused'), true))`
 
 // readUnread reads the times, first and last nanosecond, in which something was recorded that could be an answer and could
-// not be read: connections with missing bytes, of one direction, encrypted or of an unknown protocol, and packets that were
-// cut or not decoded. Times in order of their begin that overlap are one. docs/guide/troubleshooting.md has the condition.
+// not be read: connections with missing bytes, of one direction, encrypted or of an unknown protocol, packets that were
+// cut or not decoded, and bytes that no dissector could parse. Times in order of their begin that overlap are one. docs/guide/troubleshooting.md has the condition.
 func (c *Case) readUnread() (out [][2]int64, err error) {
 	var parts []string
 	for _, p := range []struct{ table, sql string }{
 		{"flows", "SELECT first_ns AS a, last_ns AS b FROM flows_raw WHERE gap_bytes > 0 OR " + oneSided},
 		{"connections", "SELECT first_ns, last_ns FROM connections_raw WHERE " + sealed + " OR " + UnknownPayload},
-		{"anomalies", "SELECT ts_ns, CASE WHEN count > 1 THEN 9223372036854775807 ELSE ts_ns END FROM anomalies_raw WHERE " + UnreadPacket}, // many share a row
+		{"anomalies", "SELECT ts_ns, CASE WHEN count > 1 THEN 9223372036854775807 ELSE ts_ns END FROM anomalies_raw WHERE " + UnreadPacket + " OR " + unparsed}, // many share a row
 	} {
 		if c.views[p.table] != nil {
 			parts = append(parts, p.sql)
@@ -75,4 +79,21 @@ func (c *Case) UnreadPackets(ctx context.Context, from, to int64) (n int64, err 
 		n = rows.Int(0)
 	}
 	return n, rows.Err()
+}
+
+// UnparsedBytes counts the bytes between two times that are in no row because no dissector could parse them, or a limit was
+// reached.
+func (c *Case) UnparsedBytes(ctx context.Context, from, to int64) (anomalies, bytes int64, err error) {
+	if c.views["anomalies"] == nil {
+		return 0, 0, nil
+	}
+	rows, err := c.db.Query(ctx, "SELECT coalesce(sum(count), 0)::BIGINT, coalesce(sum(lost_bytes), 0)::BIGINT FROM anomalies_raw WHERE "+unparsed+" AND NOT "+UnreadPacket+" AND ts_ns BETWEEN ? AND ?", from, to)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		anomalies, bytes = rows.Int(0), rows.Int(1)
+	}
+	return anomalies, bytes, rows.Err()
 }

@@ -89,6 +89,7 @@ func talk(port uint16, ask, answer string) (list []frame) {
 func TestWholeMeansThatNothingWasLeftUnread(t *testing.T) {
 	const ask = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"
 	answer := "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n" + strings.Repeat("x", 100)
+	const chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 	const raw, user0, wlan = 101, 147, 105
 	web := func() []frame { return talk(80, ask, answer) }
 	const last = 5 // the packet with the second half of the answer
@@ -117,6 +118,8 @@ func TestWholeMeansThatNothingWasLeftUnread(t *testing.T) {
 		{"a fragment is missing", []string{classic(t, raw, append(web(), frame{data: inIP(false, 17, 0x2001, make([]byte, 64))})...)}, exporter.Options{}, false},
 		{"a tunnel is not decoded", []string{classic(t, raw, append(web(), frame{data: inIP(false, 47, 0, append([]byte{0, 0, 0x12, 0x34}, make([]byte, 60)...))})...)}, exporter.Options{}, false},
 		{"a payload is of no known protocol", []string{classic(t, raw, append(web(), talk(9999, "\x01\x02\x03\x04 what", "\x05\x06\x07\x08 this")...)...)}, exporter.Options{}, false},
+		{"a dissector could not parse bytes", []string{classic(t, raw, append(web(), talk(8080, ask, chunked+"zz\r\nthe answer\r\n0\r\n\r\n")...)...)}, exporter.Options{}, false},
+		{"the same, parsed", []string{classic(t, raw, append(web(), talk(8080, ask, chunked+"a\r\nthe answer\r\n0\r\n\r\n")...)...)}, exporter.Options{}, true},
 		{"a filter excluded packets", []string{classic(t, raw, append(web(), talk(8080, ask, answer)...)...)}, exporter.Options{Filter: "port 80"}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

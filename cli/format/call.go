@@ -150,6 +150,9 @@ func Call(s *console.Streams, x *forensics.Exchange) error {
 		}
 		fmt.Fprintf(w, "  error      %s\n", s)
 	}
+	if x.Delivery != "" {
+		fmt.Fprintf(w, "  delivered  %s\n", console.Printable(x.Delivery, 600))
+	}
 	showOwn(w, x)
 	showMessage(s, w, x, x.Request, "request")
 	showMessage(s, w, x, x.Response, "response")

@@ -314,7 +314,7 @@ func All() []*Schema {
 		SchemaOf("packets", "position of each packet in its file, and the flow that it belongs to", Packet{}),
 		SchemaOf("tls_handshakes", "one row per TLS handshake", TLSHandshake{}),
 		SchemaOf("tcp_events", "one row per event on a TCP connection", TCPEvent{}),
-		SchemaOf("receipts", "whether the responses of calls on TCP and QUIC were delivered, which is known only after their rows were made", Receipt{}),
+		SchemaOf("receipts", "whether the responses of calls on TCP were delivered, which is known only after their rows were made", Receipt{}),
 		SchemaOf("workloads", "Kubernetes objects with addresses, and the times for which they are known", Workload{}),
 		SchemaOf("clocks", "sources of time stamps", Clock{}),
 		SchemaOf("k8s_events", "Kubernetes events and changes", K8sEvent{}),

@@ -150,6 +150,11 @@ func Unread(ctx context.Context, c *forensics.Case, from, to int64) (notes []str
 		return nil, err
 	}
 	add(packets, "%d {packet|packets} in this time {was|were} cut, or could not be decoded: what {it|they} contained may be missing")
+	odd, lost, err := c.UnparsedBytes(ctx, w.From, w.To)
+	if err != nil {
+		return nil, err
+	}
+	add(odd, "%d {anomaly|anomalies} in this time {is|are} about bytes that are in no call (%d bytes): what they contained may be missing", lost)
 	add(read.MissingFrom, "bytes of %d {connection|connections} in this time were not captured: {its|their} calls may be incomplete, or missing")
 	add(read.OneSided, "only one direction of %d {connection|connections} in this time was captured")
 	add(read.Sealed, "%d {connection|connections} in this time {is|are} encrypted and could not be decrypted: {its content is|their contents are} not searched")

@@ -32,6 +32,7 @@ type GetAPICallOut struct {
 	Response   *message         `json:"response,omitempty"`
 	Flow       map[string]any   `json:"flow,omitempty"`
 	TLS        map[string]any   `json:"tls,omitempty"`
+	Delivery   string           `json:"delivery,omitempty" jsonschema:"whether request and response were delivered, and the packets that show it"`
 	Anomalies  []map[string]any `json:"anomalies,omitempty"`
 	Packets    string           `json:"packets" jsonschema:"file and frames that carry the call, as Wireshark counts them"`
 	Places     []place          `json:"places" jsonschema:"the location of the first of these packets"`
@@ -128,7 +129,7 @@ func (s *Invocation) exchange(x *forensics.Exchange, most, cell int) GetAPICallO
 		}
 		out.Anomalies = append(out.Anomalies, short.fields(a, "ts"))
 	}
-	out.Packets = x.Frames
+	out.Packets, out.Delivery = x.Frames, x.Delivery
 	out.Places = []place{}
 	for i, p := range x.Packets {
 		if i == places {

@@ -3,11 +3,9 @@
 package failures
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 
@@ -162,6 +160,11 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	if n := all.Cancelled; n > 0 {
 		out.Note("%d {call was|calls were} cancelled by the client before {it|they} could be answered (outcome cancelled); {it is|they are} not counted as failed", n)
 	}
+	if in.Class == "" {
+		if err := out.noteUnreceived(ctx, c, w); err != nil {
+			return nil, err
+		}
+	}
 	if in.Class != "" {
 		rest, _, err := ask.Rows[ClassCount](ctx, c, 10, "SELECT "+class+" AS class, count(*) AS calls FROM calls WHERE "+w.Where+" AND failed AND "+class+" <> ? GROUP BY 1 ORDER BY 2 DESC, 1", w.Values(in.Class)...)
 		if err != nil {
@@ -219,11 +222,6 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 		}
 		out.Truncated = out.Truncated || out.Next != ""
 	}
-	if in.Class == "" {
-		if err := out.noteUnreceived(ctx, c, w); err != nil {
-			return nil, err
-		}
-	}
 	if err := ask.NoteUnread(ctx, c, &out.Frame, w); err != nil {
 		return nil, err
 	}
@@ -246,13 +244,15 @@ func (a *Answer) unreached(ctx context.Context, c *forensics.Case, w, scope *ask
 	return err
 }
 
-// noteUnreceived says how many responses in the time of the question did not arrive.
+// noteUnreceived says how many responses to calls of the question did not arrive.
 func (a *Answer) noteUnreceived(ctx context.Context, c *forensics.Case, w *ask.Window) error {
-	n, err := ask.One[struct {
-		Responses int64 `json:"responses"`
-	}](ctx, c, "SELECT coalesce(sum(count), 0)::BIGINT AS responses FROM anomalies WHERE kind = 'unreceived_response' AND ts_ns BETWEEN ? AND ?", cmp.Or(w.From, math.MinInt64), cmp.Or(w.To, math.MaxInt64))
-	if err == nil && n.Responses > 0 {
-		a.Note("%d {response|responses} in this time, of any client and server, {was|were} sent and never acknowledged by the caller: the server answered, and the answer did not arrive whole (kind unreceived_response of table anomalies); {its call|their calls} may not be among the failed ones", n.Responses)
+	n, err := ask.Count(ctx, c, "SELECT count(*) AS n FROM anomalies WHERE kind = 'unreceived_response'")
+	if err != nil || n == 0 {
+		return err
+	}
+	n, err = ask.Count(ctx, c, "SELECT count(*) AS n FROM calls WHERE NOT failed AND response_delivered = '"+table.NotDelivered+"' AND "+w.Where, w.Args...)
+	if err == nil && n > 0 {
+		a.Note("%d {response|responses} {was|were} sent and never acknowledged by the caller: the server answered, and the answer did not arrive whole (response_delivered == \"no\"); {its call|their calls} did not fail otherwise, so {it is|they are} not counted as failed", n)
 	}
 	return err
 }
